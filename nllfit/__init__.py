@@ -1,0 +1,17 @@
+"""Training by maximum likelihood with TensorFlow Probability and Keras."""
+
+from nllfit import equivalence, heads, losses, metrics
+from nllfit.evaluation import predict_distribution
+from nllfit.families import Family, MixtureFamily
+from nllfit.losses import negative_log_likelihood
+
+__all__ = [
+    "Family",
+    "MixtureFamily",
+    "equivalence",
+    "heads",
+    "losses",
+    "metrics",
+    "negative_log_likelihood",
+    "predict_distribution",
+]

@@ -1,0 +1,339 @@
+"""The named families, defined once for the heads of both Kerases.
+
+Each class says what its head means, as *domain, link, formula*, and how its constructor's arguments make a `Family`;
+`heads` and `keras3` turn it into a layer. `u`, `v`, `w` are the numbers that the layer before the head gives.
+Wherever `softplus(u) + eps` stands, `eps` is the resolution of the dtype (1.2e-7 in float32); `floor={"scale": 1e-3}`
+puts another number in its place. `logit(p) = log(p / (1 - p))`. Formulas are for one element of the outcome; the
+log-likelihood of an outcome of shape `event_shape` is the sum over its elements, in nats.
+"""
+
+import inspect
+
+import numpy as np
+
+from nllfit.families import Family, MixtureFamily
+
+__all__ = [
+    "Bernoulli",
+    "Beta",
+    "Categorical",
+    "Gamma",
+    "Laplace",
+    "LogNormal",
+    "Mixture",
+    "MultivariateNormalTriL",
+    "NegativeBinomial",
+    "Normal",
+    "OneHotCategorical",
+    "Poisson",
+    "StudentT",
+]
+
+
+class Named:
+    """A head of a known family: a subclass gives `make_family`, whose arguments are the head's."""
+
+    @staticmethod
+    def make_family(*args, **kwargs):
+        raise NotImplementedError
+
+    @classmethod
+    def params_size(cls, *args, **kwargs):
+        """The number of units of the layer before the head, from the head's own arguments."""
+        return cls.make_family(*args, **kwargs).params_size
+
+    @classmethod
+    def plain_arguments(cls, *args, **kwargs):
+        """The arguments by name, as plain values for a config."""
+        arguments = inspect.signature(cls.make_family).bind(*args, **kwargs).arguments
+        arguments |= arguments.pop("kwargs", {})
+        return {name: _plain(value) for name, value in arguments.items()}
+
+
+class Generic(Named):
+    """Any family TFP can describe, by class or name.
+
+    Domain, link and formula are those of the TFP class: the links are its default bijectors (see `nllfit.Family`).
+
+    Args:
+      distribution: a class of `tfp.distributions`, or its name.
+      event_shape: shape of one outcome, an int or a tuple.
+      shared: names of parameters that are the same for all inputs, learned as weights of the head.
+      floor: `{name: lowest value}` of parameters with a softplus link.
+      num_classes: for families of class labels.
+      **fixed: parameters held at a value.
+
+    Raises:
+      ValueError: see `nllfit.Family`.
+
+    Example:
+      >>> head = DistributionHead(tfd.JohnsonSU, 1)
+      >>> head(tf.zeros([8, DistributionHead.params_size(tfd.JohnsonSU, 1)])).log_prob(tf.zeros([8, 1])).shape
+      TensorShape([8])
+    """
+
+    @staticmethod
+    def make_family(distribution, event_shape=1, **kwargs):
+        return Family(distribution, event_shape, **kwargs)
+
+
+class Elementwise(Named):
+    """A scalar family over every element of an outcome of shape `event_shape`; the class has TFP's name."""
+
+    @classmethod
+    def make_family(cls, event_shape=1, **kwargs):
+        return Family(cls.__name__, event_shape, **kwargs)
+
+
+class Bernoulli(Elementwise):
+    """Yes or no; the negative log-likelihood is binary crossentropy from logits.
+
+    Domain: y in {0, 1}. Link: logit(p) = u.
+    Formula: -log p(y) = -y log p - (1 - y) log(1 - p) = softplus(u) - y u.
+
+    Args:
+      event_shape: shape of one outcome, an int or a tuple.
+      **kwargs: `validate_args=False` for soft labels.
+
+    Example:
+      >>> head = Bernoulli()
+      >>> head(tf.constant([[0.0]])).mean().numpy()
+      array([[0.5]], dtype=float32)
+
+    Source: Cox, The regression analysis of binary sequences, 1958.
+    """
+
+
+class Beta(Elementwise):
+    """A proportion strictly between 0 and 1.
+
+    Domain: 0 < y < 1. Links: a = softplus(u) + eps, b = softplus(v) + eps.
+    Formula: -log p(y) = (1 - a) log y + (1 - b) log(1 - y) + log B(a, b).
+
+    Args:
+      event_shape: shape of one outcome, an int or a tuple.
+      **kwargs: `shared`, `floor` or fixed `concentration1` (a), `concentration0` (b).
+
+    Source: Ferrari and Cribari-Neto, Beta regression for modelling rates and proportions, 2004.
+    """
+
+
+class Categorical(Named):
+    """One of `num_classes` classes, given by its index; sparse categorical crossentropy from logits.
+
+    Domain: y in {0, ..., num_classes - 1}, one label an example, `[B]` or, as Keras's `fit` makes of it, `[B, 1]`.
+    Link: p = softmax(u). Formula: -log p(y) = logsumexp(u) - u_y.
+    As a tensor it is the probabilities `[B, num_classes]`.
+
+    Args:
+      num_classes: the number of classes, at least 2.
+
+    Example:
+      >>> Categorical(3)(tf.zeros([1, 3])).log_prob([2]).numpy()  # log(1/3)
+      array([-1.0986123], dtype=float32)
+
+    Source: McFadden, Conditional logit analysis of qualitative choice behavior, 1974.
+    """
+
+    @staticmethod
+    def make_family(num_classes, **kwargs):
+        return Family("Categorical", num_classes=num_classes, **kwargs)
+
+
+class Gamma(Elementwise):
+    """A positive amount with an error in proportion to its size.
+
+    Domain: y > 0. Links: a = softplus(u) + eps, log(rate) = v.
+    Formula: -log p(y) = rate y - (a - 1) log y - a log(rate) + log Gamma(a).
+
+    Args:
+      event_shape: shape of one outcome, an int or a tuple.
+      **kwargs: `shared`, `floor` or fixed `concentration` (a), `rate` or `log_rate`.
+
+    Source: McCullagh and Nelder, Generalized linear models, 1989, chapter 8.
+    """
+
+
+class Laplace(Elementwise):
+    """A real number with outliers; at a fixed scale, mean absolute error.
+
+    Domain: y real. Links: loc = u, scale = softplus(v) + eps.
+    Formula: -log p(y) = |y - loc| / scale + log(2 scale).
+
+    Args:
+      event_shape: shape of one outcome, an int or a tuple.
+      **kwargs: `shared`, `floor` or fixed `loc`, `scale`.
+
+    Source: Laplace, Memoire sur la probabilite des causes par les evenemens, 1774.
+    """
+
+
+class LogNormal(Elementwise):
+    """A positive amount whose logarithm is Normal.
+
+    Domain: y > 0. Links: loc = u, scale = softplus(v) + eps, both of log y.
+    Formula: -log p(y) = ((log y - loc) / scale)^2 / 2 + log(scale) + log(y) + log(2 pi) / 2.
+
+    Args:
+      event_shape: shape of one outcome, an int or a tuple.
+      **kwargs: `shared`, `floor` or fixed `loc`, `scale`.
+
+    Source: Aitchison and Brown, The lognormal distribution, 1957.
+    """
+
+
+class Mixture(Named):
+    """A mixture of one family: several answers, or a shape no single family has.
+
+    Domain and links: those of the component, and weights pi = softmax(u).
+    Formula: -log p(y) = -log sum_k pi_k p_k(y). The components are of whole outcomes, so that elements may depend on
+    each other.
+
+    Args:
+      component: the components' class of `tfp.distributions`, or its name.
+      num_components: their number, at least 1.
+      event_shape: shape of one outcome, an int or a tuple.
+      **kwargs: `floor`, `num_classes` or fixed parameters of the components.
+
+    Example:
+      >>> Mixture.params_size("Normal", 3)
+      9
+
+    Source: Bishop, Mixture density networks, 1994.
+    """
+
+    @staticmethod
+    def make_family(component, num_components, event_shape=1, **kwargs):
+        return MixtureFamily(component, num_components, event_shape, **kwargs)
+
+
+class MultivariateNormalTriL(Named):
+    """Several real numbers that depend on each other.
+
+    Domain: y real, a vector of d. Links: loc = u; L lower-triangular, its diagonal softplus(v) + 1e-5 (TFP's
+    `FillScaleTriL`), the rest v. Formula: -log p(y) = |L^-1 (y - loc)|^2 / 2 + log det L + d log(2 pi) / 2.
+
+    Args:
+      event_shape: the length d of the vector, or a tuple that ends in it.
+      **kwargs: `shared=("scale_tril",)` for one covariance, or fixed `loc`, `scale_tril`.
+
+    Example:
+      >>> MultivariateNormalTriL.params_size(2)  # 2 for loc, 3 for L
+      5
+
+    Source: Dorta et al., Structured uncertainty prediction networks, 2018.
+    """
+
+    @staticmethod
+    def make_family(event_shape, **kwargs):
+        return Family("MultivariateNormalTriL", event_shape, **kwargs)
+
+
+class NegativeBinomial(Elementwise):
+    """A count more variable than a Poisson.
+
+    Domain: y in {0, 1, 2, ...}. Links: r = softplus(u) + eps, logit(p) = v; the mean is r p / (1 - p) = r exp(v).
+    Formula: -log p(y) = -log C(y + r - 1, y) - r log(1 - p) - y log p.
+
+    Args:
+      event_shape: shape of one outcome, an int or a tuple.
+      **kwargs: `shared`, `floor` or fixed `total_count` (r), `logits` or `probs` (p).
+
+    Source: Hilbe, Negative binomial regression, 2011.
+    """
+
+
+class Normal(Elementwise):
+    """A real number; at a fixed scale, mean squared error.
+
+    Domain: y real. Links: loc = u, scale = softplus(v) + eps.
+    Formula: -log p(y) = ((y - loc) / scale)^2 / 2 + log(scale) + log(2 pi) / 2.
+
+    Three forms: `Normal()` takes both parameters from the network (heteroscedastic), `Normal(scale=1.0)` fixes the
+    scale, which is least squares, and `Normal(shared=("scale",))` learns one scale for all inputs (homoscedastic): the
+    maximum-likelihood sigma, the root of the mean squared residual.
+
+    Args:
+      event_shape: shape of one outcome, an int or a tuple.
+      **kwargs: `shared`, `floor` or fixed `loc`, `scale`.
+
+    Example:
+      >>> [Normal.params_size(), Normal.params_size(scale=1.0), Normal.params_size(shared=("scale",))]
+      [2, 1, 1]
+
+    Source: Gauss, Theoria motus, 1809; Nix and Weigend, Estimating the mean and variance of the target probability
+    distribution, 1994.
+    """
+
+
+class OneHotCategorical(Named):
+    """One of `num_classes` classes, given as a one-hot vector; categorical crossentropy from logits.
+
+    Domain: y one-hot, `[B, num_classes]`. Link: p = softmax(u). Formula: -log p(y) = logsumexp(u) - sum_k y_k u_k.
+
+    Args:
+      num_classes: the number of classes, at least 2.
+      **kwargs: `validate_args=False` for soft labels.
+
+    Example:
+      >>> OneHotCategorical(2)(tf.zeros([1, 2])).mean().numpy()
+      array([[0.5, 0.5]], dtype=float32)
+
+    Source: McFadden, Conditional logit analysis of qualitative choice behavior, 1974.
+    """
+
+    @staticmethod
+    def make_family(num_classes, **kwargs):
+        return Family("OneHotCategorical", num_classes, **kwargs)
+
+
+class Poisson(Elementwise):
+    """A count; up to a term in y alone, Keras's Poisson loss.
+
+    Domain: y in {0, 1, 2, ...}. Link: log(rate) = u. Formula: -log p(y) = rate - y u + log y!.
+
+    Args:
+      event_shape: shape of one outcome, an int or a tuple.
+      **kwargs: `shared`, or fixed `rate` or `log_rate`.
+
+    Source: Nelder and Wedderburn, Generalized linear models, 1972.
+    """
+
+
+class StudentT(Elementwise):
+    """A real number with heavy tails.
+
+    Domain: y real. Links: df = softplus(u) + eps, loc = v, scale = softplus(w) + eps.
+    Formula: -log p(y) = (df + 1)/2 log(1 + z^2 / df) + log(scale) + log B(1/2, df/2) + log(df) / 2, with
+    z = (y - loc) / scale.
+    As a tensor it is loc, the median, also where df <= 1 leaves it without a mean.
+
+    Args:
+      event_shape: shape of one outcome, an int or a tuple.
+      **kwargs: `shared`, `floor` or fixed `df`, `loc`, `scale`.
+
+    Source: Lange, Little and Taylor, Robust statistical modeling using the t distribution, 1989.
+    """
+
+
+def _plain(value):
+    if inspect.isclass(value):
+        return value.__name__
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (str, bool)) or value is None:
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return np.asarray(value).tolist()
+
+
+def heads(base, module, register):
+    """The named heads over `base`, a layer of one Keras that is also a `Named`, by name."""
+    found = {}
+    for name in __all__:
+        named = globals()[name]
+        signature = inspect.signature(named.make_family)
+        namespace = {"__module__": module, "__doc__": named.__doc__, "__signature__": signature}
+        found[name] = register(type(name, (named, base), namespace))
+    return found

@@ -1,0 +1,123 @@
+"""Which Keras loss is which head's negative log-likelihood, one row each.
+
+With D the size of one outcome and s the head's fixed scale,
+
+    negative_log_likelihood = scale * keras_loss + offset
+
+so the two have the same minimum, and gradients in proportion. The tests, `experiments.equivalence` and the README's
+table all read `EQUIVALENCES`. (Keras's Poisson loss adds `tf_keras.backend.epsilon()` to the rate in its logarithm.)
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import tensorflow as tf
+import tf_keras
+
+from nllfit import heads
+
+__all__ = ["EQUIVALENCES", "Equivalence", "table"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Equivalence:
+    """One Keras loss and the head whose negative log-likelihood it is.
+
+    Attributes:
+      loss: the loss as a user of Keras writes it.
+      keras_loss: makes the loss `(y, link(u)) -> [B]`, the mean over the outcome that Keras takes.
+      head: makes the head, from D and s.
+      link: from the numbers `u` that the head takes to the prediction that the loss takes.
+      scale: the factor, from D and s.
+      offset: the term without parameters in nats, from D, s and the outcomes `y`; a number or `[B]`.
+      head_text, scale_text, offset_text: the same as formulas.
+    """
+
+    loss: str
+    keras_loss: Callable
+    head: Callable
+    link: Callable
+    scale: Callable
+    offset: Callable
+    head_text: str
+    scale_text: str
+    offset_text: str = "0"
+
+
+def _none(size, s, y):
+    return 0.0
+
+
+EQUIVALENCES = (
+    Equivalence(
+        loss="BinaryCrossentropy(from_logits=True)",
+        keras_loss=lambda: tf_keras.losses.BinaryCrossentropy(from_logits=True, reduction="none"),
+        head=lambda size, s: heads.Bernoulli(size),
+        link=tf.identity,
+        scale=lambda size, s: size,
+        offset=_none,
+        head_text="Bernoulli(D)",
+        scale_text="D",
+    ),
+    Equivalence(
+        loss="CategoricalCrossentropy(from_logits=True)",
+        keras_loss=lambda: tf_keras.losses.CategoricalCrossentropy(from_logits=True, reduction="none"),
+        head=lambda size, s: heads.OneHotCategorical(size),
+        link=tf.identity,
+        scale=lambda size, s: 1,
+        offset=_none,
+        head_text="OneHotCategorical(D)",
+        scale_text="1",
+    ),
+    Equivalence(
+        loss="SparseCategoricalCrossentropy(from_logits=True)",
+        keras_loss=lambda: tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none"),
+        head=lambda size, s: heads.Categorical(size),
+        link=tf.identity,
+        scale=lambda size, s: 1,
+        offset=_none,
+        head_text="Categorical(D)",
+        scale_text="1",
+    ),
+    Equivalence(
+        loss="MeanSquaredError()",
+        keras_loss=lambda: tf_keras.losses.MeanSquaredError(reduction="none"),
+        head=lambda size, s: heads.Normal(size, scale=s),
+        link=tf.identity,
+        scale=lambda size, s: size / (2 * s**2),
+        offset=lambda size, s, y: size * math.log(2 * math.pi * s**2) / 2,
+        head_text="Normal(D, scale=s)",
+        scale_text="D / (2 s^2)",
+        offset_text="D log(2 pi s^2) / 2",
+    ),
+    Equivalence(
+        loss="MeanAbsoluteError()",
+        keras_loss=lambda: tf_keras.losses.MeanAbsoluteError(reduction="none"),
+        head=lambda size, s: heads.Laplace(size, scale=s),
+        link=tf.identity,
+        scale=lambda size, s: size / s,
+        offset=lambda size, s, y: size * math.log(2 * s),
+        head_text="Laplace(D, scale=s)",
+        scale_text="D / s",
+        offset_text="D log(2 s)",
+    ),
+    Equivalence(
+        loss="Poisson()",
+        keras_loss=lambda: tf_keras.losses.Poisson(reduction="none"),
+        head=lambda size, s: heads.Poisson(size),
+        link=tf.exp,
+        scale=lambda size, s: size,
+        offset=lambda size, s, y: tf.reduce_sum(tf.math.lgamma(y + 1), -1),
+        head_text="Poisson(D)",
+        scale_text="D",
+        offset_text="sum log y!",
+    ),
+)
+
+
+def table():
+    """The rows as a Markdown table."""
+    lines = ["| Keras loss | head | scale | offset (nats) |", "| --- | --- | --- | --- |"]
+    lines += [f"| `{e.loss}` | `{e.head_text}` | {e.scale_text} | {e.offset_text} |" for e in EQUIVALENCES]
+    return "\n".join(lines)

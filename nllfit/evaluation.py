@@ -1,0 +1,61 @@
+"""Evaluation: what a trained model says of a whole data set."""
+
+import tensorflow as tf
+import tf_keras
+
+__all__ = ["predict_distribution"]
+
+
+def predict_distribution(model, x, batch_size=32):
+    """The distribution of every row of a data set, computed in batches.
+
+    It is `model(x)` for data that are too many for one call. Keras's `predict` does the batches; what it gathers are
+    the heads' parameters, of which the distribution is then made anew.
+
+    Args:
+      model: a model that ends in one head or several.
+      x: inputs as `predict` takes them: arrays, a structure of them, or a `tf.data.Dataset`.
+      batch_size: rows a call; for a dataset, which has its own batches, it is not used.
+
+    Returns:
+      A `tfd.Distribution` of batch `[n]` and the head's event; for several outputs the model's own structure of them.
+
+    Raises:
+      TypeError: if an output of the model is no head.
+      ValueError: if `x` has no rows.
+
+    Example:
+      >>> predict_distribution(model, x, batch_size=1024).quantile(0.9)
+    """
+    if not isinstance(x, tf.data.Dataset) and min(len(rows) for rows in tf.nest.flatten(x)) == 0:
+        raise ValueError("`x` has no rows: there is nothing to predict.")
+    parameters = _Parameters(model)
+    batches = None if isinstance(x, tf.data.Dataset) else batch_size
+    params = parameters.predict(x, batch_size=batches, verbose=0)
+    return tf.nest.map_structure(
+        lambda origin, values: origin.family.distribution(values, origin.shared), parameters.origins, params
+    )
+
+
+class _Parameters(tf_keras.Model):
+    """A model with the parameters of the heads for outputs, which `predict` can join over batches."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+        self.origins = None
+
+    def call(self, inputs):
+        outputs = self.model(inputs, training=False)
+        self.origins = tf.nest.map_structure(_origin, outputs)
+        return tf.nest.map_structure(lambda origin: origin.params, self.origins)
+
+
+def _origin(output):
+    origin = getattr(output, "origin", None)
+    if origin is None:
+        raise TypeError(
+            f"The model's output is a {type(output).__name__}, not a head's distribution: end the model in a head, such "
+            f"as `nllfit.heads.Normal(1)`."
+        )
+    return origin

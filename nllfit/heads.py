@@ -1,0 +1,62 @@
+"""Heads: the last layer of a tf_keras model, whose output is a distribution.
+
+A head is a `tfp.layers.DistributionLambda` over a `Family`; its arguments are those of `nllfit.catalogue`. As a tensor,
+so in `predict`, in Keras's own metrics and in an exported model, it is the distribution's `central_value`: the mean, or
+the probabilities of classes. A head computes in the dtype of its input, and in float32 where that is 16 bits wide.
+"""
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+import tf_keras
+
+from nllfit import catalogue
+from nllfit.outputs import central_value, traced_distribution
+
+__all__ = ["DistributionHead", *catalogue.__all__]
+
+_register = tf_keras.saving.register_keras_serializable(package="nllfit")
+_LAYER_ARGUMENTS = ("name", "dtype", "trainable", "input_shape", "batch_input_shape", "batch_size")
+
+
+@_register
+class DistributionHead(catalogue.Generic, tfp.layers.DistributionLambda):  # noqa: D101 - it is the next line
+    __doc__ = catalogue.Generic.__doc__
+
+    def __init__(self, *args, **kwargs):
+        layer_arguments = {name: kwargs.pop(name) for name in _LAYER_ARGUMENTS if name in kwargs}
+        family = self.make_family(*args, **kwargs)
+        if not family.params_size:
+            raise ValueError(f"Every free parameter of {family.name} is shared: leave one for the network to set.")
+        super().__init__(self._make_distribution, central_value, autocast=False, **layer_arguments)
+        self.family = family
+        self.supports_masking = True
+        self._arguments = self.plain_arguments(*args, **kwargs)
+        self._shared = None
+
+    def call(self, inputs, *args, **kwargs):
+        outputs = super().call(inputs, *args, **kwargs)
+        distribution = outputs[0] if isinstance(outputs, tuple) else outputs
+        # To Keras, which casts sample weights to it, the dtype is that of the prediction and not that of a class label.
+        distribution._dtype = tf.convert_to_tensor(distribution).dtype
+        return outputs
+
+    def build(self, input_shape):
+        if self.family.shared:
+            self._shared = self.add_weight(name="shared", shape=[self.family.shared_size], initializer="zeros")
+        super().build(input_shape)
+
+    def compute_mask(self, inputs, mask=None):
+        return [mask, mask]  # for the distribution and for its value, which `DistributionLambda` returns side by side
+
+    def get_config(self):
+        return tf_keras.layers.Layer.get_config(self) | self._arguments
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**config)
+
+    def _make_distribution(self, params):
+        return traced_distribution(self.family, params, self._shared)
+
+
+globals().update(catalogue.heads(DistributionHead, __name__, _register))

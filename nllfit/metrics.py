@@ -1,0 +1,25 @@
+"""Metrics that see the distribution, for tf_keras models."""
+
+import tf_keras
+
+from nllfit.losses import negative_log_likelihood
+
+__all__ = ["NegativeLogLikelihood"]
+
+
+@tf_keras.saving.register_keras_serializable(package="nllfit")
+class NegativeLogLikelihood(tf_keras.metrics.Mean):
+    """The mean negative log-likelihood of the outcomes seen so far, in nats, weighted by `sample_weight`.
+
+    Keras hands a metric *function* the tensor and a metric *object* what the model returned, so this one sees the
+    distribution, beside any of Keras's own metrics, which see its mean.
+
+    Example:
+      >>> model.compile("adam", nllfit.negative_log_likelihood, metrics=[nllfit.metrics.NegativeLogLikelihood(), "mae"])
+    """
+
+    def __init__(self, name="nll", dtype=None):
+        super().__init__(name, dtype)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        return super().update_state(negative_log_likelihood(y_true, y_pred), sample_weight)

@@ -1,0 +1,90 @@
+"""What a head gives its model: a distribution that knows what it was made of, and the tensor it stands for."""
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+tfd = tfp.distributions
+
+__all__ = ["Origin", "central_value", "traced_distribution"]
+
+# Centers in closed form that TFP does not have.
+_CENTERS = {
+    "HalfStudentT": lambda d: d.loc + d.scale * tfd.StudentT(d.df, 0.0, 1.0).quantile(0.75),  # the median
+    "GammaGamma": lambda d: (  # the mode
+        d.mixing_rate * tf.nn.relu(d.concentration - 1) / (d.mixing_concentration + 1)
+    ),
+    "BetaQuotient": lambda d: (  # the quotient of the two means
+        tfd.Beta(d.concentration1_numerator, d.concentration0_numerator).mean()
+        / tfd.Beta(d.concentration1_denominator, d.concentration0_denominator).mean()
+    ),
+}
+
+
+def traced_distribution(family, params, shared=None):
+    """A head's distribution, which remembers in `origin` what it was made of, so that batches can be joined again.
+
+    It is computed in at least float32: in 16 bits `softplus` reaches 0 and squares overflow where training still goes.
+    """
+    params = tf.cast(params, tf.float32) if params.dtype.size < 4 else params
+    distribution = family.distribution(params, shared)
+    distribution.origin = Origin(family, params, shared)
+    return distribution
+
+
+class Origin:
+    """What a head made a distribution of: a family, its `params` `[B, params_size]` and its `shared` weight or None."""
+
+    def __init__(self, family, params, shared):
+        self.family, self.params, self.shared = family, params, shared
+
+
+def central_value(distribution):
+    """The prediction a distribution stands for: its mean, or the probabilities of classes.
+
+    Where the mean is undefined or infinite (a `StudentT` with `df <= 1`, a `Cauchy`) it is the median, and where TFP
+    has none of these the mode. It is never a sample.
+
+    Args:
+      distribution: of batch `[...]` and event `[*event]`.
+
+    Returns:
+      A tensor `[..., *event]`; `[..., *event, num_classes]` for class labels.
+
+    Raises:
+      NotImplementedError: if TFP gives the family no mean, median or mode.
+    """
+    if isinstance(distribution, tfd.Independent):
+        return central_value(distribution.distribution)
+    if isinstance(distribution, tfd.MixtureSameFamily):
+        components = central_value(distribution.components_distribution)
+        weights = distribution.mixture_distribution.probs_parameter()
+        rank = components.shape.rank - weights.shape.rank
+        weights = tf.reshape(weights, tf.concat([tf.shape(weights), [1] * rank], 0))
+        return tf.reduce_sum(weights * components, -1 - rank)
+    try:
+        mean = distribution.mean()
+    except NotImplementedError:
+        return _without_mean(distribution)
+    finite = tf.math.is_finite(mean)
+
+    def elsewhere():
+        try:
+            return tf.where(finite, mean, _without_mean(distribution))
+        except NotImplementedError:
+            return mean
+
+    return tf.cond(tf.reduce_all(finite), lambda: mean, elsewhere)  # a median can be costly: only where it is needed
+
+
+def _without_mean(distribution):
+    if type(distribution).__name__ in _CENTERS:
+        return _CENTERS[type(distribution).__name__](distribution)
+    for probabilities in ("categorical_probs", "probs_parameter"):
+        if hasattr(distribution, probabilities):
+            return getattr(distribution, probabilities)()
+    for value in (lambda: distribution.quantile(0.5), distribution.mode):
+        try:
+            return value()
+        except NotImplementedError:
+            continue
+    raise NotImplementedError(f"TFP gives {distribution.name} no mean, median or mode, so it cannot predict.")
