@@ -55,7 +55,7 @@ def _origin(output):
     origin = getattr(output, "origin", None)
     if origin is None:
         raise TypeError(
-            f"The model's output is a {type(output).__name__}, not a head's distribution: end the model in a head, such "
-            f"as `nllfit.heads.Normal(1)`."
+            f"The model's output is a {type(output).__name__}, not a distribution: end the model in a head, such as "
+            f"`nllfit.heads.Normal(1)`."
         )
     return origin

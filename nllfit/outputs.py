@@ -65,11 +65,13 @@ def central_value(distribution):
         mean = distribution.mean()
     except NotImplementedError:
         return _without_mean(distribution)
+    if mean.dtype.is_integer:
+        return mean
     finite = tf.math.is_finite(mean)
 
     def elsewhere():
         try:
-            return tf.where(finite, mean, _without_mean(distribution))
+            return tf.where(finite, mean, tf.cast(_without_mean(distribution), mean.dtype))
         except NotImplementedError:
             return mean
 
