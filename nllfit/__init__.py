@@ -1,16 +1,24 @@
 """Training by maximum likelihood with TensorFlow Probability and Keras."""
 
 from nllfit import equivalence, heads, losses, metrics
+from nllfit.estimation import Comparison, Estimate, compare, maximum_likelihood
 from nllfit.evaluation import predict_distribution
 from nllfit.families import Family, MixtureFamily
+from nllfit.likelihood import likelihood, log_likelihood
 from nllfit.losses import negative_log_likelihood
 
 __all__ = [
+    "Comparison",
+    "Estimate",
     "Family",
     "MixtureFamily",
+    "compare",
     "equivalence",
     "heads",
+    "likelihood",
+    "log_likelihood",
     "losses",
+    "maximum_likelihood",
     "metrics",
     "negative_log_likelihood",
     "predict_distribution",

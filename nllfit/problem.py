@@ -1,0 +1,227 @@
+"""A maximum-likelihood problem: a sample and a family for it, checked before anything is optimised."""
+
+import copy
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from nllfit.families import Family, MixtureFamily, assertion_text
+from nllfit.optimum import Objective
+from nllfit.parameters import natural_parameters, unconstrained_parameters
+
+tfd = tfp.distributions
+
+__all__ = ["Problem"]
+
+
+def _smallest(y, weights):
+    return y.min(0)
+
+
+def _largest(y, weights):
+    return y.max(0)
+
+
+def _median(y, weights):
+    order = np.argsort(y, axis=0, kind="stable")
+    ordered, cumulated = np.take_along_axis(y, order, 0), np.cumsum(weights[order], axis=0)
+    half = cumulated[-1] / 2
+    below, above = np.argmax(cumulated >= half, axis=0)[None], np.argmax(cumulated > half, axis=0)[None]
+    return (np.take_along_axis(ordered, below, 0)[0] + np.take_along_axis(ordered, above, 0)[0]) / 2
+
+
+# Parameters in which the likelihood is not smooth: whatever the others are, it is largest at this statistic.
+_STATISTICS = {
+    "GeneralizedPareto": {"loc": _smallest},
+    "HalfCauchy": {"loc": _smallest},
+    "HalfStudentT": {"loc": _smallest},
+    "Laplace": {"loc": _median},
+    "Pareto": {"scale": _smallest},
+    "TruncatedCauchy": {"low": _smallest, "high": _largest},
+    "TruncatedNormal": {"low": _smallest, "high": _largest},
+    "Uniform": {"low": _smallest, "high": _largest},
+}
+
+
+class Problem:
+    """A sample and the family to be fitted to it.
+
+    Args:
+      distribution: a class of `tfp.distributions` or its name, a `Family` or a `MixtureFamily`.
+      y: the sample, `[n, *event]`.
+      weights: how often each observation counts, `[n]`, or None.
+      **fixed: parameters held at a value, and `num_classes` for class labels.
+
+    Attributes:
+      family: the `Family` or `MixtureFamily`.
+      y, weights: the observations of positive weight, `[n, *event]` and `[n]`, in float64.
+      held: the parameters whose estimate is a statistic of the sample, by name.
+      free: the family of the others, which does not check outcomes; None if there are no others.
+      objective: the log-likelihood of `free`.
+
+    Raises:
+      ValueError: for a sample that has no maximum-likelihood estimate in the family, and as `Family`.
+    """
+
+    def __init__(self, distribution, y, weights=None, **fixed):
+        y = _as_sample(y)
+        weights = _as_weights(weights, len(y))
+        self.family = _as_family(distribution, y, fixed)
+        self.y, self.weights = y[weights > 0], weights[weights > 0]
+        self._check_enough()
+        statistics = _STATISTICS.get(self.family.name, {})
+        self.held = {
+            name: statistics[name](self.y, self.weights) for name in self.family.parameter_names if name in statistics
+        }
+        self.free = self._checked = None
+        if len(self.held) < len(self.family.parameter_names):
+            self._checked = _with_fixed(self.family, self.held) if self.held else self.family
+            self.free = _without_checks(self._checked)
+            counted = _counted(self.y, self.weights) if _is_discrete(self.family) else (self.y, self.weights)
+            self.objective = Objective(self.free, *counted)
+
+    def natural(self, u):
+        """All estimated parameters by name, as a statistician names them, at the free ones' `u` `[params_size]`."""
+        values = {name: tf.convert_to_tensor(value) for name, value in self.held.items()}
+        return values if self.free is None else values | natural_parameters(self.free, u)
+
+    def distribution(self, u):
+        """The distribution at `u`; it checks outcomes."""
+        return self.family.build(self.natural(u), tf.float64) if self.free is None else self._checked.distribution(u)
+
+    def closed_form(self):
+        """The `u` of TFP's own closed form, or None. It is a start: not all of them are maximum-likelihood estimates."""
+        plain = isinstance(self.family, Family) and not self.family.fixed and not self.held
+        if not plain or np.ptp(self.weights) > 0:
+            return None
+        try:
+            fitted = self.family.distribution_class.experimental_fit(tf.constant(self.y), sample_ndims=1)
+            known = natural_parameters(self.free, tf.zeros([self.free.params_size], tf.float64))
+            u = unconstrained_parameters(self.free, {name: fitted.parameters[name] for name in known})
+        except (NotImplementedError, AttributeError, TypeError, ValueError, tf.errors.InvalidArgumentError):
+            return None
+        return u.numpy() if np.all(np.isfinite(u)) and u.shape == [self.free.params_size] else None
+
+    def check_support(self, u):
+        """Raises a `ValueError` for the first observation that the distribution at `u` cannot have."""
+        distribution = self.distribution(u)
+        try:
+            log_prob = distribution.log_prob(self._outcomes(distribution, self.y)).numpy()
+        except tf.errors.InvalidArgumentError as error:
+            row = self._first_refused(distribution)
+            raise ValueError(
+                f"`y` holds {self.y[row]}, which {self.family.name} cannot have: {assertion_text(error)} Remove it, or "
+                f"choose a family whose support it is in."
+            ) from None
+        if not np.all(np.isfinite(log_prob)):
+            raise ValueError(
+                f"`y` holds {self.y[np.argmin(np.isfinite(log_prob))]}, where the density of {self.family.name} is zero "
+                f"or infinite for all parameters that were tried: remove it, or choose a family whose support it is in."
+            )
+
+    def _first_refused(self, distribution):
+        rows = np.arange(len(self.y))
+        while len(rows) > 1:
+            first, second = np.array_split(rows, 2)
+            try:
+                distribution.log_prob(self._outcomes(distribution, self.y[first]))
+                rows = second
+            except tf.errors.InvalidArgumentError:
+                rows = first
+        return rows[0]
+
+    def _check_enough(self):
+        family, name = self.family, self.family.name
+        if self.y.size < family.params_size:
+            raise ValueError(
+                f"`y` has {self.y.size} numbers, fewer than the {family.params_size} parameters of {name}: give more "
+                f"observations, or hold a parameter at a value."
+            )
+        constant = np.all(self.y == self.y[0], axis=0)
+        if np.any(constant) and family.params_size > self.y[0].size and not _is_discrete(family):
+            raise ValueError(
+                f"`y` has all values equal{'' if self.y.ndim == 1 else ' in a column'}, so the likelihood of {name} has "
+                f"no bound as its density concentrates there: hold a parameter at a value, or look at the sample."
+            )
+
+    @staticmethod
+    def _outcomes(distribution, y):
+        return tf.cast(tf.constant(y), distribution.dtype)
+
+
+def _as_sample(y):
+    try:
+        sample = np.asarray(y, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError("`y` is not an array of numbers: give one row of numbers for each observation.") from None
+    if sample.ndim == 0 or sample.size == 0:
+        raise ValueError(f"`y` has shape {sample.shape}: give at least one observation, `[n, *event]`.")
+    if not np.all(np.isfinite(sample)):
+        raise ValueError(f"`y` holds {np.sum(~np.isfinite(sample))} NaN or infinite values: remove them.")
+    return sample
+
+
+def _as_weights(weights, n):
+    if weights is None:
+        return np.ones(n)
+    weights = np.asarray(weights, np.float64)
+    if weights.shape != (n,):
+        raise ValueError(
+            f"`weights` has shape {weights.shape}, but `y` has {n} observations: give one weight for each."
+        )
+    if not np.all(weights >= 0) or not np.all(np.isfinite(weights)):
+        raise ValueError("`weights` holds a negative, NaN or infinite weight: give numbers >= 0.")
+    if not np.any(weights > 0):
+        raise ValueError("`weights` are all zero, so there is no sample: give a positive weight.")
+    return weights
+
+
+def _as_family(distribution, y, fixed):
+    if not isinstance(distribution, (Family, MixtureFamily)):
+        return Family(distribution, y.shape[1:], **fixed)
+    if fixed:
+        raise ValueError(f"`{next(iter(fixed))}` is given beside a family: hold it in the family itself.")
+    if distribution.shared:
+        raise ValueError("The family shares parameters over inputs, but a sample has no inputs: drop `shared`.")
+    if distribution.event_shape != y.shape[1:]:
+        raise ValueError(
+            f"`y` has shape {y.shape}, but a sample of {distribution.name} has shape {('n', *distribution.event_shape)}."
+        )
+    return distribution
+
+
+def _with_fixed(family, values):
+    return Family(
+        family.distribution_class,
+        family.event_shape,
+        floor=family.floor,
+        num_classes=family.num_classes,
+        **family.fixed,
+        **values,
+    )
+
+
+def _without_checks(family):
+    unchecked = copy.copy(family)
+    if isinstance(family, MixtureFamily):
+        unchecked.component = _without_checks(family.component)
+    else:
+        unchecked.fixed = family.fixed | {"validate_args": False}
+    return unchecked
+
+
+def _is_discrete(family):
+    """Whether outcomes are counts or labels, which no change of variables maps onto the real line."""
+    family = family.component if isinstance(family, MixtureFamily) else family
+    distribution = family.distribution(tf.zeros([family.params_size], tf.float64))
+    try:
+        return distribution.experimental_default_event_space_bijector() is None
+    except NotImplementedError:
+        return True
+
+
+def _counted(y, weights):
+    """The distinct outcomes, and how often each of them was observed."""
+    values, places = np.unique(y, axis=0, return_inverse=True)
+    return values, np.bincount(places.reshape(-1), weights)
