@@ -7,13 +7,15 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.optimum import Optimum, coarse_starts, inverse_information, maximize
+from nllfit.optimum import Optimum, inverse_information, maximize
 from nllfit.problem import Problem
+from nllfit.starts import starts
 
 tfd = tfp.distributions
 
 __all__ = ["Comparison", "Estimate", "compare", "maximum_likelihood"]
 
+_RETRIES = slice(2, 40, 12)  # other starts, less and less likely, for when the best one led nowhere
 _FIRST_SAMPLE = 20_000  # observations that bring Newton's method near the optimum of millions
 
 
@@ -35,9 +37,9 @@ def maximum_likelihood(distribution, y, *, weights=None, **fixed):
       An `Estimate`. Look at its `converged` and `message` before its numbers.
 
     Raises:
-      ValueError: before any optimisation, if `y` is empty, holds NaN, infinite values or an outcome outside the support,
-        has all values equal where the likelihood then has no bound, or fewer numbers than there are parameters; if
-        `weights` are of another length, negative or all zero; if no parameter is free.
+      ValueError: before any optimisation, if `y` is empty, holds NaN, infinite values or an outcome outside the
+        support, has all values equal where the likelihood then has no bound, or fewer numbers than there are
+        parameters; if `weights` are of another length, negative or all zero; if no parameter is free.
 
     Example:
       >>> maximum_likelihood("Bernoulli", [0, 0, 0, 1, 0]).parameters
@@ -151,23 +153,21 @@ def _best(problem):
         optimum = maximize(problem.objective, closed_form)
         if optimum.converged:
             return optimum
-    starts = coarse_starts(problem.objective)
-    problem.check_support(starts[0])
+    candidates = starts(problem.objective)
+    problem.check_support(candidates[0])
     few = problem.objective.sample(_FIRST_SAMPLE)
-    best = None
-    for start in starts[:3]:
-        optimum = maximize(few, start)
-        if best is None or optimum.value > best.value:
-            best = optimum
+    best = maximize(few, candidates[0])
+    for start in candidates[_RETRIES]:
         if best.converged:
             break
-    return best if few is problem.objective else maximize(problem.objective, best.u)
+        best = max(best, maximize(few, start), key=lambda optimum: optimum.value)
+    return best if few is problem.objective else maximize(problem.objective, best.w)
 
 
 def _estimate(problem, optimum):
-    u = None if optimum is None else optimum.u
-    distribution = problem.distribution(u)
-    values = {name: value.numpy() for name, value in problem.natural(u).items()}
+    w = None if optimum is None else optimum.w
+    distribution = problem.distribution(w)
+    values = {name: value.numpy() for name, value in problem.natural(w).items()}
     rank = 0 if optimum is None else optimum.rank
     log_prob = distribution.log_prob(tf.cast(tf.constant(problem.y), distribution.dtype))
     covariance = _covariance(problem, optimum)
@@ -197,16 +197,16 @@ def _estimate(problem, optimum):
 
 def _covariance(problem, optimum):
     """The inverse information through the derivative of the natural parameters, with NaN where there is none."""
-    u = None if optimum is None else tf.constant(optimum.u)
+    w = None if optimum is None else tf.constant(optimum.w)
     with tf.GradientTape(persistent=True) as tape:
-        if u is not None:
-            tape.watch(u)
-        values = problem.natural(u)
+        if w is not None:
+            tape.watch(w)
+        values = problem.natural(w)
         flat = tf.concat([tf.reshape(value, [-1]) for value in values.values()], 0)
     missing = np.concatenate([np.full(tf.size(value), name in problem.held) for name, value in values.items()])
     if optimum is None or not optimum.converged:
         return np.full([len(missing), len(missing)], np.nan)
-    jacobian = tape.jacobian(flat, u, experimental_use_pfor=False).numpy()
+    jacobian = tape.jacobian(flat, w, experimental_use_pfor=False).numpy()
     covariance = jacobian @ inverse_information(optimum) @ jacobian.T
     covariance[missing] = covariance[:, missing] = np.nan
     return covariance

@@ -1,21 +1,116 @@
-"""Parameters as a statistician names them.
+"""Coordinates of a family for estimation: real numbers in, parameters out as a statistician names them.
 
-TFP prefers numbers that an optimizer can move freely, a `log_rate` or `logits`. A table of estimates shows their twins,
-the `rate` and the `probs`, which TFP names among the same family's parameters.
+Two things differ from the vector that a network gives. A positive parameter is addressed by its logarithm, in which
+likelihoods are closer to quadratic than in softplus's argument, and which knows no unit. And TFP prefers a `log_rate`
+or `logits`; a table of estimates shows their twins among the same family's parameters, the `rate` and the `probs`.
 """
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.families import MixtureFamily
 
 tfb = tfp.bijectors
+tfd = tfp.distributions
 
-__all__ = ["natural_parameters", "unconstrained_parameters"]
+__all__ = ["Coordinates"]
+
+
+class Coordinates:
+    """Real numbers `w` that address the free parameters of a family.
+
+    Args:
+      family: a `Family` or `MixtureFamily`.
+
+    Attributes:
+      size: how many numbers there are.
+      positive: the places in `w` of each positive parameter, by name; it is `exp(w)` there.
+    """
+
+    def __init__(self, family):
+        self.family = family
+        self.size = family.params_size
+        self._scalar = family.component if isinstance(family, MixtureFamily) else family
+        size = self._scalar.params_size
+        least = self._scalar.parameters(tf.fill([size], tf.constant(-40.0, tf.float64)))
+        large = self._scalar.parameters(tf.constant(1e3 + np.arange(size)))
+        places = {name: value.numpy() - 1e3 for name, value in large.items()}
+        self.positive = {
+            name: places[name].astype(int)
+            for name, value in least.items()
+            if np.all(np.abs(value) < 1e-9) and np.all(places[name] >= 0) and np.all(places[name] < size)
+        }
+        self._is_positive = np.isin(np.arange(size), [place for p in self.positive.values() for place in p.flat])
+
+    def constrained(self, w):
+        """The parameters that `build` takes, by name, at `w` `[..., size]`."""
+        if isinstance(self.family, MixtureFamily):
+            logits, rest = tf.split(w, [self.family.num_components, -1], axis=-1)
+            shape = [*w.shape[:-1], self.family.num_components, self._scalar.params_size]
+            return {"mixture_logits": logits} | self._component(tf.reshape(rest, shape))
+        return self._component(w)
+
+    def _component(self, w):
+        logs = tf.where(self._is_positive, w, 0.0)
+        u = tf.where(self._is_positive, tfp.math.softplus_inverse(tf.exp(logs)), w)
+        exact = {name: tf.exp(tf.gather(w, places, axis=-1)) for name, places in self.positive.items()}
+        return self._scalar.parameters(u) | exact
+
+    def build(self, constrained):
+        """The distribution at `constrained`, in float64."""
+        if not isinstance(self.family, MixtureFamily):
+            return self.family.build(constrained, tf.float64)
+        components = {name: value for name, value in constrained.items() if name != "mixture_logits"}
+        return tfd.MixtureSameFamily(
+            tfd.Categorical(logits=constrained["mixture_logits"]), self._scalar.build(components, tf.float64)
+        )
+
+    def distribution(self, w):
+        """The distribution of batch `[...]` at `w` `[..., size]`."""
+        return self.build(self.constrained(w))
+
+    def natural(self, w):
+        """The parameters by name as a statistician reads them: a `log_rate` as `rate`, `logits` as `probs`."""
+        values = {}
+        for name, value in self.constrained(w).items():
+            twin, link = self._twin(name)
+            values[twin] = link.forward(value)
+        return values
+
+    def from_natural(self, natural):
+        """The inverse of `natural`, an array `[..., size]`."""
+        constrained = {}
+        for name in ["mixture_logits"] * isinstance(self.family, MixtureFamily) + [*self._scalar.parameter_names]:
+            twin, link = self._twin(name)
+            constrained[name] = link.inverse(tf.convert_to_tensor(natural[twin], tf.float64))
+        return self.from_constrained(constrained)
+
+    def from_constrained(self, constrained):
+        """The inverse of `constrained`, an array `[..., size]`."""
+        w = self._scalar.unconstrained(constrained).numpy()
+        for name, places in self.positive.items():
+            w[..., places] = np.log(constrained[name])
+        if isinstance(self.family, MixtureFamily):
+            logits = np.asarray(constrained["mixture_logits"])
+            w = np.concatenate([logits, w.reshape(*logits.shape[:-1], -1)], -1)
+        return w
+
+    def _twin(self, name):
+        if name == "mixture_logits":
+            return "mixture_probs", _Softmax
+        known = self._scalar.distribution_class.parameter_properties(tf.float64)
+        if name.startswith("log_") and name[len("log_") :] in known:
+            return name[len("log_") :], tfb.Exp()
+        for kind, link in (("logits", tfb.Sigmoid()), ("probits", tfb.NormalCDF())):
+            twin = name.replace(kind, "probs")
+            if twin != name and twin in known:
+                return twin, _Softmax if known[name].event_ndims == 1 else link
+        return name, tfb.Identity()
 
 
 class _Softmax:
-    """The probabilities of classes whose logits are free to shift."""
+    """Class probabilities from logits, of which a common shift changes nothing."""
 
     @staticmethod
     def forward(logits):
@@ -24,44 +119,3 @@ class _Softmax:
     @staticmethod
     def inverse(probs):
         return tf.math.log(probs)
-
-
-def natural_parameters(family, u):
-    """The free parameters at `u` `[..., params_size]` by name, a `log_rate` as `rate` and `logits` as `probs`."""
-    if isinstance(family, MixtureFamily):
-        logits, components = _split(family, u)
-        return {"probs": tf.nn.softmax(logits)} | natural_parameters(family.component, components)
-    values = {}
-    for name, value in family.parameters(u).items():
-        twin, link = _twin(family, name)
-        values[twin] = link.forward(value)
-    return values
-
-
-def unconstrained_parameters(family, parameters):
-    """The inverse of `natural_parameters`: `[..., params_size]`."""
-    if isinstance(family, MixtureFamily):
-        logits = tf.math.log(parameters["probs"])
-        rest = unconstrained_parameters(family.component, parameters)
-        return tf.concat([logits, tf.reshape(rest, [*logits.shape[:-1], -1])], -1)
-    values = {}
-    for name in family.parameter_names:
-        twin, link = _twin(family, name)
-        values[name] = link.inverse(tf.convert_to_tensor(parameters[twin], tf.float64))
-    return family.unconstrained(values)
-
-
-def _split(family, u):
-    logits, rest = tf.split(u, [family.num_components, -1], axis=-1)
-    return logits, tf.reshape(rest, [*u.shape[:-1], family.num_components, family.component.params_size])
-
-
-def _twin(family, name):
-    known = family.distribution_class.parameter_properties(tf.float64)
-    if name.startswith("log_") and name[len("log_") :] in known:
-        return name[len("log_") :], tfb.Exp()
-    for kind, link in (("logits", tfb.Sigmoid()), ("probits", tfb.NormalCDF())):
-        twin = name.replace(kind, "probs")
-        if twin != name and twin in known:
-            return twin, _Softmax if known[name].event_ndims == 1 else link
-    return name, tfb.Identity()

@@ -8,7 +8,7 @@ import tensorflow_probability as tfp
 
 from nllfit.families import Family, MixtureFamily, assertion_text
 from nllfit.optimum import Objective
-from nllfit.parameters import natural_parameters, unconstrained_parameters
+from nllfit.parameters import Coordinates
 
 tfd = tfp.distributions
 
@@ -81,31 +81,36 @@ class Problem:
             counted = _counted(self.y, self.weights) if _is_discrete(self.family) else (self.y, self.weights)
             self.objective = Objective(self.free, *counted)
 
-    def natural(self, u):
-        """All estimated parameters by name, as a statistician names them, at the free ones' `u` `[params_size]`."""
+    def natural(self, w):
+        """All estimated parameters by name, as a statistician names them, at the free ones' coordinates `w` `[p]`."""
         values = {name: tf.convert_to_tensor(value) for name, value in self.held.items()}
-        return values if self.free is None else values | natural_parameters(self.free, u)
+        if self.free is not None:
+            values |= self.objective.coordinates.natural(w)
+        return values
 
-    def distribution(self, u):
-        """The distribution at `u`; it checks outcomes."""
-        return self.family.build(self.natural(u), tf.float64) if self.free is None else self._checked.distribution(u)
+    def distribution(self, w):
+        """The distribution at `w`; it checks outcomes."""
+        if self.free is None:
+            return self.family.build(self.natural(w), tf.float64)
+        return Coordinates(self._checked).distribution(w)
 
     def closed_form(self):
-        """The `u` of TFP's own closed form, or None. It is a start: not all of them are maximum-likelihood estimates."""
+        """The coordinates of TFP's own closed form, or None: a start, for not all of them maximise the likelihood."""
         plain = isinstance(self.family, Family) and not self.family.fixed and not self.held
         if not plain or np.ptp(self.weights) > 0:
             return None
+        coordinates = self.objective.coordinates
         try:
             fitted = self.family.distribution_class.experimental_fit(tf.constant(self.y), sample_ndims=1)
-            known = natural_parameters(self.free, tf.zeros([self.free.params_size], tf.float64))
-            u = unconstrained_parameters(self.free, {name: fitted.parameters[name] for name in known})
+            names = coordinates.natural(tf.zeros([coordinates.size], tf.float64))
+            w = coordinates.from_natural({name: fitted.parameters[name] for name in names})
         except (NotImplementedError, AttributeError, TypeError, ValueError, tf.errors.InvalidArgumentError):
             return None
-        return u.numpy() if np.all(np.isfinite(u)) and u.shape == [self.free.params_size] else None
+        return w if np.all(np.isfinite(w)) and w.shape == (coordinates.size,) else None
 
-    def check_support(self, u):
-        """Raises a `ValueError` for the first observation that the distribution at `u` cannot have."""
-        distribution = self.distribution(u)
+    def check_support(self, w):
+        """Raises a `ValueError` for the first observation that the distribution at `w` cannot have."""
+        distribution = self.distribution(w)
         try:
             log_prob = distribution.log_prob(self._outcomes(distribution, self.y)).numpy()
         except tf.errors.InvalidArgumentError as error:
@@ -116,8 +121,8 @@ class Problem:
             ) from None
         if not np.all(np.isfinite(log_prob)):
             raise ValueError(
-                f"`y` holds {self.y[np.argmin(np.isfinite(log_prob))]}, where the density of {self.family.name} is zero "
-                f"or infinite for all parameters that were tried: remove it, or choose a family whose support it is in."
+                f"`y` holds {self.y[np.argmin(np.isfinite(log_prob))]}, where the density of {self.family.name} is "
+                f"zero or infinite for all parameters that were tried: remove it, or choose a family whose support it is in."
             )
 
     def _first_refused(self, distribution):
@@ -141,8 +146,8 @@ class Problem:
         constant = np.all(self.y == self.y[0], axis=0)
         if np.any(constant) and family.params_size > self.y[0].size and not _is_discrete(family):
             raise ValueError(
-                f"`y` has all values equal{'' if self.y.ndim == 1 else ' in a column'}, so the likelihood of {name} has "
-                f"no bound as its density concentrates there: hold a parameter at a value, or look at the sample."
+                f"`y` has all values equal{'' if self.y.ndim == 1 else ' in a column'}, so the likelihood of {name} "
+                f"has no bound as its density concentrates there: hold a parameter at a value, or look at the sample."
             )
 
     @staticmethod
@@ -186,7 +191,8 @@ def _as_family(distribution, y, fixed):
         raise ValueError("The family shares parameters over inputs, but a sample has no inputs: drop `shared`.")
     if distribution.event_shape != y.shape[1:]:
         raise ValueError(
-            f"`y` has shape {y.shape}, but a sample of {distribution.name} has shape {('n', *distribution.event_shape)}."
+            f"`y` has shape {y.shape}, but a sample of {distribution.name} has shape "
+            f"{('n', *distribution.event_shape)}."
         )
     return distribution
 
