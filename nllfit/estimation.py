@@ -15,7 +15,7 @@ tfd = tfp.distributions
 
 __all__ = ["Comparison", "Estimate", "compare", "maximum_likelihood"]
 
-_RETRIES = slice(2, 40, 12)  # other starts, less and less likely, for when the best one led nowhere
+_RETRIES = slice(5, 40, 20)  # other starts, less and less likely, for when the best one led nowhere
 _FIRST_SAMPLE = 20_000  # observations that bring Newton's method near the optimum of millions
 
 
@@ -160,7 +160,7 @@ def _best(problem):
     for start in candidates[_RETRIES]:
         if best.converged:
             break
-        best = max(best, maximize(few, start), key=lambda optimum: optimum.value)
+        best = max(best, maximize(few, start, steps=30), key=lambda optimum: optimum.value)
     return best if few is problem.objective else maximize(problem.objective, best.w)
 
 

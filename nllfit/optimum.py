@@ -167,15 +167,10 @@ def maximize(objective, w, steps=60):
         distance = np.sqrt(objective.total_weight * np.sum(slopes**2 / bent))
         if distance < _TOLERANCE:
             return _verdict(objective, w + step, information, rank, distance)
-        scale = 1.0
-        while True:
-            new = objective.derivatives(w + scale * step)
-            least = value + 1e-4 * scale * (gradient @ step) - _NOISE * (1 + abs(value))
-            if _all_finite(*new) and new[0] >= least:
-                break
-            scale /= 2
-            if scale < 1e-10:
-                return Optimum(w, value, information, rank, distance, "no step raises the log-likelihood")
+        scale = _uphill(objective, w, step, value, gradient @ step)
+        if scale is None:
+            return Optimum(w, value, information, rank, distance, "no step raises the log-likelihood")
+        new = objective.derivatives(w + scale * step)
         leaps = leaps + 1 if distance < 1 and objective.value(w + _LEAP * step) >= new[0] else 0
         w = w + scale * step
         value, gradient, hessian = new
@@ -183,6 +178,14 @@ def maximize(objective, w, steps=60):
             return Optimum(w, value, information, rank, distance, _at_infinity(objective, w, step))
     message = f"still {distance:.2g} standard errors from a maximum after {steps} steps"
     return Optimum(w, value, information, rank, distance, message)
+
+
+def _uphill(objective, w, step, value, slope):
+    """The longest of the step, its half, quarter and so on that raises the log-likelihood by enough; None if none."""
+    for scale in 0.5 ** np.arange(34):
+        if objective.value(w + scale * step) >= value + 1e-4 * scale * slope - _NOISE * (1 + abs(value)):
+            return scale
+    return None
 
 
 def inverse_information(optimum):

@@ -122,7 +122,7 @@ class Problem:
         if not np.all(np.isfinite(log_prob)):
             raise ValueError(
                 f"`y` holds {self.y[np.argmin(np.isfinite(log_prob))]}, where the density of {self.family.name} is "
-                f"zero or infinite for all parameters that were tried: remove it, or choose a family whose support it is in."
+                f"zero or infinite whatever its parameters: remove it, or choose a family whose support it is in."
             )
 
     def _first_refused(self, distribution):

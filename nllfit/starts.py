@@ -41,7 +41,9 @@ def _candidates(family, y, count, rng):
             drawn[name] = _pick(_sizes(y), 1.2, shape, rng)
         elif name.startswith("log_"):
             drawn[name] = np.log(_pick(_sizes(y), 1.2, shape, rng))
-        elif not name.startswith(("logits", "probits")) and np.all(np.abs(least[name] + 30) < 1e-6) or name == "peak":
+        elif name.startswith(("logits", "probits")):
+            continue
+        elif name == "peak" or np.all(np.abs(least[name] + 30) < 1e-6):
             drawn[name] = _pick(_places(y), 0, shape, rng)
     return coordinates.from_constrained(drawn)
 
