@@ -9,6 +9,7 @@ import tensorflow_probability as tfp
 
 from nllfit.optimum import Optimum, inverse_information, maximize
 from nllfit.problem import Problem
+from nllfit.profiles import Profile
 from nllfit.starts import starts
 
 tfd = tfp.distributions
@@ -16,6 +17,7 @@ tfd = tfp.distributions
 __all__ = ["Comparison", "Estimate", "compare", "maximum_likelihood"]
 
 _RETRIES = slice(5, 40, 20)  # other starts, less and less likely, for when the best one led nowhere
+_WIDTH = 78
 _FIRST_SAMPLE = 20_000  # observations that bring Newton's method near the optimum of millions
 
 
@@ -132,6 +134,110 @@ class Estimate:
         """The Bayesian information criterion, `k log(n) - 2 log L`; smaller is better."""
         return self.num_parameters * math.log(self.num_observations) - 2 * self.log_likelihood
 
+    def summary(self, level=0.95):
+        """The fit as a table of text, laid out like statsmodels'."""
+        left = ["Family:", "No. Observations:", "No. Parameters:", "Converged:"]
+        left = zip(
+            left, [self.family.name, f"{self.num_observations:g}", self.num_parameters, self.converged], strict=True
+        )
+        right = zip(
+            ["Log-Likelihood:", "AIC:", "BIC:", "Covariance:"],
+            [f"{self.log_likelihood:.3f}", f"{self.aic:.3f}", f"{self.bic:.3f}", "observed information"],
+            strict=True,
+        )
+        lines = ["Maximum Likelihood Estimate".center(_WIDTH), "=" * _WIDTH]
+        for (name, value), (other, number) in zip(left, right, strict=True):
+            lines.append(f"{name:<18}{value!s:>18}   {other:<16}{number!s:>23}")
+        ends = [f"[{(1 - level) / 2:.4g}", f"{(1 + level) / 2:.4g}]"]
+        lines += ["=" * _WIDTH, f"{'':<26}{'estimate':>13}{'std err':>13}{ends[0]:>13}{ends[1]:>13}", "-" * _WIDTH]
+        intervals = self.confidence_intervals(level)
+        for name, value in self.parameters.items():
+            for index in np.ndindex(np.shape(value)):
+                label = f"{name}[{', '.join(map(str, index))}]" if index else name
+                numbers = [
+                    np.asarray(value)[index],
+                    np.asarray(self.standard_errors[name])[index],
+                    *intervals[name][index],
+                ]
+                lines.append(f"{label:<26}" + "".join(f"{number:>13.5g}" for number in numbers))
+        return "\n".join([*lines, "=" * _WIDTH, f"Verdict: {self.message}."])
+
+    def confidence_intervals(self, level=0.95, method="wald", names=None):
+        """Intervals that cover the true parameters with probability `level`, in large samples.
+
+        Wald's is `estimate +- z standard errors`. The profile-likelihood interval holds the values whose best fit is
+        not significantly worse, `2 (log L - profile(value)) <= chi-square quantile`; it needs no standard error, stays
+        in the parameter's domain and does not depend on how the parameter is written.
+
+        Args:
+          level: between 0 and 1.
+          method: "wald", or "profile", which fits the other parameters anew some ten times for each end.
+          names: the parameters that are wanted; by default all.
+
+        Returns:
+          A dict of arrays `[*parameter, 2]` by name: lower and upper end. An end is infinite, or the bound of the
+          domain, where the sample sets no limit; NaN where there is no standard error.
+
+        Raises:
+          ValueError: for another `level` or `method`, an unknown name, and for a profile of a fit that did not converge.
+
+        Example:
+          >>> maximum_likelihood("Bernoulli", [0, 0, 0, 1, 0]).confidence_intervals(method="profile")["probs"].round(3)
+          array([0.013, 0.628])
+
+        Source: Venzon and Moolgavkar, A method for computing profile-likelihood-based confidence intervals, 1988.
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"`level` is {level}: give a probability between 0 and 1, such as 0.95.")
+        if method not in ("wald", "profile"):
+            raise ValueError(f'`method` is {method!r}: give "wald" or "profile".')
+        intervals = {}
+        for name in self.parameters if names is None else names:
+            self._check_name(name)
+            value, error = np.asarray(self.parameters[name]), np.asarray(self.standard_errors[name])
+            if method == "wald":
+                half = float(tfd.Normal(tf.constant(0.0, tf.float64), 1.0).quantile((1 + level) / 2)) * error
+                intervals[name] = np.stack([value - half, value + half], -1)
+            else:
+                ends = [self._profile(name, place).interval(level) for place in range(value.size)]
+                intervals[name] = np.reshape(ends, [*value.shape, 2])
+        return intervals
+
+    def profile(self, name, values, index=()):
+        """The profile log-likelihood of one number: the maximum over all other parameters.
+
+        Args:
+          name: a parameter's name, as in `parameters`.
+          values: the values it is held at, `[m]`.
+          index: which of its numbers, where the parameter is an array.
+
+        Returns:
+          An array `[m]`, in nats, the sum over the sample; -inf outside the parameter's domain.
+
+        Raises:
+          ValueError: for a name or index that the family does not have, and for a fit that did not converge.
+        """
+        self._check_name(name)
+        shape = np.shape(self.parameters[name])
+        try:
+            place = int(np.arange(math.prod(shape)).reshape(shape)[index])
+        except (IndexError, TypeError):
+            raise ValueError(f"`index` is {index}, but `{name}` has shape {shape}: give one number's index.") from None
+        profile = self._profile(name, place)
+        return np.array([profile(float(value)) for value in np.atleast_1d(values)])
+
+    def _check_name(self, name):
+        if name not in self.parameters:
+            raise ValueError(
+                f"`{name}` is no parameter of this fit, whose parameters are {', '.join(self.parameters)}."
+            )
+
+    def _profile(self, name, place):
+        if not self.converged:
+            raise ValueError(f"The fit is no maximum to compare with ({self.message}), so it has no profile.")
+        error = np.ravel(self.standard_errors[name])[place]
+        return Profile(self.problem, self.optimum, name, place, self.log_likelihood, error)
+
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
@@ -144,6 +250,15 @@ class Comparison:
 
     estimates: list
     refused: dict
+
+    def summary(self):
+        """The ranking as a table of text; `dAIC` is the distance from the best family's AIC."""
+        lines = [f"{'family':<26}{'log L':>15}{'k':>4}{'AIC':>15}{'dAIC':>11}{'BIC':>15}"]
+        for e in self.estimates:
+            numbers = f"{e.log_likelihood:>15.4f}{e.num_parameters:>4}{e.aic:>15.4f}"
+            numbers += f"{e.aic - self.estimates[0].aic:>11.4f}{e.bic:>15.4f}"
+            lines.append(f"{e.family.name:<26}{numbers}{'' if e.converged else '  ' + e.message}")
+        return "\n".join([*lines, *(f"{name:<26}not fitted: {reason}" for name, reason in self.refused.items())])
 
 
 def _best(problem):
@@ -169,7 +284,6 @@ def _estimate(problem, optimum):
     distribution = problem.distribution(w)
     values = {name: value.numpy() for name, value in problem.natural(w).items()}
     rank = 0 if optimum is None else optimum.rank
-    log_prob = distribution.log_prob(tf.cast(tf.constant(problem.y), distribution.dtype))
     covariance = _covariance(problem, optimum)
     errors = np.sqrt(np.diag(covariance))
     sizes = np.cumsum([value.size for value in values.values()])[:-1]
@@ -185,7 +299,7 @@ def _estimate(problem, optimum):
             for name, part in zip(values, np.split(errors, sizes), strict=True)
         },
         covariance=covariance,
-        log_likelihood=float(tf.tensordot(tf.constant(problem.weights), log_prob, 1)),
+        log_likelihood=problem.log_likelihood(w),
         num_observations=float(problem.weights.sum()),
         num_parameters=rank + sum(value.size for value in problem.held.values()),
         converged=optimum is None or optimum.converged,

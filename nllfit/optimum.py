@@ -5,20 +5,21 @@ with the observed information gets to the optimum in a handful of passes over th
 behind, which the standard errors need.
 """
 
+import copy
 import dataclasses
 
 import numpy as np
 import tensorflow as tf
 
-from nllfit.parameters import Coordinates
+from nllfit.parameters import Coordinates, HeldCoordinates
 
-__all__ = ["Objective", "Optimum", "inverse_information", "maximize"]
+__all__ = ["Objective", "Optimum", "climb", "inverse_information", "maximize"]
 
 _CHUNK = 1 << 18  # rows at once: the intermediate results of a million rows would take a gigabyte
 _NOISE = 1e-13  # relative rounding error of a mean log-likelihood
-_TOLERANCE = 1e-6  # standard errors between the optimum and the last Newton step, whose own error is the square of it
 _LEAST_DROP = 1e-4  # nats by which the log-likelihood must fall one standard error from a maximum, where 1/2 is usual
 _LEAP = 5.0  # Newton steps at once, after which the log-likelihood has fallen unless it goes on rising for ever
+_LEAPS = 5  # in a row
 _FLAT = 1e-13  # an eigenvalue of the information, scaled to a unit diagonal, that counts as zero
 
 
@@ -48,6 +49,12 @@ class Objective:
         order = np.argsort(self.y.reshape(len(self.y), -1)[:, 0], kind="stable")
         rows = order[np.linspace(0, len(self.y) - 1, size).astype(int)]
         return Objective(self.family, self.y[rows], self.weights[rows])
+
+    def holding(self, name, place, value):
+        """The objective with one number of a natural parameter held at a value."""
+        objective = copy.copy(self)
+        objective.coordinates = HeldCoordinates(self.family, name, place, value)
+        return objective
 
     def values(self, w):
         """The mean log-likelihood at each row of `w` `[s, p]`, as an array `[s]`; -inf where it is not finite."""
@@ -102,8 +109,8 @@ class Objective:
         tiled = tf.constant(np.tile(w, (len(few.y), 1)))
         with tf.GradientTape() as tape:
             tape.watch(tiled)
-            log_prob = few.coordinates.distribution(tiled).log_prob(tf.concat([y for y, _ in few._chunks], 0))
-        scores = tape.gradient(log_prob, tiled).numpy()
+            log_prob = self.coordinates.distribution(tiled).log_prob(tf.concat([y for y, _ in few._chunks], 0))
+        scores = tape.gradient(log_prob, tiled, unconnected_gradients="zero").numpy()
         norms = np.linalg.norm(scores, axis=0)
         return int(np.linalg.matrix_rank(scores / np.where(norms > 0, norms, 1.0), tol=1e-8))
 
@@ -122,7 +129,7 @@ class Optimum:
       information: the observed information of the whole sample, minus the Hessian of its log-likelihood, `[p, p]`.
       rank: the number of directions that the likelihood can tell apart.
       distance: the length of the next step, in standard errors.
-      message: "converged", or why this is no maximum.
+      message: "converged", or why not.
     """
 
     w: np.ndarray
@@ -134,18 +141,16 @@ class Optimum:
 
     @property
     def converged(self):
-        """Whether this was verified to be a maximum."""
+        """Whether Newton's method came to an end, and to no verdict against it."""
         return self.message == "converged"
 
 
 def maximize(objective, w, steps=60):
     """Newton's method from `w`, with a verdict on what it found.
 
-    A step is `V |L|^-1 V' g` for the Hessian `V L V'` scaled to a unit diagonal, so that it goes uphill where the
-    log-likelihood is not yet concave, and is halved until it does. The end is a maximum if the next step is less than
-    1e-6 standard errors, the information is positive definite (but for directions that change no density) and the
-    log-likelihood falls one standard error away, to either side of each of its axes. If five steps in a row could have
-    been five times as long, there is no finite maximum.
+    The end is a maximum if the information is positive definite (but for directions that change no density), the
+    log-likelihood falls one standard error away, to either side of each of its axes, and it did not go on rising where
+    steps could have been five times as long.
 
     Args:
       objective: an `Objective`.
@@ -155,29 +160,55 @@ def maximize(objective, w, steps=60):
     Returns:
       An `Optimum`.
     """
-    rank, leaps = objective.rank(w), 0
+    optimum = climb(objective, w, objective.rank(w), steps)
+    return _verdict(objective, optimum) if optimum.converged else optimum
+
+
+def climb(objective, w, rank, steps=60, tolerance=1e-6):
+    """Newton's method from `w` until the next step is less than `tolerance` standard errors.
+
+    A step is `V |L|^-1 V' g` for the Hessian `V L V'` scaled to a unit diagonal, so that it goes uphill where the
+    log-likelihood is not yet concave, and is halved until it does.
+
+    Args:
+      objective: an `Objective`.
+      w: the start, `[p]`.
+      rank: the number of directions that the likelihood can tell apart.
+      steps: the most steps taken.
+      tolerance: in standard errors; the error that the last step leaves is of the order of its square.
+
+    Returns:
+      An `Optimum`, of which only the gradient is known to vanish.
+    """
     value, gradient, hessian = objective.derivatives(w)
+    distance, leaps = np.inf, 0
+
+    def stop(message):
+        if leaps >= _LEAPS:
+            message = _at_infinity(objective, w, step)
+        return Optimum(w, value, -objective.total_weight * hessian, rank, distance, message)
+
+    if not rank:
+        distance = 0.0
+        return stop("converged")
     for _ in range(steps):
-        information = -objective.total_weight * hessian
         if not _all_finite(value, gradient, hessian):
-            return Optimum(w, value, information, rank, np.inf, "the log-likelihood or a derivative is not finite")
+            return stop("the log-likelihood or a derivative is not finite")
         axes, curvature = _principal_axes(-hessian, rank)
         slopes, bent = axes.T @ gradient, np.maximum(np.abs(curvature), _FLAT)
-        step = axes @ (slopes / bent)
+        step, previous = axes @ (slopes / bent), distance
         distance = np.sqrt(objective.total_weight * np.sum(slopes**2 / bent))
-        if distance < _TOLERANCE:
-            return _verdict(objective, w + step, information, rank, distance)
         scale = _uphill(objective, w, step, value, gradient @ step)
         if scale is None:
-            return Optimum(w, value, information, rank, distance, "no step raises the log-likelihood")
-        new = objective.derivatives(w + scale * step)
-        leaps = leaps + 1 if distance < 1 and objective.value(w + _LEAP * step) >= new[0] else 0
+            return stop("no step raises the log-likelihood")
+        slow = previous / 4 < distance < 1
+        leaps = leaps + 1 if slow and objective.value(w + _LEAP * step) >= objective.value(w + step) else 0
         w = w + scale * step
-        value, gradient, hessian = new
-        if leaps == 5:
-            return Optimum(w, value, information, rank, distance, _at_infinity(objective, w, step))
-    message = f"still {distance:.2g} standard errors from a maximum after {steps} steps"
-    return Optimum(w, value, information, rank, distance, message)
+        if distance < tolerance:
+            value = objective.value(w)
+            return stop("converged")
+        value, gradient, hessian = objective.derivatives(w)
+    return stop(f"still {distance:.2g} standard errors from a maximum after {steps} steps")
 
 
 def _uphill(objective, w, step, value, slope):
@@ -207,16 +238,19 @@ def _principal_axes(information, rank):
     return axes[:, kept] / scales[:, None], curvature[kept]
 
 
-def _verdict(objective, w, information, rank, distance):
-    value, message = objective.value(w), "converged"
-    axes, curvature = _principal_axes(information, rank)
-    errors = (axes / np.sqrt(np.maximum(curvature, _FLAT))).T
-    drops = objective.total_weight * (value - objective.values(np.concatenate([w + errors, w - errors])))
+def _verdict(objective, optimum):
+    if not optimum.rank:
+        return optimum
+    axes, curvature = _principal_axes(optimum.information, optimum.rank)
     if curvature.min() <= _FLAT:
-        message = "the information is not positive definite"
-    elif drops.min() < _LEAST_DROP:
-        message = _at_infinity(objective, w, errors[drops.argmin() % rank])
-    return Optimum(w, value, information, rank, distance, message)
+        return dataclasses.replace(optimum, message="the information is not positive definite")
+    errors = (axes / np.sqrt(curvature)).T
+    around = objective.values(np.concatenate([optimum.w + errors, optimum.w - errors]))
+    drops = objective.total_weight * (optimum.value - around)
+    if drops.min() < _LEAST_DROP:
+        message = _at_infinity(objective, optimum.w, errors[drops.argmin() % optimum.rank])
+        return dataclasses.replace(optimum, message=message)
+    return optimum
 
 
 def _at_infinity(objective, w, direction):

@@ -14,7 +14,7 @@ from nllfit.families import MixtureFamily
 tfb = tfp.bijectors
 tfd = tfp.distributions
 
-__all__ = ["Coordinates"]
+__all__ = ["Coordinates", "HeldCoordinates"]
 
 
 class Coordinates:
@@ -81,7 +81,7 @@ class Coordinates:
     def from_natural(self, natural):
         """The inverse of `natural`, an array `[..., size]`."""
         constrained = {}
-        for name in ["mixture_logits"] * isinstance(self.family, MixtureFamily) + [*self._scalar.parameter_names]:
+        for name in self._names():
             twin, link = self._twin(name)
             constrained[name] = link.inverse(tf.convert_to_tensor(natural[twin], tf.float64))
         return self.from_constrained(constrained)
@@ -96,6 +96,17 @@ class Coordinates:
             w = np.concatenate([logits, w.reshape(*logits.shape[:-1], -1)], -1)
         return w
 
+    def domain(self, name):
+        """The bijector from the real line onto the domain of a natural parameter; the identity where it has no bound."""
+        constrained = next(known for known in self._names() if self._twin(known)[0] == name)
+        link = self._twin(constrained)[1]
+        if constrained in self.positive or isinstance(link, tfb.Exp):
+            return tfb.Exp()
+        return tfb.Identity() if isinstance(link, tfb.Identity) else tfb.Sigmoid()
+
+    def _names(self):
+        return ["mixture_logits"] * isinstance(self.family, MixtureFamily) + [*self._scalar.parameter_names]
+
     def _twin(self, name):
         if name == "mixture_logits":
             return "mixture_probs", _Softmax
@@ -107,6 +118,34 @@ class Coordinates:
             if twin != name and twin in known:
                 return twin, _Softmax if known[name].event_ndims == 1 else link
         return name, tfb.Identity()
+
+
+class HeldCoordinates(Coordinates):
+    """Coordinates in which one number of one natural parameter is held at a value; a direction of `w` is then idle.
+
+    Args:
+      family: a `Family` or `MixtureFamily`.
+      name: a natural parameter's name.
+      place: which of its numbers, as an index into the flattened parameter.
+      value: the value it is held at. Other class probabilities share what it leaves, in proportion.
+    """
+
+    def __init__(self, family, name, place, value):
+        super().__init__(family)
+        self._name, self._place, self._value = name, place, value
+
+    def constrained(self, w):
+        values = super().constrained(w)
+        name = next(name for name in self._names() if self._twin(name)[0] == self._name)
+        link = self._twin(name)[1]
+        natural = link.forward(values[name])
+        held = np.zeros(natural.shape)
+        held.flat[self._place] = 1.0
+        others = natural * (1.0 - held)
+        if link is _Softmax:
+            others *= (1.0 - self._value * tf.reduce_sum(held, -1, True)) / tf.reduce_sum(others, -1, True)
+        values[name] = link.inverse(others + self._value * held)
+        return values
 
 
 class _Softmax:

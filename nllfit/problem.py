@@ -56,6 +56,7 @@ class Problem:
     Attributes:
       family: the `Family` or `MixtureFamily`.
       y, weights: the observations of positive weight, `[n, *event]` and `[n]`, in float64.
+      discrete: whether outcomes are counts or labels.
       held: the parameters whose estimate is a statistic of the sample, by name.
       free: the family of the others, which does not check outcomes; None if there are no others.
       objective: the log-likelihood of `free`.
@@ -69,6 +70,7 @@ class Problem:
         weights = _as_weights(weights, len(y))
         self.family = _as_family(distribution, y, fixed)
         self.y, self.weights = y[weights > 0], weights[weights > 0]
+        self.discrete = _is_discrete(self.family)
         self._check_enough()
         statistics = _STATISTICS.get(self.family.name, {})
         self.held = {
@@ -76,10 +78,35 @@ class Problem:
         }
         self.free = self._checked = None
         if len(self.held) < len(self.family.parameter_names):
-            self._checked = _with_fixed(self.family, self.held) if self.held else self.family
-            self.free = _without_checks(self._checked)
-            counted = _counted(self.y, self.weights) if _is_discrete(self.family) else (self.y, self.weights)
-            self.objective = Objective(self.free, *counted)
+            self._set_free()
+
+    def _set_free(self):
+        self._checked = _with_fixed(self.family, self.held) if self.held else self.family
+        self.free = _without_checks(self._checked)
+        counted = _counted(self.y, self.weights) if self.discrete else (self.y, self.weights)
+        self.objective = Objective(self.free, *counted)
+
+    def log_likelihood(self, w):
+        """The log-likelihood at `w` in nats, the sum over the sample; -inf outside the support."""
+        distribution = self.distribution(w)
+        try:
+            log_prob = distribution.log_prob(self._outcomes(distribution, self.y))
+        except tf.errors.InvalidArgumentError:
+            return -np.inf
+        return float(tf.tensordot(tf.constant(self.weights), log_prob, 1))
+
+    def holding(self, name, place, value):
+        """The problem with one number of one natural parameter held at a value."""
+        held = copy.copy(self)
+        if name in self.held:
+            values = np.array(self.held[name])
+            values.flat[place] = value
+            held.held = self.held | {name: values}
+            if self.free is not None:
+                held._set_free()
+        else:
+            held.objective = self.objective.holding(name, place, value)
+        return held
 
     def natural(self, w):
         """All estimated parameters by name, as a statistician names them, at the free ones' coordinates `w` `[p]`."""
@@ -144,7 +171,7 @@ class Problem:
                 f"observations, or hold a parameter at a value."
             )
         constant = np.all(self.y == self.y[0], axis=0)
-        if np.any(constant) and family.params_size > self.y[0].size and not _is_discrete(family):
+        if np.any(constant) and family.params_size > self.y[0].size and not self.discrete:
             raise ValueError(
                 f"`y` has all values equal{'' if self.y.ndim == 1 else ' in a column'}, so the likelihood of {name} "
                 f"has no bound as its density concentrates there: hold a parameter at a value, or look at the sample."

@@ -1,0 +1,140 @@
+"""Figures of likelihoods and fits. Each function draws on an `ax` of matplotlib's and returns it."""
+
+import numpy as np
+
+from nllfit.likelihood import likelihood, log_likelihood
+
+__all__ = ["fitted_density", "likelihood_curve", "likelihood_surface", "profile_curve"]
+
+_MARK = {"color": "tab:red", "zorder": 3}
+
+
+def likelihood_curve(ax, distribution, y, values, *, name="parameter", estimate=None, interval=None):
+    """The likelihood of a sample against one parameter, with the maximum and an interval marked.
+
+    Args:
+      ax: the axes.
+      distribution: a `tfd.Distribution` whose batch `[m]` belongs to `values`, `tfd.Bernoulli(probs=values)`.
+      y: the sample, `[n, *event]`.
+      values: the parameter's values, `[m]`.
+      name: its name, for the axis.
+      estimate: where the maximum is marked; by default the best of `values`.
+      interval: `[2]`, a range that is shaded, such as a confidence interval.
+
+    Returns:
+      `ax`.
+
+    Example:
+      >>> theta = np.linspace(0.0, 1.0, 201)
+      >>> likelihood_curve(ax, tfd.Bernoulli(probs=theta), [0, 0, 0, 1, 0], theta, name="theta", estimate=0.2)
+    """
+    curve = likelihood(distribution, y).numpy()
+    estimate = np.asarray(values)[curve.argmax()] if estimate is None else estimate
+    ax.plot(values, curve)
+    ax.axvline(estimate, linestyle="--", label=f"maximum at {estimate:.4g}", **_MARK)
+    if interval is not None:
+        ax.axvspan(*interval, alpha=0.15, label=f"interval {interval[0]:.3g} to {interval[1]:.3g}")
+    ax.set(xlabel=name, ylabel="likelihood", xlim=(np.min(values), np.max(values)), ylim=(0, None))
+    ax.legend()
+    return ax
+
+
+def likelihood_surface(ax, distribution, y, x_values, y_values, *, names=("x", "y"), estimate=None):
+    """The likelihood of a sample over two parameters, brightest at the maximum, which is marked.
+
+    Args:
+      ax: the axes.
+      distribution: a `tfd.Distribution` whose batch `[k, m]` belongs to `y_values` `[k]` and `x_values` `[m]`.
+      y: the sample, `[n, *event]`.
+      x_values, y_values: the values of the parameter along each axis.
+      names: their names, for the axes.
+      estimate: the point `(x, y)` that is marked; by default the best of the grid.
+
+    Returns:
+      `ax`.
+
+    Example:
+      >>> mu, sigma = np.linspace(-2.0, 2.0, 200), np.linspace(0.3, 2.0, 200)
+      >>> likelihood_surface(ax, tfd.Normal(mu[None, :], sigma[:, None]), [-1.0, 0.0, 1.0], mu, sigma)
+    """
+    height = log_likelihood(distribution, y).numpy()
+    best = np.unravel_index(height.argmax(), height.shape)
+    x, top = (x_values[best[1]], y_values[best[0]]) if estimate is None else estimate
+    image = ax.pcolormesh(x_values, y_values, np.exp(height - height.max()), shading="auto", rasterized=True)
+    ax.figure.colorbar(image, ax=ax, label="likelihood / maximum")
+    ax.plot(x, top, "x", markersize=9, markeredgewidth=2, label=f"maximum at ({x:.4g}, {top:.4g})", **_MARK)
+    ax.set(xlabel=names[0], ylabel=names[1])
+    ax.legend()
+    return ax
+
+
+def profile_curve(ax, estimate, name, values=None, *, level=0.95):
+    """The profile log-likelihood of one scalar parameter below its maximum, with its interval marked.
+
+    Args:
+      ax: the axes.
+      estimate: a converged `Estimate`.
+      name: the parameter.
+      values: where it is computed, `[m]`; by default 41 values that reach beyond the interval.
+      level: of the profile-likelihood interval.
+
+    Returns:
+      `ax`.
+
+    Example:
+      >>> profile_curve(ax, maximum_likelihood("Gamma", y), "rate")
+    """
+    center = estimate.parameters[name]
+    low, high = estimate.confidence_intervals(level, method="profile", names=[name])[name]
+    if values is None:
+        below = 1.3 * (center - low if np.isfinite(low) else high - center)
+        above = 1.3 * (high - center if np.isfinite(high) else center - low)
+        values = np.linspace(center - below, center + above, 41)
+    falls = estimate.profile(name, values) - estimate.log_likelihood
+    ax.plot(values, np.where(np.isfinite(falls), falls, np.nan))
+    ax.axvline(center, linestyle="--", label=f"maximum at {center:.4g}", **_MARK)
+    ends = max(low, values[0]), min(high, values[-1])
+    ax.axvspan(*ends, alpha=0.15, label=f"{level:.0%} interval: {low:.4g} to {high:.4g}")
+    ax.set(xlabel=name, ylabel="profile log-likelihood below its maximum (nats)", xlim=(values[0], values[-1]))
+    ax.legend()
+    return ax
+
+
+def fitted_density(ax, estimate, y, *, label=None, bins=40):
+    """A fitted scalar distribution over the histogram of its sample, or, for counts, over their frequencies.
+
+    Args:
+      ax: the axes; a second call on the same axes adds a curve, not a histogram.
+      estimate: an `Estimate` of a scalar family.
+      y: the sample, `[n]`.
+      label: the curve's name in the legend; by default the family's.
+      bins: of the histogram.
+
+    Returns:
+      `ax`.
+
+    Raises:
+      ValueError: if the sample is not of scalars.
+
+    Example:
+      >>> fitted_density(ax, maximum_likelihood("Gamma", y), y)
+    """
+    y = np.asarray(y, np.float64)
+    if y.ndim != 1:
+        raise ValueError(f"`y` has shape {y.shape}, but a density is drawn over scalars: give a sample `[n]`.")
+    label = estimate.family.name if label is None else label
+    first = not ax.patches
+    if estimate.problem.discrete:
+        points = np.arange(y.min(), y.max() + 1)
+        if first:
+            ax.bar(points, [np.mean(y == k) for k in points], color="lightgray", label="sample")
+        style, unit = "o-", "probability"
+    else:
+        points = np.linspace(y.min(), y.max(), 600)
+        if first:
+            ax.hist(y, bins=bins, density=True, color="lightgray", label="sample")
+        style, unit = "-", "density"
+    ax.plot(points, np.exp(estimate.distribution.log_prob(points)), style, label=label)
+    ax.set(xlabel="y", ylabel=unit)
+    ax.legend()
+    return ax

@@ -1,0 +1,89 @@
+"""The profile likelihood of one number among the parameters: the maximum over all the others."""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from nllfit.optimum import climb
+
+tfb = tfp.bijectors
+tfd = tfp.distributions
+
+__all__ = ["Profile"]
+
+_FAR = 64  # times Wald's distance, or powers of e, after which an interval has no end on that side
+_TOLERANCE = 1e-4  # standard errors, whose square is the error of a profile in nats
+
+
+class Profile:
+    """`l_p(value) = max log L` over all parameters with one number among them held at `value`.
+
+    Args:
+      problem: the `Problem`.
+      optimum: its `Optimum`, or None where all its parameters are statistics.
+      name: a natural parameter's name.
+      place: which of its numbers, as an index into the flattened parameter.
+      maximum: the log-likelihood at the estimate.
+      standard_error: of the number, or NaN.
+    """
+
+    def __init__(self, problem, optimum, name, place, maximum, standard_error):
+        self.problem, self.name, self.place, self.maximum = problem, name, place, maximum
+        w = None if optimum is None else optimum.w
+        self._rank = None if optimum is None else optimum.rank - (name not in problem.held)
+        self.estimate = float(np.ravel(problem.natural(None if w is None else tf.constant(w))[name])[place])
+        self._coordinates = {self.estimate: w}
+        smooth = name not in problem.held
+        self._domain = problem.objective.coordinates.domain(name) if smooth else tfb.Identity()
+        self._unit = standard_error if smooth else problem.y.std() / math.sqrt(problem.weights.sum())
+
+    def __call__(self, value):
+        """The profile log-likelihood at `value`, in nats, the sum over the sample; -inf where it has no density."""
+        if value == self.estimate:
+            return self.maximum
+        try:
+            problem = self.problem.holding(self.name, self.place, value)
+        except ValueError:
+            return -math.inf
+        start = self._coordinates[min(self._coordinates, key=lambda known: abs(known - value))]
+        if problem.free is None:
+            return problem.log_likelihood(None)
+        if not math.isfinite(problem.objective.value(start)):
+            return -math.inf
+        found = climb(problem.objective, start, self._rank, tolerance=_TOLERANCE)
+        self._coordinates[value] = found.w
+        return found.value * problem.objective.total_weight
+
+    def interval(self, level):
+        """Both ends of `{value: 2 (maximum - l_p(value)) <= chi-square quantile}`, `[2]`."""
+        height = math.sqrt(tfd.Chi2(tf.constant(1.0, tf.float64)).quantile(level))
+        return np.array([self._end(-1.0, height), self._end(1.0, height)])
+
+    def _end(self, side, height):
+        center = self._domain.inverse(tf.constant(self.estimate, tf.float64))
+        unit = side * self._unit / tf.exp(self._domain.forward_log_det_jacobian(center, 0))
+
+        def value(t):
+            return float(self._domain.forward(center + t * unit))
+
+        def excess(t):
+            """Nearly linear in `t`, unlike its square, the fall of the log-likelihood itself."""
+            fall = max(self.maximum - self(value(float(t))), 0.0)
+            return tf.constant(min(math.sqrt(2 * fall), 1e6) - height, tf.float64)
+
+        bounded = not isinstance(self._domain, tfb.Identity)
+        low, high = 0.0, height
+        while excess(high) < 0:
+            low, high = high, 2 * high
+            if high > _FAR * height or (bounded and abs(high * unit) > _FAR):
+                return value(math.inf)
+        root = tfp.math.find_root_chandrupatla(
+            excess,
+            tf.constant(low, tf.float64),
+            tf.constant(high, tf.float64),
+            position_tolerance=1e-12,
+            value_tolerance=1e-8,
+        )
+        return value(root.estimated_root)
