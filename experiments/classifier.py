@@ -21,9 +21,8 @@ def network(input_shape, head, units):
         if input_shape[-1] == 3:  # a photograph shows the same thing from the other side and from nearer
             body += [layers.RandomFlip("horizontal"), layers.RandomZoom((-0.2, 0.1))]
         for width in [32, 64, 128][:blocks]:
-            body += [layers.Conv2D(width, 3, padding="same"), layers.BatchNormalization(momentum=0.9), layers.ReLU()]
-            body += [layers.MaxPooling2D()]
-        body += [layers.Flatten() if blocks == 1 else layers.GlobalAveragePooling2D(), layers.Dropout(0.3)]
+            body += [layers.Conv2D(width, 3, padding="same", activation="relu"), layers.MaxPooling2D()]
+        body += [layers.Flatten(), layers.Dense(64, "relu"), layers.Dropout(0.5)]
     return tf_keras.Sequential([layers.Input(input_shape), *body, layers.Dense(units), head])
 
 

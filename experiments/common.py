@@ -14,13 +14,13 @@ import tf_keras
 __all__ = ["ProgressBar", "checked", "parser", "run", "run_folder", "write_json"]
 
 
-def parser(module_doc, name, **kwargs):
+def parser(module_doc, name):
     """A parser that shows the experiment's docstring and has the flags that all experiments have."""
     result = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog=f"python -m experiments.{name}",
         description=module_doc,
         formatter_class=argparse.RawTextHelpFormatter,
-        **kwargs,
     )
     result.add_argument("--out", metavar="FOLDER", help="the run folder, new or empty (default: runs/NAME-TIME)")
     result.add_argument("--seed", type=int, default=0, help="of all random numbers (default: %(default)s)")

@@ -48,7 +48,7 @@ def npz_file(path):
     """An `.npz` of `x_train`, `y_train`, `x_test` and `y_test`; labels are 0, 1, and so on."""
     path = _existing(path)
     try:
-        with np.load(path) as archive:
+        with path.open("rb") as file, np.load(file) as archive:
             missing = sorted({"x_train", "y_train", "x_test", "y_test"} - set(archive.files))
             if missing:
                 raise ValueError(
