@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.optimum import Optimum, inverse_information, maximize
-from nllfit.problem import Problem
+from nllfit.problem import Problem, as_sample
 from nllfit.profiles import Profile
 from nllfit.starts import starts
 
@@ -69,7 +69,7 @@ def compare(y, distributions, *, weights=None):
       A `Comparison`. A family that cannot have produced the sample is no error here, but listed with the reason.
 
     Raises:
-      ValueError: if `distributions` is empty, or none of them can be fitted.
+      ValueError: if `distributions` is empty, `y` or `weights` are no sample, or no family can be fitted to it.
 
     Example:
       >>> [estimate.family.name for estimate in compare([1.0, 2.0, 4.0, 3.0], ["Normal", "Exponential"]).estimates]
@@ -77,6 +77,7 @@ def compare(y, distributions, *, weights=None):
 
     Source: Akaike, A new look at the statistical model identification, 1974.
     """
+    as_sample(y, weights)
     estimates, refused = [], {}
     for distribution in distributions:
         try:

@@ -97,7 +97,7 @@ class Coordinates:
         return w
 
     def domain(self, name):
-        """The bijector from the real line onto the domain of a natural parameter; the identity where it has no bound."""
+        """The bijector from the real line onto the domain of a natural parameter; the identity if it has no bound."""
         constrained = next(known for known in self._names() if self._twin(known)[0] == name)
         link = self._twin(constrained)[1]
         if constrained in self.positive or isinstance(link, tfb.Exp):

@@ -12,7 +12,7 @@ from nllfit.parameters import Coordinates
 
 tfd = tfp.distributions
 
-__all__ = ["Problem"]
+__all__ = ["Problem", "as_sample"]
 
 
 def _smallest(y, weights):
@@ -66,8 +66,7 @@ class Problem:
     """
 
     def __init__(self, distribution, y, weights=None, **fixed):
-        y = _as_sample(y)
-        weights = _as_weights(weights, len(y))
+        y, weights = as_sample(y, weights)
         self.family = _as_family(distribution, y, fixed)
         self.y, self.weights = y[weights > 0], weights[weights > 0]
         self.discrete = _is_discrete(self.family)
@@ -182,7 +181,8 @@ class Problem:
         return tf.cast(tf.constant(y), distribution.dtype)
 
 
-def _as_sample(y):
+def as_sample(y, weights=None):
+    """The sample `[n, *event]` and its weights `[n]` in float64, or a `ValueError` that says why it is none."""
     try:
         sample = np.asarray(y, np.float64)
     except (TypeError, ValueError):
@@ -191,22 +191,16 @@ def _as_sample(y):
         raise ValueError(f"`y` has shape {sample.shape}: give at least one observation, `[n, *event]`.")
     if not np.all(np.isfinite(sample)):
         raise ValueError(f"`y` holds {np.sum(~np.isfinite(sample))} NaN or infinite values: remove them.")
-    return sample
-
-
-def _as_weights(weights, n):
-    if weights is None:
-        return np.ones(n)
-    weights = np.asarray(weights, np.float64)
-    if weights.shape != (n,):
+    counts = np.ones(len(sample)) if weights is None else np.asarray(weights, np.float64)
+    if counts.shape != (len(sample),):
         raise ValueError(
-            f"`weights` has shape {weights.shape}, but `y` has {n} observations: give one weight for each."
+            f"`weights` has shape {counts.shape}, but `y` has {len(sample)} observations: give one for each."
         )
-    if not np.all(weights >= 0) or not np.all(np.isfinite(weights)):
+    if not np.all(np.isfinite(counts)) or np.any(counts < 0):
         raise ValueError("`weights` holds a negative, NaN or infinite weight: give numbers >= 0.")
-    if not np.any(weights > 0):
+    if not np.any(counts > 0):
         raise ValueError("`weights` are all zero, so there is no sample: give a positive weight.")
-    return weights
+    return sample, counts
 
 
 def _as_family(distribution, y, fixed):
