@@ -180,7 +180,7 @@ class Estimate:
           domain, where the sample sets no limit; NaN where there is no standard error.
 
         Raises:
-          ValueError: for another `level` or `method`, an unknown name, and for a profile of a fit that did not converge.
+          ValueError: for another `level` or `method`, an unknown name, or a profile of a fit that did not converge.
 
         Example:
           >>> maximum_likelihood("Bernoulli", [0, 0, 0, 1, 0]).confidence_intervals(method="profile")["probs"].round(3)

@@ -20,6 +20,7 @@ _NOISE = 1e-13  # relative rounding error of a mean log-likelihood
 _LEAST_DROP = 1e-4  # nats by which the log-likelihood must fall one standard error from a maximum, where 1/2 is usual
 _LEAP = 5.0  # Newton steps at once, after which the log-likelihood has fallen unless it goes on rising for ever
 _LEAPS = 5  # in a row
+_UNENDING = 1e-3  # standard errors, whose square is the rest of the way up to the limit, in nats
 _FLAT = 1e-13  # an eigenvalue of the information, scaled to a unit diagonal, that counts as zero
 
 
@@ -207,6 +208,8 @@ def climb(objective, w, rank, steps=60, tolerance=1e-6):
         if distance < tolerance:
             value = objective.value(w)
             return stop("converged")
+        if leaps >= _LEAPS and distance < _UNENDING:
+            return stop("no finite maximum")
         value, gradient, hessian = objective.derivatives(w)
     return stop(f"still {distance:.2g} standard errors from a maximum after {steps} steps")
 

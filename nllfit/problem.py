@@ -118,7 +118,10 @@ class Problem:
         """The distribution at `w`; it checks outcomes."""
         if self.free is None:
             return self.family.build(self.natural(w), tf.float64)
-        return Coordinates(self._checked).distribution(w)
+        try:
+            return Coordinates(self._checked).distribution(w)
+        except tf.errors.InvalidArgumentError:  # rounding has put a parameter onto the edge of its domain
+            return self.objective.coordinates.distribution(w)
 
     def closed_form(self):
         """The coordinates of TFP's own closed form, or None: a start, for not all of them maximise the likelihood."""

@@ -1,0 +1,79 @@
+"""The figures of likelihoods and fits: what they draw, where they mark it, and that they leave matplotlib alone."""
+
+import matplotlib
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+from matplotlib.figure import Figure
+
+from nllfit import maximum_likelihood, plots
+
+tfd = tfp.distributions
+
+
+@pytest.fixture
+def ax():
+    before = dict(matplotlib.rcParams)
+    axes = Figure().subplots()
+    yield axes
+    axes.figure.canvas.draw()
+    assert dict(matplotlib.rcParams) == before
+
+
+def labels(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_likelihood_curve_marks_the_maximum_and_the_interval(ax):
+    theta = np.linspace(0, 1, 201)
+    y = [0, 0, 0, 1, 0]
+    grid = tfd.Bernoulli(probs=tf.constant(theta))
+    assert plots.likelihood_curve(ax, grid, y, theta, name="theta", interval=(0.1, 0.6)) is ax
+    curve, mark = ax.get_lines()
+    np.testing.assert_allclose(curve.get_ydata(), theta * (1 - theta) ** 4, atol=1e-15)
+    assert mark.get_xdata()[0] == pytest.approx(0.2)
+    assert ax.get_xlabel() == "theta"
+    assert labels(ax) == ["maximum at 0.2", "interval 0.1 to 0.6"]
+
+
+def test_likelihood_surface_is_brightest_at_the_mark(ax):
+    mu, sigma = np.linspace(-2, 2, 81), np.linspace(0.3, 2.0, 69)
+    plots.likelihood_surface(ax, tfd.Normal(mu[None, :], sigma[:, None]), [-1.0, 0.0, 1.0], mu, sigma)
+    height = ax.collections[0].get_array().reshape(69, 81)
+    row, column = np.unravel_index(height.argmax(), height.shape)
+    (mark,) = ax.get_lines()
+    assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (mu[column], sigma[row])
+    assert abs(mu[column]) < 1e-12
+    assert sigma[row] == pytest.approx(np.sqrt(2 / 3), abs=0.0125)  # half a step of the grid
+
+
+def test_profile_curve_reaches_beyond_its_interval(ax):
+    estimate = maximum_likelihood("Exponential", np.arange(1.0, 21.0))
+    plots.profile_curve(ax, estimate, "rate", level=0.9)
+    curve, mark = ax.get_lines()
+    assert mark.get_xdata()[0] == pytest.approx(estimate.parameters["rate"])
+    low, high = estimate.confidence_intervals(0.9, method="profile")["rate"]
+    assert curve.get_xdata()[0] < low < high < curve.get_xdata()[-1]
+    assert curve.get_ydata().max() == pytest.approx(0, abs=1e-9)
+    assert "nats" not in ax.get_xlabel()
+    assert "nats" in ax.get_ylabel()
+
+
+def test_fitted_density_over_a_histogram_and_over_counts():
+    y = np.random.default_rng(0).gamma(3, 2, 200)
+    ax = Figure().subplots()
+    for family in ("Gamma", "LogNormal"):
+        plots.fitted_density(ax, maximum_likelihood(family, y), y)
+    assert labels(ax) == ["sample", "Gamma", "LogNormal"]
+    assert sum(bar.get_height() * bar.get_width() for bar in ax.patches) == pytest.approx(1)
+    counts = np.array([0, 1, 1, 2, 2, 2, 4])
+    ax = plots.fitted_density(Figure().subplots(), maximum_likelihood("Poisson", counts), counts)
+    assert [bar.get_height() for bar in ax.patches] == pytest.approx([1 / 7, 2 / 7, 3 / 7, 0, 1 / 7])
+    assert ax.get_ylabel() == "probability"
+
+
+def test_a_density_of_vectors_cannot_be_drawn():
+    y = np.random.default_rng(0).normal(size=(20, 2))
+    with pytest.raises(ValueError, match=r"shape \(20, 2\)"):
+        plots.fitted_density(Figure().subplots(), maximum_likelihood("Normal", y), y)
