@@ -16,7 +16,7 @@ tfd = tfp.distributions
 
 __all__ = ["Comparison", "Estimate", "compare", "maximum_likelihood"]
 
-_RETRIES = slice(5, 40, 20)  # other starts, less and less likely, for when the best one led nowhere
+_RETRIES = slice(5, 100, 40)  # other starts, less and less likely, for when the best one led nowhere
 _WIDTH = 78
 _FIRST_SAMPLE = 20_000  # observations that bring Newton's method near the optimum of millions
 
@@ -219,6 +219,7 @@ class Estimate:
           ValueError: for a name or index that the family does not have, and for a fit that did not converge.
         """
         self._check_name(name)
+        self._check_converged()
         shape = np.shape(self.parameters[name])
         try:
             place = int(np.arange(math.prod(shape)).reshape(shape)[index])
@@ -233,9 +234,12 @@ class Estimate:
                 f"`{name}` is no parameter of this fit, whose parameters are {', '.join(self.parameters)}."
             )
 
-    def _profile(self, name, place):
+    def _check_converged(self):
         if not self.converged:
             raise ValueError(f"The fit is no maximum to compare with ({self.message}), so it has no profile.")
+
+    def _profile(self, name, place):
+        self._check_converged()
         error = np.ravel(self.standard_errors[name])[place]
         return Profile(self.problem, self.optimum, name, place, self.log_likelihood, error)
 
@@ -269,15 +273,15 @@ def _best(problem):
         optimum = maximize(problem.objective, closed_form)
         if optimum.converged:
             return optimum
-    candidates = starts(problem.objective)
-    problem.check_support(candidates[0])
     few = problem.objective.sample(_FIRST_SAMPLE)
+    candidates = starts(few)
+    problem.check_support(candidates[0])
     best = maximize(few, candidates[0])
     for start in candidates[_RETRIES]:
         if best.converged:
             break
         best = max(best, maximize(few, start, steps=30), key=lambda optimum: optimum.value)
-    return best if few is problem.objective else maximize(problem.objective, best.w)
+    return best if few is problem.objective else maximize(problem.objective, best.w, rank=best.rank)
 
 
 def _estimate(problem, optimum):

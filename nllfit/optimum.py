@@ -20,7 +20,7 @@ _NOISE = 1e-13  # relative rounding error of a mean log-likelihood
 _LEAST_DROP = 1e-4  # nats by which the log-likelihood must fall one standard error from a maximum, where 1/2 is usual
 _LEAP = 5.0  # Newton steps at once, after which the log-likelihood has fallen unless it goes on rising for ever
 _LEAPS = 5  # in a row
-_UNENDING = 1e-3  # standard errors, whose square is the rest of the way up to the limit, in nats
+_UNENDING = 0.03  # standard errors, whose square is the rest of the way up to the limit, in nats
 _FLAT = 1e-13  # an eigenvalue of the information, scaled to a unit diagonal, that counts as zero
 
 
@@ -61,7 +61,10 @@ class Objective:
         """The mean log-likelihood at each row of `w` `[s, p]`, as an array `[s]`; -inf where it is not finite."""
         total = 0.0
         for y, weights in self._chunks:
-            log_prob = self.coordinates.distribution(tf.constant(w)).log_prob(y[:, None])
+            try:
+                log_prob = self.coordinates.distribution(tf.constant(w)).log_prob(y[:, None])
+            except tf.errors.InvalidArgumentError:  # some ops check a class label whatever `validate_args` says
+                return np.full(len(w), -np.inf)
             total += tf.linalg.matvec(log_prob, weights, transpose_a=True).numpy()
         return np.where(np.isfinite(total), total / self.total_weight, -np.inf)
 
@@ -111,7 +114,7 @@ class Objective:
         with tf.GradientTape() as tape:
             tape.watch(tiled)
             log_prob = self.coordinates.distribution(tiled).log_prob(tf.concat([y for y, _ in few._chunks], 0))
-        scores = tape.gradient(log_prob, tiled, unconnected_gradients="zero").numpy()
+        scores = np.nan_to_num(tape.gradient(log_prob, tiled, unconnected_gradients="zero"))
         norms = np.linalg.norm(scores, axis=0)
         return int(np.linalg.matrix_rank(scores / np.where(norms > 0, norms, 1.0), tol=1e-8))
 
@@ -146,7 +149,7 @@ class Optimum:
         return self.message == "converged"
 
 
-def maximize(objective, w, steps=60):
+def maximize(objective, w, steps=60, rank=None):
     """Newton's method from `w`, with a verdict on what it found.
 
     The end is a maximum if the information is positive definite (but for directions that change no density), the
@@ -157,15 +160,17 @@ def maximize(objective, w, steps=60):
       objective: an `Objective`.
       w: the start, `[p]`.
       steps: the most steps taken.
+      rank: the number of directions that the likelihood can tell apart, if it is known.
 
     Returns:
       An `Optimum`.
     """
-    optimum = climb(objective, w, objective.rank(w), steps)
+    rank = objective.rank(w) if rank is None else rank
+    optimum = climb(objective, w, rank, steps, unending=_UNENDING)
     return _verdict(objective, optimum) if optimum.converged else optimum
 
 
-def climb(objective, w, rank, steps=60, tolerance=1e-6):
+def climb(objective, w, rank, steps=60, tolerance=1e-6, unending=1e-3):
     """Newton's method from `w` until the next step is less than `tolerance` standard errors.
 
     A step is `V |L|^-1 V' g` for the Hessian `V L V'` scaled to a unit diagonal, so that it goes uphill where the
@@ -177,6 +182,7 @@ def climb(objective, w, rank, steps=60, tolerance=1e-6):
       rank: the number of directions that the likelihood can tell apart.
       steps: the most steps taken.
       tolerance: in standard errors; the error that the last step leaves is of the order of its square.
+      unending: where a climb without end is broken off, in standard errors.
 
     Returns:
       An `Optimum`, of which only the gradient is known to vanish.
@@ -192,13 +198,15 @@ def climb(objective, w, rank, steps=60, tolerance=1e-6):
     if not rank:
         distance = 0.0
         return stop("converged")
-    for _ in range(steps):
+    for taken in range(steps):
         if not _all_finite(value, gradient, hessian):
             return stop("the log-likelihood or a derivative is not finite")
         axes, curvature = _principal_axes(-hessian, rank)
         slopes, bent = axes.T @ gradient, np.maximum(np.abs(curvature), _FLAT)
         step, previous = axes @ (slopes / bent), distance
         distance = np.sqrt(objective.total_weight * np.sum(slopes**2 / bent))
+        if not taken and distance < tolerance:  # a closed form is more exact than a step from it
+            return stop("converged")
         scale = _uphill(objective, w, step, value, gradient @ step)
         if scale is None:
             return stop("no step raises the log-likelihood")
@@ -208,7 +216,7 @@ def climb(objective, w, rank, steps=60, tolerance=1e-6):
         if distance < tolerance:
             value = objective.value(w)
             return stop("converged")
-        if leaps >= _LEAPS and distance < _UNENDING:
+        if leaps >= _LEAPS and distance < unending:
             return stop("no finite maximum")
         value, gradient, hessian = objective.derivatives(w)
     return stop(f"still {distance:.2g} standard errors from a maximum after {steps} steps")

@@ -24,7 +24,7 @@ def starts(objective, seed=0):
     values = few.values(w)
     order = np.argsort(-values, kind="stable")
     finite = order[np.isfinite(values[order])]
-    return w[finite] if len(finite) else np.zeros([1, objective.coordinates.size])
+    return w[finite] if len(finite) else np.full([1, objective.coordinates.size], 0.1)
 
 
 def _candidates(family, y, count, rng):
