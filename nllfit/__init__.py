@@ -1,7 +1,8 @@
 """Training by maximum likelihood with TensorFlow Probability and Keras."""
 
 from nllfit import equivalence, heads, losses, metrics
-from nllfit.estimation import Comparison, Estimate, compare, maximum_likelihood
+from nllfit.comparison import Comparison, compare
+from nllfit.estimation import Estimate, maximum_likelihood
 from nllfit.evaluation import predict_distribution
 from nllfit.families import Family, MixtureFamily
 from nllfit.likelihood import likelihood, log_likelihood

@@ -8,13 +8,13 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.optimum import Optimum, inverse_information, maximize
-from nllfit.problem import Problem, as_sample
+from nllfit.problem import Problem
 from nllfit.profiles import Profile
 from nllfit.starts import starts
 
 tfd = tfp.distributions
 
-__all__ = ["Comparison", "Estimate", "compare", "maximum_likelihood"]
+__all__ = ["Estimate", "maximum_likelihood"]
 
 _RETRIES = slice(5, 100, 40)  # other starts, less and less likely, for when the best one led nowhere
 _WIDTH = 78
@@ -24,9 +24,9 @@ _FIRST_SAMPLE = 20_000  # observations that bring Newton's method near the optim
 def maximum_likelihood(distribution, y, *, weights=None, **fixed):
     """The parameters under which a sample is most likely.
 
-    `argmax_theta sum_i w_i log p(y_i | theta)`, by Newton's method on the family's unconstrained parameters in float64
-    from TFP's closed form where it has one, or else from the best of a thousand parameter values around the sample's
-    location and spread. Where the likelihood is not smooth (the bounds of a Uniform, the median of a Laplace) the
+    `argmax_theta sum_i w_i log p(y_i | theta)`, by Newton's method in float64, in the logarithms of positive
+    parameters, from TFP's closed form where it has one, or else from the best of a thousand parameter values around the
+    sample's location and spread. Where the likelihood is not smooth (the bounds of a Uniform, the median of a Laplace) the
     estimate is the statistic that maximises it.
 
     Args:
@@ -54,40 +54,6 @@ def maximum_likelihood(distribution, y, *, weights=None, **fixed):
     if problem.free is None:
         return _estimate(problem, None)
     return _estimate(problem, _best(problem))
-
-
-def compare(y, distributions, *, weights=None):
-    """Fits several families to one sample and ranks them by AIC.
-
-    Args:
-      y: the sample, `[n, *event]`.
-      distributions: classes of `tfp.distributions` or their names, `Family`s or `MixtureFamily`s; at least one. Compare
-        counts with counts and amounts with amounts: a density is no probability.
-      weights: as in `maximum_likelihood`.
-
-    Returns:
-      A `Comparison`. A family that cannot have produced the sample is no error here, but listed with the reason.
-
-    Raises:
-      ValueError: if `distributions` is empty, `y` or `weights` are no sample, or no family can be fitted to it.
-
-    Example:
-      >>> [estimate.family.name for estimate in compare([1.0, 2.0, 4.0, 3.0], ["Normal", "Exponential"]).estimates]
-      ['Normal', 'Exponential']
-
-    Source: Akaike, A new look at the statistical model identification, 1974.
-    """
-    as_sample(y, weights)
-    estimates, refused = [], {}
-    for distribution in distributions:
-        try:
-            estimates.append(maximum_likelihood(distribution, y, weights=weights))
-        except ValueError as error:
-            refused[getattr(distribution, "name", None) or getattr(distribution, "__name__", distribution)] = str(error)
-    if not estimates:
-        reasons = " ".join(f"{name}: {reason}" for name, reason in refused.items())
-        raise ValueError(f"None of the `distributions` can be fitted to `y`. {reasons}".strip())
-    return Comparison(sorted(estimates, key=lambda e: (not e.converged, e.aic)), refused)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,28 +208,6 @@ class Estimate:
         self._check_converged()
         error = np.ravel(self.standard_errors[name])[place]
         return Profile(self.problem, self.optimum, name, place, self.log_likelihood, error)
-
-
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """Families fitted to one sample, ranked by AIC.
-
-    Attributes:
-      estimates: the `Estimate`s, the smallest AIC first; those that did not converge come last.
-      refused: why a family could not be fitted, by its name.
-    """
-
-    estimates: list
-    refused: dict
-
-    def summary(self):
-        """The ranking as a table of text; `dAIC` is the distance from the best family's AIC."""
-        lines = [f"{'family':<26}{'log L':>15}{'k':>4}{'AIC':>15}{'dAIC':>11}{'BIC':>15}"]
-        for e in self.estimates:
-            numbers = f"{e.log_likelihood:>15.4f}{e.num_parameters:>4}{e.aic:>15.4f}"
-            numbers += f"{e.aic - self.estimates[0].aic:>11.4f}{e.bic:>15.4f}"
-            lines.append(f"{e.family.name:<26}{numbers}{'' if e.converged else '  ' + e.message}")
-        return "\n".join([*lines, *(f"{name:<26}not fitted: {reason}" for name, reason in self.refused.items())])
 
 
 def _best(problem):

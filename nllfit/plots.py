@@ -152,7 +152,7 @@ def likelihood_surface(ax, distribution, y, x_values, y_values, *, names=("x", "
     ax.figure.colorbar(image, ax=ax, label="likelihood / maximum")
     ax.plot(x, top, "x", markersize=9, markeredgewidth=2, label=f"maximum at ({x:.4g}, {top:.4g})", **_MARK)
     ax.set(xlabel=names[0], ylabel=names[1])
-    ax.legend()
+    ax.legend(loc="upper right")
     return ax
 
 
@@ -188,7 +188,7 @@ def profile_curve(ax, estimate, name, values=None, *, level=0.95):
     return ax
 
 
-def fitted_density(ax, estimate, y, *, label=None, bins=40):
+def fitted_density(ax, estimate, y, *, label=None, bins="auto"):
     """A fitted scalar distribution over the histogram of its sample, or, for counts, over their frequencies.
 
     Args:
@@ -196,7 +196,7 @@ def fitted_density(ax, estimate, y, *, label=None, bins=40):
       estimate: an `Estimate` of a scalar family.
       y: the sample, `[n]`.
       label: the curve's name in the legend; by default the family's.
-      bins: of the histogram.
+      bins: of the histogram, as matplotlib takes them.
 
     Returns:
       `ax`.

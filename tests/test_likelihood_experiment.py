@@ -1,0 +1,57 @@
+"""The likelihood experiment: the lesson's maxima, a ranking, its run folder, and one clear line for each fault."""
+
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+
+from experiments import likelihood
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "ignore::DeprecationWarning:matplotlib")
+
+
+def test_likelihood(tmp_path, capsys):
+    metrics = likelihood.main(["--out", str(tmp_path / "run")])
+    assert metrics["bernoulli"]["probs"] == pytest.approx(0.2, rel=1e-12)
+    assert metrics["normal"]["loc"] == pytest.approx(0, abs=1e-12)
+    assert metrics["normal"]["scale"] == pytest.approx(math.sqrt(2 / 3), rel=1e-12)
+    assert next(iter(metrics["families"])) == "InverseGamma"  # as the docstring says
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        *("bernoulli.png", "normal.png", "fit.png", "profiles.png"),
+        *("config.json", "metrics.json"),
+    }
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == metrics
+    assert "InverseGamma" in capsys.readouterr().out
+
+
+def test_a_column_of_a_file(tmp_path):
+    (tmp_path / "sample.csv").write_text("name,size\na,1.5\nb,2.5\nc,4\n")
+    arguments = ["--data", str(tmp_path / "sample.csv"), "--column", "size", "--families", "Exponential"]
+    metrics = likelihood.main([*arguments, "--out", str(tmp_path / "run")])
+    assert metrics["families"]["Exponential"]["rate"] == pytest.approx(3 / 8, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("column", "families", "message"),
+    [
+        ("weight", ["Normal"], "no column 'weight'; its columns are name, size"),
+        ("name", ["Normal"], "row 1: 'a' in column 'name' is no number"),
+        ("size", ["Beta"], "Beta: `y` holds 2.5, which Beta cannot have"),
+    ],
+)
+def test_a_fault_is_one_line_and_leaves_no_folder(tmp_path, column, families, message):
+    (tmp_path / "sample.csv").write_text("name,size\na,0.5\nb,2.5\nc,4\n")
+    arguments = ["--data", str(tmp_path / "sample.csv"), "--column", column, "--families", *families]
+    with pytest.raises(ValueError, match=message):
+        likelihood.main([*arguments, "--out", str(tmp_path / "run")])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_file_from_the_command_line(tmp_path):
+    command = [sys.executable, "-m", "experiments.likelihood", "--data", "nowhere.csv", "--column", "size"]
+    result = subprocess.run([*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert "nowhere.csv" in result.stderr.splitlines()[-1]
