@@ -30,12 +30,29 @@ __all__ = [
 ]
 
 
+# The two Kerases: the package of their tensors, what to call them, and how a user of each writes a head.
+_KERASES = {
+    "tf_keras": ("tf_keras", "nllfit.heads", "from nllfit import heads"),
+    "keras": ("Keras 3", "keras3.heads", "from nllfit import keras3"),
+}
+
+
 class Named:
     """A head of a known family: a subclass gives `make_family`, whose arguments are the head's."""
+
+    keras_package = None
 
     @staticmethod
     def make_family(*args, **kwargs):
         raise NotImplementedError
+
+    @classmethod
+    def head_family(cls, *args, **kwargs):
+        """The family of a head with these arguments, which needs a parameter for the network to set."""
+        family = cls.make_family(*args, **kwargs)
+        if not family.params_size:
+            raise ValueError(f"Every free parameter of {family.name} is shared: leave one for the network to set.")
+        return family
 
     @classmethod
     def params_size(cls, *args, **kwargs):
@@ -48,6 +65,22 @@ class Named:
         arguments = inspect.signature(cls.make_family).bind(*args, **kwargs).arguments
         arguments |= arguments.pop("kwargs", {})
         return {name: _plain(value) for name, value in arguments.items()}
+
+    def __call__(self, inputs, *args, **kwargs):
+        package = type(inputs).__module__.partition(".")[0]
+        if package in _KERASES and package != self.keras_package:
+            raise TypeError(f"{self._kind()}.")
+        return super().__call__(inputs, *args, **kwargs)
+
+    def __repr__(self):
+        """What the other Keras prints of a layer it refuses, so it names the right one."""
+        return f"<{self._kind()}>"
+
+    def _kind(self):
+        own = _KERASES[self.keras_package]
+        (other,) = (keras for package, keras in _KERASES.items() if package != self.keras_package)
+        name = type(self).__name__
+        return f"`{own[1]}.{name}`, a layer of {own[0]}: in a {other[0]} model use `{other[1]}.{name}`, `{other[2]}`"
 
 
 class Generic(Named):

@@ -1,0 +1,55 @@
+"""Losses for Keras 3 models: the functions of `nllfit.losses` on the distribution that a prediction carries."""
+
+import keras
+import tensorflow as tf
+
+from nllfit import losses
+
+__all__ = ["NegativeLogLikelihood", "negative_log_likelihood"]
+
+
+def negative_log_likelihood(y_true, y_pred):
+    """`nllfit.negative_log_likelihood` of a Keras 3 head's output `[B, *event]`: `[B]` in nats, without reduction.
+
+    Raises:
+      TypeError: if `y_pred` carries no distribution.
+    """
+    if not (tf.is_tensor(y_pred) and hasattr(y_pred, "distribution")):
+        raise TypeError(
+            f"`y_pred` is a {type(y_pred).__name__} without a distribution: end the model in a head of `nllfit.keras3`, "
+            f"such as `keras3.heads.Normal(1)`, and apply nothing after it."
+        )
+    return losses.negative_log_likelihood(y_true, y_pred.distribution)
+
+
+@keras.saving.register_keras_serializable(package="nllfit")
+class NegativeLogLikelihood(keras.losses.Loss):
+    """The negative log-likelihood of each outcome, `-log_prob(y_true)`, for any Keras 3 head.
+
+    It is `nllfit.negative_log_likelihood`, which never broadcasts, under Keras's own masks, weights and reduction: by
+    default the mean over the batch, and over the steps that are not masked. It is computed in the dtype of the head.
+
+    Args:
+      reduction: as Keras's losses have it; None gives `[B]`, a sum over the event, in nats.
+      name: name of the loss.
+
+    Raises:
+      TypeError, ValueError: as `nllfit.negative_log_likelihood`. Keras 3 compiles with XLA where it can, and XLA does
+        not check outcomes against the support: `compile(jit_compile=False)` does.
+
+    Example:
+      >>> head = keras3.heads.Normal(scale=1.0)
+      >>> keras3.NegativeLogLikelihood()(tf.constant([[1.0]]), head(tf.constant([[0.0]]))).numpy()
+      1.4189385
+
+    Source: Fisher, On the mathematical foundations of theoretical statistics, 1922.
+    """
+
+    # In place of Keras's `floatx`, to which it would cast the prediction before `call`: a copy has no distribution.
+    dtype = None
+
+    def __init__(self, reduction="sum_over_batch_size", name="negative_log_likelihood"):
+        super().__init__(name, reduction)
+
+    def call(self, y_true, y_pred):
+        return negative_log_likelihood(y_true, y_pred)
