@@ -304,7 +304,7 @@ def has_class_labels(distribution):
 
 
 def _as_shape(event_shape):
-    sizes = (event_shape,) if isinstance(event_shape, (int, np.integer)) else tuple(event_shape)
+    sizes = tuple(event_shape) if np.iterable(event_shape) else (event_shape,)
     for size in sizes:
         if not isinstance(size, (int, np.integer)) or size < 1:
             raise ValueError(f"`event_shape` is {event_shape!r}: give an int >= 1 or a tuple of them.")
