@@ -30,9 +30,9 @@ __all__ = [
 ]
 
 
-# The two Kerases: the package of their tensors, what to call them, and how a user of each writes a head.
+# The two Kerases by the package of their tensors: what to call each, its heads, and what a user of them imports.
 _KERASES = {
-    "tf_keras": ("tf_keras", "nllfit.heads", "from nllfit import heads"),
+    "tf_keras": ("tf_keras", "nllfit.heads", "import nllfit"),
     "keras": ("Keras 3", "keras3.heads", "from nllfit import keras3"),
 }
 
@@ -69,18 +69,18 @@ class Named:
     def __call__(self, inputs, *args, **kwargs):
         package = type(inputs).__module__.partition(".")[0]
         if package in _KERASES and package != self.keras_package:
-            raise TypeError(f"{self._kind()}.")
+            raise TypeError(f"{self}.")
         return super().__call__(inputs, *args, **kwargs)
 
-    def __repr__(self):
-        """What the other Keras prints of a layer it refuses, so it names the right one."""
-        return f"<{self._kind()}>"
-
-    def _kind(self):
-        own = _KERASES[self.keras_package]
-        (other,) = (keras for package, keras in _KERASES.items() if package != self.keras_package)
+    def __str__(self):
+        """What the other Keras writes of a layer that it refuses: which one to use."""
+        (other,) = _KERASES.keys() - {self.keras_package}
+        (keras, heads, _), (other_keras, other_heads, other_import) = _KERASES[self.keras_package], _KERASES[other]
         name = type(self).__name__
-        return f"`{own[1]}.{name}`, a layer of {own[0]}: in a {other[0]} model use `{other[1]}.{name}`, `{other[2]}`"
+        return (
+            f"`{heads}.{name}` is a layer of {keras}; in a {other_keras} model use `{other_heads}.{name}`, after "
+            f"`{other_import}`"
+        )
 
 
 class Generic(Named):

@@ -53,11 +53,14 @@ def as_outcomes(y_true, distribution):
     if not hasattr(distribution, "log_prob"):
         raise TypeError(
             f"`y_pred` is a {type(distribution).__name__}, but the loss needs a distribution: end the model in a head, "
-            f"such as `nllfit.heads.Normal(1)`, and let `y_pred` be what it returns."
+            f"such as `nllfit.heads.Normal(1)`, and let `y_pred` be what it returns. In a Keras 3 model, `from "
+            f"nllfit import keras3` and use `keras3.heads.Normal(1)` and the loss `keras3.NegativeLogLikelihood()`."
         )
     outcomes = tf.convert_to_tensor(y_true)
     expected = distribution.batch_shape.concatenate(distribution.event_shape)
-    if distribution.dtype.is_floating or outcomes.dtype.is_integer:  # a fraction given as a label is for TFP to refuse
+    if (
+        distribution.dtype.is_floating or not outcomes.dtype.is_floating
+    ):  # a fraction given as a label is for TFP to refuse
         outcomes = tf.cast(outcomes, distribution.dtype)
     if has_class_labels(distribution) and outcomes.shape.rank == expected.rank + 1 and outcomes.shape[-1] == 1:
         outcomes = tf.squeeze(outcomes, -1)

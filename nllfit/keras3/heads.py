@@ -4,6 +4,8 @@ Their arguments are those of `nllfit.catalogue`, from which `nllfit.heads` makes
 computes in the dtype of its input, and in float32 where that is 16 bits wide.
 """
 
+import functools
+
 import keras
 import tensorflow as tf
 
@@ -28,7 +30,7 @@ class DistributionHead(catalogue.Generic, keras.layers.Layer):  # noqa: D101 - i
         super().__init__(autocast=False, **layer_arguments)
         self.family = family
         self.supports_masking = True
-        self._arguments = self.plain_arguments(*args, **kwargs)
+        self._plain_arguments = functools.partial(self.plain_arguments, *args, **kwargs)
         self._shared = None
 
     def build(self, input_shape):
@@ -38,7 +40,9 @@ class DistributionHead(catalogue.Generic, keras.layers.Layer):  # noqa: D101 - i
 
     def call(self, inputs):
         distribution = traced_distribution(self.family, inputs, self._shared)
-        prediction = tf.identity(central_value(distribution))  # a tensor of its own: it may be a parameter, or the input
+        prediction = tf.identity(
+            central_value(distribution)
+        )  # a tensor of its own: it may be a parameter, or the input
         prediction.distribution = distribution
         return prediction
 
@@ -52,7 +56,7 @@ class DistributionHead(catalogue.Generic, keras.layers.Layer):  # noqa: D101 - i
         return self.compute_output_spec(keras.KerasTensor(input_shape)).shape
 
     def get_config(self):
-        return keras.layers.Layer.get_config(self) | self._arguments
+        return keras.layers.Layer.get_config(self) | self._plain_arguments()
 
 
 globals().update(catalogue.heads(DistributionHead, __name__, _register))

@@ -7,7 +7,7 @@ from nllfit.keras3.losses import negative_log_likelihood
 __all__ = ["NegativeLogLikelihood"]
 
 
-@keras.saving.register_keras_serializable(package="nllfit")
+@keras.saving.register_keras_serializable(package="nllfit.metrics")
 class NegativeLogLikelihood(keras.metrics.MeanMetricWrapper):
     """The mean negative log-likelihood of the outcomes seen so far, in nats, weighted by `sample_weight`.
 
