@@ -80,7 +80,9 @@ def central_value(distribution):
         except NotImplementedError:
             return mean
 
-    return tf.cond(tf.reduce_all(finite), lambda: mean, elsewhere)  # a median can be costly: only where it is needed
+    value = tf.cond(tf.reduce_all(finite), lambda: mean, elsewhere)  # a median can be costly: only where it is needed
+    value.set_shape(distribution.batch_shape + distribution.event_shape)  # which some means and quantiles lose
+    return value
 
 
 def _without_assertions(distribution):

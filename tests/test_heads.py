@@ -1,4 +1,4 @@
-"""Every named head, row by row: numbers against SciPy, shapes, errors, saving, cloning, prediction."""
+"""Every named head in both Kerases, row by row: numbers against SciPy, shapes, errors, saving, cloning, prediction."""
 
 import json
 import subprocess
@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
-import tf_keras
 
 import nllfit
-from nllfit import catalogue, heads
+from nllfit import catalogue
 from nllfit.outputs import central_value
 from tests.cases import CASES
+from tests.kerases import KITS, each_keras
 
 tfd = tfp.distributions
 
@@ -21,25 +21,27 @@ each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
-def make_head(case, **kwargs):
-    return getattr(heads, case.name)(*case.args, **case.kwargs, **kwargs)
+def make_head(kit, case, **kwargs):
+    return getattr(kit.heads, case.name)(*case.args, **case.kwargs, **kwargs)
 
 
 def params_size(case):
-    return getattr(heads, case.name).params_size(*case.args, **case.kwargs)
+    return getattr(catalogue, case.name).params_size(*case.args, **case.kwargs)
 
 
 def numbers(case, dtype="float64", seed=0):
     return np.random.default_rng(seed).normal(size=[len(case.outcomes), params_size(case)]).astype(dtype)
 
 
-def make_model(case, dtype="float32"):
-    tf_keras.utils.set_random_seed(1)
-    return tf_keras.Sequential(
+def make_model(kit, case, dtype="float32"):
+    kit.keras.utils.set_random_seed(1)
+    layers = kit.keras.layers
+    return kit.keras.Sequential(
         [
-            tf_keras.layers.Dense(8, "tanh", input_shape=(3,), dtype=dtype),
-            tf_keras.layers.Dense(params_size(case), dtype=dtype),
-            make_head(case, dtype=dtype),
+            kit.keras.Input((3,), dtype=dtype),
+            layers.Dense(8, "tanh", dtype=dtype),
+            layers.Dense(params_size(case), dtype=dtype),
+            make_head(kit, case, dtype=dtype),
         ]
     )
 
@@ -49,15 +51,18 @@ def inputs(case, dtype="float32"):
 
 
 def test_every_named_head_has_a_row():
-    assert {case.name for case in CASES} == set(catalogue.__all__) == set(heads.__all__) - {"DistributionHead"}
+    assert {case.name for case in CASES} == set(catalogue.__all__)
+    for kit in KITS:
+        assert set(kit.heads.__all__) == {*catalogue.__all__, "DistributionHead"}
 
 
+@each_keras
 @each_case
 @each_dtype
-def test_log_prob_is_the_reference(case, dtype):
+def test_log_prob_is_the_reference(kit, case, dtype):
     u = numbers(case, dtype)
     y = case.outcomes.astype(dtype)
-    log_prob = make_head(case, dtype=dtype)(u).log_prob(y).numpy()
+    log_prob = kit.distribution(make_head(kit, case, dtype=dtype)(u)).log_prob(y).numpy()
     expected = case.log_prob(u.astype("float64"), y.astype("float64"), np.finfo(dtype).eps)
     assert log_prob.dtype == dtype
     assert log_prob.shape == (len(y),)
@@ -66,108 +71,126 @@ def test_log_prob_is_the_reference(case, dtype):
     np.testing.assert_array_less(np.abs(log_prob - expected), tolerance * (1 + np.abs(expected)))
 
 
+@each_keras
 @each_case
-def test_loss_is_minus_log_prob_and_its_gradient_is_the_difference_quotient(case):
-    head, u, y = make_head(case, dtype="float64"), tf.constant(numbers(case)), case.outcomes
+def test_loss_is_minus_log_prob_and_its_gradient_is_the_difference_quotient(kit, case):
+    head, u, y = make_head(kit, case, dtype="float64"), tf.constant(numbers(case)), case.outcomes
     with tf.GradientTape() as tape:
         tape.watch(u)
-        loss = nllfit.negative_log_likelihood(y, head(u))
-    np.testing.assert_array_equal(loss, -head(u).log_prob(y))
+        loss = kit.losses(y, head(u))
+    np.testing.assert_array_equal(loss, -kit.distribution(head(u)).log_prob(y))
     gradient, step = tape.gradient(loss, u).numpy(), 1e-6
     for j in range(u.shape[1]):
         shift = step * np.eye(u.shape[1])[j]
-        up, down = (nllfit.negative_log_likelihood(y, head(u + sign * shift)).numpy() for sign in (1, -1))
+        up, down = (kit.losses(y, head(u + sign * shift)).numpy() for sign in (1, -1))
         # Central differences: rounding 1e-16 |loss| / step, truncation of order step^2.
         np.testing.assert_allclose(
             gradient[:, j], (up - down) / (2 * step), rtol=1e-6, atol=1e-8 * (1 + np.abs(up).max())
         )
 
 
+@each_keras
 @each_case
-def test_wrong_shapes_are_refused_with_both_shapes(case):
-    distribution = make_head(case)(numbers(case, "float32"))
+def test_wrong_shapes_are_refused_with_both_shapes(kit, case):
+    output = make_head(kit, case)(numbers(case, "float32"))
     y = case.outcomes
     for wrong in (y[..., None, None], np.concatenate([y, y]), y[0] if y.ndim > 1 else y[None]):
         with pytest.raises(ValueError, match="has shape") as error:
-            nllfit.negative_log_likelihood(wrong, distribution)
+            kit.losses(wrong, output)
         assert str(wrong.shape) in str(error.value)
         assert str(y.shape) in str(error.value)
 
 
+@each_keras
 @each_case
-def test_outcomes_out_of_support_are_refused(case):
+def test_outcomes_out_of_support_are_refused(kit, case):
+    output = make_head(kit, case)(numbers(case, "float32"))
     if case.invalid is None:
-        assert np.isfinite(make_head(case)(numbers(case, "float32")).log_prob(case.outcomes)).all()
+        assert np.isfinite(kit.losses(case.outcomes, output)).all()
         return
     outcomes = np.array(case.outcomes)
     outcomes[1] = case.invalid
     with pytest.raises(ValueError, match="`y_true` holds an outcome that"):
-        nllfit.negative_log_likelihood(outcomes, make_head(case)(numbers(case, "float32")))
+        kit.losses(outcomes, output)
 
 
+@each_keras
 @each_case
-def test_a_wrong_number_of_units_is_refused(case):
-    with pytest.raises(ValueError, match=f"takes {params_size(case)} numbers"):
-        make_head(case)(tf.zeros([4, params_size(case) + 1]))
+def test_a_wrong_number_of_units_is_refused(kit, case):
+    for given in (tf.zeros([4, params_size(case) + 1]), kit.keras.Input((params_size(case) + 1,))):
+        with pytest.raises(ValueError, match=f"takes {params_size(case)} numbers"):
+            make_head(kit, case)(given)
 
 
+@each_keras
 @each_case
-def test_fit_evaluate_and_predict(case):
-    model, x, y = make_model(case), inputs(case), case.outcomes
-    model.compile("adam", nllfit.negative_log_likelihood, metrics=[nllfit.metrics.NegativeLogLikelihood()])
-    expected = nllfit.negative_log_likelihood(y, model(x)).numpy()
+def test_fit_evaluate_and_predict(kit, case):
+    model, x, y = make_model(kit, case), inputs(case), case.outcomes
+    built_in = "mse" if y.shape[1:] == case.prediction else "sparse_categorical_accuracy"
+    metrics = [kit.metrics.NegativeLogLikelihood(), built_in]
+    model.compile("adam", kit.loss, metrics=metrics, jit_compile=False)  # XLA takes a second for each of them
+    expected = kit.losses(y, model(x)).numpy()
     weights = np.array([1.0, 0.0, 0.5, 2.0])
-    loss, metric = model.evaluate(x, y, sample_weight=weights, verbose=0)
-    np.testing.assert_allclose(loss, (weights * expected).mean(), rtol=1e-5)  # float32, a mean of four
-    np.testing.assert_allclose(metric, expected.mean(), rtol=1e-5)
-    history = model.fit(x, y, epochs=2, batch_size=3, sample_weight=weights, validation_data=(x, y), verbose=0).history
-    assert np.isfinite([history["loss"], history["val_nll"]]).all()
+    result = model.evaluate(x, y, sample_weight=weights, verbose=0, return_dict=True)
+    np.testing.assert_allclose(result["loss"], (weights * expected).mean(), rtol=1e-5)  # float32, a mean of four
+    np.testing.assert_allclose(result["nll"], expected.mean(), rtol=1e-5)
     prediction = model.predict(x, verbose=0)
+    assert model.output_shape == (None, *case.prediction)
     assert prediction.shape == (len(y), *case.prediction)
     assert np.isfinite(prediction).all()
     np.testing.assert_array_equal(prediction, model.predict(x, verbose=0))
-    center = central_value(model(x).tensor_distribution)
+    center = central_value(kit.distribution(model(x)))
     np.testing.assert_allclose(prediction, center, rtol=1e-5, atol=1e-6)  # float32, a compiled program and not
+    seen = np.square(prediction - y) if built_in == "mse" else prediction.argmax(-1) == y
+    np.testing.assert_allclose(result[built_in], seen.mean(), rtol=1e-5)
     joined = nllfit.predict_distribution(model, x, batch_size=3)
-    np.testing.assert_allclose(joined.log_prob(y), model(x).log_prob(y), rtol=1e-5)  # float32, batches of another size
+    expected = kit.distribution(model(x)).log_prob(y)
+    np.testing.assert_allclose(joined.log_prob(y), expected, rtol=1e-5)  # float32, batches of another size
+    history = model.fit(x, y, epochs=2, batch_size=3, sample_weight=weights, validation_data=(x, y), verbose=0).history
+    assert np.isfinite([history["loss"], history["val_nll"]]).all()
 
 
+@each_keras
 @each_case
-def test_clone_and_copy(case):
-    model, x = make_model(case), inputs(case)
-    clone = tf_keras.models.clone_model(model)
+def test_clone_and_copy(kit, case):
+    model, x = make_model(kit, case), inputs(case)
+    clone = kit.keras.models.clone_model(model)
     clone.set_weights(model.get_weights())
-    np.testing.assert_array_equal(clone(x).log_prob(case.outcomes), model(x).log_prob(case.outcomes))
+    log_prob = [kit.distribution(m(x)).log_prob(case.outcomes) for m in (model, clone)]
+    np.testing.assert_array_equal(*log_prob)
     json.dumps(model.layers[-1].get_config())
 
 
 LOAD = """
-import sys, numpy as np, tf_keras, nllfit
+import sys, numpy as np
 folder = sys.argv[1]
 data = np.load(folder + "/data.npz")
 for i in range(len(data.files) // 3):
     for suffix in ("keras", "h5"):
-        model = tf_keras.models.load_model(f"{folder}/{i}.{suffix}", safe_mode=True)
-        assert model.loss is nllfit.negative_log_likelihood
-        log_prob = model(data[f"x{i}"]).log_prob(data[f"y{i}"])
+        model = keras.models.load_model(f"{folder}/{i}.{suffix}", safe_mode=True)
+        assert (getattr(model.loss, "name", None) or model.loss.__name__) == "negative_log_likelihood"
+        log_prob = distribution(model(data[f"x{i}"])).log_prob(data[f"y{i}"])
         np.testing.assert_array_equal(log_prob, data[f"l{i}"], err_msg=f"{i}.{suffix}")
 print("loaded", i + 1)
 """
 
 
+@each_keras
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
-def test_saved_models_load_in_another_process(tmp_path):
+def test_saved_models_load_in_another_process(kit, tmp_path):
     data = {}
     for i, case in enumerate(CASES):
-        model = make_model(case)
-        model.compile("adam", nllfit.negative_log_likelihood, metrics=[nllfit.metrics.NegativeLogLikelihood()])
-        model.fit(inputs(case), case.outcomes, verbose=0)
+        model = make_model(kit, case)
+        metrics = [kit.metrics.NegativeLogLikelihood()]
+        model.compile("adam", kit.loss, metrics=metrics, run_eagerly=True)
+        x, y = inputs(case), case.outcomes
+        model.train_on_batch(x, y)
         model.save(tmp_path / f"{i}.keras")
         model.save(tmp_path / f"{i}.h5")
-        x, y = inputs(case), case.outcomes
-        data |= {f"x{i}": x, f"y{i}": y, f"l{i}": model(x).log_prob(y).numpy()}
+        data |= {f"x{i}": x, f"y{i}": y, f"l{i}": kit.distribution(model(x)).log_prob(y).numpy()}
     np.savez(tmp_path / "data.npz", **data)
-    result = subprocess.run([sys.executable, "-c", LOAD, str(tmp_path)], capture_output=True, text=True, check=False)
+    program = [sys.executable, "-c", kit.imports + LOAD, str(tmp_path)]
+    result = subprocess.run(program, capture_output=True, text=True, check=False)
     assert result.stdout.split() == ["loaded", str(len(CASES))], result.stderr[-2000:]
 
 
