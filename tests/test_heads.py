@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
+from scipy import stats
 
 import nllfit
 from nllfit import catalogue
@@ -194,111 +195,141 @@ def test_saved_models_load_in_another_process(kit, tmp_path):
     assert result.stdout.split() == ["loaded", str(len(CASES))], result.stderr[-2000:]
 
 
-def test_export_serves_the_mean(tmp_path):
-    case = next(case for case in CASES if case.name == "StudentT")
-    model, x = make_model(case), inputs(case)
-    model.export(tmp_path / "served")
-    served = tf.saved_model.load(str(tmp_path / "served"))
-    np.testing.assert_array_equal(served.serve(x), model.predict(x, verbose=0))
-
-
-def test_the_generic_head_is_the_named_one():
+@each_keras
+def test_the_generic_head_is_the_named_one(kit):
     u, y = tf.random.stateless_normal([5, 2], (1, 2)), tf.ones([5, 1])
-    generic = heads.DistributionHead(tfd.Gamma, 1)
-    np.testing.assert_array_equal(generic(u).log_prob(y), heads.Gamma(1)(u).log_prob(y))
-    assert heads.DistributionHead.from_config(generic.get_config()).family.name == "Gamma"
-    assert heads.DistributionHead.params_size("JohnsonSU", 2) == 8
+    generic = kit.heads.DistributionHead(tfd.Gamma, 1)
+    np.testing.assert_array_equal(kit.losses(y, generic(u)), kit.losses(y, kit.heads.Gamma(1)(u)))
+    assert kit.heads.DistributionHead.from_config(generic.get_config()).family.name == "Gamma"
+    assert kit.heads.DistributionHead.params_size("JohnsonSU", 2) == 8
 
 
-def test_shared_scale_is_the_root_mean_squared_residual():
+@each_keras
+def test_shared_scale_is_the_root_mean_squared_residual(kit):
     residuals = np.random.default_rng(0).normal(scale=2.0, size=[50, 1])
-    head = heads.Normal(shared=("scale",), dtype="float64")
+    head = kit.heads.Normal(shared=("scale",), dtype="float64")
     head(tf.zeros([50, 1], tf.float64))
     sigma = np.sqrt((residuals**2).mean())
     head.set_weights([tfp.math.softplus_inverse(tf.constant([sigma - np.finfo(float).eps], tf.float64))])
     with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(nllfit.negative_log_likelihood(residuals, head(tf.zeros([50, 1], tf.float64))))
+        loss = tf.reduce_mean(kit.losses(residuals, head(tf.zeros([50, 1], tf.float64))))
+    assert head.weights[0].name.endswith(("shared", "shared:0"))
     assert abs(tape.gradient(loss, head.trainable_weights)[0][0]) < 1e-14  # the gradient of a mean of order 1
 
 
+@each_keras
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_heads_compute_in_float32_under_a_mixed_policy(policy):
-    tf_keras.mixed_precision.set_global_policy(policy)
+def test_heads_compute_in_float32_under_a_mixed_policy(kit, policy):
+    kit.keras.mixed_precision.set_global_policy(policy)
     try:
-        model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,)), heads.Normal()])
-        model.layers[0].set_weights([np.zeros([3, 2]), np.array([0.0, -50.0])])  # softplus(-50) is 0 in 16 bits
-        distribution = model(np.zeros([1, 3]))
+        layers = [kit.keras.Input((3,)), kit.keras.layers.Dense(1), kit.heads.Normal(shared=("scale",))]
+        model = kit.keras.Sequential(layers)
+        model.layers[-1].set_weights([np.array([-50.0])])  # softplus(-50) is 0 in 16 bits
+        distribution = kit.distribution(model(np.zeros([1, 3])))
         assert distribution.dtype == tf.float32
         assert np.isfinite(distribution.log_prob([[0.0]])).all()
+        model.compile("sgd", kit.loss, metrics=["mse"], jit_compile=False)
+        model.fit(np.zeros([4, 3]), np.full([4, 1], 1e-8), verbose=0)
+        assert np.isfinite(np.concatenate([w.ravel() for w in model.get_weights()])).all()
         assert model.predict(np.zeros([1, 3]), verbose=0).dtype == np.float32
     finally:
-        tf_keras.mixed_precision.set_global_policy("float32")
+        kit.keras.mixed_precision.set_global_policy("float32")
 
 
-def test_a_float64_model_keeps_its_digits():
+@each_keras
+def test_a_float64_model_keeps_its_digits(kit):
     third = 1 / 3
-    model = tf_keras.Sequential([tf_keras.layers.Dense(1, input_shape=(1,), dtype="float64"), heads.Normal(scale=0.37)])
+    model = kit.keras.Sequential([kit.keras.layers.Dense(1, dtype="float64"), kit.heads.Normal(scale=0.37)])
+    model(np.ones([1, 1]))
     model.layers[0].set_weights([np.array([[third]]), np.zeros(1)])
-    from scipy import stats
-
-    np.testing.assert_allclose(
-        model(np.ones([1, 1])).log_prob([[0.1]])[0], stats.norm(third, 0.37).logpdf(0.1), rtol=1e-15
-    )
+    loss = kit.losses(np.array([[0.1]]), model(np.ones([1, 1])))
+    np.testing.assert_allclose(loss[0], -stats.norm(third, 0.37).logpdf(0.1), rtol=1e-15)
 
 
+@each_keras
 @pytest.mark.parametrize(("df", "loc"), [(0.3, 5.0), (1.0, -2.0), (5.0, 7.0)])
-def test_prediction_is_never_nan(df, loc):
-    head = heads.DistributionHead("StudentT", df=df)
+def test_prediction_is_never_nan(kit, df, loc):
+    head = kit.heads.DistributionHead("StudentT", df=df)
     np.testing.assert_array_equal(tf.convert_to_tensor(head(tf.constant([[loc, 0.0]]))), [[loc]])
-    cauchy = heads.DistributionHead("Cauchy")
+    cauchy = kit.heads.DistributionHead("Cauchy")
     np.testing.assert_allclose(tf.convert_to_tensor(cauchy(tf.constant([[loc, 0.0]]))), [[loc]], rtol=1e-6)
 
 
-def test_masked_steps_contribute_nothing():
-    inputs = tf_keras.Input((5, 2))
-    hidden = tf_keras.layers.LSTM(4, return_sequences=True)(tf_keras.layers.Masking()(inputs))
-    model = tf_keras.Model(inputs, heads.Normal()(tf_keras.layers.Dense(2)(hidden)))
-    model.compile("sgd", nllfit.negative_log_likelihood)
+@each_keras
+def test_masked_steps_contribute_nothing(kit):
+    layers = kit.keras.layers
+    inputs = kit.keras.Input((5, 2))
+    hidden = layers.LSTM(4, return_sequences=True)(layers.Masking()(inputs))
+    model = kit.keras.Model(inputs, kit.heads.Normal()(layers.Dense(2)(hidden)))
+    model.compile("sgd", kit.loss, metrics=[kit.metrics.NegativeLogLikelihood()], jit_compile=False)
     x = np.random.default_rng(0).normal(size=[6, 5, 2]).astype("float32")
     y = np.random.default_rng(1).normal(size=[6, 5, 1]).astype("float32")
     x[:, 3:] = 0
-    expected = nllfit.negative_log_likelihood(y, model(x))[:, :3].numpy().mean()
+    expected = kit.losses(y, model(x))[:, :3].numpy().mean()
     y[:, 3:] = 1e6
-    np.testing.assert_allclose(model.evaluate(x, y, verbose=0), expected, rtol=1e-5)  # float32
+    np.testing.assert_allclose(model.evaluate(x, y, verbose=0), [expected, expected], rtol=1e-5)  # float32
 
 
-def test_two_heads_and_a_dictionary_of_losses(tmp_path):
-    inputs = tf_keras.Input((3,))
+@each_keras
+def test_two_heads_and_a_dictionary_of_losses(kit, tmp_path):
+    inputs = kit.keras.Input((3,))
     outputs = {
-        "price": heads.Normal(name="price")(tf_keras.layers.Dense(2)(inputs)),
-        "sold": heads.Bernoulli(name="sold")(tf_keras.layers.Dense(1)(inputs)),
+        "price": kit.heads.Normal(name="price")(kit.keras.layers.Dense(2)(inputs)),
+        "sold": kit.heads.Bernoulli(name="sold")(kit.keras.layers.Dense(1)(inputs)),
     }
-    model = tf_keras.Model(inputs, outputs)
-    model.compile("adam", {name: nllfit.negative_log_likelihood for name in outputs}, metrics={"price": "mae"})
+    model = kit.keras.Model(inputs, outputs)
+    model.compile("adam", {name: kit.loss for name in outputs}, metrics={"price": "mae"}, jit_compile=False)
     x = np.random.default_rng(0).normal(size=[20, 3])
-    y = {"price": x[:, :1], "sold": (x[:, 1:2] > 0).astype("float32")}
+    y = {"price": x[:, :1], "sold": x[:, 1:2] > 0}
     model.fit(x, y, verbose=0, epochs=2)
-    total = sum(nllfit.negative_log_likelihood(y[name], model(x)[name]).numpy().mean() for name in outputs)
+    total = sum(kit.losses(y[name], model(x)[name]).numpy().mean() for name in outputs)
     np.testing.assert_allclose(model.evaluate(x, y, verbose=0)[0], total, rtol=1e-5)  # float32
     model.save(tmp_path / "two.keras")
-    loaded = tf_keras.models.load_model(tmp_path / "two.keras")
-    np.testing.assert_array_equal(loaded(x)["price"].log_prob(y["price"]), model(x)["price"].log_prob(y["price"]))
+    loaded = kit.keras.models.load_model(tmp_path / "two.keras")
+    np.testing.assert_array_equal(*(kit.losses(y["price"], m(x)["price"]) for m in (loaded, model)))
     joined = nllfit.predict_distribution(model, x, batch_size=7)
     np.testing.assert_allclose(joined["sold"].mean(), model.predict(x, verbose=0)["sold"], rtol=1e-6)  # float32
+    model = kit.keras.Model(inputs, list(outputs.values()))
+    model.compile("adam", [kit.loss, kit.loss], loss_weights=[1.0, 0.5], jit_compile=False)
+    losses = model.evaluate(x, list(y.values()), verbose=0)
+    np.testing.assert_allclose(losses[0], losses[1] + losses[2] / 2, rtol=1e-6)  # float32
 
 
-def test_labels_may_be_a_column_or_not():
-    distribution = heads.Categorical(3)(tf.random.stateless_normal([4, 3], (1, 2)))
+@each_keras
+def test_a_subclassed_model(kit):
+    class Model(kit.keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = kit.keras.layers.Dense(1)
+            self.head = kit.heads.Normal(shared=("scale",))
+
+        def call(self, inputs, training=False):
+            return self.head(self.dense(inputs))
+
+    model = Model()
+    model.compile("sgd", kit.loss, metrics=[kit.metrics.NegativeLogLikelihood(), "mae"], jit_compile=False)
+    x = np.random.default_rng(0).normal(size=[20, 3])
+    model.fit(x, x[:, :1], verbose=0)
+    assert len(model.trainable_weights) == 3
+    assert model.head.get_weights()[0] != 0
+    nll = kit.losses(x[:, :1], model(x)).numpy().mean()
+    np.testing.assert_allclose(model.evaluate(x, x[:, :1], verbose=0)[:2], [nll, nll], rtol=1e-6)  # float32
+    distribution = nllfit.predict_distribution(model, x, batch_size=7)
+    np.testing.assert_allclose(distribution.mean(), model.predict(x, verbose=0), rtol=1e-6)
+
+
+@each_keras
+def test_labels_may_be_a_column_or_not(kit):
+    output = kit.heads.Categorical(3)(tf.random.stateless_normal([4, 3], (1, 2)))
     labels = np.array([0, 1, 2, 1])
     for given in (labels, labels[:, None], labels.astype("float32"), tf.constant(labels, tf.int64)):
-        np.testing.assert_array_equal(
-            nllfit.negative_log_likelihood(given, distribution), -distribution.log_prob(labels)
-        )
+        np.testing.assert_array_equal(kit.losses(given, output), -kit.distribution(output).log_prob(labels))
     with pytest.raises(ValueError, match="cannot have"):
-        nllfit.negative_log_likelihood(labels + 0.5, distribution)
+        kit.losses(labels + 0.5, output)
 
 
-def test_bad_arguments_are_refused_at_construction():
+@each_keras
+def test_bad_arguments_are_refused_at_construction(kit):
     for arguments, text in [
         ({"scal": 1.0}, "no parameter `scal`"),
         ({"scale": -1.0}, "`scale` must be positive"),
@@ -310,6 +341,6 @@ def test_bad_arguments_are_refused_at_construction():
         ({"shared": ("loc", "scale")}, "Every free parameter of Normal is shared"),
     ]:
         with pytest.raises(ValueError, match=text):
-            heads.Normal(**arguments)
+            kit.heads.Normal(**arguments)
     with pytest.raises(ValueError, match="`num_classes` is 1"):
-        heads.Categorical(1)
+        kit.heads.Categorical(1)
