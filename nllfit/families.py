@@ -218,7 +218,7 @@ class Family:
             except tf.errors.InvalidArgumentError as error:
                 given = ", ".join(f"{name}={value!r}" for name, value in self.fixed.items())
                 raise ValueError(f"{self.name} cannot be built with {given}: {assertion_text(error)}") from None
-            except (TypeError, NotImplementedError) as error:
+            except (TypeError, ValueError, NotImplementedError) as error:
                 raise ValueError(f"{self.name} cannot be built from {self._layout()}: {error}") from None
         if built.event_shape != self.event_shape:
             raise ValueError(
