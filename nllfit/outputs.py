@@ -11,6 +11,7 @@ __all__ = ["Origin", "central_value", "traced_distribution"]
 
 # Centers in closed form that TFP does not have.
 _CENTERS = {
+    "StudentT": lambda d: d.loc,  # the median
     "HalfStudentT": lambda d: d.loc + d.scale * tfd.StudentT(d.df, 0.0, 1.0).quantile(0.75),  # the median
     "GammaGamma": lambda d: (  # the mode
         d.mixing_rate * tf.nn.relu(d.concentration - 1) / (d.mixing_concentration + 1)
