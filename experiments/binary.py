@@ -10,14 +10,13 @@ and for images those it was most wrong about.
 """
 
 import numpy as np
-import tf_keras
 from matplotlib.figure import Figure
 from sklearn import datasets
 from sklearn.metrics import roc_auc_score
 
 import nllfit
 from experiments import classifier, common, data
-from nllfit import heads, plots
+from nllfit import plots
 
 
 def load(arguments):
@@ -78,13 +77,14 @@ def main(argv=None):
     parser.add_argument("--epochs", type=int, default=60, help="at most (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=32, help="rows a step (default: %(default)s)")
     arguments = common.checked(parser.parse_args(argv), size=8, epochs=1, batch_size=1)
-    tf_keras.utils.set_random_seed(arguments.seed)
+    tools = common.toolkit(arguments.keras)
+    tools.keras.utils.set_random_seed(arguments.seed)
     (x, y), (x_test, y_test), names = load(arguments)
     with common.run_folder(arguments) as folder:
-        model = classifier.network(x.shape[1:], heads.Bernoulli(), heads.Bernoulli.params_size())
-        history = classifier.train(
-            model, x, y, arguments.epochs, arguments.batch_size, arguments.seed, f"{len(x)} rows, {' and '.join(names)}"
-        )
+        head = tools.heads.Bernoulli()
+        model = classifier.network(tools, x.shape[1:], head, head.params_size())
+        title = f"{len(x)} rows, {' and '.join(names)}"
+        history = classifier.train(tools, model, x, y, arguments.epochs, arguments.batch_size, arguments.seed, title)
         probability, metrics = scores(model, x_test, y_test, y.mean())
         plot(history, y_test, probability, names, folder / "binary.png")
         if x.ndim == 4:

@@ -11,36 +11,32 @@ by n, not n - 2); on the diabetes data sigma is 53.476 and the mean negative log
 """
 
 import numpy as np
-import tf_keras
+import tensorflow as tf
 from matplotlib.figure import Figure
 from sklearn import datasets
 
 import nllfit
 from experiments import common
-from nllfit import heads, plots
+from nllfit import plots
 
 SLOPE, INTERCEPT, SIGMA = 2.0, -1.0, 0.5
 FORMS = {"fixed": {"scale": 1.0}, "shared": {"shared": ("scale",)}, "network": {}}
 
 
-def linear_model(num_inputs, **form):
-    """A linear layer in float64 under a Normal head."""
-    return tf_keras.Sequential(
-        [
-            tf_keras.layers.Dense(heads.Normal.params_size(**form), input_shape=(num_inputs,), dtype="float64"),
-            heads.Normal(**form, dtype="float64"),
-        ]
-    )
+def fitted(tools, form, x, y, epochs, title):
+    """A linear layer under a Normal head in float64, after full-batch Adam whose steps shrink to nothing."""
+    keras, normal = tools.keras, tools.heads.Normal
+    units = normal.params_size(**form)
+    model = keras.Sequential([keras.layers.Dense(units, dtype="float64"), normal(**form, dtype="float64")])
+    schedule = keras.optimizers.schedules.CosineDecay(0.05, epochs)
+    model.compile(keras.optimizers.Adam(schedule), tools.loss, jit_compile=False)
+    batches = tf.data.Dataset.from_tensors((x, y)).repeat()
+    bar = common.ProgressBar(title)
+    model.fit(batches, steps_per_epoch=1, epochs=epochs, shuffle=False, verbose=0, callbacks=[bar])
+    return model
 
 
-def train(model, x, y, epochs, title):
-    """Full-batch Adam, its steps shrinking to nothing, so that it ends at the optimum."""
-    schedule = tf_keras.optimizers.schedules.CosineDecay(0.05, epochs)
-    model.compile(tf_keras.optimizers.Adam(schedule), nllfit.negative_log_likelihood)
-    model.fit(x, y, batch_size=len(x), epochs=epochs, verbose=0, callbacks=[common.ProgressBar(title)])
-
-
-def fit_line(num_rows, epochs, seed):
+def fit_line(tools, num_rows, epochs, seed):
     """The three heads on a noisy line: the data, the models, and their numbers beside those of least squares."""
     rng = np.random.default_rng(seed)
     x = rng.uniform(-1, 1, [num_rows, 1])
@@ -52,10 +48,9 @@ def fit_line(num_rows, epochs, seed):
     metrics["least_squares"]["residual_sigma"] = np.sqrt(np.mean(residuals**2))
     models = {}
     for name, form in FORMS.items():
-        model = models[name] = linear_model(1, **form)
-        train(model, x, y, epochs, f"{name} scale")
-        distribution = model(x)
-        low, high = model(np.array([[0.0], [1.0]])).mean().numpy()[:, 0]
+        model = models[name] = fitted(tools, form, x, y, epochs, f"{name} scale")
+        distribution = tools.distribution(model(x))
+        low, high = tools.distribution(model(np.array([[0.0], [1.0]]))).mean().numpy()[:, 0]
         metrics[name] = {
             "slope": high - low,
             "intercept": low,
@@ -65,26 +60,28 @@ def fit_line(num_rows, epochs, seed):
     return x, y, models, metrics
 
 
-def fit_diabetes(epochs):
+def fit_diabetes(tools, epochs):
     """The linear model with one scale, trained on standardised data; its sigma and NLL in the target's own units."""
     x, y = datasets.load_diabetes(return_X_y=True)
     x, unit = x / x.std(0), y.std()
-    model = linear_model(x.shape[1], **FORMS["shared"])
-    train(model, x, (y - y.mean()) / unit, epochs, "diabetes, shared scale")
-    nll = nllfit.negative_log_likelihood((y[:, None] - y.mean()) / unit, model(x))
+    y = (y[:, None] - y.mean()) / unit
+    model = fitted(tools, FORMS["shared"], x, y, epochs, "diabetes, shared scale")
+    distribution = tools.distribution(model(x))
+    nll = nllfit.negative_log_likelihood(y, distribution)
     return model, {
-        "sigma": float(model(x).stddev()[0, 0]) * unit,
+        "sigma": float(distribution.stddev()[0, 0]) * unit,
         "mean_nll": float(np.mean(nll)) + np.log(unit),
     }
 
 
-def plot(x, y, models, path):
+def plot(tools, x, y, models, path):
     """Data, line and band of the three heads, side by side."""
     figure = Figure(figsize=(12, 4), layout="constrained")
     axes = figure.subplots(1, len(models), sharey=True)
     for ax, (name, model) in zip(axes, models.items(), strict=True):
-        plots.prediction_band(ax, x, y, model(x))
-        nll = np.mean(nllfit.negative_log_likelihood(y, model(x)))
+        distribution = tools.distribution(model(x))
+        plots.prediction_band(ax, x, y, distribution)
+        nll = np.mean(nllfit.negative_log_likelihood(y, distribution))
         ax.label_outer()
         ax.set_title(f"{name} scale: mean NLL {nll:.4f} nats")
     figure.savefig(path, dpi=150)
@@ -108,11 +105,12 @@ def main(argv=None):
     parser.add_argument("--rows", type=int, default=200, help="points of the line (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=1000, help="steps of full-batch Adam (default: %(default)s)")
     arguments = common.checked(parser.parse_args(argv), rows=3, epochs=1)
-    tf_keras.utils.set_random_seed(arguments.seed)
+    tools = common.toolkit(arguments.keras)
+    tools.keras.utils.set_random_seed(arguments.seed)
     with common.run_folder(arguments) as folder:
-        x, y, models, metrics = fit_line(arguments.rows, arguments.epochs, arguments.seed)
-        model, metrics["diabetes"] = fit_diabetes(2 * arguments.epochs)
-        plot(x, y, models, folder / "regression.png")
+        x, y, models, metrics = fit_line(tools, arguments.rows, arguments.epochs, arguments.seed)
+        model, metrics["diabetes"] = fit_diabetes(tools, 2 * arguments.epochs)
+        plot(tools, x, y, models, folder / "regression.png")
         for name, trained in {**models, "diabetes": model}.items():
             trained.save(folder / f"{name}.keras")
         common.write_json(folder / "metrics.json", metrics)
