@@ -20,7 +20,7 @@ from sklearn import datasets
 from experiments import common
 from nllfit.equivalence import EQUIVALENCES, Equivalence
 
-SIGMA = 0.5  # the fixed scale of the Normal head: the factor is 2, by which a float32 learning rate divides exactly
+SIGMA = 0.5  # the fixed scale of the Normal head: the factor is 2, by which a learning rate divides exactly
 
 
 @dataclasses.dataclass(frozen=True)

@@ -46,9 +46,10 @@ class NegativeLogLikelihood(keras.losses.Loss):
         not check outcomes against the support: `compile(jit_compile=False)` does.
 
     Example:
+      >>> from nllfit import keras3
       >>> head = keras3.heads.Normal(scale=1.0)
-      >>> keras3.NegativeLogLikelihood()(tf.constant([[1.0]]), head(tf.constant([[0.0]]))).numpy()
-      1.4189385
+      >>> keras3.NegativeLogLikelihood(reduction=None)([[1.0]], head(tf.constant([[0.0]]))).numpy()  # 1/2 + log(2 pi)/2
+      array([1.4189385], dtype=float32)
 
     Source: Fisher, On the mathematical foundations of theoretical statistics, 1922.
     """

@@ -14,6 +14,8 @@ class NegativeLogLikelihood(keras.metrics.MeanMetricWrapper):
     It stands beside any of Keras's own metrics, which see the prediction.
 
     Example:
+      >>> from nllfit import keras3
+      >>> model = keras.Sequential([keras.layers.Dense(2), keras3.heads.Normal()])
       >>> model.compile("adam", keras3.NegativeLogLikelihood(), metrics=[keras3.metrics.NegativeLogLikelihood(), "mae"])
     """
 
