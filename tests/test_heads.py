@@ -271,6 +271,20 @@ def test_masked_steps_contribute_nothing(kit):
 
 
 @each_keras
+@pytest.mark.parametrize("steps", [5, 6])
+def test_a_weight_of_a_row_is_that_of_its_steps(kit, steps):
+    model = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Normal(scale=1.0)])
+    nll = [kit.metrics.NegativeLogLikelihood()]
+    model.compile("sgd", kit.loss, weighted_metrics=nll, jit_compile=False)
+    x = np.random.default_rng(0).normal(size=[6, steps, 2]).astype("float32")  # 6 rows of 6 steps could be confused
+    weights = np.arange(6.0)
+    losses = kit.losses(x[..., :1], model(x)).numpy() * weights[:, None]
+    expected = [losses.mean(), losses.mean() / weights.mean()]
+    result = model.evaluate(x, x[..., :1], sample_weight=weights, verbose=0)
+    np.testing.assert_allclose(result, expected, rtol=1e-5)  # float32
+
+
+@each_keras
 def test_two_heads_and_a_dictionary_of_losses(kit, tmp_path):
     inputs = kit.keras.Input((3,))
     outputs = {

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from nllfit import losses
 
-__all__ = ["NegativeLogLikelihood", "negative_log_likelihood"]
+__all__ = ["NegativeLogLikelihood", "negative_log_likelihood", "weights_of_outcomes"]
 
 
 def negative_log_likelihood(y_true, y_pred):
@@ -24,6 +24,23 @@ def negative_log_likelihood(y_true, y_pred):
     return losses.negative_log_likelihood(y_true, y_pred.distribution)
 
 
+def weights_of_outcomes(sample_weight, y_pred):
+    """The weights with one for each step of a row where they are one for each row.
+
+    Keras 3 would broadcast weights `[B]` against losses `[B, T]` along the steps.
+    """
+    distribution = getattr(y_pred, "distribution", None)
+    if sample_weight is None or distribution is None:
+        return sample_weight
+    weights = tf.convert_to_tensor(sample_weight)
+    missing = distribution.batch_shape.rank - weights.shape.rank
+    if missing <= 0:
+        return weights
+    for _ in range(missing):
+        weights = weights[..., None]
+    return tf.broadcast_to(weights, distribution.batch_shape_tensor())
+
+
 def _is_rehearsal():
     """Whether Keras, as before it trains on several devices, only tries shapes, on blanks in place of predictions."""
     with keras.SymbolicScope() as scope:
@@ -35,7 +52,8 @@ class NegativeLogLikelihood(keras.losses.Loss):
     """The negative log-likelihood of each outcome, `-log_prob(y_true)`, for any Keras 3 head.
 
     It is `nllfit.negative_log_likelihood`, which never broadcasts, under Keras's own masks, weights and reduction: by
-    default the mean over the batch, and over the steps that are not masked. It is computed in the dtype of the head.
+    default the mean over the batch, and over the steps that are not masked; a weight of a row is that of all its steps.
+    It is computed in the dtype of the head.
 
     Args:
       reduction: as Keras's losses have it; None gives `[B]`, a sum over the event, in nats.
@@ -59,6 +77,9 @@ class NegativeLogLikelihood(keras.losses.Loss):
 
     def __init__(self, reduction="sum_over_batch_size", name="negative_log_likelihood"):
         super().__init__(name, reduction)
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        return super().__call__(y_true, y_pred, weights_of_outcomes(sample_weight, y_pred))
 
     def call(self, y_true, y_pred):
         return negative_log_likelihood(y_true, y_pred)

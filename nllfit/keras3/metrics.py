@@ -2,7 +2,7 @@
 
 import keras
 
-from nllfit.keras3.losses import negative_log_likelihood
+from nllfit.keras3.losses import negative_log_likelihood, weights_of_outcomes
 
 __all__ = ["NegativeLogLikelihood"]
 
@@ -22,6 +22,9 @@ class NegativeLogLikelihood(keras.metrics.MeanMetricWrapper):
     def __init__(self, name="nll", dtype=None):
         super().__init__(negative_log_likelihood, name, dtype)
         self._direction = "down"  # where Keras's callbacks, such as `EarlyStopping("val_nll")`, look for it
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        return super().update_state(y_true, y_pred, weights_of_outcomes(sample_weight, y_pred))
 
     def get_config(self):
         return keras.metrics.Metric.get_config(self)
