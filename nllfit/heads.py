@@ -44,7 +44,8 @@ class DistributionHead(catalogue.Generic, tfp.layers.DistributionLambda):  # noq
 
     def build(self, input_shape):
         if self.family.shared:
-            self._shared = self.add_weight(name="shared", shape=[self.family.shared_size], initializer="zeros")
+            shape = [self.family.shared_size]
+            self._shared = self.add_weight("shared", shape, initializer="zeros", experimental_autocast=False)
         super().build(input_shape)
 
     def compute_mask(self, inputs, mask=None):

@@ -228,8 +228,12 @@ def test_heads_compute_in_float32_under_a_mixed_policy(kit, policy):
         distribution = kit.distribution(model(np.zeros([1, 3])))
         assert distribution.dtype == tf.float32
         assert np.isfinite(distribution.log_prob([[0.0]])).all()
+        model.layers[-1].set_weights([np.array([0.1])])  # which 16 bits would round
+        for output in (model(np.zeros([1, 3])), model.layers[-1](tf.zeros([1, 1]))):
+            scale = kit.distribution(output).stddev()
+            np.testing.assert_allclose(scale, [[np.log1p(np.exp(0.1))]], rtol=1e-6)  # float32
         model.compile("sgd", kit.loss, metrics=["mse"], jit_compile=False)
-        model.fit(np.zeros([4, 3]), np.full([4, 1], 1e-8), verbose=0)
+        model.fit(np.zeros([4, 3]), np.ones([4, 1]), verbose=0)
         assert np.isfinite(np.concatenate([w.ravel() for w in model.get_weights()])).all()
         assert model.predict(np.zeros([1, 3]), verbose=0).dtype == np.float32
     finally:
