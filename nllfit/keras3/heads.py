@@ -45,9 +45,7 @@ class DistributionHead(catalogue.Generic, keras.layers.Layer):  # noqa: D101 - i
 
     def call(self, inputs):
         distribution = traced_distribution(self.family, inputs, self._shared)
-        prediction = tf.identity(
-            central_value(distribution)
-        )  # a tensor of its own: it may be a parameter, or the input
+        prediction = tf.identity(central_value(distribution))  # a tensor of its own: it may be the parameter itself
         prediction.distribution = distribution
         return prediction
 
