@@ -30,6 +30,10 @@ def load(arguments):
         (x, y), (x_test, y_test), names = data.photographs(arguments.data, arguments.size, arguments.seed)
     if len(names) != 2:
         raise ValueError(f"--data {arguments.data} has {len(names)} classes, {', '.join(names)}: a Bernoulli has two.")
+    if len(np.unique(y_test)) == 1:
+        raise ValueError(
+            f"The test rows of --data {arguments.data} are all of one class: there is nothing to tell apart."
+        )
     if x.ndim == 2:
         x, x_test = data.standardised(x, x_test)
     return (x, y[:, None]), (x_test, y_test[:, None]), names
@@ -55,7 +59,9 @@ def plot(history, y, probability, names, path):
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     plots.training_curve(left, history).set_title("Bernoulli head")
-    plots.reliability_curve(right, y[:, 0], probability).set_title(f"is it {names[1]}? on {len(y)} test rows")
+    plots.reliability_curve(right, y[:, 0], probability).set_title(
+        f"the probability of class {names[1]} on {len(y)} test rows"
+    )
     figure.savefig(path, dpi=150)
 
 
@@ -81,8 +87,7 @@ def main(argv=None):
     tools.keras.utils.set_random_seed(arguments.seed)
     (x, y), (x_test, y_test), names = load(arguments)
     with common.run_folder(arguments) as folder:
-        head = tools.heads.Bernoulli()
-        model = classifier.network(tools, x.shape[1:], head, head.params_size())
+        model = classifier.network(tools, x, tools.heads.Bernoulli(), tools.heads.Bernoulli.params_size())
         title = f"{len(x)} rows, {' and '.join(names)}"
         history = classifier.train(tools, model, x, y, arguments.epochs, arguments.batch_size, arguments.seed, title)
         probability, metrics = scores(model, x_test, y_test, y.mean())

@@ -8,14 +8,16 @@ from experiments import common
 __all__ = ["example_grid", "network", "train"]
 
 
-def network(tools, input_shape, head, units):
+def network(tools, x, head, units):
     """A small convolutional network for images, a small dense one for rows of features, under a head."""
-    layers = tools.keras.layers
+    layers, input_shape = tools.keras.layers, x.shape[1:]
     if len(input_shape) == 1:
         body = [layers.Dense(32, "relu"), layers.Dropout(0.2)]
     else:
         blocks = max(1, min(3, int(np.log2(min(input_shape[:2]))) - 2))
-        body = [layers.Rescaling(1 / 255)]
+        body = [
+            layers.Rescaling(1 / 255 if x.dtype == np.uint8 else 1.0)
+        ]  # numbers that are no bytes are left as given
         if input_shape[-1] == 3:  # a photograph shows the same thing from the other side and from nearer
             body += [layers.RandomFlip("horizontal"), layers.RandomZoom((-0.2, 0.1))]
         for width in [32, 64, 128][:blocks]:

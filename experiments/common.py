@@ -59,7 +59,7 @@ def toolkit(version):
 
 def checked(arguments, **lowest):
     """The arguments, if each one named in `lowest` is at least that."""
-    for name, value in lowest.items():
+    for name, value in {"seed": 0, **lowest}.items():
         if getattr(arguments, name) < value:
             raise ValueError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}: give at least {value}.")
     return arguments

@@ -71,14 +71,15 @@ def main(argv=None):
     parser.add_argument("--epochs", type=int, help="at most (default: 60 on the digits, 10 on IDX files)")
     parser.add_argument("--batch-size", type=int, default=64, help="rows a step (default: %(default)s)")
     arguments = parser.parse_args(argv)
-    arguments.epochs = arguments.epochs or (10 if arguments.data else 60)
+    if arguments.epochs is None:
+        arguments.epochs = 10 if arguments.data else 60
     common.checked(arguments, epochs=1, batch_size=1)
     tools = common.toolkit(arguments.keras)
     tools.keras.utils.set_random_seed(arguments.seed)
     (x, y), (x_test, y_test), names = load(arguments)
     with common.run_folder(arguments) as folder:
-        head = tools.heads.OneHotCategorical(len(names))
-        model = classifier.network(tools, x.shape[1:], head, head.params_size(len(names)))
+        head = tools.heads.OneHotCategorical
+        model = classifier.network(tools, x, head(len(names)), head.params_size(len(names)))
         title = f"{len(x)} images of {len(names)} classes"
         history = classifier.train(tools, model, x, y, arguments.epochs, arguments.batch_size, arguments.seed, title)
         probabilities, metrics = scores(model, x_test, y_test)

@@ -4,10 +4,12 @@
 
 A line with Normal noise, y = f(x) + e with e ~ N(0, sigma^2), is fitted by three models that differ in the head alone:
 the scale fixed (least squares), the scale shared (one learned number: the maximum-likelihood sigma), the scale from the
-network (another for each x). Then the linear model with a shared scale on scikit-learn's diabetes data.
+network (another for each x). The same once more with noise that grows with x. Then the linear model with a shared scale
+on scikit-learn's diabetes data.
 
 Expected: the first two find the least-squares line; the shared scale is the root of the mean squared residual (divided
-by n, not n - 2); on the diabetes data sigma is 53.476 and the mean negative log-likelihood 5.39817 nats.
+by n, not n - 2); where the noise grows, only the third sees it, and its negative log-likelihood is the lowest; on the
+diabetes data sigma is 53.476 and the mean negative log-likelihood 5.39817 nats.
 """
 
 import numpy as np
@@ -20,6 +22,7 @@ from experiments import common
 from nllfit import plots
 
 SLOPE, INTERCEPT, SIGMA = 2.0, -1.0, 0.5
+NOISES = {"constant": lambda x: SIGMA, "growing": lambda x: SIGMA * np.exp(1.5 * x)}
 FORMS = {"fixed": {"scale": 1.0}, "shared": {"shared": ("scale",)}, "network": {}}
 
 
@@ -36,11 +39,11 @@ def fitted(tools, form, x, y, epochs, title):
     return model
 
 
-def fit_line(tools, num_rows, epochs, seed):
+def fit_line(tools, noise, num_rows, epochs, seed):
     """The three heads on a noisy line: the data, the models, and their numbers beside those of least squares."""
     rng = np.random.default_rng(seed)
     x = rng.uniform(-1, 1, [num_rows, 1])
-    y = SLOPE * x + INTERCEPT + SIGMA * rng.normal(size=[num_rows, 1])
+    y = SLOPE * x + INTERCEPT + NOISES[noise](x) * rng.normal(size=[num_rows, 1])
     design = np.hstack([x, np.ones_like(x)])
     coefficients, *_ = np.linalg.lstsq(design, y, rcond=None)
     residuals = y - design @ coefficients
@@ -48,7 +51,7 @@ def fit_line(tools, num_rows, epochs, seed):
     metrics["least_squares"]["residual_sigma"] = np.sqrt(np.mean(residuals**2))
     models = {}
     for name, form in FORMS.items():
-        model = models[name] = fitted(tools, form, x, y, epochs, f"{name} scale")
+        model = models[name] = fitted(tools, form, x, y, epochs, f"{noise} noise, {name} scale")
         distribution = tools.distribution(model(x))
         low, high = tools.distribution(model(np.array([[0.0], [1.0]]))).mean().numpy()[:, 0]
         metrics[name] = {
@@ -57,7 +60,7 @@ def fit_line(tools, num_rows, epochs, seed):
             "sigma": float(np.mean(distribution.stddev())),
             "mean_nll": float(np.mean(nllfit.negative_log_likelihood(y, distribution))),
         }
-    return x, y, models, metrics
+    return (x, y, models), metrics
 
 
 def fit_diabetes(tools, epochs):
@@ -74,29 +77,29 @@ def fit_diabetes(tools, epochs):
     }
 
 
-def plot(tools, x, y, models, path):
-    """Data, line and band of the three heads, side by side."""
-    figure = Figure(figsize=(12, 4), layout="constrained")
-    axes = figure.subplots(1, len(models), sharey=True)
-    for ax, (name, model) in zip(axes, models.items(), strict=True):
-        distribution = tools.distribution(model(x))
-        plots.prediction_band(ax, x, y, distribution)
-        nll = np.mean(nllfit.negative_log_likelihood(y, distribution))
-        ax.label_outer()
-        ax.set_title(f"{name} scale: mean NLL {nll:.4f} nats")
-    figure.savefig(path, dpi=150)
+def plot(tools, lines, path):
+    """Data, line and band: a row for each noise, a column for each head."""
+    figure = Figure(figsize=(12, 7), layout="constrained")
+    axes = figure.subplots(len(lines), len(FORMS), sharex=True, sharey="row")
+    for row, (noise, (x, y, models)) in zip(axes, lines.items(), strict=True):
+        for ax, (name, model) in zip(row, models.items(), strict=True):
+            distribution = tools.distribution(model(x))
+            plots.prediction_band(ax, x, y, distribution)
+            nll = np.mean(nllfit.negative_log_likelihood(y, distribution))
+            ax.label_outer()
+            ax.set_title(f"{noise} noise, {name} scale: mean NLL {nll:.3f} nats", fontsize="medium")
+    figure.savefig(path, dpi=120)
 
 
-def print_table(metrics):
-    """The fits beside least squares, then the diabetes data."""
+def print_table(noise, metrics):
+    """The fits beside least squares."""
     squares = metrics["least_squares"]
-    print(f"\n{'head':15} {'slope':>10} {'intercept':>10} {'sigma':>10} {'mean NLL':>10}")
+    print(f"\n{noise + ' noise':15} {'slope':>10} {'intercept':>10} {'sigma':>10} {'mean NLL':>10}")
     line = (squares["slope"], squares["intercept"], squares["residual_sigma"])
     print(f"{'least squares':15} {line[0]:10.6f} {line[1]:10.6f} {line[2]:10.6f}")
     for name in FORMS:
         row = metrics[name]
         print(f"{name:15} {row['slope']:10.6f} {row['intercept']:10.6f} {row['sigma']:10.6f} {row['mean_nll']:10.6f}")
-    print(f"\ndiabetes: sigma {metrics['diabetes']['sigma']:.3f}, mean NLL {metrics['diabetes']['mean_nll']:.5f} nats")
 
 
 def main(argv=None):
@@ -108,13 +111,18 @@ def main(argv=None):
     tools = common.toolkit(arguments.keras)
     tools.keras.utils.set_random_seed(arguments.seed)
     with common.run_folder(arguments) as folder:
-        x, y, models, metrics = fit_line(tools, arguments.rows, arguments.epochs, arguments.seed)
+        lines, metrics = {}, {}
+        for noise in NOISES:
+            lines[noise], metrics[noise] = fit_line(tools, noise, arguments.rows, arguments.epochs, arguments.seed)
+            for name, model in lines[noise][2].items():
+                model.save(folder / f"{noise}-{name}.keras")
         model, metrics["diabetes"] = fit_diabetes(tools, 2 * arguments.epochs)
-        plot(tools, x, y, models, folder / "regression.png")
-        for name, trained in {**models, "diabetes": model}.items():
-            trained.save(folder / f"{name}.keras")
+        model.save(folder / "diabetes.keras")
+        plot(tools, lines, folder / "regression.png")
         common.write_json(folder / "metrics.json", metrics)
-        print_table(metrics)
+        for noise in NOISES:
+            print_table(noise, metrics[noise])
+        print("\ndiabetes: sigma {sigma:.3f}, mean NLL {mean_nll:.5f} nats".format(**metrics["diabetes"]))
     return metrics
 
 

@@ -11,7 +11,7 @@ import inspect
 
 import numpy as np
 
-from nllfit.families import Family, MixtureFamily
+from nllfit.families import Family, MixtureFamily, as_count
 
 __all__ = [
     "Bernoulli",
@@ -111,11 +111,16 @@ class Generic(Named):
 
 
 class Elementwise(Named):
-    """A scalar family over every element of an outcome of shape `event_shape`; the class has TFP's name."""
+    """A scalar family over every element of an outcome of shape `event_shape`; a direct subclass has TFP's name."""
+
+    def __init_subclass__(cls):
+        super().__init_subclass__()
+        if Elementwise in cls.__bases__:
+            cls._distribution = cls.__name__
 
     @classmethod
     def make_family(cls, event_shape=1, **kwargs):
-        return Family(cls.__name__, event_shape, **kwargs)
+        return Family(cls._distribution, event_shape, **kwargs)
 
 
 class Bernoulli(Elementwise):
@@ -317,7 +322,7 @@ class OneHotCategorical(Named):
 
     @staticmethod
     def make_family(num_classes, **kwargs):
-        return Family("OneHotCategorical", num_classes, **kwargs)
+        return Family("OneHotCategorical", as_count("num_classes", num_classes, 2), **kwargs)
 
 
 class Poisson(Elementwise):

@@ -1,6 +1,8 @@
 """Every named head in both Kerases, row by row: numbers against SciPy, shapes, errors, saving, cloning, prediction."""
 
+import copy
 import json
+import pickle
 import subprocess
 import sys
 
@@ -11,7 +13,7 @@ import tensorflow_probability as tfp
 from scipy import stats
 
 import nllfit
-from nllfit import catalogue
+from nllfit import catalogue, heads
 from nllfit.outputs import central_value
 from tests.cases import CASES
 from tests.kerases import KITS, each_keras
@@ -119,7 +121,7 @@ def test_outcomes_out_of_support_are_refused(kit, case):
 @each_case
 def test_a_wrong_number_of_units_is_refused(kit, case):
     for given in (tf.zeros([4, params_size(case) + 1]), kit.keras.Input((params_size(case) + 1,))):
-        with pytest.raises(ValueError, match=f"takes {params_size(case)} numbers"):
+        with pytest.raises(ValueError, match=f"takes {params_size(case)} floating-point numbers"):
             make_head(kit, case)(given)
 
 
@@ -360,5 +362,24 @@ def test_bad_arguments_are_refused_at_construction(kit):
     ]:
         with pytest.raises(ValueError, match=text):
             kit.heads.Normal(**arguments)
-    with pytest.raises(ValueError, match="`num_classes` is 1"):
-        kit.heads.Categorical(1)
+    for head in (kit.heads.Categorical, kit.heads.OneHotCategorical):
+        for wrong in (1, 0, True, "3", (3,), 2.5):
+            with pytest.raises(ValueError, match=r"`num_classes` is .*: give an int >= 2"):
+                head(wrong)
+
+
+def test_a_subclass_of_a_named_head_is_of_its_family():
+    class Temperature(heads.Normal):
+        pass
+
+    assert Temperature().family.name == "Normal"
+
+
+def test_families_and_heads_can_be_copied():
+    for original in (nllfit.Family("Normal", 2, scale=0.5), heads.Normal(2).family):
+        for copied in (copy.deepcopy(original), pickle.loads(pickle.dumps(original))):
+            params = tf.ones([3, original.params_size])
+            np.testing.assert_array_equal(
+                copied.distribution(params).log_prob([[0.0, 1.0]] * 3),
+                original.distribution(params).log_prob([[0.0, 1.0]] * 3),
+            )
