@@ -80,9 +80,9 @@ def reliability_curve(ax, y, probabilities, num_bins=10):
     means = [np.bincount(bins, values, num_bins)[filled] / counts[filled] for values in (probabilities, y)]
     errors = np.sqrt(means[0] * (1 - means[0]) / counts[filled])  # of the frequency, were the probability right
     ax.plot([0, 1], [0, 1], ":", color="0.5", label="calibrated")
-    ax.errorbar(means[0], means[1], errors, fmt="o", color="tab:blue", capsize=3, label="model, and rows")
+    ax.errorbar(means[0], means[1], errors, fmt="o", color="tab:blue", capsize=3, label="model (number of rows)")
     for x, height, count in zip(*means, counts[filled], strict=True):
         ax.annotate(str(count), (x, height), xytext=(6, 4), textcoords="offset points", fontsize="small")
-    ax.set(xlabel="predicted probability", ylabel="observed frequency", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    ax.set(xlabel="predicted probability", ylabel="observed frequency", xlim=(-0.05, 1.1), ylim=(-0.05, 1.1))
     ax.legend(loc="lower right")
     return ax
