@@ -10,14 +10,13 @@ and for images those it was most wrong about.
 """
 
 import numpy as np
-import tf_keras
 from matplotlib.figure import Figure
 from sklearn import datasets
 from sklearn.metrics import roc_auc_score
 
 import nllfit
 from experiments import classifier, common, data
-from nllfit import heads, plots
+from nllfit import plots
 
 
 def load(arguments):
@@ -31,6 +30,10 @@ def load(arguments):
         (x, y), (x_test, y_test), names = data.photographs(arguments.data, arguments.size, arguments.seed)
     if len(names) != 2:
         raise ValueError(f"--data {arguments.data} has {len(names)} classes, {', '.join(names)}: a Bernoulli has two.")
+    if len(np.unique(y_test)) == 1:
+        raise ValueError(
+            f"The test rows of --data {arguments.data} are all of one class: there is nothing to tell apart."
+        )
     if x.ndim == 2:
         x, x_test = data.standardised(x, x_test)
     return (x, y[:, None]), (x_test, y_test[:, None]), names
@@ -56,7 +59,9 @@ def plot(history, y, probability, names, path):
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     plots.training_curve(left, history).set_title("Bernoulli head")
-    plots.reliability_curve(right, y[:, 0], probability).set_title(f"is it {names[1]}? on {len(y)} test rows")
+    plots.reliability_curve(right, y[:, 0], probability).set_title(
+        f"the probability of class {names[1]} on {len(y)} test rows"
+    )
     figure.savefig(path, dpi=150)
 
 
@@ -78,13 +83,13 @@ def main(argv=None):
     parser.add_argument("--epochs", type=int, default=60, help="at most (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=32, help="rows a step (default: %(default)s)")
     arguments = common.checked(parser.parse_args(argv), size=8, epochs=1, batch_size=1)
-    tf_keras.utils.set_random_seed(arguments.seed)
+    tools = common.toolkit(arguments.keras)
+    tools.keras.utils.set_random_seed(arguments.seed)
     (x, y), (x_test, y_test), names = load(arguments)
     with common.run_folder(arguments) as folder:
-        model = classifier.network(x.shape[1:], heads.Bernoulli(), heads.Bernoulli.params_size())
-        history = classifier.train(
-            model, x, y, arguments.epochs, arguments.batch_size, arguments.seed, f"{len(x)} rows, {' and '.join(names)}"
-        )
+        model = classifier.network(tools, x, tools.heads.Bernoulli(), tools.heads.Bernoulli.params_size())
+        title = f"{len(x)} rows, {' and '.join(names)}"
+        history = classifier.train(tools, model, x, y, arguments.epochs, arguments.batch_size, arguments.seed, title)
         probability, metrics = scores(model, x_test, y_test, y.mean())
         plot(history, y_test, probability, names, folder / "binary.png")
         if x.ndim == 4:

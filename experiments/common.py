@@ -2,16 +2,21 @@
 
 import argparse
 import contextlib
+import dataclasses
 import datetime
 import json
 import pathlib
 import shutil
 import sys
 import tempfile
+import types
+from collections.abc import Callable
 
 import tf_keras
 
-__all__ = ["ProgressBar", "checked", "parser", "run", "run_folder", "write_json"]
+import nllfit
+
+__all__ = ["ProgressBar", "Toolkit", "checked", "parser", "run", "run_folder", "toolkit", "write_json"]
 
 
 def parser(module_doc, name):
@@ -24,13 +29,37 @@ def parser(module_doc, name):
     )
     result.add_argument("--out", metavar="FOLDER", help="the run folder, new or empty (default: runs/NAME-TIME)")
     result.add_argument("--seed", type=int, default=0, help="of all random numbers (default: %(default)s)")
+    result.add_argument(
+        "--keras", type=int, choices=(2, 3), default=2, help="tf_keras or Keras 3 (default: %(default)s)"
+    )
     result.set_defaults(name=name)
     return result
 
 
+@dataclasses.dataclass(frozen=True)
+class Toolkit:
+    """One Keras: the module, the heads and the loss of `nllfit` for it, and the distribution of a model's output."""
+
+    keras: types.ModuleType
+    heads: types.ModuleType
+    loss: Callable
+    distribution: Callable
+
+
+def toolkit(version):
+    """The toolkit of Keras 2, which is `tf_keras`, or 3."""
+    if version == 2:
+        return Toolkit(tf_keras, nllfit.heads, nllfit.negative_log_likelihood, lambda output: output)
+    import keras
+
+    from nllfit import keras3
+
+    return Toolkit(keras, keras3.heads, keras3.NegativeLogLikelihood(), lambda output: output.distribution)
+
+
 def checked(arguments, **lowest):
     """The arguments, if each one named in `lowest` is at least that."""
-    for name, value in lowest.items():
+    for name, value in {"seed": 0, **lowest}.items():
         if getattr(arguments, name) < value:
             raise ValueError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}: give at least {value}.")
     return arguments
@@ -61,7 +90,7 @@ def write_json(path, values):
 
 
 class ProgressBar(tf_keras.callbacks.Callback):
-    """One bar over all the epochs, with the losses."""
+    """One bar over all the epochs, with the losses; Keras 3 takes it, too."""
 
     def __init__(self, title):
         super().__init__()

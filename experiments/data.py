@@ -31,8 +31,12 @@ def standardised(x_train, x_test):
 def photographs(folder, size, seed):
     """A folder with a subfolder of images for each class, cropped to squares of `size` pixels; a fifth is the test."""
     folder = _existing(folder)
+    if not folder.is_dir():
+        raise ValueError(f"--data {folder} is a file: give an .npz file or a folder with a subfolder for each class.")
     classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    files = {c: sorted(path for path in c.rglob("*") if path.suffix.lower() in _IMAGES) for c in classes}
+    files = {
+        c: sorted(path for path in c.iterdir() if path.is_file() and path.suffix.lower() in _IMAGES) for c in classes
+    }
     if len(classes) < 2 or any(len(found) < 5 for found in files.values()):
         found = ", ".join(f"{c.name} ({len(paths)})" for c, paths in files.items()) or "no subfolder"
         raise ValueError(
@@ -48,14 +52,17 @@ def npz_file(path):
     """An `.npz` of `x_train`, `y_train`, `x_test` and `y_test`; labels are 0, 1, and so on."""
     path = _existing(path)
     try:
-        with path.open("rb") as file, np.load(file) as archive:
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file) as archive:
             missing = sorted({"x_train", "y_train", "x_test", "y_test"} - set(archive.files))
             if missing:
                 raise ValueError(
                     f"--data {path} lacks {', '.join(missing)}; it holds {', '.join(archive.files) or 'nothing'}."
                 )
-            arrays = {name: archive[name] for name in ("x_train", "y_train", "x_test", "y_test")}
-    except (zipfile.BadZipFile, EOFError, OSError, AttributeError) as error:
+            try:
+                arrays = {name: archive[name] for name in ("x_train", "y_train", "x_test", "y_test")}
+            except ValueError:
+                raise ValueError(f"An array in --data {path} holds Python objects: save arrays of numbers.") from None
+    except (zipfile.BadZipFile, EOFError, OSError) as error:
         raise ValueError(f"--data {path} is no whole .npz file: {error}") from None
     return _pairs(arrays, path)
 
@@ -76,7 +83,7 @@ def _existing(path):
 def _read_image(path, size):
     try:
         image = tf.io.decode_image(tf.io.read_file(str(path)), channels=3, expand_animations=False)
-    except tf.errors.InvalidArgumentError:
+    except tf.errors.OpError:
         raise ValueError(f"{path} is no image that can be read: mend it or take it out of the folder.") from None
     height, width, _ = image.shape
     side = min(height, width)
@@ -103,16 +110,27 @@ def _read_idx(folder, name):
 
 
 def _pairs(arrays, path):
+    """The arrays as training and test pairs, if they are what a network can be trained on."""
     for part in ("train", "test"):
-        x, y = arrays[f"x_{part}"], np.squeeze(arrays[f"y_{part}"])
-        if x.ndim not in (2, 3, 4) or y.shape != x.shape[:1] or not len(x):
+        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        x, y = x[..., None] if x.ndim == 3 else x, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+        if x.ndim not in (2, 4) or not x.size or y.shape != x.shape[:1]:
             raise ValueError(
                 f"In {path}, x_{part} has shape {x.shape} and y_{part} {y.shape}: give [n, features] or images "
                 f"[n, height, width, channels], and one label for each of the n rows."
             )
+        if x.ndim == 4 and (x.shape[-1] not in (1, 3) or min(x.shape[1:3]) < 8):
+            raise ValueError(
+                f"In {path}, x_{part} has shape {x.shape}: give images of at least 8 x 8, of 1 or 3 channels."
+            )
+        if x.dtype.kind not in "iufb" or not np.isfinite(x).all():
+            raise ValueError(f"In {path}, x_{part} holds {x.dtype} that are not all finite: give finite numbers.")
         if y.dtype.kind not in "iub" or y.min() < 0:
-            raise ValueError(f"In {path}, y_{part} holds {y.dtype} from {y.min()}: give class labels 0, 1, and so on.")
-        arrays[f"x_{part}"], arrays[f"y_{part}"] = x[..., None] if x.ndim == 3 else x, y.astype(int)
+            raise ValueError(f"In {path}, y_{part} holds {y.dtype}: give class labels 0, 1, and so on, as integers.")
+        arrays[f"x_{part}"], arrays[f"y_{part}"] = x, y.astype(int)
+    if arrays["x_test"].shape[1:] != arrays["x_train"].shape[1:]:
+        shapes = " and ".join(str(arrays[f"x_{part}"].shape) for part in ("train", "test"))
+        raise ValueError(f"In {path}, x_train and x_test have shapes {shapes}: give rows of the same kind.")
     names = [str(label) for label in range(1 + arrays["y_train"].max())]
     if arrays["y_test"].max() >= len(names):
         raise ValueError(f"In {path}, y_test holds the class {arrays['y_test'].max()}, which y_train does not.")

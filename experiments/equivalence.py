@@ -10,18 +10,17 @@ by the known factor).
 Expected: differences of rounding alone, at most 1e-12 in loss and gradient and 1e-9 in the final weights.
 """
 
+import contextlib
 import dataclasses
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 from sklearn import datasets
 
-import nllfit
 from experiments import common
 from nllfit.equivalence import EQUIVALENCES, Equivalence
 
-SIGMA = 0.5  # the fixed scale of the Normal head: the factor is 2, by which a float32 learning rate divides exactly
+SIGMA = 0.5  # the fixed scale of the Normal head: the factor is 2, by which a learning rate divides exactly
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +35,10 @@ class Twins:
     learning_rate: float
 
 
-def all_twins():
+def all_twins(keras):
     """The four comparisons, on scikit-learn's own data."""
     rows = {row.head_text.partition("(")[0]: row for row in EQUIVALENCES}
-    adam, sgd = tf_keras.optimizers.Adam, tf_keras.optimizers.SGD
+    adam, sgd = keras.optimizers.Adam, keras.optimizers.SGD
     x, malignant = datasets.load_breast_cancer(return_X_y=True)
     images, labels = datasets.load_digits(return_X_y=True)
     patients, progression = datasets.load_diabetes(return_X_y=True)
@@ -56,35 +55,44 @@ def standardised(values):
     return (values - values.mean(0)) / values.std(0)
 
 
-def body(num_inputs, units, seed):
+@contextlib.contextmanager
+def double_precision(keras):
+    """Keras in float64: its layers, losses and optimizers."""
+    before = keras.backend.floatx()
+    keras.backend.set_floatx("float64")
+    try:
+        yield
+    finally:
+        keras.backend.set_floatx(before)
+
+
+def body(keras, num_inputs, units, seed):
     """The layers that both twins have, with the same weights for the same seed."""
-    tf_keras.utils.set_random_seed(seed)
-    return [
-        tf_keras.layers.Dense(32, "tanh", input_shape=(num_inputs,), dtype="float64"),
-        tf_keras.layers.Dense(units, dtype="float64"),
-    ]
+    keras.utils.set_random_seed(seed)
+    layers = keras.layers
+    return [keras.Input((num_inputs,)), layers.Dense(32, "tanh", dtype="float64"), layers.Dense(units, dtype="float64")]
 
 
-def compare(twins, epochs, seed):
+def compare(tools, twins, epochs, seed):
     """Trains the two and returns the largest differences, the loss and gradient as shares of their size."""
     row, x, y, size = twins.row, twins.x, twins.y, twins.size
     scale, offset = row.scale(size, SIGMA), np.mean(row.offset(size, SIGMA, y))
-    keras = tf_keras.Sequential(body(x.shape[1], size, seed))
-    ours = tf_keras.Sequential([*body(x.shape[1], size, seed), row.head(size, SIGMA)])
-    keras_loss = type(row.keras_loss()).from_config(
-        row.keras_loss().get_config() | {"reduction": "sum_over_batch_size"}
-    )
-    keras.compile(twins.optimizer(twins.learning_rate), keras_loss)
-    shrink = scale if twins.optimizer is tf_keras.optimizers.SGD else 1
-    ours.compile(twins.optimizer(twins.learning_rate / shrink), nllfit.negative_log_likelihood)
+    keras = tools.keras
+    theirs = keras.Sequential(body(keras, x.shape[1], size, seed))
+    ours = keras.Sequential([*body(keras, x.shape[1], size, seed), row.head(size, SIGMA, tools.heads)])
+    unreduced = row.keras_loss(keras)
+    keras_loss = type(unreduced).from_config(unreduced.get_config() | {"reduction": "sum_over_batch_size"})
+    theirs.compile(twins.optimizer(twins.learning_rate), keras_loss, jit_compile=False)
+    shrink = scale if twins.optimizer is keras.optimizers.SGD else 1
+    ours.compile(twins.optimizer(twins.learning_rate / shrink), tools.loss, jit_compile=False)
 
     losses, gradients = [], []
-    for model in (keras, ours):
+    for model in (theirs, ours):
         with tf.GradientTape() as tape:
-            loss = model.compiled_loss(tf.constant(y), model(x))
+            loss = model.compute_loss(y=tf.constant(y), y_pred=model(x))
         losses.append(float(loss))
         gradients.append([value.numpy() for value in tape.gradient(loss, model.trainable_weights)])
-        title = f"{row.loss} on {len(x)} rows" if model is keras else row.head_text
+        title = f"{row.loss} on {len(x)} rows" if model is theirs else row.head_text
         model.fit(x, y, epochs=epochs, shuffle=False, verbose=0, callbacks=[common.ProgressBar(title)])
     expected = scale * losses[0] + offset
     size_of_gradient = max(np.abs(value).max() for value in gradients[1])
@@ -93,7 +101,7 @@ def compare(twins, epochs, seed):
         "offset": float(offset),
         "loss_difference": abs(losses[1] - expected) / abs(expected),
         "gradient_difference": largest_difference(gradients[1], [scale * g for g in gradients[0]]) / size_of_gradient,
-        "weight_difference": largest_difference(ours.get_weights(), keras.get_weights()),
+        "weight_difference": largest_difference(ours.get_weights(), theirs.get_weights()),
     }
 
 
@@ -107,8 +115,11 @@ def main(argv=None):
     parser = common.parser(__doc__, "equivalence")
     parser.add_argument("--epochs", type=int, default=5, help="of each twin (default: %(default)s)")
     arguments = common.checked(parser.parse_args(argv), epochs=1)
-    with common.run_folder(arguments) as folder:
-        metrics = {twins.row.loss: compare(twins, arguments.epochs, arguments.seed) for twins in all_twins()}
+    tools = common.toolkit(arguments.keras)
+    with common.run_folder(arguments) as folder, double_precision(tools.keras):
+        metrics = {
+            twins.row.loss: compare(tools, twins, arguments.epochs, arguments.seed) for twins in all_twins(tools.keras)
+        }
         common.write_json(folder / "metrics.json", metrics)
         print(f"\n{'':47}{'known':>18} {'largest difference':>26}")
         print(f"{'Keras loss':47}{'scale':>9}{'offset':>9}{'loss':>10}{'gradient':>10}{'weights':>10}")

@@ -8,14 +8,13 @@ gives log 10 = 2.303. The run folder holds the model, the confusion matrix and t
 """
 
 import numpy as np
-import tf_keras
 from matplotlib.figure import Figure
 from sklearn import datasets
 from sklearn.metrics import ConfusionMatrixDisplay
 
 import nllfit
 from experiments import classifier, common, data
-from nllfit import heads, plots
+from nllfit import plots
 
 
 def load(arguments):
@@ -72,15 +71,17 @@ def main(argv=None):
     parser.add_argument("--epochs", type=int, help="at most (default: 60 on the digits, 10 on IDX files)")
     parser.add_argument("--batch-size", type=int, default=64, help="rows a step (default: %(default)s)")
     arguments = parser.parse_args(argv)
-    arguments.epochs = arguments.epochs or (10 if arguments.data else 60)
+    if arguments.epochs is None:
+        arguments.epochs = 10 if arguments.data else 60
     common.checked(arguments, epochs=1, batch_size=1)
-    tf_keras.utils.set_random_seed(arguments.seed)
+    tools = common.toolkit(arguments.keras)
+    tools.keras.utils.set_random_seed(arguments.seed)
     (x, y), (x_test, y_test), names = load(arguments)
     with common.run_folder(arguments) as folder:
-        head = heads.OneHotCategorical(len(names))
-        model = classifier.network(x.shape[1:], head, head.params_size(len(names)))
+        head = tools.heads.OneHotCategorical
+        model = classifier.network(tools, x, head(len(names)), head.params_size(len(names)))
         title = f"{len(x)} images of {len(names)} classes"
-        history = classifier.train(model, x, y, arguments.epochs, arguments.batch_size, arguments.seed, title)
+        history = classifier.train(tools, model, x, y, arguments.epochs, arguments.batch_size, arguments.seed, title)
         probabilities, metrics = scores(model, x_test, y_test)
         plot(history, y_test, probabilities, names, folder / "multiclass.png")
         plot_mistakes(x_test, y_test, probabilities, names, folder / "mistakes.png")

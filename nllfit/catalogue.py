@@ -11,7 +11,7 @@ import inspect
 
 import numpy as np
 
-from nllfit.families import Family, MixtureFamily
+from nllfit.families import Family, MixtureFamily, as_count
 
 __all__ = [
     "Bernoulli",
@@ -30,12 +30,29 @@ __all__ = [
 ]
 
 
+# The two Kerases by the package of their tensors: what to call each, its heads, and what a user of them imports.
+_KERASES = {
+    "tf_keras": ("tf_keras", "nllfit.heads", "import nllfit"),
+    "keras": ("Keras 3", "keras3.heads", "from nllfit import keras3"),
+}
+
+
 class Named:
     """A head of a known family: a subclass gives `make_family`, whose arguments are the head's."""
+
+    keras_package = None
 
     @staticmethod
     def make_family(*args, **kwargs):
         raise NotImplementedError
+
+    @classmethod
+    def head_family(cls, *args, **kwargs):
+        """The family of a head with these arguments, which needs a parameter for the network to set."""
+        family = cls.make_family(*args, **kwargs)
+        if not family.params_size:
+            raise ValueError(f"Every free parameter of {family.name} is shared: leave one for the network to set.")
+        return family
 
     @classmethod
     def params_size(cls, *args, **kwargs):
@@ -48,6 +65,22 @@ class Named:
         arguments = inspect.signature(cls.make_family).bind(*args, **kwargs).arguments
         arguments |= arguments.pop("kwargs", {})
         return {name: _plain(value) for name, value in arguments.items()}
+
+    def __call__(self, inputs, *args, **kwargs):
+        package = type(inputs).__module__.partition(".")[0]
+        if package in _KERASES and package != self.keras_package:
+            raise TypeError(f"{self}.")
+        return super().__call__(inputs, *args, **kwargs)
+
+    def __str__(self):
+        """What the other Keras writes of a layer that it refuses: which one to use."""
+        (other,) = _KERASES.keys() - {self.keras_package}
+        (keras, heads, _), (other_keras, other_heads, other_import) = _KERASES[self.keras_package], _KERASES[other]
+        name = type(self).__name__
+        return (
+            f"`{heads}.{name}` is a layer of {keras}; in a {other_keras} model use `{other_heads}.{name}`, after "
+            f"`{other_import}`"
+        )
 
 
 class Generic(Named):
@@ -78,11 +111,16 @@ class Generic(Named):
 
 
 class Elementwise(Named):
-    """A scalar family over every element of an outcome of shape `event_shape`; the class has TFP's name."""
+    """A scalar family over every element of an outcome of shape `event_shape`; a direct subclass has TFP's name."""
+
+    def __init_subclass__(cls):
+        super().__init_subclass__()
+        if Elementwise in cls.__bases__:
+            cls._distribution = cls.__name__
 
     @classmethod
     def make_family(cls, event_shape=1, **kwargs):
-        return Family(cls.__name__, event_shape, **kwargs)
+        return Family(cls._distribution, event_shape, **kwargs)
 
 
 class Bernoulli(Elementwise):
@@ -284,7 +322,7 @@ class OneHotCategorical(Named):
 
     @staticmethod
     def make_family(num_classes, **kwargs):
-        return Family("OneHotCategorical", num_classes, **kwargs)
+        return Family("OneHotCategorical", as_count("num_classes", num_classes, 2), **kwargs)
 
 
 class Poisson(Elementwise):

@@ -26,8 +26,9 @@ class Equivalence:
 
     Attributes:
       loss: the loss as a user of Keras writes it.
-      keras_loss: makes the loss `(y, link(u)) -> [B]`, the mean over the outcome that Keras takes.
-      head: makes the head, from D and s.
+      keras_loss: makes the loss `(y, link(u)) -> [B]`, the mean over the outcome that Keras takes; of tf_keras, or of
+        the `keras` it is given.
+      head: makes the head, from D and s; of tf_keras, or of the module `heads` it is given.
       link: from the numbers `u` that the head takes to the prediction that the loss takes.
       scale: the factor, from D and s.
       offset: the term without parameters in nats, from D, s and the outcomes `y`; a number or `[B]`.
@@ -52,8 +53,8 @@ def _none(size, s, y):
 EQUIVALENCES = (
     Equivalence(
         loss="BinaryCrossentropy(from_logits=True)",
-        keras_loss=lambda: tf_keras.losses.BinaryCrossentropy(from_logits=True, reduction="none"),
-        head=lambda size, s: heads.Bernoulli(size),
+        keras_loss=lambda keras=tf_keras: keras.losses.BinaryCrossentropy(from_logits=True, reduction="none"),
+        head=lambda size, s, heads=heads: heads.Bernoulli(size),
         link=tf.identity,
         scale=lambda size, s: size,
         offset=_none,
@@ -62,8 +63,8 @@ EQUIVALENCES = (
     ),
     Equivalence(
         loss="CategoricalCrossentropy(from_logits=True)",
-        keras_loss=lambda: tf_keras.losses.CategoricalCrossentropy(from_logits=True, reduction="none"),
-        head=lambda size, s: heads.OneHotCategorical(size),
+        keras_loss=lambda keras=tf_keras: keras.losses.CategoricalCrossentropy(from_logits=True, reduction="none"),
+        head=lambda size, s, heads=heads: heads.OneHotCategorical(size),
         link=tf.identity,
         scale=lambda size, s: 1,
         offset=_none,
@@ -72,8 +73,10 @@ EQUIVALENCES = (
     ),
     Equivalence(
         loss="SparseCategoricalCrossentropy(from_logits=True)",
-        keras_loss=lambda: tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none"),
-        head=lambda size, s: heads.Categorical(size),
+        keras_loss=lambda keras=tf_keras: keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, reduction="none"
+        ),
+        head=lambda size, s, heads=heads: heads.Categorical(size),
         link=tf.identity,
         scale=lambda size, s: 1,
         offset=_none,
@@ -82,8 +85,8 @@ EQUIVALENCES = (
     ),
     Equivalence(
         loss="MeanSquaredError()",
-        keras_loss=lambda: tf_keras.losses.MeanSquaredError(reduction="none"),
-        head=lambda size, s: heads.Normal(size, scale=s),
+        keras_loss=lambda keras=tf_keras: keras.losses.MeanSquaredError(reduction="none"),
+        head=lambda size, s, heads=heads: heads.Normal(size, scale=s),
         link=tf.identity,
         scale=lambda size, s: size / (2 * s**2),
         offset=lambda size, s, y: size * math.log(2 * math.pi * s**2) / 2,
@@ -93,8 +96,8 @@ EQUIVALENCES = (
     ),
     Equivalence(
         loss="MeanAbsoluteError()",
-        keras_loss=lambda: tf_keras.losses.MeanAbsoluteError(reduction="none"),
-        head=lambda size, s: heads.Laplace(size, scale=s),
+        keras_loss=lambda keras=tf_keras: keras.losses.MeanAbsoluteError(reduction="none"),
+        head=lambda size, s, heads=heads: heads.Laplace(size, scale=s),
         link=tf.identity,
         scale=lambda size, s: size / s,
         offset=lambda size, s, y: size * math.log(2 * s),
@@ -104,8 +107,8 @@ EQUIVALENCES = (
     ),
     Equivalence(
         loss="Poisson()",
-        keras_loss=lambda: tf_keras.losses.Poisson(reduction="none"),
-        head=lambda size, s: heads.Poisson(size),
+        keras_loss=lambda keras=tf_keras: keras.losses.Poisson(reduction="none"),
+        head=lambda size, s, heads=heads: heads.Poisson(size),
         link=tf.exp,
         scale=lambda size, s: size,
         offset=lambda size, s, y: tf.reduce_sum(tf.math.lgamma(y + 1), -1),

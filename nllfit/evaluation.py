@@ -1,5 +1,7 @@
 """Evaluation: what a trained model says of a whole data set."""
 
+import importlib
+
 import tensorflow as tf
 import tf_keras
 
@@ -13,7 +15,7 @@ def predict_distribution(model, x, batch_size=32):
     the heads' parameters, of which the distribution is then made anew.
 
     Args:
-      model: a model that ends in one head or several.
+      model: a model of tf_keras or of Keras 3 that ends in one head or several.
       x: inputs as `predict` takes them: arrays, a structure of them, or a `tf.data.Dataset`.
       batch_size: rows a call; for a dataset, which has its own batches, it is not used.
 
@@ -30,33 +32,39 @@ def predict_distribution(model, x, batch_size=32):
     """
     if not isinstance(x, tf.data.Dataset) and min(len(rows) for rows in tf.nest.flatten(x)) == 0:
         raise ValueError("`x` has no rows: there is nothing to predict.")
-    parameters = _Parameters(model)
+    parameters, origins = _parameters(model)
     batches = None if isinstance(x, tf.data.Dataset) else batch_size
     params = parameters.predict(x, batch_size=batches, verbose=0)
     return tf.nest.map_structure(
-        lambda origin, values: origin.family.distribution(values, origin.shared), parameters.origins, params
+        lambda origin, values: origin.family.distribution(values, origin.shared), origins[-1], params
     )
 
 
-class _Parameters(tf_keras.Model):
-    """A model with the parameters of the heads for outputs, which `predict` can join over batches."""
+def _parameters(model):
+    """A model with the parameters of the heads for outputs, which `predict` can join over batches, and their origins.
 
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-        self.origins = None
+    The origins are a list that the first batch fills.
+    """
+    keras = tf_keras if isinstance(model, tf_keras.Model) else importlib.import_module("keras")
+    origins = []
 
-    def call(self, inputs):
-        outputs = self.model(inputs, training=False)
-        self.origins = tf.nest.map_structure(_origin, outputs)
-        return tf.nest.map_structure(lambda origin: origin.params, self.origins)
+    class Parameters(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def call(self, inputs):
+            origins.append(tf.nest.map_structure(_origin, self.model(inputs, training=False)))
+            return tf.nest.map_structure(lambda origin: origin.params, origins[-1])
+
+    return Parameters(), origins
 
 
 def _origin(output):
-    origin = getattr(output, "origin", None)
-    if origin is None:
+    distribution = output if hasattr(output, "origin") else getattr(output, "distribution", None)
+    if not hasattr(distribution, "origin"):
         raise TypeError(
             f"The model's output is a {type(output).__name__}, not a distribution: end the model in a head, such as "
             f"`nllfit.heads.Normal(1)`."
         )
-    return origin
+    return distribution.origin

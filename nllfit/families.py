@@ -8,6 +8,7 @@ each one's shape. This module asks TFP, and adds only the few facts that TFP lea
 
 import inspect
 import math
+import numbers
 import re
 
 import numpy as np
@@ -17,7 +18,7 @@ import tensorflow_probability as tfp
 tfb = tfp.bijectors
 tfd = tfp.distributions
 
-__all__ = ["Family", "MixtureFamily", "assertion_text", "family_class", "has_class_labels"]
+__all__ = ["Family", "MixtureFamily", "as_count", "assertion_text", "family_class", "has_class_labels"]
 
 # Links of parameters bounded by other parameters, which TFP leaves open; `p` holds the parameters before them.
 _DEPENDENT_LINKS = {
@@ -68,11 +69,11 @@ class Family:
         self.distribution_class = family_class(distribution)
         self.name = self.distribution_class.__name__
         self.event_shape = _as_shape(event_shape)
-        self.shared = (shared,) if isinstance(shared, str) else tuple(shared)
-        self.floor = dict(floor or {})
-        self.num_classes = num_classes
+        self.shared = (shared,) if isinstance(shared, str) else tuple(dict.fromkeys(shared))
+        self.floor = {} if floor is None else floor
+        self.num_classes = None if num_classes is None else as_count("num_classes", num_classes, 2)
         self.fixed = fixed
-        self._signature = inspect.signature(self.distribution_class.__init__).parameters
+        self._signature = dict(inspect.signature(self.distribution_class.__init__).parameters)
 
         known = self.distribution_class.parameter_properties(dtype=tf.float64)
         self._check_names(known)
@@ -90,8 +91,13 @@ class Family:
 
     def parameters(self, params, shared=None):
         """The constrained free parameters by name, from `params` `[..., params_size]` and `shared` `[shared_size]`."""
+        params = as_params(self, params)
         blocks = dict(zip(self.parameter_names, self._split(params, self.parameter_names), strict=True))
         if self.shared:
+            if shared is None or shared.shape != [self.shared_size]:
+                raise ValueError(
+                    f"`shared` is {shared}: give the {self.shared_size} numbers of {', '.join(self.shared)}."
+                )
             blocks |= zip(self.shared, self._split(tf.cast(shared, params.dtype), self.shared), strict=True)
         values = {}
         for name in self._order:
@@ -110,13 +116,7 @@ class Family:
 
     def distribution(self, params, shared=None):
         """The distribution of batch `[...]` and event `event_shape` at `params` `[..., params_size]`."""
-        params = tf.convert_to_tensor(params)
-        if params.shape[-1] != self.params_size:
-            raise ValueError(
-                f"`params` has shape {tuple(params.shape)}, but {self.name} with event_shape {self.event_shape} takes "
-                f"{self.params_size} numbers on the last axis: {self._layout()}. "
-                f"Give the layer before it {self.params_size} units."
-            )
+        params = as_params(self, params)
         return self.build(self.parameters(params, shared), params.dtype)
 
     def build(self, parameters, dtype):
@@ -130,10 +130,15 @@ class Family:
         outer = len(self.event_shape) - distribution.event_shape.rank
         return tfd.Independent(distribution, outer, validate_args=distribution.validate_args) if outer else distribution
 
+    def __repr__(self):
+        given = {"shared": self.shared, "floor": self.floor, "num_classes": self.num_classes}
+        options = {name: value for name, value in given.items() if value} | self.fixed
+        return f"Family({self.name}, {self.event_shape}{''.join(f', {n}={v!r}' for n, v in options.items())})"
+
     def _fixed_numbers(self, dtype):
         known = self.distribution_class.parameter_properties(dtype=dtype)
-        numbers = {n: v for n, v in self.fixed.items() if n in known and np.asarray(v).dtype.kind in "fiu"}
-        return {name: tf.convert_to_tensor(value, dtype) for name, value in numbers.items()}
+        values = {name: np.asarray(value) for name, value in self.fixed.items() if name in known}
+        return {name: tf.convert_to_tensor(v, dtype) for name, v in values.items() if v.dtype.kind in "fiu"}
 
     def _split(self, vector, names):
         if not names:
@@ -160,28 +165,32 @@ class Family:
             return None
 
     def _unconstrained_shape(self, name, properties):
-        bijector = self._default_link(name, tf.float64)
-        if bijector is None and name not in _DEPENDENT_LINKS:
+        link = self._default_link(name, tf.float64)
+        if link is None and name not in _DEPENDENT_LINKS:
             raise ValueError(
                 f"{self.name} has no default link for its parameter `{name}`: hold it at a value, `{name}=...`."
             )
-        if self.name in _CLASS_LABELS and properties.event_ndims == 1:
-            shape = [*self.event_shape, self.num_classes + _CLASS_LABELS[self.name]]
-        else:
-            try:
+        link = link or _DEPENDENT_LINKS[name]({"low": 0.0, "high": 1.0, "tailweight": 1.0})
+        try:
+            if self.name in _CLASS_LABELS and properties.event_ndims == 1:
+                shape = [*self.event_shape, self.num_classes + _CLASS_LABELS[self.name]]
+            else:
                 shape = properties.shape_fn(list(self.event_shape))
-            except NotImplementedError:
-                raise ValueError(
-                    f"The shape of {self.name}'s parameter `{name}` does not follow from an outcome's shape: "
-                    f"hold it at a value, `{name}=...`."
-                ) from None
-        link = bijector or _DEPENDENT_LINKS[name]({"low": 0.0, "high": 1.0, "tailweight": 1.0})
-        return [int(size) for size in link.inverse_event_shape(shape)]
+            return [int(size) for size in link.inverse_event_shape(shape)]
+        except (NotImplementedError, ValueError, IndexError):
+            raise ValueError(
+                f"The shape of {self.name}'s parameter `{name}` does not follow from an outcome's shape: hold it at a "
+                f"value, `{name}=...`, or give another `event_shape` than {self.event_shape}."
+            ) from None
 
-    def _layout(self):
+    @property
+    def layout(self):
+        """How the numbers of `params` are dealt out, in words."""
         return " + ".join(f"{math.prod(self._shapes[n])} for `{n}`" for n in self.parameter_names) or "none is free"
 
     def _check_names(self, known):
+        if not isinstance(self.floor, dict):
+            raise ValueError(f"`floor` is {self.floor!r}: give a dict such as {{'scale': 1e-3}}.")
         options = sorted(set(known) | set(self._signature) - {"self", "name"})
         for name in [*self.fixed, *self.shared, *self.floor]:
             if name not in options:
@@ -193,8 +202,6 @@ class Family:
                 if needs_classes
                 else f"{self.name} takes no `num_classes`: its size is its `event_shape`."
             )
-        if needs_classes and (int(self.num_classes) != self.num_classes or self.num_classes < 2):
-            raise ValueError(f"`num_classes` is {self.num_classes}, but classes are at least two: give an int >= 2.")
 
     def _check_free(self, free):
         for argument, names in (("shared", self.shared), ("floor", self.floor)):
@@ -206,8 +213,8 @@ class Family:
         for name, value in self.floor.items():
             if not isinstance(self._default_link(name, tf.float64), tfb.Softplus):
                 raise ValueError(f"`floor` names `{name}`, but only parameters with a softplus link have a floor.")
-            if not value >= 0:
-                raise ValueError(f"The floor of `{name}` is {value}: give a number >= 0.")
+            if not (isinstance(value, numbers.Real) and 0 <= value < math.inf):
+                raise ValueError(f"The floor of `{name}` is {value!r}: give a number >= 0.")
 
     def _check_builds(self):
         """Builds the distribution once, so that a fixed value out of its domain raises here and not in training."""
@@ -219,11 +226,12 @@ class Family:
                 given = ", ".join(f"{name}={value!r}" for name, value in self.fixed.items())
                 raise ValueError(f"{self.name} cannot be built with {given}: {assertion_text(error)}") from None
             except (TypeError, ValueError, NotImplementedError) as error:
-                raise ValueError(f"{self.name} cannot be built from {self._layout()}: {error}") from None
-        if built.event_shape != self.event_shape:
+                raise ValueError(f"{self.name} cannot be built from {self.layout}: {error}") from None
+        if built.event_shape != self.event_shape or built.batch_shape != ():
+            shape = (*built.batch_shape, *built.event_shape)
             raise ValueError(
-                f"{self.name} with `event_shape` {self.event_shape} has events of shape {tuple(built.event_shape)}: "
-                f"give that shape, or values of that shape."
+                f"The fixed values make {self.name}'s outcomes of shape {shape}, but `event_shape` is "
+                f"{self.event_shape}: give numbers or values of the event's shape, the same for every row."
             )
 
 
@@ -250,12 +258,10 @@ class MixtureFamily:
     shared_size = 0
 
     def __init__(self, component, num_components, event_shape=(), **kwargs):
-        if int(num_components) != num_components or num_components < 1:
-            raise ValueError(f"`num_components` is {num_components}: give an int >= 1.")
+        self.num_components = as_count("num_components", num_components, 1)
         if kwargs.get("shared"):
             raise ValueError("A mixture's components share no parameters: drop `shared`.")
         self.component = Family(component, event_shape, **kwargs)
-        self.num_components = int(num_components)
         self.name = f"Mixture of {self.num_components} {self.component.name}"
         self.event_shape = self.component.event_shape
         self.parameter_names = ("logits", *self.component.parameter_names)
@@ -268,19 +274,21 @@ class MixtureFamily:
 
     def distribution(self, params, shared=None):
         """The distribution of batch `[...]` and event `event_shape` at `params` `[..., params_size]`."""
-        params = tf.convert_to_tensor(params)
-        if params.shape[-1] != self.params_size:
-            raise ValueError(
-                f"`params` has shape {tuple(params.shape)}, but a {self.name} takes {self.params_size} numbers on the "
-                f"last axis: {self.num_components} logits and {self.component.params_size} for each component. "
-                f"Give the layer before it {self.params_size} units."
-            )
         logits, rest = self._split(params)
         return tfd.MixtureSameFamily(
             tfd.Categorical(logits=logits), self.component.distribution(rest), validate_args=True
         )
 
+    def __repr__(self):
+        return f"MixtureFamily({self.component!r}, {self.num_components})"
+
+    @property
+    def layout(self):
+        """How the numbers of `params` are dealt out, in words."""
+        return f"{self.num_components} logits and {self.component.params_size} for each component"
+
     def _split(self, params):
+        params = as_params(self, params)
         logits, rest = tf.split(params, [self.num_components, -1], axis=-1)
         shape = tf.concat([tf.shape(params)[:-1], [self.num_components, self.component.params_size]], 0)
         return logits, tf.reshape(rest, shape)
@@ -288,8 +296,10 @@ class MixtureFamily:
 
 def family_class(distribution):
     """The `tfd.Distribution` subclass that `distribution`, a class or its name, stands for."""
-    found = getattr(tfd, distribution, None) if isinstance(distribution, str) else distribution
-    if not (inspect.isclass(found) and issubclass(found, tfd.Distribution)):
+    name = distribution if isinstance(distribution, str) else getattr(distribution, "__name__", "")
+    found = getattr(tfd, name, None)
+    # Another class of that name is refused: a saved head would load with TFP's.
+    if not (inspect.isclass(found) and issubclass(found, tfd.Distribution)) or distribution not in (name, found):
         raise ValueError(f"`distribution` is {distribution!r}: give a class of tfp.distributions or its name.")
     try:
         found.parameter_properties()
@@ -300,15 +310,32 @@ def family_class(distribution):
 
 def has_class_labels(distribution):
     """Whether outcomes are class labels, where `[B, 1]` can only mean one label a row, as in Keras's sparse losses."""
-    return type(distribution).__name__ in _CLASS_LABELS
+    return type(getattr(distribution, "components_distribution", distribution)).__name__ in _CLASS_LABELS
+
+
+def as_count(name, value, lowest):
+    """`value` as an int, if it is a whole number of at least `lowest`; else a `ValueError` that names the argument."""
+    whole = isinstance(value, numbers.Real) and not isinstance(value, bool) and value == int(value)
+    if not whole or value < lowest:
+        raise ValueError(f"`{name}` is {value!r}: give an int >= {lowest}.")
+    return int(value)
+
+
+def as_params(family, params):
+    """`params` as a tensor, if it is of floating point and as long on the last axis as the family takes."""
+    params = tf.convert_to_tensor(params, dtype_hint=tf.float32)
+    if not params.dtype.is_floating or params.shape.rank == 0 or params.shape[-1] != family.params_size:
+        raise ValueError(
+            f"`params` is {params.dtype.name} of shape {tuple(params.shape)}, but {family!r} takes "
+            f"{family.params_size} floating-point numbers on the last axis: {family.layout}. Give the layer before it "
+            f"{family.params_size} units."
+        )
+    return params
 
 
 def _as_shape(event_shape):
-    sizes = tuple(event_shape) if np.iterable(event_shape) else (event_shape,)
-    for size in sizes:
-        if not isinstance(size, (int, np.integer)) or size < 1:
-            raise ValueError(f"`event_shape` is {event_shape!r}: give an int >= 1 or a tuple of them.")
-    return tuple(int(size) for size in sizes)
+    sizes = tuple(event_shape) if np.iterable(event_shape) and not isinstance(event_shape, str) else (event_shape,)
+    return tuple(as_count("event_shape", size, 1) for size in sizes)
 
 
 def _log_odds(name):
@@ -319,4 +346,5 @@ def _log_odds(name):
 def assertion_text(error):
     """What a failed assertion of TFP says, without its frame and without the values it prints."""
     text = error.message.rpartition("}} ")[2].rpartition("Summarized data: b'")[2].partition("\n")[0]
+    text = text.partition(" : Tensor had")[0].partition("  Label values")[0]
     return re.sub(r"`\[.*?(\]`|$)", "the value", text).rstrip(" .'") + "."

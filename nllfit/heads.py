@@ -24,11 +24,11 @@ _LAYER_ARGUMENTS = ("name", "dtype", "trainable", "input_shape", "batch_input_sh
 class DistributionHead(catalogue.Generic, tfp.layers.DistributionLambda):  # noqa: D101 - it is the next line
     __doc__ = catalogue.Generic.__doc__
 
+    keras_package = "tf_keras"
+
     def __init__(self, *args, **kwargs):
         layer_arguments = {name: kwargs.pop(name) for name in _LAYER_ARGUMENTS if name in kwargs}
-        family = self.make_family(*args, **kwargs)
-        if not family.params_size:
-            raise ValueError(f"Every free parameter of {family.name} is shared: leave one for the network to set.")
+        family = self.head_family(*args, **kwargs)
         super().__init__(self._make_distribution, central_value, autocast=False, **layer_arguments)
         self.family = family
         self.supports_masking = True
@@ -44,7 +44,8 @@ class DistributionHead(catalogue.Generic, tfp.layers.DistributionLambda):  # noq
 
     def build(self, input_shape):
         if self.family.shared:
-            self._shared = self.add_weight(name="shared", shape=[self.family.shared_size], initializer="zeros")
+            shape = [self.family.shared_size]
+            self._shared = self.add_weight("shared", shape, initializer="zeros", experimental_autocast=False)
         super().build(input_shape)
 
     def compute_mask(self, inputs, mask=None):

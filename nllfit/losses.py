@@ -1,9 +1,12 @@
 """Losses: what a distribution thinks of an outcome."""
 
 import tensorflow as tf
+import tensorflow_probability as tfp
 import tf_keras
 
 from nllfit.families import assertion_text, has_class_labels
+
+tfd = tfp.distributions
 
 __all__ = ["negative_log_likelihood"]
 
@@ -27,8 +30,8 @@ def negative_log_likelihood(y_true, y_pred):
     Raises:
       TypeError: if `y_pred` is no distribution.
       ValueError: if the shape of `y_true` is not that of the outcomes (both are named); in eager mode also if an
-        outcome is outside the distribution's support. In a graph that is a `tf.errors.InvalidArgumentError`; XLA does
-        not check.
+        outcome is outside the support of a distribution with `validate_args`, as heads have it, or NaN, or has no
+        finite likelihood. In a graph that is a `tf.errors.InvalidArgumentError`; XLA does not check.
 
     Example:
       >>> head = nllfit.heads.Normal(scale=1.0)
@@ -40,7 +43,10 @@ def negative_log_likelihood(y_true, y_pred):
     distribution = getattr(y_pred, "tensor_distribution", y_pred)
     outcomes = as_outcomes(y_true, distribution)
     try:
-        return -distribution.log_prob(outcomes)
+        log_prob = distribution.log_prob(outcomes)
+        if distribution.validate_args:  # NaN, and the edge of an open support, pass TFP's own assertions
+            log_prob = tf.debugging.check_numerics(log_prob, "Its log-likelihood is not finite.")
+        return -log_prob
     except tf.errors.InvalidArgumentError as error:
         raise ValueError(
             f"`y_true` holds an outcome that {distribution.name} cannot have: {assertion_text(error)} Look for "
@@ -53,31 +59,37 @@ def as_outcomes(y_true, distribution):
     if not hasattr(distribution, "log_prob"):
         raise TypeError(
             f"`y_pred` is a {type(distribution).__name__}, but the loss needs a distribution: end the model in a head, "
-            f"such as `nllfit.heads.Normal(1)`, and let `y_pred` be what it returns."
+            f"such as `nllfit.heads.Normal(1)`, and let `y_pred` be what it returns. In a Keras 3 model, `from "
+            f"nllfit import keras3` and use `keras3.heads.Normal(1)` and the loss `keras3.NegativeLogLikelihood()`."
         )
-    outcomes = tf.convert_to_tensor(y_true)
+    floating = distribution.dtype.is_floating
+    outcomes = tf.convert_to_tensor(y_true, dtype_hint=distribution.dtype if floating else None)
     expected = distribution.batch_shape.concatenate(distribution.event_shape)
-    if distribution.dtype.is_floating or outcomes.dtype.is_integer:  # a fraction given as a label is for TFP to refuse
+    if floating or not outcomes.dtype.is_floating:  # a fraction given as a label is for TFP to refuse
         outcomes = tf.cast(outcomes, distribution.dtype)
     if has_class_labels(distribution) and outcomes.shape.rank == expected.rank + 1 and outcomes.shape[-1] == 1:
         outcomes = tf.squeeze(outcomes, -1)
     if not outcomes.shape.is_compatible_with(expected) or outcomes.shape.rank is None:
-        raise ValueError(_shape_message(outcomes.shape, expected))
+        raise ValueError(_shape_message(outcomes.shape, expected, distribution))
     if not (outcomes.shape.is_fully_defined() and expected.is_fully_defined()):
         shape = tf.concat([distribution.batch_shape_tensor(), distribution.event_shape_tensor()], 0)
         tf.debugging.assert_equal(tf.shape(outcomes), shape, "`y_true` would broadcast.")
     return outcomes
 
 
-def _shape_message(given, expected):
+def _shape_message(given, expected, distribution):
     given, expected = given.as_list() if given.rank is not None else None, expected.as_list()
     advice = "give outcomes of that shape, or the head an `event_shape` that fits them"
-    if given is not None and [*given, 1] == expected:
-        advice = "reshape it with `y[..., None]`" if len(given) > 1 else "reshape it with `y[:, None]`"
-    elif given is not None and given == [*expected, 1]:
-        advice = "reshape it with `y[..., 0]`, or give the head `event_shape=1`"
-    return f"`y_true` has shape {_text(given)}, but the head models outcomes of shape {_text(expected)}: {advice}."
-
-
-def _text(shape):
-    return "of unknown rank" if shape is None else str(tuple(shape))
+    if given is None:
+        text = "of unknown rank"
+    else:
+        text = str(tuple(given))
+        if has_class_labels(distribution) and given[:-1] == expected:
+            advice = "give one label a row, such as `y.argmax(-1)`, or use a `OneHotCategorical` head"
+        elif isinstance(distribution, tfd.OneHotCategorical) and given in (expected[:-1], [*expected[:-1], 1]):
+            advice = "give one-hot rows, such as `tf.one_hot(y, num_classes)`, or use a `Categorical` head"
+        elif [*given, 1] == expected:
+            advice = "reshape it with `y[..., None]`" if len(given) > 1 else "reshape it with `y[:, None]`"
+        elif given == [*expected, 1]:
+            advice = "reshape it with `y[..., 0]`, or give the head `event_shape=1`"
+    return f"`y_true` has shape {text}, but the head models outcomes of shape {tuple(expected)}: {advice}."

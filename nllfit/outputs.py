@@ -11,6 +11,7 @@ __all__ = ["Origin", "central_value", "traced_distribution"]
 
 # Centers in closed form that TFP does not have.
 _CENTERS = {
+    "StudentT": lambda d: d.loc,  # the median
     "HalfStudentT": lambda d: d.loc + d.scale * tfd.StudentT(d.df, 0.0, 1.0).quantile(0.75),  # the median
     "GammaGamma": lambda d: (  # the mode
         d.mixing_rate * tf.nn.relu(d.concentration - 1) / (d.mixing_concentration + 1)
@@ -80,7 +81,9 @@ def central_value(distribution):
         except NotImplementedError:
             return mean
 
-    return tf.cond(tf.reduce_all(finite), lambda: mean, elsewhere)  # a median can be costly: only where it is needed
+    value = tf.cond(tf.reduce_all(finite), lambda: mean, elsewhere)  # a median can be costly: only where it is needed
+    value.set_shape(distribution.batch_shape + distribution.event_shape)  # which some means and quantiles lose
+    return value
 
 
 def _without_assertions(distribution):

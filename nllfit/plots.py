@@ -64,6 +64,7 @@ def training_curve(ax, history):
         ax.plot(epochs, watched, color="tab:orange", label="validation")
     best = int(np.argmin(watched))
     ax.plot(epochs[best], watched[best], "o", color="tab:red", label=f"lowest: {watched[best]:.4g} at {epochs[best]}")
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set(xlabel="epoch", ylabel="mean negative log-likelihood (nats)")
     ax.legend()
     return ax
@@ -76,7 +77,8 @@ def reliability_curve(ax, y, probabilities, num_bins=10):
       ax: a `matplotlib.axes.Axes`.
       y: `[n]`, 1 where the event came true, else 0.
       probabilities: `[n]`, the probability it was given.
-      num_bins: bins of equal width; an empty one is left out, and a point's bar is one binomial standard error.
+      num_bins: bins of equal width; an empty one is left out. A point has the number of its rows beside it, and for
+        a bar the standard error of the frequency that the predicted probability gives.
 
     Returns:
       `ax`.
@@ -88,9 +90,11 @@ def reliability_curve(ax, y, probabilities, num_bins=10):
     means = [np.bincount(bins, values, num_bins)[filled] / counts[filled] for values in (probabilities, y)]
     errors = np.sqrt(means[0] * (1 - means[0]) / counts[filled])  # of the frequency, were the probability right
     ax.plot([0, 1], [0, 1], ":", color="0.5", label="calibrated")
-    ax.errorbar(means[0], means[1], errors, fmt="o", color="tab:blue", capsize=3, label="model, with standard errors")
-    ax.set(xlabel="predicted probability", ylabel="observed frequency", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    ax.legend(loc="upper left")
+    ax.errorbar(means[0], means[1], errors, fmt="o", color="tab:blue", capsize=3, label="model (number of rows)")
+    for x, height, count in zip(*means, counts[filled], strict=True):
+        ax.annotate(str(count), (x, height), xytext=(6, 4), textcoords="offset points", fontsize="small")
+    ax.set(xlabel="predicted probability", ylabel="observed frequency", xlim=(-0.05, 1.1), ylim=(-0.05, 1.1))
+    ax.legend(loc="lower right")
     return ax
 
 

@@ -5,12 +5,12 @@ import pathlib
 import numpy as np
 import pytest
 import tensorflow as tf
-import tf_keras
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nllfit
 from nllfit.equivalence import EQUIVALENCES, table
+from tests.kerases import KITS
 
 # The relative error that each precision allows, of the sum of the sizes of the terms.
 TOLERANCES = {"float32": 3e-6, "float64": 1e-12}
@@ -20,10 +20,14 @@ each_row = pytest.mark.parametrize("row", EQUIVALENCES, ids=lambda row: row.loss
 
 @pytest.fixture(autouse=True, scope="module")
 def _no_epsilon():
-    epsilon = tf_keras.backend.epsilon()
-    tf_keras.backend.set_epsilon(0.0)  # which Keras's Poisson loss adds to the rate
+    backends = [kit.keras.backend for kit in KITS]
+    before = [(backend.epsilon(), backend.floatx()) for backend in backends]
+    for backend in backends:
+        backend.set_epsilon(0.0)  # which Keras's Poisson loss adds to the rate
     yield
-    tf_keras.backend.set_epsilon(epsilon)
+    for backend, (epsilon, floatx) in zip(backends, before, strict=True):
+        backend.set_epsilon(epsilon)
+        backend.set_floatx(floatx)
 
 
 def draw(row, rng, batch, size, magnitude):
@@ -47,21 +51,23 @@ def draw(row, rng, batch, size, magnitude):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
+    kit=st.sampled_from(KITS),
     seed=st.integers(0, 2**32 - 1),
     batch=st.integers(1, 40),
     size=st.integers(2, 12),
     magnitude=st.sampled_from([0.01, 1.0, 30.0, 1e3, 1e4]),
     s=st.sampled_from([0.5, 1.0, 3.7]),
 )
-def test_value_and_gradient(row, dtype, seed, batch, size, magnitude, s):
+def test_value_and_gradient(row, dtype, kit, seed, batch, size, magnitude, s):
+    kit.keras.backend.set_floatx(dtype)  # to which Keras 3's losses cast
     u, y = draw(row, np.random.default_rng(seed), batch, size, magnitude)
     u = tf.constant(u, dtype)
     y = tf.constant(y, tf.int64 if y.ndim == 1 else dtype)
     scale, offset = row.scale(size, s), row.offset(size, s, y)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(u)
-        ours = nllfit.negative_log_likelihood(y, row.head(size, s)(u))
-        keras = scale * row.keras_loss()(y, row.link(u))
+        ours = kit.losses(y, row.head(size, s, kit.heads)(u))
+        keras = scale * row.keras_loss(kit.keras)(y, row.link(u))
     # The smallest normal number is added, as what is below it may be flushed to zero.
     size_of_terms = np.abs(keras) + np.abs(offset) + np.abs(ours) + np.finfo(dtype).tiny / TOLERANCES[dtype]
     assert np.all(np.abs(ours - (keras + offset)) <= TOLERANCES[dtype] * size_of_terms)

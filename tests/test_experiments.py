@@ -1,5 +1,6 @@
 """The experiments: their numbers, their run folders, and one clear line for each fault of the user's."""
 
+import dataclasses
 import gzip
 import json
 import pathlib
@@ -9,37 +10,45 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-import tf_keras
 
-from experiments import binary, equivalence, multiclass, regression
+from experiments import binary, common, equivalence, multiclass, regression
 
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "ignore::DeprecationWarning:matplotlib")
+
+
+each_keras = pytest.mark.parametrize("keras", ["2", "3"])
 
 
 def files(folder):
     return {path.name for path in folder.iterdir()}
 
 
-def test_regression(tmp_path):
-    metrics = regression.main(["--out", str(tmp_path / "run")])
-    squares = metrics["least_squares"]
-    for form in ("fixed", "shared"):  # Adam with shrinking steps stops a few 1e-8 from the optimum
-        assert metrics[form]["slope"] == pytest.approx(squares["slope"], abs=1e-6)
-        assert metrics[form]["intercept"] == pytest.approx(squares["intercept"], abs=1e-6)
-    assert metrics["shared"]["sigma"] == pytest.approx(squares["residual_sigma"], abs=1e-6)
+@each_keras
+def test_regression(tmp_path, keras):
+    metrics = regression.main(["--keras", keras, "--out", str(tmp_path / "run")])
+    for noise in ("constant", "growing"):
+        squares, fits = metrics[noise]["least_squares"], metrics[noise]
+        for form in ("fixed", "shared"):  # Adam with shrinking steps stops a few 1e-8 from the optimum
+            assert fits[form]["slope"] == pytest.approx(squares["slope"], abs=1e-6)
+            assert fits[form]["intercept"] == pytest.approx(squares["intercept"], abs=1e-6)
+        assert fits["shared"]["sigma"] == pytest.approx(squares["residual_sigma"], abs=1e-6)
+    assert metrics["growing"]["network"]["mean_nll"] < metrics["growing"]["shared"]["mean_nll"] - 0.1
     # statsmodels' least squares on the same data; the digits that the README promises.
     assert metrics["diabetes"]["sigma"] == pytest.approx(53.476128764, abs=5e-4)
     assert metrics["diabetes"]["mean_nll"] == pytest.approx(5.3981738962, abs=5e-6)
-    saved = {"regression.png", "fixed.keras", "shared.keras", "network.keras", "diabetes.keras"}
-    assert files(tmp_path / "run") == saved | {"config.json", "metrics.json"}
+    saved = {f"{noise}-{form}.keras" for noise in regression.NOISES for form in regression.FORMS}
+    assert files(tmp_path / "run") == saved | {"diabetes.keras", "regression.png", "config.json", "metrics.json"}
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == metrics
-    loaded = tf_keras.models.load_model(tmp_path / "run" / "shared.keras")
-    assert float(loaded(np.zeros([1, 1])).stddev()[0, 0]) == metrics["shared"]["sigma"]
+    tools = common.toolkit(int(keras))
+    loaded = tools.keras.models.load_model(tmp_path / "run" / "constant-shared.keras")
+    sigma = float(tools.distribution(loaded(np.zeros([1, 1]))).stddev()[0, 0])
+    assert sigma == pytest.approx(metrics["constant"]["shared"]["sigma"], rel=1e-14)  # which is a mean of equal numbers
 
 
-def test_twins_stay_together(tmp_path):
-    metrics = equivalence.main(["--out", str(tmp_path / "run")])
+@each_keras
+def test_twins_stay_together(tmp_path, keras):
+    metrics = equivalence.main(["--keras", keras, "--out", str(tmp_path / "run")])
     assert len(metrics) == 4
     for row in metrics.values():
         assert row["loss_difference"] <= 1e-12
@@ -49,20 +58,25 @@ def test_twins_stay_together(tmp_path):
 
 
 def test_twins_with_another_factor_do_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(equivalence, "SIGMA", 0.5000001)  # a learning rate that does not divide exactly in float32
-    metrics = equivalence.main(["--out", str(tmp_path / "run"), "--epochs", "2"])
-    assert metrics["MeanSquaredError()"]["weight_difference"] > 1e-9
+    wrong = [dataclasses.replace(row, scale=lambda size, s: 2 + 1e-6) for row in equivalence.EQUIVALENCES]
+    monkeypatch.setattr(equivalence, "EQUIVALENCES", wrong)
+    row = equivalence.main(["--out", str(tmp_path / "run"), "--epochs", "2"])["MeanSquaredError()"]
+    assert row["loss_difference"] > 1e-12
+    assert row["gradient_difference"] > 1e-12
+    assert row["weight_difference"] > 1e-9
 
 
-def test_binary(tmp_path):
-    metrics = binary.main(["--out", str(tmp_path / "run"), "--epochs", "30"])
+@each_keras
+def test_binary(tmp_path, keras):
+    metrics = binary.main(["--keras", keras, "--out", str(tmp_path / "run"), "--epochs", "30"])
     assert metrics["nll"] < 0.2 < metrics["class_share"]["nll"]
     assert metrics["accuracy"] > 0.93  # of 114, three standard errors below the 97 % expected
     assert files(tmp_path / "run") == {"config.json", "metrics.json", "binary.png", "model.keras"}
 
 
-def test_multiclass(tmp_path):
-    metrics = multiclass.main(["--out", str(tmp_path / "run"), "--epochs", "15"])
+@each_keras
+def test_multiclass(tmp_path, keras):
+    metrics = multiclass.main(["--keras", keras, "--out", str(tmp_path / "run"), "--epochs", "15"])
     assert metrics["nll"] < 0.5 * metrics["guessing_nll"]
     assert metrics["accuracy"] > 0.9
     assert files(tmp_path / "run") == {"config.json", "metrics.json", "multiclass.png", "mistakes.png", "model.keras"}
@@ -156,7 +170,23 @@ def spoilt(tmp_path, kind):
             arrays["y_train"] = arrays["y_train"] * 2
         elif kind == "other length.npz":
             arrays["y_train"] = arrays["y_train"][1:]
+        elif kind == "not a number.npz":
+            arrays["x_train"] = np.full([40, 3], np.nan)
+        elif kind == "no features.npz":
+            arrays["x_train"] = arrays["x_train"].reshape(40, -1)[:, :0]
+        elif kind == "other features.npz":
+            arrays["x_test"] = np.zeros([10, 3])
+        elif kind == "two channels.npz":
+            arrays["x_train"] = arrays["x_train"][..., :2]
+        elif kind == "text labels.npz":
+            arrays["y_train"] = arrays["y_train"].astype(str)
+        elif kind == "objects.npz":
+            arrays["y_train"] = arrays["y_train"].astype(object)
+        elif kind == "one class.npz":
+            arrays["y_test"] = np.zeros_like(arrays["y_test"])
         np.savez(path, **arrays)
+        if kind == "a text.npz":
+            path.write_text("no arrays")
         if kind == "truncated.npz":
             path.write_bytes(path.read_bytes()[:500])
     else:
@@ -183,6 +213,14 @@ def spoilt(tmp_path, kind):
         (binary.main, "three classes", "has 3 classes, birds, cats, dogs: a Bernoulli has two"),
         (binary.main, "a broken image", "0.png is no image that can be read"),
         (binary.main, "truncated.npz", "is no whole .npz file"),
+        (binary.main, "a text.npz", "a-text.npz is no whole .npz file"),
+        (binary.main, "not a number.npz", "x_train holds float64 that are not all finite"),
+        (binary.main, "no features.npz", r"x_train has shape \(40, 0\)"),
+        (binary.main, "other features.npz", r"have shapes \(40, 8, 8, 3\) and \(10, 3\)"),
+        (binary.main, "two channels.npz", "images of at least 8 x 8, of 1 or 3 channels"),
+        (binary.main, "text labels.npz", "y_train holds <U.*: give class labels"),
+        (binary.main, "objects.npz", "holds Python objects"),
+        (binary.main, "one class.npz", "all of one class"),
         (binary.main, "lacks arrays.npz", "lacks y_test; it holds x_train, y_train, x_test"),
         (binary.main, "labels out of support.npz", "has 3 classes, 0, 1, 2"),
         (binary.main, "other length.npz", r"y_train \(39,\)"),
@@ -222,6 +260,7 @@ def test_the_command_line_prints_one_line_and_unknown_flags_fail(tmp_path):
     command = [sys.executable, "-m", "experiments.binary"]
     for flags, text in (
         (["--data", "nowhere"], "error: --data nowhere does not exist."),
+        (["--seed", "-1"], "error: --seed is -1: give at least 0."),
         (["--epochs", "0"], "error: --epochs is 0: give at least 1."),
         (["--epoch", "3"], "error: unrecognized arguments: --epoch 3"),
     ):

@@ -175,7 +175,15 @@ def test_half_student_t_without_a_mean_predicts_its_median():
         (("Normal",), {"shared": "sacle"}, "Normal has no parameter `sacle`"),
         (("Gamma",), {"shared": "rate"}, "`shared` names `rate`, but the free parameters of Gamma are concentration"),
         (("Normal",), {"scale": -1.0}, "Normal cannot be built with scale=-1.0: Argument `scale` must be positive"),
-        (("Normal", 1), {"scale": [1.0, 2.0]}, "has events of shape"),
+        (("Normal", 1), {"scale": [1.0, 2.0]}, r"outcomes of shape \(2,\), but `event_shape` is \(1,\)"),
+        (("Normal", 1), {"scale": [[1.0], [2.0]]}, r"outcomes of shape \(2, 1\), but `event_shape` is \(1,\)"),
+        (("Binomial", 1), {"total_count": [[1.0], [2.0]]}, "the same for every row"),
+        ((type("Normal", (tfd.Normal,), {}),), {}, "give a class of tfp.distributions or its name"),
+        (("MultivariateNormalTriL", ()), {}, "does not follow from an outcome's shape"),
+        (("FiniteDiscrete", 1), {"outcomes": [1.0, 2.0]}, "does not follow from an outcome's shape"),
+        (("Normal",), {"floor": 1e-3}, "give a dict such as"),
+        (("Normal",), {"floor": {"scale": "a"}}, "The floor of `scale` is 'a'"),
+        (("Normal",), {"floor": {"scale": np.inf}}, "The floor of `scale` is inf"),
         (("Uniform",), {"low": 3.0, "high": 1.0}, "Every parameter of Uniform is fixed"),
         (("Binomial",), {"total_count": -2}, "`total_count` must be non-negative"),
         (("Normal",), {"num_classes": 3}, "Normal takes no `num_classes`"),
@@ -187,6 +195,32 @@ def test_half_student_t_without_a_mean_predicts_its_median():
 def test_static_faults_raise_at_construction(arguments, options, message):
     with pytest.raises(ValueError, match=message):
         Family(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("family", "arguments", "message"),
+    [
+        (
+            Family("Normal", 2),
+            (tf.zeros([1, 4], tf.int32),),
+            r"`params` is int32 of shape \(1, 4\), but Family\(Normal, \(2,\)\)",
+        ),
+        (Family("Normal", 2), (3.0,), r"`params` is float32 of shape \(\)"),
+        (Family("Normal", 2), (np.zeros(3),), "takes 4 floating-point numbers .*: 2 for `loc` [+] 2 for `scale`"),
+        (MixtureFamily("Normal", 2), (np.zeros(3),), "takes 6 .*: 2 logits and 2 for each component"),
+        (Family("Normal", shared="scale"), (np.zeros([3, 1]),), "`shared` is None: give the 1 numbers of scale"),
+    ],
+)
+def test_wrong_params_are_refused(family, arguments, message):
+    for method in (family.distribution, family.parameters):
+        with pytest.raises(ValueError, match=message):
+            method(*arguments)
+
+
+def test_fixed_values_may_be_tensors_and_keep_their_digits():
+    scale = tf.constant([0.37, 1.5], tf.float64)
+    log_prob = Family("Normal", 2, scale=scale).distribution(tf.zeros([1, 2], tf.float64)).log_prob([[0.1, 0.2]])
+    np.testing.assert_allclose(log_prob[0], stats.norm(0, [0.37, 1.5]).logpdf([0.1, 0.2]).sum(), rtol=1e-15)
 
 
 def test_mixture_faults():

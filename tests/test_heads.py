@@ -1,6 +1,8 @@
-"""Every named head, row by row: numbers against SciPy, shapes, errors, saving, cloning, prediction."""
+"""Every named head in both Kerases, row by row: numbers against SciPy, shapes, errors, saving, cloning, prediction."""
 
+import copy
 import json
+import pickle
 import subprocess
 import sys
 
@@ -8,12 +10,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
-import tf_keras
+from scipy import stats
 
 import nllfit
 from nllfit import catalogue, heads
 from nllfit.outputs import central_value
 from tests.cases import CASES
+from tests.kerases import KITS, each_keras
 
 tfd = tfp.distributions
 
@@ -21,25 +24,27 @@ each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
-def make_head(case, **kwargs):
-    return getattr(heads, case.name)(*case.args, **case.kwargs, **kwargs)
+def make_head(kit, case, **kwargs):
+    return getattr(kit.heads, case.name)(*case.args, **case.kwargs, **kwargs)
 
 
 def params_size(case):
-    return getattr(heads, case.name).params_size(*case.args, **case.kwargs)
+    return getattr(catalogue, case.name).params_size(*case.args, **case.kwargs)
 
 
 def numbers(case, dtype="float64", seed=0):
     return np.random.default_rng(seed).normal(size=[len(case.outcomes), params_size(case)]).astype(dtype)
 
 
-def make_model(case, dtype="float32"):
-    tf_keras.utils.set_random_seed(1)
-    return tf_keras.Sequential(
+def make_model(kit, case, dtype="float32"):
+    kit.keras.utils.set_random_seed(1)
+    layers = kit.keras.layers
+    return kit.keras.Sequential(
         [
-            tf_keras.layers.Dense(8, "tanh", input_shape=(3,), dtype=dtype),
-            tf_keras.layers.Dense(params_size(case), dtype=dtype),
-            make_head(case, dtype=dtype),
+            kit.keras.Input((3,), dtype=dtype),
+            layers.Dense(8, "tanh", dtype=dtype),
+            layers.Dense(params_size(case), dtype=dtype),
+            make_head(kit, case, dtype=dtype),
         ]
     )
 
@@ -49,15 +54,18 @@ def inputs(case, dtype="float32"):
 
 
 def test_every_named_head_has_a_row():
-    assert {case.name for case in CASES} == set(catalogue.__all__) == set(heads.__all__) - {"DistributionHead"}
+    assert {case.name for case in CASES} == set(catalogue.__all__)
+    for kit in KITS:
+        assert set(kit.heads.__all__) == {*catalogue.__all__, "DistributionHead"}
 
 
+@each_keras
 @each_case
 @each_dtype
-def test_log_prob_is_the_reference(case, dtype):
+def test_log_prob_is_the_reference(kit, case, dtype):
     u = numbers(case, dtype)
     y = case.outcomes.astype(dtype)
-    log_prob = make_head(case, dtype=dtype)(u).log_prob(y).numpy()
+    log_prob = kit.distribution(make_head(kit, case, dtype=dtype)(u)).log_prob(y).numpy()
     expected = case.log_prob(u.astype("float64"), y.astype("float64"), np.finfo(dtype).eps)
     assert log_prob.dtype == dtype
     assert log_prob.shape == (len(y),)
@@ -66,216 +74,282 @@ def test_log_prob_is_the_reference(case, dtype):
     np.testing.assert_array_less(np.abs(log_prob - expected), tolerance * (1 + np.abs(expected)))
 
 
+@each_keras
 @each_case
-def test_loss_is_minus_log_prob_and_its_gradient_is_the_difference_quotient(case):
-    head, u, y = make_head(case, dtype="float64"), tf.constant(numbers(case)), case.outcomes
+def test_loss_is_minus_log_prob_and_its_gradient_is_the_difference_quotient(kit, case):
+    head, u, y = make_head(kit, case, dtype="float64"), tf.constant(numbers(case)), case.outcomes
     with tf.GradientTape() as tape:
         tape.watch(u)
-        loss = nllfit.negative_log_likelihood(y, head(u))
-    np.testing.assert_array_equal(loss, -head(u).log_prob(y))
+        loss = kit.losses(y, head(u))
+    np.testing.assert_array_equal(loss, -kit.distribution(head(u)).log_prob(y))
     gradient, step = tape.gradient(loss, u).numpy(), 1e-6
     for j in range(u.shape[1]):
         shift = step * np.eye(u.shape[1])[j]
-        up, down = (nllfit.negative_log_likelihood(y, head(u + sign * shift)).numpy() for sign in (1, -1))
+        up, down = (kit.losses(y, head(u + sign * shift)).numpy() for sign in (1, -1))
         # Central differences: rounding 1e-16 |loss| / step, truncation of order step^2.
         np.testing.assert_allclose(
             gradient[:, j], (up - down) / (2 * step), rtol=1e-6, atol=1e-8 * (1 + np.abs(up).max())
         )
 
 
+@each_keras
 @each_case
-def test_wrong_shapes_are_refused_with_both_shapes(case):
-    distribution = make_head(case)(numbers(case, "float32"))
+def test_wrong_shapes_are_refused_with_both_shapes(kit, case):
+    output = make_head(kit, case)(numbers(case, "float32"))
     y = case.outcomes
     for wrong in (y[..., None, None], np.concatenate([y, y]), y[0] if y.ndim > 1 else y[None]):
         with pytest.raises(ValueError, match="has shape") as error:
-            nllfit.negative_log_likelihood(wrong, distribution)
+            kit.losses(wrong, output)
         assert str(wrong.shape) in str(error.value)
         assert str(y.shape) in str(error.value)
 
 
+@each_keras
 @each_case
-def test_outcomes_out_of_support_are_refused(case):
+def test_outcomes_out_of_support_are_refused(kit, case):
+    output = make_head(kit, case)(numbers(case, "float32"))
     if case.invalid is None:
-        assert np.isfinite(make_head(case)(numbers(case, "float32")).log_prob(case.outcomes)).all()
+        assert np.isfinite(kit.losses(case.outcomes, output)).all()
         return
     outcomes = np.array(case.outcomes)
     outcomes[1] = case.invalid
     with pytest.raises(ValueError, match="`y_true` holds an outcome that"):
-        nllfit.negative_log_likelihood(outcomes, make_head(case)(numbers(case, "float32")))
+        kit.losses(outcomes, output)
 
 
+@each_keras
 @each_case
-def test_a_wrong_number_of_units_is_refused(case):
-    with pytest.raises(ValueError, match=f"takes {params_size(case)} numbers"):
-        make_head(case)(tf.zeros([4, params_size(case) + 1]))
+def test_a_wrong_number_of_units_is_refused(kit, case):
+    for given in (tf.zeros([4, params_size(case) + 1]), kit.keras.Input((params_size(case) + 1,))):
+        with pytest.raises(ValueError, match=f"takes {params_size(case)} floating-point numbers"):
+            make_head(kit, case)(given)
 
 
+@each_keras
 @each_case
-def test_fit_evaluate_and_predict(case):
-    model, x, y = make_model(case), inputs(case), case.outcomes
-    model.compile("adam", nllfit.negative_log_likelihood, metrics=[nllfit.metrics.NegativeLogLikelihood()])
-    expected = nllfit.negative_log_likelihood(y, model(x)).numpy()
+def test_fit_evaluate_and_predict(kit, case):
+    model, x, y = make_model(kit, case), inputs(case), case.outcomes
+    built_in = "mse" if y.shape[1:] == case.prediction else "sparse_categorical_accuracy"
+    metrics = [kit.metrics.NegativeLogLikelihood(), built_in]
+    model.compile("adam", kit.loss, metrics=metrics, jit_compile=False)  # XLA takes a second for each of them
+    expected = kit.losses(y, model(x)).numpy()
     weights = np.array([1.0, 0.0, 0.5, 2.0])
-    loss, metric = model.evaluate(x, y, sample_weight=weights, verbose=0)
-    np.testing.assert_allclose(loss, (weights * expected).mean(), rtol=1e-5)  # float32, a mean of four
-    np.testing.assert_allclose(metric, expected.mean(), rtol=1e-5)
-    history = model.fit(x, y, epochs=2, batch_size=3, sample_weight=weights, validation_data=(x, y), verbose=0).history
-    assert np.isfinite([history["loss"], history["val_nll"]]).all()
+    result = model.evaluate(x, y, sample_weight=weights, verbose=0, return_dict=True)
+    np.testing.assert_allclose(result["loss"], (weights * expected).mean(), rtol=1e-5)  # float32, a mean of four
+    np.testing.assert_allclose(result["nll"], expected.mean(), rtol=1e-5)
     prediction = model.predict(x, verbose=0)
+    assert model.output_shape == (None, *case.prediction)
     assert prediction.shape == (len(y), *case.prediction)
     assert np.isfinite(prediction).all()
     np.testing.assert_array_equal(prediction, model.predict(x, verbose=0))
-    center = central_value(model(x).tensor_distribution)
+    center = central_value(kit.distribution(model(x)))
     np.testing.assert_allclose(prediction, center, rtol=1e-5, atol=1e-6)  # float32, a compiled program and not
+    seen = np.square(prediction - y) if built_in == "mse" else prediction.argmax(-1) == y
+    np.testing.assert_allclose(result[built_in], seen.mean(), rtol=1e-5)
     joined = nllfit.predict_distribution(model, x, batch_size=3)
-    np.testing.assert_allclose(joined.log_prob(y), model(x).log_prob(y), rtol=1e-5)  # float32, batches of another size
+    expected = kit.distribution(model(x)).log_prob(y)
+    np.testing.assert_allclose(joined.log_prob(y), expected, rtol=1e-5)  # float32, batches of another size
+    history = model.fit(x, y, epochs=2, batch_size=3, sample_weight=weights, validation_data=(x, y), verbose=0).history
+    assert np.isfinite([history["loss"], history["val_nll"]]).all()
 
 
+@each_keras
 @each_case
-def test_clone_and_copy(case):
-    model, x = make_model(case), inputs(case)
-    clone = tf_keras.models.clone_model(model)
+def test_clone_and_copy(kit, case):
+    model, x = make_model(kit, case), inputs(case)
+    clone = kit.keras.models.clone_model(model)
     clone.set_weights(model.get_weights())
-    np.testing.assert_array_equal(clone(x).log_prob(case.outcomes), model(x).log_prob(case.outcomes))
+    log_prob = [kit.distribution(m(x)).log_prob(case.outcomes) for m in (model, clone)]
+    np.testing.assert_array_equal(*log_prob)
     json.dumps(model.layers[-1].get_config())
 
 
 LOAD = """
-import sys, numpy as np, tf_keras, nllfit
+import sys, numpy as np
 folder = sys.argv[1]
 data = np.load(folder + "/data.npz")
 for i in range(len(data.files) // 3):
     for suffix in ("keras", "h5"):
-        model = tf_keras.models.load_model(f"{folder}/{i}.{suffix}", safe_mode=True)
-        assert model.loss is nllfit.negative_log_likelihood
-        log_prob = model(data[f"x{i}"]).log_prob(data[f"y{i}"])
+        model = keras.models.load_model(f"{folder}/{i}.{suffix}", safe_mode=True)
+        assert (getattr(model.loss, "name", None) or model.loss.__name__) == "negative_log_likelihood"
+        log_prob = distribution(model(data[f"x{i}"])).log_prob(data[f"y{i}"])
         np.testing.assert_array_equal(log_prob, data[f"l{i}"], err_msg=f"{i}.{suffix}")
 print("loaded", i + 1)
 """
 
 
+@each_keras
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
-def test_saved_models_load_in_another_process(tmp_path):
+def test_saved_models_load_in_another_process(kit, tmp_path):
     data = {}
     for i, case in enumerate(CASES):
-        model = make_model(case)
-        model.compile("adam", nllfit.negative_log_likelihood, metrics=[nllfit.metrics.NegativeLogLikelihood()])
-        model.fit(inputs(case), case.outcomes, verbose=0)
+        model = make_model(kit, case)
+        metrics = [kit.metrics.NegativeLogLikelihood()]
+        model.compile("adam", kit.loss, metrics=metrics, run_eagerly=True)
+        x, y = inputs(case), case.outcomes
+        model.train_on_batch(x, y)
         model.save(tmp_path / f"{i}.keras")
         model.save(tmp_path / f"{i}.h5")
-        x, y = inputs(case), case.outcomes
-        data |= {f"x{i}": x, f"y{i}": y, f"l{i}": model(x).log_prob(y).numpy()}
+        data |= {f"x{i}": x, f"y{i}": y, f"l{i}": kit.distribution(model(x)).log_prob(y).numpy()}
     np.savez(tmp_path / "data.npz", **data)
-    result = subprocess.run([sys.executable, "-c", LOAD, str(tmp_path)], capture_output=True, text=True, check=False)
+    program = [sys.executable, "-c", kit.imports + LOAD, str(tmp_path)]
+    result = subprocess.run(program, capture_output=True, text=True, check=False)
     assert result.stdout.split() == ["loaded", str(len(CASES))], result.stderr[-2000:]
 
 
-def test_export_serves_the_mean(tmp_path):
-    case = next(case for case in CASES if case.name == "StudentT")
-    model, x = make_model(case), inputs(case)
-    model.export(tmp_path / "served")
-    served = tf.saved_model.load(str(tmp_path / "served"))
-    np.testing.assert_array_equal(served.serve(x), model.predict(x, verbose=0))
-
-
-def test_the_generic_head_is_the_named_one():
+@each_keras
+def test_the_generic_head_is_the_named_one(kit):
     u, y = tf.random.stateless_normal([5, 2], (1, 2)), tf.ones([5, 1])
-    generic = heads.DistributionHead(tfd.Gamma, 1)
-    np.testing.assert_array_equal(generic(u).log_prob(y), heads.Gamma(1)(u).log_prob(y))
-    assert heads.DistributionHead.from_config(generic.get_config()).family.name == "Gamma"
-    assert heads.DistributionHead.params_size("JohnsonSU", 2) == 8
+    generic = kit.heads.DistributionHead(tfd.Gamma, 1)
+    np.testing.assert_array_equal(kit.losses(y, generic(u)), kit.losses(y, kit.heads.Gamma(1)(u)))
+    assert kit.heads.DistributionHead.from_config(generic.get_config()).family.name == "Gamma"
+    assert kit.heads.DistributionHead.params_size("JohnsonSU", 2) == 8
 
 
-def test_shared_scale_is_the_root_mean_squared_residual():
+@each_keras
+def test_shared_scale_is_the_root_mean_squared_residual(kit):
     residuals = np.random.default_rng(0).normal(scale=2.0, size=[50, 1])
-    head = heads.Normal(shared=("scale",), dtype="float64")
+    head = kit.heads.Normal(shared=("scale",), dtype="float64")
     head(tf.zeros([50, 1], tf.float64))
     sigma = np.sqrt((residuals**2).mean())
     head.set_weights([tfp.math.softplus_inverse(tf.constant([sigma - np.finfo(float).eps], tf.float64))])
     with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(nllfit.negative_log_likelihood(residuals, head(tf.zeros([50, 1], tf.float64))))
+        loss = tf.reduce_mean(kit.losses(residuals, head(tf.zeros([50, 1], tf.float64))))
+    assert head.weights[0].name.endswith(("shared", "shared:0"))
     assert abs(tape.gradient(loss, head.trainable_weights)[0][0]) < 1e-14  # the gradient of a mean of order 1
 
 
+@each_keras
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_heads_compute_in_float32_under_a_mixed_policy(policy):
-    tf_keras.mixed_precision.set_global_policy(policy)
+def test_heads_compute_in_float32_under_a_mixed_policy(kit, policy):
+    kit.keras.mixed_precision.set_global_policy(policy)
     try:
-        model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,)), heads.Normal()])
-        model.layers[0].set_weights([np.zeros([3, 2]), np.array([0.0, -50.0])])  # softplus(-50) is 0 in 16 bits
-        distribution = model(np.zeros([1, 3]))
+        layers = [kit.keras.Input((3,)), kit.keras.layers.Dense(1), kit.heads.Normal(shared=("scale",))]
+        model = kit.keras.Sequential(layers)
+        model.layers[-1].set_weights([np.array([-50.0])])  # softplus(-50) is 0 in 16 bits
+        distribution = kit.distribution(model(np.zeros([1, 3])))
         assert distribution.dtype == tf.float32
         assert np.isfinite(distribution.log_prob([[0.0]])).all()
+        model.layers[-1].set_weights([np.array([0.1])])  # which 16 bits would round
+        for output in (model(np.zeros([1, 3])), model.layers[-1](tf.zeros([1, 1]))):
+            scale = kit.distribution(output).stddev()
+            np.testing.assert_allclose(scale, [[np.log1p(np.exp(0.1))]], rtol=1e-6)  # float32
+        model.compile("sgd", kit.loss, metrics=["mse"], jit_compile=False)
+        model.fit(np.zeros([4, 3]), np.ones([4, 1]), verbose=0)
+        assert np.isfinite(np.concatenate([w.ravel() for w in model.get_weights()])).all()
         assert model.predict(np.zeros([1, 3]), verbose=0).dtype == np.float32
     finally:
-        tf_keras.mixed_precision.set_global_policy("float32")
+        kit.keras.mixed_precision.set_global_policy("float32")
 
 
-def test_a_float64_model_keeps_its_digits():
+@each_keras
+def test_a_float64_model_keeps_its_digits(kit):
     third = 1 / 3
-    model = tf_keras.Sequential([tf_keras.layers.Dense(1, input_shape=(1,), dtype="float64"), heads.Normal(scale=0.37)])
+    model = kit.keras.Sequential([kit.keras.layers.Dense(1, dtype="float64"), kit.heads.Normal(scale=0.37)])
+    model(np.ones([1, 1]))
     model.layers[0].set_weights([np.array([[third]]), np.zeros(1)])
-    from scipy import stats
-
-    np.testing.assert_allclose(
-        model(np.ones([1, 1])).log_prob([[0.1]])[0], stats.norm(third, 0.37).logpdf(0.1), rtol=1e-15
-    )
+    loss = kit.losses(np.array([[0.1]]), model(np.ones([1, 1])))
+    np.testing.assert_allclose(loss[0], -stats.norm(third, 0.37).logpdf(0.1), rtol=1e-15)
 
 
+@each_keras
 @pytest.mark.parametrize(("df", "loc"), [(0.3, 5.0), (1.0, -2.0), (5.0, 7.0)])
-def test_prediction_is_never_nan(df, loc):
-    head = heads.DistributionHead("StudentT", df=df)
+def test_prediction_is_never_nan(kit, df, loc):
+    head = kit.heads.DistributionHead("StudentT", df=df)
     np.testing.assert_array_equal(tf.convert_to_tensor(head(tf.constant([[loc, 0.0]]))), [[loc]])
-    cauchy = heads.DistributionHead("Cauchy")
+    cauchy = kit.heads.DistributionHead("Cauchy")
     np.testing.assert_allclose(tf.convert_to_tensor(cauchy(tf.constant([[loc, 0.0]]))), [[loc]], rtol=1e-6)
 
 
-def test_masked_steps_contribute_nothing():
-    inputs = tf_keras.Input((5, 2))
-    hidden = tf_keras.layers.LSTM(4, return_sequences=True)(tf_keras.layers.Masking()(inputs))
-    model = tf_keras.Model(inputs, heads.Normal()(tf_keras.layers.Dense(2)(hidden)))
-    model.compile("sgd", nllfit.negative_log_likelihood)
+@each_keras
+def test_masked_steps_contribute_nothing(kit):
+    layers = kit.keras.layers
+    inputs = kit.keras.Input((5, 2))
+    hidden = layers.LSTM(4, return_sequences=True)(layers.Masking()(inputs))
+    model = kit.keras.Model(inputs, kit.heads.Normal()(layers.Dense(2)(hidden)))
+    model.compile("sgd", kit.loss, metrics=[kit.metrics.NegativeLogLikelihood()], jit_compile=False)
     x = np.random.default_rng(0).normal(size=[6, 5, 2]).astype("float32")
     y = np.random.default_rng(1).normal(size=[6, 5, 1]).astype("float32")
     x[:, 3:] = 0
-    expected = nllfit.negative_log_likelihood(y, model(x))[:, :3].numpy().mean()
+    expected = kit.losses(y, model(x))[:, :3].numpy().mean()
     y[:, 3:] = 1e6
-    np.testing.assert_allclose(model.evaluate(x, y, verbose=0), expected, rtol=1e-5)  # float32
+    np.testing.assert_allclose(model.evaluate(x, y, verbose=0), [expected, expected], rtol=1e-5)  # float32
 
 
-def test_two_heads_and_a_dictionary_of_losses(tmp_path):
-    inputs = tf_keras.Input((3,))
+@each_keras
+@pytest.mark.parametrize("steps", [5, 6])
+def test_a_weight_of_a_row_is_that_of_its_steps(kit, steps):
+    model = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Normal(scale=1.0)])
+    nll = [kit.metrics.NegativeLogLikelihood()]
+    model.compile("sgd", kit.loss, weighted_metrics=nll, jit_compile=False)
+    x = np.random.default_rng(0).normal(size=[6, steps, 2]).astype("float32")  # 6 rows of 6 steps could be confused
+    weights = np.arange(6.0)
+    losses = kit.losses(x[..., :1], model(x)).numpy() * weights[:, None]
+    expected = [losses.mean(), losses.mean() / weights.mean()]
+    result = model.evaluate(x, x[..., :1], sample_weight=weights, verbose=0)
+    np.testing.assert_allclose(result, expected, rtol=1e-5)  # float32
+
+
+@each_keras
+def test_two_heads_and_a_dictionary_of_losses(kit, tmp_path):
+    inputs = kit.keras.Input((3,))
     outputs = {
-        "price": heads.Normal(name="price")(tf_keras.layers.Dense(2)(inputs)),
-        "sold": heads.Bernoulli(name="sold")(tf_keras.layers.Dense(1)(inputs)),
+        "price": kit.heads.Normal(name="price")(kit.keras.layers.Dense(2)(inputs)),
+        "sold": kit.heads.Bernoulli(name="sold")(kit.keras.layers.Dense(1)(inputs)),
     }
-    model = tf_keras.Model(inputs, outputs)
-    model.compile("adam", {name: nllfit.negative_log_likelihood for name in outputs}, metrics={"price": "mae"})
+    model = kit.keras.Model(inputs, outputs)
+    model.compile("adam", {name: kit.loss for name in outputs}, metrics={"price": "mae"}, jit_compile=False)
     x = np.random.default_rng(0).normal(size=[20, 3])
-    y = {"price": x[:, :1], "sold": (x[:, 1:2] > 0).astype("float32")}
+    y = {"price": x[:, :1], "sold": x[:, 1:2] > 0}
     model.fit(x, y, verbose=0, epochs=2)
-    total = sum(nllfit.negative_log_likelihood(y[name], model(x)[name]).numpy().mean() for name in outputs)
+    total = sum(kit.losses(y[name], model(x)[name]).numpy().mean() for name in outputs)
     np.testing.assert_allclose(model.evaluate(x, y, verbose=0)[0], total, rtol=1e-5)  # float32
     model.save(tmp_path / "two.keras")
-    loaded = tf_keras.models.load_model(tmp_path / "two.keras")
-    np.testing.assert_array_equal(loaded(x)["price"].log_prob(y["price"]), model(x)["price"].log_prob(y["price"]))
+    loaded = kit.keras.models.load_model(tmp_path / "two.keras")
+    np.testing.assert_array_equal(*(kit.losses(y["price"], m(x)["price"]) for m in (loaded, model)))
     joined = nllfit.predict_distribution(model, x, batch_size=7)
     np.testing.assert_allclose(joined["sold"].mean(), model.predict(x, verbose=0)["sold"], rtol=1e-6)  # float32
+    model = kit.keras.Model(inputs, list(outputs.values()))
+    model.compile("adam", [kit.loss, kit.loss], loss_weights=[1.0, 0.5], jit_compile=False)
+    losses = model.evaluate(x, list(y.values()), verbose=0)
+    np.testing.assert_allclose(losses[0], losses[1] + losses[2] / 2, rtol=1e-6)  # float32
 
 
-def test_labels_may_be_a_column_or_not():
-    distribution = heads.Categorical(3)(tf.random.stateless_normal([4, 3], (1, 2)))
+@each_keras
+def test_a_subclassed_model(kit):
+    class Model(kit.keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = kit.keras.layers.Dense(1)
+            self.head = kit.heads.Normal(shared=("scale",))
+
+        def call(self, inputs, training=False):
+            return self.head(self.dense(inputs))
+
+    model = Model()
+    model.compile("sgd", kit.loss, metrics=[kit.metrics.NegativeLogLikelihood(), "mae"], jit_compile=False)
+    x = np.random.default_rng(0).normal(size=[20, 3])
+    model.fit(x, x[:, :1], verbose=0)
+    assert len(model.trainable_weights) == 3
+    assert model.head.get_weights()[0] != 0
+    nll = kit.losses(x[:, :1], model(x)).numpy().mean()
+    np.testing.assert_allclose(model.evaluate(x, x[:, :1], verbose=0)[:2], [nll, nll], rtol=1e-6)  # float32
+    distribution = nllfit.predict_distribution(model, x, batch_size=7)
+    np.testing.assert_allclose(distribution.mean(), model.predict(x, verbose=0), rtol=1e-6)
+
+
+@each_keras
+def test_labels_may_be_a_column_or_not(kit):
+    output = kit.heads.Categorical(3)(tf.random.stateless_normal([4, 3], (1, 2)))
     labels = np.array([0, 1, 2, 1])
     for given in (labels, labels[:, None], labels.astype("float32"), tf.constant(labels, tf.int64)):
-        np.testing.assert_array_equal(
-            nllfit.negative_log_likelihood(given, distribution), -distribution.log_prob(labels)
-        )
+        np.testing.assert_array_equal(kit.losses(given, output), -kit.distribution(output).log_prob(labels))
     with pytest.raises(ValueError, match="cannot have"):
-        nllfit.negative_log_likelihood(labels + 0.5, distribution)
+        kit.losses(labels + 0.5, output)
 
 
-def test_bad_arguments_are_refused_at_construction():
+@each_keras
+def test_bad_arguments_are_refused_at_construction(kit):
     for arguments, text in [
         ({"scal": 1.0}, "no parameter `scal`"),
         ({"scale": -1.0}, "`scale` must be positive"),
@@ -287,6 +361,25 @@ def test_bad_arguments_are_refused_at_construction():
         ({"shared": ("loc", "scale")}, "Every free parameter of Normal is shared"),
     ]:
         with pytest.raises(ValueError, match=text):
-            heads.Normal(**arguments)
-    with pytest.raises(ValueError, match="`num_classes` is 1"):
-        heads.Categorical(1)
+            kit.heads.Normal(**arguments)
+    for head in (kit.heads.Categorical, kit.heads.OneHotCategorical):
+        for wrong in (1, 0, True, "3", (3,), 2.5):
+            with pytest.raises(ValueError, match=r"`num_classes` is .*: give an int >= 2"):
+                head(wrong)
+
+
+def test_a_subclass_of_a_named_head_is_of_its_family():
+    class Temperature(heads.Normal):
+        pass
+
+    assert Temperature().family.name == "Normal"
+
+
+def test_families_and_heads_can_be_copied():
+    for original in (nllfit.Family("Normal", 2, scale=0.5), heads.Normal(2).family):
+        for copied in (copy.deepcopy(original), pickle.loads(pickle.dumps(original))):
+            params = tf.ones([3, original.params_size])
+            np.testing.assert_array_equal(
+                copied.distribution(params).log_prob([[0.0, 1.0]] * 3),
+                original.distribution(params).log_prob([[0.0, 1.0]] * 3),
+            )

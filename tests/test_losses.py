@@ -70,6 +70,41 @@ def test_integers_and_other_floats_are_cast():
         np.testing.assert_array_equal(nllfit.negative_log_likelihood(np.array([[1, 2]], dtype), distribution), expected)
 
 
+def test_booleans_are_labels():
+    logits = tf.constant([[0.3], [-2.0]])
+    for head, y in ((heads.Bernoulli(), [[True], [False]]), (heads.OneHotCategorical(2), np.eye(2, dtype=bool))):
+        params = tf.concat([logits, -logits], 1)[:, : head.family.params_size]
+        expected = nllfit.negative_log_likelihood(np.array(y, "float32"), head(params))
+        np.testing.assert_array_equal(nllfit.negative_log_likelihood(y, head(params)), expected)
+
+
+def test_python_numbers_keep_float64():
+    distribution = heads.Normal(scale=1.0)(tf.zeros([1, 1], tf.float64))
+    expected = nllfit.negative_log_likelihood(np.array([[0.37]]), distribution)
+    np.testing.assert_array_equal(nllfit.negative_log_likelihood([[0.37]], distribution), expected)
+
+
+@pytest.mark.parametrize(
+    ("head", "outcome"),
+    [("Gamma", 0.0), ("Beta", 0.0), ("Beta", 1.0), ("LogNormal", 0.0), ("Normal", np.nan), ("StudentT", np.inf)],
+)
+def test_outcomes_without_a_finite_likelihood_are_refused(head, outcome):
+    make = getattr(heads, head)
+    with pytest.raises(ValueError, match="`y_true` holds an outcome that"):
+        nllfit.negative_log_likelihood([[outcome]], make()(tf.zeros([1, make.params_size()])))
+    model = tf_keras.Sequential([tf_keras.layers.Dense(make.params_size(), input_shape=(3,)), make()])
+    model.compile("adam", nllfit.negative_log_likelihood)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"likelihood is not finite|Sample must be"):
+        model.fit(np.zeros([20, 3]), np.full([20, 1], outcome), verbose=0)
+
+
+def test_labels_for_the_other_categorical_are_told_apart():
+    with pytest.raises(ValueError, match="use a `OneHotCategorical` head"):
+        nllfit.negative_log_likelihood(np.eye(3), heads.Categorical(3)(tf.zeros([3, 3])))
+    with pytest.raises(ValueError, match="use a `Categorical` head"):
+        nllfit.negative_log_likelihood([0, 1, 2], heads.OneHotCategorical(3)(tf.zeros([3, 3])))
+
+
 def test_a_tensor_is_no_distribution():
     with pytest.raises(TypeError, match="end the model in a head"):
         nllfit.negative_log_likelihood(tf.zeros([3, 1]), tf.zeros([3, 1]))

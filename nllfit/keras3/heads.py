@@ -1,0 +1,65 @@
+"""Heads: the last layer of a Keras 3 model, whose output is a tensor that carries its distribution.
+
+Their arguments are those of `nllfit.catalogue`, from which `nllfit.heads` makes the same heads for tf_keras; what an
+example there does with the output, do here with its `distribution`. A head computes in the dtype of its input, and in
+float32 where that is 16 bits wide.
+
+    >>> from nllfit import keras3
+    >>> keras3.heads.Normal(scale=1.0)(tf.zeros([8, 1])).distribution.log_prob(tf.zeros([8, 1])).shape
+    TensorShape([8])
+"""
+
+import functools
+
+import keras
+import tensorflow as tf
+
+from nllfit import catalogue
+from nllfit.outputs import central_value, traced_distribution
+
+__all__ = ["DistributionHead", *catalogue.__all__]
+
+_register = keras.saving.register_keras_serializable(package="nllfit")
+_LAYER_ARGUMENTS = ("name", "dtype", "trainable")
+
+
+@_register
+class DistributionHead(catalogue.Generic, keras.layers.Layer):  # noqa: D101 - it is the next line
+    __doc__ = catalogue.Generic.__doc__
+
+    keras_package = "keras"
+
+    def __init__(self, *args, **kwargs):
+        layer_arguments = {name: kwargs.pop(name) for name in _LAYER_ARGUMENTS if name in kwargs}
+        family = self.head_family(*args, **kwargs)
+        super().__init__(autocast=False, **layer_arguments)
+        self.family = family
+        self.supports_masking = True
+        self._plain_arguments = functools.partial(self.plain_arguments, *args, **kwargs)
+        self._shared = None
+
+    def build(self, input_shape):
+        if self.family.shared:
+            shape = [self.family.shared_size]
+            self._shared = self.add_weight(name="shared", shape=shape, initializer="zeros", autocast=False)
+
+    def call(self, inputs):
+        distribution = traced_distribution(self.family, inputs, self._shared)
+        prediction = tf.identity(central_value(distribution))  # a tensor of its own: it may be the parameter itself
+        prediction.distribution = distribution
+        return prediction
+
+    def compute_output_spec(self, inputs, **kwargs):
+        with tf.init_scope():
+            params, shared = tf.zeros(inputs.shape[-1:], inputs.dtype), tf.zeros([self.family.shared_size])
+            prediction = central_value(traced_distribution(self.family, params, shared))
+        return keras.KerasTensor([*inputs.shape[:-1], *prediction.shape], prediction.dtype.name)
+
+    def compute_output_shape(self, input_shape):
+        return self.compute_output_spec(keras.KerasTensor(input_shape)).shape
+
+    def get_config(self):
+        return keras.layers.Layer.get_config(self) | self._plain_arguments()
+
+
+globals().update(catalogue.heads(DistributionHead, __name__, _register))

@@ -1,0 +1,30 @@
+"""Metrics that see the distribution, for Keras 3 models."""
+
+import keras
+
+from nllfit.keras3.losses import negative_log_likelihood, weights_of_outcomes
+
+__all__ = ["NegativeLogLikelihood"]
+
+
+@keras.saving.register_keras_serializable(package="nllfit.metrics")
+class NegativeLogLikelihood(keras.metrics.MeanMetricWrapper):
+    """The mean negative log-likelihood of the outcomes seen so far, in nats, weighted by `sample_weight`.
+
+    It stands beside any of Keras's own metrics, which see the prediction.
+
+    Example:
+      >>> from nllfit import keras3
+      >>> model = keras.Sequential([keras.layers.Dense(2), keras3.heads.Normal()])
+      >>> model.compile("adam", keras3.NegativeLogLikelihood(), metrics=[keras3.metrics.NegativeLogLikelihood(), "mae"])
+    """
+
+    def __init__(self, name="nll", dtype=None):
+        super().__init__(negative_log_likelihood, name, dtype)
+        self._direction = "down"  # where Keras's callbacks, such as `EarlyStopping("val_nll")`, look for it
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        return super().update_state(y_true, y_pred, weights_of_outcomes(sample_weight, y_pred))
+
+    def get_config(self):
+        return keras.metrics.Metric.get_config(self)

@@ -1,0 +1,58 @@
+"""The two Kerases, so that one test runs in models of both."""
+
+import dataclasses
+import types
+from collections.abc import Callable
+
+import keras
+import pytest
+import tf_keras
+
+import nllfit
+from nllfit import keras3
+
+
+@dataclasses.dataclass(frozen=True)
+class Kit:
+    """What a user of one Keras builds a model from.
+
+    Attributes:
+      keras: the module.
+      heads, metrics: the modules of `nllfit` for it.
+      loss: what `compile` takes.
+      losses: of each outcome, `(y_true, y_pred) -> [B]`.
+      distribution: of a head's output.
+      imports: how a program that loads a model begins; it defines `distribution`, too.
+    """
+
+    keras: types.ModuleType
+    heads: types.ModuleType
+    metrics: types.ModuleType
+    loss: Callable
+    losses: Callable
+    distribution: Callable
+    imports: str
+
+
+KITS = (
+    Kit(
+        keras=tf_keras,
+        heads=nllfit.heads,
+        metrics=nllfit.metrics,
+        loss=nllfit.negative_log_likelihood,
+        losses=nllfit.negative_log_likelihood,
+        distribution=lambda output: output.tensor_distribution,
+        imports="import tf_keras as keras, nllfit\ndef distribution(output): return output\n",
+    ),
+    Kit(
+        keras=keras,
+        heads=keras3.heads,
+        metrics=keras3.metrics,
+        loss=keras3.NegativeLogLikelihood(),
+        losses=keras3.NegativeLogLikelihood(reduction=None),
+        distribution=lambda output: output.distribution,
+        imports="import keras; from nllfit import keras3\ndef distribution(output): return output.distribution\n",
+    ),
+)
+
+each_keras = pytest.mark.parametrize("kit", KITS, ids=["tf_keras", "keras3"])

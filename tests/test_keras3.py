@@ -1,0 +1,249 @@
+"""What is Keras 3's own: the other Keras's models, its ways to run, its masks and weights, and its losses as twins."""
+
+import importlib
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+from sklearn import datasets
+
+import nllfit
+from nllfit import keras3
+from nllfit.equivalence import EQUIVALENCES
+from tests.cases import CASES
+from tests.kerases import KITS, each_keras
+from tests.test_heads import each_case, inputs, make_model, params_size
+
+
+def run_python(program, **environment):
+    """The lines that a program prints in a process of its own."""
+    environment = {name: value for name, value in (os.environ | environment).items() if value is not None}
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    return result.stdout.splitlines()
+
+
+@each_case
+def test_both_kerases_give_the_same_numbers(case):
+    x, y, models = inputs(case, "float64"), case.outcomes, [make_model(kit, case, "float64") for kit in KITS]
+    models[1].set_weights(models[0].get_weights())
+    losses = [kit.losses(y, model(x)).numpy() for kit, model in zip(KITS, models, strict=True)]
+    assert losses[0].dtype == losses[1].dtype == np.float64
+    np.testing.assert_allclose(*losses, rtol=1e-12)  # the same operations; the matrix product may be another's
+    predictions = [model.predict(x, verbose=0) for model in models]
+    np.testing.assert_allclose(*predictions, rtol=1e-12)
+
+
+def all_heads(kit):
+    """A model with one output for each row of `CASES`."""
+    kit.keras.utils.set_random_seed(1)
+    x = kit.keras.Input((3,))
+    hidden = kit.keras.layers.Dense(8, "tanh")(x)
+    outputs = {}
+    for i, case in enumerate(CASES):
+        head = getattr(kit.heads, case.name)(*case.args, **case.kwargs, name=f"head{i}")
+        outputs[head.name] = head(kit.keras.layers.Dense(params_size(case))(hidden))
+    return kit.keras.Model(x, outputs)
+
+
+@each_keras
+def test_all_heads_in_one_model_eagerly_in_xla_and_exported(kit, tmp_path):
+    model, x, y = all_heads(kit), inputs(CASES[0]), {f"head{i}": case.outcomes for i, case in enumerate(CASES)}
+    start = model.get_weights()
+    expected = {f"{name}_loss": kit.losses(y[name], output).numpy().mean() for name, output in model(x).items()}
+    updates = []
+    for how in ({"run_eagerly": True}, {"jit_compile": True}):
+        model.set_weights(start)
+        model.compile(kit.keras.optimizers.SGD(1e-6), dict.fromkeys(y, kit.loss), **how)
+        result = model.train_on_batch(x, y, return_dict=True)
+        for name, loss in expected.items():
+            # float32: the gradient and `lgamma` of XLA, and the mean of four with sizes up to 1e8
+            np.testing.assert_allclose(result[name], loss, rtol=1e-5, err_msg=f"{name} {how}")
+        updates.append([new - old for new, old in zip(model.get_weights(), start, strict=True)])
+    for one, other in zip(*updates, strict=True):
+        # What float32 leaves of a difference of weights of order 1, and the largest step's rounding
+        np.testing.assert_allclose(one, other, atol=1e-6 + 1e-5 * np.abs(one).max())
+    model.export(tmp_path / "served")
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    prediction = {name: tf.convert_to_tensor(output) for name, output in model(x).items()}
+    for name, value in served.serve(x).items():
+        np.testing.assert_allclose(value, prediction[name], rtol=1e-5, atol=1e-6)  # float32, one in a graph
+        assert np.isfinite(value).all()
+
+
+def test_masks_weights_and_reductions_are_those_of_keras_own_losses():
+    """At scale 1 the negative log-likelihood is half the squared error and a constant, under the same masks."""
+    x = np.random.default_rng(0).normal(size=[6, 5, 2]).astype("float32")
+    y = np.random.default_rng(1).normal(size=[6, 5, 1]).astype("float32")
+    weights = np.random.default_rng(2).uniform(size=[6, 5]).astype("float32")
+    x[1:, 3:], x[4, 1:] = 0, 0
+    masked = keras.layers.Masking()(keras.Input((5, 2)))
+    model = keras.Model(masked._keras_history.operation.input, keras.layers.LSTM(1, return_sequences=True)(masked))
+    prediction = model(x)
+    output = keras3.heads.Normal(scale=1.0)(prediction)
+    assert prediction._keras_mask is output._keras_mask
+    zero = keras.losses.MeanSquaredError  # the constant, weighted and masked alike, is an error of its own
+    for reduction in ("sum_over_batch_size", "sum", "mean_with_sample_weight", None):
+        for sample_weight in (None, weights):
+            squared = keras.losses.MeanSquaredError(reduction)(y, prediction, sample_weight)
+            constant = zero(reduction)(tf.ones_like(y), _like(tf.zeros_like(y), prediction), sample_weight)
+            ours = keras3.NegativeLogLikelihood(reduction)(y, output, sample_weight)
+            expected = squared / 2 + np.log(2 * np.pi) / 2 * constant
+            np.testing.assert_allclose(ours, expected, rtol=1e-5)  # float32
+    for sample_weight in (None, weights):
+        metrics = [keras.metrics.MeanSquaredError(), keras3.metrics.NegativeLogLikelihood()]
+        metrics[0].update_state(y, prediction, sample_weight)
+        metrics[1].update_state(y, output, sample_weight)
+        mse, nll = (metric.result() for metric in metrics)
+        np.testing.assert_allclose(nll, mse / 2 + np.log(2 * np.pi) / 2, rtol=1e-5)  # float32
+
+
+def _like(tensor, masked):
+    tensor._keras_mask = masked._keras_mask
+    return tensor
+
+
+@pytest.mark.parametrize("row", EQUIVALENCES[:4], ids=lambda row: row.loss.split("(")[0])
+def test_twins_of_keras_own_losses_stay_together(row):
+    x, digit = datasets.load_digits(return_X_y=True)
+    x, digit = x[:300] / 16, digit[:300]
+    y, size = {
+        "BinaryCrossentropy": (digit[:, None] > 4, 1),
+        "CategoricalCrossentropy": (np.eye(10)[digit], 10),
+        "SparseCategoricalCrossentropy": (digit, 10),
+        "MeanSquaredError": (x[:, 20:23], 3),
+    }[row.loss.split("(")[0]]
+    s, scale = 0.7, row.scale(size, 0.7)
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")  # of the metric that averages the loss
+    try:
+        keras.utils.set_random_seed(0)
+        base = keras.Sequential([keras.Input((64,)), keras.layers.Dense(16, "tanh"), keras.layers.Dense(size)])
+        twin = keras.Sequential([keras.models.clone_model(base), row.head(size, s, keras3.heads)])
+        twin.set_weights(base.get_weights())
+        if scale == 1:
+            optimizers = keras.optimizers.Adam(), keras.optimizers.Adam()
+        else:
+            optimizers = keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1 / scale)
+        base.compile(optimizers[0], lambda y, u: tf.reduce_mean(row.keras_loss(keras)(y, u)), jit_compile=False)
+        twin.compile(optimizers[1], keras3.NegativeLogLikelihood(), jit_compile=False)
+        theirs, ours = (m.fit(x, y, epochs=5, shuffle=False, verbose=0).history["loss"] for m in (base, twin))
+        assert theirs[-1] < theirs[0]
+        np.testing.assert_allclose(ours, scale * np.array(theirs) + row.offset(size, s, y), rtol=1e-12)  # float64
+        for one, other in zip(base.get_weights(), twin.get_weights(), strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-9)
+    finally:
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
+
+
+class TestWrongKeras:
+    TO_KERAS3 = (
+        r"nllfit\.heads\.Normal` is a layer of tf_keras.*keras3\.heads\.Normal`, after `from nllfit import keras3"
+    )
+    TO_TF_KERAS = r"keras3\.heads\.Normal` is a layer of Keras 3.*nllfit\.heads\.Normal`, after `import nllfit"
+
+    def test_in_a_sequential_model(self):
+        with pytest.raises(ValueError, match=self.TO_KERAS3):
+            keras.Sequential([keras.layers.Dense(1), nllfit.heads.Normal(scale=1.0)])
+        with pytest.raises(TypeError, match=self.TO_TF_KERAS):
+            tf_keras.Sequential([tf_keras.layers.Dense(1), keras3.heads.Normal(scale=1.0)])
+
+    def test_in_a_functional_model(self):
+        with pytest.raises(TypeError, match=self.TO_KERAS3):
+            nllfit.heads.Normal(scale=1.0)(keras.Input((1,)))
+        with pytest.raises(TypeError, match=self.TO_TF_KERAS):
+            keras3.heads.Normal(scale=1.0)(tf_keras.Input((1,)))
+
+    def test_in_a_loss(self):
+        u, y = tf.zeros([2, 1]), np.zeros([2, 1])
+        with pytest.raises(TypeError, match=r"without a distribution.*keras3\.heads\.Normal"):
+            keras3.NegativeLogLikelihood()(y, nllfit.heads.Normal(scale=1.0)(u))
+        with pytest.raises(TypeError, match=r"the loss `keras3\.NegativeLogLikelihood\(\)`"):
+            nllfit.negative_log_likelihood(y, keras3.heads.Normal(scale=1.0)(u))
+
+
+@pytest.mark.parametrize("last", [keras.layers.Dense(1), keras.layers.Activation("relu")], ids=["no head", "not last"])
+def test_a_prediction_without_a_distribution_is_refused(last):
+    model = keras.Sequential([keras.layers.Dense(1), keras3.heads.Normal(scale=1.0), last])
+    model.compile("sgd", keras3.NegativeLogLikelihood(), jit_compile=False)
+    with pytest.raises(TypeError, match="without a distribution: end the model in a head"):
+        model.fit(np.zeros([4, 1]), np.zeros([4, 1]), verbose=0)
+    with pytest.raises(TypeError, match="not a distribution: end the model in a head"):
+        nllfit.predict_distribution(model, np.zeros([4, 1]))
+
+
+def test_callbacks_know_that_less_is_better():
+    model = keras.Sequential([keras.layers.Dense(1), keras3.heads.Normal(scale=1.0)])
+    metrics = [keras3.metrics.NegativeLogLikelihood()]
+    model.compile(keras.optimizers.SGD(10.0), keras3.NegativeLogLikelihood(), metrics=metrics, jit_compile=False)
+    x = np.random.default_rng(0).normal(size=[20, 1])
+    stop = keras.callbacks.EarlyStopping("val_nll")
+    history = model.fit(x, x, epochs=9, validation_data=(x, x), callbacks=[stop], verbose=0).history
+    assert len(history["val_nll"]) == 2  # it diverges, and that is seen at once
+
+
+IMPORTS = """
+import sys, tensorflow as tf, tensorflow_probability as tfp, tf_keras
+tfp.distributions
+before = set(sys.modules)
+import nllfit
+print([name for name in set(sys.modules) - before if name.partition(".")[0] == "keras"], "nllfit.keras3" in sys.modules)
+"""
+FIT = """
+model = {keras}.Sequential([{keras}.layers.Dense(1), {nllfit}.heads.Normal(shared=("scale",))])
+model.compile("sgd", {nllfit}.{loss})
+x = tf.ones([4, 1])
+print(type(model).__module__.partition(".")[0], model.fit(x, x, verbose=0).history["loss"][0] > 0)
+"""
+FIT_TF_KERAS = FIT.format(keras="tf.keras", nllfit="nllfit", loss="negative_log_likelihood")
+FIT_KERAS3 = "from nllfit import keras3" + FIT.replace("{nllfit}", "keras3").replace(
+    "{loss}", "NegativeLogLikelihood()"
+)
+
+
+def test_tf_keras_is_keras_3():
+    lines = run_python(IMPORTS + FIT_KERAS3.format(keras="tf.keras"), TF_USE_LEGACY_KERAS=None)
+    assert lines == ["[] False", "keras True"]
+
+
+def test_tf_keras_is_not_keras_3_where_legacy_keras_is_asked_for():
+    program = IMPORTS + FIT_TF_KERAS + "import keras\n" + FIT_KERAS3.format(keras="keras")
+    assert run_python(program, TF_USE_LEGACY_KERAS="1") == ["[] False", "tf_keras True", "keras True"]
+
+
+def test_another_backend_is_refused(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ImportError) as error:
+        importlib.reload(keras3)
+    assert str(error.value) == (
+        "nllfit.keras3 needs Keras 3 on TensorFlow, but Keras's backend is 'jax': set the environment variable "
+        "KERAS_BACKEND=tensorflow before Python starts."
+    )
+
+
+def test_two_devices_train_as_one():
+    program = """
+import contextlib, numpy as np, tensorflow as tf, keras
+from nllfit import keras3
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
+x = np.random.default_rng(0).normal(size=[32, 3])
+for scope in (contextlib.nullcontext, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope):
+    with scope():
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.layers.Dense(1), keras3.heads.Normal(shared=("scale",))])
+        metrics = [keras3.metrics.NegativeLogLikelihood(), "mae"]
+        model.compile("sgd", keras3.NegativeLogLikelihood(), metrics=metrics, jit_compile=False)
+    history = model.fit(x, x[:, :1], epochs=2, shuffle=False, verbose=0).history
+    print(*np.round([*history["loss"], *history["nll"], *history["mae"]], 5))
+"""
+    one, two = run_python(program)
+    np.testing.assert_allclose(np.array(one.split(), float), np.array(two.split(), float), rtol=1e-5)  # float32
