@@ -4,11 +4,13 @@ from nllfit import equivalence, heads, losses, metrics
 from nllfit.evaluation import predict_distribution
 from nllfit.families import Family, MixtureFamily
 from nllfit.losses import negative_log_likelihood
+from nllfit.training import fit
 
 __all__ = [
     "Family",
     "MixtureFamily",
     "equivalence",
+    "fit",
     "heads",
     "losses",
     "metrics",

@@ -1,0 +1,130 @@
+"""Programs: a model's training step, looped over a chunk of batches inside one compiled program.
+
+The loop leaves Python, and with XLA also TensorFlow's executor: what remains of a step is its arithmetic.
+"""
+
+import time
+import weakref
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["Programs", "programs_of"]
+
+_PROGRAMS = weakref.WeakKeyDictionary()
+_MEASURED_SECONDS = 0.01
+
+
+def programs_of(model):
+    """The model's `Programs`, the same ones until it is compiled anew."""
+    programs = _PROGRAMS.get(model)
+    if programs is None or not programs.fits(model):
+        programs = _PROGRAMS[model] = Programs(model)
+    return programs
+
+
+class Programs:
+    """The compiled loops over a model's `train_step` and `test_step`, for chunks of any shape."""
+
+    def __init__(self, model):
+        owner = weakref.proxy(model)  # the programs live as long as the model, so they must not keep it alive
+        self._compiled_with = _compiled_with(model)
+        self._faster = {}
+        self._steps = {
+            "train": tf.function(lambda data: owner.train_step(data)),
+            "test": tf.function(lambda data: owner.test_step(data)),
+        }
+        self._loops = {
+            (mode, compile): tf.function(_loop(step), jit_compile=compile == "xla" or None)
+            for mode, step in self._steps.items()
+            for compile in ("xla", "graph")
+        }
+        self._copy = None
+        self.state = None
+
+    def fits(self, model):
+        """Whether the model is still compiled as it was when these programs were made."""
+        now = _compiled_with(model)
+        return len(now) == len(self._compiled_with) and all(map(lambda a, b: a is b, now, self._compiled_with))
+
+    def build(self, model, batch):
+        """Traces a step on a batch, which makes the variables that do not exist yet, and touches no weight."""
+        traced = self._steps["train"].get_concrete_function(_specs(batch))
+        self._compiled_with = _compiled_with(model)
+        if self.state is None:
+            self.state = tuple(traced.variables)
+            weights = tuple(w for w in map(_variable, model.trainable_variables) if w.dtype.is_floating)
+
+            @tf.function
+            def copy():
+                finite = [tf.reduce_all(tf.math.is_finite(w)) for w in weights]
+                return [tf.identity(v) for v in self.state], tf.reduce_all(finite)
+
+            self._copy = copy
+
+    def run(self, mode, chunk, steps, compile):
+        """The logs after `steps` steps of `mode` over a chunk of batches `[k, batch_size, ...]`."""
+        return self._loops[mode, compile](chunk, tf.constant(steps))
+
+    def copy(self):
+        """A copy of all that training changes, and whether the weights are finite."""
+        return self._copy()
+
+    def restore(self, copies):
+        """Puts a copy back."""
+        for variable, copied in zip(self.state, copies, strict=True):
+            variable.assign(copied)
+
+    def faster(self, chunk, steps):
+        """`"xla"` or `"graph"`, whichever takes less time for the first steps of a chunk; the steps are undone.
+
+        A rule will not do. On a CPU, XLA's convolutions are up to 50 times slower than the graph's and its small
+        embeddings twice as slow; but its tiny convolutions are 4 times faster, and recurrent layers may not compile.
+        """
+        key = str(_specs(chunk))
+        if key not in self._faster:
+            copies, _ = self.copy()
+            self._time("graph", chunk, 1)
+            steps = int(np.clip(_MEASURED_SECONDS / self._time("graph", chunk, 1), 1, steps))
+            try:
+                self._time("xla", chunk, 1)
+                rounds = [[self._time(compile, chunk, steps) for compile in ("graph", "xla")] for _ in range(3)]
+                self._faster[key] = ("graph", "xla")[np.argmin(np.min(rounds, 0))]
+            except tf.errors.OpError:  # XLA does not know every operation
+                self._faster[key] = "graph"
+            self.restore(copies)
+        return self._faster[key]
+
+    def num_traces(self):
+        """How often a step or a loop was traced so far."""
+        return sum(f.experimental_get_tracing_count() for f in [*self._steps.values(), *self._loops.values()])
+
+    def _time(self, compile, chunk, steps):
+        start = time.perf_counter()
+        tf.nest.map_structure(lambda t: t.numpy(), self.run("train", chunk, steps, compile))
+        return time.perf_counter() - start
+
+
+def _loop(step):
+    def run(chunk, steps):
+        specs = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape[1:], t.dtype), chunk)
+        outputs = step.get_concrete_function(specs).structured_outputs
+        logs = tf.nest.map_structure(lambda t: tf.zeros(t.shape, t.dtype), outputs)
+        for i in tf.range(steps):
+            logs = step(tf.nest.map_structure(lambda t: t[i], chunk))
+        return logs
+
+    return run
+
+
+def _specs(batch):
+    return tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), batch)
+
+
+def _compiled_with(model):
+    """What `model.compile` makes anew: the same objects, the same programs."""
+    return [model.optimizer, *model.metrics]
+
+
+def _variable(weight):
+    return getattr(weight, "value", weight) if not isinstance(weight, tf.Variable) else weight
