@@ -240,7 +240,9 @@ def _weighted(data, class_weight, floatx):
 
 
 def _leaves(data):
-    return [(part, i, t) for part, values in zip(_NAMES, data) for i, t in enumerate(tf.nest.flatten(values))]
+    return [
+        (part, i, t) for part, values in zip(_NAMES, data, strict=False) for i, t in enumerate(tf.nest.flatten(values))
+    ]
 
 
 def _label(name, part, i):

@@ -29,7 +29,7 @@ class Programs:
     def __init__(self, model):
         owner = weakref.proxy(model)  # the programs live as long as the model, so they must not keep it alive
         self._compiled_with = _compiled_with(model)
-        self._faster = {}
+        self.choices = {}
         self._steps = {
             "train": tf.function(lambda data: owner.train_step(data)),
             "test": tf.function(lambda data: owner.test_step(data)),
@@ -82,18 +82,18 @@ class Programs:
         embeddings twice as slow; but its tiny convolutions are 4 times faster, and recurrent layers may not compile.
         """
         key = str(_specs(chunk))
-        if key not in self._faster:
+        if key not in self.choices:
             copies, _ = self.copy()
             self._time("graph", chunk, 1)
             steps = int(np.clip(_MEASURED_SECONDS / self._time("graph", chunk, 1), 1, steps))
             try:
                 self._time("xla", chunk, 1)
                 rounds = [[self._time(compile, chunk, steps) for compile in ("graph", "xla")] for _ in range(3)]
-                self._faster[key] = ("graph", "xla")[np.argmin(np.min(rounds, 0))]
+                self.choices[key] = ("graph", "xla")[np.argmin(np.min(rounds, 0))]
             except tf.errors.OpError:  # XLA does not know every operation
-                self._faster[key] = "graph"
+                self.choices[key] = "graph"
             self.restore(copies)
-        return self._faster[key]
+        return self.choices[key]
 
     def num_traces(self):
         """How often a step or a loop was traced so far."""
@@ -111,7 +111,7 @@ def _loop(step):
         outputs = step.get_concrete_function(specs).structured_outputs
         logs = tf.nest.map_structure(lambda t: tf.zeros(t.shape, t.dtype), outputs)
         for i in tf.range(steps):
-            logs = step(tf.nest.map_structure(lambda t: t[i], chunk))
+            logs = step(tf.nest.map_structure(lambda t, i=i: t[i], chunk))
         return logs
 
     return run
