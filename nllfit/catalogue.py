@@ -210,8 +210,8 @@ class Mixture(Named):
 class MultivariateNormalTriL(Named):
     """Several real numbers that depend on each other.
 
-    Domain: y real, a vector of d. Links: loc = u; L lower-triangular, its diagonal softplus(v) + 1e-5 (TFP's
-    `FillScaleTriL`), the rest v. Formula: -log p(y) = |L^-1 (y - loc)|^2 / 2 + log det L + d log(2 pi) / 2.
+    Domain: y real, a vector of d. Links: loc = u; L lower-triangular, its diagonal softplus(v) + eps, the rest v
+    (TFP's `FillScaleTriL`). Formula: -log p(y) = |L^-1 (y - loc)|^2 / 2 + log det L + d log(2 pi) / 2.
 
     Args:
       event_shape: the length d of the vector, or a tuple that ends in it.

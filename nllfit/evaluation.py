@@ -25,7 +25,8 @@ def predict_distribution(model, x, batch_size=32):
       ValueError: if `x` has no rows.
 
     Example:
-      >>> predict_distribution(model, x, batch_size=1024).quantile(0.9)
+      >>> predict_distribution(model, x, batch_size=1024).stddev().shape
+      TensorShape([4, 1])
     """
     if not isinstance(x, tf.data.Dataset) and min(len(rows) for rows in tf.nest.flatten(x)) == 0:
         raise ValueError("`x` has no rows: there is nothing to predict.")

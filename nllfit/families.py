@@ -218,7 +218,7 @@ class Family:
             except tf.errors.InvalidArgumentError as error:
                 given = ", ".join(f"{name}={value!r}" for name, value in self.fixed.items())
                 raise ValueError(f"{self.name} cannot be built with {given}: {assertion_text(error)}") from None
-            except (TypeError, NotImplementedError) as error:
+            except (TypeError, ValueError, NotImplementedError) as error:
                 raise ValueError(f"{self.name} cannot be built from {self._layout()}: {error}") from None
         if built.event_shape != self.event_shape:
             raise ValueError(
@@ -304,7 +304,7 @@ def has_class_labels(distribution):
 
 
 def _as_shape(event_shape):
-    sizes = (event_shape,) if isinstance(event_shape, (int, np.integer)) else tuple(event_shape)
+    sizes = tuple(event_shape) if np.iterable(event_shape) else (event_shape,)
     for size in sizes:
         if not isinstance(size, (int, np.integer)) or size < 1:
             raise ValueError(f"`event_shape` is {event_shape!r}: give an int >= 1 or a tuple of them.")

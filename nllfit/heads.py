@@ -5,6 +5,8 @@ so in `predict`, in Keras's own metrics and in an exported model, it is the dist
 the probabilities of classes. A head computes in the dtype of its input, and in float32 where that is 16 bits wide.
 """
 
+import functools
+
 import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
@@ -30,7 +32,7 @@ class DistributionHead(catalogue.Generic, tfp.layers.DistributionLambda):  # noq
         super().__init__(self._make_distribution, central_value, autocast=False, **layer_arguments)
         self.family = family
         self.supports_masking = True
-        self._arguments = self.plain_arguments(*args, **kwargs)
+        self._plain_arguments = functools.partial(self.plain_arguments, *args, **kwargs)
         self._shared = None
 
     def call(self, inputs, *args, **kwargs):
@@ -49,7 +51,7 @@ class DistributionHead(catalogue.Generic, tfp.layers.DistributionLambda):  # noq
         return [mask, mask]  # for the distribution and for its value, which `DistributionLambda` returns side by side
 
     def get_config(self):
-        return tf_keras.layers.Layer.get_config(self) | self._arguments
+        return tf_keras.layers.Layer.get_config(self) | self._plain_arguments()
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

@@ -3,6 +3,8 @@
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from nllfit.families import has_class_labels
+
 tfd = tfp.distributions
 
 __all__ = ["Origin", "central_value", "traced_distribution"]
@@ -61,6 +63,9 @@ def central_value(distribution):
         rank = components.shape.rank - weights.shape.rank
         weights = tf.reshape(weights, tf.concat([tf.shape(weights), [1] * rank], 0))
         return tf.reduce_sum(weights * components, -1 - rank)
+    distribution = _without_assertions(distribution)
+    if has_class_labels(distribution):
+        return _without_mean(distribution)
     try:
         mean = distribution.mean()
     except NotImplementedError:
@@ -76,6 +81,14 @@ def central_value(distribution):
             return mean
 
     return tf.cond(tf.reduce_all(finite), lambda: mean, elsewhere)  # a median can be costly: only where it is needed
+
+
+def _without_assertions(distribution):
+    """A copy whose operations TensorFlow can prune from training, where nobody asks for the prediction."""
+    try:
+        return distribution.copy(validate_args=False)
+    except TypeError:  # ZeroInflatedNegativeBinomial does not keep all of its arguments
+        return distribution
 
 
 def _without_mean(distribution):

@@ -1,0 +1,89 @@
+"""What every experiment shares: its flags, its run folder, its progress bar and its one-line errors."""
+
+import argparse
+import contextlib
+import datetime
+import json
+import pathlib
+import shutil
+import sys
+import tempfile
+
+import tf_keras
+
+__all__ = ["ProgressBar", "checked", "parser", "run", "run_folder", "write_json"]
+
+
+def parser(module_doc, name):
+    """A parser that shows the experiment's docstring and has the flags that all experiments have."""
+    result = argparse.ArgumentParser(
+        allow_abbrev=False,
+        prog=f"python -m experiments.{name}",
+        description=module_doc,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    result.add_argument("--out", metavar="FOLDER", help="the run folder, new or empty (default: runs/NAME-TIME)")
+    result.add_argument("--seed", type=int, default=0, help="of all random numbers (default: %(default)s)")
+    result.set_defaults(name=name)
+    return result
+
+
+def checked(arguments, **lowest):
+    """The arguments, if each one named in `lowest` is at least that."""
+    for name, value in lowest.items():
+        if getattr(arguments, name) < value:
+            raise ValueError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}: give at least {value}.")
+    return arguments
+
+
+@contextlib.contextmanager
+def run_folder(arguments):
+    """A folder to write a run to, which is there under its name when all of it is written, and else not at all."""
+    time = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    out = pathlib.Path(arguments.out or f"runs/{arguments.name}-{time}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"--out {out} holds something already: name a new folder, so that nothing is overwritten.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        write_json(folder / "config.json", vars(arguments))
+        yield folder
+        folder.chmod(0o755)  # `mkdtemp` makes it private
+        folder.replace(out)
+        print(f"\nThe run is in {out}/")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_json(path, values):
+    """Writes plain values to a file, numbers in full."""
+    path.write_text(json.dumps(values, indent=2, default=float) + "\n")
+
+
+class ProgressBar(tf_keras.callbacks.Callback):
+    """One bar over all the epochs, with the losses."""
+
+    def __init__(self, title):
+        super().__init__()
+        self.title = title
+
+    def on_train_begin(self, logs=None):
+        print(self.title)
+        self.bar = tf_keras.utils.Progbar(self.params["epochs"], unit_name="epoch")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.bar.stateful_metrics = set(logs)  # shown as they are; the bar would average them over the epochs
+        last = self.model.stop_training or epoch + 1 == self.bar.target
+        self.bar.update(epoch + 1, list(logs.items()), finalize=last)
+
+
+def run(main):
+    """Runs an experiment from the command line: what the user can mend is one line on standard error and status 2."""
+    try:
+        main()
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted: no run folder was written", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,124 @@
+"""Are Keras's losses really negative log-likelihoods? Twins are trained, one with each, and compared.
+
+    python -m experiments.equivalence
+
+For each of binary, categorical and sparse categorical crossentropy and squared error, two models start from the same
+weights and see the same batches of real data in float64: one has the Keras loss, its twin the head and the generic
+`-log_prob` loss, and both the same number of epochs of Adam (squared error: plain SGD, the twin's learning rate divided
+by the known factor).
+
+Expected: differences of rounding alone, at most 1e-12 in loss and gradient and 1e-9 in the final weights.
+"""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from sklearn import datasets
+
+import nllfit
+from experiments import common
+from nllfit.equivalence import EQUIVALENCES, Equivalence
+
+SIGMA = 0.5  # the fixed scale of the Normal head: the factor is 2, by which a float32 learning rate divides exactly
+
+
+@dataclasses.dataclass(frozen=True)
+class Twins:
+    """A row of `EQUIVALENCES`, the data it is tried on and how its twins are trained."""
+
+    row: Equivalence
+    x: np.ndarray
+    y: np.ndarray
+    size: int
+    optimizer: type
+    learning_rate: float
+
+
+def all_twins():
+    """The four comparisons, on scikit-learn's own data."""
+    rows = {row.head_text.partition("(")[0]: row for row in EQUIVALENCES}
+    adam, sgd = tf_keras.optimizers.Adam, tf_keras.optimizers.SGD
+    x, malignant = datasets.load_breast_cancer(return_X_y=True)
+    images, labels = datasets.load_digits(return_X_y=True)
+    patients, progression = datasets.load_diabetes(return_X_y=True)
+    return [
+        Twins(rows["Bernoulli"], standardised(x), malignant[:, None].astype("float64"), 1, adam, 1e-2),
+        Twins(rows["OneHotCategorical"], images / 16, np.eye(10)[labels], 10, adam, 1e-2),
+        Twins(rows["Categorical"], images / 16, labels, 10, adam, 1e-2),
+        Twins(rows["Normal"], standardised(patients), standardised(progression)[:, None], 1, sgd, 1e-2),
+    ]
+
+
+def standardised(values):
+    """Mean 0 and deviation 1, column by column."""
+    return (values - values.mean(0)) / values.std(0)
+
+
+def body(num_inputs, units, seed):
+    """The layers that both twins have, with the same weights for the same seed."""
+    tf_keras.utils.set_random_seed(seed)
+    return [
+        tf_keras.layers.Dense(32, "tanh", input_shape=(num_inputs,), dtype="float64"),
+        tf_keras.layers.Dense(units, dtype="float64"),
+    ]
+
+
+def compare(twins, epochs, seed):
+    """Trains the two and returns the largest differences, the loss and gradient as shares of their size."""
+    row, x, y, size = twins.row, twins.x, twins.y, twins.size
+    scale, offset = row.scale(size, SIGMA), np.mean(row.offset(size, SIGMA, y))
+    keras = tf_keras.Sequential(body(x.shape[1], size, seed))
+    ours = tf_keras.Sequential([*body(x.shape[1], size, seed), row.head(size, SIGMA)])
+    keras_loss = type(row.keras_loss()).from_config(
+        row.keras_loss().get_config() | {"reduction": "sum_over_batch_size"}
+    )
+    keras.compile(twins.optimizer(twins.learning_rate), keras_loss)
+    shrink = scale if twins.optimizer is tf_keras.optimizers.SGD else 1
+    ours.compile(twins.optimizer(twins.learning_rate / shrink), nllfit.negative_log_likelihood)
+
+    losses, gradients = [], []
+    for model in (keras, ours):
+        with tf.GradientTape() as tape:
+            loss = model.compiled_loss(tf.constant(y), model(x))
+        losses.append(float(loss))
+        gradients.append([value.numpy() for value in tape.gradient(loss, model.trainable_weights)])
+        title = f"{row.loss} on {len(x)} rows" if model is keras else row.head_text
+        model.fit(x, y, epochs=epochs, shuffle=False, verbose=0, callbacks=[common.ProgressBar(title)])
+    expected = scale * losses[0] + offset
+    size_of_gradient = max(np.abs(value).max() for value in gradients[1])
+    return {
+        "scale": float(scale),
+        "offset": float(offset),
+        "loss_difference": abs(losses[1] - expected) / abs(expected),
+        "gradient_difference": largest_difference(gradients[1], [scale * g for g in gradients[0]]) / size_of_gradient,
+        "weight_difference": largest_difference(ours.get_weights(), keras.get_weights()),
+    }
+
+
+def largest_difference(ours, theirs):
+    """The largest absolute difference between two lists of arrays."""
+    return float(max(np.abs(a - b).max() for a, b in zip(ours, theirs, strict=True)))
+
+
+def main(argv=None):
+    """Runs the experiment; returns its metrics, by Keras loss."""
+    parser = common.parser(__doc__, "equivalence")
+    parser.add_argument("--epochs", type=int, default=5, help="of each twin (default: %(default)s)")
+    arguments = common.checked(parser.parse_args(argv), epochs=1)
+    with common.run_folder(arguments) as folder:
+        metrics = {twins.row.loss: compare(twins, arguments.epochs, arguments.seed) for twins in all_twins()}
+        common.write_json(folder / "metrics.json", metrics)
+        print(f"\n{'':47}{'known':>18} {'largest difference':>26}")
+        print(f"{'Keras loss':47}{'scale':>9}{'offset':>9}{'loss':>10}{'gradient':>10}{'weights':>10}")
+        for loss, row in metrics.items():
+            differences = (row["loss_difference"], row["gradient_difference"], row["weight_difference"])
+            print(
+                f"{loss:47}{row['scale']:9.4f}{row['offset']:9.4f}" + "".join(f"{value:10.1e}" for value in differences)
+            )
+    return metrics
+
+
+if __name__ == "__main__":
+    common.run(main)

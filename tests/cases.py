@@ -1,0 +1,205 @@
+"""One row a named head: what it must compute, stated with NumPy and SciPy alone.
+
+A new family is its class in `nllfit/catalogue.py`, its name in `__all__` there, and its row here.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+from scipy import special, stats
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """What a head of `name` built with `args` and `kwargs` must compute.
+
+    Attributes:
+      name: the head's name in `nllfit.heads`.
+      outcomes: `[n, *event]`, ordinary, boundary and extreme ones.
+      log_prob: `(u, y, eps) -> [n]`, the reference, from the numbers `u` `[n, params_size]` that the head is given.
+      invalid: an outcome of the right shape outside the support, or None where every number is inside.
+      prediction: shape of one row of the head's tensor.
+    """
+
+    name: str
+    args: tuple
+    outcomes: np.ndarray
+    log_prob: Callable
+    invalid: object
+    prediction: tuple
+    kwargs: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def id(self):
+        return "-".join([self.name, *(f"{name}={value}" for name, value in self.kwargs.items())])
+
+
+def softplus(u):
+    return np.logaddexp(0, u)
+
+
+def _column(*values):
+    return np.array(values, np.float64)[:, None]
+
+
+def _blocks(u, count):
+    return np.split(u, count, axis=-1)
+
+
+def _elementwise(count, log_density):
+    """The sum over the event of a scalar log-density of `count` parameter blocks."""
+    return lambda u, y, eps: log_density(y, eps, *_blocks(u, count)).sum(-1)
+
+
+def _log_laplace(y, loc, scale):  # SciPy's logpdf is the logarithm of a density that has underflowed
+    return -np.abs(y - loc) / scale - np.log(2 * scale)
+
+
+def _multivariate_normal(u, y, eps):
+    loc, rest = u[:, :2], u[:, 2:]
+    tril = np.zeros([len(u), 2, 2])
+    # TFP's FillTriangular order for three numbers: [[2, 0], [1, 0]] by index into them.
+    tril[:, 0, 0], tril[:, 1, 0], tril[:, 1, 1] = softplus(rest[:, 2]) + eps, rest[:, 1], softplus(rest[:, 0]) + eps
+    return np.array([stats.multivariate_normal(m, s @ s.T).logpdf(v) for m, s, v in zip(loc, tril, y, strict=True)])
+
+
+def _mixture(u, y, eps):
+    logits, components = u[:, :3], u[:, 3:].reshape(-1, 3, 2, 2)  # three components of [loc, scale] for two elements
+    log_prob = stats.norm(components[:, :, 0], softplus(components[:, :, 1]) + eps).logpdf(y[:, None]).sum(-1)
+    return special.logsumexp(special.log_softmax(logits, -1) + log_prob, -1)
+
+
+CASES = (
+    Case(
+        "Bernoulli",
+        (),
+        _column(0, 1, 1, 0),
+        _elementwise(1, lambda y, eps, u: y * u - softplus(u)),
+        invalid=2.0,
+        prediction=(1,),
+    ),
+    Case(
+        "Beta",
+        (),
+        _column(1e-4, 0.3, 0.5, 0.999),
+        _elementwise(2, lambda y, eps, u, v: stats.beta(softplus(u) + eps, softplus(v) + eps).logpdf(y)),
+        invalid=1.5,
+        prediction=(1,),
+    ),
+    Case(
+        "Categorical",
+        (3,),
+        np.array([0, 2, 1, 2]),
+        lambda u, y, eps: np.take_along_axis(special.log_softmax(u, -1), y[:, None].astype(int), -1)[:, 0],
+        invalid=3,
+        prediction=(3,),
+    ),
+    Case(
+        "Gamma",
+        (),
+        _column(1e-6, 0.4, 3, 200),
+        _elementwise(2, lambda y, eps, u, v: stats.gamma(softplus(u) + eps, scale=np.exp(-v)).logpdf(y)),
+        invalid=-1.0,
+        prediction=(1,),
+    ),
+    Case(
+        "Laplace",
+        (),
+        _column(-1e4, 0, 0.3, 50),
+        _elementwise(2, lambda y, eps, u, v: _log_laplace(y, u, softplus(v) + eps)),
+        invalid=None,
+        prediction=(1,),
+    ),
+    Case(
+        "LogNormal",
+        (),
+        _column(1e-6, 0.4, 3, 1e4),
+        _elementwise(2, lambda y, eps, u, v: stats.lognorm(softplus(v) + eps, scale=np.exp(u)).logpdf(y)),
+        invalid=-1.0,
+        prediction=(1,),
+    ),
+    Case(
+        "Mixture",
+        ("Normal", 3, 2),
+        np.array([[0.1, -0.3], [2, 1], [-40, 3], [0, 0]]),
+        _mixture,
+        invalid=None,
+        prediction=(2,),
+    ),
+    Case(
+        "MultivariateNormalTriL",
+        (2,),
+        np.array([[0.1, -0.3], [2, 1], [-40, 3], [0, 0]]),
+        _multivariate_normal,
+        invalid=None,
+        prediction=(2,),
+    ),
+    Case(
+        "NegativeBinomial",
+        (),
+        _column(0, 1, 7, 300),
+        _elementwise(2, lambda y, eps, u, v: stats.nbinom(softplus(u) + eps, special.expit(-v)).logpmf(y)),
+        invalid=-1.0,
+        prediction=(1,),
+    ),
+    Case(
+        "Normal",
+        (),
+        _column(-1e4, 0, 0.3, 50),
+        _elementwise(2, lambda y, eps, u, v: stats.norm(u, softplus(v) + eps).logpdf(y)),
+        invalid=None,
+        prediction=(1,),
+    ),
+    Case(
+        "Normal",
+        ((2, 2),),
+        np.arange(16.0).reshape(4, 2, 2),
+        lambda u, y, eps: stats.norm(u.reshape(y.shape), 2.5).logpdf(y).sum((1, 2)),
+        invalid=None,
+        prediction=(2, 2),
+        kwargs={"scale": 2.5},
+    ),
+    Case(
+        "Normal",
+        (),
+        _column(-3, 0, 0.3, 5),
+        _elementwise(1, lambda y, eps, u: stats.norm(u, softplus(0) + eps).logpdf(y)),  # the weight starts at 0
+        invalid=None,
+        prediction=(1,),
+        kwargs={"shared": ("scale",)},
+    ),
+    Case(
+        "Normal",
+        (),
+        _column(-3, 0, 0.3, 5),
+        _elementwise(2, lambda y, eps, u, v: stats.norm(u, softplus(v) + 0.5).logpdf(y)),
+        invalid=None,
+        prediction=(1,),
+        kwargs={"floor": {"scale": 0.5}},
+    ),
+    Case(
+        "OneHotCategorical",
+        (3,),
+        np.eye(3)[[0, 2, 1, 2]],
+        lambda u, y, eps: (y * special.log_softmax(u, -1)).sum(-1),
+        invalid=[1.0, 1.0, 0.0],
+        prediction=(3,),
+    ),
+    Case(
+        "Poisson",
+        (2,),
+        np.array([[0, 3], [1, 1], [7, 0], [40, 200]], np.float64),
+        _elementwise(1, lambda y, eps, u: stats.poisson(np.exp(u)).logpmf(y)),
+        invalid=[1.5, 0.0],
+        prediction=(2,),
+    ),
+    Case(
+        "StudentT",
+        (),
+        _column(-1e4, 0, 0.3, 50),
+        _elementwise(3, lambda y, eps, u, v, w: stats.t(softplus(u) + eps, v, softplus(w) + eps).logpdf(y)),
+        invalid=None,
+        prediction=(1,),
+    ),
+)

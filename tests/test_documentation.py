@@ -1,0 +1,57 @@
+"""Every example in the README and in a docstring runs and prints what it says."""
+
+import doctest
+import importlib
+import pathlib
+import pkgutil
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+import tf_keras
+
+import nllfit
+from nllfit import catalogue, heads
+
+README = pathlib.Path(__file__).parents[1].joinpath("README.md").read_text()
+MODULES = [info.name for info in pkgutil.walk_packages(nllfit.__path__, "nllfit.")]
+
+
+def namespace():
+    """The names that an example may use without importing them."""
+    model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,)), heads.Normal()])
+    named = {name: getattr(heads, name) for name in heads.__all__}
+    data = {"x": np.zeros([4, 3], "float32"), "y": np.ones([4, 1], "float32")}
+    return (
+        vars(nllfit) | named | data | {"nllfit": nllfit, "np": np, "tf": tf, "tfd": tfp.distributions, "model": model}
+    )
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_docstring_examples(module):
+    module = importlib.import_module(module)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    for test in doctest.DocTestFinder(exclude_empty=True).find(module, extraglobs=namespace()):
+        runner.run(test)
+    assert runner.summarize().failed == 0
+
+
+def test_every_named_head_is_documented_as_domain_link_and_formula():
+    for name in catalogue.__all__:
+        text = getattr(heads, name).__doc__
+        assert all(re.search(word, text) for word in ("Domain", "[Ll]ink", "Formula: -log p", "Source:")), name
+
+
+def test_readme_example(capsys):
+    (code,) = re.findall(r"^```python\n(import.*?)^```", README, re.DOTALL | re.MULTILINE)
+    tf_keras.utils.set_random_seed(0)
+    exec(code, {})
+    low, high = map(float, re.findall(r"\d+\.\d+", capsys.readouterr().out))
+    assert low < 0.2 < 0.4 < high  # the true ones are 0.03 and 0.57
+
+
+def test_readme_names_every_head():
+    for name in heads.__all__:
+        assert f"`{name}" in README

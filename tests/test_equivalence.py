@@ -1,0 +1,84 @@
+"""Keras's losses are the heads' negative log-likelihoods: value and gradient, over shapes, sizes and boundaries."""
+
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import nllfit
+from nllfit.equivalence import EQUIVALENCES, table
+
+# The relative error that each precision allows, of the sum of the sizes of the terms.
+TOLERANCES = {"float32": 3e-6, "float64": 1e-12}
+
+each_row = pytest.mark.parametrize("row", EQUIVALENCES, ids=lambda row: row.loss.split("(")[0])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_epsilon():
+    epsilon = tf_keras.backend.epsilon()
+    tf_keras.backend.set_epsilon(0.0)  # which Keras's Poisson loss adds to the rate
+    yield
+    tf_keras.backend.set_epsilon(epsilon)
+
+
+def draw(row, rng, batch, size, magnitude):
+    """Numbers for the head, and outcomes at and inside the boundary of its domain."""
+    u = rng.uniform(-magnitude, magnitude, [batch, size])
+    name = row.head_text.split("(")[0]
+    if name == "Bernoulli":
+        y = rng.integers(0, 2, [batch, size])
+    elif name == "OneHotCategorical":
+        y = np.eye(size)[rng.integers(0, size, batch)]
+    elif name == "Categorical":
+        y = rng.integers(0, size, batch)
+    elif name == "Poisson":
+        u, y = u * min(1, 50 / magnitude), rng.integers(0, 100, [batch, size])  # exp(50) is a rate no data has
+    else:
+        y = rng.uniform(-magnitude, magnitude, [batch, size])
+    return u, y
+
+
+@each_row
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    batch=st.integers(1, 40),
+    size=st.integers(2, 12),
+    magnitude=st.sampled_from([0.01, 1.0, 30.0, 1e3, 1e4]),
+    s=st.sampled_from([0.5, 1.0, 3.7]),
+)
+def test_value_and_gradient(row, dtype, seed, batch, size, magnitude, s):
+    u, y = draw(row, np.random.default_rng(seed), batch, size, magnitude)
+    u = tf.constant(u, dtype)
+    y = tf.constant(y, tf.int64 if y.ndim == 1 else dtype)
+    scale, offset = row.scale(size, s), row.offset(size, s, y)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(u)
+        ours = nllfit.negative_log_likelihood(y, row.head(size, s)(u))
+        keras = scale * row.keras_loss()(y, row.link(u))
+    # The smallest normal number is added, as what is below it may be flushed to zero.
+    size_of_terms = np.abs(keras) + np.abs(offset) + np.abs(ours) + np.finfo(dtype).tiny / TOLERANCES[dtype]
+    assert np.all(np.abs(ours - (keras + offset)) <= TOLERANCES[dtype] * size_of_terms)
+    gradients = [tape.gradient(loss, u).numpy() for loss in (ours, keras)]
+    largest = np.abs(gradients).max((0, 2), keepdims=False)[:, None]  # a softmax's gradient sums to 0 over a row
+    assert np.all(np.abs(gradients[0] - gradients[1]) <= TOLERANCES[dtype] * largest + np.finfo(dtype).tiny)
+
+
+@each_row
+def test_a_row_is_wrong_if_its_scale_is(row):
+    """The test above can fail: a factor of one part in 1e5 is seen."""
+    u, y = draw(row, np.random.default_rng(0), 8, 3, 1.0)
+    u, y = tf.constant(u), tf.constant(y, tf.int64 if y.ndim == 1 else tf.float64)
+    ours = nllfit.negative_log_likelihood(y, row.head(3, 0.5)(u))
+    keras = row.scale(3, 0.5) * row.keras_loss()(y, row.link(u)) * (1 + 1e-5) + row.offset(3, 0.5, y)
+    assert np.abs(ours - keras).max() > 1e3 * TOLERANCES["float64"]
+
+
+def test_the_readme_shows_the_rows():
+    assert table() in pathlib.Path(__file__).parents[1].joinpath("README.md").read_text()

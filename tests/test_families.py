@@ -1,0 +1,196 @@
+"""Family over all of TFP: a walk that counts what works with nothing fixed and lists the rest with the reason."""
+
+import inspect
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+from scipy import stats
+
+import nllfit
+from nllfit import Family, MixtureFamily, heads
+from nllfit.outputs import central_value
+
+tfd = tfp.distributions
+
+DISTRIBUTIONS = [
+    name
+    for name, found in sorted(vars(tfd).items())
+    if inspect.isclass(found) and issubclass(found, tfd.Distribution) and found is not tfd.Distribution
+]
+
+# Why a family is no head without further arguments: a sentence of the error, or what TFP does.
+NOT_DESCRIBED = "TFP does not describe the parameters"
+NO_LINK = "has no default link for its parameter"
+NO_SHAPE = "does not follow from an outcome's shape"
+NO_CLASSES = "needs `num_classes`"
+NOT_BUILT = "cannot be built"
+NOT_FREE = "there is nothing to learn"
+NO_GRADIENT = "its log-density does not vary with its parameters"
+REASONS = {
+    NOT_DESCRIBED: (
+        "AutoCompositeTensorDistribution Autoregressive JointDistribution JointDistributionCoroutine "
+        "JointDistributionCoroutineAutoBatched JointDistributionNamed JointDistributionNamedAutoBatched "
+        "JointDistributionSequential JointDistributionSequentialAutoBatched LinearGaussianStateSpaceModel PixelCNN "
+        "PoissonLogNormalQuadratureCompound"
+    ),
+    NO_LINK: (
+        "Bates BatchBroadcast BatchConcat BatchReshape BetaBinomial Binomial Blockwise DeterminantalPointProcess "
+        "DirichletMultinomial FiniteDiscrete FlatDirichlet HiddenMarkovModel Independent Inflated "
+        "LambertWDistribution MarkovChain Masked MatrixNormalLinearOperator MatrixTLinearOperator Mixture "
+        "MixtureSameFamily Multinomial MultivariateNormalLinearOperator MultivariateStudentTLinearOperator "
+        "PowerSpherical QuantizedDistribution Sample TransformedDistribution VariationalGaussianProcess VonMisesFisher "
+        "WishartLinearOperator WishartTriL"
+    ),
+    NO_SHAPE: (
+        "GaussianProcess GaussianProcessRegressionModel MultivariateNormalDiagPlusLowRankCovariance StudentTProcess "
+        "StudentTProcessRegressionModel"
+    ),
+    NO_CLASSES: "Categorical OrderedLogistic StoppingRatioLogistic",
+    NOT_BUILT: "CholeskyLKJ Empirical LKJ",
+    NOT_FREE: "SphericalUniform",
+    NO_GRADIENT: "Deterministic VectorDeterministic",
+}
+REFUSED = {name: reason for reason, names in REASONS.items() for name in names.split()}
+WORKING = [name for name in DISTRIBUTIONS if name not in REFUSED]
+
+
+def test_at_least_sixty_families_need_nothing_fixed():
+    assert len(WORKING) >= 60
+    assert set(REFUSED) <= set(DISTRIBUTIONS)
+
+
+@pytest.mark.parametrize("name", WORKING)
+@pytest.mark.filterwarnings("ignore")  # deprecations inside TFP
+def test_a_family_scores_its_own_samples(name):
+    head = heads.DistributionHead(name, 3)
+    params = 0.5 * tf.random.stateless_normal([5, head.family.params_size], (1, 2))
+    with tf.GradientTape() as tape:
+        tape.watch(params)
+        distribution = head(params)
+        outcomes = tf.stop_gradient(distribution.sample(seed=(3, 4)))
+        loss = nllfit.negative_log_likelihood(outcomes, distribution)
+    gradient = tape.gradient(loss, params).numpy()
+    assert loss.shape == [5]
+    assert np.isfinite(loss).all()
+    assert np.isfinite(gradient).all()
+    assert np.abs(gradient).max() > 0
+    prediction = central_value(distribution.tensor_distribution)
+    assert prediction.shape == outcomes.shape
+    assert np.isfinite(tf.cast(prediction, tf.float32)).all()
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.filterwarnings("ignore")  # deprecations inside TFP
+def test_the_other_families_say_why(name):
+    if REFUSED[name] == NO_GRADIENT:
+        params = tf.ones([5, 3])
+        with tf.GradientTape() as tape:
+            tape.watch(params)
+            loss = nllfit.negative_log_likelihood(params, heads.DistributionHead(name, 3)(params))
+        assert tape.gradient(loss, params) is None
+    else:
+        with pytest.raises(ValueError, match=REFUSED[name]):
+            heads.DistributionHead(name, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "event_shape", "fixed", "outcome"),
+    [
+        ("Binomial", 2, {"total_count": 10}, [3.0, 10.0]),
+        ("BetaBinomial", 2, {"total_count": 10}, [3.0, 10.0]),
+        ("Multinomial", 3, {"total_count": 10}, [3.0, 2.0, 5.0]),
+        ("DirichletMultinomial", 3, {"total_count": 10}, [3.0, 2.0, 5.0]),
+        ("TruncatedNormal", 1, {"low": 0.0, "high": 1.0}, [0.5]),
+        ("Uniform", 1, {"low": 0.0}, [0.5]),
+        ("WishartTriL", (2, 2), {"df": 5}, [[2.0, 0.3], [0.3, 1.0]]),
+        ("LKJ", (3, 3), {"dimension": 3}, np.eye(3, dtype="float32")),
+        ("OrderedLogistic", (), {"num_classes": 4}, 3),
+        ("StoppingRatioLogistic", (), {"num_classes": 4}, 0),
+    ],
+)
+def test_fixed_arguments_complete_a_family(name, event_shape, fixed, outcome):
+    family = Family(name, event_shape, **fixed)
+    distribution = family.distribution(tf.zeros([5, family.params_size]))
+    assert distribution.batch_shape == [5]
+    assert distribution.event_shape == family.event_shape
+    assert np.isfinite(distribution.log_prob(tf.stack([outcome] * 5))).all()
+
+
+def test_unconstrained_is_the_inverse_of_parameters():
+    for name in ("Normal", "Gamma", "MultivariateNormalTriL", "Triangular", "NormalInverseGaussian", "Dirichlet"):
+        family = Family(name, 2)
+        params = tf.random.stateless_normal([4, family.params_size], (5, 6), dtype=tf.float64)
+        # Two roundings through softplus and its inverse.
+        np.testing.assert_allclose(family.unconstrained(family.parameters(params)), params, rtol=1e-10, atol=1e-12)
+
+
+def test_fixing_the_other_name_of_a_parameter_replaces_it():
+    assert Family("Gamma", rate=2.0).parameter_names == ("concentration",)
+    assert Family("NegativeBinomial", probs=0.3).parameter_names == ("total_count",)
+    assert Family("Skellam", rate1=1.0).parameter_names == ("log_rate2",)
+
+
+def test_shared_parameters_are_left_out_of_params():
+    family = Family("StudentT", 2, shared=("df", "scale"))
+    assert (family.parameter_names, family.params_size, family.shared_size) == (("loc",), 2, 4)
+    distribution = family.distribution(tf.zeros([7, 2]), tf.constant([1.0, 2.0, 3.0, 4.0]))
+    np.testing.assert_allclose(distribution.distribution.df, np.log1p(np.exp([1, 2])), rtol=1e-6)  # float32
+    np.testing.assert_allclose(distribution.distribution.scale, np.log1p(np.exp([3, 4])), rtol=1e-6)
+
+
+def test_events_of_vectors_and_sequences():
+    family = Family("MultivariateNormalTriL", (4, 2))
+    distribution = family.distribution(tf.zeros([3, 5, family.params_size]))
+    assert (distribution.batch_shape, distribution.event_shape) == ([3, 5], [4, 2])
+
+
+def test_a_mixture_of_one_is_its_component():
+    mixture, component = MixtureFamily("StudentT", 1, 2), Family("StudentT", 2)
+    params = tf.random.stateless_normal([6, mixture.params_size], (1, 1), dtype=tf.float64)
+    outcomes = tf.ones([6, 2], tf.float64)
+    # logsumexp of one term: a rounding or two
+    np.testing.assert_allclose(
+        mixture.distribution(params).log_prob(outcomes), component.distribution(params[:, 1:]).log_prob(outcomes), 1e-14
+    )
+
+
+def test_central_value_of_a_mixture_without_means():
+    distribution = tfd.MixtureSameFamily(tfd.Categorical(probs=[0.25, 0.75]), tfd.StudentT(1.0, [4.0, 8.0], 1.0))
+    assert central_value(distribution) == 7.0
+
+
+def test_half_student_t_without_a_mean_predicts_its_median():
+    center = central_value(tfd.HalfStudentT(0.5, 1.0, 2.0))
+    np.testing.assert_allclose(center, 1 + 2 * stats.t(0.5).ppf(0.75), rtol=1e-5)  # float32, an inverse of betainc
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (("Nrmal",), {}, "`distribution` is 'Nrmal'"),
+        ((tfd.Normal(0.0, 1.0),), {}, "give a class of tfp.distributions"),
+        (("Normal",), {"scal": 1}, "Normal has no parameter `scal`. It has .*loc, scale"),
+        (("Normal",), {"shared": "sacle"}, "Normal has no parameter `sacle`"),
+        (("Gamma",), {"shared": "rate"}, "`shared` names `rate`, but the free parameters of Gamma are concentration"),
+        (("Normal",), {"scale": -1.0}, "Normal cannot be built with scale=-1.0: Argument `scale` must be positive"),
+        (("Normal", 1), {"scale": [1.0, 2.0]}, "has events of shape"),
+        (("Uniform",), {"low": 3.0, "high": 1.0}, "Every parameter of Uniform is fixed"),
+        (("Binomial",), {"total_count": -2}, "`total_count` must be non-negative"),
+        (("Normal",), {"num_classes": 3}, "Normal takes no `num_classes`"),
+        (("Categorical",), {}, "Categorical needs `num_classes`"),
+        (("Normal",), {"floor": {"loc": 1.0}}, "only parameters with a softplus link have a floor"),
+        (("Normal",), {"floor": {"scale": -1.0}}, "The floor of `scale` is -1.0"),
+    ],
+)
+def test_static_faults_raise_at_construction(arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        Family(*arguments, **options)
+
+
+def test_mixture_faults():
+    with pytest.raises(ValueError, match="`num_components` is 0"):
+        MixtureFamily("Normal", 0)
+    with pytest.raises(ValueError, match="share no parameters"):
+        MixtureFamily("Normal", 2, shared=("scale",))

@@ -1,0 +1,113 @@
+"""The loss refuses to broadcast, eagerly and in a graph, and says what to do."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+import tf_keras
+
+import nllfit
+from nllfit import heads
+
+tfd = tfp.distributions
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    ("batch", "event", "y", "advice"),
+    [
+        ([64], [], [64, 1], r"\(64, 1\), but the head models outcomes of shape \(64,\): reshape it with `y\[..., 0\]`"),
+        ([64], [1], [64], r"\(64,\), but the head models outcomes of shape \(64, 1\): reshape it with `y\[:, None\]`"),
+        ([64], [3], [64, 1], r"\(64, 1\), but the head models outcomes of shape \(64, 3\)"),
+        ([64], [3], [1, 3], r"\(1, 3\), but the head models outcomes of shape \(64, 3\)"),
+        ([64], [3], [3], r"\(3,\), but the head models outcomes of shape \(64, 3\)"),
+        ([64], [1], [10, 64, 1], r"\(10, 64, 1\), but the head models outcomes of shape \(64, 1\)"),
+        ([64, 5], [1], [64, 5], r"reshape it with `y\[..., None\]`"),
+    ],
+)
+def test_no_broadcasting(batch, event, y, advice, compiled):
+    distribution = tfd.Independent(tfd.Normal(tf.zeros(batch + event), 1.0), len(event))
+    loss = tf.function(nllfit.negative_log_likelihood) if compiled else nllfit.negative_log_likelihood
+    with pytest.raises(ValueError, match=advice):
+        loss(tf.zeros(y), distribution)
+
+
+def test_an_unknown_batch_size_is_checked_when_it_is_known():
+    @tf.function(input_signature=[tf.TensorSpec([None, 1]), tf.TensorSpec([None, 1])])
+    def loss(y, loc):
+        return nllfit.negative_log_likelihood(y, tfd.Independent(tfd.Normal(loc, 1.0), 1))
+
+    assert loss(tf.zeros([4, 1]), tf.zeros([4, 1])).shape == [4]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="would broadcast"):
+        loss(tf.zeros([4, 1]), tf.zeros([1, 1]))
+
+
+@pytest.mark.parametrize("y_shape", [(20, 2), (20, 1, 1), (20, 3)])
+def test_fit_refuses_targets_of_another_shape(y_shape):
+    model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,)), heads.Normal()])
+    model.compile("adam", nllfit.negative_log_likelihood)
+    with pytest.raises(ValueError, match=r"has shape \(None, .* outcomes of shape \(None, 1\)"):
+        model.fit(np.zeros([20, 3]), np.zeros(y_shape), verbose=0)
+
+
+def test_fit_takes_flat_targets_as_keras_does():
+    model = tf_keras.Sequential([tf_keras.layers.Dense(1, input_shape=(1,)), heads.Normal(scale=1.0)])
+    model.compile(tf_keras.optimizers.Adam(0.1), nllfit.negative_log_likelihood)
+    x = np.linspace(-1, 1, 64)
+    model.fit(x[:, None], 2 * x + 1, epochs=60, verbose=0)
+    np.testing.assert_allclose(
+        np.concatenate(model.get_weights(), axis=None), [2, 1], atol=0.01
+    )  # sure to a percent after 120 steps
+
+
+def test_integers_and_other_floats_are_cast():
+    distribution = heads.Normal(2)(tf.zeros([1, 4]))
+    expected = nllfit.negative_log_likelihood([[1.0, 2.0]], distribution)
+    for dtype in ("int64", "uint8", "float64", "float16"):
+        np.testing.assert_array_equal(nllfit.negative_log_likelihood(np.array([[1, 2]], dtype), distribution), expected)
+
+
+def test_a_tensor_is_no_distribution():
+    with pytest.raises(TypeError, match="end the model in a head"):
+        nllfit.negative_log_likelihood(tf.zeros([3, 1]), tf.zeros([3, 1]))
+
+
+def test_soft_labels_are_scored_where_validation_is_off():
+    logits, labels = tf.constant([[0.3]]), [[0.9]]
+    with pytest.raises(ValueError, match="the value cannot contain fractional components"):
+        nllfit.negative_log_likelihood(labels, heads.Bernoulli()(logits))
+    soft = nllfit.negative_log_likelihood(labels, heads.Bernoulli(validate_args=False)(logits))
+    np.testing.assert_allclose(soft, tf.nn.sigmoid_cross_entropy_with_logits([[0.9]], logits)[0], rtol=3e-6)  # float32
+
+
+def test_fit_refuses_labels_out_of_support():
+    model = tf_keras.Sequential([tf_keras.layers.Dense(1, input_shape=(3,)), heads.Bernoulli()])
+    model.compile("adam", nllfit.negative_log_likelihood)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Sample must be less than or equal to `1`"):
+        model.fit(np.zeros([20, 3]), np.full(20, 2.0), verbose=0)
+
+
+def test_predict_distribution_takes_datasets_and_refuses_nothing_and_non_heads():
+    model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,)), heads.Normal()])
+    x = np.random.default_rng(0).normal(size=[10, 3]).astype("float32")
+    distribution = nllfit.predict_distribution(model, tf.data.Dataset.from_tensor_slices(x).batch(4))
+    np.testing.assert_allclose(distribution.mean(), model(x).mean(), rtol=1e-5)  # float32
+    with pytest.raises(ValueError, match="`x` has no rows"):
+        nllfit.predict_distribution(model, x[:0])
+    with pytest.raises(TypeError, match="end the model in a head"):
+        nllfit.predict_distribution(tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,))]), x)
+
+
+def test_import_adds_only_itself_to_tensorflow_and_its_probability():
+    code = """
+import sys, tensorflow, tf_keras, tensorflow_probability
+tensorflow_probability.distributions
+before = set(sys.modules)
+import nllfit
+print(sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "['nllfit']"
