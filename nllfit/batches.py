@@ -19,8 +19,8 @@ _THREAD = concurrent.futures.ThreadPoolExecutor(1, "nllfit")
 _NAMES = ("x", "y", "sample_weight")
 
 
-def batches_of(x, y, sample_weight, *, class_weight, floatx, batch_size, steps, seed, name=""):
-    """The `Arrays` or the `Stream` of what a user calls data; `name` is the argument's, for messages.
+def batches_of(x, y, sample_weight, *, class_weight, floatx, batch_size, steps, seed, restarts=False, name=""):
+    """The `Arrays` or the `Stream` of what a user calls data.
 
     Args:
       x, y, sample_weight: structures of arrays; or `x` an iterable of batches `(x, y)` or `(x, y, sample_weight)`.
@@ -29,6 +29,8 @@ def batches_of(x, y, sample_weight, *, class_weight, floatx, batch_size, steps, 
       batch_size: rows a batch, of arrays.
       steps: batches an epoch, None for all of them.
       seed: of the order of arrays, None for their own order.
+      restarts: whether an epoch of a dataset begins anew where `steps` are fewer than it has.
+      name: the argument's, for messages.
 
     Raises:
       ValueError: if the data are empty, not finite, of lengths that differ, or not of this form.
@@ -44,9 +46,9 @@ def batches_of(x, y, sample_weight, *, class_weight, floatx, batch_size, steps, 
 
     def batch(element):
         data = element if isinstance(element, tuple) else (element,)
-        return _weighted(_as_tensors(data, floatx, name), class_weight, floatx)
+        return _weighted(_as_tensors(tuple(map(_arrays, data)), floatx, name), class_weight, floatx)
 
-    return Stream(x, batch, steps, name)
+    return Stream(x, batch, steps, restarts, name)
 
 
 def split_arrays(x, y, sample_weight, fraction):
@@ -110,21 +112,22 @@ class Stream:
       first: the first batch.
     """
 
-    def __init__(self, iterable, batch, steps=None, name=""):
+    def __init__(self, iterable, batch, steps=None, restarts=False, name=""):
         self._iterable, self._batch, self._name = iterable, batch, name
         self._limit = steps
         cardinality = int(iterable.cardinality()) if isinstance(iterable, tf.data.Dataset) else _length(iterable)
         if cardinality == tf.data.INFINITE_CARDINALITY and steps is None:
             raise ValueError("The dataset is infinite: say how many batches an epoch has with `steps_per_epoch`.")
         self.steps = steps or (cardinality if cardinality >= 0 else None)
-        # As in Keras, an epoch of fewer batches than the dataset has goes on where the one before it stopped.
-        self._goes_on = steps is not None and steps != cardinality
-        self._iterator = iter(iterable)
+        iterator = iter(iterable)
         try:
-            self.first = batch(next(self._iterator))
+            self.first = batch(next(iterator))
         except StopIteration:
             raise ValueError(f"The dataset in `{name or 'x'}` is empty: there is nothing to train on.") from None
-        self._iterator = itertools.chain([self.first], map(batch, self._iterator))
+        # As in Keras, an epoch of fewer batches than the dataset has goes on where the one before it stopped.
+        self._goes_on = steps not in (None, cardinality) and not restarts
+        once = iterator is iterable  # a generator: it has no other beginning
+        self._iterator = itertools.chain([self.first], map(batch, iterator)) if once else None
         _check_finite(self.first, name, "batch 0")
         size = max(1, _bytes(self.first))
         self._chunk = max(1, min(CHUNK_BYTES // size, _STREAM_STEPS, self.steps or _STREAM_STEPS))
@@ -168,7 +171,14 @@ def _is_stream(x):
 def _pack(x, y, sample_weight):
     if y is None and sample_weight is not None:
         raise ValueError("`sample_weight` weighs outcomes, and there is no `y`.")
-    return tuple(part for part in (x, y, sample_weight) if part is not None)
+    return tuple(_arrays(part) for part in (x, y, sample_weight) if part is not None)
+
+
+def _arrays(values):
+    """A structure of NumPy arrays and tensors; a list of numbers is one array."""
+    if isinstance(values, (list, tuple)) and all(np.isscalar(v) for v in tf.nest.flatten(values)):
+        return np.asarray(values)
+    return tf.nest.map_structure(lambda leaf: leaf if tf.is_tensor(leaf) else np.asarray(leaf), values)
 
 
 def _as_tensors(data, floatx, name):
@@ -181,16 +191,11 @@ def _as_tensors(data, floatx, name):
                 f"`{name or 'x'}` holds a {type(leaf).__name__}, which has no fixed shape: use `model.fit`."
             )
         if not tf.is_tensor(leaf):
-            leaf = np.asarray(leaf)
             leaf = leaf.astype(floatx, copy=False) if leaf.dtype.kind == "f" else leaf
         with tf.device("CPU"):
             return tf.convert_to_tensor(leaf)
 
-    def part(values):
-        scalars = isinstance(values, (list, tuple)) and all(np.isscalar(v) for v in tf.nest.flatten(values))
-        return tensor(values) if scalars else tf.nest.map_structure(tensor, values)
-
-    return tuple(part(values) for values in data)
+    return tf.nest.map_structure(tensor, data)
 
 
 def _check_rows(data, name):

@@ -31,8 +31,8 @@ class Programs:
         self._compiled_with = _compiled_with(model)
         self.choices = {}
         self._steps = {
-            "train": tf.function(lambda data: owner.train_step(data)),
-            "test": tf.function(lambda data: owner.test_step(data)),
+            "train": tf.function(lambda data: owner.train_step(_as_keras(data))),
+            "test": tf.function(lambda data: owner.test_step(_as_keras(data))),
         }
         self._loops = {
             (mode, compile): tf.function(_loop(step), jit_compile=compile == "xla" or None)
@@ -115,6 +115,11 @@ def _loop(step):
         return logs
 
     return run
+
+
+def _as_keras(data):
+    """Inputs alone are not in a tuple of one, for a step of the user's own."""
+    return data[0] if len(data) == 1 and not isinstance(data[0], (list, tuple)) else data
 
 
 def _specs(batch):

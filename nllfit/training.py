@@ -112,6 +112,7 @@ def fit(
             batch_size=validation_batch_size or batch_size,
             steps=validation_steps,
             seed=None,
+            restarts=True,
             name="validation_data",
         )
     verbose = 1 if verbose == "auto" else verbose
