@@ -4,6 +4,7 @@ from nllfit import equivalence, heads, losses, metrics
 from nllfit.evaluation import predict_distribution
 from nllfit.families import Family, MixtureFamily
 from nllfit.losses import negative_log_likelihood
+from nllfit.solver import fit_lbfgs
 from nllfit.training import fit
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "MixtureFamily",
     "equivalence",
     "fit",
+    "fit_lbfgs",
     "heads",
     "losses",
     "metrics",

@@ -9,18 +9,19 @@ import weakref
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["Programs", "programs_of"]
+__all__ = ["Programs", "kept_for", "tensorflow_variable"]
 
-_PROGRAMS = weakref.WeakKeyDictionary()
+_KEPT = weakref.WeakKeyDictionary()
 _MEASURED_SECONDS = 0.01
 
 
-def programs_of(model):
-    """The model's `Programs`, the same ones until it is compiled anew."""
-    programs = _PROGRAMS.get(model)
-    if programs is None or not programs.fits(model):
-        programs = _PROGRAMS[model] = Programs(model)
-    return programs
+def kept_for(model, make):
+    """`make(model)`, made once for a model and kept until it is compiled anew; it must not hold on to the model."""
+    compiled = [model.optimizer, getattr(model, "compiled_loss", None) or next(iter(model.metrics), None)]
+    made = _KEPT.setdefault(model, {})
+    if make not in made or any(a is not b for a, b in zip(made[make][0], compiled, strict=True)):
+        made[make] = compiled, make(model)
+    return made[make][1]
 
 
 class Programs:
@@ -28,7 +29,6 @@ class Programs:
 
     def __init__(self, model):
         owner = weakref.proxy(model)  # the programs live as long as the model, so they must not keep it alive
-        self._compiled_with = _compiled_with(model)
         self.choices = {}
         self._steps = {
             "train": tf.function(lambda data: owner.train_step(_as_keras(data))),
@@ -42,18 +42,12 @@ class Programs:
         self._copy = None
         self.state = None
 
-    def fits(self, model):
-        """Whether the model is still compiled as it was when these programs were made."""
-        now = _compiled_with(model)
-        return len(now) == len(self._compiled_with) and all(map(lambda a, b: a is b, now, self._compiled_with))
-
     def build(self, model, batch):
         """Traces a step on a batch, which makes the variables that do not exist yet, and touches no weight."""
         traced = self._steps["train"].get_concrete_function(_specs(batch))
-        self._compiled_with = _compiled_with(model)
         if self.state is None:
             self.state = tuple(traced.variables)
-            weights = tuple(w for w in map(_variable, model.trainable_variables) if w.dtype.is_floating)
+            weights = tuple(w for w in map(tensorflow_variable, model.trainable_variables) if w.dtype.is_floating)
 
             @tf.function
             def copy():
@@ -126,10 +120,6 @@ def _specs(batch):
     return tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), batch)
 
 
-def _compiled_with(model):
-    """What `model.compile` makes anew: the same objects, the same programs."""
-    return [model.optimizer, *model.metrics]
-
-
-def _variable(weight):
-    return getattr(weight, "value", weight) if not isinstance(weight, tf.Variable) else weight
+def tensorflow_variable(weight):
+    """The `tf.Variable` of a weight of either Keras."""
+    return weight if isinstance(weight, tf.Variable) else weight.value

@@ -5,16 +5,12 @@ arithmetic. `fit` calls the same `model.train_step` in a loop inside one program
 the time is the arithmetic's. What Keras does around the steps (callbacks, history, progress bar) is Keras's own.
 """
 
-import sys
-
 import numpy as np
 import tensorflow as tf
-import tf_keras
 
 from nllfit.batches import batches_of, prefetched, split_arrays
-from nllfit.families import assertion_text
-from nllfit.losses import as_outcomes
-from nllfit.programs import programs_of
+from nllfit.checks import check_integers, check_outcomes, keras_of
+from nllfit.programs import Programs, kept_for
 
 __all__ = ["fit"]
 
@@ -83,9 +79,9 @@ def fit(
       >>> model.compile("adam", nllfit.negative_log_likelihood)
       >>> history = nllfit.fit(model, x, y, batch_size=128, epochs=20, validation_split=0.1)
     """
-    keras = _keras_of(model)
-    _check_arguments(batch_size=batch_size, validation_batch_size=validation_batch_size or batch_size)
-    _check_arguments(0, epochs=epochs, initial_epoch=initial_epoch)
+    keras = keras_of(model)
+    check_integers(batch_size=batch_size, validation_batch_size=validation_batch_size or batch_size)
+    check_integers(0, epochs=epochs, initial_epoch=initial_epoch)
     if compile not in ("auto", "xla", "graph"):
         raise ValueError(f'`compile` is {compile!r}: give "auto", "xla" or "graph".')
     if validation_split and validation_data is None:
@@ -127,12 +123,12 @@ def fit(
     )
     for batches, name in ((train, "y"), (validation, "validation_data's y")):
         if batches is not None:
-            _check_outcomes(model, batches, name)
+            check_outcomes(model, batches, name)
     return _train(model, keras, train, validation, callbacks, initial_epoch, epochs, validation_freq, compile)
 
 
 def _train(model, keras, train, validation, callbacks, initial_epoch, epochs, validation_freq, compile):
-    programs = programs_of(model)
+    programs = kept_for(model, Programs)
     programs.build(model, train.first)
     bars = [c for c in callbacks.callbacks if isinstance(c, keras.callbacks.ProgbarLogger)]
 
@@ -182,28 +178,6 @@ def _numbers(logs):
     return {name: value.item() if np.ndim(value) == 0 else value for name, value in arrays.items()}
 
 
-def _keras_of(model):
-    """The Keras a compiled model belongs to."""
-    keras = tf_keras if isinstance(model, tf_keras.Model) else sys.modules.get("keras")
-    if keras is None or not isinstance(model, keras.Model):
-        raise TypeError(f"`model` is a {type(model).__name__}, not a Keras model.")
-    if getattr(model, "optimizer", None) is None:
-        raise ValueError(
-            'The model is not compiled: call `model.compile("adam", nllfit.negative_log_likelihood)` first.'
-        )
-    if model.run_eagerly:
-        raise ValueError("The model is compiled with `run_eagerly=True`, and `fit` runs no Python: use `model.fit`.")
-    if model.distribute_strategy.num_replicas_in_sync > 1:
-        raise ValueError("The model is distributed over several devices: use `model.fit`.")
-    return keras
-
-
-def _check_arguments(lowest=1, **numbers):
-    for name, number in numbers.items():
-        if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < lowest:
-            raise ValueError(f"`{name}` is {number!r}: give an int >= {lowest}.")
-
-
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
 
 
@@ -222,51 +196,6 @@ def _epoch_level(callbacks, keras):
                     f"program: give a callback that acts once an epoch, or train with `model.fit`."
                 )
     return callbacks
-
-
-def _check_outcomes(model, batches, name):
-    """Holds the outcomes against the support of the heads' distributions, which XLA would not."""
-    data = getattr(batches, "data", batches.first)
-    if len(data) < 2 or getattr(model, "loss", None) is None:
-        return
-
-    def distributions(row):
-        outputs = model(tf.nest.map_structure(lambda t: t[row : row + 1], data[0]), training=False)
-        return [o if hasattr(o, "log_prob") else getattr(o, "distribution", None) for o in tf.nest.flatten(outputs)]
-
-    outcomes = data[1]
-    if isinstance(outcomes, dict) and getattr(model, "output_names", None):
-        outcomes = [outcomes[output] for output in model.output_names if output in outcomes]
-    for i, (y, distribution) in enumerate(zip(tf.nest.flatten(outcomes), distributions(0), strict=False)):
-        if distribution is None:
-            continue
-        row, reason = _first_outside(y, distribution)
-        # The support may depend on a row's own parameters, as a Uniform's does.
-        if row is not None and _first_outside(y[row : row + 1], distributions(row)[i])[0] is not None:
-            raise ValueError(
-                f"`{name}` holds, at row {row}, {y[row].numpy()}, which {distribution.name} cannot have: {reason} "
-                f"Look for mislabelled rows, or choose a head whose domain they are in."
-            )
-
-
-def _first_outside(y, distribution):
-    """The first row that a distribution of batch [1] cannot have, and why; (None, None) if there is none."""
-    event = as_outcomes(y[:1], distribution).shape[1:]
-
-    def reason(start, stop):
-        try:
-            distribution.log_prob(tf.cast(tf.reshape(y[start:stop], [-1, *event]), distribution.dtype))
-        except tf.errors.InvalidArgumentError as error:
-            return assertion_text(error)
-        return None
-
-    start, stop = 0, y.shape[0]
-    if not reason(start, stop):
-        return None, None
-    while stop - start > 1:
-        middle = (start + stop) // 2
-        start, stop = (start, middle) if reason(start, middle) else (middle, stop)
-    return start, reason(start, stop)
 
 
 def _evaluates(epoch, frequency):

@@ -13,7 +13,7 @@ import tf_keras
 
 import nllfit
 from nllfit import batches
-from nllfit.programs import programs_of
+from nllfit.programs import Programs, kept_for
 
 ROWS, BATCH = 130, 32  # four batches and a partial one of two rows
 KERASES = pytest.mark.parametrize("k", [tf_keras, keras], ids=["tf_keras", "keras"])
@@ -419,10 +419,10 @@ def test_fitting_again_compiles_nothing(k):
     x, y, w = rows_of(model)
     arguments = {"epochs": 2, "verbose": 0, "validation_split": 0.2, "sample_weight": w}
     nllfit.fit(model, x, y, **arguments)
-    traces = programs_of(model).num_traces()
+    traces = kept_for(model, Programs).num_traces()
     nllfit.fit(model, x, y, **arguments)
     nllfit.fit(model, x, y, callbacks=[k.callbacks.LearningRateScheduler(lambda epoch: 0.1)], **arguments)
-    assert programs_of(model).num_traces() == traces > 0
+    assert kept_for(model, Programs).num_traces() == traces > 0
 
 
 @KERASES
@@ -466,7 +466,7 @@ def test_auto_takes_the_graph_where_xla_is_slow_or_fails():
     for model, x in ((big, rows_of(big)[0]), (strings, np.array([["a"], ["b"]] * 65))):
         y = rows_of(dense(tf_keras))[1]
         nllfit.fit(model, x, y, verbose=0)
-        assert set(programs_of(model).choices.values()) == {"graph"}
+        assert set(kept_for(model, Programs).choices.values()) == {"graph"}
 
 
 # Bad input

@@ -1,0 +1,80 @@
+"""Checks at the door of training, before a weight is touched."""
+
+import sys
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from nllfit.families import assertion_text
+from nllfit.losses import as_outcomes
+
+__all__ = ["check_integers", "check_outcomes", "keras_of"]
+
+
+def keras_of(model):
+    """The Keras a compiled model belongs to."""
+    keras = tf_keras if isinstance(model, tf_keras.Model) else sys.modules.get("keras")
+    if keras is None or not isinstance(model, keras.Model):
+        raise TypeError(f"`model` is a {type(model).__name__}, not a Keras model.")
+    if getattr(model, "optimizer", None) is None:
+        raise ValueError(
+            'The model is not compiled: call `model.compile("adam", nllfit.negative_log_likelihood)` first.'
+        )
+    if model.run_eagerly:
+        raise ValueError("The model is compiled with `run_eagerly=True`, and `fit` runs no Python: use `model.fit`.")
+    if model.distribute_strategy.num_replicas_in_sync > 1:
+        raise ValueError("The model is distributed over several devices: use `model.fit`.")
+    return keras
+
+
+def check_integers(lowest=1, **numbers):
+    """Raises a `ValueError` that names the first argument that is no int >= `lowest`."""
+    for name, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < lowest:
+            raise ValueError(f"`{name}` is {number!r}: give an int >= {lowest}.")
+
+
+def check_outcomes(model, batches, name):
+    """Holds the outcomes against the support of the heads' distributions, which XLA would not."""
+    data = getattr(batches, "data", batches.first)
+    if len(data) < 2 or getattr(model, "loss", None) is None:
+        return
+
+    def distributions(row):
+        outputs = model(tf.nest.map_structure(lambda t: t[row : row + 1], data[0]), training=False)
+        return [o if hasattr(o, "log_prob") else getattr(o, "distribution", None) for o in tf.nest.flatten(outputs)]
+
+    outcomes = data[1]
+    if isinstance(outcomes, dict) and getattr(model, "output_names", None):
+        outcomes = [outcomes[output] for output in model.output_names if output in outcomes]
+    for i, (y, distribution) in enumerate(zip(tf.nest.flatten(outcomes), distributions(0), strict=False)):
+        if distribution is None:
+            continue
+        row, reason = _first_outside(y, distribution)
+        # The support may depend on a row's own parameters, as a Uniform's does.
+        if row is not None and _first_outside(y[row : row + 1], distributions(row)[i])[0] is not None:
+            raise ValueError(
+                f"`{name}` holds, at row {row}, {y[row].numpy()}, which {distribution.name} cannot have: {reason} "
+                f"Look for mislabelled rows, or choose a head whose domain they are in."
+            )
+
+
+def _first_outside(y, distribution):
+    """The first row that a distribution of batch [1] cannot have, and why; (None, None) if there is none."""
+    event = as_outcomes(y[:1], distribution).shape[1:]
+
+    def reason(start, stop):
+        try:
+            distribution.log_prob(tf.cast(tf.reshape(y[start:stop], [-1, *event]), distribution.dtype))
+        except tf.errors.InvalidArgumentError as error:
+            return assertion_text(error)
+        return None
+
+    start, stop = 0, y.shape[0]
+    if not reason(start, stop):
+        return None, None
+    while stop - start > 1:
+        middle = (start + stop) // 2
+        start, stop = (start, middle) if reason(start, middle) else (middle, stop)
+    return start, reason(start, stop)
