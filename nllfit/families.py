@@ -234,7 +234,7 @@ class MixtureFamily:
     each component's parameters in turn, as in `tfp.layers.MixtureSameFamily`.
 
     Args:
-      component: the components' `Family`, or a distribution class or name.
+      component: the components' class of `tfp.distributions`, or its name.
       num_components: their number, at least 1.
       event_shape: shape of one outcome.
       **kwargs: further arguments of the components' `Family`.

@@ -65,9 +65,7 @@ def as_outcomes(y_true, distribution):
         raise ValueError(_shape_message(outcomes.shape, expected))
     if not (outcomes.shape.is_fully_defined() and expected.is_fully_defined()):
         shape = tf.concat([distribution.batch_shape_tensor(), distribution.event_shape_tensor()], 0)
-        same = tf.debugging.assert_equal(tf.shape(outcomes), shape, "`y_true` would broadcast.")
-        with tf.control_dependencies([same]):
-            outcomes = tf.identity(outcomes)
+        tf.debugging.assert_equal(tf.shape(outcomes), shape, "`y_true` would broadcast.")
     return outcomes
 
 
