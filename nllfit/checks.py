@@ -9,7 +9,7 @@ import tf_keras
 from nllfit.families import assertion_text
 from nllfit.losses import as_outcomes
 
-__all__ = ["check_integers", "check_outcomes", "keras_of"]
+__all__ = ["check_integers", "check_outcomes", "float_dtype", "keras_of"]
 
 
 def keras_of(model):
@@ -26,6 +26,12 @@ def keras_of(model):
     if model.distribute_strategy.num_replicas_in_sync > 1:
         raise ValueError("The model is distributed over several devices: use `model.fit`.")
     return keras
+
+
+def float_dtype(model, keras):
+    """The dtype for NumPy's floats: Keras's default, or float64 where the model computes in it."""
+    parts = model.variables if model.built else model.layers
+    return "float64" if any(part.dtype == "float64" for part in parts) else keras.backend.floatx()
 
 
 def check_integers(lowest=1, **numbers):

@@ -17,7 +17,8 @@ _MEASURED_SECONDS = 0.01
 
 def kept_for(model, make):
     """`make(model)`, made once for a model and kept until it is compiled anew; it must not hold on to the model."""
-    compiled = [model.optimizer, getattr(model, "compiled_loss", None) or next(iter(model.metrics), None)]
+    # What `compile` makes anew: in tf_keras the loss, in Keras 3 its tracker, the first metric.
+    compiled = [model.optimizer, vars(model).get("compiled_loss") or next(iter(model.metrics), None)]
     made = _KEPT.setdefault(model, {})
     if make not in made or any(a is not b for a, b in zip(made[make][0], compiled, strict=True)):
         made[make] = compiled, make(model)

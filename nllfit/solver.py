@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.batches import batches_of
-from nllfit.checks import check_integers, check_outcomes, keras_of
+from nllfit.checks import check_integers, check_outcomes, float_dtype, keras_of
 from nllfit.programs import kept_for, tensorflow_variable
 
 __all__ = ["fit_lbfgs"]
@@ -38,14 +38,18 @@ def fit_lbfgs(model, x, y=None, *, sample_weight=None, class_weight=None, max_it
       FloatingPointError: if the search ends at weights that are not finite; the model keeps those it had.
 
     Example:
-      >>> history = nllfit.fit_lbfgs(model, x, y)
-      >>> history.converged, history.history["loss"][-1]
+      >>> import tf_keras
+      >>> line = tf_keras.Sequential([tf_keras.layers.Dense(1), nllfit.heads.Normal(scale=1.0)])
+      >>> line.compile(loss=nllfit.negative_log_likelihood)
+      >>> history = nllfit.fit_lbfgs(line, np.array([[0.0], [1.0], [2.0]]), np.array([[1.0], [3.0], [5.0]]))
+      >>> history.converged, line.get_weights()[0].round(3)
+      (True, array([[2.]], dtype=float32))
 
     Source: Liu and Nocedal, On the limited memory BFGS method for large scale optimization, 1989.
     """
     keras = keras_of(model)
     check_integers(max_iterations=max_iterations)
-    floatx = "float64" if any(v.dtype == "float64" for v in model.variables) else keras.backend.floatx()
+    floatx = float_dtype(model, keras)
     batches = batches_of(
         x, y, sample_weight, class_weight=class_weight, floatx=floatx, batch_size=2**62, steps=None, seed=None
     )
@@ -81,8 +85,8 @@ class _Solver:
         self._model = weakref.proxy(model)
         self._weights = [tensorflow_variable(w) for w in model.trainable_variables]
         self._dtype = tf.float64 if any(w.dtype == tf.float64 for w in self._weights) else tf.float32
-        self.loss_and_gradient = tf.function(self._loss_and_gradient)
-        self.minimize = tf.function(self._minimize)
+        self.loss_and_gradient = tf.function(self._loss_and_gradient, autograph=False)
+        self.minimize = tf.function(self._minimize, autograph=False)
 
     def position(self):
         return self._flat(self._weights)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.batches import batches_of, prefetched, split_arrays
-from nllfit.checks import check_integers, check_outcomes, keras_of
+from nllfit.checks import check_integers, check_outcomes, float_dtype, keras_of
 from nllfit.programs import Programs, kept_for
 
 __all__ = ["fit"]
@@ -77,7 +77,9 @@ def fit(
 
     Example:
       >>> model.compile("adam", nllfit.negative_log_likelihood)
-      >>> history = nllfit.fit(model, x, y, batch_size=128, epochs=20, validation_split=0.1)
+      >>> history = nllfit.fit(model, x, y, batch_size=2, epochs=20, validation_split=0.25, verbose=0)
+      >>> sorted(history.history)
+      ['loss', 'val_loss']
     """
     keras = keras_of(model)
     check_integers(batch_size=batch_size, validation_batch_size=validation_batch_size or batch_size)
@@ -86,7 +88,7 @@ def fit(
         raise ValueError(f'`compile` is {compile!r}: give "auto", "xla" or "graph".')
     if validation_split and validation_data is None:
         (x, y, sample_weight), validation_data = split_arrays(x, y, sample_weight, validation_split)
-    floatx = "float64" if any(v.dtype == "float64" for v in model.variables) else keras.backend.floatx()
+    floatx = float_dtype(model, keras)
     seed = int(np.random.randint(2**31)) if seed is None else seed  # so that Keras's `set_random_seed` fixes it
     train = batches_of(
         x,
