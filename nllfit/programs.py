@@ -40,6 +40,7 @@ class Programs:
             for mode, step in self._steps.items()
             for compile in ("xla", "graph")
         }
+        self._traced = {}
         self._copy = None
         self.state = None
 
@@ -50,16 +51,19 @@ class Programs:
             self.state = tuple(traced.variables)
             weights = tuple(w for w in map(tensorflow_variable, model.trainable_variables) if w.dtype.is_floating)
 
-            @tf.function
             def copy():
                 finite = [tf.reduce_all(tf.math.is_finite(w)) for w in weights]
                 return [tf.identity(v) for v in self.state], tf.reduce_all(finite)
 
-            self._copy = copy
+            self._copy = tf.function(copy).get_concrete_function()
 
     def run(self, mode, chunk, steps, compile):
         """The logs after `steps` steps of `mode` over a chunk of batches `[k, batch_size, ...]`."""
-        return self._loops[mode, compile](chunk, tf.constant(steps))
+        steps = tf.constant(steps)
+        key = mode, compile, _shapes(chunk)
+        if key not in self._traced:  # traced by hand: TensorFlow warns of functions it traces often, as here by intent
+            self._traced[key] = self._loops[mode, compile].get_concrete_function(chunk, steps)
+        return self._traced[key](chunk, steps)
 
     def copy(self):
         """A copy of all that training changes, and whether the weights are finite."""
@@ -76,14 +80,16 @@ class Programs:
         A rule will not do. On a CPU, XLA's convolutions are up to 50 times slower than the graph's and its small
         embeddings twice as slow; but its tiny convolutions are 4 times faster, and recurrent layers may not compile.
         """
-        key = str(_specs(chunk))
+        key = _shapes(chunk)
         if key not in self.choices:
             copies, _ = self.copy()
             self._time("graph", chunk, 1)
             steps = int(np.clip(_MEASURED_SECONDS / self._time("graph", chunk, 1), 1, steps))
             try:
                 self._time("xla", chunk, 1)
-                rounds = [[self._time(compile, chunk, steps) for compile in ("graph", "xla")] for _ in range(3)]
+                rounds = []
+                while len(rounds) < 3 and (not rounds or max(rounds[-1]) < 2 * min(rounds[-1])):
+                    rounds.append([self._time(compile, chunk, steps) for compile in ("graph", "xla")])
                 self.choices[key] = ("graph", "xla")[np.argmin(np.min(rounds, 0))]
             except tf.errors.OpError:  # XLA does not know every operation
                 self.choices[key] = "graph"
@@ -119,6 +125,10 @@ def _as_keras(data):
 
 def _specs(batch):
     return tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), batch)
+
+
+def _shapes(chunk):
+    return tuple((tuple(t.shape), t.dtype) for t in tf.nest.flatten(chunk))
 
 
 def tensorflow_variable(weight):

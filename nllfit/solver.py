@@ -57,12 +57,13 @@ def fit_lbfgs(model, x, y=None, *, sample_weight=None, class_weight=None, max_it
     model(tf.nest.map_structure(lambda t: t[:1], batches.data[0]), training=False)  # builds what is not built yet
     solver = kept_for(model, _Solver)
     start = solver.position()
-    before = solver.loss_and_gradient(batches.data, start)[0].numpy()
+    before = solver.loss_and_gradient.get_concrete_function(batches.data, start)(batches.data, start)[0].numpy()
     if not np.isfinite(before):
         raise ValueError(f"The loss at the start is {before}: give the model weights at which it is finite.")
     if tolerance is None:
         tolerance = 1e-9 if start.dtype == tf.float64 else 1e-5
-    result = solver.minimize(batches.data, start, tf.constant(tolerance, start.dtype), tf.constant(max_iterations))
+    arguments = batches.data, start, tf.constant(tolerance, start.dtype), tf.constant(max_iterations)
+    result = solver.minimize.get_concrete_function(*arguments)(*arguments)
     if not np.all(np.isfinite(result.position)):
         solver.assign(start)
         raise FloatingPointError("The search left the numbers that are finite: the weights are those of the start.")
