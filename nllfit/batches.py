@@ -87,6 +87,10 @@ class Arrays:
         self._chunk = -(-self._full // chunks)
         self.first = tf.nest.map_structure(lambda t: t[: min(batch_size, self._rows)], data)
 
+    def check(self, check):
+        """Calls `check(x, y, ...)` on all rows, once."""
+        check(*self.data)
+
     def chunks(self, epoch):
         """Yields `(chunk, steps)`: tensors `[k, batch_size, ...]`, of whose first axis the first `steps` count."""
         order = np.arange(self._rows, dtype=np.int32 if self._rows < 2**31 else np.int64)
@@ -132,6 +136,11 @@ class Stream:
         size = max(1, _bytes(self.first))
         self._chunk = max(1, min(CHUNK_BYTES // size, _STREAM_STEPS, self.steps or _STREAM_STEPS))
 
+    def check(self, check):
+        """Calls `check(x, y, ...)` on the rows of the first batch, and then on those of each chunk."""
+        check(*self.first)
+        self._check = check
+
     def chunks(self, epoch):
         """Yields `(chunk, steps)` as `Arrays` does; batches of other shapes make chunks of their own."""
         iterator = self._iterator or map(self._batch, iter(self._iterable))
@@ -144,6 +153,7 @@ class Stream:
                     stack += stack[-1:] * (self._chunk - steps)
                     chunk = tf.nest.map_structure(lambda *batches: tf.stack(batches), *stack)
                 _check_finite(chunk, self._name, f"batches {done} to {done + steps - 1} of epoch {epoch + 1}")
+                self._check(*tf.nest.map_structure(lambda t: tf.reshape(t, [-1, *t.shape[2:]]), chunk))
                 done += steps
                 yield chunk, steps
         if done < (self._limit or 1):

@@ -9,7 +9,7 @@ import tf_keras
 from nllfit.families import assertion_text
 from nllfit.losses import as_outcomes
 
-__all__ = ["check_integers", "check_outcomes", "float_dtype", "keras_of"]
+__all__ = ["check_integers", "float_dtype", "keras_of", "outcome_check"]
 
 
 def keras_of(model):
@@ -41,29 +41,40 @@ def check_integers(lowest=1, **numbers):
             raise ValueError(f"`{name}` is {number!r}: give an int >= {lowest}.")
 
 
-def check_outcomes(model, batches, name):
-    """Holds the outcomes against the support of the heads' distributions, which XLA would not."""
-    data = getattr(batches, "data", batches.first)
-    if len(data) < 2 or getattr(model, "loss", None) is None:
-        return
+def outcome_check(model, example, name):
+    """A function that holds outcomes against the support of the heads' distributions, as XLA would not.
 
-    def distributions(row):
-        outputs = model(tf.nest.map_structure(lambda t: t[row : row + 1], data[0]), training=False)
+    Args:
+      model: a model with heads or without.
+      example: a batch `(x, y, ...)`, of which the first row gives the distributions.
+      name: what to call the outcomes in a message.
+
+    Returns:
+      `check(x, y)` for any number of rows, which raises a `ValueError` at the first outcome outside its support.
+    """
+
+    def distributions(x, row=0):
+        outputs = model(tf.nest.map_structure(lambda t: t[row : row + 1], x), training=False)
         return [o if hasattr(o, "log_prob") else getattr(o, "distribution", None) for o in tf.nest.flatten(outputs)]
 
-    outcomes = data[1]
-    if isinstance(outcomes, dict) and getattr(model, "output_names", None):
-        outcomes = [outcomes[output] for output in model.output_names if output in outcomes]
-    for i, (y, distribution) in enumerate(zip(tf.nest.flatten(outcomes), distributions(0), strict=False)):
-        if distribution is None:
-            continue
-        row, reason = _first_outside(y, distribution)
-        # The support may depend on a row's own parameters, as a Uniform's does.
-        if row is not None and _first_outside(y[row : row + 1], distributions(row)[i])[0] is not None:
-            raise ValueError(
-                f"`{name}` holds, at row {row}, {y[row].numpy()}, which {distribution.name} cannot have: {reason} "
-                f"Look for mislabelled rows, or choose a head whose domain they are in."
-            )
+    has_outcomes = len(example) > 1 and getattr(model, "loss", None) is not None
+    heads = distributions(example[0]) if has_outcomes else []
+
+    def check(x, y=None, *_):
+        if isinstance(y, dict) and getattr(model, "output_names", None):
+            y = [y[output] for output in model.output_names if output in y]
+        for i, (outcomes, head) in enumerate(zip(tf.nest.flatten(y), heads, strict=False)):
+            if head is None:
+                continue
+            row, reason = _first_outside(outcomes, head)
+            # The support may depend on a row's own parameters, as a Uniform's does.
+            if row is not None and _first_outside(outcomes[row : row + 1], distributions(x, row)[i])[0] is not None:
+                raise ValueError(
+                    f"`{name}` holds, at row {row}, {outcomes[row].numpy()}, which {head.name} cannot have: {reason} "
+                    f"Look for mislabelled rows, or choose a head whose domain they are in."
+                )
+
+    return check
 
 
 def _first_outside(y, distribution):

@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.batches import batches_of
-from nllfit.checks import check_integers, check_outcomes, float_dtype, keras_of
+from nllfit.checks import check_integers, float_dtype, keras_of, outcome_check
 from nllfit.programs import kept_for, tensorflow_variable
 
 __all__ = ["fit_lbfgs"]
@@ -53,7 +53,7 @@ def fit_lbfgs(model, x, y=None, *, sample_weight=None, class_weight=None, max_it
     batches = batches_of(
         x, y, sample_weight, class_weight=class_weight, floatx=floatx, batch_size=2**62, steps=None, seed=None
     )
-    check_outcomes(model, batches, "y")
+    batches.check(outcome_check(model, batches.first, "y"))
     model(tf.nest.map_structure(lambda t: t[:1], batches.data[0]), training=False)  # builds what is not built yet
     solver = kept_for(model, _Solver)
     start = solver.position()

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.batches import batches_of, prefetched, split_arrays
-from nllfit.checks import check_integers, check_outcomes, float_dtype, keras_of
+from nllfit.checks import check_integers, float_dtype, keras_of, outcome_check
 from nllfit.programs import Programs, kept_for
 
 __all__ = ["fit"]
@@ -72,6 +72,7 @@ def fit(
       ValueError: if the model is not compiled, or is one only `model.fit` can train (run eagerly, or distributed); for
         data that are empty, not finite, of lengths that differ or outside a head's support; for a callback that needs
         batches; for a number of epochs, rows or steps that cannot be.
+        A dataset is checked as it comes; if it turns bad the model is as it was before the epoch.
       FloatingPointError: at the end of an epoch whose loss or weights are not finite, with the first such layer; the
         model is then as it was after the epoch before.
 
@@ -125,7 +126,7 @@ def fit(
     )
     for batches, name in ((train, "y"), (validation, "validation_data's y")):
         if batches is not None:
-            check_outcomes(model, batches, name)
+            batches.check(outcome_check(model, batches.first, name))
     return _train(model, keras, train, validation, callbacks, initial_epoch, epochs, validation_freq, compile)
 
 
@@ -140,7 +141,11 @@ def _train(model, keras, train, validation, callbacks, initial_epoch, epochs, va
     logs = None
     for epoch in range(_resumed_epoch(model, initial_epoch), epochs):
         callbacks.on_epoch_begin(epoch)
-        logs, compile = _run(model, programs, "train", train, epoch, compile, bars)
+        try:
+            logs, compile = _run(model, programs, "train", train, epoch, compile, bars)
+        except ValueError:  # a dataset that turned out bad
+            programs.restore(kept)
+            raise
         copies, finite = programs.copy()
         if not (finite and np.all(np.isfinite(logs.get("loss", 0.0)))):
             message = _not_finite(model, epoch, logs)
@@ -180,7 +185,7 @@ def _numbers(logs):
     return {name: value.item() if np.ndim(value) == 0 else value for name, value in arrays.items()}
 
 
-_BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
+_BATCH_HOOKS = [f"on_{kind}batch_{end}" for kind in ("", "train_", "test_") for end in ("begin", "end")]
 
 
 def _epoch_level(callbacks, keras):
@@ -190,7 +195,7 @@ def _epoch_level(callbacks, keras):
         frequency = getattr(callback, "save_freq", getattr(callback, "update_freq", None))
         for hook in _BATCH_HOOKS:
             owner = next((c for c in type(callback).__mro__ if hook in vars(c)), None)
-            own = hook in vars(callback) or not owner.__module__.startswith(keras.callbacks.Callback.__module__[:5])
+            own = hook in vars(callback) or not owner.__module__.startswith(f"{keras.__name__}.")
             idle = owner is keras.callbacks.Callback or issubclass(owner, keras.callbacks.ProgbarLogger)
             if own or not (idle or frequency == "epoch"):
                 raise ValueError(

@@ -577,12 +577,27 @@ def test_a_loss_that_is_not_finite_stops_at_the_epoch_and_restores(k, compile):
         np.testing.assert_array_equal(weight, other)
 
 
-def test_a_dataset_that_runs_out_or_turns_bad_says_where():
+def test_a_dataset_that_runs_out_or_turns_bad_says_where(monkeypatch):
     model = dense(tf_keras)
     x, y, _ = rows_of(model)
     dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH)
     with pytest.raises(ValueError, match="ran out after 1 batches of epoch 2"):
         nllfit.fit(model, dataset, steps_per_epoch=4, epochs=3, verbose=0, compile="graph")
+    before = model.get_weights()
+    monkeypatch.setattr(batches, "_STREAM_STEPS", 2)  # the fault is in the second chunk, after two steps
     dataset = tf.data.Dataset.from_tensor_slices((bad(x, np.nan, 100), y)).batch(BATCH)
-    with pytest.raises(ValueError, match="`x` has nan at batches 0 to 3 of epoch 1"):
+    with pytest.raises(ValueError, match="`x` has nan at batches 2 to 3 of epoch 1"):
         nllfit.fit(model, dataset, verbose=0, compile="graph")
+    for weight, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
+def test_a_dataset_with_an_impossible_outcome_late(monkeypatch):
+    monkeypatch.setattr(batches, "_STREAM_STEPS", 2)
+    model = head_model()
+    before = model.get_weights()
+    dataset = tf.data.Dataset.from_tensor_slices((X, bad(Y, 2.0, 30))).batch(8)
+    with pytest.raises(ValueError, match="`y` holds, at row 14"):  # of the chunk's 16
+        nllfit.fit(model, dataset, verbose=0, compile="xla")
+    for weight, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, other)
