@@ -84,12 +84,14 @@ class Programs:
         if key not in self.choices:
             copies, _ = self.copy()
             self._time("graph", chunk, 1)
-            steps = int(np.clip(_MEASURED_SECONDS / self._time("graph", chunk, 1), 1, steps))
+            few = 1  # and then more, until the steps outweigh the call
+            while few < steps and self._time("graph", chunk, few) < _MEASURED_SECONDS:
+                few = min(4 * few, steps)
             try:
                 self._time("xla", chunk, 1)
                 rounds = []
                 while len(rounds) < 3 and (not rounds or max(rounds[-1]) < 2 * min(rounds[-1])):
-                    rounds.append([self._time(compile, chunk, steps) for compile in ("graph", "xla")])
+                    rounds.append([self._time(compile, chunk, few) for compile in ("graph", "xla")])
                 self.choices[key] = ("graph", "xla")[np.argmin(np.min(rounds, 0))]
             except tf.errors.OpError:  # XLA does not know every operation
                 self.choices[key] = "graph"
@@ -111,8 +113,10 @@ def _loop(step):
         specs = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape[1:], t.dtype), chunk)
         outputs = step.get_concrete_function(specs).structured_outputs
         logs = tf.nest.map_structure(lambda t: tf.zeros(t.shape, t.dtype), outputs)
-        for i in tf.range(steps):
+        i = tf.constant(0)
+        while i < steps:  # XLA would compile `tf.range(steps)` anew for each number of steps
             logs = step(tf.nest.map_structure(lambda t, i=i: t[i], chunk))
+            i += 1
         return logs
 
     return run
