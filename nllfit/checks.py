@@ -11,6 +11,8 @@ from nllfit.losses import as_outcomes
 
 __all__ = ["check_integers", "float_dtype", "keras_of", "outcome_check"]
 
+_ROWS = 2**14  # at a time: a family may want some numbers for every row and class
+
 
 def keras_of(model):
     """The Keras a compiled model belongs to."""
@@ -79,19 +81,21 @@ def outcome_check(model, example, name):
 
 def _first_outside(y, distribution):
     """The first row that a distribution of batch [1] cannot have, and why; (None, None) if there is none."""
-    event = as_outcomes(y[:1], distribution).shape[1:]
+    first = as_outcomes(y[:1], distribution)
 
     def reason(start, stop):
         try:
-            distribution.log_prob(tf.cast(tf.reshape(y[start:stop], [-1, *event]), distribution.dtype))
+            distribution.log_prob(tf.cast(tf.reshape(y[start:stop], [-1, *first.shape[1:]]), first.dtype))
         except tf.errors.InvalidArgumentError as error:
             return assertion_text(error)
         return None
 
-    start, stop = 0, y.shape[0]
-    if not reason(start, stop):
-        return None, None
-    while stop - start > 1:
-        middle = (start + stop) // 2
-        start, stop = (start, middle) if reason(start, middle) else (middle, stop)
-    return start, reason(start, stop)
+    for start in range(0, y.shape[0], _ROWS):
+        stop = min(start + _ROWS, y.shape[0])
+        if not reason(start, stop):
+            continue
+        while stop - start > 1:
+            middle = (start + stop) // 2
+            start, stop = (start, middle) if reason(start, middle) else (middle, stop)
+        return start, reason(start, stop)
+    return None, None

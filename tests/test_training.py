@@ -430,6 +430,14 @@ def test_fitting_again_compiles_nothing(k):
     assert kept_for(model, Programs).num_traces() == traces > 0
 
 
+def test_xla_compiles_once_for_any_number_of_steps():
+    # XLA must know the limit of a `Range` when it compiles: a loop over one is compiled anew for each number of steps.
+    model = dense(tf_keras)
+    nllfit.fit(model, *rows_of(model)[:2], verbose=0, compile="graph")
+    for program in kept_for(model, Programs)._traced.values():
+        assert "Range" not in {operation.type for operation in program.graph.get_operations()}
+
+
 @KERASES
 def test_a_model_compiled_anew_gets_new_programs(k):
     model = dense(k)
