@@ -7,6 +7,8 @@ from nllfit.evaluation import predict_distribution
 from nllfit.families import Family, MixtureFamily
 from nllfit.likelihood import likelihood, log_likelihood
 from nllfit.losses import negative_log_likelihood
+from nllfit.solver import fit_lbfgs
+from nllfit.training import fit
 
 __all__ = [
     "Comparison",
@@ -15,6 +17,8 @@ __all__ = [
     "MixtureFamily",
     "compare",
     "equivalence",
+    "fit",
+    "fit_lbfgs",
     "heads",
     "likelihood",
     "log_likelihood",

@@ -1,0 +1,151 @@
+"""The contenders of `experiments.speed`: each makes a function that trains the same network for a number of epochs.
+
+Arguments of all: the hidden layers (`"cnn"` for two convolutions), the shape of an input, the number of classes, rows
+`x` and labels `y`, and the rows a batch. All train with Adam at 0.001 on crossentropy, on rows shuffled each epoch.
+"""
+
+import itertools
+
+import numpy as np
+
+__all__ = ["bernoulli", "jax", "keras", "nllfit", "nllfit_keras3", "tf_keras", "torch"]
+
+
+def _model(k, hidden, shape, classes):
+    k.utils.set_random_seed(0)
+    layers = [k.layers.Dense(units, activation="relu") for units in (hidden if hidden != "cnn" else ())]
+    if hidden == "cnn":
+        for filters in (16, 32):
+            layers += [k.layers.Conv2D(filters, 3, activation="relu"), k.layers.MaxPool2D()]
+        layers.append(k.layers.Flatten())
+    model = k.Sequential([k.layers.Input(shape), *layers, k.layers.Dense(classes)])
+    model.compile(k.optimizers.Adam(1e-3), k.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def tf_keras(hidden, shape, classes, x, y, batch):
+    """`model.fit` of tf_keras."""
+    import tf_keras as k
+
+    model = _model(k, hidden, shape, classes)
+    return lambda epochs: model.fit(x, y, batch_size=batch, epochs=epochs, verbose=0)
+
+
+def keras(hidden, shape, classes, x, y, batch):
+    """`model.fit` of Keras 3."""
+    import keras as k
+
+    model = _model(k, hidden, shape, classes)
+    return lambda epochs: model.fit(x, y, batch_size=batch, epochs=epochs, verbose=0)
+
+
+def nllfit(hidden, shape, classes, x, y, batch):
+    """`nllfit.fit` of a tf_keras model."""
+    import tf_keras as k
+
+    from nllfit import fit
+
+    model = _model(k, hidden, shape, classes)
+    return lambda epochs: fit(model, x, y, batch_size=batch, epochs=epochs, verbose=0)
+
+
+def nllfit_keras3(hidden, shape, classes, x, y, batch):
+    """`nllfit.fit` of a Keras 3 model."""
+    import keras as k
+
+    from nllfit import fit
+
+    model = _model(k, hidden, shape, classes)
+    return lambda epochs: fit(model, x, y, batch_size=batch, epochs=epochs, verbose=0)
+
+
+def bernoulli(head, x, y, batch):
+    """`nllfit.fit` of yes and no: with a Bernoulli head and the generic loss, or a Dense layer and Keras's loss."""
+    import tf_keras as k
+
+    from nllfit import fit, heads, negative_log_likelihood
+
+    k.utils.set_random_seed(0)
+    layers = [k.layers.Input(x.shape[1:]), k.layers.Dense(256, activation="relu"), k.layers.Dense(1)]
+    model = k.Sequential([*layers, heads.Bernoulli()] if head else layers)
+    model.compile(k.optimizers.Adam(1e-3), negative_log_likelihood if head else k.losses.BinaryCrossentropy(True))
+    return lambda epochs: fit(model, x, y, batch_size=batch, epochs=epochs, verbose=0, compile="xla")
+
+
+def torch(hidden, shape, classes, x, y, batch):
+    """A plain PyTorch loop."""
+    import torch as t
+    from torch import nn
+
+    t.manual_seed(0)
+    if hidden == "cnn":
+        channels = ((1, 16), (16, 32))
+        layers = [m for i, o in channels for m in (nn.Conv2d(i, o, 3), nn.ReLU(), nn.MaxPool2d(2))]
+        layers += [nn.Flatten(), nn.Linear(32 * 5 * 5, classes)]
+        x = np.moveaxis(x, -1, 1).copy()
+    else:
+        sizes = (*shape, *hidden)
+        layers = [m for i, o in itertools.pairwise(sizes) for m in (nn.Linear(i, o), nn.ReLU())]
+        layers.append(nn.Linear(hidden[-1], classes))
+    model = nn.Sequential(*layers)
+    optimizer = t.optim.Adam(model.parameters(), 1e-3)
+    x, y = t.from_numpy(x), t.from_numpy(y)
+
+    def train(epochs):
+        for _ in range(epochs):
+            order, total = t.randperm(len(x)), 0.0
+            for rows in order.split(batch):
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
+                loss.backward()
+                optimizer.step()
+                total += loss.detach()
+            float(total)
+
+    return train
+
+
+def jax(hidden, shape, classes, x, y, batch):
+    """An epoch as one `lax.scan` in JAX."""
+    import jax as j
+    from jax import numpy as jnp
+
+    rng = np.random.default_rng(0)
+    sizes = (*shape, *hidden, classes)
+    weights = [
+        (jnp.asarray(rng.normal(size=(i, o)) * (2 / (i + o)) ** 0.5, jnp.float32), jnp.zeros(o))
+        for i, o in itertools.pairwise(sizes)
+    ]
+    x, y = jnp.asarray(x), jnp.asarray(y)
+    zeros = j.tree.map(jnp.zeros_like, weights)
+    state = weights, zeros, zeros, jnp.zeros(())
+
+    def loss(weights, x, y):
+        for kernel, bias in weights[:-1]:
+            x = j.nn.relu(x @ kernel + bias)
+        logits = j.nn.log_softmax(x @ weights[-1][0] + weights[-1][1])
+        return -jnp.take_along_axis(logits, y[:, None], 1).mean()
+
+    def step(state, rows):
+        weights, m, v, t = state
+        value, gradient = j.value_and_grad(loss)(weights, x[rows], y[rows])
+        t = t + 1
+        rate = 1e-3 * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        m = j.tree.map(lambda m, g: m + (g - m) * 0.1, m, gradient)
+        v = j.tree.map(lambda v, g: v + (g * g - v) * 0.001, v, gradient)
+        weights = j.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v) + 1e-7), weights, m, v)
+        return (weights, m, v, t), value
+
+    @j.jit
+    def epoch(state, order):
+        state, losses = j.lax.scan(step, state, order)
+        return state, losses.mean()
+
+    def train(epochs):
+        nonlocal state
+        for _ in range(epochs):
+            order = rng.permutation(len(x)).reshape(-1, batch).astype("int32")
+            state, value = epoch(state, order)
+            float(value)
+
+    return train

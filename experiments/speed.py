@@ -1,0 +1,160 @@
+"""How fast is training when an epoch is one program? `nllfit.fit` beside Keras, PyTorch and JAX, in one run.
+
+    python -m experiments.speed                     # all models and all contenders that are installed
+    python -m experiments.speed --models small cnn --contenders nllfit tf_keras --json
+
+Every contender trains the same network with Adam on the same rows, shuffled anew each epoch, in a process of its own:
+microseconds a step (the median of `--repeats` calls), the seconds of the first call with all its compiling, and the
+process's peak memory. Then how `nllfit.fit` grows with rows and with batch size, and what a head costs it: the
+Bernoulli head with the generic loss over a Dense layer with Keras's binary crossentropy.
+
+Expected on two cores, as ratios to `nllfit`: `tf_keras` 45 or more on the smallest model, where Python is most of a
+step, and 1.4 or more on the CNN, where arithmetic is; a head 1.00 +- 0.03. PyTorch and JAX are compared where they are
+installed (`pip install torch jax`).
+"""
+
+import importlib.util
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from experiments import common, contenders
+
+MODELS = {  # hidden layers, inputs, classes, rows a batch, steps an epoch, epochs a call
+    "small": ((64,), (16,), 2, 32, 1000, 3),
+    "medium": ((256, 256), (16,), 2, 128, 300, 2),
+    "large": ((512, 512), (784,), 10, 128, 150, 2),
+    "cnn": ("cnn", (28, 28, 1), 10, 64, 60, 2),
+}
+TITLES = {"small": "16-64-2, batch 32", "medium": "16-256-256-2, batch 128", "large": "784-512-512-10, batch 128"}
+TITLES["cnn"] = "CNN on 28x28, batch 64"
+CONTENDERS = {"nllfit": None, "nllfit_keras3": None, "tf_keras": None, "keras": None, "torch": "torch", "jax": "jax"}
+
+
+def installed():
+    """The contenders whose packages are here."""
+    return [name for name, package in CONTENDERS.items() if package is None or importlib.util.find_spec(package)]
+
+
+def timed(train, epochs, steps, repeats):
+    """Seconds of the first call, one epoch, and microseconds a step of each later one."""
+    start = time.perf_counter()
+    train(1)
+    first = time.perf_counter() - start
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        train(epochs)
+        times.append((time.perf_counter() - start) / (epochs * steps) * 1e6)
+    return first, times
+
+
+def measure(contender, model, repeats, seed):
+    """One contender on one model, in this process."""
+    hidden, shape, classes, batch, steps, epochs = MODELS[model]
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(batch * steps, *shape)).astype("float32")
+    y = rng.integers(0, classes, batch * steps)
+    train = getattr(contenders, contender)(hidden, shape, classes, x, y, batch)
+    first, times = timed(train, epochs, steps, repeats)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"us_per_step": float(np.median(times)), "all_us": times, "first_seconds": first, "peak_mib": memory}
+
+
+def growth(seed):
+    """Seconds an epoch of the small model, by rows and by batch size."""
+    rng = np.random.default_rng(seed)
+    found = {"rows": {}, "batch_size": {}}
+    for name, cases in (
+        ("rows", [(rows, 32) for rows in (10**3, 10**4, 10**5, 10**6)]),
+        ("batch_size", [(10**5, batch) for batch in (8, 32, 128, 512, 2048)]),
+    ):
+        for rows, batch in cases:
+            x, y = rng.normal(size=(rows, 16)).astype("float32"), rng.integers(0, 2, rows)
+            train = contenders.nllfit((64,), (16,), 2, x, y, batch)
+            train(1)
+            start = time.perf_counter()
+            train(3)
+            found[name][rows if name == "rows" else batch] = (time.perf_counter() - start) / 3
+    return found
+
+
+def head_cost(repeats, seed):
+    """Microseconds a step with a head and with Keras's loss, taken in turns, and their ratio."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(128 * 1000, 16)).astype("float32"), rng.integers(0, 2, (128 * 1000, 1)).astype("float32")
+    trains = [contenders.bernoulli(head, x, y, 128) for head in (True, False)]
+    rounds = [[timed(train, 3, 1000, 1)[1][0] for train in trains] for _ in range(max(repeats, 5))]
+    head, plain = np.median(rounds, 0)
+    return {"head_us": head, "plain_us": plain, "ratio": float(np.median([h / p for h, p in rounds]))}
+
+
+def worker(arguments, *job):
+    """The result of one job, as a process of its own measures it."""
+    command = [sys.executable, "-m", "experiments.speed", "--repeats", str(arguments.repeats), "--job", *job]
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        raise ValueError(f"{' '.join(job)} failed: {done.stderr.strip().splitlines()[-1]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def report(metrics):
+    """The tables, as text."""
+    for model, rows in metrics["models"].items():
+        print(f"\n{TITLES[model]:26} {'us/step':>9} {'ratio':>7} {'first s':>8} {'MiB':>6}")
+        ours = rows.get("nllfit", next(iter(rows.values())))["us_per_step"]
+        for name, row in rows.items():
+            ratio = row["us_per_step"] / ours
+            print(
+                f"{name:26} {row['us_per_step']:9.1f} {ratio:7.2f} {row['first_seconds']:8.2f} {row['peak_mib']:6.0f}"
+            )
+    if "growth" in metrics:
+        for name, found in metrics["growth"].items():
+            print(f"\n{name:26} {'ms/epoch':>9}")
+            for size, seconds in found.items():
+                print(f"{size:>26} {seconds * 1e3:9.1f}")
+        head = metrics["head"]
+        print(f"\nBernoulli head {head['head_us']:.1f} us, Keras's loss {head['plain_us']:.1f} us: {head['ratio']:.3f}")
+
+
+def main(argv=None):
+    """Runs the experiment; returns its metrics."""
+    parser = common.parser(__doc__, "speed")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument(
+        "--contenders", nargs="+", choices=installed(), default=installed(), help="(default: installed)"
+    )
+    parser.add_argument("--repeats", type=int, default=5, help="timed calls of each (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the metrics as JSON and nothing else")
+    parser.add_argument("--only-models", action="store_true", help="leave out growth and the cost of a head")
+    parser.add_argument("--job", nargs="+", help="measure one job in this process and print it as JSON (used inside)")
+    arguments = common.checked(parser.parse_args(argv), repeats=1)
+    if arguments.job:
+        kind, *names = arguments.job
+        jobs = {"model": measure, "growth": lambda repeats, seed: growth(seed), "head": head_cost}
+        result = jobs[kind](*names, arguments.repeats, arguments.seed)
+        print(json.dumps(result, default=float))
+        return result
+    jobs = [(model, contender) for model in arguments.models for contender in arguments.contenders]
+    jobs = [job for job in jobs if job != ("cnn", "jax")]
+    with common.run_folder(arguments) as folder:
+        metrics = {"models": {model: {} for model in arguments.models}}
+        for done, (model, contender) in enumerate(jobs):
+            if not arguments.json:
+                print(f"\r{done}/{len(jobs)} {model} {contender:20}", end="", flush=True)
+            metrics["models"][model][contender] = worker(arguments, "model", contender, model)
+        if not arguments.only_models:
+            metrics |= {name: worker(arguments, name) for name in ("growth", "head")}
+        common.write_json(folder / "metrics.json", metrics)
+        print(json.dumps(metrics)) if arguments.json else report(metrics)
+    return metrics
+
+
+if __name__ == "__main__":
+    common.run(main)

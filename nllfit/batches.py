@@ -1,0 +1,281 @@
+"""Batches: a data set as a few large stacks of batches, checked at the door.
+
+A compiled epoch wants its batches side by side in one tensor. `Arrays` gathers them from memory by the epoch's
+permutation, `Stream` stacks those of a `tf.data.Dataset` or of any other iterable; neither holds more than a few
+`CHUNK_BYTES` beyond the data themselves. The next chunk is made while the program works on this one.
+"""
+
+import concurrent.futures
+import itertools
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["Arrays", "Stream", "batches_of", "prefetched", "split_arrays"]
+
+CHUNK_BYTES = 2**25
+_STREAM_STEPS = 256  # a chunk's call costs some 100 us, a batch's way through Python as much: more would win nothing
+_THREAD = concurrent.futures.ThreadPoolExecutor(1, "nllfit")
+_NAMES = ("x", "y", "sample_weight")
+
+
+def batches_of(x, y, sample_weight, *, class_weight, floatx, batch_size, steps, seed, restarts=False, name=""):
+    """The `Arrays` or the `Stream` of what a user calls data.
+
+    Args:
+      x, y, sample_weight: structures of arrays; or `x` an iterable of batches `(x, y)` or `(x, y, sample_weight)`.
+      class_weight: `{label: weight}` or None.
+      floatx: the dtype of NumPy's floats.
+      batch_size: rows a batch, of arrays.
+      steps: batches an epoch, None for all of them.
+      seed: of the order of arrays, None for their own order.
+      restarts: whether an epoch of a dataset begins anew where `steps` are fewer than it has.
+      name: the argument's, for messages.
+
+    Raises:
+      ValueError: if the data are empty, not finite, of lengths that differ, or not of this form.
+    """
+    if steps is not None and steps < 1:
+        raise ValueError(f"The number of steps an epoch is {steps}: give an int >= 1, or None for all the data.")
+    if not _is_stream(x):
+        data = _as_tensors(_pack(x, y, sample_weight), floatx, name)
+        _check_rows(data, name)
+        return Arrays(_weighted(data, class_weight, floatx), batch_size, steps, seed)
+    if y is not None or sample_weight is not None:
+        raise ValueError("`x` is a dataset, so that `y` and `sample_weight` are in its batches: leave them out.")
+
+    def batch(element):
+        data = element if isinstance(element, tuple) else (element,)
+        return _weighted(_as_tensors(tuple(map(_arrays, data)), floatx, name), class_weight, floatx)
+
+    return Stream(x, batch, steps, restarts, name)
+
+
+def split_arrays(x, y, sample_weight, fraction):
+    """The first rows of arrays and, as a tuple, the last `fraction` of them, as Keras's `validation_split`."""
+    if not 0 < fraction < 1:
+        raise ValueError(f"`validation_split` is {fraction}: give the fraction of rows to hold out, between 0 and 1.")
+    if _is_stream(x):
+        raise ValueError("`validation_split` takes rows of arrays, and `x` is a dataset: give `validation_data`.")
+    data = _pack(x, y, sample_weight)
+    at = int(_rows(data) * (1 - fraction))
+    if not 0 < at < _rows(data):
+        raise ValueError(f"`validation_split={fraction}` of {_rows(data)} rows leaves none on one side.")
+    first, last = (tf.nest.map_structure(lambda a, s=s: a[s], data) for s in (slice(at), slice(at, None)))
+    return [*first, None, None][:3], last
+
+
+class Arrays:
+    """Batches of tensors in memory; epoch k's order is a function of the seed and k alone.
+
+    Attributes:
+      data: the tuple `(x,)`, `(x, y)` or `(x, y, sample_weight)` of structures of tensors `[n, ...]`.
+      steps: batches an epoch, the partial last one included.
+      first: the first batch in the data's own order.
+    """
+
+    def __init__(self, data, batch_size, steps=None, seed=None):
+        self.data, self._seed = data, seed
+        self._rows = _rows(data)
+        self._batch_size = batch_size
+        available = -(-self._rows // batch_size)
+        if steps is not None and steps > available:
+            raise ValueError(f"{steps} steps of {batch_size} rows are more than the data's {self._rows} rows.")
+        self.steps = steps or available
+        self._full = min(self.steps, self._rows // batch_size)
+        chunks = max(1, -(-self._full * _bytes(data) * batch_size // (self._rows * CHUNK_BYTES)))
+        self._chunk = -(-self._full // chunks)
+        self.first = tf.nest.map_structure(lambda t: t[: min(batch_size, self._rows)], data)
+
+    def check(self, check):
+        """Calls `check(x, y, ...)` on all rows, once."""
+        check(*self.data)
+
+    def chunks(self, epoch):
+        """Yields `(chunk, steps)`: tensors `[k, batch_size, ...]`, of whose first axis the first `steps` count."""
+        order = np.arange(self._rows, dtype=np.int32 if self._rows < 2**31 else np.int64)
+        if self._seed is not None:
+            np.random.default_rng([self._seed, epoch]).shuffle(order)
+        for start in range(0, self._full, self._chunk or 1):
+            steps = min(self._chunk, self._full - start)
+            rows = order[start * self._batch_size : (start + steps) * self._batch_size]
+            yield self._gather(np.resize(rows, [self._chunk, self._batch_size])), steps
+        if self.steps > self._full:
+            yield self._gather(order[None, self._full * self._batch_size :]), 1
+
+    def _gather(self, rows):
+        with tf.device("CPU"):
+            return tf.nest.map_structure(lambda t: tf.gather(t, rows), self.data)
+
+
+class Stream:
+    """Batches of an iterable, which need not fit in memory.
+
+    Attributes:
+      steps: batches an epoch, None where it is not known yet.
+      first: the first batch.
+    """
+
+    def __init__(self, iterable, batch, steps=None, restarts=False, name=""):
+        self._iterable, self._batch, self._name = iterable, batch, name
+        self._limit = steps
+        cardinality = int(iterable.cardinality()) if isinstance(iterable, tf.data.Dataset) else _length(iterable)
+        if cardinality == tf.data.INFINITE_CARDINALITY and steps is None:
+            raise ValueError("The dataset is infinite: say how many batches an epoch has with `steps_per_epoch`.")
+        self.steps = steps or (cardinality if cardinality >= 0 else None)
+        iterator = iter(iterable)
+        try:
+            self.first = batch(next(iterator))
+        except StopIteration:
+            raise ValueError(f"The dataset in `{name or 'x'}` is empty: there is nothing to train on.") from None
+        # As in Keras, an epoch of fewer batches than the dataset has goes on where the one before it stopped.
+        self._goes_on = steps not in (None, cardinality) and not restarts
+        once = iterator is iterable  # a generator: it has no other beginning
+        self._iterator = itertools.chain([self.first], map(batch, iterator)) if once else None
+        _check_finite(self.first, name, "batch 0")
+        size = max(1, _bytes(self.first))
+        self._chunk = max(1, min(CHUNK_BYTES // size, _STREAM_STEPS, self.steps or _STREAM_STEPS))
+
+    def check(self, check):
+        """Calls `check(x, y, ...)` on the rows of the first batch, and then on those of each chunk."""
+        check(*self.first)
+        self._check = check
+
+    def chunks(self, epoch):
+        """Yields `(chunk, steps)` as `Arrays` does; batches of other shapes make chunks of their own."""
+        iterator = self._iterator or map(self._batch, iter(self._iterable))
+        self._iterator = iterator if self._goes_on else None
+        done = 0
+        for _, run in itertools.groupby(itertools.islice(iterator, self._limit), _shapes):
+            while stack := list(itertools.islice(run, self._chunk)):
+                steps = len(stack)
+                with tf.device("CPU"):
+                    stack += stack[-1:] * (self._chunk - steps)
+                    chunk = tf.nest.map_structure(lambda *batches: tf.stack(batches), *stack)
+                _check_finite(chunk, self._name, f"batches {done} to {done + steps - 1} of epoch {epoch + 1}")
+                self._check(*tf.nest.map_structure(lambda t: tf.reshape(t, [-1, *t.shape[2:]]), chunk))
+                done += steps
+                yield chunk, steps
+        if done < (self._limit or 1):
+            raise ValueError(
+                f"The dataset ran out after {done} batches of epoch {epoch + 1}, of {self._limit or 'all'}: make it "
+                f"longer with `.repeat()`, or give a smaller `steps_per_epoch`."
+            )
+
+
+def prefetched(chunks):
+    """The same chunks, each but the first made in another thread while the one before it is used."""
+    chunk = next(chunks)
+    while chunk is not None:
+        coming = _THREAD.submit(next, chunks, None)
+        yield chunk
+        chunk = coming.result()
+
+
+def _is_stream(x):
+    return isinstance(x, tf.data.Dataset) or not (
+        hasattr(x, "__array__") or isinstance(x, (list, tuple, dict)) or tf.is_tensor(x)
+    )
+
+
+def _pack(x, y, sample_weight):
+    if y is None and sample_weight is not None:
+        raise ValueError("`sample_weight` weighs outcomes, and there is no `y`.")
+    return tuple(_arrays(part) for part in (x, y, sample_weight) if part is not None)
+
+
+def _arrays(values):
+    """A structure of NumPy arrays and tensors; a list of numbers is one array."""
+    if isinstance(values, (list, tuple)) and all(np.isscalar(v) for v in tf.nest.flatten(values)):
+        return np.asarray(values)
+    return tf.nest.map_structure(lambda leaf: leaf if tf.is_tensor(leaf) else np.asarray(leaf), values)
+
+
+def _as_tensors(data, floatx, name):
+    if not 1 <= len(data) <= 3:
+        raise ValueError(f"A batch is (x,), (x, y) or (x, y, sample_weight), but one has {len(data)} parts.")
+
+    def tensor(leaf):
+        if isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor)):
+            raise ValueError(
+                f"`{name or 'x'}` holds a {type(leaf).__name__}, which has no fixed shape: use `model.fit`."
+            )
+        if not tf.is_tensor(leaf):
+            leaf = leaf.astype(floatx, copy=False) if leaf.dtype.kind == "f" else leaf
+        with tf.device("CPU"):
+            return tf.convert_to_tensor(leaf)
+
+    return tf.nest.map_structure(tensor, data)
+
+
+def _check_rows(data, name):
+    leaves = [(_label(name, part, i), t) for part, i, t in _leaves(data)]
+    for label, tensor in leaves:
+        if tensor.shape.rank == 0:
+            raise ValueError(f"{label} is a single number: give one row an example.")
+        if tensor.shape[0] != leaves[0][1].shape[0]:
+            raise ValueError(
+                f"{label} has {tensor.shape[0]} rows, but {leaves[0][0]} has {leaves[0][1].shape[0]}: "
+                f"give one row an example in each."
+            )
+    if _rows(data) == 0:
+        raise ValueError(f"{leaves[0][0]} is empty: there is nothing to train on.")
+    _check_finite(data, name)
+
+
+def _check_finite(data, name, where=None):
+    for part, i, tensor in _leaves(data):
+        # A sum is a tenth of the work of looking at each number, and only a finite one needs no second look.
+        if not tensor.dtype.is_floating or np.isfinite(tf.reduce_sum(tensor).numpy()):
+            continue
+        bad = np.argwhere(~np.isfinite(tensor.numpy()))
+        if len(bad):
+            value = tensor.numpy()[tuple(bad[0])]
+            raise ValueError(
+                f"{_label(name, part, i)} has {value} at {where or f'row {bad[0][0]}'}: drop such rows or fill them in "
+                f"before training; {len(bad)} numbers are not finite."
+            )
+
+
+def _weighted(data, class_weight, floatx):
+    """`data` with the weight of each row's class in its sample weights, as Keras has it."""
+    if class_weight is None:
+        return data
+    if len(data) < 2 or not tf.is_tensor(data[1]):
+        raise ValueError("`class_weight` needs one output `y` of class labels.")
+    labels = data[1].numpy()
+    labels = labels.argmax(-1) if labels.ndim > 1 and labels.shape[-1] > 1 else labels.reshape(len(labels))
+    known, rows = np.unique(labels.astype(int), return_inverse=True)
+    weights = np.array([float(class_weight.get(int(label), 1.0)) for label in known])[rows]
+    if not np.all(np.isfinite(weights)) or np.any(weights < 0):
+        raise ValueError(f"`class_weight` is {class_weight}: give finite weights >= 0.")
+    dtype = data[2].dtype if len(data) == 3 else floatx
+    weights = tf.convert_to_tensor(weights, dtype)
+    return (*data[:2], data[2] * weights if len(data) == 3 else weights)
+
+
+def _leaves(data):
+    return [
+        (part, i, t) for part, values in zip(_NAMES, data, strict=False) for i, t in enumerate(tf.nest.flatten(values))
+    ]
+
+
+def _label(name, part, i):
+    label = f"{name}'s {part}" if name else part
+    return f"`{label}`" + (f" (array {i})" if i else "")
+
+
+def _rows(data):
+    return tf.nest.flatten(data)[0].shape[0]
+
+
+def _bytes(data):
+    return sum(t.dtype.size * max(1, t.shape.num_elements()) for t in tf.nest.flatten(data))
+
+
+def _shapes(data):
+    return [t.shape.as_list() for t in tf.nest.flatten(data)]
+
+
+def _length(iterable):
+    return len(iterable) if hasattr(iterable, "__len__") else tf.data.UNKNOWN_CARDINALITY

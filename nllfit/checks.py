@@ -1,0 +1,101 @@
+"""Checks at the door of training, before a weight is touched."""
+
+import sys
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from nllfit.families import assertion_text
+from nllfit.losses import as_outcomes
+
+__all__ = ["check_integers", "float_dtype", "keras_of", "outcome_check"]
+
+_ROWS = 2**14  # at a time: a family may want some numbers for every row and class
+
+
+def keras_of(model):
+    """The Keras a compiled model belongs to."""
+    keras = tf_keras if isinstance(model, tf_keras.Model) else sys.modules.get("keras")
+    if keras is None or not isinstance(model, keras.Model):
+        raise TypeError(f"`model` is a {type(model).__name__}, not a Keras model.")
+    if getattr(model, "optimizer", None) is None:
+        raise ValueError(
+            'The model is not compiled: call `model.compile("adam", nllfit.negative_log_likelihood)` first.'
+        )
+    if model.run_eagerly:
+        raise ValueError("The model is compiled with `run_eagerly=True`, and `fit` runs no Python: use `model.fit`.")
+    if model.distribute_strategy.num_replicas_in_sync > 1:
+        raise ValueError("The model is distributed over several devices: use `model.fit`.")
+    return keras
+
+
+def float_dtype(model, keras):
+    """The dtype for NumPy's floats: Keras's default, or float64 where the model computes in it."""
+    parts = model.variables if model.built else model.layers
+    return "float64" if any(part.dtype == "float64" for part in parts) else keras.backend.floatx()
+
+
+def check_integers(lowest=1, **numbers):
+    """Raises a `ValueError` that names the first argument that is no int >= `lowest`."""
+    for name, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < lowest:
+            raise ValueError(f"`{name}` is {number!r}: give an int >= {lowest}.")
+
+
+def outcome_check(model, example, name):
+    """A function that holds outcomes against the support of the heads' distributions, as XLA would not.
+
+    Args:
+      model: a model with heads or without.
+      example: a batch `(x, y, ...)`, of which the first row gives the distributions.
+      name: what to call the outcomes in a message.
+
+    Returns:
+      `check(x, y)` for any number of rows, which raises a `ValueError` at the first outcome outside its support.
+    """
+
+    def distributions(x, row=0):
+        outputs = model(tf.nest.map_structure(lambda t: t[row : row + 1], x), training=False)
+        return [o if hasattr(o, "log_prob") else getattr(o, "distribution", None) for o in tf.nest.flatten(outputs)]
+
+    has_outcomes = len(example) > 1 and getattr(model, "loss", None) is not None
+    heads = distributions(example[0]) if has_outcomes else []
+
+    def check(x, y=None, *_):
+        if isinstance(y, dict) and getattr(model, "output_names", None):
+            y = [y[output] for output in model.output_names if output in y]
+        for i, (outcomes, head) in enumerate(zip(tf.nest.flatten(y), heads, strict=False)):
+            if head is None:
+                continue
+            row, reason = _first_outside(outcomes, head)
+            # The support may depend on a row's own parameters, as a Uniform's does.
+            if row is not None and _first_outside(outcomes[row : row + 1], distributions(x, row)[i])[0] is not None:
+                raise ValueError(
+                    f"`{name}` holds, at row {row}, {outcomes[row].numpy()}, which {head.name} cannot have: {reason} "
+                    f"Look for mislabelled rows, or choose a head whose domain they are in."
+                )
+
+    return check
+
+
+def _first_outside(y, distribution):
+    """The first row that a distribution of batch [1] cannot have, and why; (None, None) if there is none."""
+    first = as_outcomes(y[:1], distribution)
+
+    def reason(start, stop):
+        try:
+            distribution.log_prob(tf.cast(tf.reshape(y[start:stop], [-1, *first.shape[1:]]), first.dtype))
+        except tf.errors.InvalidArgumentError as error:
+            return assertion_text(error)
+        return None
+
+    for start in range(0, y.shape[0], _ROWS):
+        stop = min(start + _ROWS, y.shape[0])
+        if not reason(start, stop):
+            continue
+        while stop - start > 1:
+            middle = (start + stop) // 2
+            start, stop = (start, middle) if reason(start, middle) else (middle, stop)
+        return start, reason(start, stop)
+    return None, None

@@ -1,0 +1,140 @@
+"""Programs: a model's training step, looped over a chunk of batches inside one compiled program.
+
+The loop leaves Python, and with XLA also TensorFlow's executor: what remains of a step is its arithmetic.
+"""
+
+import time
+import weakref
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["Programs", "kept_for", "tensorflow_variable"]
+
+_KEPT = weakref.WeakKeyDictionary()
+_MEASURED_SECONDS = 0.01
+
+
+def kept_for(model, make):
+    """`make(model)`, made once for a model and kept until it is compiled anew; it must not hold on to the model."""
+    # What `compile` makes anew: in tf_keras the loss, in Keras 3 its tracker, the first metric.
+    compiled = [model.optimizer, vars(model).get("compiled_loss") or next(iter(model.metrics), None)]
+    made = _KEPT.setdefault(model, {})
+    if make not in made or any(a is not b for a, b in zip(made[make][0], compiled, strict=True)):
+        made[make] = compiled, make(model)
+    return made[make][1]
+
+
+class Programs:
+    """The compiled loops over a model's `train_step` and `test_step`, for chunks of any shape."""
+
+    def __init__(self, model):
+        owner = weakref.proxy(model)  # the programs live as long as the model, so they must not keep it alive
+        self.choices = {}
+        self._steps = {
+            "train": tf.function(lambda data: owner.train_step(_as_keras(data))),
+            "test": tf.function(lambda data: owner.test_step(_as_keras(data))),
+        }
+        self._loops = {
+            (mode, compile): tf.function(_loop(step), jit_compile=compile == "xla" or None)
+            for mode, step in self._steps.items()
+            for compile in ("xla", "graph")
+        }
+        self._traced = {}
+        self._copy = None
+        self.state = None
+
+    def build(self, model, batch):
+        """Traces a step on a batch, which makes the variables that do not exist yet, and touches no weight."""
+        traced = self._steps["train"].get_concrete_function(_specs(batch))
+        if self.state is None:
+            self.state = tuple(traced.variables)
+            weights = tuple(w for w in map(tensorflow_variable, model.trainable_variables) if w.dtype.is_floating)
+
+            def copy():
+                finite = [tf.reduce_all(tf.math.is_finite(w)) for w in weights]
+                return [tf.identity(v) for v in self.state], tf.reduce_all(finite)
+
+            self._copy = tf.function(copy).get_concrete_function()
+
+    def run(self, mode, chunk, steps, compile):
+        """The logs after `steps` steps of `mode` over a chunk of batches `[k, batch_size, ...]`."""
+        steps = tf.constant(steps)
+        key = mode, compile, _shapes(chunk)
+        if key not in self._traced:  # traced by hand: TensorFlow warns of functions it traces often, as here by intent
+            self._traced[key] = self._loops[mode, compile].get_concrete_function(chunk, steps)
+        return self._traced[key](chunk, steps)
+
+    def copy(self):
+        """A copy of all that training changes, and whether the weights are finite."""
+        return self._copy()
+
+    def restore(self, copies):
+        """Puts a copy back."""
+        for variable, copied in zip(self.state, copies, strict=True):
+            variable.assign(copied)
+
+    def faster(self, chunk, steps):
+        """`"xla"` or `"graph"`, whichever takes less time for the first steps of a chunk; the steps are undone.
+
+        A rule will not do. On a CPU, XLA's convolutions are up to 50 times slower than the graph's and its small
+        embeddings twice as slow; but its tiny convolutions are 4 times faster, and recurrent layers may not compile.
+        """
+        key = _shapes(chunk)
+        if key not in self.choices:
+            copies, _ = self.copy()
+            self._time("graph", chunk, 1)
+            few = 1  # and then more, until the steps outweigh the call
+            while few < steps and self._time("graph", chunk, few) < _MEASURED_SECONDS:
+                few = min(4 * few, steps)
+            try:
+                self._time("xla", chunk, 1)
+                rounds = []
+                while len(rounds) < 3 and (not rounds or max(rounds[-1]) < 2 * min(rounds[-1])):
+                    rounds.append([self._time(compile, chunk, few) for compile in ("graph", "xla")])
+                self.choices[key] = ("graph", "xla")[np.argmin(np.min(rounds, 0))]
+            except tf.errors.OpError:  # XLA does not know every operation
+                self.choices[key] = "graph"
+            self.restore(copies)
+        return self.choices[key]
+
+    def num_traces(self):
+        """How often a step or a loop was traced so far."""
+        return sum(f.experimental_get_tracing_count() for f in [*self._steps.values(), *self._loops.values()])
+
+    def _time(self, compile, chunk, steps):
+        start = time.perf_counter()
+        tf.nest.map_structure(lambda t: t.numpy(), self.run("train", chunk, steps, compile))
+        return time.perf_counter() - start
+
+
+def _loop(step):
+    def run(chunk, steps):
+        specs = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape[1:], t.dtype), chunk)
+        outputs = step.get_concrete_function(specs).structured_outputs
+        logs = tf.nest.map_structure(lambda t: tf.zeros(t.shape, t.dtype), outputs)
+        i = tf.constant(0)
+        while i < steps:  # XLA would compile `tf.range(steps)` anew for each number of steps
+            logs = step(tf.nest.map_structure(lambda t, i=i: t[i], chunk))
+            i += 1
+        return logs
+
+    return run
+
+
+def _as_keras(data):
+    """Inputs alone are not in a tuple of one, for a step of the user's own."""
+    return data[0] if len(data) == 1 and not isinstance(data[0], (list, tuple)) else data
+
+
+def _specs(batch):
+    return tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), batch)
+
+
+def _shapes(chunk):
+    return tuple((tuple(t.shape), t.dtype) for t in tf.nest.flatten(chunk))
+
+
+def tensorflow_variable(weight):
+    """The `tf.Variable` of a weight of either Keras."""
+    return weight if isinstance(weight, tf.Variable) else weight.value

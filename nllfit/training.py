@@ -1,0 +1,228 @@
+"""Training: `fit`, whole epochs as one compiled program.
+
+Keras calls its training step from Python, once a batch; for a small model that costs up to a hundred times the
+arithmetic. `fit` calls the same `model.train_step` in a loop inside one program, so that the numbers are Keras's and
+the time is the arithmetic's. What Keras does around the steps (callbacks, history, progress bar) is Keras's own.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from nllfit.batches import batches_of, prefetched, split_arrays
+from nllfit.checks import check_integers, float_dtype, keras_of, outcome_check
+from nllfit.programs import Programs, kept_for
+
+__all__ = ["fit"]
+
+
+def fit(
+    model,
+    x,
+    y=None,
+    *,
+    batch_size=32,
+    epochs=1,
+    verbose="auto",
+    callbacks=None,
+    validation_split=0.0,
+    validation_data=None,
+    shuffle=True,
+    class_weight=None,
+    sample_weight=None,
+    initial_epoch=0,
+    steps_per_epoch=None,
+    validation_steps=None,
+    validation_batch_size=None,
+    validation_freq=1,
+    seed=None,
+    compile="auto",
+):
+    """Trains a compiled Keras model as `model.fit` does, to the same numbers, with no Python between the steps.
+
+    Any model of tf_keras or of Keras 3 (on TensorFlow), with a head or without. Data are checked before the first
+    step: what raises has not touched a weight.
+
+    Args:
+      model: a compiled model.
+      x: inputs `[n, ...]`, an array or a structure of them; or batches `(x, y)` or `(x, y, sample_weight)`, as a
+        `tf.data.Dataset` or another iterable, which may be larger than memory.
+      y: outcomes `[n, ...]`, an array or a structure of them.
+      batch_size: rows a step, of arrays; the last batch of an epoch may have fewer.
+      epochs: the epoch to stop at.
+      verbose: 0 for silence, 1 or `"auto"` for Keras's progress bar, 2 for a line an epoch.
+      callbacks: Keras callbacks that act once an epoch.
+      validation_split: the fraction of the arrays' last rows to hold out as validation data.
+      validation_data: `(x, y)` or `(x, y, sample_weight)`, or a dataset, to evaluate after an epoch.
+      shuffle: whether arrays are put in a new order each epoch.
+      class_weight: `{label: weight}`, a factor in the loss of each row of that class.
+      sample_weight: a factor in the loss of each row, `[n]`, or a structure of them, one for each output.
+      initial_epoch: the epoch to start at, for a run resumed.
+      steps_per_epoch: steps an epoch, None for all the data. A dataset with more goes on in the next epoch.
+      validation_steps, validation_batch_size: the same for validation data.
+      validation_freq: epochs between evaluations, or a list of the epochs, from 1, to evaluate after.
+      seed: fixes the order of every epoch, which depends on it and on the epoch's number alone, so that a run resumed
+        at `initial_epoch` is the run that never stopped. None draws one from NumPy's global generator.
+      compile: `"xla"`; `"graph"`, without XLA; or `"auto"`, whichever a few steps, undone again, show to be faster.
+
+    Returns:
+      Keras's `History`.
+
+    Raises:
+      TypeError: if `model` is no Keras model.
+      ValueError: if the model is not compiled, or is one only `model.fit` can train (run eagerly, or distributed); for
+        data that are empty, not finite, of lengths that differ or outside a head's support; for a callback that needs
+        batches; for a number of epochs, rows or steps that cannot be.
+        A dataset is checked as it comes; if it turns bad the model is as it was before the epoch.
+      FloatingPointError: at the end of an epoch whose loss or weights are not finite, with the first such layer; the
+        model is then as it was after the epoch before.
+
+    Example:
+      >>> model.compile("adam", nllfit.negative_log_likelihood)
+      >>> history = nllfit.fit(model, x, y, batch_size=2, epochs=20, validation_split=0.25, verbose=0)
+      >>> sorted(history.history)
+      ['loss', 'val_loss']
+    """
+    keras = keras_of(model)
+    check_integers(batch_size=batch_size, validation_batch_size=validation_batch_size or batch_size)
+    check_integers(0, epochs=epochs, initial_epoch=initial_epoch)
+    if compile not in ("auto", "xla", "graph"):
+        raise ValueError(f'`compile` is {compile!r}: give "auto", "xla" or "graph".')
+    if validation_split and validation_data is None:
+        (x, y, sample_weight), validation_data = split_arrays(x, y, sample_weight, validation_split)
+    floatx = float_dtype(model, keras)
+    seed = int(np.random.randint(2**31)) if seed is None else seed  # so that Keras's `set_random_seed` fixes it
+    train = batches_of(
+        x,
+        y,
+        sample_weight,
+        class_weight=class_weight,
+        floatx=floatx,
+        batch_size=batch_size,
+        steps=steps_per_epoch,
+        seed=seed if shuffle else None,
+    )
+    validation = None
+    if validation_data is not None:
+        parts = validation_data if isinstance(validation_data, (tuple, list)) else [validation_data]
+        validation = batches_of(
+            *[*parts, None, None][:3],
+            class_weight=None,
+            floatx=floatx,
+            batch_size=validation_batch_size or batch_size,
+            steps=validation_steps,
+            seed=None,
+            restarts=True,
+            name="validation_data",
+        )
+    verbose = 1 if verbose == "auto" else verbose
+    callbacks = keras.callbacks.CallbackList(
+        _epoch_level(callbacks, keras),
+        add_history=True,
+        add_progbar=verbose != 0,
+        model=model,
+        verbose=verbose,
+        epochs=epochs,
+        steps=train.steps,
+    )
+    for batches, name in ((train, "y"), (validation, "validation_data's y")):
+        if batches is not None:
+            batches.check(outcome_check(model, batches.first, name))
+    return _train(model, keras, train, validation, callbacks, initial_epoch, epochs, validation_freq, compile)
+
+
+def _train(model, keras, train, validation, callbacks, initial_epoch, epochs, validation_freq, compile):
+    programs = kept_for(model, Programs)
+    programs.build(model, train.first)
+    bars = [c for c in callbacks.callbacks if isinstance(c, keras.callbacks.ProgbarLogger)]
+
+    model.stop_training = False
+    callbacks.on_train_begin()
+    kept, _ = programs.copy()
+    logs = None
+    for epoch in range(_resumed_epoch(model, initial_epoch), epochs):
+        callbacks.on_epoch_begin(epoch)
+        try:
+            logs, compile = _run(model, programs, "train", train, epoch, compile, bars)
+        except ValueError:  # a dataset that turned out bad
+            programs.restore(kept)
+            raise
+        copies, finite = programs.copy()
+        if not (finite and np.all(np.isfinite(logs.get("loss", 0.0)))):
+            message = _not_finite(model, epoch, logs)
+            programs.restore(kept)
+            raise FloatingPointError(message)
+        kept = copies
+        if validation is not None and _evaluates(epoch, validation_freq):
+            callbacks.on_test_begin()
+            scores, _ = _run(model, programs, "test", validation, epoch, compile)
+            callbacks.on_test_end(scores)
+            logs |= {f"val_{name}": score for name, score in scores.items()}
+        callbacks.on_epoch_end(epoch, logs)
+        if model.stop_training:
+            break
+    if epochs > 0 and hasattr(model.optimizer, "finalize_variable_values"):
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+    callbacks.on_train_end(logs)
+    return model.history
+
+
+def _run(model, programs, mode, batches, epoch, compile, bars=()):
+    """One pass over the batches: the logs of its last step as numbers, and how they were compiled."""
+    model.reset_metrics()
+    done = 0
+    for chunk, steps in prefetched(batches.chunks(epoch)):
+        if compile == "auto":
+            compile = programs.faster(chunk, steps)
+        logs = programs.run(mode, chunk, steps, compile)
+        done += steps
+        for bar in bars if done != batches.steps else ():
+            bar.on_train_batch_end(done - 1, _numbers(logs))
+    return _numbers(logs), compile
+
+
+def _numbers(logs):
+    arrays = {name: value.numpy() for name, value in logs.items()}
+    return {name: value.item() if np.ndim(value) == 0 else value for name, value in arrays.items()}
+
+
+_BATCH_HOOKS = [f"on_{kind}batch_{end}" for kind in ("", "train_", "test_") for end in ("begin", "end")]
+
+
+def _epoch_level(callbacks, keras):
+    """The callbacks, if none of them needs batches."""
+    callbacks = tf.nest.flatten(callbacks) if callbacks is not None else []
+    for callback in callbacks:
+        frequency = getattr(callback, "save_freq", getattr(callback, "update_freq", None))
+        for hook in _BATCH_HOOKS:
+            owner = next((c for c in type(callback).__mro__ if hook in vars(c)), None)
+            own = hook in vars(callback) or not owner.__module__.startswith(f"{keras.__name__}.")
+            idle = owner is keras.callbacks.Callback or issubclass(owner, keras.callbacks.ProgbarLogger)
+            if own or not (idle or frequency == "epoch"):
+                raise ValueError(
+                    f"{type(callback).__name__} acts on every batch (`{hook}`), and in `nllfit.fit` an epoch is one "
+                    f"program: give a callback that acts once an epoch, or train with `model.fit`."
+                )
+    return callbacks
+
+
+def _evaluates(epoch, frequency):
+    return epoch + 1 in frequency if isinstance(frequency, (list, tuple, set)) else (epoch + 1) % frequency == 0
+
+
+def _resumed_epoch(model, initial_epoch):
+    """Where `BackupAndRestore` resumes, if it does, as each Keras keeps it."""
+    state = getattr(model, "_training_state", None)
+    if state is not None:
+        return state.maybe_load_initial_counters_from_ckpt(None, initial_epoch, "train")[0]
+    return getattr(model, "_initial_epoch", None) or initial_epoch
+
+
+def _not_finite(model, epoch, logs):
+    layer = next(
+        (f"`{layer.name}`" for layer in model.layers for w in layer.get_weights() if not np.all(np.isfinite(w))), None
+    )
+    found = f"the first layer with a weight that is not is {layer}" if layer else "all weights still are"
+    return (
+        f"Epoch {epoch + 1}: the loss is {logs.get('loss')}, and not everything is finite: {found}. The model is as it "
+        f"was before the epoch. Try a smaller learning rate, `clipnorm` in the optimizer, or standardised inputs."
+    )

@@ -1,0 +1,37 @@
+"""The speed experiment measures every contender that is here, and says so in a table or as JSON."""
+
+import json
+
+import pytest
+
+from experiments import speed
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+@pytest.mark.parametrize("contender", speed.installed())
+def test_every_contender_trains_every_model(contender, monkeypatch):
+    for model in ("small", "cnn"):
+        if (model, contender) == ("cnn", "jax"):
+            continue
+        monkeypatch.setitem(speed.MODELS, model, (*speed.MODELS[model][:3], 4, 3, 2))
+        row = speed.measure(contender, model, 2, 0)
+        assert len(row["all_us"]) == 2
+        assert row["first_seconds"] > 0
+        assert row["peak_mib"] > 0
+
+
+def test_a_run_from_the_command_line(tmp_path, capsys):
+    arguments = ["--models", "small", "--contenders", "tf_keras", "--repeats", "1", "--only-models", "--json"]
+    metrics = speed.main([*arguments, "--out", str(tmp_path / "run")])
+    printed = capsys.readouterr().out
+    assert json.loads(printed[: printed.rindex("}") + 1]) == metrics
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == metrics
+    speed.report(metrics)
+    assert "16-64-2, batch 32" in capsys.readouterr().out
+
+
+def test_unknown_names_fail(capsys):
+    with pytest.raises(SystemExit):
+        speed.main(["--models", "huge"])
+    assert "huge" in capsys.readouterr().err

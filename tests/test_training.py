@@ -1,0 +1,611 @@
+"""`fit` gives the numbers of `model.fit`, in both Kerases, and refuses bad input before it touches a weight."""
+
+import csv
+import gc
+import itertools
+import weakref
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+import nllfit
+from nllfit import batches
+from nllfit.programs import Programs, kept_for
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras 3's variables
+    pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning"),  # Keras 3's own default
+]
+ROWS, BATCH = 130, 32  # four batches and a partial one of two rows
+KERASES = pytest.mark.parametrize("k", [tf_keras, keras], ids=["tf_keras", "keras"])
+
+
+def crossentropy(k):
+    return k.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def sequential(k, shape, layers, dtype="float32", **compiled):
+    k.utils.set_random_seed(0)
+    model = k.Sequential([k.layers.Input(shape, dtype=dtype), *layers(), k.layers.Dense(3)])
+    model.compile(**{"optimizer": k.optimizers.Adam(0.01), "loss": crossentropy(k), "metrics": ["accuracy"]} | compiled)
+    return model
+
+
+def dense(k, **compiled):
+    return sequential(k, (8,), lambda: [k.layers.Dense(16, activation="relu")], **compiled)
+
+
+def batch_norm(k, **compiled):
+    # A bias before it would have a gradient of 0, of which Adam would take rounding errors for a direction.
+    def layers():
+        return [k.layers.Dense(16, use_bias=False), k.layers.BatchNormalization(), k.layers.ReLU()]
+
+    return sequential(k, (8,), layers, **compiled)
+
+
+def recurrent(k, **compiled):
+    return sequential(k, (4, 2), lambda: [k.layers.LSTM(6)], **compiled)
+
+
+def embedding(k, **compiled):
+    def layers():
+        return [k.layers.Embedding(20, 5), k.layers.GlobalAveragePooling1D()]
+
+    return sequential(k, (4,), layers, "int32", **compiled)
+
+
+def convolutional(k, **compiled):
+    def layers():
+        return [k.layers.Conv2D(4, 3, activation="relu"), k.layers.MaxPool2D(), k.layers.Flatten()]
+
+    return sequential(k, (8, 8, 1), layers, **compiled)
+
+
+def rows_of(model, n=ROWS, seed=0):
+    rng = np.random.default_rng(seed)
+    shape = (n, *model.inputs[0].shape[1:])
+    x = rng.normal(size=shape).astype("float32")
+    if "embedding" in model.layers[0].name:
+        x = rng.integers(0, 20, shape).astype("int32")
+    return x, rng.integers(0, 3, n), rng.uniform(0.5, 2.0, n).astype("float32")
+
+
+def assert_same_run(history, expected, model, reference):
+    """Equal to 1e-5, where float32 sums in another order differ by about 1e-6 after 25 steps of Adam."""
+    assert list(history) == list(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose(history[name], values, rtol=1e-5, err_msg=name)
+    for weight, other in zip(model.get_weights(), reference.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, other, rtol=1e-4, atol=2e-5)
+
+
+@KERASES
+@pytest.mark.parametrize(
+    ("make", "compile"),
+    [
+        (dense, "xla"),
+        (dense, "graph"),
+        (batch_norm, "xla"),
+        (recurrent, "graph"),
+        (embedding, "xla"),
+        (convolutional, "graph"),
+    ],
+)
+def test_the_numbers_of_keras(k, make, compile):
+    model, reference = (
+        make(k, weighted_metrics=[k.metrics.SparseCategoricalCrossentropy(from_logits=True)]) for _ in range(2)
+    )
+    x, y, w = rows_of(model)
+    arguments = {"sample_weight": w, "batch_size": BATCH, "epochs": 5, "shuffle": False, "verbose": 0}
+    arguments["validation_data"] = rows_of(model, 50, seed=1)
+    expected = reference.fit(x, y, **arguments).history
+    history = nllfit.fit(model, x, y, compile=compile, **arguments).history
+    assert_same_run(history, expected, model, reference)
+
+
+@KERASES
+def test_options_as_in_keras(k):
+    x, y, _ = rows_of(dense(k))
+    arguments = {"validation_split": 0.3, "validation_freq": 2, "validation_batch_size": 16, "initial_epoch": 1}
+    arguments |= {"class_weight": {0: 1.0, 1: 2.0, 2: 0.5}, "epochs": 5, "shuffle": False, "verbose": 0}
+    model, reference = dense(k), dense(k)
+    expected = reference.fit(x, y, **arguments).history
+    history = nllfit.fit(model, x, y, compile="graph", **arguments)
+    assert_same_run(history.history, expected, model, reference)
+    assert history.epoch == [1, 2, 3, 4]
+    assert history is model.history
+
+
+@KERASES
+def test_several_inputs_and_outputs_by_name_and_in_order(k):
+    def make():
+        k.utils.set_random_seed(0)
+        a, b = k.Input((4,), name="a"), k.Input((3,), name="b")
+        joined = k.layers.Dense(8, activation="tanh")(k.layers.Concatenate()([a, b]))
+        outputs = [k.layers.Dense(1, name="u")(joined), k.layers.Dense(2, name="v")(joined)]
+        model = k.Model([a, b], outputs)
+        model.compile(k.optimizers.SGD(0.1), loss=["mse", "mae"], loss_weights=[1.0, 0.5])
+        return model
+
+    # Whole batches: Keras 3 averages `u_loss` over batches and takes them for equal where their size is not static.
+    rng = np.random.default_rng(0)
+    a, b, u, v = (rng.normal(size=(64, size)).astype("float32") for size in (4, 3, 1, 2))
+    weights = list(rng.uniform(size=(2, 64)).astype("float32"))
+    arguments = {"sample_weight": weights, "epochs": 5, "shuffle": False, "verbose": 0}
+    model, reference = make(), make()
+    expected = reference.fit([a, b], [u, v], **arguments).history
+    history = nllfit.fit(model, [a, b], [u, v], compile="graph", **arguments).history
+    assert_same_run(history, expected, model, reference)
+
+    by_name = make()
+    nllfit.fit(by_name, {"a": a, "b": b}, [u, v], compile="graph", **arguments)
+    for weight, other in zip(by_name.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
+def test_a_head_and_its_targets_by_name():
+    inputs = tf_keras.Input((8,))
+    hidden = tf_keras.layers.Dense(4, activation="tanh")(inputs)
+    count = nllfit.heads.Poisson(name="count")(tf_keras.layers.Dense(1)(hidden))
+    label = nllfit.heads.Categorical(3, name="label")(tf_keras.layers.Dense(3)(hidden))
+    model = tf_keras.Model(inputs, {"count": count, "label": label})
+    model.compile("adam", nllfit.negative_log_likelihood, metrics={"count": nllfit.metrics.NegativeLogLikelihood()})
+    x, y, _ = rows_of(dense(tf_keras))
+    counts = np.arange(ROWS, dtype="float32")[:, None] % 4
+    outcomes = {"label": y, "count": counts}
+    start = model.evaluate(x, outcomes, verbose=0)[0]
+    history = nllfit.fit(model, x, outcomes, epochs=30, verbose=0, seed=0, compile="xla").history
+    assert history["loss"][-1] < start
+    counts[17] = -1
+    with pytest.raises(ValueError, match="`y` holds, at row 17"):
+        nllfit.fit(model, x, outcomes, verbose=0)
+
+
+@KERASES
+def test_dropout_draws_anew_each_step(k):
+    # A unit kept with probability 1/2 gives a loss of 0 or 4, 400 of them a mean of 2 +- 0.1. One mask for all steps of
+    # a program would give 0 or 4.
+    k.utils.set_random_seed(1)
+    model = k.Sequential([k.layers.Input((1,)), k.layers.Dropout(0.5), k.layers.Dense(1, use_bias=False)])
+    model.compile(k.optimizers.SGD(0.0), "mse")
+    model.set_weights([np.ones((1, 1))])
+    for compile in ("xla", "graph"):
+        losses = nllfit.fit(
+            model, np.ones((400, 1)), np.zeros((400, 1)), batch_size=1, epochs=3, verbose=0, compile=compile
+        ).history["loss"]
+        np.testing.assert_allclose(losses, 2.0, atol=0.5)
+        assert len(set(losses)) > 1
+
+
+@KERASES
+def test_a_custom_training_step_and_a_schedule(k):
+    class Scaled(k.Model):
+        def __init__(self):
+            super().__init__()
+            self.layer = k.layers.Dense(1)
+
+        def call(self, x):
+            return self.layer(x)
+
+        def train_step(self, data):
+            x, y = data
+            with tf.GradientTape() as tape:
+                error = tf.reduce_mean((self(x, training=True) - y) ** 2)
+            gradients = tape.gradient(error, self.trainable_variables)
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+            return {"last_error": error}
+
+    def run(train):
+        k.utils.set_random_seed(0)
+        model = Scaled()
+        model.compile(k.optimizers.SGD(k.optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)))
+        return model, train(model).history
+
+    x, y = np.random.default_rng(0).normal(size=(2, 70, 1)).astype("float32")
+    reference, expected = run(lambda m: m.fit(x, y, epochs=5, shuffle=False, verbose=0))
+    model, history = run(lambda m: nllfit.fit(m, x, y, epochs=5, shuffle=False, verbose=0, compile="xla"))
+    assert_same_run(history, expected, model, reference)
+
+
+def test_float64_stays_float64():
+    tf_keras.backend.set_floatx("float64")
+    try:
+        model, reference = dense(tf_keras), dense(tf_keras)
+    finally:
+        tf_keras.backend.set_floatx("float32")
+    x, y, _ = rows_of(model)
+    x = x + 1e-12  # lost in float32
+    nllfit.fit(model, x, y, epochs=5, shuffle=False, verbose=0, compile="xla")
+    dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(32)
+    reference.fit(dataset, epochs=5, verbose=0)
+    for weight, other in zip(model.get_weights(), reference.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, other, rtol=1e-11, atol=1e-13)
+
+
+# Data sets
+
+
+@KERASES
+@pytest.mark.parametrize("steps", [None, 3])
+def test_datasets_as_in_keras(k, steps):
+    x, y, w = rows_of(dense(k))
+    dataset = tf.data.Dataset.from_tensor_slices((x, y, w)).batch(BATCH)
+    dataset = dataset.repeat() if steps else dataset
+    arguments = {"epochs": 5, "steps_per_epoch": steps, "verbose": 0, "validation_data": dataset}
+    arguments |= {"validation_steps": steps}
+    model, reference = dense(k), dense(k)
+    expected = reference.fit(dataset, **arguments).history
+    history = nllfit.fit(model, dataset, compile="graph", **arguments).history
+    assert_same_run(history, expected, model, reference)
+
+
+def test_a_shuffled_dataset_is_drawn_from_once_an_epoch():
+    model, reference = dense(tf_keras), dense(tf_keras)
+    x, y, _ = rows_of(model)
+
+    def dataset():
+        return tf.data.Dataset.from_tensor_slices((x, y)).shuffle(ROWS, seed=3).batch(BATCH)
+
+    expected = reference.fit(dataset(), epochs=3, verbose=0).history
+    history = nllfit.fit(model, dataset(), epochs=3, verbose=0, compile="graph").history
+    assert_same_run(history, expected, model, reference)
+
+
+def test_batches_of_any_sizes_from_any_iterable():
+    model, reference = dense(tf_keras), dense(tf_keras)
+    x, y, _ = rows_of(model)
+    cuts = [0, 32, 64, 70, 102, 134]
+
+    def pieces():
+        while True:
+            yield from ((x[a:b], y[a:b]) for a, b in itertools.pairwise(cuts))
+
+    expected = reference.fit(pieces(), epochs=3, steps_per_epoch=5, verbose=0).history
+    history = nllfit.fit(model, pieces(), epochs=3, steps_per_epoch=5, verbose=0, compile="graph").history
+    assert_same_run(history, expected, model, reference)
+
+
+def test_many_chunks_are_one_epoch(monkeypatch):
+    model, reference = dense(tf_keras), dense(tf_keras)
+    x, y, _ = rows_of(model)
+    arguments = {"epochs": 3, "batch_size": 8, "verbose": 0, "seed": 5, "compile": "graph"}
+    expected = nllfit.fit(reference, x, y, **arguments).history
+    monkeypatch.setattr(batches, "CHUNK_BYTES", 3 * 8 * 40)  # three batches of 8 rows of 40 bytes
+    history = nllfit.fit(model, x, y, **arguments).history
+    assert_same_run(history, expected, model, reference)
+
+
+# Order and resumption
+
+
+def test_an_epoch_is_a_permutation_that_seed_and_epoch_fix():
+    x = np.arange(10.0)[:, None]
+
+    def order(seed, epoch):
+        chunks = batches.Arrays((tf.constant(x),), 4, seed=seed).chunks(epoch)
+        return [int(v) for chunk, steps in chunks for v in tf.reshape(chunk[0][:steps], -1)]
+
+    assert sorted(order(0, 0)) == list(range(10))
+    assert order(0, 0) == order(0, 0)
+    assert len({tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}) == 4
+    assert order(None, 3) == list(range(10))
+
+
+@KERASES
+def test_a_resumed_run_is_the_run_that_never_stopped(k):
+    whole, halves = dense(k), dense(k)
+    x, y, _ = rows_of(whole)
+    arguments = {"seed": 7, "verbose": 0, "compile": "graph"}
+    history = nllfit.fit(whole, x, y, epochs=4, **arguments).history["loss"]
+    first = nllfit.fit(halves, x, y, epochs=2, **arguments).history["loss"]
+    second = nllfit.fit(halves, x, y, epochs=4, initial_epoch=2, **arguments).history["loss"]
+    assert first + second == history
+    for weight, other in zip(whole.get_weights(), halves.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
+@KERASES
+def test_backup_and_restore_resumes(k, tmp_path):
+    class Failure(k.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    whole, broken, resumed = dense(k), dense(k), dense(k)
+    x, y, _ = rows_of(whole)
+    arguments = {"epochs": 4, "seed": 7, "verbose": 0, "compile": "graph"}
+    history = nllfit.fit(whole, x, y, **arguments).history["loss"]
+    with pytest.raises(KeyboardInterrupt):
+        nllfit.fit(broken, x, y, callbacks=[k.callbacks.BackupAndRestore(tmp_path / "b"), Failure()], **arguments)
+    again = nllfit.fit(resumed, x, y, callbacks=[k.callbacks.BackupAndRestore(tmp_path / "b")], **arguments)
+    assert again.epoch == [2, 3]
+    np.testing.assert_array_equal(again.history["loss"], history[2:])
+
+
+def test_keras_seed_fixes_the_order():
+    def losses():
+        model = dense(tf_keras)  # sets Keras's seed
+        return nllfit.fit(model, *rows_of(model)[:2], verbose=0, compile="graph").history["loss"]
+
+    assert losses() == losses()
+
+
+# Callbacks
+
+
+@KERASES
+def test_every_callback_of_an_epoch_works(k, tmp_path):
+    pytest.importorskip("tensorboard")
+
+    def callbacks(folder):
+        return [
+            k.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.9),
+            k.callbacks.ReduceLROnPlateau("val_loss", patience=1, min_delta=10.0, factor=0.5),
+            k.callbacks.ModelCheckpoint(str(folder / "{epoch}.weights.h5"), save_weights_only=True),
+            k.callbacks.CSVLogger(str(folder / "log.csv")),
+            k.callbacks.TensorBoard(str(folder / "board")),
+            k.callbacks.EarlyStopping("val_loss", patience=2, min_delta=10.0, restore_best_weights=True),
+        ]
+
+    model, reference = dense(k), dense(k)
+    x, y, _ = rows_of(model)
+    arguments = {"epochs": 10, "validation_split": 0.2, "shuffle": False, "verbose": 0}
+    folders = tmp_path / "ours", tmp_path / "theirs"
+    for folder in folders:
+        folder.mkdir()
+    history = nllfit.fit(model, x, y, callbacks=callbacks(folders[0]), compile="graph", **arguments)
+    expected = reference.fit(x, y, callbacks=callbacks(folders[1]), **arguments)
+    assert_same_run(history.history, expected.history, model, reference)
+    assert len(history.epoch) == 3  # stopped early, with the weights of the first epoch
+    ours, theirs = (sorted(p.name for p in folder.glob("*.weights.h5")) for folder in folders)
+    assert ours == theirs == [f"{epoch}.weights.h5" for epoch in (1, 2, 3)]
+    logs = [list(csv.DictReader((folder / "log.csv").read_text().splitlines())) for folder in folders]
+    assert [row["epoch"] for row in logs[0]] == ["0", "1", "2"]
+    for row, other in zip(*logs, strict=True):
+        np.testing.assert_allclose([float(v) for v in row.values()], [float(v) for v in other.values()], rtol=1e-5)
+    boards = [scalars(folder / "board") for folder in folders]
+    assert boards[0].keys() == boards[1].keys()
+    for tag, values in boards[1].items():
+        np.testing.assert_allclose(boards[0][tag], values, rtol=1e-5, err_msg=tag)
+
+
+def scalars(board):
+    """Each tag of a TensorBoard folder with its `(step, value)` pairs."""
+    found = {}
+    for path in sorted(board.rglob("events*")):
+        for record in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in record.summary.value:
+                if value.HasField("tensor") and value.tensor.dtype == tf.float32.as_datatype_enum:
+                    pair = (record.step, float(tf.make_ndarray(value.tensor)))
+                    found.setdefault((path.parent.name, value.tag), []).append(pair)
+    return found
+
+
+@KERASES
+def test_callbacks_that_need_batches_are_refused(k, tmp_path):
+    class PerBatch(k.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            pass
+
+    model = dense(k)
+    x, y, _ = rows_of(model)
+    for callback in [
+        PerBatch(),
+        k.callbacks.LambdaCallback(on_train_batch_end=print),
+        k.callbacks.ModelCheckpoint(str(tmp_path / "m.keras"), save_freq=3),
+        k.callbacks.TensorBoard(str(tmp_path), update_freq="batch"),
+        k.callbacks.BackupAndRestore(str(tmp_path), save_freq=3),
+    ]:
+        with pytest.raises(ValueError, match=f"{type(callback).__name__} acts on every batch.*`model.fit`"):
+            nllfit.fit(model, x, y, callbacks=[callback], verbose=0)
+
+
+@KERASES
+def test_the_progress_bar_is_keras_own(k, capfd, monkeypatch):
+    model = dense(k)
+    x, y, _ = rows_of(model)
+    monkeypatch.setattr(batches, "CHUNK_BYTES", 2 * 8 * 40)
+    nllfit.fit(model, x, y, epochs=2, batch_size=8, compile="graph")
+    shown = capfd.readouterr().out
+    assert "Epoch 2/2" in shown
+    assert "17/17" in shown
+    assert "accuracy: " in shown
+
+
+# Programs
+
+
+@KERASES
+def test_fitting_again_compiles_nothing(k):
+    model = dense(k)
+    x, y, w = rows_of(model)
+    arguments = {"epochs": 2, "verbose": 0, "validation_split": 0.2, "sample_weight": w}
+    nllfit.fit(model, x, y, **arguments)
+    traces = kept_for(model, Programs).num_traces()
+    nllfit.fit(model, x, y, **arguments)
+    nllfit.fit(model, x, y, callbacks=[k.callbacks.LearningRateScheduler(lambda epoch: 0.1)], **arguments)
+    assert kept_for(model, Programs).num_traces() == traces > 0
+
+
+def test_xla_compiles_once_for_any_number_of_steps():
+    # XLA must know the limit of a `Range` when it compiles: a loop over one is compiled anew for each number of steps.
+    model = dense(tf_keras)
+    nllfit.fit(model, *rows_of(model)[:2], verbose=0, compile="graph")
+    for program in kept_for(model, Programs)._traced.values():
+        assert "Range" not in {operation.type for operation in program.graph.get_operations()}
+
+
+@KERASES
+def test_a_model_compiled_anew_gets_new_programs(k):
+    model = dense(k)
+    x, y, _ = rows_of(model)
+    nllfit.fit(model, x, y, verbose=0, compile="graph")
+    before = model.get_weights()
+    model.compile(k.optimizers.SGD(0.0), crossentropy(k), metrics=[k.metrics.SparseTopKCategoricalAccuracy(2, "top2")])
+    assert set(nllfit.fit(model, x, y, verbose=0, compile="graph").history) == {"loss", "top2"}
+    for weight, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
+@KERASES
+def test_programs_die_with_their_model(k):
+    model = dense(k)
+    x, y, _ = rows_of(model)
+    nllfit.fit(model, x, y, verbose=0, compile="graph")
+    alive = weakref.ref(model)
+    del model
+    k.backend.clear_session()
+    gc.collect()
+    assert alive() is None
+
+
+@KERASES
+def test_measuring_which_program_is_faster_leaves_no_trace(k):
+    model, reference = dense(k), dense(k)
+    x, y, _ = rows_of(model)
+    arguments = {"epochs": 3, "seed": 0, "verbose": 0}
+    history = nllfit.fit(model, x, y, compile="auto", **arguments).history
+    expected = nllfit.fit(reference, x, y, compile="xla", **arguments).history
+    assert_same_run(history, expected, model, reference)
+
+
+def test_auto_takes_the_graph_where_xla_is_slow_or_fails():
+    big = sequential(tf_keras, (28, 28, 1), lambda: [tf_keras.layers.Conv2D(16, 3), tf_keras.layers.Flatten()])
+    words = tf_keras.layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
+    strings = sequential(tf_keras, (1,), lambda: [words], "string")
+    for model, x in ((big, rows_of(big)[0]), (strings, np.array([["a"], ["b"]] * 65))):
+        y = rows_of(dense(tf_keras))[1]
+        nllfit.fit(model, x, y, verbose=0)
+        assert set(kept_for(model, Programs).choices.values()) == {"graph"}
+
+
+# Bad input
+
+
+def head_model():
+    model = tf_keras.Sequential([tf_keras.layers.Input((8,)), tf_keras.layers.Dense(1), nllfit.heads.Bernoulli()])
+    model.compile("adam", nllfit.negative_log_likelihood)
+    return model
+
+
+def bad(array, value, row=20):
+    array = np.array(array, "float32")
+    array[row] = value
+    return array
+
+
+X, Y, W = np.ones((40, 8), "float32"), np.ones((40, 1), "float32"), np.ones(40, "float32")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"x": bad(X, np.nan)}, "`x` has nan at row 20"),
+        ({"x": bad(X, -np.inf)}, "`x` has -inf at row 20"),
+        ({"y": bad(Y, np.nan)}, "`y` has nan at row 20"),
+        ({"sample_weight": bad(W, np.inf)}, "`sample_weight` has inf at row 20"),
+        ({"validation_data": (X, bad(Y, np.nan))}, "`validation_data's y` has nan at row 20"),
+        ({"y": bad(Y, 2.0)}, "`y` holds, at row 20, \\[2.\\], which .* cannot have"),
+        ({"validation_data": (X, bad(Y, 2.0))}, "`validation_data's y` holds, at row 20"),
+        ({"y": Y[:39]}, "`y` has 39 rows, but `x` has 40"),
+        ({"sample_weight": W[:39]}, "`sample_weight` has 39 rows, but `x` has 40"),
+        ({"y": np.ones((40, 2), "float32")}, r"shape \(1, 2\).* shape \(1, 1\)"),
+        ({"x": X[:0], "y": Y[:0]}, "`x` is empty"),
+        ({"epochs": -1}, "`epochs` is -1"),
+        ({"initial_epoch": -1}, "`initial_epoch` is -1"),
+        ({"batch_size": 0}, "`batch_size` is 0"),
+        ({"batch_size": 2.5}, "`batch_size` is 2.5"),
+        ({"validation_split": 1.0}, "`validation_split` is 1.0"),
+        ({"validation_split": 0.99}, "leaves none"),
+        ({"steps_per_epoch": 0}, "steps an epoch is 0"),
+        ({"steps_per_epoch": 3}, "3 steps of 32 rows are more"),
+        ({"compile": "fast"}, "`compile` is 'fast'"),
+        ({"class_weight": {0: 1.0, 1: np.nan}}, "`class_weight`"),
+        ({"x": tf.data.Dataset.from_tensor_slices((X, Y)).batch(8)}, "leave them out"),
+        ({"x": tf.data.Dataset.from_tensor_slices((X, Y)).batch(8).repeat(), "y": None}, "infinite"),
+        ({"x": tf.data.Dataset.from_tensor_slices((X, Y)).batch(8).take(0), "y": None}, "empty"),
+        (
+            {"x": tf.data.Dataset.from_tensor_slices((bad(X, np.nan, 1), Y)).batch(8), "y": None},
+            "`x` has nan at batch 0",
+        ),
+        ({"x": tf.data.Dataset.from_tensor_slices((X, bad(Y, 2.0, 1))).batch(8), "y": None}, "`y` holds, at row 1"),
+    ],
+)
+def test_bad_input_is_refused_with_the_weights_untouched(arguments, message):
+    model = head_model()
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=message):
+        nllfit.fit(model, **{"x": X, "y": Y, "verbose": 0} | arguments)
+    for weight, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
+@KERASES
+def test_models_that_only_keras_can_fit_are_refused(k):
+    model = dense(k, run_eagerly=True)
+    x, y, _ = rows_of(model)
+    with pytest.raises(ValueError, match=r"use .model.fit."):
+        nllfit.fit(model, x, y, verbose=0)
+    with pytest.raises(ValueError, match="not compiled"):
+        nllfit.fit(k.Sequential([k.layers.Dense(1)]), x, y)
+    with pytest.raises(TypeError, match="not a Keras model"):
+        nllfit.fit(object(), x, y)
+
+
+def test_a_support_that_depends_on_the_row_is_no_error():
+    model = tf_keras.Sequential(
+        [tf_keras.layers.Input((1,)), nllfit.heads.DistributionHead("Pareto", 1, concentration=2.0)]
+    )
+    model.compile(tf_keras.optimizers.SGD(0.0), nllfit.negative_log_likelihood)
+    x = np.array([[9.0], [-3.0]])  # outcomes above 9.0 and above 0.05
+    assert np.isfinite(nllfit.fit(model, x, np.array([[20.0], [0.5]]), verbose=0).history["loss"][0])
+
+
+@KERASES
+@pytest.mark.parametrize("compile", ["xla", "graph"])
+def test_a_loss_that_is_not_finite_stops_at_the_epoch_and_restores(k, compile):
+    class Explode(k.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                self.model.optimizer.learning_rate.assign(1e38)
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.kept = self.model.get_weights()
+
+    model = dense(k, optimizer=k.optimizers.SGD(0.01))
+    x, y, _ = rows_of(model)
+    explode = Explode()
+    with pytest.raises(FloatingPointError, match=f"Epoch 3: the loss is .*`{model.layers[0].name}`"):
+        nllfit.fit(model, x, y, epochs=5, callbacks=[explode], verbose=0, compile=compile)
+    assert len(model.history.epoch) == 2
+    for weight, other in zip(model.get_weights(), explode.kept, strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
+def test_a_dataset_that_runs_out_or_turns_bad_says_where(monkeypatch):
+    model = dense(tf_keras)
+    x, y, _ = rows_of(model)
+    dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH)
+    with pytest.raises(ValueError, match="ran out after 1 batches of epoch 2"):
+        nllfit.fit(model, dataset, steps_per_epoch=4, epochs=3, verbose=0, compile="graph")
+    before = model.get_weights()
+    monkeypatch.setattr(batches, "_STREAM_STEPS", 2)  # the fault is in the second chunk, after two steps
+    dataset = tf.data.Dataset.from_tensor_slices((bad(x, np.nan, 100), y)).batch(BATCH)
+    with pytest.raises(ValueError, match="`x` has nan at batches 2 to 3 of epoch 1"):
+        nllfit.fit(model, dataset, verbose=0, compile="graph")
+    for weight, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
+def test_a_dataset_with_an_impossible_outcome_late(monkeypatch):
+    monkeypatch.setattr(batches, "_STREAM_STEPS", 2)
+    model = head_model()
+    before = model.get_weights()
+    dataset = tf.data.Dataset.from_tensor_slices((X, bad(Y, 2.0, 30))).batch(8)
+    with pytest.raises(ValueError, match="`y` holds, at row 14"):  # of the chunk's 16
+        nllfit.fit(model, dataset, verbose=0, compile="xla")
+    for weight, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, other)
