@@ -30,8 +30,8 @@ def negative_log_likelihood(y_true, y_pred):
     Raises:
       TypeError: if `y_pred` is no distribution.
       ValueError: if the shape of `y_true` is not that of the outcomes (both are named); in eager mode also if an
-        outcome is outside the support of a distribution with `validate_args`, as heads have it, or NaN, or has no
-        finite likelihood. In a graph that is a `tf.errors.InvalidArgumentError`; XLA does not check.
+        outcome is not finite, is outside the support of a distribution with `validate_args`, as heads have it, or has
+        no finite likelihood. In a graph the first two are a `tf.errors.InvalidArgumentError`; XLA does not check.
 
     Example:
       >>> head = nllfit.heads.Normal(scale=1.0)
@@ -43,8 +43,13 @@ def negative_log_likelihood(y_true, y_pred):
     distribution = getattr(y_pred, "tensor_distribution", y_pred)
     outcomes = as_outcomes(y_true, distribution)
     try:
+        # NaN, and the edge of an open support, pass TFP's own assertions. In a graph the likelihood is left alone, as
+        # an optimizer may try parameters where it is not finite, and step back.
+        checked = distribution.validate_args
+        if checked and outcomes.dtype.is_floating:
+            outcomes = tf.debugging.check_numerics(outcomes, "It is not finite.")
         log_prob = distribution.log_prob(outcomes)
-        if distribution.validate_args:  # NaN, and the edge of an open support, pass TFP's own assertions
+        if checked and tf.executing_eagerly():
             log_prob = tf.debugging.check_numerics(log_prob, "Its log-likelihood is not finite.")
         return -log_prob
     except tf.errors.InvalidArgumentError as error:

@@ -146,6 +146,10 @@ def _train(model, keras, train, validation, callbacks, initial_epoch, epochs, va
         except ValueError:  # a dataset that turned out bad
             programs.restore(kept)
             raise
+        except tf.errors.InvalidArgumentError as error:  # without XLA, a head asserts that its parameters are finite
+            message = _not_finite(model, epoch, {"loss": np.nan})
+            programs.restore(kept)
+            raise FloatingPointError(message) from error
         copies, finite = programs.copy()
         if not (finite and np.all(np.isfinite(logs.get("loss", 0.0)))):
             message = _not_finite(model, epoch, logs)

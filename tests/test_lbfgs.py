@@ -19,13 +19,17 @@ DATA = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason="../shared/data is not here")
 
 
+def set_precision(dtype):
+    for k in (tf_keras, keras):
+        k.backend.set_floatx(dtype)
+    keras.config.set_dtype_policy(dtype)  # which Keras 3 takes from `floatx` once only
+
+
 @pytest.fixture(autouse=True)
 def _float64():
-    for k in (tf_keras, keras):
-        k.backend.set_floatx("float64")
+    set_precision("float64")
     yield
-    for k in (tf_keras, keras):
-        k.backend.set_floatx("float32")
+    set_precision("float32")
 
 
 def linear(num_inputs, units, head, penalty=0.0):
@@ -149,8 +153,7 @@ def test_keras_3_and_the_compiled_losses_of_keras():
 
 
 def test_float32_converges_to_its_own_precision():
-    for k in (tf_keras, keras):
-        k.backend.set_floatx("float32")
+    set_precision("float32")
     x, y, units, head = digits()
     history = nllfit.fit_lbfgs(linear(64, units, head(), 1e-3), x, y)
     assert history.converged, history.message

@@ -564,6 +564,16 @@ def test_a_support_that_depends_on_the_row_is_no_error():
     assert np.isfinite(nllfit.fit(model, x, np.array([[20.0], [0.5]]), verbose=0).history["loss"][0])
 
 
+@pytest.mark.parametrize("compile", ["xla", "graph"])
+def test_a_head_whose_parameters_run_away_is_restored(compile):
+    model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,)), nllfit.heads.Normal()])
+    model.compile(tf_keras.optimizers.SGD(1e25), nllfit.negative_log_likelihood)
+    x = np.random.default_rng(0).normal(size=[40, 3])
+    with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf), and not everything is finite"):
+        nllfit.fit(model, x, x[:, :1], epochs=3, verbose=0, compile=compile)
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
 @KERASES
 @pytest.mark.parametrize("compile", ["xla", "graph"])
 def test_a_loss_that_is_not_finite_stops_at_the_epoch_and_restores(k, compile):
