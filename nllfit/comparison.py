@@ -29,6 +29,8 @@ def compare(y, distributions, *, weights=None):
 
     Source: Akaike, A new look at the statistical model identification, 1974.
     """
+    if isinstance(distributions, str):
+        raise ValueError(f"`distributions` is {distributions!r}: give a list of them.")
     as_sample(y, weights)
     estimates, refused = [], {}
     for distribution in distributions:

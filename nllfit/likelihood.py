@@ -25,8 +25,8 @@ def log_likelihood(distribution, y):
         distribution was made with `validate_args=True`, an outcome outside its support.
 
     Example:
-      >>> log_likelihood(tfd.Normal([-1.0, 0.0, 1.0], 1.0), [-1.0, 0.0, 1.0]).numpy()
-      array([-5.2568154, -3.7568154, -5.2568154], dtype=float32)
+      >>> log_likelihood(tfd.Normal([-1.0, 0.0, 1.0], 1.0), [-1.0, 0.0, 1.0]).numpy().round(4)
+      array([-5.2568, -3.7568, -5.2568], dtype=float32)
 
     Source: Fisher, On the mathematical foundations of theoretical statistics, 1922.
     """
@@ -59,7 +59,7 @@ def likelihood(distribution, y):
       ValueError: as `log_likelihood`.
 
     Example:
-      >>> likelihood(tfd.Bernoulli(probs=[0.2, 0.5]), [0, 0, 0, 1, 0]).numpy()  # theta (1 - theta)^4
+      >>> likelihood(tfd.Bernoulli(probs=[0.2, 0.5]), [0, 0, 0, 1, 0]).numpy().round(5)  # theta (1 - theta)^4
       array([0.08192, 0.03125], dtype=float32)
 
     Source: Fisher, On the mathematical foundations of theoretical statistics, 1922.

@@ -107,14 +107,24 @@ class Objective:
         hessian = outer.jacobian(gradient, point, unconnected_gradients="zero", experimental_use_pfor=False)
         return value, gradient, hessian
 
-    def rank(self, w):
-        """How many directions of the coordinates change a density: the shift of a softmax does not."""
-        few = self.sample(200)
-        tiled = tf.constant(np.tile(w, (len(few.y), 1)))
+    def rank(self):
+        """How many directions of the coordinates change a density: the shift of a softmax does not.
+
+        It is asked at a point of no special kind, of draws from the family: at an optimum the scores of few distinct
+        outcomes are dependent, whatever the family.
+        """
+        w = np.random.default_rng(0).normal(scale=0.5, size=self.coordinates.size)
+        draws = 20 + 10 * len(w)
+        try:
+            outcomes = self.coordinates.distribution(tf.constant(w)).sample(draws, seed=(0, 0))
+        except (NotImplementedError, ValueError, tf.errors.InvalidArgumentError):  # some cannot in float64
+            outcomes = self.sample(draws)._chunks[0][0]
+        tiled = tf.constant(np.tile(w, (len(outcomes), 1)))
         with tf.GradientTape() as tape:
             tape.watch(tiled)
-            log_prob = self.coordinates.distribution(tiled).log_prob(tf.concat([y for y, _ in few._chunks], 0))
-        scores = np.nan_to_num(tape.gradient(log_prob, tiled, unconnected_gradients="zero"))
+            distribution = self.coordinates.distribution(tiled)
+            log_prob = distribution.log_prob(tf.cast(outcomes, distribution.dtype))
+        scores = np.nan_to_num(tape.gradient(log_prob, tiled, unconnected_gradients="zero"), posinf=0.0, neginf=0.0)
         norms = np.linalg.norm(scores, axis=0)
         return int(np.linalg.matrix_rank(scores / np.where(norms > 0, norms, 1.0), tol=1e-8))
 
@@ -165,7 +175,7 @@ def maximize(objective, w, steps=60, rank=None):
     Returns:
       An `Optimum`.
     """
-    rank = objective.rank(w) if rank is None else rank
+    rank = objective.rank() if rank is None else rank
     optimum = climb(objective, w, rank, steps, unending=_UNENDING)
     return _verdict(objective, optimum) if optimum.converged else optimum
 

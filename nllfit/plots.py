@@ -118,7 +118,7 @@ def likelihood_curve(ax, distribution, y, values, *, name="parameter", estimate=
 
     Example:
       >>> theta = np.linspace(0.0, 1.0, 201)
-      >>> likelihood_curve(ax, tfd.Bernoulli(probs=theta), [0, 0, 0, 1, 0], theta, name="theta", estimate=0.2)
+      >>> ax = likelihood_curve(ax, tfd.Bernoulli(probs=theta), [0, 0, 0, 1, 0], theta, name="theta", estimate=0.2)
     """
     curve = likelihood(distribution, y).numpy()
     estimate = np.asarray(values)[curve.argmax()] if estimate is None else estimate
@@ -147,7 +147,7 @@ def likelihood_surface(ax, distribution, y, x_values, y_values, *, names=("x", "
 
     Example:
       >>> mu, sigma = np.linspace(-2.0, 2.0, 200), np.linspace(0.3, 2.0, 200)
-      >>> likelihood_surface(ax, tfd.Normal(mu[None, :], sigma[:, None]), [-1.0, 0.0, 1.0], mu, sigma)
+      >>> ax = likelihood_surface(ax, tfd.Normal(mu[None, :], sigma[:, None]), [-1.0, 0.0, 1.0], mu, sigma)
     """
     height = log_likelihood(distribution, y).numpy()
     best = np.unravel_index(height.argmax(), height.shape)
@@ -174,7 +174,7 @@ def profile_curve(ax, estimate, name, values=None, *, level=0.95):
       `ax`.
 
     Example:
-      >>> profile_curve(ax, maximum_likelihood("Gamma", y), "rate")
+      >>> ax = profile_curve(ax, maximum_likelihood("Gamma", [2.0, 3.0, 5.0, 4.0]), "rate")
     """
     center = estimate.parameters[name]
     low, high = estimate.confidence_intervals(level, method="profile", names=[name])[name]
@@ -209,7 +209,8 @@ def fitted_density(ax, estimate, y, *, label=None, bins="auto"):
       ValueError: if the sample is not of scalars.
 
     Example:
-      >>> fitted_density(ax, maximum_likelihood("Gamma", y), y)
+      >>> sample = [2.0, 3.0, 5.0, 4.0]
+      >>> ax = fitted_density(ax, maximum_likelihood("Gamma", sample), sample)
     """
     y = np.asarray(y, np.float64)
     if y.ndim != 1:

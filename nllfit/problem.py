@@ -44,6 +44,10 @@ _STATISTICS = {
 }
 
 
+# Families whose covariance can become singular in any direction.
+_FREE_COVARIANCE = ("MultivariateNormalTriL", "MultivariateNormalFullCovariance")
+
+
 class Problem:
     """A sample and the family to be fitted to it.
 
@@ -179,6 +183,14 @@ class Problem:
                 f"has no bound as its density concentrates there: hold a parameter at a value, or look at the sample."
             )
 
+        if name in _FREE_COVARIANCE:
+            centred = self.y - self.y.mean(0)
+            if np.linalg.matrix_rank(centred) < self.y.shape[-1]:
+                raise ValueError(
+                    f"The columns of `y`, {self.y.shape}, are dependent, so the likelihood of {name} has no bound as "
+                    f"its covariance becomes singular: give more observations, or leave out a column."
+                )
+
     @staticmethod
     def _outcomes(distribution, y):
         return tf.cast(tf.constant(y), distribution.dtype)
@@ -194,7 +206,10 @@ def as_sample(y, weights=None):
         raise ValueError(f"`y` has shape {sample.shape}: give at least one observation, `[n, *event]`.")
     if not np.all(np.isfinite(sample)):
         raise ValueError(f"`y` holds {np.sum(~np.isfinite(sample))} NaN or infinite values: remove them.")
-    counts = np.ones(len(sample)) if weights is None else np.asarray(weights, np.float64)
+    try:
+        counts = np.ones(len(sample)) if weights is None else np.asarray(weights, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError("`weights` is not an array of numbers: give one for each observation.") from None
     if counts.shape != (len(sample),):
         raise ValueError(
             f"`weights` has shape {counts.shape}, but `y` has {len(sample)} observations: give one for each."
@@ -249,6 +264,8 @@ def _is_discrete(family):
         return distribution.experimental_default_event_space_bijector() is None
     except NotImplementedError:
         return True
+    except TypeError:  # TFP's bijector onto a simplex fails with NumPy 2.4
+        return False
 
 
 def _counted(y, weights):

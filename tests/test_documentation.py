@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
+from matplotlib.figure import Figure
 
 import nllfit
 from nllfit import catalogue, heads
@@ -23,9 +24,13 @@ def namespace():
     """The names that an example may use without importing them."""
     model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,)), heads.Normal()])
     named = {name: getattr(heads, name) for name in heads.__all__}
+    ax = Figure().add_subplot()
     data = {"x": np.zeros([4, 3], "float32"), "y": np.ones([4, 1], "float32")}
     return (
-        vars(nllfit) | named | data | {"nllfit": nllfit, "np": np, "tf": tf, "tfd": tfp.distributions, "model": model}
+        vars(nllfit)
+        | named
+        | data
+        | {"nllfit": nllfit, "np": np, "tf": tf, "tfd": tfp.distributions, "model": model, "ax": ax}
     )
 
 
@@ -44,12 +49,14 @@ def test_every_named_head_is_documented_as_domain_link_and_formula():
         assert all(re.search(word, text) for word in ("Domain", "[Ll]ink", "Formula: -log p", "Source:")), name
 
 
-def test_readme_example(capsys):
-    (code,) = re.findall(r"^```python\n(import.*?)^```", README, re.DOTALL | re.MULTILINE)
+def test_readme_examples(capsys):
+    first, second = re.findall(r"^```python\n(import.*?)^```", README, re.DOTALL | re.MULTILINE)
     tf_keras.utils.set_random_seed(0)
-    exec(code, {})
+    exec(first, {})
     low, high = map(float, re.findall(r"\d+\.\d+", capsys.readouterr().out))
     assert low < 0.2 < 0.4 < high  # the true ones are 0.03 and 0.57
+    exec(second, {})
+    assert "Gamma" in capsys.readouterr().out
 
 
 def test_readme_names_every_head():

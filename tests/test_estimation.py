@@ -367,3 +367,38 @@ def test_summary_shows_the_numbers():
     )
     assert f"{fit.log_likelihood:.3f}" in text
     assert len({len(line) for line in text.splitlines() if line.startswith("=")}) == 1
+
+
+@pytest.mark.parametrize(
+    ("family", "y", "errors"),
+    [
+        ("Normal", [2.0, 2.0, 2.0, 5.0], [np.sqrt(1.6875 / 4), np.sqrt(1.6875 / 8)]),
+        ("Normal", [0.0, 1.0], [np.sqrt(1 / 8), 0.25]),
+    ],
+)
+def test_few_distinct_values_leave_all_parameters(family, y, errors):
+    estimate = maximum_likelihood(family, y)
+    assert estimate.converged
+    assert estimate.num_parameters == 2
+    np.testing.assert_allclose([*estimate.standard_errors.values()], errors, rtol=1e-9)  # sigma/sqrt(n), sigma/sqrt(2n)
+
+
+def test_binary_columns_leave_a_covariance_all_its_parameters():
+    y = np.random.default_rng(3).integers(0, 2, [200, 2])
+    estimate = maximum_likelihood("MultivariateNormalTriL", y)
+    assert estimate.num_parameters == 5
+    np.testing.assert_allclose(estimate.standard_errors["loc"], y.std(0) / np.sqrt(200), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("family", "scale"), [("LogNormal", 1e9), ("InverseGamma", 1e8)])
+def test_what_is_far_from_the_maximum_does_not_pass_for_it(family, scale):
+    y = scale + np.random.default_rng(1).normal(size=300)
+    estimate = maximum_likelihood(family, y)
+    # Where the logarithm's spread is 1e-8 the maximum is a Normal's.
+    assert not estimate.converged or abs(estimate.log_likelihood + 401.196) < 1e-2
+
+
+def test_dependent_columns_are_refused():
+    x = np.random.default_rng(0).normal(size=100)
+    with pytest.raises(ValueError, match=r"The columns of `y`, .* are dependent"):
+        maximum_likelihood("MultivariateNormalTriL", np.stack([x, 2 * x], 1))

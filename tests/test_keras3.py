@@ -247,3 +247,11 @@ for scope in (contextlib.nullcontext, tf.distribute.MirroredStrategy(["CPU:0", "
 """
     one, two = run_python(program)
     np.testing.assert_allclose(np.array(one.split(), float), np.array(two.split(), float), rtol=1e-5)  # float32
+
+
+def test_weights_of_rows_and_then_of_steps():
+    model = keras.Sequential([keras.layers.Dense(1), keras3.heads.Normal(scale=1.0)])
+    model.compile("sgd", keras3.NegativeLogLikelihood())
+    x = np.zeros([8, 5, 1], "float32")
+    losses = [model.evaluate(x, x, sample_weight=np.ones(shape), verbose=0) for shape in ([8], [8, 5], [8])]
+    assert losses[0] == losses[1] == losses[2]

@@ -22,7 +22,7 @@ needs_data = pytest.mark.skipif(not DATA.exists(), reason="../shared/data is not
 def set_precision(dtype):
     for k in (tf_keras, keras):
         k.backend.set_floatx(dtype)
-    keras.config.set_dtype_policy(dtype)  # which Keras 3 takes from `floatx` once only
+        k.mixed_precision.set_global_policy(dtype)  # which is taken from `floatx` once only
 
 
 @pytest.fixture(autouse=True)
