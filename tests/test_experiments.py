@@ -256,15 +256,24 @@ def test_a_run_folder_is_never_overwritten(tmp_path):
     assert files(tmp_path) == {"kept.txt"}
 
 
-def test_the_command_line_prints_one_line_and_unknown_flags_fail(tmp_path):
-    command = [sys.executable, "-m", "experiments.binary"]
-    for flags, text in (
-        (["--data", "nowhere"], "error: --data nowhere does not exist."),
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
         (["--seed", "-1"], "error: --seed is -1: give at least 0."),
         (["--epochs", "0"], "error: --epochs is 0: give at least 1."),
         (["--epoch", "3"], "error: unrecognized arguments: --epoch 3"),
-    ):
-        result = subprocess.run([*command, *flags], capture_output=True, text=True, check=False)
-        assert result.returncode == 2
-        assert result.stderr.strip().splitlines()[-1].endswith(text)
-        assert "Traceback" not in result.stderr
+    ],
+)
+def test_a_fault_is_one_line_and_status_2(flags, text, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["binary", *flags])
+    with pytest.raises(SystemExit) as exit:
+        common.run(binary.main)
+    assert exit.value.code == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1].endswith(text)
+
+
+def test_the_command_line_prints_its_own_lines_only():
+    command = [sys.executable, "-m", "experiments.binary", "--data", "nowhere"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "error: --data nowhere does not exist.\n"
