@@ -56,3 +56,10 @@ KITS = (
 )
 
 each_keras = pytest.mark.parametrize("kit", KITS, ids=["tf_keras", "keras3"])
+
+
+def set_precision(dtype):
+    """Sets the dtype of new layers in both Kerases."""
+    for kit in KITS:
+        kit.keras.backend.set_floatx(dtype)
+        kit.keras.mixed_precision.set_global_policy(dtype)  # which is taken from `floatx` once only

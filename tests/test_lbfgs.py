@@ -14,15 +14,10 @@ import nllfit
 from nllfit import heads
 from nllfit.programs import kept_for
 from nllfit.solver import _Solver
+from tests.kerases import set_precision
 
 DATA = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason="../shared/data is not here")
-
-
-def set_precision(dtype):
-    for k in (tf_keras, keras):
-        k.backend.set_floatx(dtype)
-        k.mixed_precision.set_global_policy(dtype)  # which is taken from `floatx` once only
 
 
 @pytest.fixture(autouse=True)

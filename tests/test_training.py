@@ -14,6 +14,7 @@ import tf_keras
 import nllfit
 from nllfit import batches
 from nllfit.programs import Programs, kept_for
+from tests.kerases import set_precision
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras 3's variables
@@ -211,11 +212,11 @@ def test_a_custom_training_step_and_a_schedule(k):
 
 
 def test_float64_stays_float64():
-    tf_keras.backend.set_floatx("float64")
+    set_precision("float64")
     try:
         model, reference = dense(tf_keras), dense(tf_keras)
     finally:
-        tf_keras.backend.set_floatx("float32")
+        set_precision("float32")
     x, y, _ = rows_of(model)
     x = x + 1e-12  # lost in float32
     nllfit.fit(model, x, y, epochs=5, shuffle=False, verbose=0, compile="xla")
