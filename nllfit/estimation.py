@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.optimum import Optimum, inverse_information, maximize
+from nllfit.optimum import Optimum, climb, inverse_information, maximize
 from nllfit.problem import Problem
 from nllfit.profiles import Profile
 from nllfit.starts import starts
@@ -225,7 +225,9 @@ def _best(problem):
         if best.converged:
             break
         best = max(best, maximize(few, start, steps=30), key=lambda optimum: optimum.value)
-    return best if few is problem.objective else maximize(problem.objective, best.w, rank=best.rank)
+    if few is problem.objective:
+        return best
+    return climb(problem.objective, best.w, best.rank) if best.converged else maximize(problem.objective, best.w)
 
 
 def _estimate(problem, optimum):
@@ -248,7 +250,7 @@ def _estimate(problem, optimum):
             for name, part in zip(values, np.split(errors, sizes), strict=True)
         },
         covariance=covariance,
-        log_likelihood=problem.log_likelihood(w),
+        log_likelihood=optimum.value * problem.objective.total_weight if optimum else problem.log_likelihood(w),
         num_observations=float(problem.weights.sum()),
         num_parameters=rank + sum(value.size for value in problem.held.values()),
         converged=optimum is None or optimum.converged,

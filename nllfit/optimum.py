@@ -15,12 +15,13 @@ from nllfit.parameters import Coordinates, HeldCoordinates
 
 __all__ = ["Objective", "Optimum", "climb", "inverse_information", "maximize"]
 
-_CHUNK = 1 << 18  # rows at once: the intermediate results of a million rows would take a gigabyte
+_CHUNK = 1 << 16  # rows at once: the intermediate results of a million rows would take a gigabyte
 _NOISE = 1e-13  # relative rounding error of a mean log-likelihood
 _LEAST_DROP = 1e-4  # nats by which the log-likelihood must fall one standard error from a maximum, where 1/2 is usual
 _LEAP = 5.0  # Newton steps at once, after which the log-likelihood has fallen unless it goes on rising for ever
 _LEAPS = 5  # in a row
 _UNENDING = 0.03  # standard errors, whose square is the rest of the way up to the limit, in nats
+_NEAR = 1e-6  # length of the last step, in standard deviations of one outcome; it leaves about the square of that
 _FLAT = 1e-13  # an eigenvalue of the information, scaled to a unit diagonal, that counts as zero
 
 
@@ -31,15 +32,16 @@ class Objective:
       family: a `Family` or `MixtureFamily` that does not check outcomes.
       y: the sample, `[n, *event]`, a NumPy array.
       weights: how often each observation counts, `[n]`.
+      density: the `_Density` of the family, if there is one already.
     """
 
-    def __init__(self, family, y, weights):
+    def __init__(self, family, y, weights, density=None):
         self.family, self.y, self.weights = family, y, weights
         self.coordinates = Coordinates(family)
         self.total_weight = float(weights.sum())
-        dtype = self.coordinates.distribution(tf.zeros([self.coordinates.size], tf.float64)).dtype
+        self._density = _Density(self.coordinates, y.shape[1:]) if density is None else density
         self._chunks = [
-            (tf.cast(tf.constant(y[i : i + _CHUNK]), dtype), tf.constant(weights[i : i + _CHUNK]))
+            (tf.cast(tf.constant(y[i : i + _CHUNK]), self._density.dtype), tf.constant(weights[i : i + _CHUNK]))
             for i in range(0, len(y), _CHUNK)
         ]
 
@@ -47,9 +49,9 @@ class Objective:
         """The objective of `size` rows at even distances in the order of the outcomes' first element."""
         if len(self.y) <= size:
             return self
-        order = np.argsort(self.y.reshape(len(self.y), -1)[:, 0], kind="stable")
+        order = np.argsort(self.y.reshape(len(self.y), -1)[:, 0])
         rows = order[np.linspace(0, len(self.y) - 1, size).astype(int)]
-        return Objective(self.family, self.y[rows], self.weights[rows])
+        return Objective(self.family, self.y[rows], self.weights[rows], self._density)
 
     def holding(self, name, place, value):
         """The objective with one number of a natural parameter held at a value."""
@@ -59,13 +61,11 @@ class Objective:
 
     def values(self, w):
         """The mean log-likelihood at each row of `w` `[s, p]`, as an array `[s]`; -inf where it is not finite."""
-        total = 0.0
-        for y, weights in self._chunks:
-            try:
-                log_prob = self.coordinates.distribution(tf.constant(w)).log_prob(y[:, None])
-            except tf.errors.InvalidArgumentError:  # some ops check a class label whatever `validate_args` says
-                return np.full(len(w), -np.inf)
-            total += tf.linalg.matvec(log_prob, weights, transpose_a=True).numpy()
+        points = _flat(self.coordinates.constrained(tf.constant(w)), 1)
+        try:
+            total = sum(self._density.values(points, *chunk).numpy() for chunk in self._chunks)
+        except tf.errors.InvalidArgumentError:  # some ops check a class label whatever `validate_args` says
+            return np.full(len(w), -np.inf)
         return np.where(np.isfinite(total), total / self.total_weight, -np.inf)
 
     def value(self, w):
@@ -78,34 +78,20 @@ class Objective:
         The links are differentiated apart from the densities: TFP's softplus has NaN for a second derivative beyond
         709, where it is 0.
         """
-        point = tf.constant(w)
-        parameters = self.coordinates.constrained(point)
-        parts = [self._density_derivatives(parameters, y, weights) for y, weights in self._chunks]
+        w = tf.constant(w)
+        point = _flat(self.coordinates.constrained(w))
+        parts = [self._density.derivatives(point, *chunk) for chunk in self._chunks]
         value, slope, curvature = (sum(part) / self.total_weight for part in zip(*parts, strict=True))
         with tf.GradientTape(persistent=True) as outer:
-            outer.watch(point)
+            outer.watch(w)
             with tf.GradientTape(persistent=True) as inner:
-                inner.watch(point)
-                flat = _flat(self.coordinates.constrained(point))
-            gradient = inner.gradient(flat, point, slope)
-        jacobian = inner.jacobian(flat, point, experimental_use_pfor=False)
-        bend = outer.jacobian(gradient, point, unconnected_gradients="zero", experimental_use_pfor=False)
+                inner.watch(w)
+                point = _flat(self.coordinates.constrained(w))
+            gradient = inner.gradient(point, w, slope)
+        jacobian = inner.jacobian(point, w, experimental_use_pfor=False)
+        bend = outer.jacobian(gradient, w, unconnected_gradients="zero", experimental_use_pfor=False)
         hessian = tf.transpose(jacobian) @ curvature @ jacobian + tf.where(tf.math.is_nan(bend), 0.0, bend)
         return float(value), gradient.numpy(), hessian.numpy()
-
-    def _density_derivatives(self, parameters, y, weights):
-        shapes = {name: value.shape for name, value in parameters.items()}
-        point = _flat(parameters)
-        with tf.GradientTape(persistent=True) as outer:
-            outer.watch(point)
-            with tf.GradientTape() as inner:
-                inner.watch(point)
-                blocks = tf.split(point, [shape.num_elements() for shape in shapes.values()])
-                values = {n: tf.reshape(b, shape) for (n, shape), b in zip(shapes.items(), blocks, strict=True)}
-                value = tf.tensordot(weights, self.coordinates.build(values).log_prob(y), 1)
-            gradient = inner.gradient(value, point, unconnected_gradients="zero")
-        hessian = outer.jacobian(gradient, point, unconnected_gradients="zero", experimental_use_pfor=False)
-        return value, gradient, hessian
 
     def rank(self, w):
         """How many directions of the coordinates change a density: the shift of a softmax does not."""
@@ -119,8 +105,46 @@ class Objective:
         return int(np.linalg.matrix_rank(scores / np.where(norms > 0, norms, 1.0), tol=1e-8))
 
 
-def _flat(parameters):
-    return tf.concat([tf.reshape(value, [-1]) for value in parameters.values()], 0)
+class _Density:
+    """Sums of log-densities over outcomes, and their derivatives, each one program for samples of any size.
+
+    Parameters come as one vector of numbers, in the order of `Coordinates.constrained`.
+    """
+
+    def __init__(self, coordinates, event_shape):
+        parameters = coordinates.constrained(tf.zeros([coordinates.size], tf.float64))
+        self._build = coordinates.build
+        self._shapes = {name: value.shape for name, value in parameters.items()}
+        self.dtype = self._build(parameters).dtype
+        size = sum(shape.num_elements() for shape in self._shapes.values())
+        sample = [tf.TensorSpec([None, *event_shape], self.dtype), tf.TensorSpec([None], tf.float64)]
+        self.values = tf.function(self._values, [tf.TensorSpec([None, size], tf.float64), *sample])
+        self.derivatives = tf.function(self._derivatives, [tf.TensorSpec([size], tf.float64), *sample])
+
+    def _distribution(self, point):
+        blocks = tf.split(point, [shape.num_elements() for shape in self._shapes.values()], axis=-1)
+        batch = [-1] * (point.shape.rank - 1)
+        return self._build(
+            {n: tf.reshape(b, [*batch, *shape]) for (n, shape), b in zip(self._shapes.items(), blocks, strict=True)}
+        )
+
+    def _values(self, points, y, weights):
+        return tf.linalg.matvec(self._distribution(points).log_prob(y[:, None]), weights, transpose_a=True)
+
+    def _derivatives(self, point, y, weights):
+        with tf.GradientTape(persistent=True) as outer:
+            outer.watch(point)
+            with tf.GradientTape() as inner:
+                inner.watch(point)
+                value = tf.tensordot(weights, self._distribution(point).log_prob(y), 1)
+            gradient = inner.gradient(value, point, unconnected_gradients="zero")
+        hessian = outer.jacobian(gradient, point, unconnected_gradients="zero", experimental_use_pfor=False)
+        return value, gradient, hessian
+
+
+def _flat(parameters, batch_rank=0):
+    """The parameters as one vector of numbers."""
+    return tf.concat([tf.reshape(v, [*v.shape[:batch_rank], -1]) for v in parameters.values()], -1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +173,7 @@ class Optimum:
         return self.message == "converged"
 
 
-def maximize(objective, w, steps=60, rank=None):
+def maximize(objective, w, steps=60):
     """Newton's method from `w`, with a verdict on what it found.
 
     The end is a maximum if the information is positive definite (but for directions that change no density), the
@@ -160,18 +184,16 @@ def maximize(objective, w, steps=60, rank=None):
       objective: an `Objective`.
       w: the start, `[p]`.
       steps: the most steps taken.
-      rank: the number of directions that the likelihood can tell apart, if it is known.
 
     Returns:
       An `Optimum`.
     """
-    rank = objective.rank(w) if rank is None else rank
-    optimum = climb(objective, w, rank, steps, unending=_UNENDING)
+    optimum = climb(objective, w, objective.rank(w), steps, unending=_UNENDING)
     return _verdict(objective, optimum) if optimum.converged else optimum
 
 
-def climb(objective, w, rank, steps=60, tolerance=1e-6, unending=1e-3):
-    """Newton's method from `w` until the next step is less than `tolerance` standard errors.
+def climb(objective, w, rank, steps=60, unending=1e-3):
+    """Newton's method from `w` until a step leaves an error of some 1e-12 standard deviations of an outcome.
 
     A step is `V |L|^-1 V' g` for the Hessian `V L V'` scaled to a unit diagonal, so that it goes uphill where the
     log-likelihood is not yet concave, and is halved until it does.
@@ -181,7 +203,6 @@ def climb(objective, w, rank, steps=60, tolerance=1e-6, unending=1e-3):
       w: the start, `[p]`.
       rank: the number of directions that the likelihood can tell apart.
       steps: the most steps taken.
-      tolerance: in standard errors; the error that the last step leaves is of the order of its square.
       unending: where a climb without end is broken off, in standard errors.
 
     Returns:
@@ -205,16 +226,16 @@ def climb(objective, w, rank, steps=60, tolerance=1e-6, unending=1e-3):
         slopes, bent = axes.T @ gradient, np.maximum(np.abs(curvature), _FLAT)
         step, previous = axes @ (slopes / bent), distance
         distance = np.sqrt(objective.total_weight * np.sum(slopes**2 / bent))
-        if not taken and distance < tolerance:  # a closed form is more exact than a step from it
+        near = distance < _NEAR * np.sqrt(objective.total_weight)
+        if not taken and distance < 1e-5:  # a closed form is more exact than a step from it
             return stop("converged")
-        scale = _uphill(objective, w, step, value, gradient @ step)
+        scale, reached = _uphill(objective, w, step, value, gradient @ step)
         if scale is None:
             return stop("no step raises the log-likelihood")
         slow = previous / 4 < distance < 1
         leaps = leaps + 1 if slow and objective.value(w + _LEAP * step) >= objective.value(w + step) else 0
-        w = w + scale * step
-        if distance < tolerance:
-            value = objective.value(w)
+        w, value = w + scale * step, reached
+        if near:
             return stop("converged")
         if leaps >= _LEAPS and distance < unending:
             return stop("no finite maximum")
@@ -223,11 +244,12 @@ def climb(objective, w, rank, steps=60, tolerance=1e-6, unending=1e-3):
 
 
 def _uphill(objective, w, step, value, slope):
-    """The longest of the step, its half, quarter and so on that raises the log-likelihood by enough; None if none."""
+    """The longest of the step, its half, quarter and so on that raises the log-likelihood by enough, and its value."""
     for scale in 0.5 ** np.arange(34):
-        if objective.value(w + scale * step) >= value + 1e-4 * scale * slope - _NOISE * (1 + abs(value)):
-            return scale
-    return None
+        reached = objective.value(w + scale * step)
+        if reached >= value + 1e-4 * scale * slope - _NOISE * (1 + abs(value)):
+            return scale, reached
+    return None, value
 
 
 def inverse_information(optimum):
