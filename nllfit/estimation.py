@@ -220,6 +220,7 @@ def _best(problem):
     few = problem.objective.sample(_FIRST_SAMPLE)
     candidates = starts(few)
     problem.check_support(candidates[0])
+    problem.objective.by_differences = few.by_differences = not few.has_derivatives(candidates[0])
     best = maximize(few, candidates[0])
     for start in candidates[_RETRIES]:
         if best.converged:

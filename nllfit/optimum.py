@@ -22,6 +22,7 @@ _LEAP = 5.0  # Newton steps at once, after which the log-likelihood has fallen u
 _LEAPS = 5  # in a row
 _UNENDING = 0.03  # standard errors, whose square is the rest of the way up to the limit, in nats
 _NEAR = 1e-6  # length of the last step, in standard deviations of one outcome; it leaves about the square of that
+_DIFFERENCE = 1e-5  # nats by which the mean log-likelihood changes over a central difference
 _FLAT = 1e-13  # an eigenvalue of the information, scaled to a unit diagonal, that counts as zero
 
 
@@ -40,6 +41,7 @@ class Objective:
         self.coordinates = Coordinates(family)
         self.total_weight = float(weights.sum())
         self._density = _Density(self.coordinates, y.shape[1:]) if density is None else density
+        self.by_differences = False
         self._chunks = [
             (tf.cast(tf.constant(y[i : i + _CHUNK]), self._density.dtype), tf.constant(weights[i : i + _CHUNK]))
             for i in range(0, len(y), _CHUNK)
@@ -51,7 +53,9 @@ class Objective:
             return self
         order = np.argsort(self.y.reshape(len(self.y), -1)[:, 0])
         rows = order[np.linspace(0, len(self.y) - 1, size).astype(int)]
-        return Objective(self.family, self.y[rows], self.weights[rows], self._density)
+        few = Objective(self.family, self.y[rows], self.weights[rows], self._density)
+        few.by_differences = self.by_differences
+        return few
 
     def holding(self, name, place, value):
         """The objective with one number of a natural parameter held at a value."""
@@ -78,6 +82,8 @@ class Objective:
         The links are differentiated apart from the densities: TFP's softplus has NaN for a second derivative beyond
         709, where it is 0.
         """
+        if self.by_differences:
+            return self._differences(w)
         w = tf.constant(w)
         point = _flat(self.coordinates.constrained(w))
         parts = [self._density.derivatives(point, *chunk) for chunk in self._chunks]
@@ -92,6 +98,36 @@ class Objective:
         bend = outer.jacobian(gradient, w, unconnected_gradients="zero", experimental_use_pfor=False)
         hessian = tf.transpose(jacobian) @ curvature @ jacobian + tf.where(tf.math.is_nan(bend), 0.0, bend)
         return float(value), gradient.numpy(), hessian.numpy()
+
+    def has_derivatives(self, w):
+        """Whether TensorFlow's gradient is that of the values: that of a Bessel function's order, say, is not."""
+        few = self.sample(200)
+        lengths = few._lengths(w)
+        gradient, expected = few.derivatives(w)[1], few._differences(w)[1]
+        return bool(np.all(np.abs(gradient - expected) * lengths < 0.01 * _DIFFERENCE))
+
+    def _differences(self, w):
+        """Central differences in place of `derivatives`."""
+        lengths = self.sample(200)._lengths(w)
+        steps, (rows, columns) = np.diag(lengths), np.triu_indices(len(w), 1)
+        pairs = steps[rows] + steps[columns]
+        moves = np.concatenate([np.zeros([1, len(w)]), steps, -steps, pairs, -pairs])
+        value, up, down, pair_up, pair_down = np.split(
+            self.values(w + moves), np.cumsum([1, len(w), len(w), len(pairs)])
+        )
+        second = up + down - 2 * value
+        mixed = (pair_up + pair_down - 2 * value - second[rows] - second[columns]) / 2
+        hessian = np.diag(second)
+        hessian[rows, columns] = hessian[columns, rows] = mixed
+        return value[0], (up - down) / (2 * lengths), hessian / np.outer(lengths, lengths)
+
+    def _lengths(self, w):
+        """The longest decimal steps `[p]` along each coordinate that change the mean log-likelihood only a little."""
+        sizes = 10.0 ** np.arange(1, -15, -0.5)
+        moves = (sizes[:, None, None] * np.diag(1 + np.abs(w))).reshape(-1, len(w))
+        values = self.values(np.concatenate([w[None], w + moves, w - moves]))
+        changes = np.abs(values[1:] - values[0]).reshape(2, len(sizes), len(w)).max(0)
+        return sizes[np.argmax(changes < _DIFFERENCE, axis=0)] * (1 + np.abs(w))
 
     def rank(self, w):
         """How many directions of the coordinates change a density: the shift of a softmax does not."""
@@ -226,7 +262,7 @@ def climb(objective, w, rank, steps=60, unending=1e-3):
         slopes, bent = axes.T @ gradient, np.maximum(np.abs(curvature), _FLAT)
         step, previous = axes @ (slopes / bent), distance
         distance = np.sqrt(objective.total_weight * np.sum(slopes**2 / bent))
-        near = distance < _NEAR * np.sqrt(objective.total_weight)
+        near = distance < (1e-4 if objective.by_differences else _NEAR) * np.sqrt(objective.total_weight)
         if not taken and distance < 1e-5:  # a closed form is more exact than a step from it
             return stop("converged")
         scale, reached = _uphill(objective, w, step, value, gradient @ step)

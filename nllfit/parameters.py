@@ -39,7 +39,7 @@ class Coordinates:
         self.positive = {
             name: places[name].astype(int)
             for name, value in least.items()
-            if np.all(np.abs(value) < 1e-9) and np.all(places[name] >= 0) and np.all(places[name] < size)
+            if np.all((value >= 0) & (value < 1e-9)) and np.all(places[name] >= 0) and np.all(places[name] < size)
         }
         self._is_positive = np.isin(np.arange(size), [place for p in self.positive.values() for place in p.flat])
 
