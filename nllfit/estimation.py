@@ -53,7 +53,12 @@ def maximum_likelihood(distribution, y, *, weights=None, **fixed):
     problem = Problem(distribution, y, weights, **fixed)
     if problem.free is None:
         return _estimate(problem, None)
-    return _estimate(problem, _best(problem))
+    optimum = _best(problem)
+    corner = problem.at_corner(tf.constant(optimum.w))
+    if corner is None:
+        return _estimate(problem, optimum)
+    start = corner.objective.coordinates.from_natural(problem.natural(tf.constant(optimum.w)))
+    return _estimate(corner, maximize(corner.objective, start))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,6 +23,7 @@ _LEAPS = 5  # in a row
 _UNENDING = 0.03  # standard errors, whose square is the rest of the way up to the limit, in nats
 _NEAR = 1e-6  # length of the last step, in standard deviations of one outcome; it leaves about the square of that
 _DIFFERENCE = 1e-5  # nats by which the mean log-likelihood changes over a central difference
+_LONG = 1000  # operations, whose second derivatives take longer to write down than to approximate by differences
 _FLAT = 1e-13  # an eigenvalue of the information, scaled to a unit diagonal, that counts as zero
 
 
@@ -100,11 +101,11 @@ class Objective:
         return float(value), gradient.numpy(), hessian.numpy()
 
     def has_derivatives(self, w):
-        """Whether TensorFlow's gradient is that of the values: that of a Bessel function's order, say, is not."""
+        """Whether TensorFlow's derivatives can be used: not those of a Bessel function's order, which are wrong."""
         few = self.sample(200)
-        lengths = few._lengths(w)
-        gradient, expected = few.derivatives(w)[1], few._differences(w)[1]
-        return bool(np.all(np.abs(gradient - expected) * lengths < 0.01 * _DIFFERENCE))
+        gradient, expected = few.weights @ few._scores(w) / few.total_weight, few._differences(w)[1]
+        agrees = np.all(np.abs(gradient - expected) * few._lengths(w) < 0.01 * _DIFFERENCE)
+        return bool(agrees) and self._density.length < _LONG
 
     def _differences(self, w):
         """Central differences in place of `derivatives`."""
@@ -131,14 +132,17 @@ class Objective:
 
     def rank(self, w):
         """How many directions of the coordinates change a density: the shift of a softmax does not."""
-        few = self.sample(200)
-        tiled = tf.constant(np.tile(w, (len(few.y), 1)))
-        with tf.GradientTape() as tape:
-            tape.watch(tiled)
-            log_prob = self.coordinates.distribution(tiled).log_prob(tf.concat([y for y, _ in few._chunks], 0))
-        scores = np.nan_to_num(tape.gradient(log_prob, tiled, unconnected_gradients="zero"))
+        scores = np.nan_to_num(self.sample(200)._scores(w))
         norms = np.linalg.norm(scores, axis=0)
         return int(np.linalg.matrix_rank(scores / np.where(norms > 0, norms, 1.0), tol=1e-8))
+
+    def _scores(self, w):
+        """The gradient of each outcome's log-density, `[n, p]`."""
+        tiled = tf.constant(np.tile(w, (len(self.y), 1)))
+        with tf.GradientTape() as tape:
+            tape.watch(tiled)
+            log_prob = self.coordinates.distribution(tiled).log_prob(tf.concat([y for y, _ in self._chunks], 0))
+        return tape.gradient(log_prob, tiled, unconnected_gradients="zero").numpy()
 
 
 class _Density:
@@ -156,6 +160,11 @@ class _Density:
         sample = [tf.TensorSpec([None, *event_shape], self.dtype), tf.TensorSpec([None], tf.float64)]
         self.values = tf.function(self._values, [tf.TensorSpec([None, size], tf.float64), *sample])
         self.derivatives = tf.function(self._derivatives, [tf.TensorSpec([size], tf.float64), *sample])
+
+    @property
+    def length(self):
+        """The number of operations in the program of `values`."""
+        return len(self.values.get_concrete_function().graph.get_operations())
 
     def _distribution(self, point):
         blocks = tf.split(point, [shape.num_elements() for shape in self._shapes.values()], axis=-1)

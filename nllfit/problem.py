@@ -43,6 +43,9 @@ _STATISTICS = {
     "Uniform": {"low": _smallest, "high": _largest},
 }
 
+# Parameters in which the likelihood has a corner at every observation, and its maximum at one of them.
+_CORNERS = {"Triangular": "peak"}
+
 
 class Problem:
     """A sample and the family to be fitted to it.
@@ -105,6 +108,20 @@ class Problem:
                 held._set_free()
         else:
             held.objective = self.objective.holding(name, place, value)
+        return held
+
+    def at_corner(self, w):
+        """The problem with a parameter held at the observation nearest to it at `w`, where the likelihood has corners.
+
+        None where it has no corners.
+        """
+        name = _CORNERS.get(self.family.name)
+        if name not in self.family.parameter_names:
+            return None
+        nearest = np.abs(self.y - self.natural(w)[name]).argmin(0)
+        held = copy.copy(self)
+        held.held = {name: np.take_along_axis(self.y, nearest[None], 0)[0]}
+        held._set_free()
         return held
 
     def natural(self, w):
@@ -222,14 +239,11 @@ def _as_family(distribution, y, fixed):
 
 
 def _with_fixed(family, values):
-    return Family(
-        family.distribution_class,
-        family.event_shape,
-        floor=family.floor,
-        num_classes=family.num_classes,
-        **family.fixed,
-        **values,
-    )
+    options = {"floor": family.floor, "num_classes": family.num_classes} | family.fixed | values
+    # Zeros, where a family is built once, need not be on the right side of the values.
+    fixed = Family(family.distribution_class, family.event_shape, **(options | {"validate_args": False}))
+    fixed.fixed = family.fixed | values
+    return fixed
 
 
 def _without_checks(family):
