@@ -53,12 +53,7 @@ def maximum_likelihood(distribution, y, *, weights=None, **fixed):
     problem = Problem(distribution, y, weights, **fixed)
     if problem.free is None:
         return _estimate(problem, None)
-    optimum = _best(problem)
-    corner = problem.at_corner(tf.constant(optimum.w))
-    if corner is None:
-        return _estimate(problem, optimum)
-    start = corner.objective.coordinates.from_natural(problem.natural(tf.constant(optimum.w)))
-    return _estimate(corner, maximize(corner.objective, start))
+    return _estimate(*(_cornered(problem) if problem.has_corners else (problem, _best(problem))))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,12 +223,23 @@ def _best(problem):
     problem.objective.by_differences = few.by_differences = not few.has_derivatives(candidates[0])
     best = maximize(few, candidates[0])
     for start in candidates[_RETRIES]:
-        if best.converged:
+        if best.converged or problem.has_corners:
             break
         best = max(best, maximize(few, start, steps=30), key=lambda optimum: optimum.value)
     if few is problem.objective:
         return best
     return climb(problem.objective, best.w, best.rank) if best.converged else maximize(problem.objective, best.w)
+
+
+def _cornered(problem):
+    """The parameter with corners and the smooth ones in turn, until the likelihood rises no more."""
+    natural, best = problem.natural(tf.constant(_best(problem).w)), None
+    while True:
+        corner = problem.at_corner(natural)
+        optimum = maximize(corner.objective, corner.objective.coordinates.from_natural(natural))
+        if best and optimum.value <= best[1].value:
+            return best
+        best, natural = (corner, optimum), corner.natural(tf.constant(optimum.w))
 
 
 def _estimate(problem, optimum):

@@ -110,17 +110,20 @@ class Problem:
             held.objective = self.objective.holding(name, place, value)
         return held
 
-    def at_corner(self, w):
-        """The problem with a parameter held at the observation nearest to it at `w`, where the likelihood has corners.
+    @property
+    def has_corners(self):
+        """Whether Newton's method can only come near the maximum, at a corner of the likelihood."""
+        return _CORNERS.get(self.family.name) in self.family.parameter_names
 
-        None where it has no corners.
-        """
-        name = _CORNERS.get(self.family.name)
-        if name not in self.family.parameter_names:
-            return None
-        nearest = np.abs(self.y - self.natural(w)[name]).argmin(0)
+    def at_corner(self, natural, count=50):
+        """The problem with such a parameter held at the likeliest of the observations nearest to its natural value."""
+        name = _CORNERS[self.family.name]
+        nearest = np.argsort(np.abs(self.y - natural[name]), axis=0)[:count]
+        observed = np.take_along_axis(self.y, nearest, 0)
+        tried = {n: np.broadcast_to(value, [len(observed), *value.shape]) for n, value in natural.items()}
+        values = self.objective.values(self.objective.coordinates.from_natural(tried | {name: observed}))
         held = copy.copy(self)
-        held.held = {name: np.take_along_axis(self.y, nearest[None], 0)[0]}
+        held.held = {name: observed[np.argmax(values)]}
         held._set_free()
         return held
 
