@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.optimum import Optimum, inverse_information, maximize
+from nllfit.optimum import Optimum, climb, inverse_information, maximize
 from nllfit.problem import Problem
 from nllfit.profiles import Profile
 from nllfit.starts import starts
@@ -53,7 +53,7 @@ def maximum_likelihood(distribution, y, *, weights=None, **fixed):
     problem = Problem(distribution, y, weights, **fixed)
     if problem.free is None:
         return _estimate(problem, None)
-    return _estimate(problem, _best(problem))
+    return _estimate(*(_cornered(problem) if problem.has_corners else (problem, _best(problem))))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,12 +220,26 @@ def _best(problem):
     few = problem.objective.sample(_FIRST_SAMPLE)
     candidates = starts(few)
     problem.check_support(candidates[0])
+    problem.objective.by_differences = few.by_differences = not few.has_derivatives(candidates[0])
     best = maximize(few, candidates[0])
     for start in candidates[_RETRIES]:
-        if best.converged:
+        if best.converged or problem.has_corners:
             break
         best = max(best, maximize(few, start, steps=30), key=lambda optimum: optimum.value)
-    return best if few is problem.objective else maximize(problem.objective, best.w, rank=best.rank)
+    if few is problem.objective:
+        return best
+    return climb(problem.objective, best.w, best.rank) if best.converged else maximize(problem.objective, best.w)
+
+
+def _cornered(problem):
+    """The parameter with corners and the smooth ones in turn, until the likelihood rises no more."""
+    natural, best = problem.natural(tf.constant(_best(problem).w)), None
+    while True:
+        corner = problem.at_corner(natural)
+        optimum = maximize(corner.objective, corner.objective.coordinates.from_natural(natural))
+        if best and optimum.value <= best[1].value:
+            return best
+        best, natural = (corner, optimum), corner.natural(tf.constant(optimum.w))
 
 
 def _estimate(problem, optimum):
@@ -248,7 +262,7 @@ def _estimate(problem, optimum):
             for name, part in zip(values, np.split(errors, sizes), strict=True)
         },
         covariance=covariance,
-        log_likelihood=problem.log_likelihood(w),
+        log_likelihood=optimum.value * problem.objective.total_weight if optimum else problem.log_likelihood(w),
         num_observations=float(problem.weights.sum()),
         num_parameters=rank + sum(value.size for value in problem.held.values()),
         converged=optimum is None or optimum.converged,

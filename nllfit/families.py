@@ -264,13 +264,13 @@ class MixtureFamily:
         self.component = Family(component, event_shape, **kwargs)
         self.name = f"Mixture of {self.num_components} {self.component.name}"
         self.event_shape = self.component.event_shape
-        self.parameter_names = ("logits", *self.component.parameter_names)
+        self.parameter_names = ("mixture_logits", *self.component.parameter_names)
         self.params_size = self.num_components * (1 + self.component.params_size)
 
     def parameters(self, params, shared=None):
         """The constrained parameters by name; every one has a component axis after the batch `[...]`."""
         logits, rest = self._split(params)
-        return {"logits": logits} | self.component.parameters(rest)
+        return {"mixture_logits": logits} | self.component.parameters(rest)
 
     def distribution(self, params, shared=None):
         """The distribution of batch `[...]` and event `event_shape` at `params` `[..., params_size]`."""

@@ -39,7 +39,7 @@ class Coordinates:
         self.positive = {
             name: places[name].astype(int)
             for name, value in least.items()
-            if np.all(np.abs(value) < 1e-9) and np.all(places[name] >= 0) and np.all(places[name] < size)
+            if np.all((value >= 0) & (value < 1e-9)) and np.all(places[name] >= 0) and np.all(places[name] < size)
         }
         self._is_positive = np.isin(np.arange(size), [place for p in self.positive.values() for place in p.flat])
 
@@ -81,7 +81,7 @@ class Coordinates:
     def from_natural(self, natural):
         """The inverse of `natural`, an array `[..., size]`."""
         constrained = {}
-        for name in self._names():
+        for name in self.family.parameter_names:
             twin, link = self._twin(name)
             constrained[name] = link.inverse(tf.convert_to_tensor(natural[twin], tf.float64))
         return self.from_constrained(constrained)
@@ -98,14 +98,11 @@ class Coordinates:
 
     def domain(self, name):
         """The bijector from the real line onto the domain of a natural parameter; the identity if it has no bound."""
-        constrained = next(known for known in self._names() if self._twin(known)[0] == name)
+        constrained = next(known for known in self.family.parameter_names if self._twin(known)[0] == name)
         link = self._twin(constrained)[1]
         if constrained in self.positive or isinstance(link, tfb.Exp):
             return tfb.Exp()
         return tfb.Identity() if isinstance(link, tfb.Identity) else tfb.Sigmoid()
-
-    def _names(self):
-        return ["mixture_logits"] * isinstance(self.family, MixtureFamily) + [*self._scalar.parameter_names]
 
     def _twin(self, name):
         if name == "mixture_logits":
@@ -136,7 +133,7 @@ class HeldCoordinates(Coordinates):
 
     def constrained(self, w):
         values = super().constrained(w)
-        name = next(name for name in self._names() if self._twin(name)[0] == self._name)
+        name = next(name for name in self.family.parameter_names if self._twin(name)[0] == self._name)
         link = self._twin(name)[1]
         natural = link.forward(values[name])
         held = np.zeros(natural.shape)

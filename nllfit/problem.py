@@ -43,6 +43,9 @@ _STATISTICS = {
     "Uniform": {"low": _smallest, "high": _largest},
 }
 
+# Parameters in which the likelihood has a corner at every observation, and its maximum at one of them.
+_CORNERS = {"Triangular": "peak"}
+
 
 # Families whose covariance can become singular in any direction.
 _FREE_COVARIANCE = ("MultivariateNormalTriL", "MultivariateNormalFullCovariance")
@@ -109,6 +112,23 @@ class Problem:
                 held._set_free()
         else:
             held.objective = self.objective.holding(name, place, value)
+        return held
+
+    @property
+    def has_corners(self):
+        """Whether Newton's method can only come near the maximum, at a corner of the likelihood."""
+        return _CORNERS.get(self.family.name) in self.family.parameter_names
+
+    def at_corner(self, natural, count=50):
+        """The problem with such a parameter held at the likeliest of the observations nearest to its natural value."""
+        name = _CORNERS[self.family.name]
+        nearest = np.argsort(np.abs(self.y - natural[name]), axis=0)[:count]
+        observed = np.take_along_axis(self.y, nearest, 0)
+        tried = {n: np.broadcast_to(value, [len(observed), *value.shape]) for n, value in natural.items()}
+        values = self.objective.values(self.objective.coordinates.from_natural(tried | {name: observed}))
+        held = copy.copy(self)
+        held.held = {name: observed[np.argmax(values)]}
+        held._set_free()
         return held
 
     def natural(self, w):
@@ -237,14 +257,11 @@ def _as_family(distribution, y, fixed):
 
 
 def _with_fixed(family, values):
-    return Family(
-        family.distribution_class,
-        family.event_shape,
-        floor=family.floor,
-        num_classes=family.num_classes,
-        **family.fixed,
-        **values,
-    )
+    options = {"floor": family.floor, "num_classes": family.num_classes} | family.fixed | values
+    # Zeros, where a family is built once, need not be on the right side of the values.
+    fixed = Family(family.distribution_class, family.event_shape, **(options | {"validate_args": False}))
+    fixed.fixed = family.fixed | values
+    return fixed
 
 
 def _without_checks(family):

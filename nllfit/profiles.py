@@ -14,7 +14,6 @@ tfd = tfp.distributions
 __all__ = ["Profile"]
 
 _FAR = 64  # times Wald's distance, or powers of e, after which an interval has no end on that side
-_TOLERANCE = 1e-4  # standard errors, whose square is the error of a profile in nats
 
 
 class Profile:
@@ -52,7 +51,7 @@ class Profile:
             return problem.log_likelihood(None)
         if not math.isfinite(problem.objective.value(start)):
             return -math.inf
-        found = climb(problem.objective, start, self._rank, tolerance=_TOLERANCE)
+        found = climb(problem.objective, start, self._rank)
         self._coordinates[value] = found.w
         return found.value * problem.objective.total_weight
 

@@ -61,12 +61,7 @@ def test_groundbeef(family):
         assert fit.parameters[name] == pytest.approx(value, rel=1e-7)
 
 
-# Triangular has a corner at its peak; TFP's densities of the others have a wrong derivative in `df`, and NaN for one in
-# `tailweight`.
-UNSOLVED = {"Triangular", "NoncentralChi2", "NormalInverseGaussian"}
-
-
-@pytest.mark.parametrize("family", sorted(set(CASES) - UNSOLVED))
+@pytest.mark.parametrize("family", sorted(CASES))
 @pytest.mark.parametrize("n", [50, 5000])
 def test_never_less_likely_than_scipys_fit(family, n):
     if n == 5000 and family == "TruncatedNormal":

@@ -156,6 +156,12 @@ def test_a_mixture_of_one_is_its_component():
     )
 
 
+def test_a_mixture_names_its_weights_apart_from_its_components_logits():
+    mixture = MixtureFamily("Bernoulli", 2, 3)
+    shapes = {name: value.shape for name, value in mixture.parameters(tf.zeros([mixture.params_size])).items()}
+    assert shapes == {"mixture_logits": [2], "logits": [2, 3]}
+
+
 def test_central_value_of_a_mixture_without_means():
     distribution = tfd.MixtureSameFamily(tfd.Categorical(probs=[0.25, 0.75]), tfd.StudentT(1.0, [4.0, 8.0], 1.0))
     assert central_value(distribution) == 7.0
