@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.families import Family, MixtureFamily, assertion_text
-from nllfit.optimum import Objective
+from nllfit.objective import Objective
 from nllfit.parameters import Coordinates
 
 tfd = tfp.distributions
