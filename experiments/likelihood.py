@@ -28,8 +28,8 @@ FAMILIES = ["Normal", "LogNormal", "Gamma", "Weibull", "InverseGaussian", "Inver
 def read_sample(path, column):
     """The name and the numbers of the sample: one column of a CSV file, or scikit-learn's mean area of nuclei."""
     if path is None and column is None:
-        data = load_breast_cancer(as_frame=True).frame["mean area"]
-        return data.name, data.to_numpy()
+        bunch = load_breast_cancer()
+        return "mean area", bunch.data[:, list(bunch.feature_names).index("mean area")]
     if path is None or column is None:
         raise ValueError("--data and --column go together: the file, and the column of it that holds the sample.")
     try:
