@@ -33,15 +33,11 @@ def weights_of_outcomes(sample_weight, y_pred):
     if sample_weight is None or distribution is None:
         return sample_weight
     weights = tf.convert_to_tensor(sample_weight)
-    if weights.shape.rank is None:  # Keras has seen weights of several ranks, and keeps none
-        missing = distribution.batch_shape.rank - tf.rank(weights)
-        weights = tf.reshape(weights, tf.concat([tf.shape(weights), tf.ones([missing], tf.int32)], 0))
-        return tf.broadcast_to(weights, distribution.batch_shape_tensor())
-    missing = distribution.batch_shape.rank - weights.shape.rank
-    if missing <= 0:
+    rank = weights.shape.rank  # None where Keras has seen weights of several ranks
+    if rank is not None and rank >= distribution.batch_shape.rank:
         return weights
-    for _ in range(missing):
-        weights = weights[..., None]
+    missing = distribution.batch_shape.rank - tf.rank(weights)
+    weights = tf.reshape(weights, tf.concat([tf.shape(weights), tf.ones([missing], tf.int32)], 0))
     return tf.broadcast_to(weights, distribution.batch_shape_tensor())
 
 
