@@ -51,7 +51,7 @@ def maximum_likelihood(distribution, y, *, weights=None, **fixed):
     accuracy of the maximum likelihood estimator: observed versus expected Fisher information, 1978.
     """
     problem = Problem(distribution, y, weights, **fixed)
-    if problem.free is None:
+    if problem.objective is None:
         return _estimate(problem, None)
     return _estimate(*(_cornered(problem) if problem.has_corners else (problem, _best(problem))))
 
@@ -236,7 +236,7 @@ def _cornered(problem):
     natural, best = problem.natural(tf.constant(_best(problem).w)), None
     while True:
         corner = problem.at_corner(natural)
-        optimum = maximize(corner.objective, corner.objective.coordinates.from_natural(natural))
+        optimum = maximize(corner.objective, corner.coordinates(natural))
         if best and optimum.value <= best[1].value:
             return best
         best, natural = (corner, optimum), corner.natural(tf.constant(optimum.w))
@@ -262,7 +262,7 @@ def _estimate(problem, optimum):
             for name, part in zip(values, np.split(errors, sizes), strict=True)
         },
         covariance=covariance,
-        log_likelihood=optimum.value * problem.objective.total_weight if optimum else problem.log_likelihood(w),
+        log_likelihood=optimum.value * problem.objective.total_weight if optimum else problem.log_likelihood(),
         num_observations=float(problem.weights.sum()),
         num_parameters=rank + sum(value.size for value in problem.held.values()),
         converged=optimum is None or optimum.converged,

@@ -6,6 +6,7 @@ cutpoints, a lower-triangular matrix. A `Family` is the map between the two. TFP
 each one's shape. This module asks TFP, and adds only the few facts that TFP leaves out.
 """
 
+import copy
 import inspect
 import math
 import numbers
@@ -130,6 +131,26 @@ class Family:
         outer = len(self.event_shape) - distribution.event_shape.rank
         return tfd.Independent(distribution, outer, validate_args=distribution.validate_args) if outer else distribution
 
+    def holding(self, values):
+        """The family with `values`, parameters or other arguments by name, in place of what they are; unchecked."""
+        held = copy.copy(self)
+        held.fixed = self.fixed | values
+        held._order = [name for name in self._order if name not in values]
+        held.parameter_names = tuple(name for name in self.parameter_names if name not in values)
+        held.params_size = sum(math.prod(self._shapes[name]) for name in held.parameter_names)
+        return held
+
+    def __eq__(self, other):
+        return isinstance(other, Family) and self._identity() == other._identity()
+
+    def __hash__(self):
+        return hash(self._identity())
+
+    def _identity(self):
+        fixed = tuple((name, _identity(value)) for name, value in sorted(self.fixed.items()))
+        options = self.event_shape, self.shared, tuple(sorted(self.floor.items())), self.num_classes
+        return self.distribution_class, self.parameter_names, options, fixed
+
     def __repr__(self):
         given = {"shared": self.shared, "floor": self.floor, "num_classes": self.num_classes}
         options = {name: value for name, value in given.items() if value} | self.fixed
@@ -137,8 +158,11 @@ class Family:
 
     def _fixed_numbers(self, dtype):
         known = self.distribution_class.parameter_properties(dtype=dtype)
-        values = {name: np.asarray(value) for name, value in self.fixed.items() if name in known}
-        return {name: tf.convert_to_tensor(v, dtype) for name, v in values.items() if v.dtype.kind in "fiu"}
+        return {
+            name: tf.convert_to_tensor(value, dtype)
+            for name, value in self.fixed.items()
+            if name in known and (tf.is_tensor(value) or np.asarray(value).dtype.kind in "fiu")
+        }
 
     def _split(self, vector, names):
         if not names:
@@ -274,10 +298,31 @@ class MixtureFamily:
 
     def distribution(self, params, shared=None):
         """The distribution of batch `[...]` and event `event_shape` at `params` `[..., params_size]`."""
-        logits, rest = self._split(params)
+        params = as_params(self, params)
+        return self.build(self.parameters(params), params.dtype)
+
+    def build(self, parameters, dtype):
+        """The distribution at constrained `parameters`, a dict of tensors by name."""
+        components = {name: value for name, value in parameters.items() if name != "mixture_logits"}
+        components = self.component.build(components, dtype)
         return tfd.MixtureSameFamily(
-            tfd.Categorical(logits=logits), self.component.distribution(rest), validate_args=True
+            tfd.Categorical(logits=parameters["mixture_logits"]), components, validate_args=components.validate_args
         )
+
+    def holding(self, values):
+        """The mixture of components that hold `values` in place of what they are; unchecked."""
+        held = copy.copy(self)
+        held.component = self.component.holding(values)
+        return held
+
+    def __eq__(self, other):
+        return isinstance(other, MixtureFamily) and self._identity() == other._identity()
+
+    def __hash__(self):
+        return hash(self._identity())
+
+    def _identity(self):
+        return self.num_components, self.component
 
     def __repr__(self):
         return f"MixtureFamily({self.component!r}, {self.num_components})"
@@ -292,6 +337,14 @@ class MixtureFamily:
         logits, rest = tf.split(params, [self.num_components, -1], axis=-1)
         shape = tf.concat([tf.shape(params)[:-1], [self.num_components, self.component.params_size]], 0)
         return logits, tf.reshape(rest, shape)
+
+
+def _identity(value):
+    """A fixed value as something hashable: two arrays are the same if their numbers are."""
+    if isinstance(value, (str, type(None))) or callable(value):
+        return value
+    array = np.asarray(value)
+    return (array.shape, array.dtype.str, array.tobytes()) if array.dtype.kind in "fiub" else id(value)
 
 
 def family_class(distribution):

@@ -61,7 +61,7 @@ def maximize(objective, w, steps=60):
     Returns:
       An `Optimum`.
     """
-    optimum = climb(objective, w, objective.rank(), steps, unending=_UNENDING)
+    optimum = climb(objective, w, objective.density.rank, steps, unending=_UNENDING)
     return _verdict(objective, optimum) if optimum.converged else optimum
 
 
@@ -161,7 +161,7 @@ def _verdict(objective, optimum):
 
 def _at_infinity(objective, w, direction):
     moves_most = np.where(np.arange(len(w)) == np.argmax(np.abs(direction) / (1 + np.abs(w))), 1.0, 0.0)
-    before, after = (objective.coordinates.natural(tf.constant(point)) for point in (w, w + moves_most))
+    before, after = (objective.natural(tf.constant(point)) for point in (w, w + moves_most))
     name = next(name for name in before if np.any(before[name] != after[name]))
     return f"no finite maximum: the log-likelihood goes on rising as `{name}` goes to its limit"
 

@@ -5,6 +5,8 @@ likelihoods are closer to quadratic than in softplus's argument, and which knows
 or `logits`; a table of estimates shows their twins among the same family's parameters, the `rate` and the `probs`.
 """
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -22,16 +24,25 @@ class Coordinates:
 
     Args:
       family: a `Family` or `MixtureFamily`.
+      held: names of parameters that are not free. Their values are the second argument of every map, a dict.
 
     Attributes:
+      family: the family, which does not check outcomes.
+      shapes: the shapes of the free parameters by name.
       size: how many numbers there are.
+      held: values of no special kind of the held parameters by name.
       positive: the places in `w` of each positive parameter, by name; it is `exp(w)` there.
     """
 
-    def __init__(self, family):
-        self.family = family
-        self.size = family.params_size
-        self._scalar = family.component if isinstance(family, MixtureFamily) else family
+    def __init__(self, family, held=()):
+        self.family = family.holding({"validate_args": False})
+        numbers = 0.5 * np.random.default_rng(0).standard_normal(family.params_size)
+        example = self.family.parameters(tf.constant(numbers))
+        self.held = {name: example[name] for name in held}
+        self.shapes = {name: value.shape for name, value in example.items() if name not in held}
+        free = self.family.holding(self.held)
+        self.size = free.params_size
+        self._scalar = free.component if isinstance(free, MixtureFamily) else free
         size = self._scalar.params_size
         least = self._scalar.parameters(tf.fill([size], tf.constant(-40.0, tf.float64)))
         large = self._scalar.parameters(tf.constant(1e3 + np.arange(size)))
@@ -43,52 +54,76 @@ class Coordinates:
         }
         self._is_positive = np.isin(np.arange(size), [place for p in self.positive.values() for place in p.flat])
 
-    def constrained(self, w):
-        """The parameters that `build` takes, by name, at `w` `[..., size]`."""
+    def constrained(self, w, held):
+        """The free parameters that `family.build` takes, by name, at `w` `[..., size]`."""
         if isinstance(self.family, MixtureFamily):
             logits, rest = tf.split(w, [self.family.num_components, -1], axis=-1)
-            shape = [*w.shape[:-1], self.family.num_components, self._scalar.params_size]
-            return {"mixture_logits": logits} | self._component(tf.reshape(rest, shape))
-        return self._component(w)
+            shape = [-1] * (len(w.shape) - 1) + [self.family.num_components, self._scalar.params_size]
+            return {"mixture_logits": logits} | self._component(tf.reshape(rest, shape), held)
+        return self._component(w, held)
 
-    def _component(self, w):
+    def _component(self, w, held):
         logs = tf.where(self._is_positive, w, 0.0)
         u = tf.where(self._is_positive, tfp.math.softplus_inverse(tf.exp(logs)), w)
         exact = {name: tf.exp(tf.gather(w, places, axis=-1)) for name, places in self.positive.items()}
-        return self._scalar.parameters(u) | exact
+        family = self._scalar.holding(held) if held else self._scalar
+        return family.parameters(u) | exact
 
-    def build(self, constrained):
-        """The distribution at `constrained`, in float64."""
-        if not isinstance(self.family, MixtureFamily):
-            return self.family.build(constrained, tf.float64)
-        components = {name: value for name, value in constrained.items() if name != "mixture_logits"}
-        return tfd.MixtureSameFamily(
-            tfd.Categorical(logits=constrained["mixture_logits"]), self._scalar.build(components, tf.float64)
+    @functools.cached_property
+    def points(self):
+        """`f(w [s, size], held)`: the constrained parameters as vectors `[s, q]`."""
+
+        def points(w, held):
+            return flat(self.constrained(w, held), 1)
+
+        return tf.function(points, autograph=False).get_concrete_function(
+            tf.TensorSpec([None, self.size], tf.float64), self._held_specs()
         )
 
-    def distribution(self, w):
-        """The distribution of batch `[...]` at `w` `[..., size]`."""
-        return self.build(self.constrained(w))
+    @functools.cached_property
+    def pullback(self):
+        """`f(w [size], held, slope [q])`, for the slope of a function at a point.
 
-    def natural(self, w):
-        """The parameters by name as a statistician reads them: a `log_rate` as `rate`, `logits` as `probs`."""
+        The function's gradient `[size]` in `w`, the derivative `[q, size]` of the point, and what the bend of the links
+        adds to the function's Hessian `[size, size]`.
+        """
+
+        def pullback(w, held, slope):
+            with tf.GradientTape(persistent=True) as outer:
+                outer.watch(w)
+                with tf.GradientTape(persistent=True) as inner:
+                    inner.watch(w)
+                    point = flat(self.constrained(w, held))
+                gradient = inner.gradient(point, w, slope)
+            jacobian = inner.jacobian(point, w, experimental_use_pfor=False)
+            bend = outer.jacobian(gradient, w, unconnected_gradients="zero", experimental_use_pfor=False)
+            # TFP's softplus has NaN for a second derivative beyond 709, where it is 0.
+            return gradient, jacobian, tf.where(tf.math.is_nan(bend), tf.zeros_like(bend), bend)
+
+        w = tf.TensorSpec([self.size], tf.float64)
+        slope = tf.TensorSpec([sum(shape.num_elements() for shape in self.shapes.values())], tf.float64)
+        return tf.function(pullback, autograph=False).get_concrete_function(w, self._held_specs(), slope)
+
+    def natural(self, w, held):
+        """The free parameters by name as a statistician reads them: a `log_rate` as `rate`, `logits` as `probs`."""
         values = {}
-        for name, value in self.constrained(w).items():
+        for name, value in self.constrained(w, held).items():
             twin, link = self._twin(name)
             values[twin] = link.forward(value)
         return values
 
     def from_natural(self, natural):
-        """The inverse of `natural`, an array `[..., size]`."""
-        constrained = {}
-        for name in self.family.parameter_names:
+        """The inverse of `natural`, an array `[..., size]`, from all parameters, the held ones included."""
+        constrained = {name: natural[name] for name in self.held}
+        for name in self.shapes:
             twin, link = self._twin(name)
             constrained[name] = link.inverse(tf.convert_to_tensor(natural[twin], tf.float64))
         return self.from_constrained(constrained)
 
     def from_constrained(self, constrained):
-        """The inverse of `constrained`, an array `[..., size]`."""
-        w = self._scalar.unconstrained(constrained).numpy()
+        """The inverse of `constrained`, an array `[..., size]`, from all parameters, the held ones included."""
+        scalar = self._scalar.holding({name: constrained[name] for name in self.held}) if self.held else self._scalar
+        w = scalar.unconstrained(constrained).numpy()
         for name, places in self.positive.items():
             w[..., places] = np.log(constrained[name])
         if isinstance(self.family, MixtureFamily):
@@ -96,13 +131,20 @@ class Coordinates:
             w = np.concatenate([logits, w.reshape(*logits.shape[:-1], -1)], -1)
         return w
 
+    def distribution(self, w, held):
+        """The distribution of batch `[...]` at `w` `[..., size]`."""
+        return self.family.build(self.constrained(w, held) | held, tf.float64)
+
     def domain(self, name):
         """The bijector from the real line onto the domain of a natural parameter; the identity if it has no bound."""
-        constrained = next(known for known in self.family.parameter_names if self._twin(known)[0] == name)
+        constrained = next(known for known in self.shapes if self._twin(known)[0] == name)
         link = self._twin(constrained)[1]
         if constrained in self.positive or isinstance(link, tfb.Exp):
             return tfb.Exp()
         return tfb.Identity() if isinstance(link, tfb.Identity) else tfb.Sigmoid()
+
+    def _held_specs(self):
+        return {name: tf.TensorSpec(value.shape, tf.float64) for name, value in self.held.items()}
 
     def _twin(self, name):
         if name == "mixture_logits":
@@ -121,28 +163,39 @@ class HeldCoordinates(Coordinates):
     """Coordinates in which one number of one natural parameter is held at a value; a direction of `w` is then idle.
 
     Args:
-      family: a `Family` or `MixtureFamily`.
-      name: a natural parameter's name.
-      place: which of its numbers, as an index into the flattened parameter.
-      value: the value it is held at. Other class probabilities share what it leaves, in proportion.
+      family, held: as in `Coordinates`. The value itself is held under the name `VALUE`.
+      name: a free natural parameter's name.
+      place: which of its numbers, as an index into the flattened parameter. Other class probabilities share what it
+        leaves, in proportion.
     """
 
-    def __init__(self, family, name, place, value):
-        super().__init__(family)
-        self._name, self._place, self._value = name, place, value
+    VALUE = "value"
 
-    def constrained(self, w):
-        values = super().constrained(w)
-        name = next(name for name in self.family.parameter_names if self._twin(name)[0] == self._name)
+    def __init__(self, family, held, name, place):
+        super().__init__(family, held)
+        self._name, self._place = name, place
+        self.held |= {self.VALUE: tf.constant(0.5, tf.float64)}
+
+    def constrained(self, w, held):
+        value = held[self.VALUE]
+        values = super().constrained(w, {name: held[name] for name in held if name != self.VALUE})
+        name = next(name for name in self.shapes if self._twin(name)[0] == self._name)
         link = self._twin(name)[1]
         natural = link.forward(values[name])
-        held = np.zeros(natural.shape)
-        held.flat[self._place] = 1.0
-        others = natural * (1.0 - held)
+        chosen = np.zeros(self.shapes[name])
+        chosen.flat[self._place] = 1.0
+        others = natural * (1.0 - chosen)
         if link is _Softmax:
-            others *= (1.0 - self._value * tf.reduce_sum(held, -1, True)) / tf.reduce_sum(others, -1, True)
-        values[name] = link.inverse(others + self._value * held)
+            others *= (1.0 - value * tf.reduce_sum(chosen, -1, True)) / tf.reduce_sum(others, -1, True)
+        values[name] = link.inverse(others + value * chosen)
         return values
+
+
+def flat(parameters, batch_rank=0):
+    """Parameters as one vector of numbers."""
+    return tf.concat(
+        [tf.reshape(v, [-1] * batch_rank + [v.shape[batch_rank:].num_elements()]) for v in parameters.values()], -1
+    )
 
 
 class _Softmax:

@@ -6,9 +6,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from nllfit.densities import density_of
 from nllfit.families import Family, MixtureFamily, assertion_text
 from nllfit.objective import Objective
-from nllfit.parameters import Coordinates
+from nllfit.units import Units
 
 tfd = tfp.distributions
 
@@ -65,8 +66,8 @@ class Problem:
       y, weights: the observations of positive weight, `[n, *event]` and `[n]`, in float64.
       discrete: whether outcomes are counts or labels.
       held: the parameters whose estimate is a statistic of the sample, by name.
-      free: the family of the others, which does not check outcomes; None if there are no others.
-      objective: the log-likelihood of `free`.
+      units: the `Units` in which the objective has the sample and its parameters.
+      objective: the log-likelihood of the other parameters; None if there are no others.
 
     Raises:
       ValueError: for a sample that has no maximum-likelihood estimate in the family, and as `Family`.
@@ -78,23 +79,22 @@ class Problem:
         self.y, self.weights = y[weights > 0], weights[weights > 0]
         self.discrete = _is_discrete(self.family)
         self._check_enough()
+        self.units = Units() if self.discrete else Units.of(self.family, self.y)
         statistics = _STATISTICS.get(self.family.name, {})
-        self.held = {
-            name: statistics[name](self.y, self.weights) for name in self.family.parameter_names if name in statistics
-        }
-        self.free = self._checked = None
-        if len(self.held) < len(self.family.parameter_names):
-            self._set_free()
+        self._hold({n: statistics[n](self.y, self.weights) for n in self.family.parameter_names if n in statistics})
 
-    def _set_free(self):
-        self._checked = _with_fixed(self.family, self.held) if self.held else self.family
-        self.free = _without_checks(self._checked)
-        counted = _counted(self.y, self.weights) if self.discrete else (self.y, self.weights)
-        self.objective = Objective(self.free, *counted)
+    def _hold(self, held):
+        self.held, self.objective = held, None
+        if len(held) < len(self.family.parameter_names):
+            density = density_of(self.family, tuple(held))
+            sample = (
+                _counted(self.y, self.weights) if self.discrete else (self.units.inward_sample(self.y), self.weights)
+            )
+            self.objective = Objective(density, *sample, self.units.inward(held), self.units.log_volume)
 
-    def log_likelihood(self, w):
-        """The log-likelihood at `w` in nats, the sum over the sample; -inf outside the support."""
-        distribution = self.distribution(w)
+    def log_likelihood(self):
+        """The log-likelihood at the held parameters in nats, the sum over the sample; -inf outside the support."""
+        distribution = self.distribution(None)
         try:
             log_prob = distribution.log_prob(self._outcomes(distribution, self.y))
         except tf.errors.InvalidArgumentError:
@@ -107,11 +107,11 @@ class Problem:
         if name in self.held:
             values = np.array(self.held[name])
             values.flat[place] = value
-            held.held = self.held | {name: values}
-            if self.free is not None:
-                held._set_free()
+            held._hold(self.held | {name: values})
         else:
-            held.objective = self.objective.holding(name, place, value)
+            shape = self.objective.natural(tf.zeros([self.objective.coordinates.size], tf.float64))[name].shape
+            inward = self.units.inward({name: np.full(shape, value)})[name]
+            held.objective = self.objective.holding(name, place, inward.flat[place])
         return held
 
     @property
@@ -125,27 +125,27 @@ class Problem:
         nearest = np.argsort(np.abs(self.y - natural[name]), axis=0)[:count]
         observed = np.take_along_axis(self.y, nearest, 0)
         tried = {n: np.broadcast_to(value, [len(observed), *value.shape]) for n, value in natural.items()}
-        values = self.objective.values(self.objective.coordinates.from_natural(tried | {name: observed}))
+        values = self.objective.values(self.coordinates(tried | {name: observed}))
         held = copy.copy(self)
-        held.held = {name: observed[np.argmax(values)]}
-        held._set_free()
+        held._hold({name: observed[np.argmax(values)]})
         return held
+
+    def coordinates(self, natural):
+        """The free parameters' coordinates `[..., p]` at natural parameters by name."""
+        return self.objective.coordinates.from_natural(self.units.inward(natural))
 
     def natural(self, w):
         """All estimated parameters by name, as a statistician names them, at the free ones' coordinates `w` `[p]`."""
-        values = {name: tf.convert_to_tensor(value) for name, value in self.held.items()}
-        if self.free is not None:
-            values |= self.objective.coordinates.natural(w)
-        return values
+        free = {} if self.objective is None else self.units.outward(self.objective.natural(w))
+        return {name: tf.convert_to_tensor(value) for name, value in (self.held | free).items()}
 
     def distribution(self, w):
         """The distribution at `w`; it checks outcomes."""
-        if self.free is None:
-            return self.family.build(self.natural(w), tf.float64)
+        free = {} if self.objective is None else self.units.outward(self.objective.constrained(w))
         try:
-            return Coordinates(self._checked).distribution(w)
+            return self.family.build(free | self.held, tf.float64)
         except tf.errors.InvalidArgumentError:  # rounding has put a parameter onto the edge of its domain
-            return self.objective.coordinates.distribution(w)
+            return self.family.holding({"validate_args": False}).build(free | self.held, tf.float64)
 
     def closed_form(self):
         """The coordinates of TFP's own closed form, or None: a start, for not all of them maximise the likelihood."""
@@ -154,8 +154,10 @@ class Problem:
             return None
         coordinates = self.objective.coordinates
         try:
-            fitted = self.family.distribution_class.experimental_fit(tf.constant(self.y), sample_ndims=1)
-            names = coordinates.natural(tf.zeros([coordinates.size], tf.float64))
+            fitted = self.family.distribution_class.experimental_fit(
+                tf.constant(self.units.inward_sample(self.y)), sample_ndims=1
+            )
+            names = self.objective.natural(tf.zeros([coordinates.size], tf.float64))
             w = coordinates.from_natural({name: fitted.parameters[name] for name in names})
         except (NotImplementedError, AttributeError, TypeError, ValueError, tf.errors.InvalidArgumentError):
             return None
@@ -254,23 +256,6 @@ def _as_family(distribution, y, fixed):
             f"{('n', *distribution.event_shape)}."
         )
     return distribution
-
-
-def _with_fixed(family, values):
-    options = {"floor": family.floor, "num_classes": family.num_classes} | family.fixed | values
-    # Zeros, where a family is built once, need not be on the right side of the values.
-    fixed = Family(family.distribution_class, family.event_shape, **(options | {"validate_args": False}))
-    fixed.fixed = family.fixed | values
-    return fixed
-
-
-def _without_checks(family):
-    unchecked = copy.copy(family)
-    if isinstance(family, MixtureFamily):
-        unchecked.component = _without_checks(family.component)
-    else:
-        unchecked.fixed = family.fixed | {"validate_args": False}
-    return unchecked
 
 
 def _is_discrete(family):

@@ -47,8 +47,8 @@ class Profile:
         except ValueError:
             return -math.inf
         start = self._coordinates[min(self._coordinates, key=lambda known: abs(known - value))]
-        if problem.free is None:
-            return problem.log_likelihood(None)
+        if problem.objective is None:
+            return problem.log_likelihood()
         if not math.isfinite(problem.objective.value(start)):
             return -math.inf
         found = climb(problem.objective, start, self._rank)

@@ -20,21 +20,21 @@ def starts(objective, seed=0):
     """
     few = objective.sample(_FEW)
     count = int(np.clip(4e6 / few.y.size, 50, _CANDIDATES))
-    w = _candidates(objective.family, few.y, count, np.random.default_rng(seed))
+    w = _candidates(objective.coordinates, objective.held, few.y, count, np.random.default_rng(seed))
     values = few.values(w)
     order = np.argsort(-values, kind="stable")
     finite = order[np.isfinite(values[order])]
     return w[finite] if len(finite) else np.full([1, objective.coordinates.size], 0.1)
 
 
-def _candidates(family, y, count, rng):
+def _candidates(coordinates, held, y, count, rng):
+    family = coordinates.family
     if isinstance(family, MixtureFamily):
         logits = 0.5 * rng.standard_normal([count, family.num_components])
-        components = _candidates(family.component, y, count * family.num_components, rng)
+        components = _candidates(Coordinates(family.component), held, y, count * family.num_components, rng)
         return np.concatenate([logits, components.reshape(count, -1)], -1)
-    coordinates = Coordinates(family)
-    drawn = coordinates.constrained(tf.constant(rng.standard_normal([count, coordinates.size])))
-    least = coordinates.constrained(tf.fill([coordinates.size], tf.constant(-30.0, tf.float64)))
+    drawn = coordinates.constrained(tf.constant(rng.standard_normal([count, coordinates.size])), held)
+    least = coordinates.constrained(tf.fill([coordinates.size], tf.constant(-30.0, tf.float64)), held)
     for name, value in drawn.items():
         shape = value.shape.as_list()
         if name in coordinates.positive:
@@ -45,7 +45,7 @@ def _candidates(family, y, count, rng):
             continue
         elif name == "peak" or np.all(np.abs(least[name] + 30) < 1e-6):
             drawn[name] = _pick(_places(y), 0, shape, rng)
-    return coordinates.from_constrained(drawn)
+    return coordinates.from_constrained(drawn | held)
 
 
 def _sizes(y):

@@ -1,0 +1,126 @@
+"""The density of a family in its coordinates, with its derivatives, as programs for samples of any size.
+
+TensorFlow takes some tenths of a second to write a density and its derivatives down. They depend on the family alone,
+so they are written once, and the thousand samples of a bootstrap are fitted by the same programs.
+"""
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from nllfit.parameters import Coordinates, HeldCoordinates
+
+__all__ = ["density_of"]
+
+_KEPT = 64  # families
+_FEW = 10  # numbers whose second derivatives are written down one by one; those of more are found in a loop
+
+
+@functools.lru_cache(_KEPT)
+def density_of(family, held=()):
+    """The `Density` of a family some of whose parameters are held, made once."""
+    return Density(family, held)
+
+
+class Density:
+    """Weighted sums of a family's log-densities over outcomes, and their derivatives.
+
+    Args:
+      family: a `Family` or `MixtureFamily`.
+      held: names of parameters that are not free.
+
+    Attributes:
+      coordinates: the `Coordinates` of the free ones.
+      dtype: of outcomes.
+    """
+
+    def __init__(self, family, held=()):
+        self.coordinates = Coordinates(family, held)
+        self._profiled = {}
+        w = tf.zeros([self.coordinates.size], tf.float64)
+        self.dtype = self.coordinates.distribution(w, self.coordinates.held).dtype
+
+    def profiled(self, name, place):
+        """The coordinates with one number of a natural parameter held."""
+        key = name, place
+        if key not in self._profiled:
+            coordinates = self.coordinates
+            self._profiled[key] = HeldCoordinates(coordinates.family, tuple(coordinates.held), name, place)
+        return self._profiled[key]
+
+    # Concrete functions: TensorFlow warns of retracing where several families are fitted, each with its own programs.
+    @functools.cached_property
+    def values(self):
+        """`f(points [s, q], held, y [n, *event], weights [n])`: the sums `[s]`."""
+
+        def values(points, held, y, weights):
+            return tf.linalg.matvec(self._log_prob(points, held, y[:, None]), weights, transpose_a=True)
+
+        return self._program(values, None)
+
+    @functools.cached_property
+    def derivatives(self):
+        """`f(point [q], held, y [n, *event], weights [n])`: the sum, its gradient `[q]` and its Hessian `[q, q]`."""
+
+        def derivatives(point, held, y, weights):
+            with tf.GradientTape(persistent=True) as outer:
+                outer.watch(point)
+                with tf.GradientTape() as inner:
+                    inner.watch(point)
+                    value = tf.tensordot(weights, self._log_prob(point, held, y), 1)
+                gradient = inner.gradient(value, point, unconnected_gradients="zero")
+                slopes = tf.unstack(gradient)
+            zero = {"unconnected_gradients": "zero"}
+            if len(slopes) > _FEW:
+                hessian = outer.jacobian(gradient, point, experimental_use_pfor=False, **zero)
+            else:
+                hessian = tf.stack([outer.gradient(slope, point, **zero) for slope in slopes])
+            return value, gradient, hessian
+
+        return self._program(derivatives)
+
+    @functools.cached_property
+    def length(self):
+        """The number of operations in the program of `values`."""
+        return len(self.values.graph.get_operations())
+
+    @functools.cached_property
+    def rank(self):
+        """How many directions of the coordinates change a density: the shift of a softmax does not.
+
+        It is asked at a point of no special kind, of draws from the family: at an optimum the scores of few distinct
+        outcomes are dependent, whatever the family.
+        """
+        coordinates, rng = self.coordinates, np.random.default_rng(0)
+        w = 0.5 * rng.standard_normal(coordinates.size)
+        tiled = tf.constant(np.tile(w, (20 + 10 * len(w), 1)))
+        with tf.GradientTape() as tape:
+            tape.watch(tiled)
+            parameters = coordinates.constrained(tiled, coordinates.held) | coordinates.held
+            log_prob = coordinates.family.build(parameters, tf.float64).log_prob(self._draws(parameters))
+        scores = tape.gradient(log_prob, tiled, unconnected_gradients="zero").numpy()
+        scores = np.nan_to_num(scores, posinf=0.0, neginf=0.0)
+        norms = np.linalg.norm(scores, axis=0)
+        return int(np.linalg.matrix_rank(scores / np.where(norms > 0, norms, 1.0), tol=1e-8))
+
+    def _draws(self, parameters):
+        # In float32: some families cannot be sampled in float64.
+        low = {name: tf.cast(tf.stop_gradient(value), tf.float32) for name, value in parameters.items()}
+        draws = self.coordinates.family.build(low, tf.float32).sample(seed=(0, 0))
+        return tf.cast(draws, self.dtype)
+
+    def _program(self, function, *batch):
+        size = sum(shape.num_elements() for shape in self.coordinates.shapes.values())
+        held = {name: tf.TensorSpec(value.shape, tf.float64) for name, value in self.coordinates.held.items()}
+        sample = tf.TensorSpec([None, *self.coordinates.family.event_shape], self.dtype)
+        points = tf.TensorSpec([*batch, size], tf.float64)
+        weights = tf.TensorSpec([None], tf.float64)
+        return tf.function(function, autograph=False).get_concrete_function(points, held, sample, weights)
+
+    def _log_prob(self, points, held, y):
+        shapes = self.coordinates.shapes
+        blocks = tf.split(points, [shape.num_elements() for shape in shapes.values()], axis=-1)
+        batch = [-1] * (points.shape.rank - 1)
+        parameters = {n: tf.reshape(b, [*batch, *shape]) for (n, shape), b in zip(shapes.items(), blocks, strict=True)}
+        return self.coordinates.family.build(parameters | held, tf.float64).log_prob(y)
