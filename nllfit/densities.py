@@ -9,12 +9,11 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from nllfit.parameters import Coordinates, HeldCoordinates
+from nllfit.parameters import Coordinates, HeldCoordinates, derivative
 
 __all__ = ["density_of"]
 
 _KEPT = 64  # families
-_FEW = 10  # numbers whose second derivatives are written down one by one; those of more are found in a loop
 
 
 @functools.lru_cache(_KEPT)
@@ -71,12 +70,7 @@ class Density:
                     value = tf.tensordot(weights, self._log_prob(point, held, y), 1)
                 gradient = inner.gradient(value, point, unconnected_gradients="zero")
                 slopes = tf.unstack(gradient)
-            zero = {"unconnected_gradients": "zero"}
-            if len(slopes) > _FEW:
-                hessian = outer.jacobian(gradient, point, experimental_use_pfor=False, **zero)
-            else:
-                hessian = tf.stack([outer.gradient(slope, point, **zero) for slope in slopes])
-            return value, gradient, hessian
+            return value, gradient, derivative(outer, gradient, slopes, point)
 
         return self._program(derivatives)
 
@@ -89,8 +83,8 @@ class Density:
     def rank(self):
         """How many directions of the coordinates change a density: the shift of a softmax does not.
 
-        It is asked at a point of no special kind, of draws from the family: at an optimum the scores of few distinct
-        outcomes are dependent, whatever the family.
+        It is asked at parameters and outcomes of no special kind: at an optimum the scores of few distinct outcomes are
+        dependent, whatever the family.
         """
         coordinates, rng = self.coordinates, np.random.default_rng(0)
         w = 0.5 * rng.standard_normal(coordinates.size)
@@ -98,17 +92,23 @@ class Density:
         with tf.GradientTape() as tape:
             tape.watch(tiled)
             parameters = coordinates.constrained(tiled, coordinates.held) | coordinates.held
-            log_prob = coordinates.family.build(parameters, tf.float64).log_prob(self._draws(parameters))
+            log_prob = coordinates.family.build(parameters, tf.float64).log_prob(self._outcomes(parameters))
         scores = tape.gradient(log_prob, tiled, unconnected_gradients="zero").numpy()
         scores = np.nan_to_num(scores, posinf=0.0, neginf=0.0)
         norms = np.linalg.norm(scores, axis=0)
         return int(np.linalg.matrix_rank(scores / np.where(norms > 0, norms, 1.0), tol=1e-8))
 
-    def _draws(self, parameters):
-        # In float32: some families cannot be sampled in float64.
-        low = {name: tf.cast(tf.stop_gradient(value), tf.float32) for name, value in parameters.items()}
-        draws = self.coordinates.family.build(low, tf.float32).sample(seed=(0, 0))
-        return tf.cast(draws, self.dtype)
+    def _outcomes(self, parameters):
+        parameters = {name: tf.stop_gradient(value) for name, value in parameters.items()}
+        distribution = self.coordinates.family.build(parameters, tf.float64)
+        shape = distribution.batch_shape + distribution.event_shape
+        normal = tf.constant(np.random.default_rng(0).standard_normal(shape))
+        try:
+            return distribution.experimental_default_event_space_bijector().forward(normal)
+        except (AttributeError, NotImplementedError, TypeError, ValueError):  # none for counts; some fail in TFP 0.25
+            # Draws in float32: some families cannot be sampled in float64.
+            low = {name: tf.cast(value, tf.float32) for name, value in parameters.items()}
+            return tf.cast(self.coordinates.family.build(low, tf.float32).sample(seed=(0, 0)), self.dtype)
 
     def _program(self, function, *batch):
         size = sum(shape.num_elements() for shape in self.coordinates.shapes.values())

@@ -16,7 +16,9 @@ from nllfit.families import MixtureFamily
 tfb = tfp.bijectors
 tfd = tfp.distributions
 
-__all__ = ["Coordinates", "HeldCoordinates"]
+__all__ = ["Coordinates", "HeldCoordinates", "derivative", "flat"]
+
+_FEW = 10  # numbers whose derivatives are written down one by one, which runs faster; those of more are a loop
 
 
 class Coordinates:
@@ -94,9 +96,10 @@ class Coordinates:
                 with tf.GradientTape(persistent=True) as inner:
                     inner.watch(w)
                     point = flat(self.constrained(w, held))
+                    numbers = tf.unstack(point)
                 gradient = inner.gradient(point, w, slope)
-            jacobian = inner.jacobian(point, w, experimental_use_pfor=False)
-            bend = outer.jacobian(gradient, w, unconnected_gradients="zero", experimental_use_pfor=False)
+                slopes = tf.unstack(gradient)
+            jacobian, bend = derivative(inner, point, numbers, w), derivative(outer, gradient, slopes, w)
             # TFP's softplus has NaN for a second derivative beyond 709, where it is 0.
             return gradient, jacobian, tf.where(tf.math.is_nan(bend), tf.zeros_like(bend), bend)
 
@@ -193,9 +196,15 @@ class HeldCoordinates(Coordinates):
 
 def flat(parameters, batch_rank=0):
     """Parameters as one vector of numbers."""
-    return tf.concat(
-        [tf.reshape(v, [-1] * batch_rank + [v.shape[batch_rank:].num_elements()]) for v in parameters.values()], -1
-    )
+    vectors = [tf.reshape(v, [-1] * batch_rank + [v.shape[batch_rank:].num_elements()]) for v in parameters.values()]
+    return tf.concat(vectors, -1)
+
+
+def derivative(tape, vector, numbers, w):
+    """The derivative `[n, p]` of a vector `[n]`, whose `numbers` the tape has seen apart, in `w` `[p]`."""
+    if len(numbers) > _FEW:
+        return tape.jacobian(vector, w, unconnected_gradients="zero", experimental_use_pfor=False)
+    return tf.stack([tape.gradient(number, w, unconnected_gradients="zero") for number in numbers])
 
 
 class _Softmax:
