@@ -69,7 +69,8 @@ class Estimate:
       log_likelihood: the maximum in nats, the sum over the sample.
       num_observations: the number of observations; with weights their sum.
       num_parameters: the number of free parameters, without directions that change no density.
-      converged: whether the estimate was verified to be a maximum.
+      converged: whether the estimate was verified to be a maximum, of the likelihoods near it: those of mixtures and of
+        some other families have several.
       message: what was found, or why it is no maximum.
       problem, optimum: the sample with its family, and the end of the optimisation; None if there was none.
     """
@@ -251,6 +252,8 @@ def _estimate(problem, optimum):
     errors = np.sqrt(np.diag(covariance))
     sizes = np.cumsum([value.size for value in values.values()])[:-1]
     message = "converged" if optimum is None else optimum.message
+    if message != "converged":
+        message += problem.suspicion
     if problem.held:
         names = " and ".join(f"`{name}`" for name in problem.held)
         message += f"; the likelihood is not smooth in {names}, so there is no standard error"

@@ -17,6 +17,7 @@ _LEAP = 5.0  # Newton steps at once, after which the log-likelihood has fallen u
 _LEAPS = 5  # in a row
 _UNENDING = 0.03  # standard errors, whose square is the rest of the way up to the limit, in nats
 _NEAR = 1e-6  # length of the last step, in standard deviations of one outcome; it leaves about the square of that
+_SUFFICIENT = 1e-4  # of the rise that the slope promises, from which on a step is taken
 _FLAT = 1e-13  # an eigenvalue of the information, scaled to a unit diagonal, that counts as zero
 
 
@@ -82,10 +83,10 @@ def climb(objective, w, rank, steps=60, unending=1e-3):
       An `Optimum`, of which only the gradient is known to vanish.
     """
     value, gradient, hessian = objective.derivatives(w)
-    distance, leaps = np.inf, 0
+    distance, leaps, step = np.inf, 0, gradient
 
     def stop(message):
-        if leaps >= _LEAPS:
+        if leaps >= _LEAPS or (message != "converged" and _rises_for_ever(objective, w, step)):
             message = _at_infinity(objective, w, step)
         return Optimum(w, value, -objective.total_weight * hessian, rank, distance, message)
 
@@ -104,7 +105,7 @@ def climb(objective, w, rank, steps=60, unending=1e-3):
             return stop("converged")
         scale, reached = _uphill(objective, w, step, value, gradient @ step)
         if scale is None:
-            return stop("no step raises the log-likelihood")
+            return stop(_why_no_step(objective, w, step))
         slow = previous / 4 < distance < 1
         leaps = leaps + 1 if slow and objective.value(w + _LEAP * step) >= objective.value(w + step) else 0
         w, value = w + scale * step, reached
@@ -120,7 +121,7 @@ def _uphill(objective, w, step, value, slope):
     """The longest of the step, its half, quarter and so on that raises the log-likelihood by enough, and its value."""
     for scale in 0.5 ** np.arange(34):
         reached = objective.value(w + scale * step)
-        if reached >= value + 1e-4 * scale * slope - _NOISE * (1 + abs(value)):
+        if reached >= value + _SUFFICIENT * scale * slope - _NOISE * (1 + abs(value)):
             return scale, reached
     return None, value
 
@@ -154,16 +155,37 @@ def _verdict(objective, optimum):
     around = objective.values(np.concatenate([optimum.w + errors, optimum.w - errors]))
     drops = objective.total_weight * (optimum.value - around)
     if drops.min() < _LEAST_DROP:
-        message = _at_infinity(objective, optimum.w, errors[drops.argmin() % optimum.rank])
+        message = _at_infinity(objective, optimum.w, np.concatenate([errors, -errors])[drops.argmin()])
         return dataclasses.replace(optimum, message=message)
     return optimum
 
 
+def _why_no_step(objective, w, step):
+    nearby = w + 1e-10 * np.arange(8)[:, None] * step / max(np.abs(step).max(), 1e-300)
+    noise = objective.total_weight * np.ptp(objective.values(nearby))
+    if noise < _LEAST_DROP:
+        return "no step raises the log-likelihood"
+    return f"rounding errors of {noise:.1g} nats in the log-likelihood hide its maximum: it is too flat for float64"
+
+
+def _rises_for_ever(objective, w, step):
+    """Whether the log-likelihood rises as far as one can see along a step: to e^16 times a scale or a rate."""
+    direction = step / max(np.abs(step).max(), 1e-300)
+    values = objective.values(w + np.array([[0.0], [1.0], [4.0], [16.0]]) * direction)
+    return bool(np.all(np.diff(values) > _NOISE * (1 + np.abs(values[1:]))))
+
+
 def _at_infinity(objective, w, direction):
-    moves_most = np.where(np.arange(len(w)) == np.argmax(np.abs(direction) / (1 + np.abs(w))), 1.0, 0.0)
-    before, after = (objective.natural(tf.constant(point)) for point in (w, w + moves_most))
-    name = next(name for name in before if np.any(before[name] != after[name]))
-    return f"no finite maximum: the log-likelihood goes on rising as `{name}` goes to its limit"
+    fastest = np.argmax(np.abs(direction) / (1 + np.abs(w)))
+    far = np.where(
+        np.arange(len(w)) == fastest, np.sign(direction) * 700.0, 0.0
+    )  # exp(700) is nearly the largest float
+    before, after = (objective.natural(tf.constant(point)) for point in (w, w + far))
+    changes = {n: np.ravel(np.abs(after[n] - before[n]) / np.maximum(np.abs(before[n]), 1e-300)) for n in before}
+    name = max(changes, key=lambda n: changes[n].max())
+    limit = np.ravel(after[name])[changes[name].argmax()]
+    limit = "0" if abs(limit) < 1e-100 else "infinity" if limit > 1e100 else f"{limit:.3g}"
+    return f"no finite maximum: the log-likelihood goes on rising as `{name}` goes to {limit}"
 
 
 def _all_finite(*parts):

@@ -128,7 +128,7 @@ class Coordinates:
         scalar = self._scalar.holding({name: constrained[name] for name in self.held}) if self.held else self._scalar
         w = scalar.unconstrained(constrained).numpy()
         for name, places in self.positive.items():
-            w[..., places] = np.log(constrained[name])
+            w[..., places] = tf.math.log(constrained[name])
         if isinstance(self.family, MixtureFamily):
             logits = np.asarray(constrained["mixture_logits"])
             w = np.concatenate([logits, w.reshape(*logits.shape[:-1], -1)], -1)

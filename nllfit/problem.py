@@ -115,6 +115,17 @@ class Problem:
         return held
 
     @property
+    def suspicion(self):
+        """What may keep Newton's method from the maximum, in words; empty if nothing is known."""
+        component = getattr(self.family, "component", None)
+        if component is not None and component.name in _STATISTICS | _CORNERS:
+            return f"; the likelihood of a mixture of {component.name} is not smooth"
+        values, counts = np.unique(self.y, axis=0, return_counts=True)
+        if not self.discrete and counts.max() > 1:
+            return f"; {values[counts.argmax()]} is {counts.max()} times in `y`, where the density may have no bound"
+        return ""
+
+    @property
     def has_corners(self):
         """Whether Newton's method can only come near the maximum, at a corner of the likelihood."""
         return _CORNERS.get(self.family.name) in self.family.parameter_names

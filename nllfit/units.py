@@ -5,7 +5,6 @@ away that loses six digits; measured from the middle of the sample, in units of 
 """
 
 import functools
-import math
 
 import numpy as np
 import tensorflow as tf
@@ -32,7 +31,7 @@ class Units:
         if not _is_location_scale(family):
             return cls()
         low, center, high = np.quantile(y, [0.25, 0.5, 0.75], axis=0)
-        spread = np.where(high > low, high - low, y.std(0))
+        spread = np.where(high > low, high - low, np.ptp(y, axis=0))
         return cls(center, 2.0 ** np.round(np.log2(spread)))  # to divide by a power of two loses nothing
 
     def inward_sample(self, y):
