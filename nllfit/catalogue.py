@@ -11,7 +11,8 @@ import inspect
 
 import numpy as np
 
-from nllfit.families import Family, MixtureFamily, as_count
+from nllfit.families import Family, as_count
+from nllfit.mixtures import MixtureFamily
 
 __all__ = [
     "Bernoulli",

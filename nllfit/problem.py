@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.families import Family, MixtureFamily, assertion_text
+from nllfit.families import Family, assertion_text
+from nllfit.mixtures import MixtureFamily
 from nllfit.objective import Objective
 from nllfit.parameters import Coordinates
 
