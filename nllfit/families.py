@@ -6,6 +6,7 @@ cutpoints, a lower-triangular matrix. A `Family` is the map between the two. TFP
 each one's shape. This module asks TFP, and adds only the few facts that TFP leaves out.
 """
 
+import difflib
 import inspect
 import math
 import numbers
@@ -130,10 +131,32 @@ class Family:
         outer = len(self.event_shape) - distribution.event_shape.rank
         return tfd.Independent(distribution, outer, validate_args=distribution.validate_args) if outer else distribution
 
+    @property
+    def is_discrete(self):
+        """Whether outcomes are counts or labels, which have a probability each and not a density."""
+        shared = tf.zeros([self.shared_size], tf.float64)
+        distribution = self.distribution(tf.zeros([self.params_size], tf.float64), shared)
+        try:  # no change of variables maps counts onto the real line
+            return distribution.experimental_default_event_space_bijector() is None
+        except NotImplementedError:
+            return True
+        except TypeError:  # TFP's bijector onto a simplex fails with NumPy 2.4
+            return False
+
+    @property
+    def label(self):
+        """The name with all that was given beside it, as `Normal(scale=1.0)`: what tells families of one name apart."""
+        options = self._options
+        return f"{self.name}({', '.join(options)})" if options else self.name
+
     def __repr__(self):
+        return f"Family({', '.join([self.name, str(self.event_shape), *self._options])})"
+
+    @property
+    def _options(self):
         given = {"shared": self.shared, "floor": self.floor, "num_classes": self.num_classes}
         options = {name: value for name, value in given.items() if value} | self.fixed
-        return f"Family({self.name}, {self.event_shape}{''.join(f', {n}={v!r}' for n, v in options.items())})"
+        return [f"{name}={_as_text(value)}" for name, value in options.items()]
 
     def _fixed_numbers(self, dtype):
         known = self.distribution_class.parameter_properties(dtype=dtype)
@@ -240,13 +263,22 @@ def family_class(distribution):
     name = distribution if isinstance(distribution, str) else getattr(distribution, "__name__", "")
     found = getattr(tfd, name, None)
     # Another class of that name is refused: a saved head would load with TFP's.
-    if not (inspect.isclass(found) and issubclass(found, tfd.Distribution)) or distribution not in (name, found):
-        raise ValueError(f"`distribution` is {distribution!r}: give a class of tfp.distributions or its name.")
+    if not _is_family(found) or distribution not in (name, found):
+        message = f"`distribution` is {distribution!r}: give a class of tfp.distributions or its name."
+        if isinstance(distribution, str):
+            names = {known.lower(): known for known, value in vars(tfd).items() if _is_family(value)}
+            close = difflib.get_close_matches(distribution.lower(), names)
+            message += f" Close to it: {', '.join(names[match] for match in close)}." if close else ""
+        raise ValueError(message)
     try:
         found.parameter_properties()
     except NotImplementedError:
         raise ValueError(f"TFP does not describe the parameters of {found.__name__}.") from None
     return found
+
+
+def _is_family(value):
+    return inspect.isclass(value) and issubclass(value, tfd.Distribution)
 
 
 def has_class_labels(distribution):
@@ -277,6 +309,11 @@ def as_params(family, params):
 def _as_shape(event_shape):
     sizes = tuple(event_shape) if np.iterable(event_shape) and not isinstance(event_shape, str) else (event_shape,)
     return tuple(as_count("event_shape", size, 1) for size in sizes)
+
+
+def _as_text(value):
+    """A value as a user would write it: arrays and tensors as lists."""
+    return repr(np.asarray(value).tolist() if hasattr(value, "__array__") else value)
 
 
 def _log_odds(name):

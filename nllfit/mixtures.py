@@ -54,6 +54,16 @@ class MixtureFamily:
             tfd.Categorical(logits=logits), self.component.distribution(rest), validate_args=True
         )
 
+    @property
+    def is_discrete(self):
+        """Whether outcomes are counts or labels, which have a probability each and not a density."""
+        return self.component.is_discrete
+
+    @property
+    def label(self):
+        """The name, with all that was given for the components."""
+        return f"Mixture of {self.num_components} {self.component.label}"
+
     def __repr__(self):
         return f"MixtureFamily({self.component!r}, {self.num_components})"
 
