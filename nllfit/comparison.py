@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from nllfit.estimation import maximum_likelihood
-from nllfit.families import Family
+from nllfit.families import Family, family_class
 from nllfit.mixtures import MixtureFamily
 from nllfit.problem import as_sample
 
@@ -96,10 +96,11 @@ def _as_families(distributions, event_shape):
 def _as_family(distribution, event_shape):
     if isinstance(distribution, (Family, MixtureFamily)):
         return distribution
+    found = family_class(distribution)
     try:
-        return Family(distribution, event_shape)
+        return Family(found, event_shape)
     except ValueError as error:
         raise ValueError(
-            f"`distributions` holds {distribution!r}: {error} What a family needs is given in a `Family`, such as "
+            f"`distributions` holds {found.__name__}: {error} What a family needs is given in a `Family`, such as "
             f'`Family("Binomial", total_count=10)` or `Family("Categorical", num_classes=3)`.'
         ) from None

@@ -61,7 +61,7 @@ def test_differences_are_from_the_best_fit_that_converged():
         (Family("Poisson"), r"Family\(Poisson, \(\)\): give a list"),
         (None, "None: give a list"),
         (["Poisson", "Possion"], "Close to it: Poisson"),
-        (["Poisson", 3], "holds 3: .*give a class"),
+        (["Poisson", 3], "`distribution` is 3: give a class"),
         (["Poisson", tfd.Poisson(1.0)], "give a class of tfp.distributions or its name"),
         (["Binomial"], r"total_count.*`Family\(\"Binomial\", total_count=10\)`"),
         (["Poisson", "Categorical"], r"needs `num_classes`.*`Family\(\"Categorical\", num_classes=3\)`"),
