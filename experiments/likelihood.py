@@ -10,6 +10,7 @@ real sample is fitted by several families, ranked by AIC: by default scikit-lear
 """
 
 import csv
+import math
 
 import numpy as np
 import tensorflow_probability as tfp
@@ -26,10 +27,10 @@ FAMILIES = ["Normal", "LogNormal", "Gamma", "Weibull", "InverseGaussian", "Inver
 
 
 def read_sample(path, column):
-    """The name and the numbers of the sample: one column of a CSV file, or scikit-learn's mean area of nuclei."""
+    """The sample's name, its numbers, and how many rows have none: a column of a CSV file, or scikit-learn's nuclei."""
     if path is None and column is None:
         bunch = load_breast_cancer()
-        return "mean area", bunch.data[:, list(bunch.feature_names).index("mean area")]
+        return "mean area", bunch.data[:, list(bunch.feature_names).index("mean area")], 0
     if path is None or column is None:
         raise ValueError("--data and --column go together: the file, and the column of it that holds the sample.")
     try:
@@ -40,52 +41,65 @@ def read_sample(path, column):
         raise ValueError(f"{path} is no CSV file: {error}.") from None
     if column not in names:
         raise ValueError(f"{path} has no column {column!r}; its columns are {', '.join(names) or 'none: it is empty'}.")
-    numbers = []
-    for row, text in enumerate(texts, 1):
-        try:
-            numbers.append(float(text))
-        except (TypeError, ValueError):
-            raise ValueError(f"{path}, row {row}: {text!r} in column {column!r} is no number.") from None
-    return column, np.array(numbers)
+    numbers = [number(text, f"{path}, row {row}, column {column!r}") for row, text in enumerate(texts, 1)]
+    sample = np.array([value for value in numbers if not math.isnan(value)])
+    if not len(sample):
+        raise ValueError(f"{path} has no number in column {column!r}, which has {len(numbers)} rows.")
+    return column, sample, len(numbers) - len(sample)
 
 
-def lesson(folder):
-    """The two figures of the lesson, and where their maxima are."""
+def number(text, place):
+    """A cell's number; NaN where it holds none, as spreadsheets and R write it."""
+    if text is None or text.strip().lower() in ("", "na", "nan", "null"):
+        return math.nan
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{place}: {text!r} is no number.") from None
+
+
+def lesson(path):
+    """The two figures of the lesson, side by side, and where their maxima are."""
     theta, mu, sigma = np.linspace(0.0, 1.0, 401), np.linspace(-2.0, 2.0, 301), np.linspace(0.3, 2.3, 301)
+    figure, (left, right) = new_figure(columns=2)
     bernoulli = nllfit.maximum_likelihood(tfd.Bernoulli, [0, 0, 0, 1, 0])
-    p, interval = bernoulli.parameters["probs"], bernoulli.confidence_intervals(method="profile")["probs"]
-    figure, ax = new_figure("Sample 0, 0, 0, 1, 0 under Bernoulli(theta)")
-    grid = tfd.Bernoulli(probs=theta)
-    plots.likelihood_curve(ax, grid, [0, 0, 0, 1, 0], theta, name="theta", estimate=p, interval=interval)
-    figure.savefig(folder / "bernoulli.png")
+    marks = {
+        "estimate": bernoulli.parameters["probs"],
+        "interval": bernoulli.confidence_intervals(method="profile")["probs"],
+        "interval_name": "95 % profile-likelihood\ninterval",
+    }
+    plots.likelihood_curve(left, tfd.Bernoulli(probs=theta), [0, 0, 0, 1, 0], theta, name="theta", **marks)
+    left.set_title("Sample 0, 0, 0, 1, 0 under Bernoulli(theta)")
     normal = nllfit.maximum_likelihood(tfd.Normal, [-1.0, 0.0, 1.0])
-    figure, ax = new_figure("Sample -1, 0, 1 under Normal(mu, sigma)")
     grid, best = tfd.Normal(mu[None, :], sigma[:, None]), (normal.parameters["loc"], normal.parameters["scale"])
-    plots.likelihood_surface(ax, grid, [-1.0, 0.0, 1.0], mu, sigma, names=("mu", "sigma"), estimate=best)
-    figure.savefig(folder / "normal.png")
+    plots.likelihood_surface(right, grid, [-1.0, 0.0, 1.0], mu, sigma, names=("mu", "sigma"), estimate=best)
+    right.set_title("Sample -1, 0, 1 under Normal(mu, sigma)")
+    figure.savefig(path)
     return {"bernoulli": bernoulli.parameters, "normal": normal.parameters}
 
 
 def plot(comparison, y, name, folder):
     """The best families over the sample, and the profile likelihood of the best one's parameters."""
-    best = comparison.estimates[0]
-    figure, ax = new_figure(f"The best of {len(comparison.estimates)} families")
-    for estimate in comparison.estimates[:4]:
-        plots.fitted_density(ax, estimate, y)
-    ax.set(xlabel=name)
-    figure.savefig(folder / "fit.png")
-    if not best.converged:
+    shown = [estimate for estimate in comparison.estimates if estimate.converged][:4]
+    if not shown:
         return
-    figure, axes = new_figure(f"{best.family.name}: profile likelihood", columns=len(best.parameters))
+    figure, ax = new_figure()
+    for estimate in shown:
+        plots.fitted_density(ax, estimate, y, label=f"{estimate.family.label}, AIC {estimate.aic:.1f}")
+    best_of = f"the {len(shown)} lowest AICs of {len(comparison.estimates)} families"
+    ax.set(xlabel=name, title=f"{name}, n = {len(y)}: {best_of if len(shown) > 1 else shown[0].family.label}")
+    figure.savefig(folder / "fit.png")
+    best = shown[0]
+    figure, axes = new_figure(columns=len(best.parameters))
+    figure.suptitle(f"{best.family.label} fitted to {name}: profile likelihood")
     for ax, parameter in zip(np.atleast_1d(axes), best.parameters, strict=True):
         plots.profile_curve(ax, best, parameter)
     figure.savefig(folder / "profiles.png")
 
 
-def new_figure(title, columns=1):
-    """A figure with a title, and its axes."""
+def new_figure(columns=1):
+    """A figure and its axes."""
     figure = Figure(figsize=(5.5 * columns + 1, 4.5), dpi=120, layout="constrained")
-    figure.suptitle(title)
     return figure, figure.subplots(1, columns)
 
 
@@ -96,13 +110,13 @@ def main(argv=None):
     parser.add_argument("--column", help="the column of FILE that holds the sample")
     parser.add_argument("--families", nargs="+", default=FAMILIES, help="classes of tfp.distributions")
     arguments = parser.parse_args(argv)
-    name, y = read_sample(arguments.data, arguments.column)
-    print(f"{name}, n = {len(y)}")
+    name, y, missing = read_sample(arguments.data, arguments.column)
+    print(f"{name}, n = {len(y)}" + (f"; {missing} rows without a number are left out" if missing else ""))
     comparison = nllfit.compare(y, arguments.families)
     with common.run_folder(arguments) as folder:
-        metrics = lesson(folder)
+        metrics = lesson(folder / "likelihood.png")
         metrics["families"] = {
-            e.family.name: e.parameters | {"log_likelihood": e.log_likelihood, "aic": e.aic, "bic": e.bic}
+            e.family.label: e.parameters | {"log_likelihood": e.log_likelihood, "aic": e.aic, "bic": e.bic}
             for e in comparison.estimates
         }
         plot(comparison, y, name, folder)

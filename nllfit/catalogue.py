@@ -7,11 +7,13 @@ puts another number in its place. `logit(p) = log(p / (1 - p))`. Formulas are fo
 log-likelihood of an outcome of shape `event_shape` is the sum over its elements, in nats.
 """
 
+import functools
 import inspect
 
 import numpy as np
 
-from nllfit.families import Family, MixtureFamily, as_count
+from nllfit.families import Family, as_count
+from nllfit.mixtures import MixtureFamily
 
 __all__ = [
     "Bernoulli",
@@ -38,9 +40,22 @@ _KERASES = {
 
 
 class Named:
-    """A head of a known family: a subclass gives `make_family`, whose arguments are the head's."""
+    """A head of a known family: a subclass gives `make_family`, whose arguments are the head's.
+
+    It stands before a layer class of one Keras, named by `keras_package`, which takes the `layer_arguments`.
+    """
 
     keras_package = None
+    layer_arguments = ()
+
+    def __init__(self, *args, **kwargs):
+        layer_arguments = {name: kwargs.pop(name) for name in self.layer_arguments if name in kwargs}
+        family = self.head_family(*args, **kwargs)  # a fault in it raises before Keras makes anything
+        super().__init__(autocast=False, **layer_arguments)
+        self.family = family
+        self.supports_masking = True
+        self._plain_arguments = functools.partial(self.plain_arguments, *args, **kwargs)
+        self._shared = None
 
     @staticmethod
     def make_family(*args, **kwargs):

@@ -1,8 +1,13 @@
 """Several families fitted to one sample, and ranked."""
 
 import dataclasses
+import math
+
+import numpy as np
 
 from nllfit.estimation import maximum_likelihood
+from nllfit.families import Family, family_class
+from nllfit.mixtures import MixtureFamily
 from nllfit.problem import as_sample
 
 __all__ = ["Comparison", "compare"]
@@ -11,17 +16,22 @@ __all__ = ["Comparison", "compare"]
 def compare(y, distributions, *, weights=None):
     """Fits several families to one sample and ranks them by AIC.
 
+    The families are either all discrete or all continuous: a probability has no unit and a density has one, `1 / y`'s,
+    so that their likelihoods, and their AICs, cannot be compared.
+
     Args:
       y: the sample, `[n, *event]`.
-      distributions: classes of `tfp.distributions` or their names, `Family`s or `MixtureFamily`s; at least one. Compare
-        counts with counts and amounts with amounts: a density is no probability.
+      distributions: a list of classes of `tfp.distributions` or their names, and of `Family`s or `MixtureFamily`s,
+        which can hold what a family needs beside the sample: `Family("Binomial", total_count=10)`,
+        `Family("Categorical", num_classes=3)`.
       weights: as in `maximum_likelihood`.
 
     Returns:
       A `Comparison`. A family that cannot have produced the sample is no error here, but listed with the reason.
 
     Raises:
-      ValueError: if `distributions` is empty, `y` or `weights` are no sample, or no family can be fitted to it.
+      ValueError: before any fit, if `distributions` is empty or no list, holds what is no family, or mixes discrete and
+        continuous ones, or if `y` or `weights` are no sample; and if no family can be fitted to it.
 
     Example:
       >>> [estimate.family.name for estimate in compare([1.0, 2.0, 4.0, 3.0], ["Normal", "Exponential"]).estimates]
@@ -29,18 +39,17 @@ def compare(y, distributions, *, weights=None):
 
     Source: Akaike, A new look at the statistical model identification, 1974.
     """
-    if isinstance(distributions, str):
-        raise ValueError(f"`distributions` is {distributions!r}: give a list of them.")
-    as_sample(y, weights)
+    sample, _ = as_sample(y, weights)
+    families = _as_families(distributions, sample.shape[1:])
     estimates, refused = [], {}
-    for distribution in distributions:
+    for family in families:
         try:
-            estimates.append(maximum_likelihood(distribution, y, weights=weights))
+            estimates.append(maximum_likelihood(family, y, weights=weights))
         except ValueError as error:
-            refused[getattr(distribution, "name", None) or getattr(distribution, "__name__", distribution)] = str(error)
+            refused[family.label] = str(error)
     if not estimates:
-        reasons = " ".join(f"{name}: {reason}" for name, reason in refused.items())
-        raise ValueError(f"None of the `distributions` can be fitted to `y`. {reasons}".strip())
+        reasons = " ".join(f"{label}: {reason}" for label, reason in refused.items())
+        raise ValueError(f"None of the `distributions` can be fitted to `y`. {reasons}")
     return Comparison(sorted(estimates, key=lambda e: (not e.converged, e.aic)), refused)
 
 
@@ -50,17 +59,48 @@ class Comparison:
 
     Attributes:
       estimates: the `Estimate`s, the smallest AIC first; those that did not converge come last.
-      refused: why a family could not be fitted, by its name.
+      refused: why a family could not be fitted, by its label, such as `Gamma` or `Gamma(rate=1.0)`.
     """
 
     estimates: list
     refused: dict
 
     def summary(self):
-        """The ranking as a table of text; `dAIC` is the distance from the best family's AIC."""
-        lines = [f"{'family':<26}{'log L':>15}{'k':>4}{'AIC':>15}{'dAIC':>11}{'BIC':>15}"]
+        """The ranking as a table of text; `dAIC` is the distance from the best AIC of a fit that converged."""
+        labels = [*(e.family.label for e in self.estimates), *self.refused]
+        width = max(24, *map(len, labels)) + 2
+        best = self.estimates[0].aic if self.estimates[0].converged else math.nan
+        lines = [f"{'family':<{width}}{'log L':>15}{'k':>4}{'AIC':>15}{'dAIC':>11}{'BIC':>15}"]
         for e in self.estimates:
-            numbers = f"{e.log_likelihood:>15.4f}{e.num_parameters:>4}{e.aic:>15.4f}"
-            numbers += f"{e.aic - self.estimates[0].aic:>11.4f}{e.bic:>15.4f}"
-            lines.append(f"{e.family.name:<26}{numbers}{'' if e.converged else '  ' + e.message}")
-        return "\n".join([*lines, *(f"{name:<26}not fitted: {reason}" for name, reason in self.refused.items())])
+            numbers = f"{e.log_likelihood:>15.4f}{e.num_parameters:>4}{e.aic:>15.4f}{e.aic - best:>11.4f}{e.bic:>15.4f}"
+            lines.append(f"{e.family.label:<{width}}{numbers}{'' if e.converged else '  ' + e.message}")
+        return "\n".join([*lines, *(f"{label:<{width}}not fitted: {reason}" for label, reason in self.refused.items())])
+
+
+def _as_families(distributions, event_shape):
+    if isinstance(distributions, str) or not np.iterable(distributions):
+        raise ValueError(f"`distributions` is {distributions!r}: give a list of families.")
+    families = [_as_family(distribution, event_shape) for distribution in distributions]
+    if not families:
+        raise ValueError("`distributions` is empty: give at least one family.")
+    kinds = {kind: [f.label for f in families if f.is_discrete == kind] for kind in (True, False)}
+    if all(kinds.values()):
+        raise ValueError(
+            f"`distributions` mixes discrete families ({', '.join(kinds[True])}), which give probabilities, with "
+            f"continuous ones ({', '.join(kinds[False])}), which give densities, so their AICs cannot be compared: "
+            f"compare each kind by itself."
+        )
+    return families
+
+
+def _as_family(distribution, event_shape):
+    if isinstance(distribution, (Family, MixtureFamily)):
+        return distribution
+    found = family_class(distribution)
+    try:
+        return Family(found, event_shape)
+    except ValueError as error:
+        raise ValueError(
+            f"`distributions` holds {found.__name__}: {error} What a family needs is given in a `Family`, such as "
+            f'`Family("Binomial", total_count=10)` or `Family("Categorical", num_classes=3)`.'
+        ) from None

@@ -106,7 +106,7 @@ class Estimate:
         """The fit as a table of text, laid out like statsmodels'."""
         left = ["Family:", "No. Observations:", "No. Parameters:", "Converged:"]
         left = zip(
-            left, [self.family.name, f"{self.num_observations:g}", self.num_parameters, self.converged], strict=True
+            left, [self.family.label, f"{self.num_observations:g}", self.num_parameters, self.converged], strict=True
         )
         right = zip(
             ["Log-Likelihood:", "AIC:", "BIC:", "Covariance:"],
@@ -115,7 +115,7 @@ class Estimate:
         )
         lines = ["Maximum Likelihood Estimate".center(_WIDTH), "=" * _WIDTH]
         for (name, value), (other, number) in zip(left, right, strict=True):
-            lines.append(f"{name:<18}{value!s:>18}   {other:<16}{number!s:>23}")
+            lines.append(f"{name}{value!s:>{36 - len(name)}}   {other:<16}{number!s:>23}")
         ends = [f"[{(1 - level) / 2:.4g}", f"{(1 + level) / 2:.4g}]"]
         lines += ["=" * _WIDTH, f"{'':<26}{'estimate':>13}{'std err':>13}{ends[0]:>13}{ends[1]:>13}", "-" * _WIDTH]
         intervals = self.confidence_intervals(level)

@@ -7,6 +7,7 @@ each one's shape. This module asks TFP, and adds only the few facts that TFP lea
 """
 
 import copy
+import difflib
 import inspect
 import math
 import numbers
@@ -19,7 +20,7 @@ import tensorflow_probability as tfp
 tfb = tfp.bijectors
 tfd = tfp.distributions
 
-__all__ = ["Family", "MixtureFamily", "as_count", "assertion_text", "family_class", "has_class_labels"]
+__all__ = ["Family", "as_count", "as_params", "assertion_text", "family_class", "has_class_labels"]
 
 # Links of parameters bounded by other parameters, which TFP leaves open; `p` holds the parameters before them.
 _DEPENDENT_LINKS = {
@@ -88,7 +89,7 @@ class Family:
         self._shapes = {name: self._unconstrained_shape(name, known[name]) for name in free}
         self.params_size = sum(math.prod(self._shapes[n]) for n in self.parameter_names)
         self.shared_size = sum(math.prod(self._shapes[n]) for n in self.shared)
-        self._check_builds()
+        self.is_discrete = _is_discrete(self._checked_example())
 
     def parameters(self, params, shared=None):
         """The constrained free parameters by name, from `params` `[..., params_size]` and `shared` `[shared_size]`."""
@@ -117,8 +118,8 @@ class Family:
 
     def distribution(self, params, shared=None):
         """The distribution of batch `[...]` and event `event_shape` at `params` `[..., params_size]`."""
-        params = as_params(self, params)
-        return self.build(self.parameters(params, shared), params.dtype)
+        values = self.parameters(params, shared)
+        return self.build(values, next(iter(values.values())).dtype)
 
     def build(self, parameters, dtype):
         """The distribution at constrained `parameters`, a dict of tensors by name, with the fixed ones filled in."""
@@ -151,10 +152,20 @@ class Family:
         options = self.event_shape, self.shared, tuple(sorted(self.floor.items())), self.num_classes
         return self.distribution_class, self.parameter_names, options, fixed
 
+    @property
+    def label(self):
+        """The name with all that was given beside it, as `Normal(scale=1.0)`: what tells families of one name apart."""
+        options = self._options
+        return f"{self.name}({', '.join(options)})" if options else self.name
+
     def __repr__(self):
+        return f"Family({', '.join([self.name, str(self.event_shape), *self._options])})"
+
+    @property
+    def _options(self):
         given = {"shared": self.shared, "floor": self.floor, "num_classes": self.num_classes}
         options = {name: value for name, value in given.items() if value} | self.fixed
-        return f"Family({self.name}, {self.event_shape}{''.join(f', {n}={v!r}' for n, v in options.items())})"
+        return [f"{name}={_as_text(value)}" for name, value in options.items()]
 
     def _fixed_numbers(self, dtype):
         known = self.distribution_class.parameter_properties(dtype=dtype)
@@ -240,8 +251,8 @@ class Family:
             if not (isinstance(value, numbers.Real) and 0 <= value < math.inf):
                 raise ValueError(f"The floor of `{name}` is {value!r}: give a number >= 0.")
 
-    def _check_builds(self):
-        """Builds the distribution once, so that a fixed value out of its domain raises here and not in training."""
+    def _checked_example(self):
+        """A distribution of the family, so that a fixed value out of its domain raises here and not in training."""
         with tf.init_scope():
             try:
                 shared = tf.zeros([self.shared_size], tf.float64)
@@ -257,86 +268,16 @@ class Family:
                 f"The fixed values make {self.name}'s outcomes of shape {shape}, but `event_shape` is "
                 f"{self.event_shape}: give numbers or values of the event's shape, the same for every row."
             )
+        return built
 
 
-class MixtureFamily:
-    """A mixture of `num_components` distributions of one family, with weights from the same vector.
-
-    The density is `sum_k softmax(logits)_k p(y | parameters_k)`. The vector holds the `num_components` logits, then
-    each component's parameters in turn, as in `tfp.layers.MixtureSameFamily`.
-
-    Args:
-      component: the components' class of `tfp.distributions`, or its name.
-      num_components: their number, at least 1.
-      event_shape: shape of one outcome.
-      **kwargs: further arguments of the components' `Family`.
-
-    Example:
-      >>> MixtureFamily("Normal", 3, event_shape=1).params_size
-      9
-
-    Source: Bishop, Mixture density networks, 1994.
-    """
-
-    shared = ()
-    shared_size = 0
-
-    def __init__(self, component, num_components, event_shape=(), **kwargs):
-        self.num_components = as_count("num_components", num_components, 1)
-        if kwargs.get("shared"):
-            raise ValueError("A mixture's components share no parameters: drop `shared`.")
-        self.component = Family(component, event_shape, **kwargs)
-        self.name = f"Mixture of {self.num_components} {self.component.name}"
-        self.event_shape = self.component.event_shape
-        self.parameter_names = ("mixture_logits", *self.component.parameter_names)
-        self.params_size = self.num_components * (1 + self.component.params_size)
-
-    def parameters(self, params, shared=None):
-        """The constrained parameters by name; every one has a component axis after the batch `[...]`."""
-        logits, rest = self._split(params)
-        return {"mixture_logits": logits} | self.component.parameters(rest)
-
-    def distribution(self, params, shared=None):
-        """The distribution of batch `[...]` and event `event_shape` at `params` `[..., params_size]`."""
-        params = as_params(self, params)
-        return self.build(self.parameters(params), params.dtype)
-
-    def build(self, parameters, dtype):
-        """The distribution at constrained `parameters`, a dict of tensors by name."""
-        components = {name: value for name, value in parameters.items() if name != "mixture_logits"}
-        components = self.component.build(components, dtype)
-        return tfd.MixtureSameFamily(
-            tfd.Categorical(logits=parameters["mixture_logits"]), components, validate_args=components.validate_args
-        )
-
-    def holding(self, values):
-        """The mixture of components that hold `values` in place of what they are; unchecked."""
-        held = copy.copy(self)
-        held.component = self.component.holding(values)
-        return held
-
-    def __eq__(self, other):
-        return isinstance(other, MixtureFamily) and self._identity() == other._identity()
-
-    def __hash__(self):
-        return hash(self._identity())
-
-    def _identity(self):
-        return self.num_components, self.component
-
-    def __repr__(self):
-        return f"MixtureFamily({self.component!r}, {self.num_components})"
-
-    @property
-    def layout(self):
-        """How the numbers of `params` are dealt out, in words."""
-        return f"{self.num_components} logits and {self.component.params_size} for each component"
-
-    def _split(self, params):
-        params = as_params(self, params)
-        logits, rest = tf.split(params, [self.num_components, -1], axis=-1)
-        shape = tf.concat([tf.shape(params)[:-1], [self.num_components, self.component.params_size]], 0)
-        return logits, tf.reshape(rest, shape)
+def _is_discrete(distribution):
+    try:  # no change of variables maps counts onto the real line
+        return distribution.experimental_default_event_space_bijector() is None
+    except NotImplementedError:
+        return True
+    except TypeError:  # TFP's bijector onto a simplex fails with NumPy 2.4
+        return False
 
 
 def _identity(value):
@@ -352,13 +293,22 @@ def family_class(distribution):
     name = distribution if isinstance(distribution, str) else getattr(distribution, "__name__", "")
     found = getattr(tfd, name, None)
     # Another class of that name is refused: a saved head would load with TFP's.
-    if not (inspect.isclass(found) and issubclass(found, tfd.Distribution)) or distribution not in (name, found):
-        raise ValueError(f"`distribution` is {distribution!r}: give a class of tfp.distributions or its name.")
+    if not _is_family(found) or distribution not in (name, found):
+        message = f"`distribution` is {distribution!r}: give a class of tfp.distributions or its name."
+        if isinstance(distribution, str):
+            names = {known.lower(): known for known, value in vars(tfd).items() if _is_family(value)}
+            close = difflib.get_close_matches(distribution.lower(), names)
+            message += f" Close to it: {', '.join(names[match] for match in close)}." if close else ""
+        raise ValueError(message)
     try:
         found.parameter_properties()
     except NotImplementedError:
         raise ValueError(f"TFP does not describe the parameters of {found.__name__}.") from None
     return found
+
+
+def _is_family(value):
+    return inspect.isclass(value) and issubclass(value, tfd.Distribution)
 
 
 def has_class_labels(distribution):
@@ -389,6 +339,11 @@ def as_params(family, params):
 def _as_shape(event_shape):
     sizes = tuple(event_shape) if np.iterable(event_shape) and not isinstance(event_shape, str) else (event_shape,)
     return tuple(as_count("event_shape", size, 1) for size in sizes)
+
+
+def _as_text(value):
+    """A value as a user would write it: arrays and tensors as lists."""
+    return repr(np.asarray(value).tolist() if hasattr(value, "__array__") else value)
 
 
 def _log_odds(name):

@@ -5,8 +5,6 @@ so in `predict`, in Keras's own metrics and in an exported model, it is the dist
 the probabilities of classes. A head computes in the dtype of its input, and in float32 where that is 16 bits wide.
 """
 
-import functools
-
 import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
@@ -17,7 +15,6 @@ from nllfit.outputs import central_value, traced_distribution
 __all__ = ["DistributionHead", *catalogue.__all__]
 
 _register = tf_keras.saving.register_keras_serializable(package="nllfit")
-_LAYER_ARGUMENTS = ("name", "dtype", "trainable", "input_shape", "batch_input_shape", "batch_size")
 
 
 @_register
@@ -25,15 +22,14 @@ class DistributionHead(catalogue.Generic, tfp.layers.DistributionLambda):  # noq
     __doc__ = catalogue.Generic.__doc__
 
     keras_package = "tf_keras"
+    layer_arguments = (
+        *("name", "dtype", "trainable", "input_shape", "batch_input_shape", "batch_size"),
+        *("make_distribution_fn", "convert_to_tensor_fn"),
+    )
 
     def __init__(self, *args, **kwargs):
-        layer_arguments = {name: kwargs.pop(name) for name in _LAYER_ARGUMENTS if name in kwargs}
-        family = self.head_family(*args, **kwargs)
-        super().__init__(self._make_distribution, central_value, autocast=False, **layer_arguments)
-        self.family = family
-        self.supports_masking = True
-        self._plain_arguments = functools.partial(self.plain_arguments, *args, **kwargs)
-        self._shared = None
+        lambdas = {"make_distribution_fn": self._make_distribution, "convert_to_tensor_fn": central_value}
+        super().__init__(*args, **kwargs, **lambdas)
 
     def call(self, inputs, *args, **kwargs):
         outputs = super().call(inputs, *args, **kwargs)

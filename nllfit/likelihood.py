@@ -2,8 +2,11 @@
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from nllfit.families import assertion_text
+
+tfd = tfp.distributions
 
 __all__ = ["likelihood", "log_likelihood"]
 
@@ -11,7 +14,11 @@ __all__ = ["likelihood", "log_likelihood"]
 def log_likelihood(distribution, y):
     """The log-likelihood of an i.i.d. sample at every parameter value in a distribution's batch.
 
-    `sum_i log p(y_i | theta)`: a sum of logarithms, so it is exact where the product of densities underflows.
+    `sum_i log p(y_i | theta)`: a sum of logarithms, so it is exact where the product of densities underflows. It is
+    never NaN, and never the number that a formula gives beyond the support: it is -inf at parameters under which TFP
+    says that an outcome has density zero, as beyond the bound of a Uniform; any other outcome out of the support, such
+    as a negative one under a Gamma, is an error, as `validate_args=True` would make of both. In a `tf.function`, where
+    no value can be looked at, only `validate_args` checks.
 
     Args:
       distribution: a `tfd.Distribution` of batch `[*grid]` and event `[*event]`: one parameter value, or a grid.
@@ -21,8 +28,10 @@ def log_likelihood(distribution, y):
       A tensor `[*grid]`, in nats, the sum over the sample.
 
     Raises:
-      ValueError: if `y` is empty, holds a NaN, has another event shape than the distribution, or, where the
-        distribution was made with `validate_args=True`, an outcome outside its support.
+      TypeError: if `distribution` is no distribution.
+      ValueError: if `y` is empty, is not of numbers, holds a NaN or has another event shape than the distribution; for
+        an outcome out of the support, or at an edge of it where the density is not defined; for a parameter out of its
+        domain, such as a scale of zero.
 
     Example:
       >>> log_likelihood(tfd.Normal([-1.0, 0.0, 1.0], 1.0), [-1.0, 0.0, 1.0]).numpy().round(4)
@@ -31,22 +40,34 @@ def log_likelihood(distribution, y):
     Source: Fisher, On the mathematical foundations of theoretical statistics, 1922.
     """
     outcomes = _outcomes(distribution, y)
-    ones = [1] * distribution.batch_shape.rank
-    event = distribution.event_shape.as_list()
     try:
-        log_prob = distribution.log_prob(tf.reshape(outcomes, [outcomes.shape[0], *ones, *event]))
-    except tf.errors.InvalidArgumentError as error:
-        raise ValueError(
-            f"`y` holds an outcome that {distribution.name} cannot have: {assertion_text(error)} Remove it, or choose "
-            f"a family whose support it is in."
-        ) from None
-    return tf.reduce_sum(log_prob, 0)
+        log_prob = distribution.log_prob(outcomes)
+    except tf.errors.InvalidArgumentError:
+        raise _refusal(distribution, outcomes, outcomes) from None
+    result = tf.reduce_sum(log_prob, 0)
+    if tf.executing_eagerly():
+        try:
+            _checked(distribution)
+        except tf.errors.InvalidArgumentError as error:
+            raise ValueError(
+                f"A parameter of {distribution.name} is out of its domain: {assertion_text(error)} Leave such values "
+                f"out of the grid."
+            ) from None
+        _check_support(distribution, outcomes)
+        if np.isnan(result).any():
+            row = np.argmin(np.isfinite(log_prob).reshape(len(log_prob), -1).all(-1))
+            raise ValueError(
+                f"`y` holds {_text(outcomes[row], distribution)}, where the density of {distribution.name} is not "
+                f"defined: remove it, or choose a family whose support it is in."
+            )
+    return result
 
 
 def likelihood(distribution, y):
     """The likelihood of an i.i.d. sample at every parameter value in a distribution's batch.
 
-    `prod_i p(y_i | theta)`, the exponential of `log_likelihood`; it is 0 where that is below about -745 in float64.
+    `prod_i p(y_i | theta)`, the exponential of `log_likelihood`; it is 0 where that is below about -745 in float64 or
+    -103 in float32.
 
     Args:
       distribution: a `tfd.Distribution` of batch `[*grid]` and event `[*event]`.
@@ -56,7 +77,7 @@ def likelihood(distribution, y):
       A tensor `[*grid]`, a product over the sample.
 
     Raises:
-      ValueError: as `log_likelihood`.
+      TypeError, ValueError: as `log_likelihood`.
 
     Example:
       >>> likelihood(tfd.Bernoulli(probs=[0.2, 0.5]), [0, 0, 0, 1, 0]).numpy().round(5)  # theta (1 - theta)^4
@@ -68,8 +89,10 @@ def likelihood(distribution, y):
 
 
 def _outcomes(distribution, y):
-    values = np.asarray(y)
-    event = tuple(distribution.event_shape)
+    """The sample as a tensor `[n, *ones, *event]` that broadcasts against the grid."""
+    if not isinstance(distribution, tfd.Distribution):
+        raise TypeError(f"`distribution` is {distribution!r}: give a distribution, such as `tfd.Normal(0.0, 1.0)`.")
+    values, event = np.asarray(y), tuple(distribution.event_shape)
     if values.ndim == 0 or values.shape[1:] != event:
         raise ValueError(
             f"`y` has shape {values.shape}, but a sample of {distribution.name} has shape {('n', *event)}: one row for "
@@ -77,8 +100,64 @@ def _outcomes(distribution, y):
         )
     if not len(values):
         raise ValueError("`y` is empty: give at least one observation.")
-    if values.dtype.kind == "f" and np.isnan(values).any():
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"`y` is of dtype {values.dtype}: give numbers.")
+    if np.isnan(values).any():
         raise ValueError(f"`y` holds {np.isnan(values).sum()} NaN: remove the missing observations.")
     if distribution.dtype.is_integer and values.dtype.kind == "f" and (values != np.round(values)).any():
         raise ValueError(f"`y` holds fractions, but {distribution.name} has whole numbers for outcomes: round them.")
-    return tf.cast(tf.convert_to_tensor(values), distribution.dtype)
+    outcomes = tf.cast(tf.convert_to_tensor(values), distribution.dtype)
+    return tf.reshape(outcomes, [len(values), *[1] * distribution.batch_shape.rank, *event])
+
+
+def _checked(distribution):
+    """A copy that checks outcomes and parameters, as do the distributions that it is made of."""
+    parts = {n: _checked(part) for n, part in distribution.parameters.items() if isinstance(part, tfd.Distribution)}
+    try:
+        return distribution.copy(validate_args=True, **parts)
+    except TypeError:  # ZeroInflatedNegativeBinomial does not keep all of its arguments
+        return distribution
+
+
+def _check_support(distribution, outcomes):
+    """Raises a `ValueError` for an outcome that TFP refuses, but not where it knows that the density is zero."""
+    if isinstance(distribution, tfd.MixtureSameFamily):  # what one component refuses, another may have
+        outcomes = tf.expand_dims(outcomes, -1 - distribution.event_shape.rank)
+        return _check_support(distribution.components_distribution, outcomes)
+    if isinstance(distribution, tfd.Mixture):
+        return [_check_support(component, outcomes) for component in distribution.components]
+    checked, tried = _checked(distribution), outcomes
+    if not _refuses(checked, outcomes):
+        return None
+    log_prob = distribution.log_prob(outcomes)
+    zero = np.isneginf(log_prob).reshape([*log_prob.shape, *[1] * distribution.event_shape.rank])
+    if zero.any():  # an outcome in the support takes its place, so that TFP judges the others
+        tried = tf.where(zero, distribution.sample(seed=(0, 0)), outcomes)
+    if _refuses(checked, tried):
+        raise _refusal(checked, outcomes, tried)
+    return None
+
+
+def _refuses(distribution, outcomes):
+    """What TFP's assertions say of outcomes; None if they let them pass."""
+    try:
+        distribution.log_prob(outcomes)
+    except tf.errors.InvalidArgumentError as error:
+        return assertion_text(error)
+    return None
+
+
+def _refusal(distribution, outcomes, tried):
+    """The error that names the first of `outcomes` that the distribution refuses, in the form `tried` `[n, ...]`."""
+    while len(tried) > 1:
+        half = len(tried) // 2
+        rows = slice(half) if _refuses(distribution, tried[:half]) else slice(half, None)
+        outcomes, tried = outcomes[rows], tried[rows]
+    return ValueError(
+        f"`y` holds {_text(outcomes, distribution)}, which {distribution.name} cannot have: "
+        f"{_refuses(distribution, tried)} Remove it, or choose a family whose support it is in."
+    )
+
+
+def _text(outcome, distribution):
+    return np.reshape(outcome, tuple(distribution.event_shape))

@@ -86,8 +86,8 @@ def climb(objective, w, rank, steps=60, unending=1e-3):
     distance, leaps, step = np.inf, 0, gradient
 
     def stop(message):
-        if leaps >= _LEAPS or (message != "converged" and _rises_for_ever(objective, w, step)):
-            message = _at_infinity(objective, w, step)
+        if message != "converged" or leaps >= _LEAPS:
+            message = _reason(objective, w, step, leaps) or message
         return Optimum(w, value, -objective.total_weight * hessian, rank, distance, message)
 
     if not rank:
@@ -105,7 +105,7 @@ def climb(objective, w, rank, steps=60, unending=1e-3):
             return stop("converged")
         scale, reached = _uphill(objective, w, step, value, gradient @ step)
         if scale is None:
-            return stop(_why_no_step(objective, w, step))
+            return stop("no step raises the log-likelihood")
         slow = previous / 4 < distance < 1
         leaps = leaps + 1 if slow and objective.value(w + _LEAP * step) >= objective.value(w + step) else 0
         w, value = w + scale * step, reached
@@ -160,19 +160,22 @@ def _verdict(objective, optimum):
     return optimum
 
 
-def _why_no_step(objective, w, step):
-    nearby = w + 1e-10 * np.arange(8)[:, None] * step / max(np.abs(step).max(), 1e-300)
-    noise = objective.total_weight * np.ptp(objective.values(nearby))
-    if noise < _LEAST_DROP:
-        return "no step raises the log-likelihood"
-    return f"rounding errors of {noise:.1g} nats in the log-likelihood hide its maximum: it is too flat for float64"
-
-
-def _rises_for_ever(objective, w, step):
-    """Whether the log-likelihood rises as far as one can see along a step: to e^16 times a scale or a rate."""
+def _reason(objective, w, step, leaps):
+    """Why a climb found no maximum, in words; None if it is not known."""
+    if leaps >= _LEAPS:
+        return _at_infinity(objective, w, step)
     direction = step / max(np.abs(step).max(), 1e-300)
-    values = objective.values(w + np.array([[0.0], [1.0], [4.0], [16.0]]) * direction)
-    return bool(np.all(np.diff(values) > _NOISE * (1 + np.abs(values[1:]))))
+    distances = np.array([0.0, 1.0, 4.0, 16.0, *1e-10 * np.arange(1, 8)])  # 16 is e^16 times a scale
+    values = objective.values(w + distances[:, None] * direction)
+    if not np.all(np.isfinite(values)):
+        return None
+    far, near = values[:4], values[4:]
+    if np.all(np.diff(far) > _NOISE * (1 + np.abs(far[1:]))):
+        return _at_infinity(objective, w, step)
+    noise = objective.total_weight * np.ptp(near)
+    if noise > _LEAST_DROP:
+        return f"rounding errors of {noise:.1g} nats in the log-likelihood hide its maximum: it is too flat for float64"
+    return None
 
 
 def _at_infinity(objective, w, direction):

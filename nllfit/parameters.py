@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.families import MixtureFamily
+from nllfit.mixtures import MixtureFamily
 
 tfb = tfp.bijectors
 tfd = tfp.distributions

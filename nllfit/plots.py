@@ -1,8 +1,12 @@
 """Figures: each function draws on the `ax` it is given and returns it. The only module that imports matplotlib."""
 
 import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
 
 from nllfit.likelihood import likelihood, log_likelihood
+
+tfd = tfp.distributions
 
 __all__ = [
     "fitted_density",
@@ -101,7 +105,9 @@ def reliability_curve(ax, y, probabilities, num_bins=10):
 _MARK = {"color": "tab:red", "zorder": 3}
 
 
-def likelihood_curve(ax, distribution, y, values, *, name="parameter", estimate=None, interval=None):
+def likelihood_curve(
+    ax, distribution, y, values, *, name="parameter", estimate=None, interval=None, interval_name="interval"
+):
     """The likelihood of a sample against one parameter, with the maximum and an interval marked.
 
     Args:
@@ -112,6 +118,7 @@ def likelihood_curve(ax, distribution, y, values, *, name="parameter", estimate=
       name: its name, for the axis.
       estimate: where the maximum is marked; by default the best of `values`.
       interval: `[2]`, a range that is shaded, such as a confidence interval.
+      interval_name: what the range is, for the legend.
 
     Returns:
       `ax`.
@@ -125,7 +132,7 @@ def likelihood_curve(ax, distribution, y, values, *, name="parameter", estimate=
     ax.plot(values, curve)
     ax.axvline(estimate, linestyle="--", label=f"maximum at {estimate:.4g}", **_MARK)
     if interval is not None:
-        ax.axvspan(*interval, alpha=0.15, label=f"interval {interval[0]:.3g} to {interval[1]:.3g}")
+        ax.axvspan(*interval, alpha=0.15, label=f"{interval_name}: {interval[0]:.3g} to {interval[1]:.3g}")
     ax.set(xlabel=name, ylabel="likelihood", xlim=(np.min(values), np.max(values)), ylim=(0, None))
     ax.legend()
     return ax
@@ -163,6 +170,8 @@ def likelihood_surface(ax, distribution, y, x_values, y_values, *, names=("x", "
 def profile_curve(ax, estimate, name, values=None, *, level=0.95):
     """The profile log-likelihood of one scalar parameter below its maximum, with its interval marked.
 
+    The interval holds the values whose profile is above the cut-off, `-chi2_1.quantile(level) / 2`, -1.92 for 95 %.
+
     Args:
       ax: the axes.
       estimate: a converged `Estimate`.
@@ -185,10 +194,12 @@ def profile_curve(ax, estimate, name, values=None, *, level=0.95):
     falls = estimate.profile(name, values) - estimate.log_likelihood
     ax.plot(values, np.where(np.isfinite(falls), falls, np.nan))
     ax.axvline(center, linestyle="--", label=f"maximum at {center:.4g}", **_MARK)
+    cutoff = -float(tfd.Chi2(tf.constant(1.0, tf.float64)).quantile(level)) / 2
+    ax.axhline(cutoff, linestyle=":", color="0.3", label=f"cut-off at {cutoff:.3g}")
     ends = max(low, values[0]), min(high, values[-1])
-    ax.axvspan(*ends, alpha=0.15, label=f"{level:.0%} interval: {low:.4g} to {high:.4g}")
+    ax.axvspan(*ends, alpha=0.15, label=f"{100 * level:g} % interval: {low:.4g} to {high:.4g}")
     ax.set(xlabel=name, ylabel="profile log-likelihood - maximum (nats)", xlim=(values[0], values[-1]))
-    ax.legend()
+    ax.legend(loc="lower center")  # between the curve's two sides
     return ax
 
 
@@ -199,7 +210,7 @@ def fitted_density(ax, estimate, y, *, label=None, bins="auto"):
       ax: the axes; a second call on the same axes adds a curve, not a histogram.
       estimate: an `Estimate` of a scalar family.
       y: the sample, `[n]`.
-      label: the curve's name in the legend; by default the family's.
+      label: the curve's name in the legend; by default the family's, with what is held in it.
       bins: of the histogram, as matplotlib takes them.
 
     Returns:
@@ -215,18 +226,19 @@ def fitted_density(ax, estimate, y, *, label=None, bins="auto"):
     y = np.asarray(y, np.float64)
     if y.ndim != 1:
         raise ValueError(f"`y` has shape {y.shape}, but a density is drawn over scalars: give a sample `[n]`.")
-    label = estimate.family.name if label is None else label
+    label = estimate.family.label if label is None else label
     first = not ax.patches
-    if estimate.problem.discrete:
+    if estimate.family.is_discrete:
         points = np.arange(y.min(), y.max() + 1)
         if first:
             ax.bar(points, [np.mean(y == k) for k in points], color="lightgray", label="sample")
+        ax.xaxis.get_major_locator().set_params(integer=True)
         style, unit = "o-", "probability"
     else:
         points = np.linspace(y.min(), y.max(), 600)
         if first:
             ax.hist(y, bins=bins, density=True, color="lightgray", label="sample")
-        style, unit = "-", "density"
+        style, unit = "-" if y.min() < y.max() else "o", "density"
     ax.plot(points, np.exp(estimate.distribution.log_prob(points)), style, label=label)
     ax.set(xlabel="y", ylabel=unit)
     ax.legend()

@@ -7,7 +7,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.densities import density_of
-from nllfit.families import Family, MixtureFamily, assertion_text
+from nllfit.families import Family, assertion_text
+from nllfit.mixtures import MixtureFamily
 from nllfit.objective import Objective
 from nllfit.units import Units
 
@@ -64,7 +65,6 @@ class Problem:
     Attributes:
       family: the `Family` or `MixtureFamily`.
       y, weights: the observations of positive weight, `[n, *event]` and `[n]`, in float64.
-      discrete: whether outcomes are counts or labels.
       held: the parameters whose estimate is a statistic of the sample, by name.
       units: the `Units` in which the objective has the sample and its parameters.
       objective: the log-likelihood of the other parameters; None if there are no others.
@@ -77,9 +77,8 @@ class Problem:
         y, weights = as_sample(y, weights)
         self.family = _as_family(distribution, y, fixed)
         self.y, self.weights = y[weights > 0], weights[weights > 0]
-        self.discrete = _is_discrete(self.family)
         self._check_enough()
-        self.units = Units() if self.discrete else Units.of(self.family, self.y)
+        self.units = Units() if self.family.is_discrete else Units.of(self.family, self.y)
         statistics = _STATISTICS.get(self.family.name, {})
         self._hold({n: statistics[n](self.y, self.weights) for n in self.family.parameter_names if n in statistics})
 
@@ -88,7 +87,9 @@ class Problem:
         if len(held) < len(self.family.parameter_names):
             density = density_of(self.family, tuple(held))
             sample = (
-                _counted(self.y, self.weights) if self.discrete else (self.units.inward_sample(self.y), self.weights)
+                _counted(self.y, self.weights)
+                if self.family.is_discrete
+                else (self.units.inward_sample(self.y), self.weights)
             )
             self.objective = Objective(density, *sample, self.units.inward(held), self.units.log_volume)
 
@@ -121,7 +122,7 @@ class Problem:
         if component is not None and component.name in _STATISTICS | _CORNERS:
             return f"; the likelihood of a mixture of {component.name} is not smooth"
         values, counts = np.unique(self.y, axis=0, return_counts=True)
-        if not self.discrete and counts.max() > 1:
+        if not self.family.is_discrete and counts.max() > 1:
             return f"; {values[counts.argmax()]} is {counts.max()} times in `y`, where the density may have no bound"
         return ""
 
@@ -210,7 +211,7 @@ class Problem:
                 f"observations, or hold a parameter at a value."
             )
         constant = np.all(self.y == self.y[0], axis=0)
-        if np.any(constant) and family.params_size > self.y[0].size and not self.discrete:
+        if np.any(constant) and family.params_size > self.y[0].size and not self.family.is_discrete:
             raise ValueError(
                 f"`y` has all values equal{'' if self.y.ndim == 1 else ' in a column'}, so the likelihood of {name} "
                 f"has no bound as its density concentrates there: hold a parameter at a value, or look at the sample."
@@ -267,18 +268,6 @@ def _as_family(distribution, y, fixed):
             f"{('n', *distribution.event_shape)}."
         )
     return distribution
-
-
-def _is_discrete(family):
-    """Whether outcomes are counts or labels, which no change of variables maps onto the real line."""
-    family = family.component if isinstance(family, MixtureFamily) else family
-    distribution = family.distribution(tf.zeros([family.params_size], tf.float64))
-    try:
-        return distribution.experimental_default_event_space_bijector() is None
-    except NotImplementedError:
-        return True
-    except TypeError:  # TFP's bijector onto a simplex fails with NumPy 2.4
-        return False
 
 
 def _counted(y, weights):

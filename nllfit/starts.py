@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from nllfit.families import MixtureFamily
+from nllfit.mixtures import MixtureFamily
 from nllfit.parameters import Coordinates
 
 __all__ = ["starts"]

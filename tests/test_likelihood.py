@@ -45,6 +45,93 @@ def test_vector_outcomes_and_a_grid():
     np.testing.assert_allclose(result, stats.norm.logpdf(y, 0, 1.5).sum(), rtol=1e-13)
 
 
+# Where TFP computes a number, NaN, or the density zero for an outcome that the family cannot have.
+OUTSIDE = [
+    (tfd.Exponential(2.0), -1.0, "`y` holds -1.0, which Exponential cannot have: Sample must be non-negative"),
+    (tfd.Gamma(2.0, 1.0), -1.0, "`y` holds -1.0, which Gamma cannot have"),
+    (tfd.LogNormal(0.0, 1.0), -1.0, "which LogNormal cannot have"),
+    (tfd.Weibull(2.0, 1.0), -1.0, "which Weibull cannot have"),
+    (tfd.Beta(2.0, 2.0), 1.5, "which Beta cannot have"),
+    (tfd.GeneralizedPareto(0.0, 1.0, -0.5), 3.0, "which GeneralizedPareto cannot have"),
+    (tfd.Bernoulli(probs=0.3), -1, "`y` holds -1, which Bernoulli cannot have"),
+    (tfd.Bernoulli(probs=[0.0, 0.3]), 2, "which Bernoulli cannot have"),  # TFP says zero at 0.0, a number at 0.3
+    (tfd.Geometric(probs=0.3), -1.0, "which Geometric cannot have"),
+    (tfd.Poisson(2.0), 0.5, "which Poisson cannot have"),
+    (tfd.Binomial(3.0, probs=0.3), 0.5, "which Binomial cannot have"),
+    (tfd.Categorical(probs=[0.2, 0.8]), 2, "which Categorical cannot have"),
+    (tfd.OneHotCategorical(probs=[0.2, 0.8]), [1, 1], "`y` holds .1 1., which OneHotCategorical cannot have"),
+    (tfd.Dirichlet([2.0, 2.0]), [0.5, 0.6], "which Dirichlet cannot have"),
+    (tfd.Independent(tfd.Gamma([1.0, 2.0], 1.0), 1), [-1.0, 1.0], "which IndependentGamma cannot have"),
+    (tfd.MixtureSameFamily(tfd.Categorical([0.0, 0.0]), tfd.Exponential([1.0, 2.0])), -1.0, "cannot have"),
+    (
+        tfd.Mixture(tfd.Categorical([0.0, 0.0]), [tfd.Exponential(1.0), tfd.Normal(0.0, 1.0)]),
+        -1.0,
+        "Exponential cannot",
+    ),
+    (tfd.InverseGamma(2.0, 1.0), 0.0, "`y` holds 0.0, where the density of InverseGamma is not defined"),
+    (tfd.Gamma(2.0, 1.0), np.inf, "`y` holds inf, where the density of Gamma is not defined"),
+]
+
+
+@pytest.mark.parametrize(("distribution", "outcome", "message"), OUTSIDE)
+def test_an_outcome_out_of_the_support_is_an_error_and_no_number(distribution, outcome, message):
+    possible = np.reshape(distribution.sample(seed=(1, 2)), [-1, *distribution.event_shape])[0]
+    for y in ([outcome], [possible, possible, outcome, possible]):  # it is found among others
+        with pytest.raises(ValueError, match=message):
+            log_likelihood(distribution, y)
+
+
+@pytest.mark.parametrize(
+    ("distribution", "y"),
+    [
+        (tfd.Poisson(2.0), [1.0, -1.0]),
+        (tfd.Binomial(3.0, probs=0.3), [1.0, 4.0]),
+        (tfd.Uniform(0.0, 1.0), [0.5, 2.0]),
+        (tfd.Pareto(2.0, 1.0), [0.5, 2.0]),
+        (tfd.Gamma(2.0, 1.0), [0.0, 2.0]),  # the edge, where the density is zero
+        (tfd.Normal(0.0, 1.0), [np.inf, 2.0]),
+    ],
+)
+def test_the_likelihood_is_zero_where_an_outcome_has_density_zero(distribution, y):
+    assert log_likelihood(distribution, y) == -np.inf
+    assert likelihood(distribution, y) == 0
+
+
+def test_the_bound_of_a_uniform_on_a_grid():
+    y, low, high = np.array([0.3, 0.9, 0.6]), np.linspace(-1, 1, 31)[:, None], np.linspace(0.05, 2.05, 301)[None, :]
+    low = np.minimum(low, high - 1e-3)
+    result = likelihood(tfd.Uniform(low, high), y)
+    possible = (low <= y.min()) & (y.max() <= high)
+    np.testing.assert_allclose(result, np.where(possible, (high - low) ** -3, 0), rtol=1e-13)
+    assert 0 < possible.mean() < 1
+
+
+def test_a_mixture_has_what_one_of_its_components_has():
+    mixture = tfd.MixtureSameFamily(tfd.Categorical(probs=[0.25, 0.75]), tfd.Uniform([0.0, 2.0], [1.0, 4.0]))
+    assert float(likelihood(mixture, [0.5, 3.0])) == pytest.approx(0.25 * 0.375, rel=1e-6)  # float32
+    assert likelihood(mixture, [0.5, 1.5]) == 0
+
+
+def test_a_parameter_out_of_its_domain_is_an_error():
+    with pytest.raises(ValueError, match=r"A parameter of Normal is out of its domain: .*`scale` must be positive"):
+        log_likelihood(tfd.Normal(0.0, [0.0, 1.0]), [1.0])
+    with pytest.raises(ValueError, match="A parameter of Bernoulli"):
+        log_likelihood(tfd.Bernoulli(probs=[0.5, 1.2]), [1, 1])
+
+
+def test_it_has_a_gradient_and_can_be_compiled():
+    @tf.function
+    def compiled(mu):
+        return log_likelihood(tfd.Normal(mu, 2.0), [1.0, 2.0, 4.0])
+
+    mu = tf.constant([0.0, 3.0])
+    with tf.GradientTape() as tape:
+        tape.watch(mu)
+        value = log_likelihood(tfd.Normal(mu, 2.0), [1.0, 2.0, 4.0])
+    np.testing.assert_allclose(tape.gradient(value, mu), (7 - 3 * mu) / 4, rtol=1e-6)  # float32
+    np.testing.assert_allclose(compiled(mu), value, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("distribution", "y", "message"),
     [
@@ -53,12 +140,20 @@ def test_vector_outcomes_and_a_grid():
         (tfd.Normal(0.0, 1.0), [[1.0], [2.0]], r"shape \(2, 1\).*\('n',\)"),
         (tfd.Normal(0.0, 1.0), [1.0, np.nan], "1 NaN"),
         (tfd.Bernoulli(probs=0.5), [0.0, 0.5], "fractions"),
-        (tfd.Bernoulli(probs=0.5, validate_args=True), [0, 2], "cannot have"),
+        (tfd.Normal(0.0, 1.0), ["a"], "of dtype <U1: give numbers"),
+        (tfd.Normal(0.0, 1.0), [None], "of dtype object: give numbers"),
+        (tfd.Uniform([0.0, 0.0], 1.0, validate_args=True), [0.5, 2.0], "`y` holds 2.0, which Uniform cannot have"),
     ],
 )
 def test_no_sample_is_a_clear_error(distribution, y, message):
     with pytest.raises(ValueError, match=message):
         log_likelihood(distribution, y)
+
+
+def test_what_is_no_distribution_is_a_clear_error():
+    for given in ("Normal", tfd.Normal, tf.zeros([2])):
+        with pytest.raises(TypeError, match="give a distribution, such as"):
+            log_likelihood(given, [1.0])
 
 
 def test_importing_the_package_imports_neither_matplotlib_nor_scipy():

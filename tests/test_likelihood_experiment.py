@@ -19,7 +19,7 @@ def test_likelihood(tmp_path, capsys):
     assert metrics["normal"]["scale"] == pytest.approx(math.sqrt(2 / 3), rel=1e-12)
     assert next(iter(metrics["families"])) == "InverseGamma"  # as the docstring says
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
-        *("bernoulli.png", "normal.png", "fit.png", "profiles.png"),
+        *("likelihood.png", "fit.png", "profiles.png"),
         *("config.json", "metrics.json"),
     }
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == metrics
@@ -33,20 +33,38 @@ def test_a_column_of_a_file(tmp_path):
     assert metrics["families"]["Exponential"]["rate"] == pytest.approx(3 / 8, rel=1e-12)
 
 
+def test_rows_without_a_number_are_left_out_and_counted(tmp_path, capsys):
+    (tmp_path / "sample.csv").write_text("name,size\na,1.5\nb,\nc,NA\nd\ne,nan\nf,4\n")
+    arguments = ["--data", str(tmp_path / "sample.csv"), "--column", "size", "--families", "Exponential"]
+    metrics = likelihood.main([*arguments, "--out", str(tmp_path / "run")])
+    assert metrics["families"]["Exponential"]["rate"] == pytest.approx(2 / 5.5, rel=1e-12)
+    assert "size, n = 2; 4 rows without a number are left out" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("column", "families", "message"),
     [
-        ("weight", ["Normal"], "no column 'weight'; its columns are name, size"),
-        ("name", ["Normal"], "row 1: 'a' in column 'name' is no number"),
+        ("weight", ["Normal"], "no column 'weight'; its columns are name, size, none, much"),
+        ("name", ["Normal"], "row 1, column 'name': 'a' is no number"),
+        ("none", ["Normal"], "no number in column 'none', which has 3 rows"),
+        ("much", ["Normal"], "1 NaN or infinite values"),
+        ("size", ["Normal", "Poisson"], "mixes discrete families"),
+        ("size", ["Nrmal"], "Close to it: .*Normal"),
         ("size", ["Beta"], "Beta: `y` holds 2.5, which Beta cannot have"),
     ],
 )
 def test_a_fault_is_one_line_and_leaves_no_folder(tmp_path, column, families, message):
-    (tmp_path / "sample.csv").write_text("name,size\na,0.5\nb,2.5\nc,4\n")
+    (tmp_path / "sample.csv").write_text("name,size,none,much\na,0.5,,1\nb,2.5,,inf\nc,4,,2\n")
     arguments = ["--data", str(tmp_path / "sample.csv"), "--column", column, "--families", *families]
     with pytest.raises(ValueError, match=message):
         likelihood.main([*arguments, "--out", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
+
+
+def test_a_file_needs_a_column_and_a_column_a_file(tmp_path):
+    for arguments in (["--column", "size"], ["--data", "sample.csv"]):
+        with pytest.raises(ValueError, match="--data and --column go together"):
+            likelihood.main([*arguments, "--out", str(tmp_path / "run")])
 
 
 def test_a_missing_file_from_the_command_line(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 from matplotlib.figure import Figure
+from scipy import stats
 
 from nllfit import maximum_likelihood, plots
 
@@ -34,7 +35,7 @@ def test_likelihood_curve_marks_the_maximum_and_the_interval(ax):
     np.testing.assert_allclose(curve.get_ydata(), theta * (1 - theta) ** 4, atol=1e-15)
     assert mark.get_xdata()[0] == pytest.approx(0.2)
     assert ax.get_xlabel() == "theta"
-    assert labels(ax) == ["maximum at 0.2", "interval 0.1 to 0.6"]
+    assert labels(ax) == ["maximum at 0.2", "interval: 0.1 to 0.6"]
 
 
 def test_likelihood_surface_is_brightest_at_the_mark(ax):
@@ -51,11 +52,14 @@ def test_likelihood_surface_is_brightest_at_the_mark(ax):
 def test_profile_curve_reaches_beyond_its_interval(ax):
     estimate = maximum_likelihood("Exponential", np.arange(1.0, 21.0))
     plots.profile_curve(ax, estimate, "rate", level=0.9)
-    curve, mark = ax.get_lines()
+    curve, mark, cutoff = ax.get_lines()
     assert mark.get_xdata()[0] == pytest.approx(estimate.parameters["rate"])
+    assert cutoff.get_ydata()[0] == pytest.approx(-stats.chi2(1).ppf(0.9) / 2)
     low, high = estimate.confidence_intervals(0.9, method="profile")["rate"]
     assert curve.get_xdata()[0] < low < high < curve.get_xdata()[-1]
     assert curve.get_ydata().max() == pytest.approx(0, abs=1e-9)
+    # The curve crosses the cut-off at the interval's ends; it is drawn with 21 points a side, a parabola's chord.
+    np.testing.assert_allclose(np.interp([low, high], *curve.get_data()), cutoff.get_ydata()[0], rtol=5e-3)
     assert "nats" not in ax.get_xlabel()
     assert "nats" in ax.get_ylabel()
 
@@ -71,6 +75,10 @@ def test_fitted_density_over_a_histogram_and_over_counts():
     ax = plots.fitted_density(Figure().subplots(), maximum_likelihood("Poisson", counts), counts)
     assert [bar.get_height() for bar in ax.patches] == pytest.approx([1 / 7, 2 / 7, 3 / 7, 0, 1 / 7])
     assert ax.get_ylabel() == "probability"
+    ax = plots.fitted_density(Figure().subplots(), maximum_likelihood("Exponential", [3.0]), [3.0])
+    (dot,) = ax.get_lines()  # a line through one point would not be seen
+    assert dot.get_marker() == "o"
+    assert dot.get_ydata()[0] == pytest.approx(np.exp(-1) / 3)
 
 
 def test_a_density_of_vectors_cannot_be_drawn():

@@ -9,8 +9,6 @@ float32 where that is 16 bits wide.
     TensorShape([8])
 """
 
-import functools
-
 import keras
 import tensorflow as tf
 
@@ -20,7 +18,6 @@ from nllfit.outputs import central_value, traced_distribution
 __all__ = ["DistributionHead", *catalogue.__all__]
 
 _register = keras.saving.register_keras_serializable(package="nllfit")
-_LAYER_ARGUMENTS = ("name", "dtype", "trainable")
 
 
 @_register
@@ -28,15 +25,7 @@ class DistributionHead(catalogue.Generic, keras.layers.Layer):  # noqa: D101 - i
     __doc__ = catalogue.Generic.__doc__
 
     keras_package = "keras"
-
-    def __init__(self, *args, **kwargs):
-        layer_arguments = {name: kwargs.pop(name) for name in _LAYER_ARGUMENTS if name in kwargs}
-        family = self.head_family(*args, **kwargs)
-        super().__init__(autocast=False, **layer_arguments)
-        self.family = family
-        self.supports_masking = True
-        self._plain_arguments = functools.partial(self.plain_arguments, *args, **kwargs)
-        self._shared = None
+    layer_arguments = ("name", "dtype", "trainable")
 
     def build(self, input_shape):
         if self.family.shared:

@@ -1,0 +1,98 @@
+"""Families compared: what may be compared, how it is ranked and shown, and what is refused before any fit."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow_probability as tfp
+from scipy import stats
+
+from nllfit import Comparison, Family, MixtureFamily, compare, comparison, maximum_likelihood
+
+tfd = tfp.distributions
+
+COUNTS = np.random.default_rng(0).poisson(3.0, 60)
+AMOUNTS = np.random.default_rng(1).gamma(2.0, 3.0, 80)
+
+
+def test_every_way_to_name_a_family():
+    families = ["Poisson", tfd.Geometric, Family("Binomial", total_count=12), MixtureFamily("Poisson", 2)]
+    ranking = compare(COUNTS, families)
+    names = sorted(estimate.family.name for estimate in ranking.estimates)
+    assert names == ["Binomial", "Geometric", "Mixture of 2 Poisson", "Poisson"]
+
+
+def test_class_labels_come_in_a_family():
+    y = [0, 0, 1, 2, 2, 2]
+    (estimate,) = compare(y, [Family("Categorical", num_classes=3)]).estimates
+    np.testing.assert_allclose(estimate.parameters["probs"], [1 / 3, 1 / 6, 1 / 2], rtol=1e-9)
+
+
+def test_families_of_one_name_are_told_apart():
+    families = [Family("Gamma", concentration=c) for c in (1.0, 2.0)]
+    ranking = compare(AMOUNTS, [*families, "Gamma", Family("Beta", concentration0=np.array(2.0))])
+    lines = ranking.summary().splitlines()
+    labels = {"Gamma(concentration=1.0)", "Gamma(concentration=2.0)", "Gamma"}
+    assert {line.split()[0] for line in lines[1:4]} == labels
+    assert list(ranking.refused) == ["Beta(concentration0=2.0)"]
+    for estimate in ranking.estimates:  # each has the numbers of its own family
+        a = (estimate.family.fixed | estimate.parameters)["concentration"]
+        expected = stats.gamma(a, scale=1 / estimate.parameters["rate"]).logpdf(AMOUNTS).sum()
+        assert estimate.log_likelihood == pytest.approx(expected, rel=1e-9)
+
+
+def test_differences_are_from_the_best_fit_that_converged():
+    good, better = maximum_likelihood("Exponential", AMOUNTS), maximum_likelihood("Gamma", AMOUNTS)
+    failed = dataclasses.replace(maximum_likelihood("Normal", AMOUNTS), converged=False)
+    table = Comparison([better, good, failed], {}).summary().splitlines()
+    assert [float(line.split()[4]) for line in table[1:3]] == pytest.approx([0, good.aic - better.aic], abs=1e-4)
+    assert table[3].endswith(failed.message)
+    assert Comparison([failed], {}).summary().splitlines()[1].split()[4] == "nan"  # there is nothing to compare with
+
+
+@pytest.mark.parametrize(
+    ("distributions", "message"),
+    [
+        (["Poisson", "Gamma", "Geometric"], r"discrete families \(Poisson, Geometric\).*continuous ones \(Gamma\)"),
+        ([MixtureFamily("Normal", 2), Family("Bernoulli")], r"\(Bernoulli\).*\(Mixture of 2 Normal\).*by itself"),
+        ([], "empty"),
+        ("Poisson", "'Poisson': give a list"),
+        (tfd.Poisson, "give a list"),
+        (Family("Poisson"), r"Family\(Poisson, \(\)\): give a list"),
+        (None, "None: give a list"),
+        (["Poisson", "Possion"], "Close to it: Poisson"),
+        (["Poisson", 3], "`distribution` is 3: give a class"),
+        (["Poisson", tfd.Poisson(1.0)], "give a class of tfp.distributions or its name"),
+        (["Binomial"], r"total_count.*`Family\(\"Binomial\", total_count=10\)`"),
+        (["Poisson", "Categorical"], r"needs `num_classes`.*`Family\(\"Categorical\", num_classes=3\)`"),
+        (["OneHotCategorical"], "`logits` must have rank at least 1"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_any_fit(distributions, message, monkeypatch):
+    monkeypatch.setattr(comparison, "maximum_likelihood", lambda *_, **__: pytest.fail("fitted"))
+    with pytest.raises(ValueError, match=message):
+        compare(COUNTS, distributions)
+
+
+@pytest.mark.parametrize(
+    ("y", "options", "message"),
+    [
+        ([], {}, "at least one observation"),
+        ([1.0, np.inf], {}, "infinite"),
+        (["a", "b"], {}, "not an array of numbers"),
+        ([1.0, 2.0], {"weights": [1.0]}, r"`weights` has shape \(1,\)"),
+        ([1.0, 2.0], {"weights": [1.0, -1.0]}, "negative"),
+    ],
+)
+def test_no_sample_is_refused_before_any_fit(y, options, message):
+    with pytest.raises(ValueError, match=message):
+        compare(y, ["Normal"], **options)
+
+
+def test_a_family_that_does_not_fit_the_sample_is_listed_and_all_of_them_are_an_error():
+    ranking = compare([-1.0, 2.0, 3.0], ["Normal", "Gamma", Family("Normal", 2)])
+    assert [e.family.name for e in ranking.estimates] == ["Normal"]
+    assert "cannot have" in ranking.refused["Gamma"]
+    assert r"`y` has shape (3,)" in ranking.refused["Normal"]
+    with pytest.raises(ValueError, match=r"None of the `distributions`.*Gamma: .*Beta: "):
+        compare([-1.0, 2.0, 3.0], ["Gamma", "Beta"])
