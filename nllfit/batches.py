@@ -2,7 +2,8 @@
 
 A compiled epoch wants its batches side by side in one tensor. `Arrays` gathers them from memory by the epoch's
 permutation, `Stream` stacks those of a `tf.data.Dataset` or of any other iterable; neither holds more than a few
-`CHUNK_BYTES` beyond the data themselves. The next chunk is made while the program works on this one.
+`CHUNK_BYTES` beyond the data themselves. The next chunk is made while the program works on this one, also across
+epochs; but a dataset, which a callback may change between epochs, is not read ahead of its own.
 """
 
 import concurrent.futures
@@ -76,6 +77,7 @@ class Arrays:
 
     def __init__(self, data, batch_size, steps=None, seed=None):
         self.data, self._seed = data, seed
+        self._begun = {}
         self._rows = _rows(data)
         self._batch_size = batch_size
         available = -(-self._rows // batch_size)
@@ -91,11 +93,20 @@ class Arrays:
         """Calls `check(x, y, ...)` on all rows, once."""
         check(*self.data)
 
-    def chunks(self, epoch):
-        """Yields `(chunk, steps)`: tensors `[k, batch_size, ...]`, of whose first axis the first `steps` count."""
-        order = np.arange(self._rows, dtype=np.int32 if self._rows < 2**31 else np.int64)
+    def chunks(self, epoch, ahead=False):
+        """Yields `(chunk, steps)`: tensors `[k, batch_size, ...]`, of whose first axis the first `steps` count.
+
+        With `ahead`, who asks whether there are more makes the first chunk of the next epoch while finding out.
+        """
+        yield from self._begun.pop(epoch, None) or self._chunks(epoch)
+        if ahead:
+            chunks = self._chunks(epoch + 1)
+            self._begun[epoch + 1] = itertools.chain([next(chunks)], chunks)
+
+    def _chunks(self, epoch):
+        order = np.arange(self._rows)
         if self._seed is not None:
-            np.random.default_rng([self._seed, epoch]).shuffle(order)
+            order = np.random.default_rng([self._seed, epoch]).permutation(self._rows)
         for start in range(0, self._full, self._chunk or 1):
             steps = min(self._chunk, self._full - start)
             rows = order[start * self._batch_size : (start + steps) * self._batch_size]
@@ -141,7 +152,7 @@ class Stream:
         check(*self.first)
         self._check = check
 
-    def chunks(self, epoch):
+    def chunks(self, epoch, ahead=False):
         """Yields `(chunk, steps)` as `Arrays` does; batches of other shapes make chunks of their own."""
         iterator = self._iterator or map(self._batch, iter(self._iterable))
         self._iterator = iterator if self._goes_on else None

@@ -31,7 +31,8 @@ def fit_lbfgs(model, x, y=None, *, sample_weight=None, class_weight=None, max_it
 
     Returns:
       Keras's `History`, its `"loss"` at the start and at the end, with three more attributes: `converged`, `message`,
-      which says why it stopped, and `num_iterations`.
+      which says why it stopped, and `num_iterations`. An optimum at infinity, as of separable classes without a
+      penalty, is not `converged`.
 
     Raises:
       TypeError, ValueError: for a model or data that `fit` would not take, or a loss that is not finite at the start.
@@ -62,21 +63,37 @@ def fit_lbfgs(model, x, y=None, *, sample_weight=None, class_weight=None, max_it
         raise ValueError(f"The loss at the start is {before}: give the model weights at which it is finite.")
     if tolerance is None:
         tolerance = 1e-9 if start.dtype == tf.float64 else 1e-5
-    arguments = batches.data, start, tf.constant(tolerance, start.dtype), tf.constant(max_iterations)
-    result = solver.minimize.get_concrete_function(*arguments)(*arguments)
+    result, iterations = _search(solver, batches.data, start, tolerance, max_iterations)
     if not np.all(np.isfinite(result.position)):
         solver.assign(start)
         raise FloatingPointError("The search left the numbers that are finite: the weights are those of the start.")
-    solver.assign(result.position)
 
     history = keras.callbacks.History()
     history.set_model(model)
-    history.num_iterations = int(result.num_iterations)
+    history.num_iterations = iterations
     history.epoch = [0, history.num_iterations]
     history.history = {"loss": [float(before), float(result.objective_value)]}
-    history.converged, history.message = _verdict(result, tolerance)
+    history.converged, history.message = _verdict(result, iterations, tolerance)
+    if history.converged or result.failed or result.converged:  # not where it was cut short
+        reason = _unbounded(lambda w: float(solver.loss_and_gradient(batches.data, tf.constant(w))[0]), start, result)
+        if reason:
+            history.converged, history.message = False, reason
+    solver.assign(result.position)
     model.history = history
     return history
+
+
+def _search(solver, data, start, tolerance, max_iterations):
+    """The last result of L-BFGS, begun anew where its line search failed but had come on, and the iterations of all."""
+    iterations, position, loss = 0, start, np.inf
+    while True:
+        arguments = data, position, tf.constant(tolerance, start.dtype), tf.constant(max_iterations - iterations)
+        result = solver.minimize.get_concrete_function(*arguments)(*arguments)
+        iterations += int(result.num_iterations)
+        came_on = result.objective_value < loss and int(result.num_iterations) > 0
+        if not (result.failed and came_on and iterations < max_iterations):
+            return result, iterations
+        position, loss = result.position, result.objective_value
 
 
 class _Solver:
@@ -119,10 +136,10 @@ class _Solver:
         return tf.concat([tf.reshape(tf.cast(tf.convert_to_tensor(v), self._dtype), [-1]) for v in values], 0)
 
 
-def _verdict(result, tolerance):
+def _verdict(result, iterations, tolerance):
     """Whether the result is an optimum, and why the search ended."""
     loss, gradient = result.objective_value.numpy(), float(tf.reduce_max(tf.abs(result.objective_gradient)))
-    found = f"after {int(result.num_iterations)} iterations the largest element of the gradient is {gradient:.1e}"
+    found = f"after {iterations} iterations the largest element of the gradient is {gradient:.1e}"
     if gradient <= tolerance:
         return True, f"{found}, within the tolerance of {tolerance:.1e}"
     if _promised_decrease(result) <= 4 * np.finfo(loss.dtype).eps * abs(loss):
@@ -130,6 +147,35 @@ def _verdict(result, tolerance):
     if not (result.failed or result.converged):
         return False, f"{found}, more than the tolerance of {tolerance:.1e}: raise `max_iterations`"
     return False, f"{found}, but no lower loss was found: standardise the inputs, or compute in float64"
+
+
+def _unbounded(loss, start, result):
+    """Why the optimum is at infinity, or None where it is not.
+
+    A minimum is as steep on one side as on the other, close to it: a distance that raises the loss by the root of its
+    rounding error is close. Where the loss rises so behind the result and not ahead, along the last step or along all
+    of the way, it falls for ever. And where the loss falls without bound, as a scale goes to 0 in an exact fit, the
+    search ends where the residuals are the rounding errors of the weights.
+    """
+    w, steps = result.position.numpy(), result.position_deltas.numpy()
+    lowest, way, eps = float(result.objective_value), w - start.numpy(), np.finfo(w.dtype).eps
+    if loss(w * (1 + 2 * eps * np.resize(np.array([1, -1], w.dtype), len(w)))) > lowest + 10 * eps * (1 + abs(lowest)):
+        return (
+            "the weights are exact to their last digit: the fit is exact, so that the loss falls without bound as a "
+            "scale goes to 0 (give the head a `floor`), or the inputs are too large for their dtype (standardise them)"
+        )
+    rise, longest = np.sqrt(eps) * (1 + abs(lowest)), np.linalg.norm(way)
+    for direction in (steps[-1], way):
+        length = np.linalg.norm(direction)
+        move = direction * (1e-3 * longest / length if length else 0)
+        while 0 < np.linalg.norm(move) < longest and loss(w - move) <= lowest + rise:
+            move = 2 * move
+        if loss(w - move) > lowest + rise and loss(w + move) < lowest + rise / 10:
+            return (
+                "the optimum is at infinity: the loss goes on falling as the weights grow, as it does where classes "
+                "can be separated: penalise the weights"
+            )
+    return None
 
 
 def _promised_decrease(result):

@@ -142,7 +142,7 @@ def _train(model, keras, train, validation, callbacks, initial_epoch, epochs, va
     for epoch in range(_resumed_epoch(model, initial_epoch), epochs):
         callbacks.on_epoch_begin(epoch)
         try:
-            logs, compile = _run(model, programs, "train", train, epoch, compile, bars)
+            logs, compile = _run(model, programs, "train", train, epoch, compile, bars, epoch + 1 < epochs)
         except ValueError:  # a dataset that turned out bad
             programs.restore(kept)
             raise
@@ -170,11 +170,11 @@ def _train(model, keras, train, validation, callbacks, initial_epoch, epochs, va
     return model.history
 
 
-def _run(model, programs, mode, batches, epoch, compile, bars=()):
+def _run(model, programs, mode, batches, epoch, compile, bars=(), ahead=False):
     """One pass over the batches: the logs of its last step as numbers, and how they were compiled."""
     model.reset_metrics()
     done = 0
-    for chunk, steps in prefetched(batches.chunks(epoch)):
+    for chunk, steps in prefetched(batches.chunks(epoch, ahead)):
         if compile == "auto":
             compile = programs.faster(chunk, steps)
         logs = programs.run(mode, chunk, steps, compile)

@@ -163,6 +163,59 @@ def test_a_search_cut_short_says_so():
     assert history.num_iterations == 3
 
 
+def separable(x):
+    return heads.Bernoulli(), 1, x, x[:, :1] > 0
+
+
+def separable_classes(x):
+    return heads.Categorical(3), 3, x, np.argmax(x, 1)
+
+
+def partly_separable(x):
+    marked = np.arange(len(x)) % 5 == 0  # all of them in one class, and the others in both
+    y = np.where(marked, 1, np.random.default_rng(1).uniform(size=len(x)) < 0.5)
+    return heads.Bernoulli(), 1, np.column_stack([x, marked]), y[:, None]
+
+
+def without_counts(x):
+    return heads.Poisson(), 1, x, np.zeros([len(x), 1])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("case", [separable, separable_classes, partly_separable, without_counts])
+def test_an_optimum_at_infinity_is_none(case, dtype):
+    set_precision(dtype)
+    head, units, x, y = case(np.random.default_rng(0).normal(size=(200, 3)))
+    history = nllfit.fit_lbfgs(linear(x.shape[1], units, head), x, y)
+    assert not history.converged
+    assert "the optimum is at infinity" in history.message
+    bounded = case is not without_counts  # whose bias has no penalty
+    assert nllfit.fit_lbfgs(linear(x.shape[1], units, head, 1e-2), x, y).converged == bounded
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_an_exact_fit_with_a_scale_to_learn_has_no_optimum(dtype):
+    set_precision(dtype)
+    x = np.random.default_rng(0).normal(size=(200, 3))
+    y = x @ [[1.0], [2.0], [3.0]] + 0.5
+    history = nllfit.fit_lbfgs(linear(3, 1, heads.Normal(shared=("scale",))), x, y)
+    assert not history.converged
+    assert "the fit is exact" in history.message
+    assert nllfit.fit_lbfgs(linear(3, 1, heads.Normal(scale=1.0)), x, y).converged
+
+
+def test_a_line_search_that_fails_is_begun_anew():
+    # From a scale of 1 the first step is ten scales long, and the line search after it finds nothing.
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 3))
+    y = x @ [[1.0], [2.0], [3.0]] + 0.5 + rng.normal(size=(200, 1))
+    design = np.column_stack([x, np.ones(200)])
+    variance = np.mean((y - design @ np.linalg.lstsq(design, y, rcond=None)[0]) ** 2)
+    history = nllfit.fit_lbfgs(linear(3, 1, heads.Normal(shared=("scale",))), x, y)
+    assert history.converged, history.message
+    assert history.history["loss"][-1] == pytest.approx(np.log(2 * np.pi * np.e * variance) / 2, rel=1e-12)
+
+
 def test_solving_again_traces_nothing():
     x, y, units, head = breast_cancer()
     model = linear(x.shape[1], units, head(), 1e-2)
