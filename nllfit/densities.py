@@ -9,11 +9,12 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from nllfit.parameters import Coordinates, HeldCoordinates, derivative
+from nllfit.parameters import Coordinates, HeldCoordinates
 
 __all__ = ["density_of"]
 
 _KEPT = 64  # families
+_FEW = 10  # numbers whose second derivatives are written down one by one, which runs faster; those of more are a loop
 
 
 @functools.lru_cache(_KEPT)
@@ -70,7 +71,12 @@ class Density:
                     value = tf.tensordot(weights, self._log_prob(point, held, y), 1)
                 gradient = inner.gradient(value, point, unconnected_gradients="zero")
                 slopes = tf.unstack(gradient)
-            return value, gradient, derivative(outer, gradient, slopes, point)
+            zero = {"unconnected_gradients": "zero"}
+            if len(slopes) > _FEW:
+                hessian = outer.jacobian(gradient, point, experimental_use_pfor=False, **zero)
+            else:
+                hessian = tf.stack([outer.gradient(slope, point, **zero) for slope in slopes])
+            return value, gradient, hessian
 
         return self._program(derivatives)
 

@@ -16,9 +16,7 @@ from nllfit.mixtures import MixtureFamily
 tfb = tfp.bijectors
 tfd = tfp.distributions
 
-__all__ = ["Coordinates", "HeldCoordinates", "derivative", "flat"]
-
-_FEW = 10  # numbers whose derivatives are written down one by one, which runs faster; those of more are a loop
+__all__ = ["Coordinates", "HeldCoordinates", "flat"]
 
 
 class Coordinates:
@@ -90,22 +88,26 @@ class Coordinates:
         adds to the function's Hessian `[size, size]`.
         """
 
-        def pullback(w, held, slope):
-            with tf.GradientTape(persistent=True) as outer:
-                outer.watch(w)
-                with tf.GradientTape(persistent=True) as inner:
-                    inner.watch(w)
-                    point = flat(self.constrained(w, held))
-                    numbers = tf.unstack(point)
-                gradient = inner.gradient(point, w, slope)
-                slopes = tf.unstack(gradient)
-            jacobian, bend = derivative(inner, point, numbers, w), derivative(outer, gradient, slopes, w)
-            # TFP's softplus has NaN for a second derivative beyond 709, where it is 0.
-            return gradient, jacobian, tf.where(tf.math.is_nan(bend), tf.zeros_like(bend), bend)
+        size = sum(shape.num_elements() for shape in self.shapes.values())
 
-        w = tf.TensorSpec([self.size], tf.float64)
-        slope = tf.TensorSpec([sum(shape.num_elements() for shape in self.shapes.values())], tf.float64)
-        return tf.function(pullback, autograph=False).get_concrete_function(w, self._held_specs(), slope)
+        def pullback(w, held, slope):
+            # Copies of `w`, one for each row of a derivative: one gradient of a diagonal holds all rows.
+            copies = tf.tile(w[None], [max(size, self.size), 1])
+            with tf.GradientTape() as outer:
+                outer.watch(copies)
+                with tf.GradientTape(persistent=True) as inner:
+                    inner.watch(copies)
+                    points = flat(self.constrained(copies, held), 1)
+                    heights, diagonal = tf.linalg.matvec(points, slope), tf.linalg.diag_part(points)
+                gradient = inner.gradient(heights, copies)
+                slopes = tf.linalg.diag_part(gradient)
+            jacobian = inner.gradient(diagonal, copies)[:size]
+            bend = outer.gradient(slopes, copies, unconnected_gradients="zero")[: self.size]
+            # TFP's softplus has NaN for a second derivative beyond 709, where it is 0.
+            return gradient[0], jacobian, tf.where(tf.math.is_nan(bend), tf.zeros_like(bend), bend)
+
+        specs = tf.TensorSpec([self.size], tf.float64), self._held_specs(), tf.TensorSpec([size], tf.float64)
+        return tf.function(pullback, autograph=False).get_concrete_function(*specs)
 
     def natural(self, w, held):
         """The free parameters by name as a statistician reads them: a `log_rate` as `rate`, `logits` as `probs`."""
@@ -198,13 +200,6 @@ def flat(parameters, batch_rank=0):
     """Parameters as one vector of numbers."""
     vectors = [tf.reshape(v, [-1] * batch_rank + [v.shape[batch_rank:].num_elements()]) for v in parameters.values()]
     return tf.concat(vectors, -1)
-
-
-def derivative(tape, vector, numbers, w):
-    """The derivative `[n, p]` of a vector `[n]`, whose `numbers` the tape has seen apart, in `w` `[p]`."""
-    if len(numbers) > _FEW:
-        return tape.jacobian(vector, w, unconnected_gradients="zero", experimental_use_pfor=False)
-    return tf.stack([tape.gradient(number, w, unconnected_gradients="zero") for number in numbers])
 
 
 class _Softmax:

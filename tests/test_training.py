@@ -14,7 +14,7 @@ import tf_keras
 import nllfit
 from nllfit import batches
 from nllfit.programs import Programs, kept_for
-from tests.kerases import set_precision
+from tests.kerases import each_keras, set_precision
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras 3's variables
@@ -620,3 +620,20 @@ def test_a_dataset_with_an_impossible_outcome_late(monkeypatch):
         nllfit.fit(model, dataset, verbose=0, compile="xla")
     for weight, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, other)
+
+
+@each_keras
+def test_a_state_kept_from_batch_to_batch(kit):
+    k = kit.keras
+
+    def model():
+        k.utils.set_random_seed(0)
+        inputs = k.layers.Input(batch_shape=(4, 5, 2))
+        made = k.Model(inputs, kit.heads.Normal()(k.layers.Dense(2)(k.layers.LSTM(3, stateful=True)(inputs))))
+        made.compile("sgd", kit.loss)
+        return made
+
+    x = np.random.default_rng(0).normal(size=(16, 5, 2)).astype("float32")
+    arguments = {"batch_size": 4, "epochs": 2, "shuffle": False, "verbose": 0}
+    expected = model().fit(x, x[:, 0, :1], **arguments).history["loss"]
+    np.testing.assert_allclose(nllfit.fit(model(), x, x[:, 0, :1], **arguments).history["loss"], expected, rtol=1e-5)
