@@ -26,8 +26,9 @@ def maximum_likelihood(distribution, y, *, weights=None, **fixed):
 
     `argmax_theta sum_i w_i log p(y_i | theta)`, by Newton's method in float64, in the logarithms of positive
     parameters, from TFP's closed form where it has one, or else from the best of a thousand parameter values around the
-    sample's location and spread. Where the likelihood is not smooth (the bounds of a Uniform, the median of a Laplace)
-    the estimate is the statistic that maximises it.
+    sample's location and spread. A location-scale family is fitted to the sample in units of its spread around its
+    median. Where the likelihood is not smooth (the bounds of a Uniform, the median of a Laplace) the estimate is the
+    statistic that maximises it.
 
     Args:
       distribution: a class of `tfp.distributions` or its name, a `Family` or a `MixtureFamily`.

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 __all__ = ["Objective"]
 
-_CHUNK = 1 << 18  # rows at once: the intermediate results of all would take gigabytes
+_CHUNK = 1 << 18  # numbers at once: the intermediate results of all would take gigabytes
 _DIFFERENCE = 1e-5  # nats by which the mean log-likelihood changes over a central difference
 _LONG = 1000  # operations, whose second derivatives take longer to write down than to approximate by differences
 
@@ -34,9 +34,10 @@ class Objective:
         self._arguments = self.held
         self.total_weight = float(weights.sum())
         self.by_differences = False
+        rows = max(1, _CHUNK // y[0].size)
         self._chunks = [
-            (tf.cast(tf.constant(y[i : i + _CHUNK]), density.dtype), tf.constant(weights[i : i + _CHUNK]))
-            for i in range(0, len(y), _CHUNK)
+            (tf.cast(tf.constant(y[i : i + rows]), density.dtype), tf.constant(weights[i : i + rows]))
+            for i in range(0, len(y), rows)
         ]
 
     def sample(self, size):
@@ -85,11 +86,8 @@ class Objective:
         parts = [self.density.derivatives(point, self.held, *chunk) for chunk in self._chunks]
         value, slope, curvature = (sum(part) / self.total_weight for part in zip(*parts, strict=True))
         gradient, jacobian, bend = self.coordinates.pullback(tf.constant(w), self._arguments, slope)
-        return (
-            float(value) - self.log_volume,
-            gradient.numpy(),
-            (tf.transpose(jacobian) @ curvature @ jacobian + bend).numpy(),
-        )
+        hessian = tf.transpose(jacobian) @ curvature @ jacobian + bend
+        return float(value) - self.log_volume, gradient.numpy(), hessian.numpy()
 
     def has_derivatives(self, w):
         """Whether TensorFlow's derivatives can be used: not those of a Bessel function's order, which are wrong."""

@@ -85,12 +85,9 @@ class Problem:
     def _hold(self, held):
         self.held, self.objective = held, None
         if len(held) < len(self.family.parameter_names):
+            y, weights = self.units.inward_sample(self.y), self.weights
+            sample = _counted(y, weights) if self.family.is_discrete else (y, weights)
             density = density_of(self.family, tuple(held))
-            sample = (
-                _counted(self.y, self.weights)
-                if self.family.is_discrete
-                else (self.units.inward_sample(self.y), self.weights)
-            )
             self.objective = Objective(density, *sample, self.units.inward(held), self.units.log_volume)
 
     def log_likelihood(self):
