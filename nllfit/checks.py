@@ -6,12 +6,10 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from nllfit.families import assertion_text
 from nllfit.losses import as_outcomes
+from nllfit.support import first_refused
 
 __all__ = ["check_integers", "float_dtype", "keras_of", "outcome_check"]
-
-_ROWS = 2**14  # at a time: a family may want some numbers for every row and class
 
 
 def keras_of(model):
@@ -84,20 +82,4 @@ def outcome_check(model, example, name):
 def _first_outside(y, distribution):
     """The first row that a distribution of batch [1] cannot have, and why; (None, None) if there is none."""
     first = as_outcomes(y[:1], distribution)
-
-    def reason(start, stop):
-        try:
-            distribution.log_prob(tf.cast(tf.reshape(y[start:stop], [-1, *first.shape[1:]]), first.dtype))
-        except tf.errors.InvalidArgumentError as error:
-            return assertion_text(error)
-        return None
-
-    for start in range(0, y.shape[0], _ROWS):
-        stop = min(start + _ROWS, y.shape[0])
-        if not reason(start, stop):
-            continue
-        while stop - start > 1:
-            middle = (start + stop) // 2
-            start, stop = (start, middle) if reason(start, middle) else (middle, stop)
-        return start, reason(start, stop)
-    return None, None
+    return first_refused(distribution, tf.cast(tf.reshape(y, [-1, *first.shape[1:]]), first.dtype))

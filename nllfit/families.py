@@ -11,16 +11,17 @@ import difflib
 import inspect
 import math
 import numbers
-import re
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from nllfit.support import assertion_text
+
 tfb = tfp.bijectors
 tfd = tfp.distributions
 
-__all__ = ["Family", "as_count", "as_params", "assertion_text", "family_class", "has_class_labels"]
+__all__ = ["Family", "as_count", "as_params", "family_class", "has_class_labels"]
 
 # Links of parameters bounded by other parameters, which TFP leaves open; `p` holds the parameters before them.
 _DEPENDENT_LINKS = {
@@ -349,10 +350,3 @@ def _as_text(value):
 def _log_odds(name):
     """The names under which TFP knows a probability on the real line."""
     return {name.replace("probs", "logits"), name.replace("probs", "probits")} - {name}
-
-
-def assertion_text(error):
-    """What a failed assertion of TFP says, without its frame and without the values it prints."""
-    text = error.message.rpartition("}} ")[2].rpartition("Summarized data: b'")[2].partition("\n")[0]
-    text = text.partition(" : Tensor had")[0].partition("  Label values")[0]
-    return re.sub(r"`\[.*?(\]`|$)", "the value", text).rstrip(" .'") + "."

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.families import assertion_text
+from nllfit.support import assertion_text, first_refused, refusal
 
 tfd = tfp.distributions
 
@@ -127,35 +127,23 @@ def _check_support(distribution, outcomes):
     if isinstance(distribution, tfd.Mixture):
         return [_check_support(component, outcomes) for component in distribution.components]
     checked, tried = _checked(distribution), outcomes
-    if not _refuses(checked, outcomes):
+    if not refusal(checked, outcomes):
         return None
     log_prob = distribution.log_prob(outcomes)
     zero = np.isneginf(log_prob).reshape([*log_prob.shape, *[1] * distribution.event_shape.rank])
     if zero.any():  # an outcome in the support takes its place, so that TFP judges the others
         tried = tf.where(zero, distribution.sample(seed=(0, 0)), outcomes)
-    if _refuses(checked, tried):
+    if refusal(checked, tried):
         raise _refusal(checked, outcomes, tried)
-    return None
-
-
-def _refuses(distribution, outcomes):
-    """What TFP's assertions say of outcomes; None if they let them pass."""
-    try:
-        distribution.log_prob(outcomes)
-    except tf.errors.InvalidArgumentError as error:
-        return assertion_text(error)
     return None
 
 
 def _refusal(distribution, outcomes, tried):
     """The error that names the first of `outcomes` that the distribution refuses, in the form `tried` `[n, ...]`."""
-    while len(tried) > 1:
-        half = len(tried) // 2
-        rows = slice(half) if _refuses(distribution, tried[:half]) else slice(half, None)
-        outcomes, tried = outcomes[rows], tried[rows]
+    row, reason = first_refused(distribution, tried)
     return ValueError(
-        f"`y` holds {_text(outcomes, distribution)}, which {distribution.name} cannot have: "
-        f"{_refuses(distribution, tried)} Remove it, or choose a family whose support it is in."
+        f"`y` holds {_text(outcomes[row], distribution)}, which {distribution.name} cannot have: {reason} Remove it, "
+        f"or choose a family whose support it is in."
     )
 
 

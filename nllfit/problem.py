@@ -7,9 +7,10 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.densities import density_of
-from nllfit.families import Family, assertion_text
+from nllfit.families import Family
 from nllfit.mixtures import MixtureFamily
 from nllfit.objective import Objective
+from nllfit.support import first_refused
 from nllfit.units import Units
 
 tfd = tfp.distributions
@@ -175,30 +176,20 @@ class Problem:
     def check_support(self, w):
         """Raises a `ValueError` for the first observation that the distribution at `w` cannot have."""
         distribution = self.distribution(w)
+        outcomes = self._outcomes(distribution, self.y)
         try:
-            log_prob = distribution.log_prob(self._outcomes(distribution, self.y)).numpy()
-        except tf.errors.InvalidArgumentError as error:
-            row = self._first_refused(distribution)
+            log_prob = distribution.log_prob(outcomes).numpy()
+        except tf.errors.InvalidArgumentError:
+            row, reason = first_refused(distribution, outcomes)
             raise ValueError(
-                f"`y` holds {self.y[row]}, which {self.family.name} cannot have: {assertion_text(error)} Remove it, or "
-                f"choose a family whose support it is in."
+                f"`y` holds {self.y[row]}, which {self.family.name} cannot have: {reason} Remove it, or choose a "
+                f"family whose support it is in."
             ) from None
         if not np.all(np.isfinite(log_prob)):
             raise ValueError(
                 f"`y` holds {self.y[np.argmin(np.isfinite(log_prob))]}, where the density of {self.family.name} is "
                 f"zero or infinite whatever its parameters: remove it, or choose a family whose support it is in."
             )
-
-    def _first_refused(self, distribution):
-        rows = np.arange(len(self.y))
-        while len(rows) > 1:
-            first, second = np.array_split(rows, 2)
-            try:
-                distribution.log_prob(self._outcomes(distribution, self.y[first]))
-                rows = second
-            except tf.errors.InvalidArgumentError:
-                rows = first
-        return rows[0]
 
     def _check_enough(self):
         family, name = self.family, self.family.name

@@ -1,0 +1,38 @@
+"""Support: which outcomes a distribution refuses, and why, by the assertions of TFP."""
+
+import re
+
+import tensorflow as tf
+
+__all__ = ["assertion_text", "first_refused", "refusal"]
+
+_ROWS = 2**14  # at a time: a family may want some numbers for every row and class
+
+
+def refusal(distribution, y):
+    """Why a distribution that checks outcomes refuses some of `y`, in TFP's words; None if it does not."""
+    try:
+        distribution.log_prob(y)
+    except tf.errors.InvalidArgumentError as error:
+        return assertion_text(error)
+    return None
+
+
+def first_refused(distribution, y):
+    """The first row of `y` `[n, ...]` that a distribution refuses, and why; (None, None) if there is none."""
+    for start in range(0, len(y), _ROWS):
+        first, last = start, min(start + _ROWS, len(y))
+        if refusal(distribution, y[first:last]) is None:
+            continue
+        while last - first > 1:
+            middle = (first + last) // 2
+            first, last = (first, middle) if refusal(distribution, y[first:middle]) else (middle, last)
+        return first, refusal(distribution, y[first:last])
+    return None, None
+
+
+def assertion_text(error):
+    """What a failed assertion of TFP says, without its frame and without the values it prints."""
+    text = error.message.rpartition("}} ")[2].rpartition("Summarized data: b'")[2].partition("\n")[0]
+    text = text.partition(" : Tensor had")[0].partition("  Label values")[0]
+    return re.sub(r"`\[.*?(\]`|$)", "the value", text).rstrip(" .'") + "."
