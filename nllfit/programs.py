@@ -12,7 +12,9 @@ import tensorflow as tf
 __all__ = ["Programs", "kept_for", "tensorflow_variable"]
 
 _KEPT = weakref.WeakKeyDictionary()
-_MEASURED_SECONDS = 0.01
+_COMPILES = ("graph", "xla")
+_MEASURED_SECONDS = 0.015  # that tell one way from the other
+_CLEAR = 3.0  # times as fast, which needs no second look
 
 
 def kept_for(model, make):
@@ -38,7 +40,7 @@ class Programs:
         self._loops = {
             (mode, compile): tf.function(_loop(step), jit_compile=compile == "xla" or None)
             for mode, step in self._steps.items()
-            for compile in ("xla", "graph")
+            for compile in _COMPILES
         }
         self._traced = {}
         self._copy = None
@@ -83,16 +85,14 @@ class Programs:
         key = _shapes(chunk)
         if key not in self.choices:
             copies, _ = self.copy()
-            self._time("graph", chunk, 1)
-            few = 1  # and then more, until the steps outweigh the call
-            while few < steps and self._time("graph", chunk, few) < _MEASURED_SECONDS:
-                few = min(4 * few, steps)
             try:
-                self._time("xla", chunk, 1)
-                rounds = []
-                while len(rounds) < 3 and (not rounds or max(rounds[-1]) < 2 * min(rounds[-1])):
-                    rounds.append([self._time(compile, chunk, few) for compile in ("graph", "xla")])
-                self.choices[key] = ("graph", "xla")[np.argmin(np.min(rounds, 0))]
+                self._times(chunk, 1)  # with the compiling
+                few, times = 1, self._times(chunk, 1)
+                # A call has a cost beside its steps, as XLA copies all weights: more steps, until it is small.
+                while few < steps and times.max() < _CLEAR * times.min() and times.min() < _MEASURED_SECONDS:
+                    few = min(4 * few, steps)
+                    times = np.minimum(self._times(chunk, few), self._times(chunk, few))
+                self.choices[key] = _COMPILES[times.argmin()]
             except tf.errors.OpError:  # XLA does not know every operation
                 self.choices[key] = "graph"
             self.restore(copies)
@@ -102,10 +102,14 @@ class Programs:
         """How often a step or a loop was traced so far."""
         return sum(f.experimental_get_tracing_count() for f in [*self._steps.values(), *self._loops.values()])
 
-    def _time(self, compile, chunk, steps):
-        start = time.perf_counter()
-        tf.nest.map_structure(lambda t: t.numpy(), self.run("train", chunk, steps, compile))
-        return time.perf_counter() - start
+    def _times(self, chunk, steps):
+        """The seconds that so many training steps take, one way and the other."""
+        times = []
+        for compile in _COMPILES:
+            start = time.perf_counter()
+            tf.nest.map_structure(lambda t: t.numpy(), self.run("train", chunk, steps, compile))
+            times.append(time.perf_counter() - start)
+        return np.array(times)
 
 
 def _loop(step):
