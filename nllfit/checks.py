@@ -57,7 +57,8 @@ def outcome_check(model, example, name):
 
     def distributions(x, row=0):
         outputs = model(tf.nest.map_structure(lambda t: t[row : row + 1], x), training=False)
-        return [o if hasattr(o, "log_prob") else getattr(o, "distribution", None) for o in tf.nest.flatten(outputs)]
+        heads = [o if hasattr(o, "log_prob") else getattr(o, "distribution", None) for o in tf.nest.flatten(outputs)]
+        return [getattr(head, "tensor_distribution", head) for head in heads]
 
     has_outcomes = len(example) > 1 and getattr(model, "loss", None) is not None
     # A model of a fixed batch size, as layers that keep a state from batch to batch need it, takes no single row.

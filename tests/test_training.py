@@ -211,6 +211,20 @@ def test_a_custom_training_step_and_a_schedule(k):
     assert_same_run(history, expected, model, reference)
 
 
+@each_keras
+def test_class_labels_with_an_axis_of_one(kit):
+    k = kit.keras
+    x, y, _ = rows_of(dense(k))
+
+    def loss(labels):
+        k.utils.set_random_seed(0)
+        model = k.Sequential([k.layers.Input((8,)), k.layers.Dense(3), kit.heads.Categorical(3)])
+        model.compile("adam", kit.loss)
+        return nllfit.fit(model, x, labels, shuffle=False, verbose=0, compile="graph").history["loss"]
+
+    assert loss(y) == loss(y[:, None])
+
+
 def test_float64_stays_float64():
     set_precision("float64")
     try:
