@@ -36,11 +36,13 @@ def float_dtype(model, keras):
     return "float64" if any(part.dtype == "float64" for part in parts) else keras.backend.floatx()
 
 
-def check_integers(lowest=1, **numbers):
-    """Raises a `ValueError` that names the first argument that is no int >= `lowest`."""
+def check_integers(lowest=1, optional=False, **numbers):
+    """Raises a `ValueError` that names the first argument that is no int >= `lowest`, nor None where `optional`."""
     for name, number in numbers.items():
+        if optional and number is None:
+            continue
         if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < lowest:
-            raise ValueError(f"`{name}` is {number!r}: give an int >= {lowest}.")
+            raise ValueError(f"`{name}` is {number!r}: give an int >= {lowest}{', or None' * optional}.")
 
 
 def outcome_check(model, example, name):
@@ -71,6 +73,11 @@ def outcome_check(model, example, name):
         for i, (outcomes, head) in enumerate(zip(tf.nest.flatten(y), heads, strict=False)):
             if head is None:
                 continue
+            if outcomes.dtype == tf.string:
+                raise ValueError(
+                    f"`{name}` holds strings, such as {np.ravel(outcomes[:1])[0]}, and {head.name} takes numbers: "
+                    f"number the classes, as `np.unique(y, return_inverse=True)[1]` does."
+                )
             row, reason = _first_outside(outcomes, head)
             # The support may depend on a row's own parameters, as a Uniform's does.
             if row is not None and _first_outside(outcomes[row : row + 1], distributions(x, row)[i])[0] is not None:
