@@ -7,6 +7,7 @@ epochs; but a dataset, which a callback may change between epochs, is not read a
 """
 
 import concurrent.futures
+import functools
 import itertools
 
 import numpy as np
@@ -27,21 +28,23 @@ def batches_of(x, y, sample_weight, *, class_weight, floatx, batch_size, steps, 
       x, y, sample_weight: structures of arrays; or `x` an iterable of batches `(x, y)` or `(x, y, sample_weight)`.
       class_weight: `{label: weight}` or None.
       floatx: the dtype of NumPy's floats.
-      batch_size: rows a batch, of arrays.
+      batch_size: rows a batch, of arrays; None for 32 or, where `steps` are given, for as many as share out all rows.
       steps: batches an epoch, None for all of them.
       seed: of the order of arrays, None for their own order.
-      restarts: whether an epoch of a dataset begins anew where `steps` are fewer than it has.
+      restarts: whether an epoch begins anew where `steps` are fewer than the data have.
       name: the argument's, for messages.
 
     Raises:
       ValueError: if the data are empty, not finite, of lengths that differ, or not of this form.
     """
-    if steps is not None and steps < 1:
-        raise ValueError(f"The number of steps an epoch is {steps}: give an int >= 1, or None for all the data.")
     if not _is_stream(x):
         data = _as_tensors(_pack(x, y, sample_weight), floatx, name)
         _check_rows(data, name)
-        return Arrays(_weighted(data, class_weight, floatx), batch_size, steps, seed)
+        if batch_size is None:
+            batch_size = -(-_rows(data) // steps) if steps else 32
+        return Arrays(_weighted(data, class_weight, floatx), batch_size, steps, seed, restarts)
+    if isinstance(x, (str, bytes)) or not hasattr(type(x), "__iter__"):
+        raise TypeError(f"`{name or 'x'}` is a {type(x).__name__}: give arrays, a `tf.data.Dataset` or batches.")
     if y is not None or sample_weight is not None:
         raise ValueError("`x` is a dataset, so that `y` and `sample_weight` are in its batches: leave them out.")
 
@@ -67,7 +70,9 @@ def split_arrays(x, y, sample_weight, fraction):
 
 
 class Arrays:
-    """Batches of tensors in memory; epoch k's order is a function of the seed and k alone.
+    """Batches of tensors in memory; the order of pass k over them is a function of the seed and k alone.
+
+    As in Keras, an epoch of fewer batches than a pass goes on where the one before it stopped, unless it `restarts`.
 
     Attributes:
       data: the tuple `(x,)`, `(x, y)` or `(x, y, sample_weight)` of structures of tensors `[n, ...]`.
@@ -75,18 +80,21 @@ class Arrays:
       first: the first batch in the data's own order.
     """
 
-    def __init__(self, data, batch_size, steps=None, seed=None):
-        self.data, self._seed = data, seed
+    def __init__(self, data, batch_size, steps=None, seed=None, restarts=False):
+        self.data, self._seed, self._restarts = data, seed, restarts
         self._begun = {}
         self._rows = _rows(data)
         self._batch_size = batch_size
-        available = -(-self._rows // batch_size)
-        if steps is not None and steps > available:
-            raise ValueError(f"{steps} steps of {batch_size} rows are more than the data's {self._rows} rows.")
-        self.steps = steps or available
-        self._full = min(self.steps, self._rows // batch_size)
-        chunks = max(1, -(-self._full * _bytes(data) * batch_size // (self._rows * CHUNK_BYTES)))
-        self._chunk = -(-self._full // chunks)
+        self._pass_steps = -(-self._rows // batch_size)
+        if steps is not None and steps > self._pass_steps:
+            raise ValueError(
+                f"{steps} steps of {batch_size} rows are more than the data's {self._rows} rows: give at most "
+                f"{self._pass_steps}, or None for all the data."
+            )
+        self.steps = steps or self._pass_steps
+        full = min(self.steps, self._rows // batch_size)
+        chunks = max(1, -(-full * _bytes(data) * batch_size // (self._rows * CHUNK_BYTES)))
+        self._chunk = -(-full // chunks)
         self.first = tf.nest.map_structure(lambda t: t[: min(batch_size, self._rows)], data)
 
     def check(self, check):
@@ -104,15 +112,25 @@ class Arrays:
             self._begun[epoch + 1] = itertools.chain([next(chunks)], chunks)
 
     def _chunks(self, epoch):
+        todo, done = self.steps, 0 if self._restarts else epoch * self.steps
+        while todo:
+            number, first = divmod(done, self._pass_steps)
+            steps = min(todo, self._pass_steps - first)
+            yield from self._pass(number, first, first + steps)
+            todo, done = todo - steps, done + steps
+
+    def _pass(self, number, first, last):
+        """The chunks of the batches from `first` to before `last` of a pass over the data."""
         order = np.arange(self._rows)
         if self._seed is not None:
-            order = np.random.default_rng([self._seed, epoch]).permutation(self._rows)
-        for start in range(0, self._full, self._chunk or 1):
-            steps = min(self._chunk, self._full - start)
+            order = np.random.default_rng([self._seed, number]).permutation(self._rows)
+        full = min(last, self._rows // self._batch_size)
+        for start in range(first, full, self._chunk or 1):
+            steps = min(self._chunk, full - start)
             rows = order[start * self._batch_size : (start + steps) * self._batch_size]
             yield self._gather(np.resize(rows, [self._chunk, self._batch_size])), steps
-        if self.steps > self._full:
-            yield self._gather(order[None, self._full * self._batch_size :]), 1
+        if last > full:
+            yield self._gather(order[None, full * self._batch_size :]), 1
 
     def _gather(self, rows):
         with tf.device("CPU"):
@@ -154,6 +172,7 @@ class Stream:
 
     def chunks(self, epoch, ahead=False):
         """Yields `(chunk, steps)` as `Arrays` does; batches of other shapes make chunks of their own."""
+        self._notify("on_epoch_begin")
         iterator = self._iterator or map(self._batch, iter(self._iterable))
         self._iterator = iterator if self._goes_on else None
         done = 0
@@ -172,6 +191,11 @@ class Stream:
                 f"The dataset ran out after {done} batches of epoch {epoch + 1}, of {self._limit or 'all'}: make it "
                 f"longer with `.repeat()`, or give a smaller `steps_per_epoch`."
             )
+        self._notify("on_epoch_end")
+
+    def _notify(self, hook):
+        """Calls a hook of the iterable, if it has it, as Keras's `Sequence` and `PyDataset` do to shuffle."""
+        getattr(self._iterable, hook, lambda: None)()
 
 
 def prefetched(chunks):
@@ -206,17 +230,25 @@ def _as_tensors(data, floatx, name):
     if not 1 <= len(data) <= 3:
         raise ValueError(f"A batch is (x,), (x, y) or (x, y, sample_weight), but one has {len(data)} parts.")
 
-    def tensor(leaf):
+    def tensor(part, leaf):
+        label = f"`{name}'s {part}`" if name else f"`{part}`"
         if isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor)):
-            raise ValueError(
-                f"`{name or 'x'}` holds a {type(leaf).__name__}, which has no fixed shape: use `model.fit`."
-            )
+            raise ValueError(f"{label} holds a {type(leaf).__name__}, which has no fixed shape: use `model.fit`.")
         if not tf.is_tensor(leaf):
             leaf = leaf.astype(floatx, copy=False) if leaf.dtype.kind == "f" else leaf
-        with tf.device("CPU"):
-            return tf.convert_to_tensor(leaf)
+        try:
+            with tf.device("CPU"):
+                return tf.convert_to_tensor(leaf)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{label} is of dtype {leaf.dtype}, of which TensorFlow makes no tensor: give numbers, as "
+                f"`.astype('float32')` makes them."
+            ) from error
 
-    return tf.nest.map_structure(tensor, data)
+    return tuple(
+        tf.nest.map_structure(functools.partial(tensor, part), values)
+        for part, values in zip(_NAMES, data, strict=False)
+    )
 
 
 def _check_rows(data, name):
@@ -254,6 +286,8 @@ def _weighted(data, class_weight, floatx):
         return data
     if len(data) < 2 or not tf.is_tensor(data[1]):
         raise ValueError("`class_weight` needs one output `y` of class labels.")
+    if not hasattr(class_weight, "get"):
+        raise ValueError(f"`class_weight` is {class_weight!r}: give a dict `{{label: weight}}`.")
     labels = data[1].numpy()
     labels = labels.argmax(-1) if labels.ndim > 1 and labels.shape[-1] > 1 else labels.reshape(len(labels))
     known, rows = np.unique(labels.astype(int), return_inverse=True)

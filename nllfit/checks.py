@@ -34,11 +34,13 @@ def float_dtype(model, keras):
     return "float64" if any(part.dtype == "float64" for part in parts) else keras.backend.floatx()
 
 
-def check_integers(lowest=1, **numbers):
-    """Raises a `ValueError` that names the first argument that is no int >= `lowest`."""
+def check_integers(lowest=1, optional=False, **numbers):
+    """Raises a `ValueError` that names the first argument that is no int >= `lowest`, nor None where `optional`."""
     for name, number in numbers.items():
+        if optional and number is None:
+            continue
         if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < lowest:
-            raise ValueError(f"`{name}` is {number!r}: give an int >= {lowest}.")
+            raise ValueError(f"`{name}` is {number!r}: give an int >= {lowest}{', or None' * optional}.")
 
 
 def outcome_check(model, example, name):
@@ -55,7 +57,8 @@ def outcome_check(model, example, name):
 
     def distributions(x, row=0):
         outputs = model(tf.nest.map_structure(lambda t: t[row : row + 1], x), training=False)
-        return [o if hasattr(o, "log_prob") else getattr(o, "distribution", None) for o in tf.nest.flatten(outputs)]
+        heads = [o if hasattr(o, "log_prob") else getattr(o, "distribution", None) for o in tf.nest.flatten(outputs)]
+        return [getattr(head, "tensor_distribution", head) for head in heads]
 
     has_outcomes = len(example) > 1 and getattr(model, "loss", None) is not None
     # A model of a fixed batch size, as layers that keep a state from batch to batch need it, takes no single row.
@@ -68,6 +71,11 @@ def outcome_check(model, example, name):
         for i, (outcomes, head) in enumerate(zip(tf.nest.flatten(y), heads, strict=False)):
             if head is None:
                 continue
+            if outcomes.dtype == tf.string:
+                raise ValueError(
+                    f"`{name}` holds strings, such as {np.ravel(outcomes[:1])[0]}, and {head.name} takes numbers: "
+                    f"number the classes, as `np.unique(y, return_inverse=True)[1]` does."
+                )
             row, reason = _first_outside(outcomes, head)
             # The support may depend on a row's own parameters, as a Uniform's does.
             if row is not None and _first_outside(outcomes[row : row + 1], distributions(x, row)[i])[0] is not None:

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.batches import batches_of
+from nllfit.batches import Arrays, batches_of
 from nllfit.checks import check_integers, float_dtype, keras_of, outcome_check
 from nllfit.programs import kept_for, tensorflow_variable
 
@@ -54,8 +54,14 @@ def fit_lbfgs(model, x, y=None, *, sample_weight=None, class_weight=None, max_it
     batches = batches_of(
         x, y, sample_weight, class_weight=class_weight, floatx=floatx, batch_size=2**62, steps=None, seed=None
     )
+    if not isinstance(batches, Arrays):
+        raise ValueError(f"`x` is a {type(x).__name__}, and L-BFGS takes all the data at once: give arrays.")
+    if tolerance is not None and not tolerance >= 0:
+        raise ValueError(f"`tolerance` is {tolerance}: give a number >= 0, or None.")
     batches.check(outcome_check(model, batches.first, "y"))
     model(tf.nest.map_structure(lambda t: t[:1], batches.data[0]), training=False)  # builds what is not built yet
+    if not model.trainable_variables:
+        raise ValueError("The model has no trainable weights: there is nothing to solve for.")
     solver = kept_for(model, _Solver)
     start = solver.position()
     before = solver.loss_and_gradient.get_concrete_function(batches.data, start)(batches.data, start)[0].numpy()

@@ -20,7 +20,7 @@ def fit(
     x,
     y=None,
     *,
-    batch_size=32,
+    batch_size=None,
     epochs=1,
     verbose="auto",
     callbacks=None,
@@ -47,7 +47,8 @@ def fit(
       x: inputs `[n, ...]`, an array or a structure of them; or batches `(x, y)` or `(x, y, sample_weight)`, as a
         `tf.data.Dataset` or another iterable, which may be larger than memory.
       y: outcomes `[n, ...]`, an array or a structure of them.
-      batch_size: rows a step, of arrays; the last batch of an epoch may have fewer.
+      batch_size: rows a step, of arrays; the last batch of an epoch may have fewer. None for 32 or, where
+        `steps_per_epoch` are given, for as many as share out all rows.
       epochs: the epoch to stop at.
       verbose: 0 for silence, 1 or `"auto"` for Keras's progress bar, 2 for a line an epoch.
       callbacks: Keras callbacks that act once an epoch.
@@ -57,7 +58,7 @@ def fit(
       class_weight: `{label: weight}`, a factor in the loss of each row of that class.
       sample_weight: a factor in the loss of each row, `[n]`, or a structure of them, one for each output.
       initial_epoch: the epoch to start at, for a run resumed.
-      steps_per_epoch: steps an epoch, None for all the data. A dataset with more goes on in the next epoch.
+      steps_per_epoch: steps an epoch, None for all the data. Data with more go on in the next epoch.
       validation_steps, validation_batch_size: the same for validation data.
       validation_freq: epochs between evaluations, or a list of the epochs, from 1, to evaluate after.
       seed: fixes the order of every epoch, which depends on it and on the epoch's number alone, so that a run resumed
@@ -68,7 +69,7 @@ def fit(
       Keras's `History`.
 
     Raises:
-      TypeError: if `model` is no Keras model.
+      TypeError: if `model` is no Keras model, or a callback is not of its Keras.
       ValueError: if the model is not compiled, or is one only `model.fit` can train (run eagerly, or distributed); for
         data that are empty, not finite, of lengths that differ or outside a head's support; for a callback that needs
         batches; for a number of epochs, rows or steps that cannot be.
@@ -83,8 +84,12 @@ def fit(
       ['loss', 'val_loss']
     """
     keras = keras_of(model)
-    check_integers(batch_size=batch_size, validation_batch_size=validation_batch_size or batch_size)
+    check_integers(optional=True, batch_size=batch_size, validation_batch_size=validation_batch_size)
+    check_integers(optional=True, steps_per_epoch=steps_per_epoch, validation_steps=validation_steps)
     check_integers(0, epochs=epochs, initial_epoch=initial_epoch)
+    check_integers(0, optional=True, seed=seed)
+    if not isinstance(validation_freq, (list, tuple, set)):
+        check_integers(validation_freq=validation_freq)
     if compile not in ("auto", "xla", "graph"):
         raise ValueError(f'`compile` is {compile!r}: give "auto", "xla" or "graph".')
     if validation_split and validation_data is None:
@@ -196,6 +201,11 @@ def _epoch_level(callbacks, keras):
     """The callbacks, if none of them needs batches."""
     callbacks = tf.nest.flatten(callbacks) if callbacks is not None else []
     for callback in callbacks:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise TypeError(
+                f"`callbacks` holds a {type(callback).__module__}.{type(callback).__name__}, and the model is of "
+                f"`{keras.__name__}`: give callbacks of `{keras.__name__}.callbacks`."
+            )
         frequency = getattr(callback, "save_freq", getattr(callback, "update_freq", None))
         for hook in _BATCH_HOOKS:
             owner = next((c for c in type(callback).__mro__ if hook in vars(c)), None)
@@ -204,7 +214,8 @@ def _epoch_level(callbacks, keras):
             if own or not (idle or frequency == "epoch"):
                 raise ValueError(
                     f"{type(callback).__name__} acts on every batch (`{hook}`), and in `nllfit.fit` an epoch is one "
-                    f"program: give a callback that acts once an epoch, or train with `model.fit`."
+                    f"program: give a callback that acts once an epoch, or train with `model.fit`. (A loss that is not "
+                    f"finite stops `nllfit.fit` without a callback.)"
                 )
     return callbacks
 

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import statsmodels.api as sm
+import tensorflow as tf
 import tf_keras
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
@@ -234,6 +235,8 @@ def test_solving_again_traces_nothing():
         (lambda x, y: {"y": y + 1}, "`y` holds, at row 19"),
         (lambda x, y: {"y": y[1:]}, "`y` has 568 rows"),
         (lambda x, y: {"max_iterations": 0}, "`max_iterations` is 0"),
+        (lambda x, y: {"tolerance": np.nan}, "`tolerance` is nan"),
+        (lambda x, y: {"x": tf.data.Dataset.from_tensors((x, y)), "y": None}, "takes all the data at once"),
     ],
 )
 def test_bad_input_is_refused_with_the_weights_untouched(change, message):
@@ -246,3 +249,7 @@ def test_bad_input_is_refused_with_the_weights_untouched(change, message):
     with pytest.raises(ValueError, match="loss at the start is nan"):
         nllfit.fit_lbfgs(model, x, y)
     model.set_weights(before)
+    model.trainable = False
+    model.compile("adam", nllfit.negative_log_likelihood)
+    with pytest.raises(ValueError, match="no trainable weights"):
+        nllfit.fit_lbfgs(model, x, y)

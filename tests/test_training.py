@@ -211,6 +211,20 @@ def test_a_custom_training_step_and_a_schedule(k):
     assert_same_run(history, expected, model, reference)
 
 
+@each_keras
+def test_class_labels_with_an_axis_of_one(kit):
+    k = kit.keras
+    x, y, _ = rows_of(dense(k))
+
+    def loss(labels):
+        k.utils.set_random_seed(0)
+        model = k.Sequential([k.layers.Input((8,)), k.layers.Dense(3), kit.heads.Categorical(3)])
+        model.compile("adam", kit.loss)
+        return nllfit.fit(model, x, labels, shuffle=False, verbose=0, compile="graph").history["loss"]
+
+    assert loss(y) == loss(y[:, None])
+
+
 def test_float64_stays_float64():
     set_precision("float64")
     try:
@@ -241,6 +255,48 @@ def test_datasets_as_in_keras(k, steps):
     expected = reference.fit(dataset, **arguments).history
     history = nllfit.fit(model, dataset, compile="graph", **arguments).history
     assert_same_run(history, expected, model, reference)
+
+
+@KERASES
+@pytest.mark.parametrize("steps", [{"steps_per_epoch": 3}, {"steps_per_epoch": 2, "batch_size": BATCH}])
+def test_fewer_steps_than_the_arrays_have(k, steps):
+    # Without a batch size the rows are shared out over the steps; with one, an epoch goes on where the last stopped.
+    model, reference = dense(k), dense(k)
+    x, y, _ = (rows[:128] for rows in rows_of(model))
+    arguments = {"epochs": 5, "shuffle": False, "verbose": 0, "validation_data": (x, y), "validation_steps": 3} | steps
+    expected = reference.fit(x, y, **arguments).history
+    history = nllfit.fit(model, x, y, compile="graph", **arguments).history
+    assert_same_run(history, expected, model, reference)
+
+
+def test_a_pass_over_arrays_ends_within_an_epoch():
+    model, reference = dense(tf_keras), dense(tf_keras)
+    x, y, _ = rows_of(model)  # five batches, of which the last has two rows
+    arguments = {"steps_per_epoch": 3, "batch_size": BATCH, "epochs": 6, "shuffle": False, "verbose": 0}
+    expected = reference.fit(x, y, **arguments).history
+    history = nllfit.fit(model, x, y, compile="graph", **arguments).history
+    assert_same_run(history, expected, model, reference)
+
+
+@KERASES
+def test_batches_of_a_class_are_told_of_each_epoch(k):
+    class Batches(getattr(k.utils, "PyDataset", None) or k.utils.Sequence):
+        def __init__(self):
+            super().__init__()
+            self.told = []
+
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, i):
+            return np.full((4, 8), i, "float32"), np.zeros(4)
+
+        def on_epoch_end(self):
+            self.told.append("end")
+
+    batches = Batches()
+    nllfit.fit(dense(k), batches, epochs=3, verbose=0, compile="graph")
+    assert batches.told == ["end"] * 3
 
 
 def test_a_shuffled_dataset_is_drawn_from_once_an_epoch():
@@ -402,6 +458,10 @@ def test_callbacks_that_need_batches_are_refused(k, tmp_path):
     ]:
         with pytest.raises(ValueError, match=f"{type(callback).__name__} acts on every batch.*`model.fit`"):
             nllfit.fit(model, x, y, callbacks=[callback], verbose=0)
+    (other,) = {tf_keras, keras} - {k}
+    for stranger in (other.callbacks.EarlyStopping(), "EarlyStopping"):
+        with pytest.raises(TypeError, match=f"the model is of `{k.__name__}`"):
+            nllfit.fit(model, x, y, callbacks=[stranger], verbose=0)
 
 
 @KERASES
@@ -521,8 +581,14 @@ X, Y, W = np.ones((40, 8), "float32"), np.ones((40, 1), "float32"), np.ones(40, 
         ({"batch_size": 2.5}, "`batch_size` is 2.5"),
         ({"validation_split": 1.0}, "`validation_split` is 1.0"),
         ({"validation_split": 0.99}, "leaves none"),
-        ({"steps_per_epoch": 0}, "steps an epoch is 0"),
-        ({"steps_per_epoch": 3}, "3 steps of 32 rows are more"),
+        ({"steps_per_epoch": 0}, "`steps_per_epoch` is 0"),
+        ({"steps_per_epoch": 3, "batch_size": 32}, "3 steps of 32 rows are more.*at most 2"),
+        ({"steps_per_epoch": 2.0}, "`steps_per_epoch` is 2.0"),
+        ({"seed": -1}, "`seed` is -1"),
+        ({"validation_data": (X, Y), "validation_freq": 0}, "`validation_freq` is 0"),
+        ({"y": np.full((40, 1), "cat")}, "`y` holds strings, such as b'cat'"),
+        ({"x": X.astype(object)}, "`x` is of dtype object"),
+        ({"class_weight": [1.0, 2.0]}, "`class_weight` is \\[1.0, 2.0\\]: give a dict"),
         ({"compile": "fast"}, "`compile` is 'fast'"),
         ({"class_weight": {0: 1.0, 1: np.nan}}, "`class_weight`"),
         ({"x": tf.data.Dataset.from_tensor_slices((X, Y)).batch(8)}, "leave them out"),
@@ -556,6 +622,12 @@ def test_models_that_only_keras_can_fit_are_refused(k):
         nllfit.fit(object(), x, y)
 
 
+@pytest.mark.parametrize("x", [None, "data.csv", 3])
+def test_what_holds_no_data_is_refused(x):
+    with pytest.raises(TypeError, match=f"`x` is a {type(x).__name__}: give arrays"):
+        nllfit.fit(head_model(), x, Y, verbose=0)
+
+
 def test_a_support_that_depends_on_the_row_is_no_error():
     model = tf_keras.Sequential(
         [tf_keras.layers.Input((1,)), nllfit.heads.DistributionHead("Pareto", 1, concentration=2.0)]
@@ -567,6 +639,7 @@ def test_a_support_that_depends_on_the_row_is_no_error():
 
 @pytest.mark.parametrize("compile", ["xla", "graph"])
 def test_a_head_whose_parameters_run_away_is_restored(compile):
+    tf_keras.utils.set_random_seed(0)  # of some starts, the huge step leads to a huge scale and a finite loss
     model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,)), nllfit.heads.Normal()])
     model.compile(tf_keras.optimizers.SGD(1e25), nllfit.negative_log_likelihood)
     x = np.random.default_rng(0).normal(size=[40, 3])
