@@ -190,6 +190,14 @@ def test_the_unit_of_the_sample_does_not_matter(scale):
     assert other.parameters["concentration"] == pytest.approx(one.parameters["concentration"], rel=1e-8)
 
 
+@pytest.mark.parametrize("floor", [1.0, 2000.0])
+def test_a_floor_has_the_unit_of_the_sample(floor):
+    y = np.random.default_rng(0).normal(3, 1000, 500)
+    fit = maximum_likelihood(Family("Normal", floor={"scale": floor}), y)
+    assert fit.parameters["scale"] == pytest.approx(max(y.std(), floor), rel=1e-6)
+    assert fit.converged == (floor < y.std())
+
+
 @pytest.mark.parametrize(("family", "names"), [("Gamma", ["concentration", "rate"]), ("Poisson", ["rate"])])
 def test_profile_intervals_solve_their_equation(family, names):
     y = np.random.default_rng(1).poisson(3, 40) + (family == "Gamma")
