@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.optimum import Optimum, climb, inverse_information, maximize
+from nllfit.optimum import Optimum, climb, errors, maximize
 from nllfit.problem import Problem
 from nllfit.profiles import Profile
 from nllfit.starts import starts
@@ -248,8 +248,9 @@ def _estimate(problem, optimum):
     distribution = problem.distribution(w)
     values = {name: value.numpy() for name, value in problem.natural(w).items()}
     rank = 0 if optimum is None else optimum.rank
-    covariance = _covariance(problem, optimum)
-    errors = np.sqrt(np.diag(covariance))
+    parts = _errors(problem, optimum)
+    with np.errstate(over="ignore", invalid="ignore"):
+        covariance = parts @ parts.T
     sizes = np.cumsum([value.size for value in values.values()])[:-1]
     message = "converged" if optimum is None else optimum.message
     if message != "converged":
@@ -262,7 +263,7 @@ def _estimate(problem, optimum):
         parameters={name: _plain(value) for name, value in values.items()},
         standard_errors={
             name: _plain(part.reshape(values[name].shape))
-            for name, part in zip(values, np.split(errors, sizes), strict=True)
+            for name, part in zip(values, np.split(np.hypot.reduce(parts, axis=1), sizes), strict=True)
         },
         covariance=covariance,
         log_likelihood=optimum.value * problem.objective.total_weight if optimum else problem.log_likelihood(),
@@ -275,8 +276,8 @@ def _estimate(problem, optimum):
     )
 
 
-def _covariance(problem, optimum):
-    """The inverse information through the derivative of the natural parameters, with NaN where there is none."""
+def _errors(problem, optimum):
+    """Independent errors `[q, rank]` of the natural parameters, by their derivatives, with NaN where there are none."""
     w = None if optimum is None else tf.constant(optimum.w)
     with tf.GradientTape(persistent=True) as tape:
         if w is not None:
@@ -285,11 +286,10 @@ def _covariance(problem, optimum):
         flat = tf.concat([tf.reshape(value, [-1]) for value in values.values()], 0)
     missing = np.concatenate([np.full(tf.size(value), name in problem.held) for name, value in values.items()])
     if optimum is None or not optimum.converged:
-        return np.full([len(missing), len(missing)], np.nan)
-    jacobian = tape.jacobian(flat, w, experimental_use_pfor=False).numpy()
-    covariance = jacobian @ inverse_information(optimum) @ jacobian.T
-    covariance[missing] = covariance[:, missing] = np.nan
-    return covariance
+        return np.full([len(missing), 1], np.nan)
+    found = tape.jacobian(flat, w, experimental_use_pfor=False).numpy() @ errors(optimum)
+    found[missing] = np.nan
+    return found
 
 
 def _plain(value):

@@ -190,6 +190,14 @@ def test_the_unit_of_the_sample_does_not_matter(scale):
     assert other.parameters["concentration"] == pytest.approx(one.parameters["concentration"], rel=1e-8)
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_standard_errors_of_which_the_squares_are_no_floats(scale):
+    y = np.array([1.0, 2.0, 4.0, 8.0])
+    one, other = maximum_likelihood("Normal", y), maximum_likelihood("Normal", scale * y)
+    for name, error in other.standard_errors.items():
+        assert error == pytest.approx(scale * one.standard_errors[name], rel=1e-9, abs=0)
+
+
 @pytest.mark.parametrize("floor", [1.0, 2000.0])
 def test_a_floor_has_the_unit_of_the_sample(floor):
     y = np.random.default_rng(0).normal(3, 1000, 500)
