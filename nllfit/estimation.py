@@ -237,10 +237,11 @@ def _cornered(problem):
     natural, best = problem.natural(tf.constant(_best(problem).w)), None
     while True:
         corner = problem.at_corner(natural)
-        optimum = maximize(corner.objective, corner.coordinates(natural))
-        if best and optimum.value <= best[1].value:
-            return best
-        best, natural = (corner, optimum), corner.natural(tf.constant(optimum.w))
+        optimum = corner.objective and maximize(corner.objective, corner.coordinates(natural))
+        reached = optimum.value if optimum else corner.log_likelihood()
+        if best and reached <= best[0]:
+            return best[1:]
+        best, natural = (reached, corner, optimum), corner.natural(tf.constant(optimum.w) if optimum else None)
 
 
 def _estimate(problem, optimum):

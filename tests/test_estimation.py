@@ -238,6 +238,14 @@ def test_a_profile_of_one_class_probability():
     assert fit.profile("probs", [0.4], index=1)[0] == pytest.approx(3 * np.log(0.4) + rest, rel=1e-9)
 
 
+def test_the_only_free_parameter_may_be_a_corner():
+    y = np.random.default_rng(0).triangular(0, 1, 3, 200)
+    fit = maximum_likelihood("Triangular", y, low=0.0, high=3.0)
+    at_each = [stats.triang(peak / 3, 0, 3).logpdf(y).sum() for peak in y]
+    assert fit.log_likelihood == pytest.approx(max(at_each), rel=1e-12)
+    assert fit.parameters["peak"] == y[np.argmax(at_each)]
+
+
 def test_intervals_without_an_end_and_at_a_corner():
     laplace = maximum_likelihood("Laplace", [1.0, 2.0, 4.0, 8.0, 9.0])
     assert laplace.parameters == {"loc": 4.0, "scale": pytest.approx(14 / 5, rel=1e-12)}
