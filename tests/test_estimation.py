@@ -238,6 +238,24 @@ def test_a_profile_of_one_class_probability():
     assert fit.profile("probs", [0.4], index=1)[0] == pytest.approx(3 * np.log(0.4) + rest, rel=1e-9)
 
 
+def test_a_profile_holds_both_twins_of_a_symmetric_matrix():
+    y = np.random.default_rng(0).multivariate_normal([1.0, 2.0], [[2.0, 0.5], [0.5, 1.0]], 100)
+    fit = maximum_likelihood("MultivariateNormalFullCovariance", y)
+    independent = stats.norm(y.mean(0), y.std(0)).logpdf(y).sum()
+    for index in [(0, 1), (1, 0)]:
+        assert fit.profile("covariance_matrix", [0.0], index=index)[0] == pytest.approx(independent, rel=1e-9)
+
+
+def test_a_number_that_is_no_parameter_has_an_interval_of_one_value():
+    y = np.random.default_rng(0).normal(size=[100, 2])
+    fit = maximum_likelihood("MultivariateNormalTriL", y)
+    fit_of = fit.profile("scale_tril", [0.0, 0.5], index=(0, 1))
+    np.testing.assert_array_equal(fit_of, [fit.log_likelihood, -np.inf])
+    intervals = fit.confidence_intervals(method="profile", names="scale_tril")["scale_tril"]
+    np.testing.assert_array_equal(intervals[0, 1], [0.0, 0.0])
+    assert np.all(np.isfinite(intervals))
+
+
 def test_the_only_free_parameter_may_be_a_corner():
     y = np.random.default_rng(0).triangular(0, 1, 3, 200)
     fit = maximum_likelihood("Triangular", y, low=0.0, high=3.0)
