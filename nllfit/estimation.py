@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import numbers
 
 import numpy as np
 import tensorflow as tf
@@ -104,6 +105,7 @@ class Estimate:
 
     def summary(self, level=0.95):
         """The fit as a table of text, laid out like statsmodels'."""
+        intervals = self.confidence_intervals(level)
         left = ["Family:", "No. Observations:", "No. Parameters:", "Converged:"]
         left = zip(
             left, [self.family.label, f"{self.num_observations:g}", self.num_parameters, self.converged], strict=True
@@ -118,16 +120,15 @@ class Estimate:
             lines.append(f"{name}{value!s:>{36 - len(name)}}   {other:<16}{number!s:>23}")
         ends = [f"[{(1 - level) / 2:.4g}", f"{(1 + level) / 2:.4g}]"]
         lines += ["=" * _WIDTH, f"{'':<26}{'estimate':>13}{'std err':>13}{ends[0]:>13}{ends[1]:>13}", "-" * _WIDTH]
-        intervals = self.confidence_intervals(level)
         for name, value in self.parameters.items():
             for index in np.ndindex(np.shape(value)):
                 label = f"{name}[{', '.join(map(str, index))}]" if index else name
-                numbers = [
+                cells = [
                     np.asarray(value)[index],
                     np.asarray(self.standard_errors[name])[index],
                     *intervals[name][index],
                 ]
-                lines.append(f"{label:<26}" + "".join(f"{number:>13.5g}" for number in numbers))
+                lines.append(f"{label:<26}" + "".join(f"{cell:>13.5g}" for cell in cells))
         return "\n".join([*lines, "=" * _WIDTH, f"Verdict: {self.message}."])
 
     def confidence_intervals(self, level=0.95, method="wald", names=None):
@@ -140,7 +141,7 @@ class Estimate:
         Args:
           level: between 0 and 1.
           method: "wald", or "profile", which fits the other parameters anew some ten times for each end.
-          names: the parameters that are wanted; by default all.
+          names: the parameter or the parameters that are wanted; by default all.
 
         Returns:
           A dict of arrays `[*parameter, 2]` by name: lower and upper end. An end is infinite, or the bound of the
@@ -155,12 +156,12 @@ class Estimate:
 
         Source: Venzon and Moolgavkar, A method for computing profile-likelihood-based confidence intervals, 1988.
         """
-        if not 0 < level < 1:
-            raise ValueError(f"`level` is {level}: give a probability between 0 and 1, such as 0.95.")
+        if not (isinstance(level, numbers.Real) and 0 < level < 1):
+            raise ValueError(f"`level` is {level!r}: give a probability between 0 and 1, such as 0.95.")
         if method not in ("wald", "profile"):
             raise ValueError(f'`method` is {method!r}: give "wald" or "profile".')
         intervals = {}
-        for name in self.parameters if names is None else names:
+        for name in [names] if isinstance(names, str) else self.parameters if names is None else names:
             self._check_name(name)
             value, error = np.asarray(self.parameters[name]), np.asarray(self.standard_errors[name])
             if method == "wald":
@@ -183,7 +184,8 @@ class Estimate:
           An array `[m]`, in nats, the sum over the sample; -inf outside the parameter's domain.
 
         Raises:
-          ValueError: for a name or index that the family does not have, and for a fit that did not converge.
+          ValueError: for a name or index that the family does not have, for `values` that are no list of numbers, and
+            for a fit that did not converge.
         """
         self._check_name(name)
         self._check_converged()
@@ -192,8 +194,14 @@ class Estimate:
             place = int(np.arange(math.prod(shape)).reshape(shape)[index])
         except (IndexError, TypeError):
             raise ValueError(f"`index` is {index}, but `{name}` has shape {shape}: give one number's index.") from None
+        try:
+            held = np.asarray(values, np.float64)
+        except (TypeError, ValueError):
+            held = None
+        if held is None or held.ndim > 1:
+            raise ValueError(f"`values` is {values!r}: give a number, or a list of numbers.")
         profile = self._profile(name, place)
-        return np.array([profile(float(value)) for value in np.atleast_1d(values)])
+        return np.array([profile(value) for value in np.ravel(held).tolist()])
 
     def _check_name(self, name):
         if name not in self.parameters:

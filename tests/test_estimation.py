@@ -371,12 +371,17 @@ def test_bad_questions_to_an_estimate():
     fit = maximum_likelihood("Normal", [1.0, 2.0, 4.0])
     with pytest.raises(ValueError, match="`level` is 95"):
         fit.confidence_intervals(95)
+    with pytest.raises(ValueError, match="`level` is 'high'"):
+        fit.summary("high")
     with pytest.raises(ValueError, match="'wild'"):
         fit.confidence_intervals(method="wild")
     with pytest.raises(ValueError, match="`rate` is no parameter"):
         fit.profile("rate", [1.0])
     with pytest.raises(ValueError, match="`index` is 1"):
         fit.profile("loc", [1.0], index=1)
+    for values in (["a"], [[1.0, 2.0]]):
+        with pytest.raises(ValueError, match="`values` is"):
+            fit.profile("loc", values)
 
 
 def test_compare_ranks_by_aic():
