@@ -367,6 +367,13 @@ def test_bad_input_is_refused_before_any_optimisation(family, y, arguments, mess
         maximum_likelihood(family, y, **arguments)
 
 
+@pytest.mark.parametrize("label", [3, -1, 0.5])
+def test_a_label_of_no_class_is_refused_without_a_word_of_tensorflows(label, capfd):
+    with pytest.raises(ValueError, match="its 3 classes are labelled 0 to 2"):
+        maximum_likelihood("Categorical", [0, 1, 2, label], num_classes=3)
+    assert "INVALID_ARGUMENT" not in capfd.readouterr().err
+
+
 def test_bad_questions_to_an_estimate():
     fit = maximum_likelihood("Normal", [1.0, 2.0, 4.0])
     with pytest.raises(ValueError, match="`level` is 95"):
