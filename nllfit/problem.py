@@ -82,6 +82,7 @@ class Problem:
         self.units = Units() if self.family.is_discrete else Units.of(self.family, self.y)
         statistics = _STATISTICS.get(self.family.name, {})
         self._hold({n: statistics[n](self.y, self.weights) for n in self.family.parameter_names if n in statistics})
+        self._check_whole()
 
     def _hold(self, held):
         self.held, self.objective = held, None
@@ -231,11 +232,20 @@ class Problem:
         classes = getattr(self.family, "component", self.family).num_classes
         if classes is None:
             return
-        wrong = self.y[(self.y < 0) | (self.y >= classes) | (self.y != np.round(self.y))]
+        wrong = self.y[(self.y < 0) | (self.y >= classes)]
         if wrong.size:
             raise ValueError(
                 f"`y` holds {wrong[0]}, which {self.family.name} cannot have: its {classes} classes are labelled 0 to "
                 f"{classes - 1}. Remove it, or give another `num_classes`."
+            )
+
+    def _check_whole(self):
+        """A cast to the integers that some families have for outcomes would take half a success for none."""
+        fractions = self.y[self.y != np.round(self.y)]
+        if self.objective and self.objective.density.dtype.is_integer and fractions.size:
+            raise ValueError(
+                f"`y` holds {fractions[0]}, which {self.family.name} cannot have: its outcomes are whole numbers. "
+                f"Remove it, or choose a family whose support it is in."
             )
 
     @staticmethod
