@@ -2,12 +2,13 @@
 
 import dataclasses
 import math
+import numbers
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.optimum import Optimum, climb, inverse_information, maximize
+from nllfit.optimum import Optimum, climb, errors, maximize
 from nllfit.problem import Problem
 from nllfit.profiles import Profile
 from nllfit.starts import starts
@@ -105,6 +106,7 @@ class Estimate:
 
     def summary(self, level=0.95):
         """The fit as a table of text, laid out like statsmodels'."""
+        intervals = self.confidence_intervals(level)
         left = ["Family:", "No. Observations:", "No. Parameters:", "Converged:"]
         left = zip(
             left, [self.family.label, f"{self.num_observations:g}", self.num_parameters, self.converged], strict=True
@@ -119,16 +121,15 @@ class Estimate:
             lines.append(f"{name}{value!s:>{36 - len(name)}}   {other:<16}{number!s:>23}")
         ends = [f"[{(1 - level) / 2:.4g}", f"{(1 + level) / 2:.4g}]"]
         lines += ["=" * _WIDTH, f"{'':<26}{'estimate':>13}{'std err':>13}{ends[0]:>13}{ends[1]:>13}", "-" * _WIDTH]
-        intervals = self.confidence_intervals(level)
         for name, value in self.parameters.items():
             for index in np.ndindex(np.shape(value)):
                 label = f"{name}[{', '.join(map(str, index))}]" if index else name
-                numbers = [
+                cells = [
                     np.asarray(value)[index],
                     np.asarray(self.standard_errors[name])[index],
                     *intervals[name][index],
                 ]
-                lines.append(f"{label:<26}" + "".join(f"{number:>13.5g}" for number in numbers))
+                lines.append(f"{label:<26}" + "".join(f"{cell:>13.5g}" for cell in cells))
         return "\n".join([*lines, "=" * _WIDTH, f"Verdict: {self.message}."])
 
     def confidence_intervals(self, level=0.95, method="wald", names=None):
@@ -141,7 +142,7 @@ class Estimate:
         Args:
           level: between 0 and 1.
           method: "wald", or "profile", which fits the other parameters anew some ten times for each end.
-          names: the parameters that are wanted; by default all.
+          names: the parameter or the parameters that are wanted; by default all.
 
         Returns:
           A dict of arrays `[*parameter, 2]` by name: lower and upper end. An end is infinite, or the bound of the
@@ -156,12 +157,12 @@ class Estimate:
 
         Source: Venzon and Moolgavkar, A method for computing profile-likelihood-based confidence intervals, 1988.
         """
-        if not 0 < level < 1:
-            raise ValueError(f"`level` is {level}: give a probability between 0 and 1, such as 0.95.")
+        if not (isinstance(level, numbers.Real) and 0 < level < 1):
+            raise ValueError(f"`level` is {level!r}: give a probability between 0 and 1, such as 0.95.")
         if method not in ("wald", "profile"):
             raise ValueError(f'`method` is {method!r}: give "wald" or "profile".')
         intervals = {}
-        for name in self.parameters if names is None else names:
+        for name in [names] if isinstance(names, str) else self.parameters if names is None else names:
             self._check_name(name)
             value, error = np.asarray(self.parameters[name]), np.asarray(self.standard_errors[name])
             if method == "wald":
@@ -184,7 +185,8 @@ class Estimate:
           An array `[m]`, in nats, the sum over the sample; -inf outside the parameter's domain.
 
         Raises:
-          ValueError: for a name or index that the family does not have, and for a fit that did not converge.
+          ValueError: for a name or index that the family does not have, for `values` that are no list of numbers, and
+            for a fit that did not converge.
         """
         self._check_name(name)
         self._check_converged()
@@ -193,8 +195,14 @@ class Estimate:
             place = int(np.arange(math.prod(shape)).reshape(shape)[index])
         except (IndexError, TypeError):
             raise ValueError(f"`index` is {index}, but `{name}` has shape {shape}: give one number's index.") from None
+        try:
+            held = np.asarray(values, np.float64)
+        except (TypeError, ValueError):
+            held = None
+        if held is None or held.ndim > 1:
+            raise ValueError(f"`values` is {values!r}: give a number, or a list of numbers.")
         profile = self._profile(name, place)
-        return np.array([profile(float(value)) for value in np.atleast_1d(values)])
+        return np.array([profile(value) for value in np.ravel(held).tolist()])
 
     def _check_name(self, name):
         if name not in self.parameters:
@@ -238,10 +246,11 @@ def _cornered(problem):
     natural, best = problem.natural(tf.constant(_best(problem).w)), None
     while True:
         corner = problem.at_corner(natural)
-        optimum = maximize(corner.objective, corner.coordinates(natural))
-        if best and optimum.value <= best[1].value:
-            return best
-        best, natural = (corner, optimum), corner.natural(tf.constant(optimum.w))
+        optimum = corner.objective and maximize(corner.objective, corner.coordinates(natural))
+        reached = optimum.value if optimum else corner.log_likelihood()
+        if best and reached <= best[0]:
+            return best[1:]
+        best, natural = (reached, corner, optimum), corner.natural(tf.constant(optimum.w) if optimum else None)
 
 
 def _estimate(problem, optimum):
@@ -249,8 +258,9 @@ def _estimate(problem, optimum):
     distribution = problem.distribution(w)
     values = {name: value.numpy() for name, value in problem.natural(w).items()}
     rank = 0 if optimum is None else optimum.rank
-    covariance = _covariance(problem, optimum)
-    errors = np.sqrt(np.diag(covariance))
+    parts = _errors(problem, optimum)
+    with np.errstate(over="ignore", invalid="ignore"):
+        covariance = parts @ parts.T
     sizes = np.cumsum([value.size for value in values.values()])[:-1]
     message = "converged" if optimum is None else optimum.message
     if message != "converged":
@@ -263,7 +273,7 @@ def _estimate(problem, optimum):
         parameters={name: _plain(value) for name, value in values.items()},
         standard_errors={
             name: _plain(part.reshape(values[name].shape))
-            for name, part in zip(values, np.split(errors, sizes), strict=True)
+            for name, part in zip(values, np.split(np.hypot.reduce(parts, axis=1), sizes), strict=True)
         },
         covariance=covariance,
         log_likelihood=optimum.value * problem.objective.total_weight if optimum else problem.log_likelihood(),
@@ -276,8 +286,8 @@ def _estimate(problem, optimum):
     )
 
 
-def _covariance(problem, optimum):
-    """The inverse information through the derivative of the natural parameters, with NaN where there is none."""
+def _errors(problem, optimum):
+    """Independent errors `[q, rank]` of the natural parameters, by their derivatives, with NaN where there are none."""
     w = None if optimum is None else tf.constant(optimum.w)
     with tf.GradientTape(persistent=True) as tape:
         if w is not None:
@@ -286,11 +296,10 @@ def _covariance(problem, optimum):
         flat = tf.concat([tf.reshape(value, [-1]) for value in values.values()], 0)
     missing = np.concatenate([np.full(tf.size(value), name in problem.held) for name, value in values.items()])
     if optimum is None or not optimum.converged:
-        return np.full([len(missing), len(missing)], np.nan)
-    jacobian = tape.jacobian(flat, w, experimental_use_pfor=False).numpy()
-    covariance = jacobian @ inverse_information(optimum) @ jacobian.T
-    covariance[missing] = covariance[:, missing] = np.nan
-    return covariance
+        return np.full([len(missing), 1], np.nan)
+    found = tape.jacobian(flat, w, experimental_use_pfor=False).numpy() @ errors(optimum)
+    found[missing] = np.nan
+    return found
 
 
 def _plain(value):

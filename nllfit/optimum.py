@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["Optimum", "climb", "inverse_information", "maximize"]
+__all__ = ["Optimum", "climb", "errors", "maximize"]
 
 _NOISE = 1e-13  # relative rounding error of a mean log-likelihood
 _LEAST_DROP = 1e-4  # nats by which the log-likelihood must fall one standard error from a maximum, where 1/2 is usual
@@ -126,10 +126,13 @@ def _uphill(objective, w, step, value, slope):
     return None, value
 
 
-def inverse_information(optimum):
-    """The covariance of the coordinates `[p, p]`, zero in the directions that change no density."""
+def errors(optimum):
+    """Independent errors of the coordinates, one for each direction that changes a density, `[p, rank]`.
+
+    Their product with their transpose is the coordinates' covariance.
+    """
     axes, curvature = _principal_axes(optimum.information, optimum.rank)
-    return (axes / curvature) @ axes.T
+    return axes / np.sqrt(curvature)
 
 
 def _principal_axes(information, rank):

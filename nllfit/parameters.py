@@ -170,15 +170,18 @@ class HeldCoordinates(Coordinates):
     Args:
       family, held: as in `Coordinates`. The value itself is held under the name `VALUE`.
       name: a free natural parameter's name.
-      place: which of its numbers, as an index into the flattened parameter. Other class probabilities share what it
-        leaves, in proportion.
+      place: which of its numbers, as an index into the flattened parameter. Its twin in a symmetric matrix is held with
+        it; other class probabilities share what it leaves, in proportion.
     """
 
     VALUE = "value"
 
     def __init__(self, family, held, name, place):
         super().__init__(family, held)
-        self._name, self._place = name, place
+        self._name = name
+        w = tf.constant(np.random.default_rng(0).standard_normal(self.size))
+        example = Coordinates(family, held).natural(w, self.held)[name].numpy()
+        self._chosen = np.asarray(example == example.flat[place], np.float64)
         self.held |= {self.VALUE: tf.constant(0.5, tf.float64)}
 
     def constrained(self, w, held):
@@ -187,12 +190,10 @@ class HeldCoordinates(Coordinates):
         name = next(name for name in self.shapes if self._twin(name)[0] == self._name)
         link = self._twin(name)[1]
         natural = link.forward(values[name])
-        chosen = np.zeros(self.shapes[name])
-        chosen.flat[self._place] = 1.0
-        others = natural * (1.0 - chosen)
+        others = natural * (1.0 - self._chosen)
         if link is _Softmax:
-            others *= (1.0 - value * tf.reduce_sum(chosen, -1, True)) / tf.reduce_sum(others, -1, True)
-        values[name] = link.inverse(others + value * chosen)
+            others *= (1.0 - value * tf.reduce_sum(self._chosen, -1, True)) / tf.reduce_sum(others, -1, True)
+        values[name] = link.inverse(others + value * self._chosen)
         return values
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.likelihood import likelihood, log_likelihood
+from nllfit.likelihood import log_likelihood
 
 tfd = tfp.distributions
 
@@ -110,6 +110,8 @@ def likelihood_curve(
 ):
     """The likelihood of a sample against one parameter, with the maximum and an interval marked.
 
+    A likelihood too small for a float is drawn in parts of its maximum.
+
     Args:
       ax: the axes.
       distribution: a `tfd.Distribution` whose batch `[m]` belongs to `values`, `tfd.Bernoulli(probs=values)`.
@@ -123,17 +125,22 @@ def likelihood_curve(
     Returns:
       `ax`.
 
+    Raises:
+      ValueError: if `values` are not as many as the distribution has, and as `log_likelihood`.
+
     Example:
       >>> theta = np.linspace(0.0, 1.0, 201)
       >>> ax = likelihood_curve(ax, tfd.Bernoulli(probs=theta), [0, 0, 0, 1, 0], theta, name="theta", estimate=0.2)
     """
-    curve = likelihood(distribution, y).numpy()
-    estimate = np.asarray(values)[curve.argmax()] if estimate is None else estimate
-    ax.plot(values, curve)
+    height = _heights(distribution, y, values=values)
+    estimate = np.asarray(values)[height.argmax()] if estimate is None else estimate
+    drawn = np.exp(height.max()) > 0
+    ax.plot(values, np.exp(height if drawn else height - height.max()))
     ax.axvline(estimate, linestyle="--", label=f"maximum at {estimate:.4g}", **_MARK)
     if interval is not None:
         ax.axvspan(*interval, alpha=0.15, label=f"{interval_name}: {interval[0]:.3g} to {interval[1]:.3g}")
-    ax.set(xlabel=name, ylabel="likelihood", xlim=(np.min(values), np.max(values)), ylim=(0, None))
+    ylabel = "likelihood" if drawn else "likelihood / maximum"
+    ax.set(xlabel=name, ylabel=ylabel, xlim=(np.min(values), np.max(values)), ylim=(0, None))
     ax.legend()
     return ax
 
@@ -152,11 +159,14 @@ def likelihood_surface(ax, distribution, y, x_values, y_values, *, names=("x", "
     Returns:
       `ax`.
 
+    Raises:
+      ValueError: if the distribution's batch is not `[k, m]`, and as `log_likelihood`.
+
     Example:
       >>> mu, sigma = np.linspace(-2.0, 2.0, 200), np.linspace(0.3, 2.0, 200)
       >>> ax = likelihood_surface(ax, tfd.Normal(mu[None, :], sigma[:, None]), [-1.0, 0.0, 1.0], mu, sigma)
     """
-    height = log_likelihood(distribution, y).numpy()
+    height = _heights(distribution, y, y_values=y_values, x_values=x_values)
     best = np.unravel_index(height.argmax(), height.shape)
     x, top = (x_values[best[1]], y_values[best[0]]) if estimate is None else estimate
     image = ax.pcolormesh(x_values, y_values, np.exp(height - height.max()), shading="auto", rasterized=True)
@@ -165,6 +175,18 @@ def likelihood_surface(ax, distribution, y, x_values, y_values, *, names=("x", "
     ax.set(xlabel=names[0], ylabel=names[1])
     ax.legend(loc="upper right")
     return ax
+
+
+def _heights(distribution, y, **axes):
+    """The log-likelihood on a grid, as an array with an axis for each of the named values."""
+    heights = log_likelihood(distribution, y).numpy()
+    expected = sum((np.shape(values) for values in axes.values()), ())
+    if heights.shape != expected or len(expected) != len(axes):
+        raise ValueError(
+            f"`distribution` has batch shape {heights.shape}, but {' and '.join(f'`{name}`' for name in axes)} make "
+            f"{expected}: give one distribution for each of their values, in that order of axes."
+        )
+    return heights
 
 
 def profile_curve(ax, estimate, name, values=None, *, level=0.95):
@@ -182,11 +204,17 @@ def profile_curve(ax, estimate, name, values=None, *, level=0.95):
     Returns:
       `ax`.
 
+    Raises:
+      ValueError: if the parameter is an array, and as `Estimate.confidence_intervals`.
+
     Example:
       >>> ax = profile_curve(ax, maximum_likelihood("Gamma", [2.0, 3.0, 5.0, 4.0]), "rate")
     """
-    center = estimate.parameters[name]
+    shape = np.shape(estimate.parameters.get(name))
+    if shape:
+        raise ValueError(f"`{name}` has shape {shape}: draw `estimate.profile(name, values, index)` of one number.")
     low, high = estimate.confidence_intervals(level, method="profile", names=[name])[name]
+    center = estimate.parameters[name]
     if values is None:
         below = 1.3 * (center - low if np.isfinite(low) else high - center)
         above = 1.3 * (high - center if np.isfinite(high) else center - low)
@@ -217,7 +245,7 @@ def fitted_density(ax, estimate, y, *, label=None, bins="auto"):
       `ax`.
 
     Raises:
-      ValueError: if the sample is not of scalars.
+      ValueError: if the sample is not of scalars, or the fitted distribution cannot have it.
 
     Example:
       >>> sample = [2.0, 3.0, 5.0, 4.0]
@@ -226,6 +254,7 @@ def fitted_density(ax, estimate, y, *, label=None, bins="auto"):
     y = np.asarray(y, np.float64)
     if y.ndim != 1:
         raise ValueError(f"`y` has shape {y.shape}, but a density is drawn over scalars: give a sample `[n]`.")
+    log_likelihood(estimate.distribution, y)  # refuses what has no density
     label = estimate.family.label if label is None else label
     first = not ax.patches
     if estimate.family.is_discrete:

@@ -79,9 +79,11 @@ class Problem:
         self.family = _as_family(distribution, y, fixed)
         self.y, self.weights = y[weights > 0], weights[weights > 0]
         self._check_enough()
+        self._check_labels()
         self.units = Units() if self.family.is_discrete else Units.of(self.family, self.y)
         statistics = _STATISTICS.get(self.family.name, {})
         self._hold({n: statistics[n](self.y, self.weights) for n in self.family.parameter_names if n in statistics})
+        self._check_whole()
 
     def _hold(self, held):
         self.held, self.objective = held, None
@@ -212,6 +214,27 @@ class Problem:
                     f"The columns of `y`, {self.y.shape}, are dependent, so the likelihood of {name} has no bound as "
                     f"its covariance becomes singular: give more observations, or leave out a column."
                 )
+
+    def _check_labels(self):
+        """Class labels are looked at before TensorFlow sees them, for it would complain on the screen."""
+        classes = getattr(self.family, "component", self.family).num_classes
+        if classes is None:
+            return
+        wrong = self.y[(self.y < 0) | (self.y >= classes)]
+        if wrong.size:
+            raise ValueError(
+                f"`y` holds {wrong[0]}, which {self.family.name} cannot have: its {classes} classes are labelled 0 to "
+                f"{classes - 1}. Remove it, or give another `num_classes`."
+            )
+
+    def _check_whole(self):
+        """A cast to the integers that some families have for outcomes would take half a success for none."""
+        fractions = self.y[self.y != np.round(self.y)]
+        if self.objective and self.objective.density.dtype.is_integer and fractions.size:
+            raise ValueError(
+                f"`y` holds {fractions[0]}, which {self.family.name} cannot have: its outcomes are whole numbers. "
+                f"Remove it, or choose a family whose support it is in."
+            )
 
     @staticmethod
     def _outcomes(distribution, y):

@@ -25,7 +25,7 @@ class Profile:
       name: a natural parameter's name.
       place: which of its numbers, as an index into the flattened parameter.
       maximum: the log-likelihood at the estimate.
-      standard_error: of the number, or NaN.
+      standard_error: of the number, or NaN; zero if it is the same for all parameters, as above a matrix's diagonal.
     """
 
     def __init__(self, problem, optimum, name, place, maximum, standard_error):
@@ -42,6 +42,8 @@ class Profile:
         """The profile log-likelihood at `value`, in nats, the sum over the sample; -inf where it has no density."""
         if value == self.estimate:
             return self.maximum
+        if not self._unit:
+            return -math.inf
         try:
             problem = self.problem.holding(self.name, self.place, value)
         except ValueError:
@@ -57,6 +59,8 @@ class Profile:
 
     def interval(self, level):
         """Both ends of `{value: 2 (maximum - l_p(value)) <= chi-square quantile}`, `[2]`."""
+        if not self._unit:
+            return np.full(2, self.estimate)
         height = math.sqrt(tfd.Chi2(tf.constant(1.0, tf.float64)).quantile(level))
         return np.array([self._end(-1.0, height), self._end(1.0, height)])
 

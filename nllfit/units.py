@@ -63,8 +63,9 @@ class Units:
 @functools.lru_cache
 def _is_location_scale(family):
     """Whether the density does not mind in which units outcomes are, if the parameters go with them; tried out."""
-    fixed = getattr(family, "component", family).fixed
-    if not set(_PLACES) & set(family.parameter_names) or set(_PLACES + _SIZES + _RATES) & set(fixed):
+    scalar = getattr(family, "component", family)
+    given = {*scalar.fixed, *scalar.floor}  # in the units of the data
+    if not set(_PLACES) & set(family.parameter_names) or set(_PLACES + _SIZES + _RATES) & given:
         return False
     family, rng = family.holding({"validate_args": False}), np.random.default_rng(0)
     parameters = family.parameters(tf.constant(0.5 * rng.standard_normal(family.params_size)))

@@ -190,6 +190,22 @@ def test_the_unit_of_the_sample_does_not_matter(scale):
     assert other.parameters["concentration"] == pytest.approx(one.parameters["concentration"], rel=1e-8)
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_standard_errors_of_which_the_squares_are_no_floats(scale):
+    y = np.array([1.0, 2.0, 4.0, 8.0])
+    one, other = maximum_likelihood("Normal", y), maximum_likelihood("Normal", scale * y)
+    for name, error in other.standard_errors.items():
+        assert error == pytest.approx(scale * one.standard_errors[name], rel=1e-9, abs=0)
+
+
+@pytest.mark.parametrize("floor", [1.0, 2000.0])
+def test_a_floor_has_the_unit_of_the_sample(floor):
+    y = np.random.default_rng(0).normal(3, 1000, 500)
+    fit = maximum_likelihood(Family("Normal", floor={"scale": floor}), y)
+    assert fit.parameters["scale"] == pytest.approx(max(y.std(), floor), rel=1e-6)
+    assert fit.converged == (floor < y.std())
+
+
 @pytest.mark.parametrize(("family", "names"), [("Gamma", ["concentration", "rate"]), ("Poisson", ["rate"])])
 def test_profile_intervals_solve_their_equation(family, names):
     y = np.random.default_rng(1).poisson(3, 40) + (family == "Gamma")
@@ -220,6 +236,32 @@ def test_a_profile_of_one_class_probability():
     fit = maximum_likelihood("Categorical", [0] * 5 + [1] * 3 + [2] * 2, num_classes=3)
     rest = 5 * np.log(0.6 * 5 / 7) + 2 * np.log(0.6 * 2 / 7)
     assert fit.profile("probs", [0.4], index=1)[0] == pytest.approx(3 * np.log(0.4) + rest, rel=1e-9)
+
+
+def test_a_profile_holds_both_twins_of_a_symmetric_matrix():
+    y = np.random.default_rng(0).multivariate_normal([1.0, 2.0], [[2.0, 0.5], [0.5, 1.0]], 100)
+    fit = maximum_likelihood("MultivariateNormalFullCovariance", y)
+    independent = stats.norm(y.mean(0), y.std(0)).logpdf(y).sum()
+    for index in [(0, 1), (1, 0)]:
+        assert fit.profile("covariance_matrix", [0.0], index=index)[0] == pytest.approx(independent, rel=1e-9)
+
+
+def test_a_number_that_is_no_parameter_has_an_interval_of_one_value():
+    y = np.random.default_rng(0).normal(size=[100, 2])
+    fit = maximum_likelihood("MultivariateNormalTriL", y)
+    fit_of = fit.profile("scale_tril", [0.0, 0.5], index=(0, 1))
+    np.testing.assert_array_equal(fit_of, [fit.log_likelihood, -np.inf])
+    intervals = fit.confidence_intervals(method="profile", names="scale_tril")["scale_tril"]
+    np.testing.assert_array_equal(intervals[0, 1], [0.0, 0.0])
+    assert np.all(np.isfinite(intervals))
+
+
+def test_the_only_free_parameter_may_be_a_corner():
+    y = np.random.default_rng(0).triangular(0, 1, 3, 200)
+    fit = maximum_likelihood("Triangular", y, low=0.0, high=3.0)
+    at_each = [stats.triang(peak / 3, 0, 3).logpdf(y).sum() for peak in y]
+    assert fit.log_likelihood == pytest.approx(max(at_each), rel=1e-12)
+    assert fit.parameters["peak"] == y[np.argmax(at_each)]
 
 
 def test_intervals_without_an_end_and_at_a_corner():
@@ -306,6 +348,9 @@ def test_an_exact_fit_has_no_bound():
         ("Beta", [0.5, 1.5, 0.2], {}, r"holds 1.5, which Beta cannot have"),
         ("Poisson", [1, 2.5, 3], {}, r"holds 2.5, which Poisson cannot have"),
         ("Bernoulli", [0, 1, 2], {}, r"holds 2.0, which Bernoulli cannot have"),
+        ("Bernoulli", [0, 1, 0.5], {}, r"holds 0.5, which Bernoulli cannot have"),
+        ("Zipf", [1, 1.5, 3], {}, r"holds 1.5, which Zipf cannot have"),
+        ("Categorical", [0, 1.5, 2], {"num_classes": 3}, r"holds 1.5, which Categorical cannot have"),
         ("Categorical", [0, 1, 3], {"num_classes": 3}, r"holds 3.0, which Categorical cannot have"),
         ("Exponential", [1.0, -1.0], {}, r"holds -1.0, which Exponential cannot have"),
         ("Normal", [1.0, 2.0], {"weights": [1.0]}, r"`weights` has shape \(1,\), but `y` has 2"),
@@ -325,16 +370,28 @@ def test_bad_input_is_refused_before_any_optimisation(family, y, arguments, mess
         maximum_likelihood(family, y, **arguments)
 
 
+@pytest.mark.parametrize("label", [3, -1])
+def test_a_label_of_no_class_is_refused_without_a_word_of_tensorflows(label, capfd):
+    with pytest.raises(ValueError, match="its 3 classes are labelled 0 to 2"):
+        maximum_likelihood("Categorical", [0, 1, 2, label], num_classes=3)
+    assert "INVALID_ARGUMENT" not in capfd.readouterr().err
+
+
 def test_bad_questions_to_an_estimate():
     fit = maximum_likelihood("Normal", [1.0, 2.0, 4.0])
     with pytest.raises(ValueError, match="`level` is 95"):
         fit.confidence_intervals(95)
+    with pytest.raises(ValueError, match="`level` is 'high'"):
+        fit.summary("high")
     with pytest.raises(ValueError, match="'wild'"):
         fit.confidence_intervals(method="wild")
     with pytest.raises(ValueError, match="`rate` is no parameter"):
         fit.profile("rate", [1.0])
     with pytest.raises(ValueError, match="`index` is 1"):
         fit.profile("loc", [1.0], index=1)
+    for values in (["a"], [[1.0, 2.0]]):
+        with pytest.raises(ValueError, match="`values` is"):
+            fit.profile("loc", values)
 
 
 def test_compare_ranks_by_aic():

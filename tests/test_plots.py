@@ -85,3 +85,27 @@ def test_a_density_of_vectors_cannot_be_drawn():
     y = np.random.default_rng(0).normal(size=(20, 2))
     with pytest.raises(ValueError, match=r"shape \(20, 2\)"):
         plots.fitted_density(Figure().subplots(), maximum_likelihood("Normal", y), y)
+
+
+def test_a_likelihood_too_small_for_a_float_is_drawn_in_parts_of_its_maximum(ax):
+    mu, y = np.linspace(-1, 1, 101), np.random.default_rng(0).normal(0.1, 1, 5000)
+    plots.likelihood_curve(ax, tfd.Normal(mu, 1.0), y, mu)
+    curve, mark = ax.get_lines()
+    assert mark.get_xdata()[0] == mu[np.argmin(np.abs(mu - y.mean()))]
+    assert curve.get_ydata().max() == 1
+    assert ax.get_ylabel() == "likelihood / maximum"
+
+
+def test_what_cannot_be_drawn_is_named(ax):
+    mu, sigma = np.linspace(-1, 1, 5), np.linspace(1, 2, 4)
+    y = np.array([1.0, 2.0, 4.0])
+    with pytest.raises(ValueError, match=r"batch shape \(5,\), but `values` make \(4,\)"):
+        plots.likelihood_curve(ax, tfd.Normal(mu, 1.0), y, mu[:4])
+    with pytest.raises(ValueError, match=r"batch shape \(5, 4\), but `y_values` and `x_values` make \(4, 5\)"):
+        plots.likelihood_surface(ax, tfd.Normal(mu[:, None], sigma), y, mu, sigma)
+    with pytest.raises(ValueError, match="`mu` is no parameter"):
+        plots.profile_curve(ax, maximum_likelihood("Normal", y), "mu")
+    with pytest.raises(ValueError, match=r"`loc` has shape \(2,\)"):
+        plots.profile_curve(ax, maximum_likelihood("Normal", np.stack([y, y], 1)), "loc")
+    with pytest.raises(ValueError, match=r"holds -1.0, which Gamma cannot have"):
+        plots.fitted_density(ax, maximum_likelihood("Gamma", y), y - 2)
