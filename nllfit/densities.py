@@ -95,11 +95,16 @@ class Density:
         coordinates, rng = self.coordinates, np.random.default_rng(0)
         w = 0.5 * rng.standard_normal(coordinates.size)
         tiled = tf.constant(np.tile(w, (20 + 10 * len(w), 1)))
-        with tf.GradientTape() as tape:
-            tape.watch(tiled)
-            parameters = coordinates.constrained(tiled, coordinates.held) | coordinates.held
-            log_prob = coordinates.family.build(parameters, tf.float64).log_prob(self._outcomes(parameters))
-        scores = tape.gradient(log_prob, tiled, unconnected_gradients="zero").numpy()
+
+        def scores():
+            with tf.GradientTape() as tape:
+                tape.watch(tiled)
+                parameters = coordinates.constrained(tiled, coordinates.held) | coordinates.held
+                log_prob = coordinates.family.build(parameters, tf.float64).log_prob(self._outcomes(parameters))
+            return tape.gradient(log_prob, tiled, unconnected_gradients="zero")
+
+        # A program, for TFP has some of its own, and TensorFlow warns where they are called with many shapes.
+        scores = tf.function(scores, autograph=False).get_concrete_function()().numpy()
         scores = np.nan_to_num(scores, posinf=0.0, neginf=0.0)
         norms = np.linalg.norm(scores, axis=0)
         return int(np.linalg.matrix_rank(scores / np.where(norms > 0, norms, 1.0), tol=1e-8))

@@ -233,7 +233,7 @@ def _best(problem):
     problem.objective.by_differences = few.by_differences = not few.has_derivatives(candidates[0])
     best = maximize(few, candidates[0])
     for start in candidates[_RETRIES]:
-        if best.converged or problem.has_corners:
+        if best.converged:
             break
         best = max(best, maximize(few, start, steps=30), key=lambda optimum: optimum.value)
     if few is problem.objective:

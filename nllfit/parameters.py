@@ -47,11 +47,12 @@ class Coordinates:
         least = self._scalar.parameters(tf.fill([size], tf.constant(-40.0, tf.float64)))
         large = self._scalar.parameters(tf.constant(1e3 + np.arange(size)))
         places = {name: value.numpy() - 1e3 for name, value in large.items()}
-        self.positive = {
-            name: places[name].astype(int)
-            for name, value in least.items()
-            if np.all((value >= 0) & (value < 1e-9)) and np.all(places[name] >= 0) and np.all(places[name] < size)
-        }
+        self.positive, left = {}, np.arange(size)
+        for name, value in least.items():
+            own = np.all(np.isin(places[name], left))  # a peak is as large as the bound before it, but not its number
+            if own and np.all((value >= 0) & (value < 1e-9)):
+                self.positive[name] = places[name].astype(int)
+                left = np.setdiff1d(left, self.positive[name])
         self._is_positive = np.isin(np.arange(size), [place for p in self.positive.values() for place in p.flat])
 
     def constrained(self, w, held):

@@ -132,10 +132,14 @@ class Problem:
         return _CORNERS.get(self.family.name) in self.family.parameter_names
 
     def at_corner(self, natural, count=50):
-        """The problem with such a parameter held at the likeliest of the observations nearest to its natural value."""
+        """The problem with such a parameter held at the likeliest of some observations.
+
+        They are those nearest to its natural value, to refine it, and others from all over the sample.
+        """
         name = _CORNERS[self.family.name]
         nearest = np.argsort(np.abs(self.y - natural[name]), axis=0)[:count]
-        observed = np.take_along_axis(self.y, nearest, 0)
+        all_over = np.sort(self.y, axis=0)[np.linspace(0, len(self.y) - 1, count).astype(int)]
+        observed = np.concatenate([np.take_along_axis(self.y, nearest, 0), all_over])
         tried = {n: np.broadcast_to(value, [len(observed), *value.shape]) for n, value in natural.items()}
         values = self.objective.values(self.coordinates(tried | {name: observed}))
         held = copy.copy(self)

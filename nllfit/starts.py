@@ -23,7 +23,7 @@ def starts(objective, seed=0):
     w = _candidates(objective.coordinates, objective.held, few.y, count, np.random.default_rng(seed))
     values = few.values(w)
     order = np.argsort(-values, kind="stable")
-    finite = order[np.isfinite(values[order])]
+    finite = order[np.isfinite(values[order]) & np.all(np.isfinite(w[order]), axis=1)]
     return w[finite] if len(finite) else np.full([1, objective.coordinates.size], 0.1)
 
 

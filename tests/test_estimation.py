@@ -492,3 +492,10 @@ def test_dependent_columns_are_refused():
     x = np.random.default_rng(0).normal(size=100)
     with pytest.raises(ValueError, match=r"The columns of `y`, .* are dependent"):
         maximum_likelihood("MultivariateNormalTriL", np.stack([x, 2 * x], 1))
+
+
+def test_a_triangle_with_one_end_fixed_finds_its_peak():
+    y = np.random.default_rng(0).triangular(0, 1, 3, 200)
+    fixed, free = maximum_likelihood("Triangular", y, low=0.0), maximum_likelihood("Triangular", y)
+    assert fixed.converged
+    assert free.log_likelihood - 2 < fixed.log_likelihood <= free.log_likelihood
