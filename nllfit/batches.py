@@ -231,7 +231,7 @@ def _as_tensors(data, floatx, name):
         raise ValueError(f"A batch is (x,), (x, y) or (x, y, sample_weight), but one has {len(data)} parts.")
 
     def tensor(part, leaf):
-        label = f"`{name}'s {part}`" if name else f"`{part}`"
+        label = _label(name, part, 0)
         if isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor)):
             raise ValueError(f"{label} holds a {type(leaf).__name__}, which has no fixed shape: use `model.fit`.")
         if not tf.is_tensor(leaf):

@@ -122,10 +122,9 @@ class Density:
             return tf.cast(self.coordinates.family.build(low, tf.float32).sample(seed=(0, 0)), self.dtype)
 
     def _program(self, function, *batch):
-        size = sum(shape.num_elements() for shape in self.coordinates.shapes.values())
-        held = {name: tf.TensorSpec(value.shape, tf.float64) for name, value in self.coordinates.held.items()}
+        held = self.coordinates.held_specs
         sample = tf.TensorSpec([None, *self.coordinates.family.event_shape], self.dtype)
-        points = tf.TensorSpec([*batch, size], tf.float64)
+        points = tf.TensorSpec([*batch, self.coordinates.point_size], tf.float64)
         weights = tf.TensorSpec([None], tf.float64)
         return tf.function(function, autograph=False).get_concrete_function(points, held, sample, weights)
 

@@ -51,8 +51,8 @@ class MixtureFamily:
 
     def distribution(self, params, shared=None):
         """The distribution of batch `[...]` and event `event_shape` at `params` `[..., params_size]`."""
-        params = as_params(self, params)
-        return self.build(self.parameters(params), params.dtype)
+        values = self.parameters(params)
+        return self.build(values, values["mixture_logits"].dtype)
 
     def build(self, parameters, dtype):
         """The distribution at constrained `parameters`, a dict of tensors by name."""

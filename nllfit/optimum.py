@@ -151,14 +151,14 @@ def _principal_axes(information, rank):
 def _verdict(objective, optimum):
     if not optimum.rank:
         return optimum
-    axes, curvature = _principal_axes(optimum.information, optimum.rank)
+    _, curvature = _principal_axes(optimum.information, optimum.rank)
     if curvature.min() <= _FLAT:
         return dataclasses.replace(optimum, message="the information is not positive definite")
-    errors = (axes / np.sqrt(curvature)).T
-    around = objective.values(np.concatenate([optimum.w + errors, optimum.w - errors]))
+    moves = np.concatenate([errors(optimum).T, -errors(optimum).T])
+    around = objective.values(optimum.w + moves)
     drops = objective.total_weight * (optimum.value - around)
     if drops.min() < _LEAST_DROP:
-        message = _at_infinity(objective, optimum.w, np.concatenate([errors, -errors])[drops.argmin()])
+        message = _at_infinity(objective, optimum.w, moves[drops.argmin()])
         return dataclasses.replace(optimum, message=message)
     return optimum
 
@@ -183,10 +183,9 @@ def _reason(objective, w, step, leaps):
 
 def _at_infinity(objective, w, direction):
     fastest = np.argmax(np.abs(direction) / (1 + np.abs(w)))
-    far = np.where(
-        np.arange(len(w)) == fastest, np.sign(direction) * 700.0, 0.0
-    )  # exp(700) is nearly the largest float
-    before, after = (objective.natural(tf.constant(point)) for point in (w, w + far))
+    far = w.copy()
+    far[fastest] += 700.0 * np.sign(direction[fastest])  # exp(700) is nearly the largest float
+    before, after = (objective.natural(tf.constant(point)) for point in (w, far))
     changes = {n: np.ravel(np.abs(after[n] - before[n]) / np.maximum(np.abs(before[n]), 1e-300)) for n in before}
     name = max(changes, key=lambda n: changes[n].max())
     limit = np.ravel(after[name])[changes[name].argmax()]

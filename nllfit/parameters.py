@@ -16,7 +16,7 @@ from nllfit.mixtures import MixtureFamily
 tfb = tfp.bijectors
 tfd = tfp.distributions
 
-__all__ = ["Coordinates", "HeldCoordinates", "flat"]
+__all__ = ["Coordinates", "HeldCoordinates"]
 
 
 class Coordinates:
@@ -30,6 +30,7 @@ class Coordinates:
       family: the family, which does not check outcomes.
       shapes: the shapes of the free parameters by name.
       size: how many numbers there are.
+      point_size: how many numbers the free parameters have together.
       held: values of no special kind of the held parameters by name.
       positive: the places in `w` of each positive parameter, by name; it is `exp(w)` there.
     """
@@ -42,6 +43,7 @@ class Coordinates:
         self.shapes = {name: value.shape for name, value in example.items() if name not in held}
         free = self.family.holding(self.held)
         self.size = free.params_size
+        self.point_size = sum(shape.num_elements() for shape in self.shapes.values())
         self._scalar = free.component if isinstance(free, MixtureFamily) else free
         size = self._scalar.params_size
         least = self._scalar.parameters(tf.fill([size], tf.constant(-40.0, tf.float64)))
@@ -75,10 +77,10 @@ class Coordinates:
         """`f(w [s, size], held)`: the constrained parameters as vectors `[s, q]`."""
 
         def points(w, held):
-            return flat(self.constrained(w, held), 1)
+            return _flat(self.constrained(w, held), 1)
 
         return tf.function(points, autograph=False).get_concrete_function(
-            tf.TensorSpec([None, self.size], tf.float64), self._held_specs()
+            tf.TensorSpec([None, self.size], tf.float64), self.held_specs
         )
 
     @functools.cached_property
@@ -89,26 +91,24 @@ class Coordinates:
         adds to the function's Hessian `[size, size]`.
         """
 
-        size = sum(shape.num_elements() for shape in self.shapes.values())
-
         def pullback(w, held, slope):
             # Copies of `w`, one for each row of a derivative: one gradient of a diagonal holds all rows.
-            copies = tf.tile(w[None], [max(size, self.size), 1])
+            copies = tf.tile(w[None], [max(self.point_size, self.size), 1])
             with tf.GradientTape() as outer:
                 outer.watch(copies)
                 with tf.GradientTape(persistent=True) as inner:
                     inner.watch(copies)
-                    points = flat(self.constrained(copies, held), 1)
+                    points = _flat(self.constrained(copies, held), 1)
                     heights, diagonal = tf.linalg.matvec(points, slope), tf.linalg.diag_part(points)
                 gradient = inner.gradient(heights, copies)
                 slopes = tf.linalg.diag_part(gradient)
-            jacobian = inner.gradient(diagonal, copies)[:size]
+            jacobian = inner.gradient(diagonal, copies)[: self.point_size]
             bend = outer.gradient(slopes, copies, unconnected_gradients="zero")[: self.size]
             # TFP's softplus has NaN for a second derivative beyond 709, where it is 0.
             return gradient[0], jacobian, tf.where(tf.math.is_nan(bend), tf.zeros_like(bend), bend)
 
-        specs = tf.TensorSpec([self.size], tf.float64), self._held_specs(), tf.TensorSpec([size], tf.float64)
-        return tf.function(pullback, autograph=False).get_concrete_function(*specs)
+        w, slope = (tf.TensorSpec([size], tf.float64) for size in (self.size, self.point_size))
+        return tf.function(pullback, autograph=False).get_concrete_function(w, self.held_specs, slope)
 
     def natural(self, w, held):
         """The free parameters by name as a statistician reads them: a `log_rate` as `rate`, `logits` as `probs`."""
@@ -149,7 +149,9 @@ class Coordinates:
             return tfb.Exp()
         return tfb.Identity() if isinstance(link, tfb.Identity) else tfb.Sigmoid()
 
-    def _held_specs(self):
+    @property
+    def held_specs(self):
+        """What a program expects of the held parameters."""
         return {name: tf.TensorSpec(value.shape, tf.float64) for name, value in self.held.items()}
 
     def _twin(self, name):
@@ -198,7 +200,7 @@ class HeldCoordinates(Coordinates):
         return values
 
 
-def flat(parameters, batch_rank=0):
+def _flat(parameters, batch_rank=0):
     """Parameters as one vector of numbers."""
     vectors = [tf.reshape(v, [-1] * batch_rank + [v.shape[batch_rank:].num_elements()]) for v in parameters.values()]
     return tf.concat(vectors, -1)

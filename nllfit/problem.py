@@ -233,8 +233,10 @@ class Problem:
 
     def _check_whole(self):
         """A cast to the integers that some families have for outcomes would take half a success for none."""
+        if self.objective is None or not self.objective.density.dtype.is_integer:
+            return
         fractions = self.y[self.y != np.round(self.y)]
-        if self.objective and self.objective.density.dtype.is_integer and fractions.size:
+        if fractions.size:
             raise ValueError(
                 f"`y` holds {fractions[0]}, which {self.family.name} cannot have: its outcomes are whole numbers. "
                 f"Remove it, or choose a family whose support it is in."
