@@ -2,11 +2,12 @@
 
 import re
 
+import numpy as np
 import tensorflow as tf
 
 __all__ = ["assertion_text", "first_refused", "refusal"]
 
-_ROWS = 2**14  # at a time: a family may want some numbers for every row and class
+_NUMBERS = 2**20  # at a time: a family may want some for every row and parameter
 
 
 def refusal(distribution, y):
@@ -20,8 +21,10 @@ def refusal(distribution, y):
 
 def first_refused(distribution, y):
     """The first row of `y` `[n, ...]` that a distribution refuses, and why; (None, None) if there is none."""
-    for start in range(0, len(y), _ROWS):
-        first, last = start, min(start + _ROWS, len(y))
+    parameters = sum(np.size(value) for value in tf.nest.flatten(distribution, expand_composites=True))
+    rows = max(1, _NUMBERS // max(parameters, np.size(y[:1])))
+    for start in range(0, len(y), rows):
+        first, last = start, min(start + rows, len(y))
         if refusal(distribution, y[first:last]) is None:
             continue
         while last - first > 1:

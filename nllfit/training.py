@@ -147,7 +147,7 @@ def _train(model, keras, train, validation, callbacks, initial_epoch, epochs, va
     for epoch in range(_resumed_epoch(model, initial_epoch), epochs):
         callbacks.on_epoch_begin(epoch)
         try:
-            logs, compile = _run(model, programs, "train", train, epoch, compile, bars, epoch + 1 < epochs)
+            logs, copied, compile = _run(model, programs, "train", train, epoch, compile, bars, epochs - epoch)
         except ValueError:  # a dataset that turned out bad
             programs.restore(kept)
             raise
@@ -155,7 +155,7 @@ def _train(model, keras, train, validation, callbacks, initial_epoch, epochs, va
             message = _not_finite(model, epoch, {"loss": np.nan})
             programs.restore(kept)
             raise FloatingPointError(message) from error
-        copies, finite = programs.copy()
+        copies, finite = copied
         if not (finite and np.all(np.isfinite(logs.get("loss", 0.0)))):
             message = _not_finite(model, epoch, logs)
             programs.restore(kept)
@@ -163,7 +163,7 @@ def _train(model, keras, train, validation, callbacks, initial_epoch, epochs, va
         kept = copies
         if validation is not None and _evaluates(epoch, validation_freq):
             callbacks.on_test_begin()
-            scores, _ = _run(model, programs, "test", validation, epoch, compile)
+            scores, _, _ = _run(model, programs, "test", validation, epoch, compile)
             callbacks.on_test_end(scores)
             logs |= {f"val_{name}": score for name, score in scores.items()}
         callbacks.on_epoch_end(epoch, logs)
@@ -175,18 +175,21 @@ def _train(model, keras, train, validation, callbacks, initial_epoch, epochs, va
     return model.history
 
 
-def _run(model, programs, mode, batches, epoch, compile, bars=(), ahead=False):
-    """One pass over the batches: the logs of its last step as numbers, and how they were compiled."""
+def _run(model, programs, mode, batches, epoch, compile, bars=(), left=1):
+    """One pass over the batches: the logs of its last step as numbers, a copy after it, and how it was compiled.
+
+    `left` is the number of passes to come, this one included.
+    """
     model.reset_metrics()
     done = 0
-    for chunk, steps in prefetched(batches.chunks(epoch, ahead)):
+    for chunk, steps in prefetched(batches.chunks(epoch, ahead=left > 1)):
         if compile == "auto":
-            compile = programs.faster(chunk, steps)
-        logs = programs.run(mode, chunk, steps, compile)
+            compile = programs.faster(chunk, steps, left * (batches.steps or np.inf))
+        logs, copied = programs.run(mode, chunk, steps, compile)
         done += steps
         for bar in bars if done != batches.steps else ():
             bar.on_train_batch_end(done - 1, _numbers(logs))
-    return _numbers(logs), compile
+    return _numbers(logs), copied, compile
 
 
 def _numbers(logs):

@@ -496,7 +496,8 @@ def test_xla_compiles_once_for_any_number_of_steps():
     model = dense(tf_keras)
     nllfit.fit(model, *rows_of(model)[:2], verbose=0, compile="graph")
     for program in kept_for(model, Programs)._traced.values():
-        assert "Range" not in {operation.type for operation in program.graph.get_operations()}
+        ranges = [operation for operation in program.graph.get_operations() if operation.type == "Range"]
+        assert all(limit.op.type == "Const" for operation in ranges for limit in operation.inputs)
 
 
 @KERASES
@@ -533,14 +534,26 @@ def test_measuring_which_program_is_faster_leaves_no_trace(k):
     assert_same_run(history, expected, model, reference)
 
 
-def test_auto_takes_the_graph_where_xla_is_slow_or_fails():
-    big = sequential(tf_keras, (28, 28, 1), lambda: [tf_keras.layers.Conv2D(16, 3), tf_keras.layers.Flatten()])
+def convolutional():
+    return sequential(tf_keras, (28, 28, 1), lambda: [tf_keras.layers.Conv2D(64, 3), tf_keras.layers.Flatten()])
+
+
+def test_auto_takes_the_graph_where_xla_is_slow_or_fails(monkeypatch):
+    monkeypatch.setattr("nllfit.programs._FEW", 0)
+    big = convolutional()
     words = tf_keras.layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
     strings = sequential(tf_keras, (1,), lambda: [words], "string")
     for model, x in ((big, rows_of(big)[0]), (strings, np.array([["a"], ["b"]] * 65))):
         y = rows_of(dense(tf_keras))[1]
         nllfit.fit(model, x, y, verbose=0)
         assert set(kept_for(model, Programs).choices.values()) == {"graph"}
+
+
+def test_auto_does_not_try_xla_on_a_few_steps_of_large_convolutions(monkeypatch):
+    monkeypatch.setattr("nllfit.programs._LONG", 0.0)
+    model = convolutional()
+    nllfit.fit(model, *rows_of(model)[:2], verbose=0)
+    assert {compile for _, compile, _ in kept_for(model, Programs)._traced} == {"graph"}
 
 
 # Bad input
