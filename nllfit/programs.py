@@ -60,9 +60,9 @@ class Programs:
             self._copy = tf.function(self._snapshot).get_concrete_function()
 
     def run(self, mode, chunk, steps, compile):
-        """The logs after `steps` steps of `mode` over a chunk of batches `[k, batch_size, ...]`, and, of training, a copy.
+        """The logs after `steps` steps of `mode` over a chunk of batches `[k, batch_size, ...]`, and a `copy`.
 
-        The program makes the copy, as `copy` does: one more call would cost as much as some dozen steps.
+        The program makes the copy, for one more call would cost as much as some dozen steps; after a test it is None.
         """
         steps = tf.constant(steps)
         key = mode, compile, _shapes(chunk)
