@@ -94,17 +94,25 @@ class Family:
 
     def parameters(self, params, shared=None):
         """The constrained free parameters by name, from `params` `[..., params_size]` and `shared` `[shared_size]`."""
-        params = as_params(self, params)
-        blocks = dict(zip(self.parameter_names, self._split(params, self.parameter_names), strict=True))
+        blocks = self.blocks(params)
         if self.shared:
             if shared is None or shared.shape != [self.shared_size]:
                 raise ValueError(
                     f"`shared` is {shared}: give the {self.shared_size} numbers of {', '.join(self.shared)}."
                 )
-            blocks |= zip(self.shared, self._split(tf.cast(shared, params.dtype), self.shared), strict=True)
+            dtype = next(iter(blocks.values())).dtype if blocks else shared.dtype
+            blocks |= self._split(tf.cast(shared, dtype), self.shared)
+        return self.constrained(blocks)
+
+    def blocks(self, params):
+        """The unconstrained numbers of each parameter by name, from `params` `[..., params_size]`."""
+        return self._split(as_params(self, params), self.parameter_names)
+
+    def constrained(self, blocks):
+        """The constrained free parameters by name, from the unconstrained numbers of each."""
         values = {}
         for name in self._order:
-            values[name] = self._link(name, params.dtype, values).forward(blocks[name])
+            values[name] = self._link(name, blocks[name].dtype, values).forward(blocks[name])
         return values
 
     def unconstrained(self, parameters, dtype=tf.float64):
@@ -178,13 +186,13 @@ class Family:
 
     def _split(self, vector, names):
         if not names:
-            return []
-        sizes = [math.prod(self._shapes[name]) for name in names]
-        blocks = tf.split(vector, sizes, axis=-1)
-        return [
-            tf.reshape(block, tf.concat([tf.shape(vector)[:-1], self._shapes[name]], 0))
+            return {}
+        blocks = tf.split(vector, [math.prod(self._shapes[name]) for name in names], axis=-1)
+        batch = tf.shape(vector)[:-1]
+        return {
+            name: tf.reshape(block, tf.concat([batch, self._shapes[name]], 0))
             for name, block in zip(names, blocks, strict=True)
-        ]
+        }
 
     def _link(self, name, dtype, values):
         if name in self.floor:

@@ -55,10 +55,10 @@ class Coordinates:
             if own and np.all((value >= 0) & (value < 1e-9)):
                 self.positive[name] = places[name].astype(int)
                 left = np.setdiff1d(left, self.positive[name])
-        self._is_positive = np.isin(np.arange(size), [place for p in self.positive.values() for place in p.flat])
 
     def constrained(self, w, held):
         """The free parameters that `family.build` takes, by name, at `w` `[..., size]`."""
+        w = tf.convert_to_tensor(w, tf.float64)
         if isinstance(self.family, MixtureFamily):
             logits, rest = tf.split(w, [self.family.num_components, -1], axis=-1)
             shape = [-1] * (len(w.shape) - 1) + [self.family.num_components, self._scalar.params_size]
@@ -66,11 +66,10 @@ class Coordinates:
         return self._component(w, held)
 
     def _component(self, w, held):
-        logs = tf.where(self._is_positive, w, 0.0)
-        u = tf.where(self._is_positive, tfp.math.softplus_inverse(tf.exp(logs)), w)
-        exact = {name: tf.exp(tf.gather(w, places, axis=-1)) for name, places in self.positive.items()}
-        family = self._scalar.holding(held) if held else self._scalar
-        return family.parameters(u) | exact
+        blocks = self._scalar.blocks(w)
+        exact = {name: tf.exp(blocks[name]) for name in self.positive}
+        others = self._scalar.holding(held | exact).constrained(blocks)
+        return {name: exact[name] if name in exact else others[name] for name in blocks}
 
     @functools.cached_property
     def points(self):
