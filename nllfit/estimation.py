@@ -18,6 +18,7 @@ tfd = tfp.distributions
 __all__ = ["Estimate", "maximum_likelihood"]
 
 _RETRIES = slice(5, 100, 40)  # other starts, less and less likely, for when the best one led nowhere
+_TIE = 1e-3  # nats that two climbs to the same place, be it at infinity, may differ by
 _WIDTH = 78
 _FIRST_SAMPLE = 20_000  # observations that bring Newton's method near the optimum of millions
 
@@ -235,7 +236,9 @@ def _best(problem):
     for start in candidates[_RETRIES]:
         if best.converged:
             break
-        best = max(best, maximize(few, start, steps=30), key=lambda optimum: optimum.value)
+        other = maximize(few, start, steps=30)
+        if few.total_weight * (other.value - best.value) > (-_TIE if other.converged else _TIE):
+            best = other
     if few is problem.objective:
         return best
     return climb(problem.objective, best.w, best.rank) if best.converged else maximize(problem.objective, best.w)

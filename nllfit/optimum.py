@@ -16,6 +16,8 @@ _LEAST_DROP = 1e-4  # nats by which the log-likelihood must fall one standard er
 _LEAP = 5.0  # Newton steps at once, after which the log-likelihood has fallen unless it goes on rising for ever
 _LEAPS = 5  # in a row
 _UNENDING = 0.03  # standard errors, whose square is the rest of the way up to the limit, in nats
+_INFINITY = 700.0  # whose exponential is nearly the largest float
+_FAR = 0.1  # length of a step, a tenth of a scale, that no maximum has so near it
 _NEAR = 1e-6  # length of the last step, in standard deviations of one outcome; it leaves about the square of that
 _SUFFICIENT = 1e-4  # of the rise that the slope promises, from which on a step is taken
 _FLAT = 1e-13  # an eigenvalue of the information, scaled to a unit diagonal, that counts as zero
@@ -83,7 +85,7 @@ def climb(objective, w, rank, steps=60, unending=1e-3):
       An `Optimum`, of which only the gradient is known to vanish.
     """
     value, gradient, hessian = objective.derivatives(w)
-    distance, leaps, step = np.inf, 0, gradient
+    distance, leaps, step, start = np.inf, 0, gradient, w
 
     def stop(message):
         if message != "converged" or leaps >= _LEAPS:
@@ -114,6 +116,8 @@ def climb(objective, w, rank, steps=60, unending=1e-3):
         if leaps >= _LEAPS and distance < unending:
             return stop("no finite maximum")
         value, gradient, hessian = objective.derivatives(w)
+    if distance < unending and np.abs(step).max() > _FAR:
+        leaps, step = _LEAPS, w - start
     return stop(f"still {distance:.2g} standard errors from a maximum after {steps} steps")
 
 
@@ -184,12 +188,16 @@ def _reason(objective, w, step, leaps):
 def _at_infinity(objective, w, direction):
     fastest = np.argmax(np.abs(direction) / (1 + np.abs(w)))
     far = w.copy()
-    far[fastest] += 700.0 * np.sign(direction[fastest])  # exp(700) is nearly the largest float
+    far[fastest] += _INFINITY * np.sign(direction[fastest])
     before, after = (objective.natural(tf.constant(point)) for point in (w, far))
     changes = {n: np.ravel(np.abs(after[n] - before[n]) / np.maximum(np.abs(before[n]), 1e-300)) for n in before}
     name = max(changes, key=lambda n: changes[n].max())
-    limit = np.ravel(after[name])[changes[name].argmax()]
-    limit = "0" if abs(limit) < 1e-100 else "infinity" if limit > 1e100 else f"{limit:.3g}"
+    limit, now = (np.ravel(values[name])[changes[name].argmax()] for values in (after, before))
+    infinite = abs(limit) > 1e100 or abs(limit - now) > _INFINITY / 2  # a real number goes as far as its coordinate
+    if infinite:
+        limit = "infinity" if limit > 0 else "-infinity"
+    else:
+        limit = "0" if abs(limit) < 1e-100 else f"{limit:.3g}"
     return f"no finite maximum: the log-likelihood goes on rising as `{name}` goes to {limit}"
 
 

@@ -325,6 +325,12 @@ def test_an_optimum_at_infinity_is_reported(family, y, limit):
         fit.profile(next(iter(fit.parameters)), [0.5])
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_counts_less_spread_than_a_poissons_send_a_negative_binomial_to_infinity(seed):
+    fit = maximum_likelihood("NegativeBinomial", np.random.default_rng(seed).binomial(100, 0.9, 50))
+    assert fit.message == "no finite maximum: the log-likelihood goes on rising as `probs` goes to 0"
+
+
 def test_an_exact_fit_has_no_bound():
     fit = maximum_likelihood("Normal", [5.0, 5.0, 5.0], loc=5.0)  # the scale goes to 0
     assert not fit.converged
