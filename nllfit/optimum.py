@@ -15,7 +15,7 @@ _NOISE = 1e-13  # relative rounding error of a mean log-likelihood
 _LEAST_DROP = 1e-4  # nats by which the log-likelihood must fall one standard error from a maximum, where 1/2 is usual
 _LEAP = 5.0  # Newton steps at once, after which the log-likelihood has fallen unless it goes on rising for ever
 _LEAPS = 5  # in a row
-_UNENDING = 0.03  # standard errors, whose square is the rest of the way up to the limit, in nats
+_UNENDING = 0.01  # standard errors, whose square is the rest of the way up to the limit, in nats
 _INFINITY = 700.0  # whose exponential is nearly the largest float
 _FAR = 0.1  # length of a step, a tenth of a scale, that no maximum has so near it
 _NEAR = 1e-6  # length of the last step, in standard deviations of one outcome; it leaves about the square of that
@@ -194,10 +194,9 @@ def _at_infinity(objective, w, direction):
     name = max(changes, key=lambda n: changes[n].max())
     limit, now = (np.ravel(values[name])[changes[name].argmax()] for values in (after, before))
     infinite = abs(limit) > 1e100 or abs(limit - now) > _INFINITY / 2  # a real number goes as far as its coordinate
-    if infinite:
-        limit = "infinity" if limit > 0 else "-infinity"
-    else:
-        limit = "0" if abs(limit) < 1e-100 else f"{limit:.3g}"
+    bound = "0" if abs(limit) < 1e-100 else f"{limit:.3g}"
+    unbound = "infinity" if limit > 0 else "-infinity"
+    limit = unbound if infinite else bound
     return f"no finite maximum: the log-likelihood goes on rising as `{name}` goes to {limit}"
 
 
