@@ -79,7 +79,7 @@ def run_folder(arguments):
         yield folder
         folder.chmod(0o755)  # `mkdtemp` makes it private
         folder.replace(out)
-        print(f"\nThe run is in {out}/")
+        print(f"\nThe run is in {out}/", file=sys.stderr)  # standard output may be JSON
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
