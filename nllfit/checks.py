@@ -101,4 +101,7 @@ def _heads(model):
 def _first_outside(y, distribution):
     """The first row that a distribution of batch [1] cannot have, and why; (None, None) if there is none."""
     first = as_outcomes(y[:1], distribution)
-    return first_refused(distribution, tf.cast(tf.reshape(y, [-1, *first.shape[1:]]), first.dtype))
+    # An outcome is not to blame for the likelihood that parameters which are not finite give it.
+    parts = filter(tf.is_tensor, tf.nest.flatten(distribution, expand_composites=True))
+    finite = all(np.all(np.isfinite(part)) for part in parts)
+    return first_refused(distribution, tf.cast(tf.reshape(y, [-1, *first.shape[1:]]), first.dtype), finite)

@@ -10,27 +10,32 @@ __all__ = ["assertion_text", "first_refused", "refusal"]
 _NUMBERS = 2**20  # at a time: a family may want some for every row and parameter
 
 
-def refusal(distribution, y):
-    """Why a distribution that checks outcomes refuses some of `y`, in TFP's words; None if it does not."""
+def refusal(distribution, y, finite=False):
+    """Why a distribution that checks outcomes refuses some of `y`, in TFP's words; None if it does not.
+
+    With `finite` it refuses those, too, that lie on the edge of an open support and pass TFP's assertions.
+    """
     try:
-        distribution.log_prob(y)
+        log_prob = distribution.log_prob(y)
+        if finite:
+            tf.debugging.check_numerics(log_prob, "Its log-likelihood is not finite.")
     except tf.errors.InvalidArgumentError as error:
         return assertion_text(error)
     return None
 
 
-def first_refused(distribution, y):
+def first_refused(distribution, y, finite=False):
     """The first row of `y` `[n, ...]` that a distribution refuses, and why; (None, None) if there is none."""
     parameters = sum(np.size(value) for value in tf.nest.flatten(distribution, expand_composites=True))
     rows = max(1, _NUMBERS // max(parameters, np.size(y[:1])))
     for start in range(0, len(y), rows):
         first, last = start, min(start + rows, len(y))
-        if refusal(distribution, y[first:last]) is None:
+        if refusal(distribution, y[first:last], finite) is None:
             continue
         while last - first > 1:
             middle = (first + last) // 2
-            first, last = (first, middle) if refusal(distribution, y[first:middle]) else (middle, last)
-        return first, refusal(distribution, y[first:last])
+            first, last = (first, middle) if refusal(distribution, y[first:middle], finite) else (middle, last)
+        return first, refusal(distribution, y[first:last], finite)
     return None, None
 
 

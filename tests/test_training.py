@@ -623,6 +623,18 @@ def test_bad_input_is_refused_with_the_weights_untouched(arguments, message):
         np.testing.assert_array_equal(weight, other)
 
 
+@pytest.mark.parametrize("name", ["Gamma", "LogNormal", "Beta"])
+def test_an_outcome_on_the_edge_of_an_open_support_is_refused_with_the_weights_untouched(name):
+    head = getattr(nllfit.heads, name)()
+    model = tf_keras.Sequential([tf_keras.layers.Input((8,)), tf_keras.layers.Dense(head.params_size()), head])
+    model.compile("adam", nllfit.negative_log_likelihood)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=r"at row 20, \[0.\], which .* cannot have: Its log-likelihood is not finite"):
+        nllfit.fit(model, X, bad(Y / 2, 0.0), verbose=0)
+    for weight, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
 @KERASES
 def test_models_that_only_keras_can_fit_are_refused(k):
     model = dense(k, run_eagerly=True)
