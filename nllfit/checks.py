@@ -54,6 +54,9 @@ def outcome_check(model, example, name):
 
     Returns:
       `check(x, y)` for any number of rows, which raises a `ValueError` at the first outcome outside its support.
+
+    Raises:
+      ValueError: if there are no outcomes, and the model's loss needs them.
     """
 
     def distributions(x, row=0):
@@ -62,6 +65,13 @@ def outcome_check(model, example, name):
         return [getattr(head, "tensor_distribution", head) for head in heads]
 
     has_outcomes = len(example) > 1 and getattr(model, "loss", None) is not None
+    steps = type(model).train_step, type(model).compute_loss  # a user's own may do without outcomes
+    are_kerases = all(step.__module__.startswith(("keras.", "tf_keras.")) for step in steps)
+    if len(example) == 1 and getattr(model, "loss", None) and are_kerases:
+        raise ValueError(
+            f"`{name}` is missing, and the model is compiled with a loss: give the outcomes that it compares with what "
+            f"the model makes of `x`, one row for each of `x`."
+        )
     # A model of a fixed batch size, as layers that keep a state from batch to batch need it, takes no single row.
     fixed = any(t.shape[0] is not None for t in tf.nest.flatten(getattr(model, "inputs", None) or []))
     heads = []

@@ -211,6 +211,17 @@ def test_a_custom_training_step_and_a_schedule(k):
     assert_same_run(history, expected, model, reference)
 
 
+def test_a_loss_of_the_models_own_needs_no_outcomes():  # in Keras 3; tf_keras asks for them
+    class Autoencoder(keras.Sequential):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, **kwargs):
+            return tf.reduce_mean((x - y_pred) ** 2)
+
+    model = Autoencoder([keras.layers.Input((8,)), keras.layers.Dense(8)])
+    model.compile("adam", "mse")
+    losses = nllfit.fit(model, X, epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+
 @each_keras
 def test_class_labels_with_an_axis_of_one(kit):
     k = kit.keras
@@ -599,6 +610,8 @@ X, Y, W = np.ones((40, 8), "float32"), np.ones((40, 1), "float32"), np.ones(40, 
         ({"steps_per_epoch": 2.0}, "`steps_per_epoch` is 2.0"),
         ({"seed": -1}, "`seed` is -1"),
         ({"validation_data": (X, Y), "validation_freq": 0}, "`validation_freq` is 0"),
+        ({"y": None}, "`y` is missing, and the model is compiled with a loss"),
+        ({"validation_data": (X,)}, "`validation_data's y` is missing"),
         ({"y": np.full((40, 1), "cat")}, "`y` holds strings, such as b'cat'"),
         ({"x": X.astype(object)}, "`x` is of dtype object"),
         ({"class_weight": [1.0, 2.0]}, "`class_weight` is \\[1.0, 2.0\\]: give a dict"),
