@@ -262,15 +262,16 @@ class Family:
 
     def _checked_example(self):
         """A distribution of the family, so that a fixed value out of its domain raises here and not in training."""
+        given = ", ".join(f"{name}={value!r}" for name, value in self.fixed.items())
+        given = f"with {given}" if given else f"from {self.layout}"
         with tf.init_scope():
             try:
                 shared = tf.zeros([self.shared_size], tf.float64)
                 built = self.distribution(tf.zeros([self.params_size], tf.float64), shared)
             except tf.errors.InvalidArgumentError as error:
-                given = ", ".join(f"{name}={value!r}" for name, value in self.fixed.items())
-                raise ValueError(f"{self.name} cannot be built with {given}: {assertion_text(error)}") from None
+                raise ValueError(f"{self.name} cannot be built {given}: {assertion_text(error)}") from None
             except (TypeError, ValueError, NotImplementedError) as error:
-                raise ValueError(f"{self.name} cannot be built from {self.layout}: {error}") from None
+                raise ValueError(f"{self.name} cannot be built {given}: {error}") from None
         if built.event_shape != self.event_shape or built.batch_shape != ():
             shape = (*built.batch_shape, *built.event_shape)
             raise ValueError(

@@ -92,7 +92,10 @@ def _outcomes(distribution, y):
     """The sample as a tensor `[n, *ones, *event]` that broadcasts against the grid."""
     if not isinstance(distribution, tfd.Distribution):
         raise TypeError(f"`distribution` is {distribution!r}: give a distribution, such as `tfd.Normal(0.0, 1.0)`.")
-    values, event = np.asarray(y), tuple(distribution.event_shape)
+    try:
+        values, event = np.asarray(y), tuple(distribution.event_shape)
+    except ValueError:
+        raise ValueError("`y` is not an array of numbers: give one row of numbers for each observation.") from None
     if values.ndim == 0 or values.shape[1:] != event:
         raise ValueError(
             f"`y` has shape {values.shape}, but a sample of {distribution.name} has shape {('n', *event)}: one row for "

@@ -181,6 +181,7 @@ def test_half_student_t_without_a_mean_predicts_its_median():
         (("Normal",), {"shared": "sacle"}, "Normal has no parameter `sacle`"),
         (("Gamma",), {"shared": "rate"}, "`shared` names `rate`, but the free parameters of Gamma are concentration"),
         (("Normal",), {"scale": -1.0}, "Normal cannot be built with scale=-1.0: Argument `scale` must be positive"),
+        (("Normal",), {"scale": "a"}, "Normal cannot be built with scale='a': "),
         (("Normal", 1), {"scale": [1.0, 2.0]}, r"outcomes of shape \(2,\), but `event_shape` is \(1,\)"),
         (("Normal", 1), {"scale": [[1.0], [2.0]]}, r"outcomes of shape \(2, 1\), but `event_shape` is \(1,\)"),
         (("Binomial", 1), {"total_count": [[1.0], [2.0]]}, "the same for every row"),

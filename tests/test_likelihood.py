@@ -142,6 +142,7 @@ def test_it_has_a_gradient_and_can_be_compiled():
         (tfd.Bernoulli(probs=0.5), [0.0, 0.5], "fractions"),
         (tfd.Normal(0.0, 1.0), ["a"], "of dtype <U1: give numbers"),
         (tfd.Normal(0.0, 1.0), [None], "of dtype object: give numbers"),
+        (tfd.Normal(0.0, 1.0), [[1.0, 2.0], [3.0]], "not an array of numbers: give one row"),
         (tfd.Uniform([0.0, 0.0], 1.0, validate_args=True), [0.5, 2.0], "`y` holds 2.0, which Uniform cannot have"),
     ],
 )
