@@ -7,18 +7,18 @@ epochs; but a dataset, which a callback may change between epochs, is not read a
 """
 
 import concurrent.futures
-import functools
 import itertools
 
 import numpy as np
 import tensorflow as tf
+
+from nllfit.tensors import as_tensors, check_finite, check_rows, num_bytes, num_rows, pack, shapes, weighted
 
 __all__ = ["Arrays", "Stream", "batches_of", "prefetched", "split_arrays"]
 
 CHUNK_BYTES = 2**25
 _STREAM_STEPS = 256  # a chunk's call costs some 100 us, a batch's way through Python as much: more would win nothing
 _THREAD = concurrent.futures.ThreadPoolExecutor(1, "nllfit")
-_NAMES = ("x", "y", "sample_weight")
 
 
 def batches_of(x, y, sample_weight, *, class_weight, floatx, batch_size, steps, seed, restarts=False, name=""):
@@ -38,11 +38,11 @@ def batches_of(x, y, sample_weight, *, class_weight, floatx, batch_size, steps, 
       ValueError: if the data are empty, not finite, of lengths that differ, or not of this form.
     """
     if not _is_stream(x):
-        data = _as_tensors(_pack(x, y, sample_weight), floatx, name)
-        _check_rows(data, name)
+        data = as_tensors(pack(x, y, sample_weight), floatx, name)
+        check_rows(data, name)
         if batch_size is None:
-            batch_size = -(-_rows(data) // steps) if steps else 32
-        return Arrays(_weighted(data, class_weight, floatx), batch_size, steps, seed, restarts)
+            batch_size = -(-num_rows(data) // steps) if steps else 32
+        return Arrays(weighted(data, class_weight, floatx), batch_size, steps, seed, restarts)
     if isinstance(x, (str, bytes)) or not hasattr(type(x), "__iter__"):
         raise TypeError(f"`{name or 'x'}` is a {type(x).__name__}: give arrays, a `tf.data.Dataset` or batches.")
     if y is not None or sample_weight is not None:
@@ -50,7 +50,7 @@ def batches_of(x, y, sample_weight, *, class_weight, floatx, batch_size, steps, 
 
     def batch(element):
         data = element if isinstance(element, tuple) else (element,)
-        return _weighted(_as_tensors(tuple(map(_arrays, data)), floatx, name), class_weight, floatx)
+        return weighted(as_tensors(data, floatx, name), class_weight, floatx)
 
     return Stream(x, batch, steps, restarts, name)
 
@@ -61,10 +61,10 @@ def split_arrays(x, y, sample_weight, fraction):
         raise ValueError(f"`validation_split` is {fraction}: give the fraction of rows to hold out, between 0 and 1.")
     if _is_stream(x):
         raise ValueError("`validation_split` takes rows of arrays, and `x` is a dataset: give `validation_data`.")
-    data = _pack(x, y, sample_weight)
-    at = int(_rows(data) * (1 - fraction))
-    if not 0 < at < _rows(data):
-        raise ValueError(f"`validation_split={fraction}` of {_rows(data)} rows leaves none on one side.")
+    data = pack(x, y, sample_weight)
+    at = int(num_rows(data) * (1 - fraction))
+    if not 0 < at < num_rows(data):
+        raise ValueError(f"`validation_split={fraction}` of {num_rows(data)} rows leaves none on one side.")
     first, last = (tf.nest.map_structure(lambda a, s=s: a[s], data) for s in (slice(at), slice(at, None)))
     return [*first, None, None][:3], last
 
@@ -83,7 +83,7 @@ class Arrays:
     def __init__(self, data, batch_size, steps=None, seed=None, restarts=False):
         self.data, self._seed, self._restarts = data, seed, restarts
         self._begun = {}
-        self._rows = _rows(data)
+        self._rows = num_rows(data)
         self._batch_size = batch_size
         self._pass_steps = -(-self._rows // batch_size)
         if steps is not None and steps > self._pass_steps:
@@ -93,7 +93,7 @@ class Arrays:
             )
         self.steps = steps or self._pass_steps
         full = min(self.steps, self._rows // batch_size)
-        chunks = max(1, -(-full * _bytes(data) * batch_size // (self._rows * CHUNK_BYTES)))
+        chunks = max(1, -(-full * num_bytes(data) * batch_size // (self._rows * CHUNK_BYTES)))
         self._chunk = -(-full // chunks)
         self.first = tf.nest.map_structure(lambda t: t[: min(batch_size, self._rows)], data)
 
@@ -161,8 +161,8 @@ class Stream:
         self._goes_on = steps not in (None, cardinality) and not restarts
         once = iterator is iterable  # a generator: it has no other beginning
         self._iterator = itertools.chain([self.first], map(batch, iterator)) if once else None
-        _check_finite(self.first, name, "batch 0")
-        size = max(1, _bytes(self.first))
+        check_finite(self.first, name, "batch 0")
+        size = max(1, num_bytes(self.first))
         self._chunk = max(1, min(CHUNK_BYTES // size, _STREAM_STEPS, self.steps or _STREAM_STEPS))
 
     def check(self, check):
@@ -176,13 +176,13 @@ class Stream:
         iterator = self._iterator or map(self._batch, iter(self._iterable))
         self._iterator = iterator if self._goes_on else None
         done = 0
-        for _, run in itertools.groupby(itertools.islice(iterator, self._limit), _shapes):
+        for _, run in itertools.groupby(itertools.islice(iterator, self._limit), shapes):
             while stack := list(itertools.islice(run, self._chunk)):
                 steps = len(stack)
                 with tf.device("CPU"):
                     stack += stack[-1:] * (self._chunk - steps)
                     chunk = tf.nest.map_structure(lambda *batches: tf.stack(batches), *stack)
-                _check_finite(chunk, self._name, f"batches {done} to {done + steps - 1} of epoch {epoch + 1}")
+                check_finite(chunk, self._name, f"batches {done} to {done + steps - 1} of epoch {epoch + 1}")
                 self._check(*tf.nest.map_structure(lambda t: tf.reshape(t, [-1, *t.shape[2:]]), chunk))
                 done += steps
                 yield chunk, steps
@@ -211,115 +211,6 @@ def _is_stream(x):
     return isinstance(x, tf.data.Dataset) or not (
         hasattr(x, "__array__") or isinstance(x, (list, tuple, dict)) or tf.is_tensor(x)
     )
-
-
-def _pack(x, y, sample_weight):
-    if y is None and sample_weight is not None:
-        raise ValueError("`sample_weight` weighs outcomes, and there is no `y`.")
-    return tuple(_arrays(part) for part in (x, y, sample_weight) if part is not None)
-
-
-def _arrays(values):
-    """A structure of NumPy arrays and tensors; a list of numbers is one array."""
-    if isinstance(values, (list, tuple)) and all(np.isscalar(v) for v in tf.nest.flatten(values)):
-        return np.asarray(values)
-    return tf.nest.map_structure(lambda leaf: leaf if tf.is_tensor(leaf) else np.asarray(leaf), values)
-
-
-def _as_tensors(data, floatx, name):
-    if not 1 <= len(data) <= 3:
-        raise ValueError(f"A batch is (x,), (x, y) or (x, y, sample_weight), but one has {len(data)} parts.")
-
-    def tensor(part, leaf):
-        label = _label(name, part, 0)
-        if isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor)):
-            raise ValueError(f"{label} holds a {type(leaf).__name__}, which has no fixed shape: use `model.fit`.")
-        if not tf.is_tensor(leaf):
-            leaf = leaf.astype(floatx, copy=False) if leaf.dtype.kind == "f" else leaf
-        try:
-            with tf.device("CPU"):
-                return tf.convert_to_tensor(leaf)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"{label} is of dtype {leaf.dtype}, of which TensorFlow makes no tensor: give numbers, as "
-                f"`.astype('float32')` makes them."
-            ) from error
-
-    return tuple(
-        tf.nest.map_structure(functools.partial(tensor, part), values)
-        for part, values in zip(_NAMES, data, strict=False)
-    )
-
-
-def _check_rows(data, name):
-    leaves = [(_label(name, part, i), t) for part, i, t in _leaves(data)]
-    for label, tensor in leaves:
-        if tensor.shape.rank == 0:
-            raise ValueError(f"{label} is a single number: give one row an example.")
-        if tensor.shape[0] != leaves[0][1].shape[0]:
-            raise ValueError(
-                f"{label} has {tensor.shape[0]} rows, but {leaves[0][0]} has {leaves[0][1].shape[0]}: "
-                f"give one row an example in each."
-            )
-    if _rows(data) == 0:
-        raise ValueError(f"{leaves[0][0]} is empty: there is nothing to train on.")
-    _check_finite(data, name)
-
-
-def _check_finite(data, name, where=None):
-    for part, i, tensor in _leaves(data):
-        # A sum is a tenth of the work of looking at each number, and only a finite one needs no second look.
-        if not tensor.dtype.is_floating or np.isfinite(tf.reduce_sum(tensor).numpy()):
-            continue
-        bad = np.argwhere(~np.isfinite(tensor.numpy()))
-        if len(bad):
-            value = tensor.numpy()[tuple(bad[0])]
-            raise ValueError(
-                f"{_label(name, part, i)} has {value} at {where or f'row {bad[0][0]}'}: drop such rows or fill them in "
-                f"before training; {len(bad)} numbers are not finite."
-            )
-
-
-def _weighted(data, class_weight, floatx):
-    """`data` with the weight of each row's class in its sample weights, as Keras has it."""
-    if class_weight is None:
-        return data
-    if len(data) < 2 or not tf.is_tensor(data[1]):
-        raise ValueError("`class_weight` needs one output `y` of class labels.")
-    if not hasattr(class_weight, "get"):
-        raise ValueError(f"`class_weight` is {class_weight!r}: give a dict `{{label: weight}}`.")
-    labels = data[1].numpy()
-    labels = labels.argmax(-1) if labels.ndim > 1 and labels.shape[-1] > 1 else labels.reshape(len(labels))
-    known, rows = np.unique(labels.astype(int), return_inverse=True)
-    weights = np.array([float(class_weight.get(int(label), 1.0)) for label in known])[rows]
-    if not np.all(np.isfinite(weights)) or np.any(weights < 0):
-        raise ValueError(f"`class_weight` is {class_weight}: give finite weights >= 0.")
-    dtype = data[2].dtype if len(data) == 3 else floatx
-    weights = tf.convert_to_tensor(weights, dtype)
-    return (*data[:2], data[2] * weights if len(data) == 3 else weights)
-
-
-def _leaves(data):
-    return [
-        (part, i, t) for part, values in zip(_NAMES, data, strict=False) for i, t in enumerate(tf.nest.flatten(values))
-    ]
-
-
-def _label(name, part, i):
-    label = f"{name}'s {part}" if name else part
-    return f"`{label}`" + (f" (array {i})" if i else "")
-
-
-def _rows(data):
-    return tf.nest.flatten(data)[0].shape[0]
-
-
-def _bytes(data):
-    return sum(t.dtype.size * max(1, t.shape.num_elements()) for t in tf.nest.flatten(data))
-
-
-def _shapes(data):
-    return [t.shape.as_list() for t in tf.nest.flatten(data)]
 
 
 def _length(iterable):

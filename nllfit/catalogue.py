@@ -12,7 +12,8 @@ import inspect
 
 import numpy as np
 
-from nllfit.families import Family, as_count
+from nllfit.arguments import as_count
+from nllfit.families import Family
 from nllfit.mixtures import MixtureFamily
 
 __all__ = [

@@ -5,8 +5,9 @@ import math
 
 import numpy as np
 
+from nllfit.arguments import family_class
 from nllfit.estimation import maximum_likelihood
-from nllfit.families import Family, family_class
+from nllfit.families import Family
 from nllfit.mixtures import MixtureFamily
 from nllfit.problem import as_sample
 

@@ -7,7 +7,6 @@ each one's shape. This module asks TFP, and adds only the few facts that TFP lea
 """
 
 import copy
-import difflib
 import inspect
 import math
 import numbers
@@ -16,12 +15,13 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from nllfit.arguments import as_count, as_params, as_shape, as_text, family_class
 from nllfit.support import assertion_text
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
 
-__all__ = ["Family", "as_count", "as_params", "family_class", "has_class_labels"]
+__all__ = ["Family", "has_class_labels"]
 
 # Links of parameters bounded by other parameters, which TFP leaves open; `p` holds the parameters before them.
 _DEPENDENT_LINKS = {
@@ -71,7 +71,7 @@ class Family:
     def __init__(self, distribution, event_shape=(), *, shared=(), floor=None, num_classes=None, **fixed):
         self.distribution_class = family_class(distribution)
         self.name = self.distribution_class.__name__
-        self.event_shape = _as_shape(event_shape)
+        self.event_shape = as_shape(event_shape)
         self.shared = (shared,) if isinstance(shared, str) else tuple(dict.fromkeys(shared))
         self.floor = {} if floor is None else floor
         self.num_classes = None if num_classes is None else as_count("num_classes", num_classes, 2)
@@ -174,7 +174,7 @@ class Family:
     def _options(self):
         given = {"shared": self.shared, "floor": self.floor, "num_classes": self.num_classes}
         options = {name: value for name, value in given.items() if value} | self.fixed
-        return [f"{name}={_as_text(value)}" for name, value in options.items()]
+        return [f"{name}={as_text(value)}" for name, value in options.items()]
 
     def _fixed_numbers(self, dtype):
         known = self.distribution_class.parameter_properties(dtype=dtype)
@@ -298,62 +298,9 @@ def _identity(value):
     return (array.shape, array.dtype.str, array.tobytes()) if array.dtype.kind in "fiub" else id(value)
 
 
-def family_class(distribution):
-    """The `tfd.Distribution` subclass that `distribution`, a class or its name, stands for."""
-    name = distribution if isinstance(distribution, str) else getattr(distribution, "__name__", "")
-    found = getattr(tfd, name, None)
-    # Another class of that name is refused: a saved head would load with TFP's.
-    if not _is_family(found) or distribution not in (name, found):
-        message = f"`distribution` is {distribution!r}: give a class of tfp.distributions or its name."
-        if isinstance(distribution, str):
-            names = {known.lower(): known for known, value in vars(tfd).items() if _is_family(value)}
-            close = difflib.get_close_matches(distribution.lower(), names)
-            message += f" Close to it: {', '.join(names[match] for match in close)}." if close else ""
-        raise ValueError(message)
-    try:
-        found.parameter_properties()
-    except NotImplementedError:
-        raise ValueError(f"TFP does not describe the parameters of {found.__name__}.") from None
-    return found
-
-
-def _is_family(value):
-    return inspect.isclass(value) and issubclass(value, tfd.Distribution)
-
-
 def has_class_labels(distribution):
     """Whether outcomes are class labels, where `[B, 1]` can only mean one label a row, as in Keras's sparse losses."""
     return type(getattr(distribution, "components_distribution", distribution)).__name__ in _CLASS_LABELS
-
-
-def as_count(name, value, lowest):
-    """`value` as an int, if it is a whole number of at least `lowest`; else a `ValueError` that names the argument."""
-    whole = isinstance(value, numbers.Real) and not isinstance(value, bool) and value == int(value)
-    if not whole or value < lowest:
-        raise ValueError(f"`{name}` is {value!r}: give an int >= {lowest}.")
-    return int(value)
-
-
-def as_params(family, params):
-    """`params` as a tensor, if it is of floating point and as long on the last axis as the family takes."""
-    params = tf.convert_to_tensor(params, dtype_hint=tf.float32)
-    if not params.dtype.is_floating or params.shape.rank == 0 or params.shape[-1] != family.params_size:
-        raise ValueError(
-            f"`params` is {params.dtype.name} of shape {tuple(params.shape)}, but {family!r} takes "
-            f"{family.params_size} floating-point numbers on the last axis: {family.layout}. Give the layer before it "
-            f"{family.params_size} units."
-        )
-    return params
-
-
-def _as_shape(event_shape):
-    sizes = tuple(event_shape) if np.iterable(event_shape) and not isinstance(event_shape, str) else (event_shape,)
-    return tuple(as_count("event_shape", size, 1) for size in sizes)
-
-
-def _as_text(value):
-    """A value as a user would write it: arrays and tensors as lists."""
-    return repr(np.asarray(value).tolist() if hasattr(value, "__array__") else value)
 
 
 def _log_odds(name):

@@ -5,7 +5,8 @@ import copy
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.families import Family, as_count, as_params
+from nllfit.arguments import as_count, as_params
+from nllfit.families import Family
 
 tfd = tfp.distributions
 

@@ -1,0 +1,67 @@
+"""Arguments of families and heads, checked, with messages that name what was given."""
+
+import difflib
+import inspect
+import numbers
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+tfd = tfp.distributions
+
+__all__ = ["as_count", "as_params", "as_shape", "as_text", "family_class"]
+
+
+def family_class(distribution):
+    """The `tfd.Distribution` subclass that `distribution`, a class or its name, stands for."""
+    name = distribution if isinstance(distribution, str) else getattr(distribution, "__name__", "")
+    found = getattr(tfd, name, None)
+    # Another class of that name is refused: a saved head would load with TFP's.
+    if not _is_family(found) or distribution not in (name, found):
+        message = f"`distribution` is {distribution!r}: give a class of tfp.distributions or its name."
+        if isinstance(distribution, str):
+            names = {known.lower(): known for known, value in vars(tfd).items() if _is_family(value)}
+            close = difflib.get_close_matches(distribution.lower(), names)
+            message += f" Close to it: {', '.join(names[match] for match in close)}." if close else ""
+        raise ValueError(message)
+    try:
+        found.parameter_properties()
+    except NotImplementedError:
+        raise ValueError(f"TFP does not describe the parameters of {found.__name__}.") from None
+    return found
+
+
+def as_count(name, value, lowest):
+    """`value` as an int, if it is a whole number of at least `lowest`; else a `ValueError` that names the argument."""
+    whole = isinstance(value, numbers.Real) and not isinstance(value, bool) and value % 1 == 0
+    if not whole or value < lowest:
+        raise ValueError(f"`{name}` is {value!r}: give an int >= {lowest}.")
+    return int(value)
+
+
+def as_params(family, params):
+    """`params` as a tensor, if it is of floating point and as long on the last axis as the family takes."""
+    params = tf.convert_to_tensor(params, dtype_hint=tf.float32)
+    if not params.dtype.is_floating or params.shape.rank == 0 or params.shape[-1] != family.params_size:
+        raise ValueError(
+            f"`params` is {params.dtype.name} of shape {tuple(params.shape)}, but {family!r} takes "
+            f"{family.params_size} floating-point numbers on the last axis: {family.layout}. Give the layer before it "
+            f"{family.params_size} units."
+        )
+    return params
+
+
+def as_shape(event_shape):
+    """`event_shape`, an int or a sequence of them, as a tuple."""
+    sizes = tuple(event_shape) if np.iterable(event_shape) and not isinstance(event_shape, str) else (event_shape,)
+    return tuple(as_count("event_shape", size, 1) for size in sizes)
+
+
+def as_text(value):
+    """A value as a user would write it: arrays and tensors as lists."""
+    return repr(np.asarray(value).tolist() if hasattr(value, "__array__") else value)
+
+
+def _is_family(value):
+    return inspect.isclass(value) and issubclass(value, tfd.Distribution)

@@ -1,0 +1,126 @@
+"""Data as a user gives them: tuples `(x,)`, `(x, y)` or `(x, y, sample_weight)` of structures of tensors, checked."""
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["as_tensors", "check_finite", "check_rows", "num_bytes", "num_rows", "pack", "shapes", "weighted"]
+
+_NAMES = ("x", "y", "sample_weight")
+
+
+def pack(x, y, sample_weight):
+    """The parts that are given, as a tuple of structures of NumPy arrays and tensors."""
+    if y is None and sample_weight is not None:
+        raise ValueError("`sample_weight` weighs outcomes, and there is no `y`.")
+    return tuple(_arrays(part) for part in (x, y, sample_weight) if part is not None)
+
+
+def as_tensors(data, floatx, name):
+    """The parts as structures of tensors, NumPy's floats in `floatx`; else a `ValueError` that names the part."""
+    if not 1 <= len(data) <= 3:
+        raise ValueError(f"A batch is (x,), (x, y) or (x, y, sample_weight), but one has {len(data)} parts.")
+
+    def tensor(part, leaf):
+        label = _label(name, part, 0)
+        if isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor)):
+            raise ValueError(f"{label} holds a {type(leaf).__name__}, which has no fixed shape: use `model.fit`.")
+        if not tf.is_tensor(leaf):
+            leaf = leaf.astype(floatx, copy=False) if leaf.dtype.kind == "f" else leaf
+        try:
+            with tf.device("CPU"):
+                return tf.convert_to_tensor(leaf)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{label} is of dtype {leaf.dtype}, of which TensorFlow makes no tensor: give numbers, as "
+                f"`.astype('float32')` makes them."
+            ) from error
+
+    return tuple(
+        tf.nest.map_structure(functools.partial(tensor, part), _arrays(values))
+        for part, values in zip(_NAMES, data, strict=False)
+    )
+
+
+def check_rows(data, name):
+    """Raises a `ValueError` for data without rows, of lengths that differ, or not finite."""
+    leaves = [(_label(name, part, i), t) for part, i, t in _leaves(data)]
+    for label, tensor in leaves:
+        if tensor.shape.rank == 0:
+            raise ValueError(f"{label} is a single number: give one row an example.")
+        if tensor.shape[0] != leaves[0][1].shape[0]:
+            raise ValueError(
+                f"{label} has {tensor.shape[0]} rows, but {leaves[0][0]} has {leaves[0][1].shape[0]}: "
+                f"give one row an example in each."
+            )
+    if num_rows(data) == 0:
+        raise ValueError(f"{leaves[0][0]} is empty: there is nothing to train on.")
+    check_finite(data, name)
+
+
+def check_finite(data, name, where=None):
+    """Raises a `ValueError` that names the first number that is not finite, `where` it is or in which row."""
+    for part, i, tensor in _leaves(data):
+        # A sum is a tenth of the work of looking at each number, and only a finite one needs no second look.
+        if not tensor.dtype.is_floating or np.isfinite(tf.reduce_sum(tensor).numpy()):
+            continue
+        bad = np.argwhere(~np.isfinite(tensor.numpy()))
+        if len(bad):
+            value = tensor.numpy()[tuple(bad[0])]
+            raise ValueError(
+                f"{_label(name, part, i)} has {value} at {where or f'row {bad[0][0]}'}: drop such rows or fill them in "
+                f"before training; {len(bad)} numbers are not finite."
+            )
+
+
+def weighted(data, class_weight, floatx):
+    """`data` with the weight of each row's class in its sample weights, as Keras has it."""
+    if class_weight is None:
+        return data
+    if len(data) < 2 or not tf.is_tensor(data[1]):
+        raise ValueError("`class_weight` needs one output `y` of class labels.")
+    if not hasattr(class_weight, "get"):
+        raise ValueError(f"`class_weight` is {class_weight!r}: give a dict `{{label: weight}}`.")
+    labels = data[1].numpy()
+    labels = labels.argmax(-1) if labels.ndim > 1 and labels.shape[-1] > 1 else labels.reshape(len(labels))
+    known, rows = np.unique(labels.astype(int), return_inverse=True)
+    weights = np.array([float(class_weight.get(int(label), 1.0)) for label in known])[rows]
+    if not np.all(np.isfinite(weights)) or np.any(weights < 0):
+        raise ValueError(f"`class_weight` is {class_weight}: give finite weights >= 0.")
+    dtype = data[2].dtype if len(data) == 3 else floatx
+    weights = tf.convert_to_tensor(weights, dtype)
+    return (*data[:2], data[2] * weights if len(data) == 3 else weights)
+
+
+def num_rows(data):
+    """The rows of the data's first tensor."""
+    return tf.nest.flatten(data)[0].shape[0]
+
+
+def num_bytes(data):
+    """The bytes of all tensors."""
+    return sum(t.dtype.size * max(1, t.shape.num_elements()) for t in tf.nest.flatten(data))
+
+
+def shapes(data):
+    """The shape of each tensor, as a list."""
+    return [t.shape.as_list() for t in tf.nest.flatten(data)]
+
+
+def _arrays(values):
+    """A structure of NumPy arrays and tensors; a list of numbers is one array."""
+    if isinstance(values, (list, tuple)) and all(np.isscalar(v) for v in tf.nest.flatten(values)):
+        return np.asarray(values)
+    return tf.nest.map_structure(lambda leaf: leaf if tf.is_tensor(leaf) else np.asarray(leaf), values)
+
+
+def _leaves(data):
+    return [
+        (part, i, t) for part, values in zip(_NAMES, data, strict=False) for i, t in enumerate(tf.nest.flatten(values))
+    ]
+
+
+def _label(name, part, i):
+    label = f"{name}'s {part}" if name else part
+    return f"`{label}`" + (f" (array {i})" if i else "")
