@@ -103,6 +103,7 @@ def reliability_curve(ax, y, probabilities, num_bins=10):
 
 
 _MARK = {"color": "tab:red", "zorder": 3}
+_BARS = 80  # about as many of counts as can be told apart
 
 
 def likelihood_curve(
@@ -258,11 +259,13 @@ def fitted_density(ax, estimate, y, *, label=None, bins="auto"):
     label = estimate.family.label if label is None else label
     first = not ax.patches
     if estimate.family.is_discrete:
-        points = np.arange(y.min(), y.max() + 1)
+        points = np.unique(np.linspace(y.min(), y.max(), 600).round())
+        width = 1 + (y.max() - y.min()) // _BARS  # of counts far apart a bar has several
         if first:
-            ax.bar(points, [np.mean(y == k) for k in points], color="lightgray", label="sample")
+            edges = np.arange(y.min() - 0.5, y.max() + width, width)
+            ax.hist(y, edges, density=True, rwidth=0.8 if width == 1 else 1.0, color="lightgray", label="sample")
         ax.xaxis.get_major_locator().set_params(integer=True)
-        style, unit = "o-", "probability"
+        style, unit = "o-" if width == 1 else "-", "probability"
     else:
         points = np.linspace(y.min(), y.max(), 600)
         if first:

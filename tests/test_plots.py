@@ -74,6 +74,10 @@ def test_fitted_density_over_a_histogram_and_over_counts():
     counts = np.array([0, 1, 1, 2, 2, 2, 4])
     ax = plots.fitted_density(Figure().subplots(), maximum_likelihood("Poisson", counts), counts)
     assert [bar.get_height() for bar in ax.patches] == pytest.approx([1 / 7, 2 / 7, 3 / 7, 0, 1 / 7])
+    counts = np.random.default_rng(0).negative_binomial(2, 1e-5, 100)  # about 2e5
+    ax = plots.fitted_density(Figure().subplots(), maximum_likelihood("NegativeBinomial", counts), counts)
+    assert len(ax.patches) < 100
+    assert sum(bar.get_height() * bar.get_width() for bar in ax.patches) == pytest.approx(1)
     assert ax.get_ylabel() == "probability"
     ax = plots.fitted_density(Figure().subplots(), maximum_likelihood("Exponential", [3.0]), [3.0])
     (dot,) = ax.get_lines()  # a line through one point would not be seen
