@@ -12,9 +12,11 @@ from nllfit.programs import kept_for, tensorflow_variable
 
 __all__ = ["fit_lbfgs"]
 
+_FEW = 2000  # weights, whose Hessian is quickly written down
+
 
 def fit_lbfgs(model, x, y=None, *, sample_weight=None, class_weight=None, max_iterations=1000, tolerance=None):
-    """Minimises a compiled model's loss over all the data at once, by L-BFGS.
+    """Minimises a compiled model's loss over all the data at once, by L-BFGS, and by Newton's method where that is stuck.
 
     The objective is the loss that `model.evaluate` would give for one batch of all rows, regularisers included: layers
     run as they predict (`training=False`), so that it has one value at each point. For a convex model, such as
@@ -69,7 +71,7 @@ def fit_lbfgs(model, x, y=None, *, sample_weight=None, class_weight=None, max_it
         raise ValueError(f"The loss at the start is {before}: give the model weights at which it is finite.")
     if tolerance is None:
         tolerance = 1e-9 if start.dtype == tf.float64 else 1e-5
-    result, iterations = _search(solver, batches.data, start, tolerance, max_iterations)
+    result, iterations, gain = _search(solver, batches.data, start, tolerance, max_iterations)
     if not np.all(np.isfinite(result.position)):
         solver.assign(start)
         raise FloatingPointError("The search left the numbers that are finite: the weights are those of the start.")
@@ -79,7 +81,7 @@ def fit_lbfgs(model, x, y=None, *, sample_weight=None, class_weight=None, max_it
     history.num_iterations = iterations
     history.epoch = [0, history.num_iterations]
     history.history = {"loss": [float(before), float(result.objective_value)]}
-    history.converged, history.message = _verdict(result, iterations, tolerance)
+    history.converged, history.message = _verdict(result, iterations, tolerance, gain)
     if history.converged or result.failed or result.converged:  # not where it was cut short
         reason = _unbounded(lambda w: float(solver.loss_and_gradient(batches.data, tf.constant(w))[0]), start, result)
         if reason:
@@ -89,17 +91,56 @@ def fit_lbfgs(model, x, y=None, *, sample_weight=None, class_weight=None, max_it
     return history
 
 
-def _search(solver, data, start, tolerance, max_iterations):
-    """The last result of L-BFGS, begun anew where its line search failed but had come on, and the iterations of all."""
-    iterations, position, loss = 0, start, np.inf
+def _search(solver, data, position, tolerance, max_iterations):
+    """The last result of L-BFGS, the iterations of all, and what one more step would gain.
+
+    Where L-BFGS ends with a gradient that is not small, as it does in float32 along a narrow valley, it begins anew
+    behind a step of Newton's method, until such a step does not lower the loss.
+    """
+    iterations = 0
     while True:
-        arguments = data, position, tf.constant(tolerance, start.dtype), tf.constant(max_iterations - iterations)
+        arguments = data, position, tf.constant(tolerance, position.dtype), tf.constant(max_iterations - iterations)
         result = solver.minimize.get_concrete_function(*arguments)(*arguments)
         iterations += int(result.num_iterations)
-        came_on = result.objective_value < loss and int(result.num_iterations) > 0
-        if not (result.failed and came_on and iterations < max_iterations):
-            return result, iterations
-        position, loss = result.position, result.objective_value
+        if tf.reduce_max(tf.abs(result.objective_gradient)) <= tolerance:
+            return result, iterations, 0.0
+        position, gain = _newton_step(solver, data, result)
+        if position is None or iterations >= max_iterations:
+            return result, iterations, gain
+        iterations += 1
+
+
+def _newton_step(solver, data, result):
+    """Where a step of Newton's method lowers the loss, or None, and how far it would if the loss were quadratic.
+
+    The step is `H^-1 g` for the exact Hessian, scaled to a unit diagonal so that the units of the inputs do not matter;
+    L-BFGS's own knows the directions of its last steps only. For many weights, or where TensorFlow has no second
+    derivative, it is not known, nor what it would gain.
+    """
+    w, dtype = result.position.numpy().astype(np.float64), result.position.dtype
+    loss, eps = float(result.objective_value), np.finfo(dtype.as_numpy_dtype).eps
+    if len(w) > _FEW:
+        return None, np.inf
+    try:
+        curvature = solver.curvature.get_concrete_function(data, result.position, result.position)
+    except (LookupError, NotImplementedError):
+        return None, np.inf
+    hessian = np.array([curvature(data, result.position, row) for row in tf.eye(len(w), dtype=dtype)], np.float64)
+    if not np.all(np.isfinite(hessian)):
+        return None, np.inf
+    diagonal = np.abs(np.diag(hessian))
+    scales = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    bends, axes = np.linalg.eigh((hessian + hessian.T) / 2 / np.outer(scales, scales))
+    slopes = axes.T @ (result.objective_gradient.numpy() / scales)
+    least = len(w) * eps * np.abs(bends).max()  # of what is less flat than its rounding error
+    bent = np.maximum(np.abs(bends), least)
+    gain = np.sum(slopes**2 / bent) / 2 if bends.min() > -least else np.inf
+    step = axes @ (slopes / bent) / scales
+    for scale in 0.25 ** np.arange(10):
+        position = tf.constant(w - scale * step, dtype)
+        if float(solver.loss_and_gradient(data, position)[0]) < loss - 4 * eps * abs(loss):
+            return position, gain
+    return None, gain
 
 
 class _Solver:
@@ -110,6 +151,7 @@ class _Solver:
         self._weights = [tensorflow_variable(w) for w in model.trainable_variables]
         self._dtype = tf.float64 if any(w.dtype == tf.float64 for w in self._weights) else tf.float32
         self.loss_and_gradient = tf.function(self._loss_and_gradient, autograph=False)
+        self.curvature = tf.function(self._curvature, autograph=False)
         self.minimize = tf.function(self._minimize, autograph=False)
 
     def position(self):
@@ -129,6 +171,14 @@ class _Solver:
         gradients = tape.gradient(loss, self._weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return tf.cast(loss, self._dtype), self._flat(gradients)
 
+    def _curvature(self, data, position, direction):
+        """The Hessian times a direction."""
+        with tf.GradientTape() as tape:
+            _, gradient = self._loss_and_gradient(data, position)
+            slope = tf.tensordot(gradient, direction, 1)
+        curved = tape.gradient(slope, self._weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return self._flat(curved)
+
     def _minimize(self, data, start, tolerance, max_iterations):
         return tfp.optimizer.lbfgs_minimize(
             lambda position: self.loss_and_gradient(data, position),
@@ -142,13 +192,13 @@ class _Solver:
         return tf.concat([tf.reshape(tf.cast(tf.convert_to_tensor(v), self._dtype), [-1]) for v in values], 0)
 
 
-def _verdict(result, iterations, tolerance):
+def _verdict(result, iterations, tolerance, gain):
     """Whether the result is an optimum, and why the search ended."""
     loss, gradient = result.objective_value.numpy(), float(tf.reduce_max(tf.abs(result.objective_gradient)))
     found = f"after {iterations} iterations the largest element of the gradient is {gradient:.1e}"
     if gradient <= tolerance:
         return True, f"{found}, within the tolerance of {tolerance:.1e}"
-    if _promised_decrease(result) <= 4 * np.finfo(loss.dtype).eps * abs(loss):
+    if gain <= 4 * np.finfo(loss.dtype).eps * abs(loss):
         return True, f"{found}, and a further step would lower the loss by less than its rounding error"
     if not (result.failed or result.converged):
         return False, f"{found}, more than the tolerance of {tolerance:.1e}: raise `max_iterations`"
@@ -182,20 +232,3 @@ def _unbounded(loss, start, result):
                 "can be separated: penalise the weights"
             )
     return None
-
-
-def _promised_decrease(result):
-    """`g' H g / 2`, with the inverse Hessian H of L-BFGS: what a step would gain if the loss were quadratic."""
-    gradient = result.objective_gradient.numpy().astype(np.float64)
-    pairs = zip(result.position_deltas.numpy(), result.gradient_deltas.numpy(), strict=True)
-    pairs = [(s.astype(np.float64), y.astype(np.float64)) for s, y in pairs if s @ y > 0]
-    if not pairs:
-        return np.inf
-    direction, steps = gradient.copy(), []
-    for s, y in reversed(pairs):
-        steps.append(s @ direction / (s @ y))
-        direction -= steps[-1] * y
-    direction *= pairs[-1][0] @ pairs[-1][1] / (pairs[-1][1] @ pairs[-1][1])
-    for (s, y), step in zip(pairs, reversed(steps), strict=True):
-        direction += (step - y @ direction / (s @ y)) * s
-    return gradient @ direction / 2

@@ -194,6 +194,31 @@ def test_an_optimum_at_infinity_is_none(case, dtype):
     assert nllfit.fit_lbfgs(linear(x.shape[1], units, head, 1e-2), x, y).converged == bounded
 
 
+@pytest.mark.parametrize(("size", "offset"), [(1, 100), (1, 1000), (10, 2000), (100, 1e4), (1e3, 1e5)])
+@pytest.mark.parametrize("arguments", [{"scale": 1.0}, {"shared": ("scale",)}])
+def test_float32_finds_the_optimum_of_unscaled_inputs_or_says_that_it_did_not(size, offset, arguments):
+    set_precision("float32")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 3))
+    y = x @ [[0.5], [-0.2], [0.1]] + 0.3 * rng.normal(size=(400, 1))
+    design = np.column_stack([x, np.ones(400)])
+    variance = np.mean((y - design @ np.linalg.lstsq(design, y, rcond=None)[0]) ** 2)
+    learned = "shared" in arguments
+    optimum = np.log(2 * np.pi * np.e * variance) / 2 if learned else (np.log(2 * np.pi) + variance) / 2
+    history = nllfit.fit_lbfgs(linear(3, 1, heads.Normal(**arguments)), size * x + offset, y)
+    found = abs(history.history["loss"][-1] - optimum) < 2e-5
+    assert found or not history.converged
+    assert found or size == 1 or learned  # what Newton's step, which minds no unit, makes of it
+
+
+def test_an_exact_line_in_float32_has_no_optimum():
+    set_precision("float32")
+    x = np.random.default_rng(0).normal(size=(200, 1))
+    history = nllfit.fit_lbfgs(linear(1, 1, heads.Normal(shared=("scale",))), x, 2 * x + 1)
+    assert not history.converged
+    assert "the fit is exact" in history.message
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_an_exact_fit_with_a_scale_to_learn_has_no_optimum(dtype):
     set_precision(dtype)
