@@ -7,6 +7,7 @@ epochs; but a dataset, which a callback may change between epochs, is not read a
 """
 
 import concurrent.futures
+import functools
 import itertools
 
 import numpy as np
@@ -49,7 +50,7 @@ def batches_of(x, y, sample_weight, *, class_weight, floatx, batch_size, steps, 
         raise ValueError("`x` is a dataset, so that `y` and `sample_weight` are in its batches: leave them out.")
 
     def batch(element):
-        data = element if isinstance(element, tuple) else (element,)
+        data = tuple(element) if isinstance(element, (tuple, list)) else (element,)
         return weighted(as_tensors(data, floatx, name), class_weight, floatx)
 
     return Stream(x, batch, steps, restarts, name)
@@ -161,13 +162,13 @@ class Stream:
         self._goes_on = steps not in (None, cardinality) and not restarts
         once = iterator is iterable  # a generator: it has no other beginning
         self._iterator = itertools.chain([self.first], map(batch, iterator)) if once else None
-        check_finite(self.first, name, "batch 0")
+        check_finite(self.first, name, "row {} of batch 0".format)
         size = max(1, num_bytes(self.first))
         self._chunk = max(1, min(CHUNK_BYTES // size, _STREAM_STEPS, self.steps or _STREAM_STEPS))
 
     def check(self, check):
-        """Calls `check(x, y, ...)` on the rows of the first batch, and then on those of each chunk."""
-        check(*self.first)
+        """Calls `check(x, y, ..., where)` on the rows of the first batch, and then on those of each chunk."""
+        check(*self.first, where="row {} of batch 0".format)
         self._check = check
 
     def chunks(self, epoch, ahead=False):
@@ -182,8 +183,10 @@ class Stream:
                 with tf.device("CPU"):
                     stack += stack[-1:] * (self._chunk - steps)
                     chunk = tf.nest.map_structure(lambda *batches: tf.stack(batches), *stack)
-                check_finite(chunk, self._name, f"batches {done} to {done + steps - 1} of epoch {epoch + 1}")
-                self._check(*tf.nest.map_structure(lambda t: tf.reshape(t, [-1, *t.shape[2:]]), chunk))
+                data = tf.nest.map_structure(lambda t, k=steps: tf.reshape(t[:k], [-1, *t.shape[2:]]), chunk)
+                where = functools.partial(_place, num_rows(stack[0]), done, epoch)
+                check_finite(data, self._name, where)
+                self._check(*data, where=where)
                 done += steps
                 yield chunk, steps
         if done < (self._limit or 1):
@@ -211,6 +214,11 @@ def _is_stream(x):
     return isinstance(x, tf.data.Dataset) or not (
         hasattr(x, "__array__") or isinstance(x, (list, tuple, dict)) or tf.is_tensor(x)
     )
+
+
+def _place(batch_size, done, epoch, row):
+    """Where a row of a chunk is, of batches after the first `done`."""
+    return f"row {row % batch_size} of batch {done + row // batch_size} of epoch {epoch + 1}"
 
 
 def _length(iterable):

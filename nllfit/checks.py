@@ -32,7 +32,7 @@ def keras_of(model):
 def float_dtype(model, keras):
     """The dtype for NumPy's floats: Keras's default, or float64 where the model computes in it."""
     parts = model.variables if model.built else model.layers
-    return "float64" if any(part.dtype == "float64" for part in parts) else keras.backend.floatx()
+    return "float64" if any(getattr(part, "dtype", None) == "float64" for part in parts) else keras.backend.floatx()
 
 
 def check_integers(lowest=1, optional=False, **numbers):
@@ -60,9 +60,17 @@ def outcome_check(model, example, name):
     """
 
     def distributions(x, row=0):
-        outputs = model(tf.nest.map_structure(lambda t: t[row : row + 1], x), training=False)
+        try:
+            if not model.built:  # for any number of rows, and not for one
+                specs = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x)
+                tf.function(lambda x: model(x, training=False)).get_concrete_function(specs)
+            outputs = model(tf.nest.map_structure(lambda t: t[row : row + 1], x), training=False)
+        except NotImplementedError:  # a model that has a training step and no `call`
+            return []
+        names = sorted(outputs) if isinstance(outputs, dict) else getattr(model, "output_names", None) or []
         heads = [o if hasattr(o, "log_prob") else getattr(o, "distribution", None) for o in tf.nest.flatten(outputs)]
-        return [getattr(head, "tensor_distribution", head) for head in heads]
+        heads = [getattr(head, "tensor_distribution", head) for head in heads]
+        return list(zip(names if len(names) == len(heads) else range(len(heads)), heads, strict=True))
 
     has_outcomes = len(example) > 1 and getattr(model, "loss", None) is not None
     steps = type(model).train_step, type(model).compute_loss  # a user's own may do without outcomes
@@ -72,20 +80,19 @@ def outcome_check(model, example, name):
             f"`{name}` is missing, and the model is compiled with a loss: give the outcomes that it compares with what "
             f"the model makes of `x`, one row for each of `x`."
         )
-    # A model of a fixed batch size, as layers that keep a state from batch to batch need it, takes no single row.
-    fixed = any(t.shape[0] is not None for t in tf.nest.flatten(getattr(model, "inputs", None) or []))
     heads = []
-    if has_outcomes and not fixed:
+    if has_outcomes and not _is_of_one_batch_size(model):
         known, shapes = kept_for(model, _heads), tuple(tuple(t.shape[1:]) for t in tf.nest.flatten(example[0]))
         if shapes not in known:  # to look at them takes as long as a hundred steps of a small model
             known[shapes] = distributions(example[0])
         heads = known[shapes]
 
-    def check(x, y=None, *_):
-        if isinstance(y, dict) and getattr(model, "output_names", None):
-            y = [y[output] for output in model.output_names if output in y]
-        for i, (outcomes, head) in enumerate(zip(tf.nest.flatten(y), heads, strict=False)):
-            if head is None:
+    def check(x, y=None, *_, where="row {}".format):
+        outputs = [output for output, _ in heads]
+        targets, losses = _by_output(y, outputs), _by_output(model.loss, outputs)
+        for i, (output, head) in enumerate(heads):
+            outcomes = targets.get(output)
+            if head is None or outcomes is None or losses.get(output) is None:
                 continue
             if outcomes.dtype == tf.string:
                 raise ValueError(
@@ -94,18 +101,36 @@ def outcome_check(model, example, name):
                 )
             row, reason = _first_outside(outcomes, head)
             # The support may depend on a row's own parameters, as a Uniform's does.
-            if row is not None and _first_outside(outcomes[row : row + 1], distributions(x, row)[i])[0] is not None:
+            if row is not None and _first_outside(outcomes[row : row + 1], distributions(x, row)[i][1])[0] is not None:
                 raise ValueError(
-                    f"`{name}` holds, at row {row}, {outcomes[row].numpy()}, which {head.name} cannot have: {reason} "
-                    f"Look for mislabelled rows, or choose a head whose domain they are in."
+                    f"`{name}` holds, at {where(row)}, {outcomes[row].numpy()}, which {head.name} cannot have: "
+                    f"{reason} Look for mislabelled rows, or choose a head whose domain they are in."
                 )
 
     return check
 
 
 def _heads(model):
-    """The distributions that a model's outputs were seen to be, None for other outputs, by the shapes of its inputs."""
+    """The names of a model's outputs with the distributions they were seen to be, by the shapes of its inputs."""
     return {}
+
+
+def _is_of_one_batch_size(model):
+    """Whether it takes no single row, as layers that keep a state from batch to batch do not."""
+    inputs = tf.nest.flatten(getattr(model, "inputs", None) or [])
+    return any(t.shape[0] is not None for t in inputs) or any(
+        getattr(layer, "stateful", False) for layer in model._flatten_layers()
+    )
+
+
+def _by_output(values, outputs):
+    """The value for each output, by its name: of a dict by name, of a list by place, or one for all."""
+    if isinstance(values, dict) and set(values) & set(outputs):
+        return values
+    if isinstance(values, (dict, list, tuple)):
+        values = tf.nest.flatten(values)
+        return dict(zip(outputs, values, strict=True)) if len(values) == len(outputs) else {}
+    return dict.fromkeys(outputs, values)
 
 
 def _first_outside(y, distribution):

@@ -22,8 +22,8 @@ _FEW = 1000  # and steps for which it is not worth some seconds to find out
 
 def kept_for(model, make):
     """`make(model)`, made once for a model and kept until it is compiled anew; it must not hold on to the model."""
-    # What `compile` makes anew: in tf_keras the loss, in Keras 3 its tracker, the first metric.
-    compiled = [model.optimizer, vars(model).get("compiled_loss") or next(iter(model.metrics), None)]
+    # What `compile` makes anew: in tf_keras the loss, in Keras 3 its tracker.
+    compiled = [model.optimizer, vars(model).get("compiled_loss") or vars(model).get("_loss_tracker")]
     made = _KEPT.setdefault(model, {})
     if make not in made or any(a is not b for a, b in zip(made[make][0], compiled, strict=True)):
         made[make] = compiled, make(model)
@@ -45,7 +45,7 @@ class Programs:
             for mode in self._steps
             for compile in _COMPILES
         }
-        self._traced = {}
+        self._traced, self._compiles = {}, {}
         self._copy = None
         self._weights = self._has_convolutions = self.state = None
 
@@ -64,6 +64,8 @@ class Programs:
 
         The program makes the copy, for one more call would cost as much as some dozen steps; after a test it is None.
         """
+        if compile == "xla" and _has_strings(chunk):
+            raise ValueError('The data hold strings, which XLA does not take: fit with `compile="graph"` or `"auto"`.')
         steps = tf.constant(steps)
         key = mode, compile, _shapes(chunk)
         if key not in self._traced:  # traced by hand: TensorFlow warns of functions it traces often, as here by intent
@@ -94,6 +96,9 @@ class Programs:
         key = _shapes(chunk)
         if key in self.choices:
             return self.choices[key]
+        if _has_strings(chunk):  # with which XLA would abort the process
+            self.choices[key] = "graph"
+            return "graph"
         copies, _ = self.copy()
         try:
             graph = [self._seconds(chunk, 1, "graph") for _ in range(2)][-1]  # the first with the compiling
@@ -111,6 +116,17 @@ class Programs:
         finally:
             self.restore(copies)
         return self.choices[key]
+
+    def compiles(self, mode, chunk):
+        """Whether XLA knows every operation of a step."""
+        key = mode, _shapes(chunk)
+        if key not in self._compiles:
+            try:
+                self.run(mode, chunk, 0, "xla")
+                self._compiles[key] = True
+            except tf.errors.OpError:
+                self._compiles[key] = False
+        return self._compiles[key]
 
     def num_traces(self):
         """How often a step or a loop was traced so far."""
@@ -145,6 +161,10 @@ class Programs:
 def _has_convolutions(graph):
     nodes = [graph.node, *(function.node_def for function in graph.library.function)]
     return any("Conv" in node.op for node in itertools.chain(*nodes))
+
+
+def _has_strings(chunk):
+    return any(t.dtype == tf.string for t in tf.nest.flatten(chunk))
 
 
 def _as_keras(data):

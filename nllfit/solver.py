@@ -16,7 +16,7 @@ _FEW = 2000  # weights, whose Hessian is quickly written down
 
 
 def fit_lbfgs(model, x, y=None, *, sample_weight=None, class_weight=None, max_iterations=1000, tolerance=None):
-    """Minimises a compiled model's loss over all the data at once, by L-BFGS, and by Newton's method where that is stuck.
+    """Minimises a compiled model's loss over all the data at once, by L-BFGS, and by Newton's method where it is stuck.
 
     The objective is the loss that `model.evaluate` would give for one batch of all rows, regularisers included: layers
     run as they predict (`training=False`), so that it has one value at each point. For a convex model, such as

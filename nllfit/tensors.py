@@ -24,6 +24,8 @@ def as_tensors(data, floatx, name):
 
     def tensor(part, leaf):
         label = _label(name, part, 0)
+        if leaf is None and part == "sample_weight":  # an output whose rows count alike
+            leaf = np.ones(tf.nest.flatten(data)[0].shape[0])
         if isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor)):
             raise ValueError(f"{label} holds a {type(leaf).__name__}, which has no fixed shape: use `model.fit`.")
         if not tf.is_tensor(leaf):
@@ -59,8 +61,8 @@ def check_rows(data, name):
     check_finite(data, name)
 
 
-def check_finite(data, name, where=None):
-    """Raises a `ValueError` that names the first number that is not finite, `where` it is or in which row."""
+def check_finite(data, name, where="row {}".format):
+    """Raises a `ValueError` that names the first number that is not finite, and `where` its row is."""
     for part, i, tensor in _leaves(data):
         # A sum is a tenth of the work of looking at each number, and only a finite one needs no second look.
         if not tensor.dtype.is_floating or np.isfinite(tf.reduce_sum(tensor).numpy()):
@@ -69,7 +71,7 @@ def check_finite(data, name, where=None):
         if len(bad):
             value = tensor.numpy()[tuple(bad[0])]
             raise ValueError(
-                f"{_label(name, part, i)} has {value} at {where or f'row {bad[0][0]}'}: drop such rows or fill them in "
+                f"{_label(name, part, i)} has {value} at {where(bad[0][0])}: drop such rows or fill them in "
                 f"before training; {len(bad)} numbers are not finite."
             )
 
@@ -112,7 +114,7 @@ def _arrays(values):
     """A structure of NumPy arrays and tensors; a list of numbers is one array."""
     if isinstance(values, (list, tuple)) and all(np.isscalar(v) for v in tf.nest.flatten(values)):
         return np.asarray(values)
-    return tf.nest.map_structure(lambda leaf: leaf if tf.is_tensor(leaf) else np.asarray(leaf), values)
+    return tf.nest.map_structure(lambda a: a if a is None or tf.is_tensor(a) else np.asarray(a), values)
 
 
 def _leaves(data):

@@ -42,6 +42,10 @@ def fit(
     Any model of tf_keras or of Keras 3 (on TensorFlow), with a head or without. Data are checked before the first
     step: what raises has not touched a weight.
 
+    Two numbers may differ from Keras's. The losses of single outputs count each row alike, where Keras 3 gives a
+    partial last batch the weight of a full one. And under XLA tf_keras's dropout draws other numbers in every run,
+    whatever the seed; with `compile="graph"`, and in Keras 3, a run can be repeated.
+
     Args:
       model: a compiled model.
       x: inputs `[n, ...]`, an array or a structure of them; or batches `(x, y)` or `(x, y, sample_weight)`, as a
@@ -70,7 +74,8 @@ def fit(
 
     Raises:
       TypeError: if `model` is no Keras model, or a callback is not of its Keras.
-      ValueError: if the model is not compiled, or is one only `model.fit` can train (run eagerly, or distributed); for
+      ValueError: if a step fails, as where an index is out of range, the model being then as it was before the epoch;
+        if the model is not compiled, or is one only `model.fit` can train (run eagerly, or distributed); for
         data that are empty, not finite, of lengths that differ or outside a head's support; for a callback that needs
         batches; for a number of epochs, rows or steps that cannot be.
         A dataset is checked as it comes; if it turns bad the model is as it was before the epoch.
@@ -109,6 +114,8 @@ def fit(
     validation = None
     if validation_data is not None:
         parts = validation_data if isinstance(validation_data, (tuple, list)) else [validation_data]
+        if len(parts) > 3:
+            raise ValueError(f"`validation_data` has {len(parts)} parts: give (x, y) or (x, y, sample_weight).")
         validation = batches_of(
             *[*parts, None, None][:3],
             class_weight=None,
@@ -139,22 +146,24 @@ def _train(model, keras, train, validation, callbacks, initial_epoch, epochs, va
     programs = kept_for(model, Programs)
     programs.build(model, train.first)
     bars = [c for c in callbacks.callbacks if isinstance(c, keras.callbacks.ProgbarLogger)]
+    acting = any(c not in bars and not isinstance(c, keras.callbacks.History) for c in callbacks.callbacks)
 
     model.stop_training = False
     callbacks.on_train_begin()
-    kept, _ = programs.copy()
-    logs = None
+    kept = logs = None
     for epoch in range(_resumed_epoch(model, initial_epoch), epochs):
         callbacks.on_epoch_begin(epoch)
+        if kept is None or acting:  # a callback may have changed what training changes
+            kept, _ = programs.copy()
         try:
             logs, copied, compile = _run(model, programs, "train", train, epoch, compile, bars, epochs - epoch)
         except ValueError:  # a dataset that turned out bad
             programs.restore(kept)
             raise
-        except tf.errors.InvalidArgumentError as error:  # without XLA, a head asserts that its parameters are finite
-            message = _not_finite(model, epoch, {"loss": np.nan})
+        except tf.errors.InvalidArgumentError as error:
+            raised = _failed(model, epoch, error)
             programs.restore(kept)
-            raise FloatingPointError(message) from error
+            raise raised from error
         copies, finite = copied
         if not (finite and np.all(np.isfinite(logs.get("loss", 0.0)))):
             message = _not_finite(model, epoch, logs)
@@ -185,6 +194,8 @@ def _run(model, programs, mode, batches, epoch, compile, bars=(), left=1):
     for chunk, steps in prefetched(batches.chunks(epoch, ahead=left > 1)):
         if compile == "auto":
             compile = programs.faster(chunk, steps, left * (batches.steps or np.inf))
+        elif mode == "test" and compile == "xla" and not programs.compiles(mode, chunk):
+            compile = "graph"
         logs, copied = programs.run(mode, chunk, steps, compile)
         done += steps
         for bar in bars if done != batches.steps else ():
@@ -193,8 +204,14 @@ def _run(model, programs, mode, batches, epoch, compile, bars=(), left=1):
 
 
 def _numbers(logs):
-    arrays = {name: value.numpy() for name, value in logs.items()}
-    return {name: value.item() if np.ndim(value) == 0 else value for name, value in arrays.items()}
+    numbers = {}
+    for name, value in logs.items():
+        if isinstance(value, dict):  # a metric of several numbers
+            numbers |= _numbers(value)
+        else:
+            array = np.asarray(value)
+            numbers[name] = array.item() if array.ndim == 0 else array
+    return numbers
 
 
 _BATCH_HOOKS = [f"on_{kind}batch_{end}" for kind in ("", "train_", "test_") for end in ("begin", "end")]
@@ -235,11 +252,23 @@ def _resumed_epoch(model, initial_epoch):
     return getattr(model, "_initial_epoch", None) or initial_epoch
 
 
+def _failed(model, epoch, error):
+    """The error to raise for one in an operation."""
+    text = error.message.partition("\n\t [[")[0].rpartition("\n")[2]
+    if _first_not_finite(model) or "assertion failed" in text:  # of a head, that its parameters are finite
+        return FloatingPointError(_not_finite(model, epoch, {"loss": np.nan}))
+    return ValueError(f"Epoch {epoch + 1}: a step failed: {text}. The model is as it was before the epoch.")
+
+
+def _first_not_finite(model):
+    """The name of the first layer with a weight that is not finite, or None."""
+    weights = ((layer, w) for layer in model.layers for w in layer.get_weights() if w.dtype.kind not in "OSU")
+    return next((layer.name for layer, w in weights if not np.all(np.isfinite(w))), None)
+
+
 def _not_finite(model, epoch, logs):
-    layer = next(
-        (f"`{layer.name}`" for layer in model.layers for w in layer.get_weights() if not np.all(np.isfinite(w))), None
-    )
-    found = f"the first layer with a weight that is not is {layer}" if layer else "all weights still are"
+    layer = _first_not_finite(model)
+    found = f"the first layer with a weight that is not is `{layer}`" if layer else "all weights still are"
     return (
         f"Epoch {epoch + 1}: the loss is {logs.get('loss')}, and not everything is finite: {found}. The model is as it "
         f"was before the epoch. Try a smaller learning rate, `clipnorm` in the optimizer, or standardised inputs."

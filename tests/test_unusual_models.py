@@ -1,0 +1,267 @@
+"""`fit` trains what `model.fit` trains, also where a model or its data are not of the usual kind."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+import nllfit
+from tests.kerases import each_keras
+
+KERASES = pytest.mark.parametrize("k", [tf_keras, keras], ids=["tf_keras", "keras"])
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(70, 4)).astype("float32")
+Y = RNG.normal(size=(70, 1)).astype("float32")
+
+
+def both(make, *data, **arguments):
+    """The histories of `model.fit` and of `fit` from the same weights, which must be the same."""
+    histories = []
+    for fit in (lambda model, *args, **kwargs: model.fit(*args, **kwargs), nllfit.fit):
+        model = make()
+        histories.append(fit(model, *data, shuffle=False, verbose=0, **{"epochs": 3} | arguments).history)
+    assert histories[0].keys() == histories[1].keys()
+    for name in histories[0]:
+        np.testing.assert_allclose(histories[1][name], histories[0][name], rtol=1e-5, atol=1e-7, err_msg=name)
+    return histories[0]
+
+
+@KERASES
+def test_strings_go_to_the_graph_every_time(k):
+    words = k.layers.TextVectorization(output_sequence_length=3)
+    words.adapt(["a b c"])
+    x, y = tf.constant([["a b"]] * 64), np.zeros((64, 1), "float32")
+
+    def make():
+        k.utils.set_random_seed(0)
+        inputs = k.layers.Input((1,), dtype="string")
+        model = k.Sequential([inputs, words, k.layers.Embedding(10, 3), k.layers.Flatten(), k.layers.Dense(1)])
+        model.compile("adam", "mse")
+        return model
+
+    for _ in range(2):
+        both(make, x, y)
+    with pytest.raises(ValueError, match="strings, which XLA does not take"):
+        nllfit.fit(make(), x, y, verbose=0, compile="xla")
+
+
+@KERASES
+def test_compiled_anew_a_model_of_its_own_metrics_has_its_new_loss(k):
+    class Own(k.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense, self.tracker = k.layers.Dense(1), k.metrics.Mean("loss")
+
+        @property
+        def metrics(self):
+            return [self.tracker]
+
+        def call(self, x):
+            return self.dense(x)
+
+        def train_step(self, data):
+            x, y = data
+            with tf.GradientTape() as tape:
+                loss = self.compute_loss(x=x, y=y, y_pred=self(x, training=True))
+            gradients = tape.gradient(loss, self.trainable_variables)
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+            self.tracker.update_state(loss)
+            return {"loss": self.tracker.result()}
+
+    model, optimizer = Own(), k.optimizers.SGD(0.0)
+    losses = []
+    for loss in ("mse", "mae"):
+        model.compile(optimizer, loss)
+        losses += nllfit.fit(model, X[:64], Y[:64], verbose=0).history["loss"]
+    errors = Y[:64] - np.asarray(model(X[:64]))
+    np.testing.assert_allclose(losses, [np.mean(errors**2), np.mean(np.abs(errors))], rtol=1e-5)
+
+
+@each_keras
+def test_a_model_built_by_fit_takes_any_number_of_rows_and_is_checked_each_time(kit):
+    model = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Bernoulli()])
+    model.compile("adam", kit.loss)
+    y = (Y > 0).astype("float32")
+    nllfit.fit(model, X, y, verbose=0)
+    assert model.input_shape == (None, 4)
+    y[3] = 2
+    with pytest.raises(ValueError, match=r"at row 3, .* cannot have"):
+        nllfit.fit(model, X, y, verbose=0)
+
+
+@KERASES
+def test_a_layer_that_keeps_its_state(k):
+    class Stateful(k.Model):
+        def __init__(self):
+            super().__init__()
+            self.lstm, self.dense = k.layers.LSTM(3, stateful=True), k.layers.Dense(1)
+
+        def call(self, x):
+            return self.dense(self.lstm(x))
+
+    def make():
+        k.utils.set_random_seed(0)
+        model = Stateful()
+        model.compile("adam", "mse")
+        return model
+
+    both(make, X[:64].reshape(64, 4, 1), Y[:64], batch_size=16)
+
+
+@KERASES
+def test_a_model_without_a_call(k):
+    class Step(k.Model):
+        def __init__(self):
+            super().__init__()
+            self.weight = self.add_weight(shape=(4, 1), initializer="zeros", name="w")
+
+        def train_step(self, data):
+            x, y = data
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((x @ self.weight - y) ** 2)
+            self.optimizer.apply_gradients([(tape.gradient(loss, self.weight), self.weight)])
+            return {"loss": loss}
+
+    model = Step()
+    model.compile("sgd", "mse")
+    losses = nllfit.fit(model, X, Y, epochs=3, verbose=0).history["loss"]
+    assert len(losses) == 3
+
+
+@KERASES
+def test_a_test_step_that_xla_does_not_know(k):
+    class Scored(k.Sequential):
+        def test_step(self, data):
+            x, y = data
+            error = tf.numpy_function(lambda a, b: np.float32(np.mean((a - b) ** 2)), [self(x), y], tf.float32)
+            return {"error": tf.ensure_shape(error, [])}
+
+    def make():
+        k.utils.set_random_seed(0)
+        model = Scored([k.layers.Input((4,)), k.layers.Dense(1)])
+        model.compile("adam", "mse")
+        return model
+
+    history = both(make, X[:64], Y[:64], validation_data=(X, Y), validation_batch_size=70)
+    assert len(history["val_error"]) == 3
+
+
+@KERASES
+@pytest.mark.parametrize("compile", ["auto", "graph"])
+def test_an_operation_that_fails_is_named(k, compile):
+    model = k.Sequential([k.layers.Input((1,), dtype="int32"), k.layers.Embedding(5, 2), k.layers.Dense(1)])
+    model.compile("adam", "mse")
+    before = model.get_weights()
+    x = np.zeros((40, 1), "int32")
+    x[24] = 9
+    with pytest.raises(ValueError, match=r"Epoch 1: a step failed: indices\[.* = 9 is not in \[0, 5\)"):
+        nllfit.fit(model, x, np.zeros((40, 1, 1), "float32"), verbose=0, shuffle=False, compile=compile)
+    for weight, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")
+@each_keras
+def test_outcomes_are_those_of_the_head_whose_loss_they_enter(kit):
+    k = kit.keras
+    inputs = k.layers.Input((4,))
+    positive = kit.heads.Gamma(name="z")(k.layers.Dense(2)(inputs))
+    real = kit.heads.Normal(name="a")(k.layers.Dense(2)(inputs))
+    model = k.Model(inputs, [positive, real])
+    model.compile("adam", [None, kit.loss])
+    nllfit.fit(model, X, [np.zeros_like(Y), Y - 9], verbose=0)
+    model.compile("adam", [kit.loss, kit.loss])
+    with pytest.raises(ValueError, match="Gamma cannot have"):
+        nllfit.fit(model, X, [Y - 9, Y], verbose=0)
+
+
+def test_outcomes_by_name_are_those_of_that_output():
+    inputs = tf_keras.layers.Input((4,))
+    positive = nllfit.heads.Gamma(name="z")(tf_keras.layers.Dense(2)(inputs))
+    real = nllfit.heads.Normal(name="a")(tf_keras.layers.Dense(2)(inputs))
+    model = tf_keras.Model(inputs, [positive, real])
+    model.compile("adam", {"a": nllfit.negative_log_likelihood})
+    nllfit.fit(model, X, {"a": Y - 9}, verbose=0)
+
+
+@KERASES
+def test_a_metric_of_several_numbers(k):
+    class Ends(k.metrics.Metric):
+        def __init__(self):
+            super().__init__(name="ends")
+            self.low = self.add_weight(shape=(), initializer="zeros", name="low")
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            self.low.assign(tf.reduce_min(y_pred))
+
+        def result(self):
+            return {"low": self.low + 0.0, "twice": 2.0 * self.low}
+
+    def make():
+        k.utils.set_random_seed(0)
+        model = k.Sequential([k.layers.Input((4,)), k.layers.Dense(1)])
+        model.compile("adam", "mse", metrics=[Ends()])
+        return model
+
+    assert {"low", "twice"} <= both(make, X, Y).keys()
+
+
+def plain(k):
+    k.utils.set_random_seed(0)
+    model = k.Sequential([k.layers.Input((4,)), k.layers.Dense(1)])
+    model.compile("adam", "mse")
+    return model
+
+
+@KERASES
+def test_batches_that_are_lists(k):
+    base = k.utils.Sequence if k is tf_keras else k.utils.PyDataset
+
+    class Lists(base):
+        def __len__(self):
+            return 5
+
+        def __getitem__(self, i):
+            return [X[14 * i : 14 * i + 14], Y[14 * i : 14 * i + 14]]
+
+    both(lambda: plain(k), Lists())
+
+
+@KERASES
+def test_one_output_without_weights(k):
+    def make():
+        k.utils.set_random_seed(0)
+        inputs = k.layers.Input((4,))
+        model = k.Model(inputs, [k.layers.Dense(1, name="a")(inputs), k.layers.Dense(1, name="b")(inputs)])
+        model.compile("adam", ["mse", "mse"])
+        return model
+
+    weights = RNG.uniform(size=64).astype("float32")
+    both(make, X[:64], [Y[:64], Y[:64]], sample_weight=[weights, None])
+
+
+@KERASES
+def test_what_a_callback_did_is_kept_when_the_next_epoch_diverges(k):
+    model = plain(k)
+    model.compile(k.optimizers.SGD(1e-3), "mse")
+    epochs = itertools.count(1)
+
+    class Sets(k.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.set_weights([np.full_like(w, 7.0) for w in self.model.get_weights()])
+            if next(epochs) == 2:
+                self.model.optimizer.learning_rate = 1e30
+
+    with pytest.raises(FloatingPointError, match="Epoch 3"):
+        nllfit.fit(model, X, Y, epochs=5, verbose=0, callbacks=[Sets()])
+    for weight in model.get_weights():
+        np.testing.assert_array_equal(weight, 7.0)
+    assert float(np.asarray(model.optimizer.learning_rate)) == pytest.approx(1e30)
+
+
+def test_too_many_parts_of_validation_data_are_refused():
+    with pytest.raises(ValueError, match="`validation_data` has 4 parts"):
+        nllfit.fit(plain(tf_keras), X, Y, validation_data=(X, Y, None, None), verbose=0)
