@@ -114,12 +114,15 @@ class Density:
         distribution = self.coordinates.family.build(parameters, tf.float64)
         shape = distribution.batch_shape + distribution.event_shape
         normal = tf.constant(np.random.default_rng(0).standard_normal(shape))
+        family = self.coordinates.family
         try:
+            if "loc" in getattr(family, "component", family).fixed:  # which may be far from where `normal` is
+                return distribution.sample(seed=(0, 0))
             return distribution.experimental_default_event_space_bijector().forward(normal)
         except (AttributeError, NotImplementedError, TypeError, ValueError):  # none for counts; some fail in TFP 0.25
             # Draws in float32: some families cannot be sampled in float64.
             low = {name: tf.cast(value, tf.float32) for name, value in parameters.items()}
-            return tf.cast(self.coordinates.family.build(low, tf.float32).sample(seed=(0, 0)), self.dtype)
+            return tf.cast(family.build(low, tf.float32).sample(seed=(0, 0)), self.dtype)
 
     def _program(self, function, *batch):
         held = self.coordinates.held_specs

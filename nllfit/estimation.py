@@ -55,8 +55,9 @@ def maximum_likelihood(distribution, y, *, weights=None, **fixed):
     """
     problem = Problem(distribution, y, weights, **fixed)
     if problem.objective is None:
+        problem.check_support(None)
         return _estimate(problem, None)
-    return _estimate(*(_cornered(problem) if problem.has_corners else (problem, _best(problem))))
+    return _estimate(*_cornered(problem, _best(problem)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,16 +245,24 @@ def _best(problem):
     return climb(problem.objective, best.w, best.rank) if best.converged else maximize(problem.objective, best.w)
 
 
-def _cornered(problem):
-    """The parameter with corners and the smooth ones in turn, until the likelihood rises no more."""
-    natural, best = problem.natural(tf.constant(_best(problem).w)), None
+def _cornered(problem, smooth):
+    """The problem and its optimum; with a parameter held where the likelihood has its maximum at a corner.
+
+    That parameter and the smooth ones take turns until the likelihood rises no more.
+    """
+    natural = problem.natural(tf.constant(smooth.w))
+    best = (smooth.value, problem, smooth) if smooth.converged else None
+    if not problem.has_corners(natural):
+        return problem, smooth
     while True:
-        corner = problem.at_corner(natural)
-        optimum = corner.objective and maximize(corner.objective, corner.coordinates(natural))
-        reached = optimum.value if optimum else corner.log_likelihood()
-        if best and reached <= best[0]:
+        ends = []
+        for corner in problem.corners(natural):
+            optimum = corner.objective and maximize(corner.objective, corner.coordinates(natural))
+            ends.append((optimum.value if optimum else corner.log_likelihood(), corner, optimum))
+        end = max(ends, key=lambda end: end[0])
+        if best and end[0] <= best[0]:
             return best[1:]
-        best, natural = (reached, corner, optimum), corner.natural(tf.constant(optimum.w) if optimum else None)
+        best, natural = end, end[1].natural(tf.constant(end[2].w) if end[2] else None)
 
 
 def _estimate(problem, optimum):

@@ -262,6 +262,9 @@ class Family:
 
     def _checked_example(self):
         """A distribution of the family, so that a fixed value out of its domain raises here and not in training."""
+        for name, value in self._fixed_numbers(tf.float64).items():
+            if np.isnan(value).any() or (name not in ("low", "high") and np.isinf(value).any()):
+                raise ValueError(f"`{name}` is held at {self.fixed[name]}: give a finite value.")
         given = ", ".join(f"{name}={value!r}" for name, value in self.fixed.items())
         given = f"with {given}" if given else f"from {self.layout}"
         with tf.init_scope():

@@ -47,7 +47,7 @@ class Objective:
         order = np.argsort(self.y.reshape(len(self.y), -1)[:, 0])
         rows = order[np.linspace(0, len(self.y) - 1, size).astype(int)]
         few = Objective(self.density, self.y[rows], self.weights[rows], self.held, self.log_volume)
-        few.by_differences = self.by_differences
+        few.coordinates, few._arguments, few.by_differences = self.coordinates, self._arguments, self.by_differences
         return few
 
     def holding(self, name, place, value):
@@ -87,6 +87,9 @@ class Objective:
         value, slope, curvature = (sum(part) / self.total_weight for part in zip(*parts, strict=True))
         gradient, jacobian, bend = self.coordinates.pullback(tf.constant(w), self._arguments, slope)
         hessian = tf.transpose(jacobian) @ curvature @ jacobian + bend
+        if np.isfinite(value) and not (np.all(np.isfinite(gradient)) and np.all(np.isfinite(hessian))):
+            self.by_differences = True  # a formula of the other side of a `tf.where`
+            return self._differences(w)
         return float(value) - self.log_volume, gradient.numpy(), hessian.numpy()
 
     def has_derivatives(self, w):
@@ -95,7 +98,7 @@ class Objective:
             return False
         few = self.sample(200)
         errors = few.derivatives(w)[1] - few._differences(w)[1]
-        return bool(np.all(np.abs(errors) * few._lengths(w) < 0.01 * _DIFFERENCE))
+        return not few.by_differences and bool(np.all(np.abs(errors) * few._lengths(w) < 0.01 * _DIFFERENCE))
 
     def _differences(self, w):
         """Central differences in place of `derivatives`."""

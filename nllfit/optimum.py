@@ -13,6 +13,7 @@ __all__ = ["Optimum", "climb", "errors", "maximize"]
 
 _NOISE = 1e-13  # relative rounding error of a mean log-likelihood
 _LEAST_DROP = 1e-4  # nats by which the log-likelihood must fall one standard error from a maximum, where 1/2 is usual
+_WIDE = 20.0  # standard errors of a logarithm, with which the parameter may be zero or infinite as well
 _LEAP = 5.0  # Newton steps at once, after which the log-likelihood has fallen unless it goes on rising for ever
 _LEAPS = 5  # in a row
 _UNENDING = 0.01  # standard errors, whose square is the rest of the way up to the limit, in nats
@@ -158,6 +159,11 @@ def _verdict(objective, optimum):
     _, curvature = _principal_axes(optimum.information, optimum.rank)
     if curvature.min() <= _FLAT:
         return dataclasses.replace(optimum, message="the information is not positive definite")
+    widths = np.hypot.reduce(errors(optimum), axis=1) * objective.coordinates.are_logarithms
+    if widths.max() > _WIDE:
+        aside = np.eye(len(widths))[widths.argmax()] * [[1.0], [-1.0]]
+        message = _at_infinity(objective, optimum.w, aside[objective.values(optimum.w + aside).argmax()])
+        return dataclasses.replace(optimum, message=message)
     moves = np.concatenate([errors(optimum).T, -errors(optimum).T])
     around = objective.values(optimum.w + moves)
     drops = objective.total_weight * (optimum.value - around)

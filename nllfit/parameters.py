@@ -71,6 +71,16 @@ class Coordinates:
         others = self._scalar.holding(held | exact).constrained(blocks)
         return {name: exact[name] if name in exact else others[name] for name in blocks}
 
+    @property
+    def are_logarithms(self):
+        """Which numbers of `w` are the logarithms of positive parameters, `[size]`."""
+        places = [place for places in self.positive.values() for place in places.flat]
+        logarithms = np.isin(np.arange(self._scalar.params_size), places)
+        if isinstance(self.family, MixtureFamily):
+            count = self.family.num_components
+            logarithms = np.concatenate([np.zeros(count, bool), np.tile(logarithms, count)])
+        return logarithms
+
     @functools.cached_property
     def points(self):
         """`f(w [s, size], held)`: the constrained parameters as vectors `[s, q]`."""
@@ -157,6 +167,8 @@ class Coordinates:
         if name == "mixture_logits":
             return "mixture_probs", _Softmax
         known = self._scalar.distribution_class.parameter_properties(tf.float64)
+        if name == "inflated_loc_logits":  # of which TFP makes the logits `[u, -u]`, twice the log-odds it names
+            return "inflated_loc_probs", tfb.Sigmoid()(tfb.Scale(tf.constant(2.0, tf.float64)))
         if name.startswith("log_") and name[len("log_") :] in known:
             return name[len("log_") :], tfb.Exp()
         for kind, link in (("logits", tfb.Sigmoid()), ("probits", tfb.NormalCDF())):

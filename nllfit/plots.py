@@ -220,6 +220,8 @@ def profile_curve(ax, estimate, name, values=None, *, level=0.95):
         below = 1.3 * (center - low if np.isfinite(low) else high - center)
         above = 1.3 * (high - center if np.isfinite(high) else center - low)
         values = np.union1d(np.linspace(center - below, center, 21), np.linspace(center, center + above, 21))
+    if np.size(values) < 2:
+        raise ValueError(f"`values` is {values!r}: give at least two, for a curve.")
     falls = estimate.profile(name, values) - estimate.log_likelihood
     ax.plot(values, np.where(np.isfinite(falls), falls, np.nan))
     ax.axvline(center, linestyle="--", label=f"maximum at {center:.4g}", **_MARK)

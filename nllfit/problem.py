@@ -47,8 +47,9 @@ _STATISTICS = {
 }
 
 # Parameters in which the likelihood has a corner at every observation, and its maximum at one of them.
-_CORNERS = {"Triangular": "peak"}
+_CORNERS = {"GeneralizedNormal": "loc", "Triangular": "peak"}
 
+_BLUNT = 1.3  # a power from which on a generalised normal has no peak, and its likelihood no corner, or 1 to be exact
 
 # Families whose covariance can become singular in any direction.
 _FREE_COVARIANCE = ("MultivariateNormalTriL", "MultivariateNormalFullCovariance")
@@ -126,24 +127,27 @@ class Problem:
             return f"; {values[counts.argmax()]} is {counts.max()} times in `y`, where the density may have no bound"
         return ""
 
-    @property
-    def has_corners(self):
-        """Whether Newton's method can only come near the maximum, at a corner of the likelihood."""
-        return _CORNERS.get(self.family.name) in self.family.parameter_names
+    def has_corners(self, natural):
+        """Whether Newton's method can only come near the maximum, at a corner of the likelihood near a point."""
+        blunt = (self.family.fixed | natural).get("power", 0.0) > _BLUNT if isinstance(self.family, Family) else True
+        return _CORNERS.get(self.family.name) in self.family.parameter_names and not blunt
 
-    def at_corner(self, natural, count=50):
-        """The problem with such a parameter held at the likeliest of some observations.
+    def corners(self, natural, count=50, kept=3):
+        """The problems with such a parameter held at the likeliest of some observations.
 
         They are those nearest to its natural value, to refine it, and others from all over the sample.
         """
         name = _CORNERS[self.family.name]
         nearest = np.argsort(np.abs(self.y - natural[name]), axis=0)[:count]
         all_over = np.sort(self.y, axis=0)[np.linspace(0, len(self.y) - 1, count).astype(int)]
-        observed = np.concatenate([np.take_along_axis(self.y, nearest, 0), all_over])
+        observed = np.unique(np.concatenate([np.take_along_axis(self.y, nearest, 0), all_over]), axis=0)
         tried = {n: np.broadcast_to(value, [len(observed), *value.shape]) for n, value in natural.items()}
         values = self.objective.values(self.coordinates(tried | {name: observed}))
+        return [self._with(name, observed[row]) for row in np.argsort(-values)[:kept]]
+
+    def _with(self, name, value):
         held = copy.copy(self)
-        held._hold({name: observed[np.argmax(values)]})
+        held._hold({name: value})
         return held
 
     def coordinates(self, natural):
@@ -253,6 +257,8 @@ def as_sample(y, weights=None):
         sample = np.asarray(y, np.float64)
     except (TypeError, ValueError):
         raise ValueError("`y` is not an array of numbers: give one row of numbers for each observation.") from None
+    if np.ma.is_masked(y):
+        raise ValueError(f"`y` has {np.sum(y.mask)} masked values: give those that are not, as `y.compressed()` does.")
     if sample.ndim == 0 or sample.size == 0:
         raise ValueError(f"`y` has shape {sample.shape}: give at least one observation, `[n, *event]`.")
     if not np.all(np.isfinite(sample)):
@@ -274,7 +280,14 @@ def as_sample(y, weights=None):
 
 def _as_family(distribution, y, fixed):
     if not isinstance(distribution, (Family, MixtureFamily)):
-        return Family(distribution, y.shape[1:], **fixed)
+        try:
+            return Family(distribution, y.shape[1:], **fixed)
+        except ValueError as error:
+            if y.ndim == 1 and "`event_shape`" in str(error):
+                raise ValueError(
+                    f"{error} Here it is that of a row of `y`, `[n]`; vectors are rows, `[n, d]`."
+                ) from None
+            raise
     if fixed:
         raise ValueError(f"`{next(iter(fixed))}` is given beside a family: hold it in the family itself.")
     if distribution.shared:

@@ -13,6 +13,7 @@ tfd = tfp.distributions
 
 __all__ = ["Profile"]
 
+_SHORT = 1e-2  # of the way from the estimate: a step than which none is tried that is shorter
 _FAR = 64  # times Wald's distance, or powers of e, after which an interval has no end on that side
 
 
@@ -44,18 +45,33 @@ class Profile:
             return self.maximum
         if not self._unit:
             return -math.inf
+        at = min(self._coordinates, key=lambda known: abs(known - value))
+        step = value - at
+        while abs(step) > _SHORT * abs(value - self.estimate):
+            last = abs(step) >= abs(value - at)
+            reached, converged = self._climb(value if last else at + step, at)
+            if last and (converged or reached is None):
+                return -math.inf if reached is None else reached
+            # Too far: where the support depends on the parameters, the start may be outside. On in shorter steps.
+            at, step = (at + step, 2 * step) if converged else (at, step / 2)
+        reached, _ = self._climb(value, at)
+        return -math.inf if reached is None else reached
+
+    def _climb(self, value, at):
+        """The maximum at a value, from that at another, and whether it is one; None for a value out of the domain."""
         try:
             problem = self.problem.holding(self.name, self.place, value)
         except ValueError:
-            return -math.inf
-        start = self._coordinates[min(self._coordinates, key=lambda known: abs(known - value))]
+            return None, False
         if problem.objective is None:
-            return problem.log_likelihood()
+            return problem.log_likelihood(), True
+        start = self._coordinates[at]
         if not math.isfinite(problem.objective.value(start)):
-            return -math.inf
+            return -math.inf, False
         found = climb(problem.objective, start, self._rank)
-        self._coordinates[value] = found.w
-        return found.value * problem.objective.total_weight
+        if found.converged:
+            self._coordinates[value] = found.w
+        return found.value * problem.objective.total_weight, found.converged
 
     def interval(self, level):
         """Both ends of `{value: 2 (maximum - l_p(value)) <= chi-square quantile}`, `[2]`."""

@@ -11,8 +11,10 @@ import tensorflow as tf
 
 __all__ = ["Units"]
 
-# Parameters that move and stretch with the sample, those that stretch alone, and those that shrink.
-_PLACES, _SIZES, _RATES = ("loc", "low", "high", "peak"), ("scale", "scale_diag", "scale_tril"), ("rate",)
+# Parameters that move and stretch with the sample, those that stretch alone, and those that shrink: in some families
+# more, which are pure numbers in others.
+_PLACES, _SIZES = ("loc", "low", "high", "peak"), ("scale", "scale_diag", "scale_tril")
+_RATES = ("rate",), ("tailweight", "skewness")
 
 
 class Units:
@@ -20,19 +22,21 @@ class Units:
 
     Args:
       center, spread: `[*event]`.
+      rates: the names of the parameters that shrink.
     """
 
-    def __init__(self, center=0.0, spread=1.0):
-        self.center, self.spread = np.asarray(center), np.asarray(spread)
+    def __init__(self, center=0.0, spread=1.0, rates=()):
+        self.center, self.spread, self._rates = np.asarray(center), np.asarray(spread), rates
 
     @classmethod
     def of(cls, family, y):
         """The units of a sample `[n, *event]`, which are its own unless the family is a location-scale family."""
-        if not _is_location_scale(family):
+        rates = _rates(family)
+        if rates is None:
             return cls()
         low, center, high = np.quantile(y, [0.25, 0.5, 0.75], axis=0)
         spread = np.where(high > low, high - low, np.ptp(y, axis=0))
-        return cls(center, 2.0 ** np.round(np.log2(spread)))  # to divide by a power of two loses nothing
+        return cls(center, 2.0 ** np.round(np.log2(spread)), rates)  # to divide by a power of two loses nothing
 
     def inward_sample(self, y):
         """The sample in these units."""
@@ -54,23 +58,29 @@ class Units:
     def _factor(self, name):
         if name == "scale_tril":
             return self.spread[..., None]
-        return self.spread if name in _PLACES + _SIZES else 1 / self.spread if name in _RATES else 1.0
+        return self.spread if name in _PLACES + _SIZES else 1 / self.spread if name in self._rates else 1.0
 
     def _shift(self, name):
         return self.center if name in _PLACES else 0.0
 
 
 @functools.lru_cache
-def _is_location_scale(family):
-    """Whether the density does not mind in which units outcomes are, if the parameters go with them; tried out."""
+def _rates(family):
+    """The parameters that shrink as the sample stretches, of a location-scale family; None of any other. Tried out."""
     scalar = getattr(family, "component", family)
     given = {*scalar.fixed, *scalar.floor}  # in the units of the data
-    if not set(_PLACES) & set(family.parameter_names) or set(_PLACES + _SIZES + _RATES) & given:
-        return False
+    if not set(_PLACES) & set(family.parameter_names):
+        return None
     family, rng = family.holding({"validate_args": False}), np.random.default_rng(0)
     parameters = family.parameters(tf.constant(0.5 * rng.standard_normal(family.params_size)))
     z = rng.standard_normal([20, *family.event_shape])
-    units = Units(*(rng.uniform(1, 2, family.event_shape) for _ in range(2)))
+    center, spread = (rng.uniform(1, 2, family.event_shape) for _ in range(2))
     here = family.build(parameters, tf.float64).log_prob(z)
-    there = family.build(units.outward(parameters), tf.float64).log_prob(units.center + units.spread * z)
-    return bool(np.allclose(here, there + units.log_volume, rtol=1e-6, equal_nan=True))
+    for rates in _RATES:
+        if set(_PLACES + _SIZES + rates) & given or (rates != _RATES[0] and not set(rates) <= set(parameters)):
+            continue
+        units = Units(center, spread, rates)
+        there = family.build(units.outward(parameters), tf.float64).log_prob(center + spread * z)
+        if np.allclose(here, there + units.log_volume, rtol=1e-6, equal_nan=True):
+            return rates
+    return None

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 import tensorflow_probability as tfp
-from scipy import special, stats
+from scipy import optimize, special, stats
 from sklearn.datasets import load_diabetes
 
 from nllfit import Family, MixtureFamily, compare, maximum_likelihood
@@ -368,6 +368,11 @@ def test_an_exact_fit_has_no_bound():
         (Family("Normal"), [1.0, 2.0], {"loc": 0.0}, "beside a family"),
         (Family("Normal", 2), [1.0, 2.0], {}, r"has shape \('n', 2\)"),
         (Family("Normal", shared=("scale",)), [1.0, 2.0], {}, "shares"),
+        ("Uniform", [0.5, 1.5, 2.5], {"low": 1.0}, "`y` holds 0.5, which Uniform cannot have"),
+        ("Normal", [1.0, 2.0, 3.0], {"loc": np.nan}, "`loc` is held at nan: give a finite value"),
+        ("Normal", [1.0, 2.0, 3.0], {"loc": np.inf}, "`loc` is held at inf: give a finite value"),
+        ("MultivariateNormalTriL", [1.0, 2.0, 3.0], {}, r"vectors are rows, `\[n, d\]`"),
+        ("Normal", np.ma.array([1.0, 2.0, 99.0], mask=[0, 0, 1]), {}, "`y` has 1 masked values"),
     ],
 )
 def test_bad_input_is_refused_before_any_optimisation(family, y, arguments, message, monkeypatch):
@@ -505,3 +510,71 @@ def test_a_triangle_with_one_end_fixed_finds_its_peak():
     fixed, free = maximum_likelihood("Triangular", y, low=0.0), maximum_likelihood("Triangular", y)
     assert fixed.converged
     assert free.log_likelihood - 2 < fixed.log_likelihood <= free.log_likelihood
+
+
+def test_the_share_of_inflated_zeros_is_the_share():
+    rng = np.random.default_rng(3)
+    y = np.where(rng.uniform(size=2000) < 0.4, 0, rng.negative_binomial(3, 0.3, 2000))
+    fit = maximum_likelihood("ZeroInflatedNegativeBinomial", y)
+    share, successes = fit.parameters["inflated_loc_probs"], 1 - fit.parameters["probs"]
+    likelihoods = (1 - share) * stats.nbinom.pmf(y, fit.parameters["total_count"], successes) + share * (y == 0)
+    assert fit.log_likelihood == pytest.approx(np.log(likelihoods).sum(), rel=1e-12)
+    # At the maximum the family has as many zeros as the sample.
+    assert float(fit.distribution.prob(0.0)) == pytest.approx(np.mean(y == 0), rel=1e-6)
+
+
+def test_a_location_held_far_off_leaves_all_directions():
+    y = np.random.default_rng(3).normal(size=(60, 2)) @ [[2, 0.5], [0, 1]]
+    loc = np.array([1e6, -3.0])
+    fit = maximum_likelihood("MultivariateNormalTriL", y + loc, loc=loc)
+    assert fit.num_parameters == 3
+    np.testing.assert_allclose(fit.parameters["scale_tril"], np.linalg.cholesky(y.T @ y / 60), rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # of SciPy's search
+def test_a_profile_where_the_support_depends_on_the_parameters():
+    y = np.random.default_rng(11).gumbel(1, 2, 100)
+    values = [-0.4, -0.3, 1.0]
+
+    def profile(shape):
+        density = stats.genextreme
+        return max(
+            -optimize.minimize(
+                lambda t: -density.logpdf(y, -shape, t[0], np.exp(t[1])).sum(),
+                start,
+                method="Nelder-Mead",
+                options={"xatol": 1e-10, "fatol": 1e-10, "maxiter": 4000},
+            ).fun
+            for start in ([1.0, 1.0], [0.0, 2.0], [-2.0, 2.0])
+        )
+
+    fit = maximum_likelihood("GeneralizedExtremeValue", y)
+    np.testing.assert_allclose(fit.profile("concentration", values), [profile(v) for v in values], rtol=1e-8)
+    ends = fit.confidence_intervals(0.999, method="profile")["concentration"]
+    falls = 2 * (fit.log_likelihood - fit.profile("concentration", ends))
+    np.testing.assert_allclose(falls, stats.chi2.ppf(0.999, 1), rtol=1e-6)
+
+
+def test_a_parameter_at_the_end_of_its_domain_is_no_maximum():
+    fit = maximum_likelihood("NoncentralChi2", np.random.default_rng(0).chisquare(5, 40))
+    assert fit.message == "no finite maximum: the log-likelihood goes on rising as `noncentrality` goes to 0"
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e8])
+def test_the_unit_does_not_matter_to_a_normal_inverse_gaussian(scale):
+    y = stats.norminvgauss.rvs(2, 0.5, 1, 2, size=300, random_state=np.random.default_rng(0))
+    here, there = (maximum_likelihood("NormalInverseGaussian", s * y) for s in (1.0, scale))
+    assert here.converged
+    assert there.converged
+    assert there.log_likelihood == pytest.approx(here.log_likelihood - 300 * np.log(scale), rel=1e-9)
+    assert there.parameters["tailweight"] == pytest.approx(here.parameters["tailweight"] / scale, rel=1e-4)
+
+
+@pytest.mark.parametrize(("seed", "reference"), [(3, -80.843115), (7, -87.620842)])  # by Nelder-Mead from many starts
+def test_the_peak_of_a_generalised_normal_may_be_an_observation(seed, reference):
+    y = np.random.default_rng(seed).laplace(size=50)
+    fit = maximum_likelihood("GeneralizedNormal", y)
+    assert fit.converged
+    assert fit.log_likelihood == pytest.approx(reference, abs=1e-5)
+    assert fit.parameters["loc"] in y
+    assert "not smooth in `loc`" in fit.message
