@@ -112,13 +112,13 @@ class Density:
     def _outcomes(self, parameters):
         parameters = {name: tf.stop_gradient(value) for name, value in parameters.items()}
         distribution = self.coordinates.family.build(parameters, tf.float64)
-        shape = distribution.batch_shape + distribution.event_shape
-        normal = tf.constant(np.random.default_rng(0).standard_normal(shape))
         family = self.coordinates.family
         try:
-            if "loc" in getattr(family, "component", family).fixed:  # which may be far from where `normal` is
+            if "loc" in getattr(family, "component", family).fixed:  # which may be far from 0
                 return distribution.sample(seed=(0, 0))
-            return distribution.experimental_default_event_space_bijector().forward(normal)
+            bijector = distribution.experimental_default_event_space_bijector()
+            shape = distribution.batch_shape + bijector.inverse_event_shape(distribution.event_shape)
+            return bijector.forward(tf.constant(np.random.default_rng(0).standard_normal(shape)))
         except (AttributeError, NotImplementedError, TypeError, ValueError):  # none for counts; some fail in TFP 0.25
             # Draws in float32: some families cannot be sampled in float64.
             low = {name: tf.cast(value, tf.float32) for name, value in parameters.items()}

@@ -578,3 +578,12 @@ def test_the_peak_of_a_generalised_normal_may_be_an_observation(seed, reference)
     assert fit.log_likelihood == pytest.approx(reference, abs=1e-5)
     assert fit.parameters["loc"] in y
     assert "not smooth in `loc`" in fit.message
+
+
+def test_correlation_matrices_and_their_factors_have_one_concentration():
+    y = tfd.LKJ(3, np.float64(2.0)).sample(40, seed=1).numpy()
+    whole = maximum_likelihood("LKJ", y, dimension=3)
+    factor = maximum_likelihood("CholeskyLKJ", np.linalg.cholesky(y), dimension=3)
+    assert whole.converged
+    assert whole.parameters == pytest.approx(factor.parameters, rel=1e-8)
+    assert whole.standard_errors == pytest.approx(factor.standard_errors, rel=1e-6)
