@@ -51,6 +51,9 @@ _CORNERS = {"GeneralizedNormal": "loc", "Triangular": "peak"}
 
 _BLUNT = 1.3  # a power from which on a generalised normal has no peak, and its likelihood no corner, or 1 to be exact
 
+# Families whose density TFP computes by a series that does not end at parameters which a search comes upon.
+_ENDLESS = ("BetaQuotient",)
+
 # Families whose covariance can become singular in any direction.
 _FREE_COVARIANCE = ("MultivariateNormalTriL", "MultivariateNormalFullCovariance")
 
@@ -78,6 +81,11 @@ class Problem:
     def __init__(self, distribution, y, weights=None, **fixed):
         y, weights = as_sample(y, weights)
         self.family = _as_family(distribution, y, fixed)
+        if self.family.name in _ENDLESS:
+            raise ValueError(
+                f"{self.family.name} cannot be fitted: TFP's series for its density does not end at some parameters. "
+                f"Look at its likelihood on a grid, `nllfit.log_likelihood`."
+            )
         self.y, self.weights = y[weights > 0], weights[weights > 0]
         self._check_enough()
         self._check_labels()

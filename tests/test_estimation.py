@@ -369,6 +369,7 @@ def test_an_exact_fit_has_no_bound():
         (Family("Normal", 2), [1.0, 2.0], {}, r"has shape \('n', 2\)"),
         (Family("Normal", shared=("scale",)), [1.0, 2.0], {}, "shares"),
         ("Uniform", [0.5, 1.5, 2.5], {"low": 1.0}, "`y` holds 0.5, which Uniform cannot have"),
+        ("BetaQuotient", [0.2, 0.5, 0.7, 0.9], {}, "BetaQuotient cannot be fitted: .* on a grid"),
         ("Normal", [1.0, 2.0, 3.0], {"loc": np.nan}, "`loc` is held at nan: give a finite value"),
         ("Normal", [1.0, 2.0, 3.0], {"loc": np.inf}, "`loc` is held at inf: give a finite value"),
         ("MultivariateNormalTriL", [1.0, 2.0, 3.0], {}, r"vectors are rows, `\[n, d\]`"),
