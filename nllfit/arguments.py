@@ -1,4 +1,4 @@
-"""Arguments of families and heads, checked, with messages that name what was given."""
+"""Arguments of families, heads and likelihoods, checked, with messages that name what was given."""
 
 import difflib
 import inspect
@@ -10,7 +10,7 @@ import tensorflow_probability as tfp
 
 tfd = tfp.distributions
 
-__all__ = ["as_count", "as_params", "as_shape", "as_text", "family_class"]
+__all__ = ["as_array", "as_count", "as_params", "as_shape", "as_text", "family_class"]
 
 
 def family_class(distribution):
@@ -30,6 +30,14 @@ def family_class(distribution):
     except NotImplementedError:
         raise ValueError(f"TFP does not describe the parameters of {found.__name__}.") from None
     return found
+
+
+def as_array(y, dtype=None):
+    """A sample as an array; else a `ValueError`."""
+    try:
+        return np.asarray(y, dtype)
+    except (TypeError, ValueError):
+        raise ValueError("`y` is not an array of numbers: give one row of numbers for each observation.") from None
 
 
 def as_count(name, value, lowest):

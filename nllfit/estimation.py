@@ -250,10 +250,10 @@ def _cornered(problem, smooth):
 
     That parameter and the smooth ones take turns until the likelihood rises no more.
     """
+    if not problem.has_corners(smooth.w):
+        return problem, smooth
     natural = problem.natural(tf.constant(smooth.w))
     best = (smooth.value, problem, smooth) if smooth.converged else None
-    if not problem.has_corners(natural):
-        return problem, smooth
     while True:
         ends = []
         for corner in problem.corners(natural):

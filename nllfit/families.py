@@ -94,14 +94,14 @@ class Family:
 
     def parameters(self, params, shared=None):
         """The constrained free parameters by name, from `params` `[..., params_size]` and `shared` `[shared_size]`."""
-        blocks = self.blocks(params)
+        params = as_params(self, params)
+        blocks = self._split(params, self.parameter_names)
         if self.shared:
             if shared is None or shared.shape != [self.shared_size]:
                 raise ValueError(
                     f"`shared` is {shared}: give the {self.shared_size} numbers of {', '.join(self.shared)}."
                 )
-            dtype = next(iter(blocks.values())).dtype if blocks else shared.dtype
-            blocks |= self._split(tf.cast(shared, dtype), self.shared)
+            blocks |= self._split(tf.cast(shared, params.dtype), self.shared)
         return self.constrained(blocks)
 
     def blocks(self, params):

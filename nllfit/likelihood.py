@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from nllfit.arguments import as_array
 from nllfit.support import assertion_text, first_refused, refusal
 
 tfd = tfp.distributions
@@ -92,10 +93,7 @@ def _outcomes(distribution, y):
     """The sample as a tensor `[n, *ones, *event]` that broadcasts against the grid."""
     if not isinstance(distribution, tfd.Distribution):
         raise TypeError(f"`distribution` is {distribution!r}: give a distribution, such as `tfd.Normal(0.0, 1.0)`.")
-    try:
-        values, event = np.asarray(y), tuple(distribution.event_shape)
-    except ValueError:
-        raise ValueError("`y` is not an array of numbers: give one row of numbers for each observation.") from None
+    values, event = as_array(y), tuple(distribution.event_shape)
     if values.ndim == 0 or values.shape[1:] != event:
         raise ValueError(
             f"`y` has shape {values.shape}, but a sample of {distribution.name} has shape {('n', *event)}: one row for "

@@ -159,12 +159,13 @@ def _verdict(objective, optimum):
     _, curvature = _principal_axes(optimum.information, optimum.rank)
     if curvature.min() <= _FLAT:
         return dataclasses.replace(optimum, message="the information is not positive definite")
-    widths = np.hypot.reduce(errors(optimum), axis=1) * objective.coordinates.are_logarithms
+    axes = errors(optimum)
+    widths = np.hypot.reduce(axes, axis=1) * objective.coordinates.are_logarithms
     if widths.max() > _WIDE:
         aside = np.eye(len(widths))[widths.argmax()] * [[1.0], [-1.0]]
         message = _at_infinity(objective, optimum.w, aside[objective.values(optimum.w + aside).argmax()])
         return dataclasses.replace(optimum, message=message)
-    moves = np.concatenate([errors(optimum).T, -errors(optimum).T])
+    moves = np.concatenate([axes.T, -axes.T])
     around = objective.values(optimum.w + moves)
     drops = objective.total_weight * (optimum.value - around)
     if drops.min() < _LEAST_DROP:

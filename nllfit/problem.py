@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from nllfit.arguments import as_array
 from nllfit.densities import density_of
 from nllfit.families import Family
 from nllfit.mixtures import MixtureFamily
@@ -135,10 +136,11 @@ class Problem:
             return f"; {values[counts.argmax()]} is {counts.max()} times in `y`, where the density may have no bound"
         return ""
 
-    def has_corners(self, natural):
-        """Whether Newton's method can only come near the maximum, at a corner of the likelihood near a point."""
-        blunt = (self.family.fixed | natural).get("power", 0.0) > _BLUNT if isinstance(self.family, Family) else True
-        return _CORNERS.get(self.family.name) in self.family.parameter_names and not blunt
+    def has_corners(self, w):
+        """Whether Newton's method can only come near the maximum near `w`, at a corner of the likelihood."""
+        if _CORNERS.get(self.family.name) not in self.family.parameter_names:
+            return False
+        return (self.family.fixed | self.natural(tf.constant(w))).get("power", 0.0) <= _BLUNT
 
     def corners(self, natural, count=50, kept=3):
         """The problems with such a parameter held at the likeliest of some observations.
@@ -261,10 +263,7 @@ class Problem:
 
 def as_sample(y, weights=None):
     """The sample `[n, *event]` and its weights `[n]` in float64, or a `ValueError` that says why it is none."""
-    try:
-        sample = np.asarray(y, np.float64)
-    except (TypeError, ValueError):
-        raise ValueError("`y` is not an array of numbers: give one row of numbers for each observation.") from None
+    sample = as_array(y, np.float64)
     if np.ma.is_masked(y):
         raise ValueError(f"`y` has {np.sum(y.mask)} masked values: give those that are not, as `y.compressed()` does.")
     if sample.ndim == 0 or sample.size == 0:

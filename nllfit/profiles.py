@@ -50,19 +50,18 @@ class Profile:
         while abs(step) > _SHORT * abs(value - self.estimate):
             last = abs(step) >= abs(value - at)
             reached, converged = self._climb(value if last else at + step, at)
-            if last and (converged or reached is None):
-                return -math.inf if reached is None else reached
+            if last and converged:
+                return reached
             # Too far: where the support depends on the parameters, the start may be outside. On in shorter steps.
             at, step = (at + step, 2 * step) if converged else (at, step / 2)
-        reached, _ = self._climb(value, at)
-        return -math.inf if reached is None else reached
+        return self._climb(value, at)[0]
 
     def _climb(self, value, at):
-        """The maximum at a value, from that at another, and whether it is one; None for a value out of the domain."""
+        """The maximum at a value, from that at another, and whether another start could not change it."""
         try:
             problem = self.problem.holding(self.name, self.place, value)
-        except ValueError:
-            return None, False
+        except ValueError:  # out of the domain
+            return -math.inf, True
         if problem.objective is None:
             return problem.log_likelihood(), True
         start = self._coordinates[at]

@@ -45,7 +45,7 @@ class Programs:
             for mode in self._steps
             for compile in _COMPILES
         }
-        self._traced, self._compiles = {}, {}
+        self._traced, self._compilable = {}, {}
         self._copy = None
         self._weights = self._has_convolutions = self.state = None
 
@@ -120,13 +120,13 @@ class Programs:
     def compiles(self, mode, chunk):
         """Whether XLA knows every operation of a step."""
         key = mode, _shapes(chunk)
-        if key not in self._compiles:
+        if key not in self._compilable:
             try:
                 self.run(mode, chunk, 0, "xla")
-                self._compiles[key] = True
+                self._compilable[key] = True
             except tf.errors.OpError:
-                self._compiles[key] = False
-        return self._compiles[key]
+                self._compilable[key] = False
+        return self._compilable[key]
 
     def num_traces(self):
         """How often a step or a loop was traced so far."""

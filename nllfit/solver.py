@@ -138,7 +138,7 @@ def _newton_step(solver, data, result):
     step = axes @ (slopes / bent) / scales
     for scale in 0.25 ** np.arange(10):
         position = tf.constant(w - scale * step, dtype)
-        if float(solver.loss_and_gradient(data, position)[0]) < loss - 4 * eps * abs(loss):
+        if float(solver.loss_and_gradient(data, position)[0]) < loss - _rounding(result):
             return position, gain
     return None, gain
 
@@ -194,15 +194,21 @@ class _Solver:
 
 def _verdict(result, iterations, tolerance, gain):
     """Whether the result is an optimum, and why the search ended."""
-    loss, gradient = result.objective_value.numpy(), float(tf.reduce_max(tf.abs(result.objective_gradient)))
+    gradient = float(tf.reduce_max(tf.abs(result.objective_gradient)))
     found = f"after {iterations} iterations the largest element of the gradient is {gradient:.1e}"
     if gradient <= tolerance:
         return True, f"{found}, within the tolerance of {tolerance:.1e}"
-    if gain <= 4 * np.finfo(loss.dtype).eps * abs(loss):
+    if gain <= _rounding(result):
         return True, f"{found}, and a further step would lower the loss by less than its rounding error"
     if not (result.failed or result.converged):
         return False, f"{found}, more than the tolerance of {tolerance:.1e}: raise `max_iterations`"
     return False, f"{found}, but no lower loss was found: standardise the inputs, or compute in float64"
+
+
+def _rounding(result):
+    """The rounding error of the loss."""
+    loss = result.objective_value.numpy()
+    return 4 * np.finfo(loss.dtype).eps * abs(float(loss))
 
 
 def _unbounded(loss, start, result):

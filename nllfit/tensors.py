@@ -22,10 +22,12 @@ def as_tensors(data, floatx, name):
     if not 1 <= len(data) <= 3:
         raise ValueError(f"A batch is (x,), (x, y) or (x, y, sample_weight), but one has {len(data)} parts.")
 
+    data = tuple(map(_arrays, data))
+
     def tensor(part, leaf):
         label = _label(name, part, 0)
         if leaf is None and part == "sample_weight":  # an output whose rows count alike
-            leaf = np.ones(tf.nest.flatten(data)[0].shape[0])
+            leaf = np.ones(num_rows(data))
         if isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor)):
             raise ValueError(f"{label} holds a {type(leaf).__name__}, which has no fixed shape: use `model.fit`.")
         if not tf.is_tensor(leaf):
@@ -40,7 +42,7 @@ def as_tensors(data, floatx, name):
             ) from error
 
     return tuple(
-        tf.nest.map_structure(functools.partial(tensor, part), _arrays(values))
+        tf.nest.map_structure(functools.partial(tensor, part), values)
         for part, values in zip(_NAMES, data, strict=False)
     )
 

@@ -14,7 +14,7 @@ __all__ = ["Units"]
 # Parameters that move and stretch with the sample, those that stretch alone, and those that shrink: in some families
 # more, which are pure numbers in others.
 _PLACES, _SIZES = ("loc", "low", "high", "peak"), ("scale", "scale_diag", "scale_tril")
-_RATES = ("rate",), ("tailweight", "skewness")
+_RATES = (), ("rate",), ("tailweight", "skewness")
 
 
 class Units:
@@ -69,7 +69,7 @@ def _rates(family):
     """The parameters that shrink as the sample stretches, of a location-scale family; None of any other. Tried out."""
     scalar = getattr(family, "component", family)
     given = {*scalar.fixed, *scalar.floor}  # in the units of the data
-    if not set(_PLACES) & set(family.parameter_names):
+    if not set(_PLACES) & set(family.parameter_names) or set(_PLACES + _SIZES) & given:
         return None
     family, rng = family.holding({"validate_args": False}), np.random.default_rng(0)
     parameters = family.parameters(tf.constant(0.5 * rng.standard_normal(family.params_size)))
@@ -77,7 +77,7 @@ def _rates(family):
     center, spread = (rng.uniform(1, 2, family.event_shape) for _ in range(2))
     here = family.build(parameters, tf.float64).log_prob(z)
     for rates in _RATES:
-        if set(_PLACES + _SIZES + rates) & given or (rates != _RATES[0] and not set(rates) <= set(parameters)):
+        if not set(rates) <= set(parameters) - given:
             continue
         units = Units(center, spread, rates)
         there = family.build(units.outward(parameters), tf.float64).log_prob(center + spread * z)

@@ -14,14 +14,13 @@ import tf_keras
 import nllfit
 from nllfit import batches
 from nllfit.programs import Programs, kept_for
-from tests.kerases import each_keras, set_precision
+from tests.kerases import KERASES, each_keras, set_precision
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras 3's variables
     pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning"),  # Keras 3's own default
 ]
 ROWS, BATCH = 130, 32  # four batches and a partial one of two rows
-KERASES = pytest.mark.parametrize("k", [tf_keras, keras], ids=["tf_keras", "keras"])
 
 
 def crossentropy(k):

@@ -2,16 +2,14 @@
 
 import itertools
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
 
 import nllfit
-from tests.kerases import each_keras
+from tests.kerases import KERASES, each_keras
 
-KERASES = pytest.mark.parametrize("k", [tf_keras, keras], ids=["tf_keras", "keras"])
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(70, 4)).astype("float32")
 Y = RNG.normal(size=(70, 1)).astype("float32")
