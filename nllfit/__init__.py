@@ -1,15 +1,11 @@
 """Training by maximum likelihood with TensorFlow Probability and Keras."""
 
 from nllfit import equivalence, heads, losses, metrics
-from nllfit.comparison import Comparison, compare
-from nllfit.estimation import Estimate, maximum_likelihood
-from nllfit.evaluation import predict_distribution
-from nllfit.families import Family
-from nllfit.likelihood import likelihood, log_likelihood
+from nllfit.estimation import Comparison, Estimate, compare, likelihood, log_likelihood, maximum_likelihood
+from nllfit.families import Family, MixtureFamily
 from nllfit.losses import negative_log_likelihood
-from nllfit.mixtures import MixtureFamily
-from nllfit.solver import fit_lbfgs
-from nllfit.training import fit
+from nllfit.prediction import predict_distribution
+from nllfit.training import fit, fit_lbfgs
 
 __all__ = [
     "Comparison",

@@ -1,16 +1,17 @@
 """Heads: the last layer of a tf_keras model, whose output is a distribution.
 
-A head is a `tfp.layers.DistributionLambda` over a `Family`; its arguments are those of `nllfit.catalogue`. As a tensor,
-so in `predict`, in Keras's own metrics and in an exported model, it is the distribution's `central_value`: the mean, or
-the probabilities of classes. A head computes in the dtype of its input, and in float32 where that is 16 bits wide.
+A head is a `tfp.layers.DistributionLambda` over a `Family`; its arguments are those of `nllfit.families.catalogue`. As
+a tensor, so in `predict`, in Keras's own metrics and in an exported model, it is the distribution's `central_value`:
+the mean, or the probabilities of classes. A head computes in the dtype of its input, and in float32 where that is 16
+bits wide.
 """
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
 
-from nllfit import catalogue
-from nllfit.outputs import central_value, traced_distribution
+from nllfit.families import catalogue
+from nllfit.families.center import central_value, traced_distribution
 
 __all__ = ["DistributionHead", *catalogue.__all__]
 

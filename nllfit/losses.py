@@ -4,8 +4,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
 
-from nllfit.families import has_class_labels
-from nllfit.support import assertion_text
+from nllfit.families.family import has_class_labels
+from nllfit.families.refusal import assertion_text
 
 tfd = tfp.distributions
 

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.likelihood import log_likelihood
+from nllfit.estimation.likelihoods import log_likelihood
 
 tfd = tfp.distributions
 

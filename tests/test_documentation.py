@@ -14,7 +14,8 @@ import tf_keras
 from matplotlib.figure import Figure
 
 import nllfit
-from nllfit import catalogue, heads
+from nllfit import heads
+from nllfit.families import catalogue
 
 README = pathlib.Path(__file__).parents[1].joinpath("README.md").read_text()
 MODULES = [info.name for info in pkgutil.walk_packages(nllfit.__path__, "nllfit.")]

@@ -13,8 +13,9 @@ import tensorflow_probability as tfp
 from scipy import stats
 
 import nllfit
-from nllfit import catalogue, heads
-from nllfit.outputs import central_value
+from nllfit import heads
+from nllfit.families import catalogue
+from nllfit.families.center import central_value
 from tests.cases import CASES
 from tests.kerases import KITS, each_keras
 

@@ -1,8 +1,8 @@
 """Heads: the last layer of a Keras 3 model, whose output is a tensor that carries its distribution.
 
-Their arguments are those of `nllfit.catalogue`, from which `nllfit.heads` makes the same heads for tf_keras; what an
-example there does with the output, do here with its `distribution`. A head computes in the dtype of its input, and in
-float32 where that is 16 bits wide.
+Their arguments are those of `nllfit.families.catalogue`, from which `nllfit.heads` makes the same heads for tf_keras;
+what an example there does with the output, do here with its `distribution`. A head computes in the dtype of its input,
+and in float32 where that is 16 bits wide.
 
     >>> from nllfit import keras3
     >>> keras3.heads.Normal(scale=1.0)(tf.zeros([8, 1])).distribution.log_prob(tf.zeros([8, 1])).shape
@@ -12,8 +12,8 @@ float32 where that is 16 bits wide.
 import keras
 import tensorflow as tf
 
-from nllfit import catalogue
-from nllfit.outputs import central_value, traced_distribution
+from nllfit.families import catalogue
+from nllfit.families.center import central_value, traced_distribution
 
 __all__ = ["DistributionHead", *catalogue.__all__]
 

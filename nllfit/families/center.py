@@ -3,7 +3,7 @@
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.families import has_class_labels
+from nllfit.families.family import has_class_labels
 
 tfd = tfp.distributions
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 import nllfit
 from nllfit import Family, MixtureFamily, heads
-from nllfit.outputs import central_value
+from nllfit.families.center import central_value
 
 tfd = tfp.distributions
 

@@ -5,11 +5,11 @@ import math
 
 import numpy as np
 
-from nllfit.arguments import family_class
-from nllfit.estimation import maximum_likelihood
-from nllfit.families import Family
-from nllfit.mixtures import MixtureFamily
-from nllfit.problem import as_sample
+from nllfit.estimation.estimators import maximum_likelihood
+from nllfit.estimation.problem import as_sample
+from nllfit.families.arguments import family_class
+from nllfit.families.family import Family
+from nllfit.families.mixture import MixtureFamily
 
 __all__ = ["Comparison", "compare"]
 

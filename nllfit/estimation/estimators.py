@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.optimum import Optimum, climb, errors, maximize
-from nllfit.problem import Problem
-from nllfit.profiles import Profile
-from nllfit.starts import starts
+from nllfit.estimation.newton import Optimum, climb, errors, maximize
+from nllfit.estimation.problem import Problem
+from nllfit.estimation.profile import Profile
+from nllfit.estimation.starts import starts
 
 tfd = tfp.distributions
 

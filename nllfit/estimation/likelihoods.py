@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.arguments import as_array
-from nllfit.support import assertion_text, first_refused, refusal
+from nllfit.families.arguments import as_array
+from nllfit.families.refusal import assertion_text, first_refused, refusal
 
 tfd = tfp.distributions
 

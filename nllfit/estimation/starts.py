@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from nllfit.mixtures import MixtureFamily
-from nllfit.parameters import Coordinates
+from nllfit.estimation.coordinates import Coordinates
+from nllfit.families.mixture import MixtureFamily
 
 __all__ = ["starts"]
 

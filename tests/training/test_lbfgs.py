@@ -13,11 +13,11 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
 import nllfit
 from nllfit import heads
-from nllfit.programs import kept_for
-from nllfit.solver import _Solver
+from nllfit.training.lbfgs import _Solver
+from nllfit.training.programs import kept_for
 from tests.kerases import set_precision
 
-DATA = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
+DATA = pathlib.Path(__file__).resolve().parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason="../shared/data is not here")
 
 

@@ -8,9 +8,9 @@ the time is the arithmetic's. What Keras does around the steps (callbacks, histo
 import numpy as np
 import tensorflow as tf
 
-from nllfit.batches import batches_of, prefetched, split_arrays
-from nllfit.checks import check_integers, float_dtype, keras_of, outcome_check
-from nllfit.programs import Programs, kept_for
+from nllfit.training.batches import batches_of, prefetched, split_arrays
+from nllfit.training.outcomes import check_integers, float_dtype, keras_of, outcome_check
+from nllfit.training.programs import Programs, kept_for
 
 __all__ = ["fit"]
 

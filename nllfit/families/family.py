@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.arguments import as_count, as_params, as_shape, as_text, family_class
-from nllfit.support import assertion_text
+from nllfit.families.arguments import as_count, as_params, as_shape, as_text, family_class
+from nllfit.families.refusal import assertion_text
 
 tfb = tfp.bijectors
 tfd = tfp.distributions

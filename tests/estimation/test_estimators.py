@@ -14,11 +14,11 @@ from scipy import optimize, special, stats
 from sklearn.datasets import load_diabetes
 
 from nllfit import Family, MixtureFamily, compare, maximum_likelihood
-from tests.scipy_fits import CASES, sample, scipy_log_likelihood
+from tests.estimation.scipy_fits import CASES, sample, scipy_log_likelihood
 
 tfd = tfp.distributions
 
-SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
+SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared" / "data"
 needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="the shared data are not beside the repository")
 
 

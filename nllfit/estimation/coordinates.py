@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.mixtures import MixtureFamily
+from nllfit.families.mixture import MixtureFamily
 
 tfb = tfp.bijectors
 tfd = tfp.distributions

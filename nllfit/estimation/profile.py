@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.optimum import climb
+from nllfit.estimation.newton import climb
 
 tfb = tfp.bijectors
 tfd = tfp.distributions

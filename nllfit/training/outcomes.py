@@ -6,9 +6,9 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from nllfit.families.refusal import first_refused
 from nllfit.losses import as_outcomes
-from nllfit.programs import kept_for
-from nllfit.support import first_refused
+from nllfit.training.programs import kept_for
 
 __all__ = ["check_integers", "float_dtype", "keras_of", "outcome_check"]
 

@@ -9,7 +9,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from nllfit.parameters import Coordinates, HeldCoordinates
+from nllfit.estimation.coordinates import Coordinates, HeldCoordinates
 
 __all__ = ["density_of"]
 

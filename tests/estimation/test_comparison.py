@@ -7,7 +7,8 @@ import pytest
 import tensorflow_probability as tfp
 from scipy import stats
 
-from nllfit import Comparison, Family, MixtureFamily, compare, comparison, maximum_likelihood
+from nllfit import Comparison, Family, MixtureFamily, compare, maximum_likelihood
+from nllfit.estimation import comparison
 
 tfd = tfp.distributions
 

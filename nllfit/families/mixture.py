@@ -5,8 +5,8 @@ import copy
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.arguments import as_count, as_params
-from nllfit.families import Family
+from nllfit.families.arguments import as_count, as_params
+from nllfit.families.family import Family
 
 tfd = tfp.distributions
 

@@ -6,9 +6,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.batches import Arrays, batches_of
-from nllfit.checks import check_integers, float_dtype, keras_of, outcome_check
-from nllfit.programs import kept_for, tensorflow_variable
+from nllfit.training.batches import Arrays, batches_of
+from nllfit.training.outcomes import check_integers, float_dtype, keras_of, outcome_check
+from nllfit.training.programs import kept_for, tensorflow_variable
 
 __all__ = ["fit_lbfgs"]
 

@@ -6,13 +6,13 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.arguments import as_array
-from nllfit.densities import density_of
-from nllfit.families import Family
-from nllfit.mixtures import MixtureFamily
-from nllfit.objective import Objective
-from nllfit.support import first_refused
-from nllfit.units import Units
+from nllfit.estimation.density import density_of
+from nllfit.estimation.objective import Objective
+from nllfit.estimation.units import Units
+from nllfit.families.arguments import as_array
+from nllfit.families.family import Family
+from nllfit.families.mixture import MixtureFamily
+from nllfit.families.refusal import first_refused
 
 tfd = tfp.distributions
 

@@ -12,8 +12,8 @@ import tensorflow as tf
 import tf_keras
 
 import nllfit
-from nllfit import batches
-from nllfit.programs import Programs, kept_for
+from nllfit.training import batches
+from nllfit.training.programs import Programs, kept_for
 from tests.kerases import KERASES, each_keras, set_precision
 
 pytestmark = [
@@ -549,7 +549,7 @@ def convolutional():
 
 
 def test_auto_takes_the_graph_where_xla_is_slow_or_fails(monkeypatch):
-    monkeypatch.setattr("nllfit.programs._FEW", 0)
+    monkeypatch.setattr("nllfit.training.programs._FEW", 0)
     big = convolutional()
     words = tf_keras.layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
     strings = sequential(tf_keras, (1,), lambda: [words], "string")
@@ -560,7 +560,7 @@ def test_auto_takes_the_graph_where_xla_is_slow_or_fails(monkeypatch):
 
 
 def test_auto_does_not_try_xla_on_a_few_steps_of_large_convolutions(monkeypatch):
-    monkeypatch.setattr("nllfit.programs._LONG", 0.0)
+    monkeypatch.setattr("nllfit.training.programs._LONG", 0.0)
     model = convolutional()
     nllfit.fit(model, *rows_of(model)[:2], verbose=0)
     assert {compile for _, compile, _ in kept_for(model, Programs)._traced} == {"graph"}

@@ -13,7 +13,7 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from nllfit.tensors import as_tensors, check_finite, check_rows, num_bytes, num_rows, pack, shapes, weighted
+from nllfit.training.data import as_tensors, check_finite, check_rows, num_bytes, num_rows, pack, shapes, weighted
 
 __all__ = ["Arrays", "Stream", "batches_of", "prefetched", "split_arrays"]
 

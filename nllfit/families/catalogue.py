@@ -12,9 +12,9 @@ import inspect
 
 import numpy as np
 
-from nllfit.arguments import as_count
-from nllfit.families import Family
-from nllfit.mixtures import MixtureFamily
+from nllfit.families.arguments import as_count
+from nllfit.families.family import Family
+from nllfit.families.mixture import MixtureFamily
 
 __all__ = [
     "Bernoulli",
