@@ -7,6 +7,8 @@ from nllfit.losses import negative_log_likelihood
 from nllfit.prediction import predict_distribution
 from nllfit.training import fit, fit_lbfgs
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Comparison",
     "Estimate",

@@ -1,8 +1,5 @@
 """The loss refuses to broadcast, eagerly and in a graph, and says what to do."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -138,15 +135,3 @@ def test_predict_distribution_takes_datasets_and_refuses_nothing_and_non_heads()
         nllfit.predict_distribution(model, x[:0])
     with pytest.raises(TypeError, match="end the model in a head"):
         nllfit.predict_distribution(tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,))]), x)
-
-
-def test_import_adds_only_itself_to_tensorflow_and_its_probability():
-    code = """
-import sys, tensorflow, tf_keras, tensorflow_probability
-tensorflow_probability.distributions
-before = set(sys.modules)
-import nllfit
-print(sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
-"""
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "['nllfit']"

@@ -1,8 +1,5 @@
 """The likelihood of a sample over grids of parameters, against the lesson's formulas and SciPy."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -155,12 +152,3 @@ def test_what_is_no_distribution_is_a_clear_error():
     for given in ("Normal", tfd.Normal, tf.zeros([2])):
         with pytest.raises(TypeError, match="give a distribution, such as"):
             log_likelihood(given, [1.0])
-
-
-def test_importing_the_package_imports_neither_matplotlib_nor_scipy():
-    code = (
-        "import sys, tensorflow, tensorflow_probability, tf_keras; before = set(sys.modules); import nllfit;"
-        "print(sorted({m.split('.')[0] for m in set(sys.modules) - before} & {'matplotlib', 'scipy', 'sklearn'}))"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"

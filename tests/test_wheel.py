@@ -1,0 +1,51 @@
+"""A wheel, built and installed elsewhere, is the whole package and imports nothing that it does not need."""
+
+import importlib.metadata
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import nllfit
+
+ROOT = pathlib.Path(__file__).parents[1]
+PACKAGE = pathlib.Path(nllfit.__file__).parent
+
+PROGRAM = """
+import importlib, importlib.metadata, importlib.resources, json, pkgutil, sys
+import tensorflow, tf_keras, tensorflow_probability
+tensorflow_probability.distributions
+before = set(sys.modules)
+import nllfit
+added = sorted({name.partition(".")[0] for name in set(sys.modules) - before})
+names = [info.name for info in pkgutil.walk_packages(nllfit.__path__, "nllfit.")]
+files = [importlib.import_module(name).__file__ for name in ["nllfit", *names]]
+typed = importlib.resources.files("nllfit").joinpath("py.typed").is_file()
+version = importlib.metadata.version("nllfit"), nllfit.__version__
+print(json.dumps({"added": added, "files": files, "typed": typed, "version": version}))
+"""
+
+
+def test_the_wheel_holds_the_package(tmp_path):
+    source, installed = tmp_path / "source", tmp_path / "installed"
+    shutil.copytree(ROOT / "nllfit", source / "nllfit", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*pip, "--target", installed, source], check=True, capture_output=True, text=True)
+    environment = os.environ | {"PYTHONPATH": str(installed)}
+    run = [sys.executable, "-c", PROGRAM]
+    result = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-2000:]
+    found = json.loads(result.stdout)
+    assert found["added"] == ["nllfit"]  # no Keras 3, no Matplotlib, no SciPy beyond TensorFlow's own
+    assert {pathlib.Path(file).relative_to(installed) for file in found["files"]} == {
+        path.relative_to(ROOT) for path in PACKAGE.rglob("*.py")
+    }
+    assert found["typed"]
+    assert set(found["version"]) == {nllfit.__version__}
+    (metadata,) = importlib.metadata.distributions(name="nllfit", path=[str(installed)])
+    assert metadata.metadata["License"] == "Apache-2.0"
+    assert any(file.name == "LICENSE" for file in metadata.files)
