@@ -1,8 +1,6 @@
 """Maximum-likelihood estimates against formulas, certified and published numbers, SciPy and statsmodels."""
 
-import json
 import math
-import pathlib
 import re
 from unittest import mock
 
@@ -15,11 +13,9 @@ from sklearn.datasets import load_diabetes
 
 from nllfit import Family, MixtureFamily, compare, maximum_likelihood
 from tests.estimation.scipy_fits import CASES, sample, scipy_log_likelihood
+from tests.files import data_file, oracles
 
 tfd = tfp.distributions
-
-SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared" / "data"
-needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="the shared data are not beside the repository")
 
 
 def test_the_two_estimates_of_the_lesson():
@@ -30,11 +26,10 @@ def test_the_two_estimates_of_the_lesson():
     assert normal.converged
 
 
-@needs_shared
 @pytest.mark.parametrize("name", ["Lottery", "Michelso", "NumAcc3"])
 def test_nist_univariate(name):
-    certified = json.loads((SHARED / "oracles.json").read_text())["nist_univariate"][name]
-    y = np.loadtxt(SHARED / "nist" / f"{name}.dat", skiprows=60)
+    certified = oracles()["nist_univariate"][name]
+    y = np.loadtxt(data_file(f"nist/{name}.dat"), skiprows=60)
     fit = maximum_likelihood("Normal", y)
     assert fit.parameters["loc"] == pytest.approx(certified["mean"], rel=1e-13)
     # NumAcc3's values hold 1e-10 of their unit in float64, which is 1e-9 of their spread.
@@ -53,11 +48,10 @@ def test_no_cancellation(offset):
     assert fit.converged
 
 
-@needs_shared
 @pytest.mark.parametrize("family", ["Gamma", "Weibull", "LogNormal", "Normal", "Exponential"])
 def test_groundbeef(family):
-    published = json.loads((SHARED / "oracles.json").read_text())["groundbeef"][family]
-    fit = maximum_likelihood(family, np.loadtxt(SHARED / "fitdist" / "groundbeef.csv", skiprows=1))
+    published = oracles()["groundbeef"][family]
+    fit = maximum_likelihood(family, np.loadtxt(data_file("fitdist/groundbeef.csv"), skiprows=1))
     assert fit.log_likelihood == pytest.approx(published.pop("log_likelihood"), rel=1e-9)
     for name, value in published.items():  # printed to seven digits, or ten decimals
         assert fit.parameters[name] == pytest.approx(value, rel=1e-7)

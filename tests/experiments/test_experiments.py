@@ -3,7 +3,6 @@
 import dataclasses
 import gzip
 import json
-import pathlib
 import subprocess
 import sys
 
@@ -12,8 +11,8 @@ import pytest
 import tensorflow as tf
 
 from experiments import binary, common, equivalence, multiclass, regression
+from tests.files import data_file, downloaded
 
-SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared" / "data"
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "ignore::DeprecationWarning:matplotlib")
 
 
@@ -131,12 +130,15 @@ def test_multiclass_on_idx_files(tmp_path, compress):
     assert (metrics["num_test"], metrics["guessing_nll"]) == (20, np.log(10))
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="the cats and dogs are not part of the project")
-def test_the_cats_and_dogs_are_read():
+@pytest.mark.parametrize(("where", "cats", "dogs"), [(data_file, 6, 6), (downloaded, 120, 250)])
+def test_the_cats_and_dogs_are_read(where, cats, dogs):
+    folder = where("cats_dogs")
+    if not folder.exists():
+        pytest.skip("the whole of cats_dogs is a download of your own: see tests/data/README.md")
     arguments = binary.common.parser("", "binary").parse_args([])
-    arguments.data, arguments.size = SHARED / "cats_dogs", 32
+    arguments.data, arguments.size = folder, 32
     (x, y), (x_test, y_test), names = binary.load(arguments)
-    assert (len(x) + len(x_test), y.sum() + y_test.sum(), names) == (370, 250, ["cats", "dogs"])
+    assert (len(x) + len(x_test), y.sum() + y_test.sum(), names) == (cats + dogs, dogs, ["cats", "dogs"])
     assert x.dtype == np.uint8
     assert x.shape[1:] == (32, 32, 3)
 

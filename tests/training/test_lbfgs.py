@@ -1,7 +1,6 @@
 """`fit_lbfgs` reaches optima known from elsewhere: scikit-learn, statsmodels, least squares."""
 
 import json
-import pathlib
 
 import keras
 import numpy as np
@@ -15,10 +14,8 @@ import nllfit
 from nllfit import heads
 from nllfit.training.lbfgs import _Solver
 from nllfit.training.programs import kept_for
+from tests.files import data_file
 from tests.kerases import set_precision
-
-DATA = pathlib.Path(__file__).resolve().parents[3] / "shared" / "data"
-needs_data = pytest.mark.skipif(not DATA.exists(), reason="../shared/data is not here")
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +44,7 @@ def breast_cancer():
     return x, data.target[:, None], 1, heads.Bernoulli
 
 
-# Solved by scikit-learn 1.9's LogisticRegression to a tolerance of 1e-12, as in ../shared/data/oracles.json.
+# Solved by scikit-learn 1.9's LogisticRegression to a tolerance of 1e-12, as in tests/data/oracles.json.
 @pytest.mark.parametrize(
     ("data", "penalty", "objective", "nll"),
     [
@@ -104,14 +101,13 @@ def test_the_shared_scale_is_the_root_of_the_mean_squared_residual():
     assert history.history["loss"][-1] + np.log(y.std()) == pytest.approx(expected, rel=1e-10)
 
 
-@needs_data
 @pytest.mark.parametrize(
     "name", ["concrete", "energy", "kin8nm", "naval-propulsion-plant", "protein-tertiary-structure"]
 )
 def test_every_split_of_the_published_benchmark(name):
-    oracle = json.loads((DATA / "uci" / "linear_gaussian_oracle.json").read_text())
+    oracle = json.loads(data_file("uci/linear_gaussian_oracle.json").read_text())
     columns, expected = oracle["columns"], oracle["per_split"][name]
-    data = np.loadtxt(DATA / "uci" / f"{name}.txt")
+    data = np.loadtxt(data_file(f"uci/{name}.txt"))
     model = linear(data.shape[1] - 1, 1, heads.Normal(shared=("scale",)))
     rs = np.random.RandomState(1)
     for row in expected:
