@@ -9,6 +9,8 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from nllfit.curvature import FLAT, backtrack, drops_around, newton_step, principal_axes, rises_along
+
 __all__ = ["Optimum", "climb", "errors", "maximize"]
 
 _NOISE = 1e-13  # relative rounding error of a mean log-likelihood
@@ -20,8 +22,6 @@ _UNENDING = 0.01  # standard errors, whose square is the rest of the way up to t
 _INFINITY = 700.0  # whose exponential is nearly the largest float
 _FAR = 0.1  # length of a step, a tenth of a scale, that no maximum has so near it
 _NEAR = 1e-6  # length of the last step, in standard deviations of one outcome; it leaves about the square of that
-_SUFFICIENT = 1e-4  # of the rise that the slope promises, from which on a step is taken
-_FLAT = 1e-13  # an eigenvalue of the information, scaled to a unit diagonal, that counts as zero
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,15 +99,14 @@ def climb(objective, w, rank, steps=60, unending=1e-3):
     for taken in range(steps):
         if not _all_finite(value, gradient, hessian):
             return stop("the log-likelihood or a derivative is not finite")
-        axes, curvature = _principal_axes(-hessian, rank)
-        slopes, bent = axes.T @ gradient, np.maximum(np.abs(curvature), _FLAT)
-        step, previous = axes @ (slopes / bent), distance
-        distance = np.sqrt(objective.total_weight * np.sum(slopes**2 / bent))
+        previous = distance
+        step, rise = newton_step(*principal_axes(-hessian, rank), gradient)
+        distance = np.sqrt(2 * objective.total_weight * rise)
         near = distance < (1e-4 if objective.by_differences else _NEAR) * np.sqrt(objective.total_weight)
         if not taken and distance < 1e-5:  # a closed form is more exact than a step from it
             return stop("converged")
-        scale, reached = _uphill(objective, w, step, value, gradient @ step)
-        if scale is None:
+        scale, reached = backtrack(objective.value, w, step, value, gradient @ step, _NOISE * (1 + abs(value)))
+        if not scale:
             return stop("no step raises the log-likelihood")
         slow = previous / 4 < distance < 1
         leaps = leaps + 1 if slow and objective.value(w + _LEAP * step) >= objective.value(w + step) else 0
@@ -122,42 +121,20 @@ def climb(objective, w, rank, steps=60, unending=1e-3):
     return stop(f"still {distance:.2g} standard errors from a maximum after {steps} steps")
 
 
-def _uphill(objective, w, step, value, slope):
-    """The longest of the step, its half, quarter and so on that raises the log-likelihood by enough, and its value."""
-    for scale in 0.5 ** np.arange(34):
-        reached = objective.value(w + scale * step)
-        if reached >= value + _SUFFICIENT * scale * slope - _NOISE * (1 + abs(value)):
-            return scale, reached
-    return None, value
-
-
 def errors(optimum):
     """Independent errors of the coordinates, one for each direction that changes a density, `[p, rank]`.
 
     Their product with their transpose is the coordinates' covariance.
     """
-    axes, curvature = _principal_axes(optimum.information, optimum.rank)
+    axes, curvature = principal_axes(optimum.information, optimum.rank)
     return axes / np.sqrt(curvature)
-
-
-def _principal_axes(information, rank):
-    """Axes `[p, rank]` and curvatures `[rank]` of an information scaled to a unit diagonal, without the flattest axes.
-
-    `inv(information) = axes @ diag(1 / curvature) @ axes.T`, so that a step along an axis, divided by the root of its
-    curvature, is one standard error.
-    """
-    diagonal = np.abs(np.diag(information))
-    scales = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    curvature, axes = np.linalg.eigh(information / np.outer(scales, scales))
-    kept = np.argsort(-np.abs(curvature))[:rank]
-    return axes[:, kept] / scales[:, None], curvature[kept]
 
 
 def _verdict(objective, optimum):
     if not optimum.rank:
         return optimum
-    _, curvature = _principal_axes(optimum.information, optimum.rank)
-    if curvature.min() <= _FLAT:
+    _, curvature = principal_axes(optimum.information, optimum.rank)
+    if curvature.min() <= FLAT:
         return dataclasses.replace(optimum, message="the information is not positive definite")
     axes = errors(optimum)
     widths = np.hypot.reduce(axes, axis=1) * objective.coordinates.are_logarithms
@@ -165,9 +142,8 @@ def _verdict(objective, optimum):
         aside = np.eye(len(widths))[widths.argmax()] * [[1.0], [-1.0]]
         message = _at_infinity(objective, optimum.w, aside[objective.values(optimum.w + aside).argmax()])
         return dataclasses.replace(optimum, message=message)
-    moves = np.concatenate([axes.T, -axes.T])
-    around = objective.values(optimum.w + moves)
-    drops = objective.total_weight * (optimum.value - around)
+    drops, moves = drops_around(objective.values, optimum.w, optimum.value, axes)
+    drops = objective.total_weight * drops
     if drops.min() < _LEAST_DROP:
         message = _at_infinity(objective, optimum.w, moves[drops.argmin()])
         return dataclasses.replace(optimum, message=message)
@@ -179,14 +155,12 @@ def _reason(objective, w, step, leaps):
     if leaps >= _LEAPS:
         return _at_infinity(objective, w, step)
     direction = step / max(np.abs(step).max(), 1e-300)
-    distances = np.array([0.0, 1.0, 4.0, 16.0, *1e-10 * np.arange(1, 8)])  # 16 is e^16 times a scale
-    values = objective.values(w + distances[:, None] * direction)
-    if not np.all(np.isfinite(values)):
-        return None
-    far, near = values[:4], values[4:]
-    if np.all(np.diff(far) > _NOISE * (1 + np.abs(far[1:]))):
+    if rises_along(objective.values, w, direction, _NOISE):  # as far as e^16 times a scale
         return _at_infinity(objective, w, step)
-    noise = objective.total_weight * np.ptp(near)
+    near = objective.values(w + np.array([16.0, *1e-10 * np.arange(1, 8)])[:, None] * direction)
+    if not np.all(np.isfinite(near)):  # an edge of the support may be as near
+        return None
+    noise = objective.total_weight * np.ptp(near[1:])
     if noise > _LEAST_DROP:
         return f"rounding errors of {noise:.1g} nats in the log-likelihood hide its maximum: it is too flat for float64"
     return None

@@ -1,0 +1,111 @@
+"""What the curvature of a function tells who climbs it: its axes, the step of Newton's method, and what is around.
+
+`maximum_likelihood` climbs a log-likelihood, `fit_lbfgs` the negative of a loss. The *information* of such a function
+is minus its Hessian, positive definite at a maximum. All is in NumPy, float64, and functions are plain callables.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+__all__ = ["FLAT", "backtrack", "drops_around", "newton_step", "principal_axes", "rises_along"]
+
+FLAT = 1e-13  # a curvature, of an information scaled to a unit diagonal, that counts as zero
+
+_SUFFICIENT = 1e-4  # of the rise that the slope promises, from which on a step is taken
+_HALVINGS = 34  # of a step, after which it is a rounding error of what it is added to
+
+
+def principal_axes(information: np.ndarray, rank: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Axes `[p, rank]` and curvatures `[rank]` of an information scaled to a unit diagonal, the most curved first.
+
+    `inv(information) = axes @ diag(1 / curvature) @ axes.T`, so that a step along an axis, divided by the root of its
+    curvature, is one standard error. Thanks to the scaling no unit of a coordinate matters.
+
+    Args:
+      information: a symmetric matrix `[p, p]`, whose lower triangle is read.
+      rank: how many axes are wanted; by default all.
+    """
+    diagonal = np.abs(np.diag(information))
+    scales = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    curvature, axes = np.linalg.eigh(information / np.outer(scales, scales))
+    kept = np.argsort(-np.abs(curvature))[:rank]
+    return axes[:, kept] / scales[:, None], curvature[kept]
+
+
+def newton_step(
+    axes: np.ndarray, curvature: np.ndarray, gradient: np.ndarray, flat: float = FLAT
+) -> tuple[np.ndarray, float]:
+    """The step `axes |curvature|^-1 axes' gradient` `[p]`, and how far it rises if the function is quadratic.
+
+    It goes uphill where the function is not concave, too.
+
+    Args:
+      axes, curvature: as of `principal_axes`.
+      gradient: of the function, `[p]`.
+      flat: the least curvature that a step divides by.
+    """
+    slopes, bent = axes.T @ gradient, np.maximum(np.abs(curvature), flat)
+    return axes @ (slopes / bent), float(np.sum(slopes**2 / bent)) / 2
+
+
+def backtrack(
+    function: Callable[[np.ndarray], float],
+    w: np.ndarray,
+    step: np.ndarray,
+    value: float,
+    slope: float,
+    slack: float = 0.0,
+) -> tuple[float, float]:
+    """The largest of 1, 1/2, 1/4 and so on times which a step raises a function by enough, and the value there.
+
+    Enough is a ten-thousandth of what the slope promises. Where no scale is enough, it is 0, and the value that at `w`.
+
+    Args:
+      function: from a point `[p]` to a number; NaN is never enough.
+      w, step: `[p]`.
+      value: of the function at `w`.
+      slope: its derivative along `step` there.
+      slack: what may be missing, as rounding errors; or, negative, by what the rise must exceed them.
+    """
+    for scale in 0.5 ** np.arange(_HALVINGS):
+        reached = function(w + scale * step)
+        if reached >= value + _SUFFICIENT * scale * slope - slack:
+            return float(scale), reached
+    return 0.0, value
+
+
+def drops_around(
+    functions: Callable[[np.ndarray], np.ndarray], w: np.ndarray, value: float, axes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """How far a function falls to either side of each axis, `[2 r]`, and the moves there, `[2 r, p]`.
+
+    At a maximum whose axes are one standard error long it is about 1/2, if the function is a log-likelihood.
+
+    Args:
+      functions: from points `[2 r, p]` to the function there, `[2 r]`.
+      w: `[p]`.
+      value: of the function at `w`.
+      axes: `[p, r]`.
+    """
+    moves = np.concatenate([axes.T, -axes.T])
+    return value - functions(w + moves), moves
+
+
+def rises_along(
+    functions: Callable[[np.ndarray], np.ndarray],
+    w: np.ndarray,
+    direction: np.ndarray,
+    noise: float,
+    distances: Sequence[float] = (0.0, 1.0, 4.0, 16.0),
+) -> bool:
+    """Whether a function goes on rising along a direction, at each distance by more than its relative rounding error.
+
+    Args:
+      functions: from points `[m, p]` to the function there, `[m]`.
+      w, direction: `[p]`.
+      noise: relative to one more than the function's size.
+      distances: at which it is looked at, in lengths of `direction`.
+    """
+    values = functions(w + np.asarray(distances)[:, None] * direction)
+    return bool(np.all(np.isfinite(values)) and np.all(np.diff(values) > noise * (1 + np.abs(values[1:]))))
