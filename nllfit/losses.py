@@ -4,7 +4,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
 
-from nllfit.families.family import has_class_labels
+from nllfit.families.facts import has_class_labels
 from nllfit.families.refusal import assertion_text
 
 tfd = tfp.distributions

@@ -8,8 +8,8 @@ import numpy as np
 from nllfit.estimation.estimators import maximum_likelihood
 from nllfit.estimation.problem import as_sample
 from nllfit.families.arguments import family_class
-from nllfit.families.family import Family
-from nllfit.families.mixture import MixtureFamily
+from nllfit.families.family import as_family
+from nllfit.families.protocol import ParametricFamily
 
 __all__ = ["Comparison", "compare"]
 
@@ -81,7 +81,7 @@ class Comparison:
 def _as_families(distributions, event_shape):
     if isinstance(distributions, str) or not np.iterable(distributions):
         raise ValueError(f"`distributions` is {distributions!r}: give a list of families.")
-    families = [_as_family(distribution, event_shape) for distribution in distributions]
+    families = [_family_of(distribution, event_shape) for distribution in distributions]
     if not families:
         raise ValueError("`distributions` is empty: give at least one family.")
     kinds = {kind: [f.label for f in families if f.is_discrete == kind] for kind in (True, False)}
@@ -94,14 +94,12 @@ def _as_families(distributions, event_shape):
     return families
 
 
-def _as_family(distribution, event_shape):
-    if isinstance(distribution, (Family, MixtureFamily)):
-        return distribution
-    found = family_class(distribution)
+def _family_of(distribution, event_shape):
+    known = distribution if isinstance(distribution, ParametricFamily) else family_class(distribution)
     try:
-        return Family(found, event_shape)
+        return as_family(known, event_shape)
     except ValueError as error:
         raise ValueError(
-            f"`distributions` holds {found.__name__}: {error} What a family needs is given in a `Family`, such as "
+            f"`distributions` holds {known.__name__}: {error} What a family needs is given in a `Family`, such as "
             f'`Family("Binomial", total_count=10)` or `Family("Categorical", num_classes=3)`.'
         ) from None

@@ -11,10 +11,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.families.mixture import MixtureFamily
+from nllfit.families.protocol import Softmax
 
 tfb = tfp.bijectors
-tfd = tfp.distributions
 
 __all__ = ["Coordinates", "HeldCoordinates"]
 
@@ -27,59 +26,28 @@ class Coordinates:
       held: names of parameters that are not free. Their values are the second argument of every map, a dict.
 
     Attributes:
-      family: the family, which does not check outcomes.
+      family: the family whose vector is `w`; it does not check outcomes.
       shapes: the shapes of the free parameters by name.
       size: how many numbers there are.
       point_size: how many numbers the free parameters have together.
       held: values of no special kind of the held parameters by name.
-      positive: the places in `w` of each positive parameter, by name; it is `exp(w)` there.
+      are_logarithms: which numbers of `w` are the logarithms of positive parameters, `[size]`.
     """
 
     def __init__(self, family, held=()):
-        self.family = family.holding({"validate_args": False})
+        self.family = family.holding({"validate_args": False}).logarithmic()
         numbers = 0.5 * np.random.default_rng(0).standard_normal(family.params_size)
-        example = self.family.parameters(tf.constant(numbers))
+        example = family.parameters(tf.constant(numbers))
         self.held = {name: example[name] for name in held}
         self.shapes = {name: value.shape for name, value in example.items() if name not in held}
         free = self.family.holding(self.held)
         self.size = free.params_size
         self.point_size = sum(shape.num_elements() for shape in self.shapes.values())
-        self._scalar = free.component if isinstance(free, MixtureFamily) else free
-        size = self._scalar.params_size
-        least = self._scalar.parameters(tf.fill([size], tf.constant(-40.0, tf.float64)))
-        large = self._scalar.parameters(tf.constant(1e3 + np.arange(size)))
-        places = {name: value.numpy() - 1e3 for name, value in large.items()}
-        self.positive, left = {}, np.arange(size)
-        for name, value in least.items():
-            own = np.all(np.isin(places[name], left))  # a peak is as large as the bound before it, but not its number
-            if own and np.all((value >= 0) & (value < 1e-9)):
-                self.positive[name] = places[name].astype(int)
-                left = np.setdiff1d(left, self.positive[name])
+        self.are_logarithms = free.logarithms
 
     def constrained(self, w, held):
         """The free parameters that `family.build` takes, by name, at `w` `[..., size]`."""
-        w = tf.convert_to_tensor(w, tf.float64)
-        if isinstance(self.family, MixtureFamily):
-            logits, rest = tf.split(w, [self.family.num_components, -1], axis=-1)
-            shape = [-1] * (len(w.shape) - 1) + [self.family.num_components, self._scalar.params_size]
-            return {"mixture_logits": logits} | self._component(tf.reshape(rest, shape), held)
-        return self._component(w, held)
-
-    def _component(self, w, held):
-        blocks = self._scalar.blocks(w)
-        exact = {name: tf.exp(blocks[name]) for name in self.positive}
-        others = self._scalar.holding(held | exact).constrained(blocks)
-        return {name: exact[name] if name in exact else others[name] for name in blocks}
-
-    @property
-    def are_logarithms(self):
-        """Which numbers of `w` are the logarithms of positive parameters, `[size]`."""
-        places = [place for places in self.positive.values() for place in places.flat]
-        logarithms = np.isin(np.arange(self._scalar.params_size), places)
-        if isinstance(self.family, MixtureFamily):
-            count = self.family.num_components
-            logarithms = np.concatenate([np.zeros(count, bool), np.tile(logarithms, count)])
-        return logarithms
+        return self.family.holding(held).parameters(tf.convert_to_tensor(w, tf.float64))
 
     @functools.cached_property
     def points(self):
@@ -123,28 +91,18 @@ class Coordinates:
         """The free parameters by name as a statistician reads them: a `log_rate` as `rate`, `logits` as `probs`."""
         values = {}
         for name, value in self.constrained(w, held).items():
-            twin, link = self._twin(name)
+            twin, link = self.family.twin(name)
             values[twin] = link.forward(value)
         return values
 
     def from_natural(self, natural):
         """The inverse of `natural`, an array `[..., size]`, from all parameters, the held ones included."""
-        constrained = {name: natural[name] for name in self.held}
+        held = {name: natural[name] for name in self.held}
+        free = {}
         for name in self.shapes:
-            twin, link = self._twin(name)
-            constrained[name] = link.inverse(tf.convert_to_tensor(natural[twin], tf.float64))
-        return self.from_constrained(constrained)
-
-    def from_constrained(self, constrained):
-        """The inverse of `constrained`, an array `[..., size]`, from all parameters, the held ones included."""
-        scalar = self._scalar.holding({name: constrained[name] for name in self.held}) if self.held else self._scalar
-        w = scalar.unconstrained(constrained).numpy()
-        for name, places in self.positive.items():
-            w[..., places] = tf.math.log(constrained[name])
-        if isinstance(self.family, MixtureFamily):
-            logits = np.asarray(constrained["mixture_logits"])
-            w = np.concatenate([logits, w.reshape(*logits.shape[:-1], -1)], -1)
-        return w
+            twin, link = self.family.twin(name)
+            free[name] = link.inverse(tf.convert_to_tensor(natural[twin], tf.float64))
+        return self.family.holding(held).unconstrained(free).numpy()
 
     def distribution(self, w, held):
         """The distribution of batch `[...]` at `w` `[..., size]`."""
@@ -152,9 +110,9 @@ class Coordinates:
 
     def domain(self, name):
         """The bijector from the real line onto the domain of a natural parameter; the identity if it has no bound."""
-        constrained = next(known for known in self.shapes if self._twin(known)[0] == name)
-        link = self._twin(constrained)[1]
-        if constrained in self.positive or isinstance(link, tfb.Exp):
+        constrained = next(known for known in self.shapes if self.family.twin(known)[0] == name)
+        link = self.family.twin(constrained)[1]
+        if constrained in self.family.positive or isinstance(link, tfb.Exp):
             return tfb.Exp()
         return tfb.Identity() if isinstance(link, tfb.Identity) else tfb.Sigmoid()
 
@@ -162,20 +120,6 @@ class Coordinates:
     def held_specs(self):
         """What a program expects of the held parameters."""
         return {name: tf.TensorSpec(value.shape, tf.float64) for name, value in self.held.items()}
-
-    def _twin(self, name):
-        if name == "mixture_logits":
-            return "mixture_probs", _Softmax
-        known = self._scalar.distribution_class.parameter_properties(tf.float64)
-        if name == "inflated_loc_logits":  # of which TFP makes the logits `[u, -u]`, twice the log-odds it names
-            return "inflated_loc_probs", tfb.Sigmoid()(tfb.Scale(tf.constant(2.0, tf.float64)))
-        if name.startswith("log_") and name[len("log_") :] in known:
-            return name[len("log_") :], tfb.Exp()
-        for kind, link in (("logits", tfb.Sigmoid()), ("probits", tfb.NormalCDF())):
-            twin = name.replace(kind, "probs")
-            if twin != name and twin in known:
-                return twin, _Softmax if known[name].event_ndims == 1 else link
-        return name, tfb.Identity()
 
 
 class HeldCoordinates(Coordinates):
@@ -201,11 +145,11 @@ class HeldCoordinates(Coordinates):
     def constrained(self, w, held):
         value = held[self.VALUE]
         values = super().constrained(w, {name: held[name] for name in held if name != self.VALUE})
-        name = next(name for name in self.shapes if self._twin(name)[0] == self._name)
-        link = self._twin(name)[1]
+        name = next(name for name in self.shapes if self.family.twin(name)[0] == self._name)
+        link = self.family.twin(name)[1]
         natural = link.forward(values[name])
         others = natural * (1.0 - self._chosen)
-        if link is _Softmax:
+        if isinstance(link, Softmax):
             others *= (1.0 - value * tf.reduce_sum(self._chosen, -1, True)) / tf.reduce_sum(others, -1, True)
         values[name] = link.inverse(others + value * self._chosen)
         return values
@@ -215,15 +159,3 @@ def _flat(parameters, batch_rank=0):
     """Parameters as one vector of numbers."""
     vectors = [tf.reshape(v, [-1] * batch_rank + [v.shape[batch_rank:].num_elements()]) for v in parameters.values()]
     return tf.concat(vectors, -1)
-
-
-class _Softmax:
-    """Class probabilities from logits, of which a common shift changes nothing."""
-
-    @staticmethod
-    def forward(logits):
-        return tf.nn.softmax(logits)
-
-    @staticmethod
-    def inverse(probs):
-        return tf.math.log(probs)

@@ -114,7 +114,7 @@ class Density:
         distribution = self.coordinates.family.build(parameters, tf.float64)
         family = self.coordinates.family
         try:
-            if "loc" in getattr(family, "component", family).fixed:  # which may be far from 0
+            if "loc" in family.fixed:  # which may be far from 0
                 return distribution.sample(seed=(0, 0))
             bijector = distribution.experimental_default_event_space_bijector()
             shape = distribution.batch_shape + bijector.inverse_event_shape(distribution.event_shape)

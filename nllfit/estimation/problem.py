@@ -10,53 +10,12 @@ from nllfit.estimation.density import density_of
 from nllfit.estimation.objective import Objective
 from nllfit.estimation.units import Units
 from nllfit.families.arguments import as_array
-from nllfit.families.family import Family
-from nllfit.families.mixture import MixtureFamily
+from nllfit.families.family import as_family
 from nllfit.families.refusal import first_refused
 
 tfd = tfp.distributions
 
 __all__ = ["Problem", "as_sample"]
-
-
-def _smallest(y, weights):
-    return y.min(0)
-
-
-def _largest(y, weights):
-    return y.max(0)
-
-
-def _median(y, weights):
-    order = np.argsort(y, axis=0, kind="stable")
-    ordered, cumulated = np.take_along_axis(y, order, 0), np.cumsum(weights[order], axis=0)
-    half = cumulated[-1] / 2
-    below, above = np.argmax(cumulated >= half, axis=0)[None], np.argmax(cumulated > half, axis=0)[None]
-    return (np.take_along_axis(ordered, below, 0)[0] + np.take_along_axis(ordered, above, 0)[0]) / 2
-
-
-# Parameters in which the likelihood is not smooth: whatever the others are, it is largest at this statistic.
-_STATISTICS = {
-    "GeneralizedPareto": {"loc": _smallest},
-    "HalfCauchy": {"loc": _smallest},
-    "HalfStudentT": {"loc": _smallest},
-    "Laplace": {"loc": _median},
-    "Pareto": {"scale": _smallest},
-    "TruncatedCauchy": {"low": _smallest, "high": _largest},
-    "TruncatedNormal": {"low": _smallest, "high": _largest},
-    "Uniform": {"low": _smallest, "high": _largest},
-}
-
-# Parameters in which the likelihood has a corner at every observation, and its maximum at one of them.
-_CORNERS = {"GeneralizedNormal": "loc", "Triangular": "peak"}
-
-_BLUNT = 1.3  # a power from which on a generalised normal has no peak, and its likelihood no corner, or 1 to be exact
-
-# Families whose density TFP computes by a series that does not end at parameters which a search comes upon.
-_ENDLESS = ("BetaQuotient",)
-
-# Families whose covariance can become singular in any direction.
-_FREE_COVARIANCE = ("MultivariateNormalTriL", "MultivariateNormalFullCovariance")
 
 
 class Problem:
@@ -81,17 +40,18 @@ class Problem:
 
     def __init__(self, distribution, y, weights=None, **fixed):
         y, weights = as_sample(y, weights)
-        self.family = _as_family(distribution, y, fixed)
-        if self.family.name in _ENDLESS:
+        self.family = _family_for(distribution, y, fixed)
+        self._facts = self.family.facts
+        if self._facts.unfit:
             raise ValueError(
-                f"{self.family.name} cannot be fitted: TFP's series for its density does not end at some parameters. "
-                f"Look at its likelihood on a grid, `nllfit.log_likelihood`."
+                f"{self.family.name} cannot be fitted: {self._facts.unfit}. Look at its likelihood on a grid, "
+                f"`nllfit.log_likelihood`."
             )
         self.y, self.weights = y[weights > 0], weights[weights > 0]
         self._check_enough()
         self._check_labels()
         self.units = Units() if self.family.is_discrete else Units.of(self.family, self.y)
-        statistics = _STATISTICS.get(self.family.name, {})
+        statistics = self._facts.statistics
         self._hold({n: statistics[n](self.y, self.weights) for n in self.family.parameter_names if n in statistics})
         self._check_whole()
 
@@ -128,9 +88,8 @@ class Problem:
     @property
     def suspicion(self):
         """What may keep Newton's method from the maximum, in words; empty if nothing is known."""
-        component = getattr(self.family, "component", None)
-        if component is not None and component.name in _STATISTICS | _CORNERS:
-            return f"; the likelihood of a mixture of {component.name} is not smooth"
+        if self._facts.kinks:
+            return f"; the likelihood of a {self.family.name} is not smooth"
         values, counts = np.unique(self.y, axis=0, return_counts=True)
         if not self.family.is_discrete and counts.max() > 1:
             return f"; {values[counts.argmax()]} is {counts.max()} times in `y`, where the density may have no bound"
@@ -138,16 +97,16 @@ class Problem:
 
     def has_corners(self, w):
         """Whether Newton's method can only come near the maximum near `w`, at a corner of the likelihood."""
-        if _CORNERS.get(self.family.name) not in self.family.parameter_names:
+        if self._facts.corner not in self.family.parameter_names:
             return False
-        return (self.family.fixed | self.natural(tf.constant(w))).get("power", 0.0) <= _BLUNT
+        return self._facts.has_corners(self.family.fixed | self.natural(tf.constant(w)))
 
     def corners(self, natural, count=50, kept=3):
         """The problems with such a parameter held at the likeliest of some observations.
 
         They are those nearest to its natural value, to refine it, and others from all over the sample.
         """
-        name = _CORNERS[self.family.name]
+        name = self._facts.corner
         nearest = np.argsort(np.abs(self.y - natural[name]), axis=0)[:count]
         all_over = np.sort(self.y, axis=0)[np.linspace(0, len(self.y) - 1, count).astype(int)]
         observed = np.unique(np.concatenate([np.take_along_axis(self.y, nearest, 0), all_over]), axis=0)
@@ -179,17 +138,15 @@ class Problem:
 
     def closed_form(self):
         """The coordinates of TFP's own closed form, or None: a start, for not all of them maximise the likelihood."""
-        plain = isinstance(self.family, Family) and not self.family.fixed and not self.held
-        if not plain or np.ptp(self.weights) > 0:
+        y = tf.constant(self.units.inward_sample(self.y))
+        fitted = self.family.closed_form(y) if not self.held and np.ptp(self.weights) == 0 else None
+        if fitted is None:
             return None
         coordinates = self.objective.coordinates
         try:
-            fitted = self.family.distribution_class.experimental_fit(
-                tf.constant(self.units.inward_sample(self.y)), sample_ndims=1
-            )
             names = self.objective.natural(tf.zeros([coordinates.size], tf.float64))
-            w = coordinates.from_natural({name: fitted.parameters[name] for name in names})
-        except (NotImplementedError, AttributeError, TypeError, ValueError, tf.errors.InvalidArgumentError):
+            w = coordinates.from_natural({name: fitted[name] for name in names})
+        except (TypeError, ValueError):  # it is of other parameters
             return None
         return w if np.all(np.isfinite(w)) and w.shape == (coordinates.size,) else None
 
@@ -225,7 +182,7 @@ class Problem:
                 f"has no bound as its density concentrates there: hold a parameter at a value, or look at the sample."
             )
 
-        if name in _FREE_COVARIANCE:
+        if self._facts.free_covariance:
             centred = self.y - self.y.mean(0)
             if np.linalg.matrix_rank(centred) < self.y.shape[-1]:
                 raise ValueError(
@@ -235,7 +192,7 @@ class Problem:
 
     def _check_labels(self):
         """Class labels are looked at before TensorFlow sees them, for it would complain on the screen."""
-        classes = getattr(self.family, "component", self.family).num_classes
+        classes = self.family.num_classes
         if classes is None:
             return
         wrong = self.y[(self.y < 0) | (self.y >= classes)]
@@ -285,26 +242,22 @@ def as_sample(y, weights=None):
     return sample, counts
 
 
-def _as_family(distribution, y, fixed):
-    if not isinstance(distribution, (Family, MixtureFamily)):
-        try:
-            return Family(distribution, y.shape[1:], **fixed)
-        except ValueError as error:
-            if y.ndim == 1 and "`event_shape`" in str(error):
-                raise ValueError(
-                    f"{error} Here it is that of a row of `y`, `[n]`; vectors are rows, `[n, d]`."
-                ) from None
-            raise
-    if fixed:
+def _family_for(distribution, y, fixed):
+    try:
+        family = as_family(distribution, y.shape[1:], **fixed)
+    except ValueError as error:
+        if y.ndim == 1 and "`event_shape`" in str(error):
+            raise ValueError(f"{error} Here it is that of a row of `y`, `[n]`; vectors are rows, `[n, d]`.") from None
+        raise
+    if family is distribution and fixed:
         raise ValueError(f"`{next(iter(fixed))}` is given beside a family: hold it in the family itself.")
-    if distribution.shared:
+    if family.shared:
         raise ValueError("The family shares parameters over inputs, but a sample has no inputs: drop `shared`.")
-    if distribution.event_shape != y.shape[1:]:
+    if family.event_shape != y.shape[1:]:
         raise ValueError(
-            f"`y` has shape {y.shape}, but a sample of {distribution.name} has shape "
-            f"{('n', *distribution.event_shape)}."
+            f"`y` has shape {y.shape}, but a sample of {family.name} has shape {('n', *family.event_shape)}."
         )
-    return distribution
+    return family
 
 
 def _counted(y, weights):

@@ -2,9 +2,9 @@
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
-from nllfit.estimation.coordinates import Coordinates
-from nllfit.families.mixture import MixtureFamily
+tfb = tfp.bijectors
 
 __all__ = ["starts"]
 
@@ -29,23 +29,14 @@ def starts(objective, seed=0):
 
 def _candidates(coordinates, held, y, count, rng):
     family = coordinates.family
-    if isinstance(family, MixtureFamily):
-        logits = 0.5 * rng.standard_normal([count, family.num_components])
-        components = _candidates(Coordinates(family.component), held, y, count * family.num_components, rng)
-        return np.concatenate([logits, components.reshape(count, -1)], -1)
-    drawn = coordinates.constrained(tf.constant(rng.standard_normal([count, coordinates.size])), held)
-    least = coordinates.constrained(tf.fill([coordinates.size], tf.constant(-30.0, tf.float64)), held)
+    draws = 1 + len(family.component_shape)  # axes, before those of a parameter
+    drawn = coordinates.natural(tf.constant(rng.standard_normal([count, coordinates.size])), held)
     for name, value in drawn.items():
-        shape = value.shape.as_list()
-        if name in coordinates.positive:
-            drawn[name] = _pick(_sizes(y), 1.2, shape, rng)
-        elif name.startswith("log_"):
-            drawn[name] = np.log(_pick(_sizes(y), 1.2, shape, rng))
-        elif name.startswith(("logits", "probits")):
-            continue
-        elif name == "peak" or np.all(np.abs(least[name] + 30) < 1e-6):
-            drawn[name] = _pick(_places(y), 0, shape, rng)
-    return coordinates.from_constrained(drawn | held)
+        if isinstance(coordinates.domain(name), tfb.Exp):
+            drawn[name] = _pick(_sizes(y), 1.2, value.shape[:draws], value.shape[draws:], rng)
+        elif name in family.facts.places:
+            drawn[name] = _pick(_places(y), 0, value.shape[:draws], value.shape[draws:], rng)
+    return coordinates.from_natural(drawn | held)
 
 
 def _sizes(y):
@@ -63,10 +54,9 @@ def _places(y):
     return np.stack([*np.quantile(y, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0), *outside])
 
 
-def _pick(units, decades, shape, rng):
-    """Draws of `shape` `[count, *parameter]` from `units` `[k, *event]`, each moved by up to so many decades."""
-    ones = [1] * (len(shape) - 1)
-    if units.shape[1:] != tuple(shape[1:]):
-        units = units.reshape(len(units), -1).mean(1).reshape(-1, *ones) * np.ones(shape[1:])
-    factors = 10 ** rng.uniform(-decades, decades, [shape[0], *ones])
-    return units[rng.integers(len(units), size=shape[0])] * factors
+def _pick(units, decades, draws, shape, rng):
+    """Parameters `[*draws, *shape]` from `units` `[k, *event]`, each moved by up to so many decades."""
+    if units.shape[1:] != tuple(shape):
+        units = np.ones(shape) * units.reshape(len(units), -1).mean(1).reshape(-1, *[1] * len(shape))
+    factors = 10 ** rng.uniform(-decades, decades, draws)
+    return units[rng.integers(len(units), size=draws)] * factors.reshape(*draws, *[1] * len(shape))

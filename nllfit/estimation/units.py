@@ -9,12 +9,9 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["Units"]
+from nllfit.families.facts import Facts
 
-# Parameters that move and stretch with the sample, those that stretch alone, and those that shrink: in some families
-# more, which are pure numbers in others.
-_PLACES, _SIZES = ("loc", "low", "high", "peak"), ("scale", "scale_diag", "scale_tril")
-_RATES = (), ("rate",), ("tailweight", "skewness")
+__all__ = ["Units"]
 
 
 class Units:
@@ -22,21 +19,21 @@ class Units:
 
     Args:
       center, spread: `[*event]`.
-      rates: the names of the parameters that shrink.
+      facts: which parameters move with the sample, which stretch and which shrink.
     """
 
-    def __init__(self, center=0.0, spread=1.0, rates=()):
-        self.center, self.spread, self._rates = np.asarray(center), np.asarray(spread), rates
+    def __init__(self, center=0.0, spread=1.0, facts=None):
+        self.center, self.spread = np.asarray(center), np.asarray(spread)
+        self._facts = Facts() if facts is None else facts
 
     @classmethod
     def of(cls, family, y):
         """The units of a sample `[n, *event]`, which are its own unless the family is a location-scale family."""
-        rates = _rates(family)
-        if rates is None:
+        if not _is_location_scale(family):
             return cls()
         low, center, high = np.quantile(y, [0.25, 0.5, 0.75], axis=0)
         spread = np.where(high > low, high - low, np.ptp(y, axis=0))
-        return cls(center, 2.0 ** np.round(np.log2(spread)), rates)  # to divide by a power of two loses nothing
+        return cls(center, 2.0 ** np.round(np.log2(spread)), family.facts)  # a power of two: to divide loses nothing
 
     def inward_sample(self, y):
         """The sample in these units."""
@@ -58,29 +55,23 @@ class Units:
     def _factor(self, name):
         if name == "scale_tril":
             return self.spread[..., None]
-        return self.spread if name in _PLACES + _SIZES else 1 / self.spread if name in self._rates else 1.0
+        facts = self._facts
+        return self.spread if name in facts.places + facts.sizes else 1 / self.spread if name in facts.rates else 1.0
 
     def _shift(self, name):
-        return self.center if name in _PLACES else 0.0
+        return self.center if name in self._facts.places else 0.0
 
 
 @functools.lru_cache
-def _rates(family):
-    """The parameters that shrink as the sample stretches, of a location-scale family; None of any other. Tried out."""
-    scalar = getattr(family, "component", family)
-    given = {*scalar.fixed, *scalar.floor}  # in the units of the data
-    if not set(_PLACES) & set(family.parameter_names) or set(_PLACES + _SIZES) & given:
-        return None
+def _is_location_scale(family):
+    """Whether a density of `center + spread * z` is that of `z` in these units. Tried out."""
+    facts, given = family.facts, {*family.fixed, *family.floor}  # in the units of the data
+    if not set(facts.places) & set(family.parameter_names) or {*facts.places, *facts.sizes, *facts.rates} & given:
+        return False
     family, rng = family.holding({"validate_args": False}), np.random.default_rng(0)
     parameters = family.parameters(tf.constant(0.5 * rng.standard_normal(family.params_size)))
     z = rng.standard_normal([20, *family.event_shape])
-    center, spread = (rng.uniform(1, 2, family.event_shape) for _ in range(2))
+    units = Units(*(rng.uniform(1, 2, family.event_shape) for _ in range(2)), facts)
     here = family.build(parameters, tf.float64).log_prob(z)
-    for rates in _RATES:
-        if not set(rates) <= set(parameters) - given:
-            continue
-        units = Units(center, spread, rates)
-        there = family.build(units.outward(parameters), tf.float64).log_prob(center + spread * z)
-        if np.allclose(here, there + units.log_volume, rtol=1e-6, equal_nan=True):
-            return rates
-    return None
+    there = family.build(units.outward(parameters), tf.float64).log_prob(units.center + units.spread * z)
+    return np.allclose(here, there + units.log_volume, rtol=1e-6, equal_nan=True)

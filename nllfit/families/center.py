@@ -3,25 +3,11 @@
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.families.family import has_class_labels
+from nllfit.families.facts import facts_of, has_class_labels
 
 tfd = tfp.distributions
 
 __all__ = ["Origin", "central_value", "traced_distribution"]
-
-# Centers in closed form that TFP does not have.
-_CENTERS = {
-    "StudentT": lambda d: d.loc,  # the median
-    "HalfStudentT": lambda d: d.loc + d.scale * tfd.StudentT(d.df, 0.0, 1.0).quantile(0.75),  # the median
-    "GammaGamma": lambda d: (  # the mode
-        d.mixing_rate * tf.nn.relu(d.concentration - 1) / (d.mixing_concentration + 1)
-    ),
-    "BetaQuotient": lambda d: (  # the quotient of the two means
-        tfd.Beta(d.concentration1_numerator, d.concentration0_numerator).mean()
-        / tfd.Beta(d.concentration1_denominator, d.concentration0_denominator).mean()
-    ),
-}
-
 
 def traced_distribution(family, params, shared=None):
     """A head's distribution, which remembers in `origin` what it was made of, so that batches can be joined again.
@@ -68,7 +54,7 @@ def central_value(distribution):
     if has_class_labels(distribution):
         return _without_mean(distribution)
     try:
-        mean = distribution.mean()
+        mean = (facts_of(type(distribution).__name__).mean or type(distribution).mean)(distribution)
     except NotImplementedError:
         return _without_mean(distribution)
     if mean.dtype.is_integer:
@@ -95,8 +81,9 @@ def _without_assertions(distribution):
 
 
 def _without_mean(distribution):
-    if type(distribution).__name__ in _CENTERS:
-        return _CENTERS[type(distribution).__name__](distribution)
+    center = facts_of(type(distribution).__name__).center
+    if center:
+        return center(distribution)
     for probabilities in ("categorical_probs", "probs_parameter"):
         if hasattr(distribution, probabilities):
             return getattr(distribution, probabilities)()

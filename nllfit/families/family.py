@@ -3,38 +3,32 @@
 A network, an optimizer and a grid all produce real numbers; a distribution wants a positive scale, ordered
 cutpoints, a lower-triangular matrix. A `Family` is the map between the two. TFP knows nearly all of it
 (`Distribution.parameter_properties`): which parameters a distribution prefers, the bijector onto each one's domain and
-each one's shape. This module asks TFP, and adds only the few facts that TFP leaves out.
+each one's shape. This module asks TFP, and `facts` for what TFP leaves out.
 """
 
 import copy
 import inspect
 import math
 import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.families.arguments import as_count, as_params, as_shape, as_text, family_class
+from nllfit.families.facts import Facts, facts_of
+from nllfit.families.protocol import Numbers, ParametricFamily, Softmax
 from nllfit.families.refusal import assertion_text
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
 
-__all__ = ["Family", "has_class_labels"]
-
-# Links of parameters bounded by other parameters, which TFP leaves open; `p` holds the parameters before them.
-_DEPENDENT_LINKS = {
-    "high": lambda p: tfb.Chain([tfb.Shift(p["low"]), tfb.Softplus()]),
-    "peak": lambda p: tfb.Sigmoid(p["low"], p["high"]),
-    "skewness": lambda p: tfb.Sigmoid(-p["tailweight"], p["tailweight"]),
-}
-
-# Families whose outcome is the index of a class: their last parameter axis is no axis of the outcome.
-_CLASS_LABELS = {"Categorical": 0, "OrderedLogistic": -1, "StoppingRatioLogistic": -1}
+__all__ = ["Family", "as_family"]
 
 
-class Family:
+class Family(ParametricFamily):
     """A family of distributions, addressed by a vector of real numbers.
 
     The vector is cut into one block for each free parameter, in the order of `parameter_names`; each block is reshaped
@@ -68,7 +62,16 @@ class Family:
     Source: `tfp.util.ParameterProperties`, TensorFlow Probability.
     """
 
-    def __init__(self, distribution, event_shape=(), *, shared=(), floor=None, num_classes=None, **fixed):
+    def __init__(
+        self,
+        distribution: str | type[tfd.Distribution],
+        event_shape: int | Sequence[int] = (),
+        *,
+        shared: str | Sequence[str] = (),
+        floor: Mapping[str, float] | None = None,
+        num_classes: int | None = None,
+        **fixed: Any,
+    ):
         self.distribution_class = family_class(distribution)
         self.name = self.distribution_class.__name__
         self.event_shape = as_shape(event_shape)
@@ -87,13 +90,13 @@ class Family:
             raise ValueError(f"Every parameter of {self.name} is fixed, so there is nothing to learn: leave one free.")
         self.parameter_names = tuple(n for n in free if n not in self.shared)
         self._order = free
+        self._exponential: tuple[str, ...] = ()
         self._shapes = {name: self._unconstrained_shape(name, known[name]) for name in free}
         self.params_size = sum(math.prod(self._shapes[n]) for n in self.parameter_names)
         self.shared_size = sum(math.prod(self._shapes[n]) for n in self.shared)
         self.is_discrete = _is_discrete(self._checked_example())
 
-    def parameters(self, params, shared=None):
-        """The constrained free parameters by name, from `params` `[..., params_size]` and `shared` `[shared_size]`."""
+    def parameters(self, params: Any, shared: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         params = as_params(self, params)
         blocks = self._split(params, self.parameter_names)
         if self.shared:
@@ -102,21 +105,12 @@ class Family:
                     f"`shared` is {shared}: give the {self.shared_size} numbers of {', '.join(self.shared)}."
                 )
             blocks |= self._split(tf.cast(shared, params.dtype), self.shared)
-        return self.constrained(blocks)
-
-    def blocks(self, params):
-        """The unconstrained numbers of each parameter by name, from `params` `[..., params_size]`."""
-        return self._split(as_params(self, params), self.parameter_names)
-
-    def constrained(self, blocks):
-        """The constrained free parameters by name, from the unconstrained numbers of each."""
         values = {}
         for name in self._order:
-            values[name] = self._link(name, blocks[name].dtype, values).forward(blocks[name])
+            values[name] = self._link(name, params.dtype, values).forward(blocks[name])
         return values
 
-    def unconstrained(self, parameters, dtype=tf.float64):
-        """The inverse of `parameters` where nothing is shared: a vector `[..., params_size]` from values by name."""
+    def unconstrained(self, parameters: Numbers, dtype: tf.DType = tf.float64) -> tf.Tensor:
         values, blocks = {}, []
         for name in self._order:
             values[name] = tf.convert_to_tensor(parameters[name], dtype)
@@ -125,49 +119,76 @@ class Family:
             blocks.append(tf.reshape(block, [*batch, math.prod(self._shapes[name])]))
         return tf.concat(blocks, -1)
 
-    def distribution(self, params, shared=None):
-        """The distribution of batch `[...]` and event `event_shape` at `params` `[..., params_size]`."""
-        values = self.parameters(params, shared)
-        return self.build(values, next(iter(values.values())).dtype)
-
-    def build(self, parameters, dtype):
-        """The distribution at constrained `parameters`, a dict of tensors by name, with the fixed ones filled in."""
-        arguments = {"validate_args": True} | self.fixed | self._fixed_numbers(dtype) | parameters
+    def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
+        values = self._fixed_numbers(dtype) | dict(parameters)
+        if self.facts.of_one_shape:
+            zero = sum(map(tf.zeros_like, values.values()))
+            values = {name: value + zero for name, value in values.items()}
+        arguments = {"validate_args": True, **self.facts.arguments} | self.fixed | values
         if getattr(getattr(self._signature.get("dtype"), "default", None), "is_floating", False):
             arguments.setdefault("dtype", dtype)
-        if "require_integer_total_count" in self._signature:  # as it need not be, once a network sets it
-            arguments.setdefault("require_integer_total_count", False)
         distribution = self.distribution_class(**arguments)
         outer = len(self.event_shape) - distribution.event_shape.rank
         return tfd.Independent(distribution, outer, validate_args=distribution.validate_args) if outer else distribution
 
-    def holding(self, values):
-        """The family with `values`, parameters or other arguments by name, in place of what they are; unchecked."""
+    def holding(self, values: Numbers) -> "Family":
         held = copy.copy(self)
-        held.fixed = self.fixed | values
+        held.fixed = self.fixed | dict(values)
         held._order = [name for name in self._order if name not in values]
         held.parameter_names = tuple(name for name in self.parameter_names if name not in values)
         held.params_size = sum(math.prod(self._shapes[name]) for name in held.parameter_names)
         return held
 
-    def __eq__(self, other):
-        return isinstance(other, Family) and self._identity() == other._identity()
+    def logarithmic(self) -> "Family":
+        changed = copy.copy(self)
+        changed._exponential = self.positive
+        return changed
 
-    def __hash__(self):
-        return hash(self._identity())
+    def twin(self, name: str) -> tuple[str, tfb.Bijector | Softmax]:
+        if name in self.facts.twins:
+            natural, link = self.facts.twins[name]
+            return natural, link()
+        known = self.distribution_class.parameter_properties(tf.float64)
+        if name.startswith("log_") and name[len("log_") :] in known:
+            return name[len("log_") :], tfb.Exp()
+        for kind, link in (("logits", tfb.Sigmoid()), ("probits", tfb.NormalCDF())):
+            natural = name.replace(kind, "probs")
+            if natural != name and natural in known:
+                return natural, Softmax() if known[name].event_ndims == 1 else link
+        return name, tfb.Identity()
 
-    def _identity(self):
+    def closed_form(self, y: tf.Tensor) -> Numbers | None:
+        if self.fixed:
+            return None
+        try:
+            return self.distribution_class.experimental_fit(y, sample_ndims=1).parameters
+        except (NotImplementedError, AttributeError, TypeError, ValueError, tf.errors.InvalidArgumentError):
+            return None  # TFP has none, or it fails
+
+    def _identity(self) -> tuple:
         fixed = tuple((name, _identity(value)) for name, value in sorted(self.fixed.items()))
-        options = self.event_shape, self.shared, tuple(sorted(self.floor.items())), self.num_classes
+        options = self.event_shape, self.shared, tuple(sorted(self.floor.items())), self.num_classes, self._exponential
         return self.distribution_class, self.parameter_names, options, fixed
 
     @property
-    def label(self):
-        """The name with all that was given beside it, as `Normal(scale=1.0)`: what tells families of one name apart."""
+    def facts(self) -> Facts:
+        return facts_of(self.name)
+
+    @property
+    def positive(self) -> tuple[str, ...]:
+        return tuple(name for name in self.parameter_names if self._is_positive(name))
+
+    @property
+    def logarithms(self) -> np.ndarray:
+        places = [np.full(math.prod(self._shapes[n]), n in self._exponential) for n in self.parameter_names]
+        return np.concatenate([np.zeros(0, bool), *places])
+
+    @property
+    def label(self) -> str:
         options = self._options
         return f"{self.name}({', '.join(options)})" if options else self.name
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Family({', '.join([self.name, str(self.event_shape), *self._options])})"
 
     @property
@@ -195,11 +216,13 @@ class Family:
         }
 
     def _link(self, name, dtype, values):
+        if name in self._exponential:
+            return tfb.Exp()
         if name in self.floor:
             return tfb.Softplus(low=tf.convert_to_tensor(self.floor[name], dtype))
         bijector = self._default_link(name, dtype)
         if bijector is None:
-            bijector = _DEPENDENT_LINKS[name](self._fixed_numbers(dtype) | values)
+            bijector = self.facts.links[name](self._fixed_numbers(dtype) | values)
         return bijector
 
     def _default_link(self, name, dtype):
@@ -208,19 +231,29 @@ class Family:
         except (NotImplementedError, TypeError):  # TypeError: it is itself a distribution, or a simplex
             return None
 
-    def _unconstrained_shape(self, name, properties):
-        link = self._default_link(name, tf.float64)
-        if link is None and name not in _DEPENDENT_LINKS:
-            raise ValueError(
-                f"{self.name} has no default link for its parameter `{name}`: hold it at a value, `{name}=...`."
-            )
-        link = link or _DEPENDENT_LINKS[name]({"low": 0.0, "high": 1.0, "tailweight": 1.0})
+    def _is_positive(self, name):
         try:
-            if self.name in _CLASS_LABELS and properties.event_ndims == 1:
-                shape = [*self.event_shape, self.num_classes + _CLASS_LABELS[self.name]]
+            link = self._link(name, tf.float64, {})
+        except KeyError:  # its bound is another free parameter
+            return False
+        if not isinstance(link, tfb.Softplus):
+            return isinstance(link, tfb.Exp)
+        low = 0.0 if link.low is None else tf.get_static_value(link.low)
+        return low is not None and bool(np.all((low >= 0) & (low <= np.finfo(np.float64).eps)))  # no floor to speak of
+
+    def _unconstrained_shape(self, name, properties):
+        link, facts = self._default_link(name, tf.float64), self.facts
+        if link is None and name not in facts.links:
+            advice = f"hold it at a value, `{name}=...`"
+            if name in inspect.signature(Family).parameters:
+                advice = "it is a distribution, which no numbers are: choose another family, or a mixture"
+            raise ValueError(f"{self.name} has no default link for its parameter `{name}`: {advice}.")
+        try:
+            if facts.class_axis and properties.event_ndims == 1:
+                shape = [*self.event_shape, facts.class_axis(self.num_classes)]
             else:
                 shape = properties.shape_fn(list(self.event_shape))
-            return [int(size) for size in link.inverse_event_shape(shape)]
+            return [int(size) for size in (link.inverse_event_shape(shape) if link else shape)]
         except (NotImplementedError, ValueError, IndexError):
             raise ValueError(
                 f"The shape of {self.name}'s parameter `{name}` does not follow from an outcome's shape: hold it at a "
@@ -228,8 +261,7 @@ class Family:
             ) from None
 
     @property
-    def layout(self):
-        """How the numbers of `params` are dealt out, in words."""
+    def layout(self) -> str:
         return " + ".join(f"{math.prod(self._shapes[n])} for `{n}`" for n in self.parameter_names) or "none is free"
 
     def _check_names(self, known):
@@ -239,7 +271,7 @@ class Family:
         for name in [*self.fixed, *self.shared, *self.floor]:
             if name not in options:
                 raise ValueError(f"{self.name} has no parameter `{name}`. It has {', '.join(options)}.")
-        needs_classes = self.name in _CLASS_LABELS
+        needs_classes = self.facts.class_axis is not None
         if needs_classes != (self.num_classes is not None):
             raise ValueError(
                 f"{self.name} needs `num_classes`, the number of classes its labels name."
@@ -263,7 +295,7 @@ class Family:
     def _checked_example(self):
         """A distribution of the family, so that a fixed value out of its domain raises here and not in training."""
         for name, value in self._fixed_numbers(tf.float64).items():
-            if np.isnan(value).any() or (name not in ("low", "high") and np.isinf(value).any()):
+            if np.isnan(value).any() or (name not in self.facts.endless and np.isinf(value).any()):
                 raise ValueError(f"`{name}` is held at {self.fixed[name]}: give a finite value.")
         given = ", ".join(f"{name}={value!r}" for name, value in self.fixed.items())
         given = f"with {given}" if given else f"from {self.layout}"
@@ -284,6 +316,13 @@ class Family:
         return built
 
 
+def as_family(distribution: Any, event_shape: Sequence[int], **options: Any) -> ParametricFamily:
+    """A family itself, or that of a distribution's class or name, for outcomes of shape `event_shape`."""
+    if isinstance(distribution, ParametricFamily):
+        return distribution
+    return Family(distribution, event_shape, **options)
+
+
 def _is_discrete(distribution):
     try:  # no change of variables maps counts onto the real line
         return distribution.experimental_default_event_space_bijector() is None
@@ -299,11 +338,6 @@ def _identity(value):
         return value
     array = np.asarray(value)
     return (array.shape, array.dtype.str, array.tobytes()) if array.dtype.kind in "fiub" else id(value)
-
-
-def has_class_labels(distribution):
-    """Whether outcomes are class labels, where `[B, 1]` can only mean one label a row, as in Keras's sparse losses."""
-    return type(getattr(distribution, "components_distribution", distribution)).__name__ in _CLASS_LABELS
 
 
 def _log_odds(name):

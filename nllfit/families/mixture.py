@@ -1,19 +1,27 @@
 """Mixtures of distributions of one family, addressed like a `Family` by a vector of real numbers."""
 
 import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.families.arguments import as_count, as_params
+from nllfit.families.facts import Facts
 from nllfit.families.family import Family
+from nllfit.families.protocol import Numbers, ParametricFamily, Softmax
 
+tfb = tfp.bijectors
 tfd = tfp.distributions
 
 __all__ = ["MixtureFamily"]
 
+_LOGITS = "mixture_logits"  # by a name of their own: a component may have `logits`
 
-class MixtureFamily:
+
+class MixtureFamily(ParametricFamily):
     """A mixture of `num_components` distributions of one family, with weights from the same vector.
 
     The density is `sum_k softmax(logits)_k p(y | parameters_k)`. The vector holds the `num_components` logits, then
@@ -32,72 +40,99 @@ class MixtureFamily:
     Source: Bishop, Mixture density networks, 1994.
     """
 
-    shared = ()
-    shared_size = 0
-
-    def __init__(self, component, num_components, event_shape=(), **kwargs):
+    def __init__(
+        self,
+        component: str | type[tfd.Distribution],
+        num_components: int,
+        event_shape: int | Sequence[int] = (),
+        **kwargs: Any,
+    ):
         self.num_components = as_count("num_components", num_components, 1)
         if kwargs.get("shared"):
             raise ValueError("A mixture's components share no parameters: drop `shared`.")
         self.component = Family(component, event_shape, **kwargs)
         self.name = f"Mixture of {self.num_components} {self.component.name}"
         self.event_shape = self.component.event_shape
-        self.parameter_names = ("mixture_logits", *self.component.parameter_names)
-        self.params_size = self.num_components * (1 + self.component.params_size)
+        self.num_classes = self.component.num_classes
+        self.is_discrete = self.component.is_discrete
 
-    def parameters(self, params, shared=None):
+    def parameters(self, params: Any, shared: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         """The constrained parameters by name; every one has a component axis after the batch `[...]`."""
-        logits, rest = self._split(params)
-        return {"mixture_logits": logits} | self.component.parameters(rest)
-
-    def distribution(self, params, shared=None):
-        """The distribution of batch `[...]` and event `event_shape` at `params` `[..., params_size]`."""
-        values = self.parameters(params)
-        return self.build(values, values["mixture_logits"].dtype)
-
-    def build(self, parameters, dtype):
-        """The distribution at constrained `parameters`, a dict of tensors by name."""
-        components = {name: value for name, value in parameters.items() if name != "mixture_logits"}
-        components = self.component.build(components, dtype)
-        return tfd.MixtureSameFamily(
-            tfd.Categorical(logits=parameters["mixture_logits"]), components, validate_args=components.validate_args
-        )
-
-    def holding(self, values):
-        """The mixture of components that hold `values` in place of what they are; unchecked."""
-        held = copy.copy(self)
-        held.component = self.component.holding(values)
-        return held
-
-    def __eq__(self, other):
-        return isinstance(other, MixtureFamily) and self._identity() == other._identity()
-
-    def __hash__(self):
-        return hash(self._identity())
-
-    def _identity(self):
-        return self.num_components, self.component
-
-    @property
-    def is_discrete(self):
-        """Whether outcomes are counts or labels, which have a probability each and not a density."""
-        return self.component.is_discrete
-
-    @property
-    def label(self):
-        """The name, with all that was given for the components."""
-        return f"Mixture of {self.num_components} {self.component.label}"
-
-    def __repr__(self):
-        return f"MixtureFamily({self.component!r}, {self.num_components})"
-
-    @property
-    def layout(self):
-        """How the numbers of `params` are dealt out, in words."""
-        return f"{self.num_components} logits and {self.component.params_size} for each component"
-
-    def _split(self, params):
         params = as_params(self, params)
         logits, rest = tf.split(params, [self.num_components, -1], axis=-1)
         shape = tf.concat([tf.shape(params)[:-1], [self.num_components, self.component.params_size]], 0)
-        return logits, tf.reshape(rest, shape)
+        return {_LOGITS: logits} | self.component.parameters(tf.reshape(rest, shape))
+
+    def unconstrained(self, parameters: Numbers, dtype: tf.DType = tf.float64) -> tf.Tensor:
+        logits = tf.convert_to_tensor(parameters[_LOGITS], dtype)
+        components = self.component.unconstrained(parameters, dtype)
+        size = self.num_components * self.component.params_size
+        return tf.concat([logits, tf.reshape(components, [*logits.shape[:-1], size])], -1)
+
+    def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
+        components = {name: value for name, value in parameters.items() if name != _LOGITS}
+        components = self.component.build(components, dtype)
+        return tfd.MixtureSameFamily(
+            tfd.Categorical(logits=parameters[_LOGITS]), components, validate_args=components.validate_args
+        )
+
+    def holding(self, values: Numbers) -> "MixtureFamily":
+        return self._of(self.component.holding(values))
+
+    def logarithmic(self) -> "MixtureFamily":
+        return self._of(self.component.logarithmic())
+
+    def twin(self, name: str) -> tuple[str, tfb.Bijector | Softmax]:
+        return ("mixture_probs", Softmax()) if name == _LOGITS else self.component.twin(name)
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        return (_LOGITS, *self.component.parameter_names)
+
+    @property
+    def component_shape(self) -> tuple[int, ...]:
+        return (self.num_components,)
+
+    @property
+    def params_size(self) -> int:
+        return self.num_components * (1 + self.component.params_size)
+
+    @property
+    def fixed(self) -> Numbers:
+        return self.component.fixed
+
+    @property
+    def floor(self) -> Mapping[str, float]:
+        return self.component.floor
+
+    @property
+    def facts(self) -> Facts:
+        return self.component.facts.of_a_part
+
+    @property
+    def positive(self) -> tuple[str, ...]:
+        return self.component.positive
+
+    @property
+    def logarithms(self) -> np.ndarray:
+        components = np.tile(self.component.logarithms, self.num_components)
+        return np.concatenate([np.zeros(self.num_components, bool), components])
+
+    @property
+    def label(self) -> str:
+        return f"Mixture of {self.num_components} {self.component.label}"
+
+    @property
+    def layout(self) -> str:
+        return f"{self.num_components} logits and {self.component.params_size} for each component"
+
+    def __repr__(self) -> str:
+        return f"MixtureFamily({self.component!r}, {self.num_components})"
+
+    def _identity(self) -> tuple:
+        return self.num_components, self.component
+
+    def _of(self, component: Family) -> "MixtureFamily":
+        changed = copy.copy(self)
+        changed.component = component
+        return changed

@@ -1,0 +1,181 @@
+"""What TensorFlow Probability does not know of its families, one row each: a new family needs a row here or nothing.
+
+TFP describes nearly all of a family itself (`Distribution.parameter_properties`). A row holds the rest, and says what
+would be wrong without it.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+tfb = tfp.bijectors
+tfd = tfp.distributions
+
+__all__ = ["FACTS", "Facts", "facts_of", "has_class_labels"]
+
+Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What is to be known of a family beside what TFP says.
+
+    Attributes:
+      links: the links of parameters whose bounds are other parameters, from those before them by name, element by
+        element; TFP has none.
+      twins: the natural name of a parameter and what makes the link to it, where TFP's names mislead.
+      arguments: of the constructor, in place of its defaults.
+      of_one_shape: whether its constructor takes only parameters of one shape, and does not broadcast them.
+      class_axis: the size of the parameter that has an axis of classes, from their number, of a family whose outcome is
+        a class label, and so tells nothing of it.
+      endless: the argument of the constructor that may be infinite.
+      mean: the mean, where TFP's fails.
+      center: a center where there is no mean, and TFP has neither a median nor a mode.
+      places, sizes, rates: the parameters that move and stretch with the sample, those that stretch alone, and those
+        that shrink, if it is a location-scale family.
+      statistics: parameters in which the likelihood is not smooth: whatever the others are, it is largest at these
+        statistics of a sample `[n, *event]` with weights `[n]`.
+      corner: a parameter in which it has a corner at every observation, and its maximum at one of them.
+      has_corners: whether it has them, from the parameters by name.
+      kinks: such parameters where the family is a part of another, whose maximum is elsewhere.
+      free_covariance: whether its covariance can become singular in any direction, so that dependent columns of a
+        sample leave the likelihood without a bound.
+      unfit: why a search for the maximum would not end; empty if it does.
+    """
+
+    links: Mapping[str, Callable[[Mapping[str, Any]], tfb.Bijector]] = dataclasses.field(default_factory=dict)
+    twins: Mapping[str, tuple[str, Callable[[], tfb.Bijector]]] = dataclasses.field(default_factory=dict)
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    of_one_shape: bool = False
+    class_axis: Callable[[int], int] | None = None
+    endless: tuple[str, ...] = ()
+    mean: Callable[[tfd.Distribution], tf.Tensor] | None = None
+    center: Callable[[tfd.Distribution], tf.Tensor] | None = None
+    places: tuple[str, ...] = ("loc", "low", "high")
+    sizes: tuple[str, ...] = ("scale", "scale_diag", "scale_tril")
+    rates: tuple[str, ...] = ()
+    statistics: Mapping[str, Statistic] = dataclasses.field(default_factory=dict)
+    corner: str | None = None
+    has_corners: Callable[[Mapping[str, Any]], bool] = lambda parameters: True
+    kinks: tuple[str, ...] = ()
+    free_covariance: bool = False
+    unfit: str = ""
+
+    @property
+    def of_a_part(self) -> "Facts":
+        """Those that hold where the family is a part of another, as of a mixture."""
+        kinks = (*self.statistics, *filter(None, [self.corner]))
+        return dataclasses.replace(self, statistics={}, corner=None, kinks=kinks)
+
+
+def _smallest(y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return y.min(0)
+
+
+def _largest(y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return y.max(0)
+
+
+def _median(y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    order = np.argsort(y, axis=0, kind="stable")
+    ordered, cumulated = np.take_along_axis(y, order, 0), np.cumsum(weights[order], axis=0)
+    half = cumulated[-1] / 2
+    below, above = np.argmax(cumulated >= half, axis=0)[None], np.argmax(cumulated > half, axis=0)[None]
+    return (np.take_along_axis(ordered, below, 0)[0] + np.take_along_axis(ordered, above, 0)[0]) / 2
+
+
+def _twice_the_log_odds() -> tfb.Bijector:
+    return tfb.Sigmoid()(tfb.Scale(tf.constant(2.0, tf.float64)))
+
+
+# TFP leaves a bound that depends on another parameter without a link: `high` could not be learned.
+_HIGH = {"high": lambda p: tfb.Softplus(low=p["low"])}
+_PEAK = {**_HIGH, "peak": lambda p: tfb.Sigmoid(p["low"], p["high"])}
+
+FACTS: Mapping[str, Facts] = {
+    # Its density is a series (`tfp.math.hypergeometric`) that does not end at parameters which a search comes upon, and
+    # it has no mean, median or mode; the quotient of the two means stands in.
+    # https://github.com/tensorflow/probability/issues/1861
+    "BetaQuotient": Facts(
+        center=lambda d: (
+            tfd.Beta(d.concentration1_numerator, d.concentration0_numerator).mean()
+            / tfd.Beta(d.concentration1_denominator, d.concentration0_denominator).mean()
+        ),
+        unfit="TFP's series for its density does not end at some parameters",
+    ),
+    # No shape of a label tells how many logits there are.
+    "Categorical": Facts(class_axis=lambda num_classes: num_classes),
+    # `rate` would be taken for a number without a unit, and the fit would depend on the unit of the sample.
+    "ExponentiallyModifiedGaussian": Facts(rates=("rate",)),
+    # No mean for some parameters, and no median or mode in TFP: this is the mode.
+    "GammaGamma": Facts(
+        center=lambda d: d.mixing_rate * tf.nn.relu(d.concentration - 1) / (d.mixing_concentration + 1)
+    ),
+    # Newton's method would stop between two observations: below a power of 1 the density has a peak at `loc`, and the
+    # likelihood one at each; from 1.3 on, to be exact beyond 1, it has none.
+    "GeneralizedNormal": Facts(corner="loc", has_corners=lambda p: p.get("power", 0.0) <= 1.3),
+    # The likelihood rises with `loc` up to the smallest observation, and is zero beyond. TFP's density is not: it goes
+    # on below `loc` without `validate_args`. https://github.com/tensorflow/probability/issues/1370
+    "GeneralizedPareto": Facts(statistics={"loc": _smallest}),
+    "HalfCauchy": Facts(statistics={"loc": _smallest}),
+    # As above; the mean is infinite for `df <= 1`, and TFP has no median.
+    "HalfStudentT": Facts(
+        statistics={"loc": _smallest}, center=lambda d: d.loc + d.scale * tfd.StudentT(d.df, 0.0, 1.0).quantile(0.75)
+    ),
+    # TFP's mean fails while the batch size is unknown, as it is where tf_keras builds a model.
+    "LambertWNormal": Facts(mean=lambda d: d.loc),
+    # The likelihood has a corner at every observation.
+    "Laplace": Facts(statistics={"loc": _median}),
+    # Dependent columns would be fitted with an ever smaller covariance.
+    "MultivariateNormalFullCovariance": Facts(free_covariance=True),
+    "MultivariateNormalTriL": Facts(free_covariance=True),
+    # A network sets a real number of successes, which `validate_args` would refuse.
+    "NegativeBinomial": Facts(arguments={"require_integer_total_count": False}),
+    # `skewness` lies within `tailweight`, so it has no link in TFP; both are per unit of the sample.
+    "NormalInverseGaussian": Facts(
+        links={"skewness": lambda p: tfb.Sigmoid(-p["tailweight"], p["tailweight"])}, rates=("tailweight", "skewness")
+    ),
+    # Cutpoints lie between the classes; no shape of a label tells how many there are.
+    "OrderedLogistic": Facts(class_axis=lambda num_classes: num_classes - 1),
+    "PERT": Facts(links=_PEAK, places=("loc", "low", "high", "peak")),
+    # The likelihood rises with `scale` up to the smallest observation, and is zero beyond.
+    "Pareto": Facts(statistics={"scale": _smallest}),
+    "StoppingRatioLogistic": Facts(class_axis=lambda num_classes: num_classes - 1),
+    # TFP's mean is NaN for `df <= 1`, and it has no median: `loc` is both.
+    "StudentT": Facts(center=lambda d: d.loc),
+    # The likelihood has a corner in `peak` at every observation.
+    "Triangular": Facts(links=_PEAK, places=("loc", "low", "high", "peak"), corner="peak"),
+    # The narrowest window that holds the sample is the likeliest. A window may be open on one side.
+    "TruncatedCauchy": Facts(
+        links=_HIGH, endless=("low", "high"), statistics={"low": _smallest, "high": _largest}
+    ),
+    "TruncatedNormal": Facts(
+        links=_HIGH, endless=("low", "high"), statistics={"low": _smallest, "high": _largest}
+    ),
+    "Uniform": Facts(links=_HIGH, statistics={"low": _smallest, "high": _largest}),
+    # TFP makes the logits `[u, -u]` of `inflated_loc_logits`, twice the log-odds it names; it is a mixture that does
+    # not broadcast its parts, so that a share for all rows would be refused. A network sets a real `total_count`.
+    "ZeroInflatedNegativeBinomial": Facts(
+        twins={"inflated_loc_logits": ("inflated_loc_probs", _twice_the_log_odds)},
+        arguments={"require_integer_total_count": False},
+        of_one_shape=True,
+    ),
+}
+
+
+def facts_of(name: str) -> Facts:
+    """The facts about a family of that name; the defaults are those of a family that TFP knows entirely."""
+    return FACTS.get(name, _KNOWN)
+
+
+_KNOWN = Facts()
+
+
+def has_class_labels(distribution: tfd.Distribution) -> bool:
+    """Whether outcomes are class labels, where `[B, 1]` can only mean one label a row, as in Keras's sparse losses."""
+    kind = getattr(distribution, "components_distribution", distribution)
+    return facts_of(type(kind).__name__).class_axis is not None

@@ -1,0 +1,116 @@
+"""The protocol of a family: what heads, losses and estimation ask of it, and nothing else."""
+
+import abc
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from nllfit.families.facts import Facts
+
+tfb = tfp.bijectors
+tfd = tfp.distributions
+
+__all__ = ["Numbers", "ParametricFamily", "Softmax"]
+
+Numbers = Mapping[str, Any]
+"""Values by a parameter's name: numbers, arrays or tensors."""
+
+
+class Softmax:
+    """Class probabilities from as many logits, of which a common shift changes nothing: no bijector, as TFP asks."""
+
+    def forward(self, logits: tf.Tensor) -> tf.Tensor:
+        return tf.nn.softmax(logits)
+
+    def inverse(self, probs: tf.Tensor) -> tf.Tensor:
+        return tf.math.log(probs)
+
+
+class ParametricFamily(abc.ABC):
+    """Distributions `p(y | theta)` of one kind, addressed by a vector of real numbers.
+
+    A parameter has three forms. The vector `params` holds its unconstrained numbers; `build` takes the constrained
+    value, under the name that TFP prefers, such as `log_rate` or `logits`; a statistician reads the natural one, its
+    twin, such as `rate` or `probs`.
+
+    A family that is made of another (a mixture) answers where it differs, and asks the other for the rest.
+
+    Attributes:
+      name: what an error message calls it.
+      label: the name with all that was given beside it: what tells families of one name apart.
+      event_shape: shape of one outcome.
+      parameter_names: the free parameters, in the order of the vector.
+      params_size: the length of the vector.
+      layout: how its numbers are dealt out, in words.
+      shared, shared_size: the parameters that are the same for all inputs, and the length of the vector of theirs.
+      fixed, floor: what was given by name: values, and lowest values, in the unit of the outcomes.
+      component_shape: the axes of components that a parameter has before its own.
+      num_classes: the number of classes where outcomes are their labels; else None.
+      is_discrete: whether outcomes are counts or labels, which have a probability each and not a density.
+      facts: what TFP does not know of it.
+      positive: the free parameters that take every positive value.
+      logarithms: which numbers of the vector are logarithms of positive parameters, `[params_size]`.
+    """
+
+    name: str
+    label: str
+    event_shape: tuple[int, ...]
+    parameter_names: tuple[str, ...]
+    params_size: int
+    layout: str
+    shared: tuple[str, ...] = ()
+    shared_size: int = 0
+    fixed: Numbers
+    floor: Mapping[str, float]
+    component_shape: tuple[int, ...] = ()
+    num_classes: int | None
+    is_discrete: bool
+    facts: Facts
+    positive: tuple[str, ...]
+    logarithms: np.ndarray
+
+    @abc.abstractmethod
+    def parameters(self, params: Any, shared: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+        """The constrained parameters by name, from `params` `[..., params_size]` and `shared` `[shared_size]`."""
+
+    @abc.abstractmethod
+    def unconstrained(self, parameters: Numbers, dtype: tf.DType = tf.float64) -> tf.Tensor:
+        """The inverse of `parameters` where nothing is shared: a vector `[..., params_size]` from values by name."""
+
+    @abc.abstractmethod
+    def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
+        """The distribution at constrained `parameters`, with the fixed ones filled in."""
+
+    @abc.abstractmethod
+    def holding(self, values: Numbers) -> "ParametricFamily":
+        """The family with `values`, parameters or other arguments by name, in place of what they are; unchecked."""
+
+    @abc.abstractmethod
+    def logarithmic(self) -> "ParametricFamily":
+        """The family whose vector holds the logarithm of every positive parameter."""
+
+    @abc.abstractmethod
+    def twin(self, name: str) -> tuple[str, tfb.Bijector | Softmax]:
+        """The natural name of a parameter, and the link from its constrained value to the natural one."""
+
+    @abc.abstractmethod
+    def _identity(self) -> tuple:
+        """All that makes it the family it is, as something hashable."""
+
+    def distribution(self, params: Any, shared: tf.Tensor | None = None) -> tfd.Distribution:
+        """The distribution of batch `[...]` and event `event_shape` at `params` `[..., params_size]`."""
+        values = self.parameters(params, shared)
+        return self.build(values, next(iter(values.values())).dtype)
+
+    def closed_form(self, y: tf.Tensor) -> Numbers | None:
+        """TFP's own estimate from a sample `[n, *event]`, all of a distribution's parameters by name; None without."""
+        return None
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
