@@ -6,31 +6,42 @@ the mean, or the probabilities of classes. A head computes in the dtype of its i
 bits wide.
 """
 
+# ruff: noqa: D101 - the docstring of a head is that of its row in the catalogue, in both Kerases
+
 import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
 
-from nllfit.families import catalogue
-from nllfit.families.center import central_value, traced_distribution
+from nllfit.families import catalogue, head
+from nllfit.families.center import central_value
+from nllfit.families.head import traced_distribution
 
-__all__ = ["DistributionHead", *catalogue.__all__]
+__all__ = [
+    "Bernoulli",
+    "Beta",
+    "Categorical",
+    "DistributionHead",
+    "Gamma",
+    "Laplace",
+    "LogNormal",
+    "Mixture",
+    "MultivariateNormalTriL",
+    "NegativeBinomial",
+    "Normal",
+    "OneHotCategorical",
+    "Poisson",
+    "StudentT",
+]
 
 _register = tf_keras.saving.register_keras_serializable(package="nllfit")
 
 
-@_register
-class DistributionHead(catalogue.Generic, tfp.layers.DistributionLambda):  # noqa: D101 - it is the next line
-    __doc__ = catalogue.Generic.__doc__
-
+class _Layer(tfp.layers.DistributionLambda):
     keras_package = "tf_keras"
-    layer_arguments = (
-        *("name", "dtype", "trainable", "input_shape", "batch_input_shape", "batch_size"),
-        *("make_distribution_fn", "convert_to_tensor_fn"),
-    )
+    layer_arguments = ("name", "dtype", "trainable", "input_shape", "batch_input_shape", "batch_size")
 
-    def __init__(self, *args, **kwargs):
-        lambdas = {"make_distribution_fn": self._make_distribution, "convert_to_tensor_fn": central_value}
-        super().__init__(*args, **kwargs, **lambdas)
+    def __init__(self, **kwargs):
+        super().__init__(self._make_distribution, central_value, **kwargs)
 
     def call(self, inputs, *args, **kwargs):
         outputs = super().call(inputs, *args, **kwargs)
@@ -59,4 +70,71 @@ class DistributionHead(catalogue.Generic, tfp.layers.DistributionLambda):  # noq
         return traced_distribution(self.family, params, self._shared)
 
 
-globals().update(catalogue.heads(DistributionHead, __name__, _register))
+@_register
+class DistributionHead(head.DistributionHead, _Layer):
+    pass
+
+
+@_register
+class Bernoulli(catalogue.Bernoulli, _Layer):
+    pass
+
+
+@_register
+class Beta(catalogue.Beta, _Layer):
+    pass
+
+
+@_register
+class Categorical(catalogue.Categorical, _Layer):
+    pass
+
+
+@_register
+class Gamma(catalogue.Gamma, _Layer):
+    pass
+
+
+@_register
+class Laplace(catalogue.Laplace, _Layer):
+    pass
+
+
+@_register
+class LogNormal(catalogue.LogNormal, _Layer):
+    pass
+
+
+@_register
+class Mixture(catalogue.Mixture, _Layer):
+    pass
+
+
+@_register
+class MultivariateNormalTriL(catalogue.MultivariateNormalTriL, _Layer):
+    pass
+
+
+@_register
+class NegativeBinomial(catalogue.NegativeBinomial, _Layer):
+    pass
+
+
+@_register
+class Normal(catalogue.Normal, _Layer):
+    pass
+
+
+@_register
+class OneHotCategorical(catalogue.OneHotCategorical, _Layer):
+    pass
+
+
+@_register
+class Poisson(catalogue.Poisson, _Layer):
+    pass
+
+
+@_register
+class StudentT(catalogue.StudentT, _Layer):
+    pass

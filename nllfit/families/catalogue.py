@@ -1,20 +1,23 @@
 """The named families, defined once for the heads of both Kerases.
 
 Each class says what its head means, as *domain, link, formula*, and how its constructor's arguments make a `Family`;
-`heads` and `keras3` turn it into a layer. `u`, `v`, `w` are the numbers that the layer before the head gives.
+`heads` and `keras3` make it a layer. `u`, `v`, `w` are the numbers that the layer before the head gives.
 Wherever `softplus(u) + eps` stands, `eps` is the resolution of the dtype (1.2e-7 in float32); `floor={"scale": 1e-3}`
 puts another number in its place. `logit(p) = log(p / (1 - p))`. Formulas are for one element of the outcome; the
 log-likelihood of an outcome of shape `event_shape` is the sum over its elements, in nats.
 """
 
-import functools
-import inspect
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
+import tensorflow_probability as tfp
 
 from nllfit.families.arguments import as_count
 from nllfit.families.family import Family
+from nllfit.families.head import Elementwise, Head
 from nllfit.families.mixture import MixtureFamily
+
+tfd = tfp.distributions
 
 __all__ = [
     "Bernoulli",
@@ -31,112 +34,6 @@ __all__ = [
     "Poisson",
     "StudentT",
 ]
-
-
-# The two Kerases by the package of their tensors: what to call each, its heads, and what a user of them imports.
-_KERASES = {
-    "tf_keras": ("tf_keras", "nllfit.heads", "import nllfit"),
-    "keras": ("Keras 3", "keras3.heads", "from nllfit import keras3"),
-}
-
-
-class Named:
-    """A head of a known family: a subclass gives `make_family`, whose arguments are the head's.
-
-    It stands before a layer class of one Keras, named by `keras_package`, which takes the `layer_arguments`.
-    """
-
-    keras_package = None
-    layer_arguments = ()
-
-    def __init__(self, *args, **kwargs):
-        layer_arguments = {name: kwargs.pop(name) for name in self.layer_arguments if name in kwargs}
-        family = self.head_family(*args, **kwargs)  # a fault in it raises before Keras makes anything
-        super().__init__(autocast=False, **layer_arguments)
-        self.family = family
-        self.supports_masking = True
-        self._plain_arguments = functools.partial(self.plain_arguments, *args, **kwargs)
-        self._shared = None
-
-    @staticmethod
-    def make_family(*args, **kwargs):
-        raise NotImplementedError
-
-    @classmethod
-    def head_family(cls, *args, **kwargs):
-        """The family of a head with these arguments, which needs a parameter for the network to set."""
-        family = cls.make_family(*args, **kwargs)
-        if not family.params_size:
-            raise ValueError(f"Every free parameter of {family.name} is shared: leave one for the network to set.")
-        return family
-
-    @classmethod
-    def params_size(cls, *args, **kwargs):
-        """The number of units of the layer before the head, from the head's own arguments."""
-        return cls.make_family(*args, **kwargs).params_size
-
-    @classmethod
-    def plain_arguments(cls, *args, **kwargs):
-        """The arguments by name, as plain values for a config."""
-        arguments = inspect.signature(cls.make_family).bind(*args, **kwargs).arguments
-        arguments |= arguments.pop("kwargs", {})
-        return {name: _plain(value) for name, value in arguments.items()}
-
-    def __call__(self, inputs, *args, **kwargs):
-        package = type(inputs).__module__.partition(".")[0]
-        if package in _KERASES and package != self.keras_package:
-            raise TypeError(f"{self}.")
-        return super().__call__(inputs, *args, **kwargs)
-
-    def __str__(self):
-        """What the other Keras writes of a layer that it refuses: which one to use."""
-        (other,) = _KERASES.keys() - {self.keras_package}
-        (keras, heads, _), (other_keras, other_heads, other_import) = _KERASES[self.keras_package], _KERASES[other]
-        name = type(self).__name__
-        return (
-            f"`{heads}.{name}` is a layer of {keras}; in a {other_keras} model use `{other_heads}.{name}`, after "
-            f"`{other_import}`"
-        )
-
-
-class Generic(Named):
-    """Any family TFP can describe, by class or name.
-
-    Domain, link and formula are those of the TFP class: the links are its default bijectors (see `nllfit.Family`).
-
-    Args:
-      distribution: a class of `tfp.distributions`, or its name.
-      event_shape: shape of one outcome, an int or a tuple.
-      shared: names of parameters that are the same for all inputs, learned as weights of the head.
-      floor: `{name: lowest value}` of parameters with a softplus link.
-      num_classes: for families of class labels.
-      **fixed: parameters held at a value.
-
-    Raises:
-      ValueError: see `nllfit.Family`.
-
-    Example:
-      >>> head = DistributionHead(tfd.JohnsonSU, 1)
-      >>> head(tf.zeros([8, DistributionHead.params_size(tfd.JohnsonSU, 1)])).log_prob(tf.zeros([8, 1])).shape
-      TensorShape([8])
-    """
-
-    @staticmethod
-    def make_family(distribution, event_shape=1, **kwargs):
-        return Family(distribution, event_shape, **kwargs)
-
-
-class Elementwise(Named):
-    """A scalar family over every element of an outcome of shape `event_shape`; a direct subclass has TFP's name."""
-
-    def __init_subclass__(cls):
-        super().__init_subclass__()
-        if Elementwise in cls.__bases__:
-            cls._distribution = cls.__name__
-
-    @classmethod
-    def make_family(cls, event_shape=1, **kwargs):
-        return Family(cls._distribution, event_shape, **kwargs)
 
 
 class Bernoulli(Elementwise):
@@ -172,7 +69,7 @@ class Beta(Elementwise):
     """
 
 
-class Categorical(Named):
+class Categorical(Head):
     """One of `num_classes` classes, given by its index; sparse categorical crossentropy from logits.
 
     Domain: y in {0, ..., num_classes - 1}, one label an example, `[B]` or, as Keras's `fit` makes of it, `[B, 1]`.
@@ -189,8 +86,11 @@ class Categorical(Named):
     Source: McFadden, Conditional logit analysis of qualitative choice behavior, 1974.
     """
 
+    def __init__(self, num_classes: int, **kwargs: Any):
+        super().__init__(num_classes, **kwargs)
+
     @staticmethod
-    def make_family(num_classes, **kwargs):
+    def make_family(num_classes: int, **kwargs: Any) -> Family:
         return Family("Categorical", num_classes=num_classes, **kwargs)
 
 
@@ -236,7 +136,7 @@ class LogNormal(Elementwise):
     """
 
 
-class Mixture(Named):
+class Mixture(Head):
     """A mixture of one family: several answers, or a shape no single family has.
 
     Domain and links: those of the component, and weights pi = softmax(u).
@@ -256,12 +156,26 @@ class Mixture(Named):
     Source: Bishop, Mixture density networks, 1994.
     """
 
+    def __init__(
+        self,
+        component: str | type[tfd.Distribution],
+        num_components: int,
+        event_shape: int | Sequence[int] = 1,
+        **kwargs: Any,
+    ):
+        super().__init__(component, num_components, event_shape, **kwargs)
+
     @staticmethod
-    def make_family(component, num_components, event_shape=1, **kwargs):
+    def make_family(
+        component: str | type[tfd.Distribution],
+        num_components: int,
+        event_shape: int | Sequence[int] = 1,
+        **kwargs: Any,
+    ) -> MixtureFamily:
         return MixtureFamily(component, num_components, event_shape, **kwargs)
 
 
-class MultivariateNormalTriL(Named):
+class MultivariateNormalTriL(Head):
     """Several real numbers that depend on each other.
 
     Domain: y real, a vector of d. Links: loc = u; L lower-triangular, its diagonal softplus(v) + eps, the rest v
@@ -278,8 +192,11 @@ class MultivariateNormalTriL(Named):
     Source: Dorta et al., Structured uncertainty prediction networks, 2018.
     """
 
+    def __init__(self, event_shape: int | Sequence[int], **kwargs: Any):
+        super().__init__(event_shape, **kwargs)
+
     @staticmethod
-    def make_family(event_shape, **kwargs):
+    def make_family(event_shape: int | Sequence[int], **kwargs: Any) -> Family:
         return Family("MultivariateNormalTriL", event_shape, **kwargs)
 
 
@@ -320,7 +237,7 @@ class Normal(Elementwise):
     """
 
 
-class OneHotCategorical(Named):
+class OneHotCategorical(Head):
     """One of `num_classes` classes, given as a one-hot vector; categorical crossentropy from logits.
 
     Domain: y one-hot, `[B, num_classes]`. Link: p = softmax(u). Formula: -log p(y) = logsumexp(u) - sum_k y_k u_k.
@@ -336,8 +253,11 @@ class OneHotCategorical(Named):
     Source: McFadden, Conditional logit analysis of qualitative choice behavior, 1974.
     """
 
+    def __init__(self, num_classes: int, **kwargs: Any):
+        super().__init__(num_classes, **kwargs)
+
     @staticmethod
-    def make_family(num_classes, **kwargs):
+    def make_family(num_classes: int, **kwargs: Any) -> Family:
         return Family("OneHotCategorical", as_count("num_classes", num_classes, 2), **kwargs)
 
 
@@ -368,26 +288,3 @@ class StudentT(Elementwise):
 
     Source: Lange, Little and Taylor, Robust statistical modeling using the t distribution, 1989.
     """
-
-
-def _plain(value):
-    if inspect.isclass(value):
-        return value.__name__
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, (str, bool)) or value is None:
-        return value
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return np.asarray(value).tolist()
-
-
-def heads(base, module, register):
-    """The named heads over `base`, a layer of one Keras that is also a `Named`, by name."""
-    found = {}
-    for name in __all__:
-        named = globals()[name]
-        signature = inspect.signature(named.make_family)
-        namespace = {"__module__": module, "__doc__": named.__doc__, "__signature__": signature}
-        found[name] = register(type(name, (named, base), namespace))
-    return found

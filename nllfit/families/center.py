@@ -1,4 +1,4 @@
-"""What a head gives its model: a distribution that knows what it was made of, and the tensor it stands for."""
+"""The prediction that a distribution stands for, as a head's tensor."""
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -7,27 +7,10 @@ from nllfit.families.facts import facts_of, has_class_labels
 
 tfd = tfp.distributions
 
-__all__ = ["Origin", "central_value", "traced_distribution"]
-
-def traced_distribution(family, params, shared=None):
-    """A head's distribution, which remembers in `origin` what it was made of, so that batches can be joined again.
-
-    It is computed in at least float32: in 16 bits `softplus` reaches 0 and squares overflow where training still goes.
-    """
-    params = tf.cast(params, tf.float32) if params.dtype.size < 4 else params
-    distribution = family.distribution(params, shared)
-    distribution.origin = Origin(family, params, shared)
-    return distribution
+__all__ = ["central_value"]
 
 
-class Origin:
-    """What a head made a distribution of: a family, its `params` `[B, params_size]` and its `shared` weight or None."""
-
-    def __init__(self, family, params, shared):
-        self.family, self.params, self.shared = family, params, shared
-
-
-def central_value(distribution):
+def central_value(distribution: tfd.Distribution) -> tf.Tensor:
     """The prediction a distribution stands for: its mean, or the probabilities of classes.
 
     Where the mean is undefined or infinite (a `StudentT` with `df <= 1`, a `Cauchy`) it is the median, and where TFP

@@ -150,12 +150,8 @@ FACTS: Mapping[str, Facts] = {
     # The likelihood has a corner in `peak` at every observation.
     "Triangular": Facts(links=_PEAK, places=("loc", "low", "high", "peak"), corner="peak"),
     # The narrowest window that holds the sample is the likeliest. A window may be open on one side.
-    "TruncatedCauchy": Facts(
-        links=_HIGH, endless=("low", "high"), statistics={"low": _smallest, "high": _largest}
-    ),
-    "TruncatedNormal": Facts(
-        links=_HIGH, endless=("low", "high"), statistics={"low": _smallest, "high": _largest}
-    ),
+    "TruncatedCauchy": Facts(links=_HIGH, endless=("low", "high"), statistics={"low": _smallest, "high": _largest}),
+    "TruncatedNormal": Facts(links=_HIGH, endless=("low", "high"), statistics={"low": _smallest, "high": _largest}),
     "Uniform": Facts(links=_HIGH, statistics={"low": _smallest, "high": _largest}),
     # TFP makes the logits `[u, -u]` of `inflated_loc_logits`, twice the log-odds it names; it is a mixture that does
     # not broadcast its parts, so that a share for all rows would be refused. A network sets a real `total_count`.

@@ -9,21 +9,36 @@ and in float32 where that is 16 bits wide.
     TensorShape([8])
 """
 
+# ruff: noqa: D101 - the docstring of a head is that of its row in the catalogue, in both Kerases
+
 import keras
 import tensorflow as tf
 
-from nllfit.families import catalogue
-from nllfit.families.center import central_value, traced_distribution
+from nllfit.families import catalogue, head
+from nllfit.families.center import central_value
+from nllfit.families.head import traced_distribution
 
-__all__ = ["DistributionHead", *catalogue.__all__]
+__all__ = [
+    "Bernoulli",
+    "Beta",
+    "Categorical",
+    "DistributionHead",
+    "Gamma",
+    "Laplace",
+    "LogNormal",
+    "Mixture",
+    "MultivariateNormalTriL",
+    "NegativeBinomial",
+    "Normal",
+    "OneHotCategorical",
+    "Poisson",
+    "StudentT",
+]
 
 _register = keras.saving.register_keras_serializable(package="nllfit")
 
 
-@_register
-class DistributionHead(catalogue.Generic, keras.layers.Layer):  # noqa: D101 - it is the next line
-    __doc__ = catalogue.Generic.__doc__
-
+class _Layer(keras.layers.Layer):
     keras_package = "keras"
     layer_arguments = ("name", "dtype", "trainable")
 
@@ -51,4 +66,71 @@ class DistributionHead(catalogue.Generic, keras.layers.Layer):  # noqa: D101 - i
         return keras.layers.Layer.get_config(self) | self._plain_arguments()
 
 
-globals().update(catalogue.heads(DistributionHead, __name__, _register))
+@_register
+class DistributionHead(head.DistributionHead, _Layer):
+    pass
+
+
+@_register
+class Bernoulli(catalogue.Bernoulli, _Layer):
+    pass
+
+
+@_register
+class Beta(catalogue.Beta, _Layer):
+    pass
+
+
+@_register
+class Categorical(catalogue.Categorical, _Layer):
+    pass
+
+
+@_register
+class Gamma(catalogue.Gamma, _Layer):
+    pass
+
+
+@_register
+class Laplace(catalogue.Laplace, _Layer):
+    pass
+
+
+@_register
+class LogNormal(catalogue.LogNormal, _Layer):
+    pass
+
+
+@_register
+class Mixture(catalogue.Mixture, _Layer):
+    pass
+
+
+@_register
+class MultivariateNormalTriL(catalogue.MultivariateNormalTriL, _Layer):
+    pass
+
+
+@_register
+class NegativeBinomial(catalogue.NegativeBinomial, _Layer):
+    pass
+
+
+@_register
+class Normal(catalogue.Normal, _Layer):
+    pass
+
+
+@_register
+class OneHotCategorical(catalogue.OneHotCategorical, _Layer):
+    pass
+
+
+@_register
+class Poisson(catalogue.Poisson, _Layer):
+    pass
+
+
+@_register
+class StudentT(catalogue.StudentT, _Layer):
+    pass

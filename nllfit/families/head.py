@@ -1,0 +1,180 @@
+"""A head: the layer over a family, as far as it does not depend on Keras, and the distribution it gives."""
+
+import functools
+import inspect
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from nllfit.families.family import Family
+from nllfit.families.protocol import ParametricFamily
+
+tfd = tfp.distributions
+
+__all__ = ["DistributionHead", "Elementwise", "Head", "Origin", "traced_distribution"]
+
+# The two Kerases by the package of their tensors: what to call each, its heads, and what a user of them imports.
+_KERASES = {
+    "tf_keras": ("tf_keras", "nllfit.heads", "import nllfit"),
+    "keras": ("Keras 3", "keras3.heads", "from nllfit import keras3"),
+}
+
+
+class Head:
+    """A head of a known family: a subclass gives `make_family`, whose arguments are the head's.
+
+    It stands before a layer class of one Keras, whose package is `keras_package` and which takes the `layer_arguments`.
+    """
+
+    keras_package: str
+    layer_arguments: tuple[str, ...]
+    family: ParametricFamily
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        cls.__doc__ = inspect.getdoc(cls)
+        signature = inspect.signature(cls.__init__)  # which the `__new__` of Keras's layers would hide
+        cls.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        layer_arguments = {name: kwargs.pop(name) for name in self.layer_arguments if name in kwargs}
+        family = self.head_family(*args, **kwargs)  # a fault in it raises before Keras makes anything
+        super().__init__(autocast=False, **layer_arguments)
+        self.family = family
+        self.supports_masking = True
+        self.params_size = functools.partial(self.params_size, *args, **kwargs)  # a head knows its own arguments
+        self._plain_arguments = functools.partial(self.plain_arguments, *args, **kwargs)
+        self._shared = None
+
+    @staticmethod
+    def make_family(*args: Any, **kwargs: Any) -> ParametricFamily:
+        raise NotImplementedError
+
+    @classmethod
+    def head_family(cls, *args: Any, **kwargs: Any) -> ParametricFamily:
+        """The family of a head with these arguments, which needs a parameter for the network to set."""
+        family = cls.make_family(*args, **kwargs)
+        if not family.params_size:
+            raise ValueError(f"Every free parameter of {family.name} is shared: leave one for the network to set.")
+        return family
+
+    @classmethod
+    def params_size(cls, *args: Any, **kwargs: Any) -> int:
+        """The number of units of the layer before the head, from the head's own arguments."""
+        return cls.make_family(*args, **kwargs).params_size
+
+    @classmethod
+    def plain_arguments(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The arguments by name, as plain values for a config."""
+        arguments = inspect.signature(cls.make_family).bind(*args, **kwargs).arguments
+        arguments |= arguments.pop("kwargs", {})
+        return {name: _plain(value) for name, value in arguments.items()}
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        package = type(inputs).__module__.partition(".")[0]
+        if package in _KERASES and package != self.keras_package:
+            raise TypeError(f"{self._advice()}.")
+        return super().__call__(inputs, *args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}: {self.family!r}>"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        """Its name in an f-string; which head to use where the other Keras, which refuses it, writes that it does."""
+        asks = sys._getframe(1).f_globals.get("__name__", "").partition(".")[0]
+        return format(self._advice() if asks in _KERASES.keys() - {self.keras_package} else str(self), spec)
+
+    def _advice(self) -> str:
+        (other,) = _KERASES.keys() - {self.keras_package}
+        (keras, heads, _), (other_keras, other_heads, other_import) = _KERASES[self.keras_package], _KERASES[other]
+        name = type(self).__name__
+        return (
+            f"`{heads}.{name}` is a layer of {keras}; in a {other_keras} model use `{other_heads}.{name}`, after "
+            f"`{other_import}`"
+        )
+
+
+class DistributionHead(Head):
+    """Any family TFP can describe, by class or name.
+
+    Domain, link and formula are those of the TFP class: the links are its default bijectors (see `nllfit.Family`).
+
+    Args:
+      distribution: a class of `tfp.distributions`, or its name.
+      event_shape: shape of one outcome, an int or a tuple.
+      shared: names of parameters that are the same for all inputs, learned as weights of the head.
+      floor: `{name: lowest value}` of parameters with a softplus link.
+      num_classes: for families of class labels.
+      **fixed: parameters held at a value.
+
+    Raises:
+      ValueError: see `nllfit.Family`.
+
+    Example:
+      >>> head = DistributionHead(tfd.JohnsonSU, 1)
+      >>> head(tf.zeros([8, DistributionHead.params_size(tfd.JohnsonSU, 1)])).log_prob(tf.zeros([8, 1])).shape
+      TensorShape([8])
+    """
+
+    def __init__(self, distribution: str | type[tfd.Distribution], event_shape: int | Sequence[int] = 1, **kwargs: Any):
+        super().__init__(distribution, event_shape, **kwargs)
+
+    @staticmethod
+    def make_family(
+        distribution: str | type[tfd.Distribution], event_shape: int | Sequence[int] = 1, **kwargs: Any
+    ) -> Family:
+        return Family(distribution, event_shape, **kwargs)
+
+
+class Elementwise(Head):
+    """A scalar family over every element of an outcome of shape `event_shape`; a direct subclass has TFP's name."""
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if Elementwise in cls.__bases__:
+            cls._distribution = cls.__name__
+
+    def __init__(self, event_shape: int | Sequence[int] = 1, **kwargs: Any):
+        super().__init__(event_shape, **kwargs)
+
+    @classmethod
+    def make_family(cls, event_shape: int | Sequence[int] = 1, **kwargs: Any) -> Family:
+        return Family(cls._distribution, event_shape, **kwargs)
+
+
+class Origin:
+    """What a head made a distribution of: a family, its `params` `[B, params_size]` and its `shared` weight or None."""
+
+    def __init__(self, family: ParametricFamily, params: tf.Tensor, shared: tf.Tensor | None):
+        self.family, self.params, self.shared = family, params, shared
+
+
+def traced_distribution(
+    family: ParametricFamily, params: tf.Tensor, shared: tf.Tensor | None = None
+) -> tfd.Distribution:
+    """A head's distribution, which remembers in `origin` what it was made of, so that batches can be joined again.
+
+    It is computed in at least float32: in 16 bits `softplus` reaches 0 and squares overflow where training still goes.
+    """
+    params = tf.cast(params, tf.float32) if params.dtype.size < 4 else params
+    distribution = family.distribution(params, shared)
+    distribution.origin = Origin(family, params, shared)
+    return distribution
+
+
+def _plain(value: Any) -> Any:
+    if inspect.isclass(value):
+        return value.__name__
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (str, bool)) or value is None:
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return np.asarray(value).tolist()
