@@ -1,7 +1,25 @@
-"""Estimation: the likelihood of a sample, and the parameters that maximise it."""
+"""Estimation: the likelihood of a sample, and the parameters that maximise it.
+
+The way of a sample, from a user to a density and back, one module a step:
+
+    samples       `y`, `weights`: read once at the door, float64, finite, of positive weight
+    problem       the sample and its family, which the sample can be fitted to; what is a statistic is `held`
+    units         `y` and the parameters, brought to around 0 and 1 and back
+    starts        points `w` to search from
+    newton        the search: a climb over `w`, and a verdict on its end, an `Optimum`
+    objective     `w` -> the mean log-likelihood and its derivatives, exact or by differences
+    coordinates   `w`, real numbers -> the `constrained` parameters that the family is built from, as one vector a
+                  `point` -> the `natural` ones, as a statistician names them
+    density       `point`, `y` -> the family's log-density and its derivatives, as programs written once a family
+    estimators    `maximum_likelihood`: who calls whom
+    estimates     the `Estimate` at an `Optimum`: natural parameters, errors, intervals by a `profile`, the table
+
+`comparison` ranks estimates; `likelihoods` looks at a likelihood on a grid and needs none of the above.
+"""
 
 from nllfit.estimation.comparison import Comparison, compare
-from nllfit.estimation.estimators import Estimate, maximum_likelihood
+from nllfit.estimation.estimates import Estimate
+from nllfit.estimation.estimators import maximum_likelihood
 from nllfit.estimation.likelihoods import likelihood, log_likelihood
 
 __all__ = ["Comparison", "Estimate", "compare", "likelihood", "log_likelihood", "maximum_likelihood"]

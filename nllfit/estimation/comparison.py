@@ -2,11 +2,15 @@
 
 import dataclasses
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from nllfit.estimation.estimates import Estimate
 from nllfit.estimation.estimators import maximum_likelihood
-from nllfit.estimation.problem import as_sample
+from nllfit.estimation.samples import as_sample
 from nllfit.families.arguments import family_class
 from nllfit.families.family import as_family
 from nllfit.families.protocol import ParametricFamily
@@ -14,7 +18,7 @@ from nllfit.families.protocol import ParametricFamily
 __all__ = ["Comparison", "compare"]
 
 
-def compare(y, distributions, *, weights=None):
+def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | None = None) -> "Comparison":
     """Fits several families to one sample and ranks them by AIC.
 
     The families are either all discrete or all continuous: a probability has no unit and a density has one, `1 / y`'s,
@@ -63,10 +67,10 @@ class Comparison:
       refused: why a family could not be fitted, by its label, such as `Gamma` or `Gamma(rate=1.0)`.
     """
 
-    estimates: list
-    refused: dict
+    estimates: list[Estimate]
+    refused: dict[str, str]
 
-    def summary(self):
+    def summary(self) -> str:
         """The ranking as a table of text; `dAIC` is the distance from the best AIC of a fit that converged."""
         labels = [*(e.family.label for e in self.estimates), *self.refused]
         width = max(24, *map(len, labels)) + 2
@@ -78,7 +82,7 @@ class Comparison:
         return "\n".join([*lines, *(f"{label:<{width}}not fitted: {reason}" for label, reason in self.refused.items())])
 
 
-def _as_families(distributions, event_shape):
+def _as_families(distributions: Iterable[Any], event_shape: tuple[int, ...]) -> list[ParametricFamily]:
     if isinstance(distributions, str) or not np.iterable(distributions):
         raise ValueError(f"`distributions` is {distributions!r}: give a list of families.")
     families = [_family_of(distribution, event_shape) for distribution in distributions]
@@ -94,12 +98,13 @@ def _as_families(distributions, event_shape):
     return families
 
 
-def _family_of(distribution, event_shape):
+def _family_of(distribution: Any, event_shape: tuple[int, ...]) -> ParametricFamily:
     known = distribution if isinstance(distribution, ParametricFamily) else family_class(distribution)
     try:
         return as_family(known, event_shape)
     except ValueError as error:
+        name = getattr(known, "__name__", known)
         raise ValueError(
-            f"`distributions` holds {known.__name__}: {error} What a family needs is given in a `Family`, such as "
+            f"`distributions` holds {name}: {error} What a family needs is given in a `Family`, such as "
             f'`Family("Binomial", total_count=10)` or `Family("Categorical", num_classes=3)`.'
         ) from None

@@ -54,7 +54,7 @@ class Coordinates:
         """`f(w [s, size], held)`: the constrained parameters as vectors `[s, q]`."""
 
         def points(w, held):
-            return _flat(self.constrained(w, held), 1)
+            return _flat(self.constrained(w, held), 1) if self.size else w
 
         return tf.function(points, autograph=False).get_concrete_function(
             tf.TensorSpec([None, self.size], tf.float64), self.held_specs
@@ -97,6 +97,8 @@ class Coordinates:
 
     def from_natural(self, natural):
         """The inverse of `natural`, an array `[..., size]`, from all parameters, the held ones included."""
+        if not self.size:
+            return np.zeros([0])
         held = {name: natural[name] for name in self.held}
         free = {}
         for name in self.shapes:

@@ -5,11 +5,13 @@ so they are written once, and the thousand samples of a bootstrap are fitted by 
 """
 
 import functools
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from nllfit.estimation.coordinates import Coordinates, HeldCoordinates
+from nllfit.families.protocol import ParametricFamily
 
 __all__ = ["density_of"]
 
@@ -18,7 +20,7 @@ _FEW = 10  # numbers whose second derivatives are written down one by one, which
 
 
 @functools.lru_cache(_KEPT)
-def density_of(family, held=()):
+def density_of(family: ParametricFamily, held: tuple[str, ...] = ()) -> "Density":
     """The `Density` of a family some of whose parameters are held, made once."""
     return Density(family, held)
 
@@ -35,13 +37,13 @@ class Density:
       dtype: of outcomes.
     """
 
-    def __init__(self, family, held=()):
+    def __init__(self, family: ParametricFamily, held: tuple[str, ...] = ()):
         self.coordinates = Coordinates(family, held)
-        self._profiled = {}
+        self._profiled: dict[tuple[str, int], HeldCoordinates] = {}
         w = tf.zeros([self.coordinates.size], tf.float64)
         self.dtype = self.coordinates.distribution(w, self.coordinates.held).dtype
 
-    def profiled(self, name, place):
+    def profiled(self, name: str, place: int) -> HeldCoordinates:
         """The coordinates with one number of a natural parameter held."""
         key = name, place
         if key not in self._profiled:
@@ -51,7 +53,7 @@ class Density:
 
     # Concrete functions: TensorFlow warns of retracing where several families are fitted, each with its own programs.
     @functools.cached_property
-    def values(self):
+    def values(self) -> Any:
         """`f(points [s, q], held, y [n, *event], weights [n])`: the sums `[s]`."""
 
         def values(points, held, y, weights):
@@ -60,7 +62,7 @@ class Density:
         return self._program(values, None)
 
     @functools.cached_property
-    def derivatives(self):
+    def derivatives(self) -> Any:
         """`f(point [q], held, y [n, *event], weights [n])`: the sum, its gradient `[q]` and its Hessian `[q, q]`."""
 
         def derivatives(point, held, y, weights):
@@ -81,22 +83,24 @@ class Density:
         return self._program(derivatives)
 
     @functools.cached_property
-    def length(self):
+    def length(self) -> int:
         """The number of operations in the program of `values`."""
         return len(self.values.graph.get_operations())
 
     @functools.cached_property
-    def rank(self):
+    def rank(self) -> int:
         """How many directions of the coordinates change a density: the shift of a softmax does not.
 
         It is asked at parameters and outcomes of no special kind: at an optimum the scores of few distinct outcomes are
         dependent, whatever the family.
         """
         coordinates, rng = self.coordinates, np.random.default_rng(0)
+        if not coordinates.size:
+            return 0
         w = 0.5 * rng.standard_normal(coordinates.size)
         tiled = tf.constant(np.tile(w, (20 + 10 * len(w), 1)))
 
-        def scores():
+        def score():
             with tf.GradientTape() as tape:
                 tape.watch(tiled)
                 parameters = coordinates.constrained(tiled, coordinates.held) | coordinates.held
@@ -104,7 +108,7 @@ class Density:
             return tape.gradient(log_prob, tiled, unconnected_gradients="zero")
 
         # A program, for TFP has some of its own, and TensorFlow warns where they are called with many shapes.
-        scores = tf.function(scores, autograph=False).get_concrete_function()().numpy()
+        scores = tf.function(score, autograph=False).get_concrete_function()().numpy()
         scores = np.nan_to_num(scores, posinf=0.0, neginf=0.0)
         norms = np.linalg.norm(scores, axis=0)
         return int(np.linalg.matrix_rank(scores / np.where(norms > 0, norms, 1.0), tol=1e-8))
@@ -133,7 +137,8 @@ class Density:
 
     def _log_prob(self, points, held, y):
         shapes = self.coordinates.shapes
-        blocks = tf.split(points, [shape.num_elements() for shape in shapes.values()], axis=-1)
+        sizes = [shape.num_elements() for shape in shapes.values()]
+        blocks = tf.split(points, sizes, axis=-1) if sizes else []
         batch = [-1] * (points.shape.rank - 1)
         parameters = {n: tf.reshape(b, [*batch, *shape]) for (n, shape), b in zip(shapes.items(), blocks, strict=True)}
         return self.coordinates.family.build(parameters | held, tf.float64).log_prob(y)

@@ -5,67 +5,104 @@ down than the fit takes, central differences stand in for them.
 """
 
 import copy
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["Objective"]
+from nllfit.estimation.density import Density
+
+__all__ = ["Derivatives", "Objective"]
 
 _CHUNK = 1 << 18  # numbers at once: the intermediate results of all would take gigabytes
+_FEW = 200  # observations, by which to judge derivatives and to choose the lengths of differences
 _DIFFERENCE = 1e-5  # nats by which the mean log-likelihood changes over a central difference
 _LONG = 1000  # operations, whose second derivatives take longer to write down than to approximate by differences
 
 
+class Derivatives(NamedTuple):
+    """A mean log-likelihood at a point, its gradient `[p]` and its Hessian `[p, p]`, exact or by differences."""
+
+    value: float
+    gradient: np.ndarray
+    hessian: np.ndarray
+    exact: bool
+
+    @property
+    def finite(self) -> bool:
+        """Whether all of its numbers are."""
+        return all(np.all(np.isfinite(part)) for part in self[:3])
+
+
 class Objective:
-    """The weighted log-likelihood of a sample, as a function of a family's coordinates `w` `[p]`, in float64.
+    """The mean weighted log-likelihood of a sample, as a function of a family's coordinates `w` `[p]`, in float64.
 
     Args:
       density: the family's `Density`.
-      y: the sample, `[n, *event]`, a NumPy array.
+      y: the sample, `[n, *event]`.
       weights: how often each observation counts, `[n]`.
       held: the values of the held parameters by name.
       log_volume: what an outcome's log-density loses in the units of the data, where `y` is in others.
+
+    Attributes:
+      coordinates: what `w` is the coordinates of.
+      exact: whether TensorFlow's derivatives are used.
+      total_weight: the sum of the weights, times which the mean is the log-likelihood.
     """
 
-    def __init__(self, density, y, weights, held, log_volume=0.0):
+    def __init__(
+        self,
+        density: Density,
+        y: np.ndarray,
+        weights: np.ndarray,
+        held: Mapping[str, np.ndarray],
+        log_volume: float = 0.0,
+    ):
         self.density, self.coordinates = density, density.coordinates
         self.y, self.weights, self.log_volume = y, weights, log_volume
         self.held = {name: tf.constant(value, tf.float64) for name, value in held.items()}
         self._arguments = self.held
+        self.exact = True
         self.total_weight = float(weights.sum())
-        self.by_differences = False
         rows = max(1, _CHUNK // y[0].size)
         self._chunks = [
             (tf.cast(tf.constant(y[i : i + rows]), density.dtype), tf.constant(weights[i : i + rows]))
             for i in range(0, len(y), rows)
         ]
 
-    def sample(self, size):
+    def sample(self, size: int) -> "Objective":
         """The objective of `size` rows at even distances in the order of the outcomes' first element."""
         if len(self.y) <= size:
             return self
         order = np.argsort(self.y.reshape(len(self.y), -1)[:, 0])
         rows = order[np.linspace(0, len(self.y) - 1, size).astype(int)]
         few = Objective(self.density, self.y[rows], self.weights[rows], self.held, self.log_volume)
-        few.coordinates, few._arguments, few.by_differences = self.coordinates, self._arguments, self.by_differences
+        few.coordinates, few._arguments, few.exact = self.coordinates, self._arguments, self.exact
         return few
 
-    def holding(self, name, place, value):
+    def holding(self, name: str, place: int, value: float) -> "Objective":
         """The objective with one number of a natural parameter held at a value."""
         objective = copy.copy(self)
         objective.coordinates = self.density.profiled(name, place)
         objective._arguments = self.held | {objective.coordinates.VALUE: tf.constant(value, tf.float64)}
         return objective
 
-    def constrained(self, w):
+    def by_differences(self) -> "Objective":
+        """The objective whose derivatives are differences."""
+        objective = copy.copy(self)
+        objective.exact = False
+        return objective
+
+    def constrained(self, w: np.ndarray) -> dict[str, tf.Tensor]:
         """The free parameters that the family is built from, by name, at `w` `[p]`."""
         return self.coordinates.constrained(w, self._arguments)
 
-    def natural(self, w):
+    def natural(self, w: np.ndarray | tf.Tensor) -> dict[str, tf.Tensor]:
         """The free parameters by name as a statistician names them, at `w` `[p]`."""
         return self.coordinates.natural(w, self._arguments)
 
-    def values(self, w):
+    def values(self, w: np.ndarray) -> np.ndarray:
         """The mean log-likelihood at each row of `w` `[s, p]`, as an array `[s]`; -inf where it is not finite."""
         points = self.coordinates.points(tf.constant(w), self._arguments)
         try:
@@ -74,35 +111,36 @@ class Objective:
             return np.full(len(w), -np.inf)
         return np.where(np.isfinite(total), total / self.total_weight - self.log_volume, -np.inf)
 
-    def value(self, w):
+    def value(self, w: np.ndarray) -> float:
         """The mean log-likelihood at `w`."""
         return float(self.values(w[None])[0])
 
-    def derivatives(self, w):
+    def derivatives(self, w: np.ndarray) -> Derivatives:
         """The mean log-likelihood at `w`, its gradient `[p]` and its Hessian `[p, p]`."""
-        if self.by_differences:
-            return self._differences(w)
+        found = self._by_tensorflow(w) if self.exact else self._by_differences(w)
+        if np.isfinite(found.value) and not found.finite:  # a formula of the other side of a `tf.where`
+            return self._by_differences(w)
+        return found
+
+    def is_differentiable(self, w: np.ndarray) -> bool:
+        """Whether TensorFlow's derivatives can be used: not those of a Bessel function's order, which are wrong."""
+        if self.density.length > _LONG:
+            return False
+        few = self.sample(_FEW)
+        exact, approximate = few._by_tensorflow(w), few._by_differences(w)
+        errors = np.abs(exact.gradient - approximate.gradient) * few._lengths(w)
+        return exact.finite and bool(np.all(errors < 0.01 * _DIFFERENCE))
+
+    def _by_tensorflow(self, w: np.ndarray) -> Derivatives:
         point = self.coordinates.points(tf.constant(w[None]), self._arguments)[0]
         parts = [self.density.derivatives(point, self.held, *chunk) for chunk in self._chunks]
         value, slope, curvature = (sum(part) / self.total_weight for part in zip(*parts, strict=True))
         gradient, jacobian, bend = self.coordinates.pullback(tf.constant(w), self._arguments, slope)
         hessian = tf.transpose(jacobian) @ curvature @ jacobian + bend
-        if np.isfinite(value) and not (np.all(np.isfinite(gradient)) and np.all(np.isfinite(hessian))):
-            self.by_differences = True  # a formula of the other side of a `tf.where`
-            return self._differences(w)
-        return float(value) - self.log_volume, gradient.numpy(), hessian.numpy()
+        return Derivatives(float(value) - self.log_volume, gradient.numpy(), hessian.numpy(), True)
 
-    def has_derivatives(self, w):
-        """Whether TensorFlow's derivatives can be used: not those of a Bessel function's order, which are wrong."""
-        if self.density.length > _LONG:
-            return False
-        few = self.sample(200)
-        errors = few.derivatives(w)[1] - few._differences(w)[1]
-        return not few.by_differences and bool(np.all(np.abs(errors) * few._lengths(w) < 0.01 * _DIFFERENCE))
-
-    def _differences(self, w):
-        """Central differences in place of `derivatives`."""
-        lengths = self.sample(200)._lengths(w)
+    def _by_differences(self, w: np.ndarray) -> Derivatives:
+        lengths = self.sample(_FEW)._lengths(w)
         steps, (rows, columns) = np.diag(lengths), np.triu_indices(len(w), 1)
         pairs = steps[rows] + steps[columns]
         moves = np.concatenate([np.zeros([1, len(w)]), steps, -steps, pairs, -pairs])
@@ -113,9 +151,9 @@ class Objective:
         mixed = (pair_up + pair_down - 2 * value - second[rows] - second[columns]) / 2
         hessian = np.diag(second)
         hessian[rows, columns] = hessian[columns, rows] = mixed
-        return value[0], (up - down) / (2 * lengths), hessian / np.outer(lengths, lengths)
+        return Derivatives(value[0], (up - down) / (2 * lengths), hessian / np.outer(lengths, lengths), False)
 
-    def _lengths(self, w):
+    def _lengths(self, w: np.ndarray) -> np.ndarray:
         """The longest decimal steps `[p]` along each coordinate that change the mean log-likelihood only a little."""
         sizes = 10.0 ** np.arange(1, -15, -0.5)
         moves = (sizes[:, None, None] * np.diag(1 + np.abs(w))).reshape(-1, len(w))

@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.estimation.newton import climb
+from nllfit.estimation.newton import Optimum, climb
+from nllfit.estimation.problem import Problem
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -22,24 +23,25 @@ class Profile:
 
     Args:
       problem: the `Problem`.
-      optimum: its `Optimum`, or None where all its parameters are statistics.
+      optimum: the end of its search.
       name: a natural parameter's name.
       place: which of its numbers, as an index into the flattened parameter.
       maximum: the log-likelihood at the estimate.
       standard_error: of the number, or NaN; zero if it is the same for all parameters, as above a matrix's diagonal.
     """
 
-    def __init__(self, problem, optimum, name, place, maximum, standard_error):
+    def __init__(
+        self, problem: Problem, optimum: Optimum, name: str, place: int, maximum: float, standard_error: float
+    ):
         self.problem, self.name, self.place, self.maximum = problem, name, place, maximum
-        w = None if optimum is None else optimum.w
-        self._rank = None if optimum is None else optimum.rank - (name not in problem.held)
-        self.estimate = float(np.ravel(problem.natural(None if w is None else tf.constant(w))[name])[place])
-        self._coordinates = {self.estimate: w}
+        self._rank = optimum.rank - (name not in problem.held)
+        self.estimate = float(np.ravel(problem.natural(optimum.w)[name])[place])
+        self._coordinates = {self.estimate: optimum.w}
         smooth = name not in problem.held
         self._domain = problem.objective.coordinates.domain(name) if smooth else tfb.Identity()
         self._unit = standard_error if smooth else problem.y.std() / math.sqrt(problem.weights.sum())
 
-    def __call__(self, value):
+    def __call__(self, value: float) -> float:
         """The profile log-likelihood at `value`, in nats, the sum over the sample; -inf where it has no density."""
         if value == self.estimate:
             return self.maximum
@@ -56,14 +58,12 @@ class Profile:
             at, step = (at + step, 2 * step) if converged else (at, step / 2)
         return self._climb(value, at)[0]
 
-    def _climb(self, value, at):
+    def _climb(self, value: float, at: float) -> tuple[float, bool]:
         """The maximum at a value, from that at another, and whether another start could not change it."""
         try:
             problem = self.problem.holding(self.name, self.place, value)
         except ValueError:  # out of the domain
             return -math.inf, True
-        if problem.objective is None:
-            return problem.log_likelihood(), True
         start = self._coordinates[at]
         if not math.isfinite(problem.objective.value(start)):
             return -math.inf, False
@@ -72,14 +72,14 @@ class Profile:
             self._coordinates[value] = found.w
         return found.value * problem.objective.total_weight, found.converged
 
-    def interval(self, level):
+    def interval(self, level: float) -> np.ndarray:
         """Both ends of `{value: 2 (maximum - l_p(value)) <= chi-square quantile}`, `[2]`."""
         if not self._unit:
             return np.full(2, self.estimate)
         height = math.sqrt(tfd.Chi2(tf.constant(1.0, tf.float64)).quantile(level))
         return np.array([self._end(-1.0, height), self._end(1.0, height)])
 
-    def _end(self, side, height):
+    def _end(self, side: float, height: float) -> float:
         center = self._domain.inverse(tf.constant(self.estimate, tf.float64))
         unit = side * self._unit / tf.exp(self._domain.forward_log_det_jacobian(center, 0))
 

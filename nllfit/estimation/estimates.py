@@ -1,0 +1,243 @@
+"""What maximum likelihood found: the estimates, their errors and intervals, as numbers and as a table."""
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+from numpy.typing import ArrayLike
+
+from nllfit.estimation.newton import Optimum, errors
+from nllfit.estimation.problem import Problem
+from nllfit.estimation.profile import Profile
+from nllfit.families.protocol import ParametricFamily
+
+tfd = tfp.distributions
+
+__all__ = ["Estimate", "estimate_of"]
+
+_WIDTH = 78
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A family fitted to a sample by maximum likelihood, and how sure one can be of it.
+
+    Attributes:
+      distribution: the fitted `tfd.Distribution`, in float64.
+      parameters: the estimates by name, numbers or arrays, as a statistician names them (`rate`, not `log_rate`).
+      standard_errors: their standard errors by name, the roots of the diagonal of `covariance`.
+      covariance: `[q, q]` for the `q` numbers in `parameters`, in their order: the inverse of the observed information,
+        sent through the links by the delta method. NaN where it does not exist; `message` says why.
+      log_likelihood: the maximum in nats, the sum over the sample.
+      num_observations: the number of observations; with weights their sum.
+      num_parameters: the number of free parameters, without directions that change no density.
+      converged: whether the estimate was verified to be a maximum, of the likelihoods near it: those of mixtures and of
+        some other families have several.
+      message: what was found, or why it is no maximum.
+      problem, optimum: the sample with its family, and the end of the search.
+    """
+
+    distribution: tfd.Distribution
+    parameters: dict[str, float | np.ndarray]
+    standard_errors: dict[str, float | np.ndarray]
+    covariance: np.ndarray
+    log_likelihood: float
+    num_observations: float
+    num_parameters: int
+    converged: bool
+    message: str
+    problem: Problem = dataclasses.field(repr=False)
+    optimum: Optimum = dataclasses.field(repr=False)
+
+    @property
+    def family(self) -> ParametricFamily:
+        """The fitted `Family` or `MixtureFamily`."""
+        return self.problem.family
+
+    @property
+    def aic(self) -> float:
+        """Akaike's information criterion, `2 k - 2 log L`, for `k = num_parameters`; smaller is better."""
+        return 2 * self.num_parameters - 2 * self.log_likelihood
+
+    @property
+    def bic(self) -> float:
+        """The Bayesian information criterion, `k log(n) - 2 log L`; smaller is better."""
+        return self.num_parameters * math.log(self.num_observations) - 2 * self.log_likelihood
+
+    def summary(self, level: float = 0.95) -> str:
+        """The fit as a table of text, laid out like statsmodels'."""
+        intervals = self.confidence_intervals(level)
+        left = {
+            "Family:": self.family.label,
+            "No. Observations:": f"{self.num_observations:g}",
+            "No. Parameters:": self.num_parameters,
+            "Converged:": self.converged,
+        }
+        right = {
+            "Log-Likelihood:": f"{self.log_likelihood:.3f}",
+            "AIC:": f"{self.aic:.3f}",
+            "BIC:": f"{self.bic:.3f}",
+            "Covariance:": "observed information",
+        }
+        lines = ["Maximum Likelihood Estimate".center(_WIDTH), "=" * _WIDTH]
+        for (title, entry), (other, number) in zip(left.items(), right.items(), strict=True):
+            lines.append(f"{title}{entry!s:>{36 - len(title)}}   {other:<16}{number:>23}")
+        ends = [f"[{(1 - level) / 2:.4g}", f"{(1 + level) / 2:.4g}]"]
+        lines += ["=" * _WIDTH, f"{'':<26}{'estimate':>13}{'std err':>13}{ends[0]:>13}{ends[1]:>13}", "-" * _WIDTH]
+        for name, value in self.parameters.items():
+            for index in np.ndindex(np.shape(value)):
+                label = f"{name}[{', '.join(map(str, index))}]" if index else name
+                cells = [
+                    np.asarray(value)[index],
+                    np.asarray(self.standard_errors[name])[index],
+                    *intervals[name][index],
+                ]
+                lines.append(f"{label:<26}" + "".join(f"{cell:>13.5g}" for cell in cells))
+        return "\n".join([*lines, "=" * _WIDTH, f"Verdict: {self.message}."])
+
+    def confidence_intervals(
+        self, level: float = 0.95, method: str = "wald", names: str | Iterable[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Intervals that cover the true parameters with probability `level`, in large samples.
+
+        Wald's is `estimate +- z standard errors`. The profile-likelihood interval holds the values whose best fit is
+        not significantly worse, `2 (log L - profile(value)) <= chi-square quantile`; it needs no standard error, stays
+        in the parameter's domain and does not depend on how the parameter is written.
+
+        Args:
+          level: between 0 and 1.
+          method: "wald", or "profile", which fits the other parameters anew some ten times for each end.
+          names: the parameter or the parameters that are wanted; by default all.
+
+        Returns:
+          A dict of arrays `[*parameter, 2]` by name: lower and upper end. An end is infinite, or the bound of the
+          domain, where the sample sets no limit; NaN where there is no standard error.
+
+        Raises:
+          ValueError: for another `level` or `method`, an unknown name, or a profile of a fit that did not converge.
+
+        Example:
+          >>> maximum_likelihood("Bernoulli", [0, 0, 0, 1, 0]).confidence_intervals(method="profile")["probs"].round(3)
+          array([0.013, 0.628])
+
+        Source: Venzon and Moolgavkar, A method for computing profile-likelihood-based confidence intervals, 1988.
+        """
+        _check_level(level)
+        if method not in ("wald", "profile"):
+            raise ValueError(f'`method` is {method!r}: give "wald" or "profile".')
+        intervals = {}
+        for name in [names] if isinstance(names, str) else self.parameters if names is None else names:
+            self._check_name(name)
+            value, error = np.asarray(self.parameters[name]), np.asarray(self.standard_errors[name])
+            if method == "wald":
+                half = float(tfd.Normal(tf.constant(0.0, tf.float64), 1.0).quantile((1 + level) / 2)) * error
+                intervals[name] = np.stack([value - half, value + half], -1)
+            else:
+                ends = [self._profile(name, place).interval(level) for place in range(value.size)]
+                intervals[name] = np.reshape(ends, [*value.shape, 2])
+        return intervals
+
+    def profile(self, name: str, values: ArrayLike, index: int | tuple[int, ...] = ()) -> np.ndarray:
+        """The profile log-likelihood of one number: the maximum over all other parameters.
+
+        Args:
+          name: a parameter's name, as in `parameters`.
+          values: the values it is held at, `[m]`.
+          index: which of its numbers, where the parameter is an array.
+
+        Returns:
+          An array `[m]`, in nats, the sum over the sample; -inf outside the parameter's domain.
+
+        Raises:
+          ValueError: for a name or index that the family does not have, for `values` that are no list of numbers, and
+            for a fit that did not converge.
+        """
+        self._check_name(name)
+        self._check_converged()
+        shape = np.shape(self.parameters[name])
+        try:
+            place = int(np.arange(math.prod(shape)).reshape(shape)[index])
+        except (IndexError, TypeError):
+            raise ValueError(f"`index` is {index}, but `{name}` has shape {shape}: give one number's index.") from None
+        try:
+            held = np.asarray(values, np.float64)
+        except (TypeError, ValueError):
+            held = None
+        if held is None or held.ndim > 1:
+            raise ValueError(f"`values` is {values!r}: give a number, or a list of numbers.")
+        profile = self._profile(name, place)
+        return np.array([profile(value) for value in np.ravel(held).tolist()])
+
+    def _check_name(self, name: str) -> None:
+        if name not in self.parameters:
+            raise ValueError(
+                f"`{name}` is no parameter of this fit, whose parameters are {', '.join(self.parameters)}."
+            )
+
+    def _check_converged(self) -> None:
+        if not self.converged:
+            raise ValueError(f"The fit is no maximum to compare with ({self.message}), so it has no profile.")
+
+    def _profile(self, name: str, place: int) -> Profile:
+        self._check_converged()
+        error = np.ravel(self.standard_errors[name])[place]
+        return Profile(self.problem, self.optimum, name, place, self.log_likelihood, error)
+
+
+def _check_level(level: Any) -> None:
+    if not (isinstance(level, numbers.Real) and 0 < float(level) < 1):
+        raise ValueError(f"`level` is {level!r}: give a probability between 0 and 1, such as 0.95.")
+
+
+def estimate_of(problem: Problem, optimum: Optimum) -> Estimate:
+    """The `Estimate` at the end of a search."""
+    values = {name: value.numpy() for name, value in problem.natural(optimum.w).items()}
+    parts = _errors(problem, optimum)
+    with np.errstate(over="ignore", invalid="ignore"):
+        covariance = parts @ parts.T
+    sizes = np.cumsum([value.size for value in values.values()])[:-1]
+    message = optimum.message
+    if not optimum.converged:
+        message += problem.suspicion
+    if problem.held:
+        names = " and ".join(f"`{name}`" for name in problem.held)
+        message += f"; the likelihood is not smooth in {names}, so there is no standard error"
+    return Estimate(
+        distribution=problem.distribution(optimum.w),
+        parameters={name: _plain(value) for name, value in values.items()},
+        standard_errors={
+            name: _plain(part.reshape(values[name].shape))
+            for name, part in zip(values, np.split(np.hypot.reduce(parts, axis=1), sizes), strict=True)
+        },
+        covariance=covariance,
+        log_likelihood=optimum.value * problem.objective.total_weight,
+        num_observations=float(problem.weights.sum()),
+        num_parameters=optimum.rank + sum(value.size for value in problem.held.values()),
+        converged=optimum.converged,
+        message=message,
+        problem=problem,
+        optimum=optimum,
+    )
+
+
+def _errors(problem: Problem, optimum: Optimum) -> np.ndarray:
+    """Independent errors `[q, r]` of the natural parameters, by their derivatives, with NaN where there are none."""
+    w = tf.constant(optimum.w)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(w)
+        values = problem.natural(w)
+        flat = tf.concat([tf.reshape(value, [-1]) for value in values.values()], 0)
+    if not optimum.converged:
+        return np.full([len(flat), 1], np.nan)
+    missing = np.concatenate([np.full(tf.size(value), name in problem.held) for name, value in values.items()])
+    jacobian = tape.jacobian(flat, w, unconnected_gradients="zero", experimental_use_pfor=False).numpy()
+    return np.concatenate([jacobian @ errors(optimum), np.where(missing, np.nan, 0.0)[:, None]], 1)
+
+
+def _plain(value: np.ndarray) -> float | np.ndarray:
+    return float(value) if np.ndim(value) == 0 else value

@@ -1,0 +1,76 @@
+"""Samples: what a user gives as `y` and `weights`, read once at the door, and checked against a family."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nllfit.families.arguments import as_array
+from nllfit.families.protocol import ParametricFamily
+
+__all__ = ["as_sample", "check_sample", "check_whole", "counted"]
+
+
+def as_sample(y: ArrayLike, weights: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The sample `[n, *event]` and its weights `[n]` in float64, or a `ValueError` that says why it is none."""
+    sample = as_array(y, np.float64)
+    if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
+        raise ValueError(f"`y` has {np.sum(y.mask)} masked values: give those that are not, as `y.compressed()` does.")
+    if sample.ndim == 0 or sample.size == 0:
+        raise ValueError(f"`y` has shape {sample.shape}: give at least one observation, `[n, *event]`.")
+    if not np.all(np.isfinite(sample)):
+        raise ValueError(f"`y` holds {np.sum(~np.isfinite(sample))} NaN or infinite values: remove them.")
+    try:
+        counts = np.ones(len(sample)) if weights is None else np.asarray(weights, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError("`weights` is not an array of numbers: give one for each observation.") from None
+    if counts.shape != (len(sample),):
+        raise ValueError(
+            f"`weights` has shape {counts.shape}, but `y` has {len(sample)} observations: give one for each."
+        )
+    if not np.all(np.isfinite(counts)) or np.any(counts < 0):
+        raise ValueError("`weights` holds a negative, NaN or infinite weight: give numbers >= 0.")
+    if not np.any(counts > 0):
+        raise ValueError("`weights` are all zero, so there is no sample: give a positive weight.")
+    return sample, counts
+
+
+def check_sample(family: ParametricFamily, y: np.ndarray) -> None:
+    """Raises a `ValueError` where `y` `[n, *event]` is too little for the family, or holds labels of no class."""
+    if y.size < family.params_size:
+        raise ValueError(
+            f"`y` has {y.size} numbers, fewer than the {family.params_size} parameters of {family.name}: give more "
+            f"observations, or hold a parameter at a value."
+        )
+    constant = np.all(y == y[0], axis=0)
+    if np.any(constant) and family.params_size > y[0].size and not family.is_discrete:
+        raise ValueError(
+            f"`y` has all values equal{'' if y.ndim == 1 else ' in a column'}, so the likelihood of {family.name} "
+            f"has no bound as its density concentrates there: hold a parameter at a value, or look at the sample."
+        )
+    if family.facts.free_covariance and np.linalg.matrix_rank(y - y.mean(0)) < y.shape[-1]:
+        raise ValueError(
+            f"The columns of `y`, {y.shape}, are dependent, so the likelihood of {family.name} has no bound as its "
+            f"covariance becomes singular: give more observations, or leave out a column."
+        )
+    if family.num_classes is not None:  # TensorFlow would complain of a label on the screen
+        wrong = y[(y < 0) | (y >= family.num_classes)]
+        if wrong.size:
+            raise ValueError(
+                f"`y` holds {wrong[0]}, which {family.name} cannot have: its {family.num_classes} classes are labelled "
+                f"0 to {family.num_classes - 1}. Remove it, or give another `num_classes`."
+            )
+
+
+def check_whole(family: ParametricFamily, y: np.ndarray) -> None:
+    """Raises a `ValueError` for a fraction: a cast to integers would take half a success for none."""
+    fractions = y[y != np.round(y)]
+    if fractions.size:
+        raise ValueError(
+            f"`y` holds {fractions[0]}, which {family.name} cannot have: its outcomes are whole numbers. Remove it, or "
+            f"choose a family whose support it is in."
+        )
+
+
+def counted(y: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct outcomes, and how often each of them was observed."""
+    values, places = np.unique(y, axis=0, return_inverse=True)
+    return values, np.bincount(places.reshape(-1), weights)
