@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn import datasets
 from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import StandardScaler
 
 import nllfit
 from experiments import classifier, common, data
@@ -35,7 +36,8 @@ def load(arguments):
             f"The test rows of --data {arguments.data} are all of one class: there is nothing to tell apart."
         )
     if x.ndim == 2:
-        x, x_test = data.standardised(x, x_test)
+        scaler = StandardScaler().fit(x)
+        x, x_test = scaler.transform(x), scaler.transform(x_test)
     return (x, y[:, None]), (x_test, y_test[:, None]), names
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.model_selection import train_test_split
 
+import nllfit
 from experiments import common
 
 __all__ = ["example_grid", "network", "train"]
@@ -32,14 +33,16 @@ def train(tools, model, x, y, epochs, batch_size, seed, title):
     adam = tools.keras.optimizers.Adam(1e-3)
     model.compile(adam, tools.loss, metrics=["accuracy"], jit_compile=False)  # XLA's convolutions are slow on a CPU
     best = tools.keras.callbacks.EarlyStopping(patience=max(5, epochs // 5), restore_best_weights=True)
-    return model.fit(
+    return nllfit.fit(
+        model,
         x,
         y,
         batch_size=batch_size,
         epochs=epochs,
         validation_data=(x_validation, y_validation),
-        callbacks=[best, common.ProgressBar(title)],
+        callbacks=[best, common.progress_bar(tools.keras, title)],
         verbose=0,
+        seed=seed,
     )
 
 

@@ -16,7 +16,7 @@ import tf_keras
 
 import nllfit
 
-__all__ = ["ProgressBar", "Toolkit", "checked", "parser", "run", "run_folder", "toolkit", "write_json"]
+__all__ = ["Toolkit", "checked", "parser", "progress_bar", "run", "run_folder", "toolkit", "write_json"]
 
 
 def parser(module_doc, name):
@@ -89,21 +89,20 @@ def write_json(path, values):
     path.write_text(json.dumps(values, indent=2, default=float) + "\n")
 
 
-class ProgressBar(tf_keras.callbacks.Callback):
-    """One bar over all the epochs, with the losses; Keras 3 takes it, too."""
+def progress_bar(keras, title):
+    """A callback of that Keras: one bar over all the epochs, with the losses."""
 
-    def __init__(self, title):
-        super().__init__()
-        self.title = title
+    class ProgressBar(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            print(title)
+            self.bar = keras.utils.Progbar(self.params["epochs"], unit_name="epoch")
 
-    def on_train_begin(self, logs=None):
-        print(self.title)
-        self.bar = tf_keras.utils.Progbar(self.params["epochs"], unit_name="epoch")
+        def on_epoch_end(self, epoch, logs=None):
+            self.bar.stateful_metrics = set(logs)  # shown as they are; the bar would average them over the epochs
+            last = self.model.stop_training or epoch + 1 == self.bar.target
+            self.bar.update(epoch + 1, list(logs.items()), finalize=last)
 
-    def on_epoch_end(self, epoch, logs=None):
-        self.bar.stateful_metrics = set(logs)  # shown as they are; the bar would average them over the epochs
-        last = self.model.stop_training or epoch + 1 == self.bar.target
-        self.bar.update(epoch + 1, list(logs.items()), finalize=last)
+    return ProgressBar()
 
 
 def run(main):

@@ -16,7 +16,9 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 from sklearn import datasets
+from sklearn.preprocessing import StandardScaler
 
+import nllfit
 from experiments import common
 from nllfit.equivalence import EQUIVALENCES, Equivalence
 
@@ -42,17 +44,13 @@ def all_twins(keras):
     x, malignant = datasets.load_breast_cancer(return_X_y=True)
     images, labels = datasets.load_digits(return_X_y=True)
     patients, progression = datasets.load_diabetes(return_X_y=True)
+    scaled = StandardScaler().fit_transform
     return [
-        Twins(rows["Bernoulli"], standardised(x), malignant[:, None].astype("float64"), 1, adam, 1e-2),
+        Twins(rows["Bernoulli"], scaled(x), malignant[:, None].astype("float64"), 1, adam, 1e-2),
         Twins(rows["OneHotCategorical"], images / 16, np.eye(10)[labels], 10, adam, 1e-2),
         Twins(rows["Categorical"], images / 16, labels, 10, adam, 1e-2),
-        Twins(rows["Normal"], standardised(patients), standardised(progression)[:, None], 1, sgd, 1e-2),
+        Twins(rows["Normal"], scaled(patients), scaled(progression[:, None]), 1, sgd, 1e-2),
     ]
-
-
-def standardised(values):
-    """Mean 0 and deviation 1, column by column."""
-    return (values - values.mean(0)) / values.std(0)
 
 
 @contextlib.contextmanager
@@ -93,7 +91,8 @@ def compare(tools, twins, epochs, seed):
         losses.append(float(loss))
         gradients.append([value.numpy() for value in tape.gradient(loss, model.trainable_weights)])
         title = f"{row.loss} on {len(x)} rows" if model is theirs else row.head_text
-        model.fit(x, y, epochs=epochs, shuffle=False, verbose=0, callbacks=[common.ProgressBar(title)])
+        bar = common.progress_bar(keras, title)
+        nllfit.fit(model, x, y, epochs=epochs, shuffle=False, verbose=0, callbacks=[bar], compile="graph")
     expected = scale * losses[0] + offset
     size_of_gradient = max(np.abs(value).max() for value in gradients[1])
     return {

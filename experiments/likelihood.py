@@ -11,6 +11,7 @@ real sample is fitted by several families, ranked by AIC: by default scikit-lear
 
 import csv
 import math
+import pathlib
 
 import numpy as np
 import tensorflow_probability as tfp
@@ -33,12 +34,16 @@ def read_sample(path, column):
         return "mean area", bunch.data[:, list(bunch.feature_names).index("mean area")], 0
     if path is None or column is None:
         raise ValueError("--data and --column go together: the file, and the column of it that holds the sample.")
+    if not pathlib.Path(path).is_file():
+        raise ValueError(f"--data {path} is no file: give a CSV file with a header line.")
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             names, texts = reader.fieldnames or [], [row.get(column) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is no CSV file: {error}.") from None
+    if names.count(column) > 1:
+        raise ValueError(f"{path} has {names.count(column)} columns {column!r}: name them apart.")
     if column not in names:
         raise ValueError(f"{path} has no column {column!r}; its columns are {', '.join(names) or 'none: it is empty'}.")
     numbers = [number(text, f"{path}, row {row}, column {column!r}") for row, text in enumerate(texts, 1)]

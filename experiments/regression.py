@@ -23,6 +23,7 @@ from nllfit import plots
 
 SLOPE, INTERCEPT, SIGMA = 2.0, -1.0, 0.5
 NOISES = {"constant": lambda x: SIGMA, "growing": lambda x: SIGMA * np.exp(1.5 * x)}
+STEPS = 10  # an epoch
 FORMS = {"fixed": {"scale": 1.0}, "shared": {"shared": ("scale",)}, "network": {}}
 
 
@@ -31,11 +32,10 @@ def fitted(tools, form, x, y, epochs, title):
     keras, normal = tools.keras, tools.heads.Normal
     units = normal.params_size(**form)
     model = keras.Sequential([keras.layers.Dense(units, dtype="float64"), normal(**form, dtype="float64")])
-    schedule = keras.optimizers.schedules.CosineDecay(0.05, epochs)
+    schedule = keras.optimizers.schedules.CosineDecay(0.05, epochs * STEPS)
     model.compile(keras.optimizers.Adam(schedule), tools.loss, jit_compile=False)
-    batches = tf.data.Dataset.from_tensors((x, y)).repeat()
-    bar = common.ProgressBar(title)
-    model.fit(batches, steps_per_epoch=1, epochs=epochs, shuffle=False, verbose=0, callbacks=[bar])
+    batches = tf.data.Dataset.from_tensors((x, y)).repeat(STEPS)
+    nllfit.fit(model, batches, epochs=epochs, verbose=0, callbacks=[common.progress_bar(keras, title)])
     return model
 
 
@@ -106,7 +106,7 @@ def main(argv=None):
     """Runs the experiment; returns its metrics."""
     parser = common.parser(__doc__, "regression")
     parser.add_argument("--rows", type=int, default=200, help="points of the line (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=1000, help="steps of full-batch Adam (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=100, help="each of ten steps of Adam (default: %(default)s)")
     arguments = common.checked(parser.parse_args(argv), rows=3, epochs=1)
     tools = common.toolkit(arguments.keras)
     tools.keras.utils.set_random_seed(arguments.seed)

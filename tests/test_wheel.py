@@ -19,7 +19,7 @@ import tensorflow, tf_keras, tensorflow_probability
 tensorflow_probability.distributions
 before = set(sys.modules)
 import nllfit
-added = sorted({name.partition(".")[0] for name in set(sys.modules) - before})
+added = sorted({name.partition(".")[0] for name in set(sys.modules) - before} - sys.stdlib_module_names)
 names = [info.name for info in pkgutil.walk_packages(nllfit.__path__, "nllfit.")]
 files = [importlib.import_module(name).__file__ for name in ["nllfit", *names]]
 typed = importlib.resources.files("nllfit").joinpath("py.typed").is_file()

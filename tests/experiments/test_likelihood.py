@@ -2,12 +2,11 @@
 
 import json
 import math
-import subprocess
 import sys
 
 import pytest
 
-from experiments import likelihood
+from experiments import common, likelihood
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "ignore::DeprecationWarning:matplotlib")
 
@@ -44,17 +43,18 @@ def test_rows_without_a_number_are_left_out_and_counted(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("column", "families", "message"),
     [
-        ("weight", ["Normal"], "no column 'weight'; its columns are name, size, none, much"),
+        ("weight", ["Normal"], "no column 'weight'; its columns are name, size, none, much, twice, twice"),
         ("name", ["Normal"], "row 1, column 'name': 'a' is no number"),
         ("none", ["Normal"], "no number in column 'none', which has 3 rows"),
         ("much", ["Normal"], "1 NaN or infinite values"),
+        ("twice", ["Normal"], "2 columns 'twice': name them apart"),
         ("size", ["Normal", "Poisson"], "mixes discrete families"),
         ("size", ["Nrmal"], "Close to it: .*Normal"),
         ("size", ["Beta"], "Beta: `y` holds 2.5, which Beta cannot have"),
     ],
 )
 def test_a_fault_is_one_line_and_leaves_no_folder(tmp_path, column, families, message):
-    (tmp_path / "sample.csv").write_text("name,size,none,much\na,0.5,,1\nb,2.5,,inf\nc,4,,2\n")
+    (tmp_path / "sample.csv").write_text("name,size,none,much,twice,twice\na,0.5,,1,1,2\nb,2.5,,inf,1,2\nc,4,,2,1,2\n")
     arguments = ["--data", str(tmp_path / "sample.csv"), "--column", column, "--families", *families]
     with pytest.raises(ValueError, match=message):
         likelihood.main([*arguments, "--out", str(tmp_path / "run")])
@@ -67,9 +67,17 @@ def test_a_file_needs_a_column_and_a_column_a_file(tmp_path):
             likelihood.main([*arguments, "--out", str(tmp_path / "run")])
 
 
-def test_a_missing_file_from_the_command_line(tmp_path):
-    command = [sys.executable, "-m", "experiments.likelihood", "--data", "nowhere.csv", "--column", "size"]
-    result = subprocess.run([*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, check=False)
-    assert result.returncode == 2
-    assert "Traceback" not in result.stderr
-    assert "nowhere.csv" in result.stderr.splitlines()[-1]
+def test_what_is_no_file_is_not_read_without_end():
+    with pytest.raises(ValueError, match="--data /dev/zero is no file"):
+        likelihood.read_sample("/dev/zero", "size")
+
+
+def test_a_missing_file_from_the_command_line(tmp_path, monkeypatch, capsys):
+    flags = ["--data", "nowhere.csv", "--column", "size", "--out", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", ["likelihood", *flags])
+    with pytest.raises(SystemExit) as exit:
+        common.run(likelihood.main)
+    assert exit.value.code == 2
+    errors = capsys.readouterr().err
+    assert "Traceback" not in errors
+    assert "nowhere.csv" in errors.splitlines()[-1]

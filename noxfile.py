@@ -1,0 +1,27 @@
+"""The suite on every Python, and on the oldest and the newest TensorFlow, that setup.cfg names: `nox`."""
+
+import configparser
+import re
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+
+_SETUP = configparser.ConfigParser(interpolation=None)
+_SETUP.read("setup.cfg")
+PYTHONS = re.findall(r"Python :: (3\.\d+)", _SETUP["metadata"]["classifiers"])
+OLDEST = re.sub(r" *>= *", "==", _SETUP["options"]["install_requires"]).split()
+
+
+@nox.session(python=PYTHONS)
+def newest(session: nox.Session) -> None:
+    """The newest of everything."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def oldest(session: nox.Session) -> None:
+    """The oldest TensorFlow, TensorFlow Probability and tf-keras; style is judged by the newest tools alone."""
+    session.install("-e", ".[test]", *OLDEST)
+    session.run("python", "-m", "pytest", "--ignore=tests/test_style.py", *session.posargs)

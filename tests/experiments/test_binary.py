@@ -1,0 +1,62 @@
+"""The binary experiment on a table, photographs and arrays, and what a run leaves behind."""
+
+import numpy as np
+import pytest
+
+from experiments import binary
+from tests.experiments.samples import each_keras, files, npz_arrays, write_photographs
+from tests.files import data_file, downloaded
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "ignore::DeprecationWarning:matplotlib")
+
+
+@each_keras
+def test_binary(tmp_path, keras):
+    metrics = binary.main(["--keras", keras, "--out", str(tmp_path / "run"), "--epochs", "30"])
+    assert metrics["nll"] < 0.2 < metrics["class_share"]["nll"]
+    assert metrics["accuracy"] > 0.93  # of 114, three standard errors below the 97 % expected
+    assert files(tmp_path / "run") == {"config.json", "metrics.json", "binary.png", "model.keras"}
+
+
+def test_binary_on_photographs(tmp_path):
+    write_photographs(tmp_path / "photographs")
+    arguments = ["--data", str(tmp_path / "photographs"), "--size", "16", "--epochs", "2"]
+    metrics = binary.main([*arguments, "--out", str(tmp_path / "run")])
+    assert metrics["num_test"] == 4
+    assert "mistakes.png" in files(tmp_path / "run")
+
+
+def test_binary_on_arrays(tmp_path):
+    np.savez(tmp_path / "data.npz", **npz_arrays())
+    metrics = binary.main(["--data", str(tmp_path / "data.npz"), "--epochs", "2", "--out", str(tmp_path / "run")])
+    assert metrics["num_test"] == 10
+
+
+@pytest.mark.parametrize(("where", "cats", "dogs"), [(data_file, 6, 6), (downloaded, 120, 250)])
+def test_the_cats_and_dogs_are_read(where, cats, dogs):
+    folder = where("cats_dogs")
+    if not folder.exists():
+        pytest.skip("the whole of cats_dogs is a download of your own: see tests/data/README.md")
+    arguments = binary.common.parser("", "binary").parse_args([])
+    arguments.data, arguments.size = folder, 32
+    (x, y), (x_test, y_test), names = binary.load(arguments)
+    assert (len(x) + len(x_test), y.sum() + y_test.sum(), names) == (cats + dogs, dogs, ["cats", "dogs"])
+    assert x.dtype == np.uint8
+    assert x.shape[1:] == (32, 32, 3)
+
+
+def test_a_run_that_fails_midway_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*args):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(binary, "plot", fail)
+    with pytest.raises(OSError, match="the disk is full"):
+        binary.main(["--out", str(tmp_path / "run"), "--epochs", "1"])
+    assert not files(tmp_path)
+
+
+def test_a_run_folder_is_never_overwritten(tmp_path):
+    (tmp_path / "kept.txt").write_text("mine")
+    with pytest.raises(ValueError, match="holds something already"):
+        binary.main(["--out", str(tmp_path), "--epochs", "1"])
+    assert files(tmp_path) == {"kept.txt"}

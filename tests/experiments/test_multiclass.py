@@ -1,0 +1,24 @@
+"""The multiclass experiment on digits and on IDX files."""
+
+import numpy as np
+import pytest
+
+from experiments import multiclass
+from tests.experiments.samples import each_keras, files, write_idx
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "ignore::DeprecationWarning:matplotlib")
+
+
+@each_keras
+def test_multiclass(tmp_path, keras):
+    metrics = multiclass.main(["--keras", keras, "--out", str(tmp_path / "run"), "--epochs", "15"])
+    assert metrics["nll"] < 0.5 * metrics["guessing_nll"]
+    assert metrics["accuracy"] > 0.9
+    assert files(tmp_path / "run") == {"config.json", "metrics.json", "multiclass.png", "mistakes.png", "model.keras"}
+
+
+@pytest.mark.parametrize("compress", [True, False])
+def test_multiclass_on_idx_files(tmp_path, compress):
+    write_idx(tmp_path / "idx", compress=compress)
+    metrics = multiclass.main(["--data", str(tmp_path / "idx"), "--epochs", "1", "--out", str(tmp_path / "run")])
+    assert (metrics["num_test"], metrics["guessing_nll"]) == (20, np.log(10))

@@ -1,0 +1,33 @@
+"""The regression experiment: least squares, sigma, and where a predicted scale pays."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments import common, regression
+from tests.experiments.samples import each_keras, files
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "ignore::DeprecationWarning:matplotlib")
+
+
+@each_keras
+def test_regression(tmp_path, keras):
+    metrics = regression.main(["--keras", keras, "--out", str(tmp_path / "run")])
+    for noise in ("constant", "growing"):
+        squares, fits = metrics[noise]["least_squares"], metrics[noise]
+        for form in ("fixed", "shared"):  # Adam with shrinking steps stops a few 1e-8 from the optimum
+            assert fits[form]["slope"] == pytest.approx(squares["slope"], abs=1e-6)
+            assert fits[form]["intercept"] == pytest.approx(squares["intercept"], abs=1e-6)
+        assert fits["shared"]["sigma"] == pytest.approx(squares["residual_sigma"], abs=1e-6)
+    assert metrics["growing"]["network"]["mean_nll"] < metrics["growing"]["shared"]["mean_nll"] - 0.1
+    # statsmodels' least squares on the same data; the digits that the README promises.
+    assert metrics["diabetes"]["sigma"] == pytest.approx(53.476128764, abs=5e-4)
+    assert metrics["diabetes"]["mean_nll"] == pytest.approx(5.3981738962, abs=5e-6)
+    saved = {f"{noise}-{form}.keras" for noise in regression.NOISES for form in regression.FORMS}
+    assert files(tmp_path / "run") == saved | {"diabetes.keras", "regression.png", "config.json", "metrics.json"}
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == metrics
+    tools = common.toolkit(int(keras))
+    loaded = tools.keras.models.load_model(tmp_path / "run" / "constant-shared.keras")
+    sigma = float(tools.distribution(loaded(np.zeros([1, 1]))).stddev()[0, 0])
+    assert sigma == pytest.approx(metrics["constant"]["shared"]["sigma"], rel=1e-14)  # which is a mean of equal numbers

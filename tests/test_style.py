@@ -1,0 +1,16 @@
+"""Ruff has nothing to say: what it judges, and how strictly, stands in pyproject.toml."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("tool", ["ruff check", "ruff format --check"])
+def test_the_tool_is_content(tool):
+    command = [sys.executable, "-m", *tool.split()]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
