@@ -1,14 +1,15 @@
 """Evaluation: what a trained model says of a whole data set."""
 
-import importlib
+from typing import Any
 
 import tensorflow as tf
-import tf_keras
+
+from nllfit.kerases import Model, distribution_of, keras_of
 
 __all__ = ["predict_distribution"]
 
 
-def predict_distribution(model, x, batch_size=32):
+def predict_distribution(model: Model, x: Any, batch_size: int = 32) -> Any:
     """The distribution of every row of a data set, computed in batches.
 
     It is `model(x)` for data that are too many for one call. Keras's `predict` does the batches; what it gathers are
@@ -45,10 +46,9 @@ def _parameters(model):
 
     The origins are a list that the first batch fills.
     """
-    keras = tf_keras if isinstance(model, tf_keras.Model) else importlib.import_module("keras")
     origins = []
 
-    class Parameters(keras.Model):
+    class Parameters(keras_of(model).Model):
         def __init__(self):
             super().__init__()
             self.model = model
@@ -61,7 +61,7 @@ def _parameters(model):
 
 
 def _origin(output):
-    distribution = output if hasattr(output, "origin") else getattr(output, "distribution", None)
+    distribution = distribution_of(output)
     if not hasattr(distribution, "origin"):
         raise TypeError(
             f"The model's output is a {type(output).__name__}, not a distribution: end the model in a head, such as "

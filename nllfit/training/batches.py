@@ -9,11 +9,23 @@ epochs; but a dataset, which a callback may change between epochs, is not read a
 import concurrent.futures
 import functools
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from nllfit.training.data import as_tensors, check_finite, check_rows, num_bytes, num_rows, pack, shapes, weighted
+from nllfit.training.data import (
+    as_tensors,
+    check_finite,
+    check_rows,
+    num_bytes,
+    num_rows,
+    pack,
+    part_name,
+    shapes,
+    weighted,
+)
 
 __all__ = ["Arrays", "Stream", "batches_of", "prefetched", "split_arrays"]
 
@@ -22,13 +34,28 @@ _STREAM_STEPS = 256  # a chunk's call costs some 100 us, a batch's way through P
 _THREAD = concurrent.futures.ThreadPoolExecutor(1, "nllfit")
 
 
-def batches_of(x, y, sample_weight, *, class_weight, floatx, batch_size, steps, seed, restarts=False, name=""):
-    """The `Arrays` or the `Stream` of what a user calls data.
+def batches_of(
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    floatx: str,
+    check: Callable,
+    class_weight: Any = None,
+    batch_size: int | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    restarts: bool = False,
+    name: str = "",
+) -> "Arrays | Stream":
+    """The `Arrays` or the `Stream` of what a user calls data, whose outcomes are checked.
 
     Args:
       x, y, sample_weight: structures of arrays; or `x` an iterable of batches `(x, y)` or `(x, y, sample_weight)`.
-      class_weight: `{label: weight}` or None.
       floatx: the dtype of NumPy's floats.
+      check: `check(example, name)`, of the first batch and what to call its outcomes, gives a function that checks
+        those of any batch.
+      class_weight: `{label: weight}` or None.
       batch_size: rows a batch, of arrays; None for 32 or, where `steps` are given, for as many as share out all rows.
       steps: batches an epoch, None for all of them.
       seed: of the order of arrays, None for their own order.
@@ -43,7 +70,9 @@ def batches_of(x, y, sample_weight, *, class_weight, floatx, batch_size, steps, 
         check_rows(data, name)
         if batch_size is None:
             batch_size = -(-num_rows(data) // steps) if steps else 32
-        return Arrays(weighted(data, class_weight, floatx), batch_size, steps, seed, restarts)
+        arrays = Arrays(weighted(data, class_weight, floatx), batch_size, steps, seed, restarts)
+        check(arrays.first, part_name(name, "y"))(*data)
+        return arrays
     if isinstance(x, (str, bytes)) or not hasattr(type(x), "__iter__"):
         raise TypeError(f"`{name or 'x'}` is a {type(x).__name__}: give arrays, a `tf.data.Dataset` or batches.")
     if y is not None or sample_weight is not None:
@@ -53,7 +82,7 @@ def batches_of(x, y, sample_weight, *, class_weight, floatx, batch_size, steps, 
         data = tuple(element) if isinstance(element, (tuple, list)) else (element,)
         return weighted(as_tensors(data, floatx, name), class_weight, floatx)
 
-    return Stream(x, batch, steps, restarts, name)
+    return Stream(x, batch, check, steps, restarts, name)
 
 
 def split_arrays(x, y, sample_weight, fraction):
@@ -97,10 +126,6 @@ class Arrays:
         chunks = max(1, -(-full * num_bytes(data) * batch_size // (self._rows * CHUNK_BYTES)))
         self._chunk = -(-full // chunks)
         self.first = tf.nest.map_structure(lambda t: t[: min(batch_size, self._rows)], data)
-
-    def check(self, check):
-        """Calls `check(x, y, ...)` on all rows, once."""
-        check(*self.data)
 
     def chunks(self, epoch, ahead=False):
         """Yields `(chunk, steps)`: tensors `[k, batch_size, ...]`, of whose first axis the first `steps` count.
@@ -146,7 +171,7 @@ class Stream:
       first: the first batch.
     """
 
-    def __init__(self, iterable, batch, steps=None, restarts=False, name=""):
+    def __init__(self, iterable, batch, check, steps=None, restarts=False, name=""):
         self._iterable, self._batch, self._name = iterable, batch, name
         self._limit = steps
         cardinality = int(iterable.cardinality()) if isinstance(iterable, tf.data.Dataset) else _length(iterable)
@@ -163,13 +188,10 @@ class Stream:
         once = iterator is iterable  # a generator: it has no other beginning
         self._iterator = itertools.chain([self.first], map(batch, iterator)) if once else None
         check_finite(self.first, name, "row {} of batch 0".format)
+        self._check = check(self.first, part_name(name, "y"))
+        self._check(*self.first, where="row {} of batch 0".format)
         size = max(1, num_bytes(self.first))
         self._chunk = max(1, min(CHUNK_BYTES // size, _STREAM_STEPS, self.steps or _STREAM_STEPS))
-
-    def check(self, check):
-        """Calls `check(x, y, ..., where)` on the rows of the first batch, and then on those of each chunk."""
-        check(*self.first, where="row {} of batch 0".format)
-        self._check = check
 
     def chunks(self, epoch, ahead=False):
         """Yields `(chunk, steps)` as `Arrays` does; batches of other shapes make chunks of their own."""

@@ -5,7 +5,17 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["as_tensors", "check_finite", "check_rows", "num_bytes", "num_rows", "pack", "shapes", "weighted"]
+__all__ = [
+    "as_tensors",
+    "check_finite",
+    "check_rows",
+    "num_bytes",
+    "num_rows",
+    "pack",
+    "part_name",
+    "shapes",
+    "weighted",
+]
 
 _NAMES = ("x", "y", "sample_weight")
 
@@ -112,6 +122,11 @@ def shapes(data):
     return [t.shape.as_list() for t in tf.nest.flatten(data)]
 
 
+def part_name(name: str, part: str) -> str:
+    """What to call `x`, `y` or `sample_weight` of an argument of that name, or without one."""
+    return f"{name}'s {part}" if name else part
+
+
 def _arrays(values):
     """A structure of NumPy arrays and tensors; a list of numbers is one array."""
     if isinstance(values, (list, tuple)) and all(np.isscalar(v) for v in tf.nest.flatten(values)):
@@ -126,5 +141,4 @@ def _leaves(data):
 
 
 def _label(name, part, i):
-    label = f"{name}'s {part}" if name else part
-    return f"`{label}`" + (f" (array {i})" if i else "")
+    return f"`{part_name(name, part)}`" + (f" (array {i})" if i else "")

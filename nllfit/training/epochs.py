@@ -5,11 +5,16 @@ arithmetic. `fit` calls the same `model.train_step` in a loop inside one program
 the time is the arithmetic's. What Keras does around the steps (callbacks, history, progress bar) is Keras's own.
 """
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
+from nllfit.kerases import first_epoch, float_dtype, keras_of
+from nllfit.training.arguments import check_integers, check_trainable, epoch_callbacks
 from nllfit.training.batches import batches_of, prefetched, split_arrays
-from nllfit.training.outcomes import check_integers, float_dtype, keras_of, outcome_check
+from nllfit.training.failures import failed, not_finite
+from nllfit.training.outcomes import outcome_check
 from nllfit.training.programs import Programs, kept_for
 
 __all__ = ["fit"]
@@ -88,7 +93,7 @@ def fit(
       >>> sorted(history.history)
       ['loss', 'val_loss']
     """
-    keras = keras_of(model)
+    check_trainable(model)
     check_integers(optional=True, batch_size=batch_size, validation_batch_size=validation_batch_size)
     check_integers(optional=True, steps_per_epoch=steps_per_epoch, validation_steps=validation_steps)
     check_integers(0, epochs=epochs, initial_epoch=initial_epoch)
@@ -99,14 +104,15 @@ def fit(
         raise ValueError(f'`compile` is {compile!r}: give "auto", "xla" or "graph".')
     if validation_split and validation_data is None:
         (x, y, sample_weight), validation_data = split_arrays(x, y, sample_weight, validation_split)
-    floatx = float_dtype(model, keras)
+    keras = keras_of(model)
     seed = int(np.random.randint(2**31)) if seed is None else seed  # so that Keras's `set_random_seed` fixes it
+    common = {"floatx": float_dtype(model), "check": functools.partial(outcome_check, model)}
     train = batches_of(
         x,
         y,
         sample_weight,
+        **common,
         class_weight=class_weight,
-        floatx=floatx,
         batch_size=batch_size,
         steps=steps_per_epoch,
         seed=seed if shuffle else None,
@@ -118,17 +124,15 @@ def fit(
             raise ValueError(f"`validation_data` has {len(parts)} parts: give (x, y) or (x, y, sample_weight).")
         validation = batches_of(
             *[*parts, None, None][:3],
-            class_weight=None,
-            floatx=floatx,
+            **common,
             batch_size=validation_batch_size or batch_size,
             steps=validation_steps,
-            seed=None,
             restarts=True,
             name="validation_data",
         )
     verbose = 1 if verbose == "auto" else verbose
     callbacks = keras.callbacks.CallbackList(
-        _epoch_level(callbacks, keras),
+        epoch_callbacks(callbacks, model),
         add_history=True,
         add_progbar=verbose != 0,
         model=model,
@@ -136,9 +140,6 @@ def fit(
         epochs=epochs,
         steps=train.steps,
     )
-    for batches, name in ((train, "y"), (validation, "validation_data's y")):
-        if batches is not None:
-            batches.check(outcome_check(model, batches.first, name))
     return _train(model, keras, train, validation, callbacks, initial_epoch, epochs, validation_freq, compile)
 
 
@@ -151,7 +152,7 @@ def _train(model, keras, train, validation, callbacks, initial_epoch, epochs, va
     model.stop_training = False
     callbacks.on_train_begin()
     kept = logs = None
-    for epoch in range(_resumed_epoch(model, initial_epoch), epochs):
+    for epoch in range(first_epoch(model, initial_epoch), epochs):
         callbacks.on_epoch_begin(epoch)
         if kept is None or acting:  # a callback may have changed what training changes
             kept, _ = programs.copy()
@@ -161,12 +162,12 @@ def _train(model, keras, train, validation, callbacks, initial_epoch, epochs, va
             programs.restore(kept)
             raise
         except tf.errors.InvalidArgumentError as error:
-            raised = _failed(model, epoch, error)
+            raised = failed(model, epoch, error)
             programs.restore(kept)
             raise raised from error
         copies, finite = copied
         if not (finite and np.all(np.isfinite(logs.get("loss", 0.0)))):
-            message = _not_finite(model, epoch, logs)
+            message = not_finite(model, epoch, logs.get("loss"))
             programs.restore(kept)
             raise FloatingPointError(message)
         kept = copies
@@ -214,62 +215,5 @@ def _numbers(logs):
     return numbers
 
 
-_BATCH_HOOKS = [f"on_{kind}batch_{end}" for kind in ("", "train_", "test_") for end in ("begin", "end")]
-
-
-def _epoch_level(callbacks, keras):
-    """The callbacks, if none of them needs batches."""
-    callbacks = tf.nest.flatten(callbacks) if callbacks is not None else []
-    for callback in callbacks:
-        if not isinstance(callback, keras.callbacks.Callback):
-            raise TypeError(
-                f"`callbacks` holds a {type(callback).__module__}.{type(callback).__name__}, and the model is of "
-                f"`{keras.__name__}`: give callbacks of `{keras.__name__}.callbacks`."
-            )
-        frequency = getattr(callback, "save_freq", getattr(callback, "update_freq", None))
-        for hook in _BATCH_HOOKS:
-            owner = next((c for c in type(callback).__mro__ if hook in vars(c)), None)
-            own = hook in vars(callback) or not owner.__module__.startswith(f"{keras.__name__}.")
-            idle = owner is keras.callbacks.Callback or issubclass(owner, keras.callbacks.ProgbarLogger)
-            if own or not (idle or frequency == "epoch"):
-                raise ValueError(
-                    f"{type(callback).__name__} acts on every batch (`{hook}`), and in `nllfit.fit` an epoch is one "
-                    f"program: give a callback that acts once an epoch, or train with `model.fit`. (A loss that is not "
-                    f"finite stops `nllfit.fit` without a callback.)"
-                )
-    return callbacks
-
-
 def _evaluates(epoch, frequency):
     return epoch + 1 in frequency if isinstance(frequency, (list, tuple, set)) else (epoch + 1) % frequency == 0
-
-
-def _resumed_epoch(model, initial_epoch):
-    """Where `BackupAndRestore` resumes, if it does, as each Keras keeps it."""
-    state = getattr(model, "_training_state", None)
-    if state is not None:
-        return state.maybe_load_initial_counters_from_ckpt(None, initial_epoch, "train")[0]
-    return getattr(model, "_initial_epoch", None) or initial_epoch
-
-
-def _failed(model, epoch, error):
-    """The error to raise for one in an operation."""
-    text = error.message.partition("\n\t [[")[0].rpartition("\n")[2]
-    if _first_not_finite(model) or "assertion failed" in text:  # of a head, that its parameters are finite
-        return FloatingPointError(_not_finite(model, epoch, {"loss": np.nan}))
-    return ValueError(f"Epoch {epoch + 1}: a step failed: {text}. The model is as it was before the epoch.")
-
-
-def _first_not_finite(model):
-    """The name of the first layer with a weight that is not finite, or None."""
-    weights = ((layer, w) for layer in model.layers for w in layer.get_weights() if w.dtype.kind not in "OSU")
-    return next((layer.name for layer, w in weights if not np.all(np.isfinite(w))), None)
-
-
-def _not_finite(model, epoch, logs):
-    layer = _first_not_finite(model)
-    found = f"the first layer with a weight that is not is `{layer}`" if layer else "all weights still are"
-    return (
-        f"Epoch {epoch + 1}: the loss is {logs.get('loss')}, and not everything is finite: {found}. The model is as it "
-        f"was before the epoch. Try a smaller learning rate, `clipnorm` in the optimizer, or standardised inputs."
-    )

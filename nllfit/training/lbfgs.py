@@ -1,14 +1,17 @@
 """Solving: `fit_lbfgs`, the optimum of a model small enough to be solved rather than trained."""
 
+import functools
 import weakref
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from nllfit.kerases import float_dtype, keras_of, variable_of
+from nllfit.training.arguments import check_integers, check_trainable
 from nllfit.training.batches import Arrays, batches_of
-from nllfit.training.outcomes import check_integers, float_dtype, keras_of, outcome_check
-from nllfit.training.programs import kept_for, tensorflow_variable
+from nllfit.training.outcomes import outcome_check
+from nllfit.training.programs import kept_for
 
 __all__ = ["fit_lbfgs"]
 
@@ -50,17 +53,19 @@ def fit_lbfgs(model, x, y=None, *, sample_weight=None, class_weight=None, max_it
 
     Source: Liu and Nocedal, On the limited memory BFGS method for large scale optimization, 1989.
     """
-    keras = keras_of(model)
+    check_trainable(model)
     check_integers(max_iterations=max_iterations)
-    floatx = float_dtype(model, keras)
     batches = batches_of(
-        x, y, sample_weight, class_weight=class_weight, floatx=floatx, batch_size=2**62, steps=None, seed=None
+        *(x, y, sample_weight),
+        check=functools.partial(outcome_check, model),
+        class_weight=class_weight,
+        floatx=float_dtype(model),
+        batch_size=2**62,
     )
     if not isinstance(batches, Arrays):
         raise ValueError(f"`x` is a {type(x).__name__}, and L-BFGS takes all the data at once: give arrays.")
     if tolerance is not None and not tolerance >= 0:
         raise ValueError(f"`tolerance` is {tolerance}: give a number >= 0, or None.")
-    batches.check(outcome_check(model, batches.first, "y"))
     model(tf.nest.map_structure(lambda t: t[:1], batches.data[0]), training=False)  # builds what is not built yet
     if not model.trainable_variables:
         raise ValueError("The model has no trainable weights: there is nothing to solve for.")
@@ -76,7 +81,7 @@ def fit_lbfgs(model, x, y=None, *, sample_weight=None, class_weight=None, max_it
         solver.assign(start)
         raise FloatingPointError("The search left the numbers that are finite: the weights are those of the start.")
 
-    history = keras.callbacks.History()
+    history = keras_of(model).callbacks.History()
     history.set_model(model)
     history.num_iterations = iterations
     history.epoch = [0, history.num_iterations]
@@ -148,7 +153,7 @@ class _Solver:
 
     def __init__(self, model):
         self._model = weakref.proxy(model)
-        self._weights = [tensorflow_variable(w) for w in model.trainable_variables]
+        self._weights = [variable_of(w) for w in model.trainable_variables]
         self._dtype = tf.float64 if any(w.dtype == tf.float64 for w in self._weights) else tf.float32
         self.loss_and_gradient = tf.function(self._loss_and_gradient, autograph=False)
         self.curvature = tf.function(self._curvature, autograph=False)

@@ -1,51 +1,20 @@
-"""Checks at the door of training, before a weight is touched."""
+"""Outcomes, held against the support of a model's heads before they are trained on, as XLA would not."""
 
-import sys
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 
 from nllfit.families.refusal import first_refused
+from nllfit.kerases import Model, distribution_of, is_kerases_own
 from nllfit.losses import as_outcomes
 from nllfit.training.programs import kept_for
 
-__all__ = ["check_integers", "float_dtype", "keras_of", "outcome_check"]
+__all__ = ["outcome_check"]
 
 
-def keras_of(model):
-    """The Keras a compiled model belongs to."""
-    keras = tf_keras if isinstance(model, tf_keras.Model) else sys.modules.get("keras")
-    if keras is None or not isinstance(model, keras.Model):
-        raise TypeError(f"`model` is a {type(model).__name__}, not a Keras model.")
-    if getattr(model, "optimizer", None) is None:
-        raise ValueError(
-            'The model is not compiled: call `model.compile("adam", nllfit.negative_log_likelihood)` first.'
-        )
-    if model.run_eagerly:
-        raise ValueError("The model is compiled with `run_eagerly=True`, and `fit` runs no Python: use `model.fit`.")
-    if model.distribute_strategy.num_replicas_in_sync > 1:
-        raise ValueError("The model is distributed over several devices: use `model.fit`.")
-    return keras
-
-
-def float_dtype(model, keras):
-    """The dtype for NumPy's floats: Keras's default, or float64 where the model computes in it."""
-    parts = model.variables if model.built else model.layers
-    return "float64" if any(getattr(part, "dtype", None) == "float64" for part in parts) else keras.backend.floatx()
-
-
-def check_integers(lowest=1, optional=False, **numbers):
-    """Raises a `ValueError` that names the first argument that is no int >= `lowest`, nor None where `optional`."""
-    for name, number in numbers.items():
-        if optional and number is None:
-            continue
-        if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < lowest:
-            raise ValueError(f"`{name}` is {number!r}: give an int >= {lowest}{', or None' * optional}.")
-
-
-def outcome_check(model, example, name):
-    """A function that holds outcomes against the support of the heads' distributions, as XLA would not.
+def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., None]:
+    """A function that holds outcomes against the support of the heads' distributions.
 
     Args:
       model: a model with heads or without.
@@ -68,13 +37,12 @@ def outcome_check(model, example, name):
         except NotImplementedError:  # a model that has a training step and no `call`
             return []
         names = sorted(outputs) if isinstance(outputs, dict) else getattr(model, "output_names", None) or []
-        heads = [o if hasattr(o, "log_prob") else getattr(o, "distribution", None) for o in tf.nest.flatten(outputs)]
-        heads = [getattr(head, "tensor_distribution", head) for head in heads]
+        heads = [distribution_of(output) for output in tf.nest.flatten(outputs)]
         return list(zip(names if len(names) == len(heads) else range(len(heads)), heads, strict=True))
 
     has_outcomes = len(example) > 1 and getattr(model, "loss", None) is not None
     steps = type(model).train_step, type(model).compute_loss  # a user's own may do without outcomes
-    are_kerases = all(step.__module__.startswith(("keras.", "tf_keras.")) for step in steps)
+    are_kerases = all(map(is_kerases_own, steps))
     if len(example) == 1 and getattr(model, "loss", None) and are_kerases:
         raise ValueError(
             f"`{name}` is missing, and the model is compiled with a loss: give the outcomes that it compares with what "

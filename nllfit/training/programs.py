@@ -10,7 +10,9 @@ import weakref
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["Programs", "kept_for", "tensorflow_variable"]
+from nllfit.kerases import made_by_compile, variable_of
+
+__all__ = ["Programs", "kept_for"]
 
 _KEPT = weakref.WeakKeyDictionary()
 _COMPILES = ("graph", "xla")
@@ -22,8 +24,7 @@ _FEW = 1000  # and steps for which it is not worth some seconds to find out
 
 def kept_for(model, make):
     """`make(model)`, made once for a model and kept until it is compiled anew; it must not hold on to the model."""
-    # What `compile` makes anew: in tf_keras the loss, in Keras 3 its tracker.
-    compiled = [model.optimizer, vars(model).get("compiled_loss") or vars(model).get("_loss_tracker")]
+    compiled = made_by_compile(model)
     made = _KEPT.setdefault(model, {})
     if make not in made or any(a is not b for a, b in zip(made[make][0], compiled, strict=True)):
         made[make] = compiled, make(model)
@@ -54,7 +55,7 @@ class Programs:
         traced = self._steps["train"].get_concrete_function(_specs(batch))
         if self.state is None:
             self.state = tuple(traced.variables)
-            weights = map(tensorflow_variable, model.trainable_variables)
+            weights = map(variable_of, model.trainable_variables)
             self._weights = tuple(w for w in weights if w.dtype.is_floating)
             self._has_convolutions = _has_convolutions(traced.graph.as_graph_def())
             self._copy = tf.function(self._snapshot).get_concrete_function()
@@ -178,8 +179,3 @@ def _specs(batch):
 
 def _shapes(chunk):
     return tuple((tuple(t.shape), t.dtype) for t in tf.nest.flatten(chunk))
-
-
-def tensorflow_variable(weight):
-    """The `tf.Variable` of a weight of either Keras."""
-    return weight if isinstance(weight, tf.Variable) else weight.value

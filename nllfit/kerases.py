@@ -1,0 +1,71 @@
+"""The two Kerases: which of them something belongs to, and how each keeps what training needs to know of it.
+
+tf_keras is Keras 2; `keras`, on its TensorFlow backend, Keras 3. What differs is private in both, and named only here.
+"""
+
+import sys
+import types
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+import tf_keras
+
+__all__ = [
+    "Model",
+    "distribution_of",
+    "first_epoch",
+    "float_dtype",
+    "is_kerases_own",
+    "keras_of",
+    "made_by_compile",
+    "variable_of",
+]
+
+Model: TypeAlias = Any  # of tf_keras or of Keras 3, which share no class
+
+
+def keras_of(model: Model) -> types.ModuleType:
+    """The Keras, as a module, that a model belongs to; a `TypeError` if it is no model."""
+    keras = tf_keras if isinstance(model, tf_keras.Model) else sys.modules.get("keras")
+    if keras is None or not isinstance(model, keras.Model):
+        raise TypeError(f"`model` is a {type(model).__name__}, not a Keras model.")
+    return keras
+
+
+def float_dtype(model: Model) -> str:
+    """The dtype for NumPy's floats: Keras's default, or float64 where the model computes in it."""
+    parts = model.variables if model.built else model.layers
+    is_float64 = any(getattr(part, "dtype", None) == "float64" for part in parts)
+    return "float64" if is_float64 else keras_of(model).backend.floatx()
+
+
+def variable_of(weight: Any) -> tf.Variable:
+    """The `tf.Variable` behind a weight."""
+    return weight if isinstance(weight, tf.Variable) else weight.value
+
+
+def distribution_of(output: Any) -> tfp.distributions.Distribution | None:
+    """The distribution behind a head's output, or that is one itself; None for any other tensor."""
+    if hasattr(output, "log_prob"):  # of tf_keras, a coercible one around the one that the head made
+        return getattr(output, "tensor_distribution", output)
+    return getattr(output, "distribution", None)
+
+
+def made_by_compile(model: Model) -> list:
+    """What `model.compile` makes anew: the optimizer and, in tf_keras, the loss, in Keras 3 its tracker."""
+    return [model.optimizer, vars(model).get("compiled_loss") or vars(model).get("_loss_tracker")]
+
+
+def first_epoch(model: Model, initial_epoch: int) -> int:
+    """The epoch to start at: where `BackupAndRestore`, told that training begins, resumes, or `initial_epoch`."""
+    state = getattr(model, "_training_state", None)  # of tf_keras
+    if state is not None:
+        return state.maybe_load_initial_counters_from_ckpt(None, initial_epoch, "train")[0]
+    return getattr(model, "_initial_epoch", None) or initial_epoch
+
+
+def is_kerases_own(function: Callable) -> bool:
+    """Whether a function is either Keras's and not a user's."""
+    return function.__module__.startswith(("keras.", "tf_keras."))

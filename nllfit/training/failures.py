@@ -1,0 +1,37 @@
+"""Failures: what to say where training cannot go on."""
+
+import re
+
+import numpy as np
+import tensorflow as tf
+
+from nllfit.kerases import Model
+
+__all__ = ["failed", "first_not_finite", "not_finite"]
+
+_CHECKS = "Assert", "CheckNumerics"  # operations by which a head refuses parameters that are not finite
+
+
+def failed(model: Model, epoch: int, error: tf.errors.OpError) -> Exception:
+    """The error to raise for one in an operation: training that ran away, or a fault in data or model."""
+    nodes = re.findall(r"\{\{node (?:\S*/)?(\w+?)(?:_\d+)?\}\}", error.message)
+    if first_not_finite(model) or any(node in _CHECKS for node in nodes):
+        return FloatingPointError(not_finite(model, epoch, np.nan))
+    text = error.message.partition("\n\t [[")[0].partition("\n\nStack trace")[0].rpartition("\n")[2]
+    return ValueError(f"Epoch {epoch + 1}: a step failed: {text}. The model is as it was before the epoch.")
+
+
+def first_not_finite(model: Model) -> str | None:
+    """The name of the first layer with a weight that is not finite, or None."""
+    weights = ((layer, w) for layer in model.layers for w in layer.get_weights() if w.dtype.kind not in "OSU")
+    return next((layer.name for layer, w in weights if not np.all(np.isfinite(w))), None)
+
+
+def not_finite(model: Model, epoch: int, loss: float | None) -> str:
+    """What to say of an epoch after which the loss or a weight is not finite."""
+    layer = first_not_finite(model)
+    found = f"the first layer with a weight that is not is `{layer}`" if layer else "all weights still are"
+    return (
+        f"Epoch {epoch + 1}: the loss is {loss}, and not everything is finite: {found}. The model is as it "
+        f"was before the epoch. Try a smaller learning rate, `clipnorm` in the optimizer, or standardised inputs."
+    )
