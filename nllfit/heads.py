@@ -38,7 +38,7 @@ _register = tf_keras.saving.register_keras_serializable(package="nllfit")
 
 class _Layer(tfp.layers.DistributionLambda):
     keras_package = "tf_keras"
-    layer_arguments = ("name", "dtype", "trainable", "input_shape", "batch_input_shape", "batch_size")
+    layer_arguments: tuple[str, ...] = ("name", "dtype", "trainable", "input_shape", "batch_input_shape", "batch_size")
 
     def __init__(self, **kwargs):
         super().__init__(self._make_distribution, central_value, **kwargs)

@@ -48,7 +48,9 @@ def _parameters(model):
     """
     origins = []
 
-    class Parameters(keras_of(model).Model):
+    base: Any = keras_of(model).Model
+
+    class Parameters(base):
         def __init__(self):
             super().__init__()
             self.model = model
@@ -61,10 +63,10 @@ def _parameters(model):
 
 
 def _origin(output):
-    distribution = distribution_of(output)
-    if not hasattr(distribution, "origin"):
+    origin = getattr(distribution_of(output), "origin", None)
+    if origin is None:
         raise TypeError(
             f"The model's output is a {type(output).__name__}, not a distribution: end the model in a head, such as "
             f"`nllfit.heads.Normal(1)`."
         )
-    return distribution.origin
+    return origin

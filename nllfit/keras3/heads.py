@@ -40,7 +40,7 @@ _register = keras.saving.register_keras_serializable(package="nllfit")
 
 class _Layer(keras.layers.Layer):
     keras_package = "keras"
-    layer_arguments = ("name", "dtype", "trainable")
+    layer_arguments: tuple[str, ...] = ("name", "dtype", "trainable")
 
     def build(self, input_shape):
         if self.family.shared:
