@@ -1,6 +1,7 @@
 """One row a named head: what it must compute, stated with NumPy and SciPy alone.
 
-A new family is its class in `nllfit/families/catalogue.py`, its name in `__all__` there, and its row here.
+A new family is its class in `nllfit/families/catalogue.py`, its name in `__all__` there and in the heads of both
+Kerases, and its row here.
 """
 
 import dataclasses

@@ -1,6 +1,7 @@
 """Every named head in both Kerases, row by row: numbers against SciPy, shapes, errors, saving, cloning, prediction."""
 
 import copy
+import inspect
 import json
 import pickle
 import subprocess
@@ -384,3 +385,30 @@ def test_families_and_heads_can_be_copied():
                 copied.distribution(params).log_prob([[0.0, 1.0]] * 3),
                 original.distribution(params).log_prob([[0.0, 1.0]] * 3),
             )
+
+
+@each_keras
+@each_case
+def test_a_head_prints_as_what_it_is_and_knows_its_size(kit, case):
+    head = make_head(kit, case, name="last")
+    assert str(head) == repr(head) == f"{head}" == f"<{case.name} name=last: {head.family!r}>"
+    assert head.params_size() == head.family.params_size == params_size(case)
+
+
+@each_keras
+def test_heads_are_classes_that_an_editor_finds(kit):
+    for name in kit.heads.__all__:
+        head = getattr(kit.heads, name)
+        assert f"class {name}(" in inspect.getsource(head)
+        assert head.__doc__
+        first = next(iter(inspect.signature(head).parameters))
+        assert first in ("event_shape", "num_classes", "component", "distribution"), name
+
+
+@each_keras
+def test_a_family_whose_mean_needs_the_batch_size_is_a_head(kit):
+    model = kit.keras.Sequential(
+        [kit.keras.Input((2,)), kit.keras.layers.Dense(3), kit.heads.DistributionHead("LambertWNormal")]
+    )
+    loc = kit.distribution(model(np.ones([4, 2]))).distribution.loc
+    np.testing.assert_array_equal(tf.convert_to_tensor(model(np.ones([4, 2]))), loc)

@@ -15,6 +15,11 @@ The way of a sample, from a user to a density and back, one module a step:
     estimates     the `Estimate` at an `Optimum`: natural parameters, errors, intervals by a `profile`, the table
 
 `comparison` ranks estimates; `likelihoods` looks at a likelihood on a grid and needs none of the above.
+
+A parameter has four forms, each with one name. `params` are the unconstrained numbers that a network gives; `w`, the
+`coordinates` of the free ones, is the same vector with logarithms of positive parameters; `constrained` parameters are
+what `Family.build` takes, under TFP's names (`log_rate`); `natural` ones are what a statistician reads (`rate`). `held`
+parameters are not free: their estimate is a statistic of the sample, or a profile holds them.
 """
 
 from nllfit.estimation.comparison import Comparison, compare

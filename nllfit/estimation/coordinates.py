@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.families.protocol import Softmax
+from nllfit.families.links import Softmax
 
 tfb = tfp.bijectors
 

@@ -3,17 +3,19 @@
 import difflib
 import inspect
 import numbers
+from collections.abc import Hashable
+from typing import Any, overload
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
-tfd = tfp.distributions
+from nllfit.families.protocol import ParametricFamily
 
-__all__ = ["as_array", "as_count", "as_params", "as_shape", "as_text", "family_class"]
+__all__ = ["as_array", "as_count", "as_hashable", "as_params", "as_shape", "as_text", "family_class"]
 
 
-def family_class(distribution):
+def family_class(distribution: Any) -> type[tfd.Distribution]:
     """The `tfd.Distribution` subclass that `distribution`, a class or its name, stands for."""
     name = distribution if isinstance(distribution, str) else getattr(distribution, "__name__", "")
     found = getattr(tfd, name, None)
@@ -32,7 +34,7 @@ def family_class(distribution):
     return found
 
 
-def as_array(y, dtype=None):
+def as_array(y: Any, dtype: Any = None) -> np.ndarray:
     """A sample as an array; else a `ValueError`."""
     try:
         return np.asarray(y, dtype)
@@ -40,15 +42,28 @@ def as_array(y, dtype=None):
         raise ValueError("`y` is not an array of numbers: give one row of numbers for each observation.") from None
 
 
-def as_count(name, value, lowest):
-    """`value` as an int, if it is a whole number of at least `lowest`; else a `ValueError` that names the argument."""
-    whole = isinstance(value, numbers.Real) and not isinstance(value, bool) and value % 1 == 0
-    if not whole or value < lowest:
-        raise ValueError(f"`{name}` is {value!r}: give an int >= {lowest}.")
+@overload
+def as_count(name: str, value: Any, lowest: int) -> int: ...
+@overload
+def as_count(name: str, value: Any, lowest: int, optional: bool) -> int | None: ...
+def as_count(name: str, value: Any, lowest: int, optional: bool = False) -> int | None:
+    """`value` as an int, if it is one of at least `lowest`, or None where `optional`; else a `ValueError`."""
+    if optional and value is None:
+        return None
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < lowest:
+        raise ValueError(f"`{name}` is {value!r}: give an int >= {lowest}{', or None' * optional}.")
     return int(value)
 
 
-def as_params(family, params):
+def as_hashable(value: Any) -> Hashable:
+    """A fixed value as something hashable: two arrays are the same if their numbers are."""
+    if isinstance(value, (str, type(None))) or callable(value):
+        return value
+    array = np.asarray(value)
+    return (array.shape, array.dtype.str, array.tobytes()) if array.dtype.kind in "fiub" else id(value)
+
+
+def as_params(family: ParametricFamily, params: Any) -> tf.Tensor:
     """`params` as a tensor, if it is of floating point and as long on the last axis as the family takes."""
     params = tf.convert_to_tensor(params, dtype_hint=tf.float32)
     if not params.dtype.is_floating or params.shape.rank == 0 or params.shape[-1] != family.params_size:
@@ -60,13 +75,13 @@ def as_params(family, params):
     return params
 
 
-def as_shape(event_shape):
+def as_shape(event_shape: Any) -> tuple[int, ...]:
     """`event_shape`, an int or a sequence of them, as a tuple."""
     sizes = tuple(event_shape) if np.iterable(event_shape) and not isinstance(event_shape, str) else (event_shape,)
     return tuple(as_count("event_shape", size, 1) for size in sizes)
 
 
-def as_text(value):
+def as_text(value: Any) -> str:
     """A value as a user would write it: arrays and tensors as lists."""
     return repr(np.asarray(value).tolist() if hasattr(value, "__array__") else value)
 

@@ -10,14 +10,12 @@ log-likelihood of an outcome of shape `event_shape` is the sum over its elements
 from collections.abc import Sequence
 from typing import Any
 
-import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_count
 from nllfit.families.family import Family
 from nllfit.families.head import Elementwise, Head
 from nllfit.families.mixture import MixtureFamily
-
-tfd = tfp.distributions
 
 __all__ = [
     "Bernoulli",

@@ -1,11 +1,9 @@
 """The prediction that a distribution stands for, as a head's tensor."""
 
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from nllfit.families.facts import facts_of, has_class_labels
-
-tfd = tfp.distributions
 
 __all__ = ["central_value"]
 

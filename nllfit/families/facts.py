@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
 
-tfb = tfp.bijectors
-tfd = tfp.distributions
-
-__all__ = ["FACTS", "Facts", "facts_of", "has_class_labels"]
+__all__ = ["FACTS", "Facts", "facts_of", "has_class_labels", "is_discrete"]
 
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -175,3 +173,13 @@ def has_class_labels(distribution: tfd.Distribution) -> bool:
     """Whether outcomes are class labels, where `[B, 1]` can only mean one label a row, as in Keras's sparse losses."""
     kind = getattr(distribution, "components_distribution", distribution)
     return facts_of(type(kind).__name__).class_axis is not None
+
+
+def is_discrete(distribution: tfd.Distribution) -> bool:
+    """Whether outcomes are counts or labels, onto which no change of variables maps the real line."""
+    try:
+        return distribution.experimental_default_event_space_bijector() is None
+    except NotImplementedError:
+        return True
+    except TypeError:  # TFP's bijector onto a simplex fails with NumPy 2.4
+        return False

@@ -15,15 +15,14 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
 
-from nllfit.families.arguments import as_count, as_params, as_shape, as_text, family_class
-from nllfit.families.facts import Facts, facts_of
-from nllfit.families.protocol import Numbers, ParametricFamily, Softmax
+from nllfit.families.arguments import as_count, as_hashable, as_params, as_shape, as_text, family_class
+from nllfit.families.facts import Facts, facts_of, is_discrete
+from nllfit.families.links import Softmax, default_link, is_positive, other_names, twin
+from nllfit.families.protocol import Numbers, ParametricFamily
 from nllfit.families.refusal import assertion_text
-
-tfb = tfp.bijectors
-tfd = tfp.distributions
 
 __all__ = ["Family", "as_family"]
 
@@ -83,7 +82,7 @@ class Family(ParametricFamily):
 
         known = self.distribution_class.parameter_properties(dtype=tf.float64)
         self._check_names(known)
-        replaced = {other for name in fixed for other in (f"log_{name}", *_log_odds(name))}
+        replaced = {other for name in fixed for other in other_names(name)}
         free = [n for n, p in known.items() if p.is_preferred and n not in fixed and n not in replaced]
         self._check_free(free)
         if not free:
@@ -94,7 +93,7 @@ class Family(ParametricFamily):
         self._shapes = {name: self._unconstrained_shape(name, known[name]) for name in free}
         self.params_size = sum(math.prod(self._shapes[n]) for n in self.parameter_names)
         self.shared_size = sum(math.prod(self._shapes[n]) for n in self.shared)
-        self.is_discrete = _is_discrete(self._checked_example())
+        self.is_discrete = is_discrete(self._checked_example())
 
     def parameters(self, params: Any, shared: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         params = as_params(self, params)
@@ -120,7 +119,7 @@ class Family(ParametricFamily):
         return tf.concat(blocks, -1)
 
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
-        values = self._fixed_numbers(dtype) | dict(parameters)
+        values = self._fixed_numbers(dtype) | parameters
         if self.facts.of_one_shape:
             zero = sum(map(tf.zeros_like, values.values()))
             values = {name: value + zero for name, value in values.items()}
@@ -133,7 +132,7 @@ class Family(ParametricFamily):
 
     def holding(self, values: Numbers) -> "Family":
         held = copy.copy(self)
-        held.fixed = self.fixed | dict(values)
+        held.fixed = self.fixed | values
         held._order = [name for name in self._order if name not in values]
         held.parameter_names = tuple(name for name in self.parameter_names if name not in values)
         held.params_size = sum(math.prod(self._shapes[name]) for name in held.parameter_names)
@@ -148,14 +147,7 @@ class Family(ParametricFamily):
         if name in self.facts.twins:
             natural, link = self.facts.twins[name]
             return natural, link()
-        known = self.distribution_class.parameter_properties(tf.float64)
-        if name.startswith("log_") and name[len("log_") :] in known:
-            return name[len("log_") :], tfb.Exp()
-        for kind, link in (("logits", tfb.Sigmoid()), ("probits", tfb.NormalCDF())):
-            natural = name.replace(kind, "probs")
-            if natural != name and natural in known:
-                return natural, Softmax() if known[name].event_ndims == 1 else link
-        return name, tfb.Identity()
+        return twin(self.distribution_class, name)
 
     def closed_form(self, y: tf.Tensor) -> Numbers | None:
         if self.fixed:
@@ -166,7 +158,7 @@ class Family(ParametricFamily):
             return None  # TFP has none, or it fails
 
     def _identity(self) -> tuple:
-        fixed = tuple((name, _identity(value)) for name, value in sorted(self.fixed.items()))
+        fixed = tuple((name, as_hashable(value)) for name, value in sorted(self.fixed.items()))
         options = self.event_shape, self.shared, tuple(sorted(self.floor.items())), self.num_classes, self._exponential
         return self.distribution_class, self.parameter_names, options, fixed
 
@@ -220,36 +212,23 @@ class Family(ParametricFamily):
             return tfb.Exp()
         if name in self.floor:
             return tfb.Softplus(low=tf.convert_to_tensor(self.floor[name], dtype))
-        bijector = self._default_link(name, dtype)
-        if bijector is None:
-            bijector = self.facts.links[name](self._fixed_numbers(dtype) | values)
-        return bijector
-
-    def _default_link(self, name, dtype):
-        try:
-            return self.distribution_class.parameter_properties(dtype=dtype)[name].default_constraining_bijector_fn()
-        except (NotImplementedError, TypeError):  # TypeError: it is itself a distribution, or a simplex
-            return None
+        known = default_link(self.distribution_class, name, dtype)
+        return self.facts.links[name](self._fixed_numbers(dtype) | values) if known is None else known
 
     def _is_positive(self, name):
         try:
-            link = self._link(name, tf.float64, {})
+            return is_positive(self._link(name, tf.float64, {}))
         except KeyError:  # its bound is another free parameter
             return False
-        if not isinstance(link, tfb.Softplus):
-            return isinstance(link, tfb.Exp)
-        low = 0.0 if link.low is None else tf.get_static_value(link.low)
-        return low is not None and bool(np.all((low >= 0) & (low <= np.finfo(np.float64).eps)))  # no floor to speak of
 
     def _unconstrained_shape(self, name, properties):
-        link, facts = self._default_link(name, tf.float64), self.facts
+        link, facts = default_link(self.distribution_class, name, tf.float64), self.facts
         if link is None and name not in facts.links:
-            advice = f"hold it at a value, `{name}=...`"
-            if name in inspect.signature(Family).parameters:
-                advice = "it is a distribution, which no numbers are: choose another family, or a mixture"
+            cannot = name in inspect.signature(Family).parameters  # `distribution`
+            advice = "it is a distribution: choose another family" if cannot else f"hold it at a value, `{name}=...`"
             raise ValueError(f"{self.name} has no default link for its parameter `{name}`: {advice}.")
         try:
-            if facts.class_axis and properties.event_ndims == 1:
+            if facts.class_axis and self.num_classes and properties.event_ndims == 1:
                 shape = [*self.event_shape, facts.class_axis(self.num_classes)]
             else:
                 shape = properties.shape_fn(list(self.event_shape))
@@ -268,16 +247,12 @@ class Family(ParametricFamily):
         if not isinstance(self.floor, dict):
             raise ValueError(f"`floor` is {self.floor!r}: give a dict such as {{'scale': 1e-3}}.")
         options = sorted(set(known) | set(self._signature) - {"self", "name"})
-        for name in [*self.fixed, *self.shared, *self.floor]:
-            if name not in options:
-                raise ValueError(f"{self.name} has no parameter `{name}`. It has {', '.join(options)}.")
-        needs_classes = self.facts.class_axis is not None
-        if needs_classes != (self.num_classes is not None):
-            raise ValueError(
-                f"{self.name} needs `num_classes`, the number of classes its labels name."
-                if needs_classes
-                else f"{self.name} takes no `num_classes`: its size is its `event_shape`."
-            )
+        for name in {*self.fixed, *self.shared, *self.floor} - set(options):
+            raise ValueError(f"{self.name} has no parameter `{name}`. It has {', '.join(options)}.")
+        if self.facts.class_axis and self.num_classes is None:
+            raise ValueError(f"{self.name} needs `num_classes`, the number of classes its labels name.")
+        if self.num_classes and not self.facts.class_axis:
+            raise ValueError(f"{self.name} takes no `num_classes`: its size is its `event_shape`.")
 
     def _check_free(self, free):
         for argument, names in (("shared", self.shared), ("floor", self.floor)):
@@ -287,7 +262,7 @@ class Family(ParametricFamily):
                         f"`{argument}` names `{name}`, but the free parameters of {self.name} are {', '.join(free)}."
                     )
         for name, value in self.floor.items():
-            if not isinstance(self._default_link(name, tf.float64), tfb.Softplus):
+            if not isinstance(default_link(self.distribution_class, name, tf.float64), tfb.Softplus):
                 raise ValueError(f"`floor` names `{name}`, but only parameters with a softplus link have a floor.")
             if not (isinstance(value, numbers.Real) and 0 <= value < math.inf):
                 raise ValueError(f"The floor of `{name}` is {value!r}: give a number >= 0.")
@@ -297,8 +272,8 @@ class Family(ParametricFamily):
         for name, value in self._fixed_numbers(tf.float64).items():
             if np.isnan(value).any() or (name not in self.facts.endless and np.isinf(value).any()):
                 raise ValueError(f"`{name}` is held at {self.fixed[name]}: give a finite value.")
-        given = ", ".join(f"{name}={value!r}" for name, value in self.fixed.items())
-        given = f"with {given}" if given else f"from {self.layout}"
+        held = ", ".join(f"{name}={value!r}" for name, value in self.fixed.items())
+        given = f"with {held}" if held else f"from {self.layout}"
         with tf.init_scope():
             try:
                 shared = tf.zeros([self.shared_size], tf.float64)
@@ -321,25 +296,3 @@ def as_family(distribution: Any, event_shape: Sequence[int], **options: Any) -> 
     if isinstance(distribution, ParametricFamily):
         return distribution
     return Family(distribution, event_shape, **options)
-
-
-def _is_discrete(distribution):
-    try:  # no change of variables maps counts onto the real line
-        return distribution.experimental_default_event_space_bijector() is None
-    except NotImplementedError:
-        return True
-    except TypeError:  # TFP's bijector onto a simplex fails with NumPy 2.4
-        return False
-
-
-def _identity(value):
-    """A fixed value as something hashable: two arrays are the same if their numbers are."""
-    if isinstance(value, (str, type(None))) or callable(value):
-        return value
-    array = np.asarray(value)
-    return (array.shape, array.dtype.str, array.tobytes()) if array.dtype.kind in "fiub" else id(value)
-
-
-def _log_odds(name):
-    """The names under which TFP knows a probability on the real line."""
-    return {name.replace("probs", "logits"), name.replace("probs", "probits")} - {name}

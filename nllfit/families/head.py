@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from nllfit.families.family import Family
 from nllfit.families.protocol import ParametricFamily
-
-tfd = tfp.distributions
 
 __all__ = ["DistributionHead", "Elementwise", "Head", "Origin", "traced_distribution"]
 
@@ -33,6 +31,7 @@ class Head:
     keras_package: str
     layer_arguments: tuple[str, ...]
     family: ParametricFamily
+    name: str
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -43,7 +42,7 @@ class Head:
     def __init__(self, *args: Any, **kwargs: Any):
         layer_arguments = {name: kwargs.pop(name) for name in self.layer_arguments if name in kwargs}
         family = self.head_family(*args, **kwargs)  # a fault in it raises before Keras makes anything
-        super().__init__(autocast=False, **layer_arguments)
+        super().__init__(autocast=False, **layer_arguments)  # pyright: ignore[reportCallIssue] - the layer's
         self.family = family
         self.supports_masking = True
         self.params_size = functools.partial(self.params_size, *args, **kwargs)  # a head knows its own arguments
@@ -78,7 +77,7 @@ class Head:
         package = type(inputs).__module__.partition(".")[0]
         if package in _KERASES and package != self.keras_package:
             raise TypeError(f"{self._advice()}.")
-        return super().__call__(inputs, *args, **kwargs)
+        return super().__call__(inputs, *args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}: {self.family!r}>"

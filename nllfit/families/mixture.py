@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_count, as_params
 from nllfit.families.facts import Facts
 from nllfit.families.family import Family
-from nllfit.families.protocol import Numbers, ParametricFamily, Softmax
-
-tfb = tfp.bijectors
-tfd = tfp.distributions
+from nllfit.families.links import Softmax
+from nllfit.families.protocol import Numbers, ParametricFamily
 
 __all__ = ["MixtureFamily"]
 

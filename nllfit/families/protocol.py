@@ -6,27 +6,16 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
 
 from nllfit.families.facts import Facts
+from nllfit.families.links import Softmax
 
-tfb = tfp.bijectors
-tfd = tfp.distributions
+__all__ = ["Numbers", "ParametricFamily"]
 
-__all__ = ["Numbers", "ParametricFamily", "Softmax"]
-
-Numbers = Mapping[str, Any]
+Numbers = dict[str, Any]
 """Values by a parameter's name: numbers, arrays or tensors."""
-
-
-class Softmax:
-    """Class probabilities from as many logits, of which a common shift changes nothing: no bijector, as TFP asks."""
-
-    def forward(self, logits: tf.Tensor) -> tf.Tensor:
-        return tf.nn.softmax(logits)
-
-    def inverse(self, probs: tf.Tensor) -> tf.Tensor:
-        return tf.math.log(probs)
 
 
 class ParametricFamily(abc.ABC):

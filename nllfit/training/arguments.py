@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
+from nllfit.families.arguments import as_count
 from nllfit.kerases import Model, is_kerases_own, keras_of
 
 __all__ = ["check_integers", "check_trainable", "epoch_callbacks"]
@@ -29,10 +29,7 @@ def check_trainable(model: Model) -> None:
 def check_integers(lowest: int = 1, optional: bool = False, **numbers: Any) -> None:
     """Raises a `ValueError` that names the first argument that is no int >= `lowest`, nor None where `optional`."""
     for name, number in numbers.items():
-        if optional and number is None:
-            continue
-        if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < lowest:
-            raise ValueError(f"`{name}` is {number!r}: give an int >= {lowest}{', or None' * optional}.")
+        as_count(name, number, lowest, optional)
 
 
 def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:

@@ -1,0 +1,83 @@
+"""What is said of families beside what TFP says: every name in it is one of TFP's, and it is needed."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from nllfit import Family, MixtureFamily
+from nllfit.families.facts import FACTS, Facts
+
+tfd = tfp.distributions
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_a_row_is_of_a_family_and_its_parameters(name):
+    known, facts = set(getattr(tfd, name).parameter_properties()), FACTS[name]
+    assert facts != Facts()
+    corner = [facts.corner] if facts.corner else []
+    named = {*facts.links, *facts.twins, *facts.endless, *facts.rates, *facts.statistics, *corner}
+    places, sizes = set(facts.places) - set(Facts().places), set(facts.sizes) - set(Facts().sizes)
+    assert named | places | sizes <= known
+
+
+@pytest.mark.parametrize("name", [name for name in FACTS if FACTS[name].links])
+def test_a_link_is_of_a_parameter_that_tfp_leaves_without(name):
+    for parameter in FACTS[name].links:
+        with pytest.raises(NotImplementedError):
+            getattr(tfd, name).parameter_properties()[parameter].default_constraining_bijector_fn()
+
+
+@pytest.mark.parametrize(
+    ("family", "positive"),
+    [
+        (Family("Gamma"), ("concentration",)),
+        (Family("StudentT"), ("df", "scale")),
+        (Family("Normal", floor={"scale": 0.5}), ()),
+        (Family("Normal", floor={"scale": 0.0}), ("scale",)),
+        (Family("Zipf"), ()),  # its power is above 1
+        (Family("Triangular"), ()),
+        (Family("Triangular", low=0.0), ("high",)),
+        (Family("Triangular", low=1.0), ()),
+        (MixtureFamily("Gamma", 2), ("concentration",)),
+    ],
+    ids=lambda value: getattr(value, "label", None),
+)
+def test_the_link_says_which_parameters_are_positive(family, positive):
+    assert family.positive == positive
+    logarithmic = family.logarithmic()
+    w = np.random.default_rng(0).standard_normal([3, family.params_size])
+    parameters = logarithmic.parameters(tf.constant(w))
+    places = np.flatnonzero(logarithmic.logarithms)
+    logs = [np.log(parameters[name]).reshape(3, -1) for name in positive]
+    np.testing.assert_allclose(np.sort(np.hstack([np.zeros([3, 0]), *logs])), np.sort(w[:, places]), rtol=1e-12)
+    np.testing.assert_allclose(logarithmic.unconstrained(parameters), w, rtol=1e-10, atol=1e-12)
+    assert not family.logarithms.any()
+    assert (logarithmic == family) == (not positive)
+
+
+def test_a_mixture_keeps_the_kinks_of_its_components_and_not_their_maxima():
+    facts = MixtureFamily("Laplace", 2).facts
+    assert (facts.statistics, facts.kinks) == ({}, ("loc",))
+    assert MixtureFamily("Triangular", 2).facts.kinks == ("peak",)
+    assert MixtureFamily("MultivariateNormalTriL", 2, 3).facts.free_covariance
+
+
+@pytest.mark.parametrize(
+    "given", [{"shared": "inflated_loc_logits"}, {"inflated_loc_logits": 0.0}, {"inflated_loc_probs": 0.5}], ids=str
+)
+@pytest.mark.parametrize("batch", [[], [5], [2, 5]], ids=str)
+def test_a_share_of_zeros_is_the_same_for_all_rows(given, batch):
+    family, free = Family("ZeroInflatedNegativeBinomial", 2, **given), Family("ZeroInflatedNegativeBinomial", 2)
+    params = tf.random.stateless_normal([*batch, family.params_size], (1, 2), dtype=tf.float64)
+    y = tf.ones([*batch, 2], tf.float64)
+    log_prob = family.distribution(params, tf.zeros([family.shared_size], tf.float64)).log_prob(y)
+    expected = free.distribution(tf.concat([tf.zeros([*batch, 2], tf.float64), params], -1)).log_prob(y)
+    np.testing.assert_allclose(log_prob, expected, rtol=1e-14)  # the same operations on the same numbers
+
+
+@pytest.mark.parametrize("name", ["Inflated", "TransformedDistribution", "Independent", "Sample"])
+def test_what_cannot_be_given_is_not_advised(name):
+    with pytest.raises(ValueError, match=r"`distribution`: it is a distribution.* choose another") as error:
+        Family(name, 1)
+    assert "distribution=" not in str(error.value)
