@@ -5,6 +5,7 @@ from nllfit.estimation import Comparison, Estimate, compare, likelihood, log_lik
 from nllfit.families import Family, MixtureFamily
 from nllfit.losses import negative_log_likelihood
 from nllfit.prediction import predict_distribution
+from nllfit.quantiles import cdf, interval, quantile, survival
 from nllfit.training import fit, fit_lbfgs
 
 __version__ = "0.1.0"
@@ -14,11 +15,13 @@ __all__ = [
     "Estimate",
     "Family",
     "MixtureFamily",
+    "cdf",
     "compare",
     "equivalence",
     "fit",
     "fit_lbfgs",
     "heads",
+    "interval",
     "likelihood",
     "log_likelihood",
     "losses",
@@ -26,4 +29,6 @@ __all__ = [
     "metrics",
     "negative_log_likelihood",
     "predict_distribution",
+    "quantile",
+    "survival",
 ]

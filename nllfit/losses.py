@@ -41,7 +41,7 @@ def negative_log_likelihood(y_true, y_pred):
 
     Source: Fisher, On the mathematical foundations of theoretical statistics, 1922.
     """
-    distribution = getattr(y_pred, "tensor_distribution", y_pred)
+    distribution = as_distribution(y_pred)
     outcomes = as_outcomes(y_true, distribution)
     try:
         # NaN, and the edge of an open support, pass TFP's own assertions. In a graph the likelihood is left alone, as
@@ -60,14 +60,22 @@ def negative_log_likelihood(y_true, y_pred):
         ) from None
 
 
-def as_outcomes(y_true, distribution):
-    """`y_true` as a tensor of the distribution's dtype, if it has the shape of its outcomes; else a `ValueError`."""
-    if not hasattr(distribution, "log_prob"):
+def as_distribution(y_pred):
+    """The distribution that `y_pred`, the output of a head of either Keras, stands for or is; else a `TypeError`."""
+    if hasattr(y_pred, "log_prob"):
+        return getattr(y_pred, "tensor_distribution", y_pred)
+    distribution = getattr(y_pred, "distribution", None)
+    if distribution is None:
         raise TypeError(
-            f"`y_pred` is a {type(distribution).__name__}, but the loss needs a distribution: end the model in a head, "
+            f"`y_pred` is a {type(y_pred).__name__}, but the loss needs a distribution: end the model in a head, "
             f"such as `nllfit.heads.Normal(1)`, and let `y_pred` be what it returns. In a Keras 3 model, `from "
             f"nllfit import keras3` and use `keras3.heads.Normal(1)` and the loss `keras3.NegativeLogLikelihood()`."
         )
+    return distribution
+
+
+def as_outcomes(y_true, distribution):
+    """`y_true` as a tensor of the distribution's dtype, if it has the shape of its outcomes; else a `ValueError`."""
     floating = distribution.dtype.is_floating
     outcomes = tf.convert_to_tensor(y_true, dtype_hint=distribution.dtype if floating else None)
     expected = distribution.batch_shape.concatenate(distribution.event_shape)

@@ -1,0 +1,133 @@
+"""Marginals: the distribution of each element of an outcome by itself, whatever it depends on.
+
+CDFs, quantiles and scores are those of one number at a time. A head's distribution has an event, of which TFP gives no
+CDF: an `Independent` over scalars, a vector of dependent numbers, a mixture of either.
+"""
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+tfd = tfp.distributions
+
+__all__ = ["is_discrete", "marginals", "real_dtype"]
+
+
+def _of_multivariate_student_t(d: tfd.Distribution) -> tfd.Distribution:
+    return tfd.StudentT(d.df[..., None], d.loc, tf.norm(d.scale.to_dense(), axis=-1))
+
+
+def _of_dirichlet(d: tfd.Distribution) -> tfd.Distribution:
+    return tfd.Beta(d.concentration, tf.reduce_sum(d.concentration, -1, keepdims=True) - d.concentration)
+
+
+def _of_dirichlet_multinomial(d: tfd.Distribution) -> tfd.Distribution:
+    rest = tf.reduce_sum(d.concentration, -1, keepdims=True) - d.concentration
+    return tfd.BetaBinomial(d.total_count[..., None], d.concentration, rest)
+
+
+_MARGINALS = {
+    "Dirichlet": _of_dirichlet,
+    "DirichletMultinomial": _of_dirichlet_multinomial,
+    "Multinomial": lambda d: tfd.Binomial(d.total_count[..., None], probs=d.probs_parameter()),
+    "MultivariateStudentTLinearOperator": _of_multivariate_student_t,
+    "OneHotCategorical": lambda d: tfd.Bernoulli(probs=d.probs_parameter(), dtype=d.dtype),
+    "VectorDeterministic": lambda d: tfd.Deterministic(d.loc),
+}
+
+
+def marginals(distribution: tfd.Distribution) -> tfd.Distribution:
+    """The scalar distribution, of batch `[*batch, *event]`, of each element of an outcome.
+
+    It does not check what it is asked, for searches ask outside the support, and it computes in float64: incomplete
+    gamma functions of a shape of 1e4 have two digits in float32.
+
+    Args:
+      distribution: of batch `[*batch]` and event `[*event]`.
+
+    Raises:
+      NotImplementedError: if the family has no scalar marginals that TFP knows.
+    """
+    if isinstance(distribution, tfd.Independent):
+        return marginals(distribution.distribution)
+    if isinstance(distribution, tfd.MixtureSameFamily):
+        return _of_mixture(distribution)
+    if distribution.event_shape.rank == 0:
+        return _in_float64(distribution)
+    name = type(distribution).__name__
+    if name.startswith("MultivariateNormal"):
+        return _in_float64(tfd.Normal(distribution.mean(), distribution.stddev()))
+    if name in _MARGINALS:
+        return _in_float64(_MARGINALS[name](distribution))
+    raise NotImplementedError(
+        f"{distribution.name} is a distribution of whole outcomes of shape {tuple(distribution.event_shape)}, whose "
+        f"elements have no distribution that TFP knows: sample it, or use a head of independent elements."
+    )
+
+
+def is_discrete(distribution: tfd.Distribution) -> bool:
+    """Whether a scalar distribution is one of counts or labels, whose CDF is a staircase."""
+    distribution = getattr(distribution, "components_distribution", distribution)
+    try:  # no change of variables maps counts onto the real line
+        return distribution.experimental_default_event_space_bijector() is None
+    except NotImplementedError:
+        return True
+
+
+def real_dtype(distribution: tfd.Distribution) -> tf.DType:
+    """The floating-point dtype that a distribution is computed in, whatever its outcomes are."""
+    if distribution.dtype.is_floating:
+        return distribution.dtype
+    tensors = tf.nest.flatten(distribution, expand_composites=True)
+    return next((tensor.dtype for tensor in tensors if tensor.dtype.is_floating), tf.float32)
+
+
+def _in_float64(distribution):
+    try:
+        return _with(distribution, lambda value, _: _cast(value), validate_args=False)
+    except TypeError:  # ZeroInflatedNegativeBinomial does not keep all of its arguments
+        return distribution
+
+
+def _cast(value):
+    value = tf.convert_to_tensor(value, dtype_hint=tf.float64)
+    return tf.cast(value, tf.float64) if value.dtype.is_floating else value
+
+
+def _with(distribution, change, **arguments):
+    """A copy whose parameters `change(value, event_ndims)` has made of the old ones."""
+    properties = type(distribution).parameter_properties(dtype=tf.float64)
+    for name, known in properties.items():
+        value = distribution.parameters.get(name)
+        if value is not None and isinstance(known.event_ndims, int):
+            arguments[name] = change(value, known.event_ndims)
+    return distribution.copy(**arguments)
+
+
+def _of_mixture(mixture: tfd.MixtureSameFamily) -> tfd.MixtureSameFamily:
+    rank = mixture.event_shape.rank
+    components = marginals(mixture.components_distribution)
+    probs = tf.cast(mixture.mixture_distribution.probs_parameter(), real_dtype(components))
+    if rank:
+        components = _moved(components, -1 - rank, -1)
+        probs = tf.reshape(probs, tf.concat([tf.shape(probs)[:-1], [1] * rank, tf.shape(probs)[-1:]], 0))
+        shape = tf.concat([components.batch_shape_tensor()[:-1], tf.shape(probs)[-1:]], 0)
+        probs = tf.broadcast_to(probs, shape)
+    return tfd.MixtureSameFamily(tfd.Categorical(probs=probs), components)
+
+
+def _moved(distribution: tfd.Distribution, source: int, target: int) -> tfd.Distribution:
+    """The same distributions with an axis of their batch in another place, both counted from the end."""
+    if isinstance(distribution, tfd.MixtureSameFamily):
+        mixture = _moved(distribution.mixture_distribution, source, target)
+        return tfd.MixtureSameFamily(mixture, _moved(distribution.components_distribution, source - 1, target - 1))
+    rank = distribution.batch_shape.rank
+    return _with(distribution, lambda value, event_rank: _with_axis_moved(value, rank, event_rank, source, target))
+
+
+def _with_axis_moved(value, batch_rank, event_rank, source, target):
+    value = tf.convert_to_tensor(value)
+    missing = batch_rank + event_rank - value.shape.rank
+    value = tf.reshape(value, tf.concat([[1] * missing, tf.shape(value)], 0))
+    axes = list(range(batch_rank))
+    axes.insert(batch_rank + target, axes.pop(batch_rank + source))
+    return tf.transpose(value, [*axes, *range(batch_rank, batch_rank + event_rank)])

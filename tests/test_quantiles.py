@@ -1,0 +1,163 @@
+"""CDFs and quantiles of whatever a head returns."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+from scipy import stats
+
+import nllfit
+from nllfit import heads
+
+from .kerases import each_keras
+
+tfd = tfp.distributions
+
+LEVELS = (1e-9, 0.01, 0.3, 0.5, 0.9, 0.999)
+
+# A scalar distribution, and SciPy's of it.
+SCALARS = {
+    "Normal": (tfd.Normal(np.array([-1.0, 1e6]), [1e-3, 2.0]), stats.norm([-1.0, 1e6], [1e-3, 2.0])),
+    "StudentT": (tfd.StudentT(np.array([1.0, 30.0]), 0.0, 1.0), stats.t([1.0, 30.0])),
+    "Gamma": (tfd.Gamma(np.array([0.05, 1e4]), 2.0), stats.gamma([0.05, 1e4], scale=0.5)),
+    "Beta": (tfd.Beta(np.array([0.05, 20.0]), 3.0), stats.beta([0.05, 20.0], 3.0)),
+    "LogNormal": (tfd.LogNormal(np.array([-40.0, 3.0]), 2.0), stats.lognorm(2.0, scale=np.exp([-40.0, 3.0]))),
+    "GammaGamma": (tfd.GammaGamma(np.array([2.0, 5.0]), 3.0, 4.0), stats.betaprime([2.0, 5.0], 3.0, scale=4.0)),
+    "ExponentiallyModifiedGaussian": (
+        tfd.ExponentiallyModifiedGaussian(np.array([0.0, 5.0]), 2.0, 3.0),
+        stats.exponnorm(1 / 6, [0.0, 5.0], 2.0),
+    ),
+    "NormalInverseGaussian": (
+        tfd.NormalInverseGaussian(np.array([0.0, 5.0]), 2.0, 3.0, 1.5),
+        stats.norminvgauss(6.0, 3.0, [0.0, 5.0], 2.0),
+    ),
+    "Poisson": (tfd.Poisson(np.array([1e-3, 1e5])), stats.poisson([1e-3, 1e5])),
+    "NegativeBinomial": (
+        tfd.NegativeBinomial(np.array([0.3, 50.0]), probs=0.9),
+        stats.nbinom([0.3, 50.0], 0.1),
+    ),
+    "Binomial": (tfd.Binomial(np.array([3.0, 1000.0]), probs=0.4), stats.binom([3, 1000], 0.4)),
+    "BetaBinomial": (tfd.BetaBinomial(np.array([3.0, 90.0]), 0.4, 7.0), stats.betabinom([3, 90], 0.4, 7.0)),
+    "Skellam": (tfd.Skellam(np.array([0.1, 300.0]), 20.0), stats.skellam([0.1, 300.0], 20.0)),
+    "Geometric": (tfd.Geometric(probs=np.array([0.91, 1e-4])), stats.geom([0.91, 1e-4], -1)),
+}
+
+
+@pytest.mark.parametrize("name", SCALARS)
+def test_quantiles_are_scipys(name):
+    distribution, reference = SCALARS[name]
+    found = nllfit.quantile(distribution, LEVELS).numpy()
+    expected = np.stack([reference.ppf(level) for level in LEVELS])
+    # SciPy's own inversions of a CDF stop at about 1e-8.
+    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-8 * np.ptp(expected, 0).max())
+
+
+@pytest.mark.parametrize("name", SCALARS)
+def test_cdf_and_survival_are_scipys_on_and_off_the_support(name):
+    distribution, reference = SCALARS[name]
+    places = np.concatenate([reference.ppf(np.array(LEVELS)[:, None]), [[-60.0, -60.0], [-3.0, -3.0], [60.0, 60.0]]])
+    below, above = nllfit.cdf(distribution, places).numpy(), nllfit.survival(distribution, places).numpy()
+    # TensorFlow's incomplete gamma function has ten digits at a count of 1e5.
+    np.testing.assert_allclose(below, reference.cdf(places), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(above, reference.sf(places), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", SCALARS)
+def test_quantiles_in_float32(name):
+    distribution, _ = SCALARS[name]
+    found = nllfit.quantile(in_float32(distribution), LEVELS[1:]).numpy()
+    assert found.dtype == np.float32
+    exact = nllfit.quantile(in_float32(distribution, tf.float64), LEVELS[1:])  # of the parameters as rounded
+    np.testing.assert_allclose(found, exact, rtol=1e-6, atol=1e-37)  # less is 0 in float32
+
+
+@pytest.mark.parametrize("name", ["NegativeBinomial"])
+def test_quantiles_under_xla(name):
+    distribution = SCALARS[name][0]
+    compiled = tf.function(lambda: nllfit.quantile(distribution, LEVELS), jit_compile=True)
+    np.testing.assert_allclose(compiled(), nllfit.quantile(distribution, LEVELS), rtol=1e-12)
+
+
+def in_float32(distribution, dtype=tf.float32):
+    names = type(distribution).parameter_properties()
+    values = {name: distribution.parameters.get(name) for name in names}
+    rounded = {name: tf.cast(value, tf.float32) for name, value in values.items() if value is not None}
+    return type(distribution)(**{name: tf.cast(value, dtype) for name, value in rounded.items()})
+
+
+@each_keras
+@pytest.mark.parametrize(
+    ("make", "y"),
+    [
+        (lambda h: h.Normal(2), [[0.1, -3.0]]),
+        (lambda h: h.Mixture("Normal", 3, 2), [[0.1, -3.0]]),
+        (lambda h: h.Mixture("Poisson", 2), [[4.0]]),
+        (lambda h: h.MultivariateNormalTriL(2), [[0.1, -3.0]]),
+        (lambda h: h.NegativeBinomial((2, 2)), [[[0.0, 1.0], [2.0, 9.0]]]),
+        (lambda h: h.Bernoulli(), [[0.0]]),
+        (lambda h: h.OneHotCategorical(3), [[0.0, 1.0, 0.0]]),
+        (lambda h: h.Categorical(3), [1]),
+    ],
+)
+def test_every_head_has_them(kit, make, y):
+    head = make(kit.heads)
+    output = head(tf.random.stateless_normal([1, head.family.params_size], (1, 2)))
+    draws = kit.distribution(output).sample(100_000, seed=(1, 2)).numpy()
+    y = np.array(y, np.float32)
+    share = (draws <= y).mean(0)
+    np.testing.assert_allclose(nllfit.cdf(output, y), share, atol=5 * 0.5 / np.sqrt(1e5))  # five standard errors
+    np.testing.assert_allclose(nllfit.survival(output, y), 1 - share, atol=5 * 0.5 / np.sqrt(1e5))
+    middle = nllfit.quantile(output, 0.5).numpy()
+    assert middle.shape == y.shape
+    assert np.all((draws <= middle).mean(0) >= 0.5 - 5 * 0.5 / np.sqrt(1e5))
+    assert np.all((draws < middle).mean(0) <= 0.5 + 5 * 0.5 / np.sqrt(1e5))
+    low, high = (end.numpy() for end in nllfit.interval(output, 0.8))
+    assert np.all(((draws >= low) & (draws <= high)).mean(0) > 0.8 - 5 * 0.4 / np.sqrt(1e5))
+
+
+def test_marginals_of_a_mixture_of_mixtures():
+    inner = tfd.MixtureSameFamily(
+        tfd.Categorical(logits=tf.zeros([4, 5, 3])),
+        tfd.Independent(tfd.Normal(tf.random.stateless_normal([4, 5, 3, 2], (1, 2)), 0.5), 1),
+    )
+    ensemble = tfd.MixtureSameFamily(tfd.Categorical(logits=tf.random.stateless_normal([4, 5], (3, 4))), inner)
+    draws = ensemble.sample(20_000, seed=(5, 6)).numpy()
+    y = np.full([4, 2], 0.3, "float32")
+    np.testing.assert_allclose(nllfit.cdf(ensemble, y), (draws <= y).mean(0), atol=5 * 0.5 / np.sqrt(2e4))
+
+
+def test_a_number_is_a_threshold_for_all_and_nothing_else_is_broadcast():
+    distribution = tfd.Independent(tfd.Normal(tf.zeros([4, 1]), 1.0), 1)
+    np.testing.assert_array_equal(nllfit.survival(distribution, 0.0), np.full([4, 1], 0.5))
+    assert nllfit.cdf(distribution, tf.zeros([7, 4, 1])).shape == [7, 4, 1]
+    for shape in ([4], [1, 1], [4, 2], [1]):
+        with pytest.raises(ValueError, match=r"`y` has shape .* outcomes have shape \(4, 1\)"):
+            nllfit.cdf(distribution, tf.zeros(shape))
+
+
+def test_bad_arguments_are_refused():
+    distribution = tfd.Normal(0.0, 1.0)
+    for q in (0.0, 1.0, -0.1, np.nan, [[0.5]], [0.5, 2.0]):
+        with pytest.raises(ValueError, match="`q` is"):
+            nllfit.quantile(distribution, q)
+    for level in (0.0, 1.0, 90, [0.5]):
+        with pytest.raises(ValueError, match="`level` is"):
+            nllfit.interval(distribution, level)
+    for call in (nllfit.quantile, nllfit.cdf, nllfit.interval):
+        with pytest.raises(TypeError, match="end the model in a head"):
+            call(tf.zeros([3, 1]), 0.5)
+    with pytest.raises(NotImplementedError, match="whose elements have no distribution that TFP knows"):
+        nllfit.quantile(tfd.VonMisesFisher([1.0, 0.0], 2.0), 0.5)
+
+
+def test_quantiles_of_a_parameter_that_is_nan_are_nan():
+    mixture = tfd.MixtureSameFamily(tfd.Categorical(logits=[0.0, 0.0]), tfd.Normal([0.0, np.nan], 1.0))
+    assert np.isnan(nllfit.quantile(mixture, 0.5))
+
+
+def test_an_unknown_batch_size():
+    @tf.function(input_signature=[tf.TensorSpec([None, 6])])
+    def middle(params):
+        return nllfit.quantile(heads.Mixture("Normal", 2)(params), 0.5)
+
+    assert middle(tf.zeros([5, 6])).shape == [5, 1]
