@@ -6,6 +6,7 @@ import tf_keras
 
 from nllfit.families.facts import has_class_labels
 from nllfit.families.refusal import assertion_text
+from nllfit.kerases import distribution_of
 
 tfd = tfp.distributions
 
@@ -62,9 +63,7 @@ def negative_log_likelihood(y_true, y_pred):
 
 def as_distribution(y_pred):
     """The distribution that `y_pred`, the output of a head of either Keras, stands for or is; else a `TypeError`."""
-    if hasattr(y_pred, "log_prob"):
-        return getattr(y_pred, "tensor_distribution", y_pred)
-    distribution = getattr(y_pred, "distribution", None)
+    distribution = distribution_of(y_pred)
     if distribution is None:
         raise TypeError(
             f"`y_pred` is a {type(y_pred).__name__}, but the loss needs a distribution: end the model in a head, "

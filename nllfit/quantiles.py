@@ -75,9 +75,8 @@ def quantile(distribution: tfd.Distribution, q: ArrayLike) -> tf.Tensor:
 
     Example:
       >>> head = nllfit.heads.Mixture("Normal", 2)
-      >>> nllfit.quantile(head(tf.constant([[0.0, 0.0, -9.0, 0.5, 9.0, 0.5]])), [0.5, 0.75]).numpy().round(1)
-      array([[[0.1]],
-             [[9. ]]], dtype=float32)
+      >>> nllfit.quantile(head(tf.constant([[0.0, 0.0, -9.0, 0.5, 9.0, 0.5]])), 0.75).numpy().round(4)
+      array([[9.]], dtype=float32)
     """
     distribution = as_distribution(distribution)
     levels = np.asarray(q, np.float64)

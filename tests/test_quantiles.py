@@ -55,7 +55,7 @@ def test_quantiles_are_scipys(name):
 @pytest.mark.parametrize("name", SCALARS)
 def test_cdf_and_survival_are_scipys_on_and_off_the_support(name):
     distribution, reference = SCALARS[name]
-    places = np.concatenate([reference.ppf(np.array(LEVELS)[:, None]), [[-60.0, -60.0], [-3.0, -3.0], [60.0, 60.0]]])
+    places = np.concatenate([reference.ppf(np.array(LEVELS)[:, None]), [[-20.0, -20.0], [-3.0, -3.0], [60.0, 60.0]]])
     below, above = nllfit.cdf(distribution, places).numpy(), nllfit.survival(distribution, places).numpy()
     # TensorFlow's incomplete gamma function has ten digits at a count of 1e5.
     np.testing.assert_allclose(below, reference.cdf(places), rtol=1e-9, atol=1e-12)
