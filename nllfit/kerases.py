@@ -14,6 +14,7 @@ import tf_keras
 
 __all__ = [
     "Model",
+    "as_distribution",
     "distribution_of",
     "first_epoch",
     "float_dtype",
@@ -51,6 +52,18 @@ def distribution_of(output: Any) -> tfp.distributions.Distribution | None:
     if hasattr(output, "log_prob"):  # of tf_keras, a coercible one around the one that the head made
         return getattr(output, "tensor_distribution", output)
     return getattr(output, "distribution", None)
+
+
+def as_distribution(y_pred: Any) -> tfp.distributions.Distribution:
+    """The distribution that `y_pred`, the output of a head of either Keras, stands for or is; else a `TypeError`."""
+    distribution = distribution_of(y_pred)
+    if distribution is None:
+        raise TypeError(
+            f"`y_pred` is a {type(y_pred).__name__}, but a distribution is needed: end the model in a head, "
+            f"such as `nllfit.heads.Normal(1)`, and let `y_pred` be what it returns. In a Keras 3 model, `from "
+            f"nllfit import keras3` and use `keras3.heads.Normal(1)` and the loss `keras3.NegativeLogLikelihood()`."
+        )
+    return distribution
 
 
 def made_by_compile(model: Model) -> list:

@@ -1,14 +1,11 @@
 """Losses: what a distribution thinks of an outcome."""
 
 import tensorflow as tf
-import tensorflow_probability as tfp
 import tf_keras
 
-from nllfit.families.facts import has_class_labels
+from nllfit.families.outcomes import as_outcomes
 from nllfit.families.refusal import assertion_text
-from nllfit.kerases import distribution_of
-
-tfd = tfp.distributions
+from nllfit.kerases import as_distribution
 
 __all__ = ["negative_log_likelihood"]
 
@@ -59,50 +56,3 @@ def negative_log_likelihood(y_true, y_pred):
             f"`y_true` holds an outcome that {distribution.name} cannot have: {assertion_text(error)} Look for "
             f"mislabelled rows, or choose a head whose domain they are in."
         ) from None
-
-
-def as_distribution(y_pred):
-    """The distribution that `y_pred`, the output of a head of either Keras, stands for or is; else a `TypeError`."""
-    distribution = distribution_of(y_pred)
-    if distribution is None:
-        raise TypeError(
-            f"`y_pred` is a {type(y_pred).__name__}, but the loss needs a distribution: end the model in a head, "
-            f"such as `nllfit.heads.Normal(1)`, and let `y_pred` be what it returns. In a Keras 3 model, `from "
-            f"nllfit import keras3` and use `keras3.heads.Normal(1)` and the loss `keras3.NegativeLogLikelihood()`."
-        )
-    return distribution
-
-
-def as_outcomes(y_true, distribution):
-    """`y_true` as a tensor of the distribution's dtype, if it has the shape of its outcomes; else a `ValueError`."""
-    floating = distribution.dtype.is_floating
-    outcomes = tf.convert_to_tensor(y_true, dtype_hint=distribution.dtype if floating else None)
-    expected = distribution.batch_shape.concatenate(distribution.event_shape)
-    if floating or not outcomes.dtype.is_floating:  # a fraction given as a label is for TFP to refuse
-        outcomes = tf.cast(outcomes, distribution.dtype)
-    if has_class_labels(distribution) and outcomes.shape.rank == expected.rank + 1 and outcomes.shape[-1] == 1:
-        outcomes = tf.squeeze(outcomes, -1)
-    if not outcomes.shape.is_compatible_with(expected) or outcomes.shape.rank is None:
-        raise ValueError(_shape_message(outcomes.shape, expected, distribution))
-    if not (outcomes.shape.is_fully_defined() and expected.is_fully_defined()):
-        shape = tf.concat([distribution.batch_shape_tensor(), distribution.event_shape_tensor()], 0)
-        tf.debugging.assert_equal(tf.shape(outcomes), shape, "`y_true` would broadcast.")
-    return outcomes
-
-
-def _shape_message(given, expected, distribution):
-    given, expected = given.as_list() if given.rank is not None else None, expected.as_list()
-    advice = "give outcomes of that shape, or the head an `event_shape` that fits them"
-    if given is None:
-        text = "of unknown rank"
-    else:
-        text = str(tuple(given))
-        if has_class_labels(distribution) and given[:-1] == expected:
-            advice = "give one label a row, such as `y.argmax(-1)`, or use a `OneHotCategorical` head"
-        elif isinstance(distribution, tfd.OneHotCategorical) and given in (expected[:-1], [*expected[:-1], 1]):
-            advice = "give one-hot rows, such as `tf.one_hot(y, num_classes)`, or use a `Categorical` head"
-        elif [*given, 1] == expected:
-            advice = "reshape it with `y[..., None]`" if len(given) > 1 else "reshape it with `y[:, None]`"
-        elif given == [*expected, 1]:
-            advice = "reshape it with `y[..., 0]`, or give the head `event_shape=1`"
-    return f"`y_true` has shape {text}, but the head models outcomes of shape {tuple(expected)}: {advice}."

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from nllfit.families.cdfs import cdf_and_survival
 from nllfit.families.inversion import inverse_cdf
 from nllfit.families.marginals import marginals, real_dtype
-from nllfit.losses import as_distribution
+from nllfit.kerases import as_distribution
 
 tfd = tfp.distributions
 

@@ -14,9 +14,10 @@ ROOT = pathlib.Path(nllfit.__file__).parent
 LAYERS = [
     {"curvature", "families"},
     {"kerases"},
+    {"quantiles", "scores"},
     {"losses"},
     {"estimation", "training"},
-    {"heads", "metrics", "prediction", "scores"},
+    {"heads", "metrics", "prediction"},
     {"equivalence", "keras3"},
     {"plots"},
 ]

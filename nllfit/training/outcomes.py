@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from nllfit.families.outcomes import as_outcomes
 from nllfit.families.refusal import first_refused
 from nllfit.kerases import Model, distribution_of, is_kerases_own
-from nllfit.losses import as_outcomes
 from nllfit.training.programs import kept_for
 
 __all__ = ["outcome_check"]
