@@ -2,15 +2,13 @@
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 from numpy.typing import ArrayLike
+from tensorflow_probability import distributions as tfd
 
 from nllfit.families.cdfs import cdf_and_survival
 from nllfit.families.inversion import inverse_cdf
 from nllfit.families.marginals import marginals, real_dtype
 from nllfit.kerases import as_distribution
-
-tfd = tfp.distributions
 
 __all__ = ["cdf", "interval", "quantile", "survival"]
 
@@ -81,7 +79,7 @@ def quantile(distribution: tfd.Distribution, q: ArrayLike) -> tf.Tensor:
     distribution = as_distribution(distribution)
     levels = np.asarray(q, np.float64)
     if levels.ndim > 1 or not np.all((levels > 0) & (levels < 1)):
-        raise ValueError(f"`q` is {q}: give a probability, or a list of them, between 0 and 1 and neither of the two.")
+        raise ValueError(f"`q` is {q!r}: give a probability above 0 and below 1, or a list of them.")
     found = inverse_cdf(marginals(distribution), np.atleast_1d(levels))
     found = tf.cast(found, real_dtype(distribution))
     return found if levels.ndim else found[0]

@@ -1,4 +1,4 @@
-"""The listing is the architecture: what a module of `nllfit` may import."""
+"""The listing is the architecture: what a module of `nllfit` may import, and how large it may be."""
 
 import ast
 import graphlib
@@ -21,6 +21,7 @@ LAYERS = [
     {"equivalence", "keras3"},
     {"plots"},
 ]
+MOST_LINES = 300
 
 MODULES = {}  # by dotted name; a folder's `__init__` has the folder's
 for path in sorted(ROOT.rglob("*.py")):
@@ -67,6 +68,12 @@ def test_imports_make_no_circle():
 
 def test_nobody_imports_the_figures():
     assert not [name for name in MODULES if "nllfit.plots" in imported(name)]
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_module_holds_one_idea(name):
+    lines = len(MODULES[name].read_text().splitlines())
+    assert lines <= MOST_LINES, f"{name} has {lines} lines: split it by idea"
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))

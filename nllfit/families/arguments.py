@@ -18,7 +18,7 @@ __all__ = ["as_array", "as_count", "as_hashable", "as_params", "as_shape", "as_t
 def family_class(distribution: Any) -> type[tfd.Distribution]:
     """The `tfd.Distribution` subclass that `distribution`, a class or its name, stands for."""
     name = distribution if isinstance(distribution, str) else getattr(distribution, "__name__", "")
-    found = getattr(tfd, name, None)
+    found: Any = getattr(tfd, name, None)
     # Another class of that name is refused: a saved head would load with TFP's.
     if not _is_family(found) or distribution not in (name, found):
         message = f"`distribution` is {distribution!r}: give a class of tfp.distributions or its name."

@@ -10,10 +10,9 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from nllfit.families.marginals import is_discrete, real_dtype
-
-tfd = tfp.distributions
 
 __all__ = ["cdf_and_survival", "ends"]
 

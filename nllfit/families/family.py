@@ -104,7 +104,7 @@ class Family(ParametricFamily):
                     f"`shared` is {shared}: give the {self.shared_size} numbers of {', '.join(self.shared)}."
                 )
             blocks |= self._split(tf.cast(shared, params.dtype), self.shared)
-        values = {}
+        values: dict[str, Any] = {}
         for name in self._order:
             values[name] = self._link(name, params.dtype, values).forward(blocks[name])
         return values

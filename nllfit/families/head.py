@@ -32,6 +32,7 @@ class Head:
     layer_arguments: tuple[str, ...]
     family: ParametricFamily
     name: str
+    __signature__: inspect.Signature
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -42,10 +43,11 @@ class Head:
     def __init__(self, *args: Any, **kwargs: Any):
         layer_arguments = {name: kwargs.pop(name) for name in self.layer_arguments if name in kwargs}
         family = self.head_family(*args, **kwargs)  # a fault in it raises before Keras makes anything
-        super().__init__(autocast=False, **layer_arguments)  # pyright: ignore[reportCallIssue] - the layer's
+        super().__init__(autocast=False, **layer_arguments)  # type: ignore[call-arg]  # of the layer
         self.family = family
         self.supports_masking = True
-        self.params_size = functools.partial(self.params_size, *args, **kwargs)  # a head knows its own arguments
+        # A head knows its own arguments.
+        self.params_size = functools.partial(self.params_size, *args, **kwargs)  # type: ignore[method-assign]
         self._plain_arguments = functools.partial(self.plain_arguments, *args, **kwargs)
         self._shared = None
 
@@ -77,7 +79,7 @@ class Head:
         package = type(inputs).__module__.partition(".")[0]
         if package in _KERASES and package != self.keras_package:
             raise TypeError(f"{self._advice()}.")
-        return super().__call__(inputs, *args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
+        return super().__call__(inputs, *args, **kwargs)  # type: ignore[misc]  # of the layer
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}: {self.family!r}>"
@@ -133,6 +135,8 @@ class DistributionHead(Head):
 
 class Elementwise(Head):
     """A scalar family over every element of an outcome of shape `event_shape`; a direct subclass has TFP's name."""
+
+    _distribution: str
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)

@@ -2,12 +2,10 @@
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from nllfit.families.cdfs import cdf_and_survival
 from nllfit.families.marginals import is_discrete, real_dtype
-
-tfd = tfp.distributions
 
 __all__ = ["inverse_cdf"]
 

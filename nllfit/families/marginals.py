@@ -5,9 +5,7 @@ CDF: an `Independent` over scalars, a vector of dependent numbers, a mixture of 
 """
 
 import tensorflow as tf
-import tensorflow_probability as tfp
-
-tfd = tfp.distributions
+from tensorflow_probability import distributions as tfd
 
 __all__ = ["is_discrete", "marginals", "real_dtype"]
 

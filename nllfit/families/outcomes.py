@@ -1,12 +1,10 @@
 """Outcomes as a distribution takes them: of its shape and dtype, never to be broadcast."""
 
 import tensorflow as tf
-import tensorflow_probability as tfp
 from numpy.typing import ArrayLike
+from tensorflow_probability import distributions as tfd
 
 from nllfit.families.facts import has_class_labels
-
-tfd = tfp.distributions
 
 __all__ = ["as_outcomes"]
 
