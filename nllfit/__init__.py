@@ -1,6 +1,7 @@
 """Training by maximum likelihood with TensorFlow Probability and Keras."""
 
 from nllfit import equivalence, heads, losses, metrics
+from nllfit.ensembles import Ensemble
 from nllfit.estimation import Comparison, Estimate, compare, likelihood, log_likelihood, maximum_likelihood
 from nllfit.families import Family, MixtureFamily
 from nllfit.losses import negative_log_likelihood
@@ -12,6 +13,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Comparison",
+    "Ensemble",
     "Estimate",
     "Family",
     "MixtureFamily",

@@ -21,6 +21,7 @@ __all__ = [
     "is_kerases_own",
     "keras_of",
     "made_by_compile",
+    "output_like",
     "variable_of",
 ]
 
@@ -64,6 +65,15 @@ def as_distribution(y_pred: Any) -> tfp.distributions.Distribution:
             f"nllfit import keras3` and use `keras3.heads.Normal(1)` and the loss `keras3.NegativeLogLikelihood()`."
         )
     return distribution
+
+
+def output_like(output: Any, distribution: tfp.distributions.Distribution, prediction: tf.Tensor) -> Any:
+    """What a head whose output is `output` would return had it made `distribution`, of which this is the prediction."""
+    if hasattr(output, "log_prob"):
+        return distribution
+    prediction = tf.identity(prediction)  # a tensor of its own: it may be the distribution's parameter
+    prediction.distribution = distribution
+    return prediction
 
 
 def made_by_compile(model: Model) -> list:

@@ -1,12 +1,14 @@
-"""Evaluation: what a trained model says of a whole data set."""
+"""Prediction: the distributions that a trained model gives a whole data set."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from nllfit.families.head import Origin
 from nllfit.kerases import Model, distribution_of, keras_of
 
-__all__ = ["predict_distribution"]
+__all__ = ["joined_origins", "origin_of", "predict_distribution"]
 
 
 def predict_distribution(model: Model, x: Any, batch_size: int = 32) -> Any:
@@ -16,7 +18,8 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32) -> Any:
     the heads' parameters, of which the distribution is then made anew.
 
     Args:
-      model: a model of tf_keras or of Keras 3 that ends in one head or several.
+      model: a model of tf_keras or of Keras 3 that ends in one head or several; an `Ensemble`; a model with a map of
+        `nllfit.calibration`.
       x: inputs as `predict` takes them: arrays, a structure of them, or a `tf.data.Dataset`.
       batch_size: rows a call; for a dataset, which has its own batches, it is not used.
 
@@ -31,38 +34,45 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32) -> Any:
       >>> predict_distribution(model, x, batch_size=1024).stddev().shape
       TensorShape([4, 1])
     """
+    if hasattr(model, "predict_distribution"):  # it is more than one model of Keras
+        return model.predict_distribution(x, batch_size)
+    (origins,) = joined_origins([model], x, batch_size)
+    return tf.nest.map_structure(lambda origin: origin.family.distribution(origin.params, origin.shared), origins)
+
+
+def joined_origins(models: Sequence[Model], x: Any, batch_size: int = 32) -> list:
+    """For each model the origins of its heads' distributions, with the parameters of all rows in one tensor.
+
+    The models, all of one Keras, see the same rows in one pass, as they must where a dataset shuffles.
+    """
     if not isinstance(x, tf.data.Dataset) and min(len(rows) for rows in tf.nest.flatten(x)) == 0:
         raise ValueError("`x` has no rows: there is nothing to predict.")
-    parameters, origins = _parameters(model)
+    seen: list = []  # of each batch that is traced
+    base: Any = keras_of(models[0]).Model
+
+    class Parameters(base):
+        """The models, with the parameters of their heads for outputs, which `predict` can join over batches."""
+
+        def __init__(self):
+            super().__init__()
+            self.models = list(models)
+
+        def call(self, inputs):
+            outputs = [model(inputs, training=False) for model in self.models]
+            seen.append(tf.nest.map_structure(origin_of, outputs))
+            return tf.nest.map_structure(lambda origin: origin.params, seen[-1])
+
     batches = None if isinstance(x, tf.data.Dataset) else batch_size
-    params = parameters.predict(x, batch_size=batches, verbose=0)
+    params = Parameters().predict(x, batch_size=batches, verbose=0)
     return tf.nest.map_structure(
-        lambda origin, values: origin.family.distribution(values, origin.shared), origins[-1], params
+        lambda origin, values: Origin(origin.family, tf.convert_to_tensor(values), origin.shared),
+        seen[-1],
+        list(params),
     )
 
 
-def _parameters(model):
-    """A model with the parameters of the heads for outputs, which `predict` can join over batches, and their origins.
-
-    The origins are a list that the first batch fills.
-    """
-    origins = []
-
-    base: Any = keras_of(model).Model
-
-    class Parameters(base):
-        def __init__(self):
-            super().__init__()
-            self.model = model
-
-        def call(self, inputs):
-            origins.append(tf.nest.map_structure(_origin, self.model(inputs, training=False)))
-            return tf.nest.map_structure(lambda origin: origin.params, origins[-1])
-
-    return Parameters(), origins
-
-
-def _origin(output):
+def origin_of(output: Any) -> Origin:
+    """What a head made the distribution of its output of; a `TypeError` for the output of any other layer."""
     origin = getattr(distribution_of(output), "origin", None)
     if origin is None:
         raise TypeError(

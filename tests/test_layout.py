@@ -19,6 +19,7 @@ LAYERS = [
     {"estimation", "training"},
     {"heads", "metrics", "prediction"},
     {"equivalence", "keras3"},
+    {"ensembles"},
     {"plots"},
 ]
 MOST_LINES = 300

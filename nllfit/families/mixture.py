@@ -15,7 +15,7 @@ from nllfit.families.family import Family
 from nllfit.families.links import Softmax
 from nllfit.families.protocol import Numbers, ParametricFamily
 
-__all__ = ["MixtureFamily"]
+__all__ = ["MixtureFamily", "equal_mixture"]
 
 _LOGITS = "mixture_logits"  # by a name of their own: a component may have `logits`
 
@@ -135,3 +135,31 @@ class MixtureFamily(ParametricFamily):
         changed = copy.copy(self)
         changed.component = component
         return changed
+
+
+def equal_mixture(
+    family: ParametricFamily, params: Sequence[tf.Tensor], shared: Sequence[tf.Tensor | None]
+) -> tfd.MixtureSameFamily:
+    """The mixture, in equal parts, of several distributions of one family: `p(y) = sum_m p_m(y) / M`.
+
+    Args:
+      family: of all of them. The components of mixtures become components of the one that is returned.
+      params: the vector of each, `[*batch, params_size]`.
+      shared: of each, `[shared_size]` or None.
+
+    Returns:
+      A mixture of batch `[*batch]` and event `family.event_shape`.
+    """
+    members = [family.parameters(*vectors) for vectors in zip(params, shared, strict=True)]
+    batch = tf.shape(params[0])[:-1]
+    for values in members:
+        for name in family.shared:
+            values[name] = tf.broadcast_to(values[name], tf.concat([batch, tf.shape(values[name])], 0))
+        if isinstance(family, MixtureFamily):
+            values[_LOGITS] = tf.nn.log_softmax(values[_LOGITS])
+    axis, dtype = params[0].shape.rank - 1, params[0].dtype
+    if isinstance(family, MixtureFamily):
+        return family.build({name: tf.concat([m[name] for m in members], axis) for name in members[0]}, dtype)
+    components = family.build({name: tf.stack([m[name] for m in members], axis) for name in members[0]}, dtype)
+    logits = tf.zeros(tf.concat([batch, [len(members)]], 0), dtype)
+    return tfd.MixtureSameFamily(tfd.Categorical(logits), components, validate_args=components.validate_args)

@@ -1,0 +1,176 @@
+"""Ensembles: their mixture against the members' by hand, in both Kerases; what is saved; what is refused."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+import nllfit
+from nllfit import Ensemble, predict_distribution
+from tests.kerases import KITS, each_keras
+
+tfd = tfp.distributions
+
+
+def rows(num=50):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=[num, 3]).astype("float32")
+    return x, (x[:, :1] + 0.3 * rng.normal(size=[num, 1])).astype("float32")
+
+
+def member(kit, head, *args, **kwargs):
+    """A small compiled model under the head of that name."""
+    head = getattr(kit.heads, head)(*args, **kwargs)
+    model = kit.keras.Sequential([kit.keras.layers.Dense(head.params_size()), head])
+    model.compile(kit.keras.optimizers.Adam(0.01), kit.loss)
+    return model
+
+
+def ensemble_of(kit, num, head, *args, **kwargs):
+    models = [member(kit, head, *args, **kwargs) for _ in range(num)]
+    for i, model in enumerate(models):
+        model(np.zeros([1, 3], "float32"))
+        rng = np.random.default_rng(i)
+        model.set_weights([rng.normal(size=weight.shape) for weight in model.get_weights()])
+    return Ensemble(models)
+
+
+CASES = {
+    "Normal": ((), rows()[1]),
+    "Normal-shared": ((), rows()[1]),
+    "Mixture": (("Normal", 2), rows()[1]),
+    "Poisson": ((2,), np.arange(100).reshape(50, 2) % 5),
+    "MultivariateNormalTriL": ((2,), np.random.default_rng(1).normal(size=[50, 2])),
+    "Categorical": ((3,), np.arange(50) % 3),
+    "OneHotCategorical": ((3,), np.eye(3)[np.arange(50) % 3]),
+    "Bernoulli": ((), np.arange(50)[:, None] % 2),
+}
+
+
+@each_keras
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_the_equal_mixture_of_its_members(kit, name):
+    head, _, shared = name.partition("-")
+    args, y = CASES[name]
+    x = rows()[0]
+    ensemble = ensemble_of(kit, 3, head, *args, **({"shared": ("scale",)} if shared else {}))
+    members = [predict_distribution(model, x) for model in ensemble.models]
+    y = tf.cast(y, members[0].dtype)
+    expected = tf.reduce_logsumexp([distribution.log_prob(y) for distribution in members], 0) - np.log(3)
+    for distribution in (predict_distribution(ensemble, x), nllfit.kerases.distribution_of(ensemble(x))):
+        assert isinstance(distribution, tfd.MixtureSameFamily)
+        np.testing.assert_allclose(distribution.log_prob(y), expected, rtol=1e-5, atol=1e-5)  # of float32
+    prediction = np.mean([model.predict(x, verbose=0) for model in ensemble.models], 0)
+    called = ensemble(x)
+    called = nllfit.families.center.central_value(called) if hasattr(called, "log_prob") else called
+    np.testing.assert_allclose(called, prediction, rtol=1e-5, atol=1e-5)
+
+
+@each_keras
+def test_its_quantiles_and_moments_are_those_of_the_mixture(kit):
+    x, y = rows()
+    ensemble = ensemble_of(kit, 3, "Normal")
+    distribution = predict_distribution(ensemble, x)
+    members = [predict_distribution(model, x) for model in ensemble.models]
+    median = nllfit.quantile(distribution, 0.5)
+    np.testing.assert_allclose(np.mean([nllfit.cdf(m, median) for m in members], 0), 0.5, atol=1e-5)
+    means, variances = (np.array([getattr(m, name)() for m in members]) for name in ("mean", "variance"))
+    np.testing.assert_allclose(distribution.mean(), means.mean(0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(distribution.variance(), variances.mean(0) + means.var(0), rtol=1e-4, atol=1e-6)
+    assert nllfit.negative_log_likelihood(y, ensemble(x)).shape == (50,)
+
+
+def test_mixtures_become_one_mixture():
+    distribution = predict_distribution(ensemble_of(KITS[0], 3, "Mixture", "Normal", 2), rows()[0])
+    assert distribution.components_distribution.batch_shape == (50, 6)
+
+
+@each_keras
+def test_a_shuffled_dataset_gives_all_members_the_same_rows(kit):
+    x, _ = rows()
+    ensemble = ensemble_of(kit, 2, "Normal", scale=1.0)
+    data = tf.data.Dataset.from_tensor_slices(x).shuffle(50, seed=3).batch(8)
+    locs = predict_distribution(ensemble, data).components_distribution.mean()[..., 0]
+    in_order = predict_distribution(ensemble, x).components_distribution.mean()[..., 0]
+    order = np.lexsort(np.transpose(locs))
+    np.testing.assert_allclose(np.asarray(locs)[order], np.asarray(in_order)[np.lexsort(np.transpose(in_order))])
+
+
+@each_keras
+def test_members_are_trained_side_by_side_and_can_be_repeated(kit):
+    x, y = rows()
+
+    def trained():
+        stops = lambda: [kit.keras.callbacks.EarlyStopping("loss", patience=100)]  # noqa: E731
+        build = lambda: member(kit, "Normal")  # noqa: E731
+        return Ensemble.fit(build, 3, x, y, epochs=3, batch_size=10, seed=5, callbacks=stops, compile="graph")
+
+    first, second = trained(), trained()
+    weights = [[model.get_weights()[0] for model in ensemble.models] for ensemble in (first, second)]
+    np.testing.assert_array_equal(weights[0], weights[1])
+    assert not np.allclose(weights[0][0], weights[0][1])
+    assert [len(model.history.epoch) for model in first.models] == [3, 3, 3]
+    alone = nllfit.fit(member(kit, "Normal"), x, y, epochs=3, batch_size=10, seed=5, verbose=0, compile="graph")
+    assert alone.history.keys() == first.models[0].history.history.keys()
+
+
+@each_keras
+def test_what_is_saved_is_loaded_in_another_process(kit, tmp_path):
+    x, y = rows()
+    ensemble = ensemble_of(kit, 2, "Mixture", "Normal", 2)
+    ensemble.save(tmp_path / "members")
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    program = (
+        "import sys, numpy as np, nllfit\n"
+        "ensemble = nllfit.Ensemble.load(sys.argv[1] + '/members')\n"
+        "d = nllfit.predict_distribution(ensemble, np.load(sys.argv[1] + '/x.npy'))\n"
+        "np.save(sys.argv[1] + '/log_prob.npy', d.log_prob(np.load(sys.argv[1] + '/y.npy')))\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, capture_output=True)
+    expected = predict_distribution(ensemble, x).log_prob(y)
+    np.testing.assert_array_equal(np.load(tmp_path / "log_prob.npy"), expected)
+    with pytest.raises(ValueError, match="holds something already"):
+        ensemble.save(tmp_path / "members")
+
+
+def test_a_folder_without_members_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"holds no \.keras file"):
+        Ensemble.load(tmp_path)
+    with pytest.raises(ValueError, match=r"holds no \.keras file"):
+        Ensemble.load(tmp_path / "nowhere")
+    (tmp_path / "member-000.keras").write_text("no archive")
+    with pytest.raises(ValueError, match=r"member-000\.keras is no whole \.keras file"):
+        Ensemble.load(tmp_path)
+
+
+@each_keras
+def test_members_that_are_not_alike_are_refused(kit):
+    x = np.zeros([2, 3], "float32")
+    normal = member(kit, "Normal")
+    with pytest.raises(ValueError, match=r"Family\(Normal, \(1,\)\), another's Family\(Laplace, \(1,\)\)"):
+        Ensemble([normal, member(kit, "Laplace")])
+    with pytest.raises(ValueError, match=r"Family\(Normal, \(2,\)\)"):
+        Ensemble([normal, member(kit, "Normal", 2)])
+    with pytest.raises(TypeError, match="end the model in a head"):
+        Ensemble([kit.keras.Sequential([kit.keras.layers.Dense(2)])] * 2)(x)
+    (other,) = [other for other in KITS if other is not kit]
+    with pytest.raises(ValueError, match="of keras and tf_keras"):
+        Ensemble([normal, member(other, "Normal")])
+    with pytest.raises(TypeError, match="not a Keras model"):
+        Ensemble([normal, "model"])
+    with pytest.raises(ValueError, match="`models` is empty"):
+        Ensemble([])
+
+
+def test_arguments_of_fit_are_checked():
+    x, y = rows()
+    with pytest.raises(ValueError, match="`n` is 0"):
+        Ensemble.fit(lambda: member(KITS[0], "Normal"), 0, x, y)
+    with pytest.raises(ValueError, match="members cannot share a callback"):
+        Ensemble.fit(lambda: member(KITS[0], "Normal"), 2, x, y, callbacks=[])
+    with pytest.raises(ValueError, match="holds, at row 3"):
+        Ensemble.fit(lambda: member(KITS[0], "Poisson"), 2, x, np.where(np.arange(50)[:, None] == 3, -1, 1), epochs=1)
