@@ -12,6 +12,7 @@ The way of a sample, from a user to a density and back, one module a step:
                   `point` -> the `natural` ones, as a statistician names them
     density       `point`, `y` -> the family's log-density and its derivatives, as programs written once a family
     estimators    `maximum_likelihood`: who calls whom
+    errors        those of the natural parameters at an optimum
     estimates     the `Estimate` at an `Optimum`: natural parameters, errors, intervals by a `profile`, the table
 
 `comparison` ranks estimates; `likelihoods` looks at a likelihood on a grid and needs none of the above.

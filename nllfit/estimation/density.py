@@ -13,7 +13,7 @@ import tensorflow as tf
 from nllfit.estimation.coordinates import Coordinates, HeldCoordinates
 from nllfit.families.protocol import ParametricFamily
 
-__all__ = ["density_of"]
+__all__ = ["Density", "density_of"]
 
 _KEPT = 64  # families
 _FEW = 10  # numbers whose second derivatives are written down one by one, which runs faster; those of more are a loop
@@ -104,7 +104,8 @@ class Density:
             with tf.GradientTape() as tape:
                 tape.watch(tiled)
                 parameters = coordinates.constrained(tiled, coordinates.held) | coordinates.held
-                log_prob = coordinates.family.build(parameters, tf.float64).log_prob(self._outcomes(parameters))
+                distribution = coordinates.family.build(parameters, tf.float64)
+                log_prob = coordinates.family.facts.log_density(distribution, self._outcomes(parameters))
             return tape.gradient(log_prob, tiled, unconnected_gradients="zero")
 
         # A program, for TFP has some of its own, and TensorFlow warns where they are called with many shapes.
@@ -141,4 +142,5 @@ class Density:
         blocks = tf.split(points, sizes, axis=-1) if sizes else []
         batch = [-1] * (points.shape.rank - 1)
         parameters = {n: tf.reshape(b, [*batch, *shape]) for (n, shape), b in zip(shapes.items(), blocks, strict=True)}
-        return self.coordinates.family.build(parameters | held, tf.float64).log_prob(y)
+        family = self.coordinates.family
+        return family.facts.log_density(family.build(parameters | held, tf.float64), y)

@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 from numpy.typing import ArrayLike
+from tensorflow_probability import distributions as tfd
 
-from nllfit.estimation.newton import Optimum, errors
+from nllfit.estimation.errors import natural_errors
+from nllfit.estimation.newton import Optimum
 from nllfit.estimation.problem import Problem
 from nllfit.estimation.profile import Profile
 from nllfit.families.protocol import ParametricFamily
-
-tfd = tfp.distributions
 
 __all__ = ["Estimate", "estimate_of"]
 
@@ -30,7 +29,8 @@ class Estimate:
     Attributes:
       distribution: the fitted `tfd.Distribution`, in float64.
       parameters: the estimates by name, numbers or arrays, as a statistician names them (`rate`, not `log_rate`).
-      standard_errors: their standard errors by name, the roots of the diagonal of `covariance`.
+      standard_errors: their standard errors by name, the roots of the diagonal of `covariance`; infinite where other
+        values of the parameter, with other values of the others, give the same densities.
       covariance: `[q, q]` for the `q` numbers in `parameters`, in their order: the inverse of the observed information,
         sent through the links by the delta method. NaN where it does not exist; `message` says why.
       log_likelihood: the maximum in nats, the sum over the sample.
@@ -197,23 +197,28 @@ def _check_level(level: Any) -> None:
 def estimate_of(problem: Problem, optimum: Optimum) -> Estimate:
     """The `Estimate` at the end of a search."""
     values = {name: value.numpy() for name, value in problem.natural(optimum.w).items()}
-    parts = _errors(problem, optimum)
+    parts = natural_errors(problem, optimum)
+    errors = np.hypot.reduce(parts, axis=1)
     with np.errstate(over="ignore", invalid="ignore"):
         covariance = parts @ parts.T
     sizes = np.cumsum([value.size for value in values.values()])[:-1]
-    message = optimum.message
+    message = optimum.message + optimum.note + problem.remark
     if not optimum.converged:
         message += problem.suspicion
+    errors_of = dict(zip(values, np.split(errors, sizes), strict=True))
+    idle = [f"`{name}`" for name, error in errors_of.items() if np.any(np.isinf(error))]
+    if idle:
+        message += (
+            f"; no sample can tell {' and '.join(idle)} from other values with the same densities, so the standard "
+            f"error is infinite: hold a parameter at a value"
+        )
     if problem.held:
         names = " and ".join(f"`{name}`" for name in problem.held)
         message += f"; the likelihood is not smooth in {names}, so there is no standard error"
     return Estimate(
         distribution=problem.distribution(optimum.w),
         parameters={name: _plain(value) for name, value in values.items()},
-        standard_errors={
-            name: _plain(part.reshape(values[name].shape))
-            for name, part in zip(values, np.split(np.hypot.reduce(parts, axis=1), sizes), strict=True)
-        },
+        standard_errors={name: _plain(error.reshape(values[name].shape)) for name, error in errors_of.items()},
         covariance=covariance,
         log_likelihood=optimum.value * problem.objective.total_weight,
         num_observations=float(problem.weights.sum()),
@@ -223,20 +228,6 @@ def estimate_of(problem: Problem, optimum: Optimum) -> Estimate:
         problem=problem,
         optimum=optimum,
     )
-
-
-def _errors(problem: Problem, optimum: Optimum) -> np.ndarray:
-    """Independent errors `[q, r]` of the natural parameters, by their derivatives, with NaN where there are none."""
-    w = tf.constant(optimum.w)
-    with tf.GradientTape(persistent=True) as tape:
-        tape.watch(w)
-        values = problem.natural(w)
-        flat = tf.concat([tf.reshape(value, [-1]) for value in values.values()], 0)
-    if not optimum.converged:
-        return np.full([len(flat), 1], np.nan)
-    missing = np.concatenate([np.full(tf.size(value), name in problem.held) for name, value in values.items()])
-    jacobian = tape.jacobian(flat, w, unconnected_gradients="zero", experimental_use_pfor=False).numpy()
-    return np.concatenate([jacobian @ errors(optimum), np.where(missing, np.nan, 0.0)[:, None]], 1)
 
 
 def _plain(value: np.ndarray) -> float | np.ndarray:

@@ -1,51 +1,59 @@
 """The likelihood of a sample, as a function of the parameters."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from numpy.typing import ArrayLike
+from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_array
 from nllfit.families.refusal import assertion_text, first_refused, refusal
 
-tfd = tfp.distributions
-
 __all__ = ["likelihood", "log_likelihood"]
 
+_COARSE = 1e-5  # a rounding error, in widths of the sample
 
-def log_likelihood(distribution, y):
+
+def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     """The log-likelihood of an i.i.d. sample at every parameter value in a distribution's batch.
 
     `sum_i log p(y_i | theta)`: a sum of logarithms, so it is exact where the product of densities underflows. It is
     never NaN, and never the number that a formula gives beyond the support: it is -inf at parameters under which TFP
     says that an outcome has density zero, as beyond the bound of a Uniform; any other outcome out of the support, such
     as a negative one under a Gamma, is an error, as `validate_args=True` would make of both. In a `tf.function`, where
-    no value can be looked at, only `validate_args` checks.
+    no value can be looked at, only `validate_args` checks. It is computed in float64 from the parameters that the
+    distribution was given, be it itself of float32, in which 1e8 and the outcomes around it are multiples of 8.
 
     Args:
       distribution: a `tfd.Distribution` of batch `[*grid]` and event `[*event]`: one parameter value, or a grid.
       y: the sample, `[n, *event]`.
 
     Returns:
-      A tensor `[*grid]`, in nats, the sum over the sample.
+      A tensor `[*grid]` in float64, in nats, the sum over the sample.
 
     Raises:
       TypeError: if `distribution` is no distribution.
       ValueError: if `y` is empty, is not of numbers, holds a NaN or has another event shape than the distribution; for
         an outcome out of the support, or at an edge of it where the density is not defined; for a parameter out of its
-        domain, such as a scale of zero.
+        domain, such as a scale of zero; for outcomes that float32 cannot tell apart, if the distribution is of float32
+        and cannot be made anew, as one of a bijector.
 
     Example:
       >>> log_likelihood(tfd.Normal([-1.0, 0.0, 1.0], 1.0), [-1.0, 0.0, 1.0]).numpy().round(4)
-      array([-5.2568, -3.7568, -5.2568], dtype=float32)
+      array([-5.2568, -3.7568, -5.2568])
 
     Source: Fisher, On the mathematical foundations of theoretical statistics, 1922.
     """
+    if not isinstance(distribution, tfd.Distribution):
+        raise TypeError(f"`distribution` is {distribution!r}: give a distribution, such as `tfd.Normal(0.0, 1.0)`.")
+    distribution = _in_float64(distribution)
     outcomes = _outcomes(distribution, y)
     try:
         log_prob = distribution.log_prob(outcomes)
     except tf.errors.InvalidArgumentError:
         raise _refusal(distribution, outcomes, outcomes) from None
-    result = tf.reduce_sum(log_prob, 0)
+    result = tf.reduce_sum(tf.cast(log_prob, tf.float64), 0)
     if tf.executing_eagerly():
         try:
             _checked(distribution)
@@ -64,35 +72,58 @@ def log_likelihood(distribution, y):
     return result
 
 
-def likelihood(distribution, y):
+def likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     """The likelihood of an i.i.d. sample at every parameter value in a distribution's batch.
 
-    `prod_i p(y_i | theta)`, the exponential of `log_likelihood`; it is 0 where that is below about -745 in float64 or
-    -103 in float32.
+    `prod_i p(y_i | theta)`, the exponential of `log_likelihood`; it is 0 where that is below about -745.
 
     Args:
       distribution: a `tfd.Distribution` of batch `[*grid]` and event `[*event]`.
       y: the sample, `[n, *event]`.
 
     Returns:
-      A tensor `[*grid]`, a product over the sample.
+      A tensor `[*grid]` in float64, a product over the sample.
 
     Raises:
       TypeError, ValueError: as `log_likelihood`.
 
     Example:
       >>> likelihood(tfd.Bernoulli(probs=[0.2, 0.5]), [0, 0, 0, 1, 0]).numpy().round(5)  # theta (1 - theta)^4
-      array([0.08192, 0.03125], dtype=float32)
+      array([0.08192, 0.03125])
 
     Source: Fisher, On the mathematical foundations of theoretical statistics, 1922.
     """
     return tf.exp(log_likelihood(distribution, y))
 
 
-def _outcomes(distribution, y):
+def _in_float64(distribution: tfd.Distribution) -> tfd.Distribution:
+    """The distribution made anew in float64; itself where TFP does not know how."""
+    try:
+        known = distribution.parameter_properties()
+        parameters = {name: _parameter(name, value, known) for name, value in distribution.parameters.items()}
+        made = type(distribution)(**parameters)
+        same = made.event_shape == distribution.event_shape and made.batch_shape == distribution.batch_shape
+        return made if same else distribution
+    except (NotImplementedError, TypeError, ValueError, tf.errors.InvalidArgumentError):
+        return distribution
+
+
+def _parameter(name: str, value: Any, known: dict[str, Any]) -> Any:
+    if isinstance(value, tfd.Distribution):
+        return _in_float64(value)
+    if isinstance(value, (list, tuple)) and value and all(isinstance(part, tfd.Distribution) for part in value):
+        return [_in_float64(part) for part in value]
+    if name == "dtype":
+        return tf.float64 if value is not None and tf.as_dtype(value).is_floating else value
+    if name not in known or value is None:
+        return value
+    if tf.is_tensor(value) or isinstance(value, tf.Variable):
+        return tf.cast(value, tf.float64)
+    return tf.convert_to_tensor(value, tf.float64)
+
+
+def _outcomes(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     """The sample as a tensor `[n, *ones, *event]` that broadcasts against the grid."""
-    if not isinstance(distribution, tfd.Distribution):
-        raise TypeError(f"`distribution` is {distribution!r}: give a distribution, such as `tfd.Normal(0.0, 1.0)`.")
     values, event = as_array(y), tuple(distribution.event_shape)
     if values.ndim == 0 or values.shape[1:] != event:
         raise ValueError(
@@ -108,6 +139,13 @@ def _outcomes(distribution, y):
     if distribution.dtype.is_integer and values.dtype.kind == "f" and (values != np.round(values)).any():
         raise ValueError(f"`y` holds fractions, but {distribution.name} has whole numbers for outcomes: round them.")
     outcomes = tf.cast(tf.convert_to_tensor(values), distribution.dtype)
+    finite = values[np.isfinite(values)]
+    width = np.ptp(finite) if finite.size else 0.0
+    if outcomes.dtype == tf.float32 and width and np.any(np.abs(np.float32(finite) - finite) > _COARSE * width):
+        raise ValueError(
+            f"`y` holds outcomes that float32, the dtype of {distribution.name}, cannot tell apart: make the "
+            f"distribution of parameters in float64."
+        )
     return tf.reshape(outcomes, [len(values), *[1] * distribution.batch_shape.rank, *event])
 
 
@@ -133,10 +171,17 @@ def _check_support(distribution, outcomes):
     log_prob = distribution.log_prob(outcomes)
     zero = np.isneginf(log_prob).reshape([*log_prob.shape, *[1] * distribution.event_shape.rank])
     if zero.any():  # an outcome in the support takes its place, so that TFP judges the others
-        tried = tf.where(zero, distribution.sample(seed=(0, 0)), outcomes)
+        tried = tf.where(zero, _possible(distribution, outcomes), outcomes)
     if refusal(checked, tried):
         raise _refusal(checked, outcomes, tried)
     return None
+
+
+def _possible(distribution, outcomes):
+    try:
+        return distribution.sample(seed=(0, 0))
+    except tf.errors.InvalidArgumentError:  # some families cannot be sampled in float64
+        return outcomes
 
 
 def _refusal(distribution, outcomes, tried):

@@ -38,6 +38,7 @@ class Optimum:
       information: the observed information of the whole sample, minus the Hessian of its log-likelihood, `[p, p]`.
       rank: the number of directions that the likelihood can tell apart.
       message: "converged", or why not.
+      note: what else is known of the search, to be added to the message.
     """
 
     w: np.ndarray
@@ -45,6 +46,7 @@ class Optimum:
     information: np.ndarray
     rank: int
     message: str
+    note: str = ""
 
     @property
     def converged(self) -> bool:
@@ -237,6 +239,8 @@ def _limit(objective: Objective, w: np.ndarray, direction: np.ndarray) -> str:
     changes = {n: np.ravel(np.abs(after[n] - before[n]) / np.maximum(np.abs(before[n]), 1e-300)) for n in before}
     name = max(changes, key=lambda n: changes[n].max())
     limit, now = (np.ravel(values[name])[changes[name].argmax()] for values in (after, before))
+    if np.isneginf(objective.value(far)) and not objective.coordinates.are_logarithms[fastest]:
+        return f"no maximum inside: the log-likelihood goes on rising as `{name}` comes to where the sample ends"
     if abs(limit) > 1e100 or abs(limit - now) > _INFINITY / 2:  # a real number goes as far as its coordinate
         bound = "infinity" if limit > 0 else "-infinity"
     else:

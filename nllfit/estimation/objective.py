@@ -22,7 +22,10 @@ _LONG = 1000  # operations, whose second derivatives take longer to write down t
 
 
 class Derivatives(NamedTuple):
-    """A mean log-likelihood at a point, its gradient `[p]` and its Hessian `[p, p]`, exact or by differences."""
+    """A mean log-likelihood at a point, its gradient `[p]` and its Hessian `[p, p]`, exact or by differences.
+
+    The value is never NaN, which compares with nothing, but -inf.
+    """
 
     value: float
     gradient: np.ndarray
@@ -137,7 +140,8 @@ class Objective:
         value, slope, curvature = (sum(part) / self.total_weight for part in zip(*parts, strict=True))
         gradient, jacobian, bend = self.coordinates.pullback(tf.constant(w), self._arguments, slope)
         hessian = tf.transpose(jacobian) @ curvature @ jacobian + bend
-        return Derivatives(float(value) - self.log_volume, gradient.numpy(), hessian.numpy(), True)
+        value = float(value) - self.log_volume if np.isfinite(value) else -np.inf
+        return Derivatives(value, gradient.numpy(), hessian.numpy(), True)
 
     def _by_differences(self, w: np.ndarray) -> Derivatives:
         lengths = self.sample(_FEW)._lengths(w)
@@ -147,16 +151,18 @@ class Objective:
         value, up, down, pair_up, pair_down = np.split(
             self.values(w + moves), np.cumsum([1, len(w), len(w), len(pairs)])
         )
-        second = up + down - 2 * value
-        mixed = (pair_up + pair_down - 2 * value - second[rows] - second[columns]) / 2
-        hessian = np.diag(second)
-        hessian[rows, columns] = hessian[columns, rows] = mixed
-        return Derivatives(value[0], (up - down) / (2 * lengths), hessian / np.outer(lengths, lengths), False)
+        with np.errstate(invalid="ignore"):  # -inf - -inf, beyond the support
+            second = up + down - 2 * value
+            mixed = (pair_up + pair_down - 2 * value - second[rows] - second[columns]) / 2
+            hessian = np.diag(second)
+            hessian[rows, columns] = hessian[columns, rows] = mixed
+            return Derivatives(value[0], (up - down) / (2 * lengths), hessian / np.outer(lengths, lengths), False)
 
     def _lengths(self, w: np.ndarray) -> np.ndarray:
         """The longest decimal steps `[p]` along each coordinate that change the mean log-likelihood only a little."""
         sizes = 10.0 ** np.arange(1, -15, -0.5)
         moves = (sizes[:, None, None] * np.diag(1 + np.abs(w))).reshape(-1, len(w))
         values = self.values(np.concatenate([w[None], w + moves, w - moves]))
-        changes = np.abs(values[1:] - values[0]).reshape(2, len(sizes), len(w)).max(0)
+        with np.errstate(invalid="ignore"):
+            changes = np.abs(values[1:] - values[0]).reshape(2, len(sizes), len(w)).max(0)
         return sizes[np.argmax(changes < _DIFFERENCE, axis=0)] * (1 + np.abs(w))

@@ -5,20 +5,22 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 from numpy.typing import ArrayLike
+from tensorflow_probability import distributions as tfd
 
 from nllfit.estimation.density import density_of
 from nllfit.estimation.objective import Objective
 from nllfit.estimation.samples import as_sample, check_sample, check_whole, counted
 from nllfit.estimation.units import Units
+from nllfit.families.facts import facts_of
 from nllfit.families.family import as_family
 from nllfit.families.protocol import Numbers, ParametricFamily
 from nllfit.families.refusal import first_refused
 
-tfd = tfp.distributions
-
 __all__ = ["Problem"]
+
+_MEETS = 1e-12  # widths of the sample between two parameters that meet, for TFP's density is NaN where they do
+_MOST = 4e6  # log-densities, at places of a parameter times outcomes
 
 
 class Problem:
@@ -88,25 +90,57 @@ class Problem:
     def corner(self, w: np.ndarray) -> str | None:
         """The parameter in which the likelihood has corners near `w`, which Newton's method can only come near."""
         facts = self.family.facts
-        if facts.corner in self.family.parameter_names and facts.has_corners({**self.family.fixed, **self.natural(w)}):
-            return facts.corner
-        return None
+        if facts.corner not in self.family.parameter_names:
+            return None
+        near = facts.has_corners is None or facts.has_corners({**self.family.fixed, **self.natural(w)})
+        return facts.corner if near else None
 
     def held_at_corners(self, name: str, natural: Numbers, count: int = 50, kept: int = 3) -> list["Problem"]:
         """The problems with such a parameter held at the likeliest of some observations.
 
-        They are those nearest to its natural value, to refine it, and others from all over the sample.
+        They are those nearest to its natural value, to refine it, and others from all over the sample; at its ends a
+        bound of the support may meet the parameter.
         """
         nearest = np.argsort(np.abs(self.y - natural[name]), axis=0)[:count]
         all_over = np.sort(self.y, axis=0)[np.linspace(0, len(self.y) - 1, count).astype(int)]
         observed = np.unique(np.concatenate([np.take_along_axis(self.y, nearest, 0), all_over]), axis=0)
-        tried = {n: np.broadcast_to(value, [len(observed), *value.shape]) for n, value in natural.items()}
-        values = self.objective.values(self.coordinates_of(tried | {name: observed}))
-        problems = []
-        for row in np.argsort(-values)[:kept]:
-            problems.append(copy.copy(self))
-            problems[-1]._hold({name: observed[row]})
+        values = self.objective.values(self._along(name, natural, observed))
+        held = [{name: observed[row]} for row in np.argsort(-values)[:kept]]
+        for bound, row, outside in zip(self.family.facts.bounds, (0, -1), (-1, 1), strict=False):
+            if bound in self.family.parameter_names:
+                meets = observed[row] + outside * _MEETS * np.ptp(self.y, axis=0)
+                held.append({name: observed[row], bound: meets})
+        problems = [copy.copy(self) for _ in held]
+        for problem, parameters in zip(problems, held, strict=True):
+            problem._hold(parameters)
         return problems
+
+    def elsewhere(self, w: np.ndarray, kept: int = 5) -> np.ndarray:
+        """The coordinates `[s, p]` of other places of a parameter that may have a maximum between any observations.
+
+        They are the likeliest of those that are more likely than the places beside them, with the other parameters as
+        they are at `w`.
+        """
+        name = self.family.facts.scattered
+        if name not in self.family.parameter_names or self.family.event_shape:
+            return np.zeros([0, len(w)])
+        y = np.unique(self.y)
+        places = np.sort(np.concatenate([y, (y[1:] + y[:-1]) / 2]))
+        count = max(50, int(_MOST / len(self.objective.y)))
+        if len(places) > count:
+            places = places[np.linspace(0, len(places) - 1, count).astype(int)]
+        natural = self.natural(w)
+        places = np.sort(np.append(places, natural[name]))
+        tried = self._along(name, natural, places)
+        values = self.objective.values(tried)
+        left, right = np.r_[-np.inf, values[:-1]], np.r_[values[1:], -np.inf]
+        peaks = np.flatnonzero((values >= left) & (values >= right) & (places != natural[name]))
+        return tried[peaks[np.argsort(-values[peaks])][:kept]]
+
+    def _along(self, name: str, natural: Numbers, values: np.ndarray) -> np.ndarray:
+        """Coordinates `[s, p]` at natural parameters of which one takes these values `[s, ...]`."""
+        tried = {n: np.broadcast_to(value, [len(values), *np.shape(value)]) for n, value in natural.items()}
+        return self.coordinates_of(tried | {name: values})
 
     def coordinates_of(self, natural: Numbers) -> np.ndarray:
         """The free parameters' coordinates `[..., p]` at natural parameters by name."""
@@ -116,6 +150,14 @@ class Problem:
         """All estimated parameters by name, as a statistician names them, at the free ones' coordinates `w` `[p]`."""
         free = self.units.outward(self.objective.natural(w))
         return {name: tf.convert_to_tensor(value) for name, value in (self.held | free).items()}
+
+    def unwound(self, w: np.ndarray) -> np.ndarray:
+        """`w` with an angle between `-pi` and `pi`."""
+        name = self.family.facts.circular
+        if name not in self.family.parameter_names:
+            return w
+        natural = self.natural(w)
+        return self.coordinates_of(natural | {name: tf.math.floormod(natural[name] + np.pi, 2 * np.pi) - np.pi})
 
     def distribution(self, w: np.ndarray) -> tfd.Distribution:
         """The distribution at `w`; it checks outcomes."""
@@ -144,7 +186,9 @@ class Problem:
         distribution = self.distribution(w)
         outcomes = tf.cast(tf.constant(self.y), distribution.dtype)
         try:
-            log_prob = distribution.log_prob(outcomes).numpy()
+            log_prob = self.family.facts.log_density(distribution, outcomes).numpy()
+            if self.family.facts.log_prob and not np.all(np.isfinite(log_prob)):
+                distribution.log_prob(outcomes)  # it may say why
         except tf.errors.InvalidArgumentError:
             row, reason = first_refused(distribution, outcomes)
             raise ValueError(
@@ -156,6 +200,13 @@ class Problem:
                 f"`y` holds {self.y[np.argmin(np.isfinite(log_prob))]}, where the density of {self.family.name} is "
                 f"zero or infinite whatever its parameters: remove it, or choose a family whose support it is in."
             )
+
+    @property
+    def remark(self) -> str:
+        """What the sample may have that its user did not mean, in words; empty if nothing is known."""
+        if self.family.facts.circular and np.abs(self.y).max() > 2 * np.pi:
+            return f"; `y` holds {self.y[np.abs(self.y).argmax()]:.4g}, and its angles are taken for radians"
+        return ""
 
     @property
     def suspicion(self) -> str:
@@ -172,6 +223,13 @@ def _family_for(distribution: Any, y: np.ndarray, fixed: dict[str, Any]) -> Para
     try:
         family = as_family(distribution, y.shape[1:], **fixed)
     except ValueError as error:
+        by_row = [name for name, value in fixed.items() if len(y) > 1 and np.shape(value)[:1] == (len(y),)]
+        if by_row and y.ndim == 1:
+            advice = facts_of(getattr(distribution, "__name__", distribution)).by_row
+            raise ValueError(
+                f"`{by_row[0]}` has a value for each of the {len(y)} rows of `y`, but one distribution is fitted to "
+                f"all of them: give one value, or train a head, which has a distribution for each row. {advice}".strip()
+            ) from None
         if y.ndim == 1 and "`event_shape`" in str(error):
             raise ValueError(f"{error} Here it is that of a row of `y`, `[n]`; vectors are rows, `[n, d]`.") from None
         raise

@@ -27,14 +27,15 @@ class Profile:
       name: a natural parameter's name.
       place: which of its numbers, as an index into the flattened parameter.
       maximum: the log-likelihood at the estimate.
-      standard_error: of the number, or NaN; zero if it is the same for all parameters, as above a matrix's diagonal.
+      standard_error: of the number, or NaN; zero if it is the same for all parameters, as above a matrix's diagonal;
+        infinite if other values have the same densities.
     """
 
     def __init__(
         self, problem: Problem, optimum: Optimum, name: str, place: int, maximum: float, standard_error: float
     ):
         self.problem, self.name, self.place, self.maximum = problem, name, place, maximum
-        self._rank = optimum.rank - (name not in problem.held)
+        self._rank = optimum.rank - (name not in problem.held and not math.isinf(standard_error))
         self.estimate = float(np.ravel(problem.natural(optimum.w)[name])[place])
         self._coordinates = {self.estimate: optimum.w}
         smooth = name not in problem.held
@@ -76,6 +77,8 @@ class Profile:
         """Both ends of `{value: 2 (maximum - l_p(value)) <= chi-square quantile}`, `[2]`."""
         if not self._unit:
             return np.full(2, self.estimate)
+        if math.isinf(self._unit):
+            return self._domain.forward(np.array([-np.inf, np.inf])).numpy()
         height = math.sqrt(tfd.Chi2(tf.constant(1.0, tf.float64)).quantile(level))
         return np.array([self._end(-1.0, height), self._end(1.0, height)])
 

@@ -8,18 +8,29 @@ from nllfit.families.protocol import ParametricFamily
 
 __all__ = ["as_sample", "check_sample", "check_whole", "counted"]
 
+_SMALLEST = 1e-300  # size of a sample; smaller numbers have fewer digits, and no inverse
+
 
 def as_sample(y: ArrayLike, weights: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The sample `[n, *event]` and its weights `[n]` in float64, or a `ValueError` that says why it is none."""
-    sample = as_array(y, np.float64)
+    given = as_array(y)
+    if given.dtype.kind not in "biufO":  # nor complex numbers, dates and text, which NumPy would make numbers of
+        raise ValueError(f"`y` is of dtype {given.dtype}, not an array of numbers: give one number, or row, each.")
+    sample = as_array(given, np.float64)
     if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
         raise ValueError(f"`y` has {np.sum(y.mask)} masked values: give those that are not, as `y.compressed()` does.")
     if sample.ndim == 0 or sample.size == 0:
         raise ValueError(f"`y` has shape {sample.shape}: give at least one observation, `[n, *event]`.")
     if not np.all(np.isfinite(sample)):
         raise ValueError(f"`y` holds {np.sum(~np.isfinite(sample))} NaN or infinite values: remove them.")
+    if np.any(sample) and not _SMALLEST < np.abs(sample).max() < 1 / _SMALLEST:
+        raise ValueError(
+            f"`y` has numbers of a size of {np.abs(sample).max():.1g}, at an end of what float64 can hold: give it in "
+            f"another unit."
+        )
     try:
-        counts = np.ones(len(sample)) if weights is None else np.asarray(weights, np.float64)
+        counts = np.ones(len(sample)) if weights is None else np.asarray(weights)
+        counts = counts.astype(np.float64, casting="unsafe" if counts.dtype.kind == "O" else "same_kind")
     except (TypeError, ValueError):
         raise ValueError("`weights` is not an array of numbers: give one for each observation.") from None
     if counts.shape != (len(sample),):
@@ -46,7 +57,7 @@ def check_sample(family: ParametricFamily, y: np.ndarray) -> None:
             f"`y` has all values equal{'' if y.ndim == 1 else ' in a column'}, so the likelihood of {family.name} "
             f"has no bound as its density concentrates there: hold a parameter at a value, or look at the sample."
         )
-    if family.facts.free_covariance and np.linalg.matrix_rank(y - y.mean(0)) < y.shape[-1]:
+    if family.facts.free_covariance and np.linalg.matrix_rank((y - y.mean(0)) / y.std(0)) < y.shape[-1]:
         raise ValueError(
             f"The columns of `y`, {y.shape}, are dependent, so the likelihood of {family.name} has no bound as its "
             f"covariance becomes singular: give more observations, or leave out a column."

@@ -38,10 +38,17 @@ class Facts:
       statistics: parameters in which the likelihood is not smooth: whatever the others are, it is largest at these
         statistics of a sample `[n, *event]` with weights `[n]`.
       corner: a parameter in which it has a corner at every observation, and its maximum at one of them.
-      has_corners: whether it has them, from the parameters by name.
+      bounds: the two parameters, if any, that bound the support, one of which meets the corner at an end of the sample.
+      has_corners: whether it has them, from the parameters by name; by default it always has.
+      scattered: a parameter in which it may have a maximum at, or between, any two observations.
+      several_maxima: whether it may have several maxima in its other parameters, so that one climb is not enough.
+      circular: a parameter that is an angle in radians, all of which that differ by `2 pi` are one.
+      log_prob: the log-density of a distribution of the family at outcomes, where TFP's is wrong or slow.
       kinks: such parameters where the family is a part of another, whose maximum is elsewhere.
       free_covariance: whether its covariance can become singular in any direction, so that dependent columns of a
         sample leave the likelihood without a bound.
+      by_row: what to do in estimation where a parameter is known for each row, in words.
+      checked_in_float32: whether TFP's checks fail in any other dtype, so that there are none.
       unfit: why a search for the maximum would not end; empty if it does.
     """
 
@@ -58,16 +65,42 @@ class Facts:
     rates: tuple[str, ...] = ()
     statistics: Mapping[str, Statistic] = dataclasses.field(default_factory=dict)
     corner: str | None = None
-    has_corners: Callable[[Mapping[str, Any]], bool] = lambda parameters: True
+    bounds: tuple[str, ...] = ()
+    has_corners: Callable[[Mapping[str, Any]], bool] | None = None
+    scattered: str | None = None
+    several_maxima: bool = False
+    circular: str | None = None
+    log_prob: Callable[[tfd.Distribution, tf.Tensor], tf.Tensor] | None = None
     kinks: tuple[str, ...] = ()
     free_covariance: bool = False
+    by_row: str = ""
+    checked_in_float32: bool = False
     unfit: str = ""
+
+    def log_density(self, distribution: tfd.Distribution, y: tf.Tensor) -> tf.Tensor:
+        """TFP's log-density of a distribution of the family at outcomes, or that in its place."""
+        if self.log_prob is None:
+            return distribution.log_prob(y)
+        if isinstance(distribution, tfd.Independent):
+            axes = list(range(-distribution.event_shape.rank, 0))
+            return tf.reduce_sum(self.log_prob(distribution.distribution, y), axes)
+        return self.log_prob(distribution, y)
 
     @property
     def of_a_part(self) -> "Facts":
         """Those that hold where the family is a part of another, as of a mixture."""
         kinks = (*self.statistics, *filter(None, [self.corner]))
-        return dataclasses.replace(self, statistics={}, corner=None, kinks=kinks)
+        return dataclasses.replace(
+            self,
+            statistics={},
+            corner=None,
+            bounds=(),
+            scattered=None,
+            several_maxima=True,
+            circular=None,
+            log_prob=None,
+            kinks=kinks,
+        )
 
 
 def _smallest(y: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -94,7 +127,38 @@ def _twice_the_log_odds() -> tfb.Bijector:
 _HIGH = {"high": lambda p: tfb.Softplus(low=p["low"])}
 _PEAK = {**_HIGH, "peak": lambda p: tfb.Sigmoid(p["low"], p["high"])}
 
+
+def _normal_inverse_gaussian(distribution: tfd.Distribution, y: tf.Tensor) -> tf.Tensor:
+    loc, scale = distribution.loc, distribution.scale
+    tailweight, skewness = distribution.tailweight, distribution.skewness
+    z = (y - loc) / scale
+    size = tf.math.log1p(z**2) / 2
+    height = tailweight * scale * tf.exp(size)
+    slope = scale * tailweight * tf.exp(tf.math.log1p(-((skewness / tailweight) ** 2)) / 2)
+    bessel = tf.math.log(tf.math.special.bessel_k1e(height))
+    return bessel - size - height + scale * skewness * z + slope + tf.math.log(tailweight / np.pi)
+
+
+def _within_bounds(distribution: tfd.Distribution, y: tf.Tensor) -> tf.Tensor:
+    inside = (y >= distribution.low) & (y <= distribution.high)
+    return tf.where(inside, distribution.log_prob(y), tf.constant(-np.inf, y.dtype))
+
+
+def _on_the_sphere(distribution: tfd.Distribution, y: tf.Tensor) -> tf.Tensor:
+    on = tf.abs(tf.norm(y, axis=-1) - 1) < 1e-6
+    return tf.where(on, distribution.log_prob(y), tf.constant(-np.inf, y.dtype))
+
+
 FACTS: Mapping[str, Facts] = {
+    # Totals differ from row to row more often than not.
+    "Binomial": Facts(
+        by_row="A probability for all rows is a Bernoulli's, whose outcomes are the successes and the failures: "
+        '`maximum_likelihood("Bernoulli", [1, 0], weights=[y.sum(), (total_count - y).sum()])`.'
+    ),
+    # Where `scale` is held and small, the likelihood has a maximum at nearly every observation.
+    "Cauchy": Facts(scattered="loc"),
+    # Its density is zero at `loc`, so that the likelihood has a maximum between any two observations.
+    "DoublesidedMaxwell": Facts(scattered="loc"),
     # Its density is a series (`tfp.math.hypergeometric`) that does not end at parameters which a search comes upon, and
     # it has no mean, median or mode; the quotient of the two means stands in.
     # https://github.com/tensorflow/probability/issues/1861
@@ -115,7 +179,8 @@ FACTS: Mapping[str, Facts] = {
     ),
     # Newton's method would stop between two observations: below a power of 1 the density has a peak at `loc`, and the
     # likelihood one at each; from 1.3 on, to be exact beyond 1, it has none.
-    "GeneralizedNormal": Facts(corner="loc", has_corners=lambda p: p.get("power", 0.0) <= 1.3),
+    # The smallest power may be a maximum, and the largest, a uniform distribution, another.
+    "GeneralizedNormal": Facts(corner="loc", has_corners=lambda p: p.get("power", 0.0) <= 1.3, several_maxima=True),
     # The likelihood rises with `loc` up to the smallest observation, and is zero beyond. TFP's density is not: it goes
     # on below `loc` without `validate_args`. https://github.com/tensorflow/probability/issues/1370
     "GeneralizedPareto": Facts(statistics={"loc": _smallest}),
@@ -134,23 +199,32 @@ FACTS: Mapping[str, Facts] = {
     # A network sets a real number of successes, which `validate_args` would refuse.
     "NegativeBinomial": Facts(arguments={"require_integer_total_count": False}),
     # `skewness` lies within `tailweight`, so it has no link in TFP; both are per unit of the sample.
+    # TFP's Bessel function is a series of loops for any order, which takes 18 s to write down; this one is of order 1.
     "NormalInverseGaussian": Facts(
-        links={"skewness": lambda p: tfb.Sigmoid(-p["tailweight"], p["tailweight"])}, rates=("tailweight", "skewness")
+        links={"skewness": lambda p: tfb.Sigmoid(-p["tailweight"], p["tailweight"])},
+        rates=("tailweight", "skewness"),
+        log_prob=_normal_inverse_gaussian,
     ),
     # Cutpoints lie between the classes; no shape of a label tells how many there are.
     "OrderedLogistic": Facts(class_axis=lambda num_classes: num_classes - 1),
-    "PERT": Facts(links=_PEAK, places=("loc", "low", "high", "peak")),
+    # TFP's density is a number beyond the bounds without `validate_args`.
+    "PERT": Facts(links=_PEAK, places=("loc", "low", "high", "peak"), log_prob=_within_bounds),
     # The likelihood rises with `scale` up to the smallest observation, and is zero beyond.
     "Pareto": Facts(statistics={"scale": _smallest}),
     "StoppingRatioLogistic": Facts(class_axis=lambda num_classes: num_classes - 1),
     # TFP's mean is NaN for `df <= 1`, and it has no median: `loc` is both.
-    "StudentT": Facts(center=lambda d: d.loc),
-    # The likelihood has a corner in `peak` at every observation.
-    "Triangular": Facts(links=_PEAK, places=("loc", "low", "high", "peak"), corner="peak"),
+    # Where `df` or `scale` is held and small, the likelihood has a maximum at nearly every observation.
+    "StudentT": Facts(center=lambda d: d.loc, scattered="loc"),
+    # The likelihood has a corner in `peak` at every observation. Its maximum may be where `low` meets it, or `high`.
+    "Triangular": Facts(links=_PEAK, places=("loc", "low", "high", "peak"), corner="peak", bounds=("low", "high")),
     # The narrowest window that holds the sample is the likeliest. A window may be open on one side.
     "TruncatedCauchy": Facts(links=_HIGH, endless=("low", "high"), statistics={"low": _smallest, "high": _largest}),
     "TruncatedNormal": Facts(links=_HIGH, endless=("low", "high"), statistics={"low": _smallest, "high": _largest}),
     "Uniform": Facts(links=_HIGH, statistics={"low": _smallest, "high": _largest}),
+    # An angle of 312 rad is one of 4.1 rad.
+    "VonMises": Facts(circular="loc"),
+    # Its checks compare with the 1.0 of float32.
+    "VonMisesFisher": Facts(checked_in_float32=True, log_prob=_on_the_sphere),
     # TFP makes the logits `[u, -u]` of `inflated_loc_logits`, twice the log-odds it names; it is a mixture that does
     # not broadcast its parts, so that a share for all rows would be refused. A network sets a real `total_count`.
     "ZeroInflatedNegativeBinomial": Facts(

@@ -123,7 +123,8 @@ class Family(ParametricFamily):
         if self.facts.of_one_shape:
             zero = sum(map(tf.zeros_like, values.values()))
             values = {name: value + zero for name, value in values.items()}
-        arguments = {"validate_args": True, **self.facts.arguments} | self.fixed | values
+        checked = dtype == tf.float32 or not self.facts.checked_in_float32
+        arguments = {"validate_args": checked, **self.facts.arguments} | self.fixed | values
         if getattr(getattr(self._signature.get("dtype"), "default", None), "is_floating", False):
             arguments.setdefault("dtype", dtype)
         distribution = self.distribution_class(**arguments)
@@ -172,7 +173,8 @@ class Family(ParametricFamily):
 
     @property
     def logarithms(self) -> np.ndarray:
-        places = [np.full(math.prod(self._shapes[n]), n in self._exponential) for n in self.parameter_names]
+        is_log = {n: n in self._exponential or isinstance(self.twin(n)[1], tfb.Exp) for n in self.parameter_names}
+        places = [np.full(math.prod(self._shapes[n]), is_log[n]) for n in self.parameter_names]
         return np.concatenate([np.zeros(0, bool), *places])
 
     @property

@@ -152,3 +152,25 @@ def test_what_is_no_distribution_is_a_clear_error():
     for given in ("Normal", tfd.Normal, tf.zeros([2])):
         with pytest.raises(TypeError, match="give a distribution, such as"):
             log_likelihood(given, [1.0])
+
+
+def test_it_is_computed_in_float64_from_the_parameters_given():
+    y = 1e8 + np.random.default_rng(0).normal(size=1000)
+    assert float(log_likelihood(tfd.Normal(1e8, 1.0), y)) == pytest.approx(stats.norm(1e8, 1).logpdf(y).sum(), rel=1e-9)
+    counts = [20_000_001, 20_000_007]
+    expected = stats.poisson(2e7).logpmf(counts).sum()
+    assert float(log_likelihood(tfd.Poisson(2e7), counts)) == pytest.approx(expected, rel=1e-6)
+    parts = tfd.Independent(tfd.Normal([[0.0], [1e8]], 1.0), 1)
+    mixture = tfd.MixtureSameFamily(tfd.Categorical(probs=[0.25, 0.75]), parts)
+    expected = stats.norm(1e8, 1).logpdf(y[:5]).sum() + 5 * np.log(0.75)
+    assert float(log_likelihood(mixture, y[:5, None])) == pytest.approx(expected, rel=1e-7)  # float32's 0.75 of 1
+    assert log_likelihood(tfd.Normal(0.0, 1.0), [0.1]).dtype == tf.float64
+
+
+def test_outcomes_that_a_dtype_cannot_tell_apart_are_an_error():
+    shifted = tfd.TransformedDistribution(tfd.Normal(0.0, 1.0), tfp.bijectors.Shift(1e8))
+    with pytest.raises(ValueError, match="float32, the dtype of shiftNormal, cannot tell apart"):
+        log_likelihood(shifted, 1e8 + np.arange(5))
+    near = tfd.TransformedDistribution(tfd.Normal(0.0, 1.0), tfp.bijectors.Shift(1.0))
+    expected = stats.norm(1, 1).logpdf([0.1, 0.2]).sum()
+    assert float(log_likelihood(near, [0.1, 0.2])) == pytest.approx(expected, rel=1e-6)  # float32

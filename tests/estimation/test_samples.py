@@ -1,0 +1,63 @@
+"""What is no sample, or no sample of a family, is refused at the door with a word of what to do."""
+
+import numpy as np
+import pytest
+
+from nllfit import compare, maximum_likelihood
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.array([1 + 2j, 2, 3]), "`y` is of dtype complex128"),
+        (np.array(["2020-01-01", "2020-01-03", "2020-01-09"], "datetime64[D]"), r"`y` is of dtype datetime64\[D\]"),
+        (np.array([1, 2, 4], "timedelta64[s]"), r"`y` is of dtype timedelta64\[s\]"),
+        (["1", "2", "4"], "`y` is of dtype <U1"),
+        (np.array([1.0, 2, 4, 7]) * 1e-310, "size of 7e-310, .* another unit"),
+        (np.array([1.0, 2, 4, 7]) * 1e305, r"size of 7e\+305, .* another unit"),
+    ],
+)
+def test_what_is_no_sample_of_numbers(y, message):
+    with pytest.raises(ValueError, match=message):
+        maximum_likelihood("Normal", y)
+    with pytest.raises(ValueError, match=message):
+        compare(y, ["Normal"])
+
+
+@pytest.mark.parametrize("weights", [np.array([1 + 1j, 2, 3]), ["a", "b", "c"], np.array([1, 2, 3], "datetime64[D]")])
+def test_weights_are_real_numbers(weights):
+    with pytest.raises(ValueError, match="`weights` is not an array of numbers"):
+        maximum_likelihood("Normal", [1.0, 2.0, 4.0], weights=weights)
+
+
+def test_numbers_in_an_array_of_objects_are_numbers():
+    assert maximum_likelihood("Normal", np.array([1, 2, 6], object)).parameters["loc"] == pytest.approx(3)
+
+
+def test_a_total_for_each_row_is_a_bernoulli_with_weights():
+    rng = np.random.default_rng(0)
+    totals = rng.integers(5, 20, 30)
+    y = rng.binomial(totals, 0.3)
+    with pytest.raises(ValueError, match=r"`total_count` has a value for each of the 30 rows.*Bernoulli\", \[1, 0\]"):
+        maximum_likelihood("Binomial", y, total_count=totals.astype(float))
+    fit = maximum_likelihood("Bernoulli", [1, 0], weights=[y.sum(), (totals - y).sum()])  # as the message says
+    assert fit.parameters["probs"] == pytest.approx(y.sum() / totals.sum(), rel=1e-9)
+    with pytest.raises(ValueError, match="`scale` has a value for each of the 3 rows"):
+        maximum_likelihood("Normal", [1.0, 2.0, 4.0], scale=np.ones(3))
+
+
+def test_columns_of_very_different_spread_are_not_dependent():
+    y = np.random.default_rng(0).normal(size=(60, 2)) * [1e-7, 1e7]
+    fit = maximum_likelihood("MultivariateNormalTriL", y)
+    np.testing.assert_allclose(np.diag(fit.parameters["scale_tril"])[0], y[:, 0].std(), rtol=1e-6)
+    assert fit.converged
+
+
+def test_a_direction_held_fixed_leaves_a_concentration():
+    y = np.random.default_rng(0).normal([2, 0, 0], 1, (200, 3))
+    y /= np.linalg.norm(y, axis=1, keepdims=True)
+    fit = maximum_likelihood("VonMisesFisher", y, mean_direction=[1.0, 0.0, 0.0])
+    k = fit.parameters["concentration"]
+    assert 1 / np.tanh(k) - 1 / k == pytest.approx(y[:, 0].mean(), rel=1e-6)  # Mardia and Jupp, section 10.3
+    with pytest.raises(ValueError, match="where the density of VonMisesFisher is zero"):
+        maximum_likelihood("VonMisesFisher", 2 * y, mean_direction=[1.0, 0.0, 0.0])

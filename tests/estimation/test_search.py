@@ -1,0 +1,226 @@
+"""What the search for a maximum finds where there are several or none, and that it ends."""
+
+import numpy as np
+import pytest
+import tensorflow_probability as tfp
+from scipy import optimize, stats
+
+from nllfit import Family, MixtureFamily, maximum_likelihood
+from nllfit.estimation.newton import climb, maximize
+from nllfit.estimation.objective import Derivatives, Objective
+
+tfd = tfp.distributions
+
+
+class Surface:
+    """An objective of two coordinates that is made of a function, which may return anything."""
+
+    total_weight = 100.0
+
+    def __init__(self, function):
+        self.function, self.calls = function, 0
+        self.density, self.coordinates = self, self
+        self.rank, self.are_logarithms = 2, np.zeros(2, bool)
+
+    def values(self, w):
+        self.calls += len(w)
+        found = np.array([self.function(row) for row in w])
+        return np.where(np.isfinite(found), found, -np.inf)
+
+    def value(self, w):
+        return float(self.values(w[None])[0])
+
+    def natural(self, w):
+        return {"theta": np.asarray(w)}
+
+    def derivatives(self, w):
+        self.calls += 1
+        rng = np.random.default_rng(self.calls)
+        hessian = rng.normal(size=[2, 2])
+        return Derivatives(self.value(w), rng.normal(size=2), hessian + hessian.T, True)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda w: np.nan,
+        lambda w: -np.inf,
+        lambda w: 0.0,
+        lambda w: np.sin(1e9 * w.sum()),
+        lambda w: w.sum(),
+        lambda w: np.exp(min(w.sum(), 700)),
+        lambda w: -np.abs(w).sum(),
+        lambda w: np.random.default_rng(abs(hash(w.tobytes())) % 2**32).normal(),
+        lambda w: np.nan if w[0] > 0 else w[0],
+    ],
+)
+def test_a_climb_ends_whatever_the_function(function):
+    surface = Surface(function)
+    for end in (climb(surface, np.zeros(2), 2), maximize(surface, np.ones(2))):
+        assert end.message
+    assert surface.calls < 2 * 60 * 40 + 200  # steps, each with its halvings and a leap
+
+
+ODD = {
+    "few": [101.0, 102.0, 103.0, 105.0],
+    "signs": [-0.2, 0.1, -2.9, 0.7, 0.1, -0.4],
+    "one twice": [0.3, 0.3, 0.9, 0.1, 0.7, 0.2, 0.8],
+    "far": [1e6 + 1, 1e6 + 2, 1e6 + 4, 1e6 + 8, 1e6 + 16],
+    "outlier": [1.0, 2.0, 3.0, 4.0, 1e8],
+    "counts": [0.0, 0.0, 1.0, 1.0, 2.0, 7.0],
+}
+FAMILIES = sorted(
+    name
+    for name, family in vars(tfd).items()
+    if isinstance(family, type) and issubclass(family, tfd.Distribution) and family is not tfd.Distribution
+)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_search_ends_on_odd_samples(name, monkeypatch):
+    try:
+        family = Family(name)
+    except ValueError:
+        return  # it needs more than a sample of numbers
+    calls, values = [], Objective.values
+
+    def counted(self, w):
+        calls.append(len(w))
+        assert len(calls) < 20_000
+        return values(self, w)
+
+    monkeypatch.setattr(Objective, "values", counted)
+    for y in ODD.values():
+        calls.clear()
+        try:
+            estimate = maximum_likelihood(family, y)
+        except ValueError:
+            continue
+        assert np.isfinite(estimate.log_likelihood) or not estimate.converged
+
+
+def test_the_highest_of_the_maxima_between_observations():
+    rng = np.random.default_rng(3)
+    y = 1 + 2 * rng.choice([-1, 1], 40) * np.sqrt(rng.chisquare(3, 40))
+    fit = maximum_likelihood("DoublesidedMaxwell", y)
+
+    def fall(t):  # log density z^2 exp(-z^2 / 2) / (scale sqrt(2 pi))
+        z = (y - t[0]) / np.exp(t[1])
+        with np.errstate(divide="ignore"):
+            return -np.sum(np.log(z**2) - z**2 / 2 - t[1] - np.log(2 * np.pi) / 2)
+
+    ordered = np.sort(y)
+    best = min(optimize.minimize(fall, [m, 0.7], method="Nelder-Mead").fun for m in (ordered[1:] + ordered[:-1]) / 2)
+    assert fit.converged
+    assert fit.log_likelihood == pytest.approx(-best, abs=1e-4)
+
+
+@pytest.mark.parametrize(("name", "reference"), [("Cauchy", stats.cauchy), ("StudentT", stats.t(2.0))])
+def test_the_highest_maximum_where_the_scale_is_held_and_small(name, reference):
+    y = 10 * np.random.default_rng(1).standard_cauchy(30)
+    fixed = {"scale": 0.1} | ({"df": 2.0} if name == "StudentT" else {})
+    fit = maximum_likelihood(name, y, **fixed)
+
+    def fall(loc):
+        return -np.sum(reference.logpdf((y - loc) / 0.1) - np.log(0.1))
+
+    around = [(o - 0.2, o + 0.2) for o in y]
+    best = min(optimize.minimize_scalar(fall, bounds=b, method="bounded", options={"xatol": 1e-10}).fun for b in around)
+    assert fit.log_likelihood >= -best - 1e-6
+
+
+@pytest.mark.parametrize("seed", [5, 6])
+def test_a_triangle_whose_peak_is_its_lower_end(seed):
+    y = np.random.default_rng(seed).triangular(0, 0.05, 1, 100)
+
+    def fall(t, peak):
+        low, high = y.min() - np.exp(t[0]), y.max() + np.exp(t[1])
+        left, right = 2 * (y - low) / max(peak - low, 1e-300), 2 * (high - y) / max(high - peak, 1e-300)
+        return -np.sum(np.log(np.where(y < peak, left, right) / (high - low)))
+
+    def height(peak):
+        starts = [(-3.0, -3.0), (-30.0, -3.0)]
+        return max(-optimize.minimize(fall, s, args=(peak,), method="Nelder-Mead").fun for s in starts)
+
+    fit = maximum_likelihood("Triangular", y)
+    assert fit.log_likelihood >= max(height(peak) for peak in np.sort(y)[:15]) - 1e-4
+
+
+def test_a_triangle_of_four():
+    fit = maximum_likelihood("Triangular", [101.0, 102.0, 103.0, 105.0])
+    assert fit.parameters["low"] == pytest.approx(101)
+    assert fit.log_likelihood == pytest.approx(-5.9862, abs=1e-3)  # by Nelder-Mead, its peak at 101
+
+
+def test_a_generalised_normal_does_not_stop_at_a_lower_maximum():
+    y = np.random.default_rng(0).uniform(size=50)
+    fit = maximum_likelihood("GeneralizedNormal", y)
+    as_uniform = -50 * np.log(np.ptp(y))  # its limit as `power` goes to infinity
+    assert fit.log_likelihood > as_uniform - 1e-3
+    assert "`power` goes to infinity" in fit.message
+
+
+def test_a_mixture_says_how_many_starts_agreed():
+    rng = np.random.default_rng
+    y = np.concatenate([rng(0).normal(size=60), rng(1).normal(4, 1, 60), rng(2).normal(9, 0.5, 40)])
+    fit = maximum_likelihood(MixtureFamily("Normal", 3), y)
+    assert fit.converged  # where a climb from the best start alone ends on a spike
+    assert "of 10 starts led to it" in fit.message
+    np.testing.assert_allclose(np.sort(fit.parameters["loc"]), [0, 4, 9], atol=0.5)
+
+
+@pytest.mark.parametrize("name", ["OrderedLogistic", "StoppingRatioLogistic"])
+def test_a_shift_of_all_cutpoints_is_not_known(name):
+    labels = np.random.default_rng(0).integers(0, 4, 100)
+    fit = maximum_likelihood(name, labels, num_classes=4)
+    held = maximum_likelihood(name, labels, num_classes=4, loc=0.0)
+    assert fit.num_parameters == held.num_parameters == 3
+    assert fit.log_likelihood == pytest.approx(held.log_likelihood, abs=1e-8)
+    assert np.isposinf(fit.standard_errors["loc"])
+    assert np.all(np.isposinf(fit.standard_errors["cutpoints"]))
+    assert "`cutpoints` and `loc`" in fit.message
+    np.testing.assert_allclose(fit.profile("loc", [-1.0, 0.0, 1.0]), held.log_likelihood, atol=1e-6)
+    for method in ("wald", "profile"):
+        np.testing.assert_array_equal(fit.confidence_intervals(method=method)["loc"], [-np.inf, np.inf])
+    assert all(np.all(np.isfinite(error)) for error in held.standard_errors.values())
+
+
+def test_the_size_of_all_scores_is_not_known():
+    ranks = np.argsort(np.random.default_rng(0).gumbel([0, 0.5, 1], size=(60, 3)), axis=1)
+    fit = maximum_likelihood("PlackettLuce", ranks)
+    assert np.all(np.isposinf(fit.standard_errors["scores"]))
+    assert fit.num_parameters == 2
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_a_rate_of_zero_is_no_maximum_inside(seed):
+    y = np.random.default_rng(seed).binomial(8, 0.5, 30)  # less spread than any difference of two Poissons
+    fit = maximum_likelihood("Skellam", y)
+    assert fit.message == "no finite maximum: the log-likelihood goes on rising as `rate2` goes to 0"
+
+
+def test_an_angle_is_between_minus_pi_and_pi():
+    degrees = np.random.default_rng(0).normal(130, 20, 100)
+    fit = maximum_likelihood("VonMises", np.radians(degrees) + 2 * np.pi * np.arange(100))
+    assert fit.parameters["loc"] == pytest.approx(np.radians(130), abs=0.1)
+    assert float(fit.distribution.loc) == pytest.approx(fit.parameters["loc"])
+    assert "taken for radians" in fit.message
+
+
+def test_the_bounds_of_a_pert_hold_the_sample():
+    y = 3 * np.random.default_rng(0).beta(2, 5, 100)
+    for fixed in ({}, {"temperature": 4.0}):
+        fit = maximum_likelihood("PERT", y, **fixed)
+        assert fit.parameters["low"] <= y.min()
+        assert fit.parameters["high"] >= y.max()
+        assert fit.log_likelihood == pytest.approx(fit.distribution.log_prob(y).numpy().sum(), rel=1e-9)
+
+
+def test_the_density_of_a_normal_inverse_gaussian_is_the_one_in_scipy():
+    y = stats.norminvgauss.rvs(2, 0.5, 1, 2, size=300, random_state=np.random.default_rng(0))
+    fit = maximum_likelihood("NormalInverseGaussian", y)
+    loc, scale, tailweight, skewness = (fit.parameters[n] for n in ("loc", "scale", "tailweight", "skewness"))
+    expected = stats.norminvgauss(tailweight * scale, skewness * scale, loc, scale).logpdf(y).sum()
+    assert fit.log_likelihood == pytest.approx(expected, rel=1e-11)
+    assert fit.problem.objective.exact  # no differences
