@@ -119,7 +119,7 @@ EQUIVALENCES = (
 )
 
 
-def table():
+def table() -> str:
     """The rows as a Markdown table."""
     lines = ["| Keras loss | head | scale | offset (nats) |", "| --- | --- | --- | --- |"]
     lines += [f"| `{e.loss}` | `{e.head_text}` | {e.scale_text} | {e.offset_text} |" for e in EQUIVALENCES]

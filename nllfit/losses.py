@@ -1,5 +1,7 @@
 """Losses: what a distribution thinks of an outcome."""
 
+from typing import Any
+
 import tensorflow as tf
 import tf_keras
 
@@ -11,7 +13,7 @@ __all__ = ["negative_log_likelihood"]
 
 
 @tf_keras.saving.register_keras_serializable(package="nllfit")
-def negative_log_likelihood(y_true, y_pred):
+def negative_log_likelihood(y_true: Any, y_pred: Any) -> tf.Tensor:
     """The negative log-likelihood of each outcome, `-y_pred.log_prob(y_true)`, for any head.
 
     It never broadcasts: `y_true` has the shape `[*batch, *event]` of the distribution's outcomes, or it is an error at

@@ -1,5 +1,7 @@
 """Metrics that see the distribution, for tf_keras models."""
 
+from typing import Any
+
 import tf_keras
 
 from nllfit.losses import negative_log_likelihood
@@ -18,8 +20,8 @@ class NegativeLogLikelihood(tf_keras.metrics.Mean):
       >>> model.compile("adam", nllfit.negative_log_likelihood, metrics=[nllfit.metrics.NegativeLogLikelihood(), "mae"])
     """
 
-    def __init__(self, name="nll", dtype=None):
+    def __init__(self, name: str = "nll", dtype: Any = None):
         super().__init__(name, dtype)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         return super().update_state(negative_log_likelihood(y_true, y_pred), sample_weight)

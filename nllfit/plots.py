@@ -1,12 +1,14 @@
-"""Figures: each function draws on the `ax` it is given and returns it. The only module that imports matplotlib."""
+"""Figures: each function draws on the `ax` of matplotlib that it is given, and returns it."""
+
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from numpy.typing import ArrayLike
+from tensorflow_probability import distributions as tfd
 
+from nllfit.estimation.estimates import Estimate
 from nllfit.estimation.likelihoods import log_likelihood
-
-tfd = tfp.distributions
 
 __all__ = [
     "fitted_density",
@@ -18,8 +20,12 @@ __all__ = [
     "training_curve",
 ]
 
+Axes: TypeAlias = Any  # `matplotlib.axes.Axes`: who has one has imported matplotlib, which this need not
 
-def prediction_band(ax, x, y, distribution, num_sigmas=2.0):
+
+def prediction_band(
+    ax: Axes, x: np.ndarray, y: np.ndarray, distribution: tfd.Distribution, num_sigmas: float = 2.0
+) -> Axes:
     """Draws the points `x` `[n, 1]`, `y` `[n, 1]`, the predicted mean and a band of `num_sigmas` deviations about it.
 
     Args:
@@ -34,15 +40,8 @@ def prediction_band(ax, x, y, distribution, num_sigmas=2.0):
     order = np.argsort(x[:, 0])
     mean, deviation = (np.asarray(value)[order, 0] for value in (distribution.mean(), distribution.stddev()))
     ordered = x[order, 0]
-    ax.fill_between(
-        ordered,
-        mean - num_sigmas * deviation,
-        mean + num_sigmas * deviation,
-        color="tab:blue",
-        alpha=0.2,
-        linewidth=0,
-        label=f"mean $\\pm$ {num_sigmas:g} $\\sigma$",
-    )
+    band, label = num_sigmas * deviation, f"mean $\\pm$ {num_sigmas:g} $\\sigma$"
+    ax.fill_between(ordered, mean - band, mean + band, color="tab:blue", alpha=0.2, linewidth=0, label=label)
     ax.plot(x[:, 0], y[:, 0], ".", color="0.4", markersize=4, label="data")
     ax.plot(ordered, mean, color="tab:blue", label="mean")
     ax.set(xlabel="x", ylabel="y")
@@ -50,7 +49,7 @@ def prediction_band(ax, x, y, distribution, num_sigmas=2.0):
     return ax
 
 
-def training_curve(ax, history):
+def training_curve(ax: Axes, history: Any) -> Axes:
     """Draws the training and, where there is one, the validation loss by epoch, and marks the best epoch.
 
     Args:
@@ -74,7 +73,7 @@ def training_curve(ax, history):
     return ax
 
 
-def reliability_curve(ax, y, probabilities, num_bins=10):
+def reliability_curve(ax: Axes, y: ArrayLike, probabilities: ArrayLike, num_bins: int = 10) -> Axes:
     """Draws how often an event came true against the probability it was given; the diagonal is calibration.
 
     Args:
@@ -107,8 +106,16 @@ _BARS = 80  # about as many of counts as can be told apart
 
 
 def likelihood_curve(
-    ax, distribution, y, values, *, name="parameter", estimate=None, interval=None, interval_name="interval"
-):
+    ax: Axes,
+    distribution: tfd.Distribution,
+    y: ArrayLike,
+    values: ArrayLike,
+    *,
+    name: str = "parameter",
+    estimate: float | None = None,
+    interval: tuple[float, float] | None = None,
+    interval_name: str = "interval",
+) -> Axes:
     """The likelihood of a sample against one parameter, with the maximum and an interval marked.
 
     A likelihood too small for a float is drawn in parts of its maximum.
@@ -146,7 +153,16 @@ def likelihood_curve(
     return ax
 
 
-def likelihood_surface(ax, distribution, y, x_values, y_values, *, names=("x", "y"), estimate=None):
+def likelihood_surface(
+    ax: Axes,
+    distribution: tfd.Distribution,
+    y: ArrayLike,
+    x_values: np.ndarray,
+    y_values: np.ndarray,
+    *,
+    names: tuple[str, str] = ("x", "y"),
+    estimate: tuple[float, float] | None = None,
+) -> Axes:
     """The likelihood of a sample over two parameters, brightest at the maximum, which is marked.
 
     Args:
@@ -190,7 +206,9 @@ def _heights(distribution, y, **axes):
     return heights
 
 
-def profile_curve(ax, estimate, name, values=None, *, level=0.95):
+def profile_curve(
+    ax: Axes, estimate: Estimate, name: str, values: np.ndarray | None = None, *, level: float = 0.95
+) -> Axes:
     """The profile log-likelihood of one scalar parameter below its maximum, with its interval marked.
 
     The interval holds the values whose profile is above the cut-off, `-chi2_1.quantile(level) / 2`, -1.92 for 95 %.
@@ -211,7 +229,7 @@ def profile_curve(ax, estimate, name, values=None, *, level=0.95):
     Example:
       >>> ax = profile_curve(ax, maximum_likelihood("Gamma", [2.0, 3.0, 5.0, 4.0]), "rate")
     """
-    shape = np.shape(estimate.parameters.get(name))
+    shape = np.shape(estimate.parameters.get(name, 0.0))
     if shape:
         raise ValueError(f"`{name}` has shape {shape}: draw `estimate.profile(name, values, index)` of one number.")
     low, high = estimate.confidence_intervals(level, method="profile", names=[name])[name]
@@ -234,7 +252,9 @@ def profile_curve(ax, estimate, name, values=None, *, level=0.95):
     return ax
 
 
-def fitted_density(ax, estimate, y, *, label=None, bins="auto"):
+def fitted_density(
+    ax: Axes, estimate: Estimate, y: ArrayLike, *, label: str | None = None, bins: int | str | ArrayLike = "auto"
+) -> Axes:
     """A fitted scalar distribution over the histogram of its sample, or, for counts, over their frequencies.
 
     Args:

@@ -6,14 +6,16 @@ or `logits`; a table of estimates shows their twins among the same family's para
 """
 
 import functools
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
 
 from nllfit.families.links import Softmax
-
-tfb = tfp.bijectors
+from nllfit.families.protocol import Numbers, ParametricFamily
 
 __all__ = ["Coordinates", "HeldCoordinates"]
 
@@ -34,7 +36,7 @@ class Coordinates:
       are_logarithms: which numbers of `w` are the logarithms of positive parameters, `[size]`.
     """
 
-    def __init__(self, family, held=()):
+    def __init__(self, family: ParametricFamily, held: Iterable[str] = ()):
         self.family = family.holding({"validate_args": False}).logarithmic()
         numbers = 0.5 * np.random.default_rng(0).standard_normal(family.params_size)
         example = family.parameters(tf.constant(numbers))
@@ -45,12 +47,12 @@ class Coordinates:
         self.point_size = sum(shape.num_elements() for shape in self.shapes.values())
         self.are_logarithms = free.logarithms
 
-    def constrained(self, w, held):
+    def constrained(self, w: Any, held: Numbers) -> Numbers:
         """The free parameters that `family.build` takes, by name, at `w` `[..., size]`."""
         return self.family.holding(held).parameters(tf.convert_to_tensor(w, tf.float64))
 
     @functools.cached_property
-    def points(self):
+    def points(self) -> Callable:
         """`f(w [s, size], held)`: the constrained parameters as vectors `[s, q]`."""
 
         def points(w, held):
@@ -61,7 +63,7 @@ class Coordinates:
         )
 
     @functools.cached_property
-    def pullback(self):
+    def pullback(self) -> Callable:
         """`f(w [size], held, slope [q])`, for the slope of a function at a point.
 
         The function's gradient `[size]` in `w`, the derivative `[q, size]` of the point, and what the bend of the links
@@ -87,7 +89,7 @@ class Coordinates:
         w, slope = (tf.TensorSpec([size], tf.float64) for size in (self.size, self.point_size))
         return tf.function(pullback, autograph=False).get_concrete_function(w, self.held_specs, slope)
 
-    def natural(self, w, held):
+    def natural(self, w: Any, held: Numbers) -> Numbers:
         """The free parameters by name as a statistician reads them: a `log_rate` as `rate`, `logits` as `probs`."""
         values = {}
         for name, value in self.constrained(w, held).items():
@@ -95,7 +97,7 @@ class Coordinates:
             values[twin] = link.forward(value)
         return values
 
-    def from_natural(self, natural):
+    def from_natural(self, natural: Numbers) -> np.ndarray:
         """The inverse of `natural`, an array `[..., size]`, from all parameters, the held ones included."""
         if not self.size:
             return np.zeros([0])
@@ -106,11 +108,11 @@ class Coordinates:
             free[name] = link.inverse(tf.convert_to_tensor(natural[twin], tf.float64))
         return self.family.holding(held).unconstrained(free).numpy()
 
-    def distribution(self, w, held):
+    def distribution(self, w: Any, held: Numbers) -> tfd.Distribution:
         """The distribution of batch `[...]` at `w` `[..., size]`."""
         return self.family.build(self.constrained(w, held) | held, tf.float64)
 
-    def domain(self, name):
+    def domain(self, name: str) -> tfb.Bijector:
         """The bijector from the real line onto the domain of a natural parameter; the identity if it has no bound."""
         constrained = next(known for known in self.shapes if self.family.twin(known)[0] == name)
         link = self.family.twin(constrained)[1]
@@ -119,7 +121,7 @@ class Coordinates:
         return tfb.Identity() if isinstance(link, tfb.Identity) else tfb.Sigmoid()
 
     @property
-    def held_specs(self):
+    def held_specs(self) -> dict[str, tf.TensorSpec]:
         """What a program expects of the held parameters."""
         return {name: tf.TensorSpec(value.shape, tf.float64) for name, value in self.held.items()}
 
@@ -136,7 +138,7 @@ class HeldCoordinates(Coordinates):
 
     VALUE = "value"
 
-    def __init__(self, family, held, name, place):
+    def __init__(self, family: ParametricFamily, held: Iterable[str], name: str, place: int):
         super().__init__(family, held)
         self._name = name
         w = tf.constant(np.random.default_rng(0).standard_normal(self.size))
@@ -144,7 +146,7 @@ class HeldCoordinates(Coordinates):
         self._chosen = np.asarray(example == example.flat[place], np.float64)
         self.held |= {self.VALUE: tf.constant(0.5, tf.float64)}
 
-    def constrained(self, w, held):
+    def constrained(self, w: Any, held: Numbers) -> Numbers:
         value = held[self.VALUE]
         values = super().constrained(w, {name: held[name] for name in held if name != self.VALUE})
         name = next(name for name in self.shapes if self.family.twin(name)[0] == self._name)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
 
-tfb = tfp.bijectors
+from nllfit.estimation.objective import Objective
 
 __all__ = ["starts"]
 
@@ -12,7 +12,7 @@ _CANDIDATES = 1000
 _FEW = 200
 
 
-def starts(objective, seed=0):
+def starts(objective: Objective, seed: int = 0) -> np.ndarray:
     """Coordinates of positive likelihood on a few observations, `[s, p]`, the most likely first.
 
     A thousand parameter values are drawn and looked at, as the lesson looks at a grid: locations from the sample's

@@ -8,8 +8,10 @@ import functools
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from nllfit.families.facts import Facts
+from nllfit.families.protocol import Numbers, ParametricFamily
 
 __all__ = ["Units"]
 
@@ -22,12 +24,12 @@ class Units:
       facts: which parameters move with the sample, which stretch and which shrink.
     """
 
-    def __init__(self, center=0.0, spread=1.0, facts=None):
+    def __init__(self, center: ArrayLike = 0.0, spread: ArrayLike = 1.0, facts: Facts | None = None):
         self.center, self.spread = np.asarray(center), np.asarray(spread)
         self._facts = Facts() if facts is None else facts
 
     @classmethod
-    def of(cls, family, y):
+    def of(cls, family: ParametricFamily, y: np.ndarray) -> "Units":
         """The units of a sample `[n, *event]`, which are its own unless the family is a location-scale family."""
         if not _is_location_scale(family):
             return cls()
@@ -35,20 +37,20 @@ class Units:
         spread = np.where(high > low, high - low, np.ptp(y, axis=0))
         return cls(center, 2.0 ** np.round(np.log2(spread)), family.facts)  # a power of two: to divide loses nothing
 
-    def inward_sample(self, y):
+    def inward_sample(self, y: np.ndarray) -> np.ndarray:
         """The sample in these units."""
         return (y - self.center) / self.spread
 
-    def outward(self, parameters):
+    def outward(self, parameters: Numbers) -> Numbers:
         """The parameters of `center + spread * z`, by name, from those of `z`."""
         return {name: self._factor(name) * value + self._shift(name) for name, value in parameters.items()}
 
-    def inward(self, parameters):
+    def inward(self, parameters: Numbers) -> Numbers:
         """The inverse of `outward`."""
         return {name: (value - self._shift(name)) / self._factor(name) for name, value in parameters.items()}
 
     @property
-    def log_volume(self):
+    def log_volume(self) -> float:
         """What the log-density of an outcome loses."""
         return float(np.sum(np.log(self.spread)))
 

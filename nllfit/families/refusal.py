@@ -1,16 +1,18 @@
 """Support: which outcomes a distribution refuses, and why, by the assertions of TFP."""
 
 import re
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 __all__ = ["assertion_text", "first_refused", "refusal"]
 
 _NUMBERS = 2**20  # at a time: a family may want some for every row and parameter
 
 
-def refusal(distribution, y, finite=False):
+def refusal(distribution: tfd.Distribution, y: Any, finite: bool = False) -> str | None:
     """Why a distribution that checks outcomes refuses some of `y`, in TFP's words; None if it does not.
 
     With `finite` it refuses those, too, that lie on the edge of an open support and pass TFP's assertions.
@@ -24,7 +26,9 @@ def refusal(distribution, y, finite=False):
     return None
 
 
-def first_refused(distribution, y, finite=False):
+def first_refused(
+    distribution: tfd.Distribution, y: Any, finite: bool = False
+) -> tuple[int, str | None] | tuple[None, None]:
     """The first row of `y` `[n, ...]` that a distribution refuses, and why; (None, None) if there is none.
 
     With `finite` as in `refusal`, but where a parameter is not finite, for which an outcome is not to blame.
@@ -43,7 +47,7 @@ def first_refused(distribution, y, finite=False):
     return None, None
 
 
-def assertion_text(error):
+def assertion_text(error: tf.errors.OpError) -> str:
     """What a failed assertion of TFP says, without its frame and without the values it prints."""
     text = error.message.rpartition("}} ")[2].rpartition("Summarized data: b'")[2].partition("\n")[0]
     text = text.partition(" : Tensor had")[0].partition("  Label values")[0]

@@ -1,5 +1,7 @@
 """Losses for Keras 3 models: the functions of `nllfit.losses` on the distribution that a prediction carries."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -8,7 +10,7 @@ from nllfit import losses
 __all__ = ["NegativeLogLikelihood", "negative_log_likelihood", "weights_of_outcomes"]
 
 
-def negative_log_likelihood(y_true, y_pred):
+def negative_log_likelihood(y_true: Any, y_pred: Any) -> tf.Tensor:
     """`nllfit.negative_log_likelihood` of a Keras 3 head's output `[B, *event]`: `[B]` in nats, without reduction.
 
     Raises:
@@ -24,7 +26,7 @@ def negative_log_likelihood(y_true, y_pred):
     return losses.negative_log_likelihood(y_true, y_pred.distribution)
 
 
-def weights_of_outcomes(sample_weight, y_pred):
+def weights_of_outcomes(sample_weight: Any, y_pred: Any) -> Any:
     """The weights with one for each step of a row where they are one for each row.
 
     Keras 3 would broadcast weights `[B]` against losses `[B, T]` along the steps.
@@ -75,11 +77,11 @@ class NegativeLogLikelihood(keras.losses.Loss):
     # In place of Keras's `floatx`, to which it would cast the prediction before `call`: a copy has no distribution.
     dtype = None
 
-    def __init__(self, reduction="sum_over_batch_size", name="negative_log_likelihood"):
+    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str = "negative_log_likelihood"):
         super().__init__(name, reduction)
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
         return super().__call__(y_true, y_pred, weights_of_outcomes(sample_weight, y_pred))
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         return negative_log_likelihood(y_true, y_pred)

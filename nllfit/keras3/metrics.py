@@ -1,5 +1,7 @@
 """Metrics that see the distribution, for Keras 3 models."""
 
+from typing import Any
+
 import keras
 
 from nllfit.keras3.losses import negative_log_likelihood, weights_of_outcomes
@@ -19,12 +21,12 @@ class NegativeLogLikelihood(keras.metrics.MeanMetricWrapper):
       >>> model.compile("adam", keras3.NegativeLogLikelihood(), metrics=[keras3.metrics.NegativeLogLikelihood(), "mae"])
     """
 
-    def __init__(self, name="nll", dtype=None):
+    def __init__(self, name: str = "nll", dtype: Any = None):
         super().__init__(negative_log_likelihood, name, dtype)
         self._direction = "down"  # where Keras's callbacks, such as `EarlyStopping("val_nll")`, look for it
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         return super().update_state(y_true, y_pred, weights_of_outcomes(sample_weight, y_pred))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return keras.metrics.Metric.get_config(self)
