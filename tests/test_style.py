@@ -1,4 +1,4 @@
-"""Ruff has nothing to say: what it judges, and how strictly, stands in pyproject.toml."""
+"""Ruff and mypy have nothing to say: what they judge, and how strictly, stands in pyproject.toml."""
 
 import pathlib
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("tool", ["ruff check", "ruff format --check"])
+@pytest.mark.parametrize("tool", ["ruff check", "ruff format --check", "mypy"])
 def test_the_tool_is_content(tool):
     command = [sys.executable, "-m", *tool.split()]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
