@@ -21,6 +21,7 @@ __all__ = [
     "is_kerases_own",
     "keras_of",
     "made_by_compile",
+    "no_distribution",
     "output_like",
     "variable_of",
 ]
@@ -59,12 +60,17 @@ def as_distribution(y_pred: Any) -> tfp.distributions.Distribution:
     """The distribution that `y_pred`, the output of a head of either Keras, stands for or is; else a `TypeError`."""
     distribution = distribution_of(y_pred)
     if distribution is None:
-        raise TypeError(
-            f"`y_pred` is a {type(y_pred).__name__}, but a distribution is needed: end the model in a head, "
-            f"such as `nllfit.heads.Normal(1)`, and let `y_pred` be what it returns. In a Keras 3 model, `from "
-            f"nllfit import keras3` and use `keras3.heads.Normal(1)` and the loss `keras3.NegativeLogLikelihood()`."
-        )
+        raise no_distribution(y_pred)
     return distribution
+
+
+def no_distribution(y_pred: Any) -> TypeError:
+    """The error that a prediction is a mere tensor, in a Keras 3 model or in one that does not end in a head."""
+    return TypeError(
+        f"`y_pred` is a {type(y_pred).__name__}, but a distribution is needed: end the model in a head, "
+        f"such as `nllfit.heads.Normal(1)`, and let `y_pred` be what it returns. In a Keras 3 model, `from "
+        f"nllfit import keras3` and use `keras3.heads.Normal(1)` and the loss `keras3.NegativeLogLikelihood()`."
+    )
 
 
 def output_like(output: Any, distribution: tfp.distributions.Distribution, prediction: tf.Tensor) -> Any:

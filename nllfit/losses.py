@@ -7,7 +7,7 @@ import tf_keras
 
 from nllfit.families.outcomes import as_outcomes
 from nllfit.families.refusal import assertion_text
-from nllfit.kerases import as_distribution
+from nllfit.kerases import as_distribution, no_distribution
 
 __all__ = ["negative_log_likelihood"]
 
@@ -41,6 +41,8 @@ def negative_log_likelihood(y_true: Any, y_pred: Any) -> tf.Tensor:
 
     Source: Fisher, On the mathematical foundations of theoretical statistics, 1922.
     """
+    if tf.is_tensor(y_pred):  # of a Keras 3 head as well, whose masks and weights its own loss knows
+        raise no_distribution(y_pred)
     distribution = as_distribution(y_pred)
     outcomes = as_outcomes(y_true, distribution)
     try:

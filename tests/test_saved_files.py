@@ -33,5 +33,6 @@ def test_a_saved_head_gives_the_numbers_it_gave(key, suffix, tmp_path):
     model = kit.keras.models.load_model(path, safe_mode=True)
     output = model(np.array(KNOWN["x"], "float32"))
     log_prob = kit.distribution(output).log_prob(np.array(known["y"])).numpy()
-    np.testing.assert_array_equal(log_prob, np.array(known["log_prob"], "float32"))
-    np.testing.assert_array_equal(tf.convert_to_tensor(output), np.array(known["prediction"], "float32"))
+    # Identical on the machine that saved them; another processor's vector instructions round other last bits.
+    np.testing.assert_allclose(log_prob, known["log_prob"], rtol=2e-6)
+    np.testing.assert_allclose(tf.convert_to_tensor(output), known["prediction"], rtol=2e-6, atol=1e-7)

@@ -49,10 +49,12 @@ def test_the_link_says_which_parameters_are_positive(family, positive):
     w = np.random.default_rng(0).standard_normal([3, family.params_size])
     parameters = logarithmic.parameters(tf.constant(w))
     places = np.flatnonzero(logarithmic.logarithms)
-    logs = [np.log(parameters[name]).reshape(3, -1) for name in positive]
+    given = [name for name in parameters if name.startswith("log_")]  # logarithms by TFP's own parameters
+    logs = [np.log(parameters[name]) for name in positive] + [parameters[name] for name in given]
+    logs = [np.reshape(log, [3, -1]) for log in logs]
     np.testing.assert_allclose(np.sort(np.hstack([np.zeros([3, 0]), *logs])), np.sort(w[:, places]), rtol=1e-12)
     np.testing.assert_allclose(logarithmic.unconstrained(parameters), w, rtol=1e-10, atol=1e-12)
-    assert not family.logarithms.any()
+    assert family.logarithms.any() == bool(given)
     assert (logarithmic == family) == (not positive)
 
 
