@@ -412,3 +412,26 @@ def test_a_family_whose_mean_needs_the_batch_size_is_a_head(kit):
     )
     loc = kit.distribution(model(np.ones([4, 2]))).distribution.loc
     np.testing.assert_array_equal(tf.convert_to_tensor(model(np.ones([4, 2]))), loc)
+
+
+@each_keras
+@pytest.mark.parametrize(
+    ("name", "shared"), [("Gamma", "concentration"), ("Beta", "concentration1"), ("InverseGamma", "concentration")]
+)
+def test_a_family_whose_quantile_has_no_gradient_in_a_branch_trains_under_a_shared_parameter(kit, name, shared):
+    head = kit.heads.DistributionHead(name, shared=(shared,))
+    model = kit.keras.Sequential([kit.keras.Input((2,)), kit.keras.layers.Dense(head.params_size()), head])
+    model.compile("sgd", kit.loss, jit_compile=False)
+    x, y = np.ones([8, 2], "float32"), np.full([8, 1], 0.5, "float32")
+    before = head.get_weights()[0]
+    assert np.isfinite(model.fit(x, y, verbose=0).history["loss"]).all()
+    assert head.get_weights()[0] != before
+
+
+def test_a_mean_has_its_gradient_and_a_median_in_its_place_none():
+    concentration = tf.Variable([0.5, 3.0])  # without a mean, and with
+    with tf.GradientTape() as tape:
+        center = tf.function(lambda: central_value(tfd.InverseGamma(concentration, 4.0)))()
+    np.testing.assert_allclose(center[1], 2.0)
+    np.testing.assert_allclose(center[0], stats.invgamma(0.5, scale=4.0).median(), rtol=1e-5)  # float32
+    np.testing.assert_allclose(tape.gradient(center, concentration)[1], -1.0)  # of 4 / (a - 1)

@@ -4,6 +4,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.facts import facts_of, has_class_labels
+from nllfit.families.marginals import with_parameters
 
 __all__ = ["central_value"]
 
@@ -41,22 +42,27 @@ def central_value(distribution: tfd.Distribution) -> tf.Tensor:
     if mean.dtype.is_integer:
         return mean
     finite = tf.math.is_finite(mean)
+    # TFP's quantiles have no gradient in a branch, and TensorFlow asks for it as soon as a tape watches what goes in, or
+    # a gradient comes to what goes out.
+    constant, constant_mean = _without_assertions(distribution, tf.stop_gradient), tf.stop_gradient(mean)
 
     def elsewhere():
         try:
-            return tf.where(finite, mean, tf.cast(_without_mean(distribution), mean.dtype))
+            return tf.cast(_without_mean(constant), mean.dtype)
         except NotImplementedError:
-            return mean
+            return constant_mean
 
-    value = tf.cond(tf.reduce_all(finite), lambda: mean, elsewhere)  # a median can be costly: only where it is needed
+    # A median can be costly: only where it is needed.
+    fallback = tf.cond(tf.reduce_all(finite), lambda: constant_mean, elsewhere)
+    value = tf.where(finite, mean, tf.stop_gradient(fallback))
     value.set_shape(distribution.batch_shape + distribution.event_shape)  # which some means and quantiles lose
     return value
 
 
-def _without_assertions(distribution):
+def _without_assertions(distribution, change=lambda value: value):
     """A copy whose operations TensorFlow can prune from training, where nobody asks for the prediction."""
     try:
-        return distribution.copy(validate_args=False)
+        return with_parameters(distribution, lambda value, _: change(value), validate_args=False)
     except TypeError:  # ZeroInflatedNegativeBinomial does not keep all of its arguments
         return distribution
 

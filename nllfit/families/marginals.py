@@ -4,10 +4,13 @@ CDFs, quantiles and scores are those of one number at a time. A head's distribut
 CDF: an `Independent` over scalars, a vector of dependent numbers, a mixture of either.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-__all__ = ["is_discrete", "marginals", "real_dtype"]
+__all__ = ["is_discrete", "marginals", "real_dtype", "with_parameters"]
 
 
 def _of_multivariate_student_t(d: tfd.Distribution) -> tfd.Distribution:
@@ -81,7 +84,7 @@ def real_dtype(distribution: tfd.Distribution) -> tf.DType:
 
 def _in_float64(distribution):
     try:
-        return _with(distribution, lambda value, _: _cast(value), validate_args=False)
+        return with_parameters(distribution, lambda value, _: _cast(value), validate_args=False)
     except TypeError:  # ZeroInflatedNegativeBinomial does not keep all of its arguments
         return distribution
 
@@ -91,7 +94,9 @@ def _cast(value):
     return tf.cast(value, tf.float64) if value.dtype.is_floating else value
 
 
-def _with(distribution, change, **arguments):
+def with_parameters(
+    distribution: tfd.Distribution, change: Callable[[Any, int], Any], **arguments: Any
+) -> tfd.Distribution:
     """A copy whose parameters `change(value, event_ndims)` has made of the old ones."""
     properties = type(distribution).parameter_properties(dtype=tf.float64)
     for name, known in properties.items():
@@ -119,7 +124,9 @@ def _moved(distribution: tfd.Distribution, source: int, target: int) -> tfd.Dist
         mixture = _moved(distribution.mixture_distribution, source, target)
         return tfd.MixtureSameFamily(mixture, _moved(distribution.components_distribution, source - 1, target - 1))
     rank = distribution.batch_shape.rank
-    return _with(distribution, lambda value, event_rank: _with_axis_moved(value, rank, event_rank, source, target))
+    return with_parameters(
+        distribution, lambda value, event_rank: _with_axis_moved(value, rank, event_rank, source, target)
+    )
 
 
 def _with_axis_moved(value, batch_rank, event_rank, source, target):
