@@ -1,8 +1,10 @@
 """Training by maximum likelihood with TensorFlow Probability and Keras."""
 
 from nllfit import equivalence, heads, losses, metrics
+from nllfit.comparison import ScoreComparison, compare_scores
 from nllfit.ensembles import Ensemble
 from nllfit.estimation import Comparison, Estimate, compare, likelihood, log_likelihood, maximum_likelihood
+from nllfit.evaluation import Evaluation, evaluate
 from nllfit.families import Family, MixtureFamily
 from nllfit.losses import negative_log_likelihood
 from nllfit.prediction import predict_distribution
@@ -15,11 +17,15 @@ __all__ = [
     "Comparison",
     "Ensemble",
     "Estimate",
+    "Evaluation",
     "Family",
     "MixtureFamily",
+    "ScoreComparison",
     "cdf",
     "compare",
+    "compare_scores",
     "equivalence",
+    "evaluate",
     "fit",
     "fit_lbfgs",
     "heads",

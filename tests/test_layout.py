@@ -12,14 +12,16 @@ ROOT = pathlib.Path(nllfit.__file__).parent
 
 # A module or folder imports from lower lines alone: not from its own line, nor from one above.
 LAYERS = [
-    {"curvature", "families"},
+    {"curvature", "families", "reliability"},
     {"kerases"},
-    {"quantiles", "scores"},
+    {"classes", "quantiles", "scores"},
     {"losses"},
     {"estimation", "training"},
     {"heads", "metrics", "prediction"},
     {"equivalence", "keras3"},
-    {"ensembles"},
+    {"ensembles", "held_out"},
+    {"evaluation"},
+    {"calibration", "comparison"},
     {"plots"},
 ]
 MOST_LINES = 300

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_array
-from nllfit.families.refusal import assertion_text, first_refused, refusal
+from nllfit.families.refusal import assertion_text, checked, first_refused, refusal
 
 __all__ = ["likelihood", "log_likelihood"]
 
@@ -56,7 +56,7 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     result = tf.reduce_sum(tf.cast(log_prob, tf.float64), 0)
     if tf.executing_eagerly():
         try:
-            _checked(distribution)
+            checked(distribution)
         except tf.errors.InvalidArgumentError as error:
             raise ValueError(
                 f"A parameter of {distribution.name} is out of its domain: {assertion_text(error)} Leave such values "
@@ -149,15 +149,6 @@ def _outcomes(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     return tf.reshape(outcomes, [len(values), *[1] * distribution.batch_shape.rank, *event])
 
 
-def _checked(distribution):
-    """A copy that checks outcomes and parameters, as do the distributions that it is made of."""
-    parts = {n: _checked(part) for n, part in distribution.parameters.items() if isinstance(part, tfd.Distribution)}
-    try:
-        return distribution.copy(validate_args=True, **parts)
-    except TypeError:  # ZeroInflatedNegativeBinomial does not keep all of its arguments
-        return distribution
-
-
 def _check_support(distribution, outcomes):
     """Raises a `ValueError` for an outcome that TFP refuses, but not where it knows that the density is zero."""
     if isinstance(distribution, tfd.MixtureSameFamily):  # what one component refuses, another may have
@@ -165,15 +156,15 @@ def _check_support(distribution, outcomes):
         return _check_support(distribution.components_distribution, outcomes)
     if isinstance(distribution, tfd.Mixture):
         return [_check_support(component, outcomes) for component in distribution.components]
-    checked, tried = _checked(distribution), outcomes
-    if not refusal(checked, outcomes):
+    strict, tried = checked(distribution), outcomes
+    if not refusal(strict, outcomes):
         return None
     log_prob = distribution.log_prob(outcomes)
     zero = np.isneginf(log_prob).reshape([*log_prob.shape, *[1] * distribution.event_shape.rank])
     if zero.any():  # an outcome in the support takes its place, so that TFP judges the others
         tried = tf.where(zero, _possible(distribution, outcomes), outcomes)
-    if refusal(checked, tried):
-        raise _refusal(checked, outcomes, tried)
+    if refusal(strict, tried):
+        raise _refusal(strict, outcomes, tried)
     return None
 
 

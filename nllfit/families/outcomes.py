@@ -9,8 +9,8 @@ from nllfit.families.facts import has_class_labels
 __all__ = ["as_outcomes"]
 
 
-def as_outcomes(y_true: ArrayLike, distribution: tfd.Distribution) -> tf.Tensor:
-    """`y_true` as a tensor of the distribution's dtype, if it has the shape of its outcomes; else a `ValueError`."""
+def as_outcomes(y_true: ArrayLike, distribution: tfd.Distribution, name: str = "y_true") -> tf.Tensor:
+    """Outcomes as a tensor of the distribution's dtype, if they have the shape of its own; else a `ValueError`."""
     floating = distribution.dtype.is_floating
     outcomes = tf.convert_to_tensor(y_true, dtype_hint=distribution.dtype if floating else None)
     expected = distribution.batch_shape.concatenate(distribution.event_shape)
@@ -19,14 +19,14 @@ def as_outcomes(y_true: ArrayLike, distribution: tfd.Distribution) -> tf.Tensor:
     if has_class_labels(distribution) and outcomes.shape.rank == expected.rank + 1 and outcomes.shape[-1] == 1:
         outcomes = tf.squeeze(outcomes, -1)
     if not outcomes.shape.is_compatible_with(expected) or outcomes.shape.rank is None:
-        raise ValueError(_shape_message(outcomes.shape, expected, distribution))
+        raise ValueError(_shape_message(name, outcomes.shape, expected, distribution))
     if not (outcomes.shape.is_fully_defined() and expected.is_fully_defined()):
         shape = tf.concat([distribution.batch_shape_tensor(), distribution.event_shape_tensor()], 0)
-        tf.debugging.assert_equal(tf.shape(outcomes), shape, "`y_true` would broadcast.")
+        tf.debugging.assert_equal(tf.shape(outcomes), shape, f"`{name}` would broadcast.")
     return outcomes
 
 
-def _shape_message(given, expected, distribution):
+def _shape_message(name, given, expected, distribution):
     given, expected = given.as_list() if given.rank is not None else None, expected.as_list()
     advice = "give outcomes of that shape, or the head an `event_shape` that fits them"
     if given is None:
@@ -41,4 +41,4 @@ def _shape_message(given, expected, distribution):
             advice = "reshape it with `y[..., None]`" if len(given) > 1 else "reshape it with `y[:, None]`"
         elif given == [*expected, 1]:
             advice = "reshape it with `y[..., 0]`, or give the head `event_shape=1`"
-    return f"`y_true` has shape {text}, but the head models outcomes of shape {tuple(expected)}: {advice}."
+    return f"`{name}` has shape {text}, but the head models outcomes of shape {tuple(expected)}: {advice}."

@@ -1,0 +1,52 @@
+"""Classes: the probabilities that whatever a head returns gives them, and the labels of outcomes."""
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
+from tensorflow_probability import distributions as tfd
+
+from nllfit.families.facts import has_class_labels
+
+__all__ = ["class_labels", "class_log_probs"]
+
+
+def class_log_probs(distribution: tfd.Distribution) -> tf.Tensor | None:
+    """The log-probability of each class, in float64; None if the outcomes are no classes.
+
+    Args:
+      distribution: of labels (`Categorical`, `OrderedLogistic`), of one-hot rows, of events that happen or do not
+        (`Bernoulli`), or a mixture of such, of batch `[*batch]` and event `[*event]`.
+
+    Returns:
+      `[*batch, *event, num_classes]`, two of a `Bernoulli`; of one-hot rows `[*batch, num_classes]`.
+    """
+    if isinstance(distribution, tfd.Independent):
+        return class_log_probs(distribution.distribution)
+    if isinstance(distribution, tfd.MixtureSameFamily):
+        log_probs = class_log_probs(distribution.components_distribution)
+        if log_probs is None:
+            return None
+        shares = tf.nn.log_softmax(tf.cast(distribution.mixture_distribution.logits_parameter(), tf.float64))
+        rank = log_probs.shape.rank - shares.shape.rank
+        shares = tf.reshape(shares, tf.concat([tf.shape(shares), [1] * rank], 0))
+        return tf.reduce_logsumexp(shares + log_probs, -1 - rank)
+    if isinstance(distribution, (tfd.Categorical, tfd.OneHotCategorical)):
+        return tf.nn.log_softmax(tf.cast(distribution.logits_parameter(), tf.float64))
+    if isinstance(distribution, tfd.Bernoulli):
+        logits = tf.cast(distribution.logits_parameter(), tf.float64)
+        return tf.stack([tf.math.log_sigmoid(-logits), tf.math.log_sigmoid(logits)], -1)
+    if isinstance(distribution, tfd.ProbitBernoulli):
+        probits = tf.cast(distribution.probits_parameter(), tf.float64)
+        return tfd.Normal(tf.zeros([], tf.float64), 1.0).log_cdf(tf.stack([-probits, probits], -1))
+    if has_class_labels(distribution):
+        return tf.cast(distribution.categorical_log_probs(), tf.float64)
+    return None
+
+
+def class_labels(y: ArrayLike, distribution: tfd.Distribution) -> np.ndarray:
+    """The number of the class of each outcome `[*batch, *event]`; of one-hot rows `[*batch]`."""
+    y = np.asarray(y)
+    while isinstance(distribution, (tfd.Independent, tfd.MixtureSameFamily)):
+        mixture = isinstance(distribution, tfd.MixtureSameFamily)
+        distribution = distribution.components_distribution if mixture else distribution.distribution
+    return y.argmax(-1) if isinstance(distribution, tfd.OneHotCategorical) else y.astype(int)

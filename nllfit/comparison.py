@@ -1,0 +1,93 @@
+"""Whether one model scores better than another by more than chance: paired differences on the same rows."""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.evaluation import Evaluation
+
+__all__ = ["ScoreComparison", "ScoreDifference", "compare_scores"]
+
+
+def compare_scores(a: Evaluation, b: Evaluation) -> "ScoreComparison":
+    """Compares two models that were evaluated on the same rows, score by score.
+
+    Rows that are hard for one model are mostly hard for the other, so that their scores, and the standard errors of
+    those, say less than the differences `d_i = score_i(a) - score_i(b)` of each row. Their mean has the standard error
+    `std(d) / sqrt(n)`, by which it is judged as in a paired t-test.
+
+    Args:
+      a, b: what `evaluate` returned for each model, for the same outcomes in the same order.
+
+    Returns:
+      A `ScoreComparison` of all the scores that both have of each row.
+
+    Raises:
+      ValueError: if the two are of different outcomes.
+
+    Example:
+      >>> y = [-1.0, 0.0, 1.0, 0.5]
+      >>> a, b = (evaluate(tfd.Normal(tf.fill([4], loc), 1.0), y=y) for loc in (0.0, 3.0))
+      >>> compare_scores(a, b)["nll"].better
+      'a'
+
+    Source: Diebold and Mariano, Comparing predictive accuracy, 1995.
+    """
+    if a.y.shape != b.y.shape or not np.array_equal(a.y, b.y):
+        raise ValueError(
+            f"`a` and `b` are evaluations of different outcomes, of shape {a.y.shape} and {b.y.shape}: evaluate both "
+            f"models on the same rows in the same order."
+        )
+    shared = [name for name in a.scores if name in b.scores]
+    return ScoreComparison({name: _paired(a.scores[name] - b.scores[name]) for name in shared})
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreDifference:
+    """The mean of `score(a) - score(b)` over the rows, with its standard error.
+
+    Attributes:
+      difference: below 0 where `a` is better.
+      standard_error: of the difference.
+      p_value: how often a difference of that size, in either direction, would come by chance if there were none.
+    """
+
+    difference: float
+    standard_error: float
+    p_value: float
+
+    @property
+    def better(self) -> str | None:
+        """`"a"` or `"b"`, or None where chance alone makes such a difference in more than one of twenty samples."""
+        if self.p_value > 0.05:
+            return None
+        return "a" if self.difference < 0 else "b"
+
+
+class ScoreComparison(dict[str, ScoreDifference]):
+    """The `ScoreDifference` of each score by its name, as in `Evaluation.scores`."""
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Plain numbers by name, as JSON takes them."""
+        return {name: dataclasses.asdict(row) | {"better": row.better} for name, row in self.items()}
+
+    def summary(self) -> str:
+        """The differences as a table of text, and which model is better."""
+        lines = [f"{'score':<22}{'a - b':>12}{'std. error':>12}{'p-value':>10}  better"]
+        for name, row in self.items():
+            numbers = f"{row.difference:>12.5g}{row.standard_error:>12.2g}{row.p_value:>10.2g}"
+            lines.append(f"{name:<22}{numbers}  {row.better or 'neither, by more than chance'}")
+        return "\n".join(lines)
+
+
+def _paired(differences):
+    n, mean = len(differences), float(np.mean(differences))
+    error = float(np.std(differences, ddof=1)) / math.sqrt(n)
+    if error == 0:
+        return ScoreDifference(mean, error, 0.0 if mean else 1.0)
+    student = tfd.StudentT(tf.constant(n - 1.0, tf.float64), 0.0, 1.0)
+    return ScoreDifference(mean, error, float(2 * student.survival_function(abs(mean / error))))

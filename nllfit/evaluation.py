@@ -1,0 +1,227 @@
+"""Evaluation: how good predicted distributions are, by proper scores and calibration on rows with known outcomes."""
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from tensorflow_probability import distributions as tfd
+
+from nllfit.classes import class_labels, class_log_probs
+from nllfit.families.center import central_value
+from nllfit.families.marginals import marginals, real_dtype
+from nllfit.held_out import held_out
+from nllfit.kerases import Model
+from nllfit.quantiles import cdf, quantile
+from nllfit.reliability import expected_calibration_error, miscalibration_area
+
+__all__ = ["Evaluation", "evaluate"]
+
+_ROWS = 4096  # scored at a time, so that quantiles of many rows fit into memory
+
+
+def evaluate(
+    model: Model | tfd.Distribution,
+    x: Any = None,
+    y: ArrayLike | None = None,
+    *,
+    levels: Sequence[float] = (0.5, 0.8, 0.9, 0.95),
+    batch_size: int = 32,
+    seed: int = 0,
+) -> "Evaluation":
+    """Scores the distributions that a model predicts for `x` against the outcomes `y`.
+
+    Args:
+      model: whatever `predict_distribution` takes: a model of either Keras that ends in one head, an `Ensemble`, a
+        model calibrated by `nllfit.calibration`; or, without `x`, a distribution of batch `[n]` and event `[*event]`:
+        `evaluate(distribution, y=y)`.
+      x: inputs as `predict_distribution` takes them; or a `tf.data.Dataset` of batches `(x, y)`, without `y`.
+      y: outcomes, `[n, *event]`, at least two. For a head at every step of a sequence, `[n, steps, *event]`.
+      levels: the probabilities of the central intervals whose coverage is counted.
+      batch_size: rows a call of the model.
+      seed: of the random numbers by which the PIT of a count is made uniform.
+
+    Returns:
+      An `Evaluation`.
+
+    Raises:
+      TypeError: if `model` is no model, or does not end in a head.
+      ValueError: if `y` is missing, of another shape, not finite, outside the support (which row), or one row; if the
+        model has several outputs; if a level is not between 0 and 1.
+
+    Example:
+      >>> round(evaluate(tfd.Normal(tf.zeros([3]), 1.0), y=[-1.0, 0.0, 1.0]).nll, 4)
+      1.2523
+
+    Source: Gneiting and Raftery, Strictly proper scoring rules, prediction, and estimation, 2007.
+    """
+    levels = tuple(float(level) for level in levels)
+    if not all(0 < level < 1 for level in levels):
+        raise ValueError(f"`levels` is {levels}: give numbers between 0 and 1, such as 0.9.")
+    rows = held_out(model, x, y, batch_size)
+    log_probs = class_log_probs(rows.distribution)
+    if log_probs is not None:
+        return _of_classes(rows, log_probs)
+    return _of_numbers(rows, levels, seed)
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Scores of predicted distributions on `n` rows, and how calibrated they are. What does not apply is None.
+
+    All scores are better the smaller they are. A score of an outcome with several elements is their mean, but for `nll`
+    and `crps`, which are of the whole outcome; a score of a sequence is the mean over its steps.
+
+    Attributes:
+      num_rows: `n`.
+      nll: the mean negative log-likelihood, in nats, and `nll_se` its standard error.
+      rmse, mae: root mean squared and mean absolute error of the prediction, which is the mean where there is one, in
+        the unit of the outcome.
+      accuracy: of classes, the share of outcomes whose class has the largest probability.
+      brier: of classes, the mean of `sum_k (p_k - [k = y])^2`; of the two classes of a `Bernoulli` half of that, which
+        is `(p - y)^2`.
+      sharpness: the root mean square of the predicted standard deviations; of classes the mean entropy of the
+        predicted probabilities, in nats, which the `nll` of a calibrated model is near to.
+      calibration_error: `miscalibration_area` of the PITs, to which elements contribute alike; of classes the
+        `expected_calibration_error` of the predicted class in 15 bins.
+      class_calibration_error: of classes, the same error of the probability of each class, a mean over the classes.
+      coverage, width, interval_score: of the central interval at each level: the share of outcomes inside, its mean
+        width, and the mean of `width + 2 / (1 - level) * distance of the outcome to the interval`.
+      scores: each score by name for each row, `[n]`: `nll`, `squared_error`, `absolute_error`, `interval_score_0.9`, of
+        classes `nll`, `brier` and `zero_one_loss`.
+      pit: the predicted CDF at the outcome, `[n, *event]`, of counts at a random place in the step of the CDF: uniform
+        if the model is true. None of classes.
+      y: the outcomes.
+
+    Source: Gneiting, Balabdaoui and Raftery, Probabilistic forecasts, calibration and sharpness, 2007; Czado, Gneiting
+    and Held, Predictive model assessment for count data, 2009.
+    """
+
+    num_rows: int
+    nll: float
+    nll_se: float
+    scores: dict[str, np.ndarray] = dataclasses.field(repr=False)
+    y: np.ndarray = dataclasses.field(repr=False)
+    rmse: float | None = None
+    mae: float | None = None
+    accuracy: float | None = None
+    brier: float | None = None
+    sharpness: float | None = None
+    calibration_error: float | None = None
+    class_calibration_error: float | None = None
+    coverage: dict[float, float] = dataclasses.field(default_factory=dict)
+    width: dict[float, float] = dataclasses.field(default_factory=dict)
+    interval_score: dict[float, float] = dataclasses.field(default_factory=dict)
+    pit: np.ndarray | None = dataclasses.field(default=None, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All single numbers that apply by name, with those of intervals by level, as JSON takes them."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        kept = {name: value for name, value in values.items() if name not in ("scores", "pit", "y")}
+        for name in ("coverage", "width", "interval_score"):
+            kept[name] = {f"{level:g}": value for level, value in kept[name].items()}
+        return {name: value for name, value in kept.items() if value is not None and value != {}}
+
+    def summary(self) -> str:
+        """The scores as a table of text."""
+        labels = {"nll": "NLL (nats)", "calibration_error": "calibration error", "brier": "Brier score"}
+        labels |= {"class_calibration_error": "class-wise calibration error", "rmse": "RMSE", "mae": "MAE"}
+        numbers = {name: value for name, value in self.to_dict().items() if isinstance(value, float)}
+        numbers.pop("nll_se")
+        lines = [f"{f'on {self.num_rows} rows':<30}{'':>12}"]
+        lines += [f"{labels.get(name, name):<30}{value:>12.5g}" for name, value in numbers.items()]
+        lines[1] += f" +- {self.nll_se:.2g}"
+        if self.coverage:
+            lines.append(f"\n{'central interval':<18}{'coverage':>12}{'width':>12}{'score':>12}")
+        for level, share in self.coverage.items():
+            row = f"{100 * level:g} %"
+            lines.append(f"{row:<18}{share:>12.4f}{self.width[level]:>12.5g}{self.interval_score[level]:>12.5g}")
+        return "\n".join(lines)
+
+
+def _of_classes(rows, log_probs):
+    probs, labels = np.exp(np.asarray(log_probs)), class_labels(rows.y, rows.distribution)
+    is_class, right = labels[..., None] == np.arange(probs.shape[-1]), probs.argmax(-1) == labels
+    brier = np.sum((probs - is_class) ** 2, -1) / (2 if probs.shape[-1] == 2 else 1)
+    scores = {"nll": rows.nll, "brier": brier, "zero_one_loss": ~right}
+    by_class = [expected_calibration_error(probs[..., k], is_class[..., k]) for k in range(probs.shape[-1])]
+    return Evaluation(
+        **_common(scores, rows.y),
+        accuracy=float(np.mean(right)),
+        brier=float(np.mean(brier)),
+        sharpness=float(-np.sum(probs * np.log(np.where(probs > 0, probs, 1.0))) / right.size),
+        calibration_error=expected_calibration_error(probs.max(-1), right),
+        class_calibration_error=float(np.mean(by_class)),
+    )
+
+
+def _of_numbers(rows, levels, seed):
+    rng = np.random.default_rng(seed)
+    scored = [_scored(distribution, y, levels, rng) for distribution, y in _parts(rows)]
+    every = {name: np.concatenate([part[name] for part in scored]) for name in scored[0]}
+    mean = {name: float(np.mean(values)) for name, values in every.items()}
+    losses = [name for name in every if "error" in name or "score" in name]
+    with_intervals = levels if "pit" in every else ()
+    return Evaluation(
+        **_common({"nll": rows.nll} | {name: every[name] for name in losses}, rows.y),
+        rmse=math.sqrt(mean["squared_error"]) if "squared_error" in mean else None,
+        mae=mean.get("absolute_error"),
+        sharpness=math.sqrt(mean["variance"]) if math.isfinite(mean.get("variance", math.inf)) else None,
+        calibration_error=miscalibration_area(every["pit"]) if "pit" in every else None,
+        coverage={level: mean[f"coverage_{level:g}"] for level in with_intervals},
+        width={level: mean[f"width_{level:g}"] for level in with_intervals},
+        interval_score={level: mean[f"interval_score_{level:g}"] for level in with_intervals},
+        pit=every.get("pit"),
+    )
+
+
+def _parts(rows):
+    starts = range(0, len(rows.y), _ROWS)
+    try:
+        return [(rows.distribution[i : i + _ROWS], rows.y[i : i + _ROWS]) for i in starts]
+    except TypeError:  # ZeroInflatedNegativeBinomial does not keep all of its arguments
+        return [(rows.distribution, rows.y)]
+
+
+def _scored(distribution, y, levels, rng):
+    """What is known of each outcome `[n, ..., *event]`, by name; nothing of what the family does not have."""
+    known: dict[str, np.ndarray] = {}
+    with contextlib.suppress(NotImplementedError):
+        error = np.asarray(y, np.float64) - np.asarray(central_value(distribution), np.float64)
+        known |= {"squared_error": error**2, "absolute_error": np.abs(error)}
+    with contextlib.suppress(NotImplementedError):
+        known["variance"] = np.asarray(distribution.variance(), np.float64)
+    with contextlib.suppress(NotImplementedError):
+        known |= {"pit": _pit(distribution, y, rng)} | _in_intervals(distribution, y, levels)
+    return known
+
+
+def _pit(distribution, y, rng):
+    dtype = real_dtype(marginals(distribution)).as_numpy_dtype
+    y = y.astype(dtype)
+    just_below = np.where(y == 0, -np.finfo(dtype).tiny, np.nextafter(y, -np.inf))  # TensorFlow takes less for 0
+    below, up_to = np.asarray(cdf(distribution, just_below)), np.asarray(cdf(distribution, y))
+    return below + rng.uniform(size=y.shape) * (up_to - below)
+
+
+def _in_intervals(distribution, y, levels):
+    tails = [(1 - level) / 2 for level in levels]
+    ends = np.asarray(quantile(distribution, tails + [1 - tail for tail in tails]), np.float64)
+    known = {}
+    for level, low, high in zip(levels, ends[: len(levels)], ends[len(levels) :], strict=True):
+        outside = np.maximum(low - y, 0) + np.maximum(y - high, 0)
+        known[f"coverage_{level:g}"] = outside == 0
+        known[f"width_{level:g}"] = high - low
+        known[f"interval_score_{level:g}"] = high - low + 2 / (1 - level) * outside
+    return known
+
+
+def _common(scores, y):
+    """The part of an evaluation that all outcomes have: `scores` by name are of each row, step and element."""
+    scores = {name: np.mean(np.reshape(values, [len(y), -1]), -1) for name, values in scores.items()}
+    nll = scores["nll"]
+    nll_se = np.std(nll, ddof=1) / math.sqrt(len(nll))
+    return {"num_rows": len(y), "nll": float(np.mean(nll)), "nll_se": float(nll_se), "scores": scores, "y": y}

@@ -1,0 +1,98 @@
+"""Rows with known outcomes: what a model predicts for them and what was observed, checked once."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
+from tensorflow_probability import distributions as tfd
+
+from nllfit.families.facts import facts_of
+from nllfit.families.outcomes import as_outcomes
+from nllfit.families.refusal import checked
+from nllfit.kerases import Model, distribution_of
+from nllfit.losses import negative_log_likelihood
+from nllfit.prediction import predict_distribution
+
+__all__ = ["HeldOut", "held_out"]
+
+
+class HeldOut(NamedTuple):
+    """What was predicted, a distribution of batch `[n, ...]`, and observed; `nll` is of each outcome, in float64."""
+
+    distribution: tfd.Distribution
+    y: np.ndarray
+    nll: np.ndarray
+
+
+def held_out(model: Model | tfd.Distribution, x: Any, y: ArrayLike | None, batch_size: int = 32) -> HeldOut:
+    """What `model` predicts for `x`, or a distribution itself, beside the outcomes.
+
+    Args:
+      model: as `predict_distribution` takes it, or a distribution of batch `[n]`, and then `x` is None.
+      x: inputs, or a `tf.data.Dataset` of batches `(x, y)`, and then `y` is None.
+      y: outcomes, `[n, *event]`.
+      batch_size: rows a call of the model.
+
+    Raises:
+      TypeError, ValueError: as `nllfit.evaluate`.
+    """
+    bare = hasattr(model, "log_prob") or tf.is_tensor(model)
+    if bare and x is not None:
+        raise ValueError("`model` is a distribution, which needs no `x`: give the outcomes by name, `y=y`.")
+    if not bare and x is None:
+        raise ValueError("`x` is missing: give the inputs for which the model predicts.")
+    if isinstance(x, tf.data.Dataset) and y is None:
+        x, y = _joined(x)
+    if y is None:
+        raise ValueError("`y` is missing: give the outcomes, one for each row.")
+    predicted = distribution_of(model) if bare else predict_distribution(model, x, batch_size)
+    if predicted is None or isinstance(predicted, (dict, list, tuple)):
+        raise ValueError(
+            "The model has no output, or several, of which each is evaluated by itself: take it from "
+            "`predict_distribution(model, x)` and give it in the place of the model, without `x`."
+        )
+    if predicted.batch_shape.rank == 0:
+        raise ValueError(f"`model` is one {predicted.name} of batch []: give one for each row, of batch [n].")
+    outcomes = as_outcomes(y, predicted, "y").numpy()
+    if len(outcomes) < 2:
+        raise ValueError(f"`y` has {len(outcomes)} rows: give at least two, without which there is no error of a mean.")
+    # VonMisesFisher's own checks fail in float64.
+    trusted = predicted.validate_args or facts_of(type(predicted).__name__).checked_in_float32
+    return HeldOut(predicted, outcomes, _nll(predicted if trusted else checked(predicted), outcomes))
+
+
+def _joined(data):
+    batches = list(data.as_numpy_iterator())
+    if not batches or not isinstance(batches[0], tuple) or len(batches[0]) < 2:
+        raise ValueError("`y` is missing: give it, or a dataset that has batches `(x, y)`.")
+    return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *[batch[:2] for batch in batches])
+
+
+def _nll(distribution, y):
+    nll, fault = _likelihoods(distribution, y)
+    if not fault:
+        return nll
+    first, last = 0, len(y)
+    try:
+        while last - first > 1:
+            middle = (first + last) // 2
+            faulty = _likelihoods(distribution[first:middle], y[first:middle])[1]
+            first, last = (first, middle) if faulty else (middle, last)
+        fault = _likelihoods(distribution[first:last], y[first:last])[1]
+        where = f", at row {first}, {y[first]}"
+    except TypeError:  # ZeroInflatedNegativeBinomial cannot be cut: it does not keep all of its arguments
+        where = " an outcome"
+    raise ValueError(
+        f"`y` holds{where}, which {distribution.name} cannot have: {fault} Look for mislabelled rows, or choose a head "
+        f"whose domain they are in."
+    )
+
+
+def _likelihoods(distribution, y):
+    """The negative log-likelihoods, or why some of them are none."""
+    try:
+        nll = np.asarray(negative_log_likelihood(y, distribution), np.float64)
+    except ValueError as error:
+        return None, str(error).partition("cannot have: ")[2].partition(" Look for")[0]
+    return nll, "" if np.all(np.isfinite(nll)) else "Its log-likelihood is not finite."

@@ -1,0 +1,273 @@
+"""Evaluation: scores beside scikit-learn and SciPy, calibration of true and of wrong models, what is refused."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+from scipy import stats
+from sklearn import metrics
+from sklearn.calibration import calibration_curve
+
+import nllfit
+from nllfit import Ensemble, compare_scores, evaluate, evaluation, predict_distribution
+from tests.kerases import KITS, each_keras
+
+tfd = tfp.distributions
+
+RNG = np.random.default_rng(0)
+LOC, SCALE = RNG.normal(size=[300, 1]), RNG.uniform(0.5, 2.0, [300, 1])
+Y = LOC + SCALE * RNG.normal(size=[300, 1])
+
+
+def normal(loc=LOC, scale=SCALE):
+    return tfd.Independent(tfd.Normal(tf.constant(loc), scale, validate_args=True), 1, validate_args=True)
+
+
+def test_scores_of_numbers_are_scikit_learns_and_scipys():
+    found = evaluate(normal(), y=Y, levels=(0.5, 0.9))
+    reference = stats.norm(LOC, SCALE)
+    np.testing.assert_allclose(found.scores["nll"], -reference.logpdf(Y)[:, 0], rtol=1e-12)
+    assert found.nll == pytest.approx(-reference.logpdf(Y).mean(), rel=1e-12)
+    assert found.nll_se == pytest.approx(stats.sem(reference.logpdf(Y)[:, 0]), rel=1e-12)
+    assert found.rmse == pytest.approx(metrics.root_mean_squared_error(Y, LOC), rel=1e-12)
+    assert found.mae == pytest.approx(metrics.mean_absolute_error(Y, LOC), rel=1e-12)
+    assert found.sharpness == pytest.approx(np.sqrt(np.mean(SCALE**2)), rel=1e-12)
+    np.testing.assert_allclose(found.pit, reference.cdf(Y), rtol=1e-12)
+    for level in (0.5, 0.9):
+        low, high = reference.interval(level)
+        assert found.coverage[level] == np.mean((low <= Y) & (high >= Y))
+        assert found.width[level] == pytest.approx(np.mean(high - low), rel=1e-12)
+        # The interval score is 2 / alpha times the pinball losses of the ends.
+        alpha = 1 - level
+        pinball = metrics.mean_pinball_loss(Y, low, alpha=alpha / 2) + metrics.mean_pinball_loss(
+            Y, high, alpha=1 - alpha / 2
+        )
+        assert found.interval_score[level] == pytest.approx(2 / alpha * pinball, rel=1e-12)
+        assert np.mean(found.scores[f"interval_score_{level}"]) == pytest.approx(found.interval_score[level])
+    grid = np.linspace(0, 1, 20_001)
+    shares = np.searchsorted(np.sort(found.pit[:, 0]), grid, side="right") / 300
+    assert found.calibration_error == pytest.approx(np.mean(np.abs(shares - grid)), abs=1e-4)  # of the grid
+    assert found.accuracy is found.brier is found.class_calibration_error is None
+
+
+def probabilities(num_rows=500, num_classes=4):
+    logits = np.random.default_rng(1).normal(size=[num_rows, num_classes]) * 2
+    labels = np.random.default_rng(2).integers(0, num_classes, num_rows)
+    return logits, np.exp(logits) / np.exp(logits).sum(-1, keepdims=True), labels
+
+
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_scores_of_classes_are_scikit_learns(one_hot):
+    logits, probs, labels = probabilities()
+    y = np.eye(4)[labels] if one_hot else labels
+    found = evaluate((tfd.OneHotCategorical if one_hot else tfd.Categorical)(tf.constant(logits)), y=y)
+    assert found.nll == pytest.approx(metrics.log_loss(labels, probs), rel=1e-12)
+    assert found.accuracy == metrics.accuracy_score(labels, probs.argmax(-1))
+    assert found.brier == pytest.approx(metrics.brier_score_loss(labels, probs), rel=1e-12)
+    assert found.sharpness == pytest.approx(stats.entropy(probs, axis=-1).mean(), rel=1e-12)
+    right = probs.argmax(-1) == labels
+    assert found.calibration_error == pytest.approx(ece(probs.max(-1), right), rel=1e-12)
+    by_class = [ece(probs[:, k], labels == k) for k in range(4)]
+    assert found.class_calibration_error == pytest.approx(np.mean(by_class), rel=1e-12)
+    assert found.rmse is found.pit is None
+    assert found.coverage == {}
+
+
+def ece(probs, happened, num_bins=15):
+    shares, means = calibration_curve(happened, probs, n_bins=num_bins)
+    counts = np.histogram(probs, np.linspace(0, 1, num_bins + 1))[0]
+    return np.sum(counts[counts > 0] * np.abs(shares - means)) / len(probs)
+
+
+def test_scores_of_events_are_scikit_learns():
+    logits, y = np.random.default_rng(0).normal(size=[400, 1]), np.random.default_rng(1).integers(0, 2, [400, 1])
+    probs = 1 / (1 + np.exp(-logits))
+    found = evaluate(tfd.Independent(tfd.Bernoulli(tf.constant(logits)), 1), y=y)
+    assert found.nll == pytest.approx(metrics.log_loss(y, probs), rel=1e-12)
+    assert found.brier == pytest.approx(metrics.brier_score_loss(y, probs[:, 0]), rel=1e-12)
+    assert found.accuracy == metrics.accuracy_score(y, probs > 0.5)
+    assert found.calibration_error == pytest.approx(
+        ece(np.maximum(probs, 1 - probs)[:, 0], (probs > 0.5)[:, 0] == y[:, 0]), rel=1e-12
+    )
+
+
+def true_and_wrong():
+    """Distributions with outcomes drawn from them, and wrong ones of the same outcomes."""
+    params = np.random.default_rng(0).normal(size=[4000, 6])
+    mixture = nllfit.MixtureFamily("Normal", 2, 1).distribution(params)
+    count = nllfit.Family("NegativeBinomial", 1).distribution(params[:, :2])
+    return {
+        "Normal": (normal(params[:, :1], np.exp(params[:, 1:2])), normal(params[:, :1], 3 * np.exp(params[:, 1:2]))),
+        "mixture": (mixture, normal(mixture.mean(), mixture.stddev() / 2)),
+        "count": (count, tfd.Independent(tfd.Poisson(count.mean() + 1e-3), 1)),
+    }
+
+
+PAIRS = true_and_wrong()
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_the_pit_of_a_true_model_is_uniform_over_200_samples_and_of_a_wrong_one_not(name):
+    true, wrong = PAIRS[name]
+    y = true.sample(seed=(1, 2))
+    good, bad = evaluate(true, y=y), evaluate(wrong, y=y)
+    rejected = [np.sum(stats.kstest(e.pit.reshape(200, 20), "uniform", axis=-1).pvalue < 0.05) for e in (good, bad)]
+    low, high = stats.binom(200, 0.05).interval(0.999)
+    assert low <= rejected[0] <= high < rejected[1]
+    assert good.calibration_error < 3 * 0.31 / np.sqrt(4000) < bad.calibration_error
+    if name != "count":  # whose intervals have at least their probability
+        for level, share in good.coverage.items():
+            assert abs(share - level) < 4 * np.sqrt(level * (1 - level) / 4000)
+    assert compare_scores(good, bad)["nll"].better == "a"
+
+
+def test_a_true_classifier_is_calibrated_and_an_overconfident_one_is_not():
+    logits = tf.constant(np.random.default_rng(0).normal(size=[20_000, 5]))
+    y = tfd.Categorical(logits).sample(seed=(1, 2))
+    good, bad = evaluate(tfd.Categorical(logits), y=y), evaluate(tfd.Categorical(3 * logits), y=y)
+    # Of a true model each of 15 bins is off by sqrt(p (1 - p) / n_k), less than 0.5 sqrt(15 / n) on the average.
+    assert good.calibration_error < 0.5 * np.sqrt(15 / 20_000) < 0.1 < bad.calibration_error
+    assert good.class_calibration_error < bad.class_calibration_error / 5
+    assert good.nll == pytest.approx(good.sharpness, abs=4 * good.nll_se)
+    assert good.accuracy == bad.accuracy
+
+
+@each_keras
+def test_a_model_a_dataset_an_ensemble_and_a_bare_distribution(kit):
+    x = np.random.default_rng(0).normal(size=[40, 3]).astype("float32")
+    y = x[:, :1] + 1
+    models = [kit.keras.Sequential([kit.keras.layers.Dense(2), kit.heads.Normal()]) for _ in range(2)]
+    for model in (models[0], Ensemble(models)):
+        expected = evaluate(predict_distribution(model, x), y=y).to_dict()
+        assert evaluate(model, x, y).to_dict() == expected
+        data = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(40).batch(16)
+        shuffled = evaluate(model, data).to_dict()
+        assert shuffled["nll"] == pytest.approx(expected["nll"], rel=1e-6)  # of a sum in float32 in another order
+        assert shuffled["rmse"] == pytest.approx(expected["rmse"], rel=1e-6)
+
+
+HEADS = {
+    "Normal": (lambda h: h.Normal(2), (2,)),
+    "shared": (lambda h: h.Normal(2, shared="scale"), (2,)),
+    "StudentT": (lambda h: h.StudentT(), (1,)),
+    "Mixture": (lambda h: h.Mixture("Normal", 3, 2), (2,)),
+    "MultivariateNormalTriL": (lambda h: h.MultivariateNormalTriL(2), (2,)),
+    "Poisson": (lambda h: h.Poisson((2, 2)), (2, 2)),
+    "ZeroInflated": (lambda h: h.DistributionHead("ZeroInflatedNegativeBinomial"), (1,)),
+    "Beta": (lambda h: h.Beta(), (1,)),
+    "VonMisesFisher": (lambda h: h.DistributionHead("VonMisesFisher", 3, mean_direction=[1.0, 0.0, 0.0]), (3,)),
+    "Cauchy": (lambda h: h.DistributionHead("Cauchy"), (1,)),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_every_head_is_scored_in_parts_as_in_one(name, monkeypatch):
+    make, event = HEADS[name]
+    head = make(nllfit.heads)
+    distribution = head(tf.random.stateless_normal([7, head.family.params_size], (1, 2))).tensor_distribution
+    y = distribution.sample(seed=(3, 4)).numpy()
+    whole = evaluate(distribution, y=y)
+    monkeypatch.setattr(evaluation, "_ROWS", 3)
+    parts = evaluate(distribution, y=y)
+    assert parts.to_dict().keys() == whole.to_dict().keys()
+    for name, values in whole.scores.items():
+        assert values.shape == (7,)
+        np.testing.assert_allclose(parts.scores[name], values, rtol=1e-5)
+    for name in ("coverage", "width", "interval_score"):
+        assert getattr(parts, name) == pytest.approx(getattr(whole, name), rel=1e-5)
+    assert json.loads(json.dumps(whole.to_dict(), allow_nan=False)) == whole.to_dict()
+    if whole.pit is not None:
+        assert whole.pit.shape == (7, *event)
+    assert str(whole.num_rows) in whole.summary()
+
+
+def test_a_sequence_has_a_score_for_each_row():
+    distribution = normal(LOC.reshape(60, 5, 1), SCALE.reshape(60, 5, 1))
+    found = evaluate(distribution, y=Y.reshape(60, 5, 1))
+    np.testing.assert_allclose(found.scores["nll"], -stats.norm(LOC, SCALE).logpdf(Y).reshape(60, 5).mean(-1))
+    assert found.nll == pytest.approx(evaluate(normal(), y=Y).nll)
+    assert found.nll_se == pytest.approx(stats.sem(found.scores["nll"]))
+
+
+def test_the_table_and_the_numbers():
+    found = evaluate(normal(), y=Y, levels=(0.9,))
+    numbers = found.to_dict()
+    assert numbers["coverage"] == {"0.9": found.coverage[0.9]}
+    assert "accuracy" not in numbers
+    table = found.summary()
+    for text in ("on 300 rows", f"{found.nll:.5g} +- {found.nll_se:.2g}", "90 %", f"{found.coverage[0.9]:.4f}", "RMSE"):
+        assert text in table
+    assert "Brier score" in evaluate(tfd.Bernoulli(tf.zeros([2])), y=[0, 1]).summary()
+
+
+def test_paired_differences_are_a_paired_t_test():
+    a, b = evaluate(normal(), y=Y), evaluate(normal(scale=1.3 * SCALE), y=Y)
+    found = compare_scores(a, b)
+    for name, row in found.items():
+        reference = stats.ttest_rel(a.scores[name], b.scores[name])
+        if np.isfinite(reference.statistic):
+            assert row.difference / row.standard_error == pytest.approx(reference.statistic, rel=1e-9)
+            assert row.p_value == pytest.approx(reference.pvalue, rel=1e-9)
+    assert found["squared_error"].difference == 0
+    assert found["squared_error"].better is None
+    assert compare_scores(b, a)["nll"].difference == -found["nll"].difference
+    assert found.to_dict()["nll"]["p_value"] == found["nll"].p_value
+    assert "neither" in found.summary()
+    with pytest.raises(ValueError, match="of different outcomes"):
+        compare_scores(a, evaluate(normal(), y=Y[::-1]))
+
+
+def test_equal_models_are_told_apart_in_one_sample_of_twenty():
+    y = np.random.default_rng(0).normal(size=5000)
+    a, b = (evaluate(tfd.Normal(tf.fill([5000], tf.constant(loc, tf.float64)), 1.0), y=y) for loc in (-0.3, 0.3))
+    samples = [slice(start, start + 50) for start in range(0, 5000, 50)]
+    told = [
+        compare_scores(*[dataclasses.replace(e, scores={"nll": e.scores["nll"][rows]}) for e in (a, b)])["nll"].better
+        for rows in samples
+    ]
+    assert sum(better is not None for better in told) <= stats.binom(100, 0.05).ppf(0.999)
+
+
+def test_bad_input_is_refused():
+    kit = KITS[0]
+    x = np.zeros([3, 2], "float32")
+    model = kit.keras.Sequential([kit.keras.layers.Dense(2), kit.heads.Normal()])
+    y = np.zeros([3, 1], "float32")
+    with pytest.raises(TypeError, match="end the model in a head"):
+        evaluate(kit.keras.Sequential([kit.keras.layers.Dense(2)]), x, y)
+    with pytest.raises(TypeError, match="not a Keras model"):
+        evaluate("model", x, y)
+    with pytest.raises(ValueError, match=r"`y` has shape \(3,\), but .* \(3, 1\): reshape it with `y\[:, None\]`"):
+        evaluate(model, x, y[:, 0])
+    with pytest.raises(ValueError, match=r"`y` has shape \(2, 1\)"):
+        evaluate(model, x, y[:2])
+    with pytest.raises(ValueError, match=r"at row 1, .*not finite"):
+        evaluate(model, x, np.array([[0.0], [np.nan], [1.0]]))
+    for checked in (True, False):
+        amounts = tfd.Gamma(tf.ones([5]), 1.0, validate_args=checked)
+        with pytest.raises(ValueError, match=r"`y` holds, at row 3, -1.0, which Gamma cannot have"):
+            evaluate(amounts, y=[1.0, 2.0, 3.0, -1.0, 1.0])
+    with pytest.raises(ValueError, match="`y` has 1 rows"):
+        evaluate(model, x[:1], y[:1])
+    with pytest.raises(ValueError, match="`y` is missing"):
+        evaluate(model, x)
+    with pytest.raises(ValueError, match="`y` is missing"):
+        evaluate(model, tf.data.Dataset.from_tensor_slices(x).batch(2))
+    with pytest.raises(ValueError, match="`x` is missing"):
+        evaluate(model, y=y)
+    with pytest.raises(ValueError, match="needs no `x`"):
+        evaluate(normal(), Y, Y)
+    with pytest.raises(ValueError, match=r"of batch \[\]"):
+        evaluate(tfd.Normal(0.0, 1.0), y=[1.0, 2.0])
+    with pytest.raises(ValueError, match="`levels` is"):
+        evaluate(normal(), y=Y, levels=(90,))
+    with pytest.raises(ValueError, match="Bernoulli cannot have: the value cannot contain fractional components"):
+        evaluate(tfd.Bernoulli(tf.zeros([2]), dtype=tf.float32), y=[0.9, 0.1])
+    inputs = kit.keras.Input([2])
+    twice = kit.keras.Model(inputs, [kit.heads.Poisson()(inputs[:, :1]), kit.heads.Poisson()(inputs[:, 1:])])
+    with pytest.raises(ValueError, match="several, of which each is evaluated by itself"):
+        evaluate(twice, x, y)
+    assert evaluate(predict_distribution(twice, x)[1], y=y).nll == pytest.approx(1.0)
