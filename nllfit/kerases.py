@@ -21,6 +21,7 @@ __all__ = [
     "is_kerases_own",
     "keras_of",
     "made_by_compile",
+    "mask_of",
     "no_distribution",
     "output_like",
     "variable_of",
@@ -71,6 +72,11 @@ def no_distribution(y_pred: Any) -> TypeError:
         f"such as `nllfit.heads.Normal(1)`, and let `y_pred` be what it returns. In a Keras 3 model, `from "
         f"nllfit import keras3` and use `keras3.heads.Normal(1)` and the loss `keras3.NegativeLogLikelihood()`."
     )
+
+
+def mask_of(output: Any) -> tf.Tensor | None:
+    """Keras's mask of an output, True where it counts; None where all of it does."""
+    return getattr(output, "_keras_mask", None)
 
 
 def output_like(output: Any, distribution: tfp.distributions.Distribution, prediction: tf.Tensor) -> Any:

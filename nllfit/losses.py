@@ -1,49 +1,103 @@
 """Losses: what a distribution thinks of an outcome."""
 
+import functools
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
+from tensorflow_probability import distributions as tfd
 
-from nllfit.families.outcomes import as_outcomes
+from nllfit.families.outcomes import as_outcomes, where_counted
 from nllfit.families.refusal import assertion_text
-from nllfit.kerases import as_distribution, no_distribution
+from nllfit.kerases import as_distribution, distribution_of, mask_of, no_distribution
 
-__all__ = ["negative_log_likelihood"]
+__all__ = [
+    "DistributionLoss",
+    "NegativeLogLikelihood",
+    "counted",
+    "log_loss",
+    "negative_log_likelihood",
+    "weights_of_outcomes",
+]
+
+_ABSENT = object()
 
 
-@tf_keras.saving.register_keras_serializable(package="nllfit")
-def negative_log_likelihood(y_true: Any, y_pred: Any) -> tf.Tensor:
-    """The negative log-likelihood of each outcome, `-y_pred.log_prob(y_true)`, for any head.
-
-    It never broadcasts: `y_true` has the shape `[*batch, *event]` of the distribution's outcomes, or it is an error at
-    trace time. (A batch `[B]` against targets `[B, 1]` would give `[B, B]`, which trains to nonsense in silence.) The
-    one exception is Keras's own: class labels `[B]`, which `fit` turns into `[B, 1]`, mean the same either way.
+def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, tf.Tensor | None]:
+    """Outcomes and their weights, so that what has a weight of 0, or is masked by Keras, can be anything.
 
     Args:
-      y_true: outcomes, `[B, *event]`.
-      y_pred: the output of a head, or any `tfd.Distribution` of batch `[B]` and event `[*event]`.
+      y_true: outcomes, `[*batch, *event]`.
+      y_pred: the output of a head, with Keras's mask.
+      sample_weight: None, or weights of rows or of outcomes: `[B]` up to `[*batch]`.
 
     Returns:
-      `[B]` in nats, a sum over the event; Keras takes the mean over the batch. A mean over the event too, as Keras's
-      own losses take it, is this number divided by the event's size.
+      The outcomes, with one of the distribution's support in place of each that does not count, and weights `[*batch]`,
+      0 there; None if all count alike.
 
     Raises:
-      TypeError: if `y_pred` is no distribution.
-      ValueError: if the shape of `y_true` is not that of the outcomes (both are named); in eager mode also if an
-        outcome is not finite, is outside the support of a distribution with `validate_args`, as heads have it, or has
-        no finite likelihood. In a graph the first two are a `tf.errors.InvalidArgumentError`; XLA does not check.
-
-    Example:
-      >>> head = nllfit.heads.Normal(scale=1.0)
-      >>> negative_log_likelihood(tf.constant([[1.0]]), head(tf.constant([[0.0]]))).numpy()  # 1/2 + log(2 pi)/2
-      array([1.4189385], dtype=float32)
-
-    Source: Fisher, On the mathematical foundations of theoretical statistics, 1922.
+      ValueError: if the weights are of another shape.
     """
+    distribution, mask = distribution_of(y_pred), mask_of(y_pred)
+    if distribution is None or (mask is None and sample_weight is None):
+        return y_true, sample_weight
+    shapes = distribution.batch_shape, distribution.batch_shape_tensor()
+    given = [weights_of_outcomes(values, *shapes) for values in (sample_weight, mask) if values is not None]
+    weights = functools.reduce(lambda a, b: a * tf.cast(b, a.dtype), given)
+    return where_counted(as_outcomes(y_true, distribution), distribution, weights != 0), weights
+
+
+def weights_of_outcomes(weights: Any, batch_shape: tf.TensorShape, batch_shape_tensor: Any) -> tf.Tensor:
+    """Weights, or a mask, of rows or of outcomes as weights of all outcomes of a batch.
+
+    Keras would broadcast weights `[B]` along the steps `[B, T]`.
+    """
+    weights = tf.convert_to_tensor(weights)
+    weights = weights if weights.dtype.is_floating else tf.cast(weights, tf.float32)
+    rank = weights.shape.rank  # None where Keras 3 has seen weights of several ranks
+    if rank == batch_shape.rank + 1 and weights.shape[-1] == 1:
+        weights, rank = tf.squeeze(weights, -1), batch_shape.rank
+    if rank is not None and not (rank <= batch_shape.rank and _broadcasts(weights.shape, batch_shape)):
+        raise ValueError(
+            f"`sample_weight` has shape {tuple(weights.shape)}, but the outcomes are a batch of shape "
+            f"{tuple(batch_shape)}: give one weight for each row, or for each outcome."
+        )
+    missing = tf.ones([batch_shape.rank - tf.rank(weights)], tf.int32)
+    weights = tf.reshape(weights, tf.concat([tf.shape(weights), missing], 0))
+    return tf.broadcast_to(weights, batch_shape_tensor)
+
+
+def _broadcasts(shape, batch):
+    return all(a in (1, None) or b in (a, None) for a, b in zip(shape, batch, strict=False))
+
+
+class DistributionLoss(tf_keras.losses.Loss):
+    """A loss of tf_keras that sees the distribution; a subclass gives `call(y_true, distribution)`, one number each.
+
+    What has a weight of 0 or is masked does not matter to it, whatever it is: see `counted`.
+    """
+
+    takes_padding = True
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
+        distribution, mask = _of_tf_keras(y_pred), mask_of(y_pred)
+        outcomes, weights = counted(y_true, y_pred, sample_weight)
+        is_mean = self._get_reduction() == tf_keras.losses.Reduction.SUM_OVER_BATCH_SIZE
+        if is_mean and mask is not None and weights is not None:
+            # A mean over what is not masked; Keras's own is NaN where all is, so it is not given the mask.
+            valid = tf.cast(mask, weights.dtype)
+            weights = weights * tf.math.divide_no_nan(tf.cast(tf.size(mask), weights.dtype), tf.reduce_sum(valid))
+        return super().__call__(outcomes, distribution, weights)
+
+
+def _of_tf_keras(y_pred):
     if tf.is_tensor(y_pred):  # of a Keras 3 head as well, whose masks and weights its own loss knows
         raise no_distribution(y_pred)
-    distribution = as_distribution(y_pred)
+    return as_distribution(y_pred)
+
+
+def log_loss(y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
+    """`-distribution.log_prob(y_true)` for outcomes of the distribution's shape and in its support."""
     outcomes = as_outcomes(y_true, distribution)
     try:
         # NaN, and the edge of an open support, pass TFP's own assertions. In a graph the likelihood is left alone, as
@@ -60,3 +114,56 @@ def negative_log_likelihood(y_true: Any, y_pred: Any) -> tf.Tensor:
             f"`y_true` holds an outcome that {distribution.name} cannot have: {assertion_text(error)} Look for "
             f"mislabelled rows, or choose a head whose domain they are in."
         ) from None
+
+
+@tf_keras.saving.register_keras_serializable(package="nllfit.losses")  # the metric has the same name
+class NegativeLogLikelihood(DistributionLoss):
+    """The negative log-likelihood of each outcome, `-y_pred.log_prob(y_true)`, for any head.
+
+    `nllfit.negative_log_likelihood(y_true, y_pred)` is a function of an outcome and a distribution, and what `compile`
+    takes: Keras, which calls a loss with `sample_weight`, gets the weighted mean. What is masked or has a weight of 0
+    counts as nothing there, whatever it is: padding need not be an outcome.
+
+    It never broadcasts: `y_true` has the shape `[*batch, *event]` of the distribution's outcomes, or it is an error at
+    trace time. (A batch `[B]` against targets `[B, 1]` would give `[B, B]`, which trains to nonsense in silence.) The
+    one exception is Keras's own: class labels `[B]`, which `fit` turns into `[B, 1]`, mean the same either way.
+
+    Args:
+      y_true: outcomes, `[B, *event]`.
+      y_pred: the output of a head, or any `tfd.Distribution` of batch `[B]` and event `[*event]`.
+
+    Returns:
+      `[B]` in nats, a sum over the event, 0 for what Keras's mask drops; Keras takes the mean over the batch. A mean
+      over the event too, as Keras's own losses take it, is this number divided by the event's size.
+
+    Raises:
+      TypeError: if `y_pred` is no distribution.
+      ValueError: if the shape of `y_true` is not that of the outcomes (both are named); in eager mode also if an
+        outcome is not finite, is outside the support of a distribution with `validate_args`, as heads have it, or has
+        no finite likelihood. In a graph the first two are a `tf.errors.InvalidArgumentError`; XLA does not check.
+
+    Example:
+      >>> head = nllfit.heads.Normal(scale=1.0)
+      >>> negative_log_likelihood(tf.constant([[1.0]]), head(tf.constant([[0.0]]))).numpy()  # 1/2 + log(2 pi)/2
+      array([1.4189385], dtype=float32)
+
+    Source: Fisher, On the mathematical foundations of theoretical statistics, 1922.
+    """
+
+    def __init__(self, reduction: str = "auto", name: str = "negative_log_likelihood"):
+        super().__init__(reduction, name)
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = _ABSENT) -> tf.Tensor:
+        if sample_weight is not _ABSENT:
+            return super().__call__(y_true, y_pred, sample_weight)
+        outcomes, weights = counted(y_true, y_pred)
+        losses = self.call(outcomes, y_pred)
+        return losses if weights is None else tf.where(weights != 0, losses, tf.zeros_like(losses))
+
+    def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
+        return log_loss(y_true, _of_tf_keras(y_pred))
+
+
+negative_log_likelihood = NegativeLogLikelihood()
+# Files of earlier versions hold a function of this name.
+tf_keras.saving.register_keras_serializable("nllfit", "negative_log_likelihood")(negative_log_likelihood)

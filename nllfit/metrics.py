@@ -4,7 +4,8 @@ from typing import Any
 
 import tf_keras
 
-from nllfit.losses import negative_log_likelihood
+from nllfit.kerases import as_distribution
+from nllfit.losses import counted, log_loss
 
 __all__ = ["NegativeLogLikelihood"]
 
@@ -24,4 +25,6 @@ class NegativeLogLikelihood(tf_keras.metrics.Mean):
         super().__init__(name, dtype)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        return super().update_state(negative_log_likelihood(y_true, y_pred), sample_weight)
+        distribution = as_distribution(y_pred)
+        outcomes, weights = counted(y_true, y_pred, sample_weight)
+        return super().update_state(log_loss(outcomes, distribution), weights)

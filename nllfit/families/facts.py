@@ -49,6 +49,7 @@ class Facts:
         sample leave the likelihood without a bound.
       by_row: what to do in estimation where a parameter is known for each row, in words.
       checked_in_float32: whether TFP's checks fail in any other dtype, so that there are none.
+      lowest: the lowest count or label.
       unfit: why a search for the maximum would not end; empty if it does.
     """
 
@@ -75,6 +76,7 @@ class Facts:
     free_covariance: bool = False
     by_row: str = ""
     checked_in_float32: bool = False
+    lowest: int = 0
     unfit: str = ""
 
     def log_density(self, distribution: tfd.Distribution, y: tf.Tensor) -> tf.Tensor:
@@ -232,6 +234,8 @@ FACTS: Mapping[str, Facts] = {
         arguments={"require_integer_total_count": False},
         of_one_shape=True,
     ),
+    # Zero, which other counts can be, has no probability.
+    "Zipf": Facts(lowest=1),
 }
 
 

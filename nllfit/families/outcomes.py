@@ -1,12 +1,14 @@
-"""Outcomes as a distribution takes them: of its shape and dtype, never to be broadcast."""
+"""Outcomes as a distribution takes them: of its shape and dtype, never to be broadcast, and in its support."""
 
 import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.facts import has_class_labels
+from nllfit.families.facts import facts_of, has_class_labels
 
-__all__ = ["as_outcomes"]
+__all__ = ["as_outcomes", "some_outcome", "where_counted"]
+
+_MIDDLE = 0.5  # of the real line, which a bijector maps into a support; at 0 some densities have a pole
 
 
 def as_outcomes(y_true: ArrayLike, distribution: tfd.Distribution, name: str = "y_true") -> tf.Tensor:
@@ -24,6 +26,39 @@ def as_outcomes(y_true: ArrayLike, distribution: tfd.Distribution, name: str = "
         shape = tf.concat([distribution.batch_shape_tensor(), distribution.event_shape_tensor()], 0)
         tf.debugging.assert_equal(tf.shape(outcomes), shape, f"`{name}` would broadcast.")
     return outcomes
+
+
+def where_counted(outcomes: tf.Tensor, distribution: tfd.Distribution, counts: tf.Tensor) -> tf.Tensor:
+    """The outcomes `[*batch, *event]` that count, by `counts` `[*batch]`, and in place of the others one that can be.
+
+    An outcome that does not count may be padding of any kind, of which the log-density is NaN; so would be its product
+    with a weight of 0, and the gradient.
+    """
+    event = tf.ones([distribution.event_shape.rank], tf.int32)
+    counts = tf.reshape(counts, tf.concat([tf.shape(counts), event], 0))
+    return tf.where(counts, outcomes, tf.cast(some_outcome(distribution), outcomes.dtype))
+
+
+def some_outcome(distribution: tfd.Distribution) -> tf.Tensor:
+    """An outcome `[*batch, *event]` in the support of each of a batch of distributions."""
+    if isinstance(distribution, tfd.Independent):
+        return some_outcome(distribution.distribution)
+    if isinstance(distribution, tfd.MixtureSameFamily):
+        return tf.gather(some_outcome(distribution.components_distribution), 0, axis=distribution.batch_shape.rank)
+    batch, event = distribution.batch_shape_tensor(), distribution.event_shape_tensor()
+    try:
+        bijector = distribution.experimental_default_event_space_bijector()
+    except (NotImplementedError, TypeError):  # see `is_discrete`
+        bijector = None
+    if bijector is not None:
+        shape = tf.concat([batch, bijector.inverse_event_shape_tensor(event)], 0)
+        outcome = bijector.forward(tf.fill(shape, tf.constant(_MIDDLE, distribution.dtype)))
+    elif distribution.event_shape.rank == 0:
+        lowest = facts_of(type(distribution).__name__).lowest
+        outcome = tf.fill(tf.concat([batch, event], 0), tf.constant(lowest, distribution.dtype))
+    else:
+        outcome = distribution.sample(seed=tf.zeros([2], tf.int32))  # which draws from no generator's state
+    return tf.stop_gradient(outcome)
 
 
 def _shape_message(name, given, expected, distribution):

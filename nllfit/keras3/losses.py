@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from nllfit import losses
 
-__all__ = ["NegativeLogLikelihood", "negative_log_likelihood", "weights_of_outcomes"]
+__all__ = ["NegativeLogLikelihood", "negative_log_likelihood"]
 
 
 def negative_log_likelihood(y_true: Any, y_pred: Any) -> tf.Tensor:
@@ -23,24 +23,7 @@ def negative_log_likelihood(y_true: Any, y_pred: Any) -> tf.Tensor:
             f"`y_pred` is a {type(y_pred).__name__} without a distribution: end the model in a head of "
             f"`nllfit.keras3`, such as `keras3.heads.Normal(1)`, and apply nothing after it."
         )
-    return losses.negative_log_likelihood(y_true, y_pred.distribution)
-
-
-def weights_of_outcomes(sample_weight: Any, y_pred: Any) -> Any:
-    """The weights with one for each step of a row where they are one for each row.
-
-    Keras 3 would broadcast weights `[B]` against losses `[B, T]` along the steps.
-    """
-    distribution = getattr(y_pred, "distribution", None)
-    if sample_weight is None or distribution is None:
-        return sample_weight
-    weights = tf.convert_to_tensor(sample_weight)
-    rank = weights.shape.rank  # None where Keras has seen weights of several ranks
-    if rank is not None and rank >= distribution.batch_shape.rank:
-        return weights
-    missing = distribution.batch_shape.rank - tf.rank(weights)
-    weights = tf.reshape(weights, tf.concat([tf.shape(weights), tf.ones([missing], tf.int32)], 0))
-    return tf.broadcast_to(weights, distribution.batch_shape_tensor())
+    return losses.log_loss(y_true, y_pred.distribution)
 
 
 def _is_rehearsal():
@@ -55,7 +38,8 @@ class NegativeLogLikelihood(keras.losses.Loss):
 
     It is `nllfit.negative_log_likelihood`, which never broadcasts, under Keras's own masks, weights and reduction: by
     default the mean over the batch, and over the steps that are not masked; a weight of a row is that of all its steps.
-    It is computed in the dtype of the head.
+    What is masked or has a weight of 0 may be anything: padding need not be an outcome. It is computed in the dtype of
+    the head.
 
     Args:
       reduction: as Keras's losses have it; None gives `[B]`, a sum over the event, in nats.
@@ -76,12 +60,14 @@ class NegativeLogLikelihood(keras.losses.Loss):
 
     # In place of Keras's `floatx`, to which it would cast the prediction before `call`: a copy has no distribution.
     dtype = None
+    takes_padding = True
 
     def __init__(self, reduction: str | None = "sum_over_batch_size", name: str = "negative_log_likelihood"):
         super().__init__(name, reduction)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
-        return super().__call__(y_true, y_pred, weights_of_outcomes(sample_weight, y_pred))
+        outcomes, weights = losses.counted(y_true, y_pred, sample_weight)
+        return super().__call__(outcomes, y_pred, weights)
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         return negative_log_likelihood(y_true, y_pred)

@@ -4,7 +4,8 @@ from typing import Any
 
 import keras
 
-from nllfit.keras3.losses import negative_log_likelihood, weights_of_outcomes
+from nllfit.keras3.losses import negative_log_likelihood
+from nllfit.losses import counted
 
 __all__ = ["NegativeLogLikelihood"]
 
@@ -26,7 +27,8 @@ class NegativeLogLikelihood(keras.metrics.MeanMetricWrapper):
         self._direction = "down"  # where Keras's callbacks, such as `EarlyStopping("val_nll")`, look for it
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        return super().update_state(y_true, y_pred, weights_of_outcomes(sample_weight, y_pred))
+        outcomes, weights = counted(y_true, y_pred, sample_weight)
+        return super().update_state(outcomes, y_pred, weights)
 
     def get_config(self) -> dict[str, Any]:
         return keras.metrics.Metric.get_config(self)

@@ -71,7 +71,7 @@ def batches_of(
         if batch_size is None:
             batch_size = -(-num_rows(data) // steps) if steps else 32
         arrays = Arrays(weighted(data, class_weight, floatx), batch_size, steps, seed, restarts)
-        check(arrays.first, part_name(name, "y"))(*data)
+        check(arrays.first, part_name(name, "y"))(*arrays.data)
         return arrays
     if isinstance(x, (str, bytes)) or not hasattr(type(x), "__iter__"):
         raise TypeError(f"`{name or 'x'}` is a {type(x).__name__}: give arrays, a `tf.data.Dataset` or batches.")

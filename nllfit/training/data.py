@@ -8,6 +8,7 @@ import tensorflow as tf
 __all__ = [
     "as_tensors",
     "check_finite",
+    "check_numbers",
     "check_rows",
     "num_bytes",
     "num_rows",
@@ -74,18 +75,28 @@ def check_rows(data, name):
 
 
 def check_finite(data, name, where="row {}".format):
-    """Raises a `ValueError` that names the first number that is not finite, and `where` its row is."""
+    """Raises a `ValueError` for `x` or weights that are not finite, or weights below 0; outcomes may not count."""
     for part, i, tensor in _leaves(data):
-        # A sum is a tenth of the work of looking at each number, and only a finite one needs no second look.
-        if not tensor.dtype.is_floating or np.isfinite(tf.reduce_sum(tensor).numpy()):
+        if part == "y":
             continue
-        bad = np.argwhere(~np.isfinite(tensor.numpy()))
-        if len(bad):
+        check_numbers(tensor, _label(name, part, i), where)
+        if part == "sample_weight" and (bad := np.argwhere(tensor.numpy() < 0)).size:
             value = tensor.numpy()[tuple(bad[0])]
-            raise ValueError(
-                f"{_label(name, part, i)} has {value} at {where(bad[0][0])}: drop such rows or fill them in "
-                f"before training; {len(bad)} numbers are not finite."
-            )
+            raise ValueError(f"{_label(name, part, i)} has {value} at {where(bad[0][0])}: give weights >= 0.")
+
+
+def check_numbers(tensor, label, where="row {}".format):
+    """Raises a `ValueError` that names the first number that is not finite, and `where` its row is."""
+    # A sum is a tenth of the work of looking at each number, and only a finite one needs no second look.
+    if not tensor.dtype.is_floating or np.isfinite(tf.reduce_sum(tensor).numpy()):
+        return
+    bad = np.argwhere(~np.isfinite(tensor.numpy()))
+    if len(bad):
+        value = tensor.numpy()[tuple(bad[0])]
+        raise ValueError(
+            f"{label} has {value} at {where(bad[0][0])}: drop such rows or fill them in before training; {len(bad)} "
+            f"numbers are not finite."
+        )
 
 
 def weighted(data, class_weight, floatx):

@@ -1,20 +1,29 @@
 """Outcomes, held against the support of a model's heads before they are trained on, as XLA would not."""
 
+import dataclasses
+import weakref
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
-from nllfit.families.outcomes import as_outcomes
+from nllfit.families.outcomes import as_outcomes, where_counted
 from nllfit.families.refusal import first_refused
-from nllfit.kerases import Model, distribution_of, is_kerases_own
+from nllfit.kerases import Model, distribution_of, is_kerases_own, mask_of
+from nllfit.losses import weights_of_outcomes
+from nllfit.training.data import check_numbers
 from nllfit.training.programs import kept_for
 
 __all__ = ["outcome_check"]
 
+_MASKED_ROWS = 1024  # at a time
+
 
 def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., None]:
-    """A function that holds outcomes against the support of the heads' distributions.
+    """A function that checks outcomes: whether they are finite, and in the support of the heads' distributions.
+
+    Those that do not count, as they are masked or have a weight of 0, may be anything where the loss is one of ours.
 
     Args:
       model: a model with heads or without.
@@ -22,24 +31,12 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., None
       name: what to call the outcomes in a message.
 
     Returns:
-      `check(x, y)` for any number of rows, which raises a `ValueError` at the first outcome outside its support.
+      `check(x, y, sample_weight)` for any number of rows, which raises a `ValueError` at the first outcome that cannot
+      be.
 
     Raises:
       ValueError: if there are no outcomes, and the model's loss needs them.
     """
-
-    def distributions(x, row=0):
-        try:
-            if not model.built:  # for any number of rows, and not for one
-                specs = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x)
-                tf.function(lambda x: model(x, training=False)).get_concrete_function(specs)
-            outputs = model(tf.nest.map_structure(lambda t: t[row : row + 1], x), training=False)
-        except NotImplementedError:  # a model that has a training step and no `call`
-            return []
-        names = sorted(outputs) if isinstance(outputs, dict) else getattr(model, "output_names", None) or []
-        heads = [distribution_of(output) for output in tf.nest.flatten(outputs)]
-        return list(zip(names if len(names) == len(heads) else range(len(heads)), heads, strict=True))
-
     has_outcomes = len(example) > 1 and getattr(model, "loss", None) is not None
     steps = type(model).train_step, type(model).compute_loss  # a user's own may do without outcomes
     are_kerases = all(map(is_kerases_own, steps))
@@ -48,39 +45,93 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., None
             f"`{name}` is missing, and the model is compiled with a loss: give the outcomes that it compares with what "
             f"the model makes of `x`, one row for each of `x`."
         )
-    heads = []
+    outputs = []
     if has_outcomes:
-        known, shapes = kept_for(model, _heads), tuple(tuple(t.shape[1:]) for t in tf.nest.flatten(example[0]))
+        known, shapes = kept_for(model, _known), tuple(tuple(t.shape[1:]) for t in tf.nest.flatten(example[0]))
         if shapes not in known:  # to look at them takes as long as a hundred steps of a small model
-            known[shapes] = [] if _is_of_one_batch_size(model) else distributions(example[0])
-        heads = known[shapes]
+            known[shapes] = [] if _is_of_one_batch_size(model) else _outputs(model, example[0])
+        outputs = known[shapes]
 
-    def check(x, y=None, *_, where="row {}".format):
-        outputs = [output for output, _ in heads]
-        targets, losses = _by_output(y, outputs), _by_output(model.loss, outputs)
-        for i, (output, head) in enumerate(heads):
-            outcomes = targets.get(output)
-            if head is None or outcomes is None or losses.get(output) is None:
+    def check(x, y=None, sample_weight=None, *, where="row {}".format):
+        leaves = {id(leaf): f"`{name}`" + (f" (array {i})" if i else "") for i, leaf in enumerate(tf.nest.flatten(y))}
+        names = [output.name for output in outputs]
+        targets, losses, weights = (_by_output(values, names) for values in (y, model.loss, sample_weight))
+        masks = _masks(model, x) if any(output.is_masked for output in outputs) else [None] * len(outputs)
+        for i, output in enumerate(outputs):
+            outcomes, loss = targets.get(output.name), losses.get(output.name)
+            if output.head is None or outcomes is None or loss is None:
                 continue
             if outcomes.dtype == tf.string:
                 raise ValueError(
-                    f"`{name}` holds strings, such as {np.ravel(outcomes[:1])[0]}, and {head.name} takes numbers: "
-                    f"number the classes, as `np.unique(y, return_inverse=True)[1]` does."
+                    f"`{name}` holds strings, such as {np.ravel(outcomes[:1])[0]}, and {output.head.name} takes "
+                    f"numbers: number the classes, as `np.unique(y, return_inverse=True)[1]` does."
                 )
-            row, reason = _first_outside(outcomes, head)
+            padded = getattr(loss, "takes_padding", False)
+            given = [weights.get(output.name), masks[i]] if padded else []
+            counts = _counts(outcomes, output.head, [values for values in given if values is not None])
+            check_numbers(_of_rows(outcomes, output.head, counts), leaves.pop(id(outcomes), f"`{name}`"), where)
+            row, reason = _first_outside(outcomes, output.head, counts)
+            if row is None:
+                continue
             # The support may depend on a row's own parameters, as a Uniform's does.
-            if row is not None and _first_outside(outcomes[row : row + 1], distributions(x, row)[i][1])[0] is not None:
+            one, own = slice(row, row + 1), _outputs(model, x, row)[i].head
+            if _first_outside(outcomes[one], own, None if counts is None else counts[one])[0] is not None:
                 raise ValueError(
-                    f"`{name}` holds, at {where(row)}, {outcomes[row].numpy()}, which {head.name} cannot have: "
+                    f"`{name}` holds, at {where(row)}, {outcomes[row].numpy()}, which {output.head.name} cannot have: "
                     f"{reason} Look for mislabelled rows, or choose a head whose domain they are in."
                 )
+        for leaf in tf.nest.flatten(y):
+            if id(leaf) in leaves and leaf is not None:
+                check_numbers(leaf, leaves[id(leaf)], where)
 
     return check
 
 
-def _heads(model):
-    """The names of a model's outputs with the distributions they were seen to be, by the shapes of its inputs."""
+@dataclasses.dataclass(frozen=True)
+class _Output:
+    """An output of a model: its name, the distribution of one row of it or None, and whether Keras masks it."""
+
+    name: str | int
+    head: tfp.distributions.Distribution | None
+    is_masked: bool
+
+
+def _known(model):
+    """The outputs of a model as they were seen to be, by the shapes of its inputs."""
     return {}
+
+
+def _outputs(model, x, row=0):
+    """What one row of the inputs shows of the outputs."""
+    try:
+        if not model.built:  # for any number of rows, and not for one
+            specs = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x)
+            tf.function(lambda x: model(x, training=False)).get_concrete_function(specs)
+        outputs = model(tf.nest.map_structure(lambda t: t[row : row + 1], x), training=False)
+    except NotImplementedError:  # a model that has a training step and no `call`
+        return []
+    names = sorted(outputs) if isinstance(outputs, dict) else getattr(model, "output_names", None) or []
+    outputs = tf.nest.flatten(outputs)
+    names = names if len(names) == len(outputs) else range(len(outputs))
+    return [
+        _Output(name, distribution_of(output), mask_of(output) is not None)
+        for name, output in zip(names, outputs, strict=True)
+    ]
+
+
+def _masks(model, x):
+    """The masks of the outputs of all rows, or None."""
+    masks, rows = kept_for(model, _mask_program), len(tf.nest.flatten(x)[0])
+    starts = range(0, rows, _MASKED_ROWS)
+    parts = [masks(tf.nest.map_structure(lambda t, i=i: t[i : i + _MASKED_ROWS], x)) for i in starts]
+    return [None if part[0] is None else tf.concat(part, 0) for part in zip(*parts, strict=True)]
+
+
+def _mask_program(model):
+    owner = weakref.proxy(model)
+    return tf.function(
+        lambda x: [mask_of(output) for output in tf.nest.flatten(owner(x, training=False))], reduce_retracing=True
+    )
 
 
 def _is_of_one_batch_size(model):
@@ -101,7 +152,20 @@ def _by_output(values, outputs):
     return dict.fromkeys(outputs, values)
 
 
-def _first_outside(y, distribution):
-    """The first row that a distribution of batch [1] cannot have, and why; (None, None) if there is none."""
+def _counts(y, distribution, weights):
+    """Which outcomes count, `[n, *steps]`, by weights and masks; None if all do."""
+    shape = [len(y), *distribution.batch_shape[1:]]
+    counts = [weights_of_outcomes(values, tf.TensorShape(shape), shape) != 0 for values in weights]
+    return tf.reduce_all(counts, 0) if counts else None
+
+
+def _of_rows(y, distribution, counts):
+    """Outcomes `[n, *steps, *event]` of a distribution of batch `[1, *steps]`, possible ones where none count."""
     first = as_outcomes(y[:1], distribution)
-    return first_refused(distribution, tf.cast(tf.reshape(y, [-1, *first.shape[1:]]), first.dtype), finite=True)
+    outcomes = tf.cast(tf.reshape(y, [-1, *first.shape[1:]]), first.dtype)
+    return outcomes if counts is None else where_counted(outcomes, distribution, counts)
+
+
+def _first_outside(y, distribution, counts):
+    """The first row that a distribution of batch [1] cannot have, and why; (None, None) if there is none."""
+    return first_refused(distribution, _of_rows(y, distribution, counts), finite=True)

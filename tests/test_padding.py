@@ -1,0 +1,157 @@
+"""What is masked or has a weight of 0 does not matter, whatever it is: in losses, metrics, `fit` and `model.fit`."""
+
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+import nllfit
+from nllfit.families.outcomes import some_outcome
+from nllfit.kerases import distribution_of
+from tests.families.test_family import WORKING
+from tests.kerases import KITS, each_keras
+from tests.test_heads import each_case, make_head, numbers
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras 3's variables
+    pytest.mark.filterwarnings("ignore:Gradients do not exist"),
+]
+RNG = np.random.default_rng(0)
+ROWS, STEPS = 12, 4
+# An output by its head, with its arguments, an outcome that it can have, and what stands in the padding.
+OUTPUTS = {"LogNormal": ((), [1.5], 0.0), "Categorical": ((3,), 2, -1)}
+MASK, WEIGHTS = np.ones([2, ROWS, STEPS], "float32")
+MASK[::2, 2:] = MASK[5] = 0  # a row without any
+MASK[8:] = 0  # and a batch
+WEIGHTS[1:4, 0] = WEIGHTS[6] = 0
+X = RNG.normal(size=[ROWS, STEPS, 2]).astype("float32") * MASK[..., None]
+
+
+def make(kit, **compiled):
+    """A model of sequences with an output for each of `OUTPUTS`, masked where its inputs are 0."""
+    k = kit.keras
+    k.utils.set_random_seed(0)
+    inputs = k.layers.Input((STEPS, 2))
+    hidden = k.layers.Masking()(inputs)
+    outputs = {}
+    for name, (arguments, _, _) in OUTPUTS.items():
+        head = getattr(kit.heads, name)(*arguments, name=name.lower())
+        outputs[head.name] = head(k.layers.Dense(head.params_size())(hidden))
+    model = k.Model(inputs, outputs)
+    metrics = {name: kit.metrics.NegativeLogLikelihood() for name in outputs}
+    model.compile(k.optimizers.SGD(0.1), dict.fromkeys(outputs, kit.loss), weighted_metrics=metrics, **compiled)
+    return model
+
+
+def outcomes(counts):
+    """An outcome of each output, with its padding where it does not count."""
+    found = {}
+    for name, (_, outcome, padding) in OUTPUTS.items():
+        values = np.broadcast_to(np.asarray(outcome), [ROWS, STEPS, *np.shape(outcome)])
+        where = counts.reshape(counts.shape + (1,) * (values.ndim - 2)) > 0
+        found[name.lower()] = np.where(where, values, np.asarray(padding, values.dtype))
+    return found
+
+
+WAYS = {
+    "eager": ("fit", {"run_eagerly": True}, {}),
+    "graph": ("fit", {"jit_compile": False}, {}),
+    "xla": ("fit", {"jit_compile": True}, {}),
+    "nllfit, graph": ("nllfit", {}, {"compile": "graph"}),
+    "nllfit, xla": ("nllfit", {}, {"compile": "xla"}),
+}
+
+
+@each_keras
+@pytest.mark.parametrize("way", WAYS)
+def test_padding_of_any_kind_changes_nothing(kit, way):
+    trainer, compiled, arguments = WAYS[way]
+    model, runs = make(kit, **compiled), []
+    start, fit = model.get_weights(), model.fit if trainer == "fit" else functools.partial(nllfit.fit, model)
+    for counts in (np.ones_like(MASK), MASK * WEIGHTS):  # harmless outcomes in the padding, and harmful ones
+        model.set_weights(start)
+        y = outcomes(counts)
+        weights = {"sample_weight": dict.fromkeys(y, WEIGHTS)}
+        common = {"batch_size": 4, "epochs": 2, "shuffle": False, "verbose": 0} | weights | arguments
+        history = fit(X, y, **common).history
+        runs.append((history, model.get_weights(), model.evaluate(X, y, batch_size=4, verbose=0, **weights)))
+    (harmless, expected, scores), (history, weights, others) = runs
+    assert np.isfinite(list(history.values())).all()
+    assert [name for name in history if "nll" in name]
+    for name, values in harmless.items():
+        np.testing.assert_array_equal(history[name], values, err_msg=name)
+    np.testing.assert_array_equal(others, scores)
+    for weight, other, first in zip(weights, expected, start, strict=True):
+        np.testing.assert_array_equal(weight, other)
+        assert (weight != first).any()
+
+
+@each_keras
+@each_case
+@pytest.mark.parametrize("padding", ["outside", "not finite"])
+def test_an_outcome_of_weight_0_has_no_part_in_loss_or_gradient(kit, case, padding):
+    u, y = tf.constant(numbers(case)), np.array(case.outcomes, "float64")
+    weights, spoilt = np.arange(len(y), dtype="float64"), y.copy()
+    if padding == "outside" and case.invalid is None:
+        pytest.skip("every number is an outcome")
+    spoilt[0] = case.invalid if padding == "outside" else np.nan
+    losses = []
+    for given in (y, spoilt):
+        with tf.GradientTape() as tape:
+            tape.watch(u)
+            loss = kit.loss(given, make_head(kit, case, dtype="float64")(u), sample_weight=weights)
+        metric = kit.metrics.NegativeLogLikelihood(dtype="float64")
+        metric.update_state(given, make_head(kit, case, dtype="float64")(u), weights)
+        losses.append([loss, tape.gradient(loss, u), metric.result()])
+    for one, other in zip(*losses, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", WORKING)
+@pytest.mark.filterwarnings("ignore")  # deprecations inside TFP
+def test_every_family_has_an_outcome_in_its_support(name):
+    head = nllfit.heads.DistributionHead(name, 3)
+    distribution = distribution_of(head(tf.random.stateless_normal([5, head.params_size()], (1, 2))))
+    outcome = some_outcome(distribution)
+    assert outcome.shape == [*distribution.batch_shape, *distribution.event_shape]
+    assert np.isfinite(nllfit.negative_log_likelihood(outcome, distribution)).all()
+
+
+def test_the_loss_of_each_outcome_is_0_where_it_is_masked():
+    losses = nllfit.negative_log_likelihood(outcomes(MASK)["lognormal"], make(KITS[0])(X)["lognormal"])
+    np.testing.assert_array_equal(losses.numpy() != 0, MASK > 0)
+
+
+@each_keras
+def test_weights_of_another_shape_are_refused(kit):
+    head = kit.heads.Normal(3)(tf.zeros([8, 6]))
+    for weights in (np.ones([8, 3]), np.ones([7])):
+        with pytest.raises(ValueError, match=r"`sample_weight` has shape \((8, 3|7,)\), but the outcomes .* \(8,\)"):
+            kit.loss(np.zeros([8, 3]), head, sample_weight=weights)
+
+
+@each_keras
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [(np.nan, r"`y` \(array 1\) has nan at row 3"), (-2, r"(?s)`y` holds, at row 3, .*LogNormal cannot")],
+)
+def test_an_outcome_that_counts_is_still_refused(kit, bad, message):
+    y = outcomes(MASK)
+    y["lognormal"][3, 1] = bad
+    with pytest.raises(ValueError, match=message):
+        nllfit.fit(make(kit), X, y, verbose=0)
+
+
+def test_a_dataset_may_be_padded():
+    y = outcomes(MASK)
+    batches = tf.data.Dataset.from_tensor_slices((X, y)).batch(4)
+    assert np.isfinite(nllfit.fit(make(KITS[0]), batches, verbose=0, compile="graph").history["loss"]).all()
+
+
+def test_another_loss_is_not_given_padding():
+    model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(2,)), nllfit.heads.Normal()])
+    model.compile("adam", lambda y, distribution: -distribution.log_prob(y))
+    with pytest.raises(ValueError, match="`y` has nan at row 1"):
+        nllfit.fit(model, X[:2, 0], np.array([[0.0], [np.nan]]), sample_weight=np.array([1.0, 0.0]), verbose=0)
