@@ -1,10 +1,9 @@
 """Training by maximum likelihood with TensorFlow Probability and Keras."""
 
 from nllfit import equivalence, heads, losses, metrics
-from nllfit.comparison import ScoreComparison, compare_scores
 from nllfit.ensembles import Ensemble
 from nllfit.estimation import Comparison, Estimate, compare, likelihood, log_likelihood, maximum_likelihood
-from nllfit.evaluation import Evaluation, evaluate
+from nllfit.evaluation import Evaluation, ScoreComparison, compare_scores, evaluate
 from nllfit.families import Family, MixtureFamily
 from nllfit.losses import negative_log_likelihood
 from nllfit.prediction import predict_distribution

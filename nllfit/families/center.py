@@ -42,8 +42,8 @@ def central_value(distribution: tfd.Distribution) -> tf.Tensor:
     if mean.dtype.is_integer:
         return mean
     finite = tf.math.is_finite(mean)
-    # TFP's quantiles have no gradient in a branch, and TensorFlow asks for it as soon as a tape watches what goes in, or
-    # a gradient comes to what goes out.
+    # TFP's quantiles have no gradient in a branch, and TensorFlow asks for it as soon as a tape watches what goes in,
+    # or a gradient comes to what goes out.
     constant, constant_mean = _without_assertions(distribution, tf.stop_gradient), tf.stop_gradient(mean)
 
     def elsewhere():

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
-from nllfit.classes import class_labels, class_log_probs
+from nllfit.evaluation.classes import class_labels, class_log_probs
+from nllfit.evaluation.held_out import held_out
+from nllfit.evaluation.reliability import expected_calibration_error, miscalibration_area
 from nllfit.families.center import central_value
 from nllfit.families.marginals import marginals, real_dtype
-from nllfit.held_out import held_out
 from nllfit.kerases import Model
 from nllfit.quantiles import cdf, quantile
-from nllfit.reliability import expected_calibration_error, miscalibration_area
 
 __all__ = ["Evaluation", "evaluate"]
 

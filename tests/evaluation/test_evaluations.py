@@ -12,7 +12,8 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
 import nllfit
-from nllfit import Ensemble, compare_scores, evaluate, evaluation, predict_distribution
+from nllfit import Ensemble, compare_scores, evaluate, predict_distribution
+from nllfit.evaluation import evaluations
 from tests.kerases import KITS, each_keras
 
 tfd = tfp.distributions
@@ -170,7 +171,7 @@ def test_every_head_is_scored_in_parts_as_in_one(name, monkeypatch):
     distribution = head(tf.random.stateless_normal([7, head.family.params_size], (1, 2))).tensor_distribution
     y = distribution.sample(seed=(3, 4)).numpy()
     whole = evaluate(distribution, y=y)
-    monkeypatch.setattr(evaluation, "_ROWS", 3)
+    monkeypatch.setattr(evaluations, "_ROWS", 3)
     parts = evaluate(distribution, y=y)
     assert parts.to_dict().keys() == whole.to_dict().keys()
     for name, values in whole.scores.items():

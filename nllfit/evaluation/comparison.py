@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.evaluation import Evaluation
+from nllfit.evaluation.evaluations import Evaluation
 
 __all__ = ["ScoreComparison", "ScoreDifference", "compare_scores"]
 
