@@ -1,6 +1,7 @@
 """Training by maximum likelihood with TensorFlow Probability and Keras."""
 
-from nllfit import equivalence, heads, losses, metrics
+from nllfit import calibration, equivalence, heads, losses, metrics
+from nllfit.calibration import TemperatureScaled, scale_temperature
 from nllfit.ensembles import Ensemble
 from nllfit.estimation import Comparison, Estimate, compare, likelihood, log_likelihood, maximum_likelihood
 from nllfit.evaluation import Evaluation, ScoreComparison, compare_scores, evaluate
@@ -20,6 +21,8 @@ __all__ = [
     "Family",
     "MixtureFamily",
     "ScoreComparison",
+    "TemperatureScaled",
+    "calibration",
     "cdf",
     "compare",
     "compare_scores",
@@ -37,5 +40,6 @@ __all__ = [
     "negative_log_likelihood",
     "predict_distribution",
     "quantile",
+    "scale_temperature",
     "survival",
 ]

@@ -31,7 +31,15 @@ def namespace():
         vars(nllfit)
         | named
         | data
-        | {"nllfit": nllfit, "np": np, "tf": tf, "tfd": tfp.distributions, "model": model, "ax": ax}
+        | {
+            "nllfit": nllfit,
+            "np": np,
+            "tf": tf,
+            "tf_keras": tf_keras,
+            "tfd": tfp.distributions,
+            "model": model,
+            "ax": ax,
+        }
     )
 
 

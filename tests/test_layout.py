@@ -21,6 +21,7 @@ LAYERS = [
     {"equivalence", "keras3"},
     {"ensembles"},
     {"evaluation"},
+    {"calibration"},
     {"plots"},
 ]
 MOST_LINES = 300

@@ -7,7 +7,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.facts import has_class_labels
 
-__all__ = ["class_labels", "class_log_probs"]
+__all__ = ["class_labels", "class_log_probs", "of_one_outcome"]
 
 
 def class_log_probs(distribution: tfd.Distribution) -> tf.Tensor | None:
@@ -46,7 +46,12 @@ def class_log_probs(distribution: tfd.Distribution) -> tf.Tensor | None:
 def class_labels(y: ArrayLike, distribution: tfd.Distribution) -> np.ndarray:
     """The number of the class of each outcome `[*batch, *event]`; of one-hot rows `[*batch]`."""
     y = np.asarray(y)
+    return y.argmax(-1) if isinstance(of_one_outcome(distribution), tfd.OneHotCategorical) else y.astype(int)
+
+
+def of_one_outcome(distribution: tfd.Distribution) -> tfd.Distribution:
+    """The distribution inside a mixture or an `Independent`, whose family is that of one outcome, event or label."""
     while isinstance(distribution, (tfd.Independent, tfd.MixtureSameFamily)):
         mixture = isinstance(distribution, tfd.MixtureSameFamily)
         distribution = distribution.components_distribution if mixture else distribution.distribution
-    return y.argmax(-1) if isinstance(distribution, tfd.OneHotCategorical) else y.astype(int)
+    return distribution

@@ -49,14 +49,15 @@ def held_out(model: Model | tfd.Distribution, x: Any, y: ArrayLike | None, batch
     predicted = distribution_of(model) if bare else predict_distribution(model, x, batch_size)
     if predicted is None or isinstance(predicted, (dict, list, tuple)):
         raise ValueError(
-            "The model has no output, or several, of which each is evaluated by itself: take it from "
-            "`predict_distribution(model, x)` and give it in the place of the model, without `x`."
+            "The model has no output, or several, of which each is evaluated by itself: give the model of one, "
+            "`keras.Model(model.inputs, model.outputs[0])`; or to `evaluate` its distribution, out of what "
+            "`predict_distribution(model, x)` returns, in the place of the model."
         )
     if predicted.batch_shape.rank == 0:
         raise ValueError(f"`model` is one {predicted.name} of batch []: give one for each row, of batch [n].")
     outcomes = as_outcomes(y, predicted, "y").numpy()
     if len(outcomes) < 2:
-        raise ValueError(f"`y` has {len(outcomes)} rows: give at least two, without which there is no error of a mean.")
+        raise ValueError(f"`y` has {len(outcomes)} rows: give at least two, for one tells nothing of a scatter.")
     # VonMisesFisher's own checks fail in float64.
     trusted = predicted.validate_args or facts_of(type(predicted).__name__).checked_in_float32
     return HeldOut(predicted, outcomes, _nll(predicted if trusted else checked(predicted), outcomes))

@@ -1,0 +1,50 @@
+"""A calibrated model: one whose predicted distributions are mapped, called like the model."""
+
+import abc
+from typing import Any
+
+from numpy.typing import ArrayLike
+from tensorflow_probability import distributions as tfd
+
+from nllfit.evaluation.held_out import HeldOut, held_out
+from nllfit.families.center import central_value
+from nllfit.kerases import Model, as_distribution, output_like
+from nllfit.prediction import predict_distribution
+
+__all__ = ["Calibrated", "rows_for_calibration"]
+
+
+class Calibrated(abc.ABC):
+    """A model with a map of its distributions behind it, which `predict_distribution` and `evaluate` take in its place.
+
+    Called, it returns what its model returns: in tf_keras a distribution, in Keras 3 the prediction that carries it.
+
+    Attributes:
+      model: a model of either Keras that ends in one head, an `Ensemble`, or another calibrated model.
+    """
+
+    def __init__(self, model: Any):
+        self.model = model
+
+    @abc.abstractmethod
+    def calibrate(self, distribution: tfd.Distribution) -> tfd.Distribution:
+        """The calibrated distribution in place of one that the model predicts, of the same batch and event."""
+
+    def __call__(self, x: Any, training: bool = False) -> Any:
+        """The calibrated distribution at inputs `x`, in the form that the model returns."""
+        output = self.model(x, training=training)
+        distribution = self.calibrate(as_distribution(output))
+        return output_like(output, distribution, central_value(distribution))
+
+    def predict_distribution(self, x: Any, batch_size: int = 32) -> tfd.Distribution:
+        """The calibrated distribution of every row: what `nllfit.predict_distribution` returns."""
+        return self.calibrate(predict_distribution(self.model, x, batch_size))
+
+
+def rows_for_calibration(model: Model, x: Any, y: ArrayLike | None, batch_size: int) -> HeldOut:
+    """What `model` predicts for held-out rows beside the outcomes; `ValueError` or `TypeError` as `nllfit.evaluate`."""
+    if hasattr(model, "log_prob"):
+        raise TypeError(
+            "`model` is a distribution: give the model that predicts it, whose predictions for new rows are calibrated."
+        )
+    return held_out(model, x, y, batch_size)
