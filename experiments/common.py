@@ -7,6 +7,7 @@ import datetime
 import json
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 import types
@@ -108,9 +109,12 @@ def progress_bar(keras, title):
 def run(main):
     """Runs an experiment from the command line: what the user can mend is one line on standard error and status 2."""
     try:
+        if callable(signal.getsignal(signal.SIGINT)):  # it is not ignored, as in a shell's background
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         main()
     except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        text = " ".join(str(error).split())  # a file's own words may be in it
+        print("error:", "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted: no run folder was written", file=sys.stderr)

@@ -2,11 +2,14 @@
 
 import gzip
 import math
+import os
 import pathlib
+import warnings
 import zlib
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 from sklearn.model_selection import train_test_split
 
 __all__ = ["idx_folder", "npz_file", "photographs", "split"]
@@ -15,6 +18,7 @@ _IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 _IDX = {"x_train": "train-images-idx3", "y_train": "train-labels-idx1", "x_test": "t10k-images-idx3"}
 _IDX["y_test"] = "t10k-labels-idx1"
+_EXPANSION, _SMALL = 100, 2**26  # data shrink tenfold; a file that holds little but repetition, up to a thousandfold
 
 
 def split(x, y, class_names, seed, test_size=0.2):
@@ -40,20 +44,25 @@ def photographs(folder, size, seed):
         )
     x = np.stack([_read_image(path, size) for paths in files.values() for path in paths])
     y = np.repeat(np.arange(len(classes)), [len(paths) for paths in files.values()])
-    return split(x, y, [c.name for c in classes], seed)
+    names = [os.fsencode(c.name).decode(errors="replace") for c in classes]  # to be printed, whatever their encoding
+    return split(x, y, names, seed)
 
 
 def npz_file(path):
     """An `.npz` of `x_train`, `y_train`, `x_test` and `y_test`; labels are 0, 1, and so on."""
     path = _existing(path)
+    if not path.is_file():
+        raise ValueError(f"--data {path} is no file: give an .npz file or a folder with a subfolder for each class.")
     try:
         with path.open("rb") as file, np.lib.npyio.NpzFile(file) as archive:
             held = archive.files
+            members = [member for member in archive.zip.infolist() if member.filename.removesuffix(".npy") in _ARRAYS]
+            _check_claim(path, sum(member.file_size for member in members))
             arrays = {name: archive[name] for name in _ARRAYS if name in held}
     except Exception as error:  # a damaged file fails in as many ways as the modules that read it have parts
         if "allow_pickle" in str(error):
             raise ValueError(f"An array in --data {path} holds Python objects: save arrays of numbers.") from None
-        raise ValueError(f"--data {path} is no whole .npz file: {' '.join(str(error).split())}") from None
+        raise ValueError(f"--data {path} is no whole .npz file: {_one_line(error)}") from None
     missing = [name for name in _ARRAYS if name not in held]
     if missing:
         raise ValueError(f"--data {path} lacks {', '.join(missing)}; it holds {', '.join(held) or 'nothing'}.")
@@ -75,8 +84,13 @@ def _existing(path):
 
 def _read_image(path, size):
     try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            Image.open(path).close()  # reads no more than the header
         image = tf.io.decode_image(path.read_bytes(), channels=3, expand_animations=False)
-    except tf.errors.OpError:
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: {error} Give a smaller image.") from None
+    except Exception:  # as of a damaged .npz file
         raise ValueError(f"{path} is no image that can be read: mend it or take it out of the folder.") from None
     height, width, _ = image.shape
     side = min(height, width)
@@ -88,21 +102,33 @@ def _read_idx(folder, name):
     path = next((folder / file for file in (name + ".gz", name) if (folder / file).is_file()), None)
     if path is None:
         raise ValueError(f"--data {folder} lacks {name}.gz: give a folder with the four IDX files of MNIST.")
+    rank = int(name.removesuffix("-ubyte")[-1])
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            start = file.read(4)
-            rank = start[3] if start[:3] == b"\x00\x00\x08" and len(start) == 4 else 0
-            sizes = file.read(4 * rank)
-            if not rank or len(sizes) < 4 * rank:
-                raise ValueError(f"{path} is no IDX file of bytes: it starts with {start.hex(' ') or 'nothing'}.")
+            start, sizes = file.read(4), file.read(4 * rank)
+            if start != bytes([0, 0, 8, rank]) or len(sizes) < 4 * rank:
+                raise ValueError(
+                    f"it starts with {start.hex(' ') or 'nothing'}, not with 00 00 08 {rank:02} and sizes."
+                )
             shape = tuple(map(int, np.frombuffer(sizes, ">u4")))
+            _check_claim(path, math.prod(shape))
             content = file.read(math.prod(shape) + 1)  # no more, whatever the rest of a gzip file expands to
-    except (EOFError, OSError, OverflowError, MemoryError, zlib.error) as error:
-        raise ValueError(f"{path} is no whole gzip file: {error}") from None
-    if len(content) != math.prod(shape):
-        given = f"{len(content)} bytes" if len(content) < math.prod(shape) else "more bytes"
-        raise ValueError(f"{path} is cut short or too long: {given} for an array of shape {shape}.")
+        if len(content) != math.prod(shape):
+            given = "more" if len(content) > math.prod(shape) else len(content)
+            raise ValueError(f"it holds {given} bytes for an array of shape {shape}.")
+    except (EOFError, OSError, ValueError, zlib.error) as error:
+        raise ValueError(f"{path} is no whole IDX file: {_one_line(error)}") from None
     return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _check_claim(path, num_bytes):
+    """Raises a `ValueError`, before they are read, if a file claims to hold far more bytes than it has."""
+    if num_bytes > max(_SMALL, _EXPANSION * path.stat().st_size):
+        raise ValueError(f"it claims to hold {num_bytes} bytes, more than {_EXPANSION} times its own size.")
+
+
+def _one_line(error):
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _pairs(arrays, path):
@@ -119,7 +145,9 @@ def _pairs(arrays, path):
             raise ValueError(
                 f"In {path}, x_{part} has shape {x.shape}: give images of at least 8 x 8, of 1 or 3 channels."
             )
-        if x.dtype.kind not in "iufb" or not (np.abs(x) <= np.finfo("float32").max).all():
+        if x.dtype.kind not in "iufb":
+            raise ValueError(f"In {path}, x_{part} holds {x.dtype}: give real numbers.")
+        if not (np.abs(x) <= np.finfo("float32").max).all():
             raise ValueError(
                 f"In {path}, x_{part} holds {x.dtype} that are not all finite in float32: give finite numbers."
             )

@@ -1,5 +1,6 @@
 """A fault from the command line is one line on standard error and status 2."""
 
+import pathlib
 import subprocess
 import sys
 
@@ -22,6 +23,30 @@ def test_a_fault_is_one_line_and_status_2(flags, text, monkeypatch, capsys):
         common.run(binary.main)
     assert exit.value.code == 2
     assert capsys.readouterr().err.strip().splitlines()[-1].endswith(text)
+
+
+def test_a_fault_that_quotes_a_file_is_one_line(capsys):
+    def main():
+        raise ValueError("no column 'a\nb'\x1b[31m, \udcff")
+
+    with pytest.raises(SystemExit):
+        common.run(main)
+    assert capsys.readouterr().err == "error: no column 'a b'\\x1b[31m, \\udcff\n"
+
+
+def test_an_interrupted_import_is_one_line_and_status_130(tmp_path):
+    (tmp_path / "experiments").symlink_to(pathlib.Path(binary.__file__).parent)
+    (tmp_path / "nllfit.py").write_text(  # an import that swallows what is raised in it, as some do
+        "import os, signal, time\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGINT); time.sleep(10)\n"
+        "except BaseException:\n"
+        "    pass\n"
+    )
+    command = [sys.executable, "-m", "experiments.binary"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (130, "")
+    assert result.stderr == "interrupted: no run folder was written\n"
 
 
 def test_the_command_line_prints_its_own_lines_only():
