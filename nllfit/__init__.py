@@ -6,6 +6,7 @@ from nllfit.ensembles import Ensemble
 from nllfit.estimation import Comparison, Estimate, compare, likelihood, log_likelihood, maximum_likelihood
 from nllfit.evaluation import Evaluation, ScoreComparison, compare_scores, evaluate
 from nllfit.families import Family, MixtureFamily
+from nllfit.initialization import initialize
 from nllfit.losses import negative_log_likelihood
 from nllfit.prediction import predict_distribution
 from nllfit.quantiles import cdf, interval, quantile, survival
@@ -31,6 +32,7 @@ __all__ = [
     "fit",
     "fit_lbfgs",
     "heads",
+    "initialize",
     "interval",
     "likelihood",
     "log_likelihood",

@@ -2,8 +2,9 @@
 
 import difflib
 import inspect
+import math
 import numbers
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -12,7 +13,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.protocol import ParametricFamily
 
-__all__ = ["as_array", "as_count", "as_hashable", "as_params", "as_shape", "as_text", "family_class"]
+__all__ = ["as_array", "as_count", "as_hashable", "as_params", "as_shape", "as_text", "blocks_of", "family_class"]
 
 
 def family_class(distribution: Any) -> type[tfd.Distribution]:
@@ -84,6 +85,18 @@ def as_shape(event_shape: Any) -> tuple[int, ...]:
 def as_text(value: Any) -> str:
     """A value as a user would write it: arrays and tensors as lists."""
     return repr(np.asarray(value).tolist() if hasattr(value, "__array__") else value)
+
+
+def blocks_of(vector: tf.Tensor, shapes: Mapping[str, Sequence[int]]) -> dict[str, tf.Tensor]:
+    """The numbers of a vector `[..., size]`, dealt out in order: a block `[..., *shape]` for each name."""
+    if not shapes:
+        return {}
+    blocks = tf.split(vector, [math.prod(shape) for shape in shapes.values()], axis=-1)
+    batch = tf.shape(vector)[:-1]
+    return {
+        name: tf.reshape(block, tf.concat([batch, shape], 0))
+        for (name, shape), block in zip(shapes.items(), blocks, strict=True)
+    }
 
 
 def _is_family(value):

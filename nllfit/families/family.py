@@ -18,7 +18,7 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.arguments import as_count, as_hashable, as_params, as_shape, as_text, family_class
+from nllfit.families.arguments import as_count, as_hashable, as_params, as_shape, as_text, blocks_of, family_class
 from nllfit.families.facts import Facts, facts_of, is_discrete
 from nllfit.families.links import Softmax, default_link, is_positive, other_names, twin
 from nllfit.families.protocol import Numbers, ParametricFamily
@@ -97,22 +97,22 @@ class Family(ParametricFamily):
 
     def parameters(self, params: Any, shared: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         params = as_params(self, params)
-        blocks = self._split(params, self.parameter_names)
+        blocks = blocks_of(params, {name: self._shapes[name] for name in self.parameter_names})
         if self.shared:
             if shared is None or shared.shape != [self.shared_size]:
                 raise ValueError(
                     f"`shared` is {shared}: give the {self.shared_size} numbers of {', '.join(self.shared)}."
                 )
-            blocks |= self._split(tf.cast(shared, params.dtype), self.shared)
+            blocks |= blocks_of(tf.cast(shared, params.dtype), {name: self._shapes[name] for name in self.shared})
         values: dict[str, Any] = {}
         for name in self._order:
             values[name] = self._link(name, params.dtype, values).forward(blocks[name])
         return values
 
-    def unconstrained(self, parameters: Numbers, dtype: tf.DType = tf.float64) -> tf.Tensor:
-        values, blocks = {}, []
-        for name in self._order:
-            values[name] = tf.convert_to_tensor(parameters[name], dtype)
+    def unconstrained(self, parameters: Numbers, dtype: tf.DType = tf.float64, shared: bool = False) -> tf.Tensor:
+        values = {name: tf.convert_to_tensor(parameters[name], dtype) for name in self._order}
+        blocks = []
+        for name in self.shared if shared else self.parameter_names:
             block = self._link(name, dtype, values).inverse(values[name])
             batch = block.shape[: block.shape.rank - len(self._shapes[name])]
             blocks.append(tf.reshape(block, [*batch, math.prod(self._shapes[name])]))
@@ -138,6 +138,12 @@ class Family(ParametricFamily):
         held.parameter_names = tuple(name for name in self.parameter_names if name not in values)
         held.params_size = sum(math.prod(self._shapes[name]) for name in held.parameter_names)
         return held
+
+    def unshared(self) -> "Family":
+        alone = copy.copy(self)
+        alone.shared, alone.parameter_names = (), tuple(self._order)
+        alone.params_size, alone.shared_size = self.params_size + self.shared_size, 0
+        return alone
 
     def logarithmic(self) -> "Family":
         changed = copy.copy(self)
@@ -197,16 +203,6 @@ class Family(ParametricFamily):
             name: tf.convert_to_tensor(value, dtype)
             for name, value in self.fixed.items()
             if name in known and (tf.is_tensor(value) or np.asarray(value).dtype.kind in "fiu")
-        }
-
-    def _split(self, vector, names):
-        if not names:
-            return {}
-        blocks = tf.split(vector, [math.prod(self._shapes[name]) for name in names], axis=-1)
-        batch = tf.shape(vector)[:-1]
-        return {
-            name: tf.reshape(block, tf.concat([batch, self._shapes[name]], 0))
-            for name, block in zip(names, blocks, strict=True)
         }
 
     def _link(self, name, dtype, values):

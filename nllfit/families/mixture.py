@@ -62,7 +62,7 @@ class MixtureFamily(ParametricFamily):
         shape = tf.concat([tf.shape(params)[:-1], [self.num_components, self.component.params_size]], 0)
         return {_LOGITS: logits} | self.component.parameters(tf.reshape(rest, shape))
 
-    def unconstrained(self, parameters: Numbers, dtype: tf.DType = tf.float64) -> tf.Tensor:
+    def unconstrained(self, parameters: Numbers, dtype: tf.DType = tf.float64, shared: bool = False) -> tf.Tensor:
         logits = tf.convert_to_tensor(parameters[_LOGITS], dtype)
         components = self.component.unconstrained(parameters, dtype)
         size = self.num_components * self.component.params_size

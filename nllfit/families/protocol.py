@@ -66,8 +66,8 @@ class ParametricFamily(abc.ABC):
         """The constrained parameters by name, from `params` `[..., params_size]` and `shared` `[shared_size]`."""
 
     @abc.abstractmethod
-    def unconstrained(self, parameters: Numbers, dtype: tf.DType = tf.float64) -> tf.Tensor:
-        """The inverse of `parameters` where nothing is shared: a vector `[..., params_size]` from values by name."""
+    def unconstrained(self, parameters: Numbers, dtype: tf.DType = tf.float64, shared: bool = False) -> tf.Tensor:
+        """The inverse of `parameters`: the vector `[..., params_size]`, or `[shared_size]`, from all values by name."""
 
     @abc.abstractmethod
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
@@ -93,6 +93,10 @@ class ParametricFamily(abc.ABC):
         """The distribution of batch `[...]` and event `event_shape` at `params` `[..., params_size]`."""
         values = self.parameters(params, shared)
         return self.build(values, next(iter(values.values())).dtype)
+
+    def unshared(self) -> "ParametricFamily":
+        """The family whose shared parameters are in the vector like the others."""
+        return self
 
     def closed_form(self, y: tf.Tensor) -> Numbers | None:
         """TFP's own estimate from a sample `[n, *event]`, all of a distribution's parameters by name; None without."""

@@ -1,0 +1,205 @@
+"""`initialize`: training begins at the marginal distribution of the outcomes, in models of both Kerases."""
+
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import nllfit
+from nllfit import Family, MixtureFamily, maximum_likelihood
+from nllfit.estimation.marginal import marginal_numbers
+from tests.files import data_file
+from tests.kerases import each_keras
+
+CONCRETE = np.loadtxt(data_file("uci/concrete.txt"))
+X = ((CONCRETE[:, :-1] - CONCRETE[:, :-1].mean(0)) / CONCRETE[:, :-1].std(0)).astype("float32")
+Y = CONCRETE[:, -1:].astype("float32")  # strengths, 2 to 83 MPa
+
+
+def make_model(kit, head, hidden=8, **kwargs):
+    layers = kit.keras.layers
+    return kit.keras.Sequential(
+        [layers.Dense(hidden, "tanh", **kwargs), layers.Dense(head.params_size(), **kwargs), head]
+    )
+
+
+def first_loss(kit, model, x, y):
+    """The loss of the first epoch, of one batch."""
+    model.compile("sgd", kit.loss, jit_compile=False)
+    return model.fit(x, y, batch_size=len(x), verbose=0).history["loss"][0]
+
+
+@each_keras
+@pytest.mark.parametrize(
+    ("name", "fixed"),
+    [
+        ("Normal", {"scale": 2.0}),
+        ("Gamma", {}),
+        ("Weibull", {}),  # 1e7 with first weights of Keras's,
+        ("SinhArcsinh", {}),  # 1e15,
+        ("Moyal", {}),  # and NaN
+        ("StudentT", {}),  # whose df go to infinity
+        ("Laplace", {"floor": {"scale": 1e-3}}),
+        ("Uniform", {}),  # of no likelihood beyond the outcomes, which float32 rounds
+        ("GeneralizedPareto", {}),
+        ("Pareto", {}),
+        ("TruncatedNormal", {"low": 0.0, "high": 100.0}),
+    ],
+)
+def test_the_first_loss_is_that_of_the_marginal_distribution(kit, name, fixed):
+    model = make_model(kit, kit.heads.DistributionHead(name, **fixed))
+    nllfit.initialize(model, X, Y)
+    held = {key: value for key, value in fixed.items() if key != "floor"}
+    expected = -maximum_likelihood(name, Y[:, 0], **held).log_likelihood / len(Y)
+    assert abs(first_loss(kit, model, X, Y) - expected) < 0.01  # nats: bounds have room, and a df is not infinite
+
+
+@each_keras
+def test_labels_soft_labels_and_counts(kit):
+    rng = np.random.default_rng(0)
+    labels, counts = rng.choice(4, [300, 1], p=[0.1, 0.2, 0.7, 0.0]), rng.poisson(5, [300, 2])
+    rate = np.bincount(labels[:, 0], minlength=4) / 300
+    entropy = -np.sum(rate[:3] * np.log(rate[:3]))
+    for head, y, expected in (
+        (kit.heads.Categorical(4), labels, entropy),  # one of them does not occur
+        (kit.heads.OneHotCategorical(4), np.eye(4)[labels[:, 0]], entropy),
+        (kit.heads.Bernoulli(), labels == 1, None),
+        (kit.heads.Bernoulli(validate_args=False), np.where(labels == 1, 0.9, 0.1), None),
+        (kit.heads.Poisson(2), counts, -maximum_likelihood(Family("Poisson", 2), counts).log_likelihood / 300),
+    ):
+        model = make_model(kit, head)
+        nllfit.initialize(model, X[:300], y)
+        if expected is None:
+            mean = np.mean(y)
+            expected = -mean * np.log(mean) - (1 - mean) * np.log1p(-mean)
+        loss = kit.losses(np.asarray(y, "float32"), model(X[:300])).numpy().mean()
+        assert abs(loss - expected) < 0.002  # nats, of a logit that is not infinite
+
+
+@each_keras
+def test_the_components_of_a_mixture_begin_apart(kit):
+    rng = np.random.default_rng(0)
+    y = np.concatenate([rng.normal(-3, 0.5, [200, 1]), rng.normal(4, 1, [100, 1])]).astype("float32")
+    model = make_model(kit, kit.heads.Mixture("Normal", 2))
+    nllfit.initialize(model, X[:300], y)
+    mixture = kit.distribution(model(X[:1]))
+    places = np.sort(mixture.components_distribution.mean()[0, :, 0])
+    np.testing.assert_allclose(places, [-3, 4], atol=0.3)  # three standard errors of the smaller part
+    estimate = maximum_likelihood(MixtureFamily("Normal", 2), y[:, 0])
+    assert abs(first_loss(kit, model, X[:300], y) + estimate.log_likelihood / 300) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("family", "sample"),
+    [
+        (Family("Normal", 50), lambda rng: 1e4 + rng.normal(size=[200, 50])),
+        (Family("Gamma", 20), lambda rng: rng.gamma(2.0, 3.0, [200, 20])),
+        (MixtureFamily("Normal", 3, 5), lambda rng: rng.normal(np.repeat([-8, 0, 7], 100)[:, None], 1, [300, 5])),
+    ],
+    ids=str,
+)
+def test_many_parameters_are_found_by_descent(family, sample):
+    y = sample(np.random.default_rng(0))
+    numbers = marginal_numbers(family, y, np.ones(len(y)))
+    loss = -np.mean(family.distribution(tf.constant(numbers)).log_prob(y))
+    if isinstance(family, MixtureFamily):
+        parts = [maximum_likelihood(Family("Normal", 5), part).log_likelihood for part in np.split(y, 3)]
+        expected = np.log(3) - sum(parts) / 300  # parts that are far apart
+    else:
+        columns = [maximum_likelihood(family.distribution_class, column).log_likelihood for column in y.T[:3]]
+        expected = -np.sum(columns) / 200
+        loss = -np.mean(family.distribution(tf.constant(numbers)).distribution.log_prob(y)[:, :3].numpy().sum(1))
+    assert abs(loss - expected) < 1e-3
+
+
+@each_keras
+def test_shared_parameters_and_sequences_with_masks_and_weights(kit):
+    layers = kit.keras.layers
+    inputs = kit.keras.Input((6, 2))
+    hidden = layers.LSTM(4, return_sequences=True)(layers.Masking()(inputs))
+    head = kit.heads.Normal(shared=("scale",))
+    model = kit.keras.Model(inputs, head(layers.Dense(1)(hidden)))
+    x = np.random.default_rng(0).normal(size=[20, 6, 2]).astype("float32")
+    y = np.random.default_rng(1).normal(7, 3, size=[20, 6, 1]).astype("float32")
+    x[:, 4:], y[:, 4:] = 0, np.nan  # padding
+    weights = np.arange(20.0)
+    nllfit.initialize(model, x, y, weights)
+    mean = np.average(y[:, :4, 0].mean(1), weights=weights)
+    scale = np.sqrt(np.average(((y[:, :4, 0] - mean) ** 2).mean(1), weights=weights))
+    distribution = kit.distribution(model(x[:1]))
+    np.testing.assert_allclose(distribution.mean()[0, :, 0], np.full(6, mean), rtol=1e-5)  # float32
+    np.testing.assert_allclose(distribution.stddev()[0, :, 0], np.full(6, scale), rtol=1e-5)
+
+
+@each_keras
+def test_biases_in_pieces_and_in_subclassed_models(kit):
+    layers = kit.keras.layers
+
+    class Model(kit.keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.trunk = kit.keras.Sequential([layers.Dense(4, "relu"), layers.Dense(3)])
+            self.loc, self.scale, self.join = layers.Dense(1), layers.Dense(1), layers.Concatenate()
+            self.head, self.flat, self.other = kit.heads.Normal(), layers.Dense(6), kit.heads.Normal(name="steps")
+            self.reshape = layers.Reshape((3, 2))
+
+        def call(self, inputs, training=False):
+            hidden = self.trunk(inputs)
+            one = self.head(self.join([self.loc(hidden), self.scale(inputs)]))
+            return {"one": one, "steps": self.other(self.reshape(self.flat(hidden))), "plain": hidden}
+
+    model = Model()
+    y = {"one": Y, "steps": np.repeat(Y[:, None], 3, 1), "plain": np.zeros([len(Y), 3])}
+    nllfit.initialize(model, X, y)
+    for name in ("one", "steps"):
+        distribution = kit.distribution(model(X[:2])[name])
+        np.testing.assert_allclose(distribution.mean(), np.full(y[name][:2].shape, Y.mean()), rtol=1e-5)  # float32
+        np.testing.assert_allclose(distribution.stddev(), np.full(y[name][:2].shape, Y.std()), rtol=1e-5)
+    assert np.std(model(X)["plain"]) > 0.1  # what is no head's is left alone
+    with pytest.raises(ValueError, match="`y` is not structured as the model's outputs are"):
+        nllfit.initialize(model, X, Y)
+
+
+@each_keras
+@pytest.mark.parametrize("options", [{"use_bias": False}, {"trainable": False}, {"activation": "tanh"}])
+def test_a_model_without_a_bias_to_set_is_refused_and_left_alone(kit, options):
+    layers = kit.keras.layers
+    model = kit.keras.Sequential([layers.Dense(4), layers.Dense(2, **options), kit.heads.Normal()])
+    before = [weight.copy() for weight in (model(X[:1]), model.get_weights())[1]]
+    with pytest.raises(ValueError, match=re.escape("no trainable bias gives Normal's 2 numbers: let a `Dense(2)`")):
+        nllfit.initialize(model, X, Y)
+    for weight, was in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, was)
+
+
+@each_keras
+def test_what_cannot_be_the_outcomes_is_refused(kit):
+    model = make_model(kit, kit.heads.Gamma())
+    with pytest.raises(ValueError, match=r"`y` has shape \(4, 2\), but the head models outcomes of shape \(4, 1\)"):
+        nllfit.initialize(model, X, np.repeat(Y, 2, 1))
+    with pytest.raises(ValueError, match="which Gamma cannot have"):
+        nllfit.initialize(model, X, -Y)
+    plain = kit.keras.Sequential([kit.keras.layers.Dense(1)])
+    with pytest.raises(TypeError, match="not a distribution"):
+        nllfit.initialize(plain, X, Y)
+
+
+@each_keras
+@pytest.mark.parametrize("policy", ["float64", "mixed_float16"])
+def test_other_precisions(kit, policy):
+    kit.keras.mixed_precision.set_global_policy(policy)
+    try:
+        model = make_model(kit, kit.heads.Normal())
+    finally:
+        kit.keras.mixed_precision.set_global_policy("float32")
+    nllfit.initialize(model, X, Y.astype("float64"))
+    mean = kit.distribution(model(X[:1])).mean()
+    tolerance = {"float64": 1e-6, "mixed_float16": 1e-3}[policy]  # float32 outcomes; 11 bits
+    np.testing.assert_allclose(mean, [[Y.mean(dtype="float64")]], rtol=tolerance)
+
+
+def test_a_number_whose_estimate_is_at_infinity_stays_where_its_likelihood_has_a_slope():
+    y = np.random.default_rng(0).uniform(-1, 1, 200)  # lighter tails than any StudentT
+    numbers = marginal_numbers(Family("StudentT"), y, np.ones(200))
+    assert np.abs(numbers).max() < 1000
