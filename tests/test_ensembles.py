@@ -80,7 +80,7 @@ def test_its_quantiles_and_moments_are_those_of_the_mixture(kit):
     means, variances = (np.array([getattr(m, name)() for m in members]) for name in ("mean", "variance"))
     np.testing.assert_allclose(distribution.mean(), means.mean(0), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(distribution.variance(), variances.mean(0) + means.var(0), rtol=1e-4, atol=1e-6)
-    assert nllfit.negative_log_likelihood(y, ensemble(x)).shape == (50,)
+    assert nllfit.negative_log_likelihood(y, distribution).shape == (50,)
 
 
 def test_mixtures_become_one_mixture():
