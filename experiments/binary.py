@@ -60,8 +60,8 @@ def plot(history, y, probability, names, path):
     """Training and calibration."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    plots.training_curve(left, history).set_title("Bernoulli head")
-    plots.reliability_curve(right, y[:, 0], probability).set_title(
+    plots.training_curves(left, history).set_title("Bernoulli head")
+    plots.reliability_diagram(right, y[:, 0], probability).set_title(
         f"the probability of class {names[1]} on {len(y)} test rows"
     )
     figure.savefig(path, dpi=150)

@@ -45,7 +45,7 @@ def plot(history, y, probabilities, names, path):
     """Training and the confusion matrix."""
     figure = Figure(figsize=(12, 5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    plots.training_curve(left, history).set_title("OneHotCategorical head")
+    plots.training_curves(left, history).set_title("OneHotCategorical head")
     ConfusionMatrixDisplay.from_predictions(
         y.argmax(-1), probabilities.argmax(-1), display_labels=names, cmap="Blues", colorbar=False, ax=right
     )

@@ -84,7 +84,7 @@ def plot(tools, lines, path):
     for row, (noise, (x, y, models)) in zip(axes, lines.items(), strict=True):
         for ax, (name, model) in zip(row, models.items(), strict=True):
             distribution = tools.distribution(model(x))
-            plots.prediction_band(ax, x, y, distribution)
+            plots.predictive_band(ax, x, y, distribution)
             nll = np.mean(nllfit.negative_log_likelihood(y, distribution))
             ax.label_outer()
             ax.set_title(f"{noise} noise, {name} scale: mean NLL {nll:.3f} nats", fontsize="medium")

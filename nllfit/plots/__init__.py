@@ -1,0 +1,18 @@
+"""Figures: each function draws on the `ax` of matplotlib that it is given, and returns it."""
+
+from nllfit.plots.calibration import coverage_curve, pit_histogram, reliability_diagram
+from nllfit.plots.fits import fitted_density, profile_curve
+from nllfit.plots.likelihoods import likelihood_curve, likelihood_surface
+from nllfit.plots.models import predictive_band, training_curves
+
+__all__ = [
+    "coverage_curve",
+    "fitted_density",
+    "likelihood_curve",
+    "likelihood_surface",
+    "pit_histogram",
+    "predictive_band",
+    "profile_curve",
+    "reliability_diagram",
+    "training_curves",
+]

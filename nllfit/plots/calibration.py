@@ -1,0 +1,161 @@
+"""Figures of calibration: whether outcomes come as often as predicted, beside what chance alone would show."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from tensorflow_probability import distributions as tfd
+
+from nllfit.evaluation.reliability import binned_frequencies, expected_calibration_error
+from nllfit.plots.axes import Axes
+from nllfit.quantiles import quantile
+
+__all__ = ["coverage_curve", "pit_histogram", "reliability_diagram"]
+
+_LEVEL = 0.95  # of every band and bar
+_Z = 1.959963984540054  # the quantile of a Normal that goes with it
+_CALIBRATED = {"linestyle": "--", "linewidth": 1, "color": "0.4", "label": "calibrated"}
+_CHANCE = {"color": "0.5", "alpha": 0.25, "linewidth": 0, "label": "a calibrated model's, 95 %"}
+
+
+def reliability_diagram(ax: Axes, y: ArrayLike, probabilities: ArrayLike, num_bins: int = 15) -> Axes:
+    """Draws how often events happened against the probability that they were given; the diagonal is calibration.
+
+    A bar is the 95 % Wilson interval of the frequency, which for a calibrated model meets the diagonal in 95 of 100
+    bins; the number beside it is that of the rows in the bin.
+
+    Args:
+      ax: a `matplotlib.axes.Axes`.
+      y: `[n]`, 1 where the event happened, else 0; or class labels.
+      probabilities: `[n]`, of the event; or `[n, num_classes]`, where the event is that the likeliest class is right.
+      num_bins: bins of equal width; an empty one is left out. 15 are those of `Evaluation.calibration_error`.
+
+    Returns:
+      `ax`.
+
+    Raises:
+      ValueError: if the two are not of one length, or the probabilities are not between 0 and 1.
+
+    Example:
+      >>> ax = reliability_diagram(ax, [0, 1, 1], [0.2, 0.7, 0.9])
+
+    Source: Niculescu-Mizil and Caruana, Predicting good probabilities with supervised learning, 2005; Wilson, Probable
+    inference, the law of succession, and statistical inference, 1927.
+    """
+    y, probabilities = np.asarray(y), np.asarray(probabilities, float)
+    if y.ndim != 1 or probabilities.ndim not in (1, 2) or len(y) != len(probabilities) or not len(y):
+        raise ValueError(
+            f"`y` has shape {y.shape} and `probabilities` {probabilities.shape}: give one number for each row, or one "
+            f"label and the probability of each class."
+        )
+    if not np.all((probabilities >= 0) & (probabilities <= 1)):
+        raise ValueError("`probabilities` holds numbers that are not between 0 and 1.")
+    names = "predicted probability", "observed frequency"
+    if probabilities.ndim == 2:
+        y, probabilities = probabilities.argmax(-1) == y, probabilities.max(-1)
+        names = "probability of the likeliest class", "share of rows with that class"
+    means, shares, counts = binned_frequencies(probabilities, y, num_bins)
+    center = (shares + _Z**2 / (2 * counts)) / (1 + _Z**2 / counts)
+    half = _Z * np.sqrt(shares * (1 - shares) / counts + (_Z / (2 * counts)) ** 2) / (1 + _Z**2 / counts)
+    low, high = center - half, center + half
+    error = expected_calibration_error(probabilities, y, num_bins)
+    label = f"model, 95 % interval, rows\ncalibration error {error:.3f}"
+    style = {"fmt": "o-", "markersize": 4, "linewidth": 1, "color": "tab:blue", "capsize": 2}
+    ax.plot([0, 1], [0, 1], **_CALIBRATED)
+    ax.errorbar(means, shares, np.maximum([shares - low, high - shares], 0), label=label, **style)
+    for x, below, above, count in zip(means, low, high, counts, strict=True):
+        at_top = above > 0.93
+        place = {"xy": (x, below if at_top else above), "xytext": (0, -3 if at_top else 3)}
+        ax.annotate(
+            f"{count}",
+            **place,
+            textcoords="offset points",
+            ha="center",
+            va="top" if at_top else "bottom",
+            size="x-small",
+        )
+    ax.set(xlabel=names[0], ylabel=names[1], xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
+    ax.legend(fontsize="small")
+    return ax
+
+
+def pit_histogram(ax: Axes, pit: ArrayLike, num_bins: int = 10) -> Axes:
+    """Draws the histogram of probability integral transforms, which is flat under a true model.
+
+    A hump says that the predicted distributions are too wide, a U that they are too narrow, a slope that they are off
+    to one side. The band is where a bar of a true model is in 95 of 100 samples, if outcomes are independent.
+
+    Args:
+      ax: a `matplotlib.axes.Axes`.
+      pit: the predicted CDF at each outcome, of any shape: `Evaluation.pit`.
+      num_bins: bins of equal width.
+
+    Returns:
+      `ax`.
+
+    Raises:
+      ValueError: if there are none, or they are not between 0 and 1.
+
+    Example:
+      >>> ax = pit_histogram(ax, evaluate(tfd.Normal(tf.zeros([3]), 1.0), y=[-1.0, 0.0, 1.0]).pit)
+
+    Source: Gneiting, Balabdaoui and Raftery, Probabilistic forecasts, calibration and sharpness, 2007.
+    """
+    values = _checked(pit)
+    n, width = len(values), 1 / num_bins
+    low, high = _binomial_range(n, np.array([width])) / width
+    heights = np.histogram(values, num_bins, (0, 1))[0] / n / width
+    ax.bar(np.arange(num_bins) * width, heights, width, align="edge", color="tab:blue", alpha=0.7)
+    ax.fill_between([0, 1], low, high, zorder=2, **_CHANCE)
+    ax.axhline(1, **_CALIBRATED)
+    ax.set(xlabel="predicted CDF at the outcome (PIT)", ylabel=f"density of {n} outcomes")
+    ax.set(xlim=(0, 1), ylim=(0, 1.3 * max(heights.max(), high.item())))  # with room for the legend
+    ax.legend(fontsize="small")
+    return ax
+
+
+def coverage_curve(ax: Axes, pit: ArrayLike) -> Axes:
+    """Draws the share of outcomes in the central interval of each probability; the diagonal is calibration.
+
+    Below it intervals are too narrow, above too wide. The band is where the curve of a true model is, at each
+    probability, in 95 of 100 samples, if outcomes are independent.
+
+    Args:
+      ax: a `matplotlib.axes.Axes`.
+      pit: the predicted CDF at each outcome, of any shape: `Evaluation.pit`. An outcome is in the central interval of
+        probability `p` if `|2 PIT - 1| <= p`.
+
+    Returns:
+      `ax`.
+
+    Raises:
+      ValueError: as `pit_histogram`.
+
+    Example:
+      >>> ax = coverage_curve(ax, evaluate(tfd.Normal(tf.zeros([3]), 1.0), y=[-1.0, 0.0, 1.0]).pit)
+
+    Source: Kuleshov, Fenner and Ermon, Accurate uncertainties for deep learning using calibrated regression, 2018.
+    """
+    needed = np.sort(np.abs(2 * _checked(pit) - 1))
+    levels = np.linspace(0, 1, 101)
+    ax.fill_between(levels, *_binomial_range(len(needed), levels), **_CHANCE)
+    ax.plot([0, 1], [0, 1], **_CALIBRATED)
+    shares = np.arange(len(needed) + 1) / len(needed)
+    ax.step([0, *needed, 1], [0, *shares[1:], 1], where="post", color="tab:blue", label=f"{len(needed)} outcomes")
+    names = {"xlabel": "probability of the central interval", "ylabel": "share of outcomes inside"}
+    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", **names)
+    ax.legend(loc="upper left", fontsize="small")
+    return ax
+
+
+def _checked(pit):
+    pit = np.ravel(np.asarray(pit, float))
+    if not len(pit) or not np.all((pit >= 0) & (pit <= 1)):
+        raise ValueError(
+            "`pit` is empty, or holds what is no probability: give `evaluate(...).pit`, which classes do not have."
+        )
+    return pit
+
+
+def _binomial_range(n, probs):
+    """The central range that the share of `n` events has, for each of their probabilities."""
+    counts = tfd.Binomial(float(n), probs=np.clip(probs, 1e-9, 1 - 1e-9))
+    return np.asarray(quantile(counts, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])) / n

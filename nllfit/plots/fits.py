@@ -1,0 +1,107 @@
+"""Figures of fits: the profile of a parameter, the fitted density over its sample."""
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
+from tensorflow_probability import distributions as tfd
+
+from nllfit.estimation.estimates import Estimate
+from nllfit.estimation.likelihoods import log_likelihood
+from nllfit.plots.axes import MAXIMUM, Axes
+
+__all__ = ["fitted_density", "profile_curve"]
+
+_BARS = 80  # about as many of counts as can be told apart
+
+
+def profile_curve(
+    ax: Axes, estimate: Estimate, name: str, values: np.ndarray | None = None, *, level: float = 0.95
+) -> Axes:
+    """The profile log-likelihood of one scalar parameter below its maximum, with its interval marked.
+
+    The interval holds the values whose profile is above the cut-off, `-chi2_1.quantile(level) / 2`, -1.92 for 95 %.
+
+    Args:
+      ax: the axes.
+      estimate: a converged `Estimate`.
+      name: the parameter.
+      values: where it is computed, `[m]`; by default 41 values that reach beyond the interval.
+      level: of the profile-likelihood interval.
+
+    Returns:
+      `ax`.
+
+    Raises:
+      ValueError: if the parameter is an array, and as `Estimate.confidence_intervals`.
+
+    Example:
+      >>> ax = profile_curve(ax, maximum_likelihood("Gamma", [2.0, 3.0, 5.0, 4.0]), "rate")
+    """
+    shape = np.shape(estimate.parameters.get(name, 0.0))
+    if shape:
+        raise ValueError(f"`{name}` has shape {shape}: draw `estimate.profile(name, values, index)` of one number.")
+    low, high = estimate.confidence_intervals(level, method="profile", names=[name])[name]
+    center = estimate.parameters[name]
+    if values is None:
+        below = 1.3 * (center - low if np.isfinite(low) else high - center)
+        above = 1.3 * (high - center if np.isfinite(high) else center - low)
+        values = np.union1d(np.linspace(center - below, center, 21), np.linspace(center, center + above, 21))
+    if np.size(values) < 2:
+        raise ValueError(f"`values` is {values!r}: give at least two, for a curve.")
+    falls = estimate.profile(name, values) - estimate.log_likelihood
+    ax.plot(values, np.where(np.isfinite(falls), falls, np.nan))
+    ax.axvline(center, linestyle="--", label=f"maximum at {center:.4g}", **MAXIMUM)
+    cutoff = -float(tfd.Chi2(tf.constant(1.0, tf.float64)).quantile(level)) / 2
+    ax.axhline(cutoff, linestyle=":", color="0.3", label=f"cut-off at {cutoff:.3g}")
+    ends = max(low, values[0]), min(high, values[-1])
+    ax.axvspan(*ends, alpha=0.15, label=f"{100 * level:g} % interval: {low:.4g} to {high:.4g}")
+    ax.set(xlabel=name, ylabel="profile log-likelihood - maximum (nats)", xlim=(values[0], values[-1]))
+    ax.legend(loc="lower center")  # between the curve's two sides
+    return ax
+
+
+def fitted_density(
+    ax: Axes, estimate: Estimate, y: ArrayLike, *, label: str | None = None, bins: int | str | ArrayLike = "auto"
+) -> Axes:
+    """A fitted scalar distribution over the histogram of its sample, or, for counts, over their frequencies.
+
+    Args:
+      ax: the axes; a second call on the same axes adds a curve, not a histogram.
+      estimate: an `Estimate` of a scalar family.
+      y: the sample, `[n]`.
+      label: the curve's name in the legend; by default the family's, with what is held in it.
+      bins: of the histogram, as matplotlib takes them.
+
+    Returns:
+      `ax`.
+
+    Raises:
+      ValueError: if the sample is not of scalars, or the fitted distribution cannot have it.
+
+    Example:
+      >>> sample = [2.0, 3.0, 5.0, 4.0]
+      >>> ax = fitted_density(ax, maximum_likelihood("Gamma", sample), sample)
+    """
+    y = np.asarray(y, np.float64)
+    if y.ndim != 1:
+        raise ValueError(f"`y` has shape {y.shape}, but a density is drawn over scalars: give a sample `[n]`.")
+    log_likelihood(estimate.distribution, y)  # refuses what has no density
+    label = estimate.family.label if label is None else label
+    first = not ax.patches
+    if estimate.family.is_discrete:
+        points = np.unique(np.linspace(y.min(), y.max(), 600).round())
+        width = 1 + (y.max() - y.min()) // _BARS  # of counts far apart a bar has several
+        if first:
+            edges = np.arange(y.min() - 0.5, y.max() + width, width)
+            ax.hist(y, edges, density=True, rwidth=0.8 if width == 1 else 1.0, color="lightgray", label="sample")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        style, unit = "o-" if width == 1 else "-", "probability"
+    else:
+        points = np.linspace(y.min(), y.max(), 600)
+        if first:
+            ax.hist(y, bins=bins, density=True, color="lightgray", label="sample")
+        style, unit = "-" if y.min() < y.max() else "o", "density"
+    ax.plot(points, np.exp(estimate.distribution.log_prob(points)), style, label=label)
+    ax.set(xlabel="y", ylabel=unit)
+    ax.legend()
+    return ax

@@ -1,0 +1,111 @@
+"""Figures of likelihoods: a curve over one parameter, a surface over two."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from tensorflow_probability import distributions as tfd
+
+from nllfit.estimation.likelihoods import log_likelihood
+from nllfit.plots.axes import MAXIMUM, Axes
+
+__all__ = ["likelihood_curve", "likelihood_surface"]
+
+
+def likelihood_curve(
+    ax: Axes,
+    distribution: tfd.Distribution,
+    y: ArrayLike,
+    values: ArrayLike,
+    *,
+    name: str = "parameter",
+    estimate: float | None = None,
+    interval: tuple[float, float] | None = None,
+    interval_name: str = "interval",
+) -> Axes:
+    """The likelihood of a sample against one parameter, with the maximum and an interval marked.
+
+    A likelihood too small for a float is drawn in parts of its maximum.
+
+    Args:
+      ax: the axes.
+      distribution: a `tfd.Distribution` whose batch `[m]` belongs to `values`, `tfd.Bernoulli(probs=values)`.
+      y: the sample, `[n, *event]`.
+      values: the parameter's values, `[m]`.
+      name: its name, for the axis.
+      estimate: where the maximum is marked; by default the best of `values`.
+      interval: `[2]`, a range that is shaded, such as a confidence interval.
+      interval_name: what the range is, for the legend.
+
+    Returns:
+      `ax`.
+
+    Raises:
+      ValueError: if `values` are not as many as the distribution has, and as `log_likelihood`.
+
+    Example:
+      >>> theta = np.linspace(0.0, 1.0, 201)
+      >>> ax = likelihood_curve(ax, tfd.Bernoulli(probs=theta), [0, 0, 0, 1, 0], theta, name="theta", estimate=0.2)
+    """
+    height = _heights(distribution, y, values=values)
+    estimate = np.asarray(values)[height.argmax()] if estimate is None else estimate
+    drawn = np.exp(height.max()) > 0
+    ax.plot(values, np.exp(height if drawn else height - height.max()))
+    ax.axvline(estimate, linestyle="--", label=f"maximum at {estimate:.4g}", **MAXIMUM)
+    if interval is not None:
+        ax.axvspan(*interval, alpha=0.15, label=f"{interval_name}: {interval[0]:.3g} to {interval[1]:.3g}")
+    ylabel = "likelihood" if drawn else "likelihood / maximum"
+    ax.set(xlabel=name, ylabel=ylabel, xlim=(np.min(values), np.max(values)), ylim=(0, None))
+    ax.legend()
+    return ax
+
+
+def likelihood_surface(
+    ax: Axes,
+    distribution: tfd.Distribution,
+    y: ArrayLike,
+    x_values: np.ndarray,
+    y_values: np.ndarray,
+    *,
+    names: tuple[str, str] = ("x", "y"),
+    estimate: tuple[float, float] | None = None,
+) -> Axes:
+    """The likelihood of a sample over two parameters, brightest at the maximum, which is marked.
+
+    Args:
+      ax: the axes.
+      distribution: a `tfd.Distribution` whose batch `[k, m]` belongs to `y_values` `[k]` and `x_values` `[m]`.
+      y: the sample, `[n, *event]`.
+      x_values, y_values: the values of the parameter along each axis.
+      names: their names, for the axes.
+      estimate: the point `(x, y)` that is marked; by default the best of the grid.
+
+    Returns:
+      `ax`.
+
+    Raises:
+      ValueError: if the distribution's batch is not `[k, m]`, and as `log_likelihood`.
+
+    Example:
+      >>> mu, sigma = np.linspace(-2.0, 2.0, 200), np.linspace(0.3, 2.0, 200)
+      >>> ax = likelihood_surface(ax, tfd.Normal(mu[None, :], sigma[:, None]), [-1.0, 0.0, 1.0], mu, sigma)
+    """
+    height = _heights(distribution, y, y_values=y_values, x_values=x_values)
+    best = np.unravel_index(height.argmax(), height.shape)
+    x, top = (x_values[best[1]], y_values[best[0]]) if estimate is None else estimate
+    image = ax.pcolormesh(x_values, y_values, np.exp(height - height.max()), shading="auto", rasterized=True)
+    ax.figure.colorbar(image, ax=ax, label="likelihood / maximum")
+    ax.plot(x, top, "x", markersize=9, markeredgewidth=2, label=f"maximum at ({x:.4g}, {top:.4g})", **MAXIMUM)
+    ax.set(xlabel=names[0], ylabel=names[1])
+    ax.legend(loc="upper right")
+    return ax
+
+
+def _heights(distribution, y, **axes):
+    """The log-likelihood on a grid, as an array with an axis for each of the named values."""
+    heights = log_likelihood(distribution, y).numpy()
+    expected = sum((np.shape(values) for values in axes.values()), ())
+    if heights.shape != expected or len(expected) != len(axes):
+        raise ValueError(
+            f"`distribution` has batch shape {heights.shape}, but {' and '.join(f'`{name}`' for name in axes)} make "
+            f"{expected}: give one distribution for each of their values, in that order of axes."
+        )
+    return heights

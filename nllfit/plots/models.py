@@ -1,0 +1,101 @@
+"""Figures of a model: how its training went, and what it predicts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from tensorflow_probability import distributions as tfd
+
+from nllfit.plots.axes import Axes
+from nllfit.quantiles import quantile
+
+__all__ = ["predictive_band", "training_curves"]
+
+_BLUE = np.array([0.12, 0.47, 0.71])  # matplotlib's "tab:blue"
+
+
+def predictive_band(
+    ax: Axes, x: ArrayLike, y: ArrayLike, distribution: tfd.Distribution, levels: Sequence[float] = (0.5, 0.9)
+) -> Axes:
+    """Draws outcomes against one input, with the predicted median and central intervals.
+
+    The legend says what share of the outcomes each interval holds, beside the share that it should.
+
+    Args:
+      ax: a `matplotlib.axes.Axes`.
+      x: the input of each row, `[n]` or `[n, 1]`; a model of several inputs has no band over one of them.
+      y: the outcomes, `[n]` or `[n, 1]`.
+      distribution: the predictions at `x`, of batch `[n]` and event `[]` or `[1]`, or what a head returns.
+      levels: the probabilities of the intervals.
+
+    Returns:
+      `ax`.
+
+    Raises:
+      ValueError: if `x`, `y` and the distribution are not of one number a row each, or a level is no probability.
+      TypeError, NotImplementedError: as `nllfit.quantile`.
+
+    Example:
+      >>> ax = predictive_band(ax, [0.0, 1.0, 2.0], [0.1, 0.9, 2.2], tfd.Normal([0.0, 1.0, 2.0], [0.1, 0.2, 0.3]))
+    """
+    if not all(0 < level < 1 for level in levels):
+        raise ValueError(f"`levels` is {levels}: give numbers between 0 and 1, such as 0.9.")
+    widest_first = sorted(levels, reverse=True)
+    tails = [(1 - level) / 2 for level in widest_first]
+    ends = np.asarray(quantile(distribution, [*tails, 0.5, *[1 - tail for tail in tails]]))
+    columns = {"x": np.asarray(x), "y": np.asarray(y), "distribution": ends[0]}
+    shapes = {name: values.shape for name, values in columns.items()}
+    if any(np.size(values) != np.size(ends[0]) or values.shape[1:] not in ((), (1,)) for values in columns.values()):
+        raise ValueError(f"`x`, `y` and the distribution have shapes {shapes}: give one number for each row.")
+    x, y = np.ravel(x), np.ravel(y)
+    order, ends = np.argsort(x, kind="stable"), ends.reshape([len(ends), -1])
+    for i, level in enumerate(widest_first):
+        low, high = ends[i], ends[len(tails) + 1 + i]
+        held = np.mean((low <= y) & (y <= high))
+        label = f"central {100 * level:g} % (holds {100 * held:.0f} %)"
+        shade = 1 - (1 - _BLUE) * 0.6 * (i + 1) / (len(levels) + 1)  # of its own, so that the legend shows it
+        ax.fill_between(x[order], low[order], high[order], color=shade, linewidth=0, label=label)
+    ax.plot(x[order], ends[len(tails)][order], color="tab:blue", label="median")
+    ax.plot(x, y, ".", color="0.3", markersize=3, alpha=0.7, label="outcomes")
+    ax.set(xlabel="x", ylabel="y")
+    ax.legend(fontsize="small")
+    return ax
+
+
+def training_curves(ax: Axes, history: Any) -> Axes:
+    """Draws the training and, where there is one, the validation loss by epoch, and marks the best epoch.
+
+    Args:
+      ax: a `matplotlib.axes.Axes`.
+      history: what `nllfit.fit` or Keras's `fit` returned for a model trained on a negative log-likelihood; or several,
+        as of an ensemble's members: `[member.history for member in ensemble.models]`.
+
+    Returns:
+      `ax`.
+
+    Raises:
+      ValueError: if there is no epoch.
+
+    Example:
+      >>> model.compile("adam", nllfit.negative_log_likelihood)
+      >>> ax = training_curves(ax, fit(model, x, y, epochs=3, validation_data=(x, y), verbose=0))
+    """
+    histories = list(history) if isinstance(history, (list, tuple)) else [history]
+    if not histories or not all(one.epoch for one in histories):
+        raise ValueError("`history` has no epochs: give what `fit` returned.")
+    width = 1.5 if len(histories) == 1 else 0.8
+    marked = "val_loss" if "val_loss" in histories[0].history else "loss"
+    for i, one in enumerate(histories):
+        epochs = np.asarray(one.epoch) + 1
+        for name, color, label in (("loss", "tab:blue", "training"), ("val_loss", "tab:orange", "validation")):
+            if name in one.history:
+                ax.plot(epochs, one.history[name], color=color, linewidth=width, label=label if i == 0 else None)
+        best = int(np.nanargmin(one.history[marked]))
+        lowest = one.history[marked][best]
+        label = f"lowest: {lowest:.4g} in epoch {epochs[best]}" if len(histories) == 1 else "lowest of each"
+        ax.plot(epochs[best], lowest, "o", color="tab:red", markersize=5, label=label if i == 0 else None)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set(xlabel="epoch", ylabel="mean negative log-likelihood (nats)")
+    ax.legend(fontsize="small")
+    return ax

@@ -1,0 +1,18 @@
+"""Axes to draw on, which see that a figure leaves matplotlib's settings alone and can be rendered."""
+
+import matplotlib
+import pytest
+from matplotlib.figure import Figure
+
+
+@pytest.fixture
+def ax():
+    before = dict(matplotlib.rcParams)
+    axes = Figure().subplots()
+    yield axes
+    axes.figure.canvas.draw()
+    assert dict(matplotlib.rcParams) == before
+
+
+def labels(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]

@@ -1,0 +1,64 @@
+"""The figures of calibration: bars and bands beside SciPy's and statsmodels', and what is refused."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
+
+from nllfit import plots
+from tests.plots.conftest import labels
+
+PIT = np.random.default_rng(0).uniform(size=[100, 2])
+
+
+def test_reliability_has_wilsons_intervals_and_counts(ax):
+    probabilities = np.repeat([0.02, 0.5, 0.9], [10, 20, 30])
+    y = np.concatenate([np.zeros(10), np.arange(20) % 2, np.arange(30) < 15])
+    assert plots.reliability_diagram(ax, y, probabilities) is ax
+    points = ax.get_lines()[1]
+    np.testing.assert_allclose(points.get_xdata(), [0.02, 0.5, 0.9])
+    np.testing.assert_allclose(points.get_ydata(), [0, 0.5, 0.5])
+    bars = np.array([segment[:, 1] for segment in ax.collections[0].get_segments()])
+    reference = proportion_confint([0, 10, 15], [10, 20, 30], method="wilson")
+    np.testing.assert_allclose(bars, np.transpose(reference), atol=1e-12)
+    assert [text.get_text() for text in ax.texts] == ["10", "20", "30"]
+    assert f"calibration error {(0.02 * 10 + 0.4 * 30) / 60:.3f}" in labels(ax)[1]
+
+
+def test_of_several_classes_the_likeliest_is_judged(ax):
+    plots.reliability_diagram(ax, [0, 2, 1], [[0.6, 0.3, 0.1], [0.6, 0.3, 0.1], [0.0, 1.0, 0.0]])
+    np.testing.assert_allclose(ax.get_lines()[1].get_xydata(), [[0.6, 0.5], [1, 1]])
+    assert "likeliest" in ax.get_xlabel()
+
+
+def test_pit_histogram_has_the_binomials_band(ax):
+    assert plots.pit_histogram(ax, PIT, num_bins=5) is ax
+    counts = np.histogram(PIT, 5, (0, 1))[0]
+    np.testing.assert_allclose([bar.get_height() for bar in ax.patches], counts / 40)
+    low, high = stats.binom(200, 0.2).interval(0.95)
+    band = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == pytest.approx((low / 40, high / 40))
+
+
+def test_coverage_curve_is_the_share_inside_with_the_binomials_band(ax):
+    assert plots.coverage_curve(ax, PIT) is ax
+    curve = ax.get_lines()[1]
+    for level in (0.25, 0.5, 0.9):
+        share = curve.get_ydata()[np.searchsorted(curve.get_xdata(), level) - 1]
+        assert share == np.mean(np.abs(PIT - 0.5) <= level / 2)
+    x, y = ax.collections[0].get_paths()[0].vertices.T
+    at_90 = y[np.isclose(x, 0.9)]
+    assert (at_90.min(), at_90.max()) == pytest.approx(np.array(stats.binom(200, 0.9).interval(0.95)) / 200)
+
+
+def test_what_cannot_be_drawn_is_named(ax):
+    with pytest.raises(ValueError, match=r"`y` has shape \(2,\) and `probabilities` \(3,\)"):
+        plots.reliability_diagram(ax, [0, 1], [0.1, 0.2, 0.3])
+    with pytest.raises(ValueError, match="not between 0 and 1"):
+        plots.reliability_diagram(ax, [0, 1], [0.1, 1.2])
+    for pit in (None, [], [0.5, np.nan], [2.0]):
+        with pytest.raises(ValueError, match="`pit` is empty, or holds what is no probability"):
+            plots.pit_histogram(ax, pit)
+        with pytest.raises(ValueError, match="`pit` is empty, or holds what is no probability"):
+            plots.coverage_curve(ax, pit)
+    ax.plot([0], [0])

@@ -1,0 +1,63 @@
+"""The figures of a model: its band with the shares that it holds, and its training with the best epoch."""
+
+import types
+
+import numpy as np
+import pytest
+import tensorflow_probability as tfp
+from scipy import stats
+
+from nllfit import plots
+from tests.plots.conftest import labels
+
+tfd = tfp.distributions
+
+X = np.random.default_rng(0).uniform(size=50)
+Y = X + np.random.default_rng(1).normal(size=50)
+
+
+def test_the_band_is_of_quantiles_and_says_what_it_holds(ax):
+    distribution = tfd.Independent(tfd.Normal(X[:, None], 1.0), 1)
+    assert plots.predictive_band(ax, X[:, None], Y[:, None], distribution, levels=(0.5, 0.9)) is ax
+    for level, band, label in zip((0.9, 0.5), ax.collections, labels(ax), strict=False):
+        reach = stats.norm.ppf((1 + level) / 2)
+        x, edges = band.get_paths()[0].vertices.T
+        np.testing.assert_allclose(np.unique(np.round(np.abs(edges - x), 5)), round(reach, 5))
+        assert label == f"central {100 * level:g} % (holds {100 * np.mean(np.abs(Y - X) <= reach):.0f} %)"
+    median, outcomes = ax.get_lines()
+    np.testing.assert_allclose(median.get_xydata(), np.sort(X)[:, None] * [1, 1])
+    np.testing.assert_array_equal(outcomes.get_xydata(), np.stack([X, Y], -1))
+
+
+def test_a_band_of_counts_and_of_one_interval(ax):
+    plots.predictive_band(ax, X, np.ones(50), tfd.Poisson(X), levels=(0.9,))
+    assert set(ax.get_lines()[0].get_ydata()) <= {0, 1}
+
+
+def history(losses, **others):
+    return types.SimpleNamespace(epoch=list(range(len(losses))), history={"loss": losses, **others})
+
+
+def test_training_marks_the_best_validation_epoch(ax):
+    assert plots.training_curves(ax, history([3.0, 2.0, 1.0], val_loss=[3.0, 1.5, 2.0])) is ax
+    assert labels(ax) == ["training", "validation", "lowest: 1.5 in epoch 2"]
+    assert [tuple(line.get_xydata()[-1]) for line in ax.get_lines()] == [(3, 1), (3, 2), (2, 1.5)]
+    assert "nats" in ax.get_ylabel()
+
+
+def test_training_of_an_ensemble_and_without_validation(ax):
+    plots.training_curves(ax, [history([3.0, 2.0]), history([2.0, 2.5])])
+    assert labels(ax) == ["training", "lowest of each"]
+    assert len(ax.get_lines()) == 4
+
+
+def test_what_cannot_be_drawn_is_named(ax):
+    with pytest.raises(ValueError, match="one number for each row"):
+        plots.predictive_band(ax, X[:2], Y, tfd.Normal(X, 1.0))
+    with pytest.raises(ValueError, match="one number for each row"):
+        plots.predictive_band(ax, np.stack([X, X], 1), Y, tfd.Normal(X, 1.0))
+    with pytest.raises(ValueError, match="`levels` is"):
+        plots.predictive_band(ax, X, Y, tfd.Normal(X, 1.0), levels=(90,))
+    for nothing in ([], history([])):
+        with pytest.raises(ValueError, match="`history` has no epochs"):
+            plots.training_curves(ax, nothing)
