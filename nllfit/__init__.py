@@ -10,6 +10,7 @@ from nllfit.initialization import initialize
 from nllfit.losses import negative_log_likelihood
 from nllfit.prediction import predict_distribution
 from nllfit.quantiles import cdf, interval, quantile, survival
+from nllfit.scores import crps
 from nllfit.training import fit, fit_lbfgs
 
 __version__ = "0.1.0"
@@ -27,6 +28,7 @@ __all__ = [
     "cdf",
     "compare",
     "compare_scores",
+    "crps",
     "equivalence",
     "evaluate",
     "fit",

@@ -10,13 +10,18 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.outcomes import as_outcomes, where_counted
 from nllfit.families.refusal import assertion_text
 from nllfit.kerases import as_distribution, distribution_of, mask_of, no_distribution
+from nllfit.scores import crps
 
 __all__ = [
+    "CRPS",
+    "BetaNLL",
     "DistributionLoss",
     "NegativeLogLikelihood",
+    "as_beta",
     "counted",
     "log_loss",
     "negative_log_likelihood",
+    "variance_weighted_log_loss",
     "weights_of_outcomes",
 ]
 
@@ -167,3 +172,93 @@ class NegativeLogLikelihood(DistributionLoss):
 negative_log_likelihood = NegativeLogLikelihood()
 # Files of earlier versions hold a function of this name.
 tf_keras.saving.register_keras_serializable("nllfit", "negative_log_likelihood")(negative_log_likelihood)
+
+
+@tf_keras.saving.register_keras_serializable(package="nllfit.losses")
+class CRPS(DistributionLoss):
+    """The continuous ranked probability score of each outcome, `nllfit.crps`, in its unit, as a loss.
+
+    It is a mean of what `nllfit.crps` gives, a sum over the event, under Keras's masks and weights as in
+    `NegativeLogLikelihood`. Outliers, which the likelihood of a Normal punishes by their square, count by their size.
+
+    Args:
+      reduction: as Keras's losses have it.
+      name: name of the loss.
+
+    Raises:
+      TypeError, ValueError, NotImplementedError: as `nllfit.crps`.
+
+    Example:
+      >>> model.compile("adam", nllfit.losses.CRPS())
+
+    Source: Gneiting, Raftery, Westveld and Goldman, Calibrated probabilistic forecasting using ensemble model output
+    statistics and minimum CRPS estimation, 2005.
+    """
+
+    def __init__(self, reduction: str = "auto", name: str = "crps"):
+        super().__init__(reduction, name)
+
+    def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
+        return crps(y_true, y_pred)
+
+
+@tf_keras.saving.register_keras_serializable(package="nllfit.losses")
+class BetaNLL(DistributionLoss):
+    """The negative log-likelihood of each element of an outcome, weighted by its predicted variance to the power beta.
+
+    `sum over the event of -log p(y_i) * stop_gradient(variance_i)^beta`. Under the likelihood alone (`beta=0`) a Normal
+    head learns a mean slowly wherever it has taken a large variance to explain the errors; with `beta=1` the gradient
+    of the mean is that of the squared error. It is a loss to train with and no score: its value means nothing.
+
+    It is defined for heads of independent elements with a finite variance (not a `StudentT` with `df <= 2`), and for
+    outcomes of one element, mixtures included.
+
+    Args:
+      beta: the power, from 0 to 1.
+      reduction: as Keras's losses have it.
+      name: name of the loss.
+
+    Raises:
+      ValueError: if `beta` is not between 0 and 1; if the elements of the outcome depend on each other; else as
+        `nllfit.negative_log_likelihood`.
+      NotImplementedError: if TFP knows no variance of the family.
+
+    Example:
+      >>> model.compile("adam", nllfit.losses.BetaNLL(0.5))
+
+    Source: Seitzer, Tavakoli, Antic and Martius, On the pitfalls of heteroscedastic uncertainty estimation with
+    probabilistic neural networks, 2022.
+    """
+
+    def __init__(self, beta: float = 0.5, reduction: str = "auto", name: str = "beta_nll"):
+        super().__init__(reduction, name)
+        self.beta = as_beta(beta)
+
+    def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
+        return variance_weighted_log_loss(y_true, _of_tf_keras(y_pred), self.beta)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"beta": self.beta}
+
+
+def as_beta(beta: Any) -> float:
+    """The `beta` of a `BetaNLL`, if it is one."""
+    if not (isinstance(beta, (int, float)) and 0 <= beta <= 1):
+        raise ValueError(f"`beta` is {beta!r}: give a number from 0, the likelihood, to 1.")
+    return float(beta)
+
+
+def variance_weighted_log_loss(y_true: Any, distribution: tfd.Distribution, beta: float) -> tf.Tensor:
+    """`BetaNLL` for outcomes of the distribution's shape, `[*batch]`."""
+    elements = distribution
+    while isinstance(elements, tfd.Independent):
+        elements = elements.distribution
+    if elements.event_shape.num_elements() != 1:
+        raise ValueError(
+            f"`BetaNLL` weights each element of an outcome by its variance, but those of {distribution.name}, of shape "
+            f"{tuple(distribution.event_shape)}, depend on each other: use a head of independent elements."
+        )
+    losses = log_loss(as_outcomes(y_true, distribution), elements)
+    variance = tf.stop_gradient(tf.reshape(elements.variance(), tf.shape(losses)))
+    rank = distribution.batch_shape.rank
+    return tf.reduce_sum(losses * variance**beta, list(range(rank, losses.shape.rank)))

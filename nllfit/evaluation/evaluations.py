@@ -17,6 +17,7 @@ from nllfit.families.center import central_value
 from nllfit.families.marginals import marginals, real_dtype
 from nllfit.kerases import Model
 from nllfit.quantiles import cdf, quantile
+from nllfit.scores import crps
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -78,6 +79,7 @@ class Evaluation:
     Attributes:
       num_rows: `n`.
       nll: the mean negative log-likelihood, in nats, and `nll_se` its standard error.
+      crps: the mean of `nllfit.crps`, in the unit of the outcome, a sum over the event; None of classes.
       rmse, mae: root mean squared and mean absolute error of the prediction, which is the mean where there is one, in
         the unit of the outcome.
       accuracy: of classes, the share of outcomes whose class has the largest probability.
@@ -90,8 +92,8 @@ class Evaluation:
       class_calibration_error: of classes, the same error of the probability of each class, a mean over the classes.
       coverage, width, interval_score: of the central interval at each level: the share of outcomes inside, its mean
         width, and the mean of `width + 2 / (1 - level) * distance of the outcome to the interval`.
-      scores: each score by name for each row, `[n]`: `nll`, `squared_error`, `absolute_error`, `interval_score_0.9`, of
-        classes `nll`, `brier` and `zero_one_loss`.
+      scores: each score by name for each row, `[n]`: `nll`, `crps`, `squared_error`, `absolute_error`,
+        `interval_score_0.9`, of classes `nll`, `brier` and `zero_one_loss`.
       pit: the predicted CDF at the outcome, `[n, *event]`, of counts at a random place in the step of the CDF: uniform
         if the model is true. None of classes.
       y: the outcomes.
@@ -105,6 +107,7 @@ class Evaluation:
     nll_se: float
     scores: dict[str, np.ndarray] = dataclasses.field(repr=False)
     y: np.ndarray = dataclasses.field(repr=False)
+    crps: float | None = None
     rmse: float | None = None
     mae: float | None = None
     accuracy: float | None = None
@@ -128,7 +131,12 @@ class Evaluation:
     def summary(self) -> str:
         """The scores as a table of text."""
         labels = {"nll": "NLL (nats)", "calibration_error": "calibration error", "brier": "Brier score"}
-        labels |= {"class_calibration_error": "class-wise calibration error", "rmse": "RMSE", "mae": "MAE"}
+        labels |= {
+            "class_calibration_error": "class-wise calibration error",
+            "crps": "CRPS",
+            "rmse": "RMSE",
+            "mae": "MAE",
+        }
         numbers = {name: value for name, value in self.to_dict().items() if isinstance(value, float)}
         numbers.pop("nll_se")
         lines = [f"{f'on {self.num_rows} rows':<30}{'':>12}"]
@@ -163,10 +171,11 @@ def _of_numbers(rows, levels, seed):
     scored = [_scored(distribution, y, levels, rng) for distribution, y in _parts(rows)]
     every = {name: np.concatenate([part[name] for part in scored]) for name in scored[0]}
     mean = {name: float(np.mean(values)) for name, values in every.items()}
-    losses = [name for name in every if "error" in name or "score" in name]
+    losses = [name for name in every if name == "crps" or "error" in name or "score" in name]
     with_intervals = levels if "pit" in every else ()
     return Evaluation(
         **_common({"nll": rows.nll} | {name: every[name] for name in losses}, rows.y),
+        crps=mean.get("crps"),
         rmse=math.sqrt(mean["squared_error"]) if "squared_error" in mean else None,
         mae=mean.get("absolute_error"),
         sharpness=math.sqrt(mean["variance"]) if math.isfinite(mean.get("variance", math.inf)) else None,
@@ -189,6 +198,8 @@ def _parts(rows):
 def _scored(distribution, y, levels, rng):
     """What is known of each outcome `[n, ..., *event]`, by name; nothing of what the family does not have."""
     known: dict[str, np.ndarray] = {}
+    with contextlib.suppress(NotImplementedError):
+        known["crps"] = np.asarray(crps(y, distribution), np.float64)
     with contextlib.suppress(NotImplementedError):
         error = np.asarray(y, np.float64) - np.asarray(central_value(distribution), np.float64)
         known |= {"squared_error": error**2, "absolute_error": np.abs(error)}

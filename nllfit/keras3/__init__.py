@@ -12,7 +12,7 @@ and an exported model see the tensor. An operation on the tensor drops the distr
 
 import keras
 
-from nllfit.keras3 import heads, metrics
+from nllfit.keras3 import heads, losses, metrics
 from nllfit.keras3.losses import NegativeLogLikelihood
 
 if keras.backend.backend() != "tensorflow":
@@ -21,4 +21,4 @@ if keras.backend.backend() != "tensorflow":
         f"environment variable KERAS_BACKEND=tensorflow before Python starts."
     )
 
-__all__ = ["NegativeLogLikelihood", "heads", "metrics"]
+__all__ = ["NegativeLogLikelihood", "heads", "losses", "metrics"]

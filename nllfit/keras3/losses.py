@@ -4,26 +4,40 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 from nllfit import losses
+from nllfit.scores import crps
 
-__all__ = ["NegativeLogLikelihood", "negative_log_likelihood"]
+__all__ = ["CRPS", "BetaNLL", "DistributionLoss", "NegativeLogLikelihood"]
 
 
-def negative_log_likelihood(y_true: Any, y_pred: Any) -> tf.Tensor:
-    """`nllfit.negative_log_likelihood` of a Keras 3 head's output `[B, *event]`: `[B]` in nats, without reduction.
+class DistributionLoss(keras.losses.Loss):
+    """A loss of Keras 3 that sees the distribution; a subclass gives `score(y_true, distribution)`, one number each.
 
-    Raises:
-      TypeError: if `y_pred` carries no distribution.
+    What has a weight of 0 or is masked does not matter to it, whatever it is: see `nllfit.losses.counted`.
     """
-    if not (tf.is_tensor(y_pred) and hasattr(y_pred, "distribution")):
+
+    # In place of Keras's `floatx`, to which it would cast the prediction before `call`: a copy has no distribution.
+    dtype = None
+    takes_padding = True
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
+        outcomes, weights = losses.counted(y_true, y_pred, sample_weight)
+        return super().__call__(outcomes, y_pred, weights)
+
+    def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
+        if tf.is_tensor(y_pred) and hasattr(y_pred, "distribution"):
+            return self.score(y_true, y_pred.distribution)
         if _is_rehearsal():
             return tf.zeros(tf.shape(y_pred)[:1])
         raise TypeError(
             f"`y_pred` is a {type(y_pred).__name__} without a distribution: end the model in a head of "
             f"`nllfit.keras3`, such as `keras3.heads.Normal(1)`, and apply nothing after it."
         )
-    return losses.log_loss(y_true, y_pred.distribution)
+
+    def score(self, y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
+        raise NotImplementedError(f"{type(self).__name__} has no score.")
 
 
 def _is_rehearsal():
@@ -33,7 +47,7 @@ def _is_rehearsal():
 
 
 @keras.saving.register_keras_serializable(package="nllfit.losses")  # the metric has the same name
-class NegativeLogLikelihood(keras.losses.Loss):
+class NegativeLogLikelihood(DistributionLoss):
     """The negative log-likelihood of each outcome, `-log_prob(y_true)`, for any Keras 3 head.
 
     It is `nllfit.negative_log_likelihood`, which never broadcasts, under Keras's own masks, weights and reduction: by
@@ -58,16 +72,69 @@ class NegativeLogLikelihood(keras.losses.Loss):
     Source: Fisher, On the mathematical foundations of theoretical statistics, 1922.
     """
 
-    # In place of Keras's `floatx`, to which it would cast the prediction before `call`: a copy has no distribution.
-    dtype = None
-    takes_padding = True
-
     def __init__(self, reduction: str | None = "sum_over_batch_size", name: str = "negative_log_likelihood"):
         super().__init__(name, reduction)
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
-        outcomes, weights = losses.counted(y_true, y_pred, sample_weight)
-        return super().__call__(outcomes, y_pred, weights)
+    def score(self, y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
+        return losses.log_loss(y_true, distribution)
 
-    def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
-        return negative_log_likelihood(y_true, y_pred)
+
+@keras.saving.register_keras_serializable(package="nllfit.losses")
+class CRPS(DistributionLoss):
+    """`nllfit.losses.CRPS` for Keras 3: the continuous ranked probability score, in the unit of the outcome.
+
+    Args:
+      reduction: as Keras's losses have it; None gives `[B]`, a sum over the event.
+      name: name of the loss.
+
+    Raises:
+      TypeError, ValueError, NotImplementedError: as `nllfit.crps`.
+
+    Example:
+      >>> from nllfit import keras3
+      >>> head = keras3.heads.Normal(scale=1.0)
+      >>> keras3.losses.CRPS()([[0.0]], head(tf.constant([[0.0]]))).numpy().round(4)  # (sqrt(2) - 1) / sqrt(pi)
+      np.float32(0.2337)
+
+    Source: Gneiting, Raftery, Westveld and Goldman, Calibrated probabilistic forecasting using ensemble model output
+    statistics and minimum CRPS estimation, 2005.
+    """
+
+    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str = "crps"):
+        super().__init__(name, reduction)
+
+    def score(self, y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
+        return crps(y_true, distribution)
+
+
+@keras.saving.register_keras_serializable(package="nllfit.losses")
+class BetaNLL(DistributionLoss):
+    """`nllfit.losses.BetaNLL` for Keras 3: the likelihood weighted by the predicted variance to the power beta.
+
+    Args:
+      beta: the power, from 0 to 1.
+      reduction: as Keras's losses have it; None gives `[B]`, a sum over the event.
+      name: name of the loss.
+
+    Raises:
+      TypeError, ValueError, NotImplementedError: as `nllfit.losses.BetaNLL`.
+
+    Example:
+      >>> from nllfit import keras3
+      >>> head = keras3.heads.Normal(scale=2.0)
+      >>> keras3.losses.BetaNLL(0.5)([[0.0]], head(tf.constant([[0.0]]))).numpy().round(4)  # 2 (log(8 pi) / 2)
+      np.float32(3.2242)
+
+    Source: Seitzer, Tavakoli, Antic and Martius, On the pitfalls of heteroscedastic uncertainty estimation with
+    probabilistic neural networks, 2022.
+    """
+
+    def __init__(self, beta: float = 0.5, reduction: str | None = "sum_over_batch_size", name: str = "beta_nll"):
+        super().__init__(name, reduction)
+        self.beta = losses.as_beta(beta)
+
+    def score(self, y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
+        return losses.variance_weighted_log_loss(y_true, distribution, self.beta)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"beta": self.beta}

@@ -37,6 +37,8 @@ def test_scores_of_numbers_are_scikit_learns_and_scipys():
     assert found.mae == pytest.approx(metrics.mean_absolute_error(Y, LOC), rel=1e-12)
     assert found.sharpness == pytest.approx(np.sqrt(np.mean(SCALE**2)), rel=1e-12)
     np.testing.assert_allclose(found.pit, reference.cdf(Y), rtol=1e-12)
+    np.testing.assert_array_equal(found.scores["crps"], nllfit.crps(Y, normal()))
+    assert found.crps == np.mean(found.scores["crps"])
     for level in (0.5, 0.9):
         low, high = reference.interval(level)
         assert found.coverage[level] == np.mean((low <= Y) & (high >= Y))

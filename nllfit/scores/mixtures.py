@@ -1,0 +1,28 @@
+"""CRPS of a mixture of Normals, which has a closed form."""
+
+import math
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+__all__ = ["expected_distance", "of_normals"]
+
+
+def of_normals(mixture: tfd.MixtureSameFamily, y: tf.Tensor) -> tf.Tensor:
+    """`E|X - y| - E|X - X'|/2`, where `X - X'` is a mixture of Normals, too, one for each pair of components.
+
+    Source: Grimit, Gneiting, Berrocal and Johnson, The continuous ranked probability score for circular variables and
+    its application to mesoscale forecast ensemble verification, 2006.
+    """
+    probs, normal = mixture.mixture_distribution.probs_parameter(), mixture.components_distribution
+    loc, scale = normal.loc + tf.zeros_like(normal.scale), normal.scale + tf.zeros_like(normal.loc)
+    to_outcome = expected_distance(loc - y[..., None], scale)
+    apart = loc[..., :, None] - loc[..., None, :]
+    to_another = expected_distance(apart, tf.sqrt(tf.square(scale[..., :, None]) + tf.square(scale[..., None, :])))
+    return tf.reduce_sum(probs * (to_outcome - tf.linalg.matvec(to_another, probs) / 2), -1)
+
+
+def expected_distance(mean: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """The mean of `|X|` for a Normal `X`."""
+    z = mean / (scale * math.sqrt(2))
+    return mean * tf.math.erf(z) + scale * math.sqrt(2 / math.pi) * tf.exp(-tf.square(z))

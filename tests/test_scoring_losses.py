@@ -1,0 +1,93 @@
+"""CRPS and beta-NLL as losses, and CRPS as a metric, in models of both Kerases."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+import nllfit
+from nllfit import keras3
+from tests.kerases import each_keras
+
+tfd = tfp.distributions
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3's variables
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=[64, 1]).astype("float32")
+Y = (2 * X + 1 + 0.1 * RNG.normal(size=[64, 1])).astype("float32")
+
+
+def losses_of(kit):
+    return nllfit.losses if kit.heads is nllfit.heads else keras3.losses
+
+
+def make(kit, loss, **compiled):
+    k = kit.keras
+    k.utils.set_random_seed(0)
+    head = kit.heads.Normal()
+    model = k.Sequential([k.layers.Input((1,)), k.layers.Dense(head.params_size()), head])
+    model.compile(k.optimizers.Adam(0.1), loss, metrics=[kit.metrics.CRPS()], **compiled)
+    return model
+
+
+@each_keras
+@pytest.mark.parametrize("name", ["CRPS", "BetaNLL"])
+def test_they_train_save_and_reload(kit, name, tmp_path):
+    loss = getattr(losses_of(kit), name)()
+    runs = []
+    for trainer in ("fit", "nllfit"):
+        model = make(kit, loss)
+        fit = model.fit if trainer == "fit" else lambda *a, model=model, **k: nllfit.fit(model, *a, **k)
+        history = fit(X, Y, batch_size=16, epochs=40, shuffle=False, verbose=0).history
+        runs.append(history)
+        assert history["crps"][-1] < 0.1 < history["crps"][0]  # 0.056 is that of the true model
+    np.testing.assert_allclose(runs[0]["loss"], runs[1]["loss"], rtol=1e-3)  # two compilations of 160 steps in float32
+    model.save(tmp_path / "model.keras")
+    loaded = kit.keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded.evaluate(X, Y, verbose=0), model.evaluate(X, Y, verbose=0), rtol=1e-6)
+
+
+@each_keras
+def test_they_are_the_mean_of_the_score_of_what_counts(kit):
+    params = RNG.normal(size=[8, 4])
+    y, weights = RNG.normal(size=[8, 2]), np.arange(8.0)
+    output = kit.heads.Normal(2, dtype="float64")(params)
+    normal = kit.distribution(output).distribution
+    by_name = {
+        "CRPS": nllfit.crps(y, normal).numpy(),
+        "BetaNLL": -normal.log_prob(y).numpy() * normal.stddev().numpy() ** (2 * 0.3),
+    }
+    spoilt = np.where(weights[:, None] == 0, np.nan, y)
+    for name, scores in by_name.items():
+        scores = scores.sum(-1)
+        loss = getattr(losses_of(kit), name)(**({"beta": 0.3} if name == "BetaNLL" else {}))
+        assert float(loss(y, output)) == pytest.approx(scores.mean(), rel=1e-12)
+        assert float(loss(spoilt, output, sample_weight=weights)) == pytest.approx(np.mean(weights * scores), rel=1e-12)
+        assert type(loss).from_config(loss.get_config()).get_config() == loss.get_config()
+    metric = kit.metrics.CRPS(dtype="float64")
+    for rows in (slice(0, 3), slice(3, 8)):
+        output = kit.heads.Normal(2, dtype="float64")(params[rows])
+        metric.update_state(spoilt[rows], output, weights[rows])
+    assert float(metric.result()) == pytest.approx(np.average(by_name["CRPS"].sum(-1), weights=weights), rel=1e-12)
+
+
+def test_at_beta_1_the_mean_has_the_gradient_of_the_squared_error_and_the_variance_none_through_its_weight():
+    y, loc, scale = tf.constant([[3.0]]), tf.constant([[1.0]]), tf.constant([[5.0]])
+    with tf.GradientTape() as tape:
+        tape.watch([loc, scale])
+        value = nllfit.losses.BetaNLL(1.0)(y, tfd.Independent(tfd.Normal(loc, scale), 1))
+    gradients = tape.gradient(value, [loc, scale])
+    np.testing.assert_allclose(gradients, [[[-2.0]], [[25 / 5 - 4 / 5]]], rtol=1e-6)
+
+
+def test_beta_nll_is_of_one_element_or_of_independent_ones():
+    mixture = tfd.MixtureSameFamily(
+        tfd.Categorical(logits=tf.zeros([4, 2])), tfd.Independent(tfd.Normal(tf.zeros([4, 2, 1]), 1.0), 1)
+    )
+    y = np.ones([4, 1], "float32")
+    loss = nllfit.losses.BetaNLL()(y, mixture)
+    np.testing.assert_allclose(loss, np.mean(nllfit.negative_log_likelihood(y, mixture)), rtol=1e-6)
+    with pytest.raises(ValueError, match=r"those of Multivariate.*, of shape \(2,\), depend on each other"):
+        nllfit.losses.BetaNLL()(np.ones([4, 2]), tfd.MultivariateNormalDiag(tf.zeros([4, 2])))
+    with pytest.raises(ValueError, match="`beta` is 2"):
+        nllfit.losses.BetaNLL(2)
