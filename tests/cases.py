@@ -180,6 +180,15 @@ CASES = (
         kwargs={"floor": {"scale": 0.5}},
     ),
     Case(
+        "Normal",
+        (),
+        _column(-3, 0, 0.3, 5),
+        _elementwise(2, lambda y, eps, u, v: stats.norm(u, np.exp(v) + 0.5).logpdf(y)),
+        invalid=None,
+        prediction=(1,),
+        kwargs={"floor": {"scale": 0.5}, "link": {"scale": "exp"}},
+    ),
+    Case(
         "OneHotCategorical",
         (3,),
         np.eye(3)[[0, 2, 1, 2]],

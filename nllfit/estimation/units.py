@@ -68,6 +68,7 @@ class Units:
 def _is_location_scale(family):
     """Whether a density of `center + spread * z` is that of `z` in these units. Tried out."""
     facts, given = family.facts, {*family.fixed, *family.floor}  # in the units of the data
+    given |= family.link.keys() - set(family.positive)
     if not set(facts.places) & set(family.parameter_names) or {*facts.places, *facts.sizes, *facts.rates} & given:
         return False
     family, rng = family.holding({"validate_args": False}), np.random.default_rng(0)

@@ -9,7 +9,6 @@ each one's shape. This module asks TFP, and `facts` for what TFP leaves out.
 import copy
 import inspect
 import math
-import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_count, as_hashable, as_params, as_shape, as_text, blocks_of, family_class
 from nllfit.families.facts import Facts, facts_of, is_discrete
-from nllfit.families.links import Softmax, default_link, is_positive, other_names, twin
+from nllfit.families.links import Softmax, check_links, chosen_link, default_link, is_positive, other_names, twin
 from nllfit.families.protocol import Numbers, ParametricFamily
 from nllfit.families.refusal import assertion_text
 
@@ -40,7 +39,9 @@ class Family(ParametricFamily):
         family (`MultivariateNormalTriL`, `OneHotCategorical`) takes its vector from the last axis.
       shared: names of parameters that are the same for all inputs. They are no part of `params`; their `shared_size`
         unconstrained numbers are the second argument of `distribution`.
-      floor: `{name: lowest value}` for parameters with a softplus link, in place of `eps`.
+      floor: `{name: lowest value}` for parameters with a softplus link, in place of `eps`, or with the link `exp`.
+      link: `{name: link}` in place of TFP's, by name: `exp`, `identity`, `normal_cdf`, `sigmoid`, `softplus` or `tanh`,
+        from the network's number to the parameter. `{"probs": "normal_cdf"}` puts `probs` in the place of `logits`.
       num_classes: the number of classes, for families of class labels such as `Categorical`, which have no event axis
         to read it from.
       **fixed: parameters held at a value (`scale=1.0`, `total_count=10`, `low=0.0`), and other arguments of the
@@ -68,6 +69,7 @@ class Family(ParametricFamily):
         *,
         shared: str | Sequence[str] = (),
         floor: Mapping[str, float] | None = None,
+        link: Mapping[str, str] | None = None,
         num_classes: int | None = None,
         **fixed: Any,
     ):
@@ -76,14 +78,15 @@ class Family(ParametricFamily):
         self.event_shape = as_shape(event_shape)
         self.shared = (shared,) if isinstance(shared, str) else tuple(dict.fromkeys(shared))
         self.floor = {} if floor is None else floor
+        self.link = {} if link is None else link
         self.num_classes = None if num_classes is None else as_count("num_classes", num_classes, 2)
         self.fixed = fixed
         self._signature = dict(inspect.signature(self.distribution_class.__init__).parameters)
 
         known = self.distribution_class.parameter_properties(dtype=tf.float64)
         self._check_names(known)
-        replaced = {other for name in fixed for other in other_names(name)}
-        free = [n for n, p in known.items() if p.is_preferred and n not in fixed and n not in replaced]
+        replaced = {other for name in {*fixed, *self.link} for other in other_names(name)} | fixed.keys()
+        free = [n for n, p in known.items() if (p.is_preferred or n in self.link) and n not in replaced]
         self._check_free(free)
         if not free:
             raise ValueError(f"Every parameter of {self.name} is fixed, so there is nothing to learn: leave one free.")
@@ -166,7 +169,8 @@ class Family(ParametricFamily):
 
     def _identity(self) -> tuple:
         fixed = tuple((name, as_hashable(value)) for name, value in sorted(self.fixed.items()))
-        options = self.event_shape, self.shared, tuple(sorted(self.floor.items())), self.num_classes, self._exponential
+        given = tuple(tuple(sorted(part.items())) for part in (self.floor, self.link))
+        options = self.event_shape, self.shared, given, self.num_classes, self._exponential
         return self.distribution_class, self.parameter_names, options, fixed
 
     @property
@@ -193,7 +197,7 @@ class Family(ParametricFamily):
 
     @property
     def _options(self):
-        given = {"shared": self.shared, "floor": self.floor, "num_classes": self.num_classes}
+        given = {"shared": self.shared, "floor": self.floor, "link": self.link, "num_classes": self.num_classes}
         options = {name: value for name, value in given.items() if value} | self.fixed
         return [f"{name}={as_text(value)}" for name, value in options.items()]
 
@@ -208,8 +212,8 @@ class Family(ParametricFamily):
     def _link(self, name, dtype, values):
         if name in self._exponential:
             return tfb.Exp()
-        if name in self.floor:
-            return tfb.Softplus(low=tf.convert_to_tensor(self.floor[name], dtype))
+        if name in self.floor or name in self.link:
+            return chosen_link(self.link.get(name, "softplus"), self.floor.get(name), dtype)
         known = default_link(self.distribution_class, name, dtype)
         return self.facts.links[name](self._fixed_numbers(dtype) | values) if known is None else known
 
@@ -221,7 +225,7 @@ class Family(ParametricFamily):
 
     def _unconstrained_shape(self, name, properties):
         link, facts = default_link(self.distribution_class, name, tf.float64), self.facts
-        if link is None and name not in facts.links:
+        if link is None and name not in facts.links and name not in self.link:
             cannot = name in inspect.signature(Family).parameters  # `distribution`
             advice = "it is a distribution: choose another family" if cannot else f"hold it at a value, `{name}=...`"
             raise ValueError(f"{self.name} has no default link for its parameter `{name}`: {advice}.")
@@ -242,10 +246,11 @@ class Family(ParametricFamily):
         return " + ".join(f"{math.prod(self._shapes[n])} for `{n}`" for n in self.parameter_names) or "none is free"
 
     def _check_names(self, known):
-        if not isinstance(self.floor, dict):
-            raise ValueError(f"`floor` is {self.floor!r}: give a dict such as {{'scale': 1e-3}}.")
+        for argument, given, example in (("floor", self.floor, 1e-3), ("link", self.link, "exp")):
+            if not isinstance(given, dict):
+                raise ValueError(f"`{argument}` is {given!r}: give a dict such as {{'scale': {example!r}}}.")
         options = sorted(set(known) | set(self._signature) - {"self", "name"})
-        for name in {*self.fixed, *self.shared, *self.floor} - set(options):
+        for name in {*self.fixed, *self.shared, *self.floor, *self.link} - set(options):
             raise ValueError(f"{self.name} has no parameter `{name}`. It has {', '.join(options)}.")
         if self.facts.class_axis and self.num_classes is None:
             raise ValueError(f"{self.name} needs `num_classes`, the number of classes its labels name.")
@@ -253,17 +258,13 @@ class Family(ParametricFamily):
             raise ValueError(f"{self.name} takes no `num_classes`: its size is its `event_shape`.")
 
     def _check_free(self, free):
-        for argument, names in (("shared", self.shared), ("floor", self.floor)):
+        for argument, names in (("shared", self.shared), ("floor", self.floor), ("link", self.link)):
             for name in names:
                 if name not in free:
                     raise ValueError(
                         f"`{argument}` names `{name}`, but the free parameters of {self.name} are {', '.join(free)}."
                     )
-        for name, value in self.floor.items():
-            if not isinstance(default_link(self.distribution_class, name, tf.float64), tfb.Softplus):
-                raise ValueError(f"`floor` names `{name}`, but only parameters with a softplus link have a floor.")
-            if not (isinstance(value, numbers.Real) and 0 <= value < math.inf):
-                raise ValueError(f"The floor of `{name}` is {value!r}: give a number >= 0.")
+        check_links(self.distribution_class, self.link, self.floor)
 
     def _checked_example(self):
         """A distribution of the family, so that a fixed value out of its domain raises here and not in training."""
@@ -272,10 +273,12 @@ class Family(ParametricFamily):
                 raise ValueError(f"`{name}` is held at {self.fixed[name]}: give a finite value.")
         held = ", ".join(f"{name}={value!r}" for name, value in self.fixed.items())
         given = f"with {held}" if held else f"from {self.layout}"
+        sizes = self.params_size, self.shared_size
         with tf.init_scope():
             try:
-                shared = tf.zeros([self.shared_size], tf.float64)
-                built = self.distribution(tf.zeros([self.params_size], tf.float64), shared)
+                for number in (-1.0, 1.0) * bool(self.link):  # which a link may send out of the domain
+                    self.distribution(*(tf.fill([size], tf.constant(number, tf.float64)) for size in sizes))
+                built = self.distribution(*(tf.zeros([size], tf.float64) for size in sizes))
             except tf.errors.InvalidArgumentError as error:
                 raise ValueError(f"{self.name} cannot be built {given}: {assertion_text(error)}") from None
             except (TypeError, ValueError, NotImplementedError) as error:

@@ -111,6 +111,7 @@ class DistributionHead(Head):
       event_shape: shape of one outcome, an int or a tuple.
       shared: names of parameters that are the same for all inputs, learned as weights of the head.
       floor: `{name: lowest value}` of parameters with a softplus link.
+      link: `{name: link}` in place of TFP's.
       num_classes: for families of class labels.
       **fixed: parameters held at a value.
 

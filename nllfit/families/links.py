@@ -1,11 +1,27 @@
 """Links: the bijectors between a family's numbers, its parameters and what a statistician reads."""
 
+import math
+import numbers
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-__all__ = ["Softmax", "default_link", "is_positive", "other_names", "twin"]
+__all__ = ["LINKS", "Softmax", "check_links", "chosen_link", "default_link", "is_positive", "other_names", "twin"]
+
+# From a real number to a parameter, each the inverse of what a GLM calls its link: its "log" is `exp` here.
+LINKS: Mapping[str, Callable[[], tfb.Bijector]] = {
+    "exp": tfb.Exp,
+    "identity": tfb.Identity,
+    "normal_cdf": tfb.NormalCDF,
+    "sigmoid": tfb.Sigmoid,
+    "softplus": tfb.Softplus,
+    "tanh": tfb.Tanh,
+}
+_POSITIVE = ("exp", "softplus")
 
 
 class Softmax:
@@ -24,6 +40,32 @@ def default_link(distribution_class: type[tfd.Distribution], name: str, dtype: t
         return distribution_class.parameter_properties(dtype=dtype)[name].default_constraining_bijector_fn()
     except (NotImplementedError, TypeError):  # TypeError: it is itself a distribution, or a simplex
         return None
+
+
+def chosen_link(kind: str, low: float | None, dtype: tf.DType) -> tfb.Bijector:
+    """The link of that name, above a lowest value if there is one; `softplus` ends at the resolution of the dtype."""
+    if kind == "softplus":
+        return tfb.Softplus(low=tf.convert_to_tensor(np.finfo(dtype.as_numpy_dtype).eps if low is None else low, dtype))
+    return LINKS[kind]() if low is None else tfb.Shift(tf.convert_to_tensor(low, dtype))(LINKS[kind]())
+
+
+def check_links(distribution_class: type[tfd.Distribution], link: Mapping[str, Any], floor: Mapping[str, Any]) -> None:
+    """Raises a `ValueError` for a link that is unknown or that a parameter cannot have, and for such a lowest value."""
+    known = distribution_class.parameter_properties(dtype=tf.float64)
+    for name, kind in link.items():
+        if not (isinstance(kind, str) and kind in LINKS):
+            raise ValueError(f"`link` gives `{name}` {kind!r}: give one of {', '.join(LINKS)}.")
+        default = default_link(distribution_class, name, tf.float64)
+        if known[name].event_ndims != 0 and (default is None or default.forward_min_event_ndims != 0):
+            raise ValueError(f"`link` names `{name}`, whose numbers depend on each other: it has a link of its own.")
+    for name, value in floor.items():
+        default = default_link(distribution_class, name, tf.float64)
+        if link.get(name) not in _POSITIVE and (name in link or not isinstance(default, tfb.Softplus)):
+            raise ValueError(
+                f"`floor` names `{name}`, but only parameters with a softplus link, or `link` exp, have a floor."
+            )
+        if not (isinstance(value, numbers.Real) and 0 <= float(value) < math.inf):
+            raise ValueError(f"The floor of `{name}` is {value!r}: give a number >= 0.")
 
 
 def is_positive(link: tfb.Bijector) -> bool:

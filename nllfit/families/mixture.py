@@ -105,6 +105,10 @@ class MixtureFamily(ParametricFamily):
         return self.component.floor
 
     @property
+    def link(self) -> Mapping[str, str]:
+        return self.component.link
+
+    @property
     def facts(self) -> Facts:
         return self.component.facts.of_a_part
 

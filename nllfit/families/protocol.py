@@ -36,6 +36,7 @@ class ParametricFamily(abc.ABC):
       layout: how its numbers are dealt out, in words.
       shared, shared_size: the parameters that are the same for all inputs, and the length of the vector of theirs.
       fixed, floor: what was given by name: values, and lowest values, in the unit of the outcomes.
+      link: the links that were chosen, by name.
       component_shape: the axes of components that a parameter has before its own.
       num_classes: the number of classes where outcomes are their labels; else None.
       is_discrete: whether outcomes are counts or labels, which have a probability each and not a density.
@@ -54,6 +55,7 @@ class ParametricFamily(abc.ABC):
     shared_size: int = 0
     fixed: Numbers
     floor: Mapping[str, float]
+    link: Mapping[str, str]
     component_shape: tuple[int, ...] = ()
     num_classes: int | None
     is_discrete: bool

@@ -132,6 +132,49 @@ def test_fixing_the_other_name_of_a_parameter_replaces_it():
     assert Family("Skellam", rate1=1.0).parameter_names == ("log_rate2",)
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "parameters"),
+    [
+        ("Normal", {"link": {"scale": "exp"}}, {"loc": 0.3, "scale": np.exp(-0.7)}),
+        ("Normal", {"link": {"scale": "exp"}, "floor": {"scale": 0.1}}, {"loc": 0.3, "scale": 0.1 + np.exp(-0.7)}),
+        ("Normal", {"link": {"scale": "softplus"}}, {"loc": 0.3, "scale": np.log1p(np.exp(-0.7))}),
+        ("Normal", {"link": {"loc": "exp"}, "scale": 2.0}, {"loc": np.exp(0.3), "scale": 2.0}),
+        ("Bernoulli", {"link": {"probs": "normal_cdf"}}, {"probs": stats.norm.cdf(0.3)}),  # probit
+        ("Poisson", {"link": {"rate": "softplus"}}, {"rate": np.log1p(np.exp(0.3))}),
+        (
+            "Gamma",
+            {"link": {"rate": "exp", "concentration": "exp"}},
+            {"concentration": np.exp(0.3), "rate": np.exp(-0.7)},
+        ),
+    ],
+)
+def test_a_link_can_be_chosen(name, options, parameters):
+    family = Family(name, **options)
+    params = tf.constant([0.3, -0.7], tf.float64)[: family.params_size]
+    distribution = family.distribution(params)
+    for parameter, value in parameters.items():
+        # A rounding or two, and the resolution of float64 under softplus.
+        np.testing.assert_allclose(distribution.parameters[parameter], value, rtol=1e-14)
+    np.testing.assert_allclose(family.unconstrained(family.parameters(params)), params, rtol=1e-12)  # an inverse
+    assert family != Family(name, **{key: value for key, value in options.items() if key not in ("link", "floor")})
+
+
+@pytest.mark.parametrize(
+    ("family", "linked"),
+    [
+        (Family("Normal"), Family("Normal", link={"loc": "exp", "scale": "exp"})),
+        (Family("Gamma"), Family("Gamma", link={"concentration": "exp", "rate": "softplus"})),
+        (MixtureFamily("Normal", 2), MixtureFamily("Normal", 2, link={"scale": "exp"})),
+    ],
+)
+def test_a_link_changes_no_estimate(family, linked):
+    y = np.random.default_rng(0).gamma(3.0, 5.0, 200)
+    one, other = (nllfit.maximum_likelihood(either, y) for either in (family, linked))
+    assert one.converged
+    assert other.converged
+    np.testing.assert_allclose(one.log_likelihood, other.log_likelihood, rtol=1e-10)  # a maximum is flat
+
+
 def test_shared_parameters_are_left_out_of_params():
     family = Family("StudentT", 2, shared=("df", "scale"))
     assert (family.parameter_names, family.params_size, family.shared_size) == (("loc",), 2, 4)
@@ -195,7 +238,17 @@ def test_half_student_t_without_a_mean_predicts_its_median():
         (("Binomial",), {"total_count": -2}, "`total_count` must be non-negative"),
         (("Normal",), {"num_classes": 3}, "Normal takes no `num_classes`"),
         (("Categorical",), {}, "Categorical needs `num_classes`"),
-        (("Normal",), {"floor": {"loc": 1.0}}, "only parameters with a softplus link have a floor"),
+        (("Normal",), {"floor": {"loc": 1.0}}, "only parameters with a softplus link, or `link` exp, have a floor"),
+        (("Normal",), {"floor": {"scale": 1.0}, "link": {"scale": "sigmoid"}}, "or `link` exp, have a floor"),
+        (("Normal",), {"link": {"scale": "log"}}, "`scale` 'log': give one of exp, identity, normal_cdf, sigmoid, sof"),
+        (("Normal",), {"link": {"scale": ["exp"]}}, r"`scale` \['exp'\]: give one of exp, identity"),
+        (("Normal",), {"link": "exp"}, "`link` is 'exp': give a dict such as {'scale': 'exp'}"),
+        (("Normal",), {"link": {"scal": "exp"}}, "Normal has no parameter `scal`"),
+        (("Normal",), {"link": {"scale": "exp"}, "scale": 1.0}, "`link` names `scale`, but the free parameters"),
+        (("Normal",), {"link": {"scale": "identity"}}, "Normal cannot be built .*`scale` must be positive"),
+        (("Bernoulli",), {"link": {"probs": "exp"}}, "Bernoulli cannot be built .*greater than 1"),
+        (("MultivariateNormalTriL", 2), {"link": {"scale_tril": "exp"}}, "`scale_tril`, whose numbers depend on"),
+        (("Categorical",), {"link": {"probs": "sigmoid"}, "num_classes": 3}, "`probs`, whose numbers depend on"),
         (("Normal",), {"floor": {"scale": -1.0}}, "The floor of `scale` is -1.0"),
     ],
 )
