@@ -4,11 +4,12 @@
 is minus its Hessian, positive definite at a maximum. All is in NumPy, float64, and functions are plain callables.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-__all__ = ["FLAT", "backtrack", "drops_around", "newton_step", "principal_axes", "rises_along"]
+__all__ = ["FLAT", "Axes", "axes_of", "backtrack", "drops_around", "newton_step", "principal_axes", "rises_along"]
 
 FLAT = 1e-13  # a curvature, of an information scaled to a unit diagonal, that counts as zero
 
@@ -109,3 +110,53 @@ def rises_along(
     """
     values = functions(w + np.asarray(distances)[:, None] * direction)
     return bool(np.all(np.isfinite(values)) and np.all(np.diff(values) > noise * (1 + np.abs(values[1:]))))
+
+
+@dataclasses.dataclass(frozen=True)
+class Axes:
+    """Axes along which a function bends by 1 to either side, so that a step along one is as good as along another.
+
+    Attributes:
+      directions: `[p, p]`, an axis a column.
+      bends: the second derivative along each, `[p]`: 1 or -1, or about 0 where it is flat.
+      condition: of the design, the square root of that of a Hessian scaled to a unit diagonal; infinite if one is flat.
+    """
+
+    directions: np.ndarray
+    bends: np.ndarray
+    condition: float
+
+    @property
+    def flat(self) -> np.ndarray:
+        """Which axes are flat, `[p]`: on them no step would be long enough."""
+        return np.abs(self.bends) < 0.5
+
+
+def axes_of(curvature: Callable[[np.ndarray], np.ndarray], size: int, eps: float) -> Axes:
+    """The axes of a Hessian, known to as flat a direction as there is.
+
+    The eigenvalues of a matrix have an error of `eps` times the largest, so those of a Hessian, the square of a design,
+    are known to half of the digits. What is flatter is looked at anew along these axes alone.
+
+    Args:
+      curvature: the Hessian times directions `[p, m]`.
+      size: p.
+      eps: relative rounding error of the Hessian.
+    """
+    hessian = curvature(np.eye(size))
+    diagonal = np.abs(np.diag(hessian))
+    scales = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    bends, directions = np.linalg.eigh((hessian + hessian.T) / 2 / np.outer(scales, scales))
+    largest, least = np.abs(bends).max(), size * eps * max(np.abs(bends).max(), eps)
+    lengths = 1 / np.sqrt(np.maximum(np.abs(bends), least))
+    directions = directions / scales[:, None] * lengths
+    weak, bends = np.abs(bends) < np.sqrt(eps) * largest, np.sign(bends)
+    if weak.any():
+        inner = directions[:, weak].T @ curvature(directions[:, weak])
+        bent, turned = np.linalg.eigh((inner + inner.T) / 2)
+        seen = np.abs(bent) > 10 * np.sqrt(eps)
+        factors = 1 / np.sqrt(np.where(seen, np.abs(bent), 1.0))
+        directions[:, weak] = directions[:, weak] @ turned * factors
+        lengths[weak] = np.where(seen, lengths[weak].max() * factors, np.inf)
+        bends[weak] = np.where(seen, np.sign(bent), 0.0)
+    return Axes(directions, bends, float(lengths.max() / lengths.min()))

@@ -13,6 +13,8 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.links import Softplus
+
 __all__ = ["FACTS", "Facts", "facts_of", "has_class_labels", "is_discrete"]
 
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -126,7 +128,7 @@ def _twice_the_log_odds() -> tfb.Bijector:
 
 
 # TFP leaves a bound that depends on another parameter without a link: `high` could not be learned.
-_HIGH = {"high": lambda p: tfb.Softplus(low=p["low"])}
+_HIGH = {"high": lambda p: Softplus(low=p["low"])}
 _PEAK = {**_HIGH, "peak": lambda p: tfb.Sigmoid(p["low"], p["high"])}
 
 

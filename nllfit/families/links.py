@@ -10,7 +10,27 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-__all__ = ["LINKS", "Softmax", "check_links", "chosen_link", "default_link", "is_positive", "other_names", "twin"]
+__all__ = [
+    "LINKS",
+    "Softmax",
+    "Softplus",
+    "check_links",
+    "chosen_link",
+    "default_link",
+    "is_positive",
+    "other_names",
+    "twin",
+]
+
+_IDENTICAL = 50.0  # from which on log(1 + exp(x)) is x in float64
+
+
+class Softplus(tfb.Softplus):
+    """TFP's softplus, with a second derivative where TFP's is NaN: from 88 on in float32 and from 709 in float64."""
+
+    def _forward(self, x: tf.Tensor) -> tf.Tensor:
+        return super()._forward(tf.minimum(x, _IDENTICAL)) + tf.nn.relu(x - _IDENTICAL)
+
 
 # From a real number to a parameter, each the inverse of what a GLM calls its link: its "log" is `exp` here.
 LINKS: Mapping[str, Callable[[], tfb.Bijector]] = {
@@ -18,7 +38,7 @@ LINKS: Mapping[str, Callable[[], tfb.Bijector]] = {
     "identity": tfb.Identity,
     "normal_cdf": tfb.NormalCDF,
     "sigmoid": tfb.Sigmoid,
-    "softplus": tfb.Softplus,
+    "softplus": Softplus,
     "tanh": tfb.Tanh,
 }
 _POSITIVE = ("exp", "softplus")
@@ -37,15 +57,16 @@ class Softmax:
 def default_link(distribution_class: type[tfd.Distribution], name: str, dtype: tf.DType) -> tfb.Bijector | None:
     """The bijector from the real line onto a parameter's domain that TFP names, or None."""
     try:
-        return distribution_class.parameter_properties(dtype=dtype)[name].default_constraining_bijector_fn()
+        link = distribution_class.parameter_properties(dtype=dtype)[name].default_constraining_bijector_fn()
     except (NotImplementedError, TypeError):  # TypeError: it is itself a distribution, or a simplex
         return None
+    return Softplus(low=link.low) if type(link) is tfb.Softplus and link.hinge_softness is None else link
 
 
 def chosen_link(kind: str, low: float | None, dtype: tf.DType) -> tfb.Bijector:
     """The link of that name, above a lowest value if there is one; `softplus` ends at the resolution of the dtype."""
     if kind == "softplus":
-        return tfb.Softplus(low=tf.convert_to_tensor(np.finfo(dtype.as_numpy_dtype).eps if low is None else low, dtype))
+        return Softplus(low=tf.convert_to_tensor(np.finfo(dtype.as_numpy_dtype).eps if low is None else low, dtype))
     return LINKS[kind]() if low is None else tfb.Shift(tf.convert_to_tensor(low, dtype))(LINKS[kind]())
 
 

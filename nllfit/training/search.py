@@ -1,0 +1,167 @@
+"""The search for the lowest point of a surface: L-BFGS where the weights are many, Newton's method where they are few.
+
+Nothing is judged in the units of a weight or of an outcome. A step of Newton's method is as long as the way to the
+optimum, and what it would gain is what the loss lacks: the search ends where that is less than the rounding error.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from nllfit.curvature import Axes, axes_of, backtrack
+from nllfit.training.surface import Surface
+
+__all__ = ["Found", "search"]
+
+_FEW = 200  # weights, for which Newton's method alone is the fastest
+_SOME = 2000  # whose Hessian is quickly written down
+_ROUND = 100  # steps of L-BFGS, after which it is seen what they have come to
+_ROUGH = 1e-6  # gradient from which Newton's method goes on
+_GAIN = 1e-10  # of L-BFGS alone, at an optimum, for a loss of 1
+_LEAP = 8.0  # steps of Newton's method at once, after which the loss has risen unless it goes on falling for ever
+_LEAPS = 5  # in a row
+_POLISHES = 10
+_ASIDE = np.array([1.0, -1.0, 0.1, -0.1])  # steps along an axis on which the loss bends downwards
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """Where the search ended.
+
+    Attributes:
+      w: the weights, `[p]`.
+      value: the loss there.
+      iterations: steps taken.
+      end: "optimum", "infinity", "stuck" or "cut short".
+      gain: by how much a step of Newton's method would lower the loss if it were quadratic.
+      noise: as much of that as rounding errors of weights and gradient make up.
+      axes: of the Hessian there, or None.
+    """
+
+    w: np.ndarray
+    value: float
+    iterations: int
+    end: str
+    gain: float
+    noise: float
+    axes: Axes | None = None
+
+
+def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: float | None) -> Found:
+    """The lowest point near weights `[p]`.
+
+    Args:
+      surface: the loss.
+      w: the start.
+      max_iterations: the most steps.
+      tolerance: the gain that counts as none; None for what rounding errors allow.
+    """
+    found = Found(w, surface.value(w), 0, "cut short", np.inf, 0.0)
+    if len(w) > _FEW:
+        found = _lbfgs(surface, found, max_iterations, tolerance)
+    if len(w) > _SOME:
+        return found
+    try:
+        return _newton(surface, found, max_iterations, tolerance)
+    except NotImplementedError:  # TensorFlow has no second derivative
+        return _lbfgs(surface, found, max_iterations, tolerance)
+
+
+def _lbfgs(surface, found, max_iterations, tolerance):
+    """The end of L-BFGS, whose own idea of the Hessian says what a step would gain."""
+    goes_on, iterations = len(found.w) <= _SOME, found.iterations
+    while True:
+        steps = min(_ROUND, max_iterations - iterations)
+        result, taken = surface.descend(found.w, _ROUGH if goes_on else 0.0, steps)
+        iterations += taken
+        w, value = result.position.numpy().astype(np.float64), float(result.objective_value)
+        if not np.all(np.isfinite(w)):
+            return dataclasses.replace(found, iterations=iterations, end="stuck")
+        gain = _quasi_gain(
+            *(t.numpy() for t in (result.objective_gradient, result.position_deltas, result.gradient_deltas))
+        )
+        least = max(4 * surface.eps * abs(value), _GAIN * (1 + abs(value)) if tolerance is None else tolerance)
+        end = "optimum" if gain <= least else "stuck" if result.failed or taken < steps else "cut short"
+        found = Found(w, value, iterations, end, gain, least)
+        if end != "cut short" or iterations >= max_iterations:
+            return found
+
+
+def _quasi_gain(gradient, moves, changes):
+    """What a step of L-BFGS would gain: the two loops of Nocedal over the moves and the changes of the gradient."""
+    kept = [(s, y, s @ y) for s, y in zip(moves[::-1], changes[::-1], strict=True) if s @ y > 0]
+    if not kept:
+        return np.inf
+    direction, shares = gradient, []
+    for s, y, product in kept:
+        shares.append(s @ direction / product)
+        direction = direction - shares[-1] * y
+    s, y, product = kept[0]
+    direction = direction * product / (y @ y)
+    for (s, y, product), share in zip(kept[::-1], shares[::-1], strict=True):
+        direction = direction + (share - y @ direction / product) * s
+    return float(gradient @ direction) / 2
+
+
+def _newton(surface, found, max_iterations, tolerance):
+    """The end of Newton's method."""
+    w, leaps, last = found.w, 0, np.inf
+    value, gradient = surface.value_and_gradient(w)
+    for iterations in range(found.iterations, max_iterations + 1):
+        try:
+            axes = axes_of(lambda directions, w=w: surface.curvature(w, directions), len(w), surface.eps)
+        except np.linalg.LinAlgError:  # it is not finite
+            return dataclasses.replace(found, w=w, value=value, iterations=iterations, end="stuck")
+        slopes = axes.directions.T @ gradient
+        step, gain = -axes.directions @ slopes, float(slopes @ slopes) / 2
+        noise = _noise(surface, w, value, gradient, axes)
+        found = Found(w, value, iterations, "cut short", gain, noise, axes)
+        if leaps == _LEAPS:
+            return dataclasses.replace(found, end="infinity")
+        if gain <= max(noise, tolerance or 0.0):
+            w = _lower_aside(surface, found)
+            if w is None:
+                return _polished(surface, dataclasses.replace(found, end="optimum"), gradient)
+            value, gradient = surface.value_and_gradient(w)
+            continue
+        if iterations == max_iterations:
+            return found
+        scale, reached = backtrack(lambda w: -surface.value(w), w, step, -value, 2 * gain, noise)
+        if not scale:
+            return dataclasses.replace(found, end="stuck")
+        slow = last / 16 < gain < 1 / (2 * surface.num_rows) and scale == 1
+        leaps = leaps + 1 if slow and surface.value(w + _LEAP * step) <= -reached else 0
+        w, last = w + scale * step, gain
+        value, gradient = surface.value_and_gradient(w)
+    return found
+
+
+def _polished(surface, found, gradient):
+    """The same optimum, as near as further steps with the same Hessian come."""
+    for _ in range(_POLISHES):
+        w = found.w - found.axes.directions @ (found.axes.directions.T @ gradient)
+        value, gradient = surface.value_and_gradient(w)
+        slopes = found.axes.directions.T @ gradient
+        gain = float(slopes @ slopes) / 2
+        if not (value <= found.value + found.noise and gain < found.gain / 2):
+            return found
+        found = dataclasses.replace(found, w=w, value=value, gain=gain)
+    return found
+
+
+def _noise(surface, w, value, gradient, axes):
+    """What of a gain is made up by rounding errors, seen as those that weights one digit away make."""
+    away = w * (1 + 2 * surface.eps * np.resize([1, -1], len(w)))
+    other, turned = surface.value_and_gradient(away)
+    slopes = axes.directions.T @ (turned - gradient)
+    return max(4 * surface.eps * abs(value), abs(other - value), 2 * float(slopes @ slopes))
+
+
+def _lower_aside(surface, found):
+    """The lowest weights to either side of the axes along which the loss bends downwards; None if none is lower."""
+    downwards = found.axes.directions[:, found.axes.bends < 0]
+    moves = (downwards[:, :, None] * _ASIDE).reshape(len(found.w), -1).T
+    values = np.array([surface.value(found.w + move) for move in moves])
+    if not np.any(values < found.value - found.noise):
+        return None
+    return found.w + moves[np.nanargmin(values)]

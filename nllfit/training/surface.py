@@ -1,0 +1,173 @@
+"""A model's loss over all its data as a function of its weights, one vector, with its gradient and curvature."""
+
+import copy
+import weakref
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from nllfit.kerases import Model, is_kerases_own, keras_of, variable_of
+from nllfit.training.data import num_rows
+
+__all__ = ["Surface", "flat_weights", "set_weights"]
+
+_ALIKE = 1e-2  # relative difference of a loss in 16 or 32 bits from the same in float64
+_BLOCK = 2**21  # rows, over all the directions that curvature is looked at along side by side
+
+
+class Surface:
+    """A model's loss over all the data as a function of its weights, in float64 wherever that can be.
+
+    A model of another dtype is copied into one of float64: close to an optimum the loss changes by the square of what
+    the weights lack, so that float32 knows half of their seven digits. A model that cannot be copied, as it is a
+    subclass or has a loss of its own, computes as it does.
+
+    Attributes:
+      dtype: of the loss.
+    """
+
+    def __init__(self, model: Model):
+        own = _dtype_of(model)
+        self._twin = None if own == tf.float64 else _in_float64(model)
+        self._model = self._twin or weakref.proxy(model)
+        self._weights = [variable_of(w) for w in self._model.trainable_variables]
+        self.dtype = own if self._twin is None else tf.float64
+        self._loss = tf.function(self._loss_and_gradient, autograph=False)
+        self._curved = tf.function(self._curvature, autograph=False)
+        self._descent = tf.function(self._minimize, autograph=False)
+        self._data: tuple = ()
+
+    def over(self, model: Model, data: tuple) -> "Surface":
+        """The surface over these data, all that is not trained being as it is in the model."""
+        if self._twin is not None:
+            self._twin.set_weights(model.get_weights())
+        surface = copy.copy(self)
+        surface._data = data
+        return surface
+
+    @property
+    def eps(self) -> float:
+        """The relative rounding error of the loss."""
+        return float(np.finfo(self.dtype.as_numpy_dtype).eps)
+
+    @property
+    def num_rows(self) -> int:
+        """The rows of the data."""
+        return num_rows(self._data)
+
+    def value_and_gradient(self, w: np.ndarray) -> tuple[float, np.ndarray]:
+        """The loss at weights `[p]` and its gradient, `[p]`."""
+        arguments = self._data, tf.constant(w, self.dtype)
+        program = self._loss.get_concrete_function(*arguments)
+        try:
+            value, gradient = program(*arguments)
+        except tf.errors.InvalidArgumentError:  # a head refuses parameters that are not finite
+            return np.nan, np.full(len(w), np.nan)
+        return float(value), gradient.numpy().astype(np.float64)
+
+    def value(self, w: np.ndarray) -> float:
+        """The loss at weights `[p]`."""
+        return self.value_and_gradient(w)[0]
+
+    def curvature(self, w: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """The Hessian at weights `[p]` times directions `[p, m]`; a `NotImplementedError` where TensorFlow has none."""
+        count = max(1, _BLOCK // self.num_rows)
+        products = []
+        for start in range(0, directions.shape[1], count):
+            block = tf.constant(directions.T[start : start + count], self.dtype)
+            arguments = self._data, tf.constant(w, self.dtype), block
+            try:
+                products.append(self._curved.get_concrete_function(*arguments)(*arguments).numpy())
+            except LookupError as error:
+                raise NotImplementedError(str(error)) from None
+        return np.concatenate(products).T.astype(np.float64)
+
+    def descend(self, w: np.ndarray, gradient: float, steps: int) -> tuple[Any, int]:
+        """TFP's result of L-BFGS from weights `[p]` until no element of the gradient is larger, and its steps."""
+        arguments = self._data, tf.constant(w, self.dtype), tf.constant(gradient, self.dtype), tf.constant(steps)
+        result = self._descent.get_concrete_function(*arguments)(*arguments)
+        return result, int(result.num_iterations)
+
+    def _loss_and_gradient(self, data, position):
+        _assign(self._weights, position)
+        with tf.GradientTape() as tape:
+            loss = _loss(self._model, data)
+        gradients = tape.gradient(loss, self._weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return tf.cast(loss, self.dtype), self._flat(gradients)
+
+    def _curvature(self, data, position, directions):
+        with tf.GradientTape() as tape:
+            _, gradient = self._loss_and_gradient(data, position)
+            slopes = tf.linalg.matvec(directions, gradient)
+        rows = tape.jacobian(slopes, self._weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return tf.concat([tf.cast(tf.reshape(r, [tf.shape(directions)[0], -1]), self.dtype) for r in rows], 1)
+
+    def _minimize(self, data, start, tolerance, max_iterations):
+        return tfp.optimizer.lbfgs_minimize(
+            lambda position: self._loss(data, position),
+            start,
+            tolerance=tolerance,
+            max_iterations=max_iterations,
+            num_correction_pairs=20,
+        )
+
+    def _flat(self, values):
+        return tf.concat([tf.reshape(tf.cast(tf.convert_to_tensor(v), self.dtype), [-1]) for v in values], 0)
+
+
+def _dtype_of(model: Model) -> tf.DType:
+    return tf.float64 if any(variable_of(w).dtype == tf.float64 for w in model.trainable_variables) else tf.float32
+
+
+def flat_weights(model: Model) -> np.ndarray:
+    """The trainable weights as one vector, `[p]`."""
+    return np.concatenate([np.ravel(variable_of(w).numpy()) for w in model.trainable_variables]).astype(np.float64)
+
+
+def set_weights(model: Model, w: np.ndarray) -> None:
+    """Makes a vector `[p]` the trainable weights, each rounded to its dtype."""
+    _assign([variable_of(v) for v in model.trainable_variables], tf.constant(w, tf.float64))
+
+
+def _assign(weights, position):
+    blocks = tf.split(position, [w.shape.num_elements() for w in weights])
+    for weight, block in zip(weights, blocks, strict=True):
+        weight.assign(tf.cast(tf.reshape(block, weight.shape), weight.dtype))
+
+
+def _loss(model, data):
+    x, y, sample_weight = [*data, None, None][:3]
+    return model.compute_loss(x=x, y=y, y_pred=model(x, training=False), sample_weight=sample_weight)
+
+
+def _in_float64(model):
+    """A copy of a model, compiled with its loss, that computes in float64; None where there can be none."""
+    keras = keras_of(model)
+
+    def copied(layer):
+        if isinstance(layer, keras.Model):
+            return keras.models.clone_model(layer, clone_function=copied)
+        return type(layer).from_config(_with_float64(layer.get_config()))
+
+    if not is_kerases_own(type(model).compute_loss):
+        return None
+    try:
+        twin = copied(model)
+        twin.compile(loss=model.loss, loss_weights=model._compile_config.config["loss_weights"])
+    except Exception:  # what a layer of the user's own makes of its config
+        return None
+    return twin
+
+
+def _with_float64(config: Any) -> Any:
+    """A layer's config with float64 for each dtype, or policy of one, that is a float's."""
+    if isinstance(config, list | tuple):
+        return type(config)(map(_with_float64, config))
+    if not isinstance(config, dict):
+        return config
+    changed = {key: _with_float64(value) for key, value in config.items()}
+    if "dtype" in config and "float" in str(config["dtype"]):
+        changed["dtype"] = "float64"
+    return changed
