@@ -18,6 +18,7 @@ __all__ = [
     "distribution_of",
     "first_epoch",
     "float_dtype",
+    "forget_first_epoch",
     "is_kerases_own",
     "keras_of",
     "made_by_compile",
@@ -101,6 +102,14 @@ def first_epoch(model: Model, initial_epoch: int) -> int:
     if state is not None:
         return state.maybe_load_initial_counters_from_ckpt(None, initial_epoch, "train")[0]
     return getattr(model, "_initial_epoch", None) or initial_epoch
+
+
+def forget_first_epoch(model: Model) -> None:
+    """Forgets where `BackupAndRestore` resumed a run before, which Keras 3 never does, nor tf_keras if it was cut."""
+    if getattr(model, "_training_state", None) is not None:
+        del model._training_state
+    if getattr(model, "_initial_epoch", None) is not None:
+        model._initial_epoch = None
 
 
 def is_kerases_own(function: Callable) -> bool:

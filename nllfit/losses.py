@@ -8,7 +8,7 @@ import tf_keras
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.outcomes import as_outcomes, where_counted
-from nllfit.families.refusal import assertion_text
+from nllfit.families.refusal import assertion_text, untouched
 from nllfit.kerases import as_distribution, distribution_of, mask_of, no_distribution
 from nllfit.scores import crps
 
@@ -44,6 +44,8 @@ def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, t
       ValueError: if the weights are of another shape.
     """
     distribution, mask = distribution_of(y_pred), mask_of(y_pred)
+    if tf.is_tensor(y_pred) and tf.is_tensor(y_true) and y_true.shape.rank == 1 and y_pred.shape[1:] == [1]:
+        y_true = y_true[:, None]  # Keras 3 leaves to its losses what tf_keras does before it calls one
     if distribution is None or (mask is None and sample_weight is None):
         return y_true, sample_weight
     shapes = distribution.batch_shape, distribution.batch_shape_tensor()
@@ -63,9 +65,11 @@ def weights_of_outcomes(weights: Any, batch_shape: tf.TensorShape, batch_shape_t
     if rank == batch_shape.rank + 1 and weights.shape[-1] == 1:
         weights, rank = tf.squeeze(weights, -1), batch_shape.rank
     if rank is not None and not (rank <= batch_shape.rank and _broadcasts(weights.shape, batch_shape)):
-        raise ValueError(
-            f"`sample_weight` has shape {tuple(weights.shape)}, but the outcomes are a batch of shape "
-            f"{tuple(batch_shape)}: give one weight for each row, or for each outcome."
+        raise untouched(
+            ValueError(
+                f"`sample_weight` has shape {tuple(weights.shape)}, but the outcomes are a batch of shape "
+                f"{tuple(batch_shape)}: give one weight for each row, or for each outcome."
+            )
         )
     missing = tf.ones([batch_shape.rank - tf.rank(weights)], tf.int32)
     weights = tf.reshape(weights, tf.concat([tf.shape(weights), missing], 0))

@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.facts import facts_of, has_class_labels
+from nllfit.families.refusal import untouched
 
 __all__ = ["as_outcomes", "some_outcome", "where_counted"]
 
@@ -21,7 +22,7 @@ def as_outcomes(y_true: ArrayLike, distribution: tfd.Distribution, name: str = "
     if has_class_labels(distribution) and outcomes.shape.rank == expected.rank + 1 and outcomes.shape[-1] == 1:
         outcomes = tf.squeeze(outcomes, -1)
     if not outcomes.shape.is_compatible_with(expected) or outcomes.shape.rank is None:
-        raise ValueError(_shape_message(name, outcomes.shape, expected, distribution))
+        raise untouched(ValueError(_shape_message(name, outcomes.shape, expected, distribution)))
     if not (outcomes.shape.is_fully_defined() and expected.is_fully_defined()):
         shape = tf.concat([distribution.batch_shape_tensor(), distribution.event_shape_tensor()], 0)
         tf.debugging.assert_equal(tf.shape(outcomes), shape, f"`{name}` would broadcast.")

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-__all__ = ["assertion_text", "checked", "first_refused", "refusal"]
+__all__ = ["assertion_text", "checked", "first_refused", "refusal", "untouched"]
 
 _NUMBERS = 2**20  # at a time: a family may want some for every row and parameter
 
@@ -54,6 +54,12 @@ def first_refused(
             first, last = (first, middle) if refusal(distribution, y[first:middle], finite) else (middle, last)
         return first, refusal(distribution, y[first:last], finite)
     return None, None
+
+
+def untouched(error: Exception) -> Exception:
+    """An error that AutoGraph, under which a graph is traced, lets through without its own lines around the message."""
+    error.ag_pass_through = True  # type: ignore[attr-defined]
+    return error
 
 
 def assertion_text(error: tf.errors.OpError) -> str:

@@ -1,25 +1,26 @@
 """Arguments of training, checked at the door: what raises has not touched a weight."""
 
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from nllfit.families.arguments import as_count
 from nllfit.kerases import Model, is_kerases_own, keras_of
 
-__all__ = ["check_integers", "check_trainable", "epoch_callbacks"]
+__all__ = ["check_integers", "check_options", "check_trainable", "epoch_callbacks"]
 
 _BATCH_HOOKS = [f"on_{kind}batch_{end}" for kind in ("", "train_", "test_") for end in ("begin", "end")]
 
 
 def check_trainable(model: Model) -> None:
     """Raises a `ValueError` for a model that is not compiled, or that only `model.fit` can train."""
-    keras_of(model)
+    is_tf_keras = keras_of(model).__name__ == "tf_keras"
     if getattr(model, "optimizer", None) is None:
-        raise ValueError(
-            'The model is not compiled: call `model.compile("adam", nllfit.negative_log_likelihood)` first.'
-        )
+        loss = "nllfit.negative_log_likelihood" if is_tf_keras else "nllfit.keras3.NegativeLogLikelihood()"
+        raise ValueError(f'The model is not compiled: call `model.compile("adam", {loss})` first.')
     if model.run_eagerly:
         raise ValueError("The model is compiled with `run_eagerly=True`, and `fit` runs no Python: use `model.fit`.")
     if model.distribute_strategy.num_replicas_in_sync > 1:
@@ -30,6 +31,24 @@ def check_integers(lowest: int = 1, optional: bool = False, **numbers: Any) -> N
     """Raises a `ValueError` that names the first argument that is no int >= `lowest`, nor None where `optional`."""
     for name, number in numbers.items():
         as_count(name, number, lowest, optional)
+
+
+def check_options(*, validation_split: Any, validation_freq: Any, verbose: Any, shuffle: Any, compile: Any) -> None:
+    """Raises a `ValueError` for the first of `fit`'s other arguments that is none of its values."""
+    is_number = isinstance(validation_split, numbers.Real) and not isinstance(validation_split, bool)
+    if not (is_number and 0 <= validation_split < 1):
+        raise ValueError(
+            f"`validation_split` is {validation_split!r}: give the fraction of rows to hold out, between 0 and 1."
+        )
+    frequencies = validation_freq if isinstance(validation_freq, (list, tuple, set)) else [validation_freq]
+    for frequency in frequencies:
+        check_integers(validation_freq=frequency)
+    if not (isinstance(verbose, (str, numbers.Integral)) and verbose in ("auto", 0, 1, 2)):
+        raise ValueError(f'`verbose` is {verbose!r}: give 0, 1, 2 or "auto".')
+    if not isinstance(shuffle, (bool, np.bool_)):
+        raise ValueError(f"`shuffle` is {shuffle!r}: give True or False.")
+    if compile not in ("auto", "xla", "graph"):
+        raise ValueError(f'`compile` is {compile!r}: give "auto", "xla" or "graph".')
 
 
 def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:
@@ -46,7 +65,7 @@ def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:
         for hook in _BATCH_HOOKS:
             owner = next(c for c in type(callback).__mro__ if hook in vars(c))
             own = hook in vars(callback) or not is_kerases_own(owner)
-            idle = owner is keras.callbacks.Callback or issubclass(owner, keras.callbacks.ProgbarLogger)
+            idle = owner is keras.callbacks.Callback or issubclass(owner, _needless(keras))
             if own or not (idle or frequency == "epoch"):
                 raise ValueError(
                     f"{type(callback).__name__} acts on every batch (`{hook}`), and in `nllfit.fit` an epoch is one "
@@ -54,3 +73,8 @@ def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:
                     f"finite stops `nllfit.fit` without a callback.)"
                 )
     return callbacks
+
+
+def _needless(keras):
+    """Callbacks whose work at a batch `fit` does: it moves the bar, and raises at what is not finite."""
+    return keras.callbacks.ProgbarLogger, keras.callbacks.TerminateOnNaN

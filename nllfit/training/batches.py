@@ -66,7 +66,7 @@ def batches_of(
       ValueError: if the data are empty, not finite, of lengths that differ, or not of this form.
     """
     if not _is_stream(x):
-        data = as_tensors(pack(x, y, sample_weight), floatx, name)
+        data = as_tensors(pack(x, y, sample_weight, name), floatx, name)
         check_rows(data, name)
         if batch_size is None:
             batch_size = -(-num_rows(data) // steps) if steps else 32
@@ -87,8 +87,6 @@ def batches_of(
 
 def split_arrays(x, y, sample_weight, fraction):
     """The first rows of arrays and, as a tuple, the last `fraction` of them, as Keras's `validation_split`."""
-    if not 0 < fraction < 1:
-        raise ValueError(f"`validation_split` is {fraction}: give the fraction of rows to hold out, between 0 and 1.")
     if _is_stream(x):
         raise ValueError("`validation_split` takes rows of arrays, and `x` is a dataset: give `validation_data`.")
     data = pack(x, y, sample_weight)

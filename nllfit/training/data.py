@@ -5,6 +5,8 @@ import functools
 import numpy as np
 import tensorflow as tf
 
+from nllfit.families.arguments import as_count
+
 __all__ = [
     "as_tensors",
     "check_finite",
@@ -21,11 +23,12 @@ __all__ = [
 _NAMES = ("x", "y", "sample_weight")
 
 
-def pack(x, y, sample_weight):
+def pack(x, y, sample_weight, name=""):
     """The parts that are given, as a tuple of structures of NumPy arrays and tensors."""
     if y is None and sample_weight is not None:
         raise ValueError("`sample_weight` weighs outcomes, and there is no `y`.")
-    return tuple(_arrays(part) for part in (x, y, sample_weight) if part is not None)
+    parts = zip((x, y, sample_weight), _NAMES, strict=True)
+    return tuple(_arrays(values, _label(name, part, 0)) for values, part in parts if values is not None)
 
 
 def as_tensors(data, floatx, name):
@@ -33,24 +36,29 @@ def as_tensors(data, floatx, name):
     if not 1 <= len(data) <= 3:
         raise ValueError(f"A batch is (x,), (x, y) or (x, y, sample_weight), but one has {len(data)} parts.")
 
-    data = tuple(map(_arrays, data))
+    data = tuple(_arrays(values, _label(name, part, 0)) for values, part in zip(data, _NAMES, strict=False))
 
     def tensor(part, leaf):
         label = _label(name, part, 0)
         if leaf is None and part == "sample_weight":  # an output whose rows count alike
             leaf = np.ones(num_rows(data))
+        if leaf is None:
+            raise ValueError(f"{label} holds a None: give an array, with one row an example.")
         if isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor)):
             raise ValueError(f"{label} holds a {type(leaf).__name__}, which has no fixed shape: use `model.fit`.")
         if not tf.is_tensor(leaf):
             leaf = leaf.astype(floatx, copy=False) if leaf.dtype.kind == "f" else leaf
         try:
             with tf.device("CPU"):
-                return tf.convert_to_tensor(leaf)
+                values = tf.convert_to_tensor(leaf)
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{label} is of dtype {leaf.dtype}, of which TensorFlow makes no tensor: give numbers, as "
                 f"`.astype('float32')` makes them."
             ) from error
+        if values.dtype.is_complex:
+            raise ValueError(f"{label} holds complex numbers: give real ones, such as real and imaginary parts.")
+        return values
 
     return tuple(
         tf.nest.map_structure(functools.partial(tensor, part), values)
@@ -107,12 +115,19 @@ def weighted(data, class_weight, floatx):
         raise ValueError("`class_weight` needs one output `y` of class labels.")
     if not hasattr(class_weight, "get"):
         raise ValueError(f"`class_weight` is {class_weight!r}: give a dict `{{label: weight}}`.")
-    labels = data[1].numpy()
-    labels = labels.argmax(-1) if labels.ndim > 1 and labels.shape[-1] > 1 else labels.reshape(len(labels))
-    known, rows = np.unique(labels.astype(int), return_inverse=True)
-    weights = np.array([float(class_weight.get(int(label), 1.0)) for label in known])[rows]
-    if not np.all(np.isfinite(weights)) or np.any(weights < 0):
-        raise ValueError(f"`class_weight` is {class_weight}: give finite weights >= 0.")
+    try:
+        known = {as_count("class_weight", label, 0): float(weight) for label, weight in dict(class_weight).items()}
+    except (TypeError, ValueError):
+        known = {0: np.nan}
+    if not all(np.isfinite(weight) and weight >= 0 for weight in known.values()):
+        raise ValueError(
+            f"`class_weight` is {class_weight!r}: give finite weights >= 0 of labels, which are ints >= 0."
+        )
+    labels = _labels(data[1].numpy())
+    if labels is None:
+        raise ValueError("`class_weight` weighs classes, and `y` holds other than labels: use `sample_weight`.")
+    classes, rows = np.unique(labels, return_inverse=True)
+    weights = np.array([known.get(label, 1.0) for label in classes.tolist()])[rows]
     dtype = data[2].dtype if len(data) == 3 else floatx
     weights = tf.convert_to_tensor(weights, dtype)
     return (*data[:2], data[2] * weights if len(data) == 3 else weights)
@@ -138,10 +153,22 @@ def part_name(name: str, part: str) -> str:
     return f"{name}'s {part}" if name else part
 
 
-def _arrays(values):
+def _labels(y):
+    """The class of each row, of labels `[n]` or `[n, 1]` or of their probabilities `[n, classes]`; None if of none."""
+    if y.ndim == 2 and y.shape[1] > 1:
+        return y.argmax(1) if np.all(y >= 0) and np.allclose(y.sum(1), 1) else None
+    if y.dtype.kind not in "biuf" or y.size != len(y) or not np.all(y == np.floor(y)):
+        return None
+    return y.reshape(len(y)).astype(int)
+
+
+def _arrays(values, label):
     """A structure of NumPy arrays and tensors; a list of numbers is one array."""
     if isinstance(values, (list, tuple)) and all(np.isscalar(v) for v in tf.nest.flatten(values)):
-        return np.asarray(values)
+        try:
+            return np.asarray(values)
+        except ValueError:
+            raise ValueError(f"{label} is a list whose rows differ in length: give rows of one length.") from None
     return tf.nest.map_structure(lambda a: a if a is None or tf.is_tensor(a) else np.asarray(a), values)
 
 

@@ -10,8 +10,8 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from nllfit.kerases import first_epoch, float_dtype, keras_of
-from nllfit.training.arguments import check_integers, check_trainable, epoch_callbacks
+from nllfit.kerases import first_epoch, float_dtype, forget_first_epoch, keras_of
+from nllfit.training.arguments import check_integers, check_options, check_trainable, epoch_callbacks
 from nllfit.training.batches import batches_of, prefetched, split_arrays
 from nllfit.training.failures import failed, not_finite
 from nllfit.training.outcomes import outcome_check
@@ -98,10 +98,13 @@ def fit(
     check_integers(optional=True, steps_per_epoch=steps_per_epoch, validation_steps=validation_steps)
     check_integers(0, epochs=epochs, initial_epoch=initial_epoch)
     check_integers(0, optional=True, seed=seed)
-    if not isinstance(validation_freq, (list, tuple, set)):
-        check_integers(validation_freq=validation_freq)
-    if compile not in ("auto", "xla", "graph"):
-        raise ValueError(f'`compile` is {compile!r}: give "auto", "xla" or "graph".')
+    check_options(
+        validation_split=validation_split,
+        validation_freq=validation_freq,
+        verbose=verbose,
+        shuffle=shuffle,
+        compile=compile,
+    )
     if validation_split and validation_data is None:
         (x, y, sample_weight), validation_data = split_arrays(x, y, sample_weight, validation_split)
     keras = keras_of(model)
@@ -150,6 +153,7 @@ def _train(model, keras, train, validation, callbacks, initial_epoch, epochs, va
     acting = any(c not in bars and not isinstance(c, keras.callbacks.History) for c in callbacks.callbacks)
 
     model.stop_training = False
+    forget_first_epoch(model)
     callbacks.on_train_begin()
     kept = logs = None
     for epoch in range(first_epoch(model, initial_epoch), epochs):

@@ -17,8 +17,9 @@ def failed(model: Model, epoch: int, error: tf.errors.OpError) -> Exception:
     nodes = re.findall(r"\{\{node (?:\S*/)?(\w+?)(?:_\d+)?\}\}", error.message)
     if first_not_finite(model) or any(node in _CHECKS for node in nodes):
         return FloatingPointError(not_finite(model, epoch, np.nan))
-    text = error.message.partition("\n\t [[")[0].partition("\n\nStack trace")[0].rpartition("\n")[2]
-    return ValueError(f"Epoch {epoch + 1}: a step failed: {text}. The model is as it was before the epoch.")
+    text = error.message.partition("\n\t [[")[0].partition("\n\nStack trace")[0]
+    reason = (text.strip() or type(error).__name__).rpartition("\n")[2].rstrip(".")
+    return ValueError(f"Epoch {epoch + 1}: a step failed: {reason}. The model is as it was before the epoch.")
 
 
 def first_not_finite(model: Model) -> str | None:

@@ -110,6 +110,12 @@ def _outputs(model, x, row=0):
         outputs = model(tf.nest.map_structure(lambda t: t[row : row + 1], x), training=False)
     except NotImplementedError:  # a model that has a training step and no `call`
         return []
+    except (TypeError, ValueError, tf.errors.OpError):
+        if any(t.dtype == tf.string for t in tf.nest.flatten(x)):
+            raise ValueError(
+                "`x` holds strings, and the model takes numbers: encode them, as a layer such as `StringLookup` does."
+            ) from None
+        raise
     names = sorted(outputs) if isinstance(outputs, dict) else getattr(model, "output_names", None) or []
     outputs = tf.nest.flatten(outputs)
     names = names if len(names) == len(outputs) else range(len(outputs))
@@ -161,6 +167,8 @@ def _counts(y, distribution, weights):
 
 def _of_rows(y, distribution, counts):
     """Outcomes `[n, *steps, *event]` of a distribution of batch `[1, *steps]`, possible ones where none count."""
+    if y.shape.rank == distribution.batch_shape.rank == 1 and distribution.event_shape == [1]:
+        y = y[:, None]  # as both Kerases give a loss
     first = as_outcomes(y[:1], distribution)
     outcomes = tf.cast(tf.reshape(y, [-1, *first.shape[1:]]), first.dtype)
     return outcomes if counts is None else where_counted(outcomes, distribution, counts)

@@ -1,0 +1,83 @@
+"""What `fit` takes because there is one way to read it."""
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+import nllfit
+from nllfit.training.failures import failed
+from tests.kerases import KERASES, each_keras
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3's variables
+
+X = np.random.default_rng(0).normal(size=[20, 2]).astype("float32")
+Y = X[:, :1] + 1
+
+
+def normal(kit, **compiled):
+    kit.keras.utils.set_random_seed(0)
+    layers = kit.keras.layers
+    model = kit.keras.Sequential([layers.Input((2,)), layers.Dense(2), kit.heads.Normal()])
+    model.compile("sgd", kit.loss, metrics=[kit.metrics.NegativeLogLikelihood(), "mae"], **compiled)
+    return model
+
+
+def assert_same(history, expected):
+    assert history.keys() == expected.keys()
+    for name, numbers in expected.items():
+        np.testing.assert_allclose(history[name], numbers, rtol=1e-6)  # float32
+
+
+@each_keras
+def test_outcomes_without_an_axis_of_one(kit):
+    arguments = {"seed": 0, "verbose": 0, "compile": "graph", "batch_size": 8}
+    expected = nllfit.fit(normal(kit), X, Y, validation_data=(X, Y), **arguments).history
+    y = Y[:, 0]
+    for flat, other in ((y, pd.Series(y)), (y.tolist(), tf.constant(y))):
+        history = nllfit.fit(normal(kit), X, flat, validation_data=(X, other), **arguments).history
+        assert_same(history, expected)
+
+
+@each_keras
+def test_batches_of_outcomes_without_an_axis_of_one(kit):
+    batches = tf.data.Dataset.from_tensor_slices((X, Y[:, 0])).batch(10)
+    expected = nllfit.fit(normal(kit), X, Y, batch_size=10, shuffle=False, verbose=0, compile="graph").history
+    assert_same(nllfit.fit(normal(kit), batches, verbose=0, compile="graph").history, expected)
+    assert_same(normal(kit).fit(batches, shuffle=False, verbose=0).history, expected)
+
+
+@each_keras
+def test_a_callback_that_is_not_needed_is_taken(kit):
+    history = nllfit.fit(normal(kit), X, Y, verbose=0, callbacks=[kit.keras.callbacks.TerminateOnNaN()])
+    assert history.epoch == [0]
+
+
+@KERASES
+def test_a_run_starts_anew_after_one_that_was_resumed(k, tmp_path):
+    model = k.Sequential([k.layers.Input((2,)), k.layers.Dense(1)])
+    model.compile("sgd", "mse")
+
+    def run(epochs, *callbacks):
+        return nllfit.fit(model, X, Y, epochs=epochs, verbose=0, callbacks=callbacks).epoch
+
+    def cut(at):
+        return k.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: 1 / (at - epoch))
+
+    for at in (2, 3):  # where it is cut short, and where it is cut short after it was resumed
+        with pytest.raises(ZeroDivisionError):
+            run(5, k.callbacks.BackupAndRestore(tmp_path), cut(at))
+    assert run(2) == [0, 1]
+    assert run(5, k.callbacks.BackupAndRestore(tmp_path)) == [3, 4]
+    assert run(2) == [0, 1]
+
+
+def test_a_failure_has_a_reason():
+    error = tf.errors.InvalidArgumentError(None, None, "while it was tried:\nNo such thing.\n\n\t [[{{node a}}]]\n")
+    message = str(failed(keras.Sequential([keras.layers.Dense(1)]), 0, error))
+    assert message == "Epoch 1: a step failed: No such thing. The model is as it was before the epoch."
+    for text in ("", "\n\nStack trace for op"):
+        assert "a step failed: InvalidArgumentError." in str(
+            failed(keras.Sequential([keras.layers.Dense(1)]), 0, tf.errors.InvalidArgumentError(None, None, text))
+        )
