@@ -17,7 +17,17 @@ import tf_keras
 
 import nllfit
 
-__all__ = ["Toolkit", "checked", "parser", "progress_bar", "run", "run_folder", "toolkit", "write_json"]
+__all__ = [
+    "Toolkit",
+    "checked",
+    "parser",
+    "progress_bar",
+    "resumed_folder",
+    "run",
+    "run_folder",
+    "toolkit",
+    "write_json",
+]
 
 
 def parser(module_doc, name):
@@ -39,10 +49,12 @@ def parser(module_doc, name):
 
 @dataclasses.dataclass(frozen=True)
 class Toolkit:
-    """One Keras: the module, the heads and the loss of `nllfit` for it, and the distribution of a model's output."""
+    """One Keras, what `nllfit` has for it, the generic loss, and the distribution of a model's output."""
 
     keras: types.ModuleType
     heads: types.ModuleType
+    losses: types.ModuleType
+    metrics: types.ModuleType
     loss: Callable
     distribution: Callable
 
@@ -50,12 +62,14 @@ class Toolkit:
 def toolkit(version):
     """The toolkit of Keras 2, which is `tf_keras`, or 3."""
     if version == 2:
-        return Toolkit(tf_keras, nllfit.heads, nllfit.negative_log_likelihood, lambda output: output)
+        ours = nllfit.heads, nllfit.losses, nllfit.metrics, nllfit.negative_log_likelihood
+        return Toolkit(tf_keras, *ours, lambda output: output)
     import keras
 
     from nllfit import keras3
 
-    return Toolkit(keras, keras3.heads, keras3.NegativeLogLikelihood(), lambda output: output.distribution)
+    ours = keras3.heads, keras3.losses, keras3.metrics, keras3.NegativeLogLikelihood()
+    return Toolkit(keras, *ours, lambda output: output.distribution)
 
 
 def checked(arguments, **lowest):
@@ -69,8 +83,7 @@ def checked(arguments, **lowest):
 @contextlib.contextmanager
 def run_folder(arguments):
     """A folder to write a run to, which is there under its name when all of it is written, and else not at all."""
-    time = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    out = pathlib.Path(arguments.out or f"runs/{arguments.name}-{time}")
+    out = _out(arguments)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"--out {out} holds something already: name a new folder, so that nothing is overwritten.")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -85,9 +98,41 @@ def run_folder(arguments):
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def resumed_folder(arguments):
+    """A folder to write a long run to as it goes: a new one, or one in which the same command was interrupted."""
+    out = _out(arguments)
+    config, given = out / "config.json", json.loads(json.dumps(vars(arguments) | {"out": None}))
+    if config.exists():
+        begun = json.loads(config.read_text())
+        other = [name for name in given if begun.get(name) != given[name]]
+        if other:
+            raise ValueError(
+                f"--out {out} holds a run with --{other[0]} {begun.get(other[0])}, not {given[other[0]]}: name a new "
+                f"folder, or give what was given there to go on with it."
+            )
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"--out {out} holds something that is no such run: name a new folder.")
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(config, given)
+    try:
+        yield out
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: the same command with --out {out} goes on from here", file=sys.stderr)
+        sys.exit(130)
+    print(f"\nThe run is in {out}/", file=sys.stderr)
+
+
+def _out(arguments):
+    time = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    return pathlib.Path(arguments.out or f"runs/{arguments.name}-{time}")
+
+
 def write_json(path, values):
-    """Writes plain values to a file, numbers in full."""
-    path.write_text(json.dumps(values, indent=2, default=float) + "\n")
+    """Writes plain values to a file, numbers in full, whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(values, indent=2, default=float) + "\n")
+    part.replace(path)
 
 
 def progress_bar(keras, title):

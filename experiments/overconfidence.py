@@ -1,0 +1,133 @@
+"""Why does the test likelihood of a network collapse while its training likelihood still rises, and what helps?
+
+    python -m experiments.overconfidence
+
+A network whose Normal head has a scale for each row learns the training rows by heart: their residuals go to zero, and
+the scales with them. The same scales are far too small for test rows, of which each costs half its squared error in
+units of the scale: the mean negative log-likelihood (NLL) explodes, while the error of the mean hardly grows. A network
+is trained on scikit-learn's diabetes data, on several random splits, by the NLL, by the NLL with a floor under the
+scale, by beta-NLL (Seitzer et al. 2022) and by the CRPS. Then five networks by the NLL make an ensemble, and the scales
+of the ensemble are multiplied by one factor, which is chosen on rows held out of training.
+
+Expected: the NLL by itself ends far above that of the Normal which knows no inputs; every other loss and the ensemble
+end lower, and the factor brings the ensemble below it.
+"""
+
+import numpy as np
+import tensorflow_probability as tfp
+from matplotlib.figure import Figure
+from sklearn import datasets, model_selection
+
+import nllfit
+from experiments import common, recipe
+
+MEMBERS = 5
+FLOOR = 0.3  # of the target's standard deviation
+
+
+def build(tools, head, loss, num_inputs):
+    """A compiled network of two hidden layers under a head."""
+    layers = tools.keras.layers
+    hidden = [layers.Dense(50, "swish") for _ in range(2)]
+    model = tools.keras.Sequential([layers.Input([num_inputs]), *hidden, layers.Dense(2), head])
+    model.compile("adam", loss, weighted_metrics=[tools.metrics.NegativeLogLikelihood(name="nll")])
+    return model
+
+
+def methods(tools):
+    """The head and the loss of each method that trains one network."""
+    normal = tools.heads.Normal
+    return {
+        "NLL": (normal, tools.loss),
+        f"NLL, scale >= {FLOOR}": (lambda: normal(floor={"scale": FLOOR}), tools.loss),
+        "beta-NLL": (normal, tools.losses.BetaNLL()),
+        "CRPS": (normal, tools.losses.CRPS()),
+    }
+
+
+def scores(distribution, y):
+    """The NLL and the RMSE of rows, and the mean predicted standard deviation."""
+    evaluation = nllfit.evaluate(distribution, y=y)
+    return {"nll": evaluation.nll, "rmse": evaluation.rmse, "mean_stddev": float(np.mean(distribution.stddev()))}
+
+
+def fit_split(tools, x, y, train, test, epochs, seed):
+    """The scores of the test rows by method, and the test NLL by epoch where one network is trained."""
+    loc, unit = y[train].mean(), y[train].std()
+    x = (x - x[train].mean(0)) / x[train].std(0)
+    y = (y - loc) / unit
+    held_out = x[test], y[test]
+    found = {"marginal": scores(_marginal(len(test)), y[test])}
+    curves = {}
+    for name, (head, loss) in methods(tools).items():
+        tools.keras.utils.set_random_seed(seed)
+        model = build(tools, head(), loss, x.shape[1])
+        history = nllfit.fit(
+            model, x[train], y[train], epochs=epochs, validation_data=held_out, seed=seed, verbose=0
+        ).history
+        found[name], curves[name] = scores(nllfit.predict_distribution(model, x[test]), y[test]), history["val_nll"]
+
+    def ensemble(rows):
+        make = lambda: build(tools, tools.heads.Normal(), tools.loss, x.shape[1])  # noqa: E731
+        members = nllfit.Ensemble.fit(make, MEMBERS, x[rows], y[rows], epochs=epochs, seed=seed)
+        return lambda x, spread=1.0: recipe.rescaled(tools.distribution(members(x)), 0.0, 1.0, spread)
+
+    cut = len(train) * 4 // 5
+    _, spread = recipe.best_spread(ensemble(train[:cut]), x[train[cut:]], y[train[cut:]])
+    predict = ensemble(train)
+    found[f"{MEMBERS} by NLL"] = scores(predict(x[test]), y[test])
+    found[f"{MEMBERS} by NLL, scales x factor"] = scores(predict(x[test], spread), y[test]) | {"factor": spread}
+    return found, curves
+
+
+def _marginal(num_rows):
+    zeros = np.zeros([num_rows, 1])
+    return tfp.distributions.Independent(tfp.distributions.Normal(zeros, zeros + 1), 1)
+
+
+def plot(curves, metrics, path):
+    """The test NLL by epoch, the mean over the splits, and the level of the ensembles and of no inputs."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    ax = figure.subplots()
+    for name, values in curves.items():
+        ax.plot(np.arange(1, values.shape[1] + 1), values.mean(0), label=f"one network by {name}")
+    levels = [name for name in metrics if name not in curves]
+    for name, style in zip(levels, (":", "--", "-"), strict=True):
+        ax.axhline(metrics[name]["nll"], color="0.4", linestyle=style, label=name)
+    ax.set(xlabel="epoch", ylabel="mean NLL of test rows (nats)", yscale="log")
+    ax.legend(fontsize="small")
+    figure.savefig(path, dpi=120)
+
+
+def main(argv=None):
+    """Runs the experiment; returns its metrics, in units of the target's standard deviation."""
+    parser = common.parser(__doc__, "overconfidence")
+    parser.add_argument("--epochs", type=int, default=300, help="of each network (default: %(default)s)")
+    parser.add_argument("--splits", type=int, default=5, help="into nine tenths and one (default: %(default)s)")
+    arguments = common.checked(parser.parse_args(argv), epochs=1, splits=1)
+    tools = common.toolkit(arguments.keras)
+    x, y = datasets.load_diabetes(return_X_y=True)
+    halves = model_selection.ShuffleSplit(arguments.splits, test_size=0.1, random_state=arguments.seed)
+    with common.run_folder(arguments) as folder:
+        found = []
+        bar = tools.keras.utils.Progbar(arguments.splits, unit_name="split")
+        for i, (train, test) in enumerate(halves.split(x)):
+            found.append(fit_split(tools, x, y[:, None], train, test, arguments.epochs, arguments.seed + i))
+            bar.update(i + 1)
+        metrics = {
+            name: {score: float(np.mean([split[name][score] for split, _ in found])) for score in row}
+            for name, row in found[0][0].items()
+        }
+        curves = {name: np.array([split[name] for _, split in found]) for name in found[0][1]}
+        for name, values in curves.items():
+            metrics[name]["lowest_nll_of_an_epoch"] = float(values.mean(0).min())
+        print(f"\n{'test rows':28} {'NLL':>9} {'RMSE':>9} {'mean stddev':>12}")
+        for name, row in metrics.items():
+            print(f"{name:28} {row['nll']:9.4f} {row['rmse']:9.4f} {row['mean_stddev']:12.4f}")
+        plot(curves, metrics, folder / "test_nll.png")
+        common.write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+if __name__ == "__main__":
+    common.run(main)

@@ -1,0 +1,58 @@
+"""Tables of numbers, whose last column is the target, and their random splits."""
+
+import pathlib
+
+import numpy as np
+
+__all__ = ["read_folder", "read_table", "splits"]
+
+LARGE = 40_000  # rows, above which five splits do
+
+
+def read_folder(folder, only=None):
+    """The tables `NAME.txt` of a folder by name, all or those in `only`: each `(x [n, columns], y [n, 1])`."""
+    paths = {path.stem: path for path in sorted(pathlib.Path(folder).glob("*.txt"))}
+    if not paths:
+        raise ValueError(f"--data {folder} holds no NAME.txt: name a folder of tables, the target in the last column.")
+    unknown = set(only or ()) - paths.keys()
+    if unknown:
+        raise ValueError(f"--only names {', '.join(sorted(unknown))}: --data {folder} holds {', '.join(paths)}.")
+    return {name: read_table(paths[name]) for name in only or paths}
+
+
+def read_table(path):
+    """The inputs and the target, in the last column, of a file of numbers between blanks, tabs or commas."""
+    rows, first = [], None
+    with open(path, encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, 1):
+            fields = line.replace(",", " ").split()
+            if not fields or fields[0].startswith("#"):
+                continue
+            first = first or (number, len(fields))
+            if len(fields) != first[1]:
+                raise ValueError(f"{path}, line {number}: {len(fields)} columns, and line {first[0]} has {first[1]}.")
+            try:
+                rows.append([float(field) for field in fields])
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}: {error}; a table holds nothing but numbers.") from None
+            if not np.all(np.isfinite(rows[-1])):
+                raise ValueError(f"{path}, line {number}: a number is not finite; leave the row out, or fill it in.")
+    if len(rows) < 20:
+        raise ValueError(f"{path} has {len(rows)} rows: to hold some out twice takes at least 20.")
+    table = np.array(rows)
+    if table.shape[1] < 2:
+        raise ValueError(f"{path} has one column: give at least one input beside the target, which is the last.")
+    if np.ptp(table[:, -1]) == 0:
+        raise ValueError(
+            f"{path}: its target, the last column, is {table[0, -1]} in every row; nothing can be learned."
+        )
+    return table[:, :-1], table[:, -1:]
+
+
+def splits(num_rows, limit=None):
+    """The training and the test rows of every split, as Hernandez-Lobato and Adams (2015) drew them."""
+    state = np.random.RandomState(1)
+    for _ in range(min(limit or 20, 5 if num_rows > LARGE else 20)):
+        order = state.choice(range(num_rows), num_rows, replace=False)
+        end = round(num_rows * 0.9)
+        yield order[:end], order[end:]

@@ -1,0 +1,119 @@
+"""How good are predicted densities? The benchmark that published methods are compared on, in one command.
+
+    python -m experiments.uci --data FOLDER
+
+Every table NAME.txt of the folder (numbers between blanks, the target in the last column) is split into 90 % training
+and 10 % test rows, 20 times, 5 times above 40,000 rows, as Hernandez-Lobato and Adams (2015) did. On each split the
+recipe of `experiments/recipe.py` is fitted, one for all tables; what it chooses, it chooses on training rows. The test
+rows are scored in the target's own unit: mean negative log-likelihood (NLL, nats), root of the mean squared error
+(RMSE), continuous ranked probability score (CRPS), and calibration error (the area between the distribution function
+of the test rows' PIT and a uniform's).
+
+There are two tables, since a density that is free to grow spikes can push the NLL of rounded targets down without
+bound: *Normal* heads, and *free*, which mixes Normals where that was better on rows held out of training. Beside them
+stand the published methods, if the folder has a `published.json`.
+
+Expected, on concrete, energy, kin8nm, naval and protein: an NLL below every published one.
+
+Every split is written as it ends: interrupted, the same command with `--out` goes on where it stopped.
+"""
+
+import json
+import pathlib
+import time
+
+import numpy as np
+from matplotlib.figure import Figure
+
+import nllfit
+from experiments import common, recipe, tables
+
+SCORES = "nll", "rmse", "crps", "calibration_error"
+
+
+def fit_split(tools, x, y, train, test, seed):
+    """The scores of the test rows in both tables, what was chosen for them, and the seconds that it took."""
+    start = time.perf_counter()
+    result = {}
+    for table, (predict, chosen) in recipe.fit_ensembles(tools, x[train], y[train], seed).items():
+        evaluation = nllfit.evaluate(predict(x[test]), y=y[test])
+        result[table] = {score: float(getattr(evaluation, score)) for score in SCORES} | {"chosen": chosen}
+    return result | {"seconds": time.perf_counter() - start}
+
+
+def summary(splits):
+    """The mean of each score over the splits with its standard error, the Normal heads' first."""
+
+    def of(table):
+        found = {}
+        for score in SCORES:
+            values = np.array([split[table][score] for split in splits])
+            found[score] = values.mean()
+            found[f"{score}_se"] = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
+        chosen = [split[table]["chosen"].partition(",")[0] for split in splits]
+        return found | {"chosen": {name: chosen.count(name) for name in sorted(set(chosen))}}
+
+    shared = {"seconds": sum(split["seconds"] for split in splits), "num_splits": len(splits)}
+    return of("normal") | shared | {"free": of("free") | shared}
+
+
+def print_table(title, rows, published):
+    """One line a data set: the scores with their standard errors, and the best published NLL and RMSE."""
+    print(f"\n{title:26} {'NLL':>16} {'RMSE':>18} {'CRPS':>18} {'calibration':>15}   best published NLL, RMSE")
+    for name, row in rows.items():
+        scores = [f"{row[score]:9.4g} ± {row[f'{score}_se'] or np.nan:<6.2g}" for score in SCORES]
+        best = []
+        for score in ("test_nll", "test_rmse"):
+            methods = published.get(score, {}).get(name)
+            best.append(f"{min(methods.values()):g} ({min(methods, key=methods.get)})" if methods else "-")
+        print(f"{name[:26]:26} {' '.join(scores)}   {', '.join(best)}")
+
+
+def plot(metrics, published, path):
+    """The test NLL of both tables with two standard errors, beside the published methods: a panel for each data set."""
+    figure = Figure(figsize=(3.2 * len(metrics), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(metrics), squeeze=False)[0]
+    for ax, (name, row) in zip(axes, metrics.items(), strict=True):
+        methods = published.get("test_nll", {}).get(name, {})
+        ours = {"nllfit, Normal": row, "nllfit, free": row["free"]}
+        ax.plot(list(methods.values()), list(methods), "o", color="0.5")
+        for label, table in ours.items():
+            ax.errorbar(table["nll"], [label], xerr=2 * (table["nll_se"] or 0), fmt="o", color="C0", capsize=3)
+        ax.set(title=name, xlabel="test NLL (nats), lower is better")
+        ax.grid(axis="x", alpha=0.3)
+    figure.savefig(path, dpi=120)
+
+
+def main(argv=None):
+    """Runs the benchmark; returns its metrics."""
+    parser = common.parser(__doc__, "uci")
+    parser.add_argument("--data", metavar="FOLDER", required=True, help="the folder of the tables NAME.txt")
+    parser.add_argument("--only", metavar="NAME,...", type=lambda names: names.split(","), help="these tables alone")
+    parser.add_argument("--splits", type=int, default=20, help="at most, of each table (default: %(default)s)")
+    arguments = common.checked(parser.parse_args(argv), splits=1)
+    data = tables.read_folder(arguments.data, arguments.only)
+    anchors = pathlib.Path(arguments.data, "published.json")
+    published = json.loads(anchors.read_text()) if anchors.exists() else {}
+    tools, metrics = common.toolkit(arguments.keras), {}
+    with common.resumed_folder(arguments) as folder:
+        (folder / "splits").mkdir(exist_ok=True)
+        for name, (x, y) in data.items():
+            print(f"{name}: {len(x)} rows, {x.shape[1]} inputs")
+            done, halves = [], list(tables.splits(len(x), arguments.splits))
+            bar = tools.keras.utils.Progbar(len(halves), unit_name="split")
+            for i, (train, test) in enumerate(halves):
+                path = folder / "splits" / f"{name}-{i:02}.json"
+                if not path.exists():
+                    common.write_json(path, fit_split(tools, x, y, train, test, arguments.seed + i))
+                done.append(json.loads(path.read_text()))
+                bar.update(i + 1, [(score, done[-1]["normal"][score]) for score in ("nll", "rmse")])
+            metrics[name] = summary(done)
+        print_table("Normal heads", metrics, published)
+        print_table("free", {name: row["free"] for name, row in metrics.items()}, published)
+        plot(metrics, published, folder / "nll.png")
+        common.write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+if __name__ == "__main__":
+    common.run(main)

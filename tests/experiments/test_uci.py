@@ -1,0 +1,148 @@
+"""The published benchmark: its tables, its splits, the recipe, and a run that goes on where it was interrupted."""
+
+import json
+
+import numpy as np
+import pytest
+from tensorflow_probability import distributions as tfd
+
+from experiments import common, recipe, tables, uci
+from tests.files import data_file
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=[60, 2])
+TABLE = np.hstack([X, X @ [[1.0], [-2.0]] + 0.1 * RNG.normal(size=[60, 1])])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "data"
+    path.mkdir()
+    np.savetxt(path / "line.txt", TABLE)
+    (path / "published.json").write_text(json.dumps({"test_nll": {"line": {"A": 0.5, "B": -0.2}}}))
+    return path
+
+
+def marginal(tools, x, y, seed):
+    """What stands in for the recipe: a Normal for all rows alike."""
+    del tools, x, seed
+
+    def predict(x):
+        return tfd.Independent(tfd.Normal(np.full([len(x), 1], y.mean()), y.std()), 1)
+
+    return {"normal": (predict, "marginal"), "free": (predict, "marginal")}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1 2 3\n1 2\n", "line 2: 2 columns, and line 1 has 3"),
+        ("1 2 x\n", "line 1: could not convert string to float: 'x'"),
+        ("1 2 3\n\n1 nan 3\n", "line 3: a number is not finite"),
+        ("1 2 3\n", "has 1 rows"),
+        ("", "has 0 rows"),
+        ("1\n" * 30, "one column"),
+        ("1 2\n2 2\n" * 30, "is 2.0 in every row"),
+    ],
+)
+def test_a_malformed_table(tmp_path, text, words):
+    (tmp_path / "bad.txt").write_text(text)
+    with pytest.raises(ValueError, match=r"bad\.txt") as error:
+        tables.read_folder(tmp_path)
+    assert words in str(error.value)
+
+
+def test_a_folder_without_tables_and_an_unknown_name(tmp_path, folder):
+    with pytest.raises(ValueError, match=r"holds no NAME\.txt"):
+        tables.read_folder(tmp_path)
+    with pytest.raises(ValueError, match=r"--only names b: --data .* holds line"):
+        tables.read_folder(folder, ["b"])
+
+
+def test_a_table_with_commas_and_comments(tmp_path):
+    (tmp_path / "t.txt").write_text("# a, b, target\n" + "1, 2, 3\n4,5,6\n" * 10)
+    x, y = tables.read_table(tmp_path / "t.txt")
+    np.testing.assert_array_equal(x[:2], [[1, 2], [4, 5]])
+    np.testing.assert_array_equal(y[:2], [[3], [6]])
+
+
+def test_the_splits_are_the_published_ones():
+    """The errors of a line on each split, beside those that were found without this package."""
+    oracle = json.loads(data_file("uci/linear_gaussian_oracle.json").read_text())
+    x, y = tables.read_table(data_file("uci/energy.txt"))
+    rows = list(tables.splits(len(x)))
+    assert len(rows) == 20
+    for (train, test), (rmse, nll, *_) in zip(rows, oracle["per_split"]["energy"], strict=True):
+        columns = np.hstack([x, np.ones_like(y)])
+        weights, *_ = np.linalg.lstsq(columns[train], y[train], rcond=None)
+        variance = np.mean((columns[train] @ weights - y[train]) ** 2)
+        squares = (columns[test] @ weights - y[test]) ** 2
+        assert np.sqrt(squares.mean()) == pytest.approx(rmse, rel=1e-6)
+        assert np.mean(squares / variance + np.log(2 * np.pi * variance)) / 2 == pytest.approx(nll, rel=1e-6)
+    assert len(list(tables.splits(40_001))) == 5
+
+
+def test_bins_are_filled_from_the_left():
+    bins = recipe.Bins(np.arange(101.0)[:, None])
+    np.testing.assert_allclose(bins(np.array([[12.5]]))[0], [1, 1, 0.5] + 17 * [0])
+    constant = recipe.Bins(np.ones([9, 1]))
+    np.testing.assert_array_equal(constant(np.array([[0.0], [1.0]])), [20 * [0], 20 * [1]])
+
+
+def test_an_ensemble_that_is_too_sure_is_widened():
+    y = 2 * RNG.normal(size=[4000, 1])
+
+    def predict(x, spread=1.0):
+        return tfd.Independent(tfd.Normal(np.zeros([len(x), 1]), spread), 1)
+
+    nll, spread = recipe.best_spread(predict, y, y)
+    assert spread == pytest.approx(2, abs=0.1)
+    assert nll == pytest.approx(np.log(2) + 0.5 + np.log(2 * np.pi) / 2, abs=0.05)
+
+
+def test_the_recipe_finds_a_line():
+    x, y = TABLE[:, :-1], TABLE[:, -1:]
+    for predict, chosen in recipe.fit_ensembles(common.toolkit(2), x[:50], y[:50], 0).values():
+        distribution = predict(x[50:])
+        assert "scales x" in chosen
+        assert distribution.mean().shape == [10, 1]
+        assert np.sqrt(np.mean((distribution.mean().numpy() - y[50:]) ** 2)) < 0.5 * y.std()
+
+
+def test_a_run_and_its_numbers(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(recipe, "fit_ensembles", marginal)
+    out = tmp_path / "run"
+    arguments = ["--data", str(folder), "--out", str(out), "--splits", "3"]
+    metrics = uci.main(arguments)
+    assert json.loads((out / "metrics.json").read_text()) == metrics
+    y = TABLE[:, -1]
+    nll = [
+        -np.mean(tfd.Normal(y[train].mean(), y[train].std()).log_prob(y[test])) for train, test in tables.splits(60, 3)
+    ]
+    assert metrics["line"]["nll"] == pytest.approx(np.mean(nll), rel=1e-6)
+    assert metrics["line"]["nll_se"] == pytest.approx(np.std(nll, ddof=1) / np.sqrt(3), rel=1e-6)
+    assert metrics["line"]["num_splits"] == metrics["line"]["free"]["num_splits"] == 3
+    assert (out / "nll.png").stat().st_size > 5000
+    assert "-0.2 (B)" in capsys.readouterr().out
+
+
+def test_a_run_goes_on_where_it_was_interrupted(folder, tmp_path, monkeypatch, capsys):
+    calls = []
+
+    def interrupted(*given):
+        calls.append(given)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return marginal(*given)
+
+    monkeypatch.setattr(recipe, "fit_ensembles", interrupted)
+    arguments = ["--data", str(folder), "--out", str(tmp_path / "run"), "--splits", "3"]
+    with pytest.raises(SystemExit) as end:
+        uci.main(arguments)
+    assert end.value.code == 130
+    assert "goes on from here" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="holds a run with --seed 0, not 1"):
+        uci.main([*arguments, "--seed", "1"])
+    metrics = uci.main(arguments)
+    assert len(calls) == 4
+    assert metrics["line"]["num_splits"] == 3
