@@ -1,7 +1,7 @@
 """Training by maximum likelihood with TensorFlow Probability and Keras."""
 
 from nllfit import calibration, equivalence, heads, losses, metrics
-from nllfit.calibration import TemperatureScaled, scale_temperature
+from nllfit.calibration import Recalibrated, TemperatureScaled, recalibrate, scale_temperature
 from nllfit.ensembles import Ensemble
 from nllfit.estimation import Comparison, Estimate, compare, likelihood, log_likelihood, maximum_likelihood
 from nllfit.evaluation import Evaluation, ScoreComparison, compare_scores, evaluate
@@ -22,6 +22,7 @@ __all__ = [
     "Evaluation",
     "Family",
     "MixtureFamily",
+    "Recalibrated",
     "ScoreComparison",
     "TemperatureScaled",
     "calibration",
@@ -44,6 +45,7 @@ __all__ = [
     "negative_log_likelihood",
     "predict_distribution",
     "quantile",
+    "recalibrate",
     "scale_temperature",
     "survival",
 ]

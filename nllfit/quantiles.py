@@ -80,9 +80,9 @@ def quantile(distribution: tfd.Distribution, q: ArrayLike) -> tf.Tensor:
     levels = np.asarray(q, np.float64)
     if levels.ndim > 1 or not np.all((levels > 0) & (levels < 1)):
         raise ValueError(f"`q` is {q!r}: give a probability above 0 and below 1, or a list of them.")
-    found = inverse_cdf(marginals(distribution), np.atleast_1d(levels))
-    found = tf.cast(found, real_dtype(distribution))
-    return found if levels.ndim else found[0]
+    elements = marginals(distribution)
+    found = inverse_cdf(elements, levels.reshape([*levels.shape, *[1] * elements.batch_shape.rank]))
+    return tf.cast(found, real_dtype(distribution))
 
 
 def interval(distribution: tfd.Distribution, level: float = 0.9) -> tuple[tf.Tensor, tf.Tensor]:

@@ -8,10 +8,11 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.evaluation.held_out import HeldOut, held_out
 from nllfit.families.center import central_value
+from nllfit.families.marginals import is_discrete, marginals
 from nllfit.kerases import Model, as_distribution, output_like
 from nllfit.prediction import predict_distribution
 
-__all__ = ["Calibrated", "rows_for_calibration"]
+__all__ = ["Calibrated", "real_elements", "rows_for_calibration"]
 
 
 class Calibrated(abc.ABC):
@@ -48,3 +49,18 @@ def rows_for_calibration(model: Model, x: Any, y: ArrayLike | None, batch_size: 
             "`model` is a distribution: give the model that predicts it, whose predictions for new rows are calibrated."
         )
     return held_out(model, x, y, batch_size)
+
+
+def real_elements(distribution: tfd.Distribution) -> tfd.Distribution:
+    """The scalar distributions of the elements of an outcome that are real and independent; else a `ValueError`."""
+    shape = tuple(distribution.event_shape)
+    independent = isinstance(distribution, tfd.Independent) or distribution.event_shape.num_elements() == 1
+    elements = marginals(distribution) if independent else None
+    if elements is None or is_discrete(elements):
+        why = "depend on each other" if elements is None else "are counts or classes"
+        raise ValueError(
+            f"`model` predicts by {distribution.name} outcomes of shape {shape}, which {why}: what is calibrated here "
+            f"are real outcomes of one element, or of several that are independent, as of a Normal head. The "
+            f"probabilities of classes are for `nllfit.scale_temperature`."
+        )
+    return elements

@@ -1,5 +1,7 @@
 """Quantiles of scalar distributions: TFP's where its own CDF confirms them, else the CDF inverted."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
@@ -10,42 +12,38 @@ from nllfit.families.marginals import is_discrete, real_dtype
 __all__ = ["inverse_cdf"]
 
 
-def inverse_cdf(distribution: tfd.Distribution, levels: np.ndarray) -> tf.Tensor:
+def inverse_cdf(distribution: tfd.Distribution, levels: Any, rests: Any = None) -> tf.Tensor:
     """The least numbers at which a scalar distribution of batch `[*batch]` reaches the probabilities `levels`.
 
     Args:
       distribution: a scalar one, without assertions, as `marginals` gives it.
-      levels: float64, `[num]`.
+      levels: in float64, of a shape that broadcasts with the batch, such as `[num, 1, 1]`.
+      rests: `1 - levels`, where they are known to more digits.
 
     Returns:
-      `[num, *batch]`.
+      Of the shape that the two have together.
     """
-    both = cdf_and_survival(distribution)
+    both, dtype = cdf_and_survival(distribution), real_dtype(distribution)
+    levels = tf.convert_to_tensor(levels, tf.float64)
     # The smaller of the two probabilities has digits that the larger has lost.
-    tails = [
-        _inverted(distribution, levels[levels <= 0.5], lambda y, goal: both(y)[0] - goal, lambda level: level),
-        _inverted(distribution, levels[levels > 0.5], lambda y, goal: goal - both(y)[1], lambda level: 1 - level),
-    ]
-    order = np.concatenate([np.flatnonzero(levels <= 0.5), np.flatnonzero(levels > 0.5)])
-    return tf.gather(tf.concat(tails, 0), np.argsort(order))
+    lower, level, rest = levels <= 0.5, tf.cast(levels, dtype), tf.cast(1 - levels if rests is None else rests, dtype)
+    zeros = tf.zeros(tf.broadcast_dynamic_shape(tf.shape(levels), distribution.batch_shape_tensor()), dtype)
 
-
-def _inverted(distribution, levels, excess, goal_of):
-    """Where `excess(y, goal)`, which rises with `y`, is not negative any more, for the goal of each level."""
-    dtype = real_dtype(distribution)
-    levels = levels.reshape([-1, *[1] * distribution.batch_shape.rank])
-    goal = tf.constant(goal_of(levels), dtype)
-    zeros = tf.zeros(tf.concat([[len(levels)], distribution.batch_shape_tensor()], 0), dtype)
+    def excess(y):
+        """It rises with `y`, and is not negative any more where the level is reached."""
+        below, above = both(y)
+        return tf.where(lower, below - level, rest - above)
 
     def root():
-        return _root(lambda y: excess(y, goal), zeros, is_discrete(distribution))
+        return _root(excess, zeros, is_discrete(distribution))
 
     try:
-        formula = distribution.quantile(tf.constant(levels, dtype)) + zeros
+        formula = distribution.quantile(level) + zeros
     except NotImplementedError:
         return root()
     # Some of TFP's are series or searches, which do not always arrive.
-    return tf.cond(tf.reduce_all(tf.abs(excess(formula, goal)) <= 1e-3 * goal), lambda: formula, root)
+    near = tf.reduce_all(tf.abs(excess(formula)) <= 1e-3 * tf.where(lower, level, rest))
+    return tf.cond(near, lambda: formula, root)
 
 
 def _root(excess, zeros, counts):

@@ -101,7 +101,9 @@ def with_parameters(
     properties = type(distribution).parameter_properties(dtype=tf.float64)
     for name, known in properties.items():
         value = distribution.parameters.get(name)
-        if value is not None and isinstance(known.event_ndims, int):
+        if isinstance(value, tfd.Distribution):
+            arguments[name] = with_parameters(value, change)
+        elif value is not None and isinstance(known.event_ndims, int):
             arguments[name] = change(value, known.event_ndims)
     return distribution.copy(**arguments)
 

@@ -1,0 +1,153 @@
+"""Recalibration: wrong spreads, biases and shapes become right, in both Kerases; the map is a distribution."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+from scipy import integrate, stats
+
+import nllfit
+from nllfit import Ensemble, Recalibrated, compare_scores, evaluate, predict_distribution, recalibrate
+from tests.kerases import KITS, each_keras
+
+tfd = tfp.distributions
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=[2000, 2]).astype("float32")
+NOISE = RNG.standard_t(4, size=2000)
+Y = (X[:, :1] + 0.5 * NOISE[:, None]).astype("float32")
+FIT, TEST = slice(0, 1000), slice(1000, 2000)
+
+
+def wrong(kit, scale=1.0, bias=0.3):
+    """A Normal of the wrong place and spread for `Y`."""
+    model = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Normal(scale=scale)])
+    model(X[:1])
+    model.set_weights([np.array([[1.0], [0.0]]), np.array([bias])])
+    return model
+
+
+@each_keras
+def test_a_wrong_model_becomes_calibrated(kit):
+    model = wrong(kit)
+    recalibrated = recalibrate(model, X[FIT], Y[FIT])
+    before, after = evaluate(model, X[TEST], Y[TEST]), evaluate(recalibrated, X[TEST], Y[TEST])
+    assert stats.kstest(before.pit[:, 0], "uniform").pvalue < 1e-9
+    # 1.63 is the 1 % point of Kolmogorov's law; the map has the error of as many rows again.
+    assert stats.kstest(after.pit[:, 0], "uniform").statistic < np.sqrt(2) * 1.63 / np.sqrt(1000)
+    assert after.calibration_error < before.calibration_error / 5
+    assert compare_scores(after, before)["nll"].better == "a"
+    entropy = stats.t(4, scale=0.5).entropy()
+    assert after.nll == pytest.approx(entropy, abs=0.03 + 4 * after.nll_se)  # some hundredths: its own error
+    assert after.rmse < before.rmse  # without the bias
+    called = recalibrated(X[TEST])
+    if kit.keras.__name__ == "keras":
+        assert called.dtype == tf.float32
+    np.testing.assert_allclose(
+        nllfit.negative_log_likelihood(Y[TEST], nllfit.kerases.distribution_of(called)), after.scores["nll"], rtol=1e-5
+    )
+
+
+def test_it_is_a_distribution():
+    recalibrated = recalibrate(wrong(KITS[0]), X[FIT], Y[FIT])
+    one = predict_distribution(recalibrated, X[:1])
+    grid = np.linspace(-30, 30, 200_001)
+    density = np.exp(one.log_prob(grid[:, None, None].astype("float32")))[:, 0]
+    assert integrate.simpson(density, x=grid) == pytest.approx(1, abs=1e-4)  # of float32
+    levels = np.array([1e-6, 0.01, 0.3, 0.5, 0.9, 1 - 1e-4])
+    ends = nllfit.quantile(one, levels)
+    np.testing.assert_allclose(nllfit.cdf(one, ends)[:, 0, 0], levels, rtol=1e-4)
+    mean = integrate.simpson(density * grid, x=grid)
+    variance = integrate.simpson(density * (grid - mean) ** 2, x=grid)
+    assert float(one.mean()[0, 0]) == pytest.approx(mean, abs=0.01 * np.sqrt(variance))
+    assert float(one.stddev()[0, 0]) == pytest.approx(np.sqrt(variance), rel=0.01)
+    sample = one.sample(4000, seed=(1, 2)).numpy()[:, 0, 0]
+    assert stats.kstest(sample, lambda y: nllfit.cdf(one, y[:, None, None]).numpy()[:, 0, 0]).pvalue > 1e-3
+    assert np.all(np.isfinite(one.log_prob([[[-1e6]], [[1e6]]])))  # the model's own, far out
+
+
+def test_a_calibrated_model_loses_little():
+    y = X[:, :1] + RNG.normal(size=[2000, 1])
+    model = wrong(KITS[0], bias=0.0)
+    models = model, recalibrate(model, X[FIT], y[FIT])
+    before, after = (-predict_distribution(m, X[TEST]).log_prob(y[TEST].astype("float32")) for m in models)
+    loss, error = np.mean(after - before), stats.sem(after - before)
+    assert -3 * error < loss < 0.03 + 3 * error  # some 30 knots on 1000 rows cost 30 / 2000
+
+
+@pytest.mark.parametrize("factor", [0.1, 10.0])
+def test_a_spread_may_be_wrong_tenfold(factor):
+    y = X[:, :1] + 0.5 * RNG.normal(size=[2000, 1])
+    model = wrong(KITS[0], scale=0.5 * factor, bias=0.0)
+    after = evaluate(recalibrate(model, X[FIT], y[FIT]), X[TEST], y[TEST])
+    assert after.nll == pytest.approx(stats.norm(0, 0.5).entropy(), abs=0.05 + 4 * after.nll_se)  # its own error
+    assert after.sharpness == pytest.approx(0.5, rel=0.1)
+    assert after.calibration_error < 2 * np.sqrt(2) * 0.31 / np.sqrt(1000)
+
+
+def test_each_element_has_its_own_map_and_steps_share_it():
+    model = KITS[0].keras.Sequential([KITS[0].keras.layers.Activation("linear"), KITS[0].heads.Normal(2, scale=1.0)])
+    y = X + np.array([0.2, 3.0]) * RNG.normal(size=X.shape)
+    recalibrated = recalibrate(model, X, y)
+    spread = predict_distribution(recalibrated, X[:3]).stddev()
+    np.testing.assert_allclose(spread, [[0.2, 3.0]] * 3, rtol=0.1)
+    sequence = recalibrate(model, X.reshape(400, 5, 2), y.reshape(400, 5, 2))
+    np.testing.assert_array_equal(sequence.predicted, recalibrated.predicted)
+    assert predict_distribution(sequence, X.reshape(400, 5, 2)[:3]).batch_shape == (3, 5)
+
+
+def test_an_ensemble_and_what_was_recalibrated_already():
+    recalibrated = recalibrate(Ensemble([wrong(KITS[0]), wrong(KITS[0], bias=-0.3)]), X[:40], Y[:40])
+    again = recalibrate(recalibrated, X[:40], Y[:40])
+    np.testing.assert_allclose(again.predicted, again.observed[None], atol=0.2)  # of scores between the knots
+
+
+def test_under_xla():
+    model = recalibrate(wrong(KITS[0]), X[:40], Y[:40])
+    in_graph = tf.function(lambda x, y: model(x).log_prob(y), jit_compile=True)
+    np.testing.assert_allclose(in_graph(X[:5], Y[:5]), model(X[:5]).log_prob(Y[:5]), rtol=1e-5)
+
+
+def test_amounts_stay_amounts():
+    model = KITS[0].keras.Sequential([KITS[0].keras.layers.Dense(2), KITS[0].heads.Gamma()])
+    recalibrated = recalibrate(model, X[:200], np.abs(Y[:200]))
+    distribution = predict_distribution(recalibrated, X[:200])
+    assert np.all(nllfit.quantile(distribution, 1e-6) >= 0)
+    assert np.all(nllfit.cdf(distribution, -1.0) == 0)
+    with pytest.raises(ValueError, match="at row 0"):
+        evaluate(recalibrated, X[:2], np.full([2, 1], -1.0))
+
+
+def test_few_and_equal_rows():
+    model = wrong(KITS[0])
+    for y in (Y[:2], np.full([5, 1], 1e9), X[:3, :1] + 0.3):
+        recalibrated = recalibrate(model, X[: len(y)], y)
+        assert np.isfinite(evaluate(recalibrated, X[:20], Y[:20]).nll)
+
+
+@each_keras
+def test_what_cannot_be_recalibrated_is_refused(kit):
+    layers, heads = kit.keras.layers, kit.heads
+    for head, y, why in (
+        (heads.Poisson(), np.ones([4, 1]), "are counts or classes"),
+        (heads.Bernoulli(), np.ones([4, 1]), "are counts or classes"),
+        (heads.MultivariateNormalTriL(2), np.ones([4, 2]), "depend on each other"),
+        (heads.Mixture("Normal", 2, 2), np.ones([4, 2]), "depend on each other"),
+    ):
+        model = kit.keras.Sequential([layers.Dense(head.params_size()), head])
+        with pytest.raises(ValueError, match=why):
+            recalibrate(model, X[:4], y)
+    model = wrong(kit)
+    with pytest.raises(TypeError, match="end the model in a head"):
+        recalibrate(kit.keras.Sequential([layers.Dense(2)]), X, Y)
+    with pytest.raises(ValueError, match=r"`y` has shape \(3, 1\)"):
+        recalibrate(model, X, Y[:3])
+    with pytest.raises(ValueError, match="`y` has 1 rows"):
+        recalibrate(model, X[:1], Y[:1])
+    for predicted in ([[0.5, 0.5]], [[-41.0, 0.5]], [[0.5, 40.0]], [[0.5, np.nan]]):
+        with pytest.raises(ValueError, match="`predicted` must rise"):
+            Recalibrated(model, predicted, [0.2, 0.5])
+    with pytest.raises(ValueError, match=r"have shapes \(1, 2\) and \(3,\)"):
+        Recalibrated(model, [[0.2, 0.5]], [0.2, 0.5, 0.6])
+    with pytest.raises(ValueError, match=r"is for outcomes of shape \(2,\), but the model's have \(1,\)"):
+        Recalibrated(model, [[0.2], [0.5]], [0.2])(X)
