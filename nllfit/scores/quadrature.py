@@ -69,7 +69,7 @@ def _cuts(distribution):
         cuts = tf.reshape(cuts, tf.concat([[-1], tf.shape(cuts)[2:]], 0))
         return cuts, *(tf.reduce_any(one, -1) for one in is_open)
     constant = with_parameters(distribution, lambda value, _: tf.stop_gradient(value), validate_args=False)
-    low, middle, high = tf.unstack(inverse_cdf(constant, _LEVELS), num=3)
+    low, middle, high = tf.unstack(inverse_cdf(constant, _column(_LEVELS, constant.batch_shape.rank)), num=3)
     bottom, top = (end + tf.zeros_like(middle) for end in ends(constant))
     far = tf.maximum(low - _FAR * (middle - low), bottom), tf.minimum(high + _FAR * (high - middle), top)
     is_open = ~tf.math.is_finite(bottom), ~tf.math.is_finite(top)
