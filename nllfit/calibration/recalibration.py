@@ -19,7 +19,7 @@ __all__ = ["Recalibrated", "recalibrate"]
 
 _FURTHEST = 37.5  # the Normal score of the least probability in float64
 _END = 40.0  # of the scores that are mapped
-_LEAST = 1e-6  # between two of the predicted scores
+_LEAST = 1e-4  # between two of the predicted scores, for float32 tells them apart up to 40
 _SCORES = np.arange(-7, 7.25, 0.25)  # of the quantiles over which a mean is a sum
 _WEIGHTS = np.exp(-(_SCORES**2) / 2) / np.exp(-(_SCORES**2) / 2).sum()
 
@@ -105,7 +105,8 @@ class Recalibrated(Calibrated):
                 f"{tuple(distribution.event_shape)}."
             )
         checks, rank = distribution.validate_args, distribution.event_shape.rank
-        mapped = _Mapped(checked(elements) if checks else elements, self.predicted, self.observed, distribution.dtype)
+        knots = (tf.constant(values, distribution.dtype) for values in (self.predicted, self.observed))
+        mapped = _Mapped(checked(elements) if checks else elements, *knots)
         return tfd.Independent(mapped, rank, validate_args=checks) if rank else mapped
 
 
@@ -135,18 +136,18 @@ def _normal():
 
 
 def _steps(values):
+    values = tf.cast(values, tf.float64)
     end = tf.fill(tf.shape(values[..., :1]), tf.constant(_END, tf.float64))
     return tf.concat([values, end], -1) - tf.concat([-end, values], -1)
 
 
 class _Mapped(tfd.AutoCompositeTensorDistribution):
-    """A scalar distribution behind a rising map of its CDF; outcomes and results are of a dtype given."""
+    """A scalar distribution behind a rising map of its CDF, of the dtype of the knots; it computes in float64."""
 
-    def __init__(self, distribution, predicted, observed, dtype, validate_args=False, name="Recalibrated"):
+    def __init__(self, distribution, predicted, observed, validate_args=False, name="Recalibrated"):
         parameters = dict(locals())
-        self.base, self.returned = distribution, tf.as_dtype(dtype)
-        self.predicted, self.observed = (tf.convert_to_tensor(values, tf.float64) for values in (predicted, observed))
-        reparameterized = tfd.NOT_REPARAMETERIZED
+        self.base, self.predicted, self.observed = distribution, predicted, observed
+        self.returned, reparameterized = predicted.dtype, tfd.NOT_REPARAMETERIZED
         super().__init__(self.returned, reparameterized, validate_args, False, parameters=parameters, name=name)
 
     @classmethod
