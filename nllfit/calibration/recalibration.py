@@ -17,7 +17,7 @@ from nllfit.kerases import Model
 
 __all__ = ["Recalibrated", "recalibrate"]
 
-_FURTHEST = 37.5  # the Normal score of the least probability in float64
+_FURTHEST = 37.0  # the Normal score of 6e-300, near the least probability in float64
 _END = 40.0  # of the scores that are mapped
 _LEAST = 1e-4  # between two of the predicted scores, for float32 tells them apart up to 40
 _SCORES = np.arange(-7, 7.25, 0.25)  # of the quantiles over which a mean is a sum
@@ -188,7 +188,7 @@ class _Mapped(tfd.AutoCompositeTensorDistribution):
 
     def _at(self, scores):
         """The quantiles at Normal scores."""
-        scores = self.spline.inverse(scores)
+        scores = tf.clip_by_value(self.spline.inverse(scores), -_FURTHEST, _FURTHEST)
         return tf.cast(inverse_cdf(self.base, _normal().cdf(scores), _normal().cdf(-scores)), tf.float64)
 
     def _sample_n(self, n, seed=None):
