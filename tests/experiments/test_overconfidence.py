@@ -1,0 +1,21 @@
+"""The experiment on networks that are too sure, cut short."""
+
+import json
+
+import numpy as np
+
+from experiments import overconfidence
+
+
+def test_a_short_run(tmp_path, capsys):
+    out = tmp_path / "run"
+    metrics = overconfidence.main(["--out", str(out), "--epochs", "2", "--splits", "1"])
+    assert json.loads((out / "metrics.json").read_text()) == metrics
+    assert metrics["marginal"]["rmse"] < 1.5  # in units of the target's spread
+    assert metrics["NLL"]["lowest_nll_of_an_epoch"] <= metrics["NLL"]["nll"] + 1e-5
+    factor = metrics["5 by NLL, scales x factor"]["factor"]
+    ratio = metrics["5 by NLL, scales x factor"]["rmse"] / metrics["5 by NLL"]["rmse"]
+    np.testing.assert_allclose(ratio, 1, rtol=1e-5)  # the factor moves no mean
+    assert 0.7 <= factor <= 2.5
+    assert (out / "test_nll.png").stat().st_size > 10_000
+    assert "beta-NLL" in capsys.readouterr().out
