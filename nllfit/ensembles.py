@@ -5,7 +5,7 @@ import json
 import os
 import pathlib
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,8 @@ class Ensemble:
     """
 
     def __init__(self, models: Sequence[Model]):
+        if not isinstance(models, Iterable):
+            raise TypeError(f"`models` is a {type(models).__name__}: give a list of models.")
         self.models = tuple(models)
         if not self.models:
             raise ValueError("`models` is empty: give at least one model.")
@@ -112,12 +114,17 @@ class Ensemble:
                 "`callbacks` is no function, and members cannot share a callback: give a function that makes them, "
                 "such as `lambda: [keras.callbacks.EarlyStopping()]`."
             )
+        seed = as_count("seed", seed, 0, optional=True)
+        if not callable(build):
+            raise ValueError(f"`build` is a {type(build).__name__}: give a function that makes a compiled model.")
         members, seeds = [], [None if seed is None else seed + i for i in range(n)]
         for member_seed in seeds:
             if member_seed is not None:
                 tf_keras.utils.set_random_seed(member_seed)
             members.append(_with_weights(build(), x))
         ensemble = cls(members)
+        if len(set(map(id, members))) < n:
+            raise ValueError("`build` returned one model twice: let it make a new one in each call.")
 
         def train(model, member_seed):
             own = None if callbacks is None else callbacks()
@@ -168,6 +175,7 @@ class Ensemble:
 
 def _with_weights(model, x):
     """The model with its first weights made: threads that made them would take random numbers from one another."""
+    keras_of(model)
     if not model.built:
         batch = x.element_spec if isinstance(x, tf.data.Dataset) else tf.nest.map_structure(np.asarray, x)
         inputs = batch[0] if isinstance(x, tf.data.Dataset) and isinstance(batch, tuple) else batch

@@ -7,10 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.estimation.marginal import marginal_numbers
+from nllfit.families.arguments import as_array, as_numbers
 from nllfit.families.head import Origin
 from nllfit.families.outcomes import as_outcomes
 from nllfit.families.protocol import ParametricFamily
-from nllfit.kerases import Model, as_distribution, mask_of, variable_of
+from nllfit.kerases import Model, as_distribution, keras_of, mask_of, variable_of
 from nllfit.losses import weights_of_outcomes
 from nllfit.prediction import origin_of
 
@@ -52,6 +53,10 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
 
     Source: Karpathy, A recipe for training neural networks, 2019, "init well".
     """
+    keras_of(model)
+    for name, values in (("x", x), ("y", y)):
+        if values is None:
+            raise ValueError(f"`{name}` is missing: give an array, one row an example.")
     few = tf.nest.map_structure(lambda rows: np.asarray(rows[:_PASSED]), x)
     with tf.GradientTape(persistent=True) as tape:
         outputs = model(few, training=False)
@@ -117,7 +122,7 @@ def _is_head(output):
 
 
 def _sample(output, y, weights, mask):
-    distribution, values = as_distribution(output), np.asarray(y)
+    distribution, values = as_distribution(output), as_numbers("y", as_array(y)).numpy()
     as_outcomes(values[: distribution.batch_shape[0]], distribution, "y")
     batch = tf.TensorShape([len(values), *distribution.batch_shape[1:]])
     sample = values.reshape([-1, *distribution.event_shape])
@@ -125,6 +130,10 @@ def _sample(output, y, weights, mask):
     for given in (weights, mask):
         if given is not None:
             counts *= np.reshape(weights_of_outcomes(given, batch, tf.constant(batch.as_list())), [-1])
+    if not np.all(counts >= 0):
+        raise ValueError("`sample_weight` holds a negative or NaN weight: give numbers >= 0.")
+    if not np.all(np.isfinite(sample[counts > 0])):
+        raise ValueError("`y` holds outcomes that are not finite: drop such rows, or give them a weight of 0.")
     return sample[counts > 0], counts[counts > 0]
 
 

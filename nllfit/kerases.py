@@ -12,6 +12,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
 
+from nllfit.families.refusal import untouched
+
 __all__ = [
     "Model",
     "as_distribution",
@@ -66,13 +68,14 @@ def as_distribution(y_pred: Any) -> tfp.distributions.Distribution:
     return distribution
 
 
-def no_distribution(y_pred: Any) -> TypeError:
+def no_distribution(y_pred: Any) -> Exception:
     """The error that a prediction is a mere tensor, in a Keras 3 model or in one that does not end in a head."""
-    return TypeError(
+    error = TypeError(
         f"`y_pred` is a {type(y_pred).__name__}, but a distribution is needed: end the model in a head, "
         f"such as `nllfit.heads.Normal(1)`, and let `y_pred` be what it returns. In a Keras 3 model, `from "
         f"nllfit import keras3` and use `keras3.heads.Normal(1)` and the loss `keras3.NegativeLogLikelihood()`."
     )
+    return untouched(error)
 
 
 def mask_of(output: Any) -> tf.Tensor | None:

@@ -7,6 +7,7 @@ import tensorflow as tf
 import tf_keras
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.arguments import as_numbers
 from nllfit.families.outcomes import as_outcomes, where_counted
 from nllfit.families.refusal import assertion_text, untouched
 from nllfit.kerases import as_distribution, distribution_of, mask_of, no_distribution
@@ -44,8 +45,11 @@ def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, t
       ValueError: if the weights are of another shape.
     """
     distribution, mask = distribution_of(y_pred), mask_of(y_pred)
-    if tf.is_tensor(y_pred) and tf.is_tensor(y_true) and y_true.shape.rank == 1 and y_pred.shape[1:] == [1]:
-        y_true = y_true[:, None]  # Keras 3 leaves to its losses what tf_keras does before it calls one
+    if tf.is_tensor(y_pred) and distribution is not None:  # Keras 3 leaves to its losses what tf_keras does before
+        y_true = as_numbers("y_true", y_true, distribution.dtype if distribution.dtype.is_floating else None)
+        y_true = (
+            y_true[:, None] if y_pred.shape[1:] == [1] and y_true.shape.is_compatible_with(y_pred.shape[:1]) else y_true
+        )
     if distribution is None or (mask is None and sample_weight is None):
         return y_true, sample_weight
     shapes = distribution.batch_shape, distribution.batch_shape_tensor()
@@ -59,7 +63,7 @@ def weights_of_outcomes(weights: Any, batch_shape: tf.TensorShape, batch_shape_t
 
     Keras would broadcast weights `[B]` along the steps `[B, T]`.
     """
-    weights = tf.convert_to_tensor(weights)
+    weights = as_numbers("sample_weight", weights)
     weights = weights if weights.dtype.is_floating else tf.cast(weights, tf.float32)
     rank = weights.shape.rank  # None where Keras 3 has seen weights of several ranks
     if rank == batch_shape.rank + 1 and weights.shape[-1] == 1:

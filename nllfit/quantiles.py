@@ -5,6 +5,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.arguments import as_numbers
 from nllfit.families.cdfs import cdf_and_survival
 from nllfit.families.inversion import inverse_cdf
 from nllfit.families.marginals import marginals, real_dtype
@@ -77,7 +78,8 @@ def quantile(distribution: tfd.Distribution, q: ArrayLike) -> tf.Tensor:
       array([[9.]], dtype=float32)
     """
     distribution = as_distribution(distribution)
-    levels = np.asarray(q, np.float64)
+    levels = np.asarray(q)
+    levels = levels.astype(np.float64) if levels.dtype.kind in "iuf" else np.array(np.nan)
     if levels.ndim > 1 or not np.all((levels > 0) & (levels < 1)):
         raise ValueError(f"`q` is {q!r}: give a probability above 0 and below 1, or a list of them.")
     elements = marginals(distribution)
@@ -103,7 +105,7 @@ def interval(distribution: tfd.Distribution, level: float = 0.9) -> tuple[tf.Ten
       >>> low.numpy().round(2), high.numpy().round(2)
       (array([-1.96,  8.04], dtype=float32), array([ 1.96, 11.96], dtype=float32))
     """
-    if not (np.ndim(level) == 0 and 0 < level < 1):
+    if not (np.ndim(level) == 0 and np.asarray(level).dtype.kind in "iuf" and 0 < level < 1):
         raise ValueError(f"`level` is {level!r}: give a number between 0 and 1, such as 0.9.")
     low, high = quantile(distribution, [(1 - level) / 2, (1 + level) / 2])
     return low, high
@@ -112,7 +114,7 @@ def interval(distribution: tfd.Distribution, level: float = 0.9) -> tuple[tf.Ten
 def _probabilities(distribution, y):
     distribution = as_distribution(distribution)
     scalar = marginals(distribution)
-    y = tf.cast(tf.convert_to_tensor(y, dtype_hint=real_dtype(scalar)), real_dtype(scalar))
+    y = tf.cast(as_numbers("y", y, real_dtype(scalar)), real_dtype(scalar))
     expected = distribution.batch_shape.concatenate(distribution.event_shape)
     rank = y.shape.rank
     if rank != 0 and not y.shape[max(0, rank - expected.rank) :].is_compatible_with(expected):

@@ -9,9 +9,11 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 import nllfit
-from tests.kerases import each_keras
+from nllfit import plots
+from tests.kerases import KITS, each_keras
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3's variables
 
@@ -35,8 +37,8 @@ def batches(x, y):
 
 
 @functools.cache
-def model_of(kit, head="Bernoulli", *arguments):
-    head = getattr(kit.heads, head)(*arguments)
+def model_of(kit, name="Bernoulli"):
+    head = getattr(kit.heads, name)()
     layers = kit.keras.layers
     model = kit.keras.Sequential([layers.Input((2,)), layers.Dense(head.params_size()), head])
     model.compile("sgd", kit.loss)
@@ -128,6 +130,308 @@ FIT = [
 ]
 
 
+NO_NUMBERS = "not an array of numbers"
+NO_DISTRIBUTION = TypeError("a distribution is needed: end the model in a head")
+SAMPLE = [1.0, 2.0, 4.0, 3.0]
+NORMAL = tfd.Independent(tfd.Normal(tf.zeros([ROWS, 1]), 1.0), 1)
+
+
+def loss(y, **options):
+    return lambda kit: kit.losses(y, model_of(kit)(X), **options)
+
+
+def metric(y, *weights):
+    return lambda kit: kit.metrics.NegativeLogLikelihood().update_state(y, model_of(kit)(X), *weights)
+
+
+def lbfgs(**arguments):
+    return lambda kit: nllfit.fit_lbfgs(model_of(kit), **{"x": X, "y": Y} | arguments)
+
+
+def evaluated(x, y, **options):
+    return lambda kit: nllfit.evaluate(model_of(kit), x, y, **options)
+
+
+def initialized(x, y, *weights):
+    return lambda kit: nllfit.initialize(model_of(kit), x, y, *weights)
+
+
+def ensemble(*models):
+    return lambda kit: nllfit.Ensemble([model_of(kit, model) for model in models])
+
+
+def ensemble_fit(build=model_of, n=2, **options):
+    return lambda kit: nllfit.Ensemble.fit(build and (lambda: build(kit)), n, X, Y, **options)
+
+
+def head(name, *arguments, **options):
+    return lambda kit: getattr(kit.heads, name)(*arguments, **options)
+
+
+def uncompiled(kit):
+    return nllfit.fit(kit.keras.Sequential([kit.keras.layers.Dense(2), kit.heads.Normal()]), X, Y)
+
+
+# What is called with the tools of a Keras.
+OF_A_KERAS = {
+    "fit, not compiled": (uncompiled, "The model is not compiled: call .*(nllfit.negative|keras3.Negative)"),
+    # losses and metrics
+    "loss, text": (loss(Y.astype(str)), f"`y_true` is of dtype .*, {NO_NUMBERS}"),
+    "loss, complex": (loss(Y.astype(complex)), f"`y_true` is of dtype complex128, {NO_NUMBERS}"),
+    "loss, dates": (loss(Y.astype("datetime64[s]")), f"`y_true` is of dtype datetime64.*, {NO_NUMBERS}"),
+    "loss, objects": (loss(Y.astype(object)), f"`y_true` is of dtype object, {NO_NUMBERS}"),
+    "loss, None": (loss(None), f"`y_true` is a NoneType, {NO_NUMBERS}"),
+    "loss, ragged": (loss([[1.0]] * 11 + [[1.0, 2.0]]), f"`y_true` is a list, {NO_NUMBERS}"),
+    "loss, rows": (loss(Y[:3]), r"`y_true` has shape \(3, 1\), but the head models outcomes of shape \(12, 1\)"),
+    "loss, broadcast": (loss(Y[:1]), r"`y_true` has shape \(1, 1\), but the head models outcomes of shape \(12, 1\)"),
+    "loss, support": (loss(bad(Y, 2.0)), "`y_true` holds an outcome that .* cannot have: Sample must be less than or"),
+    "loss, NaN": (loss(bad(Y, np.nan)), "`y_true` holds an outcome that .* cannot have: It is not finite"),
+    "loss, tensor": (lambda kit: kit.losses(Y, tf.zeros([ROWS, 1])), TypeError("`y_pred` is a EagerTensor")),
+    "metric, text": (metric(Y.astype(str)), f"`y_true` is of dtype .*, {NO_NUMBERS}"),
+    "metric, rows": (metric(Y[:3]), r"`y_true` has shape \(3, 1\)"),
+    "metric, weights": (
+        metric(Y, np.ones([ROWS, 4])),
+        r"`sample_weight` has shape \(12, 4\), but the outcomes are a batch",
+    ),
+    "metric, text weights": (metric(Y, W.astype(str)), f"`sample_weight` is of dtype .*, {NO_NUMBERS}"),
+    "metric, tensor": (
+        lambda kit: kit.metrics.NegativeLogLikelihood().update_state(Y, tf.zeros([ROWS, 1])),
+        TypeError("`y_pred` is a EagerTensor"),
+    ),
+    # solving
+    "lbfgs, complex": (lbfgs(y=Y.astype(complex)), "`y` holds complex numbers"),
+    "lbfgs, support": (lbfgs(y=bad(Y, 2.0)), "`y` holds, at row 5"),
+    "lbfgs, NaN": (lbfgs(x=bad(X, np.nan)), "`x` has nan at row 5"),
+    "lbfgs, rows": (lbfgs(y=Y[1:]), "`y` has 11 rows"),
+    "lbfgs, no outcomes": (lbfgs(y=None), "`y` is missing"),
+    "lbfgs, weights": (lbfgs(sample_weight=-W), "`sample_weight` has -1.0 at row 0"),
+    "lbfgs, iterations": (lbfgs(max_iterations=0), "`max_iterations` is 0"),
+    "lbfgs, tolerance": (lbfgs(tolerance="a"), "`tolerance` is 'a': give a number >= 0"),
+    "lbfgs, no tolerance": (lbfgs(tolerance=np.nan), "`tolerance` is nan"),
+    "lbfgs, batches": (lbfgs(**batches(X, Y)), "`x` is a .*, and .* takes all the data at once"),
+    # prediction and evaluation
+    "predict, no rows": (lambda kit: nllfit.predict_distribution(model_of(kit), X[:0]), "`x` has no rows"),
+    "evaluate, text": (evaluated(X, Y.astype(str)), f"`y` is of dtype .*, {NO_NUMBERS}"),
+    "evaluate, complex": (evaluated(X, Y.astype(complex)), f"`y` is of dtype complex128, {NO_NUMBERS}"),
+    "evaluate, None": (evaluated(X, [None] * ROWS), f"`y` is a list, {NO_NUMBERS}"),
+    "evaluate, rows": (evaluated(X, Y[:3]), r"`y` has shape \(3, 1\), but the head models outcomes of shape \(12, 1\)"),
+    "evaluate, NaN": (evaluated(X, bad(Y, np.nan)), r"`y` holds, at row 5, \[nan\]"),
+    "evaluate, support": (evaluated(X, bad(Y, 2.0)), r"`y` holds, at row 5, \[2.\], which .* cannot have"),
+    "evaluate, NaN in x": (evaluated(bad(X, np.nan), Y), "`model` predicts, for row 5, what is not finite"),
+    "evaluate, no x": (evaluated(None, Y), "`x` is missing"),
+    "evaluate, no y": (evaluated(X, None), "`y` is missing"),
+    "evaluate, one row": (evaluated(X[:1], Y[:1]), "`y` has 1 rows: give at least two"),
+    "evaluate, seed": (evaluated(X, Y, seed="a"), "`seed` is 'a': give an int >= 0"),
+    "evaluate, levels": (evaluated(X, Y, levels=("a",)), "`levels` is .*'a'.*: give a list of numbers between 0 and 1"),
+    "evaluate, one level": (evaluated(X, Y, levels=0.9), "`levels` is 0.9: give a list of numbers between 0 and 1"),
+    "temperature, numbers": (
+        lambda kit: nllfit.scale_temperature(model_of(kit, "Normal"), X, Y),
+        "outcomes are no classes",
+    ),
+    "temperature": (lambda kit: nllfit.TemperatureScaled(model_of(kit), "a"), "`temperature` is 'a': give a number"),
+    "temperature, zero": (lambda kit: nllfit.TemperatureScaled(model_of(kit), 0), "`temperature` is 0: give a number"),
+    "initialize, no x": (initialized(None, Y), "`x` is missing"),
+    "initialize, no y": (initialized(X, None), "`y` is missing"),
+    "initialize, text": (initialized(X, Y.astype(str)), NO_NUMBERS),
+    "initialize, NaN": (initialized(X, bad(Y, np.nan)), "`y` holds outcomes that are not finite"),
+    "initialize, support": (initialized(X, bad(Y, 2.0)), "which Bernoulli cannot have"),
+    "initialize, weights": (initialized(X, Y, -W), "`sample_weight` holds a negative or NaN weight"),
+    "initialize, short weights": (initialized(X, Y, W[:3]), r"`sample_weight` has shape \(3,\)"),
+    # ensembles
+    "ensemble, empty": (ensemble(), "`models` is empty"),
+    "ensemble, heads": (ensemble("Bernoulli", "Normal"), "A member's head has the family"),
+    "ensemble, a model": (
+        lambda kit: nllfit.Ensemble(model_of(kit)),
+        TypeError("`models` is a Sequential: give a list"),
+    ),
+    "ensemble, saved over": (lambda kit: nllfit.Ensemble([model_of(kit)]).save(__file__), "holds something already"),
+    "ensemble, none": (ensemble_fit(n=0), "`n` is 0"),
+    "ensemble, build": (ensemble_fit(None), "`build` is a NoneType: give a function"),
+    "ensemble, built": (ensemble_fit(lambda kit: 3), TypeError("`model` is a int, not a Keras model")),
+    "ensemble, built once": (ensemble_fit(), "`build` returned one model twice"),
+    "ensemble, seed": (ensemble_fit(seed="a"), "`seed` is 'a'"),
+    "ensemble, callbacks": (ensemble_fit(callbacks=[]), "members cannot share a callback"),
+    # heads
+    "head, event": (head("Normal", "a"), "`event_shape` is 'a': give an int >= 1"),
+    "head, no event": (head("Normal", 0), "`event_shape` is 0: give an int >= 1"),
+    "head, text": (head("Normal", scale="a"), "Normal cannot be built with scale='a'"),
+    "head, negative": (head("Normal", scale=-1.0), "`scale` must be positive"),
+    "head, NaN": (head("Normal", scale=np.nan), "`scale` is held at nan: give a finite value"),
+    "head, shape": (head("Normal", scale=[1.0, 2.0]), r"outcomes of shape \(2,\), but `event_shape` is \(1,\)"),
+    "head, name": (head("Normal", scal=1.0), "Normal has no parameter `scal`"),
+    "head, shared": (head("Normal", shared=("foo",)), "Normal has no parameter `foo`"),
+    "head, all shared": (head("Normal", shared=("loc", "scale")), "Every free parameter of Normal is shared"),
+    "head, floor": (head("Normal", floor=1e-3), "`floor` is 0.001: give a dict"),
+    "head, floor of": (head("Normal", floor={"loc": 1.0}), "`floor` names `loc`"),
+    "head, link": (head("Normal", link={"scale": "foo"}), "`link` gives `scale` 'foo': give one of exp"),
+    "head, classes": (head("Categorical", 1), "`num_classes` is 1: give an int >= 2"),
+    "head, no family": (
+        head("DistributionHead", "Nrmal"),
+        "`distribution` is 'Nrmal': give a class .* Close to it: Normal",
+    ),
+    "head, a distribution": (head("DistributionHead", tfd.Normal(0.0, 1.0)), "`distribution` is <tfp.*: give a class"),
+    "head, of one": (head("DistributionHead", "Inflated", 1), "`distribution`: it is a distribution: choose another"),
+    "head, of another": (
+        head("DistributionHead", "TransformedDistribution", 1),
+        "it is a distribution: choose another",
+    ),
+    "head, held": (head("DistributionHead", "Binomial"), "hold it at a value, `total_count=...`"),
+    "head, components": (head("Mixture", "Normal", 0), "`num_components` is 0: give an int >= 1"),
+    "head, units": (lambda kit: kit.heads.Normal()(tf.zeros([3, 5])), "`params` is float32 of shape .* takes 2"),
+}
+
+# What is the same for all.
+COMMON = {
+    "predict, model": (
+        lambda: nllfit.predict_distribution("model", X),
+        TypeError("`model` is a str, not a Keras model"),
+    ),
+    "fit, model": (lambda: nllfit.fit(None, X, Y), TypeError("`model` is a NoneType, not a Keras model")),
+    "lbfgs, model": (lambda: nllfit.fit_lbfgs("model", X, Y), TypeError("`model` is a str, not a Keras model")),
+    "evaluate, model": (lambda: nllfit.evaluate("model", X, Y), TypeError("`model` is a str, not a Keras model")),
+    "evaluate, distribution": (lambda: nllfit.evaluate(NORMAL, X, Y), "needs no `x`"),
+    "evaluate, one": (lambda: nllfit.evaluate(tfd.Normal(0.0, 1.0), y=SAMPLE), r"of batch \[\]: give one for each row"),
+    "initialize, model": (lambda: nllfit.initialize("model", X, Y), TypeError("`model` is a str")),
+    "ensemble, two Kerases": (
+        lambda: nllfit.Ensemble([model_of(kit) for kit in KITS]),
+        "`models` are of keras and tf_keras",
+    ),
+    "ensemble, int": (lambda: nllfit.Ensemble([1]), TypeError("`model` is a int, not a Keras model")),
+    "ensemble, folder": (lambda: nllfit.Ensemble.load("nowhere"), "`folder` nowhere holds no .keras file"),
+    "compare_scores": (lambda: nllfit.compare_scores(1, 2), TypeError("`a` is a int: give what `evaluate` returned")),
+    "compare_scores, outcomes": (
+        lambda: nllfit.compare_scores(nllfit.evaluate(NORMAL, y=Y), nllfit.evaluate(NORMAL, y=1 - Y)),
+        "are evaluations of different outcomes",
+    ),
+    "loss, no prediction": (lambda: nllfit.negative_log_likelihood(Y, None), TypeError("`y_pred` is a NoneType")),
+    "beta-NLL": (lambda: nllfit.losses.BetaNLL("a"), "`beta` is 'a': give a number from 0"),
+    "crps, text": (lambda: nllfit.crps(Y.astype(str), NORMAL), NO_NUMBERS),
+    "crps, complex": (lambda: nllfit.crps(Y.astype(complex), NORMAL), NO_NUMBERS),
+    "crps, shape": (
+        lambda: nllfit.crps(Y[:, 0], NORMAL),
+        r"`y_true` has shape \(12,\), .*: reshape it with `y\[:, None\]`",
+    ),
+    "crps, no distribution": (lambda: nllfit.crps(Y, 3), NO_DISTRIBUTION),
+    # probabilities
+    "quantile, text": (lambda: nllfit.quantile(NORMAL, "a"), "`q` is 'a': give a probability above 0 and below 1"),
+    "quantile, complex": (lambda: nllfit.quantile(NORMAL, 0.5j), "`q` is 0.5j: give a probability"),
+    "quantile, 1": (lambda: nllfit.quantile(NORMAL, 1.0), "`q` is 1.0: give a probability"),
+    "quantile, NaN": (lambda: nllfit.quantile(NORMAL, np.nan), "`q` is nan: give a probability"),
+    "quantile, name": (lambda: nllfit.quantile("Normal", 0.5), NO_DISTRIBUTION),
+    "interval, text": (lambda: nllfit.interval(NORMAL, "a"), "`level` is 'a': give a number between 0 and 1"),
+    "interval, percent": (lambda: nllfit.interval(NORMAL, 90), "`level` is 90: give a number between 0 and 1"),
+    "interval, None": (lambda: nllfit.interval(NORMAL, None), "`level` is None: give a number"),
+    "cdf, text": (lambda: nllfit.cdf(NORMAL, "a"), f"`y` is a str, {NO_NUMBERS}"),
+    "cdf, complex": (lambda: nllfit.cdf(NORMAL, 1j), f"`y` is a complex, {NO_NUMBERS}"),
+    "cdf, shape": (
+        lambda: nllfit.cdf(NORMAL, np.ones([5, 7])),
+        r"`y` has shape \(5, 7\), but the distribution's outcomes",
+    ),
+    "survival, None": (lambda: nllfit.survival(NORMAL, None), f"`y` is a NoneType, {NO_NUMBERS}"),
+    "survival, name": (lambda: nllfit.survival("Normal", 0.5), NO_DISTRIBUTION),
+    # families
+    "family, None": (lambda: nllfit.Family(None), "`distribution` is None: give a class"),
+    "family, params": (lambda: nllfit.Family("Normal").distribution("a"), f"`params` is a str, {NO_NUMBERS}"),
+    "family, size": (lambda: nllfit.Family("Normal").distribution(tf.zeros([3])), "takes 2 floating-point numbers"),
+    "family, no shared": (
+        lambda: nllfit.Family("Normal", shared="scale").distribution(tf.zeros([3, 1])),
+        "`shared` is None: give the 1 numbers of scale",
+    ),
+    "mixture, shared": (lambda: nllfit.MixtureFamily("Normal", 2, shared="scale"), "share no parameters"),
+    # estimation
+    "estimate, text": (lambda: nllfit.maximum_likelihood("Normal", ["a"]), f"`y` is of dtype <U1, {NO_NUMBERS}"),
+    "estimate, number": (lambda: nllfit.maximum_likelihood("Normal", 1.0), r"`y` has shape \(\): give at least one"),
+    "estimate, empty": (lambda: nllfit.maximum_likelihood("Normal", []), r"`y` has shape \(0,\): give at least one"),
+    "estimate, set": (lambda: nllfit.maximum_likelihood("Normal", {1.0, 2.0}), f"`y` is {NO_NUMBERS}"),
+    "estimate, ragged": (lambda: nllfit.maximum_likelihood("Normal", [[1.0], [1.0, 2.0]]), f"`y` is {NO_NUMBERS}"),
+    "estimate, complex": (
+        lambda: nllfit.maximum_likelihood("Normal", [1j, 2]),
+        f"`y` is of dtype complex128, {NO_NUMBERS}",
+    ),
+    "estimate, NaN": (lambda: nllfit.maximum_likelihood("Normal", [1.0, np.nan]), "`y` holds 1 NaN or infinite values"),
+    "estimate, one": (
+        lambda: nllfit.maximum_likelihood("Normal", [1.0]),
+        "`y` has 1 numbers, fewer than the 2 parameters",
+    ),
+    "estimate, constant": (lambda: nllfit.maximum_likelihood("Normal", [1.0] * 3), "`y` has all values equal"),
+    "estimate, name": (lambda: nllfit.maximum_likelihood("Nrmal", SAMPLE), "`distribution` is 'Nrmal'"),
+    "estimate, support": (
+        lambda: nllfit.maximum_likelihood("Gamma", [-1.0, 2.0]),
+        "`y` holds -1.0, which Gamma cannot",
+    ),
+    "estimate, weights": (
+        lambda: nllfit.maximum_likelihood("Normal", SAMPLE, weights="a"),
+        "`weights` is not an array",
+    ),
+    "estimate, negative": (
+        lambda: nllfit.maximum_likelihood("Normal", [1.0, 2.0], weights=[-1, 1]),
+        "a negative, NaN or",
+    ),
+    "estimate, held": (
+        lambda: nllfit.maximum_likelihood("Normal", SAMPLE, scale="a"),
+        "cannot be built with scale='a'",
+    ),
+    "estimate, no parameter": (
+        lambda: nllfit.maximum_likelihood("Normal", SAMPLE, foo=1),
+        "Normal has no parameter `foo`",
+    ),
+    "estimate, level": (lambda: estimate().confidence_intervals(level="a"), "`level` is 'a': give a probability"),
+    "estimate, method": (lambda: estimate().confidence_intervals(method="foo"), "`method` is 'foo': give \"wald\" or"),
+    "estimate, profile": (lambda: estimate().profile("foo", [1.0]), "`foo` is no parameter of this fit"),
+    "estimate, values": (lambda: estimate().profile("loc", "a"), "`values` is 'a': give a number"),
+    "estimate, index": (lambda: estimate().profile("loc", [1.0], index=3), "`index` is 3, but `loc` has shape"),
+    "likelihood, name": (
+        lambda: nllfit.likelihood("Normal", SAMPLE),
+        TypeError("`distribution` is 'Normal': give a dist"),
+    ),
+    "likelihood, class": (lambda: nllfit.log_likelihood(tfd.Normal, SAMPLE), TypeError("give a distribution, such as")),
+    "likelihood, complex": (
+        lambda: nllfit.likelihood(tfd.Normal(0.0, 1.0), [1j]),
+        "`y` is of dtype complex128: give numbers",
+    ),
+    "likelihood, NaN": (
+        lambda: nllfit.likelihood(tfd.Normal(0.0, 1.0), [np.nan]),
+        "`y` holds 1 NaN: remove the missing",
+    ),
+    "likelihood, empty": (lambda: nllfit.log_likelihood(tfd.Normal(0.0, 1.0), []), "`y` is empty: give at least one"),
+    "likelihood, fraction": (
+        lambda: nllfit.likelihood(tfd.Poisson(1.0), [0.5]),
+        "`y` holds 0.5, which Poisson cannot have",
+    ),
+    "likelihood, domain": (lambda: nllfit.likelihood(tfd.Normal(0.0, -1.0), SAMPLE), "`scale` must be positive"),
+    "compare, none": (lambda: nllfit.compare(SAMPLE, []), "`distributions` is empty: give at least one family"),
+    "compare, int": (lambda: nllfit.compare(SAMPLE, 3), "`distributions` is 3: give a list of families"),
+    "compare, text": (lambda: nllfit.compare("a", ["Normal"]), f"`y` is of dtype <U1, {NO_NUMBERS}"),
+    # figures
+    "reliability, text": (lambda: plots.reliability_diagram(None, ["a"], [0.5]), f"`y` is a list, {NO_NUMBERS}"),
+    "reliability, text probabilities": (
+        lambda: plots.reliability_diagram(None, [0], ["a"]),
+        f"`probabilities` is a list, {NO_NUMBERS}",
+    ),
+    "reliability, 2": (lambda: plots.reliability_diagram(None, [0, 2], [0.5, 0.5]), "`y` holds other than 0 and 1"),
+    "reliability, label": (
+        lambda: plots.reliability_diagram(None, [0, 7], [[0.5, 0.5]] * 2),
+        "`y` holds other than labels 0 to 1",
+    ),
+    "reliability, 1.5": (lambda: plots.reliability_diagram(None, [0], [1.5]), "numbers that are not between 0 and 1"),
+    "reliability, rows": (lambda: plots.reliability_diagram(None, [0, 1], [0.5]), r"`y` has shape \(2,\) and `prob"),
+    "reliability, bins": (lambda: plots.reliability_diagram(None, [0], [0.5], num_bins=0), "`num_bins` is 0"),
+    "PIT, bins": (lambda: plots.pit_histogram(None, [0.5], num_bins="a"), "`num_bins` is 'a'"),
+    "PIT, text": (lambda: plots.pit_histogram(None, ["a"]), "`pit` is empty, or holds what is no probability"),
+    "PIT, 2": (lambda: plots.coverage_curve(None, [2.0]), "`pit` is empty, or holds what is no probability"),
+    "training curves": (lambda: plots.training_curves(None, {}), "`history` has no epochs"),
+    "likelihood curve": (
+        lambda: plots.likelihood_curve(None, tfd.Normal([0.0, 1.0], 1.0), SAMPLE, [0.0]),
+        "`distribution` has batch shape",
+    ),
+}
+
+
+@functools.cache
+def estimate():
+    return nllfit.maximum_likelihood("Normal", SAMPLE)
+
+
 def refuses(message):
     """What `pytest.raises` of an error, or of a `ValueError` with a message."""
     error = message if isinstance(message, Exception) else ValueError(message)
@@ -143,3 +447,22 @@ def test_fit(kit, arguments, message):
         nllfit.fit(model, **{"x": X, "y": Y, "verbose": 0} | arguments)
     for weight, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, other)
+
+
+@each_keras
+@pytest.mark.parametrize("name", OF_A_KERAS)
+def test_of_a_keras(kit, name):
+    call, message = OF_A_KERAS[name]
+    before = [model_of(kit, head).get_weights() for head in ("Bernoulli", "Normal")]
+    with refuses(message):
+        call(kit)
+    for head, weights in zip(("Bernoulli", "Normal"), before, strict=True):
+        for weight, other in zip(model_of(kit, head).get_weights(), weights, strict=True):
+            np.testing.assert_array_equal(weight, other)
+
+
+@pytest.mark.parametrize("name", COMMON)
+def test_common(name):
+    call, message = COMMON[name]
+    with refuses(message):
+        call()

@@ -97,7 +97,7 @@ def test_the_components_of_a_mixture_begin_apart(kit):
         (Family("Gamma", 20), lambda rng: rng.gamma(2.0, 3.0, [200, 20])),
         (MixtureFamily("Normal", 3, 5), lambda rng: rng.normal(np.repeat([-8, 0, 7], 100)[:, None], 1, [300, 5])),
     ],
-    ids=str,
+    ids=["Normal", "Gamma", "mixture"],  # of themselves: each process of the tests must find the same
 )
 def test_many_parameters_are_found_by_descent(family, sample):
     y = sample(np.random.default_rng(0))

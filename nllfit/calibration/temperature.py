@@ -91,7 +91,7 @@ class TemperatureScaled(Calibrated):
 
     def __init__(self, model: Any, temperature: float):
         super().__init__(model)
-        if not (np.ndim(temperature) == 0 and 0 < temperature < np.inf):
+        if not (isinstance(temperature, (int, float, np.number)) and 0 < temperature < np.inf):
             raise ValueError(f"`temperature` is {temperature!r}: give a number above 0; 1 leaves the model as it is.")
         self.temperature = float(temperature)
 

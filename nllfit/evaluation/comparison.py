@@ -27,6 +27,7 @@ def compare_scores(a: Evaluation, b: Evaluation) -> "ScoreComparison":
       A `ScoreComparison` of all the scores that both have of each row.
 
     Raises:
+      TypeError: if one is no `Evaluation`.
       ValueError: if the two are of different outcomes.
 
     Example:
@@ -37,6 +38,9 @@ def compare_scores(a: Evaluation, b: Evaluation) -> "ScoreComparison":
 
     Source: Diebold and Mariano, Comparing predictive accuracy, 1995.
     """
+    for name, evaluation in (("a", a), ("b", b)):
+        if not isinstance(evaluation, Evaluation):
+            raise TypeError(f"`{name}` is a {type(evaluation).__name__}: give what `evaluate` returned for a model.")
     if a.y.shape != b.y.shape or not np.array_equal(a.y, b.y):
         raise ValueError(
             f"`a` and `b` are evaluations of different outcomes, of shape {a.y.shape} and {b.y.shape}: evaluate both "

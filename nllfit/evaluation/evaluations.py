@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.evaluation.classes import class_labels, class_log_probs
 from nllfit.evaluation.held_out import held_out
 from nllfit.evaluation.reliability import expected_calibration_error, miscalibration_area
+from nllfit.families.arguments import as_count
 from nllfit.families.center import central_value
 from nllfit.families.marginals import marginals, real_dtype
 from nllfit.kerases import Model
@@ -59,9 +61,9 @@ def evaluate(
 
     Source: Gneiting and Raftery, Strictly proper scoring rules, prediction, and estimation, 2007.
     """
-    levels = tuple(float(level) for level in levels)
-    if not all(0 < level < 1 for level in levels):
-        raise ValueError(f"`levels` is {levels}: give numbers between 0 and 1, such as 0.9.")
+    if not (np.ndim(levels) == 1 and all(isinstance(level, numbers.Real) and 0 < level < 1 for level in levels)):
+        raise ValueError(f"`levels` is {levels}: give a list of numbers between 0 and 1, such as 0.9.")
+    levels, seed = tuple(map(float, levels)), as_count("seed", seed, 0)
     rows = held_out(model, x, y, batch_size)
     log_probs = class_log_probs(rows.distribution)
     if log_probs is not None:

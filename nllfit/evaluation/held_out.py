@@ -80,8 +80,11 @@ def _nll(distribution, y):
             middle = (first + last) // 2
             faulty = _likelihoods(distribution[first:middle], y[first:middle])[1]
             first, last = (first, middle) if faulty else (middle, last)
-        fault = _likelihoods(distribution[first:last], y[first:last])[1]
+        one = distribution[first:last]
+        fault = _likelihoods(one, y[first:last])[1]
         where = f", at row {first}, {y[first]}"
+        if not all(np.all(np.isfinite(t)) for t in tf.nest.flatten(one, expand_composites=True) if tf.is_tensor(t)):
+            raise ValueError(f"`model` predicts, for row {first}, what is not finite: look for NaN in `x` and weights.")
     except TypeError:  # ZeroInflatedNegativeBinomial cannot be cut: it does not keep all of its arguments
         where = " an outcome"
     raise ValueError(

@@ -12,8 +12,21 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.protocol import ParametricFamily
+from nllfit.families.refusal import untouched
 
-__all__ = ["as_array", "as_count", "as_hashable", "as_params", "as_shape", "as_text", "blocks_of", "family_class"]
+__all__ = [
+    "as_array",
+    "as_count",
+    "as_hashable",
+    "as_numbers",
+    "as_params",
+    "as_shape",
+    "as_text",
+    "blocks_of",
+    "family_class",
+]
+
+_NO_NUMBERS = "cmMOSU"  # complex, times, objects, texts
 
 
 def family_class(distribution: Any) -> type[tfd.Distribution]:
@@ -64,9 +77,23 @@ def as_hashable(value: Any) -> Hashable:
     return (array.shape, array.dtype.str, array.tobytes()) if array.dtype.kind in "fiub" else id(value)
 
 
+def as_numbers(name: str, values: Any, dtype_hint: tf.DType | None = None) -> tf.Tensor:
+    """Values as a tensor, if they are real numbers, in rows of one length; else a `ValueError`."""
+    try:  # with a hint, TensorFlow would read a number from a text and drop an imaginary part
+        kind = "f" if any(map(tf.is_tensor, tf.nest.flatten(values))) else np.asarray(values).dtype.kind
+        tensor = None if kind in _NO_NUMBERS else tf.convert_to_tensor(values, dtype_hint=dtype_hint)
+    except (TypeError, ValueError):
+        tensor = None
+    if tensor is not None and (tensor.dtype.is_floating or tensor.dtype.is_integer or tensor.dtype.is_bool):
+        return tensor
+    dtype = getattr(values, "dtype", None)
+    given = f"a {type(values).__name__}" if dtype is None else f"of dtype {getattr(dtype, 'name', dtype)}"
+    raise untouched(ValueError(f"`{name}` is {given}, not an array of numbers: give one number, or row, each."))
+
+
 def as_params(family: ParametricFamily, params: Any) -> tf.Tensor:
     """`params` as a tensor, if it is of floating point and as long on the last axis as the family takes."""
-    params = tf.convert_to_tensor(params, dtype_hint=tf.float32)
+    params = as_numbers("params", params, tf.float32)
     if not params.dtype.is_floating or params.shape.rank == 0 or params.shape[-1] != family.params_size:
         raise ValueError(
             f"`params` is {params.dtype.name} of shape {tuple(params.shape)}, but {family!r} takes "

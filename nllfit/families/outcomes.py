@@ -4,6 +4,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.arguments import as_numbers
 from nllfit.families.facts import facts_of, has_class_labels
 from nllfit.families.refusal import untouched
 
@@ -15,7 +16,7 @@ _MIDDLE = 0.5  # of the real line, which a bijector maps into a support; at 0 so
 def as_outcomes(y_true: ArrayLike, distribution: tfd.Distribution, name: str = "y_true") -> tf.Tensor:
     """Outcomes as a tensor of the distribution's dtype, if they have the shape of its own; else a `ValueError`."""
     floating = distribution.dtype.is_floating
-    outcomes = tf.convert_to_tensor(y_true, dtype_hint=distribution.dtype if floating else None)
+    outcomes = as_numbers(name, y_true, distribution.dtype if floating else None)
     expected = distribution.batch_shape.concatenate(distribution.event_shape)
     if floating or not outcomes.dtype.is_floating:  # a fraction given as a label is for TFP to refuse
         outcomes = tf.cast(outcomes, distribution.dtype)

@@ -1,10 +1,12 @@
 """Figures of calibration: whether outcomes come as often as predicted, beside what chance alone would show."""
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.evaluation.reliability import binned_frequencies, expected_calibration_error
+from nllfit.families.arguments import as_count, as_numbers
 from nllfit.plots.axes import Axes
 from nllfit.quantiles import quantile
 
@@ -40,7 +42,9 @@ def reliability_diagram(ax: Axes, y: ArrayLike, probabilities: ArrayLike, num_bi
     Source: Niculescu-Mizil and Caruana, Predicting good probabilities with supervised learning, 2005; Wilson, Probable
     inference, the law of succession, and statistical inference, 1927.
     """
-    y, probabilities = np.asarray(y), np.asarray(probabilities, float)
+    num_bins = as_count("num_bins", num_bins, 1)
+    y = np.asarray(as_numbers("y", y))
+    probabilities = np.asarray(as_numbers("probabilities", probabilities, tf.float64))
     if y.ndim != 1 or probabilities.ndim not in (1, 2) or len(y) != len(probabilities) or not len(y):
         raise ValueError(
             f"`y` has shape {y.shape} and `probabilities` {probabilities.shape}: give one number for each row, or one "
@@ -48,6 +52,9 @@ def reliability_diagram(ax: Axes, y: ArrayLike, probabilities: ArrayLike, num_bi
         )
     if not np.all((probabilities >= 0) & (probabilities <= 1)):
         raise ValueError("`probabilities` holds numbers that are not between 0 and 1.")
+    if not np.all(np.isin(y, np.arange(2 if probabilities.ndim == 1 else probabilities.shape[1]))):
+        labels = "0 and 1" if probabilities.ndim == 1 else f"labels 0 to {probabilities.shape[1] - 1}"
+        raise ValueError(f"`y` holds other than {labels}: give what happened in each row.")
     names = "predicted probability", "observed frequency"
     if probabilities.ndim == 2:
         y, probabilities = probabilities.argmax(-1) == y, probabilities.max(-1)
@@ -99,7 +106,7 @@ def pit_histogram(ax: Axes, pit: ArrayLike, num_bins: int = 10) -> Axes:
 
     Source: Gneiting, Balabdaoui and Raftery, Probabilistic forecasts, calibration and sharpness, 2007.
     """
-    values = _checked(pit)
+    values, num_bins = _checked(pit), as_count("num_bins", num_bins, 1)
     n, width = len(values), 1 / num_bins
     low, high = _binomial_range(n, np.array([width])) / width
     heights = np.histogram(values, num_bins, (0, 1))[0] / n / width
@@ -147,8 +154,8 @@ def coverage_curve(ax: Axes, pit: ArrayLike) -> Axes:
 
 
 def _checked(pit):
-    pit = np.ravel(np.asarray(pit, float))
-    if not len(pit) or not np.all((pit >= 0) & (pit <= 1)):
+    pit = np.ravel(np.asarray(pit))
+    if not len(pit) or pit.dtype.kind not in "iuf" or not np.all((pit >= 0) & (pit <= 1)):
         raise ValueError(
             "`pit` is empty, or holds what is no probability: give `evaluate(...).pit`, which classes do not have."
         )

@@ -82,7 +82,7 @@ def training_curves(ax: Axes, history: Any) -> Axes:
       >>> ax = training_curves(ax, fit(model, x, y, epochs=3, validation_data=(x, y), verbose=0))
     """
     histories = list(history) if isinstance(history, (list, tuple)) else [history]
-    if not histories or not all(one.epoch for one in histories):
+    if not histories or not all(getattr(one, "epoch", None) for one in histories):
         raise ValueError("`history` has no epochs: give what `fit` returned.")
     width = 1.5 if len(histories) == 1 else 0.8
     marked = "val_loss" if "val_loss" in histories[0].history else "loss"
