@@ -1,7 +1,14 @@
 """Training by maximum likelihood with TensorFlow Probability and Keras."""
 
 from nllfit import calibration, equivalence, heads, losses, metrics
-from nllfit.calibration import Recalibrated, TemperatureScaled, recalibrate, scale_temperature
+from nllfit.calibration import (
+    Conformalized,
+    Recalibrated,
+    TemperatureScaled,
+    conformalize,
+    recalibrate,
+    scale_temperature,
+)
 from nllfit.ensembles import Ensemble
 from nllfit.estimation import Comparison, Estimate, compare, likelihood, log_likelihood, maximum_likelihood
 from nllfit.evaluation import Evaluation, ScoreComparison, compare_scores, evaluate
@@ -17,6 +24,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Comparison",
+    "Conformalized",
     "Ensemble",
     "Estimate",
     "Evaluation",
@@ -29,6 +37,7 @@ __all__ = [
     "cdf",
     "compare",
     "compare_scores",
+    "conformalize",
     "crps",
     "equivalence",
     "evaluate",

@@ -1,6 +1,7 @@
 """Calibration: maps that make a model's predicted probabilities right, found on rows that it was not trained on."""
 
+from nllfit.calibration.conformal import Conformalized, conformalize
 from nllfit.calibration.recalibration import Recalibrated, recalibrate
 from nllfit.calibration.temperature import TemperatureScaled, scale_temperature
 
-__all__ = ["Recalibrated", "TemperatureScaled", "recalibrate", "scale_temperature"]
+__all__ = ["Conformalized", "Recalibrated", "TemperatureScaled", "conformalize", "recalibrate", "scale_temperature"]

@@ -10,18 +10,14 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from nllfit.calibration.calibrated import Calibrated, real_elements, rows_for_calibration
-from nllfit.families.cdfs import cdf_and_survival
-from nllfit.families.inversion import inverse_cdf
+from nllfit.calibration.remade import Remade, normal, quantiles_at, scores_of
 from nllfit.families.refusal import checked
 from nllfit.kerases import Model
 
 __all__ = ["Recalibrated", "recalibrate"]
 
-_FURTHEST = 37.0  # the Normal score of 6e-300, near the least probability in float64
 _END = 40.0  # of the scores that are mapped
 _LEAST = 1e-4  # between two of the predicted scores, for float32 tells them apart up to 40
-_SCORES = np.arange(-7, 7.25, 0.25)  # of the quantiles over which a mean is a sum
-_WEIGHTS = np.exp(-(_SCORES**2) / 2) / np.exp(-(_SCORES**2) / 2).sum()
 
 
 def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size: int = 32) -> "Recalibrated":
@@ -60,7 +56,7 @@ def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size:
     spline is that of Gregory and Delbourgo, Piecewise rational quadratic interpolation to monotonic data, 1982.
     """
     rows = rows_for_calibration(model, x, y, batch_size)
-    scores = _scores(real_elements(rows.distribution), rows.y)
+    scores = scores_of(real_elements(rows.distribution), rows.y)
     scores = np.sort(np.reshape(scores, [-1, *rows.distribution.event_shape]), axis=0)
     ranks = _ranks(len(scores))
     observed = tf.math.ndtri(tf.constant(ranks / (len(scores) + 1)))
@@ -124,31 +120,19 @@ def _apart(scores):
     return np.maximum.accumulate(scores - least) + least
 
 
-def _scores(distribution, y):
-    """The Normal scores of a scalar distribution's CDF at outcomes."""
-    both = cdf_and_survival(distribution)(tf.cast(y, distribution.dtype))
-    below, above = (tf.cast(part, tf.float64) for part in both)
-    return tf.clip_by_value(tf.where(below < above, tf.math.ndtri(below), -tf.math.ndtri(above)), -_FURTHEST, _FURTHEST)
-
-
-def _normal():
-    return tfd.Normal(tf.zeros([], tf.float64), 1.0)
-
-
 def _steps(values):
     values = tf.cast(values, tf.float64)
     end = tf.fill(tf.shape(values[..., :1]), tf.constant(_END, tf.float64))
     return tf.concat([values, end], -1) - tf.concat([-end, values], -1)
 
 
-class _Mapped(tfd.AutoCompositeTensorDistribution):
+class _Mapped(Remade):
     """A scalar distribution behind a rising map of its CDF, of the dtype of the knots; it computes in float64."""
 
     def __init__(self, distribution, predicted, observed, validate_args=False, name="Recalibrated"):
         parameters = dict(locals())
-        self.base, self.predicted, self.observed = distribution, predicted, observed
-        self.returned, reparameterized = predicted.dtype, tfd.NOT_REPARAMETERIZED
-        super().__init__(self.returned, reparameterized, validate_args, False, parameters=parameters, name=name)
+        self.predicted, self.observed = predicted, observed
+        super().__init__(distribution, predicted.dtype, validate_args, parameters, name)
 
     @classmethod
     def _parameter_properties(cls, dtype, num_classes=None):
@@ -165,47 +149,17 @@ class _Mapped(tfd.AutoCompositeTensorDistribution):
         slopes = 3 * (left + right) / ((left + 2 * right) / rises[..., :-1] + (2 * left + right) / rises[..., 1:])
         return tfb.RationalQuadraticSpline(widths, heights, slopes, range_min=tf.constant(-_END, tf.float64))
 
-    def _event_shape(self):
-        return tf.TensorShape([])
-
-    def _event_shape_tensor(self):
-        return tf.constant([], tf.int32)
-
     def _log_prob(self, y):
-        spline, scores = self.spline, _scores(self.base, y)
-        change = _normal().log_prob(spline.forward(scores)) - _normal().log_prob(scores)
+        spline, scores = self.spline, scores_of(self.base, y)
+        change = normal().log_prob(spline.forward(scores)) - normal().log_prob(scores)
         change += spline.forward_log_det_jacobian(scores, 0)
         return tf.cast(self.base.log_prob(tf.cast(y, self.base.dtype)), self.returned) + tf.cast(change, self.returned)
 
     def _cdf(self, y):
-        return tf.cast(_normal().cdf(self.spline.forward(_scores(self.base, y))), self.returned)
+        return tf.cast(normal().cdf(self.spline.forward(scores_of(self.base, y))), self.returned)
 
     def _survival_function(self, y):
-        return tf.cast(_normal().cdf(-self.spline.forward(_scores(self.base, y))), self.returned)
-
-    def _quantile(self, q):
-        return tf.cast(self._at(tf.math.ndtri(tf.cast(q, tf.float64))), self.returned)
+        return tf.cast(normal().cdf(-self.spline.forward(scores_of(self.base, y))), self.returned)
 
     def _at(self, scores):
-        """The quantiles at Normal scores."""
-        scores = tf.clip_by_value(self.spline.inverse(scores), -_FURTHEST, _FURTHEST)
-        return tf.cast(inverse_cdf(self.base, _normal().cdf(scores), _normal().cdf(-scores)), tf.float64)
-
-    def _sample_n(self, n, seed=None):
-        shape = tf.concat([[n], self.batch_shape_tensor()], 0)
-        return tf.cast(self._at(_normal().sample(shape, seed)), self.returned)
-
-    def _moments(self):
-        shape = [-1, *[1] * self.batch_shape.rank]
-        y, weights = self._at(tf.constant(_SCORES.reshape(shape))), tf.constant(_WEIGHTS.reshape(shape))
-        mean = tf.reduce_sum(weights * y, 0)
-        return mean, tf.reduce_sum(weights * tf.square(y - mean), 0)
-
-    def _mean(self):
-        return tf.cast(tf.where(tf.math.is_finite(self.base.mean()), self._moments()[0], np.nan), self.returned)
-
-    def _variance(self):
-        return tf.cast(tf.where(tf.math.is_finite(self.base.variance()), self._moments()[1], np.nan), self.returned)
-
-    def _default_event_space_bijector(self):
-        return getattr(self.base, "components_distribution", self.base).experimental_default_event_space_bijector()
+        return quantiles_at(self.base, self.spline.inverse(scores))

@@ -1,0 +1,193 @@
+"""Conformal intervals: quantiles moved by as much as held-out outcomes ask, so that coverage is guaranteed."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+from numpy.typing import ArrayLike
+from tensorflow_probability import distributions as tfd
+
+from nllfit.calibration.calibrated import Calibrated, real_elements, rows_for_calibration
+from nllfit.calibration.remade import Remade, quantiles_at
+from nllfit.families.inversion import inverse_cdf
+from nllfit.families.refusal import checked
+from nllfit.kerases import Model
+
+__all__ = ["Conformalized", "conformalize"]
+
+_LEAST = 1e-3  # of the distance of two predicted quantiles, that is left between them
+
+
+def conformalize(
+    model: Model,
+    x: Any,
+    y: ArrayLike | None = None,
+    *,
+    levels: Sequence[float] = (0.5, 0.8, 0.9, 0.95),
+    batch_size: int = 32,
+) -> "Conformalized":
+    """Moves the ends of a model's central intervals so that they hold new outcomes as often as they say.
+
+    The error of an interval `[l, u]` at a held-out row is `max(l - y, y - u)`, how far the outcome is outside, or below
+    0 how far inside; both ends move outward by the `ceil((n + 1) level)`-th smallest of the `n` errors. If new rows are
+    exchangeable with the held-out ones, the interval holds the outcome with a probability of at least `level`, whatever
+    the model; given the held-out rows, the share follows a `Beta(k, n + 1 - k)`, with `k = ceil((n + 1) level)`.
+
+    Intervals of several levels are kept one inside the other. Distances are those on the real line onto which TFP maps
+    the support: the outcome's own unit, or for amounts and proportions a scale that ends at the support's ends.
+
+    Args:
+      model: a model of either Keras whose head has real outcomes, of one element or of several that are independent
+        (each has its own ends), or an `Ensemble` of such with one element. Each step of a sequence has its own ends.
+      x, y: rows that the model was not trained on, as `nllfit.evaluate` takes them.
+      levels: the probabilities of the intervals, each at most `n / (n + 1)`.
+      batch_size: rows a call of the model.
+
+    Returns:
+      A `Conformalized` model: `nllfit.interval(predict_distribution(it, x), level)` is the interval of a level.
+
+    Raises:
+      TypeError: if `model` is no model, or does not end in a head.
+      ValueError: if a level is not between 0 and 1, or there are too few rows for it; if the outcomes are classes or
+        counts, or of several elements that depend on each other; and for outcomes that `nllfit.evaluate` refuses.
+
+    Example:
+      >>> rng = np.random.default_rng(0)
+      >>> x, y = np.ones([500, 3], "float32"), rng.normal(5.0, 1.0, [500, 1])
+      >>> conformal = conformalize(model, x[:400], y[:400], levels=(0.9,))
+      >>> 0.8 < evaluate(conformal, x[400:], y[400:]).coverage[0.9] < 1.0
+      True
+
+    Source: Romano, Patterson and Candes, Conformalized quantile regression, 2019; Vovk, Conditional validity of
+    inductive conformal predictors, 2012.
+    """
+    levels = sorted({float(level) for level in levels})
+    if not levels or not all(0 < level < 1 for level in levels):
+        raise ValueError(f"`levels` is {levels}: give numbers between 0 and 1, such as 0.9.")
+    rows = rows_for_calibration(model, x, y, batch_size)
+    elements, n = real_elements(rows.distribution), len(rows.y)
+    if math.ceil((n + 1) * levels[-1]) > n:
+        needed = math.ceil(levels[-1] / (1 - levels[-1]))
+        raise ValueError(f"An interval of {levels[-1]:g} needs {needed} held-out rows, but there are {n}.")
+    line = _line(elements)
+    low, high = _ends(elements, levels)
+    outcomes = line.inverse(tf.cast(rows.y, elements.dtype))
+    errors = np.sort(np.maximum(low - outcomes, outcomes - high), axis=1)
+    return Conformalized(model, {level: errors[i, math.ceil((n + 1) * level) - 1] for i, level in enumerate(levels)})
+
+
+class Conformalized(Calibrated):
+    """A model whose central intervals are moved outward; `conformalize` finds by how much.
+
+    Its distributions have the moved ends for quantiles, and between and beyond them the model's distribution, stretched
+    or shrunk, so that they have a density. To keep it, save the model, and the numbers beside it.
+
+    Args:
+      model: as of `conformalize`.
+      corrections: by the level of an interval, how far each end moves outward, an array of the shape of one row's
+        outcome, or a number.
+
+    Raises:
+      ValueError: if a level is not between 0 and 1, or there is none.
+
+    Example:
+      >>> wider = Conformalized(model, {0.9: 1.0})
+      >>> before, after = (interval(predict_distribution(m, x), 0.9) for m in (model, wider))
+      >>> (after[1] - before[1]).numpy().round(3).tolist()
+      [[1.0], [1.0], [1.0], [1.0]]
+    """
+
+    def __init__(self, model: Any, corrections: Mapping[float, ArrayLike]):
+        super().__init__(model)
+        if not corrections or not all(0 < level < 1 for level in corrections):
+            raise ValueError(f"`corrections` has the levels {list(corrections)}: give numbers between 0 and 1.")
+        self.corrections = {level: np.asarray(corrections[level], float) for level in sorted(corrections)}
+
+    def calibrate(self, distribution: tfd.Distribution) -> tfd.Distribution:
+        elements = real_elements(distribution)
+        low, high = _ends(elements, list(self.corrections))
+        moved_low, moved_high = low[0], high[0]
+        least = _LEAST * (high[0] - low[0])
+        at: list = []
+        to: list = []
+        for i, correction in enumerate(self.corrections.values()):
+            new_low, new_high = low[i] - correction, high[i] + correction
+            if i == 0:  # an interval that would be empty is one point
+                middle = (new_low + new_high) / 2
+                moved_low, moved_high = tf.minimum(new_low, middle - least), tf.maximum(new_high, middle + least)
+            else:
+                moved_low = tf.minimum(new_low, moved_low - _LEAST * (low[i - 1] - low[i]))
+                moved_high = tf.maximum(new_high, moved_high + _LEAST * (high[i] - high[i - 1]))
+            at, to = [low[i], *at, high[i]], [moved_low, *to, moved_high]
+        checks, rank, dtype = distribution.validate_args, distribution.event_shape.rank, distribution.dtype
+        knots = (tf.cast(tf.stack(values, -1), dtype) for values in (at, to))
+        moved = _Moved(checked(elements) if checks else elements, *knots)
+        return tfd.Independent(moved, rank, validate_args=checks) if rank else moved
+
+
+def _line(distribution):
+    """TFP's map of the real line to the support of a scalar distribution."""
+    return getattr(distribution, "components_distribution", distribution).experimental_default_event_space_bijector()
+
+
+def _ends(distribution, levels):
+    """The lower and the upper ends of central intervals, on the real line: two arrays `[num, *batch]`."""
+    tails = (1 - np.reshape(levels, [-1, *[1] * distribution.batch_shape.rank])) / 2
+    line = _line(distribution)
+    return [
+        tf.cast(line.inverse(inverse_cdf(distribution, *both)), tf.float64)
+        for both in ((tails, 1 - tails), (1 - tails, tails))
+    ]
+
+
+class _Moved(Remade):
+    """A scalar distribution stretched on the real line: what was at the numbers `at` is at `to`."""
+
+    def __init__(self, distribution, at, to, validate_args=False, name="Conformalized"):
+        parameters = dict(locals())
+        self.at, self.to = at, to
+        super().__init__(distribution, at.dtype, validate_args, parameters, name)
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        knots = tfp.util.ParameterProperties(event_ndims=1)
+        components = tfp.util.BatchedComponentProperties()
+        return {"distribution": components, "at": knots, "to": knots}
+
+    def _origin(self, y):
+        """Where in the base distribution `y` comes from, and the logarithm of the slope of that."""
+        line = _line(self.base)
+        y = line.inverse(tf.cast(y, self.base.dtype))
+        source, slope = _straight(y, self.to, self.at)
+        change = tf.math.log(slope) + line.forward_log_det_jacobian(source) - line.forward_log_det_jacobian(y)
+        return line.forward(source), change
+
+    def _log_prob(self, y):
+        source, change = self._origin(y)
+        return tf.cast(self.base.log_prob(source) + change, self.returned)
+
+    def _cdf(self, y):
+        return tf.cast(self.base.cdf(self._origin(y)[0]), self.returned)
+
+    def _survival_function(self, y):
+        return tf.cast(self.base.survival_function(self._origin(y)[0]), self.returned)
+
+    def _at(self, scores):
+        line = _line(self.base)
+        source = line.inverse(tf.cast(quantiles_at(self.base, scores), self.base.dtype))
+        return tf.cast(line.forward(_straight(source, self.at, self.to)[0]), tf.float64)
+
+
+def _straight(y, start, end):
+    """The map of `y` `[..., *batch]` by lines between points `(start, end)`, `[*batch, k]`, beyond them of slope 1."""
+    start, end = (tf.cast(points, y.dtype) for points in (start, end))
+    rises = (end[..., 1:] - end[..., :-1]) / (start[..., 1:] - start[..., :-1])
+    inside = tf.minimum(tf.maximum(y[..., None], start[..., :-1]), start[..., 1:]) - start[..., :-1]
+    beyond = tf.minimum(y - start[..., 0], 0) + tf.maximum(y - start[..., -1], 0)
+    mapped = end[..., 0] + tf.reduce_sum(inside * rises, -1) + beyond
+    which = (y[..., None] >= start[..., :-1]) & (y[..., None] < start[..., 1:])
+    slope = tf.reduce_sum(tf.where(which, rises, tf.zeros_like(rises)), -1)
+    return mapped, tf.where(tf.reduce_any(which, -1), slope, tf.ones_like(slope))

@@ -1,0 +1,78 @@
+"""What calibrated distributions of real outcomes share: quantiles, samples and moments by one map of Normal scores."""
+
+import abc
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.families.cdfs import cdf_and_survival
+from nllfit.families.inversion import inverse_cdf
+
+__all__ = ["Remade", "normal", "quantiles_at", "scores_of"]
+
+_FURTHEST = 37.0  # the Normal score of 6e-300, near the least probability in float64
+_SCORES = np.arange(-7, 7.25, 0.25)  # of the quantiles over which a mean is a sum
+_WEIGHTS = np.exp(-(_SCORES**2) / 2) / np.exp(-(_SCORES**2) / 2).sum()
+
+
+def normal() -> tfd.Normal:
+    """The standard Normal, in float64."""
+    return tfd.Normal(tf.zeros([], tf.float64), 1.0)
+
+
+def scores_of(distribution: tfd.Distribution, y: Any) -> tf.Tensor:
+    """The Normal scores of a scalar distribution's CDF at outcomes."""
+    both = cdf_and_survival(distribution)(tf.cast(y, distribution.dtype))
+    below, above = (tf.cast(part, tf.float64) for part in both)
+    return tf.clip_by_value(tf.where(below < above, tf.math.ndtri(below), -tf.math.ndtri(above)), -_FURTHEST, _FURTHEST)
+
+
+def quantiles_at(distribution: tfd.Distribution, scores: tf.Tensor) -> tf.Tensor:
+    """The quantiles of a scalar distribution at the probabilities of which these are the Normal scores, in float64."""
+    scores = tf.clip_by_value(scores, -_FURTHEST, _FURTHEST)
+    return tf.cast(inverse_cdf(distribution, normal().cdf(scores), normal().cdf(-scores)), tf.float64)
+
+
+class Remade(tfd.AutoCompositeTensorDistribution):
+    """A scalar distribution made of another, `base`; it computes in float64 and returns the dtype that it is given.
+
+    A subclass gives `_log_prob`, `_cdf`, `_survival_function` and `_at(scores)`, the quantiles at Normal scores.
+    """
+
+    def __init__(self, base, dtype, validate_args, parameters, name):
+        self.base, self.returned = base, dtype
+        super().__init__(dtype, tfd.NOT_REPARAMETERIZED, validate_args, False, parameters=parameters, name=name)
+
+    @abc.abstractmethod
+    def _at(self, scores):
+        """The quantiles, in float64, of the probabilities of which these are the Normal scores."""
+
+    def _event_shape(self):
+        return tf.TensorShape([])
+
+    def _event_shape_tensor(self):
+        return tf.constant([], tf.int32)
+
+    def _quantile(self, q):
+        return tf.cast(self._at(tf.math.ndtri(tf.cast(q, tf.float64))), self.returned)
+
+    def _sample_n(self, n, seed=None):
+        shape = tf.concat([[n], self.batch_shape_tensor()], 0)
+        return tf.cast(self._at(normal().sample(shape, seed)), self.returned)
+
+    def _moments(self):
+        shape = [-1, *[1] * self.batch_shape.rank]
+        y, weights = self._at(tf.constant(_SCORES.reshape(shape))), tf.constant(_WEIGHTS.reshape(shape))
+        mean = tf.reduce_sum(weights * y, 0)
+        return mean, tf.reduce_sum(weights * tf.square(y - mean), 0)
+
+    def _mean(self):
+        return tf.cast(tf.where(tf.math.is_finite(self.base.mean()), self._moments()[0], np.nan), self.returned)
+
+    def _variance(self):
+        return tf.cast(tf.where(tf.math.is_finite(self.base.variance()), self._moments()[1], np.nan), self.returned)
+
+    def _default_event_space_bijector(self):
+        return getattr(self.base, "components_distribution", self.base).experimental_default_event_space_bijector()

@@ -1,0 +1,144 @@
+"""Conformal intervals: their ends by hand, their coverage by its exact law where the model is wrong."""
+
+import numpy as np
+import pytest
+import tensorflow_probability as tfp
+from scipy import integrate, stats
+
+import nllfit
+from nllfit import Conformalized, Ensemble, conformalize, evaluate, predict_distribution
+from tests.kerases import KITS, each_keras
+
+tfd = tfp.distributions
+
+LEVELS = (0.5, 0.8, 0.9, 0.95)
+
+
+def samples(n, seed=0):
+    """Outcomes whose spread a Normal of spread 1 about `x` knows nothing of, and whose errors are skewed."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=[n, 1]).astype("float32")
+    return x, (x + (0.5 + np.abs(x)) * (rng.gamma(2.0, size=[n, 1]) - 1)).astype("float32")
+
+
+def normal(kit, scale=1.0, event=1):
+    return kit.keras.Sequential([kit.keras.layers.Activation("linear"), kit.heads.Normal(event, scale=scale)])
+
+
+@each_keras
+def test_the_ends_are_romanos(kit):
+    x, y = samples(100)
+    model = normal(kit)
+    conformal = conformalize(model, x, y)
+    found = predict_distribution(conformal, x)
+    for level in LEVELS:
+        reach = stats.norm.ppf((1 + level) / 2)
+        errors = np.sort(np.maximum(x - reach - y, y - x - reach), axis=0)
+        correction = errors[int(np.ceil(101 * level)) - 1, 0]
+        assert conformal.corrections[level][0] == pytest.approx(correction, abs=1e-5)  # of float32
+        low, high = nllfit.interval(found, level)
+        np.testing.assert_allclose(low, x - reach - correction, atol=1e-4)
+        np.testing.assert_allclose(high, x + reach + correction, atol=1e-4)
+    called = nllfit.kerases.distribution_of(conformal(x))
+    np.testing.assert_allclose(called.log_prob(y), found.log_prob(y), rtol=1e-5)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9])
+def test_coverage_of_a_wrong_model_follows_its_beta_binomial_law(level):
+    n, m, times = 50, 40, 500
+    x, y = samples((n + m) * times)
+    reach, k = stats.norm.ppf((1 + level) / 2), int(np.ceil((n + 1) * level))
+    covered = np.empty(times, int)
+    model = normal(KITS[0])
+    for i in range(times):  # the numbers that the test above finds in `conformalize`
+        rows = slice(i * (n + m), (i + 1) * (n + m))
+        outside = np.maximum(x[rows] - reach - y[rows], y[rows] - x[rows] - reach)[:, 0]
+        correction = np.sort(outside[:n])[k - 1]
+        if i == 0:
+            found = conformalize(model, x[rows][:n], y[rows][:n], levels=(level,))
+            assert found.corrections[level][0] == pytest.approx(correction, abs=1e-5)
+            low, high = nllfit.interval(predict_distribution(found, x[rows][n:]), level)
+            held = np.sum((low <= y[rows][n:]) & (y[rows][n:] <= high))
+            assert held == np.sum(outside[n:] <= correction)
+        covered[i] = np.sum(outside[n:] <= correction)
+    law = stats.betabinom(m, k, n + 1 - k)
+    assert covered.mean() / m == pytest.approx(k / (n + 1), abs=4 * law.std() / m / np.sqrt(times))
+    assert k / (n + 1) >= level
+    counts = np.bincount(covered, minlength=m + 1)
+    expected = times * law.pmf(np.arange(m + 1))
+    pooled = expected >= 5
+    chi_square = np.sum((counts[pooled] - expected[pooled]) ** 2 / expected[pooled])
+    assert stats.chi2(pooled.sum()).sf(chi_square) > 1e-3
+    uncorrected = np.mean(np.abs(x - y) <= reach)
+    assert uncorrected < level - 0.05  # the model is wrong
+
+
+def test_it_is_a_distribution_and_evaluate_takes_it():
+    x, y = samples(600)
+    conformal = conformalize(normal(KITS[0]), x[:300], y[:300])
+    after = evaluate(conformal, x[300:], y[300:])
+    for level in LEVELS:
+        k = int(np.ceil(301 * level))
+        low, high = stats.betabinom(300, k, 301 - k).interval(0.999)
+        assert low <= 300 * after.coverage[level] <= high
+    one = predict_distribution(conformal, x[:1])
+    grid = np.linspace(-30, 40, 100_001)
+    density = np.exp(np.asarray(one.log_prob(grid[:, None, None].astype("float32")), float))[:, 0]
+    assert integrate.simpson(density, x=grid) == pytest.approx(1, abs=1e-3)  # it has corners
+    levels = np.array([0.001, 0.025, 0.3, 0.5, 0.9, 0.999])
+    np.testing.assert_allclose(nllfit.cdf(one, nllfit.quantile(one, levels))[:, 0, 0], levels, rtol=1e-4)
+    mean = integrate.simpson(density * grid, x=grid)
+    spread = np.sqrt(integrate.simpson(density * (grid - mean) ** 2, x=grid))
+    assert float(one.mean()[0, 0]) == pytest.approx(mean, abs=0.01 * spread)
+    assert float(one.stddev()[0, 0]) == pytest.approx(spread, rel=0.01)
+
+
+def test_intervals_stay_in_the_support_and_one_inside_the_other():
+    x = np.zeros([200, 1], "float32")
+    y = np.random.default_rng(0).gamma(0.3, 0.01, [200, 1])
+    model = KITS[0].keras.Sequential([KITS[0].keras.layers.Dense(2), KITS[0].heads.Gamma()])
+    conformal = conformalize(model, x, y)
+    ends = [nllfit.interval(predict_distribution(conformal, x[:1]), level) for level in LEVELS]
+    lows, highs = np.transpose([[float(end[0, 0]) for end in pair] for pair in ends])
+    assert np.all(np.diff(lows) < 0)
+    assert np.all(np.diff(highs) > 0)
+    assert 0 < lows[-1]
+    shrunk = Conformalized(normal(KITS[0]), {0.5: -9.0, 0.9: -9.5})  # more than their width
+    low, high = nllfit.quantile(predict_distribution(shrunk, x[:1]), [0.05, 0.95])
+    assert 0 < float(high[0, 0] - low[0, 0]) < 0.02
+    assert np.isfinite(predict_distribution(shrunk, x[:1]).log_prob([[0.0]])[0])
+
+
+def test_elements_steps_and_ensembles_have_their_own():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=[300, 4, 2]).astype("float32")
+    y = x + np.array([0.2, 3.0]) * rng.normal(size=x.shape)
+    conformal = conformalize(normal(KITS[0], event=2), x, y, levels=(0.9,))
+    assert conformal.corrections[0.9].shape == (4, 2)
+    low, high = nllfit.interval(predict_distribution(conformal, x), 0.9)
+    held = np.mean((low <= y) & (y <= high), 0)
+    np.testing.assert_array_less(0.899, held)
+    np.testing.assert_array_less(held, 0.91)
+    ensemble = Ensemble([normal(KITS[0]), normal(KITS[0])])
+    x, y = samples(50)
+    assert conformalize(ensemble, x, y, levels=(0.9,)).corrections[0.9] == pytest.approx(
+        conformalize(normal(KITS[0]), x, y, levels=(0.9,)).corrections[0.9], abs=1e-5
+    )
+
+
+@each_keras
+def test_what_cannot_be_conformalized_is_refused(kit):
+    x, y = samples(10)
+    model = normal(kit)
+    with pytest.raises(ValueError, match=r"An interval of 0\.95 needs 19 held-out rows, but there are 10"):
+        conformalize(model, x, y)
+    assert conformalize(model, x, y, levels=(0.9,)).corrections[0.9].shape == (1,)
+    with pytest.raises(ValueError, match="`levels` is"):
+        conformalize(model, x, y, levels=(90,))
+    with pytest.raises(ValueError, match="`corrections` has the levels"):
+        Conformalized(model, {})
+    with pytest.raises(TypeError, match="end the model in a head"):
+        conformalize(kit.keras.Sequential([kit.keras.layers.Dense(2)]), x, y)
+    counts = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Poisson()])
+    with pytest.raises(ValueError, match="are counts or classes"):
+        conformalize(counts, x, np.ones([10, 1]))
