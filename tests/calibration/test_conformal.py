@@ -102,7 +102,7 @@ def test_intervals_stay_in_the_support_and_one_inside_the_other():
     lows, highs = np.transpose([[float(end[0, 0]) for end in pair] for pair in ends])
     assert np.all(np.diff(lows) < 0)
     assert np.all(np.diff(highs) > 0)
-    assert 0 < lows[-1]
+    assert lows[-1] > 0
     shrunk = Conformalized(normal(KITS[0]), {0.5: -9.0, 0.9: -9.5})  # more than their width
     low, high = nllfit.quantile(predict_distribution(shrunk, x[:1]), [0.05, 0.95])
     assert 0 < float(high[0, 0] - low[0, 0]) < 0.02
