@@ -56,15 +56,14 @@ def scores(model, x, y, share):
     }
 
 
-def plot(history, y, probability, names, path):
-    """Training and calibration."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    plots.training_curves(left, history).set_title("Bernoulli head")
-    plots.reliability_diagram(right, y[:, 0], probability).set_title(
-        f"the probability of class {names[1]} on {len(y)} test rows"
-    )
-    figure.savefig(path, dpi=150)
+def plot(histories, evaluations, names, path):
+    """Training, and how calibrated each of the models is."""
+    figure = Figure(figsize=(4.5 * (1 + len(evaluations)), 4.8), layout="constrained")
+    left, *right = figure.subplots(1, 1 + len(evaluations))
+    plots.training_curves(left, histories).set_title("Bernoulli head")
+    for ax, (name, one) in zip(right, evaluations.items(), strict=True):
+        plots.reliability_diagram(ax, one.y[:, 0], one.probabilities[:, 0, 1]).set_title(f"{names[1]}: {name}")
+    figure.savefig(path, dpi=120)
 
 
 def plot_mistakes(x, y, probability, names, path, count=16):
@@ -84,24 +83,25 @@ def main(argv=None):
     parser.add_argument("--size", type=int, default=64, help="side of the photographs in pixels (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=60, help="at most (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=32, help="rows a step (default: %(default)s)")
-    arguments = common.checked(parser.parse_args(argv), size=8, epochs=1, batch_size=1)
+    parser.add_argument("--members", type=int, default=5, help="networks of the ensemble (default: %(default)s)")
+    arguments = common.checked(parser.parse_args(argv), size=8, epochs=1, batch_size=1, members=1)
     tools = common.toolkit(arguments.keras)
-    tools.keras.utils.set_random_seed(arguments.seed)
     (x, y), (x_test, y_test), names = load(arguments)
     with common.run_folder(arguments) as folder:
-        model = classifier.network(tools, x, tools.heads.Bernoulli(), tools.heads.Bernoulli.params_size())
-        title = f"{len(x)} rows, {' and '.join(names)}"
-        history = classifier.train(tools, model, x, y, arguments.epochs, arguments.batch_size, arguments.seed, title)
-        probability, metrics = scores(model, x_test, y_test, y.mean())
-        plot(history, y_test, probability, names, folder / "binary.png")
+        head, title = tools.heads.Bernoulli, f"{len(x)} rows, {' and '.join(names)}"
+        models, histories = classifier.trained_members(tools, x, y, head, head.params_size(), arguments, title)
+        evaluations = classifier.compared(models, x, y, x_test, y_test)
+        probability, metrics = scores(models[0], x_test, y_test, y.mean())
+        metrics["evaluation"] = {name: one.to_dict() for name, one in evaluations.items()}
+        plot(histories, evaluations, names, folder / "binary.png")
         if x.ndim == 4:
             plot_mistakes(x_test, y_test, probability, names, folder / "mistakes.png")
-        model.save(folder / "model.keras")
+        classifier.save(models, folder)
         common.write_json(folder / "metrics.json", metrics)
-        print(f"\n{'on ' + str(len(y_test)) + ' test rows':20} {'NLL (nats)':>10} {'accuracy':>10} {'AUC':>8}")
-        print(f"{'Bernoulli head':20} {metrics['nll']:10.4f} {metrics['accuracy']:10.4f} {metrics['auc']:8.4f}")
+        classifier.print_scores(evaluations)
         share = metrics["class_share"]
-        print(f"{'class share':20} {share['nll']:10.4f} {share['accuracy']:10.4f} {0.5:8.4f}")
+        print(f"{'class share':28}{share['nll']:>8.4f}{'':10}{share['accuracy']:>10.4f}")
+        print(f"\nAUC of one network: {metrics['auc']:.4f}")
     return metrics
 
 

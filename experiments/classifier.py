@@ -6,7 +6,7 @@ from sklearn.model_selection import train_test_split
 import nllfit
 from experiments import common
 
-__all__ = ["example_grid", "network", "train"]
+__all__ = ["compared", "example_grid", "network", "print_scores", "save", "train", "trained_members"]
 
 
 def network(tools, x, head, units):
@@ -29,7 +29,7 @@ def network(tools, x, head, units):
 
 def train(tools, model, x, y, epochs, batch_size, seed, title):
     """Trains on 80 % of the rows with Adam, and keeps the weights of the epoch that is best on the other 20 %."""
-    x, x_validation, y, y_validation = train_test_split(x, y, test_size=0.2, random_state=seed)
+    x, x_validation, y, y_validation = _split(x, y)
     adam = tools.keras.optimizers.Adam(1e-3)
     model.compile(adam, tools.loss, metrics=["accuracy"], jit_compile=False)  # XLA's convolutions are slow on a CPU
     best = tools.keras.callbacks.EarlyStopping(patience=max(5, epochs // 5), restore_best_weights=True)
@@ -44,6 +44,50 @@ def train(tools, model, x, y, epochs, batch_size, seed, title):
         verbose=0,
         seed=seed,
     )
+
+
+def trained_members(tools, x, y, head, units, arguments, title):
+    """As many networks as `--members` says, that differ in their first weights and order of rows, and the histories."""
+    models, histories = [], []
+    for seed in range(arguments.seed, arguments.seed + arguments.members):
+        tools.keras.utils.set_random_seed(seed)
+        models.append(network(tools, x, head(), units))
+        rows = title if arguments.members == 1 else f"{title}, network {len(models)} of {arguments.members}"
+        histories.append(train(tools, models[-1], x, y, arguments.epochs, arguments.batch_size, seed, rows))
+    return models, histories
+
+
+def compared(models, x, y, x_test, y_test):
+    """The first model and the ensemble of all, each before and after temperature scaling on the 20 % of rows."""
+    _, x_validation, _, y_validation = _split(x, y)
+    found = {}
+    for name, model in {"one network": models[0], f"ensemble of {len(models)}": nllfit.Ensemble(models)}.items():
+        if name != "ensemble of 1":
+            scaled = nllfit.scale_temperature(model, x_validation, y_validation, batch_size=256)
+            found[name] = nllfit.evaluate(model, x_test, y_test, batch_size=256)
+            found[f"{name}, T = {scaled.temperature:.2f}"] = nllfit.evaluate(scaled, x_test, y_test, batch_size=256)
+    return found
+
+
+def save(models, folder):
+    """Writes the first model, and the ensemble of all, if there are several, to its own folder."""
+    models[0].save(folder / "model.keras")
+    if len(models) > 1:
+        nllfit.Ensemble(models).save(folder / "ensemble")
+
+
+def print_scores(evaluations):
+    """The scores of each model on the test rows."""
+    rows = next(iter(evaluations.values())).num_rows
+    print(f"\n{f'on {rows} test rows':28}{'NLL (nats)':>18}{'accuracy':>10}{'Brier':>9}{'ECE':>9}")
+    for name, one in evaluations.items():
+        nll = f"{one.nll:.4f} +- {one.nll_se:.4f}"
+        print(f"{name:28}{nll:>18}{one.accuracy:>10.4f}{one.brier:>9.4f}{one.calibration_error:>9.4f}")
+
+
+def _split(x, y):
+    """The rows to train on and those to stop and to calibrate by, the same for all members of an ensemble."""
+    return train_test_split(x, y, test_size=0.2, random_state=0)
 
 
 def example_grid(figure, images, titles, columns=8):

@@ -41,16 +41,24 @@ def scores(model, x, y):
     }
 
 
-def plot(history, y, probabilities, names, path):
+def plot(histories, y, probabilities, names, path):
     """Training and the confusion matrix."""
     figure = Figure(figsize=(12, 5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    plots.training_curves(left, history).set_title("OneHotCategorical head")
+    plots.training_curves(left, histories).set_title("OneHotCategorical head")
     ConfusionMatrixDisplay.from_predictions(
         y.argmax(-1), probabilities.argmax(-1), display_labels=names, cmap="Blues", colorbar=False, ax=right
     )
     right.set_title(f"{len(y)} test rows")
     figure.savefig(path, dpi=150)
+
+
+def plot_calibration(evaluations, path):
+    """How often the likeliest class was right, for each of the models."""
+    figure = Figure(figsize=(4.5 * len(evaluations), 4.8), layout="constrained")
+    for ax, (name, one) in zip(np.ravel(figure.subplots(1, len(evaluations))), evaluations.items(), strict=True):
+        plots.reliability_diagram(ax, one.y.argmax(-1), one.probabilities).set_title(name)
+    figure.savefig(path, dpi=120)
 
 
 def plot_mistakes(x, y, probabilities, names, path, count=16):
@@ -70,26 +78,27 @@ def main(argv=None):
     parser.add_argument("--data", help="a folder of IDX files (default: scikit-learn's digits)")
     parser.add_argument("--epochs", type=int, help="at most (default: 60 on the digits, 10 on IDX files)")
     parser.add_argument("--batch-size", type=int, default=64, help="rows a step (default: %(default)s)")
+    parser.add_argument("--members", type=int, default=5, help="networks of the ensemble (default: %(default)s)")
     arguments = parser.parse_args(argv)
     if arguments.epochs is None:
         arguments.epochs = 10 if arguments.data else 60
-    common.checked(arguments, epochs=1, batch_size=1)
+    common.checked(arguments, epochs=1, batch_size=1, members=1)
     tools = common.toolkit(arguments.keras)
-    tools.keras.utils.set_random_seed(arguments.seed)
     (x, y), (x_test, y_test), names = load(arguments)
     with common.run_folder(arguments) as folder:
-        head = tools.heads.OneHotCategorical
-        model = classifier.network(tools, x, head(len(names)), head.params_size(len(names)))
-        title = f"{len(x)} images of {len(names)} classes"
-        history = classifier.train(tools, model, x, y, arguments.epochs, arguments.batch_size, arguments.seed, title)
-        probabilities, metrics = scores(model, x_test, y_test)
-        plot(history, y_test, probabilities, names, folder / "multiclass.png")
+        head, title = tools.heads.OneHotCategorical, f"{len(x)} images of {len(names)} classes"
+        units = head.params_size(len(names))
+        models, histories = classifier.trained_members(tools, x, y, lambda: head(len(names)), units, arguments, title)
+        evaluations = classifier.compared(models, x, y, x_test, y_test)
+        probabilities, metrics = scores(models[0], x_test, y_test)
+        metrics["evaluation"] = {name: one.to_dict() for name, one in evaluations.items()}
+        plot(histories, y_test, probabilities, names, folder / "multiclass.png")
+        plot_calibration(evaluations, folder / "calibration.png")
         plot_mistakes(x_test, y_test, probabilities, names, folder / "mistakes.png")
-        model.save(folder / "model.keras")
+        classifier.save(models, folder)
         common.write_json(folder / "metrics.json", metrics)
-        print(f"\n{'on ' + str(len(y_test)) + ' test rows':20} {'NLL (nats)':>10} {'accuracy':>10}")
-        print(f"{'OneHotCategorical':20} {metrics['nll']:10.4f} {metrics['accuracy']:10.4f}")
-        print(f"{'guessing':20} {metrics['guessing_nll']:10.4f} {1 / len(names):10.4f}")
+        classifier.print_scores(evaluations)
+        print(f"{'guessing':28}{metrics['guessing_nll']:>8.4f}{'':10}{1 / len(names):>10.4f}")
     return metrics
 
 

@@ -63,6 +63,14 @@ def fit_line(tools, noise, num_rows, epochs, seed):
     return (x, y, models), metrics
 
 
+def evaluated(noise, models, seed, num_rows=1000):
+    """The scores of each model on new rows of the line."""
+    rng = np.random.default_rng(seed + 1)
+    x = rng.uniform(-1, 1, [num_rows, 1])
+    y = SLOPE * x + INTERCEPT + NOISES[noise](x) * rng.normal(size=[num_rows, 1])
+    return {name: nllfit.evaluate(model, x, y, batch_size=num_rows) for name, model in models.items()}
+
+
 def fit_diabetes(tools, epochs):
     """The linear model with one scale, trained on standardised data; its sigma and NLL in the target's own units."""
     x, y = datasets.load_diabetes(return_X_y=True)
@@ -88,6 +96,18 @@ def plot(tools, lines, path):
             nll = np.mean(nllfit.negative_log_likelihood(y, distribution))
             ax.label_outer()
             ax.set_title(f"{noise} noise, {name} scale: mean NLL {nll:.3f} nats", fontsize="medium")
+    figure.savefig(path, dpi=120)
+
+
+def plot_calibration(lines, evaluations, path):
+    """Training, and the histogram of new outcomes' PIT, which is flat where the head is true to the noise."""
+    figure = Figure(figsize=(12, 14), layout="constrained")
+    axes = figure.subplots(2 * len(lines), len(FORMS))
+    for i, (noise, (_, _, models)) in enumerate(lines.items()):
+        for column, name in enumerate(FORMS):
+            title = f"{noise} noise, {name} scale"
+            plots.training_curves(axes[2 * i, column], models[name].history).set_title(title, fontsize="medium")
+            plots.pit_histogram(axes[2 * i + 1, column], evaluations[noise][name].pit)
     figure.savefig(path, dpi=120)
 
 
@@ -118,10 +138,16 @@ def main(argv=None):
                 model.save(folder / f"{noise}-{name}.keras")
         model, metrics["diabetes"] = fit_diabetes(tools, 2 * arguments.epochs)
         model.save(folder / "diabetes.keras")
+        new = {noise: evaluated(noise, models, arguments.seed) for noise, (_, _, models) in lines.items()}
+        metrics["evaluation"] = {noise: {name: e.to_dict() for name, e in row.items()} for noise, row in new.items()}
         plot(tools, lines, folder / "regression.png")
+        plot_calibration(lines, new, folder / "calibration.png")
         common.write_json(folder / "metrics.json", metrics)
         for noise in NOISES:
             print_table(noise, metrics[noise])
+            print(f"\n{'1000 new rows':15} {'NLL':>10} {'CRPS':>10} {'holds 90 %':>10} {'calibration error':>18}")
+            for name, e in new[noise].items():
+                print(f"{name:15} {e.nll:10.4f} {e.crps:10.4f} {e.coverage[0.9]:10.3f} {e.calibration_error:18.4f}")
         print("\ndiabetes: sigma {sigma:.3f}, mean NLL {mean_nll:.5f} nats".format(**metrics["diabetes"]))
     return metrics
 

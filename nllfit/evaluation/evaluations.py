@@ -98,6 +98,7 @@ class Evaluation:
         `interval_score_0.9`, of classes `nll`, `brier` and `zero_one_loss`.
       pit: the predicted CDF at the outcome, `[n, *event]`, of counts at a random place in the step of the CDF: uniform
         if the model is true. None of classes.
+      probabilities: of classes, of each, `[n, num_classes]`, with an axis for each element before; else None.
       y: the outcomes.
 
     Source: Gneiting, Balabdaoui and Raftery, Probabilistic forecasts, calibration and sharpness, 2007; Czado, Gneiting
@@ -121,11 +122,12 @@ class Evaluation:
     width: dict[float, float] = dataclasses.field(default_factory=dict)
     interval_score: dict[float, float] = dataclasses.field(default_factory=dict)
     pit: np.ndarray | None = dataclasses.field(default=None, repr=False)
+    probabilities: np.ndarray | None = dataclasses.field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """All single numbers that apply by name, with those of intervals by level, as JSON takes them."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        kept = {name: value for name, value in values.items() if name not in ("scores", "pit", "y")}
+        kept = {name: value for name, value in values.items() if name not in ("scores", "pit", "probabilities", "y")}
         for name in ("coverage", "width", "interval_score"):
             kept[name] = {f"{level:g}": value for level, value in kept[name].items()}
         return {name: value for name, value in kept.items() if value is not None and value != {}}
@@ -165,6 +167,7 @@ def _of_classes(rows, log_probs):
         sharpness=float(-np.sum(probs * np.log(np.where(probs > 0, probs, 1.0))) / right.size),
         calibration_error=expected_calibration_error(probs.max(-1), right),
         class_calibration_error=float(np.mean(by_class)),
+        probabilities=probs,
     )
 
 

@@ -65,7 +65,7 @@ def reliability_diagram(ax: Axes, y: ArrayLike, probabilities: ArrayLike, num_bi
     low, high = center - half, center + half
     error = expected_calibration_error(probabilities, y, num_bins)
     label = f"model, 95 % interval, rows\ncalibration error {error:.3f}"
-    style = {"fmt": "o-", "markersize": 4, "linewidth": 1, "color": "tab:blue", "capsize": 2}
+    style = {"fmt": "o", "markersize": 4, "elinewidth": 1, "color": "tab:blue", "capsize": 2}
     ax.plot([0, 1], [0, 1], **_CALIBRATED)
     ax.errorbar(means, shares, np.maximum([shares - low, high - shares], 0), label=label, **style)
     for x, below, above, count in zip(means, low, high, counts, strict=True):
@@ -114,7 +114,7 @@ def pit_histogram(ax: Axes, pit: ArrayLike, num_bins: int = 10) -> Axes:
     ax.fill_between([0, 1], low, high, zorder=2, **_CHANCE)
     ax.axhline(1, **_CALIBRATED)
     ax.set(xlabel="predicted CDF at the outcome (PIT)", ylabel=f"density of {n} outcomes")
-    ax.set(xlim=(0, 1), ylim=(0, 1.3 * max(heights.max(), high.item())))  # with room for the legend
+    ax.set(xlim=(0, 1), ylim=(0, 1.6 * max(heights.max(), high.item())))  # with room for the legend
     ax.legend(fontsize="small")
     return ax
 

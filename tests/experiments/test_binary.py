@@ -12,7 +12,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "i
 
 @each_keras
 def test_binary(tmp_path, keras):
-    metrics = binary.main(["--keras", keras, "--out", str(tmp_path / "run"), "--epochs", "30"])
+    metrics = binary.main(["--keras", keras, "--out", str(tmp_path / "run"), "--epochs", "30", "--members", "1"])
     assert metrics["nll"] < 0.2 < metrics["class_share"]["nll"]
     assert metrics["accuracy"] > 0.93  # of 114, three standard errors below the 97 % expected
     assert files(tmp_path / "run") == {"config.json", "metrics.json", "binary.png", "model.keras"}
@@ -20,15 +20,18 @@ def test_binary(tmp_path, keras):
 
 def test_binary_on_photographs(tmp_path):
     write_photographs(tmp_path / "photographs")
-    arguments = ["--data", str(tmp_path / "photographs"), "--size", "16", "--epochs", "2"]
+    arguments = ["--data", str(tmp_path / "photographs"), "--size", "16", "--epochs", "2", "--members", "2"]
     metrics = binary.main([*arguments, "--out", str(tmp_path / "run")])
     assert metrics["num_test"] == 4
+    assert [name.partition(",")[0] for name in metrics["evaluation"]] == ["one network"] * 2 + ["ensemble of 2"] * 2
     assert "mistakes.png" in files(tmp_path / "run")
 
 
 def test_binary_on_arrays(tmp_path):
     np.savez(tmp_path / "data.npz", **npz_arrays())
-    metrics = binary.main(["--data", str(tmp_path / "data.npz"), "--epochs", "2", "--out", str(tmp_path / "run")])
+    metrics = binary.main(
+        ["--data", str(tmp_path / "data.npz"), "--epochs", "2", "--members", "1", "--out", str(tmp_path / "run")]
+    )
     assert metrics["num_test"] == 10
 
 
@@ -51,7 +54,7 @@ def test_a_run_that_fails_midway_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(binary, "plot", fail)
     with pytest.raises(OSError, match="the disk is full"):
-        binary.main(["--out", str(tmp_path / "run"), "--epochs", "1"])
+        binary.main(["--out", str(tmp_path / "run"), "--epochs", "1", "--members", "1"])
     assert not files(tmp_path)
 
 

@@ -9,16 +9,24 @@ from tests.experiments.samples import each_keras, files, write_idx
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "ignore::DeprecationWarning:matplotlib")
 
 
+PICTURES = "multiclass.png", "mistakes.png", "calibration.png"
+
+
 @each_keras
 def test_multiclass(tmp_path, keras):
-    metrics = multiclass.main(["--keras", keras, "--out", str(tmp_path / "run"), "--epochs", "15"])
+    metrics = multiclass.main(["--keras", keras, "--out", str(tmp_path / "run"), "--epochs", "15", "--members", "1"])
     assert metrics["nll"] < 0.5 * metrics["guessing_nll"]
     assert metrics["accuracy"] > 0.9
-    assert files(tmp_path / "run") == {"config.json", "metrics.json", "multiclass.png", "mistakes.png", "model.keras"}
+    assert files(tmp_path / "run") == {"config.json", "metrics.json", *PICTURES, "model.keras"}
 
 
 @pytest.mark.parametrize("compress", [True, False])
 def test_multiclass_on_idx_files(tmp_path, compress):
     write_idx(tmp_path / "idx", compress=compress)
-    metrics = multiclass.main(["--data", str(tmp_path / "idx"), "--epochs", "1", "--out", str(tmp_path / "run")])
+    arguments = ["--data", str(tmp_path / "idx"), "--epochs", "1", "--members", "2" if compress else "1"]
+    metrics = multiclass.main([*arguments, "--out", str(tmp_path / "run")])
+    assert set(PICTURES) < files(tmp_path / "run")
+    before, after, *ensemble = metrics["evaluation"].values()
+    assert after["accuracy"] == before["accuracy"]
+    assert len(ensemble) == (2 if compress else 0)
     assert (metrics["num_test"], metrics["guessing_nll"]) == (20, np.log(10))

@@ -21,11 +21,20 @@ def test_regression(tmp_path, keras):
             assert fits[form]["intercept"] == pytest.approx(squares["intercept"], abs=1e-6)
         assert fits["shared"]["sigma"] == pytest.approx(squares["residual_sigma"], abs=1e-6)
     assert metrics["growing"]["network"]["mean_nll"] < metrics["growing"]["shared"]["mean_nll"] - 0.1
+    found = metrics["evaluation"]
+    for noise, form in (("constant", "shared"), ("growing", "network")):
+        assert found[noise][form]["calibration_error"] < 0.04 < found[noise]["fixed"]["calibration_error"]
     # statsmodels' least squares on the same data; the digits that the README promises.
     assert metrics["diabetes"]["sigma"] == pytest.approx(53.476128764, abs=5e-4)
     assert metrics["diabetes"]["mean_nll"] == pytest.approx(5.3981738962, abs=5e-6)
     saved = {f"{noise}-{form}.keras" for noise in regression.NOISES for form in regression.FORMS}
-    assert files(tmp_path / "run") == saved | {"diabetes.keras", "regression.png", "config.json", "metrics.json"}
+    assert files(tmp_path / "run") == saved | {
+        "diabetes.keras",
+        "calibration.png",
+        "regression.png",
+        "config.json",
+        "metrics.json",
+    }
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == metrics
     tools = common.toolkit(int(keras))
     loaded = tools.keras.models.load_model(tmp_path / "run" / "constant-shared.keras")
