@@ -7,6 +7,9 @@ predicted scales: a network is surer of rows it has seen, and its test NLL explo
 members of the better network are trained on all training rows. A *Normal* head trains on beta-NLL, which learns the
 mean everywhere; the *free* table takes mixtures of five Normals, trained on the negative log-likelihood, where they are
 better on the rows held out.
+
+A row in `n` may be unlike all that was seen, where n are held out: with that probability the target is from a Normal
+with the mean and the spread of all training rows. Without it one row of a table can cost a hundred nats.
 """
 
 import dataclasses
@@ -84,7 +87,7 @@ def fit_predictor(tools, name, form, x, y, num_members, seed):
     """An ensemble of one network: a function from inputs to the distribution of outcomes, both in their own units."""
     network, head = NETWORKS[name], FORMS[form]
     scaler, bins = StandardScaler().fit(x), Bins(x)
-    loc, unit = y.mean(), y.std()
+    loc, unit, doubt = y.mean(), y.std(), 5 / len(x)  # a fifth of the rows is held out
 
     def seen(x):
         parts = [scaler.transform(x), *([bins(x)] if network.binned else [])]
@@ -106,7 +109,7 @@ def fit_predictor(tools, name, form, x, y, num_members, seed):
     )
 
     def predict(x, spread=1.0):
-        return rescaled(tools.distribution(ensemble(seen(x))), loc, unit, spread)
+        return doubted(rescaled(tools.distribution(ensemble(seen(x))), loc, unit, spread), loc, unit, doubt)
 
     return predict
 
@@ -117,6 +120,16 @@ def rescaled(mixture, loc, unit, spread):
     locs, scales = tf.cast(normal.loc, tf.float64), tf.cast(normal.scale, tf.float64)
     components = tfd.Independent(tfd.Normal(loc + unit * locs, unit * spread * scales), 1)
     return tfd.MixtureSameFamily(tfd.Categorical(tf.cast(logits, tf.float64)), components)
+
+
+def doubted(mixture, loc, scale, doubt):
+    """A mixture of Normals, to which one of that location and scale is added with the probability `doubt`."""
+    logits, normal = mixture.mixture_distribution.logits, mixture.components_distribution.distribution
+    known = tf.nn.log_softmax(logits) + np.log1p(-doubt)
+    logits = tf.concat([known, tf.fill([len(logits), 1], tf.constant(np.log(doubt), tf.float64))], 1)
+    one = tf.ones_like(normal.loc[:, :1])
+    wider = tfd.Normal(tf.concat([normal.loc, loc * one], 1), tf.concat([normal.scale, scale * one], 1))
+    return tfd.MixtureSameFamily(tfd.Categorical(logits), tfd.Independent(wider, 1))
 
 
 def best_spread(predict, x, y):

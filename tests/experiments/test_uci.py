@@ -100,6 +100,16 @@ def test_an_ensemble_that_is_too_sure_is_widened():
     assert nll == pytest.approx(np.log(2) + 0.5 + np.log(2 * np.pi) / 2, abs=0.05)
 
 
+def test_a_row_unlike_all_others_costs_no_more_than_the_doubt():
+    components = tfd.Independent(tfd.Normal(np.zeros([2, 3, 1]), np.full([2, 3, 1], 0.1)), 1)
+    mixture = tfd.MixtureSameFamily(tfd.Categorical(np.array([[0.0, 1.0, 2.0]] * 2)), components)
+    y = np.array([[0.0], [50.0]])
+    found = recipe.doubted(mixture, 1.0, 20.0, 0.01).log_prob(y)
+    alone, wide = tfd.Normal(np.float64(0), 0.1), tfd.Normal(np.float64(1), 20.0)
+    expected = np.log(0.99 * alone.prob(y[:, 0]) + 0.01 * wide.prob(y[:, 0]))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
 def test_the_recipe_finds_a_line():
     x, y = TABLE[:, :-1], TABLE[:, -1:]
     for predict, chosen in recipe.fit_ensembles(common.toolkit(2), x[:50], y[:50], 0).values():
