@@ -19,13 +19,12 @@ from matplotlib.figure import Figure
 from sklearn.datasets import load_breast_cancer
 
 import nllfit
-from experiments import common
+from experiments import common, tables
 from nllfit import plots
 
 tfd = tfp.distributions
 
 FAMILIES = ["Normal", "LogNormal", "Gamma", "Weibull", "InverseGaussian", "InverseGamma", "Gumbel", "Exponential"]
-LONGEST_LINE = 2**20
 
 
 def read_sample(path, column):
@@ -39,7 +38,7 @@ def read_sample(path, column):
         raise ValueError(f"--data {path} is no file: give a CSV file with a header line.")
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(lines(file))
+            reader = csv.DictReader(tables.lines(file))
             names, texts = reader.fieldnames or [], [row.get(column) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is no CSV file: {error}.") from None
@@ -52,14 +51,6 @@ def read_sample(path, column):
     if not len(sample):
         raise ValueError(f"{path} has no number in column {column!r}, which has {len(numbers)} rows.")
     return column, sample, len(numbers) - len(sample)
-
-
-def lines(file):
-    """The lines of a file, none of them without end."""
-    while line := file.readline(LONGEST_LINE):
-        if len(line) == LONGEST_LINE:
-            raise csv.Error(f"it has a line of {LONGEST_LINE} characters or more")
-        yield line
 
 
 def number(text, place):

@@ -46,8 +46,9 @@ def plot(histories, y, probabilities, names, path):
     figure = Figure(figsize=(12, 5), layout="constrained")
     left, right = figure.subplots(1, 2)
     plots.training_curves(left, histories).set_title("OneHotCategorical head")
+    classes = {"labels": range(len(names)), "display_labels": names}
     ConfusionMatrixDisplay.from_predictions(
-        y.argmax(-1), probabilities.argmax(-1), display_labels=names, cmap="Blues", colorbar=False, ax=right
+        y.argmax(-1), probabilities.argmax(-1), **classes, cmap="Blues", colorbar=False, ax=right
     )
     right.set_title(f"{len(y)} test rows")
     figure.savefig(path, dpi=150)

@@ -1,12 +1,21 @@
-"""Tables of numbers, whose last column is the target, and their random splits."""
+"""Tables of numbers, whose last column is the target, and their random splits; the lines of a text file."""
 
 import pathlib
 
 import numpy as np
 
-__all__ = ["read_folder", "read_table", "splits"]
+__all__ = ["lines", "read_folder", "read_table", "splits"]
 
 LARGE = 40_000  # rows, above which five splits do
+LONGEST = 2**20  # characters of a line
+
+
+def lines(file):
+    """The lines of a file; a `ValueError` for one that does not end, as of a file that is no text."""
+    while line := file.readline(LONGEST):
+        if len(line) == LONGEST:
+            raise ValueError(f"{file.name} has a line of {LONGEST} characters or more: it is no text.")
+        yield line
 
 
 def read_folder(folder, only=None):
@@ -23,8 +32,8 @@ def read_folder(folder, only=None):
 def read_table(path):
     """The inputs and the target, in the last column, of a file of numbers between blanks, tabs or commas."""
     rows, first = [], None
-    with open(path, encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, 1):
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(lines(file), 1):
             fields = line.replace(",", " ").split()
             if not fields or fields[0].startswith("#"):
                 continue

@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 import pytest
 
-from experiments import data, likelihood
+from experiments import data, likelihood, tables
 from tests.experiments.samples import npz_arrays, write_idx, write_photographs
 
 MUTANTS = 300  # of each kind
@@ -33,6 +33,11 @@ READERS = {
         lambda path: path.write_text('name,size\na,1.5\n"b\n",2.5\nc,\n'),
         "",
         lambda path: likelihood.read_sample(path, "size"),
+    ),
+    "table": (
+        lambda path: path.write_text("".join(f"{i} 0.5, {i}e2\n" for i in range(20))),
+        "",
+        tables.read_table,
     ),
     "PNG": (write_pictures, "cats/0.png", lambda path: data._read_image(path / "cats/0.png", 8)),
     "JPEG": (write_pictures, "cats/1.jpg", lambda path: data._read_image(path / "cats/1.jpg", 8)),
@@ -117,6 +122,7 @@ def bomb(path, kind):
         ("IDX that claims", data.idx_folder, "is no whole IDX file: it claims to hold 1099511627776 bytes"),
         ("picture", lambda path: data._read_image(path, 8), r"bomb: Image size \(3600000000 pixels\) exceeds limit"),
         ("csv", lambda path: likelihood.read_sample(path, "size"), "a line of 1048576 characters or more"),
+        ("csv", tables.read_table, "a line of 1048576 characters or more"),
     ],
 )
 def test_a_small_file_takes_little_memory(tmp_path, kind, read, message):

@@ -1,5 +1,7 @@
 """The multiclass experiment on digits and on IDX files."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -30,3 +32,10 @@ def test_multiclass_on_idx_files(tmp_path, compress):
     assert after["accuracy"] == before["accuracy"]
     assert len(ensemble) == (2 if compress else 0)
     assert (metrics["num_test"], metrics["guessing_nll"]) == (20, np.log(10))
+
+
+def test_a_class_that_no_test_row_has_keeps_its_place(tmp_path):
+    history = types.SimpleNamespace(epoch=[0], history={"loss": [1.0]})
+    one_hot = np.eye(3)
+    multiclass.plot(history, one_hot[[0, 0, 2]], one_hot[[0, 2, 2]], ["ant", "bee", "cat"], tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").exists()
