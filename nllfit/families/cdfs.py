@@ -104,7 +104,7 @@ def _exponentially_modified_gaussian(d, y):
     z, v = (y - d.loc) / d.scale, d.rate * d.scale
     right = z > v
     far = tf.exp(-v * tf.where(right, z, v) + tf.square(v) / 2) * _phi(z - v)
-    near = tf.exp(-tf.square(z) / 2) * tfp.math.erfcx(tf.where(right, 0.0, v - z) / _ROOT_2) / 2
+    near = tf.exp(-tf.square(z) / 2) * tfp.math.erfcx(tf.where(right, tf.zeros_like(z), v - z) / _ROOT_2) / 2
     tail = tf.where(right, far, near)
     left = tf.exp(-tf.square(z) / 2) * (tfp.math.erfcx(tf.nn.relu(-z) / _ROOT_2) / 2) - near
     return tf.where(z < 0, left, _phi(z) - tail), _phi(-z) + tail

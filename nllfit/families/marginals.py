@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-__all__ = ["is_discrete", "marginals", "real_dtype", "with_parameters"]
+__all__ = ["constant", "is_discrete", "marginals", "real_dtype", "with_parameters"]
 
 
 def _of_multivariate_student_t(d: tfd.Distribution) -> tfd.Distribution:
@@ -106,6 +106,14 @@ def with_parameters(
         elif value is not None and isinstance(known.event_ndims, int):
             arguments[name] = change(value, known.event_ndims)
     return distribution.copy(**arguments)
+
+
+def constant(distribution: tfd.Distribution) -> tfd.Distribution:
+    """A copy of a scalar distribution, or mixture of such, without assertions through which no gradient flows."""
+    if isinstance(distribution, tfd.MixtureSameFamily):
+        probs = tf.stop_gradient(distribution.mixture_distribution.probs_parameter())
+        return tfd.MixtureSameFamily(tfd.Categorical(probs=probs), constant(distribution.components_distribution))
+    return with_parameters(distribution, lambda value, _: tf.stop_gradient(value), validate_args=False)
 
 
 def _of_mixture(mixture: tfd.MixtureSameFamily) -> tfd.MixtureSameFamily:

@@ -6,19 +6,21 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.cdfs import cdf_and_survival, ends
 from nllfit.families.inversion import inverse_cdf
-from nllfit.families.marginals import with_parameters
+from nllfit.families.marginals import constant
 
 __all__ = ["crps_by_quadrature"]
 
 _LEVELS = np.array([0.02, 0.5, 0.98])
 _FAR = 20  # distances from the median to a quantile
+_CORNERS = {"Triangular": "peak", "TwoPieceNormal": "loc", "TwoPieceStudentT": "loc"}
 _STEP = 0.1
 # On a finite piece `[a, b]` at `a + (b - a) share`: tanh-sinh. Its ends may be poles of a density.
 _U = np.arange(-3.4, 3.4 + _STEP / 2, _STEP)
 _SHARES = 1 / (1 + np.exp(-np.pi * np.sinh(_U)))
 _WEIGHTS = _STEP * np.pi * np.cosh(_U) * _SHARES * (1 - _SHARES)
-# Beyond all pieces at a distance in units of their spread: exp-sinh, which reaches 1e58 of them.
-_V = np.arange(-3.6, 5.1 + _STEP / 2, _STEP)
+# Beyond all pieces at a distance in units of their spread: exp-sinh. It reaches 1e23 of them; farther out
+# the square of a survival function of 1e-16, where a family has no digits below that, would be counted.
+_V = np.arange(-3.6, 4.2 + _STEP / 2, _STEP)
 _DISTANCES = np.exp(np.pi / 2 * np.sinh(_V))
 _DISTANCE_WEIGHTS = _STEP * np.pi / 2 * np.cosh(_V) * _DISTANCES
 
@@ -68,10 +70,12 @@ def _cuts(distribution):
         cuts = tf.transpose(cuts, [rank - 1, *range(rank - 1)])
         cuts = tf.reshape(cuts, tf.concat([[-1], tf.shape(cuts)[2:]], 0))
         return cuts, *(tf.reduce_any(one, -1) for one in is_open)
-    constant = with_parameters(distribution, lambda value, _: tf.stop_gradient(value), validate_args=False)
-    low, middle, high = tf.unstack(inverse_cdf(constant, _column(_LEVELS, constant.batch_shape.rank)), num=3)
-    bottom, top = (end + tf.zeros_like(middle) for end in ends(constant))
+    distribution = constant(distribution)
+    levels = _column(_LEVELS, distribution.batch_shape.rank)
+    low, middle, high = tf.unstack(inverse_cdf(distribution, levels), num=3)
+    bottom, top = (end + tf.zeros_like(middle) for end in ends(distribution))
+    corner = getattr(distribution, _CORNERS.get(type(distribution).__name__, ""), middle) + tf.zeros_like(middle)
     far = tf.maximum(low - _FAR * (middle - low), bottom), tf.minimum(high + _FAR * (high - middle), top)
     is_open = ~tf.math.is_finite(bottom), ~tf.math.is_finite(top)
     ends_or_middle = [tf.where(one, middle, end) for one, end in zip(is_open, (bottom, top), strict=True)]
-    return tf.stack([*ends_or_middle, low, middle, high, *far]), *is_open
+    return tf.stack([*ends_or_middle, low, middle, high, corner, *far]), *is_open

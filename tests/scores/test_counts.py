@@ -1,0 +1,120 @@
+"""CRPS of counts and classes: closed forms beside sums over all counts, and sums in general."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+from scipy import stats
+
+import nllfit
+from nllfit.families.marginals import marginals
+from nllfit.scores.sums import crps_by_sum
+
+tfd = tfp.distributions
+scoringrules = pytest.importorskip("scoringrules")  # which needs Python 3.11
+
+# A family, its parameters, and SciPy's of it.
+CASES = [
+    *[("Poisson", {"rate": rate}, stats.poisson(rate)) for rate in (1e-3, 1.0, 50.0, 1e5)],
+    *[
+        ("NegativeBinomial", {"total_count": n, "probs": p}, stats.nbinom(n, 1 - p))
+        for n, p in ((0.3, 0.5), (50.0, 0.9), (0.5, 0.999), (1e5, 1e-5))
+    ],
+    *[
+        ("Binomial", {"total_count": n, "probs": p}, stats.binom(n, p))
+        for n, p in ((1.0, 0.3), (10.0, 0.5), (1e5, 0.4))
+    ],
+    *[("Geometric", {"probs": p}, stats.geom(p, -1)) for p in (0.3, 1e-3)],
+]
+
+
+def distribution_of(name, params):
+    arguments = {"require_integer_total_count": False} if name == "NegativeBinomial" else {}
+    return getattr(tfd, name)(**params, **arguments)
+
+
+def scored(name, params, y, score=nllfit.crps):
+    y = tf.constant(y, tf.float64)
+    params = {key: tf.fill(y.shape, tf.constant(value, tf.float64)) for key, value in params.items()}
+    with tf.GradientTape() as tape:
+        tape.watch(params)
+        scores = score(y, distribution_of(name, params))
+    return scores, tape.gradient(scores, params)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "reference"), CASES, ids=lambda value: str(value) if isinstance(value, (str, dict)) else ""
+)
+def test_closed_forms_are_the_sum_over_all_counts(name, params, reference):
+    mean, deviation = reference.mean(), reference.std()
+    y = np.floor([0, 1, 7, mean, mean + 3 * deviation, 2 * mean + 5])
+    y = y[y <= params.get("total_count", np.inf)] if name == "Binomial" else y
+    counts = np.arange(max(reference.ppf(1 - 1e-12), *y) + 2)
+    squares = reference.cdf(counts) ** 2, reference.sf(counts) ** 2
+    expected = [np.sum(squares[0][counts < one]) + np.sum(squares[1][counts >= one]) for one in y]
+    found, derivatives = scored(name, params, y)
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+    # Between two counts the score is linear, and below 0 the distance is added.
+    between = scored(name, params, [-2.0, -1.0, 0.0, 0.25, 0.75])[0].numpy()
+    below = reference.cdf(0)
+    np.testing.assert_allclose(np.diff(between), [-1, -1, 0.25 * (2 * below - 1), 0.5 * (2 * below - 1)], rtol=1e-7)
+    for key, derivative in derivatives.items():
+        if name == "Binomial" and key == "total_count":
+            continue  # is a count
+        h = 1e-4 * min(params[key], 1 - params[key] if key == "probs" else np.inf)
+        ends = [scored(name, params | {key: params[key] + step * h}, y)[0] for step in (-2, -1, 1, 2)]
+        difference = (ends[0] - 8 * ends[1] + 8 * ends[2] - ends[3]) / (12 * h)
+        # Incomplete beta and gamma functions have 10 to 12 digits, of which a difference takes four.
+        np.testing.assert_allclose(derivative, difference, rtol=2e-6, atol=1e-7 * np.max(np.abs(difference)))
+
+
+def test_counts_are_those_of_scoringrules():
+    y, backend = np.array([0.0, 2.0, 9.0]), {"backend": "numpy"}
+    for name, params, expected in (
+        ("Poisson", {"rate": 3.0}, scoringrules.crps_poisson(y, 3.0, **backend)),
+        ("NegativeBinomial", {"total_count": 4.0, "probs": 0.3}, scoringrules.crps_negbinom(y, 4.0, 0.7, **backend)),
+        ("Binomial", {"total_count": 9.0, "probs": 0.3}, scoringrules.crps_binomial(y, 9.0, 0.3, **backend)),
+    ):
+        np.testing.assert_allclose(scored(name, params, y)[0], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("rate", [0.2, 30.0, 1e5])
+def test_sums_are_the_closed_form_near_and_far(rate):
+    y = np.array([-3.0, 0.0, 2.5, np.floor(rate), np.floor(rate + 4 * rate**0.5), 3 * rate])
+    found, slopes = scored("Poisson", {"rate": rate}, y)
+    summed, others = scored("Poisson", {"rate": rate}, y, lambda y, d: crps_by_sum(marginals(d), y))
+    np.testing.assert_allclose(summed, found, rtol=1e-8)
+    np.testing.assert_allclose(others["rate"], slopes["rate"], rtol=1e-8, atol=1e-9)
+
+
+def test_mixtures_of_counts_and_inflated_ones():
+    share, rates, y = np.array([0.3, 0.7]), np.array([2.0, 40.0]), np.array([0.0, 3.0, 50.0])
+    mixture = tfd.MixtureSameFamily(tfd.Categorical(probs=np.tile(share, [3, 1])), tfd.Poisson(np.tile(rates, [3, 1])))
+    counts = np.arange(200)
+    below = share @ stats.poisson(rates[:, None]).cdf(counts)
+    expected = [np.sum((below - (counts >= one)) ** 2) for one in y]
+    np.testing.assert_allclose(nllfit.crps(y, mixture), expected, rtol=1e-10)
+
+    inflated = tfd.ZeroInflatedNegativeBinomial(
+        total_count=tf.fill([3], 5.0), probs=tf.fill([3], 0.4), inflated_loc_probs=tf.fill([3], 0.3)
+    )
+    below = 0.3 + 0.7 * stats.nbinom(5, 0.6).cdf(counts)
+    expected = [np.sum((below - (counts >= one)) ** 2) for one in y]
+    np.testing.assert_allclose(nllfit.crps(y, inflated), expected, rtol=2e-6)  # of float32
+
+
+def test_events_and_classes_have_brier_scores_and_ordered_ones_ranked_probability_scores():
+    probs = np.array([[0.2, 0.3, 0.5], [0.1, 0.1, 0.8]], np.float32)
+    y = np.array([0, 1])
+    one_hot = np.eye(3)[y]
+    brier = np.sum((probs - one_hot) ** 2, -1)
+    np.testing.assert_allclose(nllfit.crps(y, tfd.Categorical(probs=probs)), brier, rtol=1e-6)
+    np.testing.assert_allclose(nllfit.crps(one_hot, tfd.OneHotCategorical(probs=probs)), brier, rtol=1e-6)
+    np.testing.assert_allclose(
+        nllfit.crps(one_hot[:, 0], tfd.Bernoulli(probs=probs[:, 0])), (probs - one_hot)[:, 0] ** 2
+    )
+    cutpoints = np.array([[-1.0, 0.5], [0.0, 2.0]])
+    ordered = tfd.OrderedLogistic(cutpoints=cutpoints, loc=np.array([0.3, -0.2]))
+    below = np.cumsum(ordered.categorical_probs(), -1)
+    expected = np.sum((below - (np.arange(3) >= y[:, None])) ** 2, -1)
+    np.testing.assert_allclose(nllfit.crps(y, ordered), expected, rtol=1e-6)
