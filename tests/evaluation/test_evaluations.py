@@ -166,6 +166,9 @@ HEADS = {
 }
 
 
+SAMPLED = ("MultivariateNormalTriL", "VonMisesFisher")  # have an energy score
+
+
 @pytest.mark.parametrize("name", HEADS)
 def test_every_head_is_scored_in_parts_as_in_one(name, monkeypatch):
     make, event = HEADS[name]
@@ -176,9 +179,10 @@ def test_every_head_is_scored_in_parts_as_in_one(name, monkeypatch):
     monkeypatch.setattr(evaluations, "_ROWS", 3)
     parts = evaluate(distribution, y=y)
     assert parts.to_dict().keys() == whole.to_dict().keys()
-    for name, values in whole.scores.items():
+    for score, values in whole.scores.items():
         assert values.shape == (7,)
-        np.testing.assert_allclose(parts.scores[name], values, rtol=1e-5)
+        is_of_draws = score == "crps" and name in SAMPLED  # which are others in a part
+        np.testing.assert_allclose(parts.scores[score], values, **({"atol": 0.5} if is_of_draws else {"rtol": 1e-5}))
     for name in ("coverage", "width", "interval_score"):
         assert getattr(parts, name) == pytest.approx(getattr(whole, name), rel=1e-5)
     assert json.loads(json.dumps(whole.to_dict(), allow_nan=False)) == whole.to_dict()
