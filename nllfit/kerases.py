@@ -3,6 +3,7 @@
 tf_keras is Keras 2; `keras`, on its TensorFlow backend, Keras 3. What differs is private in both, and named only here.
 """
 
+import copy
 import sys
 import types
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from nllfit.families.refusal import untouched
 __all__ = [
     "Model",
     "as_distribution",
+    "compile_in_float64",
     "distribution_of",
     "first_epoch",
     "float_dtype",
@@ -97,6 +99,16 @@ def output_like(output: Any, distribution: tfp.distributions.Distribution, predi
 def made_by_compile(model: Model) -> list:
     """What `model.compile` makes anew: the optimizer and, in tf_keras, the loss, in Keras 3 its tracker."""
     return [model.optimizer, vars(model).get("compiled_loss") or vars(model).get("_loss_tracker")]
+
+
+def compile_in_float64(twin: Model, model: Model) -> None:
+    """Compiles a copy of a model with the model's losses, in float64 but for functions and names in Keras 3."""
+    losses = tf.nest.map_structure(copy.copy, model.loss)
+    twin.compile(loss=losses, loss_weights=model._compile_config.config["loss_weights"])
+    tracker = vars(twin).get("_compile_loss")
+    if tracker is not None and all(hasattr(loss, "_dtype") for loss in tf.nest.flatten(losses)):
+        for loss in [tracker, *tf.nest.flatten(losses)]:
+            loss._dtype = "float64"
 
 
 def first_epoch(model: Model, initial_epoch: int) -> int:

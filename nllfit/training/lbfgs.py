@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nllfit.initialization import initialize
 from nllfit.kerases import Model, float_dtype, keras_of
 from nllfit.training.arguments import check_integers, check_trainable
 from nllfit.training.batches import Arrays, batches_of
@@ -81,36 +82,48 @@ def fit_lbfgs(
     model(tf.nest.map_structure(lambda t: t[:1], batches.data[0]), training=False)  # builds what is not built yet
     if not model.trainable_variables:
         raise ValueError("The model has no trainable weights: there is nothing to solve for.")
-    surface = kept_for(model, Surface).over(model, batches.data)
     start = flat_weights(model)
-    before = surface.value(start)
-    if not np.isfinite(before):
-        raise ValueError(f"The loss at the start is {before}: give the model weights at which it is finite.")
-    found = search(surface, start, max_iterations, tolerance)
-    set_weights(model, found.w)
-    after = surface.value(flat_weights(model))
+    with kept_for(model, Surface).over(model, batches.data) as surface:
+        before = surface.value(start)
+        if not np.isfinite(before):
+            set_weights(model, start)
+            raise ValueError(f"The loss at the start is {before}: give the model weights at which it is finite.")
+        attempts = [search(surface, start, max_iterations, tolerance)]
+        if attempts[0].end != "cut short" and _fault(attempts[0]) and _begins_anew(model, batches.data):
+            attempts.append(search(surface, flat_weights(model), max_iterations, tolerance))
+    found = min(attempts, key=lambda found: (_fault(found) is not None, found.loss))
+    set_weights(model, found.rounded)
 
     history = keras_of(model).callbacks.History()
     history.set_model(model)
-    history.num_iterations = found.iterations
-    history.epoch = [0, found.iterations]
-    history.history = {"loss": [before, after]}
-    history.message = _fault(found, after)
-    history.converged = history.message is None
-    history.message = history.message or _success(found)
+    history.num_iterations = sum(attempt.iterations for attempt in attempts)
+    history.epoch = [0, history.num_iterations]
+    history.history = {"loss": [before, found.loss]}
+    fault = _fault(found)
+    history.converged, history.message = fault is None, fault or _success(found)
     model.history = history
     return history
 
 
-def _fault(found: Found, after: float) -> str | None:
+def _begins_anew(model, data):
+    """Makes the outcomes' marginal distribution what the model predicts; False if it cannot."""
+    try:
+        initialize(model, *data)
+    except (TypeError, ValueError):  # no head, or no bias before it
+        return False
+    return True
+
+
+def _fault(found: Found) -> str | None:
     """Why the weights found are no optimum; None if they are."""
     steps, number = found.iterations, "unknown" if found.axes is None else f"{found.axes.condition:.1e}"
     lacks = f"after {steps} steps the loss is some {found.gain:.1e} above that of an optimum"
-    lost = max(after - found.value, found.noise if found.axes is not None else 0.0)
+    lost = max(found.loss - found.value, found.noise if found.axes is not None else 0.0)
     if found.end == "infinity":
         return (
             "the optimum is at infinity: the loss goes on falling as the weights grow, as it does where classes can be "
-            "separated: penalise the weights"
+            "separated, or where a parameter, such as the `df` of a Student's t, is best at infinity: penalise the "
+            "weights, or hold the parameter"
         )
     if found.end != "cut short" and not lost <= _LOST * (1 + abs(found.value)):
         return (

@@ -5,6 +5,7 @@ optimum, and what it would gain is what the loss lacks: the search ends where th
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,7 @@ class Found:
       gain: by how much a step of Newton's method would lower the loss if it were quadratic.
       noise: as much of that as rounding errors of weights and gradient make up.
       axes: of the Hessian there, or None.
+      rounded, loss: the weights seen that are the best when they are rounded to the model's dtype, and the loss there.
     """
 
     w: np.ndarray
@@ -44,7 +46,16 @@ class Found:
     end: str
     gain: float
     noise: float
+    rounded: np.ndarray
+    loss: float
     axes: Axes | None = None
+
+    def at(self, surface: Surface, w: np.ndarray, value: float, **changes: Any) -> "Found":
+        """The same at other weights."""
+        found = dataclasses.replace(self, w=w, value=value, **changes)
+        rounded = surface.rounded(w)
+        loss = value if np.array_equal(rounded, w) else surface.value(rounded)
+        return dataclasses.replace(found, rounded=rounded, loss=loss) if loss < self.loss else found
 
 
 def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: float | None) -> Found:
@@ -56,15 +67,19 @@ def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: floa
       max_iterations: the most steps.
       tolerance: the gain that counts as none; None for what rounding errors allow.
     """
-    found = Found(w, surface.value(w), 0, "cut short", np.inf, 0.0)
+    value = surface.value(w)
+    found = Found(w, value, 0, "cut short", np.inf, 0.0, w, value)
     if len(w) > _FEW:
         found = _lbfgs(surface, found, max_iterations, tolerance)
-    if len(w) > _SOME:
-        return found
-    try:
-        return _newton(surface, found, max_iterations, tolerance)
-    except NotImplementedError:  # TensorFlow has no second derivative
-        return _lbfgs(surface, found, max_iterations, tolerance)
+    while len(w) <= _SOME:
+        found = _newton(surface, found, max_iterations, tolerance)
+        if found.end != "stuck":
+            break
+        further = _lbfgs(surface, found, max_iterations, tolerance)  # where the loss has corners, say
+        if not further.value < found.value - found.noise:
+            break
+        found = further
+    return found
 
 
 def _lbfgs(surface, found, max_iterations, tolerance):
@@ -82,7 +97,7 @@ def _lbfgs(surface, found, max_iterations, tolerance):
         )
         least = max(4 * surface.eps * abs(value), _GAIN * (1 + abs(value)) if tolerance is None else tolerance)
         end = "optimum" if gain <= least else "stuck" if result.failed or taken < steps else "cut short"
-        found = Found(w, value, iterations, end, gain, least)
+        found = found.at(surface, w, value, iterations=iterations, end=end, gain=gain, noise=least, axes=None)
         if end != "cut short" or iterations >= max_iterations:
             return found
 
@@ -109,13 +124,13 @@ def _newton(surface, found, max_iterations, tolerance):
     value, gradient = surface.value_and_gradient(w)
     for iterations in range(found.iterations, max_iterations + 1):
         try:
-            axes = axes_of(lambda directions, w=w: surface.curvature(w, directions), len(w), surface.eps)
+            axes = axes_of(lambda directions, w=w: surface.curvature(w, directions), len(w), surface.curvature_eps)
         except np.linalg.LinAlgError:  # it is not finite
             return dataclasses.replace(found, w=w, value=value, iterations=iterations, end="stuck")
         slopes = axes.directions.T @ gradient
         step, gain = -axes.directions @ slopes, float(slopes @ slopes) / 2
         noise = _noise(surface, w, value, gradient, axes)
-        found = Found(w, value, iterations, "cut short", gain, noise, axes)
+        found = found.at(surface, w, value, iterations=iterations, end="cut short", gain=gain, noise=noise, axes=axes)
         if leaps == _LEAPS:
             return dataclasses.replace(found, end="infinity")
         if gain <= max(noise, tolerance or 0.0):
@@ -145,7 +160,7 @@ def _polished(surface, found, gradient):
         gain = float(slopes @ slopes) / 2
         if not (value <= found.value + found.noise and gain < found.gain / 2):
             return found
-        found = dataclasses.replace(found, w=w, value=value, gain=gain)
+        found = found.at(surface, w, value, gain=gain)
     return found
 
 

@@ -1,19 +1,20 @@
 """A model's loss over all its data as a function of its weights, one vector, with its gradient and curvature."""
 
-import copy
+import contextlib
+import itertools
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.kerases import Model, is_kerases_own, keras_of, variable_of
+from nllfit.kerases import Model, compile_in_float64, is_kerases_own, keras_of, variable_of
 from nllfit.training.data import num_rows
 
 __all__ = ["Surface", "flat_weights", "set_weights"]
 
-_ALIKE = 1e-2  # relative difference of a loss in 16 or 32 bits from the same in float64
 _BLOCK = 2**21  # rows, over all the directions that curvature is looked at along side by side
 
 
@@ -30,6 +31,7 @@ class Surface:
 
     def __init__(self, model: Model):
         own = _dtype_of(model)
+        self._dtypes = [(variable_of(w).dtype, variable_of(w).shape) for w in model.trainable_variables]
         self._twin = None if own == tf.float64 else _in_float64(model)
         self._model = self._twin or weakref.proxy(model)
         self._weights = [variable_of(w) for w in self._model.trainable_variables]
@@ -37,20 +39,29 @@ class Surface:
         self._loss = tf.function(self._loss_and_gradient, autograph=False)
         self._curved = tf.function(self._curvature, autograph=False)
         self._descent = tf.function(self._minimize, autograph=False)
+        self._differs: bool | None = None
         self._data: tuple = ()
 
-    def over(self, model: Model, data: tuple) -> "Surface":
+    @contextlib.contextmanager
+    def over(self, model: Model, data: tuple) -> Iterator["Surface"]:
         """The surface over these data, all that is not trained being as it is in the model."""
         if self._twin is not None:
             self._twin.set_weights(model.get_weights())
-        surface = copy.copy(self)
-        surface._data = data
-        return surface
+        self._data = data
+        try:
+            yield self
+        finally:
+            self._data = ()
 
     @property
     def eps(self) -> float:
         """The relative rounding error of the loss."""
-        return float(np.finfo(self.dtype.as_numpy_dtype).eps)
+        return float(np.finfo(self._program().structured_outputs[0].dtype.as_numpy_dtype).eps)
+
+    @property
+    def curvature_eps(self) -> float:
+        """The relative error of the Hessian."""
+        return self.eps ** (2 / 3) if self._differs else self.eps
 
     @property
     def num_rows(self) -> int:
@@ -59,30 +70,50 @@ class Surface:
 
     def value_and_gradient(self, w: np.ndarray) -> tuple[float, np.ndarray]:
         """The loss at weights `[p]` and its gradient, `[p]`."""
-        arguments = self._data, tf.constant(w, self.dtype)
-        program = self._loss.get_concrete_function(*arguments)
         try:
-            value, gradient = program(*arguments)
+            value, gradient = self._program()(self._data, tf.constant(w, self.dtype))
         except tf.errors.InvalidArgumentError:  # a head refuses parameters that are not finite
             return np.nan, np.full(len(w), np.nan)
         return float(value), gradient.numpy().astype(np.float64)
+
+    def _program(self):
+        size = sum(w.shape.num_elements() for w in self._weights)
+        return self._loss.get_concrete_function(self._data, tf.TensorSpec([size], self.dtype))
 
     def value(self, w: np.ndarray) -> float:
         """The loss at weights `[p]`."""
         return self.value_and_gradient(w)[0]
 
+    def rounded(self, w: np.ndarray) -> np.ndarray:
+        """Weights `[p]` as the model's own dtypes hold them."""
+        blocks = np.split(w, np.cumsum([shape.num_elements() for _, shape in self._dtypes])[:-1])
+        cast = [tf.cast(block, dtype) for block, (dtype, _) in zip(blocks, self._dtypes, strict=True)]
+        return np.concatenate([block.numpy().astype(np.float64) for block in cast])
+
     def curvature(self, w: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """The Hessian at weights `[p]` times directions `[p, m]`; a `NotImplementedError` where TensorFlow has none."""
-        count = max(1, _BLOCK // self.num_rows)
-        products = []
-        for start in range(0, directions.shape[1], count):
-            block = tf.constant(directions.T[start : start + count], self.dtype)
-            arguments = self._data, tf.constant(w, self.dtype), block
-            try:
-                products.append(self._curved.get_concrete_function(*arguments)(*arguments).numpy())
-            except LookupError as error:
-                raise NotImplementedError(str(error)) from None
+        """The Hessian at weights `[p]` times directions `[p, m]`."""
+        if self._differs is None:  # TensorFlow differentiates loops twice slowly, wrongly or not at all
+            self._differs = _has_loops(self._program().graph.as_graph_def())
+        if self._differs:
+            return self._differences(w, directions)
+        count, specs = max(1, _BLOCK // self.num_rows), tf.TensorSpec([None, len(w)], self.dtype)
+        position = tf.constant(w, self.dtype)
+        try:
+            program = self._curved.get_concrete_function(self._data, position, specs)
+        except (LookupError, NotImplementedError, ValueError):  # TensorFlow has no second derivative
+            self._differs = True
+            return self.curvature(w, directions)
+        blocks = [directions.T[i : i + count] for i in range(0, directions.shape[1], count)]
+        products = [program(self._data, position, tf.constant(block, self.dtype)).numpy() for block in blocks]
         return np.concatenate(products).T.astype(np.float64)
+
+    def _differences(self, w, directions):
+        """The same from differences of the gradient."""
+        step = np.cbrt(self.eps)
+        sizes = step / np.max(np.abs(directions) / (1 + np.abs(w[:, None])), axis=0)
+        moves = (directions * sizes).T
+        ends = np.array([[self.value_and_gradient(w + side * move)[1] for side in (1, -1)] for move in moves])
+        return (ends[:, 0] - ends[:, 1]).T / (2 * sizes)
 
     def descend(self, w: np.ndarray, gradient: float, steps: int) -> tuple[Any, int]:
         """TFP's result of L-BFGS from weights `[p]` until no element of the gradient is larger, and its steps."""
@@ -95,7 +126,7 @@ class Surface:
         with tf.GradientTape() as tape:
             loss = _loss(self._model, data)
         gradients = tape.gradient(loss, self._weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return tf.cast(loss, self.dtype), self._flat(gradients)
+        return loss, self._flat(gradients)
 
     def _curvature(self, data, position, directions):
         with tf.GradientTape() as tape:
@@ -142,6 +173,11 @@ def _loss(model, data):
     return model.compute_loss(x=x, y=y, y_pred=model(x, training=False), sample_weight=sample_weight)
 
 
+def _has_loops(graph):
+    nodes = [graph.node, *(function.node_def for function in graph.library.function)]
+    return any("While" in node.op for node in itertools.chain(*nodes))
+
+
 def _in_float64(model):
     """A copy of a model, compiled with its loss, that computes in float64; None where there can be none."""
     keras = keras_of(model)
@@ -155,7 +191,7 @@ def _in_float64(model):
         return None
     try:
         twin = copied(model)
-        twin.compile(loss=model.loss, loss_weights=model._compile_config.config["loss_weights"])
+        compile_in_float64(twin, model)
     except Exception:  # what a layer of the user's own makes of its config
         return None
     return twin
