@@ -132,18 +132,23 @@ class Axes:
         return np.abs(self.bends) < 0.5
 
 
-def axes_of(curvature: Callable[[np.ndarray], np.ndarray], size: int, eps: float) -> Axes:
+def axes_of(
+    curvature: Callable[[np.ndarray, np.ndarray], np.ndarray], w: np.ndarray, away: np.ndarray, eps: float
+) -> Axes:
     """The axes of a Hessian, known to as flat a direction as there is.
 
     The eigenvalues of a matrix have an error of `eps` times the largest, so those of a Hessian, the square of a design,
-    are known to half of the digits. What is flatter is looked at anew along these axes alone.
+    are known to half of the digits. What is flatter is looked at anew along these axes alone, and is flat where it
+    differs a rounding error away.
 
     Args:
-      curvature: the Hessian times directions `[p, m]`.
-      size: p.
+      curvature: the Hessian at a point `[p]` times directions `[p, m]`.
+      w: the point.
+      away: the point next to it, a rounding error away.
       eps: relative rounding error of the Hessian.
     """
-    hessian = curvature(np.eye(size))
+    size = len(w)
+    hessian = curvature(w, np.eye(size))
     diagonal = np.abs(np.diag(hessian))
     scales = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     bends, directions = np.linalg.eigh((hessian + hessian.T) / 2 / np.outer(scales, scales))
@@ -152,9 +157,9 @@ def axes_of(curvature: Callable[[np.ndarray], np.ndarray], size: int, eps: float
     directions = directions / scales[:, None] * lengths
     weak, bends = np.abs(bends) < np.sqrt(eps) * largest, np.sign(bends)
     if weak.any():
-        inner = directions[:, weak].T @ curvature(directions[:, weak])
+        inner, other = (directions[:, weak].T @ curvature(point, directions[:, weak]) for point in (w, away))
         bent, turned = np.linalg.eigh((inner + inner.T) / 2)
-        seen = np.abs(bent) > 10 * np.sqrt(eps)
+        seen = np.abs(bent) > 10 * max(np.sqrt(eps), np.abs(inner - other).max())
         factors = 1 / np.sqrt(np.where(seen, np.abs(bent), 1.0))
         directions[:, weak] = directions[:, weak] @ turned * factors
         lengths[weak] = np.where(seen, lengths[weak].max() * factors, np.inf)

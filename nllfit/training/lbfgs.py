@@ -89,7 +89,7 @@ def fit_lbfgs(
             set_weights(model, start)
             raise ValueError(f"The loss at the start is {before}: give the model weights at which it is finite.")
         attempts = [search(surface, start, max_iterations, tolerance)]
-        if attempts[0].end != "cut short" and _fault(attempts[0]) and _begins_anew(model, batches.data):
+        if attempts[0].end not in ("cut short", "exact") and _fault(attempts[0]) and _begins_anew(model, batches.data):
             attempts.append(search(surface, flat_weights(model), max_iterations, tolerance))
     found = min(attempts, key=lambda found: (_fault(found) is not None, found.loss))
     set_weights(model, found.rounded)
@@ -118,7 +118,7 @@ def _fault(found: Found) -> str | None:
     """Why the weights found are no optimum; None if they are."""
     steps, number = found.iterations, "unknown" if found.axes is None else f"{found.axes.condition:.1e}"
     lacks = f"after {steps} steps the loss is some {found.gain:.1e} above that of an optimum"
-    lost = max(found.loss - found.value, found.noise if found.axes is not None else 0.0)
+    lost = max(found.loss - found.value, found.shaken)
     if found.end == "infinity":
         return (
             "the optimum is at infinity: the loss goes on falling as the weights grow, as it does where classes can be "

@@ -21,6 +21,8 @@ _ROUGH = 1e-6  # gradient from which Newton's method goes on
 _GAIN = 1e-10  # of L-BFGS alone, at an optimum, for a loss of 1
 _LEAP = 8.0  # steps of Newton's method at once, after which the loss has risen unless it goes on falling for ever
 _LEAPS = 5  # in a row
+_SAME = 1e-8  # difference of losses of 1, of which the later is as good
+_HIDDEN = 1e-5  # noise, for a loss of 1, that hides where the optimum is
 _POLISHES = 10
 _ASIDE = np.array([1.0, -1.0, 0.1, -0.1])  # steps along an axis on which the loss bends downwards
 
@@ -33,9 +35,10 @@ class Found:
       w: the weights, `[p]`.
       value: the loss there.
       iterations: steps taken.
-      end: "optimum", "infinity", "stuck" or "cut short".
+      end: "optimum", "infinity", "exact", where the last digit of the weights counts, "stuck" or "cut short".
       gain: by how much a step of Newton's method would lower the loss if it were quadratic.
       noise: as much of that as rounding errors of weights and gradient make up.
+      shaken: how much the loss changes with the last digit of the weights.
       axes: of the Hessian there, or None.
       rounded, loss: the weights seen that are the best when they are rounded to the model's dtype, and the loss there.
     """
@@ -48,6 +51,7 @@ class Found:
     noise: float
     rounded: np.ndarray
     loss: float
+    shaken: float = 0.0
     axes: Axes | None = None
 
     def at(self, surface: Surface, w: np.ndarray, value: float, **changes: Any) -> "Found":
@@ -55,7 +59,8 @@ class Found:
         found = dataclasses.replace(self, w=w, value=value, **changes)
         rounded = surface.rounded(w)
         loss = value if np.array_equal(rounded, w) else surface.value(rounded)
-        return dataclasses.replace(found, rounded=rounded, loss=loss) if loss < self.loss else found
+        same = _SAME * (1 + abs(loss))
+        return dataclasses.replace(found, rounded=rounded, loss=loss) if loss < self.loss + same else found
 
 
 def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: float | None) -> Found:
@@ -97,7 +102,9 @@ def _lbfgs(surface, found, max_iterations, tolerance):
         )
         least = max(4 * surface.eps * abs(value), _GAIN * (1 + abs(value)) if tolerance is None else tolerance)
         end = "optimum" if gain <= least else "stuck" if result.failed or taken < steps else "cut short"
-        found = found.at(surface, w, value, iterations=iterations, end=end, gain=gain, noise=least, axes=None)
+        found = found.at(
+            surface, w, value, iterations=iterations, end=end, gain=gain, noise=least, shaken=0.0, axes=None
+        )
         if end != "cut short" or iterations >= max_iterations:
             return found
 
@@ -123,16 +130,21 @@ def _newton(surface, found, max_iterations, tolerance):
     w, leaps, last = found.w, 0, np.inf
     value, gradient = surface.value_and_gradient(w)
     for iterations in range(found.iterations, max_iterations + 1):
+        away = w * (1 + 2 * surface.eps * np.resize([1, -1], len(w)))
         try:
-            axes = axes_of(lambda directions, w=w: surface.curvature(w, directions), len(w), surface.curvature_eps)
+            axes = axes_of(surface.curvature, w, away, surface.curvature_eps)
         except np.linalg.LinAlgError:  # it is not finite
             return dataclasses.replace(found, w=w, value=value, iterations=iterations, end="stuck")
         slopes = axes.directions.T @ gradient
         step, gain = -axes.directions @ slopes, float(slopes @ slopes) / 2
-        noise = _noise(surface, w, value, gradient, axes)
-        found = found.at(surface, w, value, iterations=iterations, end="cut short", gain=gain, noise=noise, axes=axes)
+        noise, shaken = _noise(surface, away, value, gradient, axes)
+        found = found.at(
+            surface, w, value, iterations=iterations, end="cut short", gain=gain, noise=noise, shaken=shaken, axes=axes
+        )
         if leaps == _LEAPS:
             return dataclasses.replace(found, end="infinity")
+        if gain <= noise and noise > _HIDDEN * (1 + abs(value)):
+            return dataclasses.replace(found, end="exact" if shaken > _HIDDEN * (1 + abs(value)) else "stuck")
         if gain <= max(noise, tolerance or 0.0):
             w = _lower_aside(surface, found)
             if w is None:
@@ -158,18 +170,18 @@ def _polished(surface, found, gradient):
         value, gradient = surface.value_and_gradient(w)
         slopes = found.axes.directions.T @ gradient
         gain = float(slopes @ slopes) / 2
-        if not (value <= found.value + found.noise and gain < found.gain / 2):
+        if not gain < found.gain / 2:
             return found
         found = found.at(surface, w, value, gain=gain)
     return found
 
 
-def _noise(surface, w, value, gradient, axes):
-    """What of a gain is made up by rounding errors, seen as those that weights one digit away make."""
-    away = w * (1 + 2 * surface.eps * np.resize([1, -1], len(w)))
+def _noise(surface, away, value, gradient, axes):
+    """What of a gain is made up by rounding errors, and of the loss: as weights a digit away show it."""
     other, turned = surface.value_and_gradient(away)
     slopes = axes.directions.T @ (turned - gradient)
-    return max(4 * surface.eps * abs(value), abs(other - value), 2 * float(slopes @ slopes))
+    shaken = abs(other - value)
+    return max(4 * surface.eps * abs(value), shaken, 2 * float(slopes @ slopes)), shaken
 
 
 def _lower_aside(surface, found):
