@@ -15,6 +15,7 @@ import tf_keras
 from nllfit.families import catalogue, head
 from nllfit.families.center import central_value
 from nllfit.families.head import traced_distribution
+from nllfit.families.rows import rowwise
 
 __all__ = [
     "Bernoulli",
@@ -45,7 +46,7 @@ class _Layer(tfp.layers.DistributionLambda):
 
     def call(self, inputs, *args, **kwargs):
         outputs = super().call(inputs, *args, **kwargs)
-        distribution = outputs[0] if isinstance(outputs, tuple) else outputs
+        distribution = rowwise(outputs[0] if isinstance(outputs, tuple) else outputs)
         # To Keras, which casts sample weights to it, the dtype is that of the prediction and not that of a class label.
         distribution._dtype = tf.convert_to_tensor(distribution).dtype
         return outputs

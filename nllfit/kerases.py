@@ -98,7 +98,7 @@ def output_like(output: Any, distribution: tfp.distributions.Distribution, predi
 
 def made_by_compile(model: Model) -> list:
     """What `model.compile` makes anew: the optimizer and, in tf_keras, the loss, in Keras 3 its tracker."""
-    return [model.optimizer, vars(model).get("compiled_loss") or vars(model).get("_loss_tracker")]
+    return [getattr(model, "optimizer", None), vars(model).get("compiled_loss") or vars(model).get("_loss_tracker")]
 
 
 def compile_in_float64(twin: Model, model: Model) -> None:

@@ -10,6 +10,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.arguments import as_numbers
 from nllfit.families.outcomes import as_outcomes, where_counted
 from nllfit.families.refusal import assertion_text, untouched
+from nllfit.families.rows import checking
 from nllfit.kerases import as_distribution, distribution_of, mask_of, no_distribution
 from nllfit.scores import crps
 
@@ -113,6 +114,7 @@ def log_loss(y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
     """`-distribution.log_prob(y_true)` for outcomes of the distribution's shape and in its support."""
     outcomes = as_outcomes(y_true, distribution)
     try:
+        distribution = checking(distribution)
         # NaN, and the edge of an open support, pass TFP's own assertions. In a graph the likelihood is left alone, as
         # an optimizer may try parameters where it is not finite, and step back.
         checked = distribution.validate_args

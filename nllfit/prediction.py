@@ -1,21 +1,30 @@
 """Prediction: the distributions that a trained model gives a whole data set."""
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from nllfit.families.head import Origin
-from nllfit.kerases import Model, distribution_of, keras_of
+from nllfit.families.head import Origin, traced_distribution
+from nllfit.kerases import Model, distribution_of, keras_of, made_by_compile
 
 __all__ = ["joined_origins", "origin_of", "predict_distribution"]
+
+_KEPT: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # by the first of some models, their `Parameters`
 
 
 def predict_distribution(model: Model, x: Any, batch_size: int = 32) -> Any:
     """The distribution of every row of a data set, computed in batches.
 
     It is `model(x)` for data that are too many for one call. Keras's `predict` does the batches; what it gathers are
-    the heads' parameters, of which the distribution is then made anew.
+    the heads' parameters, of which the distribution is then made anew. It costs what `predict` does, and is compiled
+    once for a model. A layer that draws at random (Monte Carlo dropout) draws anew in every call. A row of `x` that is
+    NaN has NaN for parameters, and leaves the other rows alone.
+
+    Score it by `nllfit.negative_log_likelihood(y, distribution)`, which gives a number for each row, or by
+    `nllfit.evaluate(distribution, y=y)`. TFP's own `log_prob`, `prob`, `cdf` and the like would broadcast: theirs take
+    `[..., n, *event]`, or one outcome `[*event]` for all rows, and refuse other shapes.
 
     Args:
       model: a model of tf_keras or of Keras 3 that ends in one head or several; an `Ensemble`; a model with a map of
@@ -24,59 +33,94 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32) -> Any:
       batch_size: rows a call; for a dataset, which has its own batches, it is not used.
 
     Returns:
-      A `tfd.Distribution` of batch `[n]` and the head's event; for several outputs the model's own structure of them.
+      A `tfd.Distribution` of batch `[n]` and the head's event; for several outputs the model's own structure of them,
+      with the tensor `[n, ...]` of an output that is no head's.
 
     Raises:
-      TypeError: if an output of the model is no head.
+      TypeError: if no output of the model is a head's.
       ValueError: if `x` has no rows.
 
     Example:
       >>> predict_distribution(model, x, batch_size=1024).stddev().shape
       TensorShape([4, 1])
+      >>> nllfit.negative_log_likelihood(y, predict_distribution(model, x)).shape
+      TensorShape([4])
     """
     if hasattr(model, "predict_distribution"):  # it is more than one model of Keras
         return model.predict_distribution(x, batch_size)
-    (origins,) = joined_origins([model], x, batch_size)
-    return tf.nest.map_structure(lambda origin: origin.family.distribution(origin.params, origin.shared), origins)
+    (outputs,) = _joined([model], x, batch_size)
+    if not any(isinstance(output, Origin) for output in tf.nest.flatten(outputs)):
+        origin_of(tf.nest.flatten(outputs)[0])  # raises
+    return tf.nest.map_structure(
+        lambda o: traced_distribution(o.family, o.params, o.shared) if isinstance(o, Origin) else o, outputs
+    )
 
 
 def joined_origins(models: Sequence[Model], x: Any, batch_size: int = 32) -> list:
     """For each model the origins of its heads' distributions, with the parameters of all rows in one tensor.
 
     The models, all of one Keras, see the same rows in one pass, as they must where a dataset shuffles.
+
+    Raises:
+      TypeError: if an output is no head's.
+      ValueError: if `x` has no rows.
     """
-    if not isinstance(x, tf.data.Dataset) and min(len(rows) for rows in tf.nest.flatten(x)) == 0:
-        raise ValueError("`x` has no rows: there is nothing to predict.")
-    seen: list = []  # of each batch that is traced
-    base: Any = keras_of(models[0]).Model
-
-    class Parameters(base):
-        """The models, with the parameters of their heads for outputs, which `predict` can join over batches."""
-
-        def __init__(self):
-            super().__init__()
-            self.models = list(models)
-
-        def call(self, inputs):
-            outputs = [model(inputs, training=False) for model in self.models]
-            seen.append(tf.nest.map_structure(origin_of, outputs))
-            return tf.nest.map_structure(lambda origin: origin.params, seen[-1])
-
-    batches = None if isinstance(x, tf.data.Dataset) else batch_size
-    params = Parameters().predict(x, batch_size=batches, verbose=0)
-    return tf.nest.map_structure(
-        lambda origin, values: Origin(origin.family, tf.convert_to_tensor(values), origin.shared),
-        seen[-1],
-        list(params),
-    )
+    joined = _joined(models, x, batch_size)
+    for output in tf.nest.flatten(joined):
+        if not isinstance(output, Origin):
+            origin_of(output)  # raises
+    return joined
 
 
 def origin_of(output: Any) -> Origin:
     """What a head made the distribution of its output of; a `TypeError` for the output of any other layer."""
-    origin = getattr(distribution_of(output), "origin", None)
+    origin = _origin(output)
     if origin is None:
         raise TypeError(
             f"The model's output is a {type(output).__name__}, not a distribution: end the model in a head, such as "
             f"`nllfit.heads.Normal(1)`."
         )
     return origin
+
+
+def _origin(output):
+    return getattr(distribution_of(output), "origin", None)
+
+
+def _joined(models, x, batch_size):
+    """For each model its outputs for all rows: the origins of heads' distributions, and other layers' tensors."""
+    if not isinstance(x, tf.data.Dataset) and min(len(rows) for rows in tf.nest.flatten(x)) == 0:
+        raise ValueError("`x` has no rows: there is nothing to predict.")
+    parameters, heads = _parameters_of(models)
+    values = parameters.predict(x, batch_size=None if isinstance(x, tf.data.Dataset) else batch_size, verbose=0)
+
+    def whole(head, value):
+        value = tf.convert_to_tensor(value)
+        return Origin(head.family, value, head.shared) if head else value
+
+    return tf.nest.map_structure(whole, heads[-1], list(values))
+
+
+def _parameters_of(models):
+    """A model whose outputs are the numbers of the heads of these, made once for them, and a list of those heads.
+
+    It lives as long as the models, so it must not keep them alive. One that is made for each call would begin with the
+    same random numbers in each.
+    """
+    base: Any = keras_of(models[0]).Model
+    kept, compiled = _KEPT.setdefault(models[0], {}), [part for model in models for part in made_by_compile(model)]
+    references = tuple(map(weakref.ref, models))
+    if references in kept and all(a is b for a, b in zip(kept[references][0], compiled, strict=True)):
+        return kept[references][1:]
+    heads: list = []  # of the last batch that was traced
+
+    class Parameters(base):
+        def call(self, inputs):
+            alive: list[Any] = [reference() for reference in references]
+            outputs = [model(inputs, training=False) for model in alive]
+            found = tf.nest.map_structure(_origin, outputs)
+            heads[:] = [tf.nest.map_structure(lambda head: head and Origin(head.family, None, head.shared), found)]
+            return tf.nest.map_structure(lambda head, output: head.params if head else output, found, outputs)
+
+    kept[references] = compiled, Parameters(), heads
+    return kept[references][1:]

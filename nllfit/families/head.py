@@ -12,6 +12,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.family import Family
 from nllfit.families.protocol import ParametricFamily
+from nllfit.families.rows import rowwise
 
 __all__ = ["DistributionHead", "Elementwise", "Head", "Origin", "traced_distribution"]
 
@@ -158,18 +159,39 @@ class Origin:
     def __init__(self, family: ParametricFamily, params: tf.Tensor, shared: tf.Tensor | None):
         self.family, self.params, self.shared = family, params, shared
 
+    @property
+    def is_checked(self) -> bool:
+        """Whether the family checks outcomes and parameters."""
+        return self.family.fixed.get("validate_args", True)
+
+    def distribution(self, **options: Any) -> tfd.Distribution:
+        """The distribution, made with other `options` of the family."""
+        family = self.family.holding(options) if options else self.family
+        return family.distribution(self.params, self.shared)
+
 
 def traced_distribution(
     family: ParametricFamily, params: tf.Tensor, shared: tf.Tensor | None = None
 ) -> tfd.Distribution:
-    """A head's distribution, which remembers in `origin` what it was made of, so that batches can be joined again.
+    """A head's distribution, `rowwise`, which remembers in `origin` what it was made of, to join batches again.
 
     It is computed in at least float32: in 16 bits `softplus` reaches 0 and squares overflow where training still goes.
     """
     params = tf.cast(params, tf.float32) if params.dtype.size < 4 else params
-    distribution = family.distribution(params, shared)
-    distribution.origin = Origin(family, params, shared)
+    origin = Origin(family, params, shared)
+    distribution = rowwise(_served(origin))
+    distribution.origin = origin
     return distribution
+
+
+def _served(origin):
+    """The distribution; no row without parameters, as of inputs that are NaN, fails the others."""
+    if tf.executing_eagerly():
+        try:
+            return origin.distribution()
+        except tf.errors.InvalidArgumentError:
+            pass
+    return origin.distribution(validate_args=False)  # in a graph a loss alone checks, see `rows.checking`
 
 
 def _plain(value: Any) -> Any:

@@ -10,6 +10,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.rows import plain_class
+
 __all__ = ["constant", "is_discrete", "marginals", "real_dtype", "with_parameters"]
 
 
@@ -97,7 +99,7 @@ def _cast(value):
 def with_parameters(
     distribution: tfd.Distribution, change: Callable[[Any, int], Any], **arguments: Any
 ) -> tfd.Distribution:
-    """A copy whose parameters `change(value, event_ndims)` has made of the old ones."""
+    """A copy, of TFP's own class, whose parameters `change(value, event_ndims)` has made of the old ones."""
     properties = type(distribution).parameter_properties(dtype=tf.float64)
     for name, known in properties.items():
         value = distribution.parameters.get(name)
@@ -105,7 +107,9 @@ def with_parameters(
             arguments[name] = with_parameters(value, change)
         elif value is not None and isinstance(known.event_ndims, int):
             arguments[name] = change(value, known.event_ndims)
-    return distribution.copy(**arguments)
+    changed = distribution.copy(**arguments)
+    changed.__class__ = plain_class(type(changed))
+    return changed
 
 
 def constant(distribution: tfd.Distribution) -> tfd.Distribution:

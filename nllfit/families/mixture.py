@@ -14,6 +14,7 @@ from nllfit.families.facts import Facts
 from nllfit.families.family import Family
 from nllfit.families.links import Softmax
 from nllfit.families.protocol import Numbers, ParametricFamily
+from nllfit.families.rows import rowwise
 
 __all__ = ["MixtureFamily", "equal_mixture"]
 
@@ -152,7 +153,7 @@ def equal_mixture(
       shared: of each, `[shared_size]` or None.
 
     Returns:
-      A mixture of batch `[*batch]` and event `family.event_shape`.
+      A mixture of batch `[*batch]` and event `family.event_shape`, `rowwise`.
     """
     members = [family.parameters(*vectors) for vectors in zip(params, shared, strict=True)]
     batch = tf.shape(params[0])[:-1]
@@ -163,7 +164,8 @@ def equal_mixture(
             values[_LOGITS] = tf.nn.log_softmax(values[_LOGITS])
     axis, dtype = params[0].shape.rank - 1, params[0].dtype
     if isinstance(family, MixtureFamily):
-        return family.build({name: tf.concat([m[name] for m in members], axis) for name in members[0]}, dtype)
+        return rowwise(family.build({name: tf.concat([m[name] for m in members], axis) for name in members[0]}, dtype))
     components = family.build({name: tf.stack([m[name] for m in members], axis) for name in members[0]}, dtype)
     logits = tf.zeros(tf.concat([batch, [len(members)]], 0), dtype)
-    return tfd.MixtureSameFamily(tfd.Categorical(logits), components, validate_args=components.validate_args)
+    mixture = tfd.MixtureSameFamily(tfd.Categorical(logits), components, validate_args=components.validate_args)
+    return rowwise(mixture)

@@ -1,0 +1,97 @@
+"""Rows: a head's distribution is one for each of them, and is asked about outcomes that belong to them."""
+
+import functools
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+__all__ = ["Rowwise", "checking", "plain_class", "rowwise"]
+
+_ASKED = (
+    "cdf",
+    "log_cdf",
+    "log_prob",
+    "log_survival_function",
+    "prob",
+    "survival_function",
+    "unnormalized_log_prob",
+    "unnormalized_prob",
+)
+
+
+class Rowwise:
+    """What a class of distributions has before it so that its batch is not broadcast against.
+
+    TFP's methods take `[*sample, *batch, *event]`, and broadcast what is not of that shape: 500 numbers `[500]` against
+    500 rows of event `[1]` are compared with every row, in silence, and labels `[500, 1]`, too. A value of a
+    distribution of this kind is of TFP's shape, or one outcome `[*event]` or a number for all rows; others are a
+    `ValueError`.
+    """
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        reduced: Any = super().__reduce_ex__(protocol)  # of a class that no module holds
+        _, (cls, *arguments), *state = reduced
+        return (_restored, (plain_class(cls), *arguments), *state)
+
+
+def _asked(name):
+    def method(self, value, *args, **kwargs):
+        _check(self, value)
+        asked = checking(self)
+        return getattr(super(Rowwise, self) if asked is self else asked, name)(value, *args, **kwargs)
+
+    return method
+
+
+for _name in _ASKED:
+    setattr(Rowwise, _name, _asked(_name))
+
+
+def rowwise(distribution: tfd.Distribution) -> tfd.Distribution:
+    """The distribution itself, made one that refuses values which would be broadcast against its batch."""
+    kind: Any = type(distribution)
+    distribution.__class__ = _rowwise_class(kind)
+    return distribution
+
+
+def checking(distribution: tfd.Distribution) -> tfd.Distribution:
+    """A head's distribution as it checks outcomes; in a graph, where a head's does not, it is made anew."""
+    distribution = getattr(distribution, "tensor_distribution", distribution)  # in a head's output of tf_keras
+    origin = getattr(distribution, "origin", None)
+    if origin is None or tf.executing_eagerly() or distribution.validate_args or not origin.is_checked:
+        return distribution
+    return origin.distribution()
+
+
+def plain_class(cls: type[tfd.Distribution]) -> type[tfd.Distribution]:
+    """TFP's class, without what `rowwise` has put before it."""
+    return cls.__mro__[2] if issubclass(cls, Rowwise) else cls
+
+
+@functools.cache
+def _rowwise_class(cls):
+    names = {"__module__": cls.__module__, "__doc__": cls.__doc__}
+    return cls if issubclass(cls, Rowwise) else type(cls)(cls.__name__, (Rowwise, cls), names)
+
+
+def _restored(cls, *arguments):
+    return _rowwise_class(cls).__new__(_rowwise_class(cls), *arguments)
+
+
+def _check(distribution, value):
+    given = value.shape if tf.is_tensor(value) else tf.TensorShape(np.shape(value))
+    event, batch = distribution.event_shape, distribution.batch_shape
+    if given.rank in (None, 0) or event.rank is None or batch.rank is None:
+        return
+    expected = batch + event
+    last = given[max(given.rank - expected.rank, 0) :]
+    taken = tf.TensorShape([None if size == 1 else size for size in batch]) + event  # one row takes any number
+    if not (given.is_compatible_with(event) or last.is_compatible_with(taken)):
+        raise ValueError(
+            f"The value has shape {tuple(given)}, but this is a batch {tuple(batch)} of distributions of outcomes of "
+            f"shape {tuple(event)}, against which it would be broadcast: give one outcome for each, {tuple(expected)}, "
+            f"or samples of that, `[..., {str(expected.as_list())[1:]}`. `nllfit.negative_log_likelihood(y, "
+            f"distribution)` takes class labels in a column as well."
+        )

@@ -1,0 +1,171 @@
+"""`predict_distribution` and the distributions that heads give: scored safely, drawn anew, and row by row."""
+
+import gc
+import pickle
+import weakref
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import nllfit
+from nllfit import Ensemble
+from tests.kerases import each_keras
+
+X = np.random.default_rng(0).normal(size=[6, 3]).astype("float32")
+ASKED = ("cdf", "log_cdf", "log_prob", "log_survival_function", "prob", "survival_function", "unnormalized_log_prob")
+
+
+def heads_of(kit):
+    """A model with a real number, a label and an answer of several kinds for outcomes."""
+    kit.keras.utils.set_random_seed(0)
+    x = kit.keras.Input((3,))
+    heads = {
+        "normal": kit.heads.Normal(),
+        "label": kit.heads.Categorical(3),
+        "mixture": kit.heads.Mixture("Normal", 2),
+        "vector": kit.heads.MultivariateNormalTriL(2),
+    }
+    dense = kit.keras.layers.Dense
+    return kit.keras.Model(x, {name: head(dense(head.params_size())(x)) for name, head in heads.items()})
+
+
+@each_keras
+@pytest.mark.parametrize("name", ["normal", "label", "mixture", "vector"])
+def test_a_distribution_of_rows_refuses_what_would_be_broadcast_against_them(kit, name):
+    model = heads_of(kit)
+    called = model(X)[name]
+    outputs = [nllfit.predict_distribution(model, X)[name], kit.distribution(called)]
+    outputs += [outputs[0].copy(), outputs[0][:6]] + [called] * hasattr(called, "log_prob")
+    for distribution in outputs:
+        event = tuple(distribution.event_shape)
+        y = np.ones([6, *event], "float32")
+        expected = distribution.log_prob(y)
+        assert expected.shape == [6]
+        np.testing.assert_allclose(-nllfit.negative_log_likelihood(y, outputs[0]), expected, rtol=1e-5)  # float32
+        assert distribution.log_prob(np.ones([2, 6, *event])).shape == [2, 6]
+        np.testing.assert_array_equal(distribution.log_prob(np.ones(event)), expected)
+        assert tf.function(distribution.prob)(y).shape == [6]
+        wrong = [np.ones([6, 1, *event]), np.ones([1, *event]), np.ones([5, *event])]
+        wrong += [np.ones(6)] if event else []
+        for value in wrong:
+            for method in (distribution.log_prob, distribution.prob, tf.function(distribution.log_prob)):
+                with pytest.raises(ValueError, match="against which it would be broadcast") as error:
+                    method(value)
+                assert str(value.shape) in str(error.value)
+                assert str((6, *event)) in str(error.value)
+    np.testing.assert_array_equal(outputs[0][1:3].log_prob(y[1:3]), expected[1:3])
+    if name in ("label", "normal"):  # the rest cannot be pickled by TFP itself
+        with pytest.raises(ValueError, match="would be broadcast"):
+            pickle.loads(pickle.dumps(outputs[0])).log_prob(np.ones([6, 1, *event]))
+
+
+@each_keras
+def test_every_question_about_an_outcome_is_guarded(kit):
+    label = nllfit.predict_distribution(heads_of(kit), X)["label"]
+    for name in ASKED:
+        with pytest.raises(ValueError, match="would be broadcast"):
+            getattr(label, name)(np.ones([6, 1]))
+    assert label.cdf(1).shape == [6]  # one number for all rows
+    assert label.prob(np.tile([[0], [1], [2]], 6)).shape == [3, 6]  # a grid
+
+
+@each_keras
+def test_labels_in_a_column_are_scored_as_evaluate_scores_them(kit):
+    distribution, labels = nllfit.predict_distribution(heads_of(kit), X)["label"], np.array([[0], [1], [2]] * 2)
+    nll = nllfit.negative_log_likelihood(labels, distribution)
+    np.testing.assert_array_equal(nll, -distribution.log_prob(labels[:, 0]))
+    assert abs(nllfit.evaluate(distribution, y=labels).nll - np.mean(nll)) < 1e-6  # float32
+
+
+@each_keras
+def test_an_ensemble_refuses_it_as_well(kit):
+    models = [kit.keras.Sequential([kit.keras.layers.Dense(2), kit.heads.Normal()]) for _ in range(2)]
+    with pytest.raises(ValueError, match="would be broadcast"):
+        Ensemble(models).predict_distribution(X).log_prob(np.ones(6))
+
+
+def predict_and_forget(kit):
+    """A reference to a model that is not used any more."""
+    kit.keras.utils.set_random_seed(0)
+    traces = []
+
+    class Noise(kit.keras.layers.Layer):
+        def call(self, inputs):
+            traces.append(None)
+            return inputs + tf.random.normal(tf.shape(inputs))
+
+    model = kit.keras.Sequential([Noise(), kit.keras.layers.Dense(2), kit.heads.Normal()])
+    means = [nllfit.predict_distribution(model, X).mean().numpy() for _ in range(2)]
+    assert np.all(means[0] != means[1])
+    before = len(traces)
+    for _ in range(3):
+        nllfit.predict_distribution(model, X)
+    assert len(traces) == before
+    return weakref.ref(model)
+
+
+@each_keras
+def test_random_layers_draw_anew_and_nothing_is_made_twice_or_kept(kit):
+    forgotten = predict_and_forget(kit)
+    gc.collect()
+    assert forgotten() is None
+
+
+@each_keras
+def test_a_model_that_is_compiled_anew_is_traced_anew(kit):
+    layers = [
+        kit.keras.layers.Dense(1, use_bias=False),
+        kit.keras.layers.Lambda(lambda x: x),
+        kit.heads.Normal(scale=1.0),
+    ]
+    model = kit.keras.Sequential(layers)
+    model.compile("sgd", kit.loss)
+    before = nllfit.predict_distribution(model, X).mean()
+    model.layers[1].function = lambda x: 2 * x
+    model.compile("sgd", kit.loss)
+    np.testing.assert_allclose(nllfit.predict_distribution(model, X).mean(), 2 * before, rtol=1e-6)  # float32
+
+
+@each_keras
+def test_a_row_that_is_nan_leaves_the_others_alone(kit, tmp_path):
+    model, x, outcomes = heads_of(kit), X.copy(), {"normal": [[0.0]] * 6, "label": [1] * 6, "mixture": [[0.0]] * 6}
+    whole = model.predict(x, verbose=0)
+    x[1] = np.nan
+    kept = np.arange(6) != 1
+    model.export(tmp_path / "model", **({"verbose": False} if kit.keras.__name__ == "keras" else {}))
+    loaded = tf.saved_model.load(tmp_path / "model")
+    served, predicted, tensors = loaded.serve(x), nllfit.predict_distribution(model, x), model.predict(x, verbose=0)
+    for name, expected in whole.items():
+        for values in (tensors[name], served[name], tf.convert_to_tensor(model(x)[name])):
+            np.testing.assert_allclose(np.asarray(values)[kept], expected[kept], rtol=1e-5, atol=1e-6)  # float32
+            assert np.all(np.isnan(np.asarray(values)[1]))
+    for name, y in outcomes.items():
+        assert np.isfinite(predicted[name].log_prob(y)).tolist() == kept.tolist()
+
+
+@each_keras
+@pytest.mark.parametrize("name", ["Beta", "Weibull", "Triangular", "NegativeBinomial"])
+def test_parameters_that_are_nan_leave_other_rows_alone_in_every_kind_of_family(kit, name):
+    head = kit.heads.DistributionHead(name)
+    params = np.zeros([3, head.params_size()], "float32")
+    expected = tf.convert_to_tensor(head(params))[:1]
+    params[1] = np.nan
+    for call in (head, tf.function(lambda u: tf.convert_to_tensor(head(u)))):
+        prediction = tf.convert_to_tensor(call(params))
+        np.testing.assert_allclose(prediction, [expected[0], [np.nan], expected[0]], rtol=1e-6)  # float32
+
+
+@each_keras
+def test_a_head_and_a_plain_output_in_one_model(kit):
+    x = kit.keras.Input((3,))
+    outputs = {"head": kit.heads.Normal()(kit.keras.layers.Dense(2)(x)), "plain": kit.keras.layers.Dense(4)(x)}
+    model = kit.keras.Model(x, outputs)
+    predicted, tensors = nllfit.predict_distribution(model, X, batch_size=4), model.predict(X, verbose=0)
+    assert tf.is_tensor(predicted["plain"])
+    np.testing.assert_allclose(predicted["plain"], tensors["plain"], rtol=1e-5, atol=1e-6)  # float32
+    np.testing.assert_allclose(predicted["head"].mean(), tensors["head"], rtol=1e-5, atol=1e-6)
+    with pytest.raises(TypeError, match="not a distribution: end the model in a head"):
+        nllfit.predict_distribution(kit.keras.Model(x, outputs["plain"]), X)
+    with pytest.raises(TypeError, match="not a distribution: end the model in a head"):
+        Ensemble([model, model]).predict_distribution(X)
