@@ -17,10 +17,13 @@ from nllfit.initialization import initialize
 from nllfit.losses import negative_log_likelihood
 from nllfit.prediction import predict_distribution
 from nllfit.quantiles import cdf, interval, quantile, survival
+from nllfit.safety import keep_safe_mode
 from nllfit.scores import crps
 from nllfit.training import fit, fit_lbfgs
 
 __version__ = "0.1.0"
+
+keep_safe_mode()
 
 __all__ = [
     "Comparison",

@@ -4,6 +4,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from nllfit.families.head import Origin, traced_distribution
@@ -91,7 +92,10 @@ def _joined(models, x, batch_size):
     """For each model its outputs for all rows: the origins of heads' distributions, and other layers' tensors."""
     if not isinstance(x, tf.data.Dataset) and min(len(rows) for rows in tf.nest.flatten(x)) == 0:
         raise ValueError("`x` has no rows: there is nothing to predict.")
-    parameters, heads = _parameters_of(models)
+    given = x.element_spec if isinstance(x, tf.data.Dataset) else x
+    # Keras would make one program for inputs of several ranks, which knows of none.
+    ranks = tuple(len(part.shape) if hasattr(part, "shape") else np.ndim(part) for part in tf.nest.flatten(given))
+    parameters, heads = _parameters_of(models, ranks)
     values = parameters.predict(x, batch_size=None if isinstance(x, tf.data.Dataset) else batch_size, verbose=0)
 
     def whole(head, value):
@@ -101,7 +105,7 @@ def _joined(models, x, batch_size):
     return tf.nest.map_structure(whole, heads[-1], list(values))
 
 
-def _parameters_of(models):
+def _parameters_of(models, ranks):
     """A model whose outputs are the numbers of the heads of these, made once for them, and a list of those heads.
 
     It lives as long as the models, so it must not keep them alive. One that is made for each call would begin with the
@@ -110,8 +114,9 @@ def _parameters_of(models):
     base: Any = keras_of(models[0]).Model
     kept, compiled = _KEPT.setdefault(models[0], {}), [part for model in models for part in made_by_compile(model)]
     references = tuple(map(weakref.ref, models))
-    if references in kept and all(a is b for a, b in zip(kept[references][0], compiled, strict=True)):
-        return kept[references][1:]
+    key = references, ranks
+    if key in kept and all(a is b for a, b in zip(kept[key][0], compiled, strict=True)):
+        return kept[key][1:]
     heads: list = []  # of the last batch that was traced
 
     class Parameters(base):
@@ -122,5 +127,5 @@ def _parameters_of(models):
             heads[:] = [tf.nest.map_structure(lambda head: head and Origin(head.family, None, head.shared), found)]
             return tf.nest.map_structure(lambda head, output: head.params if head else output, found, outputs)
 
-    kept[references] = compiled, Parameters(), heads
-    return kept[references][1:]
+    kept[key] = compiled, Parameters(), heads
+    return kept[key][1:]

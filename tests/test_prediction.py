@@ -128,6 +128,22 @@ def test_a_model_that_is_compiled_anew_is_traced_anew(kit):
 
 
 @each_keras
+def test_inputs_of_another_rank(kit):
+    class Model(kit.keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense, self.head = kit.keras.layers.Dense(2), kit.heads.Normal()
+
+        def call(self, inputs, training=False):
+            return self.head(self.dense(inputs))
+
+    model = Model()
+    rows = nllfit.predict_distribution(model, X).mean()
+    steps = nllfit.predict_distribution(model, np.stack([X, X], 1)).mean()
+    np.testing.assert_allclose(steps, np.stack([rows, rows], 1), rtol=1e-6)  # float32
+
+
+@each_keras
 def test_a_row_that_is_nan_leaves_the_others_alone(kit, tmp_path):
     model, x, outcomes = heads_of(kit), X.copy(), {"normal": [[0.0]] * 6, "label": [1] * 6, "mixture": [[0.0]] * 6}
     whole = model.predict(x, verbose=0)

@@ -1,0 +1,39 @@
+"""Keras's safe mode, kept by TensorFlow Probability's layers: a file is data, and runs no code of its own."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from tensorflow_probability.python.layers import distribution_layer, util
+from tf_keras.src.saving.serialization_lib import in_safe_mode  # which no public module has
+
+__all__ = ["keep_safe_mode"]
+
+# Each makes a function of code that a file holds, be it pickled or marshalled, whatever Keras's `safe_mode` says.
+_LOADERS = ((distribution_layer, "_deserialize_function"), (util, "_func_load"))
+
+
+def keep_safe_mode() -> None:
+    """Makes `load_model(..., safe_mode=True)`, Keras's default, refuse layers of TFP that hold code.
+
+    TFP unpickles the function of a `DistributionLambda` however it is loaded: a file from a stranger could run any
+    command. Ours hold plain values and are not concerned. `safe_mode=False` loads such a file as before, and `.h5`
+    files and SavedModels, for which Keras has no safe mode, are for those you trust.
+    """
+    for module, name in _LOADERS:
+        load = getattr(module, name)
+        if not hasattr(load, "__wrapped__"):
+            setattr(module, name, _refusing(load))
+
+
+def _refusing(load: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(load)
+    def loaded(*args: Any, **kwargs: Any) -> Any:
+        if in_safe_mode():
+            raise ValueError(
+                "The file holds code, the function of a layer of TensorFlow Probability, which Keras's safe mode does "
+                "not run. If you trust who wrote it, load it with `safe_mode=False`; the heads of `nllfit` hold none."
+            )
+        return load(*args, **kwargs)
+
+    return loaded

@@ -1,0 +1,77 @@
+"""What a file from a stranger may do: nothing, in Keras's safe mode, also where it names a layer of TFP."""
+
+import base64
+import json
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+
+import pytest
+import tensorflow_probability as tfp
+import tf_keras
+from tf_keras.src.saving.serialization_lib import SafeModeScope
+
+import nllfit  # noqa: F401 - which keeps safe mode
+
+SEQUENTIAL = {"module": "tf_keras", "class_name": "Sequential", "registered_name": None}
+LAYERS = "tensorflow_probability.python.layers"
+
+
+class Payload:
+    """What unpickles to a command."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def crafted(path, module, name, config):
+    """A `.keras` file of one layer with this config."""
+    layer = {"module": f"{LAYERS}.{module}", "class_name": name, "registered_name": name, "config": config}
+    model = SEQUENTIAL | {"config": {"name": "model", "layers": [layer]}}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", json.dumps(model))
+        archive.writestr("metadata.json", json.dumps({"keras_version": tf_keras.__version__}))
+        archive.writestr("model.weights.h5", b"")
+    return path
+
+
+def pickled(folder):
+    """The config of a layer whose function is a command."""
+    layer = tfp.layers.DistributionLambda(tfp.distributions.Deterministic)
+    code = base64.b64encode(pickle.dumps(Payload(folder / "ran"))).decode()
+    harmless = {"function": "relu", "function_type": "raw", "module": None, "arguments": {}, "output_shape_type": "raw"}
+    return dict.fromkeys(layer.get_config()) | harmless | {"make_distribution_fn": code, "name": "layer"}
+
+
+def test_a_pickle_in_a_file_is_not_run_in_safe_mode(tmp_path):
+    path = crafted(tmp_path / "model.keras", "distribution_layer", "DistributionLambda", pickled(tmp_path))
+    with pytest.raises(ValueError, match=r"The file holds code.*`safe_mode=False`"):
+        tf_keras.models.load_model(path)
+    assert not (tmp_path / "ran").exists()
+    with pytest.raises((TypeError, ValueError, OSError)):  # the rest of the file is none
+        tf_keras.models.load_model(path, safe_mode=False)
+    assert (tmp_path / "ran").exists()
+
+
+def test_marshalled_code_in_a_file_is_not_loaded_in_safe_mode(tmp_path):
+    config = {"units": 2, "kernel_posterior_fn": "code", "kernel_posterior_fn_type": "lambda"}
+    with SafeModeScope(safe_mode=True), pytest.raises(ValueError, match="The file holds code"):
+        tfp.layers.DenseReparameterization.from_config(config)
+
+
+def test_layers_of_tfp_are_copied_as_before():
+    layer = tfp.layers.DistributionLambda(lambda t: tfp.distributions.Normal(t, 1.0))
+    assert type(layer).from_config(layer.get_config())([[2.0]]).mean().numpy().tolist() == [[2.0]]
+
+
+def test_it_holds_wherever_nllfit_is_imported(tmp_path):
+    path = crafted(tmp_path / "m.keras", "distribution_layer", "DistributionLambda", pickled(tmp_path))
+    program = f"import nllfit, tf_keras\ntf_keras.models.load_model({str(path)!r})"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "ValueError: The file holds code" in result.stderr
+    assert not (tmp_path / "ran").exists()
