@@ -50,8 +50,6 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32) -> Any:
     if hasattr(model, "predict_distribution"):  # it is more than one model of Keras
         return model.predict_distribution(x, batch_size)
     (outputs,) = _joined([model], x, batch_size)
-    if not any(isinstance(output, Origin) for output in tf.nest.flatten(outputs)):
-        origin_of(tf.nest.flatten(outputs)[0])  # raises
     return tf.nest.map_structure(
         lambda o: traced_distribution(o.family, o.params, o.shared) if isinstance(o, Origin) else o, outputs
     )
@@ -124,6 +122,8 @@ def _parameters_of(models, ranks):
             alive: list[Any] = [reference() for reference in references]
             outputs = [model(inputs, training=False) for model in alive]
             found = tf.nest.map_structure(_origin, outputs)
+            if not any(tf.nest.flatten(found)):
+                origin_of(tf.nest.flatten(outputs)[0])  # raises
             heads[:] = [tf.nest.map_structure(lambda head: head and Origin(head.family, None, head.shared), found)]
             return tf.nest.map_structure(lambda head, output: head.params if head else output, found, outputs)
 
