@@ -68,6 +68,24 @@ def test_readme_examples(capsys):
     assert "Gamma" in capsys.readouterr().out
 
 
+HOW_TO = re.findall(
+    r"^## (.*?)$.*?^```python\n(.*?)^```",
+    pathlib.Path(__file__).parents[1].joinpath("docs/how-to.md").read_text(),
+    re.DOTALL | re.MULTILINE,
+)
+
+
+@pytest.mark.filterwarnings("ignore")  # deprecations inside TFP, of which one example makes all families
+@pytest.mark.parametrize(("title", "program"), HOW_TO, ids=[title for title, _ in HOW_TO])
+def test_how_to(title, program, capsys):
+    exec(program, {"__name__": "__main__"})
+    printed = capsys.readouterr().out
+    assert printed
+    assert "nan" not in printed
+    if "families" in title:
+        assert int(printed.split()[0]) >= 60
+
+
 def test_readme_names_every_head():
     for name in heads.__all__:
         assert f"`{name}" in README
