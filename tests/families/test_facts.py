@@ -7,6 +7,7 @@ import tensorflow_probability as tfp
 
 from nllfit import Family, MixtureFamily
 from nllfit.families.facts import FACTS, Facts
+from nllfit.families.links import default_link
 
 tfd = tfp.distributions
 
@@ -83,3 +84,17 @@ def test_what_cannot_be_given_is_not_advised(name):
     with pytest.raises(ValueError, match=r"`distribution`: it is a distribution.* choose another") as error:
         Family(name, 1)
     assert "distribution=" not in str(error.value)
+
+
+def test_a_large_scale_has_a_second_derivative():
+    u = tf.constant([-30.0, 0.0, 60.0, 800.0], tf.float64)  # TFP's softplus has NaN from 709 on
+    link = default_link(tfd.Normal, "scale", tf.float64)
+    with tf.GradientTape() as outer:
+        outer.watch(u)
+        with tf.GradientTape() as inner:
+            inner.watch(u)
+            scale = link.forward(u)
+        slope = inner.gradient(scale, u)
+    sigmoid = 1 / (1 + np.exp(-u.numpy()))
+    np.testing.assert_allclose(slope, sigmoid, rtol=1e-12)
+    np.testing.assert_allclose(outer.gradient(slope, u), sigmoid * (1 - sigmoid), rtol=1e-12, atol=1e-20)
