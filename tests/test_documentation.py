@@ -59,12 +59,14 @@ def test_every_named_head_is_documented_as_domain_link_and_formula():
 
 
 def test_readme_examples(capsys):
-    first, second = re.findall(r"^```python\n(import.*?)^```", README, re.DOTALL | re.MULTILINE)
+    first, second, third = re.findall(r"^```python\n(import.*?)^```", README, re.DOTALL | re.MULTILINE)
     tf_keras.utils.set_random_seed(0)
     exec(first, {})
     low, high = map(float, re.findall(r"\d+\.\d+", capsys.readouterr().out))
     assert low < 0.2 < 0.4 < high  # the true ones are 0.03 and 0.57
     exec(second, {})
+    assert "calibration error" in capsys.readouterr().out
+    exec(third, {})
     assert "Gamma" in capsys.readouterr().out
 
 

@@ -124,6 +124,7 @@ def _of_mixture(mixture: tfd.MixtureSameFamily) -> tfd.MixtureSameFamily:
     rank = mixture.event_shape.rank
     components = marginals(mixture.components_distribution)
     probs = tf.cast(mixture.mixture_distribution.probs_parameter(), real_dtype(components))
+    probs /= tf.reduce_sum(probs, axis=-1, keepdims=True)  # to the digits of float64, as TFP's assertion asks
     if rank:
         components = _moved(components, -1 - rank, -1)
         probs = tf.reshape(probs, tf.concat([tf.shape(probs)[:-1], [1] * rank, tf.shape(probs)[-1:]], 0))
