@@ -99,7 +99,8 @@ def test_each_element_has_its_own_map_and_steps_share_it():
 
 
 def test_an_ensemble_and_what_was_recalibrated_already():
-    recalibrated = recalibrate(Ensemble([wrong(KITS[0], bias=bias) for bias in (-0.3, 0, 0.1, 0.2, 0.3)]), X[:40], Y[:40])
+    ensemble = Ensemble([wrong(KITS[0], bias=bias) for bias in (-0.3, 0, 0.1, 0.2, 0.3)])
+    recalibrated = recalibrate(ensemble, X[:40], Y[:40])
     again = recalibrate(recalibrated, X[:40], Y[:40])
     np.testing.assert_allclose(again.predicted, again.observed[None], atol=0.2)  # of scores between the knots
 
