@@ -4,6 +4,7 @@ Arguments of all: the hidden layers (`"cnn"` for two convolutions), the shape of
 `x` and labels `y`, and the rows a batch. All train with Adam at 0.001 on crossentropy, on rows shuffled each epoch.
 """
 
+import functools
 import itertools
 
 import numpy as np
@@ -23,12 +24,24 @@ def _model(k, hidden, shape, classes):
     return model
 
 
+def _stopping(k, held_out):
+    """The arguments of `fit` by which it evaluates after each epoch, and keeps the best weights."""
+    if held_out is None:
+        return {}
+    stopping = k.callbacks.EarlyStopping(patience=1000, restore_best_weights=True)
+    return {"validation_data": held_out, "callbacks": [stopping]}
+
+
 def tf_keras(hidden, shape, classes, x, y, batch):
     """`model.fit` of tf_keras."""
     import tf_keras as k
 
     model = _model(k, hidden, shape, classes)
-    return lambda epochs: model.fit(x, y, batch_size=batch, epochs=epochs, verbose=0)
+
+    def train(epochs, held_out=None):
+        model.fit(x, y, batch_size=batch, epochs=epochs, verbose=0, **_stopping(k, held_out))
+
+    return train
 
 
 def keras(hidden, shape, classes, x, y, batch):
@@ -36,7 +49,11 @@ def keras(hidden, shape, classes, x, y, batch):
     import keras as k
 
     model = _model(k, hidden, shape, classes)
-    return lambda epochs: model.fit(x, y, batch_size=batch, epochs=epochs, verbose=0)
+
+    def train(epochs, held_out=None):
+        model.fit(x, y, batch_size=batch, epochs=epochs, verbose=0, **_stopping(k, held_out))
+
+    return train
 
 
 def nllfit(hidden, shape, classes, x, y, batch):
@@ -46,7 +63,11 @@ def nllfit(hidden, shape, classes, x, y, batch):
     from nllfit import fit
 
     model = _model(k, hidden, shape, classes)
-    return lambda epochs: fit(model, x, y, batch_size=batch, epochs=epochs, verbose=0)
+
+    def train(epochs, held_out=None):
+        fit(model, x, y, batch_size=batch, epochs=epochs, verbose=0, **_stopping(k, held_out))
+
+    return train
 
 
 def nllfit_keras3(hidden, shape, classes, x, y, batch):
@@ -56,7 +77,11 @@ def nllfit_keras3(hidden, shape, classes, x, y, batch):
     from nllfit import fit
 
     model = _model(k, hidden, shape, classes)
-    return lambda epochs: fit(model, x, y, batch_size=batch, epochs=epochs, verbose=0)
+
+    def train(epochs, held_out=None):
+        fit(model, x, y, batch_size=batch, epochs=epochs, verbose=0, **_stopping(k, held_out))
+
+    return train
 
 
 def bernoulli(head, x, y, batch):
@@ -105,8 +130,38 @@ def torch(hidden, shape, classes, x, y, batch):
     return train
 
 
+@functools.cache
+def _jax_epoch():
+    """An epoch of any such network, which `jit` compiles once for all of one shape."""
+    import jax as j
+    from jax import numpy as jnp
+
+    def loss(weights, x, y):
+        for kernel, bias in weights[:-1]:
+            x = j.nn.relu(x @ kernel + bias)
+        logits = j.nn.log_softmax(x @ weights[-1][0] + weights[-1][1])
+        return -jnp.take_along_axis(logits, y[:, None], 1).mean()
+
+    @j.jit
+    def epoch(state, order, x, y):
+        def step(state, rows):
+            weights, m, v, t = state
+            value, gradient = j.value_and_grad(loss)(weights, x[rows], y[rows])
+            t = t + 1
+            rate = 1e-3 * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+            m = j.tree.map(lambda m, g: m + (g - m) * 0.1, m, gradient)
+            v = j.tree.map(lambda v, g: v + (g * g - v) * 0.001, v, gradient)
+            weights = j.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v) + 1e-7), weights, m, v)
+            return (weights, m, v, t), value
+
+        state, losses = j.lax.scan(step, state, order)
+        return state, losses.mean()
+
+    return epoch
+
+
 def jax(hidden, shape, classes, x, y, batch):
-    """An epoch as one `lax.scan` in JAX."""
+    """An epoch as one `lax.scan` in JAX; rows that do not fill a batch are left out."""
     import jax as j
     from jax import numpy as jnp
 
@@ -120,32 +175,11 @@ def jax(hidden, shape, classes, x, y, batch):
     zeros = j.tree.map(jnp.zeros_like, weights)
     state = weights, zeros, zeros, jnp.zeros(())
 
-    def loss(weights, x, y):
-        for kernel, bias in weights[:-1]:
-            x = j.nn.relu(x @ kernel + bias)
-        logits = j.nn.log_softmax(x @ weights[-1][0] + weights[-1][1])
-        return -jnp.take_along_axis(logits, y[:, None], 1).mean()
-
-    def step(state, rows):
-        weights, m, v, t = state
-        value, gradient = j.value_and_grad(loss)(weights, x[rows], y[rows])
-        t = t + 1
-        rate = 1e-3 * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
-        m = j.tree.map(lambda m, g: m + (g - m) * 0.1, m, gradient)
-        v = j.tree.map(lambda v, g: v + (g * g - v) * 0.001, v, gradient)
-        weights = j.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v) + 1e-7), weights, m, v)
-        return (weights, m, v, t), value
-
-    @j.jit
-    def epoch(state, order):
-        state, losses = j.lax.scan(step, state, order)
-        return state, losses.mean()
-
     def train(epochs):
         nonlocal state
         for _ in range(epochs):
-            order = rng.permutation(len(x)).reshape(-1, batch).astype("int32")
-            state, value = epoch(state, order)
+            order = rng.permutation(len(x))[: len(x) // batch * batch].reshape(-1, batch).astype("int32")
+            state, value = _jax_epoch()(state, order, x, y)
             float(value)
 
     return train

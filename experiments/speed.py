@@ -5,7 +5,8 @@
 
 Every contender trains the same network with Adam on the same rows, shuffled anew each epoch, in a process of its own:
 microseconds a step (the median of `--repeats` calls), the seconds of the first call with all its compiling, and the
-process's peak memory. Then how `nllfit.fit` grows with rows and with batch size, and what a head costs it: the
+process's peak memory. Then whole jobs on 455 rows, each in a fresh process, with all its compiling; how `nllfit.fit`
+grows with rows and with batch size; and what a head costs it: the
 Bernoulli head with the generic loss over a Dense layer with Keras's binary crossentropy.
 
 Expected on two cores, as ratios to `nllfit`: `tf_keras` 45 or more on the smallest model, where Python is most of a
@@ -13,6 +14,8 @@ step, and 1.4 or more on the CNN, where arithmetic is; a head 1.00 +- 0.03. PyTo
 installed (`pip install torch jax`).
 """
 
+import concurrent.futures
+import functools
 import importlib.util
 import json
 import os
@@ -33,6 +36,14 @@ MODELS = {  # hidden layers, inputs, classes, rows a batch, steps an epoch, epoc
 }
 TITLES = {"small": "16-64-2, batch 32", "medium": "16-256-256-2, batch 128", "large": "784-512-512-10, batch 128"}
 TITLES["cnn"] = "CNN on 28x28, batch 64"
+SETTLE = 3.0  # seconds, in which XLA may be compiling beside the first epochs
+JOBS = {  # on 455 rows, 13-50-2, batch 32
+    "fresh": "a fresh model, 40 epochs",
+    "again": "the same fitted again, at best",
+    "twenty": "20 fresh models, 40 epochs each",
+    "stopping": "1000 epochs with EarlyStopping",
+    "members": "5 members in two threads, 400 epochs",
+}
 CONTENDERS = {"nllfit": None, "nllfit_keras3": None, "tf_keras": None, "keras": None, "torch": "torch", "jax": "jax"}
 
 
@@ -41,11 +52,13 @@ def installed():
     return [name for name, package in CONTENDERS.items() if package is None or importlib.util.find_spec(package)]
 
 
-def timed(train, epochs, steps, repeats):
-    """Seconds of the first call, one epoch, and microseconds a step of each later one."""
+def timed(train, epochs, steps, repeats, settle=0.0):
+    """Seconds of the first call, one epoch, and microseconds a step of calls after it has settled for some seconds."""
     start = time.perf_counter()
     train(1)
     first = time.perf_counter() - start
+    while time.perf_counter() - start < first + settle:
+        train(1)
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -61,9 +74,39 @@ def measure(contender, model, repeats, seed):
     x = rng.normal(size=(batch * steps, *shape)).astype("float32")
     y = rng.integers(0, classes, batch * steps)
     train = getattr(contenders, contender)(hidden, shape, classes, x, y, batch)
-    first, times = timed(train, epochs, steps, repeats)
+    first, times = timed(train, epochs, steps, repeats, SETTLE)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"us_per_step": float(np.median(times)), "all_us": times, "first_seconds": first, "peak_mib": memory}
+
+
+def whole_job(contender, job, seed):
+    """Seconds of a whole job on 455 rows in this process; of members, one after another and in threads."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(455, 13)).astype("float32"), rng.integers(0, 2, 455)
+    make = functools.partial(getattr(contenders, contender), (50,), (13,), 2, x, y, 32)
+
+    def seconds(work):
+        start = time.perf_counter()
+        work()
+        return time.perf_counter() - start
+
+    if job == "fresh":
+        return {"seconds": seconds(lambda: make()(40))}
+    if job == "again":
+        train = make()
+        times = [seconds(lambda: train(40)) for _ in range(20)]
+        return {"seconds": min(times)}
+    if job == "twenty":
+        times = [seconds(lambda: make()(40)) for _ in range(20)]
+        return {"seconds": sum(times), "further": float(np.median(times[1:]))}
+    if job == "stopping":
+        return {"seconds": seconds(lambda: make()(1000, (x[:91], y[:91])))}
+    trains = [make() for _ in range(5)]
+    for train in trains:
+        train(40)
+    in_turn = seconds(lambda: [train(400) for train in trains])
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        return {"in_turn": in_turn, "seconds": seconds(lambda: list(threads.map(lambda train: train(400), trains)))}
 
 
 def growth(seed):
@@ -114,6 +157,13 @@ def report(metrics):
             print(
                 f"{name:26} {row['us_per_step']:9.1f} {ratio:7.2f} {row['first_seconds']:8.2f} {row['peak_mib']:6.0f}"
             )
+    for job, rows in metrics.get("jobs", {}).items():
+        print(f"\n{JOBS[job]:40} {'seconds':>9} {'ratio':>7}")
+        for name, row in rows.items():
+            note = f"  {row['further'] * 1e3:.0f} ms a further model" if "further" in row else ""
+            note = f"  {row['in_turn']:.2f} s one after another" if "in_turn" in row else note
+            ratio = row["seconds"] / next(iter(rows.values()))["seconds"]
+            print(f"{name:40} {row['seconds']:9.3f} {ratio:7.2f}{note}")
     if "growth" in metrics:
         for name, found in metrics["growth"].items():
             print(f"\n{name:26} {'ms/epoch':>9}")
@@ -137,7 +187,8 @@ def main(argv=None):
     arguments = common.checked(parser.parse_args(argv), repeats=1)
     if arguments.job:
         kind, *names = arguments.job
-        jobs = {"model": measure, "growth": lambda repeats, seed: growth(seed), "head": head_cost}
+        jobs = {"model": measure, "job": lambda contender, job, repeats, seed: whole_job(contender, job, seed)}
+        jobs |= {"growth": lambda repeats, seed: growth(seed), "head": head_cost}
         result = jobs[kind](*names, arguments.repeats, arguments.seed)
         print(json.dumps(result, default=float))
         return result
@@ -150,6 +201,14 @@ def main(argv=None):
                 print(f"\r{done}/{len(jobs)} {model} {contender:20}", end="", flush=True)
             metrics["models"][model][contender] = worker(arguments, "model", contender, model)
         if not arguments.only_models:
+            metrics["jobs"] = {
+                job: {
+                    contender: worker(arguments, "job", contender, job)
+                    for contender in arguments.contenders
+                    if job != "stopping" or contender not in ("torch", "jax")
+                }
+                for job in JOBS
+            }
             metrics |= {name: worker(arguments, name) for name in ("growth", "head")}
         common.write_json(folder / "metrics.json", metrics)
         print(json.dumps(metrics)) if arguments.json else report(metrics)

@@ -18,17 +18,21 @@ from nllfit.families.refusal import untouched
 __all__ = [
     "Model",
     "as_distribution",
+    "build_training",
     "compile_in_float64",
+    "compiled_with",
     "distribution_of",
     "first_epoch",
     "float_dtype",
     "forget_first_epoch",
     "is_kerases_own",
+    "is_plain",
     "keras_of",
     "made_by_compile",
     "mask_of",
     "no_distribution",
     "output_like",
+    "training_variables",
     "variable_of",
 ]
 
@@ -109,6 +113,45 @@ def compile_in_float64(twin: Model, model: Model) -> None:
     if tracker is not None and all(hasattr(loss, "_dtype") for loss in tf.nest.flatten(losses)):
         for loss in [tracker, *tf.nest.flatten(losses)]:
             loss._dtype = "float64"
+
+
+def compiled_with(model: Model) -> dict:
+    """The arguments of `model.compile`, as they were given."""
+    return dict(model._compile_config.config)
+
+
+def is_plain(model: Model) -> bool:
+    """Whether a model is a mere sequence or graph of layers, with one output."""
+    functional = type(model).__name__ == "Functional" and is_kerases_own(type(model))
+    outputs = getattr(model, "outputs", None) or []
+    return (functional or type(model) is keras_of(model).Sequential) and len(outputs) == 1
+
+
+def build_training(model: Model, y: Any) -> None:
+    """Makes what the first training step of a plain model on outcomes `y` makes: slots of the optimizer, metrics."""
+    if not getattr(model.optimizer, "built", hasattr(model.optimizer, "_built")):
+        model.optimizer.build(model.trainable_variables)
+    (y_pred,) = model.outputs
+    if isinstance(model, tf_keras.Model):
+        if not model.compiled_loss.built:
+            model.compiled_loss.build(y_pred)
+        if not model.compiled_metrics.built:
+            model.compiled_metrics.build(y_pred, y)
+    else:
+        for container in (model._compile_loss, model._compile_metrics):
+            if container is not None and not container.built:
+                container.build(y, y_pred)
+
+
+def training_variables(model: Model) -> list[tf.Variable]:
+    """Every variable that a training step may use: the model's, its optimizer's and its metrics', each once."""
+    optimizer = model.optimizer
+    slots = optimizer.variables() if callable(optimizer.variables) else optimizer.variables
+    rates = [value for value in vars(optimizer).values() if isinstance(value, tf.Variable)]
+    metrics = [v for metric in model.metrics for v in metric.variables]
+    found = [*model.variables, *slots, *rates, *metrics]
+    found = [variable_of(v) for v in found if hasattr(v, "dtype")]  # tf_keras counts tables among weights, too
+    return list({id(variable): variable for variable in found}.values())
 
 
 def first_epoch(model: Model, initial_epoch: int) -> int:

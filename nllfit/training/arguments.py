@@ -10,8 +10,9 @@ import tensorflow as tf
 from nllfit.families.arguments import as_count
 from nllfit.kerases import Model, is_kerases_own, keras_of
 
-__all__ = ["check_integers", "check_options", "check_trainable", "epoch_callbacks"]
+__all__ = ["check_integers", "check_options", "check_trainable", "epoch_callbacks", "only_reads"]
 
+_READERS = "CSVLogger", "EarlyStopping", "ModelCheckpoint", "TerminateOnNaN"
 _BATCH_HOOKS = [f"on_{kind}batch_{end}" for kind in ("", "train_", "test_") for end in ("begin", "end")]
 
 
@@ -78,3 +79,8 @@ def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:
 def _needless(keras):
     """Callbacks whose work at a batch `fit` does: it moves the bar, and raises at what is not finite."""
     return keras.callbacks.ProgbarLogger, keras.callbacks.TerminateOnNaN
+
+
+def only_reads(callback: Any) -> bool:
+    """Whether a callback only looks at a model after an epoch, as far as the epoch after it can tell."""
+    return type(callback).__name__ in _READERS and is_kerases_own(type(callback))

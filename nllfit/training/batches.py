@@ -1,12 +1,12 @@
-"""Batches: a data set as a few large stacks of batches, checked at the door.
+"""Batches: a data set as work for programs, checked at the door.
 
-A compiled epoch wants its batches side by side in one tensor. `Arrays` gathers them from memory by the epoch's
-permutation, `Stream` stacks those of a `tf.data.Dataset` or of any other iterable; neither holds more than a few
-`CHUNK_BYTES` beyond the data themselves. The next chunk is made while the program works on this one, also across
-epochs; but a dataset, which a callback may change between epochs, is not read ahead of its own.
+A program gathers its batches from data in memory, by their rows. `Arrays` are such data, and give the rows in the
+order of the epoch's permutation; `Stream` reads a `tf.data.Dataset`, or any other iterable, in pieces of at most
+`CHUNK_BYTES`, of which the next is made while the program works on this one.
 """
 
 import concurrent.futures
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable
@@ -26,12 +26,12 @@ from nllfit.training.data import (
     shapes,
     weighted,
 )
+from nllfit.training.work import Work
 
 __all__ = ["Arrays", "Stream", "batches_of", "prefetched", "split_arrays"]
 
 CHUNK_BYTES = 2**25
 _STREAM_STEPS = 256  # a chunk's call costs some 100 us, a batch's way through Python as much: more would win nothing
-_THREAD = concurrent.futures.ThreadPoolExecutor(1, "nllfit")
 
 
 def batches_of(
@@ -106,11 +106,11 @@ class Arrays:
       data: the tuple `(x,)`, `(x, y)` or `(x, y, sample_weight)` of structures of tensors `[n, ...]`.
       steps: batches an epoch, the partial last one included.
       first: the first batch in the data's own order.
+      are_alike: whether every epoch has as many full batches and then, or not, the partial one.
     """
 
     def __init__(self, data, batch_size, steps=None, seed=None, restarts=False):
         self.data, self._seed, self._restarts = data, seed, restarts
-        self._begun = {}
         self._rows = num_rows(data)
         self._batch_size = batch_size
         self._pass_steps = -(-self._rows // batch_size)
@@ -120,45 +120,75 @@ class Arrays:
                 f"{self._pass_steps}, or None for all the data."
             )
         self.steps = steps or self._pass_steps
-        full = min(self.steps, self._rows // batch_size)
-        chunks = max(1, -(-full * num_bytes(data) * batch_size // (self._rows * CHUNK_BYTES)))
-        self._chunk = -(-full // chunks)
         self.first = tf.nest.map_structure(lambda t: t[: min(batch_size, self._rows)], data)
+        self.are_alike = restarts or self.steps == self._pass_steps or self._rows % batch_size == 0
 
-    def chunks(self, epoch, ahead=False):
-        """Yields `(chunk, steps)`: tensors `[k, batch_size, ...]`, of whose first axis the first `steps` count.
+    @functools.cached_property
+    def _rounded(self):
+        """The data, with rows that no batch has, so that data of about as many rows have a program in common."""
+        more = round_up(self._rows) - self._rows
+        if not more or num_bytes(self.data) > CHUNK_BYTES:
+            return self.data
+        return tf.nest.map_structure(lambda t: tf.concat([t, tf.repeat(t[:1], more, 0)], 0), self.data)
 
-        With `ahead`, who asks whether there are more makes the first chunk of the next epoch while finding out.
-        """
-        yield from self._begun.pop(epoch, None) or self._chunks(epoch)
-        if ahead:
-            chunks = self._chunks(epoch + 1)
-            self._begun[epoch + 1] = itertools.chain([next(chunks)], chunks)
+    def work(self, epoch, epochs=1, capacity=1):
+        """The `Work` of some epochs that are alike."""
+        parts = [self._parts(epoch + i)[0] for i in range(epochs)]
+        return self._work(parts, capacity)
 
-    def _chunks(self, epoch):
-        todo, done = self.steps, 0 if self._restarts else epoch * self.steps
+    def example(self, capacity, held_out):
+        """Work of the shapes that training has."""
+        if self.are_alike:
+            return dataclasses.replace(self.work(0, 1, capacity), held_out=held_out)
+        return dataclasses.replace(next(self.works(0)), held_out=held_out)
+
+    @property
+    def is_small(self):
+        """Whether all data fit into one more tensor."""
+        return num_bytes(self.data) <= CHUNK_BYTES
+
+    def works(self, epoch):
+        """The `Work` of one epoch, in pieces each of which may end in a partial batch."""
+        for i, part in enumerate(self._parts(epoch)):
+            yield dataclasses.replace(self._work([part], 1), starts=i == 0)
+
+    def stacks(self):
+        """The batches of an epoch that restarts, as stacks `[k, batch_size, ...]`, and how many of each count."""
+        ((full, rest),) = self._parts(0)
+        steps = len(full) // self._batch_size
+        rows = [(np.resize(full, [round_up(steps), self._batch_size]), steps)] if steps else []
+        rows += [(rest[None], 1)] if len(rest) else []
+        return tuple((tf.nest.map_structure(lambda t, r=r: tf.gather(t, r), self.data), steps) for r, steps in rows)
+
+    def _parts(self, epoch):
+        """Rows of full batches and those of a partial one, in the order of an epoch."""
+        parts, todo, done = [], self.steps, 0 if self._restarts else epoch * self.steps
+        full = np.zeros(0, int)
         while todo:
             number, first = divmod(done, self._pass_steps)
             steps = min(todo, self._pass_steps - first)
-            yield from self._pass(number, first, first + steps)
+            rows = self._order(number)[first * self._batch_size : (first + steps) * self._batch_size]
+            whole = len(rows) // self._batch_size * self._batch_size
+            full = np.concatenate([full, rows[:whole]])
+            if whole < len(rows):
+                parts, full = [*parts, (full, rows[whole:])], np.zeros(0, int)
             todo, done = todo - steps, done + steps
+        return [*parts, (full, np.zeros(0, int))] if len(full) else parts
 
-    def _pass(self, number, first, last):
-        """The chunks of the batches from `first` to before `last` of a pass over the data."""
-        order = np.arange(self._rows)
-        if self._seed is not None:
-            order = np.random.default_rng([self._seed, number]).permutation(self._rows)
-        full = min(last, self._rows // self._batch_size)
-        for start in range(first, full, self._chunk or 1):
-            steps = min(self._chunk, full - start)
-            rows = order[start * self._batch_size : (start + steps) * self._batch_size]
-            yield self._gather(np.resize(rows, [self._chunk, self._batch_size])), steps
-        if last > full:
-            yield self._gather(order[None, full * self._batch_size :]), 1
+    def _order(self, number):
+        if self._seed is None:
+            return np.arange(self._rows)
+        return np.random.default_rng([self._seed, number]).permutation(self._rows)
 
-    def _gather(self, rows):
-        with tf.device("CPU"):
-            return tf.nest.map_structure(lambda t: tf.gather(t, rows), self.data)
+    def _work(self, parts, capacity):
+        steps, size = len(parts[0][0]) // self._batch_size, len(parts[0][1])
+        order = np.zeros([capacity, round_up(max(steps, 1)), self._batch_size], np.int32)
+        rest = np.zeros([capacity, size], np.int32) if size else None
+        for i, (full, partial) in enumerate(parts):
+            order[i, :steps].flat = full
+            if size:
+                rest[i] = partial
+        return Work(self._rounded, order, rest, last=steps, epochs=len(parts))
 
 
 class Stream:
@@ -191,24 +221,28 @@ class Stream:
         size = max(1, num_bytes(self.first))
         self._chunk = max(1, min(CHUNK_BYTES // size, _STREAM_STEPS, self.steps or _STREAM_STEPS))
 
-    def chunks(self, epoch, ahead=False):
-        """Yields `(chunk, steps)` as `Arrays` does; batches of other shapes make chunks of their own."""
+    are_alike = False
+
+    def example(self, capacity, held_out):
+        """Work of the shapes that training has."""
+        return self._work([self.first], num_rows(self.first))
+
+    def works(self, epoch):
+        """The `Work` of one epoch, in pieces; batches of other shapes make pieces of their own."""
         self._notify("on_epoch_begin")
         iterator = self._iterator or map(self._batch, iter(self._iterable))
         self._iterator = iterator if self._goes_on else None
         done = 0
         for _, run in itertools.groupby(itertools.islice(iterator, self._limit), shapes):
             while stack := list(itertools.islice(run, self._chunk)):
-                steps = len(stack)
+                steps, size = len(stack), num_rows(stack[0])
                 with tf.device("CPU"):
-                    stack += stack[-1:] * (self._chunk - steps)
-                    chunk = tf.nest.map_structure(lambda *batches: tf.stack(batches), *stack)
-                data = tf.nest.map_structure(lambda t, k=steps: tf.reshape(t[:k], [-1, *t.shape[2:]]), chunk)
-                where = functools.partial(_place, num_rows(stack[0]), done, epoch)
+                    data = tf.nest.map_structure(lambda *batches: tf.concat(batches, 0), *stack)
+                where = functools.partial(_place, size, done, epoch)
                 check_finite(data, self._name, where)
                 self._check(*data, where=where)
+                yield dataclasses.replace(self._work(stack, size), starts=done == 0)
                 done += steps
-                yield chunk, steps
         if done < (self._limit or 1):
             raise ValueError(
                 f"The dataset ran out after {done} batches of epoch {epoch + 1}, of {self._limit or 'all'}: make it "
@@ -216,18 +250,33 @@ class Stream:
             )
         self._notify("on_epoch_end")
 
+    def _work(self, stack, size):
+        """The `Work` of a stack of batches of one size."""
+        with tf.device("CPU"):
+            padded = stack + stack[-1:] * (self._chunk - len(stack))
+            data = tf.nest.map_structure(lambda *batches: tf.concat(batches, 0), *padded)
+        order = np.arange(self._chunk * size, dtype=np.int32).reshape(1, self._chunk, size)
+        return Work(data, order, last=len(stack))
+
     def _notify(self, hook):
         """Calls a hook of the iterable, if it has it, as Keras's `Sequence` and `PyDataset` do to shuffle."""
         getattr(self._iterable, hook, lambda: None)()
 
 
-def prefetched(chunks):
-    """The same chunks, each but the first made in another thread while the one before it is used."""
-    chunk = next(chunks)
-    while chunk is not None:
-        coming = _THREAD.submit(next, chunks, None)
-        yield chunk
-        chunk = coming.result()
+def prefetched(works):
+    """The same pieces, each but the first made in another thread while the one before it is used."""
+    with concurrent.futures.ThreadPoolExecutor(1, "nllfit-data") as thread:
+        work = next(works)
+        while work is not None:
+            coming = thread.submit(next, works, None)
+            yield work
+            work = coming.result()
+
+
+def round_up(number):
+    """A number at most an eighth larger, of few that there are."""
+    unit = 1 << max(0, number.bit_length() - 4)
+    return -(-number // unit) * unit
 
 
 def _is_stream(x):

@@ -11,11 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.kerases import first_epoch, float_dtype, forget_first_epoch, keras_of
-from nllfit.training.arguments import check_integers, check_options, check_trainable, epoch_callbacks
-from nllfit.training.batches import batches_of, prefetched, split_arrays
+from nllfit.training.arguments import check_integers, check_options, check_trainable, epoch_callbacks, only_reads
+from nllfit.training.batches import batches_of, split_arrays
 from nllfit.training.failures import failed, not_finite
 from nllfit.training.outcomes import outcome_check
-from nllfit.training.programs import Programs, kept_for
+from nllfit.training.runs import Run, numbers
 
 __all__ = ["fit"]
 
@@ -47,9 +47,11 @@ def fit(
     Any model of tf_keras or of Keras 3 (on TensorFlow), with a head or without. Data are checked before the first
     step: what raises has not touched a weight.
 
-    Two numbers may differ from Keras's. The losses of single outputs count each row alike, where Keras 3 gives a
-    partial last batch the weight of a full one. And under XLA tf_keras's dropout draws other numbers in every run,
-    whatever the seed; with `compile="graph"`, and in Keras 3, a run can be repeated.
+    A program is kept for its architecture, so that another model of the same layers, optimizer, loss and metrics waits
+    for nothing; of a user's own classes and functions nothing is known, and each such model has a program of its own.
+
+    A seeded run can be repeated, but for tf_keras's dropout under `compile="xla"`. The losses of single outputs count
+    each row alike, where Keras 3 gives a partial last batch the weight of a full one.
 
     Args:
       model: a compiled model.
@@ -72,7 +74,8 @@ def fit(
       validation_freq: epochs between evaluations, or a list of the epochs, from 1, to evaluate after.
       seed: fixes the order of every epoch, which depends on it and on the epoch's number alone, so that a run resumed
         at `initial_epoch` is the run that never stopped. None draws one from NumPy's global generator.
-      compile: `"xla"`; `"graph"`, without XLA; or `"auto"`, whichever a few steps, undone again, show to be faster.
+      compile: `"xla"`; `"graph"`, without XLA; or `"auto"`, which trains in the graph until XLA has compiled in another
+        thread, and then in the faster of them; where layers draw random numbers, in the graph alone.
 
     Returns:
       Keras's `History`.
@@ -147,76 +150,54 @@ def fit(
 
 
 def _train(model, keras, train, validation, callbacks, initial_epoch, epochs, validation_freq, compile):
-    programs = kept_for(model, Programs)
-    programs.build(model, train.first)
     bars = [c for c in callbacks.callbacks if isinstance(c, keras.callbacks.ProgbarLogger)]
-    acting = any(c not in bars and not isinstance(c, keras.callbacks.History) for c in callbacks.callbacks)
-
+    others = [c for c in callbacks.callbacks if c not in bars and not isinstance(c, keras.callbacks.History)]
+    act = not all(map(only_reads, others))
+    run = Run(model, compile, train, validation, epochs - initial_epoch)
     model.stop_training = False
     forget_first_epoch(model)
     callbacks.on_train_begin()
-    kept = logs = None
-    for epoch in range(first_epoch(model, initial_epoch), epochs):
+    epoch, logs = int(first_epoch(model, initial_epoch)), None
+    while epoch < epochs and not model.stop_training:
         callbacks.on_epoch_begin(epoch)
-        if kept is None or acting:  # a callback may have changed what training changes
-            kept, _ = programs.copy()
+        kept = run.copy()
+        evaluates = [
+            validation is not None and _evaluates(e, validation_freq)
+            for e in range(epoch, min(epochs, epoch + Run.MOST_EPOCHS))
+        ]
         try:
-            logs, copied, compile = _run(model, programs, "train", train, epoch, compile, bars, epochs - epoch)
+            stretch = run.stretch(epoch, evaluates[:1] if act else evaluates, bool(others), bars)
         except ValueError:  # a dataset that turned out bad
-            programs.restore(kept)
+            run.restore(kept)
             raise
         except tf.errors.InvalidArgumentError as error:
             raised = failed(model, epoch, error)
-            programs.restore(kept)
+            run.restore(kept)
             raise raised from error
-        copies, finite = copied
-        if not (finite and np.all(np.isfinite(logs.get("loss", 0.0)))):
-            message = not_finite(model, epoch, logs.get("loss"))
-            programs.restore(kept)
+        good = stretch.epochs if stretch.finite else stretch.epochs - 1
+        message = None if stretch.finite else not_finite(model, epoch + good, numbers(stretch.logs, good).get("loss"))
+        for i in range(good):
+            if i:
+                callbacks.on_epoch_begin(epoch + i)
+            logs = numbers(stretch.logs, i)
+            if stretch.epochs > 1 and (others or i == good - 1):
+                run.restore(kept := [state[i] for state in stretch.states])
+            if evaluates[i]:
+                callbacks.on_test_begin()
+                scores = numbers(stretch.scores, i)
+                callbacks.on_test_end(scores)
+                logs |= {f"val_{name}": score for name, score in scores.items()}
+            callbacks.on_epoch_end(epoch + i, logs)
+            if model.stop_training:
+                break
+        epoch += good
+        if message and not model.stop_training:
+            run.restore(kept)
             raise FloatingPointError(message)
-        kept = copies
-        if validation is not None and _evaluates(epoch, validation_freq):
-            callbacks.on_test_begin()
-            scores, _, _ = _run(model, programs, "test", validation, epoch, compile)
-            callbacks.on_test_end(scores)
-            logs |= {f"val_{name}": score for name, score in scores.items()}
-        callbacks.on_epoch_end(epoch, logs)
-        if model.stop_training:
-            break
     if epochs > 0 and hasattr(model.optimizer, "finalize_variable_values"):
         model.optimizer.finalize_variable_values(model.trainable_variables)
     callbacks.on_train_end(logs)
     return model.history
-
-
-def _run(model, programs, mode, batches, epoch, compile, bars=(), left=1):
-    """One pass over the batches: the logs of its last step as numbers, a copy after it, and how it was compiled.
-
-    `left` is the number of passes to come, this one included.
-    """
-    model.reset_metrics()
-    done = 0
-    for chunk, steps in prefetched(batches.chunks(epoch, ahead=left > 1)):
-        if compile == "auto":
-            compile = programs.faster(chunk, steps, left * (batches.steps or np.inf))
-        elif mode == "test" and compile == "xla" and not programs.compiles(mode, chunk):
-            compile = "graph"
-        logs, copied = programs.run(mode, chunk, steps, compile)
-        done += steps
-        for bar in bars if done != batches.steps else ():
-            bar.on_train_batch_end(done - 1, _numbers(logs))
-    return _numbers(logs), copied, compile
-
-
-def _numbers(logs):
-    numbers = {}
-    for name, value in logs.items():
-        if isinstance(value, dict):  # a metric of several numbers
-            numbers |= _numbers(value)
-        else:
-            array = np.asarray(value)
-            numbers[name] = array.item() if array.ndim == 0 else array
-    return numbers
 
 
 def _evaluates(epoch, frequency):

@@ -12,8 +12,8 @@ from nllfit.families.outcomes import as_outcomes, where_counted
 from nllfit.families.refusal import first_refused
 from nllfit.kerases import Model, distribution_of, is_kerases_own, mask_of
 from nllfit.losses import weights_of_outcomes
+from nllfit.training.architectures import kept_for
 from nllfit.training.data import check_numbers
-from nllfit.training.programs import kept_for
 
 __all__ = ["outcome_check"]
 

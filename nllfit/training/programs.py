@@ -1,181 +1,181 @@
-"""Programs: a model's training step, looped over a chunk of batches inside one compiled program.
+"""Programs: a stretch of epochs of a model's training as one compiled call.
 
-The loop leaves Python, and with XLA also TensorFlow's executor: what remains of a step is its arithmetic.
+The loops over epochs and over steps leave Python, and with XLA also TensorFlow's executor: what remains of a step is
+its arithmetic. A program is traced once and reads its variables from handles that each call gives it, so that every
+model of one architecture goes through it with variables of its own.
 """
 
+import dataclasses
 import itertools
+import threading
 import time
 import weakref
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from nllfit.kerases import made_by_compile, variable_of
+from nllfit.kerases import Model, training_variables, variable_of
+from nllfit.training.loops import loops, one_step
+from nllfit.training.work import Work
 
-__all__ = ["Programs", "kept_for"]
+__all__ = ["Program", "Stretch"]
 
-_KEPT = weakref.WeakKeyDictionary()
-_COMPILES = ("graph", "xla")
-_MEASURED_SECONDS = 0.015  # that tell one way from the other
-_CLEAR = 3.0  # times as fast, which needs no second look
+_WORTH = 0.1  # seconds of the graph's work from which on XLA is worth its compiling
 _LONG = 0.002  # seconds of the graph's step from which on XLA's convolutions are seldom the faster ones,
 _FEW = 1000  # and steps for which it is not worth some seconds to find out
+_TRIALS = 2  # calls in which XLA has to show that it is faster
+_COMPILING = "compiling"
 
 
-def kept_for(model, make):
-    """`make(model)`, made once for a model and kept until it is compiled anew; it must not hold on to the model."""
-    compiled = made_by_compile(model)
-    made = _KEPT.setdefault(model, {})
-    if make not in made or any(a is not b for a, b in zip(made[make][0], compiled, strict=True)):
-        made[make] = compiled, make(model)
-    return made[make][1]
+class Stretch(NamedTuple):
+    """What a call did.
+
+    Attributes:
+      logs: of each epoch, a structure of arrays `[capacity, ...]`; of one that is not done, those so far.
+      scores: the same of the evaluations.
+      states: after each epoch, arrays `[capacity, ...]` of the variables that training changes.
+      epochs: how many were begun.
+      finite: whether the last one left a finite loss and weights.
+    """
+
+    logs: Any
+    scores: Any
+    states: list[np.ndarray]
+    epochs: int
+    finite: bool
 
 
-class Programs:
-    """The compiled loops over a model's `train_step` and `test_step`, for chunks of any shape."""
+class Program:
+    """`train_step`, or `test_step`, of a model in loops, for work of one shape.
 
-    def __init__(self, model):
-        owner = weakref.proxy(model)  # the programs live as long as the model, so they must not keep it alive
-        self.choices = {}
-        self._steps = {
-            "train": tf.function(lambda data: owner.train_step(_as_keras(data))),
-            "test": tf.function(lambda data: owner.test_step(_as_keras(data))),
-        }
-        self._loops = {
-            (mode, compile): tf.function(self._loop(mode), jit_compile=compile == "xla" or None)
-            for mode in self._steps
-            for compile in _COMPILES
-        }
-        self._traced, self._compilable = {}, {}
-        self._copy = None
-        self._weights = self._has_convolutions = self.state = None
+    Args:
+      model: to trace.
+      mode: `"train"` or `"test"`.
+      work: an example.
+      is_known: whether models of the same architecture can be told.
 
-    def build(self, model, batch):
-        """Traces a step on a batch, which makes the variables that do not exist yet, and touches no weight."""
-        traced = self._steps["train"].get_concrete_function(_specs(batch))
-        if self.state is None:
-            self.state = tuple(traced.variables)
-            weights = map(variable_of, model.trainable_variables)
-            self._weights = tuple(w for w in weights if w.dtype.is_floating)
-            self._has_convolutions = _has_convolutions(traced.graph.as_graph_def())
-            self._copy = tf.function(self._snapshot).get_concrete_function()
+    Attributes:
+      draws: whether it draws random numbers from a state that is in no variable.
+      is_shared: whether it does not, and all that it reads are variables that each model of the architecture has.
+      operations: the kinds of operation in a step.
+      compiling: the thread in which XLA compiles it, or did.
+      seconds: of a step at best, by how it was compiled.
+      calls: how often it was called so.
+    """
 
-    def run(self, mode, chunk, steps, compile):
-        """The logs after `steps` steps of `mode` over a chunk of batches `[k, batch_size, ...]`, and a `copy`.
+    def __init__(self, model: Model, mode: str, work: Work, is_known: bool):
+        owner = weakref.proxy(model)  # a program may outlive the model, so it must not keep it alive
+        steps = {name: tf.function(one_step(owner, name)) for name in {mode, "test"}}
+        traced = steps[mode].get_concrete_function(work.batch_specs())  # it makes the variables that do not exist yet
+        self.operations = _operations(traced.graph.as_graph_def())
+        self._metrics = {id(variable_of(v)) for metric in model.metrics for v in metric.variables}
+        changed = [v for v in traced.variables if id(v) not in self._metrics] if mode == "train" else []
+        weights = [w for w in map(variable_of, model.trainable_variables) if w.dtype.is_floating]
+        loop = tf.function(loops(owner, steps, mode, work, changed, weights if mode == "train" else []))
+        self._specs, self._work = work.specs(), dataclasses.replace(work, epochs=0)
+        self._has_strings = work.has_strings
+        self._graph = loop.get_concrete_function(*self._specs)
+        inside = self._graph
+        self._xla = tf.function(lambda *args: inside(*args), jit_compile=True).get_concrete_function(*self._specs)
+        order = {id(handle): place for place, handle in enumerate(inside.captured_inputs)}
+        self._xla_order = [order[id(handle)] for handle in self._xla.captured_inputs]
+        variables = {id(v.handle): v for v in [*training_variables(model), *traced.variables]}
+        places = {handle: place for place, handle in enumerate(id(v.handle) for v in training_variables(model))}
+        captured = [id(handle) for handle in self._graph.captured_inputs]
+        self.draws = any("Random" in name and not name.startswith("Stateless") for name in self.operations)
+        self.is_shared = is_known and not self.draws and all(handle in places for handle in captured)
+        self._places = [places.get(handle) for handle in captured]
+        self._own = [variables.get(handle) for handle in captured]  # of the model it was traced for
+        self._changed = [places.get(id(v.handle)) for v in changed] if self.is_shared else changed
+        if self.is_shared:
+            self._own = [None if v is None else tf.TensorSpec(v.shape, v.dtype) for v in self._own]
+        self.seconds: dict[str, float] = {}
+        self.calls = {"graph": 0, "xla": 0}
+        self._spent = 0.0  # seconds in the graph
+        self.compiling: threading.Thread | None = None
+        self._ready: bool | str | None = None  # whether XLA has compiled it; None where it was not asked to
 
-        The program makes the copy, for one more call would cost as much as some dozen steps; after a test it is None.
-        """
-        if compile == "xla" and _has_strings(chunk):
-            raise ValueError('The data hold strings, which XLA does not take: fit with `compile="graph"` or `"auto"`.')
-        steps = tf.constant(steps)
-        key = mode, compile, _shapes(chunk)
-        if key not in self._traced:  # traced by hand: TensorFlow warns of functions it traces often, as here by intent
-            self._traced[key] = self._loops[mode, compile].get_concrete_function(chunk, steps)
-        return self._traced[key](chunk, steps)
+    def changed(self, variables: Sequence[tf.Variable]) -> list[tf.Variable]:
+        """Those of a model's `training_variables` that training changes, but for metrics."""
+        return [variables[place] for place in self._changed] if self.is_shared else self._changed
 
-    def copy(self):
-        """A copy of all that training changes, and whether the weights are finite."""
-        return self._copy()
-
-    def _snapshot(self):
-        finite = [tf.reduce_all(tf.math.is_finite(w)) for w in self._weights]
-        return [tf.identity(v) for v in self.state], tf.reduce_all(finite)
-
-    def restore(self, copies):
-        """Puts a copy back."""
-        for variable, copied in zip(self.state, copies, strict=True):
-            variable.assign(copied)
-
-    def faster(self, chunk, steps, left):
-        """`"xla"` or `"graph"`, whichever takes less time for the first steps of a chunk; the steps are undone.
-
-        A rule will not do. On a CPU, XLA's convolutions are up to 50 times slower than the graph's and its small
-        embeddings twice as slow; but its tiny convolutions are 4 times faster, and recurrent layers may not compile.
-        Only where large convolutions have few steps, `left` in all, is it the graph without a look at XLA, which takes
-        as long to compile as the graph to train, and as long for a step as the graph for dozens.
-        """
-        key = _shapes(chunk)
-        if key in self.choices:
-            return self.choices[key]
-        if _has_strings(chunk):  # with which XLA would abort the process
-            self.choices[key] = "graph"
-            return "graph"
-        copies, _ = self.copy()
-        try:
-            graph = [self._seconds(chunk, 1, "graph") for _ in range(2)][-1]  # the first with the compiling
-            if self._has_convolutions and graph > _LONG and left < _FEW:
-                return "graph"
-            self._seconds(chunk, 1, "xla")
-            few, times = 1, self._times(chunk, 1)
-            # A call has a cost beside its steps, as XLA copies all weights: more steps, until it is small.
-            while few < steps and times.max() < _CLEAR * times.min() and times.min() < _MEASURED_SECONDS:
-                few = min(4 * few, steps)
-                times = np.minimum(self._times(chunk, few), self._times(chunk, few))
-            self.choices[key] = _COMPILES[times.argmin()]
-        except tf.errors.OpError:  # XLA does not know every operation
-            self.choices[key] = "graph"
-        finally:
-            self.restore(copies)
-        return self.choices[key]
-
-    def compiles(self, mode, chunk):
-        """Whether XLA knows every operation of a step."""
-        key = mode, _shapes(chunk)
-        if key not in self._compilable:
-            try:
-                self.run(mode, chunk, 0, "xla")
-                self._compilable[key] = True
-            except tf.errors.OpError:
-                self._compilable[key] = False
-        return self._compilable[key]
-
-    def num_traces(self):
-        """How often a step or a loop was traced so far."""
-        return sum(f.experimental_get_tracing_count() for f in [*self._steps.values(), *self._loops.values()])
-
-    def _loop(self, mode):
-        step = self._steps[mode]
-
-        def run(chunk, steps):
-            specs = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape[1:], t.dtype), chunk)
-            outputs = step.get_concrete_function(specs).structured_outputs
-            logs = tf.nest.map_structure(lambda t: tf.zeros(t.shape, t.dtype), outputs)
-            i = tf.constant(0)
-            while i < steps:  # XLA would compile `tf.range(steps)` anew for each number of steps
-                logs = step(tf.nest.map_structure(lambda t, i=i: t[i], chunk))
-                i += 1
-            return logs, self._snapshot() if mode == "train" else None
-
-        return run
-
-    def _times(self, chunk, steps):
-        return np.array([self._seconds(chunk, steps, compile) for compile in _COMPILES])
-
-    def _seconds(self, chunk, steps, compile):
-        """The seconds that so many training steps take."""
+    def run(self, work: Work, variables: Sequence[tf.Variable], compile: str) -> Stretch:
+        """Does the work with the variables of a model."""
+        if self.is_shared:
+            captured = [variables[place].handle for place in self._places]
+        else:
+            captured = self._graph.captured_inputs
         start = time.perf_counter()
-        logs, _ = self.run("train", chunk, steps, compile)
-        tf.nest.map_structure(lambda t: t.numpy(), logs)
-        return time.perf_counter() - start
+        logs, scores, states, epochs, finite = self._call(work.tensors(), captured, compile)
+        stretch = Stretch(
+            tf.nest.map_structure(np.asarray, logs),
+            tf.nest.map_structure(np.asarray, scores),
+            [state.numpy() for state in states],
+            int(epochs),
+            bool(finite),
+        )
+        seconds = time.perf_counter() - start
+        if self.calls[compile]:  # in the first one it is made ready, too
+            self._spent += seconds if compile == "graph" else 0.0
+            self.seconds[compile] = min(seconds / max(1, work.num_steps), self.seconds.get(compile, np.inf))
+        self.calls[compile] += 1
+        return stretch
+
+    def _call(self, tensors, captured, compile):
+        if compile == "graph":
+            return self._graph._call_flat(tensors, list(captured))
+        return self._xla._call_flat(tensors, [captured[place] for place in self._xla_order])
+
+    def way(self, compile: str, left: float) -> str:
+        """`"xla"` or `"graph"`: which is to do the next call, of `left` steps to come.
+
+        `"auto"` trains in the graph until XLA has compiled in another thread, and then in whichever is faster: on a
+        CPU, XLA's convolutions are up to 50 times slower than the graph's and its small embeddings twice as slow; but
+        its tiny convolutions are 4 times faster, and a dense network's steps 5 times. Random numbers are other ones
+        under XLA, so that with them it is the graph from first to last, and a seeded run can be repeated.
+        """
+        if self._has_strings:
+            if compile == "xla":
+                raise ValueError(
+                    'The data hold strings, which XLA does not take: fit with `compile="graph"` or `"auto"`.'
+                )
+            return "graph"
+        if compile != "auto" or any("Random" in name for name in self.operations) or self._ready is False:
+            return "graph" if compile == "auto" else compile
+        if self._ready is True:
+            slower = self.calls["xla"] > _TRIALS and self.seconds["xla"] > self.seconds["graph"]
+            return "graph" if slower else "xla"
+        if self._ready is None and self._is_worth_compiling(left):
+            self._ready = _COMPILING
+            self.compiling = threading.Thread(target=self._compile, name="nllfit-xla")
+            self.compiling.start()
+        return "graph"
+
+    def _is_worth_compiling(self, left):
+        seconds = self.seconds.get("graph", 0.0)
+        if "Conv2D" in self.operations and seconds > _LONG and left < _FEW:
+            return False
+        return self._spent + left * seconds > _WORTH
+
+    def _compile(self):
+        try:
+            self.compile()
+            self._ready = True
+        except tf.errors.OpError:  # XLA does not know every operation
+            self._ready = False
+
+    def compile(self) -> None:
+        """Lets XLA compile the program, on variables of its own and for no epoch, so that no model is touched."""
+        twins = [
+            handle if v is None else tf.Variable(tf.zeros(v.shape, v.dtype), trainable=False).handle
+            for v, handle in zip(self._own, self._graph.captured_inputs, strict=True)
+        ]
+        self._call(self._work.tensors(), twins, "xla")
 
 
-def _has_convolutions(graph):
+def _operations(graph):
+    """The kinds of operation in a graph and in the functions it calls."""
     nodes = [graph.node, *(function.node_def for function in graph.library.function)]
-    return any("Conv" in node.op for node in itertools.chain(*nodes))
-
-
-def _has_strings(chunk):
-    return any(t.dtype == tf.string for t in tf.nest.flatten(chunk))
-
-
-def _as_keras(data):
-    """Inputs alone are not in a tuple of one, for a step of the user's own."""
-    return data[0] if len(data) == 1 and not isinstance(data[0], (list, tuple)) else data
-
-
-def _specs(batch):
-    return tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), batch)
-
-
-def _shapes(chunk):
-    return tuple((tuple(t.shape), t.dtype) for t in tf.nest.flatten(chunk))
+    return {node.op for node in itertools.chain(*nodes)}

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 @pytest.mark.parametrize("contender", speed.installed())
 def test_every_contender_trains_every_model(contender, monkeypatch):
+    monkeypatch.setattr(speed, "SETTLE", 0.0)
     for model in ("small", "cnn"):
         if (model, contender) == ("cnn", "jax"):
             continue
@@ -19,6 +20,12 @@ def test_every_contender_trains_every_model(contender, monkeypatch):
         assert len(row["all_us"]) == 2
         assert row["first_seconds"] > 0
         assert row["peak_mib"] > 0
+
+
+@pytest.mark.parametrize("job", ["fresh", "stopping"])
+def test_a_whole_job(job, monkeypatch):
+    monkeypatch.setattr(speed.contenders, "nllfit", lambda *data: lambda epochs, held_out=None: None)
+    assert speed.whole_job("nllfit", job, 0)["seconds"] >= 0
 
 
 def test_a_run_from_the_command_line(tmp_path, capsys):

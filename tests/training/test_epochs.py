@@ -1,5 +1,6 @@
 """`fit` gives the numbers of `model.fit`, in both Kerases, and refuses bad input before it touches a weight."""
 
+import collections
 import csv
 import gc
 import itertools
@@ -12,8 +13,8 @@ import tensorflow as tf
 import tf_keras
 
 import nllfit
-from nllfit.training import batches
-from nllfit.training.programs import Programs, kept_for
+from nllfit.training import architectures, batches, runs
+from nllfit.training.programs import Program
 from tests.kerases import KERASES, each_keras, set_precision
 
 pytestmark = [
@@ -335,12 +336,12 @@ def test_batches_of_any_sizes_from_any_iterable():
     assert_same_run(history, expected, model, reference)
 
 
-def test_many_chunks_are_one_epoch(monkeypatch):
+def test_many_calls_are_one_epoch(monkeypatch):
     model, reference = dense(tf_keras), dense(tf_keras)
     x, y, _ = rows_of(model)
     arguments = {"epochs": 3, "batch_size": 8, "verbose": 0, "seed": 5, "compile": "graph"}
     expected = nllfit.fit(reference, x, y, **arguments).history
-    monkeypatch.setattr(batches, "CHUNK_BYTES", 3 * 8 * 40)  # three batches of 8 rows of 40 bytes
+    monkeypatch.setattr(runs, "_SECONDS", 0.0)  # so that a call does one step
     history = nllfit.fit(model, x, y, **arguments).history
     assert_same_run(history, expected, model, reference)
 
@@ -352,8 +353,8 @@ def test_an_epoch_is_a_permutation_that_seed_and_epoch_fix():
     x = np.arange(10.0)[:, None]
 
     def order(seed, epoch):
-        chunks = batches.Arrays((tf.constant(x),), 4, seed=seed).chunks(epoch)
-        return [int(v) for chunk, steps in chunks for v in tf.reshape(chunk[0][:steps], -1)]
+        work = batches.Arrays((tf.constant(x),), 4, seed=seed).work(epoch)
+        return [*work.order[0, : work.last].flat, *work.rest[0]]
 
     assert sorted(order(0, 0)) == list(range(10))
     assert order(0, 0) == order(0, 0)
@@ -478,7 +479,7 @@ def test_callbacks_that_need_batches_are_refused(k, tmp_path):
 def test_the_progress_bar_is_keras_own(k, capfd, monkeypatch):
     model = dense(k)
     x, y, _ = rows_of(model)
-    monkeypatch.setattr(batches, "CHUNK_BYTES", 2 * 8 * 40)
+    monkeypatch.setattr(runs, "_SECONDS", 0.0)
     nllfit.fit(model, x, y, epochs=2, batch_size=8, compile="graph")
     shown = capfd.readouterr().out
     assert "Epoch 2/2" in shown
@@ -489,25 +490,95 @@ def test_the_progress_bar_is_keras_own(k, capfd, monkeypatch):
 # Programs
 
 
+@pytest.fixture
+def traced(monkeypatch):
+    """The programs that are traced, as they are, none being there before."""
+    monkeypatch.setattr(architectures, "_SHARED", collections.OrderedDict())
+    programs, init = [], Program.__init__
+
+    def listed(program, *args):
+        init(program, *args)
+        programs.append(program)
+
+    monkeypatch.setattr(Program, "__init__", listed)
+    return programs
+
+
 @KERASES
-def test_fitting_again_compiles_nothing(k):
+def test_fitting_again_compiles_nothing(k, traced):
     model = dense(k)
     x, y, w = rows_of(model)
     arguments = {"epochs": 2, "verbose": 0, "validation_split": 0.2, "sample_weight": w}
     nllfit.fit(model, x, y, **arguments)
-    traces = kept_for(model, Programs).num_traces()
+    count = len(traced)
     nllfit.fit(model, x, y, **arguments)
     nllfit.fit(model, x, y, callbacks=[k.callbacks.LearningRateScheduler(lambda epoch: 0.1)], **arguments)
-    assert kept_for(model, Programs).num_traces() == traces > 0
+    assert len(traced) == count == 1
 
 
-def test_xla_compiles_once_for_any_number_of_steps():
+def test_xla_compiles_once_for_any_number_of_steps(traced):
     # XLA must know the limit of a `Range` when it compiles: a loop over one is compiled anew for each number of steps.
-    model = dense(tf_keras)
+    model = dense(tf_keras, metrics=["mae"])
     nllfit.fit(model, *rows_of(model)[:2], verbose=0, compile="graph")
-    for program in kept_for(model, Programs)._traced.values():
-        ranges = [operation for operation in program.graph.get_operations() if operation.type == "Range"]
+    for program in traced:
+        ranges = [operation for operation in program._graph.graph.get_operations() if operation.type == "Range"]
         assert all(limit.op.type == "Const" for operation in ranges for limit in operation.inputs)
+
+
+@KERASES
+def test_another_model_of_an_architecture_traces_nothing_and_is_trained_as_by_keras(k, traced):
+    x, y, _ = rows_of(dense(k))
+    arguments = {"epochs": 5, "shuffle": False, "verbose": 0, "validation_data": (x[:50], y[:50])}
+    for seed in range(3):
+        model, reference = dense(k), dense(k)
+        weights = [w + 0.01 * seed for w in model.get_weights()]
+        model.set_weights(weights)
+        reference.set_weights(weights)
+        expected = reference.fit(x, y, **arguments).history
+        assert_same_run(nllfit.fit(model, x, y, compile="graph", **arguments).history, expected, model, reference)
+    assert len(traced) == 1
+
+
+@KERASES
+def test_another_architecture_is_never_taken_for_the_same(k, traced):
+    class Dense(k.layers.Dense):
+        pass
+
+    def frozen(model):
+        model.layers[0].trainable = False
+        return model
+
+    def models():
+        yield dense(k)
+        yield dense(k, optimizer=k.optimizers.Adam(0.01, beta_1=0.8))
+        yield dense(k, metrics=[])
+        yield dense(k, loss="mse")
+        yield frozen(dense(k))
+        yield sequential(k, (8,), lambda: [k.layers.Dense(16, activation="tanh")])
+        for _ in range(2):  # of a user's own code nothing is known
+            yield sequential(k, (8,), lambda: [Dense(16, activation="relu")])
+            yield sequential(k, (8,), lambda: [k.layers.Dense(16, activation=lambda u: u)])
+            yield dense(k, loss=lambda y_true, y_pred: tf.reduce_mean(y_pred**2, -1))
+
+    count = 0
+    for count, model in enumerate(models(), 1):
+        nllfit.fit(model, X, Y, verbose=0, compile="graph")
+        assert len(traced) == count
+
+
+@KERASES
+def test_early_stopping_sees_the_weights_of_its_epoch(k):
+    def run(fit):
+        model = dense(k, optimizer=k.optimizers.Adam(0.1))
+        x, y, _ = rows_of(model)
+        stopping = k.callbacks.EarlyStopping(patience=3, restore_best_weights=True)
+        data = {"validation_data": (x[80:], y[80:]), "callbacks": [stopping]}
+        return model, fit(model, x[:80], y[:80], epochs=60, shuffle=False, verbose=0, **data).history
+
+    reference, expected = run(k.Model.fit)
+    model, history = run(lambda *args, **arguments: nllfit.fit(*args, compile="graph", **arguments))
+    assert len(history["loss"]) < 60
+    assert_same_run(history, expected, model, reference)
 
 
 @KERASES
@@ -548,22 +619,40 @@ def convolutional():
     return sequential(tf_keras, (28, 28, 1), lambda: [tf_keras.layers.Conv2D(64, 3), tf_keras.layers.Flatten()])
 
 
-def test_auto_takes_the_graph_where_xla_is_slow_or_fails(monkeypatch):
+def large_convolutions():
+    return sequential(tf_keras, (28, 28, 1), lambda: [tf_keras.layers.Conv2D(64, 3), tf_keras.layers.Flatten()])
+
+
+def test_auto_takes_xla_when_it_has_compiled_and_leaves_it_where_it_is_slow(monkeypatch, traced):
+    monkeypatch.setattr("nllfit.training.programs._WORTH", 0.0)
     monkeypatch.setattr("nllfit.training.programs._FEW", 0)
-    big = convolutional()
+    for model, is_faster in ((dense(tf_keras), True), (large_convolutions(), False)):
+        x, y, _ = rows_of(model)
+        traced.clear()
+        nllfit.fit(model, x, y, verbose=0, epochs=3)
+        (program,) = traced
+        assert program.calls["xla"] == 0
+        program.compiling.join()
+        nllfit.fit(model, x, y, verbose=0, epochs=3)
+        calls = dict(program.calls)
+        nllfit.fit(model, x, y, verbose=0, epochs=3)
+        used = "xla" if is_faster else "graph"
+        assert {way for way in calls if program.calls[way] > calls[way]} == {used}
+
+
+def test_auto_keeps_strings_from_xla(traced):
     words = tf_keras.layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
-    strings = sequential(tf_keras, (1,), lambda: [words], "string")
-    for model, x in ((big, rows_of(big)[0]), (strings, np.array([["a"], ["b"]] * 65))):
-        y = rows_of(dense(tf_keras))[1]
-        nllfit.fit(model, x, y, verbose=0)
-        assert set(kept_for(model, Programs).choices.values()) == {"graph"}
+    model = sequential(tf_keras, (1,), lambda: [words], "string")
+    nllfit.fit(model, np.array([["a"], ["b"]] * 65), rows_of(dense(tf_keras))[1], verbose=0, epochs=99)
+    assert [program.compiling for program in traced] == [None]
 
 
-def test_auto_does_not_try_xla_on_a_few_steps_of_large_convolutions(monkeypatch):
+def test_auto_does_not_try_xla_on_a_few_steps_of_large_convolutions(monkeypatch, traced):
+    monkeypatch.setattr("nllfit.training.programs._WORTH", 0.0)
     monkeypatch.setattr("nllfit.training.programs._LONG", 0.0)
-    model = convolutional()
-    nllfit.fit(model, *rows_of(model)[:2], verbose=0)
-    assert {compile for _, compile, _ in kept_for(model, Programs)._traced} == {"graph"}
+    model = large_convolutions()
+    nllfit.fit(model, *rows_of(model)[:2], verbose=0, epochs=2)
+    assert [program.compiling for program in traced] == [None]
 
 
 # Bad input

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 import nllfit
 from nllfit import heads
-from nllfit.training.programs import kept_for
+from nllfit.training.architectures import kept_for
 from nllfit.training.surface import Surface
 from tests.files import data_file
 from tests.kerases import each_keras, set_precision

@@ -145,6 +145,22 @@ def test_a_test_step_that_xla_does_not_know(k):
 
     history = both(make, X[:64], Y[:64], validation_data=(X, Y), validation_batch_size=70)
     assert len(history["val_error"]) == 3
+    data = {"validation_data": (X, Y), "validation_batch_size": 70}
+    again = nllfit.fit(make(), X[:64], Y[:64], epochs=3, shuffle=False, verbose=0, compile="xla", **data).history
+    np.testing.assert_allclose(again["val_error"], history["val_error"], rtol=1e-5)
+
+
+@KERASES
+def test_a_dataset_evaluated_on_arrays_and_arrays_on_a_dataset(k):
+    def dataset(rows):
+        return tf.data.Dataset.from_tensor_slices((X[:rows], Y[:rows])).batch(32)
+
+    expected = both(lambda: plain(k), dataset(64), validation_data=(X, Y))
+    both(lambda: plain(k), X[:64], Y[:64], validation_data=dataset(70))
+    unknown = dataset(64).filter(lambda x, y: True)  # a length that Keras counts in the first epoch
+    history = nllfit.fit(plain(k), unknown, epochs=3, verbose=0, validation_data=(X, Y)).history
+    for name, values in expected.items():
+        np.testing.assert_allclose(history[name], values, rtol=1e-5, err_msg=name)
 
 
 @KERASES

@@ -1,0 +1,177 @@
+"""Architectures: which models one compiled program serves.
+
+A program is traced for one model and reads what it needs of layers, optimizer, loss and metrics then and there. Another
+model may go through it only if the trace would have found the same: the same classes, with equal configs, of libraries
+whose code does not change. What a user wrote may read anything, a global variable or the attribute of another object,
+so that nothing is known of a model that holds any of it.
+"""
+
+import collections
+import functools
+import threading
+import types
+import weakref
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from nllfit.kerases import (
+    Model,
+    build_training,
+    compiled_with,
+    is_plain,
+    keras_of,
+    made_by_compile,
+    training_variables,
+    variable_of,
+)
+
+__all__ = ["architecture_of", "kept_for", "shared_by"]
+
+_LIBRARIES = {"keras", "nllfit", "numpy", "tensorflow", "tensorflow_probability", "tf_keras"}
+_STANDARD = {"_thread", "builtins", "collections", "inspect", "threading", "types", "weakref"}
+_FUNCTIONS = types.FunctionType, types.BuiltinFunctionType, type
+
+
+_KEPT: Any = weakref.WeakKeyDictionary()
+_SHARED: Any = collections.OrderedDict()
+_LOCK = threading.Lock()
+_MOST = 32  # architectures
+
+
+class _UnknownError(Exception):
+    """Something of which a program might hold more than can be compared."""
+
+
+def kept_for(model: Model, make: Callable[[Model], Any]) -> Any:
+    """`make(model)`, made once for a model and kept until it is compiled anew; it must not hold on to the model."""
+    compiled = made_by_compile(model)
+    made = _KEPT.setdefault(model, {})
+    if make not in made or any(a is not b for a, b in zip(made[make][0], compiled, strict=True)):
+        made[make] = compiled, make(model)
+    return made[make][1]
+
+
+def shared_by(architecture: Hashable, make: Callable[[], Any]) -> Any:
+    """`make()`, made once for an architecture and kept while it is among the last used."""
+    with _LOCK:
+        if architecture not in _SHARED:
+            _SHARED[architecture] = make()
+        _SHARED.move_to_end(architecture)
+        while len(_SHARED) > _MOST:
+            _SHARED.popitem(last=False)
+        return _SHARED[architecture]
+
+
+def architecture_of(model: Model, y: Any) -> Hashable | None:
+    """What decides the training program of a compiled model; None where that cannot be known.
+
+    Models of equal architecture have their `training_variables` in one order. Those that a first step on outcomes `y`
+    would make are made.
+    """
+    if not model.built or y is None or not is_plain(model):
+        return None
+    keras = keras_of(model)
+    try:
+        layers = [layer for layer in model._flatten_layers() if layer is not model]
+        for part in (model, *layers):
+            _check(part)
+        compiled = _of(compiled_with(model))
+        build_training(model, y)
+        weights = [(tuple(w.shape), str(w.dtype), w.trainable) for w in map(variable_of, model.variables)]
+        return (
+            keras.__name__,
+            (keras.backend.floatx(), keras.backend.epsilon(), keras.backend.image_data_format()),
+            tuple((type(layer), layer.trainable, _of(layer.get_config(), named=False)) for layer in layers),
+            _topology(model),
+            model.trainable,
+            tuple(weights),
+            tuple(index for index, w in enumerate(model.variables) if any(w is t for t in model.trainable_variables)),
+            tuple((tuple(v.shape), str(v.dtype)) for v in training_variables(model)),
+            compiled,
+        )
+    except (_UnknownError, NotImplementedError):
+        return None
+
+
+def _topology(model):
+    """How the layers of a functional model are joined, the names of layers replaced by their numbers."""
+    config = model.get_config()
+    if "input_layers" not in config:  # a sequence
+        return tuple(entry["class_name"] for entry in config["layers"])
+    numbers = {entry["config"]["name"]: number for number, entry in enumerate(config["layers"])}
+    return (
+        tuple(
+            (entry["class_name"], _of(entry["config"], named=False), _of(entry["inbound_nodes"], numbers))
+            for entry in config["layers"]
+        ),
+        _of(config["input_layers"], numbers),
+        _of(config["output_layers"], numbers),
+    )
+
+
+def _check(part):
+    """Raises where a layer, an optimizer, a loss or a metric is or holds something that a user wrote."""
+    _known(type(part))
+    if hasattr(part, "adapt"):  # it may hold what it learned from data as a constant
+        raise _UnknownError
+    if type(part).__module__.partition(".")[0] == "tensorflow_probability":  # a layer around functions
+        raise _UnknownError
+    if getattr(part, "_exclude_from_weight_decay", None) or getattr(part, "_exclude_from_weight_decay_names", None):
+        raise _UnknownError
+    for value in vars(part).values():
+        _known(value)
+
+
+def _known(value, depth=3):
+    """Raises where a value, or what is in it, is of a user's own making."""
+    if isinstance(value, functools.partial):
+        return _known([value.func, *value.args, *value.keywords.values()], depth)
+    if isinstance(value, types.MethodType):
+        value = value.__func__
+    owner = value if isinstance(value, _FUNCTIONS) else type(value)
+    root = (owner.__module__ or "builtins").partition(".")[0]
+    if root not in _LIBRARIES and root not in _STANDARD:
+        raise _UnknownError
+    if depth and isinstance(value, (list, tuple, set)):
+        for item in value:
+            _known(item, depth - 1)
+    elif depth and isinstance(value, dict):
+        for item in value.values():
+            _known(item, depth - 1)
+    elif depth and root == "nllfit" and not isinstance(value, _FUNCTIONS):
+        for item in getattr(value, "__dict__", {}).values():
+            _known(item, depth - 1)
+    return None
+
+
+def _of(value: Any, numbers: Mapping[str, int] | None = None, named: bool = True) -> Hashable:
+    """A value as something hashable: equal, if it cannot be told from another."""
+    of = functools.partial(_of, numbers=numbers)
+    if value is None or isinstance(value, (bool, int, float, complex, bytes, tf.DType)):
+        return type(value).__name__, value
+    if isinstance(value, str):
+        return (numbers or {}).get(value, value)
+    if isinstance(value, tf.TensorShape):
+        return tuple(value)
+    if isinstance(value, (list, tuple)):
+        return tuple(map(of, value))
+    if isinstance(value, dict):
+        return tuple((key, of(item)) for key, item in value.items() if named or key != "name")
+    if isinstance(value, (np.ndarray, np.generic)) or tf.is_tensor(value):
+        array = np.asarray(value)
+        return str(array.dtype), array.shape, array.tobytes()
+    if isinstance(value, _FUNCTIONS):
+        _known(value)
+        if getattr(value, "__closure__", None):
+            raise _UnknownError
+        return value
+    if hasattr(value, "get_config"):
+        _check(value)
+        config = value.get_config()
+        if np.ndim(config.get("learning_rate", ())) == 0 and not isinstance(config.get("learning_rate"), (dict, str)):
+            config = config | {"learning_rate": None}  # a variable, unless it is a schedule
+        return type(value), _of(config, numbers, named=hasattr(value, "update_state"))  # a metric's name is in the logs
+    raise _UnknownError

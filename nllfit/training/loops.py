@@ -1,0 +1,101 @@
+"""Loops: what a program does, as TensorFlow traces it."""
+
+import tensorflow as tf
+
+__all__ = ["loops", "one_step"]
+
+
+def one_step(model, mode):
+    """The `train_step` or `test_step` of a model, of a batch `(x,)`, `(x, y)` or `(x, y, sample_weight)`."""
+
+    def step(data):
+        # Inputs alone are not in a tuple of one, for a step of the user's own.
+        alone = len(data) == 1 and not isinstance(data[0], (list, tuple))
+        return getattr(model, f"{mode}_step")(data[0] if alone else data)
+
+    return step
+
+
+def loops(model, steps, mode, work, changed, weights):
+    """The function of the tensors of such `work` that does it; see `programs.Stretch` for what it returns.
+
+    Args:
+      model: of the steps, whose metrics are reset.
+      steps: `{"train": ..., "test": ...}`, functions of a batch.
+      mode: which of them to do.
+      work: an example of the work.
+      changed: the variables to record after each epoch.
+      weights: those that must be finite.
+    """
+    step, test = steps[mode], steps["test"]
+    capacity = work.capacity
+
+    def run(*tensors):
+        numbers, evaluates, data, order, rest, stacks = work.unflatten(list(tensors))
+        first, last, epochs, starts, ends, *sizes = tf.unstack(numbers)
+        no_logs = _zeros(step, work.batch_specs())
+        no_scores = _zeros(test, tf.nest.map_structure(_of_batch, stacks[0])) if stacks else {}
+        logs_of = [_array(t, capacity) for t in tf.nest.flatten(no_logs)]
+        scores_of = [_array(t, capacity) for t in tf.nest.flatten(no_scores)]
+        states_of = [_array(v, capacity) for v in changed]
+        epoch, finite = tf.constant(0), tf.constant(True)
+        while tf.logical_and(epoch < epochs, finite):
+            if starts > 0:
+                model.reset_metrics()
+            logs, i = no_logs, first
+            while i < last:  # XLA would compile `tf.range(last)` anew for each number of steps
+                logs = step(_gathered(data, order[epoch, i]))
+                i += 1
+            if rest is not None:
+                i = tf.constant(0)
+                while i < ends:
+                    logs = step(_gathered(data, rest[epoch]))
+                    i += 1
+            finite = _finite(logs, weights)
+            scores = no_scores
+            if stacks and tf.logical_and(evaluates[epoch], finite):
+                model.reset_metrics()
+                for stack, size in zip(stacks, sizes, strict=True):
+                    i = tf.constant(0)
+                    while i < size:
+                        scores = test(_gathered(stack, i))
+                        i += 1
+            logs_of = _written(logs_of, epoch, logs)
+            scores_of = _written(scores_of, epoch, scores)
+            states_of = _written(states_of, epoch, changed)
+            epoch += 1
+        logs, scores = _stacked(logs_of, no_logs), _stacked(scores_of, no_scores)
+        return logs, scores, [array.stack() for array in states_of], epoch, finite
+
+    return run
+
+
+def _zeros(step, batch):
+    outputs = step.get_concrete_function(batch).structured_outputs
+    return tf.nest.map_structure(lambda t: tf.zeros(t.shape, t.dtype), outputs)
+
+
+def _of_batch(stack):
+    return tf.TensorSpec(stack.shape[1:], stack.dtype)
+
+
+def _gathered(data, rows):
+    return tf.nest.map_structure(lambda t: tf.gather(t, rows), data)
+
+
+def _finite(logs, weights):
+    loss = logs.get("loss") if isinstance(logs, dict) else None
+    floating = [*weights, *(t for t in tf.nest.flatten(loss) if t is not None and t.dtype.is_floating)]
+    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in floating])
+
+
+def _array(like, capacity):
+    return tf.TensorArray(like.dtype, capacity, element_shape=like.shape)
+
+
+def _written(arrays, epoch, values):
+    return [array.write(epoch, value) for array, value in zip(arrays, tf.nest.flatten(values), strict=True)]
+
+
+def _stacked(arrays, like):
+    return tf.nest.pack_sequence_as(like, [array.stack() for array in arrays])

@@ -1,0 +1,199 @@
+"""Runs: a model in training, the programs that it goes through, and which way they are compiled."""
+
+import collections
+import dataclasses
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from nllfit.kerases import Model, training_variables
+from nllfit.training.architectures import architecture_of, kept_for, shared_by
+from nllfit.training.batches import Arrays, prefetched
+from nllfit.training.data import num_rows
+from nllfit.training.programs import Program, Stretch
+from nllfit.training.work import Work
+
+__all__ = ["Programs", "Run", "numbers"]
+
+_SECONDS = 0.25  # of a call at most, so that Ctrl-C and the progress bar need not wait
+_BYTES = 2**22  # of all states and orders of a call's epochs
+_FIRST_STEPS = 4  # of a program whose speed is not known
+_TRIAL_SECONDS = 0.015  # of the graph, for which XLA has to show that it is faster
+
+
+class Programs:
+    """The programs of an architecture or of a model, the last used of them, by what they are for."""
+
+    MOST = 8
+
+    def __init__(self, model: Model | None = None):
+        self.lock = threading.RLock()
+        self.kept: collections.OrderedDict[Any, Program] = collections.OrderedDict()
+        self.traces = 0
+
+    def get(self, key: Any) -> Program | None:
+        """The program, which is now the last used."""
+        with self.lock:
+            if key in self.kept:
+                self.kept.move_to_end(key)
+            return self.kept.get(key)
+
+    def put(self, key: Any, program: Program) -> None:
+        """Keeps a program, and forgets the one that was not used for longest."""
+        with self.lock:
+            self.kept[key] = program
+            self.traces += 1
+            while len(self.kept) > self.MOST:
+                self.kept.popitem(last=False)
+
+
+class Run:
+    """One call of `fit`: a model, its data, and the programs that it goes through.
+
+    Args:
+      model: compiled.
+      compile: `"auto"`, `"xla"` or `"graph"`.
+      train, validation: `Arrays` or a `Stream`, or None for no validation.
+      epochs: to come.
+    """
+
+    MOST_EPOCHS = 64  # of a call
+
+    def __init__(self, model: Model, compile: str, train: Any, validation: Any, epochs: int):
+        self._model, self._compile, self._train, self._validation = model, compile, train, validation
+        self._left = epochs * (train.steps or np.inf)
+        self._own = kept_for(model, Programs)
+        architecture = architecture_of(model, train.first[1] if len(train.first) > 1 else None)
+        self._shared = None if architecture is None else shared_by(architecture, Programs)
+        self._variables = training_variables(model)
+        self._capacity = _capacity(self._variables, train)
+        self._held_out = ()
+        small = isinstance(validation, Arrays) and validation.is_small
+        if train.are_alike and small and validation.steps <= 4 * train.steps:
+            self._held_out = validation.stacks()
+        self._program = self.program("train", train.example(self._capacity, self._held_out))
+        self._changed = self._program.changed(self._variables)
+        self._one_by_one = self._tests_in_graph = False
+
+    def program(self, mode: str, work: Work) -> Program:
+        """The program for such work, traced if there is none."""
+        trainable = tuple(layer.trainable for layer in self._model._flatten_layers())
+        key = mode, trainable, work.key()
+        stores = [store for store in (self._own, self._shared) if store is not None]
+        with stores[-1].lock:  # another thread may be tracing it for a model of its own
+            for store in stores:
+                if found := store.get(key):
+                    return found
+            program = Program(self._model, mode, work, self._shared is not None)
+            stores[-1 if program.is_shared else 0].put(key, program)
+        return program
+
+    def copy(self) -> list[tf.Tensor]:
+        """What training changes, as it is now."""
+        return [variable.read_value() for variable in self._changed]
+
+    def restore(self, values: Iterable[Any]) -> None:
+        """Puts a copy, or a state of a `Stretch`, back."""
+        for variable, value in zip(self._changed, values, strict=True):
+            tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
+
+    def stretch(self, epoch: int, evaluates: list[bool], are_read: bool, bars: Iterable = ()) -> Stretch:
+        """The next epochs, as many as one call may do, of at most as many as `evaluates` says whether to evaluate.
+
+        Args:
+          epoch: the first.
+          evaluates: of each, whether an evaluation follows it.
+          are_read: whether somebody looks at the model after each of them.
+          bars: to be moved within an epoch.
+        """
+        count = self._most_epochs(evaluates, are_read)
+        if self._train.are_alike:
+            flags = np.resize(np.array(evaluates[:count]), self._capacity)
+            work = self._train.work(epoch, count, self._capacity)
+            works = iter([dataclasses.replace(work, held_out=self._held_out, evaluates=flags)])
+        else:
+            works = prefetched(self._train.works(epoch))
+        kept, done = self.copy(), 0
+        try:
+            for work in works:
+                for steps, stretch in self._parts("train", work):
+                    done += steps
+                    for bar in bars if count == 1 and done != self._train.steps else ():
+                        bar.on_train_batch_end(done - 1, numbers(stretch.logs, 0))
+                    if not stretch.finite:
+                        return stretch
+        except tf.errors.InvalidArgumentError:
+            self.restore(kept)
+            if self._compile == "xla" and self._held_out:  # XLA may not know every operation of a `test_step`
+                self._held_out, self._tests_in_graph = (), True
+            elif count == 1:
+                raise
+            self._one_by_one = True  # to find the epoch in which it was
+            return self.stretch(epoch, evaluates[:1], are_read, bars)
+        if evaluates[0] and not self._held_out:
+            return stretch._replace(scores=self._scores(epoch))
+        return stretch
+
+    def _most_epochs(self, evaluates, are_read):
+        apart = not self._train.are_alike or (any(evaluates) and not self._held_out)
+        if self._one_by_one or apart or (are_read and self._program.draws):
+            return 1
+        steps = self._train.steps + sum(size for _, size in self._held_out)
+        most = self._most_steps(self._program, self._way(self._program)) // steps
+        return max(1, min(most, self._capacity, len(evaluates)))
+
+    def _scores(self, epoch):
+        """What an evaluation apart from training gives."""
+        for work in prefetched(self._validation.works(epoch)):
+            for _, stretch in self._parts("test", work):
+                scores = stretch.logs
+        return scores
+
+    def _parts(self, mode, work):
+        """Does the work, in several calls where it is long; yields the steps that each did, and what."""
+        program, first = self.program(mode, work), work.first
+        while True:
+            way = "graph" if mode == "test" and self._tests_in_graph else self._way(program)
+            most = self._most_steps(program, way)
+            last = work.last if work.epochs > 1 or work.steps <= most else min(work.last, first + most)
+            part = work.part(first, last)
+            stretch = program.run(part, self._variables, way)
+            self._left -= part.num_steps
+            yield part.num_steps, stretch
+            if part.ends or not stretch.finite:
+                return
+            first = last
+
+    def _way(self, program):
+        return program.way(self._compile, self._left)
+
+    @staticmethod
+    def _most_steps(program, way):
+        """The steps of one call, by what is known of their speed."""
+        if way in program.seconds:
+            return max(1, int(_SECONDS / program.seconds[way]))
+        if way == "xla" and "graph" in program.seconds:
+            return max(_FIRST_STEPS, int(_TRIAL_SECONDS / program.seconds["graph"]))
+        return _FIRST_STEPS
+
+
+def numbers(logs: Any, epoch: int) -> dict:
+    """The logs of one epoch as numbers by name."""
+    found = {}
+    for name, values in logs.items():
+        if isinstance(values, dict):  # a metric of several numbers
+            found |= numbers(values, epoch)
+        else:
+            found[name] = values[epoch].item() if values.ndim == 1 else values[epoch]
+    return found
+
+
+def _capacity(variables, train):
+    """How many epochs' states and orders one call may hold, a power of two."""
+    if not train.are_alike:
+        return 1
+    size = max(4 * num_rows(train.data), sum(v.dtype.size * v.shape.num_elements() for v in variables))
+    return 1 << max(0, min(Run.MOST_EPOCHS, _BYTES // max(1, size)).bit_length() - 1)
