@@ -13,6 +13,8 @@ Expected: the NLL by itself ends far above that of the Normal which knows no inp
 end lower, and the factor brings the ensemble below it.
 """
 
+import functools
+
 import numpy as np
 import tensorflow_probability as tfp
 from matplotlib.figure import Figure
@@ -70,13 +72,13 @@ def fit_split(tools, x, y, train, test, epochs, seed):
     def ensemble(rows):
         make = lambda: build(tools, tools.heads.Normal(), tools.loss, x.shape[1])  # noqa: E731
         members = nllfit.Ensemble.fit(make, MEMBERS, x[rows], y[rows], epochs=epochs, seed=seed)
-        return lambda x, spread=1.0: recipe.rescaled(tools.distribution(members(x)), 0.0, 1.0, spread)
+        return lambda rows: functools.partial(recipe.rescaled, tools.distribution(members(x[rows])), 0.0, 1.0)
 
     cut = len(train) * 4 // 5
-    _, spread = recipe.best_spread(ensemble(train[:cut]), x[train[cut:]], y[train[cut:]])
-    predict = ensemble(train)
-    found[f"{MEMBERS} by NLL"] = scores(predict(x[test]), y[test])
-    found[f"{MEMBERS} by NLL, scales x factor"] = scores(predict(x[test], spread), y[test]) | {"factor": spread}
+    _, spread = recipe.best_spread(ensemble(train[:cut])(train[cut:]), y[train[cut:]])
+    predicted = ensemble(train)(test)
+    found[f"{MEMBERS} by NLL"] = scores(predicted(1.0), y[test])
+    found[f"{MEMBERS} by NLL, scales x factor"] = scores(predicted(spread), y[test]) | {"factor": spread}
     return found, curves
 
 

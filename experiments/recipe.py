@@ -65,15 +65,15 @@ FORMS = {
 def fit_ensembles(tools, x, y, seed):
     """What is predicted from new inputs, by table, `"normal"` and `"free"`, and the name of what was chosen for it."""
     cut = len(x) * 4 // 5
-    held_out = x[cut:], y[cut:]
     tried = {}
     for name in NETWORKS:
         for form in FORMS:
-            predictor = fit_predictor(tools, name, form, x[:cut], y[:cut], TRIED_MEMBERS, seed)
-            tried[name, form] = best_spread(predictor, *held_out)
+            predictor = Predictor(tools, name, form, x[:cut], y[:cut], TRIED_MEMBERS, seed)
+            mixture = predictor.mixture(x[cut:])
+            tried[name, form] = best_spread(functools.partial(predictor.in_units, mixture), y[cut:])
     tables = {"normal": [key for key in tried if key[1] == "normal"], "free": list(tried)}
     best = {table: min(keys, key=lambda key: tried[key][0]) for table, keys in tables.items()}
-    fitted = {key: fit_predictor(tools, *key, x, y, MEMBERS, seed) for key in set(best.values())}
+    fitted = {key: Predictor(tools, *key, x, y, MEMBERS, seed) for key in set(best.values())}
     return {
         table: (
             functools.partial(fitted[key], spread=tried[key][1]),
@@ -83,35 +83,45 @@ def fit_ensembles(tools, x, y, seed):
     }
 
 
-def fit_predictor(tools, name, form, x, y, num_members, seed):
-    """An ensemble of one network: a function from inputs to the distribution of outcomes, both in their own units."""
-    network, head = NETWORKS[name], FORMS[form]
-    scaler, bins = StandardScaler().fit(x), Bins(x)
-    loc, unit, doubt = y.mean(), y.std(), 5 / len(x)  # a fifth of the rows is held out
+class Predictor:
+    """An ensemble of one network, from inputs to the distribution of outcomes, both in their own units."""
 
-    def seen(x):
-        parts = [scaler.transform(x), *([bins(x)] if network.binned else [])]
+    def __init__(self, tools, name, form, x, y, num_members, seed):
+        self.tools, self.network = tools, NETWORKS[name]
+        self.scaler, self.bins = StandardScaler().fit(x), Bins(x)
+        self.loc, self.unit = y.mean(), y.std()
+        self.doubt = 5 / len(x)  # a fifth of the rows is held out
+        inputs, outcomes = self.seen(x), ((y - self.loc) / self.unit).astype("float32")
+        batch_size = 2 ** round(np.log2(len(x)) / 2)
+        epochs = int(np.clip(5e5 / len(x), 30, 200))
+        num_steps = epochs * -(-len(x) // batch_size)
+        loss = tools.losses.BetaNLL() if form == "normal" else tools.loss
+        self.ensemble = nllfit.Ensemble.fit(
+            lambda: self.network.build(tools.keras, FORMS[form](tools.heads), loss, inputs.shape[1], num_steps),
+            num_members,
+            inputs,
+            outcomes,
+            batch_size=batch_size,
+            epochs=epochs,
+            seed=seed,
+            compile="xla",  # it is compiled for a network once, and used for hundreds
+        )
+
+    def __call__(self, x, spread=1.0):
+        return self.in_units(self.mixture(x), spread)
+
+    def seen(self, x):
+        """The inputs as the network sees them."""
+        parts = [self.scaler.transform(x), *([self.bins(x)] if self.network.binned else [])]
         return np.concatenate(parts, axis=1).astype("float32")
 
-    inputs, outcomes = seen(x), ((y - loc) / unit).astype("float32")
-    batch_size = 2 ** round(np.log2(len(x)) / 2)
-    epochs = int(np.clip(1e6 / len(x), 30, 200))
-    num_steps = epochs * -(-len(x) // batch_size)
-    loss = tools.losses.BetaNLL() if form == "normal" else tools.loss
-    ensemble = nllfit.Ensemble.fit(
-        lambda: network.build(tools.keras, head(tools.heads), loss, inputs.shape[1], num_steps),
-        num_members,
-        inputs,
-        outcomes,
-        batch_size=batch_size,
-        epochs=epochs,
-        seed=seed,
-    )
+    def mixture(self, x):
+        """The mixture of Normals that the ensemble predicts of standardised outcomes."""
+        return self.tools.distribution(self.ensemble(self.seen(x)))
 
-    def predict(x, spread=1.0):
-        return doubted(rescaled(tools.distribution(ensemble(seen(x))), loc, unit, spread), loc, unit, doubt)
-
-    return predict
+    def in_units(self, mixture, spread):
+        """The mixture in the outcome's unit, the scale of each Normal times `spread`, with doubt."""
+        return doubted(rescaled(mixture, self.loc, self.unit, spread), self.loc, self.unit, self.doubt)
 
 
 def rescaled(mixture, loc, unit, spread):
@@ -132,9 +142,9 @@ def doubted(mixture, loc, scale, doubt):
     return tfd.MixtureSameFamily(tfd.Categorical(logits), tfd.Independent(wider, 1))
 
 
-def best_spread(predict, x, y):
+def best_spread(predicted, y):
     """The lowest mean negative log-likelihood of rows held out, and the factor of the scales that reaches it."""
-    losses = [np.mean(nllfit.negative_log_likelihood(y, predict(x, spread))) for spread in SPREADS]
+    losses = [np.mean(nllfit.negative_log_likelihood(y, predicted(spread))) for spread in SPREADS]
     best = int(np.argmin(losses))
     return losses[best], SPREADS[best]
 
