@@ -1,12 +1,12 @@
 """One recipe for every table: an ensemble of five networks, of which all that is chosen is chosen on training rows.
 
-Two networks are tried, two members each, on the first four fifths of the training rows: *smooth* (two layers of 50
+Two networks are tried, one member each, on the first four fifths of the training rows: *smooth* (two layers of 50
 swish units on standardised inputs) and *steep* (two of 100 ReLU units with dropout on inputs cut into bins, for targets
 that jump). The fifth that is held out tells which is better. It also tells by what factor to widen or narrow the
 predicted scales: a network is surer of rows it has seen, and its test NLL explodes where it is too sure. Then five
 members of the better network are trained on all training rows. A *Normal* head trains on beta-NLL, which learns the
-mean everywhere; the *free* table takes mixtures of five Normals, trained on the negative log-likelihood, where they are
-better on the rows held out.
+mean everywhere; the *free* table takes mixtures of five Normals under the same network, trained on the negative
+log-likelihood, where they are better on the rows held out.
 
 A row in `n` may be unlike all that was seen, where n are held out: with that probability the target is from a Normal
 with the mean and the spread of all training rows. Without it one row of a table can cost a hundred nats.
@@ -24,7 +24,7 @@ import nllfit
 
 __all__ = ["Network", "fit_ensembles"]
 
-MEMBERS, TRIED_MEMBERS, COMPONENTS, BINS = 5, 2, 5, 20
+MEMBERS, TRIED_MEMBERS, COMPONENTS, BINS = 5, 1, 5, 20
 FLOOR = {"scale": 1e-3}  # of the target's spread
 SPREADS = np.geomspace(0.7, 2.5, 27)
 
@@ -66,20 +66,23 @@ def fit_ensembles(tools, x, y, seed):
     """What is predicted from new inputs, by table, `"normal"` and `"free"`, and the name of what was chosen for it."""
     cut = len(x) * 4 // 5
     tried = {}
-    for name in NETWORKS:
-        for form in FORMS:
-            predictor = Predictor(tools, name, form, x[:cut], y[:cut], TRIED_MEMBERS, seed)
+
+    def best(keys):
+        for key in keys:
+            predictor = Predictor(tools, *key, x[:cut], y[:cut], TRIED_MEMBERS, seed)
             mixture = predictor.mixture(x[cut:])
-            tried[name, form] = best_spread(functools.partial(predictor.in_units, mixture), y[cut:])
-    tables = {"normal": [key for key in tried if key[1] == "normal"], "free": list(tried)}
-    best = {table: min(keys, key=lambda key: tried[key][0]) for table, keys in tables.items()}
-    fitted = {key: Predictor(tools, *key, x, y, MEMBERS, seed) for key in set(best.values())}
+            tried[key] = best_spread(functools.partial(predictor.in_units, mixture), y[cut:])
+        return min(tried, key=lambda key: tried[key][0])
+
+    normal = best((name, "normal") for name in NETWORKS)
+    chosen = {"normal": normal, "free": best([(normal[0], "mixture")])}
+    fitted = {key: Predictor(tools, *key, x, y, MEMBERS, seed) for key in set(chosen.values())}
     return {
         table: (
             functools.partial(fitted[key], spread=tried[key][1]),
             f"{key[0]} {key[1]}, scales x {tried[key][1]:.2f}",
         )
-        for table, key in best.items()
+        for table, key in chosen.items()
     }
 
 
@@ -93,7 +96,7 @@ class Predictor:
         self.doubt = 5 / len(x)  # a fifth of the rows is held out
         inputs, outcomes = self.seen(x), ((y - self.loc) / self.unit).astype("float32")
         batch_size = 2 ** round(np.log2(len(x)) / 2)
-        epochs = int(np.clip(5e5 / len(x), 30, 200))
+        epochs = int(np.clip(1e6 / len(x), 30, 150))
         num_steps = epochs * -(-len(x) // batch_size)
         loss = tools.losses.BetaNLL() if form == "normal" else tools.loss
         self.ensemble = nllfit.Ensemble.fit(

@@ -18,7 +18,11 @@ Expected, on concrete, energy, kin8nm, naval and protein: an NLL below every pub
 Every split is written as it ends: interrupted, the same command with `--out` goes on where it stopped.
 """
 
+import concurrent.futures
+import functools
 import json
+import multiprocessing
+import os
 import pathlib
 import time
 
@@ -39,6 +43,20 @@ def fit_split(tools, x, y, train, test, seed):
         evaluation = nllfit.evaluate(predict(x[test]), y=y[test])
         result[table] = {score: float(getattr(evaluation, score)) for score in SCORES} | {"chosen": chosen}
     return result | {"seconds": time.perf_counter() - start}
+
+
+def fit_table(arguments, folder, name, table):
+    """The scores of every split of a table; each is written as it ends, and none is fitted twice."""
+    (x, y), done = table, []
+    tools, halves = common.toolkit(arguments.keras), list(tables.splits(len(x), arguments.splits))
+    for i, (train, test) in enumerate(halves):
+        path = folder / "splits" / f"{name}-{i:02}.json"
+        if not path.exists():
+            common.write_json(path, fit_split(tools, x, y, train, test, arguments.seed + i))
+        done.append(json.loads(path.read_text()))
+        normal, free = done[-1]["normal"], done[-1]["free"]
+        print(f"{name}, split {i + 1}/{len(halves)}: NLL {normal['nll']:.3f}, free {free['nll']:.3f}", flush=True)
+    return done
 
 
 def summary(splits):
@@ -95,20 +113,18 @@ def main(argv=None):
     data = tables.read_folder(arguments.data, arguments.only)
     anchors = pathlib.Path(arguments.data, "published.json")
     published = json.loads(anchors.read_text()) if anchors.exists() else {}
-    tools, metrics = common.toolkit(arguments.keras), {}
     with common.resumed_folder(arguments) as folder:
         (folder / "splits").mkdir(exist_ok=True)
-        for name, (x, y) in data.items():
-            print(f"{name}: {len(x)} rows, {x.shape[1]} inputs")
-            done, halves = [], list(tables.splits(len(x), arguments.splits))
-            bar = tools.keras.utils.Progbar(len(halves), unit_name="split")
-            for i, (train, test) in enumerate(halves):
-                path = folder / "splits" / f"{name}-{i:02}.json"
-                if not path.exists():
-                    common.write_json(path, fit_split(tools, x, y, train, test, arguments.seed + i))
-                done.append(json.loads(path.read_text()))
-                bar.update(i + 1, [(score, done[-1]["normal"][score]) for score in ("nll", "rmse")])
-            metrics[name] = summary(done)
+        largest_first = sorted(data, key=lambda name: -data[name][0].size)
+        fit = functools.partial(fit_table, arguments, folder)
+        workers = min(len(data), os.cpu_count() or 1)
+        if workers == 1:
+            done = dict(zip(largest_first, map(fit, largest_first, map(data.get, largest_first)), strict=True))
+        else:  # a table is one process's, which compiles its networks once
+            spawn = multiprocessing.get_context("spawn")
+            with concurrent.futures.ProcessPoolExecutor(workers, spawn) as pool:
+                done = dict(zip(largest_first, pool.map(fit, largest_first, map(data.get, largest_first)), strict=True))
+        metrics = {name: summary(done[name]) for name in data}
         print_table("Normal heads", metrics, published)
         print_table("free", {name: row["free"] for name, row in metrics.items()}, published)
         plot(metrics, published, folder / "nll.png")
