@@ -1,5 +1,7 @@
 """Loops: what a program does, as TensorFlow traces it."""
 
+import functools
+
 import tensorflow as tf
 
 __all__ = ["loops", "one_step"]
@@ -30,6 +32,10 @@ def loops(model, steps, mode, work, changed, weights):
     step, test = steps[mode], steps["test"]
     capacity = work.capacity
 
+    def reset_metrics():
+        model.reset_metrics()
+        return 0
+
     def run(*tensors):
         numbers, evaluates, data, order, rest, stacks = work.unflatten(list(tensors))
         first, last, epochs, starts, ends, *sizes = tf.unstack(numbers)
@@ -38,36 +44,39 @@ def loops(model, steps, mode, work, changed, weights):
         logs_of = [_array(t, capacity) for t in tf.nest.flatten(no_logs)]
         scores_of = [_array(t, capacity) for t in tf.nest.flatten(no_scores)]
         states_of = [_array(v, capacity) for v in changed]
-        epoch, finite = tf.constant(0), tf.constant(True)
-        while tf.logical_and(epoch < epochs, finite):
-            if starts > 0:
-                model.reset_metrics()
-            logs, i = no_logs, first
-            while i < last:  # XLA would compile `tf.range(last)` anew for each number of steps
-                logs = step(_gathered(data, order[epoch, i]))
-                i += 1
+
+        def one_epoch(epoch, finite, logs_of, scores_of, states_of):
+            tf.cond(starts > 0, reset_metrics, lambda: 0)
+            logs = _repeated(step, lambda i: _gathered(data, order[epoch, i]), first, last, no_logs)
             if rest is not None:
-                i = tf.constant(0)
-                while i < ends:
-                    logs = step(_gathered(data, rest[epoch]))
-                    i += 1
+                logs = _repeated(step, lambda i: _gathered(data, rest[epoch]), 0, ends, logs)
             finite = _finite(logs, weights)
-            scores = no_scores
-            if stacks and tf.logical_and(evaluates[epoch], finite):
-                model.reset_metrics()
+
+            def evaluation():
+                reset_metrics()
+                scores = no_scores
                 for stack, size in zip(stacks, sizes, strict=True):
-                    i = tf.constant(0)
-                    while i < size:
-                        scores = test(_gathered(stack, i))
-                        i += 1
-            logs_of = _written(logs_of, epoch, logs)
-            scores_of = _written(scores_of, epoch, scores)
-            states_of = _written(states_of, epoch, changed)
-            epoch += 1
+                    scores = _repeated(test, functools.partial(_gathered, stack), 0, size, scores)
+                return scores
+
+            scores = tf.cond(evaluates[epoch] & finite, evaluation, lambda: no_scores) if stacks else no_scores
+            written = _written(logs_of, epoch, logs), _written(scores_of, epoch, scores)
+            return epoch + 1, finite, *written, _written(states_of, epoch, changed)
+
+        # By hand: to let AutoGraph write it took longer than all of the tracing.
+        epoch, finite, logs_of, scores_of, states_of = tf.while_loop(
+            lambda epoch, finite, *_: (epoch < epochs) & finite, one_epoch, (0, True, logs_of, scores_of, states_of)
+        )
         logs, scores = _stacked(logs_of, no_logs), _stacked(scores_of, no_scores)
         return logs, scores, [array.stack() for array in states_of], epoch, finite
 
     return run
+
+
+def _repeated(step, batch, first, last, logs):
+    """Steps on `batch(i)` from `first` to before `last`; the logs of the last, or those given where there is none."""
+    # XLA would compile `tf.range(last)` anew for each number of steps.
+    return tf.while_loop(lambda i, _: i < last, lambda i, _: (i + 1, step(batch(i))), (first, logs))[1]
 
 
 def _zeros(step, batch):

@@ -73,12 +73,15 @@ class Program:
         self._metrics = {id(variable_of(v)) for metric in model.metrics for v in metric.variables}
         changed = [v for v in traced.variables if id(v) not in self._metrics] if mode == "train" else []
         weights = [w for w in map(variable_of, model.trainable_variables) if w.dtype.is_floating]
-        loop = tf.function(loops(owner, steps, mode, work, changed, weights if mode == "train" else []))
+        loop = tf.function(
+            loops(owner, steps, mode, work, changed, weights if mode == "train" else []), autograph=False
+        )
         self._specs, self._work = work.specs(), dataclasses.replace(work, epochs=0)
         self._has_strings = work.has_strings
         self._graph = loop.get_concrete_function(*self._specs)
         inside = self._graph
-        self._xla = tf.function(lambda *args: inside(*args), jit_compile=True).get_concrete_function(*self._specs)
+        compiled = tf.function(lambda *args: inside(*args), jit_compile=True, autograph=False)
+        self._xla = compiled.get_concrete_function(*self._specs)
         order = {id(handle): place for place, handle in enumerate(inside.captured_inputs)}
         self._xla_order = [order[id(handle)] for handle in self._xla.captured_inputs]
         variables = {id(v.handle): v for v in [*training_variables(model), *traced.variables]}
