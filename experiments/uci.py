@@ -18,12 +18,12 @@ Expected, on concrete, energy, kin8nm, naval and protein: an NLL below every pub
 Every split is written as it ends: interrupted, the same command with `--out` goes on where it stopped.
 """
 
-import concurrent.futures
 import functools
 import json
 import multiprocessing
 import os
 import pathlib
+import signal
 import time
 
 import numpy as np
@@ -121,9 +121,13 @@ def main(argv=None):
         if workers == 1:
             done = dict(zip(largest_first, map(fit, largest_first, map(data.get, largest_first)), strict=True))
         else:  # a table is one process's, which compiles its networks once
-            spawn = multiprocessing.get_context("spawn")
-            with concurrent.futures.ProcessPoolExecutor(workers, spawn) as pool:
-                done = dict(zip(largest_first, pool.map(fit, largest_first, map(data.get, largest_first)), strict=True))
+            spawn, quiet = (
+                multiprocessing.get_context("spawn"),
+                (signal.SIGINT, signal.SIG_IGN),
+            )  # Ctrl-C is for this one
+            with spawn.Pool(workers, signal.signal, quiet) as pool:
+                results = pool.starmap(fit, [(name, data[name]) for name in largest_first], chunksize=1)
+            done = dict(zip(largest_first, results, strict=True))
         metrics = {name: summary(done[name]) for name in data}
         print_table("Normal heads", metrics, published)
         print_table("free", {name: row["free"] for name, row in metrics.items()}, published)
