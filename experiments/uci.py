@@ -97,7 +97,7 @@ def plot(metrics, published, path):
         ax.plot(list(methods.values()), list(methods), "o", color="0.5")
         for label, table in ours.items():
             ax.errorbar(table["nll"], [label], xerr=2 * (table["nll_se"] or 0), fmt="o", color="C0", capsize=3)
-        ax.set(title=name, xlabel="test NLL (nats), lower is better")
+        ax.set(title=name, xlabel="test NLL (nats)")
         ax.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=120)
 
