@@ -9,7 +9,7 @@ process's peak memory. Then whole jobs on 455 rows, each in a fresh process, wit
 grows with rows and with batch size; and what a head costs it: the
 Bernoulli head with the generic loss over a Dense layer with Keras's binary crossentropy.
 
-Expected on two cores, as ratios to `nllfit`: `tf_keras` 45 or more on the smallest model, where Python is most of a
+Expected on two cores, as ratios to `nllfit`: `tf_keras` 38 or more on the smallest model, where Python is most of a
 step, and 1.4 or more on the CNN, where arithmetic is; a head 1.00 +- 0.03. PyTorch and JAX are compared where they are
 installed (`pip install torch jax`).
 """

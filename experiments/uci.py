@@ -13,7 +13,7 @@ There are two tables, since a density that is free to grow spikes can push the N
 bound: *Normal* heads, and *free*, which mixes Normals where that was better on rows held out of training. Beside them
 stand the published methods, if the folder has a `published.json`.
 
-Expected, on concrete, energy, kin8nm, naval and protein: an NLL below every published one.
+Expected with Normal heads: an NLL of 2.79 on concrete and of 0.485 on energy, below every published one.
 
 Every split is written as it ends: interrupted, the same command with `--out` goes on where it stopped.
 """

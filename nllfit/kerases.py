@@ -93,9 +93,7 @@ def output_like(output: Any, distribution: tfp.distributions.Distribution, predi
     """What a head whose output is `output` would return had it made `distribution`, of which this is the prediction."""
     if hasattr(output, "log_prob"):
         return distribution
-    prediction = tf.identity(
-        tf.cast(prediction, output.dtype)
-    )  # a tensor of its own: it may be the distribution's parameter
+    prediction = tf.identity(tf.cast(prediction, output.dtype))  # its own: it may be the distribution's parameter
     prediction.distribution = distribution
     return prediction
 

@@ -1,6 +1,7 @@
 """A calibrated model: one whose predicted distributions are mapped, called like the model."""
 
 import abc
+from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -9,10 +10,11 @@ from tensorflow_probability import distributions as tfd
 from nllfit.evaluation.held_out import HeldOut, held_out
 from nllfit.families.center import central_value
 from nllfit.families.marginals import is_discrete, marginals
+from nllfit.families.refusal import checked
 from nllfit.kerases import Model, as_distribution, output_like
 from nllfit.prediction import predict_distribution
 
-__all__ = ["Calibrated", "real_elements", "rows_for_calibration"]
+__all__ = ["Calibrated", "real_elements", "remade_as", "rows_for_calibration"]
 
 
 class Calibrated(abc.ABC):
@@ -64,3 +66,12 @@ def real_elements(distribution: tfd.Distribution) -> tfd.Distribution:
             f"probabilities of classes are for `nllfit.scale_temperature`."
         )
     return elements
+
+
+def remade_as(
+    distribution: tfd.Distribution, elements: tfd.Distribution, make: Callable[..., tfd.Distribution], *knots: Any
+) -> tfd.Distribution:
+    """`make(elements, *knots)` with the event of the distribution whose elements they are, checking where it did."""
+    checks, rank = distribution.validate_args, distribution.event_shape.rank
+    remade = make(checked(elements) if checks else elements, *knots)
+    return tfd.Independent(remade, rank, validate_args=checks) if rank else remade

@@ -10,10 +10,9 @@ import tensorflow_probability as tfp
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
-from nllfit.calibration.calibrated import Calibrated, real_elements, rows_for_calibration
+from nllfit.calibration.calibrated import Calibrated, real_elements, remade_as, rows_for_calibration
 from nllfit.calibration.remade import Remade, quantiles_at
 from nllfit.families.inversion import inverse_cdf
-from nllfit.families.refusal import checked
 from nllfit.kerases import Model
 
 __all__ = ["Conformalized", "conformalize"]
@@ -122,10 +121,8 @@ class Conformalized(Calibrated):
                 moved_low = tf.minimum(new_low, moved_low - _LEAST * (low[i - 1] - low[i]))
                 moved_high = tf.maximum(new_high, moved_high + _LEAST * (high[i] - high[i - 1]))
             at, to = [low[i], *at, high[i]], [moved_low, *to, moved_high]
-        checks, rank, dtype = distribution.validate_args, distribution.event_shape.rank, distribution.dtype
-        knots = (tf.cast(tf.stack(values, -1), dtype) for values in (at, to))
-        moved = _Moved(checked(elements) if checks else elements, *knots)
-        return tfd.Independent(moved, rank, validate_args=checks) if rank else moved
+        knots = (tf.cast(tf.stack(values, -1), distribution.dtype) for values in (at, to))
+        return remade_as(distribution, elements, _Moved, *knots)
 
 
 def _line(distribution):

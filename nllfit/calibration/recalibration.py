@@ -9,9 +9,8 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from nllfit.calibration.calibrated import Calibrated, real_elements, rows_for_calibration
+from nllfit.calibration.calibrated import Calibrated, real_elements, remade_as, rows_for_calibration
 from nllfit.calibration.remade import Remade, normal, quantiles_at, scores_of
-from nllfit.families.refusal import checked
 from nllfit.kerases import Model
 
 __all__ = ["Recalibrated", "recalibrate"]
@@ -100,10 +99,8 @@ class Recalibrated(Calibrated):
                 f"`predicted` is for outcomes of shape {self.predicted.shape[:-1]}, but the model's have "
                 f"{tuple(distribution.event_shape)}."
             )
-        checks, rank = distribution.validate_args, distribution.event_shape.rank
         knots = (tf.constant(values, distribution.dtype) for values in (self.predicted, self.observed))
-        mapped = _Mapped(checked(elements) if checks else elements, *knots)
-        return tfd.Independent(mapped, rank, validate_args=checks) if rank else mapped
+        return remade_as(distribution, elements, _Mapped, *knots)
 
 
 def _ranks(n):
