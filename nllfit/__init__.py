@@ -13,6 +13,7 @@ from nllfit.ensembles import Ensemble
 from nllfit.estimation import Comparison, Estimate, compare, likelihood, log_likelihood, maximum_likelihood
 from nllfit.evaluation import Evaluation, ScoreComparison, compare_scores, evaluate
 from nllfit.families import Family, MixtureFamily
+from nllfit.inference import Coefficients, standard_errors
 from nllfit.initialization import initialize
 from nllfit.losses import negative_log_likelihood
 from nllfit.prediction import predict_distribution
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 keep_safe_mode()
 
 __all__ = [
+    "Coefficients",
     "Comparison",
     "Conformalized",
     "Ensemble",
@@ -59,5 +61,6 @@ __all__ = [
     "quantile",
     "recalibrate",
     "scale_temperature",
+    "standard_errors",
     "survival",
 ]

@@ -119,11 +119,13 @@ class Axes:
     Attributes:
       directions: `[p, p]`, an axis a column.
       bends: the second derivative along each, `[p]`: 1 or -1, or about 0 where it is flat.
+      scales: `[p]`, by which coordinates are multiplied to have a Hessian of unit diagonal.
       condition: of the design, the square root of that of a Hessian scaled to a unit diagonal; infinite if one is flat.
     """
 
     directions: np.ndarray
     bends: np.ndarray
+    scales: np.ndarray
     condition: float
 
     @property
@@ -164,4 +166,4 @@ def axes_of(
         directions[:, weak] = directions[:, weak] @ turned * factors
         lengths[weak] = np.where(seen, lengths[weak].max() * factors, np.inf)
         bends[weak] = np.where(seen, np.sign(bent), 0.0)
-    return Axes(directions, bends, float(lengths.max() / lengths.min()))
+    return Axes(directions, bends, scales, float(lengths.max() / lengths.min()))

@@ -19,7 +19,7 @@ LAYERS = [
     {"estimation", "prediction"},
     {"initialization"},
     {"training"},
-    {"heads", "metrics"},
+    {"heads", "inference", "metrics"},
     {"equivalence", "keras3"},
     {"ensembles"},
     {"evaluation"},

@@ -13,7 +13,7 @@ import tensorflow_probability as tfp
 from nllfit.kerases import Model, compile_in_float64, is_kerases_own, keras_of, variable_of
 from nllfit.training.data import num_rows
 
-__all__ = ["Surface", "flat_weights", "set_weights"]
+__all__ = ["Surface", "assign", "flat_weights", "set_weights"]
 
 _BLOCK = 2**21  # rows, over all the directions that curvature is looked at along side by side
 
@@ -121,10 +121,15 @@ class Surface:
         result = self._descent.get_concrete_function(*arguments)(*arguments)
         return result, int(result.num_iterations)
 
+    def objective(self, model: Model, data: tuple) -> tf.Tensor:
+        """The function of the weights that it is: the loss of a batch."""
+        x, y, sample_weight = [*data, None, None][:3]
+        return model.compute_loss(x=x, y=y, y_pred=model(x, training=False), sample_weight=sample_weight)
+
     def _loss_and_gradient(self, data, position):
-        _assign(self._weights, position)
+        assign(self._weights, position)
         with tf.GradientTape() as tape:
-            loss = _loss(self._model, data)
+            loss = self.objective(self._model, data)
         gradients = tape.gradient(loss, self._weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return loss, self._flat(gradients)
 
@@ -159,18 +164,14 @@ def flat_weights(model: Model) -> np.ndarray:
 
 def set_weights(model: Model, w: np.ndarray) -> None:
     """Makes a vector `[p]` the trainable weights, each rounded to its dtype."""
-    _assign([variable_of(v) for v in model.trainable_variables], tf.constant(w, tf.float64))
+    assign([variable_of(v) for v in model.trainable_variables], tf.constant(w, tf.float64))
 
 
-def _assign(weights, position):
+def assign(weights: list, position: tf.Tensor) -> None:
+    """Makes a vector `[p]` the values of variables."""
     blocks = tf.split(position, [w.shape.num_elements() for w in weights])
     for weight, block in zip(weights, blocks, strict=True):
         weight.assign(tf.cast(tf.reshape(block, weight.shape), weight.dtype))
-
-
-def _loss(model, data):
-    x, y, sample_weight = [*data, None, None][:3]
-    return model.compute_loss(x=x, y=y, y_pred=model(x, training=False), sample_weight=sample_weight)
 
 
 def _has_loops(graph):

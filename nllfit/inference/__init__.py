@@ -1,0 +1,6 @@
+"""Inference: how sure one can be of the weights of a network that was fitted by maximum likelihood."""
+
+from nllfit.inference.coefficients import Coefficients
+from nllfit.inference.standard_errors import standard_errors
+
+__all__ = ["Coefficients", "standard_errors"]

@@ -1,0 +1,70 @@
+"""What to call the numbers in a model's weights: by layers, by the inputs' names, and by the head's parameters."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from nllfit.kerases import Model
+
+__all__ = ["feature_names", "labels", "weight_names"]
+
+
+def feature_names(x: Any) -> list[str] | None:
+    """The names of a DataFrame's columns; None for an array."""
+    columns = getattr(x, "columns", None)
+    return None if columns is None else [str(column) for column in columns]
+
+
+def weight_names(model: Model, features: Sequence[str] | None) -> list[list[str]]:
+    """The names of the numbers in each trainable weight, such as `kernel[age]` or `dense/kernel[age, loc]`.
+
+    The layer is named where two weights would have one name. An index is the name of an input in a layer that takes the
+    model's inputs, and that of a parameter in a layer that leads to the head.
+
+    Args:
+      model: one that has been built.
+      features: the names of the inputs, or None.
+    """
+    weights = model.trainable_weights
+    paths = [getattr(weight, "path", weight.name).split(":")[0].split("/") for weight in weights]
+    depth = 1 if len({path[-1] for path in paths}) == len(paths) else 2
+    inputs = [id(tensor) for tensor in getattr(model, "inputs", None) or []]
+    heads = [layer for layer in model._flatten_layers() if hasattr(layer, "family")]
+    parameters = [name for head in heads for name in head.family.parameter_names]
+    parameters = parameters if len(parameters) == sum(head.family.params_size for head in heads) else []
+    leading = [layer for head in heads for layer in _leading_to(head)]
+    names = []
+    for weight, path in zip(weights, paths, strict=True):
+        owners = [layer for layer in model._flatten_layers() if any(w is weight for w in layer.trainable_weights)]
+        layer = owners[-1]  # the innermost
+        indices = [list(map(str, range(size))) for size in weight.shape]
+        if len(indices) == 2 and features and len(features) == len(indices[0]) and id(_input_of(layer)) in inputs:
+            indices[0] = [*features]
+        if indices and len(parameters) == len(indices[-1]) > 1 and any(layer is known for known in leading):
+            indices[-1] = parameters
+        shown = [index for index in indices if index != ["0"]]
+        names.append(labels("/".join(path[-depth:]), shown))
+    return names
+
+
+def labels(name: str, indices: Sequence[Sequence[Any]]) -> list[str]:
+    """The name with every combination of indices, one of each axis."""
+    return [f"{name}[{', '.join(map(str, index))}]" if index else name for index in itertools.product(*indices)]
+
+
+def _input_of(layer):
+    """The tensor that a layer was called on in a graph of layers; None where there is none, or several."""
+    try:
+        return layer.input
+    except (AttributeError, RuntimeError, ValueError):  # of a model without a graph
+        return None
+
+
+def _leading_to(layer):
+    """The layers whose outputs come to a layer as they are, or with an offset added."""
+    tensors = _input_of(layer)
+    found: list[Any] = []
+    for tensor in tensors if isinstance(tensors, (list, tuple)) else [tensors]:
+        before = getattr(tensor, "_keras_history", [None])[0]
+        found += _leading_to(before) if type(before).__name__ == "Add" else [before]
+    return found

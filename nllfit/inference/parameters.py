@@ -1,0 +1,56 @@
+"""The numbers of a model as a table shows them: its weights, and in place of a head's shared ones the parameters."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from nllfit.inference.names import labels, weight_names
+from nllfit.kerases import Model, variable_of
+
+__all__ = ["named_parameters"]
+
+
+def named_parameters(model: Model, features: Sequence[str] | None) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """The names of the `q` numbers, their values `[q]`, and their derivatives by the trainable weights, `[q, p]`.
+
+    A head shares unconstrained numbers; what is read is the parameter that they stand for, as a statistician names it.
+
+    Args:
+      model: one that has been built.
+      features: the names of the inputs, or None.
+    """
+    names, values, slopes = [], [], []
+    heads = [layer for layer in model._flatten_layers() if getattr(layer, "_shared", None) is not None]
+    for weight, weight_labels in zip(model.trainable_weights, weight_names(model, features), strict=True):
+        head = next((head for head in heads if head._shared is weight), None)
+        numbers = tf.reshape(tf.cast(variable_of(weight), tf.float64), [-1])
+        if head is None:
+            names += weight_labels
+            values.append(numbers.numpy())
+            slopes.append(np.eye(len(numbers)))
+            continue
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(numbers)
+            shared = _shared_parameters(head.family, numbers)
+            flat = tf.concat([tf.reshape(value, [-1]) for value in shared.values()], 0)
+        for name, value in shared.items():
+            names += labels(name, [range(size) for size in value.shape if size > 1])
+        values.append(flat.numpy())
+        slopes.append(tape.jacobian(flat, numbers, experimental_use_pfor=False).numpy())
+    rows, columns = (sum(slope.shape[axis] for slope in slopes) for axis in (0, 1))
+    jacobian, row, column = np.zeros([rows, columns]), 0, 0
+    for slope in slopes:
+        jacobian[row : row + slope.shape[0], column : column + slope.shape[1]] = slope
+        row, column = row + slope.shape[0], column + slope.shape[1]
+    return names, np.concatenate(values), jacobian
+
+
+def _shared_parameters(family, numbers):
+    """The natural values of the shared parameters by name."""
+    values = family.parameters(tf.zeros([family.params_size], tf.float64), numbers)
+    natural = {}
+    for name in family.shared:
+        twin, link = family.twin(name)
+        natural[twin] = link.forward(values[name])
+    return natural

@@ -1,0 +1,295 @@
+"""A dense layer under a head is a regression: its table beside statsmodels', and what has none."""
+
+import json
+import pathlib
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+import statsmodels.othermod.tests
+import tensorflow as tf
+import tf_keras
+from statsmodels.miscmodels.ordinal_model import OrderedModel
+from statsmodels.miscmodels.tests.results.results_ordinal_model import data_store
+from statsmodels.othermod.betareg import BetaModel
+
+import nllfit
+from nllfit import heads
+from tests.kerases import KITS, each_keras
+
+KIT = KITS[0]
+
+
+def solved(kit, layers, x, y, **data):
+    """A model of layers at its optimum."""
+    model = kit.keras.Sequential(layers)
+    model.compile(loss=kit.loss)
+    assert nllfit.fit_lbfgs(model, x, y, **data).converged
+    return model
+
+
+def by_name(coefficients):
+    return dict(
+        zip(coefficients.names, np.stack([coefficients.estimates, coefficients.standard_errors], 1), strict=True)
+    )
+
+
+def agrees(coefficients, result, names, rtol=1e-5):
+    """Whether the numbers of these names are those of statsmodels, by its names."""
+    ours = by_name(coefficients)
+    for name, theirs in names.items():
+        place = result.model.exog_names.index(theirs) if theirs in result.model.exog_names else theirs
+        expected = np.asarray(result.params)[place], np.asarray(result.bse)[place]
+        np.testing.assert_allclose(ours[name], expected, rtol=rtol, err_msg=name)
+
+
+SPECTOR = sm.datasets.spector.load_pandas()
+COLUMNS = ["GPA", "TUCE", "PSI"]
+LOGIT = {f"kernel[{name}]": name for name in COLUMNS} | {"bias": "const"}
+
+
+@each_keras
+def test_logistic_regression_is_statsmodels_logit(kit):
+    x, y = SPECTOR.exog[COLUMNS], SPECTOR.endog
+    model = solved(kit, [kit.keras.layers.Dense(1), kit.heads.Bernoulli()], x, y)
+    logit = sm.Logit(y, sm.add_constant(x))
+    plain, robust = logit.fit(disp=0), logit.fit(disp=0, cov_type="HC0")
+    ours = nllfit.standard_errors(model, x, y)
+    agrees(ours, plain, LOGIT, 1e-6)
+    agrees(nllfit.standard_errors(model, x, y, covariance="sandwich"), robust, LOGIT, 1e-6)
+    groups = np.arange(len(y)) // 4
+    clusters = logit.fit(disp=0, cov_type="cluster", cov_kwds={"groups": groups, "use_correction": False})
+    agrees(nllfit.standard_errors(model, x, y, covariance="sandwich", groups=groups), clusters, LOGIT, 1e-6)
+    order = [*COLUMNS, "const"]
+    np.testing.assert_allclose(ours.covariance, plain.cov_params().loc[order, order], rtol=1e-5)
+    np.testing.assert_allclose(ours.z_values, plain.tvalues[order], rtol=1e-6)
+    np.testing.assert_allclose(ours.p_values, plain.pvalues[order], rtol=1e-5)
+    np.testing.assert_allclose(ours.confidence_intervals(0.9), plain.conf_int(0.1).loc[order], rtol=1e-5)
+    np.testing.assert_allclose([ours.log_likelihood, ours.aic, ours.bic], [plain.llf, plain.aic, plain.bic], rtol=1e-6)
+    assert (ours.num_observations, ours.num_parameters, ours.converged) == (32, 4, True)
+    table = ours.summary()
+    assert all(text in table for text in ("Bernoulli", "kernel[GPA]", "2.8261      1.263    2.238  0.025", "[0.025"))
+    assert json.loads(json.dumps(ours.to_dict()))["coefficients"]["bias"]["z"] == pytest.approx(plain.tvalues["const"])
+
+
+@each_keras
+def test_weights_count_rows_as_often_as_they_say(kit):
+    x, y = SPECTOR.exog[COLUMNS].to_numpy(), SPECTOR.endog.to_numpy()[:, None]
+    times = np.random.default_rng(0).integers(0, 4, len(y))
+    layers = lambda: [kit.keras.layers.Dense(1), kit.heads.Bernoulli()]  # noqa: E731
+    weighted = solved(kit, layers(), x, y, sample_weight=times)
+    many = np.repeat(x, times, 0), np.repeat(y, times, 0)
+    repeated = solved(kit, layers(), *many)
+    for kind in ("information", "sandwich"):
+        one = nllfit.standard_errors(weighted, x, y, sample_weight=times, covariance=kind)
+        other = nllfit.standard_errors(repeated, *many, covariance=kind)
+        np.testing.assert_allclose(one.covariance, other.covariance, rtol=1e-5)
+        assert one.num_observations == other.num_observations == times.sum()
+        assert one.log_likelihood == pytest.approx(other.log_likelihood, rel=1e-6)
+
+
+def counts():
+    data = sm.datasets.randhie.load_pandas()
+    return data.exog[["lncoins", "idp", "physlm", "hlthg"]][::20], data.endog[::20]
+
+
+def test_poisson_regression_with_an_exposure_is_statsmodels_glm():
+    x, y = counts()
+    exposure = np.random.default_rng(0).uniform(0.5, 2.0, len(y))
+    inputs, log_exposure = tf_keras.Input([x.shape[1]]), tf_keras.Input([1])
+    log_rate = tf_keras.layers.Add()([tf_keras.layers.Dense(1)(inputs), log_exposure])
+    model = tf_keras.Model([inputs, log_exposure], heads.Poisson()(log_rate))
+    model.compile(loss=nllfit.negative_log_likelihood)
+    data = [x.to_numpy(), np.log(exposure)[:, None]], y
+    assert nllfit.fit_lbfgs(model, *data).converged
+    glm = sm.GLM(y, sm.add_constant(x), sm.families.Poisson(), offset=np.log(exposure))
+    names = {f"kernel[{i}]": name for i, name in enumerate(x)} | {"bias": "const"}
+    agrees(nllfit.standard_errors(model, *data), glm.fit(tol=1e-12), names)
+    agrees(nllfit.standard_errors(model, *data, covariance="sandwich"), glm.fit(tol=1e-12, cov_type="HC0"), names)
+
+
+def test_negative_binomial_regression_is_statsmodels():
+    x, y = counts()
+    model = solved(KIT, [tf_keras.layers.Dense(1), heads.NegativeBinomial(shared=("total_count",))], x, y)
+    ours = nllfit.standard_errors(model, x, y)
+    theirs = sm.NegativeBinomial(y, sm.add_constant(x)).fit(disp=0, method="newton", maxiter=200)
+    agrees(ours, theirs, {f"kernel[{name}]": name for name in x})
+    count, error = by_name(ours)["total_count"]  # statsmodels has its inverse
+    np.testing.assert_allclose([1 / count, error / count**2], [theirs.params["alpha"], theirs.bse["alpha"]], rtol=1e-5)
+    # Its constant is that of the mean, `total_count exp(logits)`.
+    to_mean = np.array([name == "bias" for name in ours.names]) + np.array(ours.names == "total_count") / count
+    slopes = np.where(np.array(ours.names) == "total_count", 1 / count, to_mean)
+    assert np.sqrt(slopes @ ours.covariance @ slopes) == pytest.approx(theirs.bse["const"], rel=1e-5)
+
+
+def test_beta_regression_is_statsmodels():
+    data = pd.read_csv(pathlib.Path(statsmodels.othermod.tests.__file__).parent / "results" / "foodexpenditure.csv")
+    x, y = data[["income", "persons"]], data["food"] / data["income"]
+
+    def concentrations(predictors):  # of a Beta by the logit of its mean and its log-precision
+        logit, log_precision = predictors[:, :1], predictors[:, 1:]
+        return tf.concat([log_precision + tf.math.log_sigmoid(logit), log_precision + tf.math.log_sigmoid(-logit)], 1)
+
+    link = {"concentration1": "exp", "concentration0": "exp"}
+    layers = [
+        tf_keras.layers.Dense(2, kernel_initializer="zeros"),
+        tf_keras.layers.Lambda(concentrations),
+        heads.Beta(link=link),
+    ]
+    model = solved(KIT, layers, x, y)
+    theirs = BetaModel(y, sm.add_constant(x), exog_precision=sm.add_constant(x)).fit(disp=0, method="newton", tol=1e-12)
+    order = ["bias[0]", "kernel[income, 0]", "kernel[persons, 0]", "bias[1]", "kernel[income, 1]", "kernel[persons, 1]"]
+    agrees(nllfit.standard_errors(model, x, y), theirs, {name: place for place, name in enumerate(order)})
+
+
+@each_keras
+def test_ordinal_regression_is_statsmodels(kit):
+    x, y = data_store.df[["pared", "public", "gpa"]].astype(float), data_store.df["apply"].cat.codes.to_numpy()
+    head = kit.heads.DistributionHead("OrderedLogistic", (), num_classes=3, shared=("cutpoints",))
+    model = solved(kit, [kit.keras.layers.Dense(1, use_bias=False), head], x, y)
+    ours = nllfit.standard_errors(model, x, y)
+    theirs = OrderedModel(y, x, distr="logit").fit(method="newton", disp=0)
+    agrees(ours, theirs, {f"kernel[{name}]": name for name in x})
+    # It has the first cutpoint and the logarithm of what is between the two.
+    between = theirs.params.iloc[-1]
+    slopes = np.array([[0, 0, 0, 1, 0], [0, 0, 0, 1, np.exp(between)]])
+    errors = np.sqrt(np.diag(slopes @ theirs.cov_params().to_numpy() @ slopes.T))
+    cutpoints = np.stack([by_name(ours)[f"cutpoints[{place}]"] for place in (0, 1)])
+    first = theirs.params.iloc[-2]
+    np.testing.assert_allclose(cutpoints, np.stack([[first, first + np.exp(between)], errors], 1), rtol=1e-5)
+
+
+@each_keras
+def test_linear_regression_has_the_maximum_likelihood_errors(kit):
+    data = sm.datasets.stackloss.load_pandas()
+    x, y = data.exog, data.endog
+    model = solved(kit, [kit.keras.layers.Dense(1), kit.heads.Normal(shared=("scale",))], x, y)
+    ours, ols = nllfit.standard_errors(model, x, y), sm.OLS(y, sm.add_constant(x)).fit()
+    n, scale = len(y), np.sqrt(ols.ssr / len(y))
+    errors = np.append(ols.bse.to_numpy() * np.sqrt(ols.df_resid / n), scale / np.sqrt(2 * n))
+    expected = dict(zip(["bias", *(f"kernel[{name}]" for name in x), "scale"], errors, strict=True))
+    np.testing.assert_allclose([by_name(ours)[name][1] for name in expected], [*expected.values()], rtol=1e-5)
+    robust = nllfit.standard_errors(model, x, y, covariance="sandwich")
+    hc0 = sm.OLS(y, sm.add_constant(x)).fit(cov_type="HC0").bse
+    np.testing.assert_allclose([by_name(robust)[f"kernel[{name}]"][1] for name in x], hc0[x.columns], rtol=1e-5)
+
+
+def test_a_head_of_two_parameters_names_them():
+    x, y = pd.DataFrame({"dose": np.linspace(-1, 1, 50)}), np.tanh(np.linspace(-5, 5, 50)) + np.resize([0.1, -0.1], 50)
+    model = solved(KIT, [tf_keras.layers.Dense(2), heads.Normal()], x, y)
+    names = nllfit.standard_errors(model, x, y).names
+    assert names == ["kernel[dose, loc]", "kernel[dose, scale]", "bias[loc]", "bias[scale]"]
+    deep = [tf_keras.layers.Dense(2, "tanh", name="a"), tf_keras.layers.Dense(1, name="b"), heads.Normal(scale=1.0)]
+    model = tf_keras.Sequential(deep)
+    model.compile(loss=nllfit.negative_log_likelihood)
+    names = nllfit.standard_errors(model, x, y).names
+    expected = [
+        "a/kernel[dose, 0]",
+        "a/kernel[dose, 1]",
+        "a/bias[0]",
+        "a/bias[1]",
+        "b/kernel[0]",
+        "b/kernel[1]",
+        "b/bias",
+    ]
+    assert names == expected
+
+
+@each_keras
+def test_steps_of_a_row_are_a_cluster_and_those_that_are_masked_do_not_count(kit):
+    rng = np.random.default_rng(0)
+    x, y, padding = rng.normal(size=[30, 4, 2]), rng.normal(size=[30, 4, 1]), np.arange(4) == 3
+    x[:, padding], y[:, padding] = 0.0, np.nan
+    layers = [kit.keras.layers.Masking(), kit.keras.layers.Dense(1), kit.heads.Normal(shared="scale")]
+    masked = nllfit.standard_errors(solved(kit, layers, x, y), x, y, covariance="sandwich")
+    flat = x[:, ~padding].reshape(90, 2), y[:, ~padding].reshape(90, 1)
+    model = solved(kit, [kit.keras.layers.Dense(1), kit.heads.Normal(shared="scale")], *flat)
+    plain = nllfit.standard_errors(model, *flat, covariance="sandwich", groups=np.repeat(np.arange(30), 3))
+    np.testing.assert_allclose(masked.covariance, plain.covariance, rtol=1e-4, atol=1e-9)
+    assert masked.log_likelihood == pytest.approx(plain.log_likelihood, rel=1e-6)
+
+
+def test_a_flat_direction_is_named():
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame(rng.normal(size=[100, 2]), columns=["a", "b"]).assign(twice=lambda x: 2 * x["a"])
+    y = rng.binomial(1, 0.5, 100)
+    model = solved(KIT, [tf_keras.layers.Dense(1), heads.Bernoulli()], x, y)
+    ours = nllfit.standard_errors(model, x, y)
+    assert ours.converged
+    assert np.isinf(ours.standard_errors).tolist() == [True, False, True, False]
+    assert "`kernel[a]`, `kernel[twice]` can change together" in ours.message
+    assert ours.num_parameters == 3
+    logit = sm.Logit(y, sm.add_constant(x[["a", "b"]])).fit(disp=0)
+    np.testing.assert_allclose(ours.standard_errors[[1, 3]], logit.bse[["b", "const"]], rtol=1e-5)
+    assert ours.to_dict()["coefficients"]["kernel[a]"]["standard_error"] is None
+
+
+def test_the_scale_of_a_hidden_unit_is_a_flat_direction():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=[200, 1])
+    y = np.maximum(x, 0) + 0.1 * rng.normal(size=[200, 1])
+    hidden, out = tf_keras.layers.Dense(1, "relu", name="hidden"), tf_keras.layers.Dense(1, name="out")
+    model = tf_keras.Sequential([hidden, out, heads.Normal(shared="scale")])
+    model.compile(loss=nllfit.negative_log_likelihood)
+    model(x)
+    model.set_weights([np.array([[2.0]]), np.array([0.1]), np.array([[1.0]]), np.zeros(1), np.zeros(1)])
+    assert nllfit.fit_lbfgs(model, x, y).converged
+    ours = nllfit.standard_errors(model, x, y)
+    infinite = [name for name, error in zip(ours.names, ours.standard_errors, strict=True) if np.isinf(error)]
+    assert infinite == ["hidden/kernel", "hidden/bias", "out/kernel"]
+    assert ours.num_parameters == 4
+
+
+def test_weights_that_are_no_maximum_have_no_errors():
+    x, y = SPECTOR.exog[COLUMNS], SPECTOR.endog
+    model = solved(KIT, [tf_keras.layers.Dense(1), heads.Bernoulli()], x, y)
+    best = model.get_weights()
+    model.set_weights([1.1 * weight for weight in best])
+    ours = nllfit.standard_errors(model, x, y)
+    assert not ours.converged
+    assert np.all(np.isnan(ours.standard_errors))
+    assert "of them from a maximum of the likelihood: go on with `fit_lbfgs`" in ours.summary()
+    np.testing.assert_array_equal(model.get_weights()[0], 1.1 * best[0])
+    separable = [[-2.0], [-1.0], [1.0], [2.0]], [[0], [0], [1], [1]]
+    model.build([None, 1])
+    model = tf_keras.Sequential([tf_keras.layers.Dense(1), heads.Bernoulli()])
+    model.compile(loss=nllfit.negative_log_likelihood)
+    nllfit.fit_lbfgs(model, *map(np.array, separable))
+    ours = nllfit.standard_errors(model, *map(np.array, separable))
+    assert not ours.converged
+    assert "infinity, as where classes can be separated" in ours.message
+
+
+def test_what_has_no_standard_errors_is_refused():
+    x, y = SPECTOR.exog[COLUMNS].to_numpy(), SPECTOR.endog.to_numpy()[:, None]
+    dense, loss = tf_keras.layers.Dense, nllfit.negative_log_likelihood
+
+    def compiled(*layers, loss=loss):
+        model = tf_keras.Sequential(layers)
+        model.compile(loss=loss)
+        return model
+
+    model = compiled(dense(1), heads.Bernoulli())
+    with pytest.raises(ValueError, match=r"`covariance` is 'HC0': give \"information\" or \"sandwich\""):
+        nllfit.standard_errors(model, x, y, covariance="HC0")
+    with pytest.raises(ValueError, match='give `covariance="sandwich"` as well'):
+        nllfit.standard_errors(model, x, y, groups=np.arange(32))
+    with pytest.raises(ValueError, match=r"`groups` has shape \(3,\), but there are 32 rows"):
+        nllfit.standard_errors(model, x, y, groups=[1, 2, 3], covariance="sandwich")
+    with pytest.raises(ValueError, match=r"`y` holds, at row 4, \[2\], which .* cannot have"):
+        nllfit.standard_errors(model, x, np.where(y > 0, 2, 0))
+    with pytest.raises(ValueError, match="does not end in a head"):
+        nllfit.standard_errors(compiled(dense(1), loss="mse"), x, y)
+    with pytest.raises(ValueError, match=r"`x` is a _BatchDataset, .*: give arrays"):
+        nllfit.standard_errors(model, tf.data.Dataset.from_tensor_slices((x, y)).batch(4), None)
+    with pytest.raises(
+        ValueError, match="has 10601 trainable weights, and their covariance is computed for at most 2000"
+    ):
+        nllfit.standard_errors(compiled(dense(100), dense(100), dense(1), heads.Bernoulli()), x, y)
+    with pytest.raises(ValueError, match="`level` is 95"):
+        nllfit.standard_errors(model, x, y).confidence_intervals(95)
+    for layer in model.layers:
+        layer.trainable = False
+    with pytest.raises(ValueError, match="no trainable weights"):
+        nllfit.standard_errors(model, x, y)
