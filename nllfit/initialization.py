@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nllfit.data import as_tensors, check_rows, pack
 from nllfit.estimation.marginal import marginal_numbers
 from nllfit.families.arguments import as_array, as_numbers
 from nllfit.families.head import Origin
@@ -39,8 +40,9 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
 
     Raises:
       TypeError: if no output of the model is a head's.
-      ValueError: for a model without such a bias, which is left as it is; for outcomes of another shape or outside the
-        support, and as `maximum_likelihood`.
+      ValueError: for a model without such a bias, which is left as it is; for a dataset; for data that are empty, of
+        lengths that differ, not finite, of another shape than the head's or outside its support; and as
+        `maximum_likelihood`.
 
     Example:
       >>> import tf_keras
@@ -57,6 +59,11 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
     for name, values in (("x", x), ("y", y)):
         if values is None:
             raise ValueError(f"`{name}` is missing: give an array, one row an example.")
+    if isinstance(x, tf.data.Dataset):
+        raise ValueError("`x` is a dataset: give arrays, with one row an example; some thousand of its rows will do.")
+    data = as_tensors(pack(x, y, sample_weight), None, "")
+    check_rows(data, "")
+    x, y, sample_weight = [*data, None][:3]
     few = tf.nest.map_structure(lambda rows: np.asarray(rows[:_PASSED]), x)
     with tf.GradientTape(persistent=True) as tape:
         outputs = model(few, training=False)
@@ -130,8 +137,6 @@ def _sample(output, y, weights, mask):
     for given in (weights, mask):
         if given is not None:
             counts *= np.reshape(weights_of_outcomes(given, batch, tf.constant(batch.as_list())), [-1])
-    if not np.all(counts >= 0):
-        raise ValueError("`sample_weight` holds a negative or NaN weight: give numbers >= 0.")
     if not np.all(np.isfinite(sample[counts > 0])):
         raise ValueError("`y` holds outcomes that are not finite: drop such rows, or give them a weight of 0.")
     return sample[counts > 0], counts[counts > 0]

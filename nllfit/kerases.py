@@ -128,7 +128,8 @@ def is_plain(model: Model) -> bool:
 def build_training(model: Model, y: Any) -> None:
     """Makes what the first training step of a plain model on outcomes `y` makes: slots of the optimizer, metrics."""
     if not getattr(model.optimizer, "built", hasattr(model.optimizer, "_built")):
-        model.optimizer.build(model.trainable_variables)
+        with model.distribute_strategy.scope():
+            model.optimizer.build(model.trainable_variables)
     (y_pred,) = model.outputs
     if isinstance(model, tf_keras.Model):
         if not model.compiled_loss.built:

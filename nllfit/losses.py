@@ -8,7 +8,7 @@ import tf_keras
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_numbers
-from nllfit.families.outcomes import as_outcomes, where_counted
+from nllfit.families.outcomes import as_outcomes, has_finite_likelihoods, where_counted
 from nllfit.families.refusal import assertion_text, untouched
 from nllfit.families.rows import checking
 from nllfit.kerases import as_distribution, distribution_of, mask_of, no_distribution
@@ -113,8 +113,8 @@ def _of_tf_keras(y_pred):
 def log_loss(y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
     """`-distribution.log_prob(y_true)` for outcomes of the distribution's shape and in its support."""
     outcomes = as_outcomes(y_true, distribution)
+    distribution = checking(distribution)
     try:
-        distribution = checking(distribution)
         # NaN, and the edge of an open support, pass TFP's own assertions. In a graph the likelihood is left alone, as
         # an optimizer may try parameters where it is not finite, and step back.
         checked = distribution.validate_args
@@ -125,6 +125,12 @@ def log_loss(y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
             log_prob = tf.debugging.check_numerics(log_prob, "Its log-likelihood is not finite.")
         return -log_prob
     except tf.errors.InvalidArgumentError as error:
+        if tf.executing_eagerly() and not has_finite_likelihoods(distribution):
+            raise ValueError(
+                f"`y_pred` is a {distribution.name} under which no outcome has a finite likelihood, as where a rate "
+                f"overflows or a parameter is NaN: standardise the inputs, begin with "
+                f"`nllfit.initialize(model, x, y)`, or lower the learning rate."
+            ) from None
         raise ValueError(
             f"`y_true` holds an outcome that {distribution.name} cannot have: {assertion_text(error)} Look for "
             f"mislabelled rows, or choose a head whose domain they are in."

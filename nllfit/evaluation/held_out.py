@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.facts import facts_of
-from nllfit.families.outcomes import as_outcomes
+from nllfit.families.outcomes import as_outcomes, has_finite_likelihoods
 from nllfit.families.refusal import checked
 from nllfit.kerases import Model, distribution_of
 from nllfit.losses import negative_log_likelihood
@@ -58,9 +58,7 @@ def held_out(model: Model | tfd.Distribution, x: Any, y: ArrayLike | None, batch
     outcomes = as_outcomes(y, predicted, "y").numpy()
     if len(outcomes) < 2:
         raise ValueError(f"`y` has {len(outcomes)} rows: give at least two, for one tells nothing of a scatter.")
-    # VonMisesFisher's own checks fail in float64.
-    trusted = predicted.validate_args or facts_of(type(predicted).__name__).checked_in_float32
-    return HeldOut(predicted, outcomes, _nll(predicted if trusted else checked(predicted), outcomes))
+    return HeldOut(predicted, outcomes, _nll(predicted, outcomes))
 
 
 def _joined(data):
@@ -83,8 +81,11 @@ def _nll(distribution, y):
         one = distribution[first:last]
         fault = _likelihoods(one, y[first:last])[1]
         where = f", at row {first}, {y[first]}"
-        if not all(np.all(np.isfinite(t)) for t in tf.nest.flatten(one, expand_composites=True) if tf.is_tensor(t)):
-            raise ValueError(f"`model` predicts, for row {first}, what is not finite: look for NaN in `x` and weights.")
+        if not has_finite_likelihoods(one):
+            raise ValueError(
+                f"`model` predicts, for row {first}, a {distribution.name} under which no outcome has a finite "
+                f"likelihood: look for NaN in `x` and weights, and for inputs so large that a parameter overflows."
+            )
     except TypeError:  # ZeroInflatedNegativeBinomial cannot be cut: it does not keep all of its arguments
         where = " an outcome"
     raise ValueError(
@@ -95,8 +96,13 @@ def _nll(distribution, y):
 
 def _likelihoods(distribution, y):
     """The negative log-likelihoods, or why some of them are none."""
+    not_finite = "Its log-likelihood is not finite."
+    # VonMisesFisher's own checks fail in float64.
+    trusted = distribution.validate_args or facts_of(type(distribution).__name__).checked_in_float32
     try:
-        nll = np.asarray(negative_log_likelihood(y, distribution), np.float64)
+        nll = np.asarray(negative_log_likelihood(y, distribution if trusted else checked(distribution)), np.float64)
+    except tf.errors.InvalidArgumentError:  # of a parameter
+        return None, not_finite
     except ValueError as error:
-        return None, str(error).partition("cannot have: ")[2].partition(" Look for")[0]
-    return nll, "" if np.all(np.isfinite(nll)) else "Its log-likelihood is not finite."
+        return None, str(error).partition("cannot have: ")[2].partition(" Look for")[0] or not_finite
+    return nll, "" if np.all(np.isfinite(nll)) else not_finite

@@ -49,7 +49,8 @@ class Facts:
       kinks: such parameters where the family is a part of another, whose maximum is elsewhere.
       free_covariance: whether its covariance can become singular in any direction, so that dependent columns of a
         sample leave the likelihood without a bound.
-      by_row: what to do in estimation where a parameter is known for each row, in words.
+      by_row, by_row_of_head: what to do in estimation, and in training, where a parameter is known for each row, in
+        words.
       checked_in_float32: whether TFP's checks fail in any other dtype, so that there are none.
       lowest: the lowest count or label.
       unfit: why a search for the maximum would not end; empty if it does.
@@ -77,6 +78,7 @@ class Facts:
     kinks: tuple[str, ...] = ()
     free_covariance: bool = False
     by_row: str = ""
+    by_row_of_head: str = ""
     checked_in_float32: bool = False
     lowest: int = 0
     unfit: str = ""
@@ -157,7 +159,9 @@ FACTS: Mapping[str, Facts] = {
     # Totals differ from row to row more often than not.
     "Binomial": Facts(
         by_row="A probability for all rows is a Bernoulli's, whose outcomes are the successes and the failures: "
-        '`maximum_likelihood("Bernoulli", [1, 0], weights=[y.sum(), (total_count - y).sum()])`.'
+        '`maximum_likelihood("Bernoulli", [1, 0], weights=[y.sum(), (total_count - y).sum()])`.',
+        by_row_of_head="Totals by row are weights of a Bernoulli, which is the same likelihood up to a constant: train "
+        "the head `Bernoulli(validate_args=False)` on the shares `y / total_count` with `sample_weight=total_count`.",
     ),
     # Where `scale` is held and small, the likelihood has a maximum at nearly every observation.
     "Cauchy": Facts(scattered="loc"),

@@ -76,7 +76,7 @@ class Family(ParametricFamily):
         self.distribution_class = family_class(distribution)
         self.name = self.distribution_class.__name__
         self.event_shape = as_shape(event_shape)
-        self.shared = (shared,) if isinstance(shared, str) else tuple(dict.fromkeys(shared))
+        self.shared = tuple(dict.fromkeys([shared] if isinstance(shared, str) or not np.iterable(shared) else shared))
         self.floor = {} if floor is None else floor
         self.link = {} if link is None else link
         self.num_classes = None if num_classes is None else as_count("num_classes", num_classes, 2)
@@ -287,7 +287,8 @@ class Family(ParametricFamily):
             shape = (*built.batch_shape, *built.event_shape)
             raise ValueError(
                 f"The fixed values make {self.name}'s outcomes of shape {shape}, but `event_shape` is "
-                f"{self.event_shape}: give numbers or values of the event's shape, the same for every row."
+                f"{self.event_shape}: give numbers or values of the event's shape, the same for every row. "
+                f"{self.facts.by_row_of_head}".rstrip()
             )
         return built
 

@@ -1,5 +1,6 @@
 """Outcomes as a distribution takes them: of its shape and dtype, never to be broadcast, and in its support."""
 
+import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
@@ -8,7 +9,7 @@ from nllfit.families.arguments import as_numbers
 from nllfit.families.facts import facts_of, has_class_labels
 from nllfit.families.refusal import untouched
 
-__all__ = ["as_outcomes", "some_outcome", "where_counted"]
+__all__ = ["as_outcomes", "has_finite_likelihoods", "some_outcome", "where_counted"]
 
 _MIDDLE = 0.5  # of the real line, which a bijector maps into a support; at 0 some densities have a pole
 
@@ -61,6 +62,15 @@ def some_outcome(distribution: tfd.Distribution) -> tf.Tensor:
     else:
         outcome = distribution.sample(seed=tf.zeros([2], tf.int32))  # which draws from no generator's state
     return tf.stop_gradient(outcome)
+
+
+def has_finite_likelihoods(distribution: tfd.Distribution) -> bool:
+    """Whether outcomes can be likely at all: not under parameters that are NaN, or from which a rate overflows."""
+    try:
+        log_prob = distribution.log_prob(some_outcome(distribution))
+    except tf.errors.InvalidArgumentError:
+        return False
+    return bool(np.all(np.isfinite(log_prob)))
 
 
 def _shape_message(name, given, expected, distribution):

@@ -40,10 +40,9 @@ def first_refused(
 ) -> tuple[int, str | None] | tuple[None, None]:
     """The first row of `y` `[n, ...]` that a distribution refuses, and why; (None, None) if there is none.
 
-    With `finite` as in `refusal`, but where a parameter is not finite, for which an outcome is not to blame.
+    With `finite` as in `refusal`.
     """
     parameters = tf.nest.flatten(distribution, expand_composites=True)
-    finite = finite and all(np.all(np.isfinite(value)) for value in filter(tf.is_tensor, parameters))
     rows = max(1, _NUMBERS // max(sum(map(np.size, parameters)), np.size(y[:1])))
     for start in range(0, len(y), rows):
         first, last = start, min(start + rows, len(y))

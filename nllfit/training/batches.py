@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nllfit.training.data import (
+from nllfit.data import (
     as_tensors,
     check_finite,
     check_rows,

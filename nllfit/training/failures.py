@@ -10,6 +10,7 @@ from nllfit.kerases import Model
 __all__ = ["failed", "first_not_finite", "not_finite"]
 
 _CHECKS = "Assert", "CheckNumerics"  # operations by which a head refuses parameters that are not finite
+_UNCHANGED = "The model is as it was before the epoch."
 
 
 def failed(model: Model, epoch: int, error: tf.errors.OpError) -> Exception:
@@ -17,9 +18,14 @@ def failed(model: Model, epoch: int, error: tf.errors.OpError) -> Exception:
     nodes = re.findall(r"\{\{node (?:\S*/)?(\w+?)(?:_\d+)?\}\}", error.message)
     if first_not_finite(model) or any(node in _CHECKS for node in nodes):
         return FloatingPointError(not_finite(model, epoch, np.nan))
-    text = error.message.partition("\n\t [[")[0].partition("\n\nStack trace")[0]
-    reason = (text.strip() or type(error).__name__).rpartition("\n")[2].rstrip(".")
-    return ValueError(f"Epoch {epoch + 1}: a step failed: {reason}. The model is as it was before the epoch.")
+    text = error.message.partition("\n\t [[")[0].partition("\n\nStack trace")[0].strip()
+    if "XLA" in text:
+        unknown = re.search(r"XLA_\w+_JIT: (\w+)", text)
+        reason = f"it has no {unknown[1]}" if unknown else text.partition(". ")[0].rstrip(".")
+        advice = 'fit with `compile="graph"` or `compile="auto"`'
+        return ValueError(f"Epoch {epoch + 1}: XLA cannot compile a step ({reason}): {advice}. {_UNCHANGED}")
+    reason = (text or type(error).__name__).rpartition("\n")[2].rstrip(".")
+    return ValueError(f"Epoch {epoch + 1}: a step failed: {reason}. {_UNCHANGED}")
 
 
 def first_not_finite(model: Model) -> str | None:
@@ -33,6 +39,6 @@ def not_finite(model: Model, epoch: int, loss: float | None) -> str:
     layer = first_not_finite(model)
     found = f"the first layer with a weight that is not is `{layer}`" if layer else "all weights still are"
     return (
-        f"Epoch {epoch + 1}: the loss is {loss}, and not everything is finite: {found}. The model is as it "
-        f"was before the epoch. Try a smaller learning rate, `clipnorm` in the optimizer, or standardised inputs."
+        f"Epoch {epoch + 1}: the loss is {loss}, and not everything is finite: {found}. {_UNCHANGED} "
+        f"Try a smaller learning rate, `clipnorm` in the optimizer, or standardised inputs."
     )

@@ -13,7 +13,9 @@ def one_step(model, mode):
     def step(data):
         # Inputs alone are not in a tuple of one, for a step of the user's own.
         alone = len(data) == 1 and not isinstance(data[0], (list, tuple))
-        return getattr(model, f"{mode}_step")(data[0] if alone else data)
+        strategy = model.distribute_strategy  # in whose scope an optimizer of Keras 3 makes its variables
+        with strategy.scope():
+            return strategy.run(getattr(model, f"{mode}_step"), (data[0] if alone else data,))
 
     return step
 

@@ -8,12 +8,12 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.families.outcomes import as_outcomes, where_counted
+from nllfit.data import check_numbers
+from nllfit.families.outcomes import as_outcomes, has_finite_likelihoods, where_counted
 from nllfit.families.refusal import first_refused
 from nllfit.kerases import Model, distribution_of, is_kerases_own, mask_of
 from nllfit.losses import weights_of_outcomes
 from nllfit.training.architectures import kept_for
-from nllfit.training.data import check_numbers
 
 __all__ = ["outcome_check"]
 
@@ -106,7 +106,8 @@ def _outputs(model, x, row=0):
     try:
         if not model.built:  # for any number of rows, and not for one
             specs = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x)
-            tf.function(lambda x: model(x, training=False)).get_concrete_function(specs)
+            with model.distribute_strategy.scope():
+                tf.function(lambda x: model(x, training=False)).get_concrete_function(specs)
         outputs = model(tf.nest.map_structure(lambda t: t[row : row + 1], x), training=False)
     except NotImplementedError:  # a model that has a training step and no `call`
         return []
@@ -176,4 +177,8 @@ def _of_rows(y, distribution, counts):
 
 def _first_outside(y, distribution, counts):
     """The first row that a distribution of batch [1] cannot have, and why; (None, None) if there is none."""
-    return first_refused(distribution, _of_rows(y, distribution, counts), finite=True)
+    outcomes = _of_rows(y, distribution, counts)
+    row, reason = first_refused(distribution, outcomes, finite=True)
+    if row is not None and not has_finite_likelihoods(distribution):  # for which an outcome is not to blame
+        return first_refused(distribution, outcomes)
+    return row, reason

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nllfit.data import num_rows
 from nllfit.kerases import Model, training_variables
 from nllfit.training.architectures import architecture_of, kept_for, shared_by
 from nllfit.training.batches import Arrays, prefetched
-from nllfit.training.data import num_rows
 from nllfit.training.programs import Program, Stretch
 from nllfit.training.work import Work
 

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from nllfit.data import num_rows
 from nllfit.kerases import Model, compile_in_float64, is_kerases_own, keras_of, variable_of
-from nllfit.training.data import num_rows
 
 __all__ = ["Surface", "assign", "flat_weights", "set_weights"]
 

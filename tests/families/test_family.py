@@ -222,6 +222,8 @@ def test_half_student_t_without_a_mean_predicts_its_median():
         ((tfd.Normal(0.0, 1.0),), {}, "give a class of tfp.distributions"),
         (("Normal",), {"scal": 1}, "Normal has no parameter `scal`. It has .*loc, scale"),
         (("Normal",), {"shared": "sacle"}, "Normal has no parameter `sacle`"),
+        (("Normal",), {"shared": 3}, "Normal has no parameter `3`. It has .*loc, scale"),
+        (("Normal",), {"shared": None}, "Normal has no parameter `None`"),
         (("Gamma",), {"shared": "rate"}, "`shared` names `rate`, but the free parameters of Gamma are concentration"),
         (("Normal",), {"scale": -1.0}, "Normal cannot be built with scale=-1.0: Argument `scale` must be positive"),
         (("Normal",), {"scale": "a"}, "Normal cannot be built with scale='a': "),

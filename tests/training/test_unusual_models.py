@@ -1,9 +1,11 @@
 """`fit` trains what `model.fit` trains, also where a model or its data are not of the usual kind."""
 
+import functools
 import itertools
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 import tensorflow as tf
 import tf_keras
 
@@ -279,3 +281,81 @@ def test_what_a_callback_did_is_kept_when_the_next_epoch_diverges(k):
 def test_too_many_parts_of_validation_data_are_refused():
     with pytest.raises(ValueError, match="`validation_data` has 4 parts"):
         nllfit.fit(plain(tf_keras), X, Y, validation_data=(X, Y, None, None), verbose=0)
+
+
+@each_keras
+def test_a_model_of_a_strategy_of_one_device(kit):
+    class Line(kit.keras.Model):  # which is built in its first step
+        def __init__(self):
+            super().__init__()
+            self.dense, self.head = kit.keras.layers.Dense(2), kit.heads.Normal()
+
+        def call(self, x):
+            return self.head(self.dense(x))
+
+    def sequence():
+        return kit.keras.Sequential([kit.keras.layers.Input((4,)), kit.keras.layers.Dense(2), kit.heads.Normal()])
+
+    def make(build):
+        kit.keras.utils.set_random_seed(0)
+        with tf.distribute.OneDeviceStrategy("CPU").scope():
+            model = build()
+            model.compile("adam", kit.loss)
+        return model
+
+    both(lambda: make(Line), X, Y, epochs=1)
+    model = make(sequence)
+    losses = [
+        fit(X, Y, verbose=0).history["loss"][0] for fit in (model.fit, functools.partial(nllfit.fit, model), model.fit)
+    ]
+    assert losses == sorted(losses, reverse=True)
+
+
+@each_keras
+def test_a_rate_that_overflows_is_not_blamed_on_the_outcomes(kit):
+    k = kit.keras
+    model = k.Sequential([k.layers.Input((4,)), k.layers.Dense(1, bias_initializer="ones"), kit.heads.Poisson()])
+    model.compile("adam", kit.loss)
+    counts = RNG.poisson(3.0, [70, 1]).astype("float32")
+    model.set_weights([np.zeros([4, 1]), np.full([1], 1000.0)])
+    with pytest.raises(FloatingPointError, match=r"Epoch 1: the loss is .* standardised inputs"):
+        nllfit.fit(model, X, counts, verbose=0)
+    with pytest.raises(ValueError, match=r"`y_pred` is a .*Poisson under which no outcome has a finite likelihood"):
+        kit.losses(counts, model(X))
+    with pytest.raises(ValueError, match=r"`model` predicts, for row 0, a .*Poisson under which no outcome has a fin"):
+        nllfit.evaluate(model, X, counts)
+
+
+@each_keras
+def test_totals_that_differ_by_row_are_weights_of_shares(kit):
+    with pytest.raises(ValueError, match=r"`Bernoulli\(validate_args=False\)` on the shares `y / total_count` with"):
+        kit.heads.DistributionHead("Binomial", total_count=np.full([70, 1], 9.0))
+    rng = np.random.default_rng(3)
+    totals = rng.integers(1, 30, 70)
+    y = rng.binomial(totals, 1 / (1 + np.exp(-0.7 * X[:, 0] + 0.2)))
+    k = kit.keras
+    model = k.Sequential([k.layers.Input((4,)), k.layers.Dense(1), kit.heads.Bernoulli(validate_args=False)])
+    model.compile("adam", kit.loss)
+    nllfit.initialize(model, X, (y / totals)[:, None], sample_weight=totals)
+    np.testing.assert_allclose(model.predict(X[:1], verbose=0)[0, 0], y.sum() / totals.sum(), rtol=1e-5)
+    assert nllfit.fit_lbfgs(model, X, (y / totals)[:, None], sample_weight=totals).converged
+    expected = sm.GLM(np.c_[y, totals - y], sm.add_constant(X.astype(float)), sm.families.Binomial()).fit().params
+    found = np.r_[np.ravel(model.layers[-2].bias), np.ravel(model.layers[-2].kernel)]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_what_xla_cannot_compile_is_named_and_the_way_out():
+    class Counted(tf_keras.layers.Layer):
+        def call(self, x):
+            return tf.ensure_shape(tf.numpy_function(np.abs, [tf.stop_gradient(x)], tf.float32), x.shape)
+
+    layers = {"XLA compilation requires a fixed tensor list size": tf_keras.layers.LSTM(3), "no PyFunc": Counted()}
+    for reason, layer in layers.items():
+        model = tf_keras.Sequential([tf_keras.layers.Input((4, 1)), layer, tf_keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        before = model.get_weights()
+        message = rf"XLA cannot compile a step \(.*{reason}\): fit with `compile=\"graph\"`"
+        with pytest.raises(ValueError, match=message):
+            nllfit.fit(model, X[..., None], Y[:, None], verbose=0, compile="xla")
+        assert all(map(np.array_equal, model.get_weights(), before))
+        nllfit.fit(model, X[..., None], Y[:, None], verbose=0, compile="graph")

@@ -32,7 +32,7 @@ def pack(x, y, sample_weight, name=""):
 
 
 def as_tensors(data, floatx, name):
-    """The parts as structures of tensors, NumPy's floats in `floatx`; else a `ValueError` that names the part."""
+    """The parts as structures of tensors, NumPy's floats in `floatx` if given; else a `ValueError` names a part."""
     if not 1 <= len(data) <= 3:
         raise ValueError(f"A batch is (x,), (x, y) or (x, y, sample_weight), but one has {len(data)} parts.")
 
@@ -47,7 +47,7 @@ def as_tensors(data, floatx, name):
         if isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor)):
             raise ValueError(f"{label} holds a {type(leaf).__name__}, which has no fixed shape: use `model.fit`.")
         if not tf.is_tensor(leaf):
-            leaf = leaf.astype(floatx, copy=False) if leaf.dtype.kind == "f" else leaf
+            leaf = leaf.astype(floatx, copy=False) if floatx and leaf.dtype.kind == "f" else leaf
         try:
             with tf.device("CPU"):
                 values = tf.convert_to_tensor(leaf)
