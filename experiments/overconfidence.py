@@ -7,10 +7,12 @@ the scales with them. The same scales are far too small for test rows, of which 
 units of the scale: the mean negative log-likelihood (NLL) explodes, while the error of the mean hardly grows. A network
 is trained on scikit-learn's diabetes data, on several random splits, by the NLL, by the NLL with a floor under the
 scale, by beta-NLL (Seitzer et al. 2022) and by the CRPS. Then five networks by the NLL make an ensemble, and the scales
-of the ensemble are multiplied by one factor, which is chosen on rows held out of training.
+of the ensemble are multiplied by one factor, which is chosen on rows held out of training. Last comes the recipe of
+`experiments/recipe.py`, which chooses the factor and the weight decay.
 
-Expected: the NLL by itself ends far above that of the Normal which knows no inputs; every other loss and the ensemble
-end lower, and the factor brings the ensemble below it.
+Expected: the NLL by itself ends at about 8, far above the 1.4 of the Normal which knows no inputs. No other loss is the
+cure: beta-NLL and the CRPS learn the mean faster, and so the training rows by heart, and end above 40. The floor and
+the ensemble bring it to 2.8 and the factor to 1.7; only with weight decay it is lower than without inputs, at 1.0.
 """
 
 import functools
@@ -79,6 +81,8 @@ def fit_split(tools, x, y, train, test, epochs, seed):
     predicted = ensemble(train)(test)
     found[f"{MEMBERS} by NLL"] = scores(predicted(1.0), y[test])
     found[f"{MEMBERS} by NLL, scales x factor"] = scores(predicted(spread), y[test]) | {"factor": spread}
+    predict, _ = recipe.fit_ensembles(tools, x[train], y[train], seed)["normal"]
+    found["the recipe of uci"] = scores(predict(x[test]), y[test])
     return found, curves
 
 
@@ -94,7 +98,7 @@ def plot(curves, metrics, path):
     for name, values in curves.items():
         ax.plot(np.arange(1, values.shape[1] + 1), values.mean(0), label=f"one network by {name}")
     levels = [name for name in metrics if name not in curves]
-    for name, style in zip(levels, (":", "--", "-"), strict=True):
+    for name, style in zip(levels, (":", "-.", "--", "-"), strict=True):
         ax.axhline(metrics[name]["nll"], color="0.4", linestyle=style, label=name)
     ax.set(xlabel="epoch", ylabel="mean NLL of test rows (nats)", yscale="log")
     ax.legend(fontsize="small")

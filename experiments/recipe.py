@@ -1,12 +1,12 @@
 """One recipe for every table: an ensemble of five networks, of which all that is chosen is chosen on training rows.
 
-Two networks are tried, one member each, on the first four fifths of the training rows: *smooth* (two layers of 50
-swish units on standardised inputs) and *steep* (two of 100 ReLU units with dropout on inputs cut into bins, for targets
-that jump). The fifth that is held out tells which is better. It also tells by what factor to widen or narrow the
-predicted scales: a network is surer of rows it has seen, and its test NLL explodes where it is too sure. Then five
-members of the better network are trained on all training rows. A *Normal* head trains on beta-NLL, which learns the
-mean everywhere; the *free* table takes mixtures of five Normals under the same network, trained on the negative
-log-likelihood, where they are better on the rows held out.
+Networks are tried, one member each, on the first four fifths of the training rows; the fifth that is held out tells
+which is better. All are two layers of swish units. *Smooth* sees the standardised inputs; *steep*, for targets that
+jump, sees them cut into bins, too. Ten times the weight decay, *strong*, is for outcomes that are mostly noise. A Normal
+head trains on beta-NLL, which learns the mean everywhere; the *free* table takes mixtures of five Normals, trained on
+the negative log-likelihood, where they are better on the rows held out. These also tell by what factor to widen or
+narrow the predicted scales: a network is surer of rows it has seen, and its test NLL explodes where it is too sure.
+Then five members of the best are trained on all training rows.
 
 A row in `n` may be unlike all that was seen, where n are held out: with that probability the target is from a Normal
 with the mean and the spread of all training rows. Without it one row of a table can cost a hundred nats.
@@ -25,8 +25,9 @@ import nllfit
 __all__ = ["Network", "fit_ensembles"]
 
 MEMBERS, TRIED_MEMBERS, COMPONENTS, BINS = 5, 1, 5, 20
+DECAYS = {"weak": 50, "strong": 500}  # divided by the number of rows: a prior counts the less, the more rows there are
 FLOOR = {"scale": 1e-3}  # of the target's spread
-SPREADS = np.geomspace(0.7, 2.5, 27)
+SPREADS = np.geomspace(0.7, 4, 36)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,28 +35,19 @@ class Network:
     """Two hidden layers, and how they see the inputs."""
 
     units: int
-    activation: str
-    dropout: float
     binned: bool
 
-    def build(self, keras, head, loss, num_inputs, num_steps):
+    def build(self, keras, head, loss, num_inputs, weight_decay, num_steps):
         """A compiled model; the rate of its optimizer falls to zero over all steps."""
-        hidden = [keras.layers.Dense(self.units, self.activation) for _ in range(2)]
-        dropouts = [keras.layers.Dropout(self.dropout) for _ in hidden if self.dropout]
-        between = [layer for pair in zip(hidden, dropouts, strict=True) for layer in pair] if dropouts else hidden
+        hidden = [keras.layers.Dense(self.units, "swish") for _ in range(2)]
         dense = keras.layers.Dense(head.family.params_size)
-        model = keras.Sequential([keras.layers.Input([num_inputs]), *between, dense, head])
+        model = keras.Sequential([keras.layers.Input([num_inputs]), *hidden, dense, head])
         rate = keras.optimizers.schedules.CosineDecay(0.01, num_steps)
-        model.compile(keras.optimizers.AdamW(rate, weight_decay=0.1), loss)
+        model.compile(keras.optimizers.AdamW(rate, weight_decay), loss)
         return model
 
 
-NETWORKS = {
-    "smooth": Network(50, "swish", dropout=0.0, binned=False),
-    "steep": Network(100, "relu", dropout=0.1, binned=True),
-}
-
-
+NETWORKS = {"smooth": Network(50, binned=False), "steep": Network(100, binned=True)}
 FORMS = {
     "normal": lambda heads: heads.Normal(floor=FLOOR),
     "mixture": lambda heads: heads.Mixture("Normal", COMPONENTS, floor=FLOOR),
@@ -74,13 +66,14 @@ def fit_ensembles(tools, x, y, seed):
             tried[key] = best_spread(functools.partial(predictor.in_units, mixture), y[cut:])
         return min(tried, key=lambda key: tried[key][0])
 
-    normal = best((name, "normal") for name in NETWORKS)
-    chosen = {"normal": normal, "free": best([(normal[0], "mixture")])}
+    network, *_ = best((network, "weak", "normal") for network in NETWORKS)
+    normal = best([(network, "strong", "normal")])
+    chosen = {"normal": normal, "free": best([(*normal[:2], "mixture")])}
     fitted = {key: Predictor(tools, *key, x, y, MEMBERS, seed) for key in set(chosen.values())}
     return {
         table: (
             functools.partial(fitted[key], spread=tried[key][1]),
-            f"{key[0]} {key[1]}, scales x {tried[key][1]:.2f}",
+            f"{' '.join(key)}, scales x {tried[key][1]:.2f}",
         )
         for table, key in chosen.items()
     }
@@ -89,18 +82,23 @@ def fit_ensembles(tools, x, y, seed):
 class Predictor:
     """An ensemble of one network, from inputs to the distribution of outcomes, both in their own units."""
 
-    def __init__(self, tools, name, form, x, y, num_members, seed):
-        self.tools, self.network = tools, NETWORKS[name]
-        self.scaler, self.bins = StandardScaler().fit(x), Bins(x)
+    def __init__(self, tools, network, decay, form, x, y, num_members, seed):
+        self.tools, self.network = tools, NETWORKS[network]
+        self.scaler, self.bins, self.range = StandardScaler().fit(x), Bins(x), (x.min(axis=0), x.max(axis=0))
         self.loc, self.unit = y.mean(), y.std()
         self.doubt = 5 / len(x)  # a fifth of the rows is held out
         inputs, outcomes = self.seen(x), ((y - self.loc) / self.unit).astype("float32")
         batch_size = 2 ** round(np.log2(len(x)) / 2)
-        epochs = int(np.clip(1e6 / len(x), 30, 150))
+        epochs = round(1000 / np.cbrt(len(x)))
         num_steps = epochs * -(-len(x) // batch_size)
         loss = tools.losses.BetaNLL() if form == "normal" else tools.loss
+
+        def build():
+            head, weight_decay = FORMS[form](tools.heads), DECAYS[decay] / len(x)
+            return self.network.build(tools.keras, head, loss, inputs.shape[1], weight_decay, num_steps)
+
         self.ensemble = nllfit.Ensemble.fit(
-            lambda: self.network.build(tools.keras, FORMS[form](tools.heads), loss, inputs.shape[1], num_steps),
+            build,
             num_members,
             inputs,
             outcomes,
@@ -114,7 +112,8 @@ class Predictor:
         return self.in_units(self.mixture(x), spread)
 
     def seen(self, x):
-        """The inputs as the network sees them."""
+        """The inputs as the network sees them: none lies outside of what was trained on."""
+        x = np.clip(x, *self.range)
         parts = [self.scaler.transform(x), *([self.bins(x)] if self.network.binned else [])]
         return np.concatenate(parts, axis=1).astype("float32")
 
