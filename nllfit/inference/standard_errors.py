@@ -9,6 +9,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from nllfit.curvature import Axes, axes_of, drops_around
+from nllfit.data import num_rows
 from nllfit.inference.coefficients import Coefficients
 from nllfit.inference.likelihood import Likelihood
 from nllfit.inference.names import feature_names
@@ -17,7 +18,6 @@ from nllfit.kerases import Model, distribution_of, float_dtype, variable_of
 from nllfit.training.architectures import kept_for
 from nllfit.training.arguments import check_trainable
 from nllfit.training.batches import Arrays, batches_of
-from nllfit.training.data import num_rows
 from nllfit.training.outcomes import outcome_check
 from nllfit.training.surface import flat_weights, set_weights
 
