@@ -8,6 +8,7 @@ import tensorflow as tf
 from nllfit.families.arguments import as_count
 
 __all__ = [
+    "CHUNK_BYTES",
     "as_tensors",
     "check_finite",
     "check_numbers",
@@ -20,6 +21,7 @@ __all__ = [
     "weighted",
 ]
 
+CHUNK_BYTES = 2**25  # of data that a program may copy, or that are read from a stream at once
 _NAMES = ("x", "y", "sample_weight")
 
 

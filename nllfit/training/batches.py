@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.data import (
+    CHUNK_BYTES,
     as_tensors,
     check_finite,
     check_rows,
@@ -30,7 +31,6 @@ from nllfit.training.work import Work
 
 __all__ = ["Arrays", "Stream", "batches_of", "prefetched", "split_arrays"]
 
-CHUNK_BYTES = 2**25
 _STREAM_STEPS = 256  # a chunk's call costs some 100 us, a batch's way through Python as much: more would win nothing
 
 
@@ -126,10 +126,11 @@ class Arrays:
     @functools.cached_property
     def _rounded(self):
         """The data, with rows that no batch has, so that data of about as many rows have a program in common."""
-        more = round_up(self._rows) - self._rows
-        if not more or num_bytes(self.data) > CHUNK_BYTES:
+        if not self.is_small:
             return self.data
-        return tf.nest.map_structure(lambda t: tf.concat([t, tf.repeat(t[:1], more, 0)], 0), self.data)
+        rows = np.minimum(np.arange(round_up(self._rows)), self._rows - 1)
+        with tf.device("CPU"):
+            return tf.nest.map_structure(lambda t: tf.gather(t, rows), self.data)
 
     def work(self, epoch, epochs=1, capacity=1):
         """The `Work` of some epochs that are alike."""

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.data import num_rows
-from nllfit.kerases import Model, training_variables
+from nllfit.kerases import Model, training_variables, variable_of
 from nllfit.training.architectures import architecture_of, kept_for, shared_by
 from nllfit.training.batches import Arrays, prefetched
 from nllfit.training.programs import Program, Stretch
@@ -32,7 +32,6 @@ class Programs:
     def __init__(self, model: Model | None = None):
         self.lock = threading.RLock()
         self.kept: collections.OrderedDict[Any, Program] = collections.OrderedDict()
-        self.traces = 0
 
     def get(self, key: Any) -> Program | None:
         """The program, which is now the last used."""
@@ -45,7 +44,7 @@ class Programs:
         """Keeps a program, and forgets the one that was not used for longest."""
         with self.lock:
             self.kept[key] = program
-            self.traces += 1
+            self.kept.move_to_end(key)
             while len(self.kept) > self.MOST:
                 self.kept.popitem(last=False)
 
@@ -65,30 +64,30 @@ class Run:
     def __init__(self, model: Model, compile: str, train: Any, validation: Any, epochs: int):
         self._model, self._compile, self._train, self._validation = model, compile, train, validation
         self._left = epochs * (train.steps or np.inf)
-        self._own = kept_for(model, Programs)
-        architecture = architecture_of(model, train.first[1] if len(train.first) > 1 else None)
-        self._shared = None if architecture is None else shared_by(architecture, Programs)
-        self._variables = training_variables(model)
-        self._capacity = _capacity(self._variables, train)
+        self._capacity = _capacity(model, train)
         self._held_out = ()
         small = isinstance(validation, Arrays) and validation.is_small
         if train.are_alike and small and validation.steps <= 4 * train.steps:
             self._held_out = validation.stacks()
         self._program = self.program("train", train.example(self._capacity, self._held_out))
+        self._variables = training_variables(model)  # of which the first program makes some
         self._changed = self._program.changed(self._variables)
         self._one_by_one = self._tests_in_graph = False
 
     def program(self, mode: str, work: Work) -> Program:
-        """The program for such work, traced if there is none."""
-        trainable = tuple(layer.trainable for layer in self._model._flatten_layers())
-        key = mode, trainable, work.key()
-        stores = [store for store in (self._own, self._shared) if store is not None]
-        with stores[-1].lock:  # another thread may be tracing it for a model of its own
-            for store in stores:
-                if found := store.get(key):
-                    return found
-            program = Program(self._model, mode, work, self._shared is not None)
-            stores[-1 if program.is_shared else 0].put(key, program)
+        """The program for such work: the one that the model went through before, another's or, at last, a new one."""
+        own = kept_for(self._model, Programs)
+        key = mode, tuple(layer.trainable for layer in self._model._flatten_layers()), work.key()
+        if found := own.get(key):
+            return found
+        first = self._train.first
+        architecture = architecture_of(self._model, first[1] if len(first) > 1 else None)
+        shared = own if architecture is None else shared_by(architecture, Programs)
+        with shared.lock:  # another thread may be tracing it for a model of its own
+            program = shared.get(key) or Program(self._model, mode, work, architecture is not None)
+            if program.is_shared:
+                shared.put(key, program)
+        own.put(key, program)
         return program
 
     def copy(self) -> list[tf.Tensor]:
@@ -191,9 +190,11 @@ def numbers(logs: Any, epoch: int) -> dict:
     return found
 
 
-def _capacity(variables, train):
+def _capacity(model, train):
     """How many epochs' states and orders one call may hold, a power of two."""
     if not train.are_alike:
         return 1
-    size = max(4 * num_rows(train.data), sum(v.dtype.size * v.shape.num_elements() for v in variables))
+    weights = [variable_of(w) for w in model.variables if hasattr(w, "dtype")]
+    # Adam has twice as many of its own, which a fresh model's may not have made.
+    size = max(4 * num_rows(train.data), 3 * sum(w.dtype.size * w.shape.num_elements() for w in weights))
     return 1 << max(0, min(Run.MOST_EPOCHS, _BYTES // max(1, size)).bit_length() - 1)

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nllfit.data import CHUNK_BYTES, num_bytes
+
 __all__ = ["Work"]
 
 
@@ -53,9 +55,14 @@ class Work:
         return self.epochs * steps + tested * sum(size for _, size in self.held_out)
 
     @property
+    def is_small(self) -> bool:
+        """Whether a copy of the data is worth its memory."""
+        return num_bytes(self.data) <= CHUNK_BYTES
+
+    @property
     def has_strings(self) -> bool:
         """Whether there are strings, with which XLA would abort the process."""
-        return any(t.dtype == tf.string for t in self.tensors())
+        return any(spec.dtype == tf.string for spec in self.specs())
 
     def part(self, first: int, last: int) -> "Work":
         """Some steps of the work; what begins and ends an epoch is of the first and of the last."""
@@ -65,22 +72,17 @@ class Work:
 
     def tensors(self) -> list[tf.Tensor]:
         """All of it as tensors."""
-        sizes = [size for _, size in self.held_out]
-        numbers = np.array([self.first, self.last, self.epochs, self.starts, self.ends, *sizes], np.int32)
-        evaluates = np.zeros(self.capacity, bool) if self.evaluates is None else self.evaluates
-        parts = [self.data, self.order, [] if self.rest is None else self.rest, [stack for stack, _ in self.held_out]]
-        return [tf.convert_to_tensor(t) for t in [numbers, evaluates, *tf.nest.flatten(parts)]]
+        return [tf.convert_to_tensor(array) for array in self._arrays()]
 
     def unflatten(self, tensors: list) -> tuple:
         """Numbers, whether to evaluate, data, order, rest and stacks from the tensors of such work."""
         numbers, evaluates, *tensors = tensors
-        parts = [self.data, self.order, [] if self.rest is None else self.rest, [stack for stack, _ in self.held_out]]
-        data, order, rest, stacks = tf.nest.pack_sequence_as(parts, tensors)
+        data, order, rest, stacks = tf.nest.pack_sequence_as(self._parts(), tensors)
         return numbers, evaluates, data, order, None if self.rest is None else rest, stacks
 
     def specs(self) -> list[tf.TensorSpec]:
         """The shapes and dtypes of its tensors."""
-        return [tf.TensorSpec(t.shape, t.dtype) for t in self.tensors()]
+        return [tf.TensorSpec(array.shape, array.dtype) for array in self._arrays()]
 
     def batch_specs(self) -> tuple:
         """The shapes and dtypes of a batch."""
@@ -90,5 +92,16 @@ class Work:
     def key(self) -> tuple:
         """What a program must know of it: how the data are put together, and all shapes and dtypes."""
         parts = self.data, [stack for stack, _ in self.held_out]
-        shapes = tuple((tuple(t.shape), t.dtype) for t in self.specs())
+        shapes = tuple((tuple(spec.shape), spec.dtype) for spec in self.specs())
         return str(tf.nest.map_structure(lambda t: 0, parts)), self.rest is None, shapes
+
+    def _arrays(self):
+        """All of it as arrays and tensors."""
+        sizes = [size for _, size in self.held_out]
+        numbers = np.array([self.first, self.last, self.epochs, self.starts, self.ends, *sizes], np.int32)
+        evaluates = np.zeros(self.capacity, bool) if self.evaluates is None else self.evaluates
+        return [numbers, evaluates, *tf.nest.flatten(self._parts())]
+
+    def _parts(self):
+        rest = [] if self.rest is None else self.rest
+        return [self.data, self.order, rest, [stack for stack, _ in self.held_out]]
