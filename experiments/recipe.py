@@ -2,11 +2,11 @@
 
 Networks are tried, one member each, on the first four fifths of the training rows; the fifth that is held out tells
 which is better. All are two layers of swish units. *Smooth* sees the standardised inputs; *steep*, for targets that
-jump, sees them cut into bins, too. Ten times the weight decay, *strong*, is for outcomes that are mostly noise. A Normal
-head trains on beta-NLL, which learns the mean everywhere; the *free* table takes mixtures of five Normals, trained on
-the negative log-likelihood, where they are better on the rows held out. These also tell by what factor to widen or
-narrow the predicted scales: a network is surer of rows it has seen, and its test NLL explodes where it is too sure.
-Then five members of the best are trained on all training rows.
+jump, sees them cut into bins, too. Ten times the weight decay, *strong*, is for outcomes that are mostly noise. A
+Normal head trains on beta-NLL, which learns the mean everywhere; the *free* table takes mixtures of five Normals,
+trained on the negative log-likelihood, where they are better on the rows held out. These also tell by what factor to
+widen or narrow the predicted scales: a network is surer of rows it has seen, and its test NLL explodes where it is too
+sure. Then five members of the best are trained on all training rows.
 
 A row in `n` may be unlike all that was seen, where n are held out: with that probability the target is from a Normal
 with the mean and the spread of all training rows. Without it one row of a table can cost a hundred nats.

@@ -4,15 +4,18 @@ import json
 
 import numpy as np
 
-from experiments import overconfidence
+from experiments import overconfidence, recipe
+from tests.experiments.samples import marginal
 
 
-def test_a_short_run(tmp_path, capsys):
+def test_a_short_run(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(recipe, "fit_ensembles", marginal)  # which has its own test
     out = tmp_path / "run"
     metrics = overconfidence.main(["--out", str(out), "--epochs", "2", "--splits", "1"])
     assert json.loads((out / "metrics.json").read_text()) == metrics
     assert metrics["marginal"]["rmse"] < 1.5  # in units of the target's spread
     assert metrics["NLL"]["lowest_nll_of_an_epoch"] <= metrics["NLL"]["nll"] + 1e-5
+    assert metrics["the recipe of uci"]["nll"] == metrics["marginal"]["nll"]
     factor = metrics["5 by NLL, scales x factor"]["factor"]
     ratio = metrics["5 by NLL, scales x factor"]["rmse"] / metrics["5 by NLL"]["rmse"]
     np.testing.assert_allclose(ratio, 1, rtol=1e-5)  # the factor moves no mean

@@ -7,6 +7,7 @@ import pytest
 from tensorflow_probability import distributions as tfd
 
 from experiments import common, recipe, tables, uci
+from tests.experiments.samples import marginal
 from tests.files import data_file
 
 RNG = np.random.default_rng(0)
@@ -21,16 +22,6 @@ def folder(tmp_path):
     np.savetxt(path / "line.txt", TABLE)
     (path / "published.json").write_text(json.dumps({"test_nll": {"line": {"A": 0.5, "B": -0.2}}}))
     return path
-
-
-def marginal(tools, x, y, seed):
-    """What stands in for the recipe: a Normal for all rows alike."""
-    del tools, x, seed
-
-    def predict(x):
-        return tfd.Independent(tfd.Normal(np.full([len(x), 1], y.mean()), y.std()), 1)
-
-    return {"normal": (predict, "marginal"), "free": (predict, "marginal")}
 
 
 @pytest.mark.parametrize(
