@@ -23,7 +23,7 @@ from nllfit.training import fit
 
 tfd = tfp.distributions
 
-__all__ = ["Ensemble"]
+__all__ = ["Ensemble", "load_model", "new_folder"]
 
 
 class Ensemble:
@@ -153,10 +153,7 @@ class Ensemble:
         Raises:
           ValueError: if the folder holds something, which would be overwritten or taken for a member.
         """
-        folder = pathlib.Path(folder)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ValueError(f"`folder` {folder} holds something already: name a new folder.")
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = new_folder(folder)
         for i, model in enumerate(self.models):
             model.save(folder / f"member-{i:03}.keras")
 
@@ -170,7 +167,21 @@ class Ensemble:
         files = sorted(pathlib.Path(folder).glob("*.keras"))
         if not files:
             raise ValueError(f"`folder` {folder} holds no .keras file: name one that `Ensemble.save` wrote.")
-        return cls([_keras_of_file(path).models.load_model(path) for path in files])
+        return cls([load_model(path) for path in files])
+
+
+def new_folder(folder: str | os.PathLike) -> pathlib.Path:
+    """A folder, made if it is not there; a `ValueError` if it holds something, which could be taken for ours."""
+    folder = pathlib.Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"`folder` {folder} holds something already: name a new folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def load_model(path: pathlib.Path) -> Model:
+    """The model of a `.keras` file of either Keras, in its safe mode."""
+    return _keras_of_file(path).models.load_model(path)
 
 
 def _with_weights(model, x):

@@ -1,12 +1,16 @@
 """A calibrated model: one whose predicted distributions are mapped, called like the model."""
 
 import abc
+import json
+import os
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
+from nllfit.ensembles import Ensemble, load_model, new_folder
 from nllfit.evaluation.held_out import HeldOut, held_out
 from nllfit.families.center import central_value
 from nllfit.families.marginals import is_discrete, marginals
@@ -15,6 +19,9 @@ from nllfit.kerases import Model, as_distribution, output_like
 from nllfit.prediction import predict_distribution
 
 __all__ = ["Calibrated", "real_elements", "remade_as", "rows_for_calibration"]
+
+
+_MAP = "calibration.json"
 
 
 class Calibrated(abc.ABC):
@@ -30,6 +37,10 @@ class Calibrated(abc.ABC):
         self.model = model
 
     @abc.abstractmethod
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor beside the model, as JSON takes them."""
+
+    @abc.abstractmethod
     def calibrate(self, distribution: tfd.Distribution) -> tfd.Distribution:
         """The calibrated distribution in place of one that the model predicts, of the same batch and event."""
 
@@ -42,6 +53,43 @@ class Calibrated(abc.ABC):
     def predict_distribution(self, x: Any, batch_size: int = 32) -> tfd.Distribution:
         """The calibrated distribution of every row: what `nllfit.predict_distribution` returns."""
         return self.calibrate(predict_distribution(self.model, x, batch_size))
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Writes the model, and the numbers of the map, to a new or empty folder.
+
+        Raises:
+          ValueError: if the folder holds something.
+        """
+        folder = new_folder(folder)
+        config = {"class": type(self).__name__} | self.get_config()
+        (folder / _MAP).write_text(json.dumps(config))
+        is_more = hasattr(self.model, "predict_distribution")  # than one model of Keras
+        self.model.save(folder / ("model" if is_more else "model.keras"))
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> "Calibrated":
+        """The calibrated model that `save` wrote, in any process; in Keras's safe mode, which runs no code of a file's.
+
+        Raises:
+          ValueError: if there is no such folder, it holds a model of another class, or a broken file.
+        """
+        folder = pathlib.Path(folder)
+        try:
+            config = json.loads((folder / _MAP).read_text())
+            name = config.pop("class")
+        except (OSError, ValueError, KeyError, AttributeError, TypeError):
+            raise ValueError(f"`folder` {folder} holds no whole {_MAP}: name one that `save` wrote.") from None
+        kinds = {kind.__name__: kind for kind in Calibrated.__subclasses__() if issubclass(kind, cls)}
+        if name not in kinds:
+            raise ValueError(f"`folder` {folder} holds a {name}: load it by `{name}.load`.")
+        return kinds[name](_model_in(folder), **config)
+
+
+def _model_in(folder):
+    if (folder / "model.keras").exists():
+        return load_model(folder / "model.keras")
+    inner = folder / "model"
+    return Calibrated.load(inner) if (inner / _MAP).exists() else Ensemble.load(inner)
 
 
 def rows_for_calibration(model: Model, x: Any, y: ArrayLike | None, batch_size: int) -> HeldOut:

@@ -82,7 +82,7 @@ class Conformalized(Calibrated):
     """A model whose central intervals are moved outward; `conformalize` finds by how much.
 
     Its distributions have the moved ends for quantiles, and between and beyond them the model's distribution, stretched
-    or shrunk, so that they have a density. To keep it, save the model, and the numbers beside it.
+    or shrunk, so that they have a density. `save(folder)` keeps it, and `Conformalized.load(folder)` brings it back.
 
     Args:
       model: as of `conformalize`.
@@ -101,9 +101,13 @@ class Conformalized(Calibrated):
 
     def __init__(self, model: Any, corrections: Mapping[float, ArrayLike]):
         super().__init__(model)
+        corrections = {float(level): correction for level, correction in dict(corrections).items()}
         if not corrections or not all(0 < level < 1 for level in corrections):
             raise ValueError(f"`corrections` has the levels {list(corrections)}: give numbers between 0 and 1.")
         self.corrections = {level: np.asarray(corrections[level], float) for level in sorted(corrections)}
+
+    def get_config(self) -> dict[str, Any]:
+        return {"corrections": {str(level): values.tolist() for level, values in self.corrections.items()}}
 
     def calibrate(self, distribution: tfd.Distribution) -> tfd.Distribution:
         elements = real_elements(distribution)

@@ -66,7 +66,7 @@ class Recalibrated(Calibrated):
     """A model whose predicted probabilities are mapped by a rising spline; `recalibrate` finds it.
 
     Its distributions have a density, a CDF and quantiles, and a mean and variance by a sum, exact to some hundredths
-    of a standard deviation. To keep it, save the model, and the two arrays beside it.
+    of a standard deviation. `save(folder)` keeps it, and `Recalibrated.load(folder)` brings it back.
 
     Args:
       model: as of `recalibrate`.
@@ -91,6 +91,9 @@ class Recalibrated(Calibrated):
         if self.observed.shape != self.predicted.shape[-1:]:
             shapes = f"{self.predicted.shape} and {self.observed.shape}"
             raise ValueError(f"`predicted` and `observed` have shapes {shapes}: give as many of either, [*event, k].")
+
+    def get_config(self) -> dict[str, Any]:
+        return {"predicted": self.predicted.tolist(), "observed": self.observed.tolist()}
 
     def calibrate(self, distribution: tfd.Distribution) -> tfd.Distribution:
         elements = real_elements(distribution)

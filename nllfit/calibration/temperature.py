@@ -73,8 +73,8 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
 class TemperatureScaled(Calibrated):
     """A classifier whose logits are divided by a temperature; `scale_temperature` finds it.
 
-    It computes in float64, in which no two classes that had different probabilities become equal. To keep it, save the
-    model, and the number beside it.
+    It computes in float64, in which no two classes that had different probabilities become equal. `save(folder)`
+    keeps it, and `TemperatureScaled.load(folder)` brings it back.
 
     Args:
       model: as of `scale_temperature`.
@@ -97,6 +97,9 @@ class TemperatureScaled(Calibrated):
 
     def __repr__(self) -> str:
         return f"TemperatureScaled({self.model!r}, {self.temperature:g})"
+
+    def get_config(self) -> dict[str, Any]:
+        return {"temperature": self.temperature}
 
     def calibrate(self, distribution: tfd.Distribution) -> tfd.Distribution:
         logits = _class_log_probs(distribution) / self.temperature

@@ -73,7 +73,8 @@ def fit(
       validation_steps, validation_batch_size: the same for validation data.
       validation_freq: epochs between evaluations, or a list of the epochs, from 1, to evaluate after.
       seed: fixes the order of every epoch, which depends on it and on the epoch's number alone, so that a run resumed
-        at `initial_epoch` is the run that never stopped. None draws one from NumPy's global generator.
+        at `initial_epoch` is the run that never stopped; but not after loading, where layers draw random numbers, as
+        dropout does: Keras saves no state of their generators. None draws one from NumPy's global generator.
       compile: `"xla"`; `"graph"`, without XLA; or `"auto"`, which trains in the graph until XLA has compiled in another
         thread, and then in the faster of them; where layers draw random numbers, in the graph alone.
 

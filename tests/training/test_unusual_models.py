@@ -359,3 +359,24 @@ def test_what_xla_cannot_compile_is_named_and_the_way_out():
             nllfit.fit(model, X[..., None], Y[:, None], verbose=0, compile="xla")
         assert all(map(np.array_equal, model.get_weights(), before))
         nllfit.fit(model, X[..., None], Y[:, None], verbose=0, compile="graph")
+
+
+@KERASES
+def test_dropout_goes_on_where_it_was_but_not_after_loading(k, tmp_path):
+    def trained(epochs):
+        k.utils.set_random_seed(0)
+        model = k.Sequential([k.layers.Input((4,)), k.layers.Dropout(0.5), k.layers.Dense(1)])
+        model.compile("adam", "mse")
+        nllfit.fit(model, X, Y, epochs=epochs, seed=0, verbose=0)
+        return model
+
+    def resumed(model):
+        nllfit.fit(model, X, Y, epochs=3, initial_epoch=2, seed=0, verbose=0)
+        return model.get_weights()[0]
+
+    never_stopped, model = trained(3), trained(2)
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(resumed(model), never_stopped.get_weights()[0])
+    # No Keras saves the state of a generator: where one comes to, `fit` need not speak of it.
+    loaded = resumed(k.models.load_model(tmp_path / "model.keras"))
+    assert np.abs(loaded - never_stopped.get_weights()[0]).max() > 1e-6

@@ -1,0 +1,90 @@
+"""What cuts across a call of `fit`: another thread's, Ctrl-C, a layer thawed since the last. The next one is right."""
+
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+import nllfit
+from tests.kerases import KERASES
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(64, 4)).astype("float32")
+Y = RNG.normal(size=(64, 1)).astype("float32")
+
+
+def line(k, *before):
+    k.utils.set_random_seed(0)
+    model = k.Sequential([k.layers.Input((4,)), *before, k.layers.Dense(1)])
+    model.compile(k.optimizers.SGD(0.01), "mse")
+    return model
+
+
+def test_data_may_wait_for_another_fit_in_another_thread():
+    def of_array():
+        for _ in range(4):
+            yield X, Y
+
+    other = threading.Thread(target=lambda: nllfit.fit(line(tf_keras), of_array(), verbose=0))
+
+    def of_the_other():
+        yield from of_array()
+        other.start()
+        other.join(60)
+        assert not other.is_alive()
+        yield X, Y
+
+    assert len(nllfit.fit(line(tf_keras), of_the_other(), verbose=0).history["loss"]) == 1
+    assert not other.is_alive()
+
+
+@KERASES
+def test_after_ctrl_c_in_tracing_the_next_fit_is_as_if_it_were_the_first(k):
+    class Interrupted(k.layers.Layer):
+        stops = True
+
+        def call(self, x, training=False):
+            if training and Interrupted.stops and not tf.executing_eagerly():
+                Interrupted.stops = False
+                signal.raise_signal(signal.SIGINT)
+            return x
+
+    model = line(k, Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        nllfit.fit(model, X, Y, verbose=0)
+    losses = nllfit.fit(model, X, Y, epochs=2, shuffle=False, verbose=0).history["loss"]
+    expected = line(k).fit(X, Y, epochs=2, shuffle=False, verbose=0).history["loss"]
+    np.testing.assert_allclose(losses, expected, rtol=1e-6)
+
+
+def test_ctrl_c_ends_a_long_run_at_once_and_the_next_fit_works():
+    model = line(tf_keras)
+    nllfit.fit(model, X, Y, epochs=2, verbose=0)
+    main, sent = threading.main_thread().ident, []
+
+    def interrupt():
+        sent.append(time.perf_counter())
+        signal.pthread_kill(main, signal.SIGINT)
+
+    threading.Timer(0.5, interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        nllfit.fit(model, X, Y, epochs=10**6, verbose=0)
+    assert time.perf_counter() - sent[0] < 5  # a call takes a quarter of a second, on a machine of its own
+    before = model.evaluate(X, Y, verbose=0)
+    assert nllfit.fit(model, X, Y, epochs=3, verbose=0).history["loss"][-1] <= before * (1 + 1e-2)
+
+
+@KERASES
+def test_a_layer_frozen_after_compile_and_thawed_again_moves(k):
+    model = line(k, k.layers.Dense(3))
+    nllfit.fit(model, X, Y, verbose=0)
+    model.layers[0].trainable = False
+    nllfit.fit(model, X, Y, verbose=0)
+    frozen = model.layers[0].get_weights()[0]
+    model.layers[0].trainable = True
+    nllfit.fit(model, X, Y, verbose=0)
+    assert not np.array_equal(model.layers[0].get_weights()[0], frozen)
