@@ -15,9 +15,9 @@ OLDEST = re.sub(r" *>= *", "==", _SETUP["options"]["install_requires"]).split()
 
 @nox.session(python=PYTHONS)
 def newest(session: nox.Session) -> None:
-    """The newest of everything."""
+    """The newest of everything, and all pairs of what is tested."""
     session.install("-e", ".[test]")
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", "--thorough", *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])

@@ -1,5 +1,28 @@
-"""What the suite can be told on its command line."""
+"""What the suite can be told on its command line, and what it leaves out unless told."""
+
+import gc
+
+import pytest
 
 
 def pytest_addoption(parser):
-    parser.addoption("--thorough", action="store_true", help="a thousand odd samples for the search, not two a family")
+    parser.addoption("--thorough", action="store_true", help="all pairs of what is tested, not each in one setting")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "thorough: a test that runs with --thorough alone")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--thorough"):
+        left_out = [item for item in items if item.get_closest_marker("thorough")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish():
+    """Spares the garbage collector what TensorFlow's import and each trace leave: a tenth of the suite's time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)

@@ -59,6 +59,24 @@ KERASES = pytest.mark.parametrize("k", [tf_keras, keras], ids=["tf_keras", "kera
 each_keras = pytest.mark.parametrize("kit", KITS, ids=["tf_keras", "keras3"])
 
 
+def in_turn(values):
+    """Each value with one Keras, the first with tf_keras, the next with Keras 3; with the other under `--thorough`."""
+    rows = []
+    for i, value in enumerate(values):
+        for j, kit in enumerate(KITS):
+            name = f"{kit.keras.__name__}-{value if isinstance(value, str) else value[0]}"
+            marks = () if (i + j) % 2 == 0 else pytest.mark.thorough
+            rows.append(pytest.param(kit, value, id=name, marks=marks))
+    return rows
+
+
+def by_keras(model, *args, **kwargs):
+    """The history of `model.fit`, run eagerly: a reference of a few steps is not worth its trace."""
+    model.run_eagerly = True
+    history = model.fit(*args, **{"verbose": 0} | kwargs).history
+    return {name: [float(value) for value in values] for name, values in history.items()}
+
+
 def set_precision(dtype):
     """Sets the dtype of new layers in both Kerases."""
     for kit in KITS:

@@ -11,7 +11,7 @@ import nllfit
 from nllfit.families.outcomes import some_outcome
 from nllfit.kerases import distribution_of
 from tests.families.test_family import WORKING
-from tests.kerases import KITS, each_keras
+from tests.kerases import KITS, each_keras, in_turn
 from tests.test_heads import each_case, make_head, numbers
 
 pytestmark = [
@@ -64,8 +64,7 @@ WAYS = {
 }
 
 
-@each_keras
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("kit", "way"), in_turn(WAYS))
 def test_padding_of_any_kind_changes_nothing(kit, way):
     trainer, compiled, arguments = WAYS[way]
     model, runs = make(kit, **compiled), []

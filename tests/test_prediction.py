@@ -46,10 +46,11 @@ def test_a_distribution_of_rows_refuses_what_would_be_broadcast_against_them(kit
         assert distribution.log_prob(np.ones([2, 6, *event])).shape == [2, 6]
         np.testing.assert_array_equal(distribution.log_prob(np.ones(event)), expected)
         assert tf.function(distribution.prob)(y).shape == [6]
+        traced = tf.function(distribution.log_prob)
         wrong = [np.ones([6, 1, *event]), np.ones([1, *event]), np.ones([5, *event])]
         wrong += [np.ones(6)] if event else []
         for value in wrong:
-            for method in (distribution.log_prob, distribution.prob, tf.function(distribution.log_prob)):
+            for method in (distribution.log_prob, distribution.prob, traced):
                 with pytest.raises(ValueError, match="against which it would be broadcast") as error:
                     method(value)
                 assert str(value.shape) in str(error.value)
