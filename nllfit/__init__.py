@@ -10,7 +10,16 @@ from nllfit.calibration import (
     scale_temperature,
 )
 from nllfit.ensembles import Ensemble
-from nllfit.estimation import Comparison, Estimate, compare, likelihood, log_likelihood, maximum_likelihood
+from nllfit.estimation import (
+    Comparison,
+    Estimate,
+    LikelihoodRatioTest,
+    compare,
+    likelihood,
+    likelihood_ratio_test,
+    log_likelihood,
+    maximum_likelihood,
+)
 from nllfit.evaluation import Evaluation, ScoreComparison, compare_scores, evaluate
 from nllfit.families import Family, MixtureFamily
 from nllfit.inference import Coefficients, standard_errors
@@ -34,6 +43,7 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "Family",
+    "LikelihoodRatioTest",
     "MixtureFamily",
     "Recalibrated",
     "ScoreComparison",
@@ -52,6 +62,7 @@ __all__ = [
     "initialize",
     "interval",
     "likelihood",
+    "likelihood_ratio_test",
     "log_likelihood",
     "losses",
     "maximum_likelihood",

@@ -11,11 +11,13 @@ The way of a sample, from a user to a density and back, one module a step:
     coordinates   `w`, real numbers -> the `constrained` parameters that the family is built from, as one vector a
                   `point` -> the `natural` ones, as a statistician names them
     density       `point`, `y` -> the family's log-density and its derivatives, as programs written once a family
-    estimators    `maximum_likelihood`: who calls whom
+    search        all of it: who calls whom
+    estimators    `maximum_likelihood`, the door
     errors        those of the natural parameters at an optimum
     estimates     the `Estimate` at an `Optimum`: natural parameters, errors, intervals by a `profile`, the table
 
-`comparison` ranks estimates; `likelihoods` looks at a likelihood on a grid and needs none of the above.
+`refits` fits many samples at once, for the `bootstrap`; `nested` compares two estimates and `comparison` ranks them;
+`likelihoods` looks at a likelihood on a grid and needs none of the above.
 
 A parameter has four forms, each with one name. `params` are the unconstrained numbers that a network gives; `w`, the
 `coordinates` of the free ones, is the same vector with logarithms of positive parameters; `constrained` parameters are
@@ -27,5 +29,15 @@ from nllfit.estimation.comparison import Comparison, compare
 from nllfit.estimation.estimates import Estimate
 from nllfit.estimation.estimators import maximum_likelihood
 from nllfit.estimation.likelihoods import likelihood, log_likelihood
+from nllfit.estimation.nested import LikelihoodRatioTest, likelihood_ratio_test
 
-__all__ = ["Comparison", "Estimate", "compare", "likelihood", "log_likelihood", "maximum_likelihood"]
+__all__ = [
+    "Comparison",
+    "Estimate",
+    "LikelihoodRatioTest",
+    "compare",
+    "likelihood",
+    "likelihood_ratio_test",
+    "log_likelihood",
+    "maximum_likelihood",
+]

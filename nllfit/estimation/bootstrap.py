@@ -1,0 +1,157 @@
+"""The bootstrap of an estimate: how it varies over samples like the one that it was made from."""
+
+import dataclasses
+import numbers
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.estimation.errors import natural_errors
+from nllfit.estimation.newton import Optimum, errors
+from nllfit.estimation.problem import Problem
+from nllfit.estimation.refits import refit, scores
+from nllfit.estimation.samples import counted
+from nllfit.families.arguments import as_count
+
+__all__ = ["Bootstrap", "bootstrap", "drawn"]
+
+_KINDS = ("nonparametric", "parametric")
+
+
+@dataclasses.dataclass(frozen=True)
+class Bootstrap:
+    """An estimate's family fitted to samples like its own.
+
+    Attributes:
+      kind: "nonparametric", samples drawn with replacement from the sample, or "parametric", drawn from the fit.
+      estimates: of the sample itself, by name.
+      parameters: the estimates from the samples by name, `[num_samples, *parameter]`; NaN from a sample without one.
+      num_failed: how many samples have no maximum that was verified.
+      problem, optimum: the sample with its family, and the end of the search in it.
+    """
+
+    kind: str
+    estimates: dict[str, np.ndarray]
+    parameters: dict[str, np.ndarray]
+    num_failed: int
+    problem: Problem = dataclasses.field(repr=False)
+    optimum: Optimum = dataclasses.field(repr=False)
+
+    @property
+    def num_samples(self) -> int:
+        """The number of samples."""
+        return len(next(iter(self.parameters.values())))
+
+    @property
+    def standard_errors(self) -> dict[str, np.ndarray]:
+        """The standard deviations of the estimates over the samples, by name."""
+        return {name: np.nanstd(values, axis=0, ddof=1) for name, values in self.parameters.items()}
+
+    def confidence_intervals(self, level: float = 0.95, method: str = "percentile") -> dict[str, np.ndarray]:
+        """Intervals that cover the true parameters with probability `level`, by the samples' quantiles.
+
+        "percentile" has the quantiles `(1 -+ level) / 2`. "bca", for nonparametric samples, moves them for the bias of
+        the estimate's median and for how its error changes with the parameter, so that its error in coverage falls with
+        the size of the sample, and not with the root of it.
+
+        Args:
+          level: between 0 and 1.
+          method: "percentile" or "bca".
+
+        Returns:
+          A dict of arrays `[*parameter, 2]` by name: lower and upper end.
+
+        Raises:
+          ValueError: for another `level` or `method`, for "bca" of parametric samples, and where the likelihood is not
+            smooth.
+
+        Source: Efron, Better bootstrap confidence intervals, 1987.
+        """
+        check_level(level)
+        if method not in ("percentile", "bca"):
+            raise ValueError(f'`method` is {method!r}: give "percentile" or "bca".')
+        levels = np.array([(1 - level) / 2, (1 + level) / 2])
+        accelerations = self._accelerations() if method == "bca" else {}
+        intervals = {}
+        for name, values in self.parameters.items():
+            columns = values.reshape(len(values), -1)
+            center = np.ravel(self.estimates[name])
+            ends = []
+            for column, value, place in zip(columns.T, center, range(len(center)), strict=True):
+                at = levels
+                if accelerations:
+                    at = _corrected(levels, column, value, accelerations[name][place])
+                ends.append(np.nanquantile(column, at))
+            intervals[name] = np.reshape(ends, [*values.shape[1:], 2])
+        return intervals
+
+    def summary(self, level: float = 0.95) -> str:
+        """The estimates, their errors over the samples and percentile intervals, as a table of text."""
+        intervals = self.confidence_intervals(level)
+        lines = [f"{self.kind} bootstrap, {self.num_samples} samples, {self.num_failed} without a maximum"]
+        ends = [f"[{(1 - level) / 2:.4g}", f"{(1 + level) / 2:.4g}]"]
+        lines.append(f"{'':<26}{'estimate':>13}{'std err':>13}{ends[0]:>13}{ends[1]:>13}")
+        for name, value in self.estimates.items():
+            for index in np.ndindex(np.shape(value)):
+                label = f"{name}[{', '.join(map(str, index))}]" if index else name
+                cells = np.asarray(value)[index], self.standard_errors[name][index], *intervals[name][index]
+                lines.append(f"{label:<26}" + "".join(f"{cell:>13.5g}" for cell in cells))
+        return "\n".join(lines)
+
+    def _accelerations(self):
+        """A sixth of the skewness of what each observation moves the estimates by, `[size]`, by name."""
+        problem, optimum = self.problem, self.optimum
+        if self.kind == "parametric":
+            raise ValueError('`method="bca"` is for nonparametric samples: give `kind="nonparametric"` to `bootstrap`.')
+        if problem.held or not optimum.converged:
+            raise ValueError('`method="bca"` needs a smooth likelihood with a maximum: give "percentile".')
+        moved = scores(problem, optimum.w) @ errors(optimum) @ natural_errors(problem, optimum)[:, : optimum.rank].T
+        weights = problem.weights[:, None]
+        cubes, squares = (np.sum(weights * moved**power, 0) for power in (3, 2))
+        skewness = np.where(squares > 0, cubes, 0.0) / np.where(squares > 0, squares, 1.0) ** 1.5
+        sizes = [np.size(value) for value in self.estimates.values()]
+        return dict(zip(self.parameters, np.split(skewness / 6, np.cumsum(sizes)[:-1]), strict=True))
+
+
+def bootstrap(problem: Problem, optimum: Optimum, num_samples: int, seed: int, kind: str) -> Bootstrap:
+    """See `Estimate.bootstrap`."""
+    as_count("num_samples", num_samples, 2)
+    as_count("seed", seed, 0)
+    if kind not in _KINDS:
+        raise ValueError(f'`kind` is {kind!r}: give "nonparametric" or "parametric".')
+    if kind == "parametric":
+        samples = drawn(problem, optimum, num_samples, seed)
+        found = refit(problem, optimum, samples, np.ones([1, samples.shape[1]]))
+    else:
+        y, weights = problem.y, problem.weights
+        if problem.family.is_discrete:
+            y, weights = counted(y, weights)
+        times = np.random.default_rng(seed).multinomial(round(weights.sum()), weights / weights.sum(), num_samples)
+        found = refit(problem, optimum, y[None], times.astype(np.float64))
+    estimates = {name: np.array(value) for name, value in problem.natural(optimum.w).items()}
+    return Bootstrap(kind, estimates, found.parameters(), found.num_failed, problem, optimum)
+
+
+def drawn(problem: Problem, optimum: Optimum, num_samples: int, seed: int) -> np.ndarray:
+    """Samples from a fitted distribution, `[num_samples, n, *event]`, each as large as that it was fitted to."""
+    shape = [num_samples, round(problem.weights.sum())]
+    samples = problem.distribution(optimum.w).sample(shape, seed=tf.constant([seed, 0], tf.int32))
+    return np.asarray(samples, np.float64)
+
+
+def check_level(level: Any) -> None:
+    """Raises a `ValueError` for what is no probability of an interval."""
+    if not (isinstance(level, numbers.Real) and 0 < float(level) < 1):
+        raise ValueError(f"`level` is {level!r}: give a probability between 0 and 1, such as 0.95.")
+
+
+def _corrected(levels, values, estimate, acceleration):
+    """The levels at which the quantiles of `values` `[b]` are the ends of the interval, `[2]`."""
+    normal = tfd.Normal(tf.constant(0.0, tf.float64), 1.0)
+    values = values[~np.isnan(values)]
+    least = 0.5 / len(values)
+    below = np.clip((np.mean(values < estimate) + np.mean(values <= estimate)) / 2, least, 1 - least)
+    bias, z = normal.quantile(below), normal.quantile(levels)
+    return normal.cdf(bias + (bias + z) / (1 - acceleration * (bias + z))).numpy()

@@ -1,0 +1,185 @@
+"""Many samples of one size fitted at once, from the estimate of a sample like them: what resampling needs.
+
+Newton's method steps in all samples together, from the estimate, by one program a family. A sample in which it comes to
+no maximum, and a family whose likelihood it cannot take, is searched as the first one was.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from nllfit.curvature import FLAT
+from nllfit.estimation.density import Density
+from nllfit.estimation.newton import Optimum
+from nllfit.estimation.problem import Problem
+from nllfit.estimation.search import search
+from nllfit.quantiles import cdf, survival
+
+__all__ = ["Refits", "refit", "scores"]
+
+_NUMBERS = 1 << 20  # outcomes times samples, looked at together
+_STEPS = 25
+_HALVINGS = 12
+_NEAR = 1e-4  # standard errors: a last step of that length leaves about its square
+_NOISE = 1e-12  # relative, of a log-likelihood
+_WIDE = 20.0  # standard errors of a logarithm, with which the parameter may be zero or infinite as well
+
+
+@dataclasses.dataclass(frozen=True)
+class Refits:
+    """The fits of `b` samples.
+
+    Attributes:
+      problem: the sample that they are like.
+      w: the coordinates of those that were fitted together, `[b, p]`.
+      alone: by its row, where the search in each other sample ended; None where the sample can have no estimate.
+    """
+
+    problem: Problem
+    w: np.ndarray
+    alone: dict[int, tuple[Problem, Optimum] | None]
+
+    @property
+    def num_failed(self) -> int:
+        """How many came to no maximum."""
+        return sum(end is None or not end[1].converged for end in self.alone.values())
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """The natural parameters by name, `[b, *parameter]`; NaN where there is no estimate."""
+        names = self.problem.natural(self.w[0])
+        found = {name: np.full([len(self.w), *value.shape], np.nan) for name, value in names.items()}
+        if len(self.alone) < len(self.w):
+            found = {name: np.array(value) for name, value in self.problem.natural(self.w).items()}
+        for row, end in self.alone.items():
+            natural = end and end[0].natural(end[1].w)
+            for name, values in found.items():
+                values[row] = natural[name] if natural else np.nan
+        return found
+
+    def probabilities(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The CDF and the survival function of each fit, `[b, k]`, at outcomes of its own, `[b, k]` or `[1, k]`."""
+        found = np.full([2, len(self.w), y.shape[1]], np.nan)
+        if len(self.alone) < len(self.w):
+            together = self.problem.objective.coordinates.distribution(self.w, {})
+            inward = self.problem.units.inward_sample(np.broadcast_to(y, found.shape[1:])).T
+            found = np.stack([np.array(function(together, inward)).T for function in (cdf, survival)])
+        for row, end in self.alone.items():
+            if end:
+                own, distribution = y[row % len(y)], end[0].distribution(end[1].w)
+                found[:, row] = cdf(distribution, own), survival(distribution, own)
+        return found[0], found[1]
+
+
+def refit(problem: Problem, optimum: Optimum, y: np.ndarray, weights: np.ndarray) -> Refits:
+    """The family of a problem fitted to many samples.
+
+    Args:
+      problem, optimum: of a sample like them.
+      y: `[b, n, *event]`, or `[1, n, *event]` where samples differ in weights alone.
+      weights: `[b, n]`, or `[1, n]`.
+    """
+    size = max(len(y), len(weights))
+    w, found = np.tile(optimum.w, [size, 1]), np.zeros(size, bool)
+    smooth = optimum.converged and problem.objective.exact and not problem.held
+    if smooth and optimum.rank == w.shape[1] > 0 and not problem.family.facts.several_maxima:
+        inward = problem.units.inward_sample(y)
+        step = max(1, _NUMBERS // y[0].size)
+        for i in range(0, size, step):
+            rows = slice(i, i + step)
+            parts = [part if len(part) == 1 else part[rows] for part in (inward, weights)]
+            w[rows], found[rows] = _climb_together(problem.objective.density, w[rows], *parts)
+        w[~found] = optimum.w
+    left = np.flatnonzero(~found).tolist()
+    return Refits(problem, w, {row: _end(problem, y[row % len(y)], weights[row % len(weights)]) for row in left})
+
+
+def scores(problem: Problem, w: np.ndarray) -> np.ndarray:
+    """The gradient of each observation's log-likelihood in the coordinates, `[n, p]`."""
+    density, y = problem.objective.density, problem.units.inward_sample(problem.y)
+    _, derivatives = _programs(density)
+    found = []
+    for i in range(0, len(y), _NUMBERS):
+        block = y[i : i + _NUMBERS, None]
+        found.append(derivatives(np.tile(w, [len(block), 1]), *_columns(density, block, np.ones([1, 1])))[1])
+    return np.concatenate(found)
+
+
+def _end(problem: Problem, y: np.ndarray, weights: np.ndarray) -> tuple[Problem, Optimum] | None:
+    try:
+        return search(Problem(problem.family, y, weights))
+    except ValueError:  # as where all of a sample is equal
+        return None
+
+
+def _climb_together(
+    density: Density, w: np.ndarray, y: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Newton's method from `w` `[b, p]` in `b` samples, in their units: where it ended, and where that is a maximum."""
+    values, derivatives = _programs(density)
+    data = _columns(density, y, weights)
+    found = np.zeros(len(w), bool)
+    for _ in range(_STEPS):
+        value, gradient, hessian = (part.numpy() for part in derivatives(w, *data))
+        fine = np.isfinite(value) & np.isfinite(gradient).all(1) & np.isfinite(hessian).all((1, 2))
+        gradient[~fine], hessian[~fine] = 0.0, -np.eye(w.shape[1])
+        diagonal = np.abs(np.diagonal(hessian, axis1=1, axis2=2))
+        scales = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+        bends, axes = np.linalg.eigh(-hessian / (scales[:, :, None] * scales[:, None]))
+        lengths = 1 / np.sqrt(np.maximum(np.abs(bends), FLAT))
+        axes = axes / scales[:, :, None] * lengths[:, None]
+        slopes = np.einsum("bpr,bp->br", axes, gradient)
+        step, distance = np.einsum("bpr,br->bp", axes, slopes), np.linalg.norm(slopes, axis=1)
+        widths = np.linalg.norm(axes, axis=2) * density.coordinates.are_logarithms
+        found = fine & (bends.min(1) > FLAT) & (distance < _NEAR) & (widths.max(1) < _WIDE)
+        scale, lower = np.ones(len(w)), np.zeros(len(w), bool)
+        for _ in range(_HALVINGS):
+            reached = values(w + scale[:, None] * step, *data).numpy()
+            lower = ~(reached >= value - _NOISE * (1 + np.abs(value)))
+            if not lower.any():
+                break
+            scale[lower] /= 2
+        w = w + np.where(lower, 0.0, scale)[:, None] * step
+        if found.all():
+            break
+    return w, found
+
+
+def _columns(density, y, weights):
+    """Samples `[b, n, *event]` and weights `[b, n]` as tensors with the observations first."""
+    return tf.cast(tf.constant(np.swapaxes(y, 0, 1)), density.dtype), tf.constant(weights.T)
+
+
+@functools.lru_cache(64)
+def _programs(density: Density) -> tuple[Any, Any]:
+    """`f(w [b, p], y [n, b, *event], weights [n, b])`: the log-likelihoods `[b]`; and these with their derivatives."""
+    coordinates = density.coordinates
+    family = coordinates.family
+
+    def values(w, y, weights):
+        distribution = family.build(coordinates.constrained(w, {}), tf.float64)
+        return tf.reduce_sum(weights * family.facts.log_density(distribution, y), 0)
+
+    def derivatives(w, y, weights):
+        with tf.GradientTape(persistent=True) as outer:
+            outer.watch(w)
+            with tf.GradientTape() as inner:
+                inner.watch(w)
+                value = values(w, y, weights)
+            gradient = inner.gradient(value, w)
+            slopes = tf.unstack(gradient, axis=1)
+        return (
+            value,
+            gradient,
+            tf.stack([outer.gradient(slope, w, unconnected_gradients="zero") for slope in slopes], 1),
+        )
+
+    event = family.event_shape
+    specs = (
+        tf.TensorSpec([None, coordinates.size], tf.float64),
+        tf.TensorSpec([None, None, *event], density.dtype),
+        tf.TensorSpec([None, None], tf.float64),
+    )
+    return tuple(tf.function(f, autograph=False).get_concrete_function(*specs) for f in (values, derivatives))
