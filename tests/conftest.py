@@ -6,7 +6,7 @@ import pytest
 
 
 def pytest_addoption(parser):
-    parser.addoption("--thorough", action="store_true", help="all pairs of what is tested, not each in one setting")
+    parser.addoption("--thorough", action="store_true", help="every pair, not each in one setting")
 
 
 def pytest_configure(config):
@@ -25,4 +25,4 @@ def pytest_collection_finish():
     """Spares the garbage collector what TensorFlow's import and each trace leave: a tenth of the suite's time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(50_000, 10, 10)

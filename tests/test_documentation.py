@@ -47,8 +47,10 @@ def namespace():
 def test_docstring_examples(module):
     module = importlib.import_module(module)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
-    for test in doctest.DocTestFinder(exclude_empty=True).find(module, extraglobs=namespace()):
-        runner.run(test)
+    for test in doctest.DocTestFinder(exclude_empty=True).find(module):
+        if test.examples:
+            test.globs |= namespace()
+            runner.run(test)
     assert runner.summarize().failed == 0
 
 

@@ -15,13 +15,14 @@ import tf_keras
 import nllfit
 from nllfit.training import architectures, batches, runs
 from nllfit.training.programs import Program
-from tests.kerases import KERASES, each_keras, set_precision
+from tests.kerases import KERASES, by_keras, each_keras, in_turn, set_precision
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras 3's variables
     pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning"),  # Keras 3's own default
 ]
-ROWS, BATCH = 130, 32  # four batches and a partial one of two rows
+ROWS, BATCH = 128, 32  # four batches
+PARTIAL = 130  # and a partial one of two rows, which is traced for itself
 
 
 def crossentropy(k):
@@ -31,7 +32,8 @@ def crossentropy(k):
 def sequential(k, shape, layers, dtype="float32", **compiled):
     k.utils.set_random_seed(0)
     model = k.Sequential([k.layers.Input(shape, dtype=dtype), *layers(), k.layers.Dense(3)])
-    model.compile(**{"optimizer": k.optimizers.Adam(0.01), "loss": crossentropy(k), "metrics": ["accuracy"]} | compiled)
+    usual = {"optimizer": k.optimizers.Adam(0.01), "loss": crossentropy(k), "metrics": ["accuracy"]}
+    model.compile(**usual | {"jit_compile": False} | compiled)  # or XLA compiles each of Keras 3's references
     return model
 
 
@@ -83,26 +85,28 @@ def assert_same_run(history, expected, model, reference):
         np.testing.assert_allclose(weight, other, rtol=1e-4, atol=2e-5)
 
 
-@KERASES
 @pytest.mark.parametrize(
-    ("make", "compile"),
-    [
-        (dense, "xla"),
-        (dense, "graph"),
-        (batch_norm, "xla"),
-        (recurrent, "graph"),
-        (embedding, "xla"),
-        (convolutional, "graph"),
-    ],
+    ("kit", "case"),
+    in_turn(
+        [
+            ("dense in xla", dense, "xla"),
+            ("dense", dense, "graph"),
+            ("convolutional", convolutional, "graph"),
+            ("embedding in xla", embedding, "xla"),
+            ("recurrent", recurrent, "graph"),
+            ("batch_norm in xla", batch_norm, "xla"),
+        ]
+    ),
 )
-def test_the_numbers_of_keras(k, make, compile):
+def test_the_numbers_of_keras(kit, case):
+    k, (_, make, compile) = kit.keras, case
     model, reference = (
         make(k, weighted_metrics=[k.metrics.SparseCategoricalCrossentropy(from_logits=True)]) for _ in range(2)
     )
-    x, y, w = rows_of(model)
+    x, y, w = rows_of(model, PARTIAL)
     arguments = {"sample_weight": w, "batch_size": BATCH, "epochs": 5, "shuffle": False, "verbose": 0}
     arguments["validation_data"] = rows_of(model, 50, seed=1)
-    expected = reference.fit(x, y, **arguments).history
+    expected = by_keras(reference, x, y, **arguments)
     history = nllfit.fit(model, x, y, compile=compile, **arguments).history
     assert_same_run(history, expected, model, reference)
 
@@ -113,7 +117,7 @@ def test_options_as_in_keras(k):
     arguments = {"validation_split": 0.3, "validation_freq": 2, "validation_batch_size": 16, "initial_epoch": 1}
     arguments |= {"class_weight": {0: 1.0, 1: 2.0, 2: 0.5}, "epochs": 5, "shuffle": False, "verbose": 0}
     model, reference = dense(k), dense(k)
-    expected = reference.fit(x, y, **arguments).history
+    expected = by_keras(reference, x, y, **arguments)
     history = nllfit.fit(model, x, y, compile="graph", **arguments)
     assert_same_run(history.history, expected, model, reference)
     assert history.epoch == [1, 2, 3, 4]
@@ -137,7 +141,7 @@ def test_several_inputs_and_outputs_by_name_and_in_order(k):
     weights = list(rng.uniform(size=(2, 64)).astype("float32"))
     arguments = {"sample_weight": weights, "epochs": 5, "shuffle": False, "verbose": 0}
     model, reference = make(), make()
-    expected = reference.fit([a, b], [u, v], **arguments).history
+    expected = by_keras(reference, [a, b], [u, v], **arguments)
     history = nllfit.fit(model, [a, b], [u, v], compile="graph", **arguments).history
     assert_same_run(history, expected, model, reference)
 
@@ -203,11 +207,11 @@ def test_a_custom_training_step_and_a_schedule(k):
         k.utils.set_random_seed(0)
         model = Scaled()
         model.compile(k.optimizers.SGD(k.optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)))
-        return model, train(model).history
+        return model, train(model)
 
     x, y = np.random.default_rng(0).normal(size=(2, 70, 1)).astype("float32")
-    reference, expected = run(lambda m: m.fit(x, y, epochs=5, shuffle=False, verbose=0))
-    model, history = run(lambda m: nllfit.fit(m, x, y, epochs=5, shuffle=False, verbose=0, compile="xla"))
+    reference, expected = run(lambda m: by_keras(m, x, y, epochs=5, shuffle=False))
+    model, history = run(lambda m: nllfit.fit(m, x, y, epochs=5, shuffle=False, verbose=0, compile="xla").history)
     assert_same_run(history, expected, model, reference)
 
 
@@ -246,7 +250,7 @@ def test_float64_stays_float64():
     x = x + 1e-12  # lost in float32
     nllfit.fit(model, x, y, epochs=5, shuffle=False, verbose=0, compile="xla")
     dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(32)
-    reference.fit(dataset, epochs=5, verbose=0)
+    by_keras(reference, dataset, epochs=5)
     for weight, other in zip(model.get_weights(), reference.get_weights(), strict=True):
         np.testing.assert_allclose(weight, other, rtol=1e-11, atol=1e-13)
 
@@ -254,37 +258,40 @@ def test_float64_stays_float64():
 # Data sets
 
 
-@KERASES
-@pytest.mark.parametrize("steps", [None, 3])
-def test_datasets_as_in_keras(k, steps):
-    x, y, w = rows_of(dense(k))
+@pytest.mark.parametrize(("kit", "way"), in_turn([("whole", None), ("repeated", 3)]))
+def test_datasets_as_in_keras(kit, way):
+    k, (_, steps) = kit.keras, way
+    x, y, w = rows_of(dense(k), PARTIAL)
     dataset = tf.data.Dataset.from_tensor_slices((x, y, w)).batch(BATCH)
     dataset = dataset.repeat() if steps else dataset
     arguments = {"epochs": 5, "steps_per_epoch": steps, "verbose": 0, "validation_data": dataset}
     arguments |= {"validation_steps": steps}
     model, reference = dense(k), dense(k)
-    expected = reference.fit(dataset, **arguments).history
+    expected = by_keras(reference, dataset, **arguments)
     history = nllfit.fit(model, dataset, compile="graph", **arguments).history
     assert_same_run(history, expected, model, reference)
 
 
-@KERASES
-@pytest.mark.parametrize("steps", [{"steps_per_epoch": 3}, {"steps_per_epoch": 2, "batch_size": BATCH}])
-def test_fewer_steps_than_the_arrays_have(k, steps):
+@pytest.mark.parametrize(
+    ("kit", "way"),
+    in_turn([("cycle", {"steps_per_epoch": 2, "batch_size": BATCH}), ("shares", {"steps_per_epoch": 3})]),
+)
+def test_fewer_steps_than_the_arrays_have(kit, way):
+    k, (_, steps) = kit.keras, way
     # Without a batch size the rows are shared out over the steps; with one, an epoch goes on where the last stopped.
     model, reference = dense(k), dense(k)
     x, y, _ = (rows[:128] for rows in rows_of(model))
     arguments = {"epochs": 5, "shuffle": False, "verbose": 0, "validation_data": (x, y), "validation_steps": 3} | steps
-    expected = reference.fit(x, y, **arguments).history
+    expected = by_keras(reference, x, y, **arguments)
     history = nllfit.fit(model, x, y, compile="graph", **arguments).history
     assert_same_run(history, expected, model, reference)
 
 
 def test_a_pass_over_arrays_ends_within_an_epoch():
     model, reference = dense(tf_keras), dense(tf_keras)
-    x, y, _ = rows_of(model)  # five batches, of which the last has two rows
+    x, y, _ = rows_of(model, PARTIAL)  # five batches, of which the last has two rows
     arguments = {"steps_per_epoch": 3, "batch_size": BATCH, "epochs": 6, "shuffle": False, "verbose": 0}
-    expected = reference.fit(x, y, **arguments).history
+    expected = by_keras(reference, x, y, **arguments)
     history = nllfit.fit(model, x, y, compile="graph", **arguments).history
     assert_same_run(history, expected, model, reference)
 
@@ -317,7 +324,7 @@ def test_a_shuffled_dataset_is_drawn_from_once_an_epoch():
     def dataset():
         return tf.data.Dataset.from_tensor_slices((x, y)).shuffle(ROWS, seed=3).batch(BATCH)
 
-    expected = reference.fit(dataset(), epochs=3, verbose=0).history
+    expected = by_keras(reference, dataset(), epochs=3)
     history = nllfit.fit(model, dataset(), epochs=3, verbose=0, compile="graph").history
     assert_same_run(history, expected, model, reference)
 
@@ -331,7 +338,7 @@ def test_batches_of_any_sizes_from_any_iterable():
         while True:
             yield from ((x[a:b], y[a:b]) for a, b in itertools.pairwise(cuts))
 
-    expected = reference.fit(pieces(), epochs=3, steps_per_epoch=5, verbose=0).history
+    expected = by_keras(reference, pieces(), epochs=3, steps_per_epoch=5)
     history = nllfit.fit(model, pieces(), epochs=3, steps_per_epoch=5, verbose=0, compile="graph").history
     assert_same_run(history, expected, model, reference)
 
@@ -478,7 +485,7 @@ def test_callbacks_that_need_batches_are_refused(k, tmp_path):
 @KERASES
 def test_the_progress_bar_is_keras_own(k, capfd, monkeypatch):
     model = dense(k)
-    x, y, _ = rows_of(model)
+    x, y, _ = rows_of(model, PARTIAL)
     monkeypatch.setattr(runs, "_SECONDS", 0.0)
     nllfit.fit(model, x, y, epochs=2, batch_size=8, compile="graph")
     shown = capfd.readouterr().out
@@ -529,18 +536,18 @@ def test_xla_compiles_once_for_any_number_of_steps(traced):
 def test_another_model_of_an_architecture_traces_nothing_and_is_trained_as_by_keras(k, traced):
     x, y, _ = rows_of(dense(k))
     arguments = {"epochs": 5, "shuffle": False, "verbose": 0, "validation_data": (x[:50], y[:50])}
-    for seed in range(3):
+    for seed in range(2):
         model, reference = dense(k), dense(k)
         weights = [w + 0.01 * seed for w in model.get_weights()]
         model.set_weights(weights)
         reference.set_weights(weights)
-        expected = reference.fit(x, y, **arguments).history
+        expected = by_keras(reference, x, y, **arguments)
         assert_same_run(nllfit.fit(model, x, y, compile="graph", **arguments).history, expected, model, reference)
     assert len(traced) == 1
 
 
 @KERASES
-def test_another_architecture_is_never_taken_for_the_same(k, traced):
+def test_another_architecture_is_never_taken_for_the_same(k, monkeypatch):
     class Dense(k.layers.Dense):
         pass
 
@@ -560,10 +567,28 @@ def test_another_architecture_is_never_taken_for_the_same(k, traced):
             yield sequential(k, (8,), lambda: [k.layers.Dense(16, activation=lambda u: u)])
             yield dense(k, loss=lambda y_true, y_pred: tf.reduce_mean(y_pred**2, -1))
 
+    made = []
+
+    class Untraced:
+        """A program that is asked for, and never traced or run."""
+
+        def __init__(self, model, mode, work, is_known):
+            self.is_shared = is_known
+            made.append(self)
+
+        def changed(self, variables):
+            raise InterruptedError
+
+    monkeypatch.setattr(architectures, "_SHARED", collections.OrderedDict())
+    monkeypatch.setattr(runs, "Program", Untraced)
     count = 0
     for count, model in enumerate(models(), 1):
-        nllfit.fit(model, X, Y, verbose=0, compile="graph")
-        assert len(traced) == count
+        with pytest.raises(InterruptedError):
+            nllfit.fit(model, X, Y, verbose=0, compile="graph")
+        assert len(made) == count
+    with pytest.raises(InterruptedError):
+        nllfit.fit(dense(k), X, Y, verbose=0, compile="graph")
+    assert len(made) == count  # the first one's
 
 
 @KERASES
@@ -643,7 +668,7 @@ def test_auto_takes_xla_when_it_has_compiled_and_leaves_it_where_it_is_slow(monk
 def test_auto_keeps_strings_from_xla(traced):
     words = tf_keras.layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
     model = sequential(tf_keras, (1,), lambda: [words], "string")
-    nllfit.fit(model, np.array([["a"], ["b"]] * 65), rows_of(dense(tf_keras))[1], verbose=0, epochs=99)
+    nllfit.fit(model, np.array([["a"], ["b"]] * 64), rows_of(dense(tf_keras))[1], verbose=0, epochs=99)
     assert [program.compiling for program in traced] == [None]
 
 
@@ -746,7 +771,7 @@ def test_a_loss_that_is_not_finite_stops_at_the_epoch_and_restores(k, compile):
 
 def test_a_dataset_that_runs_out_or_turns_bad_says_where(monkeypatch):
     model = dense(tf_keras)
-    x, y, _ = rows_of(model)
+    x, y, _ = rows_of(model, PARTIAL)
     dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH)
     with pytest.raises(ValueError, match="ran out after 1 batches of epoch 2"):
         nllfit.fit(model, dataset, steps_per_epoch=4, epochs=3, verbose=0, compile="graph")
@@ -783,5 +808,5 @@ def test_a_state_kept_from_batch_to_batch(kit):
 
     x = np.random.default_rng(0).normal(size=(16, 5, 2)).astype("float32")
     arguments = {"batch_size": 4, "epochs": 2, "shuffle": False, "verbose": 0}
-    expected = model().fit(x, x[:, 0, :1], **arguments).history["loss"]
+    expected = by_keras(model(), x, x[:, 0, :1], **arguments)["loss"]
     np.testing.assert_allclose(nllfit.fit(model(), x, x[:, 0, :1], **arguments).history["loss"], expected, rtol=1e-5)

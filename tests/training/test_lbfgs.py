@@ -16,7 +16,7 @@ from nllfit import heads
 from nllfit.training.architectures import kept_for
 from nllfit.training.surface import Surface
 from tests.files import data_file
-from tests.kerases import each_keras, set_precision
+from tests.kerases import each_keras, in_turn, set_precision
 
 
 @pytest.fixture(autouse=True)
@@ -242,12 +242,12 @@ def test_a_loop_which_tensorflow_does_not_differentiate_twice(kit):
     assert history.history["loss"][-1] == pytest.approx(np.log(2 * np.pi) / 2, abs=1e-9)  # the fit is exact
 
 
-@each_keras
 @pytest.mark.parametrize(
-    ("name", "dtype"),
-    [("Longley", "float32"), ("Wampler3", "float64"), ("diabetes", "float32"), ("concrete", "float64")],
+    ("kit", "case"),
+    in_turn([("Longley", "float32"), ("Wampler3", "float64"), ("concrete", "float64"), ("diabetes", "float32")]),
 )
-def test_outcomes_and_inputs_in_any_unit(kit, name, dtype):
+def test_outcomes_and_inputs_in_any_unit(kit, case):
+    name, dtype = case
     set_precision(dtype)
     if name == "diabetes":
         x, y = load_diabetes(return_X_y=True)
