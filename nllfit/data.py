@@ -9,6 +9,7 @@ from nllfit.families.arguments import as_count
 
 __all__ = [
     "CHUNK_BYTES",
+    "as_rows",
     "as_tensors",
     "check_finite",
     "check_numbers",
@@ -31,6 +32,16 @@ def pack(x, y, sample_weight, name=""):
         raise ValueError("`sample_weight` weighs outcomes, and there is no `y`.")
     parts = zip((x, y, sample_weight), _NAMES, strict=True)
     return tuple(_arrays(values, _label(name, part, 0)) for values, part in parts if values is not None)
+
+
+def as_rows(values, label="`x`"):
+    """A list of numbers, or of rows of them, as one array; anything else as it is."""
+    if not (isinstance(values, (list, tuple)) and all(np.isscalar(v) for v in tf.nest.flatten(values))):
+        return values
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{label} is a list whose rows differ in length: give rows of one length.") from None
 
 
 def as_tensors(data, floatx, name):
@@ -166,11 +177,7 @@ def _labels(y):
 
 def _arrays(values, label):
     """A structure of NumPy arrays and tensors; a list of numbers is one array."""
-    if isinstance(values, (list, tuple)) and all(np.isscalar(v) for v in tf.nest.flatten(values)):
-        try:
-            return np.asarray(values)
-        except ValueError:
-            raise ValueError(f"{label} is a list whose rows differ in length: give rows of one length.") from None
+    values = as_rows(values, label)
     return tf.nest.map_structure(lambda a: a if a is None or tf.is_tensor(a) else np.asarray(a), values)
 
 

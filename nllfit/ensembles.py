@@ -14,6 +14,7 @@ import tensorflow_probability as tfp
 import tf_keras
 from numpy.typing import ArrayLike
 
+from nllfit.data import as_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.center import central_value
 from nllfit.families.mixture import equal_mixture
@@ -188,7 +189,7 @@ def _with_weights(model, x):
     """The model with its first weights made: threads that made them would take random numbers from one another."""
     keras_of(model)
     if not model.built:
-        batch = x.element_spec if isinstance(x, tf.data.Dataset) else tf.nest.map_structure(np.asarray, x)
+        batch = x.element_spec if isinstance(x, tf.data.Dataset) else tf.nest.map_structure(np.asarray, as_rows(x))
         inputs = batch[0] if isinstance(x, tf.data.Dataset) and isinstance(batch, tuple) else batch
         specs = tf.nest.map_structure(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), inputs)
         tf.function(lambda inputs: model(inputs, training=False)).get_concrete_function(specs)

@@ -10,7 +10,7 @@ from nllfit.data import as_tensors, check_rows, pack
 from nllfit.estimation.marginal import marginal_numbers
 from nllfit.families.arguments import as_array, as_numbers
 from nllfit.families.head import Origin
-from nllfit.families.outcomes import as_outcomes
+from nllfit.families.outcomes import as_column, as_outcomes
 from nllfit.families.protocol import ParametricFamily
 from nllfit.kerases import Model, as_distribution, keras_of, mask_of, variable_of
 from nllfit.losses import weights_of_outcomes
@@ -34,7 +34,7 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
       model: a model of tf_keras or of Keras 3 whose heads each follow a layer with a bias, such as `Dense`. It need not
         be compiled; give it before it is trained.
       x: inputs as `fit` takes them, arrays `[n, ...]` or a structure of them.
-      y: outcomes `[n, *event]`, for several outputs in the model's structure.
+      y: outcomes `[n, *event]`, or `[n]` for an event of one element; for several outputs in the model's structure.
       sample_weight: how often each row counts, `[n]`; for several outputs in their structure, or for all. What Keras
         masks does not count.
 
@@ -129,7 +129,8 @@ def _is_head(output):
 
 
 def _sample(output, y, weights, mask):
-    distribution, values = as_distribution(output), as_numbers("y", as_array(y)).numpy()
+    distribution = as_distribution(output)
+    values = as_column(as_numbers("y", as_array(y)), distribution).numpy()
     as_outcomes(values[: distribution.batch_shape[0]], distribution, "y")
     batch = tf.TensorShape([len(values), *distribution.batch_shape[1:]])
     sample = values.reshape([-1, *distribution.event_shape])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nllfit.data import as_rows
 from nllfit.families.head import Origin, traced_distribution
 from nllfit.kerases import Model, distribution_of, keras_of, made_by_compile
 
@@ -88,6 +89,7 @@ def _origin(output):
 
 def _joined(models, x, batch_size):
     """For each model its outputs for all rows: the origins of heads' distributions, and other layers' tensors."""
+    x = as_rows(x)
     if not isinstance(x, tf.data.Dataset) and min(len(rows) for rows in tf.nest.flatten(x)) == 0:
         raise ValueError("`x` has no rows: there is nothing to predict.")
     given = x.element_spec if isinstance(x, tf.data.Dataset) else x

@@ -228,6 +228,10 @@ OF_A_KERAS = {
     "evaluate, seed": (evaluated(X, Y, seed="a"), "`seed` is 'a': give an int >= 0"),
     "evaluate, levels": (evaluated(X, Y, levels=("a",)), "`levels` is .*'a'.*: give a list of numbers between 0 and 1"),
     "evaluate, one level": (evaluated(X, Y, levels=0.9), "`levels` is 0.9: give a list of numbers between 0 and 1"),
+    "conformalize, one level": (
+        lambda kit: nllfit.conformalize(model_of(kit, "Normal"), X, Y, levels=0.9),
+        "`levels` is 0.9: give a list of numbers between 0 and 1",
+    ),
     "temperature, numbers": (
         lambda kit: nllfit.scale_temperature(model_of(kit, "Normal"), X, Y),
         "outcomes are no classes",

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import nllfit
-from nllfit import Ensemble
+from nllfit import Ensemble, predict_distribution
 from tests.kerases import each_keras
 
 X = np.random.default_rng(0).normal(size=[6, 3]).astype("float32")
@@ -186,3 +186,29 @@ def test_a_head_and_a_plain_output_in_one_model(kit):
         nllfit.predict_distribution(kit.keras.Model(x, outputs["plain"]), X)
     with pytest.raises(TypeError, match="not a distribution: end the model in a head"):
         Ensemble([model, model]).predict_distribution(X)
+
+
+@each_keras
+def test_lists_and_outcomes_of_one_axis_are_taken_wherever_fit_takes_them(kit):
+    x, y = rng_rows()
+    model = kit.keras.Sequential([kit.keras.layers.Input((3,)), kit.keras.layers.Dense(2), kit.heads.Normal()])
+    expected = predict_distribution(model, x)
+    np.testing.assert_array_equal(predict_distribution(model, x.tolist()).mean(), expected.mean())
+    nll = nllfit.evaluate(model, x, y).nll
+    assert nllfit.evaluate(model, x.tolist(), y[:, 0].tolist()).nll == pytest.approx(nll, rel=1e-6)
+    assert nllfit.evaluate(expected, y=y[:, 0]).nll == nll
+    for calibrate in (nllfit.recalibrate, nllfit.conformalize):
+        made, other = calibrate(model, x, y), calibrate(model, x, y[:, 0])
+        assert made.get_config() == other.get_config()
+    biases = []
+    for outcomes in (y, y[:, 0], y[:, 0].tolist()):
+        nllfit.initialize(model, x.tolist(), outcomes)
+        biases.append(model.get_weights()[1])
+    np.testing.assert_allclose(biases, [biases[0]] * 3, rtol=1e-6)
+    model.compile("adam", kit.loss)
+    assert len(nllfit.Ensemble.fit(lambda: model, 1, x.tolist(), y[:, 0].tolist(), seed=0).models) == 1
+
+
+def rng_rows():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=[60, 3]).astype("float32"), rng.normal(size=[60, 1]).astype("float32")

@@ -12,6 +12,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.calibration.calibrated import Calibrated, real_elements, remade_as, rows_for_calibration
 from nllfit.calibration.remade import Remade, quantiles_at
+from nllfit.evaluation.evaluations import as_levels
 from nllfit.families.inversion import inverse_cdf
 from nllfit.kerases import Model
 
@@ -63,9 +64,9 @@ def conformalize(
     Source: Romano, Patterson and Candes, Conformalized quantile regression, 2019; Vovk, Conditional validity of
     inductive conformal predictors, 2012.
     """
-    levels = sorted({float(level) for level in levels})
-    if not levels or not all(0 < level < 1 for level in levels):
-        raise ValueError(f"`levels` is {levels}: give numbers between 0 and 1, such as 0.9.")
+    levels = sorted(set(as_levels(levels)))
+    if not levels:
+        raise ValueError("`levels` is empty: give numbers between 0 and 1, such as 0.9.")
     rows = rows_for_calibration(model, x, y, batch_size)
     elements, n = real_elements(rows.distribution), len(rows.y)
     if math.ceil((n + 1) * levels[-1]) > n:

@@ -21,7 +21,7 @@ from nllfit.kerases import Model
 from nllfit.quantiles import cdf, quantile
 from nllfit.scores import crps
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "as_levels", "evaluate"]
 
 _ROWS = 4096  # scored at a time, so that quantiles of many rows fit into memory
 
@@ -42,7 +42,8 @@ def evaluate(
         model calibrated by `nllfit.calibration`; or, without `x`, a distribution of batch `[n]` and event `[*event]`:
         `evaluate(distribution, y=y)`.
       x: inputs as `predict_distribution` takes them; or a `tf.data.Dataset` of batches `(x, y)`, without `y`.
-      y: outcomes, `[n, *event]`, at least two. For a head at every step of a sequence, `[n, steps, *event]`.
+      y: outcomes, `[n, *event]`, at least two; for an event of one element `[n]`, too. For a head at every step of a
+        sequence, `[n, steps, *event]`.
       levels: the probabilities of the central intervals whose coverage is counted.
       batch_size: rows a call of the model.
       seed: of the random numbers by which the PIT of a count is made uniform.
@@ -61,14 +62,19 @@ def evaluate(
 
     Source: Gneiting and Raftery, Strictly proper scoring rules, prediction, and estimation, 2007.
     """
-    if not (np.ndim(levels) == 1 and all(isinstance(level, numbers.Real) and 0 < level < 1 for level in levels)):
-        raise ValueError(f"`levels` is {levels}: give a list of numbers between 0 and 1, such as 0.9.")
-    levels, seed = tuple(map(float, levels)), as_count("seed", seed, 0)
+    levels, seed = as_levels(levels), as_count("seed", seed, 0)
     rows = held_out(model, x, y, batch_size)
     log_probs = class_log_probs(rows.distribution)
     if log_probs is not None:
         return _of_classes(rows, log_probs)
     return _of_numbers(rows, levels, seed)
+
+
+def as_levels(levels: Sequence[float]) -> tuple[float, ...]:
+    """The probabilities of intervals, if they are a list of such; else a `ValueError`."""
+    if not (np.ndim(levels) == 1 and all(isinstance(level, numbers.Real) and 0 < level < 1 for level in levels)):
+        raise ValueError(f"`levels` is {levels}: give a list of numbers between 0 and 1, such as 0.9.")
+    return tuple(map(float, levels))
 
 
 @dataclasses.dataclass(frozen=True)

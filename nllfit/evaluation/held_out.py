@@ -7,8 +7,9 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.arguments import as_numbers
 from nllfit.families.facts import facts_of
-from nllfit.families.outcomes import as_outcomes, has_finite_likelihoods
+from nllfit.families.outcomes import as_column, as_outcomes, has_finite_likelihoods
 from nllfit.families.refusal import checked
 from nllfit.kerases import Model, distribution_of
 from nllfit.losses import negative_log_likelihood
@@ -31,7 +32,7 @@ def held_out(model: Model | tfd.Distribution, x: Any, y: ArrayLike | None, batch
     Args:
       model: as `predict_distribution` takes it, or a distribution of batch `[n]`, and then `x` is None.
       x: inputs, or a `tf.data.Dataset` of batches `(x, y)`, and then `y` is None.
-      y: outcomes, `[n, *event]`.
+      y: outcomes, `[n, *event]`; for an event of one element `[n]`, too.
       batch_size: rows a call of the model.
 
     Raises:
@@ -55,7 +56,7 @@ def held_out(model: Model | tfd.Distribution, x: Any, y: ArrayLike | None, batch
         )
     if predicted.batch_shape.rank == 0:
         raise ValueError(f"`model` is one {predicted.name} of batch []: give one for each row, of batch [n].")
-    outcomes = as_outcomes(y, predicted, "y").numpy()
+    outcomes = as_outcomes(as_column(as_numbers("y", y), predicted), predicted, "y").numpy()
     if len(outcomes) < 2:
         raise ValueError(f"`y` has {len(outcomes)} rows: give at least two, for one tells nothing of a scatter.")
     return HeldOut(predicted, outcomes, _nll(predicted, outcomes))

@@ -9,9 +9,15 @@ from nllfit.families.arguments import as_numbers
 from nllfit.families.facts import facts_of, has_class_labels
 from nllfit.families.refusal import untouched
 
-__all__ = ["as_outcomes", "has_finite_likelihoods", "some_outcome", "where_counted"]
+__all__ = ["as_column", "as_outcomes", "has_finite_likelihoods", "some_outcome", "where_counted"]
 
 _MIDDLE = 0.5  # of the real line, which a bijector maps into a support; at 0 some densities have a pole
+
+
+def as_column(y: tf.Tensor, distribution: tfd.Distribution) -> tf.Tensor:
+    """Outcomes `[n]` as `[n, 1]` where those of a distribution have one element, as Keras gives them to a loss."""
+    is_one = y.shape.rank == distribution.batch_shape.rank == 1 and distribution.event_shape == [1]
+    return y[:, None] if is_one else y
 
 
 def as_outcomes(y_true: ArrayLike, distribution: tfd.Distribution, name: str = "y_true") -> tf.Tensor:

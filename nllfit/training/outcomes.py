@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.data import check_numbers
-from nllfit.families.outcomes import as_outcomes, has_finite_likelihoods, where_counted
+from nllfit.families.outcomes import as_column, as_outcomes, has_finite_likelihoods, where_counted
 from nllfit.families.refusal import first_refused
 from nllfit.kerases import Model, distribution_of, is_kerases_own, mask_of
 from nllfit.losses import weights_of_outcomes
@@ -168,8 +168,7 @@ def _counts(y, distribution, weights):
 
 def _of_rows(y, distribution, counts):
     """Outcomes `[n, *steps, *event]` of a distribution of batch `[1, *steps]`, possible ones where none count."""
-    if y.shape.rank == distribution.batch_shape.rank == 1 and distribution.event_shape == [1]:
-        y = y[:, None]  # as both Kerases give a loss
+    y = as_column(y, distribution)
     first = as_outcomes(y[:1], distribution)
     outcomes = tf.cast(tf.reshape(y, [-1, *first.shape[1:]]), first.dtype)
     return outcomes if counts is None else where_counted(outcomes, distribution, counts)
