@@ -12,6 +12,7 @@ __all__ = [
     "as_rows",
     "as_tensors",
     "check_finite",
+    "check_lengths",
     "check_numbers",
     "check_rows",
     "num_bytes",
@@ -81,6 +82,14 @@ def as_tensors(data, floatx, name):
 
 def check_rows(data, name):
     """Raises a `ValueError` for data without rows, of lengths that differ, or not finite."""
+    check_lengths(data, name)
+    if num_rows(data) == 0:
+        raise ValueError(f"{_label(name, 'x', 0)} is empty: there is nothing to train on.")
+    check_finite(data, name)
+
+
+def check_lengths(data, name):
+    """Raises a `ValueError` for data of lengths that differ, or without any."""
     leaves = [(_label(name, part, i), t) for part, i, t in _leaves(data)]
     for label, tensor in leaves:
         if tensor.shape.rank == 0:
@@ -90,9 +99,6 @@ def check_rows(data, name):
                 f"{label} has {tensor.shape[0]} rows, but {leaves[0][0]} has {leaves[0][1].shape[0]}: "
                 f"give one row an example in each."
             )
-    if num_rows(data) == 0:
-        raise ValueError(f"{leaves[0][0]} is empty: there is nothing to train on.")
-    check_finite(data, name)
 
 
 def check_finite(data, name, where="row {}".format):

@@ -213,7 +213,11 @@ def _check_alike(families):
 def _mixture(*origins):
     _check_alike([origin.family for origin in origins])
     params, shared = zip(*[(origin.params, origin.shared) for origin in origins], strict=True)
-    return equal_mixture(origins[0].family, params, shared)
+    family = origins[0].family
+    try:
+        return equal_mixture(family, params, shared)
+    except tf.errors.InvalidArgumentError:  # a row without parameters, as of inputs that are NaN, fails no other
+        return equal_mixture(family.holding({"validate_args": False}), params, shared)
 
 
 def _keras_of_file(path):

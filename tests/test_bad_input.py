@@ -124,6 +124,7 @@ FIT = [
     (batches(X, bad(Y, 2.0, 1)), "`y` holds, at row 1"),
     (batches(X, bad(Y, 2.0, 9)), "`y` holds, at row 1 of batch 2 of epoch 1"),
     ({"x": itertools.repeat((X, Y, W, W)), "y": None}, "one has 4 parts"),
+    ({"x": itertools.repeat((X, Y[:3])), "y": None}, "`y` has 3 rows, but `x` has 12: give one row an example in each"),
     ({"x": 3}, TypeError("`x` is a int: give arrays")),
     ({"x": "data.csv"}, TypeError("`x` is a str: give arrays")),
     ({"callbacks": "stop"}, TypeError("`callbacks` holds a builtins.str")),

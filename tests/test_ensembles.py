@@ -177,3 +177,12 @@ def test_arguments_of_fit_are_checked():
         Ensemble.fit(lambda: member(KITS[0], "Normal"), 2, x, y, callbacks=[])
     with pytest.raises(ValueError, match="holds, at row 3"):
         Ensemble.fit(lambda: member(KITS[0], "Poisson"), 2, x, np.where(np.arange(50)[:, None] == 3, -1, 1), epochs=1)
+
+
+@each_keras
+def test_a_row_that_is_nan_leaves_the_others_alone(kit):
+    x, _ = rows()
+    ensemble = ensemble_of(kit, 2, "Normal")
+    expected = predict_distribution(ensemble, x).mean().numpy()
+    x[7] = expected[7] = np.nan
+    np.testing.assert_allclose(predict_distribution(ensemble, x).mean(), expected, rtol=1e-5, atol=1e-6)  # float32

@@ -19,6 +19,7 @@ from nllfit.data import (
     CHUNK_BYTES,
     as_tensors,
     check_finite,
+    check_lengths,
     check_rows,
     num_bytes,
     num_rows,
@@ -80,7 +81,9 @@ def batches_of(
 
     def batch(element):
         data = tuple(element) if isinstance(element, (tuple, list)) else (element,)
-        return weighted(as_tensors(data, floatx, name), class_weight, floatx)
+        data = as_tensors(data, floatx, name)
+        check_lengths(data, name)
+        return weighted(data, class_weight, floatx)
 
     return Stream(x, batch, check, steps, restarts, name)
 

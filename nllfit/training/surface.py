@@ -141,8 +141,12 @@ class Surface:
         return tf.concat([tf.cast(tf.reshape(r, [tf.shape(directions)[0], -1]), self.dtype) for r in rows], 1)
 
     def _minimize(self, data, start, tolerance, max_iterations):
+        def objective(position):
+            loss, gradient = self._loss(data, position)
+            return tf.cast(loss, self.dtype), gradient  # Keras 3 adds up in float32 what a model computes in float64
+
         return tfp.optimizer.lbfgs_minimize(
-            lambda position: self._loss(data, position),
+            objective,
             start,
             tolerance=tolerance,
             max_iterations=max_iterations,

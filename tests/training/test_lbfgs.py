@@ -399,3 +399,17 @@ def test_bad_input_is_refused_with_the_weights_untouched(change, message):
     model.compile("adam", nllfit.negative_log_likelihood)
     with pytest.raises(ValueError, match="no trainable weights"):
         nllfit.fit_lbfgs(model, x, y)
+
+
+@each_keras
+def test_a_float64_layer_in_a_model_of_float32_and_inputs_in_their_own_units(kit):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=[60, 3]) * [1.0, 100.0, 0.01] + [0.0, 5e3, 1.0]
+    y = (x[:, :1] + rng.logistic(size=[60, 1]) > 0.3).astype(float)
+    layers = kit.keras.layers
+    model = kit.keras.Sequential([layers.Input((3,)), layers.Dense(1, dtype="float64"), kit.heads.Bernoulli()])
+    model.compile("adam", kit.loss)
+    history = nllfit.fit_lbfgs(model, x, y)
+    assert history.converged, history.message
+    expected = sm.Logit(y, sm.add_constant(x)).fit(disp=0, maxiter=100)
+    assert history.history["loss"][-1] == pytest.approx(-expected.llf / 60, rel=1e-5)
