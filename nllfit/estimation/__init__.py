@@ -16,8 +16,8 @@ The way of a sample, from a user to a density and back, one module a step:
     errors        those of the natural parameters at an optimum
     estimates     the `Estimate` at an `Optimum`: natural parameters, errors, intervals by a `profile`, the table
 
-`refits` fits many samples at once, for the `bootstrap`; `nested` compares two estimates and `comparison` ranks them;
-`likelihoods` looks at a likelihood on a grid and needs none of the above.
+`refits` fits many samples at once, for the `bootstrap` and `goodness` of fit; `nested` compares two estimates and
+`comparison` ranks them; `likelihoods` looks at a likelihood on a grid and needs none of the above.
 
 A parameter has four forms, each with one name. `params` are the unconstrained numbers that a network gives; `w`, the
 `coordinates` of the free ones, is the same vector with logarithms of positive parameters; `constrained` parameters are
@@ -28,14 +28,17 @@ parameters are not free: their estimate is a statistic of the sample, or a profi
 from nllfit.estimation.comparison import Comparison, compare
 from nllfit.estimation.estimates import Estimate
 from nllfit.estimation.estimators import maximum_likelihood
+from nllfit.estimation.goodness import GoodnessOfFit, goodness_of_fit
 from nllfit.estimation.likelihoods import likelihood, log_likelihood
 from nllfit.estimation.nested import LikelihoodRatioTest, likelihood_ratio_test
 
 __all__ = [
     "Comparison",
     "Estimate",
+    "GoodnessOfFit",
     "LikelihoodRatioTest",
     "compare",
+    "goodness_of_fit",
     "likelihood",
     "likelihood_ratio_test",
     "log_likelihood",

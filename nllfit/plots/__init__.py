@@ -2,6 +2,7 @@
 
 from nllfit.plots.calibration import coverage_curve, pit_histogram, reliability_diagram
 from nllfit.plots.fits import fitted_density, profile_curve
+from nllfit.plots.goodness import pp, qq, survival_curve
 from nllfit.plots.likelihoods import likelihood_curve, likelihood_surface
 from nllfit.plots.models import predictive_band, training_curves
 
@@ -11,8 +12,11 @@ __all__ = [
     "likelihood_curve",
     "likelihood_surface",
     "pit_histogram",
+    "pp",
     "predictive_band",
     "profile_curve",
+    "qq",
     "reliability_diagram",
+    "survival_curve",
     "training_curves",
 ]

@@ -1,0 +1,151 @@
+"""Goodness of fit: whether a sample could have come from the family that was fitted to it."""
+
+import dataclasses
+
+import numpy as np
+
+from nllfit.estimation.bootstrap import drawn
+from nllfit.estimation.estimates import Estimate
+from nllfit.estimation.refits import Refits, refit
+from nllfit.families.arguments import as_count
+
+__all__ = ["GoodnessOfFit", "goodness_of_fit"]
+
+_EXPECTED = 5.0  # the fewest outcomes expected in a bin of counts
+_TINY = 1e-300  # of a probability, whose logarithm is taken
+
+
+@dataclasses.dataclass(frozen=True)
+class GoodnessOfFit:
+    """How far a sample is from the distribution fitted to it, beside samples from that distribution.
+
+    Attributes:
+      statistics: by name: "kolmogorov_smirnov", "anderson_darling" and "cramer_von_mises", or "chi_square" of counts.
+      p_values: by name, how often a sample from the fit is as far from its own fit.
+      label: the family.
+      num_samples: how many samples were drawn.
+      num_failed: how many of them have no maximum that was verified.
+    """
+
+    statistics: dict[str, float]
+    p_values: dict[str, float]
+    label: str
+    num_samples: int
+    num_failed: int
+
+    def summary(self) -> str:
+        """The tests as a table of text."""
+        failed = f", {self.num_failed} without a maximum" if self.num_failed else ""
+        lines = [f"Goodness of fit of {self.label}, by {self.num_samples} samples from it{failed}"]
+        lines.append(f"{'':<22}{'statistic':>12}{'p-value':>10}")
+        for name, statistic in self.statistics.items():
+            lines.append(f"{name.replace('_', '-'):<22}{statistic:>12.5g}{self.p_values[name]:>10.3f}")
+        return "\n".join(lines)
+
+
+def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -> GoodnessOfFit:
+    """Tests whether a sample could have come from the family that was fitted to it.
+
+    With the fitted CDF `u_i = F(y_(i))` at the `n` sorted outcomes,
+
+        Kolmogorov-Smirnov:  max_i max(i/n - u_i, u_i - (i-1)/n)
+        Cramer-von Mises:    1/(12 n) + sum_i ((2 i - 1)/(2 n) - u_i)^2
+        Anderson-Darling:    -n - sum_i (2 i - 1)/n (log u_i + log(1 - u_(n+1-i)))
+
+    and, for counts and labels, `sum (observed - expected)^2 / expected` over bins of at least 5 expected outcomes. A
+    fit is nearer to its sample than the truth is, so that the tables of these statistics do not hold. The p-value is of
+    the parametric bootstrap: samples are drawn from the fit, the family is fitted to each, and the p-value is
+    `(1 + b) / (1 + num_samples)` for the `b` of them whose statistic is at least as large.
+
+    Args:
+      estimate: a converged `Estimate` of a scalar family; weights must be whole numbers, for they are repetitions.
+      num_samples: how many samples are drawn.
+      seed: an int >= 0, which fixes them.
+
+    Returns:
+      A `GoodnessOfFit`.
+
+    Raises:
+      TypeError: if `estimate` is none.
+      ValueError: if it did not converge, its outcomes are vectors, its weights are no whole numbers, or its counts fall
+        into fewer bins than there are parameters.
+      NotImplementedError: if TFP knows no CDF of the family.
+
+    Example:
+      >>> y = np.random.default_rng(0).gamma(2.0, 3.0, 200)
+      >>> bool(goodness_of_fit(maximum_likelihood("Exponential", y)).p_values["anderson_darling"] < 0.01)
+      True
+
+    Source: Stute, Gonzales Manteiga and Presedo Quindimil, Bootstrap based goodness-of-fit-tests, 1993; D'Agostino and
+    Stephens, Goodness-of-fit techniques, 1986.
+    """
+    if not isinstance(estimate, Estimate):
+        raise TypeError(f"`estimate` is a {type(estimate).__name__}: give what `maximum_likelihood` returned.")
+    as_count("num_samples", num_samples, 1)
+    as_count("seed", seed, 0)
+    problem, optimum = estimate.problem, estimate.optimum
+    if not estimate.converged:
+        raise ValueError(f"The fit is no maximum ({estimate.message}), so there is no distribution to test.")
+    if problem.family.event_shape:
+        raise ValueError(
+            f"An outcome has shape {problem.family.event_shape}, and the tests are of numbers: fit each column alone."
+        )
+    if np.any(problem.weights != np.round(problem.weights)):
+        raise ValueError("The fit has weights that are no whole numbers, and the tests count outcomes: fit it without.")
+    y = np.repeat(problem.y, problem.weights.astype(int))[None]
+    samples = drawn(problem, optimum, num_samples, seed)
+    refits = refit(problem, optimum, samples, np.ones([1, samples.shape[1]]))
+    itself = Refits(problem, optimum.w[None], {0: (problem, optimum)})
+    if problem.family.is_discrete:
+        edges = _edges(itself, y)
+        if len(edges) < estimate.num_parameters + 1:
+            raise ValueError(
+                f"The outcomes fall into {len(edges) + 1} bins of at least {_EXPECTED:g} expected ones, too few for "
+                f"{estimate.num_parameters} parameters: give more observations."
+            )
+        observed = {"chi_square": _chi_square(itself, y, edges)}
+        chance = {"chi_square": _chi_square(refits, samples, edges)}
+    else:
+        observed, chance = _of_the_cdf(itself, np.sort(y, 1)), _of_the_cdf(refits, np.sort(samples, 1))
+    p_values = {}
+    for name, values in chance.items():
+        values = values[~np.isnan(values)]
+        p_values[name] = float((1 + np.sum(values >= observed[name][0] * (1 - 1e-9))) / (1 + len(values)))
+    statistics = {name: float(values[0]) for name, values in observed.items()}
+    return GoodnessOfFit(statistics, p_values, problem.family.label, num_samples, refits.num_failed)
+
+
+def _of_the_cdf(fits: Refits, y: np.ndarray) -> dict[str, np.ndarray]:
+    """The statistics `[b]` of sorted samples `[b, n]` and their fits, by name."""
+    below, above = fits.probabilities(y)
+    n = y.shape[1]
+    i = np.arange(1, n + 1)
+    logs = np.log(np.maximum(below, _TINY)) + np.log(np.maximum(above[:, ::-1], _TINY))
+    return {
+        "kolmogorov_smirnov": np.maximum(i / n - below, below - (i - 1) / n).max(1),
+        "anderson_darling": -n - np.sum((2 * i - 1) / n * logs, 1),
+        "cramer_von_mises": 1 / (12 * n) + np.sum(((2 * i - 1) / (2 * n) - below) ** 2, 1),
+    }
+
+
+def _edges(itself: Refits, y: np.ndarray) -> np.ndarray:
+    """The highest counts of all bins but the last, of at least so many expected outcomes each, `[k]`."""
+    counts = np.arange(y.min(), y.max() + 1)
+    below = itself.probabilities(counts[None])[0][0] * y.shape[1]
+    edges, last = [], 0.0
+    for count, reached in zip(counts, below, strict=True):
+        if reached - last >= _EXPECTED and y.shape[1] - reached >= _EXPECTED:
+            edges.append(count)
+            last = reached
+    return np.array(edges)
+
+
+def _chi_square(fits: Refits, y: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """The statistic of samples `[b, n]` and their fits, `[b]`."""
+    n = y.shape[1]
+    below = fits.probabilities(edges[None])[0]
+    ends = np.zeros([len(below), 1]), np.ones([len(below), 1])
+    expected = n * np.diff(np.concatenate([ends[0], below, ends[1]], 1))
+    places = np.searchsorted(edges, y)
+    observed = np.stack([np.sum(places == place, 1) for place in range(len(edges) + 1)], 1)
+    return np.sum((observed - expected) ** 2 / np.maximum(expected, _TINY), 1)

@@ -1,0 +1,83 @@
+"""Goodness of fit beside SciPy's statistics and its Monte Carlo."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from nllfit import goodness_of_fit, maximum_likelihood
+
+Y = np.random.default_rng(0).gamma(2.0, 3.0, 60)
+
+
+def test_the_statistics_are_scipys():
+    found = goodness_of_fit(maximum_likelihood("Gamma", Y), num_samples=9).statistics
+    shape, _, scale = stats.gamma.fit(Y, floc=0)
+    fitted = stats.gamma(shape, scale=scale)
+    assert found["kolmogorov_smirnov"] == pytest.approx(stats.kstest(Y, fitted.cdf).statistic, rel=1e-6)
+    assert found["cramer_von_mises"] == pytest.approx(stats.cramervonmises(Y, fitted.cdf).statistic, rel=1e-6)
+    i, y = np.arange(1, 61), np.sort(Y)
+    squared = -60 - np.sum((2 * i - 1) / 60 * (fitted.logcdf(y) + fitted.logsf(y[::-1])))
+    assert found["anderson_darling"] == pytest.approx(squared, rel=1e-6)
+
+
+@pytest.mark.parametrize(("name", "theirs"), [("kolmogorov_smirnov", "ks"), ("anderson_darling", "ad")])
+def test_the_p_values_are_scipys(name, theirs):
+    known = stats.goodness_of_fit(stats.norm, Y, statistic=theirs, n_mc_samples=4999, rng=0)
+    found = goodness_of_fit(maximum_likelihood("Normal", Y), num_samples=4999)
+    assert found.statistics[name] == pytest.approx(known.statistic, rel=0.05)  # whose scale is divided by n - 1
+    assert found.p_values[name] == pytest.approx(known.pvalue, abs=4 * np.sqrt(2 * known.pvalue / 5000) + 1e-3)
+
+
+def test_counts_are_tested_by_chi_square():
+    y = np.random.default_rng(0).poisson(3.0, 200)
+    found = goodness_of_fit(maximum_likelihood("Poisson", y))
+    law = stats.poisson(y.mean())  # bins 0 to 6 and more have at least 5 expected outcomes
+    edges = np.arange(7)
+    expected = 200 * np.diff([0, *law.cdf(edges), 1])
+    assert expected.min() >= 5
+    observed = np.bincount(np.minimum(y, 7), minlength=8)
+    assert found.statistics == {"chi_square": pytest.approx(stats.chisquare(observed, expected).statistic, rel=1e-9)}
+    # One parameter was estimated: the law is between chi-squares of 6 and 7 degrees of freedom, and so is the p-value.
+    low, high = (stats.chi2(df).sf(found.statistics["chi_square"]) for df in (6, 7))
+    assert low - 0.04 < found.p_values["chi_square"] < high + 0.04
+    wide = np.random.default_rng(0).negative_binomial(1, 0.25, 200)
+    assert goodness_of_fit(maximum_likelihood("Poisson", wide), 99).p_values["chi_square"] == 0.01
+    assert goodness_of_fit(maximum_likelihood("NegativeBinomial", wide), 99).p_values["chi_square"] > 0.05
+
+
+def test_p_values_are_uniform_under_the_truth():
+    rng = np.random.default_rng(3)
+    found = [goodness_of_fit(maximum_likelihood("Gamma", rng.gamma(2.0, 3.0, 40)), 99).p_values for _ in range(25)]
+    for name in found[0]:
+        assert stats.kstest([p[name] for p in found], "uniform").pvalue > 0.01, name
+
+
+def test_a_seed_fixes_it_and_weights_repeat():
+    estimate = maximum_likelihood("Gamma", Y)
+    assert goodness_of_fit(estimate, 99) == goodness_of_fit(estimate, 99)
+    assert goodness_of_fit(estimate, 99).p_values != goodness_of_fit(estimate, 99, seed=1).p_values
+    twice = maximum_likelihood("Gamma", Y, weights=np.full(60, 2.0))
+    repeated = goodness_of_fit(maximum_likelihood("Gamma", np.repeat(Y, 2)), 9).statistics
+    assert goodness_of_fit(twice, 9).statistics == pytest.approx(repeated)
+    assert "kolmogorov-smirnov" in goodness_of_fit(twice, 9).summary()
+
+
+def test_a_likelihood_with_corners_is_tested_too():
+    found = goodness_of_fit(maximum_likelihood("Laplace", np.random.default_rng(0).laplace(size=20)), 9)
+    assert found.num_failed == 0
+    assert all(0.1 <= p <= 1 for p in found.p_values.values())
+
+
+def test_what_cannot_be_tested_is_refused():
+    with pytest.raises(TypeError, match="`estimate` is a list"):
+        goodness_of_fit([1.0])
+    with pytest.raises(ValueError, match=r"An outcome has shape \(2,\)"):
+        goodness_of_fit(maximum_likelihood("Normal", np.stack([Y, Y**2], 1)))
+    with pytest.raises(ValueError, match="weights that are no whole numbers"):
+        goodness_of_fit(maximum_likelihood("Gamma", Y, weights=np.full(60, 0.5)))
+    with pytest.raises(ValueError, match="fall into 1 bins"):
+        goodness_of_fit(maximum_likelihood("Poisson", [1, 2, 3]))
+    with pytest.raises(ValueError, match="no maximum"):
+        goodness_of_fit(maximum_likelihood("NegativeBinomial", np.tile([2, 3, 3, 4], 10)))
+    with pytest.raises(ValueError, match="`num_samples` is 0"):
+        goodness_of_fit(maximum_likelihood("Gamma", Y), 0)
