@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import nllfit
 from nllfit import Ensemble, predict_distribution
-from tests.kerases import each_keras
+from tests.kerases import each_keras, in_turn
 
 X = np.random.default_rng(0).normal(size=[6, 3]).astype("float32")
 ASKED = ("cdf", "log_cdf", "log_prob", "log_survival_function", "prob", "survival_function", "unnormalized_log_prob")
@@ -30,8 +30,7 @@ def heads_of(kit):
     return kit.keras.Model(x, {name: head(dense(head.params_size())(x)) for name, head in heads.items()})
 
 
-@each_keras
-@pytest.mark.parametrize("name", ["normal", "label", "mixture", "vector"])
+@pytest.mark.parametrize(("kit", "name"), in_turn(["normal", "label", "vector", "mixture"]))
 def test_a_distribution_of_rows_refuses_what_would_be_broadcast_against_them(kit, name):
     model = heads_of(kit)
     called = model(X)[name]

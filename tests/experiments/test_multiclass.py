@@ -22,7 +22,7 @@ def test_multiclass(tmp_path, keras):
     assert files(tmp_path / "run") == {"config.json", "metrics.json", *PICTURES, "model.keras"}
 
 
-@pytest.mark.parametrize("compress", [True, False])
+@pytest.mark.parametrize("compress", [True, pytest.param(False, marks=pytest.mark.thorough)])  # read in another test
 def test_multiclass_on_idx_files(tmp_path, compress):
     write_idx(tmp_path / "idx", compress=compress)
     arguments = ["--data", str(tmp_path / "idx"), "--epochs", "1", "--members", "2" if compress else "1"]
