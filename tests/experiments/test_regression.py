@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from experiments import common, regression
-from tests.experiments.samples import each_keras, files
+from tests.experiments.samples import files
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "ignore::DeprecationWarning:matplotlib")
 
 
-@each_keras
+@pytest.mark.parametrize("keras", ["2", pytest.param("3", marks=pytest.mark.thorough)])  # 20 seconds each
 def test_regression(tmp_path, keras):
     metrics = regression.main(["--keras", keras, "--out", str(tmp_path / "run")])
     for noise in ("constant", "growing"):

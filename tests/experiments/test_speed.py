@@ -29,7 +29,7 @@ def test_a_whole_job(job, monkeypatch):
 
 
 def test_a_run_from_the_command_line(tmp_path, capsys):
-    arguments = ["--models", "small", "--contenders", "tf_keras", "--repeats", "1", "--only-models", "--json"]
+    arguments = ["--models", "small", "--contenders", "nllfit", "--repeats", "1", "--only-models", "--json"]
     metrics = speed.main([*arguments, "--out", str(tmp_path / "run")])
     printed = capsys.readouterr().out
     assert json.loads(printed) == metrics

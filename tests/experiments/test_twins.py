@@ -5,12 +5,13 @@ import dataclasses
 import pytest
 
 from experiments import equivalence
-from tests.experiments.samples import each_keras, files
+from tests.experiments.samples import files
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "ignore::DeprecationWarning:matplotlib")
 
 
-@each_keras
+# Twins of Keras 3 stay together in `tests/test_keras3.py`.
+@pytest.mark.parametrize("keras", ["2", pytest.param("3", marks=pytest.mark.thorough)])
 def test_twins_stay_together(tmp_path, keras):
     metrics = equivalence.main(["--keras", keras, "--out", str(tmp_path / "run")])
     assert len(metrics) == 4
