@@ -25,3 +25,10 @@ def oldest(session: nox.Session) -> None:
     """The oldest TensorFlow, TensorFlow Probability and tf-keras; style is judged by the newest tools alone."""
     session.install("-e", ".[test]", *OLDEST)
     session.run("python", "-m", "pytest", "--ignore=tests/test_style.py", *session.posargs)
+
+
+@nox.session(python=PYTHONS[-1])
+def docs(session: nox.Session) -> None:
+    """The site, whose tutorials are run as it is built; a warning is an error."""
+    session.install("-e", ".[docs]")
+    session.run("mkdocs", "build", "--strict")

@@ -1,0 +1,61 @@
+"""The benchmarks' tables, from the `metrics.json` that `experiments.speed` and `experiments.uci` write."""
+
+import json
+import math
+import pathlib
+
+from experiments import speed, uci
+
+__all__ = ["FOLDER", "page"]
+
+FOLDER = pathlib.Path(__file__).parents[1] / "benchmarks"
+_COMMANDS = {"speed": "python -m experiments.speed", "uci": "python -m experiments.uci --data FOLDER"}
+
+
+def page() -> str:
+    """The page's Markdown; a benchmark without its file in `docs/benchmarks` is named with its command alone."""
+    parts = [
+        "# Benchmarks\n\nEach table comes from one command. `docs/benchmarks` holds the `metrics.json` that it wrote, "
+        "with the machine and the date; run it to see the numbers of yours.\n"
+    ]
+    for name, title, table in (("speed", "Speed of training", _speed), ("uci", "Predicted densities", _uci)):
+        parts.append(f"## {title}\n\n    {_COMMANDS[name]}\n")
+        path = FOLDER / f"{name}.json"
+        parts.append(table(json.loads(path.read_text())) if path.exists() else "Not recorded here yet.\n")
+    return "\n".join(parts)
+
+
+def _speed(metrics):
+    parts = [_note(metrics)]
+    for model, rows in metrics["models"].items():
+        ours = rows.get("nllfit", next(iter(rows.values())))["us_per_step"]
+        lines = [
+            (name, f"{row['us_per_step']:.0f}", f"{row['us_per_step'] / ours:.2f}", f"{row['first_seconds']:.2f}")
+            for name, row in rows.items()
+        ]
+        parts.append(_table([speed.TITLES[model], "us a step", "beside nllfit", "seconds to the first epoch"], lines))
+    for job, rows in metrics.get("jobs", {}).items():
+        lines = [(name, f"{row['seconds']:.2f}") for name, row in rows.items()]
+        parts.append(_table([speed.JOBS[job], "seconds"], lines))
+    return "\n".join(parts)
+
+
+def _uci(metrics):
+    rows = {name: row for name, row in metrics.items() if isinstance(row, dict)}
+    parts = [_note(metrics)]
+    for title, tables in (("Normal heads", rows), ("free", {name: row["free"] for name, row in rows.items()})):
+        lines = [
+            (name, *(f"{table[score]:.4g} ± {table[f'{score}_se'] or math.nan:.2g}" for score in uci.SCORES))
+            for name, table in tables.items()
+        ]
+        parts.append(_table([title, "NLL", "RMSE", "CRPS", "calibration error"], lines))
+    return "\n".join(parts)
+
+
+def _note(metrics):
+    return f"{metrics['note']}\n" if "note" in metrics else ""
+
+
+def _table(head, rows):
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"

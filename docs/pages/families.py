@@ -1,0 +1,241 @@
+"""The families' page: one table asked of the code, and a picture of the density of each named head."""
+
+import io
+import warnings
+
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
+
+import nllfit
+from nllfit.families import catalogue
+from nllfit.families.cdfs import ends
+from nllfit.families.facts import has_class_labels, is_discrete
+from nllfit.families.links import default_link
+from nllfit.families.marginals import marginals
+from nllfit.scores.crps_of_outcomes import FORMULAS
+
+__all__ = ["PICTURES", "families", "page", "picture", "row"]
+
+# The shape of one outcome and what a family may need to be given: the first that makes a family stands in the table.
+_FORMS = [
+    ((), {}),
+    (3, {}),
+    ((), {"num_classes": 3}),
+    ((), {"total_count": 10.0}),
+    (3, {"total_count": 10.0}),
+    ((), {"low": 0.0, "high": 1.0}),
+    (3, {"df": 5.0}),
+    ((3, 3), {"df": 5.0}),
+    ((3, 3), {}),
+]
+_LINKS = {
+    tfb.Identity: "{0} = u",
+    tfb.Softplus: "{0} = softplus(u) + eps",
+    tfb.Exp: "{0} = exp(u)",
+    tfb.Sigmoid: "{0} = sigmoid(u)",
+    tfb.Tanh: "{0} = tanh(u)",
+}
+
+# The named heads' pictures: the distributions drawn, by what their legends say.
+PICTURES = {
+    "Bernoulli": [(f"p = {p}", tfd.Bernoulli(probs=p)) for p in (0.2, 0.5, 0.9)],
+    "Beta": [(f"a = {a}, b = {b}", tfd.Beta(a, b)) for a, b in ((0.7, 0.7), (2.0, 5.0), (8.0, 3.0))],
+    "Categorical": [("logits 1, 0, 2", tfd.Categorical([1.0, 0.0, 2.0]))],
+    "Gamma": [(f"a = {a}, rate = {r}", tfd.Gamma(a, r)) for a, r in ((1.0, 1.0), (3.0, 1.0), (9.0, 2.0))],
+    "Laplace": [(f"scale = {s}", tfd.Laplace(0.0, s)) for s in (0.5, 1.0, 2.0)],
+    "LogNormal": [(f"loc = {m}, scale = {s}", tfd.LogNormal(m, s)) for m, s in ((0.0, 0.25), (0.0, 1.0), (1.0, 0.5))],
+    "Mixture": [
+        (
+            f"weights {w:g}, {1 - w:g}",
+            tfd.MixtureSameFamily(tfd.Categorical(probs=[w, 1 - w]), tfd.Normal([-2.0, 2.0], [0.7, 1.2])),
+        )
+        for w in (0.5, 0.8)
+    ],
+    "NegativeBinomial": [
+        (f"r = {r:g}, mean 4", tfd.NegativeBinomial(r, probs=4.0 / (r + 4.0))) for r in (1.0, 3.0, 30.0)
+    ],
+    "Normal": [(f"loc = {m}, scale = {s}", tfd.Normal(m, s)) for m, s in ((0.0, 0.5), (0.0, 1.0), (2.0, 1.5))],
+    "OneHotCategorical": [("logits 1, 0, 2", tfd.Categorical([1.0, 0.0, 2.0]))],
+    "Poisson": [(f"rate = {r:g}", tfd.Poisson(r)) for r in (1.0, 4.0, 9.0)],
+    "StudentT": [(f"df = {df:g}", tfd.StudentT(df, 0.0, 1.0)) for df in (1.0, 3.0, 30.0)],
+}
+
+
+def families() -> dict[str, tuple[nllfit.Family, str]]:
+    """Every family of TFP's that a head can be made of, by name, and what it had to be given."""
+    found = {}
+    for name in sorted(dir(tfd)):
+        for event_shape, held in _FORMS:
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # deprecations inside TFP
+                    family = nllfit.Family(name, event_shape, **held)
+            except ValueError:
+                continue
+            arguments = [str(event_shape)] * (event_shape != ()) + [f"{key}={value:g}" for key, value in held.items()]
+            found[name] = family, ", ".join(arguments)
+            break
+    return found
+
+
+def row(name: str, family: nllfit.Family, given: str) -> list[str]:
+    """A family's line of the table, asked of two of its distributions: what differs is set by the parameters."""
+    examples = [_example(family, number) for number in (0.0, 2.0)]
+    named = name in catalogue.__all__
+    supports = [_support(family, distribution) for distribution in examples]
+    return [
+        f"`{name}`" if named else f'`DistributionHead("{name}"{", " + given if given else ""})`',
+        ", ".join(f"`{parameter}`" for parameter in family.parameter_names),
+        "; ".join(_link(family, parameter) for parameter in family.parameter_names),
+        supports[0] if supports[0] == supports[1] else "ends set by the parameters",
+        _center(examples),
+        *_probabilities(examples[0]),
+    ]
+
+
+def _example(family, number):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations inside TFP
+        params = tf.fill([1, family.params_size], number)
+        distribution = family.holding({"validate_args": False}).distribution(params)
+    while isinstance(distribution, tfd.Independent):
+        distribution = distribution.distribution
+    return distribution
+
+
+def _link(family, name):
+    if name in family.facts.links:
+        return f"{name}: between its bounds"
+    link = default_link(family.distribution_class, name, tf.float64)
+    kind = next((text for kind, text in _LINKS.items() if isinstance(link, kind)), None)
+    return f"`{kind.format(name)}`" if kind else f"{name}: {type(link).__name__ if link else 'between its bounds'}"
+
+
+def _support(family, distribution):
+    if distribution.event_shape.rank:
+        return f"arrays of shape {tuple(distribution.event_shape)}" if distribution.event_shape.rank > 1 else "vectors"
+    if has_class_labels(distribution):
+        return "{0, ..., num_classes - 1}"
+    try:
+        low, high = (float(np.ravel(end)[0]) for end in ends(distribution))
+    except (NotImplementedError, TypeError, ValueError, AttributeError):
+        return "one number"
+    if is_discrete(distribution):
+        if family.name in ("Bernoulli", "ProbitBernoulli"):
+            return "{0, 1}"
+        low = max(low, family.facts.lowest) if np.isfinite(low) else low
+        if np.isfinite(high):
+            return f"{{{low:.0f}, ..., {high:.0f}}}"
+        return f"{{{low:.0f}, {low + 1:.0f}, ...}}" if np.isfinite(low) else "whole numbers"
+    if not np.isfinite([low, high]).any():
+        return "real numbers"
+    if not np.isfinite(high):
+        return f"y > {low:.3g}"
+    return f"{low:.3g} to {high:.3g}" if np.isfinite(low) else f"y < {high:.3g}"
+
+
+def _center(examples):
+    if has_class_labels(examples[0]):
+        return "probabilities"
+    for name in ("mean", "mode"):
+        for distribution in examples:  # some have a mean for some of their parameters alone
+            try:
+                if np.all(np.isfinite(np.asarray(getattr(distribution, name)(), np.float64))):
+                    return name
+            except (NotImplementedError, ValueError, TypeError):
+                break
+    return "median"
+
+
+def _probabilities(distribution):
+    """Whether there are a CDF and a CRPS, and how they are found."""
+    vectors = distribution.event_shape.rank > 0
+    try:
+        scalar = marginals(distribution)
+    except NotImplementedError:
+        return "no", "none" if is_discrete(distribution) else "energy score, by draws"
+    name = type(scalar).__name__
+    if vectors and not is_discrete(distribution):
+        crps = "energy score, by draws"
+    elif name in FORMULAS:
+        crps = "closed form"
+    else:
+        crps = "none" if name == "Zipf" else "sum" if is_discrete(distribution) else "quadrature"
+    return "of each element" if vectors else "yes", crps
+
+
+def picture(name: str) -> bytes:
+    """The densities, or probabilities, of a named head over a few parameters, as an SVG."""
+    figure = Figure(figsize=(3.4, 2.3), layout="constrained")
+    ax = figure.subplots()
+    drawn = PICTURES[name]
+    if is_discrete(getattr(drawn[0][1], "components_distribution", drawn[0][1])):
+        labels = name in ("Bernoulli", "Categorical", "OneHotCategorical")
+        points = np.arange(2.0 if name == "Bernoulli" else 3.0) if labels else np.arange(17.0)
+        for i, (label, distribution) in enumerate(drawn):
+            shift = 0.22 * (i - (len(drawn) - 1) / 2) if labels else 0.0
+            heights = np.exp(distribution.log_prob(points.astype(distribution.dtype.as_numpy_dtype)))
+            if labels:
+                ax.bar(points + shift, heights, 0.2, label=label)
+            else:
+                ax.plot(points, heights, "o-", markersize=3, linewidth=1, label=label)
+        ax.set_xticks(points if labels else points[::4])
+        ax.set_ylabel("probability")
+    else:
+        low, high = {"Beta": (0.004, 0.996), "Gamma": (0.01, 9.0), "LogNormal": (0.01, 7.0)}.get(name, (-5.0, 5.0))
+        points = np.linspace(low, high, 400, dtype=np.float32)
+        for label, distribution in drawn:
+            ax.plot(points, np.exp(distribution.log_prob(points)), label=label)
+        ax.set_ylabel("density")
+    ax.set(xlabel="y", ylim=(0, 1.3 * ax.get_ylim()[1]))  # with room for the legend
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(fontsize="x-small", frameon=False)
+    file = io.BytesIO()
+    figure.savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue()
+
+
+def page() -> tuple[str, dict[str, bytes]]:
+    """The page's Markdown and its pictures by name."""
+    rows = [row(name, family, given) for name, (family, given) in families().items()]
+    pictures = {f"{name}.svg": picture(name) for name in PICTURES}
+    cards = "\n\n".join(
+        f"-   ![The density of {name} over a few parameters](families/{name}.svg)\n\n    `heads.{name}`: "
+        + (getattr(catalogue, name).__doc__ or "").partition("\n")[0]
+        for name in PICTURES
+    )
+    columns = ["head", "parameters", "links", "support", "as a tensor", "CDF", "CRPS"]
+    table = [columns, ["---"] * len(columns), *rows]
+    text = f"""# Families
+
+A family turns real numbers, as a network gives them, into a distribution. Here are all that a head can be made of. To
+choose one, ask what an outcome can be: its *support* must hold every outcome, and should hold little else.
+
+## The named heads
+
+<div class="grid cards" markdown>
+
+{cards}
+
+</div>
+
+`heads.MultivariateNormalTriL` is for vectors whose elements depend on each other, and `heads.DistributionHead` for all
+that has no name of its own.
+
+## All {len(rows)} of them
+
+This table is made from the code. *u* is the number that the layer before the head gives, and *eps* the resolution
+of the dtype. *As a tensor* is what `predict` returns; where a mean is undefined it is the median or mode. The CRPS is
+found by a closed form, by quadrature of the CDF, by a sum over counts, or as the energy score of vectors. A head models
+a scalar family for each element of its `event_shape`.
+
+<div class="wide" markdown>
+
+{chr(10).join("| " + " | ".join(line) + " |" for line in table)}
+
+</div>
+"""
+    return text, {f"families/{name}": content for name, content in pictures.items()}

@@ -1,0 +1,46 @@
+"""What MkDocs calls as it builds the site."""
+
+import logging
+import os
+import pathlib
+import posixpath
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))  # of this package, `experiments` and, from a clone, `nllfit`
+
+from mkdocs.structure.files import File
+
+from docs.pages import benchmarks, families, formulas, reference, tutorials
+
+_ANCHORS = reference.anchors()
+
+
+def on_files(files, config):
+    """Adds the pages that are made, and the figures in them."""
+    made = dict(reference.pages())
+    made["benchmarks.md"] = benchmarks.page()
+    made["families.md"], pictures = families.page()
+    made |= pictures
+    for path in tutorials.tutorials():
+        logging.getLogger("mkdocs").info("Running the tutorial %s", path.name)
+        made[f"learn/{path.stem}.md"], figures = tutorials.page(path)
+        made |= {f"learn/{name}": png for name, png in figures.items()}
+    for name, content in made.items():
+        files.append(File.generated(config, name, content=content))
+    return files
+
+
+def on_page_markdown(markdown, page, config, files):
+    """Links each public name that a page writes as code to its place in the reference."""
+
+    def address(name):
+        place = _ANCHORS.get(name)
+        return place and posixpath.relpath(place, posixpath.dirname(page.file.src_uri) or ".")
+
+    return reference.linked(markdown, address)
+
+
+def on_page_content(html, page, config, files):
+    """Sets the formulas."""
+    return formulas.as_mathml(html)

@@ -1,0 +1,109 @@
+"""Tutorials: Python files with cells, which are run as the site is built, and shown with what they print and draw."""
+
+import ast
+import contextlib
+import hashlib
+import io
+import itertools
+import json
+import pathlib
+import re
+import time
+
+__all__ = ["LEARN", "cells", "page", "run", "tutorials"]
+
+ROOT = pathlib.Path(__file__).parents[2]
+LEARN = ROOT / "docs" / "learn"
+CACHE = ROOT / "build" / "tutorials"
+
+
+def tutorials() -> list[pathlib.Path]:
+    """The files of the tutorials, in the order in which they are read."""
+    return sorted(LEARN.glob("*.py"))
+
+
+def cells(source: str) -> list[tuple[str, str, int]]:
+    """The cells of a file in the percent format: `("text" or "code", content, first line)` each."""
+    found = []
+    starts = [match.start() for match in re.finditer(r"^# %%", source, flags=re.MULTILINE)]
+    for start, end in itertools.pairwise([*starts, len(source)]):
+        marker, _, body = source[start:end].partition("\n")
+        line = source.count("\n", 0, start) + 2 + len(body) - len(body.lstrip("\n"))
+        body = body.strip("\n")
+        if "[markdown]" in marker:
+            found.append(("text", re.sub(r"^# ?", "", body, flags=re.MULTILINE), line))
+        else:
+            found.append(("code", body, line))
+    return found
+
+
+def run(path: pathlib.Path) -> list[tuple[str, bytes | None]]:
+    """What each code cell prints, and the PNG of the figure that is its last line, if it is one."""
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    results = []
+    for kind, body, line in cells(path.read_text()):
+        if kind == "text":
+            continue
+        program, last = ast.parse(body), None
+        ast.increment_lineno(program, line - 1)  # where TensorFlow looks for the source of a function
+        if program.body and isinstance(program.body[-1], ast.Expr):
+            last = ast.Expression(program.body.pop().value)
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(program, str(path), "exec"), namespace)
+            value = None if last is None else eval(compile(last, str(path), "eval"), namespace)
+        results.append((printed.getvalue(), _png(value)))
+    return results
+
+
+def page(path: pathlib.Path) -> tuple[str, dict[str, bytes]]:
+    """A tutorial's Markdown, and its figures by name; what is unchanged since it ran is not run again."""
+    source, figures = path.read_text(), {}
+    results = iter(_remembered(path, source))
+    parts = []
+    for kind, body, _ in cells(source):
+        if kind == "text":
+            parts.append(body)
+            continue
+        printed, png = next(results)
+        if body:
+            parts.append(f"```python\n{body}\n```")
+        if printed.strip():
+            parts.append(f'```text title="prints"\n{printed.rstrip()}\n```')
+        if png:
+            name = f"{path.stem}-{len(figures) + 1}.png"
+            figures[name] = png
+            parts.append(f"![{_caption(body)}]({name}){{ .figure }}")
+    note = f"*This page is the program [`{path.name}`]({path.name}), run when the site was built.*"
+    return "\n\n".join([parts[0], note, *parts[1:]]) + "\n", figures
+
+
+def _remembered(path, source):
+    key = hashlib.sha256("\n".join(body for kind, body, _ in cells(source) if kind == "code").encode())
+    for module in sorted((ROOT / "nllfit").rglob("*.py")):
+        key.update(module.read_bytes())
+    kept = CACHE / f"{path.stem}-{key.hexdigest()[:16]}.json"
+    if not kept.exists():
+        start = time.perf_counter()
+        results = [(printed, png.hex() if png else "") for printed, png in run(path)]
+        CACHE.mkdir(parents=True, exist_ok=True)
+        for old in CACHE.glob(f"{path.stem}-*.json"):
+            old.unlink()
+        kept.write_text(json.dumps({"seconds": time.perf_counter() - start, "results": results}))
+    return [(printed, bytes.fromhex(png)) for printed, png in json.loads(kept.read_text())["results"]]
+
+
+def _png(value):
+    from matplotlib.figure import Figure
+
+    if not isinstance(value, Figure):
+        return None
+    file = io.BytesIO()
+    value.savefig(file, dpi=150, metadata={"Software": None})
+    return file.getvalue()
+
+
+def _caption(body):
+    """The comment that opens a cell says what its figure shows, for those who do not see it."""
+    first = body.partition("\n")[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else "The figure that the cell above draws"

@@ -1,0 +1,163 @@
+"""The site's pages that are made: every public name, formulas, families and tutorials; the build itself is MkDocs's."""
+
+import importlib
+import pathlib
+import pkgutil
+import re
+import types
+
+import pytest
+import tensorflow_probability as tfp
+
+import nllfit
+from docs.pages import benchmarks, families, formulas, reference, tutorials
+from nllfit.families import catalogue
+
+ROOT = pathlib.Path(__file__).parents[1]
+FORMULAS = {
+    "-log p(y) = |y - loc| / scale + log(2 scale)": (
+        r"- \log p\left( y \right) = \frac{\left| y - \mathrm{loc} \right|}{\mathrm{scale}}"
+        r" + \log \left( 2\,\mathrm{scale} \right)"
+    ),
+    "((y - loc) / scale)^2 / 2": (r"\frac{{\left( \frac{y - \mathrm{loc}}{\mathrm{scale}} \right)}^{2}}{2}"),
+    "logsumexp(u) - sum_k y_k u_k": r"\mathrm{logsumexp}\left( u \right) - \sum_{k} y_{k}\,u_{k}",
+    "E|X - X'| / 2": r"\frac{E\left| X - X' \right|}{2}",
+    "y in": r"y\,\mathrm{in}",
+}
+
+
+@pytest.fixture(scope="module")
+def pages():
+    return reference.pages()
+
+
+def test_the_reference_has_a_page_for_every_public_module():
+    packages = {module.rpartition(".")[0] for module in reference.PAGES} | {"nllfit"}
+    inside = {f"nllfit.{name}" for name in nllfit.__all__ if isinstance(getattr(nllfit, name), types.ModuleType)}
+    assert inside | {"nllfit.keras3", "nllfit.plots"} <= set(reference.PAGES)
+    assert {"nllfit.keras3"} <= packages
+    for info in pkgutil.iter_modules(importlib.import_module("nllfit.keras3").__path__, "nllfit.keras3."):
+        assert info.name in reference.PAGES
+
+
+@pytest.mark.parametrize("module", reference.PAGES)
+def test_the_reference_has_every_public_name(module, pages):
+    page = pages[f"reference/{module}.md"]
+    for name in reference.public_names(module):
+        assert f"## {name} {{ #{module}.{name} }}" in page
+        entry = page.partition(f"## {name} {{")[2].partition("\n## ")[0]
+        assert len(re.sub(r"```.*?```", "", entry, flags=re.DOTALL)) > 60, f"{module}.{name} has no docstring"
+
+
+@pytest.mark.parametrize(("text", "tex"), FORMULAS.items())
+def test_a_formula_is_set(text, tex):
+    assert formulas.as_tex(text) == tex
+
+
+@pytest.mark.parametrize("text", ["a + (b", "see: this", "a / ", ""])
+def test_what_is_no_formula_is_an_error(text):
+    with pytest.raises(ValueError, match=r"formula|lacks|number or a name"):
+        formulas.as_tex(text)
+
+
+def test_the_formula_of_every_named_head_is_mathematics(pages):
+    page = pages["reference/nllfit.heads.md"]
+    formula = re.findall(r"Formula:\s+(\$-.+?\$)", page)
+    assert len(formula) == len(catalogue.__all__)
+    assert "Formula: -log" not in page
+
+
+def test_a_public_name_in_code_is_a_link():
+    address = {"nllfit.fit": "nllfit.md#nllfit.fit"}.get
+    text = "`nllfit.fit(model)` and `nllfit.none`\n\n```python\n`nllfit.fit`\n```\n# `nllfit.fit`"
+    found = reference.linked(text, address)
+    assert found.startswith("[`nllfit.fit(model)`](nllfit.md#nllfit.fit) and `nllfit.none`\n")
+    assert found.endswith("```python\n`nllfit.fit`\n```\n# `nllfit.fit`")
+
+
+@pytest.mark.filterwarnings("ignore")  # deprecations inside TFP, of which this makes all families
+def test_the_families_table_is_of_the_code():
+    found = families.families()
+    assert len(found) >= 60
+    assert set(catalogue.__all__) - {"Mixture"} <= found.keys()
+    assert set(families.PICTURES) == set(catalogue.__all__) - {"MultivariateNormalTriL"}
+    of = {name: families.row(name, *found[name]) for name in ("Normal", "Poisson", "Beta", "MultivariateNormalTriL")}
+    assert of["Normal"][1:] == [
+        "`loc`, `scale`",
+        "`loc = u`; `scale = softplus(u) + eps`",
+        "real numbers",
+        "mean",
+        "yes",
+        "closed form",
+    ]
+    assert of["Poisson"][3:] == ["{0, 1, ...}", "mean", "yes", "closed form"]
+    assert of["Beta"][3] == "0 to 1"
+    assert of["MultivariateNormalTriL"][3:] == ["vectors", "mean", "of each element", "energy score, by draws"]
+
+
+def test_benchmarks_name_their_commands():
+    page = benchmarks.page()
+    assert "python -m experiments.speed" in page
+    assert "python -m experiments.uci" in page
+
+
+@pytest.mark.parametrize("path", tutorials.tutorials(), ids=lambda path: path.stem)
+def test_a_tutorial_is_text_and_code(path):
+    kinds = [kind for kind, *_ in tutorials.cells(path.read_text())]
+    assert kinds[0] == "text"
+    assert kinds.count("code") >= 5
+    assert f"learn/{path.stem}.md" in ROOT.joinpath("mkdocs.yml").read_text()
+    assert f"({path.stem}.md)" in ROOT.joinpath("docs/learn/index.md").read_text()
+
+
+def test_a_cell_knows_its_first_line():
+    source = '"""A lesson."""\n\n# %% [markdown]\n# # Title\n\n\n# %%\n\nx = 1\n'
+    assert tutorials.cells(source) == [("text", "# Title", 4), ("code", "x = 1", 9)]
+
+
+def test_a_tutorial_shows_what_it_prints_and_draws(tmp_path, monkeypatch):
+    monkeypatch.setattr(tutorials, "CACHE", tmp_path)
+    path = tmp_path / "lesson.py"
+    path.write_text(
+        '"""A lesson."""\n\n# %% [markdown]\n# # Title\n\n# %%\nfrom matplotlib.figure import Figure\n\nprint(1)\n'
+        "\n# %%\n# An empty figure\nFigure()\n"
+    )
+    for _ in range(2):  # the second time from what is kept
+        page, figures = tutorials.page(path)
+        assert page.startswith("# Title\n")
+        assert '```text title="prints"\n1\n```' in page
+        assert "![An empty figure](lesson-1.png)" in page
+        assert figures["lesson-1.png"].startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("path", tutorials.tutorials(), ids=lambda path: path.stem)
+def test_a_tutorial_runs(path, request):
+    """As the site's build does, too: so here only when asked, for each takes ten seconds or more."""
+    if request.config.getoption("--thorough"):
+        tutorials.run(path)
+    else:
+        compile(path.read_text(), path.name, "exec")
+
+
+def test_what_is_written_here_for_other_tools_runs(capsys):
+    """SciPy's and statsmodels's numbers are in the page's own assertions; three fits take some seconds."""
+    text = ROOT.joinpath("docs/from-other-tools.md").read_text()
+    program = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    exec(program, {})
+    assert "calibration error" in capsys.readouterr().out
+
+
+def test_every_replacement_of_a_layer_is_a_head():
+    text = ROOT.joinpath("docs/from-other-tools.md").read_text()
+    named = set(re.findall(r"`heads\.(\w+)", text))
+    assert named <= set(nllfit.heads.__all__)
+    section = text.partition("## TensorFlow Probability's layers")[2].partition("\n## ")[0]
+    layers = {name for name in dir(tfp.layers) if isinstance(getattr(tfp.layers, name), type)}
+    missing = {name for name in layers if not any(re.match(known, name) for known in _layers_of(section))}
+    assert not missing
+
+
+def _layers_of(section):
+    """The names before the second column, where `*` stands for any end."""
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    return [name.replace("*", r"\w*") + "$" for cell in cells for name in re.findall(r"`(\w+\*?)", cell)]
