@@ -139,14 +139,6 @@ def test_a_tutorial_runs(path, request):
         compile(path.read_text(), path.name, "exec")
 
 
-def test_what_is_written_here_for_other_tools_runs(capsys):
-    """SciPy's and statsmodels's numbers are in the page's own assertions; three fits take some seconds."""
-    text = ROOT.joinpath("docs/from-other-tools.md").read_text()
-    program = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
-    exec(program, {})
-    assert "calibration error" in capsys.readouterr().out
-
-
 def test_every_replacement_of_a_layer_is_a_head():
     text = ROOT.joinpath("docs/from-other-tools.md").read_text()
     named = set(re.findall(r"`heads\.(\w+)", text))

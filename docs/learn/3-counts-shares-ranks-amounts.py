@@ -1,0 +1,187 @@
+"""Counts, shares, ranks and amounts: the head for each kind of outcome, and a table that says how sure we are."""
+
+# %% [markdown]
+# # 3. Counts, shares, ranks, amounts
+#
+# Ask what an outcome can be. A count cannot be -1 or 2.5. A share lies between 0 and 1. A rank has an order and no
+# unit. Each kind has its family, and a dense layer under its head is a regression, with the table of coefficients that
+# statisticians print. Here they are on real data, beside those of statsmodels.
+
+# %%
+import numpy as np
+import statsmodels.api as sm
+import tf_keras
+from matplotlib.figure import Figure
+from sklearn.datasets import load_breast_cancer
+from statsmodels.miscmodels.ordinal_model import OrderedModel
+
+import nllfit
+from nllfit import heads, plots
+
+
+def regression(head, x, y, use_bias=True):
+    """A dense layer under a head, at the maximum of the likelihood."""
+    dense = tf_keras.layers.Dense(head.params_size(), use_bias=use_bias, input_shape=x.shape[1:], dtype="float64")
+    model = tf_keras.Sequential([dense, head])
+    model.compile(loss=nllfit.negative_log_likelihood)
+    nllfit.fit_lbfgs(model, x, y)
+    return model
+
+
+def beside(names, ours, theirs):
+    """Prints two columns of coefficients, which must agree."""
+    print(f"{'':16} {'nllfit':>10} {'statsmodels':>12}")
+    for name, a, b in zip(names, ours, theirs, strict=True):
+        print(f"{name:16} {a:10.4f} {b:12.4f}")
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+# %% [markdown]
+# ## Counts, with an exposure
+#
+# In 301 counties cases of breast cancer among women were counted. Twice the people, twice the cases: the population is
+# an *exposure*. Is the *rate* the same in large counties and in small ones? A Poisson head takes the logarithm of the
+# rate, so the exposure is added there:
+#
+# $$ \log \mathrm{rate} = \log \mathrm{population} + b + w \, x $$
+
+# %%
+table = sm.datasets.cancer.load_pandas().data
+cases, population = table["cancer"].to_numpy(float), table["population"].to_numpy(float)
+log_population = np.log(population)[:, None]
+size = (log_population - log_population.mean()) / log_population.std()
+
+inputs, log_exposure = tf_keras.Input([1], dtype="float64"), tf_keras.Input([1], dtype="float64")
+dense = tf_keras.layers.Dense(1, dtype="float64", name="size")
+log_rate = tf_keras.layers.Add(dtype="float64")([dense(inputs), log_exposure])
+model = tf_keras.Model([inputs, log_exposure], heads.Poisson()(log_rate))
+model.compile(loss=nllfit.negative_log_likelihood)
+data = [size, log_population], cases[:, None]
+dense.set_weights([np.zeros([1, 1]), np.log([cases.sum() / population.sum()])])  # start at the common rate
+nllfit.fit_lbfgs(model, *data)
+
+kernel, bias = dense.get_weights()
+theirs = sm.GLM(cases, sm.add_constant(size), sm.families.Poisson(), exposure=population).fit()
+beside(["constant", "size of county"], [bias[0], kernel[0, 0]], theirs.params)
+
+# %% [markdown]
+# How sure are these numbers? The curvature of the likelihood at its top says it: a sharp top, a sure number.
+
+# %%
+print(nllfit.standard_errors(model, *data).summary())
+
+# %% [markdown]
+# The interval of the first row holds 0: these counties show no difference between large and small ones.
+#
+# ## Counts that scatter more
+#
+# A Poisson's variance is its mean. Real counts scatter more. Here are visits to a doctor in a year, by health and
+# insurance, of 4000 people of the RAND experiment. A *negative binomial* has one number more, `total_count`, that says
+# how much more they scatter. It is the same for all rows, so it is *shared*: a weight of the head.
+
+# %%
+table = sm.datasets.randhie.load_pandas().data.sample(4000, random_state=0)
+visits = table["mdvis"].to_numpy(float)[:, None]
+columns = ["lncoins", "physlm", "disea", "hlthf"]
+x = table[columns].to_numpy(float)
+x = (x - x.mean(0)) / x.std(0)
+
+choices = {"Poisson": heads.Poisson(), "NegativeBinomial": heads.NegativeBinomial(shared="total_count")}
+fitted = {name: regression(head, x[:3000], visits[:3000]) for name, head in choices.items()}
+scores = {name: nllfit.evaluate(model, x[3000:], visits[3000:]) for name, model in fitted.items()}
+for name, score in scores.items():
+    print(f"{name:17} NLL of 1000 people held out: {score.nll:.3f}")
+assert scores["NegativeBinomial"].nll < scores["Poisson"].nll
+
+# %%
+theirs = sm.NegativeBinomial(visits[:3000, 0], sm.add_constant(x[:3000])).fit(disp=False)
+beside(columns, fitted["NegativeBinomial"].layers[0].get_weights()[0][:, 0], theirs.params[1:5])
+
+# %%
+# How many people visited so often: observed, and expected by the Poisson and the negative binomial
+counts = np.arange(16.0)
+figure = Figure(figsize=(7, 3.4), layout="constrained")
+ax = figure.subplots()
+ax.bar(counts, [np.mean(visits[3000:] == count) for count in counts], color="lightgray", label="observed")
+for name, model in fitted.items():
+    distribution = nllfit.predict_distribution(model, x[3000:])
+    ax.plot(counts, [np.mean(np.exp(distribution.log_prob(np.full([1000, 1], c)))) for c in counts], "o-", label=name)
+ax.set(xlabel="visits in a year", ylabel="share of people")
+ax.legend()
+figure
+
+# %% [markdown]
+# ## Shares
+#
+# A *Beta* lives between 0 and 1. Engel asked in 1857 what share of their income 235 households spend on food.
+
+# %%
+table = sm.datasets.engel.load_pandas().data
+share = (table["foodexp"] / table["income"]).to_numpy()[:, None]
+log_income = np.log(table["income"].to_numpy())[:, None]
+center = log_income.mean()
+model = regression(heads.Beta(), log_income - center, share)
+
+# %%
+# The share of food against income: points, and the median and 90 % interval of a Beta head
+grid = np.linspace(log_income.min(), log_income.max(), 100)[:, None]
+distribution = nllfit.predict_distribution(model, grid - center)
+low, high = (np.ravel(end) for end in nllfit.interval(distribution, 0.9))
+figure = Figure(figsize=(7, 3.6), layout="constrained")
+ax = figure.subplots()
+ax.plot(np.exp(log_income), share, ".", color="0.4", markersize=4, label="households")
+ax.fill_between(np.exp(grid[:, 0]), low, high, alpha=0.3, label="90 % interval")
+ax.plot(np.exp(grid[:, 0]), np.ravel(nllfit.quantile(distribution, 0.5)), label="median")
+ax.set(xlabel="income (Belgian francs)", ylabel="share of food", ylim=(0, 1), xscale="log")
+ax.legend()
+figure
+
+# %% [markdown]
+# The share falls as income rises: Engel's law. And the intervals stay below 1 by themselves.
+#
+# ## Ranks
+#
+# In 1996 American voters placed themselves on seven steps, from strong Democrat to strong Republican. The steps have
+# an order and no unit. An *ordered logistic* cuts a line into seven pieces. The inputs move a voter along the line,
+# and the cutpoints are shared by all.
+
+# %%
+table = sm.datasets.anes96.load_pandas().data
+party = table["PID"].to_numpy().astype(int)
+columns = ["selfLR", "age", "educ", "income"]
+x = table[columns].to_numpy(float)
+x = (x - x.mean(0)) / x.std(0)
+
+head = heads.DistributionHead("OrderedLogistic", (), num_classes=7, shared="cutpoints")
+model = regression(head, x, party, use_bias=False)
+theirs = OrderedModel(party, x, distr="logit").fit(method="bfgs", disp=False)
+beside(columns, model.layers[0].get_weights()[0][:, 0], theirs.params[:4])
+
+# %% [markdown]
+# ## Amounts
+#
+# An amount is positive, and large amounts scatter more. Several families say that. `nllfit.compare` ranks them by AIC:
+# twice the negative log-likelihood, plus twice the number of parameters. The sample is the mean area of 569 cell
+# nuclei.
+
+# %%
+area = load_breast_cancer().data[:, 3]
+comparison = nllfit.compare(area, ["InverseGamma", "LogNormal", "Gamma", "Normal"])
+print(comparison.summary())
+
+# %%
+# Four fitted densities over the histogram of areas: the Normal misses both the peak and the tail
+figure = Figure(figsize=(7, 3.6), layout="constrained")
+ax = figure.subplots()
+for family in ["InverseGamma", "LogNormal", "Gamma", "Normal"]:
+    plots.fitted_density(ax, nllfit.maximum_likelihood(family, area), area)
+ax.set_xlabel("mean area of a nucleus")
+figure
+
+# %% [markdown]
+# ## What to take with you
+#
+# 1. Ask what an outcome can be; the family follows.
+# 2. An exposure is added to the logarithm of the rate.
+# 3. What is the same for all rows is `shared`.
+# 4. A dense layer under a head is a regression, with standard errors.
