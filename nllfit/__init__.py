@@ -23,7 +23,15 @@ from nllfit.estimation import (
     maximum_likelihood,
 )
 from nllfit.evaluation import Evaluation, ScoreComparison, compare_scores, evaluate
-from nllfit.families import Family, MixtureFamily
+from nllfit.families import (
+    Censored,
+    Family,
+    MixtureFamily,
+    Truncated,
+    interval_censored,
+    left_censored,
+    right_censored,
+)
 from nllfit.inference import Coefficients, standard_errors
 from nllfit.initialization import initialize
 from nllfit.losses import negative_log_likelihood
@@ -38,6 +46,7 @@ __version__ = "0.1.0"
 keep_safe_mode()
 
 __all__ = [
+    "Censored",
     "Coefficients",
     "Comparison",
     "Conformalized",
@@ -51,6 +60,7 @@ __all__ = [
     "Recalibrated",
     "ScoreComparison",
     "TemperatureScaled",
+    "Truncated",
     "calibration",
     "cdf",
     "compare",
@@ -65,6 +75,8 @@ __all__ = [
     "heads",
     "initialize",
     "interval",
+    "interval_censored",
+    "left_censored",
     "likelihood",
     "likelihood_ratio_test",
     "log_likelihood",
@@ -75,6 +87,7 @@ __all__ = [
     "predict_distribution",
     "quantile",
     "recalibrate",
+    "right_censored",
     "scale_temperature",
     "standard_errors",
     "survival",

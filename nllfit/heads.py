@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
 
-from nllfit.families import catalogue, head
+from nllfit.families import catalogue, compound, head
 from nllfit.families.center import central_value
 from nllfit.families.head import traced_distribution
 from nllfit.families.rows import rowwise
@@ -21,6 +21,7 @@ __all__ = [
     "Bernoulli",
     "Beta",
     "Categorical",
+    "Censored",
     "DistributionHead",
     "Gamma",
     "Laplace",
@@ -32,6 +33,7 @@ __all__ = [
     "OneHotCategorical",
     "Poisson",
     "StudentT",
+    "Truncated",
 ]
 
 _register = tf_keras.saving.register_keras_serializable(package="nllfit")
@@ -69,6 +71,16 @@ class _Layer(tfp.layers.DistributionLambda):
 
     def _make_distribution(self, params):
         return traced_distribution(self.family, params, self._shared)
+
+
+@_register
+class Censored(compound.Censored, _Layer):
+    pass
+
+
+@_register
+class Truncated(compound.Truncated, _Layer):
+    pass
 
 
 @_register

@@ -10,7 +10,7 @@ from nllfit.data import as_tensors, check_rows, pack
 from nllfit.estimation.marginal import marginal_numbers
 from nllfit.families.arguments import as_array, as_numbers
 from nllfit.families.head import Origin
-from nllfit.families.outcomes import as_column, as_outcomes
+from nllfit.families.outcomes import as_column, as_outcomes, finite_part
 from nllfit.families.protocol import ParametricFamily
 from nllfit.kerases import Model, as_distribution, keras_of, mask_of, variable_of
 from nllfit.losses import weights_of_outcomes
@@ -138,7 +138,7 @@ def _sample(output, y, weights, mask):
     for given in (weights, mask):
         if given is not None:
             counts *= np.reshape(weights_of_outcomes(given, batch, tf.constant(batch.as_list())), [-1])
-    if not np.all(np.isfinite(sample[counts > 0])):
+    if not np.all(np.isfinite(finite_part(tf.constant(sample[counts > 0]), distribution))):
         raise ValueError("`y` holds outcomes that are not finite: drop such rows, or give them a weight of 0.")
     return sample[counts > 0], counts[counts > 0]
 

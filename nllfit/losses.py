@@ -8,7 +8,7 @@ import tf_keras
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_numbers
-from nllfit.families.outcomes import as_outcomes, has_finite_likelihoods, where_counted
+from nllfit.families.outcomes import as_outcomes, finite_part, has_finite_likelihoods, where_counted
 from nllfit.families.refusal import assertion_text, untouched
 from nllfit.families.rows import checking
 from nllfit.kerases import as_distribution, distribution_of, mask_of, no_distribution
@@ -119,7 +119,9 @@ def log_loss(y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
         # an optimizer may try parameters where it is not finite, and step back.
         checked = distribution.validate_args
         if checked and outcomes.dtype.is_floating:
-            outcomes = tf.debugging.check_numerics(outcomes, "It is not finite.")
+            finite = tf.debugging.check_numerics(finite_part(outcomes, distribution), "It is not finite.")
+            with tf.control_dependencies([finite]):
+                outcomes = tf.identity(outcomes)
         log_prob = distribution.log_prob(outcomes)
         if checked and tf.executing_eagerly():
             log_prob = tf.debugging.check_numerics(log_prob, "Its log-likelihood is not finite.")

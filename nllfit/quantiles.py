@@ -8,7 +8,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.arguments import as_numbers
 from nllfit.families.cdfs import cdf_and_survival
 from nllfit.families.inversion import inverse_cdf
-from nllfit.families.marginals import marginals, real_dtype
+from nllfit.families.marginals import latent, marginals, real_dtype
 from nllfit.kerases import as_distribution
 
 __all__ = ["cdf", "interval", "quantile", "survival"]
@@ -112,7 +112,7 @@ def interval(distribution: tfd.Distribution, level: float = 0.9) -> tuple[tf.Ten
 
 
 def _probabilities(distribution, y):
-    distribution = as_distribution(distribution)
+    distribution = latent(as_distribution(distribution))
     scalar = marginals(distribution)
     y = tf.cast(as_numbers("y", y, real_dtype(scalar)), real_dtype(scalar))
     expected = distribution.batch_shape.concatenate(distribution.event_shape)

@@ -1,7 +1,7 @@
 """One row a named head: what it must compute, stated with NumPy and SciPy alone.
 
-A new family is its class in `nllfit/families/catalogue.py`, its name in `__all__` there and in the heads of both
-Kerases, and its row here.
+A new family is its class in `nllfit/families/catalogue.py`, or in `compound.py` if it is made of another, its name in
+`__all__` there and in the heads of both Kerases, and its row here.
 """
 
 import dataclasses
@@ -71,6 +71,12 @@ def _mixture(u, y, eps):
     return special.logsumexp(special.log_softmax(logits, -1) + log_prob, -1)
 
 
+def _censored(u, y, eps):
+    lower, upper, known = *y.T, stats.norm(u[:, 0], softplus(u[:, 1]) + eps)
+    between = np.where(lower > u[:, 0], known.sf(lower) - known.sf(upper), known.cdf(upper) - known.cdf(lower))
+    return np.where(lower == upper, known.logpdf(lower), np.log(np.where(lower == upper, 1.0, between)))
+
+
 CASES = (
     Case(
         "Bernoulli",
@@ -95,6 +101,14 @@ CASES = (
         lambda u, y, eps: np.take_along_axis(special.log_softmax(u, -1), y[:, None].astype(int), -1)[:, 0],
         invalid=3,
         prediction=(3,),
+    ),
+    Case(
+        "Censored",
+        ("Normal",),
+        np.array([[0.3, 0.3], [1.0, np.inf], [-np.inf, 0.2], [-1.0, 2.0]]),
+        _censored,
+        invalid=[2.0, 1.0],
+        prediction=(),
     ),
     Case(
         "Gamma",
@@ -211,5 +225,14 @@ CASES = (
         _elementwise(3, lambda y, eps, u, v, w: stats.t(softplus(u) + eps, v, softplus(w) + eps).logpdf(y)),
         invalid=None,
         prediction=(1,),
+    ),
+    Case(
+        "Truncated",
+        ("Poisson",),
+        _column(1, 2, 7, 40),
+        _elementwise(1, lambda y, eps, u: stats.poisson(np.exp(u)).logpmf(y) - stats.poisson(np.exp(u)).logsf(0)),
+        invalid=0.0,
+        prediction=(1,),
+        kwargs={"low": 0.0},
     ),
 )

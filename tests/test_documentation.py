@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 import nllfit
 from nllfit import heads
-from nllfit.families import catalogue
+from nllfit.families import catalogue, compound
 
 README = pathlib.Path(__file__).parents[1].joinpath("README.md").read_text()
 MODULES = [info.name for info in pkgutil.walk_packages(nllfit.__path__, "nllfit.")]
@@ -55,7 +55,7 @@ def test_docstring_examples(module):
 
 
 def test_every_named_head_is_documented_as_domain_link_and_formula():
-    for name in catalogue.__all__:
+    for name in (*catalogue.__all__, *compound.__all__):
         text = getattr(heads, name).__doc__
         assert all(re.search(word, text) for word in ("Domain", "[Ll]ink", "Formula: -log p", "Source:")), name
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from nllfit.estimation.estimates import Estimate
 from nllfit.estimation.estimators import maximum_likelihood
 from nllfit.estimation.samples import as_sample
-from nllfit.families.arguments import family_class
+from nllfit.families.arguments import as_array, family_class
 from nllfit.families.family import as_family
 from nllfit.families.protocol import ParametricFamily
 
@@ -44,8 +44,8 @@ def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | 
 
     Source: Akaike, A new look at the statistical model identification, 1974.
     """
-    sample, _ = as_sample(y, weights)
-    families = _as_families(distributions, sample.shape[1:])
+    families = _as_families(distributions, as_array(y).shape[1:])
+    as_sample(y, weights, all(family.takes_infinity for family in families))
     estimates, refused = [], {}
     for family in families:
         try:

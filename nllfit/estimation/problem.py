@@ -44,7 +44,7 @@ class Problem:
     """
 
     def __init__(self, distribution: Any, y: ArrayLike, weights: ArrayLike | None = None, **fixed: Any):
-        sample, counts = as_sample(y, weights)
+        sample, counts = as_sample(y, weights, getattr(distribution, "takes_infinity", False))
         self.family = _family_for(distribution, sample, fixed)
         facts = self.family.facts
         if facts.unfit:

@@ -11,8 +11,13 @@ __all__ = ["as_sample", "check_sample", "check_whole", "counted"]
 _SMALLEST = 1e-300  # size of a sample; smaller numbers have fewer digits, and no inverse
 
 
-def as_sample(y: ArrayLike, weights: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """The sample `[n, *event]` and its weights `[n]` in float64, or a `ValueError` that says why it is none."""
+def as_sample(
+    y: ArrayLike, weights: ArrayLike | None = None, takes_infinity: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """The sample `[n, *event]` and its weights `[n]` in float64, or a `ValueError` that says why it is none.
+
+    With `takes_infinity` a number may be infinite, as the end of an interval.
+    """
     given = as_array(y)
     if given.dtype.kind not in "biufO":  # nor complex numbers, dates and text, which NumPy would make numbers of
         raise ValueError(f"`y` is of dtype {given.dtype}, not an array of numbers: give one number, or row, each.")
@@ -21,12 +26,14 @@ def as_sample(y: ArrayLike, weights: ArrayLike | None = None) -> tuple[np.ndarra
         raise ValueError(f"`y` has {np.sum(y.mask)} masked values: give those that are not, as `y.compressed()` does.")
     if sample.ndim == 0 or sample.size == 0:
         raise ValueError(f"`y` has shape {sample.shape}: give at least one observation, `[n, *event]`.")
-    if not np.all(np.isfinite(sample)):
-        raise ValueError(f"`y` holds {np.sum(~np.isfinite(sample))} NaN or infinite values: remove them.")
-    if np.any(sample) and not _SMALLEST < np.abs(sample).max() < 1 / _SMALLEST:
+    finite = np.isfinite(sample)
+    unknown = np.isnan(sample) if takes_infinity else ~finite
+    if np.any(unknown):
+        raise ValueError(f"`y` holds {np.sum(unknown)} NaN{' or infinite' * (not takes_infinity)} values: remove them.")
+    largest = np.abs(sample, where=finite, out=np.zeros_like(sample)).max()
+    if np.any(sample[finite]) and not _SMALLEST < largest < 1 / _SMALLEST:
         raise ValueError(
-            f"`y` has numbers of a size of {np.abs(sample).max():.1g}, at an end of what float64 can hold: give it in "
-            f"another unit."
+            f"`y` has numbers of a size of {largest:.1g}, at an end of what float64 can hold: give it in another unit."
         )
     try:
         counts = np.ones(len(sample)) if weights is None else np.asarray(weights)
@@ -51,6 +58,7 @@ def check_sample(family: ParametricFamily, y: np.ndarray) -> None:
             f"`y` has {y.size} numbers, fewer than the {family.params_size} parameters of {family.name}: give more "
             f"observations, or hold a parameter at a value."
         )
+    y = family.stand_ins(y)
     constant = np.all(y == y[0], axis=0)
     if np.any(constant) and family.params_size > y[0].size and not family.is_discrete:
         raise ValueError(

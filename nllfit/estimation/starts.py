@@ -20,7 +20,8 @@ def starts(objective: Objective, seed: int = 0) -> np.ndarray:
     """
     few = objective.sample(_FEW)
     count = int(np.clip(4e6 / few.y.size, 50, _CANDIDATES))
-    w = _candidates(objective.coordinates, objective.held, few.y, count, np.random.default_rng(seed))
+    y = objective.coordinates.family.stand_ins(few.y)
+    w = _candidates(objective.coordinates, objective.held, y, count, np.random.default_rng(seed))
     values = few.values(w)
     order = np.argsort(-values, kind="stable")
     finite = order[np.isfinite(values[order]) & np.all(np.isfinite(w[order]), axis=1)]

@@ -67,6 +67,8 @@ class Units:
 @functools.lru_cache
 def _is_location_scale(family):
     """Whether a density of `center + spread * z` is that of `z` in these units. Tried out."""
+    if not family.has_unit:
+        return False
     facts, given = family.facts, {*family.fixed, *family.floor}  # in the units of the data
     given |= family.link.keys() - set(family.positive)
     if not set(facts.places) & set(family.parameter_names) or {*facts.places, *facts.sizes, *facts.rates} & given:

@@ -15,8 +15,9 @@ from nllfit.evaluation.classes import class_labels, class_log_probs
 from nllfit.evaluation.held_out import held_out
 from nllfit.evaluation.reliability import expected_calibration_error, miscalibration_area
 from nllfit.families.arguments import as_count
+from nllfit.families.censored import is_censored
 from nllfit.families.center import central_value
-from nllfit.families.marginals import marginals, real_dtype
+from nllfit.families.marginals import latent, marginals, real_dtype
 from nllfit.kerases import Model
 from nllfit.quantiles import cdf, quantile
 from nllfit.scores import crps
@@ -183,7 +184,7 @@ def _of_numbers(rows, levels, seed):
     every = {name: np.concatenate([part[name] for part in scored]) for name in scored[0]}
     mean = {name: float(np.mean(values)) for name, values in every.items()}
     losses = [name for name in every if name == "crps" or "error" in name or "score" in name]
-    with_intervals = levels if "pit" in every else ()
+    with_intervals = [level for level in levels if f"width_{level:g}" in every]
     return Evaluation(
         **_common({"nll": rows.nll} | {name: every[name] for name in losses}, rows.y),
         crps=mean.get("crps"),
@@ -209,6 +210,9 @@ def _parts(rows):
 def _scored(distribution, y, levels, rng):
     """What is known of each outcome `[n, ..., *event]`, by name; nothing of what the family does not have."""
     known: dict[str, np.ndarray] = {}
+    numbers = latent(distribution)
+    if numbers is not distribution:  # nobody knows how far a prediction is from an interval, nor whether it is inside
+        return _of_intervals(numbers, y, rng) if is_censored(distribution) else known
     with contextlib.suppress(NotImplementedError):
         known["crps"] = np.asarray(crps(y, distribution), np.float64)
     with contextlib.suppress(NotImplementedError):
@@ -227,6 +231,14 @@ def _pit(distribution, y, rng):
     just_below = np.where(y == 0, -np.finfo(dtype).tiny, np.nextafter(y, -np.inf))  # TensorFlow takes less for 0
     below, up_to = np.asarray(cdf(distribution, just_below)), np.asarray(cdf(distribution, y))
     return below + rng.uniform(size=y.shape) * (up_to - below)
+
+
+def _of_intervals(numbers, y, rng):
+    """The PIT of a number that is known to lie in an interval, at a random place between those of its ends."""
+    lower, upper = y[..., 0], y[..., 1]
+    seen = _pit(numbers, np.where(lower == upper, lower, 0.0), rng)
+    below, up_to = np.asarray(cdf(numbers, lower)), np.asarray(cdf(numbers, upper))
+    return {"pit": np.where(lower == upper, seen, below + rng.uniform(size=lower.shape) * (up_to - below))}
 
 
 def _in_intervals(distribution, y, levels):

@@ -4,7 +4,17 @@
 `facts` that it does not know. `head` and `catalogue` are the heads as far as they do not depend on Keras.
 """
 
+from nllfit.families.censored import Censored, interval_censored, left_censored, right_censored
 from nllfit.families.family import Family
 from nllfit.families.mixture import MixtureFamily
+from nllfit.families.truncated import Truncated
 
-__all__ = ["Family", "MixtureFamily"]
+__all__ = [
+    "Censored",
+    "Family",
+    "MixtureFamily",
+    "Truncated",
+    "interval_censored",
+    "left_censored",
+    "right_censored",
+]

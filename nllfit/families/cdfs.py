@@ -1,7 +1,7 @@
 """CDFs of scalar distributions on the whole real line: TFP's where it has one that holds, and what it lacks.
 
 TFP leaves a CDF undefined off the support, or goes on with its formula: Chi's is 0.78 at -1, a Weibull's NaN. Here it
-is 0 below and 1 above. `_KNOWN` are those that TFP does not have, or loses digits of.
+is 0 below and 1 above. `_KNOWN`, and `formulas`, are those that TFP does not have, or loses digits or derivatives of.
 """
 
 import math
@@ -12,9 +12,12 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.analytic import zeta
+from nllfit.families.facts import facts_of
+from nllfit.families.formulas import LOG_TAILS, log_tails
 from nllfit.families.marginals import is_discrete, real_dtype
 
-__all__ = ["cdf_and_survival", "ends"]
+__all__ = ["between", "cdf_and_survival", "ends"]
 
 _ROOT_2 = math.sqrt(2)
 _LABELS = 2.0**30  # more than any label, and within int32
@@ -31,9 +34,19 @@ def cdf_and_survival(distribution: tfd.Distribution) -> Callable[[tf.Tensor], tu
         return lambda y: tuple(
             tf.reduce_sum(tf.cast(probs, y.dtype) * part, -1) for part in of_components(y[..., None])
         )
+    if hasattr(distribution, "log_interval"):
+        infinity = tf.constant(math.inf, real_dtype(distribution))
+        return lambda y: (
+            tf.exp(distribution.log_interval(-infinity, y)),
+            tf.exp(distribution.log_interval(y, infinity)),
+        )
     low, high = ends(distribution)
-    counts, inner = is_discrete(distribution), _between(low, high)
-    formula = _KNOWN.get(type(distribution).__name__, _tfps)
+    counts, inner, name = is_discrete(distribution), between(low, high), type(distribution).__name__
+
+    def by_logarithms(d, y):
+        return tuple(tf.exp(part) for part in log_tails(d, y, inner))
+
+    formula = by_logarithms if name in LOG_TAILS else _KNOWN.get(name, _tfps)
 
     def both(y):
         y = tf.math.floor(y) if counts else y
@@ -54,10 +67,13 @@ def _tfps(distribution, y):
 def ends(distribution: tfd.Distribution) -> tuple[tf.Tensor, tf.Tensor]:
     """The ends of the support of a scalar distribution that is no mixture, in shapes that broadcast to its batch."""
     dtype, name = real_dtype(distribution), type(distribution).__name__
+    if hasattr(distribution, "ends"):
+        return distribution.ends()
     if name == "VonMises":  # its bijector names one turn of the circle, its CDF another
         low, high = distribution.loc - math.pi, distribution.loc + math.pi
     elif is_discrete(distribution):
-        low, high = -math.inf if name == "Skellam" else 0.0, getattr(distribution, "total_count", math.inf)
+        low = -math.inf if name == "Skellam" else float(facts_of(name).lowest)
+        high = getattr(distribution, "total_count", math.inf)
         high = math.inf if name in ("NegativeBinomial", "ZeroInflatedNegativeBinomial") else high
     else:
         bijector = distribution.experimental_default_event_space_bijector()
@@ -73,8 +89,9 @@ def _forward(bijector, end, dtype):
         return bijector.forward(end)
 
 
-def _between(low, high):
-    """A number inside the support."""
+def between(low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
+    """A number inside the support from `low` to `high`, for all of a batch."""
+    low, high = tf.stop_gradient(low), tf.stop_gradient(high)  # the derivative of an infinite end is NaN
     one_sided = tf.where(tf.math.is_finite(low), low + 1, tf.where(tf.math.is_finite(high), high - 1, 0.0))
     return tf.where(tf.math.is_finite(low) & tf.math.is_finite(high), low + (high - low) / 2, one_sided)
 
@@ -129,6 +146,12 @@ def _horseshoe(d, y):
     return tf.linalg.matvec(_phi(z), weights), tf.linalg.matvec(_phi(-z), weights)
 
 
+def _negative_binomial(d, k):
+    probs, count = d.probs_parameter(), d.total_count
+    rest = tf.math.sigmoid(-d.logits_parameter())
+    return tfp.math.betainc(count, k + 1, rest), tfp.math.betainc(k + 1, count, probs)
+
+
 def _normal_inverse_gaussian(d, y):
     # A Normal whose variance is an inverse Gaussian's and moves the mean: the trapezoidal rule in its logarithm.
     gamma = tf.sqrt((d.tailweight - d.skewness) * (d.tailweight + d.skewness))
@@ -166,6 +189,19 @@ def _skellam(d, k):
     return tf.where(swapped, above, below), tf.where(swapped, below, above)
 
 
+def _zero_inflated_negative_binomial(d, k):
+    share = d.cat.probs_parameter()
+    below, above = _negative_binomial(d.distribution, k)
+    return share[..., 0] + share[..., 1] * below, share[..., 1] * above
+
+
+def _zipf(d, k):
+    whole = zeta(d.power, tf.ones_like(k))
+    above = tf.where(k < 1, tf.ones_like(whole), zeta(d.power, tf.maximum(k, 1.0) + 1) / whole)
+    first = tf.where(k < 2, 1 / whole, 1 - above)
+    return tf.where(k < 1, tf.zeros_like(first), first), above
+
+
 _KNOWN = {
     "BetaBinomial": _beta_binomial,
     "Chi2": lambda d, y: (tf.math.igamma(d.df / 2, y / 2), tf.math.igammac(d.df / 2, y / 2)),
@@ -174,7 +210,10 @@ _KNOWN = {
     "Gamma": _gamma,
     "GammaGamma": _gamma_gamma,
     "Horseshoe": _horseshoe,
+    "NegativeBinomial": _negative_binomial,
     "NormalInverseGaussian": _normal_inverse_gaussian,
     "ProbitBernoulli": _probit_bernoulli,
     "Skellam": _skellam,
+    "ZeroInflatedNegativeBinomial": _zero_inflated_negative_binomial,
+    "Zipf": _zipf,
 }

@@ -4,7 +4,8 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.facts import facts_of, has_class_labels
-from nllfit.families.marginals import with_parameters
+from nllfit.families.inversion import inverse_cdf
+from nllfit.families.marginals import constant, latent, marginals, with_parameters
 
 __all__ = ["central_value"]
 
@@ -19,11 +20,13 @@ def central_value(distribution: tfd.Distribution) -> tf.Tensor:
       distribution: of batch `[...]` and event `[*event]`.
 
     Returns:
-      A tensor `[..., *event]`; `[..., *event, num_classes]` for class labels.
+      A tensor `[..., *event]`; `[..., *event, num_classes]` for class labels. Where an outcome is an interval, or comes
+      with a window, it is that of the number itself.
 
     Raises:
       NotImplementedError: if TFP gives the family no mean, median or mode.
     """
+    distribution = latent(distribution)
     if isinstance(distribution, tfd.Independent):
         return central_value(distribution.distribution)
     if isinstance(distribution, tfd.MixtureSameFamily):
@@ -68,6 +71,10 @@ def _without_assertions(distribution, change=lambda value: value):
 
 
 def _without_mean(distribution):
+    if hasattr(distribution, "log_interval"):  # it is made of another, and has a CDF
+        median = inverse_cdf(marginals(constant(distribution)), 0.5)
+        median.set_shape(distribution.batch_shape)  # which a search loses
+        return tf.cast(median, distribution.dtype)
     center = facts_of(type(distribution).__name__).center
     if center:
         return center(distribution)

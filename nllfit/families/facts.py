@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.analytic import zeta
 from nllfit.families.links import Softplus
 
 __all__ = ["FACTS", "Facts", "facts_of", "has_class_labels", "is_discrete"]
@@ -145,6 +146,14 @@ def _normal_inverse_gaussian(distribution: tfd.Distribution, y: tf.Tensor) -> tf
     return bessel - size - height + scale * skewness * z + slope + tf.math.log(tailweight / np.pi)
 
 
+def _zipf(distribution: tfd.Distribution, y: tf.Tensor) -> tf.Tensor:
+    power, y = distribution.power, tf.cast(y, distribution.power.dtype)
+    possible = (y >= 1) & (y == tf.math.floor(y))
+    whole = tf.math.log(zeta(power, tf.ones_like(power)))
+    log_prob = -power * tf.math.log(tf.where(possible, y, tf.ones_like(y))) - whole
+    return tf.where(possible, log_prob, tf.constant(-np.inf, power.dtype))
+
+
 def _within_bounds(distribution: tfd.Distribution, y: tf.Tensor) -> tf.Tensor:
     inside = (y >= distribution.low) & (y <= distribution.high)
     return tf.where(inside, distribution.log_prob(y), tf.constant(-np.inf, y.dtype))
@@ -241,7 +250,8 @@ FACTS: Mapping[str, Facts] = {
         of_one_shape=True,
     ),
     # Zero, which other counts can be, has no probability.
-    "Zipf": Facts(lowest=1),
+    # Nor has TFP's density a derivative.
+    "Zipf": Facts(lowest=1, log_prob=_zipf),
 }
 
 

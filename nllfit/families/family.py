@@ -74,11 +74,9 @@ class Family(ParametricFamily):
         **fixed: Any,
     ):
         self.distribution_class = family_class(distribution)
-        self.name = self.distribution_class.__name__
-        self.event_shape = as_shape(event_shape)
+        self.name, self.event_shape = self.distribution_class.__name__, as_shape(event_shape)
         self.shared = tuple(dict.fromkeys([shared] if isinstance(shared, str) or not np.iterable(shared) else shared))
-        self.floor = {} if floor is None else floor
-        self.link = {} if link is None else link
+        self.floor, self.link = {} if floor is None else floor, {} if link is None else link
         self.num_classes = None if num_classes is None else as_count("num_classes", num_classes, 2)
         self.fixed = fixed
         self._signature = dict(inspect.signature(self.distribution_class.__init__).parameters)
@@ -154,10 +152,8 @@ class Family(ParametricFamily):
         return changed
 
     def twin(self, name: str) -> tuple[str, tfb.Bijector | Softmax]:
-        if name in self.facts.twins:
-            natural, link = self.facts.twins[name]
-            return natural, link()
-        return twin(self.distribution_class, name)
+        natural, link = self.facts.twins.get(name, ("", None))
+        return (natural, link()) if link else twin(self.distribution_class, name)
 
     def closed_form(self, y: tf.Tensor) -> Numbers | None:
         if self.fixed:
@@ -167,11 +163,17 @@ class Family(ParametricFamily):
         except (NotImplementedError, AttributeError, TypeError, ValueError, tf.errors.InvalidArgumentError):
             return None  # TFP has none, or it fails
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        given = {"shared": self.shared, "floor": self.floor, "link": self.link, "num_classes": self.num_classes}
+        chosen = {name: value for name, value in given.items() if value}
+        return {"distribution": self.name, "event_shape": self.event_shape} | chosen | self.fixed
+
     def _identity(self) -> tuple:
         fixed = tuple((name, as_hashable(value)) for name, value in sorted(self.fixed.items()))
-        given = tuple(tuple(sorted(part.items())) for part in (self.floor, self.link))
-        options = self.event_shape, self.shared, given, self.num_classes, self._exponential
-        return self.distribution_class, self.parameter_names, options, fixed
+        given = [tuple(sorted(part.items())) for part in (self.floor, self.link)]
+        options = self.event_shape, self.shared, *given, self.num_classes, self._exponential
+        return self.distribution_class, self.parameter_names, *options, fixed
 
     @property
     def facts(self) -> Facts:
@@ -179,27 +181,25 @@ class Family(ParametricFamily):
 
     @property
     def positive(self) -> tuple[str, ...]:
-        return tuple(name for name in self.parameter_names if self._is_positive(name))
+        return tuple(filter(self._is_positive, self.parameter_names))
 
     @property
     def logarithms(self) -> np.ndarray:
-        is_log = {n: n in self._exponential or isinstance(self.twin(n)[1], tfb.Exp) for n in self.parameter_names}
-        places = [np.full(math.prod(self._shapes[n]), is_log[n]) for n in self.parameter_names]
-        return np.concatenate([np.zeros(0, bool), *places])
+        sizes = {name: math.prod(self._shapes[name]) for name in self.parameter_names}
+        is_log = [n in self._exponential or isinstance(self.twin(n)[1], tfb.Exp) for n in sizes]
+        return np.repeat(np.array(is_log, bool), list(sizes.values()))
 
     @property
     def label(self) -> str:
-        options = self._options
-        return f"{self.name}({', '.join(options)})" if options else self.name
+        return f"{self.name}({', '.join(self._options)})" if self._options else self.name
 
     def __repr__(self) -> str:
         return f"Family({', '.join([self.name, str(self.event_shape), *self._options])})"
 
     @property
     def _options(self):
-        given = {"shared": self.shared, "floor": self.floor, "link": self.link, "num_classes": self.num_classes}
-        options = {name: value for name, value in given.items() if value} | self.fixed
-        return [f"{name}={as_text(value)}" for name, value in options.items()]
+        unnamed = ("distribution", "event_shape")
+        return [f"{name}={as_text(value)}" for name, value in self.arguments.items() if name not in unnamed]
 
     def _fixed_numbers(self, dtype):
         known = self.distribution_class.parameter_properties(dtype=dtype)

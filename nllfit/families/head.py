@@ -6,11 +6,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.family import Family
+from nllfit.families.plain import plain, restored
 from nllfit.families.protocol import ParametricFamily
 from nllfit.families.rows import rowwise
 
@@ -74,7 +74,7 @@ class Head:
         """The arguments by name, as plain values for a config."""
         arguments = inspect.signature(cls.make_family).bind(*args, **kwargs).arguments
         arguments |= arguments.pop("kwargs", {})
-        return {name: _plain(value) for name, value in arguments.items()}
+        return {name: plain(value) for name, value in arguments.items()}
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         package = type(inputs).__module__.partition(".")[0]
@@ -108,8 +108,8 @@ class DistributionHead(Head):
     Domain, link and formula are those of the TFP class: the links are its default bijectors (see `nllfit.Family`).
 
     Args:
-      distribution: a class of `tfp.distributions`, or its name.
-      event_shape: shape of one outcome, an int or a tuple.
+      distribution: a class of `tfp.distributions`, or its name; or a family itself, without further arguments.
+      event_shape: shape of one outcome, an int or a tuple; by default 1, or that of the family.
       shared: names of parameters that are the same for all inputs, learned as weights of the head.
       floor: `{name: lowest value}` of parameters with a softplus link.
       link: `{name: link}` in place of TFP's.
@@ -125,14 +125,20 @@ class DistributionHead(Head):
       TensorShape([8])
     """
 
-    def __init__(self, distribution: str | type[tfd.Distribution], event_shape: int | Sequence[int] = 1, **kwargs: Any):
+    def __init__(self, distribution: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any):
         super().__init__(distribution, event_shape, **kwargs)
 
     @staticmethod
     def make_family(
-        distribution: str | type[tfd.Distribution], event_shape: int | Sequence[int] = 1, **kwargs: Any
-    ) -> Family:
-        return Family(distribution, event_shape, **kwargs)
+        distribution: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any
+    ) -> ParametricFamily:
+        family = restored(distribution)
+        if isinstance(family, ParametricFamily):
+            given = ["event_shape"] * (event_shape is not None) + list(kwargs)
+            if given:
+                raise ValueError(f"`{given[0]}` is given beside a family: give it to the family itself.")
+            return family
+        return Family(family, 1 if event_shape is None else event_shape, **kwargs)
 
 
 class Elementwise(Head):
@@ -192,15 +198,3 @@ def _served(origin):
         except tf.errors.InvalidArgumentError:
             pass
     return origin.distribution(validate_args=False)  # in a graph a loss alone checks, see `rows.checking`
-
-
-def _plain(value: Any) -> Any:
-    if inspect.isclass(value):
-        return value.__name__
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, (str, bool)) or value is None:
-        return value
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return np.asarray(value).tolist()

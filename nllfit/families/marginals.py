@@ -12,7 +12,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.rows import plain_class
 
-__all__ = ["constant", "is_discrete", "marginals", "real_dtype", "with_parameters"]
+__all__ = ["constant", "is_discrete", "latent", "marginals", "real_dtype", "with_parameters"]
 
 
 def _of_multivariate_student_t(d: tfd.Distribution) -> tfd.Distribution:
@@ -50,6 +50,7 @@ def marginals(distribution: tfd.Distribution) -> tfd.Distribution:
     Raises:
       NotImplementedError: if the family has no scalar marginals that TFP knows.
     """
+    distribution = latent(distribution)
     if isinstance(distribution, tfd.Independent):
         return marginals(distribution.distribution)
     if isinstance(distribution, tfd.MixtureSameFamily):
@@ -65,6 +66,21 @@ def marginals(distribution: tfd.Distribution) -> tfd.Distribution:
         f"{distribution.name} is a distribution of whole outcomes of shape {tuple(distribution.event_shape)}, whose "
         f"elements have no distribution that TFP knows: sample it, or use a head of independent elements."
     )
+
+
+def latent(distribution: tfd.Distribution) -> tfd.Distribution:
+    """That of the numbers themselves, where an outcome is an interval or comes with a window; else the distribution."""
+    if hasattr(distribution, "latent"):
+        return distribution.latent()
+    if isinstance(distribution, tfd.Independent):
+        inner = latent(distribution.distribution)
+        same = inner is distribution.distribution
+        return distribution if same else tfd.Independent(inner, distribution.reinterpreted_batch_ndims)
+    if isinstance(distribution, tfd.MixtureSameFamily):
+        inner = latent(distribution.components_distribution)
+        same = inner is distribution.components_distribution
+        return distribution if same else tfd.MixtureSameFamily(distribution.mixture_distribution, inner)
+    return distribution
 
 
 def is_discrete(distribution: tfd.Distribution) -> bool:
@@ -101,10 +117,11 @@ def with_parameters(
 ) -> tfd.Distribution:
     """A copy, of TFP's own class, whose parameters `change(value, event_ndims)` has made of the old ones."""
     properties = type(distribution).parameter_properties(dtype=tf.float64)
+    checks = {name: arguments[name] for name in ("validate_args",) if name in arguments}
     for name, known in properties.items():
         value = distribution.parameters.get(name)
         if isinstance(value, tfd.Distribution):
-            arguments[name] = with_parameters(value, change)
+            arguments[name] = with_parameters(value, change, **checks)
         elif value is not None and isinstance(known.event_ndims, int):
             arguments[name] = change(value, known.event_ndims)
     changed = distribution.copy(**arguments)

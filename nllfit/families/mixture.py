@@ -133,6 +133,11 @@ class MixtureFamily(ParametricFamily):
     def __repr__(self) -> str:
         return f"MixtureFamily({self.component!r}, {self.num_components})"
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        options = dict(self.component.arguments)
+        return {"component": options.pop("distribution"), "num_components": self.num_components} | options
+
     def _identity(self) -> tuple:
         return self.num_components, self.component
 

@@ -7,9 +7,10 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_numbers
 from nllfit.families.facts import facts_of, has_class_labels
+from nllfit.families.marginals import latent
 from nllfit.families.refusal import untouched
 
-__all__ = ["as_column", "as_outcomes", "has_finite_likelihoods", "some_outcome", "where_counted"]
+__all__ = ["as_column", "as_outcomes", "finite_part", "has_finite_likelihoods", "some_outcome", "where_counted"]
 
 _MIDDLE = 0.5  # of the real line, which a bijector maps into a support; at 0 some densities have a pole
 
@@ -37,6 +38,13 @@ def as_outcomes(y_true: ArrayLike, distribution: tfd.Distribution, name: str = "
     return outcomes
 
 
+def finite_part(outcomes: tf.Tensor, distribution: tfd.Distribution) -> tf.Tensor:
+    """Outcomes of which no number may be infinite or NaN: 0 in place of an infinite end of an interval."""
+    if distribution.event_shape.rank and latent(distribution) is not distribution:
+        return tf.where(tf.math.is_inf(outcomes), tf.zeros_like(outcomes), outcomes)
+    return outcomes
+
+
 def where_counted(outcomes: tf.Tensor, distribution: tfd.Distribution, counts: tf.Tensor) -> tf.Tensor:
     """The outcomes `[*batch, *event]` that count, by `counts` `[*batch]`, and in place of the others one that can be.
 
@@ -50,6 +58,8 @@ def where_counted(outcomes: tf.Tensor, distribution: tfd.Distribution, counts: t
 
 def some_outcome(distribution: tfd.Distribution) -> tf.Tensor:
     """An outcome `[*batch, *event]` in the support of each of a batch of distributions."""
+    if hasattr(distribution, "some_outcome"):
+        return tf.stop_gradient(distribution.some_outcome())
     if isinstance(distribution, tfd.Independent):
         return some_outcome(distribution.distribution)
     if isinstance(distribution, tfd.MixtureSameFamily):

@@ -43,6 +43,10 @@ class ParametricFamily(abc.ABC):
       facts: what TFP does not know of it.
       positive: the free parameters that take every positive value.
       logarithms: which numbers of the vector are logarithms of positive parameters, `[params_size]`.
+      columns: how many numbers an outcome has for each element, on the last axis of `event_shape`; 0 where it is one.
+      has_unit: whether log-likelihoods of all outcomes change by one constant with their unit, as those of a density do
+        and probabilities of intervals do not.
+      takes_infinity: whether a number of an outcome may be infinite, as the end of an interval.
     """
 
     name: str
@@ -62,6 +66,9 @@ class ParametricFamily(abc.ABC):
     facts: Facts
     positive: tuple[str, ...]
     logarithms: np.ndarray
+    columns: int = 0
+    has_unit: bool = True
+    takes_infinity: bool = False
 
     @abc.abstractmethod
     def parameters(self, params: Any, shared: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
@@ -87,6 +94,11 @@ class ParametricFamily(abc.ABC):
     def twin(self, name: str) -> tuple[str, tfb.Bijector | Softmax]:
         """The natural name of a parameter, and the link from its constrained value to the natural one."""
 
+    @property
+    @abc.abstractmethod
+    def arguments(self) -> dict[str, Any]:
+        """The arguments by name that make the family; another family may be one of them."""
+
     @abc.abstractmethod
     def _identity(self) -> tuple:
         """All that makes it the family it is, as something hashable."""
@@ -99,6 +111,10 @@ class ParametricFamily(abc.ABC):
     def unshared(self) -> "ParametricFamily":
         """The family whose shared parameters are in the vector like the others."""
         return self
+
+    def stand_ins(self, y: np.ndarray) -> np.ndarray:
+        """Finite numbers, one for each element, by which to judge the place and the size of a sample's outcomes."""
+        return y
 
     def closed_form(self, y: tf.Tensor) -> Numbers | None:
         """TFP's own estimate from a sample `[n, *event]`, all of a distribution's parameters by name; None without."""

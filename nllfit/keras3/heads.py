@@ -14,7 +14,7 @@ and in float32 where that is 16 bits wide.
 import keras
 import tensorflow as tf
 
-from nllfit.families import catalogue, head
+from nllfit.families import catalogue, compound, head
 from nllfit.families.center import central_value
 from nllfit.families.head import traced_distribution
 
@@ -22,6 +22,7 @@ __all__ = [
     "Bernoulli",
     "Beta",
     "Categorical",
+    "Censored",
     "DistributionHead",
     "Gamma",
     "Laplace",
@@ -33,6 +34,7 @@ __all__ = [
     "OneHotCategorical",
     "Poisson",
     "StudentT",
+    "Truncated",
 ]
 
 _register = keras.saving.register_keras_serializable(package="nllfit")
@@ -64,6 +66,16 @@ class _Layer(keras.layers.Layer):
 
     def get_config(self):
         return keras.layers.Layer.get_config(self) | self._plain_arguments()
+
+
+@_register
+class Censored(compound.Censored, _Layer):
+    pass
+
+
+@_register
+class Truncated(compound.Truncated, _Layer):
+    pass
 
 
 @_register

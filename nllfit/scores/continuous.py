@@ -15,7 +15,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
-from nllfit.scores.analytic import across, expm1_ratio, log1p_ratio
+from nllfit.families.analytic import across, expm1_ratio, log1p_ratio
 from nllfit.scores.mixtures import expected_distance
 
 __all__ = ["CONTINUOUS"]

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families import facts
-from nllfit.families.marginals import is_discrete, marginals, real_dtype
+from nllfit.families.marginals import is_discrete, latent, marginals, real_dtype
 from nllfit.families.outcomes import as_outcomes
 from nllfit.kerases import as_distribution
 from nllfit.scores.continuous import CONTINUOUS
@@ -53,7 +53,7 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
     Raises:
       TypeError: if `y_pred` is no distribution.
       ValueError: if the shape of `y_true` is not that of the outcomes (both are named).
-      NotImplementedError: if the elements have no distribution by themselves that TFP knows.
+      NotImplementedError: if the elements have no distribution by themselves that TFP knows, or are not seen exactly.
 
     Example:
       >>> nllfit.crps([0.0], tfd.Normal([0.0], 1.0)).numpy().round(6)  # (sqrt(2) - 1) / sqrt(pi)
@@ -62,6 +62,11 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
     Source: Gneiting and Raftery, Strictly proper scoring rules, prediction, and estimation, 2007.
     """
     distribution = as_distribution(y_pred)
+    if latent(distribution) is not distribution:
+        raise NotImplementedError(
+            f"{distribution.name} has intervals, or numbers with a window, for outcomes, which have no score: "
+            f"use `nllfit.negative_log_likelihood`."
+        )
     y = as_outcomes(y_true, distribution)
     if _is_of_vectors(distribution):
         return energy_score(distribution, y)

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.data import check_numbers
-from nllfit.families.outcomes import as_column, as_outcomes, has_finite_likelihoods, where_counted
+from nllfit.families.outcomes import as_column, as_outcomes, finite_part, has_finite_likelihoods, where_counted
 from nllfit.families.refusal import first_refused
 from nllfit.kerases import Model, distribution_of, is_kerases_own, mask_of
 from nllfit.losses import weights_of_outcomes
@@ -69,7 +69,8 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., None
             padded = getattr(loss, "takes_padding", False)
             given = [weights.get(output.name), masks[i]] if padded else []
             counts = _counts(outcomes, output.head, [values for values in given if values is not None])
-            check_numbers(_of_rows(outcomes, output.head, counts), leaves.pop(id(outcomes), f"`{name}`"), where)
+            known = finite_part(_of_rows(outcomes, output.head, counts), output.head)
+            check_numbers(known, leaves.pop(id(outcomes), f"`{name}`"), where)
             row, reason = _first_outside(outcomes, output.head, counts)
             if row is None:
                 continue

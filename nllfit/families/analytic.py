@@ -1,11 +1,11 @@
-"""Functions that formulas write as 0 / 0 somewhere, computed with all digits there."""
+"""Functions that TensorFlow lacks: those that formulas write as 0 / 0 somewhere, and zeta with its derivatives."""
 
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["across", "expm1_ratio", "log1p_ratio"]
+__all__ = ["across", "expm1_ratio", "log1p_ratio", "zeta"]
 
 _STEP = 3e-3
 _NODES = np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0])
@@ -39,3 +39,17 @@ def across(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, hole: tf.Te
         others = [(place - other) / (node - other) for other in _NODES if other != node]
         total += tf.reduce_prod(tf.stack(others), 0) * function(hole + node * _STEP)
     return tf.where(near, total, function(tf.where(near, hole + _STEP, x)))
+
+
+def zeta(power: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
+    """`sum over k >= first of k^-power`, with the derivatives that TensorFlow's has not.
+
+    Twelve terms, and the rest by the formula of Euler and Maclaurin.
+    """
+    terms = tf.reduce_sum((first[..., None] + tf.range(12, dtype=first.dtype)) ** -power[..., None], -1)
+    q = first + 12
+    total, term = q / (power - 1) + 0.5, power / q
+    for order, factor in enumerate((1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160, -691 / 1307674368000)):
+        total += factor * term
+        term *= (power + 2 * order + 1) * (power + 2 * order + 2) / tf.square(q)
+    return terms + total * q**-power

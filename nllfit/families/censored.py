@@ -1,0 +1,245 @@
+"""Censored outcomes: pairs `[lower, upper]` between which a number is known to lie."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
+from tensorflow_probability import distributions as tfd
+from tensorflow_probability import util as tfpu
+from tensorflow_probability.python.distributions.distribution import AutoCompositeTensorDistribution
+
+from nllfit.families.intervals import log_density, log_interval
+from nllfit.families.marginals import latent, marginals, real_dtype
+from nllfit.families.outcomes import some_outcome
+from nllfit.families.protocol import Numbers
+from nllfit.families.truncated import within_window
+from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
+
+__all__ = ["Censored", "CensoredDistribution", "interval_censored", "is_censored", "left_censored", "right_censored"]
+
+
+class Censored(FamilyOf):
+    """A family whose outcomes are seen exactly, or known only to lie beyond a number or between two.
+
+    An outcome is a pair `[lower, upper]`, and one array holds all kinds:
+
+    | the pair | what is known | log-likelihood |
+    | --- | --- | --- |
+    | `lower = upper` | the number itself | `log p(y)` |
+    | `upper = inf` | right-censored, `y > lower` | `log S(lower)` |
+    | `lower = -inf` | left-censored, `y <= upper` | `log F(upper)` |
+    | both finite | interval-censored, `lower < y <= upper` | `log(F(upper) - F(lower))` |
+
+    All are exact in both tails, whatever the width of the interval, with their derivatives. A count, too, is above
+    `lower`: "three or more" is `[2, inf]`. Parameters are those of the family, and so are the prediction, `cdf`,
+    `survival` and `quantile` of a distribution: those of the number itself, whether or not it is seen.
+
+    Args:
+      family: a family with a CDF, of numbers or counts: a class of `tfp.distributions` or its name, a `Family`, a
+        `MixtureFamily` of event shape (), or a `Truncated` one, whose terms are then those under its window.
+      event_shape: of the outcomes' elements, where `family` is a name or class; an outcome has the shape
+        `[*event_shape, 2]`, by default `[2]`.
+      **kwargs: further arguments of `Family`, for a name or class.
+
+    Raises:
+      ValueError: for a family without a CDF, or of dependent elements; and as `Family`.
+
+    Example:
+      >>> time, observed = [2.5, 2.9, 3.8, 9.1, 9.3, 12.0, 23.0, 25.0], [1, 1, 1, 1, 1, 1, 1, 0]
+      >>> estimate = nllfit.maximum_likelihood(nllfit.Censored("Weibull"), right_censored(time, observed))
+      >>> round(estimate.parameters["concentration"], 3)
+      1.195
+
+    Source: Klein and Moeschberger, Survival analysis, 2003, section 3.5.
+    """
+
+    takes_infinity = True
+
+    def __init__(self, family: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any):
+        super().__init__(family, event_shape, **kwargs)
+        if isinstance(self.family, Censored):
+            raise ValueError("`family` is censored already: give the family of the numbers themselves.")
+        checked_cdf(self.family)
+
+    @property
+    def columns(self) -> int:
+        return max(self.family.columns, 1) + 1
+
+    def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
+        distribution = self.family.build(parameters, dtype)
+        return elementwise(distribution, lambda d: CensoredDistribution(d, validate_args=self._checks))
+
+    def stand_ins(self, y: np.ndarray) -> np.ndarray:
+        lower, upper = y[..., 0], y[..., 1]
+        low, high = np.where(np.isfinite(lower), lower, upper), np.where(np.isfinite(upper), upper, lower)
+        middle = np.where(np.isfinite(low), low + (high - low) / 2, 0.0)
+        rest = y[..., 2:]
+        return self.family.stand_ins(np.concatenate([middle[..., None], rest], -1) if rest.size else middle)
+
+
+class CensoredDistribution(AutoCompositeTensorDistribution):
+    """The distribution of pairs `[lower, upper]`, of event `[2]`, for numbers of a scalar `distribution`.
+
+    Where that is truncated by the row, the window's ends come after the pair.
+    """
+
+    def __init__(self, distribution: tfd.Distribution, validate_args: bool = False, name: str = "Censored"):
+        parameters = dict(locals())
+        self.distribution = distribution
+        super().__init__(
+            dtype=real_dtype(distribution),
+            reparameterization_type=tfd.NOT_REPARAMETERIZED,
+            validate_args=validate_args,
+            allow_nan_stats=True,
+            parameters=parameters,
+            name=f"{name}{distribution.name}" if name == "Censored" else name,
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict[str, Any]:
+        return {"distribution": tfpu.BatchedComponentProperties()}
+
+    @property
+    def _columns(self) -> int:
+        return 1 + (self.distribution.event_shape[-1] if self.distribution.event_shape.rank else 1)
+
+    def _event_shape(self) -> tf.TensorShape:
+        return tf.TensorShape([self._columns])
+
+    def _event_shape_tensor(self) -> tf.Tensor:
+        return tf.constant([self._columns])
+
+    def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
+        lower, upper = value[..., 0], value[..., 1]
+        one = within_window(self.distribution, value[..., 2:])
+        seen = lower == upper
+        number = tf.where(seen, lower, tf.cast(some_outcome(one), lower.dtype))
+        exact = tf.cast(log_density(one, tf.cast(number, one.dtype)), self.dtype)
+        infinity = tf.constant(np.inf, tf.float64)
+        lower = tf.where(seen, -infinity, tf.cast(lower, tf.float64))
+        upper = tf.where(seen, infinity, tf.cast(upper, tf.float64))
+        return tf.where(seen, exact, tf.cast(log_interval(marginals(one))(lower, upper), exact.dtype))
+
+    def latent(self) -> tfd.Distribution:
+        """That of the numbers themselves."""
+        return latent(self.distribution)
+
+    def some_outcome(self) -> tf.Tensor:
+        """An outcome `[*batch, *event]`."""
+        number = some_outcome(self.distribution)
+        number = tf.cast(number if self.distribution.event_shape.rank else number[..., None], self.dtype)
+        return tf.concat([number[..., :1], number], -1)
+
+    def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
+        drawn = tf.cast(self.distribution.sample(n, seed=seed), self.dtype)
+        drawn = drawn if self.distribution.event_shape.rank else drawn[..., None]
+        return tf.concat([drawn[..., :1], drawn], -1)
+
+    def _sample_control_dependencies(self, value: tf.Tensor) -> list:
+        if not self.validate_args:
+            return []
+        message = "Its lower end is above its upper end, or NaN."
+        return [tf.debugging.assert_less_equal(value[..., 0], value[..., 1], message=message)]
+
+
+def is_censored(distribution: tfd.Distribution) -> bool:
+    """Whether outcomes of a head's distribution, or of a mixture of such, are pairs, and nothing comes with them."""
+    while not isinstance(distribution, CensoredDistribution):
+        inner = getattr(distribution, "components_distribution", getattr(distribution, "distribution", None))
+        if inner is None:
+            return False
+        distribution = inner
+    return distribution.event_shape == [2]
+
+
+def right_censored(time: ArrayLike, observed: ArrayLike) -> np.ndarray:
+    """Pairs for a `Censored` family from times and whether what was waited for was observed then.
+
+    Args:
+      time: `[n]`, when it was observed, or when observation ended before.
+      observed: `[n]`, 1 or True where it was, 0 or False where all that is known is that it came later.
+
+    Returns:
+      An array `[n, 2]`: `[time, time]` where it was observed, `[time, inf]` elsewhere.
+
+    Raises:
+      ValueError: if the two differ in shape, a time is NaN, or `observed` holds other than 0 and 1.
+
+    Example:
+      >>> right_censored([1.0, 2.0], [True, False])
+      array([[ 1.,  1.],
+             [ 2., inf]])
+    """
+    times, seen = _read(time, observed)
+    return np.stack([times, np.where(seen, times, np.inf)], -1)
+
+
+def left_censored(value: ArrayLike, observed: ArrayLike) -> np.ndarray:
+    """Pairs for a `Censored` family from numbers and whether they were measured, or are a limit that was not reached.
+
+    Args:
+      value: `[n]`, what was measured, or the limit of detection.
+      observed: `[n]`, 1 or True where it was measured, 0 or False where all that is known is that it is not above.
+
+    Returns:
+      An array `[n, 2]`: `[value, value]` where it was measured, `[-inf, value]` elsewhere.
+
+    Raises:
+      ValueError: as `right_censored`.
+
+    Example:
+      >>> left_censored([1.0, 0.5], [True, False])
+      array([[ 1. ,  1. ],
+             [-inf,  0.5]])
+    """
+    values, seen = _read(value, observed)
+    return np.stack([np.where(seen, values, -np.inf), values], -1)
+
+
+def interval_censored(lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
+    """Pairs for a `Censored` family from the ends of the intervals, equal where a number is known.
+
+    Args:
+      lower, upper: `[n]`, or `[n, k]` for outcomes of several elements; either may be infinite.
+
+    Returns:
+      An array `[n, 2]`, or `[n, k, 2]`.
+
+    Raises:
+      ValueError: if the two differ in shape, one is NaN, or a lower end is above the upper one.
+
+    Example:
+      >>> interval_censored([0.1, 0.5], [0.2, np.inf])
+      array([[0.1, 0.2],
+             [0.5, inf]])
+    """
+    low, high = _numbers("lower", lower), _numbers("upper", upper)
+    if low.shape != high.shape:
+        raise ValueError(f"`lower` has shape {low.shape}, but `upper` {high.shape}: give both ends of each outcome.")
+    if np.any(low > high):
+        row = int(np.argwhere(low > high)[0][0])
+        raise ValueError(
+            f"`lower` is above `upper` at row {row}, {low[row]} and {high[row]}: give the lower end first."
+        )
+    return np.stack([low, high], -1)
+
+
+def _read(time, observed):
+    times, seen = _numbers("time", time), np.asarray(observed)
+    if times.shape != seen.shape:
+        raise ValueError(f"`observed` has shape {seen.shape}, but there are numbers {times.shape}: give one for each.")
+    if not np.all((seen == 0) | (seen == 1)):
+        raise ValueError("`observed` holds other than 0 and 1: give 1 where it was observed, and 0 where it was not.")
+    return times, seen.astype(bool)
+
+
+def _numbers(name, values):
+    try:
+        values = np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"`{name}` is not an array of numbers: give one for each observation.") from None
+    if np.any(np.isnan(values)):
+        raise ValueError(f"`{name}` is NaN at row {np.argwhere(np.isnan(values))[0][0]}: give inf for an open end.")
+    return values

@@ -1,0 +1,93 @@
+"""The named heads of families that are made of another one.
+
+They say, as those of `catalogue` do, what each means: *domain, link, formula*. The other family is a class of
+`tfp.distributions` or its name, with the arguments of its `Family`, or a family itself.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from nllfit.families.censored import Censored as CensoredFamily
+from nllfit.families.head import Head
+from nllfit.families.plain import restored
+from nllfit.families.protocol import ParametricFamily
+from nllfit.families.truncated import Truncated as TruncatedFamily
+
+__all__ = ["Censored", "Truncated"]
+
+
+class Censored(Head):
+    """A number seen exactly, or known only to lie beyond another or between two: survival times, limits of detection.
+
+    Domain: y = [lower, upper] with lower <= upper, `[B, 2]`; see `nllfit.Censored`. Links: those of the family.
+    Formula: -log p(y) where lower = upper, else -log(F(upper) - F(lower)). As a tensor it is the prediction of the
+    number itself, `[B]`.
+
+    Args:
+      family: a family with a CDF, or its name.
+      event_shape: shape of the outcome's elements, an int or a tuple: outcomes are `[B, *event_shape, 2]`. By default
+        (), and `[B, 2]`.
+      **kwargs: further arguments of the family, where it is a name.
+
+    Example:
+      >>> head = Censored("Weibull")
+      >>> head(tf.zeros([3, 2])).log_prob([[1.0, 1.0], [2.0, np.inf], [0.5, 1.5]]).shape
+      TensorShape([3])
+
+    Source: Klein and Moeschberger, Survival analysis, 2003, section 3.5.
+    """
+
+    def __init__(self, family: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any):
+        super().__init__(family, event_shape, **kwargs)
+
+    @staticmethod
+    def make_family(family: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any) -> ParametricFamily:
+        return CensoredFamily(restored(family), event_shape, **kwargs)
+
+
+class Truncated(Head):
+    """A number that is recorded only within a window.
+
+    Domain: low <= y <= high, of counts low < y. Links: those of the family, whose parameters are those before
+    truncation. Formula: -log p(y) + log(F(high) - F(low)). A window that comes with each row is part of the outcome,
+    `[y, low]`, `[y, high]` or `[y, low, high]`; see `nllfit.Truncated`. As a tensor it is the median.
+
+    Args:
+      family: a family with a CDF, or its name.
+      low, high: the window's ends, numbers, "row" or None.
+      event_shape: shape of one outcome, an int or a tuple; by default 1, or () where an end comes with the row.
+      **kwargs: further arguments of the family, where it is a name.
+
+    Example:
+      >>> Truncated("Poisson", low=0)(tf.constant([[0.0]])).log_prob([[1.0]]).numpy()  # log(1 / (e - 1))
+      array([-0.541...], dtype=float32)
+
+    Source: Cohen, Truncated and censored samples, 1991.
+    """
+
+    def __init__(
+        self,
+        family: Any,
+        low: float | str | None = None,
+        high: float | str | None = None,
+        event_shape: int | Sequence[int] | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(family, low, high, event_shape, **kwargs)
+
+    @staticmethod
+    def make_family(
+        family: Any,
+        low: float | str | None = None,
+        high: float | str | None = None,
+        event_shape: int | Sequence[int] | None = None,
+        **kwargs: Any,
+    ) -> ParametricFamily:
+        return TruncatedFamily(restored(family), low, high, _shape(family, event_shape, "row" in (low, high)), **kwargs)
+
+
+def _shape(family, event_shape, has_columns=False):
+    """The shape that a head's elements have by default: one, as Keras gives outcomes, where each is one number."""
+    if event_shape is None and not isinstance(restored(family), ParametricFamily):
+        return () if has_columns else 1
+    return event_shape

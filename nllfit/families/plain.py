@@ -1,0 +1,40 @@
+"""Plain values: what a head's config holds, so that a saved file names no code of its own."""
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from nllfit.families.censored import Censored
+from nllfit.families.family import Family
+from nllfit.families.mixture import MixtureFamily
+from nllfit.families.protocol import ParametricFamily
+from nllfit.families.truncated import Truncated
+
+__all__ = ["plain", "restored"]
+
+_KIND = "family_class"
+_FAMILIES = {cls.__name__: cls for cls in (Censored, Family, MixtureFamily, Truncated)}
+
+
+def plain(value: Any) -> Any:
+    """An argument of a head as texts, numbers, lists and dicts: a family as its class's name and its arguments."""
+    if isinstance(value, ParametricFamily):
+        return {_KIND: type(value).__name__} | plain(value.arguments)
+    if inspect.isclass(value):
+        return value.__name__
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, (str, bool)) or value is None:
+        return value
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return np.asarray(value).tolist()
+
+
+def restored(value: Any) -> Any:
+    """The family that `plain` made a dict of; any other value itself."""
+    if not (isinstance(value, dict) and value.get(_KIND) in _FAMILIES):
+        return value
+    arguments = {name: restored(item) for name, item in value.items() if name != _KIND}
+    return _FAMILIES[value[_KIND]](**arguments)

@@ -1,0 +1,187 @@
+"""A family made of another, whose parameters are the other's: what it answers by asking it."""
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
+
+from nllfit.families.facts import Facts
+from nllfit.families.family import Family
+from nllfit.families.intervals import CDF_FAMILIES, has_cdf
+from nllfit.families.links import Softmax
+from nllfit.families.protocol import Numbers, ParametricFamily
+
+__all__ = ["FamilyOf", "checked_cdf", "elementwise"]
+
+
+class FamilyOf(ParametricFamily):
+    """Distributions made of those of another family, one for each of its elements; a subclass says what is made.
+
+    Args:
+      family: a `Family` or `MixtureFamily`, or another that is made of one; or a class of `tfp.distributions` or its
+        name, and then `event_shape` and `kwargs` are those of its `Family`.
+    """
+
+    has_unit = False
+
+    def __init__(self, family: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any):
+        if isinstance(family, ParametricFamily):
+            given = ["event_shape"] * (event_shape is not None) + list(kwargs)
+            if given:
+                raise ValueError(f"`{given[0]}` is given beside a family: give it to the family itself.")
+            self.family = family
+        else:
+            self.family = Family(family, () if event_shape is None else event_shape, **kwargs)
+
+    def parameters(self, params: Any, shared: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+        return self.family.parameters(params, shared)
+
+    def unconstrained(self, parameters: Numbers, dtype: tf.DType = tf.float64, shared: bool = False) -> tf.Tensor:
+        return self.family.unconstrained(parameters, dtype, shared)
+
+    def holding(self, values: Numbers) -> "FamilyOf":
+        return self._of(self.family.holding(values))
+
+    def unshared(self) -> "FamilyOf":
+        return self._of(self.family.unshared())
+
+    def logarithmic(self) -> "FamilyOf":
+        return self._of(self.family.logarithmic())
+
+    def twin(self, name: str) -> tuple[str, tfb.Bijector | Softmax]:
+        return self.family.twin(name)
+
+    def stand_ins(self, y: np.ndarray) -> np.ndarray:
+        return self.family.stand_ins(y)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return self.element_shape + ((self.columns,) if self.columns else ())
+
+    @property
+    def element_shape(self) -> tuple[int, ...]:
+        """The shape of an outcome's elements."""
+        return self.family.element_shape if isinstance(self.family, FamilyOf) else self.family.event_shape
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        return self.family.parameter_names
+
+    @property
+    def params_size(self) -> int:
+        return self.family.params_size
+
+    @property
+    def layout(self) -> str:
+        return self.family.layout
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        return self.family.shared
+
+    @property
+    def shared_size(self) -> int:
+        return self.family.shared_size
+
+    @property
+    def fixed(self) -> Numbers:
+        return self.family.fixed
+
+    @property
+    def floor(self) -> Mapping[str, float]:
+        return self.family.floor
+
+    @property
+    def link(self) -> Mapping[str, str]:
+        return self.family.link
+
+    @property
+    def component_shape(self) -> tuple[int, ...]:
+        return self.family.component_shape
+
+    @property
+    def num_classes(self) -> int | None:
+        return self.family.num_classes
+
+    @property
+    def is_discrete(self) -> bool:
+        return self.family.is_discrete
+
+    @property
+    def facts(self) -> Facts:
+        # A statistic of the sample that maximises the other's likelihood does not maximise this one.
+        part = self.family.facts.of_a_part
+        return dataclasses.replace(part, several_maxima=self.family.facts.several_maxima)
+
+    @property
+    def positive(self) -> tuple[str, ...]:
+        return self.family.positive
+
+    @property
+    def logarithms(self) -> np.ndarray:
+        return self.family.logarithms
+
+    @property
+    def name(self) -> str:
+        return f"{type(self).__name__} {self.family.name}"
+
+    @property
+    def label(self) -> str:
+        return f"{type(self).__name__}({', '.join([self.family.label, *self._options])})"
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {"family": self.family}
+
+    @property
+    def _options(self) -> list[str]:
+        return [f"{name}={value!r}" for name, value in self.arguments.items() if name != "family" and value is not None]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join([repr(self.family), *self._options])})"
+
+    @property
+    def _checks(self) -> bool:
+        """Whether distributions check outcomes; some of TFP's do not tell."""
+        return self.fixed.get("validate_args", True)
+
+    def _identity(self) -> tuple:
+        return self.family, *self._options
+
+    def _of(self, family: ParametricFamily) -> Any:
+        changed = copy.copy(self)
+        changed.family = family
+        return changed
+
+
+def elementwise(
+    distribution: tfd.Distribution, make: Callable[[tfd.Distribution], tfd.Distribution]
+) -> tfd.Distribution:
+    """What `make` makes of each element's distribution, as one of whole outcomes."""
+    if not isinstance(distribution, tfd.Independent):
+        return make(distribution)
+    return tfd.Independent(
+        elementwise(distribution.distribution, make),
+        distribution.reinterpreted_batch_ndims,
+        validate_args=distribution.validate_args,
+    )
+
+
+def checked_cdf(family: ParametricFamily) -> None:
+    """Raises a `ValueError` if a family has no CDF of each element that is exact."""
+    example = family.unshared()
+    with tf.init_scope():
+        element = example.distribution(tf.zeros([example.params_size], tf.float64))
+    while isinstance(element, tfd.Independent):
+        element = element.distribution
+    if not has_cdf(element):
+        raise ValueError(
+            f"{family.name} of outcomes of shape {family.event_shape} has no CDF of single numbers, by which an "
+            f"interval has a probability: choose one of {', '.join(sorted(CDF_FAMILIES))}, or a mixture of one of them "
+            f"for outcomes of shape ()."
+        )

@@ -1,0 +1,339 @@
+"""Censored and truncated families: terms against SciPy and differences, estimates against R, SciPy and statsmodels."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+from scipy import special, stats
+
+import nllfit
+from nllfit import Censored, Truncated, interval_censored, left_censored, right_censored
+from nllfit.families import Family, MixtureFamily
+from nllfit.families.intervals import CDF_FAMILIES, log_interval
+from nllfit.families.marginals import marginals
+
+tfd = tfp.distributions
+INF = np.inf
+F64 = tf.float64
+
+
+def constants(*values):
+    return [tf.constant(value, F64) for value in values]
+
+
+def scipy_of(name):
+    """A distribution of TFP, and SciPy's of the same parameters."""
+    return {
+        "Beta": (tfd.Beta(*constants(2.5, 0.7)), stats.beta(2.5, 0.7)),
+        "Cauchy": (tfd.Cauchy(*constants(1.0, 2.0)), stats.cauchy(1, 2)),
+        "Chi2": (tfd.Chi2(*constants(3.5)), stats.chi2(3.5)),
+        "Exponential": (tfd.Exponential(*constants(0.7)), stats.expon(scale=1 / 0.7)),
+        "ExponentiallyModifiedGaussian": (
+            tfd.ExponentiallyModifiedGaussian(*constants(1.0, 0.5, 2.0)),
+            stats.exponnorm(1.0, 1.0, 0.5),
+        ),
+        "Gamma": (tfd.Gamma(*constants(2.5, 0.7)), stats.gamma(2.5, scale=1 / 0.7)),
+        "GeneralizedExtremeValue": (
+            tfd.GeneralizedExtremeValue(*constants(1.0, 2.0, 0.3)),
+            stats.genextreme(-0.3, 1, 2),
+        ),
+        "GeneralizedPareto": (tfd.GeneralizedPareto(*constants(1.0, 2.0, 0.3)), stats.genpareto(0.3, 1, 2)),
+        "Gumbel": (tfd.Gumbel(*constants(1.0, 2.0)), stats.gumbel_r(1, 2)),
+        "HalfNormal": (tfd.HalfNormal(*constants(2.0)), stats.halfnorm(scale=2)),
+        "InverseGamma": (tfd.InverseGamma(*constants(2.5, 0.7)), stats.invgamma(2.5, scale=0.7)),
+        "JohnsonSU": (tfd.JohnsonSU(*constants(0.5, 1.5, 1.0, 2.0)), stats.johnsonsu(0.5, 1.5, 1, 2)),
+        "Laplace": (tfd.Laplace(*constants(1.0, 2.0)), stats.laplace(1, 2)),
+        "LogNormal": (tfd.LogNormal(*constants(1.0, 0.5)), stats.lognorm(0.5, scale=np.e)),
+        "Logistic": (tfd.Logistic(*constants(1.0, 2.0)), stats.logistic(1, 2)),
+        "Moyal": (tfd.Moyal(*constants(1.0, 2.0)), stats.moyal(1, 2)),
+        "Normal": (tfd.Normal(*constants(1.0, 2.0)), stats.norm(1, 2)),
+        "Pareto": (tfd.Pareto(*constants(2.5, 0.7)), stats.pareto(2.5, scale=0.7)),
+        "StudentT": (tfd.StudentT(*constants(3.5, 1.0, 2.0)), stats.t(3.5, 1, 2)),
+        "TruncatedNormal": (tfd.TruncatedNormal(*constants(1.0, 2.0, -1.0, 4.0)), stats.truncnorm(-1, 1.5, 1, 2)),
+        "Uniform": (tfd.Uniform(*constants(1.0, 3.0)), stats.uniform(1, 2)),
+        "Weibull": (tfd.Weibull(*constants(1.5, 2.0)), stats.weibull_min(1.5, scale=2)),
+    }[name]
+
+
+NAMES = (
+    *("Beta", "Cauchy", "Chi2", "Exponential", "ExponentiallyModifiedGaussian", "Gamma", "GeneralizedExtremeValue"),
+    *("GeneralizedPareto", "Gumbel", "HalfNormal", "InverseGamma", "JohnsonSU", "Laplace", "LogNormal", "Logistic"),
+    *("Moyal", "Normal", "Pareto", "StudentT", "TruncatedNormal", "Uniform", "Weibull"),
+)
+
+
+def check(found, expected, y, known):
+    """Whether logarithms of tails are as exact as the numbers `y` are."""
+    found, fine = np.asarray(found), np.isfinite(expected)
+    steep = np.exp(known.logpdf(y) - expected) * np.abs(y) * 1e-15
+    np.testing.assert_array_less(np.abs(found - expected)[fine], (1e-12 * np.abs(expected) + steep + 1e-15)[fine])
+    assert fine.sum() >= 4
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_tails_and_intervals_are_scipys(name):
+    distribution, known = scipy_of(name)
+    tails = np.array([1e-200, 1e-20, 1e-3, 0.2, 0.5])
+    y = np.unique(np.concatenate([known.ppf(tails[1:]), known.isf(tails[1:])]))
+    y = y[np.isfinite(y) & (y > known.support()[0]) & (y < known.support()[1])]
+    found = log_interval(distribution)
+    check(found(tf.constant(-INF, F64), y), known.logcdf(y), y, known)
+    check(found(tf.constant(y), tf.constant(INF, F64)), known.logsf(y), y, known)
+    lower, upper = y[1:-1], y[2:]
+    by_right = np.log(known.sf(lower) - known.sf(upper))
+    expected = np.where(known.sf(lower) < 0.5, by_right, np.log(known.cdf(upper) - known.cdf(lower)))
+    fine = np.isfinite(expected)  # SciPy's differences cancel
+    np.testing.assert_allclose(found(lower, upper)[fine], expected[fine], rtol=1e-9, atol=1e-9)
+
+
+def test_a_normal_is_exact_between_37_and_38_and_for_any_width():
+    pair = np.array([[37.0, 38.0], [-38.0, -37.0], [100.0, 101.0], [0.3, 0.3 + 1e-12], [37.0, 37.0 + 1e-9]])
+    z = tf.constant(pair)
+    found = log_interval(tfd.Normal(*constants(0.0, 1.0)))(z[:, 0], z[:, 1])
+    tail = special.log_ndtr(-np.abs(pair[:3]).min(1))
+    far = special.log_ndtr(-np.abs(pair[:3]).max(1))
+    narrow = stats.norm.logpdf(pair[3:].mean(1)) + np.log(pair[3:, 1] - pair[3:, 0])
+    np.testing.assert_allclose(found, np.r_[tail + np.log1p(-np.exp(far - tail)), narrow], rtol=3e-15)
+
+
+KINDS = {
+    "exact": lambda z: [z, z],
+    "right": lambda z: [z, np.full_like(z, INF)],
+    "left": lambda z: [np.full_like(z, -INF), z],
+    "interval": lambda z: [z, z + 0.7],
+    "narrow": lambda z: [z, z + 1e-5],
+}
+WIDE = ("Cauchy", "ExpGamma", "Gumbel", "JohnsonSU", "Logistic", "Moyal", "Normal", "SinhArcsinh", "StudentT")
+POSITIVE = ("Gamma", "GeneralizedPareto", "LogNormal", "Weibull", "InverseGamma", "Kumaraswamy")
+
+
+@pytest.mark.parametrize("name", WIDE + POSITIVE)
+def test_the_gradient_of_every_term_is_the_difference_quotient(name):
+    z = np.linspace(-40, 40, 33)
+    if name in POSITIVE:
+        z = (np.exp(z / 8) if name != "Kumaraswamy" else special.expit(z / 8)) + (name == "GeneralizedPareto")
+    pairs = np.concatenate([np.stack(kind(z), -1) for kind in KINDS.values()])
+    if name == "Kumaraswamy":
+        pairs = pairs[(pairs[:, 1] < 1) | np.isinf(pairs[:, 1])]
+    hold = {"loc": 1.0, "concentration": 0.2} if name == "GeneralizedPareto" else {}
+    family = Censored(name, **hold)
+    params = np.tile(0.3 * np.random.default_rng(0).normal(size=family.params_size), [len(pairs), 1])
+    value = tf.function(lambda p: family.distribution(p).log_prob(pairs))
+    with tf.GradientTape() as tape:
+        p = tf.constant(params)
+        tape.watch(p)
+        terms = value(p)
+    gradient = tape.gradient(terms, p).numpy()
+    assert np.isfinite(terms).all()
+    assert np.isfinite(gradient).all()
+    for j in range(params.shape[1]):
+        shift = 1e-4 * np.eye(params.shape[1])[j]
+        # Of fourth order, so that a step of 1e-4 leaves an error of 1e-12; it may lead from one way to compute a term
+        # to another, which agree to 1e-12: times 2 * 8 / 12e-4 that is 3e-8.
+        near, far = (value(params + k * shift) - value(params - k * shift) for k in (1, 2))
+        expected = (8 * near - far) / 12e-4
+        size = 1 + np.abs(expected) + 1e-3 * np.abs(terms)
+        np.testing.assert_array_less(np.abs(gradient[:, j] - expected) / size, 3e-8)
+
+
+def test_no_finite_pair_is_nan():
+    z = np.array([-1e300, -1e30, -1e3, -40.0, -1e-300, 0.0, 1e-300, 1.0, 40.0, 1e3, 1e30, 1e300])
+    pairs = np.array([[a, b] for a in z for b in z if a <= b])
+    for name in ("Normal", "Gumbel", "Logistic", "Weibull", "Gamma", "StudentT"):
+        family = Censored(name, validate_args=False)
+        with tf.GradientTape() as tape:
+            params = tf.zeros([len(pairs), family.params_size], F64)
+            tape.watch(params)
+            value = family.distribution(params).log_prob(pairs)
+        gradient = tape.gradient(value, params)
+        assert not np.isnan(value[pairs[:, 0] < pairs[:, 1]]).any(), name
+        assert not np.isnan(gradient.numpy()[np.isfinite(value) & (pairs[:, 0] < pairs[:, 1])]).any(), name
+
+
+COUNTS = {
+    "Poisson": lambda: (tfd.Poisson(*constants(2.5)), stats.poisson(2.5)),
+    "NegativeBinomial": lambda: (tfd.NegativeBinomial(*constants(3.0, np.log(2 / 3))), stats.nbinom(3, 0.6)),
+    "Geometric": lambda: (tfd.Geometric(*constants(np.log(3 / 7))), stats.geom(0.3, loc=-1)),
+    "Zipf": lambda: (tfd.Zipf(*constants(2.5), dtype=F64), stats.zipf(2.5)),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts_are_scipys(name):
+    distribution, known = COUNTS[name]()
+    found, infinity = log_interval(distribution), tf.constant(INF, F64)
+    k = np.array([1.0, 2, 5, 30, 90])
+    np.testing.assert_allclose(found(tf.constant(k), infinity), known.logsf(k), rtol=1e-11)
+    np.testing.assert_allclose(found(-infinity, tf.constant(k)), known.logcdf(k), rtol=1e-11, atol=1e-15)
+    three = special.logsumexp([known.logpmf(k + j) for j in (1, 2, 3)], 0)
+    np.testing.assert_allclose(found(tf.constant(k), tf.constant(k + 3)), three, rtol=1e-11)
+
+
+def test_estimates_are_those_of_fitdistcens():
+    """R's `fitdistcens`, as SciPy's own tests of `CensoredData` quote it."""
+    pairs = interval_censored([0.1, 0.5, 0.75, 0.8], [0.2, 0.55, 0.9, 0.95])
+    normal = nllfit.maximum_likelihood(Censored("Normal"), pairs)
+    assert normal.converged
+    np.testing.assert_allclose([*normal.parameters.values()], [0.5919990, 0.2868042], rtol=2e-7)
+    y = [2.5, 2.9, 3.8, 9.1, 9.3, 12.0, 23.0, 25.0]
+    gamma = nllfit.maximum_likelihood(Censored("Gamma"), right_censored(y, [1] * 7 + [0]))
+    np.testing.assert_allclose(gamma.parameters["concentration"], 1.447623, rtol=1e-6)
+    np.testing.assert_allclose(1 / gamma.parameters["rate"], 8.360197, rtol=1e-6)
+    data = stats.CensoredData.right_censored(y, [0] * 7 + [1])
+    shape, _, scale = stats.gamma.fit(data, floc=0)
+    theirs = stats.gamma(shape, scale=scale)
+    assert gamma.log_likelihood >= theirs.logpdf(y[:-1]).sum() + theirs.logsf(25) - 1e-12
+    np.testing.assert_allclose(gamma.parameters["concentration"], shape, rtol=1e-4)
+
+
+def test_standard_errors_and_profiles_are_those_of_the_observed_information():
+    y = interval_censored([0.1, 0.5, 0.75, 0.8], [0.2, 0.55, 0.9, 0.95])
+    estimate = nllfit.maximum_likelihood(Censored("Normal"), y)
+    loc, scale = estimate.parameters.values()
+
+    def value(a, b):
+        upper, lower = (y[:, ::-1].T - a) / b
+        return np.log(stats.norm.cdf(upper) - stats.norm.cdf(lower)).sum()
+
+    h = 1e-4
+    moves = np.array([[value(loc + i * h, scale + j * h) for j in (-1, 0, 1)] for i in (-1, 0, 1)])
+    second = [moves[2, 1] - 2 * moves[1, 1] + moves[0, 1], moves[1, 2] - 2 * moves[1, 1] + moves[1, 0]]
+    mixed = (moves[2, 2] - moves[2, 0] - moves[0, 2] + moves[0, 0]) / 4
+    covariance = np.linalg.inv(-np.array([[second[0], mixed], [mixed, second[1]]]) / h**2)
+    np.testing.assert_allclose(estimate.covariance, covariance, rtol=1e-5)
+    low, high = estimate.confidence_intervals(method="profile", names="loc")["loc"]
+    drop = 2 * (estimate.log_likelihood - estimate.profile("loc", [low, high]))
+    np.testing.assert_allclose(drop, stats.chi2(1).isf(0.05), rtol=1e-5)
+
+
+def test_delayed_entry_composes_with_censoring_by_conditional_terms():
+    rng = np.random.default_rng(0)
+    time, entry = 2 * rng.weibull(1.5, 4000), rng.uniform(0, 2, 4000)
+    time, entry = time[time > entry], entry[time > entry]
+    end = entry + rng.uniform(0, 2, len(time))
+    seen = time <= end
+    rows = np.concatenate([right_censored(np.minimum(time, end), seen), entry[:, None]], -1)
+    estimate = nllfit.maximum_likelihood(Censored(Truncated("Weibull", low="row")), rows)
+    assert estimate.converged
+    for name, true in (("concentration", 1.5), ("scale", 2.0)):
+        assert abs(estimate.parameters[name] - true) < 3 * estimate.standard_errors[name]
+    fitted = stats.weibull_min(estimate.parameters["concentration"], scale=estimate.parameters["scale"])
+    terms = np.where(seen, fitted.logpdf(time), fitted.logsf(end)) - fitted.logsf(entry)
+    np.testing.assert_allclose(estimate.log_likelihood, terms.sum(), rtol=1e-10)
+
+
+def test_the_likelihood_of_a_censored_sample_in_a_window_is_bounded():
+    """An unconditioned censored term over the window's probability rises for ever as the window's falls."""
+    family = Censored(Truncated("Normal", 0.0, 5.0, scale=1.0))
+    pairs = np.array([[1.0, INF], [-INF, 2.0], [0.5, 3.0], [-INF, INF]])
+    for loc in (-1e3, -30.0, 0.0, 30.0, 1e3):
+        value = family.distribution(tf.fill([4, 1], tf.constant(loc, F64))).log_prob(pairs).numpy()
+        assert (value <= 1e-12).all()
+        assert np.isfinite(value).all()
+        assert value[3] == pytest.approx(0, abs=1e-12)
+    value = family.distribution(tf.zeros([4, 1], F64)).log_prob(pairs).numpy()
+    cdf = stats.norm.cdf
+    window = cdf(5) - cdf(0)
+    expected = np.log([cdf(5) - cdf(1), cdf(2) - cdf(0), cdf(3) - cdf(0.5), window]) - np.log(window)
+    np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_truncated_counts_are_those_of_statsmodels():
+    discrete = pytest.importorskip("statsmodels.discrete.truncated_model")
+    y = np.random.default_rng(1).poisson(1.3, 300)
+    y = y[y > 0]
+    theirs = discrete.TruncatedLFPoisson(y, np.ones(len(y)), truncation=0).fit(disp=0)
+    ours = nllfit.maximum_likelihood(Truncated("Poisson", low=0), y)
+    np.testing.assert_allclose(np.log(ours.parameters["rate"]), theirs.params[0], rtol=1e-5)
+    np.testing.assert_allclose(ours.standard_errors["rate"] / ours.parameters["rate"], theirs.bse[0], rtol=1e-4)
+    np.testing.assert_allclose(ours.log_likelihood, theirs.llf, rtol=1e-10)
+
+
+def test_families_of_pairs_are_compared():
+    y = right_censored([2.5, 2.9, 3.8, 9.1, 9.3, 12.0, 23.0, 25.0], [1] * 7 + [0])
+    ranked = nllfit.compare(y, [Censored("Weibull"), Censored("LogNormal")])
+    assert {e.family.label for e in ranked.estimates} == {"Censored(Weibull)", "Censored(LogNormal)"}
+    assert not ranked.refused
+
+
+def test_several_elements_and_mixtures():
+    pairs = np.array([[[0.1, 0.1], [0.0, INF]], [[0.5, 1.0], [-INF, 1.0]]])
+    values = Censored("Normal", 2).distribution(tf.zeros([2, 4], F64)).log_prob(pairs)
+    scale = np.log(2) + 2.2e-16
+    norm = stats.norm(0, scale)
+    expected = [norm.logpdf(0.1) + norm.logsf(0), np.log(norm.cdf(1) - norm.cdf(0.5)) + norm.logcdf(1)]
+    np.testing.assert_allclose(values, expected, rtol=1e-12)
+    mixture = Censored(MixtureFamily("Normal", 2)).distribution(tf.constant([[0.0, 1.0, -1.0, 0.0, 2.0, 0.5]], F64))
+    weights, parts = special.softmax([0, 1]), [stats.norm(-1, np.log(2)), stats.norm(2, np.logaddexp(0, 0.5))]
+    expected = np.log(sum(w * part.sf(0.3) for w, part in zip(weights, parts, strict=True)))
+    np.testing.assert_allclose(mixture.log_prob([[0.3, INF]]), [expected], rtol=1e-12)
+
+
+def test_every_family_with_a_cdf_is_censored():
+    for name in sorted(CDF_FAMILIES):
+        extra = {
+            "BetaBinomial": {"total_count": 10.0},
+            "Binomial": {"total_count": 10.0},
+            "PERT": {"low": 0.0, "high": 4.0},
+            "Triangular": {"low": 0.0, "high": 4.0},
+            "TruncatedCauchy": {"low": -1.0, "high": 4.0},
+            "TruncatedNormal": {"low": -1.0, "high": 4.0},
+            "Uniform": {"low": -1.0},
+        }.get(name, {})
+        assert Censored(name, **extra).columns == 2
+
+
+BAD_SAMPLES = [
+    (lambda: Censored("Normal"), [[2.0, 1.0], [0.0, 1.0]], "lower end is above its upper"),
+    (lambda: Censored("Normal"), [[np.nan, 1.0], [0.0, 1.0]], "1 NaN values"),
+    (lambda: Censored("Weibull"), [[-3.0, -2.0], [1.0, 1.0], [2.0, 2.0]], "Censored Weibull"),
+    (lambda: Censored("Normal"), [1.0, 2.0, 3.0], "has shape"),
+    (lambda: Truncated("Normal", 0.0, 1.0), [0.5, 0.2, 1.5], "outside its window from 0.0 to 1.0"),
+    (lambda: Truncated("Weibull", low="row"), [[1.0, 2.0], [1.0, 0.5], [2.0, 0.1]], "outside its window"),
+    (lambda: Truncated("Weibull", low="row", high="row"), [[1.0, 2.0, 1.5], [1.5, 0.5, 3.0]], "window's lower end"),
+]
+
+
+@pytest.mark.parametrize(("make", "y", "message"), BAD_SAMPLES, ids=[case[2] for case in BAD_SAMPLES])
+def test_outcomes_that_cannot_be_are_named(make, y, message):
+    with pytest.raises(ValueError, match=message):
+        nllfit.maximum_likelihood(make(), y)
+
+
+BAD_FAMILIES = [
+    (lambda: Censored("BetaQuotient"), "BetaQuotient .* has no CDF .* Weibull"),
+    (lambda: Censored("MultivariateNormalTriL", 2), "has no CDF of single numbers"),
+    (lambda: Censored(Censored("Normal")), "censored already"),
+    (lambda: Censored(Family("Normal"), 1), "`event_shape` is given beside a family"),
+    (lambda: Truncated("Weibull", -3.0, -1.0), "has no probability"),
+    (lambda: Truncated("Normal", 2.0, 1.0), "`low` below `high`"),
+    (lambda: Truncated("Normal"), "Neither `low` nor `high`"),
+    (lambda: Truncated("Normal", low="rows"), "`low` is 'rows'"),
+    (lambda: Truncated(Censored("Normal"), 1.0), "Censored\\(Truncated"),
+    (lambda: right_censored([1.0, 2.0], [1]), "`observed` has shape"),
+    (lambda: right_censored([1.0, 2.0], [1, 2]), "other than 0 and 1"),
+    (lambda: left_censored([1.0, np.nan], [1, 0]), "NaN at row 1"),
+    (lambda: interval_censored([1.0, 2.0], [2.0, 1.0]), "above `upper` at row 1"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), BAD_FAMILIES, ids=[case[1] for case in BAD_FAMILIES])
+def test_families_that_cannot_be_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("name", ["GeneralizedExtremeValue", "Gumbel", "JohnsonSU", "Moyal", "SinhArcsinh", "Weibull"])
+def test_the_crps_and_the_cdf_have_a_gradient(name):
+    family = Family(name)
+    with tf.GradientTape() as tape:
+        params = tf.constant(np.full([5, family.params_size], 0.3))
+        tape.watch(params)
+        total = nllfit.crps(np.linspace(0.2, 3, 5), family.distribution(params))
+    assert np.isfinite(tape.gradient(total, params)).all()
+    with tf.GradientTape() as tape:
+        tape.watch(params)
+        value = nllfit.cdf(family.distribution(params), np.linspace(-2, 3, 5))
+    assert np.isfinite(tape.gradient(value, params)).all()
+    assert marginals(family.distribution(params)).batch_shape == [5]

@@ -1,0 +1,80 @@
+"""Networks under censored and truncated heads: they recover what was simulated, and are evaluated by what is known."""
+
+import numpy as np
+import pytest
+import tensorflow_probability as tfp
+import tf_keras
+
+import nllfit
+from nllfit import heads
+
+tfd = tfp.distributions
+
+
+def linear(head, x, y):
+    """A dense layer in float64 under a head, at the maximum of the likelihood."""
+    dense = tf_keras.layers.Dense(head.params_size(), dtype="float64")
+    model = tf_keras.Sequential([tf_keras.Input(x.shape[1:], dtype="float64"), dense, head])
+    model.compile(loss=nllfit.negative_log_likelihood)
+    nllfit.initialize(model, x, y)
+    nllfit.fit_lbfgs(model, x, y)
+    return model
+
+
+@pytest.fixture(scope="module")
+def survival():
+    """Covariates, times and whether they were seen: log times are linear, and two of five are censored."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=[1500, 1])
+    time = np.exp(1.0 + 0.8 * x[:, 0] + 0.5 * rng.normal(size=1500))
+    end = rng.exponential(6.0, size=1500)
+    return x, np.minimum(time, end), time <= end
+
+
+def test_a_censored_head_recovers_what_one_on_the_rows_seen_does_not(survival):
+    x, time, seen = survival
+    head = heads.Censored("LogNormal", shared=("scale",), dtype="float64")
+    model = linear(head, x, nllfit.right_censored(time, seen))
+    found = nllfit.standard_errors(model, x, nllfit.right_censored(time, seen))
+    assert found.converged
+    z = (found.estimates - [0.8, 1.0, 0.5]) / found.standard_errors
+    assert np.abs(z).max() < 3
+    naive = heads.LogNormal(shared=("scale",), dtype="float64")
+    biased = nllfit.standard_errors(linear(naive, x[seen], time[seen, None]), x[seen], time[seen, None])
+    z = (biased.estimates - [0.8, 1.0, 0.5]) / biased.standard_errors
+    assert z[:2].max() < -5
+
+
+def test_an_evaluation_of_intervals_has_what_is_known_of_them(survival):
+    x, time, seen = survival
+    y = nllfit.right_censored(time, seen)
+    loc = (1.0 + 0.8 * x[:, 0]).astype("float32")
+    distribution = heads.Censored("LogNormal").family.build({"loc": loc, "scale": np.full_like(loc, 0.5)}, "float32")
+    found = nllfit.evaluate(distribution, y=y)
+    np.testing.assert_allclose(found.nll, -np.mean(distribution.log_prob(y)), rtol=1e-6)  # float32
+    assert found.pit.shape == (1500,)
+    assert found.calibration_error < 0.03  # a third of the band of chance is 1 / sqrt(1500)
+    assert found.crps is found.rmse is found.sharpness is None
+    assert not found.coverage
+    assert "NLL" in found.summary()
+    with pytest.raises(NotImplementedError, match="intervals"):
+        nllfit.crps(y, distribution)
+    np.testing.assert_allclose(nllfit.survival(distribution, time), 1 - tfd.LogNormal(loc, 0.5).cdf(time), atol=1e-6)
+    np.testing.assert_allclose(nllfit.quantile(distribution, 0.5), np.exp(loc), rtol=1e-5)
+
+
+def test_fit_takes_infinite_ends_and_refuses_what_cannot_be(survival):
+    x, time, seen = survival
+    y = nllfit.right_censored(time, seen).astype("float32")
+    head = heads.Censored("Weibull")
+    model = tf_keras.Sequential([tf_keras.layers.Dense(head.params_size()), head])
+    model.compile("adam", nllfit.negative_log_likelihood)
+    history = nllfit.fit(model, x, y, epochs=3, batch_size=128, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+    wrong = y.copy()
+    wrong[7] = [2.0, 1.0]
+    with pytest.raises(ValueError, match=r"row 7.*lower end is above"):
+        nllfit.fit(model, x, wrong, verbose=0)
+    wrong[7] = [np.nan, 1.0]
+    with pytest.raises(ValueError, match="nan at row 7"):
+        nllfit.fit(model, x, wrong, verbose=0)
