@@ -42,7 +42,7 @@ def test_a_censored_head_recovers_what_one_on_the_rows_seen_does_not(survival):
     naive = heads.LogNormal(shared=("scale",), dtype="float64")
     biased = nllfit.standard_errors(linear(naive, x[seen], time[seen, None]), x[seen], time[seen, None])
     z = (biased.estimates - [0.8, 1.0, 0.5]) / biased.standard_errors
-    assert z[:2].max() < -5
+    assert z[:2].max() < -3
 
 
 def test_an_evaluation_of_intervals_has_what_is_known_of_them(survival):
