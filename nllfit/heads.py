@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
 
-from nllfit.families import catalogue, compound, head
+from nllfit.families import catalogue, compound, head, own
 from nllfit.families.center import central_value
 from nllfit.families.head import traced_distribution
 from nllfit.families.rows import rowwise
@@ -23,7 +23,9 @@ __all__ = [
     "Categorical",
     "Censored",
     "DistributionHead",
+    "DistributionLambda",
     "Gamma",
+    "Hurdle",
     "Laplace",
     "LogNormal",
     "Mixture",
@@ -34,6 +36,7 @@ __all__ = [
     "Poisson",
     "StudentT",
     "Truncated",
+    "ZeroInflated",
 ]
 
 _register = tf_keras.saving.register_keras_serializable(package="nllfit")
@@ -75,6 +78,21 @@ class _Layer(tfp.layers.DistributionLambda):
 
 @_register
 class Censored(compound.Censored, _Layer):
+    pass
+
+
+@_register
+class DistributionLambda(own.DistributionLambda, _Layer):
+    pass
+
+
+@_register
+class Hurdle(compound.Hurdle, _Layer):
+    pass
+
+
+@_register
+class ZeroInflated(compound.ZeroInflated, _Layer):
     pass
 
 

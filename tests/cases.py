@@ -77,6 +77,23 @@ def _censored(u, y, eps):
     return np.where(lower == upper, known.logpdf(lower), np.log(np.where(lower == upper, 1.0, between)))
 
 
+def _hurdle(u, y, eps):
+    zero, loc, scale = u[:, :1], u[:, 1:2], softplus(u[:, 2:]) + eps
+    amount = stats.lognorm(scale, scale=np.exp(loc)).logpdf(np.where(y == 0, 1.0, y)) - softplus(zero)
+    return np.where(y == 0, -softplus(-zero), amount).sum(-1)
+
+
+def _zero_inflated_poisson(y, eps, zero, u):
+    own = stats.poisson(np.exp(u)).logpmf(y) - softplus(zero)
+    return np.where(y == 0, np.logaddexp(-softplus(-zero), own), own)
+
+
+def _shared_share(u, y, eps):
+    count, logits = softplus(u[:, :1]) + eps, u[:, 1:]
+    own = stats.nbinom(count, special.expit(-logits)).logpmf(y) - np.log(2)  # the weight starts at 0
+    return np.where(y == 0, np.logaddexp(-np.log(2), own), own).sum(-1)
+
+
 CASES = (
     Case(
         "Bernoulli",
@@ -115,6 +132,14 @@ CASES = (
         (),
         _column(1e-6, 0.4, 3, 200),
         _elementwise(2, lambda y, eps, u, v: stats.gamma(softplus(u) + eps, scale=np.exp(-v)).logpdf(y)),
+        invalid=-1.0,
+        prediction=(1,),
+    ),
+    Case(
+        "Hurdle",
+        ("LogNormal",),
+        _column(0, 0.4, 3, 0),
+        _hurdle,
         invalid=-1.0,
         prediction=(1,),
     ),
@@ -234,5 +259,22 @@ CASES = (
         invalid=0.0,
         prediction=(1,),
         kwargs={"low": 0.0},
+    ),
+    Case(
+        "ZeroInflated",
+        ("Poisson",),
+        _column(0, 1, 7, 0),
+        _elementwise(2, _zero_inflated_poisson),
+        invalid=-1.0,
+        prediction=(1,),
+    ),
+    Case(
+        "ZeroInflated",
+        ("NegativeBinomial",),
+        _column(0, 1, 7, 0),
+        _shared_share,
+        invalid=-1.0,
+        prediction=(1,),
+        kwargs={"shared": ("zero_logits",)},
     ),
 )

@@ -6,14 +6,17 @@
 
 from nllfit.families.censored import Censored, interval_censored, left_censored, right_censored
 from nllfit.families.family import Family
+from nllfit.families.inflated import Hurdle, ZeroInflated
 from nllfit.families.mixture import MixtureFamily
 from nllfit.families.truncated import Truncated
 
 __all__ = [
     "Censored",
     "Family",
+    "Hurdle",
     "MixtureFamily",
     "Truncated",
+    "ZeroInflated",
     "interval_censored",
     "left_censored",
     "right_censored",

@@ -13,6 +13,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.protocol import ParametricFamily
 from nllfit.families.refusal import untouched
+from nllfit.families.registered import registered
 
 __all__ = [
     "as_array",
@@ -30,12 +31,15 @@ _NO_NUMBERS = "cmMOSU"  # complex, times, objects, texts
 
 
 def family_class(distribution: Any) -> type[tfd.Distribution]:
-    """The `tfd.Distribution` subclass that `distribution`, a class or its name, stands for."""
+    """The `tfd.Distribution` subclass that `distribution`, a class or its name, stands for: TFP's or a user's own."""
     name = distribution if isinstance(distribution, str) else getattr(distribution, "__name__", "")
     found: Any = getattr(tfd, name, None)
-    # Another class of that name is refused: a saved head would load with TFP's.
+    if found is None:  # a class of the user's own, or the name that Keras has it registered under
+        found = registered(name) if isinstance(distribution, str) else distribution
+    # Another class of a name of TFP's is refused: a saved head would load with TFP's, and facts are of TFP's.
     if not _is_family(found) or distribution not in (name, found):
         message = f"`distribution` is {distribution!r}: give a class of tfp.distributions or its name."
+        message += " Its own name is taken by one of them: rename it." if _is_family(distribution) else ""
         if isinstance(distribution, str):
             names = {known.lower(): known for known, value in vars(tfd).items() if _is_family(value)}
             close = difflib.get_close_matches(distribution.lower(), names)

@@ -86,4 +86,6 @@ def _without_mean(distribution):
             return value()
         except NotImplementedError:
             continue
+    if isinstance(distribution, tfd.TransformedDistribution):  # a flow of whole outcomes
+        return distribution.bijector.forward(central_value(distribution.distribution))
     raise NotImplementedError(f"TFP gives {distribution.name} no mean, median or mode, so it cannot predict.")

@@ -9,11 +9,13 @@ from typing import Any
 
 from nllfit.families.censored import Censored as CensoredFamily
 from nllfit.families.head import Head
+from nllfit.families.inflated import Hurdle as HurdleFamily
+from nllfit.families.inflated import ZeroInflated as ZeroInflatedFamily
 from nllfit.families.plain import restored
 from nllfit.families.protocol import ParametricFamily
 from nllfit.families.truncated import Truncated as TruncatedFamily
 
-__all__ = ["Censored", "Truncated"]
+__all__ = ["Censored", "Hurdle", "Truncated", "ZeroInflated"]
 
 
 class Censored(Head):
@@ -84,6 +86,57 @@ class Truncated(Head):
         **kwargs: Any,
     ) -> ParametricFamily:
         return TruncatedFamily(restored(family), low, high, _shape(family, event_shape, "row" in (low, high)), **kwargs)
+
+
+class ZeroInflated(Head):
+    """A count with more zeros than its family gives, or an amount that may be none: zeros of two kinds.
+
+    Domain: that of the family, and 0. Links: logit(pi) = u, and those of the family. Formula: -log p(0) =
+    -log(pi + (1 - pi) p_family(0)), else -log p(y) = -log(1 - pi) - log p_family(y). Of amounts pi is all of p(0).
+
+    Args:
+      family: a family with a CDF, or its name.
+      event_shape: shape of one outcome, an int or a tuple; by default 1.
+      **kwargs: `zero_probs=0.2` holds pi; `shared=("zero_logits",)` learns one for all inputs, as a weight of the head;
+        further arguments of the family, where it is a name.
+
+    Example:
+      >>> ZeroInflated("Poisson")(tf.constant([[0.0, 0.0]])).log_prob([[0.0]]).numpy()  # log(1/2 + 1 / (2 e))
+      array([-0.3798855], dtype=float32)
+
+    Source: Lambert, Zero-inflated Poisson regression, 1992.
+    """
+
+    def __init__(self, family: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any):
+        super().__init__(family, event_shape, **kwargs)
+
+    @staticmethod
+    def make_family(family: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any) -> ParametricFamily:
+        return ZeroInflatedFamily(restored(family), _shape(family, event_shape), **kwargs)
+
+
+class Hurdle(Head):
+    """A count or an amount that is 0, or else one of a family without zeros.
+
+    Domain: that of the family, and 0. Links: logit(pi) = u, and those of the family. Formula: -log p(0) = -log(pi),
+    else -log p(y) = -log(1 - pi) - log p_family(y) + log(1 - p_family(0)).
+
+    Args:
+      family, event_shape, **kwargs: as of `ZeroInflated`.
+
+    Example:
+      >>> Hurdle("Gamma")(tf.constant([[0.0, 0.0, 0.0]])).log_prob([[0.0]]).numpy()  # log(1/2)
+      array([-0.6931472], dtype=float32)
+
+    Source: Mullahy, Specification and testing of some modified count data models, 1986.
+    """
+
+    def __init__(self, family: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any):
+        super().__init__(family, event_shape, **kwargs)
+
+    @staticmethod
+    def make_family(family: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any) -> ParametricFamily:
+        return HurdleFamily(restored(family), _shape(family, event_shape), **kwargs)
 
 
 def _shape(family, event_shape, has_columns=False):

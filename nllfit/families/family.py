@@ -167,7 +167,7 @@ class Family(ParametricFamily):
     def arguments(self) -> dict[str, Any]:
         given = {"shared": self.shared, "floor": self.floor, "link": self.link, "num_classes": self.num_classes}
         chosen = {name: value for name, value in given.items() if value}
-        return {"distribution": self.name, "event_shape": self.event_shape} | chosen | self.fixed
+        return {"distribution": self.distribution_class, "event_shape": self.event_shape} | chosen | self.fixed
 
     def _identity(self) -> tuple:
         fixed = tuple((name, as_hashable(value)) for name, value in sorted(self.fixed.items()))

@@ -4,25 +4,31 @@ import inspect
 from typing import Any
 
 import numpy as np
+from tensorflow_probability import distributions as tfd
 
 from nllfit.families.censored import Censored
 from nllfit.families.family import Family
+from nllfit.families.inflated import Hurdle, ZeroInflated
 from nllfit.families.mixture import MixtureFamily
 from nllfit.families.protocol import ParametricFamily
+from nllfit.families.registered import registered_name
 from nllfit.families.truncated import Truncated
 
 __all__ = ["plain", "restored"]
 
 _KIND = "family_class"
-_FAMILIES = {cls.__name__: cls for cls in (Censored, Family, MixtureFamily, Truncated)}
+_FAMILIES = {cls.__name__: cls for cls in (Censored, Family, Hurdle, MixtureFamily, Truncated, ZeroInflated)}
 
 
 def plain(value: Any) -> Any:
     """An argument of a head as texts, numbers, lists and dicts: a family as its class's name and its arguments."""
     if isinstance(value, ParametricFamily):
         return {_KIND: type(value).__name__} | plain(value.arguments)
-    if inspect.isclass(value):
-        return value.__name__
+    name = getattr(value, "__name__", "")
+    if inspect.isclass(value) and getattr(tfd, name, None) is value:
+        return name
+    if callable(value) and not hasattr(value, "__array__"):
+        return registered_name(value)
     if isinstance(value, dict):
         return {name: plain(item) for name, item in value.items()}
     if isinstance(value, (str, bool)) or value is None:

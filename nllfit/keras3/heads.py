@@ -14,7 +14,7 @@ and in float32 where that is 16 bits wide.
 import keras
 import tensorflow as tf
 
-from nllfit.families import catalogue, compound, head
+from nllfit.families import catalogue, compound, head, own
 from nllfit.families.center import central_value
 from nllfit.families.head import traced_distribution
 
@@ -24,7 +24,9 @@ __all__ = [
     "Categorical",
     "Censored",
     "DistributionHead",
+    "DistributionLambda",
     "Gamma",
+    "Hurdle",
     "Laplace",
     "LogNormal",
     "Mixture",
@@ -35,6 +37,7 @@ __all__ = [
     "Poisson",
     "StudentT",
     "Truncated",
+    "ZeroInflated",
 ]
 
 _register = keras.saving.register_keras_serializable(package="nllfit")
@@ -70,6 +73,21 @@ class _Layer(keras.layers.Layer):
 
 @_register
 class Censored(compound.Censored, _Layer):
+    pass
+
+
+@_register
+class DistributionLambda(own.DistributionLambda, _Layer):
+    pass
+
+
+@_register
+class Hurdle(compound.Hurdle, _Layer):
+    pass
+
+
+@_register
+class ZeroInflated(compound.ZeroInflated, _Layer):
     pass
 
 

@@ -90,7 +90,9 @@ def _of_scalars(distribution, y):
     if name in FORMULAS:
         return FORMULAS[name](distribution, y)
     if name == "ZeroInflatedNegativeBinomial":
-        return _zero_inflated(distribution, y)
+        return _zero_inflated(distribution.cat.probs_parameter()[..., 0], marginals(distribution.distribution), y)
+    if name == "InflatedDistribution":
+        return _zero_inflated(distribution.zero_probs, distribution.distribution, y)
     if name == "MixtureSameFamily" and isinstance(distribution.components_distribution, tfd.Normal):
         return of_normals(distribution, y)
     if name == "Zipf":
@@ -98,8 +100,7 @@ def _of_scalars(distribution, y):
     return (crps_by_sum if is_discrete(distribution) else crps_by_quadrature)(distribution, y)
 
 
-def _zero_inflated(distribution, y):
-    share, counts = distribution.cat.probs_parameter()[..., 0], marginals(distribution.distribution)
+def _zero_inflated(share, own, y):
     share, y = tf.cast(share, tf.float64), tf.cast(y, tf.float64)
-    others = _of_scalars(counts, y) - share * _of_scalars(counts, tf.zeros_like(y))
+    others = _of_scalars(own, y) - share * _of_scalars(own, tf.zeros_like(y))
     return share * tf.abs(y) + (1 - share) * others

@@ -1,0 +1,135 @@
+"""Distributions of one's own: any function from numbers to a distribution, as a family and as a head."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
+
+from nllfit.families.arguments import as_count, as_params
+from nllfit.families.facts import Facts, is_discrete
+from nllfit.families.head import Head
+from nllfit.families.protocol import Numbers, ParametricFamily
+from nllfit.families.registered import registered
+
+__all__ = ["DistributionLambda", "FunctionFamily"]
+
+_NUMBERS = "params"
+_ROWS = 3  # of a trial: one might be broadcast
+
+
+class DistributionLambda(Head):
+    """The distribution that a function of one's own makes of the numbers: a normalizing flow, a mixture of families.
+
+    Domain and link are the function's. Formula: -log p(y) = -make_distribution(params).log_prob(y).
+    As a tensor it is the distribution's mean, or the median, the mode or the image of a flow's center where it has
+    none. A model is saved with the name of the function, which has to be registered with Keras.
+
+    Args:
+      make_distribution: a function of numbers `[..., params_size]` to a `tfd.Distribution` of batch `[...]`, of which
+        the event is the outcome's; or its registered name. It has no variables of its own.
+      params_size: how many numbers it takes.
+
+    Raises:
+      ValueError: if it returns no distribution, or one of another batch; when the model is saved or cloned, if it is
+        not registered, and when it is loaded, if its name is not.
+
+    Example:
+      >>> def skewed(params):
+      ...     loc, scale = tf.split(params, 2, axis=-1)
+      ...     return tfd.Independent(tfd.SinhArcsinh(loc, tf.exp(scale), skewness=0.5), 1)
+      >>> head = DistributionLambda(skewed, 2)
+      >>> head(tf.zeros([8, 2])).log_prob(tf.zeros([8, 1])).shape
+      TensorShape([8])
+
+    Source: `tfp.layers.DistributionLambda`, TensorFlow Probability.
+    """
+
+    def __init__(self, make_distribution: Callable | str, params_size: int, **kwargs: Any):
+        super().__init__(make_distribution, params_size, **kwargs)
+
+    @staticmethod
+    def make_family(make_distribution: Callable | str, params_size: int) -> "FunctionFamily":
+        return FunctionFamily(make_distribution, params_size)
+
+
+class FunctionFamily(ParametricFamily):
+    """The distributions that a function makes of vectors `[..., params_size]`."""
+
+    positive = ()
+    facts = Facts()
+    num_classes = None
+    parameter_names = (_NUMBERS,)
+
+    def __init__(self, make_distribution: Callable | str, params_size: int):
+        if isinstance(make_distribution, str):
+            name, make_distribution = make_distribution, registered(make_distribution)
+            if make_distribution is None:
+                raise ValueError(
+                    f"The function {name} is not registered with Keras here: import the module that defines it after "
+                    f"`@keras.saving.register_keras_serializable(...)` before the file is loaded."
+                )
+        if not callable(make_distribution):
+            raise ValueError(f"`make_distribution` is {make_distribution!r}: give a function, or its registered name.")
+        self.function, self.params_size = make_distribution, as_count("params_size", params_size, 1)
+        self.name = self.label = getattr(make_distribution, "__name__", type(make_distribution).__name__)
+        self.layout = f"{self.params_size} for `{self.name}`"
+        self.fixed: Numbers = {"validate_args": False}  # what it checks is the function's own business
+        self.floor: dict[str, float] = {}
+        self.link: dict[str, str] = {}
+        with tf.init_scope():
+            example = self.distribution(tf.zeros([_ROWS, self.params_size]))
+        self.event_shape = tuple(example.event_shape)
+        self.is_discrete = is_discrete(example)
+
+    def parameters(self, params: Any, shared: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+        return {_NUMBERS: as_params(self, params)}
+
+    def unconstrained(self, parameters: Numbers, dtype: tf.DType = tf.float64, shared: bool = False) -> tf.Tensor:
+        return tf.convert_to_tensor(parameters[_NUMBERS], dtype)
+
+    def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
+        params = tf.convert_to_tensor(parameters[_NUMBERS], dtype)
+        made = self.function(params)
+        if not isinstance(made, tfd.Distribution):
+            raise ValueError(
+                f"`make_distribution`, {self.name}, returns a {type(made).__name__}: let it return a "
+                f"`tfd.Distribution`."
+            )
+        if not isinstance(made.event_shape, tf.TensorShape):
+            raise ValueError(
+                f"{self.name} returns a {type(made).__name__}, whose outcomes are several tensors: join its parts in a "
+                f"`tfd.Blockwise`, whose outcome is one vector."
+            )
+        if not made.batch_shape.is_compatible_with(params.shape[:-1]):
+            raise ValueError(
+                f"{self.name} makes of numbers of shape {tuple(params.shape)} distributions of batch "
+                f"{tuple(made.batch_shape)} and outcomes of shape {tuple(made.event_shape)}: let the batch be "
+                f"{tuple(params.shape[:-1])}, one for each row; `tfd.Independent(..., 1)` makes an axis the outcome's."
+            )
+        return made
+
+    def holding(self, values: Numbers) -> "FunctionFamily":
+        return self
+
+    def logarithmic(self) -> "FunctionFamily":
+        return self
+
+    def twin(self, name: str) -> tuple[str, tfb.Bijector]:
+        return name, tfb.Identity()
+
+    @property
+    def logarithms(self) -> np.ndarray:
+        return np.zeros(self.params_size, bool)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {"make_distribution": self.function, "params_size": self.params_size}
+
+    def __repr__(self) -> str:
+        return f"FunctionFamily({self.name}, {self.params_size})"
+
+    def _identity(self) -> tuple:
+        return self.function, self.params_size

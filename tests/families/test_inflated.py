@@ -1,0 +1,174 @@
+"""Zero-inflated families and hurdles: densities against SciPy, gradients at 0, estimates against statsmodels."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import special, stats
+
+import nllfit
+from nllfit import Censored, Family, Hurdle, Truncated, ZeroInflated
+
+F64 = tf.float64
+PARAMS = np.array([[0.3, -0.4, 0.6]])
+SHARE = special.expit(0.3)
+RATE = np.exp(-0.4)
+
+
+def softplus(u):
+    return np.logaddexp(0, u) + np.finfo(float).eps
+
+
+CASES = {
+    "ZeroInflated Poisson": (
+        lambda: ZeroInflated("Poisson"),
+        [0.0, 1.0, 7.0],
+        lambda y: SHARE * (y == 0) + (1 - SHARE) * stats.poisson(RATE).pmf(y),
+    ),
+    "Hurdle Poisson": (
+        lambda: Hurdle("Poisson"),
+        [0.0, 1.0, 7.0],
+        lambda y: np.where(y == 0, SHARE, (1 - SHARE) * stats.poisson(RATE).pmf(y) / stats.poisson(RATE).sf(0)),
+    ),
+    "ZeroInflated NegativeBinomial": (
+        lambda: ZeroInflated("NegativeBinomial"),
+        [0.0, 1.0, 40.0],
+        lambda y: SHARE * (y == 0) + (1 - SHARE) * stats.nbinom(softplus(-0.4), special.expit(-0.6)).pmf(y),
+    ),
+    "ZeroInflated LogNormal": (
+        lambda: ZeroInflated("LogNormal"),
+        [0.0, 1e-6, 3.0],
+        lambda y: np.where(y == 0, SHARE, (1 - SHARE) * stats.lognorm(softplus(0.6), scale=np.exp(-0.4)).pdf(y)),
+    ),
+    "Hurdle Gamma": (
+        lambda: Hurdle("Gamma"),
+        [0.0, 1e-6, 3.0],
+        lambda y: np.where(y == 0, SHARE, (1 - SHARE) * stats.gamma(softplus(-0.4), scale=np.exp(-0.6)).pdf(y)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_density_is_scipys_and_its_gradient_a_number_at_0(name):
+    make, y, density = CASES[name]
+    family, y = make(), np.array(y)
+    params = np.tile(PARAMS[:, : family.params_size], [len(y), 1])
+    with tf.GradientTape() as tape:
+        p = tf.constant(params)
+        tape.watch(p)
+        value = family.distribution(p).log_prob(y)
+    np.testing.assert_allclose(value, np.log(density(y)), rtol=1e-12)
+    gradient = tape.gradient(value, p).numpy()
+    for j in range(family.params_size):
+        shift = 1e-6 * np.eye(family.params_size)[j]
+        up, down = (family.distribution(tf.constant(params + sign * shift)).log_prob(y).numpy() for sign in (1, -1))
+        np.testing.assert_allclose(gradient[:, j], (up - down) / 2e-6, rtol=1e-6, atol=1e-8)  # central differences
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_cdf_the_mean_and_the_crps_are_those_of_the_density(name):
+    make, _, density = CASES[name]
+    family = make()
+    distribution = family.distribution(tf.constant(PARAMS[:, : family.params_size]))
+    if family.is_discrete:
+        k = np.arange(400.0)
+        probs = density(k)
+        np.testing.assert_allclose(nllfit.cdf(distribution, k[:20, None])[:, 0], probs.cumsum()[:20], rtol=1e-10)
+        np.testing.assert_allclose(distribution.mean(), [k @ probs], rtol=1e-10)
+        np.testing.assert_allclose(distribution.variance(), [k**2 @ probs - (k @ probs) ** 2], rtol=1e-8)
+        crps = np.sum((probs.cumsum() - (k >= 2)) ** 2)
+        np.testing.assert_allclose(nllfit.crps([2.0], distribution), [crps], rtol=1e-7)
+    else:
+        y = np.array([0.0, 0.5, 3.0])
+        own = {
+            "LogNormal": stats.lognorm(softplus(0.6), scale=np.exp(-0.4)),
+            "Gamma": stats.gamma(softplus(-0.4), scale=np.exp(-0.6)),
+        }
+        known = own[family.family.name]
+        expected = SHARE + (1 - SHARE) * known.cdf(y)
+        np.testing.assert_allclose(nllfit.cdf(distribution, y[:, None])[:, 0], expected, rtol=1e-10)
+        np.testing.assert_allclose(distribution.mean(), [(1 - SHARE) * known.mean()], rtol=1e-10)
+        assert abs(nllfit.quantile(distribution, SHARE / 2)[0]) < 1e-300
+        z = np.linspace(0, known.isf(1e-9), 2_000_001)
+        steps = (SHARE + (1 - SHARE) * known.cdf(z) - (z >= 2)) ** 2
+        np.testing.assert_allclose(nllfit.crps([2.0], distribution), [np.trapezoid(steps, z)], rtol=1e-4)
+
+
+def test_estimates_are_those_of_statsmodels():
+    counts = pytest.importorskip("statsmodels.discrete.count_model")
+    rng = np.random.default_rng(3)
+    y = np.where(rng.uniform(size=400) < 0.3, 0, rng.negative_binomial(2, 0.4, 400))
+    ones = np.ones([len(y), 1])
+    for model, family in (
+        (counts.ZeroInflatedPoisson, "Poisson"),
+        (counts.ZeroInflatedNegativeBinomialP, "NegativeBinomial"),
+    ):
+        theirs = model(y, ones).fit(method="bfgs", maxiter=500, gtol=1e-8, disp=0)
+        ours = nllfit.maximum_likelihood(ZeroInflated(family), y)
+        assert ours.converged
+        # Theirs stops where its gradient is 1e-8 or its line search fails.
+        np.testing.assert_allclose(ours.log_likelihood, theirs.llf, rtol=1e-9)
+        np.testing.assert_allclose(special.logit(ours.parameters["zero_probs"]), theirs.params[0], rtol=1e-4)
+        slope = 1 / (ours.parameters["zero_probs"] * (1 - ours.parameters["zero_probs"]))
+        np.testing.assert_allclose(
+            ours.standard_errors["zero_probs"] * slope, theirs.bse[0], rtol=1e-2
+        )  # their Hessian is by differences
+    np.testing.assert_allclose(ours.parameters["total_count"], 1 / theirs.params[2], rtol=1e-4)
+
+
+def test_a_hurdle_is_two_fits():
+    rng = np.random.default_rng(3)
+    y = np.where(rng.uniform(size=300) < 0.3, 0, rng.poisson(2, 300))
+    hurdle = nllfit.maximum_likelihood(Hurdle("Poisson"), y)
+    positive = nllfit.maximum_likelihood(Truncated("Poisson", low=0), y[y > 0])
+    np.testing.assert_allclose(hurdle.parameters["zero_probs"], np.mean(y == 0), rtol=1e-9)
+    np.testing.assert_allclose(hurdle.parameters["rate"], positive.parameters["rate"], rtol=1e-9)
+    zeros = len(y) * (np.mean(y == 0) * np.log(np.mean(y == 0)) + np.mean(y > 0) * np.log(np.mean(y > 0)))
+    np.testing.assert_allclose(hurdle.log_likelihood, zeros + positive.log_likelihood, rtol=1e-10)
+    amounts = np.where(y == 0, 0.0, np.exp(0.3 * y))
+    ours = nllfit.maximum_likelihood(Hurdle("LogNormal"), amounts)
+    np.testing.assert_allclose(ours.parameters["loc"], np.log(amounts[amounts > 0]).mean(), rtol=1e-9)
+
+
+def test_the_share_is_free_shared_or_held():
+    assert ZeroInflated("Poisson").parameter_names == ("zero_logits", "log_rate")
+    held = ZeroInflated("Poisson", zero_probs=0.25)
+    assert (held.params_size, held.parameter_names) == (1, ("log_rate",))
+    np.testing.assert_allclose(held.distribution(tf.zeros([1, 1], F64)).log_prob([0.0]), [np.log(0.25 + 0.75 / np.e)])
+    shared = ZeroInflated("NegativeBinomial", shared=("zero_logits", "total_count"))
+    assert (shared.params_size, shared.shared_size, shared.shared) == (1, 2, ("zero_logits", "total_count"))
+    given = shared.distribution(tf.zeros([1, 1], F64), tf.zeros([2], F64)).log_prob([3.0])
+    free = ZeroInflated("NegativeBinomial").distribution(tf.zeros([1, 3], F64)).log_prob([3.0])
+    np.testing.assert_allclose(given, free)
+    values = shared.unshared().parameters(tf.constant([[0.5, 1.0, -1.0]], F64))
+    np.testing.assert_allclose(shared.unconstrained(values, shared=True), [[0.5, 1.0]])
+    np.testing.assert_allclose(shared.unconstrained(values), [[-1.0]])
+
+
+def test_censored_counts_with_zeros_of_two_kinds():
+    family = Censored(ZeroInflated("Poisson"))
+    value = family.distribution(tf.constant(np.tile(PARAMS[:, :2], [3, 1]))).log_prob(
+        [[0, 0], [1, np.inf], [-np.inf, 1.0]]
+    )
+    known = stats.poisson(RATE)
+    expected = [SHARE + (1 - SHARE) * known.pmf(0), (1 - SHARE) * known.sf(1), SHARE + (1 - SHARE) * known.cdf(1)]
+    np.testing.assert_allclose(value, np.log(expected), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ZeroInflated("Poisson", zero_probs=1.0), "`zero_probs` is 1.0"),
+        (lambda: ZeroInflated("Poisson", zero_probs=0.5, shared="zero_logits"), "shared and held"),
+        (lambda: ZeroInflated(Censored("Poisson")), "give a family of single numbers"),
+        (lambda: ZeroInflated("Categorical", num_classes=3), "has no CDF"),
+        (lambda: ZeroInflated(Family("Poisson"), shared="log_rate"), "`shared` is given beside a family"),
+    ],
+)
+def test_what_cannot_be_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_an_amount_below_0_is_refused():
+    with pytest.raises(ValueError, match=r"-1\.0"):
+        nllfit.maximum_likelihood(ZeroInflated("LogNormal"), [0.0, 1.0, -1.0, 2.0])

@@ -1,0 +1,191 @@
+"""Distributions of one's own: functions under a head of either Keras, and classes that describe their parameters."""
+
+import importlib
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+from scipy import stats
+
+import nllfit
+from tests.kerases import each_keras
+
+tfd = tfp.distributions
+
+MODULE = """
+import tensorflow as tf
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
+from tensorflow_probability import util as tfpu
+import {keras} as keras
+
+@keras.saving.register_keras_serializable(package="mine")
+def flow(params):
+    loc, log_scale, skewness = tf.split(params, 3, axis=-1)
+    chain = tfb.Chain([tfb.Shift(loc), tfb.Scale(tf.exp(log_scale)), tfb.SinhArcsinh(skewness)])
+    return tfd.Independent(chain(tfd.Normal(tf.zeros_like(loc), 1.0)), 1)
+
+@keras.saving.register_keras_serializable(package="mine")
+class Rayleigh(tfd.Distribution):
+    def __init__(self, scale, validate_args=False, allow_nan_stats=True, name="Rayleigh"):
+        parameters = dict(locals())
+        self.scale = tf.convert_to_tensor(scale)
+        kind = tfd.NOT_REPARAMETERIZED
+        super().__init__(self.scale.dtype, kind, validate_args, allow_nan_stats, parameters, name=name)
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        softplus = lambda: tfb.Softplus(low=tf.constant(1e-10, dtype))
+        return dict(scale=tfpu.ParameterProperties(default_constraining_bijector_fn=softplus))
+
+    def get_config(self):
+        raise NotImplementedError
+
+    def _event_shape(self):
+        return tf.TensorShape([])
+
+    def _event_shape_tensor(self):
+        return tf.constant([], tf.int32)
+
+    def _log_prob(self, y):
+        return tf.math.log(y) - 2 * tf.math.log(self.scale) - tf.square(y / self.scale) / 2
+
+    def _mean(self):
+        return self.scale * 1.2533141373155003
+
+    def _default_event_space_bijector(self):
+        return tfb.Softplus()
+"""
+
+LOAD = """
+import sys
+sys.path.insert(0, sys.argv[1])
+{imports}
+import numpy as np, {module}
+for name in ("flow", "class"):
+    model = keras.models.load_model(f"{{sys.argv[1]}}/{{name}}.keras")
+    x, y, log_prob = (np.load(f"{{sys.argv[1]}}/{{name}}.npz")[key] for key in "xyl")
+    np.testing.assert_array_equal(distribution(model(x)).log_prob(y), log_prob)
+print("loaded")
+"""
+
+
+@pytest.fixture
+def mine(request, tmp_path, monkeypatch):
+    """A module of a user's own, which registers with the Keras of the test."""
+
+    def make(kit):
+        name = f"mine_{kit.keras.__name__}"
+        if name not in sys.modules:
+            (tmp_path / f"{name}.py").write_text(MODULE.format(keras=kit.keras.__name__))
+            monkeypatch.syspath_prepend(tmp_path)
+            importlib.import_module(name)
+        return sys.modules[name], name
+
+    return make
+
+
+def build(kit, head, seed=0):
+    kit.keras.utils.set_random_seed(seed)
+    return kit.keras.Sequential([kit.keras.Input((3,)), kit.keras.layers.Dense(head.params_size()), head])
+
+
+@each_keras
+def test_a_function_is_a_head_with_all_the_contracts(kit, mine, tmp_path):
+    module, name = mine(kit)
+    (tmp_path / f"{name}.py").write_text(MODULE.format(keras=kit.keras.__name__))
+    model = build(kit, kit.heads.DistributionLambda(module.flow, 3))
+    x, y = (
+        np.random.default_rng(0).normal(size=[6, 3]).astype("float32"),
+        np.linspace(-1, 2, 6, dtype="float32")[:, None],
+    )
+    params = model.layers[0](x).numpy() if kit.keras.__name__ == "tf_keras" else np.asarray(model.layers[0](x))
+    expected = module.flow(params).log_prob(y)
+    np.testing.assert_allclose(kit.distribution(model(x)).log_prob(y), expected, rtol=1e-6)  # float32
+    model.compile("adam", kit.loss, metrics=[kit.metrics.NegativeLogLikelihood(), "mse"], jit_compile=False)
+    history = model.fit(x, y, epochs=2, verbose=0).history
+    assert np.isfinite([*history.values()]).all()
+    assert np.isfinite(nllfit.fit(model, x, y, epochs=2, verbose=0).history["loss"]).all()
+    assert model.output_shape == (None, 1)
+    np.testing.assert_array_equal(model.predict(x, verbose=0), model.predict(x, verbose=0))
+    with pytest.raises(ValueError, match="has shape"):
+        kit.losses(np.concatenate([y, y]), model(x))
+    assert np.isfinite(nllfit.evaluate(model, x, y).nll)
+    rayleigh = build(kit, kit.heads.DistributionHead(module.Rayleigh))
+    for title, saved in (("flow", model), ("class", rayleigh)):
+        outcomes = np.abs(y) + 0.1
+        log_prob = kit.distribution(saved(x)).log_prob(outcomes)
+        json.dumps(saved.layers[-1].get_config())
+        saved.save(tmp_path / f"{title}.keras")
+        np.savez(tmp_path / f"{title}.npz", x=x, y=outcomes, l=log_prob)
+    program = LOAD.format(imports=kit.imports, module=name)
+    result = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert result.stdout.split() == ["loaded"], result.stderr[-2000:]
+
+
+@each_keras
+def test_what_is_not_registered_is_refused_when_it_is_saved(kit, tmp_path):
+    def unknown(params):
+        return tfd.Independent(tfd.Normal(params, 1.0), 1)
+
+    model = build(kit, kit.heads.DistributionLambda(unknown, 1))
+    with pytest.raises(ValueError, match=r"`unknown` is not registered with Keras.*register_keras_serializable"):
+        model.layers[-1].get_config()
+    with pytest.raises(ValueError, match="`unknown` is not registered"):
+        model.save(tmp_path / "unknown.keras")
+    with pytest.raises(ValueError, match="nobody>knows is not registered with Keras here"):
+        kit.heads.DistributionLambda("nobody>knows", 1)
+
+
+BAD = [
+    (lambda params: params, "returns a .*Tensor: let it return a `tfd.Distribution`"),
+    (lambda params: tfd.Normal(params, 1.0), r"batch \(3, 2\) and outcomes of shape \(\): let the batch be \(3,\)"),
+    (lambda params: tfd.Normal(0.0, 1.0), r"batch \(\)"),
+    (lambda params: tfd.JointDistributionSequential([tfd.Normal(params[:, 0], 1.0)] * 2), "tfd.Blockwise"),
+    (3.0, "`make_distribution` is 3.0"),
+]
+
+
+@each_keras
+@pytest.mark.parametrize(("function", "message"), BAD, ids=[message for _, message in BAD])
+def test_functions_that_make_no_such_distribution_are_refused(kit, function, message):
+    with pytest.raises(ValueError, match=message):
+        kit.heads.DistributionLambda(function, 2)
+
+
+def test_a_mixture_of_different_families_and_a_joint():
+    def both(params):
+        logits, loc, scale = params[..., :2], params[..., 2:3], tf.nn.softplus(params[..., 3:4])
+        parts = [tfd.Independent(tfd.Normal(loc, scale), 1), tfd.Independent(tfd.StudentT(3.0, loc, scale), 1)]
+        return tfd.Mixture(tfd.Categorical(logits), parts)
+
+    output = nllfit.heads.DistributionLambda(both, 4)(tf.zeros([2, 4]))
+    scale = np.log(2)
+    expected = np.log(stats.norm(0, scale).pdf(0.3) / 2 + stats.t(3, 0, scale).pdf(0.3) / 2)
+    np.testing.assert_allclose(output.log_prob([[0.3], [0.3]]), [expected] * 2, rtol=1e-6)  # float32
+    np.testing.assert_array_equal(tf.convert_to_tensor(output), [[0.0], [0.0]])
+
+
+def test_a_class_that_describes_its_parameters_is_a_family(mine):
+    from tests.kerases import KITS
+
+    module, _ = mine(KITS[0])
+    family = nllfit.Family(module.Rayleigh)
+    assert family.parameter_names == ("scale",)
+    y = stats.rayleigh(scale=2.0).rvs(200, random_state=0)
+    estimate = nllfit.maximum_likelihood(module.Rayleigh, y)
+    assert estimate.converged
+    np.testing.assert_allclose(estimate.parameters["scale"], np.sqrt(np.mean(y**2) / 2), rtol=1e-8)
+    np.testing.assert_allclose(
+        estimate.standard_errors["scale"], estimate.parameters["scale"] / np.sqrt(4 * 200), rtol=1e-5
+    )
+
+    class Normal(module.Rayleigh):
+        pass
+
+    with pytest.raises(ValueError, match="rename it"):
+        nllfit.Family(Normal)
