@@ -103,8 +103,8 @@ def real_dtype(distribution: tfd.Distribution) -> tf.DType:
 def _in_float64(distribution):
     if type(distribution).__name__.endswith("TransformedDistribution") and distribution.dtype != tf.float64:
         raise NotImplementedError(
-            f"{distribution.name} is a flow in {distribution.dtype.name}, and CDFs are computed in float64: give the head "
-            f'`dtype="float64"`.'
+            f"{distribution.name} is a flow in {distribution.dtype.name}, and CDFs are computed in float64: give the "
+            f'head `dtype="float64"`.'
         )
     try:
         return with_parameters(distribution, lambda value, _: _cast(value), validate_args=False)
