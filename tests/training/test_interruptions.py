@@ -25,9 +25,9 @@ def line(k, *before):
 
 
 def test_data_may_wait_for_another_fit_in_another_thread():
-    def of_array():
-        for _ in range(4):
-            yield X, Y
+    def of_array():  # of more batches than are taken at once, the next of which another thread takes
+        for _ in range(300):
+            yield X[:2], Y[:2]
 
     other = threading.Thread(target=lambda: nllfit.fit(line(tf_keras), of_array(), verbose=0))
 
@@ -36,7 +36,7 @@ def test_data_may_wait_for_another_fit_in_another_thread():
         other.start()
         other.join(60)
         assert not other.is_alive()
-        yield X, Y
+        yield X[:2], Y[:2]
 
     assert len(nllfit.fit(line(tf_keras), of_the_other(), verbose=0).history["loss"]) == 1
     assert not other.is_alive()
@@ -83,8 +83,9 @@ def test_a_layer_frozen_after_compile_and_thawed_again_moves(k):
     model = line(k, k.layers.Dense(3))
     nllfit.fit(model, X, Y, verbose=0)
     model.layers[0].trainable = False
-    nllfit.fit(model, X, Y, verbose=0)
     frozen = model.layers[0].get_weights()[0]
+    nllfit.fit(model, X, Y, verbose=0)
+    np.testing.assert_array_equal(model.layers[0].get_weights()[0], frozen)
     model.layers[0].trainable = True
     nllfit.fit(model, X, Y, verbose=0)
     assert not np.array_equal(model.layers[0].get_weights()[0], frozen)
