@@ -16,13 +16,13 @@ from nllfit.families import catalogue
 ROOT = pathlib.Path(__file__).parents[1]
 FORMULAS = {
     "-log p(y) = |y - loc| / scale + log(2 scale)": (
-        r"- \log p\left( y \right) = \frac{\left| y - \mathrm{loc} \right|}{\mathrm{scale}}"
-        r" + \log \left( 2\,\mathrm{scale} \right)"
+        r"- \log p\left( y \right) = \frac{\left| y - \text{loc} \right|}{\text{scale}}"
+        r" + \log \left( 2\,\text{scale} \right)"
     ),
-    "((y - loc) / scale)^2 / 2": (r"\frac{{\left( \frac{y - \mathrm{loc}}{\mathrm{scale}} \right)}^{2}}{2}"),
-    "logsumexp(u) - sum_k y_k u_k": r"\mathrm{logsumexp}\left( u \right) - \sum_{k} y_{k}\,u_{k}",
+    "((y - loc) / scale)^2 / 2": (r"\frac{{\left( \frac{y - \text{loc}}{\text{scale}} \right)}^{2}}{2}"),
+    "logsumexp(u) - sum_k y_k u_k": r"\text{logsumexp}\left( u \right) - \sum_{k} y_{k}\,u_{k}",
     "E|X - X'| / 2": r"\frac{E\left| X - X' \right|}{2}",
-    "y in": r"y\,\mathrm{in}",
+    "y in": r"y\,\text{in}",
 }
 
 
@@ -137,6 +137,14 @@ def test_a_tutorial_runs(path, request):
         tutorials.run(path)
     else:
         compile(path.read_text(), path.name, "exec")
+
+
+def test_what_is_written_here_for_other_tools_runs(capsys):
+    """SciPy's and statsmodels's numbers are in the page's own assertions; three fits take some seconds."""
+    text = ROOT.joinpath("docs/from-other-tools.md").read_text()
+    program = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    exec(program, {})
+    assert "calibration error" in capsys.readouterr().out
 
 
 def test_every_replacement_of_a_layer_is_a_head():

@@ -28,7 +28,8 @@ def as_mathml(content: str) -> str:
 
     def mathml(match):
         display = "block" if match[2] == "[" else "inline"
-        return convert(html.unescape(match[3]).strip(), display=display)
+        found = convert(html.unescape(match[3]).strip(), display=display)
+        return re.sub(r"(<mi>[a-z]{3,}</mi>)(?=<m[in])", r'\1<mspace width="0.17em" />', found)  # `log p`, not `logp`
 
     return re.sub(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', mathml, content, flags=re.DOTALL)
 
@@ -139,5 +140,5 @@ def _name(word):
     elif stem in _LETTERS or stem in _FUNCTIONS:
         tex = rf"\{stem} "
     else:
-        tex = stem if len(stem) == 1 else rf"\mathrm{{{stem}}}"
+        tex = stem if len(stem) == 1 else rf"\text{{{stem}}}"
     return tex + prime + (rf"_{{{_name(index)}}}" if index else "")

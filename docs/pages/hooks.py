@@ -14,6 +14,7 @@ from mkdocs.structure.files import File
 from docs.pages import benchmarks, families, formulas, reference, tutorials
 
 _ANCHORS = reference.anchors()
+logging.getLogger("tensorflow").setLevel("ERROR")  # it warns of TFP's own deprecations, and that lessons trace anew
 
 
 def on_files(files, config):
