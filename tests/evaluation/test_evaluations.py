@@ -247,8 +247,8 @@ def test_bad_input_is_refused():
         evaluate(kit.keras.Sequential([kit.keras.layers.Dense(2)]), x, y)
     with pytest.raises(TypeError, match="not a Keras model"):
         evaluate("model", x, y)
-    with pytest.raises(ValueError, match=r"`y` has shape \(3,\), but .* \(3, 1\): reshape it with `y\[:, None\]`"):
-        evaluate(model, x, y[:, 0])
+    with pytest.raises(ValueError, match=r"`y` has shape \(3, 2\), but .* \(3, 1\)"):
+        evaluate(model, x, np.repeat(y, 2, 1))
     with pytest.raises(ValueError, match=r"`y` has shape \(2, 1\)"):
         evaluate(model, x, y[:2])
     with pytest.raises(ValueError, match=r"at row 1, .*not finite"):
