@@ -193,8 +193,8 @@ def _rejoined(text):
 
 
 def _prose(text):
-    text = _FORMULA.sub(lambda match: f"{match[1]}{_maths(match[2])}", text)
-    text = _WITH.sub(lambda match: f"{match[1]}{_maths(match[2])}", text)
+    text = _FORMULA.sub(lambda match: match[1] + _maths(match[2], match[2]), text)
+    text = _WITH.sub(lambda match: match[1] + _maths(match[2], match[2]), text)
     text = _LINKS.sub(lambda match: match[1] + ", ".join(map(_link, re.split(r",\s", match[2]))), text)
     return _CODE.sub(lambda match: _maths(match[1], match[0]), text)
 
@@ -203,11 +203,9 @@ def _link(text):
     return _maths(text, text) if re.match(r"[\w()]+ = ", text) else text
 
 
-def _maths(text, otherwise=None):
-    """A formula as TeX between dollars; where it is none, `otherwise`, by default an error."""
+def _maths(text, otherwise):
+    """A formula as TeX between dollars; where it is none, as of a function of one's own, `otherwise`."""
     try:
         return f"${as_tex(' '.join(text.split()))}$"
     except ValueError:
-        if otherwise is None:
-            raise
         return otherwise
