@@ -53,7 +53,9 @@ def family_class(distribution: Any) -> type[tfd.Distribution]:
 
 
 def as_array(y: Any, dtype: Any = None) -> np.ndarray:
-    """A sample as an array; else a `ValueError`."""
+    """A sample as an array, SciPy's `CensoredData` as pairs `[lower, upper]`; else a `ValueError`."""
+    if type(y).__name__ == "CensoredData" and type(y).__module__.startswith("scipy."):
+        y = _pairs(y)
     try:
         return np.asarray(y, dtype)
     except (TypeError, ValueError):
@@ -128,6 +130,13 @@ def blocks_of(vector: tf.Tensor, shapes: Mapping[str, Sequence[int]]) -> dict[st
         name: tf.reshape(block, tf.concat([batch, shape], 0))
         for (name, shape), block in zip(shapes.items(), blocks, strict=True)
     }
+
+
+def _pairs(data):
+    # In SciPy's order; it has no public attributes.
+    ends = [(data._uncensored, data._uncensored), (-np.inf, data._left), (data._right, np.inf)]
+    pairs = [np.stack(np.broadcast_arrays(*both), -1).reshape(-1, 2) for both in ends]
+    return np.concatenate([*pairs, np.reshape(data._interval, [-1, 2])])
 
 
 def _is_family(value):

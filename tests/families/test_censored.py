@@ -182,6 +182,10 @@ def test_estimates_are_those_of_fitdistcens():
     np.testing.assert_allclose(1 / gamma.parameters["rate"], 8.360197, rtol=1e-6)
     data = stats.CensoredData.right_censored(y, [0] * 7 + [1])
     shape, _, scale = stats.gamma.fit(data, floc=0)
+    given = nllfit.maximum_likelihood(Censored("Gamma"), data)
+    np.testing.assert_allclose([*given.parameters.values()], [*gamma.parameters.values()], rtol=1e-8)
+    given = nllfit.maximum_likelihood(Censored("Normal"), stats.CensoredData(interval=pairs))
+    np.testing.assert_allclose([*given.parameters.values()], [*normal.parameters.values()], rtol=1e-8)
     theirs = stats.gamma(shape, scale=scale)
     assert gamma.log_likelihood >= theirs.logpdf(y[:-1]).sum() + theirs.logsf(25) - 1e-12
     np.testing.assert_allclose(gamma.parameters["concentration"], shape, rtol=1e-4)
