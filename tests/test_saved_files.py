@@ -15,6 +15,7 @@ ARCHIVE = zipfile.ZipFile(
     io.BytesIO(pathlib.Path(__file__).with_name("data").joinpath("saved_by_0.1.0.zip").read_bytes())
 )
 KNOWN = json.loads(ARCHIVE.read("known.json"))
+LATER = {"Censored", "DistributionLambda", "Hurdle", "Truncated", "ZeroInflated"}  # heads that came after that version
 KIT_OF = {kit.keras.__name__: kit for kit in KITS}
 
 
@@ -22,7 +23,7 @@ def test_every_named_head_was_saved_by_both_kerases():
     for kit in KITS:
         prefix = f"{kit.keras.__name__}-"
         saved = {key[len(prefix) :].partition("-")[0] for key in KNOWN["models"] if key.startswith(prefix)}
-        assert saved == set(kit.heads.__all__) - {"DistributionHead"}
+        assert saved == set(kit.heads.__all__) - {"DistributionHead"} - LATER
 
 
 @pytest.mark.parametrize("suffix", ["keras", "h5"])
