@@ -116,7 +116,7 @@ class Ensemble:
                 "such as `lambda: [keras.callbacks.EarlyStopping()]`."
             )
         seed = as_count("seed", seed, 0, optional=True)
-        if not callable(build):
+        if not callable(build) or hasattr(build, "get_weights"):  # a model is callable, too
             raise ValueError(f"`build` is a {type(build).__name__}: give a function that makes a compiled model.")
         members, seeds = [], [None if seed is None else seed + i for i in range(n)]
         for member_seed in seeds:

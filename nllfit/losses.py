@@ -8,6 +8,7 @@ import tf_keras
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_numbers
+from nllfit.families.facts import has_class_labels
 from nllfit.families.outcomes import as_outcomes, finite_part, has_finite_likelihoods, where_counted
 from nllfit.families.refusal import assertion_text, untouched
 from nllfit.families.rows import checking
@@ -237,8 +238,8 @@ class BetaNLL(DistributionLoss):
       name: name of the loss.
 
     Raises:
-      ValueError: if `beta` is not between 0 and 1; if the elements of the outcome depend on each other; else as
-        `nllfit.negative_log_likelihood`.
+      ValueError: if `beta` is not between 0 and 1; if the elements of the outcome depend on each other, or are class
+        labels; else as `nllfit.negative_log_likelihood`.
       NotImplementedError: if TFP knows no variance of the family.
 
     Example:
@@ -261,7 +262,7 @@ class BetaNLL(DistributionLoss):
 
 def as_beta(beta: Any) -> float:
     """The `beta` of a `BetaNLL`, if it is one."""
-    if not (isinstance(beta, (int, float)) and 0 <= beta <= 1):
+    if isinstance(beta, bool) or not (isinstance(beta, (int, float)) and 0 <= beta <= 1):
         raise ValueError(f"`beta` is {beta!r}: give a number from 0, the likelihood, to 1.")
     return float(beta)
 
@@ -275,6 +276,11 @@ def variance_weighted_log_loss(y_true: Any, distribution: tfd.Distribution, beta
         raise ValueError(
             f"`BetaNLL` weights each element of an outcome by its variance, but those of {distribution.name}, of shape "
             f"{tuple(distribution.event_shape)}, depend on each other: use a head of independent elements."
+        )
+    if has_class_labels(elements):
+        raise ValueError(
+            f"`BetaNLL` weights an outcome by its variance, and the labels of {distribution.name} are no numbers: use "
+            f"the negative log-likelihood."
         )
     losses = log_loss(as_outcomes(y_true, distribution), elements)
     variance = tf.stop_gradient(tf.reshape(elements.variance(), tf.shape(losses)))

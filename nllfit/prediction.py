@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.data import as_rows
+from nllfit.families.arguments import as_count
 from nllfit.families.head import Origin, traced_distribution
 from nllfit.kerases import Model, distribution_of, keras_of, made_by_compile
 
@@ -40,7 +41,7 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32) -> Any:
 
     Raises:
       TypeError: if no output of the model is a head's.
-      ValueError: if `x` has no rows.
+      ValueError: if `x` has no rows, or `batch_size` is no int of at least 1.
 
     Example:
       >>> predict_distribution(model, x, batch_size=1024).stddev().shape
@@ -89,7 +90,7 @@ def _origin(output):
 
 def _joined(models, x, batch_size):
     """For each model its outputs for all rows: the origins of heads' distributions, and other layers' tensors."""
-    x = as_rows(x)
+    x, batch_size = as_rows(x), as_count("batch_size", batch_size, 1)
     if not isinstance(x, tf.data.Dataset) and min(len(rows) for rows in tf.nest.flatten(x)) == 0:
         raise ValueError("`x` has no rows: there is nothing to predict.")
     given = x.element_spec if isinstance(x, tf.data.Dataset) else x
@@ -97,6 +98,8 @@ def _joined(models, x, batch_size):
     ranks = tuple(len(part.shape) if hasattr(part, "shape") else np.ndim(part) for part in tf.nest.flatten(given))
     parameters, heads = _parameters_of(models, ranks)
     values = parameters.predict(x, batch_size=None if isinstance(x, tf.data.Dataset) else batch_size, verbose=0)
+    if not any(tf.nest.flatten(heads[-1])):
+        origin_of(tf.nest.flatten(values)[0])  # raises
 
     def whole(head, value):
         value = tf.convert_to_tensor(value)
@@ -124,8 +127,6 @@ def _parameters_of(models, ranks):
             alive: list[Any] = [reference() for reference in references]
             outputs = [model(inputs, training=False) for model in alive]
             found = tf.nest.map_structure(_origin, outputs)
-            if not any(tf.nest.flatten(found)):
-                origin_of(tf.nest.flatten(outputs)[0])  # raises
             heads[:] = [tf.nest.map_structure(lambda head: head and Origin(head.family, None, head.shared), found)]
             return tf.nest.map_structure(lambda head, output: head.params if head else output, found, outputs)
 

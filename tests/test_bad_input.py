@@ -260,6 +260,10 @@ OF_A_KERAS = {
     "ensemble, saved over": (lambda kit: nllfit.Ensemble([model_of(kit)]).save(__file__), "holds something already"),
     "ensemble, none": (ensemble_fit(n=0), "`n` is 0"),
     "ensemble, build": (ensemble_fit(None), "`build` is a NoneType: give a function"),
+    "ensemble, a model as build": (
+        lambda kit: nllfit.Ensemble.fit(model_of(kit), 2, X, Y),
+        "`build` is a Sequential: give a function",
+    ),
     "ensemble, built": (ensemble_fit(lambda kit: 3), TypeError("`model` is a int, not a Keras model")),
     "ensemble, built once": (ensemble_fit(), "`build` returned one model twice"),
     "ensemble, seed": (ensemble_fit(seed="a"), "`seed` is 'a'"),
@@ -303,6 +307,14 @@ COMMON = {
     "lbfgs, model": (lambda: nllfit.fit_lbfgs("model", X, Y), TypeError("`model` is a str, not a Keras model")),
     "evaluate, model": (lambda: nllfit.evaluate("model", X, Y), TypeError("`model` is a str, not a Keras model")),
     "evaluate, distribution": (lambda: nllfit.evaluate(NORMAL, X, Y), "needs no `x`"),
+    "evaluate, batch_size": (
+        lambda: nllfit.evaluate(model_of(KITS[1]), X, Y, batch_size=0),
+        "`batch_size` is 0: give an int >= 1",
+    ),
+    "evaluate, dataset and y": (
+        lambda: nllfit.evaluate(model_of(KITS[0]), batches(X, Y)["x"], Y),
+        r"`x` is a dataset of batches `\(x, y\)`, which needs no `y`",
+    ),
     "evaluate, one": (lambda: nllfit.evaluate(tfd.Normal(0.0, 1.0), y=SAMPLE), r"of batch \[\]: give one for each row"),
     "initialize, model": (lambda: nllfit.initialize("model", X, Y), TypeError("`model` is a str")),
     "ensemble, two Kerases": (
@@ -316,8 +328,20 @@ COMMON = {
         lambda: nllfit.compare_scores(nllfit.evaluate(NORMAL, y=Y), nllfit.evaluate(NORMAL, y=1 - Y)),
         "are evaluations of different outcomes",
     ),
+    "compare_scores, kinds": (
+        lambda: nllfit.compare_scores(
+            nllfit.evaluate(NORMAL, y=Y),
+            nllfit.evaluate(tfd.Independent(tfd.Bernoulli(tf.zeros([ROWS, 1])), 1), y=Y),
+        ),
+        "of class probabilities and one of a distribution of numbers",
+    ),
     "loss, no prediction": (lambda: nllfit.negative_log_likelihood(Y, None), TypeError("`y_pred` is a NoneType")),
     "beta-NLL": (lambda: nllfit.losses.BetaNLL("a"), "`beta` is 'a': give a number from 0"),
+    "beta-NLL, bool": (lambda: nllfit.losses.BetaNLL(True), "`beta` is True"),
+    "beta-NLL, labels": (
+        lambda: nllfit.losses.BetaNLL()(np.zeros([4, 1]), tfd.Categorical(tf.zeros([4, 3]))),
+        "the labels of Categorical are no numbers",
+    ),
     "crps, text": (lambda: nllfit.crps(Y.astype(str), NORMAL), NO_NUMBERS),
     "crps, complex": (lambda: nllfit.crps(Y.astype(complex), NORMAL), NO_NUMBERS),
     "crps, shape": (
@@ -425,6 +449,10 @@ COMMON = {
     "reliability, label": (
         lambda: plots.reliability_diagram(None, [0, 7], [[0.5, 0.5]] * 2),
         "`y` holds other than labels 0 to 1",
+    ),
+    "reliability, sums": (
+        lambda: plots.reliability_diagram(None, [0, 1], [[0.9, 0.9]] * 2),
+        "rows that do not sum to 1",
     ),
     "reliability, 1.5": (lambda: plots.reliability_diagram(None, [0], [1.5]), "numbers that are not between 0 and 1"),
     "reliability, rows": (lambda: plots.reliability_diagram(None, [0, 1], [0.5]), r"`y` has shape \(2,\) and `prob"),

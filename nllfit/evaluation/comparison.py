@@ -28,7 +28,7 @@ def compare_scores(a: Evaluation, b: Evaluation) -> "ScoreComparison":
 
     Raises:
       TypeError: if one is no `Evaluation`.
-      ValueError: if the two are of different outcomes.
+      ValueError: if the two are of different outcomes, or one of classes and one of numbers.
 
     Example:
       >>> y = [-1.0, 0.0, 1.0, 0.5]
@@ -45,6 +45,11 @@ def compare_scores(a: Evaluation, b: Evaluation) -> "ScoreComparison":
         raise ValueError(
             f"`a` and `b` are evaluations of different outcomes, of shape {a.y.shape} and {b.y.shape}: evaluate both "
             f"models on the same rows in the same order."
+        )
+    if (a.probabilities is None) != (b.probabilities is None):
+        raise ValueError(
+            "One of `a` and `b` is an evaluation of class probabilities and one of a distribution of numbers, whose "
+            "likelihoods say nothing beside each other: compare two of a kind."
         )
     shared = [name for name in a.scores if name in b.scores]
     return ScoreComparison({name: _paired(a.scores[name] - b.scores[name]) for name in shared})

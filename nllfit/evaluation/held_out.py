@@ -43,7 +43,9 @@ def held_out(model: Model | tfd.Distribution, x: Any, y: ArrayLike | None, batch
         raise ValueError("`model` is a distribution, which needs no `x`: give the outcomes by name, `y=y`.")
     if not bare and x is None:
         raise ValueError("`x` is missing: give the inputs for which the model predicts.")
-    if isinstance(x, tf.data.Dataset) and y is None:
+    if isinstance(x, tf.data.Dataset):
+        if y is not None:
+            raise ValueError("`x` is a dataset of batches `(x, y)`, which needs no `y`: leave it out.")
         x, y = _joined(x)
     if y is None:
         raise ValueError("`y` is missing: give the outcomes, one for each row.")

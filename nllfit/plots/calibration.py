@@ -26,8 +26,10 @@ def reliability_diagram(ax: Axes, y: ArrayLike, probabilities: ArrayLike, num_bi
 
     Args:
       ax: a `matplotlib.axes.Axes`.
-      y: `[n]`, 1 where the event happened, else 0; or class labels.
-      probabilities: `[n]`, of the event; or `[n, num_classes]`, where the event is that the likeliest class is right.
+      y: `[n]`, 1 where the event happened, else 0; or class labels `[n, ...]`, or one-hot rows `[n, num_classes]`:
+        `Evaluation.y`.
+      probabilities: `[n]`, of the event; or `[n, ..., num_classes]`, where the event is that the likeliest class is
+        right: `Evaluation.probabilities`.
       num_bins: bins of equal width; an empty one is left out. 15 are those of `Evaluation.calibration_error`.
 
     Returns:
@@ -43,27 +45,17 @@ def reliability_diagram(ax: Axes, y: ArrayLike, probabilities: ArrayLike, num_bi
     inference, the law of succession, and statistical inference, 1927.
     """
     num_bins = as_count("num_bins", num_bins, 1)
-    y = np.asarray(as_numbers("y", y))
-    probabilities = np.asarray(as_numbers("probabilities", probabilities, tf.float64))
-    if y.ndim != 1 or probabilities.ndim not in (1, 2) or len(y) != len(probabilities) or not len(y):
-        raise ValueError(
-            f"`y` has shape {y.shape} and `probabilities` {probabilities.shape}: give one number for each row, or one "
-            f"label and the probability of each class."
-        )
-    if not np.all((probabilities >= 0) & (probabilities <= 1)):
-        raise ValueError("`probabilities` holds numbers that are not between 0 and 1.")
-    if not np.all(np.isin(y, np.arange(2 if probabilities.ndim == 1 else probabilities.shape[1]))):
-        labels = "0 and 1" if probabilities.ndim == 1 else f"labels 0 to {probabilities.shape[1] - 1}"
-        raise ValueError(f"`y` holds other than {labels}: give what happened in each row.")
+    happened, given, of_classes = _events(
+        np.asarray(as_numbers("y", y)), np.asarray(as_numbers("probabilities", probabilities, tf.float64))
+    )
     names = "predicted probability", "observed frequency"
-    if probabilities.ndim == 2:
-        y, probabilities = probabilities.argmax(-1) == y, probabilities.max(-1)
+    if of_classes:
         names = "probability of the likeliest class", "share of rows with that class"
-    means, shares, counts = binned_frequencies(probabilities, y, num_bins)
+    means, shares, counts = binned_frequencies(given, happened, num_bins)
     center = (shares + _Z**2 / (2 * counts)) / (1 + _Z**2 / counts)
     half = _Z * np.sqrt(shares * (1 - shares) / counts + (_Z / (2 * counts)) ** 2) / (1 + _Z**2 / counts)
     low, high = center - half, center + half
-    error = expected_calibration_error(probabilities, y, num_bins)
+    error = expected_calibration_error(given, happened, num_bins)
     label = f"model, 95 % interval, rows\ncalibration error {error:.3f}"
     style = {"fmt": "o", "markersize": 4, "elinewidth": 1, "color": "tab:blue", "capsize": 2}
     ax.plot([0, 1], [0, 1], **_CALIBRATED)
@@ -151,6 +143,30 @@ def coverage_curve(ax: Axes, pit: ArrayLike) -> Axes:
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", **names)
     ax.legend(loc="upper left", fontsize="small")
     return ax
+
+
+def _events(y: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Which events happened, with what probabilities, `[n]` each, and whether they are those of the likeliest class."""
+    if y.ndim > 1 and y.shape == probabilities.shape and np.all((y == 0) | (y == 1)) and np.all(y.sum(-1) == 1):
+        y = y.argmax(-1)  # of one-hot rows
+    if probabilities.ndim > 1 and y.shape == probabilities.shape[:-1]:
+        y, probabilities = y.ravel(), probabilities.reshape(y.size, -1)
+    if y.ndim != 1 or probabilities.ndim not in (1, 2) or len(y) != len(probabilities) or not len(y):
+        raise ValueError(
+            f"`y` has shape {y.shape} and `probabilities` {probabilities.shape}: give one number for each row, or one "
+            f"label and the probability of each class."
+        )
+    if not np.all((probabilities >= 0) & (probabilities <= 1)):
+        raise ValueError("`probabilities` holds numbers that are not between 0 and 1.")
+    of_classes = probabilities.ndim == 2
+    if of_classes and not np.allclose(probabilities.sum(-1), 1, atol=1e-3):
+        raise ValueError("`probabilities` has rows that do not sum to 1: give the probability of every class.")
+    if not np.all(np.isin(y, np.arange(probabilities.shape[1] if of_classes else 2))):
+        labels = f"labels 0 to {probabilities.shape[1] - 1}" if of_classes else "0 and 1"
+        raise ValueError(f"`y` holds other than {labels}: give what happened in each row.")
+    if of_classes:
+        return probabilities.argmax(-1) == y, probabilities.max(-1), True
+    return y, probabilities, False
 
 
 def _checked(pit):

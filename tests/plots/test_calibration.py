@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
+from tensorflow_probability import distributions as tfd
 
+import nllfit
 from nllfit import plots
 from tests.plots.conftest import labels
 
@@ -29,6 +31,15 @@ def test_of_several_classes_the_likeliest_is_judged(ax):
     plots.reliability_diagram(ax, [0, 2, 1], [[0.6, 0.3, 0.1], [0.6, 0.3, 0.1], [0.0, 1.0, 0.0]])
     np.testing.assert_allclose(ax.get_lines()[1].get_xydata(), [[0.6, 0.5], [1, 1]])
     assert "likeliest" in ax.get_xlabel()
+
+
+@pytest.mark.parametrize("kind", ["Bernoulli", "Categorical", "OneHotCategorical"])
+def test_what_was_evaluated_is_drawn_as_it_is(ax, kind):
+    logits = np.random.default_rng(0).normal(size=[40, 3])
+    distribution = tfd.Independent(tfd.Bernoulli(logits), 1) if kind == "Bernoulli" else getattr(tfd, kind)(logits)
+    evaluation = nllfit.evaluate(distribution, y=distribution.sample(seed=1))
+    plots.reliability_diagram(ax, evaluation.y, evaluation.probabilities)
+    assert f"calibration error {evaluation.calibration_error:.3f}" in labels(ax)[1]
 
 
 def test_pit_histogram_has_the_binomials_band(ax):
