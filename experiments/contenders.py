@@ -132,7 +132,7 @@ def torch(hidden, shape, classes, x, y, batch):
 
 @functools.cache
 def _jax_epoch():
-    """An epoch of any such network, which `jit` compiles once for all of one shape."""
+    """An epoch of any such network, and its loss, which `jit` compiles once for all of one shape."""
     import jax as j
     from jax import numpy as jnp
 
@@ -157,7 +157,7 @@ def _jax_epoch():
         state, losses = j.lax.scan(step, state, order)
         return state, losses.mean()
 
-    return epoch
+    return epoch, j.jit(loss)
 
 
 def jax(hidden, shape, classes, x, y, batch):
@@ -174,12 +174,17 @@ def jax(hidden, shape, classes, x, y, batch):
     x, y = jnp.asarray(x), jnp.asarray(y)
     zeros = j.tree.map(jnp.zeros_like, weights)
     state = weights, zeros, zeros, jnp.zeros(())
+    epoch, loss = _jax_epoch()
 
-    def train(epochs):
+    def train(epochs, held_out=None):
         nonlocal state
+        least, best = np.inf, state
         for _ in range(epochs):
             order = rng.permutation(len(x))[: len(x) // batch * batch].reshape(-1, batch).astype("int32")
-            state, value = _jax_epoch()(state, order, x, y)
+            state, value = epoch(state, order, x, y)
             float(value)
+            if held_out is not None and (now := float(loss(state[0], *held_out))) < least:
+                least, best = now, state
+        state = state if held_out is None else best
 
     return train

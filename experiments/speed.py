@@ -1,21 +1,25 @@
 """How fast is training when an epoch is one program? `nllfit.fit` beside Keras, PyTorch and JAX, in one run.
 
-    python -m experiments.speed                     # all models and all contenders that are installed
-    python -m experiments.speed --models small cnn --contenders nllfit tf_keras --json
+    python -m experiments.speed                     # everything, for all contenders that are installed
+    python -m experiments.speed --models            # the whole jobs alone
+    python -m experiments.speed --models small cnn --jobs --contenders nllfit tf_keras --json
 
 Every contender trains the same network with Adam on the same rows, shuffled anew each epoch, in a process of its own:
 microseconds a step (the median of `--repeats` calls), the seconds of the first call with all its compiling, and the
-process's peak memory. Then whole jobs on 455 rows, each in a fresh process, with all its compiling; how `nllfit.fit`
-grows with rows and with batch size; and what a head costs it: the
-Bernoulli head with the generic loss over a Dense layer with Keras's binary crossentropy.
+process's peak memory. Then whole jobs on 455 rows (13-50-2, batch 32), each in `--repeats` fresh processes, the
+contenders in turn: the median, with tracing and compiling but without imports; a model fitted again, and members, when
+they have been trained for some seconds. Then how `nllfit.fit` grows with rows and with batch size, and what a head
+costs it: the Bernoulli head with the generic loss over a Dense layer with Keras's binary crossentropy.
 
-Expected on two cores, as ratios to `nllfit`: `tf_keras` 38 or more on the smallest model, where Python is most of a
-step, and 1.4 or more on the CNN, where arithmetic is; a head 1.00 +- 0.03. PyTorch and JAX are compared where they are
-installed (`pip install torch jax`).
+Ratios are to `nllfit` on the same Keras. Expected on two cores: `tf_keras` 38 or more on the smallest model, where
+Python is most of a step, and 1.4 or more on the CNN, where arithmetic is; a head 1.00 +- 0.03. PyTorch and JAX are
+compared where they are installed (`pip install torch jax`). All of it takes half an hour, of which Keras has most;
+`--repeats 1` a third.
 """
 
 import concurrent.futures
 import functools
+import importlib
 import importlib.util
 import json
 import os
@@ -37,34 +41,48 @@ MODELS = {  # hidden layers, inputs, classes, rows a batch, steps an epoch, epoc
 TITLES = {"small": "16-64-2, batch 32", "medium": "16-256-256-2, batch 128", "large": "784-512-512-10, batch 128"}
 TITLES["cnn"] = "CNN on 28x28, batch 64"
 SETTLE = 3.0  # seconds, in which XLA may be compiling beside the first epochs
-JOBS = {  # on 455 rows, 13-50-2, batch 32
-    "fresh": "a fresh model, 40 epochs",
-    "again": "the same fitted again, at best",
-    "twenty": "20 fresh models, 40 epochs each",
-    "stopping": "1000 epochs with EarlyStopping",
-    "members": "5 members in two threads, 400 epochs",
+JOBS = {  # the times that each measures
+    "fresh": {"fresh": "a fresh model, 40 epochs"},
+    "again": {"again": "a model fitted again, 40 epochs"},
+    "twenty": {"twenty": "20 fresh models, 40 epochs each", "further": "each further one of the 20"},
+    "stopping": {"stopping": "1000 epochs, EarlyStopping, validation"},
+    "members": {"turns": "5 members in turn, 200 epochs", "threads": "5 members in two threads, 200 epochs"},
 }
-CONTENDERS = {"nllfit": None, "nllfit_keras3": None, "tf_keras": None, "keras": None, "torch": "torch", "jax": "jax"}
+CONTENDERS = {  # and the package that each needs
+    "nllfit": "tf_keras",
+    "nllfit_keras3": "keras",
+    "tf_keras": "tf_keras",
+    "keras": "keras",
+    "torch": "torch",
+    "jax": "jax",
+}
+WITHOUT = {("cnn", "jax"), ("stopping", "torch")}  # what a contender is not written for
 
 
 def installed():
     """The contenders whose packages are here."""
-    return [name for name, package in CONTENDERS.items() if package is None or importlib.util.find_spec(package)]
+    return [name for name, package in CONTENDERS.items() if importlib.util.find_spec(package)]
+
+
+def seconds(work):
+    """What some work takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def settled(train, epochs, settle):
+    """Seconds of the first call, of some that are made for so many seconds that XLA has compiled beside them."""
+    first, start = seconds(lambda: train(epochs)), time.perf_counter()
+    while time.perf_counter() - start < settle:
+        train(epochs)
+    return first
 
 
 def timed(train, epochs, steps, repeats, settle=0.0):
     """Seconds of the first call, one epoch, and microseconds a step of calls after it has settled for some seconds."""
-    start = time.perf_counter()
-    train(1)
-    first = time.perf_counter() - start
-    while time.perf_counter() - start < first + settle:
-        train(1)
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        train(epochs)
-        times.append((time.perf_counter() - start) / (epochs * steps) * 1e6)
-    return first, times
+    first = settled(train, 1, settle)
+    return first, [seconds(lambda: train(epochs)) / (epochs * steps) * 1e6 for _ in range(repeats)]
 
 
 def measure(contender, model, repeats, seed):
@@ -80,33 +98,40 @@ def measure(contender, model, repeats, seed):
 
 
 def whole_job(contender, job, seed):
-    """Seconds of a whole job on 455 rows in this process; of members, one after another and in threads."""
+    """The times of a whole job in this process, in seconds."""
+    importlib.import_module(CONTENDERS[contender])
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(455, 13)).astype("float32"), rng.integers(0, 2, 455)
     make = functools.partial(getattr(contenders, contender), (50,), (13,), 2, x, y, 32)
-
-    def seconds(work):
-        start = time.perf_counter()
-        work()
-        return time.perf_counter() - start
-
     if job == "fresh":
-        return {"seconds": seconds(lambda: make()(40))}
+        return {"fresh": seconds(lambda: make()(40))}
     if job == "again":
         train = make()
-        times = [seconds(lambda: train(40)) for _ in range(20)]
-        return {"seconds": min(times)}
+        settled(train, 40, SETTLE)
+        return {"again": float(np.median([seconds(lambda: train(40)) for _ in range(5)]))}
     if job == "twenty":
         times = [seconds(lambda: make()(40)) for _ in range(20)]
-        return {"seconds": sum(times), "further": float(np.median(times[1:]))}
+        return {"twenty": sum(times), "further": float(np.median(times[1:]))}
     if job == "stopping":
-        return {"seconds": seconds(lambda: make()(1000, (x[:91], y[:91])))}
+        return {"stopping": seconds(lambda: make()(1000, (x[:91], y[:91])))}
     trains = [make() for _ in range(5)]
     for train in trains:
         train(40)
-    in_turn = seconds(lambda: [train(400) for train in trains])
+    settled(trains[0], 40, SETTLE)
+    turns = seconds(lambda: [train(200) for train in trains])
     with concurrent.futures.ThreadPoolExecutor(2) as threads:
-        return {"in_turn": in_turn, "seconds": seconds(lambda: list(threads.map(lambda train: train(400), trains)))}
+        return {"turns": turns, "threads": seconds(lambda: list(threads.map(lambda train: train(200), trains)))}
+
+
+def whole_jobs(arguments, job):
+    """Of each time of a job, what each contender took: the median of processes, one of each contender in turn."""
+    names = [name for name in arguments.contenders if (job, name) not in WITHOUT]
+    rounds = [{name: worker(arguments, "job", name, job) for name in names} for _ in range(arguments.repeats)]
+
+    def median(what, name):
+        return float(np.median([found[name][what] for found in rounds]))
+
+    return {what: {name: median(what, name) for name in names} for what in JOBS[job]}
 
 
 def growth(seed):
@@ -139,6 +164,7 @@ def head_cost(repeats, seed):
 
 def worker(arguments, *job):
     """The result of one job, as a process of its own measures it."""
+    print(f"\r{' '.join(job):40}", end="", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "experiments.speed", "--repeats", str(arguments.repeats), "--job", *job]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
@@ -147,28 +173,34 @@ def worker(arguments, *job):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def ours(name, rows):
+    """The contender that another one is compared with: `nllfit` on the same Keras, or the first that is there."""
+    rival = "nllfit_keras3" if name in ("keras", "nllfit_keras3") else "nllfit"
+    return rival if rival in rows else next(iter(rows))
+
+
 def report(metrics):
     """The tables, as text."""
     for model, rows in metrics["models"].items():
         print(f"\n{TITLES[model]:26} {'us/step':>9} {'ratio':>7} {'first s':>8} {'MiB':>6}")
-        ours = rows.get("nllfit", next(iter(rows.values())))["us_per_step"]
         for name, row in rows.items():
-            ratio = row["us_per_step"] / ours
+            ratio = row["us_per_step"] / rows[ours(name, rows)]["us_per_step"]
             print(
                 f"{name:26} {row['us_per_step']:9.1f} {ratio:7.2f} {row['first_seconds']:8.2f} {row['peak_mib']:6.0f}"
             )
-    for job, rows in metrics.get("jobs", {}).items():
-        print(f"\n{JOBS[job]:40} {'seconds':>9} {'ratio':>7}")
-        for name, row in rows.items():
-            note = f"  {row['further'] * 1e3:.0f} ms a further model" if "further" in row else ""
-            note = f"  {row['in_turn']:.2f} s one after another" if "in_turn" in row else note
-            ratio = row["seconds"] / next(iter(rows.values()))["seconds"]
-            print(f"{name:40} {row['seconds']:9.3f} {ratio:7.2f}{note}")
-    if "growth" in metrics:
-        for name, found in metrics["growth"].items():
-            print(f"\n{name:26} {'ms/epoch':>9}")
-            for size, seconds in found.items():
-                print(f"{size:>26} {seconds * 1e3:9.1f}")
+    titles = {what: title for times in JOBS.values() for what, title in times.items()}
+    for what, rows in metrics["jobs"].items():
+        print(f"\n{titles[what]:40} {'seconds':>9} {'ratio':>7}")
+        for name, taken in rows.items():
+            print(f"{name:40} {taken:9.3f} {taken / rows[ours(name, rows)]:7.2f}")
+    missing = [name for name in CONTENDERS if name not in installed()]
+    if missing:
+        print(f"\nnot installed: {', '.join(missing)}")
+    for name, found in metrics.get("growth", {}).items():
+        print(f"\n{name:26} {'ms/epoch':>9}")
+        for size, taken in found.items():
+            print(f"{size:>26} {taken * 1e3:9.1f}")
+    if "head" in metrics:
         head = metrics["head"]
         print(f"\nBernoulli head {head['head_us']:.1f} us, Keras's loss {head['plain_us']:.1f} us: {head['ratio']:.3f}")
 
@@ -176,40 +208,35 @@ def report(metrics):
 def main(argv=None):
     """Runs the experiment; returns its metrics."""
     parser = common.parser(__doc__, "speed")
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS), help="(default: all)")
+    jobs = [*JOBS, "growth", "head"]
+    parser.add_argument("--jobs", nargs="*", choices=jobs, default=jobs, help="(default: all)")
     parser.add_argument(
         "--contenders", nargs="+", choices=installed(), default=installed(), help="(default: installed)"
     )
-    parser.add_argument("--repeats", type=int, default=5, help="timed calls of each (default: %(default)s)")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="timed calls, and processes of a job (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON and nothing else")
-    parser.add_argument("--only-models", action="store_true", help="leave out growth and the cost of a head")
     parser.add_argument("--job", nargs="+", help="measure one job in this process and print it as JSON (used inside)")
     arguments = common.checked(parser.parse_args(argv), repeats=1)
     if arguments.job:
         kind, *names = arguments.job
-        jobs = {"model": measure, "job": lambda contender, job, repeats, seed: whole_job(contender, job, seed)}
-        jobs |= {"growth": lambda repeats, seed: growth(seed), "head": head_cost}
-        result = jobs[kind](*names, arguments.repeats, arguments.seed)
+        kinds = {"model": measure, "job": lambda contender, job, repeats, seed: whole_job(contender, job, seed)}
+        kinds |= {"growth": lambda repeats, seed: growth(seed), "head": head_cost}
+        result = kinds[kind](*names, arguments.repeats, arguments.seed)
         print(json.dumps(result, default=float))
         return result
-    jobs = [(model, contender) for model in arguments.models for contender in arguments.contenders]
-    jobs = [job for job in jobs if job != ("cnn", "jax")]
+    todo = [(model, contender) for model in arguments.models for contender in arguments.contenders]
+    todo = [pair for pair in todo if pair not in WITHOUT]
     with common.run_folder(arguments) as folder:
         metrics = {"models": {model: {} for model in arguments.models}}
-        for done, (model, contender) in enumerate(jobs):
-            if not arguments.json:
-                print(f"\r{done}/{len(jobs)} {model} {contender:20}", end="", flush=True)
+        for model, contender in todo:
             metrics["models"][model][contender] = worker(arguments, "model", contender, model)
-        if not arguments.only_models:
-            metrics["jobs"] = {
-                job: {
-                    contender: worker(arguments, "job", contender, job)
-                    for contender in arguments.contenders
-                    if job != "stopping" or contender not in ("torch", "jax")
-                }
-                for job in JOBS
-            }
-            metrics |= {name: worker(arguments, name) for name in ("growth", "head")}
+        metrics["jobs"] = {}
+        for job in [job for job in arguments.jobs if job in JOBS]:
+            metrics["jobs"] |= whole_jobs(arguments, job)
+        metrics |= {name: worker(arguments, name) for name in ("growth", "head") if name in arguments.jobs}
         common.write_json(folder / "metrics.json", metrics)
         print(json.dumps(metrics)) if arguments.json else report(metrics)
     return metrics

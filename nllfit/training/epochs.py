@@ -15,7 +15,7 @@ from nllfit.training.arguments import check_integers, check_options, check_train
 from nllfit.training.batches import batches_of, split_arrays
 from nllfit.training.failures import failed, not_finite
 from nllfit.training.outcomes import outcome_check
-from nllfit.training.runs import Run, numbers
+from nllfit.training.runs import Run, Watched, numbers
 
 __all__ = ["fit"]
 
@@ -155,13 +155,15 @@ def _train(model, keras, train, validation, callbacks, initial_epoch, epochs, va
     others = [c for c in callbacks.callbacks if c not in bars and not isinstance(c, keras.callbacks.History)]
     act = not all(map(only_reads, others))
     run = Run(model, compile, train, validation, epochs - initial_epoch)
+    if not act:
+        for callback in others:
+            callback.set_model(Watched(model, run.look))
     model.stop_training = False
     forget_first_epoch(model)
     callbacks.on_train_begin()
     epoch, logs = int(first_epoch(model, initial_epoch)), None
     while epoch < epochs and not model.stop_training:
         callbacks.on_epoch_begin(epoch)
-        kept = run.copy()
         evaluates = [
             validation is not None and _evaluates(e, validation_freq)
             for e in range(epoch, min(epochs, epoch + Run.MOST_EPOCHS))
@@ -169,34 +171,39 @@ def _train(model, keras, train, validation, callbacks, initial_epoch, epochs, va
         try:
             stretch = run.stretch(epoch, evaluates[:1] if act else evaluates, bool(others), bars)
         except ValueError:  # a dataset that turned out bad
-            run.restore(kept)
+            run.undo()
             raise
         except tf.errors.InvalidArgumentError as error:
             raised = failed(model, epoch, error)
-            run.restore(kept)
+            run.undo()
             raise raised from error
         good = stretch.epochs if stretch.finite else stretch.epochs - 1
         message = None if stretch.finite else not_finite(model, epoch + good, numbers(stretch.logs, good).get("loss"))
-        for i in range(good):
-            if i:
-                callbacks.on_epoch_begin(epoch + i)
-            logs = numbers(stretch.logs, i)
-            if stretch.epochs > 1 and (others or i == good - 1):
-                run.restore(kept := [state[i] for state in stretch.states])
-            if evaluates[i]:
-                callbacks.on_test_begin()
-                scores = numbers(stretch.scores, i)
-                callbacks.on_test_end(scores)
-                logs |= {f"val_{name}": score for name, score in scores.items()}
-            callbacks.on_epoch_end(epoch + i, logs)
-            if model.stop_training:
-                break
+        try:
+            for i in range(good):
+                if i:
+                    callbacks.on_epoch_begin(epoch + i)
+                logs = numbers(stretch.logs, i)
+                run.show(i)
+                if evaluates[i]:
+                    callbacks.on_test_begin()
+                    scores = numbers(stretch.scores, i)
+                    callbacks.on_test_end(scores)
+                    logs |= {f"val_{name}": score for name, score in scores.items()}
+                callbacks.on_epoch_end(epoch + i, logs)
+                if model.stop_training:
+                    break
+        finally:
+            run.look()
         epoch += good
         if message and not model.stop_training:
-            run.restore(kept)
+            if not good:
+                run.undo()
             raise FloatingPointError(message)
     if epochs > 0 and hasattr(model.optimizer, "finalize_variable_values"):
         model.optimizer.finalize_variable_values(model.trainable_variables)
+    for callback in others:
+        callback.set_model(model)
     callbacks.on_train_end(logs)
     return model.history
 

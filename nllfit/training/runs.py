@@ -2,8 +2,9 @@
 
 import collections
 import dataclasses
+import itertools
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from nllfit.training.batches import Arrays, prefetched
 from nllfit.training.programs import Program, Stretch
 from nllfit.training.work import Work
 
-__all__ = ["Programs", "Run", "numbers"]
+__all__ = ["Programs", "Run", "Watched", "numbers"]
 
 _SECONDS = 0.25  # of a call at most, so that Ctrl-C and the progress bar need not wait
 _BYTES = 2**22  # of all states and orders of a call's epochs
@@ -49,6 +50,21 @@ class Programs:
                 self.kept.popitem(last=False)
 
 
+class Watched:
+    """A model for callbacks that only read it: before they do, `look` is called."""
+
+    def __init__(self, model: Model, look: Callable[[], None]):
+        vars(self).update(_model=model, _look=look)
+
+    def __getattr__(self, name):
+        if name != "stop_training":
+            self._look()
+        return getattr(self._model, name)
+
+    def __setattr__(self, name, value):
+        setattr(self._model, name, value)
+
+
 class Run:
     """One call of `fit`: a model, its data, and the programs that it goes through.
 
@@ -73,6 +89,9 @@ class Run:
         self._variables = training_variables(model)  # of which the first program makes some
         self._changed = self._program.changed(self._variables)
         self._one_by_one = self._tests_in_graph = False
+        self._kept: list[tf.Tensor] = []
+        self._states: list[np.ndarray] = []
+        self._is_at = self._shown = 0  # epochs of the last stretch
 
     def program(self, mode: str, work: Work) -> Program:
         """The program for such work: the one that the model went through before, another's or, at last, a new one."""
@@ -90,12 +109,21 @@ class Run:
         own.put(key, program)
         return program
 
-    def copy(self) -> list[tf.Tensor]:
-        """What training changes, as it is now."""
-        return [variable.read_value() for variable in self._changed]
+    def undo(self) -> None:
+        """Makes the model what it was before the last stretch."""
+        self._restore(self._kept)
 
-    def restore(self, values: Iterable[Any]) -> None:
-        """Puts a copy, or a state of a `Stretch`, back."""
+    def show(self, epoch: int) -> None:
+        """Lets the model be, to whom `look`s, what it was after an epoch of the last stretch."""
+        self._shown = epoch
+
+    def look(self) -> None:
+        """Makes the model what it is shown to be, if it is not."""
+        if self._is_at != self._shown:
+            self._restore([state[self._shown] for state in self._states])
+            self._is_at = self._shown
+
+    def _restore(self, values):
         for variable, value in zip(self._changed, values, strict=True):
             tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
 
@@ -115,24 +143,25 @@ class Run:
             works = iter([dataclasses.replace(work, held_out=self._held_out, evaluates=flags)])
         else:
             works = prefetched(self._train.works(epoch))
-        kept, done = self.copy(), 0
+        self._kept = [tf.raw_ops.ReadVariableOp(resource=v.handle, dtype=v.dtype) for v in self._changed]
+        done = 0
         try:
-            for work in works:
-                for steps, stretch in self._parts("train", work):
-                    done += steps
-                    for bar in bars if count == 1 and done != self._train.steps else ():
-                        bar.on_train_batch_end(done - 1, numbers(stretch.logs, 0))
-                    if not stretch.finite:
-                        return stretch
+            for steps, stretch in itertools.chain.from_iterable(self._parts("train", work) for work in works):
+                done += steps
+                for bar in bars if count == 1 and done != self._train.steps else ():
+                    bar.on_train_batch_end(done - 1, numbers(stretch.logs, 0))
+                if not stretch.finite:
+                    break
         except tf.errors.InvalidArgumentError:
-            self.restore(kept)
+            self.undo()
             if self._compile == "xla" and self._held_out:  # XLA may not know every operation of a `test_step`
                 self._held_out, self._tests_in_graph = (), True
             elif count == 1:
                 raise
             self._one_by_one = True  # to find the epoch in which it was
             return self.stretch(epoch, evaluates[:1], are_read, bars)
-        if evaluates[0] and not self._held_out:
+        self._states, self._is_at, self._shown = stretch.states, stretch.epochs - 1, stretch.epochs - 1
+        if evaluates[0] and not self._held_out and stretch.finite:
             return stretch._replace(scores=self._scores(epoch))
         return stretch
 

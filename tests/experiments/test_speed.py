@@ -25,17 +25,19 @@ def test_every_contender_trains_every_model(contender, monkeypatch):
 @pytest.mark.parametrize("job", ["fresh", "stopping"])
 def test_a_whole_job(job, monkeypatch):
     monkeypatch.setattr(speed.contenders, "nllfit", lambda *data: lambda epochs, held_out=None: None)
-    assert speed.whole_job("nllfit", job, 0)["seconds"] >= 0
+    assert speed.whole_job("nllfit", job, 0)[job] >= 0
 
 
 def test_a_run_from_the_command_line(tmp_path, capsys):
-    arguments = ["--models", "small", "--contenders", "nllfit", "--repeats", "1", "--only-models", "--json"]
+    arguments = ["--models", "small", "--contenders", "nllfit", "--repeats", "1", "--jobs", "fresh", "--json"]
     metrics = speed.main([*arguments, "--out", str(tmp_path / "run")])
     printed = capsys.readouterr().out
     assert json.loads(printed) == metrics
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == metrics
     speed.report(metrics)
-    assert "16-64-2, batch 32" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "16-64-2, batch 32" in printed
+    assert "a fresh model, 40 epochs" in printed
 
 
 def test_unknown_names_fail(capsys):

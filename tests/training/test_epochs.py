@@ -447,6 +447,11 @@ def test_every_callback_of_an_epoch_works(k, tmp_path):
         np.testing.assert_allclose(boards[0][tag], values, rtol=1e-5, err_msg=tag)
 
 
+def stop_at_three(callback, epoch, logs=None):
+    if epoch == 2:
+        raise KeyboardInterrupt
+
+
 def scalars(board):
     """Each tag of a TensorBoard folder with its `(step, value)` pairs."""
     found = {}
@@ -592,18 +597,44 @@ def test_another_architecture_is_never_taken_for_the_same(k, monkeypatch):
 
 
 @KERASES
-def test_early_stopping_sees_the_weights_of_its_epoch(k):
-    def run(fit):
+def test_early_stopping_and_checkpoints_see_the_weights_of_their_epoch(k, tmp_path):
+    def run(fit, folder):
         model = dense(k, optimizer=k.optimizers.Adam(0.1))
         x, y, _ = rows_of(model)
         stopping = k.callbacks.EarlyStopping(patience=3, restore_best_weights=True)
-        data = {"validation_data": (x[80:], y[80:]), "callbacks": [stopping]}
-        return model, fit(model, x[:80], y[:80], epochs=60, shuffle=False, verbose=0, **data).history
+        files = str(folder / "{epoch}.weights.h5")
+        saving = k.callbacks.ModelCheckpoint(files, "val_loss", save_weights_only=True, save_best_only=True)
+        data = {"validation_data": (x[80:], y[80:]), "callbacks": [stopping, saving]}
+        history = fit(model, x[:80], y[:80], epochs=60, shuffle=False, verbose=0, **data).history
+        assert stopping.model is saving.model is model
+        return model, history
 
-    reference, expected = run(k.Model.fit)
-    model, history = run(lambda *args, **arguments: nllfit.fit(*args, compile="graph", **arguments))
+    folders = tmp_path / "ours", tmp_path / "theirs"
+    for folder in folders:
+        folder.mkdir()
+    model, history = run(lambda *args, **arguments: nllfit.fit(*args, compile="graph", **arguments), folders[0])
+    reference, expected = run(k.Model.fit, folders[1])
     assert len(history["loss"]) < 60
     assert_same_run(history, expected, model, reference)
+    saved = [sorted(file.name for file in folder.iterdir()) for folder in folders]
+    assert saved[0] == saved[1]
+    for name in saved[0]:
+        model.load_weights(folders[0] / name)
+        reference.load_weights(folders[1] / name)
+        assert_same_run({}, {}, model, reference)
+
+
+@KERASES
+def test_a_callback_that_fails_leaves_the_weights_of_its_epoch(k, monkeypatch):
+    monkeypatch.setattr(k.callbacks.TerminateOnNaN, "on_epoch_end", stop_at_three, raising=False)
+    monkeypatch.setattr(runs, "_FIRST_STEPS", 1000)  # so that a call does all epochs
+    model, reference = dense(k), dense(k)
+    x, y, _ = rows_of(model)
+    nllfit.fit(reference, x, y, epochs=3, seed=0, verbose=0, compile="graph")
+    with pytest.raises(KeyboardInterrupt):
+        nllfit.fit(model, x, y, epochs=9, seed=0, verbose=0, compile="graph", callbacks=[k.callbacks.TerminateOnNaN()])
+    for weight, other in zip(model.get_weights(), reference.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, other, rtol=1e-6)
 
 
 @KERASES
