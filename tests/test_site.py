@@ -89,10 +89,11 @@ def test_the_families_table_is_of_the_code():
         "mean",
         "yes",
         "closed form",
+        "yes",
     ]
-    assert of["Poisson"][3:] == ["{0, 1, ...}", "mean", "yes", "closed form"]
+    assert of["Poisson"][3:] == ["{0, 1, ...}", "mean", "yes", "closed form", "yes"]
     assert of["Beta"][3] == "0 to 1"
-    assert of["MultivariateNormalTriL"][3:] == ["vectors", "mean", "of each element", "energy score, by draws"]
+    assert of["MultivariateNormalTriL"][3:] == ["vectors", "mean", "of each element", "energy score, by draws", "no"]
 
 
 def test_benchmarks_name_their_commands():

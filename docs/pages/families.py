@@ -93,6 +93,7 @@ def row(name: str, family: nllfit.Family, given: str) -> list[str]:
         supports[0] if supports[0] == supports[1] else "ends set by the parameters",
         _center(examples),
         *_probabilities(examples[0]),
+        _censored(family),
     ]
 
 
@@ -153,18 +154,29 @@ def _center(examples):
 def _probabilities(distribution):
     """Whether there are a CDF and a CRPS, and how they are found."""
     vectors = distribution.event_shape.rank > 0
+    energy = "energy score, by draws" if vectors and not is_discrete(distribution) else None
     try:
-        scalar = marginals(distribution)
+        name = type(marginals(distribution)).__name__
     except NotImplementedError:
-        return "no", "none" if is_discrete(distribution) else "energy score, by draws"
-    name = type(scalar).__name__
-    if vectors and not is_discrete(distribution):
-        crps = "energy score, by draws"
-    elif name in FORMULAS:
-        crps = "closed form"
-    else:
-        crps = "none" if name == "Zipf" else "sum" if is_discrete(distribution) else "quadrature"
-    return "of each element" if vectors else "yes", crps
+        return "no", energy or "none"
+    try:
+        nllfit.cdf(distribution, 1.0)
+        cdf = "of each element" if vectors else "yes"
+    except (NotImplementedError, ValueError, TypeError):  # TFP's own fail with another dtype, or with a newer NumPy
+        cdf = "no"
+    if energy or name in FORMULAS:
+        return cdf, energy or "closed form"
+    if cdf == "no" or name == "Zipf":
+        return cdf, "none"
+    return cdf, "sum" if is_discrete(distribution) else "quadrature"
+
+
+def _censored(family):
+    try:
+        nllfit.Censored(family)
+    except ValueError:
+        return "no"
+    return "yes"
 
 
 def picture(name: str) -> bytes:
@@ -207,7 +219,7 @@ def page() -> tuple[str, dict[str, bytes]]:
         + (getattr(catalogue, name).__doc__ or "").partition("\n")[0]
         for name in PICTURES
     )
-    columns = ["head", "parameters", "links", "support", "as a tensor", "CDF", "CRPS"]
+    columns = ["head", "parameters", "links", "support", "as a tensor", "CDF", "CRPS", "censored"]
     table = [columns, ["---"] * len(columns), *rows]
     text = f"""# Families
 
@@ -230,7 +242,7 @@ that has no name of its own.
 This table is made from the code. *u* is the number that the layer before the head gives, and *eps* the resolution
 of the dtype. *As a tensor* is what `predict` returns; where a mean is undefined it is the median or mode. The CRPS is
 found by a closed form, by quadrature of the CDF, by a sum over counts, or as the energy score of vectors. A head models
-a scalar family for each element of its `event_shape`.
+a scalar family for each element of its `event_shape`. *Censored* says whether `nllfit.Censored` takes it.
 
 <div class="wide" markdown>
 
