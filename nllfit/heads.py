@@ -49,6 +49,7 @@ class _Layer(tfp.layers.DistributionLambda):
     def __init__(self, **kwargs):
         super().__init__(self._make_distribution, central_value, **kwargs)
 
+    @tf.autograph.experimental.do_not_convert  # AutoGraph would take half a second to write what is under it anew
     def call(self, inputs, *args, **kwargs):
         outputs = super().call(inputs, *args, **kwargs)
         distribution = rowwise(outputs[0] if isinstance(outputs, tuple) else outputs)

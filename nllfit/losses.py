@@ -111,6 +111,7 @@ def _of_tf_keras(y_pred):
     return as_distribution(y_pred)
 
 
+@tf.autograph.experimental.do_not_convert
 def log_loss(y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
     """`-distribution.log_prob(y_true)` for outcomes of the distribution's shape and in its support."""
     outcomes = as_outcomes(y_true, distribution)
