@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.calibration.calibrated import Calibrated, rows_for_calibration
-from nllfit.evaluation.classes import class_labels, class_log_probs, of_one_outcome
+from nllfit.evaluation.class_probabilities import class_labels, class_log_probs, of_one_outcome
 from nllfit.kerases import Model
 
 __all__ = ["TemperatureScaled", "scale_temperature"]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
-from nllfit.evaluation.classes import class_labels, class_log_probs
+from nllfit.evaluation.class_probabilities import class_labels, class_log_probs
 from nllfit.evaluation.held_out import held_out
 from nllfit.evaluation.reliability import expected_calibration_error, miscalibration_area
 from nllfit.families.arguments import as_count

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from nllfit.kerases import Model, as_distribution
 from nllfit.losses import counted, log_loss
-from nllfit.training.surface import Surface, assign
+from nllfit.training.loss_surface import Surface, assign
 
 __all__ = ["Likelihood"]
 

@@ -13,7 +13,7 @@ from nllfit.families.outcomes import as_column, as_outcomes, finite_part, has_fi
 from nllfit.families.refusal import first_refused
 from nllfit.kerases import Model, distribution_of, is_kerases_own, mask_of
 from nllfit.losses import weights_of_outcomes
-from nllfit.training.architectures import kept_for
+from nllfit.training.sharing import kept_for
 
 __all__ = ["outcome_check"]
 

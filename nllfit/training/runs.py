@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from nllfit.data import num_rows
 from nllfit.kerases import Model, training_variables, variable_of
-from nllfit.training.architectures import architecture_of, kept_for, shared_by
 from nllfit.training.batches import Arrays, prefetched
 from nllfit.training.programs import Program, Stretch
+from nllfit.training.sharing import architecture_of, kept_for, shared_by
 from nllfit.training.work import Work
 
 __all__ = ["Programs", "Run", "Watched", "numbers"]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nllfit.curvature import Axes, axes_of, backtrack
-from nllfit.training.surface import Surface
+from nllfit.training.loss_surface import Surface
 
 __all__ = ["Found", "search"]
 

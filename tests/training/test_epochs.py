@@ -13,7 +13,7 @@ import tensorflow as tf
 import tf_keras
 
 import nllfit
-from nllfit.training import architectures, batches, runs
+from nllfit.training import batches, runs, sharing
 from nllfit.training.programs import Program
 from tests.kerases import KERASES, by_keras, each_keras, in_turn, set_precision
 
@@ -505,7 +505,7 @@ def test_the_progress_bar_is_keras_own(k, capfd, monkeypatch):
 @pytest.fixture
 def traced(monkeypatch):
     """The programs that are traced, as they are, none being there before."""
-    monkeypatch.setattr(architectures, "_SHARED", collections.OrderedDict())
+    monkeypatch.setattr(sharing, "_SHARED", collections.OrderedDict())
     programs, init = [], Program.__init__
 
     def listed(program, *args):
@@ -584,7 +584,7 @@ def test_another_architecture_is_never_taken_for_the_same(k, monkeypatch):
         def changed(self, variables):
             raise InterruptedError
 
-    monkeypatch.setattr(architectures, "_SHARED", collections.OrderedDict())
+    monkeypatch.setattr(sharing, "_SHARED", collections.OrderedDict())
     monkeypatch.setattr(runs, "Program", Untraced)
     count = 0
     for count, model in enumerate(models(), 1):
