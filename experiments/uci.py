@@ -28,6 +28,7 @@ import signal
 import time
 
 import numpy as np
+import tensorflow as tf
 from matplotlib.figure import Figure
 
 import nllfit
@@ -58,6 +59,12 @@ def fit_table(arguments, folder, name, table):
         normal, free = done[-1]["normal"], done[-1]["free"]
         print(f"{name}, split {i + 1}/{len(halves)}: NLL {normal['nll']:.3f}, free {free['nll']:.3f}", flush=True)
     return done
+
+
+def start_worker():
+    """Of as many processes as there are cores, one; Ctrl-C is for the one that started them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
 def summary(splits):
@@ -122,11 +129,7 @@ def main(argv=None):
         if workers == 1:
             done = dict(zip(largest_first, map(fit, largest_first, map(data.get, largest_first)), strict=True))
         else:  # a table is one process's, which compiles its networks once
-            spawn, quiet = (
-                multiprocessing.get_context("spawn"),
-                (signal.SIGINT, signal.SIG_IGN),
-            )  # Ctrl-C is for this one
-            with spawn.Pool(workers, signal.signal, quiet) as pool:
+            with multiprocessing.get_context("spawn").Pool(workers, start_worker) as pool:
                 results = pool.starmap(fit, [(name, data[name]) for name in largest_first], chunksize=1)
             done = dict(zip(largest_first, results, strict=True))
         metrics = {name: summary(done[name]) for name in data}

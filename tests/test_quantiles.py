@@ -27,6 +27,10 @@ SCALARS = {
         tfd.ExponentiallyModifiedGaussian(np.array([0.0, 5.0]), 2.0, 3.0),
         stats.exponnorm(1 / 6, [0.0, 5.0], 2.0),
     ),
+    "InverseGaussian": (  # whose second has an `exp(2 concentration / loc)` that overflows
+        tfd.InverseGaussian(np.array([1.0, 1.0]), [0.5, 1e4]),
+        stats.invgauss([2.0, 1e-4], scale=[0.5, 1e4]),
+    ),
     "NormalInverseGaussian": (
         tfd.NormalInverseGaussian(np.array([0.0, 5.0]), 2.0, 3.0, 1.5),
         stats.norminvgauss(6.0, 3.0, [0.0, 5.0], 2.0),

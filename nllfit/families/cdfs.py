@@ -146,6 +146,16 @@ def _horseshoe(d, y):
     return tf.linalg.matvec(_phi(z), weights), tf.linalg.matvec(_phi(-z), weights)
 
 
+def _inverse_gaussian(d, y):
+    # TFP's is NaN where `exp(2 concentration / loc)` overflows, and its survival function has no digits far out.
+    root = tf.sqrt(d.concentration / y)
+    z, other = root * (y / d.loc - 1), root * (y / d.loc + 1)
+    half = tf.exp(-tf.square(z) / 2) / 2
+    rest = half * tfp.math.erfcx(other / _ROOT_2)
+    right = half * tfp.math.erfcx(tf.nn.relu(z) / _ROOT_2) - rest
+    return _phi(z) + rest, tf.where(z > 0, right, _phi(-z) - rest)
+
+
 def _negative_binomial(d, k):
     probs, count = d.probs_parameter(), d.total_count
     rest = tf.math.sigmoid(-d.logits_parameter())
@@ -210,6 +220,7 @@ _KNOWN = {
     "Gamma": _gamma,
     "GammaGamma": _gamma_gamma,
     "Horseshoe": _horseshoe,
+    "InverseGaussian": _inverse_gaussian,
     "NegativeBinomial": _negative_binomial,
     "NormalInverseGaussian": _normal_inverse_gaussian,
     "ProbitBernoulli": _probit_bernoulli,
