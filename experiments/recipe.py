@@ -88,8 +88,8 @@ class Predictor:
         self.loc, self.unit = y.mean(), y.std()
         self.doubt = 5 / len(x)  # a fifth of the rows is held out
         inputs, outcomes = self.seen(x), ((y - self.loc) / self.unit).astype("float32")
-        batch_size = 2 ** round(np.log2(len(x)) / 2)
-        epochs = round(1000 / np.cbrt(len(x)))
+        batch_size = 2 ** round((np.log2(len(x)) + 1) / 2)
+        epochs = round(900 / np.cbrt(len(x)))
         num_steps = epochs * -(-len(x) // batch_size)
         loss = tools.losses.BetaNLL() if form == "normal" else tools.loss
 
