@@ -97,9 +97,12 @@ def _joined(models, x, batch_size):
     # Keras would make one program for inputs of several ranks, which knows of none.
     ranks = tuple(len(part.shape) if hasattr(part, "shape") else np.ndim(part) for part in tf.nest.flatten(given))
     parameters, heads = _parameters_of(models, ranks)
-    values = parameters.predict(x, batch_size=None if isinstance(x, tf.data.Dataset) else batch_size, verbose=0)
-    if not any(tf.nest.flatten(heads[-1])):
-        origin_of(tf.nest.flatten(values)[0])  # raises
+    try:
+        values = parameters.predict(x, batch_size=None if isinstance(x, tf.data.Dataset) else batch_size, verbose=0)
+    except Exception:
+        if heads and not any(tf.nest.flatten(heads[-1])):
+            origin_of(tf.zeros([]))  # raises, without Keras's words around it
+        raise
 
     def whole(head, value):
         value = tf.convert_to_tensor(value)
@@ -127,6 +130,9 @@ def _parameters_of(models, ranks):
             alive: list[Any] = [reference() for reference in references]
             outputs = [model(inputs, training=False) for model in alive]
             found = tf.nest.map_structure(_origin, outputs)
+            heads[:] = [found]
+            if not any(tf.nest.flatten(found)):
+                raise TypeError("no output of the model is a distribution")
             heads[:] = [tf.nest.map_structure(lambda head: head and Origin(head.family, None, head.shared), found)]
             return tf.nest.map_structure(lambda head, output: head.params if head else output, found, outputs)
 

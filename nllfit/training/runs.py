@@ -136,6 +136,7 @@ class Run:
           are_read: whether somebody looks at the model after each of them.
           bars: to be moved within an epoch.
         """
+        self._kept = [tf.raw_ops.ReadVariableOp(resource=v.handle, dtype=v.dtype) for v in self._changed]
         count = self._most_epochs(evaluates, are_read)
         if self._train.are_alike:
             flags = np.resize(np.array(evaluates[:count]), self._capacity)
@@ -143,7 +144,6 @@ class Run:
             works = iter([dataclasses.replace(work, held_out=self._held_out, evaluates=flags)])
         else:
             works = prefetched(self._train.works(epoch))
-        self._kept = [tf.raw_ops.ReadVariableOp(resource=v.handle, dtype=v.dtype) for v in self._changed]
         done = 0
         try:
             for steps, stretch in itertools.chain.from_iterable(self._parts("train", work) for work in works):

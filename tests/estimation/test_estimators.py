@@ -372,7 +372,7 @@ def test_an_exact_fit_has_no_bound():
     ],
 )
 def test_bad_input_is_refused_before_any_optimisation(family, y, arguments, message, monkeypatch):
-    monkeypatch.setattr("nllfit.estimation.estimators.maximize", lambda *_: pytest.fail("it was optimised"))
+    monkeypatch.setattr("nllfit.estimation.search.maximize", lambda *_: pytest.fail("it was optimised"))
     with pytest.raises(ValueError, match=message):
         maximum_likelihood(family, y, **arguments)
 
