@@ -2,7 +2,8 @@
 
 Networks are tried, one member each, on the first four fifths of the training rows; the fifth that is held out tells
 which is better. All are two layers of swish units. *Smooth* sees the standardised inputs; *steep*, for targets that
-jump, sees them cut into bins, too. Ten times the weight decay, *strong*, is for outcomes that are mostly noise. A
+jump, sees them cut into bins, too. Ten times the weight decay, *strong*, is for outcomes that are mostly noise, where
+the better of the two is too sure. A
 Normal head trains on beta-NLL, which learns the mean everywhere; the *free* table takes mixtures of five Normals,
 trained on the negative log-likelihood, where they are better on the rows held out. These also tell by what factor to
 widen or narrow the predicted scales: a network is surer of rows it has seen, and its test NLL explodes where it is too
@@ -66,8 +67,9 @@ def fit_ensembles(tools, x, y, seed):
             tried[key] = best_spread(functools.partial(predictor.in_units, mixture), y[cut:])
         return min(tried, key=lambda key: tried[key][0])
 
-    network, *_ = best((network, "weak", "normal") for network in NETWORKS)
-    normal = best([(network, "strong", "normal")])
+    normal = best((network, "weak", "normal") for network in NETWORKS)
+    if tried[normal][1] > 1:  # it learned rows by heart
+        normal = best([(normal[0], "strong", "normal")])
     chosen = {"normal": normal, "free": best([(*normal[:2], "mixture")])}
     fitted = {key: Predictor(tools, *key, x, y, MEMBERS, seed) for key in set(chosen.values())}
     return {
@@ -88,6 +90,7 @@ class Predictor:
         self.loc, self.unit = y.mean(), y.std()
         self.doubt = 5 / len(x)  # a fifth of the rows is held out
         inputs, outcomes = self.seen(x), ((y - self.loc) / self.unit).astype("float32")
+        self.ends = outcomes.min(), outcomes.max()  # one of hundreds of members may run away for one row
         batch_size = 2 ** round((np.log2(len(x)) + 1) / 2)
         epochs = round(900 / np.cbrt(len(x)))
         num_steps = epochs * -(-len(x) // batch_size)
@@ -118,8 +121,11 @@ class Predictor:
         return np.concatenate(parts, axis=1).astype("float32")
 
     def mixture(self, x):
-        """The mixture of Normals that the ensemble predicts of standardised outcomes."""
-        return self.tools.distribution(self.ensemble(self.seen(x)))
+        """The mixture of Normals that the ensemble predicts of standardised outcomes, no mean beyond those seen."""
+        mixture = self.tools.distribution(self.ensemble(self.seen(x)))
+        normal = mixture.components_distribution.distribution
+        within = tfd.Normal(tf.clip_by_value(normal.loc, *self.ends), normal.scale)
+        return tfd.MixtureSameFamily(mixture.mixture_distribution, tfd.Independent(within, 1))
 
     def in_units(self, mixture, spread):
         """The mixture in the outcome's unit, the scale of each Normal times `spread`, with doubt."""
