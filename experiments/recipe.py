@@ -121,10 +121,11 @@ class Predictor:
         return np.concatenate(parts, axis=1).astype("float32")
 
     def mixture(self, x):
-        """The mixture of Normals that the ensemble predicts of standardised outcomes, no mean beyond those seen."""
+        """The mixture of Normals that the ensemble predicts, of standardised outcomes in the range of those it saw."""
         mixture = self.tools.distribution(self.ensemble(self.seen(x)))
         normal = mixture.components_distribution.distribution
-        within = tfd.Normal(tf.clip_by_value(normal.loc, *self.ends), normal.scale)
+        low, high = self.ends
+        within = tfd.Normal(tf.clip_by_value(normal.loc, low, high), tf.minimum(normal.scale, high - low))
         return tfd.MixtureSameFamily(mixture.mixture_distribution, tfd.Independent(within, 1))
 
     def in_units(self, mixture, spread):

@@ -13,8 +13,8 @@ There are two tables, since a density that is free to grow spikes can push the N
 bound: *Normal* heads, and *free*, which mixes Normals where that was better on rows held out of training. Beside them
 stand the published methods, if the folder has a `published.json`.
 
-Expected: with Normal heads a lower NLL than any published one on each of the five tables that are usual; the README has
-the numbers.
+Expected with Normal heads: an NLL of 2.60 on concrete, 0.21 on energy, -1.41 on kin8nm, -6.4 on naval and 2.45 on
+protein, each below every published one; free, -6.7 on naval and 1.83 on protein.
 
 Every split is written as it ends: interrupted, the same command with `--out` goes on where it stopped.
 """
