@@ -113,7 +113,7 @@ def plot(metrics, published, path):
 def main(argv=None):
     """Runs the benchmark; returns its metrics."""
     parser = common.parser(__doc__, "uci")
-    parser.set_defaults(keras=3)  # whose dropout is of one program for all networks; tf_keras compiles one for each
+    parser.set_defaults(keras=3)  # with which the expected numbers were found
     parser.add_argument("--data", metavar="FOLDER", required=True, help="the folder of the tables NAME.txt")
     parser.add_argument("--only", metavar="NAME,...", type=lambda names: names.split(","), help="these tables alone")
     parser.add_argument("--splits", type=int, default=20, help="at most, of each table (default: %(default)s)")

@@ -77,11 +77,15 @@ def origin_of(output: Any) -> Origin:
     """What a head made the distribution of its output of; a `TypeError` for the output of any other layer."""
     origin = _origin(output)
     if origin is None:
-        raise TypeError(
-            f"The model's output is a {type(output).__name__}, not a distribution: end the model in a head, such as "
-            f"`nllfit.heads.Normal(1)`."
-        )
+        raise _no_head(output)
     return origin
+
+
+def _no_head(output):
+    return TypeError(
+        f"The model's output is a {type(output).__name__}, not a distribution: end the model in a head, such as "
+        f"`nllfit.heads.Normal(1)`."
+    )
 
 
 def _origin(output):
@@ -101,7 +105,7 @@ def _joined(models, x, batch_size):
         values = parameters.predict(x, batch_size=None if isinstance(x, tf.data.Dataset) else batch_size, verbose=0)
     except Exception:
         if heads and not any(tf.nest.flatten(heads[-1])):
-            origin_of(tf.zeros([]))  # raises, without Keras's words around it
+            raise _no_head(tf.zeros([])) from None  # without Keras's words around it
         raise
 
     def whole(head, value):
@@ -130,10 +134,9 @@ def _parameters_of(models, ranks):
             alive: list[Any] = [reference() for reference in references]
             outputs = [model(inputs, training=False) for model in alive]
             found = tf.nest.map_structure(_origin, outputs)
-            heads[:] = [found]
-            if not any(tf.nest.flatten(found)):
-                raise TypeError("no output of the model is a distribution")
             heads[:] = [tf.nest.map_structure(lambda head: head and Origin(head.family, None, head.shared), found)]
+            if not any(tf.nest.flatten(found)):
+                raise _no_head(tf.nest.flatten(outputs)[0])
             return tf.nest.map_structure(lambda head, output: head.params if head else output, found, outputs)
 
     kept[key] = compiled, Parameters(), heads

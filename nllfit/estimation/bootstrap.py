@@ -1,8 +1,6 @@
 """The bootstrap of an estimate: how it varies over samples like the one that it was made from."""
 
 import dataclasses
-import numbers
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +12,7 @@ from nllfit.estimation.problem import Problem
 from nllfit.estimation.refits import refit, scores
 from nllfit.estimation.samples import counted
 from nllfit.families.arguments import as_count
+from nllfit.fits import check_level
 
 __all__ = ["Bootstrap", "bootstrap", "drawn"]
 
@@ -139,12 +138,6 @@ def drawn(problem: Problem, optimum: Optimum, num_samples: int, seed: int) -> np
     shape = [num_samples, round(problem.weights.sum())]
     samples = problem.distribution(optimum.w).sample(shape, seed=tf.constant([seed, 0], tf.int32))
     return np.asarray(samples, np.float64)
-
-
-def check_level(level: Any) -> None:
-    """Raises a `ValueError` for what is no probability of an interval."""
-    if not (isinstance(level, numbers.Real) and 0 < float(level) < 1):
-        raise ValueError(f"`level` is {level!r}: give a probability between 0 and 1, such as 0.95.")
 
 
 def _corrected(levels, values, estimate, acceleration):

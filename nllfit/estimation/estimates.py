@@ -5,16 +5,16 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
-from nllfit.estimation.bootstrap import Bootstrap, bootstrap, check_level
+from nllfit.estimation.bootstrap import Bootstrap, bootstrap
 from nllfit.estimation.errors import natural_errors
 from nllfit.estimation.newton import Optimum
 from nllfit.estimation.problem import Problem
 from nllfit.estimation.profile import Profile
 from nllfit.families.protocol import ParametricFamily
+from nllfit.fits import MaximumLikelihoodFit, check_level, wald_interval
 
 __all__ = ["Estimate", "estimate_of"]
 
@@ -22,7 +22,7 @@ _WIDTH = 78
 
 
 @dataclasses.dataclass(frozen=True)
-class Estimate:
+class Estimate(MaximumLikelihoodFit):
     """A family fitted to a sample by maximum likelihood, and how sure one can be of it.
 
     Attributes:
@@ -58,34 +58,11 @@ class Estimate:
         """The fitted `Family` or `MixtureFamily`."""
         return self.problem.family
 
-    @property
-    def aic(self) -> float:
-        """Akaike's information criterion, `2 k - 2 log L`, for `k = num_parameters`; smaller is better."""
-        return 2 * self.num_parameters - 2 * self.log_likelihood
-
-    @property
-    def bic(self) -> float:
-        """The Bayesian information criterion, `k log(n) - 2 log L`; smaller is better."""
-        return self.num_parameters * math.log(self.num_observations) - 2 * self.log_likelihood
-
     def summary(self, level: float = 0.95) -> str:
         """The fit as a table of text, laid out like statsmodels'."""
         intervals = self.confidence_intervals(level)
-        left = {
-            "Family:": self.family.label,
-            "No. Observations:": f"{self.num_observations:g}",
-            "No. Parameters:": self.num_parameters,
-            "Converged:": self.converged,
-        }
-        right = {
-            "Log-Likelihood:": f"{self.log_likelihood:.3f}",
-            "AIC:": f"{self.aic:.3f}",
-            "BIC:": f"{self.bic:.3f}",
-            "Covariance:": "observed information",
-        }
         lines = ["Maximum Likelihood Estimate".center(_WIDTH), "=" * _WIDTH]
-        for (title, entry), (other, number) in zip(left.items(), right.items(), strict=True):
-            lines.append(f"{title}{entry!s:>{36 - len(title)}}   {other:<16}{number:>23}")
+        lines += self._heading(self.family.label, "observed information", _WIDTH)
         ends = [f"[{(1 - level) / 2:.4g}", f"{(1 + level) / 2:.4g}]"]
         lines += ["=" * _WIDTH, f"{'':<26}{'estimate':>13}{'std err':>13}{ends[0]:>13}{ends[1]:>13}", "-" * _WIDTH]
         for name, value in self.parameters.items():
@@ -134,8 +111,7 @@ class Estimate:
             self._check_name(name)
             value, error = np.asarray(self.parameters[name]), np.asarray(self.standard_errors[name])
             if method == "wald":
-                half = float(tfd.Normal(tf.constant(0.0, tf.float64), 1.0).quantile((1 + level) / 2)) * error
-                intervals[name] = np.stack([value - half, value + half], -1)
+                intervals[name] = wald_interval(value, error, level)
             else:
                 ends = [self._profile(name, place).interval(level) for place in range(value.size)]
                 intervals[name] = np.reshape(ends, [*value.shape, 2])

@@ -2,12 +2,12 @@
 
 import dataclasses
 import math
-import numbers
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow_probability import distributions as tfd
+
+from nllfit.fits import MaximumLikelihoodFit, check_level, wald_interval
 
 __all__ = ["Coefficients"]
 
@@ -15,7 +15,7 @@ _NUMBERS = 58  # characters of a row, beside its name
 
 
 @dataclasses.dataclass(frozen=True)
-class Coefficients:
+class Coefficients(MaximumLikelihoodFit):
     """The weights of a model that was fitted by maximum likelihood, and how sure one can be of them.
 
     Attributes:
@@ -56,47 +56,22 @@ class Coefficients:
         """The two-sided p-values `P(|Z| > |z|)` of each number being 0, `[q]`, for a standard Normal `Z`."""
         return tf.math.erfc(tf.constant(np.abs(self.z_values) / math.sqrt(2))).numpy()
 
-    @property
-    def aic(self) -> float:
-        """Akaike's information criterion, `2 k - 2 log L`, for `k = num_parameters`; smaller is better."""
-        return 2 * self.num_parameters - 2 * self.log_likelihood
-
-    @property
-    def bic(self) -> float:
-        """The Bayesian information criterion, `k log(n) - 2 log L`; smaller is better."""
-        return self.num_parameters * math.log(self.num_observations) - 2 * self.log_likelihood
-
     def confidence_intervals(self, level: float = 0.95) -> np.ndarray:
         """Wald's intervals, `estimate +- z standard errors`, `[q, 2]`.
 
         Raises:
           ValueError: if `level` is not between 0 and 1.
         """
-        if not (isinstance(level, numbers.Real) and 0 < float(level) < 1):
-            raise ValueError(f"`level` is {level!r}: give a probability between 0 and 1, such as 0.95.")
-        z = float(tfd.Normal(tf.constant(0.0, tf.float64), 1.0).quantile((1 + level) / 2))
-        return self.estimates[:, None] + z * self.standard_errors[:, None] * [-1, 1]
+        check_level(level)
+        return wald_interval(self.estimates, self.standard_errors, level)
 
     def summary(self, level: float = 0.95) -> str:
         """The regression as a table of text, laid out like statsmodels'."""
         intervals = self.confidence_intervals(level)
-        left = {
-            "Family:": self.label,
-            "No. Observations:": f"{self.num_observations:g}",
-            "No. Parameters:": self.num_parameters,
-            "Converged:": self.converged,
-        }
-        right = {
-            "Log-Likelihood:": f"{self.log_likelihood:.3f}",
-            "AIC:": f"{self.aic:.3f}",
-            "BIC:": f"{self.bic:.3f}",
-            "Covariance:": self.kind,
-        }
         first = max(20, *map(len, self.names)) + 2
         width = first + _NUMBERS
         lines = ["Maximum Likelihood Regression".center(width).rstrip(), "=" * width]
-        for (title, entry), (other, number) in zip(left.items(), right.items(), strict=True):
-            lines.append(f"{title}{entry!s:>{width - 42 - len(title)}}   {other:<16}{number:>23}")
+        lines += self._heading(self.label, self.kind, width)
         ends = [f"[{(1 - level) / 2:.4g}", f"{(1 + level) / 2:.4g}]"]
         titles = f"{'coef':>11}{'std err':>11}{'z':>9}{'P>|z|':>7}{ends[0]:>10}{ends[1]:>10}"
         lines += ["=" * width, " " * first + titles, "-" * width]
