@@ -12,9 +12,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
 
-from nllfit.families import catalogue, compound, head, own
+from nllfit.families import catalogue, compound, layer, own
 from nllfit.families.center import central_value
-from nllfit.families.head import traced_distribution
+from nllfit.families.layer import traced_distribution
 from nllfit.families.rows import rowwise
 
 __all__ = [
@@ -103,7 +103,7 @@ class Truncated(compound.Truncated, _Layer):
 
 
 @_register
-class DistributionHead(head.DistributionHead, _Layer):
+class DistributionHead(layer.DistributionHead, _Layer):
     pass
 
 

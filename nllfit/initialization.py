@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.data import as_tensors, check_rows, pack
-from nllfit.estimation.marginal import marginal_numbers
+from nllfit.estimation.network_start import marginal_numbers
 from nllfit.families.arguments import as_array, as_numbers
-from nllfit.families.head import Origin
+from nllfit.families.layer import Origin
 from nllfit.families.outcomes import as_column, as_outcomes, finite_part
 from nllfit.families.protocol import ParametricFamily
 from nllfit.kerases import Model, as_distribution, keras_of, mask_of, variable_of

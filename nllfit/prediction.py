@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from nllfit.data import as_rows
 from nllfit.families.arguments import as_count
-from nllfit.families.head import Origin, traced_distribution
+from nllfit.families.layer import Origin, traced_distribution
 from nllfit.kerases import Model, distribution_of, keras_of, made_by_compile
 
 __all__ = ["joined_origins", "origin_of", "predict_distribution"]

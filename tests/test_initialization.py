@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import nllfit
 from nllfit import Family, MixtureFamily, maximum_likelihood
-from nllfit.estimation.marginal import marginal_numbers
+from nllfit.estimation.network_start import marginal_numbers
 from tests.files import data_file
 from tests.kerases import each_keras, in_turn
 

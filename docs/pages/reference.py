@@ -11,7 +11,7 @@ import textwrap
 import types
 
 from docs.pages.formulas import as_tex
-from nllfit.families.head import Head
+from nllfit.families.layer import Head
 
 __all__ = ["PAGES", "anchors", "linked", "pages", "public_names"]
 

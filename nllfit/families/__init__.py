@@ -1,7 +1,7 @@
 """Families: from unconstrained numbers to a distribution.
 
 `protocol` is what the rest of `nllfit` asks of a family; `family` and `mixture` keep it, by `links` that TFP names and
-`facts` that it does not know. `head` and `catalogue` are the heads as far as they do not depend on Keras.
+`facts` that it does not know. `layer` and `catalogue` are the heads as far as they do not depend on Keras.
 """
 
 from nllfit.families.censored import Censored, interval_censored, left_censored, right_censored

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from nllfit.families.censored import Censored as CensoredFamily
-from nllfit.families.head import Head
+from nllfit.families.configs import restored
 from nllfit.families.inflated import Hurdle as HurdleFamily
 from nllfit.families.inflated import ZeroInflated as ZeroInflatedFamily
-from nllfit.families.plain import restored
+from nllfit.families.layer import Head
 from nllfit.families.protocol import ParametricFamily
 from nllfit.families.truncated import Truncated as TruncatedFamily
 

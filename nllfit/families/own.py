@@ -10,7 +10,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_count, as_params
 from nllfit.families.facts import Facts, is_discrete
-from nllfit.families.head import Head
+from nllfit.families.layer import Head
 from nllfit.families.protocol import Numbers, ParametricFamily
 from nllfit.families.registered import registered
 

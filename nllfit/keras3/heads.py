@@ -14,9 +14,9 @@ and in float32 where that is 16 bits wide.
 import keras
 import tensorflow as tf
 
-from nllfit.families import catalogue, compound, head, own
+from nllfit.families import catalogue, compound, layer, own
 from nllfit.families.center import central_value
-from nllfit.families.head import traced_distribution
+from nllfit.families.layer import traced_distribution
 
 __all__ = [
     "Bernoulli",
@@ -97,7 +97,7 @@ class Truncated(compound.Truncated, _Layer):
 
 
 @_register
-class DistributionHead(head.DistributionHead, _Layer):
+class DistributionHead(layer.DistributionHead, _Layer):
     pass
 
 

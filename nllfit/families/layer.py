@@ -1,4 +1,4 @@
-"""A head: the layer over a family, as far as it does not depend on Keras, and the distribution it gives."""
+"""The layer that a head is, as far as it does not depend on Keras, and the distribution that it gives."""
 
 import functools
 import inspect
@@ -9,8 +9,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.configs import plain, restored
 from nllfit.families.family import Family
-from nllfit.families.plain import plain, restored
 from nllfit.families.protocol import ParametricFamily
 from nllfit.families.rows import rowwise
 
