@@ -25,6 +25,7 @@ import multiprocessing
 import os
 import pathlib
 import signal
+import textwrap
 import time
 
 import numpy as np
@@ -105,7 +106,8 @@ def plot(metrics, published, path):
         ax.plot(list(methods.values()), list(methods), "o", color="0.5")
         for label, table in ours.items():
             ax.errorbar(table["nll"], [label], xerr=2 * (table["nll_se"] or 0), fmt="o", color="C0", capsize=3)
-        ax.set(title=name, xlabel="test NLL (nats)")
+        ax.set_title(textwrap.fill(name, 18), fontsize="medium")
+        ax.set_xlabel("test NLL (nats)")
         ax.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=120)
 
