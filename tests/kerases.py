@@ -59,6 +59,14 @@ KERASES = pytest.mark.parametrize("k", [tf_keras, keras], ids=["tf_keras", "kera
 each_keras = pytest.mark.parametrize("kit", KITS, ids=["tf_keras", "keras3"])
 
 
+def mainly(keras, name="kit"):
+    """A test in that Keras, and in the other under `--thorough`: what it tests does not depend on which."""
+    kits = {"kit": lambda kit: kit, "k": lambda kit: kit.keras}[name]
+    marks = {kit: () if kit.keras is keras else pytest.mark.thorough for kit in KITS}
+    rows = [pytest.param(kits(kit), marks=marks[kit], id=kit.keras.__name__) for kit in KITS]
+    return pytest.mark.parametrize(name, rows)
+
+
 def in_turn(values):
     """Each value with one Keras, the first with tf_keras, the next with Keras 3; with the other under `--thorough`."""
     rows = []

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import nllfit
 from nllfit.training.failures import failed
-from tests.kerases import KERASES, each_keras
+from tests.kerases import KERASES, by_keras, each_keras
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3's variables
 
@@ -32,7 +32,7 @@ def assert_same(history, expected):
 
 @each_keras
 def test_outcomes_without_an_axis_of_one(kit):
-    arguments = {"seed": 0, "verbose": 0, "compile": "graph", "batch_size": 8}
+    arguments = {"seed": 0, "verbose": 0, "compile": "graph", "batch_size": 10}
     expected = nllfit.fit(normal(kit), X, Y, validation_data=(X, Y), **arguments).history
     y = Y[:, 0]
     for flat, other in ((y, pd.Series(y)), (y.tolist(), tf.constant(y))):
@@ -45,7 +45,7 @@ def test_batches_of_outcomes_without_an_axis_of_one(kit):
     batches = tf.data.Dataset.from_tensor_slices((X, Y[:, 0])).batch(10)
     expected = nllfit.fit(normal(kit), X, Y, batch_size=10, shuffle=False, verbose=0, compile="graph").history
     assert_same(nllfit.fit(normal(kit), batches, verbose=0, compile="graph").history, expected)
-    assert_same(normal(kit).fit(batches, shuffle=False, verbose=0).history, expected)
+    assert_same(by_keras(normal(kit), batches, shuffle=False), expected)
 
 
 @each_keras
