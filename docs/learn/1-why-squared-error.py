@@ -3,9 +3,11 @@
 # %% [markdown]
 # # 1. Why squared error?
 #
-# A regression is trained with squared error. A classifier is trained with cross-entropy. Why these two, and not
-# others? This lesson finds the answer by starting with five numbers, and one question: *which explanation makes what
-# we saw least surprising?* You need to know what a probability is, and what a derivative is. No more.
+# A *regression* predicts a number, and is trained with squared error: make $(y - \text{prediction})^2$ small. A
+# *classifier* predicts which of several kinds a thing is, and is trained with something called cross-entropy. Why these
+# two losses, out of all that one could think of? This lesson starts with five numbers and one question: *which
+# explanation makes what we saw least surprising?* You need to know what a probability is, and what a derivative is. The
+# few lines of Python that name layers and optimizers are explained where they stand.
 
 # %%
 import numpy as np
@@ -22,15 +24,19 @@ tfd = tfp.distributions
 # %% [markdown]
 # ## Five outcomes
 #
-# Somebody tries something five times. It fails, fails, fails, works, and fails: 0, 0, 0, 1, 0. We believe that each
-# try works with the same probability $\theta$, and that the tries do not influence each other. A distribution that
-# says "1 with probability $\theta$, else 0" is called a *Bernoulli* distribution.
+# Somebody tries something five times. It fails, fails, fails, works, and fails: 0, 0, 0, 1, 0. We believe that each try
+# works with the same probability $\theta$, and that the tries do not influence each other. A distribution that says "1
+# with probability $\theta$, else 0" is called a *Bernoulli* distribution. One formula holds both cases, since a number
+# to the power of 0 is 1:
 #
-# If $\theta$ were known, how probable is exactly this sample? The tries are independent, so probabilities multiply:
+# $$ p(y; \theta) = \theta^y (1 - \theta)^{1 - y} $$
+#
+# Read it as "the probability of the outcome $y$, if the parameter is $\theta$". How probable is exactly our sample? The
+# tries are independent, so probabilities multiply:
 #
 # $$ L(\theta) = (1 - \theta)(1 - \theta)(1 - \theta)\,\theta\,(1 - \theta) = \theta (1 - \theta)^4 $$
 #
-# Read as a function of $\theta$, with the sample fixed, this is the **likelihood**.
+# As a function of $\theta$, with the sample fixed, this is the **likelihood**.
 
 # %%
 sample = [0, 0, 0, 1, 0]
@@ -48,14 +54,22 @@ plots.likelihood_curve(figure.subplots(), tfd.Bernoulli(probs=theta), sample, th
 figure
 
 # %% [markdown]
-# The likelihood is not a distribution of $\theta$. The area under the curve is 1/30, not 1. It answers "how probable
-# is this sample, if $\theta$ is such?", and not "how probable is this $\theta$?"
+# The likelihood is not a distribution of $\theta$. The area under the curve is
+# $\int_0^1 \theta (1 - \theta)^4 \, d\theta = \frac{1}{5} - \frac{1}{6} = \frac{1}{30}$ (put $u = 1 - \theta$), and
+# that of a distribution is 1. The curve answers "how probable is this sample, if $\theta$ is such?", and not "how
+# probable is this $\theta$?"
 #
 # ## The maximum
 #
 # The curve is highest at 0.2, which is 1/5: the share of ones. That is no accident. With $k$ ones among $n$ tries the
-# likelihood is $\theta^k (1 - \theta)^{n - k}$, and it is highest where its derivative is 0, at $\theta = k / n$. To
-# choose the parameter with the greatest likelihood is called **maximum likelihood**.
+# likelihood is $\theta^k (1 - \theta)^{n - k}$, and its derivative, by the product rule, is
+#
+# $$ \theta^{k - 1} (1 - \theta)^{n - k - 1} \left( k (1 - \theta) - (n - k)\,\theta \right)
+# = \theta^{k - 1} (1 - \theta)^{n - k - 1} \left( k - n \theta \right) $$
+#
+# If both outcomes were seen, the likelihood is 0 at both ends, and between them the derivative is 0 at $\theta = k / n$
+# alone: there is the top. (If only ones were seen it rises all the way, and the top is the end $\theta = 1$, which is
+# $k / n$ again.) To choose the parameter with the greatest likelihood is called **maximum likelihood**.
 
 # %%
 estimate = nllfit.maximum_likelihood("Bernoulli", sample)
@@ -64,52 +78,89 @@ print(estimate.parameters)
 # %% [markdown]
 # ## The logarithm
 #
-# A product of many small numbers is too small for a computer. Two thousand tries have a likelihood that is stored as
-# 0, and at 0 there is nothing left to climb. The logarithm turns the product into a sum:
+# A product of many small numbers is too small for a computer. Two thousand tries have a likelihood that is stored as 0,
+# and at 0 there is nothing left to climb. The logarithm (here always the natural one) turns the product into a sum:
 #
 # $$ \log L(\theta) = \sum_i \log p(y_i; \theta) $$
 #
 # The logarithm rises wherever its argument rises. So the maximum stays where it was.
 
 # %%
-many = np.tile(sample, 400)
+many = np.tile(sample, 400)  # our five outcomes, 400 times
 print("likelihood:    ", float(nllfit.likelihood(tfd.Bernoulli(probs=0.2), many)))
 print("log-likelihood:", float(nllfit.log_likelihood(tfd.Bernoulli(probs=0.2), many)))
 
 # %%
 # The likelihood and its logarithm, one above the other: both are highest at the same theta
-inside = theta[1:-1]
+inside = theta[1:-1]  # without 0 and 1, where the likelihood is 0 and has no logarithm
 figure = Figure(figsize=(7, 4.6), layout="constrained")
 upper, lower = figure.subplots(2, sharex=True)
 upper.plot(inside, nllfit.likelihood(tfd.Bernoulli(probs=inside), sample))
 lower.plot(inside, nllfit.log_likelihood(tfd.Bernoulli(probs=inside), sample), color="tab:green")
 upper.set(ylabel="likelihood")
-lower.set(ylabel="log-likelihood (nats)", xlabel="theta", ylim=(-15, 0))
+lower.set(ylabel="log-likelihood", xlabel="theta", ylim=(-15, 0))
 for ax in (upper, lower):
     ax.axvline(0.2, linestyle="--", color="tab:red")
 figure
 
 # %% [markdown]
-# One more habit: programs that train networks make a *loss* small. So we change the sign. The **negative
-# log-likelihood** is the loss of everything that follows, in *nats*, the unit of a natural logarithm:
+# Why do we change the sign? Because $-\log p$ measures *surprise*. What was sure to happen ($p = 1$) surprises by 0,
+# what was hardly possible surprises much, and the surprises of independent outcomes add up. Their sum is the **negative
+# log-likelihood**:
 #
 # $$ -\log L(\theta) = -\sum_i \log p(y_i; \theta) $$
 #
-# For a Bernoulli, one outcome has $-y \log \theta - (1 - y) \log(1 - \theta)$. You may have met it under another name.
-# It is **binary cross-entropy**.
+# So the explanation that makes the sample least surprising, which we set out to find, is the one with the greatest
+# likelihood. Programs that train networks make a number small, the *loss*, and this is the loss of everything that
+# follows. They take the mean over the outcomes and not the sum, which moves no minimum. Its unit is the *nat*: an
+# outcome of probability $1 / e$ surprises by one nat.
+#
+# For a Bernoulli, take the negative logarithm of $\theta^y (1 - \theta)^{1 - y}$:
+#
+# $$ -\log p(y; \theta) = -y \log \theta - (1 - y) \log(1 - \theta) $$
+#
+# This very formula is what Keras, PyTorch and the books call **binary cross-entropy**.
 #
 # ## Numbers in place of yes and no
 #
-# Now the outcomes are real numbers: -1, 0, 1. The *Normal* distribution has a centre $\mu$ and a width $\sigma$, so the
-# likelihood is a landscape over two numbers.
+# Now the outcomes are real numbers. There are so many that each has probability 0, so a distribution of real numbers
+# has a *density* $p(y)$: not the probability of $y$, but the probability near $y$, for each unit of length. It is high
+# where outcomes are to be expected, and the area under all of it is 1. The *Normal* distribution is the bell with a
+# centre $\mu$ and a width $\sigma$:
+#
+# $$ p(y; \mu, \sigma) = \frac{1}{\sigma \sqrt{2 \pi}} \, e^{-\frac{(y - \mu)^2}{2 \sigma^2}} $$
 
 # %%
-# The likelihood of mu and sigma for the sample -1, 0, 1: a hill with its top at mu = 0, sigma = 0.816
+# Two bells, one twice as wide and half as high: sigma is how far out 61 % of the height is left
+y = np.linspace(-4.0, 4.0, 401)
+figure = Figure(figsize=(7, 3.2), layout="constrained")
+ax = figure.subplots()
+for width, color in ((0.8, "tab:blue"), (1.6, "tab:orange")):
+    ax.plot(y, tfd.Normal(0.0, width).prob(y.astype("float32")), color=color, label=f"mu = 0, sigma = {width}")
+    height = float(tfd.Normal(0.0, width).prob(width))
+    ax.annotate(
+        "", (0, height), (width, height), arrowprops={"arrowstyle": "<->", "color": color, "shrinkA": 0, "shrinkB": 0}
+    )
+    ax.text(width / 2, height, "sigma", color=color, ha="center", va="bottom")
+ax.set(xlabel="y", ylabel="density", ylim=(0, None))
+ax.legend()
+figure
+
+# %% [markdown]
+# The density at what was seen takes the place of the probability, and nothing else changes. Let the sample be -1, 0, 1.
+# The likelihood is the product of three heights of the bell, and a landscape over two numbers:
+#
+# $$ L(\mu, \sigma) = p(-1; \mu, \sigma)\, p(0; \mu, \sigma)\, p(1; \mu, \sigma) $$
+#
+# It is drawn as a map: right and left is $\mu$, up and down is $\sigma$, and the brighter a place the more likely.
+
+# %%
+# A map of the likelihood of mu and sigma for the sample -1, 0, 1: one hill with its top at mu = 0, sigma = 0.816
 numbers = [-1.0, 0.0, 1.0]
 mu, sigma = np.linspace(-2.0, 2.0, 241), np.linspace(0.3, 2.4, 221)
 figure = Figure(figsize=(7, 4.2), layout="constrained")
 top = (0.0, np.sqrt(2 / 3))
-surface = tfd.Normal(mu[None, :], sigma[:, None])
+surface = tfd.Normal(mu[None, :], sigma[:, None])  # a Normal for each pair: 221 rows of 241
 plots.likelihood_surface(figure.subplots(), surface, numbers, mu, sigma, names=("mu", "sigma"), estimate=top)
 figure
 
@@ -118,27 +169,41 @@ estimate = nllfit.maximum_likelihood("Normal", numbers)
 print(estimate.parameters, "and sqrt(2/3) is", np.sqrt(2 / 3))
 
 # %% [markdown]
-# The top is at $\mu = 0$, the mean, and at $\sigma = \sqrt{2/3}$, the root of the mean squared distance from the mean.
-# The squares come from the formula of the Normal density. Take the negative logarithm of it:
+# To see why the top is there, take the negative logarithm of the bell:
 #
-# $$ -\log p(y) = \frac{(y - \mu)^2}{2 \sigma^2} + \log \sigma + \frac{1}{2} \log 2 \pi $$
+# $$ -\log p(y; \mu, \sigma) = \frac{(y - \mu)^2}{2 \sigma^2} + \log \sigma + \frac{1}{2} \log 2 \pi $$
 #
-# Hold $\sigma$ at 1. Then only the first term depends on $\mu$, and it is half the **squared error**. That is the
-# answer to the question of the title:
+# For our sample the squares $(-1 - \mu)^2 + \mu^2 + (1 - \mu)^2$ are $2 + 3 \mu^2$, so the loss is
 #
-# > Who minimises squared error maximises the likelihood of a Normal whose width is the same everywhere.
+# $$ -\log L(\mu, \sigma) = \frac{2 + 3 \mu^2}{2 \sigma^2} + 3 \log \sigma + \frac{3}{2} \log 2 \pi $$
+#
+# Whatever $\sigma$ is, this is smallest at $\mu = 0$, the mean of the sample. There its derivative by $\sigma$ is
+# $-2 / \sigma^3 + 3 / \sigma$, which is 0 at $\sigma^2 = 2 / 3$: the mean of the squared distances from the mean. (Some
+# books divide by $n - 1$, here 2, in place of $n$. That makes $\sigma^2$ right on average over many samples, another
+# aim than ours: the likelihood has its top at $n$.)
+#
+# Now hold $\sigma$ at 1. Of the loss only $(y - \mu)^2 / 2$ depends on $\mu$, and that is half the **squared error**.
+# This is the answer to the question of the title:
+#
+# > Who minimises squared error maximises the likelihood of a Normal whose width is the same for every outcome.
 #
 # ## A network in place of the number
 #
-# So far one $\theta$ served all outcomes. Let it depend on an input $x$ instead: a network takes $x$ and gives
-# $\theta(x)$. Nothing else changes. The likelihood is still a product over the outcomes, and the loss is still the
-# negative logarithm of it. The parameters that we climb in are now the network's weights.
+# So far one $\theta$ served all outcomes. Now each outcome comes with an input $x$, a picture or a measurement, and
+# $\theta$ may depend on it: a *network*, a function with many adjustable numbers called *weights*, takes $x$ and gives
+# $\theta(x)$. The likelihood is still a product over the outcomes, and the loss is still the negative logarithm of it.
+# What we search for the least loss are now the weights.
+#
+# A network's last layer gives any real numbers, and a parameter may not be any. So the numbers go through a *head*: the
+# function that makes of them a distribution, with parameters that it can have. It is all that this library adds to a
+# network.
 #
 # ### A classifier
 #
 # Here are small pictures, 8 by 8 pixels, of handwritten threes and eights. (Photographs of cats and dogs are the same
-# problem with more pixels.) The outcome is 1 for an eight. The last layer gives one number $u$, any real number, and
-# the *head* turns it into a Bernoulli with $\theta = 1 / (1 + e^{-u})$.
+# problem with more pixels.) The outcome is 1 for an eight. The network gives one number $u$, called a *logit*, and the
+# head squeezes it into the range from 0 to 1, by $\theta = 1 / (1 + e^{-u})$: a very negative $u$ gives nearly 0, 0
+# gives 1/2, and a large $u$ gives nearly 1.
 
 # %%
 digits = load_digits()
@@ -151,32 +216,44 @@ train, test = order[:250], order[250:]
 tf_keras.utils.set_random_seed(0)
 classifier = tf_keras.Sequential(
     [
-        tf_keras.layers.Dense(16, "relu"),
-        tf_keras.layers.Dense(heads.Bernoulli.params_size()),
+        tf_keras.layers.Dense(16, "relu"),  # 16 weighted sums of the pixels, negative ones set to 0
+        tf_keras.layers.Dense(heads.Bernoulli.params_size()),  # one weighted sum of those: u
         heads.Bernoulli(),
     ]
 )
-classifier.compile(tf_keras.optimizers.Adam(0.01), loss=nllfit.negative_log_likelihood)
-nllfit.fit(classifier, x[train], y[train], epochs=30, seed=0, verbose=0)
-print(nllfit.evaluate(classifier, x[test], y[test]).summary())
+classifier.compile(tf_keras.optimizers.Adam(0.01), loss=nllfit.negative_log_likelihood)  # Adam: the way to step down
+nllfit.fit(classifier, x[train], y[train], epochs=30, seed=0, verbose=0)  # 30 times through the pictures
+
+# %% [markdown]
+# Called with pictures, the model returns not numbers but distributions, one for each picture. How good are they, for
+# the pictures that it was not trained on? Here is our loss, the mean surprise at a picture, and the share of pictures
+# for which the likelier answer is the right one.
 
 # %%
-# Six digits of the test, from the surest eight to the surest three, each with its predicted probability
+result = nllfit.evaluate(classifier, x[test], y[test])
+print(f"{len(test)} pictures: {result.nll:.4f} nats each, {100 * result.accuracy:.0f} % right")
+
+# %% [markdown]
+# The mean of a Bernoulli is $0 \cdot (1 - \theta) + 1 \cdot \theta = \theta$. So `mean()` of what the model returns is
+# the predicted probability of an eight.
+
+# %%
+# Six digits of the test: the two surest eights, the two of which the network is least sure, and the two surest threes
 probability = nllfit.predict_distribution(classifier, x[test]).mean().numpy()[:, 0]
 ranked = np.argsort(-probability)
+unsure = [i for i in ranked if i in np.argsort(np.abs(probability - 0.5))[:2]]
 figure = Figure(figsize=(9, 2.1), layout="constrained")
-middle = np.argsort(np.abs(probability - 0.5))[:2]
-for ax, i in zip(figure.subplots(1, 6), [*ranked[:2], *middle, *ranked[-2:]], strict=True):
+for ax, i in zip(figure.subplots(1, 6), [*ranked[:2], *unsure, *ranked[-2:]], strict=True):
     ax.imshow(x[test][i].reshape(8, 8), cmap="gray_r")
     ax.set_title(f"eight: {probability[i]:.3f}\nit is {'an eight' if y[test][i, 0] else 'a three'}", fontsize=9)
     ax.axis("off")
 figure
 
 # %% [markdown]
-# Is this really the cross-entropy that Keras has? Compare the two on the same predictions.
+# Is this really the cross-entropy that Keras has? Compute both for the same $u$, which Keras calls logits.
 
 # %%
-logits = classifier.layers[1](classifier.layers[0](x[test]))
+logits = classifier.layers[1](classifier.layers[0](x[test]))  # u, as it comes out before the head
 keras = float(tf_keras.losses.BinaryCrossentropy(from_logits=True)(y[test], logits))
 ours = float(np.mean(nllfit.negative_log_likelihood(y[test], classifier(x[test]))))
 print(f"Keras's cross-entropy {keras:.6f}, negative log-likelihood {ours:.6f}")
@@ -185,58 +262,89 @@ assert abs(keras - ours) < 1e-5
 # %% [markdown]
 # ### A noisy line
 #
-# Now a real outcome: a straight line with noise. And we are free in what the network gives. Three choices:
+# Now a real outcome: a straight line, $2 x - 1$, with noise that grows with $x$. The smallest of all networks will do,
+# a single weighted sum $w x + b$ for each number that the head asks for. And we are free in what it gives:
 #
-# - the network gives $\mu(x)$, and $\sigma$ is held at 1. This is least squares.
-# - the network gives $\mu(x)$, and one $\sigma$ is learned for all.
-# - the network gives both $\mu(x)$ and $\sigma(x)$.
+# - the network gives $\mu(x)$, and $\sigma$ is held at 1. By the sentence above this is squared error, and its
+#   solution for a line is what schools call *least squares*;
+# - the network gives $\mu(x)$, and one $\sigma$ is learned for all;
+# - the network gives both $\mu(x)$ and $\sigma(x)$. The head keeps $\sigma$ positive: it takes $\log(1 + e^v)$ of the
+#   network's second number $v$.
 
 # %%
 rng = np.random.default_rng(1)
-x = rng.uniform(-1, 1, [300, 1])
-y = 2 * x - 1 + 0.4 * np.exp(1.3 * x) * rng.normal(size=x.shape)  # the noise grows with x
 
-forms = {"sigma held at 1": {"scale": 1.0}, "one sigma": {"shared": ("scale",)}, "sigma(x)": {}}
+
+def outcomes(x):
+    """The line, and noise around it."""
+    return 2 * x - 1 + 0.4 * np.exp(1.3 * x) * rng.normal(size=x.shape)
+
+
+x = rng.uniform(-1, 1, [300, 1])
+y = outcomes(x)
+
+forms = {
+    "sigma held at 1": {"scale": 1.0},  # the library calls sigma the scale, as its source does
+    "one sigma": {"shared": ("scale",)},  # shared by all rows
+    "sigma(x)": {},  # nothing held, nothing shared
+}
 models = {}
 for name, form in forms.items():
-    units = heads.Normal.params_size(**form)
+    units = heads.Normal.params_size(**form)  # 1, 1 and 2
     models[name] = tf_keras.Sequential([tf_keras.layers.Dense(units, dtype="float64"), heads.Normal(**form)])
     models[name].compile(loss=nllfit.negative_log_likelihood)
-    nllfit.fit_lbfgs(models[name], x, y)
+    nllfit.fit_lbfgs(models[name], x, y)  # so small a network is solved: all rows at once, down to the very minimum
 
 # %%
 # Data, line and band of the three models: only the last band widens where the noise does
+fresh = rng.uniform(-1, 1, [1000, 1])  # rows that no model has seen
+fresh_y = outcomes(fresh)
+surprise = {name: np.mean(nllfit.negative_log_likelihood(fresh_y, model(fresh))) for name, model in models.items()}
 figure = Figure(figsize=(11, 3.8), layout="constrained")
 for ax, (name, model) in zip(figure.subplots(1, 3, sharey=True), models.items(), strict=True):
     plots.predictive_band(ax, x, y, model(x))
-    nll = np.mean(nllfit.negative_log_likelihood(y, model(x)))
-    ax.set_title(f"{name}: {nll:.3f} nats a row", fontsize="medium")
+    ax.set_title(f"{name}: {surprise[name]:.3f} nats a fresh row", fontsize="medium")
     ax.label_outer()
 figure
 
 # %% [markdown]
-# With $\sigma$ held at 1 we get a good line and a band that means nothing. With one $\sigma$ the band is right on
-# average, too wide on the left and too narrow on the right. With $\sigma(x)$ the band follows the noise, and the
-# negative log-likelihood is the lowest.
+# The line is the middle of the predicted bell, the dark band holds its central 50 %, and the light one its central 90
+# %, which is 1.64 $\sigma$ up and down. The legend says what share of the outcomes they really hold. With $\sigma$ held
+# at 1 we get a good line and a band that means nothing. With one $\sigma$ the band is right on average, too wide on the
+# left and too narrow on the right. With $\sigma(x)$ the band follows the noise, and a thousand fresh outcomes surprise
+# it least.
+#
+# And the lines themselves? Beside them, the line of least squares, as NumPy solves it.
 
 # %%
+assert min(surprise, key=surprise.get) == "sigma(x)"
 design = np.hstack([x, np.ones_like(x)])
 (slope, intercept), *_ = np.linalg.lstsq(design, y[:, 0], rcond=None)
-print(f"least squares: {slope:.4f} x {intercept:+.4f}")
+print(f"{'the truth':15}: 2.0000 x -1.0000")
+print(f"{'least squares':15}: {slope:.4f} x {intercept:+.4f}")
+lines = {}
 for name, model in models.items():
     low, high = model(np.array([[0.0], [1.0]])).mean().numpy()[:, 0]
+    lines[name] = np.array([high - low, low])
     print(f"{name:15}: {high - low:.4f} x {low:+.4f}")
     assert name == "sigma(x)" or abs(high - low - slope) < 1e-4
+assert np.abs(lines["sigma(x)"] - [2, -1]).max() < np.abs(lines["one sigma"] - [2, -1]).max()
 
 # %% [markdown]
-# The first two lines are that of least squares. The third is another line: it trusts the quiet points on the left
-# more, and here it is nearer to the truth, $2x - 1$.
+# The lines of "sigma held at 1" and "one sigma" are that of least squares. The line of "sigma(x)" is another one. In
+# its loss each squared distance is divided by $2 \sigma(x)^2$, so the quiet points on the left, where $\sigma$ is
+# small, count for more, and the noisy ones on the right for less. Here that brings it a little nearer to the truth. It
+# is what squared error leaves out: it treats all outcomes as equally noisy. It misleads as well where a few outcomes
+# lie far out, for their squares outweigh all others, and where the outcomes are counts, shares, or of two kinds, which
+# are not shaped like a bell.
 #
 # ## What to take with you
 #
-# 1. The likelihood is the probability of what was seen, as a function of the parameters.
-# 2. To maximise it is to minimise the sum of $-\log p(y)$.
-# 3. For a Bernoulli that is cross-entropy. For a Normal of constant width it is squared error. For others it is others.
+# 1. The likelihood is the probability of what was seen (for real numbers, its density), as a function of the
+#    parameters.
+# 2. To maximise it is to minimise the sum of $-\log p(y)$, the surprise.
+# 3. For a Bernoulli that is cross-entropy. For a Normal of constant width it is squared error. Each other distribution
+#    has a loss of its own.
 # 4. A network does not change this. It only makes the parameters depend on the input.
 #
 # **So to choose a loss is to choose a distribution.** The [next lesson](2-a-loss-is-a-distribution.md) makes that
@@ -245,6 +353,6 @@ for name, model in models.items():
 # ## Questions to try
 #
 # - The sample is 1, 1, 1. Where is the maximum? Is that a sensible belief after three tries?
-# - Why is the area under the likelihood not 1?
+# - Why need the area under the likelihood not be 1?
 # - What happens to the best $\sigma$ of the sample -1, 0, 1 if we add an outcome at 10? And to the best $\mu$?
-# - Which distribution makes the absolute error $|y - \mu|$ the right loss? (`heads.Laplace` tells.)
+# - The *Laplace* distribution has the density $e^{-|y - \mu| / s} / (2 s)$. With $s$ held at 1, which loss is that?
