@@ -1,5 +1,6 @@
 """Training by maximum likelihood with TensorFlow Probability and Keras."""
 
+import nllfit.versions as _versions  # noqa: F401 - before the others, which would trip over what it tells
 from nllfit import calibration, equivalence, heads, losses, metrics
 from nllfit.calibration import (
     Conformalized,

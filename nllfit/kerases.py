@@ -18,6 +18,7 @@ from nllfit.families.refusal import untouched
 __all__ = [
     "Model",
     "as_distribution",
+    "build_replicas",
     "build_training",
     "compile_in_float64",
     "compiled_with",
@@ -32,6 +33,7 @@ __all__ = [
     "mask_of",
     "no_distribution",
     "output_like",
+    "parts_of",
     "training_variables",
     "variable_of",
 ]
@@ -57,6 +59,11 @@ def float_dtype(model: Model) -> str:
 def variable_of(weight: Any) -> tf.Variable:
     """The `tf.Variable` behind a weight."""
     return weight if isinstance(weight, tf.Variable) else weight.value
+
+
+def parts_of(model: Model, weight: Any) -> tuple[tf.Variable, ...]:
+    """The variables behind a weight, one for each of this process's replicas of the model."""
+    return model.distribute_strategy.experimental_local_results(variable_of(weight))
 
 
 def distribution_of(output: Any) -> tfp.distributions.Distribution | None:
@@ -142,6 +149,12 @@ def build_training(model: Model, y: Any) -> None:
                 container.build(y, y_pred)
 
 
+def build_replicas(model: Model, batch: tuple) -> None:
+    """Makes what the first step on a batch would make, where Keras 3 cannot in a program of several replicas."""
+    if model.distribute_strategy.num_replicas_in_sync > 1 and not isinstance(model, tf_keras.Model):
+        model._maybe_symbolic_build(data_batch=batch)
+
+
 def training_variables(model: Model) -> list[tf.Variable]:
     """Every variable that a training step may use: the model's, its optimizer's and its metrics', each once."""
     optimizer = model.optimizer
@@ -149,7 +162,7 @@ def training_variables(model: Model) -> list[tf.Variable]:
     rates = [value for value in vars(optimizer).values() if isinstance(value, tf.Variable)]
     metrics = [v for metric in model.metrics for v in metric.variables]
     found = [*model.variables, *slots, *rates, *metrics]
-    found = [variable_of(v) for v in found if hasattr(v, "dtype")]  # tf_keras counts tables among weights, too
+    found = [part for v in found if hasattr(v, "dtype") for part in parts_of(model, v)]  # tf_keras counts tables, too
     return list({id(variable): variable for variable in found}.values())
 
 

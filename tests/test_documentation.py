@@ -72,11 +72,9 @@ def test_readme_examples(capsys):
     assert "Gamma" in capsys.readouterr().out
 
 
-HOW_TO = re.findall(
-    r"^## (.*?)$.*?^```python\n(.*?)^```",
-    pathlib.Path(__file__).parents[1].joinpath("docs/how-to.md").read_text(),
-    re.DOTALL | re.MULTILINE,
-)
+DOCS = pathlib.Path(__file__).parents[1] / "docs"
+PAGES = "".join(DOCS.joinpath(name).read_text() for name in ("how-to.md", "distributed.md"))
+HOW_TO = re.findall(r"^## ([^\n]*)$(?:(?!^## ).)*?^```python\n(.*?)^```", PAGES, re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.filterwarnings("ignore")  # deprecations inside TFP, of which one example makes all families

@@ -223,26 +223,6 @@ def test_another_backend_is_refused(monkeypatch):
     )
 
 
-def test_two_devices_train_as_one():
-    program = """
-import contextlib, numpy as np, tensorflow as tf, keras
-from nllfit import keras3
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
-x = np.random.default_rng(0).normal(size=[32, 3])
-for scope in (contextlib.nullcontext, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope):
-    with scope():
-        keras.utils.set_random_seed(0)
-        model = keras.Sequential([keras.layers.Dense(1), keras3.heads.Normal(shared=("scale",))])
-        metrics = [keras3.metrics.NegativeLogLikelihood(), "mae"]
-        model.compile("sgd", keras3.NegativeLogLikelihood(), metrics=metrics, jit_compile=False)
-    history = model.fit(x, x[:, :1], epochs=2, shuffle=False, verbose=0).history
-    print(*np.round([*history["loss"], *history["nll"], *history["mae"]], 5))
-"""
-    one, two = run_python(program)
-    np.testing.assert_allclose(np.array(one.split(), float), np.array(two.split(), float), rtol=1e-5)  # float32
-
-
 def test_weights_of_rows_and_then_of_steps():
     model = keras.Sequential([keras.layers.Dense(1), keras3.heads.Normal(scale=1.0)])
     model.compile("sgd", keras3.NegativeLogLikelihood())

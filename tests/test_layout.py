@@ -12,7 +12,7 @@ ROOT = pathlib.Path(nllfit.__file__).parent
 
 # A module or folder imports from lower lines alone: not from its own line, nor from one above.
 LAYERS = [
-    {"curvature", "families", "fits"},
+    {"curvature", "families", "fits", "versions"},
     {"data"},
     {"kerases", "safety"},
     {"quantiles", "scores"},

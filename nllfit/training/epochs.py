@@ -15,6 +15,7 @@ from nllfit.training.arguments import check_integers, check_options, check_train
 from nllfit.training.batches import batches_of, split_arrays
 from nllfit.training.failures import failed, not_finite
 from nllfit.training.outcomes import outcome_check
+from nllfit.training.replicas import Replicas
 from nllfit.training.runs import Run, Watched, numbers
 
 __all__ = ["fit"]
@@ -50,6 +51,9 @@ def fit(
     A program is kept for its architecture, so that another model of the same layers, optimizer, loss and metrics waits
     for nothing; of a user's own classes and functions nothing is known, and each such model has a program of its own.
 
+    A model of `tf.distribute`'s `MirroredStrategy` or `MultiWorkerMirroredStrategy` is trained by all its replicas,
+    each on its share of every batch, to the weights of one; batches to train on are those that they can share alike.
+
     A seeded run can be repeated, but for tf_keras's dropout under `compile="xla"`. The losses of single outputs count
     each row alike, where Keras 3 gives a partial last batch the weight of a full one.
 
@@ -84,9 +88,10 @@ def fit(
     Raises:
       TypeError: if `model` is no Keras model, or a callback is not of its Keras.
       ValueError: if a step fails, as where an index is out of range, the model being then as it was before the epoch;
-        if the model is not compiled, or is one only `model.fit` can train (run eagerly, or distributed); for
-        data that are empty, not finite, of lengths that differ or outside a head's support; for a callback that needs
-        batches; for a number of epochs, rows or steps that cannot be.
+        if the model is not compiled, or is one only `model.fit` can train (run eagerly, or of another strategy); for
+        a batch that the replicas cannot share alike; for data that are empty, not finite, of lengths that differ or
+        outside a head's support; for a callback that needs batches; for a number of epochs, rows or steps that cannot
+        be.
         A dataset is checked as it comes; if it turns bad the model is as it was before the epoch.
       FloatingPointError: at the end of an epoch whose loss or weights are not finite, with the first such layer; the
         model is then as it was after the epoch before.
@@ -97,7 +102,7 @@ def fit(
       >>> sorted(history.history)
       ['loss', 'val_loss']
     """
-    check_trainable(model)
+    check_trainable(model, (tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy))
     check_integers(optional=True, batch_size=batch_size, validation_batch_size=validation_batch_size)
     check_integers(optional=True, steps_per_epoch=steps_per_epoch, validation_steps=validation_steps)
     check_integers(0, epochs=epochs, initial_epoch=initial_epoch)
@@ -112,8 +117,18 @@ def fit(
     if validation_split and validation_data is None:
         (x, y, sample_weight), validation_data = split_arrays(x, y, sample_weight, validation_split)
     keras = keras_of(model)
-    seed = int(np.random.randint(2**31)) if seed is None else seed  # so that Keras's `set_random_seed` fixes it
-    common = {"floatx": float_dtype(model), "check": functools.partial(outcome_check, model)}
+    replicas = Replicas.of(model.distribute_strategy)
+    if replicas.count > 1:
+        if compile == "xla":
+            raise ValueError('`compile` is "xla", and the model has several replicas: give "graph" or "auto".')
+        compile = "graph"
+    if seed is None:
+        seed = replicas.agree(model.distribute_strategy, int(np.random.randint(2**31)))  # fixed by `set_random_seed`
+    common = {
+        "floatx": float_dtype(model),
+        "check": functools.partial(outcome_check, model),
+        "replicas": replicas,
+    }
     train = batches_of(
         x,
         y,

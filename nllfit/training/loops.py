@@ -4,18 +4,32 @@ import functools
 
 import tensorflow as tf
 
+from nllfit.kerases import is_kerases_own, keras_of
+from nllfit.training.replicas import Replicas
+
 __all__ = ["loops", "one_step"]
 
 
 def one_step(model, mode):
     """The `train_step` or `test_step` of a model, of a batch `(x,)`, `(x, y)` or `(x, y, sample_weight)`."""
+    strategy = model.distribute_strategy  # in whose scope an optimizer of Keras 3 makes its variables
+    replicas = Replicas.of(strategy)
+    # Where they are metrics, `loops` takes the value for all replicas at the end.
+    are_metrics = all(is_kerases_own(getattr(model, name)) for name in (f"{mode}_step", "compute_metrics"))
+
+    def reduced(t):
+        """What Keras makes of a log of each replica."""
+        if are_metrics or not (replicas.on_machines or isinstance(t, tf.distribute.DistributedValues)):
+            return strategy.experimental_local_results(t)[0]
+        return strategy.reduce("SUM" if keras_of(model).__name__ == "tf_keras" else "MEAN", t, axis=None)
 
     def step(data):
         # Inputs alone are not in a tuple of one, for a step of the user's own.
         alone = len(data) == 1 and not isinstance(data[0], (list, tuple))
-        strategy = model.distribute_strategy  # in whose scope an optimizer of Keras 3 makes its variables
+        run = getattr(model, f"{mode}_step")
         with strategy.scope():
-            return strategy.run(getattr(model, f"{mode}_step"), (data[0] if alone else data,))
+            logs = strategy.run(lambda data: run(replicas.share(data)), (data[0] if alone else data,))
+            return tf.nest.map_structure(reduced, logs)
 
     return step
 
@@ -32,13 +46,23 @@ def loops(model, steps, mode, work, changed, weights):
       weights: those that must be finite.
     """
     step, test = steps[mode], steps["test"]
+    strategy = model.distribute_strategy
     capacity = work.capacity
 
     def reset_metrics():
         model.reset_metrics()
         return 0
 
+    def of_all_replicas(logs):
+        """What the metrics come to at the end of an epoch, as in Keras, which at a step has those of each replica."""
+        results = model.get_metrics_result() if strategy.num_replicas_in_sync > 1 else logs
+        return results if results.keys() == logs.keys() else logs
+
     def run(*tensors):
+        with strategy.scope():
+            return run_in_scope(*tensors)
+
+    def run_in_scope(*tensors):
         numbers, evaluates, data, order, rest, stacks = work.unflatten(list(tensors))
         first, last, epochs, starts, ends, *sizes = tf.unstack(numbers)
         no_logs = _zeros(step, work.batch_specs())
@@ -59,6 +83,7 @@ def loops(model, steps, mode, work, changed, weights):
             logs = _repeated(step, batch, first, last, no_logs)
             if rest is not None:
                 logs = _repeated(step, lambda i: _gathered(data, rest[epoch]), 0, ends, logs)
+            logs = of_all_replicas(logs)
             finite = _finite(logs, weights)
 
             def evaluation():
@@ -66,7 +91,7 @@ def loops(model, steps, mode, work, changed, weights):
                 scores = no_scores
                 for stack, size in zip(stacks, sizes, strict=True):
                     scores = _repeated(test, functools.partial(_gathered, stack), 0, size, scores)
-                return scores
+                return of_all_replicas(scores)
 
             scores = tf.cond(evaluates[epoch] & finite, evaluation, lambda: no_scores) if stacks else no_scores
             written = _written(logs_of, epoch, logs), _written(scores_of, epoch, scores)

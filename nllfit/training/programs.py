@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from nllfit.kerases import Model, training_variables, variable_of
+from nllfit.kerases import Model, parts_of, training_variables, variable_of
 from nllfit.training.loops import loops, one_step
 from nllfit.training.work import Work
 
@@ -71,7 +71,7 @@ class Program:
         steps = {name: tf.function(one_step(owner, name)) for name in {mode, "test"}}
         traced = steps[mode].get_concrete_function(work.batch_specs())  # it makes the variables that do not exist yet
         self.operations = _operations(traced.graph.as_graph_def())
-        self._metrics = {id(variable_of(v)) for metric in model.metrics for v in metric.variables}
+        self._metrics = {id(part) for metric in model.metrics for v in metric.variables for part in parts_of(model, v)}
         changed = [v for v in traced.variables if id(v) not in self._metrics] if mode == "train" else []
         weights = [w for w in map(variable_of, model.trainable_variables) if w.dtype.is_floating]
         loop = tf.function(
@@ -81,10 +81,11 @@ class Program:
         self._has_strings = work.has_strings
         self._graph = loop.get_concrete_function(*self._specs)
         inside = self._graph
-        compiled = tf.function(lambda *args: inside(*args), jit_compile=True, autograph=False)
-        self._xla = compiled.get_concrete_function(*self._specs)
-        order = {id(handle): place for place, handle in enumerate(inside.captured_inputs)}
-        self._xla_order = [order[id(handle)] for handle in self._xla.captured_inputs]
+        if model.distribute_strategy.num_replicas_in_sync == 1:  # XLA has no sums over replicas
+            compiled = tf.function(lambda *args: inside(*args), jit_compile=True, autograph=False)
+            self._xla = compiled.get_concrete_function(*self._specs)
+            order = {id(handle): place for place, handle in enumerate(inside.captured_inputs)}
+            self._xla_order = [order[id(handle)] for handle in self._xla.captured_inputs]
         variables = {id(v.handle): v for v in [*training_variables(model), *traced.variables]}
         places = {handle: place for place, handle in enumerate(id(v.handle) for v in training_variables(model))}
         captured = [id(handle) for handle in self._graph.captured_inputs]

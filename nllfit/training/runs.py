@@ -11,10 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.data import num_rows
-from nllfit.kerases import Model, training_variables, variable_of
-from nllfit.training.batches import Arrays, prefetched
+from nllfit.kerases import Model, build_replicas, training_variables, variable_of
+from nllfit.training.batches import Arrays
 from nllfit.training.programs import Program, Stretch
+from nllfit.training.replicas import Replicas
 from nllfit.training.sharing import architecture_of, kept_for, shared_by
+from nllfit.training.streams import prefetched
 from nllfit.training.work import Work
 
 __all__ = ["Programs", "Run", "Watched", "numbers"]
@@ -22,6 +24,7 @@ __all__ = ["Programs", "Run", "Watched", "numbers"]
 _SECONDS = 0.25  # of a call at most, so that Ctrl-C and the progress bar need not wait
 _BYTES = 2**22  # of all states and orders of a call's epochs
 _FIRST_STEPS = 4  # of a program whose speed is not known
+_STEPS_IN_STEP = 32  # of a call on several machines, whose clocks differ
 _TRIAL_SECONDS = 0.015  # of the graph, for which XLA has to show that it is faster
 
 
@@ -79,12 +82,14 @@ class Run:
 
     def __init__(self, model: Model, compile: str, train: Any, validation: Any, epochs: int):
         self._model, self._compile, self._train, self._validation = model, compile, train, validation
+        self._in_step = Replicas.of(model.distribute_strategy).on_machines
         self._left = epochs * (train.steps or np.inf)
         self._capacity = _capacity(model, train)
         self._held_out = ()
-        small = isinstance(validation, Arrays) and validation.is_small
+        small = isinstance(validation, Arrays) and validation.is_small and not self._in_step
         if train.are_alike and small and validation.steps <= 4 * train.steps:
             self._held_out = validation.stacks()
+        build_replicas(model, train.first)
         self._program = self.program("train", train.example(self._capacity, self._held_out))
         self._variables = training_variables(model)  # of which the first program makes some
         self._changed = self._program.changed(self._variables)
@@ -167,7 +172,7 @@ class Run:
 
     def _most_epochs(self, evaluates, are_read):
         apart = not self._train.are_alike or (any(evaluates) and not self._held_out)
-        if self._one_by_one or apart or (are_read and self._program.draws):
+        if self._one_by_one or self._in_step or apart or (are_read and self._program.draws):
             return 1
         steps = self._train.steps + sum(size for _, size in self._held_out)
         most = self._most_steps(self._program, self._way(self._program)) // steps
@@ -198,9 +203,10 @@ class Run:
     def _way(self, program):
         return program.way(self._compile, self._left)
 
-    @staticmethod
-    def _most_steps(program, way):
+    def _most_steps(self, program, way):
         """The steps of one call, by what is known of their speed."""
+        if self._in_step:
+            return _STEPS_IN_STEP
         if way in program.seconds:
             return max(1, int(_SECONDS / program.seconds[way]))
         if way == "xla" and "graph" in program.seconds:

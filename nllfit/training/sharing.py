@@ -71,7 +71,7 @@ def architecture_of(model: Model, y: Any) -> Hashable | None:
     Models of equal architecture have their `training_variables` in one order. Those that a first step on outcomes `y`
     would make are made.
     """
-    if not model.built or y is None or not is_plain(model):
+    if not model.built or y is None or not is_plain(model) or model.distribute_strategy.num_replicas_in_sync > 1:
         return None
     keras = keras_of(model)
     try:

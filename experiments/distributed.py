@@ -1,0 +1,197 @@
+"""What does it cost to train on several machines, and is the result the same?
+
+    python -m experiments.distributed --workers 2
+
+A classifier of scikit-learn's digits is trained by `nllfit.fit` in one process, and then by as many workers as are
+asked for: processes that TensorFlow's `MultiWorkerMirroredStrategy` joins, each of which takes its share of every batch
+and learns of the others by `TF_CONFIG`. Here all run on this machine, over loopback; the commands for several machines
+are printed, too. A worker that dies takes the others with it, since they wait for its gradients: all are started anew,
+and go on from the backup of the last epoch.
+
+Expected: the same weights to 1e-6, and a step that is some milliseconds longer: the sums over the workers of the
+gradients and of the metrics.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import tensorflow as tf
+from sklearn import datasets
+
+import nllfit
+from experiments import common
+
+MOST_STARTS = 5
+
+
+def digits():
+    """Rows of 64 shares of ink, as many as batches of any power of two up to 256 divide, and their labels."""
+    images, labels = datasets.load_digits(return_X_y=True)
+    return (images / 16).astype("float32")[:1792], labels[:1792]
+
+
+def train(tools, arguments, strategy, callbacks=()):
+    """The trained model, its last loss and the seconds of a step."""
+    keras, layers = tools.keras, tools.keras.layers
+    keras.utils.set_random_seed(arguments.seed)
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        hidden = layers.Dense(arguments.units, "tanh")
+        model = keras.Sequential([layers.Input((64,)), hidden, layers.Dense(10), tools.heads.Categorical(10)])
+        model.compile(keras.optimizers.SGD(0.1, momentum=0.9), tools.loss)
+    clock = _clock(keras)
+    x, y = digits()
+    options = {"batch_size": arguments.batch_size, "epochs": arguments.epochs, "seed": arguments.seed}
+    history = nllfit.fit(model, x, y, **options, compile="graph", callbacks=[clock, *callbacks], verbose=0)
+    steps = len(x) // arguments.batch_size
+    return model, history.history["loss"][-1:], np.median(clock.seconds[1:] or clock.seconds or [np.nan]) / steps
+
+
+def _clock(keras):
+    class Clock(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.seconds = []
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.start = time.perf_counter()
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.seconds.append(time.perf_counter() - self.start)
+
+    return Clock()
+
+
+def work(tools, arguments):
+    """What one worker does: it trains with the others that TF_CONFIG names, and the first of them writes the result."""
+    if arguments.out is None:
+        raise ValueError("TF_CONFIG makes this a worker of several: give --out, a folder that all of them see.")
+    folder = pathlib.Path(arguments.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    is_first = strategy.cluster_resolver.task_id == 0
+    kind = tools.keras.callbacks.BackupAndRestore if is_first or arguments.keras == 2 else _reader(tools.keras)
+    model, loss, seconds = train(tools, arguments, strategy, [kind(str(folder / "backup"))])
+    weights = model.get_weights()
+    if is_first:
+        np.savez(folder / "weights.npz", *weights)
+        common.write_json(folder / "result.json", {"loss": loss, "seconds": seconds})
+    return {"loss": loss, "seconds": seconds}
+
+
+def _reader(keras):
+    """The callback of the other workers in Keras 3, whose own does not know that one has to write."""
+
+    class Restore(keras.callbacks.BackupAndRestore):
+        def on_epoch_end(self, epoch, logs=None):
+            pass
+
+        def on_train_end(self, logs=None):
+            pass
+
+    return Restore
+
+
+def configs(hosts):
+    """The value of TF_CONFIG for each of the workers at `host:port`."""
+    return [
+        json.dumps({"cluster": {"worker": hosts}, "task": {"type": "worker", "index": i}}) for i in range(len(hosts))
+    ]
+
+
+def free_ports(count):
+    """Ports of this machine that nobody uses."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for s in sockets:
+            s.bind(("localhost", 0))
+        return [s.getsockname()[1] for s in sockets]
+
+
+def supervise(start):
+    """Runs the processes that `start()` gives until all have ended well: if one dies, all are started anew."""
+    for _ in range(MOST_STARTS):
+        processes = start()
+        try:
+            while any(process.poll() is None for process in processes):
+                if any(process.poll() for process in processes):
+                    break
+                time.sleep(0.1)
+        finally:
+            for process in processes:
+                process.kill()  # it does nothing to one that has ended
+            codes = [process.wait() for process in processes]
+        if not any(codes):
+            return
+        print(f"workers ended with {codes}: all are started anew, from the backup", file=sys.stderr)
+    raise ValueError(f"The workers died {MOST_STARTS} times: look at the logs beside the result.")
+
+
+def run_workers(arguments, folder, argv):
+    """The weights, the loss and the seconds of a step by workers on this machine, each of which has a log."""
+
+    def start():
+        hosts = [f"localhost:{port}" for port in free_ports(arguments.workers)]
+        processes = []
+        for i, config in enumerate(configs(hosts)):
+            with (folder / f"worker-{i}.log").open("a") as log:
+                command = [sys.executable, "-m", "experiments.distributed", *argv, "--out", str(folder)]
+                environment = os.environ | {"TF_CONFIG": config}
+                processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+        print("workers:", *(process.pid for process in processes), file=sys.stderr)
+        return processes
+
+    supervise(start)
+    with np.load(folder / "weights.npz") as file:
+        weights = [file[name] for name in file.files]
+    return weights, json.loads((folder / "result.json").read_text())
+
+
+def main(argv=None):
+    """Runs the experiment, or one worker of it where TF_CONFIG is set; returns its metrics."""
+    parser = common.parser(__doc__, "distributed")
+    parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=10, help="(default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=256, help="rows, of all workers (default: %(default)s)")
+    parser.add_argument("--units", type=int, default=256, help="of the hidden layer (default: %(default)s)")
+    arguments = common.checked(parser.parse_args(argv), workers=1, epochs=1, batch_size=1, units=1)
+    tools = common.toolkit(arguments.keras)
+    if "TF_CONFIG" in os.environ:
+        return work(tools, arguments)
+    given = ["--epochs", "--batch-size", "--units", "--seed", "--keras"]
+    argv = [text for name in given for text in (name, str(getattr(arguments, name[2:].replace("-", "_"))))]
+    with common.run_folder(arguments) as folder:
+        model, loss, seconds = train(tools, arguments, None)
+        weights, found = run_workers(arguments, folder, argv)
+        metrics = {
+            "parameters": int(model.count_params()),
+            "weight_difference": max(
+                float(np.abs(a - b).max()) for a, b in zip(weights, model.get_weights(), strict=True)
+            ),
+            "loss": {"1": loss[-1], str(arguments.workers): found["loss"][-1]},
+            "microseconds_per_step": {"1": 1e6 * seconds, str(arguments.workers): 1e6 * found["seconds"]},
+        }
+        common.write_json(folder / "metrics.json", metrics)
+        show(metrics, arguments, argv)
+    return metrics
+
+
+def show(metrics, arguments, argv):
+    """Prints the table, and what to type on several machines."""
+    print(f"\n{metrics['parameters']} parameters, {4 * metrics['parameters'] / 1024:.0f} KiB of gradients a step")
+    print(f"{'workers':>8}{'us a step':>12}{'loss':>12}{'weights differ by':>20}")
+    for workers, difference in (("1", 0.0), (str(arguments.workers), metrics["weight_difference"])):
+        microseconds, loss = metrics["microseconds_per_step"][workers], metrics["loss"][workers]
+        print(f"{workers:>8}{microseconds:12.0f}{loss:12.6f}{difference:20.1e}")
+    print("\nOn several machines, with a folder that all of them see, on each its own:\n")
+    for config in configs([f"machine{i}:12345" for i in range(arguments.workers)]):
+        print(f"  TF_CONFIG='{config}' \\\n    python -m experiments.distributed {' '.join(argv)} --out FOLDER")
+
+
+if __name__ == "__main__":
+    common.run(main)

@@ -1,0 +1,57 @@
+"""Versions: whether the installed TensorFlow, TensorFlow Probability and tf-keras fit together.
+
+They are installed apart from each other, and what does not fit fails in a traceback from within one of them. Importing
+this module reads the versions from their metadata, imports none of them, and raises an `ImportError` of one sentence.
+"""
+
+import importlib.metadata
+import re
+
+__all__ = ["LOWEST", "mismatch"]
+
+LOWEST = {"tensorflow": "2.19", "tensorflow-probability": "0.25", "tf-keras": "2.19"}  # as in setup.cfg
+
+
+def mismatch(found: dict[str, str]) -> str | None:
+    """What to say where versions, by the name of the package, do not fit together; None where they do.
+
+    Example:
+      >>> from nllfit.versions import mismatch
+      >>> mismatch({"tensorflow": "2.21.0", "tensorflow-probability": "0.25.0", "tf-keras": "2.21.0"})
+    """
+    wrong = [name for name, version in found.items() if _minor(version) < _minor(LOWEST[name])]
+    install = [f"'{name}>={LOWEST[name]}'" for name in wrong]
+    own = found.get("tensorflow"), found.get("tf-keras")
+    if None not in own and "tensorflow" not in wrong and _minor(own[0]) != _minor(own[1]):
+        major, minor = _minor(own[0])
+        install = [text for text in install if "tf-keras" not in text] + [f"'tf-keras=={major}.{minor}.*'"]
+    elif "tensorflow" in wrong and "tf-keras" not in wrong:
+        install.append("tf-keras")  # pip takes the one that fits
+    if not install:
+        return None
+    here = ", ".join(f"{name} {version}" for name, version in found.items())
+    needed = ", ".join(f"{name}>={version}" for name, version in LOWEST.items())
+    return (
+        f"nllfit needs {needed} and a tf-keras of the same minor version as tensorflow, and found {here}: run "
+        f"`pip install --upgrade {' '.join(install)}`."
+    )
+
+
+def _minor(version):
+    """The first two numbers of a version."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+
+
+def _installed():
+    """The versions by name; builds such as `tf-nightly` have names of their own."""
+    found = {}
+    for name in LOWEST:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+if _message := mismatch(_installed()):
+    raise ImportError(_message)

@@ -1,0 +1,126 @@
+"""Several replicas train as one: two devices here, two processes under `--thorough`."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from experiments import distributed
+from tests.kerases import KITS, each_keras
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+TWO_DEVICES = """
+import contextlib, json, sys
+import numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
+import nllfit
+from tests.kerases import KITS
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=[48, 3]).astype("float32")
+y = x[:, :1] + rng.normal(size=[48, 1]).astype("float32")
+held_out = x[:17], y[:17]  # of 16 rows and of one, so that a replica has none
+rows = tf.data.Dataset.from_tensor_slices((x, y)).batch(16, drop_remainder=True)
+
+
+def same(ours, theirs):
+    return max(float(np.max(np.abs(np.subtract(a, b)))) for a, b in zip(ours, theirs, strict=True))
+
+
+def make(kit, strategy):
+    kit.keras.utils.set_random_seed(0)
+    layers = kit.keras.layers
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        model = kit.keras.Sequential([layers.Input((3,)), layers.Dense(4, "tanh"), layers.Dense(1), kit.heads.Normal(
+            shared=("scale",))])
+        model.compile(kit.keras.optimizers.Adam(0.01), kit.loss, metrics=[kit.metrics.NegativeLogLikelihood(), "mae"])
+    return model
+
+
+found = {}
+for kit in KITS:
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    one, two = make(kit, None), make(kit, strategy)
+    runs = {
+        "arrays": ([x, y], [x, y], {"batch_size": 16, "validation_data": held_out, "seed": 1}),
+        "a dataset": ([rows], [rows], {}),
+        "a distributed dataset": ([rows], [strategy.experimental_distribute_dataset(rows)], {}),
+    }
+    for name, (data, of_two, options) in runs.items():
+        options = options | {"epochs": 2, "verbose": 0}
+        a = nllfit.fit(one, *data, compile="graph", **options).history
+        b = nllfit.fit(two, *of_two, **options).history
+        assert a.keys() == b.keys()
+        found[f"{kit.keras.__name__}, {name}"] = [
+            same(a.values(), b.values()), same(one.get_weights(), two.get_weights())
+        ]
+    a, b = make(kit, None), make(kit, strategy)  # which Keras trains itself
+    options = {"batch_size": 16, "shuffle": False, "verbose": 0}
+    a, b = nllfit.fit(a, x, y, **options).history, b.fit(x, y, **options).history
+    found[f"{kit.keras.__name__}, by Keras"] = same([a[name] for name in sorted(a)], [b[name] for name in sorted(b)])
+    weights = two.get_weights()
+    errors = []
+    for arguments in ({"batch_size": 15}, {"batch_size": 32, "compile": "xla"}, {"batch_size": 20, "epochs": 3}):
+        try:
+            nllfit.fit(two, x[:47], y[:47], **arguments)
+        except ValueError as error:
+            errors.append(str(error))
+    found[f"{kit.keras.__name__}, errors"] = errors
+    found[f"{kit.keras.__name__}, untouched"] = same(weights, two.get_weights()) == 0
+print(json.dumps(found))
+"""
+
+
+def test_two_devices_train_as_one():
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    program = [sys.executable, "-c", TWO_DEVICES]
+    result = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    found = json.loads(result.stdout.splitlines()[-1])
+    for kit in KITS:
+        name = kit.keras.__name__
+        for data in ("arrays", "a dataset", "a distributed dataset"):
+            history, weights = found[f"{name}, {data}"]
+            assert history < 2e-6, f"{name}, {data}"  # float32, some 10 steps
+            assert weights < 1e-6, f"{name}, {data}"
+        assert found[f"{name}, by Keras"] < 2e-6
+        assert found[f"{name}, untouched"]
+        uneven, xla, last = found[f"{name}, errors"]
+        assert "a batch has 15 rows, which 2 replicas cannot share alike" in uneven.lower()
+        assert "a batch has 7 rows" in last.lower()
+        assert '`compile` is "xla"' in xla
+
+
+@pytest.mark.thorough  # three processes each, 20 s
+@each_keras
+@pytest.mark.parametrize("killed", [False, True])
+def test_two_workers_end_where_one_process_does(kit, killed, tmp_path, monkeypatch):
+    started, start = [], subprocess.Popen
+
+    def watched(*args, **kwargs):
+        started.append(start(*args, **kwargs))
+        return started[-1]
+
+    def kill():
+        while not [path for path in tmp_path.rglob("backup/**/*") if path.is_file()]:
+            time.sleep(0.01)
+        time.sleep(0.5)
+        started[1].kill()
+
+    monkeypatch.setattr(subprocess, "Popen", watched)
+    if killed:
+        threading.Thread(target=kill, daemon=True).start()
+    keras = "2" if kit is KITS[0] else "3"
+    argv = ["--epochs", "60", "--units", "16", "--keras", keras, "--out", str(tmp_path / "run")]
+    metrics = distributed.main(argv)
+    assert len(started) == (4 if killed else 2)
+    assert metrics["weight_difference"] < 1e-6
+    assert metrics["loss"]["1"] == pytest.approx(metrics["loss"]["2"], rel=1e-5)
+    assert {path.name for path in (tmp_path / "run").iterdir()} >= {"config.json", "metrics.json", "worker-1.log"}
