@@ -26,9 +26,13 @@ def one_step(model, mode):
     def step(data):
         # Inputs alone are not in a tuple of one, for a step of the user's own.
         alone = len(data) == 1 and not isinstance(data[0], (list, tuple))
-        run = getattr(model, f"{mode}_step")
+        of_model = getattr(model, f"{mode}_step")
+
+        def of_replica(data):
+            return of_model(replicas.share(data))
+
         with strategy.scope():
-            logs = strategy.run(lambda data: run(replicas.share(data)), (data[0] if alone else data,))
+            logs = strategy.run(of_model if replicas.local == 1 else of_replica, (data[0] if alone else data,))
             return tf.nest.map_structure(reduced, logs)
 
     return step
