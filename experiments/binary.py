@@ -6,8 +6,9 @@
 
 Expected: on the breast cancer data a test accuracy of about 97 % and a mean negative log-likelihood near 0.1 nats,
 where the share of the classes alone gives 0.66. A temperature found on its 91 validation rows may make test rows less
-likely: they hold too few mistakes to tell it. The run folder holds the model, how calibrated its probabilities are,
-and for images those it was most wrong about.
+likely: they hold too few mistakes to tell it. On 10,000 photographs of cats and dogs of 32 x 32 pixels 0.46 nats and
+80 % of one network, 0.43 with its temperature, 0.41 and 82 % of five. The run folder holds the model, how calibrated
+its probabilities are, and for images those it was most wrong about.
 """
 
 import numpy as np

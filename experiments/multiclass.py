@@ -4,7 +4,9 @@
     python -m experiments.multiclass --data FOLDER   # the four IDX files of MNIST or Fashion-MNIST, gzipped or not
 
 Expected: on the digits a test accuracy of about 98 % and a mean negative log-likelihood below 0.1 nats, where guessing
-gives log 10 = 2.303. The run folder holds the model, the confusion matrix and the images it was most wrong about.
+gives log 10 = 2.303; on Fashion-MNIST, after 4 epochs of batches of 128, 0.332 nats and 88 % of one network, 0.300 and
+89 % of five with their temperature. The run folder holds the model, the confusion matrix and the images it was most
+wrong about.
 """
 
 import numpy as np

@@ -37,7 +37,9 @@ def fit_lbfgs(
     run as they predict (`training=False`), so that it has one value at each point. For a convex model, such as
     logistic regression with a penalty, the result is the optimum. It is searched in float64 whatever the model's dtype,
     and only the weights at the end are rounded. Up to 200 weights are found by Newton's method alone, up to 2000 by
-    Newton's method from where L-BFGS leads, and more by L-BFGS. Inputs and outcomes may be in any unit.
+    Newton's method from where L-BFGS leads, and more by L-BFGS. Inputs and outcomes may be in any unit: the search
+    begins at the model's weights or, where those predict the outcomes worse than their own marginal distribution does,
+    at that, as `initialize` sets it.
 
     Args:
       model: a compiled model of tf_keras or Keras 3, of which only the loss is used.
@@ -54,7 +56,7 @@ def fit_lbfgs(
       penalty, and one that the model's dtype cannot hold are not `converged`.
 
     Raises:
-      TypeError, ValueError: for a model or data that `fit` would not take, or a loss that is not finite at the start.
+      TypeError, ValueError: for a model or data that `fit` would not take, or a loss that is finite at neither start.
 
     Example:
       >>> import tf_keras
@@ -84,19 +86,20 @@ def fit_lbfgs(
         raise ValueError("The model has no trainable weights: there is nothing to solve for.")
     start = flat_weights(model)
     with kept_for(model, Surface).over(model, batches.data) as surface:
-        before = surface.value(start)
+        w, before = start, surface.value(start)
+        if np.all(np.isfinite(start)) and _is_at_marginal(model, batches.data):
+            marginal = flat_weights(model)
+            if not before <= (loss := surface.value(marginal)):
+                w, before = marginal, loss
         if not np.isfinite(before):
             set_weights(model, start)
             raise ValueError(f"The loss at the start is {before}: give the model weights at which it is finite.")
-        attempts = [search(surface, start, max_iterations, tolerance)]
-        if attempts[0].end not in ("cut short", "exact") and _fault(attempts[0]) and _begins_anew(model, batches.data):
-            attempts.append(search(surface, flat_weights(model), max_iterations, tolerance))
-    found = min(attempts, key=lambda found: (_fault(found) is not None, found.loss))
+        found = search(surface, w, max_iterations, tolerance)
     set_weights(model, found.rounded)
 
     history = keras_of(model).callbacks.History()
     history.set_model(model)
-    history.num_iterations = sum(attempt.iterations for attempt in attempts)
+    history.num_iterations = found.iterations
     history.epoch = [0, history.num_iterations]
     history.history = {"loss": [before, found.loss]}
     fault = _fault(found)
@@ -105,8 +108,11 @@ def fit_lbfgs(
     return history
 
 
-def _begins_anew(model, data):
-    """Makes the outcomes' marginal distribution what the model predicts; False if it cannot."""
+def _is_at_marginal(model, data):
+    """Makes the outcomes' marginal distribution what the model predicts; False if it cannot.
+
+    Random weights on inputs in any unit can lie where every link is flat, and no search leads away from there.
+    """
     try:
         initialize(model, *data)
     except (TypeError, ValueError):  # no head, or no bias before it

@@ -351,8 +351,8 @@ def test_an_exact_fit_with_a_scale_to_learn_has_no_optimum(dtype):
     assert nllfit.fit_lbfgs(linear(3, 1, heads.Normal(scale=1.0)), x, y).converged
 
 
-def test_a_line_search_that_fails_is_begun_anew():
-    # From a scale of 1 the first step is ten scales long, and the line search after it finds nothing.
+def test_a_scale_that_is_far_too_small_at_the_start():
+    # From a scale of 1 the first step is ten scales long, and a line search after it finds nothing.
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 3))
     y = x @ [[1.0], [2.0], [3.0]] + 0.5 + rng.normal(size=(200, 1))
@@ -361,6 +361,34 @@ def test_a_line_search_that_fails_is_begun_anew():
     history = nllfit.fit_lbfgs(linear(3, 1, heads.Normal(shared=("scale",))), x, y)
     assert history.converged, history.message
     assert history.history["loss"][-1] == pytest.approx(np.log(2 * np.pi * np.e * variance) / 2, rel=1e-12)
+
+
+def test_a_start_of_infinite_loss_is_left():
+    rng = np.random.default_rng(0)
+    x = rng.normal(5e3, 2.0, size=(200, 1))
+    y = rng.poisson(np.exp(0.2 * (x - 5e3)))
+    model = linear(1, 1, heads.Poisson())
+    model.set_weights([np.ones([1, 1]), np.zeros([1])])  # a rate of exp(5000)
+    history = nllfit.fit_lbfgs(model, x, y)
+    assert history.converged, history.message
+    expected = sm.GLM(y, sm.add_constant(x - 5e3), family=sm.families.Poisson()).fit()
+    assert history.history["loss"][-1] == pytest.approx(-expected.llf / 200, rel=1e-9)
+
+
+def test_raw_inputs_do_not_hide_the_optimum():
+    # Random weights times an income lie where the links of a Beta are flat, and further steps where no loss is left of
+    # classes that are separable.
+    rng = np.random.default_rng(0)
+    income = rng.lognormal(10, 1, [300, 1])
+    share = rng.beta(2.0, 3.0, [300, 1])
+    raw, scaled = (linear(1, 2, heads.Beta()) for _ in range(2))
+    losses = [nllfit.fit_lbfgs(m, x, share) for m, x in ((raw, income), (scaled, income / 1e4 - 1))]
+    assert losses[0].converged
+    assert losses[0].history["loss"][-1] == pytest.approx(losses[1].history["loss"][-1], abs=1e-9)
+    age = rng.normal(50, 10, [300, 1])
+    history = nllfit.fit_lbfgs(linear(2, 1, heads.Bernoulli()), np.hstack([age, income]), age > 50)
+    assert not history.converged
+    assert "at infinity" in history.message
 
 
 def test_solving_again_traces_nothing():
