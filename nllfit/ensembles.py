@@ -181,8 +181,11 @@ def new_folder(folder: str | os.PathLike) -> pathlib.Path:
 
 
 def load_model(path: pathlib.Path) -> Model:
-    """The model of a `.keras` file of either Keras, in its safe mode."""
-    return _keras_of_file(path).models.load_model(path)
+    """The model of a `.keras` file of either Keras, in its safe mode; a `ValueError` if the file is damaged."""
+    try:
+        return _keras_of_file(path).models.load_model(path)
+    except (KeyError, OSError, RuntimeError, json.JSONDecodeError, UnicodeDecodeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is no whole .keras file: save it again. ({type(error).__name__}: {error})") from error
 
 
 def _with_weights(model, x):
@@ -222,11 +225,8 @@ def _mixture(*origins):
 
 def _keras_of_file(path):
     """The Keras that wrote a file, with the heads for it."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            version = json.loads(archive.read("metadata.json"))["keras_version"]
-    except (zipfile.BadZipFile, KeyError):
-        raise ValueError(f"{path} is no whole .keras file: save the ensemble again.") from None
+    with zipfile.ZipFile(path) as archive:
+        version = json.loads(archive.read("metadata.json"))["keras_version"]
     if version.startswith("2."):
         return tf_keras
     import keras
