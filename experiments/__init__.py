@@ -12,7 +12,7 @@ _STDERR = os.dup(2)  # while nothing is to be seen of it
 
 def _leave(*_):
     """Ends a program that is still importing: an exception might be swallowed there, and there is nothing to undo."""
-    os.write(_STDERR, b"interrupted: no run folder was written\n")
+    os.write(_STDERR, b"interrupted\n")
     os._exit(130)
 
 

@@ -91,7 +91,7 @@ def main(argv=None):
     (x, y), (x_test, y_test), names = load(arguments)
     with common.run_folder(arguments) as folder:
         head, title = tools.heads.Bernoulli, f"{len(x)} rows, {' and '.join(names)}"
-        models, histories = classifier.trained_members(tools, x, y, head, head.params_size(), arguments, title)
+        models, histories = classifier.trained_members(tools, x, y, head, head.params_size(), arguments, title, folder)
         evaluations = classifier.compared(models, x, y, x_test, y_test)
         probability, metrics = scores(models[0], x_test, y_test, y.mean())
         metrics["evaluation"] = {name: one.to_dict() for name, one in evaluations.items()}

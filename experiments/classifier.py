@@ -1,5 +1,7 @@
 """The network and the training that the two experiments on classes share."""
 
+import functools
+
 import numpy as np
 from sklearn.model_selection import train_test_split
 
@@ -46,14 +48,20 @@ def train(tools, model, x, y, epochs, batch_size, seed, title):
     )
 
 
-def trained_members(tools, x, y, head, units, arguments, title):
-    """As many networks as `--members` says, that differ in their first weights and order of rows, and the histories."""
+def trained_members(tools, x, y, head, units, arguments, title, folder):
+    """As many networks as `--members` says, that differ in their first weights and order of rows, and the histories.
+
+    A run that was cut short trains those that it has not: each is kept in its `folder`.
+    """
     models, histories = [], []
     for seed in range(arguments.seed, arguments.seed + arguments.members):
         tools.keras.utils.set_random_seed(seed)
-        models.append(network(tools, x, head(), units))
+        model = network(tools, x, head(), units)
+        models.append(model)
         rows = title if arguments.members == 1 else f"{title}, network {len(models)} of {arguments.members}"
-        histories.append(train(tools, models[-1], x, y, arguments.epochs, arguments.batch_size, seed, rows))
+        settings = arguments.epochs, arguments.batch_size, seed, rows
+        fit = functools.partial(train, tools, model, x, y, *settings)
+        histories.append(common.trained(model, folder / "unfinished" / f"network-{len(models)}.npz", fit))
     return models, histories
 
 

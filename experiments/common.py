@@ -9,10 +9,10 @@ import pathlib
 import shutil
 import signal
 import sys
-import tempfile
 import types
 from collections.abc import Callable
 
+import numpy as np
 import tf_keras
 
 import nllfit
@@ -20,12 +20,13 @@ import nllfit
 __all__ = [
     "Toolkit",
     "checked",
+    "kept",
     "parser",
     "progress_bar",
-    "resumed_folder",
     "run",
     "run_folder",
     "toolkit",
+    "trained",
     "write_json",
 ]
 
@@ -38,7 +39,11 @@ def parser(module_doc, name):
         description=module_doc,
         formatter_class=argparse.RawTextHelpFormatter,
     )
-    result.add_argument("--out", metavar="FOLDER", help="the run folder, new or empty (default: runs/NAME-TIME)")
+    result.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="the run folder: new, empty, or of this command cut short\n(default: runs/NAME-TIME)",
+    )
     result.add_argument("--seed", type=int, default=0, help="of all random numbers (default: %(default)s)")
     result.add_argument(
         "--keras", type=int, choices=(2, 3), default=2, help="tf_keras or Keras 3 (default: %(default)s)"
@@ -82,45 +87,51 @@ def checked(arguments, **lowest):
 
 @contextlib.contextmanager
 def run_folder(arguments):
-    """A folder to write a run to, which is there under its name when all of it is written, and else not at all."""
-    out = _out(arguments)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"--out {out} holds something already: name a new folder, so that nothing is overwritten.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = pathlib.Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        write_json(folder / "config.json", vars(arguments))
-        yield folder
-        folder.chmod(0o755)  # `mkdtemp` makes it private
-        folder.replace(out)
-        print(f"\nThe run is in {out}/", file=sys.stderr)  # standard output may be JSON
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    """A folder to write a run to: a new one, or one in which the same command was cut short, which goes on.
 
-
-@contextlib.contextmanager
-def resumed_folder(arguments):
-    """A folder to write a long run to as it goes: a new one, or one in which the same command was interrupted."""
+    Until all of it is written it holds a folder `unfinished`, with the parts that need not be made twice.
+    """
     out = _out(arguments)
     config, given = out / "config.json", json.loads(json.dumps(vars(arguments) | {"out": None}))
-    if config.exists():
-        begun = json.loads(config.read_text())
-        other = [name for name in given if begun.get(name) != given[name]]
-        if other:
-            raise ValueError(
-                f"--out {out} holds a run with --{other[0]} {begun.get(other[0])}, not {given[other[0]]}: name a new "
-                f"folder, or give what was given there to go on with it."
-            )
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"--out {out} holds something that is no such run: name a new folder.")
-    out.mkdir(parents=True, exist_ok=True)
+    unfinished = out / "unfinished"
+    if out.exists() and not unfinished.is_dir() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"--out {out} holds something already: name a new folder, so that nothing is overwritten.")
+    begun = json.loads(config.read_text()) if config.exists() else given
+    other = [name for name in given if begun.get(name) != given[name]]
+    if other:
+        raise ValueError(
+            f"--out {out} holds an unfinished run with --{other[0].replace('_', '-')} {begun.get(other[0])}, not "
+            f"{given[other[0]]}: name a new folder, or give what was given there to go on with it."
+        )
+    unfinished.mkdir(parents=True, exist_ok=True)
     write_json(config, given)
     try:
         yield out
-    except KeyboardInterrupt:
-        print(f"\ninterrupted: the same command with --out {out} goes on from here", file=sys.stderr)
-        sys.exit(130)
-    print(f"\nThe run is in {out}/", file=sys.stderr)
+    except BaseException:
+        print(f"\nunfinished: the same command with --out {out} goes on from here", file=sys.stderr)
+        raise
+    shutil.rmtree(unfinished)
+    print(f"\nThe run is in {out}/", file=sys.stderr)  # standard output may be JSON
+
+
+def kept(path, make):
+    """The plain values that `make()` gives; or gave, where a run that was cut short has written them."""
+    if not path.exists():
+        write_json(path, make())
+    return json.loads(path.read_text())
+
+
+def trained(model, path, train):
+    """The history of a model's training by `train()`; where a run that was cut short did, it gets the weights."""
+    if not path.exists():
+        history, part = train(), path.with_suffix(".part")
+        with part.open("wb") as file:
+            np.savez(file, *model.get_weights(), epoch=history.epoch, **history.history)
+        part.replace(path)
+    with np.load(path) as found:
+        model.set_weights([found[f"arr_{i}"] for i in range(len(model.get_weights()))])
+        history = {name: found[name].tolist() for name in found.files if not name.startswith("arr_")}
+    return types.SimpleNamespace(epoch=history.pop("epoch"), history=history)
 
 
 def _out(arguments):
@@ -162,5 +173,5 @@ def run(main):
         print("error:", "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted: no run folder was written", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         sys.exit(130)

@@ -91,7 +91,9 @@ def main(argv=None):
     with common.run_folder(arguments) as folder:
         head, title = tools.heads.OneHotCategorical, f"{len(x)} images of {len(names)} classes"
         units = head.params_size(len(names))
-        models, histories = classifier.trained_members(tools, x, y, lambda: head(len(names)), units, arguments, title)
+        models, histories = classifier.trained_members(
+            tools, x, y, lambda: head(len(names)), units, arguments, title, folder
+        )
         evaluations = classifier.compared(models, x, y, x_test, y_test)
         probabilities, metrics = scores(models[0], x_test, y_test)
         metrics["evaluation"] = {name: one.to_dict() for name, one in evaluations.items()}

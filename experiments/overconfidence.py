@@ -118,7 +118,9 @@ def main(argv=None):
         found = []
         bar = tools.keras.utils.Progbar(arguments.splits, unit_name="split")
         for i, (train, test) in enumerate(halves.split(x)):
-            found.append(fit_split(tools, x, y[:, None], train, test, arguments.epochs, arguments.seed + i))
+            settings = train, test, arguments.epochs, arguments.seed + i
+            split = functools.partial(fit_split, tools, x, y[:, None], *settings)
+            found.append(common.kept(folder / "unfinished" / f"split-{i}.json", split))
             bar.update(i + 1)
         metrics = {
             name: {score: float(np.mean([split[name][score] for split, _ in found])) for score in row}

@@ -12,6 +12,8 @@ by n, not n - 2); where the noise grows, only the third sees it, and its negativ
 diabetes data sigma is 53.476 and the mean negative log-likelihood 5.39817 nats.
 """
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
@@ -27,19 +29,22 @@ STEPS = 10  # an epoch
 FORMS = {"fixed": {"scale": 1.0}, "shared": {"shared": ("scale",)}, "network": {}}
 
 
-def fitted(tools, form, x, y, epochs, title):
+def fitted(tools, form, x, y, epochs, title, folder):
     """A linear layer under a Normal head in float64, after full-batch Adam whose steps shrink to nothing."""
     keras, normal = tools.keras, tools.heads.Normal
     units = normal.params_size(**form)
-    model = keras.Sequential([keras.layers.Dense(units, dtype="float64"), normal(**form, dtype="float64")])
+    dense = keras.layers.Dense(units, dtype="float64")
+    model = keras.Sequential([keras.Input(x.shape[1:], dtype="float64"), dense, normal(**form, dtype="float64")])
     schedule = keras.optimizers.schedules.CosineDecay(0.05, epochs * STEPS)
     model.compile(keras.optimizers.Adam(schedule), tools.loss, jit_compile=False)
     batches = tf.data.Dataset.from_tensors((x, y)).repeat(STEPS)
-    nllfit.fit(model, batches, epochs=epochs, verbose=0, callbacks=[common.progress_bar(keras, title)])
+    bar = common.progress_bar(keras, title)
+    fit = functools.partial(nllfit.fit, model, batches, epochs=epochs, verbose=0, callbacks=[bar])
+    model.history = common.trained(model, folder / "unfinished" / f"{title}.npz", fit)
     return model
 
 
-def fit_line(tools, noise, num_rows, epochs, seed):
+def fit_line(tools, noise, num_rows, epochs, seed, folder):
     """The three heads on a noisy line: the data, the models, and their numbers beside those of least squares."""
     rng = np.random.default_rng(seed)
     x = rng.uniform(-1, 1, [num_rows, 1])
@@ -51,7 +56,7 @@ def fit_line(tools, noise, num_rows, epochs, seed):
     metrics["least_squares"]["residual_sigma"] = np.sqrt(np.mean(residuals**2))
     models = {}
     for name, form in FORMS.items():
-        model = models[name] = fitted(tools, form, x, y, epochs, f"{noise} noise, {name} scale")
+        model = models[name] = fitted(tools, form, x, y, epochs, f"{noise} noise, {name} scale", folder)
         distribution = tools.distribution(model(x))
         low, high = tools.distribution(model(np.array([[0.0], [1.0]]))).mean().numpy()[:, 0]
         metrics[name] = {
@@ -71,12 +76,12 @@ def evaluated(noise, models, seed, num_rows=1000):
     return {name: nllfit.evaluate(model, x, y, batch_size=num_rows) for name, model in models.items()}
 
 
-def fit_diabetes(tools, epochs):
+def fit_diabetes(tools, epochs, folder):
     """The linear model with one scale, trained on standardised data; its sigma and NLL in the target's own units."""
     x, y = datasets.load_diabetes(return_X_y=True)
     x, unit = x / x.std(0), y.std()
     y = (y[:, None] - y.mean()) / unit
-    model = fitted(tools, FORMS["shared"], x, y, epochs, "diabetes, shared scale")
+    model = fitted(tools, FORMS["shared"], x, y, epochs, "diabetes, shared scale", folder)
     distribution = tools.distribution(model(x))
     nll = nllfit.negative_log_likelihood(y, distribution)
     return model, {
@@ -133,10 +138,12 @@ def main(argv=None):
     with common.run_folder(arguments) as folder:
         lines, metrics = {}, {}
         for noise in NOISES:
-            lines[noise], metrics[noise] = fit_line(tools, noise, arguments.rows, arguments.epochs, arguments.seed)
+            lines[noise], metrics[noise] = fit_line(
+                tools, noise, arguments.rows, arguments.epochs, arguments.seed, folder
+            )
             for name, model in lines[noise][2].items():
                 model.save(folder / f"{noise}-{name}.keras")
-        model, metrics["diabetes"] = fit_diabetes(tools, 2 * arguments.epochs)
+        model, metrics["diabetes"] = fit_diabetes(tools, 2 * arguments.epochs, folder)
         model.save(folder / "diabetes.keras")
         new = {noise: evaluated(noise, models, arguments.seed) for noise, (_, _, models) in lines.items()}
         metrics["evaluation"] = {noise: {name: e.to_dict() for name, e in row.items()} for noise, row in new.items()}

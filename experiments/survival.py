@@ -12,6 +12,8 @@ Expected: LogNormal and LogLogistic lead, with AICs a little apart; families wit
 observed deaths alone has a median far too short; older patients live shorter lives.
 """
 
+import functools
+
 import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
@@ -42,6 +44,16 @@ def regression(tools, family, x, y, seed):
     nllfit.initialize(model, x, y)
     nllfit.fit_lbfgs(model, x, y)
     return model
+
+
+def held_out_losses(tools, name, x, y, train, test, seed):
+    """The summed negative log-likelihood of test rows, without their age and with it."""
+    alone = nllfit.maximum_likelihood(nllfit.Censored(name), y[train])
+    fitted = regression(tools, name, x[train], y[train], seed)
+    return {
+        "without age": -float(np.sum(alone.distribution.log_prob(y[test]))),
+        "with age": nllfit.evaluate(fitted, x[test], y[test]).nll * len(test),
+    }
 
 
 def plot(time, observed, estimates, naive, by_age, path):
@@ -83,15 +95,14 @@ def main(argv=None):
         model = regression(tools, name, x, y, arguments.seed)
         gain = -len(y) * nllfit.evaluate(model, x, y).nll - best.log_likelihood
         added = model.count_params() - best.num_parameters
-        held_out = {"without age": 0.0, "with age": 0.0}
+        scored = []
         folds = model_selection.KFold(arguments.folds, shuffle=True, random_state=arguments.seed)
         bar = tools.keras.utils.Progbar(arguments.folds, unit_name="fold")
         for i, (train, test) in enumerate(folds.split(x)):
-            alone = nllfit.maximum_likelihood(nllfit.Censored(name), y[train])
-            held_out["without age"] -= float(np.sum(alone.distribution.log_prob(y[test]))) / len(y)
-            fitted = regression(tools, name, x[train], y[train], arguments.seed)
-            held_out["with age"] += nllfit.evaluate(fitted, x[test], y[test]).nll * len(test) / len(y)
+            fold = functools.partial(held_out_losses, tools, name, x, y, train, test, arguments.seed)
+            scored.append(common.kept(folder / "unfinished" / f"fold-{i}.json", fold))
             bar.update(i + 1)
+        held_out = {key: sum(fold[key] for fold in scored) / len(y) for key in scored[0]}
         ages = {years: tools.distribution(model((np.array([[years]]) - age.mean()) / age.std())) for years in (35, 55)}
         metrics = {
             "best": name,

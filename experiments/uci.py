@@ -16,7 +16,7 @@ stand the published methods, if the folder has a `published.json`.
 Expected with Normal heads: an NLL of 2.60 on concrete, 0.21 on energy, -1.41 on kin8nm, -6.4 on naval and 2.45 on
 protein, each below every published one; free, -6.7 on naval and 1.83 on protein.
 
-Every split is written as it ends: interrupted, the same command with `--out` goes on where it stopped.
+Every split is written as it ends: cut short, the same command with `--out` goes on where it stopped.
 """
 
 import functools
@@ -53,10 +53,8 @@ def fit_table(arguments, folder, name, table):
     (x, y), done = table, []
     tools, halves = common.toolkit(arguments.keras), list(tables.splits(len(x), arguments.splits))
     for i, (train, test) in enumerate(halves):
-        path = folder / "splits" / f"{name}-{i:02}.json"
-        if not path.exists():
-            common.write_json(path, fit_split(tools, x, y, train, test, arguments.seed + i))
-        done.append(json.loads(path.read_text()))
+        split = functools.partial(fit_split, tools, x, y, train, test, arguments.seed + i)
+        done.append(common.kept(folder / "splits" / f"{name}-{i:02}.json", split))
         normal, free = done[-1]["normal"], done[-1]["free"]
         print(f"{name}, split {i + 1}/{len(halves)}: NLL {normal['nll']:.3f}, free {free['nll']:.3f}", flush=True)
     return done
@@ -123,7 +121,7 @@ def main(argv=None):
     data = tables.read_folder(arguments.data, arguments.only)
     anchors = pathlib.Path(arguments.data, "published.json")
     published = json.loads(anchors.read_text()) if anchors.exists() else {}
-    with common.resumed_folder(arguments) as folder:
+    with common.run_folder(arguments) as folder:
         (folder / "splits").mkdir(exist_ok=True)
         largest_first = sorted(data, key=lambda name: -data[name][0].size)
         fit = functools.partial(fit_table, arguments, folder)

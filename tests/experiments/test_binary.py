@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments import binary
+from experiments import binary, classifier
 from tests.experiments.samples import each_keras, files, npz_arrays, write_photographs
 from tests.files import data_file, downloaded
 
@@ -48,14 +48,44 @@ def test_the_cats_and_dogs_are_read(where, cats, dogs):
     assert x.shape[1:] == (32, 32, 3)
 
 
-def test_a_run_that_fails_midway_leaves_nothing(tmp_path, monkeypatch):
-    def fail(*args):
-        raise OSError("the disk is full")
+def fail(*args):
+    raise OSError("the disk is full")
 
-    monkeypatch.setattr(binary, "plot", fail)
+
+def test_a_run_that_is_cut_short_goes_on_by_the_same_command(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "run"
+    arguments = ["--epochs", "1", "--members", "1", "--out", str(out)]
+    with monkeypatch.context() as broken:
+        broken.setattr(classifier, "compared", fail)
+        with pytest.raises(OSError, match="the disk is full"):
+            binary.main(arguments)
+    assert files(out) == {"config.json", "unfinished"}
+    assert f"the same command with --out {out} goes on" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="holds an unfinished run with --seed 0, not 1"):
+        binary.main([*arguments, "--seed", "1"])
+    monkeypatch.setattr(classifier, "train", fail)  # it is trained
+    binary.main(arguments)
+    assert files(out) == {"config.json", "metrics.json", "binary.png", "model.keras"}
+    with pytest.raises(ValueError, match="holds something already"):
+        binary.main(arguments)
+
+
+@pytest.mark.thorough
+def test_a_run_that_is_cut_short_ends_with_the_same_numbers(tmp_path, monkeypatch):
+    arguments = ["--epochs", "3", "--members", "2", "--out"]
+    expected = binary.main([*arguments, str(tmp_path / "whole")])
+    train, trained = classifier.train, []
+
+    def second_fails(*args):
+        trained.append(args)
+        return fail() if len(trained) == 2 else train(*args)
+
+    monkeypatch.setattr(classifier, "train", second_fails)
     with pytest.raises(OSError, match="the disk is full"):
-        binary.main(["--out", str(tmp_path / "run"), "--epochs", "1", "--members", "1"])
-    assert not files(tmp_path)
+        binary.main([*arguments, str(tmp_path / "run")])
+    (tmp_path / "run" / "unfinished" / "network-2.part").write_bytes(b"half of a file")
+    assert binary.main([*arguments, str(tmp_path / "run")]) == expected
+    assert len(trained) == 3
 
 
 def test_a_run_folder_is_never_overwritten(tmp_path):
