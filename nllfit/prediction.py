@@ -10,7 +10,7 @@ import tensorflow as tf
 from nllfit.data import as_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.layer import Origin, traced_distribution
-from nllfit.kerases import Model, distribution_of, keras_of, made_by_compile
+from nllfit.kerases import Model, distribution_of, keras_of, made_by_compile, mask_of
 
 __all__ = ["joined_origins", "origin_of", "predict_distribution"]
 
@@ -53,7 +53,7 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32) -> Any:
         return model.predict_distribution(x, batch_size)
     (outputs,) = _joined([model], x, batch_size)
     return tf.nest.map_structure(
-        lambda o: traced_distribution(o.family, o.params, o.shared) if isinstance(o, Origin) else o, outputs
+        lambda o: traced_distribution(o.family, o.params, o.shared, o.mask) if isinstance(o, Origin) else o, outputs
     )
 
 
@@ -108,11 +108,26 @@ def _joined(models, x, batch_size):
             raise _no_head(tf.zeros([])) from None  # without Keras's words around it
         raise
 
-    def whole(head, value):
-        value = tf.convert_to_tensor(value)
-        return Origin(head.family, value, head.shared) if head else value
+    arrays = map(tf.convert_to_tensor, tf.nest.flatten(values))
 
-    return tf.nest.map_structure(whole, heads[-1], list(values))
+    def whole(head):
+        array = next(arrays)
+        return Origin(head.family, array, head.shared, next(arrays) if head.mask else None) if head else array
+
+    return tf.nest.map_structure(whole, heads[-1])
+
+
+def _head(head, output):
+    """What is known of an output's head before its numbers are: of the mask, whether there is one."""
+    return head and Origin(head.family, None, head.shared, mask_of(output) is not None)
+
+
+def _numbers(head, output):
+    """What is to be gathered of an output."""
+    if head is None:
+        return output
+    mask = mask_of(output)
+    return head.params if mask is None else [head.params, mask]
 
 
 def _parameters_of(models, ranks):
@@ -134,10 +149,10 @@ def _parameters_of(models, ranks):
             alive: list[Any] = [reference() for reference in references]
             outputs = [model(inputs, training=False) for model in alive]
             found = tf.nest.map_structure(_origin, outputs)
-            heads[:] = [tf.nest.map_structure(lambda head: head and Origin(head.family, None, head.shared), found)]
+            heads[:] = [tf.nest.map_structure(_head, found, outputs)]
             if not any(tf.nest.flatten(found)):
                 raise _no_head(tf.nest.flatten(outputs)[0])
-            return tf.nest.map_structure(lambda head, output: head.params if head else output, found, outputs)
+            return tf.nest.map_structure(_numbers, found, outputs)
 
     kept[key] = compiled, Parameters(), heads
     return kept[key][1:]

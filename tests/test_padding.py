@@ -143,6 +143,37 @@ def test_an_outcome_that_counts_is_still_refused(kit, bad, message):
         nllfit.fit(make(kit), X, y, verbose=0)
 
 
+@each_keras
+def test_an_evaluation_is_of_what_is_not_masked(kit):
+    model = make(kit)
+    one = kit.keras.Model(model.inputs[0], dict(zip(model.output_names, model.outputs, strict=True))["lognormal"])
+    y = outcomes(MASK)["lognormal"].astype("float32")
+    expected = kit.losses(y, one(X)).numpy()[MASK > 0]
+    y[MASK == 0] = np.nan
+    evaluation = nllfit.evaluate(one, X, y, batch_size=5)
+    np.testing.assert_allclose(evaluation.scores["nll"], expected, rtol=1e-5)  # float32, batches of another size
+    assert evaluation.num_rows == MASK.sum()
+    assert np.isfinite([evaluation.crps, evaluation.rmse, evaluation.calibration_error]).all()
+
+
+@each_keras
+def test_a_weight_of_2_is_a_row_repeated(kit):
+    u, y = np.random.default_rng(0).normal(size=[3, 2]), np.array([[0.5], [1.0], [-2.0]])
+    twice = np.array([0, 1, 1, 2])
+    results = []
+    for rows, weights in ((np.arange(3), np.array([1.0, 2.0, 1.0])), (twice, np.ones(4))):
+        params = tf.constant(u[rows])
+        with tf.GradientTape() as tape:
+            tape.watch(params)
+            output = kit.heads.Normal(dtype="float64")(params)
+            loss = kit.loss(y[rows], output, sample_weight=weights) * len(rows)  # Keras divides by it
+        metric = kit.metrics.NegativeLogLikelihood(dtype="float64")
+        metric.update_state(y[rows], output, weights)
+        gradient = tape.gradient(loss, params).numpy()
+        results.append([loss, metric.result(), *(gradient[rows == i].sum() for i in range(3))])
+    np.testing.assert_allclose(*results, rtol=1e-15)
+
+
 def test_a_dataset_may_be_padded():
     y = outcomes(MASK)
     batches = tf.data.Dataset.from_tensor_slices((X, y)).batch(4)

@@ -44,7 +44,7 @@ def evaluate(
         `evaluate(distribution, y=y)`.
       x: inputs as `predict_distribution` takes them; or a `tf.data.Dataset` of batches `(x, y)`, without `y`.
       y: outcomes, `[n, *event]`, at least two; for an event of one element `[n]`, too. For a head at every step of a
-        sequence, `[n, steps, *event]`.
+        sequence, `[n, steps, *event]`; if Keras masks steps, each of the others is a row, and padding may be anything.
       levels: the probabilities of the central intervals whose coverage is counted.
       batch_size: rows a call of the model.
       seed: of the random numbers by which the PIT of a count is made uniform.

@@ -9,6 +9,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_numbers
 from nllfit.families.facts import facts_of
+from nllfit.families.layer import traced_distribution
 from nllfit.families.outcomes import as_column, as_outcomes, has_finite_likelihoods
 from nllfit.families.refusal import checked
 from nllfit.kerases import Model, distribution_of
@@ -59,6 +60,10 @@ def held_out(model: Model | tfd.Distribution, x: Any, y: ArrayLike | None, batch
     if predicted.batch_shape.rank == 0:
         raise ValueError(f"`model` is one {predicted.name} of batch []: give one for each row, of batch [n].")
     outcomes = as_outcomes(as_column(as_numbers("y", y), predicted), predicted, "y").numpy()
+    origin = getattr(predicted, "origin", None)
+    if origin is not None and origin.mask is not None:  # what Keras masks is no row, whatever it is
+        params, outcomes = tf.boolean_mask(origin.params, origin.mask), outcomes[origin.mask.numpy()]
+        predicted = traced_distribution(origin.family, params, origin.shared)
     if len(outcomes) < 2:
         raise ValueError(f"`y` has {len(outcomes)} rows: give at least two, for one tells nothing of a scatter.")
     return HeldOut(predicted, outcomes, _nll(predicted, outcomes))

@@ -160,10 +160,19 @@ class Elementwise(Head):
 
 
 class Origin:
-    """What a head made a distribution of: a family, its `params` `[B, params_size]` and its `shared` weight or None."""
+    """What a head made a distribution of: a family, its `params` `[B, params_size]` and its `shared` weight or None.
 
-    def __init__(self, family: ParametricFamily, params: tf.Tensor, shared: tf.Tensor | None):
-        self.family, self.params, self.shared = family, params, shared
+    `mask` is Keras's `[B]` of the rows that count, where all rows of a data set were predicted; None where all count.
+    """
+
+    def __init__(
+        self,
+        family: ParametricFamily,
+        params: tf.Tensor,
+        shared: tf.Tensor | None,
+        mask: Any = None,
+    ):
+        self.family, self.params, self.shared, self.mask = family, params, shared, mask
 
     @property
     def is_checked(self) -> bool:
@@ -177,14 +186,14 @@ class Origin:
 
 
 def traced_distribution(
-    family: ParametricFamily, params: tf.Tensor, shared: tf.Tensor | None = None
+    family: ParametricFamily, params: tf.Tensor, shared: tf.Tensor | None = None, mask: tf.Tensor | None = None
 ) -> tfd.Distribution:
     """A head's distribution, `rowwise`, which remembers in `origin` what it was made of, to join batches again.
 
     It is computed in at least float32: in 16 bits `softplus` reaches 0 and squares overflow where training still goes.
     """
     params = tf.cast(params, tf.float32) if params.dtype.size < 4 else params
-    origin = Origin(family, params, shared)
+    origin = Origin(family, params, shared, mask)
     distribution = rowwise(_served(origin))
     distribution.origin = origin
     return distribution
