@@ -75,26 +75,13 @@ def work(tools, arguments):
     folder.mkdir(parents=True, exist_ok=True)
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     is_first = strategy.cluster_resolver.task_id == 0
-    kind = tools.keras.callbacks.BackupAndRestore if is_first or arguments.keras == 2 else _reader(tools.keras)
-    model, loss, seconds = train(tools, arguments, strategy, [kind(str(folder / "backup"))])
+    backup = tools.keras.callbacks.BackupAndRestore(str(folder / "backup"))
+    model, loss, seconds = train(tools, arguments, strategy, [backup])
     weights = model.get_weights()
     if is_first:
         np.savez(folder / "weights.npz", *weights)
         common.write_json(folder / "result.json", {"loss": loss, "seconds": seconds})
     return {"loss": loss, "seconds": seconds}
-
-
-def _reader(keras):
-    """The callback of the other workers in Keras 3, whose own does not know that one has to write."""
-
-    class Restore(keras.callbacks.BackupAndRestore):
-        def on_epoch_end(self, epoch, logs=None):
-            pass
-
-        def on_train_end(self, logs=None):
-            pass
-
-    return Restore
 
 
 def configs(hosts):

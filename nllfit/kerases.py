@@ -23,9 +23,7 @@ __all__ = [
     "compile_in_float64",
     "compiled_with",
     "distribution_of",
-    "first_epoch",
     "float_dtype",
-    "forget_first_epoch",
     "is_kerases_own",
     "is_plain",
     "keras_of",
@@ -161,25 +159,12 @@ def training_variables(model: Model) -> list[tf.Variable]:
     slots = optimizer.variables() if callable(optimizer.variables) else optimizer.variables
     rates = [value for value in vars(optimizer).values() if isinstance(value, tf.Variable)]
     metrics = [v for metric in model.metrics for v in metric.variables]
-    found = [*model.variables, *slots, *rates, *metrics]
+    random = [getattr(layer, "_random_generator", None) for layer in model._flatten_layers()]  # of tf_keras
+    generators = [getattr(one, "_generator", None) for one in random]
+    states = [generator.state for generator in generators if generator is not None]
+    found = [*model.variables, *slots, *rates, *metrics, *states]
     found = [part for v in found if hasattr(v, "dtype") for part in parts_of(model, v)]  # tf_keras counts tables, too
     return list({id(variable): variable for variable in found}.values())
-
-
-def first_epoch(model: Model, initial_epoch: int) -> int:
-    """The epoch to start at: where `BackupAndRestore`, told that training begins, resumes, or `initial_epoch`."""
-    state = getattr(model, "_training_state", None)  # of tf_keras
-    if state is not None:
-        return state.maybe_load_initial_counters_from_ckpt(None, initial_epoch, "train")[0]
-    return getattr(model, "_initial_epoch", None) or initial_epoch
-
-
-def forget_first_epoch(model: Model) -> None:
-    """Forgets where `BackupAndRestore` resumed a run before, which Keras 3 never does, nor tf_keras if it was cut."""
-    if getattr(model, "_training_state", None) is not None:
-        del model._training_state
-    if getattr(model, "_initial_epoch", None) is not None:
-        model._initial_epoch = None
 
 
 def is_kerases_own(function: Callable) -> bool:

@@ -79,7 +79,8 @@ HOW_TO = re.findall(r"^## ([^\n]*)$(?:(?!^## ).)*?^```python\n(.*?)^```", PAGES,
 
 @pytest.mark.filterwarnings("ignore")  # deprecations inside TFP, of which one example makes all families
 @pytest.mark.parametrize(("title", "program"), HOW_TO, ids=[title for title, _ in HOW_TO])
-def test_how_to(title, program, capsys):
+def test_how_to(title, program, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     exec(program, {"__name__": "__main__"})
     printed = capsys.readouterr().out
     assert printed

@@ -72,6 +72,11 @@ def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:
                 f"`callbacks` holds a {type(callback).__module__}.{type(callback).__name__}, and the model is of "
                 f"`{keras.__name__}`: give callbacks of `{keras.__name__}.callbacks`."
             )
+        if isinstance(callback, keras.callbacks.BackupAndRestore) and not is_kerases_own(type(callback)):
+            raise ValueError(
+                f"{type(callback).__name__} is a BackupAndRestore of your own, and `nllfit.fit` writes the backups "
+                f"itself: give `{keras.__name__}.callbacks.BackupAndRestore`, or train with `model.fit`."
+            )
         frequency = getattr(callback, "save_freq", getattr(callback, "update_freq", None))
         for hook in _BATCH_HOOKS:
             owner = next(c for c in type(callback).__mro__ if hook in vars(c))

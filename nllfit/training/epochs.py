@@ -6,12 +6,14 @@ the time is the arithmetic's. What Keras does around the steps (callbacks, histo
 """
 
 import functools
+import warnings
 
 import numpy as np
 import tensorflow as tf
 
-from nllfit.kerases import first_epoch, float_dtype, forget_first_epoch, keras_of
+from nllfit.kerases import float_dtype, keras_of
 from nllfit.training.arguments import check_integers, check_options, check_trainable, epoch_callbacks, only_reads
+from nllfit.training.backups import Backup
 from nllfit.training.batches import batches_of, split_arrays
 from nllfit.training.failures import failed, not_finite
 from nllfit.training.outcomes import outcome_check
@@ -66,7 +68,8 @@ def fit(
         `steps_per_epoch` are given, for as many as share out all rows.
       epochs: the epoch to stop at.
       verbose: 0 for silence, 1 or `"auto"` for Keras's progress bar, 2 for a line an epoch.
-      callbacks: Keras callbacks that act once an epoch.
+      callbacks: Keras callbacks that act once an epoch. Of `BackupAndRestore` it takes the folder, and writes the
+        backups itself: killed at any moment, be it in a write, the same call goes on, and ends as if never stopped.
       validation_split: the fraction of the arrays' last rows to hold out as validation data.
       validation_data: `(x, y)` or `(x, y, sample_weight)`, or a dataset, to evaluate after an epoch.
       shuffle: whether arrays are put in a new order each epoch.
@@ -77,8 +80,9 @@ def fit(
       validation_steps, validation_batch_size: the same for validation data.
       validation_freq: epochs between evaluations, or a list of the epochs, from 1, to evaluate after.
       seed: fixes the order of every epoch, which depends on it and on the epoch's number alone, so that a run resumed
-        at `initial_epoch` is the run that never stopped; but not after loading, where layers draw random numbers, as
-        dropout does: Keras saves no state of their generators. None draws one from NumPy's global generator.
+        at `initial_epoch` is the run that never stopped; but not from a file of Keras's, where layers draw random
+        numbers, as dropout does: a `BackupAndRestore` keeps the state of their generators, a saved model does not.
+        None draws one from NumPy's global generator.
       compile: `"xla"`; `"graph"`, without XLA; or `"auto"`, which trains in the graph until XLA has compiled in another
         thread, and then in the faster of them; where layers draw random numbers, in the graph alone.
 
@@ -93,6 +97,7 @@ def fit(
         outside a head's support; for a callback that needs batches; for a number of epochs, rows or steps that cannot
         be.
         A dataset is checked as it comes; if it turns bad the model is as it was before the epoch.
+      OSError: if a backup cannot be read or written, as on a full disk; the one before it is whole.
       FloatingPointError: at the end of an epoch whose loss or weights are not finite, with the first such layer; the
         model is then as it was after the epoch before.
 
@@ -153,8 +158,10 @@ def fit(
             name="validation_data",
         )
     verbose = 1 if verbose == "auto" else verbose
+    callbacks = epoch_callbacks(callbacks, model)
+    folders = [c for c in callbacks if isinstance(c, keras.callbacks.BackupAndRestore)]
     callbacks = keras.callbacks.CallbackList(
-        epoch_callbacks(callbacks, model),
+        [c for c in callbacks if c not in folders],
         add_history=True,
         add_progbar=verbose != 0,
         model=model,
@@ -162,21 +169,29 @@ def fit(
         epochs=epochs,
         steps=train.steps,
     )
-    return _train(model, keras, train, validation, callbacks, initial_epoch, epochs, validation_freq, compile)
+    return _train(model, keras, train, validation, callbacks, folders, initial_epoch, epochs, validation_freq, compile)
 
 
-def _train(model, keras, train, validation, callbacks, initial_epoch, epochs, validation_freq, compile):
+def _train(model, keras, train, validation, callbacks, folders, initial_epoch, epochs, validation_freq, compile):
     bars = [c for c in callbacks.callbacks if isinstance(c, keras.callbacks.ProgbarLogger)]
     others = [c for c in callbacks.callbacks if c not in bars and not isinstance(c, keras.callbacks.History)]
-    act = not all(map(only_reads, others))
+    act = bool(folders) or not all(map(only_reads, others))
     run = Run(model, compile, train, validation, epochs - initial_epoch)
+    if folders and run.draws:
+        warnings.warn(
+            "A layer draws random numbers from a state that no backup can hold: a run that goes on from one will draw "
+            "others. Call `tf_keras.backend.experimental.enable_tf_random_generator()` before the model is made.",
+            stacklevel=3,
+        )
     if not act:
         for callback in others:
             callback.set_model(Watched(model, run.look))
     model.stop_training = False
-    forget_first_epoch(model)
     callbacks.on_train_begin()
-    epoch, logs = int(first_epoch(model, initial_epoch)), None
+    backups = [Backup(folder, model, run.variables, others) for folder in folders]
+    epoch, logs = initial_epoch, None
+    for backup in backups:
+        epoch = backup.begin(initial_epoch)
     while epoch < epochs and not model.stop_training:
         callbacks.on_epoch_begin(epoch)
         evaluates = [
@@ -206,6 +221,8 @@ def _train(model, keras, train, validation, callbacks, initial_epoch, epochs, va
                     callbacks.on_test_end(scores)
                     logs |= {f"val_{name}": score for name, score in scores.items()}
                 callbacks.on_epoch_end(epoch + i, logs)
+                for backup in backups:
+                    backup.save(epoch + i + 1)
                 if model.stop_training:
                     break
         finally:
@@ -220,6 +237,8 @@ def _train(model, keras, train, validation, callbacks, initial_epoch, epochs, va
     for callback in others:
         callback.set_model(model)
     callbacks.on_train_end(logs)
+    for backup in backups:
+        backup.end()
     return model.history
 
 

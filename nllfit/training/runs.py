@@ -98,6 +98,16 @@ class Run:
         self._states: list[np.ndarray] = []
         self._is_at = self._shown = 0  # epochs of the last stretch
 
+    @property
+    def draws(self) -> bool:
+        """Whether a step draws random numbers from a state that is in no variable."""
+        return self._program.draws
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """All that a step reads or changes, the state of random generators included, where it is in variables."""
+        return list({id(v): v for v in [*self._variables, *self._changed]}.values())
+
     def program(self, mode: str, work: Work) -> Program:
         """The program for such work: the one that the model went through before, another's or, at last, a new one."""
         own = kept_for(self._model, Programs)

@@ -1,0 +1,128 @@
+"""Backups: from what a run of `fit` that was killed goes on, be it in the middle of a write.
+
+Keras 3's `BackupAndRestore` writes over what it wrote before, so that a process killed in a write leaves neither; and
+neither Keras keeps the state of random generators, or what its other callbacks remember. So `fit` asks the callback for
+its folder alone. What it writes is a TensorFlow checkpoint, for both: whole before the one before it is forgotten.
+"""
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from nllfit.kerases import Model, is_kerases_own
+
+__all__ = ["Backup"]
+
+# What the callbacks of both Kerases remember from one epoch to the next.
+_REMEMBERED = {
+    "EarlyStopping": ("best", "best_epoch", "best_weights", "stopped_epoch", "wait"),
+    "ModelCheckpoint": ("best",),
+    "ReduceLROnPlateau": ("best", "cooldown_counter", "wait"),
+}
+
+
+class Backup:
+    """What a run has come to after its last epoch, in the folder of a `BackupAndRestore`.
+
+    Of several workers, which all see the folder, the first writes.
+
+    Args:
+      callback: a `BackupAndRestore` of either Keras.
+      model: in training.
+      variables: all that a step reads or changes.
+      callbacks: the others of the run.
+    """
+
+    def __init__(self, callback: Any, model: Model, variables: Sequence[tf.Variable], callbacks: Sequence):
+        self._folder = os.path.join(callback.backup_dir, "fit")
+        self._writes = model.distribute_strategy.extended.should_checkpoint
+        self._deletes = self._writes and callback.delete_checkpoint
+        self._epoch = tf.Variable(0, trainable=False, dtype=tf.int64)
+        self._state = tf.train.Checkpoint(
+            epoch=self._epoch, memory=_Memory(model, callbacks), variables=list(variables)
+        )
+        with self._told():
+            self._manager = tf.train.CheckpointManager(self._state, self._folder, max_to_keep=1)
+
+    def begin(self, initial_epoch: int) -> int:
+        """The epoch to begin with: that at which an earlier run was cut short, as which all is restored, or this."""
+        path = self._manager.latest_checkpoint
+        if path is None:
+            self.save(initial_epoch)  # a folder that cannot be written is told before the first step
+            return initial_epoch
+        with self._told():
+            known = tf.train.load_checkpoint(path)
+            shapes, dtypes = known.get_variable_to_shape_map(), known.get_variable_to_dtype_map()
+            names = [name for name in shapes if name.startswith("variables/")]
+            key = "variables/{}/.ATTRIBUTES/VARIABLE_VALUE".format
+            alike = len(names) == len(self._state.variables) and all(
+                shapes.get(key(i)) == v.shape and dtypes[key(i)] == v.dtype for i, v in enumerate(self._state.variables)
+            )
+            if not alike:
+                raise ValueError(
+                    f"{self._folder} holds the backup of a run of another model or optimizer: name another "
+                    f"`backup_dir`, or delete this one to begin anew."
+                )
+            self._state.restore(path)
+        return int(self._epoch)
+
+    def save(self, epoch: int) -> None:
+        """Writes what the run has come to before an epoch."""
+        if not self._writes:
+            return
+        self._epoch.assign(epoch)
+        with self._told():
+            self._manager.save()
+
+    def end(self) -> None:
+        """Deletes the backup of a run that has ended, unless the callback was told not to."""
+        if self._deletes:
+            tf.io.gfile.rmtree(self._folder)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (tf.errors.OpError, IndexError) as error:  # the latter for a file that is too short
+            reason = getattr(error, "message", str(error)).partition("\n")[0].rstrip(".")
+            raise OSError(
+                f"The backup in {self._folder} cannot be read or written: {reason}. The one before it, if there is "
+                f"one, is whole: mend this and run the same again, or name another `backup_dir`."
+            ) from error
+
+
+class _Memory(tf.train.experimental.PythonState):
+    """What callbacks remember, and whether one of them has stopped the run, as arrays."""
+
+    def __init__(self, model, callbacks):
+        self._model = model
+        self._remembering = {
+            f"{i} {name}": (callback, name)
+            for i, callback in enumerate(callbacks)
+            if is_kerases_own(type(callback))
+            for name in _REMEMBERED.get(type(callback).__name__, ())
+        } | {"stopped": (model, "stop_training")}
+
+    def serialize(self):
+        arrays = {}
+        for key, (owner, name) in self._remembering.items():
+            value = getattr(owner, name, None)
+            if isinstance(value, list):  # of weights
+                arrays |= {f"{key} {i}": array for i, array in enumerate(value)}
+            elif value is not None:
+                arrays[key] = value
+        file = io.BytesIO()
+        np.savez(file, **arrays)
+        return file.getvalue()
+
+    def deserialize(self, string_value):
+        arrays = np.load(io.BytesIO(string_value))  # which runs no code of a file's
+        for key, (owner, name) in self._remembering.items():
+            weights = [arrays[f"{key} {i}"] for i in range(len(arrays.files)) if f"{key} {i}" in arrays.files]
+            if key in arrays.files or weights:
+                setattr(owner, name, weights or arrays[key].item())

@@ -1,0 +1,218 @@
+"""Training that is cut short, in the middle of a write or not, ends as the run that was never stopped."""
+
+import contextlib
+import os
+import pathlib
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import tf_keras
+from tensorflow.python.lib.io import file_io
+
+import nllfit
+from tests.kerases import KERASES, KITS
+
+EPOCHS = 14
+ONE = pytest.mark.parametrize("k", [keras, pytest.param(tf_keras, marks=pytest.mark.thorough)])
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(40, 3)).astype("float32")
+Y = (X[:, :1] + RNG.normal(size=(40, 1))).astype("float32")
+
+
+def network(k, units=8):
+    """One that draws random numbers, and has weights that only its steps change."""
+    k.utils.set_random_seed(0)
+    (kit,) = (kit for kit in KITS if kit.keras is k)
+    layers = [k.layers.Dense(units, "relu"), k.layers.Dropout(0.3), k.layers.BatchNormalization(), k.layers.Dense(2)]
+    model = k.Sequential([k.Input((3,)), *layers, kit.heads.Normal()])
+    model.compile(k.optimizers.Adam(0.01), kit.loss)
+    return model
+
+
+def train(model, k, *callbacks, **arguments):
+    """The epochs of a run whose rate falls, and which stops with the best weights, by what was seen in many epochs."""
+    patient = k.callbacks.ReduceLROnPlateau(patience=2, factor=0.5, monitor="loss", min_delta=0.05)
+    stopping = k.callbacks.EarlyStopping("loss", patience=9, min_delta=0.1, restore_best_weights=True)
+    arguments = {"epochs": EPOCHS, "seed": 7, "verbose": 0, "compile": "graph"} | arguments
+    return nllfit.fit(model, X, Y, callbacks=[*callbacks, patient, stopping], **arguments).epoch
+
+
+@contextlib.contextmanager
+def generators():
+    """In tf_keras, layers draw from generators that have a state, which is not so unless one asks for it."""
+    tf_keras.backend.experimental.enable_tf_random_generator()
+    yield
+    tf_keras.backend.experimental.disable_tf_random_generator()
+
+
+@pytest.fixture(autouse=True)
+def with_generators():
+    with generators():
+        yield
+
+
+def raises_at(k, epoch):
+    def cut(at, logs):
+        if at == epoch:
+            raise KeyboardInterrupt
+
+    return k.callbacks.LambdaCallback(on_epoch_begin=cut)
+
+
+@KERASES
+def test_a_run_cut_short_ends_as_the_run_that_was_never_stopped(k, tmp_path, monkeypatch):
+    whole, begun, resumed = network(k), network(k), network(k)
+    expected = train(whole, k)
+    backup = k.callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(begun, k, backup, raises_at(k, 3))
+    write, calls = file_io.atomic_write_string_to_file, []
+
+    def torn(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 5:  # of the third backup, of which a file is not written to its end
+            newest = max(tmp_path.glob("fit/*.data*"), key=os.path.getmtime)
+            os.truncate(newest, newest.stat().st_size // 2)
+            raise KeyboardInterrupt
+        write(*args, **kwargs)
+
+    monkeypatch.setattr(file_io, "atomic_write_string_to_file", torn)
+    with pytest.raises(KeyboardInterrupt):
+        train(begun, k, backup)
+    assert train(resumed, k, backup) == expected[5:]
+    for one, other in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert train(resumed, k, backup) == []  # killed after its last epoch, it is not trained again
+
+
+@ONE
+def test_a_backup_is_deleted_at_the_end_and_refused_by_another_model(k, tmp_path):
+    model, other = network(k), network(k, units=9)
+    with pytest.raises(KeyboardInterrupt):
+        train(model, k, k.callbacks.BackupAndRestore(tmp_path), raises_at(k, 1))
+    before = other.get_weights()
+    with pytest.raises(ValueError, match="holds the backup of a run of another model"):
+        train(other, k, k.callbacks.BackupAndRestore(tmp_path))
+    for one, weight in zip(other.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, weight)
+    train(model, k, k.callbacks.BackupAndRestore(tmp_path), epochs=2)
+    assert not list(tmp_path.iterdir())
+
+
+@ONE
+def test_a_folder_that_cannot_be_written_is_told_before_training(k, tmp_path):
+    (tmp_path / "file").touch()
+    model = network(k)
+    before = model.get_weights()
+    with pytest.raises(OSError, match=r"The backup in .*file.* cannot be read or written"):
+        train(model, k, k.callbacks.BackupAndRestore(tmp_path / "file" / "folder"))
+    for one, weight in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, weight)
+
+
+@ONE
+def test_a_full_disk_is_told_at_the_write_and_the_last_backup_is_whole(k, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    full = k.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: epoch == 2 and resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    )
+    try:
+        with pytest.raises(OSError, match=r"cannot be read or written: .*[Ff]ile too large"):
+            train(network(k), k, k.callbacks.BackupAndRestore(tmp_path), full)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert train(network(k), k, k.callbacks.BackupAndRestore(tmp_path), epochs=4) == [2, 3]
+
+
+def test_random_numbers_that_no_backup_can_hold_are_told(tmp_path):
+    tf_keras.backend.experimental.disable_tf_random_generator()
+    with pytest.warns(UserWarning, match="draws random numbers from a state that no backup can hold"):
+        train(network(tf_keras), tf_keras, tf_keras.callbacks.BackupAndRestore(tmp_path), epochs=1)
+
+
+def test_a_backup_callback_of_ones_own_is_refused(tmp_path):
+    class Own(keras.callbacks.BackupAndRestore):
+        pass
+
+    with pytest.raises(ValueError, match=r"Own is a BackupAndRestore of your own"):
+        train(network(keras), keras, Own(tmp_path))
+
+
+# By SIGKILL. `python -m tests.training.test_backups` forks a process for each line `KERAS FOLDER`, which trains there;
+# it has imported all, which takes longer than the training, and run nothing.
+
+
+def train_in(k, folder):
+    with generators():
+        model = network(k, units=100_000)  # to write them takes longer than to train them
+        train(model, k, k.callbacks.BackupAndRestore(folder / "backup"))
+        np.savez(folder / "weights.npz", *model.get_weights())
+
+
+def serve():
+    for line in sys.stdin:
+        name, folder = line.split()
+        process = os.fork()
+        if not process:
+            train_in({"tf_keras": tf_keras, "keras": keras}[name], pathlib.Path(folder))
+            os._exit(0)
+        print(process, flush=True)
+        print(os.waitpid(process, 0)[1], flush=True)
+
+
+@pytest.fixture(scope="module")
+def server():
+    command = [sys.executable, "-m", "tests.training.test_backups"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.stdin.close()
+
+
+def written(folder, name):
+    """The files or folders of that name in a backup, each with the time when it was last changed."""
+    found = set()
+    for path in folder.glob(f"backup/fit/{name}"):
+        with contextlib.suppress(FileNotFoundError):
+            found.add((path, path.stat().st_mtime_ns))
+    return found
+
+
+def trained(server, k, folder, awaited=None, seconds=0.0):
+    """Whether a process has trained in a folder; or was killed, so many seconds after a file that it wrote."""
+    before = written(folder, awaited)
+    print(k.__name__, folder, file=server.stdin, flush=True)
+    process = int(server.stdout.readline())
+    if awaited:
+        while not written(folder, awaited) - before:
+            time.sleep(0.001)
+        time.sleep(seconds)
+        os.kill(process, signal.SIGKILL)
+    return int(server.stdout.readline()) == 0
+
+
+@pytest.mark.thorough
+@KERASES
+def test_a_process_killed_at_any_moment_ends_as_the_one_that_never_was(k, tmp_path, server):
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    assert trained(server, k, tmp_path / "whole")
+    draws = random.Random(0)
+    for _ in range(5):
+        assert not trained(server, k, tmp_path / "killed", "checkpoint", draws.uniform(0, 0.2))
+        assert not trained(server, k, tmp_path / "killed", "*_temp", draws.uniform(0, 0.01))  # inside a write
+    assert trained(server, k, tmp_path / "killed")
+    with np.load(tmp_path / "whole" / "weights.npz") as one, np.load(tmp_path / "killed" / "weights.npz") as other:
+        assert one.files
+        for name in one.files:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,30 @@
+"""Models of different threads do not meet."""
+
+import concurrent.futures
+
+import numpy as np
+
+import nllfit
+from tests.kerases import KITS
+
+X = np.random.default_rng(0).normal(size=(60, 3)).astype("float32")
+
+
+def scores(kit, width):
+    """What a model of that width has come to, trained, evaluated and asked to predict."""
+    layers = [kit.keras.layers.Dense(width, "tanh"), kit.keras.layers.Dense(2), kit.heads.Normal()]
+    model = kit.keras.Sequential([kit.keras.Input((3,)), *layers])
+    model.compile(kit.keras.optimizers.Adam(0.01), kit.loss)
+    model.set_weights([np.full(w.shape, 0.1, "float32") for w in model.get_weights()])
+    losses = nllfit.fit(model, X, X[:, :1], epochs=5, seed=0, verbose=0, compile="graph").history["loss"]
+    evaluation = nllfit.evaluate(model, X, X[:, :1])
+    mean = nllfit.predict_distribution(model, X).mean().numpy()
+    return [*losses, evaluation.nll, evaluation.crps, *mean[:, 0]]
+
+
+def test_threads_that_fit_evaluate_and_predict_do_not_meet():
+    jobs = [(kit, 4) for kit in KITS]
+    with concurrent.futures.ThreadPoolExecutor(len(jobs)) as threads:
+        found = list(threads.map(lambda job: scores(*job), jobs))
+    for one, job in zip(found, jobs, strict=True):
+        np.testing.assert_array_equal(one, scores(*job), err_msg=str(job))
