@@ -491,6 +491,16 @@ def test_fit(kit, arguments, message):
 
 
 @each_keras
+def test_an_outcome_is_checked_after_a_first_call_on_an_array(kit):
+    """Which makes Keras build a `Sequential` for batches of that size."""
+    model = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Bernoulli()])
+    model.compile("sgd", kit.loss)
+    nllfit.initialize(model, X, Y)
+    with pytest.raises(ValueError, match="`y` holds, at row 5"):
+        nllfit.fit(model, X, bad(Y, 2.0), verbose=0)
+
+
+@each_keras
 @pytest.mark.parametrize("name", OF_A_KERAS)
 def test_of_a_keras(kit, name):
     call, message = OF_A_KERAS[name]

@@ -49,7 +49,7 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., None
     if has_outcomes:
         known, shapes = kept_for(model, _known), tuple(tuple(t.shape[1:]) for t in tf.nest.flatten(example[0]))
         if shapes not in known:  # to look at them takes as long as a hundred steps of a small model
-            known[shapes] = [] if _is_of_one_batch_size(model) else _outputs(model, example[0])
+            known[shapes] = [] if _keeps_state(model) else _outputs(model, example[0])
         outputs = known[shapes]
 
     def check(x, y=None, sample_weight=None, *, where="row {}".format):
@@ -117,6 +117,8 @@ def _outputs(model, x, row=0):
             raise ValueError(
                 "`x` holds strings, and the model takes numbers: encode them, as a layer such as `StringLookup` does."
             ) from None
+        if any(t.shape[0] is not None for t in tf.nest.flatten(getattr(model, "inputs", None) or [])):
+            return []  # made for one size of batches; many are so only because they were first called on an array
         raise
     names = sorted(outputs) if isinstance(outputs, dict) else getattr(model, "output_names", None) or []
     outputs = tf.nest.flatten(outputs)
@@ -142,12 +144,9 @@ def _mask_program(model):
     )
 
 
-def _is_of_one_batch_size(model):
-    """Whether it takes no single row, as layers that keep a state from batch to batch do not."""
-    inputs = tf.nest.flatten(getattr(model, "inputs", None) or [])
-    return any(t.shape[0] is not None for t in inputs) or any(
-        getattr(layer, "stateful", False) for layer in model._flatten_layers()
-    )
+def _keeps_state(model):
+    """Whether it takes no single row, for a layer of it keeps a state from batch to batch."""
+    return any(getattr(layer, "stateful", False) for layer in model._flatten_layers())
 
 
 def _by_output(values, outputs):
