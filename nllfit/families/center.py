@@ -51,9 +51,10 @@ def central_value(distribution: tfd.Distribution) -> tf.Tensor:
 
     def elsewhere():
         try:
-            return tf.cast(_without_mean(constant), mean.dtype)
+            value = tf.cast(_without_mean(constant), mean.dtype)
         except NotImplementedError:
             return constant_mean
+        return tf.where(tf.math.is_nan(value), constant_mean, value)  # where both are beyond what the dtype holds
 
     # A median can be costly: only where it is needed.
     fallback = tf.cond(tf.reduce_all(finite), lambda: constant_mean, elsewhere)

@@ -253,7 +253,7 @@ class InflatedDistribution(AutoCompositeTensorDistribution):
         return tf.zeros(self.batch_shape_tensor(), self.dtype)
 
     def _mean(self) -> tf.Tensor:
-        return (1 - self.zero_probs) * self._moments()[0]
+        return tf.math.multiply_no_nan(self._moments()[0], 1 - self.zero_probs)  # which may be infinite times 0
 
     def _variance(self) -> tf.Tensor:
         mean, variance = self._moments()

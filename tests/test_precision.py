@@ -1,0 +1,84 @@
+"""No finite numbers, be they -1e4 or 1e4, are NaN to a head; and it computes in float32 with those of 16 bits."""
+
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import nllfit
+from nllfit.families.center import central_value
+from tests.kerases import KITS
+from tests.test_heads import each_case, make_head, params_size
+
+ROWS = 40
+NUMBERS = np.array([-1e4, -1e3, -100, -30, -3, 0, 3, 30, 100, 1e3, 1e4])
+LARGEST = 80.0  # of what is a logarithm: exp(89) is more than float32 holds
+WAYS = {
+    "eager": lambda function: function,
+    "graph": functools.partial(tf.function, autograph=False),
+    "xla": functools.partial(tf.function, autograph=False, jit_compile=True),
+}
+each_way = pytest.mark.parametrize(
+    "way", [pytest.param(way, marks=() if way == "eager" else pytest.mark.thorough) for way in WAYS]
+)
+
+
+def computed(family, u, y, way="eager", predicts=False):
+    """Of rows of numbers, the log-likelihood of the outcomes, its gradient, and the prediction."""
+    shared = tf.zeros([family.shared_size], u.dtype) if family.shared_size else None
+    y = y if y.dtype.kind == "i" else y.astype(u.dtype)
+
+    def everything(u):
+        with tf.GradientTape() as tape:
+            tape.watch(u)
+            distribution = family.distribution(u, shared)
+            log_prob = distribution.log_prob(y)
+        return log_prob, tape.gradient(log_prob, u), central_value(distribution) if predicts else tf.zeros([])
+
+    return [np.asarray(value) for value in WAYS[way](everything)(tf.constant(u))]
+
+
+def rows_of(case):
+    """Rows of extreme numbers, those with logarithms no larger than what has an exponential, and outcomes in turn."""
+    u = np.random.default_rng(0).choice(NUMBERS, size=[ROWS, params_size(case)])
+    logarithms = make_head(KITS[0], case).family.logarithms | ("link" in case.kwargs)
+    held = np.where(logarithms, np.clip(u, -LARGEST, LARGEST), u)
+    return u, held, np.resize(case.outcomes, [ROWS, *case.outcomes.shape[1:]])
+
+
+@each_case
+@each_way
+def test_no_finite_numbers_give_nan_and_float32_is_finite_where_float64_is(case, way):
+    extreme, held, y = rows_of(case)
+    family = make_head(KITS[0], case, validate_args=False).family
+    # Run eagerly, the search for a median, where there is no mean, takes seconds.
+    predicts = case.prediction and (way != "eager" or case.name not in ("Hurdle", "Truncated", "ZeroInflated"))
+    exact = computed(family, held, y, way)
+    for dtype in ("float64", "float32"):
+        assert not np.isnan(computed(family, extreme.astype(dtype), y, way)[0]).any()
+        log_prob, gradient, prediction = computed(family, held.astype(dtype), y, way, predicts)
+        assert not np.isnan(log_prob).any()
+        assert not np.isnan(prediction).any()
+        fits = np.abs(exact[0]) < 1e34  # exp(80), and what float32 can hold beside it
+        assert np.isfinite(log_prob[fits]).all()
+        assert not np.isnan(gradient[fits]).any()
+        assert np.isfinite(gradient[fits][np.abs(exact[1][fits]) < 1e34]).all()
+
+
+@each_case
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_a_head_computes_in_float32_what_comes_in_16_bits(case, policy):
+    _, u, y = rows_of(case)
+    u = tf.cast(np.clip(u, -10, 10), policy.removeprefix("mixed_"))
+    results = []
+    for dtype, numbers in ((policy, u), ("float32", tf.cast(u, tf.float32))):
+        head = make_head(KITS[0], case, dtype=dtype, validate_args=False)
+        with tf.GradientTape() as tape:
+            tape.watch(numbers)
+            losses = nllfit.negative_log_likelihood(y, head(numbers))
+        assert losses.dtype == tf.float32
+        results.append([losses, tf.cast(tape.gradient(losses, numbers), u.dtype)])
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert np.isfinite(results[0][0]).all()
