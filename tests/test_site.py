@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 
 import nllfit
 from docs.pages import benchmarks, families, formulas, reference, tutorials
-from nllfit.families import catalogue
+from nllfit.families import catalogue, compound
 
 ROOT = pathlib.Path(__file__).parents[1]
 FORMULAS = {
@@ -80,7 +80,19 @@ def test_the_families_table_is_of_the_code():
     found = families.families()
     assert len(found) >= 60
     assert set(catalogue.__all__) - {"Mixture"} <= found.keys()
-    assert set(families.PICTURES) == set(catalogue.__all__) - {"MultivariateNormalTriL"}
+    assert set(families.PICTURES) == set(nllfit.heads.__all__) - {"MultivariateNormalTriL", "DistributionHead"}
+    made = {line[0].strip("`").partition("(")[0]: line[1:] for line in families.made_rows()}
+    assert set(made) == {*compound.__all__, "DistributionLambda"}
+    assert made["ZeroInflated"] == [
+        "`zero_logits`, `log_rate`",
+        "`zero_logits = u`; `log_rate = u`",
+        "{0, 1, ...}",
+        "mean",
+        "yes",
+        "sum",
+        "yes",
+    ]
+    assert made["Censored"][3:] == ["mean", "yes", "closed form", "no"]
     of = {name: families.row(name, *found[name]) for name in ("Normal", "Poisson", "Beta", "MultivariateNormalTriL")}
     assert of["Normal"][1:] == [
         "`loc`, `scale`",

@@ -10,14 +10,14 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 import nllfit
-from nllfit.families import catalogue
+from nllfit import heads
 from nllfit.families.cdfs import ends
 from nllfit.families.facts import has_class_labels, is_discrete
 from nllfit.families.links import default_link
-from nllfit.families.marginals import marginals
+from nllfit.families.marginals import latent, marginals
 from nllfit.scores.crps_of_outcomes import FORMULAS
 
-__all__ = ["PICTURES", "families", "page", "picture", "row"]
+__all__ = ["PICTURES", "families", "made_rows", "page", "picture", "row"]
 
 # The shape of one outcome and what a family may need to be given: the first that makes a family stands in the table.
 _FORMS = [
@@ -31,6 +31,7 @@ _FORMS = [
     ((3, 3), {"df": 5.0}),
     ((3, 3), {}),
 ]
+_KNOWN = {"P(0.5 < y <= 1)": (0.5, 1.0), "P(y > 3)": (3.0, np.inf)}  # of censored outcomes: areas, as their picture has
 _LINKS = {
     tfb.Identity: "{0} = u",
     tfb.Softplus: "{0} = softplus(u) + eps",
@@ -39,12 +40,44 @@ _LINKS = {
     tfb.Tanh: "{0} = tanh(u)",
 }
 
+
+def _bent_normal(params):
+    """A flow: a Normal that has been bent, `[..., 3]` numbers to a distribution of batch `[...]`."""
+    loc, skewness, tail = tf.unstack(params, axis=-1)
+    bend = tfb.Chain([tfb.Shift(loc), tfb.SinhArcsinh(skewness, tf.exp(tail))])
+    return tfd.TransformedDistribution(tfd.Normal(tf.zeros_like(loc), 1.0), bend)
+
+
+# Families that are made of another one, an example each, and what to say of its support where the code does not know.
+_MADE = {
+    "Censored": ('"Weibull"', nllfit.Censored("Weibull"), "[lower, upper], numbers or an infinity each"),
+    "Hurdle": ('"LogNormal"', nllfit.Hurdle("LogNormal"), "0, and y > 0"),
+    "Truncated": ('"Poisson", low=0', nllfit.Truncated("Poisson", low=0), "{1, 2, ...}"),
+    "ZeroInflated": ('"Poisson"', nllfit.ZeroInflated("Poisson"), None),
+}
+
+
+def _made(name, **parameters):
+    """The distribution of a head made of Poisson, for some parameters."""
+    family = nllfit.Truncated("Poisson", low=0) if name == "Truncated" else getattr(nllfit, name)("Poisson")
+    return family.holding({"validate_args": False}).build(parameters, tf.float32)
+
+
 # The named heads' pictures: the distributions drawn, by what their legends say.
 PICTURES = {
     "Bernoulli": [(f"p = {p}", tfd.Bernoulli(probs=p)) for p in (0.2, 0.5, 0.9)],
     "Beta": [(f"a = {a}, b = {b}", tfd.Beta(a, b)) for a, b in ((0.7, 0.7), (2.0, 5.0), (8.0, 3.0))],
     "Categorical": [("logits 1, 0, 2", tfd.Categorical([1.0, 0.0, 2.0]))],
+    "Censored": [(f"P({known})", tfd.Weibull(1.5, 2.0)) for known in ("0.5 < y <= 1", "y > 3")],
+    "DistributionLambda": [
+        (f"skewness {skewness:g}, tail {tail:g}", _bent_normal([0.0, skewness, np.log(tail)]))
+        for skewness, tail in ((0.0, 1.0), (0.7, 1.0), (0.0, 0.5))
+    ],
     "Gamma": [(f"a = {a}, rate = {r}", tfd.Gamma(a, r)) for a, r in ((1.0, 1.0), (3.0, 1.0), (9.0, 2.0))],
+    "Hurdle": [
+        (f"pi = {pi}, rate = {r:g}", _made("Hurdle", zero_logits=np.log(pi / (1 - pi)), rate=r))
+        for pi, r in ((0.4, 4.0), (0.1, 9.0))
+    ],
     "Laplace": [(f"scale = {s}", tfd.Laplace(0.0, s)) for s in (0.5, 1.0, 2.0)],
     "LogNormal": [(f"loc = {m}, scale = {s}", tfd.LogNormal(m, s)) for m, s in ((0.0, 0.25), (0.0, 1.0), (1.0, 0.5))],
     "Mixture": [
@@ -61,6 +94,11 @@ PICTURES = {
     "OneHotCategorical": [("logits 1, 0, 2", tfd.Categorical([1.0, 0.0, 2.0]))],
     "Poisson": [(f"rate = {r:g}", tfd.Poisson(r)) for r in (1.0, 4.0, 9.0)],
     "StudentT": [(f"df = {df:g}", tfd.StudentT(df, 0.0, 1.0)) for df in (1.0, 3.0, 30.0)],
+    "Truncated": [(f"rate = {r:g}, low = 0", _made("Truncated", rate=r)) for r in (0.5, 2.0, 6.0)],
+    "ZeroInflated": [
+        (f"pi = {pi}, rate = {r:g}", _made("ZeroInflated", zero_logits=np.log(pi / (1 - pi)), rate=r))
+        for pi, r in ((0.3, 4.0), (0.1, 9.0))
+    ],
 }
 
 
@@ -84,10 +122,12 @@ def families() -> dict[str, tuple[nllfit.Family, str]]:
 def row(name: str, family: nllfit.Family, given: str) -> list[str]:
     """A family's line of the table, asked of two of its distributions: what differs is set by the parameters."""
     examples = [_example(family, number) for number in (0.0, 2.0)]
-    named = name in catalogue.__all__
+    named = name in heads.__all__
     supports = [_support(family, distribution) for distribution in examples]
     return [
-        f"`{name}`" if named else f'`DistributionHead("{name}"{", " + given if given else ""})`',
+        f"`{name}{f'({given})' * (name in _MADE)}`"
+        if named
+        else f'`DistributionHead("{name}"{", " + given if given else ""})`',
         ", ".join(f"`{parameter}`" for parameter in family.parameter_names),
         "; ".join(_link(family, parameter) for parameter in family.parameter_names),
         supports[0] if supports[0] == supports[1] else "ends set by the parameters",
@@ -101,13 +141,26 @@ def _example(family, number):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside TFP
         params = tf.fill([1, family.params_size], number)
-        distribution = family.holding({"validate_args": False}).distribution(params)
+        distribution = latent(family.holding({"validate_args": False}).distribution(params))
     while isinstance(distribution, tfd.Independent):
         distribution = distribution.distribution
     return distribution
 
 
+def made_rows() -> list[list[str]]:
+    """The lines of the heads that are made of another family, or of a function of one's own."""
+    lines = []
+    for name, (given, family, support) in _MADE.items():
+        line = row(name, family, given)
+        lines.append([*line[:3], support or line[3], *line[4:]])
+    of_function = ["its own", "its own", "that of its distribution", "mean, median or mode", "in float64", "in float64"]
+    return [*lines, ["`DistributionLambda(make_distribution, params_size)`", *of_function, "no"]]
+
+
 def _link(family, name):
+    if name == "zero_logits":  # of a family that has no such parameter before it is inflated
+        return "`zero_logits = u`"
+    family = getattr(family, "family", family)
     if name in family.facts.links:
         return f"{name}: between its bounds"
     link = default_link(family.distribution_class, name, tf.float64)
@@ -197,10 +250,14 @@ def picture(name: str) -> bytes:
         ax.set_xticks(points if labels else points[::4])
         ax.set_ylabel("probability")
     else:
-        low, high = {"Beta": (0.004, 0.996), "Gamma": (0.01, 9.0), "LogNormal": (0.01, 7.0)}.get(name, (-5.0, 5.0))
-        points = np.linspace(low, high, 400, dtype=np.float32)
+        positive = {"Beta": (0.004, 0.996), "Censored": (0.01, 6.0), "Gamma": (0.01, 9.0), "LogNormal": (0.01, 7.0)}
+        points = np.linspace(*positive.get(name, (-5.0, 5.0)), 401, dtype=np.float32)
         for label, distribution in drawn:
-            ax.plot(points, np.exp(distribution.log_prob(points)), label=label)
+            heights = np.exp(distribution.log_prob(points))
+            if name == "Censored":
+                low, high = _KNOWN[label]
+                ax.fill_between(points, heights, where=(low < points) & (points <= high), alpha=0.4, label=label)
+            ax.plot(points, heights, **({"color": "0.3"} if name == "Censored" else {"label": label}))
         ax.set_ylabel("density")
     ax.set(xlabel="y", ylim=(0, 1.3 * ax.get_ylim()[1]))  # with room for the legend
     ax.spines[["top", "right"]].set_visible(False)
@@ -212,11 +269,11 @@ def picture(name: str) -> bytes:
 
 def page() -> tuple[str, dict[str, bytes]]:
     """The page's Markdown and its pictures by name."""
-    rows = [row(name, family, given) for name, (family, given) in families().items()]
+    rows = [*made_rows(), *(row(name, family, given) for name, (family, given) in families().items())]
     pictures = {f"{name}.svg": picture(name) for name in PICTURES}
     cards = "\n\n".join(
         f"-   ![The density of {name} over a few parameters](families/{name}.svg)\n\n    `heads.{name}`: "
-        + (getattr(catalogue, name).__doc__ or "").partition("\n")[0]
+        + (getattr(heads, name).__doc__ or "").partition("\n")[0]
         for name in PICTURES
     )
     columns = ["head", "parameters", "links", "support", "as a tensor", "CDF", "CRPS", "censored"]
@@ -238,6 +295,9 @@ choose one, ask what an outcome can be: its *support* must hold every outcome, a
 that has no name of its own.
 
 ## All {len(rows)} of them
+
+The first rows are of heads that are made of another family, with an example of it (see `nllfit.Censored`,
+`nllfit.Truncated`, `nllfit.ZeroInflated` and `nllfit.Hurdle` for what they take), and of a function of your own.
 
 This table is made from the code. *u* is the number that the layer before the head gives, and *eps* the resolution
 of the dtype. *As a tensor* is what `predict` returns; where a mean is undefined it is the median or mode. The CRPS is
