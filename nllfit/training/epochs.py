@@ -57,7 +57,9 @@ def fit(
     each on its share of every batch, to the weights of one; batches to train on are those that they can share alike.
 
     A seeded run can be repeated, but for tf_keras's dropout under `compile="xla"`. The losses of single outputs count
-    each row alike, where Keras 3 gives a partial last batch the weight of a full one.
+    each row alike, where Keras 3 gives a partial last batch the weight of a full one. The numbers of tf_keras's
+    `Nadam`, which counts in Python how often it is traced, depend on that, here and in `model.fit`. Ctrl-C leaves the
+    model as it is after the last whole steps, within an epoch or after it.
 
     Args:
       model: a compiled model.
