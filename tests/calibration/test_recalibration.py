@@ -1,5 +1,6 @@
 """Recalibration: wrong spreads, biases and shapes become right, in both Kerases; the map is a distribution."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,7 +9,7 @@ from scipy import integrate, stats
 
 import nllfit
 from nllfit import Ensemble, Recalibrated, compare_scores, evaluate, predict_distribution, recalibrate
-from tests.kerases import KITS, each_keras
+from tests.kerases import KITS, each_keras, mainly
 
 tfd = tfp.distributions
 
@@ -27,7 +28,7 @@ def wrong(kit, scale=1.0, bias=0.3):
     return model
 
 
-@each_keras
+@mainly(keras)
 def test_a_wrong_model_becomes_calibrated(kit):
     model = wrong(kit)
     recalibrated = recalibrate(model, X[FIT], Y[FIT])

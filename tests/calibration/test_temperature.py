@@ -1,5 +1,6 @@
 """Temperature scaling: the optimum beside SciPy's, what never changes, the ends, all heads of classes."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,7 +9,7 @@ from scipy import optimize, special
 
 import nllfit
 from nllfit import Ensemble, TemperatureScaled, evaluate, predict_distribution, scale_temperature
-from tests.kerases import KITS, each_keras
+from tests.kerases import KITS, each_keras, mainly
 
 tfd = tfp.distributions
 
@@ -76,7 +77,7 @@ def test_at_an_end_the_rows_are_no_less_likely():
     assert np.isfinite(same.temperature)
 
 
-@each_keras
+@mainly(keras)
 def test_every_head_of_classes(kit):
     cases = {
         "Bernoulli": ((), LOGITS[:, :1], EVENTS[:, :1]),

@@ -57,7 +57,7 @@ def test_groundbeef(family):
         assert fit.parameters[name] == pytest.approx(value, rel=1e-7)
 
 
-@pytest.mark.parametrize("n", [50, 5000])
+@pytest.mark.parametrize("n", [50, 2500])
 @pytest.mark.parametrize("family", sorted(CASES))  # both sizes of a family, one after the other, in one process
 def test_never_less_likely_than_scipys_fit(family, n):
     y = sample(family, n)
@@ -320,7 +320,7 @@ def test_an_optimum_at_infinity_is_reported(family, y, limit):
         fit.profile(next(iter(fit.parameters)), [0.5])
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(3))
 def test_counts_less_spread_than_a_poissons_send_a_negative_binomial_to_infinity(seed):
     fit = maximum_likelihood("NegativeBinomial", np.random.default_rng(seed).binomial(100, 0.9, 50))
     assert fit.message == "no finite maximum: the log-likelihood goes on rising as `probs` goes to 0"

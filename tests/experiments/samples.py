@@ -3,11 +3,8 @@
 import gzip
 
 import numpy as np
-import pytest
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
-
-each_keras = pytest.mark.parametrize("keras", ["2", "3"])
 
 
 def files(folder):

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from experiments import binary, classifier
-from tests.experiments.samples import each_keras, files, npz_arrays, write_photographs
+from tests.experiments.samples import files, npz_arrays, write_photographs
 from tests.files import data_file, downloaded
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "ignore::DeprecationWarning:matplotlib")
 
 
-@each_keras
+@pytest.mark.parametrize("keras", ["2", pytest.param("3", marks=pytest.mark.thorough)])
 def test_binary(tmp_path, keras):
     metrics = binary.main(["--keras", keras, "--out", str(tmp_path / "run"), "--epochs", "30", "--members", "1"])
     assert metrics["nll"] < 0.2 < metrics["class_share"]["nll"]

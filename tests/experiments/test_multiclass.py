@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import multiclass
-from tests.experiments.samples import each_keras, files, write_idx
+from tests.experiments.samples import files, write_idx
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "ignore::DeprecationWarning:matplotlib")
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "i
 PICTURES = "multiclass.png", "mistakes.png", "calibration.png"
 
 
-@each_keras
+@pytest.mark.parametrize("keras", [pytest.param("2", marks=pytest.mark.thorough), "3"])
 def test_multiclass(tmp_path, keras):
     metrics = multiclass.main(["--keras", keras, "--out", str(tmp_path / "run"), "--epochs", "15", "--members", "1"])
     assert metrics["nll"] < 0.5 * metrics["guessing_nll"]

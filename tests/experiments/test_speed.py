@@ -28,7 +28,15 @@ def test_a_whole_job(job, monkeypatch):
     assert speed.whole_job("nllfit", job, 0)[job] >= 0
 
 
-def test_a_run_from_the_command_line(tmp_path, capsys):
+def test_a_run_from_the_command_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(speed, "SETTLE", 0.0)
+    monkeypatch.setitem(speed.MODELS, "small", (*speed.MODELS["small"][:3], 4, 3, 2))
+    of_its_own = speed.worker
+
+    def worker(arguments, kind, *names):  # the job in a process of its own, the small model in this one
+        return of_its_own(arguments, kind, *names) if kind == "job" else speed.measure(*names, arguments.repeats, 0)
+
+    monkeypatch.setattr(speed, "worker", worker)
     arguments = ["--models", "small", "--contenders", "nllfit", "--repeats", "1", "--jobs", "fresh", "--json"]
     metrics = speed.main([*arguments, "--out", str(tmp_path / "run")])
     printed = capsys.readouterr().out

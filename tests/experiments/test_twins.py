@@ -10,7 +10,7 @@ from tests.experiments.samples import files
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "ignore::DeprecationWarning:matplotlib")
 
 
-# Twins of Keras 3 stay together in `tests/test_keras3.py`.
+# Twins of Keras 3 stay together in `tests/test_keras3.py`, under `--thorough`, too.
 @pytest.mark.parametrize("keras", ["2", pytest.param("3", marks=pytest.mark.thorough)])
 def test_twins_stay_together(tmp_path, keras):
     metrics = equivalence.main(["--keras", keras, "--out", str(tmp_path / "run")])

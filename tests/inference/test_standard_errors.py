@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,7 +17,7 @@ from statsmodels.othermod.betareg import BetaModel
 
 import nllfit
 from nllfit import heads
-from tests.kerases import KITS, each_keras
+from tests.kerases import KITS, each_keras, mainly
 
 KIT = KITS[0]
 
@@ -73,7 +74,7 @@ def test_logistic_regression_is_statsmodels_logit(kit):
     assert json.loads(json.dumps(ours.to_dict()))["coefficients"]["bias"]["z"] == pytest.approx(plain.tvalues["const"])
 
 
-@each_keras
+@mainly(keras)
 def test_weights_count_rows_as_often_as_they_say(kit):
     x, y = SPECTOR.exog[COLUMNS].to_numpy(), SPECTOR.endog.to_numpy()[:, None]
     times = np.random.default_rng(0).integers(0, 4, len(y))
@@ -143,7 +144,7 @@ def test_beta_regression_is_statsmodels():
     agrees(nllfit.standard_errors(model, x, y), theirs, {name: place for place, name in enumerate(order)})
 
 
-@each_keras
+@mainly(tf_keras)
 def test_ordinal_regression_is_statsmodels(kit):
     x, y = data_store.df[["pared", "public", "gpa"]].astype(float), data_store.df["apply"].cat.codes.to_numpy()
     head = kit.heads.DistributionHead("OrderedLogistic", (), num_classes=3, shared=("cutpoints",))
@@ -160,7 +161,7 @@ def test_ordinal_regression_is_statsmodels(kit):
     np.testing.assert_allclose(cutpoints, np.stack([[first, first + np.exp(between)], errors], 1), rtol=1e-5)
 
 
-@each_keras
+@mainly(keras)
 def test_linear_regression_has_the_maximum_likelihood_errors(kit):
     data = sm.datasets.stackloss.load_pandas()
     x, y = data.exog, data.endog
@@ -196,7 +197,7 @@ def test_a_head_of_two_parameters_names_them():
     assert names == expected
 
 
-@each_keras
+@mainly(tf_keras)
 def test_steps_of_a_row_are_a_cluster_and_those_that_are_masked_do_not_count(kit):
     rng = np.random.default_rng(0)
     x, y, padding = rng.normal(size=[30, 4, 2]), rng.normal(size=[30, 4, 1]), np.arange(4) == 3

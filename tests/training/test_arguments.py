@@ -5,10 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+import tf_keras
 
 import nllfit
 from nllfit.training.failures import failed
-from tests.kerases import KERASES, by_keras, each_keras
+from tests.kerases import KERASES, by_keras, each_keras, mainly
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3's variables
 
@@ -30,7 +31,7 @@ def assert_same(history, expected):
         np.testing.assert_allclose(history[name], numbers, rtol=1e-6)  # float32
 
 
-@each_keras
+@mainly(tf_keras)
 def test_outcomes_without_an_axis_of_one(kit):
     arguments = {"seed": 0, "verbose": 0, "compile": "graph", "batch_size": 10}
     expected = nllfit.fit(normal(kit), X, Y, validation_data=(X, Y), **arguments).history
@@ -40,7 +41,7 @@ def test_outcomes_without_an_axis_of_one(kit):
         assert_same(history, expected)
 
 
-@each_keras
+@mainly(keras)
 def test_batches_of_outcomes_without_an_axis_of_one(kit):
     batches = tf.data.Dataset.from_tensor_slices((X, Y[:, 0])).batch(10)
     expected = nllfit.fit(normal(kit), X, Y, batch_size=10, shuffle=False, verbose=0, compile="graph").history

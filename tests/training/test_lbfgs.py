@@ -16,7 +16,7 @@ from nllfit import heads
 from nllfit.training.loss_surface import Surface
 from nllfit.training.sharing import kept_for
 from tests.files import data_file
-from tests.kerases import each_keras, in_turn, set_precision
+from tests.kerases import each_keras, in_turn, mainly, set_precision
 
 
 @pytest.fixture(autouse=True)
@@ -301,7 +301,7 @@ def without_counts(x):
         (separable, "float32"),
         (separable_classes, "float64"),
         (partly_separable, "float64"),
-        (partly_separable, "float32"),
+        pytest.param(partly_separable, "float32", marks=pytest.mark.thorough),  # whose surface is in float64
         (without_counts, "float64"),
     ],
 )
@@ -330,14 +330,6 @@ def test_float32_finds_the_optimum_of_unscaled_inputs_or_says_that_it_did_not(si
     found = abs(history.history["loss"][-1] - optimum) < 2e-5
     assert found or not history.converged
     assert found or size == 1 or learned  # what Newton's step, which minds no unit, makes of it
-
-
-def test_an_exact_line_in_float32_has_no_optimum():
-    set_precision("float32")
-    x = np.random.default_rng(0).normal(size=(200, 1))
-    history = nllfit.fit_lbfgs(linear(1, 1, heads.Normal(shared=("scale",))), x, 2 * x + 1)
-    assert not history.converged
-    assert "the fit is exact" in history.message
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -429,7 +421,7 @@ def test_bad_input_is_refused_with_the_weights_untouched(change, message):
         nllfit.fit_lbfgs(model, x, y)
 
 
-@each_keras
+@mainly(keras)
 def test_a_float64_layer_in_a_model_of_float32_and_inputs_in_their_own_units(kit):
     rng = np.random.default_rng(0)
     x = rng.normal(size=[60, 3]) * [1.0, 100.0, 0.01] + [0.0, 5e3, 1.0]

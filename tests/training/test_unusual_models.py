@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 import nllfit
-from tests.kerases import KERASES, by_keras, each_keras, mainly
+from tests.kerases import KERASES, by_keras, each_keras, in_turn, mainly
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 4)).astype("float32")  # two whole batches: another size of batch is another trace
@@ -29,7 +29,7 @@ def both(make, *data, compile="auto", **arguments):
     return expected
 
 
-@KERASES
+@mainly(tf_keras, "k")
 def test_strings_go_to_the_graph_every_time(k):
     words = k.layers.TextVectorization(output_sequence_length=3)
     words.adapt(["a b c"])
@@ -164,9 +164,9 @@ def test_a_dataset_evaluated_on_arrays_and_arrays_on_a_dataset(k):
         np.testing.assert_allclose(history[name], values, rtol=1e-5, err_msg=name)
 
 
-@KERASES
-@pytest.mark.parametrize("compile", ["auto", "graph"])
-def test_an_operation_that_fails_is_named(k, compile):
+@pytest.mark.parametrize(("kit", "compile"), in_turn(["auto", "graph"]))
+def test_an_operation_that_fails_is_named(kit, compile):
+    k = kit.keras
     model = k.Sequential([k.layers.Input((1,), dtype="int32"), k.layers.Embedding(5, 2), k.layers.Dense(1)])
     model.compile("adam", "mse", jit_compile=False)
     before = model.get_weights()
@@ -179,7 +179,7 @@ def test_an_operation_that_fails_is_named(k, compile):
 
 
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
-@each_keras
+@mainly(keras)
 def test_outcomes_are_those_of_the_head_whose_loss_they_enter(kit):
     k = kit.keras
     inputs = k.layers.Input((4,))
