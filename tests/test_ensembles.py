@@ -56,13 +56,13 @@ def test_it_is_the_equal_mixture_of_its_members(kit, name):
     args, y = CASES[name]
     x = rows()[0]
     ensemble = ensemble_of(kit, 3, head, *args, **({"shared": ("scale",)} if shared else {}))
-    members = [predict_distribution(model, x) for model in ensemble.models]
+    members = [kit.distribution(model(x)) for model in ensemble.models]
     y = tf.cast(y, members[0].dtype)
     expected = tf.reduce_logsumexp([distribution.log_prob(y) for distribution in members], 0) - np.log(3)
     for distribution in (predict_distribution(ensemble, x), nllfit.kerases.distribution_of(ensemble(x))):
         assert isinstance(distribution, tfd.MixtureSameFamily)
         np.testing.assert_allclose(distribution.log_prob(y), expected, rtol=1e-5, atol=1e-5)  # of float32
-    prediction = np.mean([model.predict(x, verbose=0) for model in ensemble.models], 0)
+    prediction = np.mean([tf.convert_to_tensor(model(x)) for model in ensemble.models], 0)
     called = ensemble(x)
     called = nllfit.families.center.central_value(called) if hasattr(called, "log_prob") else called
     np.testing.assert_allclose(called, prediction, rtol=1e-5, atol=1e-5)

@@ -2,15 +2,17 @@
 
 import re
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 import nllfit
 from nllfit import Family, MixtureFamily, maximum_likelihood
 from nllfit.estimation.network_start import marginal_numbers
 from tests.files import data_file
-from tests.kerases import each_keras, in_turn
+from tests.kerases import each_keras, in_turn, mainly
 
 CONCRETE = np.loadtxt(data_file("uci/concrete.txt"))
 X = ((CONCRETE[:, :-1] - CONCRETE[:, :-1].mean(0)) / CONCRETE[:, :-1].std(0)).astype("float32")
@@ -57,7 +59,7 @@ def test_the_first_loss_is_that_of_the_marginal_distribution(kit, family):
     assert abs(first_loss(kit, model, X, Y) - expected) < 0.01  # nats: bounds have room, and a df is not infinite
 
 
-@each_keras
+@mainly(tf_keras)
 def test_labels_soft_labels_and_counts(kit):
     rng = np.random.default_rng(0)
     labels, counts = rng.choice(4, [300, 1], p=[0.1, 0.2, 0.7, 0.0]), rng.poisson(5, [300, 2])
@@ -79,7 +81,7 @@ def test_labels_soft_labels_and_counts(kit):
         assert abs(loss - expected) < 0.002  # nats, of a logit that is not infinite
 
 
-@each_keras
+@mainly(keras)
 def test_the_components_of_a_mixture_begin_apart(kit):
     rng = np.random.default_rng(0)
     y = np.concatenate([rng.normal(-3, 0.5, [200, 1]), rng.normal(4, 1, [100, 1])]).astype("float32")
