@@ -100,6 +100,11 @@ def _phi(z):
     return tf.math.erfc(-z / _ROOT_2) / 2
 
 
+def _bernoulli(d, k):
+    # TFP's is float32 in a graph, whatever it is given, and has no digits of small ones. It is asked for at 0 alone.
+    return tf.sigmoid(-d.logits_parameter()) + 0 * k, tf.sigmoid(d.logits_parameter()) + 0 * k
+
+
 def _beta_binomial(d, k):
     # TFP has none. A sum over all counts, which are as many for all rows.
     counts = tf.range(tf.reduce_max(d.total_count) + 1, dtype=k.dtype)
@@ -213,6 +218,7 @@ def _zipf(d, k):
 
 
 _KNOWN = {
+    "Bernoulli": _bernoulli,
     "BetaBinomial": _beta_binomial,
     "Chi2": lambda d, y: (tf.math.igamma(d.df / 2, y / 2), tf.math.igammac(d.df / 2, y / 2)),
     "DoublesidedMaxwell": _doublesided_maxwell,

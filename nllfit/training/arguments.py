@@ -16,12 +16,12 @@ _READERS = "CSVLogger", "EarlyStopping", "ModelCheckpoint", "TerminateOnNaN"
 _BATCH_HOOKS = [f"on_{kind}batch_{end}" for kind in ("", "train_", "test_") for end in ("begin", "end")]
 
 
-def check_trainable(model: Model, strategies: tuple = ()) -> None:
+def check_trainable(model: Model, strategies: Sequence[str] = ()) -> None:
     """Raises a `ValueError` for a model that is not compiled, or that only `model.fit` can train.
 
     Args:
       model: of either Keras.
-      strategies: classes of those that may distribute it over several devices.
+      strategies: the names in `tf.distribute` of those that may distribute it over several devices.
     """
     is_tf_keras = keras_of(model).__name__ == "tf_keras"
     if getattr(model, "optimizer", None) is None:
@@ -30,10 +30,11 @@ def check_trainable(model: Model, strategies: tuple = ()) -> None:
     if model.run_eagerly:
         raise ValueError("The model is compiled with `run_eagerly=True`, and `fit` runs no Python: use `model.fit`.")
     strategy = model.distribute_strategy
-    if strategy.num_replicas_in_sync > 1 and not isinstance(strategy, strategies):
+    known = tuple(getattr(tf.distribute, name) for name in strategies)
+    if strategy.num_replicas_in_sync > 1 and not isinstance(strategy, known):
         raise ValueError(
             f"The model is distributed over several devices by a {type(strategy).__name__}: "
-            + (f"give one of {', '.join(s.__name__ for s in strategies)}, or " if strategies else "")
+            + (f"give one of {', '.join(strategies)}, or " if strategies else "")
             + "use `model.fit`."
         )
 

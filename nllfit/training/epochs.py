@@ -109,7 +109,7 @@ def fit(
       >>> sorted(history.history)
       ['loss', 'val_loss']
     """
-    check_trainable(model, (tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy))
+    check_trainable(model, ("MirroredStrategy", "MultiWorkerMirroredStrategy"))
     check_integers(optional=True, batch_size=batch_size, validation_batch_size=validation_batch_size)
     check_integers(optional=True, steps_per_epoch=steps_per_epoch, validation_steps=validation_steps)
     check_integers(0, epochs=epochs, initial_epoch=initial_epoch)

@@ -66,10 +66,13 @@ for kit in KITS:
     a, b = nllfit.fit(a, x, y, **options).history, b.fit(x, y, **options).history
     found[f"{kit.keras.__name__}, by Keras"] = same([a[name] for name in sorted(a)], [b[name] for name in sorted(b)])
     weights = two.get_weights()
+    central = make(kit, tf.distribute.experimental.CentralStorageStrategy(["CPU:0", "CPU:1"]))
     errors = []
-    for arguments in ({"batch_size": 15}, {"batch_size": 32, "compile": "xla"}, {"batch_size": 20, "epochs": 3}):
+    for model, arguments in (
+        (two, {"batch_size": 15}), (two, {"batch_size": 32, "compile": "xla"}), (two, {"batch_size": 20}), (central, {})
+    ):
         try:
-            nllfit.fit(two, x[:47], y[:47], **arguments)
+            nllfit.fit(model, x[:47], y[:47], **arguments)
         except ValueError as error:
             errors.append(str(error))
     found[f"{kit.keras.__name__}, errors"] = errors
@@ -92,10 +95,11 @@ def test_two_devices_train_as_one():
             assert weights < 1e-6, f"{name}, {data}"
         assert found[f"{name}, by Keras"] < 2e-6
         assert found[f"{name}, untouched"]
-        uneven, xla, last = found[f"{name}, errors"]
+        uneven, xla, last, central = found[f"{name}, errors"]
         assert "a batch has 15 rows, which 2 replicas cannot share alike" in uneven.lower()
         assert "a batch has 7 rows" in last.lower()
         assert '`compile` is "xla"' in xla
+        assert "by a CentralStorageStrategy: give one of MirroredStrategy, MultiWorkerMirroredStrategy" in central
 
 
 @pytest.mark.thorough  # three processes each, 20 s

@@ -1,0 +1,81 @@
+"""A model as a service: what is served, by TensorFlow and by TensorFlow Lite, is what is predicted, each time."""
+
+import warnings
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import nllfit
+from tests.cases import CASES
+from tests.kerases import KITS, each_keras
+from tests.test_heads import all_heads, inputs
+
+
+def answers(outputs):
+    """The mean and the 90 % interval of each output."""
+    found = {}
+    for name, output in outputs.items():
+        found[f"{name}_mean"] = tf.convert_to_tensor(output)
+        found[f"{name}_low"], found[f"{name}_high"] = nllfit.interval(output, 0.9)
+    return found
+
+
+class Service(tf.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])
+    def predict(self, x):
+        return answers(self.model(x))
+
+
+# A quantile by a formula and one by a search, of counts and of a mixture; half a minute for all heads.
+FEW = [next(case for case in CASES if case.name == name) for name in ("Normal", "Bernoulli", "Mixture")]
+ALL = pytest.param(CASES, marks=pytest.mark.thorough)
+
+
+@each_keras
+@pytest.mark.parametrize("cases", [FEW, ALL], ids=["few", "all"])
+def test_served_means_and_intervals_are_the_models(kit, cases, tmp_path):
+    model, x = all_heads(kit, cases), inputs(CASES[0])
+    tf.saved_model.save(Service(model), str(tmp_path))
+    served = tf.saved_model.load(str(tmp_path)).signatures["serving_default"]
+    first, second = served(x=tf.constant(x)), served(x=tf.constant(x))
+    expected, predicted = answers(model(x)), model.predict(x, verbose=0)
+    for name, values in predicted.items():
+        np.testing.assert_allclose(first[f"{name}_mean"], values, rtol=1e-6, atol=1e-6, err_msg=name)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+        np.testing.assert_allclose(first[name], values, rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "kit", [KITS[0], pytest.param(KITS[1], marks=pytest.mark.thorough)], ids=["tf_keras", "keras3"]
+)
+def test_tensorflow_lite_gives_what_is_predicted(kit):
+    layers = kit.keras.layers
+    head = kit.heads.Normal()
+    model = kit.keras.Sequential([layers.Input((3,)), layers.Dense(4, "tanh"), layers.Dense(2), head])
+    x = np.random.default_rng(0).normal(size=[1, 3]).astype("float32")
+
+    @tf.function(input_signature=[tf.TensorSpec([1, 3], tf.float32)])
+    def small(x):
+        output = model(x)
+        return {"mean": tf.convert_to_tensor(output)} | dict(
+            zip(("low", "high"), nllfit.interval(output, 0.9), strict=True)
+        )
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([small.get_concrete_function()], model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TensorFlow's, that the interpreter moves to another package
+        interpreter = tf.lite.Interpreter(model_content=converter.convert())
+    run = interpreter.get_signature_runner()
+    first, second = run(x=x), run(x=x)
+    expected = small(x)
+    assert first.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(first[name], second[name])
+        np.testing.assert_allclose(first[name], values, rtol=1e-6, atol=1e-6, err_msg=name)
+    np.testing.assert_allclose(first["mean"], model.predict(x, verbose=0), rtol=1e-6, atol=1e-6)
