@@ -101,8 +101,9 @@ def _phi(z):
 
 
 def _bernoulli(d, k):
-    # TFP's is float32 in a graph, whatever it is given, and has no digits of small ones. It is asked for at 0 alone.
-    return tf.sigmoid(-d.logits_parameter()) + 0 * k, tf.sigmoid(d.logits_parameter()) + 0 * k
+    # TFP's is float32 in a graph, whatever it is given, and has no digits of a small probability.
+    at_0 = tf.cast(k < 1, k.dtype)
+    return tf.sigmoid(-d.logits_parameter()) * at_0 + (1 - at_0), tf.sigmoid(d.logits_parameter()) * at_0
 
 
 def _beta_binomial(d, k):
