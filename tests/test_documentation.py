@@ -1,4 +1,4 @@
-"""Every example in the README and in a docstring runs and prints what it says."""
+"""Every example in the README, in the guide and in a docstring runs and prints what it says."""
 
 import doctest
 import importlib
@@ -17,7 +17,9 @@ import nllfit
 from nllfit import heads
 from nllfit.families import catalogue, compound
 
-README = pathlib.Path(__file__).parents[1].joinpath("README.md").read_text()
+ROOT = pathlib.Path(__file__).parents[1]
+README = ROOT.joinpath("README.md").read_text()
+NAMES = "distributed", "estimation", "heads", "how-to", "scores", "training"  # of the guide's pages
 MODULES = [info.name for info in pkgutil.walk_packages(nllfit.__path__, "nllfit.")]
 
 
@@ -60,35 +62,39 @@ def test_every_named_head_is_documented_as_domain_link_and_formula():
         assert all(re.search(word, text) for word in ("Domain", "[Ll]ink", "Formula: -log p", "Source:")), name
 
 
-def test_readme_examples(capsys):
-    first, second, third = re.findall(r"^```python\n(import.*?)^```", README, re.DOTALL | re.MULTILINE)
+def test_the_readme_example(capsys):
+    (program,) = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     tf_keras.utils.set_random_seed(0)
-    exec(first, {})
+    exec(program, {})
     low, high = map(float, re.findall(r"\d+\.\d+", capsys.readouterr().out))
     assert low < 0.2 < 0.4 < high  # the true ones are 0.03 and 0.57
-    exec(second, {})
-    assert "calibration error" in capsys.readouterr().out
-    exec(third, {})
-    assert "Gamma" in capsys.readouterr().out
 
 
-DOCS = pathlib.Path(__file__).parents[1] / "docs"
-PAGES = "".join(DOCS.joinpath(name).read_text() for name in ("how-to.md", "distributed.md"))
-HOW_TO = re.findall(r"^## ([^\n]*)$(?:(?!^## ).)*?^```python\n(.*?)^```", PAGES, re.DOTALL | re.MULTILINE)
+GUIDE = {name: ROOT.joinpath(f"docs/{name}.md").read_text() for name in NAMES}
+EXAMPLES = re.findall(
+    r"^#+ ([^\n]*)\n(?:(?!^#+ ).)*?^```python\n(.*?)^```", "\n".join(GUIDE.values()), re.DOTALL | re.MULTILINE
+)
+PRINTED = {"How good is it?": "calibration error", "Likelihood and maximum likelihood": "Gamma"}
 
 
 @pytest.mark.filterwarnings("ignore")  # deprecations inside TFP, of which one example makes all families
-@pytest.mark.parametrize(("title", "program"), HOW_TO, ids=[title for title, _ in HOW_TO])
-def test_how_to(title, program, capsys, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("title", "program"), EXAMPLES, ids=[title for title, _ in EXAMPLES])
+def test_the_guide(title, program, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(program, {"__name__": "__main__"})
     printed = capsys.readouterr().out
     assert printed
     assert "nan" not in printed
+    assert PRINTED.get(title, "") in printed
     if "families" in title:
         assert int(printed.split()[0]) >= 60
 
 
-def test_readme_names_every_head():
+def test_every_head_is_in_the_guide():
     for name in heads.__all__:
-        assert f"`{name}" in README
+        assert f"`{name}" in GUIDE["heads"]
+
+
+def test_every_link_of_the_readme_leads_to_a_file():
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", README):
+        assert ROOT.joinpath(link).is_file(), link
