@@ -34,7 +34,7 @@ tfd = tfp.distributions
 # Read it as "the probability of the outcome $y$, if the parameter is $\theta$". How probable is exactly our sample? The
 # tries are independent, so probabilities multiply:
 #
-# $$ L(\theta) = (1 - \theta)(1 - \theta)(1 - \theta)\,\theta\,(1 - \theta) = \theta (1 - \theta)^4 $$
+# $$ L(\theta) = (1 - \theta)^3 \, \theta \, (1 - \theta) = \theta (1 - \theta)^4 $$
 #
 # As a function of $\theta$, with the sample fixed, this is the **likelihood**.
 
@@ -64,8 +64,9 @@ figure
 # The curve is highest at 0.2, which is 1/5: the share of ones. That is no accident. With $k$ ones among $n$ tries the
 # likelihood is $\theta^k (1 - \theta)^{n - k}$, and its derivative, by the product rule, is
 #
-# $$ \theta^{k - 1} (1 - \theta)^{n - k - 1} \left( k (1 - \theta) - (n - k)\,\theta \right)
-# = \theta^{k - 1} (1 - \theta)^{n - k - 1} \left( k - n \theta \right) $$
+# $$ \theta^{k - 1} (1 - \theta)^{n - k - 1} \left( k (1 - \theta) - (n - k)\,\theta \right) $$
+#
+# The bracket is $k - n \theta$.
 #
 # If both outcomes were seen, the likelihood is 0 at both ends, and between them the derivative is 0 at $\theta = k / n$
 # alone: there is the top. (If only ones were seen it rises all the way, and the top is the end $\theta = 1$, which is
