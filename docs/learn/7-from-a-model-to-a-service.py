@@ -1,7 +1,7 @@
 """From a trained model to a service: save it, serve a mean and an interval, and take it to a small device."""
 
 # %% [markdown]
-# # 5. From a trained model to a service
+# # 7. From a trained model to a service
 #
 # A trained model must leave the program that trained it. Who calls it wants a number and how far it may be off, and
 # knows nothing of distributions.

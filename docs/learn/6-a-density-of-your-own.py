@@ -1,0 +1,208 @@
+"""A density of your own: a normalizing flow as a head, beside a Normal and a mixture."""
+
+# %% [markdown]
+# # 6. A density of your own
+#
+# Every head so far was a family with a name. But the shape of a distribution may be one that no table lists, and may
+# change with the inputs. Then write the density yourself: any function from the network's numbers to a distribution is
+# a head. Here it is a *normalizing flow*, which bends a Normal into the shape that the data want.
+
+# %%
+import pathlib
+import tempfile
+
+import numpy as np
+import statsmodels.api as sm
+import tensorflow as tf
+import tensorflow_probability as tfp
+import tf_keras
+from matplotlib.figure import Figure
+
+import nllfit
+from nllfit import heads
+
+tfd, tfb = tfp.distributions, tfp.bijectors
+
+# %% [markdown]
+# ## The data
+#
+# The temperature of the sea off Peru, each month from 1950 to 2010, as the *anomaly*: degrees above or below what is
+# usual in that month. In most years the water is a little cool. In an El Niño year it is warm, by as much as five
+# degrees. The input is the season, a point on a circle, so that December is beside January. Every third year is held
+# out.
+
+# %%
+table = sm.datasets.elnino.load_pandas().data
+temperature = table.drop(columns="YEAR").to_numpy(float)  # [61 years, 12 months]
+years, months = np.indices(temperature.shape)
+held_out = years % 3 == 2
+usual = temperature[~held_out[:, 0]].mean(0)  # of the years that we learn from
+angle = 2 * np.pi * months / 12
+x, y = np.stack([np.cos(angle), np.sin(angle)], -1), (temperature - usual)[..., None]
+train, test = (x[~held_out], y[~held_out]), (x[held_out], y[held_out])
+print(len(train[0]), "months to learn from,", len(test[0]), "held out")
+
+# %%
+# The anomalies by month: a dense cloud a little below 0, and far above it the warm months of El Niño
+jitter = np.random.default_rng(0).uniform(-0.25, 0.25, months.shape)
+figure = Figure(figsize=(8, 3.8), layout="constrained")
+ax = figure.subplots()
+ax.axhline(0, color="tab:red", linewidth=1)
+ax.plot(months + jitter, y[..., 0], ".", color="0.3", markersize=3)
+ax.set(xlabel="month", ylabel="degrees from the usual", xticks=range(12), xticklabels=list(table.columns[1:]))
+figure
+
+# %% [markdown]
+# A Normal is as wide above as below. This cloud is not.
+#
+# ## A flow
+#
+# Take a number $z$ from a standard Normal and send it through a rising function $g$. The result $y = g(z)$ has a
+# distribution of its own, and its density follows from the rule for a change of variables:
+#
+# $$ -\log p(y) = -\log \phi(z) + \log g'(z), \quad z = g^{-1}(y) $$
+#
+# where $\phi$ is the density of the standard Normal. Where $g$ is steep it pulls outcomes apart, and they are rare;
+# where it is flat it crowds them, and they are dense. If $g$ is a straight line, $\mu + \sigma z$, we have the Normal
+# back.
+#
+# So bend the line. `tfb.SinhArcsinh` is a rising curve with two numbers, one for how skewed and one for how heavy in
+# the tails its result is. It has an inverse and a slope in closed form. A layer of the flow is such a bend and then a
+# line, and a *flow* is some layers, one after the other:
+#
+# $$ g = \mathrm{line}_1 \circ \mathrm{bend}_1 \circ \mathrm{line}_2 \circ \mathrm{bend}_2 $$
+#
+# Four numbers a layer, all of them from the network. Where they are 0, $g(z) = z$.
+
+# %%
+LAYERS = 2
+
+
+@tf_keras.saving.register_keras_serializable(package="lesson")
+def bent_normal(params):
+    """A standard Normal, sent through layers of bends and lines: a distribution for each row of `params`."""
+    layers = []
+    for numbers in tf.split(params, LAYERS, axis=-1):
+        shift, log_scale, skewness, log_tail = tf.split(numbers, 4, axis=-1)
+        layers += [tfb.Shift(shift), tfb.Scale(log_scale=log_scale), tfb.SinhArcsinh(skewness, tf.exp(log_tail))]
+    normal = tfd.Normal(tf.zeros_like(shift), tf.ones_like(shift))
+    return tfd.Independent(tfd.TransformedDistribution(normal, tfb.Chain(layers)), 1)
+
+
+# %% [markdown]
+# That is the whole of it: `heads.DistributionLambda` makes a head of the function. Its name is registered with Keras,
+# for a file holds the name and not the code.
+#
+# ## Three heads
+#
+# The network is the same each time, one hidden layer. `nllfit.initialize` starts each at the marginal distribution of
+# the anomalies.
+
+# %%
+choices = {
+    "Normal": heads.Normal(dtype="float64"),
+    "mixture of 2": heads.Mixture("Normal", 2, dtype="float64"),
+    "flow": heads.DistributionLambda(bent_normal, 4 * LAYERS, dtype="float64"),
+}
+models = {}
+for name, head in choices.items():
+    tf_keras.utils.set_random_seed(0)
+    hidden = tf_keras.layers.Dense(16, "tanh", input_shape=(2,), dtype="float64")
+    last = tf_keras.layers.Dense(head.params_size(), dtype="float64")
+    models[name] = tf_keras.Sequential([hidden, last, head])
+    models[name].compile(tf_keras.optimizers.Adam(0.01), loss=nllfit.negative_log_likelihood)
+    nllfit.initialize(models[name], *train)
+    nllfit.fit(models[name], *train, epochs=60, seed=0, verbose=0)
+
+# %% [markdown]
+# Which belief was best, for the years held out?
+
+# %%
+evaluations = {name: nllfit.evaluate(model, *test) for name, model in models.items()}
+for name, result in evaluations.items():
+    print(f"{name:13} NLL {result.nll:.3f}   CRPS {result.crps:.3f} degrees   90 % holds {result.coverage[0.9]:.0%}")
+assert min(evaluations, key=lambda name: evaluations[name].nll) == "flow"
+for name in ("Normal", "mixture of 2"):
+    print(f"\nflow against {name}:")
+    print(nllfit.compare_scores(evaluations["flow"], evaluations[name]).summary())
+
+# %% [markdown]
+# The flow is the least surprised, by more than chance. By the CRPS, which looks at the middle more than at the tail,
+# the mixture is as good.
+
+# %%
+# The months with the bands of the Normal and of the flow: the flow's is short below and long above
+circle = np.linspace(0, 12, 145)
+seasons = np.stack([np.cos(2 * np.pi * circle / 12), np.sin(2 * np.pi * circle / 12)], -1)
+figure = Figure(figsize=(11, 4), layout="constrained")
+for ax, name in zip(figure.subplots(1, 2, sharey=True), ("Normal", "flow"), strict=True):
+    distribution = nllfit.predict_distribution(models[name], seasons)
+    levels = np.asarray(nllfit.quantile(distribution, [0.025, 0.25, 0.5, 0.75, 0.975]))[..., 0]
+    ax.fill_between(circle, levels[0], levels[4], color="tab:blue", alpha=0.15, label="central 95 %")
+    ax.fill_between(circle, levels[1], levels[3], color="tab:blue", alpha=0.3, label="central 50 %")
+    ax.plot(circle, levels[2], color="tab:blue", label="median")
+    ax.plot((months + jitter)[held_out], y[held_out], ".", color="0.3", markersize=3, label="held out")
+    ax.set(
+        title=name,
+        xlabel="month",
+        xticks=range(12),
+        xticklabels=list(table.columns[1:]),
+        xlim=(-0.5, 11.5),
+        ylim=(-3.2, 5.2),
+    )
+    ax.legend(fontsize="small")
+    ax.set_ylabel("degrees from the usual")
+    ax.label_outer()
+figure
+
+# %%
+# Left: predicted densities in January over the histogram. Right: the flow's bent line z to y in four months
+figure = Figure(figsize=(11, 3.8), layout="constrained")
+left, right = figure.subplots(1, 2)
+degrees = np.linspace(-2.5, 4.5, 300)
+left.hist(y[:, 0, 0], bins=np.arange(-2.5, 4.6, 0.5), density=True, color="lightgray", label="61 Januaries")
+for name, model in models.items():
+    january = nllfit.predict_distribution(model, np.tile(x[0, :1], [len(degrees), 1]))
+    left.plot(degrees, np.exp(january.log_prob(degrees[:, None])), label=name)
+left.set(xlabel="degrees from the usual, in January", ylabel="density")
+z = np.linspace(-3, 3, 121)
+for month in (0, 3, 6, 9):
+    flow = nllfit.predict_distribution(models["flow"], x[0, month : month + 1])
+    bent = nllfit.quantile(flow, tfd.Normal(np.float64(0), 1.0).cdf(z))
+    right.plot(z, np.ravel(bent), label=table.columns[1 + month])
+right.set(xlabel="z, of a standard Normal", ylabel="y = g(z), degrees")
+for ax in (left, right):
+    ax.legend(fontsize="small")
+figure
+
+# %% [markdown]
+# A straight line on the right would be a Normal. These rise slowly at first and then ever more steeply: what is below
+# the median is crowded, what is above it spread out, and in each month by another amount.
+#
+# ## A file
+#
+# A model with your own density is saved like any other. Whoever loads it needs the function, under the same name:
+# import the module that defines and registers it.
+
+# %%
+path = pathlib.Path(tempfile.mkdtemp()) / "model.keras"
+models["flow"].save(path)
+loaded = tf_keras.models.load_model(path)
+here, there = (nllfit.evaluate(model, *test).nll for model in (models["flow"], loaded))
+print(f"NLL before and after: {here:.6f}, {there:.6f}")
+assert here == there
+
+# %% [markdown]
+# ## What to take with you
+#
+# 1. A density of your own is a function from numbers to a `tfd.Distribution`; `heads.DistributionLambda` makes it a
+#    head.
+# 2. A flow bends a Normal by a rising function. Its density is that of the Normal, divided by the function's slope.
+# 3. More freedom needs more data. Judge it on rows held out, and beside a mixture, which bends as well.
+# 4. In float64 a flow has quantiles, intervals and a CRPS like every other head.
+#
+# ## Questions to try
+#
+# - What does the flow become with `LAYERS = 1`? Is it worse? And with 4?
+# - Write the density of a mixture of a Normal and a Gamma, by `tfd.Mixture`. When would you believe in it?
+# - Give the network last month's temperature as a third input. Which heads gain most, and why?
