@@ -143,20 +143,20 @@ for name, fit in wrong.items():
 #
 # Age is in decades from 45, so $e^b$ is the median at 45 years, and $e^w$ the factor that ten years more put on it.
 
-
 # %%
-def regression(x, y):
-    """A dense layer under a censored head, at the maximum of the likelihood."""
-    head = heads.Censored("LogNormal", shared="scale")
-    model = tf_keras.Sequential([tf_keras.layers.Dense(head.params_size(), dtype="float64"), head])
-    model.compile(loss=nllfit.negative_log_likelihood)
-    nllfit.initialize(model, x, y)
-    nllfit.fit_lbfgs(model, x, y)
-    return model
-
-
 x = pd.DataFrame({"decades": (age - 45) / 10})
-model = regression(x.to_numpy(), y)
+head = heads.Censored("LogNormal", shared="scale")
+model = tf_keras.Sequential([tf_keras.layers.Dense(head.params_size(), dtype="float64"), head])
+model.compile(loss=nllfit.negative_log_likelihood)
+
+
+def solve(weights=None):
+    """Takes the model to the maximum of the likelihood, of all patients or of those with a weight of 1."""
+    nllfit.initialize(model, x.to_numpy(), y, weights)
+    nllfit.fit_lbfgs(model, x, y, sample_weight=weights)
+
+
+solve()
 coefficients = nllfit.standard_errors(model, x, y)
 print(coefficients.summary())
 
@@ -172,11 +172,12 @@ print(f"age gains {gain:.2f} nats, p = {stats.chi2(1).sf(2 * gain):.3f}")
 folds = np.random.default_rng(0).permutation(len(y)) % 5
 surprise = {"family alone": np.zeros(len(y)), "with age": np.zeros(len(y))}
 for fold in range(5):
-    test = folds == fold
-    alone = nllfit.maximum_likelihood(nllfit.Censored("LogNormal"), y[~test])
+    test, weights = folds == fold, np.float64(folds != fold)
+    alone = nllfit.maximum_likelihood(nllfit.Censored("LogNormal"), y, weights=weights)
     surprise["family alone"][test] = -alone.distribution.log_prob(y[test])
-    fitted = nllfit.predict_distribution(regression(x[~test].to_numpy(), y[~test]), x[test].to_numpy())
-    surprise["with age"][test] = nllfit.negative_log_likelihood(y[test], fitted)
+    solve(weights)
+    surprise["with age"][test] = nllfit.negative_log_likelihood(y, model(x.to_numpy()))[test]
+solve()
 for name, rows in surprise.items():
     print(f"{name:13} {np.mean(rows):.3f} nats a patient held out")
 
