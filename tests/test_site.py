@@ -11,6 +11,7 @@ import tensorflow_probability as tfp
 
 import nllfit
 from docs.pages import benchmarks, families, formulas, reference, tutorials
+from experiments import speed
 from nllfit.families import catalogue, compound
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -112,6 +113,22 @@ def test_benchmarks_name_their_commands():
     page = benchmarks.page()
     assert "python -m experiments.speed" in page
     assert "python -m experiments.uci" in page
+
+
+def test_benchmarks_show_what_the_experiment_writes(tmp_path, monkeypatch):
+    def worker(arguments, kind, *names):
+        model = {"us_per_step": 20.0, "all_us": [20.0], "first_seconds": 1.5, "peak_mib": 900.0}
+        return dict.fromkeys(speed.JOBS[names[1]], 0.25) if kind == "job" else model
+
+    monkeypatch.setattr(speed, "worker", worker)
+    monkeypatch.setattr(benchmarks, "FOLDER", tmp_path)
+    arguments = ["--contenders", "nllfit", "tf_keras", "--models", "small", "--jobs", "members"]
+    speed.main([*arguments, "--out", str(tmp_path / "run")])
+    (tmp_path / "run" / "metrics.json").rename(tmp_path / "speed.json")
+    page = benchmarks.page()
+    assert "| tf_keras | 20 | 1.00 | 1.50 |" in page
+    assert "| 5 members in two threads, 200 epochs | seconds | beside nllfit |" in page
+    assert "| tf_keras | 0.25 | 1.00 |" in page
 
 
 @pytest.mark.parametrize("path", tutorials.tutorials(), ids=lambda path: path.stem)

@@ -28,15 +28,21 @@ def page() -> str:
 def _speed(metrics):
     parts = [_note(metrics)]
     for model, rows in metrics["models"].items():
-        ours = rows.get("nllfit", next(iter(rows.values())))["us_per_step"]
         lines = [
-            (name, f"{row['us_per_step']:.0f}", f"{row['us_per_step'] / ours:.2f}", f"{row['first_seconds']:.2f}")
+            (
+                name,
+                f"{row['us_per_step']:.0f}",
+                f"{row['us_per_step'] / rows[speed.ours(name, rows)]['us_per_step']:.2f}",
+                f"{row['first_seconds']:.2f}",
+            )
             for name, row in rows.items()
         ]
         parts.append(_table([speed.TITLES[model], "us a step", "beside nllfit", "seconds to the first epoch"], lines))
-    for job, rows in metrics.get("jobs", {}).items():
-        lines = [(name, f"{row['seconds']:.2f}") for name, row in rows.items()]
-        parts.append(_table([speed.JOBS[job], "seconds"], lines))
+    for what, rows in metrics["jobs"].items():
+        lines = [
+            (name, f"{seconds:.3g}", f"{seconds / rows[speed.ours(name, rows)]:.2f}") for name, seconds in rows.items()
+        ]
+        parts.append(_table([speed.TIMES[what], "seconds", "beside nllfit"], lines))
     return "\n".join(parts)
 
 

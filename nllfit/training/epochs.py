@@ -176,7 +176,8 @@ def fit(
 
 def _train(model, keras, train, validation, callbacks, folders, initial_epoch, epochs, validation_freq, compile):
     bars = [c for c in callbacks.callbacks if isinstance(c, keras.callbacks.ProgbarLogger)]
-    others = [c for c in callbacks.callbacks if c not in bars and not isinstance(c, keras.callbacks.History)]
+    histories = [c for c in callbacks.callbacks if isinstance(c, keras.callbacks.History)]
+    others = [c for c in callbacks.callbacks if c not in bars + histories]
     act = bool(folders) or not all(map(only_reads, others))
     run = Run(model, compile, train, validation, epochs - initial_epoch)
     if folders and run.draws:
@@ -185,9 +186,8 @@ def _train(model, keras, train, validation, callbacks, folders, initial_epoch, e
             "others. Call `tf_keras.backend.experimental.enable_tf_random_generator()` before the model is made.",
             stacklevel=3,
         )
-    if not act:
-        for callback in others:
-            callback.set_model(Watched(model, run.look))
+    for callback in histories if act else others + histories:
+        callback.set_model(Watched(model, run.look, run.weights))
     model.stop_training = False
     callbacks.on_train_begin()
     backups = [Backup(folder, model, run.variables, others) for folder in folders]
@@ -236,7 +236,7 @@ def _train(model, keras, train, validation, callbacks, folders, initial_epoch, e
             raise FloatingPointError(message)
     if epochs > 0 and hasattr(model.optimizer, "finalize_variable_values"):
         model.optimizer.finalize_variable_values(model.trainable_variables)
-    for callback in others:
+    for callback in others + histories:
         callback.set_model(model)
     callbacks.on_train_end(logs)
     for backup in backups:

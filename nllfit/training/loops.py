@@ -35,6 +35,7 @@ def one_step(model, mode):
             logs = strategy.run(of_model if replicas.local == 1 else of_replica, (data[0] if alone else data,))
             return tf.nest.map_structure(reduced, logs)
 
+    step.autograph_info__ = {}  # AutoGraph converts what it calls, as in Keras, and spends no time on it
     return step
 
 

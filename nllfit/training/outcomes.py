@@ -49,7 +49,8 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., None
     if has_outcomes:
         known, shapes = kept_for(model, _known), tuple(tuple(t.shape[1:]) for t in tf.nest.flatten(example[0]))
         if shapes not in known:  # to look at them takes as long as a hundred steps of a small model
-            known[shapes] = [] if _keeps_state(model) else _outputs(model, example[0])
+            unseen = _keeps_state(model) or _gives_tensors(model, example[0])
+            known[shapes] = [] if unseen else _outputs(model, example[0])
         outputs = known[shapes]
 
     def check(x, y=None, sample_weight=None, *, where="row {}".format):
@@ -147,6 +148,13 @@ def _mask_program(model):
 def _keeps_state(model):
     """Whether it takes no single row, for a layer of it keeps a state from batch to batch."""
     return any(getattr(layer, "stateful", False) for layer in model._flatten_layers())
+
+
+def _gives_tensors(model, x):
+    """Whether a model is made of Keras's own layers, which give no distribution, and takes inputs such as these."""
+    kinds = {type(layer) for layer in model._flatten_layers()}
+    are_kerases = all(is_kerases_own(kind) and "Lambda" not in kind.__name__ for kind in kinds)
+    return model.built and are_kerases and not any(t.dtype == tf.string for t in tf.nest.flatten(x))
 
 
 def _by_output(values, outputs):

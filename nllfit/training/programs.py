@@ -26,7 +26,7 @@ _WORTH = 0.1  # seconds of the graph's work from which on XLA is worth its compi
 _LEAST = 5e-5  # seconds that a step takes in the graph at least
 _LONG = 0.002  # seconds of the graph's step from which on XLA's convolutions are seldom the faster ones,
 _FEW = 1000  # and steps for which it is not worth some seconds to find out
-_TRIALS = 2  # calls in which XLA has to show that it is faster
+_TRIALS = 2  # calls in which XLA has to show that it is faster, and seldom one more: a busy machine may have hid it
 _COMPILING = "compiling"
 
 
@@ -150,7 +150,8 @@ class Program:
         if compile != "auto" or any("Random" in name for name in self.operations) or self._ready is False:
             return "graph" if compile == "auto" else compile
         if self._ready is True:
-            slower = self.calls["xla"] > _TRIALS and self.seconds["xla"] > self.seconds["graph"]
+            trials = _TRIALS + self.calls["graph"].bit_length() // 4
+            slower = self.calls["xla"] > trials and self.seconds["xla"] > self.seconds["graph"]
             return "graph" if slower else "xla"
         if self._ready is None and self._is_worth_compiling(left):
             self._ready = _COMPILING

@@ -4,6 +4,7 @@ import collections
 import csv
 import gc
 import itertools
+import threading
 import weakref
 
 import keras
@@ -659,6 +660,27 @@ def test_programs_die_with_their_model(k):
     assert alive() is None
 
 
+@KERASES
+def test_six_models_in_turn_leave_as_much_behind_as_three(k, traced):
+    def alive():
+        for thread in threading.enumerate():
+            if thread.name == "nllfit-xla":  # of other tests, with variables of its own
+                thread.join()
+        gc.collect()
+        kinds = tf.Variable, tf.Graph, k.Model, k.optimizers.Optimizer, k.callbacks.Callback, Program
+        types = collections.Counter(map(type, gc.get_objects()))
+        return collections.Counter({t: number for t, number in types.items() if issubclass(t, kinds)})
+
+    x, y, _ = rows_of(dense(k))
+    counts = []
+    for _ in range(2):
+        for _ in range(3):
+            nllfit.fit(dense(k), x, y, epochs=2, verbose=0, validation_data=(x[:50], y[:50]))
+        counts.append(alive())
+    assert not counts[1] - counts[0]
+    assert len(traced) == 1
+
+
 def large_convolutions():
     return sequential(tf_keras, (28, 28, 1), lambda: [tf_keras.layers.Conv2D(64, 3), tf_keras.layers.Flatten()])
 
@@ -666,10 +688,11 @@ def large_convolutions():
 def test_auto_takes_xla_when_it_has_compiled_and_leaves_it_where_it_is_slow(monkeypatch, traced):
     monkeypatch.setattr("nllfit.training.programs._WORTH", 0.0)
     monkeypatch.setattr("nllfit.training.programs._FEW", 0)
-    for make, is_faster in ((lambda: dense(tf_keras), True), (large_convolutions, False)):
-        model, reference = make(), make()
+    for faster in ("xla", "graph"):
+        model, reference = dense(tf_keras), dense(tf_keras)
         x, y, _ = rows_of(model)
         traced.clear()
+        sharing._SHARED.clear()
         losses = []
 
         def fit(model=model, x=x, y=y, losses=losses):
@@ -680,10 +703,12 @@ def test_auto_takes_xla_when_it_has_compiled_and_leaves_it_where_it_is_slow(monk
         assert program.calls["xla"] == 0
         program.compiling.join()
         fit()
+        assert program.calls["xla"] > 0
+        program.calls["xla"] = 99  # as if measured, which on a busy machine is chance
+        program.seconds |= {"xla": 1e-3, "graph": 1e-3} | {faster: 1e-9}
         calls = dict(program.calls)
         fit()
-        used = "xla" if is_faster else "graph"
-        assert {way for way in calls if program.calls[way] > calls[way]} == {used}
+        assert {way for way in calls if program.calls[way] > calls[way]} == {faster}
         # To have measured it leaves no trace.
         expected = nllfit.fit(reference, x, y, epochs=9, shuffle=False, verbose=0, compile="graph").history
         assert_same_run({"loss": losses}, {"loss": expected["loss"]}, model, reference)
