@@ -53,6 +53,8 @@ for kit in KITS:
         "a dataset": ([rows], [rows], {}),
         "a distributed dataset": ([rows], [strategy.experimental_distribute_dataset(rows)], {}),
     }
+    if len(sys.argv) == 1:  # not thorough: each kind of data in one Keras
+        del runs["a distributed dataset" if kit is KITS[0] else "a dataset"]
     for name, (data, of_two, options) in runs.items():
         options = options | {"epochs": 2, "verbose": 0}
         a = nllfit.fit(one, *data, compile="graph", **options).history
@@ -61,10 +63,12 @@ for kit in KITS:
         found[f"{kit.keras.__name__}, {name}"] = [
             same(a.values(), b.values()), same(one.get_weights(), two.get_weights())
         ]
-    a, b = make(kit, None), make(kit, strategy)  # which Keras trains itself
-    options = {"batch_size": 16, "shuffle": False, "verbose": 0}
-    a, b = nllfit.fit(a, x, y, **options).history, b.fit(x, y, **options).history
-    found[f"{kit.keras.__name__}, by Keras"] = same([a[name] for name in sorted(a)], [b[name] for name in sorted(b)])
+    if kit is KITS[1] or len(sys.argv) > 1:
+        a, b = make(kit, None), make(kit, strategy)  # which Keras trains itself
+        options = {"batch_size": 16, "shuffle": False, "verbose": 0}
+        a, b = nllfit.fit(a, x, y, **options).history, b.fit(x, y, **options).history
+        names = sorted(a)
+        found[f"{kit.keras.__name__}, by Keras"] = [same([a[n] for n in names], [b[n] for n in names]), 0]
     weights = two.get_weights()
     central = make(kit, tf.distribute.experimental.CentralStorageStrategy(["CPU:0", "CPU:1"]))
     errors = []
@@ -81,19 +85,20 @@ print(json.dumps(found))
 """
 
 
-def test_two_devices_train_as_one():
+def test_two_devices_train_as_one(request):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    program = [sys.executable, "-c", TWO_DEVICES]
+    program = [sys.executable, "-c", TWO_DEVICES, *["thorough"] * request.config.getoption("--thorough")]
     result = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     found = json.loads(result.stdout.splitlines()[-1])
+    numbers = {what: values for what, values in found.items() if what.endswith(("arrays", "dataset", "by Keras"))}
+    assert {what.partition(", ")[2] for what in numbers} == {"arrays", "a dataset", "a distributed dataset", "by Keras"}
+    for what, (history, weights) in numbers.items():
+        assert history < 2e-6, what  # float32, some 10 steps
+        assert weights < 1e-6, what
     for kit in KITS:
         name = kit.keras.__name__
-        for data in ("arrays", "a dataset", "a distributed dataset"):
-            history, weights = found[f"{name}, {data}"]
-            assert history < 2e-6, f"{name}, {data}"  # float32, some 10 steps
-            assert weights < 1e-6, f"{name}, {data}"
-        assert found[f"{name}, by Keras"] < 2e-6
+        assert f"{name}, arrays" in found
         assert found[f"{name}, untouched"]
         uneven, xla, last, central = found[f"{name}, errors"]
         assert "a batch has 15 rows, which 2 replicas cannot share alike" in uneven.lower()
@@ -102,7 +107,7 @@ def test_two_devices_train_as_one():
         assert "by a CentralStorageStrategy: give one of MirroredStrategy, MultiWorkerMirroredStrategy" in central
 
 
-@pytest.mark.thorough  # three processes each, 20 s
+@pytest.mark.thorough  # three processes or more each, 20 s of a quiet machine
 @each_keras
 @pytest.mark.parametrize("killed", [False, True])
 def test_two_workers_end_where_one_process_does(kit, killed, tmp_path, monkeypatch):
