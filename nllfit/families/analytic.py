@@ -5,9 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["across", "expm1_ratio", "log1p_ratio", "zeta"]
+__all__ = ["across", "expm1_ratio", "log1p_ratio", "log_bessel_series", "zeta"]
 
 _STEP = 3e-3
+_TERMS = 128
 _NODES = np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0])
 
 
@@ -39,6 +40,24 @@ def across(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, hole: tf.Te
         others = [(place - other) / (node - other) for other in _NODES if other != node]
         total += tf.reduce_prod(tf.stack(others), 0) * function(hole + node * _STEP)
     return tf.where(near, total, function(tf.where(near, hole + _STEP, x)))
+
+
+def log_bessel_series(order: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
+    """`log sum_j q^j / (j! Gamma(j + order + 1))`, in float64, with its derivatives by both.
+
+    It is that of the modified Bessel function `I_order(2 sqrt(q)) / q^(order / 2)`, for an order above -1. The terms
+    are those around the largest, of which the next fall off as a Normal density of known width: where it is wide, a sum
+    over strides is exact.
+    """
+    order, log_q = order[..., None], log_q[..., None]
+    fixed = tf.stop_gradient(order) / 2
+    largest = tf.sqrt(tf.square(fixed) + tf.exp(tf.stop_gradient(log_q))) - fixed
+    width = tf.sqrt(largest * (largest + 2 * fixed + 1) / (2 * largest + 2 * fixed + 1))
+    first = tf.nn.relu(tf.math.floor(largest - 10 * width - 10))
+    stride = tf.math.ceil((largest + 10 * width + 20 - first) / _TERMS)
+    j = first + stride * tf.range(_TERMS, dtype=log_q.dtype)
+    terms = tf.math.multiply_no_nan(log_q, j) - tf.math.lgamma(j + 1) - tf.math.lgamma(j + order + 1)
+    return tf.reduce_logsumexp(terms, -1) + tf.math.log(stride[..., 0])
 
 
 def zeta(power: tf.Tensor, first: tf.Tensor) -> tf.Tensor:

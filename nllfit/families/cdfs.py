@@ -50,7 +50,7 @@ def cdf_and_survival(distribution: tfd.Distribution) -> Callable[[tf.Tensor], tu
 
     def both(y):
         y = tf.math.floor(y) if counts else y
-        inside = (y >= low if counts else y > low) & (y < high)
+        inside = (y >= low if counts else y > low) & (y < high) & tf.math.is_finite(y)  # where counts have no end, too
         # Off the support a formula may be NaN, and a NaN that `tf.where` does not take spoils the gradient.
         below, above = formula(distribution, tf.where(inside, y, inner))
         step = tf.where(tf.math.is_nan(y), y, tf.cast(y >= high, y.dtype))
@@ -69,7 +69,9 @@ def ends(distribution: tfd.Distribution) -> tuple[tf.Tensor, tf.Tensor]:
     dtype, name = real_dtype(distribution), type(distribution).__name__
     if hasattr(distribution, "ends"):
         return distribution.ends()
-    if name == "VonMises":  # its bijector names one turn of the circle, its CDF another
+    if name == "Deterministic":  # whose bijector, onto one point, fails with NumPy 2.4
+        low, high = -math.inf, math.inf
+    elif name == "VonMises":  # its bijector names one turn of the circle, its CDF another
         low, high = distribution.loc - math.pi, distribution.loc + math.pi
     elif is_discrete(distribution):
         low = -math.inf if name == "Skellam" else float(facts_of(name).lowest)

@@ -5,6 +5,7 @@ would be wrong without it.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,10 +14,10 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.analytic import zeta
+from nllfit.families import densities
 from nllfit.families.links import Softplus
 
-__all__ = ["FACTS", "Facts", "facts_of", "has_class_labels", "is_discrete"]
+__all__ = ["FACTS", "Facts", "corrected", "facts_of", "has_class_labels", "is_discrete"]
 
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -135,35 +136,6 @@ _HIGH = {"high": lambda p: Softplus(low=p["low"])}
 _PEAK = {**_HIGH, "peak": lambda p: tfb.Sigmoid(p["low"], p["high"])}
 
 
-def _normal_inverse_gaussian(distribution: tfd.Distribution, y: tf.Tensor) -> tf.Tensor:
-    loc, scale = distribution.loc, distribution.scale
-    tailweight, skewness = distribution.tailweight, distribution.skewness
-    z = (y - loc) / scale
-    size = tf.math.log1p(z**2) / 2
-    height = tailweight * scale * tf.exp(size)
-    slope = scale * tailweight * tf.exp(tf.math.log1p(-((skewness / tailweight) ** 2)) / 2)
-    bessel = tf.math.log(tf.math.special.bessel_k1e(height))
-    return bessel - size - height + scale * skewness * z + slope + tf.math.log(tailweight / np.pi)
-
-
-def _zipf(distribution: tfd.Distribution, y: tf.Tensor) -> tf.Tensor:
-    power, y = distribution.power, tf.cast(y, distribution.power.dtype)
-    possible = (y >= 1) & (y == tf.math.floor(y))
-    whole = tf.math.log(zeta(power, tf.ones_like(power)))
-    log_prob = -power * tf.math.log(tf.where(possible, y, tf.ones_like(y))) - whole
-    return tf.where(possible, log_prob, tf.constant(-np.inf, power.dtype))
-
-
-def _within_bounds(distribution: tfd.Distribution, y: tf.Tensor) -> tf.Tensor:
-    inside = (y >= distribution.low) & (y <= distribution.high)
-    return tf.where(inside, distribution.log_prob(y), tf.constant(-np.inf, y.dtype))
-
-
-def _on_the_sphere(distribution: tfd.Distribution, y: tf.Tensor) -> tf.Tensor:
-    on = tf.abs(tf.norm(y, axis=-1) - 1) < 1e-6
-    return tf.where(on, distribution.log_prob(y), tf.constant(-np.inf, y.dtype))
-
-
 FACTS: Mapping[str, Facts] = {
     # Totals differ from row to row more often than not.
     "Binomial": Facts(
@@ -215,20 +187,24 @@ FACTS: Mapping[str, Facts] = {
     "MultivariateNormalTriL": Facts(free_covariance=True),
     # A network sets a real number of successes, which `validate_args` would refuse.
     "NegativeBinomial": Facts(arguments={"require_integer_total_count": False}),
+    # TFP's derivative by `df` is wrong.
+    "NoncentralChi2": Facts(log_prob=densities.noncentral_chi2),
     # `skewness` lies within `tailweight`, so it has no link in TFP; both are per unit of the sample.
     # TFP's Bessel function is a series of loops for any order, which takes 18 s to write down; this one is of order 1.
     "NormalInverseGaussian": Facts(
         links={"skewness": lambda p: tfb.Sigmoid(-p["tailweight"], p["tailweight"])},
         rates=("tailweight", "skewness"),
-        log_prob=_normal_inverse_gaussian,
+        log_prob=densities.normal_inverse_gaussian,
     ),
     # Cutpoints lie between the classes; no shape of a label tells how many there are.
     "OrderedLogistic": Facts(class_axis=lambda num_classes: num_classes - 1),
     # TFP's density is a number beyond the bounds without `validate_args`.
-    "PERT": Facts(links=_PEAK, places=("loc", "low", "high", "peak"), log_prob=_within_bounds),
+    "PERT": Facts(links=_PEAK, places=("loc", "low", "high", "peak"), log_prob=densities.within_bounds),
     # The likelihood rises with `scale` up to the smallest observation, and is zero beyond.
     "Pareto": Facts(statistics={"scale": _smallest}),
     "StoppingRatioLogistic": Facts(class_axis=lambda num_classes: num_classes - 1),
+    # TFP's derivative by `rate1` and `rate2` is wrong below 0, where it is that at `-y`.
+    "Skellam": Facts(log_prob=densities.skellam),
     # TFP's mean is NaN for `df <= 1`, and it has no median: `loc` is both.
     # Where `df` or `scale` is held and small, the likelihood has a maximum at nearly every observation.
     "StudentT": Facts(center=lambda d: d.loc, scattered="loc"),
@@ -241,7 +217,7 @@ FACTS: Mapping[str, Facts] = {
     # An angle of 312 rad is one of 4.1 rad.
     "VonMises": Facts(circular="loc"),
     # Its checks compare with the 1.0 of float32.
-    "VonMisesFisher": Facts(checked_in_float32=True, log_prob=_on_the_sphere),
+    "VonMisesFisher": Facts(checked_in_float32=True, log_prob=densities.on_the_sphere),
     # TFP makes the logits `[u, -u]` of `inflated_loc_logits`, twice the log-odds it names; it is a mixture that does
     # not broadcast its parts, so that a share for all rows would be refused. A network sets a real `total_count`.
     "ZeroInflatedNegativeBinomial": Facts(
@@ -251,7 +227,7 @@ FACTS: Mapping[str, Facts] = {
     ),
     # Zero, which other counts can be, has no probability.
     # Nor has TFP's density a derivative.
-    "Zipf": Facts(lowest=1, log_prob=_zipf),
+    "Zipf": Facts(lowest=1, log_prob=densities.zipf),
 }
 
 
@@ -261,6 +237,19 @@ def facts_of(name: str) -> Facts:
 
 
 _KNOWN = Facts()
+
+
+def corrected(cls: Any) -> Any:
+    """A class of TFP itself, or, under its name, one whose log-density is right in value and derivatives."""
+    return cls if facts_of(cls.__name__).log_prob is None else _corrected(cls)
+
+
+@functools.cache
+def _corrected(cls: Any) -> Any:
+    log_prob: Any = facts_of(cls.__name__).log_prob
+    names = {"__module__": cls.__module__, "__doc__": cls.__doc__, "_log_prob": lambda self, y, **_: log_prob(self, y)}
+    kind: Any = type(cls)
+    return kind(cls.__name__, (cls,), names)
 
 
 def has_class_labels(distribution: tfd.Distribution) -> bool:

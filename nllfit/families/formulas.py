@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.analytic import log1p_ratio
+from nllfit.families.analytic import expm1_ratio, log1p_ratio
 
 __all__ = ["LOG_TAILS", "Tails", "log1mexp", "log_tails", "two_pieces"]
 
@@ -102,6 +102,22 @@ def _two_piece_normal(d: tfd.TwoPieceNormal, y: tf.Tensor) -> Tails:
     return two_pieces(d, y, lambda z: _log_phi(-z))
 
 
+def _continuous_bernoulli(d: tfd.ContinuousBernoulli, y: tf.Tensor) -> Tails:
+    logits = d.logits_parameter()
+    below, above = _exponential_share(logits, y), _exponential_share(-logits, 1 - y)
+    left = below < above
+    tail = tf.where(left, below, above)
+    rest = log1mexp(-tail)
+    return tf.where(left, tail, rest), tf.where(left, rest, tail)
+
+
+def _exponential_share(slope, y):
+    """`log((exp(slope y) - 1) / (exp(slope) - 1))`."""
+    up = tf.nn.relu(slope)  # of which the exponential overflows
+    parts = expm1_ratio(-tf.abs(slope * y)) / expm1_ratio(-tf.abs(slope))
+    return tf.math.log(y) + up * y - up + tf.math.log(parts)
+
+
 def _gumbel(d: tfd.Gumbel, y: tf.Tensor) -> Tails:
     return _exponential(-_standard(d, y))
 
@@ -155,6 +171,7 @@ def _triangular(d: tfd.Triangular, y: tf.Tensor) -> Tails:
 
 LOG_TAILS: Mapping[str, Callable[[tfd.Distribution, tf.Tensor], Tails]] = {
     "Cauchy": lambda d, y: _cauchy(_standard(d, y)),
+    "ContinuousBernoulli": _continuous_bernoulli,
     "Exponential": lambda d, y: _with_survival(d.rate * y),
     "GeneralizedExtremeValue": _generalized_extreme_value,
     "GeneralizedPareto": _generalized_pareto,

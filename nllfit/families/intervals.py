@@ -22,7 +22,7 @@ LogInterval = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 # Families with a density that is smooth on the real line, after a change of variables, and no formula in `LOG_TAILS`.
 _SMOOTH = (
-    *("Chi", "Chi2", "ContinuousBernoulli", "DoublesidedMaxwell", "ExpGamma", "ExpInverseGamma"),
+    *("Chi", "Chi2", "DoublesidedMaxwell", "ExpGamma", "ExpInverseGamma"),
     *("ExponentiallyModifiedGaussian", "Gamma", "GammaGamma", "GeneralizedNormal", "HalfStudentT", "InverseGamma"),
     *("InverseGaussian", "LambertWNormal", "NormalInverseGaussian", "PERT", "SigmoidBeta", "StudentT"),
 )
@@ -240,7 +240,6 @@ def _of_counts(distribution):
         left = below_upper <= above_lower
         more, less = tf.where(left, below_upper, above_lower), tf.where(left, below_lower, above_upper)
         few = (upper - tf.maximum(lower, low - 1) <= _TERMS) | (more - less < _TINY)
-        few &= type(distribution).__name__ != "Skellam"  # TFP's derivative of whose Bessel function is wrong
         # The end from which a tail falls off.
         first = tf.where(left & ~(upper - lower <= _TERMS), tf.constant(-math.inf, lower.dtype), lower + 1)
         one_by_one = terms(first, upper)

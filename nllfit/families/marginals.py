@@ -90,6 +90,8 @@ def is_discrete(distribution: tfd.Distribution) -> bool:
         return distribution.experimental_default_event_space_bijector() is None
     except NotImplementedError:
         return True
+    except TypeError:  # TFP's bijector of a Deterministic fails with NumPy 2.4
+        return False
 
 
 def real_dtype(distribution: tfd.Distribution) -> tf.DType:
@@ -102,12 +104,9 @@ def real_dtype(distribution: tfd.Distribution) -> tf.DType:
 
 def _in_float64(distribution):
     if type(distribution).__name__.endswith("TransformedDistribution") and distribution.dtype != tf.float64:
-        raise NotImplementedError(
-            f"{distribution.name} is a flow in {distribution.dtype.name}, and CDFs are computed in float64: give the "
-            f'head `dtype="float64"`.'
-        )
+        return distribution  # whose bijectors have the dtype that they were made with
     try:
-        return with_parameters(distribution, lambda value, _: _cast(value), validate_args=False)
+        return with_parameters(distribution, lambda value, _: _cast(value), validate_args=False, dtype=tf.float64)
     except TypeError:  # ZeroInflatedNegativeBinomial does not keep all of its arguments
         return distribution
 
@@ -122,7 +121,9 @@ def with_parameters(
 ) -> tfd.Distribution:
     """A copy, of TFP's own class, whose parameters `change(value, event_ndims)` has made of the old ones."""
     properties = type(distribution).parameter_properties(dtype=tf.float64)
-    checks = {name: arguments[name] for name in ("validate_args",) if name in arguments}
+    checks = {name: arguments[name] for name in ("validate_args", "dtype") if name in arguments}
+    if "dtype" not in distribution.parameters or not distribution.dtype.is_floating:
+        arguments.pop("dtype", None)
     for name, known in properties.items():
         value = distribution.parameters.get(name)
         if isinstance(value, tfd.Distribution):

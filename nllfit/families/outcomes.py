@@ -71,7 +71,11 @@ def some_outcome(distribution: tfd.Distribution) -> tf.Tensor:
         bijector = None
     if bijector is not None:
         shape = tf.concat([batch, bijector.inverse_event_shape_tensor(event)], 0)
-        outcome = bijector.forward(tf.fill(shape, tf.constant(_MIDDLE, distribution.dtype)))
+        middle = tf.fill(shape, tf.constant(_MIDDLE, distribution.dtype))
+        try:
+            outcome = bijector.forward(middle)
+        except (TypeError, ValueError, tf.errors.InvalidArgumentError):  # an InverseGaussian's is of float32
+            outcome = tf.cast(bijector.forward(tf.cast(middle, tf.float32)), distribution.dtype)
     elif distribution.event_shape.rank == 0:
         lowest = facts_of(type(distribution).__name__).lowest
         outcome = tf.fill(tf.concat([batch, event], 0), tf.constant(lowest, distribution.dtype))

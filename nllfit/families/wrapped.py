@@ -181,7 +181,7 @@ def checked_cdf(family: ParametricFamily) -> None:
         element = element.distribution
     if not has_cdf(element):
         raise ValueError(
-            f"{family.name} of outcomes of shape {family.event_shape} has no CDF of single numbers, by which an "
-            f"interval has a probability: choose one of {', '.join(sorted(CDF_FAMILIES))}, or a mixture of one of them "
-            f"for outcomes of shape ()."
+            f"{family.name} of outcomes of shape {family.event_shape} has no CDF of single numbers that is exact in "
+            f"both tails, by which an interval has a probability: choose one of {', '.join(sorted(CDF_FAMILIES))}, or "
+            f"a mixture of one of them for outcomes of shape ()."
         )

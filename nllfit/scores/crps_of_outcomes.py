@@ -71,6 +71,11 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
     if _is_of_vectors(distribution):
         return energy_score(distribution, y)
     scalar = marginals(distribution)
+    if real_dtype(scalar) != tf.float64:
+        raise NotImplementedError(
+            f"{distribution.name} is a flow in {real_dtype(scalar).name}, which has no CRPS, for that is computed in "
+            f'float64: give the head `dtype="float64"`.'
+        )
     scores = _of_scalars(scalar, tf.cast(y, real_dtype(scalar)))
     scores = tf.reduce_sum(scores, range(scores.shape.rank - distribution.event_shape.rank, scores.shape.rank))
     return tf.cast(scores, real_dtype(distribution))

@@ -11,6 +11,7 @@ from nllfit import Censored, Truncated, interval_censored, left_censored, right_
 from nllfit.families import Family, MixtureFamily
 from nllfit.families.intervals import CDF_FAMILIES, log_interval
 from nllfit.families.marginals import marginals
+from nllfit.families.outcomes import some_outcome
 
 tfd = tfp.distributions
 INF = np.inf
@@ -288,7 +289,9 @@ def test_every_family_with_a_cdf_is_censored():
             "TruncatedNormal": {"low": -1.0, "high": 4.0},
             "Uniform": {"low": -1.0},
         }.get(name, {})
-        assert Censored(name, **extra).columns == 2
+        family = Censored(name, **extra)
+        assert family.columns == 2
+        assert np.isfinite(some_outcome(family.distribution(tf.zeros([family.params_size], F64)))).all(), name
 
 
 BAD_SAMPLES = [
@@ -310,6 +313,9 @@ def test_outcomes_that_cannot_be_are_named(make, y, message):
 
 BAD_FAMILIES = [
     (lambda: Censored("BetaQuotient"), "BetaQuotient .* has no CDF .* Weibull"),
+    (lambda: Censored("Horseshoe"), "Horseshoe .* exact in both tails.* Weibull"),
+    (lambda: Censored("NoncentralChi2"), "NoncentralChi2 .* exact in both tails.* Weibull"),
+    (lambda: Censored("Deterministic"), "Deterministic .* exact in both tails.* Weibull"),
     (lambda: Censored("MultivariateNormalTriL", 2), "has no CDF of single numbers"),
     (lambda: Censored(Censored("Normal")), "censored already"),
     (lambda: Censored(Family("Normal"), 1), "`event_shape` is given beside a family"),

@@ -1,0 +1,67 @@
+"""Log-densities in the place of those of TFP that are wrong, slow, or have no derivative, or a wrong one."""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.families.analytic import log_bessel_series, zeta
+
+__all__ = ["noncentral_chi2", "normal_inverse_gaussian", "on_the_sphere", "skellam", "within_bounds", "zipf"]
+
+
+def noncentral_chi2(distribution: tfd.NoncentralChi2, y: tf.Tensor) -> tf.Tensor:
+    """`log sum_j Poisson(j; noncentrality / 2) Chi2(y; df + 2 j)`."""
+    df, noncentrality, x = _in_float64(distribution.df, distribution.noncentrality, y)
+    order, log_x = df / 2 - 1, tf.math.log(x)
+    series = log_bessel_series(order, tf.math.log(noncentrality) + log_x - math.log(4))
+    log_prob = series + order * (log_x - math.log(2)) - (x + noncentrality) / 2 - math.log(2)
+    return tf.cast(log_prob, y.dtype)
+
+
+def normal_inverse_gaussian(distribution: tfd.NormalInverseGaussian, y: tf.Tensor) -> tf.Tensor:
+    """By the Bessel function of order 1; TFP's is of any."""
+    loc, scale = distribution.loc, distribution.scale
+    tailweight, skewness = distribution.tailweight, distribution.skewness
+    z = (y - loc) / scale
+    size = tf.math.log1p(z**2) / 2
+    height = tailweight * scale * tf.exp(size)
+    slope = scale * tailweight * tf.exp(tf.math.log1p(-((skewness / tailweight) ** 2)) / 2)
+    bessel = tf.math.log(tf.math.special.bessel_k1e(height))
+    return bessel - size - height + scale * skewness * z + slope + tf.math.log(tailweight / np.pi)
+
+
+def on_the_sphere(distribution: tfd.VonMisesFisher, y: tf.Tensor) -> tf.Tensor:
+    """TFP's, and `-inf` off the sphere."""
+    on = tf.abs(tf.norm(y, axis=-1) - 1) < 1e-6
+    return tf.where(on, tfd.VonMisesFisher._log_prob(distribution, y), tf.constant(-np.inf, y.dtype))
+
+
+def skellam(distribution: tfd.Skellam, y: tf.Tensor) -> tf.Tensor:
+    """`log sum_j Poisson(y + j; rate1) Poisson(j; rate2)`."""
+    first, second, k = _in_float64(distribution.rate1_parameter(), distribution.rate2_parameter(), y)
+    log_first, log_second = tf.math.log(first), tf.math.log(second)
+    order, log_larger = tf.abs(k), tf.where(k < 0, log_second, log_first)
+    series = log_bessel_series(order, log_first + log_second)
+    log_prob = series + tf.math.multiply_no_nan(log_larger, order) - first - second
+    return tf.cast(log_prob, distribution.dtype)
+
+
+def within_bounds(distribution: tfd.PERT, y: tf.Tensor) -> tf.Tensor:
+    """TFP's, and `-inf` beyond the bounds."""
+    inside = (y >= distribution.low) & (y <= distribution.high)
+    return tf.where(inside, tfd.PERT._log_prob(distribution, y), tf.constant(-np.inf, y.dtype))
+
+
+def zipf(distribution: tfd.Zipf, y: tf.Tensor) -> tf.Tensor:
+    """`-power log y - log zeta(power)`."""
+    power, y = distribution.power, tf.cast(y, distribution.power.dtype)
+    possible = (y >= 1) & (y == tf.math.floor(y))
+    whole = tf.math.log(zeta(power, tf.ones_like(power)))
+    log_prob = -power * tf.math.log(tf.where(possible, y, tf.ones_like(y))) - whole
+    return tf.where(possible, log_prob, tf.constant(-np.inf, power.dtype))
+
+
+def _in_float64(*values):
+    return [tf.cast(value, tf.float64) for value in values]

@@ -1,0 +1,103 @@
+"""Log-densities in the place of TFP's: against SciPy, and their derivatives against differences."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+from scipy import special, stats
+
+import nllfit
+from nllfit import Censored, Family, MixtureFamily, heads
+from nllfit.families.analytic import log_bessel_series
+
+tfd = tfp.distributions
+
+
+def test_the_bessel_series_is_scipys():
+    order, q = np.meshgrid([-0.9, 0.0, 0.5, 3.0, 40.0, 2000.0], [1e-8, 0.3, 7.0, 900.0, 1e5])
+    z = 2 * np.sqrt(q)
+    with np.errstate(divide="ignore"):
+        expected = np.log(special.ive(order, z)) + z - order / 2 * np.log(q)
+    known = np.isfinite(expected)  # SciPy's underflows
+    found = log_bessel_series(tf.constant(order), tf.constant(np.log(q))).numpy()
+    assert known.sum() > 20
+    np.testing.assert_allclose(found[known], expected[known], rtol=1e-12, atol=1e-11)  # of 600 nats
+
+
+CASES = {
+    "NoncentralChi2": ([0.3, 2.0, 40.0], lambda p: stats.ncx2(*p).logpdf),
+    "Skellam": ([-3.0, 0.0, 4.0], lambda p: stats.skellam(*p).logpmf),
+    "Zipf": ([1.0, 2.0, 9.0], lambda p: stats.zipf(*p).logpmf),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_head_trains_by_the_right_derivatives(name):
+    y, known = CASES[name]
+    head = heads.DistributionHead(name, dtype="float64")
+    params = tf.constant(np.full([3, head.params_size()], 0.4))
+    with tf.GradientTape() as tape:
+        tape.watch(params)
+        losses = nllfit.negative_log_likelihood(np.reshape(y, [3, 1]), head(params))
+    gradient = tape.gradient(losses, params).numpy()
+    values = head.family.parameters(params)
+    natural = [head.family.twin(key)[1].forward(value)[0, 0] for key, value in values.items()]
+    np.testing.assert_allclose(-losses, known(np.array(natural))(y), rtol=1e-11)
+    for j in range(params.shape[1]):
+        shift = 1e-5 * np.eye(params.shape[1])[j]
+        up, down = (head.family.distribution(params + side * shift).log_prob(np.reshape(y, [3, 1])) for side in (1, -1))
+        np.testing.assert_allclose(gradient[:, j], (down - up) / 2e-5, rtol=1e-6, atol=1e-8)  # central differences
+
+
+def test_intervals_of_skellams_have_the_right_derivatives():
+    family = Censored("Skellam")
+    pairs = np.array([[0, 0], [-1, 2], [-3, np.inf], [-np.inf, 2], [20, 25], [40, np.inf], [-300, -2]])
+    params = np.tile([[0.3, 0.5]], [len(pairs), 1])
+    with tf.GradientTape() as tape:
+        p = tf.constant(params)
+        tape.watch(p)
+        value = family.distribution(p).log_prob(pairs)
+    gradient = tape.gradient(value, p).numpy()
+    first, second = (stats.poisson(rate) for rate in np.exp(params[0]))
+    k, j = np.arange(-400, 400), np.arange(800)
+    log_probs = special.logsumexp(first.logpmf(k + j[:, None]) + second.logpmf(j[:, None]), axis=0)
+    inside = (k > pairs[:, :1]) & (k <= pairs[:, 1:]) | (k == pairs[:, :1]) & (pairs[:, :1] == pairs[:, 1:])
+    expected = special.logsumexp(np.where(inside, log_probs, -np.inf), axis=1)
+    np.testing.assert_allclose(value, expected, rtol=1e-11)
+    for j in range(2):
+        shift = 1e-5 * np.eye(2)[j]
+        up, down = (family.distribution(tf.constant(params + side * shift)).log_prob(pairs) for side in (1, -1))
+        np.testing.assert_allclose(gradient[:, j], (up - down) / 2e-5, rtol=1e-6, atol=1e-8)
+
+
+def test_a_mixture_of_skellams_learns_below_0():
+    family = MixtureFamily("Skellam", 2)
+    params = tf.constant(np.full([1, family.params_size], 0.4))
+    with tf.GradientTape() as tape:
+        tape.watch(params)
+        value = family.distribution(params).log_prob([-3.0])
+    step = 1e-5 * np.eye(family.params_size)[-1]
+    up, down = (family.distribution(params + side * step).log_prob([-3.0]) for side in (1, -1))
+    np.testing.assert_allclose(tape.gradient(value, params)[0, -1], (up - down)[0] / 2e-5, rtol=1e-7)
+
+
+def test_probabilities_of_what_tfp_computes_in_float32():
+    logits = tf.constant([[0.3], [0.0], [-200.0], [200.0]])
+    distribution = heads.DistributionHead("ContinuousBernoulli")(logits)
+    share = np.array([np.expm1(0.3 * 0.4) / np.expm1(0.3), 0.4, 1.0, np.exp(-120.0)])
+    rest = np.array([1 - share[0], 0.6, np.exp(-80.0), 1.0])
+    np.testing.assert_allclose(nllfit.cdf(distribution, 0.4)[:, 0], share, rtol=2e-6, atol=1e-37)  # of float32
+    np.testing.assert_allclose(nllfit.survival(distribution, 0.4)[:, 0], rest, rtol=2e-5)  # 80 nats of 0.4 in float32
+    np.testing.assert_allclose(nllfit.cdf(distribution, nllfit.quantile(distribution, 0.3)), np.full([4, 1], 0.3), 1e-5)
+    flow = tfd.TransformedDistribution(tfd.Normal(tf.zeros([2]), 1.0), tfp.bijectors.Exp())
+    np.testing.assert_allclose(nllfit.cdf(flow, 1.5), stats.lognorm(1).cdf([1.5, 1.5]), rtol=2e-6)
+    np.testing.assert_allclose(nllfit.quantile(flow, 0.3), stats.lognorm(1).ppf([0.3, 0.3]), rtol=2e-6)
+    with pytest.raises(NotImplementedError, match=r'flow in float32.*`dtype="float64"`'):
+        nllfit.crps([1.0, 1.0], flow)
+
+
+def test_one_point_has_a_cdf():
+    distribution = heads.DistributionHead("Deterministic")(tf.constant([[1.0], [2.0]]))
+    np.testing.assert_array_equal(nllfit.cdf(distribution, 1.5), [[1.0], [0.0]])
+    np.testing.assert_array_equal(nllfit.quantile(distribution, 0.5), [[1.0], [2.0]])
+    assert Family("Deterministic").parameter_names == ("loc",)
