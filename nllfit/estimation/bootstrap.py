@@ -135,6 +135,13 @@ def bootstrap(problem: Problem, optimum: Optimum, num_samples: int, seed: int, k
 
 def drawn(problem: Problem, optimum: Optimum, num_samples: int, seed: int) -> np.ndarray:
     """Samples from a fitted distribution, `[num_samples, n, *event]`, each as large as that it was fitted to."""
+    family = problem.family
+    if family.takes_infinity:
+        raise ValueError(
+            f"No sample like this one can be drawn from the fit: an outcome of {family.name} is an interval or comes "
+            f"with a window, and the fit does not say with which. Resample the outcomes with theirs, "
+            f'`estimate.bootstrap(kind="nonparametric")`, and look at the fit by `plots.survival_curve`.'
+        )
     shape = [num_samples, round(problem.weights.sum())]
     samples = problem.distribution(optimum.w).sample(shape, seed=tf.constant([seed, 0], tf.int32))
     return np.asarray(samples, np.float64)

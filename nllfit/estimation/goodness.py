@@ -8,6 +8,7 @@ from nllfit.estimation.bootstrap import drawn
 from nllfit.estimation.estimates import Estimate
 from nllfit.estimation.refits import Refits, refit
 from nllfit.families.arguments import as_count
+from nllfit.families.inflated import ZeroInflated
 
 __all__ = ["GoodnessOfFit", "goodness_of_fit"]
 
@@ -67,7 +68,8 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
 
     Raises:
       TypeError: if `estimate` is none.
-      ValueError: if it did not converge, its outcomes are vectors, its weights are no whole numbers, or its counts fall
+      ValueError: if it did not converge, its outcomes are vectors, intervals, come with a window or are amounts with a
+        point at 0, its weights are no whole numbers, or its counts fall
         into fewer bins than there are parameters.
       NotImplementedError: if TFP knows no CDF of the family.
 
@@ -86,13 +88,18 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
     problem, optimum = estimate.problem, estimate.optimum
     if not estimate.converged:
         raise ValueError(f"The fit is no maximum ({estimate.message}), so there is no distribution to test.")
-    if problem.family.event_shape:
+    if problem.family.event_shape and not problem.family.takes_infinity:  # of which `drawn` says why it cannot
         raise ValueError(
             f"An outcome has shape {problem.family.event_shape}, and the tests are of numbers: fit each column alone."
         )
+    if isinstance(problem.family, ZeroInflated) and not problem.family.is_discrete:
+        raise ValueError(
+            f"{problem.family.label} has a point at 0, whose share fits every sample: test what is above by its own "
+            f"family, `goodness_of_fit(maximum_likelihood({problem.family.family.name!r}, y[y > 0]))`."
+        )
     if np.any(problem.weights != np.round(problem.weights)):
         raise ValueError("The fit has weights that are no whole numbers, and the tests count outcomes: fit it without.")
-    y = np.repeat(problem.y, problem.weights.astype(int))[None]
+    y = np.repeat(problem.y, problem.weights.astype(int), axis=0)[None]
     samples = drawn(problem, optimum, num_samples, seed)
     refits = refit(problem, optimum, samples, np.ones([1, samples.shape[1]]))
     itself = Refits(problem, optimum.w[None], {0: (problem, optimum)})

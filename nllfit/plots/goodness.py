@@ -8,6 +8,9 @@ import tensorflow_probability as tfp
 from numpy.typing import ArrayLike
 
 from nllfit.estimation.estimates import Estimate
+from nllfit.estimation.survival import survival_steps
+from nllfit.families.arguments import as_array
+from nllfit.families.censored import interval_censored, right_censored
 from nllfit.plots.axes import Axes
 from nllfit.quantiles import cdf, quantile, survival
 
@@ -93,51 +96,49 @@ def pp(ax: Axes, estimate: Estimate) -> Axes:
 def survival_curve(
     ax: Axes, time: ArrayLike, observed: ArrayLike | None = None, estimates: Sequence[Estimate] = ()
 ) -> Axes:
-    """Draws the Kaplan-Meier curve of times, some of them censored on the right, and fitted survival curves over it.
+    """Draws the survival curve of times that are not all seen exactly, and fitted survival curves over it.
 
-    `S(t) = prod over times t_i <= t of (1 - d_i / n_i)` for `d_i` events among the `n_i` still at risk, with a 95 %
-    interval at each time, by Greenwood's variance of `log(-log S)`. A tick marks a censored time.
+    Times that are seen, or censored on the right, have Kaplan and Meier's, `S(t) = prod over times t_i <= t of (1 - d_i
+    / n_i)` for `d_i` events among the `n_i` still at risk, with a 95 % interval at each time, by Greenwood's variance
+    of `log(-log S)`. A tick marks a censored time. Where some are known to lie in intervals, or before a time, it is
+    Turnbull's: the maximum of the likelihood over all distributions. It falls within intervals, and is drawn to fall at
+    their upper ends; it has no interval of its own.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
-      time: `[n]`, of the event, or until when there was none.
-      observed: `[n]`, whether the event was seen; by default all were.
+      time: what a `Censored` family takes: pairs `[n, 2]`, or SciPy's `CensoredData`; where none is an interval, also
+        `[n, 3]`, with the time of delayed entry of each. Or `[n]`, of the event, or until when there was none.
+      observed: beside times `[n]`, whether the event was seen, `[n]`; by default all were.
       estimates: `Estimate`s, or a `tfd.Distribution` each, of a scalar.
 
     Returns:
       `ax`.
 
     Raises:
-      ValueError: if the two are not of one length, a time is not finite, or no event was seen.
+      ValueError: if the two are not of one length, `time` is none of these, or no event was seen.
 
     Example:
-      >>> ax = survival_curve(ax, [2.0, 3.0, 5.0, 4.0], [True, True, False, True])
+      >>> y = nllfit.right_censored([2.0, 3.0, 5.0, 4.0], [True, True, False, True])
+      >>> ax = survival_curve(ax, y, estimates=[maximum_likelihood(nllfit.Censored("Weibull"), y)])
 
-    Source: Kaplan and Meier, Nonparametric estimation from incomplete observations, 1958.
+    Source: Kaplan and Meier, Nonparametric estimation from incomplete observations, 1958; Turnbull, The empirical
+    distribution function with arbitrarily grouped, censored and truncated data, 1976.
     """
-    time = np.asarray(time, np.float64)
-    seen = np.ones(time.shape, bool) if observed is None else np.asarray(observed)
-    if time.ndim != 1 or seen.shape != time.shape or not np.all(np.isfinite(time)):
-        raise ValueError(f"`time` has shape {time.shape} and `observed` {seen.shape}: give finite times, a flag each.")
-    seen = seen.astype(bool)
-    if not seen.any():
-        raise ValueError("`observed` has no event, so there is no curve to draw: look at its sign.")
-    times, events = np.unique(time[seen], return_counts=True)
-    at_risk = np.array([np.sum(time >= t) for t in times])
-    curve = np.cumprod(1 - events / at_risk)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        error = np.sqrt(np.cumsum(events / (at_risk * (at_risk - events)))) / np.log(curve)
-        low, high = (curve ** np.exp(side * 1.959963984540054 * error) for side in (-1, 1))
-    start = min(0.0, times[0])
-    steps = np.concatenate([[start], times, [time.max()]])
-    heights, low, high = (np.concatenate([[1.0], part, part[-1:]]) for part in (curve, low, high))
-    ax.fill_between(steps, low, high, step="post", color="0.5", alpha=0.25, linewidth=0, label="95 % interval")
-    ax.step(steps, heights, where="post", color="0.2", label=f"Kaplan-Meier, {seen.sum()} of {len(time)} seen")
-    censored = time[~seen]
+    y = _pairs(time, observed)
+    lower, upper = y[:, 0], y[:, 1]
+    known = survival_steps(y)
+    finite = y[:, :2][np.isfinite(y[:, :2])]
+    start, last = min(0.0, finite.min()), finite.max()
+    steps = np.concatenate([[start], known.times, [last]])
+    if known.interval is not None:
+        low, high = (np.concatenate([[1.0], part, part[-1:]]) for part in known.interval)
+        ax.fill_between(steps, low, high, step="post", color="0.5", alpha=0.25, linewidth=0, label="95 % interval")
+    label = f"{known.estimator}, {np.sum(lower == upper)} of {len(y)} seen"
+    ax.step(steps, known.at(steps), where="post", color="0.2", label=label)
+    censored = lower[np.isposinf(upper) & np.isfinite(lower)]
     if len(censored):
-        places = np.searchsorted(times, censored, side="right")
-        ax.plot(censored, np.append(1.0, curve)[places], "|", color="0.2", markersize=7, label="censored")
-    grid = np.linspace(start, time.max(), 300)[1:]
+        ax.plot(censored, known.at(censored), "|", color="0.2", markersize=7, label="censored")
+    grid = np.linspace(start, last, 300)[1:]
     for estimate in estimates:
         fitted = getattr(estimate, "distribution", estimate)
         label = estimate.family.label if isinstance(estimate, Estimate) else fitted.name
@@ -145,6 +146,27 @@ def survival_curve(
     ax.set(xlabel="time", ylabel="share without the event", ylim=(-0.03, 1.03))
     ax.legend(fontsize="small")
     return ax
+
+
+def _pairs(time, observed):
+    """What `survival_curve` is given, as pairs `[n, 2]`, or with the time of entry, `[n, 3]`."""
+    y = as_array(time, np.float64)
+    if y.ndim == 1:
+        seen = np.ones(y.shape, bool) if observed is None else np.asarray(observed)
+        if seen.shape != y.shape or not np.all(np.isfinite(y)):
+            raise ValueError(f"`time` has shape {y.shape} and `observed` {seen.shape}: give finite times, a flag each.")
+        y = right_censored(y, seen)
+        if not seen.any():
+            raise ValueError("`observed` has no event, so there is no curve to draw: look at its sign.")
+    elif y.ndim != 2 or y.shape[1] not in (2, 3) or observed is not None:
+        beside = "" if observed is None else " beside `observed`"
+        raise ValueError(f"`time` has shape {y.shape}{beside}: give times `[n]`, or pairs `[n, 2]` by themselves.")
+    pairs = interval_censored(y[:, 0], y[:, 1])
+    if np.all(np.isposinf(pairs[:, 1])):
+        raise ValueError("`time` has no event, for all are censored on the right: there is no curve to draw.")
+    if y.shape[1] == 3 and np.any((y[:, 0] < y[:, 1]) & np.isfinite(y[:, 1])):
+        raise ValueError("`time` has intervals, and times of entry: a curve is drawn for either alone.")
+    return y
 
 
 def _sample(estimate):

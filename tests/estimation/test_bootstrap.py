@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nllfit import maximum_likelihood
+from nllfit import Censored, Truncated, maximum_likelihood, right_censored
 from nllfit.estimation.bootstrap import drawn
 
 Y = np.random.default_rng(0).gamma(2.0, 3.0, 60)
@@ -32,6 +32,22 @@ def test_resampled_rows_are_those_of_the_sample():
     assert set(np.round(rates, 8)) == means
     twice = maximum_likelihood("Exponential", y, weights=[2, 2, 2]).bootstrap(4000).standard_errors["rate"]
     assert twice == pytest.approx(np.std(1 / np.random.default_rng(1).choice(y, [10**5, 6]).mean(1)), rel=0.05)
+
+
+def test_censored_outcomes_are_resampled_in_pairs_and_not_drawn():
+    time, end = Y, np.random.default_rng(1).exponential(8.0, len(Y))
+    y = right_censored(np.minimum(time, end), time <= end)
+    estimate = maximum_likelihood(Censored("Exponential"), y)
+    found = estimate.bootstrap(200, seed=3)
+    times = np.random.default_rng(3).multinomial(len(y), np.full(len(y), 1 / len(y)), 200)
+    rates = (times @ (time <= end)) / (times @ y[:, 0])  # events by time at risk
+    np.testing.assert_allclose(found.parameters["rate"], rates, rtol=1e-7)
+    assert np.all(np.isfinite(found.confidence_intervals(method="bca")["rate"]))
+    with pytest.raises(ValueError, match=r'does not say with which\. Resample .*kind="nonparametric"'):
+        estimate.bootstrap(10, kind="parametric")
+    entered = maximum_likelihood(Truncated("Exponential", low="row"), np.stack([time, time / 2], 1))
+    with pytest.raises(ValueError, match="an outcome of Truncated Exponential is an interval or comes with a window"):
+        entered.bootstrap(10, kind="parametric")
 
 
 def test_parametric_intervals_have_the_law_of_the_estimate():

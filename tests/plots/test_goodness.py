@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nllfit import maximum_likelihood, plots
+from nllfit import Censored, Truncated, left_censored, maximum_likelihood, plots, right_censored
+from nllfit.estimation.survival import survival_steps
 from tests.plots.conftest import labels
 
 Y = np.random.default_rng(0).gamma(2.0, 3.0, 50)
@@ -52,6 +53,57 @@ def test_kaplan_meier_is_scipys(ax):
     assert np.all(np.diff(curve[1]) < 0)
 
 
+def test_pairs_are_taken_as_times_with_flags_are(ax):
+    time, seen = np.array([2.0, 3.0, 5.0, 4.0, 1.0]), np.array([True, True, False, True, False])
+    pairs = right_censored(time, seen)
+    plots.survival_curve(ax, time, seen)
+    expected = ax.get_lines()[0].get_data()
+    for given in (pairs, stats.CensoredData.right_censored(time, ~seen)):
+        ax.clear()
+        plots.survival_curve(ax, given, estimates=[maximum_likelihood(Censored("Weibull"), pairs)])
+        np.testing.assert_array_equal(ax.get_lines()[0].get_data(), expected)
+    assert labels(ax)[-1] == "Censored(Weibull)"
+
+
+def test_delayed_entry_counts_who_is_at_risk(ax):
+    entry, time = np.array([0.0, 0.0, 1.5, 2.5]), np.array([1.0, 2.0, 3.0, 4.0])
+    rows = np.column_stack([right_censored(time, [1, 1, 1, 0]), entry])
+    fitted = maximum_likelihood(Censored(Truncated("Exponential", low="row")), rows)
+    plots.survival_curve(ax, rows, estimates=[fitted])
+    heights = ax.get_lines()[0].get_data()[1]
+    np.testing.assert_allclose(heights, [1, 1 / 2, 1 / 4, 1 / 8, 1 / 8])  # 2, 2 and 2 at risk
+
+
+# Months until breasts retracted after radiotherapy: Finkelstein and Wolfe 1985.
+RETRACTION = """
+    45 inf 6 10 0 7 46 inf 46 inf 7 16 17 inf 7 14 37 44 0 8 4 11 15 inf 11 15 22 inf 46 inf 46 inf 25 37 46 inf 26 40
+    46 inf 27 34 36 44 46 inf 36 48 37 inf 40 inf 17 25 46 inf 11 18 38 inf 5 12 37 inf 0 5 18 inf 24 inf 36 inf 5 11
+    19 35 17 25 24 inf 32 inf 33 inf 19 26 37 inf 34 inf 36 inf
+"""
+
+
+def test_intervals_have_turnbulls_curve(ax):
+    """As R's `interval::icfit` prints it for these data."""
+    y = np.array(RETRACTION.split(), float).reshape(-1, 2)
+    assert len(y) == 46
+    found = survival_steps(y)
+    falls = -np.diff(np.append(1.0, found.heights))
+    kept = falls > 1e-4
+    np.testing.assert_array_equal(found.times[kept], [5, 7, 8, 12, 25, 34, 40, 48])
+    expected = [0.0463, 0.0334, 0.0887, 0.0708, 0.0926, 0.0818, 0.1209, 0.4656]
+    np.testing.assert_allclose(falls[kept], expected, atol=6e-5)
+    plots.survival_curve(ax, y)
+    assert labels(ax) == ["Turnbull, 0 of 46 seen", "censored"]
+
+
+def test_turnbulls_curve_is_kaplan_meiers_where_that_is_known():
+    time = np.random.default_rng(0).weibull(1.5, 40).round(1)
+    seen = time > 0.5  # the mirror image of times that are censored on the left is censored on the right
+    found, mirrored = survival_steps(left_censored(time, seen)), survival_steps(right_censored(-time, seen))
+    assert (found.estimator, mirrored.estimator) == ("Turnbull", "Kaplan-Meier")
+    np.testing.assert_allclose(found.at(time[seen] - 1e-9), 1 - mirrored.at(-time[seen]), atol=1e-5)
+
+
 def test_what_cannot_be_drawn_is_named(ax):
     with pytest.raises(ValueError, match="are counts"):
         plots.qq(ax, maximum_likelihood("Poisson", [1, 2, 3]))
@@ -61,3 +113,11 @@ def test_what_cannot_be_drawn_is_named(ax):
         plots.survival_curve(ax, [1.0, 2.0], [True, False, True])
     with pytest.raises(ValueError, match="`observed` has no event"):
         plots.survival_curve(ax, [1.0, 2.0], [False, False])
+    with pytest.raises(ValueError, match="`time` has no event"):
+        plots.survival_curve(ax, right_censored([1.0, 2.0], [0, 0]))
+    with pytest.raises(ValueError, match=r"`time` has shape \(2, 2\) beside `observed`"):
+        plots.survival_curve(ax, [[1.0, 1.0], [2.0, 2.0]], [True, False])
+    with pytest.raises(ValueError, match="above `upper` at row 1"):
+        plots.survival_curve(ax, [[1.0, 1.0], [2.0, 1.0]])
+    with pytest.raises(ValueError, match="intervals, and times of entry"):
+        plots.survival_curve(ax, [[1.0, 1.0, 0.0], [2.0, 3.0, 0.0]])
