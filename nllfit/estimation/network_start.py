@@ -132,8 +132,9 @@ def _numbers(family: ParametricFamily, natural: Numbers) -> np.ndarray:
 def _calm(loss: Callable[[tf.Tensor], tf.Tensor], numbers: np.ndarray) -> np.ndarray:
     """The numbers, each halved as long as that costs hardly anything, as it does where an estimate is at infinity."""
     numbers = np.array(numbers)
-    lowest = loss(numbers)
-    for place in np.flatnonzero(np.abs(numbers) > _FAR):
+    far = np.flatnonzero(np.abs(numbers) > _FAR)
+    lowest = loss(numbers) if far.size else np.inf  # a program that takes longer to write down than all else
+    for place in far:
         while abs(numbers[place]) > _FAR:
             nearer = np.array(numbers)
             nearer[place] /= 2
