@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.ensembles import Ensemble, load_model, new_folder
+from nllfit.evaluation.class_probabilities import class_log_probs
 from nllfit.evaluation.held_out import HeldOut, held_out
 from nllfit.families.center import central_value
-from nllfit.families.marginals import is_discrete, marginals
+from nllfit.families.inflated import InflatedDistribution
+from nllfit.families.marginals import is_discrete, latent, marginals
 from nllfit.families.refusal import checked
 from nllfit.kerases import Model, as_distribution, output_like
 from nllfit.prediction import predict_distribution
@@ -101,13 +103,27 @@ def rows_for_calibration(model: Model, x: Any, y: ArrayLike | None, batch_size: 
     return held_out(model, x, y, batch_size)
 
 
-def real_elements(distribution: tfd.Distribution) -> tfd.Distribution:
-    """The scalar distributions of the elements of an outcome that are real and independent; else a `ValueError`."""
+def real_elements(distribution: tfd.Distribution, or_counts: bool = False) -> tfd.Distribution:
+    """The scalar distributions of the elements of an outcome that are real and independent; else a `ValueError`.
+
+    With `or_counts` they may be counts, but no classes.
+    """
+    if latent(distribution) is not distribution:
+        raise ValueError(
+            f"`model` predicts by {distribution.name}, whose outcomes are intervals or come with a window: nobody "
+            f"knows how far a prediction is from them. Calibrate a model of the numbers on rows that were seen exactly."
+        )
     shape = tuple(distribution.event_shape)
     independent = isinstance(distribution, tfd.Independent) or distribution.event_shape.num_elements() == 1
     elements = marginals(distribution) if independent else None
-    if elements is None or is_discrete(elements):
-        why = "depend on each other" if elements is None else "are counts or classes"
+    if elements is not None and isinstance(elements, InflatedDistribution) and not is_discrete(elements):
+        raise ValueError(
+            f"`model` predicts by {distribution.name}, which has a point at 0 beside a density: what is calibrated "
+            f"here has one or the other. Give a model of the amounts above 0, on the rows that have one."
+        )
+    counts = elements is not None and is_discrete(elements)
+    if elements is None or (counts and (not or_counts or class_log_probs(distribution) is not None)):
+        why = "depend on each other" if elements is None else "are classes" if or_counts else "are counts or classes"
         raise ValueError(
             f"`model` predicts by {distribution.name} outcomes of shape {shape}, which {why}: what is calibrated here "
             f"are real outcomes of one element, or of several that are independent, as of a Normal head. The "

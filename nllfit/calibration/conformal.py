@@ -8,12 +8,16 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from numpy.typing import ArrayLike
+from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from nllfit.calibration.calibrated import Calibrated, real_elements, remade_as, rows_for_calibration
+from nllfit.calibration.counts import MovedCounts
 from nllfit.calibration.remade import Remade, quantiles_at
 from nllfit.evaluation.evaluations import as_levels
+from nllfit.families.cdfs import ends
 from nllfit.families.inversion import inverse_cdf
+from nllfit.families.marginals import is_discrete, real_dtype
 from nllfit.kerases import Model
 
 __all__ = ["Conformalized", "conformalize"]
@@ -37,11 +41,13 @@ def conformalize(
     the model; given the held-out rows, the share follows a `Beta(k, n + 1 - k)`, with `k = ceil((n + 1) level)`.
 
     Intervals of several levels are kept one inside the other. Distances are those on the real line onto which TFP maps
-    the support: the outcome's own unit, or for amounts and proportions a scale that ends at the support's ends.
+    the support: the outcome's own unit, of counts too, or for amounts and proportions a scale that ends at the
+    support's ends.
 
     Args:
-      model: a model of either Keras whose head has real outcomes, of one element or of several that are independent
-        (each has its own ends), or an `Ensemble` of such with one element. Each step of a sequence has its own ends.
+      model: a model of either Keras whose head has real outcomes or counts, of one element or of several that are
+        independent (each has its own ends), or an `Ensemble` of such with one element. Each step of a
+        sequence has its own ends.
       x, y: rows that the model was not trained on, as `nllfit.evaluate` takes them.
       levels: the probabilities of the intervals, each at most `n / (n + 1)`.
       batch_size: rows a call of the model.
@@ -51,8 +57,9 @@ def conformalize(
 
     Raises:
       TypeError: if `model` is no model, or does not end in a head.
-      ValueError: if a level is not between 0 and 1, or there are too few rows for it; if the outcomes are classes or
-        counts, or of several elements that depend on each other; and for outcomes that `nllfit.evaluate` refuses.
+      ValueError: if a level is not between 0 and 1, or there are too few rows for it; if the outcomes are classes,
+        amounts with a point at 0, intervals, or of several elements that depend on each other; and for outcomes
+        that `nllfit.evaluate` refuses.
 
     Example:
       >>> rng = np.random.default_rng(0)
@@ -68,7 +75,7 @@ def conformalize(
     if not levels:
         raise ValueError("`levels` is empty: give numbers between 0 and 1, such as 0.9.")
     rows = rows_for_calibration(model, x, y, batch_size)
-    elements, n = real_elements(rows.distribution), len(rows.y)
+    elements, n = real_elements(rows.distribution, or_counts=True), len(rows.y)
     if math.ceil((n + 1) * levels[-1]) > n:
         needed = math.ceil(levels[-1] / (1 - levels[-1]))
         raise ValueError(f"An interval of {levels[-1]:g} needs {needed} held-out rows, but there are {n}.")
@@ -111,8 +118,10 @@ class Conformalized(Calibrated):
         return {"corrections": {str(level): values.tolist() for level, values in self.corrections.items()}}
 
     def calibrate(self, distribution: tfd.Distribution) -> tfd.Distribution:
-        elements = real_elements(distribution)
+        elements = real_elements(distribution, or_counts=True)
         low, high = _ends(elements, list(self.corrections))
+        if is_discrete(elements):
+            return self._of_counts(distribution, elements, low, high)
         moved_low, moved_high = low[0], high[0]
         least = _LEAST * (high[0] - low[0])
         at: list = []
@@ -129,9 +138,29 @@ class Conformalized(Calibrated):
         knots = (tf.cast(tf.stack(values, -1), distribution.dtype) for values in (at, to))
         return remade_as(distribution, elements, _Moved, *knots)
 
+    def _of_counts(self, distribution, elements, low, high):
+        least, most = (tf.cast(end, tf.float64) for end in ends(elements))
+        at: list = []
+        to: list = []
+        for i, correction in enumerate(self.corrections.values()):
+            new_low = tf.clip_by_value(low[i] - correction, least, most)
+            new_high = tf.clip_by_value(high[i] + correction, least, most)
+            if i == 0:  # an interval that would be empty is one count
+                middle = tf.math.floor((new_low + new_high) / 2)
+                new_low, new_high = tf.minimum(new_low, middle), tf.maximum(new_high, middle)
+            else:
+                new_low, new_high = tf.minimum(new_low, to[0]), tf.maximum(new_high, to[-1])
+            at, to = [low[i], *at, high[i]], [new_low, *to, new_high]
+        tails = [(1 - level) / 2 for level in reversed(self.corrections)]
+        levels = [*tails, *(1 - tail for tail in reversed(tails))]
+        knots = (tf.cast(tf.stack(values, -1), real_dtype(distribution)) for values in (at, to))
+        return remade_as(distribution, elements, MovedCounts, *knots, tf.constant(levels, tf.float64))
+
 
 def _line(distribution):
     """TFP's map of the real line to the support of a scalar distribution."""
+    if is_discrete(distribution):
+        return tfb.Identity()
     return getattr(distribution, "components_distribution", distribution).experimental_default_event_space_bijector()
 
 

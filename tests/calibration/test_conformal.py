@@ -126,6 +126,37 @@ def test_elements_steps_and_ensembles_have_their_own():
     )
 
 
+@pytest.mark.parametrize(("rate", "dispersion"), [(4.0, 0.7), (0.3, 3.0), (20.0, 50.0)])
+def test_intervals_of_counts_hold_as_many_as_they_say(rate, dispersion):
+    """Of a Poisson head that is wrong about the spread of negative binomial counts, or, at 50, too wide by its rate."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0.5, 1.5, [3000, 1]).astype("float32")
+    y = rng.negative_binomial(dispersion, dispersion / (dispersion + rate * x)).astype("float32")
+    log_rate = KITS[0].keras.layers.Lambda(lambda x: np.log(2 * rate) * x)
+    model = KITS[0].keras.Sequential([log_rate, KITS[0].heads.Poisson()])
+    conformal = conformalize(model, x[:1000], y[:1000], levels=LEVELS)
+    found, before = (predict_distribution(m, x[1000:]) for m in (conformal, model))
+    last = (None, None)
+    for level in LEVELS:
+        (low, high), (old_low, old_high) = (np.asarray(nllfit.interval(d, level)) for d in (found, before))
+        correction = conformal.corrections[level]
+        assert correction == np.round(correction)
+        new_low, new_high = np.maximum(old_low - correction, 0), old_high + correction
+        empty = new_low > new_high
+        if last[0] is not None:  # one inside the other
+            new_low, new_high = np.minimum(new_low, last[0]), np.maximum(new_high, last[1])
+        np.testing.assert_array_equal(low[~empty], new_low[~empty])
+        np.testing.assert_array_equal(high[~empty], new_high[~empty])
+        last = low, high
+        held = np.mean((low <= y[1000:]) & (y[1000:] <= high))
+        assert held > level - 3 * np.sqrt(level * (1 - level) * (1 / 1000 + 1 / 2000))
+    found, k = found[:20], np.arange(300.0, dtype="float32")
+    probs = np.exp([found.log_prob(np.full([20, 1], count)) for count in k]).astype(float)
+    np.testing.assert_allclose(probs.sum(0), 1, atol=2e-5)  # of float32
+    np.testing.assert_allclose(nllfit.cdf(found, 3.0)[:, 0], probs[:4].sum(0), atol=2e-6)
+    assert (probs[:10] > 0).all()  # no count has become impossible
+
+
 @each_keras
 def test_what_cannot_be_conformalized_is_refused(kit):
     x, y = samples(10)
@@ -139,6 +170,12 @@ def test_what_cannot_be_conformalized_is_refused(kit):
         Conformalized(model, {})
     with pytest.raises(TypeError, match="end the model in a head"):
         conformalize(kit.keras.Sequential([kit.keras.layers.Dense(2)]), x, y)
-    counts = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Poisson()])
-    with pytest.raises(ValueError, match="are counts or classes"):
-        conformalize(counts, x, np.ones([10, 1]))
+    classes = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Bernoulli()])
+    with pytest.raises(ValueError, match="which are classes"):
+        conformalize(classes, x, np.ones([10, 1]))
+    amounts = kit.keras.Sequential([kit.keras.layers.Dense(3), kit.heads.Hurdle("LogNormal")])
+    with pytest.raises(ValueError, match="has a point at 0 beside a density"):
+        conformalize(amounts, x, np.ones([10, 1]))
+    pairs = kit.keras.Sequential([kit.keras.layers.Dense(2), kit.heads.Censored("Normal")])
+    with pytest.raises(ValueError, match="whose outcomes are intervals"):
+        conformalize(pairs, x, np.ones([10, 2]))

@@ -1,0 +1,95 @@
+"""Counts between given quantiles: what a distribution of counts becomes when its intervals are moved."""
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from nllfit.calibration.remade import Remade, normal
+from nllfit.families.cdfs import cdf_and_survival, ends
+from nllfit.families.inversion import inverse_cdf
+
+__all__ = ["MovedCounts"]
+
+
+class MovedCounts(Remade):
+    """A scalar distribution of counts that has the quantiles `to` at the probabilities where another has `at`.
+
+    From the last of them on it is the other, moved; between two the probability is spread as the other's is, stretched;
+    and so it is below the first, or moved where that goes down. No count without an upper bound becomes impossible.
+
+    Args:
+      distribution: of counts, of batch `[*batch]`.
+      at, to: whole numbers `[*batch, k]` that do not fall.
+      levels: the probabilities, `[k]`, that rise.
+    """
+
+    def __init__(self, distribution, at, to, levels, validate_args=False, name="Conformalized"):
+        parameters = dict(locals())
+        self.at, self.to, self.levels = at, to, levels
+        super().__init__(distribution, at.dtype, validate_args, parameters, name)
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        knots = tfp.util.ParameterProperties(event_ndims=1)
+        components = tfp.util.BatchedComponentProperties()
+        return {"distribution": components, "at": knots, "to": knots, "levels": knots}
+
+    def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """As `cdfs.ends`."""
+        return ends(self.base)
+
+    def _knots(self):
+        return (tf.cast(values, tf.float64) for values in (self.at, self.to, self.levels))
+
+    def _both(self, y):
+        """`P(Y <= y)` and `P(Y > y)`."""
+        at, to, levels = self._knots()
+        y, both = tf.math.floor(tf.cast(y, tf.float64)), cdf_and_survival(self.base)
+        up = to[..., 0] > at[..., 0]  # moved as they are, the counts below would begin above the lowest
+        place = tf.where(up, y, y + at[..., 0] - to[..., 0])
+        outside = both(tf.where(y < to[..., 0], place, y + at[..., -1] - to[..., -1]))
+        mass, whole = both(tf.stack([at[..., 0], to[..., 0]]) - 1)[0]
+        mass = tf.where(mass > 0, mass, levels[..., 0] / 2)
+        below_first = outside[0] * tf.where(up, mass / tf.where(up, whole, 1.0), 1.0)
+        below_first = tf.where(y < ends(self.base)[0], 0.0, below_first)
+        start = tf.reduce_sum(tf.cast(to <= y[..., None], tf.int32), -1) - 1  # of the last knot up to `y`
+        start = tf.clip_by_value(start, 0, to.shape[-1] - 2)
+        (a, b), (c, d), (low, high) = (_around(values, start) for values in (at, to, levels))
+        share = (y - c + 0.5) / tf.where(d > c, d - c, 1.0)
+        below = both(tf.stack([a - 1, b - 1, *_neighbours(a + share * (b - a))]))[0]
+        place = a + share * (b - a) - tf.math.floor(a + share * (b - a))
+        reached, all_of_it = (1 - place) * below[2] + place * below[3] - below[0], below[1] - below[0]
+        share = tf.where(all_of_it > 0, reached / tf.where(all_of_it > 0, all_of_it, 1.0), share)
+        probability = tf.where(y < to[..., 0], below_first, low + (high - low) * share)
+        is_last = y >= to[..., -1]
+        return tf.where(is_last, outside[0], probability), tf.where(is_last, outside[1], 1 - probability)
+
+    def _cdf(self, y):
+        return tf.cast(self._both(y)[0], self.returned)
+
+    def _survival_function(self, y):
+        return tf.cast(self._both(y)[1], self.returned)
+
+    def _log_prob(self, y):
+        at, to, _ = self._knots()
+        y = tf.cast(y, tf.float64)
+        is_above = y > to[..., -1]  # where the difference of two numbers near 1 has no digits
+        place = tf.where(is_above, y + at[..., -1] - to[..., -1], at[..., -1])
+        tail = tf.cast(self.base.log_prob(tf.cast(place, self.base.dtype)), tf.float64)
+        step = tf.math.log(tf.where(is_above, 1.0, self._both(y)[0] - self._both(y - 1)[0]))
+        return tf.cast(tf.where(is_above, tail, step), self.returned)
+
+    def _quantile(self, q):
+        raise NotImplementedError("It has none but by its CDF.")
+
+    def _at(self, scores):
+        return tf.cast(inverse_cdf(self, normal().cdf(scores), normal().cdf(-scores)), tf.float64)
+
+
+def _around(values, start):
+    """The values `[*batch, k]` at places `[..., *batch]`, and at the next ones."""
+    values = tf.broadcast_to(values, tf.concat([tf.shape(start), tf.shape(values)[-1:]], 0))
+    return tuple(tf.gather(values, start + step, batch_dims=start.shape.rank) for step in (0, 1))
+
+
+def _neighbours(z):
+    return tf.math.floor(z) - 1, tf.math.floor(z)
