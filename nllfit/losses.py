@@ -240,7 +240,7 @@ class BetaNLL(DistributionLoss):
 
     Raises:
       ValueError: if `beta` is not between 0 and 1; if the elements of the outcome depend on each other, or are class
-        labels; else as `nllfit.negative_log_likelihood`.
+        labels; if a variance is infinite (XLA does not check); else as `nllfit.negative_log_likelihood`.
       NotImplementedError: if TFP knows no variance of the family.
 
     Example:
@@ -284,6 +284,15 @@ def variance_weighted_log_loss(y_true: Any, distribution: tfd.Distribution, beta
             f"the negative log-likelihood."
         )
     losses = log_loss(as_outcomes(y_true, distribution), elements)
-    variance = tf.stop_gradient(tf.reshape(elements.variance(), tf.shape(losses)))
+    variance = tf.stop_gradient(tf.reshape(_finite(elements.variance(), elements), tf.shape(losses)))
     rank = distribution.batch_shape.rank
     return tf.reduce_sum(losses * variance**beta, list(range(rank, losses.shape.rank)))
+
+
+def _finite(variance, distribution):
+    message = f"`BetaNLL` weights by the variance, which is infinite under these parameters of {distribution.name}: "
+    message += "keep them from there, as by `floor={'df': 2.1}` of a StudentT."
+    try:
+        return tf.debugging.check_numerics(variance, message)
+    except tf.errors.InvalidArgumentError:
+        raise ValueError(message) from None

@@ -41,7 +41,8 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32) -> Any:
 
     Raises:
       TypeError: if no output of the model is a head's.
-      ValueError: if `x` has no rows, or `batch_size` is no int of at least 1.
+      ValueError: if `x` has no rows, or rows of another shape than the model was built for, or `batch_size` is no int
+        of at least 1.
 
     Example:
       >>> predict_distribution(model, x, batch_size=1024).stddev().shape
@@ -100,6 +101,7 @@ def _joined(models, x, batch_size):
     given = x.element_spec if isinstance(x, tf.data.Dataset) else x
     # Keras would make one program for inputs of several ranks, which knows of none.
     ranks = tuple(len(part.shape) if hasattr(part, "shape") else np.ndim(part) for part in tf.nest.flatten(given))
+    _check_shapes(models[0], tf.nest.flatten(given), isinstance(x, tf.data.Dataset))
     parameters, heads = _parameters_of(models, ranks)
     try:
         values = parameters.predict(x, batch_size=None if isinstance(x, tf.data.Dataset) else batch_size, verbose=0)
@@ -128,6 +130,20 @@ def _numbers(head, output):
         return output
     mask = mask_of(output)
     return head.params if mask is None else [head.params, mask]
+
+
+def _check_shapes(model, given, in_batches):
+    """Raises a `ValueError` where rows have another shape than the inputs that a model was built with."""
+    taken = tf.nest.flatten(getattr(model, "inputs", None) or [])
+    if in_batches or len(taken) != len(given):
+        return
+    for part, tensor in zip(given, taken, strict=True):
+        row, expected = np.shape(part)[1:], tf.TensorShape(tensor.shape)[1:]
+        if len(row) == expected.rank and not expected.is_compatible_with(row):
+            raise ValueError(
+                f"`x` has rows of shape {tuple(row)}, but the model takes rows of shape {tuple(expected)}: give the "
+                f"columns that it was trained on."
+            )
 
 
 def _parameters_of(models, ranks):

@@ -33,7 +33,8 @@ def predictive_band(
       `ax`.
 
     Raises:
-      ValueError: if `x`, `y` and the distribution are not of one number a row each, or a level is no probability.
+      ValueError: if `x`, `y` and the distribution are not of one number a row each, or not finite (which row), or a
+        level is no probability.
       TypeError, NotImplementedError: as `nllfit.quantile`.
 
     Example:
@@ -49,6 +50,13 @@ def predictive_band(
     if any(np.size(values) != np.size(ends[0]) or values.shape[1:] not in ((), (1,)) for values in columns.values()):
         raise ValueError(f"`x`, `y` and the distribution have shapes {shapes}: give one number for each row.")
     x, y = np.ravel(x), np.ravel(y)
+    unknown = ~(np.isfinite(x) & np.isfinite(y) & np.isfinite(ends.reshape([len(ends), -1])).all(0))
+    if unknown.any():
+        row = int(np.argmax(unknown))
+        raise ValueError(
+            f"Row {row} has x = {x[row]}, y = {y[row]} and the median {np.ravel(ends[len(tails)])[row]}: drop rows "
+            f"that are not finite, or of which the prediction is not."
+        )
     order, ends = np.argsort(x, kind="stable"), ends.reshape([len(ends), -1])
     for i, level in enumerate(widest_first):
         low, high = ends[i], ends[len(tails) + 1 + i]

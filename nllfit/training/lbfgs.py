@@ -141,7 +141,10 @@ def _fault(found: Found) -> str | None:
     if found.end == "cut short":
         return f"{lacks}: raise `max_iterations`"
     if found.end == "stuck":
-        return f"{lacks}, but none lower was found, and the condition number is {number}: standardise the inputs"
+        return (
+            f"{lacks}, but none lower was found, and the condition number is {number}: standardise the inputs; or hold "
+            f"a parameter that bounds the outcomes, such as the `loc` of a GeneralizedPareto, where no slope is 0"
+        )
     return None
 
 

@@ -8,6 +8,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from nllfit.curvature import Axes, axes_of, backtrack
 from nllfit.training.loss_surface import Surface
@@ -92,7 +93,10 @@ def _lbfgs(surface, found, max_iterations, tolerance):
     goes_on, iterations = len(found.w) <= _SOME, found.iterations
     while True:
         steps = min(_ROUND, max_iterations - iterations)
-        result, taken = surface.descend(found.w, _ROUGH if goes_on else 0.0, steps)
+        try:
+            result, taken = surface.descend(found.w, _ROUGH if goes_on else 0.0, steps)
+        except tf.errors.InvalidArgumentError:  # a head refuses parameters under which an outcome cannot be
+            return dataclasses.replace(found, iterations=iterations, end="stuck")
         iterations += taken
         w, value = result.position.numpy().astype(np.float64), float(result.objective_value)
         if not np.all(np.isfinite(w)):
