@@ -143,7 +143,7 @@ def test_estimates_are_those_of_statsmodels():
             mean = ours.parameters["total_count"] * ours.parameters["probs"] / (1 - ours.parameters["probs"])
             theta = np.array([special.logit(share), np.log(mean), np.log(ours.parameters["total_count"])])
         exact = np.sqrt(np.linalg.inv(information(theta, y, family != "Poisson"))[0, 0])
-        np.testing.assert_allclose(ours.standard_errors["zero_probs"] * slope, exact, rtol=1e-7)
+        np.testing.assert_allclose(ours.standard_errors["zero_probs"] * slope, exact, rtol=1e-6)
         # Theirs of a Poisson, by a formula, is 0.6 % smaller: that of differences of their own likelihood is ours.
         bse = np.sqrt(np.linalg.inv(-approx_hess(theirs.params, theirs.model.loglike))[0, 0])
         np.testing.assert_allclose(ours.standard_errors["zero_probs"] * slope, bse, rtol=1e-5)
