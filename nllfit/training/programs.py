@@ -26,7 +26,7 @@ _WORTH = 0.1  # seconds of the graph's work from which on XLA is worth its compi
 _LEAST = 5e-5  # seconds that a step takes in the graph at least
 _LONG = 0.002  # seconds of the graph's step from which on XLA's convolutions are seldom the faster ones,
 _FEW = 1000  # and steps for which it is not worth some seconds to find out
-_TRIALS = 2  # calls in which XLA has to show that it is faster, and seldom one more: a busy machine may have hid it
+_TRIALS = 2  # calls in which XLA has to show that it is faster, seldom one more: a busy machine may have hidden it
 _COMPILING = "compiling"
 
 
