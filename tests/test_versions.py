@@ -54,14 +54,14 @@ def test_a_build_of_another_name_is_not_judged():
 
 
 def test_the_sentence_is_all_that_a_user_reads_at_import(tmp_path):
-    old = tmp_path / "tf_keras-2.19.0.dist-info"
+    old = tmp_path / "tf_keras-2.18.0.dist-info"
     old.mkdir()
-    (old / "METADATA").write_text("Metadata-Version: 2.1\nName: tf-keras\nVersion: 2.19.0\n")
+    (old / "METADATA").write_text("Metadata-Version: 2.1\nName: tf-keras\nVersion: 2.18.0\n")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     program = [sys.executable, "-c", "import nllfit"]
     result = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: nllfit needs tensorflow>=2.19")
-    assert "tf-keras 2.19.0" in last
+    assert "tf-keras 2.18.0" in last
     assert "tensorflow/" not in result.stderr  # no traceback from within
