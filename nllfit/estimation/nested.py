@@ -8,6 +8,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.estimation.estimates import Estimate
 from nllfit.families.protocol import ParametricFamily
+from nllfit.quantiles import survival
 
 __all__ = ["LikelihoodRatioTest", "likelihood_ratio_test"]
 
@@ -97,7 +98,7 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
             raise ValueError(f"`{name}` is no maximum ({estimate.message}), so that there is no ratio of maxima.")
     more = b.num_parameters - a.num_parameters
     statistic = max(2 * (b.log_likelihood - a.log_likelihood), 0.0)
-    tail = float(tfd.Chi2(tf.constant(float(more), tf.float64)).survival_function(statistic))
+    tail = float(survival(tfd.Chi2(tf.constant(float(more), tf.float64)), statistic))  # with digits where TFP's is 0
     p_value = tail if not at_bound else 1.0 if statistic == 0 else tail / 2
     return LikelihoodRatioTest(statistic, more, p_value, at_bound, (a.family.label, b.family.label))
 

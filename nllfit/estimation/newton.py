@@ -107,7 +107,8 @@ def climb(objective: Objective, w: np.ndarray, rank: int, steps: int = 60, unend
         if state.never_ends and state.distance < unending:
             return state.at_infinity(state.step)
     way = state.w - w
-    if state.distance < unending and np.abs(state.step).max() > _FAR:
+    orders = np.abs(way * objective.coordinates.are_logarithms)
+    if (state.distance < unending and np.abs(state.step).max() > _FAR) or orders.max() > _WIDE:
         return state.at_infinity(way)
     return state.stuck(f"still {state.distance:.2g} standard errors from a maximum after {steps} steps")
 
@@ -232,7 +233,9 @@ def _limit(objective: Objective, w: np.ndarray, direction: np.ndarray) -> str:
     hidden = _rounding(objective, w, direction / max(np.abs(direction).max(), 1e-300))
     if hidden:
         return hidden
-    fastest = np.argmax(np.abs(direction) / (1 + np.abs(w)))
+    ranked = np.argsort(-np.abs(direction) / (1 + np.abs(w)))
+    alone = (np.eye(len(w)) * np.sign(direction))[ranked]
+    fastest = ranked[np.argmax(objective.values(w + alone) >= objective.value(w))]  # of those that rise by themselves
     far = w.copy()
     far[fastest] += _INFINITY * np.sign(direction[fastest])
     before, after = objective.natural(w), objective.natural(far)

@@ -211,6 +211,11 @@ class Problem:
     @property
     def suspicion(self) -> str:
         """What may keep Newton's method from the maximum, in words; empty if nothing is known."""
+        if self.family.takes_infinity and (np.isposinf(self.y[..., 1]).all() or np.isneginf(self.y[..., 0]).all()):
+            return (
+                "; no outcome was seen, for all are censored on one side, and they are the likelier the further the "
+                "distribution is on that side: there is no maximum, so give some that were seen"
+            )
         if self.family.facts.kinks:
             return f"; the likelihood of a {self.family.name} is not smooth"
         values, counts = np.unique(self.y, axis=0, return_counts=True)

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.evaluation.evaluations import Evaluation
+from nllfit.quantiles import survival
 
 __all__ = ["ScoreComparison", "ScoreDifference", "compare_scores"]
 
@@ -99,4 +100,4 @@ def _paired(differences):
     if error == 0:
         return ScoreDifference(mean, error, 0.0 if mean else 1.0)
     student = tfd.StudentT(tf.constant(n - 1.0, tf.float64), 0.0, 1.0)
-    return ScoreDifference(mean, error, float(2 * student.survival_function(abs(mean / error))))
+    return ScoreDifference(mean, error, float(2 * survival(student, abs(mean / error))))

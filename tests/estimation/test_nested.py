@@ -28,6 +28,14 @@ def test_it_is_the_chi_square_of_both_maxima():
     assert both.degrees_of_freedom == 1
 
 
+@pytest.mark.parametrize("size", [300, 3000])
+def test_a_small_p_value_has_its_digits(size):
+    y = np.random.default_rng(0).gamma(2.0, 3.0, size)
+    test = likelihood_ratio_test(maximum_likelihood("Gamma", y, concentration=1.0), maximum_likelihood("Gamma", y))
+    assert 0 < test.p_value < 1e-15
+    assert test.p_value == pytest.approx(stats.chi2.sf(test.statistic, 1), rel=1e-9)
+
+
 def test_at_a_bound_the_p_value_is_halved():
     y = np.random.default_rng(0).negative_binomial(3, 0.4, 100)
     test = likelihood_ratio_test(maximum_likelihood("Poisson", y), maximum_likelihood("NegativeBinomial", y))

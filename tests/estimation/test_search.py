@@ -1,11 +1,13 @@
 """What the search for a maximum finds where there are several or none, and that it ends."""
 
+import re
+
 import numpy as np
 import pytest
 import tensorflow_probability as tfp
 from scipy import optimize, stats
 
-from nllfit import Family, MixtureFamily, maximum_likelihood
+from nllfit import Censored, Family, MixtureFamily, ZeroInflated, maximum_likelihood
 from nllfit.estimation.newton import climb, maximize
 from nllfit.estimation.objective import Derivatives, Objective
 from tests.estimation import scipy_fits
@@ -244,3 +246,17 @@ def test_the_density_of_a_normal_inverse_gaussian_is_the_one_in_scipy():
     expected = stats.norminvgauss(tailweight * scale, skewness * scale, loc, scale).logpdf(y).sum()
     assert fit.log_likelihood == pytest.approx(expected, rel=1e-11)
     assert fit.problem.objective.exact  # no differences
+
+
+@pytest.mark.parametrize(
+    ("family", "y", "message"),
+    [
+        (ZeroInflated("Poisson"), np.zeros(5), "`rate` goes to 0|`zero_probs` goes to 1$"),
+        (Censored("Weibull"), [[1, np.inf], [2, np.inf], [3, 3]], "`concentration` goes to infinity"),
+        (Censored("Weibull"), [[1, np.inf], [2, np.inf], [3, np.inf]], "no outcome was seen, for all are cens"),
+    ],
+)
+def test_a_fit_without_a_maximum_says_which_way_it_rises(family, y, message):
+    estimate = maximum_likelihood(family, y)
+    assert not estimate.converged
+    assert re.search(message, estimate.message)
