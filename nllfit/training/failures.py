@@ -37,8 +37,10 @@ def first_not_finite(model: Model) -> str | None:
 def not_finite(model: Model, epoch: int, loss: float | None) -> str:
     """What to say of an epoch after which the loss or a weight is not finite."""
     layer = first_not_finite(model)
-    found = f"the first layer with a weight that is not is `{layer}`" if layer else "all weights still are"
+    found = f", and `{layer}` is the first layer with a weight that is not finite" if layer else " with finite weights"
+    half = next((layer.name for layer in model.layers if getattr(layer, "compute_dtype", None) == "float16"), None)
+    advice = f"`{half}` computes in float16, which ends at 65504: try bfloat16 or float32, " if half else "Try "
     return (
-        f"Epoch {epoch + 1}: the loss is {loss}, and not everything is finite: {found}. {_UNCHANGED} "
-        f"Try a smaller learning rate, `clipnorm` in the optimizer, or standardised inputs."
+        f"Epoch {epoch + 1}: the loss is {loss}{found}. {_UNCHANGED} "
+        f"{advice}a smaller learning rate, `clipnorm` in the optimizer, or standardised inputs."
     )

@@ -14,7 +14,8 @@ import tensorflow as tf
 import tf_keras
 
 import nllfit
-from nllfit.training import batches, runs, sharing
+from nllfit.training import batches, runs, sharing, streams
+from nllfit.training.failures import not_finite
 from nllfit.training.programs import Program
 from tests.kerases import KERASES, by_keras, each_keras, in_turn, mainly, set_precision
 
@@ -792,9 +793,19 @@ def test_a_head_whose_parameters_run_away_is_restored(compile):
     model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,)), nllfit.heads.Normal()])
     model.compile(tf_keras.optimizers.SGD(1e25), nllfit.negative_log_likelihood)
     x = np.random.default_rng(0).normal(size=[40, 3])
-    with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf), and not everything is finite"):
+    with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf)(, and `dense.*` is| with finite weights)"):
         nllfit.fit(model, x, x[:, :1], epochs=3, verbose=0, compile=compile)
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+def test_a_loss_that_leaves_float16_is_told_to():
+    model = tf_keras.Sequential([tf_keras.layers.Dense(2, dtype="float16", name="half"), nllfit.heads.Normal()])
+    model.compile("adam", nllfit.negative_log_likelihood)
+    with pytest.raises(FloatingPointError, match="`half` computes in float16, which ends at 65504: try bfloat16"):
+        nllfit.fit(model, np.full([4, 3], 6e4, "float32"), np.zeros([4, 1], "float32"), verbose=0, compile="graph")
+    assert not_finite(model, 0, np.nan).startswith(
+        "Epoch 1: the loss is nan with finite weights. The model is as it was"
+    )
 
 
 @pytest.mark.parametrize(("kit", "compile"), in_turn(["xla", "graph"]))
@@ -826,7 +837,7 @@ def test_a_dataset_that_runs_out_or_turns_bad_says_where(monkeypatch):
     with pytest.raises(ValueError, match="ran out after 1 batches of epoch 2"):
         nllfit.fit(model, dataset, steps_per_epoch=4, epochs=3, verbose=0, compile="graph")
     before = model.get_weights()
-    monkeypatch.setattr(batches, "_STREAM_STEPS", 2)  # the fault is in the second chunk, after two steps
+    monkeypatch.setattr(streams, "_STREAM_STEPS", 2)  # the fault is in the second chunk, after two steps
     dataset = tf.data.Dataset.from_tensor_slices((bad(x, np.nan, 100), y)).batch(BATCH)
     with pytest.raises(ValueError, match=r"`x` has nan at row 4 of batch 3 of epoch 1.*8 numbers"):
         nllfit.fit(model, dataset, verbose=0, compile="graph")
@@ -835,7 +846,7 @@ def test_a_dataset_that_runs_out_or_turns_bad_says_where(monkeypatch):
 
 
 def test_a_dataset_with_an_impossible_outcome_late(monkeypatch):
-    monkeypatch.setattr(batches, "_STREAM_STEPS", 2)
+    monkeypatch.setattr(streams, "_STREAM_STEPS", 2)
     model = head_model()
     before = model.get_weights()
     dataset = tf.data.Dataset.from_tensor_slices((X, bad(Y, 2.0, 30))).batch(8)
