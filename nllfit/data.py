@@ -12,6 +12,7 @@ __all__ = [
     "as_rows",
     "as_tensors",
     "check_finite",
+    "check_inputs",
     "check_lengths",
     "check_numbers",
     "check_rows",
@@ -112,6 +113,13 @@ def check_finite(data, name, where="row {}".format):
             raise ValueError(f"{_label(name, part, i)} has {value} at {where(bad[0][0])}: give weights >= 0.")
 
 
+def check_inputs(x):
+    """Raises a `ValueError` for inputs, as `predict` takes them, that are not finite."""
+    for i, leaf in enumerate(tf.nest.flatten(pack(x, None, None))):
+        if isinstance(leaf, tf.Tensor) or (isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f"):
+            check_numbers(tf.convert_to_tensor(leaf), _label("", "x", i))
+
+
 def check_numbers(tensor, label, where="row {}".format):
     """Raises a `ValueError` that names the first number that is not finite, and `where` its row is."""
     # A sum is a tenth of the work of looking at each number, and only a finite one needs no second look.
@@ -121,8 +129,8 @@ def check_numbers(tensor, label, where="row {}".format):
     if len(bad):
         value = tensor.numpy()[tuple(bad[0])]
         raise ValueError(
-            f"{label} has {value} at {where(bad[0][0])}: drop such rows or fill them in before training; {len(bad)} "
-            f"numbers are not finite."
+            f"{label} has {value} at {where(bad[0][0])}: drop such rows or fill them in; {len(bad)} numbers are not "
+            f"finite."
         )
 
 

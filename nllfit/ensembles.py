@@ -18,7 +18,7 @@ from nllfit.data import as_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.center import central_value
 from nllfit.families.mixture import equal_mixture
-from nllfit.kerases import Model, keras_of, output_like
+from nllfit.kerases import Model, keras_of, output_like, with_mask
 from nllfit.prediction import joined_origins, origin_of
 from nllfit.training import fit
 
@@ -146,7 +146,11 @@ class Ensemble:
 
     def predict_distribution(self, x: Any, batch_size: int = 32) -> Any:
         """The mixture of every row, in one pass over the data: what `nllfit.predict_distribution` returns."""
-        return tf.nest.map_structure(_mixture, *joined_origins(self.models, x, batch_size))
+
+        def mixed(*origins):
+            return with_mask(_mixture(*origins), origins[0].mask)
+
+        return tf.nest.map_structure(mixed, *joined_origins(self.models, x, batch_size))
 
     def save(self, folder: str | os.PathLike) -> None:
         """Writes each member to a `.keras` file of a new or empty folder.

@@ -10,10 +10,9 @@ from nllfit.data import as_tensors, check_rows, pack
 from nllfit.estimation.network_start import marginal_numbers
 from nllfit.families.arguments import as_array, as_numbers
 from nllfit.families.layer import Origin
-from nllfit.families.outcomes import as_column, as_outcomes, finite_part
+from nllfit.families.outcomes import as_column, as_outcomes, finite_part, weights_of_outcomes
 from nllfit.families.protocol import ParametricFamily
 from nllfit.kerases import Model, as_distribution, keras_of, mask_of, variable_of
-from nllfit.losses import weights_of_outcomes
 from nllfit.prediction import origin_of
 
 __all__ = ["initialize"]

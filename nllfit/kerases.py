@@ -34,6 +34,7 @@ __all__ = [
     "parts_of",
     "training_variables",
     "variable_of",
+    "with_mask",
 ]
 
 Model: TypeAlias = Any  # of tf_keras or of Keras 3, which share no class
@@ -71,22 +72,27 @@ def distribution_of(output: Any) -> tfp.distributions.Distribution | None:
     return getattr(output, "distribution", None)
 
 
-def as_distribution(y_pred: Any) -> tfp.distributions.Distribution:
-    """The distribution that `y_pred`, the output of a head of either Keras, stands for or is; else a `TypeError`."""
-    distribution = distribution_of(y_pred)
+def as_distribution(output: Any, name: str = "`y_pred`") -> tfp.distributions.Distribution:
+    """The distribution that the output of a head of either Keras stands for or is; else a `TypeError` names it."""
+    distribution = distribution_of(output)
     if distribution is None:
-        raise no_distribution(y_pred)
+        raise no_distribution(output, name)
     return distribution
 
 
-def no_distribution(y_pred: Any) -> Exception:
-    """The error that a prediction is a mere tensor, in a Keras 3 model or in one that does not end in a head."""
-    error = TypeError(
-        f"`y_pred` is a {type(y_pred).__name__}, but a distribution is needed: end the model in a head, "
-        f"such as `nllfit.heads.Normal(1)`, and let `y_pred` be what it returns. In a Keras 3 model, `from "
-        f"nllfit import keras3` and use `keras3.heads.Normal(1)` and the loss `keras3.NegativeLogLikelihood()`."
-    )
-    return untouched(error)
+def no_distribution(output: Any, name: str = "`y_pred`") -> Exception:
+    """The error that a prediction is mere numbers, of `model.predict` or of a model that does not end in its head."""
+    if tf.is_tensor(output):
+        advice = (
+            "end the model in a head, such as `nllfit.heads.Normal(1)`, and give what it returns. In a Keras 3 model, "
+            "`from nllfit import keras3` and use `keras3.heads.Normal(1)` and the loss `keras3.NegativeLogLikelihood()`"
+        )
+    else:
+        advice = (
+            "give what `nllfit.predict_distribution(model, x)` returns, or the model called, for Keras's "
+            "`model.predict(x)` keeps a mean alone"
+        )
+    return untouched(TypeError(f"{name} is a {type(output).__name__}, but a distribution is needed: {advice}."))
 
 
 def mask_of(output: Any) -> tf.Tensor | None:
@@ -94,13 +100,20 @@ def mask_of(output: Any) -> tf.Tensor | None:
     return getattr(output, "_keras_mask", None)
 
 
+def with_mask(output: Any, mask: tf.Tensor | None) -> Any:
+    """The output or distribution itself, with Keras's mask of it where there is one."""
+    if mask is not None:
+        output._keras_mask = mask
+    return output
+
+
 def output_like(output: Any, distribution: tfp.distributions.Distribution, prediction: tf.Tensor) -> Any:
     """What a head whose output is `output` would return had it made `distribution`, of which this is the prediction."""
     if hasattr(output, "log_prob"):
-        return distribution
+        return with_mask(distribution, mask_of(output))
     prediction = tf.identity(tf.cast(prediction, output.dtype))  # its own: it may be the distribution's parameter
     prediction.distribution = distribution
-    return prediction
+    return with_mask(prediction, mask_of(output))
 
 
 def made_by_compile(model: Model) -> list:

@@ -9,8 +9,14 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_numbers
 from nllfit.families.facts import has_class_labels
-from nllfit.families.outcomes import as_outcomes, finite_part, has_finite_likelihoods, where_counted
-from nllfit.families.refusal import assertion_text, untouched
+from nllfit.families.outcomes import (
+    as_outcomes,
+    finite_part,
+    has_finite_likelihoods,
+    weights_of_outcomes,
+    where_counted,
+)
+from nllfit.families.refusal import assertion_text
 from nllfit.families.rows import checking
 from nllfit.kerases import as_distribution, distribution_of, mask_of, no_distribution
 from nllfit.scores import crps
@@ -25,7 +31,6 @@ __all__ = [
     "log_loss",
     "negative_log_likelihood",
     "variance_weighted_log_loss",
-    "weights_of_outcomes",
 ]
 
 _ABSENT = object()
@@ -58,32 +63,6 @@ def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, t
     given = [weights_of_outcomes(values, *shapes) for values in (sample_weight, mask) if values is not None]
     weights = functools.reduce(lambda a, b: a * tf.cast(b, a.dtype), given)
     return where_counted(as_outcomes(y_true, distribution), distribution, weights != 0), weights
-
-
-def weights_of_outcomes(weights: Any, batch_shape: tf.TensorShape, batch_shape_tensor: Any) -> tf.Tensor:
-    """Weights, or a mask, of rows or of outcomes as weights of all outcomes of a batch.
-
-    Keras would broadcast weights `[B]` along the steps `[B, T]`.
-    """
-    weights = as_numbers("sample_weight", weights)
-    weights = weights if weights.dtype.is_floating else tf.cast(weights, tf.float32)
-    rank = weights.shape.rank  # None where Keras 3 has seen weights of several ranks
-    if rank == batch_shape.rank + 1 and weights.shape[-1] == 1:
-        weights, rank = tf.squeeze(weights, -1), batch_shape.rank
-    if rank is not None and not (rank <= batch_shape.rank and _broadcasts(weights.shape, batch_shape)):
-        raise untouched(
-            ValueError(
-                f"`sample_weight` has shape {tuple(weights.shape)}, but the outcomes are a batch of shape "
-                f"{tuple(batch_shape)}: give one weight for each row, or for each outcome."
-            )
-        )
-    missing = tf.ones([batch_shape.rank - tf.rank(weights)], tf.int32)
-    weights = tf.reshape(weights, tf.concat([tf.shape(weights), missing], 0))
-    return tf.broadcast_to(weights, batch_shape_tensor)
-
-
-def _broadcasts(shape, batch):
-    return all(a in (1, None) or b in (a, None) for a, b in zip(shape, batch, strict=False))
 
 
 class DistributionLoss(tf_keras.losses.Loss):

@@ -10,7 +10,7 @@ import tensorflow as tf
 from nllfit.data import as_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.layer import Origin, traced_distribution
-from nllfit.kerases import Model, distribution_of, keras_of, made_by_compile, mask_of
+from nllfit.kerases import Model, distribution_of, keras_of, made_by_compile, mask_of, with_mask
 
 __all__ = ["joined_origins", "origin_of", "predict_distribution"]
 
@@ -22,8 +22,11 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32) -> Any:
 
     It is `model(x)` for data that are too many for one call. Keras's `predict` does the batches; what it gathers are
     the heads' parameters, of which the distribution is then made anew. It costs what `predict` does, and is compiled
-    once for a model. A layer that draws at random (Monte Carlo dropout) draws anew in every call. A row of `x` that is
-    NaN has NaN for parameters, and leaves the other rows alone.
+    once for a model. A layer that draws at random (Monte Carlo dropout) draws anew in every call. Keras's mask comes
+    with the distribution, so that what is masked does not count in a score.
+
+    `evaluate` refuses NaN in `x`; here such a row leaves the others alone, and has NaN for parameters, or those of
+    another row, for TensorFlow's `Dense` with a ReLU turns NaN into 0.
 
     Score it by `nllfit.negative_log_likelihood(y, distribution)`, which gives a number for each row, or by
     `nllfit.evaluate(distribution, y=y)`. TFP's own `log_prob`, `prob`, `cdf` and the like would broadcast: theirs take
@@ -54,7 +57,8 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32) -> Any:
         return model.predict_distribution(x, batch_size)
     (outputs,) = _joined([model], x, batch_size)
     return tf.nest.map_structure(
-        lambda o: traced_distribution(o.family, o.params, o.shared, o.mask) if isinstance(o, Origin) else o, outputs
+        lambda o: with_mask(traced_distribution(o.family, o.params, o.shared), o.mask) if isinstance(o, Origin) else o,
+        outputs,
     )
 
 

@@ -77,7 +77,7 @@ def quantile(distribution: tfd.Distribution, q: ArrayLike) -> tf.Tensor:
       >>> nllfit.quantile(head(tf.constant([[0.0, 0.0, -9.0, 0.5, 9.0, 0.5]])), 0.75).numpy().round(4)
       array([[9.]], dtype=float32)
     """
-    distribution = as_distribution(distribution)
+    distribution = as_distribution(distribution, "`distribution`")
     levels = np.asarray(q)
     levels = levels.astype(np.float64) if levels.dtype.kind in "iuf" else np.array(np.nan)
     if levels.ndim > 1 or not np.all((levels > 0) & (levels < 1)):
@@ -112,7 +112,7 @@ def interval(distribution: tfd.Distribution, level: float = 0.9) -> tuple[tf.Ten
 
 
 def _probabilities(distribution, y):
-    distribution = latent(as_distribution(distribution))
+    distribution = latent(as_distribution(distribution, "`distribution`"))
     scalar = marginals(distribution)
     y = tf.cast(as_numbers("y", y, real_dtype(scalar)), real_dtype(scalar))
     expected = distribution.batch_shape.concatenate(distribution.event_shape)

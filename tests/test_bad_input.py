@@ -132,7 +132,7 @@ FIT = [
 
 
 NO_NUMBERS = "not an array of numbers"
-NO_DISTRIBUTION = TypeError("a distribution is needed: end the model in a head")
+NO_DISTRIBUTION = TypeError("`distribution` is a (str|ndarray), but .* give what `nllfit.predict_distribution")
 SAMPLE = [1.0, 2.0, 4.0, 3.0]
 NORMAL = tfd.Independent(tfd.Normal(tf.zeros([ROWS, 1]), 1.0), 1)
 
@@ -218,10 +218,10 @@ OF_A_KERAS = {
     "evaluate, rows": (evaluated(X, Y[:3]), r"`y` has shape \(3, 1\), but the head models outcomes of shape \(12, 1\)"),
     "evaluate, NaN": (evaluated(X, bad(Y, np.nan)), r"`y` holds, at row 5, \[nan\]"),
     "evaluate, support": (evaluated(X, bad(Y, 2.0)), r"`y` holds, at row 5, \[2.\], which .* cannot have"),
-    "evaluate, NaN in x": (evaluated(bad(X, np.nan), Y), "`model` predicts, for row 5, a .* under which no outcome"),
-    "evaluate, NaN in x of a scale": (
-        lambda kit: nllfit.evaluate(model_of(kit, "Normal"), bad(X, np.nan), Y),
-        "`model` predicts, for row 5, a .* under which no outcome has a finite likelihood: look for NaN in `x`",
+    "evaluate, NaN in x": (evaluated(bad(X, np.nan), Y), "`x` has nan at row 5"),
+    "recalibrate, NaN in x": (
+        lambda kit: nllfit.recalibrate(model_of(kit, "Normal"), bad(X, np.nan), Y),
+        "`x` has nan at row 5",
     ),
     "evaluate, no x": (evaluated(None, Y), "`x` is missing"),
     "evaluate, no y": (evaluated(X, None), "`y` is missing"),
@@ -348,7 +348,10 @@ COMMON = {
         lambda: nllfit.crps(Y[:, 0], NORMAL),
         r"`y_true` has shape \(12,\), .*: reshape it with `y\[:, None\]`",
     ),
-    "crps, no distribution": (lambda: nllfit.crps(Y, 3), NO_DISTRIBUTION),
+    "crps, no distribution": (
+        lambda: nllfit.crps(Y, 3),
+        TypeError("`y_pred` is a int, but .* `nllfit.predict_distribution"),
+    ),
     # probabilities
     "quantile, text": (lambda: nllfit.quantile(NORMAL, "a"), "`q` is 'a': give a probability above 0 and below 1"),
     "quantile, complex": (lambda: nllfit.quantile(NORMAL, 0.5j), "`q` is 0.5j: give a probability"),
@@ -365,6 +368,7 @@ COMMON = {
         r"`y` has shape \(5, 7\), but the distribution's outcomes",
     ),
     "survival, None": (lambda: nllfit.survival(NORMAL, None), f"`y` is a NoneType, {NO_NUMBERS}"),
+    "cdf, what predict returns": (lambda: nllfit.cdf(Y, 0.5), NO_DISTRIBUTION),
     "survival, name": (lambda: nllfit.survival("Normal", 0.5), NO_DISTRIBUTION),
     # families
     "family, None": (lambda: nllfit.Family(None), "`distribution` is None: give a class"),

@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 import tf_keras
 
@@ -119,8 +120,11 @@ def test_every_family_has_an_outcome_in_its_support(name):
 
 
 def test_the_loss_of_each_outcome_is_0_where_it_is_masked():
-    losses = nllfit.negative_log_likelihood(outcomes(MASK)["lognormal"], make(KITS[0])(X)["lognormal"])
-    np.testing.assert_array_equal(losses.numpy() != 0, MASK > 0)
+    model = make(KITS[0])
+    for output in (model(X), nllfit.predict_distribution(model, X)):
+        for score in (nllfit.negative_log_likelihood, nllfit.crps):
+            losses = score(outcomes(MASK)["lognormal"], output["lognormal"])
+            np.testing.assert_array_equal(losses.numpy() != 0, MASK > 0)
 
 
 @each_keras
@@ -172,6 +176,93 @@ def test_a_weight_of_2_is_a_row_repeated(kit):
         gradient = tape.gradient(loss, params).numpy()
         results.append([loss, metric.result(), *(gradient[rows == i].sum() for i in range(3))])
     np.testing.assert_allclose(*results, rtol=1e-15)
+
+
+def sequences(kit, padding, steps=4):
+    """A head at each step of sequences of words, 0 where they have ended, with `padding` for the outcomes there."""
+    kit.keras.utils.set_random_seed(0)
+    words = np.tile([[1, 2, 3, 1], [2, 1, 2, 0], [3, 1, 0, 0], [3, 2, 1, 0]], [10, 1])[:, :steps]
+    y = np.random.default_rng(0).normal(size=[*words.shape, 1]).astype("float32")
+    y[words == 0] = padding
+    layers = kit.keras.layers
+    head = kit.heads.Normal()
+    return kit.keras.Sequential([layers.Embedding(4, 4, mask_zero=True), layers.Dense(2), head]), words, y
+
+
+@each_keras
+def test_an_evaluation_of_a_model_or_an_ensemble_leaves_padding_out(kit):
+    model, words, y = sequences(kit, 100.0)
+    losses, counts = np.asarray(kit.losses(np.where(words[..., None], y, 0.0), model(words))), words > 0
+    several = nllfit.Ensemble([model, model])
+    for padded in (y, np.where(words[..., None] > 0, y, np.nan)):
+        for evaluation in (nllfit.evaluate(model, words, padded), nllfit.evaluate(several, words, padded)):
+            np.testing.assert_allclose(evaluation.scores["nll"], losses[counts], rtol=1e-5)  # of float32
+            assert evaluation.num_rows == counts.sum()
+            np.testing.assert_array_equal(evaluation.y, y[counts])
+            assert max(evaluation.crps, evaluation.rmse, evaluation.interval_score[0.9]) < 10
+    assert nllfit.compare_scores(evaluation, nllfit.evaluate(model, words, y))["crps"].better is None
+    model.compile(loss=kit.loss)
+    assert nllfit.evaluate(model, words, y).nll == pytest.approx(model.evaluate(words, y, verbose=0), rel=1e-5)
+
+
+@pytest.mark.parametrize("padding", [100.0, np.nan])
+def test_a_calibration_is_by_what_is_not_masked(padding):
+    model, words, y = sequences(KITS[0], padding)
+    counts = words > 0
+    distribution = nllfit.predict_distribution(model, words)
+    pits = np.asarray(nllfit.cdf(distribution, y))[counts]
+    calibrated = nllfit.recalibrate(model, words, y)
+    assert calibrated.predicted.max() <= scipy.stats.norm.ppf(pits.max()) + 1e-3
+    assert nllfit.evaluate(calibrated, words, y).num_rows == counts.sum()  # its distributions are masked, too
+    conformal = nllfit.conformalize(model, words, y, levels=[0.8])
+    low, high = (np.asarray(end, float) for end in nllfit.interval(distribution, 0.8))
+    for step, correction in enumerate(conformal.corrections[0.8]):
+        rows = counts[:, step]
+        errors = np.sort(np.maximum(low - y, y - high)[rows, step, 0])
+        assert correction == pytest.approx(errors[int(np.ceil((rows.sum() + 1) * 0.8)) - 1], abs=1e-5)
+    with pytest.raises(ValueError, match="needs 19 held-out rows, but there are 10 that are not masked at step 3"):
+        nllfit.conformalize(model, words, y, levels=[0.95])
+
+
+def test_a_temperature_is_that_of_what_is_not_masked():
+    _, words, _ = sequences(KITS[0], 0.0)
+    layers, rng = tf_keras.layers, np.random.default_rng(1)
+    normal = tf_keras.initializers.RandomNormal(stddev=5.0, seed=0)
+    heads = layers.Embedding(4, 3, normal, mask_zero=True), nllfit.heads.Categorical(3)
+    model = tf_keras.Sequential(heads)
+    logits = nllfit.predict_distribution(model, words).logits_parameter().numpy()
+    labels = np.where(rng.uniform(size=words.shape) < 0.7, logits.argmax(-1), rng.integers(0, 3, words.shape))
+    logits, labels[words == 0] = logits[words > 0], -1
+    alone = tf_keras.Sequential([layers.Activation("linear"), nllfit.heads.Categorical(3)])
+    expected = nllfit.scale_temperature(alone, logits, labels[words > 0]).temperature
+    assert nllfit.scale_temperature(model, words, labels).temperature == pytest.approx(expected, rel=1e-6)
+    assert 1 < expected < 19
+
+
+@each_keras
+def test_metrics_of_keras_do_not_see_padding_that_is_not_finite(kit):
+    runs = []
+    for padding in (0.0, np.nan):
+        model, words, y = sequences(kit, padding)
+        model.compile("adam", kit.loss, metrics=["mae"], weighted_metrics=["mse"])
+        batches = tf.data.Dataset.from_tensor_slices((words, y)).batch(8)
+        histories = [
+            nllfit.fit(model, *data, shuffle=False, verbose=0, compile="graph").history
+            for data in ((words, y), (batches,))
+        ]
+        runs.append([value for history in histories for (value,) in history.values()])
+    np.testing.assert_array_equal(*runs)
+    assert len(runs[0]) == 6
+
+
+def test_a_metric_without_weights_sees_an_outcome_of_weight_0():
+    x, y, weights = np.ones([4, 1], "float32"), np.array([[np.nan], [1.0], [2.0], [3.0]]), np.array([0, 1, 1, 1])
+    for compiled, is_finite in (({"weighted_metrics": ["mae"]}, True), ({"metrics": ["mae"]}, False)):
+        model = tf_keras.Sequential([tf_keras.layers.Dense(2), nllfit.heads.Normal()])
+        model.compile("adam", nllfit.negative_log_likelihood, **compiled)
+        history = nllfit.fit(model, x, y, sample_weight=weights, verbose=0, compile="graph").history
+        assert np.isfinite(history["loss"][0])
+        assert np.isfinite(history["mae"][0]) == is_finite
 
 
 def test_a_dataset_may_be_padded():

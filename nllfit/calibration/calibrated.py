@@ -17,7 +17,7 @@ from nllfit.families.center import central_value
 from nllfit.families.inflated import InflatedDistribution
 from nllfit.families.marginals import is_discrete, latent, marginals
 from nllfit.families.refusal import checked
-from nllfit.kerases import Model, as_distribution, output_like
+from nllfit.kerases import Model, as_distribution, mask_of, output_like, with_mask
 from nllfit.prediction import predict_distribution
 
 __all__ = ["Calibrated", "real_elements", "remade_as", "rows_for_calibration"]
@@ -49,12 +49,13 @@ class Calibrated(abc.ABC):
     def __call__(self, x: Any, training: bool = False) -> Any:
         """The calibrated distribution at inputs `x`, in the form that the model returns."""
         output = self.model(x, training=training)
-        distribution = self.calibrate(as_distribution(output))
+        distribution = self.calibrate(as_distribution(output, "The model's output"))
         return output_like(output, distribution, central_value(distribution))
 
     def predict_distribution(self, x: Any, batch_size: int = 32) -> tfd.Distribution:
         """The calibrated distribution of every row: what `nllfit.predict_distribution` returns."""
-        return self.calibrate(predict_distribution(self.model, x, batch_size))
+        predicted = predict_distribution(self.model, x, batch_size)
+        return with_mask(self.calibrate(predicted), mask_of(predicted))
 
     def save(self, folder: str | os.PathLike) -> None:
         """Writes the model, and the numbers of the map, to a new or empty folder.

@@ -47,7 +47,7 @@ def conformalize(
     Args:
       model: a model of either Keras whose head has real outcomes or counts, of one element or of several that are
         independent (each has its own ends), or an `Ensemble` of such with one element. Each step of a
-        sequence has its own ends.
+        sequence has its own ends, by the rows in which Keras does not mask it.
       x, y: rows that the model was not trained on, as `nllfit.evaluate` takes them.
       levels: the probabilities of the intervals, each at most `n / (n + 1)`.
       batch_size: rows a call of the model.
@@ -75,15 +75,17 @@ def conformalize(
     if not levels:
         raise ValueError("`levels` is empty: give numbers between 0 and 1, such as 0.9.")
     rows = rows_for_calibration(model, x, y, batch_size)
-    elements, n = real_elements(rows.distribution, or_counts=True), len(rows.y)
-    if math.ceil((n + 1) * levels[-1]) > n:
-        needed = math.ceil(levels[-1] / (1 - levels[-1]))
-        raise ValueError(f"An interval of {levels[-1]:g} needs {needed} held-out rows, but there are {n}.")
+    elements = real_elements(rows.distribution, or_counts=True)
+    ranks = _ranks(rows, levels)
     line = _line(elements)
     low, high = _ends(elements, levels)
     outcomes = line.inverse(tf.cast(rows.y, elements.dtype))
-    errors = np.sort(np.maximum(low - outcomes, outcomes - high), axis=1)
-    return Conformalized(model, {level: errors[i, math.ceil((n + 1) * level) - 1] for i, level in enumerate(levels)})
+    errors = np.maximum(low - outcomes, outcomes - high)  # [levels, n, *steps, *event]
+    if rows.mask is not None:
+        errors[:, ~rows.mask] = np.inf
+    ranks = np.broadcast_to(ranks, [len(levels), 1, *errors.shape[2:]])
+    found = np.take_along_axis(np.sort(errors, axis=1), ranks - 1, axis=1)[:, 0]
+    return Conformalized(model, dict(zip(levels, found, strict=True)))
 
 
 class Conformalized(Calibrated):
@@ -155,6 +157,19 @@ class Conformalized(Calibrated):
         levels = [*tails, *(1 - tail for tail in reversed(tails))]
         knots = (tf.cast(tf.stack(values, -1), real_dtype(distribution)) for values in (at, to))
         return remade_as(distribution, elements, MovedCounts, *knots, tf.constant(levels, tf.float64))
+
+
+def _ranks(rows, levels):
+    """For each level which of the sorted errors of a step moves the ends, from 1, `[levels, 1, *steps, *event]`."""
+    counts = np.array(len(rows.y)) if rows.mask is None else np.sum(rows.mask, 0)
+    top, ranks = levels[-1], np.ceil((counts + 1) * np.reshape(levels, [-1, *[1] * counts.ndim])).astype(int)
+    if np.any(ranks[-1] > counts):
+        needed, place = math.ceil(top / (1 - top)), np.argmin(counts)
+        where = f" that are not masked at step {place}: cut the sequences before it" * (rows.mask is not None)
+        raise ValueError(
+            f"An interval of {top:g} needs {needed} held-out rows, but there are {np.ravel(counts)[place]}{where}."
+        )
+    return ranks.reshape([len(levels), 1, *counts.shape, *[1] * rows.distribution.event_shape.rank])
 
 
 def _line(distribution):

@@ -55,7 +55,7 @@ def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size:
     spline is that of Gregory and Delbourgo, Piecewise rational quadratic interpolation to monotonic data, 1982.
     """
     rows = rows_for_calibration(model, x, y, batch_size)
-    scores = scores_of(real_elements(rows.distribution), rows.y)
+    scores = rows.counted(scores_of(real_elements(rows.distribution), rows.y))
     scores = np.sort(np.reshape(scores, [-1, *rows.distribution.event_shape]), axis=0)
     ranks = _ranks(len(scores))
     observed = tf.math.ndtri(tf.constant(ranks / (len(scores) + 1)))

@@ -51,8 +51,8 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
     Source: Guo, Pleiss, Sun and Weinberger, On calibration of modern neural networks, 2017.
     """
     rows = rows_for_calibration(model, x, y, batch_size)
-    log_probs = _class_log_probs(rows.distribution)
-    labels = class_labels(rows.y, rows.distribution)
+    log_probs = rows.counted(_class_log_probs(rows.distribution))
+    labels = rows.counted(class_labels(rows.y, rows.distribution))
     log_probs = tf.maximum(log_probs, -1e300)  # a class without probability stays one
     observed = tf.gather(log_probs, labels, batch_dims=labels.ndim)
 

@@ -162,13 +162,13 @@ class Evaluation:
 
 
 def _of_classes(rows, log_probs):
-    probs, labels = np.exp(np.asarray(log_probs)), class_labels(rows.y, rows.distribution)
+    probs, labels = np.exp(rows.counted(log_probs)), rows.counted(class_labels(rows.y, rows.distribution))
     is_class, right = labels[..., None] == np.arange(probs.shape[-1]), probs.argmax(-1) == labels
     brier = np.sum((probs - is_class) ** 2, -1) / (2 if probs.shape[-1] == 2 else 1)
-    scores = {"nll": rows.nll, "brier": brier, "zero_one_loss": ~right}
+    scores = {"nll": rows.counted(rows.nll), "brier": brier, "zero_one_loss": ~right}
     by_class = [expected_calibration_error(probs[..., k], is_class[..., k]) for k in range(probs.shape[-1])]
     return Evaluation(
-        **_common(scores, rows.y),
+        **_common(scores, rows.counted(rows.y)),
         accuracy=float(np.mean(right)),
         brier=float(np.mean(brier)),
         sharpness=float(-np.sum(probs * np.log(np.where(probs > 0, probs, 1.0))) / right.size),
@@ -181,12 +181,12 @@ def _of_classes(rows, log_probs):
 def _of_numbers(rows, levels, seed):
     rng = np.random.default_rng(seed)
     scored = [_scored(distribution, y, levels, rng) for distribution, y in _parts(rows)]
-    every = {name: np.concatenate([part[name] for part in scored]) for name in scored[0]}
+    every = {name: rows.counted(np.concatenate([part[name] for part in scored])) for name in scored[0]}
     mean = {name: float(np.mean(values)) for name, values in every.items()}
     losses = [name for name in every if name == "crps" or "error" in name or "score" in name]
     with_intervals = [level for level in levels if f"width_{level:g}" in every]
     return Evaluation(
-        **_common({"nll": rows.nll} | {name: every[name] for name in losses}, rows.y),
+        **_common({"nll": rows.counted(rows.nll)} | {name: every[name] for name in losses}, rows.counted(rows.y)),
         crps=mean.get("crps"),
         rmse=math.sqrt(mean["squared_error"]) if "squared_error" in mean else None,
         mae=mean.get("absolute_error"),

@@ -7,12 +7,18 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
+from nllfit.data import check_inputs
 from nllfit.families.arguments import as_numbers
 from nllfit.families.facts import facts_of
-from nllfit.families.layer import traced_distribution
-from nllfit.families.outcomes import as_column, as_outcomes, has_finite_likelihoods
+from nllfit.families.outcomes import (
+    as_column,
+    as_outcomes,
+    has_finite_likelihoods,
+    weights_of_outcomes,
+    where_counted,
+)
 from nllfit.families.refusal import checked
-from nllfit.kerases import Model, distribution_of
+from nllfit.kerases import Model, distribution_of, mask_of
 from nllfit.losses import negative_log_likelihood
 from nllfit.prediction import predict_distribution
 
@@ -20,11 +26,20 @@ __all__ = ["HeldOut", "held_out"]
 
 
 class HeldOut(NamedTuple):
-    """What was predicted, a distribution of batch `[n, ...]`, and observed; `nll` is of each outcome, in float64."""
+    """What was predicted, a distribution of batch `[n, ...]`, and observed; `nll` is of each outcome, in float64.
+
+    `mask` `[n, ...]` is Keras's, true where an outcome counts, and None where all do; `y` is one that can be where not.
+    """
 
     distribution: tfd.Distribution
     y: np.ndarray
     nll: np.ndarray
+    mask: np.ndarray | None
+
+    def counted(self, values: Any) -> np.ndarray:
+        """Those of values `[n, ..., *more]` that count, `[m, *more]`; all, as they are, where nothing is masked."""
+        values = np.asarray(values)
+        return values if self.mask is None else values[self.mask]
 
 
 def held_out(model: Model | tfd.Distribution, x: Any, y: ArrayLike | None, batch_size: int = 32) -> HeldOut:
@@ -50,8 +65,11 @@ def held_out(model: Model | tfd.Distribution, x: Any, y: ArrayLike | None, batch
         x, y = _joined(x)
     if y is None:
         raise ValueError("`y` is missing: give the outcomes, one for each row.")
-    predicted = distribution_of(model) if bare else predict_distribution(model, x, batch_size)
-    if predicted is None or isinstance(predicted, (dict, list, tuple)):
+    if not bare:
+        check_inputs(x)
+    output = model if bare else predict_distribution(model, x, batch_size)
+    predicted = None if isinstance(output, (dict, list, tuple)) else distribution_of(output)
+    if predicted is None:
         raise ValueError(
             "The model has no output, or several, of which each is evaluated by itself: give the model of one, "
             "`keras.Model(model.inputs, model.outputs[0])`; or to `evaluate` its distribution, out of what "
@@ -59,14 +77,15 @@ def held_out(model: Model | tfd.Distribution, x: Any, y: ArrayLike | None, batch
         )
     if predicted.batch_shape.rank == 0:
         raise ValueError(f"`model` is one {predicted.name} of batch []: give one for each row, of batch [n].")
-    outcomes = as_outcomes(as_column(as_numbers("y", y), predicted), predicted, "y").numpy()
-    origin = getattr(predicted, "origin", None)
-    if origin is not None and origin.mask is not None:  # what Keras masks is no row, whatever it is
-        params, outcomes = tf.boolean_mask(origin.params, origin.mask), outcomes[origin.mask.numpy()]
-        predicted = traced_distribution(origin.family, params, origin.shared)
-    if len(outcomes) < 2:
-        raise ValueError(f"`y` has {len(outcomes)} rows: give at least two, for one tells nothing of a scatter.")
-    return HeldOut(predicted, outcomes, _nll(predicted, outcomes))
+    outcomes, mask = as_outcomes(as_column(as_numbers("y", y), predicted), predicted, "y"), mask_of(output)
+    if mask is not None:
+        mask = weights_of_outcomes(mask, predicted.batch_shape, predicted.batch_shape_tensor()).numpy() > 0
+        outcomes = where_counted(outcomes, predicted, mask)
+    outcomes = outcomes.numpy()
+    num_rows = len(outcomes) if mask is None else mask.sum()
+    if num_rows < 2:
+        raise ValueError(f"`y` has {num_rows} rows: give at least two, for one tells nothing of a scatter.")
+    return HeldOut(predicted, outcomes, _nll(predicted, outcomes), mask)
 
 
 def _joined(data):

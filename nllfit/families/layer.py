@@ -186,14 +186,14 @@ class Origin:
 
 
 def traced_distribution(
-    family: ParametricFamily, params: tf.Tensor, shared: tf.Tensor | None = None, mask: tf.Tensor | None = None
+    family: ParametricFamily, params: tf.Tensor, shared: tf.Tensor | None = None
 ) -> tfd.Distribution:
     """A head's distribution, `rowwise`, which remembers in `origin` what it was made of, to join batches again.
 
     It is computed in at least float32: in 16 bits `softplus` reaches 0 and squares overflow where training still goes.
     """
     params = tf.cast(params, tf.float32) if params.dtype.size < 4 else params
-    origin = Origin(family, params, shared, mask)
+    origin = Origin(family, params, shared)
     distribution = rowwise(_served(origin))
     distribution.origin = origin
     return distribution

@@ -1,5 +1,7 @@
 """Outcomes as a distribution takes them: of its shape and dtype, never to be broadcast, and in its support."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
@@ -10,7 +12,15 @@ from nllfit.families.facts import facts_of, has_class_labels
 from nllfit.families.marginals import latent
 from nllfit.families.refusal import untouched
 
-__all__ = ["as_column", "as_outcomes", "finite_part", "has_finite_likelihoods", "some_outcome", "where_counted"]
+__all__ = [
+    "as_column",
+    "as_outcomes",
+    "finite_part",
+    "has_finite_likelihoods",
+    "some_outcome",
+    "weights_of_outcomes",
+    "where_counted",
+]
 
 _MIDDLE = 0.5  # of the real line, which a bijector maps into a support; at 0 some densities have a pole
 
@@ -43,6 +53,28 @@ def finite_part(outcomes: tf.Tensor, distribution: tfd.Distribution) -> tf.Tenso
     if distribution.event_shape.rank and latent(distribution) is not distribution:
         return tf.where(tf.math.is_inf(outcomes), tf.zeros_like(outcomes), outcomes)
     return outcomes
+
+
+def weights_of_outcomes(weights: Any, batch_shape: tf.TensorShape, batch_shape_tensor: Any) -> tf.Tensor:
+    """Weights, or a mask, of rows or of outcomes as weights of all outcomes of a batch.
+
+    Keras would broadcast weights `[B]` along the steps `[B, T]`.
+    """
+    weights = as_numbers("sample_weight", weights)
+    weights = weights if weights.dtype.is_floating else tf.cast(weights, tf.float32)
+    rank = weights.shape.rank  # None where Keras 3 has seen weights of several ranks
+    if rank == batch_shape.rank + 1 and weights.shape[-1] == 1:
+        weights, rank = tf.squeeze(weights, -1), batch_shape.rank
+    if rank is not None and not (rank <= batch_shape.rank and _broadcasts(weights.shape, batch_shape)):
+        raise untouched(
+            ValueError(
+                f"`sample_weight` has shape {tuple(weights.shape)}, but the outcomes are a batch of shape "
+                f"{tuple(batch_shape)}: give one weight for each row, or for each outcome."
+            )
+        )
+    missing = tf.ones([batch_shape.rank - tf.rank(weights)], tf.int32)
+    weights = tf.reshape(weights, tf.concat([tf.shape(weights), missing], 0))
+    return tf.broadcast_to(weights, batch_shape_tensor)
 
 
 def where_counted(outcomes: tf.Tensor, distribution: tfd.Distribution, counts: tf.Tensor) -> tf.Tensor:
@@ -91,6 +123,10 @@ def has_finite_likelihoods(distribution: tfd.Distribution) -> bool:
     except tf.errors.InvalidArgumentError:
         return False
     return bool(np.all(np.isfinite(log_prob)))
+
+
+def _broadcasts(shape, batch):
+    return all(a in (1, None) or b in (a, None) for a, b in zip(shape, batch, strict=False))
 
 
 def _shape_message(name, given, expected, distribution):

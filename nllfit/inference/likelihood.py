@@ -47,7 +47,7 @@ def _losses(model, data):
     """The negative log-likelihood of each row, `[n]`, times its weight."""
     x, y, sample_weight = [*data, None][:3]
     output = model(x, training=False)
-    distribution = as_distribution(output)
+    distribution = as_distribution(output, "The model's output")
     if y.shape.rank == distribution.batch_shape.rank == 1 and distribution.event_shape == [1]:
         y = y[:, None]  # as both Kerases give a loss
     outcomes, weights = counted(y, output, sample_weight)

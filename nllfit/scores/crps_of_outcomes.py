@@ -8,8 +8,8 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families import facts
 from nllfit.families.marginals import is_discrete, latent, marginals, real_dtype
-from nllfit.families.outcomes import as_outcomes
-from nllfit.kerases import as_distribution
+from nllfit.families.outcomes import as_outcomes, weights_of_outcomes, where_counted
+from nllfit.kerases import as_distribution, mask_of
 from nllfit.scores.continuous import CONTINUOUS
 from nllfit.scores.counts import COUNTS
 from nllfit.scores.energy import energy_score
@@ -34,7 +34,8 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
       y_pred: the output of a head, or any `tfd.Distribution` of batch `[B]` and event `[*event]`.
 
     Returns:
-      `[B]`, in the unit of the outcome: a sum over the event's elements, each scored by its own marginal distribution.
+      `[B]`, in the unit of the outcome: a sum over the event's elements, each scored by its own marginal distribution;
+      0 for what Keras's mask drops.
       It is computed in float64, has a gradient, and comes in the dtype of the distribution's parameters.
 
       - Closed forms: Bernoulli, Beta, Binomial, Cauchy, Chi2, Exponential, Gamma, GeneralizedExtremeValue,
@@ -67,7 +68,15 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
             f"{distribution.name} has intervals, or numbers with a window, for outcomes, which have no score: "
             f"use `nllfit.negative_log_likelihood`."
         )
-    y = as_outcomes(y_true, distribution)
+    y, mask = as_outcomes(y_true, distribution), mask_of(y_pred)
+    if mask is None:
+        return _scores(distribution, y)
+    counts = weights_of_outcomes(mask, distribution.batch_shape, distribution.batch_shape_tensor()) > 0
+    scores = _scores(distribution, where_counted(y, distribution, counts))
+    return tf.where(counts, scores, tf.zeros_like(scores))
+
+
+def _scores(distribution, y):
     if _is_of_vectors(distribution):
         return energy_score(distribution, y)
     scalar = marginals(distribution)

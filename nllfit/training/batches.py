@@ -50,8 +50,8 @@ def batches_of(
     Args:
       x, y, sample_weight: structures of arrays; or `x` an iterable of batches `(x, y)` or `(x, y, sample_weight)`.
       floatx: the dtype of NumPy's floats.
-      check: `check(example, name)`, of the first batch and what to call its outcomes, gives a function that checks
-        those of any batch.
+      check: `check(example, name)`, of some first rows and what to call their outcomes, gives a function that checks
+        those of any batch, and returns the batch to use.
       class_weight: `{label: weight}` or None.
       batch_size: rows a batch, of arrays; None for 32 or, where `steps` are given, for as many as share out all rows.
       steps: batches an epoch, None for all of them.
@@ -69,9 +69,10 @@ def batches_of(
         check_rows(data, name)
         if batch_size is None:
             batch_size = -(-num_rows(data) // steps) if steps else 32
-        arrays = Arrays(weighted(data, class_weight, floatx), batch_size, steps, seed, restarts, replicas)
-        check(arrays.first, part_name(name, "y"))(*arrays.data)
-        return arrays
+        data = weighted(data, class_weight, floatx)
+        example = tf.nest.map_structure(lambda t: t[:1], data)
+        data = check(example, part_name(name, "y"))(*data)
+        return Arrays(data, batch_size, steps, seed, restarts, replicas)
     if isinstance(x, (str, bytes)) or not hasattr(type(x), "__iter__"):
         raise TypeError(f"`{name or 'x'}` is a {type(x).__name__}: give arrays, a `tf.data.Dataset` or batches.")
     if y is not None or sample_weight is not None:

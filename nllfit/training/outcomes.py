@@ -9,10 +9,16 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.data import check_numbers
-from nllfit.families.outcomes import as_column, as_outcomes, finite_part, has_finite_likelihoods, where_counted
+from nllfit.families.outcomes import (
+    as_column,
+    as_outcomes,
+    finite_part,
+    has_finite_likelihoods,
+    weights_of_outcomes,
+    where_counted,
+)
 from nllfit.families.refusal import first_refused
-from nllfit.kerases import Model, distribution_of, is_kerases_own, mask_of
-from nllfit.losses import weights_of_outcomes
+from nllfit.kerases import Model, compiled_with, distribution_of, is_kerases_own, mask_of
 from nllfit.training.sharing import kept_for
 
 __all__ = ["outcome_check"]
@@ -23,7 +29,8 @@ _MASKED_ROWS = 1024  # at a time
 def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., None]:
     """A function that checks outcomes: whether they are finite, and in the support of the heads' distributions.
 
-    Those that do not count, as they are masked or have a weight of 0, may be anything where the loss is one of ours.
+    Those that do not count, as they are masked or have a weight of 0, may be anything where the loss is one of ours; in
+    place of those that are not finite it returns some that can be, for Keras's own metrics multiply them by 0.
 
     Args:
       model: a model with heads or without.
@@ -31,8 +38,8 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., None
       name: what to call the outcomes in a message.
 
     Returns:
-      `check(x, y, sample_weight)` for any number of rows, which raises a `ValueError` at the first outcome that cannot
-      be.
+      `check(x, y, sample_weight)` for any number of rows, which returns what it was given, with outcomes to train on,
+      or raises a `ValueError` at the first that cannot be.
 
     Raises:
       ValueError: if there are no outcomes, and the model's loss needs them.
@@ -54,6 +61,7 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., None
         outputs = known[shapes]
 
     def check(x, y=None, sample_weight=None, *, where="row {}".format):
+        filled = {}
         leaves = {id(leaf): f"`{name}`" + (f" (array {i})" if i else "") for i, leaf in enumerate(tf.nest.flatten(y))}
         names = [output.name for output in outputs]
         targets, losses, weights = (_by_output(values, names) for values in (y, model.loss, sample_weight))
@@ -69,9 +77,12 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., None
                 )
             padded = getattr(loss, "takes_padding", False)
             given = [weights.get(output.name), masks[i]] if padded else []
-            counts = _counts(outcomes, output.head, [values for values in given if values is not None])
+            counts = _counts(outcomes, output.head, given)
             known = finite_part(_of_rows(outcomes, output.head, counts), output.head)
             check_numbers(known, leaves.pop(id(outcomes), f"`{name}`"), where)
+            # A row of weight 0 is like any other to a metric without weights, which has to see what it is.
+            seen = _counts(outcomes, output.head, given[1:]) if _has_unweighted_metrics(model) else counts
+            filled[id(outcomes)] = _filled(outcomes, output.head, seen)
             row, reason = _first_outside(outcomes, output.head, counts)
             if row is None:
                 continue
@@ -85,6 +96,8 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., None
         for leaf in tf.nest.flatten(y):
             if id(leaf) in leaves and leaf is not None:
                 check_numbers(leaf, leaves[id(leaf)], where)
+        y = tf.nest.map_structure(lambda leaf: filled.get(id(leaf), leaf), y)
+        return tuple(part for part in (x, y, sample_weight) if part is not None)
 
     return check
 
@@ -170,7 +183,8 @@ def _by_output(values, outputs):
 def _counts(y, distribution, weights):
     """Which outcomes count, `[n, *steps]`, by weights and masks; None if all do."""
     shape = [len(y), *distribution.batch_shape[1:]]
-    counts = [weights_of_outcomes(values, tf.TensorShape(shape), shape) != 0 for values in weights]
+    given = [values for values in weights if values is not None]
+    counts = [weights_of_outcomes(values, tf.TensorShape(shape), shape) != 0 for values in given]
     return tf.reduce_all(counts, 0) if counts else None
 
 
@@ -180,6 +194,18 @@ def _of_rows(y, distribution, counts):
     first = as_outcomes(y[:1], distribution)
     outcomes = tf.cast(tf.reshape(y, [-1, *first.shape[1:]]), first.dtype)
     return outcomes if counts is None else where_counted(outcomes, distribution, counts)
+
+
+def _filled(y, distribution, counts):
+    """The outcomes as given, with possible ones in place of those that are not finite and do not count."""
+    if counts is None or not y.dtype.is_floating or np.isfinite(tf.reduce_sum(y).numpy()):
+        return y
+    possible = tf.cast(tf.reshape(_of_rows(y, distribution, counts), tf.shape(y)), y.dtype)
+    return tf.where(tf.math.is_finite(y), y, possible)
+
+
+def _has_unweighted_metrics(model):
+    return any(metric is not None for metric in tf.nest.flatten(compiled_with(model).get("metrics")))
 
 
 def _first_outside(y, distribution, counts):

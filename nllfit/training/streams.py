@@ -58,7 +58,7 @@ class Stream:
 
     def example(self, capacity, held_out):
         """Work of the shapes that training has."""
-        return self._work([self.first], num_rows(self.first))
+        return self._work(self.first, 1, num_rows(self.first))
 
     def works(self, epoch):
         """The `Work` of one epoch, in pieces; batches of other shapes make pieces of their own."""
@@ -80,8 +80,8 @@ class Stream:
                     data = tf.nest.map_structure(lambda *batches: tf.concat(batches, 0), *stack)
                 where = functools.partial(_place, size, done, epoch)
                 check_finite(data, self._name, where)
-                self._check(*data, where=where)
-                yield dataclasses.replace(self._work(stack, size), starts=done == 0)
+                data = self._check(*data, where=where)
+                yield dataclasses.replace(self._work(data, steps, size), starts=done == 0)
                 done += steps
         if done < (self._limit or 1):
             raise ValueError(
@@ -90,13 +90,12 @@ class Stream:
             )
         self._notify("on_epoch_end")
 
-    def _work(self, stack, size):
-        """The `Work` of a stack of batches of one size."""
+    def _work(self, data, steps, size):
+        """The `Work` of some batches of one size, one after the other."""
         with tf.device("CPU"):
-            padded = stack + stack[-1:] * (self._chunk - len(stack))
-            data = tf.nest.map_structure(lambda *batches: tf.concat(batches, 0), *padded)
+            data = tf.nest.map_structure(lambda t: tf.concat([t] + [t[-size:]] * (self._chunk - steps), 0), data)
         order = np.arange(self._chunk * size, dtype=np.int32).reshape(1, self._chunk, size)
-        return Work(data, self._replicas.rows(order), last=len(stack))
+        return Work(data, self._replicas.rows(order), last=steps)
 
     def _notify(self, hook):
         """Calls a hook of the iterable, if it has it, as Keras's `Sequence` and `PyDataset` do to shuffle."""
