@@ -170,11 +170,13 @@ def test_a_tutorial_runs(path, request):
 
 
 def test_what_is_written_here_for_other_tools_runs(capsys):
-    """SciPy's and statsmodels's numbers are in the page's own assertions; three fits take some seconds."""
+    """SciPy's and statsmodels's numbers are in the page's own assertions; four fits take some seconds."""
     text = ROOT.joinpath("docs/from-other-tools.md").read_text()
     program = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
-    exec(program, {})
+    found: dict = {}
+    exec(program, found)
     assert "calibration error" in capsys.readouterr().out
+    assert found["scores"].nll < 5.68  # that of the marginal distribution, as the page says
 
 
 def test_every_replacement_of_a_layer_is_a_head():

@@ -133,6 +133,21 @@ class CensoredDistribution(AutoCompositeTensorDistribution):
         number = tf.cast(number if self.distribution.event_shape.rank else number[..., None], self.dtype)
         return tf.concat([number[..., :1], number], -1)
 
+    def _mean(self) -> tf.Tensor:
+        raise self._has_no("mean")
+
+    def _variance(self) -> tf.Tensor:
+        raise self._has_no("variance")
+
+    def _stddev(self) -> tf.Tensor:
+        raise self._has_no("stddev")
+
+    def _has_no(self, name):
+        return NotImplementedError(
+            f"{self.name} has intervals for outcomes, which have no {name}: take that of the numbers themselves, its "
+            f"`.distribution.{name}()`."
+        )
+
     def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
         drawn = tf.cast(self.distribution.sample(n, seed=seed), self.dtype)
         drawn = drawn if self.distribution.event_shape.rank else drawn[..., None]
