@@ -131,7 +131,8 @@ class Ensemble:
             own = None if callbacks is None else callbacks()
             return fit(model, x, y, seed=member_seed, callbacks=own, **{"verbose": 0} | arguments)
 
-        with concurrent.futures.ThreadPoolExecutor(min(n, os.cpu_count() or 1)) as threads:
+        # More threads than cores: while some wait for Python, the programs of others keep the cores busy.
+        with concurrent.futures.ThreadPoolExecutor() as threads:
             tuple(threads.map(train, members, seeds))
         return ensemble
 

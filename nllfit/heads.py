@@ -55,6 +55,7 @@ class _Layer(tfp.layers.DistributionLambda):
         distribution = rowwise(outputs[0] if isinstance(outputs, tuple) else outputs)
         # To Keras, which casts sample weights to it, the dtype is that of the prediction and not that of a class label.
         distribution._dtype = tf.convert_to_tensor(distribution).dtype
+        layer.forget_graph()
         return outputs
 
     def build(self, input_shape):

@@ -22,14 +22,16 @@ __all__ = [
     "twin",
 ]
 
-_IDENTICAL = 50.0  # from which on log(1 + exp(x)) is x in float64
-
 
 class Softplus(tfb.Softplus):
-    """TFP's softplus, with a second derivative where TFP's is NaN: from 88 on in float32 and from 709 in float64."""
+    """TFP's softplus by TensorFlow's own operation.
+
+    TFP has a gradient of its own instead, whose second derivative is NaN from 88 on in float32 and from 709 in float64,
+    and which TensorFlow registers under a name for every graph that uses it, so that none of them is ever freed.
+    """
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
-        return super()._forward(tf.minimum(x, _IDENTICAL)) + tf.nn.relu(x - _IDENTICAL)
+        return tf.math.softplus(x) + (0 if self.low is None else self.low)
 
 
 # From a real number to a parameter, each the inverse of what a GLM calls its link: its "log" is `exp` here.

@@ -56,6 +56,7 @@ class _Layer(keras.layers.Layer):
         distribution = traced_distribution(self.family, inputs, self._shared)
         prediction = tf.identity(central_value(distribution))  # a tensor of its own: it may be the parameter itself
         prediction.distribution = distribution
+        layer.forget_graph()
         return prediction
 
     def compute_output_spec(self, inputs, **kwargs):

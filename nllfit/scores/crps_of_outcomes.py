@@ -80,11 +80,6 @@ def _scores(distribution, y):
     if _is_of_vectors(distribution):
         return energy_score(distribution, y)
     scalar = marginals(distribution)
-    if real_dtype(scalar) != tf.float64:
-        raise NotImplementedError(
-            f"{distribution.name} is a flow in {real_dtype(scalar).name}, which has no CRPS, for that is computed in "
-            f'float64: give the head `dtype="float64"`.'
-        )
     scores = _of_scalars(scalar, tf.cast(y, real_dtype(scalar)))
     scores = tf.reduce_sum(scores, range(scores.shape.rank - distribution.event_shape.rank, scores.shape.rank))
     return tf.cast(scores, real_dtype(distribution))
@@ -111,6 +106,11 @@ def _of_scalars(distribution, y):
         return of_normals(distribution, y)
     if name == "Zipf":
         raise NotImplementedError("A Zipf has no CRPS: TensorFlow has no derivative of the sum in its CDF.")
+    if real_dtype(distribution) != tf.float64:
+        raise NotImplementedError(
+            f"{distribution.name} is a flow in {real_dtype(distribution).name}, which has no CRPS, for that is "
+            f'computed in float64: give the head `dtype="float64"`.'
+        )
     return (crps_by_sum if is_discrete(distribution) else crps_by_quadrature)(distribution, y)
 
 
