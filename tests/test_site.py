@@ -127,7 +127,7 @@ def test_benchmarks_show_what_the_experiment_writes(tmp_path, monkeypatch):
     (tmp_path / "run" / "metrics.json").rename(tmp_path / "speed.json")
     page = benchmarks.page()
     assert "| tf_keras | 20 | 1.00 | 1.50 |" in page
-    assert "| 5 members in two threads, 200 epochs | seconds | beside nllfit |" in page
+    assert "| 5 members in threads, 200 epochs | seconds | beside nllfit |" in page
     assert "| tf_keras | 0.25 | 1.00 |" in page
 
 

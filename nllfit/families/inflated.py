@@ -269,7 +269,7 @@ class InflatedDistribution(AutoCompositeTensorDistribution):
         return mean, (whole.variance() + tf.square(whole.mean())) / window - tf.square(mean)
 
     def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
-        first, second = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+        first, second = tfp.random.split_seed(seed)
         drawn = tf.cast(self.distribution.sample(n, seed=first), self.dtype)
         shape = tf.concat([[n], self.batch_shape_tensor()], 0)
         zero = tfd.Uniform(tf.zeros([], self.dtype), 1.0).sample(shape, seed=second) < self.zero_probs

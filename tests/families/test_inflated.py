@@ -207,3 +207,14 @@ def test_what_cannot_be_is_refused(make, message):
 def test_an_amount_below_0_is_refused():
     with pytest.raises(ValueError, match=r"-1\.0"):
         nllfit.maximum_likelihood(ZeroInflated("LogNormal"), [0.0, 1.0, -1.0, 2.0])
+
+
+@pytest.mark.parametrize("seed", [None, 1, [1, 2]])
+@pytest.mark.parametrize("family", [ZeroInflated("Poisson"), Hurdle("LogNormal")])
+def test_samples_have_as_many_zeros_as_they_should(family, seed):
+    tf.random.set_seed(0)
+    distribution = family.distribution(tf.zeros([2, family.params_size]))
+    drawn = distribution.sample(4000, seed=seed).numpy()
+    assert drawn.shape == (4000, 2, *distribution.event_shape)
+    expected = np.exp(distribution.log_prob(tf.zeros([2, *distribution.event_shape])))
+    np.testing.assert_allclose(np.mean(drawn == 0, 0).ravel(), expected, atol=4 * 0.5 / np.sqrt(4000))
