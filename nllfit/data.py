@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from nllfit.families.arguments import as_count
+from nllfit.families.arguments import as_count, refuse_censored_data
 
 __all__ = [
     "CHUNK_BYTES",
@@ -191,8 +191,12 @@ def _labels(y):
 
 def _arrays(values, label):
     """A structure of NumPy arrays and tensors; a list of numbers is one array."""
-    values = as_rows(values, label)
-    return tf.nest.map_structure(lambda a: a if a is None or tf.is_tensor(a) else np.asarray(a), values)
+
+    def array(leaf):
+        refuse_censored_data(label, leaf)
+        return leaf if leaf is None or tf.is_tensor(leaf) else np.asarray(leaf)
+
+    return tf.nest.map_structure(array, as_rows(values, label))
 
 
 def _leaves(data):

@@ -9,6 +9,7 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import stats
 from tensorflow_probability import distributions as tfd
 
 import nllfit
@@ -24,6 +25,8 @@ X, Y, W = (
     np.tile([[0.0], [1.0]], [ROWS // 2, 1]).astype("float32"),
     np.ones(ROWS, "float32"),
 )
+CENSORED = stats.CensoredData.right_censored(np.ones(ROWS), Y[:, 0])
+UNORDERED = r"is SciPy's `CensoredData`, which does not keep the order .*: give pairs `\[n, 2\]`"
 
 
 def bad(array, value, row=5):
@@ -64,6 +67,7 @@ FIT = [
     ({"y": Y.astype(complex)}, "`y` holds complex numbers"),
     ({"y": Y.astype(str)}, "`y` holds strings, such as b'0.0'"),
     ({"y": Y.astype(object)}, "`y` is of dtype object"),
+    ({"y": CENSORED}, f"`y` {UNORDERED}"),
     ({"y": Y[:11]}, "`y` has 11 rows, but `x` has 12"),
     ({"y": np.ones([ROWS, 2])}, r"shape \(1, 2\).* shape \(1, 1\)"),
     ({"y": [0.0] * 11 + [[1.0]]}, "`y` is a list whose rows differ in length"),
@@ -88,6 +92,7 @@ FIT = [
     ({"validation_data": (X, bad(Y, 2.0))}, "`validation_data's y` holds, at row 5"),
     ({"validation_data": (bad(X, np.nan), Y)}, "`validation_data's x` has nan at row 5"),
     ({"validation_data": ([[1.0], [1.0, 2.0]], Y[:2])}, "`validation_data's x` is a list whose rows differ in length"),
+    ({"validation_data": (X, CENSORED)}, f"`validation_data's y` {UNORDERED}"),
     ({"validation_data": (X,)}, "`validation_data's y` is missing"),
     ({"validation_data": (X, Y, W, W)}, "`validation_data` has 4 parts"),
     ({"validation_data": (X, Y), "validation_freq": 0}, "`validation_freq` is 0"),
@@ -181,6 +186,7 @@ OF_A_KERAS = {
     "loss, complex": (loss(Y.astype(complex)), f"`y_true` is of dtype complex128, {NO_NUMBERS}"),
     "loss, dates": (loss(Y.astype("datetime64[s]")), f"`y_true` is of dtype datetime64.*, {NO_NUMBERS}"),
     "loss, objects": (loss(Y.astype(object)), f"`y_true` is of dtype object, {NO_NUMBERS}"),
+    "loss, censored data": (loss(CENSORED), f"`y_true` {UNORDERED}"),
     "loss, None": (loss(None), f"`y_true` is a NoneType, {NO_NUMBERS}"),
     "loss, ragged": (loss([[1.0]] * 11 + [[1.0, 2.0]]), f"`y_true` is a list, {NO_NUMBERS}"),
     "loss, rows": (loss(Y[:3]), r"`y_true` has shape \(3, 1\), but the head models outcomes of shape \(12, 1\)"),
@@ -201,6 +207,7 @@ OF_A_KERAS = {
     ),
     # solving
     "lbfgs, complex": (lbfgs(y=Y.astype(complex)), "`y` holds complex numbers"),
+    "lbfgs, censored data": (lbfgs(y=CENSORED), f"`y` {UNORDERED}"),
     "lbfgs, support": (lbfgs(y=bad(Y, 2.0)), "`y` holds, at row 5"),
     "lbfgs, NaN": (lbfgs(x=bad(X, np.nan)), "`x` has nan at row 5"),
     "lbfgs, rows": (lbfgs(y=Y[1:]), "`y` has 11 rows"),
@@ -227,6 +234,7 @@ OF_A_KERAS = {
     "evaluate, no y": (evaluated(X, None), "`y` is missing"),
     "evaluate, one row": (evaluated(X[:1], Y[:1]), "`y` has 1 rows: give at least two"),
     "evaluate, seed": (evaluated(X, Y, seed="a"), "`seed` is 'a': give an int >= 0"),
+    "evaluate, censored data": (evaluated(X, CENSORED), f"`y` {UNORDERED}"),
     "evaluate, levels": (evaluated(X, Y, levels=("a",)), "`levels` is .*'a'.*: give a list of numbers between 0 and 1"),
     "evaluate, one level": (evaluated(X, Y, levels=0.9), "`levels` is 0.9: give a list of numbers between 0 and 1"),
     "conformalize, one level": (
@@ -242,6 +250,7 @@ OF_A_KERAS = {
     "initialize, no x": (initialized(None, Y), "`x` is missing"),
     "initialize, no y": (initialized(X, None), "`y` is missing"),
     "initialize, text": (initialized(X, Y.astype(str)), NO_NUMBERS),
+    "initialize, censored data": (initialized(X, CENSORED), f"`y` {UNORDERED}"),
     "initialize, NaN": (initialized(X, bad(Y, np.nan)), "`y` holds outcomes that are not finite"),
     "initialize, support": (initialized(X, bad(Y, 2.0)), "which Bernoulli cannot have"),
     "initialize, weights": (initialized(X, Y, -W), "`sample_weight` has -1.0 at row 0: give weights >= 0"),

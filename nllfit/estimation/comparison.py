@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from nllfit.estimation.estimates import Estimate
 from nllfit.estimation.estimators import maximum_likelihood
-from nllfit.estimation.samples import as_sample
+from nllfit.estimation.samples import as_sample, check_censored
 from nllfit.families.arguments import as_array, family_class
 from nllfit.families.family import as_family
 from nllfit.families.protocol import ParametricFamily
@@ -44,7 +44,7 @@ def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | 
 
     Source: Akaike, A new look at the statistical model identification, 1974.
     """
-    families = _as_families(distributions, as_array(y).shape[1:])
+    families = _as_families(distributions, y)
     as_sample(y, weights, all(family.takes_infinity for family in families))
     estimates, refused = [], {}
     for family in families:
@@ -82,10 +82,13 @@ class Comparison:
         return "\n".join([*lines, *(f"{label:<{width}}not fitted: {reason}" for label, reason in self.refused.items())])
 
 
-def _as_families(distributions: Iterable[Any], event_shape: tuple[int, ...]) -> list[ParametricFamily]:
+def _as_families(distributions: Iterable[Any], y: ArrayLike) -> list[ParametricFamily]:
     if isinstance(distributions, str) or not np.iterable(distributions):
         raise ValueError(f"`distributions` is {distributions!r}: give a list of families.")
-    families = [_family_of(distribution, event_shape) for distribution in distributions]
+    families, event_shape = [], as_array(y).shape[1:]
+    for distribution in distributions:
+        check_censored(distribution, y)
+        families.append(_family_of(distribution, event_shape))
     if not families:
         raise ValueError("`distributions` is empty: give at least one family.")
     kinds = {kind: [f.label for f in families if f.is_discrete == kind] for kind in (True, False)}

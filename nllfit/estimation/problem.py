@@ -10,7 +10,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.estimation.density import density_of
 from nllfit.estimation.objective import Objective
-from nllfit.estimation.samples import as_sample, check_sample, check_whole, counted
+from nllfit.estimation.samples import as_sample, check_censored, check_sample, check_whole, counted
 from nllfit.estimation.units import Units
 from nllfit.families.facts import facts_of
 from nllfit.families.family import as_family
@@ -44,6 +44,7 @@ class Problem:
     """
 
     def __init__(self, distribution: Any, y: ArrayLike, weights: ArrayLike | None = None, **fixed: Any):
+        check_censored(distribution, y)
         sample, counts = as_sample(y, weights, getattr(distribution, "takes_infinity", False))
         self.family = _family_for(distribution, sample, fixed)
         facts = self.family.facts

@@ -1,12 +1,16 @@
 """Samples: what a user gives as `y` and `weights`, read once at the door, and checked against a family."""
 
+import inspect
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nllfit.families.arguments import as_array
+from nllfit.families.arguments import as_array, is_censored_data
+from nllfit.families.censored import Censored
 from nllfit.families.protocol import ParametricFamily
 
-__all__ = ["as_sample", "check_sample", "check_whole", "counted"]
+__all__ = ["as_sample", "check_censored", "check_sample", "check_whole", "counted"]
 
 _SMALLEST = 1e-300  # size of a sample; smaller numbers have fewer digits, and no inverse
 
@@ -49,6 +53,22 @@ def as_sample(
     if not np.any(counts > 0):
         raise ValueError("`weights` are all zero, so there is no sample: give a positive weight.")
     return sample, counts
+
+
+def check_censored(distribution: Any, y: Any) -> None:
+    """Raises a `ValueError` for SciPy's `CensoredData` and a family whose outcomes are no pairs."""
+    if not is_censored_data(y) or isinstance(distribution, Censored):
+        return
+    if isinstance(distribution, str):
+        label, wrapped = distribution, f'"{distribution}"'
+    elif inspect.isclass(distribution):
+        label = wrapped = distribution.__name__
+    else:
+        label, wrapped = getattr(distribution, "label", repr(distribution)), "family"
+    raise ValueError(
+        f"`y` is SciPy's `CensoredData`, whose outcomes are intervals, and {label} has numbers: wrap the family, "
+        f"`nllfit.Censored({wrapped})`."
+    )
 
 
 def check_sample(family: ParametricFamily, y: np.ndarray) -> None:

@@ -25,6 +25,8 @@ __all__ = [
     "as_text",
     "blocks_of",
     "family_class",
+    "is_censored_data",
+    "refuse_censored_data",
 ]
 
 _NO_NUMBERS = "cmMOSU"  # complex, times, objects, texts
@@ -54,8 +56,7 @@ def family_class(distribution: Any) -> type[tfd.Distribution]:
 
 def as_array(y: Any, dtype: Any = None) -> np.ndarray:
     """A sample as an array, SciPy's `CensoredData` as pairs `[lower, upper]`; else a `ValueError`."""
-    if type(y).__name__ == "CensoredData" and type(y).__module__.startswith("scipy."):
-        y = _pairs(y)
+    y = _pairs(y) if is_censored_data(y) else y
     try:
         return np.asarray(y, dtype)
     except (TypeError, ValueError):
@@ -85,6 +86,7 @@ def as_hashable(value: Any) -> Hashable:
 
 def as_numbers(name: str, values: Any, dtype_hint: tf.DType | None = None) -> tf.Tensor:
     """Values as a tensor, if they are real numbers, in rows of one length; else a `ValueError`."""
+    refuse_censored_data(f"`{name}`", values)
     try:  # with a hint, TensorFlow would read a number from a text and drop an imaginary part
         kind = "f" if any(map(tf.is_tensor, tf.nest.flatten(values))) else np.asarray(values).dtype.kind
         tensor = None if kind in _NO_NUMBERS else tf.convert_to_tensor(values, dtype_hint=dtype_hint)
@@ -130,6 +132,23 @@ def blocks_of(vector: tf.Tensor, shapes: Mapping[str, Sequence[int]]) -> dict[st
         name: tf.reshape(block, tf.concat([batch, shape], 0))
         for (name, shape), block in zip(shapes.items(), blocks, strict=True)
     }
+
+
+def is_censored_data(y: Any) -> bool:
+    """Whether it is SciPy's `CensoredData`, without an import of SciPy."""
+    return type(y).__name__ == "CensoredData" and type(y).__module__.startswith("scipy.")
+
+
+def refuse_censored_data(label: str, values: Any) -> None:
+    """Raises a `ValueError` for `CensoredData` where outcomes belong to rows: it keeps them sorted by kind."""
+    if is_censored_data(values):
+        raise untouched(
+            ValueError(
+                f"{label} is SciPy's `CensoredData`, which does not keep the order of its outcomes, so that they would "
+                f"belong to other rows: give pairs `[n, 2]`, as `nllfit.right_censored(time, observed)` or "
+                f"`nllfit.interval_censored(lower, upper)` makes them."
+            )
+        )
 
 
 def _pairs(data):

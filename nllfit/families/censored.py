@@ -33,9 +33,10 @@ class Censored(FamilyOf):
     | both finite | interval-censored, `lower < y <= upper` | `log(F(upper) - F(lower))` |
 
     All are exact in both tails, whatever the width of the interval, with their derivatives. A count, too, is above
-    `lower`: "three or more" is `[2, inf]`. SciPy's `CensoredData` is taken for such an array, its outcomes in SciPy's
-    order: seen, left-, right- and interval-censored. Parameters are those of the family, and so are the prediction,
-    `cdf`, `survival` and `quantile` of a distribution: those of the number itself, whether or not it is seen.
+    `lower`: "three or more" is `[2, inf]`. For a sample without inputs SciPy's `CensoredData` is taken for such an
+    array, its outcomes in SciPy's order: seen, left-, right- and interval-censored. Parameters are those of the family,
+    and so are the prediction, `cdf`, `survival` and `quantile` of a distribution: those of the number itself, whether
+    or not it is seen.
 
     Args:
       family: a family with a CDF, of numbers or counts: a class of `tfp.distributions` or its name, a `Family`, a

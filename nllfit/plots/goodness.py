@@ -115,7 +115,8 @@ def survival_curve(
       `ax`.
 
     Raises:
-      ValueError: if the two are not of one length, `time` is none of these, or no event was seen.
+      ValueError: if the two are not of one length, `time` is none of these, or no event was seen; for a row with NaN,
+        an event at infinity, or an entry that is not before the event.
 
     Example:
       >>> y = nllfit.right_censored([2.0, 3.0, 5.0, 4.0], [True, True, False, True])
@@ -153,20 +154,37 @@ def _pairs(time, observed):
     y = as_array(time, np.float64)
     if y.ndim == 1:
         seen = np.ones(y.shape, bool) if observed is None else np.asarray(observed)
-        if seen.shape != y.shape or not np.all(np.isfinite(y)):
-            raise ValueError(f"`time` has shape {y.shape} and `observed` {seen.shape}: give finite times, a flag each.")
+        if seen.shape != y.shape:
+            raise ValueError(f"`time` has shape {y.shape} and `observed` {seen.shape}: give a flag for each time.")
+        _refuse_rows(~np.isfinite(y), y, "remove such rows, or give the time until which there was no event")
         y = right_censored(y, seen)
-        if not seen.any():
+        if len(y) and not seen.any():
             raise ValueError("`observed` has no event, so there is no curve to draw: look at its sign.")
     elif y.ndim != 2 or y.shape[1] not in (2, 3) or observed is not None:
         beside = "" if observed is None else " beside `observed`"
         raise ValueError(f"`time` has shape {y.shape}{beside}: give times `[n]`, or pairs `[n, 2]` by themselves.")
-    pairs = interval_censored(y[:, 0], y[:, 1])
+    if not len(y):
+        raise ValueError("`time` is empty, so there is no curve to draw: give at least one time.")
+    lower, upper, *entry = y.T
+    missing = np.isnan(lower) | np.isnan(upper) | np.isposinf(lower) | np.isneginf(upper)
+    _refuse_rows(missing, y, "remove such rows, or give inf as the upper end where there was no event")
+    pairs = interval_censored(lower, upper)
     if np.all(np.isposinf(pairs[:, 1])):
         raise ValueError("`time` has no event, for all are censored on the right: there is no curve to draw.")
     if y.shape[1] == 3 and np.any((y[:, 0] < y[:, 1]) & np.isfinite(y[:, 1])):
         raise ValueError("`time` has intervals, and times of entry: a curve is drawn for either alone.")
+    if entry:
+        _refuse_rows(np.isnan(entry[0]), y, "give -inf as its last number, the entry, where there was none")
+        early = (lower == upper) & (entry[0] >= lower)
+        _refuse_rows(early, y, "its entry, the last number, is not before its event; give an earlier one, or remove it")
     return y
+
+
+def _refuse_rows(wrong, y, advice):
+    """Raises a `ValueError` that names the first wrong row of `time`."""
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(f"`time` has {y[row].tolist()} at row {row}: {advice}.")
 
 
 def _sample(estimate):

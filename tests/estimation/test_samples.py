@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import stats
+from tensorflow_probability import distributions as tfd
 
-from nllfit import compare, maximum_likelihood
+from nllfit import Censored, Family, Truncated, compare, maximum_likelihood
 
 
 @pytest.mark.parametrize(
@@ -61,3 +63,30 @@ def test_a_direction_held_fixed_leaves_a_concentration():
     assert 1 / np.tanh(k) - 1 / k == pytest.approx(y[:, 0].mean(), rel=1e-6)  # Mardia and Jupp, section 10.3
     with pytest.raises(ValueError, match="where the density of VonMisesFisher is zero"):
         maximum_likelihood("VonMisesFisher", 2 * y, mean_direction=[1.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("family", "wrapped"),
+    [
+        ("Weibull", 'Weibull has numbers: wrap the family, `nllfit.Censored("Weibull")`'),
+        (tfd.Weibull, "Weibull has numbers: wrap the family, `nllfit.Censored(Weibull)`"),
+        (Family("Gamma", rate=1.0), "Gamma(rate=1.0) has numbers: wrap the family, `nllfit.Censored(family)`"),
+        (Truncated("Gamma", low="row"), "has numbers: wrap the family, `nllfit.Censored(family)`"),
+    ],
+)
+@pytest.mark.parametrize(
+    "y",
+    [
+        stats.CensoredData.interval_censored([2.0, 3, 4, 6], [3.0, 4, 5, 7]),
+        stats.CensoredData.right_censored([2.0, 3, 4, 6], [0, 0, 1, 0]),
+    ],
+)
+def test_censored_data_is_not_two_columns_of_a_plain_family(y, family, wrapped):
+    for call in (
+        lambda: maximum_likelihood(family, y),
+        lambda: compare(y, [family]),
+        lambda: compare(y, [Censored("Weibull"), family]),
+    ):
+        with pytest.raises(ValueError, match="`y` is SciPy's `CensoredData`") as refused:
+            call()
+        assert wrapped in str(refused.value)

@@ -104,6 +104,33 @@ def test_turnbulls_curve_is_kaplan_meiers_where_that_is_known():
     np.testing.assert_allclose(found.at(time[seen] - 1e-9), 1 - mirrored.at(-time[seen]), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([[[1.0, 1, 2], [3, 3, 1]]], r"has \[1.0, 1.0, 2.0\] at row 0: its entry, the last number, is not before"),
+        ([[[2.0, 2, 0], [3, 3, 3]]], r"has \[3.0, 3.0, 3.0\] at row 1: its entry, the last number, is not before"),
+        ([[[6.0, 6, 0], [7, 7, np.nan]]], r"has \[7.0, 7.0, nan\] at row 1: give -inf as its last number, the entry"),
+        ([[[2.0, np.inf, np.nan], [7, 7, 0]]], r"has \[2.0, inf, nan\] at row 0: give -inf as its last number"),
+        ([[[1.0, 1], [np.nan, 2]]], r"has \[nan, 2.0\] at row 1: remove such rows, or give inf as the upper end"),
+        ([[[1.0, 1], [np.inf, np.inf]]], r"has \[inf, inf\] at row 1: remove such rows"),
+        ([[1.0, np.nan], [1, 1]], "has nan at row 1: remove such rows, or give the time until which"),
+        ([[np.inf, 1.0]], "has inf at row 0: remove such rows, or give the time until which"),
+        ([[], []], "is empty, .* give at least one time"),
+        ([np.zeros([0, 2])], "is empty, .* give at least one time"),
+    ],
+)
+def test_rows_without_a_place_on_the_curve_are_refused_before_anything_is_drawn(ax, given, message):
+    with pytest.raises(ValueError, match=f"`time` {message}"):
+        plots.survival_curve(ax, *given)
+    assert not ax.get_lines()
+
+
+def test_an_entry_that_leaves_the_curve_as_it_is(ax):
+    """Of one who was there from the start, and of one who was never at risk, as the likelihood has it, too."""
+    plots.survival_curve(ax, [[1.0, 1, -np.inf], [2, 2, 0], [2, np.inf, 2]])
+    np.testing.assert_allclose(ax.get_lines()[0].get_data()[1], [1, 1 / 2, 0, 0])
+
+
 def test_what_cannot_be_drawn_is_named(ax):
     with pytest.raises(ValueError, match="are counts"):
         plots.qq(ax, maximum_likelihood("Poisson", [1, 2, 3]))
