@@ -17,7 +17,8 @@ from nllfit.calibration.remade import Remade, quantiles_at
 from nllfit.evaluation.evaluations import as_levels
 from nllfit.families.cdfs import ends
 from nllfit.families.inversion import inverse_cdf
-from nllfit.families.marginals import is_discrete, real_dtype
+from nllfit.families.marginals import real_dtype
+from nllfit.families.support import is_discrete, line
 from nllfit.kerases import Model
 
 __all__ = ["Conformalized", "conformalize"]
@@ -174,9 +175,7 @@ def _ranks(rows, levels):
 
 def _line(distribution):
     """TFP's map of the real line to the support of a scalar distribution."""
-    if is_discrete(distribution):
-        return tfb.Identity()
-    return getattr(distribution, "components_distribution", distribution).experimental_default_event_space_bijector()
+    return tfb.Identity() if is_discrete(distribution) else line(distribution) or tfb.Identity()
 
 
 def _ends(distribution, levels):

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.cdfs import cdf_and_survival
 from nllfit.families.inversion import inverse_cdf
+from nllfit.families.support import is_discrete, line
 
 __all__ = ["Remade", "normal", "quantiles_at", "scores_of"]
 
@@ -75,4 +77,4 @@ class Remade(tfd.AutoCompositeTensorDistribution):
         return tf.cast(tf.where(tf.math.is_finite(self.base.variance()), self._moments()[1], np.nan), self.returned)
 
     def _default_event_space_bijector(self):
-        return getattr(self.base, "components_distribution", self.base).experimental_default_event_space_bijector()
+        return None if is_discrete(self.base) else line(self.base) or tfb.Identity()

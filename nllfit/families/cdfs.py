@@ -4,6 +4,7 @@ TFP leaves a CDF undefined off the support, or goes on with its formula: Chi's i
 is 0 below and 1 above. `_KNOWN`, and `formulas`, are those that TFP does not have, or loses digits or derivatives of.
 """
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -15,7 +16,8 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.analytic import zeta
 from nllfit.families.facts import facts_of
 from nllfit.families.formulas import LOG_TAILS, log_tails
-from nllfit.families.marginals import is_discrete, real_dtype
+from nllfit.families.marginals import real_dtype
+from nllfit.families.support import MIXTURE, is_discrete, line
 
 __all__ = ["between", "cdf_and_survival", "ends"]
 
@@ -34,6 +36,15 @@ def cdf_and_survival(distribution: tfd.Distribution) -> Callable[[tf.Tensor], tu
         return lambda y: tuple(
             tf.reduce_sum(tf.cast(probs, y.dtype) * part, -1) for part in of_components(y[..., None])
         )
+    if isinstance(distribution, MIXTURE) and type(distribution).__name__ != "ZeroInflatedNegativeBinomial":
+        shares = tf.unstack(distribution.cat.probs_parameter(), num=len(distribution.components), axis=-1)
+        of_parts = [cdf_and_survival(part) for part in distribution.components]
+
+        def mixed(y):
+            sides = zip(*(both(y) for both in of_parts), strict=True)
+            return tuple(sum(tf.cast(p, y.dtype) * q for p, q in zip(shares, side, strict=True)) for side in sides)
+
+        return mixed
     if hasattr(distribution, "log_interval"):
         infinity = tf.constant(math.inf, real_dtype(distribution))
         return lambda y: (
@@ -69,6 +80,10 @@ def ends(distribution: tfd.Distribution) -> tuple[tf.Tensor, tf.Tensor]:
     dtype, name = real_dtype(distribution), type(distribution).__name__
     if hasattr(distribution, "ends"):
         return distribution.ends()
+    if isinstance(distribution, MIXTURE) and name != "ZeroInflatedNegativeBinomial":  # whose points have no ends
+        parts = [ends(part) for part in distribution.components if not isinstance(part, tfd.Deterministic)]
+        lows, highs = zip(*parts, strict=True)
+        return functools.reduce(tf.minimum, lows), functools.reduce(tf.maximum, highs)
     if name == "Deterministic":  # whose bijector, onto one point, fails with NumPy 2.4
         low, high = -math.inf, math.inf
     elif name == "VonMises":  # its bijector names one turn of the circle, its CDF another
@@ -77,8 +92,10 @@ def ends(distribution: tfd.Distribution) -> tuple[tf.Tensor, tf.Tensor]:
         low = -math.inf if name == "Skellam" else float(facts_of(name).lowest)
         high = getattr(distribution, "total_count", math.inf)
         high = math.inf if name in ("NegativeBinomial", "ZeroInflatedNegativeBinomial") else high
+    elif (bijector := line(distribution)) is None:  # a formula for positive numbers need not be one below 0
+        far, zero = distribution.cdf(tf.constant(dtype.min, dtype)), distribution.cdf(tf.zeros([], dtype))
+        low, high = tf.where((far == 0) | (zero != 0), tf.constant(-math.inf, dtype), 0.0), math.inf
     else:
-        bijector = distribution.experimental_default_event_space_bijector()
         low, high = (_forward(bijector, end, dtype) for end in (-math.inf, math.inf))
     low, high = (tf.cast(tf.convert_to_tensor(end), dtype) for end in (low, high))
     return tf.minimum(low, high), tf.maximum(low, high)  # some bijectors fall

@@ -17,7 +17,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families import densities
 from nllfit.families.links import Softplus
 
-__all__ = ["FACTS", "Facts", "corrected", "facts_of", "has_class_labels", "is_discrete"]
+__all__ = ["FACTS", "Facts", "corrected", "facts_of", "has_class_labels"]
 
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -256,13 +256,3 @@ def has_class_labels(distribution: tfd.Distribution) -> bool:
     """Whether outcomes are class labels, where `[B, 1]` can only mean one label a row, as in Keras's sparse losses."""
     kind = getattr(distribution, "components_distribution", distribution)
     return facts_of(type(kind).__name__).class_axis is not None
-
-
-def is_discrete(distribution: tfd.Distribution) -> bool:
-    """Whether outcomes are counts or labels, onto which no change of variables maps the real line."""
-    try:
-        return distribution.experimental_default_event_space_bijector() is None
-    except NotImplementedError:
-        return True
-    except TypeError:  # TFP's bijector onto a simplex fails with NumPy 2.4
-        return False

@@ -17,9 +17,10 @@ from nllfit.families.cdfs import ends
 from nllfit.families.family import Family
 from nllfit.families.intervals import LogInterval, log_density, log_interval
 from nllfit.families.links import Softmax
-from nllfit.families.marginals import is_discrete, real_dtype
+from nllfit.families.marginals import real_dtype
 from nllfit.families.outcomes import some_outcome
 from nllfit.families.protocol import Numbers
+from nllfit.families.support import is_discrete
 from nllfit.families.truncated import TruncatedDistribution
 from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
 

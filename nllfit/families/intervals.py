@@ -14,7 +14,8 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.cdfs import between, cdf_and_survival, ends
 from nllfit.families.facts import facts_of
 from nllfit.families.formulas import LOG_TAILS, Tails, log1mexp, log_tails, two_pieces
-from nllfit.families.marginals import constant, is_discrete
+from nllfit.families.marginals import constant
+from nllfit.families.support import is_discrete
 
 __all__ = ["CDF_FAMILIES", "LogInterval", "has_cdf", "log_density", "log_interval", "within"]
 

@@ -7,7 +7,8 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.cdfs import cdf_and_survival
-from nllfit.families.marginals import is_discrete, real_dtype
+from nllfit.families.marginals import real_dtype
+from nllfit.families.support import is_discrete
 
 __all__ = ["inverse_cdf"]
 

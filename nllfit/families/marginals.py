@@ -11,8 +11,9 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.rows import plain_class
+from nllfit.families.support import MIXTURE
 
-__all__ = ["constant", "is_discrete", "latent", "marginals", "real_dtype", "with_parameters"]
+__all__ = ["constant", "latent", "marginals", "real_dtype", "with_parameters"]
 
 
 def _of_multivariate_student_t(d: tfd.Distribution) -> tfd.Distribution:
@@ -55,6 +56,8 @@ def marginals(distribution: tfd.Distribution) -> tfd.Distribution:
         return marginals(distribution.distribution)
     if isinstance(distribution, tfd.MixtureSameFamily):
         return _of_mixture(distribution)
+    if isinstance(distribution, MIXTURE) and type(distribution).__name__ != "ZeroInflatedNegativeBinomial":
+        return _of_unlike_parts(distribution)
     if distribution.event_shape.rank == 0:
         return _in_float64(distribution)
     name = type(distribution).__name__
@@ -81,17 +84,6 @@ def latent(distribution: tfd.Distribution) -> tfd.Distribution:
         same = inner is distribution.components_distribution
         return distribution if same else tfd.MixtureSameFamily(distribution.mixture_distribution, inner)
     return distribution
-
-
-def is_discrete(distribution: tfd.Distribution) -> bool:
-    """Whether a scalar distribution is one of counts or labels, whose CDF is a staircase."""
-    distribution = getattr(distribution, "components_distribution", distribution)
-    try:  # no change of variables maps counts onto the real line
-        return distribution.experimental_default_event_space_bijector() is None
-    except NotImplementedError:
-        return True
-    except TypeError:  # TFP's bijector of a Deterministic fails with NumPy 2.4
-        return False
 
 
 def real_dtype(distribution: tfd.Distribution) -> tf.DType:
@@ -128,6 +120,8 @@ def with_parameters(
         value = distribution.parameters.get(name)
         if isinstance(value, tfd.Distribution):
             arguments[name] = with_parameters(value, change, **checks)
+        elif isinstance(distribution, MIXTURE) and name == "components":
+            arguments[name] = [with_parameters(part, change, **checks) for part in value]
         elif value is not None and isinstance(known.event_ndims, int):
             arguments[name] = change(value, known.event_ndims)
     changed = distribution.copy(**arguments)
@@ -154,6 +148,21 @@ def _of_mixture(mixture: tfd.MixtureSameFamily) -> tfd.MixtureSameFamily:
         shape = tf.concat([components.batch_shape_tensor()[:-1], tf.shape(probs)[-1:]], 0)
         probs = tf.broadcast_to(probs, shape)
     return tfd.MixtureSameFamily(tfd.Categorical(probs=probs), components)
+
+
+def _of_unlike_parts(mixture: tfd.Mixture) -> tfd.Mixture:
+    parts = [marginals(part) for part in mixture.components]
+    dtypes = sorted({part.dtype.name for part in parts})
+    if len(dtypes) > 1:
+        raise NotImplementedError(
+            f"{mixture.name} has parts in {' and in '.join(dtypes)}, for a flow keeps its own dtype and others are "
+            f'computed in float64: give the head `dtype="float64"`.'
+        )
+    probs = tf.cast(mixture.cat.probs_parameter(), real_dtype(parts[0]))
+    probs /= tf.reduce_sum(probs, axis=-1, keepdims=True)
+    shape = tf.concat([tf.shape(probs)[:-1], [1] * mixture.event_shape.rank, tf.shape(probs)[-1:]], 0)
+    whole = tf.concat([parts[0].batch_shape_tensor(), tf.shape(probs)[-1:]], 0)
+    return tfd.Mixture(tfd.Categorical(probs=tf.broadcast_to(tf.reshape(probs, shape), whole)), parts)
 
 
 def _moved(distribution: tfd.Distribution, source: int, target: int) -> tfd.Distribution:

@@ -11,6 +11,7 @@ from nllfit.families.arguments import as_numbers
 from nllfit.families.facts import facts_of, has_class_labels
 from nllfit.families.marginals import latent
 from nllfit.families.refusal import untouched
+from nllfit.families.support import MIXTURE, is_discrete
 
 __all__ = [
     "as_column",
@@ -96,6 +97,8 @@ def some_outcome(distribution: tfd.Distribution) -> tf.Tensor:
         return some_outcome(distribution.distribution)
     if isinstance(distribution, tfd.MixtureSameFamily):
         return tf.gather(some_outcome(distribution.components_distribution), 0, axis=distribution.batch_shape.rank)
+    if isinstance(distribution, MIXTURE):
+        return some_outcome(distribution.components[-1])
     batch, event = distribution.batch_shape_tensor(), distribution.event_shape_tensor()
     try:
         bijector = distribution.experimental_default_event_space_bijector()
@@ -109,7 +112,7 @@ def some_outcome(distribution: tfd.Distribution) -> tf.Tensor:
         except (TypeError, ValueError, tf.errors.InvalidArgumentError):  # an InverseGaussian's is of float32
             outcome = tf.cast(bijector.forward(tf.cast(middle, tf.float32)), distribution.dtype)
     elif distribution.event_shape.rank == 0:
-        lowest = facts_of(type(distribution).__name__).lowest
+        lowest = facts_of(type(distribution).__name__).lowest if is_discrete(distribution) else _MIDDLE
         outcome = tf.fill(tf.concat([batch, event], 0), tf.constant(lowest, distribution.dtype))
     else:
         outcome = distribution.sample(seed=tf.zeros([2], tf.int32))  # which draws from no generator's state

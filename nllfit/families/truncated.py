@@ -13,8 +13,9 @@ from tensorflow_probability.python.distributions.distribution import AutoComposi
 from nllfit.families.cdfs import between, ends
 from nllfit.families.intervals import LogInterval, log_density, log_interval, within
 from nllfit.families.inversion import inverse_cdf
-from nllfit.families.marginals import constant, is_discrete, latent, marginals, real_dtype
+from nllfit.families.marginals import constant, latent, marginals, real_dtype
 from nllfit.families.protocol import Numbers
+from nllfit.families.support import is_discrete
 from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
 
 __all__ = ["Truncated", "TruncatedDistribution", "within_window"]

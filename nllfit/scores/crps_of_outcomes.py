@@ -6,9 +6,9 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families import facts
-from nllfit.families.marginals import is_discrete, latent, marginals, real_dtype
+from nllfit.families.marginals import latent, marginals, real_dtype
 from nllfit.families.outcomes import as_outcomes, weights_of_outcomes, where_counted
+from nllfit.families.support import MIXTURE, is_discrete
 from nllfit.kerases import as_distribution, mask_of
 from nllfit.scores.continuous import CONTINUOUS
 from nllfit.scores.counts import COUNTS
@@ -90,8 +90,10 @@ def _is_of_vectors(distribution):
         return _is_of_vectors(distribution.distribution)
     if isinstance(distribution, tfd.MixtureSameFamily):
         return _is_of_vectors(distribution.components_distribution)
+    if isinstance(distribution, MIXTURE):
+        return any(map(_is_of_vectors, distribution.components))
     # Counts and one-hot rows cannot be drawn with a gradient; their elements have scores with one.
-    return distribution.event_shape.rank > 0 and not facts.is_discrete(distribution)
+    return distribution.event_shape.rank > 0 and not is_discrete(distribution)
 
 
 def _of_scalars(distribution, y):

@@ -7,6 +7,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.cdfs import cdf_and_survival, ends
 from nllfit.families.inversion import inverse_cdf
 from nllfit.families.marginals import constant
+from nllfit.families.support import MIXTURE
 
 __all__ = ["crps_by_quadrature"]
 
@@ -70,6 +71,9 @@ def _cuts(distribution):
         cuts = tf.transpose(cuts, [rank - 1, *range(rank - 1)])
         cuts = tf.reshape(cuts, tf.concat([[-1], tf.shape(cuts)[2:]], 0))
         return cuts, *(tf.reduce_any(one, -1) for one in is_open)
+    if isinstance(distribution, MIXTURE):
+        cuts, *is_open = zip(*map(_cuts, distribution.components), strict=True)
+        return tf.concat(cuts, 0), *(tf.reduce_any(tf.stack(one), 0) for one in is_open)
     distribution = constant(distribution)
     levels = _column(_LEVELS, distribution.batch_shape.rank)
     low, middle, high = tf.unstack(inverse_cdf(distribution, levels), num=3)
