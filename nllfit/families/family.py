@@ -102,9 +102,8 @@ class Family(ParametricFamily):
         blocks = blocks_of(params, {name: self._shapes[name] for name in self.parameter_names})
         if self.shared:
             if shared is None or shared.shape != [self.shared_size]:
-                raise ValueError(
-                    f"`shared` is {shared}: give the {self.shared_size} numbers of {', '.join(self.shared)}."
-                )
+                names = ", ".join(self.shared)
+                raise ValueError(f"`shared` is {shared}: give the {self.shared_size} numbers of {names}.")
             blocks |= blocks_of(tf.cast(shared, params.dtype), {name: self._shapes[name] for name in self.shared})
         values: dict[str, Any] = {}
         for name in self._order:
