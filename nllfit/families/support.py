@@ -28,9 +28,7 @@ def is_discrete(distribution: tfd.Distribution) -> bool:
     if distribution.reparameterization_type == tfd.FULLY_REPARAMETERIZED:  # samples have a derivative
         return False
     try:
-        return distribution.experimental_default_event_space_bijector() is None
-    except NotImplementedError:
-        return True
+        return line(distribution) is None
     except TypeError:  # TFP's bijector onto a simplex fails with NumPy 2.4
         return False
 

@@ -100,7 +100,6 @@ class _Memory(tf.train.experimental.PythonState):
     """What callbacks remember, and whether one of them has stopped the run, as arrays."""
 
     def __init__(self, model, callbacks):
-        self._model = model
         self._remembering = {
             f"{i} {name}": (callback, name)
             for i, callback in enumerate(callbacks)

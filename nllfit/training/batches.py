@@ -42,7 +42,7 @@ def batches_of(
     steps: int | None = None,
     seed: int | None = None,
     restarts: bool = False,
-    replicas: Replicas | None = None,
+    replicas: Replicas = ALONE,
     name: str = "",
 ) -> "Arrays | Stream":
     """The `Arrays` or the `Stream` of what a user calls data, whose outcomes are checked.
@@ -57,13 +57,12 @@ def batches_of(
       steps: batches an epoch, None for all of them.
       seed: of the order of arrays, None for their own order.
       restarts: whether an epoch begins anew where `steps` are fewer than the data have.
-      replicas: those that share each batch, None for one.
+      replicas: those that share each batch.
       name: the argument's, for messages.
 
     Raises:
       ValueError: if the data are empty, not finite, of lengths that differ, or not of this form.
     """
-    replicas = replicas or ALONE
     if not is_stream(x):
         data = as_tensors(pack(x, y, sample_weight, name), floatx, name)
         check_rows(data, name)

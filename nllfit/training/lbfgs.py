@@ -87,7 +87,7 @@ def fit_lbfgs(
     start = flat_weights(model)
     with kept_for(model, Surface).over(model, batches.data) as surface:
         w, before = start, surface.value(start)
-        if np.all(np.isfinite(start)) and _is_at_marginal(model, batches.data):
+        if np.all(np.isfinite(start)) and _went_to_marginal(model, batches.data):
             marginal = flat_weights(model)
             if not before <= (loss := surface.value(marginal)):
                 w, before = marginal, loss
@@ -108,7 +108,7 @@ def fit_lbfgs(
     return history
 
 
-def _is_at_marginal(model, data):
+def _went_to_marginal(model, data):
     """Makes the outcomes' marginal distribution what the model predicts; False if it cannot.
 
     Random weights on inputs in any unit can lie where every link is flat, and no search leads away from there.
