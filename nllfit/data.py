@@ -11,6 +11,7 @@ __all__ = [
     "CHUNK_BYTES",
     "as_rows",
     "as_tensors",
+    "check_cardinality",
     "check_finite",
     "check_inputs",
     "check_lengths",
@@ -44,6 +45,12 @@ def as_rows(values, label="`x`"):
         return np.asarray(values)
     except ValueError:
         raise ValueError(f"{label} is a list whose rows differ in length: give rows of one length.") from None
+
+
+def check_cardinality(dataset):
+    """A `ValueError` for a dataset that has no end, before anybody reads it to its end."""
+    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError("`x` is an infinite dataset: leave `repeat()` out, or say how many batches with `take(n)`.")
 
 
 def as_tensors(data, floatx, name):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nllfit.data import as_rows
+from nllfit.data import as_rows, check_cardinality
 from nllfit.families.arguments import as_count
 from nllfit.families.layer import Origin, traced_distribution
 from nllfit.kerases import Model, distribution_of, keras_of, made_by_compile, mask_of, with_mask
@@ -100,7 +100,9 @@ def _origin(output):
 def _joined(models, x, batch_size):
     """For each model its outputs for all rows: the origins of heads' distributions, and other layers' tensors."""
     x, batch_size = as_rows(x), as_count("batch_size", batch_size, 1)
-    if not isinstance(x, tf.data.Dataset) and min(len(rows) for rows in tf.nest.flatten(x)) == 0:
+    if isinstance(x, tf.data.Dataset):
+        check_cardinality(x)
+    elif min(len(rows) for rows in tf.nest.flatten(x)) == 0:
         raise ValueError("`x` has no rows: there is nothing to predict.")
     given = x.element_spec if isinstance(x, tf.data.Dataset) else x
     # Keras would make one program for inputs of several ranks, which knows of none.

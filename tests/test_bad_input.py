@@ -324,6 +324,22 @@ COMMON = {
         lambda: nllfit.evaluate(model_of(KITS[0]), batches(X, Y)["x"], Y),
         r"`x` is a dataset of batches `\(x, y\)`, which needs no `y`",
     ),
+    "evaluate, weights": (
+        lambda: nllfit.evaluate(model_of(KITS[0]), tf.data.Dataset.from_tensors((X, Y, np.ones(len(X))))),
+        "`x` is a dataset with weights, but here each row counts once",
+    ),
+    "evaluate, without end": (
+        lambda: nllfit.evaluate(model_of(KITS[0]), batches(X, Y)["x"].repeat()),
+        "`x` is an infinite dataset",
+    ),
+    "evaluate, empty": (
+        lambda: nllfit.evaluate(model_of(KITS[0]), batches(X, Y)["x"].take(0)),
+        "The dataset in `x` is empty",
+    ),
+    "predict_distribution, without end": (
+        lambda: nllfit.predict_distribution(model_of(KITS[1]), batches(X, Y)["x"].repeat()),
+        "`x` is an infinite dataset",
+    ),
     "evaluate, one": (lambda: nllfit.evaluate(tfd.Normal(0.0, 1.0), y=SAMPLE), r"of batch \[\]: give one for each row"),
     "initialize, model": (lambda: nllfit.initialize("model", X, Y), TypeError("`model` is a str")),
     "ensemble, two Kerases": (

@@ -42,7 +42,7 @@ def evaluate(
       model: whatever `predict_distribution` takes: a model of either Keras that ends in one head, an `Ensemble`, a
         model calibrated by `nllfit.calibration`; or, without `x`, a distribution of batch `[n]` and event `[*event]`:
         `evaluate(distribution, y=y)`.
-      x: inputs as `predict_distribution` takes them; or a `tf.data.Dataset` of batches `(x, y)`, without `y`.
+      x: inputs as `predict_distribution` takes them; or a finite `tf.data.Dataset` of batches `(x, y)`, without `y`.
       y: outcomes, `[n, *event]`, at least two; for an event of one element `[n]`, too. For a head at every step of a
         sequence, `[n, steps, *event]`; if Keras masks steps, each of the others is a row, and padding may be anything.
       levels: the probabilities of the central intervals whose coverage is counted.

@@ -7,7 +7,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
-from nllfit.data import check_inputs
+from nllfit.data import check_cardinality, check_inputs
 from nllfit.families.arguments import as_numbers
 from nllfit.families.facts import facts_of
 from nllfit.families.outcomes import (
@@ -89,10 +89,18 @@ def held_out(model: Model | tfd.Distribution, x: Any, y: ArrayLike | None, batch
 
 
 def _joined(data):
-    batches = list(data.as_numpy_iterator())
-    if not batches or not isinstance(batches[0], tuple) or len(batches[0]) < 2:
+    spec = data.element_spec
+    if not isinstance(spec, tuple) or len(spec) < 2:
         raise ValueError("`y` is missing: give it, or a dataset that has batches `(x, y)`.")
-    return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *[batch[:2] for batch in batches])
+    if len(spec) > 2:
+        raise ValueError(
+            "`x` is a dataset with weights, but here each row counts once: `x.map(lambda x, y, weight: (x, y))`."
+        )
+    check_cardinality(data)
+    batches = list(data.as_numpy_iterator())
+    if not batches:
+        raise ValueError("The dataset in `x` is empty: there is nothing to compare.")
+    return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *batches)
 
 
 def _nll(distribution, y):
