@@ -13,6 +13,7 @@ import tensorflow as tf
 from nllfit.data import num_rows
 from nllfit.kerases import Model, build_replicas, training_variables, variable_of
 from nllfit.training.batches import Arrays
+from nllfit.training.kernels import drop_kernels
 from nllfit.training.programs import Program, Stretch
 from nllfit.training.replicas import Replicas
 from nllfit.training.sharing import architecture_of, kept_for, shared_by
@@ -90,9 +91,12 @@ class Run:
         small = isinstance(validation, Arrays) and validation.is_small and not self._in_step
         if train.are_alike and small and validation.steps <= 4 * train.steps:
             self._held_out = validation.stacks()
+        is_new = not kept_for(model, Programs).kept
         build_replicas(model, train.first)
         self._program = self.program("train", train.example(self._capacity, self._held_out))
         self._variables = training_variables(model)  # of which the first program makes some
+        if is_new:
+            drop_kernels(len(self._variables))
         self._changed = self._program.changed(self._variables)
         self._one_by_one = self._tests_in_graph = False
         self._kept: list[tf.Tensor] = []

@@ -1,0 +1,67 @@
+"""Models that are made, fitted and dropped leave nothing behind."""
+
+import ctypes
+import gc
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import nllfit
+from nllfit.training import kernels, runs
+from tests.kerases import KERASES, each_keras
+
+X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+
+
+def mebibytes():
+    """Of memory that is in use, without what a garbage collector or the C library only holds."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+def fit_and_drop(kit):
+    layers = kit.keras.layers
+    model = kit.keras.Sequential([layers.Input((3,)), layers.Dense(8), layers.Dense(2), kit.heads.Normal()])
+    model.compile(kit.keras.optimizers.Adam(0.01), kit.loss)
+    nllfit.fit(model, X, X[:, :1], verbose=0, compile="graph")
+
+
+def test_variables_of_ever_new_names_leave_nothing(monkeypatch):
+    def make(name, count):
+        for i in range(count):
+            tf.Variable(tf.zeros([3]), name=f"{name}_{i}")
+            kernels.drop_kernels(1)
+
+    monkeypatch.setattr(kernels, "_MOST", 100)
+    make("warm", 150)
+    before = mebibytes()
+    make("new", 400)
+    assert mebibytes() - before < 5  # 14 where nothing is dropped
+
+
+@KERASES
+def test_fit_counts_the_variables_of_each_model_once(k, monkeypatch):
+    counted = []
+    monkeypatch.setattr(runs, "drop_kernels", counted.append)
+    for times in (2, 1):
+        model = k.Sequential([k.layers.Input((3,)), k.layers.Dense(1)])
+        model.compile(k.optimizers.SGD(0.01, momentum=0.9), "mse")
+        for _ in range(times):
+            nllfit.fit(model, X, X[:, :1], verbose=0, compile="graph")
+    assert len(counted) == 2
+    assert counted[0] == counted[1] >= 6  # two weights, their momenta, and what an optimizer and a metric count
+
+
+@pytest.mark.thorough
+@each_keras
+def test_two_hundred_models_made_fitted_and_dropped_leave_nothing(kit):
+    for _ in range(3):
+        fit_and_drop(kit)
+    before = mebibytes()
+    for _ in range(200):
+        fit_and_drop(kit)
+    assert mebibytes() - before < 40  # the kernels of 512 variables are 18; of all, 85
