@@ -9,6 +9,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_numbers
 from nllfit.families.facts import has_class_labels
+from nllfit.families.kinds import INDEPENDENT
 from nllfit.families.outcomes import (
     as_outcomes,
     finite_part,
@@ -250,7 +251,7 @@ def as_beta(beta: Any) -> float:
 def variance_weighted_log_loss(y_true: Any, distribution: tfd.Distribution, beta: float) -> tf.Tensor:
     """`BetaNLL` for outcomes of the distribution's shape, `[*batch]`."""
     elements = distribution
-    while isinstance(elements, tfd.Independent):
+    while isinstance(elements, INDEPENDENT):
         elements = elements.distribution
     if elements.event_shape.num_elements() != 1:
         raise ValueError(

@@ -13,6 +13,7 @@ import nllfit
 from nllfit import heads
 from nllfit.families.cdfs import ends
 from nllfit.families.facts import has_class_labels
+from nllfit.families.kinds import INDEPENDENT
 from nllfit.families.links import default_link
 from nllfit.families.marginals import latent, marginals
 from nllfit.families.support import is_discrete
@@ -143,7 +144,7 @@ def _example(family, number):
         warnings.simplefilter("ignore")  # deprecations inside TFP
         params = tf.fill([1, family.params_size], number)
         distribution = latent(family.holding({"validate_args": False}).distribution(params))
-    while isinstance(distribution, tfd.Independent):
+    while isinstance(distribution, INDEPENDENT):
         distribution = distribution.distribution
     return distribution
 

@@ -13,10 +13,11 @@ from tensorflow_probability import distributions as tfd
 from nllfit.ensembles import Ensemble, load_model, new_folder
 from nllfit.evaluation.class_probabilities import class_log_probs
 from nllfit.evaluation.held_out import HeldOut, held_out
+from nllfit.families.bounds import checked
 from nllfit.families.center import central_value
 from nllfit.families.inflated import InflatedDistribution
+from nllfit.families.kinds import INDEPENDENT
 from nllfit.families.marginals import latent, marginals
-from nllfit.families.refusal import checked
 from nllfit.families.support import is_discrete
 from nllfit.kerases import Model, as_distribution, mask_of, output_like, with_mask
 from nllfit.prediction import predict_distribution
@@ -116,7 +117,7 @@ def real_elements(distribution: tfd.Distribution, or_counts: bool = False) -> tf
             f"knows how far a prediction is from them. Calibrate a model of the numbers on rows that were seen exactly."
         )
     shape = tuple(distribution.event_shape)
-    independent = isinstance(distribution, tfd.Independent) or distribution.event_shape.num_elements() == 1
+    independent = isinstance(distribution, INDEPENDENT) or distribution.event_shape.num_elements() == 1
     elements = marginals(distribution) if independent else None
     if elements is not None and isinstance(elements, InflatedDistribution) and not is_discrete(elements):
         raise ValueError(

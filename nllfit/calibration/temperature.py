@@ -11,6 +11,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.calibration.calibrated import Calibrated, rows_for_calibration
 from nllfit.evaluation.class_probabilities import class_labels, class_log_probs, of_one_outcome
+from nllfit.families.kinds import MIXTURE_SAME_FAMILY, over_event
 from nllfit.kerases import Model
 
 __all__ = ["TemperatureScaled", "scale_temperature"]
@@ -111,8 +112,7 @@ class TemperatureScaled(Calibrated):
             scaled = tfd.Bernoulli(logits[..., 1] - logits[..., 0], **arguments)
         else:
             scaled = tfd.Categorical(logits, **arguments)
-        rank = distribution.event_shape.rank
-        return tfd.Independent(scaled, rank, validate_args=distribution.validate_args) if rank else scaled
+        return over_event(scaled, distribution.event_shape.rank)
 
 
 def _class_log_probs(distribution):
@@ -123,7 +123,7 @@ def _class_log_probs(distribution):
             f"as Bernoulli, Categorical or OneHotCategorical."
         )
     one_hot = isinstance(of_one_outcome(distribution), tfd.OneHotCategorical)
-    if isinstance(distribution, tfd.MixtureSameFamily) and not one_hot and distribution.event_shape.num_elements() != 1:
+    if isinstance(distribution, MIXTURE_SAME_FAMILY) and not one_hot and distribution.event_shape.num_elements() != 1:
         raise ValueError(
             f"`model` predicts by a mixture over outcomes of shape {tuple(distribution.event_shape)}, whose elements "
             f"depend on each other: scale the members' temperatures, or give each element a model."

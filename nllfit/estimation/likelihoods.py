@@ -8,7 +8,9 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_array
-from nllfit.families.refusal import assertion_text, checked, first_refused, refusal
+from nllfit.families.bounds import checked
+from nllfit.families.kinds import MIXTURE, MIXTURE_SAME_FAMILY
+from nllfit.families.refusal import assertion_text, first_refused, refusal
 
 __all__ = ["likelihood", "log_likelihood"]
 
@@ -151,10 +153,10 @@ def _outcomes(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 
 def _check_support(distribution, outcomes):
     """Raises a `ValueError` for an outcome that TFP refuses, but not where it knows that the density is zero."""
-    if isinstance(distribution, tfd.MixtureSameFamily):  # what one component refuses, another may have
+    if isinstance(distribution, MIXTURE_SAME_FAMILY):  # what one component refuses, another may have
         outcomes = tf.expand_dims(outcomes, -1 - distribution.event_shape.rank)
         return _check_support(distribution.components_distribution, outcomes)
-    if isinstance(distribution, tfd.Mixture):
+    if isinstance(distribution, MIXTURE):
         return [_check_support(component, outcomes) for component in distribution.components]
     strict, tried = checked(distribution), outcomes
     if not refusal(strict, outcomes):

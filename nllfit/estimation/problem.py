@@ -219,8 +219,9 @@ class Problem:
             )
         if self.family.facts.kinks:
             return f"; the likelihood of a {self.family.name} is not smooth"
-        values, counts = np.unique(self.y, axis=0, return_counts=True)
-        if not self.family.is_discrete and counts.max() > 1:
+        others = self.y[self.y != 0] if self.family.facts.has_share else self.y  # a share of zeros is for its ties
+        values, counts = np.unique(others, axis=0, return_counts=True)
+        if not self.family.is_discrete and counts.max(initial=0) > 1:
             return f"; {values[counts.argmax()]} is {counts.max()} times in `y`, where the density may have no bound"
         return ""
 

@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.facts import has_class_labels
+from nllfit.families.kinds import INDEPENDENT, MIXTURE_SAME_FAMILY
 
 __all__ = ["class_labels", "class_log_probs", "of_one_outcome"]
 
@@ -20,9 +21,9 @@ def class_log_probs(distribution: tfd.Distribution) -> tf.Tensor | None:
     Returns:
       `[*batch, *event, num_classes]`, two of a `Bernoulli`; of one-hot rows `[*batch, num_classes]`.
     """
-    if isinstance(distribution, tfd.Independent):
+    if isinstance(distribution, INDEPENDENT):
         return class_log_probs(distribution.distribution)
-    if isinstance(distribution, tfd.MixtureSameFamily):
+    if isinstance(distribution, MIXTURE_SAME_FAMILY):
         log_probs = class_log_probs(distribution.components_distribution)
         if log_probs is None:
             return None
@@ -51,7 +52,7 @@ def class_labels(y: ArrayLike, distribution: tfd.Distribution) -> np.ndarray:
 
 def of_one_outcome(distribution: tfd.Distribution) -> tfd.Distribution:
     """The distribution inside a mixture or an `Independent`, whose family is that of one outcome, event or label."""
-    while isinstance(distribution, (tfd.Independent, tfd.MixtureSameFamily)):
-        mixture = isinstance(distribution, tfd.MixtureSameFamily)
+    while isinstance(distribution, (INDEPENDENT, MIXTURE_SAME_FAMILY)):
+        mixture = isinstance(distribution, MIXTURE_SAME_FAMILY)
         distribution = distribution.components_distribution if mixture else distribution.distribution
     return distribution

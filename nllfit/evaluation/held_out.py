@@ -9,6 +9,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.data import check_cardinality, check_inputs
 from nllfit.families.arguments import as_numbers
+from nllfit.families.bounds import checked
 from nllfit.families.facts import facts_of
 from nllfit.families.outcomes import (
     as_column,
@@ -17,7 +18,6 @@ from nllfit.families.outcomes import (
     weights_of_outcomes,
     where_counted,
 )
-from nllfit.families.refusal import checked
 from nllfit.kerases import Model, distribution_of, mask_of
 from nllfit.losses import negative_log_likelihood
 from nllfit.prediction import predict_distribution

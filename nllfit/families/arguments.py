@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.kinds import parameter_properties
 from nllfit.families.protocol import ParametricFamily
 from nllfit.families.refusal import untouched
 from nllfit.families.registered import registered
@@ -48,9 +49,9 @@ def family_class(distribution: Any) -> type[tfd.Distribution]:
             message += f" Close to it: {', '.join(names[match] for match in close)}." if close else ""
         raise ValueError(message)
     try:
-        found.parameter_properties()
-    except NotImplementedError:
-        raise ValueError(f"TFP does not describe the parameters of {found.__name__}.") from None
+        parameter_properties(found)
+    except NotImplementedError as error:
+        raise ValueError(str(error)) from None
     return found
 
 

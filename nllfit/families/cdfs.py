@@ -15,9 +15,10 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.analytic import zeta
 from nllfit.families.facts import facts_of
-from nllfit.families.formulas import LOG_TAILS, log_tails
+from nllfit.families.formulas import formula_of, log_tails
+from nllfit.families.kinds import MIXTURE, MIXTURE_SAME_FAMILY
 from nllfit.families.marginals import real_dtype
-from nllfit.families.support import MIXTURE, is_discrete, line
+from nllfit.families.support import is_discrete, line
 
 __all__ = ["between", "cdf_and_survival", "ends"]
 
@@ -30,7 +31,7 @@ def cdf_and_survival(distribution: tfd.Distribution) -> Callable[[tf.Tensor], tu
 
     Either has digits of its own where it is small, if the family has a formula for it.
     """
-    if isinstance(distribution, tfd.MixtureSameFamily):
+    if isinstance(distribution, MIXTURE_SAME_FAMILY):
         probs = distribution.mixture_distribution.probs_parameter()
         of_components = cdf_and_survival(distribution.components_distribution)
         return lambda y: tuple(
@@ -57,7 +58,7 @@ def cdf_and_survival(distribution: tfd.Distribution) -> Callable[[tf.Tensor], tu
     def by_logarithms(d, y):
         return tuple(tf.exp(part) for part in log_tails(d, y, inner))
 
-    formula = by_logarithms if name in LOG_TAILS else _KNOWN.get(name, _tfps)
+    formula = by_logarithms if formula_of(distribution) else _KNOWN.get(name, _tfps)
 
     def both(y):
         y = tf.math.floor(y) if counts else y
@@ -93,7 +94,8 @@ def ends(distribution: tfd.Distribution) -> tuple[tf.Tensor, tf.Tensor]:
         high = getattr(distribution, "total_count", math.inf)
         high = math.inf if name in ("NegativeBinomial", "ZeroInflatedNegativeBinomial") else high
     elif (bijector := line(distribution)) is None:  # a formula for positive numbers need not be one below 0
-        far, zero = distribution.cdf(tf.constant(dtype.min, dtype)), distribution.cdf(tf.zeros([], dtype))
+        unchecked = distribution.copy(validate_args=False)
+        far, zero = unchecked.cdf(tf.constant(dtype.min, dtype)), unchecked.cdf(tf.zeros([], dtype))
         low, high = tf.where((far == 0) | (zero != 0), tf.constant(-math.inf, dtype), 0.0), math.inf
     else:
         low, high = (_forward(bijector, end, dtype) for end in (-math.inf, math.inf))

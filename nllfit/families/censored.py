@@ -11,6 +11,7 @@ from tensorflow_probability import util as tfpu
 from tensorflow_probability.python.distributions.distribution import AutoCompositeTensorDistribution
 
 from nllfit.families.intervals import log_density, log_interval
+from nllfit.families.inversion import drawn
 from nllfit.families.marginals import latent, marginals, real_dtype
 from nllfit.families.outcomes import some_outcome
 from nllfit.families.protocol import Numbers
@@ -150,9 +151,9 @@ class CensoredDistribution(AutoCompositeTensorDistribution):
         )
 
     def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
-        drawn = tf.cast(self.distribution.sample(n, seed=seed), self.dtype)
-        drawn = drawn if self.distribution.event_shape.rank else drawn[..., None]
-        return tf.concat([drawn[..., :1], drawn], -1)
+        number = tf.cast(drawn(self.distribution, n, seed), self.dtype)
+        number = number if self.distribution.event_shape.rank else number[..., None]
+        return tf.concat([number[..., :1], number], -1)
 
     def _sample_control_dependencies(self, value: tf.Tensor) -> list:
         if not self.validate_args:

@@ -5,6 +5,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.facts import facts_of, has_class_labels
 from nllfit.families.inversion import inverse_cdf
+from nllfit.families.kinds import INDEPENDENT, MIXTURE_SAME_FAMILY, TRANSFORMED
 from nllfit.families.marginals import constant, latent, marginals, with_parameters
 
 __all__ = ["central_value"]
@@ -27,9 +28,9 @@ def central_value(distribution: tfd.Distribution) -> tf.Tensor:
       NotImplementedError: if TFP gives the family no mean, median or mode.
     """
     distribution = latent(distribution)
-    if isinstance(distribution, tfd.Independent):
+    if isinstance(distribution, INDEPENDENT):
         return central_value(distribution.distribution)
-    if isinstance(distribution, tfd.MixtureSameFamily):
+    if isinstance(distribution, MIXTURE_SAME_FAMILY):
         components = central_value(distribution.components_distribution)
         weights = distribution.mixture_distribution.probs_parameter()
         rank = components.shape.rank - weights.shape.rank
@@ -87,6 +88,6 @@ def _without_mean(distribution):
             return value()
         except NotImplementedError:
             continue
-    if isinstance(distribution, tfd.TransformedDistribution):  # a flow of whole outcomes
+    if isinstance(distribution, TRANSFORMED):  # a flow of whole outcomes
         return distribution.bijector.forward(central_value(distribution.distribution))
     raise NotImplementedError(f"TFP gives {distribution.name} no mean, median or mode, so it cannot predict.")

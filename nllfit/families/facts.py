@@ -15,6 +15,7 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families import densities
+from nllfit.families.kinds import INDEPENDENT
 from nllfit.families.links import Softplus
 
 __all__ = ["FACTS", "Facts", "corrected", "facts_of", "has_class_labels"]
@@ -55,6 +56,7 @@ class Facts:
         words.
       checked_in_float32: whether TFP's checks fail in any other dtype, so that there are none.
       lowest: the lowest count or label.
+      has_share: whether it has a share of zeros beside those of another family.
       unfit: why a search for the maximum would not end; empty if it does.
     """
 
@@ -83,13 +85,14 @@ class Facts:
     by_row_of_head: str = ""
     checked_in_float32: bool = False
     lowest: int = 0
+    has_share: bool = False
     unfit: str = ""
 
     def log_density(self, distribution: tfd.Distribution, y: tf.Tensor) -> tf.Tensor:
         """TFP's log-density of a distribution of the family at outcomes, or that in its place."""
         if self.log_prob is None:
             return distribution.log_prob(y)
-        if isinstance(distribution, tfd.Independent):
+        if isinstance(distribution, INDEPENDENT):
             axes = list(range(-distribution.event_shape.rank, 0))
             return tf.reduce_sum(self.log_prob(distribution.distribution, y), axes)
         return self.log_prob(distribution, y)
@@ -224,6 +227,7 @@ FACTS: Mapping[str, Facts] = {
         twins={"inflated_loc_logits": ("inflated_loc_probs", _twice_the_log_odds)},
         arguments={"require_integer_total_count": False},
         of_one_shape=True,
+        has_share=True,
     ),
     # Zero, which other counts can be, has no probability.
     # Nor has TFP's density a derivative.

@@ -18,7 +18,9 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_count, as_hashable, as_params, as_shape, as_text, blocks_of, family_class
+from nllfit.families.bounds import asserting
 from nllfit.families.facts import Facts, corrected, facts_of
+from nllfit.families.kinds import over_event
 from nllfit.families.links import Softmax, check_links, chosen_link, default_link, is_positive, other_names, twin
 from nllfit.families.protocol import Numbers, ParametricFamily
 from nllfit.families.refusal import assertion_text
@@ -128,9 +130,7 @@ class Family(ParametricFamily):
         arguments = {"validate_args": checked, **self.facts.arguments} | self.fixed | values
         if getattr(getattr(self._signature.get("dtype"), "default", None), "is_floating", False):
             arguments.setdefault("dtype", dtype)
-        distribution = corrected(self.distribution_class)(**arguments)
-        outer = len(self.event_shape) - distribution.event_shape.rank
-        return tfd.Independent(distribution, outer, validate_args=distribution.validate_args) if outer else distribution
+        return over_event(asserting(corrected(self.distribution_class)(**arguments)), len(self.event_shape))
 
     def holding(self, values: Numbers) -> "Family":
         held = copy.copy(self)

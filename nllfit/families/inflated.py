@@ -1,5 +1,6 @@
 """Outcomes with a point at 0: counts with more zeros than their family gives, and amounts that may be none."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -14,8 +15,10 @@ from tensorflow_probability.python.distributions.distribution import AutoComposi
 
 from nllfit.families.arguments import as_params
 from nllfit.families.cdfs import ends
+from nllfit.families.facts import Facts
 from nllfit.families.family import Family
 from nllfit.families.intervals import LogInterval, log_density, log_interval
+from nllfit.families.inversion import drawn
 from nllfit.families.links import Softmax
 from nllfit.families.marginals import real_dtype
 from nllfit.families.outcomes import some_outcome
@@ -45,7 +48,8 @@ class ZeroInflated(FamilyOf):
       **kwargs: further arguments of `Family`, for a name or class.
 
     Raises:
-      ValueError: for a share outside 0 to 1, or one that is both held and shared; and as `Censored`.
+      ValueError: for a share outside 0 to 1, one that is both held and shared, or a family that has a share of zeros
+        already; and as `Censored`.
 
     Example:
       >>> estimate = nllfit.maximum_likelihood(nllfit.ZeroInflated("Poisson"), [0, 0, 0, 0, 2, 3, 0, 1, 4, 2])
@@ -69,6 +73,11 @@ class ZeroInflated(FamilyOf):
         super().__init__(family, event_shape, **kwargs | ({"shared": others} if others else {}))
         if self.family.columns or self.family.component_shape:
             raise ValueError(f"`family` is {self.family.label}: give a family of single numbers, and no mixture.")
+        if self.family.facts.has_share:
+            raise ValueError(
+                f"`family` is {self.family.label}, which has a share of zeros already, and nothing tells two apart: "
+                f"give the family without it."
+            )
         checked_cdf(self.family)
         self.share = Family("Bernoulli", self.element_shape, shared=("logits",) * (_LOGITS in names))
         self.zero_probs = zero_probs
@@ -120,6 +129,10 @@ class ZeroInflated(FamilyOf):
 
     def twin(self, name: str) -> tuple[str, tfb.Bijector | Softmax]:
         return (_PROBS, tfb.Sigmoid()) if name == _LOGITS else self.family.twin(name)
+
+    @property
+    def facts(self) -> Facts:
+        return dataclasses.replace(super().facts, has_share=True)
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -271,7 +284,7 @@ class InflatedDistribution(AutoCompositeTensorDistribution):
 
     def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
         first, second = tfp.random.split_seed(seed)
-        drawn = tf.cast(self.distribution.sample(n, seed=first), self.dtype)
+        others = tf.cast(drawn(self.distribution, n, first), self.dtype)
         shape = tf.concat([[n], self.batch_shape_tensor()], 0)
         zero = tfd.Uniform(tf.zeros([], self.dtype), 1.0).sample(shape, seed=second) < self.zero_probs
-        return tf.where(zero, tf.zeros([], self.dtype), drawn)
+        return tf.where(zero, tf.zeros([], self.dtype), others)

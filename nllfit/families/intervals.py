@@ -13,7 +13,8 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.cdfs import between, cdf_and_survival, ends
 from nllfit.families.facts import facts_of
-from nllfit.families.formulas import LOG_TAILS, Tails, log1mexp, log_tails, two_pieces
+from nllfit.families.formulas import LOG_TAILS, Tails, formula_of, log1mexp, log_tails, two_pieces
+from nllfit.families.kinds import MIXTURE_SAME_FAMILY, is_own
 from nllfit.families.marginals import constant
 from nllfit.families.support import is_discrete
 
@@ -56,7 +57,10 @@ def has_cdf(distribution: tfd.Distribution) -> bool:
     distribution = getattr(distribution, "components_distribution", distribution)
     if hasattr(distribution, "log_interval"):
         return True
-    return distribution.event_shape.rank == 0 and type(distribution).__name__ in CDF_FAMILIES
+    if distribution.event_shape.rank:
+        return False
+    has_own = is_own(type(distribution)) and any(hasattr(distribution, name) for name in ("_cdf", "_log_cdf"))
+    return has_own or type(distribution).__name__ in CDF_FAMILIES
 
 
 def log_density(distribution: tfd.Distribution, y: tf.Tensor) -> tf.Tensor:
@@ -74,7 +78,7 @@ def log_interval(distribution: tfd.Distribution) -> LogInterval:
     """
     if hasattr(distribution, "log_interval"):
         return distribution.log_interval
-    if isinstance(distribution, tfd.MixtureSameFamily):
+    if isinstance(distribution, MIXTURE_SAME_FAMILY):
         of_components = log_interval(distribution.components_distribution)
         logits = tf.nn.log_softmax(distribution.mixture_distribution.logits_parameter())
         return lambda lower, upper: tf.reduce_logsumexp(logits + of_components(lower[..., None], upper[..., None]), -1)
@@ -128,7 +132,7 @@ def _of_numbers(distribution):
 def _tails(distribution: tfd.Distribution) -> Callable[[tf.Tensor], Tails]:
     """The logarithms of both tails of a continuous distribution within its support."""
     name, d = type(distribution).__name__, distribution
-    if name in LOG_TAILS:
+    if formula_of(d):
         inner = between(*ends(d))
         return lambda y: log_tails(d, y, inner)
     if name == "HalfStudentT":  # as are PERT's, its end would be a parameter, and move the integral
@@ -141,7 +145,7 @@ def _tails(distribution: tfd.Distribution) -> Callable[[tf.Tensor], Tails]:
     if name == "TwoPieceStudentT":
         standard = tfd.StudentT(d.df, tf.zeros_like(d.df), tf.ones_like(d.df))
         return lambda y: two_pieces(d, y, lambda z: _by_quadrature(standard, z)[1])
-    if name in _SMOOTH:
+    if name in _SMOOTH or is_own(type(d)):
         return lambda y: _by_quadrature(d, y)
     both = cdf_and_survival(d)
 

@@ -7,10 +7,10 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.cdfs import cdf_and_survival
-from nllfit.families.marginals import real_dtype
+from nllfit.families.marginals import constant, marginals, real_dtype
 from nllfit.families.support import is_discrete
 
-__all__ = ["inverse_cdf"]
+__all__ = ["drawn", "inverse_cdf"]
 
 
 def inverse_cdf(distribution: tfd.Distribution, levels: Any, rests: Any = None) -> tf.Tensor:
@@ -45,6 +45,16 @@ def inverse_cdf(distribution: tfd.Distribution, levels: Any, rests: Any = None) 
     # Some of TFP's are series or searches, which do not always arrive.
     near = tf.reduce_all(tf.abs(excess(formula)) <= 1e-3 * tf.where(lower, level, rest))
     return tf.cond(near, lambda: formula, root)
+
+
+def drawn(distribution: tfd.Distribution, n: Any, seed: Any) -> tf.Tensor:
+    """Draws `[n, *batch]` of a scalar distribution: TFP's, or those by its CDF where a class has no other."""
+    try:
+        return distribution.sample(n, seed=seed)
+    except NotImplementedError:
+        shape = tf.concat([[n], distribution.batch_shape_tensor()], 0)
+        levels = tfd.Uniform(tf.constant(0.0, tf.float64), 1.0).sample(shape, seed=seed)
+        return tf.cast(inverse_cdf(marginals(constant(distribution)), levels), distribution.dtype)
 
 
 def _root(excess, zeros, counts):

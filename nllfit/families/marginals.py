@@ -10,8 +10,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.kinds import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMILY, parameter_properties
 from nllfit.families.rows import plain_class
-from nllfit.families.support import MIXTURE
 
 __all__ = ["constant", "latent", "marginals", "real_dtype", "with_parameters"]
 
@@ -52,9 +52,9 @@ def marginals(distribution: tfd.Distribution) -> tfd.Distribution:
       NotImplementedError: if the family has no scalar marginals that TFP knows.
     """
     distribution = latent(distribution)
-    if isinstance(distribution, tfd.Independent):
+    if isinstance(distribution, INDEPENDENT):
         return marginals(distribution.distribution)
-    if isinstance(distribution, tfd.MixtureSameFamily):
+    if isinstance(distribution, MIXTURE_SAME_FAMILY):
         return _of_mixture(distribution)
     if isinstance(distribution, MIXTURE) and type(distribution).__name__ != "ZeroInflatedNegativeBinomial":
         return _of_unlike_parts(distribution)
@@ -75,11 +75,11 @@ def latent(distribution: tfd.Distribution) -> tfd.Distribution:
     """That of the numbers themselves, where an outcome is an interval or comes with a window; else the distribution."""
     if hasattr(distribution, "latent"):
         return distribution.latent()
-    if isinstance(distribution, tfd.Independent):
+    if isinstance(distribution, INDEPENDENT):
         inner = latent(distribution.distribution)
         same = inner is distribution.distribution
         return distribution if same else tfd.Independent(inner, distribution.reinterpreted_batch_ndims)
-    if isinstance(distribution, tfd.MixtureSameFamily):
+    if isinstance(distribution, MIXTURE_SAME_FAMILY):
         inner = latent(distribution.components_distribution)
         same = inner is distribution.components_distribution
         return distribution if same else tfd.MixtureSameFamily(distribution.mixture_distribution, inner)
@@ -112,7 +112,7 @@ def with_parameters(
     distribution: tfd.Distribution, change: Callable[[Any, int], Any], **arguments: Any
 ) -> tfd.Distribution:
     """A copy, of TFP's own class, whose parameters `change(value, event_ndims)` has made of the old ones."""
-    properties = type(distribution).parameter_properties(dtype=tf.float64)
+    properties = parameter_properties(type(distribution), tf.float64)
     checks = {name: arguments[name] for name in ("validate_args", "dtype") if name in arguments}
     if "dtype" not in distribution.parameters or not distribution.dtype.is_floating:
         arguments.pop("dtype", None)
@@ -131,7 +131,7 @@ def with_parameters(
 
 def constant(distribution: tfd.Distribution) -> tfd.Distribution:
     """A copy of a scalar distribution, or mixture of such, without assertions through which no gradient flows."""
-    if isinstance(distribution, tfd.MixtureSameFamily):
+    if isinstance(distribution, MIXTURE_SAME_FAMILY):
         probs = tf.stop_gradient(distribution.mixture_distribution.probs_parameter())
         return tfd.MixtureSameFamily(tfd.Categorical(probs=probs), constant(distribution.components_distribution))
     return with_parameters(distribution, lambda value, _: tf.stop_gradient(value), validate_args=False)
@@ -167,7 +167,7 @@ def _of_unlike_parts(mixture: tfd.Mixture) -> tfd.Mixture:
 
 def _moved(distribution: tfd.Distribution, source: int, target: int) -> tfd.Distribution:
     """The same distributions with an axis of their batch in another place, both counted from the end."""
-    if isinstance(distribution, tfd.MixtureSameFamily):
+    if isinstance(distribution, MIXTURE_SAME_FAMILY):
         mixture = _moved(distribution.mixture_distribution, source, target)
         return tfd.MixtureSameFamily(mixture, _moved(distribution.components_distribution, source - 1, target - 1))
     rank = distribution.batch_shape.rank

@@ -9,9 +9,10 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_numbers
 from nllfit.families.facts import facts_of, has_class_labels
+from nllfit.families.kinds import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMILY
 from nllfit.families.marginals import latent
 from nllfit.families.refusal import untouched
-from nllfit.families.support import MIXTURE, is_discrete
+from nllfit.families.support import is_discrete
 
 __all__ = [
     "as_column",
@@ -93,9 +94,9 @@ def some_outcome(distribution: tfd.Distribution) -> tf.Tensor:
     """An outcome `[*batch, *event]` in the support of each of a batch of distributions."""
     if hasattr(distribution, "some_outcome"):
         return tf.stop_gradient(distribution.some_outcome())
-    if isinstance(distribution, tfd.Independent):
+    if isinstance(distribution, INDEPENDENT):
         return some_outcome(distribution.distribution)
-    if isinstance(distribution, tfd.MixtureSameFamily):
+    if isinstance(distribution, MIXTURE_SAME_FAMILY):
         return tf.gather(some_outcome(distribution.components_distribution), 0, axis=distribution.batch_shape.rank)
     if isinstance(distribution, MIXTURE):
         return some_outcome(distribution.components[-1])

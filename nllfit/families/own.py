@@ -1,5 +1,6 @@
 """Distributions of one's own: any function from numbers to a distribution, as a family and as a head."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,9 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_count, as_params
+from nllfit.families.bounds import checked
 from nllfit.families.facts import Facts
+from nllfit.families.kinds import parameter_properties, parts_of
 from nllfit.families.layer import Head
 from nllfit.families.protocol import Numbers, ParametricFamily
 from nllfit.families.registered import registered
@@ -32,10 +35,13 @@ class DistributionLambda(Head):
       make_distribution: a function of numbers `[..., params_size]` to a `tfd.Distribution` of batch `[...]`, of which
         the event is the outcome's; or its registered name. It has no variables of its own.
       params_size: how many numbers it takes.
+      validate_args: whether an outcome outside the support is an error, as for any head, whatever the function gives
+        its distribution; False scores soft labels.
 
     Raises:
-      ValueError: if it returns no distribution, or one of another batch; when the model is saved or cloned, if it is
-        not registered, and when it is loaded, if its name is not.
+      ValueError: if it returns no distribution, one of another batch, or of a class that does not describe its
+        parameters or tell counts from numbers; when the model is saved or cloned, if it is not registered, and when it
+        is loaded, if its name is not.
 
     Example:
       >>> def skewed(params):
@@ -48,12 +54,14 @@ class DistributionLambda(Head):
     Source: `tfp.layers.DistributionLambda`, TensorFlow Probability.
     """
 
-    def __init__(self, make_distribution: Callable | str, params_size: int, **kwargs: Any):
-        super().__init__(make_distribution, params_size, **kwargs)
+    def __init__(self, make_distribution: Callable | str, params_size: int, validate_args: bool = True, **kwargs: Any):
+        super().__init__(make_distribution, params_size, validate_args, **kwargs)
 
     @staticmethod
-    def make_family(make_distribution: Callable | str, params_size: int) -> "FunctionFamily":
-        return FunctionFamily(make_distribution, params_size)
+    def make_family(
+        make_distribution: Callable | str, params_size: int, validate_args: bool = True
+    ) -> "FunctionFamily":
+        return FunctionFamily(make_distribution, params_size, validate_args)
 
 
 class FunctionFamily(ParametricFamily):
@@ -64,7 +72,7 @@ class FunctionFamily(ParametricFamily):
     num_classes = None
     parameter_names = (_NUMBERS,)
 
-    def __init__(self, make_distribution: Callable | str, params_size: int):
+    def __init__(self, make_distribution: Callable | str, params_size: int, validate_args: bool = True):
         if isinstance(make_distribution, str):
             name, make_distribution = make_distribution, registered(make_distribution)
             if make_distribution is None:
@@ -77,11 +85,12 @@ class FunctionFamily(ParametricFamily):
         self.function, self.params_size = make_distribution, as_count("params_size", params_size, 1)
         self.name = self.label = getattr(make_distribution, "__name__", type(make_distribution).__name__)
         self.layout = f"{self.params_size} for `{self.name}`"
-        self.fixed: Numbers = {"validate_args": False}  # what it checks is the function's own business
+        self.fixed: Numbers = {"validate_args": validate_args}
         self.floor: dict[str, float] = {}
         self.link: dict[str, str] = {}
         with tf.init_scope():
-            example = self.distribution(tf.zeros([_ROWS, self.params_size]))
+            example = self.holding({"validate_args": False}).distribution(tf.zeros([_ROWS, self.params_size]))
+            _check_described(example)
         self.event_shape = tuple(example.event_shape)
         self.is_discrete = is_discrete(example)
 
@@ -110,10 +119,12 @@ class FunctionFamily(ParametricFamily):
                 f"{tuple(made.batch_shape)} and outcomes of shape {tuple(made.event_shape)}: let the batch be "
                 f"{tuple(params.shape[:-1])}, one for each row; `tfd.Independent(..., 1)` makes an axis the outcome's."
             )
-        return made
+        return checked(made) if self.fixed["validate_args"] else made
 
     def holding(self, values: Numbers) -> "FunctionFamily":
-        return self
+        held = copy.copy(self)
+        held.fixed = self.fixed | values
+        return held
 
     def logarithmic(self) -> "FunctionFamily":
         return self
@@ -127,10 +138,20 @@ class FunctionFamily(ParametricFamily):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        return {"make_distribution": self.function, "params_size": self.params_size}
+        return {"make_distribution": self.function, "params_size": self.params_size} | self.fixed
 
     def __repr__(self) -> str:
         return f"FunctionFamily({self.name}, {self.params_size})"
 
     def _identity(self) -> tuple:
-        return self.function, self.params_size
+        return self.function, self.params_size, self.fixed["validate_args"]
+
+
+def _check_described(distribution):
+    """Raises a `ValueError` for a class that nothing is known of, which could not be made anew."""
+    try:
+        parameter_properties(type(distribution))
+    except NotImplementedError as error:
+        raise ValueError(str(error)) from None
+    for part in parts_of(distribution):
+        _check_described(part)

@@ -7,18 +7,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-__all__ = ["assertion_text", "checked", "first_refused", "refusal", "untouched"]
+__all__ = ["assertion_text", "first_refused", "refusal", "untouched"]
 
 _NUMBERS = 2**20  # at a time: a family may want some for every row and parameter
-
-
-def checked(distribution: tfd.Distribution) -> tfd.Distribution:
-    """A copy that checks outcomes and parameters, as do the distributions that it is made of."""
-    parts = {n: checked(part) for n, part in distribution.parameters.items() if isinstance(part, tfd.Distribution)}
-    try:
-        return distribution.copy(validate_args=True, **parts)
-    except TypeError:  # ZeroInflatedNegativeBinomial does not keep all of its arguments
-        return distribution
 
 
 def refusal(distribution: tfd.Distribution, y: Any, finite: bool = False) -> str | None:

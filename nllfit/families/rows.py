@@ -7,6 +7,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.kinds import TRANSFORMED
+
 __all__ = ["Rowwise", "checking", "plain_class", "rowwise"]
 
 _ASKED = (
@@ -52,6 +54,8 @@ for _name in _ASKED:
 def rowwise(distribution: tfd.Distribution) -> tfd.Distribution:
     """The distribution itself, made one that refuses values which would be broadcast against its batch."""
     kind: Any = type(distribution)
+    # Of a class that derives from TFP's flow TensorFlow could not say what tensors it is of; of that below it need not.
+    kind = TRANSFORMED if kind is tfd.TransformedDistribution else kind
     distribution.__class__ = _rowwise_class(kind)
     return distribution
 

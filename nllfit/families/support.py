@@ -1,36 +1,40 @@
 """Where outcomes lie: on whole numbers or on the real line, and how that is mapped onto the support."""
 
-import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-__all__ = ["MIXTURE", "is_discrete", "line"]
+from nllfit.families.kinds import DISCRETE, is_own, parts_of
 
-# Where a part is of a class that TensorFlow cannot take apart, as most users' are, TFP makes no `tfd.Mixture` but this.
-MIXTURE: type[tfd.Distribution] = tfd.Mixture.__mro__[1]
+__all__ = ["is_discrete", "line"]
 
 
 def is_discrete(distribution: tfd.Distribution) -> bool:
     """Whether outcomes are counts or labels, which have a probability each and not a density.
 
-    TFP says it of no distribution. Nothing maps the real line onto counts, but neither has TFP a map for a
-    `tfd.Mixture`, nor for a class of a user's own that describes none: the parts, the dtype and the samples tell.
+    They are where TFP's mark or an integer dtype says so, and are not where samples have a derivative or something maps
+    the real line onto the support. What a distribution is made of tells where it does not itself.
+
+    Raises:
+      ValueError: if nothing tells, as of a class of a user's own that says nothing.
     """
-    if hasattr(distribution, "reinterpreted_batch_ndims"):
-        return is_discrete(distribution.distribution)
-    if hasattr(distribution, "components_distribution"):
-        return is_discrete(distribution.components_distribution)
-    if isinstance(distribution, MIXTURE):  # a point may be the zeros of counts, or of numbers
-        parts = [part for part in distribution.components if not isinstance(part, tfd.Deterministic)]
-        return bool(parts) and all(map(is_discrete, parts))
-    if isinstance(distribution.dtype, tf.DType) and distribution.dtype.is_integer:
+    if isinstance(distribution, DISCRETE) or getattr(distribution.dtype, "is_integer", False):
         return True
-    if distribution.reparameterization_type == tfd.FULLY_REPARAMETERIZED:  # samples have a derivative
+    if distribution.reparameterization_type == tfd.FULLY_REPARAMETERIZED or isinstance(distribution, tfd.Deterministic):
         return False
     try:
-        return line(distribution) is None
+        if line(distribution) is not None:
+            return False
     except TypeError:  # TFP's bijector onto a simplex fails with NumPy 2.4
         return False
+    parts = parts_of(distribution)
+    if not parts and is_own(type(distribution)):
+        raise ValueError(
+            f"{type(distribution).__name__} does not tell whether its outcomes are numbers with a density or counts: "
+            f"give it the method `_default_event_space_bijector`, which returns a bijector from the real line onto its "
+            f"support, such as `tfb.Identity()`; or, for counts, an integer dtype, or derive it from "
+            f"`tensorflow_probability.python.distributions.distribution.DiscreteDistributionMixin`, too."
+        )
+    return bool(parts) and all(map(is_discrete, parts))
 
 
 def line(distribution: tfd.Distribution) -> tfb.Bijector | None:

@@ -12,7 +12,7 @@ from tensorflow_probability.python.distributions.distribution import AutoComposi
 
 from nllfit.families.cdfs import between, ends
 from nllfit.families.intervals import LogInterval, log_density, log_interval, within
-from nllfit.families.inversion import inverse_cdf
+from nllfit.families.inversion import drawn, inverse_cdf
 from nllfit.families.marginals import constant, latent, marginals, real_dtype
 from nllfit.families.protocol import Numbers
 from nllfit.families.support import is_discrete
@@ -74,6 +74,11 @@ class Truncated(FamilyOf):
         fixed = [value for value in (self.low, self.high) if value not in (None, _ROW)]
         if len(fixed) == 2 and not self.low < self.high:
             raise ValueError(f"`low` is {self.low} and `high` {self.high}: give a window with `low` below `high`.")
+        if self.family.facts.has_share and not self._holds_zero:
+            raise ValueError(
+                f"`family` is {self.family.label}, which has a share of zeros, but its window leaves out 0, so that no "
+                f"outcome tells of the share: give the family without it."
+            )
         if fixed:
             self._check_window()
 
@@ -105,6 +110,11 @@ class Truncated(FamilyOf):
     @property
     def arguments(self) -> dict[str, Any]:
         return {"family": self.family, "low": self.low, "high": self.high}
+
+    @property
+    def _holds_zero(self):
+        above = self.low in (None, _ROW) or self.low < 0 or (self.low == 0 and not self.is_discrete)
+        return above and (self.high in (None, _ROW) or self.high >= 0)
 
     def _check_window(self):
         example = self._of(self.family.unshared())
@@ -224,9 +234,8 @@ class TruncatedDistribution(AutoCompositeTensorDistribution):
 
     def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
         if self.by_row:
-            drawn = self.distribution.sample(n, seed=seed)
-            drawn = tf.cast(drawn, self.dtype)
-            return tf.stack([drawn, *self._whole(drawn)], -1)
+            number = tf.cast(drawn(self.distribution, n, seed), self.dtype)
+            return tf.stack([number, *self._whole(number)], -1)
         shape = tf.concat([[n], self.batch_shape_tensor()], 0)
         levels = tfd.Uniform(tf.constant(0.0, tf.float64), 1.0).sample(shape, seed=seed)
         return tf.cast(inverse_cdf(marginals(constant(self)), levels), self.dtype)

@@ -13,6 +13,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.facts import Facts
 from nllfit.families.family import Family
 from nllfit.families.intervals import CDF_FAMILIES, has_cdf
+from nllfit.families.kinds import INDEPENDENT, over_event
 from nllfit.families.links import Softmax
 from nllfit.families.protocol import Numbers, ParametricFamily
 
@@ -163,13 +164,11 @@ def elementwise(
     distribution: tfd.Distribution, make: Callable[[tfd.Distribution], tfd.Distribution]
 ) -> tfd.Distribution:
     """What `make` makes of each element's distribution, as one of whole outcomes."""
-    if not isinstance(distribution, tfd.Independent):
+    if not isinstance(distribution, INDEPENDENT):
         return make(distribution)
-    return tfd.Independent(
-        elementwise(distribution.distribution, make),
-        distribution.reinterpreted_batch_ndims,
-        validate_args=distribution.validate_args,
-    )
+    inner = distribution.distribution
+    made = elementwise(inner, make)
+    return over_event(made, made.event_shape.rank + distribution.event_shape.rank - inner.event_shape.rank)
 
 
 def checked_cdf(family: ParametricFamily) -> None:
@@ -177,11 +176,11 @@ def checked_cdf(family: ParametricFamily) -> None:
     example = family.unshared()
     with tf.init_scope():
         element = example.distribution(tf.zeros([example.params_size], tf.float64))
-    while isinstance(element, tfd.Independent):
+    while isinstance(element, INDEPENDENT):
         element = element.distribution
     if not has_cdf(element):
         raise ValueError(
             f"{family.name} of outcomes of shape {family.event_shape} has no CDF of single numbers that is exact in "
-            f"both tails, by which an interval has a probability: choose one of {', '.join(sorted(CDF_FAMILIES))}, or "
-            f"a mixture of one of them for outcomes of shape ()."
+            f"both tails, by which an interval has a probability: choose one of {', '.join(sorted(CDF_FAMILIES))}, a "
+            f"mixture of one of them for outcomes of shape (), or a class of your own that has a `_cdf`."
         )

@@ -6,8 +6,8 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.cdfs import cdf_and_survival, ends
 from nllfit.families.inversion import inverse_cdf
+from nllfit.families.kinds import MIXTURE, MIXTURE_SAME_FAMILY
 from nllfit.families.marginals import constant
-from nllfit.families.support import MIXTURE
 
 __all__ = ["crps_by_quadrature"]
 
@@ -65,7 +65,7 @@ def _column(values, rank):
 
 def _cuts(distribution):
     """Numbers `[num, *batch]` between which the CDF is smooth, and whether the support has no end below, and above."""
-    if isinstance(distribution, tfd.MixtureSameFamily):
+    if isinstance(distribution, MIXTURE_SAME_FAMILY):
         cuts, *is_open = _cuts(distribution.components_distribution)
         rank = cuts.shape.rank
         cuts = tf.transpose(cuts, [rank - 1, *range(rank - 1)])

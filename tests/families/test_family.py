@@ -21,7 +21,7 @@ DISTRIBUTIONS = [
 ]
 
 # Why a family is no head without further arguments: a sentence of the error, or what TFP does.
-NOT_DESCRIBED = "TFP does not describe the parameters"
+NOT_DESCRIBED = "does not describe its parameters"
 NO_LINK = "has no default link for its parameter"
 NO_SHAPE = "does not follow from an outcome's shape"
 NO_CLASSES = "needs `num_classes`"

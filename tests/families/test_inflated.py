@@ -196,12 +196,24 @@ def test_censored_counts_with_zeros_of_two_kinds():
         (lambda: ZeroInflated("Poisson", zero_probs=0.5, shared="zero_logits"), "shared and held"),
         (lambda: ZeroInflated(Censored("Poisson")), "give a family of single numbers"),
         (lambda: ZeroInflated("Categorical", num_classes=3), "has no CDF"),
+        (
+            lambda: ZeroInflated(ZeroInflated("Poisson")),
+            "which has a share of zeros already",
+        ),
+        (lambda: Hurdle(Truncated(Hurdle("Poisson"), high=5)), "which has a share of zeros already"),
+        (lambda: ZeroInflated("ZeroInflatedNegativeBinomial"), "which has a share of zeros already"),
+        (lambda: Truncated(ZeroInflated("Poisson"), low=0), "its window leaves out 0"),
         (lambda: ZeroInflated(Family("Poisson"), shared="log_rate"), "`shared` is given beside a family"),
     ],
 )
 def test_what_cannot_be_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_zeros_are_not_to_blame_for_a_density_without_a_bound():
+    message = nllfit.maximum_likelihood(Hurdle("LogNormal"), [0.0, 0.0, 0.0, 0.0, 2.0, 2.0, 2.0]).message
+    assert "2.0 is 3 times in `y`" in message
 
 
 def test_an_amount_below_0_is_refused():

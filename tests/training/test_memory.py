@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import pathlib
 
 import numpy as np
 import pytest
@@ -14,18 +15,12 @@ from tests.kerases import KERASES, each_keras
 X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
 
 
-class _Mallinfo2(ctypes.Structure):
-    _fields_ = (("numbers", ctypes.c_size_t * 10),)
-
-
 def mebibytes():
-    """Of memory in use by the C library's books: what the process holds has holes, which depend on its past."""
+    """Of memory that is in use, without what a garbage collector or the C library only holds."""
     gc.collect()
-    mallinfo2 = ctypes.CDLL(None).mallinfo2
-    mallinfo2.restype = _Mallinfo2
-    numbers = mallinfo2().numbers
-    mapped, in_use = numbers[4], numbers[7]  # `hblkhd` and `uordblks`
-    return (mapped + in_use) / 2**20
+    ctypes.CDLL(None).malloc_trim(0)
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 
 def fit_and_drop(kit):
