@@ -72,6 +72,7 @@ def fit(
       verbose: 0 for silence, 1 or `"auto"` for Keras's progress bar, 2 for a line an epoch.
       callbacks: Keras callbacks that act once an epoch. Of `BackupAndRestore` it takes the folder, and writes the
         backups itself: killed at any moment, be it in a write, the same call goes on, and ends as if never stopped.
+        The `.keras` or `.h5` file of a `ModelCheckpoint` is the last that was written whole.
       validation_split: the fraction of the arrays' last rows to hold out as validation data.
       validation_data: `(x, y)` or `(x, y, sample_weight)`, or a dataset, to evaluate after an epoch.
       shuffle: whether arrays are put in a new order each epoch.
@@ -186,7 +187,7 @@ def _train(model, keras, train, validation, callbacks, folders, initial_epoch, e
             "others. Call `tf_keras.backend.experimental.enable_tf_random_generator()` before the model is made.",
             stacklevel=3,
         )
-    for callback in histories if act else others + histories:
+    for callback in [*filter(only_reads, others), *histories]:
         callback.set_model(Watched(model, run.look, run.weights))
     model.stop_training = False
     callbacks.on_train_begin()

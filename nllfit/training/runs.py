@@ -13,6 +13,7 @@ import tensorflow as tf
 from nllfit.data import num_rows
 from nllfit.kerases import Model, build_replicas, training_variables, variable_of
 from nllfit.training.batches import Arrays
+from nllfit.training.files import whole_file
 from nllfit.training.kernels import drop_kernels
 from nllfit.training.programs import Program, Stretch
 from nllfit.training.replicas import Replicas
@@ -55,7 +56,10 @@ class Programs:
 
 
 class Watched:
-    """A model for callbacks that only read it: before they do, `look` is called, unless they want its weights alone."""
+    """A model for callbacks that only read it: before they do, `look` is called, unless they want its weights alone.
+
+    What they save is a whole file at any moment.
+    """
 
     def __init__(self, model: Model, look: Callable[[], None], weights: Callable[[], list[np.ndarray]]):
         vars(self).update(_model=model, _look=look, get_weights=weights)
@@ -68,6 +72,18 @@ class Watched:
     def __setattr__(self, name, value):
         if vars(self._model).get(name) is not value:  # `History` sets itself each epoch, at the cost of two steps
             setattr(self._model, name, value)
+
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Saves the model."""
+        self._look()
+        with whole_file(filepath) as path:
+            self._model.save(path, *args, **kwargs)
+
+    def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Saves its weights."""
+        self._look()
+        with whole_file(filepath) as path:
+            self._model.save_weights(path, *args, **kwargs)
 
 
 class Run:

@@ -1,0 +1,102 @@
+"""What `ModelCheckpoint` writes is the last good model, also where a write fails or the process is killed in it."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import h5py
+import keras
+import numpy as np
+import pytest
+import tf_keras
+
+import nllfit
+from tests.kerases import KERASES
+
+X = np.random.default_rng(0).normal(size=(16, 3)).astype("float32")
+
+
+def network(k):
+    k.utils.set_random_seed(0)
+    model = k.Sequential([k.layers.Input((3,)), k.layers.Dense(1)])
+    model.compile(k.optimizers.SGD(0.01), "mse")
+    return model
+
+
+def train(k, path, *callbacks, epochs=3):
+    model = network(k)
+    checkpoint = k.callbacks.ModelCheckpoint(str(path), save_weights_only="weights" in str(path))
+    nllfit.fit(model, X, X[:, :1], epochs=epochs, seed=0, verbose=0, compile="graph", callbacks=[checkpoint, *callbacks])
+    return model.get_weights()
+
+
+def read(k, path):
+    """The weights in a file."""
+    if "weights" not in str(path):
+        return k.models.load_model(path).get_weights()
+    model = network(k)
+    model.load_weights(path)
+    return model.get_weights()
+
+
+@KERASES
+@pytest.mark.parametrize(("name", "acts"), [("model.keras", True), ("model.weights.h5", False)])
+def test_a_write_that_fails_leaves_the_last_good_model(k, name, acts, tmp_path, monkeypatch):
+    def full(group, *args, **kwargs):
+        create(group, *args, **kwargs)
+        raise OSError("No space left on device")
+
+    path, create = tmp_path / name, h5py.Group.create_dataset
+    good = train(k, path, epochs=2)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    others = [k.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)] if acts else []
+    with monkeypatch.context() as patch:
+        patch.setattr(h5py.Group, "create_dataset", full)
+        with pytest.raises(OSError, match=rf"{name} cannot be written: No space left on device. What it was before is whole"):
+            train(k, path, *others, epochs=1)
+    for one, other in zip(read(k, path), good, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    train(k, path)
+    assert not np.array_equal(read(k, path)[0], good[0])
+
+
+@KERASES
+def test_a_folder_of_that_name_is_told_by_keras(k, tmp_path):
+    (tmp_path / "model.keras").mkdir()
+    with pytest.raises(OSError, match="model.keras"):
+        train(k, tmp_path / "model.keras")
+
+
+def train_to_be_killed(k, path):
+    """Trains, and dies as it closes the second file, whose list of contents is not written yet."""
+    import zipfile
+
+    close, closed = zipfile.ZipFile.close, []
+
+    def killed(file):
+        closed.append(file)
+        if len(closed) == 2:
+            file.fp.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        close(file)
+
+    zipfile.ZipFile.close = killed
+    train(k, path)
+
+
+@pytest.mark.thorough
+@KERASES
+def test_a_process_killed_in_a_write_leaves_the_last_good_model(k, tmp_path):
+    path = tmp_path / "model.keras"
+    expected = train(k, tmp_path / "expected.keras", epochs=1)
+    command = [sys.executable, "-m", "tests.training.test_checkpoints", k.__name__, str(path)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert {p.name for p in tmp_path.iterdir()} == {"expected.keras", "model.keras", ".partial-model.keras"}
+    for one, other in zip(read(k, path), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+if __name__ == "__main__":
+    train_to_be_killed({"tf_keras": tf_keras, "keras": keras}[sys.argv[1]], sys.argv[2])
