@@ -1,4 +1,4 @@
-"""Files of models, whole at any moment: Keras writes over what it wrote before, and killed in a write leaves neither."""
+"""Files of models, whole at any moment: Keras writes over the one before, and killed in a write it leaves neither."""
 
 import contextlib
 import os

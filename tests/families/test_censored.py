@@ -76,7 +76,7 @@ def check(found, expected, y, known):
 def test_tails_and_intervals_are_scipys(name):
     distribution, known = scipy_of(name)
     tails = np.array([1e-200, 1e-20, 1e-3, 0.2, 0.5])
-    y = np.unique(np.concatenate([known.ppf(tails[1:]), known.isf(tails[1:])]))
+    y = np.unique(np.concatenate([known.ppf(tails[1:]), known.isf(tails[1:-1])]))  # the median once
     y = y[np.isfinite(y) & (y > known.support()[0]) & (y < known.support()[1])]
     found = log_interval(distribution)
     check(found(tf.constant(-INF, F64), y), known.logcdf(y), y, known)

@@ -27,7 +27,8 @@ def network(k):
 def train(k, path, *callbacks, epochs=3):
     model = network(k)
     checkpoint = k.callbacks.ModelCheckpoint(str(path), save_weights_only="weights" in str(path))
-    nllfit.fit(model, X, X[:, :1], epochs=epochs, seed=0, verbose=0, compile="graph", callbacks=[checkpoint, *callbacks])
+    options = {"epochs": epochs, "seed": 0, "verbose": 0, "compile": "graph"}
+    nllfit.fit(model, X, X[:, :1], **options, callbacks=[checkpoint, *callbacks])
     return model.get_weights()
 
 
@@ -53,7 +54,7 @@ def test_a_write_that_fails_leaves_the_last_good_model(k, name, acts, tmp_path, 
     others = [k.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)] if acts else []
     with monkeypatch.context() as patch:
         patch.setattr(h5py.Group, "create_dataset", full)
-        with pytest.raises(OSError, match=rf"{name} cannot be written: No space left on device. What it was before is whole"):
+        with pytest.raises(OSError, match=f"{name} cannot be written: No space left.*before is whole"):
             train(k, path, *others, epochs=1)
     for one, other in zip(read(k, path), good, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -65,7 +66,7 @@ def test_a_write_that_fails_leaves_the_last_good_model(k, name, acts, tmp_path, 
 @KERASES
 def test_a_folder_of_that_name_is_told_by_keras(k, tmp_path):
     (tmp_path / "model.keras").mkdir()
-    with pytest.raises(OSError, match="model.keras"):
+    with pytest.raises(OSError, match=r"model\.keras"):
         train(k, tmp_path / "model.keras")
 
 
