@@ -12,8 +12,14 @@ import numpy as np
 __all__ = ["bernoulli", "jax", "keras", "nllfit", "nllfit_keras3", "tf_keras", "torch"]
 
 
-def _model(k, hidden, shape, classes):
+@functools.cache
+def _seed(k):
+    """Seeds a Keras, once in a process: each time TensorFlow forgets every operation that it has made ready."""
     k.utils.set_random_seed(0)
+
+
+def _model(k, hidden, shape, classes):
+    _seed(k)
     layers = [k.layers.Dense(units, activation="relu") for units in (hidden if hidden != "cnn" else ())]
     if hidden == "cnn":
         for filters in (16, 32):
@@ -90,7 +96,7 @@ def bernoulli(head, x, y, batch):
 
     from nllfit import fit, heads, negative_log_likelihood
 
-    k.utils.set_random_seed(0)
+    _seed(k)
     layers = [k.layers.Input(x.shape[1:]), k.layers.Dense(256, activation="relu"), k.layers.Dense(1)]
     model = k.Sequential([*layers, heads.Bernoulli()] if head else layers)
     model.compile(k.optimizers.Adam(1e-3), negative_log_likelihood if head else k.losses.BinaryCrossentropy(True))

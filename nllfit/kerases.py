@@ -4,6 +4,8 @@ tf_keras is Keras 2; `keras`, on its TensorFlow backend, Keras 3. What differs i
 """
 
 import copy
+import itertools
+import re
 import sys
 import types
 from collections.abc import Callable
@@ -146,7 +148,7 @@ def is_plain(model: Model) -> bool:
 def build_training(model: Model, y: Any) -> None:
     """Makes what the first training step of a plain model on outcomes `y` makes: slots of the optimizer, metrics."""
     if not getattr(model.optimizer, "built", hasattr(model.optimizer, "_built")):
-        with model.distribute_strategy.scope():
+        with model.distribute_strategy.scope(), tf.variable_creator_scope(_named_alike()):
             model.optimizer.build(model.trainable_variables)
     (y_pred,) = model.outputs
     if isinstance(model, tf_keras.Model):
@@ -158,6 +160,22 @@ def build_training(model: Model, y: Any) -> None:
         for container in (model._compile_loss, model._compile_metrics):
             if container is not None and not container.built:
                 container.build(y, y_pred)
+
+
+def _named_alike():
+    """A creator of variables that names them alike for each model of an architecture, as `optimizer/m/dense/kernel_2`.
+
+    The names of Keras's layers and optimizers count all that were ever made, and for each new name TensorFlow makes an
+    operation, which takes five times as long as the variable, and keeps it.
+    """
+    numbers = itertools.count()
+
+    def create(next_creator, **kwargs):
+        name = re.sub(r"_\d+(?=[/_])", "", kwargs.get("name") or "")
+        with tf.name_scope("optimizer/"):  # in place of the scope that it is made in
+            return next_creator(**kwargs | {"name": f"{name}_{next(numbers)}"})
+
+    return create
 
 
 def build_replicas(model: Model, batch: tuple) -> None:

@@ -73,6 +73,8 @@ def architecture_of(model: Model, y: Any) -> Hashable | None:
     """
     if not model.built or y is None or not is_plain(model) or model.distribute_strategy.num_replicas_in_sync > 1:
         return None
+    if not hasattr(model.optimizer, "build"):  # a legacy one of tf_keras, which makes its slots in a step alone
+        return None
     keras = keras_of(model)
     try:
         layers = [layer for layer in model._flatten_layers() if layer is not model]

@@ -14,6 +14,7 @@ import tensorflow as tf
 import tf_keras
 
 import nllfit
+from nllfit.kerases import training_variables, variable_of
 from nllfit.training import batches, runs, sharing, streams
 from nllfit.training.failures import not_finite
 from nllfit.training.programs import Program
@@ -549,6 +550,20 @@ def test_another_model_of_an_architecture_traces_nothing_and_is_trained_as_by_ke
         expected = by_keras(reference, x, y, **arguments)
         assert_same_run(nllfit.fit(model, x, y, compile="graph", **arguments).history, expected, model, reference)
     assert len(traced) == 1
+
+
+@KERASES
+def test_the_slots_of_each_model_of_an_architecture_are_named_alike(k, traced):
+    # TensorFlow makes an operation for each new name, at five times the cost of the variable, and keeps it for ever.
+    names = []
+    for _ in range(2):
+        model = dense(k, optimizer=k.optimizers.Adam(0.01))
+        nllfit.fit(model, *rows_of(model)[:2], verbose=0, compile="graph")
+        weights = {id(variable_of(w)) for w in model.variables}
+        slots = [v for v in training_variables(model) if v.shape.rank and id(v) not in weights]
+        names.append([v.name for v in slots])
+    assert names[0] == names[1]
+    assert len(set(names[0])) == len(names[0]) == 8  # two for each weight
 
 
 @KERASES

@@ -50,6 +50,17 @@ def test_strings_go_to_the_graph_every_time(k):
         nllfit.fit(model, x, y, verbose=0, compile="xla")
 
 
+def test_a_legacy_optimizer():
+    # Which Keras itself takes in place of the newer one on some machines.
+    def make():
+        tf_keras.utils.set_random_seed(0)
+        model = tf_keras.Sequential([tf_keras.layers.Input((4,)), tf_keras.layers.Dense(1)])
+        model.compile(tf_keras.optimizers.legacy.Adam(0.01), "mse")
+        return model
+
+    both(make, X, Y)
+
+
 @KERASES
 def test_compiled_anew_a_model_of_its_own_metrics_has_its_new_loss(k):
     class Own(k.Model):
