@@ -1,6 +1,8 @@
 """What the suite can be told on its command line, and what it leaves out unless told."""
 
 import gc
+import math
+import sys
 
 import pytest
 
@@ -22,7 +24,13 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish():
-    """Spares the garbage collector what TensorFlow's import and each trace leave: a tenth of the suite's time."""
+    """Spares the garbage collector what TensorFlow's import and each trace leave, and XLA what nobody waits for.
+
+    The first is a tenth of the suite's time. A slow machine makes `fit` compile runs of a few steps, which end before
+    XLA does; the tests that are about its choice say from how many seconds on it is worth it.
+    """
+    if programs := sys.modules.get("nllfit.training.programs"):
+        programs._WORTH = math.inf
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 10, 10)

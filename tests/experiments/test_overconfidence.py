@@ -10,14 +10,15 @@ from tests.experiments.samples import marginal
 
 def test_a_short_run(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(recipe, "fit_ensembles", marginal)  # which has its own test
+    monkeypatch.setattr(overconfidence, "MEMBERS", 2)
     out = tmp_path / "run"
     metrics = overconfidence.main(["--out", str(out), "--epochs", "2", "--splits", "1"])
     assert json.loads((out / "metrics.json").read_text()) == metrics
     assert metrics["marginal"]["rmse"] < 1.5  # in units of the target's spread
     assert metrics["NLL"]["lowest_nll_of_an_epoch"] <= metrics["NLL"]["nll"] + 1e-5
     assert metrics["the recipe of uci"]["nll"] == metrics["marginal"]["nll"]
-    factor = metrics["5 by NLL, scales x factor"]["factor"]
-    ratio = metrics["5 by NLL, scales x factor"]["rmse"] / metrics["5 by NLL"]["rmse"]
+    factor = metrics["2 by NLL, scales x factor"]["factor"]
+    ratio = metrics["2 by NLL, scales x factor"]["rmse"] / metrics["2 by NLL"]["rmse"]
     np.testing.assert_allclose(ratio, 1, rtol=1e-5)  # the factor moves no mean
     assert 0.7 <= factor <= 4
     assert (out / "test_nll.png").stat().st_size > 10_000

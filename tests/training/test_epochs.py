@@ -730,7 +730,8 @@ def test_auto_takes_xla_when_it_has_compiled_and_leaves_it_where_it_is_slow(monk
         assert_same_run({"loss": losses}, {"loss": expected["loss"]}, model, reference)
 
 
-def test_auto_keeps_strings_from_xla(traced):
+def test_auto_keeps_strings_from_xla(monkeypatch, traced):
+    monkeypatch.setattr("nllfit.training.programs._WORTH", 0.0)
     words = tf_keras.layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
     model = sequential(tf_keras, (1,), lambda: [words], "string")
     nllfit.fit(model, np.array([["a"], ["b"]] * 64), rows_of(dense(tf_keras))[1], verbose=0, epochs=99)
