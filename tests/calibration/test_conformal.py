@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import tensorflow_probability as tfp
+import tf_keras
 from scipy import integrate, stats
 
 import nllfit
 from nllfit import Conformalized, Ensemble, conformalize, evaluate, predict_distribution
-from tests.kerases import KITS, each_keras
+from tests.kerases import KITS, each_keras, mainly
 
 tfd = tfp.distributions
 
@@ -176,6 +177,11 @@ def test_what_cannot_be_conformalized_is_refused(kit):
     classes = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Bernoulli()])
     with pytest.raises(ValueError, match="which are classes"):
         conformalize(classes, x, np.ones([10, 1]))
+
+
+@mainly(tf_keras)
+def test_families_that_cannot_be_conformalized_are_refused(kit):
+    x, _ = samples(10)
     amounts = kit.keras.Sequential([kit.keras.layers.Dense(3), kit.heads.Hurdle("LogNormal")])
     with pytest.raises(ValueError, match="has a point at 0 beside a density"):
         conformalize(amounts, x, np.ones([10, 1]))
