@@ -8,6 +8,7 @@ import tf_keras
 
 import nllfit
 from nllfit import heads
+from tests.kerases import each_keras
 
 tfd = tfp.distributions
 
@@ -80,3 +81,12 @@ def test_fit_takes_infinite_ends_and_refuses_what_cannot_be(survival):
     wrong[7] = [np.nan, 1.0]
     with pytest.raises(ValueError, match="nan at row 7"):
         nllfit.fit(model, x, wrong, verbose=0)
+
+
+@each_keras
+def test_a_metric_of_numbers_is_refused_for_intervals(kit):
+    model = kit.keras.Sequential([kit.keras.Input((1,)), kit.keras.layers.Dense(2), kit.heads.Censored("Normal")])
+    model.compile("sgd", kit.loss, metrics=["mae"])
+    x, pairs = np.zeros([4, 1], "float32"), np.ones([4, 2], "float32")
+    with pytest.raises(ValueError, match=r"The metric `mae` compares a prediction.*NegativeLogLikelihood"):
+        nllfit.fit(model, x, pairs, verbose=0)

@@ -135,3 +135,9 @@ def test_predict_distribution_takes_datasets_and_refuses_nothing_and_non_heads()
         nllfit.predict_distribution(model, x[:0])
     with pytest.raises(TypeError, match="end the model in a head"):
         nllfit.predict_distribution(tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,))]), x)
+
+
+def test_what_is_refused_is_named_by_the_reason_of_one_row_and_of_many():
+    for y in ([[-1.0]], [[1.0], [-1.0]], -np.ones([50, 1])):
+        with pytest.raises(ValueError, match="Poisson cannot have: the value must be non-negative"):
+            nllfit.negative_log_likelihood(y, heads.Poisson()(tf.zeros([len(y), 1])))

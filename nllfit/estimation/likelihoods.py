@@ -7,8 +7,9 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.arguments import as_array
+from nllfit.families.arguments import as_array, is_censored_data
 from nllfit.families.bounds import checked
+from nllfit.families.censored import is_censored
 from nllfit.families.kinds import MIXTURE, MIXTURE_SAME_FAMILY
 from nllfit.families.refusal import assertion_text, first_refused, refusal
 
@@ -49,6 +50,11 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     """
     if not isinstance(distribution, tfd.Distribution):
         raise TypeError(f"`distribution` is {distribution!r}: give a distribution, such as `tfd.Normal(0.0, 1.0)`.")
+    if is_censored_data(y) and not is_censored(distribution):
+        raise ValueError(
+            f"`y` is SciPy's `CensoredData`, whose outcomes are intervals, and {distribution.name} has none: make it a "
+            f"distribution of them, as `nllfit.Censored(family).distribution(params)` does."
+        )
     distribution = _in_float64(distribution)
     outcomes = _outcomes(distribution, y)
     try:

@@ -12,8 +12,10 @@ from nllfit.estimation.density import density_of
 from nllfit.estimation.objective import Objective
 from nllfit.estimation.samples import as_sample, check_censored, check_sample, check_whole, counted
 from nllfit.estimation.units import Units
+from nllfit.families.cdfs import ends
 from nllfit.families.facts import facts_of
 from nllfit.families.family import as_family
+from nllfit.families.marginals import marginals
 from nllfit.families.protocol import Numbers, ParametricFamily
 from nllfit.families.refusal import first_refused
 
@@ -91,7 +93,7 @@ class Problem:
     def corner(self, w: np.ndarray) -> str | None:
         """The parameter in which the likelihood has corners near `w`, which Newton's method can only come near."""
         facts = self.family.facts
-        if facts.corner not in self.family.parameter_names:
+        if facts.corner not in self.family.parameter_names or not len(self.family.seen(self.y)):
             return None
         near = facts.has_corners is None or facts.has_corners({**self.family.fixed, **self.natural(w)})
         return facts.corner if near else None
@@ -102,14 +104,15 @@ class Problem:
         They are those nearest to its natural value, to refine it, and others from all over the sample; at its ends a
         bound of the support may meet the parameter.
         """
-        nearest = np.argsort(np.abs(self.y - natural[name]), axis=0)[:count]
-        all_over = np.sort(self.y, axis=0)[np.linspace(0, len(self.y) - 1, count).astype(int)]
-        observed = np.unique(np.concatenate([np.take_along_axis(self.y, nearest, 0), all_over]), axis=0)
+        seen = self.family.seen(self.y)
+        nearest = np.argsort(np.abs(seen - natural[name]), axis=0)[:count]
+        all_over = np.sort(seen, axis=0)[np.linspace(0, len(seen) - 1, count).astype(int)]
+        observed = np.unique(np.concatenate([np.take_along_axis(seen, nearest, 0), all_over]), axis=0)
         values = self.objective.values(self._along(name, natural, observed))
         held = [{name: observed[row]} for row in np.argsort(-values)[:kept]]
         for bound, row, outside in zip(self.family.facts.bounds, (0, -1), (-1, 1), strict=False):
             if bound in self.family.parameter_names:
-                meets = observed[row] + outside * _MEETS * np.ptp(self.y, axis=0)
+                meets = observed[row] + outside * _MEETS * np.ptp(seen, axis=0)
                 held.append({name: observed[row], bound: meets})
         problems = [copy.copy(self) for _ in held]
         for problem, parameters in zip(problems, held, strict=True):
@@ -209,10 +212,18 @@ class Problem:
             return f"; `y` holds {self.y[np.abs(self.y).argmax()]:.4g}, and its angles are taken for radians"
         return ""
 
+    def _open(self):
+        """Which outcomes, intervals or numbers in a window, go on to the lower end of the support, and to the upper."""
+        lower, upper = self.y[..., 0], self.y[..., 1]
+        if self.family.facts.corner or self.family.facts.kinks:  # whose support moves
+            return np.isneginf(lower), np.isposinf(upper)
+        low, high = map(np.asarray, ends(marginals(self.distribution(np.zeros([self.objective.coordinates.size])))))
+        return (lower < low) if self.family.is_discrete else (lower <= low), upper >= high
+
     @property
     def suspicion(self) -> str:
         """What may keep Newton's method from the maximum, in words; empty if nothing is known."""
-        if self.family.takes_infinity and (np.isposinf(self.y[..., 1]).all() or np.isneginf(self.y[..., 0]).all()):
+        if self.family.takes_infinity and any(np.all(one_sided) for one_sided in self._open()):
             return (
                 "; no outcome was seen, for all are censored on one side, and they are the likelier the further the "
                 "distribution is on that side: there is no maximum, so give some that were seen"

@@ -77,9 +77,16 @@ class Censored(FamilyOf):
     def stand_ins(self, y: np.ndarray) -> np.ndarray:
         lower, upper = y[..., 0], y[..., 1]
         low, high = np.where(np.isfinite(lower), lower, upper), np.where(np.isfinite(upper), upper, lower)
-        middle = np.where(np.isfinite(low), low + (high - low) / 2, 0.0)
+        known = np.isfinite(low)  # not where both ends are infinite, and nothing is known
+        low, high = np.where(known, low, 0.0), np.where(known, high, 0.0)
+        middle = low + (high - low) / 2
         rest = y[..., 2:]
         return self.family.stand_ins(np.concatenate([middle[..., None], rest], -1) if rest.size else middle)
+
+    def seen(self, y: np.ndarray) -> np.ndarray:
+        exact = (y[..., 0] == y[..., 1]).reshape([len(y), -1]).all(-1)
+        known = y[exact][..., 1:]  # the number, and a window where one comes with it
+        return self.family.seen(known if self.family.columns else known[..., 0])
 
 
 class CensoredDistribution(AutoCompositeTensorDistribution):

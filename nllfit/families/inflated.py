@@ -89,6 +89,9 @@ class ZeroInflated(FamilyOf):
                 raise ValueError("`zero_probs` is shared and held at a value: choose one of them.")
             self.share = self.share.holding({"logits": np.log(probs) - np.log1p(-probs)})
 
+    def seen(self, y: np.ndarray) -> np.ndarray:
+        return self.family.seen(y[(y != 0).reshape([len(y), -1]).all(-1)])
+
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
         others = {name: value for name, value in parameters.items() if name != _LOGITS}
         logits = parameters.get(_LOGITS, self.share.fixed.get("logits"))

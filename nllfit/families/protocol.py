@@ -116,6 +116,10 @@ class ParametricFamily(abc.ABC):
         """Finite numbers, one for each element, by which to judge the place and the size of a sample's outcomes."""
         return y
 
+    def seen(self, y: np.ndarray) -> np.ndarray:
+        """Those outcomes `[m, *elements]` of a sample that were seen exactly, as the family under this one has them."""
+        return y
+
     def closed_form(self, y: tf.Tensor) -> Numbers | None:
         """TFP's own estimate from a sample `[n, *event]`, all of a distribution's parameters by name; None without."""
         return None

@@ -107,6 +107,9 @@ class Truncated(FamilyOf):
     def stand_ins(self, y: np.ndarray) -> np.ndarray:
         return self.family.stand_ins(y[..., 0] if self.by_row else y)
 
+    def seen(self, y: np.ndarray) -> np.ndarray:
+        return self.family.seen(y[..., 0] if self.by_row else y)
+
     @property
     def arguments(self) -> dict[str, Any]:
         return {"family": self.family, "low": self.low, "high": self.high}

@@ -60,6 +60,9 @@ class FamilyOf(ParametricFamily):
     def stand_ins(self, y: np.ndarray) -> np.ndarray:
         return self.family.stand_ins(y)
 
+    def seen(self, y: np.ndarray) -> np.ndarray:
+        return self.family.seen(y)
+
     @property
     def event_shape(self) -> tuple[int, ...]:
         return self.element_shape + ((self.columns,) if self.columns else ())
@@ -115,9 +118,13 @@ class FamilyOf(ParametricFamily):
 
     @property
     def facts(self) -> Facts:
-        # A statistic of the sample that maximises the other's likelihood does not maximise this one.
-        part = self.family.facts.of_a_part
-        return dataclasses.replace(part, several_maxima=self.family.facts.several_maxima)
+        # A statistic of the sample that maximises the other's likelihood does not maximise this one, which has its
+        # maximum at an outcome that was seen, or between two.
+        whole, part = self.family.facts, self.family.facts.of_a_part
+        part = dataclasses.replace(part, several_maxima=whole.several_maxima)
+        if self.component_shape or len(part.kinks) != 1:
+            return part
+        return dataclasses.replace(part, corner=part.kinks[0], has_corners=whole.has_corners or _always, kinks=())
 
     @property
     def positive(self) -> tuple[str, ...]:
@@ -158,6 +165,10 @@ class FamilyOf(ParametricFamily):
         changed = copy.copy(self)
         changed.family = family
         return changed
+
+
+def _always(parameters):
+    return True
 
 
 def elementwise(

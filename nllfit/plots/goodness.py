@@ -40,7 +40,7 @@ def qq(ax: Axes, estimate: Estimate) -> Axes:
       `ax`.
 
     Raises:
-      ValueError: if the outcomes are vectors or counts, or weighted.
+      ValueError: if the outcomes are vectors or counts, censored, or weighted.
 
     Example:
       >>> ax = qq(ax, maximum_likelihood("Gamma", [2.0, 3.0, 5.0, 4.0]))
@@ -189,6 +189,11 @@ def _refuse_rows(wrong, y, advice):
 
 def _sample(estimate):
     problem = estimate.problem
+    if problem.family.takes_infinity:
+        raise ValueError(
+            f"The outcomes of {problem.family.label} are intervals or come with a window, and have no order: draw the "
+            f"survival of the fit beside Kaplan and Meier's, `plots.survival_curve(ax, y, estimates=[estimate])`."
+        )
     if problem.family.event_shape or problem.family.is_discrete or np.ptp(problem.weights) > 0:
         kind = "vectors" if problem.family.event_shape else "counts" if problem.family.is_discrete else "weighted"
         raise ValueError(f"The outcomes of {problem.family.label} are {kind}: quantiles are of real numbers alone.")

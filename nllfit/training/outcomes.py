@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.data import check_numbers
+from nllfit.families.marginals import latent
 from nllfit.families.outcomes import (
     as_column,
     as_outcomes,
@@ -75,6 +76,8 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., None
                     f"`{name}` holds strings, such as {np.ravel(outcomes[:1])[0]}, and {output.head.name} takes "
                     f"numbers: number the classes, as `np.unique(y, return_inverse=True)[1]` does."
                 )
+            if len(outputs) == 1:
+                _refuse_metrics_of_numbers(model, output.head)
             padded = getattr(loss, "takes_padding", False)
             given = [weights.get(output.name), masks[i]] if padded else []
             counts = _counts(outcomes, output.head, given)
@@ -206,6 +209,23 @@ def _filled(y, distribution, counts):
 
 def _has_unweighted_metrics(model):
     return any(metric is not None for metric in tf.nest.flatten(compiled_with(model).get("metrics")))
+
+
+def _refuse_metrics_of_numbers(model, head):
+    """Raises a `ValueError` for a metric of Keras's own where outcomes are no numbers."""
+    compiled = compiled_with(model)
+    metrics = tf.nest.flatten([compiled.get("metrics"), compiled.get("weighted_metrics")])
+    named = [metric if isinstance(metric, str) else metric.name for metric in metrics if _is_kerases(metric)]
+    if named and latent(head) is not head:
+        raise ValueError(
+            f"The metric `{named[0]}` compares a prediction with a number, and outcomes of {head.name} are intervals "
+            f"or come with a window: compile with `nllfit.metrics.NegativeLogLikelihood()` in its place, in Keras 3 "
+            f"`keras3.metrics.NegativeLogLikelihood()`."
+        )
+
+
+def _is_kerases(metric):
+    return isinstance(metric, str) or (hasattr(metric, "name") and is_kerases_own(type(metric)))
 
 
 def _first_outside(y, distribution, counts):

@@ -6,7 +6,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from scipy import stats
 
-from nllfit import likelihood, log_likelihood
+from nllfit import Censored, likelihood, log_likelihood
 
 tfd = tfp.distributions
 
@@ -174,3 +174,11 @@ def test_outcomes_that_a_dtype_cannot_tell_apart_are_an_error():
     near = tfd.TransformedDistribution(tfd.Normal(0.0, 1.0), tfp.bijectors.Shift(1.0))
     expected = stats.norm(1, 1).logpdf([0.1, 0.2]).sum()
     assert float(log_likelihood(near, [0.1, 0.2])) == pytest.approx(expected, rel=1e-6)  # float32
+
+
+def test_censored_data_are_no_sample_of_numbers():
+    data = stats.CensoredData([1.0, 2.0], right=[3.0])
+    with pytest.raises(ValueError, match="`CensoredData`, whose outcomes are intervals"):
+        log_likelihood(tfd.MultivariateNormalDiag([0.0, 0.0], [1.0, 1.0]), data)
+    pairs = Censored("Normal").distribution(tf.zeros([2], tf.float64))
+    assert np.isfinite(log_likelihood(pairs, data))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 import nllfit
 from nllfit import Censored, Truncated, interval_censored, left_censored, right_censored
@@ -350,3 +350,44 @@ def test_the_crps_and_the_cdf_have_a_gradient(name):
         value = nllfit.cdf(family.distribution(params), np.linspace(-2, 3, 5))
     assert np.isfinite(tape.gradient(value, params)).all()
     assert marginals(family.distribution(params)).batch_shape == [5]
+
+
+def test_a_maximum_at_a_corner_is_found_at_an_outcome_that_was_seen():
+    y = stats.laplace(1, 2).rvs(25, random_state=0)
+    censored, seen = y > 2.5, y[y <= 2.5]
+
+    def highest(loc):
+        def loss(scale):  # log S(2.5) = -log 2 - (2.5 - loc) / scale
+            return (
+                np.sum(np.abs(seen - loc)) / scale
+                + len(y) * np.log(2)
+                + len(seen) * np.log(scale)
+                + at * beyond / scale
+            )
+
+        at, beyond = 2.5 - loc, censored.sum()
+        return -optimize.minimize_scalar(loss, bounds=(0.1, 10), method="bounded").fun
+
+    estimate = nllfit.maximum_likelihood(Censored("Laplace"), right_censored(np.minimum(y, 2.5), ~censored))
+    assert estimate.converged
+    best = max((highest(loc), loc) for loc in [*seen, *np.linspace(-2, 2.4, 300)])
+    np.testing.assert_allclose((estimate.log_likelihood, estimate.parameters["loc"]), best, rtol=1e-8)
+    assert best[1] in seen
+
+
+def test_a_hurdles_maximum_at_a_corner_is_that_of_what_is_above():
+    y = np.array([0.0, 1.0, 0.0, 4.0, 2.5, -3.0, 0.0, 1.5, 0.7])
+    estimate = nllfit.maximum_likelihood(nllfit.Hurdle("Laplace"), y)
+    assert estimate.converged
+    others = y[y != 0]
+    found = [estimate.parameters[name] for name in ("zero_probs", "loc", "scale")]
+    middle = np.sort(others)[2:4]  # of six, the likelihood is the same at both and between
+    assert middle[0] <= found[1] <= middle[1]
+    np.testing.assert_allclose([found[0], found[2]], [1 / 3, np.mean(np.abs(others - middle[0]))], rtol=1e-7)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_row_that_tells_nothing_changes_nothing():
+    y = [[1.0, 1.0], [2.0, 2.0], [2.5, INF], [0.5, 0.5]]
+    expected, found = (nllfit.maximum_likelihood(Censored("Exponential"), rows) for rows in (y, [*y, [-INF, INF]]))
+    np.testing.assert_allclose(found.parameters["rate"], expected.parameters["rate"], rtol=1e-8)
