@@ -8,6 +8,7 @@ from scipy import stats
 
 import nllfit
 from nllfit import heads
+from nllfit.families import cdfs, inversion
 
 from .kerases import each_keras
 
@@ -165,3 +166,56 @@ def test_an_unknown_batch_size():
         return nllfit.quantile(heads.Mixture("Normal", 2)(params), 0.5)
 
     assert middle(tf.zeros([5, 6])).shape == [5, 1]
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(0.0, np.inf), (-1.0, 0.5), (9.0, np.inf), (-np.inf, -9.0), (0.3, 0.3 + 1e-6), (45.0, 46.0)],
+    ids=["half", "both ends", "upper tail", "lower tail", "narrow", "beyond the digits of a CDF"],
+)
+def test_a_window_has_the_digits_of_the_tail_that_it_lies_in(low, high):
+    window = nllfit.Truncated("Normal", low, high).distribution(tf.zeros([2], tf.float64))
+    scale = float(window.distribution.scale)
+    reference = stats.truncnorm(low / scale, high / scale, scale=scale)
+    y = reference.ppf(LEVELS)
+    found = nllfit.quantile(window, LEVELS)
+    np.testing.assert_allclose(found, y, rtol=1e-8, atol=1e-12)
+    # A step of the number is one of the CDF, which is steep in a narrow window, and in a tail as the number is large.
+    step = 1e-14 * max(np.square(y / scale).max(), 0.1 / (high - low), 1.0)
+    for of_y, expected in ((nllfit.cdf, reference.cdf), (nllfit.survival, reference.sf)):
+        np.testing.assert_allclose(of_y(window, y), expected(y), rtol=1e-9, atol=step)
+
+
+def test_quantiles_of_a_point_beside_a_density():
+    amounts = nllfit.ZeroInflated("LogNormal").distribution(tf.constant([0.0, 0.0, 0.0], tf.float64))
+    scale = float(amounts.distribution.scale)
+    expected = [0.0, 0.0, *stats.lognorm(scale).ppf([0.2, 0.8])]
+    np.testing.assert_allclose(nllfit.quantile(amounts, [1e-6, 0.49, 0.6, 0.9]), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "distribution",
+    [
+        nllfit.Truncated("Gamma", 0.5, 3.0).distribution(tf.constant([[0.3, -0.2], [2.0, 1.0]], tf.float64)),
+        nllfit.ZeroInflated("LogNormal").distribution(tf.constant([[0.0, 0.3, 0.4], [1.0, -9.0, 2.0]], tf.float64)),
+        tfd.MixtureSameFamily(
+            tfd.Categorical(probs=np.array([0.3, 0.7])), tfd.Normal(np.array([[0.0, 3.0], [50.0, 1.0]]), 1.0)
+        ),
+    ],
+    ids=["Truncated", "ZeroInflated", "MixtureSameFamily"],
+)
+def test_a_search_takes_few_steps(distribution, monkeypatch):
+    calls = []
+
+    def counted(distribution):
+        both = cdfs.cdf_and_survival(distribution)
+        return lambda y: calls.append(1) or both(y)
+
+    monkeypatch.setattr(inversion, "cdf_and_survival", counted)
+    levels = np.linspace(0.001, 0.999, 200)
+    found = nllfit.quantile(distribution, levels)
+    assert len(calls) < 75  # a search by halves takes 64, and one that waits for rounding errors to end more than 100
+    below, above = nllfit.cdf(distribution, found).numpy(), nllfit.survival(distribution, found).numpy()
+    reached = np.abs(below - levels[:, None]) <= 1e-13
+    assert np.all(reached | ((found.numpy() == 0) & (below > levels[:, None])))
+    assert np.all(np.isfinite(above))

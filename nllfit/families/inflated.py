@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from tensorflow_probability import util as tfpu
 from tensorflow_probability.python.distributions.distribution import AutoCompositeTensorDistribution
 
 from nllfit.families.arguments import as_params
-from nllfit.families.cdfs import ends
+from nllfit.families.cdfs import cdf_and_survival, ends
 from nllfit.families.facts import Facts
 from nllfit.families.family import Family
 from nllfit.families.intervals import LogInterval, log_density, log_interval
@@ -259,6 +259,17 @@ class InflatedDistribution(AutoCompositeTensorDistribution):
             return tf.reduce_logsumexp(tf.stack([zero, rest]), 0)
 
         return log_probability
+
+    def cdf_and_survival(self) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+        """As `cdfs.cdf_and_survival`."""
+        own, share, rest = cdf_and_survival(self.distribution), self.zero_probs, tf.sigmoid(-self.zero_logits)
+
+        def both(y):
+            below, above = own(y)
+            zero = tf.where(tf.math.is_nan(y), y, tf.cast(y >= 0, y.dtype))
+            return share * zero + rest * below, share * (1 - zero) + rest * above
+
+        return both
 
     def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
         """As `cdfs.ends`."""

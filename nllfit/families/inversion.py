@@ -35,8 +35,12 @@ def inverse_cdf(distribution: tfd.Distribution, levels: Any, rests: Any = None) 
         below, above = both(y)
         return tf.where(lower, below - level, rest - above)
 
+    if not tf.executing_eagerly():  # in a graph it is written once for all of its uses
+        excess = tf.function(excess, autograph=False)
+
     def root():
-        return _root(excess, zeros, is_discrete(distribution))
+        noise = 4 * np.finfo(dtype.as_numpy_dtype).eps * tf.where(lower, level, rest)
+        return _root(excess, zeros, noise, is_discrete(distribution))
 
     try:
         formula = distribution.quantile(level) + zeros
@@ -57,21 +61,25 @@ def drawn(distribution: tfd.Distribution, n: Any, seed: Any) -> tf.Tensor:
         return tf.cast(inverse_cdf(marginals(constant(distribution)), levels), distribution.dtype)
 
 
-def _root(excess, zeros, counts):
+def _root(excess, zeros, noise, counts):
     """The least numbers at which a rising function is not negative, by Chandrupatla's method.
 
     It searches over the numbers of a dtype in their order, which is that of their bits: every scale is as near as
     another, no bracket is to be found, and an end is an end. A staircase, with steps at `counts`, is only halved.
+    `noise` is the function's rounding error.
     """
     dtype = zeros.dtype
     integer = tf.int64 if dtype == tf.float64 else tf.int32
+    normal = tf.bitcast(tf.constant(dtype.as_numpy_dtype(np.finfo(dtype.as_numpy_dtype).tiny)), integer)
+    least_normal = tf.cast(normal, tf.int64) - 1  # TensorFlow takes what is smaller for 0
 
     def number(index):
-        size = tf.bitcast(tf.cast(tf.abs(index), integer), dtype)
-        return tf.where(index < 0, -size, size)
+        size = tf.bitcast(tf.cast(tf.abs(index) + least_normal, integer), dtype)
+        return tf.where(index == 0, tf.zeros([], dtype), tf.where(index < 0, -size, size))
 
     def index_of(y):
         size = tf.cast(tf.bitcast(tf.abs(y), integer), tf.int64)
+        size = tf.maximum(size - least_normal, 0)
         return tf.where(y < 0, -size, size)
 
     def distance(a, b):
@@ -91,16 +99,22 @@ def _root(excess, zeros, counts):
         smooth = (height**2 < place) & ((1 - height) ** 2 < 1 - place)
         parabola = value / (f2 - value) * f3 / (f2 - f3)
         parabola += distance(x3, x) / distance(x2, x) * value / (f3 - value) * f2 / (f3 - f2)
-        least = 1 / tf.maximum(tf.abs(distance(x2, x)), 2.0)
+        least = alike / tf.maximum(tf.abs(distance(x2, x)), 2.0 * alike)
         share = tf.where(smooth, tf.clip_by_value(parabola, least, 1 - least), 0.5)
         return share, x, x2, value, f2
 
     def unfinished(share, x1, x2, f1, f2):
-        return tf.reduce_any(tf.abs(x1 - x2) > 1)
+        """A function within its rounding error of 0, at ends that are alike, has no root to be found between them."""
+        near = (tf.minimum(tf.abs(f1), tf.abs(f2)) <= noise) & (tf.abs(x1 - x2) <= alike)
+        return tf.reduce_any((tf.abs(x1 - x2) > 1) & ~near)
 
+    noise = tf.cast(noise, tf.float64)
+    alike = 1 if counts else 2 ** (np.finfo(dtype.as_numpy_dtype).nmant // 2)
     at_zero = tf.cast(excess(zeros), tf.float64)
     far = tf.where(at_zero < 0, zeros + dtype.max, zeros + dtype.min)
     state = tf.ones_like(at_zero) / 2, index_of(zeros), index_of(far), at_zero, tf.sign(tf.cast(far, tf.float64))
-    _, x1, x2, f1, _ = tf.while_loop(unfinished, step, state, maximum_iterations=100)
-    root = number(tf.where(f1 >= 0, x1, x2))
+    _, x1, x2, f1, f2 = tf.while_loop(unfinished, step, state, maximum_iterations=100)
+    reached = f1 >= 0
+    other = (tf.abs(tf.where(reached, f2, f1)) <= noise) & (tf.abs(tf.where(reached, f1, f2)) > noise)
+    root = number(tf.where(reached ^ (other & (not counts)), x1, x2))
     return tf.where(tf.math.is_nan(excess(root)), tf.constant(np.nan, dtype), root)
