@@ -265,9 +265,8 @@ class InflatedDistribution(AutoCompositeTensorDistribution):
         own, share, rest = cdf_and_survival(self.distribution), self.zero_probs, tf.sigmoid(-self.zero_logits)
 
         def both(y):
-            below, above = own(y)
-            zero = tf.where(tf.math.is_nan(y), y, tf.cast(y >= 0, y.dtype))
-            return share * zero + rest * below, share * (1 - zero) + rest * above
+            zero = tf.cast(y >= 0, y.dtype)
+            return tuple(rest * part + share * point for part, point in zip(own(y), (zero, 1 - zero), strict=True))
 
         return both
 
