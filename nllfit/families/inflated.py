@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from tensorflow_probability import util as tfpu
 from tensorflow_probability.python.distributions.distribution import AutoCompositeTensorDistribution
 
 from nllfit.families.arguments import as_params
-from nllfit.families.cdfs import cdf_and_survival, ends
+from nllfit.families.cdfs import ends
+from nllfit.families.conditional import Both, beside_zero
 from nllfit.families.facts import Facts
 from nllfit.families.family import Family
 from nllfit.families.intervals import LogInterval, log_density, log_interval
@@ -260,15 +261,9 @@ class InflatedDistribution(AutoCompositeTensorDistribution):
 
         return log_probability
 
-    def cdf_and_survival(self) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    def cdf_and_survival(self) -> Both:
         """As `cdfs.cdf_and_survival`."""
-        own, share, rest = cdf_and_survival(self.distribution), self.zero_probs, tf.sigmoid(-self.zero_logits)
-
-        def both(y):
-            zero = tf.cast(y >= 0, y.dtype)
-            return tuple(rest * part + share * point for part, point in zip(own(y), (zero, 1 - zero), strict=True))
-
-        return both
+        return beside_zero(self.distribution, self.zero_logits)
 
     def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
         """As `cdfs.ends`."""

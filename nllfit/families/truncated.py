@@ -1,7 +1,7 @@
 """Truncated outcomes: numbers that are recorded only within a window."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ from tensorflow_probability import distributions as tfd
 from tensorflow_probability import util as tfpu
 from tensorflow_probability.python.distributions.distribution import AutoCompositeTensorDistribution
 
-from nllfit.families.cdfs import between, cdf_and_survival, ends
+from nllfit.families.cdfs import between, ends
+from nllfit.families.conditional import Both, within_ends
 from nllfit.families.intervals import LogInterval, log_density, log_interval, within
 from nllfit.families.inversion import drawn, inverse_cdf
 from nllfit.families.marginals import constant, latent, marginals, real_dtype
@@ -21,7 +22,6 @@ from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
 __all__ = ["Truncated", "TruncatedDistribution", "within_window"]
 
 _ROW = "row"
-_NARROW = 1e-3  # of a tail, below which the difference of two tails loses digits
 
 
 class Truncated(FamilyOf):
@@ -204,28 +204,9 @@ class TruncatedDistribution(AutoCompositeTensorDistribution):
         """As `intervals.log_interval`."""
         return within(log_interval(self.distribution), *self.window())
 
-    def cdf_and_survival(self) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    def cdf_and_survival(self) -> Both:
         """As `cdfs.cdf_and_survival`."""
-        whole, (low, high) = cdf_and_survival(self.distribution), self.window()
-        start, end = whole(low), whole(high)
-
-        def share(first, last):
-            """By the smaller tail, in which nothing cancels unless an interval is narrow."""
-            return tf.where(last[0] <= first[1], last[0] - first[0], first[1] - last[1])
-
-        def by_tails(y):
-            at = whole(tf.clip_by_value(y, low, high))
-            return share(start, at) / window, share(at, end) / window
-
-        def by_logarithms(y):
-            y, zeros = tf.clip_by_value(y, low, high), tf.zeros_like(y)
-            both = tf.stack([low + zeros, y]), tf.stack([y, high + zeros])
-            return tuple(tf.unstack(tf.exp(log_interval(self.distribution)(*both) - self.log_window())))
-
-        window = share(start, end)
-        # A window that is narrow, or far out, has no digits in a CDF.
-        known = tf.reduce_all(window > _NARROW * tf.minimum(end[0], start[1]))
-        return lambda y: tf.cond(known, lambda: by_tails(y), lambda: by_logarithms(y))
+        return within_ends(self.distribution, *self.window())
 
     def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
         """As `cdfs.ends`."""
