@@ -23,9 +23,8 @@ NAMES = "distributed", "estimation", "heads", "how-to", "scores", "training"  # 
 MODULES = [info.name for info in pkgutil.walk_packages(nllfit.__path__, "nllfit.")]
 
 
-def namespace():
-    """The names that an example may use without importing them."""
-    model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,)), heads.Normal()])
+def namespace(examples):
+    """The names that examples may use without importing them."""
     named = {name: getattr(heads, name) for name in heads.__all__}
     ax = Figure().add_subplot()
     data = {"x": np.zeros([4, 3], "float32"), "y": np.ones([4, 1], "float32")}
@@ -39,10 +38,14 @@ def namespace():
             "tf": tf,
             "tf_keras": tf_keras,
             "tfd": tfp.distributions,
-            "model": model,
             "ax": ax,
         }
+        | ({"model": model()} if any("model" in example.source for example in examples) else {})
     )
+
+
+def model():
+    return tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,)), heads.Normal()])
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -51,7 +54,7 @@ def test_docstring_examples(module):
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     for test in doctest.DocTestFinder(exclude_empty=True).find(module):
         if test.examples:
-            test.globs |= namespace()
+            test.globs |= namespace(test.examples)
             runner.run(test)
     assert runner.summarize().failed == 0
 

@@ -1,4 +1,4 @@
-"""Calibrated models are saved with all that is in them, and are the same in another process."""
+"""Calibrated models and ensembles are saved with all that is in them, and are the same in another process."""
 
 import json
 import subprocess
@@ -20,11 +20,12 @@ def model(kit, head):
     return kit.keras.Sequential([kit.keras.layers.Input((3,)), kit.keras.layers.Dense(size), head])
 
 
-def calibrated(kit):
+def made(kit):
     """One of each kind by name, on a model, an ensemble and another calibrated model."""
     normal = nllfit.conformalize(model(kit, kit.heads.Normal(2)), X, Y, levels=(0.5, 0.9))
     scaled = TemperatureScaled(Ensemble([model(kit, kit.heads.Categorical(3)) for _ in range(2)]), 1.7)
-    return {"Conformalized": normal, "Recalibrated": nllfit.recalibrate(normal, X, Y), "TemperatureScaled": scaled}
+    mixtures = Ensemble([model(kit, kit.heads.Mixture("Normal", 2, 2)) for _ in range(2)])
+    return {type(it).__name__: it for it in (normal, nllfit.recalibrate(normal, X, Y), scaled, mixtures)}
 
 
 def test_what_is_saved_is_loaded_in_another_process(tmp_path):
@@ -36,13 +37,13 @@ def test_what_is_saved_is_loaded_in_another_process(tmp_path):
         "    np.save(folder + '.npy', d.prob(np.zeros([1, 20, *d.event_shape])))\n"
     )
     np.save(tmp_path / "x.npy", X)
-    models = {tmp_path / f"{kit.keras.__name__}-{n}": made for kit in KITS for n, made in calibrated(kit).items()}
-    for folder, made in models.items():
-        made.save(folder)
+    models = {tmp_path / f"{kit.keras.__name__}-{n}": it for kit in KITS for n, it in made(kit).items()}
+    for folder, it in models.items():
+        it.save(folder)
     command = [sys.executable, "-c", program, str(tmp_path / "x.npy"), *map(str, models)]
     subprocess.run(command, check=True, capture_output=True)
-    for folder, made in models.items():
-        distribution = predict_distribution(made, X)
+    for folder, it in models.items():
+        distribution = predict_distribution(it, X)
         expected = distribution.prob(np.zeros([1, 20, *distribution.event_shape]))
         np.testing.assert_array_equal(np.load(f"{folder}.npy"), expected, err_msg=folder.name)
 
