@@ -31,7 +31,9 @@ def check_trainable(model: Model, strategies: Sequence[str] = ()) -> None:
         raise ValueError("The model is compiled with `run_eagerly=True`, and `fit` runs no Python: use `model.fit`.")
     strategy = model.distribute_strategy
     known = tuple(getattr(tf.distribute, name) for name in strategies)
-    if strategy.num_replicas_in_sync > 1 and not isinstance(strategy, known):
+    # The replicas of parameter servers are not in sync: the strategy counts one.
+    several = strategy.num_replicas_in_sync > 1 or isinstance(strategy, tf.distribute.ParameterServerStrategy)
+    if several and not isinstance(strategy, known):
         raise ValueError(
             f"The model is distributed over several devices by a {type(strategy).__name__}: "
             + (f"give one of {', '.join(strategies)}, or " if strategies else "")

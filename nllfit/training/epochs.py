@@ -15,7 +15,7 @@ from nllfit.kerases import float_dtype, keras_of
 from nllfit.training.arguments import check_integers, check_options, check_trainable, epoch_callbacks, only_reads
 from nllfit.training.backups import Backup
 from nllfit.training.batches import batches_of, split_arrays
-from nllfit.training.failures import failed, not_finite
+from nllfit.training.failures import failed, lost_worker_named, not_finite
 from nllfit.training.outcomes import outcome_check
 from nllfit.training.replicas import Replicas
 from nllfit.training.runs import Run, Watched, numbers
@@ -101,6 +101,7 @@ def fit(
         be.
         A dataset is checked as it comes; if it turns bad the model is as it was before the epoch.
       OSError: if a backup cannot be read or written, as on a full disk; the one before it is whole.
+      ConnectionError: if a worker of several is lost; it says which, and how to start again.
       FloatingPointError: at the end of an epoch whose loss or weights are not finite, with the first such layer; the
         model is then as it was after the epoch before.
 
@@ -172,7 +173,10 @@ def fit(
         epochs=epochs,
         steps=train.steps,
     )
-    return _train(model, keras, train, validation, callbacks, folders, initial_epoch, epochs, validation_freq, compile)
+    with lost_worker_named(model.distribute_strategy):
+        return _train(
+            model, keras, train, validation, callbacks, folders, initial_epoch, epochs, validation_freq, compile
+        )
 
 
 def _train(model, keras, train, validation, callbacks, folders, initial_epoch, epochs, validation_freq, compile):

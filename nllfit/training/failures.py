@@ -1,13 +1,18 @@
 """Failures: what to say where training cannot go on."""
 
+import contextlib
+import os
 import re
+import shlex
+import sys
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
 from nllfit.kerases import Model
 
-__all__ = ["failed", "first_not_finite", "not_finite"]
+__all__ = ["failed", "first_not_finite", "lost_worker_named", "not_finite"]
 
 _CHECKS = "Assert", "CheckNumerics"  # operations by which a head refuses parameters that are not finite
 _UNCHANGED = "The model is as it was before the epoch."
@@ -26,6 +31,27 @@ def failed(model: Model, epoch: int, error: tf.errors.OpError) -> Exception:
         return ValueError(f"Epoch {epoch + 1}: XLA cannot compile a step ({reason}): {advice}. {_UNCHANGED}")
     reason = (text or type(error).__name__).rpartition("\n")[2].rstrip(".")
     return ValueError(f"Epoch {epoch + 1}: a step failed: {reason}. {_UNCHANGED}")
+
+
+@contextlib.contextmanager
+def lost_worker_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Names the worker that TensorFlow waits for in vain, in an error that says how all go on."""
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+        found = re.search(r"/job:(\w+)/replica:\d+/task:(\d+)", error.message)
+        if found is None or strategy.cluster_resolver is None:
+            raise
+        job, number = found[1], int(found[2])
+        address = strategy.cluster_resolver.cluster_spec().task_address(job, number)
+        reason = re.search(r"aborted by: (.*?)\.?\n", error.message)
+        setting = f"TF_CONFIG={shlex.quote(os.environ['TF_CONFIG'])} " if "TF_CONFIG" in os.environ else ""
+        raise ConnectionError(
+            f"{job.capitalize()} {number} at {address} is lost{f' ({reason[1]})' if reason else ''}, and the others "
+            f"cannot go on without it: start all of them again as before, this one by "
+            f"`{setting}{shlex.join(sys.orig_argv)}`. With a `BackupAndRestore` in `callbacks` they go on from the "
+            f"last epoch."
+        ) from error
 
 
 def first_not_finite(model: Model) -> str | None:

@@ -7,10 +7,13 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import pytest
+import tensorflow as tf
 
 from experiments import distributed
+from nllfit.training.failures import lost_worker_named
 from tests.kerases import KITS, each_keras
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -21,6 +24,7 @@ import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
 import nllfit
+from experiments.distributed import free_ports
 from tests.kerases import KITS
 
 rng = np.random.default_rng(0)
@@ -81,6 +85,15 @@ for kit in KITS:
             errors.append(str(error))
     found[f"{kit.keras.__name__}, errors"] = errors
     found[f"{kit.keras.__name__}, untouched"] = same(weights, two.get_weights()) == 0
+
+cluster = tf.train.ClusterSpec({job: [f"localhost:{port}"] for job, port in zip(("worker", "ps"), free_ports(2))})
+servers = [tf.distribute.Server(cluster, job_name=job, task_index=0) for job in cluster.jobs]
+of_servers = tf.distribute.ParameterServerStrategy(
+    tf.distribute.cluster_resolver.SimpleClusterResolver(cluster, rpc_layer="grpc"))
+try:
+    nllfit.fit(make(KITS[0], of_servers), x, y)
+except ValueError as error:
+    found["servers"] = str(error)
 print(json.dumps(found))
 """
 
@@ -96,6 +109,7 @@ def test_two_devices_train_as_one(request):
     for what, (history, weights) in numbers.items():
         assert history < 2e-6, what  # float32, some 10 steps
         assert weights < 1e-6, what
+    assert "several devices by a ParameterServerStrategyV2: give one of MirroredStrategy" in found["servers"]
     for kit in KITS:
         name = kit.keras.__name__
         assert f"{name}, arrays" in found
@@ -105,6 +119,23 @@ def test_two_devices_train_as_one(request):
         assert "a batch has 7 rows" in last.lower()
         assert '`compile` is "xla"' in xla
         assert "by a CentralStorageStrategy: give one of MirroredStrategy, MultiWorkerMirroredStrategy" in central
+
+
+def test_a_worker_that_is_lost_is_named_with_what_to_do(monkeypatch):
+    cluster = tf.train.ClusterSpec({"worker": ["machine0:12345", "machine1:12346"]})
+    strategy = types.SimpleNamespace(cluster_resolver=tf.distribute.cluster_resolver.SimpleClusterResolver(cluster))
+    monkeypatch.setenv("TF_CONFIG", "{}")
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "of mine"])
+    found = (
+        "Collective ops is aborted by: Connection reset by peer\nfrom remote target /job:worker/replica:0/task:1 while"
+    )
+    expected = (
+        r"Worker 1 at machine1:12346 is lost \(Connection reset by peer\).* by `TF_CONFIG='\{\}' python -m 'of mine'`"
+    )
+    with pytest.raises(ConnectionError, match=expected), lost_worker_named(strategy):
+        raise tf.errors.UnavailableError(None, None, found)
+    with pytest.raises(tf.errors.UnavailableError, match="busy"), lost_worker_named(strategy):
+        raise tf.errors.UnavailableError(None, None, "busy")
 
 
 @pytest.mark.thorough  # three processes or more each, 20 s of a quiet machine
@@ -130,6 +161,8 @@ def test_two_workers_end_where_one_process_does(kit, killed, tmp_path, monkeypat
     argv = ["--epochs", "60", "--units", "16", "--keras", keras, "--out", str(tmp_path / "run")]
     metrics = distributed.main(argv)
     assert len(started) == (4 if killed else 2)
+    if killed:
+        assert "error: Worker 1 at localhost:" in (tmp_path / "run" / "worker-0.log").read_text()
     assert metrics["weight_difference"] < 1e-6
     assert metrics["loss"]["1"] == pytest.approx(metrics["loss"]["2"], rel=1e-5)
     assert {path.name for path in (tmp_path / "run").iterdir()} >= {"config.json", "metrics.json", "worker-1.log"}
