@@ -16,10 +16,9 @@ Python is most of a step, and 1.4 or more on the CNN, where arithmetic is; a hea
 compared where they are installed (`pip install torch jax`). All of it takes half an hour, of which Keras has most;
 `--repeats 1` a third.
 
-JAX's step of 16-256-256-2 is a tenth faster. In what XLA compiled (`XLA_FLAGS="--xla_dump_to=FOLDER
---xla_dump_hlo_as_text"`) both have the same eight matrix products, three fusions of Adam for each weight, and a copy of
-each kernel that the gradient still reads when it is updated; but jaxlib 0.10 gives five of the products to YNNPACK, and
-the XLA of TensorFlow 2.21 computes all eight itself.
+JAX's step of 16-256-256-2 is a tenth faster: jaxlib 0.10 gives five of its eight matrix products to YNNPACK, which
+TensorFlow 2.21 does with `XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type=+LIBRARY_FUSION_TYPE_DOT` alone
+(docs/training.md).
 """
 
 import concurrent.futures
