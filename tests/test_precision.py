@@ -82,3 +82,39 @@ def test_a_head_computes_in_float32_what_comes_in_16_bits(case, policy):
     for found, expected in zip(*results, strict=True):
         np.testing.assert_array_equal(found, expected)
     assert np.isfinite(results[0][0]).all()
+
+
+MADE_OF_COUNTS = {
+    "ZeroInflated": (nllfit.ZeroInflated("Poisson"), [0.0, 3.0]),
+    "Hurdle": (nllfit.Hurdle("Poisson"), [0.0, 3.0]),
+    "Truncated": (nllfit.Truncated("Poisson", low=0), [1.0, 3.0]),
+    "Censored": (nllfit.Censored("Poisson"), [[1.0, 1.0], [1.0, np.inf], [1.0, 2.0]]),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", MADE_OF_COUNTS)
+def test_a_rate_that_overflows_or_vanishes_leaves_a_gradient_that_is_a_number(name, dtype):
+    family, outcomes = MADE_OF_COUNTS[name]
+    grid = np.stack(np.meshgrid(*[[-1e4, -90, 0, 90, 1e4]] * family.params_size), -1).reshape(-1, family.params_size)
+    for y in outcomes:
+        rows = np.broadcast_to(y, [len(grid), *np.shape(y)])
+        log_prob, gradient, _ = computed(family, grid.astype(dtype), rows, way="graph")
+        assert not np.isnan(log_prob).any()
+        assert not np.isnan(gradient).any()
+        assert np.isfinite(gradient[np.isfinite(log_prob)]).all()
+
+
+def test_a_truncated_prediction_is_a_number_where_the_rate_overflows():
+    distribution = nllfit.Truncated("Poisson", low=0).distribution(tf.constant([[300.0], [1e4]], tf.float64))
+    assert not np.isnan(central_value(distribution)).any()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_scale_by_the_link_exp_is_neither_0_nor_infinite(dtype):
+    family = nllfit.Family("Normal", link={"scale": "exp"})
+    u = np.array([[0.0, -1e4], [0.0, 1e4], [1.0, -1e4]], dtype)
+    log_prob, gradient, _ = computed(family, u, np.array([0.0, 0.0, 0.0]))
+    assert np.isfinite(log_prob[:2]).all()
+    assert log_prob[2] == -np.inf
+    assert not np.isnan(gradient).any()

@@ -12,7 +12,7 @@ from tensorflow_probability.python.distributions.distribution import AutoComposi
 
 from nllfit.families.intervals import log_density, log_interval
 from nllfit.families.inversion import drawn
-from nllfit.families.marginals import latent, marginals, real_dtype
+from nllfit.families.marginals import asserted, constant_but, latent, marginals, real_dtype
 from nllfit.families.outcomes import some_outcome
 from nllfit.families.protocol import Numbers
 from nllfit.families.truncated import within_window
@@ -126,7 +126,7 @@ class CensoredDistribution(AutoCompositeTensorDistribution):
         one = within_window(self.distribution, value[..., 2:])
         seen = lower == upper
         number = tf.where(seen, lower, tf.cast(some_outcome(one), lower.dtype))
-        exact = tf.cast(log_density(one, tf.cast(number, one.dtype)), self.dtype)
+        exact = tf.cast(log_density(constant_but(one, seen), asserted(one, number)), self.dtype)
         infinity = tf.constant(np.inf, tf.float64)
         lower = tf.where(seen, -infinity, tf.cast(lower, tf.float64))
         upper = tf.where(seen, infinity, tf.cast(upper, tf.float64))

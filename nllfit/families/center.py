@@ -76,6 +76,10 @@ def _without_mean(distribution):
     if hasattr(distribution, "log_interval"):  # it is made of another, and has a CDF
         median = inverse_cdf(marginals(constant(distribution)), 0.5)
         median.set_shape(distribution.batch_shape)  # which a search loses
+        if hasattr(distribution, "window"):  # where the numbers before truncation are beyond what the dtype holds
+            middle = tf.cast(central_value(distribution.distribution), median.dtype)
+            ends = (tf.cast(end, median.dtype) for end in distribution.window())
+            median = tf.where(tf.math.is_nan(median), tf.clip_by_value(middle, *ends), median)
         return tf.cast(median, distribution.dtype)
     center = facts_of(type(distribution).__name__).center
     if center:

@@ -21,7 +21,7 @@ from nllfit.families.family import Family
 from nllfit.families.intervals import LogInterval, log_density, log_interval
 from nllfit.families.inversion import drawn
 from nllfit.families.links import Softmax
-from nllfit.families.marginals import real_dtype
+from nllfit.families.marginals import asserted, constant_but, real_dtype
 from nllfit.families.outcomes import some_outcome
 from nllfit.families.protocol import Numbers
 from nllfit.families.support import is_discrete
@@ -238,14 +238,16 @@ class InflatedDistribution(AutoCompositeTensorDistribution):
 
     def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
         log_share, log_rest = -tf.math.softplus(-self.zero_logits), -tf.math.softplus(self.zero_logits)
-        zero, own = value == 0, self.distribution
+        zero, own, none = value == 0, self.distribution, tf.zeros([], self.distribution.dtype)
         # At 0 a density may be infinite, and its derivative NaN.
         some = tf.ones([], value.dtype) if self._has_zeros else tf.cast(some_outcome(own), value.dtype)
-        others = tf.where(zero, some, value)
+        others = asserted(own, tf.where(zero, some, value))
+        rest = log_rest + log_density(constant_but(own, ~zero), others)
         at_zero = log_share
         if self._has_zeros:
-            at_zero = tfp.math.log_add_exp(log_share, log_rest + log_density(own, tf.zeros([], own.dtype)))
-        return tf.where(zero, at_zero, log_rest + log_density(own, tf.cast(others, own.dtype)))
+            possible = tf.math.is_finite(tf.stop_gradient(log_density(own, none)))
+            at_zero = tfp.math.log_add_exp(log_share, log_rest + log_density(constant_but(own, zero & possible), none))
+        return tf.where(zero, at_zero, rest)
 
     @property
     def log_interval(self) -> LogInterval:

@@ -15,7 +15,7 @@ from nllfit.families.cdfs import between, cdf_and_survival, ends
 from nllfit.families.facts import facts_of
 from nllfit.families.formulas import LOG_TAILS, Tails, formula_of, log1mexp, log_tails, two_pieces
 from nllfit.families.kinds import MIXTURE_SAME_FAMILY, is_own
-from nllfit.families.marginals import constant
+from nllfit.families.marginals import constant, constant_but
 from nllfit.families.support import is_discrete
 
 __all__ = ["CDF_FAMILIES", "LogInterval", "has_cdf", "log_density", "log_interval", "within"]
@@ -223,31 +223,38 @@ def _if(condition, value, other=0.0):
 
 
 def _of_counts(distribution):
-    both = cdf_and_survival(distribution)
     low, high = ends(distribution)
+    some = tf.cast(between(low, high) + tf.zeros(distribution.batch_shape_tensor(), low.dtype), distribution.dtype)
+    # Not where a rate overflows: no count is likely there, and derivatives are NaN.
+    known = tf.math.is_finite(tf.stop_gradient(log_density(distribution, some)))
 
-    def terms(first, last):
+    def terms(distribution, first, last):
         """`log P(first <= Y <= last)` by at most so many terms from either end that is finite."""
         upwards = tf.math.is_finite(first)
         steps = _column(np.arange(float(_TERMS)), tf.rank(first), first.dtype)
         counts = tf.where(upwards, first + steps, last - steps)
         inside = tf.math.is_finite(counts) & (counts >= tf.maximum(first, low)) & (counts <= tf.minimum(last, high))
-        some = between(low, high)
-        log_probs = log_density(distribution, tf.cast(tf.where(inside, counts, some), distribution.dtype))
+        log_probs = log_density(distribution, tf.where(inside, tf.cast(counts, some.dtype), some))
         log_probs = tf.where(inside, tf.cast(log_probs, counts.dtype), tf.constant(-1e300, counts.dtype))
         total = tf.reduce_logsumexp(log_probs, 0)
         return tf.where(tf.reduce_any(inside, 0), total, tf.constant(-math.inf, counts.dtype))
 
+    def tails(distribution, lower, upper):
+        """The two parts of the difference, of which `left` tells the tail."""
+        below, above = cdf_and_survival(distribution)(tf.stack([lower, upper]))
+        (below_lower, below_upper), (above_lower, above_upper) = tf.unstack(below), tf.unstack(above)
+        left = below_upper <= above_lower
+        return tf.where(left, below_upper, above_lower), tf.where(left, below_lower, above_upper), left
+
     def log_probability(lower, upper):
         lower, upper = _broadcast(distribution, lower, upper)
         lower, upper = (tf.where(tf.math.is_finite(k), tf.math.floor(k), k) for k in (lower, upper))
-        (below_lower, below_upper), (above_lower, above_upper) = map(tf.unstack, both(tf.stack([lower, upper])))
-        left = below_upper <= above_lower
-        more, less = tf.where(left, below_upper, above_lower), tf.where(left, below_lower, above_upper)
-        few = (upper - tf.maximum(lower, low - 1) <= _TERMS) | (more - less < _TINY)
+        more, less, left = tails(distribution, lower, upper)
+        few = (upper - tf.maximum(lower, low - 1) <= _TERMS) | (tf.stop_gradient(more - less) < _TINY)
         # The end from which a tail falls off.
         first = tf.where(left & ~(upper - lower <= _TERMS), tf.constant(-math.inf, lower.dtype), lower + 1)
-        one_by_one = terms(first, upper)
+        one_by_one = terms(constant_but(distribution, few & known), first, upper)
+        more, less, _ = tails(constant_but(distribution, ~few & known), lower, upper)
         difference = tf.math.log(tf.where(few, tf.ones_like(more), more - less))
         found = tf.where(few, one_by_one, difference)
         return tf.where(lower < upper, found, tf.constant(-math.inf, found.dtype))

@@ -34,9 +34,17 @@ class Softplus(tfb.Softplus):
         return tf.math.softplus(x) + (0 if self.low is None else self.low)
 
 
+class Exp(tfb.Exp):
+    """TFP's, that ends at the least and the largest number of the dtype, for a scale of 0 or infinity makes NaN."""
+
+    def _forward(self, x: tf.Tensor) -> tf.Tensor:
+        known = np.finfo(x.dtype.as_numpy_dtype)
+        return tf.exp(tf.clip_by_value(x, math.ceil(np.log(known.tiny)), math.floor(np.log(known.max))))
+
+
 # From a real number to a parameter, each the inverse of what a GLM calls its link: its "log" is `exp` here.
 LINKS: Mapping[str, Callable[[], tfb.Bijector]] = {
-    "exp": tfb.Exp,
+    "exp": Exp,
     "identity": tfb.Identity,
     "normal_cdf": tfb.NormalCDF,
     "sigmoid": tfb.Sigmoid,

@@ -13,7 +13,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.kinds import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMILY, parameter_properties
 from nllfit.families.rows import plain_class
 
-__all__ = ["constant", "latent", "marginals", "real_dtype", "with_parameters"]
+__all__ = ["asserted", "constant", "constant_but", "latent", "marginals", "real_dtype", "with_parameters"]
 
 
 def _of_multivariate_student_t(d: tfd.Distribution) -> tfd.Distribution:
@@ -135,6 +135,29 @@ def constant(distribution: tfd.Distribution) -> tfd.Distribution:
         probs = tf.stop_gradient(distribution.mixture_distribution.probs_parameter())
         return tfd.MixtureSameFamily(tfd.Categorical(probs=probs), constant(distribution.components_distribution))
     return with_parameters(distribution, lambda value, _: tf.stop_gradient(value), validate_args=False)
+
+
+def constant_but(distribution: tfd.Distribution, rows: tf.Tensor) -> tfd.Distribution:
+    """A copy of a scalar distribution whose parameters are constants but in those `rows` `[..., *batch]`.
+
+    A branch that `tf.where` does not take has the gradient 0, which times that of a rate that overflows is NaN.
+    """
+
+    def change(value, event_ndims):
+        value = tf.convert_to_tensor(value)
+        chosen = tf.reshape(rows, tf.concat([tf.shape(rows), [1] * event_ndims], 0))
+        return tf.where(chosen, value, tf.stop_gradient(value)) if value.dtype.is_floating else value
+
+    return with_parameters(distribution, change, validate_args=False)
+
+
+def asserted(distribution: tfd.Distribution, value: tf.Tensor) -> tf.Tensor:
+    """Outcomes of a scalar distribution, once its own assertions, and those of what a window cuts, have seen them."""
+    value = asserted(distribution.distribution, value) if hasattr(distribution, "window") else value
+    value = tf.cast(value, distribution.dtype)
+    checks = [check for check in distribution._sample_control_dependencies(value) if check is not None]
+    with tf.control_dependencies(checks):
+        return tf.identity(value)
 
 
 def _of_mixture(mixture: tfd.MixtureSameFamily) -> tfd.MixtureSameFamily:

@@ -14,7 +14,7 @@ from nllfit.families.cdfs import between, ends
 from nllfit.families.conditional import Both, within_ends
 from nllfit.families.intervals import LogInterval, log_density, log_interval, within
 from nllfit.families.inversion import drawn, inverse_cdf
-from nllfit.families.marginals import constant, latent, marginals, real_dtype
+from nllfit.families.marginals import constant, constant_but, latent, marginals, real_dtype
 from nllfit.families.protocol import Numbers
 from nllfit.families.support import is_discrete
 from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
@@ -219,7 +219,9 @@ class TruncatedDistribution(AutoCompositeTensorDistribution):
         inside = self._inside(value)
         number = tf.where(inside, value, tf.cast(self.some_outcome(), value.dtype))
         log_prob = log_density(self.distribution, tf.cast(number, self.distribution.dtype))
-        log_prob -= tf.cast(marginals(self).log_window(), log_prob.dtype)
+        log_window = tf.stop_gradient(marginals(self).log_window())
+        one = constant_but(self, tf.math.is_finite(log_window))
+        log_prob -= tf.cast(marginals(one).log_window(), log_prob.dtype)
         return tf.where(inside, log_prob, tf.constant(-math.inf, log_prob.dtype))
 
     def _inside(self, value):
