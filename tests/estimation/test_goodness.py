@@ -81,7 +81,9 @@ def test_what_cannot_be_tested_is_refused():
         goodness_of_fit(maximum_likelihood("NegativeBinomial", np.tile([2, 3, 3, 4], 10)))
     with pytest.raises(ValueError, match="`num_samples` is 0"):
         goodness_of_fit(maximum_likelihood("Gamma", Y), 0)
-    with pytest.raises(ValueError, match=r"an outcome of Censored Exponential is an interval .* `plots\.survival_curve`"):
+    with pytest.raises(
+        ValueError, match=r"an outcome of Censored Exponential is an interval .* `plots\.survival_curve`"
+    ):
         goodness_of_fit(maximum_likelihood(Censored("Exponential"), right_censored(Y, Y < 9)))
     with pytest.raises(ValueError, match=r"point at 0, whose share fits every sample: .*'Exponential', y\[y > 0\]"):
         goodness_of_fit(maximum_likelihood(Hurdle("Exponential"), [0.0, 0.0, *Y]))
