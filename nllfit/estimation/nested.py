@@ -1,13 +1,16 @@
 """The likelihood-ratio test: whether a family describes a sample better than a special case of it."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.estimation.estimates import Estimate
+from nllfit.families.inflated import Hurdle, ZeroInflated
 from nllfit.families.protocol import ParametricFamily
+from nllfit.families.wrapped import FamilyOf
 from nllfit.quantiles import survival
 
 __all__ = ["LikelihoodRatioTest", "likelihood_ratio_test"]
@@ -26,6 +29,7 @@ _WITHIN = {
     ("Poisson", "NegativeBinomial"): True,
     ("Uniform", "Beta"): False,
 }
+_SHARE, _NAME = "zero_probs", "name"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,11 +62,15 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
 
     If the special family is true, `2 (log L(b) - log L(a))` has in large samples a chi-square distribution with as many
     degrees of freedom as `b` has more parameters. Where `a` is at a bound of a parameter of `b`, as a Poisson is a
-    `NegativeBinomial` of infinite `total_count`, it is 0 in half of all samples, and the p-value is half as large.
+    `NegativeBinomial` of infinite `total_count`, and a `ZeroInflated` one with a share of 0, that parameter counts in
+    half of all samples alone: of one more the distribution is `0.5 chi2_0 + 0.5 chi2_1`, of `k` more
+    `0.5 chi2_(k-1) + 0.5 chi2_k`, with `chi2_0` the number 0.
 
     Args:
       a: the `Estimate` of the special family: that of `b` with a parameter held at a value more, or one known to be a
-        special case, such as the Exponential of the Gamma.
+        special case, such as the Exponential of the Gamma. A `Censored`, `Truncated`, `ZeroInflated` or `Hurdle` family
+        is one of another with the same window if what is inside is; a family of counts is one of `ZeroInflated` and
+        `Hurdle` ones.
       b: the `Estimate` of the general family.
 
     Returns:
@@ -70,8 +78,8 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
 
     Raises:
       TypeError: if one is no `Estimate`.
-      ValueError: if they are of different samples; if `a` is not known to be a special case of `b`; if one did not
-        converge.
+      ValueError: if they are of different samples; if `a` is not known to be a special case of `b`, or at the
+        bounds of two parameters, as a Poisson in a `ZeroInflated("NegativeBinomial")`; if one did not converge.
 
     Example:
       >>> y = [0.5, 1.5, 0.2, 3.1, 0.9, 2.2]
@@ -92,36 +100,77 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
             f"`a` and `b` are fits of different samples, of {len(a.problem.y)} and {len(b.problem.y)} observations: "
             f"fit both families to the same `y` and `weights`."
         )
-    at_bound = _at_bound(a.family, b.family)
+    at_bound = _num_at_bound(a.family, b.family) > 0
     for name, estimate in (("a", a), ("b", b)):
         if not estimate.converged and not (name == "b" and at_bound):  # at the bound it is the special case
             raise ValueError(f"`{name}` is no maximum ({estimate.message}), so that there is no ratio of maxima.")
     more = b.num_parameters - a.num_parameters
     statistic = max(2 * (b.log_likelihood - a.log_likelihood), 0.0)
-    tail = float(survival(tfd.Chi2(tf.constant(float(more), tf.float64)), statistic))  # with digits where TFP's is 0
-    p_value = tail if not at_bound else 1.0 if statistic == 0 else tail / 2
+    p_value = _tail(statistic, more) if not at_bound else (_tail(statistic, more - 1) + _tail(statistic, more)) / 2
     return LikelihoodRatioTest(statistic, more, p_value, at_bound, (a.family.label, b.family.label))
 
 
-def _at_bound(special: ParametricFamily, general: ParametricFamily) -> bool:
-    """Whether a special case is at a bound of the general family; a `ValueError` if it is not known to be one."""
+def _tail(statistic, degrees_of_freedom):
+    """How often a chi-square number is as large; with none of freedom it is 0."""
+    if degrees_of_freedom == 0:
+        return float(statistic == 0)
+    chi2 = tfd.Chi2(tf.constant(float(degrees_of_freedom), tf.float64))
+    return float(survival(chi2, statistic))  # with digits where TFP's is 0
+
+
+def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
+    """How many parameters of the general family a special case is at a bound of; a `ValueError` if it is none."""
     labels = f"`a`, {special.label}, is not known to be a special case of `b`, {general.label}"
     if special.component_shape or general.component_shape:
         raise ValueError(
             f"{labels}: the ratio of mixtures has no chi-square distribution. Compare their BIC, as `compare` does."
         )
-    if special.name != general.name:
-        if (special.name, general.name) in _WITHIN and not _held(general):
-            return _WITHIN[special.name, general.name]
-        raise ValueError(
-            f"{labels}: give first the fit with a parameter more held at a value, such as "
-            f"`maximum_likelihood({general.name!r}, y, {general.parameter_names[0]}=...)`, or rank both by `compare`."
-        )
-    ours, theirs = _held(special), _held(general)
+    num_at_bound, inner, outer = 0, special, general
+    ours: dict[str, Any] = {}
+    theirs: dict[str, Any] = {}
+    while isinstance(outer, FamilyOf):
+        if type(inner) is type(outer) and _facts(inner) == _facts(outer):
+            ours, theirs, inner = ours | _share(inner), theirs | _share(outer), inner.family
+        elif isinstance(outer, ZeroInflated) and not _share(outer):
+            # Without zeros of its own a family has no share of them; counts behind a hurdle have as many as they would.
+            num_at_bound += not (isinstance(outer, Hurdle) and outer.is_discrete)
+            ours |= {_SHARE: None}
+        else:
+            break
+        outer = outer.family
+    ours, theirs = ours | _held(inner), theirs | _held(outer)
+    if inner.name != outer.name:
+        if (inner.name, outer.name) not in _WITHIN or _held(outer):
+            raise ValueError(
+                f"{labels}: give first the fit of the same family with a parameter more held at a value, as "
+                f"`Family({_innermost(general).name!r}, {_innermost(general).parameter_names[0]}=...)` holds one, or "
+                f"rank both by `compare`."
+            )
+        num_at_bound += _WITHIN[inner.name, outer.name]
+        ours |= {_NAME: inner.name}
     if not (ours.keys() > theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in theirs)):
         raise ValueError(f"{labels}: it must hold what `b` holds, at the same values, and a parameter more.")
-    return False
+    if num_at_bound > 1:
+        raise ValueError(
+            f"`a`, {special.label}, is at the bounds of {num_at_bound} parameters of `b`, {general.label}, where the "
+            f"ratio has no known distribution: free one after the other, with a test for each."
+        )
+    return num_at_bound
+
+
+def _facts(family):
+    """What belongs to a family that is made of another, but for what can be estimated."""
+    return {name: value for name, value in family.arguments.items() if name not in ("family", "shared", _SHARE)}
+
+
+def _share(family):
+    held = family.arguments.get(_SHARE)
+    return {} if held is None else {_SHARE: held}
 
 
 def _held(family):
     return {name: value for name, value in family.fixed.items() if name != "validate_args"}
+
+
+def _innermost(family):
+    return _innermost(family.family) if isinstance(family, FamilyOf) else family

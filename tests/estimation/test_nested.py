@@ -4,9 +4,18 @@ import dataclasses
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from scipy import stats
 
-from nllfit import likelihood_ratio_test, maximum_likelihood
+from nllfit import (
+    Censored,
+    Hurdle,
+    Truncated,
+    ZeroInflated,
+    likelihood_ratio_test,
+    maximum_likelihood,
+    right_censored,
+)
 
 Y = np.random.default_rng(0).gamma(2.0, 3.0, 80)
 
@@ -63,3 +72,48 @@ def test_what_is_not_nested_is_refused():
         likelihood_ratio_test(exponential, 1.0)
     with pytest.raises(ValueError, match=r"`b` is no maximum \(it was cut short\)"):
         likelihood_ratio_test(exponential, dataclasses.replace(gamma, converged=False, message="it was cut short"))
+
+
+def test_censored_families_are_nested_as_those_inside():
+    observed = Y < 8.0
+    pairs = right_censored(np.minimum(Y, 8.0), observed)
+    data = stats.CensoredData.right_censored(np.minimum(Y, 8.0), ~observed)
+    a, b = (maximum_likelihood(Censored(name), pairs) for name in ("Exponential", "Weibull"))
+    shape, _, scale = stats.weibull_min.fit(data, floc=0)
+    weibull = stats.weibull_min(shape, scale=scale)
+    rate = observed.sum() / np.minimum(Y, 8.0).sum()
+    general = weibull.logpdf(Y[observed]).sum() + np.sum(~observed) * weibull.logsf(8.0)
+    ratio = 2 * (general - (observed.sum() * np.log(rate) - rate * np.minimum(Y, 8.0).sum()))
+    test = likelihood_ratio_test(a, b)
+    assert test.statistic == pytest.approx(ratio, rel=1e-6)
+    assert test.p_value == pytest.approx(stats.chi2.sf(ratio, 1), rel=1e-5)
+    held = likelihood_ratio_test(maximum_likelihood(Censored("Weibull", concentration=1.0), pairs), b)
+    assert held.statistic == pytest.approx(test.statistic, rel=1e-8)
+    window = [maximum_likelihood(Truncated(name, high=20.0), Y[Y < 20]) for name in ("Exponential", "Weibull")]
+    assert likelihood_ratio_test(*window).degrees_of_freedom == 1
+    whole = maximum_likelihood("Exponential", Y[Y < 20])
+    with pytest.raises(ValueError, match=r"give first the fit .*`Family\('Weibull', concentration=...\)` holds one"):
+        likelihood_ratio_test(whole, window[1])
+
+
+def test_a_share_of_zeros_is_at_its_bound_in_the_family_alone():
+    rng = np.random.default_rng(1)
+    y = rng.poisson(2.0, 200) * (rng.uniform(size=200) < 0.9)
+    poisson, inflated = maximum_likelihood("Poisson", y), maximum_likelihood(ZeroInflated("Poisson"), y)
+    test = likelihood_ratio_test(poisson, inflated)
+    ones = np.ones([200, 1])
+    theirs = sm.ZeroInflatedPoisson(y, ones).fit(disp=0).llf - sm.Poisson(y, ones).fit(disp=0).llf
+    assert test.statistic == pytest.approx(2 * theirs, rel=1e-6)
+    assert (test.degrees_of_freedom, test.at_bound) == (1, True)
+    assert test.p_value == pytest.approx(stats.chi2.sf(2 * theirs, 1) / 2, rel=1e-5)
+    hurdle = likelihood_ratio_test(poisson, maximum_likelihood(Hurdle("Poisson"), y))  # the same share, within 0 and 1
+    assert not hurdle.at_bound
+    overdispersed = maximum_likelihood(ZeroInflated("NegativeBinomial"), y)
+    assert likelihood_ratio_test(inflated, overdispersed).at_bound
+    two = likelihood_ratio_test(maximum_likelihood("Normal", Y, loc=7.0), maximum_likelihood("StudentT", Y))
+    p_value = (stats.chi2.sf(two.statistic, 1) + stats.chi2.sf(two.statistic, 2)) / 2
+    assert two.p_value == pytest.approx(p_value, rel=1e-9)
+    held = maximum_likelihood(ZeroInflated("Poisson", zero_probs=0.1), y)
+    assert not likelihood_ratio_test(held, inflated).at_bound
+    with pytest.raises(ValueError, match="at the bounds of 2 parameters of `b`"):
+        likelihood_ratio_test(poisson, overdispersed)
