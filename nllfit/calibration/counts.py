@@ -35,7 +35,8 @@ class MovedCounts(Remade):
 
     def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
         """As `cdfs.ends`."""
-        return ends(self.base)
+        low, high = ends(self.base)
+        return tf.cast(low, self.returned), tf.cast(high, self.returned)
 
     def _knots(self):
         return (tf.cast(values, tf.float64) for values in (self.at, self.to, self.levels))

@@ -188,3 +188,17 @@ def test_families_that_cannot_be_conformalized_are_refused(kit):
     pairs = kit.keras.Sequential([kit.keras.layers.Dense(2), kit.heads.Censored("Normal")])
     with pytest.raises(ValueError, match="whose outcomes are intervals"):
         conformalize(pairs, x, np.ones([10, 2]))
+
+
+def test_intervals_of_counts_with_many_zeros_hold_as_many_as_they_say():
+    rng = np.random.default_rng(0)
+    x = np.zeros([900, 1], "float32")
+    y = rng.poisson(6.0, [900, 1]) * (rng.uniform(size=[900, 1]) > 0.4)
+    # Weights of 0 are a rate of 1 and a share of a half.
+    model = tf_keras.Sequential(
+        [tf_keras.layers.Dense(2, kernel_initializer="zeros"), nllfit.heads.ZeroInflated("Poisson", event_shape=1)]
+    )
+    conformal = nllfit.conformalize(model, x[:500], y[:500], levels=(0.5, 0.9))
+    found = nllfit.evaluate(conformal, x[500:], y[500:], levels=(0.5, 0.9)).coverage
+    assert found[0.5] > 0.45
+    assert 0.86 < found[0.9] < 0.97
