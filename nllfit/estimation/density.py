@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.estimation.coordinates import Coordinates, HeldCoordinates
+from nllfit.families.kinds import INDEPENDENT
 from nllfit.families.protocol import ParametricFamily
 
 __all__ = ["Density", "density_of"]
@@ -119,7 +120,9 @@ class Density:
         distribution = self.coordinates.family.build(parameters, tf.float64)
         family = self.coordinates.family
         try:
-            if "loc" in family.fixed:  # which may be far from 0
+            elements = distribution.distribution if isinstance(distribution, INDEPENDENT) else distribution
+            # A location that is held may be far from 0, and a window is not where the bijector of the family inside is.
+            if "loc" in family.fixed or hasattr(elements, "ends"):
                 return distribution.sample(seed=(0, 0))
             bijector = distribution.experimental_default_event_space_bijector()
             shape = distribution.batch_shape + bijector.inverse_event_shape(distribution.event_shape)

@@ -6,9 +6,92 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.analytic import log_bessel_series, zeta
+from nllfit.families.analytic import log1p_ratio, log_bessel_series, zeta
 
-__all__ = ["noncentral_chi2", "normal_inverse_gaussian", "on_the_sphere", "skellam", "within_bounds", "zipf"]
+__all__ = [
+    "beta",
+    "chi2",
+    "dirichlet",
+    "gamma",
+    "gamma_gamma",
+    "generalized_extreme_value",
+    "generalized_pareto",
+    "kumaraswamy",
+    "noncentral_chi2",
+    "normal_inverse_gaussian",
+    "on_the_sphere",
+    "skellam",
+    "weibull",
+    "within_bounds",
+    "zipf",
+]
+
+
+def beta(distribution: tfd.Beta, y: tf.Tensor) -> tf.Tensor:
+    """TFP's, with the derivatives that it lacks where a concentration is 1."""
+    of_1 = _lacking(distribution.concentration1 - 1, y)
+    return tfd.Beta._log_prob(distribution, y) + of_1 + _lacking(distribution.concentration0 - 1, 1 - y)
+
+
+def chi2(distribution: tfd.Chi2, y: tf.Tensor) -> tf.Tensor:
+    """TFP's, with the derivative that it lacks where `df` is 2."""
+    return tfd.Chi2._log_prob(distribution, y) + _lacking(distribution.df / 2 - 1, y)
+
+
+def dirichlet(distribution: tfd.Dirichlet, y: tf.Tensor) -> tf.Tensor:
+    """TFP's, with the derivatives that it lacks where a concentration is 1."""
+    lacking = tf.reduce_sum(_lacking(distribution.concentration - 1, y), -1)
+    return tfd.Dirichlet._log_prob(distribution, y) + lacking
+
+
+def gamma(distribution: tfd.Gamma, y: tf.Tensor) -> tf.Tensor:
+    """TFP's, with the derivative that it lacks where the concentration is 1."""
+    return tfd.Gamma._log_prob(distribution, y) + _lacking(distribution.concentration - 1, y)
+
+
+def gamma_gamma(distribution: tfd.GammaGamma, y: tf.Tensor) -> tf.Tensor:
+    """TFP's, with the derivative that it lacks where the concentration is 1."""
+    return tfd.GammaGamma._log_prob(distribution, y) + _lacking(distribution.concentration - 1, y)
+
+
+def kumaraswamy(distribution: tfd.Kumaraswamy, y: tf.Tensor) -> tf.Tensor:
+    """TFP's, with the derivatives that it lacks where a concentration is 1."""
+    of_1 = _lacking(distribution.concentration1 - 1, y)
+    rest = -tf.math.expm1(distribution.concentration1 * tf.math.log(y))
+    return tfd.Kumaraswamy._log_prob(distribution, y) + of_1 + _lacking(distribution.concentration0 - 1, rest)
+
+
+def weibull(distribution: tfd.Weibull, y: tf.Tensor) -> tf.Tensor:
+    """TFP's, with the derivative that it lacks where the concentration is 1."""
+    return tfd.Weibull._log_prob(distribution, y) + _lacking(distribution.concentration - 1, y / distribution.scale)
+
+
+def _lacking(exponent, y):
+    """0, with the derivative `log y` where an exponent is 0: there that of `tf.math.xlogy` is 0."""
+    there = (exponent == 0) & (y > 0)
+    return tf.where(there, exponent * tf.math.log(tf.where(there, y, tf.ones_like(y))), tf.zeros_like(y))
+
+
+def generalized_extreme_value(distribution: tfd.GeneralizedExtremeValue, y: tf.Tensor) -> tf.Tensor:
+    """By `log(1 + c z) / c`, which has a derivative where the concentration `c` is 0, too."""
+    concentration, z = distribution.concentration, (y - distribution.loc) / distribution.scale
+    inside = concentration * z > -1
+    power = _log1p_share(concentration, tf.where(inside, z, tf.zeros_like(z)))
+    log_prob = -(1 + concentration) * power - tf.exp(-power) - tf.math.log(distribution.scale)
+    return tf.where(inside, log_prob, tf.constant(-np.inf, y.dtype))
+
+
+def generalized_pareto(distribution: tfd.GeneralizedPareto, y: tf.Tensor) -> tf.Tensor:
+    """As that of a `generalized_extreme_value`, and `-inf` beyond the support."""
+    concentration, z = distribution.concentration, (y - distribution.loc) / distribution.scale
+    inside = (z >= 0) & (concentration * z > -1)
+    power = _log1p_share(concentration, tf.where(inside, z, tf.zeros_like(z)))
+    log_prob = -(1 + concentration) * power - tf.math.log(distribution.scale)
+    return tf.where(inside, log_prob, tf.constant(-np.inf, y.dtype))
+
+
+def _log1p_share(concentration, z):
+    return z * log1p_ratio(concentration * z)
 
 
 def noncentral_chi2(distribution: tfd.NoncentralChi2, y: tf.Tensor) -> tf.Tensor:

@@ -140,6 +140,8 @@ _PEAK = {**_HIGH, "peak": lambda p: tfb.Sigmoid(p["low"], p["high"])}
 
 
 FACTS: Mapping[str, Facts] = {
+    # TFP's derivative by a concentration is wrong where that is 1, as it is at first where a network's is `exp(0)`.
+    "Beta": Facts(log_prob=densities.beta),
     # Totals differ from row to row more often than not.
     "Binomial": Facts(
         by_row="A probability for all rows is a Bernoulli's, whose outcomes are the successes and the failures: "
@@ -163,24 +165,34 @@ FACTS: Mapping[str, Facts] = {
     ),
     # No shape of a label tells how many logits there are.
     "Categorical": Facts(class_axis=lambda num_classes: num_classes),
+    # As that of a Beta.
+    "Chi2": Facts(log_prob=densities.chi2),
+    "Dirichlet": Facts(log_prob=densities.dirichlet),
     # `rate` would be taken for a number without a unit, and the fit would depend on the unit of the sample.
     "ExponentiallyModifiedGaussian": Facts(rates=("rate",)),
+    # As that of a Beta.
+    "Gamma": Facts(log_prob=densities.gamma),
     # No mean for some parameters, and no median or mode in TFP: this is the mode.
     "GammaGamma": Facts(
-        center=lambda d: d.mixing_rate * tf.nn.relu(d.concentration - 1) / (d.mixing_concentration + 1)
+        center=lambda d: d.mixing_rate * tf.nn.relu(d.concentration - 1) / (d.mixing_concentration + 1),
+        log_prob=densities.gamma_gamma,
     ),
+    # TFP's derivative by a concentration of 0 is 0.
+    "GeneralizedExtremeValue": Facts(log_prob=densities.generalized_extreme_value),
     # Newton's method would stop between two observations: below a power of 1 the density has a peak at `loc`, and the
     # likelihood one at each; from 1.3 on, to be exact beyond 1, it has none.
     # The smallest power may be a maximum, and the largest, a uniform distribution, another.
     "GeneralizedNormal": Facts(corner="loc", has_corners=lambda p: p.get("power", 0.0) <= 1.3, several_maxima=True),
     # The likelihood rises with `loc` up to the smallest observation, and is zero beyond. TFP's density is not: it goes
     # on below `loc` without `validate_args`. https://github.com/tensorflow/probability/issues/1370
-    "GeneralizedPareto": Facts(statistics={"loc": _smallest}),
+    "GeneralizedPareto": Facts(statistics={"loc": _smallest}, log_prob=densities.generalized_pareto),
     "HalfCauchy": Facts(statistics={"loc": _smallest}),
     # As above; the mean is infinite for `df <= 1`, and TFP has no median.
     "HalfStudentT": Facts(
         statistics={"loc": _smallest}, center=lambda d: d.loc + d.scale * tfd.StudentT(d.df, 0.0, 1.0).quantile(0.75)
     ),
+    # As that of a Beta.
+    "Kumaraswamy": Facts(log_prob=densities.kumaraswamy),
     # TFP's mean fails while the batch size is unknown, as it is where tf_keras builds a model.
     "LambertWNormal": Facts(mean=lambda d: d.loc),
     # The likelihood has a corner at every observation.
@@ -221,6 +233,8 @@ FACTS: Mapping[str, Facts] = {
     "VonMises": Facts(circular="loc"),
     # Its checks compare with the 1.0 of float32.
     "VonMisesFisher": Facts(checked_in_float32=True, log_prob=densities.on_the_sphere),
+    # As that of a Beta.
+    "Weibull": Facts(log_prob=densities.weibull),
     # TFP makes the logits `[u, -u]` of `inflated_loc_logits`, twice the log-odds it names; it is a mixture that does
     # not broadcast its parts, so that a share for all rows would be refused. A network sets a real `total_count`.
     "ZeroInflatedNegativeBinomial": Facts(

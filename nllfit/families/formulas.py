@@ -54,7 +54,7 @@ def _log_phi(z):
     for level in range(_LEVELS, 0, -1):  # Laplace's continued fraction
         fraction = x + level / fraction
     tail = -tf.square(x) / 2 - tf.math.log(fraction) - _LOG_ROOT_2_PI
-    return tf.where(far, tail, tf.where(z < 0, left, right))
+    return tf.where(far, tail, tf.where(z <= 0, left, right))  # where `relu` has no derivative, the left one
 
 
 def _log_erf(z):
@@ -114,8 +114,10 @@ def _continuous_bernoulli(d: tfd.ContinuousBernoulli, y: tf.Tensor) -> Tails:
 
 def _exponential_share(slope, y):
     """`log((exp(slope y) - 1) / (exp(slope) - 1))`."""
-    up = tf.nn.relu(slope)  # of which the exponential overflows
-    parts = expm1_ratio(-tf.abs(slope * y)) / expm1_ratio(-tf.abs(slope))
+    rises = slope >= 0
+    up = tf.where(rises, slope, tf.zeros_like(slope))  # of which the exponential overflows
+    size = tf.where(rises, slope, -slope)  # `tf.abs` has no derivative at 0
+    parts = expm1_ratio(-size * y) / expm1_ratio(-size)
     return tf.math.log(y) + up * y - up + tf.math.log(parts)
 
 

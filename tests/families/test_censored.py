@@ -258,6 +258,24 @@ def test_truncated_counts_are_those_of_statsmodels():
     np.testing.assert_allclose(ours.log_likelihood, theirs.llf, rtol=1e-10)
 
 
+def test_a_window_where_no_ordinary_outcome_lies_hides_no_parameter():
+    y = stats.weibull_min.rvs(1.6, scale=5, size=300, random_state=0)
+    y = y[y > 2]
+    exponential = nllfit.maximum_likelihood(Truncated("Exponential", low=2.0), y)
+    assert exponential.parameters["rate"] == pytest.approx(1 / (y - 2).mean(), rel=1e-8)
+    assert exponential.standard_errors["rate"] == pytest.approx(1 / (y - 2).mean() / np.sqrt(len(y)), rel=1e-6)
+    weibull = nllfit.maximum_likelihood(Truncated("Weibull", low=2.0), y)
+    assert weibull.num_parameters == 2
+
+    def negative(p):
+        law = stats.weibull_min(p[0], scale=p[1])
+        return -np.sum(law.logpdf(y) - law.logsf(2.0))
+
+    least = optimize.minimize(negative, [1.6, 5.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-10})
+    assert weibull.log_likelihood == pytest.approx(-least.fun, abs=1e-8)
+    np.testing.assert_allclose(list(weibull.parameters.values()), least.x, rtol=1e-6)
+
+
 def test_families_of_pairs_are_compared():
     y = right_censored([2.5, 2.9, 3.8, 9.1, 9.3, 12.0, 23.0, 25.0], [1] * 7 + [0])
     ranked = nllfit.compare(y, [Censored("Gamma"), Censored("Normal")])  # which are fitted above, and so are traced

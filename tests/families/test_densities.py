@@ -101,3 +101,43 @@ def test_one_point_has_a_cdf():
     np.testing.assert_array_equal(nllfit.cdf(distribution, 1.5), [[1.0], [0.0]])
     np.testing.assert_array_equal(nllfit.quantile(distribution, 0.5), [[1.0], [2.0]])
     assert Family("Deterministic").parameter_names == ("loc",)
+
+
+# Where a search or a network may begin; `relu`, `abs`, `xlogy` or a case of TFP's has no derivative at each of them.
+ROUND = {
+    "Chi2": {"df": 2.0},
+    "ContinuousBernoulli": {"logits": 0.0},
+    "Gamma": {"concentration": 1.0, "rate": 1.0},
+    "GammaGamma": {"concentration": 1.0, "mixing_concentration": 1.0, "mixing_rate": 1.0},
+    "GeneralizedExtremeValue": {"loc": 0.0, "scale": 1.0, "concentration": 0.0},
+    "GeneralizedPareto": {"loc": 0.0, "scale": 1.0, "concentration": 0.0},
+    "Kumaraswamy": {"concentration1": 1.0, "concentration0": 1.0},
+    "Laplace": {"loc": 0.0, "scale": 1.0},
+    "LogNormal": {"loc": 0.0, "scale": 1.0},
+    "Normal": {"loc": 0.0, "scale": 1.0},
+    "SinhArcsinh": {"loc": 0.0, "scale": 1.0, "skewness": 0.0, "tailweight": 1.0},
+    "StudentT": {"df": 2.0, "loc": 0.0, "scale": 1.0},
+    "Weibull": {"concentration": 1.0, "scale": 1.0},
+}
+
+
+@pytest.mark.parametrize("name", ROUND)
+def test_derivatives_at_round_parameters_are_differences(name):
+    some = [0.25, 0.75] if name in ("Beta", "ContinuousBernoulli", "Kumaraswamy") else [0.25, 1.5]
+    ends = [*some, 0.0] if name in ("GeneralizedExtremeValue", "Normal", "SinhArcsinh", "StudentT") else [*some]
+    ends = [*ends, 1.0] if name in ("LogNormal", "Weibull") else ends
+    rows = [[y, y] for y in some] + [[y, np.inf] for y in ends] + [[-np.inf, y] for y in ends]
+    rows = np.array([*rows, sorted(ends[:2])])
+    family = Censored(name)
+    natural = {key: np.full(len(rows), value) for key, value in ROUND[name].items()}
+
+    def log_prob(**values):
+        return family.build(natural | values, tf.float64).log_prob(rows)
+
+    for key, value in natural.items():
+        with tf.GradientTape() as tape:
+            at = tf.constant(value)
+            tape.watch(at)
+            found = log_prob(**{key: at})
+        up, down = (log_prob(**{key: tf.constant(value + side * 1e-5)}) for side in (1, -1))
+        np.testing.assert_allclose(tape.gradient(found, at), (up - down) / 2e-5, rtol=1e-6, atol=1e-8, err_msg=key)
