@@ -119,18 +119,23 @@ def real_elements(distribution: tfd.Distribution, or_counts: bool = False) -> tf
     shape = tuple(distribution.event_shape)
     independent = isinstance(distribution, INDEPENDENT) or distribution.event_shape.num_elements() == 1
     elements = marginals(distribution) if independent else None
-    if elements is not None and isinstance(elements, InflatedDistribution) and not is_discrete(elements):
+    parts = getattr(elements, "components_distribution", elements)
+    if isinstance(parts, InflatedDistribution) and not is_discrete(parts):
         raise ValueError(
             f"`model` predicts by {distribution.name}, which has a point at 0 beside a density: what is calibrated "
             f"here has one or the other. Give a model of the amounts above 0, on the rows that have one."
         )
-    counts = elements is not None and is_discrete(elements)
-    if elements is None or (counts and (not or_counts or class_log_probs(distribution) is not None)):
-        why = "depend on each other" if elements is None else "are classes" if or_counts else "are counts or classes"
+    fault = ""
+    if elements is None:
+        fault = "depend on each other"
+    elif class_log_probs(distribution) is not None:
+        fault = "are classes, whose probabilities are for `nllfit.scale_temperature`"
+    elif is_discrete(elements) and not or_counts:
+        fault = "are counts, whose intervals are for `nllfit.conformalize`"
+    if fault:
         raise ValueError(
-            f"`model` predicts by {distribution.name} outcomes of shape {shape}, which {why}: what is calibrated here "
-            f"are real outcomes of one element, or of several that are independent, as of a Normal head. The "
-            f"probabilities of classes are for `nllfit.scale_temperature`."
+            f"`model` predicts by {distribution.name} outcomes of shape {shape}, which {fault}. What is calibrated "
+            f"here are real outcomes of one element, or of several that are independent, as of a Normal head."
         )
     return elements
 

@@ -15,7 +15,7 @@ from nllfit.calibration.calibrated import Calibrated, real_elements, remade_as, 
 from nllfit.calibration.counts import MovedCounts
 from nllfit.calibration.remade import Remade, quantiles_at
 from nllfit.evaluation.evaluations import as_levels
-from nllfit.families.cdfs import ends
+from nllfit.families.cdfs import cdf_and_survival, ends
 from nllfit.families.inversion import inverse_cdf
 from nllfit.families.marginals import real_dtype
 from nllfit.families.support import is_discrete, line
@@ -215,10 +215,10 @@ class _Moved(Remade):
         return tf.cast(self.base.log_prob(source) + change, self.returned)
 
     def _cdf(self, y):
-        return tf.cast(self.base.cdf(self._origin(y)[0]), self.returned)
+        return tf.cast(cdf_and_survival(self.base)(self._origin(y)[0])[0], self.returned)
 
     def _survival_function(self, y):
-        return tf.cast(self.base.survival_function(self._origin(y)[0]), self.returned)
+        return tf.cast(cdf_and_survival(self.base)(self._origin(y)[0])[1], self.returned)
 
     def _at(self, scores):
         line = _line(self.base)

@@ -1,11 +1,13 @@
 """Where outcomes lie: on whole numbers or on the real line, and how that is mapped onto the support."""
 
+import tensorflow as tf
+import tensorflow_probability as tfp
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.kinds import DISCRETE, is_own, parts_of
 
-__all__ = ["is_discrete", "line"]
+__all__ = ["Between", "is_discrete", "line"]
 
 
 def is_discrete(distribution: tfd.Distribution) -> bool:
@@ -39,8 +41,66 @@ def is_discrete(distribution: tfd.Distribution) -> bool:
 
 def line(distribution: tfd.Distribution) -> tfb.Bijector | None:
     """TFP's map of the real line onto the support of a continuous distribution, or None if it has none."""
-    distribution = getattr(distribution, "components_distribution", distribution)
+    components = getattr(distribution, "components_distribution", None)
+    if components is not None:
+        found = line(components)
+        return found.over(components.batch_shape_tensor()) if isinstance(found, Between) else found
     try:
         return distribution.experimental_default_event_space_bijector()
     except NotImplementedError:
         return None
+
+
+class Between(tfb.Bijector):
+    """Rises from `low` to `high`, either of which may be infinite, in each element of its own.
+
+    `low + (high - low) sigmoid(x)`, `low + softplus(x)`, `high - softplus(-x)` or `x`: TFP has a bijector for each, but
+    none where what is bounded differs by the row.
+    """
+
+    def __init__(self, low: tf.Tensor, high: tf.Tensor, validate_args: bool = False, name: str = "between"):
+        parameters = dict(locals())
+        self.low, self.high = low, high
+        super().__init__(
+            forward_min_event_ndims=0, dtype=low.dtype, validate_args=validate_args, parameters=parameters, name=name
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype):
+        return {"low": tfp.util.ParameterProperties(), "high": tfp.util.ParameterProperties()}
+
+    def over(self, shape: tf.Tensor) -> "Between":
+        """That onto what lies between the ends of all of the last axis of a batch of such a shape."""
+        low, high = (tf.broadcast_to(end, shape) for end in (self.low, self.high))
+        return Between(tf.reduce_min(low, -1), tf.reduce_max(high, -1))
+
+    def _is_increasing(self):
+        return True
+
+    def _forward(self, x):
+        low, high, width = self._ends()
+        both, above, below = low + width * tf.sigmoid(x), low + tf.math.softplus(x), high - tf.math.softplus(-x)
+        return self._case(both, above, below, x)
+
+    def _inverse(self, y):
+        low, high, width = self._ends()
+        inside = tf.where(tf.math.is_finite(self.low) | tf.math.is_finite(self.high), y, tf.ones_like(y))
+        above, below = tfp.math.softplus_inverse(inside - low), -tfp.math.softplus_inverse(high - inside)
+        share = (y - low) / width
+        return self._case(tf.math.log(share) - tf.math.log1p(-share), above, below, y)
+
+    def _forward_log_det_jacobian(self, x):
+        _, _, width = self._ends()
+        left, right = -tf.math.softplus(x), -tf.math.softplus(-x)
+        return self._case(tf.math.log(width) + left + right, right, left, tf.zeros_like(x))
+
+    def _ends(self):
+        """The ends, and their distance, as numbers where they are infinite."""
+        low = tf.where(tf.math.is_finite(self.low), self.low, tf.zeros_like(self.low))
+        high = tf.where(tf.math.is_finite(self.high), self.high, tf.zeros_like(self.high))
+        both = tf.math.is_finite(self.low) & tf.math.is_finite(self.high)
+        return low, high, tf.where(both, self.high - self.low, tf.ones_like(self.low + self.high))
+
+    def _case(self, both, above, below, free):
+        has_low, has_high = tf.math.is_finite(self.low), tf.math.is_finite(self.high)
+        return tf.where(has_low & has_high, both, tf.where(has_low, above, tf.where(has_high, below, free)))

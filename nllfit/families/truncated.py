@@ -16,7 +16,7 @@ from nllfit.families.intervals import LogInterval, log_density, log_interval, wi
 from nllfit.families.inversion import drawn, inverse_cdf
 from nllfit.families.marginals import constant, constant_but, latent, marginals, real_dtype
 from nllfit.families.protocol import Numbers
-from nllfit.families.support import is_discrete
+from nllfit.families.support import Between, is_discrete
 from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
 
 __all__ = ["Truncated", "TruncatedDistribution", "within_window"]
@@ -175,7 +175,8 @@ class TruncatedDistribution(AutoCompositeTensorDistribution):
         return tf.constant(self._event_shape().as_list(), tf.int32)
 
     def _default_event_space_bijector(self) -> Any:
-        return self.distribution.experimental_default_event_space_bijector()
+        whole = self.distribution.experimental_default_event_space_bijector()
+        return whole if self.by_row or whole is None else Between(*self.ends())
 
     def given(self, window: tf.Tensor) -> "TruncatedDistribution":
         """That of the numbers, with the ends `[..., len(by_row)]` that come with them."""

@@ -185,6 +185,8 @@ def test_families_that_cannot_be_conformalized_are_refused(kit):
     amounts = kit.keras.Sequential([kit.keras.layers.Dense(3), kit.heads.Hurdle("LogNormal")])
     with pytest.raises(ValueError, match="has a point at 0 beside a density"):
         conformalize(amounts, x, np.ones([10, 1]))
+    with pytest.raises(ValueError, match="has a point at 0 beside a density"):
+        conformalize(nllfit.Ensemble([amounts, amounts]), x, np.ones([10, 1]))
     pairs = kit.keras.Sequential([kit.keras.layers.Dense(2), kit.heads.Censored("Normal")])
     with pytest.raises(ValueError, match="whose outcomes are intervals"):
         conformalize(pairs, x, np.ones([10, 2]))
@@ -202,3 +204,19 @@ def test_intervals_of_counts_with_many_zeros_hold_as_many_as_they_say():
     found = nllfit.evaluate(conformal, x[500:], y[500:], levels=(0.5, 0.9)).coverage
     assert found[0.5] > 0.45
     assert 0.86 < found[0.9] < 0.97
+
+
+def test_intervals_within_a_window_stay_there():
+    y = np.random.default_rng(0).beta(2.0, 1.0, [900, 1])  # which the model takes for the middle of a Normal
+    x = np.zeros([900, 1], "float32")
+    head = nllfit.heads.Truncated("Normal", low=0.0, high=1.0)
+    model = tf_keras.Sequential([tf_keras.layers.Dense(2, kernel_initializer="zeros"), head])
+    for either in (model, nllfit.Ensemble([model, model])):
+        conformal = nllfit.conformalize(either, x[:500], y[:500], levels=(0.5, 0.9))
+        assert nllfit.evaluate(either, x[500:], y[500:]).coverage[0.5] < 0.4
+        found = nllfit.evaluate(conformal, x[500:], y[500:], levels=(0.5, 0.9)).coverage
+        assert found[0.5] == pytest.approx(0.5, abs=0.1)  # three standard errors of the ranks of 500, and of 400 rows
+        assert found[0.9] == pytest.approx(0.9, abs=0.06)
+        low, high = nllfit.interval(nllfit.predict_distribution(conformal, x[:3]), 0.9)
+        assert np.all(np.asarray(low) > 0)
+        assert np.all(np.asarray(high) < 1)

@@ -133,8 +133,8 @@ def test_few_and_equal_rows():
 def test_what_cannot_be_recalibrated_is_refused(kit):
     layers, heads = kit.keras.layers, kit.heads
     for head, y, why in (
-        (heads.Poisson(), np.ones([4, 1]), "are counts or classes"),
-        (heads.Bernoulli(), np.ones([4, 1]), "are counts or classes"),
+        (heads.Poisson(), np.ones([4, 1]), "are counts, whose intervals are for `nllfit.conformalize`"),
+        (heads.Bernoulli(), np.ones([4, 1]), "are classes, whose probabilities"),
         (heads.MultivariateNormalTriL(2), np.ones([4, 2]), "depend on each other"),
         (heads.Mixture("Normal", 2, 2), np.ones([4, 2]), "depend on each other"),
     ):

@@ -139,7 +139,7 @@ def test_it_works_in_a_graph_and_checks_labels():
 @each_keras
 def test_what_cannot_be_scaled_is_refused(kit):
     x, y = LOGITS, LOGITS[:, :1]
-    with pytest.raises(ValueError, match="predicts by IndependentNormal, whose outcomes are no classes"):
+    with pytest.raises(ValueError, match="predicts by Normal, whose outcomes are no classes"):
         scale_temperature(kit.keras.Sequential([kit.keras.layers.Dense(2), kit.heads.Normal()]), x, y)
     with pytest.raises(TypeError, match="end the model in a head"):
         scale_temperature(kit.keras.Sequential([kit.keras.layers.Dense(2)]), x, y)
