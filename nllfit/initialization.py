@@ -130,7 +130,7 @@ def _is_head(output):
 def _sample(output, y, weights, mask):
     distribution = as_distribution(output)
     values = as_column(as_numbers("y", as_array(y)), distribution).numpy()
-    as_outcomes(values[: distribution.batch_shape[0]], distribution, "y")
+    as_outcomes(values[: distribution.batch_shape[0]], distribution, "y", len(values))
     batch = tf.TensorShape([len(values), *distribution.batch_shape[1:]])
     sample = values.reshape([-1, *distribution.event_shape])
     counts = np.ones(len(sample))

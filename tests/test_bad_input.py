@@ -69,7 +69,7 @@ FIT = [
     ({"y": Y.astype(object)}, "`y` is of dtype object"),
     ({"y": CENSORED}, f"`y` {UNORDERED}"),
     ({"y": Y[:11]}, "`y` has 11 rows, but `x` has 12"),
-    ({"y": np.ones([ROWS, 2])}, r"shape \(1, 2\).* shape \(1, 1\)"),
+    ({"y": np.ones([ROWS, 2])}, r"`y` has shape \(12, 2\).* shape \(12, 1\)"),
     ({"y": [0.0] * 11 + [[1.0]]}, "`y` is a list whose rows differ in length"),
     ({"y": None}, "`y` is missing, and the model is compiled with a loss"),
     ({"y": None, "sample_weight": W}, "`sample_weight` weighs outcomes, and there is no `y`"),

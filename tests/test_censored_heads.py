@@ -90,3 +90,20 @@ def test_a_metric_of_numbers_is_refused_for_intervals(kit):
     x, pairs = np.zeros([4, 1], "float32"), np.ones([4, 2], "float32")
     with pytest.raises(ValueError, match=r"The metric `mae` compares a prediction.*NegativeLogLikelihood"):
         nllfit.fit(model, x, pairs, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("event_shape", "given", "message"),
+    [
+        ((), [12], r"`y` has shape \(12,\), .* \(12, 2\): each .* `nllfit.right_censored\(.*\)` .* shape \(12,\)"),
+        (1, [12, 1], r"`y` has shape \(12, 1\), .* \(12, 1, 2\): each outcome is 2 numbers .* of shape \(12, 1\)"),
+        (1, [12, 2], r"\(12, 2\), .* \(12, 1, 2\): reshape it with `y\[..., None, :\]`"),
+        ((), [12, 1, 2], r"\(12, 1, 2\), .* \(12, 2\): reshape it with `y\[..., 0, :\]`"),
+    ],
+)
+@pytest.mark.parametrize("use", [nllfit.fit, nllfit.initialize])
+def test_outcomes_that_are_no_pairs_are_named_as_they_were_given(use, event_shape, given, message):
+    model = tf_keras.Sequential([tf_keras.layers.Dense(1), heads.Censored("Exponential", event_shape=event_shape)])
+    model.compile(loss=nllfit.negative_log_likelihood)
+    with pytest.raises(ValueError, match=message):
+        use(model, np.ones([12, 1]), np.ones(given))

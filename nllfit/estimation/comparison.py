@@ -32,7 +32,8 @@ def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | 
       weights: as in `maximum_likelihood`.
 
     Returns:
-      A `Comparison`. A family that cannot have produced the sample is no error here, but listed with the reason.
+      A `Comparison`. A family that cannot have produced the sample is no error here, but listed with the reason;
+      so is one of numbers beside a `Censored` one, whose outcomes are pairs.
 
     Raises:
       ValueError: before any fit, if `distributions` is empty or no list, holds what is no family, or mixes discrete and
@@ -45,9 +46,16 @@ def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | 
     Source: Akaike, A new look at the statistical model identification, 1974.
     """
     families = _as_families(distributions, y)
-    as_sample(y, weights, all(family.takes_infinity for family in families))
+    of_pairs = [family.label for family in families if family.takes_infinity]
+    as_sample(y, weights, bool(of_pairs))
     estimates, refused = [], {}
     for family in families:
+        if of_pairs and not family.takes_infinity:
+            refused[family.label] = (
+                f"it is of numbers, and {of_pairs[0]} of intervals, or of numbers with a window: wrap it likewise, "
+                f"as `nllfit.Censored(family)`."
+            )
+            continue
         try:
             estimates.append(maximum_likelihood(family, y, weights=weights))
         except ValueError as error:

@@ -33,6 +33,11 @@ def as_sample(
     finite = np.isfinite(sample)
     unknown = np.isnan(sample) if takes_infinity else ~finite
     if np.any(unknown):
+        if sample.shape[1:] == (2,) and np.all(sample[:, 0] <= sample[:, 1]):
+            raise ValueError(
+                f"`y` holds {np.sum(unknown)} infinite values. If its rows are pairs `[lower, upper]` of censored "
+                f'outcomes, give a family that takes them, such as `nllfit.Censored("Weibull")`; else remove them.'
+            )
         raise ValueError(f"`y` holds {np.sum(unknown)} NaN{' or infinite' * (not takes_infinity)} values: remove them.")
     largest = np.abs(sample, where=finite, out=np.zeros_like(sample)).max()
     if np.any(sample[finite]) and not _SMALLEST < largest < 1 / _SMALLEST:

@@ -33,8 +33,13 @@ def as_column(y: tf.Tensor, distribution: tfd.Distribution) -> tf.Tensor:
     return y[:, None] if is_one else y
 
 
-def as_outcomes(y_true: ArrayLike, distribution: tfd.Distribution, name: str = "y_true") -> tf.Tensor:
-    """Outcomes as a tensor of the distribution's dtype, if they have the shape of its own; else a `ValueError`."""
+def as_outcomes(
+    y_true: ArrayLike, distribution: tfd.Distribution, name: str = "y_true", rows: int | None = None
+) -> tf.Tensor:
+    """Outcomes as a tensor of the distribution's dtype, if they have the shape of its own; else a `ValueError`.
+
+    Where they are the first of a user's, its message gives shapes with all of the `rows`.
+    """
     floating = distribution.dtype.is_floating
     outcomes = as_numbers(name, y_true, distribution.dtype if floating else None)
     expected = distribution.batch_shape.concatenate(distribution.event_shape)
@@ -43,7 +48,7 @@ def as_outcomes(y_true: ArrayLike, distribution: tfd.Distribution, name: str = "
     if has_class_labels(distribution) and outcomes.shape.rank == expected.rank + 1 and outcomes.shape[-1] == 1:
         outcomes = tf.squeeze(outcomes, -1)
     if not outcomes.shape.is_compatible_with(expected) or outcomes.shape.rank is None:
-        raise untouched(ValueError(_shape_message(name, outcomes.shape, expected, distribution)))
+        raise untouched(ValueError(_shape_message(name, outcomes.shape, expected, distribution, rows)))
     if not (outcomes.shape.is_fully_defined() and expected.is_fully_defined()):
         shape = tf.concat([distribution.batch_shape_tensor(), distribution.event_shape_tensor()], 0)
         tf.debugging.assert_equal(tf.shape(outcomes), shape, f"`{name}` would broadcast.")
@@ -133,12 +138,14 @@ def _broadcasts(shape, batch):
     return all(a in (1, None) or b in (a, None) for a, b in zip(shape, batch, strict=False))
 
 
-def _shape_message(name, given, expected, distribution):
+def _shape_message(name, given, expected, distribution, rows):
     given, expected = given.as_list() if given.rank is not None else None, expected.as_list()
     advice = "give outcomes of that shape, or the head an `event_shape` that fits them"
     if given is None:
         text = "of unknown rank"
     else:
+        if rows is not None:
+            given, expected = [rows, *given[1:]], [rows, *expected[1:]]
         text = str(tuple(given))
         if has_class_labels(distribution) and given[:-1] == expected:
             advice = "give one label a row, such as `y.argmax(-1)`, or use a `OneHotCategorical` head"
@@ -148,4 +155,20 @@ def _shape_message(name, given, expected, distribution):
             advice = "reshape it with `y[..., None]`" if len(given) > 1 else "reshape it with `y[:, None]`"
         elif given == [*expected, 1]:
             advice = "reshape it with `y[..., 0]`, or give the head `event_shape=1`"
+        elif latent(distribution) is not distribution:
+            advice = _advice_on_columns(given, expected)
     return f"`{name}` has shape {text}, but the head models outcomes of shape {tuple(expected)}: {advice}."
+
+
+def _advice_on_columns(given, expected):
+    """What to give where an outcome is an interval, or comes with a window."""
+    *elements, columns = expected
+    if given == [*elements, 1, columns]:
+        return "reshape it with `y[..., 0, :]`"
+    if [*given[:-1], 1, given[-1]] == expected:
+        return "reshape it with `y[..., None, :]`, or leave out the head's `event_shape`"
+    return (
+        f"each outcome is {columns} numbers on the last axis, of a `Censored` head the pairs that "
+        f"`nllfit.right_censored(time, observed)` and the like make of numbers of shape {tuple(elements)}, of a "
+        f"`Truncated` one a number and the ends of its window"
+    )

@@ -81,7 +81,7 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., None
             padded = getattr(loss, "takes_padding", False)
             given = [weights.get(output.name), masks[i]] if padded else []
             counts = _counts(outcomes, output.head, given)
-            known = finite_part(_of_rows(outcomes, output.head, counts), output.head)
+            known = finite_part(_of_rows(outcomes, output.head, counts, name), output.head)
             check_numbers(known, leaves.pop(id(outcomes), f"`{name}`"), where)
             # A row of weight 0 is like any other to a metric without weights, which has to see what it is.
             seen = _counts(outcomes, output.head, given[1:]) if _has_unweighted_metrics(model) else counts
@@ -191,10 +191,10 @@ def _counts(y, distribution, weights):
     return tf.reduce_all(counts, 0) if counts else None
 
 
-def _of_rows(y, distribution, counts):
+def _of_rows(y, distribution, counts, name="y"):
     """Outcomes `[n, *steps, *event]` of a distribution of batch `[1, *steps]`, possible ones where none count."""
     y = as_column(y, distribution)
-    first = as_outcomes(y[:1], distribution)
+    first = as_outcomes(y[:1], distribution, name, len(y))
     outcomes = tf.cast(tf.reshape(y, [-1, *first.shape[1:]]), first.dtype)
     return outcomes if counts is None else where_counted(outcomes, distribution, counts)
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow_probability as tfp
 from scipy import stats
 
-from nllfit import Comparison, Family, MixtureFamily, compare, maximum_likelihood
+from nllfit import Censored, Comparison, Family, MixtureFamily, compare, maximum_likelihood, right_censored
 from nllfit.estimation import comparison
 
 tfd = tfp.distributions
@@ -79,7 +79,8 @@ def test_what_cannot_be_compared_is_refused_before_any_fit(distributions, messag
     ("y", "options", "message"),
     [
         ([], {}, "at least one observation"),
-        ([1.0, np.inf], {}, "infinite"),
+        ([1.0, np.inf], {}, "1 NaN or infinite values: remove them"),
+        ([[1.0, np.inf], [2.0, 2.0]], {}, r"1 infinite values. If its rows are pairs .* `nllfit.Censored\("),
         (["a", "b"], {}, "not an array of numbers"),
         ([1.0, 2.0], {"weights": [1.0]}, r"`weights` has shape \(1,\)"),
         ([1.0, 2.0], {"weights": [1.0, -1.0]}, "negative"),
@@ -97,3 +98,11 @@ def test_a_family_that_does_not_fit_the_sample_is_listed_and_all_of_them_are_an_
     assert r"`y` has shape (3,)" in ranking.refused["Normal"]
     with pytest.raises(ValueError, match=r"None of the `distributions`.*Gamma: .*Beta: "):
         compare([-1.0, 2.0, 3.0], ["Gamma", "Beta"])
+
+
+@pytest.mark.parametrize("observed", [[1, 1, 0, 1], [1, 1, 1, 1]])
+def test_a_family_of_numbers_beside_one_of_pairs_is_listed(observed):
+    ranking = compare(right_censored([1.0, 2.0, 4.0, 3.0], observed), ["Normal", Censored("Exponential")])
+    assert [estimate.family.label for estimate in ranking.estimates] == ["Censored(Exponential)"]
+    assert ranking.estimates[0].parameters["rate"] == pytest.approx(sum(observed) / 10, rel=1e-9)
+    assert "wrap it likewise, as `nllfit.Censored(family)`" in ranking.refused["Normal"]

@@ -230,3 +230,10 @@ def test_samples_have_as_many_zeros_as_they_should(family, seed):
     assert drawn.shape == (4000, 2, *distribution.event_shape)
     expected = np.exp(distribution.log_prob(tf.zeros([2, *distribution.event_shape])))
     np.testing.assert_allclose(np.mean(drawn == 0, 0).ravel(), expected, atol=4 * 0.5 / np.sqrt(4000))
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, F64])
+def test_a_quantile_inside_the_point_at_0_is_0(dtype):
+    hurdle = Hurdle("Gamma").distribution(tf.constant([[-np.log(2.0), 1.0, 0.3]], dtype))  # P(0) = 1/3
+    assert np.all(nllfit.quantile(hurdle, [1e-9, 0.05, 0.2, 0.333]) == 0)
+    assert np.all(nllfit.quantile(hurdle, 0.334) > 0)
