@@ -180,7 +180,9 @@ def test_a_model_without_a_bias_to_set_is_refused_and_left_alone(kit, options):
 @each_keras
 def test_what_cannot_be_the_outcomes_is_refused(kit):
     model = make_model(kit, kit.heads.Gamma())
-    with pytest.raises(ValueError, match=r"`y` has shape \(1030, 2\), but the head models outcomes of shape \(1030, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"`y` has shape \(1030, 2\), but the head models outcomes of shape \(1030, 1\)"
+    ):
         nllfit.initialize(model, X, np.repeat(Y, 2, 1))
     with pytest.raises(ValueError, match="which Gamma cannot have"):
         nllfit.initialize(model, X, -Y)
