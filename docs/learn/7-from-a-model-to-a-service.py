@@ -50,7 +50,8 @@ assert same
 #
 # A served model returns tensors. So write a function of the inputs that asks the distribution, and give its results
 # names. `tf.saved_model.save` exports it, and TensorFlow Serving answers requests with it; it needs neither Keras nor
-# `nllfit`.
+# `nllfit`. (A model of Keras 3 goes through `keras.export.ExportArchive` instead, to TensorFlow Lite as well: see
+# [how to serve](../how-to.md#serve-a-mean-and-an-interval).)
 
 
 # %%
