@@ -13,7 +13,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.analytic import zeta
+from nllfit.families.analytic import betainc, zeta
 from nllfit.families.facts import facts_of
 from nllfit.families.formulas import formula_of, log_tails
 from nllfit.families.kinds import MIXTURE, MIXTURE_SAME_FAMILY, is_own
@@ -124,6 +124,10 @@ def _bernoulli(d, k):
     return tf.sigmoid(-d.logits_parameter()) * at_0 + (1 - at_0), tf.sigmoid(d.logits_parameter()) * at_0
 
 
+def _beta(d, y):
+    return _beta_tails(d.concentration1, d.concentration0, y, 1 - y)
+
+
 def _beta_binomial(d, k):
     # TFP has none. A sum over all counts, which are as many for all rows.
     counts = tf.range(tf.reduce_max(d.total_count) + 1, dtype=k.dtype)
@@ -132,6 +136,14 @@ def _beta_binomial(d, k):
     below = tf.reduce_sum(tf.where(counts <= k, probs, 0.0), 0)
     above = tf.reduce_sum(tf.where(counts > k, probs, 0.0), 0)
     return below, above
+
+
+def _beta_tails(a, b, x, rest):
+    """Those of a Beta at `x`, given `rest`, `1 - x`: either may be too near 1 to have the digits of the other."""
+    most = 1 - np.finfo(x.dtype.as_numpy_dtype).epsneg  # at 1 a derivative is infinite
+    below, above = betainc(a, b, tf.minimum(x, most)), betainc(b, a, tf.minimum(rest, most))
+    dense = tfd.Beta(a, b).log_prob(x) > 0  # where a rounded `x` moves a probability by more than its own rounding
+    return tf.where(dense & (x > 0.5), 1 - above, below), tf.where(dense & (x < 0.5), 1 - below, above)
 
 
 def _doublesided_maxwell(d, y):
@@ -158,8 +170,7 @@ def _gamma(d, y):
 
 def _gamma_gamma(d, y):
     below, above = y / (y + d.mixing_rate), d.mixing_rate / (y + d.mixing_rate)
-    a, b = d.concentration, d.mixing_concentration
-    return tfp.math.betainc(a, b, below), tfp.math.betainc(b, a, above)
+    return _beta_tails(d.concentration, d.mixing_concentration, below, above)
 
 
 def _horseshoe(d, y):
@@ -182,8 +193,7 @@ def _inverse_gaussian(d, y):
 
 def _negative_binomial(d, k):
     probs, count = d.probs_parameter(), d.total_count
-    rest = tf.math.sigmoid(-d.logits_parameter())
-    return tfp.math.betainc(count, k + 1, rest), tfp.math.betainc(k + 1, count, probs)
+    return _beta_tails(count, k + 1, tf.math.sigmoid(-d.logits_parameter()), probs)
 
 
 def _normal_inverse_gaussian(d, y):
@@ -206,6 +216,10 @@ def _normal(z):
 def _probit_bernoulli(d, k):
     probits = d.probits_parameter()
     return tf.where(k < 1, _phi(-probits), 1.0), tf.where(k < 1, _phi(probits), 0.0)
+
+
+def _sigmoid_beta(d, y):
+    return _beta_tails(d.concentration1, d.concentration0, tf.sigmoid(y), tf.sigmoid(-y))
 
 
 def _skellam(d, k):
@@ -242,6 +256,7 @@ def _zipf(d, k):
 
 _KNOWN = {
     "Bernoulli": _bernoulli,
+    "Beta": _beta,
     "BetaBinomial": _beta_binomial,
     "Chi2": lambda d, y: (tf.math.igamma(d.df / 2, y / 2), tf.math.igammac(d.df / 2, y / 2)),
     "DoublesidedMaxwell": _doublesided_maxwell,
@@ -255,6 +270,7 @@ _KNOWN = {
     "Normal": lambda d, y: _normal((y - d.loc) / d.scale),
     "NormalInverseGaussian": _normal_inverse_gaussian,
     "ProbitBernoulli": _probit_bernoulli,
+    "SigmoidBeta": _sigmoid_beta,
     "Skellam": _skellam,
     "ZeroInflatedNegativeBinomial": _zero_inflated_negative_binomial,
     "Zipf": _zipf,

@@ -10,6 +10,7 @@ from nllfit.families.analytic import log1p_ratio, log_bessel_series, zeta
 
 __all__ = [
     "beta",
+    "chi",
     "chi2",
     "dirichlet",
     "gamma",
@@ -20,6 +21,7 @@ __all__ = [
     "noncentral_chi2",
     "normal_inverse_gaussian",
     "on_the_sphere",
+    "relaxed_bernoulli",
     "skellam",
     "weibull",
     "within_bounds",
@@ -31,6 +33,11 @@ def beta(distribution: tfd.Beta, y: tf.Tensor) -> tf.Tensor:
     """TFP's, with the derivatives that it lacks where a concentration is 1."""
     of_1 = _lacking(distribution.concentration1 - 1, y)
     return tfd.Beta._log_prob(distribution, y) + of_1 + _lacking(distribution.concentration0 - 1, 1 - y)
+
+
+def chi(distribution: tfd.Chi, y: tf.Tensor) -> tf.Tensor:
+    """TFP's, with the derivative that it lacks where `df` is 2."""
+    return tfd.Chi._log_prob(distribution, y) + _lacking(distribution.df / 2 - 1, tf.square(y))
 
 
 def chi2(distribution: tfd.Chi2, y: tf.Tensor) -> tf.Tensor:
@@ -59,6 +66,13 @@ def kumaraswamy(distribution: tfd.Kumaraswamy, y: tf.Tensor) -> tf.Tensor:
     of_1 = _lacking(distribution.concentration1 - 1, y)
     rest = -tf.math.expm1(distribution.concentration1 * tf.math.log(y))
     return tfd.Kumaraswamy._log_prob(distribution, y) + of_1 + _lacking(distribution.concentration0 - 1, rest)
+
+
+def relaxed_bernoulli(distribution: tfd.RelaxedBernoulli, y: tf.Tensor) -> tf.Tensor:
+    """TFP's, with the derivative that it lacks where the temperature is 1."""
+    right = distribution.temperature * (tf.math.log(y) - tf.math.log1p(-y)) > distribution.logits_parameter()
+    lacking = _lacking(distribution.temperature - 1, tf.where(right, 1 - y, y))
+    return tfd.RelaxedBernoulli._log_prob(distribution, y) + lacking
 
 
 def weibull(distribution: tfd.Weibull, y: tf.Tensor) -> tf.Tensor:

@@ -166,6 +166,7 @@ FACTS: Mapping[str, Facts] = {
     # No shape of a label tells how many logits there are.
     "Categorical": Facts(class_axis=lambda num_classes: num_classes),
     # As that of a Beta.
+    "Chi": Facts(log_prob=densities.chi),
     "Chi2": Facts(log_prob=densities.chi2),
     "Dirichlet": Facts(log_prob=densities.dirichlet),
     # `rate` would be taken for a number without a unit, and the fit would depend on the unit of the sample.
@@ -217,6 +218,8 @@ FACTS: Mapping[str, Facts] = {
     "PERT": Facts(links=_PEAK, places=("loc", "low", "high", "peak"), log_prob=densities.within_bounds),
     # The likelihood rises with `scale` up to the smallest observation, and is zero beyond.
     "Pareto": Facts(statistics={"scale": _smallest}),
+    # As that of a Beta.
+    "RelaxedBernoulli": Facts(log_prob=densities.relaxed_bernoulli),
     "StoppingRatioLogistic": Facts(class_axis=lambda num_classes: num_classes - 1),
     # TFP's derivative by `rate1` and `rate2` is wrong below 0, where it is that at `-y`.
     "Skellam": Facts(log_prob=densities.skellam),

@@ -13,6 +13,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.analytic import expm1_ratio, log1p_ratio
 from nllfit.families.kinds import is_own
+from nllfit.families.marginals import constant_but
 
 __all__ = ["LOG_TAILS", "Tails", "formula_of", "log1mexp", "log_tails", "two_pieces"]
 
@@ -121,6 +122,18 @@ def _exponential_share(slope, y):
     return tf.math.log(y) + up * y - up + tf.math.log(parts)
 
 
+def _doublesided_maxwell(d: tfd.DoublesidedMaxwell, y: tf.Tensor) -> Tails:
+    z = _standard(d, y)
+    distance = tf.abs(z)
+    tiny = distance < 1e-8  # at 0, where the density is 0, too
+    inside = tf.where(tiny, tf.ones_like(z), distance)
+    density = tf.math.log(inside) - tf.square(inside) / 2 - _LOG_ROOT_2_PI
+    normal = _log_phi(-inside)
+    tail = tf.where(tiny, tf.constant(-_LOG_2, z.dtype), normal + tf.math.softplus(density - normal))
+    rest = log1mexp(-tail)
+    return tf.where(z < 0, tail, rest), tf.where(z < 0, rest, tail)
+
+
 def _gumbel(d: tfd.Gumbel, y: tf.Tensor) -> Tails:
     return _exponential(-_standard(d, y))
 
@@ -150,8 +163,10 @@ def _kumaraswamy(d: tfd.Kumaraswamy, y: tf.Tensor) -> Tails:
 
 
 def _moyal(d: tfd.Moyal, y: tf.Tensor) -> Tails:
-    root = tf.exp(-_standard(d, y) / 2)
-    return _LOG_2 + _log_phi(-root), _log_erf(root)
+    log_root = -_standard(d, y) / 2
+    tiny, root = log_root < -20, tf.exp(log_root)
+    right = tf.where(tiny, log_root + math.log(2 / math.pi) / 2, _log_erf(tf.where(tiny, tf.ones_like(root), root)))
+    return _LOG_2 + _log_phi(-root), right
 
 
 def _relaxed_bernoulli(d: tfd.RelaxedBernoulli, y: tf.Tensor) -> Tails:
@@ -175,6 +190,7 @@ def _triangular(d: tfd.Triangular, y: tf.Tensor) -> Tails:
 LOG_TAILS: Mapping[str, Callable[[tfd.Distribution, tf.Tensor], Tails]] = {
     "Cauchy": lambda d, y: _cauchy(_standard(d, y)),
     "ContinuousBernoulli": _continuous_bernoulli,
+    "DoublesidedMaxwell": _doublesided_maxwell,
     "Exponential": lambda d, y: _with_survival(d.rate * y),
     "GeneralizedExtremeValue": _generalized_extreme_value,
     "GeneralizedPareto": _generalized_pareto,
@@ -226,5 +242,5 @@ def log_tails(distribution: tfd.Distribution, y: tf.Tensor, inner: tf.Tensor) ->
     assert formula is not None
     values = [tf.stop_gradient(part) for part in formula(distribution, tf.stop_gradient(y))]
     finite = tf.math.is_finite(values[0]) & tf.math.is_finite(values[1])
-    below, above = formula(distribution, tf.where(finite, y, inner))
+    below, above = formula(constant_but(distribution, finite), tf.where(finite, y, inner))
     return tf.where(finite, below, values[0]), tf.where(finite, above, values[1])

@@ -24,11 +24,11 @@ LogInterval = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 # Families with a density that is smooth on the real line, after a change of variables, and no formula in `LOG_TAILS`.
 _SMOOTH = (
-    *("Chi", "Chi2", "DoublesidedMaxwell", "ExpGamma", "ExpInverseGamma"),
+    *("Chi", "Chi2", "ExpGamma", "ExpInverseGamma"),
     *("ExponentiallyModifiedGaussian", "Gamma", "GammaGamma", "GeneralizedNormal", "HalfStudentT", "InverseGamma"),
-    *("InverseGaussian", "LambertWNormal", "NormalInverseGaussian", "PERT", "SigmoidBeta", "StudentT"),
+    *("InverseGaussian", "LambertWNormal", "NormalInverseGaussian", "PERT", "StudentT"),
 )
-_OTHERS = ("Beta", "TwoPieceStudentT", "VonMises")
+_OTHERS = ("Beta", "SigmoidBeta", "TwoPieceStudentT", "VonMises")
 _COUNTS = (
     *("BetaBinomial", "Binomial", "Geometric", "NegativeBinomial", "Poisson", "Skellam", "Zipf"),
     "ZeroInflatedNegativeBinomial",
@@ -95,13 +95,13 @@ def within(whole: LogInterval, low: tf.Tensor, high: tf.Tensor) -> LogInterval:
 
 
 def _of_numbers(distribution):
-    tails, (low, high) = _tails(distribution), ends(distribution)
+    low, high = ends(distribution)
     inner = between(low, high)
     most = 1e-3 if type(distribution).__name__ in _CORNERED else _NARROW
 
     def at(y):
         inside = (y > low) & (y < high)
-        below, above = tails(tf.where(inside, y, inner))
+        below, above = _tails(constant_but(distribution, inside))(tf.where(inside, y, inner))
         start, end = tf.constant(-math.inf, y.dtype), tf.zeros([], y.dtype)
         return (
             tf.where(inside, below, tf.where(y >= high, end, start)),
@@ -120,7 +120,7 @@ def _of_numbers(distribution):
         narrow = gap < most
         start, width = tf.where(narrow, lower, inner), _if(narrow, upper - lower)
         nodes, weights = (_column(part / 2, tf.rank(width), width.dtype) for part in (_NODES + 1, _WEIGHTS))
-        density = log_density(distribution, start + width * nodes)
+        density = log_density(constant_but(distribution, narrow), start + width * nodes)
         narrow &= tf.reduce_max(density, 0) - tf.reduce_min(density, 0) < 1
         tight = tf.reduce_logsumexp(density + tf.math.log(weights), 0) + tf.math.log(_if(narrow, width, 1.0))
         wide = more + tf.where(subtracts, log1mexp(_if(~narrow, gap, 1.0)), tf.zeros_like(more))
@@ -138,6 +138,11 @@ def _tails(distribution: tfd.Distribution) -> Callable[[tf.Tensor], Tails]:
     if name == "HalfStudentT":  # as are PERT's, its end would be a parameter, and move the integral
         standard = tfd.HalfStudentT(d.df, tf.zeros_like(d.df), tf.ones_like(d.df))
         return lambda y: _by_quadrature(standard, (y - d.loc) / d.scale)
+    if name == "Chi":  # whose density is infinite where a square underflows
+        return lambda y: _by_quadrature(tfd.Chi2(d.df), tf.square(y))
+    if name == "VonMises":  # both of whose ends are such
+        circle = tfd.VonMises(tf.zeros_like(d.concentration), d.concentration)
+        return lambda y: _by_quadrature(circle, y - d.loc)
     if name == "PERT":
         width = d.high - d.low
         unit = tfd.PERT(tf.zeros_like(width), (d.peak - d.low) / width, tf.ones_like(width), d.temperature)
@@ -150,12 +155,18 @@ def _tails(distribution: tfd.Distribution) -> Callable[[tf.Tensor], Tails]:
     both = cdf_and_survival(d)
 
     def logarithms(y):
-        parts = both(y)
-        if name != "Beta":
-            return tuple(tf.math.log(part) for part in parts)
-        far = tf.minimum(*parts) < _TINY
-        there = _by_quadrature(d, y)
-        return tuple(tf.where(far, a, tf.math.log(_if(~far, b, 1.0))) for a, b in zip(there, parts, strict=True))
+        below, above = both(y)
+        left = below < above
+        small = tf.where(left, below, above)
+        betas = name in ("Beta", "SigmoidBeta")
+        far = betas & (small < _TINY)
+        log_small = tf.math.log(_if(~far, small, 1.0))
+        if betas:
+            logit = tf.math.log(y) - tf.math.log1p(-y) if name == "Beta" else y
+            there = _by_quadrature(tfd.SigmoidBeta(d.concentration1, d.concentration0), logit)
+            log_small = tf.where(far, tf.where(left, *there), log_small)
+        rest = tf.math.log1p(-small)
+        return tf.where(left, log_small, rest), tf.where(left, rest, log_small)
 
     return logarithms
 
@@ -167,7 +178,7 @@ def _by_quadrature(distribution, y):
     step = _STEP * tf.maximum(tf.abs(fixed), tf.abs(fixed - between(low, high)))
     height, beside = tf.unstack(log_density(distribution, tf.stack([fixed, fixed + step])))
     known = tf.math.is_finite(height)  # not where a density has underflowed
-    y = tf.where(known, y, between(low, high))
+    distribution, y = constant_but(distribution, known), tf.where(known, y, between(low, high))
     below, above = (tf.stop_gradient(part) for part in cdf_and_survival(constant(distribution))(fixed))
     left = below < above
     forward, inverse, log_slope = _unbounded(low, high, left)

@@ -15,7 +15,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.analytic import across, expm1_ratio, log1p_ratio
+from nllfit.families.analytic import across, betainc, expm1_ratio, log1p_ratio
 from nllfit.scores.mixtures import expected_distance
 
 __all__ = ["CONTINUOUS"]
@@ -64,7 +64,7 @@ def _standard_student_t(df, z):
     half, other = tf.ones_like(squared) / 2, df / 2
     low, high = tf.where(inside, squared, df), tf.where(inside, df, squared)
     within = tf.where(
-        inside, tfp.math.betainc(half, other, low / (df + low)), 1 - tfp.math.betainc(other, half, df / (df + high))
+        inside, betainc(half, other, low / (df + low)), 1 - betainc(other, half, df / (df + high))
     )
 
     def log_beta(other):
@@ -185,7 +185,7 @@ def _log_normal(d: tfd.LogNormal, y: tf.Tensor) -> tf.Tensor:
 
 def _beta_of(a, b, y):
     inside = tf.clip_by_value(y, _TINY, 1 - 2.0**-53)
-    below = tfp.math.betainc(a + tf.zeros_like(y), b + tf.zeros_like(y), inside)
+    below = betainc(a + tf.zeros_like(y), b + tf.zeros_like(y), inside)
     log_beta, mean = tfp.math.lbeta(a, b), a / (a + b)
     density = tf.exp(a * tf.math.log(inside) + b * tf.math.log1p(-inside) - log_beta)
     apart = tf.exp(tfp.math.lbeta(2 * a, 2 * b) - 2 * log_beta)

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
+
+from nllfit.families.analytic import betainc
 
 __all__ = ["COUNTS"]
 
@@ -51,7 +52,7 @@ def _negative_binomial(d: tfd.NegativeBinomial, y: tf.Tensor) -> tf.Tensor:
     number, stop = d.total_count + tf.zeros_like(y), tf.sigmoid(-logits)
     odds, (inside, count) = tf.exp(logits), _counted(y, np.inf)
     mean = number * odds
-    below = tfp.math.betainc(number, count + 1, stop)
+    below = betainc(number, count + 1, stop)
     to_outcome = (inside - mean) * (2 * below - 1) + 2 * (number + count) * odds * tf.exp(d.log_prob(count))
     ratio = 4 * odds * (1 + odds)
     apart = _apart(lambda sine: -number * tf.math.log1p(ratio * sine), tf.sqrt(mean * (1 + odds)))
@@ -63,7 +64,7 @@ def _binomial(d: tfd.Binomial, y: tf.Tensor) -> tf.Tensor:
     success, failure = tf.sigmoid(logits), tf.sigmoid(-logits)
     inside, count = _counted(y, number)
     mean, is_last = number * success, count >= number
-    below = tfp.math.betainc(tf.where(is_last, tf.ones_like(y), number - count), count + 1, failure)
+    below = betainc(tf.where(is_last, tf.ones_like(y), number - count), count + 1, failure)
     below = tf.where(is_last, tf.ones_like(y), below)
     to_outcome = (inside - mean) * (2 * below - 1) + 2 * (number - count) * success * tf.exp(d.log_prob(count))
     variance = mean * failure

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
-from scipy import optimize, special, stats
+from scipy import integrate, optimize, special, stats
 
 import nllfit
 from nllfit import Censored, Truncated, interval_censored, left_censored, right_censored
@@ -139,6 +139,84 @@ def test_the_gradient_of_every_term_is_the_difference_quotient(name):
     expected = (8 * near - far) / 12e-4
     size = 1 + np.abs(expected) + 1e-3 * np.abs(terms)
     np.testing.assert_array_less(np.abs(gradient.T - expected) / size, 3e-8)
+
+
+def terms_and_slopes(family, parameters, pairs, dtype=F64):
+    """The terms of pairs, and their derivatives by each parameter."""
+    values = {name: tf.fill([len(pairs)], tf.constant(value, dtype)) for name, value in parameters.items()}
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        terms = family.build(values, dtype).log_prob(np.array(pairs))
+    return terms.numpy(), {name: slope.numpy() for name, slope in tape.gradient(terms, values).items()}
+
+
+def test_both_tails_of_a_beta_are_exact():
+    parameters = {"concentration1": 1.0, "concentration0": 20.0}
+    terms, slopes = terms_and_slopes(Censored("Beta"), parameters, [[0.9, INF], [0.9, 0.99], [1e-20, INF]])
+    np.testing.assert_allclose(terms, [20 * np.log(0.1)] * 2 + [-2e-19], rtol=1e-14)
+    np.testing.assert_allclose(slopes["concentration0"], [np.log(0.1)] * 2 + [-1e-20], rtol=1e-7)
+    terms, _ = terms_and_slopes(Truncated("Beta", low=0.5), parameters | {"concentration0": 60.0}, [0.6])
+    np.testing.assert_allclose(terms, [np.log(60) + 59 * np.log(0.4) - 60 * np.log(0.5)], rtol=1e-14)
+    np.testing.assert_allclose(nllfit.survival(tfd.Beta(*constants(1.0, 20.0)), 0.9), 1e-20, rtol=1e-13)
+    # Concentrations near 0 have 1 - y where it is 1 to all digits.
+    a, b, y = (part.ravel() for part in np.meshgrid([0.05, 1.0, 200.0], [0.05, 2.0, 200.0], [1e-20, 0.3, 0.9]))
+    known, found = stats.beta(a, b), log_interval(tfd.Beta(*constants(a, b)))
+    infinity = tf.constant(INF, F64)
+    np.testing.assert_allclose(found(tf.constant(y), infinity), known.logsf(y), rtol=1e-10, atol=1e-14)
+    np.testing.assert_allclose(found(-infinity, tf.constant(y)), special_log_beta(a, b, y), rtol=1e-10, atol=1e-14)
+
+
+def special_log_beta(a, b, y):
+    """SciPy's logarithm of the CDF, and the first term of the series where that is 0."""
+    below = special.betainc(a, b, y)
+    return np.where(below > 0, np.log(np.maximum(below, 1e-320)), a * np.log(y) - np.log(a) - special.betaln(a, b))
+
+
+WHOLE = [
+    ("Beta", {"concentration1": 0.3}, "concentration0", 1.0, [0.1, 0.2]),
+    ("Beta", {"concentration1": 0.05}, "concentration0", 2.0, [-INF, 0.2]),
+    ("Beta", {"concentration1": 0.05}, "concentration0", 2.0, [0.2, INF]),
+    ("Chi", {}, "df", 2.0, [0.4, 0.5]),
+    ("RelaxedBernoulli", {"logits": 0.3}, "temperature", 1.0, [0.4, 0.5]),
+    ("NegativeBinomial", {"logits": -3.0}, "total_count", 1.0, [90.0, 200.0]),
+]
+
+
+@pytest.mark.parametrize(("name", "others", "parameter", "value", "pair"), WHOLE)
+def test_where_a_power_vanishes_the_derivative_is_that_beside(name, others, parameter, value, pair):
+    family = Censored(name)
+    at, below, above = (
+        terms_and_slopes(family, others | {parameter: value + step}, [pair])[1][parameter]
+        for step in (0, -1e-4, 1e-4)
+    )
+    np.testing.assert_allclose(at, (below + above) / 2, rtol=2e-7)
+
+
+def test_far_terms_have_derivatives():
+    _, slopes = terms_and_slopes(Censored("Moyal"), {"loc": -5.0, "scale": 1e-3}, [[-INF, 0.1]])
+    assert [*slopes.values()] == [0, 0]
+    terms, _ = terms_and_slopes(Censored("Moyal"), {"loc": -5.0, "scale": 0.7}, [[1000.0, INF]])
+    np.testing.assert_allclose(terms, stats.moyal(-5, 0.7).logsf(1000.0), rtol=1e-12)
+    ratio = (0.0004 / 0.0005) ** 12
+    terms, slopes = terms_and_slopes(
+        Censored("Weibull"), {"concentration": 12.0, "scale": 0.0005}, [[0.0004, INF]], tf.float32
+    )
+    np.testing.assert_allclose([*terms, *slopes["concentration"]], [-ratio, -ratio * np.log(0.8)], rtol=1e-5)
+    for name in ("DoublesidedMaxwell", "GeneralizedNormal", "LambertWNormal"):  # whose middle is 0
+        parameters = {"loc": 0.0, "scale": 1.0} | {
+            "GeneralizedNormal": {"power": 0.3},
+            "LambertWNormal": {"tailweight": 0.1},
+        }.get(name, {})
+        _, slopes = terms_and_slopes(Censored(name), parameters, [[5.0, INF], [-INF, -5.0], [0.5, 2.0]])
+        assert all(np.isfinite(slope).all() for slope in slopes.values()), name
+    found = log_interval(tfd.DoublesidedMaxwell(*constants(0.0, 1.0)))(*constants(0.02, INF))
+    np.testing.assert_allclose(found, np.log(0.5 - stats.chi(3).cdf(0.02) / 2), rtol=1e-12)
+    found = log_interval(tfd.Chi(*constants([0.3, 1.0])))(*constants([0.01, 0.4], INF))
+    np.testing.assert_allclose(found, stats.chi([0.3, 1.0]).logsf([0.01, 0.4]), rtol=1e-6)
+    found = log_interval(tfd.VonMises(*constants(0.0, 200.0)))(*constants(1.0, INF))
+    exact = integrate.quad(lambda t: np.exp(200 * (np.cos(t) - np.cos(1.0))), 1.0, np.pi)[0]
+    exact = np.log(exact / (2 * np.pi * special.i0e(200.0))) + 200 * (np.cos(1.0) - 1)
+    np.testing.assert_allclose(found, exact, rtol=1e-9)
 
 
 def test_no_finite_pair_is_nan():
