@@ -48,7 +48,7 @@ def betainc(a: tf.Tensor, b: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
     """TFP's regularized incomplete beta function, with its derivatives at whole numbers, too.
 
     There a term of TFP's series is 0, at which the sum of the derivatives of all terms stops. Here they are those 1e-8
-    aside, where that sum has eight digits.
+    aside, where that sum has seven digits.
     """
     exact = tf.stop_gradient(tfp.math.betainc(a, b, x))
     aside = tfp.math.betainc(*(tf.cast(part, tf.float64) for part in (_aside(a), _aside(b), x)))

@@ -63,9 +63,7 @@ def _standard_student_t(df, z):
     inside = squared < df
     half, other = tf.ones_like(squared) / 2, df / 2
     low, high = tf.where(inside, squared, df), tf.where(inside, df, squared)
-    within = tf.where(
-        inside, betainc(half, other, low / (df + low)), 1 - betainc(other, half, df / (df + high))
-    )
+    within = tf.where(inside, betainc(half, other, low / (df + low)), 1 - betainc(other, half, df / (df + high)))
 
     def log_beta(other):
         return tfp.math.lbeta(tf.ones_like(other) / 2, other)

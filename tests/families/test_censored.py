@@ -154,7 +154,7 @@ def test_both_tails_of_a_beta_are_exact():
     parameters = {"concentration1": 1.0, "concentration0": 20.0}
     terms, slopes = terms_and_slopes(Censored("Beta"), parameters, [[0.9, INF], [0.9, 0.99], [1e-20, INF]])
     np.testing.assert_allclose(terms, [20 * np.log(0.1)] * 2 + [-2e-19], rtol=1e-14)
-    np.testing.assert_allclose(slopes["concentration0"], [np.log(0.1)] * 2 + [-1e-20], rtol=1e-7)
+    np.testing.assert_allclose(slopes["concentration0"], [np.log(0.1)] * 2 + [-1e-20], rtol=1e-6)
     terms, _ = terms_and_slopes(Truncated("Beta", low=0.5), parameters | {"concentration0": 60.0}, [0.6])
     np.testing.assert_allclose(terms, [np.log(60) + 59 * np.log(0.4) - 60 * np.log(0.5)], rtol=1e-14)
     np.testing.assert_allclose(nllfit.survival(tfd.Beta(*constants(1.0, 20.0)), 0.9), 1e-20, rtol=1e-13)
@@ -186,8 +186,7 @@ WHOLE = [
 def test_where_a_power_vanishes_the_derivative_is_that_beside(name, others, parameter, value, pair):
     family = Censored(name)
     at, below, above = (
-        terms_and_slopes(family, others | {parameter: value + step}, [pair])[1][parameter]
-        for step in (0, -1e-4, 1e-4)
+        terms_and_slopes(family, others | {parameter: value + step}, [pair])[1][parameter] for step in (0, -1e-4, 1e-4)
     )
     np.testing.assert_allclose(at, (below + above) / 2, rtol=2e-7)
 
