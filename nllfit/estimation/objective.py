@@ -16,6 +16,7 @@ from nllfit.estimation.density import Density
 __all__ = ["Derivatives", "Objective"]
 
 _CHUNK = 1 << 18  # numbers at once: the intermediate results of all would take gigabytes
+_AT_ONCE = 1 << 14  # log-densities of several points: one by quadrature has 340 numbers in each intermediate result
 _FEW = 200  # observations, by which to judge derivatives and to choose the lengths of differences
 _DIFFERENCE = 1e-5  # nats by which the mean log-likelihood changes over a central difference
 _LONG = 1000  # operations, whose second derivatives take longer to write down than to approximate by differences
@@ -109,10 +110,16 @@ class Objective:
         """The mean log-likelihood at each row of `w` `[s, p]`, as an array `[s]`; -inf where it is not finite."""
         points = self.coordinates.points(tf.constant(w), self._arguments)
         try:
-            total = sum(self.density.values(points, self.held, *chunk).numpy() for chunk in self._chunks)
+            total = sum(self._totals(points, *chunk) for chunk in self._chunks)
         except tf.errors.InvalidArgumentError:  # some ops check a class label whatever `validate_args` says
             return np.full(len(w), -np.inf)
         return np.where(np.isfinite(total), total / self.total_weight - self.log_volume, -np.inf)
+
+    def _totals(self, points, y, weights):
+        """The sums of a chunk at each point, of few points at once."""
+        few = max(1, _AT_ONCE // len(y))
+        parts = [points[i : i + few] for i in range(0, max(len(points), 1), few)]
+        return np.concatenate([self.density.values(part, self.held, y, weights).numpy() for part in parts])
 
     def value(self, w: np.ndarray) -> float:
         """The mean log-likelihood at `w`."""

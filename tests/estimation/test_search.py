@@ -10,6 +10,7 @@ from scipy import optimize, stats
 from nllfit import Censored, Family, MixtureFamily, ZeroInflated, maximum_likelihood
 from nllfit.estimation.newton import climb, maximize
 from nllfit.estimation.objective import Derivatives, Objective
+from nllfit.estimation.problem import Problem
 from tests.estimation import scipy_fits
 
 tfd = tfp.distributions
@@ -261,3 +262,18 @@ def test_a_fit_without_a_maximum_says_which_way_it_rises(family, y, message):
     estimate = maximum_likelihood(family, y)
     assert not estimate.converged
     assert re.search(message, estimate.message)
+
+
+def test_a_thousand_places_are_looked_at_a_few_at_once(monkeypatch):
+    y = np.random.default_rng(0).normal(size=100)
+    objective = Problem("Normal", y).objective
+    values, sizes = objective.density.values, []
+
+    def counted(points, held, y, weights):
+        sizes.append(len(points) * len(y))
+        return values(points, held, y, weights)
+
+    monkeypatch.setattr(objective.density, "values", counted)
+    w = np.random.default_rng(1).normal(size=[1000, 2])
+    np.testing.assert_allclose(objective.values(w), [objective.value(row) for row in w], rtol=1e-13)
+    assert max(sizes) <= 2**14  # numbers, of which a censored Gamma's intermediate results have 340 each: 45 MB
