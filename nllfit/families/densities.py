@@ -77,7 +77,7 @@ def relaxed_bernoulli(distribution: tfd.RelaxedBernoulli, y: tf.Tensor) -> tf.Te
 
 def weibull(distribution: tfd.Weibull, y: tf.Tensor) -> tf.Tensor:
     """TFP's, with the derivative that it lacks where the concentration is 1."""
-    return tfd.Weibull._log_prob(distribution, y) + _lacking(distribution.concentration - 1, y / distribution.scale)
+    return tfd.Weibull._log_prob(distribution, y) + _lacking(distribution.concentration - 1, y)
 
 
 def _lacking(exponent, y):

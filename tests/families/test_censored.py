@@ -174,8 +174,9 @@ def special_log_beta(a, b, y):
 
 WHOLE = [
     ("Beta", {"concentration1": 0.3}, "concentration0", 1.0, [0.1, 0.2]),
-    ("Beta", {"concentration1": 0.05}, "concentration0", 2.0, [-INF, 0.2]),
+    ("Beta", {"concentration1": 0.05}, "concentration0", 2.0, [-INF, 0.01]),
     ("Beta", {"concentration1": 0.05}, "concentration0", 2.0, [0.2, INF]),
+    ("Weibull", {"scale": 0.7}, "concentration", 1.0, [0.4, 0.5]),
     ("Chi", {}, "df", 2.0, [0.4, 0.5]),
     ("RelaxedBernoulli", {"logits": 0.3}, "temperature", 1.0, [0.4, 0.5]),
     ("NegativeBinomial", {"logits": -3.0}, "total_count", 1.0, [90.0, 200.0]),
