@@ -174,7 +174,7 @@ def special_log_beta(a, b, y):
 
 WHOLE = [
     ("Beta", {"concentration1": 0.3}, "concentration0", 1.0, [0.1, 0.2]),
-    ("Beta", {"concentration1": 0.05}, "concentration0", 2.0, [-INF, 0.01]),
+    ("Beta", {"concentration1": 1.5}, "concentration0", 2.0, [-INF, 0.4]),
     ("Beta", {"concentration1": 0.05}, "concentration0", 2.0, [0.2, INF]),
     ("Weibull", {"scale": 0.7}, "concentration", 1.0, [0.4, 0.5]),
     ("Chi", {}, "df", 2.0, [0.4, 0.5]),
