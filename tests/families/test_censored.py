@@ -9,6 +9,7 @@ from scipy import integrate, optimize, special, stats
 import nllfit
 from nllfit import Censored, Truncated, interval_censored, left_censored, right_censored
 from nllfit.families import Family, MixtureFamily
+from nllfit.families.analytic import betainc
 from nllfit.families.intervals import CDF_FAMILIES, log_interval
 from nllfit.families.marginals import marginals
 from nllfit.families.outcomes import some_outcome
@@ -190,6 +191,21 @@ def test_where_a_power_vanishes_the_derivative_is_that_beside(name, others, para
         terms_and_slopes(family, others | {parameter: value + step}, [pair])[1][parameter] for step in (0, -1e-4, 1e-4)
     )
     np.testing.assert_allclose(at, (below + above) / 2, rtol=2e-7)
+
+
+@pytest.mark.parametrize(("a", "b", "x"), [(1.5, 2.0, 0.4), (0.3, 1.0, 0.1), (2.0, 1.5, 0.6)])
+def test_the_incomplete_beta_function_has_derivatives_at_whole_numbers(a, b, x):
+    powers = constants(a, b)
+    with tf.GradientTape() as tape:
+        tape.watch(powers)
+        value = betainc(*powers, tf.constant(x, F64))
+    h = 1e-5
+    differences = [
+        special.betainc(a + h, b, x) - special.betainc(a - h, b, x),
+        special.betainc(a, b + h, x) - special.betainc(a, b - h, x),
+    ]
+    np.testing.assert_allclose(value, special.betainc(a, b, x), rtol=1e-13)
+    np.testing.assert_allclose(tape.gradient(value, powers), np.array(differences) / (2 * h), rtol=1e-6)
 
 
 def test_far_terms_have_derivatives():
