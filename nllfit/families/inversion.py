@@ -10,7 +10,7 @@ from nllfit.families.cdfs import cdf_and_survival
 from nllfit.families.marginals import constant, marginals, real_dtype
 from nllfit.families.support import is_discrete
 
-__all__ = ["drawn", "inverse_cdf"]
+__all__ = ["drawn", "drawn_by_cdf", "inverse_cdf"]
 
 
 def inverse_cdf(distribution: tfd.Distribution, levels: Any, rests: Any = None) -> tf.Tensor:
@@ -56,9 +56,14 @@ def drawn(distribution: tfd.Distribution, n: Any, seed: Any) -> tf.Tensor:
     try:
         return distribution.sample(n, seed=seed)
     except NotImplementedError:
-        shape = tf.concat([[n], distribution.batch_shape_tensor()], 0)
-        levels = tfd.Uniform(tf.constant(0.0, tf.float64), 1.0).sample(shape, seed=seed)
-        return tf.cast(inverse_cdf(marginals(constant(distribution)), levels), distribution.dtype)
+        return drawn_by_cdf(distribution, n, seed)
+
+
+def drawn_by_cdf(distribution: tfd.Distribution, n: Any, seed: Any) -> tf.Tensor:
+    """Draws `[n, *batch]` of a scalar distribution: its quantiles at uniform levels."""
+    shape = tf.concat([[n], distribution.batch_shape_tensor()], 0)
+    levels = tfd.Uniform(tf.constant(0.0, tf.float64), 1.0).sample(shape, seed=seed)
+    return tf.cast(inverse_cdf(marginals(constant(distribution)), levels), distribution.dtype)
 
 
 def _root(excess, zeros, noise, counts):

@@ -13,8 +13,8 @@ from tensorflow_probability.python.distributions.distribution import AutoComposi
 from nllfit.families.cdfs import between, ends
 from nllfit.families.conditional import Both, within_ends
 from nllfit.families.intervals import LogInterval, log_density, log_interval, within
-from nllfit.families.inversion import drawn, inverse_cdf
-from nllfit.families.marginals import constant, constant_but, latent, marginals, real_dtype
+from nllfit.families.inversion import drawn, drawn_by_cdf
+from nllfit.families.marginals import constant_but, latent, marginals, real_dtype
 from nllfit.families.protocol import Numbers
 from nllfit.families.support import Between, is_discrete
 from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
@@ -247,9 +247,7 @@ class TruncatedDistribution(AutoCompositeTensorDistribution):
         if self.by_row:
             number = tf.cast(drawn(self.distribution, n, seed), self.dtype)
             return tf.stack([number, *self._whole(number)], -1)
-        shape = tf.concat([[n], self.batch_shape_tensor()], 0)
-        levels = tfd.Uniform(tf.constant(0.0, tf.float64), 1.0).sample(shape, seed=seed)
-        return tf.cast(inverse_cdf(marginals(constant(self)), levels), self.dtype)
+        return drawn_by_cdf(self, n, seed)
 
     def _sample_control_dependencies(self, value: tf.Tensor) -> list:
         if not self.validate_args:
