@@ -12,6 +12,7 @@ import tensorflow_probability as tfp
 
 from nllfit.data import num_rows
 from nllfit.kerases import Model, compile_in_float64, is_kerases_own, keras_of, variable_of
+from nllfit.training.kernels import drop_kernels
 
 __all__ = ["Surface", "assign", "flat_weights", "set_weights"]
 
@@ -34,6 +35,7 @@ class Surface:
         self._dtypes = [(variable_of(w).dtype, variable_of(w).shape) for w in model.trainable_variables]
         self._twin = None if own == tf.float64 else _in_float64(model)
         self._model = self._twin or weakref.proxy(model)
+        drop_kernels(len(model.variables) + len(self._twin.variables if self._twin else ()))
         self._weights = [variable_of(w) for w in self._model.trainable_variables]
         self.dtype = own if self._twin is None else tf.float64
         self._loss = tf.function(self._loss_and_gradient, autograph=False)

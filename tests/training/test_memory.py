@@ -4,12 +4,13 @@ import ctypes
 import gc
 import pathlib
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import nllfit
-from nllfit.training import kernels, runs
+from nllfit.training import kernels, loss_surface, runs
 from tests.kerases import KERASES, each_keras
 
 X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
@@ -54,6 +55,15 @@ def test_fit_counts_the_variables_of_each_model_once(k, monkeypatch):
             nllfit.fit(model, X, X[:, :1], verbose=0, compile="graph")
     assert len(counted) == 2
     assert counted[0] == counted[1] >= 6  # two weights, their momenta, and what an optimizer and a metric count
+
+
+def test_fit_lbfgs_counts_those_of_the_copy_in_which_it_solves(monkeypatch):
+    counted = []
+    monkeypatch.setattr(loss_surface, "drop_kernels", counted.append)
+    model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(1)])
+    model.compile(loss="mse")
+    nllfit.fit_lbfgs(model, X, X[:, :1])
+    assert counted == [4]  # a kernel and a bias, of the model and of its copy
 
 
 @pytest.mark.thorough
