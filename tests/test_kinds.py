@@ -9,7 +9,7 @@ from tensorflow_probability import util as tfpu
 
 import nllfit
 from nllfit import heads
-from nllfit.families.support import is_discrete
+from nllfit.families.discreteness import is_discrete
 
 tfd = tfp.distributions
 

@@ -12,11 +12,11 @@ from tensorflow_probability import distributions as tfd
 import nllfit
 from nllfit import heads
 from nllfit.families.cdfs import ends
+from nllfit.families.discreteness import is_discrete
 from nllfit.families.facts import has_class_labels
 from nllfit.families.kinds import INDEPENDENT
 from nllfit.families.links import default_link
 from nllfit.families.marginals import latent, marginals
-from nllfit.families.support import is_discrete
 from nllfit.scores.crps_of_outcomes import FORMULAS
 
 __all__ = ["PICTURES", "families", "made_rows", "page", "picture", "row"]

@@ -15,10 +15,10 @@ from nllfit.evaluation.class_probabilities import class_log_probs
 from nllfit.evaluation.held_out import HeldOut, held_out
 from nllfit.families.bounds import checked
 from nllfit.families.center import central_value
+from nllfit.families.discreteness import is_discrete
 from nllfit.families.inflated import InflatedDistribution
 from nllfit.families.kinds import INDEPENDENT
 from nllfit.families.marginals import latent, marginals
-from nllfit.families.support import is_discrete
 from nllfit.kerases import Model, as_distribution, mask_of, output_like, with_mask
 from nllfit.prediction import predict_distribution
 

@@ -16,9 +16,9 @@ from nllfit.calibration.counts import MovedCounts
 from nllfit.calibration.remade import Remade, quantiles_at
 from nllfit.evaluation.evaluations import as_levels
 from nllfit.families.cdfs import cdf_and_survival, ends
+from nllfit.families.discreteness import is_discrete, line
 from nllfit.families.inversion import inverse_cdf
 from nllfit.families.marginals import real_dtype
-from nllfit.families.support import is_discrete, line
 from nllfit.kerases import Model
 
 __all__ = ["Conformalized", "conformalize"]

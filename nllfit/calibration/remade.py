@@ -9,8 +9,8 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.cdfs import cdf_and_survival
+from nllfit.families.discreteness import is_discrete, line
 from nllfit.families.inversion import inverse_cdf
-from nllfit.families.support import is_discrete, line
 
 __all__ = ["Remade", "normal", "quantiles_at", "scores_of"]
 

@@ -8,11 +8,11 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.cdfs import ends
+from nllfit.families.discreteness import is_discrete
 from nllfit.families.facts import facts_of
 from nllfit.families.kinds import MIXTURE, TRANSFORMED, is_own
 from nllfit.families.outcomes import some_outcome
 from nllfit.families.rows import plain_class
-from nllfit.families.support import is_discrete
 
 __all__ = ["asserting", "checked"]
 

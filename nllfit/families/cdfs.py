@@ -14,11 +14,11 @@ import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.analytic import betainc, zeta
+from nllfit.families.discreteness import is_discrete, line
 from nllfit.families.facts import facts_of
 from nllfit.families.formulas import formula_of, log_tails
 from nllfit.families.kinds import MIXTURE, MIXTURE_SAME_FAMILY, is_own
 from nllfit.families.marginals import real_dtype
-from nllfit.families.support import is_discrete, line
 
 __all__ = ["between", "cdf_and_survival", "ends"]
 

@@ -19,12 +19,12 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_count, as_hashable, as_params, as_shape, as_text, blocks_of, family_class
 from nllfit.families.bounds import asserting
+from nllfit.families.discreteness import is_discrete
 from nllfit.families.facts import Facts, corrected, facts_of
 from nllfit.families.kinds import over_event
 from nllfit.families.links import Softmax, check_links, chosen_link, default_link, is_positive, other_names, twin
 from nllfit.families.protocol import Numbers, ParametricFamily
 from nllfit.families.refusal import assertion_text
-from nllfit.families.support import is_discrete
 
 __all__ = ["Family", "as_family"]
 

@@ -16,6 +16,7 @@ from tensorflow_probability.python.distributions.distribution import AutoComposi
 from nllfit.families.arguments import as_params
 from nllfit.families.cdfs import ends
 from nllfit.families.conditional import Both, beside_zero
+from nllfit.families.discreteness import is_discrete
 from nllfit.families.facts import Facts
 from nllfit.families.family import Family
 from nllfit.families.intervals import LogInterval, log_density, log_interval
@@ -24,7 +25,6 @@ from nllfit.families.links import Softmax
 from nllfit.families.marginals import asserted, constant_but, real_dtype
 from nllfit.families.outcomes import some_outcome
 from nllfit.families.protocol import Numbers
-from nllfit.families.support import is_discrete
 from nllfit.families.truncated import TruncatedDistribution
 from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
 

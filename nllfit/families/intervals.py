@@ -12,11 +12,11 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.cdfs import between, cdf_and_survival, ends
+from nllfit.families.discreteness import is_discrete
 from nllfit.families.facts import facts_of
 from nllfit.families.formulas import LOG_TAILS, Tails, formula_of, log1mexp, log_tails, two_pieces
 from nllfit.families.kinds import MIXTURE_SAME_FAMILY, is_own
 from nllfit.families.marginals import constant, constant_but
-from nllfit.families.support import is_discrete
 
 __all__ = ["CDF_FAMILIES", "LogInterval", "has_cdf", "log_density", "log_interval", "within"]
 

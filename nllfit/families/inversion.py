@@ -7,8 +7,8 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.cdfs import cdf_and_survival
+from nllfit.families.discreteness import is_discrete
 from nllfit.families.marginals import constant, marginals, real_dtype
-from nllfit.families.support import is_discrete
 
 __all__ = ["drawn", "drawn_by_cdf", "inverse_cdf"]
 

@@ -8,11 +8,11 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_numbers
+from nllfit.families.discreteness import is_discrete
 from nllfit.families.facts import facts_of, has_class_labels
 from nllfit.families.kinds import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMILY
 from nllfit.families.marginals import latent
 from nllfit.families.refusal import untouched
-from nllfit.families.support import is_discrete
 
 __all__ = [
     "as_column",

@@ -11,12 +11,12 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_count, as_params
 from nllfit.families.bounds import checked
+from nllfit.families.discreteness import is_discrete
 from nllfit.families.facts import Facts
 from nllfit.families.kinds import parameter_properties, parts_of
 from nllfit.families.layer import Head
 from nllfit.families.protocol import Numbers, ParametricFamily
 from nllfit.families.registered import registered
-from nllfit.families.support import is_discrete
 
 __all__ = ["DistributionLambda", "FunctionFamily"]
 

@@ -12,11 +12,11 @@ from tensorflow_probability.python.distributions.distribution import AutoComposi
 
 from nllfit.families.cdfs import between, ends
 from nllfit.families.conditional import Both, within_ends
+from nllfit.families.discreteness import Between, is_discrete
 from nllfit.families.intervals import LogInterval, log_density, log_interval, within
 from nllfit.families.inversion import drawn, drawn_by_cdf
 from nllfit.families.marginals import constant_but, latent, marginals, real_dtype
 from nllfit.families.protocol import Numbers
-from nllfit.families.support import Between, is_discrete
 from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
 
 __all__ = ["Truncated", "TruncatedDistribution", "within_window"]

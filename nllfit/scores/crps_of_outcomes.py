@@ -6,10 +6,10 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.discreteness import is_discrete
 from nllfit.families.kinds import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMILY
 from nllfit.families.marginals import latent, marginals, real_dtype
 from nllfit.families.outcomes import as_outcomes, weights_of_outcomes, where_counted
-from nllfit.families.support import is_discrete
 from nllfit.kerases import as_distribution, mask_of
 from nllfit.scores.continuous import CONTINUOUS
 from nllfit.scores.counts import COUNTS
