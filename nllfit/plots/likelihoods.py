@@ -45,15 +45,16 @@ def likelihood_curve(
       >>> theta = np.linspace(0.0, 1.0, 201)
       >>> ax = likelihood_curve(ax, tfd.Bernoulli(probs=theta), [0, 0, 0, 1, 0], theta, name="theta", estimate=0.2)
     """
+    values = np.asarray(values)
     height = _heights(distribution, y, values=values)
-    estimate = np.asarray(values)[height.argmax()] if estimate is None else estimate
+    estimate = values[height.argmax()] if estimate is None else estimate
     drawn = np.exp(height.max()) > 0
     ax.plot(values, np.exp(height if drawn else height - height.max()))
     ax.axvline(estimate, linestyle="--", label=f"maximum at {estimate:.4g}", **MAXIMUM)
     if interval is not None:
         ax.axvspan(*interval, alpha=0.15, label=f"{interval_name}: {interval[0]:.3g} to {interval[1]:.3g}")
     ylabel = "likelihood" if drawn else "likelihood / maximum"
-    ax.set(xlabel=name, ylabel=ylabel, xlim=(np.min(values), np.max(values)), ylim=(0, None))
+    ax.set(xlabel=name, ylabel=ylabel, xlim=(values.min(), values.max()), ylim=(0, None))
     ax.legend()
     return ax
 
