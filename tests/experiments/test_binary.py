@@ -10,29 +10,49 @@ from tests.files import data_file, downloaded
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "ignore::DeprecationWarning:matplotlib")
 
 
+def fail(*args):
+    raise OSError("the disk is full")
+
+
 @pytest.mark.parametrize("keras", ["2", pytest.param("3", marks=pytest.mark.thorough)])
-def test_binary(tmp_path, keras):
-    metrics = binary.main(["--keras", keras, "--out", str(tmp_path / "run"), "--epochs", "30", "--members", "1"])
+def test_binary_cut_short_and_gone_on_with(tmp_path, keras, monkeypatch, capsys):
+    out = tmp_path / "run"
+    arguments = ["--keras", keras, "--epochs", "30", "--members", "1", "--out", str(out)]
+    with monkeypatch.context() as broken:
+        broken.setattr(classifier, "compared", fail)
+        with pytest.raises(OSError, match="the disk is full"):
+            binary.main(arguments)
+    assert files(out) == {"config.json", "unfinished"}
+    assert f"the same command with --out {out} goes on" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="holds an unfinished run with --seed 0, not 1"):
+        binary.main([*arguments, "--seed", "1"])
+    monkeypatch.setattr(classifier, "train", fail)  # it is trained
+    metrics = binary.main(arguments)
     assert metrics["nll"] < 0.2 < metrics["class_share"]["nll"]
     assert metrics["accuracy"] > 0.93  # of 114, three standard errors below the 97 % expected
-    assert files(tmp_path / "run") == {"config.json", "metrics.json", "binary.png", "model.keras"}
+    assert files(out) == {"config.json", "metrics.json", "binary.png", "model.keras"}
+    with pytest.raises(ValueError, match="holds something already"):
+        binary.main(arguments)
 
 
 def test_binary_on_photographs(tmp_path):
+    """One network of one block; two of them, and their ensemble, are the other experiment's test."""
     write_photographs(tmp_path / "photographs")
-    arguments = ["--data", str(tmp_path / "photographs"), "--size", "16", "--epochs", "2", "--members", "2"]
+    arguments = ["--data", str(tmp_path / "photographs"), "--size", "8", "--epochs", "1", "--members", "1"]
     metrics = binary.main([*arguments, "--out", str(tmp_path / "run")])
     assert metrics["num_test"] == 4
-    assert [name.partition(",")[0] for name in metrics["evaluation"]] == ["one network"] * 2 + ["ensemble of 2"] * 2
+    assert [name.partition(",")[0] for name in metrics["evaluation"]] == ["one network"] * 2
     assert "mistakes.png" in files(tmp_path / "run")
 
 
-def test_binary_on_arrays(tmp_path):
-    np.savez(tmp_path / "data.npz", **npz_arrays())
-    metrics = binary.main(
-        ["--data", str(tmp_path / "data.npz"), "--epochs", "2", "--members", "1", "--out", str(tmp_path / "run")]
-    )
-    assert metrics["num_test"] == 10
+def test_the_arrays_are_read(tmp_path):
+    np.savez(tmp_path / "data.npz", **(given := npz_arrays()))
+    arguments = binary.common.parser("", "binary").parse_args([])
+    arguments.data = tmp_path / "data.npz"
+    (x, y), (x_test, y_test), names = binary.load(arguments)
+    for found, name in ((x, "x_train"), (y[:, 0], "y_train"), (x_test, "x_test"), (y_test[:, 0], "y_test")):
+        np.testing.assert_array_equal(found, given[name])
+    assert names == ["0", "1"]
 
 
 @pytest.mark.parametrize(("where", "cats", "dogs"), [(data_file, 6, 6), (downloaded, 120, 250)])
@@ -46,28 +66,6 @@ def test_the_cats_and_dogs_are_read(where, cats, dogs):
     assert (len(x) + len(x_test), y.sum() + y_test.sum(), names) == (cats + dogs, dogs, ["cats", "dogs"])
     assert x.dtype == np.uint8
     assert x.shape[1:] == (32, 32, 3)
-
-
-def fail(*args):
-    raise OSError("the disk is full")
-
-
-def test_a_run_that_is_cut_short_goes_on_by_the_same_command(tmp_path, monkeypatch, capsys):
-    out = tmp_path / "run"
-    arguments = ["--epochs", "1", "--members", "1", "--out", str(out)]
-    with monkeypatch.context() as broken:
-        broken.setattr(classifier, "compared", fail)
-        with pytest.raises(OSError, match="the disk is full"):
-            binary.main(arguments)
-    assert files(out) == {"config.json", "unfinished"}
-    assert f"the same command with --out {out} goes on" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="holds an unfinished run with --seed 0, not 1"):
-        binary.main([*arguments, "--seed", "1"])
-    monkeypatch.setattr(classifier, "train", fail)  # it is trained
-    binary.main(arguments)
-    assert files(out) == {"config.json", "metrics.json", "binary.png", "model.keras"}
-    with pytest.raises(ValueError, match="holds something already"):
-        binary.main(arguments)
 
 
 @pytest.mark.thorough

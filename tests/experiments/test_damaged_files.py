@@ -12,7 +12,7 @@ import pytest
 from experiments import data, likelihood, tables
 from tests.experiments.samples import npz_arrays, write_idx, write_photographs
 
-MUTANTS, MANY = 300, 1250  # of each kind; many with `--thorough`
+MUTANTS, MANY = 100, 1250  # of each kind; many with `--thorough`
 
 
 def write_npz(path, compress):

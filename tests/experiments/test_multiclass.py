@@ -24,13 +24,16 @@ def test_multiclass(tmp_path, keras):
 
 @pytest.mark.parametrize("compress", [True, pytest.param(False, marks=pytest.mark.thorough)])  # read in another test
 def test_multiclass_on_idx_files(tmp_path, compress):
-    write_idx(tmp_path / "idx", compress=compress)
+    write_idx(tmp_path / "idx", compress=compress, side=8)  # a network of one block
     arguments = ["--data", str(tmp_path / "idx"), "--epochs", "1", "--members", "2" if compress else "1"]
     metrics = multiclass.main([*arguments, "--out", str(tmp_path / "run")])
     assert set(PICTURES) < files(tmp_path / "run")
     before, after, *ensemble = metrics["evaluation"].values()
     assert after["accuracy"] == before["accuracy"]
     assert len(ensemble) == (2 if compress else 0)
+    names = ["one network"] * 2 + ["ensemble of 2"] * len(ensemble)
+    assert [name.partition(",")[0] for name in metrics["evaluation"]] == names
+    assert ("ensemble" in files(tmp_path / "run")) == compress
     assert (metrics["num_test"], metrics["guessing_nll"]) == (20, np.log(10))
 
 

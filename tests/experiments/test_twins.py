@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from experiments import equivalence
+from experiments import common, equivalence
 from tests.experiments.samples import files
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "ignore::DeprecationWarning:matplotlib")
@@ -22,10 +22,12 @@ def test_twins_stay_together(tmp_path, keras):
     assert files(tmp_path / "run") == {"config.json", "metrics.json"}
 
 
-def test_twins_with_another_factor_do_not(tmp_path, monkeypatch):
-    wrong = [dataclasses.replace(row, scale=lambda size, s: 2 + 1e-6) for row in equivalence.EQUIVALENCES]
-    monkeypatch.setattr(equivalence, "EQUIVALENCES", wrong)
-    row = equivalence.main(["--out", str(tmp_path / "run"), "--epochs", "2"])["MeanSquaredError()"]
+def test_twins_with_another_factor_do_not():
+    tools = common.toolkit(2)
+    with equivalence.double_precision(tools.keras):
+        *_, twins = equivalence.all_twins(tools.keras)
+        wrong = dataclasses.replace(twins.row, scale=lambda size, s: 2 + 1e-6)
+        row = equivalence.compare(tools, dataclasses.replace(twins, row=wrong), epochs=2, seed=0)
     assert row["loss_difference"] > 1e-12
     assert row["gradient_difference"] > 1e-12
     assert row["weight_difference"] > 1e-9
