@@ -2,12 +2,15 @@
 
 import functools
 
+import numpy as np
 import tensorflow as tf
 
 from nllfit.kerases import is_kerases_own, keras_of
 from nllfit.training.replicas import Replicas
 
-__all__ = ["loops", "one_step"]
+__all__ = ["loops", "one_step", "split"]
+
+_SMALL = 2**16  # numbers, which are copied in less time than another write takes
 
 
 def one_step(model, mode):
@@ -74,7 +77,7 @@ def loops(model, steps, mode, work, changed, weights):
         no_scores = _zeros(test, tf.nest.map_structure(_of_batch, stacks[0])) if stacks else {}
         logs_of = [_array(t, capacity) for t in tf.nest.flatten(no_logs)]
         scores_of = [_array(t, capacity) for t in tf.nest.flatten(no_scores)]
-        states_of = [_array(v, capacity) for v in changed]
+        states_of = [_array(t, capacity) for t in _joined(changed)]
 
         def one_epoch(epoch, finite, logs_of, scores_of, states_of):
             tf.cond(starts > 0, reset_metrics, lambda: 0)
@@ -100,7 +103,7 @@ def loops(model, steps, mode, work, changed, weights):
 
             scores = tf.cond(evaluates[epoch] & finite, evaluation, lambda: no_scores) if stacks else no_scores
             written = _written(logs_of, epoch, logs), _written(scores_of, epoch, scores)
-            return epoch + 1, finite, *written, _written(states_of, epoch, changed)
+            return epoch + 1, finite, *written, _written(states_of, epoch, _joined(changed))
 
         # By hand: to let AutoGraph write it took longer than all of the tracing.
         epoch, finite, logs_of, scores_of, states_of = tf.while_loop(
@@ -134,7 +137,31 @@ def _gathered(data, rows):
 def _finite(logs, weights):
     loss = logs.get("loss") if isinstance(logs, dict) else None
     floating = [*weights, *(t for t in tf.nest.flatten(loss) if t is not None and t.dtype.is_floating)]
-    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in floating])
+    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in _joined(floating)])
+
+
+def _kinds(variables):
+    """Lists of variables to be one vector each: small ones of one dtype, while a large one stays alone."""
+    kinds = {}
+    for v in variables:
+        size = v.shape.num_elements()  # None where a shape is not known
+        kinds.setdefault(v.dtype if size is not None and size <= _SMALL else id(v), []).append(v)
+    return list(kinds.values())
+
+
+def _joined(variables):
+    """Variables as a vector of each kind: XLA takes as long to compile one write as another, however small."""
+    return [tf.concat([tf.reshape(v, [-1]) for v in kind], 0) if kind[1:] else kind[0] for kind in _kinds(variables)]
+
+
+def split(states, variables):
+    """The states of each of the variables, arrays `[capacity, ...]`, which lie side by side in those of `_joined`."""
+    found = {}
+    for state, kind in zip(states, _kinds(variables), strict=True):
+        ends = np.cumsum([v.shape.num_elements() for v in kind[:-1]], dtype=int)
+        for v, part in zip(kind, np.split(state, ends, axis=1) if kind[1:] else [state], strict=True):
+            found[id(v)] = part.reshape(len(part), *v.shape) if kind[1:] else part
+    return [found[id(v)] for v in variables]
 
 
 def _array(like, capacity):

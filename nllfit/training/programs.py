@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.kerases import Model, parts_of, training_variables, variable_of
-from nllfit.training.loops import loops, one_step
+from nllfit.training.loops import loops, one_step, split
 from nllfit.training.work import Work
 
 __all__ = ["Program", "Stretch"]
@@ -73,6 +73,7 @@ class Program:
         self.operations = _operations(traced.graph.as_graph_def())
         self._metrics = {id(part) for metric in model.metrics for v in metric.variables for part in parts_of(model, v)}
         changed = [v for v in traced.variables if id(v) not in self._metrics] if mode == "train" else []
+        self._states = [tf.TensorSpec(v.shape, v.dtype) for v in changed]
         weights = [w for w in map(variable_of, model.trainable_variables) if w.dtype.is_floating]
         loop = tf.function(
             loops(owner, steps, mode, work, changed, weights if mode == "train" else []), autograph=False
@@ -117,7 +118,7 @@ class Program:
         stretch = Stretch(
             tf.nest.map_structure(np.asarray, logs),
             tf.nest.map_structure(np.asarray, scores),
-            [state.numpy() for state in states],
+            split([state.numpy() for state in states], self._states),
             int(epochs),
             bool(finite),
         )

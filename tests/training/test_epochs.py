@@ -15,7 +15,7 @@ import tf_keras
 
 import nllfit
 from nllfit.kerases import training_variables, variable_of
-from nllfit.training import batches, runs, sharing, streams
+from nllfit.training import batches, loops, runs, sharing, streams
 from nllfit.training.failures import not_finite
 from nllfit.training.programs import Program
 from tests.kerases import KERASES, by_keras, each_keras, in_turn, mainly, set_precision
@@ -662,6 +662,17 @@ def test_a_model_compiled_anew_gets_new_programs(k):
     assert set(nllfit.fit(model, x, y, verbose=0, compile="graph").history) == {"loss", "top2"}
     for weight, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, other)
+
+
+def test_small_variables_are_written_as_one_and_read_as_what_they_are():
+    shapes = [2, 3], [4], [300, 300], [0, 5], []
+    variables = [tf.Variable(tf.fill(shape, float(i))) for i, shape in enumerate(shapes)]
+    variables += [tf.Variable(7, dtype=tf.int64), tf.Variable([[8.0, 9.0]], shape=tf.TensorShape([1, None]))]
+    joined = loops._joined(variables)
+    assert [t.shape.num_elements() for t in joined[:2]] == [2 * 3 + 4 + 0 + 1, 300 * 300]
+    after = loops.split([np.stack([t.numpy(), t.numpy() + 1]) for t in joined], variables)
+    for state, variable in zip(after, variables, strict=True):
+        np.testing.assert_array_equal(state, [variable.numpy(), variable.numpy() + 1], strict=True)
 
 
 @KERASES
