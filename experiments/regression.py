@@ -93,7 +93,7 @@ def fit_diabetes(tools, epochs, folder):
 def plot(tools, lines, path):
     """Data, line and band: a row for each noise, a column for each head."""
     figure = Figure(figsize=(12, 7), layout="constrained")
-    axes = figure.subplots(len(lines), len(FORMS), sharex=True, sharey="row")
+    axes = figure.subplots(len(lines), len(FORMS), sharex=True, sharey="row", squeeze=False)
     for row, (noise, (x, y, models)) in zip(axes, lines.items(), strict=True):
         for ax, (name, model) in zip(row, models.items(), strict=True):
             distribution = tools.distribution(model(x))

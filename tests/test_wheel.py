@@ -1,4 +1,4 @@
-"""A wheel, built and installed elsewhere, is the whole package and imports nothing that it does not need."""
+"""A wheel, built and installed elsewhere, is the whole package, imports nothing that it does not need, and is safe."""
 
 import importlib.metadata
 import json
@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import nllfit
+from tests.test_safety import crafted, pickled
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = pathlib.Path(nllfit.__file__).parent
@@ -20,11 +21,16 @@ tensorflow_probability.distributions
 before = set(sys.modules)
 import nllfit
 added = sorted({name.partition(".")[0] for name in set(sys.modules) - before} - sys.stdlib_module_names)
+try:
+    tf_keras.models.load_model(sys.argv[1])
+    refused = None
+except ValueError as error:
+    refused = str(error)
 names = [info.name for info in pkgutil.walk_packages(nllfit.__path__, "nllfit.")]
 files = [importlib.import_module(name).__file__ for name in ["nllfit", *names]]
 typed = importlib.resources.files("nllfit").joinpath("py.typed").is_file()
 version = importlib.metadata.version("nllfit"), nllfit.__version__
-print(json.dumps({"added": added, "files": files, "typed": typed, "version": version}))
+print(json.dumps({"added": added, "files": files, "typed": typed, "version": version, "refused": refused}))
 """
 
 
@@ -36,7 +42,8 @@ def test_the_wheel_holds_the_package(tmp_path):
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*pip, "--target", installed, source], check=True, capture_output=True, text=True)
     environment = os.environ | {"PYTHONPATH": str(installed)}
-    run = [sys.executable, "-c", PROGRAM]
+    stranger = crafted(tmp_path / "m.keras", "distribution_layer", "DistributionLambda", pickled(tmp_path))
+    run = [sys.executable, "-c", PROGRAM, str(stranger)]
     result = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-2000:]
     found = json.loads(result.stdout)
@@ -44,6 +51,8 @@ def test_the_wheel_holds_the_package(tmp_path):
     assert {pathlib.Path(file).relative_to(installed) for file in found["files"]} == {
         path.relative_to(ROOT) for path in PACKAGE.rglob("*.py")
     }
+    assert found["refused"].startswith("The file holds code")  # by the import of `nllfit` alone
+    assert not (tmp_path / "ran").exists()
     assert found["typed"]
     assert set(found["version"]) == {nllfit.__version__}
     (metadata,) = importlib.metadata.distributions(name="nllfit", path=[str(installed)])

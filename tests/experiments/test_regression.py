@@ -11,10 +11,21 @@ from tests.experiments.samples import files
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "ignore::DeprecationWarning:matplotlib")
 
 
-@pytest.mark.parametrize("keras", ["2", pytest.param("3", marks=pytest.mark.thorough)])  # 20 seconds each
-def test_regression(tmp_path, keras):
+BOTH = tuple(regression.NOISES)
+
+
+@pytest.mark.parametrize(  # a noise is three networks
+    ("keras", "noises"),
+    [
+        ("2", ("growing",)),
+        pytest.param("2", BOTH, marks=pytest.mark.thorough),
+        pytest.param("3", BOTH, marks=pytest.mark.thorough),
+    ],
+)
+def test_regression(tmp_path, monkeypatch, keras, noises):
+    monkeypatch.setattr(regression, "NOISES", {noise: regression.NOISES[noise] for noise in noises})
     metrics = regression.main(["--keras", keras, "--out", str(tmp_path / "run")])
-    for noise in ("constant", "growing"):
+    for noise in noises:
         squares, fits = metrics[noise]["least_squares"], metrics[noise]
         for form in ("fixed", "shared"):  # Adam with shrinking steps stops a few 1e-8 from the optimum
             assert fits[form]["slope"] == pytest.approx(squares["slope"], abs=1e-6)
@@ -22,7 +33,8 @@ def test_regression(tmp_path, keras):
         assert fits["shared"]["sigma"] == pytest.approx(squares["residual_sigma"], abs=1e-6)
     assert metrics["growing"]["network"]["mean_nll"] < metrics["growing"]["shared"]["mean_nll"] - 0.1
     found = metrics["evaluation"]
-    for noise, form in (("constant", "shared"), ("growing", "network")):
+    for noise in noises:
+        form = {"constant": "shared", "growing": "network"}[noise]
         assert found[noise][form]["calibration_error"] < 0.04 < found[noise]["fixed"]["calibration_error"]
     # statsmodels' least squares on the same data; the digits that the README promises.
     assert metrics["diabetes"]["sigma"] == pytest.approx(53.476128764, abs=5e-4)
@@ -37,6 +49,6 @@ def test_regression(tmp_path, keras):
     }
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == metrics
     tools = common.toolkit(int(keras))
-    loaded = tools.keras.models.load_model(tmp_path / "run" / "constant-shared.keras")
+    loaded = tools.keras.models.load_model(tmp_path / "run" / "growing-shared.keras")
     sigma = float(tools.distribution(loaded(np.zeros([1, 1]))).stddev()[0, 0])
-    assert sigma == pytest.approx(metrics["constant"]["shared"]["sigma"], rel=1e-14)  # which is a mean of equal numbers
+    assert sigma == pytest.approx(metrics["growing"]["shared"]["sigma"], rel=1e-14)  # which is a mean of equal numbers
