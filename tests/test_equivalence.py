@@ -49,7 +49,7 @@ def draw(row, rng, batch, size, magnitude):
 
 @each_row
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(
     kit=st.sampled_from(KITS),
     seed=st.integers(0, 2**32 - 1),

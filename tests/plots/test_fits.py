@@ -57,5 +57,5 @@ def test_what_cannot_be_drawn_is_named(ax):
         plots.profile_curve(ax, maximum_likelihood("Normal", y), "mu")
     with pytest.raises(ValueError, match=r"`loc` has shape \(2,\)"):
         plots.profile_curve(ax, maximum_likelihood("Normal", np.stack([y, y], 1)), "loc")
-    with pytest.raises(ValueError, match=r"holds -1.0, which Gamma cannot have"):
-        plots.fitted_density(ax, maximum_likelihood("Gamma", y), y - 2)
+    with pytest.raises(ValueError, match=r"holds -1.0, which Exponential cannot have"):
+        plots.fitted_density(ax, maximum_likelihood("Exponential", y), y - 2)

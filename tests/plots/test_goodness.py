@@ -11,8 +11,12 @@ from tests.plots.conftest import labels
 Y = np.random.default_rng(0).gamma(2.0, 3.0, 50)
 
 
-def test_quantiles_and_probabilities_are_those_of_the_fit(ax):
-    estimate = maximum_likelihood("Gamma", Y)
+@pytest.fixture(scope="module")
+def estimate():
+    return maximum_likelihood("Gamma", Y)
+
+
+def test_quantiles_and_probabilities_are_those_of_the_fit(ax, estimate):
     fitted = stats.gamma(estimate.parameters["concentration"], scale=1 / estimate.parameters["rate"])
     positions = (np.arange(50) + 0.5) / 50
     plots.qq(ax, estimate)
@@ -26,8 +30,8 @@ def test_quantiles_and_probabilities_are_those_of_the_fit(ax):
     np.testing.assert_allclose(y, fitted.cdf(np.sort(Y)), rtol=1e-9)
 
 
-def test_the_band_holds_all_dots_of_95_in_100_samples(ax):
-    plots.pp(ax, maximum_likelihood("Gamma", Y))
+def test_the_band_holds_all_dots_of_95_in_100_samples(ax, estimate):
+    plots.pp(ax, estimate)
     low, high = np.split(ax.collections[0].get_paths()[0].vertices[:, 1][1:-1], [51])
     low, high = low[:50], np.sort(high)[:50]
     uniform = np.sort(np.random.default_rng(1).uniform(size=[2000, 50]), axis=1)
@@ -40,7 +44,7 @@ def test_kaplan_meier_is_scipys(ax):
     time, until = rng.weibull(1.5, 40).round(2), rng.uniform(0.2, 2.0, 40).round(2)
     seen, time = time <= until, np.minimum(time, until)
     known = stats.ecdf(stats.CensoredData.right_censored(time, ~seen)).sf
-    plots.survival_curve(ax, time, seen, [maximum_likelihood("Weibull", time)])
+    plots.survival_curve(ax, time, seen, [maximum_likelihood("Exponential", time)])
     steps, heights = ax.get_lines()[0].get_data()
     np.testing.assert_allclose(heights[:-1], np.append(1.0, known.evaluate(steps[1:-1])), rtol=1e-12)
     low = known.confidence_interval(method="log-log").low
@@ -48,7 +52,7 @@ def test_kaplan_meier_is_scipys(ax):
     middle = steps[10]
     heights_there = drawn[np.isclose(drawn[:, 0], middle), 1]
     assert np.min(np.abs(heights_there - low.evaluate(middle))) < 1e-9
-    assert labels(ax)[1:] == [f"Kaplan-Meier, {seen.sum()} of 40 seen", "censored", "Weibull"]
+    assert labels(ax)[1:] == [f"Kaplan-Meier, {seen.sum()} of 40 seen", "censored", "Exponential"]
     curve = ax.get_lines()[-1].get_data()
     assert np.all(np.diff(curve[1]) < 0)
 
@@ -58,11 +62,12 @@ def test_pairs_are_taken_as_times_with_flags_are(ax):
     pairs = right_censored(time, seen)
     plots.survival_curve(ax, time, seen)
     expected = ax.get_lines()[0].get_data()
+    estimate = maximum_likelihood(Censored("Exponential"), pairs)
     for given in (pairs, stats.CensoredData.right_censored(time, ~seen)):
         ax.clear()
-        plots.survival_curve(ax, given, estimates=[maximum_likelihood(Censored("Weibull"), pairs)])
+        plots.survival_curve(ax, given, estimates=[estimate])
         np.testing.assert_array_equal(ax.get_lines()[0].get_data(), expected)
-    assert labels(ax)[-1] == "Censored(Weibull)"
+    assert labels(ax)[-1] == "Censored(Exponential)"
 
 
 def test_delayed_entry_counts_who_is_at_risk(ax):
