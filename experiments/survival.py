@@ -34,22 +34,22 @@ def load():
     return data[["age"]].to_numpy(), data["survival"].to_numpy(), data["censors"].to_numpy() == 1
 
 
-def regression(tools, family, x, y, seed):
-    """A head whose parameters are linear in the inputs, at the maximum of the likelihood."""
+def regression(tools, family, x, y, seed, start=None):
+    """A head whose parameters are linear in the inputs, at the maximum of the likelihood; it is sought from `start`."""
     tools.keras.utils.set_random_seed(seed)
     head = tools.heads.Censored(family, dtype="float64")
     dense = tools.keras.layers.Dense(head.params_size(), dtype="float64")
     model = tools.keras.Sequential([tools.keras.Input(x.shape[1:], dtype="float64"), dense, head])
     model.compile(loss=tools.loss)
-    nllfit.initialize(model, x, y)
+    nllfit.initialize(model, x, y) if start is None else model.set_weights(start)
     nllfit.fit_lbfgs(model, x, y)
     return model
 
 
-def held_out_losses(tools, name, x, y, train, test, seed):
+def held_out_losses(tools, name, x, y, train, test, seed, start):
     """The summed negative log-likelihood of test rows, without their age and with it."""
     alone = nllfit.maximum_likelihood(nllfit.Censored(name), y[train])
-    fitted = regression(tools, name, x[train], y[train], seed)
+    fitted = regression(tools, name, x[train], y[train], seed, start)  # near the maximum of all rows
     return {
         "without age": -float(np.sum(alone.distribution.log_prob(y[test]))),
         "with age": nllfit.evaluate(fitted, x[test], y[test]).nll * len(test),
@@ -95,11 +95,11 @@ def main(argv=None):
         model = regression(tools, name, x, y, arguments.seed)
         gain = -len(y) * nllfit.evaluate(model, x, y).nll - best.log_likelihood
         added = model.count_params() - best.num_parameters
-        scored = []
+        scored, start = [], model.get_weights()
         folds = model_selection.KFold(arguments.folds, shuffle=True, random_state=arguments.seed)
         bar = tools.keras.utils.Progbar(arguments.folds, unit_name="fold")
         for i, (train, test) in enumerate(folds.split(x)):
-            fold = functools.partial(held_out_losses, tools, name, x, y, train, test, arguments.seed)
+            fold = functools.partial(held_out_losses, tools, name, x, y, train, test, arguments.seed, start)
             scored.append(common.kept(folder / "unfinished" / f"fold-{i}.json", fold))
             bar.update(i + 1)
         held_out = {key: sum(fold[key] for fold in scored) / len(y) for key in scored[0]}
