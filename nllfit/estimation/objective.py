@@ -69,7 +69,7 @@ class Objective:
         self._arguments = self.held
         self.exact = True
         self.total_weight = float(weights.sum())
-        rows = max(1, _CHUNK // y[0].size)
+        rows = max(1, _CHUNK // (y[0].size * max(1, density.copies)))
         self._chunks = [
             (tf.cast(tf.constant(y[i : i + rows]), density.dtype), tf.constant(weights[i : i + rows]))
             for i in range(0, len(y), rows)

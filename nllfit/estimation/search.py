@@ -15,6 +15,7 @@ __all__ = ["search"]
 _RETRIES = slice(5, 100, 40)  # other starts, less and less likely, for when the best one led nowhere
 _SPREAD = slice(0, 100, 10)  # starts, for when there may be several maxima
 _TIE = 1e-3  # nats that two climbs to the same place, be it at infinity, may differ by
+_LEAST = 1e-9  # nats that a turn at a corner must win, where rounding errors win 1e-11
 _TURNS = 20  # of a corner and the smooth parameters, each of which raises the likelihood
 _FEW = 20_000  # observations that bring Newton's method near the optimum of millions
 _FEW_OF_SEVERAL = 2_000  # where it climbs several times
@@ -135,7 +136,7 @@ def _cornered(problem: Problem, name: str, w: np.ndarray, smooth: Optimum | None
         corners = problem.held_at_corners(name, natural)
         ends = [(corner, maximize(corner.objective, corner.coordinates_of(natural))) for corner in corners]
         end = max(ends, key=lambda end: end[1].value)
-        if best and end[1].value <= best[1].value:
+        if best and _rise(problem.objective, best[1], end[1]) <= _LEAST:
             break
         best, natural = end, end[0].natural(end[1].w)
     return best or (problem, maximize(problem.objective, w))
