@@ -72,7 +72,7 @@ def test_intervals_cover_the_truth():
     rng = np.random.default_rng(2)
     held = []
     for _ in range(40):
-        found = maximum_likelihood("Gamma", rng.gamma(2.0, 3.0, 100)).bootstrap(400)
+        found = maximum_likelihood("Gamma", rng.gamma(2.0, 3.0, 100)).bootstrap(200)
         low, high = found.confidence_intervals(method="bca")["concentration"]
         held.append(low < 2 < high)
     assert 34 <= sum(held) <= 40  # a probability of 0.95 leaves this range once in 300

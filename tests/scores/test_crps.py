@@ -112,35 +112,42 @@ def by_quadrature(y, distribution):
     return crps_by_quadrature(marginals(distribution), y)
 
 
-EVERY = [(name, params) for name, (_, several, _) in CASES.items() for params in several]
-EVERY += [(name, params) for name, several in OTHERS.items() for params in several]
+EVERY = {name: [*(CASES[name][1] if name in CASES else ()), *OTHERS.get(name, ())] for name in CASES | OTHERS}
 WITHOUT_DIGITS = ("HalfCauchy", "TruncatedNormal")  # in TFP's survival function, or at bounds without an end
 
 
-@pytest.mark.parametrize(("name", "params"), EVERY, ids=lambda value: str(value))
-def test_closed_forms_are_the_integral_and_their_derivatives_those_of_differences(name, params):
-    family = getattr(tfd, name)
-    found = scored(family, params, FAR)
-    if name not in WITHOUT_DIGITS:
-        np.testing.assert_allclose(found[0], scored(family, params, FAR, by_quadrature)[0], rtol=1e-8)
-    y = np.array([-2.3, 0.13, 0.8, 1.7, 4.0])  # no corner of any
+def moved(params, y):
+    """Rows of an outcome and parameters: as given, and each two steps to either side; and the steps."""
     values = [y, *params]
     steps = [1e-3, *(1e-3 * (abs(value) or 1e-3) if np.isfinite(value) else 0.0 for value in params)]
-    moved = [
+    moves = [
         [value + step * h * (i == j) for j, value in enumerate(values)]
         for i, h in enumerate(steps)
         for step in (-2, -1, 1, 2)
     ]
-    rows = [
-        np.concatenate([np.broadcast_to(move[j], y.shape) for move in [values, *moved]]) for j in range(len(values))
-    ]
-    scores, *derivatives = (np.asarray(row).reshape([-1, len(y)]) for row in scored(family, rows[1:], rows[0]))
-    for i, (derivative, h) in enumerate(zip(derivatives, steps, strict=True)):
-        if h:
-            ends = scores[1 + 4 * i : 5 + 4 * i]
-            difference = (ends[0] - 8 * ends[1] + 8 * ends[2] - ends[3]) / (12 * h)
-            # The fourth power of the step, and a score's rounding over it.
-            np.testing.assert_allclose(derivative[0], difference, rtol=1e-7, atol=1e-8 + 1e-13 * np.max(scores) / h)
+    rows = [np.stack([np.broadcast_to(move[j], y.shape) for move in [values, *moves]]) for j in range(len(values))]
+    return np.array(rows), steps
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_closed_forms_are_the_integral_and_their_derivatives_those_of_differences(name):
+    family, several = getattr(tfd, name), EVERY[name]  # all parameters of a family in one call
+    if name not in WITHOUT_DIGITS:
+        far, params = np.tile(FAR, len(several)), np.repeat(several, len(FAR), axis=0).T
+        np.testing.assert_allclose(
+            nllfit.crps(far, family(*params)), by_quadrature(tf.constant(far), family(*params)), rtol=1e-8
+        )
+    y = np.array([-2.3, 0.13, 0.8, 1.7, 4.0])  # no corner of any
+    rows = np.stack([moved(params, y)[0] for params in several], 1)
+    found = [np.asarray(part).reshape(rows.shape[1:]) for part in scored(family, rows[1:], rows[0])]
+    for params, scores, *derivatives in zip(several, *found, strict=True):
+        for i, (derivative, h) in enumerate(zip(derivatives, moved(params, y)[1], strict=True)):
+            if h:
+                ends = scores[1 + 4 * i : 5 + 4 * i]
+                difference = (ends[0] - 8 * ends[1] + 8 * ends[2] - ends[3]) / (12 * h)
+                # The fourth power of the step, and a score's rounding over it.
+                atol = 1e-8 + 1e-13 * np.max(scores) / h
+                np.testing.assert_allclose(derivative[0], difference, rtol=1e-7, atol=atol, err_msg=str(params))
 
 
 @pytest.mark.parametrize("y", [[-50.0, -1.0, 0.3, 35.0, 41.0, 1e4]])
