@@ -72,7 +72,7 @@ def in_turn(values):
     rows = []
     for i, value in enumerate(values):
         for j, kit in enumerate(KITS):
-            name = f"{kit.keras.__name__}-{value if isinstance(value, str) else value[0]}"
+            name = f"{kit.keras.__name__}-{value if isinstance(value, str) else getattr(value, 'id', None) or value[0]}"
             marks = () if (i + j) % 2 == 0 else pytest.mark.thorough
             rows.append(pytest.param(kit, value, id=name, marks=marks))
     return rows

@@ -4,6 +4,7 @@ import gc
 import pickle
 import weakref
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -63,7 +64,7 @@ def test_a_distribution_of_rows_refuses_what_would_be_broadcast_against_them(kit
             pickle.loads(pickle.dumps(outputs[0])).log_prob(np.ones([6, 1, *event]))
 
 
-@each_keras
+@mainly(keras)
 def test_every_question_about_an_outcome_is_guarded(kit):
     label = nllfit.predict_distribution(heads_of(kit), X)["label"]
     for name in ASKED:
@@ -73,7 +74,7 @@ def test_every_question_about_an_outcome_is_guarded(kit):
     assert label.prob(np.tile([[0], [1], [2]], 6)).shape == [3, 6]  # a grid
 
 
-@each_keras
+@mainly(tf_keras)
 def test_labels_in_a_column_are_scored_as_evaluate_scores_them(kit):
     distribution, labels = nllfit.predict_distribution(heads_of(kit), X)["label"], np.array([[0], [1], [2]] * 2)
     nll = nllfit.negative_log_likelihood(labels, distribution)
@@ -81,7 +82,7 @@ def test_labels_in_a_column_are_scored_as_evaluate_scores_them(kit):
     assert abs(nllfit.evaluate(distribution, y=labels).nll - np.mean(nll)) < 1e-6  # float32
 
 
-@each_keras
+@mainly(tf_keras)
 def test_an_ensemble_refuses_it_as_well(kit):
     models = [kit.keras.Sequential([kit.keras.layers.Dense(2), kit.heads.Normal()]) for _ in range(2)]
     with pytest.raises(ValueError, match="would be broadcast"):
@@ -192,7 +193,7 @@ def test_a_head_and_a_plain_output_in_one_model(kit):
         Ensemble([model, model]).predict_distribution(X)
 
 
-@each_keras
+@mainly(keras)
 def test_lists_and_outcomes_of_one_axis_are_taken_wherever_fit_takes_them(kit):
     x, y = rng_rows()
     model = kit.keras.Sequential([kit.keras.layers.Input((3,)), kit.keras.layers.Dense(2), kit.heads.Normal()])
