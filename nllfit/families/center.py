@@ -39,11 +39,12 @@ def central_value(distribution: tfd.Distribution) -> tf.Tensor:
     distribution = _without_assertions(distribution)
     if has_class_labels(distribution):
         return _without_mean(distribution)
+    facts = facts_of(type(distribution).__name__)
     try:
-        mean = (facts_of(type(distribution).__name__).mean or type(distribution).mean)(distribution)
+        mean = (facts.mean or type(distribution).mean)(distribution)
     except NotImplementedError:
         return _without_mean(distribution)
-    if mean.dtype.is_integer:
+    if mean.dtype.is_integer or facts.finite_mean:
         return mean
     finite = tf.math.is_finite(mean)
     # TFP's quantiles have no gradient in a branch, and TensorFlow asks for it as soon as a tape watches what goes in,

@@ -37,6 +37,7 @@ class Facts:
         a class label, and so tells nothing of it.
       endless: the argument of the constructor that may be infinite.
       mean: the mean, where TFP's fails.
+      finite_mean: whether it is finite whatever the parameters, so that a search for the median would only be traced.
       center: a center where there is no mean, and TFP has neither a median nor a mode.
       places, sizes, rates: the parameters that move and stretch with the sample, those that stretch alone, and those
         that shrink, if it is a location-scale family.
@@ -67,6 +68,7 @@ class Facts:
     class_axis: Callable[[int], int] | None = None
     endless: tuple[str, ...] = ()
     mean: Callable[[tfd.Distribution], tf.Tensor] | None = None
+    finite_mean: bool = False
     center: Callable[[tfd.Distribution], tf.Tensor] | None = None
     places: tuple[str, ...] = ("loc", "low", "high")
     sizes: tuple[str, ...] = ("scale", "scale_diag", "scale_tril")
@@ -141,7 +143,7 @@ _PEAK = {**_HIGH, "peak": lambda p: tfb.Sigmoid(p["low"], p["high"])}
 
 FACTS: Mapping[str, Facts] = {
     # TFP's derivative by a concentration is wrong where that is 1, as it is at first where a network's is `exp(0)`.
-    "Beta": Facts(log_prob=densities.beta),
+    "Beta": Facts(log_prob=densities.beta, finite_mean=True),
     # Totals differ from row to row more often than not.
     "Binomial": Facts(
         by_row="A probability for all rows is a Bernoulli's, whose outcomes are the successes and the failures: "
