@@ -155,7 +155,7 @@ def test_intervals_of_counts_hold_as_many_as_they_say(rate, dispersion):
         held = np.mean((low <= y[300:]) & (y[300:] <= high))
         assert held > level - 3 * np.sqrt(level * (1 - level) * (1 / 300 + 1 / 400))
     found, k = found[:20], np.arange(300.0, dtype="float32")
-    probs = np.exp([found.log_prob(np.full([20, 1], count)) for count in k]).astype(float)
+    probs = np.exp(found.log_prob(np.tile(k[:, None, None], [1, 20, 1]))).astype(float)
     np.testing.assert_allclose(probs.sum(0), 1, atol=2e-5)  # of float32
     np.testing.assert_allclose(nllfit.cdf(found, 3.0)[:, 0], probs[:4].sum(0), atol=2e-6)
     assert (probs[:10] > 0).all()  # no count has become impossible
@@ -201,22 +201,28 @@ def test_intervals_of_counts_with_many_zeros_hold_as_many_as_they_say():
         [tf_keras.layers.Dense(2, kernel_initializer="zeros"), nllfit.heads.ZeroInflated("Poisson", event_shape=1)]
     )
     conformal = nllfit.conformalize(model, x[:500], y[:500], levels=(0.5, 0.9))
-    found = nllfit.evaluate(conformal, x[500:], y[500:], levels=(0.5, 0.9)).coverage
-    assert found[0.5] > 0.45
-    assert 0.86 < found[0.9] < 0.97
+    predicted, held = nllfit.predict_distribution(conformal, x[500:]), {}
+    for level in (0.5, 0.9):
+        low, high = (np.asarray(end) for end in nllfit.interval(predicted, level))
+        held[level] = np.mean((y[500:] >= low) & (y[500:] <= high))
+    assert held[0.5] > 0.45
+    assert 0.86 < held[0.9] < 0.97
+    few = nllfit.evaluate(conformal, x[500:520], y[500:520], levels=(0.9,))
+    assert few.coverage[0.9] == np.mean(((y[500:] >= low) & (y[500:] <= high))[:20])
 
 
-def test_intervals_within_a_window_stay_there():
+@pytest.mark.parametrize("of", ["a model", pytest.param("an ensemble", marks=pytest.mark.thorough)])
+def test_intervals_within_a_window_stay_there(of):
     y = np.random.default_rng(0).beta(2.0, 1.0, [500, 1])  # which the model takes for the middle of a Normal
     x = np.zeros([500, 1], "float32")
     head = nllfit.heads.Truncated("Normal", low=0.0, high=1.0)
     model = tf_keras.Sequential([tf_keras.layers.Dense(2, kernel_initializer="zeros"), head])
-    for either in (model, nllfit.Ensemble([model, model])):
-        conformal = nllfit.conformalize(either, x[:300], y[:300], levels=(0.5, 0.9))
-        predicted = nllfit.predict_distribution(conformal, x[300:])
-        for level, error in ((0.5, 0.11), (0.9, 0.07)):  # three standard errors of the ranks of 300, and of 200 rows
-            low, high = (np.asarray(end) for end in nllfit.interval(predicted, level))
-            assert low.min() > 0
-            assert high.max() < 1
-            assert np.mean((y[300:] > low) & (y[300:] < high)) == pytest.approx(level, abs=error)
+    either = model if of == "a model" else nllfit.Ensemble([model, model])
+    conformal = nllfit.conformalize(either, x[:300], y[:300], levels=(0.5, 0.9))
+    predicted = nllfit.predict_distribution(conformal, x[300:])
+    for level, error in ((0.5, 0.11), (0.9, 0.07)):  # three standard errors of the ranks of 300, and of 200 rows
+        low, high = (np.asarray(end) for end in nllfit.interval(predicted, level))
+        assert low.min() > 0
+        assert high.max() < 1
+        assert np.mean((y[300:] > low) & (y[300:] < high)) == pytest.approx(level, abs=error)
     assert np.isfinite(nllfit.evaluate(conformal, x[300:340], y[300:340]).crps)

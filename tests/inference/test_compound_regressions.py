@@ -49,6 +49,7 @@ def test_a_hurdle_is_a_logistic_and_a_truncated_regression():
     assert log_likelihood == pytest.approx(zeros.llf + others.llf, rel=1e-9)
 
 
+@pytest.mark.thorough  # the counts of the hurdle are truncated, too
 def test_a_truncated_regression_is_scipys_minimum():
     y = 1 + 0.7 * X[:, 0] + RNG.normal(size=400) * np.exp(0.1 - 0.2 * X[:, 0])
     x, y = X[y > 0], y[y > 0]

@@ -12,7 +12,7 @@ import pytest
 import tf_keras
 
 import nllfit
-from tests.kerases import KERASES
+from tests.kerases import KERASES, in_turn
 
 X = np.random.default_rng(0).normal(size=(16, 3)).astype("float32")
 
@@ -41,9 +41,10 @@ def read(k, path):
     return model.get_weights()
 
 
-@KERASES
-@pytest.mark.parametrize(("name", "acts"), [("model.keras", True), ("model.weights.h5", False)])
-def test_a_write_that_fails_leaves_the_last_good_model(k, name, acts, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("kit", "case"), in_turn([("model.keras", True), ("model.weights.h5", False)]))
+def test_a_write_that_fails_leaves_the_last_good_model(kit, case, tmp_path, monkeypatch):
+    k, (name, acts) = kit.keras, case
+
     def full(group, *args, **kwargs):
         create(group, *args, **kwargs)
         raise OSError("No space left on device")

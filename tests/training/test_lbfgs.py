@@ -41,8 +41,13 @@ def breast_cancer():
 
 
 # Solved by scikit-learn 1.9's LogisticRegression to a tolerance of 1e-12, as in tests/data/oracles.json.
+# That of 1e-2 is solved in float32 and in Keras 3 below.
 @pytest.mark.parametrize(
-    ("penalty", "objective", "nll"), [(1e-2, 0.1208816468, 0.0859207608), (1e-3, 0.0680828231, 0.0543921760)]
+    ("penalty", "objective", "nll"),
+    [
+        pytest.param(1e-2, 0.1208816468, 0.0859207608, marks=pytest.mark.thorough),
+        (1e-3, 0.0680828231, 0.0543921760),
+    ],
 )
 def test_penalised_regressions_of_scikit_learn(penalty, objective, nll):
     x, y, units, head = breast_cancer()
@@ -57,9 +62,9 @@ def test_penalised_regressions_of_scikit_learn(penalty, objective, nll):
 
 def test_more_weights_than_newtons_method_alone_is_for():
     data = load_digits()
-    x, y = data.data[:500, 16:48] / 16, data.target[:500]  # 330 weights
+    x, y = data.data[:300, 18:38] / 16, data.target[:300]  # 210 weights
     expected = LogisticRegression(C=1 / (2 * 1e-2 * len(x)), tol=1e-10, solver="newton-cholesky").fit(x, y)
-    model = linear(32, 10, heads.Categorical(10), 1e-2)
+    model = linear(20, 10, heads.Categorical(10), 1e-2)
     history = nllfit.fit_lbfgs(model, x, y)
     assert history.converged, history.message
     np.testing.assert_allclose(model.get_weights()[0], expected.coef_.T, atol=1e-6)  # scikit-learn's own tolerance
@@ -111,7 +116,7 @@ def test_splits_of_the_published_benchmark(name):
     data = np.loadtxt(data_file(f"uci/{name}.txt"))
     model = linear(data.shape[1] - 1, 1, heads.Normal(shared=("scale",)))
     rs = np.random.RandomState(1)
-    for row in expected[:5]:
+    for row in expected[:2]:
         order = rs.choice(range(len(data)), len(data), replace=False)
         train, test = np.split(data[order], [round(len(data) * 0.9)])
         mean, scale = train.mean(0), np.where(train.std(0) > 0, train.std(0), 1.0)
@@ -186,17 +191,19 @@ def least_squares(x, y):
 
 
 # lstsq itself is right to 6e-8 for Filip, whose condition number is 5e9, and to 1e-6 for Wampler5.
-@pytest.mark.parametrize(
-    "name", ["Norris", "Longley", "Filip", "Wampler1", "Wampler2", "Wampler3", "Wampler4", "Wampler5"]
-)
-def test_the_regressions_of_nist_to_the_digits_of_least_squares(name):
-    x, y = regression(name)
-    coefficients, _ = least_squares(x, y)
-    model = linear(x.shape[1], 1, heads.Normal(scale=1.0))
-    history = nllfit.fit_lbfgs(model, x, y)
-    assert history.converged, history.message
-    kernel, bias = model.get_weights()
-    np.testing.assert_allclose([*kernel[:, 0], *bias], coefficients, rtol=1e-5)
+@pytest.mark.parametrize("names", ["Norris", "Longley", "Filip", "Wampler1 Wampler2 Wampler3 Wampler4 Wampler5"])
+def test_the_regressions_of_nist_to_the_digits_of_least_squares(names):
+    model = start = None
+    for name in names.split():
+        x, y = regression(name)
+        coefficients, _ = least_squares(x, y)
+        model = model or linear(x.shape[1], 1, heads.Normal(scale=1.0))
+        start = start or model.get_weights()
+        model.set_weights(start)
+        history = nllfit.fit_lbfgs(model, x, y)
+        assert history.converged, (name, history.message)
+        kernel, bias = model.get_weights()
+        np.testing.assert_allclose([*kernel[:, 0], *bias], coefficients, rtol=1e-5, err_msg=name)
 
 
 def test_a_mixture_leaves_a_saddle():
@@ -310,13 +317,16 @@ def test_an_optimum_at_infinity_is_none(case, dtype):
     history = nllfit.fit_lbfgs(linear(x.shape[1], units, head), x, y)
     assert not history.converged
     assert "the optimum is at infinity" in history.message
-    bounded = case is not without_counts  # whose bias has no penalty
+
+
+@pytest.mark.parametrize(("case", "bounded"), [(separable, True), (without_counts, False)])
+def test_a_penalty_brings_it_back_but_for_a_bias_which_has_none(case, bounded):
+    head, units, x, y = case(np.random.default_rng(0).normal(size=(200, 3)))
     assert nllfit.fit_lbfgs(linear(x.shape[1], units, head, 1e-2), x, y).converged == bounded
 
 
-@pytest.mark.parametrize(("size", "offset"), [(1, 1000), (1e3, 1e5)])
 @pytest.mark.parametrize("arguments", [{"scale": 1.0}, {"shared": ("scale",)}])
-def test_float32_finds_the_optimum_of_unscaled_inputs_or_says_that_it_did_not(size, offset, arguments):
+def test_float32_finds_the_optimum_of_unscaled_inputs_or_says_that_it_did_not(arguments):
     set_precision("float32")
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 3))
@@ -325,10 +335,14 @@ def test_float32_finds_the_optimum_of_unscaled_inputs_or_says_that_it_did_not(si
     variance = np.mean((y - design @ np.linalg.lstsq(design, y, rcond=None)[0]) ** 2)
     learned = "shared" in arguments
     optimum = np.log(2 * np.pi * np.e * variance) / 2 if learned else (np.log(2 * np.pi) + variance) / 2
-    history = nllfit.fit_lbfgs(linear(3, 1, heads.Normal(**arguments)), size * x + offset, y)
-    found = abs(history.history["loss"][-1] - optimum) < 2e-5
-    assert found or not history.converged
-    assert found or size == 1 or learned  # what Newton's step, which minds no unit, makes of it
+    model = linear(3, 1, heads.Normal(**arguments))
+    start = model.get_weights()
+    for size, offset in ((1, 1000), (1e3, 1e5)):
+        model.set_weights(start)
+        history = nllfit.fit_lbfgs(model, size * x + offset, y)
+        found = abs(history.history["loss"][-1] - optimum) < 2e-5
+        assert found or not history.converged
+        assert found or size == 1 or learned  # what Newton's step, which minds no unit, makes of it
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -338,8 +352,7 @@ def test_an_exact_fit_with_a_scale_to_learn_has_no_optimum(dtype):
     y = x @ [[1.0], [2.0], [3.0]] + 0.5
     history = nllfit.fit_lbfgs(linear(3, 1, heads.Normal(shared=("scale",))), x, y)
     assert not history.converged
-    assert "the fit is exact" in history.message
-    assert nllfit.fit_lbfgs(linear(3, 1, heads.Normal(scale=1.0)), x, y).converged
+    assert "the fit is exact" in history.message  # with a known scale it has one: that of NIST's Wampler1
 
 
 def test_a_scale_that_is_far_too_small_at_the_start():
@@ -372,8 +385,11 @@ def test_raw_inputs_do_not_hide_the_optimum():
     rng = np.random.default_rng(0)
     income = rng.lognormal(10, 1, [300, 1])
     share = rng.beta(2.0, 3.0, [300, 1])
-    raw, scaled = (linear(1, 2, heads.Beta()) for _ in range(2))
-    losses = [nllfit.fit_lbfgs(m, x, share) for m, x in ((raw, income), (scaled, income / 1e4 - 1))]
+    model = linear(1, 2, heads.Beta())
+    start, losses = model.get_weights(), []
+    for x in (income, income / 1e4 - 1):
+        model.set_weights(start)
+        losses.append(nllfit.fit_lbfgs(model, x, share))
     assert losses[0].converged
     assert losses[0].history["loss"][-1] == pytest.approx(losses[1].history["loss"][-1], abs=1e-9)
     age = rng.normal(50, 10, [300, 1])
@@ -393,23 +409,21 @@ def test_solving_again_traces_nothing():
     assert kept_for(model, Surface)._curved.experimental_get_tracing_count() == traces == 1
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda x, y: {"x": np.where(np.arange(30) == 3, np.nan, x)}, "`x` has nan at row 0"),
-        (lambda x, y: {"y": y + 1}, "`y` holds, at row 19"),
-        (lambda x, y: {"y": y[1:]}, "`y` has 568 rows"),
-        (lambda x, y: {"max_iterations": 0}, "`max_iterations` is 0"),
-        (lambda x, y: {"tolerance": np.nan}, "`tolerance` is nan"),
-        (lambda x, y: {"x": tf.data.Dataset.from_tensors((x, y)), "y": None}, "takes all the data at once"),
-    ],
-)
-def test_bad_input_is_refused_with_the_weights_untouched(change, message):
+def test_bad_input_is_refused_with_the_weights_untouched():
     x, y, units, head = breast_cancer()
     model = linear(x.shape[1], units, head())
     before = model.get_weights()
-    with pytest.raises(ValueError, match=message):
-        nllfit.fit_lbfgs(model, **{"x": x, "y": y} | change(x, y))
+    for change, message in (
+        ({"x": np.where(np.arange(30) == 3, np.nan, x)}, "`x` has nan at row 0"),
+        ({"y": y + 1}, "`y` holds, at row 19"),
+        ({"y": y[1:]}, "`y` has 568 rows"),
+        ({"max_iterations": 0}, "`max_iterations` is 0"),
+        ({"tolerance": np.nan}, "`tolerance` is nan"),
+        ({"x": tf.data.Dataset.from_tensors((x, y)), "y": None}, "takes all the data at once"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            nllfit.fit_lbfgs(model, **{"x": x, "y": y} | change)
+    assert all(map(np.array_equal, model.get_weights(), before))
     model.set_weights([np.full_like(w, np.nan) for w in before])
     with pytest.raises(ValueError, match="loss at the start is nan"):
         nllfit.fit_lbfgs(model, x, y)

@@ -213,7 +213,7 @@ def test_outcomes_by_name_are_those_of_that_output():
     nllfit.fit(model, X, {"a": Y - 9}, verbose=0)
 
 
-@KERASES
+@mainly(keras, "k")
 def test_a_metric_of_several_numbers(k):
     class Ends(k.metrics.Metric):
         def __init__(self):
@@ -242,7 +242,7 @@ def plain(k):
     return model
 
 
-@KERASES
+@mainly(tf_keras, "k")  # in both see `test_batches_of_a_class_are_told_of_each_epoch`
 def test_batches_that_are_lists(k):
     base = k.utils.Sequence if k is tf_keras else k.utils.PyDataset
 
@@ -293,7 +293,7 @@ def test_too_many_parts_of_validation_data_are_refused():
         nllfit.fit(plain(tf_keras), X, Y, validation_data=(X, Y, None, None), verbose=0)
 
 
-@each_keras
+@mainly(keras)  # of two devices in both in `test_replicas`
 def test_a_model_of_a_strategy_of_one_device(kit):
     class Line(kit.keras.Model):  # which is built in its first step
         def __init__(self):
@@ -368,10 +368,10 @@ def test_what_xla_cannot_compile_is_named_and_the_way_out():
         with pytest.raises(ValueError, match=message):
             nllfit.fit(model, X[..., None], Y[:, None], verbose=0, compile="xla")
         assert all(map(np.array_equal, model.get_weights(), before))
-        nllfit.fit(model, X[..., None], Y[:, None], verbose=0, compile="graph")
+    nllfit.fit(model, X[..., None], Y[:, None], verbose=0, compile="graph")
 
 
-@KERASES
+@mainly(keras, "k")
 def test_dropout_goes_on_where_it_was_but_not_after_loading(k, tmp_path):
     def trained(epochs):
         k.utils.set_random_seed(0)
