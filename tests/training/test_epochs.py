@@ -93,8 +93,8 @@ def assert_same_run(history, expected, model, reference):
     in_turn(
         [
             ("dense in xla", dense, "xla", PARTIAL),
-            ("convolutional", convolutional, "graph", ROWS),
             ("recurrent", recurrent, "graph", ROWS),
+            ("convolutional", convolutional, "graph", ROWS),
             ("batch_norm in xla", batch_norm, "xla", ROWS),
             ("embedding", embedding, "graph", ROWS),
         ]
@@ -161,9 +161,8 @@ def test_a_head_and_its_targets_by_name():
     x, y, _ = rows_of(dense(tf_keras))
     counts = np.arange(ROWS, dtype="float32")[:, None] % 4
     outcomes = {"label": y, "count": counts}
-    start = model.evaluate(x, outcomes, verbose=0)[0]
     history = nllfit.fit(model, x, outcomes, epochs=30, verbose=0, seed=0, compile="graph").history
-    assert history["loss"][-1] < start
+    assert history["loss"][-1] < history["loss"][0]
     counts[17] = -1
     with pytest.raises(ValueError, match="`y` holds, at row 17"):
         nllfit.fit(model, x, outcomes, verbose=0)
@@ -265,7 +264,7 @@ def test_datasets_as_in_keras(kit, way):
     x, y, w = rows_of(dense(k), PARTIAL)
     dataset = tf.data.Dataset.from_tensor_slices((x, y, w)).batch(BATCH)
     dataset = dataset.repeat() if steps else dataset
-    arguments = {"epochs": 3, "steps_per_epoch": steps, "verbose": 0, "validation_data": dataset}
+    arguments = {"epochs": 2, "steps_per_epoch": steps, "verbose": 0, "validation_data": dataset}
     arguments |= {"validation_steps": steps}
     model, reference = dense(k), dense(k)
     expected = by_keras(reference, dataset, **arguments)
@@ -650,7 +649,7 @@ def test_small_variables_are_written_as_one_and_read_as_what_they_are():
         np.testing.assert_array_equal(state, [variable.numpy(), variable.numpy() + 1], strict=True)
 
 
-@mainly(tf_keras, "k")  # and six of them in both below
+@mainly(tf_keras, "k")  # and four of them in both below
 def test_programs_die_with_their_model(k):
     model = dense(k)
     x, y, _ = rows_of(model)
@@ -663,7 +662,7 @@ def test_programs_die_with_their_model(k):
 
 
 @KERASES
-def test_six_models_in_turn_leave_as_much_behind_as_three(k, traced):
+def test_four_models_in_turn_leave_as_much_behind_as_two(k, traced):
     def alive():
         for thread in threading.enumerate():
             if thread.name == "nllfit-xla":  # of other tests, with variables of its own
@@ -676,8 +675,8 @@ def test_six_models_in_turn_leave_as_much_behind_as_three(k, traced):
     x, y, _ = rows_of(dense(k))
     counts = []
     for _ in range(2):
-        for _ in range(3):
-            nllfit.fit(dense(k), x, y, epochs=2, verbose=0, validation_data=(x[:50], y[:50]))
+        for _ in range(2):
+            nllfit.fit(dense(k), x, y, verbose=0, validation_data=(x[:50], y[:50]))
         counts.append(alive())
     assert not counts[1] - counts[0]
     assert len(traced) == 1
