@@ -230,7 +230,7 @@ def test_a_loss_with_corners_is_solved_nearly():
     y = 100 * (x + 1) + rng.laplace(size=(100, 1))
     expected = sm.QuantReg(y[:, 0], sm.add_constant(x)).fit(q=0.5, p_tol=1e-3)
     optimum = 1 + np.log(2 * np.abs(expected.resid).mean())
-    history = nllfit.fit_lbfgs(linear(1, 1, heads.Laplace(shared=("scale",))), x, y, max_iterations=200)
+    history = nllfit.fit_lbfgs(linear(1, 1, heads.Laplace(shared=("scale",))), x, y, max_iterations=60)
     assert history.history["loss"][-1] == pytest.approx(optimum, abs=1e-3)
 
 
