@@ -1,5 +1,7 @@
 """The speed experiment measures every contender that is here, and says so in a table or as JSON."""
 
+import contextlib
+import io
 import json
 
 import pytest
@@ -35,13 +37,19 @@ def test_a_whole_job(job, monkeypatch):
     assert speed.whole_job("nllfit", job, 0)[job] >= 0
 
 
-def test_a_run_from_the_command_line(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("alone", [False, pytest.param(True, marks=pytest.mark.thorough)])  # in a process of its own
+def test_a_run_from_the_command_line(tmp_path, capsys, monkeypatch, alone):
     monkeypatch.setattr(speed, "SETTLE", 0.0)
     monkeypatch.setitem(speed.MODELS, "small", (*speed.MODELS["small"][:3], 4, 3, 2))
     of_its_own = speed.worker
 
-    def worker(arguments, kind, *names):  # the job in a process of its own, the small model in this one
-        return of_its_own(arguments, kind, *names) if kind == "job" else speed.measure(*names, arguments.repeats, 0)
+    def worker(arguments, kind, *names):
+        if alone and kind == "job":  # and the small model in this one
+            return of_its_own(arguments, kind, *names)
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            speed.main(["--repeats", str(arguments.repeats), "--job", kind, *names])
+        return json.loads(printed.getvalue().splitlines()[-1])
 
     monkeypatch.setattr(speed, "worker", worker)
     arguments = ["--models", "small", "--contenders", "nllfit", "--repeats", "1", "--jobs", "fresh", "--json"]

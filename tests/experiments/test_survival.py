@@ -9,10 +9,10 @@ def test_a_short_run(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(survival, "FAMILIES", ("Exponential", "LogNormal"))
     out = tmp_path / "run"
     (out / "unfinished").mkdir(parents=True)
-    (out / "unfinished" / "fold-1.json").write_text('{"without age": 200.0, "with age": 200.0}')
+    (out / "unfinished" / "fold-1.json").write_text('{"without age": 2000.0, "with age": 2000.0}')
     metrics = survival.main(["--out", str(out), "--folds", "2"])
     for name, nll in metrics["held_out_nll"].items():  # of the 69 rows, the sum of both folds
-        assert 4 < (69 * nll - 200) / 35 < 8, name  # nats a row of the first, of which a third is censored
+        assert 4 < (69 * nll - 2000) / 35 < 8, name  # nats a row of the first, of which a third is censored
     assert json.loads((out / "metrics.json").read_text())["best"] == metrics["best"] == "LogNormal"
     assert metrics["median_of_deaths_alone"] < 0.7 * metrics["median"]
     assert metrics["log_likelihood_gained_by_age"] > 0
