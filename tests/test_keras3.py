@@ -17,7 +17,7 @@ from nllfit import keras3
 from nllfit.equivalence import EQUIVALENCES
 from tests.cases import CASES
 from tests.kerases import KITS
-from tests.test_heads import all_heads, each_case, inputs, make_head, numbers
+from tests.test_heads import ONCE, all_heads, each_case, inputs, make_head, numbers
 
 
 def run_python(program, **environment):
@@ -41,10 +41,6 @@ def test_both_kerases_give_the_same_numbers(case):
     assert losses[0].dtype == losses[1].dtype == np.float64
     np.testing.assert_allclose(*losses, rtol=1e-12)  # the same operations, rounded by where in memory numbers lie
     np.testing.assert_allclose(*map(tf.convert_to_tensor, outputs), rtol=1e-12)
-
-
-# Each head once; of two rows of one head the second differs in a constant, or in what the first of another head has.
-ONCE = [case for case in CASES if not case.kwargs or case.id in ("Normal-shared=('scale',)", "Truncated-low=0.0")]
 
 
 @pytest.mark.parametrize(
