@@ -16,7 +16,7 @@ from nllfit import heads
 from nllfit.training.loss_surface import Surface
 from nllfit.training.sharing import kept_for
 from tests.files import data_file
-from tests.kerases import each_keras, in_turn, mainly, set_precision
+from tests.kerases import KITS, each_keras, in_turn, mainly, set_precision
 
 
 @pytest.fixture(autouse=True)
@@ -250,7 +250,11 @@ def test_a_loop_which_tensorflow_does_not_differentiate_twice(kit):
 
 @pytest.mark.parametrize(
     ("kit", "case"),
-    in_turn([("Longley", "float32"), ("Wampler3", "float64"), ("concrete", "float64"), ("diabetes", "float32")]),
+    [
+        *in_turn([("Longley", "float32"), ("Wampler3", "float64")]),
+        pytest.param(KITS[0], ("concrete", "float64"), id="concrete", marks=pytest.mark.thorough),
+        pytest.param(KITS[1], ("diabetes", "float32"), id="diabetes", marks=pytest.mark.thorough),
+    ],
 )
 def test_outcomes_and_inputs_in_any_unit(kit, case):
     name, dtype = case
