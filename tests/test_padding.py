@@ -109,7 +109,8 @@ def test_an_outcome_of_weight_0_has_no_part_in_loss_or_gradient(kit, case):
     expected = found.pop("harmless")
     for padding, values in found.items():
         for one, other in zip(expected, values, strict=True):
-            np.testing.assert_array_equal(one, other, err_msg=padding)
+            # Busy threads share four numbers in another way: of a thousand calls, one rounds a last bit otherwise.
+            np.testing.assert_allclose(one, other, rtol=1e-14, atol=0, err_msg=padding)
 
 
 @pytest.mark.parametrize("name", WORKING)
