@@ -16,6 +16,8 @@ from nllfit.training.kernels import drop_kernels
 
 __all__ = ["Surface", "assign", "flat_weights", "set_weights"]
 
+_BLOCK = 2**21  # rows, over all the directions that curvature is looked at along side by side
+
 
 class Surface:
     """A model's loss over all the data as a function of its weights, in float64 wherever that can be.
@@ -96,13 +98,16 @@ class Surface:
             self._differs = _has_loops(self._program().graph.as_graph_def())
         if self._differs:
             return self._differences(w, directions)
-        position, specs = tf.constant(w, self.dtype), tf.TensorSpec([None, len(w)], self.dtype)
+        count, specs = max(1, _BLOCK // self.num_rows), tf.TensorSpec([None, len(w)], self.dtype)
+        position = tf.constant(w, self.dtype)
         try:
             program = self._curved.get_concrete_function(self._data, position, specs)
         except (LookupError, NotImplementedError, ValueError):  # TensorFlow has no second derivative
             self._differs = True
             return self.curvature(w, directions)
-        return program(self._data, position, tf.constant(directions.T, self.dtype)).numpy().T.astype(np.float64)
+        blocks = [directions.T[i : i + count] for i in range(0, directions.shape[1], count)]
+        products = [program(self._data, position, tf.constant(block, self.dtype)).numpy() for block in blocks]
+        return np.concatenate(products).T.astype(np.float64)
 
     def _differences(self, w, directions):
         """The same from differences of the gradient."""
@@ -134,9 +139,7 @@ class Surface:
         with tf.GradientTape() as tape:
             _, gradient = self._loss_and_gradient(data, position)
             slopes = tf.linalg.matvec(directions, gradient)
-        # One direction after another: to write all of them side by side takes longer to trace, and more memory to run.
-        zero = tf.UnconnectedGradients.ZERO
-        rows = tape.jacobian(slopes, self._weights, unconnected_gradients=zero, experimental_use_pfor=False)
+        rows = tape.jacobian(slopes, self._weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return tf.concat([tf.cast(tf.reshape(r, [tf.shape(directions)[0], -1]), self.dtype) for r in rows], 1)
 
     def _minimize(self, data, start, tolerance, max_iterations):
