@@ -18,7 +18,7 @@ __all__ = ["Density", "density_of"]
 
 _KEPT = 64  # families
 _FEW = 10  # numbers of a point, of which there are as many copies; of more, the rows of the Hessian are a loop
-_STEP = 1e-2  # of a coordinate in such a difference
+_STEP = 1e-2  # by which `rank` moves a coordinate
 _RANK = 1e-6  # least singular value of scores, of a largest around 1, that no error of a difference makes
 
 
@@ -101,11 +101,10 @@ class Density:
         It is asked at parameters and outcomes of no special kind: at an optimum the scores of few distinct outcomes are
         dependent, whatever the family.
         """
-        coordinates, rng = self.coordinates, np.random.default_rng(0)
-        size, rank = coordinates.size, 0
+        coordinates, size, rank = self.coordinates, self.coordinates.size, 0
         if not size:
-            return rank
-        w = 0.5 * rng.standard_normal(size)
+            return 0
+        w = 0.5 * np.random.default_rng(0).standard_normal(size)
         # Differences of fourth order: they need no program of their own, and are exact to some ten digits.
         moves = _STEP * np.array([1, -1, 2, -2])[:, None, None] * np.eye(size)
         points = coordinates.points(tf.constant((w + moves).reshape(-1, size)), coordinates.held)

@@ -218,6 +218,8 @@ def test_intervals_within_a_window_stay_there(of):
     head = nllfit.heads.Truncated("Normal", low=0.0, high=1.0)
     model = tf_keras.Sequential([tf_keras.layers.Dense(2, kernel_initializer="zeros"), head])
     either = model if of == "a model" else nllfit.Ensemble([model, model])
+    low, high = (np.asarray(end) for end in nllfit.interval(nllfit.predict_distribution(either, x[300:301]), 0.5))
+    assert np.mean((y[300:] > low) & (y[300:] < high)) < 0.4
     conformal = nllfit.conformalize(either, x[:300], y[:300], levels=(0.5, 0.9))
     predicted = nllfit.predict_distribution(conformal, x[300:])
     for level, error in ((0.5, 0.11), (0.9, 0.07)):  # three standard errors of the ranks of 300, and of 200 rows

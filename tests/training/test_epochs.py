@@ -96,7 +96,7 @@ def assert_same_run(history, expected, model, reference):
             ("recurrent", recurrent, "graph", ROWS),
             ("convolutional", convolutional, "graph", ROWS),
             ("batch_norm in xla", batch_norm, "xla", ROWS),
-            ("embedding", embedding, "graph", ROWS),
+            ("embedding in xla", embedding, "xla", ROWS),
         ]
     ),
 )
