@@ -24,11 +24,16 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish():
-    """Spares the garbage collector what TensorFlow's import and each trace leave, and XLA what nobody waits for.
+    """Spares the suite what nobody reads or waits for.
 
-    The first is a tenth of the suite's time. A slow machine makes `fit` compile runs of a few steps, which end before
-    XLA does; the tests that are about its choice say from how many seconds on it is worth it.
+    That the garbage collector looks through what TensorFlow's import and each trace leave is a tenth of the suite's
+    time, and that each operation notes from where it was called is another. A slow machine makes `fit` compile runs of
+    a few steps, which end before XLA does; the tests that are about its choice say from how many seconds on it is worth
+    it.
     """
+    if tf_stack := sys.modules.get("tensorflow.python.util.tf_stack"):
+        from_here = tf_stack.extract_stack()
+        tf_stack.extract_stack = lambda stacklevel=1: from_here
     if programs := sys.modules.get("nllfit.training.programs"):
         programs._WORTH = math.inf
     gc.collect()
