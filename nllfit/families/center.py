@@ -44,7 +44,7 @@ def central_value(distribution: tfd.Distribution) -> tf.Tensor:
         mean = (facts.mean or type(distribution).mean)(distribution)
     except NotImplementedError:
         return _without_mean(distribution)
-    if mean.dtype.is_integer or facts.finite_mean:
+    if mean.dtype.is_integer or _has_finite_mean(distribution):
         return mean
     finite = tf.math.is_finite(mean)
     # TFP's quantiles have no gradient in a branch, and TensorFlow asks for it as soon as a tape watches what goes in,
@@ -63,6 +63,12 @@ def central_value(distribution: tfd.Distribution) -> tf.Tensor:
     value = tf.where(finite, mean, tf.stop_gradient(fallback))
     value.set_shape(distribution.batch_shape + distribution.event_shape)  # which some means and quantiles lose
     return value
+
+
+def _has_finite_mean(distribution):
+    while hasattr(distribution, "zero_probs"):  # some more zeros leave it finite
+        distribution = distribution.distribution
+    return facts_of(type(distribution).__name__).finite_mean
 
 
 def _without_assertions(distribution, change=lambda value: value):
