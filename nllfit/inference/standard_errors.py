@@ -15,11 +15,11 @@ from nllfit.inference.likelihood import Likelihood
 from nllfit.inference.names import feature_names
 from nllfit.inference.parameters import named_parameters
 from nllfit.kerases import Model, distribution_of, float_dtype, variable_of
+from nllfit.training.architecture import kept_for
 from nllfit.training.arguments import check_trainable
 from nllfit.training.batches import Arrays, batches_of
 from nllfit.training.loss_surface import flat_weights, set_weights
 from nllfit.training.outcomes import outcome_check
-from nllfit.training.sharing import kept_for
 
 __all__ = ["standard_errors"]
 

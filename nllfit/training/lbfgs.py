@@ -9,12 +9,12 @@ import tensorflow as tf
 
 from nllfit.initialization import initialize
 from nllfit.kerases import Model, float_dtype, keras_of
+from nllfit.training.architecture import kept_for
 from nllfit.training.arguments import check_integers, check_trainable
 from nllfit.training.batches import Arrays, batches_of
 from nllfit.training.loss_surface import Surface, flat_weights, set_weights
 from nllfit.training.outcomes import outcome_check
 from nllfit.training.search import Found, search
-from nllfit.training.sharing import kept_for
 
 __all__ = ["fit_lbfgs"]
 

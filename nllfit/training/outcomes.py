@@ -20,7 +20,7 @@ from nllfit.families.outcomes import (
 )
 from nllfit.families.refusal import first_refused
 from nllfit.kerases import Model, compiled_with, distribution_of, is_kerases_own, mask_of
-from nllfit.training.sharing import kept_for
+from nllfit.training.architecture import kept_for
 
 __all__ = ["outcome_check"]
 

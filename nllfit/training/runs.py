@@ -12,12 +12,12 @@ import tensorflow as tf
 
 from nllfit.data import num_rows
 from nllfit.kerases import Model, build_replicas, training_variables, variable_of
+from nllfit.training.architecture import architecture_of, kept_for, shared_by
 from nllfit.training.batches import Arrays
 from nllfit.training.files import whole_file
 from nllfit.training.kernels import drop_kernels
 from nllfit.training.programs import Program, Stretch
 from nllfit.training.replicas import Replicas
-from nllfit.training.sharing import architecture_of, kept_for, shared_by
 from nllfit.training.streams import prefetched
 from nllfit.training.work import Work
 

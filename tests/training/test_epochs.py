@@ -15,7 +15,7 @@ import tf_keras
 
 import nllfit
 from nllfit.kerases import training_variables, variable_of
-from nllfit.training import batches, loops, runs, sharing, streams
+from nllfit.training import architecture, batches, loops, runs, streams
 from nllfit.training.failures import not_finite
 from nllfit.training.programs import Program
 from tests.kerases import KERASES, by_keras, in_turn, mainly, set_precision
@@ -487,7 +487,7 @@ def test_the_progress_bar_is_keras_own(k, capfd, monkeypatch):
 @pytest.fixture
 def traced(monkeypatch):
     """The programs that are traced, as they are, none being there before."""
-    monkeypatch.setattr(sharing, "_SHARED", collections.OrderedDict())
+    monkeypatch.setattr(architecture, "_SHARED", collections.OrderedDict())
     programs, init = [], Program.__init__
 
     def listed(program, *args):
@@ -573,7 +573,7 @@ def test_another_architecture_is_never_taken_for_the_same(k, monkeypatch):
         def changed(self, variables):
             raise InterruptedError
 
-    monkeypatch.setattr(sharing, "_SHARED", collections.OrderedDict())
+    monkeypatch.setattr(architecture, "_SHARED", collections.OrderedDict())
     monkeypatch.setattr(runs, "Program", Untraced)
     count = 0
     for count, model in enumerate(models(), 1):
@@ -693,7 +693,7 @@ def test_auto_takes_xla_when_it_has_compiled_and_leaves_it_where_it_is_slow(monk
         model, reference = dense(tf_keras), dense(tf_keras)
         x, y, _ = rows_of(model)
         traced.clear()
-        sharing._SHARED.clear()
+        architecture._SHARED.clear()
         losses = []
 
         def fit(model=model, x=x, y=y, losses=losses):

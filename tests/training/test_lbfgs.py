@@ -13,8 +13,8 @@ from sklearn.linear_model import LogisticRegression
 
 import nllfit
 from nllfit import heads
+from nllfit.training.architecture import kept_for
 from nllfit.training.loss_surface import Surface
-from nllfit.training.sharing import kept_for
 from tests.files import data_file
 from tests.kerases import KITS, each_keras, in_turn, mainly, set_precision
 

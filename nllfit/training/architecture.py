@@ -1,4 +1,4 @@
-"""Sharing: which models, those of one architecture, one compiled program serves.
+"""Architecture: which models, those of one architecture, one compiled program serves.
 
 A program is traced for one model and reads what it needs of layers, optimizer, loss and metrics then and there. Another
 model may go through it only if the trace would have found the same: the same classes, with equal configs, of libraries
