@@ -97,7 +97,9 @@ def test_a_row_unlike_all_others_costs_no_more_than_the_doubt():
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-def test_the_recipe_finds_a_line(monkeypatch):
+@pytest.mark.parametrize("networks", [("steep",), pytest.param(tuple(recipe.NETWORKS), marks=pytest.mark.thorough)])
+def test_the_recipe_finds_a_line(monkeypatch, networks):
+    monkeypatch.setattr(recipe, "NETWORKS", {name: recipe.NETWORKS[name] for name in networks})
     monkeypatch.setattr(recipe, "MEMBERS", 2)
     monkeypatch.setattr(recipe, "SPREADS", np.array([0.7, 1.0, 2.0, 4.0]))
     x, y = TABLE[:, :-1], TABLE[:, -1:]
