@@ -47,7 +47,7 @@ def held_out_losses(model, name, x, y, train, test):
     """The summed negative log-likelihood of test rows, without their age and with it."""
     alone = nllfit.maximum_likelihood(nllfit.Censored(name), y[train])
     # All rows, of which those held out weigh nothing: for another number of rows the loss would be traced anew.
-    nllfit.fit_lbfgs(model, x, y, sample_weight=np.bincount(train, minlength=len(y)))
+    nllfit.fit_lbfgs(model, x, y, sample_weight=np.isin(np.arange(len(y)), train).astype(float))
     return {
         "without age": -float(np.sum(alone.distribution.log_prob(y[test]))),
         "with age": nllfit.evaluate(model, x[test], y[test]).nll * len(test),
