@@ -16,7 +16,7 @@ from nllfit import heads
 from nllfit.training.loss_surface import Surface
 from nllfit.training.sharing import kept_for
 from tests.files import data_file
-from tests.kerases import KITS, each_keras, in_turn, mainly, set_precision
+from tests.kerases import KITS, in_turn, mainly, set_precision
 
 
 @pytest.fixture(autouse=True)
@@ -49,10 +49,20 @@ def breast_cancer():
         (1e-3, 0.0680828231, 0.0543921760),
     ],
 )
-def test_penalised_regressions_of_scikit_learn(penalty, objective, nll):
+def test_penalised_regressions_of_scikit_learn_cut_short_solved_and_solved_again(penalty, objective, nll):
     x, y, units, head = breast_cancer()
     model = linear(x.shape[1], units, head(), penalty)
+    start = model.get_weights()
+    history = nllfit.fit_lbfgs(model, x, y, max_iterations=3)
+    assert not history.converged
+    assert "raise `max_iterations`" in history.message
+    assert history.num_iterations == 3
+    model.set_weights(start)
+    first = nllfit.fit_lbfgs(model, x, y)
+    model.set_weights(start)
     history = nllfit.fit_lbfgs(model, x, y)
+    assert history.history["loss"] == first.history["loss"]
+    assert kept_for(model, Surface)._curved.experimental_get_tracing_count() == 1
     assert history.converged, history.message
     assert history.history["loss"][-1] == pytest.approx(objective, abs=1e-8)
     model.run_eagerly = True  # or Keras traces what it evaluates
@@ -160,14 +170,6 @@ def test_float32_converges_to_its_own_precision():
     assert history.history["loss"][-1] == pytest.approx(0.1208816468, abs=1e-8)
 
 
-def test_a_search_cut_short_says_so():
-    x, y, units, head = breast_cancer()
-    history = nllfit.fit_lbfgs(linear(30, units, head(), 1e-3), x, y, max_iterations=3)
-    assert not history.converged
-    assert "raise `max_iterations`" in history.message
-    assert history.num_iterations == 3
-
-
 def regression(name):
     """A regression of NIST: the design without its constant, and the outcomes."""
     if name == "Filip":
@@ -244,7 +246,7 @@ def test_a_loss_with_corners_is_solved_nearly():
     assert history.history["loss"][-1] == pytest.approx(optimum, abs=1e-3)
 
 
-@each_keras
+@mainly(keras)
 def test_a_loop_which_tensorflow_does_not_differentiate_twice(kit):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(40, 4, 1))
@@ -323,7 +325,7 @@ def without_counts(x):
         pytest.param(separable_classes, "float64", marks=pytest.mark.thorough),
         (partly_separable, "float64"),
         pytest.param(partly_separable, "float32", marks=pytest.mark.thorough),  # whose surface is in float64
-        (without_counts, "float64"),
+        pytest.param(without_counts, "float64", marks=pytest.mark.thorough),  # and below, penalised in vain
     ],
 )
 def test_an_optimum_at_infinity_is_none(case, dtype):
@@ -337,7 +339,9 @@ def test_an_optimum_at_infinity_is_none(case, dtype):
 @pytest.mark.parametrize(("case", "bounded"), [(separable, True), (without_counts, False)])
 def test_a_penalty_brings_it_back_but_for_a_bias_which_has_none(case, bounded):
     head, units, x, y = case(np.random.default_rng(0).normal(size=(200, 3)))
-    assert nllfit.fit_lbfgs(linear(x.shape[1], units, head, 1e-2), x, y).converged == bounded
+    history = nllfit.fit_lbfgs(linear(x.shape[1], units, head, 1e-2), x, y)
+    assert history.converged == bounded
+    assert bounded or "the optimum is at infinity" in history.message
 
 
 @pytest.mark.parametrize("arguments", [{"scale": 1.0}, {"shared": ("scale",)}])
@@ -418,17 +422,6 @@ def test_raw_inputs_do_not_hide_the_optimum():
     history = nllfit.fit_lbfgs(linear(2, 1, heads.Bernoulli()), np.hstack([age, income]), age > 50)
     assert not history.converged
     assert "at infinity" in history.message
-
-
-def test_solving_again_traces_nothing():
-    x, y, units, head = breast_cancer()
-    model = linear(x.shape[1], units, head(), 1e-2)
-    start = model.get_weights()
-    first = nllfit.fit_lbfgs(model, x, y).history["loss"]
-    traces = kept_for(model, Surface)._curved.experimental_get_tracing_count()
-    model.set_weights(start)
-    assert nllfit.fit_lbfgs(model, x, y).history["loss"] == first
-    assert kept_for(model, Surface)._curved.experimental_get_tracing_count() == traces == 1
 
 
 def test_bad_input_is_refused_with_the_weights_untouched():
