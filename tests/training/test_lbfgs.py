@@ -424,6 +424,16 @@ def test_raw_inputs_do_not_hide_the_optimum():
     assert "at infinity" in history.message
 
 
+def test_a_model_is_solved_on_the_rows_that_it_is_given_however_many():
+    model = tf_keras.Sequential([tf_keras.layers.Dense(1, input_shape=(1,))])
+    model.compile("sgd", "mse")
+    for count in (4, 6):
+        x = np.arange(float(count))
+        assert nllfit.fit_lbfgs(model, x[:, None], x[:, None] ** 2).converged
+        kernel, bias = model.get_weights()
+        np.testing.assert_allclose([*kernel[0], *bias], np.polyfit(x, x**2, 1), rtol=1e-6)
+
+
 def test_bad_input_is_refused_with_the_weights_untouched():
     x, y, units, head = breast_cancer()
     model = linear(x.shape[1], units, head())
