@@ -15,7 +15,6 @@ diabetes data sigma is 53.476 and the mean negative log-likelihood 5.39817 nats.
 import functools
 
 import numpy as np
-import tensorflow as tf
 from matplotlib.figure import Figure
 from sklearn import datasets
 
@@ -37,9 +36,9 @@ def fitted(tools, form, x, y, epochs, title, folder):
     model = keras.Sequential([keras.Input(x.shape[1:], dtype="float64"), dense, normal(**form, dtype="float64")])
     schedule = keras.optimizers.schedules.CosineDecay(0.05, epochs * STEPS)
     model.compile(keras.optimizers.Adam(schedule), tools.loss, jit_compile=False)
-    batches = tf.data.Dataset.from_tensors((x, y)).repeat(STEPS)
+    batches = {"x": np.tile(x, [STEPS, 1]), "y": np.tile(y, [STEPS, 1]), "batch_size": len(x), "shuffle": False}
     bar = common.progress_bar(keras, title)
-    fit = functools.partial(nllfit.fit, model, batches, epochs=epochs, verbose=0, callbacks=[bar])
+    fit = functools.partial(nllfit.fit, model, **batches, epochs=epochs, verbose=0, callbacks=[bar])
     model.history = common.trained(model, folder / "unfinished" / f"{title}.npz", fit)
     return model
 

@@ -104,7 +104,7 @@ class Ensemble:
         Example:
           >>> def build():
           ...     model = tf_keras.Sequential([tf_keras.layers.Dense(2), nllfit.heads.Normal()])
-          ...     model.compile("adam", nllfit.negative_log_likelihood)
+          ...     model.compile("sgd", nllfit.negative_log_likelihood)
           ...     return model
           >>> len(Ensemble.fit(build, 2, x, y, epochs=1, seed=0).models)
           2

@@ -18,6 +18,7 @@ __all__ = ["marginal_numbers"]
 _FEW = 20  # parameters, in all of which together Newton's method is quick
 _ROWS = 20_000  # of a sample, which tell many parameters as much as all
 _STEPS = 200
+_FIRST = 20  # of them, that are over before a program of the search is written down
 _ROOM = 1e-3  # widths of the sample between its ends and the bounds of the support, so that a step does not leave it
 _FAR = 10.0  # numbers from which on a link or a likelihood may be flat,
 _FLAT = 1e-3  # and the nats below which they are not worth it
@@ -101,13 +102,14 @@ def _start(problem: Problem) -> np.ndarray:
 
 def _descent(loss: Callable[[tf.Tensor], tf.Tensor], start: np.ndarray) -> np.ndarray:
     """Where L-BFGS leads from a start, or the start itself."""
+    slope = tf.function(lambda w: tfp.math.value_and_gradient(loss, w), autograph=False)
 
-    def minimize(start):
-        return tfp.optimizer.lbfgs_minimize(
-            lambda w: tfp.math.value_and_gradient(loss, w), start, max_iterations=_STEPS, tolerance=1e-6
-        )
+    def minimize(start, steps):
+        return tfp.optimizer.lbfgs_minimize(slope, start, max_iterations=steps, tolerance=1e-6)
 
-    result = tf.function(minimize, autograph=False)(tf.constant(start))
+    result = minimize(tf.constant(start), _FIRST)
+    if not (result.converged or result.failed):
+        result = tf.function(minimize, autograph=False)(result.position, _STEPS)
     position = result.position.numpy()
     return position if np.isfinite(result.objective_value) and np.all(np.isfinite(position)) else start
 

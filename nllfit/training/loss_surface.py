@@ -43,6 +43,7 @@ class Surface:
         self._descent = tf.function(self._minimize, autograph=False)
         self._differs: bool | None = None
         self._data: tuple = ()
+        self._of_data: Any = None  # the program for their shapes, which takes as long to find as to run
 
     @contextlib.contextmanager
     def over(self, model: Model, data: tuple) -> Iterator["Surface"]:
@@ -53,7 +54,7 @@ class Surface:
         try:
             yield self
         finally:
-            self._data = ()
+            self._data, self._of_data = (), None
 
     @property
     def eps(self) -> float:
@@ -79,8 +80,10 @@ class Surface:
         return float(value), gradient.numpy().astype(np.float64)
 
     def _program(self):
-        size = sum(w.shape.num_elements() for w in self._weights)
-        return self._loss.get_concrete_function(self._data, tf.TensorSpec([size], self.dtype))
+        if self._of_data is None:
+            size = sum(w.shape.num_elements() for w in self._weights)
+            self._of_data = self._loss.get_concrete_function(self._data, tf.TensorSpec([size], self.dtype))
+        return self._of_data
 
     def value(self, w: np.ndarray) -> float:
         """The loss at weights `[p]`."""

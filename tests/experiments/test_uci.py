@@ -97,15 +97,17 @@ def test_a_row_unlike_all_others_costs_no_more_than_the_doubt():
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-def test_the_recipe_finds_a_line(monkeypatch):
+@pytest.mark.parametrize("networks", [("steep",), pytest.param(tuple(recipe.NETWORKS), marks=pytest.mark.thorough)])
+def test_the_recipe_finds_a_line(monkeypatch, networks):
+    monkeypatch.setattr(recipe, "NETWORKS", {name: recipe.NETWORKS[name] for name in networks})
     monkeypatch.setattr(recipe, "MEMBERS", 2)
     monkeypatch.setattr(recipe, "SPREADS", np.array([0.7, 1.0, 2.0, 4.0]))
     x, y = TABLE[:, :-1], TABLE[:, -1:]
-    for predict, chosen in recipe.fit_ensembles(common.toolkit(3), x[:50], y[:50], 0).values():
-        distribution = predict(x[50:])
+    for predict, chosen in recipe.fit_ensembles(common.toolkit(3), x[:40], y[:40], 0).values():  # whole batches
+        distribution = predict(x[40:])
         assert "scales x" in chosen
-        assert distribution.mean().shape == [10, 1]
-        assert np.sqrt(np.mean((distribution.mean().numpy() - y[50:]) ** 2)) < 0.5 * y.std()
+        assert distribution.mean().shape == [20, 1]
+        assert np.sqrt(np.mean((distribution.mean().numpy() - y[40:]) ** 2)) < 0.5 * y.std()
 
 
 def test_a_run_and_its_numbers(folder, tmp_path, monkeypatch, capsys):

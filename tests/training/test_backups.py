@@ -22,8 +22,8 @@ from tests.kerases import KERASES, KITS
 EPOCHS = 14
 ONE = pytest.mark.parametrize("k", [keras, pytest.param(tf_keras, marks=pytest.mark.thorough)])
 RNG = np.random.default_rng(0)
-X = RNG.normal(size=(40, 3)).astype("float32")
-Y = (X[:, :1] + RNG.normal(size=(40, 1))).astype("float32")
+X = RNG.normal(size=(64, 3)).astype("float32")  # two whole batches: another size of batch is another trace
+Y = (X[:, :1] + RNG.normal(size=(64, 1))).astype("float32")
 
 
 def network(k, units=8):

@@ -42,9 +42,9 @@ def make(kit, strategy):
     kit.keras.utils.set_random_seed(0)
     layers = kit.keras.layers
     with strategy.scope() if strategy else contextlib.nullcontext():
-        model = kit.keras.Sequential([layers.Input((3,)), layers.Dense(4, "tanh"), layers.Dense(1), kit.heads.Normal(
-            shared=("scale",))])
-        model.compile(kit.keras.optimizers.Adam(0.01), kit.loss, metrics=[kit.metrics.NegativeLogLikelihood(), "mae"])
+        model = kit.keras.Sequential([layers.Input((3,)), layers.Dense(1), kit.heads.Normal(shared=("scale",))])
+        optimizer = kit.keras.optimizers.SGD(0.1, momentum=0.9)  # which minds by what a gradient is multiplied
+        model.compile(optimizer, kit.loss, metrics=[kit.metrics.NegativeLogLikelihood()])
     return model
 
 
@@ -58,7 +58,8 @@ for kit in KITS:
         "a distributed dataset": ([rows], [strategy.experimental_distribute_dataset(rows)], {}),
     }
     if len(sys.argv) == 1:  # not thorough: each kind of data in one Keras
-        del runs["a distributed dataset" if kit is KITS[0] else "a dataset"]
+        for name in ["a distributed dataset"] if kit is KITS[0] else ["arrays", "a dataset"]:
+            del runs[name]
     for name, (data, of_two, options) in runs.items():
         options = options | {"epochs": 2, "verbose": 0}
         a = nllfit.fit(one, *data, compile="graph", **options).history
@@ -112,7 +113,6 @@ def test_two_devices_train_as_one(request):
     assert "several devices by a ParameterServerStrategyV2: give one of MirroredStrategy" in found["servers"]
     for kit in KITS:
         name = kit.keras.__name__
-        assert f"{name}, arrays" in found
         assert found[f"{name}, untouched"]
         uneven, xla, last, central = found[f"{name}, errors"]
         assert "a batch has 15 rows, which 2 replicas cannot share alike" in uneven.lower()

@@ -20,7 +20,7 @@ Y = RNG.normal(size=(64, 1)).astype("float32")
 
 def both(make, *data, compile="auto", **arguments):
     """The history of `model.fit`, which must be that of `fit` from the same weights."""
-    arguments = {"epochs": 3, "shuffle": False} | arguments
+    arguments = {"epochs": 2, "shuffle": False} | arguments
     expected = by_keras(make(), *data, **arguments)
     history = nllfit.fit(make(), *data, verbose=0, compile=compile, **arguments).history
     assert history.keys() == expected.keys()
@@ -39,7 +39,7 @@ def test_strings_go_to_the_graph_every_time(k):
         k.utils.set_random_seed(0)
         inputs = k.layers.Input((1,), dtype="string")
         model = k.Sequential([inputs, words, k.layers.Embedding(10, 3), k.layers.Flatten(), k.layers.Dense(1)])
-        model.compile("adam", "mse", jit_compile=False)
+        model.compile("sgd", "mse", jit_compile=False)
         return model
 
     model, losses = make(), []
@@ -96,7 +96,7 @@ def test_compiled_anew_a_model_of_its_own_metrics_has_its_new_loss(k):
 @each_keras
 def test_a_model_built_by_fit_takes_any_number_of_rows_and_is_checked_each_time(kit):
     model = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Bernoulli()])
-    model.compile("adam", kit.loss)
+    model.compile("sgd", kit.loss)
     y = (Y > 0).astype("float32")
     nllfit.fit(model, X, y, verbose=0)
     assert model.input_shape == (None, 4)
@@ -110,15 +110,15 @@ def test_a_layer_that_keeps_its_state(k):
     class Stateful(k.Model):
         def __init__(self):
             super().__init__()
-            self.lstm, self.dense = k.layers.LSTM(3, stateful=True), k.layers.Dense(1)
+            self.recurrent, self.dense = k.layers.SimpleRNN(3, stateful=True), k.layers.Dense(1)
 
         def call(self, x):
-            return self.dense(self.lstm(x))
+            return self.dense(self.recurrent(x))
 
     def make():
         k.utils.set_random_seed(0)
         model = Stateful()
-        model.compile("adam", "mse", jit_compile=False)
+        model.compile("sgd", "mse", jit_compile=False)
         return model
 
     both(make, X[..., None], Y, batch_size=16)
@@ -155,11 +155,11 @@ def test_a_test_step_that_xla_does_not_know(k):
     def make():
         k.utils.set_random_seed(0)
         model = Scored([k.layers.Input((4,)), k.layers.Dense(1)])
-        model.compile("adam", "mse", jit_compile=False)
+        model.compile("sgd", "mse", jit_compile=False)
         return model
 
     history = both(make, X, Y, validation_data=(X, Y), validation_batch_size=64, compile="xla")
-    assert len(history["val_error"]) == 3
+    assert len(history["val_error"]) == 2
 
 
 @mainly(keras, "k")
@@ -170,7 +170,7 @@ def test_a_dataset_evaluated_on_arrays_and_arrays_on_a_dataset(k):
     expected = both(lambda: plain(k), dataset(64), validation_data=(X, Y))
     both(lambda: plain(k), X, Y, validation_data=dataset(50))
     unknown = dataset(64).filter(lambda x, y: True)  # a length that Keras counts in the first epoch
-    history = nllfit.fit(plain(k), unknown, epochs=3, verbose=0, validation_data=(X, Y)).history
+    history = nllfit.fit(plain(k), unknown, epochs=2, verbose=0, validation_data=(X, Y)).history
     for name, values in expected.items():
         np.testing.assert_allclose(history[name], values, rtol=1e-5, err_msg=name)
 
@@ -179,7 +179,7 @@ def test_a_dataset_evaluated_on_arrays_and_arrays_on_a_dataset(k):
 def test_an_operation_that_fails_is_named(kit, compile):
     k = kit.keras
     model = k.Sequential([k.layers.Input((1,), dtype="int32"), k.layers.Embedding(5, 2), k.layers.Dense(1)])
-    model.compile("adam", "mse", jit_compile=False)
+    model.compile("sgd", "mse", jit_compile=False)
     before = model.get_weights()
     x = np.zeros((40, 1), "int32")
     x[24] = 9
@@ -197,9 +197,9 @@ def test_outcomes_are_those_of_the_head_whose_loss_they_enter(kit):
     positive = kit.heads.Gamma(name="z")(k.layers.Dense(2)(inputs))
     real = kit.heads.Normal(name="a")(k.layers.Dense(2)(inputs))
     model = k.Model(inputs, [positive, real])
-    model.compile("adam", [None, kit.loss])
-    nllfit.fit(model, X, [np.zeros_like(Y), Y - 9], verbose=0)
-    model.compile("adam", [kit.loss, kit.loss])
+    model.compile("sgd", [None, kit.loss])
+    nllfit.fit(model, X, [np.zeros_like(Y), Y - 9], verbose=0, compile="graph")
+    model.compile("sgd", [kit.loss, kit.loss])
     with pytest.raises(ValueError, match="Gamma cannot have"):
         nllfit.fit(model, X, [Y - 9, Y], verbose=0)
 
@@ -209,7 +209,7 @@ def test_outcomes_by_name_are_those_of_that_output():
     positive = nllfit.heads.Gamma(name="z")(tf_keras.layers.Dense(2)(inputs))
     real = nllfit.heads.Normal(name="a")(tf_keras.layers.Dense(2)(inputs))
     model = tf_keras.Model(inputs, [positive, real])
-    model.compile("adam", {"a": nllfit.negative_log_likelihood})
+    model.compile("sgd", {"a": nllfit.negative_log_likelihood})
     nllfit.fit(model, X, {"a": Y - 9}, verbose=0)
 
 
@@ -229,7 +229,7 @@ def test_a_metric_of_several_numbers(k):
     def make():
         k.utils.set_random_seed(0)
         model = k.Sequential([k.layers.Input((4,)), k.layers.Dense(1)])
-        model.compile("adam", "mse", metrics=[Ends()], jit_compile=False)
+        model.compile("sgd", "mse", metrics=[Ends()], jit_compile=False)
         return model
 
     assert {"low", "twice"} <= both(make, X, Y).keys()
@@ -238,7 +238,7 @@ def test_a_metric_of_several_numbers(k):
 def plain(k):
     k.utils.set_random_seed(0)
     model = k.Sequential([k.layers.Input((4,)), k.layers.Dense(1)])
-    model.compile("adam", "mse", jit_compile=False)
+    model.compile("sgd", "mse", jit_compile=False)
     return model
 
 
@@ -262,7 +262,7 @@ def test_one_output_without_weights(k):
         k.utils.set_random_seed(0)
         inputs = k.layers.Input((4,))
         model = k.Model(inputs, [k.layers.Dense(1, name="a")(inputs), k.layers.Dense(1, name="b")(inputs)])
-        model.compile("adam", ["mse", "mse"], jit_compile=False)
+        model.compile("sgd", ["mse", "mse"], jit_compile=False)
         return model
 
     weights = RNG.uniform(size=64).astype("float32")
@@ -310,7 +310,7 @@ def test_a_model_of_a_strategy_of_one_device(kit):
         kit.keras.utils.set_random_seed(0)
         with tf.distribute.OneDeviceStrategy("CPU").scope():
             model = build()
-            model.compile("adam", kit.loss)
+            model.compile("sgd", kit.loss, jit_compile=False)
         return model
 
     both(lambda: make(Line), X, Y, epochs=1)
@@ -325,7 +325,7 @@ def test_a_model_of_a_strategy_of_one_device(kit):
 def test_a_rate_that_overflows_is_not_blamed_on_the_outcomes(kit):
     k = kit.keras
     model = k.Sequential([k.layers.Input((4,)), k.layers.Dense(1, bias_initializer="ones"), kit.heads.Poisson()])
-    model.compile("adam", kit.loss)
+    model.compile("sgd", kit.loss)
     counts = RNG.poisson(3.0, [64, 1]).astype("float32")
     model.set_weights([np.zeros([4, 1]), np.full([1], 1000.0)])
     with pytest.raises(FloatingPointError, match=r"Epoch 1: the loss is .* standardised inputs"):
@@ -345,9 +345,9 @@ def test_totals_that_differ_by_row_are_weights_of_shares(kit):
     y = rng.binomial(totals, 1 / (1 + np.exp(-0.7 * X[:, 0] + 0.2)))
     k = kit.keras
     model = k.Sequential([k.layers.Input((4,)), k.layers.Dense(1), kit.heads.Bernoulli(validate_args=False)])
-    model.compile("adam", kit.loss)
+    model.compile("sgd", kit.loss)
     nllfit.initialize(model, X, (y / totals)[:, None], sample_weight=totals)
-    np.testing.assert_allclose(model.predict(X[:1], verbose=0)[0, 0], y.sum() / totals.sum(), rtol=1e-5)
+    np.testing.assert_allclose(kit.distribution(model(X[:1])).mean()[0, 0], y.sum() / totals.sum(), rtol=1e-5)
     assert nllfit.fit_lbfgs(model, X, (y / totals)[:, None], sample_weight=totals).converged
     expected = sm.GLM(np.c_[y, totals - y], sm.add_constant(X.astype(float)), sm.families.Binomial()).fit().params
     found = np.r_[np.ravel(model.layers[-2].bias), np.ravel(model.layers[-2].kernel)]
@@ -359,7 +359,7 @@ def test_what_xla_cannot_compile_is_named_and_the_way_out():
         def call(self, x):
             return tf.ensure_shape(tf.numpy_function(np.abs, [tf.stop_gradient(x)], tf.float32), x.shape)
 
-    layers = {"XLA compilation requires a fixed tensor list size": tf_keras.layers.LSTM(3), "no PyFunc": Counted()}
+    layers = {"XLA compilation requires a fixed tensor list size": tf_keras.layers.SimpleRNN(3), "no PyFunc": Counted()}
     for reason, layer in layers.items():
         model = tf_keras.Sequential([tf_keras.layers.Input((4, 1)), layer, tf_keras.layers.Dense(1)])
         model.compile("sgd", "mse")
@@ -376,7 +376,7 @@ def test_dropout_goes_on_where_it_was_but_not_after_loading(k, tmp_path):
     def trained(epochs):
         k.utils.set_random_seed(0)
         model = k.Sequential([k.layers.Input((4,)), k.layers.Dropout(0.5), k.layers.Dense(1)])
-        model.compile("adam", "mse")
+        model.compile("sgd", "mse")
         nllfit.fit(model, X, Y, epochs=epochs, seed=0, verbose=0)
         return model
 
