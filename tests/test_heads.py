@@ -131,63 +131,6 @@ def test_a_wrong_number_of_units_is_refused(kit, case):
             make_head(kit, case)(given)
 
 
-# Each head is run eagerly in one Keras, and one of each kind of outcome and prediction is traced in the other. All are
-# traced, for XLA and to be exported, in the models of many heads of `test_keras3.py`.
-EAGER = {case.id for case in ONCE}
-TRACED = {"Categorical", "Mixture", "Normal-scale=2.5", "Normal-shared=('scale',)"}
-
-
-def runs():
-    for i, case in enumerate(CASES):
-        for j, kit in enumerate(KITS):
-            for eagerly in (True, False):
-                is_run = (i + j) % 2 != eagerly and case.id in (EAGER if eagerly else TRACED)
-                name = f"{case.id}-{kit.keras.__name__}-{'eager' if eagerly else 'graph'}"
-                yield pytest.param(kit, case, eagerly, id=name, marks=() if is_run else pytest.mark.thorough)
-
-
-@pytest.mark.parametrize(("kit", "case", "eagerly"), list(runs()))
-def test_fit_evaluate_and_predict(kit, case, eagerly):
-    model, x, y = make_model(kit, case), inputs(case), case.outcomes
-
-    def predict():  # run eagerly, tf_keras leaves the distribution of a single batch as it is
-        return tf.convert_to_tensor(model.predict(x, verbose=0)).numpy()
-
-    built_in = "mse" if y.shape[1:] == case.prediction else "sparse_categorical_accuracy"
-    metrics = [kit.metrics.NegativeLogLikelihood(), *[built_in] * bool(case.prediction)]
-    model.compile("adam", kit.loss, metrics=metrics, run_eagerly=eagerly, jit_compile=False)
-    expected = kit.losses(y, model(x)).numpy()
-    weights = np.array([1.0, 0.0, 0.5, 2.0])
-    result = model.evaluate(x, y, sample_weight=weights, verbose=0, return_dict=True)
-    np.testing.assert_allclose(result["loss"], (weights * expected).mean(), rtol=1e-5)  # float32, a mean of four
-    np.testing.assert_allclose(result["nll"], expected.mean(), rtol=1e-5)
-    prediction = predict()
-    assert model.output_shape == (None, *case.prediction)
-    assert prediction.shape == (len(y), *case.prediction)
-    assert np.isfinite(prediction).all()
-    np.testing.assert_array_equal(prediction, predict())
-    center = central_value(kit.distribution(model(x)))
-    np.testing.assert_allclose(prediction, center, rtol=1e-5, atol=1e-6)  # float32, a compiled program and not
-    if case.prediction:  # no metric of Keras compares a number with an interval
-        seen = np.square(prediction - y) if built_in == "mse" else prediction.argmax(-1) == y
-        np.testing.assert_allclose(result[built_in], seen.mean(), rtol=1e-5)
-    joined = nllfit.predict_distribution(model, x, batch_size=3)
-    expected = kit.distribution(model(x)).log_prob(y)
-    np.testing.assert_allclose(joined.log_prob(y), expected, rtol=1e-5)  # float32, batches of another size
-    history = model.fit(x, y, batch_size=3, sample_weight=weights, validation_data=(x, y), verbose=0).history
-    assert np.isfinite(np.array([history["loss"], history["val_nll"]], "float32")).all()
-
-
-@pytest.mark.parametrize(("kit", "case"), in_turn(CASES))
-def test_clone_and_copy(kit, case):
-    model, x = make_model(kit, case), inputs(case)
-    clone = kit.keras.models.clone_model(model)
-    clone.set_weights(model.get_weights())
-    log_prob = [kit.distribution(m(x)).log_prob(case.outcomes) for m in (model, clone)]
-    np.testing.assert_array_equal(*log_prob)
-    json.dumps(model.layers[-1].get_config())
-
-
 def all_heads(kit, cases=CASES):
     """A model with one output for each case."""
     kit.keras.utils.set_random_seed(1)
@@ -198,6 +141,75 @@ def all_heads(kit, cases=CASES):
         head = make_head(kit, case, name=f"head{i}")
         outputs[head.name] = head(kit.keras.layers.Dense(params_size(case))(hidden))
     return kit.keras.Model(x, outputs)
+
+
+def outcomes(cases):
+    """Those of each output of `all_heads`, of four rows."""
+    return {f"head{i}": case.outcomes for i, case in enumerate(cases)}
+
+
+# One of each kind of outcome and prediction.
+KINDS = [
+    case for case in CASES if case.id in ("Categorical", "Mixture", "Normal-scale=2.5", "Normal-shared=('scale',)")
+]
+
+
+def runs():
+    """Each head eagerly in one Keras, and one of each kind traced in the other; all of them under `--thorough`."""
+    for i, kit in enumerate(KITS):
+        for eagerly, cases in ((True, ONCE), (False, KINDS)):
+            name = f"{kit.keras.__name__}-{'eager' if eagerly else 'graph'}"
+            yield pytest.param(kit, cases[i :: 2], eagerly, id=name)
+            yield pytest.param(kit, CASES, eagerly, id=f"{name}-all", marks=pytest.mark.thorough)
+
+
+@pytest.mark.parametrize(("kit", "cases", "eagerly"), list(runs()))
+def test_fit_evaluate_and_predict(kit, cases, eagerly):
+    model, x, y = all_heads(kit, cases), inputs(CASES[0]), outcomes(cases)
+
+    built_in = {
+        name: "mse" if y[name].shape[1:] == case.prediction else "sparse_categorical_accuracy"
+        for name, case in zip(y, cases, strict=True)
+        if case.prediction  # no metric of Keras compares a number with an interval
+    }
+    metrics = {name: [kit.metrics.NegativeLogLikelihood(), *([built_in[name]] if name in built_in else [])] for name in y}
+    model.compile("adam", dict.fromkeys(y, kit.loss), metrics=metrics, run_eagerly=eagerly, jit_compile=False)
+    weights = np.array([1.0, 0.0, 0.5, 2.0])
+    given = dict.fromkeys(y, weights)
+    # Keras evaluates the trained model on what it validates with.
+    batches = {"batch_size": 3, "validation_batch_size": 4}
+    history = model.fit(x, y, sample_weight=given, validation_data=(x, y, given), verbose=0, **batches).history
+    outputs, predictions = model(x), model.predict(x, verbose=0)
+    joined, symbolic = nllfit.predict_distribution(model, x, batch_size=3), dict(zip(model.output_names, model.outputs))
+    for case, name in zip(cases, y, strict=True):
+
+        def assert_near(value, expected, atol=0.0, case=case):  # float32, compiled and not, in batches of another size
+            np.testing.assert_allclose(value, expected, rtol=1e-5, atol=atol, err_msg=case.id)
+
+        losses = kit.losses(y[name], outputs[name]).numpy()
+        assert np.isfinite(history[f"{name}_loss"]).all()
+        assert_near(history[f"val_{name}_loss"], [(weights * losses).mean()])
+        assert_near(history[f"val_{name}_nll"], [losses.mean()])
+        # Run eagerly, tf_keras leaves the distribution of a single batch as it is.
+        prediction, center = tf.convert_to_tensor(predictions[name]).numpy(), central_value(kit.distribution(outputs[name]))
+        assert tuple(symbolic[name].shape) == (None, *case.prediction)
+        assert prediction.shape == (len(x), *case.prediction)
+        assert np.isfinite(prediction).all()
+        assert_near(prediction, center, atol=1e-6)
+        if name in built_in:
+            seen = np.square(prediction - y[name]) if built_in[name] == "mse" else prediction.argmax(-1) == y[name]
+            assert_near(history[f"val_{name}_{built_in[name]}"], [seen.mean()])
+        assert_near(joined[name].log_prob(y[name]), kit.distribution(outputs[name]).log_prob(y[name]))
+
+
+@pytest.mark.parametrize(("kit", "case"), in_turn(CASES))
+def test_clone_and_copy(kit, case):
+    model, x = make_model(kit, case), inputs(case)
+    clone = kit.keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    log_prob = [kit.distribution(m(x)).log_prob(case.outcomes) for m in (model, clone)]
+    np.testing.assert_array_equal(*log_prob)
+    json.dumps(model.layers[-1].get_config())
 
 
 LOAD = """
