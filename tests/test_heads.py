@@ -25,6 +25,7 @@ tfd = tfp.distributions
 # Each head once; of two rows of one head the second differs in a constant, or in what the first of another head has.
 ONCE = [case for case in CASES if not case.kwargs or case.id in ("Normal-shared=('scale',)", "Truncated-low=0.0")]
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+case_in_turn = pytest.mark.parametrize(("kit", "case"), in_turn(CASES))  # that both compute the same: `test_keras3.py`
 each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
@@ -64,8 +65,7 @@ def test_every_named_head_has_a_row():
         assert set(kit.heads.__all__) == {*named, "DistributionHead", "DistributionLambda"}
 
 
-@each_keras
-@each_case
+@case_in_turn
 @each_dtype
 def test_log_prob_is_the_reference(kit, case, dtype):
     u = numbers(case, dtype)
@@ -79,8 +79,7 @@ def test_log_prob_is_the_reference(kit, case, dtype):
     np.testing.assert_array_less(np.abs(log_prob - expected), tolerance * (1 + np.abs(expected)))
 
 
-@each_keras
-@each_case
+@case_in_turn
 def test_loss_is_minus_log_prob_and_its_gradient_is_the_difference_quotient(kit, case):
     head, u, y = make_head(kit, case, dtype="float64"), tf.constant(numbers(case)), case.outcomes
     with tf.GradientTape() as tape:
@@ -88,18 +87,15 @@ def test_loss_is_minus_log_prob_and_its_gradient_is_the_difference_quotient(kit,
         loss = kit.losses(y, head(u))
     # The same operations; but a kernel may round the last digit by where in memory its numbers lie.
     np.testing.assert_array_max_ulp(loss.numpy(), -kit.distribution(head(u)).log_prob(y).numpy(), maxulp=4)
-    gradient, step = tape.gradient(loss, u).numpy(), 1e-6
-    for j in range(u.shape[1]):
-        shift = step * np.eye(u.shape[1])[j]
-        up, down = (kit.losses(y, head(u + sign * shift)).numpy() for sign in (1, -1))
+    gradient, step, size = tape.gradient(loss, u).numpy(), 1e-6, u.shape[1]
+    shifted = [u + sign * shift for sign in (1, -1) for shift in step * np.eye(size)]  # all of them in one call
+    shifted_losses = kit.losses(np.concatenate([y] * 2 * size), head(tf.concat(shifted, 0))).numpy()
+    for slopes, up, down in zip(gradient.T, *shifted_losses.reshape(2, size, len(y)), strict=True):
         # Central differences: rounding 1e-16 |loss| / step, truncation of order step^2.
-        np.testing.assert_allclose(
-            gradient[:, j], (up - down) / (2 * step), rtol=1e-6, atol=1e-8 * (1 + np.abs(up).max())
-        )
+        np.testing.assert_allclose(slopes, (up - down) / (2 * step), rtol=1e-6, atol=1e-8 * (1 + np.abs(up).max()))
 
 
-@each_keras
-@each_case
+@case_in_turn
 def test_wrong_shapes_are_refused_with_both_shapes(kit, case):
     output = make_head(kit, case)(numbers(case, "float32"))
     y = case.outcomes
@@ -110,8 +106,7 @@ def test_wrong_shapes_are_refused_with_both_shapes(kit, case):
         assert str(y.shape) in str(error.value)
 
 
-@each_keras
-@each_case
+@case_in_turn
 def test_outcomes_out_of_support_are_refused(kit, case):
     output = make_head(kit, case)(numbers(case, "float32"))
     if case.invalid is None:
@@ -123,8 +118,7 @@ def test_outcomes_out_of_support_are_refused(kit, case):
         kit.losses(outcomes, output)
 
 
-@each_keras
-@each_case
+@case_in_turn
 def test_a_wrong_number_of_units_is_refused(kit, case):
     for given in (tf.zeros([4, params_size(case) + 1]), kit.keras.Input((params_size(case) + 1,))):
         with pytest.raises(ValueError, match=f"takes {params_size(case)} floating-point numbers"):
@@ -155,24 +149,25 @@ KINDS = [
 
 
 def runs():
-    """Each head eagerly in one Keras, and one of each kind traced in the other; all of them under `--thorough`."""
+    """Each head eagerly in one Keras, and one of each kind traced; all of them in each way under `--thorough`.
+
+    All are traced, for XLA and to be exported, in `test_keras3.py`.
+    """
     for i, kit in enumerate(KITS):
         for eagerly, cases in ((True, ONCE), (False, KINDS)):
             name = f"{kit.keras.__name__}-{'eager' if eagerly else 'graph'}"
-            yield pytest.param(kit, cases[i :: 2], eagerly, id=name)
+            yield pytest.param(kit, cases[i::2], eagerly, id=name)
             yield pytest.param(kit, CASES, eagerly, id=f"{name}-all", marks=pytest.mark.thorough)
 
 
 @pytest.mark.parametrize(("kit", "cases", "eagerly"), list(runs()))
 def test_fit_evaluate_and_predict(kit, cases, eagerly):
     model, x, y = all_heads(kit, cases), inputs(CASES[0]), outcomes(cases)
-
-    built_in = {
-        name: "mse" if y[name].shape[1:] == case.prediction else "sparse_categorical_accuracy"
-        for name, case in zip(y, cases, strict=True)
-        if case.prediction  # no metric of Keras compares a number with an interval
-    }
-    metrics = {name: [kit.metrics.NegativeLogLikelihood(), *([built_in[name]] if name in built_in else [])] for name in y}
+    metrics, built_in = {name: [kit.metrics.NegativeLogLikelihood()] for name in y}, {}
+    for name, case in zip(y, cases, strict=True):
+        if case.prediction:  # no metric of Keras compares a number with an interval
+            built_in[name] = "mse" if y[name].shape[1:] == case.prediction else "sparse_categorical_accuracy"
+            metrics[name].append(built_in[name])
     model.compile("adam", dict.fromkeys(y, kit.loss), metrics=metrics, run_eagerly=eagerly, jit_compile=False)
     weights = np.array([1.0, 0.0, 0.5, 2.0])
     given = dict.fromkeys(y, weights)
@@ -180,36 +175,41 @@ def test_fit_evaluate_and_predict(kit, cases, eagerly):
     batches = {"batch_size": 3, "validation_batch_size": 4}
     history = model.fit(x, y, sample_weight=given, validation_data=(x, y, given), verbose=0, **batches).history
     outputs, predictions = model(x), model.predict(x, verbose=0)
-    joined, symbolic = nllfit.predict_distribution(model, x, batch_size=3), dict(zip(model.output_names, model.outputs))
+    joined = nllfit.predict_distribution(model, x, batch_size=3)
+    symbolic = dict(zip(model.output_names, model.outputs, strict=True))
     for case, name in zip(cases, y, strict=True):
 
-        def assert_near(value, expected, atol=0.0, case=case):  # float32, compiled and not, in batches of another size
+        def assert_near(value, expected, atol=0.0, case=case):  # float32; compiled and not, batches of another size
             np.testing.assert_allclose(value, expected, rtol=1e-5, atol=atol, err_msg=case.id)
 
         losses = kit.losses(y[name], outputs[name]).numpy()
         assert np.isfinite(history[f"{name}_loss"]).all()
         assert_near(history[f"val_{name}_loss"], [(weights * losses).mean()])
         assert_near(history[f"val_{name}_nll"], [losses.mean()])
+        distribution = kit.distribution(outputs[name])
         # Run eagerly, tf_keras leaves the distribution of a single batch as it is.
-        prediction, center = tf.convert_to_tensor(predictions[name]).numpy(), central_value(kit.distribution(outputs[name]))
+        prediction = tf.convert_to_tensor(predictions[name]).numpy()
         assert tuple(symbolic[name].shape) == (None, *case.prediction)
         assert prediction.shape == (len(x), *case.prediction)
         assert np.isfinite(prediction).all()
-        assert_near(prediction, center, atol=1e-6)
+        assert_near(prediction, central_value(distribution), atol=1e-6)
         if name in built_in:
             seen = np.square(prediction - y[name]) if built_in[name] == "mse" else prediction.argmax(-1) == y[name]
             assert_near(history[f"val_{name}_{built_in[name]}"], [seen.mean()])
-        assert_near(joined[name].log_prob(y[name]), kit.distribution(outputs[name]).log_prob(y[name]))
+        assert_near(joined[name].log_prob(y[name]), distribution.log_prob(y[name]))
 
 
-@pytest.mark.parametrize(("kit", "case"), in_turn(CASES))
-def test_clone_and_copy(kit, case):
-    model, x = make_model(kit, case), inputs(case)
+@each_keras
+def test_clone_and_copy(kit):
+    cases = CASES[KITS.index(kit) :: 2]
+    model, x = all_heads(kit, cases), inputs(CASES[0])
     clone = kit.keras.models.clone_model(model)
     clone.set_weights(model.get_weights())
-    log_prob = [kit.distribution(m(x)).log_prob(case.outcomes) for m in (model, clone)]
-    np.testing.assert_array_equal(*log_prob)
-    json.dumps(model.layers[-1].get_config())
+    outputs = [m(x) for m in (model, clone)]
+    for name, y in outcomes(cases).items():
+        log_prob = [kit.distribution(output[name]).log_prob(y) for output in outputs]
+        np.testing.assert_array_equal(*log_prob, err_msg=name)
+        json.dumps(model.get_layer(name).get_config())
 
 
 LOAD = """
@@ -452,8 +452,7 @@ def test_families_and_heads_can_be_copied():
             )
 
 
-@each_keras
-@each_case
+@case_in_turn
 def test_a_head_prints_as_what_it_is_and_knows_its_size(kit, case):
     head = make_head(kit, case, name="last")
     assert str(head) == repr(head) == f"{head}" == f"<{case.name} name=last: {head.family!r}>"
