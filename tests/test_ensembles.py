@@ -115,7 +115,7 @@ def test_members_are_trained_side_by_side_and_can_be_repeated(kit):
 
 @pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")  # Keras 3, of what was never trained
 @each_keras
-def test_what_is_saved_is_loaded(kit, tmp_path):  # and in another process, by `tests/calibration/test_saving.py`
+def test_what_is_saved_is_loaded(kit, tmp_path):  # and in another process, by `test_another_process.py`
     x, y = rows()
     ensemble = ensemble_of(kit, 2, "Mixture", "Normal", 2)
     ensemble.save(tmp_path)

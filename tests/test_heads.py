@@ -4,8 +4,6 @@ import copy
 import inspect
 import json
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -210,59 +208,6 @@ def test_clone_and_copy(kit):
         log_prob = [kit.distribution(output[name]).log_prob(y) for output in outputs]
         np.testing.assert_array_equal(*log_prob, err_msg=name)
         json.dumps(model.get_layer(name).get_config())
-
-
-LOAD = """
-import sys, numpy as np
-folder = sys.argv[1] + "/" + keras.__name__
-data = np.load(folder + "/data.npz")
-for file in ("one.keras", "one.h5", "some.keras", "others.h5"):
-    model, name = keras.models.load_model(f"{folder}/{file}", safe_mode=True), file.partition(".")[0]
-    losses, outputs = (v if isinstance(v, dict) else {"head0": v} for v in (model.loss, model(data["x"])))
-    for head, output in outputs.items():
-        loss = losses[head]
-        assert (getattr(loss, "name", None) or loss.__name__) == "negative_log_likelihood"
-        log_prob = distribution(output).log_prob(data[f"outcomes {name} {head}"])
-        # to float32's rounding, which in TensorFlow's kernels depends on where an array lies in memory
-        np.testing.assert_allclose(log_prob, data[f"{name} {head}"], rtol=1e-6, err_msg=f"{head} of {file}")
-        print("loaded", head)
-"""
-
-
-@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
-def test_saved_models_load_in_another_process(tmp_path):
-    x = inputs(CASES[0])
-    for i, kit in enumerate(KITS):
-        data, metric = {"x": x}, kit.metrics.NegativeLogLikelihood
-        folder = tmp_path / kit.keras.__name__
-        folder.mkdir()
-        for name, suffixes, cases in (  # each head in both files, and Kerases, in `test_saved_files.py`
-            ("one", ("keras", "h5"), CASES[:1]),
-            ("some", ("keras",), CASES[i::2]),
-            ("others", ("h5",), CASES[1 - i :: 2]),
-        ):
-            y = {f"head{j}": case.outcomes for j, case in enumerate(cases)}
-            if name == "one":
-                model, outcomes, loss, metrics = make_model(kit, cases[0]), y["head0"], kit.loss, [metric()]
-            else:
-                model, outcomes, loss, metrics = (
-                    all_heads(kit, cases),
-                    y,
-                    dict.fromkeys(y, kit.loss),
-                    {head: metric() for head in y},
-                )
-            model.compile("adam", loss, metrics=metrics, run_eagerly=True)
-            model.train_on_batch(x, outcomes)
-            for suffix in suffixes:
-                model.save(folder / f"{name}.{suffix}")
-            for head, output in ({"head0": model(x)} if name == "one" else model(x)).items():
-                data[f"{name} {head}"] = kit.distribution(output).log_prob(y[head]).numpy()
-                data[f"outcomes {name} {head}"] = y[head]
-        np.savez(folder / "data.npz", **data)
-    program = "".join(kit.imports + LOAD for kit in KITS)  # tf_keras's before anything of Keras 3 is imported
-    command = [sys.executable, "-c", program, str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.stdout.split().count("loaded") == 2 * (2 + len(CASES)), result.stderr[-2000:]
 
 
 @each_keras
