@@ -26,6 +26,12 @@ def normal(kit, scale=1.0, event=1):
     return kit.keras.Sequential([kit.keras.layers.Activation("linear"), kit.heads.Normal(event, scale=scale)])
 
 
+def intervals(distribution, levels=LEVELS):
+    """The lower and the upper ends, each `[levels, *batch, *event]`: one search finds all of them."""
+    levels = np.array(levels)
+    return np.split(np.asarray(nllfit.quantile(distribution, np.append(1 - levels, 1 + levels) / 2)), 2)
+
+
 @each_keras
 def test_the_ends_are_romanos(kit):
     x, y = samples(100)
@@ -99,8 +105,7 @@ def test_intervals_stay_in_the_support_and_one_inside_the_other():
     y = np.random.default_rng(0).gamma(0.3, 0.01, [200, 1])
     model = KITS[0].keras.Sequential([KITS[0].keras.layers.Dense(2), KITS[0].heads.Gamma()])
     conformal = conformalize(model, x, y)
-    ends = [nllfit.interval(predict_distribution(conformal, x[:1]), level) for level in LEVELS]
-    lows, highs = np.transpose([[float(end[0, 0]) for end in pair] for pair in ends])
+    lows, highs = map(np.ravel, intervals(predict_distribution(conformal, x[:1])))
     assert np.all(np.diff(lows) < 0)
     assert np.all(np.diff(highs) > 0)
     assert lows[-1] > 0
@@ -141,8 +146,7 @@ def test_intervals_of_counts_hold_as_many_as_they_say(rate, dispersion):
     conformal = conformalize(model, x[:300], y[:300], levels=LEVELS)
     found, before = (predict_distribution(m, x[300:]) for m in (conformal, model))
     last = (None, None)
-    for level in LEVELS:
-        (low, high), (old_low, old_high) = (np.asarray(nllfit.interval(d, level)) for d in (found, before))
+    for level, low, high, old_low, old_high in zip(LEVELS, *intervals(found), *intervals(before), strict=True):
         correction = conformal.corrections[level]
         assert correction == np.round(correction)
         new_low, new_high = np.maximum(old_low - correction, 0), old_high + correction
@@ -202,12 +206,11 @@ def test_intervals_of_counts_with_many_zeros_hold_as_many_as_they_say():
     )
     conformal = nllfit.conformalize(model, x[:500], y[:500], levels=(0.5, 0.9))
     predicted = nllfit.predict_distribution(conformal, x[500:501])  # and so all rows'
-    ends = np.ravel(nllfit.quantile(predicted, [0.05, 0.25, 0.75, 0.95]))
-    held = [np.mean((y[500:] >= low) & (y[500:] <= high)) for low, high in (ends[1:3], ends[::3])]
-    assert held[0] > 0.45
-    assert 0.86 < held[1] < 0.97
+    inside = [(y[500:] >= low) & (y[500:] <= high) for low, high in zip(*intervals(predicted, (0.5, 0.9)), strict=True)]
+    assert np.mean(inside[0]) > 0.45
+    assert 0.86 < np.mean(inside[1]) < 0.97
     few = nllfit.evaluate(conformal, x[500:520], y[500:520], levels=(0.9,))
-    assert few.coverage[0.9] == np.mean((y[500:520] >= ends[0]) & (y[500:520] <= ends[-1]))
+    assert few.coverage[0.9] == np.mean(inside[1][:20])
 
 
 @pytest.mark.parametrize("of", ["a model", pytest.param("an ensemble", marks=pytest.mark.thorough)])
@@ -221,10 +224,9 @@ def test_intervals_within_a_window_stay_there(of):
     assert np.mean((y[300:] > low) & (y[300:] < high)) < 0.4
     conformal = nllfit.conformalize(either, x[:300], y[:300], levels=(0.5, 0.9))
     predicted = nllfit.predict_distribution(conformal, x[300:301])  # and so all rows'
-    ends = np.ravel(nllfit.quantile(predicted, [0.05, 0.25, 0.75, 0.95]))
-    assert 0 < ends[0]
-    assert ends[-1] < 1
-    # three standard errors of the ranks of 300, and of 200 rows
-    for (low, high), level, error in ((ends[1:3], 0.5, 0.11), (ends[::3], 0.9, 0.07)):
+    for low, high, level, error in zip(*intervals(predicted, (0.5, 0.9)), (0.5, 0.9), (0.11, 0.07), strict=True):
+        assert low > 0
+        assert high < 1
+        # Three standard errors of the ranks of 300, and of 200 rows.
         assert np.mean((y[300:] > low) & (y[300:] < high)) == pytest.approx(level, abs=error)
     assert np.isfinite(nllfit.crps(y[300:301], predicted))

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
+import tf_keras
 from scipy import integrate, stats
 
 import nllfit
 from nllfit import Ensemble, Recalibrated, compare_scores, evaluate, predict_distribution, recalibrate
-from tests.kerases import KITS, each_keras, mainly
+from tests.kerases import KITS, mainly
 
 tfd = tfp.distributions
 
@@ -129,7 +130,7 @@ def test_few_and_equal_rows():
         assert np.all(np.isfinite(predict_distribution(recalibrated, X[:20]).log_prob(Y[:20])))
 
 
-@each_keras
+@mainly(tf_keras)
 def test_what_cannot_be_recalibrated_is_refused(kit):
     layers, heads = kit.keras.layers, kit.heads
     for head, y, why in (
