@@ -37,6 +37,7 @@ __all__ = [
 _ABSENT = object()
 
 
+@tf.autograph.experimental.do_not_convert
 def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, tf.Tensor | None]:
     """Outcomes and their weights, so that what has a weight of 0, or is masked by Keras, can be anything.
 

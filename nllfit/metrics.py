@@ -16,6 +16,7 @@ __all__ = ["CRPS", "NegativeLogLikelihood"]
 class _MeanScore(tf_keras.metrics.Mean):
     score: Callable[[Any, Any], tf.Tensor]  # `(y_true, distribution) -> [B]`, of the class
 
+    @tf.autograph.experimental.do_not_convert  # as in a head: AutoGraph would write all that is under it anew
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         distribution = as_distribution(y_pred)
         outcomes, weights = counted(y_true, y_pred, sample_weight)

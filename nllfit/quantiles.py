@@ -53,6 +53,7 @@ def survival(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     return _probabilities(distribution, y)[1]
 
 
+@tf.autograph.experimental.do_not_convert  # AutoGraph would take a second to write what is under it anew
 def quantile(distribution: tfd.Distribution, q: ArrayLike) -> tf.Tensor:
     """The quantiles of each element of an outcome: the least number `y` with `P(Y <= y) >= q`.
 

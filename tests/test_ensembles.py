@@ -52,10 +52,10 @@ def test_it_is_the_equal_mixture_of_its_members(kit, name):
     head, _, shared = name.partition("-")
     args, y = CASES[name]
     x = rows()[0]
-    ensemble = ensemble_of(kit, 3, head, *args, **({"shared": ("scale",)} if shared else {}))
+    ensemble = ensemble_of(kit, 2, head, *args, **({"shared": ("scale",)} if shared else {}))
     members = [kit.distribution(model(x)) for model in ensemble.models]
     y = tf.cast(y, members[0].dtype)
-    expected = tf.reduce_logsumexp([distribution.log_prob(y) for distribution in members], 0) - np.log(3)
+    expected = tf.reduce_logsumexp([distribution.log_prob(y) for distribution in members], 0) - np.log(2)
     for distribution in (predict_distribution(ensemble, x), nllfit.kerases.distribution_of(ensemble(x))):
         assert isinstance(distribution, tfd.MixtureSameFamily)
         np.testing.assert_allclose(distribution.log_prob(y), expected, rtol=1e-5, atol=1e-5)  # of float32
@@ -102,20 +102,19 @@ def test_members_are_trained_side_by_side_and_can_be_repeated(kit):
     def trained():
         stops = lambda: [kit.keras.callbacks.EarlyStopping("loss", patience=100)]  # noqa: E731
         build = lambda: member(kit, "Normal")  # noqa: E731
-        return Ensemble.fit(build, 3, x, y, epochs=3, batch_size=10, seed=5, callbacks=stops, compile="graph")
+        return Ensemble.fit(build, 2, x, y, epochs=3, batch_size=10, seed=5, callbacks=stops, compile="graph")
 
     first, second = trained(), trained()
     weights = [[model.get_weights()[0] for model in ensemble.models] for ensemble in (first, second)]
     np.testing.assert_array_equal(weights[0], weights[1])
     assert not np.allclose(weights[0][0], weights[0][1])
-    assert [len(model.history.epoch) for model in first.models] == [3, 3, 3]
-    alone = nllfit.fit(member(kit, "Normal"), x, y, epochs=3, batch_size=10, seed=5, verbose=0, compile="graph")
-    assert alone.history.keys() == first.models[0].history.history.keys()
+    assert [len(model.history.epoch) for model in first.models] == [3, 3]
+    assert [*first.models[0].history.history] == ["loss"]  # as of one model
 
 
 @pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")  # Keras 3, of what was never trained
 @each_keras
-def test_what_is_saved_is_loaded(kit, tmp_path):  # and in another process, by `tests/calibration/test_saving.py`
+def test_what_is_saved_is_loaded(kit, tmp_path):  # and in another process, by `test_another_process.py`
     x, y = rows()
     ensemble = ensemble_of(kit, 2, "Mixture", "Normal", 2)
     ensemble.save(tmp_path)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import nllfit
 from tests.cases import CASES
-from tests.kerases import each_keras
+from tests.kerases import KITS, each_keras
 from tests.test_heads import all_heads, inputs
 
 Z = 1.6448536269514722  # the 95 % quantile of the standard Normal
@@ -45,13 +45,15 @@ def in_a_session(folder, x):
         return session.run(outputs, {signature.inputs["x"].name: x})
 
 
-# A quantile by a formula and one by a search, of counts and of a mixture; half a minute for all heads.
-FEW = [next(case for case in CASES if case.name == name) for name in ("Normal", "Bernoulli", "Mixture")]
-ALL = pytest.param(CASES, marks=pytest.mark.thorough)
+def runs():
+    """A quantile by a formula and one by a search, of a mixture or of counts; all heads take half a minute."""
+    for kit, searched in zip(KITS, ("Mixture", "Bernoulli"), strict=True):
+        few = [next(case for case in CASES if case.name == name) for name in ("Normal", searched)]
+        yield pytest.param(kit, few, id=f"{kit.keras.__name__}-few")
+        yield pytest.param(kit, CASES, id=f"{kit.keras.__name__}-all", marks=pytest.mark.thorough)
 
 
-@each_keras
-@pytest.mark.parametrize("cases", [FEW, ALL], ids=["few", "all"])
+@pytest.mark.parametrize(("kit", "cases"), list(runs()))
 def test_served_means_and_intervals_are_the_models(kit, cases, tmp_path):
     model, x = all_heads(kit, cases), inputs(CASES[0])
     export(kit, model, answers, None, tmp_path)

@@ -4,8 +4,6 @@ import copy
 import inspect
 import json
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -25,6 +23,7 @@ tfd = tfp.distributions
 # Each head once; of two rows of one head the second differs in a constant, or in what the first of another head has.
 ONCE = [case for case in CASES if not case.kwargs or case.id in ("Normal-shared=('scale',)", "Truncated-low=0.0")]
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+case_in_turn = pytest.mark.parametrize(("kit", "case"), in_turn(CASES))  # that both compute the same: `test_keras3.py`
 each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
@@ -64,8 +63,7 @@ def test_every_named_head_has_a_row():
         assert set(kit.heads.__all__) == {*named, "DistributionHead", "DistributionLambda"}
 
 
-@each_keras
-@each_case
+@case_in_turn
 @each_dtype
 def test_log_prob_is_the_reference(kit, case, dtype):
     u = numbers(case, dtype)
@@ -79,8 +77,7 @@ def test_log_prob_is_the_reference(kit, case, dtype):
     np.testing.assert_array_less(np.abs(log_prob - expected), tolerance * (1 + np.abs(expected)))
 
 
-@each_keras
-@each_case
+@case_in_turn
 def test_loss_is_minus_log_prob_and_its_gradient_is_the_difference_quotient(kit, case):
     head, u, y = make_head(kit, case, dtype="float64"), tf.constant(numbers(case)), case.outcomes
     with tf.GradientTape() as tape:
@@ -88,18 +85,15 @@ def test_loss_is_minus_log_prob_and_its_gradient_is_the_difference_quotient(kit,
         loss = kit.losses(y, head(u))
     # The same operations; but a kernel may round the last digit by where in memory its numbers lie.
     np.testing.assert_array_max_ulp(loss.numpy(), -kit.distribution(head(u)).log_prob(y).numpy(), maxulp=4)
-    gradient, step = tape.gradient(loss, u).numpy(), 1e-6
-    for j in range(u.shape[1]):
-        shift = step * np.eye(u.shape[1])[j]
-        up, down = (kit.losses(y, head(u + sign * shift)).numpy() for sign in (1, -1))
+    gradient, step, size = tape.gradient(loss, u).numpy(), 1e-6, u.shape[1]
+    shifted = [u + sign * shift for sign in (1, -1) for shift in step * np.eye(size)]  # all of them in one call
+    shifted_losses = kit.losses(np.concatenate([y] * 2 * size), head(tf.concat(shifted, 0))).numpy()
+    for slopes, up, down in zip(gradient.T, *shifted_losses.reshape(2, size, len(y)), strict=True):
         # Central differences: rounding 1e-16 |loss| / step, truncation of order step^2.
-        np.testing.assert_allclose(
-            gradient[:, j], (up - down) / (2 * step), rtol=1e-6, atol=1e-8 * (1 + np.abs(up).max())
-        )
+        np.testing.assert_allclose(slopes, (up - down) / (2 * step), rtol=1e-6, atol=1e-8 * (1 + np.abs(up).max()))
 
 
-@each_keras
-@each_case
+@case_in_turn
 def test_wrong_shapes_are_refused_with_both_shapes(kit, case):
     output = make_head(kit, case)(numbers(case, "float32"))
     y = case.outcomes
@@ -110,8 +104,7 @@ def test_wrong_shapes_are_refused_with_both_shapes(kit, case):
         assert str(y.shape) in str(error.value)
 
 
-@each_keras
-@each_case
+@case_in_turn
 def test_outcomes_out_of_support_are_refused(kit, case):
     output = make_head(kit, case)(numbers(case, "float32"))
     if case.invalid is None:
@@ -123,69 +116,11 @@ def test_outcomes_out_of_support_are_refused(kit, case):
         kit.losses(outcomes, output)
 
 
-@each_keras
-@each_case
+@case_in_turn
 def test_a_wrong_number_of_units_is_refused(kit, case):
     for given in (tf.zeros([4, params_size(case) + 1]), kit.keras.Input((params_size(case) + 1,))):
         with pytest.raises(ValueError, match=f"takes {params_size(case)} floating-point numbers"):
             make_head(kit, case)(given)
-
-
-# Each head is run eagerly in one Keras, and one of each kind of outcome and prediction is traced in the other. All are
-# traced, for XLA and to be exported, in the models of many heads of `test_keras3.py`.
-EAGER = {case.id for case in ONCE}
-TRACED = {"Categorical", "Mixture", "Normal-scale=2.5", "Normal-shared=('scale',)"}
-
-
-def runs():
-    for i, case in enumerate(CASES):
-        for j, kit in enumerate(KITS):
-            for eagerly in (True, False):
-                is_run = (i + j) % 2 != eagerly and case.id in (EAGER if eagerly else TRACED)
-                name = f"{case.id}-{kit.keras.__name__}-{'eager' if eagerly else 'graph'}"
-                yield pytest.param(kit, case, eagerly, id=name, marks=() if is_run else pytest.mark.thorough)
-
-
-@pytest.mark.parametrize(("kit", "case", "eagerly"), list(runs()))
-def test_fit_evaluate_and_predict(kit, case, eagerly):
-    model, x, y = make_model(kit, case), inputs(case), case.outcomes
-
-    def predict():  # run eagerly, tf_keras leaves the distribution of a single batch as it is
-        return tf.convert_to_tensor(model.predict(x, verbose=0)).numpy()
-
-    built_in = "mse" if y.shape[1:] == case.prediction else "sparse_categorical_accuracy"
-    metrics = [kit.metrics.NegativeLogLikelihood(), *[built_in] * bool(case.prediction)]
-    model.compile("adam", kit.loss, metrics=metrics, run_eagerly=eagerly, jit_compile=False)
-    expected = kit.losses(y, model(x)).numpy()
-    weights = np.array([1.0, 0.0, 0.5, 2.0])
-    result = model.evaluate(x, y, sample_weight=weights, verbose=0, return_dict=True)
-    np.testing.assert_allclose(result["loss"], (weights * expected).mean(), rtol=1e-5)  # float32, a mean of four
-    np.testing.assert_allclose(result["nll"], expected.mean(), rtol=1e-5)
-    prediction = predict()
-    assert model.output_shape == (None, *case.prediction)
-    assert prediction.shape == (len(y), *case.prediction)
-    assert np.isfinite(prediction).all()
-    np.testing.assert_array_equal(prediction, predict())
-    center = central_value(kit.distribution(model(x)))
-    np.testing.assert_allclose(prediction, center, rtol=1e-5, atol=1e-6)  # float32, a compiled program and not
-    if case.prediction:  # no metric of Keras compares a number with an interval
-        seen = np.square(prediction - y) if built_in == "mse" else prediction.argmax(-1) == y
-        np.testing.assert_allclose(result[built_in], seen.mean(), rtol=1e-5)
-    joined = nllfit.predict_distribution(model, x, batch_size=3)
-    expected = kit.distribution(model(x)).log_prob(y)
-    np.testing.assert_allclose(joined.log_prob(y), expected, rtol=1e-5)  # float32, batches of another size
-    history = model.fit(x, y, batch_size=3, sample_weight=weights, validation_data=(x, y), verbose=0).history
-    assert np.isfinite(np.array([history["loss"], history["val_nll"]], "float32")).all()
-
-
-@pytest.mark.parametrize(("kit", "case"), in_turn(CASES))
-def test_clone_and_copy(kit, case):
-    model, x = make_model(kit, case), inputs(case)
-    clone = kit.keras.models.clone_model(model)
-    clone.set_weights(model.get_weights())
-    log_prob = [kit.distribution(m(x)).log_prob(case.outcomes) for m in (model, clone)]
-    np.testing.assert_array_equal(*log_prob)
-    json.dumps(model.layers[-1].get_config())
 
 
 def all_heads(kit, cases=CASES):
@@ -200,57 +135,80 @@ def all_heads(kit, cases=CASES):
     return kit.keras.Model(x, outputs)
 
 
-LOAD = """
-import sys, numpy as np
-folder = sys.argv[1] + "/" + keras.__name__
-data = np.load(folder + "/data.npz")
-for file in ("one.keras", "one.h5", "some.keras", "others.h5"):
-    model, name = keras.models.load_model(f"{folder}/{file}", safe_mode=True), file.partition(".")[0]
-    losses, outputs = (v if isinstance(v, dict) else {"head0": v} for v in (model.loss, model(data["x"])))
-    for head, output in outputs.items():
-        loss = losses[head]
-        assert (getattr(loss, "name", None) or loss.__name__) == "negative_log_likelihood"
-        log_prob = distribution(output).log_prob(data[f"outcomes {name} {head}"])
-        # to float32's rounding, which in TensorFlow's kernels depends on where an array lies in memory
-        np.testing.assert_allclose(log_prob, data[f"{name} {head}"], rtol=1e-6, err_msg=f"{head} of {file}")
-        print("loaded", head)
-"""
+def outcomes(cases):
+    """Those of each output of `all_heads`, of four rows."""
+    return {f"head{i}": case.outcomes for i, case in enumerate(cases)}
 
 
-@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
-def test_saved_models_load_in_another_process(tmp_path):
-    x = inputs(CASES[0])
+# One of each kind of outcome and prediction.
+KINDS = [
+    case for case in CASES if case.id in ("Categorical", "Mixture", "Normal-scale=2.5", "Normal-shared=('scale',)")
+]
+
+
+def runs():
+    """Each head eagerly in one Keras, and one of each kind traced; all of them in each way under `--thorough`.
+
+    All are traced, for XLA and to be exported, in `test_keras3.py`.
+    """
     for i, kit in enumerate(KITS):
-        data, metric = {"x": x}, kit.metrics.NegativeLogLikelihood
-        folder = tmp_path / kit.keras.__name__
-        folder.mkdir()
-        for name, suffixes, cases in (  # each head in both files, and Kerases, in `test_saved_files.py`
-            ("one", ("keras", "h5"), CASES[:1]),
-            ("some", ("keras",), CASES[i::2]),
-            ("others", ("h5",), CASES[1 - i :: 2]),
-        ):
-            y = {f"head{j}": case.outcomes for j, case in enumerate(cases)}
-            if name == "one":
-                model, outcomes, loss, metrics = make_model(kit, cases[0]), y["head0"], kit.loss, [metric()]
-            else:
-                model, outcomes, loss, metrics = (
-                    all_heads(kit, cases),
-                    y,
-                    dict.fromkeys(y, kit.loss),
-                    {head: metric() for head in y},
-                )
-            model.compile("adam", loss, metrics=metrics, run_eagerly=True)
-            model.train_on_batch(x, outcomes)
-            for suffix in suffixes:
-                model.save(folder / f"{name}.{suffix}")
-            for head, output in ({"head0": model(x)} if name == "one" else model(x)).items():
-                data[f"{name} {head}"] = kit.distribution(output).log_prob(y[head]).numpy()
-                data[f"outcomes {name} {head}"] = y[head]
-        np.savez(folder / "data.npz", **data)
-    program = "".join(kit.imports + LOAD for kit in KITS)  # tf_keras's before anything of Keras 3 is imported
-    command = [sys.executable, "-c", program, str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.stdout.split().count("loaded") == 2 * (2 + len(CASES)), result.stderr[-2000:]
+        for eagerly, cases in ((True, ONCE), (False, KINDS)):
+            name = f"{kit.keras.__name__}-{'eager' if eagerly else 'graph'}"
+            yield pytest.param(kit, cases[i::2], eagerly, id=name)
+            for j in range(4):
+                yield pytest.param(kit, CASES[j::4], eagerly, id=f"{name}-all-{j}", marks=pytest.mark.thorough)
+
+
+@pytest.mark.parametrize(("kit", "cases", "eagerly"), list(runs()))
+def test_fit_evaluate_and_predict(kit, cases, eagerly):
+    model, x, y = all_heads(kit, cases), inputs(CASES[0]), outcomes(cases)
+    metrics, built_in = {name: [kit.metrics.NegativeLogLikelihood()] for name in y}, {}
+    for name, case in zip(y, cases, strict=True):
+        if case.prediction:  # no metric of Keras compares a number with an interval
+            built_in[name] = "mse" if y[name].shape[1:] == case.prediction else "sparse_categorical_accuracy"
+            metrics[name].append(built_in[name])
+    model.compile("adam", dict.fromkeys(y, kit.loss), metrics=metrics, run_eagerly=eagerly, jit_compile=False)
+    weights = np.array([1.0, 0.0, 0.5, 2.0])
+    given = dict.fromkeys(y, weights)
+    # Keras evaluates the trained model on what it validates with.
+    batches = {"batch_size": 3, "validation_batch_size": 4}
+    history = model.fit(x, y, sample_weight=given, validation_data=(x, y, given), verbose=0, **batches).history
+    outputs, predictions = model(x), model.predict(x, verbose=0)
+    joined = nllfit.predict_distribution(model, x, batch_size=3)
+    symbolic = dict(zip(model.output_names, model.outputs, strict=True))
+    for case, name in zip(cases, y, strict=True):
+
+        def assert_near(value, expected, atol=0.0, case=case):  # float32; compiled and not, batches of another size
+            np.testing.assert_allclose(value, expected, rtol=1e-5, atol=atol, err_msg=case.id)
+
+        losses = kit.losses(y[name], outputs[name]).numpy()
+        assert np.isfinite(history[f"{name}_loss"]).all()
+        assert_near(history[f"val_{name}_loss"], [(weights * losses).mean()])
+        assert_near(history[f"val_{name}_nll"], [losses.mean()])
+        distribution = kit.distribution(outputs[name])
+        # Run eagerly, tf_keras leaves the distribution of a single batch as it is.
+        prediction = tf.convert_to_tensor(predictions[name]).numpy()
+        assert tuple(symbolic[name].shape) == (None, *case.prediction)
+        assert prediction.shape == (len(x), *case.prediction)
+        assert np.isfinite(prediction).all()
+        assert_near(prediction, central_value(distribution), atol=1e-6)
+        if name in built_in:
+            seen = np.square(prediction - y[name]) if built_in[name] == "mse" else prediction.argmax(-1) == y[name]
+            assert_near(history[f"val_{name}_{built_in[name]}"], [seen.mean()])
+        assert_near(joined[name].log_prob(y[name]), distribution.log_prob(y[name]))
+
+
+@each_keras
+def test_clone_and_copy(kit):
+    cases = CASES[KITS.index(kit) :: 2]
+    model, x = all_heads(kit, cases), inputs(CASES[0])
+    clone = kit.keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    outputs = [m(x) for m in (model, clone)]
+    for name, y in outcomes(cases).items():
+        log_prob = [kit.distribution(output[name]).log_prob(y) for output in outputs]
+        np.testing.assert_array_equal(*log_prob, err_msg=name)
+        json.dumps(model.get_layer(name).get_config())
 
 
 @each_keras
@@ -317,21 +275,7 @@ def test_prediction_is_never_nan(kit, df, loc):
 
 
 @each_keras
-def test_masked_steps_contribute_nothing(kit):
-    layers = kit.keras.layers
-    inputs = kit.keras.Input((5, 2))
-    model = kit.keras.Model(inputs, kit.heads.Normal()(layers.Dense(2)(layers.Masking()(inputs))))
-    model.compile("sgd", kit.loss, metrics=[kit.metrics.NegativeLogLikelihood()], jit_compile=False)
-    x = np.random.default_rng(0).normal(size=[6, 5, 2]).astype("float32")
-    y = np.random.default_rng(1).normal(size=[6, 5, 1]).astype("float32")
-    x[:, 3:] = 0
-    expected = kit.losses(y, model(x))[:, :3].numpy().mean()
-    y[:, 3:] = 1e6
-    np.testing.assert_allclose(model.evaluate(x, y, verbose=0), [expected, expected], rtol=1e-5)  # float32
-
-
-@each_keras
-@pytest.mark.parametrize("steps", [5, 6])
+@pytest.mark.parametrize("steps", [6, pytest.param(5, marks=pytest.mark.thorough)])
 def test_a_weight_of_a_row_is_that_of_its_steps(kit, steps):
     model = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Normal(scale=1.0)])
     nll = [kit.metrics.NegativeLogLikelihood()]
@@ -440,8 +384,7 @@ def test_families_and_heads_can_be_copied():
             )
 
 
-@each_keras
-@each_case
+@case_in_turn
 def test_a_head_prints_as_what_it_is_and_knows_its_size(kit, case):
     head = make_head(kit, case, name="last")
     assert str(head) == repr(head) == f"{head}" == f"<{case.name} name=last: {head.family!r}>"

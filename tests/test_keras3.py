@@ -1,9 +1,6 @@
 """What is Keras 3's own: the other Keras's models, its ways to run, its masks and weights, and its losses as twins."""
 
 import importlib
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -18,16 +15,6 @@ from nllfit.equivalence import EQUIVALENCES
 from tests.cases import CASES
 from tests.kerases import KITS
 from tests.test_heads import ONCE, all_heads, each_case, inputs, make_head, numbers
-
-
-def run_python(program, **environment):
-    """The lines that a program prints in a process of its own."""
-    environment = {name: value for name, value in (os.environ | environment).items() if value is not None}
-    result = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-    return result.stdout.splitlines()
 
 
 @each_case
@@ -186,35 +173,6 @@ def test_callbacks_know_that_less_is_better():
     stop = keras.callbacks.EarlyStopping("val_nll")
     history = model.fit(x, x, epochs=9, validation_data=(x, x), callbacks=[stop], verbose=0).history
     assert len(history["val_nll"]) == 2  # it diverges, and that is seen at once
-
-
-IMPORTS = """
-import sys, tensorflow as tf, tensorflow_probability as tfp, tf_keras
-tfp.distributions
-before = set(sys.modules)
-import nllfit
-print([name for name in set(sys.modules) - before if name.partition(".")[0] == "keras"], "nllfit.keras3" in sys.modules)
-"""
-FIT = """
-model = {keras}.Sequential([{keras}.layers.Dense(1), {nllfit}.heads.Normal(shared=("scale",))])
-model.compile("sgd", {nllfit}.{loss}, run_eagerly=True)
-x = tf.ones([4, 1])
-print(type(model).__module__.partition(".")[0], model.fit(x, x, verbose=0).history["loss"][0] > 0)
-"""
-FIT_TF_KERAS = FIT.format(keras="tf.keras", nllfit="nllfit", loss="negative_log_likelihood")
-FIT_KERAS3 = "from nllfit import keras3" + FIT.replace("{nllfit}", "keras3").replace(
-    "{loss}", "NegativeLogLikelihood()"
-)
-
-
-def test_tf_keras_is_keras_3():
-    lines = run_python(IMPORTS + FIT_KERAS3.format(keras="tf.keras"), TF_USE_LEGACY_KERAS=None)
-    assert lines == ["[] False", "keras True"]
-
-
-def test_tf_keras_is_not_keras_3_where_legacy_keras_is_asked_for():
-    program = IMPORTS + FIT_TF_KERAS + "import keras\n" + FIT_KERAS3.format(keras="keras")
-    assert run_python(program, TF_USE_LEGACY_KERAS="1") == ["[] False", "tf_keras True", "keras True"]
 
 
 def test_another_backend_is_refused(monkeypatch):

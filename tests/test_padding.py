@@ -61,7 +61,7 @@ WAYS = {
     "eager": ("fit", {"run_eagerly": True}, {}),
     "graph": ("fit", {"jit_compile": False}, {}),
     "xla": ("fit", {"jit_compile": True}, {}),
-    "nllfit, graph": ("nllfit", {}, {"compile": "graph"}),
+    "nllfit, a dataset": ("nllfit", {}, {"compile": "graph"}),
     "nllfit, xla": ("nllfit", {}, {"compile": "xla"}),
 }
 
@@ -74,11 +74,12 @@ def test_padding_of_any_kind_changes_nothing(kit, way):
     for counts in (np.ones_like(MASK), MASK * WEIGHTS):  # harmless outcomes in the padding, and harmful ones
         model.set_weights(start)
         y = outcomes(counts)
-        weights = {"sample_weight": dict.fromkeys(y, WEIGHTS)}
-        common = {"batch_size": 4, "epochs": 2, "shuffle": False, "verbose": 0} | weights | arguments
-        history = fit(X, y, **common).history
+        data = X, y, dict.fromkeys(y, WEIGHTS)
+        arrays = dict(zip(("x", "y", "sample_weight"), data, strict=True)) | {"batch_size": 4}
+        given = {"x": tf.data.Dataset.from_tensor_slices(data).batch(4)} if way == "nllfit, a dataset" else arrays
+        history = fit(**given, shuffle=False, verbose=0, **arguments).history
         # Evaluated by a program of its own, compiled or not: that of one graph is enough.
-        scores = model.evaluate(X, y, batch_size=4, verbose=0, **weights) if way in ("eager", "graph") else []
+        scores = model.evaluate(**arrays, verbose=0) if way in ("eager", "graph") else []
         runs.append((history, model.get_weights(), scores))
     (harmless, expected, scores), (history, weights, others) = runs
     assert np.isfinite(list(history.values())).all()
@@ -94,23 +95,19 @@ def test_padding_of_any_kind_changes_nothing(kit, way):
 @pytest.mark.parametrize(("kit", "case"), in_turn(CASES))
 def test_an_outcome_of_weight_0_has_no_part_in_loss_or_gradient(kit, case):
     head, u, y = make_head(kit, case, dtype="float64"), tf.constant(numbers(case)), np.array(case.outcomes, "float64")
-    weights, given = np.arange(len(y), dtype="float64"), {"harmless": y, "not finite": y.copy(), "outside": y.copy()}
-    given["not finite"][0] = np.nan
-    given["outside"][0] = case.invalid if case.invalid is not None else -np.inf
-    found = {}
-    for padding, outcomes in given.items():
+    weights, harmful, found = np.array([0.0, 0.0, 1.0, 2.0]), y.copy(), []
+    harmful[0], harmful[1] = np.nan, case.invalid if case.invalid is not None else -np.inf
+    for outcomes in (y, harmful):
         with tf.GradientTape() as tape:
             tape.watch(u)
             output = head(u)
             loss = kit.loss(outcomes, output, sample_weight=weights)
         metric = kit.metrics.NegativeLogLikelihood(dtype="float64")
         metric.update_state(outcomes, output, weights)
-        found[padding] = [loss, tape.gradient(loss, u), metric.result()]
-    expected = found.pop("harmless")
-    for padding, values in found.items():
-        for one, other in zip(expected, values, strict=True):
-            # Busy threads share four numbers in another way: of a thousand calls, one rounds a last bit otherwise.
-            np.testing.assert_allclose(one, other, rtol=1e-14, atol=0, err_msg=padding)
+        found.append([loss, tape.gradient(loss, u), metric.result()])
+    for one, other in zip(*found, strict=True):
+        # Busy threads share four numbers in another way: of a thousand calls, one rounds a last bit otherwise.
+        np.testing.assert_allclose(one, other, rtol=1e-14, atol=0)
 
 
 @pytest.mark.parametrize("name", WORKING)
@@ -140,28 +137,15 @@ def test_weights_of_another_shape_are_refused(kit):
 
 
 @each_keras
-@pytest.mark.parametrize(
-    ("bad", "message"),
-    [(np.nan, r"`y` \(array 1\) has nan at row 3"), (-2, r"(?s)`y` holds, at row 3, .*LogNormal cannot")],
-)
-def test_an_outcome_that_counts_is_still_refused(kit, bad, message):
-    y = outcomes(MASK)
-    y["lognormal"][3, 1] = bad
-    with pytest.raises(ValueError, match=message):
-        nllfit.fit(make(kit), X, y, verbose=0)
-
-
-@each_keras
-def test_an_evaluation_is_of_what_is_not_masked(kit):
-    model = make(kit)
-    one = kit.keras.Model(model.inputs[0], dict(zip(model.output_names, model.outputs, strict=True))["lognormal"])
-    y = outcomes(MASK)["lognormal"].astype("float32")
-    expected = kit.losses(y, one(X)).numpy()[MASK > 0]
-    y[MASK == 0] = np.nan
-    evaluation = nllfit.evaluate(one, X, y, batch_size=5)
-    np.testing.assert_allclose(evaluation.scores["nll"], expected, rtol=1e-5)  # float32, batches of another size
-    assert evaluation.num_rows == MASK.sum()
-    assert np.isfinite([evaluation.crps, evaluation.rmse, evaluation.calibration_error]).all()
+def test_an_outcome_that_counts_is_still_refused(kit):
+    model, y = make(kit), outcomes(MASK)
+    for bad, message in (
+        (np.nan, r"`y` \(array 1\) has nan at row 3"),
+        (-2, r"(?s)`y` holds, at row 3, .*LogNormal cannot"),
+    ):
+        y["lognormal"][3, 1] = bad
+        with pytest.raises(ValueError, match=message):
+            nllfit.fit(model, X, y, verbose=0)
 
 
 @each_keras
@@ -182,12 +166,12 @@ def test_a_weight_of_2_is_a_row_repeated(kit):
     np.testing.assert_allclose(*results, rtol=1e-15)
 
 
-def sequences(kit, padding, steps=4):
+def sequences(kit, padding=(100.0, np.nan)):
     """A head at each step of sequences of words, 0 where they have ended, with `padding` for the outcomes there."""
     kit.keras.utils.set_random_seed(0)
-    words = np.tile([[1, 2, 3, 1], [2, 1, 2, 0], [3, 1, 0, 0], [3, 2, 1, 0]], [10, 1])[:, :steps]
+    words = np.tile([[1, 2, 3, 1], [2, 1, 2, 0], [3, 1, 0, 0], [3, 2, 1, 0]], [10, 1])
     y = np.random.default_rng(0).normal(size=[*words.shape, 1]).astype("float32")
-    y[words == 0] = padding
+    y[words == 0] = np.resize(padding, [np.sum(words == 0), 1])
     layers = kit.keras.layers
     head = kit.heads.Normal()
     return kit.keras.Sequential([layers.Embedding(4, 4, mask_zero=True), layers.Dense(2), head]), words, y
@@ -195,23 +179,22 @@ def sequences(kit, padding, steps=4):
 
 @each_keras
 def test_an_evaluation_of_a_model_or_an_ensemble_leaves_padding_out(kit):
-    model, words, y = sequences(kit, 100.0)
+    model, words, y = sequences(kit)
     losses, counts = np.asarray(kit.losses(np.where(words[..., None], y, 0.0), model(words))), words > 0
-    several = nllfit.Ensemble([model, model])
-    for padded in (y, np.where(words[..., None] > 0, y, np.nan)):
-        for evaluation in (nllfit.evaluate(model, words, padded), nllfit.evaluate(several, words, padded)):
-            np.testing.assert_allclose(evaluation.scores["nll"], losses[counts], rtol=1e-5)  # of float32
-            assert evaluation.num_rows == counts.sum()
-            np.testing.assert_array_equal(evaluation.y, y[counts])
-            assert max(evaluation.crps, evaluation.rmse, evaluation.interval_score[0.9]) < 10
-    assert nllfit.compare_scores(evaluation, nllfit.evaluate(model, words, y))["crps"].better is None
-    model.compile(loss=kit.loss)
-    assert nllfit.evaluate(model, words, y).nll == pytest.approx(model.evaluate(words, y, verbose=0), rel=1e-5)
+    of_one, of_several = (nllfit.evaluate(m, words, y, batch_size=7) for m in (model, nllfit.Ensemble([model, model])))
+    for evaluation in (of_one, of_several):
+        np.testing.assert_allclose(evaluation.scores["nll"], losses[counts], rtol=1e-5)  # of float32
+        assert evaluation.num_rows == counts.sum()
+        np.testing.assert_array_equal(evaluation.y, y[counts])
+        assert max(evaluation.crps, evaluation.rmse, evaluation.interval_score[0.9]) < 10
+        assert np.isfinite(evaluation.calibration_error)
+    assert nllfit.compare_scores(of_several, of_one)["crps"].better is None
+    model.compile(loss=kit.loss, metrics=[kit.metrics.NegativeLogLikelihood()], jit_compile=False)
+    np.testing.assert_allclose(model.evaluate(words, y, verbose=0), [of_one.nll] * 2, rtol=1e-5)
 
 
-@pytest.mark.parametrize("padding", [100.0, np.nan])
-def test_a_calibration_is_by_what_is_not_masked(padding):
-    model, words, y = sequences(KITS[0], padding)
+def test_a_calibration_is_by_what_is_not_masked():
+    model, words, y = sequences(KITS[0])
     counts = words > 0
     distribution = nllfit.predict_distribution(model, words)
     pits = np.asarray(nllfit.cdf(distribution, y))[counts]
@@ -245,18 +228,18 @@ def test_a_temperature_is_that_of_what_is_not_masked():
 
 @each_keras
 def test_metrics_of_keras_do_not_see_padding_that_is_not_finite(kit):
-    runs = []
-    for padding in (0.0, np.nan):
-        model, words, y = sequences(kit, padding)
-        model.compile("adam", kit.loss, metrics=["mae"], weighted_metrics=["mse"])
-        batches = tf.data.Dataset.from_tensor_slices((words, y)).batch(8)
-        histories = [
-            nllfit.fit(model, *data, shuffle=False, verbose=0, compile="graph").history
-            for data in ((words, y), (batches,))
-        ]
-        runs.append([value for history in histories for (value,) in history.values()])
-    np.testing.assert_array_equal(*runs)
-    assert len(runs[0]) == 6
+    model, words, y = sequences(kit, 0.0)
+    model.compile("sgd", kit.loss, metrics=["mae"], weighted_metrics=["mse"])
+    model(words)
+    start, runs = model.get_weights(), []
+    for outcomes in (y, np.where(words[..., None] > 0, y, np.nan)):
+        batches = tf.data.Dataset.from_tensor_slices((words, outcomes)).batch(8)
+        for data in ((words, outcomes), (batches,)):
+            model.set_weights(start)
+            runs.append(nllfit.fit(model, *data, shuffle=False, verbose=0, compile="graph").history)
+            assert np.isfinite(np.concatenate([*map(np.ravel, model.get_weights()), *runs[-1].values()])).all()
+    assert runs[:2] == runs[2:]
+    assert [len(history) for history in runs] == [3] * 4
 
 
 def test_a_metric_without_weights_sees_an_outcome_of_weight_0():
@@ -267,12 +250,6 @@ def test_a_metric_without_weights_sees_an_outcome_of_weight_0():
         history = nllfit.fit(model, x, y, sample_weight=weights, verbose=0, compile="graph").history
         assert np.isfinite(history["loss"][0])
         assert np.isfinite(history["mae"][0]) == is_finite
-
-
-def test_a_dataset_may_be_padded():
-    y = outcomes(MASK)
-    batches = tf.data.Dataset.from_tensor_slices((X, y)).batch(4)
-    assert np.isfinite(nllfit.fit(make(KITS[0]), batches, verbose=0, compile="graph").history["loss"]).all()
 
 
 def test_another_loss_is_not_given_padding():

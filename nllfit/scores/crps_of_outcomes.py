@@ -23,6 +23,7 @@ __all__ = ["crps"]
 FORMULAS = {**CONTINUOUS, **COUNTS}
 
 
+@tf.autograph.experimental.do_not_convert  # AutoGraph would take a second to write what is under it anew
 def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
     """The continuous ranked probability score of each outcome: how far its predicted distribution is from it.
 

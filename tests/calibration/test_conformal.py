@@ -26,6 +26,12 @@ def normal(kit, scale=1.0, event=1):
     return kit.keras.Sequential([kit.keras.layers.Activation("linear"), kit.heads.Normal(event, scale=scale)])
 
 
+def intervals(distribution, levels=LEVELS):
+    """The lower and the upper ends, each `[levels, *batch, *event]`: one search finds all of them."""
+    levels = np.array(levels)
+    return np.split(np.asarray(nllfit.quantile(distribution, np.append(1 - levels, 1 + levels) / 2)), 2)
+
+
 @each_keras
 def test_the_ends_are_romanos(kit):
     x, y = samples(100)
@@ -99,8 +105,7 @@ def test_intervals_stay_in_the_support_and_one_inside_the_other():
     y = np.random.default_rng(0).gamma(0.3, 0.01, [200, 1])
     model = KITS[0].keras.Sequential([KITS[0].keras.layers.Dense(2), KITS[0].heads.Gamma()])
     conformal = conformalize(model, x, y)
-    ends = [nllfit.interval(predict_distribution(conformal, x[:1]), level) for level in LEVELS]
-    lows, highs = np.transpose([[float(end[0, 0]) for end in pair] for pair in ends])
+    lows, highs = map(np.ravel, intervals(predict_distribution(conformal, x[:1])))
     assert np.all(np.diff(lows) < 0)
     assert np.all(np.diff(highs) > 0)
     assert lows[-1] > 0
@@ -141,8 +146,7 @@ def test_intervals_of_counts_hold_as_many_as_they_say(rate, dispersion):
     conformal = conformalize(model, x[:300], y[:300], levels=LEVELS)
     found, before = (predict_distribution(m, x[300:]) for m in (conformal, model))
     last = (None, None)
-    for level in LEVELS:
-        (low, high), (old_low, old_high) = (np.asarray(nllfit.interval(d, level)) for d in (found, before))
+    for level, low, high, old_low, old_high in zip(LEVELS, *intervals(found), *intervals(before), strict=True):
         correction = conformal.corrections[level]
         assert correction == np.round(correction)
         new_low, new_high = np.maximum(old_low - correction, 0), old_high + correction
@@ -201,14 +205,12 @@ def test_intervals_of_counts_with_many_zeros_hold_as_many_as_they_say():
         [tf_keras.layers.Dense(2, kernel_initializer="zeros"), nllfit.heads.ZeroInflated("Poisson", event_shape=1)]
     )
     conformal = nllfit.conformalize(model, x[:500], y[:500], levels=(0.5, 0.9))
-    predicted, held = nllfit.predict_distribution(conformal, x[500:]), {}
-    for level in (0.5, 0.9):
-        low, high = (np.asarray(end) for end in nllfit.interval(predicted, level))
-        held[level] = np.mean((y[500:] >= low) & (y[500:] <= high))
-    assert held[0.5] > 0.45
-    assert 0.86 < held[0.9] < 0.97
+    predicted = nllfit.predict_distribution(conformal, x[500:501])  # and so all rows'
+    inside = [(y[500:] >= low) & (y[500:] <= high) for low, high in zip(*intervals(predicted, (0.5, 0.9)), strict=True)]
+    assert np.mean(inside[0]) > 0.45
+    assert 0.86 < np.mean(inside[1]) < 0.97
     few = nllfit.evaluate(conformal, x[500:520], y[500:520], levels=(0.9,))
-    assert few.coverage[0.9] == np.mean(((y[500:] >= low) & (y[500:] <= high))[:20])
+    assert few.coverage[0.9] == np.mean(inside[1][:20])
 
 
 @pytest.mark.parametrize("of", ["a model", pytest.param("an ensemble", marks=pytest.mark.thorough)])
@@ -221,10 +223,10 @@ def test_intervals_within_a_window_stay_there(of):
     low, high = (np.asarray(end) for end in nllfit.interval(nllfit.predict_distribution(either, x[300:301]), 0.5))
     assert np.mean((y[300:] > low) & (y[300:] < high)) < 0.4
     conformal = nllfit.conformalize(either, x[:300], y[:300], levels=(0.5, 0.9))
-    predicted = nllfit.predict_distribution(conformal, x[300:])
-    for level, error in ((0.5, 0.11), (0.9, 0.07)):  # three standard errors of the ranks of 300, and of 200 rows
-        low, high = (np.asarray(end) for end in nllfit.interval(predicted, level))
-        assert low.min() > 0
-        assert high.max() < 1
+    predicted = nllfit.predict_distribution(conformal, x[300:301])  # and so all rows'
+    for low, high, level, error in zip(*intervals(predicted, (0.5, 0.9)), (0.5, 0.9), (0.11, 0.07), strict=True):
+        assert low > 0
+        assert high < 1
+        # Three standard errors of the ranks of 300, and of 200 rows.
         assert np.mean((y[300:] > low) & (y[300:] < high)) == pytest.approx(level, abs=error)
-    assert np.isfinite(nllfit.evaluate(conformal, x[300:340], y[300:340]).crps)
+    assert np.isfinite(nllfit.crps(y[300:301], predicted))

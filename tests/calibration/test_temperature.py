@@ -129,7 +129,7 @@ def test_an_ensembles_mixture_is_scaled(kit):
 
 def test_it_works_in_a_graph_and_checks_labels():
     scaled = TemperatureScaled(classifier(KITS[0], "Categorical", 3), 2.0)
-    in_graph = tf.function(lambda x, y: scaled(x).log_prob(y), jit_compile=True)
+    in_graph = tf.function(lambda x, y: scaled(x).log_prob(y), autograph=False, jit_compile=True)
     labels = LABELS.astype("int32")
     np.testing.assert_allclose(in_graph(LOGITS, labels), scaled(LOGITS).log_prob(labels), rtol=1e-12)
     with pytest.raises(ValueError, match="at row 1, 3, which Categorical cannot have"):

@@ -1,0 +1,139 @@
+"""What another process finds: Keras as its environment asks for it, and all that this one has saved."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import nllfit
+from nllfit import Ensemble, TemperatureScaled, predict_distribution
+from tests.cases import CASES
+from tests.kerases import KITS
+from tests.test_heads import all_heads, inputs, make_model, outcomes
+
+
+def run_python(program, *arguments, **environment):
+    """The lines that a program prints in a process of its own."""
+    environment = {name: value for name, value in (os.environ | environment).items() if value is not None}
+    command = [sys.executable, "-c", program, *arguments]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-2000:]
+    return result.stdout.splitlines()
+
+
+IMPORTS = """
+import sys, tensorflow as tf, tensorflow_probability as tfp, tf_keras
+tfp.distributions
+before = set(sys.modules)
+import nllfit
+print([name for name in set(sys.modules) - before if name.partition(".")[0] == "keras"], "nllfit.keras3" in sys.modules)
+"""
+FIT = """
+model = {keras}.Sequential([{keras}.layers.Dense(1), {nllfit}.heads.Normal(shared=("scale",))])
+model.compile("sgd", {nllfit}.{loss}, run_eagerly=True)
+x = tf.ones([4, 1])
+print(type(model).__module__.partition(".")[0], model.fit(x, x, verbose=0).history["loss"][0] > 0)
+"""
+FIT_TF_KERAS = FIT.format(keras="tf.keras", nllfit="nllfit", loss="negative_log_likelihood")
+FIT_KERAS3 = "from nllfit import keras3" + FIT.replace("{nllfit}", "keras3").replace(
+    "{loss}", "NegativeLogLikelihood()"
+)
+
+
+def test_tf_keras_is_not_keras_3_where_legacy_keras_is_asked_for():
+    program = IMPORTS + FIT_TF_KERAS + "import keras\n" + FIT_KERAS3.format(keras="keras")
+    assert run_python(program, TF_USE_LEGACY_KERAS="1") == ["[] False", "tf_keras True", "keras True"]
+
+
+LOAD = """
+import numpy as np
+folder = sys.argv[1] + "/" + keras.__name__
+data = np.load(folder + "/data.npz")
+for file in ("one.keras", "one.h5", "some.keras", "others.h5"):
+    model, name = keras.models.load_model(f"{folder}/{file}", safe_mode=True), file.partition(".")[0]
+    losses, outputs = (v if isinstance(v, dict) else {"head0": v} for v in (model.loss, model(data["x"])))
+    for head, output in outputs.items():
+        loss = losses[head]
+        assert (getattr(loss, "name", None) or loss.__name__) == "negative_log_likelihood"
+        log_prob = distribution(output).log_prob(data[f"outcomes {name} {head}"])
+        # to float32's rounding, which in TensorFlow's kernels depends on where an array lies in memory
+        np.testing.assert_allclose(log_prob, data[f"{name} {head}"], rtol=1e-6, err_msg=f"{head} of {file}")
+        print("loaded", head)
+"""
+
+
+def save_heads(kit, folder, some, others):
+    """Models of one head, in both kinds of files, and of some in each, with what the heads give. How many they are."""
+    data, metric, x = {}, kit.metrics.NegativeLogLikelihood, inputs(CASES[0])
+    folder.mkdir()
+    for name, suffixes, cases in (
+        ("one", ("keras", "h5"), some[:1]),
+        ("some", ("keras",), some),
+        ("others", ("h5",), others),
+    ):
+        y = outcomes(cases)
+        if name == "one":
+            model = make_model(kit, cases[0])
+            model.compile("adam", kit.loss, metrics=[metric()], run_eagerly=True)
+        else:
+            model = all_heads(kit, cases)
+            metrics = {head: metric() for head in y}
+            model.compile("adam", dict.fromkeys(y, kit.loss), metrics=metrics, run_eagerly=True)
+        model.train_on_batch(x, y["head0"] if name == "one" else y)
+        for suffix in suffixes:
+            model.save(folder / f"{name}.{suffix}")
+        for head, output in ({"head0": model(x)} if name == "one" else model(x)).items():
+            data[f"{name} {head}"] = kit.distribution(output).log_prob(y[head]).numpy()
+            data[f"outcomes {name} {head}"] = y[head]
+    np.savez(folder / "data.npz", x=x, **data)
+    return 2 + len(some) + len(others)
+
+
+LOAD_CALIBRATED = """
+for folder in sys.argv[2:]:
+    it = getattr(nllfit, folder.rpartition("-")[2]).load(folder)
+    d = nllfit.predict_distribution(it, np.load(sys.argv[1] + "/x.npy"))
+    np.save(folder + ".npy", d.prob(np.zeros([1, 20, *d.event_shape])))
+"""
+
+
+def calibrated(kit, x):
+    """One of each kind by name, on a model, an ensemble and another calibrated model."""
+
+    def model(head):
+        size = head.params_size()
+        return kit.keras.Sequential([kit.keras.layers.Input((3,)), kit.keras.layers.Dense(size), head])
+
+    y = np.random.default_rng(1).normal(size=[20, 2]).astype("float32")
+    normal = nllfit.conformalize(model(kit.heads.Normal(2)), x, y, levels=(0.5, 0.9))
+    scaled = TemperatureScaled(Ensemble([model(kit.heads.Categorical(3)) for _ in range(2)]), 1.7)
+    mixtures = Ensemble([model(kit.heads.Mixture("Normal", 2, 2)) for _ in range(2)])
+    return {type(it).__name__: it for it in (normal, nllfit.recalibrate(normal, x, y), scaled, mixtures)}
+
+
+# Each head in one Keras and one kind of file: `test_saved_files.py` has most in all.
+@pytest.mark.parametrize("turn", [0, *(pytest.param(turn, marks=pytest.mark.thorough) for turn in (1, 2, 3))])
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_tf_keras_is_keras_3_and_what_is_saved_is_loaded(turn, tmp_path):
+    count = 0
+    for i, kit in enumerate(KITS):
+        some, others = (CASES[(turn + i + j) % 4 :: 4] for j in (0, 2))
+        count += save_heads(kit, tmp_path / kit.keras.__name__, some, others)
+    x = np.random.default_rng(0).normal(size=[20, 3]).astype("float32")
+    np.save(tmp_path / "x.npy", x)
+    models = {tmp_path / f"{kit.keras.__name__}-{name}": it for kit in KITS for name, it in calibrated(kit, x).items()}
+    for folder, it in models.items():
+        it.save(folder)
+    of_tf_keras, of_keras3 = (kit.imports + LOAD for kit in KITS)
+    # Models of tf_keras are loaded before Keras 3 is imported, and calibrated ones of both by `import nllfit` alone.
+    program = IMPORTS + of_tf_keras + LOAD_CALIBRATED + FIT_KERAS3.format(keras="tf.keras") + of_keras3
+    lines = run_python(program, str(tmp_path), *map(str, models), TF_USE_LEGACY_KERAS=None)
+    loaded = [line for line in lines if line.startswith("loaded")]
+    assert [line for line in lines if line not in loaded] == ["[] False", "keras True"]
+    assert len(loaded) == count
+    for folder, it in models.items():
+        distribution = predict_distribution(it, x)
+        expected = distribution.prob(np.zeros([1, 20, *distribution.event_shape]))
+        np.testing.assert_array_equal(np.load(f"{folder}.npy"), expected, err_msg=folder.name)
