@@ -173,7 +173,7 @@ def test_fit_evaluate_and_predict(kit, cases, eagerly):
     # Keras evaluates the trained model on what it validates with.
     batches = {"batch_size": 3, "validation_batch_size": 4}
     history = model.fit(x, y, sample_weight=given, validation_data=(x, y, given), verbose=0, **batches).history
-    outputs, predictions = model(x), model.predict(x, verbose=0)
+    outputs, predictions, again = model(x), *(model.predict(x, verbose=0) for _ in range(2))
     joined = nllfit.predict_distribution(model, x, batch_size=3)
     symbolic = dict(zip(model.output_names, model.outputs, strict=True))
     for case, name in zip(cases, y, strict=True):
@@ -191,6 +191,7 @@ def test_fit_evaluate_and_predict(kit, cases, eagerly):
         assert tuple(symbolic[name].shape) == (None, *case.prediction)
         assert prediction.shape == (len(x), *case.prediction)
         assert np.isfinite(prediction).all()
+        np.testing.assert_array_equal(prediction, tf.convert_to_tensor(again[name]))
         assert_near(prediction, central_value(distribution), atol=1e-6)
         if name in built_in:
             seen = np.square(prediction - y[name]) if built_in[name] == "mse" else prediction.argmax(-1) == y[name]
