@@ -92,10 +92,13 @@ FAMILIES = sorted(
 
 
 # Those that SciPy has are searched beside its fits, on samples of their own, and others in the tests of this folder
-# that name them; one takes six seconds.
+# that name them; one takes six seconds. Four more are dear, and smooth as others are.
 ELSEWHERE = {*scipy_fits.CASES, "Bernoulli", "DoublesidedMaxwell", "LambertWNormal", "NegativeBinomial", "PERT"}
 ELSEWHERE |= {"Poisson", "Skellam", "ZeroInflatedNegativeBinomial"}
-ONCE = [pytest.param(name, marks=pytest.mark.thorough if name in ELSEWHERE else (), id=name) for name in FAMILIES]
+ALIKE = {"GammaGamma", "HalfStudentT", "SinhArcsinh", "TwoPieceStudentT"}
+ONCE = [
+    pytest.param(name, marks=pytest.mark.thorough if name in ELSEWHERE | ALIKE else (), id=name) for name in FAMILIES
+]
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

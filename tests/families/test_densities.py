@@ -129,15 +129,18 @@ def test_derivatives_at_round_parameters_are_differences(name):
     rows = [[y, y] for y in some] + [[y, np.inf] for y in ends] + [[-np.inf, y] for y in ends]
     rows = np.array([*rows, sorted(ends[:2])])
     family = Censored(name)
-    natural = {key: np.full(len(rows), value) for key, value in ROUND[name].items()}
-
-    def log_prob(**values):
-        return family.build(natural | values, tf.float64).log_prob(rows)
-
-    for key, value in natural.items():
-        with tf.GradientTape() as tape:
-            at = tf.constant(value)
-            tape.watch(at)
-            found = log_prob(**{key: at})
-        up, down = (log_prob(**{key: tf.constant(value + side * 1e-5)}) for side in (1, -1))
-        np.testing.assert_allclose(tape.gradient(found, at), (up - down) / 2e-5, rtol=1e-6, atol=1e-8, err_msg=key)
+    # All in one call: at the parameters, and at a step of each to either side.
+    moves = [{}, *({key: side * 1e-5} for key in ROUND[name] for side in (1, -1))]
+    values = {
+        key: tf.constant(np.repeat([value + move.get(key, 0.0) for move in moves], len(rows)))
+        for key, value in ROUND[name].items()
+    }
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        found = family.build(values, tf.float64).log_prob(np.tile(rows, [len(moves), 1]))
+    gradients = tape.gradient(found, values)
+    ends = tf.reshape(found, [len(moves), -1])[1:]
+    for i, key in enumerate(ROUND[name]):
+        up, down = ends[2 * i], ends[2 * i + 1]
+        slope = gradients[key][: len(rows)]
+        np.testing.assert_allclose(slope, (up - down) / 2e-5, rtol=1e-6, atol=1e-8, err_msg=key)
