@@ -69,8 +69,6 @@ def is_ordinary(family, n):
     return family not in ALIKE and is_large == (n > 50)
 
 
-
-
 @pytest.mark.parametrize(
     ("family", "n"),
     [
@@ -91,7 +89,11 @@ def test_never_less_likely_than_scipys_fit(family, n):
 
 @pytest.mark.parametrize(  # by a formula, and by a search
     "family",
-    ["Normal", "Gamma", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("Exponential", "LogNormal", "Gumbel"))],
+    [
+        "Normal",
+        "Gamma",
+        *(pytest.param(name, marks=pytest.mark.thorough) for name in ("Exponential", "LogNormal", "Gumbel")),
+    ],
 )
 def test_a_million(family):
     y = sample(family, 1_000_000)

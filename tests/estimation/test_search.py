@@ -198,9 +198,7 @@ def test_a_mixture_says_how_many_starts_agreed():
     np.testing.assert_allclose(np.sort(fit.parameters["loc"]), [0, 4, 9], atol=0.5)
 
 
-@pytest.mark.parametrize(
-    "name", ["OrderedLogistic", pytest.param("StoppingRatioLogistic", marks=pytest.mark.thorough)]
-)
+@pytest.mark.parametrize("name", ["OrderedLogistic", pytest.param("StoppingRatioLogistic", marks=pytest.mark.thorough)])
 def test_a_shift_of_all_cutpoints_is_not_known(name):
     labels = np.random.default_rng(0).integers(0, 4, 100)
     fit = maximum_likelihood(name, labels, num_classes=4)
