@@ -143,9 +143,8 @@ def test_the_gradient_of_every_term_is_the_difference_quotient(name):
 
 
 def terms_and_slopes(family, parameters, pairs, dtype=F64):
-    """The terms of pairs, and their derivatives by each parameter, which is a number or one for each pair."""
-    size = [len(pairs)]
-    values = {name: tf.broadcast_to(tf.constant(value, dtype), size) for name, value in parameters.items()}
+    """The terms of pairs, and their derivatives by each parameter."""
+    values = {name: tf.fill([len(pairs)], tf.constant(value, dtype)) for name, value in parameters.items()}
     with tf.GradientTape() as tape:
         tape.watch(values)
         terms = family.build(values, dtype).log_prob(np.array(pairs))
@@ -187,8 +186,10 @@ WHOLE = [
 
 @pytest.mark.parametrize(("name", "others", "parameter", "value", "pair"), WHOLE)
 def test_where_a_power_vanishes_the_derivative_is_that_beside(name, others, parameter, value, pair):
-    around = others | {parameter: [value, value - 1e-4, value + 1e-4]}
-    at, below, above = terms_and_slopes(Censored(name), around, [pair] * 3)[1][parameter]
+    family = Censored(name)
+    at, below, above = (
+        terms_and_slopes(family, others | {parameter: value + step}, [pair])[1][parameter] for step in (0, -1e-4, 1e-4)
+    )
     np.testing.assert_allclose(at, (below + above) / 2, rtol=2e-7)
 
 

@@ -35,7 +35,7 @@ def distribution_of(name, params):
 
 def scored(name, params, y, score=nllfit.crps):
     y = tf.constant(y, tf.float64)
-    params = {key: tf.broadcast_to(tf.constant(value, tf.float64), y.shape) for key, value in params.items()}
+    params = {key: tf.fill(y.shape, tf.constant(value, tf.float64)) for key, value in params.items()}
     with tf.GradientTape() as tape:
         tape.watch(params)
         scores = score(y, distribution_of(name, params))
@@ -56,22 +56,24 @@ def test_closed_forms_are_the_sum_over_all_counts(name, params, reference):
     steps = {key: 1e-4 * min(value, 1 - value if key == "probs" else np.inf) for key, value in params.items()}
     if name == "Binomial":
         del steps["total_count"]  # is a count
-    # All in one call: at the parameters as given, and at two steps of each to either side.
+    # Alone, for a series may end too early, and go on for others beside it.
+    found, derivatives = scored(name, params, y)
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+    # In one call: between two counts, where the score is linear, and below 0, where the distance is added; and at two
+    # steps of each parameter to either side.
     moves = [{}, *({key: step * h} for key, h in steps.items() for step in (-2, -1, 1, 2))]
-    rows = {key: [[value + move.get(key, 0.0)] for move in moves] for key, value in params.items()}
-    scores, derivatives = scored(name, rows, np.tile([*y, *between], [len(moves), 1]))
-    at_y = scores.numpy()[:, : len(y)]
-    np.testing.assert_allclose(at_y[0], expected, rtol=1e-8)
-    # Between two counts the score is linear, and below 0 the distance is added.
+    rows = {key: np.array([[value + move.get(key, 0.0)] for move in moves]) for key, value in params.items()}
+    places = np.tile([*y, *between], [len(moves), 1])
+    scores = nllfit.crps(places, distribution_of(name, {key: row + 0 * places for key, row in rows.items()})).numpy()
     below = reference.cdf(0)
     differences = np.diff(scores[0, len(y) :])
     np.testing.assert_allclose(differences, [-1, -1, 0.25 * (2 * below - 1), 0.5 * (2 * below - 1)], rtol=1e-7)
     for i, (key, h) in enumerate(steps.items()):
-        ends = at_y[1 + 4 * i : 5 + 4 * i]
+        ends = scores[1 + 4 * i : 5 + 4 * i, : len(y)]
         difference = (ends[0] - 8 * ends[1] + 8 * ends[2] - ends[3]) / (12 * h)
         # Incomplete beta and gamma functions have 10 to 12 digits, of which a difference takes four.
         atol = 1e-7 * np.max(np.abs(difference))
-        np.testing.assert_allclose(derivatives[key][0, : len(y)], difference, rtol=2e-6, atol=atol)
+        np.testing.assert_allclose(derivatives[key], difference, rtol=2e-6, atol=atol)
 
 
 def test_counts_are_those_of_scoringrules():
