@@ -177,32 +177,35 @@ def test_an_unknown_batch_size():
     assert middle(tf.zeros([5, 6])).shape == [5, 1]
 
 
-WINDOWS = {
-    "half": (0.0, np.inf),
-    "both ends": (-1.0, 0.5),
-    "upper tail": (9.0, np.inf),
-    "lower tail": (-np.inf, -9.0),
-    "narrow": (0.3, 0.3 + 1e-6),
-    "beyond the digits of a CDF": (45.0, 46.0),
-}
-
-
-def test_a_window_has_the_digits_of_the_tail_that_it_lies_in():
-    low, high = np.transpose([*WINDOWS.values()])
+@pytest.mark.parametrize(  # apart, for where one window has no digits in a CDF, those beside it do without, too
+    "ends",
+    [
+        {"half": (0.0, np.inf), "both": (-1.0, 0.5), "upper tail": (9.0, np.inf), "lower tail": (-np.inf, -9.0)},
+        {"narrow": (0.3, 0.3 + 1e-6), "beyond the digits of a CDF": (45.0, 46.0)},
+    ],
+    ids=["with digits", "without"],
+)
+def test_a_window_has_the_digits_of_the_tail_that_it_lies_in(ends):
+    low, high = np.transpose([*ends.values()])
     scale = float(nllfit.Family("Normal").distribution(tf.zeros([2], tf.float64)).scale)
     windows = TruncatedDistribution(tfd.Normal(np.zeros(len(low)), scale), tf.constant(low), tf.constant(high))
-    y = np.transpose([stats.truncnorm(*ends / scale, scale=scale).ppf(LEVELS) for ends in np.transpose([low, high])])
+    references = [stats.truncnorm(a / scale, b / scale, scale=scale) for a, b in ends.values()]
+    y = np.transpose([reference.ppf(LEVELS) for reference in references])
     found = tf.function(lambda: nllfit.quantile(windows, LEVELS), autograph=False)()  # of a hundred steps
     below, above = nllfit.cdf(windows, y).numpy(), nllfit.survival(windows, y).numpy()
-    one_sided = nllfit.Truncated("Normal", 9.0).distribution(tf.zeros([2], tf.float64))
-    np.testing.assert_allclose(nllfit.quantile(one_sided, LEVELS), y[:, [*WINDOWS].index("upper tail")], rtol=1e-8)
-    for i, name in enumerate(WINDOWS):
-        reference = stats.truncnorm(low[i] / scale, high[i] / scale, scale=scale)
+    for i, (name, reference) in enumerate(zip(ends, references, strict=True)):
         np.testing.assert_allclose(found[:, i], y[:, i], rtol=1e-8, atol=1e-12, err_msg=name)
         # A step of the number is one of the CDF, steep in a narrow window, and in a tail as the number is large.
         step = 1e-14 * max(np.square(y[:, i] / scale).max(), 0.1 / (high[i] - low[i]), 1.0)
         for probabilities, of_y in ((below, reference.cdf), (above, reference.sf)):
             np.testing.assert_allclose(probabilities[:, i], of_y(y[:, i]), rtol=1e-9, atol=step, err_msg=name)
+
+
+def test_a_window_with_one_end_has_its_quantiles():
+    window = nllfit.Truncated("Normal", 9.0).distribution(tf.zeros([2], tf.float64))
+    scale = float(window.distribution.scale)
+    expected = stats.truncnorm(9.0 / scale, np.inf, scale=scale).ppf(LEVELS)
+    np.testing.assert_allclose(nllfit.quantile(window, LEVELS), expected, rtol=1e-8)
 
 
 def test_quantiles_of_a_point_beside_a_density():
