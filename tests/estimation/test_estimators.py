@@ -58,9 +58,8 @@ def test_groundbeef(family):
 
 
 # Each family at one size, in turn, and at the other with --thorough; StudentT's best fit to 50 is a Normal. With it
-# alone are those that have neither ends nor corners nor a density of this toolkit, as others have that are fitted.
-ALIKE = {"Chi", "Chi2", "ExponentiallyModifiedGaussian", "HalfNormal", "InverseGaussian", "LogLogistic", "Logistic"}
-ALIKE |= {"Moyal"}
+# alone are those of which this toolkit knows nothing but TFP's density, which is smooth, as it is of a Gumbel.
+ALIKE = {"HalfNormal", "InverseGaussian", "LogLogistic", "Logistic", "Moyal"}
 FEW = {"NoncentralChi2"}  # whose density is a series
 
 

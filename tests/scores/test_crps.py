@@ -244,8 +244,7 @@ def test_a_graph_computes_the_same(name):
             scores = nllfit.crps(y, COMPILED[name](u))
         return scores, tape.gradient(scores, u)
 
-    compiled = tf.function(score, autograph=False, jit_compile=name not in SLOW)
-    for one, other in zip(score(u), compiled(u), strict=True):
+    for one, other in zip(score(u), tf.function(score, jit_compile=name not in SLOW)(u), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9)
 
 
