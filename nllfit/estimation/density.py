@@ -11,8 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.estimation.coordinates import Coordinates, HeldCoordinates
+from nllfit.families.inflated import Hurdle
 from nllfit.families.kinds import INDEPENDENT
 from nllfit.families.protocol import ParametricFamily
+from nllfit.families.truncated import Truncated
 
 __all__ = ["Density", "density_of"]
 
@@ -129,6 +131,8 @@ class Density:
             coordinates = self.coordinates
             return self._drawn(coordinates.constrained(tiled, coordinates.held) | coordinates.held)
 
+        if _is_drawn_by_cdf(self.coordinates.family):  # step by step, which takes less time to do than to write down
+            return tf.cast(outcomes(), self.dtype)
         # A program, for TFP has some of its own, and TensorFlow warns where they are called with many shapes.
         return tf.cast(tf.function(outcomes, autograph=False).get_concrete_function()(), self.dtype)
 
@@ -163,3 +167,8 @@ class Density:
         parameters = {n: tf.reshape(b, [*batch, *shape]) for (n, shape), b in zip(shapes.items(), blocks, strict=True)}
         family = self.coordinates.family
         return family.facts.log_density(family.build(parameters | held, tf.float64), y)
+
+
+def _is_drawn_by_cdf(family):
+    """Whether draws are quantiles: those of a window, as the counts above 0 of a hurdle are."""
+    return family.is_discrete if isinstance(family, Hurdle) else isinstance(family, Truncated) and not family.columns

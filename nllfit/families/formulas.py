@@ -65,7 +65,7 @@ def _log_erf(z):
 
 
 def _normal(z):
-    return _log_phi(z), _log_phi(-z)
+    return tuple(tf.unstack(_log_phi(tf.stack([z, -z]))))  # one fraction of both, which is long to write down
 
 
 def _logistic(z):

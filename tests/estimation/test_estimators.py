@@ -57,15 +57,23 @@ def test_groundbeef(family):
         assert fit.parameters[name] == pytest.approx(value, rel=1e-7)
 
 
-# Each family at one size, in turn, and at the other with --thorough; StudentT's best fit to 50 is a Normal.
-SIZES = [(family, n, i % 2 == (n > 50)) for i, family in enumerate(sorted(CASES)) for n in (50, 2500)]
+# Each family at one size, in turn, and at the other with --thorough; StudentT's best fit to 50 is a Normal. With it
+# alone are those of which this toolkit knows nothing but TFP's density, which is smooth, as it is of a Gumbel.
+ALIKE = {"HalfNormal", "InverseGaussian", "LogLogistic", "Logistic", "Moyal"}
+FEW = {"NoncentralChi2"}  # whose density is a series
+
+
+def is_ordinary(family, n):
+    is_large = sorted(CASES).index(family) % 2 == 1 and family not in FEW
+    return family not in ALIKE and is_large == (n > 50)
 
 
 @pytest.mark.parametrize(
     ("family", "n"),
     [
-        pytest.param(family, n, marks=() if ordinary else pytest.mark.thorough, id=f"{family}-{n}")
-        for family, n, ordinary in SIZES
+        pytest.param(family, n, marks=() if is_ordinary(family, n) else pytest.mark.thorough, id=f"{family}-{n}")
+        for family in sorted(CASES)
+        for n in (50, 2500)
     ],
 )
 def test_never_less_likely_than_scipys_fit(family, n):
@@ -78,7 +86,14 @@ def test_never_less_likely_than_scipys_fit(family, n):
     assert fit.log_likelihood == pytest.approx(at_fit, rel=1e-12)
 
 
-@pytest.mark.parametrize("family", ["Normal", "Gamma", "Exponential", "LogNormal", "Gumbel"])
+@pytest.mark.parametrize(  # by a formula, and by a search
+    "family",
+    [
+        "Normal",
+        "Gamma",
+        *(pytest.param(name, marks=pytest.mark.thorough) for name in ("Exponential", "LogNormal", "Gumbel")),
+    ],
+)
 def test_a_million(family):
     y = sample(family, 1_000_000)
     fit = maximum_likelihood(family, y)
@@ -483,10 +498,10 @@ def test_an_offset_of_1e9_changes_nothing(family):
     ("family", "y", "reason"),
     [
         ("Gamma", 1e9 + np.random.default_rng(0).normal(size=300), "rounding errors of .* nats"),
-        ("StudentT", np.r_[np.zeros(200), np.random.default_rng(0).normal(size=50)], "0.0 is 200 times in `y`"),
+        ("StudentT", np.r_[np.zeros(20), np.random.default_rng(0).normal(size=10)], "0.0 is 20 times in `y`"),
         (
             MixtureFamily("Laplace", 2, scale=1.0),
-            np.random.default_rng(0).laplace(size=[2, 50]).T @ [1, 9],
+            np.random.default_rng(0).laplace(size=[2, 15]).T @ [1, 9],
             "not smooth",
         ),
     ],

@@ -129,15 +129,24 @@ def test_derivatives_at_round_parameters_are_differences(name):
     rows = [[y, y] for y in some] + [[y, np.inf] for y in ends] + [[-np.inf, y] for y in ends]
     rows = np.array([*rows, sorted(ends[:2])])
     family = Censored(name)
-    natural = {key: np.full(len(rows), value) for key, value in ROUND[name].items()}
 
-    def log_prob(**values):
-        return family.build(natural | values, tf.float64).log_prob(rows)
+    def natural(moves):
+        """The parameters of all rows, with each move in turn."""
+        return {
+            key: tf.constant(np.repeat([value + move.get(key, 0.0) for move in moves], len(rows)))
+            for key, value in ROUND[name].items()
+        }
 
-    for key, value in natural.items():
-        with tf.GradientTape() as tape:
-            at = tf.constant(value)
-            tape.watch(at)
-            found = log_prob(**{key: at})
-        up, down = (log_prob(**{key: tf.constant(value + side * 1e-5)}) for side in (1, -1))
-        np.testing.assert_allclose(tape.gradient(found, at), (up - down) / 2e-5, rtol=1e-6, atol=1e-8, err_msg=key)
+    def log_prob(values, count=1):
+        return family.build(values, tf.float64).log_prob(np.tile(rows, [count, 1]))
+
+    # Alone, for a series may end too early at a round number, and go on for others beside it.
+    values = natural([{}])
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        found = log_prob(values)
+    slopes = tape.gradient(found, values)
+    moves = [{key: side * 1e-5} for key in values for side in (1, -1)]
+    ends = log_prob(natural(moves), len(moves)).numpy()
+    for key, (up, down) in zip(values, ends.reshape(-1, 2, len(rows)), strict=True):
+        np.testing.assert_allclose(slopes[key], (up - down) / 2e-5, rtol=1e-6, atol=1e-8, err_msg=key)

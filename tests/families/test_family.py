@@ -164,7 +164,7 @@ def test_a_link_can_be_chosen(name, options, parameters):
     [
         (Family("Normal"), Family("Normal", link={"loc": "exp", "scale": "exp"})),
         (Family("Gamma"), Family("Gamma", link={"concentration": "exp", "rate": "softplus"})),
-        (MixtureFamily("Normal", 2), MixtureFamily("Normal", 2, link={"scale": "exp"})),
+        (MixtureFamily("Normal", 2, scale=5.0), MixtureFamily("Normal", 2, scale=5.0, link={"loc": "exp"})),
     ],
 )
 def test_a_link_changes_no_estimate(family, linked):

@@ -1,5 +1,6 @@
 """A dense layer under a head is a regression: its table beside statsmodels', and what has none."""
 
+import functools
 import json
 import pathlib
 
@@ -50,10 +51,17 @@ COLUMNS = ["GPA", "TUCE", "PSI"]
 LOGIT = {f"kernel[{name}]": name for name in COLUMNS} | {"bias": "const"}
 
 
+@functools.cache
+def logistic(kit):
+    """A logistic regression at its optimum, where those who use it leave it."""
+    layers = [kit.keras.layers.Dense(1), kit.heads.Bernoulli()]
+    return solved(kit, layers, SPECTOR.exog[COLUMNS], SPECTOR.endog)
+
+
 @each_keras
 def test_logistic_regression_is_statsmodels_logit(kit):
     x, y = SPECTOR.exog[COLUMNS], SPECTOR.endog
-    model = solved(kit, [kit.keras.layers.Dense(1), kit.heads.Bernoulli()], x, y)
+    model = logistic(kit)
     logit = sm.Logit(y, sm.add_constant(x))
     plain, robust = logit.fit(disp=0), logit.fit(disp=0, cov_type="HC0")
     ours = nllfit.standard_errors(model, x, y)
@@ -109,6 +117,7 @@ def test_poisson_regression_with_an_exposure_is_statsmodels_glm():
     agrees(nllfit.standard_errors(model, *data, covariance="sandwich"), glm.fit(tol=1e-12, cov_type="HC0"), names)
 
 
+@pytest.mark.thorough  # a head with a shared parameter, as those of the Normal and of the ordinal regression are
 def test_negative_binomial_regression_is_statsmodels():
     x, y = counts()
     model = solved(KIT, [tf_keras.layers.Dense(1), heads.NegativeBinomial(shared=("total_count",))], x, y)
@@ -203,10 +212,15 @@ def test_steps_of_a_row_are_a_cluster_and_those_that_are_masked_do_not_count(kit
     x, y, padding = rng.normal(size=[30, 4, 2]), rng.normal(size=[30, 4, 1]), np.arange(4) == 3
     x[:, padding], y[:, padding] = 0.0, np.nan
     layers = [kit.keras.layers.Masking(), kit.keras.layers.Dense(1), kit.heads.Normal(shared="scale")]
-    masked = nllfit.standard_errors(solved(kit, layers, x, y), x, y, covariance="sandwich")
+    found = solved(kit, layers, x, y)
+    masked = nllfit.standard_errors(found, x, y, covariance="sandwich")
     flat = x[:, ~padding].reshape(90, 2), y[:, ~padding].reshape(90, 1)
-    model = solved(kit, [kit.keras.layers.Dense(1), kit.heads.Normal(shared="scale")], *flat)
+    model = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Normal(shared="scale")])
+    model.compile(loss=kit.loss)
+    model(flat[0])
+    model.set_weights(found.get_weights())  # the maximum is the same
     plain = nllfit.standard_errors(model, *flat, covariance="sandwich", groups=np.repeat(np.arange(30), 3))
+    assert plain.converged
     np.testing.assert_allclose(masked.covariance, plain.covariance, rtol=1e-4, atol=1e-9)
     assert masked.log_likelihood == pytest.approx(plain.log_likelihood, rel=1e-6)
 
@@ -244,16 +258,16 @@ def test_the_scale_of_a_hidden_unit_is_a_flat_direction():
 
 def test_weights_that_are_no_maximum_have_no_errors():
     x, y = SPECTOR.exog[COLUMNS], SPECTOR.endog
-    model = solved(KIT, [tf_keras.layers.Dense(1), heads.Bernoulli()], x, y)
+    model = logistic(KIT)
     best = model.get_weights()
     model.set_weights([1.1 * weight for weight in best])
-    ours = nllfit.standard_errors(model, x, y)
+    ours, weights = nllfit.standard_errors(model, x, y), model.get_weights()
+    model.set_weights(best)
     assert not ours.converged
     assert np.all(np.isnan(ours.standard_errors))
     assert "of them from a maximum of the likelihood: go on with `fit_lbfgs`" in ours.summary()
-    np.testing.assert_array_equal(model.get_weights()[0], 1.1 * best[0])
+    np.testing.assert_array_equal(weights[0], 1.1 * best[0])
     separable = [[-2.0], [-1.0], [1.0], [2.0]], [[0], [0], [1], [1]]
-    model.build([None, 1])
     model = tf_keras.Sequential([tf_keras.layers.Dense(1), heads.Bernoulli()])
     model.compile(loss=nllfit.negative_log_likelihood)
     nllfit.fit_lbfgs(model, *map(np.array, separable))
@@ -271,7 +285,7 @@ def test_what_has_no_standard_errors_is_refused():
         model.compile(loss=loss)
         return model
 
-    model = compiled(dense(1), heads.Bernoulli())
+    model = logistic(KIT)
     with pytest.raises(ValueError, match=r"`covariance` is 'HC0': give \"information\" or \"sandwich\""):
         nllfit.standard_errors(model, x, y, covariance="HC0")
     with pytest.raises(ValueError, match='give `covariance="sandwich"` as well'):
@@ -290,7 +304,6 @@ def test_what_has_no_standard_errors_is_refused():
         nllfit.standard_errors(compiled(dense(100), dense(100), dense(1), heads.Bernoulli()), x, y)
     with pytest.raises(ValueError, match="`level` is 95"):
         nllfit.standard_errors(model, x, y).confidence_intervals(95)
-    for layer in model.layers:
-        layer.trainable = False
+    frozen = compiled(dense(1, trainable=False), heads.Bernoulli())
     with pytest.raises(ValueError, match="no trainable weights"):
-        nllfit.standard_errors(model, x, y)
+        nllfit.standard_errors(frozen, x, y)

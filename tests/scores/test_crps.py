@@ -113,6 +113,7 @@ def by_quadrature(y, distribution):
 
 
 EVERY = {name: [*(CASES[name][1] if name in CASES else ()), *OTHERS.get(name, ())] for name in CASES | OTHERS}
+ALIKE = ("TwoPieceStudentT",)  # the halves of a StudentT, as a TwoPieceNormal has those of a Normal
 WITHOUT_DIGITS = ("HalfCauchy", "TruncatedNormal")  # in TFP's survival function, or at bounds without an end
 
 
@@ -129,7 +130,9 @@ def moved(params, y):
     return np.array(rows), steps
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.thorough if name in ALIKE else ()) for name in EVERY]
+)
 def test_closed_forms_are_the_integral_and_their_derivatives_those_of_differences(name):
     family, several = getattr(tfd, name), EVERY[name]  # all parameters of a family in one call
     if name not in WITHOUT_DIGITS:
@@ -226,9 +229,12 @@ COMPILED = {
 
 
 SLOW = ("by a sum",)  # to compile in XLA, which finds the same
+AS_OTHERS = ("Normal", "Weibull")  # formulas of the functions that the others have
 
 
-@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.thorough if name in AS_OTHERS else ()) for name in COMPILED]
+)
 def test_a_graph_computes_the_same(name):
     u, y = tf.constant([-0.7, 0.3, 1.2], tf.float64), tf.constant([0.0, 3.0, 1.0], tf.float64)
 
