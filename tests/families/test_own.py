@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,7 +12,7 @@ import tensorflow_probability as tfp
 from scipy import stats
 
 import nllfit
-from tests.kerases import KITS, each_keras, mainly
+from tests.kerases import KITS, each_keras
 
 tfd = tfp.distributions
 
@@ -100,7 +99,7 @@ X = np.random.default_rng(0).normal(size=[6, 3]).astype("float32")
 Y = np.linspace(-1, 2, 6, dtype="float32")[:, None]
 
 
-@mainly(keras)
+@each_keras
 def test_a_function_is_a_head_with_all_the_contracts(kit, mine):
     module, _ = mine(kit)
     model, x, y = build(kit, kit.heads.DistributionLambda(module.flow, 3)), X, Y
