@@ -95,12 +95,17 @@ def assert_same_run(history, expected, model, reference):
         *in_turn(
             [
                 ("recurrent", recurrent, "graph", ROWS),
-                ("batch_norm in xla", batch_norm, "xla", PARTIAL),
-                ("embedding in xla", embedding, "xla", ROWS),
+                ("batch_norm in xla", batch_norm, "xla", ROWS),
+                ("embedding", embedding, "graph", PARTIAL),
             ]
         ),
         *(
-            pytest.param(kit, ("convolutional", convolutional, "graph", ROWS), marks=pytest.mark.thorough)
+            pytest.param(kit, case, id=f"{kit.keras.__name__}-{case[0]}", marks=pytest.mark.thorough)
+            for case in (
+                ("convolutional", convolutional, "graph", ROWS),
+                ("embedding in xla", embedding, "xla", ROWS),
+                ("partial batches in xla", batch_norm, "xla", PARTIAL),
+            )
             for kit in KITS
         ),
     ],
@@ -125,7 +130,7 @@ def test_the_numbers_of_keras(kit, case):
 
 @mainly(keras, "k")
 def test_options_as_in_keras(k):
-    x, y, _ = rows_of(dense(k))
+    x, y, _ = rows_of(dense(k), PARTIAL)  # and as many to evaluate: 97 and 33, with a partial batch of one row each
     arguments = {"validation_split": 0.25, "validation_freq": 2, "validation_batch_size": 16, "initial_epoch": 1}
     arguments |= {"class_weight": {0: 1.0, 1: 2.0, 2: 0.5}, "epochs": 5, "shuffle": False, "verbose": 0}
     model, reference = dense(k), dense(k)
@@ -285,23 +290,16 @@ def test_datasets_as_in_keras(kit, way):
 
 @pytest.mark.parametrize(
     ("kit", "way"),
-    in_turn([("cycle", {"steps_per_epoch": 2, "batch_size": BATCH}), ("shares", {"steps_per_epoch": 3})]),
+    in_turn([("cycle", PARTIAL, {"batch_size": BATCH}), ("shares", ROWS, {})]),
 )
 def test_fewer_steps_than_the_arrays_have(kit, way):
-    k, (_, steps) = kit.keras, way
-    # Without a batch size the rows are shared out over the steps; with one, an epoch goes on where the last stopped.
+    k, (_, rows, size) = kit.keras, way
+    # Without a batch size the rows are shared out over the steps; with one, an epoch goes on where the last stopped:
+    # the second takes up the last two of five batches, of which one has two rows, and begins anew.
     model, reference = dense(k), dense(k)
-    x, y, _ = (rows[:128] for rows in rows_of(model))
-    arguments = {"epochs": 3, "shuffle": False, "verbose": 0, "validation_data": (x, y), "validation_steps": 3} | steps
-    expected = by_keras(reference, x, y, **arguments)
-    history = nllfit.fit(model, x, y, compile="graph", **arguments).history
-    assert_same_run(history, expected, model, reference)
-
-
-def test_a_pass_over_arrays_ends_within_an_epoch():
-    model, reference = dense(tf_keras), dense(tf_keras)
-    x, y, _ = rows_of(model, PARTIAL)  # five batches, of which the last has two rows
-    arguments = {"steps_per_epoch": 3, "batch_size": BATCH, "epochs": 4, "shuffle": False, "verbose": 0}
+    x, y, _ = rows_of(model, rows)
+    validation = {"validation_data": (x[:ROWS], y[:ROWS]), "validation_steps": 3}
+    arguments = {"steps_per_epoch": 3, "epochs": 4, "shuffle": False, "verbose": 0} | validation | size
     expected = by_keras(reference, x, y, **arguments)
     history = nllfit.fit(model, x, y, compile="graph", **arguments).history
     assert_same_run(history, expected, model, reference)
@@ -533,7 +531,7 @@ def test_xla_compiles_once_for_any_number_of_steps(traced):
 @KERASES
 def test_another_model_of_an_architecture_traces_nothing_and_is_trained_as_by_keras(k, traced):
     x, y, _ = rows_of(dense(k))
-    arguments = {"epochs": 1, "shuffle": False, "verbose": 0, "validation_data": (x[:32], y[:32])}
+    arguments = {"epochs": 1, "shuffle": False, "verbose": 0}
     names = []
     for seed in range(2):
         model, reference = (dense(k, optimizer=k.optimizers.Adam(0.01)) for _ in range(2))
