@@ -191,11 +191,13 @@ def test_biases_in_pieces_and_in_subclassed_models(kit):
         nllfit.initialize(model, X, Y)
 
 
-@each_keras
-@pytest.mark.parametrize("options", [{"use_bias": False}, {"trainable": False}, {"activation": "tanh"}])
+@pytest.mark.parametrize(
+    ("kit", "options"),
+    in_turn([("no bias", {"use_bias": False}), ("frozen", {"trainable": False}), ("bounded", {"activation": "tanh"})]),
+)
 def test_a_model_without_a_bias_to_set_is_refused_and_left_alone(kit, options):
     layers = kit.keras.layers
-    model = kit.keras.Sequential([layers.Dense(4), layers.Dense(2, **options), kit.heads.Normal()])
+    model = kit.keras.Sequential([layers.Dense(4), layers.Dense(2, **options[1]), kit.heads.Normal()])
     before = [weight.copy() for weight in (model(X[:1]), model.get_weights())[1]]
     with pytest.raises(ValueError, match=re.escape("no trainable bias gives Normal's 2 numbers: let a `Dense(2)`")):
         nllfit.initialize(model, X, Y)

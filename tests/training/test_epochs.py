@@ -2,6 +2,7 @@
 
 import collections
 import csv
+import functools
 import gc
 import itertools
 import threading
@@ -277,7 +278,7 @@ def test_float64_stays_float64(compile):
 @pytest.mark.parametrize(("kit", "way"), in_turn([("whole", None), ("repeated", 3)]))
 def test_datasets_as_in_keras(kit, way):
     k, (_, steps) = kit.keras, way
-    x, y, w = rows_of(dense(k), PARTIAL)
+    x, y, w = rows_of(dense(k), ROWS if steps else PARTIAL)
     dataset = tf.data.Dataset.from_tensor_slices((x, y, w)).batch(BATCH)
     dataset = dataset.repeat() if steps else dataset
     arguments = {"epochs": 2, "steps_per_epoch": steps, "verbose": 0, "validation_data": dataset}
@@ -603,15 +604,16 @@ def test_early_stopping_and_checkpoints_see_the_weights_of_their_epoch(k, tmp_pa
         files = str(folder / "{epoch}.weights.h5")
         saving = k.callbacks.ModelCheckpoint(files, "val_loss", save_weights_only=True, save_best_only=True)
         data = {"validation_data": (x[64:], y[64:]), "callbacks": [stopping, saving]}
-        history = fit(model, x[:64], y[:64], epochs=60, shuffle=False, verbose=0, **data).history
+        history = fit(model, x[:64], y[:64], epochs=60, shuffle=False, **data)
         assert stopping.model is saving.model is model
         return model, history
 
     folders = tmp_path / "ours", tmp_path / "theirs"
     for folder in folders:
         folder.mkdir()
-    model, history = run(lambda *args, **arguments: nllfit.fit(*args, compile="graph", **arguments), folders[0])
-    reference, expected = run(k.Model.fit, folders[1])
+    ours = functools.partial(nllfit.fit, verbose=0, compile="graph")
+    model, history = run(lambda *args, **arguments: ours(*args, **arguments).history, folders[0])
+    reference, expected = run(by_keras, folders[1])
     assert len(history["loss"]) < 60
     assert_same_run(history, expected, model, reference)
     saved = [sorted(file.name for file in folder.iterdir()) for folder in folders]
@@ -658,7 +660,7 @@ def test_small_variables_are_written_as_one_and_read_as_what_they_are():
         np.testing.assert_array_equal(state, [variable.numpy(), variable.numpy() + 1], strict=True)
 
 
-@mainly(tf_keras, "k")  # and four of them in both below
+@mainly(tf_keras, "k")  # and four of them in Keras 3 below
 def test_programs_die_with_their_model(k):
     model = dense(k)
     x, y, _ = rows_of(model)
@@ -670,7 +672,7 @@ def test_programs_die_with_their_model(k):
     assert alive() is None
 
 
-@KERASES
+@mainly(keras, "k")  # of one model in tf_keras above, of two hundred in both in `test_memory`
 def test_four_models_in_turn_leave_as_much_behind_as_two(k, traced):
     def alive():
         for thread in threading.enumerate():
