@@ -93,18 +93,6 @@ def test_the_logit_of_spector_to_nine_digits():
     np.testing.assert_allclose([*bias, *kernel[:, 0]], expected.params, rtol=1e-6)
 
 
-def test_a_weighted_poisson_regression_of_statsmodels():
-    rng = np.random.default_rng(0)
-    x, weights = rng.normal(size=(300, 2)), rng.uniform(0.5, 2.0, 300)
-    y = rng.poisson(np.exp(0.5 + x @ [0.3, -0.2]))[:, None]
-    expected = sm.GLM(y[:, 0], sm.add_constant(x), sm.families.Poisson(), freq_weights=weights).fit(tol=1e-13)
-    model = linear(2, 1, heads.Poisson())
-    history = nllfit.fit_lbfgs(model, x, y, sample_weight=weights)
-    assert -history.history["loss"][-1] * 300 == pytest.approx(expected.llf, rel=1e-12)
-    kernel, bias = model.get_weights()
-    np.testing.assert_allclose([*bias, *kernel[:, 0]], expected.params, rtol=1e-7)
-
-
 OTHERS = [pytest.param(name, marks=pytest.mark.thorough) for name in ("energy", "kin8nm", "protein-tertiary-structure")]
 
 
@@ -326,7 +314,7 @@ def test_a_penalty_brings_it_back_but_for_a_bias_which_has_none(case, bounded):
 
 
 @pytest.mark.parametrize("arguments", [{"scale": 1.0}, {"shared": ("scale",)}])
-def test_float32_finds_the_optimum_of_unscaled_inputs_or_says_that_it_did_not(arguments):
+def test_float32_finds_the_optimum_of_unscaled_inputs_and_of_an_exact_fit_or_says_that_it_did_not(arguments):
     set_precision("float32")
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 3))
@@ -343,47 +331,46 @@ def test_float32_finds_the_optimum_of_unscaled_inputs_or_says_that_it_did_not(ar
         found = abs(history.history["loss"][-1] - optimum) < 2e-5
         assert found or not history.converged
         assert found or size == 1 or learned  # what Newton's step, which minds no unit, makes of it
+    model.set_weights(start)
+    history = nllfit.fit_lbfgs(model, x, x @ [[1.0], [2.0], [3.0]] + 0.5)  # exactly, which is an optimum of one scale
+    assert history.converged != learned
+    assert not learned or "the fit is exact" in history.message
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_an_exact_fit_with_a_scale_to_learn_has_no_optimum(dtype):
-    set_precision(dtype)
-    x = np.random.default_rng(0).normal(size=(200, 3))
-    y = x @ [[1.0], [2.0], [3.0]] + 0.5
-    history = nllfit.fit_lbfgs(linear(3, 1, heads.Normal(shared=("scale",))), x, y)
+def test_a_scale_that_is_far_too_small_at_the_start_and_one_of_an_exact_fit_which_has_no_optimum():
+    # From a scale of 1 the first step is ten scales long, and a line search after it finds nothing.
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 3))
+    line = x @ [[1.0], [2.0], [3.0]] + 0.5
+    y = line + rng.normal(size=(200, 1))
+    design = np.column_stack([x, np.ones(200)])
+    variance = np.mean((y - design @ np.linalg.lstsq(design, y, rcond=None)[0]) ** 2)
+    model = linear(3, 1, heads.Normal(shared=("scale",)))
+    start = model.get_weights()
+    history = nllfit.fit_lbfgs(model, x, y)
+    assert history.converged, history.message
+    assert history.history["loss"][-1] == pytest.approx(np.log(2 * np.pi * np.e * variance) / 2, rel=1e-12)
+    model.set_weights(start)
+    history = nllfit.fit_lbfgs(model, x, line)
     assert not history.converged
     assert "the fit is exact" in history.message
 
 
-def test_an_exact_fit_of_a_known_scale_is_an_optimum_in_float32():  # in float64 see Wampler1, of NIST
-    set_precision("float32")
-    x = np.random.default_rng(0).normal(size=(200, 3))
-    y = x @ [[1.0], [2.0], [3.0]] + 0.5
-    assert nllfit.fit_lbfgs(linear(3, 1, heads.Normal(scale=1.0)), x, y).converged
-
-
-def test_a_scale_that_is_far_too_small_at_the_start():
-    # From a scale of 1 the first step is ten scales long, and a line search after it finds nothing.
+def test_a_weighted_poisson_regression_of_statsmodels_also_from_a_start_of_infinite_loss():
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(200, 3))
-    y = x @ [[1.0], [2.0], [3.0]] + 0.5 + rng.normal(size=(200, 1))
-    design = np.column_stack([x, np.ones(200)])
-    variance = np.mean((y - design @ np.linalg.lstsq(design, y, rcond=None)[0]) ** 2)
-    history = nllfit.fit_lbfgs(linear(3, 1, heads.Normal(shared=("scale",))), x, y)
+    x, weights = rng.normal(size=(300, 2)), rng.uniform(0.5, 2.0, 300)
+    y = rng.poisson(np.exp(0.5 + x @ [0.3, -0.2]))[:, None]
+    expected = sm.GLM(y[:, 0], sm.add_constant(x), sm.families.Poisson(), freq_weights=weights).fit(tol=1e-13)
+    model = linear(2, 1, heads.Poisson())
+    history = nllfit.fit_lbfgs(model, x, y, sample_weight=weights)
+    assert -history.history["loss"][-1] * 300 == pytest.approx(expected.llf, rel=1e-12)
+    kernel, bias = model.get_weights()
+    np.testing.assert_allclose([*bias, *kernel[:, 0]], expected.params, rtol=1e-7)
+    model.set_weights([np.ones([2, 1]), np.zeros([1])])
+    far = 2 * x + 5e3  # a rate of exp(10000)
+    history = nllfit.fit_lbfgs(model, far, y, sample_weight=weights)
     assert history.converged, history.message
-    assert history.history["loss"][-1] == pytest.approx(np.log(2 * np.pi * np.e * variance) / 2, rel=1e-12)
-
-
-def test_a_start_of_infinite_loss_is_left():
-    rng = np.random.default_rng(0)
-    x = rng.normal(5e3, 2.0, size=(200, 1))
-    y = rng.poisson(np.exp(0.2 * (x - 5e3)))
-    model = linear(1, 1, heads.Poisson())
-    model.set_weights([np.ones([1, 1]), np.zeros([1])])  # a rate of exp(5000)
-    history = nllfit.fit_lbfgs(model, x, y)
-    assert history.converged, history.message
-    expected = sm.GLM(y, sm.add_constant(x - 5e3), family=sm.families.Poisson()).fit()
-    assert history.history["loss"][-1] == pytest.approx(-expected.llf / 200, rel=1e-9)
+    assert -history.history["loss"][-1] * 300 == pytest.approx(expected.llf, rel=1e-9)
 
 
 def test_raw_inputs_do_not_hide_the_optimum():
