@@ -205,7 +205,7 @@ def test_a_model_without_a_bias_to_set_is_refused_and_left_alone(kit, options):
         np.testing.assert_array_equal(weight, was)
 
 
-@each_keras
+@mainly(keras)
 def test_what_cannot_be_the_outcomes_is_refused(kit):
     model = make_model(kit, kit.heads.Gamma())
     with pytest.raises(
@@ -219,8 +219,7 @@ def test_what_cannot_be_the_outcomes_is_refused(kit):
         nllfit.initialize(plain, X, Y)
 
 
-@each_keras
-@pytest.mark.parametrize("policy", ["float64", "mixed_float16"])
+@pytest.mark.parametrize(("kit", "policy"), in_turn(["float64", "mixed_float16"]))
 def test_other_precisions(kit, policy):
     kit.keras.mixed_precision.set_global_policy(policy)
     try:
