@@ -11,7 +11,7 @@ from experiments import common, likelihood
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "ignore::DeprecationWarning:matplotlib")
 
 
-FEW = ["InverseGamma", "Gumbel", "Normal"]
+FEW = ["InverseGamma", "Normal"]
 
 
 @pytest.mark.parametrize("families", [FEW, pytest.param(likelihood.FAMILIES, marks=pytest.mark.thorough)])

@@ -16,7 +16,7 @@ PICTURES = "multiclass.png", "mistakes.png", "calibration.png"
 
 @pytest.mark.parametrize("keras", [pytest.param("2", marks=pytest.mark.thorough), "3"])
 def test_multiclass(tmp_path, keras):
-    metrics = multiclass.main(["--keras", keras, "--out", str(tmp_path / "run"), "--epochs", "15", "--members", "2"])
+    metrics = multiclass.main(["--keras", keras, "--out", str(tmp_path / "run"), "--epochs", "10", "--members", "2"])
     assert metrics["nll"] < 0.5 * metrics["guessing_nll"]
     assert metrics["accuracy"] > 0.9
     assert files(tmp_path / "run") == {"config.json", "metrics.json", *PICTURES, "model.keras", "ensemble"}

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from sklearn import datasets
 
 from experiments import overconfidence, recipe
 from tests.experiments.samples import marginal
@@ -16,6 +17,9 @@ def test_a_short_run(tmp_path, capsys, monkeypatch, trained):
     methods = overconfidence.methods
     monkeypatch.setattr(overconfidence, "methods", lambda tools: dict(list(methods(tools).items())[:trained]))
     monkeypatch.setattr(recipe, "SPREADS", np.array([0.7, 1.0, 4.0]))
+    x, y = datasets.load_diabetes(return_X_y=True)
+    few = x[:178], y[:178]  # whole batches to train on, of all and of four fifths: another size is another trace
+    monkeypatch.setattr(datasets, "load_diabetes", lambda **_: few)
     out = tmp_path / "run"
     metrics = overconfidence.main(["--out", str(out), "--epochs", "2", "--splits", "1"])
     assert json.loads((out / "metrics.json").read_text()) == metrics

@@ -11,8 +11,8 @@ from experiments import speed
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
-# One CNN a Keras, and the other trainer of that Keras a dense network: `nllfit`'s is in the run from the command line.
-LEFT_OUT = ("nllfit", "small"), ("nllfit", "cnn"), ("keras", "cnn")
+# One CNN a Keras, and the other trainer of Keras 3 a dense network: `nllfit`'s is in the run from the command line.
+LEFT_OUT = ("nllfit", "small"), ("nllfit", "cnn"), ("keras", "cnn"), ("tf_keras", "small"), ("nllfit_keras3", "small")
 PAIRS = [
     pytest.param(contender, model, marks=pytest.mark.thorough if (contender, model) in LEFT_OUT else ())
     for contender in speed.installed()

@@ -9,7 +9,7 @@ import tf_keras
 
 import nllfit
 from nllfit.training.failures import failed
-from tests.kerases import KERASES, by_keras, each_keras, mainly
+from tests.kerases import by_keras, mainly
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3's variables
 
@@ -55,13 +55,13 @@ def test_batches_of_outcomes_without_an_axis_of_one(kit):
     assert_same(by_keras(model, batches, shuffle=False), expected)
 
 
-@each_keras
+@mainly(keras)  # in tf_keras see `test_a_callback_that_fails_leaves_the_weights_of_its_epoch`
 def test_a_callback_that_is_not_needed_is_taken(kit):
     history = nllfit.fit(normal(kit), X, Y, verbose=0, callbacks=[kit.keras.callbacks.TerminateOnNaN()])
     assert history.epoch == [0]
 
 
-@KERASES
+@mainly(keras, "k")
 def test_a_run_starts_anew_after_one_that_was_resumed(k, tmp_path):
     model = k.Sequential([k.layers.Input((2,)), k.layers.Dense(1)])
     model.compile("sgd", "mse")

@@ -2,6 +2,7 @@
 
 import collections
 import csv
+import functools
 import gc
 import itertools
 import threading
@@ -95,12 +96,17 @@ def assert_same_run(history, expected, model, reference):
         *in_turn(
             [
                 ("recurrent", recurrent, "graph", ROWS),
-                ("batch_norm in xla", batch_norm, "xla", PARTIAL),
-                ("embedding in xla", embedding, "xla", ROWS),
+                ("batch_norm in xla", batch_norm, "xla", ROWS),
+                ("embedding", embedding, "graph", PARTIAL),
             ]
         ),
         *(
-            pytest.param(kit, ("convolutional", convolutional, "graph", ROWS), marks=pytest.mark.thorough)
+            pytest.param(kit, case, id=f"{kit.keras.__name__}-{case[0]}", marks=pytest.mark.thorough)
+            for case in (
+                ("convolutional", convolutional, "graph", ROWS),
+                ("embedding in xla", embedding, "xla", ROWS),
+                ("partial batches in xla", batch_norm, "xla", PARTIAL),
+            )
             for kit in KITS
         ),
     ],
@@ -125,7 +131,7 @@ def test_the_numbers_of_keras(kit, case):
 
 @mainly(keras, "k")
 def test_options_as_in_keras(k):
-    x, y, _ = rows_of(dense(k))
+    x, y, _ = rows_of(dense(k), PARTIAL)  # and as many to evaluate: 97 and 33, with a partial batch of one row each
     arguments = {"validation_split": 0.25, "validation_freq": 2, "validation_batch_size": 16, "initial_epoch": 1}
     arguments |= {"class_weight": {0: 1.0, 1: 2.0, 2: 0.5}, "epochs": 5, "shuffle": False, "verbose": 0}
     model, reference = dense(k), dense(k)
@@ -272,7 +278,7 @@ def test_float64_stays_float64(compile):
 @pytest.mark.parametrize(("kit", "way"), in_turn([("whole", None), ("repeated", 3)]))
 def test_datasets_as_in_keras(kit, way):
     k, (_, steps) = kit.keras, way
-    x, y, w = rows_of(dense(k), PARTIAL)
+    x, y, w = rows_of(dense(k), ROWS if steps else PARTIAL)
     dataset = tf.data.Dataset.from_tensor_slices((x, y, w)).batch(BATCH)
     dataset = dataset.repeat() if steps else dataset
     arguments = {"epochs": 2, "steps_per_epoch": steps, "verbose": 0, "validation_data": dataset}
@@ -285,23 +291,16 @@ def test_datasets_as_in_keras(kit, way):
 
 @pytest.mark.parametrize(
     ("kit", "way"),
-    in_turn([("cycle", {"steps_per_epoch": 2, "batch_size": BATCH}), ("shares", {"steps_per_epoch": 3})]),
+    in_turn([("cycle", PARTIAL, {"batch_size": BATCH}), ("shares", ROWS, {})]),
 )
 def test_fewer_steps_than_the_arrays_have(kit, way):
-    k, (_, steps) = kit.keras, way
-    # Without a batch size the rows are shared out over the steps; with one, an epoch goes on where the last stopped.
+    k, (_, rows, size) = kit.keras, way
+    # Without a batch size the rows are shared out over the steps; with one, an epoch goes on where the last stopped:
+    # the second takes up the last two of five batches, of which one has two rows, and begins anew.
     model, reference = dense(k), dense(k)
-    x, y, _ = (rows[:128] for rows in rows_of(model))
-    arguments = {"epochs": 3, "shuffle": False, "verbose": 0, "validation_data": (x, y), "validation_steps": 3} | steps
-    expected = by_keras(reference, x, y, **arguments)
-    history = nllfit.fit(model, x, y, compile="graph", **arguments).history
-    assert_same_run(history, expected, model, reference)
-
-
-def test_a_pass_over_arrays_ends_within_an_epoch():
-    model, reference = dense(tf_keras), dense(tf_keras)
-    x, y, _ = rows_of(model, PARTIAL)  # five batches, of which the last has two rows
-    arguments = {"steps_per_epoch": 3, "batch_size": BATCH, "epochs": 4, "shuffle": False, "verbose": 0}
+    x, y, _ = rows_of(model, rows)
+    validation = {"validation_data": (x[:ROWS], y[:ROWS]), "validation_steps": 3}
+    arguments = {"steps_per_epoch": 3, "epochs": 4, "shuffle": False, "verbose": 0} | validation | size
     expected = by_keras(reference, x, y, **arguments)
     history = nllfit.fit(model, x, y, compile="graph", **arguments).history
     assert_same_run(history, expected, model, reference)
@@ -533,7 +532,7 @@ def test_xla_compiles_once_for_any_number_of_steps(traced):
 @KERASES
 def test_another_model_of_an_architecture_traces_nothing_and_is_trained_as_by_keras(k, traced):
     x, y, _ = rows_of(dense(k))
-    arguments = {"epochs": 1, "shuffle": False, "verbose": 0, "validation_data": (x[:32], y[:32])}
+    arguments = {"epochs": 1, "shuffle": False, "verbose": 0}
     names = []
     for seed in range(2):
         model, reference = (dense(k, optimizer=k.optimizers.Adam(0.01)) for _ in range(2))
@@ -605,15 +604,16 @@ def test_early_stopping_and_checkpoints_see_the_weights_of_their_epoch(k, tmp_pa
         files = str(folder / "{epoch}.weights.h5")
         saving = k.callbacks.ModelCheckpoint(files, "val_loss", save_weights_only=True, save_best_only=True)
         data = {"validation_data": (x[64:], y[64:]), "callbacks": [stopping, saving]}
-        history = fit(model, x[:64], y[:64], epochs=60, shuffle=False, verbose=0, **data).history
+        history = fit(model, x[:64], y[:64], epochs=60, shuffle=False, **data)
         assert stopping.model is saving.model is model
         return model, history
 
     folders = tmp_path / "ours", tmp_path / "theirs"
     for folder in folders:
         folder.mkdir()
-    model, history = run(lambda *args, **arguments: nllfit.fit(*args, compile="graph", **arguments), folders[0])
-    reference, expected = run(k.Model.fit, folders[1])
+    ours = functools.partial(nllfit.fit, verbose=0, compile="graph")
+    model, history = run(lambda *args, **arguments: ours(*args, **arguments).history, folders[0])
+    reference, expected = run(by_keras, folders[1])
     assert len(history["loss"]) < 60
     assert_same_run(history, expected, model, reference)
     saved = [sorted(file.name for file in folder.iterdir()) for folder in folders]
@@ -660,7 +660,7 @@ def test_small_variables_are_written_as_one_and_read_as_what_they_are():
         np.testing.assert_array_equal(state, [variable.numpy(), variable.numpy() + 1], strict=True)
 
 
-@mainly(tf_keras, "k")  # and four of them in both below
+@mainly(tf_keras, "k")  # and four of them in Keras 3 below
 def test_programs_die_with_their_model(k):
     model = dense(k)
     x, y, _ = rows_of(model)
@@ -672,7 +672,7 @@ def test_programs_die_with_their_model(k):
     assert alive() is None
 
 
-@KERASES
+@mainly(keras, "k")  # of one model in tf_keras above, of two hundred in both in `test_memory`
 def test_four_models_in_turn_leave_as_much_behind_as_two(k, traced):
     def alive():
         for thread in threading.enumerate():

@@ -11,6 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 import nllfit
+from nllfit.training import streams
 from tests.kerases import KERASES, by_keras, mainly
 
 RNG = np.random.default_rng(0)
@@ -25,9 +26,11 @@ def line(k, *before):
     return model
 
 
-def test_data_may_wait_for_another_fit_in_another_thread():
-    def of_array():  # of more batches than are taken at once, the next of which another thread takes
-        for _ in range(300):
+def test_data_may_wait_for_another_fit_in_another_thread(monkeypatch):
+    monkeypatch.setattr(streams, "_STREAM_STEPS", 2)  # at once; the next ones another thread takes
+
+    def of_array():
+        for _ in range(3):
             yield X[:2], Y[:2]
 
     other = threading.Thread(target=lambda: nllfit.fit(line(tf_keras), of_array(), verbose=0))

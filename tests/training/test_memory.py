@@ -37,11 +37,11 @@ def test_variables_of_ever_new_names_leave_nothing(monkeypatch):
             tf.Variable(tf.zeros([3]), name=f"{name}_{i}")
             kernels.drop_kernels(1)
 
-    monkeypatch.setattr(kernels, "_MOST", 100)
-    make("warm", 150)
+    monkeypatch.setattr(kernels, "_MOST", 50)
+    make("warm", 60)
     before = mebibytes()
-    make("new", 400)
-    assert mebibytes() - before < 5  # 14 where nothing is dropped
+    make("new", 250)
+    assert mebibytes() - before < 5  # 9 where nothing is dropped
 
 
 @KERASES
