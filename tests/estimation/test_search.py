@@ -92,10 +92,11 @@ FAMILIES = sorted(
 
 
 # Those that SciPy has are searched beside its fits, on samples of their own, and others in the tests of this folder
-# that name them; one takes six seconds. Four more are dear, and smooth as others are.
+# that name them; one takes six seconds. Of others this toolkit knows nothing but TFP's density, which is smooth.
 ELSEWHERE = {*scipy_fits.CASES, "Bernoulli", "DoublesidedMaxwell", "LambertWNormal", "NegativeBinomial", "PERT"}
 ELSEWHERE |= {"Poisson", "Skellam", "ZeroInflatedNegativeBinomial"}
-ALIKE = {"GammaGamma", "HalfStudentT", "SinhArcsinh", "TwoPieceStudentT"}
+ALIKE = {"ExpInverseGamma", "GammaGamma", "HalfStudentT", "Horseshoe", "SigmoidBeta", "SinhArcsinh"}
+ALIKE |= {"TwoPieceNormal", "TwoPieceStudentT"}
 ONCE = [
     pytest.param(name, marks=pytest.mark.thorough if name in ELSEWHERE | ALIKE else (), id=name) for name in FAMILIES
 ]
