@@ -168,7 +168,8 @@ HEADS = {
 
 
 SAMPLED = ("MultivariateNormalTriL", "VonMisesFisher")  # have an energy score
-ALIKE = ("StudentT",)  # a Cauchy has no mean either
+# A Cauchy has no mean either, a mixture's quantiles are searched for as well, others are counts, or whole vectors.
+ALIKE = ("StudentT", "Beta", "ZeroInflated", "VonMisesFisher")
 
 
 @pytest.mark.parametrize(
