@@ -314,19 +314,36 @@ def test_standard_errors_and_profiles_are_those_of_the_observed_information():
     np.testing.assert_allclose(drop, stats.chi2(1).isf(0.05), rtol=1e-5)
 
 
-def test_delayed_entry_composes_with_censoring_by_conditional_terms():
+def entered(own):
+    """Pairs of times and their entries: of `own` times those that enter before they end, some of them censored."""
     rng = np.random.default_rng(0)
-    time, entry = 2 * rng.weibull(1.5, 1000), rng.uniform(0, 2, 1000)
+    time, entry = own(rng), rng.uniform(0, 2, 1000)
     time, entry = time[time > entry], entry[time > entry]
     end = entry + rng.uniform(0, 2, len(time))
-    seen = time <= end
-    rows = np.concatenate([right_censored(np.minimum(time, end), seen), entry[:, None]], -1)
+    return np.minimum(time, end), time <= end, entry
+
+
+def test_delayed_entry_composes_with_censoring_by_conditional_terms():
+    last, seen, entry = entered(lambda rng: rng.exponential(2.0, 1000))
+    rows = np.concatenate([right_censored(last, seen), entry[:, None]], -1)
+    estimate = nllfit.maximum_likelihood(Censored(Truncated("Exponential", low="row")), rows)
+    assert estimate.converged
+    rate = seen.sum() / (last - entry).sum()  # events by time at risk
+    assert estimate.parameters["rate"] == pytest.approx(rate, rel=1e-8)
+    assert estimate.standard_errors["rate"] == pytest.approx(rate / np.sqrt(seen.sum()), rel=1e-6)
+    np.testing.assert_allclose(estimate.log_likelihood, seen.sum() * (np.log(rate) - 1), rtol=1e-10)
+
+
+@pytest.mark.thorough  # another family with the same conditional terms
+def test_a_weibull_with_delayed_entry_finds_the_truth():
+    last, seen, entry = entered(lambda rng: 2 * rng.weibull(1.5, 1000))
+    rows = np.concatenate([right_censored(last, seen), entry[:, None]], -1)
     estimate = nllfit.maximum_likelihood(Censored(Truncated("Weibull", low="row")), rows)
     assert estimate.converged
     for name, true in (("concentration", 1.5), ("scale", 2.0)):
         assert abs(estimate.parameters[name] - true) < 3 * estimate.standard_errors[name]
     fitted = stats.weibull_min(estimate.parameters["concentration"], scale=estimate.parameters["scale"])
-    terms = np.where(seen, fitted.logpdf(time), fitted.logsf(end)) - fitted.logsf(entry)
+    terms = np.where(seen, fitted.logpdf(last), fitted.logsf(last)) - fitted.logsf(entry)
     np.testing.assert_allclose(estimate.log_likelihood, terms.sum(), rtol=1e-10)
 
 
@@ -370,7 +387,7 @@ def test_a_window_where_no_ordinary_outcome_lies_hides_no_parameter():
     assert exponential.num_parameters == 1
 
 
-@pytest.mark.thorough  # its density is that of the delayed entry above, the way to its rank that of the exponential
+@pytest.mark.thorough  # its terms are those of a Weibull and of the window above, the way to its rank the exponential's
 def test_a_window_where_no_ordinary_outcome_lies_hides_neither_of_two_parameters():
     y = late_times()
     weibull = nllfit.maximum_likelihood(Truncated("Weibull", low=2.0), y)

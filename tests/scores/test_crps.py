@@ -113,7 +113,7 @@ def by_quadrature(y, distribution):
 
 
 EVERY = {name: [*(CASES[name][1] if name in CASES else ()), *OTHERS.get(name, ())] for name in CASES | OTHERS}
-# Two pieces of a StudentT, or its upper half, as are those of a Normal or the half of a Cauchy; and a Beta's in a window.
+# Two pieces of a StudentT, or its upper half, as are those of a Normal or the half of a Cauchy, and a stretched Beta.
 ALIKE = ("HalfStudentT", "PERT", "TwoPieceStudentT")
 WITHOUT_DIGITS = ("HalfCauchy", "TruncatedNormal")  # in TFP's survival function, or at bounds without an end
 
