@@ -15,8 +15,12 @@ Y = np.random.default_rng(0).gamma(2.0, 3.0, 60)
 
 @pytest.mark.parametrize(
     ("family", "y"),
-    [("Gamma", Y), ("NegativeBinomial", np.floor(Y)), ("Laplace", Y[:15]), ("Normal", np.stack([Y, Y**2], 1))],
-    ids=["Gamma", "NegativeBinomial", "Laplace", "Normal[2]"],
+    [
+        pytest.param("Gamma", Y, id="Gamma"),
+        pytest.param("NegativeBinomial", np.floor(Y), id="NegativeBinomial", marks=pytest.mark.thorough),
+        pytest.param("Laplace", Y[:15], id="Laplace"),  # where a parameter is held
+        pytest.param("Normal", np.stack([Y, Y**2], 1), id="Normal[2]"),
+    ],
 )
 def test_each_sample_is_fitted_as_if_alone(family, y):
     estimate = maximum_likelihood(family, y)
@@ -71,6 +75,7 @@ def test_bca_intervals_are_scipys():
     assert not np.allclose(ours, found.confidence_intervals()["rate"], rtol=0.025)
 
 
+@pytest.mark.thorough  # each sample is fitted as if alone, and of those fits the intervals are SciPy's
 def test_intervals_cover_the_truth():
     """Of 40 samples. In 1000 of 100 outcomes BCa held it in 91.8 %, parametric percentiles in 93.0, Wald in 94.0."""
     rng = np.random.default_rng(2)

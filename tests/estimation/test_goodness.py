@@ -48,6 +48,7 @@ def test_counts_are_tested_by_chi_square():
     assert goodness_of_fit(maximum_likelihood("NegativeBinomial", wide), 99).p_values["chi_square"] > 0.05
 
 
+@pytest.mark.thorough  # they are those of SciPy's Monte Carlo above
 def test_p_values_are_uniform_under_the_truth():
     rng = np.random.default_rng(3)
     found = [goodness_of_fit(maximum_likelihood("Gamma", rng.gamma(2.0, 3.0, 40)), 99).p_values for _ in range(25)]

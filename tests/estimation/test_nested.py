@@ -9,6 +9,7 @@ from scipy import stats
 
 from nllfit import (
     Censored,
+    Family,
     Hurdle,
     Truncated,
     ZeroInflated,
@@ -16,8 +17,14 @@ from nllfit import (
     maximum_likelihood,
     right_censored,
 )
+from nllfit.estimation.problem import Problem
 
 Y = np.random.default_rng(0).gamma(2.0, 3.0, 80)
+
+
+def as_of(family, estimate):
+    """An estimate as one of another family, of which no number is looked at: a fit of it takes seconds."""
+    return dataclasses.replace(estimate, problem=Problem(family, estimate.problem.y))
 
 
 def test_it_is_the_chi_square_of_both_maxima():
@@ -31,9 +38,7 @@ def test_it_is_the_chi_square_of_both_maxima():
     assert "Exponential within Gamma" in test.summary()
     held = likelihood_ratio_test(maximum_likelihood("Gamma", Y, concentration=1.0), b)
     assert held.statistic == pytest.approx(ratio, rel=1e-8)
-    both = likelihood_ratio_test(
-        maximum_likelihood("StudentT", Y, df=4.0, loc=5.0), maximum_likelihood("StudentT", Y, df=4.0)
-    )
+    both = likelihood_ratio_test(as_of(Family("StudentT", df=4.0, loc=5.0), a), as_of(Family("StudentT", df=4.0), b))
     assert both.degrees_of_freedom == 1
 
 
@@ -87,13 +92,24 @@ def test_censored_families_are_nested_as_those_inside():
     test = likelihood_ratio_test(a, b)
     assert test.statistic == pytest.approx(ratio, rel=1e-6)
     assert test.p_value == pytest.approx(stats.chi2.sf(ratio, 1), rel=1e-5)
-    late = Y[Y > 2]
-    a, b = (maximum_likelihood(Truncated("Weibull", low=2.0, **held), late) for held in ({"concentration": 1.0}, {}))
+
+
+LATE = Y[Y > 2]
+
+
+@pytest.mark.thorough  # the ratio is that of any two fits, and which are nested is asked below
+def test_truncated_families_are_nested_as_those_inside():
+    a, b = (maximum_likelihood(Truncated("Weibull", low=2.0, **held), LATE) for held in ({"concentration": 1.0}, {}))
     test = likelihood_ratio_test(a, b)
-    memoryless = stats.expon(2, np.mean(late - 2)).logpdf(late).sum()
+    memoryless = stats.expon(2, np.mean(LATE - 2)).logpdf(LATE).sum()
     assert test.statistic == pytest.approx(2 * (b.log_likelihood - memoryless), rel=1e-8)
     assert test.degrees_of_freedom == 1
-    whole = maximum_likelihood("Exponential", late)
+
+
+def test_a_truncated_family_holds_a_parameter_within_itself_and_is_not_the_whole_one():
+    whole = maximum_likelihood("Exponential", LATE)
+    a, b = (as_of(Truncated("Weibull", low=2.0, **held), whole) for held in ({"concentration": 1.0}, {}))
+    assert not likelihood_ratio_test(a, b).at_bound
     with pytest.raises(ValueError, match=r"give first the fit .*`Family\('Weibull', concentration=...\)` holds one"):
         likelihood_ratio_test(whole, b)
 
@@ -108,14 +124,14 @@ def test_a_share_of_zeros_is_at_its_bound_in_the_family_alone():
     assert test.statistic == pytest.approx(2 * theirs, rel=1e-6)
     assert (test.degrees_of_freedom, test.at_bound) == (1, True)
     assert test.p_value == pytest.approx(stats.chi2.sf(2 * theirs, 1) / 2, rel=1e-5)
-    hurdle = likelihood_ratio_test(poisson, maximum_likelihood(Hurdle("Poisson"), y))  # the same share, within 0 and 1
+    hurdle = likelihood_ratio_test(poisson, as_of(Hurdle("Poisson"), inflated))  # the same share, within 0 and 1
     assert not hurdle.at_bound
-    overdispersed = maximum_likelihood(ZeroInflated("NegativeBinomial"), y)
+    overdispersed = as_of(ZeroInflated("NegativeBinomial"), inflated)
     assert likelihood_ratio_test(inflated, overdispersed).at_bound
     two = likelihood_ratio_test(maximum_likelihood("Normal", Y, loc=7.0), maximum_likelihood("StudentT", Y))
     p_value = (stats.chi2.sf(two.statistic, 1) + stats.chi2.sf(two.statistic, 2)) / 2
     assert two.p_value == pytest.approx(p_value, rel=1e-9)
-    held = maximum_likelihood(ZeroInflated("Poisson", zero_probs=0.1), y)
+    held = as_of(ZeroInflated("Poisson", zero_probs=0.1), inflated)
     assert not likelihood_ratio_test(held, inflated).at_bound
     with pytest.raises(ValueError, match="at the bounds of 2 parameters of `b`"):
         likelihood_ratio_test(poisson, overdispersed)

@@ -40,6 +40,7 @@ def test_zero_inflated_counts_are_statsmodels():
     np.testing.assert_allclose(errors, np.sqrt(np.diag(np.linalg.inv(-hessian))), rtol=1e-4)
 
 
+@pytest.mark.thorough  # two parameters by one layer, as above, and the hurdle's own density is that of two fits
 def test_a_hurdle_is_a_logistic_and_a_truncated_regression():
     estimates, errors, log_likelihood = coefficients(heads.Hurdle("Poisson", event_shape=1, dtype="float64"), X, COUNTS)
     zeros = sm.Logit((COUNTS == 0) * 1.0, DESIGN).fit(disp=0)
@@ -49,7 +50,7 @@ def test_a_hurdle_is_a_logistic_and_a_truncated_regression():
     assert log_likelihood == pytest.approx(zeros.llf + others.llf, rel=1e-9)
 
 
-@pytest.mark.thorough  # the counts of the hurdle are truncated, too
+@pytest.mark.thorough  # as the hurdle
 def test_a_truncated_regression_is_scipys_minimum():
     y = 1 + 0.7 * X[:, 0] + RNG.normal(size=400) * np.exp(0.1 - 0.2 * X[:, 0])
     x, y = X[y > 0], y[y > 0]

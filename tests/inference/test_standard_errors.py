@@ -31,6 +31,15 @@ def solved(kit, layers, x, y, **data):
     return model
 
 
+def known(kit, layers, x, *weights):
+    """A model of layers at an optimum that is known."""
+    model = kit.keras.Sequential(layers)
+    model.compile(loss=kit.loss)
+    model(x)
+    model.set_weights([np.reshape(value, weight.shape) for value, weight in zip(weights, model.weights, strict=True)])
+    return model
+
+
 def by_name(coefficients):
     return dict(
         zip(coefficients.names, np.stack([coefficients.estimates, coefficients.standard_errors], 1), strict=True)
@@ -86,11 +95,13 @@ def test_logistic_regression_is_statsmodels_logit(kit):
 def test_weights_count_rows_as_often_as_they_say(kit):
     x, y = SPECTOR.exog[COLUMNS].to_numpy(), SPECTOR.endog.to_numpy()[:, None]
     times = np.random.default_rng(0).integers(0, 4, len(y))
-    model = solved(kit, [kit.keras.layers.Dense(1), kit.heads.Bernoulli()], x, y, sample_weight=times)
+    best = sm.GLM(y, sm.add_constant(x), sm.families.Binomial(), freq_weights=times).fit(tol=1e-12).params
+    model = known(kit, [kit.keras.layers.Dense(1), kit.heads.Bernoulli()], x, best[1:], best[:1])
     many = np.repeat(x, times, 0), np.repeat(y, times, 0)
     for kind in ("information", "sandwich"):
         one = nllfit.standard_errors(model, x, y, sample_weight=times, covariance=kind)
         other = nllfit.standard_errors(model, *many, covariance=kind)
+        assert one.converged
         assert other.converged
         np.testing.assert_allclose(one.covariance, other.covariance, rtol=1e-5)
         assert one.num_observations == other.num_observations == times.sum()
@@ -132,6 +143,7 @@ def test_negative_binomial_regression_is_statsmodels():
     assert np.sqrt(slopes @ ours.covariance @ slopes) == pytest.approx(theirs.bse["const"], rel=1e-5)
 
 
+@pytest.mark.thorough  # a layer of two outputs, as that of zero-inflated counts in `test_compound_regressions.py`
 def test_beta_regression_is_statsmodels():
     data = pd.read_csv(pathlib.Path(statsmodels.othermod.tests.__file__).parent / "results" / "foodexpenditure.csv")
     x, y = data[["income", "persons"]], data["food"] / data["income"]
@@ -173,9 +185,12 @@ def test_ordinal_regression_is_statsmodels(kit):
 def test_linear_regression_has_the_maximum_likelihood_errors(kit):
     data = sm.datasets.stackloss.load_pandas()
     x, y = data.exog, data.endog
-    model = solved(kit, [kit.keras.layers.Dense(1), kit.heads.Normal(shared=("scale",))], x, y)
-    ours, ols = nllfit.standard_errors(model, x, y), sm.OLS(y, sm.add_constant(x)).fit()
-    n, scale = len(y), np.sqrt(ols.ssr / len(y))
+    ols, n = sm.OLS(y, sm.add_constant(x)).fit(), len(y)
+    scale = np.sqrt(ols.ssr / n)
+    layers = [kit.keras.layers.Dense(1), kit.heads.Normal(shared=("scale",))]
+    model = known(kit, layers, x.to_numpy(), ols.params[x.columns], ols.params["const"], np.log(np.expm1(scale)))
+    ours = nllfit.standard_errors(model, x, y)
+    assert ours.converged
     errors = np.append(ols.bse.to_numpy() * np.sqrt(ols.df_resid / n), scale / np.sqrt(2 * n))
     expected = dict(zip(["bias", *(f"kernel[{name}]" for name in x), "scale"], errors, strict=True))
     np.testing.assert_allclose([by_name(ours)[name][1] for name in expected], [*expected.values()], rtol=1e-5)
@@ -211,14 +226,16 @@ def test_steps_of_a_row_are_a_cluster_and_those_that_are_masked_do_not_count(kit
     rng = np.random.default_rng(0)
     x, y, padding = rng.normal(size=[30, 4, 2]), rng.normal(size=[30, 4, 1]), np.arange(4) == 3
     x[:, padding], y[:, padding] = 0.0, np.nan
-    layers = [kit.keras.layers.Masking(), kit.keras.layers.Dense(1), kit.heads.Normal(shared="scale")]
-    found = solved(kit, layers, x, y)
-    masked = nllfit.standard_errors(found, x, y, covariance="sandwich")
     flat = x[:, ~padding].reshape(90, 2), y[:, ~padding].reshape(90, 1)
-    model = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Normal(shared="scale")])
-    model.compile(loss=kit.loss)
-    model(flat[0])
-    model.set_weights(found.get_weights())  # the maximum is the same
+    ols = sm.OLS(flat[1], sm.add_constant(flat[0])).fit()
+    best = ols.params[1:], ols.params[:1], np.log(np.expm1(np.sqrt(ols.ssr / 90)))
+    layers = [kit.keras.layers.Dense(1), kit.heads.Normal(shared="scale")]
+    masked = nllfit.standard_errors(
+        known(kit, [kit.keras.layers.Masking(), *layers], x, *best), x, y, covariance="sandwich"
+    )
+    assert masked.converged
+    layers = [kit.keras.layers.Dense(1), kit.heads.Normal(shared="scale")]
+    model = known(kit, layers, flat[0], *best)
     plain = nllfit.standard_errors(model, *flat, covariance="sandwich", groups=np.repeat(np.arange(30), 3))
     assert plain.converged
     np.testing.assert_allclose(masked.covariance, plain.covariance, rtol=1e-4, atol=1e-9)
@@ -229,13 +246,14 @@ def test_a_flat_direction_is_named():
     rng = np.random.default_rng(0)
     x = pd.DataFrame(rng.normal(size=[100, 2]), columns=["a", "b"]).assign(twice=lambda x: 2 * x["a"])
     y = rng.binomial(1, 0.5, 100)
-    model = solved(KIT, [tf_keras.layers.Dense(1), heads.Bernoulli()], x, y)
+    logit = sm.Logit(y, sm.add_constant(x[["a", "b"]])).fit(disp=0)
+    kernel = logit.params["a"], logit.params["b"], 0.0
+    model = known(KIT, [tf_keras.layers.Dense(1), heads.Bernoulli()], x.to_numpy(), kernel, logit.params["const"])
     ours = nllfit.standard_errors(model, x, y)
     assert ours.converged
     assert np.isinf(ours.standard_errors).tolist() == [True, False, True, False]
     assert "`kernel[a]`, `kernel[twice]` can change together" in ours.message
     assert ours.num_parameters == 3
-    logit = sm.Logit(y, sm.add_constant(x[["a", "b"]])).fit(disp=0)
     np.testing.assert_allclose(ours.standard_errors[[1, 3]], logit.bse[["b", "const"]], rtol=1e-5)
     assert ours.to_dict()["coefficients"]["kernel[a]"]["standard_error"] is None
 

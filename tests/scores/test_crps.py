@@ -113,7 +113,8 @@ def by_quadrature(y, distribution):
 
 
 EVERY = {name: [*(CASES[name][1] if name in CASES else ()), *OTHERS.get(name, ())] for name in CASES | OTHERS}
-ALIKE = ("TwoPieceStudentT",)  # the halves of a StudentT, as a TwoPieceNormal has those of a Normal
+# Two pieces of a StudentT, or its upper half, as are those of a Normal or the half of a Cauchy, and a stretched Beta.
+ALIKE = ("HalfStudentT", "PERT", "TwoPieceStudentT")
 WITHOUT_DIGITS = ("HalfCauchy", "TruncatedNormal")  # in TFP's survival function, or at bounds without an end
 
 
@@ -228,14 +229,15 @@ COMPILED = {
 }
 
 
-SLOW = ("by a sum",)  # to compile in XLA, which finds the same
+SLOW = ("NegativeBinomial", "by quadrature", "by a sum")  # to compile in XLA, which finds the same with --thorough
 AS_OTHERS = ("Normal", "Weibull")  # formulas of the functions that the others have
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.thorough if name in AS_OTHERS else ()) for name in COMPILED]
 )
-def test_a_graph_computes_the_same(name):
+def test_a_graph_computes_the_same(name, request):
+    compiles = name not in SLOW or request.config.getoption("--thorough")
     u, y = tf.constant([-0.7, 0.3, 1.2], tf.float64), tf.constant([0.0, 3.0, 1.0], tf.float64)
 
     def score(u):
@@ -244,7 +246,7 @@ def test_a_graph_computes_the_same(name):
             scores = nllfit.crps(y, COMPILED[name](u))
         return scores, tape.gradient(scores, u)
 
-    for one, other in zip(score(u), tf.function(score, jit_compile=name not in SLOW)(u), strict=True):
+    for one, other in zip(score(u), tf.function(score, jit_compile=compiles)(u), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9)
 
 
