@@ -138,6 +138,8 @@ def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
         else:
             break
         outer = outer.family
+    if isinstance(outer, FamilyOf) and type(inner) is type(outer):
+        raise ValueError(f"{labels}: `a` has {_facts(inner)} and `b` {_facts(outer)}. Fit both with the same window.")
     ours, theirs = ours | _held(inner), theirs | _held(outer)
     if inner.name != outer.name:
         if (inner.name, outer.name) not in _WITHIN or _held(outer):

@@ -112,6 +112,9 @@ def test_a_truncated_family_holds_a_parameter_within_itself_and_is_not_the_whole
     assert not likelihood_ratio_test(a, b).at_bound
     with pytest.raises(ValueError, match=r"give first the fit .*`Family\('Weibull', concentration=...\)` holds one"):
         likelihood_ratio_test(whole, b)
+    wider = as_of(Truncated("Weibull", low=1.0, concentration=1.0), whole)
+    with pytest.raises(ValueError, match=r"`a` has .*1\.0.* and `b` .*2\.0.* Fit both with the same window"):
+        likelihood_ratio_test(wider, b)
 
 
 def test_a_share_of_zeros_is_at_its_bound_in_the_family_alone():
