@@ -58,6 +58,7 @@ class Rayleigh(tfd.Distribution):
         return tfb.Softplus()
 """
 
+
 def own_module(kit, folder, monkeypatch):
     """A module of a user's own, which registers with that Keras."""
     name = f"mine_{kit.keras.__name__}"
