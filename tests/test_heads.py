@@ -142,19 +142,21 @@ def outcomes(cases):
 
 # One of each kind of outcome and prediction.
 KINDS = [
-    case for case in CASES if case.id in ("Categorical", "Mixture", "Normal-scale=2.5", "Normal-shared=('scale',)")
+    case
+    for case in CASES
+    if case.id in ("Categorical", "Censored", "Mixture", "Normal-scale=2.5", "Normal-shared=('scale',)")
 ]
 
 
 def runs():
-    """Each head eagerly in one Keras, and one of each kind traced; all of them in each way under `--thorough`.
+    """One of each kind, eagerly in one Keras and traced in the other; all of them in each way under `--thorough`.
 
-    All are traced, for XLA and to be exported, in `test_keras3.py`.
+    What all predict is compared, and all are traced, for XLA and to be exported, in `test_keras3.py`.
     """
     for i, kit in enumerate(KITS):
-        for eagerly, cases in ((True, ONCE), (False, KINDS)):
+        for eagerly in (True, False):
             name = f"{kit.keras.__name__}-{'eager' if eagerly else 'graph'}"
-            yield pytest.param(kit, cases[i::2], eagerly, id=name)
+            yield pytest.param(kit, KINDS[(i + eagerly) % 2 :: 2], eagerly, id=name)
             for j in range(4):
                 yield pytest.param(kit, CASES[j::4], eagerly, id=f"{name}-all-{j}", marks=pytest.mark.thorough)
 

@@ -1,5 +1,6 @@
 """What is Keras 3's own: the other Keras's models, its ways to run, its masks and weights, and its losses as twins."""
 
+import dataclasses
 import importlib
 
 import keras
@@ -12,6 +13,7 @@ from sklearn import datasets
 import nllfit
 from nllfit import keras3
 from nllfit.equivalence import EQUIVALENCES
+from nllfit.families.center import central_value
 from tests.cases import CASES
 from tests.kerases import KITS
 from tests.test_heads import ONCE, all_heads, each_case, inputs, make_head, numbers
@@ -30,9 +32,13 @@ def test_both_kerases_give_the_same_numbers(case):
     np.testing.assert_allclose(*map(tf.convert_to_tensor, outputs), rtol=1e-12)
 
 
+# XLA compiles a Poisson's tail for 3 s: here, it is a Normal that is truncated.
+TRACED = [dataclasses.replace(case, args=("Normal",)) if case.name == "Truncated" else case for case in ONCE]
+
+
 @pytest.mark.parametrize(
     ("kit", "cases"),  # each head in one Keras
-    [pytest.param(KITS[i], ONCE[i::2]) for i in (0, 1)]
+    [pytest.param(KITS[i], TRACED[i::2]) for i in (0, 1)]
     + [pytest.param(KITS[i], CASES[j::2], marks=pytest.mark.thorough) for i in (0, 1) for j in (0, 1)],
     ids=["tf_keras-once", "keras3-once", "tf_keras-even", "tf_keras-odd", "keras3-even", "keras3-odd"],
 )
@@ -56,7 +62,13 @@ def test_all_heads_in_one_model_eagerly_in_xla_and_exported(kit, cases, tmp_path
         assert largest > 0
     model.export(tmp_path / "served")
     served = tf.saved_model.load(str(tmp_path / "served"))
-    prediction = {name: tf.convert_to_tensor(output) for name, output in model(x).items()}
+    outputs, symbolic = model(x), dict(zip(model.output_names, model.outputs, strict=True))
+    prediction = {name: tf.convert_to_tensor(output) for name, output in outputs.items()}
+    for name, case in zip(y, cases, strict=True):
+        center = central_value(kit.distribution(outputs[name]))
+        np.testing.assert_allclose(prediction[name], center, rtol=1e-5, atol=1e-6, err_msg=name)  # float32
+        assert prediction[name].shape == (len(x), *case.prediction)
+        assert tuple(symbolic[name].shape) == (None, *case.prediction)
     for name, value in served.serve(x).items():
         np.testing.assert_allclose(value, prediction[name], rtol=1e-5, atol=1e-6)  # float32, one in a graph
         assert np.isfinite(value).all()
