@@ -202,8 +202,8 @@ def test_fit_evaluate_and_predict(kit, cases, eagerly):
 
 
 @each_keras
-def test_clone_and_copy(kit):
-    cases = CASES[KITS.index(kit) :: 2]
+def test_clone_and_copy(kit):  # from its config, as `test_another_process.py` loads every head
+    cases = KINDS[KITS.index(kit) :: 2]
     model, x = all_heads(kit, cases), inputs(CASES[0])
     clone = kit.keras.models.clone_model(model)
     clone.set_weights(model.get_weights())
