@@ -67,14 +67,17 @@ def mainly(keras, name="kit"):
     return pytest.mark.parametrize(name, rows)
 
 
-def in_turn(values):
-    """Each value with one Keras, the first with tf_keras, the next with Keras 3; with the other under `--thorough`."""
+def in_turn(values, left_out=()):
+    """Each value with one Keras, the first with tf_keras, the next with Keras 3; with the other under `--thorough`.
+
+    Those `left_out` are with both under `--thorough` alone.
+    """
     rows = []
     for i, value in enumerate(values):
         for j, kit in enumerate(KITS):
-            name = f"{kit.keras.__name__}-{value if isinstance(value, str) else getattr(value, 'id', None) or value[0]}"
-            marks = () if (i + j) % 2 == 0 else pytest.mark.thorough
-            rows.append(pytest.param(kit, value, id=name, marks=marks))
+            short = value if isinstance(value, str | float) else getattr(value, "id", None) or value[0]
+            marks = () if (i + j) % 2 == 0 and value not in left_out else pytest.mark.thorough
+            rows.append(pytest.param(kit, value, id=f"{kit.keras.__name__}-{short}", marks=marks))
     return rows
 
 

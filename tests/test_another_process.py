@@ -1,5 +1,6 @@
 """What another process finds: Keras as its environment asks for it, and all that this one has saved."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 import nllfit
 from nllfit import Ensemble, TemperatureScaled, predict_distribution
 from tests.cases import CASES
+from tests.families.test_own import build, own_module
 from tests.kerases import KITS
 from tests.test_heads import all_heads, inputs, make_model, outcomes
 
@@ -81,7 +83,8 @@ def save_heads(kit, folder, some, others):
             model = all_heads(kit, cases)
             metrics = {head: metric() for head in y}
             model.compile("adam", dict.fromkeys(y, kit.loss), metrics=metrics, run_eagerly=True)
-        model.train_on_batch(x, y["head0"] if name == "one" else y)
+        if name == "one":
+            model.train_on_batch(x, y["head0"])  # what an optimizer has is saved with it
         for suffix in suffixes:
             model.save(folder / f"{name}.{suffix}")
         for head, output in ({"head0": model(x)} if name == "one" else model(x)).items():
@@ -99,34 +102,69 @@ for folder in sys.argv[2:]:
 """
 
 
-def calibrated(kit, x):
-    """One of each kind by name, on a model, an ensemble and another calibrated model."""
+KINDS = "Conformalized", "Recalibrated", "TemperatureScaled", "Ensemble"
+
+
+def calibrated(kit, x, kind):
+    """One of that kind, on a model, an ensemble or another calibrated model."""
 
     def model(head):
         size = head.params_size()
         return kit.keras.Sequential([kit.keras.layers.Input((3,)), kit.keras.layers.Dense(size), head])
 
+    if kind == "Ensemble":
+        return Ensemble([model(kit.heads.Mixture("Normal", 2, 2)) for _ in range(2)])
+    if kind == "TemperatureScaled":
+        return TemperatureScaled(Ensemble([model(kit.heads.Categorical(3)) for _ in range(2)]), 1.7)
     y = np.random.default_rng(1).normal(size=[20, 2]).astype("float32")
     normal = nllfit.conformalize(model(kit.heads.Normal(2)), x, y, levels=(0.5, 0.9))
-    scaled = TemperatureScaled(Ensemble([model(kit.heads.Categorical(3)) for _ in range(2)]), 1.7)
-    mixtures = Ensemble([model(kit.heads.Mixture("Normal", 2, 2)) for _ in range(2)])
-    return {type(it).__name__: it for it in (normal, nllfit.recalibrate(normal, x, y), scaled, mixtures)}
+    return normal if kind == "Conformalized" else nllfit.recalibrate(normal, x, y)
+
+
+LOAD_OWN = """
+import sys
+sys.path.insert(0, folder)
+import mine_{keras}
+for name in ("flow", "class"):
+    model = keras.models.load_model(f"{{folder}}/{{name}}.keras")
+    np.testing.assert_array_equal(distribution(model(data["x"])).log_prob(data["own outcomes"]), data[name])
+    print("loaded", name)
+"""
+
+
+def save_own(kit, folder, monkeypatch):
+    """Models under a function and a class that a module of a user's own registers, with what they give."""
+    data, module = dict(np.load(folder / "data.npz")), own_module(kit, folder, monkeypatch)
+    data["own outcomes"] = np.full([len(data["x"]), 1], 0.5, "float32")
+    flow, rayleigh = kit.heads.DistributionLambda(module.flow, 3), kit.heads.DistributionHead(module.Rayleigh)
+    for name, head in (("flow", flow), ("class", rayleigh)):
+        model = build(kit, head)
+        model.compile("adam", kit.loss, metrics=[kit.metrics.NegativeLogLikelihood()])
+        json.dumps(head.get_config())
+        model.save(folder / f"{name}.keras")
+        data[name] = kit.distribution(model(data["x"])).log_prob(data["own outcomes"])
+    np.savez(folder / "data.npz", **data)
+    return 2
 
 
 # Each head in one Keras and one kind of file: `test_saved_files.py` has most in all.
 @pytest.mark.parametrize("turn", [0, *(pytest.param(turn, marks=pytest.mark.thorough) for turn in (1, 2, 3))])
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
-def test_tf_keras_is_keras_3_and_what_is_saved_is_loaded(turn, tmp_path):
+def test_tf_keras_is_keras_3_and_what_is_saved_is_loaded(turn, tmp_path, monkeypatch):
     count = 0
     for i, kit in enumerate(KITS):
         some, others = (CASES[(turn + i + j) % 4 :: 4] for j in (0, 2))
-        count += save_heads(kit, tmp_path / kit.keras.__name__, some, others)
+        folder = tmp_path / kit.keras.__name__
+        count += save_heads(kit, folder, some, others) + save_own(kit, folder, monkeypatch)
     x = np.random.default_rng(0).normal(size=[20, 3]).astype("float32")
     np.save(tmp_path / "x.npy", x)
-    models = {tmp_path / f"{kit.keras.__name__}-{name}": it for kit in KITS for name, it in calibrated(kit, x).items()}
+    models = {}
+    for i, kit in enumerate(KITS):  # each in one Keras
+        for name in KINDS[(turn + i) % 2 :: 2]:
+            models[tmp_path / f"{kit.keras.__name__}-{name}"] = calibrated(kit, x, name)
     for folder, it in models.items():
         it.save(folder)
-    of_tf_keras, of_keras3 = (kit.imports + LOAD for kit in KITS)
+    of_tf_keras, of_keras3 = (kit.imports + LOAD + LOAD_OWN.format(keras=kit.keras.__name__) for kit in KITS)
     # Models of tf_keras are loaded before Keras 3 is imported, and calibrated ones of both by `import nllfit` alone.
     program = IMPORTS + of_tf_keras + LOAD_CALIBRATED + FIT_KERAS3.format(keras="tf.keras") + of_keras3
     lines = run_python(program, str(tmp_path), *map(str, models), TF_USE_LEGACY_KERAS=None)

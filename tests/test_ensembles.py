@@ -1,13 +1,15 @@
 """Ensembles: their mixture against the members' by hand, in both Kerases; what is saved; what is refused."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
+import tf_keras
 
 import nllfit
 from nllfit import Ensemble, predict_distribution
-from tests.kerases import KITS, each_keras, in_turn
+from tests.kerases import KITS, each_keras, in_turn, mainly
 
 tfd = tfp.distributions
 
@@ -65,7 +67,7 @@ def test_it_is_the_equal_mixture_of_its_members(kit, name):
     np.testing.assert_allclose(called, prediction, rtol=1e-5, atol=1e-5)
 
 
-@each_keras
+@mainly(tf_keras)
 def test_its_quantiles_and_moments_are_those_of_the_mixture(kit):
     x, y = rows()
     ensemble = ensemble_of(kit, 3, "Normal")
@@ -95,7 +97,7 @@ def test_a_shuffled_dataset_gives_all_members_the_same_rows(kit):
     np.testing.assert_allclose(np.asarray(locs)[order], np.asarray(in_order)[np.lexsort(np.transpose(in_order))])
 
 
-@each_keras
+@mainly(keras)  # and in tf_keras by the guide
 def test_members_are_trained_side_by_side_and_can_be_repeated(kit):
     x, y = rows()
 
@@ -164,7 +166,7 @@ def test_arguments_of_fit_are_checked():
         Ensemble.fit(lambda: member(KITS[0], "Poisson"), 2, x, np.where(np.arange(50)[:, None] == 3, -1, 1), epochs=1)
 
 
-@each_keras
+@mainly(keras)
 def test_a_row_that_is_nan_leaves_the_others_alone(kit):
     x, _ = rows()
     ensemble = ensemble_of(kit, 2, "Normal")

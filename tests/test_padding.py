@@ -2,6 +2,7 @@
 
 import functools
 
+import keras
 import numpy as np
 import pytest
 import scipy.stats
@@ -13,7 +14,7 @@ from nllfit.families.outcomes import some_outcome
 from nllfit.kerases import distribution_of
 from tests.cases import CASES
 from tests.families.test_family import WORKING
-from tests.kerases import KITS, each_keras, in_turn
+from tests.kerases import KITS, each_keras, in_turn, mainly
 from tests.test_heads import make_head, numbers
 
 pytestmark = [
@@ -66,7 +67,8 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize(("kit", "way"), in_turn(WAYS))
+# What Keras's own steps do with a loss is the same eagerly, in a graph and in XLA.
+@pytest.mark.parametrize(("kit", "way"), in_turn(WAYS, left_out=("eager", "xla")))
 def test_padding_of_any_kind_changes_nothing(kit, way):
     trainer, compiled, arguments = WAYS[way]
     model, runs = make(kit, **compiled), []
@@ -177,7 +179,7 @@ def sequences(kit, padding=(100.0, np.nan)):
     return kit.keras.Sequential([layers.Embedding(4, 4, mask_zero=True), layers.Dense(2), head]), words, y
 
 
-@each_keras
+@mainly(keras)  # tf_keras's mask is kept in the next
 def test_an_evaluation_of_a_model_or_an_ensemble_leaves_padding_out(kit):
     model, words, y = sequences(kit)
     losses, counts = np.asarray(kit.losses(np.where(words[..., None], y, 0.0), model(words))), words > 0
@@ -226,7 +228,7 @@ def test_a_temperature_is_that_of_what_is_not_masked():
     assert 1 < expected < 19
 
 
-@each_keras
+@mainly(keras)  # `fit` of both puts a number there
 def test_metrics_of_keras_do_not_see_padding_that_is_not_finite(kit):
     model, words, y = sequences(kit, 0.0)
     model.compile("sgd", kit.loss, metrics=["mae"], weighted_metrics=["mse"])

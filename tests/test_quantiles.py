@@ -49,7 +49,13 @@ SCALARS = {
 }
 
 
-@pytest.mark.parametrize("name", SCALARS)
+# Of those that are searched for, some of each kind: `test_cdf_and_survival_are_scipys_on_and_off_the_support` has all.
+MORE = ("Binomial", "BetaBinomial", "ExponentiallyModifiedGaussian", "GammaGamma", "NormalInverseGaussian")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.thorough if name in MORE else ()) for name in SCALARS]
+)
 def test_quantiles_are_scipys(name):
     distribution, reference = SCALARS[name]
     found = nllfit.quantile(distribution, LEVELS).numpy()
@@ -83,7 +89,7 @@ def test_quantiles_in_float32(name):
     np.testing.assert_allclose(found, exact, rtol=1e-6, atol=1e-37)  # less is 0 in float32
 
 
-@pytest.mark.parametrize("name", ["NegativeBinomial"])
+@pytest.mark.parametrize("name", ["Geometric", pytest.param("NegativeBinomial", marks=pytest.mark.thorough)])
 def test_quantiles_under_xla(name):
     distribution = SCALARS[name][0]
     compiled = tf.function(lambda: nllfit.quantile(distribution, LEVELS), autograph=False, jit_compile=True)

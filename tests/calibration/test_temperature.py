@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
+import tf_keras
 from scipy import optimize, special
 
 import nllfit
 from nllfit import Ensemble, TemperatureScaled, evaluate, predict_distribution, scale_temperature
-from tests.kerases import KITS, each_keras, mainly
+from tests.kerases import KITS, each_keras, in_turn, mainly
 
 tfd = tfp.distributions
 
@@ -24,8 +25,7 @@ def classifier(kit, head, *args):
     return kit.keras.Sequential([kit.keras.layers.Activation("linear"), getattr(kit.heads, head)(*args)])
 
 
-@each_keras
-@pytest.mark.parametrize("factor", [0.4, 3.0])
+@pytest.mark.parametrize(("kit", "factor"), in_turn([0.4, 3.0]))
 def test_the_optimum_is_scipys(kit, factor):
     x = (factor * LOGITS).astype("float32")
     model = classifier(kit, "Categorical", 3)
@@ -104,7 +104,7 @@ def test_labels_in_order():
     np.testing.assert_allclose(same.log_prob(labels), ordered.log_prob(labels), rtol=1e-12)
 
 
-@each_keras
+@mainly(tf_keras)
 def test_an_ensembles_mixture_is_scaled(kit):
     models = []
     for seed in range(3):
@@ -136,7 +136,7 @@ def test_it_works_in_a_graph_and_checks_labels():
         evaluate(scaled, LOGITS[:2], [0, 3])
 
 
-@each_keras
+@mainly(keras)
 def test_what_cannot_be_scaled_is_refused(kit):
     x, y = LOGITS, LOGITS[:, :1]
     with pytest.raises(ValueError, match="predicts by Normal, whose outcomes are no classes"):

@@ -1,9 +1,6 @@
 """Distributions of one's own: functions under a head of either Keras, and classes that describe their parameters."""
 
 import importlib
-import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -61,33 +58,13 @@ class Rayleigh(tfd.Distribution):
         return tfb.Softplus()
 """
 
-LOAD = """
-import sys
-sys.path.insert(0, sys.argv[1])
-{imports}
-import numpy as np, {module}
-for name in ("flow", "class"):
-    path = f"{{sys.argv[1]}}/{module}-{{name}}"
-    model = keras.models.load_model(path + ".keras")
-    x, y, log_prob = (np.load(path + ".npz")[key] for key in "xyl")
-    np.testing.assert_array_equal(distribution(model(x)).log_prob(y), log_prob)
-print("loaded")
-"""
 
-
-@pytest.fixture
-def mine(request, tmp_path, monkeypatch):
-    """A module of a user's own, which registers with the Keras of the test."""
-
-    def make(kit):
-        name = f"mine_{kit.keras.__name__}"
-        if name not in sys.modules:
-            (tmp_path / f"{name}.py").write_text(MODULE.format(keras=kit.keras.__name__))
-            monkeypatch.syspath_prepend(tmp_path)
-            importlib.import_module(name)
-        return sys.modules[name], name
-
-    return make
+def own_module(kit, folder, monkeypatch):
+    """A module of a user's own, which registers with that Keras."""
+    name = f"mine_{kit.keras.__name__}"
+    (folder / f"{name}.py").write_text(MODULE.format(keras=kit.keras.__name__))
+    monkeypatch.syspath_prepend(folder)
+    return importlib.import_module(name)
 
 
 def build(kit, head, seed=0):
@@ -100,8 +77,8 @@ Y = np.linspace(-1, 2, 6, dtype="float32")[:, None]
 
 
 @each_keras
-def test_a_function_is_a_head_with_all_the_contracts(kit, mine):
-    module, _ = mine(kit)
+def test_a_function_is_a_head_with_all_the_contracts(kit, tmp_path, monkeypatch):
+    module = own_module(kit, tmp_path, monkeypatch)
     model, x, y = build(kit, kit.heads.DistributionLambda(module.flow, 3)), X, Y
     params = model.layers[0](x).numpy() if kit.keras.__name__ == "tf_keras" else np.asarray(model.layers[0](x))
     expected = module.flow(params).log_prob(y)
@@ -117,24 +94,6 @@ def test_a_function_is_a_head_with_all_the_contracts(kit, mine):
     with pytest.raises(ValueError, match="has shape"):
         kit.losses(np.concatenate([y, y]), model(x))
     assert np.isfinite(nllfit.evaluate(model, x, y).nll)
-
-
-def test_what_a_module_registers_is_loaded_in_another_process(mine, tmp_path):
-    program, outcomes = "", np.abs(Y) + 0.1
-    for kit in KITS:
-        module, name = mine(kit)
-        (tmp_path / f"{name}.py").write_text(MODULE.format(keras=kit.keras.__name__))
-        flow, rayleigh = kit.heads.DistributionLambda(module.flow, 3), kit.heads.DistributionHead(module.Rayleigh)
-        for title, head in (("flow", flow), ("class", rayleigh)):
-            saved = build(kit, head)
-            saved.compile("adam", kit.loss, metrics=[kit.metrics.NegativeLogLikelihood()])
-            log_prob = kit.distribution(saved(X)).log_prob(outcomes)
-            json.dumps(head.get_config())
-            saved.save(tmp_path / f"{name}-{title}.keras")
-            np.savez(tmp_path / f"{name}-{title}.npz", x=X, y=outcomes, l=log_prob)
-        program += LOAD.format(imports=kit.imports, module=name)
-    result = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
-    assert result.stdout.split() == ["loaded"] * 2, result.stderr[-2000:]
 
 
 @each_keras
@@ -180,8 +139,8 @@ def test_a_mixture_of_different_families_and_a_joint():
     np.testing.assert_array_equal(tf.convert_to_tensor(output), [[0.0], [0.0]])
 
 
-def test_a_class_that_describes_its_parameters_is_a_family(mine):
-    module, _ = mine(KITS[0])
+def test_a_class_that_describes_its_parameters_is_a_family(tmp_path, monkeypatch):
+    module = own_module(KITS[0], tmp_path, monkeypatch)
     family = nllfit.Family(module.Rayleigh)
     assert family.parameter_names == ("scale",)
     y = stats.rayleigh(scale=2.0).rvs(200, random_state=0)
