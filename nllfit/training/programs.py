@@ -23,7 +23,7 @@ from nllfit.training.work import Work
 __all__ = ["Program", "Stretch"]
 
 _WORTH = 0.1  # seconds of the graph's work from which on XLA is worth its compiling
-_LEAST = 5e-5  # seconds that a step takes in the graph at least
+_SMALL = 2e-4  # seconds of a small network's step in the graph, until they are measured
 _LONG = 0.002  # seconds of the graph's step from which on XLA's convolutions are seldom the faster ones,
 _FEW = 1000  # and steps for which it is not worth some seconds to find out
 _TRIALS = 2  # calls in which XLA has to show that it is faster, seldom one more: a busy machine may have hidden it
@@ -161,7 +161,7 @@ class Program:
         return "graph"
 
     def _is_worth_compiling(self, left):
-        seconds = self.seconds.get("graph", 0.0 if "Conv2D" in self.operations else _LEAST)
+        seconds = self.seconds.get("graph", 0.0 if "Conv2D" in self.operations else _SMALL)
         if "Conv2D" in self.operations and seconds > _LONG and left < _FEW:
             return False
         return self._spent + left * seconds > _WORTH
