@@ -158,7 +158,7 @@ def test_intervals_of_counts_hold_as_many_as_they_say(rate, dispersion):
         last = low, high
         held = np.mean((low <= y[300:]) & (y[300:] <= high))
         assert held > level - 3 * np.sqrt(level * (1 - level) * (1 / 300 + 1 / 400))
-    found, k = found[:20], np.arange(300.0, dtype="float32")
+    found, k = found[:20], np.arange(1000.0, dtype="float32")  # of means up to 250
     probs = np.exp(found.log_prob(np.tile(k[:, None, None], [1, 20, 1]))).astype(float)
     np.testing.assert_allclose(probs.sum(0), 1, atol=2e-5)  # of float32
     np.testing.assert_allclose(nllfit.cdf(found, 3.0)[:, 0], probs[:4].sum(0), atol=2e-6)
