@@ -246,7 +246,7 @@ def _of_counts(distribution):
         counts = tf.where(upwards, first + steps, last - steps)
         inside = tf.math.is_finite(counts) & (counts >= tf.maximum(first, low)) & (counts <= tf.minimum(last, high))
         log_probs = log_density(distribution, tf.where(inside, tf.cast(counts, some.dtype), some))
-        log_probs = tf.where(inside, tf.cast(log_probs, counts.dtype), tf.constant(-1e300, counts.dtype))
+        log_probs = tf.where(inside, tf.cast(log_probs, counts.dtype), tf.constant(counts.dtype.min, counts.dtype))
         total = tf.reduce_logsumexp(log_probs, 0)
         return tf.where(tf.reduce_any(inside, 0), total, tf.constant(-math.inf, counts.dtype))
 
