@@ -13,16 +13,19 @@ from nllfit.estimation.estimators import maximum_likelihood
 from nllfit.estimation.samples import as_sample, check_censored
 from nllfit.families.arguments import as_array, family_class
 from nllfit.families.family import as_family
-from nllfit.families.protocol import ParametricFamily
+from nllfit.families.protocol import Measure, ParametricFamily
 
 __all__ = ["Comparison", "compare"]
+
+_NUMBER = Measure().columns
 
 
 def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | None = None) -> "Comparison":
     """Fits several families to one sample and ranks them by AIC.
 
-    The families are either all discrete or all continuous: a probability has no unit and a density has one, `1 / y`'s,
-    so that their likelihoods, and their AICs, cannot be compared.
+    The families must assign the same kind of likelihood to an outcome: all probabilities, or all densities, or all
+    densities with a probability of 0 (a `Hurdle` of amounts), and of the same columns of `y`. A density has the unit
+    `1 / y` and a probability has none, so their AICs cannot be compared.
 
     Args:
       y: the sample, `[n, *event]`.
@@ -36,8 +39,8 @@ def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | 
       so is one of numbers beside a `Censored` one, whose outcomes are pairs.
 
     Raises:
-      ValueError: before any fit, if `distributions` is empty or no list, holds what is no family, or mixes discrete and
-        continuous ones, or if `y` or `weights` are no sample; and if no family can be fitted to it.
+      ValueError: before any fit, if `distributions` is empty or no list, holds what is no family, or mixes families
+        with different kinds of likelihood, or if `y` or `weights` are no sample; and if no family can be fitted to it.
 
     Example:
       >>> [estimate.family.name for estimate in compare([1.0, 2.0, 4.0, 3.0], ["Normal", "Exponential"]).estimates]
@@ -99,14 +102,27 @@ def _as_families(distributions: Iterable[Any], y: ArrayLike) -> list[ParametricF
         families.append(_family_of(distribution, event_shape))
     if not families:
         raise ValueError("`distributions` is empty: give at least one family.")
-    kinds = {kind: [f.label for f in families if f.is_discrete == kind] for kind in (True, False)}
-    if all(kinds.values()):
-        raise ValueError(
-            f"`distributions` mixes discrete families ({', '.join(kinds[True])}), which give probabilities, with "
-            f"continuous ones ({', '.join(kinds[False])}), which give densities, so their AICs cannot be compared: "
-            f"compare each kind by itself."
-        )
+    _check_comparable([family for family in families if family.event_shape == event_shape])
     return families
+
+
+def _check_comparable(families: list[ParametricFamily]) -> None:
+    """Raises a `ValueError` for families whose likelihoods are densities of different measures."""
+    has_columns = any(family.measure.columns != _NUMBER for family in families)
+    labels: dict[Measure, list[str]] = {}
+    for family in families:
+        if not has_columns or family.measure.columns != _NUMBER:  # `compare` refuses numbers beside intervals
+            labels.setdefault(family.measure, []).append(family.label)
+    if len(labels) > 1:
+        kinds = ", and ".join(
+            f"{'discrete families' if measure.points == 'all' else 'continuous ones'} ({', '.join(labels[measure])}), "
+            f"which give {measure}"
+            for measure in sorted(labels, key=lambda measure: measure.points != "all")
+        )
+        raise ValueError(
+            f"`distributions` mixes {kinds}, so their AICs cannot be compared: their difference changes with the unit "
+            f"of `y`. Compare each kind by itself."
+        )
 
 
 def _family_of(distribution: Any, event_shape: tuple[int, ...]) -> ParametricFamily:

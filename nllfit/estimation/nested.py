@@ -17,7 +17,6 @@ __all__ = ["LikelihoodRatioTest", "likelihood_ratio_test"]
 
 # Families of another name that are special cases, and whether at a bound of the parameter that makes them so.
 _WITHIN = {
-    ("Bernoulli", "Binomial"): False,
     ("Cauchy", "StudentT"): False,
     ("Chi2", "Gamma"): False,
     ("Exponential", "Gamma"): False,
@@ -27,8 +26,8 @@ _WITHIN = {
     ("Normal", "GeneralizedNormal"): False,
     ("Normal", "StudentT"): True,
     ("Poisson", "NegativeBinomial"): True,
-    ("Uniform", "Beta"): False,
 }
+_ROUNDING = 0.02  # nats that rounding, and a search broken off on its way to a bound, may take from twice the ratio
 _SHARE, _NAME = "zero_probs", "name"
 
 
@@ -78,8 +77,10 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
 
     Raises:
       TypeError: if one is no `Estimate`.
-      ValueError: if they are of different samples; if `a` is not known to be a special case of `b`, or at the
-        bounds of two parameters, as a Poisson in a `ZeroInflated("NegativeBinomial")`; if one did not converge.
+      ValueError: if they are of different samples; if they give likelihoods of different kinds, as a Normal gives 0 a
+        density and a `ZeroInflated("Normal")` a probability; if `a` is not known to be a special case of `b`, or at the
+        bounds of two parameters, as a Poisson in a `ZeroInflated("NegativeBinomial")`; if one did not converge; if `b`
+        is less likely than `a`.
 
     Example:
       >>> y = [0.5, 1.5, 0.2, 3.1, 0.9, 2.2]
@@ -100,12 +101,23 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
             f"`a` and `b` are fits of different samples, of {len(a.problem.y)} and {len(b.problem.y)} observations: "
             f"fit both families to the same `y` and `weights`."
         )
+    if a.family.measure != b.family.measure:
+        raise ValueError(
+            f"`a`, {a.family.label}, gives {a.family.measure}, and `b`, {b.family.label}, {b.family.measure}, so their "
+            f"likelihoods have no ratio: fit families that give the same, such as both of amounts above 0."
+        )
     at_bound = _num_at_bound(a.family, b.family) > 0
     for name, estimate in (("a", a), ("b", b)):
         if not estimate.converged and not (name == "b" and at_bound):  # at the bound it is the special case
             raise ValueError(f"`{name}` is no maximum ({estimate.message}), so that there is no ratio of maxima.")
     more = b.num_parameters - a.num_parameters
-    statistic = max(2 * (b.log_likelihood - a.log_likelihood), 0.0)
+    statistic = 2 * (b.log_likelihood - a.log_likelihood)
+    if statistic < -_ROUNDING:
+        raise ValueError(
+            f"`b`, {b.family.label}, is {-statistic / 2:.4g} nats less likely than its special case `a`, "
+            f"{a.family.label}: the fit of `b` ended at a lower maximum, so that there is no ratio of maxima."
+        )
+    statistic = max(statistic, 0.0)
     p_value = _tail(statistic, more) if not at_bound else (_tail(statistic, more - 1) + _tail(statistic, more)) / 2
     return LikelihoodRatioTest(statistic, more, p_value, at_bound, (a.family.label, b.family.label))
 

@@ -14,7 +14,7 @@ from nllfit.families.intervals import log_density, log_interval
 from nllfit.families.inversion import drawn
 from nllfit.families.marginals import asserted, constant_but, latent, marginals, real_dtype
 from nllfit.families.outcomes import some_outcome
-from nllfit.families.protocol import Numbers
+from nllfit.families.protocol import Measure, Numbers
 from nllfit.families.truncated import within_window
 from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
 
@@ -69,6 +69,10 @@ class Censored(FamilyOf):
     @property
     def columns(self) -> int:
         return max(self.family.columns, 1) + 1
+
+    @property
+    def measure(self) -> Measure:
+        return super().measure._replace(columns=("lower", "upper", *self.family.measure.columns[1:]))
 
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
         distribution = self.family.build(parameters, dtype)

@@ -53,6 +53,7 @@ class Facts:
       kinks: such parameters where the family is a part of another, whose maximum is elsewhere.
       free_covariance: whether its covariance can become singular in any direction, so that dependent columns of a
         sample leave the likelihood without a bound.
+      surface: where outcomes lie, if the density is one per unit of a surface and not of the whole space.
       by_row, by_row_of_head: what to do in estimation, and in training, where a parameter is known for each row, in
         words.
       checked_in_float32: whether TFP's checks fail in any other dtype, so that there are none.
@@ -83,6 +84,7 @@ class Facts:
     log_prob: Callable[[tfd.Distribution, tf.Tensor], tf.Tensor] | None = None
     kinks: tuple[str, ...] = ()
     free_covariance: bool = False
+    surface: str = ""
     by_row: str = ""
     by_row_of_head: str = ""
     checked_in_float32: bool = False
@@ -136,6 +138,11 @@ def _twice_the_log_odds() -> tfb.Bijector:
     return tfb.Sigmoid()(tfb.Scale(tf.constant(2.0, tf.float64)))
 
 
+# The density of a vector on a surface has the unit of an area there, so it compares with no density in the whole space.
+_SIMPLEX, _SPHERE = "the simplex", "the sphere"
+_FACTORS, _MATRICES = "factors of correlation matrices", "correlation matrices"
+
+
 # TFP leaves a bound that depends on another parameter without a link: `high` could not be learned.
 _HIGH = {"high": lambda p: Softplus(low=p["low"])}
 _PEAK = {**_HIGH, "peak": lambda p: tfb.Sigmoid(p["low"], p["high"])}
@@ -165,14 +172,16 @@ FACTS: Mapping[str, Facts] = {
         ),
         unfit="TFP's series for its density does not end at some parameters",
     ),
+    "CholeskyLKJ": Facts(surface=_FACTORS),
     # No shape of a label tells how many logits there are.
     "Categorical": Facts(class_axis=lambda num_classes: num_classes),
     # As that of a Beta.
     "Chi": Facts(log_prob=densities.chi),
     "Chi2": Facts(log_prob=densities.chi2),
-    "Dirichlet": Facts(log_prob=densities.dirichlet),
+    "Dirichlet": Facts(log_prob=densities.dirichlet, surface=_SIMPLEX),
     # `rate` would be taken for a number without a unit, and the fit would depend on the unit of the sample.
     "ExponentiallyModifiedGaussian": Facts(rates=("rate",)),
+    "ExpRelaxedOneHotCategorical": Facts(surface="the logarithms of the simplex"),
     # As that of a Beta. A search for its median takes a quarter of a second to write down, in each graph of a model.
     "Gamma": Facts(log_prob=densities.gamma, finite_mean=True),
     # No mean for some parameters, and no median or mode in TFP: this is the mode.
@@ -198,6 +207,7 @@ FACTS: Mapping[str, Facts] = {
     "Kumaraswamy": Facts(log_prob=densities.kumaraswamy),
     # TFP's mean fails while the batch size is unknown, as it is where tf_keras builds a model.
     "LambertWNormal": Facts(mean=lambda d: d.loc),
+    "LKJ": Facts(surface=_MATRICES),
     # The likelihood has a corner at every observation.
     "Laplace": Facts(statistics={"loc": _median}),
     # Dependent columns would be fitted with an ever smaller covariance.
@@ -221,10 +231,12 @@ FACTS: Mapping[str, Facts] = {
     "PERT": Facts(links=_PEAK, places=("loc", "low", "high", "peak"), log_prob=densities.within_bounds),
     # The likelihood rises with `scale` up to the smallest observation, and is zero beyond.
     "Pareto": Facts(statistics={"scale": _smallest}),
+    "PowerSpherical": Facts(surface=_SPHERE),
     # As that of an inflated NegativeBinomial.
     "Poisson": Facts(finite_mean=True),
     # As that of a Beta.
     "RelaxedBernoulli": Facts(log_prob=densities.relaxed_bernoulli),
+    "RelaxedOneHotCategorical": Facts(surface=_SIMPLEX),
     "StoppingRatioLogistic": Facts(class_axis=lambda num_classes: num_classes - 1),
     # TFP's derivative by `rate1` and `rate2` is wrong below 0, where it is that at `-y`.
     "Skellam": Facts(log_prob=densities.skellam),
@@ -240,9 +252,10 @@ FACTS: Mapping[str, Facts] = {
     # An angle of 312 rad is one of 4.1 rad.
     "VonMises": Facts(circular="loc"),
     # Its checks compare with the 1.0 of float32.
-    "VonMisesFisher": Facts(checked_in_float32=True, log_prob=densities.on_the_sphere),
+    "VonMisesFisher": Facts(checked_in_float32=True, log_prob=densities.on_the_sphere, surface=_SPHERE),
     # As that of a Beta.
     "Weibull": Facts(log_prob=densities.weibull),
+    "WishartTriL": Facts(surface="symmetric matrices"),
     # TFP makes the logits `[u, -u]` of `inflated_loc_logits`, twice the log-odds it names; it is a mixture that does
     # not broadcast its parts, so that a share for all rows would be refused. A network sets a real `total_count`.
     "ZeroInflatedNegativeBinomial": Facts(

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -12,10 +12,29 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.facts import Facts
 from nllfit.families.links import Softmax
 
-__all__ = ["Numbers", "ParametricFamily"]
+__all__ = ["Measure", "Numbers", "ParametricFamily"]
 
 Numbers = dict[str, Any]
 """Values by a parameter's name: numbers, arrays or tensors."""
+
+
+class Measure(NamedTuple):
+    """What the likelihood of an outcome is a density of: two likelihoods can be compared only if this is the same.
+
+    Attributes:
+      columns: the numbers of an outcome: `("y",)`, or the ends of an interval or of a window as well.
+      points: the outcomes that have a probability: "all", "0" or "none". The others have a density, and its unit.
+      surface: the surface on which the outcomes lie and which the density is per unit of; empty for the whole space.
+    """
+
+    columns: tuple[str, ...] = ("y",)
+    points: str = "none"
+    surface: str = ""
+
+    def __str__(self) -> str:
+        kind = {"all": "probabilities", "0": "densities and a probability of 0", "none": "densities"}[self.points]
+        what = f" of `[{', '.join(self.columns)}]`" if len(self.columns) > 1 else ""
+        return kind + what + (f" on {self.surface}" if self.surface else "")
 
 
 class ParametricFamily(abc.ABC):
@@ -107,6 +126,12 @@ class ParametricFamily(abc.ABC):
         """The distribution of batch `[...]` and event `event_shape` at `params` `[..., params_size]`."""
         values = self.parameters(params, shared)
         return self.build(values, next(iter(values.values())).dtype)
+
+    @property
+    def measure(self) -> Measure:
+        """What the family assigns to its outcomes, probabilities or densities, and of what."""
+        points = "all" if self.is_discrete else "0" if self.facts.has_share else "none"
+        return Measure(points=points, surface=self.facts.surface)
 
     def unshared(self) -> "ParametricFamily":
         """The family whose shared parameters are in the vector like the others."""

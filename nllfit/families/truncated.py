@@ -16,7 +16,7 @@ from nllfit.families.discreteness import Between, is_discrete
 from nllfit.families.intervals import LogInterval, log_density, log_interval, within
 from nllfit.families.inversion import drawn, drawn_by_cdf
 from nllfit.families.marginals import constant_but, latent, marginals, real_dtype
-from nllfit.families.protocol import Numbers
+from nllfit.families.protocol import Measure, Numbers
 from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
 
 __all__ = ["Truncated", "TruncatedDistribution", "within_window"]
@@ -91,6 +91,10 @@ class Truncated(FamilyOf):
     @property
     def columns(self) -> int:
         return 1 + len(self.by_row) if self.by_row else 0
+
+    @property
+    def measure(self) -> Measure:
+        return super().measure._replace(columns=("y", *self.by_row))
 
     @property
     def takes_infinity(self) -> bool:

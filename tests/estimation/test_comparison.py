@@ -7,12 +7,24 @@ import pytest
 import tensorflow_probability as tfp
 from scipy import stats
 
-from nllfit import Censored, Comparison, Family, MixtureFamily, compare, maximum_likelihood, right_censored
+from nllfit import (
+    Censored,
+    Comparison,
+    Family,
+    Hurdle,
+    MixtureFamily,
+    Truncated,
+    ZeroInflated,
+    compare,
+    maximum_likelihood,
+    right_censored,
+)
 from nllfit.estimation import comparison
 
 tfd = tfp.distributions
 
 COUNTS = np.random.default_rng(0).poisson(3.0, 60)
+POLAR = Family("VonMisesFisher", 3, mean_direction=[0.0, 0.0, 1.0])
 AMOUNTS = np.random.default_rng(1).gamma(2.0, 3.0, 80)
 
 
@@ -56,6 +68,9 @@ def test_differences_are_from_the_best_fit_that_converged():
     [
         (["Poisson", "Gamma", "Geometric"], r"discrete families \(Poisson, Geometric\).*continuous ones \(Gamma\)"),
         ([MixtureFamily("Normal", 2), Family("Bernoulli")], r"\(Bernoulli\).*\(Mixture of 2 Normal\).*by itself"),
+        (["Normal", Hurdle("LogNormal")], r"\(Normal\).*densities and a probability of 0"),
+        ([MixtureFamily("Normal", 2), ZeroInflated("Normal")], r"Normal\), which .*\(ZeroInflated\(Normal\)\), which"),
+        ([ZeroInflated("Gamma"), ZeroInflated("Poisson")], r"\(ZeroInflated\(Poisson\)\), which give probabilities"),
         ([], "empty"),
         ("Poisson", "'Poisson': give a list"),
         (tfd.Poisson, "give a list"),
@@ -73,6 +88,32 @@ def test_what_cannot_be_compared_is_refused_before_any_fit(distributions, messag
     monkeypatch.setattr(comparison, "maximum_likelihood", lambda *_, **__: pytest.fail("fitted"))
     with pytest.raises(ValueError, match=message):
         compare(COUNTS, distributions)
+
+
+@pytest.mark.parametrize(
+    ("y", "distributions", "message"),
+    [
+        (
+            [[1.0, 9.0], [2.0, 9.0], [4.0, 9.0]],
+            [Censored("Weibull"), Truncated("Weibull", high="row"), "Normal"],
+            r"densities of `\[lower, upper\]`, and .* densities of `\[y, high\]`",
+        ),
+        (np.full([4, 3], 1 / 3), ["Dirichlet", "MultivariateNormalDiag"], "densities on the simplex"),
+        (np.full([4, 3], 3**-0.5), [POLAR, "Normal"], "densities on the sphere"),
+    ],
+)
+def test_densities_of_other_columns_or_on_a_surface_are_not_compared(y, distributions, message, monkeypatch):
+    monkeypatch.setattr(comparison, "maximum_likelihood", lambda *_, **__: pytest.fail("fitted"))
+    with pytest.raises(ValueError, match=message):
+        compare(y, distributions)
+
+
+def test_a_share_of_zero_counts_is_compared_with_counts():
+    y = COUNTS * (np.arange(60) % 3 > 0)
+    ranking = compare(y, ["Poisson", ZeroInflated("Poisson"), Hurdle("Poisson"), Truncated("Poisson", high=20)])
+    assert len(ranking.estimates) == 4
+    amounts = compare(AMOUNTS * (np.arange(80) % 3 > 0), [Hurdle("Gamma"), ZeroInflated("LogNormal")])
+    assert not amounts.refused
 
 
 @pytest.mark.parametrize(

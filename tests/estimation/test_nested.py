@@ -79,6 +79,24 @@ def test_what_is_not_nested_is_refused():
         likelihood_ratio_test(exponential, dataclasses.replace(gamma, converged=False, message="it was cut short"))
 
 
+def test_likelihoods_of_different_kinds_have_no_ratio():
+    whole = maximum_likelihood("Normal", Y)
+    for other in (ZeroInflated("Normal"), Hurdle("Normal")):
+        with pytest.raises(ValueError, match=r"`a`, Normal, gives densities, .* densities and a probability of 0, so"):
+            likelihood_ratio_test(whole, as_of(other, whole))
+    share = Y / (Y.max() + 1)
+    uniform, beta = maximum_likelihood("Uniform", share), maximum_likelihood("Beta", share)
+    with pytest.raises(ValueError, match="`a`, Uniform, is not known to be a special case of `b`, Beta"):
+        likelihood_ratio_test(uniform, beta)
+
+
+def test_a_general_fit_below_its_special_case_is_refused():
+    a, b = maximum_likelihood("Exponential", Y), maximum_likelihood("Gamma", Y)
+    lower = dataclasses.replace(b, log_likelihood=a.log_likelihood - 0.3)
+    with pytest.raises(ValueError, match=r"`b`, Gamma, is 0\.3 nats less likely than its special case `a`, Exp"):
+        likelihood_ratio_test(a, lower)
+
+
 def test_censored_families_are_nested_as_those_inside():
     observed = Y < 8.0
     pairs = right_censored(np.minimum(Y, 8.0), observed)
