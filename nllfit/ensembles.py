@@ -80,10 +80,10 @@ class Ensemble:
         callbacks: Callable[[], list] | None = None,
         **arguments: Any,
     ) -> "Ensemble":
-        """Trains `n` members side by side, one in each of as many threads as there are cores.
+        """Trains `n` members in parallel threads, at most four more than there are cores, and 32 at most.
 
-        They differ in the weights that they start from and in the order of the rows, as is enough for members to
-        differ; each is trained by `nllfit.fit` on all rows, and has its `History` as `member.history`.
+        Each member starts from other weights and sees the rows in another order. `nllfit.fit` trains each one on all
+        rows; `member.history` is its `History`.
 
         Args:
           build: makes a compiled model, with other first weights in each call.
@@ -131,8 +131,8 @@ class Ensemble:
             own = None if callbacks is None else callbacks()
             return fit(model, x, y, seed=member_seed, callbacks=own, **{"verbose": 0} | arguments)
 
-        # More threads than cores: while some wait for Python, the programs of others keep the cores busy.
-        with concurrent.futures.ThreadPoolExecutor() as threads:
+        # While some threads wait for Python's lock, the compiled programs of the others keep the cores busy.
+        with concurrent.futures.ThreadPoolExecutor(min(n, (os.cpu_count() or 1) + 4, 32)) as threads:
             tuple(threads.map(train, members, seeds))
         return ensemble
 

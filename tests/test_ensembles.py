@@ -1,5 +1,7 @@
 """Ensembles: their mixture against the members' by hand, in both Kerases; what is saved; what is refused."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import keras
 import numpy as np
 import pytest
@@ -112,6 +114,25 @@ def test_members_are_trained_side_by_side_and_can_be_repeated(kit):
     assert not np.allclose(weights[0][0], weights[0][1])
     assert [len(model.history.epoch) for model in first.models] == [3, 3]
     assert [*first.models[0].history.history] == ["loss"]  # as of one model
+
+
+@pytest.mark.parametrize(("cores", "n", "expected"), [(1, 3, 3), (2, 9, 6), (64, 40, 32)])
+def test_members_train_in_as_many_threads_as_the_docstring_says(cores, n, expected, monkeypatch):
+    asked = []
+
+    class Threads(ThreadPoolExecutor):
+        def __init__(self, max_workers=None):
+            asked.append(max_workers)
+            super().__init__(1)
+
+    x, y = rows(4)
+    monkeypatch.setattr(nllfit.ensembles.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(nllfit.ensembles.concurrent.futures, "ThreadPoolExecutor", Threads)
+    monkeypatch.setattr(nllfit.ensembles, "fit", lambda *args, **kwargs: None)
+    Ensemble.fit(lambda: member(KITS[0], "Normal"), n, x, y)
+    assert asked == [expected]
+    said = " ".join(Ensemble.fit.__doc__.split())
+    assert "at most four more than there are cores, and 32 at most" in said
 
 
 @pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")  # Keras 3, of what was never trained

@@ -92,8 +92,8 @@ class Evaluation:
       rmse, mae: root mean squared and mean absolute error of the prediction, which is the mean where there is one, in
         the unit of the outcome.
       accuracy: of classes, the share of outcomes whose class has the largest probability.
-      brier: of classes, the mean of `sum_k (p_k - [k = y])^2`; of the two classes of a `Bernoulli` half of that, which
-        is `(p - y)^2`.
+      brier: of classes, the mean of `sum_k (p_k - [k = y])^2`, between 0 and 2. Of two classes, whatever the head, it
+        is half of that, `(p - y)^2`, between 0 and 1; scikit-learn's `brier_score_loss` has the same convention.
       sharpness: the root mean square of the predicted standard deviations; of classes the mean entropy of the
         predicted probabilities, in nats, which the `nll` of a calibrated model is near to.
       calibration_error: `miscalibration_area` of the PITs, to which elements contribute alike; of classes the

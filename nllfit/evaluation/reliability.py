@@ -1,4 +1,4 @@
-"""Calibration in numbers: whether outcomes come as often as the predicted probabilities say."""
+"""Calibration errors: how far observed frequencies are from predicted probabilities."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -7,13 +7,14 @@ __all__ = ["binned_frequencies", "expected_calibration_error", "miscalibration_a
 
 
 def miscalibration_area(pit: ArrayLike) -> float:
-    """The area between the distribution function of PITs and that of a uniform, which they have under a true model.
+    """The area between the distribution function of the PITs and that of a uniform distribution.
 
-    `integral of |share of PITs <= p, - p| dp` from 0 to 1: 0 is perfect, 1/4 what a model has of which every outcome is
-    in the middle, 1/2 is the most. For `n` independent outcomes a true model has about `0.31 / sqrt(n)`.
+    A PIT (probability integral transform) is the predicted CDF at the outcome; PITs are uniform if the model is true.
+    The area is `integral_0^1 |share(PIT <= p) - p| dp`. It is between 0 (perfect) and 1/2; it is 1/4 if every outcome
+    is the predicted median. A true model has an expected area of about `0.31 / sqrt(n)` for `n` independent outcomes.
 
     Args:
-      pit: any number of values of a predicted CDF at the outcome.
+      pit: PITs, of any shape.
 
     Example:
       >>> miscalibration_area([0.5, 0.5])
@@ -24,7 +25,8 @@ def miscalibration_area(pit: ArrayLike) -> float:
     """
     pit = np.sort(np.ravel(pit))
     low, high = np.arange(len(pit)) / len(pit), np.arange(1, len(pit) + 1) / len(pit)
-    # The distance of sorted values to those of the uniform: a PIT belongs to the probabilities from low to high.
+    # The area between two distribution functions is that between their quantile functions: the i-th sorted PIT is the
+    # quantile for all probabilities from low to high.
     inside = np.clip(pit, low, high)
     areas = np.abs((low + inside) / 2 - pit) * (inside - low) + np.abs((inside + high) / 2 - pit) * (high - inside)
     return float(areas.sum())
@@ -33,18 +35,26 @@ def miscalibration_area(pit: ArrayLike) -> float:
 def binned_frequencies(
     probabilities: ArrayLike, happened: ArrayLike, num_bins: int = 15
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How often events happened, in bins of equal width of the probability that they were given.
+    """Compares predicted probabilities with observed frequencies, in bins of equal width.
 
     Args:
       probabilities: `[n]`, between 0 and 1.
       happened: `[n]`, 1 or true where the event happened.
-      num_bins: bins `((k - 1) / num_bins, k / num_bins]`.
+      num_bins: the number of bins. Bin `k` is `((k - 1) / num_bins, k / num_bins]`; the first one contains 0, too.
 
     Returns:
-      Of each bin that is not empty the mean probability, the share of events that happened, and their number.
+      Three arrays with one element for each bin that is not empty: the mean probability, the share of events that
+      happened, and the number of events.
+
+    Example:
+      >>> means, shares, counts = binned_frequencies([0.1, 0.5, 0.6], [0, 1, 1], num_bins=2)
+      >>> means.round(3).tolist(), shares.tolist(), counts.tolist()
+      ([0.3, 0.6], [0.5, 1.0], [2, 1])
     """
     probabilities, happened = np.ravel(probabilities).astype(float), np.ravel(happened).astype(float)
-    bins = np.searchsorted(np.linspace(0, 1, num_bins + 1)[1:-1], probabilities)
+    # k / num_bins, correctly rounded: `linspace(0, 1, 13)[5]` is below 5 / 12, which would then fall in the next bin.
+    edges = np.arange(1, num_bins) / num_bins
+    bins = np.searchsorted(edges, probabilities, side="left")
     counts = np.bincount(bins, minlength=num_bins)
     filled = counts > 0
     means, shares = (
@@ -54,13 +64,13 @@ def binned_frequencies(
 
 
 def expected_calibration_error(probabilities: ArrayLike, happened: ArrayLike, num_bins: int = 15) -> float:
-    """The mean distance between the probability that events were given and how often they happened, over bins.
+    """The expected calibration error (ECE): `sum_k n_k / n |mean probability_k - share_k|` over bins `k`.
 
-    `sum_k n_k / n |mean probability_k - share_k|`. With the probability of the predicted class, and whether it was
-    right, it is the ECE of a classifier.
+    The ECE of a classifier has the probability of the predicted class for `probabilities`, and for `happened` whether
+    that class was right.
 
     Args:
-      probabilities, happened, num_bins: as of `binned_frequencies`.
+      probabilities, happened, num_bins: as for `binned_frequencies`.
 
     Example:
       >>> round(expected_calibration_error([0.9, 0.9, 0.9, 0.9], [1, 1, 1, 0]), 4)

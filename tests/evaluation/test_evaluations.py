@@ -98,6 +98,22 @@ def test_scores_of_events_are_scikit_learns():
     )
 
 
+@pytest.mark.parametrize("head", ["Bernoulli", "Categorical", "OneHotCategorical"])
+def test_the_brier_score_of_two_classes_is_between_0_and_1_for_every_head(head):
+    logits, y = np.random.default_rng(0).normal(size=[50, 2]), np.random.default_rng(1).integers(0, 2, 50)
+    probs = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    heads = {
+        "Bernoulli": (tfd.Bernoulli(tf.constant(logits[:, 1] - logits[:, 0])), y),
+        "Categorical": (tfd.Categorical(tf.constant(logits)), y),
+        "OneHotCategorical": (tfd.OneHotCategorical(tf.constant(logits)), np.eye(2)[y]),
+    }
+    distribution, outcomes = heads[head]
+    found = evaluate(distribution, y=outcomes)
+    assert found.brier == pytest.approx(metrics.brier_score_loss(y, probs[:, 1]), rel=1e-12)
+    assert found.brier == pytest.approx(metrics.brier_score_loss(y, probs), rel=1e-12)  # of both columns
+    np.testing.assert_allclose(found.scores["brier"], (probs[:, 1] - y) ** 2, rtol=1e-12)
+
+
 def true_and_wrong():
     """Distributions with outcomes drawn from them, and wrong ones of the same outcomes."""
     params = np.random.default_rng(0).normal(size=[4000, 6])
