@@ -185,6 +185,33 @@ def test_a_prediction_without_a_distribution_is_refused(last):
         nllfit.predict_distribution(model, np.zeros([4, 1]))
 
 
+def test_the_distribution_of_a_symbolic_prediction_says_what_to_do():
+    output = keras3.heads.Normal(2)(keras.Input([4]))
+    with pytest.raises(AttributeError, match=r"next layer receives .* mean\. Call the head in the `call` method"):
+        output.distribution  # noqa: B018
+    assert not hasattr(output, "distribution")  # so that losses still refuse it as a mere tensor
+
+
+class Sampled(keras.layers.Layer):
+    """What that message advises: a head inside a layer that passes a sample on."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.head = keras3.heads.Normal(size)
+
+    def call(self, inputs):
+        return self.head(inputs).distribution.sample()
+
+
+def test_a_layer_of_ones_own_passes_a_sample_on():
+    model = keras.Sequential([keras.Input([4]), Sampled(2)])
+    x = np.zeros([1000, 4], "float32")
+    (first, second) = (model(x).numpy() for _ in range(2))
+    assert not np.allclose(first, second)
+    scale = np.log(2)  # softplus(0): four standard errors around it
+    assert first.std() == pytest.approx(scale, abs=4 * scale / np.sqrt(2 * first.size))
+
+
 def test_callbacks_know_that_less_is_better():
     model = keras.Sequential([keras.layers.Dense(1), keras3.heads.Normal(scale=1.0)])
     metrics = [keras3.metrics.NegativeLogLikelihood()]

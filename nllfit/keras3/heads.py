@@ -43,6 +43,19 @@ __all__ = [
 _register = keras.saving.register_keras_serializable(package="nllfit")
 
 
+class _SymbolicPrediction(keras.KerasTensor):
+    """What a head returns while a functional model is built; only real tensors carry a distribution."""
+
+    @property
+    def distribution(self):
+        raise AttributeError(
+            "The output of a head has no `distribution` while a functional model is built: the next layer receives the "
+            "distribution's mean. Call the head in the `call` method of a layer of your own, where its output has one; "
+            "for example `return self.head(inputs).distribution.sample()`, the latent variable of a VAE. After "
+            "training, ask `nllfit.predict_distribution(model, x)`."
+        )
+
+
 class _Layer(keras.layers.Layer):
     keras_package = "keras"
     layer_arguments: tuple[str, ...] = ("name", "dtype", "trainable")
@@ -63,7 +76,7 @@ class _Layer(keras.layers.Layer):
         with tf.init_scope():
             params, shared = tf.zeros(inputs.shape[-1:], inputs.dtype), tf.zeros([self.family.shared_size])
             prediction = central_value(traced_distribution(self.family, params, shared))
-        return keras.KerasTensor([*inputs.shape[:-1], *prediction.shape], prediction.dtype.name)
+        return _SymbolicPrediction([*inputs.shape[:-1], *prediction.shape], prediction.dtype.name)
 
     def compute_output_shape(self, input_shape):
         return self.compute_output_spec(keras.KerasTensor(input_shape)).shape
