@@ -132,7 +132,7 @@ figure
 # $$ p(y; \mu, \sigma) = \frac{1}{\sigma \sqrt{2 \pi}} \, e^{-\frac{(y - \mu)^2}{2 \sigma^2}} $$
 
 # %%
-# Two bells, one twice as wide and half as high: sigma is how far out 61 % of the height is left
+# Two bells, one twice as wide and half as high: sigma is how far out 61% of the height is left
 y = np.linspace(-4.0, 4.0, 401)
 figure = Figure(figsize=(7, 3.2), layout="constrained")
 ax = figure.subplots()
@@ -232,7 +232,7 @@ nllfit.fit(classifier, x[train], y[train], epochs=30, seed=0, verbose=0)  # 30 t
 
 # %%
 result = nllfit.evaluate(classifier, x[test], y[test])
-print(f"{len(test)} pictures: {result.nll:.4f} nats each, {100 * result.accuracy:.0f} % right")
+print(f"{len(test)} pictures: {result.nll:.4f} nats each, {100 * result.accuracy:.0f}% right")
 
 # %% [markdown]
 # The mean of a Bernoulli is $0 \cdot (1 - \theta) + 1 \cdot \theta = \theta$. So `mean()` of what the model returns is
@@ -309,8 +309,8 @@ for ax, (name, model) in zip(figure.subplots(1, 3, sharey=True), models.items(),
 figure
 
 # %% [markdown]
-# The line is the middle of the predicted bell, the dark band holds its central 50 %, and the light one its central 90
-# %, which is 1.64 $\sigma$ up and down. The legend says what share of the outcomes they really hold. With $\sigma$ held
+# The line is the middle of the predicted bell, the dark band holds its central 50%, and the light one its central
+# 90%, which is 1.64 $\sigma$ up and down. The legend says what share of the outcomes they really hold. With $\sigma$ held
 # at 1 we get a good line and a band that means nothing. With one $\sigma$ the band is right on average, too wide on the
 # left and too narrow on the right. With $\sigma(x)$ the band follows the noise, and a thousand fresh outcomes surprise
 # it least.

@@ -76,9 +76,9 @@ for name, head in choices.items():
 
 # %%
 evaluations = {name: nllfit.evaluate(model, x[test], y[test]) for name, model in models.items()}
-print(f"{'110 people of the test':24} {'NLL':>7} {'CRPS':>7} {'90 % holds':>11}")
+print(f"{'110 people of the test':24} {'NLL':>7} {'CRPS':>7} {'90% holds':>11}")
 for name, result in evaluations.items():
-    print(f"{name:24} {result.nll:7.3f} {result.crps:7.2f} {100 * result.coverage[0.9]:9.0f} %")
+    print(f"{name:24} {result.nll:7.3f} {result.crps:7.2f} {100 * result.coverage[0.9]:10.0f}%")
 
 # %% [markdown]
 # Is the difference more than chance? The test rows are the same for all, so compare them row by row.
@@ -114,7 +114,7 @@ figure
 # %% [markdown]
 # ## Are the probabilities true?
 #
-# A model that says "90 %" should be right nine times in ten. The *PIT* of an outcome is the predicted probability of a
+# A model that says "90%" should be right nine times in ten. The *PIT* of an outcome is the predicted probability of a
 # value below it. If the predicted distributions are true, the PITs are spread evenly between 0 and 1. A U says that
 # the model is too sure of itself, a hump that it is too shy.
 
@@ -143,7 +143,7 @@ nllfit.fit(overfit, x[train], y[train], epochs=200, seed=0, verbose=0)
 recalibrated = nllfit.recalibrate(overfit, x[held_out], y[held_out])
 before, after = (nllfit.evaluate(model, x[test], y[test]) for model in (overfit, recalibrated))
 for title, result in {"before": before, "after": after}.items():
-    print(f"{title:7} a 90 % interval holds {100 * result.coverage[0.9]:.0f} %, CRPS {result.crps:.2f}")
+    print(f"{title:7} a 90% interval holds {100 * result.coverage[0.9]:.0f}%, CRPS {result.crps:.2f}")
 assert abs(after.coverage[0.9] - 0.9) < abs(before.coverage[0.9] - 0.9)
 
 # %%

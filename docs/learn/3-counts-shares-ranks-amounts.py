@@ -123,14 +123,14 @@ center = log_income.mean()
 model = regression(heads.Beta(), log_income - center, share)
 
 # %%
-# The share of food against income: points, and the median and 90 % interval of a Beta head
+# The share of food against income: points, and the median and 90% interval of a Beta head
 grid = np.linspace(log_income.min(), log_income.max(), 100)[:, None]
 distribution = nllfit.predict_distribution(model, grid - center)
 low, high = (np.ravel(end) for end in nllfit.interval(distribution, 0.9))
 figure = Figure(figsize=(7, 3.6), layout="constrained")
 ax = figure.subplots()
 ax.plot(np.exp(log_income), share, ".", color="0.4", markersize=4, label="households")
-ax.fill_between(np.exp(grid[:, 0]), low, high, alpha=0.3, label="90 % interval")
+ax.fill_between(np.exp(grid[:, 0]), low, high, alpha=0.3, label="90% interval")
 ax.plot(np.exp(grid[:, 0]), np.ravel(nllfit.quantile(distribution, 0.5)), label="median")
 ax.set(xlabel="income (Belgian francs)", ylabel="share of food", ylim=(0, 1), xscale="log")
 ax.legend()

@@ -3,8 +3,9 @@
 # %% [markdown]
 # # 4. How sure is the network?
 #
-# A head says how outcomes scatter. It does not say that the network itself may be wrong, as it is where it has seen
-# few data. Three remedies, each for another ailment: an *ensemble*, *recalibration*, and *conformal* intervals.
+# A head describes how outcomes scatter around the prediction. It does not describe how wrong the network itself may be.
+# Three methods deal with that, and each deals with another part of it: an *ensemble*, *recalibration* and *conformal*
+# intervals.
 
 # %%
 import numpy as np
@@ -43,8 +44,8 @@ def build():
 # %% [markdown]
 # ## An ensemble
 #
-# Train five networks from five random starts. Where there are data they agree. Where there are none nothing makes them
-# agree, and their mixture is wide:
+# Train five networks from five random starts. They agree where there are training rows. They disagree elsewhere, because
+# no row tells them what to predict, so their mixture is wide there:
 #
 # $$ p(y) = \frac{1}{5} \sum_{k=1}^5 p_k(y) $$
 
@@ -52,7 +53,7 @@ def build():
 ensemble = nllfit.Ensemble.fit(build, 5, x, y, epochs=300, seed=0)
 
 # %%
-# One network and the ensemble of five, on the data and beyond them: there the ensemble is wider
+# One network and the ensemble of five, with the training rows: beyond them the ensemble is wider
 grid = np.linspace(-2.5, 2.5, 200)[:, None]
 figure = Figure(figsize=(11, 3.8), layout="constrained")
 for ax, (title, model) in zip(
@@ -60,7 +61,7 @@ for ax, (title, model) in zip(
 ):
     distribution = nllfit.predict_distribution(model, grid)
     low, high = (np.ravel(end) for end in nllfit.interval(distribution, 0.9))
-    ax.fill_between(grid[:, 0], low, high, alpha=0.3, label="90 % interval")
+    ax.fill_between(grid[:, 0], low, high, alpha=0.3, label="90% interval")
     ax.plot(grid[:, 0], np.ravel(nllfit.quantile(distribution, 0.5)), label="median")
     ax.plot(x, y, ".", color="0.3", markersize=3)
     ax.set(title=title, xlabel="x", ylim=(-4, 4))
@@ -68,18 +69,18 @@ for ax, (title, model) in zip(
 figure
 
 # %%
-beyond = rng.uniform(-1.5, 1.5, [1000, 1])  # a third of them where no network has seen data
-beyond_y = outcomes(beyond)
+wider = rng.uniform(-1.5, 1.5, [1000, 1])  # a third of these rows are where no network has seen data
+wider_y = outcomes(wider)
 for title, model in {"one network": ensemble.models[0], "five": ensemble}.items():
-    result = nllfit.evaluate(model, beyond, beyond_y)
-    print(f"{title:12} NLL {result.nll:7.3f}   a 90 % interval holds {100 * result.coverage[0.9]:.0f} %")
+    result = nllfit.evaluate(model, wider, wider_y)
+    print(f"{title:12} NLL {result.nll:7.3f}   a 90% interval holds {100 * result.coverage[0.9]:.0f}%")
 
 # %% [markdown]
 # ## Recalibration
 #
 # Rows held out of training show how often outcomes fall below each predicted quantile. `nllfit.recalibrate` learns the
-# map from the predicted probability to the observed one, and applies it. It changes a whole distribution. Take one
-# network, which was trained long on 80 rows and is too sure of itself even where it has seen data.
+# map from predicted to observed probabilities and applies it to the whole distribution, with one map for all inputs. We
+# take one network. It was trained for long on 80 rows, so its scale is too small even near the training rows.
 
 # %%
 held_out = rng.uniform(-1, 1, [300, 1])
@@ -103,25 +104,62 @@ figure
 # %% [markdown]
 # ## A conformal interval
 #
-# If an interval is all you need, there is a guarantee. Take the held-out rows, see by how much each outcome misses the
-# interval, and move the ends by the right quantile of these misses. A new outcome is inside with a probability of at
-# least 90 %, whatever the network is, as long as new rows come from where the held-out rows came from.
+# If you only need an interval, `nllfit.conformalize` gives a guarantee. It measures how far each held-out outcome lies
+# outside its interval (or inside it), and moves both ends by the right quantile of these distances. A new outcome is
+# then inside with a probability of at least 90%, however bad the network is. The guarantee needs one condition: the new
+# rows come from where the held-out rows came from.
 
 # %%
 conformal = nllfit.conformalize(network, held_out, held_out_y, levels=(0.9,))
 low, high = nllfit.interval(nllfit.predict_distribution(conformal, fresh), 0.9)
 inside = np.mean((np.ravel(low) <= fresh_y[:, 0]) & (fresh_y[:, 0] <= np.ravel(high)))
-print(f"holds {100 * inside:.1f} % of 1000 new outcomes; mean width {np.mean(np.ravel(high) - np.ravel(low)):.2f}")
+print(f"holds {100 * inside:.1f}% of 1000 new outcomes; mean width {np.mean(np.ravel(high) - np.ravel(low)):.2f}")
 assert 0.86 < inside < 0.95
 
 # %% [markdown]
-# ## Which one?
+# ## Which method for which problem?
 #
-# | you fear | use | it gives |
-# | --- | --- | --- |
-# | few data, or inputs unlike those of training | `nllfit.Ensemble` | a distribution |
-# | probabilities that are not true on average | `nllfit.recalibrate` | a distribution |
-# | that, and need a guarantee | `nllfit.conformalize` | an interval |
+# Compare all of them on two kinds of new rows: rows like the training rows, and rows beyond them, where
+# $1 < |x| < 1.5$. All the held-out rows are of the first kind.
+
+# %%
+beyond = rng.choice([-1, 1], [1000, 1]) * rng.uniform(1, 1.5, [1000, 1])
+beyond_y = outcomes(beyond)
+models = {
+    "one network": network,
+    "one, recalibrated": recalibrated,
+    "one, conformal": conformal,
+    "five networks": ensemble,
+    "five, conformal": nllfit.conformalize(ensemble, held_out, held_out_y, levels=(0.9,)),
+}
+places = {"like the training rows": (fresh, fresh_y), "beyond them": (beyond, beyond_y)}
+coverage = {
+    place: [nllfit.evaluate(model, *rows, levels=(0.9,)).coverage[0.9] for model in models.values()]
+    for place, rows in places.items()
+}
+for name, shares in zip(models, np.transpose(list(coverage.values())), strict=True):
+    print(f"{name:18} holds {100 * shares[0]:3.0f}% of the rows like the training rows, {100 * shares[1]:3.0f}% beyond")
+
+# %%
+# How many outcomes a 90% interval holds: held-out rows repair the left bars; beyond them the ensemble helps most
+figure = Figure(figsize=(9, 3.4), layout="constrained")
+ax = figure.subplots()
+for offset, (place, shares) in zip((-0.2, 0.2), coverage.items(), strict=True):
+    ax.bar(np.arange(len(models)) + offset, shares, 0.4, label=place)
+ax.axhline(0.9, color="0.3", linestyle="--", label="90%")
+ax.set(xticks=range(len(models)), xticklabels=models, ylabel="share of outcomes inside", ylim=(0, 1.05))
+ax.legend(loc="lower right", fontsize="small")
+figure
+assert min(coverage["like the training rows"][i] for i in (1, 2, 4)) > 0.86
+assert 0.9 > coverage["beyond them"][3] > coverage["beyond them"][1]
+
+# %% [markdown]
+# | the problem | use | it gives | it needs |
+# | --- | --- | --- | --- |
+# | few training rows, so that another network would predict something else | `nllfit.Ensemble` | a distribution | no further rows |
+# | predicted probabilities that are wrong on average | `nllfit.recalibrate` | a distribution | held-out rows |
+# | a coverage that must be guaranteed | `nllfit.conformalize` | an interval | held-out rows |
 #
-# They go together: recalibrate, or conformalize, an ensemble. None of them helps where new rows are unlike the
-# held-out ones.
+# Recalibration and conformal intervals learn from held-out rows, so they are right for new rows like these and say
+# nothing about others. An ensemble's intervals grow beyond the data, which warns you, but nothing guarantees that they grow
+# enough: in the figure they do not. The methods can be combined: recalibrate or conformalize an ensemble.

@@ -186,13 +186,13 @@ for name, rows in surprise.items():
 # a coefficient that is so unsure costs about as much as it gains where it is used for others.
 
 # %%
-# Days lived against age on a logarithmic scale: the predicted median falls with age, in a wide 50 % band
+# Days lived against age on a logarithmic scale: the predicted median falls with age, in a wide 50% band
 grid = np.linspace(age.min(), age.max(), 100)
 predicted = nllfit.predict_distribution(model, (grid[:, None] - 45) / 10)
 low, high = (np.ravel(end) for end in nllfit.interval(predicted, 0.5))
 figure = Figure(figsize=(8, 4.2), layout="constrained")
 ax = figure.subplots()
-ax.fill_between(grid, low, high, alpha=0.25, label="central 50 %")
+ax.fill_between(grid, low, high, alpha=0.25, label="central 50%")
 ax.plot(grid, np.ravel(nllfit.quantile(predicted, 0.5)), label="median")
 ax.plot(age[observed], time[observed], "x", color="tab:red", markersize=5, label="death seen")
 ax.plot(age[~observed], time[~observed], "^", color="tab:blue", markersize=5, label="alive: the arrow points on")

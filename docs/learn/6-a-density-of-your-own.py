@@ -120,7 +120,7 @@ for name, head in choices.items():
 # %%
 evaluations = {name: nllfit.evaluate(model, *test) for name, model in models.items()}
 for name, result in evaluations.items():
-    print(f"{name:13} NLL {result.nll:.3f}   CRPS {result.crps:.3f} degrees   90 % holds {result.coverage[0.9]:.0%}")
+    print(f"{name:13} NLL {result.nll:.3f}   CRPS {result.crps:.3f} degrees   90% holds {result.coverage[0.9]:.0%}")
 assert min(evaluations, key=lambda name: evaluations[name].nll) == "flow"
 for name in ("Normal", "mixture of 2"):
     print(f"\nflow against {name}:")
@@ -138,8 +138,8 @@ figure = Figure(figsize=(11, 4), layout="constrained")
 for ax, name in zip(figure.subplots(1, 2, sharey=True), ("Normal", "flow"), strict=True):
     distribution = nllfit.predict_distribution(models[name], seasons)
     levels = np.asarray(nllfit.quantile(distribution, [0.025, 0.25, 0.5, 0.75, 0.975]))[..., 0]
-    ax.fill_between(circle, levels[0], levels[4], color="tab:blue", alpha=0.15, label="central 95 %")
-    ax.fill_between(circle, levels[1], levels[3], color="tab:blue", alpha=0.3, label="central 50 %")
+    ax.fill_between(circle, levels[0], levels[4], color="tab:blue", alpha=0.15, label="central 95%")
+    ax.fill_between(circle, levels[1], levels[3], color="tab:blue", alpha=0.3, label="central 50%")
     ax.plot(circle, levels[2], color="tab:blue", label="median")
     ax.plot((months + jitter)[held_out], y[held_out], ".", color="0.3", markersize=3, label="held out")
     ax.set(

@@ -56,7 +56,7 @@ assert same
 
 # %%
 class Service(tf.Module):
-    """The mean and a 90 % interval of each row."""
+    """The mean and a 90% interval of each row."""
 
     def __init__(self, model):
         super().__init__()
@@ -83,13 +83,13 @@ print(json.dumps(answer, sort_keys=True))
 #         localhost:8501/v1/models/diabetes:predict
 
 # %%
-# Served means and 90 % intervals of 40 people, in the order of their means, with what happened
+# Served means and 90% intervals of 40 people, in the order of their means, with what happened
 rows = served(x=tf.constant(x[342:382]))
 mean, low, high = (np.ravel(rows[name]) for name in ("mean", "low", "high"))
 order, happened = np.argsort(mean), y[342:382, 0]
 figure = Figure(figsize=(8, 3.6), layout="constrained")
 ax = figure.subplots()
-ax.vlines(range(40), low[order], high[order], color="tab:blue", alpha=0.5, label="90 % interval")
+ax.vlines(range(40), low[order], high[order], color="tab:blue", alpha=0.5, label="90% interval")
 ax.plot(range(40), mean[order], ".", color="tab:blue", label="mean")
 ax.plot(range(40), happened[order], "x", color="tab:red", label="what happened")
 ax.set(xlabel="people, by their predicted mean", ylabel="progression of the disease")
@@ -106,7 +106,7 @@ figure
 # %%
 @tf.function(input_signature=[tf.TensorSpec([1, 10], tf.float32)])
 def small(x):
-    """The mean and the 90 % interval of one row."""
+    """The mean and the 90% interval of one row."""
     normal = loaded(x).distribution
     return tf.concat([normal.loc - 1.6448536 * normal.scale, normal.loc, normal.loc + 1.6448536 * normal.scale], -1)
 

@@ -156,7 +156,7 @@ class Evaluation:
         if self.coverage:
             lines.append(f"\n{'central interval':<18}{'coverage':>12}{'width':>12}{'score':>12}")
         for level, share in self.coverage.items():
-            row = f"{100 * level:g} %"
+            row = f"{100 * level:g}%"
             lines.append(f"{row:<18}{share:>12.4f}{self.width[level]:>12.5g}{self.interval_score[level]:>12.5g}")
         return "\n".join(lines)
 

@@ -15,13 +15,13 @@ __all__ = ["coverage_curve", "pit_histogram", "reliability_diagram"]
 _LEVEL = 0.95  # of every band and bar
 _Z = 1.959963984540054  # the quantile of a Normal that goes with it
 _CALIBRATED = {"linestyle": "--", "linewidth": 1, "color": "0.4", "label": "calibrated"}
-_CHANCE = {"color": "0.5", "alpha": 0.25, "linewidth": 0, "label": "a calibrated model's, 95 %"}
+_CHANCE = {"color": "0.5", "alpha": 0.25, "linewidth": 0, "label": "a calibrated model's, 95%"}
 
 
 def reliability_diagram(ax: Axes, y: ArrayLike, probabilities: ArrayLike, num_bins: int = 15) -> Axes:
     """Draws how often events happened against the probability that they were given; the diagonal is calibration.
 
-    A bar is the 95 % Wilson interval of the frequency, which for a calibrated model meets the diagonal in 95 of 100
+    A bar is the 95% Wilson interval of the frequency, which for a calibrated model meets the diagonal in 95 of 100
     bins; the number beside it is that of the rows in the bin.
 
     Args:
@@ -56,7 +56,7 @@ def reliability_diagram(ax: Axes, y: ArrayLike, probabilities: ArrayLike, num_bi
     half = _Z * np.sqrt(shares * (1 - shares) / counts + (_Z / (2 * counts)) ** 2) / (1 + _Z**2 / counts)
     low, high = center - half, center + half
     error = expected_calibration_error(given, happened, num_bins)
-    label = f"model, 95 % interval, rows\ncalibration error {error:.3f}"
+    label = f"model, 95% interval, rows\ncalibration error {error:.3f}"
     style = {"fmt": "o", "markersize": 4, "elinewidth": 1, "color": "tab:blue", "capsize": 2}
     ax.plot([0, 1], [0, 1], **_CALIBRATED)
     ax.errorbar(means, shares, np.maximum([shares - low, high - shares], 0), label=label, **style)

@@ -19,7 +19,7 @@ def profile_curve(
 ) -> Axes:
     """The profile log-likelihood of one scalar parameter below its maximum, with its interval marked.
 
-    The interval holds the values whose profile is above the cut-off, `-chi2_1.quantile(level) / 2`, -1.92 for 95 %.
+    The interval holds the values whose profile is above the cut-off, `-chi2_1.quantile(level) / 2`, -1.92 for 95%.
 
     Args:
       ax: the axes.
@@ -54,7 +54,7 @@ def profile_curve(
     cutoff = -float(tfd.Chi2(tf.constant(1.0, tf.float64)).quantile(level)) / 2
     ax.axhline(cutoff, linestyle=":", color="0.3", label=f"cut-off at {cutoff:.3g}")
     ends = max(low, values[0]), min(high, values[-1])
-    ax.axvspan(*ends, alpha=0.15, label=f"{100 * level:g} % interval: {low:.4g} to {high:.4g}")
+    ax.axvspan(*ends, alpha=0.15, label=f"{100 * level:g}% interval: {low:.4g} to {high:.4g}")
     ax.set(xlabel=name, ylabel="profile log-likelihood - maximum (nats)", xlim=(values[0], values[-1]))
     ax.legend(loc="lower center")  # between the curve's two sides
     return ax

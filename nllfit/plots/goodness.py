@@ -19,7 +19,7 @@ __all__ = ["pp", "qq", "survival_curve"]
 _LEVEL = 0.95  # of every band
 _RANKS = 200  # at which a band is laid, and checked
 _SAMPLES = 2000
-_BAND = {"color": "0.5", "alpha": 0.25, "linewidth": 0, "label": "95 % of samples are inside"}
+_BAND = {"color": "0.5", "alpha": 0.25, "linewidth": 0, "label": "95% of samples are inside"}
 _TRUE = {"linestyle": "--", "linewidth": 1, "color": "0.4"}
 _DOTS = {"marker": ".", "linestyle": "none", "color": "tab:blue", "markersize": 5}
 
@@ -99,7 +99,7 @@ def survival_curve(
     """Draws the survival curve of times that are not all seen exactly, and fitted survival curves over it.
 
     Times that are seen, or censored on the right, have Kaplan and Meier's, `S(t) = prod over times t_i <= t of (1 - d_i
-    / n_i)` for `d_i` events among the `n_i` still at risk, with a 95 % interval at each time, by Greenwood's variance
+    / n_i)` for `d_i` events among the `n_i` still at risk, with a 95% interval at each time, by Greenwood's variance
     of `log(-log S)`. A tick marks a censored time. Where some are known to lie in intervals, or before a time, it is
     Turnbull's: the maximum of the likelihood over all distributions. It falls within intervals, and is drawn to fall at
     their upper ends; it has no interval of its own.
@@ -133,7 +133,7 @@ def survival_curve(
     steps = np.concatenate([[start], known.times, [last]])
     if known.interval is not None:
         low, high = (np.concatenate([[1.0], part, part[-1:]]) for part in known.interval)
-        ax.fill_between(steps, low, high, step="post", color="0.5", alpha=0.25, linewidth=0, label="95 % interval")
+        ax.fill_between(steps, low, high, step="post", color="0.5", alpha=0.25, linewidth=0, label="95% interval")
     label = f"{known.estimator}, {np.sum(lower == upper)} of {len(y)} seen"
     ax.step(steps, known.at(steps), where="post", color="0.2", label=label)
     censored = lower[np.isposinf(upper) & np.isfinite(lower)]
@@ -201,7 +201,7 @@ def _sample(estimate):
 
 
 def _band(n):
-    """Ranks `[k]`, and between which probabilities the outcomes of those ranks are, all of them in 95 % of samples."""
+    """Ranks `[k]`, and between which probabilities the outcomes of those ranks are, all of them in 95% of samples."""
     ranks = np.unique(np.linspace(1, n, min(n, _RANKS)).round().astype(int))
     uniform = np.sort(np.random.default_rng(0).uniform(size=[_SAMPLES, n]), axis=1)[:, ranks - 1]
     a, b = ranks.astype(np.float64), (n + 1 - ranks).astype(np.float64)

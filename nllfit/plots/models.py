@@ -61,7 +61,7 @@ def predictive_band(
     for i, level in enumerate(widest_first):
         low, high = ends[i], ends[len(tails) + 1 + i]
         held = np.mean((low <= y) & (y <= high))
-        label = f"central {100 * level:g} % (holds {100 * held:.0f} %)"
+        label = f"central {100 * level:g}% (holds {100 * held:.0f}%)"
         shade = 1 - (1 - _BLUE) * 0.6 * (i + 1) / (len(levels) + 1)  # of its own, so that the legend shows it
         ax.fill_between(x[order], low[order], high[order], color=shade, linewidth=0, label=label)
     ax.plot(x[order], ends[len(tails)][order], color="tab:blue", label="median")

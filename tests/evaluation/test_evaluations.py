@@ -226,7 +226,7 @@ def test_the_table_and_the_numbers():
     assert numbers["coverage"] == {"0.9": found.coverage[0.9]}
     assert "accuracy" not in numbers
     table = found.summary()
-    for text in ("on 300 rows", f"{found.nll:.5g} +- {found.nll_se:.2g}", "90 %", f"{found.coverage[0.9]:.4f}", "RMSE"):
+    for text in ("on 300 rows", f"{found.nll:.5g} +- {found.nll_se:.2g}", "90%", f"{found.coverage[0.9]:.4f}", "RMSE"):
         assert text in table
     assert "Brier score" in evaluate(tfd.Bernoulli(tf.zeros([2])), y=[0, 1]).summary()
 

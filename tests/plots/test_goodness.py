@@ -23,7 +23,7 @@ def test_quantiles_and_probabilities_are_those_of_the_fit(ax, estimate):
     x, y = ax.get_lines()[-1].get_data()
     np.testing.assert_allclose(x, fitted.ppf(positions), rtol=1e-9)
     np.testing.assert_array_equal(y, np.sort(Y))
-    assert labels(ax) == ["95 % of samples are inside", "as fitted", "50 outcomes"]
+    assert labels(ax) == ["95% of samples are inside", "as fitted", "50 outcomes"]
     ax.clear()
     plots.pp(ax, estimate)
     x, y = ax.get_lines()[-1].get_data()

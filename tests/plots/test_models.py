@@ -23,7 +23,7 @@ def test_the_band_is_of_quantiles_and_says_what_it_holds(ax):
         reach = stats.norm.ppf((1 + level) / 2)
         x, edges = band.get_paths()[0].vertices.T
         np.testing.assert_allclose(np.unique(np.round(np.abs(edges - x), 5)), round(reach, 5))
-        assert label == f"central {100 * level:g} % (holds {100 * np.mean(np.abs(Y - X) <= reach):.0f} %)"
+        assert label == f"central {100 * level:g}% (holds {100 * np.mean(np.abs(Y - X) <= reach):.0f}%)"
     median, outcomes = ax.get_lines()
     np.testing.assert_allclose(median.get_xydata(), np.sort(X)[:, None] * [1, 1])
     np.testing.assert_array_equal(outcomes.get_xydata(), np.stack([X, Y], -1))
