@@ -310,10 +310,10 @@ figure
 
 # %% [markdown]
 # The line is the middle of the predicted bell, the dark band holds its central 50%, and the light one its central
-# 90%, which is 1.64 $\sigma$ up and down. The legend says what share of the outcomes they really hold. With $\sigma$ held
-# at 1 we get a good line and a band that means nothing. With one $\sigma$ the band is right on average, too wide on the
-# left and too narrow on the right. With $\sigma(x)$ the band follows the noise, and a thousand fresh outcomes surprise
-# it least.
+# 90%, which is 1.64 $\sigma$ up and down. The legend says what share of the outcomes they really hold. With $\sigma$
+# held at 1 the line is good and the band means nothing. With one $\sigma$ the band is right on average, too wide on
+# the left and too narrow on the right. With $\sigma(x)$ the band follows the noise, and a thousand fresh outcomes
+# surprise it least.
 #
 # And the lines themselves? Beside them, the line of least squares, as NumPy solves it.
 

@@ -44,8 +44,8 @@ def build():
 # %% [markdown]
 # ## An ensemble
 #
-# Train five networks from five random starts. They agree where there are training rows. They disagree elsewhere, because
-# no row tells them what to predict, so their mixture is wide there:
+# Train five networks from five random starts. They agree where there are training rows. They disagree elsewhere,
+# because no row tells them what to predict, so their mixture is wide there:
 #
 # $$ p(y) = \frac{1}{5} \sum_{k=1}^5 p_k(y) $$
 
@@ -156,10 +156,10 @@ assert 0.9 > coverage["beyond them"][3] > coverage["beyond them"][1]
 # %% [markdown]
 # | the problem | use | it gives | it needs |
 # | --- | --- | --- | --- |
-# | few training rows, so that another network would predict something else | `nllfit.Ensemble` | a distribution | no further rows |
+# | few training rows: other networks predict otherwise | `nllfit.Ensemble` | a distribution | no more rows |
 # | predicted probabilities that are wrong on average | `nllfit.recalibrate` | a distribution | held-out rows |
 # | a coverage that must be guaranteed | `nllfit.conformalize` | an interval | held-out rows |
 #
 # Recalibration and conformal intervals learn from held-out rows, so they are right for new rows like these and say
-# nothing about others. An ensemble's intervals grow beyond the data, which warns you, but nothing guarantees that they grow
-# enough: in the figure they do not. The methods can be combined: recalibrate or conformalize an ensemble.
+# nothing about others. An ensemble's intervals grow beyond the data, which warns you, but nothing guarantees that they
+# grow enough: in the figure they do not. The methods can be combined: recalibrate or conformalize an ensemble.
