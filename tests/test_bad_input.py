@@ -280,6 +280,27 @@ OF_A_KERAS = {
     # heads
     "head, event": (head("Normal", "a"), "`event_shape` is 'a': give an int >= 1"),
     "head, no event": (head("Normal", 0), "`event_shape` is 0: give an int >= 1"),
+    "head, a large event": (head("Normal", 10**12), "`event_shape` is 1000000000000: give an int >= 1 and <= 8388608"),
+    "head, a large shape": (
+        head("Normal", (10**5, 10**5)),
+        "`event_shape` is .* has 10000000000 numbers, but the most",
+    ),
+    "head, a large matrix": (
+        head("MultivariateNormalTriL", 10**6),
+        "vector of parameters of MultivariateNormalTriL has 500001500000 numbers.* give a smaller `event_shape`",
+    ),
+    "head, many classes": (head("Categorical", 10**9), "`num_classes` is 1000000000: give an int >= 2 and <= "),
+    "head, many one-hot classes": (head("OneHotCategorical", 10**9), "`num_classes` is 1000000000: give an int >= 2"),
+    "head, many components": (head("Mixture", "Normal", 10**9), "`num_components` is 1000000000: give an int >= 1 and"),
+    "head, a large mixture": (
+        head("Mixture", "Normal", 10**4, 10**3),
+        "vector of parameters of a Mixture of 10000 Normal has 20010000 numbers, but the most are 8388608",
+    ),
+    "head, many numbers": (
+        head("DistributionLambda", lambda params: tfd.Normal(params[..., 0], 1.0), 10**9),
+        "`params_size` is 1000000000: give an int >= 1 and <= 8388608",
+    ),
+    "head, a large family within": (head("Censored", "Normal", 10**8), "`event_shape` is 100000000: give an int >= 1"),
     "head, text": (head("Normal", scale="a"), "Normal cannot be built with scale='a'"),
     "head, negative": (head("Normal", scale=-1.0), "`scale` must be positive"),
     "head, NaN": (head("Normal", scale=np.nan), "`scale` is held at nan: give a finite value"),

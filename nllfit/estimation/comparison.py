@@ -12,8 +12,8 @@ from nllfit.estimation.estimates import Estimate
 from nllfit.estimation.estimators import maximum_likelihood
 from nllfit.estimation.samples import as_sample, check_censored
 from nllfit.families.arguments import as_array, family_class
-from nllfit.families.family import as_family
 from nllfit.families.protocol import Measure, ParametricFamily
+from nllfit.families.wrapped import as_family
 
 __all__ = ["Comparison", "compare"]
 

@@ -166,7 +166,7 @@ class Density:
         batch = [-1] * (points.shape.rank - 1)
         parameters = {n: tf.reshape(b, [*batch, *shape]) for (n, shape), b in zip(shapes.items(), blocks, strict=True)}
         family = self.coordinates.family
-        return family.facts.log_density(family.build(parameters | held, tf.float64), y)
+        return family.build(parameters | held, tf.float64).log_prob(y)
 
 
 def _is_drawn_by_cdf(family):

@@ -60,7 +60,7 @@ def _loss(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> Calla
     def loss(params):
         distribution = unchecked.distribution(params)
         outcomes = tf.cast(y, tf.float64 if is_soft else distribution.dtype)
-        return -tf.tensordot(shares, family.facts.log_density(distribution, outcomes), 1)
+        return -tf.tensordot(shares, distribution.log_prob(outcomes), 1)
 
     return tf.function(loss, autograph=False, input_signature=[tf.TensorSpec([family.params_size], tf.float64)])
 
@@ -78,7 +78,7 @@ def _by_descent(problem: Problem) -> Numbers:
     def loss(w):
         distribution = coordinates.distribution(w, objective.held)
         outcomes = tf.cast(y, distribution.dtype)
-        return -tf.tensordot(shares, problem.family.facts.log_density(distribution, outcomes), 1)
+        return -tf.tensordot(shares, distribution.log_prob(outcomes), 1)
 
     return {name: value.numpy() for name, value in problem.natural(_descent(loss, _start(problem))).items()}
 

@@ -14,10 +14,10 @@ from nllfit.estimation.samples import as_sample, check_censored, check_sample, c
 from nllfit.estimation.units import Units
 from nllfit.families.cdfs import ends
 from nllfit.families.facts import facts_of
-from nllfit.families.family import as_family
 from nllfit.families.marginals import marginals
 from nllfit.families.protocol import Numbers, ParametricFamily
 from nllfit.families.refusal import first_refused
+from nllfit.families.wrapped import as_family
 
 __all__ = ["Problem"]
 
@@ -190,9 +190,7 @@ class Problem:
         distribution = self.distribution(w)
         outcomes = tf.cast(tf.constant(self.y), distribution.dtype)
         try:
-            log_prob = self.family.facts.log_density(distribution, outcomes).numpy()
-            if self.family.facts.log_prob and not np.all(np.isfinite(log_prob)):
-                distribution.log_prob(outcomes)  # it may say why
+            log_prob = distribution.log_prob(outcomes).numpy()
         except tf.errors.InvalidArgumentError:
             row, reason = first_refused(distribution, outcomes)
             raise ValueError(

@@ -160,7 +160,7 @@ def _programs(density: Density) -> tuple[Any, Any]:
 
     def values(w, y, weights):
         distribution = family.build(coordinates.constrained(w, {}), tf.float64)
-        return tf.reduce_sum(weights * family.facts.log_density(distribution, y), 0)
+        return tf.reduce_sum(weights * distribution.log_prob(y), 0)
 
     def derivatives(w, y, weights):
         with tf.GradientTape(persistent=True) as outer:

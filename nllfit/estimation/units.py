@@ -77,6 +77,6 @@ def _is_location_scale(family):
     parameters = family.parameters(tf.constant(0.5 * rng.standard_normal(family.params_size)))
     z = rng.standard_normal([20, *family.event_shape])
     units = Units(rng.uniform(1, 2, family.event_shape), rng.uniform(1, 2, family.event_shape), facts)
-    here = facts.log_density(family.build(parameters, tf.float64), z)
-    there = facts.log_density(family.build(units.outward(parameters), tf.float64), units.center + units.spread * z)
+    here = family.build(parameters, tf.float64).log_prob(z)
+    there = family.build(units.outward(parameters), tf.float64).log_prob(units.center + units.spread * z)
     return np.allclose(here, there + units.log_volume, rtol=1e-6, equal_nan=True)

@@ -23,13 +23,16 @@ __all__ = [
     "as_numbers",
     "as_params",
     "as_shape",
+    "as_size",
     "as_text",
     "blocks_of",
+    "check_size",
     "family_class",
     "is_censored_data",
     "refuse_censored_data",
 ]
 
+MOST_NUMBERS = 2**23  # of one row, which are 64 MiB in float64
 _NO_NUMBERS = "cmMOSU"  # complex, times, objects, texts
 
 
@@ -65,15 +68,17 @@ def as_array(y: Any, dtype: Any = None) -> np.ndarray:
 
 
 @overload
-def as_count(name: str, value: Any, lowest: int) -> int: ...
+def as_count(name: str, value: Any, lowest: int, *, highest: int | None = None) -> int: ...
 @overload
 def as_count(name: str, value: Any, lowest: int, optional: bool) -> int | None: ...
-def as_count(name: str, value: Any, lowest: int, optional: bool = False) -> int | None:
-    """`value` as an int, if it is one of at least `lowest`, or None where `optional`; else a `ValueError`."""
+def as_count(name: str, value: Any, lowest: int, optional: bool = False, *, highest: int | None = None) -> int | None:
+    """`value` as an int between `lowest` and `highest`, or None where `optional`; any other is a `ValueError`."""
     if optional and value is None:
         return None
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < lowest:
-        raise ValueError(f"`{name}` is {value!r}: give an int >= {lowest}{', or None' * optional}.")
+    is_int = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not is_int or value < lowest or (highest is not None and value > highest):
+        most = "" if highest is None else f" and <= {highest}"
+        raise ValueError(f"`{name}` is {value!r}: give an int >= {lowest}{most}{', or None' * optional}.")
     return int(value)
 
 
@@ -115,7 +120,14 @@ def as_params(family: ParametricFamily, params: Any) -> tf.Tensor:
 def as_shape(event_shape: Any) -> tuple[int, ...]:
     """`event_shape`, an int or a sequence of them, as a tuple."""
     sizes = tuple(event_shape) if np.iterable(event_shape) and not isinstance(event_shape, str) else (event_shape,)
-    return tuple(as_count("event_shape", size, 1) for size in sizes)
+    shape = tuple(as_size("event_shape", size, 1) for size in sizes)
+    check_size(f"`event_shape` is {event_shape!r}, of which one outcome", math.prod(shape))
+    return shape
+
+
+def as_size(name: str, value: Any, lowest: int) -> int:
+    """`value` as an int, if a row can have so many classes, components or numbers; else a `ValueError`."""
+    return as_count(name, value, lowest, highest=MOST_NUMBERS)
 
 
 def as_text(value: Any) -> str:
@@ -133,6 +145,18 @@ def blocks_of(vector: tf.Tensor, shapes: Mapping[str, Sequence[int]]) -> dict[st
         name: tf.reshape(block, tf.concat([batch, shape], 0))
         for (name, shape), block in zip(shapes.items(), blocks, strict=True)
     }
+
+
+def check_size(subject: str, size: int) -> None:
+    """Raises a `ValueError` for a row of more numbers than any network has outputs, before a tensor is made of it.
+
+    A file of a kilobyte can ask for a family of any size.
+    """
+    if size > MOST_NUMBERS:
+        raise ValueError(
+            f"{subject} has {size} numbers, but the most are {MOST_NUMBERS}: give a smaller `event_shape`, fewer "
+            f"classes or components, or hold parameters at a value."
+        )
 
 
 def is_censored_data(y: Any) -> bool:

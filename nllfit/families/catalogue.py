@@ -12,7 +12,7 @@ from typing import Any
 
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.arguments import as_count
+from nllfit.families.arguments import as_size
 from nllfit.families.family import Family
 from nllfit.families.layer import Elementwise, Head
 from nllfit.families.mixture import MixtureFamily
@@ -256,7 +256,7 @@ class OneHotCategorical(Head):
 
     @staticmethod
     def make_family(num_classes: int, **kwargs: Any) -> Family:
-        return Family("OneHotCategorical", as_count("num_classes", num_classes, 2), **kwargs)
+        return Family("OneHotCategorical", as_size("num_classes", num_classes, 2), **kwargs)
 
 
 class Poisson(Elementwise):

@@ -15,7 +15,6 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families import densities
-from nllfit.families.kinds import INDEPENDENT
 from nllfit.families.links import Softplus
 
 __all__ = ["FACTS", "Facts", "corrected", "facts_of", "has_class_labels"]
@@ -91,15 +90,6 @@ class Facts:
     lowest: int = 0
     has_share: bool = False
     unfit: str = ""
-
-    def log_density(self, distribution: tfd.Distribution, y: tf.Tensor) -> tf.Tensor:
-        """TFP's log-density of a distribution of the family at outcomes, or that in its place."""
-        if self.log_prob is None:
-            return distribution.log_prob(y)
-        if isinstance(distribution, INDEPENDENT):
-            axes = list(range(-distribution.event_shape.rank, 0))
-            return tf.reduce_sum(self.log_prob(distribution.distribution, y), axes)
-        return self.log_prob(distribution, y)
 
     @property
     def of_a_part(self) -> "Facts":

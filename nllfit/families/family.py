@@ -1,9 +1,6 @@
-"""Families: from unconstrained numbers to a distribution.
+"""Families: maps from unconstrained numbers to a distribution.
 
-A network, an optimizer and a grid all produce real numbers; a distribution wants a positive scale, ordered
-cutpoints, a lower-triangular matrix. A `Family` is the map between the two. TFP knows nearly all of it
-(`Distribution.parameter_properties`): which parameters a distribution prefers, the bijector onto each one's domain and
-each one's shape. This module asks TFP, and `facts` for what TFP leaves out.
+TFP describes the parameters of a distribution (`Distribution.parameter_properties`); `facts` holds the rest.
 """
 
 import copy
@@ -17,7 +14,16 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.arguments import as_count, as_hashable, as_params, as_shape, as_text, blocks_of, family_class
+from nllfit.families.arguments import (
+    as_hashable,
+    as_params,
+    as_shape,
+    as_size,
+    as_text,
+    blocks_of,
+    check_size,
+    family_class,
+)
 from nllfit.families.bounds import asserting
 from nllfit.families.discreteness import is_discrete
 from nllfit.families.facts import Facts, corrected, facts_of
@@ -26,7 +32,7 @@ from nllfit.families.links import Softmax, check_links, chosen_link, default_lin
 from nllfit.families.protocol import Numbers, ParametricFamily
 from nllfit.families.refusal import assertion_text
 
-__all__ = ["Family", "as_family"]
+__all__ = ["Family"]
 
 
 class Family(ParametricFamily):
@@ -80,7 +86,7 @@ class Family(ParametricFamily):
         self.name, self.event_shape = self.distribution_class.__name__, as_shape(event_shape)
         self.shared = tuple(dict.fromkeys([shared] if isinstance(shared, str) or not np.iterable(shared) else shared))
         self.floor, self.link = {} if floor is None else floor, {} if link is None else link
-        self.num_classes = None if num_classes is None else as_count("num_classes", num_classes, 2)
+        self.num_classes = None if num_classes is None else as_size("num_classes", num_classes, 2)
         self.fixed = fixed
         self._signature = dict(inspect.signature(self.distribution_class.__init__).parameters)
 
@@ -97,6 +103,7 @@ class Family(ParametricFamily):
         self._shapes = {name: self._unconstrained_shape(name, known[name]) for name in free}
         self.params_size = sum(math.prod(self._shapes[n]) for n in self.parameter_names)
         self.shared_size = sum(math.prod(self._shapes[n]) for n in self.shared)
+        check_size(f"The vector of parameters of {self.name}", self.params_size + self.shared_size)
         self.is_discrete = is_discrete(self._checked_example())
 
     def parameters(self, params: Any, shared: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
@@ -291,10 +298,3 @@ class Family(ParametricFamily):
                 f"{self.facts.by_row_of_head}".rstrip()
             )
         return built
-
-
-def as_family(distribution: Any, event_shape: Sequence[int], **options: Any) -> ParametricFamily:
-    """A family itself, or that of a distribution's class or name, for outcomes of shape `event_shape`."""
-    if isinstance(distribution, ParametricFamily):
-        return distribution
-    return Family(distribution, event_shape, **options)

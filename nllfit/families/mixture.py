@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.arguments import as_count, as_params
+from nllfit.families.arguments import as_params, as_size, check_size
 from nllfit.families.facts import Facts
 from nllfit.families.family import Family
 from nllfit.families.links import Softmax
@@ -47,7 +47,7 @@ class MixtureFamily(ParametricFamily):
         event_shape: int | Sequence[int] = (),
         **kwargs: Any,
     ):
-        self.num_components = as_count("num_components", num_components, 1)
+        self.num_components = as_size("num_components", num_components, 1)
         if kwargs.get("shared"):
             raise ValueError("A mixture's components share no parameters: drop `shared`.")
         self.component = Family(component, event_shape, **kwargs)
@@ -55,6 +55,7 @@ class MixtureFamily(ParametricFamily):
         self.event_shape = self.component.event_shape
         self.num_classes = self.component.num_classes
         self.is_discrete = self.component.is_discrete
+        check_size(f"The vector of parameters of a {self.name}", self.params_size)
 
     def parameters(self, params: Any, shared: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         """The constrained parameters by name; every one has a component axis after the batch `[...]`."""

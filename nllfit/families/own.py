@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.arguments import as_count, as_params
+from nllfit.families.arguments import as_params, as_size
 from nllfit.families.bounds import checked
 from nllfit.families.discreteness import is_discrete
 from nllfit.families.facts import Facts
@@ -82,7 +82,10 @@ class FunctionFamily(ParametricFamily):
                 )
         if not callable(make_distribution):
             raise ValueError(f"`make_distribution` is {make_distribution!r}: give a function, or its registered name.")
-        self.function, self.params_size = make_distribution, as_count("params_size", params_size, 1)
+        self.function, self.params_size = (
+            make_distribution,
+            as_size("params_size", params_size, 1),
+        )
         self.name = self.label = getattr(make_distribution, "__name__", type(make_distribution).__name__)
         self.layout = f"{self.params_size} for `{self.name}`"
         self.fixed: Numbers = {"validate_args": validate_args}

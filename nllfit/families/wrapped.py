@@ -17,7 +17,7 @@ from nllfit.families.kinds import INDEPENDENT, over_event
 from nllfit.families.links import Softmax
 from nllfit.families.protocol import Numbers, ParametricFamily
 
-__all__ = ["FamilyOf", "checked_cdf", "elementwise"]
+__all__ = ["FamilyOf", "as_family", "checked_cdf", "elementwise"]
 
 
 class FamilyOf(ParametricFamily):
@@ -195,3 +195,10 @@ def checked_cdf(family: ParametricFamily) -> None:
             f"both tails, by which an interval has a probability: choose one of {', '.join(sorted(CDF_FAMILIES))}, a "
             f"mixture of one of them for outcomes of shape (), or a class of your own that has a `_cdf`."
         )
+
+
+def as_family(distribution: Any, event_shape: Sequence[int], **options: Any) -> ParametricFamily:
+    """A family itself, or that of a distribution's class or name, for outcomes of shape `event_shape`."""
+    if isinstance(distribution, ParametricFamily):
+        return distribution
+    return Family(distribution, event_shape, **options)

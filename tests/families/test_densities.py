@@ -150,3 +150,25 @@ def test_derivatives_at_round_parameters_are_differences(name):
     ends = log_prob(natural(moves), len(moves)).numpy()
     for key, (up, down) in zip(values, ends.reshape(-1, 2, len(rows)), strict=True):
         np.testing.assert_allclose(slopes[key], (up - down) / 2e-5, rtol=1e-6, atol=1e-8, err_msg=key)
+
+
+@pytest.mark.parametrize("name", ["Dirichlet", "OneHotCategorical"])
+def test_a_vector_family_over_an_axis_is_fitted_row_by_row(name):
+    rng = np.random.default_rng(0)
+    y = np.stack([rng.dirichlet(shape, 30) for shape in ([2.0, 3.0, 4.0], [5.0, 1.0, 1.5])], 1)
+    if name == "OneHotCategorical":
+        y = np.eye(3)[y.argmax(-1)]
+    family = Family(name, (2, 3))
+    estimate = nllfit.maximum_likelihood(family, y)
+    assert estimate.converged
+    found = {key: np.asarray(value) for key, value in estimate.parameters.items()}
+    if name == "Dirichlet":  # the score is zero: E[log y_k] of the distribution is that of the sample
+        shapes = found["concentration"]
+        expected = special.digamma(shapes) - special.digamma(shapes.sum(-1, keepdims=True))
+        np.testing.assert_allclose(np.log(y).mean(0), expected, rtol=1e-8)
+        log_prob = [
+            stats.dirichlet(a).logpdf(rows.T).sum() for a, rows in zip(shapes, np.moveaxis(y, 1, 0), strict=True)
+        ]
+        np.testing.assert_allclose(estimate.log_likelihood, sum(log_prob), rtol=1e-12)
+    else:
+        np.testing.assert_allclose(found["probs"], y.mean(0), rtol=1e-8)
