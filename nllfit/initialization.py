@@ -79,7 +79,7 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
         after = tf.nest.flatten(model(few, training=False))
         for i, (params, _) in vectors.items():
             _check(origin_of(after[i]), params, model)
-    except ValueError:
+    except BaseException:  # Ctrl-C included
         model.set_weights(before)
         raise
 

@@ -20,18 +20,20 @@ class Likelihood(Surface):
     It asks the head, so that it does not matter which mean the compiled loss takes, or what is added to it.
     """
 
-    def __init__(self, model: Model):
-        super().__init__(model)
-        self._scores = tf.function(self._block_of_scores, autograph=False, reduce_retracing=True)
+    def __init__(self, model: Model, is_shared: bool = False):
+        super().__init__(model, is_shared)
+        self._scores = tf.function(self._block_of_scores, autograph=False)
 
     def objective(self, model: Model, data: tuple) -> tf.Tensor:
         return tf.reduce_sum(_losses(model, data))
 
     def scores(self, w: np.ndarray) -> Iterator[np.ndarray]:
         """The gradients of the rows' negative log-likelihoods at weights `[p]`, in blocks `[rows, p]`."""
+        position = tf.constant(w, self.dtype)
+        program = self._scores.get_concrete_function(self._specs, position)
         for start in range(0, self.num_rows, _BLOCK):
             rows = tf.nest.map_structure(lambda t, start=start: t[start : start + _BLOCK], self._data)
-            yield self._scores(rows, tf.constant(w, self.dtype)).numpy().astype(np.float64)
+            yield program(rows, position).numpy().astype(np.float64)
 
     def _block_of_scores(self, data, position):
         assign(self._weights, position)

@@ -15,10 +15,9 @@ from nllfit.inference.likelihood import Likelihood
 from nllfit.inference.names import feature_names
 from nllfit.inference.parameters import named_parameters
 from nllfit.kerases import Model, distribution_of, float_dtype, variable_of
-from nllfit.training.architecture import kept_for
 from nllfit.training.arguments import check_trainable
 from nllfit.training.batches import Arrays, batches_of
-from nllfit.training.loss_surface import flat_weights, set_weights
+from nllfit.training.loss_surface import flat_weights, set_weights, surface_over
 from nllfit.training.outcomes import outcome_check
 
 __all__ = ["standard_errors"]
@@ -94,7 +93,7 @@ def standard_errors(
     clusters = _as_clusters(groups, covariance, num_rows(data))
     names, estimates, jacobian = named_parameters(model, feature_names(x))
     weights = flat_weights(model)
-    with kept_for(model, Likelihood).over(model, data) as likelihood:
+    with surface_over(Likelihood, model, data) as likelihood:
         try:
             value, w, axes, fault = _maximum(likelihood, weights)
             steep = _steep(axes)

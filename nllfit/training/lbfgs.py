@@ -9,10 +9,9 @@ import tensorflow as tf
 
 from nllfit.initialization import initialize
 from nllfit.kerases import Model, float_dtype, keras_of
-from nllfit.training.architecture import kept_for
 from nllfit.training.arguments import check_integers, check_trainable
 from nllfit.training.batches import Arrays, batches_of
-from nllfit.training.loss_surface import Surface, flat_weights, set_weights
+from nllfit.training.loss_surface import Surface, flat_weights, set_weights, surface_over
 from nllfit.training.outcomes import outcome_check
 from nllfit.training.search import Found, search
 
@@ -39,7 +38,9 @@ def fit_lbfgs(
     and only the weights at the end are rounded. Up to 200 weights are found by Newton's method alone, up to 2000 by
     Newton's method from where L-BFGS leads, and more by L-BFGS. Inputs and outcomes may be in any unit: the search
     begins at the model's weights or, where those predict the outcomes worse than their own marginal distribution does,
-    at that, as `initialize` sets it.
+    at that, as `initialize` sets it. Ctrl-C, or an error, leaves the model at the best weights found so far. The loss
+    is compiled once for all models of one architecture and any number of rows, so that cross-validation does not wait
+    for it again.
 
     Args:
       model: a compiled model of tf_keras or Keras 3, of which only the loss is used.
@@ -84,18 +85,20 @@ def fit_lbfgs(
     model(tf.nest.map_structure(lambda t: t[:1], batches.data[0]), training=False)  # builds what is not built yet
     if not model.trainable_variables:
         raise ValueError("The model has no trainable weights: there is nothing to solve for.")
-    start = flat_weights(model)
-    with kept_for(model, Surface).over(model, batches.data) as surface:
-        w, before = start, surface.value(start)
-        if np.all(np.isfinite(start)) and _went_to_marginal(model, batches.data):
-            marginal = flat_weights(model)
-            if not before <= (loss := surface.value(marginal)):
-                w, before = marginal, loss
-        if not np.isfinite(before):
-            set_weights(model, start)
-            raise ValueError(f"The loss at the start is {before}: give the model weights at which it is finite.")
-        found = search(surface, w, max_iterations, tolerance)
-    set_weights(model, found.rounded)
+    best = start = flat_weights(model)
+    try:
+        with surface_over(Surface, model, batches.data) as surface:
+            w, before = start, surface.value(start)
+            if np.all(np.isfinite(start)) and _went_to_marginal(model, batches.data):
+                marginal = flat_weights(model)
+                if not before <= (loss := surface.value(marginal)):
+                    w, before = marginal, loss
+            if not np.isfinite(before):
+                raise ValueError(f"The loss at the start is {before}: give the model weights at which it is finite.")
+            for found in search(surface, w, max_iterations, tolerance):
+                best = found.rounded
+    finally:  # the search evaluates the loss at weights that may be worse, and Ctrl-C may stop it anywhere
+        set_weights(model, best)
 
     history = keras_of(model).callbacks.History()
     history.set_model(model)

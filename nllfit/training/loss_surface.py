@@ -2,59 +2,69 @@
 
 import contextlib
 import itertools
+import threading
 import weakref
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.data import num_rows
+from nllfit.data import CHUNK_BYTES, num_bytes, num_rows
 from nllfit.kerases import Model, compile_in_float64, is_kerases_own, keras_of, variable_of
+from nllfit.training.architecture import architecture_of, kept_for, shared_by
 from nllfit.training.kernels import drop_kernels
 
-__all__ = ["Surface", "assign", "flat_weights", "set_weights"]
+__all__ = ["Surface", "assign", "flat_weights", "set_weights", "surface_over"]
 
 _BLOCK = 2**21  # rows, over all the directions that curvature is looked at along side by side
 
 
 class Surface:
-    """A model's loss over all the data as a function of its weights, in float64 wherever that can be.
+    """A model's loss over all the data as a function of its weights, computed in float64 if the model can be copied.
 
-    A model of another dtype is copied into one of float64: close to an optimum the loss changes by the square of what
-    the weights lack, so that float32 knows half of their seven digits. A model that cannot be copied, as it is a
-    subclass or has a loss of its own, computes as it does.
+    The copy, in float64, takes the weights: near an optimum the loss changes by the square of the weights' error, so
+    that float32 would resolve only half of their seven digits. One copy serves every model of the same architecture. A
+    subclassed model, or one whose loss is not Keras's or ours, cannot be copied and computes in its own dtype.
+
+    Its programs are traced for any number of rows.
 
     Attributes:
       dtype: of the loss.
+      is_copy: whether it computes on a copy of the model.
     """
 
-    def __init__(self, model: Model):
+    def __init__(self, model: Model, is_shared: bool = False):
         own = _dtype_of(model)
         self._dtypes = [(variable_of(w).dtype, variable_of(w).shape) for w in model.trainable_variables]
-        self._twin = None if own == tf.float64 else _in_float64(model)
+        self._twin = None if own == tf.float64 and not is_shared else _in_float64(model)
+        self.is_copy = self._twin is not None
         self._model = self._twin or weakref.proxy(model)
         drop_kernels(len(model.variables) + len(self._twin.variables if self._twin else ()))
         self._weights = [variable_of(w) for w in self._model.trainable_variables]
-        self.dtype = own if self._twin is None else tf.float64
+        self.dtype = tf.float64 if self.is_copy else own
         self._loss = tf.function(self._loss_and_gradient, autograph=False)
         self._curved = tf.function(self._curvature, autograph=False)
         self._descent = tf.function(self._minimize, autograph=False)
         self._differs: bool | None = None
+        self._lock = threading.Lock()
         self._data: tuple = ()
-        self._of_data: Any = None  # the program for their shapes, which takes as long to find as to run
+        self._specs: tuple = ()
+        self._of_data: Any = None  # the program for their shapes, because finding it takes as long as running it
 
     @contextlib.contextmanager
-    def over(self, model: Model, data: tuple) -> Iterator["Surface"]:
-        """The surface over these data, all that is not trained being as it is in the model."""
-        if self._twin is not None:
-            self._twin.set_weights(model.get_weights())
-        self._data = data
-        try:
-            yield self
-        finally:
-            self._data, self._of_data = (), None
+    def over(self, model: Model, data: tuple) -> Iterator[None]:
+        """Makes this the surface of a model over these data; weights that are not trained are the model's."""
+        with self._lock:
+            if self._twin is not None:
+                self._twin.set_weights(model.get_weights())
+            self._data = data
+            self._specs = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), data)
+            try:
+                yield
+            finally:
+                self._data, self._specs, self._of_data = (), (), None
 
     @property
     def eps(self) -> float:
@@ -82,7 +92,7 @@ class Surface:
     def _program(self):
         if self._of_data is None:
             size = sum(w.shape.num_elements() for w in self._weights)
-            self._of_data = self._loss.get_concrete_function(self._data, tf.TensorSpec([size], self.dtype))
+            self._of_data = self._loss.get_concrete_function(self._specs, tf.TensorSpec([size], self.dtype))
         return self._of_data
 
     def value(self, w: np.ndarray) -> float:
@@ -104,7 +114,7 @@ class Surface:
         count, specs = max(1, _BLOCK // self.num_rows), tf.TensorSpec([None, len(w)], self.dtype)
         position = tf.constant(w, self.dtype)
         try:
-            program = self._curved.get_concrete_function(self._data, position, specs)
+            program = self._curved.get_concrete_function(self._specs, position, specs)
         except (LookupError, NotImplementedError, ValueError):  # TensorFlow has no second derivative
             self._differs = True
             return self.curvature(w, directions)
@@ -122,8 +132,8 @@ class Surface:
 
     def descend(self, w: np.ndarray, gradient: float, steps: int) -> tuple[Any, int]:
         """TFP's result of L-BFGS from weights `[p]` until no element of the gradient is larger, and its steps."""
-        arguments = self._data, tf.constant(w, self.dtype), tf.constant(gradient, self.dtype), tf.constant(steps)
-        result = self._descent.get_concrete_function(*arguments)(*arguments)
+        start = tf.constant(w, self.dtype), tf.constant(gradient, self.dtype), tf.constant(steps)
+        result = self._descent.get_concrete_function(self._specs, *start)(self._data, *start)
         return result, int(result.num_iterations)
 
     def objective(self, model: Model, data: tuple) -> tf.Tensor:
@@ -160,6 +170,25 @@ class Surface:
 
     def _flat(self, values):
         return tf.concat([tf.reshape(tf.cast(tf.convert_to_tensor(v), self.dtype), [-1]) for v in values], 0)
+
+
+_S = TypeVar("_S", bound=Surface)
+
+
+@contextlib.contextmanager
+def surface_over(kind: type[_S], model: Model, data: tuple) -> Iterator[_S]:
+    """The surface of a model over its data, of the class `kind`, compiled once for an architecture.
+
+    It is compiled for this model only if nothing is known of the architecture, if the model cannot be copied, or if it
+    is so large that a copy should not outlive it.
+    """
+    is_small = num_bytes([variable_of(w) for w in model.variables]) <= CHUNK_BYTES
+    architecture = architecture_of(model, data[1] if len(data) > 1 else None) if is_small else None
+    surface = None if architecture is None else shared_by((kind, architecture), lambda: kind(model, is_shared=True))
+    if surface is None or not surface.is_copy:
+        surface = kept_for(model, kind)
+    with surface.over(model, data):
+        yield surface
 
 
 def _dtype_of(model: Model) -> tf.DType:

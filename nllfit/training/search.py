@@ -5,6 +5,7 @@ optimum, and what it would gain is what the loss lacks: the search ends where th
 """
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -64,8 +65,8 @@ class Found:
         return dataclasses.replace(found, rounded=rounded, loss=loss) if loss < self.loss + same else found
 
 
-def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: float | None) -> Found:
-    """The lowest point near weights `[p]`.
+def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: float | None) -> Iterator[Found]:
+    """Searches for the lowest point near weights `[p]`; yields what is found after each step, and last the end.
 
     Args:
       surface: the loss.
@@ -75,21 +76,22 @@ def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: floa
     """
     value = surface.value(w)
     found = Found(w, value, 0, "cut short", np.inf, 0.0, w, value)
+    yield found
     if len(w) > _FEW:
-        found = _lbfgs(surface, found, max_iterations, tolerance)
+        found = yield from _lbfgs(surface, found, max_iterations, tolerance)
     while len(w) <= _SOME:
-        found = _newton(surface, found, max_iterations, tolerance)
+        found = yield from _newton(surface, found, max_iterations, tolerance)
         if found.end != "stuck":
             break
-        further = _lbfgs(surface, found, max_iterations, tolerance)  # where the loss has corners, say
+        further = yield from _lbfgs(surface, found, max_iterations, tolerance)  # where the loss has corners, say
         if not further.value < found.value - found.noise:
             break
         found = further
-    return found
+    yield found
 
 
 def _lbfgs(surface, found, max_iterations, tolerance):
-    """The end of L-BFGS, whose own idea of the Hessian says what a step would gain."""
+    """Yields what L-BFGS has found after some steps, and returns the end; its Hessian says what a step would gain."""
     goes_on, iterations = len(found.w) <= _SOME, found.iterations
     while True:
         steps = min(_ROUND, max_iterations - iterations)
@@ -109,6 +111,7 @@ def _lbfgs(surface, found, max_iterations, tolerance):
         found = found.at(
             surface, w, value, iterations=iterations, end=end, gain=gain, noise=least, shaken=0.0, axes=None
         )
+        yield found
         if end != "cut short" or iterations >= max_iterations:
             return found
 
@@ -130,7 +133,7 @@ def _quasi_gain(gradient, moves, changes):
 
 
 def _newton(surface, found, max_iterations, tolerance):
-    """The end of Newton's method."""
+    """Yields what Newton's method has found after each step, and returns the end."""
     w, leaps, last = found.w, 0, np.inf
     value, gradient = surface.value_and_gradient(w)
     for iterations in range(found.iterations, max_iterations + 1):
@@ -145,6 +148,7 @@ def _newton(surface, found, max_iterations, tolerance):
         found = found.at(
             surface, w, value, iterations=iterations, end="cut short", gain=gain, noise=noise, shaken=shaken, axes=axes
         )
+        yield found
         if leaps == _LEAPS:
             return dataclasses.replace(found, end="infinity")
         if gain <= noise and noise > _HIDDEN * (1 + abs(value)):

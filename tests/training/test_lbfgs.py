@@ -12,11 +12,11 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.linear_model import LogisticRegression
 
 import nllfit
-from nllfit import heads
-from nllfit.training.architecture import kept_for
+from nllfit import heads, initialization
+from nllfit.training.architecture import architecture_of, shared_by
 from nllfit.training.loss_surface import Surface
 from tests.files import data_file
-from tests.kerases import KITS, in_turn, mainly, set_precision
+from tests.kerases import KITS, each_keras, in_turn, mainly, set_precision
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +62,9 @@ def test_penalised_regressions_of_scikit_learn_cut_short_solved_and_solved_again
     model.set_weights(start)
     history = nllfit.fit_lbfgs(model, x, y)
     assert history.history["loss"] == first.history["loss"]
-    assert kept_for(model, Surface)._curved.experimental_get_tracing_count() == 1
+    architecture = architecture_of(model, y)
+    surface = shared_by((Surface, architecture), lambda: None)
+    assert surface._curved.experimental_get_tracing_count() == 1
     assert history.converged, history.message
     assert history.history["loss"][-1] == pytest.approx(objective, abs=1e-8)
     model.run_eagerly = True  # or Keras traces what it evaluates
@@ -439,3 +441,51 @@ def test_a_float64_layer_in_a_model_of_float32_and_inputs_in_their_own_units(kit
     assert history.converged, history.message
     expected = sm.Logit(y, sm.add_constant(x)).fit(disp=0, maxiter=100)
     assert history.history["loss"][-1] == pytest.approx(-expected.llf / 60, rel=1e-5)
+
+
+@each_keras
+@pytest.mark.parametrize(("end", "dtype"), [(KeyboardInterrupt, "float32"), (MemoryError, "float64")])
+def test_an_interrupted_search_leaves_the_best_weights_so_far(kit, end, dtype, monkeypatch):
+    set_precision(dtype)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=[60, 3])
+    y = x[:, :1] + rng.normal(size=[60, 1])
+    model = kit.keras.Sequential([kit.keras.layers.Input((3,)), kit.keras.layers.Dense(2), kit.heads.Normal()])
+    model.compile("sgd", kit.loss)
+    model.set_weights([np.eye(3, 2) * [0.7, 0.0], np.array([0.0, 0.5])])  # better than the marginal distribution
+    start = model.get_weights()
+
+    def loss():
+        return float(np.mean(kit.losses(y, model(x))))
+
+    before, curvature, calls = loss(), Surface.curvature, []
+
+    def interrupted(self, *arguments):
+        calls.append(1)
+        if len(calls) == most:
+            raise end
+        return curvature(self, *arguments)
+
+    monkeypatch.setattr(Surface, "curvature", interrupted)
+    for most in (1, 3):
+        calls.clear()
+        with pytest.raises(end):
+            nllfit.fit_lbfgs(model, x, y)
+        if most == 1:
+            assert all(map(np.array_equal, model.get_weights(), start))
+    assert loss() < before
+
+
+def test_an_interrupted_initialization_leaves_the_weights(monkeypatch):
+    x, y, units, head = breast_cancer()
+    model = linear(x.shape[1], units, head())
+    before = model.get_weights()
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(initialization, "_check", interrupted)
+    for call in (nllfit.initialize, nllfit.fit_lbfgs):
+        with pytest.raises(KeyboardInterrupt):
+            call(model, x, y)
+        assert all(map(np.array_equal, model.get_weights(), before))

@@ -10,8 +10,9 @@ import pytest
 import tensorflow as tf
 
 import nllfit
+from nllfit.inference.likelihood import Likelihood
 from nllfit.training import kernels, loss_surface, runs
-from tests.kerases import KERASES, each_keras
+from tests.kerases import KERASES, each_keras, set_precision
 
 X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
 
@@ -64,6 +65,39 @@ def test_fit_lbfgs_counts_those_of_the_copy_in_which_it_solves(monkeypatch):
     model.compile(loss="mse")
     nllfit.fit_lbfgs(model, X, X[:, :1])
     assert counted == [4]  # a kernel and a bias, of the model and of its copy
+
+
+@each_keras
+@pytest.mark.parametrize("floatx", ["float32", "float64"])
+def test_models_of_one_architecture_are_solved_by_one_program_for_any_number_of_rows(kit, floatx, monkeypatch):
+    set_precision(floatx)
+    traced = []
+    for kind in (loss_surface.Surface, Likelihood):
+
+        def objective(self, *arguments, original=kind.objective):
+            traced.append(self)
+            return original(self, *arguments)
+
+        monkeypatch.setattr(kind, "objective", objective)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))
+    y = x @ [[2.0], [0.0], [1.0]] + rng.normal(size=(60, 1))
+    counts = []
+    for rows in (60, 50, 45):
+        design = np.column_stack([x[:rows], np.ones(rows)])
+        model = kit.keras.Sequential(
+            [kit.keras.layers.Input((3,)), kit.keras.layers.Dense(1), kit.heads.Normal(scale=1.0)]
+        )
+        model.compile("sgd", kit.loss)
+        assert nllfit.fit_lbfgs(model, x[:rows], y[:rows]).converged
+        errors = nllfit.standard_errors(model, x[:rows], y[:rows], covariance="sandwich")
+        expected, covariance = np.linalg.lstsq(design, y[:rows], rcond=None)[0], np.linalg.inv(design.T @ design)
+        meat = design.T @ (design * (y[:rows] - design @ expected) ** 2)
+        np.testing.assert_allclose(errors.estimates, expected[:, 0], rtol=1e-5)
+        np.testing.assert_allclose(errors.covariance, covariance @ meat @ covariance, rtol=1e-5)
+        counts.append(len(traced))
+    set_precision("float32")
+    assert counts == counts[:1] * 3
 
 
 @pytest.mark.thorough
