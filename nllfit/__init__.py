@@ -40,6 +40,7 @@ from nllfit.initialization import initialize
 from nllfit.losses import negative_log_likelihood
 from nllfit.prediction import predict_distribution
 from nllfit.quantiles import cdf, interval, quantile, survival
+from nllfit.regression import Regression, regression
 from nllfit.safety import keep_safe_mode
 from nllfit.scores import crps
 from nllfit.training import fit, fit_lbfgs
@@ -62,6 +63,7 @@ __all__ = [
     "LikelihoodRatioTest",
     "MixtureFamily",
     "Recalibrated",
+    "Regression",
     "ScoreComparison",
     "TemperatureScaled",
     "Truncated",
@@ -92,6 +94,7 @@ __all__ = [
     "predict_distribution",
     "quantile",
     "recalibrate",
+    "regression",
     "right_censored",
     "scale_temperature",
     "standard_errors",

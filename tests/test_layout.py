@@ -21,7 +21,7 @@ LAYERS = [
     {"initialization"},
     {"training"},
     {"heads", "inference", "metrics"},
-    {"equivalence", "keras3"},
+    {"equivalence", "keras3", "regression"},
     {"ensembles"},
     {"evaluation"},
     {"calibration"},

@@ -1,0 +1,6 @@
+"""Regressions from a formula and a table, with the results that statisticians read."""
+
+from nllfit.regression.fitting import regression
+from nllfit.regression.results import Regression
+
+__all__ = ["Regression", "regression"]

@@ -1,0 +1,129 @@
+"""Estimated coefficients by the names of their columns, under the names that statsmodels gives them."""
+
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nllfit.fits import MaximumLikelihoodFit, wald_interval
+from nllfit.regression.extras import pandas as pd
+from nllfit.regression.extras import special
+
+__all__ = ["CoefficientTable", "level_of"]
+
+_WIDTH = 78  # of a summary, at least
+
+
+class CoefficientTable(MaximumLikelihoodFit):
+    """Coefficients that maximise a likelihood, with their covariance.
+
+    Attributes:
+      formula: what was fitted.
+      names: of the coefficients, `[q]`.
+      estimates: `[q]`.
+      covariance: `[q, q]`; NaN where it does not exist, as `message` says.
+      kind: how the covariance was found, in words.
+      ratios: which coefficients are logarithms of ratios once they are exponentiated, `[q]`.
+      log_likelihood: in nats, the sum over the rows.
+      num_observations: the rows; with weights their sum.
+      num_parameters: `q`.
+      label: the family.
+      converged: whether the coefficients are a verified maximum of the likelihood.
+      message: what was found, or why there are no errors.
+    """
+
+    formula: str
+    names: Sequence[str]
+    estimates: np.ndarray
+    covariance: np.ndarray
+    kind: str
+    ratios: np.ndarray
+    label: str
+    message: str
+
+    @property
+    def params(self) -> Any:
+        """The coefficients, a `Series` by name."""
+        return pd.Series(self.estimates, self.names, name="coef")
+
+    @property
+    def bse(self) -> Any:
+        """Their standard errors, a `Series` by name."""
+        return pd.Series(np.sqrt(np.diag(self.covariance)), self.names, name="std err")
+
+    @property
+    def tvalues(self) -> Any:
+        """The coefficients in units of their standard errors, a `Series` by name."""
+        return (self.params / self.bse).rename("z")
+
+    @property
+    def pvalues(self) -> Any:
+        """The two-sided p-values `P(|Z| > |z|)` of each coefficient being 0, for a standard Normal `Z`."""
+        return pd.Series(2 * special.ndtr(-np.abs(self.tvalues.to_numpy())), self.names, name="P>|z|")
+
+    @property
+    def llf(self) -> float:
+        """The log-likelihood, in nats: `log_likelihood` under statsmodels' name."""
+        return self.log_likelihood
+
+    @property
+    def nobs(self) -> float:
+        """The number of rows, or the sum of their weights: `num_observations` under statsmodels' name."""
+        return self.num_observations
+
+    def cov_params(self) -> Any:
+        """The covariance of the coefficients, a `DataFrame` by name."""
+        return pd.DataFrame(self.covariance, self.names, self.names)
+
+    def conf_int(self, alpha: float = 0.05) -> Any:
+        """Wald's intervals of level `1 - alpha`, a `DataFrame` with the columns `lower` and `upper`.
+
+        Raises:
+          ValueError: if `alpha` is not between 0 and 1.
+        """
+        level = level_of(alpha)
+        return pd.DataFrame(wald_interval(self.estimates, self.bse.to_numpy(), level), self.names, ["lower", "upper"])
+
+    def table(self, exponentiate: bool = False, alpha: float = 0.05) -> Any:
+        """The coefficients as a `DataFrame`: `coef`, `std err`, `z`, `P>|z|`, `lower`, `upper`.
+
+        Args:
+          exponentiate: whether to show `exp(coef)` and `exp` of the interval's ends, for the coefficients that this
+            makes ratios: rate ratios of a Poisson, odds ratios of a Bernoulli, hazard ratios of a Cox model, time
+            ratios of an accelerated failure time. Their standard errors are those of the coefficients times
+            `exp(coef)`.
+          alpha: one less the level of the intervals.
+
+        Raises:
+          ValueError: if no coefficient has a log or logit link, or `alpha` is not between 0 and 1.
+        """
+        table = pd.concat([self.params, self.bse, self.tvalues, self.pvalues, self.conf_int(alpha)], axis=1)
+        if not exponentiate:
+            return table
+        if not self.ratios.any():
+            raise ValueError(
+                f"No coefficient of {self.label} is the logarithm of a ratio, so that `exp` of it means nothing: give "
+                f"its parameter the link exp or sigmoid, or leave out `exponentiate`."
+            )
+        table = table[self.ratios]
+        ratios = np.exp(table["coef"])
+        ends = np.exp(table[["lower", "upper"]])
+        table = table.assign(
+            **{"coef": ratios, "std err": table["std err"] * ratios}, lower=ends.lower, upper=ends.upper
+        )
+        return table.rename(columns={"coef": "exp(coef)"})
+
+    def summary(self, exponentiate: bool = False, alpha: float = 0.05) -> str:
+        """The table as text, under what was fitted to how much, and how well. Arguments are those of `table`."""
+        body = self.table(exponentiate, alpha).to_string(float_format=lambda number: f"{number:.4g}").splitlines()
+        width = max(_WIDTH, *map(len, body))
+        heading = [f"Formula: {self.formula}", "=" * width, *self._heading(self.label, self.kind, width), "=" * width]
+        return "\n".join([*heading, *body, "=" * width, f"Verdict: {self.message}."])
+
+
+def level_of(alpha: Any) -> float:
+    """The level of an interval, `1 - alpha`."""
+    if not (isinstance(alpha, numbers.Real) and 0 < float(alpha) < 1):
+        raise ValueError(f"`alpha` is {alpha!r}: give one less the level of the intervals, such as 0.05.")
+    return 1 - float(alpha)

@@ -1,0 +1,87 @@
+"""The data of a regression: a table, and the columns of it that weights, offsets and clusters are given by."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from nllfit.regression.extras import pandas as pd
+
+__all__ = ["as_column", "as_frame", "as_numbers", "as_weights", "check_present"]
+
+_SHOWN = 3  # rows in a message
+
+
+def as_frame(data: Any, name: str = "data") -> Any:
+    """`data` as a `DataFrame` with at least one row; else an error."""
+    if isinstance(data, Mapping):
+        try:
+            data = pd.DataFrame(data)
+        except ValueError as error:
+            raise ValueError(f"`{name}` is no table: {error}") from None
+    if not isinstance(data, pd.DataFrame):
+        raise TypeError(f"`{name}` is a {type(data).__name__}: give a pandas DataFrame or a dict of columns.")
+    if not len(data):
+        raise ValueError(f"`{name}` has no rows: give one row for each observation.")
+    if not data.columns.is_unique:
+        twice = data.columns[data.columns.duplicated()][0]
+        raise ValueError(f"`{name}` has two columns named {twice!r}: rename one of them.")
+    return data
+
+
+def as_column(name: str, value: Any, data: Any) -> np.ndarray:
+    """An argument that is the name of a column, or one value for each row, as an array `[n]`."""
+    if isinstance(value, str):
+        if value not in data.columns:
+            raise ValueError(f"`{name}` is {value!r}, which is no column of `data`: it has {_listed(data.columns)}.")
+        value = data[value]
+    values = np.asarray(value)
+    if values.shape != (len(data),):
+        raise ValueError(f"`{name}` has shape {values.shape}, but `data` has {len(data)} rows: give one value a row.")
+    if pd.isna(values).any():
+        raise ValueError(f"`{name}` is missing in {_rows(pd.isna(values), data)}: fill it in or drop such rows.")
+    return values
+
+
+def as_numbers(name: str, value: Any, data: Any) -> np.ndarray:
+    """The same, if they are finite numbers, in float64."""
+    values = as_column(name, value, data)
+    if values.dtype.kind not in "buif":
+        raise ValueError(f"`{name}` holds values of dtype {values.dtype}: give one number a row.")
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError(f"`{name}` is not finite in {_rows(~np.isfinite(values), data)}: give finite numbers.")
+    return values
+
+
+def as_weights(value: Any, data: Any) -> np.ndarray:
+    """How often each row counts, `[n]`."""
+    weights = as_numbers("weights", value, data)
+    if (weights < 0).any() or not weights.any():
+        raise ValueError("`weights` are negative in some row, or 0 in all: give how often each row counts.")
+    return weights
+
+
+def check_present(text: str, data: Any, name: str = "data") -> None:
+    """Raises a `ValueError` where a column that a formula names has missing or infinite values."""
+    for column in data.columns:
+        if not re.search(rf"(?<!\w){re.escape(str(column))}(?!\w)", text):
+            continue
+        values = data[column]
+        missing = np.asarray(pd.isna(values))
+        if missing.any():
+            raise ValueError(
+                f"Column `{column}` of `{name}` is missing in {_rows(missing, data)}: fill it in, or drop such rows "
+                f"with `{name}.dropna(subset=[{column!r}])`."
+            )
+
+
+def _rows(mask: np.ndarray, data: Any) -> str:
+    """How many rows a mask selects, and the labels of the first of them."""
+    labels = data.index[mask]
+    return f"{len(labels)} of {len(data)} rows (index {_listed(labels[:_SHOWN])}{', ...' * (len(labels) > _SHOWN)})"
+
+
+def _listed(names: Iterable) -> str:
+    return ", ".join(map(str, names))

@@ -1,0 +1,167 @@
+"""Designs: the right side of a formula as a matrix of named columns, with its offset."""
+
+import difflib
+import re
+import warnings
+from typing import Any
+
+import numpy as np
+
+from nllfit.regression.columns import check_present
+from nllfit.regression.extras import formulaic, transforms
+
+__all__ = ["INTERCEPT", "Design", "sides"]
+
+INTERCEPT = "Intercept"
+
+_DEPENDENT = 1e-10  # of a column's length that the other columns leave, which counts as nothing
+_PART = 1e-7  # of the largest coefficient, below which a column has no part in another
+_UNSEEN = "outside of the nominated levels"  # in formulaic's warning
+
+
+def sides(formula: Any) -> tuple[str, str]:
+    """The left and the right side of a formula."""
+    if not isinstance(formula, str) or formula.count("~") != 1:
+        raise ValueError(f"`formula` is {formula!r}: give a text of the form 'outcome ~ terms', such as 'y ~ x + z'.")
+    left, right = (side.strip() for side in formula.split("~"))
+    return left, right
+
+
+class Design:
+    """The columns that a formula makes of a table, and how to make them of another one.
+
+    Attributes:
+      text: the right side of the formula.
+      names: of the columns, `[k]`.
+      matrix: `[n, k]`, float64.
+      offset: what is added to the linear predictor, `[n]`; None without.
+      terms: for each term of the formula the indices of its columns.
+    """
+
+    def __init__(self, text: str, data: Any, without_intercept: bool = False):
+        self.text = text
+        terms = _parsed(text)
+        check_present(text, data)
+        offsets = [term for term in terms if any(factor.expr.startswith("offset(") for factor in term.factors)]
+        for term in offsets:
+            if len(term.factors) > 1:
+                raise ValueError(f"`{term}` in the formula `{text}` multiplies an offset: add `offset(...)` as a term.")
+        others = [term for term in terms if term not in offsets]
+        self._specs = [_spec(others, data, text), *([_spec(offsets, data, text)] if offsets else [])]
+        self._kept = [
+            i for i, n in enumerate(self._specs[0].column_names) if not (without_intercept and n == INTERCEPT)
+        ]
+        self.names = [self._specs[0].column_names[i] for i in self._kept]
+        self.matrix, self.offset = self.of(data, "data")
+        self.terms = {
+            str(term): [self._kept.index(i) for i in indices if i in self._kept]
+            for term, indices in self._specs[0].term_indices.items()
+        }
+        self._check_terms()
+        self._check_rank()
+
+    def of(self, data: Any, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+        """The matrix `[m, k]` and the offset `[m]`, or None, of a table of the same columns."""
+        check_present(self.text, data, name)
+        parts = [_evaluated(spec, data, self.text, name) for spec in self._specs]
+        return parts[0][:, self._kept], parts[1].sum(1) if len(parts) > 1 else None
+
+    def _check_terms(self):
+        """Raises a `ValueError` for a term without columns, and for a level without rows."""
+        for term, indices in self.terms.items():
+            if not indices and term != "1":
+                raise ValueError(f"`{term}` in the formula `{self.text}` has one level: there is nothing to compare.")
+        empty = [name for name, column in zip(self.names, self.matrix.T, strict=True) if not column.any()]
+        if empty:
+            raise ValueError(
+                f"Column `{empty[0]}` of the formula `{self.text}` is 0 in all rows: if it is a level that no row has, "
+                f"drop it with `.cat.remove_unused_categories()`."
+            )
+
+    def _check_rank(self):
+        """Raises a `ValueError` that names a column which is a linear combination of those before it."""
+        lengths = np.linalg.norm(self.matrix, axis=0)
+        scaled = self.matrix / lengths
+        diagonal = np.abs(np.diag(np.linalg.qr(scaled, mode="r")))
+        dependent = np.flatnonzero(diagonal < _DEPENDENT)
+        if scaled.shape[1] > len(diagonal):
+            raise ValueError(
+                f"The formula `{self.text}` has {scaled.shape[1]} columns, but `data` has only {len(scaled)} rows."
+            )
+        if len(dependent):
+            k = dependent[0]
+            shares = np.linalg.lstsq(scaled[:, :k], scaled[:, k], rcond=None)[0] / lengths[:k] * lengths[k]
+            parts = [f"{s:+.4g} {n}" for s, n in zip(shares, self.names, strict=False) if abs(s) > _PART]
+            raise ValueError(
+                f"Column `{self.names[k]}` of the formula `{self.text}` is a combination of columns before it "
+                f"({' '.join(parts) or 'it is 0'}): leave one of them out."
+            )
+
+
+def _parsed(text: str) -> list:
+    """The terms of a formula's right side."""
+    if not text:
+        raise ValueError("The formula has no terms after its `~`: give `~ 1` for an intercept only.")
+    try:
+        formula = formulaic.Formula(text)
+    except formulaic.errors.FormulaicError as error:
+        fault = re.sub(r"⧛.*?⧚|\x1b\[[\d;]*m", "", str(error).splitlines()[0]).rstrip(".")
+        raise ValueError(f"The formula `{text}` cannot be read: {fault}.") from None
+    if not isinstance(formula, formulaic.SimpleFormula):
+        raise ValueError(f"The formula `{text}` has several parts: give the formula of another parameter by its name.")
+    if not len(formula):
+        raise ValueError(f"The formula `{text}` has no terms: give `1` for an intercept only.")
+    return list(formula)
+
+
+def _context() -> dict[str, Any]:
+    return {"offset": lambda values: values, "spline": transforms.TRANSFORMS["bs"]}
+
+
+def _spec(terms: list, data: Any, text: str) -> Any:
+    """How formulaic makes columns of terms, with the levels, knots and so on of these data."""
+    formula = formulaic.SimpleFormula(terms)
+    return _guarded(
+        lambda: formula.get_model_matrix(data, context=_context(), na_action="ignore"), data, text
+    ).model_spec
+
+
+def _evaluated(spec: Any, data: Any, text: str, name: str) -> np.ndarray:
+    """The columns `[m, k]` of a table, finite."""
+    frame = _guarded(lambda: spec.get_model_matrix(data, context=_context(), na_action="ignore"), data, text, name)
+    matrix = np.asarray(frame, np.float64)
+    if not np.isfinite(matrix).all():
+        row, column = np.argwhere(~np.isfinite(matrix))[0]
+        raise ValueError(
+            f"`{spec.column_names[column]}` in the formula `{text}` is {matrix[row, column]} in row "
+            f"{data.index[row]} of `{name}`: it must be finite."
+        )
+    return matrix
+
+
+def _guarded(make: Any, data: Any, text: str, name: str = "data") -> Any:
+    """The result of `make`, with formulaic's errors and warnings as one sentence each."""
+    with warnings.catch_warnings(record=True) as caught, np.errstate(all="ignore"):
+        warnings.simplefilter("always")
+        try:
+            made = make()
+        except formulaic.errors.FormulaicError as error:
+            raise ValueError(_sentence(str(error), data, text, name)) from None
+        except (KeyError, TypeError, ValueError, np.linalg.LinAlgError) as error:
+            raise ValueError(f"The formula `{text}` cannot be evaluated on `{name}`: {error}") from None
+    for warning in caught:
+        if _UNSEEN in str(warning.message):
+            levels = ", ".join(re.findall(r"'[^']*'", str(warning.message))) or str(warning.message)
+            raise ValueError(f"`{name}` has the level {levels}, which the fitted data have not: drop such rows.")
+    return made
+
+
+def _sentence(error: str, data: Any, text: str, name: str) -> str:
+    """What formulaic says, with the columns that there are."""
+    missing = re.search(r"`?(\w[^`']*)`? is not present|name '(\w+)' is not defined", error)
+    if not missing:
+        return f"The formula `{text}` cannot be evaluated on `{name}`: {error}"
+    column = missing[1] or missing[2]
+    close = difflib.get_close_matches(column, map(str, data.columns), 1)
+    advice = f"did you mean `{close[0]}`?" if close else f"the columns are {', '.join(map(str, data.columns))}."
+    return f"`{column}` in the formula `{text}` is neither a column of `{name}` nor a known function: {advice}"

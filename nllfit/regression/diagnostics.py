@@ -1,0 +1,95 @@
+"""Residuals of a regression, and the influence of each row on its coefficients."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from nllfit.families.censored import is_censored
+from nllfit.quantiles import cdf, survival
+from nllfit.regression.extras import pandas as pd
+from nllfit.regression.extras import special
+from nllfit.regression.linear_maps import by_coefficients, of_each_row
+from nllfit.regression.linear_predictors import LinearPredictors
+
+__all__ = ["Diagnostics"]
+
+_RESIDUALS = ("quantile", "response", "pearson")
+
+
+class Diagnostics(LinearPredictors):
+    """A regression as what is judged by its rows."""
+
+    def residuals(self, kind: str = "quantile", seed: int = 0) -> Any:
+        """The residuals of the rows that were fitted.
+
+        quantile: `Phi^-1(F(y))`, which is standard Normal for every family if the model is true. Where `F` jumps at an
+        outcome (counts), or the outcome is known to lie in an interval only (censored times), `F(y)` is a uniform
+        number between its values at the ends.
+        response: `y - mean`. pearson: `(y - mean) / standard deviation`.
+
+        Args:
+          kind: "quantile", "response" or "pearson"; classes have quantile residuals only if they are ordered.
+          seed: of the uniform numbers.
+
+        Returns:
+          A `Series` by the index of the data.
+
+        Raises:
+          ValueError: for another kind, or one that the outcomes do not have.
+
+        Source: Dunn and Smyth, Randomized quantile residuals, 1996.
+        """
+        if kind not in _RESIDUALS:
+            raise ValueError(f"`kind` is {kind!r}: give one of {', '.join(_RESIDUALS)}.")
+        distribution = self.predict_distribution()
+        if kind == "quantile":
+            values = self._quantile_residuals(distribution, np.random.default_rng(seed))
+        elif self.labels or is_censored(distribution):
+            raise ValueError(f"Outcomes that are {'classes' if self.labels else 'censored'} have no {kind} residuals.")
+        else:
+            values = np.ravel(self.objective.y) - np.ravel(distribution.mean())
+            values = values / np.ravel(distribution.stddev()) if kind == "pearson" else values
+        return pd.Series(values, self.outcome.index, name=f"{kind} residual")
+
+    def _quantile_residuals(self, distribution, rng):
+        y = np.reshape(self.objective.y, [len(self.objective.y), -1])
+        lower, upper = (y[:, 0], y[:, -1]) if is_censored(distribution) else (y[:, 0], y[:, 0])
+        if self.family.is_discrete:
+            lower = np.where(lower == upper, np.ceil(lower) - 1, lower)
+        shape = [len(y), *distribution.event_shape[: distribution.event_shape.rank - is_censored(distribution)]]
+
+        def tails(at):
+            at = tf.constant(np.reshape(at, shape))
+            return np.ravel(cdf(distribution, at)), np.ravel(survival(distribution, at))
+
+        (cdf_low, survival_low), (cdf_high, survival_high) = tails(lower), tails(upper)
+        share = rng.uniform(size=len(y))
+        below = cdf_low + share * (cdf_high - cdf_low)
+        above = survival_low + share * (survival_high - survival_low)
+        return np.where(below < above, special.ndtri(below), -special.ndtri(above))
+
+    def influence(self) -> Any:
+        """How much each row moves the coefficients: what one Newton step from the fit gives if the row is left out.
+
+        With `g_i` the gradient of a row's negative log-likelihood and `H_i` its Hessian, `-inv(H - H_i) g_i` is about
+        `b - b_without_i`. For a linear model that is exact, and for a generalized linear model with its canonical link
+        it is Pregibon's.
+
+        Returns:
+          A `DataFrame` by the index of the data: `leverage`, `trace(inv(H) H_i)`; `cooks_distance`,
+          `dfbeta' H dfbeta / q`; and `dfbeta: name` for each coefficient, in its unit. A parameter without a formula
+          moves on the scale of its link.
+
+        Source: Pregibon, Logistic regression diagnostics, 1981.
+        """
+        objective, b = self.objective, self._coefficients
+        slopes, bends = objective.derivatives(b)
+        scores = objective.weights[:, None] * by_coefficients(self.predictors, objective.designs, slopes)
+        curved = of_each_row(self.predictors, objective.designs, objective.weights[:, None, None] * bends)
+        information = curved.sum(0)
+        moves = -np.linalg.solve(information - curved, scores[:, :, None])[:, :, 0]
+        leverage = np.einsum("pq,nqp->n", np.linalg.inv(information), curved)
+        cook = np.einsum("np,pq,nq->n", moves, information, moves) / len(information)
+        names = ["leverage", "cooks_distance", *(f"dfbeta: {name}" for name in self.names)]
+        return pd.DataFrame(np.column_stack([leverage, cook, moves]), self.outcome.index, names)

@@ -1,0 +1,29 @@
+"""The modules of the extra `[regression]`, imported when a regression first needs them and not with `nllfit`."""
+
+import importlib
+from typing import Any
+
+__all__ = ["constraints", "formulaic", "pandas", "special", "transforms"]
+
+
+class _Extra:
+    """Stands for a module that is imported at its first use."""
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            module = importlib.import_module(self._name)
+        except ImportError as error:
+            raise ImportError(
+                f'Regressions need the package {error.name}: install it with `pip install "nllfit[regression]"`.'
+            ) from None
+        return getattr(module, name)
+
+
+constraints: Any = _Extra("formulaic.utils.constraints")
+formulaic: Any = _Extra("formulaic")
+pandas: Any = _Extra("pandas")
+special: Any = _Extra("scipy.special")
+transforms: Any = _Extra("formulaic.transforms")

@@ -1,0 +1,75 @@
+"""The family of a regression, for the outcomes that it has, and the parameter that its formula is about."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from nllfit.families import Censored, Family
+from nllfit.families.arguments import family_class
+from nllfit.families.facts import facts_of
+from nllfit.families.protocol import ParametricFamily
+from nllfit.regression.outcomes import Outcome
+
+__all__ = ["coded", "family_of", "main_parameter"]
+
+# The parameter that says where outcomes are, in the order in which a family is asked for it.
+_PLACES = ("mean", "loc", "logits", "log_rate", "rate", "probits", "probs", "scale", "concentration")
+
+
+def family_of(family: Any, outcome: Outcome, link: Mapping[str, str], fixed: Mapping[str, Any]) -> ParametricFamily:
+    """The family of outcomes: a family itself, or that of a name or class, whose positive parameters have the link exp.
+
+    Censored outcomes make it a `Censored` one, and labels tell the number of classes.
+    """
+    if isinstance(family, ParametricFamily):
+        if link or fixed:
+            given = next(iter({**link, **fixed}))
+            raise ValueError(f"`{given}` is given beside a family: give it to the family itself.")
+        return Censored(family) if outcome.is_censored and not family.columns else family
+    cls = family_class(family)
+    options = dict(fixed)
+    if facts_of(cls.__name__).class_axis is not None:
+        options.setdefault("num_classes", len(outcome.labels or ()) or len(np.unique(outcome.values)))
+    elif outcome.labels is not None and len(outcome.labels) > 2:
+        raise ValueError(
+            f"The outcome `{outcome.name}` has {len(outcome.labels)} labels, but {cls.__name__} takes numbers: give "
+            f'`family="Categorical"`, "OrderedLogistic", or a column of numbers.'
+        )
+    event_shape = () if outcome.is_censored or "num_classes" in options else (1,)
+    positive = Family(cls, event_shape, **options).positive
+    made = Family(cls, event_shape, link={name: "exp" for name in positive} | dict(link), **options)
+    return Censored(made) if outcome.is_censored else made
+
+
+def main_parameter(family: ParametricFamily) -> str:
+    """The parameter that says where outcomes are."""
+    names = family.parameter_names
+    return next((name for name in _PLACES if name in names), names[0])
+
+
+def coded(outcome: Outcome, family: ParametricFamily) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The outcomes `[n, *event]` as the family has them, and the labels of its classes, if it has any."""
+    values, labels = outcome.values, outcome.labels
+    if family.num_classes and labels is None:
+        levels, values = np.unique(values, return_inverse=True)
+        if len(levels) > family.num_classes:
+            raise ValueError(f"The outcome `{outcome.name}` has {len(levels)} labels, not {family.num_classes}.")
+        labels = tuple(f"{level:g}" for level in levels)
+    shape = [len(values), *family.event_shape]
+    if np.prod(shape) != values.size:
+        raise ValueError(
+            f"The outcome `{outcome.name}` is of shape {values.shape}, but {family.label} has outcomes of shape "
+            f"{family.event_shape}: give `Surv(time, event)` for censored ones and a column for others."
+        )
+    return np.reshape(values, shape).astype(np.float64), labels if family.num_classes and labels else ()
+
+
+def natural_values(family: ParametricFamily, vector: Any) -> dict[str, tf.Tensor]:
+    """The parameters as a statistician reads them, by their natural names, at the family's vector `[params_size]`."""
+    values, found = family.parameters(vector), {}
+    for name in family.parameter_names:
+        natural, link = family.twin(name)
+        found[natural] = link.forward(values[name])
+    return found

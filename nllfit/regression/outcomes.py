@@ -1,0 +1,84 @@
+"""The left side of a formula: numbers, class labels or censored times."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from nllfit.families import interval_censored, left_censored, right_censored
+from nllfit.regression.columns import check_present
+from nllfit.regression.extras import pandas as pd
+
+__all__ = ["Outcome"]
+
+_FUNCTIONS: Mapping[str, Callable] = {
+    **{name: getattr(np, name) for name in ("abs", "exp", "log", "log10", "log1p", "log2", "sqrt")},
+    "I": lambda values: values,
+    "Surv": right_censored,
+    "interval_censored": interval_censored,
+    "left_censored": left_censored,
+    "right_censored": right_censored,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a regression predicts.
+
+    Attributes:
+      name: the left side of the formula.
+      values: numbers or class indices `[n]`, or pairs `[n, 2]` of censored outcomes.
+      labels: of the classes, in order; None for numbers.
+      index: of the rows.
+    """
+
+    name: str
+    values: np.ndarray
+    labels: tuple[str, ...] | None
+    index: Any
+
+    @classmethod
+    def of(cls, text: str, data: Any) -> "Outcome":
+        """The outcome that a formula's left side makes of a table."""
+        if not text:
+            raise ValueError("The formula has nothing before its `~`: name the column of outcomes, such as 'y ~ x'.")
+        check_present(text, data)
+        column = _evaluated(text, data)
+        if isinstance(column, pd.Series) and not pd.api.types.is_numeric_dtype(column):
+            column = column.astype("category")
+            levels = column.cat.remove_unused_categories().cat
+            if len(levels.categories) < 2:
+                raise ValueError(
+                    f"The outcome `{text}` is {column.iloc[0]!r} in all rows: there is nothing to predict."
+                )
+            return cls(text, np.asarray(levels.codes, np.float64), tuple(map(str, levels.categories)), data.index)
+        values = np.asarray(column)
+        if values.dtype.kind not in "buif" or values.shape not in ((len(data),), (len(data), 2)):
+            raise ValueError(
+                f"The outcome `{text}` is of dtype {values.dtype} and shape {values.shape}: give one number or label "
+                f"a row, or `Surv(time, event)`."
+            )
+        values = values.astype(np.float64)
+        if np.isnan(values).any() or (values.ndim == 1 and np.isinf(values).any()):
+            raise ValueError(f"The outcome `{text}` is not finite in some row: drop such rows.")
+        return cls(text, values, None, data.index)
+
+    @property
+    def is_censored(self) -> bool:
+        """Whether outcomes are pairs, of which the ends may be infinite."""
+        return self.values.ndim == 2
+
+
+def _evaluated(text: str, data: Any) -> Any:
+    """A column, or what an expression makes of columns, as formulas have them."""
+    if (name := text.strip("`")) in data.columns:
+        return data[name]
+    columns = {str(column): data[column] for column in data.columns}
+    try:
+        return eval(text, {"np": np, **_FUNCTIONS}, columns)  # as formulaic does for the right side
+    except NameError as error:
+        shown = ", ".join(columns)
+        raise ValueError(f"{str(error).capitalize()} in the outcome `{text}`: the columns are {shown}.") from None
+    except Exception as error:
+        raise ValueError(f"The outcome `{text}` cannot be evaluated: {error}") from None

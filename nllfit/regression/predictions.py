@@ -1,0 +1,95 @@
+"""Predictions of a regression for the rows of a table, with intervals."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from nllfit.families.center import central_value
+from nllfit.families.layer import traced_distribution
+from nllfit.fits import wald_interval
+from nllfit.quantiles import interval
+from nllfit.regression.coefficient_table import level_of
+from nllfit.regression.extras import pandas as pd
+from nllfit.regression.linear_maps import numbers_of
+from nllfit.regression.linear_predictors import LinearPredictors
+
+__all__ = ["Predictions"]
+
+
+class Predictions(LinearPredictors):
+    """A regression as what predicts."""
+
+    def predict(self, data: Any = None) -> Any:
+        """The prediction for each row: the mean of its distribution, and the probability of each class.
+
+        Where the distribution has no mean it is the median or mode, as of every head.
+
+        Args:
+          data: a table of the formulas' columns, with their offsets; by default the rows that were fitted.
+
+        Returns:
+          A `Series` by the index of `data`, or a `DataFrame` with a column for each class.
+
+        Raises:
+          ValueError: for a table that lacks a column, or has missing values or levels that were not fitted.
+        """
+        index = self._index(data)
+        values = central_value(self.predict_distribution(data)).numpy()
+        if self.labels:
+            return pd.DataFrame(values, index, list(self.labels))
+        return pd.Series(np.reshape(values, [len(index)]), index, name="prediction")
+
+    def predict_interval(self, data: Any = None, alpha: float = 0.05) -> Any:
+        """The prediction of each row, its standard error, and intervals of level `1 - alpha`.
+
+        The interval of the mean is the Wald interval of the linear predictor, sent through the mean, where the mean is
+        a function of the formula's parameter only, as in a generalized linear model; else `mean +- z se`, with `se` by
+        the delta method. The interval of a new outcome holds the central quantiles of the predicted distribution at the
+        estimates: it does not add the uncertainty of the coefficients, which vanishes as `n` grows.
+
+        Args:
+          data: as of `predict`.
+          alpha: one less the level.
+
+        Returns:
+          A `DataFrame`: `mean`, `mean_se`, `mean_lower`, `mean_upper`, `lower`, `upper`.
+
+        Raises:
+          ValueError: for a regression of classes, or as `predict`.
+
+        Example:
+          >>> data = {"y": [2.0, 4.0, 3.0, 6.0, 7.0, 9.0], "x": [0, 1, 2, 3, 4, 5]}
+          >>> nllfit.regression("y ~ x", data).predict_interval({"x": [6]}).round(2).to_dict("records")[0]["mean"]
+          9.8
+        """
+        if self.labels:
+            raise ValueError("Classes have probabilities and no intervals: see `predict`.")
+        level, designs, index = level_of(alpha), self._designs(data), self._index(data)
+        numbers = tf.constant(numbers_of(self.predictors, designs, self._coefficients))
+        with tf.GradientTape() as tape:
+            tape.watch(numbers)
+            distribution = traced_distribution(self.family, numbers)
+            mean = tf.reshape(central_value(distribution), [-1])
+        slopes = tape.gradient(mean, numbers, unconnected_gradients=tf.UnconnectedGradients.ZERO).numpy()
+        error = self._error(designs, slopes)
+        main = self.predictors[0].start
+        if slopes[:, np.arange(slopes.shape[1]) != main].any():
+            ends = wald_interval(mean.numpy(), error, level)
+        else:
+            along = np.zeros_like(slopes)
+            along[:, main] = 1.0
+            error_of_u = self._error(designs, along)
+            moves = wald_interval(np.zeros(len(index)), error_of_u, level)[:, :, None] * along[:, None]
+            ends = np.sort(
+                [np.ravel(central_value(traced_distribution(self.family, numbers + moves[:, i]))) for i in range(2)],
+                axis=0,
+            ).T
+        low, high = (np.ravel(end) for end in interval(distribution, level))
+        columns = np.stack([mean, error, ends[:, 0], ends[:, 1], low, high], 1)
+        return pd.DataFrame(columns, index, ["mean", "mean_se", "mean_lower", "mean_upper", "lower", "upper"])
+
+    def _index(self, data):
+        if data is None:
+            return self.outcome.index
+        return data.index if hasattr(data, "index") else pd.DataFrame(data).index

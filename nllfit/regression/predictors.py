@@ -1,0 +1,136 @@
+"""The linear predictors of a family's parameters: which columns each has, and how they become a Keras model."""
+
+import dataclasses
+import math
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from nllfit.families.links import Softmax
+from nllfit.families.protocol import ParametricFamily
+from nllfit.heads import DistributionHead
+from nllfit.losses import negative_log_likelihood
+from nllfit.regression.designs import INTERCEPT, Design
+from nllfit.training.loss_surface import set_weights
+
+__all__ = ["Predictor", "build_model", "places_of", "set_coefficients", "sizes"]
+
+_DTYPE = "float64"
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+    """A parameter of the family as a linear function of columns, `u = x b + offset`, before its link.
+
+    Attributes:
+      parameter: the family's name of it.
+      size: how many numbers it has, `[size]` for each row.
+      design: its columns.
+      offset: an offset beside that of its formula, `[n]`; None without.
+      start: where its numbers begin in the family's vector.
+      classes: the labels of its numbers, of which the first is the reference with coefficients of 0; empty if the
+        numbers are no classes.
+      is_constant: whether it has no formula, so that a table shows the parameter itself.
+    """
+
+    parameter: str
+    size: int
+    start: int
+    design: Design
+    offset: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
+    is_constant: bool = False
+
+    @property
+    def free(self) -> int:
+        """How many of its numbers have coefficients."""
+        return self.size - bool(self.classes)
+
+    @property
+    def places(self) -> range:
+        """Which numbers of the family's vector have coefficients."""
+        return range(self.start + bool(self.classes), self.start + self.size)
+
+    @property
+    def has_offset(self) -> bool:
+        return self.total_offset is not None
+
+    @property
+    def total_offset(self) -> np.ndarray | None:
+        """The offsets of the rows that were fitted, `[n]`; None without."""
+        given = [offset for offset in (self.offset, self.design.offset) if offset is not None]
+        return np.sum(given, 0) if given else None
+
+    @property
+    def has_intercept(self) -> bool:
+        return INTERCEPT in self.design.names
+
+    def inputs(self, matrix: np.ndarray, offset: np.ndarray | None) -> dict[str, np.ndarray]:
+        """What the model takes for it."""
+        kept = [i for i, name in enumerate(self.design.names) if name != INTERCEPT]
+        return {self.parameter: matrix[:, kept]} | (
+            {} if offset is None else {f"{self.parameter}_offset": offset[:, None]}
+        )
+
+
+def sizes(family: ParametricFamily) -> dict[str, int]:
+    """How many numbers each parameter takes, in the order of the family's vector."""
+    values = family.parameters(tf.zeros([family.params_size], tf.float64))
+    found = {name: math.prod(values[name].shape) for name in family.parameter_names}
+    if sum(found.values()) != family.params_size or family.shared:
+        raise ValueError(
+            f"A regression needs parameters that are numbers, and {family.label} has others or shares some: give a "
+            f"scalar family without `shared`; a parameter without a formula is the same for all rows."
+        )
+    return found
+
+
+def is_of_classes(family: ParametricFamily, name: str) -> bool:
+    """Whether a parameter is a vector of logits, of which a common shift changes nothing."""
+    return isinstance(family.twin(name)[1], Softmax)
+
+
+def build_model(family: ParametricFamily, predictors: list[Predictor]) -> tf_keras.Model:
+    """A compiled model: a dense layer for each parameter, offsets added, joined under the family's head."""
+    inputs, numbers = {}, []
+    for predictor in sorted(predictors, key=lambda predictor: predictor.start):
+        name, columns = predictor.parameter, predictor.design.matrix.shape[1] - predictor.has_intercept
+        inputs[name] = tf_keras.Input([columns], name=name, dtype=_DTYPE)
+        layer = tf_keras.layers.Dense(
+            predictor.free, use_bias=predictor.has_intercept, kernel_initializer="zeros", dtype=_DTYPE, name=f"{name}_"
+        )
+        number = layer(inputs[name])
+        if predictor.classes:  # the first class has the logit 0
+            number = tf_keras.layers.ZeroPadding1D((1, 0), dtype=_DTYPE)(number[..., None])[..., 0]
+        if predictor.has_offset:
+            offset = inputs[f"{name}_offset"] = tf_keras.Input([1], name=f"{name}_offset", dtype=_DTYPE)
+            number = tf_keras.layers.Add(dtype=_DTYPE)([number, offset])
+        numbers.append(number)
+    joined = tf_keras.layers.Concatenate(dtype=_DTYPE)(numbers) if len(numbers) > 1 else numbers[0]
+    model = tf_keras.Model(inputs, DistributionHead(family)(joined))
+    model.compile(loss=negative_log_likelihood)
+    return model
+
+
+def places_of(model: tf_keras.Model, predictors: list[Predictor]) -> np.ndarray:
+    """Where each coefficient is in the vector of trainable weights: predictors, their numbers, then their columns."""
+    starts = np.cumsum([0, *[w.shape.num_elements() for w in model.trainable_weights]])
+    places = {
+        w.ref(): np.arange(s, e).reshape(w.shape)
+        for w, s, e in zip(model.trainable_weights, starts, starts[1:], strict=False)
+    }
+    found = []
+    for predictor in predictors:
+        layer = model.get_layer(f"{predictor.parameter}_")
+        kernel = list(places[layer.kernel.ref()])
+        rows = [places[layer.bias.ref()] if name == INTERCEPT else kernel.pop(0) for name in predictor.design.names]
+        found += list(np.reshape(rows, [len(rows), predictor.free]).T)
+    return np.concatenate(found)
+
+
+def set_coefficients(model: tf_keras.Model, predictors: list[Predictor], coefficients: np.ndarray) -> None:
+    """Makes coefficients `[q]` the model's weights."""
+    vector = np.empty(len(coefficients))
+    vector[places_of(model, predictors)] = coefficients
+    set_weights(model, vector)

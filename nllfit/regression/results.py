@@ -1,0 +1,126 @@
+"""The result of `regression`: coefficients by name, and the linear predictors of any rows."""
+
+import numpy as np
+import tensorflow as tf
+
+from nllfit.kerases import Model
+from nllfit.regression.designs import INTERCEPT
+from nllfit.regression.diagnostics import Diagnostics
+from nllfit.regression.family_of_outcomes import natural_values
+from nllfit.regression.hypotheses import Hypotheses
+from nllfit.regression.newton import Objective
+from nllfit.regression.outcomes import Outcome
+from nllfit.regression.predictions import Predictions
+
+__all__ = ["Regression"]
+
+_KINDS = {"information": "observed information", "sandwich": "sandwich", "cluster": "sandwich, {} clusters"}
+
+
+class Regression(Hypotheses, Predictions, Diagnostics):
+    """A regression that was fitted by maximum likelihood; `regression` makes it.
+
+    Coefficients have the names of their columns; those of a parameter other than the formula's are `parameter: column`,
+    and those of a class `label: column`. A parameter without a formula is shown itself, such as `scale`, its error by
+    the delta method.
+
+    Attributes:
+      model: the Keras model, fitted; `inputs` makes what it takes.
+      family: of its head.
+      formula, names, estimates, covariance, kind, ratios, label, converged, message: see `summary`.
+      log_likelihood, num_observations, num_parameters: as of every fit by maximum likelihood.
+      outcome: the name, values and labels of the outcomes.
+    """
+
+    def __init__(
+        self,
+        formula: str,
+        model: Model,
+        objective: Objective,
+        outcome: Outcome,
+        labels: tuple[str, ...],
+        coefficients: np.ndarray,
+        clusters: np.ndarray | None,
+        kind: str,
+        fault: str | None,
+    ):
+        self.formula, self.model, self.objective = formula, model, objective
+        self.family, self.predictors, self.outcome, self.labels = (
+            objective.family,
+            objective.predictors,
+            outcome,
+            labels,
+        )
+        self.label, self.log_likelihood = self.family.name, -objective.value(coefficients)
+        self.num_observations, self.num_parameters = float(objective.weights.sum()), len(coefficients)
+        self.converged, self.message = fault is None, fault or "the coefficients are a maximum of the likelihood"
+        self.kind = _KINDS[kind].format(0 if clusters is None else clusters.max() + 1)
+        self._coefficients = coefficients
+        self._covariance = np.full([len(coefficients)] * 2, np.nan)
+        if self.converged:
+            bread = np.linalg.inv(objective.local(coefficients)[1])
+            self._covariance = bread if kind == "information" else self._sandwich(bread, clusters)
+        self._name()
+
+    def _name(self):
+        """Sets what the table shows: names, estimates, covariance, ratios and terms."""
+        names: list[str] = []
+        ratios: list[bool] = []
+        terms: dict[str, list[int]] = {}
+        jacobian = np.eye(len(self._coefficients))
+        natural, ratio = self._at_a_row()
+        estimates = self._coefficients.copy()
+        for index, predictor in enumerate(self.predictors):
+            first, size = len(names), predictor.free
+            if predictor.is_constant:
+                shown, values, slopes = natural[predictor.parameter]
+                names += [shown] if size == 1 else [f"{shown}[{i}]" for i in range(size)]
+                block = slice(first, first + size)
+                estimates[block], jacobian[block, block] = values, slopes[:, list(predictor.places)]
+                ratios += [False] * size
+                continue
+            columns = predictor.design.names
+            prefixes = predictor.classes[1:] or ([""] if not index else [predictor.parameter])
+            prefixes = prefixes if len(prefixes) == size else [f"{predictor.parameter}[{i}]" for i in range(size)]
+            names += [f"{prefix}: {column}" if prefix else column for prefix in prefixes for column in columns]
+            ratios += [ratio[place] for place in predictor.places for _ in columns]
+            for term, places in predictor.design.terms.items():
+                key = INTERCEPT if term == "1" else term
+                key = key if not index else f"{predictor.parameter}: {key}"
+                terms[key] = [first + j * len(columns) + place for j in range(size) for place in places]
+        self.names, self.ratios, self.estimates = names, np.array(ratios), estimates
+        self.terms = {term: places for term, places in terms.items() if places}
+        self.covariance = jacobian @ self._covariance @ jacobian.T
+
+    def _at_a_row(self):
+        """Of the first row: each parameter's natural name, values and slopes; and which numbers are logs of ratios.
+
+        A number is the logarithm of a ratio if the natural parameter, or its odds, grows `e`-fold with it.
+        """
+        vector = tf.constant(self.numbers()[0])
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(vector)
+            values = {name: tf.reshape(v, [-1]) for name, v in natural_values(self.family, vector).items()}
+        found = {}
+        for name, (shown, value) in zip(self.family.parameter_names, values.items(), strict=True):
+            slopes = tape.jacobian(value, vector, experimental_use_pfor=False)
+            found[name] = shown, value.numpy(), slopes.numpy()
+        is_log = np.zeros(len(vector), bool)
+        at_0 = {n: v.numpy() for n, v in natural_values(self.family, tf.zeros_like(vector)).items()}
+        at_1 = {n: v.numpy() for n, v in natural_values(self.family, tf.ones_like(vector)).items()}
+        for predictor, shown in ((p, found[p.parameter][0]) for p in self.predictors):
+            low, high = np.ravel(at_0[shown]), np.ravel(at_1[shown])
+            with np.errstate(all="ignore"):
+                grows = np.isclose(high / low, np.e) | np.isclose(high / (1 - high) * (1 - low) / low, np.e)
+            is_log[list(predictor.places)] = bool(predictor.classes) or (grows.size == predictor.size and grows.all())
+        return found, is_log
+
+    def _sandwich(self, bread, clusters):
+        scores, weights = self.objective.scores(self._coefficients), self.objective.weights
+        if clusters is None:
+            return bread @ (scores.T @ (weights[:, None] * scores)) @ bread
+        sums = np.zeros([clusters.max() + 1, len(bread)])
+        np.add.at(sums, clusters, weights[:, None] * scores)
+        rows = weights.sum()
+        factor = len(sums) / (len(sums) - 1) * (rows - 1) / (rows - len(bread))
+        return factor * bread @ (sums.T @ sums) @ bread

@@ -1,0 +1,92 @@
+"""Wrong formulas and tables: one sentence each that says what to do, before anything is fitted."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import nllfit
+
+DATA = pd.DataFrame(
+    {
+        "y": [1.0, 2.0, 2.0, 3.0, 5.0, 4.0],
+        "x": [0.0, 1.0, 2.0, 3.0, 4.0, 6.0],
+        "double": [0.0, 2.0, 4.0, 6.0, 8.0, 12.0],
+        "hole": [1.0, np.nan, 2.0, 1.0, 3.0, np.nan],
+        "group": list("ababab"),
+        "same": ["only"] * 6,
+        "levels": pd.Categorical(list("ababab"), categories=list("abc")),
+        "three": list("abcabc"),
+    }
+)
+
+WRONG = {
+    "no formula": ({"formula": 3}, "`formula` is 3: give a text of the form 'outcome ~ terms'"),
+    "no outcome": ({"formula": "~ x"}, "nothing before its `~`"),
+    "no terms": ({"formula": "y ~"}, "no terms after its `~`: give `~ 1`"),
+    "two tildes": ({"formula": "y ~ x ~ group"}, "give a text of the form 'outcome ~ terms'"),
+    "two parts": ({"formula": "y ~ x | group"}, "has several parts"),
+    "a loose operator": ({"formula": "y ~ x +"}, "cannot be read: Operator"),
+    "an open bracket": ({"formula": "y ~ C(group"}, "cannot be read: Formula ended before quote context was closed"),
+    "an unknown column": ({"formula": "y ~ groop"}, "`groop` in .* neither a column .* did you mean `group`?"),
+    "an unknown function": ({"formula": "y ~ root(x)"}, "`root` in the formula .* nor a known function"),
+    "an unknown outcome": ({"formula": "z ~ x"}, "Name 'z' is not defined in the outcome `z`: the columns are y, x"),
+    "an outcome of texts": ({"formula": "three ~ x"}, "has 3 labels, but Normal takes numbers"),
+    "missing values": ({"formula": "y ~ hole"}, r"Column `hole` of `data` is missing in 2 of 6 rows \(index 1, 5\)"),
+    "a log of 0": ({"formula": "y ~ log(x)"}, r"`log\(x\)` in the formula `log\(x\)` is -inf in row 0 of `data`"),
+    "an aliased column": (
+        {"formula": "y ~ x + double"},
+        r"Column `double` .* combination of columns before it \(\+2 x\): leave one of them out",
+    ),
+    "an aliased contrast": (
+        {"formula": "y ~ C(group) + code", "data": DATA.assign(code=[0, 1] * 3)},
+        r"Column `code` .* \(\+1 C\(group\)\[T.b\]\): leave one of them out",
+    ),
+    "more columns than rows": ({"formula": "y ~ C(x) + double + three"}, "7|combination|only 6 rows"),
+    "an empty level": ({"formula": "y ~ levels"}, r"Column `levels\[T.c\]` .*remove_unused_categories"),
+    "one level": ({"formula": "y ~ same"}, "`same` in the formula `same` has one level"),
+    "an offset of another length": ({"offset": np.zeros(5)}, r"`offset` has shape \(5,\), but `data` has 6 rows"),
+    "an offset times a column": ({"formula": "y ~ x:offset(x)"}, "multiplies an offset"),
+    "weights below 0": ({"weights": [-1, 1, 1, 1, 1, 1]}, "`weights` are negative in some row"),
+    "an unknown cluster": ({"cluster": "house"}, "`cluster` is 'house', which is no column of `data`"),
+    "a parameter that is not": ({"shape": "~ x"}, "Normal.* has no parameter `shape` beside `loc`.* it has scale"),
+    "a second outcome": ({"scale": "y ~ x"}, "`scale` is 'y ~ x': give the terms only"),
+    "an unknown family": ({"family": "Poison"}, "Close to it: Poisson"),
+    "no table": ({"data": np.zeros([6, 2])}, "`data` is a ndarray: give a pandas DataFrame or a dict of columns"),
+    "no rows": ({"data": DATA.iloc[:0]}, "`data` has no rows"),
+    "an unknown covariance": ({"covariance": "HC7"}, '`covariance` is \'HC7\': give "information" or "sandwich"'),
+    "outcomes beyond the support": ({"family": "LogNormal", "formula": "x ~ y"}, "LogNormal cannot have"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_one_sentence_says_what_is_wrong(case):
+    changed, message = WRONG[case]
+    arguments = {"formula": "y ~ x", "data": DATA} | changed
+    with pytest.raises((ValueError, TypeError), match=message) as caught:
+        nllfit.regression(**arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_rows_that_cannot_be_predicted():
+    fitted = nllfit.regression("y ~ group + x", DATA)
+    with pytest.raises(ValueError, match="has the level 'z', which the fitted data have not"):
+        fitted.predict({"group": ["z"], "x": [1.0]})
+    with pytest.raises(ValueError, match="`x` in the formula"):
+        fitted.predict({"group": ["a"]})
+    for constraint, message in {
+        "x = ": "cannot be read",
+        "z = 0": "The coefficients are Intercept, group",
+        "x = 0, 2 * x = 0": "says something twice",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            fitted.test(constraint)
+    with pytest.raises(ValueError, match="`alpha` is 95"):
+        fitted.conf_int(95)
+    with pytest.raises(ValueError, match="`kind` is 'deviance': give one of quantile"):
+        fitted.residuals("deviance")
+
+
+def test_an_offset_of_fitted_rows_only():
+    fitted = nllfit.regression("y ~ group + x", DATA, offset=np.zeros(6))
+    with pytest.raises(ValueError, match=r"`offset` was an array of the fitted rows"):
+        fitted.predict(DATA)

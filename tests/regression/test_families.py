@@ -1,0 +1,97 @@
+"""Regressions whose outcomes are classes, ranks, counts with many zeros or numbers of unequal noise."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from scipy import optimize, stats
+from statsmodels.miscmodels.ordinal_model import OrderedModel
+from statsmodels.tools.numdiff import approx_fprime
+
+import nllfit
+
+DIGITS = {"rtol": 2e-6, "atol": 1e-8}
+
+
+def test_classes():
+    data = sm.datasets.anes96.load_pandas().data.iloc[:300]
+    data = data.assign(party=np.array(["a left", "b centre", "c right"])[np.digitize(data.PID, [2, 5])])
+    x = sm.add_constant(data[["age", "educ"]])
+    theirs = sm.MNLogit(pd.factorize(data.party, sort=True)[0], x).fit(disp=0, method="newton", tol=1e-12)
+    ours = nllfit.regression("party ~ age + educ", data, family="Categorical")
+    assert ours.names[:2] == ["b centre: Intercept", "b centre: age"]
+    np.testing.assert_allclose(ours.params, np.ravel(theirs.params, "F"), **DIGITS)
+    np.testing.assert_allclose(ours.bse, np.ravel(theirs.bse, "F"), **DIGITS)
+    np.testing.assert_allclose(ours.llf, theirs.llf)
+    probabilities = ours.predict(data.iloc[:5])
+    assert list(probabilities.columns) == ["a left", "b centre", "c right"]
+    np.testing.assert_allclose(probabilities, theirs.predict(x.iloc[:5]), rtol=1e-6)
+    np.testing.assert_allclose(ours.table(exponentiate=True)["exp(coef)"], np.exp(ours.params))
+
+
+def test_ranks():
+    data = sm.datasets.anes96.load_pandas().data.iloc[:300]
+    data = data.assign(view=pd.Categorical.from_codes(np.digitize(data.selfLR, [3, 5]), ["l", "c", "r"], ordered=True))
+    theirs = OrderedModel(data.view, data[["age", "educ"]], distr="logit").fit(disp=0, method="newton", tol=1e-12)
+    ours = nllfit.regression("view ~ age + educ", data, family="OrderedLogistic")
+    np.testing.assert_allclose(ours.params.iloc[:2], theirs.params.iloc[:2], **DIGITS)
+    np.testing.assert_allclose(ours.bse.iloc[:2], theirs.bse.iloc[:2], **DIGITS)
+    cutpoints = theirs.model.transform_threshold_params(theirs.params)[1:-1]
+    np.testing.assert_allclose(ours.params.iloc[2:], cutpoints, **DIGITS)
+
+
+def test_zero_inflated_counts():
+    data = sm.datasets.randhie.load_pandas().data.iloc[:400]
+    x = sm.add_constant(data[["idp", "disea"]])
+    model = sm.ZeroInflatedPoisson(data.mdvis, x, exog_infl=x[["const", "idp"]])
+    theirs = model.fit(disp=0, method="bfgs", gtol=1e-7, maxiter=500)
+    family = nllfit.ZeroInflated("Poisson", 1)
+    ours = nllfit.regression("mdvis ~ idp + disea", data, family=family, zero_logits="~ idp")
+    assert ours.names == ["Intercept", "idp", "disea", "zero_logits: Intercept", "zero_logits: idp"]
+    order = [2, 3, 4, 0, 1]
+    np.testing.assert_allclose(ours.params, theirs.params.iloc[order], rtol=1e-5)
+    hessian = approx_fprime(theirs.params.to_numpy(), model.score, centered=True)  # that of `theirs` is 1e-3 off
+    np.testing.assert_allclose(ours.bse, np.sqrt(np.diag(np.linalg.inv(-hessian)))[order], rtol=1e-5)
+    np.testing.assert_allclose(ours.llf, theirs.llf)
+    assert ours.ratios.all()
+
+
+def test_a_formula_for_the_scale():
+    data = sm.datasets.engel.load_pandas().data / 1000
+    ours = nllfit.regression("foodexp ~ income", data, scale="~ income")
+    x, y = np.column_stack([np.ones(len(data)), data.income]), data.foodexp.to_numpy()
+
+    def loss(b):
+        return -stats.norm.logpdf(y, x @ b[:2], np.exp(x @ b[2:])).sum()
+
+    found = optimize.minimize(
+        loss, [0.1, 0.5, -2.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12}
+    )
+    np.testing.assert_allclose(ours.params, found.x, rtol=1e-5)
+    np.testing.assert_allclose(ours.llf, -found.fun, rtol=1e-10)
+    assert ours.formula == "foodexp ~ income, scale ~ income"
+
+
+def test_quantile_residuals_are_normal_where_the_model_is_true():
+    """Dunn and Smyth's residuals of counts, shares of a link of one's own, and censored times."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=400)
+    data = pd.DataFrame(
+        {"x": x, "count": rng.poisson(np.exp(0.5 + 0.4 * x)), "hit": rng.uniform(size=400) < stats.norm.cdf(x)}
+    )
+    time = np.exp(1 + 0.5 * x) * rng.weibull(2.0, size=400)
+    data["time"], data["event"] = np.minimum(time, 4.0), time <= 4.0
+    fits = {
+        "counts": nllfit.regression("count ~ x", data, family="Poisson"),
+        "probit": nllfit.regression("hit ~ x", data, family="Bernoulli", link={"probs": "normal_cdf"}),
+        "times": nllfit.regression("Surv(time, event) ~ x", data, family="Weibull"),
+    }
+    for name, fit in fits.items():
+        assert fit.converged, name
+        assert stats.kstest(fit.residuals(), "norm").pvalue > 0.01, name
+        np.testing.assert_allclose(fit.residuals(seed=1).std(), 1.0, atol=0.12)
+    probit = sm.Probit(data.hit, sm.add_constant(x)).fit(disp=0, tol=1e-12)
+    np.testing.assert_allclose(fits["probit"].params, probit.params, **DIGITS)
+    np.testing.assert_allclose(fits["probit"].bse, probit.bse, **DIGITS)
+    with pytest.raises(ValueError, match="Outcomes that are censored have no pearson residuals"):
+        fits["times"].residuals("pearson")

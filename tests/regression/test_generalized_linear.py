@@ -1,0 +1,175 @@
+"""`nllfit.regression` compared with statsmodels: estimates, errors, tests, predictions and influence to six digits."""
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+import statsmodels.formula.api as smf
+
+import nllfit
+
+DIGITS = {"rtol": 2e-6, "atol": 1e-9}  # statsmodels stops at a change of the deviance of 1e-8
+
+
+@pytest.fixture(scope="module")
+def doctor_visits():
+    """The first rows of the RAND health insurance experiment, with weights, an exposure and clusters."""
+    data = sm.datasets.randhie.load_pandas().data.iloc[:600].copy()
+    rng = np.random.default_rng(0)
+    data["months"] = rng.integers(6, 13, len(data))
+    data["copies"] = rng.integers(1, 4, len(data))
+    data["household"] = np.arange(len(data)) // 4
+    data["health"] = np.select([data.hlthg == 1, data.hlthf == 1], ["good", "fair"], "other")
+    return data
+
+
+@pytest.fixture(scope="module")
+def poisson(doctor_visits):
+    formula = "mdvis ~ C(health, contr.sum) * idp + spline(disea, 4) + offset(log(months))"
+    return nllfit.regression(formula, doctor_visits, family="Poisson", weights="copies")
+
+
+@pytest.fixture(scope="module")
+def theirs(doctor_visits):
+    """The same by statsmodels, whose formulas are patsy's."""
+    formula = "mdvis ~ C(health, Sum) * idp + bs(disea, 4)"
+    options = {"offset": np.log(doctor_visits.months), "freq_weights": doctor_visits.copies}
+    model = smf.glm(formula, doctor_visits, family=sm.families.Poisson(), **options)
+    return model.fit(method="newton", tol=1e-14, maxiter=100)
+
+
+def in_order(ours, theirs):
+    """The places of our coefficients among theirs: patsy has other names for a contrast and a spline."""
+
+    def as_in_patsy(name):
+        for i in range(4):
+            name = name.replace(f"spline(disea, 4)[{i + 1}]", f"bs(disea, 4)[{i}]")
+        return name.replace(", contr.sum", ", Sum")
+
+    names = list(theirs.params.index)
+    return [names.index(as_in_patsy(name)) for name in ours.names]
+
+
+def test_estimates_and_errors(poisson, theirs):
+    order = in_order(poisson, theirs)
+    assert poisson.converged
+    np.testing.assert_allclose(poisson.params, theirs.params.iloc[order], **DIGITS)
+    np.testing.assert_allclose(poisson.bse, theirs.bse.iloc[order], **DIGITS)
+    np.testing.assert_allclose(poisson.tvalues, theirs.tvalues.iloc[order], **DIGITS)
+    np.testing.assert_allclose(poisson.pvalues, theirs.pvalues.iloc[order], rtol=1e-5, atol=1e-12)
+    np.testing.assert_allclose(poisson.conf_int(0.1), theirs.conf_int(0.1).iloc[order], **DIGITS)
+    np.testing.assert_allclose(poisson.llf, theirs.llf, rtol=1e-10)
+    np.testing.assert_allclose(poisson.cov_params(), theirs.cov_params().iloc[order, order], rtol=1e-5, atol=1e-9)
+
+
+def test_rate_ratios(poisson):
+    table = poisson.table(exponentiate=True)
+    np.testing.assert_allclose(table["exp(coef)"], np.exp(poisson.params), rtol=1e-12)
+    np.testing.assert_allclose(table[["lower", "upper"]], np.exp(poisson.conf_int()), rtol=1e-12)
+    assert "exp(coef)" in poisson.summary(exponentiate=True)
+
+
+def test_predictions_of_new_rows(poisson, theirs, doctor_visits):
+    new = doctor_visits.iloc[[5, 50, 500]].assign(months=6)
+    frame = theirs.get_prediction(new, transform=True, offset=np.log(new.months)).summary_frame(0.1)
+    ours = poisson.predict_interval(new, 0.1)
+    columns = ["mean", "mean_se", "mean_lower", "mean_upper"]
+    np.testing.assert_allclose(ours[columns], frame[["mean", "mean_se", "mean_ci_lower", "mean_ci_upper"]], rtol=1e-5)
+    np.testing.assert_allclose(poisson.predict(new), frame["mean"], **DIGITS)
+    assert list(ours.index) == list(new.index)
+    low, high = nllfit.interval(poisson.predict_distribution(new), 0.9)
+    np.testing.assert_array_equal(ours[["lower", "upper"]], np.column_stack([low, high]))
+
+
+def test_the_model_can_be_taken_out(poisson, doctor_visits):
+    new = doctor_visits.iloc[:7]
+    np.testing.assert_allclose(poisson.model.predict(poisson.inputs(new), verbose=0)[:, 0], poisson.predict(new))
+
+
+def test_joint_tests(poisson, theirs):
+    names = [name for name in poisson.names if "contr" in name and "idp" in name]
+    ours = poisson.test(", ".join(f"`{name}` = 0" for name in names))
+    rows = np.eye(len(theirs.params))[[in_order(poisson, theirs)[poisson.names.index(name)] for name in names]]
+    wald = theirs.wald_test(rows, scalar=True)
+    np.testing.assert_allclose([ours.statistic, ours.p_value], [wald.statistic, wald.pvalue], rtol=1e-5)
+    assert ours.degrees_of_freedom == 2
+    terms = poisson.test_terms()
+    np.testing.assert_allclose(terms.loc["C(health, contr.sum):idp", "statistic"], wald.statistic, rtol=1e-5)
+    difference = poisson.test("idp = 2 * `spline(disea, 4)[1]` + 1")
+    by_hand = poisson.params["idp"] - 2 * poisson.params["spline(disea, 4)[1]"] - 1
+    contrast = np.zeros(len(poisson.names))
+    contrast[[poisson.names.index("idp"), poisson.names.index("spline(disea, 4)[1]")]] = 1, -2
+    np.testing.assert_allclose(difference.statistic, by_hand**2 / (contrast @ poisson.covariance @ contrast))
+
+
+@pytest.mark.parametrize("covariance", ["sandwich", "cluster"])
+def test_robust_errors(doctor_visits, covariance):
+    options = {"cov_type": "HC0"}
+    if covariance == "cluster":
+        options = {"cov_type": "cluster", "cov_kwds": {"groups": doctor_visits.household}}
+    theirs = smf.glm("mdvis ~ idp + disea", doctor_visits, family=sm.families.Poisson()).fit(tol=1e-14, **options)
+    given = {"cluster": "household"} if covariance == "cluster" else {"covariance": "sandwich"}
+    ours = nllfit.regression("mdvis ~ idp + disea", doctor_visits, family="Poisson", **given)
+    np.testing.assert_allclose(ours.bse, theirs.bse, **DIGITS)
+    assert "150 clusters" in ours.summary() or covariance == "sandwich"
+
+
+def test_influence(doctor_visits):
+    data = doctor_visits.iloc[:80].assign(seen=lambda d: (d.mdvis > 1) * 1.0)
+    theirs = smf.glm("seen ~ idp + disea", data, family=sm.families.Binomial()).fit(tol=1e-14)
+    ours = nllfit.regression("seen ~ idp + disea", data, family="Bernoulli")
+    np.testing.assert_allclose(ours.bse, theirs.bse, **DIGITS)
+    measured, expected = ours.influence(), theirs.get_influence()
+    np.testing.assert_allclose(measured["leverage"], expected.hat_matrix_diag, rtol=1e-5)
+    np.testing.assert_allclose(measured["cooks_distance"], expected.cooks_distance[0], rtol=1e-5)
+    moved = measured[[f"dfbeta: {name}" for name in ours.names]]
+    np.testing.assert_allclose(moved, expected.d_params, rtol=1e-4, atol=1e-9)
+    np.testing.assert_allclose(ours.residuals("response"), theirs.resid_response, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(ours.residuals("pearson"), theirs.resid_pearson, rtol=1e-5, atol=1e-9)
+
+
+def test_a_linear_model():
+    data = sm.datasets.stackloss.load_pandas().data
+    theirs = smf.ols("STACKLOSS ~ AIRFLOW + WATERTEMP", data).fit()
+    ours = nllfit.regression("STACKLOSS ~ AIRFLOW + WATERTEMP", data)
+    smaller = nllfit.regression("STACKLOSS ~ AIRFLOW", data)
+    sigma = np.sqrt(theirs.ssr / theirs.nobs)  # of maximum likelihood
+    np.testing.assert_allclose(ours.params, [*theirs.params, sigma], rtol=1e-9)
+    np.testing.assert_allclose(ours.bse.iloc[:3], theirs.bse * sigma / np.sqrt(theirs.scale), rtol=1e-9)
+    np.testing.assert_allclose(ours.bse["scale"], sigma / np.sqrt(2 * theirs.nobs), rtol=1e-9)
+    np.testing.assert_allclose(ours.residuals("quantile"), theirs.resid / sigma, rtol=1e-8)
+    statistic, p_value, df = theirs.compare_lr_test(smf.ols("STACKLOSS ~ AIRFLOW", data).fit())
+    tested = smaller.anova(ours).iloc[1]
+    np.testing.assert_allclose(
+        tested[["statistic", "p_value", "df"]].astype(float), [statistic, p_value, df], rtol=1e-8
+    )
+    with pytest.raises(ValueError, match=r"No coefficient of Normal is the logarithm of a ratio"):
+        ours.table(exponentiate=True)
+    with pytest.raises(ValueError, match="has no more coefficients than"):
+        ours.anova(smaller)
+
+
+def test_the_errors_of_the_model_inside(doctor_visits):
+    """`standard_errors` of the Keras model finds the same, the sandwich of weighted rows included."""
+    ours = nllfit.regression("mdvis ~ idp", doctor_visits, family="Poisson", weights="copies", covariance="sandwich")
+    arguments = {"sample_weight": doctor_visits.copies, "covariance": "sandwich"}
+    theirs = nllfit.standard_errors(ours.model, ours.inputs(), ours.objective.y, **arguments)
+    np.testing.assert_allclose(ours.bse, theirs.standard_errors[::-1], rtol=1e-8)  # the bias comes after the kernel
+    np.testing.assert_allclose(ours.params, theirs.estimates[::-1], rtol=1e-10)
+
+
+def test_separable_classes_have_no_errors():
+    data = {"y": [0, 0, 0, 1, 1, 1], "x": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}
+    fit = nllfit.regression("y ~ x", data, family="Bernoulli")
+    assert not fit.converged
+    assert "the optimum is at infinity" in fit.message
+    assert np.isnan(fit.bse).all()
+
+
+def test_outcomes_in_large_units():
+    """Newton's method gets from coefficients of 0 to outcomes of a million in any unit."""
+    x = np.linspace(0.0, 1.0, 20)
+    noise = np.sin(37 * np.arange(20))
+    near = nllfit.regression("y ~ x", {"x": x, "y": 2 + 3 * x + noise})
+    far = nllfit.regression("y ~ x", {"x": x * 1e6, "y": (2 + 3 * x + noise) * 1e6})
+    np.testing.assert_allclose(far.params, near.params * [1e6, 1.0, 1e6], rtol=1e-9)
+    np.testing.assert_allclose(far.bse, near.bse * [1e6, 1.0, 1e6], rtol=1e-8)
