@@ -61,7 +61,7 @@ class Predictions(LinearPredictors):
         Example:
           >>> data = {"y": [2.0, 4.0, 3.0, 6.0, 7.0, 9.0], "x": [0, 1, 2, 3, 4, 5]}
           >>> nllfit.regression("y ~ x", data).predict_interval({"x": [6]}).round(2).to_dict("records")[0]["mean"]
-          9.8
+          9.87
         """
         if self.labels:
             raise ValueError("Classes have probabilities and no intervals: see `predict`.")
