@@ -2,7 +2,7 @@
 
 With D the size of one outcome and s the head's fixed scale,
 
-    negative_log_likelihood = scale * keras_loss + offset
+    negative_log_likelihood = factor * keras_loss + offset
 
 so the two have the same minimum, and gradients in proportion. The tests, `experiments.equivalence` and the README's
 table all read `EQUIVALENCES`. (Keras's Poisson loss adds `tf_keras.backend.epsilon()` to the rate in its logarithm.)
@@ -121,6 +121,6 @@ EQUIVALENCES = (
 
 def table() -> str:
     """The rows as a Markdown table."""
-    lines = ["| Keras loss | head | scale | offset (nats) |", "| --- | --- | --- | --- |"]
+    lines = ["| Keras loss | head | factor | offset (nats) |", "| --- | --- | --- | --- |"]
     lines += [f"| `{e.loss}` | `{e.head_text}` | {e.scale_text} | {e.offset_text} |" for e in EQUIVALENCES]
     return "\n".join(lines)

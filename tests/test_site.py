@@ -10,7 +10,7 @@ import pytest
 import tensorflow_probability as tfp
 
 import nllfit
-from docs.pages import benchmarks, families, formulas, reference, tutorials
+from docs.pages import benchmarks, families, formulas, home, reference, tutorials
 from experiments import speed
 from nllfit.families import catalogue, compound
 
@@ -107,6 +107,13 @@ def test_the_families_table_is_of_the_code():
     assert of["Poisson"][3:] == ["{0, 1, ...}", "mean", "yes", "closed form", "yes"]
     assert of["Beta"][3] == "0 to 1"
     assert of["MultivariateNormalTriL"][3:] == ["vectors", "mean", "of each element", "energy score, by draws", "no"]
+
+
+def test_the_home_page_is_the_readme_and_its_links_are_pages():
+    links = set(re.findall(r"\]\((?!https?:)([^)#]+)", home.page()))
+    made = {"benchmarks.md", *(f"learn/{path.stem}.md" for path in tutorials.tutorials())}
+    assert not {link for link in links - made if not ROOT.joinpath("docs", link).is_file()}
+    assert {"figures/quickstart.png", "contributing.md", "benchmarks.md"} <= links
 
 
 def test_benchmarks_name_their_commands():

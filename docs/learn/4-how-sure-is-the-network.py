@@ -139,6 +139,8 @@ coverage = {
 }
 for name, shares in zip(models, np.transpose(list(coverage.values())), strict=True):
     print(f"{name:18} holds {100 * shares[0]:3.0f}% of the rows like the training rows, {100 * shares[1]:3.0f}% beyond")
+assert min(coverage["like the training rows"][i] for i in (1, 2, 4)) > 0.86
+assert 0.9 > coverage["beyond them"][3] > coverage["beyond them"][1]
 
 # %%
 # How many outcomes a 90% interval holds: held-out rows repair the left bars; beyond them the ensemble helps most
@@ -150,8 +152,6 @@ ax.axhline(0.9, color="0.3", linestyle="--", label="90%")
 ax.set(xticks=range(len(models)), xticklabels=models, ylabel="share of outcomes inside", ylim=(0, 1.05))
 ax.legend(loc="lower right", fontsize="small")
 figure
-assert min(coverage["like the training rows"][i] for i in (1, 2, 4)) > 0.86
-assert 0.9 > coverage["beyond them"][3] > coverage["beyond them"][1]
 
 # %% [markdown]
 # | the problem | use | it gives | it needs |

@@ -11,7 +11,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))  # of this package, `
 
 from mkdocs.structure.files import File
 
-from docs.pages import benchmarks, families, formulas, reference, tutorials
+from docs.pages import benchmarks, families, formulas, home, reference, tutorials
 
 _ANCHORS = reference.anchors()
 logging.getLogger("tensorflow").setLevel("ERROR")  # it warns of TFP's own deprecations, and that lessons trace anew
@@ -20,6 +20,7 @@ logging.getLogger("tensorflow").setLevel("ERROR")  # it warns of TFP's own depre
 def on_files(files, config):
     """Adds the pages that are made, and the figures in them."""
     made = dict(reference.pages())
+    made["index.md"] = home.page()
     made["benchmarks.md"] = benchmarks.page()
     made["families.md"], pictures = families.page()
     made |= pictures

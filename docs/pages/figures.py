@@ -1,0 +1,68 @@
+"""Draws the README's figure by running the README's program; the site's home page shows it, too.
+
+    python -m docs.pages.figures
+
+A test compares what the program draws with what the file shows.
+"""
+
+import json
+import pathlib
+import re
+
+import numpy as np
+
+__all__ = ["QUICKSTART", "content", "drawn", "program", "recorded"]
+
+ROOT = pathlib.Path(__file__).parents[2]
+QUICKSTART = ROOT / "docs" / "figures" / "quickstart.png"
+_POINTS = 9  # of each line that are recorded
+
+
+def program() -> str:
+    """The README's only Python program."""
+    (source,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    return source
+
+
+def drawn():
+    """The figure that the program draws from a fixed seed."""
+    import keras
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    keras.utils.set_random_seed(0)
+    pyplot.close("all")
+    exec(program(), {})
+    return pyplot.gcf()
+
+
+def content(figure) -> dict[str, dict]:
+    """What a figure shows, by the label of each line: its ends and some points between."""
+    (ax,) = figure.axes
+    lines = {}
+    for line in ax.lines:
+        points = np.transpose(line.get_data())
+        lines[line.get_label()] = points[np.linspace(0, len(points) - 1, _POINTS).astype(int)].round(4).tolist()
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    return {"lines": lines, "labels": labels}
+
+
+def recorded(path: pathlib.Path = QUICKSTART) -> dict[str, dict]:
+    """The content of the figure that was written to a file."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return json.loads(image.text["Description"])
+
+
+def main() -> None:
+    """Writes the figure, with its content for the test that compares it with the program."""
+    figure = drawn()
+    QUICKSTART.parent.mkdir(exist_ok=True)
+    figure.savefig(QUICKSTART, dpi=120, metadata={"Software": None, "Description": json.dumps(content(figure))})
+
+
+if __name__ == "__main__":
+    main()
