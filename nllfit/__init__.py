@@ -25,6 +25,7 @@ from nllfit.estimation import (
 )
 from nllfit.evaluation import Evaluation, ScoreComparison, compare_scores, evaluate
 from nllfit.families import (
+    ByMean,
     Censored,
     Family,
     Hurdle,
@@ -50,6 +51,7 @@ __version__ = "0.1.0"
 keep_safe_mode()
 
 __all__ = [
+    "ByMean",
     "Censored",
     "Coefficients",
     "Comparison",

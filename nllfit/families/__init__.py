@@ -4,6 +4,7 @@
 `facts` that it does not know. `layer` and `catalogue` are the heads as far as they do not depend on Keras.
 """
 
+from nllfit.families.by_mean import ByMean
 from nllfit.families.censored import Censored, interval_censored, left_censored, right_censored
 from nllfit.families.family import Family
 from nllfit.families.inflated import Hurdle, ZeroInflated
@@ -11,6 +12,7 @@ from nllfit.families.mixture import MixtureFamily
 from nllfit.families.truncated import Truncated
 
 __all__ = [
+    "ByMean",
     "Censored",
     "Family",
     "Hurdle",

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.by_mean import ByMean
 from nllfit.families.censored import Censored
 from nllfit.families.family import Family
 from nllfit.families.inflated import Hurdle, ZeroInflated
@@ -17,7 +18,7 @@ from nllfit.families.truncated import Truncated
 __all__ = ["plain", "restored"]
 
 _KIND = "family_class"
-_FAMILIES = {cls.__name__: cls for cls in (Censored, Family, Hurdle, MixtureFamily, Truncated, ZeroInflated)}
+_FAMILIES = {cls.__name__: cls for cls in (ByMean, Censored, Family, Hurdle, MixtureFamily, Truncated, ZeroInflated)}
 
 
 def plain(value: Any) -> Any:

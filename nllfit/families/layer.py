@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.by_mean import parameterized
 from nllfit.families.configs import plain, restored
 from nllfit.families.family import Family
 from nllfit.families.protocol import ParametricFamily
@@ -115,6 +116,7 @@ class DistributionHead(Head):
       floor: `{name: lowest value}` of parameters with a softplus link.
       link: `{name: link}` in place of TFP's.
       num_classes: for families of class labels.
+      parameterization: "mean" for the parameters of `nllfit.ByMean`; by default TFP's.
       **fixed: parameters held at a value.
 
     Raises:
@@ -139,7 +141,7 @@ class DistributionHead(Head):
             if given:
                 raise ValueError(f"`{given[0]}` is given beside a family: give it to the family itself.")
             return family
-        return Family(family, 1 if event_shape is None else event_shape, **kwargs)
+        return parameterized(family, 1 if event_shape is None else event_shape, **kwargs)
 
 
 class Elementwise(Head):
@@ -157,7 +159,7 @@ class Elementwise(Head):
 
     @classmethod
     def make_family(cls, event_shape: int | Sequence[int] = 1, **kwargs: Any) -> Family:
-        return Family(cls._distribution, event_shape, **kwargs)
+        return parameterized(cls._distribution, event_shape, **kwargs)
 
 
 class Origin:

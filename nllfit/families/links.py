@@ -42,6 +42,58 @@ class Exp(tfb.Exp):
         return tf.exp(tf.clip_by_value(x, math.ceil(np.log(known.tiny)), math.floor(np.log(known.max))))
 
 
+class Absolute(tfb.Identity):
+    """The identity of a positive parameter: that of the number's size, so that no number is outside of its domain."""
+
+    def _forward(self, x: tf.Tensor) -> tf.Tensor:
+        return _size(x)
+
+
+class Reciprocal(tfb.Reciprocal):
+    """One over the size of the number."""
+
+    def _forward(self, x: tf.Tensor) -> tf.Tensor:
+        return 1 / _size(x)
+
+
+class Square(tfb.Square):
+    """The square of the number, of which only the size matters."""
+
+    def _forward(self, x: tf.Tensor) -> tf.Tensor:
+        return _size(x) ** 2
+
+
+class GumbelCDF(tfb.Bijector):
+    """`exp(-exp(-u))`, the inverse of the log-log link; TFP's is of float32."""
+
+    def __init__(self):
+        super().__init__(forward_min_event_ndims=0, name="gumbel_cdf")
+
+    def _forward(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.exp(-tf.exp(-x))
+
+    def _inverse(self, y: tf.Tensor) -> tf.Tensor:
+        return -tf.math.log(-tf.math.log(y))
+
+
+class GumbelMinCDF(tfb.Bijector):
+    """`1 - exp(-exp(u))`, the inverse of the complementary log-log link."""
+
+    def __init__(self):
+        super().__init__(forward_min_event_ndims=0, name="gumbel_min_cdf")
+
+    def _forward(self, x: tf.Tensor) -> tf.Tensor:
+        return -tf.math.expm1(-tf.exp(x))
+
+    def _inverse(self, y: tf.Tensor) -> tf.Tensor:
+        return tf.math.log(-tf.math.log1p(-y))
+
+
+def _size(x):
+    """The absolute value, not so small that a parameter would be 0 or infinite."""
+    return tf.maximum(tf.abs(x), np.sqrt(np.finfo(x.dtype.as_numpy_dtype).tiny))
+
+
 # From a real number to a parameter, each the inverse of what a GLM calls its link: its "log" is `exp` here.
 LINKS: Mapping[str, Callable[[], tfb.Bijector]] = {
     "exp": Exp,
@@ -50,6 +102,11 @@ LINKS: Mapping[str, Callable[[], tfb.Bijector]] = {
     "sigmoid": tfb.Sigmoid,
     "softplus": Softplus,
     "tanh": tfb.Tanh,
+    "absolute": Absolute,
+    "gumbel_cdf": GumbelCDF,
+    "gumbel_min_cdf": GumbelMinCDF,
+    "reciprocal": Reciprocal,
+    "square": Square,
 }
 _POSITIVE = ("exp", "softplus")
 

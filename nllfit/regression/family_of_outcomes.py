@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nllfit.families import Censored, Family
+from nllfit.families import Censored
 from nllfit.families.arguments import family_class
+from nllfit.families.by_mean import BY_MEAN, parameterized
 from nllfit.families.facts import facts_of
+from nllfit.families.links import other_names
 from nllfit.families.protocol import ParametricFamily
 from nllfit.regression.outcomes import Outcome
 
@@ -18,7 +20,9 @@ __all__ = ["coded", "family_of", "main_parameter"]
 _PLACES = ("mean", "loc", "logits", "log_rate", "rate", "probits", "probs", "scale", "concentration")
 
 
-def family_of(family: Any, outcome: Outcome, link: Mapping[str, str], fixed: Mapping[str, Any]) -> ParametricFamily:
+def family_of(
+    family: Any, outcome: Outcome, parameterization: str | None, link: Mapping[str, str], fixed: Mapping[str, Any]
+) -> ParametricFamily:
     """The family of outcomes: a family itself, or that of a name or class, whose positive parameters have the link exp.
 
     Censored outcomes make it a `Censored` one, and labels tell the number of classes.
@@ -38,8 +42,10 @@ def family_of(family: Any, outcome: Outcome, link: Mapping[str, str], fixed: Map
             f'`family="Categorical"`, "OrderedLogistic", or a column of numbers.'
         )
     event_shape = () if outcome.is_censored or "num_classes" in options else (1,)
-    positive = Family(cls, event_shape, **options).positive
-    made = Family(cls, event_shape, link={name: "exp" for name in positive} | dict(link), **options)
+    by_mean = parameterization if cls.__name__ in BY_MEAN else None
+    positive = parameterized(cls, event_shape, by_mean, **options).positive
+    links = {name: "exp" for name in positive if other_names(name).isdisjoint(link)} | dict(link)
+    made = parameterized(cls, event_shape, by_mean, link=links, **options)
     return Censored(made) if outcome.is_censored else made
 
 

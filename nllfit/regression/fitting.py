@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nllfit.estimation.network_start import marginal_numbers
 from nllfit.regression.columns import as_column, as_frame, as_numbers, as_weights
 from nllfit.regression.designs import Design, sides
 from nllfit.regression.family_of_outcomes import coded, family_of, main_parameter
@@ -18,6 +19,7 @@ from nllfit.training.loss_surface import flat_weights
 
 __all__ = ["regression"]
 
+_FAR = 50.0  # nats a row of a start, from which on it is worth a second to find a better one
 _CUTPOINTS = "cutpoints"  # one of them takes the place of an intercept
 
 
@@ -30,13 +32,15 @@ def regression(
     offset: str | ArrayLike | None = None,
     cluster: str | ArrayLike | None = None,
     covariance: str = "information",
+    parameterization: str | None = "mean",
     link: Mapping[str, str] | None = None,
     **parameters: Any,
 ) -> Regression:
     """Fits a regression that a formula describes, by maximum likelihood.
 
-    The formula is about the parameter that says where outcomes are: the `loc` of a Normal, the `logits` of a Bernoulli,
-    the `log_rate` of a Poisson, the `scale` of a Weibull. That parameter, before its link, is
+    The formula is about the parameter that says where outcomes are: the `loc` of a Normal, the `mean` of a Gamma, a
+    Beta or a NegativeBinomial, the `logits` of a Bernoulli, the `log_rate` of a Poisson, the `scale` of a Weibull.
+    That parameter, before its link, is
 
         u_i = x_i' b + offset_i
 
@@ -63,8 +67,10 @@ def regression(
         coefficients, as statsmodels has it.
       covariance: "information" for the inverse of the observed information, or "sandwich", which holds in large samples
         also where the outcomes' distribution is not the family's (HC0).
+      parameterization: "mean" for the parameters of `ByMean`, for the families that it has; None for TFP's.
       link: `{parameter: link}`, as for `Family`: the map from `u` to the parameter, which is the inverse of what a GLM
-        calls its link. A log link is "exp", logit is "sigmoid", probit is "normal_cdf".
+        calls its link: log is "exp", logit "sigmoid", probit "normal_cdf", cloglog "gumbel_min_cdf", loglog
+        "gumbel_cdf", inverse "reciprocal", sqrt "square", and the identity of a positive parameter "absolute".
       **parameters: for a parameter by its name a formula "~ terms", or a value at which it is held.
 
     Returns:
@@ -92,7 +98,7 @@ def regression(
     outcome = Outcome.of(left, data)
     formulas = {n: v for n, v in parameters.items() if isinstance(v, str) and "~" in v}
     fixed = {name: value for name, value in parameters.items() if name not in formulas}
-    made = family_of(family, outcome, link or {}, fixed)
+    made = family_of(family, outcome, parameterization, link or {}, fixed)
     y, labels = coded(outcome, made)
     counts = None if weights is None else as_weights(weights, data)
     added = None if offset is None else as_numbers("offset", offset, data)
@@ -128,9 +134,23 @@ def _check_outcomes(objective, outcome):
         raise ValueError(str(error).replace("`y_true` holds an outcome", held)) from None
 
 
+def _start(objective):
+    """Coefficients of 0 or, if those are far from the outcomes, of the outcomes' marginal distribution."""
+    zeros = np.zeros(objective.num_coefficients)
+    if objective.value(zeros) < _FAR * objective.weights.sum():
+        return zeros
+    numbers = marginal_numbers(objective.family, objective.y, objective.weights)
+    found = []
+    for predictor, (matrix, offset) in zip(objective.predictors, objective.designs, strict=True):
+        for place in predictor.places:
+            wanted = np.full(len(matrix), numbers[place]) - (0.0 if offset is None else offset)
+            found.append(np.linalg.lstsq(matrix, wanted, rcond=None)[0])
+    return np.concatenate(found)
+
+
 def _fitted(objective, model):
     """The coefficients of maximum likelihood, set in the model, and what is wrong with them, or None."""
-    coefficients, is_maximum = maximum(objective, np.zeros(objective.num_coefficients))
+    coefficients, is_maximum = maximum(objective, _start(objective))
     if is_maximum:
         set_coefficients(model, objective.predictors, coefficients)
         return coefficients, None

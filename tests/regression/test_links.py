@@ -1,0 +1,114 @@
+"""Generalized linear models of all links, negative binomials and beta regressions, compared with statsmodels."""
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+import statsmodels.formula.api as smf
+from statsmodels.othermod.betareg import BetaModel
+
+import nllfit
+
+LINKS = sm.families.links
+
+# statsmodels' family, ours, and the link of the parameter that the formula is about.
+COUNTS = {
+    "Poisson, log": (sm.families.Poisson(), "Poisson", {}),
+    "Poisson, sqrt": (sm.families.Poisson(LINKS.Sqrt()), "Poisson", {"link": {"rate": "square"}}),
+    "Poisson, identity": (sm.families.Poisson(LINKS.Identity()), "Poisson", {"link": {"rate": "absolute"}}),
+    "NegativeBinomial, alpha held": (sm.families.NegativeBinomial(alpha=0.7), "NegativeBinomial", {"alpha": 0.7}),
+}
+BINARY = {
+    "logit": (LINKS.Logit(), "sigmoid"),
+    "probit": (LINKS.Probit(), "normal_cdf"),
+    "cloglog": (LINKS.CLogLog(), "gumbel_min_cdf"),
+    "loglog": (LINKS.LogLog(), "gumbel_cdf"),
+}
+AMOUNTS = {
+    "Gamma, log": (sm.families.Gamma(LINKS.Log()), "Gamma", {}),
+    "Gamma, inverse": (sm.families.Gamma(), "Gamma", {"link": {"mean": "reciprocal"}}),
+    "Gamma, identity": (sm.families.Gamma(LINKS.Identity()), "Gamma", {"link": {"mean": "absolute"}}),
+    "InverseGaussian, log": (sm.families.InverseGaussian(LINKS.Log()), "InverseGaussian", {}),
+    "Gaussian, log": (sm.families.Gaussian(LINKS.Log()), "Normal", {"link": {"loc": "exp"}}),
+}
+
+
+@pytest.fixture(scope="module")
+def visits():
+    data = sm.datasets.randhie.load_pandas().data.iloc[:400].copy()
+    return data.assign(hit=(data.mdvis > 1) * 1.0)
+
+
+@pytest.fixture(scope="module")
+def votes():
+    return sm.datasets.scotland.load_pandas().data.assign(share=lambda data: data.YES / 100)
+
+
+def agree(ours, formula, data, family, scale=1.0, **options):
+    """Holds estimates and observed errors against statsmodels', whose own errors are of the expected information."""
+    theirs = smf.glm(formula, data, family=family, **options).fit(tol=1e-14, maxiter=300)
+    assert ours.converged
+    size = len(theirs.params)
+    np.testing.assert_allclose(ours.params.iloc[:size], theirs.params, rtol=1e-7)
+    hessian = theirs.model.hessian(theirs.params, observed=True, scale=scale)
+    np.testing.assert_allclose(ours.bse.iloc[:size], np.sqrt(np.diag(np.linalg.inv(-hessian))), rtol=1e-7)
+    return theirs
+
+
+@pytest.mark.filterwarnings("ignore:The .* link function does not respect the domain")
+@pytest.mark.parametrize("case", COUNTS)
+def test_counts(visits, case):
+    family, name, options = COUNTS[case]
+    ours = nllfit.regression("mdvis ~ idp + disea", visits, name, **options)
+    theirs = agree(ours, "mdvis ~ idp + disea", visits, family)
+    np.testing.assert_allclose(ours.llf, theirs.llf, rtol=1e-10)
+
+
+@pytest.mark.parametrize("case", BINARY)
+def test_binary_outcomes(visits, case):
+    theirs, ours = BINARY[case]
+    fit = nllfit.regression("hit ~ idp + disea", visits, "Bernoulli", link={"probs": ours})
+    np.testing.assert_allclose(
+        fit.llf, agree(fit, "hit ~ idp + disea", visits, sm.families.Binomial(theirs)).llf, rtol=1e-10
+    )
+
+
+@pytest.mark.filterwarnings("ignore:The .* link function does not respect the domain")
+@pytest.mark.parametrize("case", AMOUNTS)
+def test_amounts(votes, case):
+    family, name, options = AMOUNTS[case]
+    ours = nllfit.regression("YES ~ COUTAX + UNEMPF", votes, name, **options)
+    scale = ours.params["scale"] ** 2 if name == "Normal" else 1 / ours.params["concentration"]
+    agree(ours, "YES ~ COUTAX + UNEMPF", votes, family, scale)
+
+
+def test_negative_binomial(visits):
+    ours = nllfit.regression("mdvis ~ idp + disea", visits, "NegativeBinomial")
+    theirs = smf.negativebinomial("mdvis ~ idp + disea", visits).fit(disp=0, method="bfgs", gtol=1e-7, maxiter=500)
+    assert ours.names == ["Intercept", "idp", "disea", "alpha"]
+    np.testing.assert_allclose(ours.params, theirs.params, rtol=2e-6)
+    np.testing.assert_allclose(ours.bse, theirs.bse, rtol=2e-6)
+    np.testing.assert_allclose(ours.llf, theirs.llf, rtol=1e-10)
+
+
+def test_negative_binomial_of_a_variance_linear_in_the_mean(visits):
+    """statsmodels' NB1 is TFP's own parametrisation: the log of the mean is that of `total_count` plus `logits`."""
+    formula = "mdvis ~ idp + disea"
+    model = smf.negativebinomial(formula, visits, loglike_method="nb1")
+    theirs = model.fit(disp=0, method="bfgs", gtol=1e-9, maxiter=500)
+    options = {"parameterization": None, "total_count": "~ idp + disea"}
+    ours = nllfit.regression("mdvis ~ 1", visits, "NegativeBinomial", **options).params
+    log_alpha = ours["Intercept"]
+    np.testing.assert_allclose(ours[["total_count: idp", "total_count: disea"]], theirs.params[1:3], rtol=1e-6)
+    np.testing.assert_allclose(ours["total_count: Intercept"] + log_alpha, theirs.params["Intercept"], rtol=1e-6)
+    np.testing.assert_allclose(np.exp(log_alpha), theirs.params["alpha"], rtol=1e-6)
+
+
+def test_beta(votes):
+    formula = "share ~ COUTAX + UNEMPF"
+    theirs = BetaModel.from_formula(formula, votes).fit(disp=0, method="newton", tol=1e-12)
+    ours = nllfit.regression(formula, votes, "Beta", precision="~ 1")
+    np.testing.assert_allclose(ours.params, theirs.params, rtol=1e-6)
+    np.testing.assert_allclose(ours.bse, theirs.bse, rtol=1e-6)
+    assert ours.names[-1] == "precision: Intercept"
+    np.testing.assert_allclose(ours.llf, theirs.llf)
+    np.testing.assert_allclose(ours.predict(votes.iloc[:3]), theirs.predict(votes.iloc[:3]), rtol=1e-7)
