@@ -49,12 +49,10 @@ class Family(ParametricFamily):
       shared: names of parameters that are the same for all inputs. They are no part of `params`; their `shared_size`
         unconstrained numbers are the second argument of `distribution`.
       floor: `{name: lowest value}` for parameters with a softplus link, in place of `eps`, or with the link `exp`.
-      link: `{name: link}` in place of TFP's, by name, from the network's number to the parameter: `exp`, `identity`,
-        `normal_cdf`, `sigmoid`, `softplus`, `tanh`; or one of a generalized linear model, `gumbel_cdf` (loglog),
-        `gumbel_min_cdf` (cloglog), `reciprocal` (inverse), `square` (sqrt), `absolute` (the identity of a positive
-        mean). `{"probs": "normal_cdf"}` puts `probs` in the place of `logits`.
-      num_classes: the number of classes, for families of class labels such as `Categorical`, which have no event axis
-        to read it from.
+      link: `{name: link}` in place of TFP's, from the network's number to the parameter: `exp`, `identity`, `square`,
+        `normal_cdf`, `sigmoid`, `softplus`, `tanh`, `absolute`, `reciprocal`, `gumbel_cdf` or `gumbel_min_cdf`.
+        `{"probs": "normal_cdf"}` puts `probs` in the place of `logits`.
+      num_classes: the number of classes, for families of class labels such as `Categorical`.
       **fixed: parameters held at a value (`scale=1.0`, `total_count=10`, `low=0.0`), and other arguments of the
         distribution's constructor. `validate_args` is True by default, so that an outcome outside the support is an
         error; `validate_args=False` scores soft labels, such as a Bernoulli's 0.1 and 0.9.

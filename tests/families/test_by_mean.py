@@ -53,7 +53,6 @@ def test_the_derivative_where_tfp_is_wrong():
 def test_heads_of_both_kerases(tmp_path):
     arguments = {"parameterization": "mean", "link": {"mean": "exp"}, "shared": "alpha"}
     x = np.random.default_rng(0).normal(size=[40, 2]).astype("float32")
-    y = np.random.default_rng(1).poisson(np.exp(0.3 * x[:, :1]))
     for package, kind in ((tf_keras, heads), (keras, keras3.heads)):
         model = package.Sequential([package.layers.Dense(1), kind.NegativeBinomial(**arguments)])
         model.build([None, 2])
