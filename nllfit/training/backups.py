@@ -43,18 +43,17 @@ class Backup:
         self._writes = model.distribute_strategy.extended.should_checkpoint
         self._deletes = self._writes and callback.delete_checkpoint
         self._epoch = tf.Variable(0, trainable=False, dtype=tf.int64)
-        self._state = tf.train.Checkpoint(
-            epoch=self._epoch, memory=_Memory(model, callbacks), variables=list(variables)
-        )
+        self._memory = _Memory(model, callbacks)
+        self._state = tf.train.Checkpoint(epoch=self._epoch, memory=self._memory, variables=list(variables))
         with self._told():
             self._manager = tf.train.CheckpointManager(self._state, self._folder, max_to_keep=1)
 
-    def begin(self, initial_epoch: int) -> int:
-        """The epoch to begin with: that at which an earlier run was cut short, as which all is restored, or this."""
+    def begin(self, initial_epoch: int) -> tuple[int, dict | None]:
+        """Restores the last backup; the epoch to begin with, and the logs of the epoch before it, if there was one."""
         path = self._manager.latest_checkpoint
         if path is None:
             self.save(initial_epoch)  # a folder that cannot be written is told before the first step
-            return initial_epoch
+            return initial_epoch, None
         with self._told():
             known = tf.train.load_checkpoint(path)
             shapes, dtypes = known.get_variable_to_shape_map(), known.get_variable_to_dtype_map()
@@ -69,13 +68,14 @@ class Backup:
                     f"`backup_dir`, or delete this one to begin anew."
                 )
             self._state.restore(path)
-        return int(self._epoch)
+        return int(self._epoch), self._memory.logs
 
-    def save(self, epoch: int) -> None:
-        """Writes what the run has come to before an epoch."""
+    def save(self, epoch: int, logs: dict | None = None) -> None:
+        """Writes the state of the run before an epoch, with the logs of the epoch before it."""
         if not self._writes:
             return
         self._epoch.assign(epoch)
+        self._memory.logs = logs
         with self._told():
             self._manager.save()
 
@@ -97,9 +97,10 @@ class Backup:
 
 
 class _Memory(tf.train.experimental.PythonState):
-    """What callbacks remember, and whether one of them has stopped the run, as arrays."""
+    """What callbacks remember, whether one of them has stopped the run, and the logs of the last epoch, as arrays."""
 
     def __init__(self, model, callbacks):
+        self.logs = None
         self._remembering = {
             f"{i} {name}": (callback, name)
             for i, callback in enumerate(callbacks)
@@ -108,7 +109,7 @@ class _Memory(tf.train.experimental.PythonState):
         } | {"stopped": (model, "stop_training")}
 
     def serialize(self):
-        arrays = {}
+        arrays = {f"logs/{name}": value for name, value in (self.logs or {}).items()}
         for key, (owner, name) in self._remembering.items():
             value = getattr(owner, name, None)
             if isinstance(value, list):  # of weights
@@ -121,6 +122,11 @@ class _Memory(tf.train.experimental.PythonState):
 
     def deserialize(self, string_value):
         arrays = np.load(io.BytesIO(string_value))  # which runs no code of a file's
+        self.logs = {
+            key.removeprefix("logs/"): arrays[key].item() if arrays[key].ndim == 0 else arrays[key]
+            for key in arrays.files
+            if key.startswith("logs/")
+        }
         for key, (owner, name) in self._remembering.items():
             weights = [arrays[f"{key} {i}"] for i in range(len(arrays.files)) if f"{key} {i}" in arrays.files]
             if key in arrays.files or weights:

@@ -23,9 +23,9 @@ from nllfit.data import (
     part_name,
     weighted,
 )
+from nllfit.training.chunks import Bounds, Chunk
 from nllfit.training.replicas import ALONE, Replicas
 from nllfit.training.streams import Stream, is_stream
-from nllfit.training.work import Work
 
 __all__ = ["Arrays", "batches_of", "split_arrays"]
 
@@ -79,14 +79,14 @@ def batches_of(
     if isinstance(x, tf.distribute.DistributedDataset):
         replicas = replicas.alone
 
-    def batch(element):
+    def prepare(element):
         element = tf.nest.map_structure(_of_this_process, element)
         data = tuple(element) if isinstance(element, (tuple, list)) else (element,)
         data = as_tensors(data, floatx, name)
         check_lengths(data, name)
         return weighted(data, class_weight, floatx)
 
-    return Stream(x, batch, check, steps, restarts, replicas, name)
+    return Stream(x, prepare, check, steps, restarts, replicas, name)
 
 
 def split_arrays(x, y, sample_weight, fraction):
@@ -140,7 +140,7 @@ class Arrays:
             return tf.nest.map_structure(lambda t: tf.gather(t, rows), self.data)
 
     def work(self, epoch, epochs=1, capacity=1):
-        """The `Work` of some epochs that are alike."""
+        """The `Chunk` of some epochs that are alike."""
         parts = [self._parts(epoch + i)[0] for i in range(epochs)]
         return self._work(parts, capacity)
 
@@ -156,9 +156,9 @@ class Arrays:
         return num_bytes(self.data) <= CHUNK_BYTES
 
     def works(self, epoch):
-        """The `Work` of one epoch, in pieces each of which may end in a partial batch."""
+        """The `Chunk` of one epoch, in pieces each of which may end in a partial batch."""
         for i, part in enumerate(self._parts(epoch)):
-            yield dataclasses.replace(self._work([part], 1), starts=i == 0)
+            yield self._work([part], 1, starts=i == 0)
 
     def stacks(self):
         """The batches of an epoch that restarts, as stacks `[k, batch_size, ...]`, and how many of each count."""
@@ -189,7 +189,7 @@ class Arrays:
             return np.arange(self._rows)
         return np.random.default_rng([self._seed, number]).permutation(self._rows)
 
-    def _work(self, parts, capacity):
+    def _work(self, parts, capacity, starts=True):
         steps, size = len(parts[0][0]) // self._batch_size, len(parts[0][1])
         order = np.zeros([capacity, round_up(max(steps, 1)), self._batch_size], np.int32)
         rest = np.zeros([capacity, size], np.int32) if size else None
@@ -198,7 +198,7 @@ class Arrays:
             if size:
                 rest[i] = partial
         order, rest = (None if rows is None else self._replicas.rows(rows) for rows in (order, rest))
-        return Work(self._rounded, order, rest, last=steps, epochs=len(parts))
+        return Chunk(self._rounded, order, rest, Bounds(0, steps, len(parts), starts))
 
 
 def round_up(number):

@@ -8,8 +8,9 @@ model of Keras gives to all of its own. A loop over small models would grow by h
 import threading
 
 from tensorflow.python.eager import context  # as both Kerases do in `clear_session`, which forgets names, too
+from tensorflow.python.framework.config import is_op_determinism_enabled  # only the setter is public
 
-__all__ = ["drop_kernels"]
+__all__ = ["drop_kernels", "is_op_determinism_enabled"]
 
 _MOST = 512  # variables: 18 MiB; to make anew the kernels that are still in use takes a tenth of a second
 

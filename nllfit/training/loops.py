@@ -1,4 +1,4 @@
-"""Loops: what a program does, as TensorFlow traces it."""
+"""Loops: the functions of tensors that a program traces."""
 
 import functools
 
@@ -8,16 +8,16 @@ import tensorflow as tf
 from nllfit.kerases import is_kerases_own, keras_of
 from nllfit.training.replicas import Replicas
 
-__all__ = ["loops", "one_step", "split"]
+__all__ = ["TracedEpochs", "one_step", "split"]
 
-_SMALL = 2**16  # numbers, which are copied in less time than another write takes
+_MAX_JOINED_SIZE = 2**16  # numbers; to copy them takes less time than one more write
 
 
 def one_step(model, mode):
     """The `train_step` or `test_step` of a model, of a batch `(x,)`, `(x, y)` or `(x, y, sample_weight)`."""
     strategy = model.distribute_strategy  # in whose scope an optimizer of Keras 3 makes its variables
     replicas = Replicas.of(strategy)
-    # Where they are metrics, `loops` takes the value for all replicas at the end.
+    # Logs that are metrics are those of all replicas only at the end of an epoch: see `TracedEpochs`.
     are_metrics = all(is_kerases_own(getattr(model, name)) for name in (f"{mode}_step", "compute_metrics"))
 
     def reduced(t):
@@ -42,77 +42,83 @@ def one_step(model, mode):
     return step
 
 
-def loops(model, steps, mode, work, changed, weights):
-    """The function of the tensors of such `work` that does it; see `programs.Stretch` for what it returns.
+class TracedEpochs:
+    """The function that a program traces: epochs of training steps, or of test steps, with an evaluation after each.
+
+    Called with the tensors of a chunk, it returns what `programs.Stretch` describes.
 
     Args:
-      model: of the steps, whose metrics are reset.
-      steps: `{"train": ..., "test": ...}`, functions of a batch.
-      mode: which of them to do.
-      work: an example of the work.
+      model: whose steps it does and whose metrics it resets.
+      mode: `"train"` or `"test"`.
+      steps: functions of a batch, by mode.
+      layout: of the chunk.
       changed: the variables to record after each epoch.
-      weights: those that must be finite.
+      weights: the variables that must stay finite.
     """
-    step, test = steps[mode], steps["test"]
-    strategy = model.distribute_strategy
-    capacity = work.capacity
 
-    def reset_metrics():
-        model.reset_metrics()
+    def __init__(self, model, mode, steps, layout, changed, weights):
+        self._model, self._layout, self._changed, self._weights = model, layout, changed, weights
+        self._step, self._test = steps[mode], steps["test"]
+
+    def __call__(self, *tensors):
+        inputs, bounds = self._layout.pack(list(tensors))
+        with self._model.distribute_strategy.scope():
+            no_logs = _zeros(self._step, self._layout.batch)
+            held_out = self._layout.held_out_batch
+            no_scores = {} if held_out is None else _zeros(self._test, held_out)
+
+            def one_epoch(epoch, finite, logs_of, scores_of, states_of):
+                logs = self._trained(inputs, bounds, epoch, no_logs)
+                finite = _finite(logs, self._weights)
+                scores = no_scores
+                if held_out is not None:
+                    evaluates = inputs.evaluates[epoch] & finite
+                    scores = tf.cond(evaluates, lambda: self._evaluated(inputs, no_scores), lambda: no_scores)
+                written = _written(logs_of, epoch, logs), _written(scores_of, epoch, scores)
+                return epoch + 1, finite, *written, _written(states_of, epoch, _joined(self._changed))
+
+            # An explicit `while_loop`: AutoGraph took longer than the rest of the trace.
+            arrays = [self._arrays(values) for values in (no_logs, no_scores, _joined(self._changed))]
+            epoch, finite, logs_of, scores_of, states_of = tf.while_loop(
+                lambda epoch, finite, *_: (epoch < bounds.epochs) & finite, one_epoch, (0, True, *arrays)
+            )
+            logs, scores = _stacked(logs_of, no_logs), _stacked(scores_of, no_scores)
+            return logs, scores, [array.stack() for array in states_of], epoch, finite
+
+    def _trained(self, inputs, bounds, epoch, no_logs):
+        """The logs after the steps of an epoch."""
+        tf.cond(bounds.starts > 0, self._reset_metrics, lambda: 0)
+        if self._layout.is_small:  # rows that lie together are read in half the time
+            batch = functools.partial(_gathered, _gathered(inputs.data, inputs.order[epoch]))
+        else:
+
+            def batch(i):
+                return _gathered(inputs.data, inputs.order[epoch, i])
+
+        logs = _repeated(self._step, batch, bounds.first, bounds.last, no_logs)
+        if not isinstance(inputs.rest, tuple):
+            logs = _repeated(self._step, lambda i: _gathered(inputs.data, inputs.rest[epoch]), 0, bounds.ends, logs)
+        return self._of_all_replicas(logs)
+
+    def _evaluated(self, inputs, scores):
+        """The logs of an evaluation on the held-out batches."""
+        self._reset_metrics()
+        for i, stack in enumerate(inputs.held_out):
+            scores = _repeated(self._test, functools.partial(_gathered, stack), 0, inputs.held_out_steps[i], scores)
+        return self._of_all_replicas(scores)
+
+    def _reset_metrics(self):
+        self._model.reset_metrics()
         return 0
 
-    def of_all_replicas(logs):
-        """What the metrics come to at the end of an epoch, as in Keras, which at a step has those of each replica."""
-        results = model.get_metrics_result() if strategy.num_replicas_in_sync > 1 else logs
+    def _of_all_replicas(self, logs):
+        """The metrics over all replicas at the end of an epoch, as in Keras; a step's logs are those of one replica."""
+        several = self._model.distribute_strategy.num_replicas_in_sync > 1
+        results = self._model.get_metrics_result() if several else logs
         return results if results.keys() == logs.keys() else logs
 
-    def run(*tensors):
-        with strategy.scope():
-            return run_in_scope(*tensors)
-
-    def run_in_scope(*tensors):
-        numbers, evaluates, data, order, rest, stacks = work.unflatten(list(tensors))
-        first, last, epochs, starts, ends, *sizes = tf.unstack(numbers)
-        no_logs = _zeros(step, work.batch_specs())
-        no_scores = _zeros(test, tf.nest.map_structure(_of_batch, stacks[0])) if stacks else {}
-        logs_of = [_array(t, capacity) for t in tf.nest.flatten(no_logs)]
-        scores_of = [_array(t, capacity) for t in tf.nest.flatten(no_scores)]
-        states_of = [_array(t, capacity) for t in _joined(changed)]
-
-        def one_epoch(epoch, finite, logs_of, scores_of, states_of):
-            tf.cond(starts > 0, reset_metrics, lambda: 0)
-            if work.is_small:  # a step reads rows that lie together in half the time
-                batch = functools.partial(_gathered, _gathered(data, order[epoch]))
-            else:
-
-                def batch(i):
-                    return _gathered(data, order[epoch, i])
-
-            logs = _repeated(step, batch, first, last, no_logs)
-            if rest is not None:
-                logs = _repeated(step, lambda i: _gathered(data, rest[epoch]), 0, ends, logs)
-            logs = of_all_replicas(logs)
-            finite = _finite(logs, weights)
-
-            def evaluation():
-                reset_metrics()
-                scores = no_scores
-                for stack, size in zip(stacks, sizes, strict=True):
-                    scores = _repeated(test, functools.partial(_gathered, stack), 0, size, scores)
-                return of_all_replicas(scores)
-
-            scores = tf.cond(evaluates[epoch] & finite, evaluation, lambda: no_scores) if stacks else no_scores
-            written = _written(logs_of, epoch, logs), _written(scores_of, epoch, scores)
-            return epoch + 1, finite, *written, _written(states_of, epoch, _joined(changed))
-
-        # By hand: to let AutoGraph write it took longer than all of the tracing.
-        epoch, finite, logs_of, scores_of, states_of = tf.while_loop(
-            lambda epoch, finite, *_: (epoch < epochs) & finite, one_epoch, (0, True, logs_of, scores_of, states_of)
-        )
-        logs, scores = _stacked(logs_of, no_logs), _stacked(scores_of, no_scores)
-        return logs, scores, [array.stack() for array in states_of], epoch, finite
-
-    return run
+    def _arrays(self, values):
+        return [tf.TensorArray(t.dtype, self._layout.capacity, element_shape=t.shape) for t in tf.nest.flatten(values)]
 
 
 def _repeated(step, batch, first, last, logs):
@@ -124,10 +130,6 @@ def _repeated(step, batch, first, last, logs):
 def _zeros(step, batch):
     outputs = step.get_concrete_function(batch).structured_outputs
     return tf.nest.map_structure(lambda t: tf.zeros(t.shape, t.dtype), outputs)
-
-
-def _of_batch(stack):
-    return tf.TensorSpec(stack.shape[1:], stack.dtype)
 
 
 def _gathered(data, rows):
@@ -145,7 +147,7 @@ def _kinds(variables):
     kinds = {}
     for v in variables:
         size = v.shape.num_elements()  # None where a shape is not known
-        kinds.setdefault(v.dtype if size is not None and size <= _SMALL else id(v), []).append(v)
+        kinds.setdefault(v.dtype if size is not None and size <= _MAX_JOINED_SIZE else id(v), []).append(v)
     return list(kinds.values())
 
 
@@ -162,10 +164,6 @@ def split(states, variables):
         for v, part in zip(kind, np.split(state, ends, axis=1) if kind[1:] else [state], strict=True):
             found[id(v)] = part.reshape(len(part), *v.shape) if kind[1:] else part
     return [found[id(v)] for v in variables]
-
-
-def _array(like, capacity):
-    return tf.TensorArray(like.dtype, capacity, element_shape=like.shape)
 
 
 def _written(arrays, epoch, values):

@@ -1,20 +1,20 @@
 """Streams: batches of an iterable that need not fit in memory, read in pieces while a program works."""
 
 import concurrent.futures
-import dataclasses
 import functools
-import itertools
+import sys
 
 import numpy as np
 import tensorflow as tf
 
-from nllfit.data import CHUNK_BYTES, check_finite, num_bytes, num_rows, part_name, shapes
+from nllfit.data import CHUNK_BYTES, check_finite, num_bytes, num_rows, part_name
+from nllfit.training.chunks import Bounds, Chunk
+from nllfit.training.readers import reader_of
 from nllfit.training.replicas import ALONE
-from nllfit.training.work import Work
 
 __all__ = ["Stream", "is_stream", "prefetched"]
 
-_STREAM_STEPS = 256  # a chunk's call costs some 100 us, a batch's way through Python as much: more would win nothing
+_MAX_CHUNK_STEPS = 256  # a call takes about 1 ms, so that longer chunks would be hardly faster
 
 
 def is_stream(x):
@@ -27,62 +27,59 @@ def is_stream(x):
 class Stream:
     """Batches of an iterable, which need not fit in memory.
 
+    Args:
+      iterable: of batches.
+      prepare: makes a tuple of structures of tensors of a batch, or of several that are joined, and checks its lengths.
+      check: as for `batches_of`.
+      steps: batches an epoch, None for all.
+      restarts: whether each epoch begins at the first batch.
+      replicas: those that share each batch.
+      name: the argument's, for messages.
+
     Attributes:
       steps: batches an epoch, None where it is not known yet.
       first: the first batch.
     """
 
-    def __init__(self, iterable, batch, check, steps=None, restarts=False, replicas=ALONE, name=""):
-        self._iterable, self._batch, self._name, self._replicas = iterable, batch, name, replicas
+    are_alike = False
+
+    def __init__(self, iterable, prepare, check, steps=None, restarts=False, replicas=ALONE, name=""):
+        self._iterable, self._prepare, self._name, self._replicas = iterable, prepare, name, replicas
         self._limit, self._restarts = steps, restarts
         cardinality = int(iterable.cardinality()) if isinstance(iterable, tf.data.Dataset) else _length(iterable)
         if cardinality == tf.data.INFINITE_CARDINALITY and steps is None:
             raise ValueError("The dataset is infinite: say how many batches an epoch has with `steps_per_epoch`.")
         self.steps = steps or (cardinality if cardinality >= 0 else None)
-        iterator = iter(iterable)
-        try:
-            self.first = batch(next(iterator))
-        except StopIteration:
-            raise ValueError(f"The dataset in `{name or 'x'}` is empty: there is nothing to train on.") from None
         # As in Keras, an epoch of fewer batches than the dataset has goes on where the one before it stopped.
         self._goes_on = steps not in (None, cardinality) and not restarts
-        once = iterator is iterable  # a generator: it has no other beginning
-        self._iterator = itertools.chain([self.first], map(batch, iterator)) if once else None
+        self._begin = reader_of(iterable, prepare)
+        take = self._begin(1)
+        if not (stacks := take(1)):
+            raise ValueError(f"The dataset in `{name or 'x'}` is empty: there is nothing to train on.")
+        self.first = prepare(stacks[0].data)
+        is_iterator = hasattr(type(iterable), "__next__")  # such as a generator, which has no other beginning
+        self._take = _with_first(stacks, take) if is_iterator else None
         check_finite(self.first, name, "row {} of batch 0".format)
         self._check = check(self.first, part_name(name, "y"))
         self._check(*self.first, where="row {} of batch 0".format)
         size = max(1, num_bytes(self.first))
-        self._chunk = max(1, min(CHUNK_BYTES // size, _STREAM_STEPS, self.steps or _STREAM_STEPS))
-
-    are_alike = False
+        self._chunk_steps = max(1, min(CHUNK_BYTES // size, _MAX_CHUNK_STEPS, self.steps or _MAX_CHUNK_STEPS))
 
     def example(self, capacity, held_out):
-        """Work of the shapes that training has."""
-        return self._work(self.first, 1, num_rows(self.first))
+        """A chunk of the shapes that training has."""
+        return self._chunk(self.first, 1, num_rows(self.first))
 
     def works(self, epoch):
-        """The `Work` of one epoch, in pieces; batches of other shapes make pieces of their own."""
+        """The chunks of one epoch; batches of another size are in chunks of their own."""
         self._notify("on_epoch_begin")
-        iterator = self._iterator or map(self._batch, iter(self._iterable))
-        self._iterator = iterator if self._goes_on else None
-        done = 0
-        for _, run in itertools.groupby(itertools.islice(iterator, self._limit), shapes):
-            while stack := list(itertools.islice(run, self._chunk)):
-                steps, size = len(stack), num_rows(stack[0])
-                if not self._restarts:
-                    self._replicas.check(size)
-                    if isinstance(self._iterable, tf.distribute.DistributedDataset) and size != num_rows(self.first):
-                        raise ValueError(
-                            f"The distributed dataset has a batch of {size} rows after {num_rows(self.first)}, so "
-                            f"that some rows would count more than others: batch it with `drop_remainder=True`."
-                        )
-                with tf.device("CPU"):
-                    data = tf.nest.map_structure(lambda *batches: tf.concat(batches, 0), *stack)
-                where = functools.partial(_place, size, done, epoch)
-                check_finite(data, self._name, where)
-                data = self._check(*data, where=where)
-                yield dataclasses.replace(self._work(data, steps, size), starts=done == 0)
-                done += steps
+        take = self._take or self._begin(self._chunk_steps)
+        self._take = take if self._goes_on else None
+        done, limit = 0, self._limit or sys.maxsize
+        while done < limit and (stacks := take(min(self._chunk_steps, limit - done))):
+            for stack in stacks:
+                data = self._checked(stack, done, epoch)
+                yield self._chunk(data, stack.steps, stack.size, starts=done == 0)
+                done += stack.steps
         if done < (self._limit or 1):
             raise ValueError(
                 f"The dataset ran out after {done} batches of epoch {epoch + 1}, of {self._limit or 'all'}: make it "
@@ -90,16 +87,43 @@ class Stream:
             )
         self._notify("on_epoch_end")
 
-    def _work(self, data, steps, size):
-        """The `Work` of some batches of one size, one after the other."""
-        with tf.device("CPU"):
-            data = tf.nest.map_structure(lambda t: tf.concat([t] + [t[-size:]] * (self._chunk - steps), 0), data)
-        order = np.arange(self._chunk * size, dtype=np.int32).reshape(1, self._chunk, size)
-        return Work(data, self._replicas.rows(order), last=steps)
+    def _checked(self, stack, done, epoch):
+        """The data of a stack, after the first `done` batches of an epoch."""
+        data = self._prepare(stack.data)
+        if not self._restarts:
+            self._replicas.check(stack.size)
+            first_size = num_rows(self.first)
+            if isinstance(self._iterable, tf.distribute.DistributedDataset) and stack.size != first_size:
+                raise ValueError(
+                    f"The distributed dataset has a batch of {stack.size} rows after {first_size}, so that "
+                    f"some rows would count more than others: batch it with `drop_remainder=True`."
+                )
+        where = functools.partial(_place, stack.size, done, epoch)
+        check_finite(data, self._name, where)
+        return self._check(*data, where=where)
+
+    def _chunk(self, data, steps, size, starts=True):
+        """The `Chunk` of some batches of one size, one after the other."""
+        if steps < self._chunk_steps:
+            with tf.device("CPU"):
+                rest = self._chunk_steps - steps
+                data = tf.nest.map_structure(lambda t: tf.concat([t, *[t[-size:]] * rest], 0), data)
+        order = np.arange(self._chunk_steps * size, dtype=np.int32).reshape(1, self._chunk_steps, size)
+        return Chunk(data, self._replicas.rows(order), bounds=Bounds(0, steps, 1, starts))
 
     def _notify(self, hook):
         """Calls a hook of the iterable, if it has it, as Keras's `Sequence` and `PyDataset` do to shuffle."""
         getattr(self._iterable, hook, lambda: None)()
+
+
+def _with_first(stacks, take):
+    """`take`, with stacks of one batch that were read before it."""
+    stacks = list(stacks)
+
+    def with_first(count):
+        return [stacks.pop()] if stacks else take(count)
+
+    return with_first
 
 
 def prefetched(works):

@@ -15,8 +15,9 @@ import tensorflow as tf
 import tf_keras
 
 import nllfit
+from nllfit.data import as_tensors
 from nllfit.kerases import training_variables, variable_of
-from nllfit.training import architecture, batches, loops, runs, streams
+from nllfit.training import architecture, batches, engine, loops, readers, runs, streams
 from nllfit.training.failures import not_finite
 from nllfit.training.programs import Program
 from tests.kerases import KERASES, KITS, by_keras, in_turn, mainly, set_precision
@@ -353,12 +354,66 @@ def test_batches_of_any_sizes_from_any_iterable():
     assert_same_run(history, expected, model, reference)
 
 
+@pytest.mark.parametrize(("kit", "way"), in_turn([("one", 1), ("four", 4)]))
+def test_a_sequence_is_read_by_its_workers_in_order(kit, way):
+    k, (_, workers) = kit.keras, way
+    x, y, _ = rows_of(dense(k), PARTIAL)
+    threads = set()
+
+    class Batches(getattr(k.utils, "PyDataset", None) or k.utils.Sequence):
+        def __len__(self):
+            return 5
+
+        def __getitem__(self, i):
+            threads.add(threading.current_thread().name.partition("_")[0])
+            return x[BATCH * i : BATCH * (i + 1)], y[BATCH * i : BATCH * (i + 1)]
+
+    batches = Batches()
+    if k is keras:
+        batches.workers = workers
+    model, reference = dense(k), dense(k)
+    expected = by_keras(reference, x, y, batch_size=BATCH, epochs=2, shuffle=False)
+    history = nllfit.fit(model, batches, epochs=2, verbose=0, compile="graph").history
+    assert_same_run(history, expected, model, reference)
+    assert ("nllfit-sequence" in threads) == (k is keras and workers > 1)
+
+
+def test_batches_of_many_kinds_come_joined_and_as_they_are():
+    x, y, w = rows_of(dense(tf_keras))
+    cuts = [0, 32, 64, 70, 102, 128]
+
+    def read(batches, count=3):
+        take, found = readers.reader_of(batches, lambda batch: as_tensors(batch, "float32", ""))(2), []
+        while stacks := take(count):
+            assert sum(stack.steps for stack in stacks) <= count
+            for data, steps, size in stacks:
+                assert all(len(part) == steps * size for part in data)
+                found += zip(*(np.split(np.asarray(part), steps) for part in data), strict=True)
+        return found
+
+    expected = [(x[a:b], y[a:b], w[a:b]) for a, b in itertools.pairwise(cuts)]
+    of_rows = tf.data.Dataset.from_generator(
+        lambda: iter(expected),
+        output_signature=tuple(tf.TensorSpec([None, *a.shape[1:]], a.dtype) for a in (x, y, w)),
+    )
+    of_equal = of_rows.take(2).map(lambda *parts: tuple(tf.ensure_shape(part, [32, *part.shape[1:]]) for part in parts))
+    for count in (1, 2, 3):
+        for one, other in zip(read(of_equal, count), expected[:2], strict=True):
+            np.testing.assert_array_equal(one[0], other[0])
+    of_lists = [tuple(part.tolist() for part in batch) for batch in expected]
+    of_tensors = (tuple(map(tf.constant, batch)) for batch in expected)
+    for source in (of_rows, iter(expected), expected, of_tensors, of_lists):
+        for one, other in zip(read(source), expected, strict=True):
+            for part, values in zip(one, other, strict=True):
+                np.testing.assert_array_equal(part, values)
+
+
 def test_many_calls_are_one_epoch(monkeypatch):
     model, reference = dense(tf_keras), dense(tf_keras)
     x, y, _ = rows_of(model)
     arguments = {"epochs": 3, "batch_size": 8, "verbose": 0, "seed": 5, "compile": "graph"}
     expected = nllfit.fit(reference, x, y, **arguments).history
-    monkeypatch.setattr(runs, "_SECONDS", 0.0)  # so that a call does one step
+    monkeypatch.setattr(engine, "MAX_CALL_SECONDS", 0.0)  # so that a call does one step
     history = nllfit.fit(model, x, y, **arguments).history
     assert_same_run(history, expected, model, reference)
 
@@ -371,7 +426,7 @@ def test_an_epoch_is_a_permutation_that_seed_and_epoch_fix():
 
     def order(seed, epoch):
         work = batches.Arrays((tf.constant(x),), 4, seed=seed).work(epoch)
-        return [*work.order[0, : work.last].flat, *work.rest[0]]
+        return [*work.order[0, : work.bounds.last].flat, *work.rest[0]]
 
     assert sorted(order(0, 0)) == list(range(10))
     assert order(0, 0) == order(0, 0)
@@ -483,7 +538,7 @@ def test_callbacks_that_need_batches_are_refused(k, tmp_path):
 def test_the_progress_bar_is_keras_own(k, capfd, monkeypatch):
     model = dense(k)
     x, y, _ = rows_of(model)
-    monkeypatch.setattr(runs, "_SECONDS", 0.0)
+    monkeypatch.setattr(engine, "MAX_CALL_SECONDS", 0.0)
     nllfit.fit(model, x, y, epochs=2, batch_size=8, compile="graph")
     shown = capfd.readouterr().out
     assert "Epoch 2/2" in shown
@@ -576,7 +631,7 @@ def test_another_architecture_is_never_taken_for_the_same(k, monkeypatch):
     class Untraced:
         """A program that is asked for, and never traced or run."""
 
-        def __init__(self, model, mode, work, is_known):
+        def __init__(self, model, mode, layout, is_known):
             self.is_shared = is_known
             made.append(self)
 
@@ -627,7 +682,7 @@ def test_early_stopping_and_checkpoints_see_the_weights_of_their_epoch(k, tmp_pa
 @mainly(tf_keras, "k")
 def test_a_callback_that_fails_leaves_the_weights_of_its_epoch(k, monkeypatch):
     monkeypatch.setattr(k.callbacks.TerminateOnNaN, "on_epoch_end", stop_at_three, raising=False)
-    monkeypatch.setattr(runs, "_FIRST_STEPS", 1000)  # so that a call does all epochs
+    monkeypatch.setattr(engine, "UNTIMED_CALL_STEPS", 1000)  # so that a call does all epochs
     model, reference = dense(k), dense(k)
     x, y, _ = rows_of(model)
     nllfit.fit(reference, x, y, epochs=3, seed=0, verbose=0, compile="graph")
@@ -698,8 +753,8 @@ def large_convolutions():
 
 
 def test_auto_takes_xla_when_it_has_compiled_and_leaves_it_where_it_is_slow(monkeypatch, traced):
-    monkeypatch.setattr("nllfit.training.programs._WORTH", 0.0)
-    monkeypatch.setattr("nllfit.training.programs._FEW", 0)
+    monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
+    monkeypatch.setattr(engine, "MIN_STEPS_FOR_SLOW_CONVOLUTIONS", 0)
     model, reference = dense(tf_keras), dense(tf_keras)
     x, y, _ = rows_of(model)
     losses = []
@@ -709,23 +764,22 @@ def test_auto_takes_xla_when_it_has_compiled_and_leaves_it_where_it_is_slow(monk
 
     fit()
     (program,) = traced
-    assert program.calls["xla"] == 0
+    assert "xla" not in program.timings.calls
     program.compiling.join()
     fit()
-    assert program.calls["xla"] > 0
-    for faster in ("xla", "graph"):
-        program.calls["xla"] = 99  # as if measured, which on a busy machine is chance
-        program.seconds |= {"xla": 1e-3, "graph": 1e-3} | {faster: 1e-9}
-        calls = dict(program.calls)
+    assert program.timings.calls["xla"] > 0
+    for faster in ("xla", "graph"):  # as if measured, which on a busy machine is chance
+        calls = {**program.timings.calls, "xla": 99}
+        program.timings = engine.Timings({"xla": 1e-3, "graph": 1e-3} | {faster: 1e-9}, calls, 1.0, "ready")
         fit()
-        assert {way for way in calls if program.calls[way] > calls[way]} == {faster}
+        assert {way for way in calls if program.timings.calls[way] > calls[way]} == {faster}
     # To have measured it leaves no trace.
     expected = nllfit.fit(reference, x, y, epochs=12, shuffle=False, verbose=0, compile="graph").history
     assert_same_run({"loss": losses}, {"loss": expected["loss"]}, model, reference)
 
 
 def test_auto_keeps_strings_from_xla(monkeypatch, traced):
-    monkeypatch.setattr("nllfit.training.programs._WORTH", 0.0)
+    monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
     words = tf_keras.layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
     model = sequential(tf_keras, (1,), lambda: [words], "string")
     nllfit.fit(model, np.array([["a"], ["b"]] * 64), rows_of(dense(tf_keras))[1], verbose=0, epochs=99)
@@ -733,11 +787,55 @@ def test_auto_keeps_strings_from_xla(monkeypatch, traced):
 
 
 def test_auto_does_not_try_xla_on_a_few_steps_of_large_convolutions(monkeypatch, traced):
-    monkeypatch.setattr("nllfit.training.programs._WORTH", 0.0)
-    monkeypatch.setattr("nllfit.training.programs._LONG", 0.0)
+    monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
+    monkeypatch.setattr(engine, "SLOW_CONVOLUTION_STEP_SECONDS", 0.0)
     model = large_convolutions()
     nllfit.fit(model, *rows_of(model)[:2], verbose=0, epochs=2)
     assert [program.compiling for program in traced] == [None]
+
+
+def test_auto_after_xla_times_the_graph_before_it_compares(monkeypatch, traced):
+    monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
+    model = dense(tf_keras)
+    x, y, _ = rows_of(model)
+    for compile in ("xla", "xla", "xla", "xla", "auto"):
+        nllfit.fit(model, x, y, verbose=0, compile=compile)
+    (program,) = traced
+    program.compiling.join()
+    assert program.timings.calls == {"xla": 4, "graph": 1}
+    nllfit.fit(model, x, y, verbose=0)
+    assert program.timings.calls == {"xla": 4, "graph": 2}
+
+
+def test_a_seeded_run_switches_at_the_same_epoch_whatever_the_clock_says(monkeypatch, traced):
+    monkeypatch.setattr(engine, "REPEATABLE_GRAPH_STEPS", 8)  # two epochs
+    monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
+    x, y, _ = rows_of(dense(tf_keras))
+    ways, run = [], Program.run
+
+    def listed(program, chunk, variables, way):
+        ways.extend([way] * chunk.bounds.epochs)
+        return run(program, chunk, variables, way)
+
+    monkeypatch.setattr(Program, "run", listed)
+
+    def fit(model=None, **arguments):
+        model = model or dense(tf_keras, optimizer=tf_keras.optimizers.Adam(0.05))
+        nllfit.fit(model, x, y, seed=1, verbose=0, **{"epochs": 5} | arguments)
+        return model
+
+    whole = fit()
+    assert ways == ["graph"] * 2 + ["xla"] * 3
+    (program,) = traced
+    for faster in ("xla", "graph"):  # as if measured
+        program.timings = engine.Timings(
+            {"xla": 1e-3, "graph": 1e-3} | {faster: 1e-9}, {"xla": 99, "graph": 9}, 9.0, "ready"
+        )
+        ways.clear()
+        resumed = fit(fit(epochs=3), initial_epoch=3)
+        assert ways == ["graph"] * 2 + ["xla"] * 3
+        for weight, other in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+            np.testing.assert_array_equal(weight, other)
 
 
 # Bad input
@@ -847,7 +945,7 @@ def test_a_dataset_that_runs_out_or_turns_bad_says_where(monkeypatch):
     with pytest.raises(ValueError, match="ran out after 1 batches of epoch 2"):
         nllfit.fit(model, dataset, steps_per_epoch=4, epochs=3, verbose=0, compile="graph")
     before = model.get_weights()
-    monkeypatch.setattr(streams, "_STREAM_STEPS", 2)  # the fault is in the second chunk, after two steps
+    monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)  # the fault is in the second chunk, after two steps
     dataset = tf.data.Dataset.from_tensor_slices((bad(x, np.nan, 100), y)).batch(BATCH)
     with pytest.raises(ValueError, match=r"`x` has nan at row 4 of batch 3 of epoch 1.*8 numbers"):
         nllfit.fit(model, dataset, verbose=0, compile="graph")
@@ -856,7 +954,7 @@ def test_a_dataset_that_runs_out_or_turns_bad_says_where(monkeypatch):
 
 
 def test_a_dataset_with_an_impossible_outcome_late(monkeypatch):
-    monkeypatch.setattr(streams, "_STREAM_STEPS", 2)
+    monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)
     model = head_model()
     before = model.get_weights()
     dataset = tf.data.Dataset.from_tensor_slices((X, bad(Y, 2.0, 30))).batch(8)

@@ -27,7 +27,7 @@ def line(k, *before):
 
 
 def test_data_may_wait_for_another_fit_in_another_thread(monkeypatch):
-    monkeypatch.setattr(streams, "_STREAM_STEPS", 2)  # at once; the next ones another thread takes
+    monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)  # at once; the next ones another thread takes
 
     def of_array():
         for _ in range(3):

@@ -45,6 +45,20 @@ def test_variables_of_ever_new_names_leave_nothing(monkeypatch):
     assert mebibytes() - before < 5  # 9 where nothing is dropped
 
 
+def test_a_program_keeps_no_data():
+    def fit(rows):
+        x = np.ones((rows, 100), "float32")
+        model = keras.Sequential([keras.layers.Input((100,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        nllfit.fit(model, x, x[:, :1], batch_size=rows // 4, verbose=0, compile="graph")
+
+    rows = 200_000  # 76 MiB
+    fit(rows)
+    before = mebibytes()
+    fit(rows + 4)  # another layout, and so another program
+    assert mebibytes() - before < 40
+
+
 @KERASES
 def test_fit_counts_the_variables_of_each_model_once(k, monkeypatch):
     counted = []

@@ -1,0 +1,122 @@
+"""The loop over the epochs of a run, with Keras's callbacks around each of them."""
+
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nllfit.kerases import Model, keras_of
+from nllfit.training.arguments import only_reads
+from nllfit.training.backups import Backup
+from nllfit.training.failures import not_finite
+from nllfit.training.runs import Run, numbers
+from nllfit.training.watched_model import WatchedModel
+
+__all__ = ["CallbackLoop"]
+
+
+class CallbackLoop:
+    """Trains the epochs of a run and calls Keras's callbacks.
+
+    A run does several epochs in one call; the callbacks follow, epoch by epoch. Those that only read the model see a
+    `WatchedModel`; if another callback may act on the model, each call does one epoch.
+
+    Args:
+      model: in training.
+      run: of the model.
+      callbacks: of the user.
+      params: of Keras's `CallbackList`: `verbose`, `epochs` and `steps`.
+      evaluates: whether an evaluation follows an epoch, as a function of its number.
+    """
+
+    def __init__(self, model: Model, run: Run, callbacks: Sequence, params: dict, evaluates: Callable[[int], bool]):
+        self._model, self._run, self._evaluates, self._epochs = model, run, evaluates, params["epochs"]
+        keras = keras_of(model).callbacks
+        folders = [c for c in callbacks if isinstance(c, keras.BackupAndRestore)]
+        listed = [c for c in callbacks if c not in folders]
+        self._callbacks = keras.CallbackList(
+            listed, add_history=True, add_progbar=params["verbose"] != 0, model=model, **params
+        )
+        self._bars = [c for c in self._callbacks.callbacks if isinstance(c, keras.ProgbarLogger)]
+        histories = [c for c in self._callbacks.callbacks if isinstance(c, keras.History)]
+        self._others = [c for c in self._callbacks.callbacks if c not in self._bars + histories]
+        self._watching = [*filter(only_reads, self._others), *histories]
+        self._acts = bool(folders) or not all(map(only_reads, self._others))
+        self._backups = [Backup(folder, model, run.variables, self._others) for folder in folders]
+        if folders and run.draws:
+            warnings.warn(
+                "A layer draws random numbers from a state that no backup can hold: a run that goes on from one will "
+                "draw others. Call `tf_keras.backend.experimental.enable_tf_random_generator()` before the model is "
+                "made.",
+                stacklevel=3,
+            )
+
+    def train(self, initial_epoch: int) -> Any:
+        """Trains up to the last epoch; returns Keras's `History`.
+
+        However it ends, the model is left as it was after the last epoch whose callbacks ran, and the callbacks have
+        the model itself.
+        """
+        model = self._model
+        for callback in self._watching:
+            callback.set_model(WatchedModel(model, self._run.look, self._run.weights))
+        model.stop_training = False
+        try:
+            self._callbacks.on_train_begin()
+            epoch, logs = initial_epoch, None
+            for backup in self._backups:
+                epoch, logs = backup.begin(initial_epoch)
+            if not self._goes_on(epoch) and logs:
+                model.history.history = {name: [value] for name, value in logs.items()}
+            while self._goes_on(epoch):
+                epoch, logs = self._stretch(epoch)
+        finally:
+            self._run.look()
+            for callback in self._watching:
+                callback.set_model(model)
+        if self._epochs > 0 and hasattr(model.optimizer, "finalize_variable_values"):
+            model.optimizer.finalize_variable_values(model.trainable_variables)
+        self._callbacks.on_train_end(logs)
+        for backup in self._backups:
+            backup.end()
+        return model.history
+
+    def _goes_on(self, epoch):
+        return epoch < self._epochs and not self._model.stop_training
+
+    def _stretch(self, epoch):
+        """Trains the epochs of one call and calls back; the epoch to go on with, and the logs of the one before it."""
+        self._callbacks.on_epoch_begin(epoch)
+        most = 1 if self._acts else Run.MOST_EPOCHS
+        evaluates = [self._evaluates(e) for e in range(epoch, min(self._epochs, epoch + most))]
+        stretch = self._run.stretch(epoch, evaluates, bool(self._others), self._bars)
+        good = stretch.epochs if stretch.finite else stretch.epochs - 1
+        message = None
+        if not stretch.finite:
+            message = not_finite(self._model, epoch + good, numbers(stretch.logs, good).get("loss"))
+        logs = None
+        for i in range(good):
+            if i:
+                self._callbacks.on_epoch_begin(epoch + i)
+            self._run.show(i)
+            logs = numbers(stretch.logs, i)
+            if evaluates[i]:
+                logs |= self._tested(numbers(stretch.scores, i))
+            if stretch.epochs > 1:
+                for bar in self._bars:  # it would count from the end of the call on
+                    bar.progbar._start = time.time() - stretch.seconds / stretch.epochs
+            self._callbacks.on_epoch_end(epoch + i, logs)
+            for backup in self._backups:
+                backup.save(epoch + i + 1, logs)
+            if self._model.stop_training:
+                break
+        self._run.look()
+        if message and not self._model.stop_training:
+            raise FloatingPointError(message)
+        return epoch + good, logs
+
+    def _tested(self, scores):
+        """Calls back for an evaluation that was done within the stretch; its logs, as those of an epoch."""
+        self._callbacks.on_test_begin()
+        self._callbacks.on_test_end(scores)
+        return {f"val_{name}": score for name, score in scores.items()}

@@ -1,0 +1,153 @@
+"""Chunks: the steps of one call of a program, as tensors, and the layout of such tensors, which a program keeps."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from nllfit.data import CHUNK_BYTES, num_bytes
+
+__all__ = ["Bounds", "Chunk", "Layout"]
+
+
+class Bounds(NamedTuple):
+    """The steps and epochs of a call.
+
+    Attributes:
+      first, last: the first full batch of an epoch and the one after the last.
+      epochs: number of epochs.
+      starts: whether an epoch starts at `first`, which resets the metrics.
+      ends: whether an epoch ends at `last`, after its partial batch.
+    """
+
+    first: Any = 0
+    last: Any = 0
+    epochs: Any = 1
+    starts: Any = True
+    ends: Any = True
+
+
+class _Inputs(NamedTuple):
+    """The tensors of a call; `rest` is an empty tuple where no batch is partial."""
+
+    bounds: Any
+    evaluates: Any
+    data: Any
+    order: Any
+    rest: Any
+    held_out: Any
+    held_out_steps: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """The structure, shapes and dtypes of a chunk's tensors.
+
+    Attributes:
+      inputs: the same structure of `tf.TensorSpec`.
+    """
+
+    inputs: Any
+
+    @property
+    def specs(self) -> list[tf.TensorSpec]:
+        """The specs, in the order of `Chunk.tensors`."""
+        return tf.nest.flatten(self.inputs)
+
+    @property
+    def key(self) -> tuple:
+        """A hashable key, equal for equal layouts."""
+        structure = tf.nest.map_structure(lambda spec: 0, self.inputs)
+        return str(structure), tuple((tuple(spec.shape), spec.dtype) for spec in self.specs)
+
+    @property
+    def capacity(self) -> int:
+        """The most epochs of a call."""
+        return self.inputs.order.shape[0]
+
+    @property
+    def batch(self) -> tuple:
+        """The specs of a full batch."""
+        rows = self.inputs.order.shape[2]
+        return tf.nest.map_structure(lambda spec: tf.TensorSpec([rows, *spec.shape[1:]], spec.dtype), self.inputs.data)
+
+    @property
+    def held_out_batch(self) -> tuple | None:
+        """The specs of a batch to evaluate on, inside training; None if there is none."""
+        if not self.inputs.held_out:
+            return None
+        return tf.nest.map_structure(lambda spec: tf.TensorSpec(spec.shape[1:], spec.dtype), self.inputs.held_out[0])
+
+    @property
+    def is_small(self) -> bool:
+        """Whether a copy of the data is worth its memory."""
+        return num_bytes(self.inputs.data) <= CHUNK_BYTES
+
+    @property
+    def has_strings(self) -> bool:
+        """Whether there are strings, with which XLA would abort the process."""
+        return any(spec.dtype == tf.string for spec in self.specs)
+
+    def pack(self, tensors: list) -> tuple:
+        """The tensors of a chunk in their structure, and its `Bounds`."""
+        inputs = tf.nest.pack_sequence_as(self.inputs, tensors)
+        return inputs, Bounds(*tf.unstack(inputs.bounds))
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """Steps over batches that are gathered from the data by their rows, epoch after epoch.
+
+    Attributes:
+      data: a tuple of structures of tensors `[n, ...]`.
+      order: `[capacity, steps, batch_size]`, the rows of each full batch of each epoch.
+      rest: `[capacity, r]`, the rows of a partial last batch, or None.
+      bounds: the steps and epochs to do.
+      held_out: stacks `[k, batch_size, ...]` of batches to evaluate on, and how many batches of each stack count.
+      evaluates: `[capacity]`, whether to evaluate after each epoch.
+    """
+
+    data: tuple
+    order: Any
+    rest: Any = None
+    bounds: Bounds = dataclasses.field(default_factory=Bounds)
+    held_out: tuple = ()
+    evaluates: Any = None
+
+    @property
+    def epoch_steps(self) -> int:
+        """The steps of one epoch, with its partial batch and an evaluation after it."""
+        return self.bounds.last - self.bounds.first + (self.rest is not None) + sum(size for _, size in self.held_out)
+
+    @property
+    def num_steps(self) -> int:
+        """The steps of the call, those of evaluations included."""
+        steps = self.bounds.last - self.bounds.first + (self.bounds.ends and self.rest is not None)
+        evaluations = 0 if self.evaluates is None else int(np.sum(self.evaluates[: self.bounds.epochs]))
+        return self.bounds.epochs * steps + evaluations * sum(size for _, size in self.held_out)
+
+    def part(self, first: int, last: int) -> "Chunk":
+        """Some steps of the chunk; an epoch starts with its first part and ends with its last."""
+        starts, ends = self.bounds.starts and first == self.bounds.first, last == self.bounds.last
+        bounds = self.bounds._replace(first=first, last=last, starts=starts, ends=ends)
+        return dataclasses.replace(self, bounds=bounds, evaluates=self.evaluates if ends else None)
+
+    def tensors(self) -> list[tf.Tensor]:
+        """The tensors to call a program with."""
+        return [tf.convert_to_tensor(array) for array in tf.nest.flatten(self._inputs())]
+
+    def layout(self) -> Layout:
+        """The layout of the tensors."""
+        return Layout(tf.nest.map_structure(lambda array: tf.TensorSpec(array.shape, array.dtype), self._inputs()))
+
+    def _inputs(self):
+        return _Inputs(
+            bounds=np.array(self.bounds, np.int32),
+            evaluates=np.zeros(len(self.order), bool) if self.evaluates is None else self.evaluates,
+            data=self.data,
+            order=self.order,
+            rest=() if self.rest is None else self.rest,
+            held_out=tuple(stack for stack, _ in self.held_out),
+            held_out_steps=np.array([size for _, size in self.held_out], np.int32),
+        )

@@ -1,0 +1,154 @@
+"""The engine: whether the next call of a program runs in the graph or in XLA, and for how many steps.
+
+`next_call` is a pure function of the request, of the operations of a step and of the timings so far; it reads no clock
+and calls no TensorFlow. `programs.Program` holds the timings, under a lock, and does what the returned `Call` says. A
+new rule is a new line in `next_call` and a new row in `tests/training/test_engine.py`.
+"""
+
+import dataclasses
+from collections.abc import Collection, Mapping
+
+__all__ = ["Call", "Request", "Timings", "next_call"]
+
+MAX_CALL_SECONDS = 0.25  # Ctrl-C and the progress bar wait for the end of a call
+UNTIMED_CALL_STEPS = 4
+LOCKSTEP_CALL_STEPS = 32  # several machines must make the same calls, and their clocks differ
+MIN_GRAPH_SECONDS_FOR_XLA = 0.1  # a run with less work than this ends before compilation pays
+ASSUMED_STEP_SECONDS = 2e-4  # a small network's step in the graph, until it is timed
+XLA_TRIAL_GRAPH_SECONDS = 0.015  # the first calls in XLA do the steps that the graph does in this time
+XLA_TRIAL_CALLS = 2  # a busy machine can hide that XLA is faster, so XLA is tried again once in a while
+SLOW_CONVOLUTION_STEP_SECONDS = 0.002  # XLA seldom speeds up convolutions that take longer in the graph,
+MIN_STEPS_FOR_SLOW_CONVOLUTIONS = 1000  # and compiles them for seconds
+REPEATABLE_GRAPH_STEPS = 2000  # a small network's 2000 steps take 0.15 s in the graph, its compilation about 0.7 s
+_CONVOLUTION = "Conv2D"
+_SLOW_IN_XLA = ("Conv", "DepthwiseConv", "ResourceGather")  # on a CPU; the last is an embedding's
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """The call that a run asks for.
+
+    Attributes:
+      compile: `"auto"`, `"graph"` or `"xla"`.
+      steps_to_come: of the run, evaluations included; infinite if it is not known.
+      repeatable: whether the choice must depend on no clock.
+      steps_before: from epoch 0 to the start of this epoch; None if it is not known.
+      epoch_steps: training steps in this epoch; None if it is not known.
+      in_lockstep: whether other machines make the same calls.
+    """
+
+    compile: str
+    steps_to_come: float
+    repeatable: bool = False
+    steps_before: int | None = None
+    epoch_steps: int | None = None
+    in_lockstep: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Timings:
+    """The timings of a program, shared by all models of its architecture.
+
+    Attributes:
+      seconds: least seconds of a step, by `"graph"` and `"xla"`; the first call is not timed, because it also loads the
+        program.
+      calls: number of calls, likewise.
+      graph_seconds: seconds of all timed calls in the graph.
+      xla: `"not compiled"`, `"compiling"`, `"ready"` or `"impossible"`.
+    """
+
+    seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    calls: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    graph_seconds: float = 0.0
+    xla: str = "not compiled"
+
+    def after(self, way: str, steps: int, seconds: float) -> "Timings":
+        """The timings after one more call."""
+        calls = {**self.calls, way: self.calls.get(way, 0) + 1}
+        if calls[way] == 1:
+            return dataclasses.replace(self, calls=calls)
+        least = min(seconds / max(1, steps), self.seconds.get(way, float("inf")))
+        graph_seconds = self.graph_seconds + (seconds if way == "graph" else 0.0)
+        return dataclasses.replace(self, calls=calls, seconds={**self.seconds, way: least}, graph_seconds=graph_seconds)
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """The next call of a program.
+
+    Attributes:
+      way: `"graph"` or `"xla"`.
+      max_steps: steps that it may do.
+      compiles: whether to start compilation in another thread, if it is not under way.
+      waits: whether to wait for the end of the compilation, and then to ask again.
+    """
+
+    way: str
+    max_steps: int
+    compiles: bool = False
+    waits: bool = False
+
+
+def next_call(request: Request, operations: Collection[str], timings: Timings) -> Call:
+    """The next call of a program.
+
+    Under `"auto"` a program first runs in the graph. If the work to come is worth it, XLA compiles in another thread;
+    then XLA is timed, and the faster way goes on. A repeatable run switches at an epoch that depends only on the number
+    of steps before it, and waits for XLA there. Steps that draw random numbers stay in the graph, because XLA draws
+    other numbers.
+
+    Args:
+      request: of a run.
+      operations: the types of TensorFlow operation in a step.
+      timings: of the program so far.
+    """
+    if request.compile != "auto":
+        return Call(request.compile, _max_steps(request.compile, request, timings))
+    if timings.xla == "impossible" or any("Random" in name for name in operations):
+        return Call("graph", _max_steps("graph", request, timings))
+    if request.repeatable:
+        return _next_repeatable_call(request, operations, timings)
+    compiles = timings.xla == "not compiled" and _is_worth_compiling(request, operations, timings)
+    way = "xla" if timings.xla == "ready" and not _is_graph_faster(timings) else "graph"
+    return Call(way, _max_steps(way, request, timings), compiles)
+
+
+def _next_repeatable_call(request, operations, timings):
+    steps = _max_steps("graph", request, timings)
+    in_graph = None in (request.steps_before, request.epoch_steps) or request.in_lockstep
+    if in_graph or any(name.startswith(_SLOW_IN_XLA) for name in operations):
+        return Call("graph", steps)
+    left = REPEATABLE_GRAPH_STEPS - request.steps_before
+    if request.epoch_steps <= left:
+        return Call("graph", min(steps, left), compiles=request.steps_to_come > left)
+    if timings.xla == "ready":
+        return Call("xla", _max_steps("xla", request, timings))
+    return Call("graph", steps, compiles=True, waits=True)
+
+
+def _is_worth_compiling(request, operations, timings):
+    convolves = _CONVOLUTION in operations
+    seconds = timings.seconds.get("graph", 0.0 if convolves else ASSUMED_STEP_SECONDS)
+    is_slow = convolves and seconds > SLOW_CONVOLUTION_STEP_SECONDS
+    if is_slow and request.steps_to_come < MIN_STEPS_FOR_SLOW_CONVOLUTIONS:
+        return False
+    return timings.graph_seconds + request.steps_to_come * seconds > MIN_GRAPH_SECONDS_FOR_XLA
+
+
+def _is_graph_faster(timings):
+    """Whether the graph is the faster way, as far as known; it counts as faster until both ways are timed."""
+    if "graph" not in timings.seconds:
+        return True
+    trials = XLA_TRIAL_CALLS + timings.calls["graph"].bit_length() // 4
+    tried = timings.calls.get("xla", 0) > trials
+    return tried and timings.seconds["xla"] > timings.seconds["graph"]
+
+
+def _max_steps(way, request, timings):
+    if request.in_lockstep:
+        return LOCKSTEP_CALL_STEPS
+    if way in timings.seconds:
+        return max(1, int(MAX_CALL_SECONDS / timings.seconds[way]))
+    if way == "xla" and "graph" in timings.seconds:
+        return max(UNTIMED_CALL_STEPS, int(XLA_TRIAL_GRAPH_SECONDS / timings.seconds["graph"]))
+    return UNTIMED_CALL_STEPS

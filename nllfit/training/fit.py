@@ -1,0 +1,187 @@
+"""`fit`: training by programs that do whole epochs.
+
+Keras calls its training step from Python, once a batch; in a small model that takes up to a hundred times as long as
+the arithmetic. `fit` calls the same `model.train_step` in a loop inside one program, with the same numbers. Callbacks,
+history and progress bar are Keras's own.
+"""
+
+import functools
+
+import numpy as np
+
+from nllfit.kerases import float_dtype, keras_of
+from nllfit.training.arguments import check_integers, check_options, check_trainable, epoch_callbacks
+from nllfit.training.batches import batches_of, split_arrays
+from nllfit.training.callback_loop import CallbackLoop
+from nllfit.training.failures import lost_worker_named
+from nllfit.training.kernels import is_op_determinism_enabled
+from nllfit.training.outcomes import outcome_check
+from nllfit.training.replicas import Replicas
+from nllfit.training.runs import Run
+
+__all__ = ["fit"]
+
+
+def fit(
+    model,
+    x,
+    y=None,
+    *,
+    batch_size=None,
+    epochs=1,
+    verbose="auto",
+    callbacks=None,
+    validation_split=0.0,
+    validation_data=None,
+    shuffle=True,
+    class_weight=None,
+    sample_weight=None,
+    initial_epoch=0,
+    steps_per_epoch=None,
+    validation_steps=None,
+    validation_batch_size=None,
+    validation_freq=1,
+    seed=None,
+    compile="auto",
+):
+    """Trains a compiled Keras model as `model.fit` does, to the same numbers, with no Python between the steps.
+
+    It takes any model of tf_keras or of Keras 3 (on TensorFlow), with a head or without. Data are checked before the
+    first step. If an error, an exception of a callback or Ctrl-C ends the run, the model and its optimizer are as they
+    were after the last epoch in the history.
+
+    A program is kept for its architecture, so that another model of the same layers, optimizer, loss and metrics trains
+    at once. Nothing is known of a user's own classes and functions, so each model with one of them has its own program.
+
+    The replicas of a `MirroredStrategy` or a `MultiWorkerMirroredStrategy` each train on their share of every batch, to
+    the weights of one. The number of rows in a training batch must be divisible by the number of replicas.
+
+    What repeats: graph and XLA compute the same formulas and round differently. After 100 steps of a small network
+    their weights differed by 3e-7. A run that amplifies rounding errors ends elsewhere: after 4700 steps of Adam(0.01)
+    on a 16-64-64-2 network with tanh, some weights differed by 3.6. Under `compile="auto"` the clock decides when XLA
+    takes over, unless `seed` is given, `callbacks` has a `BackupAndRestore` or TensorFlow's op determinism is enabled.
+    Then the switch depends only on the number of steps, and such a run can be repeated, and resumed, to the last digit.
+    Three things do not repeat: the random numbers of tf_keras's dropout under `compile="xla"`, and in a resumed run
+    without `tf_keras.backend.experimental.enable_tf_random_generator()`; a dataset that comes in another order; and
+    tf_keras's `Nadam`, which counts in Python how often it is traced, here and in `model.fit`. The losses of single
+    outputs count each row alike, where Keras 3 gives a partial last batch the weight of a full one.
+
+    Args:
+      model: a compiled model.
+      x: inputs `[n, ...]`, an array or a structure of them; or batches `(x, y)` or `(x, y, sample_weight)`, as a
+        `tf.data.Dataset`, a Keras `Sequence` or `PyDataset`, or another iterable, which may be larger than memory. A
+        `PyDataset` is read ahead by as many threads as its `workers` say.
+      y: outcomes `[n, ...]`, an array or a structure of them.
+      batch_size: rows a step, of arrays; the last batch of an epoch may have fewer. None for 32 or, where
+        `steps_per_epoch` is given, for as many as share out all rows.
+      epochs: the epoch to stop at.
+      verbose: 0 for silence, 1 or `"auto"` for Keras's progress bar, 2 for a line an epoch. Epochs that one call did
+        are shown with equal shares of its time.
+      callbacks: Keras callbacks that act once an epoch. A `BackupAndRestore` only names the folder of the backups: a
+        run that was killed at any moment, even in a write, goes on in the same call, and ends as if never stopped. If
+        no epoch is left, `history` has the numbers of the last one. The `.keras` or `.h5` file of a `ModelCheckpoint`
+        is always complete, because it replaces the file before only when it is written.
+      validation_split: the fraction of the arrays' last rows to hold out as validation data.
+      validation_data: `(x, y)` or `(x, y, sample_weight)`, or a dataset, to evaluate after an epoch.
+      shuffle: whether arrays are put in a new order each epoch.
+      class_weight: `{label: weight}`, a factor in the loss of each row of that class.
+      sample_weight: a factor in the loss of each row, `[n]`, or a structure of them, one for each output.
+      initial_epoch: the epoch to start at, for a run resumed.
+      steps_per_epoch: steps an epoch, None for all the data. Data with more go on in the next epoch.
+      validation_steps, validation_batch_size: the same for validation data.
+      validation_freq: epochs between evaluations, or a list of the epochs, from 1, to evaluate after.
+      seed: fixes the order of rows in every epoch, which depends only on it and on the epoch's number, so that a run
+        resumed at `initial_epoch` is the run that never stopped. If layers draw random numbers, as dropout does, that
+        needs a `BackupAndRestore`, because a saved model does not keep the state of their generators. None draws a seed
+        from NumPy's global generator.
+      compile: `"xla"`; `"graph"`, without XLA; or `"auto"`, which trains in the graph until XLA has compiled in another
+        thread, and then in the faster of them. A run that can be repeated waits for XLA at the first epoch that has
+        more than 2000 steps before its end; with convolutions or embeddings, or an unknown number of steps, it stays in
+        the graph. If layers draw random numbers, `"auto"` is always the graph.
+
+    Returns:
+      Keras's `History`.
+
+    Raises:
+      TypeError: if `model` is no Keras model, or a callback is not of its Keras.
+      ValueError: if the model is not compiled, or is one that only `model.fit` can train (run eagerly, or of another
+        strategy); if data are empty, not finite, of lengths that differ or outside a head's support; if the replicas
+        cannot share a batch alike; if a callback needs batches; if a number of epochs, rows or steps cannot be; or if a
+        step fails, as where an index is out of range. A dataset is checked as it is read.
+      OSError: if a backup cannot be read or written, as on a full disk; the one before it is complete.
+      ConnectionError: if one of several workers is lost; it says which, and how to start again.
+      FloatingPointError: at the end of an epoch whose loss or weights are not finite, with the first such layer.
+
+    Example:
+      >>> model.compile("adam", nllfit.negative_log_likelihood)
+      >>> history = nllfit.fit(model, x, y, batch_size=2, epochs=20, validation_split=0.25, verbose=0)
+      >>> sorted(history.history)
+      ['loss', 'val_loss']
+    """
+    check_trainable(model, ("MirroredStrategy", "MultiWorkerMirroredStrategy"))
+    check_integers(optional=True, batch_size=batch_size, validation_batch_size=validation_batch_size)
+    check_integers(optional=True, steps_per_epoch=steps_per_epoch, validation_steps=validation_steps)
+    check_integers(0, epochs=epochs, initial_epoch=initial_epoch)
+    check_integers(0, optional=True, seed=seed)
+    check_options(
+        validation_split=validation_split,
+        validation_freq=validation_freq,
+        verbose=verbose,
+        shuffle=shuffle,
+        compile=compile,
+    )
+    if validation_split and validation_data is None:
+        (x, y, sample_weight), validation_data = split_arrays(x, y, sample_weight, validation_split)
+    replicas = Replicas.of(model.distribute_strategy)
+    compile = _way(compile, replicas)
+    source = functools.partial(
+        batches_of, floatx=float_dtype(model), check=functools.partial(outcome_check, model), replicas=replicas
+    )
+    train = source(
+        *(x, y, sample_weight),
+        class_weight=class_weight,
+        batch_size=batch_size,
+        steps=steps_per_epoch,
+        seed=_order_seed(model, replicas, seed) if shuffle else None,
+    )
+    validation = None
+    if validation_data is not None:
+        sizes = {"batch_size": validation_batch_size or batch_size, "steps": validation_steps}
+        validation = source(*_parts(validation_data), **sizes, restarts=True, name="validation_data")
+    callbacks = epoch_callbacks(callbacks, model)
+    backs_up = any(isinstance(c, keras_of(model).callbacks.BackupAndRestore) for c in callbacks)
+    repeatable = seed is not None or backs_up or is_op_determinism_enabled()
+    params = {"verbose": 1 if verbose == "auto" else verbose, "epochs": epochs, "steps": train.steps}
+    with lost_worker_named(model.distribute_strategy):
+        run = Run(model, compile, train, validation, epochs - initial_epoch, repeatable)
+        evaluates = functools.partial(_evaluates, validation, validation_freq)
+        return CallbackLoop(model, run, callbacks, params, evaluates).train(initial_epoch)
+
+
+def _way(compile, replicas):
+    """How to compile a model with these replicas: XLA has no sums over replicas."""
+    if replicas.count > 1 and compile == "xla":
+        raise ValueError('`compile` is "xla", and the model has several replicas: give "graph" or "auto".')
+    return "graph" if replicas.count > 1 else compile
+
+
+def _order_seed(model, replicas, seed):
+    """The seed of the order of rows; without one, a number of NumPy's, which `set_random_seed` fixes."""
+    if seed is None:
+        return replicas.agree(model.distribute_strategy, int(np.random.randint(2**31)))
+    return seed
+
+
+def _parts(validation_data):
+    """`x`, `y` and `sample_weight` of the validation data."""
+    parts = validation_data if isinstance(validation_data, (tuple, list)) else [validation_data]
+    if len(parts) > 3:
+        raise ValueError(f"`validation_data` has {len(parts)} parts: give (x, y) or (x, y, sample_weight).")
+    return [*parts, None, None][:3]
+
+
+def _evaluates(validation, frequency, epoch):
+    """Whether an evaluation follows an epoch."""
+    if validation is None:
+        return False
+    return epoch + 1 in frequency if isinstance(frequency, (list, tuple, set)) else (epoch + 1) % frequency == 0

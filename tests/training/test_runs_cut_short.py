@@ -1,0 +1,108 @@
+"""Whatever ends a run early leaves the model after its last whole epoch, and callbacks as Keras leaves them."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+import nllfit
+from nllfit.training import engine, streams
+from nllfit.training.programs import Program
+from tests.kerases import KERASES, mainly
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(64, 4)).astype("float32")
+Y = RNG.normal(size=(64, 1)).astype("float32")
+
+
+def line(k):
+    k.utils.set_random_seed(0)
+    model = k.Sequential([k.layers.Input((4,)), k.layers.Dense(1)])
+    model.compile(k.optimizers.SGD(0.1, momentum=0.9), "mse")
+    return model
+
+
+def state(model):
+    slots = model.optimizer.variables
+    return [np.array(v) for v in [*model.weights, *(slots() if callable(slots) else slots)]]
+
+
+def assert_same_state(model, expected):
+    for one, other in zip(state(model), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("error", [OSError, KeyError, KeyboardInterrupt])
+@mainly(keras, "k")
+def test_data_that_raise_within_an_epoch_leave_the_epoch_before(k, error, monkeypatch):
+    monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)  # so that two steps of the epoch are done
+
+    def batches():
+        for _ in range(10):
+            yield X[:8], Y[:8]
+        raise error("in the third epoch")
+
+    model, reference = line(k), line(k)
+    nllfit.fit(reference, X[:8], Y[:8], epochs=8, shuffle=False, verbose=0, compile="graph")
+    with pytest.raises(error, match="in the third epoch"):
+        nllfit.fit(model, batches(), steps_per_epoch=4, epochs=3, verbose=0, compile="graph")
+    assert model.history.epoch == [0, 1]
+    assert_same_state(model, state(reference))
+
+
+@KERASES
+def test_a_callback_that_raises_leaves_no_proxy_of_the_model(k):
+    def stops(epoch, logs):
+        raise LookupError
+
+    model = line(k)
+    stopping = k.callbacks.EarlyStopping("loss")
+    with pytest.raises(LookupError):
+        nllfit.fit(
+            model,
+            X,
+            Y,
+            verbose=0,
+            compile="graph",
+            callbacks=[stopping, k.callbacks.LambdaCallback(on_epoch_end=stops)],
+        )
+    assert model.history.model is stopping.model is model
+
+
+@mainly(tf_keras, "k")
+def test_a_run_killed_before_its_backup_is_deleted_knows_its_losses(k, tmp_path, monkeypatch):
+    def killed(path):
+        raise KeyboardInterrupt
+
+    arguments = {"epochs": 3, "seed": 0, "verbose": 0, "compile": "graph", "validation_data": (X, Y)}
+    expected = nllfit.fit(line(k), X, Y, **arguments).history
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.io.gfile, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            nllfit.fit(line(k), X, Y, callbacks=[k.callbacks.BackupAndRestore(tmp_path)], **arguments)
+    resumed = nllfit.fit(line(k), X, Y, callbacks=[k.callbacks.BackupAndRestore(tmp_path)], **arguments)
+    assert resumed.history == {name: values[-1:] for name, values in expected.items()}
+    assert resumed.epoch == []
+
+
+@KERASES
+def test_the_epochs_of_one_call_share_its_time(k, capfd, monkeypatch):
+    seconds = []
+
+    def timed(program, *args):
+        stretch = run(program, *args)
+        seconds.append(stretch.seconds)
+        return stretch
+
+    run = Program.run
+    monkeypatch.setattr(Program, "run", timed)
+    monkeypatch.setattr(engine, "UNTIMED_CALL_STEPS", 1000)  # so that one call does all epochs
+    nllfit.fit(line(k), X, Y, epochs=5, verbose=2, compile="graph")
+    unit = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+    shown = [float(t) * unit[u] for t, u in re.findall(r"(\d+)(s|ms|us)/step", capfd.readouterr().out)]
+    assert len(shown) == 5
+    assert len(seconds) == 1
+    assert sum(shown) * 2 >= 0.8 * seconds[0]  # two steps an epoch, each of whose times is shown in whole units
