@@ -30,6 +30,27 @@ def _model(k, hidden, shape, classes):
     return model
 
 
+def _data(k, x, y, batch, source):
+    """The arguments of `fit` that name the data: arrays, a `tf.data.Dataset` or a Keras `Sequence` of whole batches."""
+    if source == "arrays":
+        return {"x": x, "y": y, "batch_size": batch}
+    if source == "dataset":
+        import tensorflow as tf
+
+        rows = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(10_000)
+        return {"x": rows.batch(batch, drop_remainder=True)}
+
+    class Batches(k.utils.Sequence):
+        def __len__(self):
+            return len(x) // batch
+
+        def __getitem__(self, i):
+            rows = slice(i * batch, (i + 1) * batch)
+            return x[rows], y[rows]
+
+    return {"x": Batches()}
+
+
 def _stopping(k, held_out):
     """The arguments of `fit` by which it evaluates after each epoch, and keeps the best weights."""
     if held_out is None:
@@ -38,54 +59,54 @@ def _stopping(k, held_out):
     return {"validation_data": held_out, "callbacks": [stopping]}
 
 
-def tf_keras(hidden, shape, classes, x, y, batch):
+def tf_keras(hidden, shape, classes, x, y, batch, source="arrays"):
     """`model.fit` of tf_keras."""
     import tf_keras as k
 
-    model = _model(k, hidden, shape, classes)
+    model, data = _model(k, hidden, shape, classes), _data(k, x, y, batch, source)
 
     def train(epochs, held_out=None):
-        model.fit(x, y, batch_size=batch, epochs=epochs, verbose=0, **_stopping(k, held_out))
+        model.fit(**data, epochs=epochs, verbose=0, **_stopping(k, held_out))
 
     return train
 
 
-def keras(hidden, shape, classes, x, y, batch):
+def keras(hidden, shape, classes, x, y, batch, source="arrays"):
     """`model.fit` of Keras 3."""
     import keras as k
 
-    model = _model(k, hidden, shape, classes)
+    model, data = _model(k, hidden, shape, classes), _data(k, x, y, batch, source)
 
     def train(epochs, held_out=None):
-        model.fit(x, y, batch_size=batch, epochs=epochs, verbose=0, **_stopping(k, held_out))
+        model.fit(**data, epochs=epochs, verbose=0, **_stopping(k, held_out))
 
     return train
 
 
-def nllfit(hidden, shape, classes, x, y, batch):
+def nllfit(hidden, shape, classes, x, y, batch, source="arrays"):
     """`nllfit.fit` of a tf_keras model."""
     import tf_keras as k
 
     from nllfit import fit
 
-    model = _model(k, hidden, shape, classes)
+    model, data = _model(k, hidden, shape, classes), _data(k, x, y, batch, source)
 
     def train(epochs, held_out=None):
-        fit(model, x, y, batch_size=batch, epochs=epochs, verbose=0, **_stopping(k, held_out))
+        fit(model, **data, epochs=epochs, verbose=0, **_stopping(k, held_out))
 
     return train
 
 
-def nllfit_keras3(hidden, shape, classes, x, y, batch):
+def nllfit_keras3(hidden, shape, classes, x, y, batch, source="arrays"):
     """`nllfit.fit` of a Keras 3 model."""
     import keras as k
 
     from nllfit import fit
 
-    model = _model(k, hidden, shape, classes)
+    model, data = _model(k, hidden, shape, classes), _data(k, x, y, batch, source)
 
     def train(epochs, held_out=None):
-        fit(model, x, y, batch_size=batch, epochs=epochs, verbose=0, **_stopping(k, held_out))
+        fit(model, **data, epochs=epochs, verbose=0, **_stopping(k, held_out))
 
     return train
 

@@ -41,9 +41,11 @@ MODELS = {  # hidden layers, inputs, classes, rows a batch, steps an epoch, epoc
     "medium": ((256, 256), (16,), 2, 128, 300, 2),
     "large": ((512, 512), (784,), 10, 128, 150, 2),
     "cnn": ("cnn", (28, 28, 1), 10, 64, 60, 2),
+    "dataset": ((64,), (16,), 2, 32, 2000, 1),
+    "sequence": ((64,), (16,), 2, 32, 2000, 1),
 }
 TITLES = {"small": "16-64-2, batch 32", "medium": "16-256-256-2, batch 128", "large": "784-512-512-10, batch 128"}
-TITLES["cnn"] = "CNN on 28x28, batch 64"
+TITLES |= {"cnn": "CNN on 28x28, batch 64", "dataset": "small, a tf.data.Dataset", "sequence": "small, a Sequence"}
 SETTLE = 3.0  # seconds, in which XLA may be compiling beside the first epochs
 JOBS = {  # the times that each measures
     "fresh": {"fresh": "a fresh model, 40 epochs"},
@@ -65,6 +67,7 @@ CONTENDERS = {  # and the package that each needs
     "jax": "jax",
 }
 WITHOUT = {("cnn", "jax"), ("stopping", "torch")}  # what a contender is not written for
+WITHOUT |= {(model, contender) for model in ("dataset", "sequence") for contender in ("torch", "jax")}
 
 
 def installed():
@@ -99,7 +102,8 @@ def measure(contender, model, repeats, seed):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(batch * steps, *shape)).astype("float32")
     y = rng.integers(0, classes, batch * steps)
-    train = getattr(contenders, contender)(hidden, shape, classes, x, y, batch)
+    source = {"source": model} if model in ("dataset", "sequence") else {}
+    train = getattr(contenders, contender)(hidden, shape, classes, x, y, batch, **source)
     first, times = timed(train, epochs, steps, repeats, SETTLE)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"us_per_step": float(np.median(times)), "all_us": times, "first_seconds": first, "peak_mib": memory}
@@ -159,7 +163,7 @@ def growth(seed):
         for rows, batch in cases:
             x, y = rng.normal(size=(rows, 16)).astype("float32"), rng.integers(0, 2, rows)
             train = contenders.nllfit((64,), (16,), 2, x, y, batch)
-            train(1)
+            settled(train, 1, SETTLE)
             start = time.perf_counter()
             train(3)
             found[name][rows if name == "rows" else batch] = (time.perf_counter() - start) / 3

@@ -18,7 +18,7 @@ PAIRS = [
     for contender in speed.installed()
     for model in ("small", "cnn")
     if (model, contender) not in speed.WITHOUT
-]
+] + [("nllfit", "dataset"), ("nllfit_keras3", "sequence")]
 
 
 @pytest.mark.parametrize(("contender", "model"), PAIRS)
