@@ -79,17 +79,23 @@ def backtrack(
 def drops_around(
     functions: Callable[[np.ndarray], np.ndarray], w: np.ndarray, value: float, axes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How far a function falls to either side of each axis, `[2 r]`, and the moves there, `[2 r, p]`.
+    """How far a function falls one standard error from a maximum, `[2 (r + p)]`, and the moves there, `[2 (r + p), p]`.
 
-    At a maximum whose axes are one standard error long it is about 1/2, if the function is a log-likelihood.
+    Each fall is about 1/2 if the function is a log-likelihood. The moves go to either side along each axis, and to one
+    standard error of each coordinate, with the others where they are the most likely then. Axes are not enough: equally
+    curved ones are arbitrary in their plane, so that a coordinate on which the function rises for ever can be mixed
+    with another on which it falls.
 
     Args:
-      functions: from points `[2 r, p]` to the function there, `[2 r]`.
+      functions: from points `[m, p]` to the function there, `[m]`.
       w: `[p]`.
       value: of the function at `w`.
-      axes: `[p, r]`.
+      axes: one standard error long, `[p, r]`.
     """
-    moves = np.concatenate([axes.T, -axes.T])
+    covariance = axes @ axes.T
+    errors = np.sqrt(np.diag(covariance))
+    moves = np.concatenate([axes.T, covariance[errors > 0] / errors[errors > 0, None]])
+    moves = np.concatenate([moves, -moves])
     return value - functions(w + moves), moves
 
 

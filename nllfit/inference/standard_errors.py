@@ -26,6 +26,8 @@ _MOST = 2000  # weights, whose Hessian is quickly written down
 _NEAR = 0.1  # standard errors that the weights may be from the optimum
 _POLISHES = 3  # steps of Newton's method, with one Hessian, from rounded weights to where they are rounded from
 _LEAST_DROP = 1e-4  # nats by which the log-likelihood must fall one standard error from a maximum, where 1/2 is usual
+_ROUNDINGS = 8  # of a log-likelihood, by which it must fall at least
+_MOST_NOISE = 0.1  # nats: of a true maximum the log-likelihood falls by about 1/2
 _IDLE = 1e-4  # of a number's derivative that lies in flat directions, from which on it is idle
 _SHOWN = 6  # names in a message
 _KINDS = {"information": "observed information", "sandwich": "sandwich"}
@@ -191,15 +193,16 @@ def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[float, np.ndarray, 
         top = top - _steep(axes) @ (_steep(axes).T @ gradient)
         _, gradient = likelihood.value_and_gradient(top)
     axes = _axes(likelihood, top)
+    least = max(_LEAST_DROP, min(_ROUNDINGS * likelihood.eps * abs(value), _MOST_NOISE))
     fault = None
     if np.any(axes.bends < 0):
         fault = "there are no standard errors, for the likelihood has a saddle at the weights, and no maximum: train on"
     elif axes.flat.all():
         fault = "there are no standard errors, for no weight changes the likelihood"
-    elif drops_around(log_likelihoods, top, -likelihood.value(top), _steep(axes))[0].min() < _LEAST_DROP:
+    elif drops_around(log_likelihoods, top, -likelihood.value(top), _steep(axes))[0].min() < least:
         fault = (
-            "there are no standard errors, for the log-likelihood does not fall one of them away: its maximum is "
-            "elsewhere, or at infinity, as where classes can be separated"
+            "there are no standard errors, because the log-likelihood does not fall one of them away: its maximum is "
+            "elsewhere, or at infinity, as where classes can be separated or all outcomes of a group are equal"
         )
     return value, top, axes, fault
 

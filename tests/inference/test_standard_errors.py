@@ -294,6 +294,41 @@ def test_weights_that_are_no_maximum_have_no_errors():
     assert "infinity, as where classes can be separated" in ours.message
 
 
+class Subclass(tf_keras.Model):
+    """A model that cannot be copied, so that its likelihood is computed in float32."""
+
+    def __init__(self, *layers):
+        super().__init__()
+        self.parts = layers
+
+    def call(self, x, training=False):
+        for part in self.parts:
+            x = part(x)
+        return x
+
+
+@pytest.mark.parametrize(
+    ("make", "head", "outcome", "kernel"),
+    [
+        (lambda *layers: tf_keras.Sequential(layers), heads.Bernoulli, 1, 7.69),  # 33 was its standard error
+        (lambda *layers: tf_keras.Sequential(layers), heads.Poisson, 0, -9.3),
+        (Subclass, heads.Bernoulli, 1, 12.0),
+    ],
+)
+def test_a_group_of_equal_outcomes_has_its_maximum_at_infinity(make, head, outcome, kernel):
+    group = np.r_[np.ones(10), np.zeros(30)][:, None]
+    y = np.where(group == 1, outcome, np.arange(40)[:, None] % 3 == 0)
+    bias = np.log(y[10:].mean()) - (head is heads.Bernoulli) * np.log(1 - y[10:].mean())
+    model = make(tf_keras.layers.Dense(1), head())
+    model.compile(loss=nllfit.negative_log_likelihood)
+    model(group)
+    model.set_weights([np.array([[kernel]]), np.array([bias])])
+    ours = nllfit.standard_errors(model, group, y)
+    assert not ours.converged
+    assert np.all(np.isnan(ours.standard_errors))
+    assert "infinity, as where classes can be separated" in ours.message
+
+
 def test_what_has_no_standard_errors_is_refused():
     x, y = SPECTOR.exog[COLUMNS].to_numpy(), SPECTOR.endog.to_numpy()[:, None]
     dense, loss = tf_keras.layers.Dense, nllfit.negative_log_likelihood
