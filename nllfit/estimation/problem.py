@@ -165,11 +165,13 @@ class Problem:
 
     def distribution(self, w: np.ndarray) -> tfd.Distribution:
         """The distribution at `w`; it checks outcomes."""
-        parameters = self.units.outward(self.objective.constrained(w)) | self.held
         try:
-            return self.family.build(parameters, tf.float64)
+            return self.family.build(self._constrained(w), tf.float64)
         except tf.errors.InvalidArgumentError:  # rounding has put a parameter onto the edge of its domain
-            return self.family.holding({"validate_args": False}).build(parameters, tf.float64)
+            return self.family.holding({"validate_args": False}).build(self._constrained(w), tf.float64)
+
+    def _constrained(self, w):
+        return self.units.outward(self.objective.constrained(w)) | self.held
 
     def closed_form(self) -> np.ndarray | None:
         """The coordinates of TFP's own closed form, or None: a start, for not all of them maximise the likelihood."""
@@ -188,6 +190,8 @@ class Problem:
     def check_support(self, w: np.ndarray) -> None:
         """Raises a `ValueError` for the first observation that the distribution at `w` cannot have."""
         distribution = self.distribution(w)
+        if self.family.component_shape and self.family.facts.kinks:  # one component may have what another refuses
+            distribution = self.family.holding({"validate_args": False}).build(self._constrained(w), tf.float64)
         outcomes = tf.cast(tf.constant(self.y), distribution.dtype)
         try:
             log_prob = distribution.log_prob(outcomes).numpy()

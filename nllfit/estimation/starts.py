@@ -32,12 +32,26 @@ def _candidates(coordinates, held, y, count, rng):
     family = coordinates.family
     draws = 1 + len(family.component_shape)  # axes, before those of a parameter
     drawn = coordinates.natural(tf.constant(rng.standard_normal([count, coordinates.size])), held)
+    line = _on_line(family.facts.line, y)
     for name, value in drawn.items():
-        if isinstance(coordinates.domain(name), tfb.Exp):
-            drawn[name] = _pick(_sizes(y), 1.2, value.shape[:draws], value.shape[draws:], rng)
-        elif name in family.facts.places:
-            drawn[name] = _pick(_places(y), 0, value.shape[:draws], value.shape[draws:], rng)
+        if name in family.facts.kinks or (name in family.facts.places and not _is_positive(coordinates, name)):
+            drawn[name] = _pick(_places(line), 0, value.shape[:draws], value.shape[draws:], rng)
+        elif _is_positive(coordinates, name):
+            sizes = _sizes(line if name in (*family.facts.sizes, *family.facts.rates) else y)
+            drawn[name] = _pick(sizes, 1.2, value.shape[:draws], value.shape[draws:], rng)
     return coordinates.from_natural(drawn | held)
+
+
+def _is_positive(coordinates, name):
+    return isinstance(coordinates.domain(name), tfb.Exp)
+
+
+def _on_line(line, y):
+    """The sample where `places` and `sizes` are those of it; without outcomes that are not there, as zeros of a log."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        moved = line(y)
+    moved = moved[np.isfinite(moved).reshape(len(moved), -1).all(1)]
+    return moved if len(moved) else np.zeros_like(y)
 
 
 def _sizes(y):
@@ -51,7 +65,7 @@ def _sizes(y):
 def _places(y):
     """For locations and bounds: quantiles of the sample, and points outside it."""
     low, high = y.min(0), y.max(0)
-    outside = [low - 0.05 * (high - low), high + 0.05 * (high - low), 2 * low - high, 2 * high - low]
+    outside = [low, low - 0.05 * (high - low), high + 0.05 * (high - low), 2 * low - high, 2 * high - low]
     return np.stack([*np.quantile(y, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0), *outside])
 
 

@@ -30,12 +30,16 @@ class Units:
 
     @classmethod
     def of(cls, family: ParametricFamily, y: np.ndarray) -> "Units":
-        """The units of a sample `[n, *event]`, which are its own unless the family is a location-scale family."""
-        if not _is_location_scale(family):
-            return cls()
-        low, center, high = np.quantile(y, [0.25, 0.5, 0.75], axis=0)
-        spread = np.where(high > low, high - low, np.ptp(y, axis=0))
-        return cls(center, 2.0 ** np.round(np.log2(spread)), family.facts)  # a power of two: to divide loses nothing
+        """The units of a sample `[n, *event]`: its median and spread, its size, or its own.
+
+        A location-scale family has both, a scale family a size, and another family neither.
+        """
+        if _is_closed(family, moves=True):
+            low, center, high = np.quantile(y, [0.25, 0.5, 0.75], axis=0)
+            return cls(center, _power_of_two(np.where(high > low, high - low, np.ptp(y, axis=0))), family.facts)
+        if _is_closed(family, moves=False):
+            return cls(np.zeros(y.shape[1:]), _power_of_two(np.median(np.abs(y), axis=0)), family.facts)
+        return cls()
 
     def inward_sample(self, y: np.ndarray) -> np.ndarray:
         """The sample in these units."""
@@ -61,22 +65,36 @@ class Units:
         return self.spread if name in facts.places + facts.sizes else 1 / self.spread if name in facts.rates else 1.0
 
     def _shift(self, name):
+        if name in _logs(self._facts):
+            return -np.log(self.spread)
         return self.center if name in self._facts.places else 0.0
 
 
+def _logs(facts):
+    """TFP's names of the logarithms of rates."""
+    return [f"log_{name}" for name in facts.rates]
+
+
+def _power_of_two(sizes):
+    """The nearest powers of two, by which to divide loses nothing; 1 in place of 0."""
+    return 2.0 ** np.round(np.log2(np.where(sizes > 0, sizes, 1.0)))
+
+
 @functools.lru_cache
-def _is_location_scale(family):
-    """Whether a density of `center + spread * z` is that of `z` in these units. Tried out."""
+def _is_closed(family, moves):
+    """Whether the family has the density of `spread * z`, and with `moves` of `center + spread * z`. Tried out."""
     if not family.has_unit:
         return False
     facts, given = family.facts, {*family.fixed, *family.floor}  # in the units of the data
     given |= family.link.keys() - set(family.positive)
-    if not set(facts.places) & set(family.parameter_names) or {*facts.places, *facts.sizes, *facts.rates} & given:
+    changed = {*facts.places, *facts.sizes, *facts.rates, *_logs(facts)}
+    if not set(facts.places if moves else changed) & set(family.parameter_names) or changed & given:
         return False
     family, rng = family.holding({"validate_args": False}), np.random.default_rng(0)
     parameters = family.parameters(tf.constant(0.5 * rng.standard_normal(family.params_size)))
     z = rng.standard_normal([20, *family.event_shape])
-    units = Units(rng.uniform(1, 2, family.event_shape), rng.uniform(1, 2, family.event_shape), facts)
+    z = z if moves else np.abs(z)  # inside the support of a scale family
+    units = Units(moves * rng.uniform(1, 2, family.event_shape), rng.uniform(1, 2, family.event_shape), facts)
     here = family.build(parameters, tf.float64).log_prob(z)
     there = family.build(units.outward(parameters), tf.float64).log_prob(units.center + units.spread * z)
     return np.allclose(here, there + units.log_volume, rtol=1e-6, equal_nan=True)

@@ -16,10 +16,15 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families import densities
 from nllfit.families.links import Softplus
+from nllfit.families.sample_statistics import largest, median, smallest
 
 __all__ = ["FACTS", "Facts", "corrected", "facts_of", "has_class_labels"]
 
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def _itself(y: np.ndarray) -> np.ndarray:
+    return y
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +43,10 @@ class Facts:
       mean: the mean, where TFP's fails.
       finite_mean: whether it is finite whatever the parameters, so that a search for the median would only be traced.
       center: a center where there is no mean, and TFP has neither a median nor a mode.
-      places, sizes, rates: the parameters that move and stretch with the sample, those that stretch alone, and those
-        that shrink, if it is a location-scale family.
+      places, sizes, rates: of a location-scale family or a scale family, the parameters that move and stretch with the
+        sample, those that only stretch, and those that shrink.
+      line: the map from outcomes to the numbers which `places` and `sizes` move and stretch, as `log` of a LogNormal's;
+        by default the outcomes themselves.
       statistics: parameters in which the likelihood is not smooth: whatever the others are, it is largest at these
         statistics of a sample `[n, *event]` with weights `[n]`.
       corner: a parameter in which it has a corner at every observation, and its maximum at one of them.
@@ -72,7 +79,8 @@ class Facts:
     center: Callable[[tfd.Distribution], tf.Tensor] | None = None
     places: tuple[str, ...] = ("loc", "low", "high")
     sizes: tuple[str, ...] = ("scale", "scale_diag", "scale_tril")
-    rates: tuple[str, ...] = ()
+    rates: tuple[str, ...] = ("rate",)
+    line: Callable[[np.ndarray], np.ndarray] = _itself
     statistics: Mapping[str, Statistic] = dataclasses.field(default_factory=dict)
     corner: str | None = None
     bounds: tuple[str, ...] = ()
@@ -106,22 +114,6 @@ class Facts:
             log_prob=None,
             kinks=kinks,
         )
-
-
-def _smallest(y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return y.min(0)
-
-
-def _largest(y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return y.max(0)
-
-
-def _median(y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    order = np.argsort(y, axis=0, kind="stable")
-    ordered, cumulated = np.take_along_axis(y, order, 0), np.cumsum(weights[order], axis=0)
-    half = cumulated[-1] / 2
-    below, above = np.argmax(cumulated >= half, axis=0)[None], np.argmax(cumulated > half, axis=0)[None]
-    return (np.take_along_axis(ordered, below, 0)[0] + np.take_along_axis(ordered, above, 0)[0]) / 2
 
 
 def _twice_the_log_odds() -> tfb.Bijector:
@@ -169,13 +161,17 @@ FACTS: Mapping[str, Facts] = {
     "Chi": Facts(log_prob=densities.chi),
     "Chi2": Facts(log_prob=densities.chi2),
     "Dirichlet": Facts(log_prob=densities.dirichlet, surface=_SIMPLEX),
-    # `rate` would be taken for a number without a unit, and the fit would depend on the unit of the sample.
-    "ExponentiallyModifiedGaussian": Facts(rates=("rate",)),
+    # Outcomes are logarithms of numbers whose parameters these are.
+    "ExpGamma": Facts(line=np.exp),
+    "ExpInverseGamma": Facts(line=np.exp),
+    # The likelihood may have a maximum near each of its limits, a Normal and a shifted Exponential.
+    "ExponentiallyModifiedGaussian": Facts(several_maxima=True),
     "ExpRelaxedOneHotCategorical": Facts(surface="the logarithms of the simplex"),
     # As that of a Beta. A search for its median takes a quarter of a second to write down, in each graph of a model.
     "Gamma": Facts(log_prob=densities.gamma, finite_mean=True),
     # No mean for some parameters, and no median or mode in TFP: this is the mode.
     "GammaGamma": Facts(
+        sizes=("mixing_rate",),
         center=lambda d: d.mixing_rate * tf.nn.relu(d.concentration - 1) / (d.mixing_concentration + 1),
         log_prob=densities.gamma_gamma,
     ),
@@ -187,19 +183,25 @@ FACTS: Mapping[str, Facts] = {
     "GeneralizedNormal": Facts(corner="loc", has_corners=lambda p: p.get("power", 0.0) <= 1.3, several_maxima=True),
     # The likelihood rises with `loc` up to the smallest observation, and is zero beyond. TFP's density is not: it goes
     # on below `loc` without `validate_args`. https://github.com/tensorflow/probability/issues/1370
-    "GeneralizedPareto": Facts(statistics={"loc": _smallest}, log_prob=densities.generalized_pareto),
-    "HalfCauchy": Facts(statistics={"loc": _smallest}),
+    "GeneralizedPareto": Facts(statistics={"loc": smallest}, log_prob=densities.generalized_pareto),
+    "HalfCauchy": Facts(statistics={"loc": smallest}),
     # As above; the mean is infinite for `df <= 1`, and TFP has no median.
     "HalfStudentT": Facts(
-        statistics={"loc": _smallest}, center=lambda d: d.loc + d.scale * tfd.StudentT(d.df, 0.0, 1.0).quantile(0.75)
+        statistics={"loc": smallest}, center=lambda d: d.loc + d.scale * tfd.StudentT(d.df, 0.0, 1.0).quantile(0.75)
     ),
     # As that of a Beta.
     "Kumaraswamy": Facts(log_prob=densities.kumaraswamy),
     # TFP's mean fails while the batch size is unknown, as it is where tf_keras builds a model.
     "LambertWNormal": Facts(mean=lambda d: d.loc),
+    # Both are in the unit of the outcomes.
+    "InverseGaussian": Facts(sizes=("loc", "concentration"), places=()),
     "LKJ": Facts(surface=_MATRICES),
     # The likelihood has a corner at every observation.
-    "Laplace": Facts(statistics={"loc": _median}),
+    "Laplace": Facts(statistics={"loc": median}),
+    # `loc` and `scale` are those of the outcomes' logarithms or logits.
+    "LogLogistic": Facts(line=np.log),
+    "LogNormal": Facts(line=np.log),
+    "LogitNormal": Facts(line=lambda y: np.log(y) - np.log1p(-y)),
     # Dependent columns would be fitted with an ever smaller covariance.
     "MultivariateNormalFullCovariance": Facts(free_covariance=True),
     "MultivariateNormalTriL": Facts(free_covariance=True),
@@ -220,7 +222,7 @@ FACTS: Mapping[str, Facts] = {
     # TFP's density is a number beyond the bounds without `validate_args`.
     "PERT": Facts(links=_PEAK, places=("loc", "low", "high", "peak"), log_prob=densities.within_bounds),
     # The likelihood rises with `scale` up to the smallest observation, and is zero beyond.
-    "Pareto": Facts(statistics={"scale": _smallest}),
+    "Pareto": Facts(statistics={"scale": smallest}),
     "PowerSpherical": Facts(surface=_SPHERE),
     # As that of an inflated NegativeBinomial.
     "Poisson": Facts(finite_mean=True),
@@ -236,9 +238,9 @@ FACTS: Mapping[str, Facts] = {
     # The likelihood has a corner in `peak` at every observation. Its maximum may be where `low` meets it, or `high`.
     "Triangular": Facts(links=_PEAK, places=("loc", "low", "high", "peak"), corner="peak", bounds=("low", "high")),
     # The narrowest window that holds the sample is the likeliest. A window may be open on one side.
-    "TruncatedCauchy": Facts(links=_HIGH, endless=("low", "high"), statistics={"low": _smallest, "high": _largest}),
-    "TruncatedNormal": Facts(links=_HIGH, endless=("low", "high"), statistics={"low": _smallest, "high": _largest}),
-    "Uniform": Facts(links=_HIGH, statistics={"low": _smallest, "high": _largest}),
+    "TruncatedCauchy": Facts(links=_HIGH, endless=("low", "high"), statistics={"low": smallest, "high": largest}),
+    "TruncatedNormal": Facts(links=_HIGH, endless=("low", "high"), statistics={"low": smallest, "high": largest}),
+    "Uniform": Facts(links=_HIGH, statistics={"low": smallest, "high": largest}),
     # An angle of 312 rad is one of 4.1 rad.
     "VonMises": Facts(circular="loc"),
     # Its checks compare with the 1.0 of float32.

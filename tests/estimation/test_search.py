@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import tensorflow_probability as tfp
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from nllfit import Censored, Family, MixtureFamily, ZeroInflated, maximum_likelihood
 from nllfit.estimation.newton import climb, maximize
@@ -197,6 +197,61 @@ def test_a_mixture_says_how_many_starts_agreed():
     assert fit.converged  # where a climb from the best start alone ends on a spike
     assert "of 10 starts led to it" in fit.message
     np.testing.assert_allclose(np.sort(fit.parameters["loc"]), [0, 4, 9], atol=0.5)
+
+
+TWO_NORMALS = np.concatenate([np.random.default_rng(0).normal(m, s, 150) for m, s in ((0.0, 0.3), (2.5, 0.4))])
+
+
+@pytest.mark.parametrize("unit", [1e4, *(pytest.param(unit, marks=pytest.mark.thorough) for unit in (1.0, 1e6, 1e-8))])
+def test_the_unit_does_not_matter_to_a_mixture_on_the_log_scale(unit):
+    fit = maximum_likelihood(MixtureFamily("LogNormal", 2), unit * np.exp(TWO_NORMALS))
+    on_the_line = maximum_likelihood(MixtureFamily("Normal", 2), TWO_NORMALS)
+    assert fit.converged
+    expected = on_the_line.log_likelihood - TWO_NORMALS.sum() - 300 * np.log(unit)
+    assert fit.log_likelihood == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("family", "y", "change"),
+    [
+        pytest.param(
+            MixtureFamily("LogLogistic", 2), np.exp(TWO_NORMALS), lambda y: 1e6 * y, marks=pytest.mark.thorough
+        ),
+        pytest.param(MixtureFamily("Gamma", 2), np.exp(TWO_NORMALS), lambda y: 1e6 * y, marks=pytest.mark.thorough),
+        pytest.param(MixtureFamily("Weibull", 2), np.exp(TWO_NORMALS), lambda y: 1e-8 * y, marks=pytest.mark.thorough),
+        pytest.param(
+            MixtureFamily("LogitNormal", 2),
+            special.expit(TWO_NORMALS),
+            lambda y: y / (y + 1e5 * (1 - y)),
+            marks=pytest.mark.thorough,
+        ),
+        ("ExpGamma", TWO_NORMALS, lambda y: y + 100),
+        pytest.param("ExpInverseGamma", TWO_NORMALS, lambda y: y + 100, marks=pytest.mark.thorough),
+    ],
+)
+def test_the_starts_move_with_the_sample(family, y, change):
+    here, there = (maximum_likelihood(family, sample) for sample in (y, change(y)))
+    log_slope = np.log((change(y * (1 + 1e-7)) - change(y)) / (1e-7 * y)).sum()
+    assert here.converged
+    assert there.converged
+    assert there.log_likelihood == pytest.approx(here.log_likelihood - log_slope, abs=1e-3)
+
+
+def test_a_component_may_have_an_outcome_that_another_refuses():
+    fit = maximum_likelihood(MixtureFamily("Pareto", 2), np.exp(np.abs(TWO_NORMALS)))
+    assert "not smooth" in fit.message
+
+
+def test_the_higher_of_two_maxima_of_an_exponentially_modified_gaussian():
+    y = [3.1547, 5.9711, 3.243, 6.9953, 5.1369, 0.5102, 1.2243, -0.8521, 3.4087, 8.9096, 0.7741, 4.0836, 1.2973]
+    y = np.array([*y, 6.1622, 0.1176])
+    fit = maximum_likelihood("ExponentiallyModifiedGaussian", y)
+    loc, scale, rate = (fit.parameters[name] for name in ("loc", "scale", "rate"))
+    assert fit.converged
+    assert fit.log_likelihood == pytest.approx(
+        stats.exponnorm(1 / (rate * scale), loc, scale).logpdf(y).sum(), abs=1e-8
+    )
+    assert fit.log_likelihood == pytest.approx(-36.4920, abs=1e-3)  # the best of many starts of SciPy's Nelder-Mead
 
 
 @pytest.mark.parametrize("name", ["OrderedLogistic", pytest.param("StoppingRatioLogistic", marks=pytest.mark.thorough)])
