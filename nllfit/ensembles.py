@@ -1,4 +1,4 @@
-"""Ensembles: several models of one kind, whose distributions are mixed."""
+"""Ensembles: models that differ in their weights, and the mixture of their distributions."""
 
 import concurrent.futures
 import json
@@ -28,24 +28,24 @@ __all__ = ["Ensemble", "load_model", "new_folder"]
 
 
 class Ensemble:
-    """Models that differ in their weights, called like one of them: the mixture of their distributions in equal parts.
+    """The equal mixture of several models' distributions, called like one model.
 
-    `p(y | x) = sum_m p_m(y | x) / M`: for classes the mean of the members' probabilities, for real numbers a mixture
-    whose variance is the mean of the members' variances (the noise that they see) plus the variance of their means
-    (what they do not agree on).
+    `p(y | x) = sum_m p_m(y | x) / M`. For classes these are the mean probabilities. For real numbers, the variance of
+    the mixture is the mean of the members' variances (the noise) plus the variance of their means (the disagreement).
 
-    `predict_distribution` and `evaluate` take an ensemble, and so does everything in `nllfit.calibration`. Called, it
-    returns what its members return: in tf_keras the distribution, in Keras 3 the prediction that carries it.
+    `predict_distribution`, `evaluate` and all of `nllfit.calibration` take an ensemble. A call returns what the members
+    return: in Keras 2 a distribution, in Keras 3 a prediction with the attribute `distribution`.
 
     Args:
-      models: at least one model, all of one Keras, whose heads have the same family and event.
+      models: at least one model. All are of one Keras version, and their heads have the same family and event.
 
     Attributes:
       models: the members, a tuple.
 
     Raises:
-      TypeError: if a member is no Keras model, or when the ensemble is called, if it does not end in a head.
-      ValueError: if there is no member, if they are of two Kerases, or if their heads differ in family or event.
+      TypeError: if a member is not a Keras model; when the ensemble is called, if a member does not end in a head.
+      ValueError: if there is no member, if the members are of two Keras versions, or if their heads differ in family or
+        event.
 
     Example:
       >>> ensemble = Ensemble([model, tf_keras.models.clone_model(model)])
@@ -86,20 +86,21 @@ class Ensemble:
         rows; `member.history` is its `History`.
 
         Args:
-          build: makes a compiled model, with other first weights in each call.
+          build: a function that returns a new compiled model in each call, with random first weights.
           n: the number of members, at least 1.
           x, y: arrays, or a `tf.data.Dataset`, as `nllfit.fit` takes them.
-          seed: fixes the first weights and the order of the rows: those of member `i` by `seed + i`. Like Keras's
-            `set_random_seed`, it seeds Python's, NumPy's and TensorFlow's global generators.
-          callbacks: makes the callbacks of one member. A callback has the state of one model, so that members cannot
-            share it.
-          **arguments: of `nllfit.fit`, for every member; `verbose` is 0.
+          seed: `seed + i` fixes the first weights of member `i` and the order of its rows. Like Keras's
+            `set_random_seed`, it seeds the global generators of Python, NumPy and TensorFlow.
+          callbacks: a function that returns the callbacks of one member. Members cannot share a callback, because it
+            has the state of one model.
+          **arguments: further arguments of `nllfit.fit`, for every member. `verbose` is 0 by default.
 
         Returns:
           The ensemble of the trained members.
 
         Raises:
-          ValueError: for an `n` that is no count, a list of callbacks, and as `nllfit.fit` and the constructor.
+          ValueError: if `n` is not a positive integer or `callbacks` is a list; and as from `nllfit.fit` and the
+            constructor.
 
         Example:
           >>> def build():
@@ -112,7 +113,7 @@ class Ensemble:
         n = as_count("n", n, 1)
         if callbacks is not None and not callable(callbacks):
             raise ValueError(
-                "`callbacks` is no function, and members cannot share a callback: give a function that makes them, "
+                "`callbacks` is not a function, and members cannot share a callback: give a function that makes them, "
                 "such as `lambda: [keras.callbacks.EarlyStopping()]`."
             )
         seed = as_count("seed", seed, 0, optional=True)
@@ -125,7 +126,7 @@ class Ensemble:
             members.append(_with_weights(build(), x))
         ensemble = cls(members)
         if len(set(map(id, members))) < n:
-            raise ValueError("`build` returned one model twice: let it make a new one in each call.")
+            raise ValueError("`build` returned the same model twice: make a new one in each call.")
 
         def train(model, member_seed):
             own = None if callbacks is None else callbacks()
@@ -137,7 +138,7 @@ class Ensemble:
         return ensemble
 
     def __call__(self, x: Any, training: bool = False) -> Any:
-        """The mixture at inputs `x`, in the form that the members return; for several outputs, in their structure."""
+        """The mixture at inputs `x`, in the form of the members' outputs; several outputs keep their structure."""
 
         def mixed(*outputs):
             distribution = _mixture(*map(origin_of, outputs))
@@ -146,7 +147,7 @@ class Ensemble:
         return tf.nest.map_structure(mixed, *[model(x, training=training) for model in self.models])
 
     def predict_distribution(self, x: Any, batch_size: int = 32) -> Any:
-        """The mixture of every row, in one pass over the data: what `nllfit.predict_distribution` returns."""
+        """The mixtures of all rows, as `nllfit.predict_distribution` returns them, in one pass over the data."""
 
         def mixed(*origins):
             return with_mask(_mixture(*origins), origins[0].mask)
@@ -154,10 +155,10 @@ class Ensemble:
         return tf.nest.map_structure(mixed, *joined_origins(self.models, x, batch_size))
 
     def save(self, folder: str | os.PathLike) -> None:
-        """Writes each member to a `.keras` file of a new or empty folder.
+        """Writes each member to a `.keras` file in a new or empty folder.
 
         Raises:
-          ValueError: if the folder holds something, which would be overwritten or taken for a member.
+          ValueError: if the folder is not empty.
         """
         folder = new_folder(folder)
         for i, model in enumerate(self.models):
@@ -165,19 +166,19 @@ class Ensemble:
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "Ensemble":
-        """The ensemble that `save` wrote, in any process; in Keras's safe mode, which runs no code of a file's.
+        """Reads what `save` wrote, in any process and in Keras's safe mode, which runs no code from a file.
 
         Raises:
-          ValueError: if there is no such folder, no `.keras` file in it, or a broken one.
+          ValueError: if the folder does not exist, or has no `.keras` file or a damaged one.
         """
         files = sorted(pathlib.Path(folder).glob("*.keras"))
         if not files:
-            raise ValueError(f"`folder` {folder} holds no .keras file: name one that `Ensemble.save` wrote.")
+            raise ValueError(f"`folder` {folder} holds no .keras file: name a folder that `Ensemble.save` wrote.")
         return cls([load_model(path) for path in files])
 
 
 def new_folder(folder: str | os.PathLike) -> pathlib.Path:
-    """A folder, made if it is not there; a `ValueError` if it holds something, which could be taken for ours."""
+    """The folder, created if it does not exist; a `ValueError` if it is not empty."""
     folder = pathlib.Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"`folder` {folder} holds something already: name a new folder.")
@@ -186,15 +187,17 @@ def new_folder(folder: str | os.PathLike) -> pathlib.Path:
 
 
 def load_model(path: pathlib.Path) -> Model:
-    """The model of a `.keras` file of either Keras, in its safe mode; a `ValueError` if the file is damaged."""
+    """The model in a `.keras` file of either Keras version, in safe mode; a `ValueError` if the file is damaged."""
     try:
         return _keras_of_file(path).models.load_model(path)
     except (KeyError, OSError, RuntimeError, json.JSONDecodeError, UnicodeDecodeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is no whole .keras file: save it again. ({type(error).__name__}: {error})") from error
+        raise ValueError(
+            f"{path} is not a complete .keras file: save it again. ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _with_weights(model, x):
-    """The model with its first weights made: threads that made them would take random numbers from one another."""
+    """The model, built now: if threads built it, they would share one generator in a random order."""
     keras_of(model)
     if not model.built:
         batch = x.element_spec if isinstance(x, tf.data.Dataset) else tf.nest.map_structure(np.asarray, as_rows(x))
@@ -205,7 +208,7 @@ def _with_weights(model, x):
 
 
 def _families(model):
-    """The families of a model's heads, as far as it has made them."""
+    """The families of the heads among a model's layers."""
     return [layer.family for layer in model._flatten_layers() if hasattr(layer, "family")]
 
 
@@ -213,8 +216,8 @@ def _check_alike(families):
     other = next((family for family in families if family != families[0]), None)
     if other is not None:
         raise ValueError(
-            f"A member's head has the family {families[0]!r}, another's {other!r}: give members that differ in their "
-            f"weights alone."
+            f"A member's head has the family {families[0]!r}, another's {other!r}: give members that only differ "
+            f"in their weights."
         )
 
 
@@ -224,18 +227,18 @@ def _mixture(*origins):
     family = origins[0].family
     try:
         return equal_mixture(family, params, shared)
-    except tf.errors.InvalidArgumentError:  # a row without parameters, as of inputs that are NaN, fails no other
+    except tf.errors.InvalidArgumentError:  # a NaN row must not fail the others
         return equal_mixture(family.holding({"validate_args": False}), params, shared)
 
 
 def _keras_of_file(path):
-    """The Keras that wrote a file, with the heads for it."""
+    """The Keras version that wrote a file, with its heads registered."""
     with zipfile.ZipFile(path) as archive:
         version = json.loads(archive.read("metadata.json"))["keras_version"]
     if version.startswith("2."):
         return tf_keras
     import keras
 
-    import nllfit.keras3  # noqa: F401 - its heads have to be known
+    import nllfit.keras3  # noqa: F401 - registers its heads
 
     return keras

@@ -243,7 +243,7 @@ OF_A_KERAS = {
     ),
     "temperature, numbers": (
         lambda kit: nllfit.scale_temperature(model_of(kit, "Normal"), X, Y),
-        "outcomes are no classes",
+        "outcomes are not classes",
     ),
     "temperature": (lambda kit: nllfit.TemperatureScaled(model_of(kit), "a"), "`temperature` is 'a': give a number"),
     "temperature, zero": (lambda kit: nllfit.TemperatureScaled(model_of(kit), 0), "`temperature` is 0: give a number"),
@@ -274,7 +274,7 @@ OF_A_KERAS = {
         "`build` is a Sequential: give a function",
     ),
     "ensemble, built": (ensemble_fit(lambda kit: 3), TypeError("`model` is a int, not a Keras model")),
-    "ensemble, built once": (ensemble_fit(), "`build` returned one model twice"),
+    "ensemble, built once": (ensemble_fit(), "`build` returned the same model twice"),
     "ensemble, seed": (ensemble_fit(seed="a"), "`seed` is 'a'"),
     "ensemble, callbacks": (ensemble_fit(callbacks=[]), "members cannot share a callback"),
     # heads

@@ -154,7 +154,7 @@ def test_a_folder_without_members_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"holds no \.keras file"):
         Ensemble.load(tmp_path / "nowhere")
     (tmp_path / "member-000.keras").write_text("no archive")
-    with pytest.raises(ValueError, match=r"member-000\.keras is no whole \.keras file"):
+    with pytest.raises(ValueError, match=r"member-000\.keras is not a complete \.keras file"):
         Ensemble.load(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Calibration: maps that make a model's predicted probabilities right, found on rows that it was not trained on."""
+"""Calibration: corrections of predicted probabilities, learned on held-out rows."""
 
 from nllfit.calibration.conformal import Conformalized, conformalize
 from nllfit.calibration.recalibration import Recalibrated, recalibrate

@@ -1,4 +1,4 @@
-"""A calibrated model: one whose predicted distributions are mapped, called like the model."""
+"""The base of calibrated models: a model and a map of its distributions, called like the model itself."""
 
 import abc
 import json
@@ -12,7 +12,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.ensembles import Ensemble, load_model, new_folder
 from nllfit.evaluation.class_probabilities import class_log_probs
-from nllfit.evaluation.held_out import HeldOut, held_out
+from nllfit.evaluation.predicted_rows import PredictedRows, predicted_rows
 from nllfit.families.bounds import checked
 from nllfit.families.center import central_value
 from nllfit.families.discreteness import is_discrete
@@ -22,19 +22,20 @@ from nllfit.families.marginals import latent, marginals
 from nllfit.kerases import Model, as_distribution, mask_of, output_like, with_mask
 from nllfit.prediction import predict_distribution
 
-__all__ = ["Calibrated", "real_elements", "remade_as", "rows_for_calibration"]
+__all__ = ["Calibrated", "real_elements", "rows_for_calibration", "with_event_of"]
 
 
 _MAP = "calibration.json"
 
 
 class Calibrated(abc.ABC):
-    """A model with a map of its distributions behind it, which `predict_distribution` and `evaluate` take in its place.
+    """A model with a map of its predicted distributions. `predict_distribution` and `evaluate` take it like a model.
 
-    Called, it returns what its model returns: in tf_keras a distribution, in Keras 3 the prediction that carries it.
+    A call returns what the model returns: in Keras 2 a distribution, in Keras 3 a prediction with the attribute
+    `distribution`.
 
     Attributes:
-      model: a model of either Keras that ends in one head, an `Ensemble`, or another calibrated model.
+      model: a Keras 2 or Keras 3 model that ends in one head, an `Ensemble`, or another calibrated model.
     """
 
     def __init__(self, model: Any):
@@ -42,51 +43,51 @@ class Calibrated(abc.ABC):
 
     @abc.abstractmethod
     def get_config(self) -> dict[str, Any]:
-        """The arguments of the constructor beside the model, as JSON takes them."""
+        """The arguments of the constructor except the model, as values for JSON."""
 
     @abc.abstractmethod
     def calibrate(self, distribution: tfd.Distribution) -> tfd.Distribution:
-        """The calibrated distribution in place of one that the model predicts, of the same batch and event."""
+        """Maps a predicted distribution to the calibrated one, of the same batch and event shape."""
 
     def __call__(self, x: Any, training: bool = False) -> Any:
-        """The calibrated distribution at inputs `x`, in the form that the model returns."""
+        """The calibrated distribution at inputs `x`, in the form in which the model returns its own."""
         output = self.model(x, training=training)
         distribution = self.calibrate(as_distribution(output, "The model's output"))
         return output_like(output, distribution, central_value(distribution))
 
     def predict_distribution(self, x: Any, batch_size: int = 32) -> tfd.Distribution:
-        """The calibrated distribution of every row: what `nllfit.predict_distribution` returns."""
+        """The calibrated distributions of all rows, as `nllfit.predict_distribution` returns them."""
         predicted = predict_distribution(self.model, x, batch_size)
         return with_mask(self.calibrate(predicted), mask_of(predicted))
 
     def save(self, folder: str | os.PathLike) -> None:
-        """Writes the model, and the numbers of the map, to a new or empty folder.
+        """Writes the model and the numbers of the map to a new or empty folder.
 
         Raises:
-          ValueError: if the folder holds something.
+          ValueError: if the folder is not empty.
         """
         folder = new_folder(folder)
         config = {"class": type(self).__name__} | self.get_config()
         (folder / _MAP).write_text(json.dumps(config))
-        is_more = hasattr(self.model, "predict_distribution")  # than one model of Keras
-        self.model.save(folder / ("model" if is_more else "model.keras"))
+        is_keras = not hasattr(self.model, "predict_distribution")
+        self.model.save(folder / ("model.keras" if is_keras else "model"))
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "Calibrated":
-        """The calibrated model that `save` wrote, in any process; in Keras's safe mode, which runs no code of a file's.
+        """Reads what `save` wrote, in any process and in Keras's safe mode, which runs no code from a file.
 
         Raises:
-          ValueError: if there is no such folder, it holds a model of another class, or a broken file.
+          ValueError: if the folder does not exist, contains a model of another class, or a damaged file.
         """
         folder = pathlib.Path(folder)
         try:
             config = json.loads((folder / _MAP).read_text())
             name = config.pop("class")
         except (OSError, ValueError, KeyError, AttributeError, TypeError):
-            raise ValueError(f"`folder` {folder} holds no whole {_MAP}: name one that `save` wrote.") from None
+            raise ValueError(f"`folder` {folder} has no complete {_MAP}: name a folder that `save` wrote.") from None
         kinds = {kind.__name__: kind for kind in Calibrated.__subclasses__() if issubclass(kind, cls)}
         if name not in kinds:
-            raise ValueError(f"`folder` {folder} holds a {name}: load it by `{name}.load`.")
+            raise ValueError(f"`folder` {folder} contains a {name}: load it with `{name}.load`.")
         return kinds[name](_model_in(folder), **config)
 
 
@@ -97,24 +98,24 @@ def _model_in(folder):
     return Calibrated.load(inner) if (inner / _MAP).exists() else Ensemble.load(inner)
 
 
-def rows_for_calibration(model: Model, x: Any, y: ArrayLike | None, batch_size: int) -> HeldOut:
-    """What `model` predicts for held-out rows beside the outcomes; `ValueError` or `TypeError` as `nllfit.evaluate`."""
+def rows_for_calibration(model: Model, x: Any, y: ArrayLike | None, batch_size: int) -> PredictedRows:
+    """Predictions and outcomes of held-out rows; `ValueError` or `TypeError` as from `nllfit.evaluate`."""
     if hasattr(model, "log_prob"):
         raise TypeError(
-            "`model` is a distribution: give the model that predicts it, whose predictions for new rows are calibrated."
+            "`model` is a distribution: give the model that predicts it, because new predictions are to be calibrated."
         )
-    return held_out(model, x, y, batch_size)
+    return predicted_rows(model, x, y, batch_size)
 
 
 def real_elements(distribution: tfd.Distribution, or_counts: bool = False) -> tfd.Distribution:
-    """The scalar distributions of the elements of an outcome that are real and independent; else a `ValueError`.
+    """The scalar distributions of an outcome's elements, if these are real and independent; else a `ValueError`.
 
-    With `or_counts` they may be counts, but no classes.
+    With `or_counts`, counts are allowed, too.
     """
     if latent(distribution) is not distribution:
         raise ValueError(
-            f"`model` predicts by {distribution.name}, whose outcomes are intervals or come with a window: nobody "
-            f"knows how far a prediction is from them. Calibrate a model of the numbers on rows that were seen exactly."
+            f"`model` predicts a {distribution.name}, whose outcomes are intervals or come with a window, so that the "
+            f"error of a prediction is unknown. Calibrate a model of the numbers, on rows that were seen exactly."
         )
     shape = tuple(distribution.event_shape)
     independent = isinstance(distribution, INDEPENDENT) or distribution.event_shape.num_elements() == 1
@@ -122,8 +123,8 @@ def real_elements(distribution: tfd.Distribution, or_counts: bool = False) -> tf
     parts = getattr(elements, "components_distribution", elements)
     if isinstance(parts, InflatedDistribution) and not is_discrete(parts):
         raise ValueError(
-            f"`model` predicts by {distribution.name}, which has a point at 0 beside a density: what is calibrated "
-            f"here has one or the other. Give a model of the amounts above 0, on the rows that have one."
+            f"`model` predicts a {distribution.name}, which has both a point at 0 and a density; calibration is for "
+            f"one or the other. Give a model of the amounts above 0, on the rows that have one."
         )
     fault = ""
     if elements is None:
@@ -134,16 +135,16 @@ def real_elements(distribution: tfd.Distribution, or_counts: bool = False) -> tf
         fault = "are counts, whose intervals are for `nllfit.conformalize`"
     if fault:
         raise ValueError(
-            f"`model` predicts by {distribution.name} outcomes of shape {shape}, which {fault}. What is calibrated "
-            f"here are real outcomes of one element, or of several that are independent, as of a Normal head."
+            f"`model` predicts a {distribution.name} of outcomes of shape {shape}, which {fault}. This calibration is "
+            f"for real outcomes with one element or several independent ones, as a Normal head has."
         )
     return elements
 
 
-def remade_as(
+def with_event_of(
     distribution: tfd.Distribution, elements: tfd.Distribution, make: Callable[..., tfd.Distribution], *knots: Any
 ) -> tfd.Distribution:
-    """`make(elements, *knots)` with the event of the distribution whose elements they are, checking where it did."""
+    """`make(elements, *knots)`, with the event shape and the `validate_args` of `distribution`."""
     checks, rank = distribution.validate_args, distribution.event_shape.rank
-    remade = make(checked(elements) if checks else elements, *knots)
-    return tfd.Independent(remade, rank, validate_args=checks) if rank else remade
+    calibrated = make(checked(elements) if checks else elements, *knots)
+    return tfd.Independent(calibrated, rank, validate_args=checks) if rank else calibrated

@@ -1,4 +1,4 @@
-"""Conformal intervals: quantiles moved by as much as held-out outcomes ask, so that coverage is guaranteed."""
+"""Conformal intervals: held-out outcomes decide how far interval ends move, which guarantees coverage."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from nllfit.calibration.calibrated import Calibrated, real_elements, remade_as, rows_for_calibration
-from nllfit.calibration.counts import MovedCounts
-from nllfit.calibration.remade import Remade, quantiles_at
+from nllfit.calibration.calibrated import Calibrated, real_elements, rows_for_calibration, with_event_of
+from nllfit.calibration.calibrated_distribution import CalibratedDistribution, quantiles_at
+from nllfit.calibration.conformal_counts import MovedCounts
 from nllfit.evaluation.evaluations import as_levels
 from nllfit.families.cdfs import cdf_and_survival, ends
 from nllfit.families.discreteness import is_discrete, line
@@ -23,7 +23,7 @@ from nllfit.kerases import Model
 
 __all__ = ["Conformalized", "conformalize"]
 
-_LEAST = 1e-3  # of the distance of two predicted quantiles, that is left between them
+_MIN_SHARE = 1e-3  # of the distance between two predicted quantiles remains after they move
 
 
 def conformalize(
@@ -34,33 +34,34 @@ def conformalize(
     levels: Sequence[float] = (0.5, 0.8, 0.9, 0.95),
     batch_size: int = 32,
 ) -> "Conformalized":
-    """Moves the ends of a model's central intervals so that they hold new outcomes as often as they say.
+    """Moves the ends of a model's central intervals, so that they contain new outcomes with the stated probability.
 
-    The error of an interval `[l, u]` at a held-out row is `max(l - y, y - u)`, how far the outcome is outside, or below
-    0 how far inside; both ends move outward by the `ceil((n + 1) level)`-th smallest of the `n` errors. If new rows are
-    exchangeable with the held-out ones, the interval holds the outcome with a probability of at least `level`, whatever
-    the model; given the held-out rows, the share follows a `Beta(k, n + 1 - k)`, with `k = ceil((n + 1) level)`.
+    The error of an interval `[l, u]` at a held-out row is `max(l - y, y - u)`: the distance of the outcome from the
+    interval, negative if it is inside. Both ends move outward by the `k`-th smallest of the `n` errors, with
+    `k = ceil((n + 1) level)`. If new rows are exchangeable with the held-out rows, the interval contains the outcome
+    with a probability of at least `level`, whatever the model. For real outcomes and given held-out rows, the coverage
+    has a `Beta(k, n + 1 - k)` distribution.
 
-    Intervals of several levels are kept one inside the other. Distances are those on the real line onto which TFP maps
-    the support: the outcome's own unit, of counts too, or for amounts and proportions a scale that ends at the
-    support's ends.
+    Intervals of several levels are nested. Distances are measured on the real line onto which TFP maps the support.
+    That is the unit of the outcome for real numbers and counts, and a transformed scale for amounts and proportions, so
+    that intervals stay inside the support.
 
     Args:
-      model: a model of either Keras whose head has real outcomes or counts, of one element or of several that are
-        independent (each has its own ends), or an `Ensemble` of such with one element. Each step of a
-        sequence has its own ends, by the rows in which Keras does not mask it.
-      x, y: rows that the model was not trained on, as `nllfit.evaluate` takes them.
+      model: a Keras 2 or Keras 3 model whose head has real outcomes or counts, with one element or several independent
+        elements (each has its own ends); or an `Ensemble` of such models, with one element. Each step of a sequence
+        has its own ends, from the rows in which Keras does not mask it.
+      x, y: rows that the model was not trained on, in the forms that `nllfit.evaluate` takes.
       levels: the probabilities of the intervals, each at most `n / (n + 1)`.
-      batch_size: rows a call of the model.
+      batch_size: the number of rows in each call of the model.
 
     Returns:
-      A `Conformalized` model: `nllfit.interval(predict_distribution(it, x), level)` is the interval of a level.
+      A `Conformalized` model. `nllfit.interval(predict_distribution(conformalized, x), level)` returns its intervals.
 
     Raises:
-      TypeError: if `model` is no model, or does not end in a head.
+      TypeError: if `model` is not a model, or does not end in a head.
       ValueError: if a level is not between 0 and 1, or there are too few rows for it; if the outcomes are classes,
-        amounts with a point at 0, intervals, or of several elements that depend on each other; and for outcomes
-        that `nllfit.evaluate` refuses.
+        amounts with a point at 0, intervals, or have several dependent elements; and for outcomes that
+        `nllfit.evaluate` refuses.
 
     Example:
       >>> rng = np.random.default_rng(0)
@@ -90,18 +91,18 @@ def conformalize(
 
 
 class Conformalized(Calibrated):
-    """A model whose central intervals are moved outward; `conformalize` finds by how much.
+    """A model whose central intervals have moved ends; `conformalize` returns it.
 
-    Its distributions have the moved ends for quantiles, and between and beyond them the model's distribution, stretched
-    or shrunk, so that they have a density. `save(folder)` keeps it, and `Conformalized.load(folder)` brings it back.
+    The moved ends are quantiles of its distributions. Between and beyond them, the model's distribution is stretched
+    or shrunk, so that there is a density. `save(folder)` writes the model, `Conformalized.load(folder)` reads it.
 
     Args:
-      model: as of `conformalize`.
-      corrections: by the level of an interval, how far each end moves outward, an array of the shape of one row's
-        outcome, or a number.
+      model: as for `conformalize`.
+      corrections: `{level: distance}`. Both ends of the interval move outward by the distance, which is a number or an
+        array of the shape of one row's outcome.
 
     Raises:
-      ValueError: if a level is not between 0 and 1, or there is none.
+      ValueError: if a level is not between 0 and 1, or there is no level.
 
     Example:
       >>> wider = Conformalized(model, {0.9: 1.0})
@@ -126,20 +127,20 @@ class Conformalized(Calibrated):
         if is_discrete(elements):
             return self._of_counts(distribution, elements, low, high)
         moved_low, moved_high = low[0], high[0]
-        least = _LEAST * (high[0] - low[0])
+        least = _MIN_SHARE * (high[0] - low[0])
         at: list = []
         to: list = []
         for i, correction in enumerate(self.corrections.values()):
             new_low, new_high = low[i] - correction, high[i] + correction
-            if i == 0:  # an interval that would be empty is one point
+            if i == 0:  # an interval that would be empty becomes one point
                 middle = (new_low + new_high) / 2
                 moved_low, moved_high = tf.minimum(new_low, middle - least), tf.maximum(new_high, middle + least)
             else:
-                moved_low = tf.minimum(new_low, moved_low - _LEAST * (low[i - 1] - low[i]))
-                moved_high = tf.maximum(new_high, moved_high + _LEAST * (high[i] - high[i - 1]))
+                moved_low = tf.minimum(new_low, moved_low - _MIN_SHARE * (low[i - 1] - low[i]))
+                moved_high = tf.maximum(new_high, moved_high + _MIN_SHARE * (high[i] - high[i - 1]))
             at, to = [low[i], *at, high[i]], [moved_low, *to, moved_high]
         knots = (tf.cast(tf.stack(values, -1), distribution.dtype) for values in (at, to))
-        return remade_as(distribution, elements, _Moved, *knots)
+        return with_event_of(distribution, elements, _Moved, *knots)
 
     def _of_counts(self, distribution, elements, low, high):
         least, most = (tf.cast(end, tf.float64) for end in ends(elements))
@@ -148,7 +149,7 @@ class Conformalized(Calibrated):
         for i, correction in enumerate(self.corrections.values()):
             new_low = tf.clip_by_value(low[i] - correction, least, most)
             new_high = tf.clip_by_value(high[i] + correction, least, most)
-            if i == 0:  # an interval that would be empty is one count
+            if i == 0:  # an interval that would be empty becomes one count
                 middle = tf.math.floor((new_low + new_high) / 2)
                 new_low, new_high = tf.minimum(new_low, middle), tf.maximum(new_high, middle)
             else:
@@ -157,29 +158,30 @@ class Conformalized(Calibrated):
         tails = [(1 - level) / 2 for level in reversed(self.corrections)]
         levels = [*tails, *(1 - tail for tail in reversed(tails))]
         knots = (tf.cast(tf.stack(values, -1), real_dtype(distribution)) for values in (at, to))
-        return remade_as(distribution, elements, MovedCounts, *knots, tf.constant(levels, tf.float64))
+        return with_event_of(distribution, elements, MovedCounts, *knots, tf.constant(levels, tf.float64))
 
 
 def _ranks(rows, levels):
-    """For each level which of the sorted errors of a step moves the ends, from 1, `[levels, 1, *steps, *event]`."""
+    """The rank, from 1, of the error by which the ends move, `[levels, 1, *steps, *event]`."""
     counts = np.array(len(rows.y)) if rows.mask is None else np.sum(rows.mask, 0)
     top, ranks = levels[-1], np.ceil((counts + 1) * np.reshape(levels, [-1, *[1] * counts.ndim])).astype(int)
     if np.any(ranks[-1] > counts):
         needed, place = math.ceil(top / (1 - top)), np.argmin(counts)
         where = f" that are not masked at step {place}: cut the sequences before it" * (rows.mask is not None)
         raise ValueError(
-            f"An interval of {top:g} needs {needed} held-out rows, but there are {np.ravel(counts)[place]}{where}."
+            f"An interval of level {top:g} needs {needed} held-out rows, but there are "
+            f"{np.ravel(counts)[place]}{where}."
         )
     return ranks.reshape([len(levels), 1, *counts.shape, *[1] * rows.distribution.event_shape.rank])
 
 
 def _line(distribution):
-    """TFP's map of the real line to the support of a scalar distribution."""
+    """TFP's map from the real line to the support of a scalar distribution."""
     return tfb.Identity() if is_discrete(distribution) else line(distribution) or tfb.Identity()
 
 
 def _ends(distribution, levels):
-    """The lower and the upper ends of central intervals, on the real line: two arrays `[num, *batch]`."""
+    """The lower and upper ends of central intervals, on the real line: two arrays `[levels, *batch]`."""
     tails = (1 - np.reshape(levels, [-1, *[1] * distribution.batch_shape.rank])) / 2
     line = _line(distribution)
     return [
@@ -188,8 +190,8 @@ def _ends(distribution, levels):
     ]
 
 
-class _Moved(Remade):
-    """A scalar distribution stretched on the real line: what was at the numbers `at` is at `to`."""
+class _Moved(CalibratedDistribution):
+    """A scalar distribution stretched on the real line, so that the points `at` move to the points `to`."""
 
     def __init__(self, distribution, at, to, validate_args=False, name="Conformalized"):
         parameters = dict(locals())
@@ -203,7 +205,7 @@ class _Moved(Remade):
         return {"distribution": components, "at": knots, "to": knots}
 
     def _origin(self, y):
-        """Where in the base distribution `y` comes from, and the logarithm of the slope of that."""
+        """The point of the base distribution that moves to `y`, and the log-slope of that map."""
         line = _line(self.base)
         y = line.inverse(tf.cast(y, self.base.dtype))
         source, slope = _straight(y, self.to, self.at)
@@ -227,7 +229,7 @@ class _Moved(Remade):
 
 
 def _straight(y, start, end):
-    """The map of `y` `[..., *batch]` by lines between points `(start, end)`, `[*batch, k]`, beyond them of slope 1."""
+    """A piecewise linear map of `y` `[..., *batch]` through points `(start, end)` `[*batch, k]`; slope 1 beyond."""
     start, end = (tf.cast(points, y.dtype) for points in (start, end))
     rises = (end[..., 1:] - end[..., :-1]) / (start[..., 1:] - start[..., :-1])
     inside = tf.minimum(tf.maximum(y[..., None], start[..., :-1]), start[..., 1:]) - start[..., :-1]

@@ -1,4 +1,4 @@
-"""Recalibration: a rising map of probabilities, found on held-out rows, behind every predicted distribution."""
+"""Recalibration: one monotone map of predicted probabilities, learned on held-out rows."""
 
 from typing import Any
 
@@ -9,41 +9,42 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from nllfit.calibration.calibrated import Calibrated, real_elements, remade_as, rows_for_calibration
-from nllfit.calibration.remade import Remade, normal, quantiles_at, scores_of
+from nllfit.calibration.calibrated import Calibrated, real_elements, rows_for_calibration, with_event_of
+from nllfit.calibration.calibrated_distribution import CalibratedDistribution, normal, quantiles_at, scores_of
 from nllfit.kerases import Model
 
 __all__ = ["Recalibrated", "recalibrate"]
 
-_END = 40.0  # of the scores that are mapped
-_LEAST = 1e-4  # between two of the predicted scores, for float32 tells them apart up to 40
+_END = 40.0  # the map covers the Normal scores from -40 to 40
+_MIN_STEP = 1e-4  # between two predicted scores, so that they differ in float32 up to a score of 40
 
 
 def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size: int = 32) -> "Recalibrated":
-    """Maps the predicted probabilities to those with which held-out outcomes came.
+    """Learns how often outcomes fall below predicted quantiles, and corrects the predicted distributions.
 
-    A predicted CDF `F(y | x)` becomes `R(F(y | x))`, of density `R'(F(y | x)) f(y | x)`, with one rising function `R`
-    for all rows: the distribution function of the held-out PITs, so that those become uniform. It mends a spread that
-    is too small or too large, a bias and a shape that are wrong for all `x` alike; not one that is wrong for some.
+    A predicted CDF `F(y | x)` becomes `R(F(y | x))`, with density `R'(F(y | x)) f(y | x)`. The monotone function `R` is
+    one for all rows: the distribution function of the held-out PITs, so that these become uniform. So recalibration
+    corrects a spread, a bias or a shape that is wrong in the same way for all `x`, but not one that is only wrong for
+    some `x`.
 
-    `R` is smooth: in Normal scores, `Phi^-1(R(Phi(z)))`, a spline through the share of held-out rows at about
-    `2 n^(1/3)` of their PITs, and towards either end at those of rank 1, 2, 4 and so on. Scores tell tails apart, so
-    that a spread may be wrong tenfold.
-    A model that was calibrated loses some thousandths of a nat by it with 1000 rows, and some hundredths with 100.
+    `R` is smooth: in Normal scores, `Phi^-1(R(Phi(z)))`, it is a spline through about `2 n^(1/3)` of the held-out PITs,
+    and towards each end through those of rank 1, 2, 4, ... Normal scores resolve the tails, so it can correct a spread
+    that is wrong by a factor of ten. If a model is calibrated already, recalibration costs a little: some thousandths
+    of a nat with 1000 held-out rows, some hundredths with 100.
 
     Args:
-      model: a model of either Keras whose head has real outcomes, of one element or of several that are independent
-        (each has its own `R`), or an `Ensemble` of such with one element.
-      x, y: rows that the model was not trained on, as `nllfit.evaluate` takes them; some hundreds.
-      batch_size: rows a call of the model.
+      model: a Keras 2 or Keras 3 model whose head has real outcomes, with one element or several independent elements
+        (each has its own `R`); or an `Ensemble` of such models, with one element.
+      x, y: some hundreds of rows that the model was not trained on, in the forms that `nllfit.evaluate` takes.
+      batch_size: the number of rows in each call of the model.
 
     Returns:
       A `Recalibrated` model.
 
     Raises:
-      TypeError: if `model` is no model, or does not end in a head.
-      ValueError: if its outcomes are classes or counts, or of several elements that depend on each other; and for
-        outcomes that `nllfit.evaluate` refuses.
+      TypeError: if `model` is not a model, or does not end in a head.
+      ValueError: if its outcomes are classes or counts, or have several dependent elements; and for outcomes that
+        `nllfit.evaluate` refuses.
 
     Example:
       >>> rng = np.random.default_rng(0)
@@ -63,18 +64,18 @@ def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size:
 
 
 class Recalibrated(Calibrated):
-    """A model whose predicted probabilities are mapped by a rising spline; `recalibrate` finds it.
+    """A model with a monotone spline behind its predicted probabilities; `recalibrate` returns it.
 
-    Its distributions have a density, a CDF and quantiles, and a mean and variance by a sum, exact to some hundredths
-    of a standard deviation. `save(folder)` keeps it, and `Recalibrated.load(folder)` brings it back.
+    Its distributions have a density, a CDF and quantiles. Mean and variance are sums over quantiles, with an error of
+    some hundredths of a standard deviation. `save(folder)` writes the model, `Recalibrated.load(folder)` reads it.
 
     Args:
-      model: as of `recalibrate`.
-      predicted: `[*event, k]`, the Normal scores `Phi^-1(F)` of predicted probabilities; they rise.
-      observed: `[k]`, the scores of the probabilities with which outcomes came below; they rise, too.
+      model: as for `recalibrate`.
+      predicted: `[*event, k]`, the Normal scores `Phi^-1(F)` of predicted probabilities, in ascending order.
+      observed: `[k]`, the Normal scores of the observed frequencies of outcomes below, in ascending order.
 
     Raises:
-      ValueError: if one of them does not rise, is beyond 40, or they are not as many.
+      ValueError: if a list is not in ascending order, has a score beyond 40, or the two have different lengths.
 
     Example:
       >>> twice_as_wide = Recalibrated(model, [[-2.0, 0.0, 2.0]], [-1.0, 0.0, 1.0])
@@ -86,11 +87,13 @@ class Recalibrated(Calibrated):
         super().__init__(model)
         for name, values in (("predicted", predicted), ("observed", observed)):
             if not np.all(np.diff(np.asarray(values, float), prepend=-_END, append=_END) > 0):
-                raise ValueError(f"`{name}` must rise, between -{_END:g} and {_END:g}: it is {values!r}.")
+                raise ValueError(
+                    f"`{name}` is {values!r}: give scores in ascending order, between -{_END:g} and {_END:g}."
+                )
         self.predicted, self.observed = np.asarray(predicted, float), np.asarray(observed, float)
         if self.observed.shape != self.predicted.shape[-1:]:
             shapes = f"{self.predicted.shape} and {self.observed.shape}"
-            raise ValueError(f"`predicted` and `observed` have shapes {shapes}: give as many of either, [*event, k].")
+            raise ValueError(f"`predicted` and `observed` have shapes {shapes}: give [*event, k] and [k].")
 
     def get_config(self) -> dict[str, Any]:
         return {"predicted": self.predicted.tolist(), "observed": self.observed.tolist()}
@@ -103,11 +106,11 @@ class Recalibrated(Calibrated):
                 f"{tuple(distribution.event_shape)}."
             )
         knots = (tf.constant(values, distribution.dtype) for values in (self.predicted, self.observed))
-        return remade_as(distribution, elements, _Mapped, *knots)
+        return with_event_of(distribution, elements, _Mapped, *knots)
 
 
 def _ranks(n):
-    """The ranks, from 1 to `n`, of the PITs that the spline goes through."""
+    """The ranks, from 1 to `n`, of the PITs that the spline passes through."""
     step = n / max(2, round(2 * n ** (1 / 3)))
     tail = 2.0 ** np.arange(max(0, np.ceil(np.log2(0.7 * step))))
     ranks = np.concatenate([tail, np.arange(step, n - 0.5, step), n + 1 - tail])
@@ -115,8 +118,8 @@ def _ranks(n):
 
 
 def _apart(scores):
-    """Sorted scores `[k, ...]`, moved as little as is needed to rise."""
-    least = _LEAST * np.arange(len(scores)).reshape([-1, *[1] * (scores.ndim - 1)])
+    """Sorted scores `[k, ...]`, moved apart to steps of at least `_MIN_STEP`."""
+    least = _MIN_STEP * np.arange(len(scores)).reshape([-1, *[1] * (scores.ndim - 1)])
     return np.maximum.accumulate(scores - least) + least
 
 
@@ -126,8 +129,8 @@ def _steps(values):
     return tf.concat([values, end], -1) - tf.concat([-end, values], -1)
 
 
-class _Mapped(Remade):
-    """A scalar distribution behind a rising map of its CDF, of the dtype of the knots; it computes in float64."""
+class _Mapped(CalibratedDistribution):
+    """A scalar distribution with a monotone map of its CDF; it has the dtype of the knots."""
 
     def __init__(self, distribution, predicted, observed, validate_args=False, name="Recalibrated"):
         parameters = dict(locals())
@@ -142,9 +145,9 @@ class _Mapped(Remade):
 
     @property
     def spline(self):
-        """The map of the scores of predicted probabilities to those with which outcomes came."""
+        """The map from predicted to observed Normal scores."""
         widths, heights = map(_steps, (self.predicted, self.observed))
-        # Slopes as of a monotone cubic (Fritsch and Butland, 1984); at either end the slope is 1.
+        # The slopes of a monotone cubic (Fritsch and Butland, 1984); at both ends the slope is 1.
         rises, left, right = heights / widths, widths[..., :-1], widths[..., 1:]
         slopes = 3 * (left + right) / ((left + 2 * right) / rises[..., :-1] + (2 * left + right) / rises[..., 1:])
         return tfb.RationalQuadraticSpline(widths, heights, slopes, range_min=tf.constant(-_END, tf.float64))

@@ -1,4 +1,4 @@
-"""Temperature scaling: one number by which a classifier is made less, or more, sure of itself."""
+"""Temperature scaling: one number that makes a classifier's probabilities less, or more, extreme."""
 
 import math
 from typing import Any
@@ -16,32 +16,32 @@ from nllfit.kerases import Model
 
 __all__ = ["TemperatureScaled", "scale_temperature"]
 
-_HIGHEST = 20.0
+_HIGHEST_TEMPERATURE = 20.0
 
 
 def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size: int = 32) -> "TemperatureScaled":
-    """Divides a classifier's logits by the temperature that makes held-out rows the likeliest.
+    """Divides a classifier's logits by the temperature under which held-out rows have the largest likelihood.
 
-    `p_k = softmax(log p / T)_k`: above 1 the probabilities move towards each other, as those of a network that has
-    learned its training rows by heart must. The order of the classes stays, and with it the accuracy; the mean negative
-    log-likelihood of the held-out rows never rises, for `T = 1` is one of the choices.
+    The scaled probabilities are `softmax(log p / T)`. A temperature above 1 makes them less extreme, which an
+    overfitted network needs. The order of the classes does not change, so the accuracy does not either. The mean
+    negative log-likelihood of the held-out rows never increases, because `T = 1` is one of the choices.
 
-    `T` is sought between 1/20 and 20. At the lower end all rows were classified right, and are too few to tell how
-    often the model errs; at the upper end it does no better than chance.
+    The search is between 1/20 and 20. It ends at 1/20 if the model classifies every held-out row right, because such
+    rows do not show how often it errs; it ends at 20 if the model is no better than chance.
 
     Args:
-      model: a classifier: a model of either Keras whose head is `Bernoulli`, `Categorical`, `OneHotCategorical` or
-        another family of labels, or an `Ensemble` of such, whose mixture is scaled.
-      x, y: rows that the model was not trained on, as `nllfit.evaluate` takes them, at least two.
-      batch_size: rows a call of the model.
+      model: a classifier: a Keras 2 or Keras 3 model whose head is `Bernoulli`, `Categorical`, `OneHotCategorical` or
+        another family of labels; or an `Ensemble` of such models, whose mixture is scaled.
+      x, y: at least two rows that the model was not trained on, in the forms that `nllfit.evaluate` takes.
+      batch_size: the number of rows in each call of the model.
 
     Returns:
       A `TemperatureScaled` model, with its `temperature`.
 
     Raises:
-      TypeError: if `model` is no model, or does not end in a head.
-      ValueError: if its outcomes are no classes, or several events that depend on each other (the mixture of an
-        ensemble's), and for outcomes that `nllfit.evaluate` refuses.
+      TypeError: if `model` is not a model, or does not end in a head.
+      ValueError: if its outcomes are not classes, or have several dependent elements (as in an ensemble's mixture);
+        and for outcomes that `nllfit.evaluate` refuses.
 
     Example:
       >>> classifier = tf_keras.Sequential([tf_keras.layers.Dense(1), nllfit.heads.Bernoulli()])
@@ -54,14 +54,14 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
     rows = rows_for_calibration(model, x, y, batch_size)
     log_probs = rows.counted(_class_log_probs(rows.distribution))
     labels = rows.counted(class_labels(rows.y, rows.distribution))
-    log_probs = tf.maximum(log_probs, -1e300)  # a class without probability stays one
+    log_probs = tf.maximum(log_probs, -1e300)  # a class of probability 0 keeps it: -inf would become NaN
     observed = tf.gather(log_probs, labels, batch_dims=labels.ndim)
 
     def slope(log_inverse):  # of the convex NLL in 1 / T
         probs = tf.nn.softmax(tf.exp(log_inverse) * log_probs)
         return tf.reduce_mean(tf.reduce_sum(probs * log_probs, -1) - observed)
 
-    end = tf.constant(math.log(_HIGHEST), tf.float64)
+    end = tf.constant(math.log(_HIGHEST_TEMPERATURE), tf.float64)
     if slope(-end) >= 0:
         inverse = -end
     elif slope(end) <= 0:
@@ -72,17 +72,17 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
 
 
 class TemperatureScaled(Calibrated):
-    """A classifier whose logits are divided by a temperature; `scale_temperature` finds it.
+    """A classifier whose logits are divided by a temperature; `scale_temperature` returns it.
 
-    It computes in float64, in which no two classes that had different probabilities become equal. `save(folder)`
-    keeps it, and `TemperatureScaled.load(folder)` brings it back.
+    It computes in float64, so that classes with different probabilities keep different ones. `save(folder)` writes the
+    model, `TemperatureScaled.load(folder)` reads it.
 
     Args:
-      model: as of `scale_temperature`.
-      temperature: above 0.
+      model: as for `scale_temperature`.
+      temperature: a positive number.
 
     Raises:
-      ValueError: if `temperature` is not a positive number; when it is called, if the outcomes are no classes.
+      ValueError: if `temperature` is not a positive number; when it is called, if the outcomes are not classes.
 
     Example:
       >>> classifier = tf_keras.Sequential([tf_keras.layers.Dense(3), nllfit.heads.Categorical(3)])
@@ -93,7 +93,7 @@ class TemperatureScaled(Calibrated):
     def __init__(self, model: Any, temperature: float):
         super().__init__(model)
         if not (isinstance(temperature, (int, float, np.number)) and 0 < temperature < np.inf):
-            raise ValueError(f"`temperature` is {temperature!r}: give a number above 0; 1 leaves the model as it is.")
+            raise ValueError(f"`temperature` is {temperature!r}: give a number above 0; 1 changes nothing.")
         self.temperature = float(temperature)
 
     def __repr__(self) -> str:
@@ -119,13 +119,13 @@ def _class_log_probs(distribution):
     log_probs = class_log_probs(distribution)
     if log_probs is None:
         raise ValueError(
-            f"`model` predicts by {distribution.name}, whose outcomes are no classes: a temperature is for a head such "
+            f"`model` predicts a {distribution.name}, whose outcomes are not classes: a temperature is for heads such "
             f"as Bernoulli, Categorical or OneHotCategorical."
         )
     one_hot = isinstance(of_one_outcome(distribution), tfd.OneHotCategorical)
     if isinstance(distribution, MIXTURE_SAME_FAMILY) and not one_hot and distribution.event_shape.num_elements() != 1:
         raise ValueError(
-            f"`model` predicts by a mixture over outcomes of shape {tuple(distribution.event_shape)}, whose elements "
-            f"depend on each other: scale the members' temperatures, or give each element a model."
+            f"`model` predicts a mixture over outcomes of shape {tuple(distribution.event_shape)}, whose elements "
+            f"depend on each other: scale each member's temperature, or train a model for each element."
         )
     return log_probs

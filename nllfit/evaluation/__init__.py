@@ -1,4 +1,4 @@
-"""How good predicted distributions are: proper scores and calibration on rows with known outcomes."""
+"""Evaluation of predicted distributions: proper scores and calibration on rows with known outcomes."""
 
 from nllfit.evaluation.comparison import ScoreComparison, compare_scores
 from nllfit.evaluation.evaluations import Evaluation, evaluate

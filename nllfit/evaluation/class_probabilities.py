@@ -1,4 +1,4 @@
-"""Classes: the probabilities that whatever a head returns gives them, and the labels of outcomes."""
+"""Class probabilities of a predicted distribution, and the class labels of outcomes."""
 
 import numpy as np
 import tensorflow as tf
@@ -12,14 +12,14 @@ __all__ = ["class_labels", "class_log_probs", "of_one_outcome"]
 
 
 def class_log_probs(distribution: tfd.Distribution) -> tf.Tensor | None:
-    """The log-probability of each class, in float64; None if the outcomes are no classes.
+    """The log-probability of each class, in float64; None if the outcomes are not classes.
 
     Args:
-      distribution: of labels (`Categorical`, `OrderedLogistic`), of one-hot rows, of events that happen or do not
-        (`Bernoulli`), or a mixture of such, of batch `[*batch]` and event `[*event]`.
+      distribution: a distribution of class labels (`Categorical`, `OrderedLogistic`), one-hot rows or events
+        (`Bernoulli`), or a mixture of these, of batch `[*batch]` and event `[*event]`.
 
     Returns:
-      `[*batch, *event, num_classes]`, two of a `Bernoulli`; of one-hot rows `[*batch, num_classes]`.
+      `[*batch, *event, num_classes]`, with two classes for a `Bernoulli`; for one-hot rows `[*batch, num_classes]`.
     """
     if isinstance(distribution, INDEPENDENT):
         return class_log_probs(distribution.distribution)
@@ -45,13 +45,13 @@ def class_log_probs(distribution: tfd.Distribution) -> tf.Tensor | None:
 
 
 def class_labels(y: ArrayLike, distribution: tfd.Distribution) -> np.ndarray:
-    """The number of the class of each outcome `[*batch, *event]`; of one-hot rows `[*batch]`."""
+    """The class label of each outcome, `[*batch, *event]`; for one-hot rows `[*batch]`."""
     y = np.asarray(y)
     return y.argmax(-1) if isinstance(of_one_outcome(distribution), tfd.OneHotCategorical) else y.astype(int)
 
 
 def of_one_outcome(distribution: tfd.Distribution) -> tfd.Distribution:
-    """The distribution inside a mixture or an `Independent`, whose family is that of one outcome, event or label."""
+    """The distribution inside `Independent`s and mixtures: the family of one outcome, event or label."""
     while isinstance(distribution, (INDEPENDENT, MIXTURE_SAME_FAMILY)):
         mixture = isinstance(distribution, MIXTURE_SAME_FAMILY)
         distribution = distribution.components_distribution if mixture else distribution.distribution

@@ -1,4 +1,4 @@
-"""Whether one model scores better than another by more than chance: paired differences on the same rows."""
+"""`compare_scores`: whether one model is better than another by more than chance, from paired differences."""
 
 import dataclasses
 import math
@@ -17,19 +17,19 @@ __all__ = ["ScoreComparison", "ScoreDifference", "compare_scores"]
 def compare_scores(a: Evaluation, b: Evaluation) -> "ScoreComparison":
     """Compares two models that were evaluated on the same rows, score by score.
 
-    Rows that are hard for one model are mostly hard for the other, so that their scores, and the standard errors of
-    those, say less than the differences `d_i = score_i(a) - score_i(b)` of each row. Their mean has the standard error
-    `std(d) / sqrt(n)`, by which it is judged as in a paired t-test.
+    Rows that are hard for one model are mostly hard for the other, too. So the differences of each row,
+    `d_i = score_i(a) - score_i(b)`, vary less than the scores. Their mean has the standard error `std(d) / sqrt(n)`;
+    the p-value is that of a paired t-test.
 
     Args:
-      a, b: what `evaluate` returned for each model, for the same outcomes in the same order.
+      a, b: the `Evaluation` of each model, for the same outcomes in the same order.
 
     Returns:
-      A `ScoreComparison` of all the scores that both have of each row.
+      A `ScoreComparison` of the scores that both have.
 
     Raises:
-      TypeError: if one is no `Evaluation`.
-      ValueError: if the two are of different outcomes, or one of classes and one of numbers.
+      TypeError: if an argument is not an `Evaluation`.
+      ValueError: if the outcomes differ, or one model predicts classes and the other numbers.
 
     Example:
       >>> y = [-1.0, 0.0, 1.0, 0.5]
@@ -41,16 +41,16 @@ def compare_scores(a: Evaluation, b: Evaluation) -> "ScoreComparison":
     """
     for name, evaluation in (("a", a), ("b", b)):
         if not isinstance(evaluation, Evaluation):
-            raise TypeError(f"`{name}` is a {type(evaluation).__name__}: give what `evaluate` returned for a model.")
+            raise TypeError(f"`{name}` is a {type(evaluation).__name__}: give what `evaluate` returns for a model.")
     if a.y.shape != b.y.shape or not np.array_equal(a.y, b.y):
         raise ValueError(
-            f"`a` and `b` are evaluations of different outcomes, of shape {a.y.shape} and {b.y.shape}: evaluate both "
+            f"`a` and `b` are evaluations of different outcomes, of shapes {a.y.shape} and {b.y.shape}: evaluate both "
             f"models on the same rows in the same order."
         )
     if (a.probabilities is None) != (b.probabilities is None):
         raise ValueError(
-            "One of `a` and `b` is an evaluation of class probabilities and one of a distribution of numbers, whose "
-            "likelihoods say nothing beside each other: compare two of a kind."
+            "One of `a` and `b` evaluates class probabilities and the other a distribution of numbers, so their "
+            "likelihoods cannot be compared: give two evaluations of one kind."
         )
     shared = [name for name in a.scores if name in b.scores]
     return ScoreComparison({name: _paired(a.scores[name] - b.scores[name]) for name in shared})
@@ -61,9 +61,9 @@ class ScoreDifference:
     """The mean of `score(a) - score(b)` over the rows, with its standard error.
 
     Attributes:
-      difference: below 0 where `a` is better.
-      standard_error: of the difference.
-      p_value: how often a difference of that size, in either direction, would come by chance if there were none.
+      difference: the mean difference; it is negative if `a` is better.
+      standard_error: the standard error of the difference.
+      p_value: the probability of a difference at least as large, in either direction, between equally good models.
     """
 
     difference: float
@@ -72,7 +72,7 @@ class ScoreDifference:
 
     @property
     def better(self) -> str | None:
-        """`"a"` or `"b"`, or None where chance alone makes such a difference in more than one of twenty samples."""
+        """`"a"` or `"b"`; None if the p-value is above 0.05."""
         if self.p_value > 0.05:
             return None
         return "a" if self.difference < 0 else "b"
@@ -82,7 +82,7 @@ class ScoreComparison(dict[str, ScoreDifference]):
     """The `ScoreDifference` of each score by its name, as in `Evaluation.scores`."""
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Plain numbers by name, as JSON takes them."""
+        """Numbers by name, as values for JSON."""
         return {name: dataclasses.asdict(row) | {"better": row.better} for name, row in self.items()}
 
     def summary(self) -> str:

@@ -1,4 +1,4 @@
-"""Evaluation: how good predicted distributions are, by proper scores and calibration on rows with known outcomes."""
+"""`evaluate`: proper scores and calibration of predicted distributions on rows with known outcomes."""
 
 import contextlib
 import dataclasses
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.evaluation.class_probabilities import class_labels, class_log_probs
-from nllfit.evaluation.held_out import held_out
+from nllfit.evaluation.predicted_rows import predicted_rows
 from nllfit.evaluation.reliability import expected_calibration_error, miscalibration_area
 from nllfit.families.arguments import as_count
 from nllfit.families.censored import is_censored
@@ -24,7 +24,7 @@ from nllfit.scores import crps
 
 __all__ = ["Evaluation", "as_levels", "evaluate"]
 
-_ROWS = 4096  # scored at a time, so that quantiles of many rows fit into memory
+_ROWS = 4096  # in one block, so that the quantiles of many rows fit into memory
 
 
 def evaluate(
@@ -39,23 +39,23 @@ def evaluate(
     """Scores the distributions that a model predicts for `x` against the outcomes `y`.
 
     Args:
-      model: whatever `predict_distribution` takes: a model of either Keras that ends in one head, an `Ensemble`, a
-        model calibrated by `nllfit.calibration`; or, without `x`, a distribution of batch `[n]` and event `[*event]`:
-        `evaluate(distribution, y=y)`.
-      x: inputs as `predict_distribution` takes them; or a finite `tf.data.Dataset` of batches `(x, y)`, without `y`.
-      y: outcomes, `[n, *event]`, at least two; for an event of one element `[n]`, too. For a head at every step of a
-        sequence, `[n, steps, *event]`; if Keras masks steps, each of the others is a row, and padding may be anything.
-      levels: the probabilities of the central intervals whose coverage is counted.
-      batch_size: rows a call of the model.
-      seed: of the random numbers by which the PIT of a count is made uniform.
+      model: a Keras 2 or Keras 3 model that ends in one head, an `Ensemble`, or a calibrated model; or, without `x`, a
+        distribution of batch `[n]` and event `[*event]`: `evaluate(distribution, y=y)`.
+      x: inputs, as `predict_distribution` takes them; or a finite `tf.data.Dataset` of batches `(x, y)`, without `y`.
+      y: outcomes of at least two rows, `[n, *event]`; for an event of one element also `[n]`. For a head at every step
+        of a sequence, `[n, steps, *event]`. If Keras masks steps, every other step counts as a row of its own, and the
+        masked outcomes are ignored.
+      levels: the probabilities of the central intervals to evaluate.
+      batch_size: the number of rows in each call of the model.
+      seed: seeds the random numbers that make the PIT of a count continuous.
 
     Returns:
       An `Evaluation`.
 
     Raises:
-      TypeError: if `model` is no model, or does not end in a head.
-      ValueError: if `y` is missing, of another shape, not finite, outside the support (which row), or one row; if the
-        model has several outputs; if a level is not between 0 and 1.
+      TypeError: if `model` is not a model, or does not end in a head.
+      ValueError: if `y` is missing, has another shape, is not finite or outside the support (the message names the
+        row), or has one row; if the model has several outputs; if a level is not between 0 and 1.
 
     Example:
       >>> round(evaluate(tfd.Normal(tf.zeros([3]), 1.0), y=[-1.0, 0.0, 1.0]).nll, 4)
@@ -64,7 +64,7 @@ def evaluate(
     Source: Gneiting and Raftery, Strictly proper scoring rules, prediction, and estimation, 2007.
     """
     levels, seed = as_levels(levels), as_count("seed", seed, 0)
-    rows = held_out(model, x, y, batch_size)
+    rows = predicted_rows(model, x, y, batch_size)
     log_probs = class_log_probs(rows.distribution)
     if log_probs is not None:
         return _of_classes(rows, log_probs)
@@ -72,7 +72,7 @@ def evaluate(
 
 
 def as_levels(levels: Sequence[float]) -> tuple[float, ...]:
-    """The probabilities of intervals, if they are a list of such; else a `ValueError`."""
+    """The levels as a tuple of floats; a `ValueError` unless all are numbers between 0 and 1."""
     if not (np.ndim(levels) == 1 and all(isinstance(level, numbers.Real) and 0 < level < 1 for level in levels)):
         raise ValueError(f"`levels` is {levels}: give a list of numbers between 0 and 1, such as 0.9.")
     return tuple(map(float, levels))
@@ -80,32 +80,33 @@ def as_levels(levels: Sequence[float]) -> tuple[float, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Scores of predicted distributions on `n` rows, and how calibrated they are. What does not apply is None.
+    """Scores and calibration of predicted distributions on `n` rows. Attributes that do not apply are None.
 
-    All scores are better the smaller they are. A score of an outcome with several elements is their mean, but for `nll`
-    and `crps`, which are of the whole outcome; a score of a sequence is the mean over its steps.
+    Smaller scores are better. If an outcome has several elements, a score is the mean over elements, except `nll` and
+    `crps`, which are sums over the outcome. If a row is a sequence, a score is the mean over its steps.
 
     Attributes:
       num_rows: `n`.
-      nll: the mean negative log-likelihood, in nats, and `nll_se` its standard error.
-      crps: the mean of `nllfit.crps`, in the unit of the outcome, a sum over the event; None of classes.
-      rmse, mae: root mean squared and mean absolute error of the prediction, which is the mean where there is one, in
-        the unit of the outcome.
-      accuracy: of classes, the share of outcomes whose class has the largest probability.
-      brier: of classes, the mean of `sum_k (p_k - [k = y])^2`, between 0 and 2. Of two classes, whatever the head, it
-        is half of that, `(p - y)^2`, between 0 and 1; scikit-learn's `brier_score_loss` has the same convention.
-      sharpness: the root mean square of the predicted standard deviations; of classes the mean entropy of the
-        predicted probabilities, in nats, which the `nll` of a calibrated model is near to.
-      calibration_error: `miscalibration_area` of the PITs, to which elements contribute alike; of classes the
-        `expected_calibration_error` of the predicted class in 15 bins.
-      class_calibration_error: of classes, the same error of the probability of each class, a mean over the classes.
-      coverage, width, interval_score: of the central interval at each level: the share of outcomes inside, its mean
-        width, and the mean of `width + 2 / (1 - level) * distance of the outcome to the interval`.
-      scores: each score by name for each row, `[n]`: `nll`, `crps`, `squared_error`, `absolute_error`,
-        `interval_score_0.9`, of classes `nll`, `brier` and `zero_one_loss`.
-      pit: the predicted CDF at the outcome, `[n, *event]`, of counts at a random place in the step of the CDF: uniform
-        if the model is true. None of classes.
-      probabilities: of classes, of each, `[n, num_classes]`, with an axis for each element before; else None.
+      nll, nll_se: the mean negative log-likelihood, in nats, and its standard error.
+      crps: the mean of `nllfit.crps`, in the unit of the outcome, a sum over the event. None for classes.
+      rmse, mae: the root mean squared and the mean absolute error of the point prediction, in the unit of the outcome.
+        The point prediction is the mean if it exists.
+      accuracy: for classes, the share of outcomes whose class has the largest probability.
+      brier: for classes, the mean of `sum_k (p_k - [k = y])^2`, between 0 and 2. For two classes it is half of that,
+        `(p - y)^2`, between 0 and 1, whatever the head; scikit-learn's `brier_score_loss` has the same convention.
+      sharpness: the root mean square of the predicted standard deviations. For classes, the mean entropy of the
+        predicted probabilities, in nats, to which the `nll` of a calibrated model is close.
+      calibration_error: the `miscalibration_area` of all PITs. For classes, the `expected_calibration_error` of the
+        predicted class, in 15 bins.
+      class_calibration_error: for classes, the `expected_calibration_error` of each class's probability, averaged over
+        the classes.
+      coverage, width, interval_score: `{level: value}` for the central intervals: the share of outcomes inside, the
+        mean width, and the mean of `width + 2 / (1 - level) * distance of the outcome from the interval`.
+      scores: `{name: values}`, the scores of each row, `[n]`: `nll`, `crps`, `squared_error`, `absolute_error`,
+        `interval_score_0.9`; for classes `nll`, `brier` and `zero_one_loss`.
+      pit: the predicted CDF at the outcome, `[n, *event]`, uniform if the model is true. For a count, a random point
+        within the step of the CDF. None for classes.
+      probabilities: for classes, `[n, *event, num_classes]`, or `[n, num_classes]` for one-hot rows. Else None.
       y: the outcomes.
 
     Source: Gneiting, Balabdaoui and Raftery, Probabilistic forecasts, calibration and sharpness, 2007; Czado, Gneiting
@@ -132,7 +133,7 @@ class Evaluation:
     probabilities: np.ndarray | None = dataclasses.field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """All single numbers that apply by name, with those of intervals by level, as JSON takes them."""
+        """All numbers that apply, by name and those of intervals by level, as values for JSON."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         kept = {name: value for name, value in values.items() if name not in ("scores", "pit", "probabilities", "y")}
         for name in ("coverage", "width", "interval_score"):
@@ -208,10 +209,10 @@ def _parts(rows):
 
 
 def _scored(distribution, y, levels, rng):
-    """What is known of each outcome `[n, ..., *event]`, by name; nothing of what the family does not have."""
+    """Scores of each outcome, `{name: [n, ..., *event]}`, without those that the family does not have."""
     known: dict[str, np.ndarray] = {}
     numbers = latent(distribution)
-    if numbers is not distribution:  # nobody knows how far a prediction is from an interval, nor whether it is inside
+    if numbers is not distribution:  # the outcomes are intervals: errors and coverage are unknown, a PIT is not
         return _of_intervals(numbers, y, rng) if is_censored(distribution) else known
     with contextlib.suppress(NotImplementedError):
         known["crps"] = np.asarray(crps(y, distribution), np.float64)
@@ -228,13 +229,13 @@ def _scored(distribution, y, levels, rng):
 def _pit(distribution, y, rng):
     dtype = real_dtype(marginals(distribution)).as_numpy_dtype
     y = y.astype(dtype)
-    just_below = np.where(y == 0, -np.finfo(dtype).tiny, np.nextafter(y, -np.inf))  # TensorFlow takes less for 0
+    just_below = np.where(y == 0, -np.finfo(dtype).tiny, np.nextafter(y, -np.inf))  # TensorFlow flushes denormals to 0
     below, up_to = np.asarray(cdf(distribution, just_below)), np.asarray(cdf(distribution, y))
     return below + rng.uniform(size=y.shape) * (up_to - below)
 
 
 def _of_intervals(numbers, y, rng):
-    """The PIT of a number that is known to lie in an interval, at a random place between those of its ends."""
+    """The PIT of a number that is only known to lie in an interval: a random point between the PITs of the ends."""
     lower, upper = y[..., 0], y[..., 1]
     seen = _pit(numbers, np.where(lower == upper, lower, 0.0), rng)
     below, up_to = np.asarray(cdf(numbers, lower)), np.asarray(cdf(numbers, upper))
@@ -254,7 +255,7 @@ def _in_intervals(distribution, y, levels):
 
 
 def _common(scores, y):
-    """The part of an evaluation that all outcomes have: `scores` by name are of each row, step and element."""
+    """The fields that every evaluation has, from `scores` by name of each row, step and element."""
     scores = {name: np.mean(np.reshape(values, [len(y), -1]), -1) for name, values in scores.items()}
     nll = scores["nll"]
     nll_se = np.std(nll, ddof=1) / math.sqrt(len(nll))

@@ -169,7 +169,7 @@ def test_intervals_of_counts_hold_as_many_as_they_say(rate, dispersion):
 def test_what_cannot_be_conformalized_is_refused(kit):
     x, y = samples(10)
     model = normal(kit)
-    with pytest.raises(ValueError, match=r"An interval of 0\.95 needs 19 held-out rows, but there are 10"):
+    with pytest.raises(ValueError, match=r"An interval of level 0\.95 needs 19 held-out rows, but there are 10"):
         conformalize(model, x, y)
     assert conformalize(model, x, y, levels=(0.9,)).corrections[0.9].shape == (1,)
     with pytest.raises(ValueError, match="`levels` is"):
@@ -187,9 +187,9 @@ def test_what_cannot_be_conformalized_is_refused(kit):
 def test_families_that_cannot_be_conformalized_are_refused(kit):
     x, _ = samples(10)
     amounts = kit.keras.Sequential([kit.keras.layers.Dense(3), kit.heads.Hurdle("LogNormal")])
-    with pytest.raises(ValueError, match="has a point at 0 beside a density"):
+    with pytest.raises(ValueError, match="has both a point at 0 and a density"):
         conformalize(amounts, x, np.ones([10, 1]))
-    with pytest.raises(ValueError, match="has a point at 0 beside a density"):
+    with pytest.raises(ValueError, match="has both a point at 0 and a density"):
         conformalize(nllfit.Ensemble([amounts, amounts]), x, np.ones([10, 1]))
     pairs = kit.keras.Sequential([kit.keras.layers.Dense(2), kit.heads.Censored("Normal")])
     with pytest.raises(ValueError, match="whose outcomes are intervals"):

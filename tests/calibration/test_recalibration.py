@@ -150,7 +150,7 @@ def test_what_cannot_be_recalibrated_is_refused(kit):
     with pytest.raises(ValueError, match="`y` has 1 rows"):
         recalibrate(model, X[:1], Y[:1])
     for predicted in ([[0.5, 0.5]], [[-41.0, 0.5]], [[0.5, 40.0]], [[0.5, np.nan]]):
-        with pytest.raises(ValueError, match="`predicted` must rise"):
+        with pytest.raises(ValueError, match=r"`predicted` is .*: give scores in ascending order"):
             Recalibrated(model, predicted, [0.2, 0.5])
     with pytest.raises(ValueError, match=r"have shapes \(1, 2\) and \(3,\)"):
         Recalibrated(model, [[0.2, 0.5]], [0.2, 0.5, 0.6])

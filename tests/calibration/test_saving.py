@@ -15,13 +15,13 @@ def test_what_is_no_such_folder_is_refused(kit, tmp_path):
     made.save(tmp_path / "a")
     with pytest.raises(ValueError, match="holds something already: name a new folder"):
         made.save(tmp_path / "a")
-    with pytest.raises(ValueError, match=r"holds a TemperatureScaled: load it by `TemperatureScaled.load`"):
+    with pytest.raises(ValueError, match=r"contains a TemperatureScaled: load it with `TemperatureScaled.load`"):
         Recalibrated.load(tmp_path / "a")
     for text in ("", "[]", "{}"):
         (tmp_path / "a" / "calibration.json").write_text(text)
-        with pytest.raises(ValueError, match=r"holds no whole calibration.json: name one that `save` wrote"):
+        with pytest.raises(ValueError, match=r"has no complete calibration.json: name a folder that `save` wrote"):
             TemperatureScaled.load(tmp_path / "a")
-    with pytest.raises(ValueError, match=r"holds no whole calibration.json"):
+    with pytest.raises(ValueError, match=r"has no complete calibration.json"):
         Conformalized.load(tmp_path / "nowhere")
     (tmp_path / "a" / "calibration.json").write_text(json.dumps({"class": "TemperatureScaled", "temperature": -1.0}))
     with pytest.raises(ValueError, match=r"`temperature` is -1.0: give a number above 0"):

@@ -139,7 +139,7 @@ def test_it_works_in_a_graph_and_checks_labels():
 @mainly(keras)
 def test_what_cannot_be_scaled_is_refused(kit):
     x, y = LOGITS, LOGITS[:, :1]
-    with pytest.raises(ValueError, match="predicts by Normal, whose outcomes are no classes"):
+    with pytest.raises(ValueError, match="predicts a Normal, whose outcomes are not classes"):
         scale_temperature(kit.keras.Sequential([kit.keras.layers.Dense(2), kit.heads.Normal()]), x, y)
     with pytest.raises(TypeError, match="end the model in a head"):
         scale_temperature(kit.keras.Sequential([kit.keras.layers.Dense(2)]), x, y)
@@ -165,9 +165,7 @@ def test_of_several_outputs_one_is_calibrated(kit):
     inputs = kit.keras.Input([3])
     heads = kit.heads.Categorical(3), kit.heads.OneHotCategorical(3)
     model = kit.keras.Model(inputs, [head(inputs) for head in heads])
-    with pytest.raises(
-        ValueError, match=r"give the model of one, `keras\.Model\(model\.inputs, model\.outputs\[0\]\)`"
-    ):
+    with pytest.raises(ValueError, match=r"give its model, `keras\.Model\(model\.inputs, model\.outputs\[0\]\)`"):
         scale_temperature(model, LOGITS, LABELS)
     first = kit.keras.Model(model.inputs, model.outputs[0])
     alone = scale_temperature(classifier(kit, "Categorical", 3), LOGITS, LABELS)

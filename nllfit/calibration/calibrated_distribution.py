@@ -1,4 +1,7 @@
-"""What calibrated distributions of real outcomes share: quantiles, samples and moments by one map of Normal scores."""
+"""The base of calibrated scalar distributions: quantiles, samples and moments from one map of Normal scores.
+
+The Normal score of a probability `p` is `Phi^-1(p)`. Scores keep digits in both tails, where `p` is near 0 or 1.
+"""
 
 import abc
 from typing import Any
@@ -12,11 +15,11 @@ from nllfit.families.cdfs import cdf_and_survival
 from nllfit.families.discreteness import is_discrete, line
 from nllfit.families.inversion import inverse_cdf
 
-__all__ = ["Remade", "normal", "quantiles_at", "scores_of"]
+__all__ = ["CalibratedDistribution", "normal", "quantiles_at", "scores_of"]
 
-_FURTHEST = 37.0  # the Normal score of 6e-300, near the least probability in float64
-_SCORES = np.arange(-7, 7.25, 0.25)  # of the quantiles over which a mean is a sum
-_WEIGHTS = np.exp(-(_SCORES**2) / 2) / np.exp(-(_SCORES**2) / 2).sum()
+_LARGEST_SCORE = 37.0  # its tail probability is 6e-300, near the smallest number in float64
+_MOMENT_SCORES = np.arange(-7, 7.25, 0.25)  # a moment is a weighted sum over the quantiles at these scores
+_MOMENT_WEIGHTS = np.exp(-(_MOMENT_SCORES**2) / 2) / np.exp(-(_MOMENT_SCORES**2) / 2).sum()
 
 
 def normal() -> tfd.Normal:
@@ -25,22 +28,26 @@ def normal() -> tfd.Normal:
 
 
 def scores_of(distribution: tfd.Distribution, y: Any) -> tf.Tensor:
-    """The Normal scores of a scalar distribution's CDF at outcomes."""
+    """The Normal scores of the CDF of a scalar distribution at outcomes, in float64."""
     both = cdf_and_survival(distribution)(tf.cast(y, distribution.dtype))
     below, above = (tf.cast(part, tf.float64) for part in both)
-    return tf.clip_by_value(tf.where(below < above, tf.math.ndtri(below), -tf.math.ndtri(above)), -_FURTHEST, _FURTHEST)
+    return _clipped(tf.where(below < above, tf.math.ndtri(below), -tf.math.ndtri(above)))
 
 
 def quantiles_at(distribution: tfd.Distribution, scores: tf.Tensor) -> tf.Tensor:
-    """The quantiles of a scalar distribution at the probabilities of which these are the Normal scores, in float64."""
-    scores = tf.clip_by_value(scores, -_FURTHEST, _FURTHEST)
+    """The quantiles of a scalar distribution at Normal scores of probabilities, in float64."""
+    scores = _clipped(scores)
     return tf.cast(inverse_cdf(distribution, normal().cdf(scores), normal().cdf(-scores)), tf.float64)
 
 
-class Remade(tfd.AutoCompositeTensorDistribution):
-    """A scalar distribution made of another, `base`; it computes in float64 and returns the dtype that it is given.
+def _clipped(scores):
+    return tf.clip_by_value(scores, -_LARGEST_SCORE, _LARGEST_SCORE)
 
-    A subclass gives `_log_prob`, `_cdf`, `_survival_function` and `_at(scores)`, the quantiles at Normal scores.
+
+class CalibratedDistribution(tfd.AutoCompositeTensorDistribution):
+    """A scalar distribution that transforms another one, `base`. It computes in float64 and returns `dtype`.
+
+    A subclass defines `_log_prob`, `_cdf`, `_survival_function` and `_at(scores)`, the quantiles at Normal scores.
     """
 
     def __init__(self, base, dtype, validate_args, parameters, name):
@@ -49,7 +56,7 @@ class Remade(tfd.AutoCompositeTensorDistribution):
 
     @abc.abstractmethod
     def _at(self, scores):
-        """The quantiles, in float64, of the probabilities of which these are the Normal scores."""
+        """The quantiles at Normal scores of probabilities, in float64."""
 
     def _event_shape(self):
         return tf.TensorShape([])
@@ -66,7 +73,7 @@ class Remade(tfd.AutoCompositeTensorDistribution):
 
     def _moments(self):
         shape = [-1, *[1] * self.batch_shape.rank]
-        y, weights = self._at(tf.constant(_SCORES.reshape(shape))), tf.constant(_WEIGHTS.reshape(shape))
+        y, weights = self._at(tf.constant(_MOMENT_SCORES.reshape(shape))), tf.constant(_MOMENT_WEIGHTS.reshape(shape))
         mean = tf.reduce_sum(weights * y, 0)
         return mean, tf.reduce_sum(weights * tf.square(y - mean), 0)
 

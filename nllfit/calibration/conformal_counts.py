@@ -1,25 +1,27 @@
-"""Counts between given quantiles: what a distribution of counts becomes when its intervals are moved."""
+"""A distribution of counts whose quantiles were moved, as conformal intervals ask."""
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.calibration.remade import Remade, normal
+from nllfit.calibration.calibrated_distribution import CalibratedDistribution, normal
 from nllfit.families.cdfs import cdf_and_survival, ends
 from nllfit.families.inversion import inverse_cdf
 
 __all__ = ["MovedCounts"]
 
 
-class MovedCounts(Remade):
-    """A scalar distribution of counts that has the quantiles `to` at the probabilities where another has `at`.
+class MovedCounts(CalibratedDistribution):
+    """A scalar distribution of counts that has the quantiles `to` where the base distribution has the quantiles `at`.
 
-    From the last of them on it is the other, moved; between two the probability is spread as the other's is, stretched;
-    and so it is below the first, or moved where that goes down. No count without an upper bound becomes impossible.
+    Above the last quantile it is the base distribution, shifted. Between two quantiles the probability between them is
+    spread like that of the base distribution, stretched. Below the first quantile it is stretched if that quantile
+    moves up, and shifted if it moves down. If the base distribution has no largest count, every count that it can have
+    keeps a positive probability.
 
     Args:
-      distribution: of counts, of batch `[*batch]`.
-      at, to: whole numbers `[*batch, k]` that do not fall.
-      levels: the probabilities, `[k]`, that rise.
+      distribution: the base distribution of counts, of batch `[*batch]`.
+      at, to: whole numbers `[*batch, k]`, in ascending order (equal ones are allowed).
+      levels: the probabilities of the quantiles, `[k]`, in ascending order.
     """
 
     def __init__(self, distribution, at, to, levels, validate_args=False, name="Conformalized"):
@@ -34,7 +36,7 @@ class MovedCounts(Remade):
         return {"distribution": components, "at": knots, "to": knots, "levels": knots}
 
     def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """As `cdfs.ends`."""
+        """The ends of the support, in the form of `cdfs.ends`."""
         low, high = ends(self.base)
         return tf.cast(low, self.returned), tf.cast(high, self.returned)
 
@@ -45,14 +47,14 @@ class MovedCounts(Remade):
         """`P(Y <= y)` and `P(Y > y)`."""
         at, to, levels = self._knots()
         y, both = tf.math.floor(tf.cast(y, tf.float64)), cdf_and_survival(self.base)
-        up = to[..., 0] > at[..., 0]  # moved as they are, the counts below would begin above the lowest
+        up = to[..., 0] > at[..., 0]  # a shift would leave the lowest counts without probability, so we stretch
         place = tf.where(up, y, y + at[..., 0] - to[..., 0])
         outside = both(tf.where(y < to[..., 0], place, y + at[..., -1] - to[..., -1]))
         mass, whole = both(tf.stack([at[..., 0], to[..., 0]]) - 1)[0]
         mass = tf.where(mass > 0, mass, levels[..., 0] / 2)
         below_first = outside[0] * tf.where(up, mass / tf.where(up, whole, 1.0), 1.0)
         below_first = tf.where(y < ends(self.base)[0], 0.0, below_first)
-        start = tf.reduce_sum(tf.cast(to <= y[..., None], tf.int32), -1) - 1  # of the last knot up to `y`
+        start = tf.reduce_sum(tf.cast(to <= y[..., None], tf.int32), -1) - 1  # index of the last knot up to `y`
         start = tf.clip_by_value(start, 0, to.shape[-1] - 2)
         (a, b), (c, d), (low, high) = (_around(values, start) for values in (at, to, levels))
         share = (y - c + 0.5) / tf.where(d > c, d - c, 1.0)
@@ -73,21 +75,21 @@ class MovedCounts(Remade):
     def _log_prob(self, y):
         at, to, _ = self._knots()
         y = tf.cast(y, tf.float64)
-        is_above = y > to[..., -1]  # where the difference of two numbers near 1 has no digits
+        is_above = y > to[..., -1]  # there a difference of two CDFs near 1 would cancel
         place = tf.where(is_above, y + at[..., -1] - to[..., -1], at[..., -1])
         tail = tf.cast(self.base.log_prob(tf.cast(place, self.base.dtype)), tf.float64)
         step = tf.math.log(tf.where(is_above, 1.0, self._both(y)[0] - self._both(y - 1)[0]))
         return tf.cast(tf.where(is_above, tail, step), self.returned)
 
     def _quantile(self, q):
-        raise NotImplementedError("It has none but by its CDF.")
+        raise NotImplementedError("A conformal distribution of counts has no closed form for quantiles.")
 
     def _at(self, scores):
         return tf.cast(inverse_cdf(self, normal().cdf(scores), normal().cdf(-scores)), tf.float64)
 
 
 def _around(values, start):
-    """The values `[*batch, k]` at places `[..., *batch]`, and at the next ones."""
+    """The values `[*batch, k]` at indices `[..., *batch]`, and at the next indices."""
     values = tf.broadcast_to(values, tf.concat([tf.shape(start), tf.shape(values)[-1:]], 0))
     return tuple(tf.gather(values, start + step, batch_dims=start.shape.rank) for step in (0, 1))
 

@@ -1,4 +1,4 @@
-"""Rows with known outcomes: what a model predicts for them and what was observed, checked once."""
+"""Predictions and outcomes of the same rows, checked once."""
 
 from typing import Any, NamedTuple
 
@@ -22,13 +22,17 @@ from nllfit.kerases import Model, distribution_of, mask_of
 from nllfit.losses import negative_log_likelihood
 from nllfit.prediction import predict_distribution
 
-__all__ = ["HeldOut", "held_out"]
+__all__ = ["PredictedRows", "predicted_rows"]
 
 
-class HeldOut(NamedTuple):
-    """What was predicted, a distribution of batch `[n, ...]`, and observed; `nll` is of each outcome, in float64.
+class PredictedRows(NamedTuple):
+    """The predictions and outcomes of `n` rows.
 
-    `mask` `[n, ...]` is Keras's, true where an outcome counts, and None where all do; `y` is one that can be where not.
+    Attributes:
+      distribution: the predictions, of batch `[n, ...]`.
+      y: the outcomes; where the mask is False, any outcome that the distribution can have.
+      nll: the negative log-likelihood of each outcome, in float64.
+      mask: Keras's mask `[n, ...]`, True where an outcome counts; None if all outcomes count.
     """
 
     distribution: tfd.Distribution
@@ -37,22 +41,22 @@ class HeldOut(NamedTuple):
     mask: np.ndarray | None
 
     def counted(self, values: Any) -> np.ndarray:
-        """Those of values `[n, ..., *more]` that count, `[m, *more]`; all, as they are, where nothing is masked."""
+        """The values `[n, ..., *more]` of outcomes that count, `[m, *more]`; unchanged if there is no mask."""
         values = np.asarray(values)
         return values if self.mask is None else values[self.mask]
 
 
-def held_out(model: Model | tfd.Distribution, x: Any, y: ArrayLike | None, batch_size: int = 32) -> HeldOut:
-    """What `model` predicts for `x`, or a distribution itself, beside the outcomes.
+def predicted_rows(model: Model | tfd.Distribution, x: Any, y: ArrayLike | None, batch_size: int = 32) -> PredictedRows:
+    """Predicts the rows `x` and checks the outcomes `y`.
 
     Args:
-      model: as `predict_distribution` takes it, or a distribution of batch `[n]`, and then `x` is None.
-      x: inputs, or a `tf.data.Dataset` of batches `(x, y)`, and then `y` is None.
-      y: outcomes, `[n, *event]`; for an event of one element `[n]`, too.
-      batch_size: rows a call of the model.
+      model: a model that `predict_distribution` takes; or a distribution of batch `[n]`, if `x` is None.
+      x: inputs; or a `tf.data.Dataset` of batches `(x, y)`, if `y` is None.
+      y: outcomes, `[n, *event]`; for an event of one element also `[n]`.
+      batch_size: the number of rows in each call of the model.
 
     Raises:
-      TypeError, ValueError: as `nllfit.evaluate`.
+      TypeError, ValueError: as from `nllfit.evaluate`.
     """
     bare = hasattr(model, "log_prob") or tf.is_tensor(model)
     if bare and x is not None:
@@ -71,12 +75,14 @@ def held_out(model: Model | tfd.Distribution, x: Any, y: ArrayLike | None, batch
     predicted = None if isinstance(output, (dict, list, tuple)) else distribution_of(output)
     if predicted is None:
         raise ValueError(
-            "The model has no output, or several, of which each is evaluated by itself: give the model of one, "
-            "`keras.Model(model.inputs, model.outputs[0])`; or to `evaluate` its distribution, out of what "
-            "`predict_distribution(model, x)` returns, in the place of the model."
+            "The model has no output or several. Evaluate one output at a time: give its model, "
+            "`keras.Model(model.inputs, model.outputs[0])`; or give `evaluate` its distribution, one of those that "
+            "`predict_distribution(model, x)` returns."
         )
     if predicted.batch_shape.rank == 0:
-        raise ValueError(f"`model` is one {predicted.name} of batch []: give one for each row, of batch [n].")
+        raise ValueError(
+            f"`model` is one {predicted.name} of batch []: give a distribution of batch [n], one for each row."
+        )
     outcomes, mask = as_outcomes(as_column(as_numbers("y", y), predicted), predicted, "y"), mask_of(output)
     if mask is not None:
         mask = weights_of_outcomes(mask, predicted.batch_shape, predicted.batch_shape_tensor()).numpy() > 0
@@ -84,8 +90,8 @@ def held_out(model: Model | tfd.Distribution, x: Any, y: ArrayLike | None, batch
     outcomes = outcomes.numpy()
     num_rows = len(outcomes) if mask is None else mask.sum()
     if num_rows < 2:
-        raise ValueError(f"`y` has {num_rows} rows: give at least two, for one tells nothing of a scatter.")
-    return HeldOut(predicted, outcomes, _nll(predicted, outcomes), mask)
+        raise ValueError(f"`y` has {num_rows} rows: give at least two, because one row has no standard error.")
+    return PredictedRows(predicted, outcomes, _nll(predicted, outcomes), mask)
 
 
 def _joined(data):
@@ -94,7 +100,8 @@ def _joined(data):
         raise ValueError("`y` is missing: give it, or a dataset that has batches `(x, y)`.")
     if len(spec) > 2:
         raise ValueError(
-            "`x` is a dataset with weights, but here each row counts once: `x.map(lambda x, y, weight: (x, y))`."
+            "`x` is a dataset with weights, but an evaluation counts each row once: drop them with "
+            "`x.map(lambda x, y, weight: (x, y))`."
         )
     check_cardinality(data)
     batches = list(data.as_numpy_iterator())
@@ -119,18 +126,18 @@ def _nll(distribution, y):
         if not has_finite_likelihoods(one):
             raise ValueError(
                 f"`model` predicts, for row {first}, a {distribution.name} under which no outcome has a finite "
-                f"likelihood: look for NaN in `x` and weights, and for inputs so large that a parameter overflows."
+                f"likelihood: look for NaN in `x` and in the weights, and for inputs that make a parameter overflow."
             )
-    except TypeError:  # ZeroInflatedNegativeBinomial cannot be cut: it does not keep all of its arguments
+    except TypeError:  # ZeroInflatedNegativeBinomial cannot be sliced: it does not keep all of its arguments
         where = " an outcome"
     raise ValueError(
         f"`y` holds{where}, which {distribution.name} cannot have: {fault} Look for mislabelled rows, or choose a head "
-        f"whose domain they are in."
+        f"whose domain contains them."
     )
 
 
 def _likelihoods(distribution, y):
-    """The negative log-likelihoods, or why some of them are none."""
+    """The negative log-likelihoods and "", or None and why some of them do not exist."""
     not_finite = "Its log-likelihood is not finite."
     # VonMisesFisher's own checks fail in float64.
     trusted = distribution.validate_args or facts_of(type(distribution).__name__).checked_in_float32
