@@ -1,7 +1,7 @@
 """Training by maximum likelihood with TensorFlow Probability and Keras."""
 
 import nllfit.versions as _versions  # noqa: F401 - before the others, which would trip over what it tells
-from nllfit import calibration, equivalence, heads, losses, metrics
+from nllfit import calibration, equivalence, heads, losses, metrics, survival_scores
 from nllfit.calibration import (
     Conformalized,
     Recalibrated,
@@ -41,7 +41,7 @@ from nllfit.initialization import initialize
 from nllfit.losses import negative_log_likelihood
 from nllfit.prediction import predict_distribution
 from nllfit.quantiles import cdf, interval, quantile, survival
-from nllfit.regression import Regression, regression
+from nllfit.regression import CoxRegression, Regression, cox_regression, regression
 from nllfit.safety import keep_safe_mode
 from nllfit.scores import crps
 from nllfit.training import fit, fit_lbfgs
@@ -56,6 +56,7 @@ __all__ = [
     "Coefficients",
     "Comparison",
     "Conformalized",
+    "CoxRegression",
     "Ensemble",
     "Estimate",
     "Evaluation",
@@ -75,6 +76,7 @@ __all__ = [
     "compare",
     "compare_scores",
     "conformalize",
+    "cox_regression",
     "crps",
     "equivalence",
     "evaluate",
@@ -101,4 +103,5 @@ __all__ = [
     "scale_temperature",
     "standard_errors",
     "survival",
+    "survival_scores",
 ]

@@ -15,7 +15,7 @@ LAYERS = [
     {"curvature", "families", "fits", "versions"},
     {"data"},
     {"kerases", "safety"},
-    {"quantiles", "scores"},
+    {"quantiles", "scores", "survival_scores"},
     {"losses"},
     {"estimation", "prediction"},
     {"initialization"},

@@ -111,7 +111,7 @@ class ByMean(Family):
     Example:
       >>> estimate = nllfit.maximum_likelihood(nllfit.ByMean("NegativeBinomial"), [0, 1, 1, 2, 3, 3, 7, 9, 10])
       >>> round(estimate.parameters["mean"], 3), round(estimate.parameters["alpha"], 3)
-      (4.0, 0.579)
+      (4.0, 0.628)
 
     Source: Cameron and Trivedi, Regression analysis of count data, 1998, section 3.3; Ferrari and Cribari-Neto, Beta
     regression for modelling rates and proportions, 2004.

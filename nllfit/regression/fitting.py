@@ -19,7 +19,6 @@ from nllfit.training.loss_surface import flat_weights
 
 __all__ = ["regression"]
 
-_FAR = 50.0  # nats a row of a start, from which on it is worth a second to find a better one
 _CUTPOINTS = "cutpoints"  # one of them takes the place of an intercept
 
 
@@ -135,9 +134,9 @@ def _check_outcomes(objective, outcome):
 
 
 def _start(objective):
-    """Coefficients of 0 or, if those are far from the outcomes, of the outcomes' marginal distribution."""
+    """Coefficients of 0 or, if the likelihood is flat or infinite there, of the outcomes' marginal distribution."""
     zeros = np.zeros(objective.num_coefficients)
-    if objective.value(zeros) < _FAR * objective.weights.sum():
+    if np.isfinite(objective.value(zeros)) and objective.slopes(zeros).any(0).all():
         return zeros
     numbers = marginal_numbers(objective.family, objective.y, objective.weights)
     found = []

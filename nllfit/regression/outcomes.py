@@ -10,7 +10,7 @@ from nllfit.families import interval_censored, left_censored, right_censored
 from nllfit.regression.columns import check_present
 from nllfit.regression.extras import pandas as pd
 
-__all__ = ["Outcome"]
+__all__ = ["Outcome", "evaluated"]
 
 _FUNCTIONS: Mapping[str, Callable] = {
     **{name: getattr(np, name) for name in ("abs", "exp", "log", "log10", "log1p", "log2", "sqrt")},
@@ -44,7 +44,7 @@ class Outcome:
         if not text:
             raise ValueError("The formula has nothing before its `~`: name the column of outcomes, such as 'y ~ x'.")
         check_present(text, data)
-        column = _evaluated(text, data)
+        column = evaluated(text, data)
         if isinstance(column, pd.Series) and not pd.api.types.is_numeric_dtype(column):
             column = column.astype("category")
             levels = column.cat.remove_unused_categories().cat
@@ -70,13 +70,13 @@ class Outcome:
         return self.values.ndim == 2
 
 
-def _evaluated(text: str, data: Any) -> Any:
-    """A column, or what an expression makes of columns, as formulas have them."""
+def evaluated(text: str, data: Any, **functions: Callable) -> Any:
+    """A column, or what an expression makes of columns, as formulas have them; with `functions` beside the known."""
     if (name := text.strip("`")) in data.columns:
         return data[name]
     columns = {str(column): data[column] for column in data.columns}
     try:
-        return eval(text, {"np": np, **_FUNCTIONS}, columns)  # as formulaic does for the right side
+        return eval(text, {"np": np, **_FUNCTIONS, **functions}, columns)  # as formulaic does for the right side
     except NameError as error:
         shown = ", ".join(columns)
         raise ValueError(f"{str(error).capitalize()} in the outcome `{text}`: the columns are {shown}.") from None

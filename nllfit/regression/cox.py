@@ -1,0 +1,226 @@
+"""`cox_regression`: Cox's proportional hazards from a formula and a table."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nllfit.curvature import backtrack, newton_step, principal_axes
+from nllfit.regression.columns import as_column, as_frame, as_numbers, as_weights, check_present
+from nllfit.regression.designs import Design, sides
+from nllfit.regression.extras import pandas as pd
+from nllfit.regression.hypotheses import Hypotheses
+from nllfit.regression.outcomes import evaluated
+from nllfit.regression.partial_likelihood import PartialLikelihood
+
+__all__ = ["CoxRegression", "cox_regression"]
+
+_MOST = 50  # iterations
+_GAIN = 1e-10  # nats, for a likelihood of 1, that a step gains at the maximum
+_FLAT = 1e-10  # of an information scaled to a unit diagonal
+
+
+def cox_regression(
+    formula: str,
+    data: Any,
+    *,
+    strata: str | ArrayLike | None = None,
+    weights: str | ArrayLike | None = None,
+    offset: str | ArrayLike | None = None,
+    cluster: str | ArrayLike | None = None,
+    covariance: str = "information",
+) -> "CoxRegression":
+    """Fits Cox's proportional hazards by the partial likelihood, with Efron's treatment of ties.
+
+    The hazard of a row is `h(t | x) = h_0(t) exp(x' b + offset)`, with a baseline `h_0` of any form, which the partial
+    likelihood does not need and `baseline` estimates by Breslow's method. Each stratum has a baseline of its own.
+
+    Args:
+      formula: "Surv(time, event) ~ terms", with `event` 1 where it was seen and 0 where the time is censored; or
+        "Surv(start, stop, event) ~ terms", where a row is at risk after `start` only: late entry, or columns that
+        change in time, with several rows for a subject. An intercept is left out: it is part of the baseline.
+      data: a pandas `DataFrame`, or a dict of columns.
+      strata: labels of rows with a common baseline: the name of a column, or `[n]`.
+      weights: how often each row counts: the name of a column, or `[n]`.
+      offset: what is added to the linear predictor: the name of a column, or `[n]`.
+      cluster: labels of rows that depend on each other: the name of a column, or `[n]`. The covariance is then the
+        sandwich of the score residuals, summed over each cluster (Lin and Wei).
+      covariance: "information", or "sandwich", where each row is a cluster.
+
+    Returns:
+      A `CoxRegression`.
+
+    Raises:
+      ImportError, TypeError, ValueError: as `regression`; for times that are not finite, a `stop` that is not after its
+        `start`, events other than 0 and 1, or no event at all.
+
+    Example:
+      >>> data = {"time": [6, 7, 10, 15, 19, 25], "event": [1, 0, 1, 1, 0, 1], "x": [3.0, 1.0, 2.5, 2.0, 0.5, 1.0]}
+      >>> result = nllfit.cox_regression("Surv(time, event) ~ x", data)
+      >>> result.converged, result.names
+      (True, ['x'])
+
+    Source: Cox, Regression models and life-tables, 1972; Efron, The efficiency of Cox's likelihood function for
+    censored data, 1977.
+    """
+    data = as_frame(data)
+    left, right = sides(formula)
+    if covariance not in ("information", "sandwich"):
+        raise ValueError(f'`covariance` is {covariance!r}: give "information" or "sandwich".')
+    start, stop, event = _times(left, data)
+    if isinstance(offset, str):
+        right, offset = f"{right} + offset(`{offset}`)", None
+    design = Design(right, data, without_intercept=True)
+    if not design.names:
+        raise ValueError(f"The formula `{formula}` has no columns beside the baseline hazard: give a term.")
+    added = np.zeros(len(data)) if offset is None else as_numbers("offset", offset, data)
+    counts = np.ones(len(data)) if weights is None else as_weights(weights, data)
+    labels = np.zeros(len(data)) if strata is None else as_column("strata", strata, data)
+    clusters = None if cluster is None else np.unique(as_column("cluster", cluster, data), return_inverse=True)[1]
+    if clusters is None and covariance == "sandwich":
+        clusters = np.arange(len(data))
+    columns = design.matrix, start, stop, event, counts, added + (0.0 if design.offset is None else design.offset)
+    parts = {label: np.flatnonzero(labels == label) for label in np.unique(labels)}
+    likelihoods = {label: PartialLikelihood(*(column[rows] for column in columns)) for label, rows in parts.items()}
+    return CoxRegression(formula, design, likelihoods, parts, clusters, data)
+
+
+class CoxRegression(Hypotheses):
+    """Proportional hazards that were fitted by the partial likelihood; `cox_regression` makes it.
+
+    Attributes:
+      names, estimates, covariance, kind, converged, message: see `summary`; `exponentiate=True` shows hazard ratios.
+      log_likelihood: the partial one, in nats; `num_observations` are the rows.
+      null_log_likelihood: that of coefficients of 0.
+    """
+
+    def __init__(
+        self,
+        formula: str,
+        design: Design,
+        likelihoods: Mapping[Any, PartialLikelihood],
+        rows: Mapping[Any, np.ndarray],
+        clusters: np.ndarray | None,
+        data: Any,
+    ):
+        self.formula, self.design, self.label = formula, design, "Cox"
+        self._likelihoods, self._rows, self._index = likelihoods, rows, data.index
+        self.names, self.ratios = design.names, np.ones(len(design.names), bool)
+        self.terms = {term: places for term, places in design.terms.items() if places}
+        start = np.zeros(len(self.names))
+        self.null_log_likelihood = self._value(start)
+        self.estimates, self.converged = _maximum(self._value, self._local, start)
+        self.log_likelihood, self.num_parameters = self._value(self.estimates), len(start)
+        self.num_observations = float(sum(part.weights.sum() for part in likelihoods.values()))
+        self.message = (
+            "the coefficients are a maximum of the partial likelihood"
+            if self.converged
+            else "there is no maximum: the likelihood goes on rising as a coefficient grows, as it does where a column "
+            "tells apart who has the event"
+        )
+        self.covariance = np.full([len(start)] * 2, np.nan)
+        self.kind = "observed information" if clusters is None else f"sandwich, {clusters.max() + 1} clusters"
+        if self.converged:
+            bread = np.linalg.inv(self._local(self.estimates)[1])
+            self.covariance = bread if clusters is None else self._sandwich(bread, clusters)
+
+    def _value(self, coefficients):
+        return sum(part.value(coefficients) for part in self._likelihoods.values())
+
+    def _local(self, coefficients):
+        parts = [part.local(coefficients) for part in self._likelihoods.values()]
+        return sum(gradient for gradient, _ in parts), sum(hessian for _, hessian in parts)
+
+    def _sandwich(self, bread, clusters):
+        sums = np.zeros([clusters.max() + 1, len(bread)])
+        for label, part in self._likelihoods.items():
+            np.add.at(sums, clusters[self._rows[label]], part.scores(self.estimates))
+        return bread @ (sums.T @ sums) @ bread
+
+    def baseline(self) -> Any:
+        """Breslow's cumulative hazard of a row whose columns are all 0.
+
+        Returns:
+          A `DataFrame` with the columns `stratum`, `time` and `cumulative_hazard`, at each time of an event.
+        """
+        parts = [
+            pd.DataFrame({"stratum": label, "time": part.times, "cumulative_hazard": np.cumsum(hazard)})
+            for label, part, hazard in self._hazards()
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    def _hazards(self):
+        for label, part in self._likelihoods.items():
+            yield label, part, part.baseline(self.estimates)
+
+    def predict(self, data: Any) -> Any:
+        """The hazard ratio of each row to one whose columns are all 0, `exp(x' b + offset)`: a `Series`."""
+        data = as_frame(data)
+        matrix, offset = self.design.of(data, "data")
+        values = np.exp(matrix @ self.estimates + (0.0 if offset is None else offset))
+        return pd.Series(values, data.index, name="hazard ratio")
+
+    def cumulative_hazard(self, data: Any, times: ArrayLike, stratum: Any = None) -> Any:
+        """The cumulative hazard of each row at times, a `DataFrame` with a column for each time.
+
+        Args:
+          data: a table of the formula's columns, which do not change in time.
+          times: `[k]`.
+          stratum: of the rows, where there are several.
+
+        Raises:
+          ValueError: if the fit has strata and `stratum` is none of them.
+        """
+        if stratum is None and len(self._likelihoods) == 1:
+            (stratum,) = self._likelihoods
+        if stratum not in self._likelihoods:
+            raise ValueError(f"`stratum` is {stratum!r}: give one of {', '.join(map(str, self._likelihoods))}.")
+        part = self._likelihoods[stratum]
+        steps = np.concatenate([[0.0], np.cumsum(part.baseline(self.estimates))])
+        at = steps[np.searchsorted(part.times, np.asarray(times, float), "right")]
+        ratios = self.predict(data)
+        return pd.DataFrame(np.outer(ratios, at), ratios.index, np.asarray(times))
+
+    def survival(self, data: Any, times: ArrayLike, stratum: Any = None) -> Any:
+        """The probability of each row not to have had the event by each time, `exp(-cumulative hazard)`."""
+        return np.exp(-self.cumulative_hazard(data, times, stratum))
+
+
+def _times(left, data):
+    """When rows come to be at risk, when that ends, and whether by an event, each `[n]`."""
+    if not left.startswith("Surv("):
+        raise ValueError(f"The outcome is `{left}`: give `Surv(time, event)` or `Surv(start, stop, event)`.")
+    check_present(left, data)
+    found = evaluated(left, data, Surv=lambda *columns: columns)
+    if len(found) not in (2, 3):
+        raise ValueError(f"`{left}` has {len(found)} columns: give `Surv(time, event)` or `Surv(start, stop, event)`.")
+    *times, event = (as_numbers(f"{left}", np.asarray(column), data) for column in found)
+    start, stop = times if len(times) == 2 else (np.full(len(data), -np.inf), times[0])
+    if not np.isin(event, (0, 1)).all() or not event.any():
+        raise ValueError(
+            f"The events of `{left}` are {np.unique(event)[:5]}: give 1 where it was seen, and 0 elsewhere."
+        )
+    if not (start < stop).all():
+        row = data.index[np.flatnonzero(~(start < stop))[0]]
+        raise ValueError(f"`{left}` stops in row {row} before it starts: give rows with `start < stop`.")
+    return start, stop, event.astype(bool)
+
+
+def _maximum(value, local, w):
+    """The coefficients at which Newton's method ends, and whether they are a maximum."""
+    reached = value(w)
+    for _ in range(_MOST):
+        gradient, hessian = local(w)
+        if not np.isfinite(hessian).all():
+            return w, False
+        axes, curvature = principal_axes(hessian)
+        step, gain = newton_step(axes, curvature, -gradient)
+        if gain <= _GAIN * (1 + abs(reached)):
+            is_maximum = curvature.min() > _FLAT and np.abs(step).max() < 0.1 * (1 + np.abs(w).max())
+            return w + step, bool(is_maximum)
+        scale, reached = backtrack(value, w, step, reached, -gradient @ step)
+        if not scale:
+            return w, False
+        w = w + scale * step
+    return w, False

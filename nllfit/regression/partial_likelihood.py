@@ -1,0 +1,138 @@
+"""Cox's partial likelihood with Efron's ties, its derivatives, and what each row adds to them.
+
+At each distinct time `t` at which somebody has the event, those at risk are the rows with `start < t <= stop`. With `d`
+tied events at `t`, `r_i = w_i exp(u_i)`, `S` the sum of `r` over the rows at risk and `T` over the tied ones,
+
+    log L = sum_events w_i u_i - sum_t sum_{l < d} mean(w) log(S - l / d T)
+
+Sums over the rows at risk are cumulative sums over times, so that all of it is linear in the number of rows.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+__all__ = ["PartialLikelihood"]
+
+
+@dataclasses.dataclass(frozen=True)
+class PartialLikelihood:
+    """The partial likelihood of coefficients `[q]`, of one stratum.
+
+    Attributes:
+      x: columns `[n, q]`.
+      start, stop: each row is at risk after `start` and up to `stop`, `[n]`.
+      event: whether it has the event at `stop`, `[n]`.
+      weights: how often each row counts, `[n]`.
+      offset: added to `x b`, `[n]`.
+    """
+
+    x: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+    event: np.ndarray
+    weights: np.ndarray
+    offset: np.ndarray
+
+    @functools.cached_property
+    def times(self) -> np.ndarray:
+        """The distinct times of events, `[m]`."""
+        return np.unique(self.stop[self.event])
+
+    @functools.cached_property
+    def _places(self):
+        """For each row the first of the times after `start`, and the first after `stop`."""
+        return np.searchsorted(self.times, self.start, "right"), np.searchsorted(self.times, self.stop, "right")
+
+    @functools.cached_property
+    def _ties(self):
+        """For each of as many terms as there are events: which time it is of, its share `l / d`, and its weight."""
+        at = np.searchsorted(self.times, self.stop[self.event])
+        counts = np.bincount(at, minlength=len(self.times))
+        of_time = np.repeat(np.arange(len(counts)), counts)
+        share = (np.arange(len(of_time)) - np.repeat(np.cumsum(counts) - counts, counts)) / counts[of_time]
+        weight = np.bincount(at, self.weights[self.event], len(counts)) / counts
+        return of_time, share, weight[of_time]
+
+    def at_risk(self, values: np.ndarray) -> np.ndarray:
+        """Sums of values `[n, ...]` over the rows at risk at each time, `[m, ...]`."""
+        after_start, after_stop = self._places
+        ends = np.zeros([len(self.times) + 1, *values.shape[1:]])
+        np.add.at(ends, after_stop, values)
+        late = after_start > 0
+        np.subtract.at(ends, after_start[late], values[late])
+        return np.cumsum(ends[::-1], 0)[-2::-1] if len(ends) > 1 else ends[:0]
+
+    def tied(self, values: np.ndarray) -> np.ndarray:
+        """Sums of values `[n, ...]` over the rows with the event at each time, `[m, ...]`."""
+        sums = np.zeros([len(self.times), *values.shape[1:]])
+        np.add.at(sums, np.searchsorted(self.times, self.stop[self.event]), values[self.event])
+        return sums
+
+    def numbers(self, coefficients: np.ndarray) -> np.ndarray:
+        """The linear predictor of each row, `[n]`."""
+        return self.x @ coefficients + self.offset
+
+    def value(self, coefficients: np.ndarray) -> float:
+        """The log-likelihood, in nats; NaN where the risks of a time are too small to be told from 0."""
+        u = self.numbers(coefficients)
+        top = u.max()
+        risk = self.weights * np.exp(u - top)
+        of_time, share, weight = self._ties
+        sums = self.at_risk(risk)[of_time] - share * self.tied(risk)[of_time]
+        if not (sums > 0).all():
+            return np.nan
+        return float((self.weights * u)[self.event].sum() - (weight * (np.log(sums) + top)).sum())
+
+    def local(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The gradient `[q]` and the Hessian `[q, q]` of the negative log-likelihood."""
+        risk, sums, means, weight = self._means(coefficients)
+        of_time, share, _ = self._ties
+        second = risk[:, None, None] * self.x[:, :, None] * self.x[:, None]
+        squares = self.at_risk(second)[of_time] - share[:, None, None] * self.tied(second)[of_time]
+        spread = squares / sums[:, None, None] - means[:, :, None] * means[:, None]
+        gradient = weight @ means - self.weights[self.event] @ self.x[self.event]
+        return gradient, np.einsum("l,lpq->pq", weight, spread)
+
+    def _means(self, coefficients):
+        """The rows' risks, and for each term the sum of risks, the mean of the columns by risk, and its weight."""
+        u = self.numbers(coefficients)
+        risk = self.weights * np.exp(u - u.max())
+        of_time, share, weight = self._ties
+        sums = self.at_risk(risk)[of_time] - share * self.tied(risk)[of_time]
+        firsts = risk[:, None] * self.x
+        means = (self.at_risk(firsts)[of_time] - share[:, None] * self.tied(firsts)[of_time]) / sums[:, None]
+        return risk, sums, means, weight
+
+    def scores(self, coefficients: np.ndarray) -> np.ndarray:
+        """What each row adds to the gradient of the log-likelihood, `[n, q]`: its score residual times its weight."""
+        risk, sums, means, weight = self._means(coefficients)
+        of_time, share, _ = self._ties
+        size = len(self.times)
+
+        def by_time(values):  # sums over the terms of each time
+            found = np.zeros([size, *values.shape[1:]])
+            np.add.at(found, of_time, values)
+            return found
+
+        def within(values):  # sums over the times at which a row is at risk
+            total = np.concatenate([np.zeros([1, *values.shape[1:]]), np.cumsum(values, 0)])
+            return total[self._places[1]] - total[self._places[0]]
+
+        hazard = weight / sums
+        expected = self.x * within(by_time(hazard))[:, None] - within(by_time(hazard[:, None] * means))
+        at = np.searchsorted(self.times, self.stop[self.event])
+        shared, shared_means = by_time(hazard * share), by_time((hazard * share)[:, None] * means)
+        expected[self.event] -= self.x[self.event] * shared[at][:, None] - shared_means[at]
+        found = -risk[:, None] * expected
+        counts = np.bincount(of_time, minlength=size)
+        average = by_time(means) / counts[:, None]
+        found[self.event] += self.weights[self.event, None] * (self.x[self.event] - average[at])
+        return found
+
+    def baseline(self, coefficients: np.ndarray) -> np.ndarray:
+        """Breslow's estimate of the hazard of a row with `u = 0` at each time, `[m]`."""
+        u = self.numbers(coefficients)
+        top = u.max()
+        return self.tied(self.weights) / self.at_risk(self.weights * np.exp(u - top)) * np.exp(-top)

@@ -1,0 +1,93 @@
+"""How near predicted survival probabilities are to what happened: the Brier score, and calibration at a time."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from nllfit.survival_scores.checks import as_times, check_shape, checked
+from nllfit.survival_scores.curves import Train, censoring_weights, kaplan_meier, remaining_share
+
+__all__ = ["CalibrationAtTime", "brier_score", "calibration_at", "integrated_brier_score"]
+
+
+def brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train = None) -> np.ndarray:
+    """The mean squared error of predicted survival probabilities at each time, `[k]`.
+
+    `mean_i(S_i(t)^2 [event by t] / G(time_i) + (1 - S_i(t))^2 [time_i > t] / G(t))`.
+
+    Args:
+      time, event: `[n]`.
+      survival: `[n, k]`, the probabilities that the event comes after each time.
+      times: `[k]`.
+      train: `(time, event)` of the rows that give the censoring.
+
+    Raises:
+      ValueError: for arrays of other shapes, or a time at which `G` is 0.
+
+    Source: Graf et al., Assessment and comparison of prognostic classification schemes for survival data, 1999.
+    """
+    time, event = checked(time, event)
+    times = as_times(times)
+    probabilities = np.asarray(survival, float)
+    check_shape("survival", probabilities, (len(time), len(times)))
+    remaining = remaining_share(time, event, train)(times)
+    if not (remaining > 0).all():
+        late = times[remaining <= 0][0]
+        raise ValueError(f"`times` has {late:g}, by which all rows are censored: give earlier ones.")
+    ended = (event[:, None] & (time[:, None] <= times)) * censoring_weights(time, event, train)[:, None]
+    return np.mean(probabilities**2 * ended + (1 - probabilities) ** 2 * (time[:, None] > times) / remaining, 0)
+
+
+def integrated_brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train = None) -> float:
+    """The mean of `brier_score` between the first and the last of at least two times, by the trapezoidal rule."""
+    times = as_times(times)
+    if len(times) < 2 or not (np.diff(times) > 0).all():
+        raise ValueError("`times` are not at least two in order: give a grid of times.")
+    return float(np.trapezoid(brier_score(time, event, survival, times, train), times) / (times[-1] - times[0]))
+
+
+@dataclasses.dataclass(frozen=True)
+class CalibrationAtTime:
+    """Predicted survival at a time, and that of the rows with like predictions.
+
+    Attributes:
+      predicted: the mean prediction of each group, `[g]`.
+      observed: Kaplan and Meier's estimate of each group, `[g]`.
+      standard_errors: of `observed`, by Greenwood's formula, `[g]`.
+      num_rows: of each group, `[g]`.
+    """
+
+    predicted: np.ndarray
+    observed: np.ndarray
+    standard_errors: np.ndarray
+    num_rows: np.ndarray
+
+
+def calibration_at(time: Any, event: Any, survival: Any, t: float, num_groups: int = 10) -> CalibrationAtTime:
+    """How survival predicted for one time compares with what was observed, in groups of like predictions.
+
+    Args:
+      time, event: `[n]`.
+      survival: `[n]`, the predicted probability that the event comes after `t`.
+      t: the time.
+      num_groups: of about equal size.
+
+    Raises:
+      ValueError: for arrays of different lengths, or fewer rows than groups.
+    """
+    time, event, survival = checked(time, event, survival=survival)
+    if not 1 <= num_groups <= len(time):
+        raise ValueError(f"`num_groups` is {num_groups!r}: give a number between 1 and the {len(time)} rows.")
+    groups = np.array_split(np.argsort(survival, kind="stable"), num_groups)
+    rows = []
+    for group in groups:
+        curve = kaplan_meier(time[group], event[group])
+        early = event[group] & (time[group] <= t)
+        at_risk = (time[group] >= time[group][early][:, None]).sum(1)
+        deaths = (time[group][early] == time[group][early][:, None]).sum(1)
+        # Greenwood's sum over times, of which each tied event gives an equal part.
+        spread = np.sum(1 / np.maximum(at_risk * (at_risk - deaths), 1)) if early.any() else 0.0
+        observed = float(curve(t))
+        rows.append((survival[group].mean(), observed, observed * np.sqrt(spread), len(group)))
+    return CalibrationAtTime(*np.array(rows).T)

@@ -1,0 +1,36 @@
+"""Times, events and predictions as arrays, or an error that says what is expected."""
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["as_times", "check_shape", "checked"]
+
+
+def checked(time: Any, event: Any, **others: Any) -> Any:
+    """The arrays `[n]`: times as floats, events as booleans; else an error."""
+    time, event = np.asarray(time, float), np.asarray(event)
+    if time.ndim != 1 or not len(time) or not np.isfinite(time).all():
+        raise ValueError(f"`time` has shape {time.shape}: give at least one finite number, one for each row.")
+    found = {name: np.asarray(values, float) for name, values in others.items()}
+    for name, values in {"event": event, **found}.items():
+        check_shape(name, values, time.shape)
+    if not np.isin(event, (0, 1)).all():
+        raise ValueError(f"`event` holds {np.unique(event)[:5]}: give 1 where the event was seen, and 0 elsewhere.")
+    if any(np.isnan(values).any() for values in found.values()):
+        raise ValueError(f"`{next(iter(found))}` is NaN in some row: give numbers.")
+    return time, event.astype(bool), *found.values()
+
+
+def as_times(times: Any) -> np.ndarray:
+    """Finite times, `[k]`."""
+    times = np.atleast_1d(np.asarray(times, float))
+    if times.ndim != 1 or not np.isfinite(times).all():
+        raise ValueError(f"`times` has shape {times.shape}: give a list of finite times.")
+    return times
+
+
+def check_shape(name: str, values: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raises a `ValueError` where an array has another shape."""
+    if values.shape != shape:
+        raise ValueError(f"`{name}` has shape {values.shape}, but {shape} is expected.")

@@ -1,0 +1,92 @@
+"""Step functions of time: Kaplan and Meier's survival, Aalen and Johansen's incidence, and weights of censoring."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from nllfit.survival_scores.checks import checked
+
+__all__ = ["SurvivalCurve", "Train", "censoring_weights", "cumulative_incidence", "kaplan_meier", "remaining_share"]
+
+Train = tuple[Any, Any] | None  # times and events of the rows that give the censoring
+
+
+@dataclasses.dataclass(frozen=True)
+class SurvivalCurve:
+    """A step function of time.
+
+    Attributes:
+      times: where it steps, `[m]`, in order.
+      values: from each of the times on, `[m]`.
+      before: the value before the first.
+    """
+
+    times: np.ndarray
+    values: np.ndarray
+    before: float = 1.0
+
+    def __call__(self, times: Any) -> np.ndarray:
+        """The values at times, `[k]`."""
+        steps = np.concatenate([[self.before], self.values])
+        return steps[np.searchsorted(self.times, np.asarray(times, float), "right")]
+
+
+def kaplan_meier(time: Any, event: Any, censoring: bool = False) -> SurvivalCurve:
+    """The probability that a time is longer, by Kaplan and Meier: `prod_{t_k <= t} (1 - d_k / n_k)`.
+
+    Args:
+      time: `[n]`.
+      event: `[n]`, 1 where it was seen, 0 where the time is censored.
+      censoring: whether to give the probability of not being censored; censoring at a time comes after its events.
+
+    Raises:
+      ValueError: for times that are not finite, events other than 0 and 1, or arrays of different lengths.
+
+    Source: Kaplan and Meier, Nonparametric estimation from incomplete observations, 1958.
+    """
+    time, event = checked(time, event)
+    times, place = np.unique(time, return_inverse=True)
+    seen, rows = np.bincount(place, event), np.bincount(place)
+    at_risk = np.cumsum(rows[::-1])[::-1]
+    ended, left = (rows - seen, at_risk - seen) if censoring else (seen, at_risk)
+    share = np.divide(ended, left, out=np.zeros(len(times)), where=left > 0)
+    return SurvivalCurve(times, np.cumprod(1 - share))
+
+
+def cumulative_incidence(time: Any, cause: Any, of: Any) -> SurvivalCurve:
+    """The probability of an event of one cause by each time, with other causes in competition (Aalen and Johansen).
+
+    Args:
+      time: `[n]`.
+      cause: `[n]`, 0 where the time is censored, else a label of the cause.
+      of: the cause in question.
+
+    Raises:
+      ValueError: if no row has that cause; and as `kaplan_meier`.
+
+    Source: Aalen and Johansen, An empirical transition matrix for non-homogeneous Markov chains, 1978.
+    """
+    cause = np.asarray(cause)
+    if of == 0 or not np.any(cause == of):
+        raise ValueError(f"`of` is {of!r}, which no row has in `cause`: give one of {np.unique(cause[cause != 0])}.")
+    time, _ = checked(time, cause != 0)
+    times, place = np.unique(time, return_inverse=True)
+    rows, every = np.bincount(place), np.bincount(place, cause != 0)
+    at_risk = np.cumsum(rows[::-1])[::-1]
+    survival = np.concatenate([[1.0], np.cumprod(1 - every / at_risk)[:-1]])
+    return SurvivalCurve(times, np.cumsum(survival * np.bincount(place, cause == of) / at_risk), before=0.0)
+
+
+def remaining_share(time: Any, event: Any, train: Train) -> SurvivalCurve:
+    """The probability of not being censored by a time, of the rows of `train`, or of these."""
+    times, events = (time, event) if train is None else train
+    return kaplan_meier(times, events, censoring=True)
+
+
+def censoring_weights(time, event, train):
+    """One over the probability of not being censored by the time of each event, `[n]`; 0 for other rows."""
+    remaining = remaining_share(time, event, train)(time)
+    if not (remaining[event] > 0).all():
+        raise ValueError("An event comes after all rows of `train` are censored: leave out events that late.")
+    return np.divide(1.0, remaining, out=np.zeros(len(time)), where=event)

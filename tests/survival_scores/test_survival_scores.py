@@ -1,0 +1,129 @@
+"""Scores of censored times, compared with certified values of lifelines 0.30.3 and scikit-survival 0.28.0.
+
+The certified values are those of `concordance_index`, `concordance_index_ipcw`, `brier_score`,
+`integrated_brier_score`, `cumulative_dynamic_auc`, `KaplanMeierFitter` and `AalenJohansenFitter` on the columns below,
+of statsmodels' data set of heart transplants.
+"""
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+
+import nllfit
+from nllfit import survival_scores
+
+K = np.arange(69)
+HEART = sm.datasets.heart.load_pandas().data
+TIME, EVENT = np.ceil(HEART.survival.to_numpy() / 50), HEART.censors.to_numpy()
+RISK = HEART.age.to_numpy() + 5 * np.sin(K)
+TIMES = np.array([1.5, 3.0, 5.0, 8.0, 12.0])
+SURVIVAL = np.exp(-np.outer(np.exp(0.05 * (RISK - 45)), 0.04 * TIMES))
+HALF = K % 2 == 0
+TRAIN, HELD_OUT = (TIME[HALF], EVENT[HALF]), (TIME[~HALF], EVENT[~HALF])
+DIGITS = {"rtol": 1e-11}
+
+
+def test_concordance():
+    np.testing.assert_allclose(survival_scores.concordance(TIME, EVENT, RISK), 0.6411024565608149, **DIGITS)
+    uno = survival_scores.concordance(TIME, EVENT, RISK, method="uno")
+    np.testing.assert_allclose(uno, 0.6492638800814485, **DIGITS)
+    early = survival_scores.concordance(TIME, EVENT, RISK, method="uno", tau=12.0)
+    np.testing.assert_allclose(early, 0.6285628280918861, **DIGITS)
+    of_train = survival_scores.concordance(*HELD_OUT, RISK[~HALF], method="uno", tau=8.0, train=TRAIN)
+    np.testing.assert_allclose(of_train, 0.635464685560669, **DIGITS)
+
+
+def test_concordance_counts_equal_risks_half():
+    pairs = [
+        (i, j)
+        for i in range(69)
+        for j in range(69)
+        if EVENT[i] and (TIME[j] > TIME[i] or (TIME[j] == TIME[i] and not EVENT[j]))
+    ]
+    risk = np.round(RISK, -1)
+    better = [(risk[i] > risk[j]) + (risk[i] == risk[j]) / 2 for i, j in pairs]
+    np.testing.assert_allclose(survival_scores.concordance(TIME, EVENT, risk), np.mean(better), rtol=1e-14)
+    assert survival_scores.concordance(TIME, EVENT, np.zeros(69)) == 0.5
+
+
+def test_auc():
+    expected = [0.5894357743097239, 0.6869052256664255, 0.6321772985923929, 0.6433672859368622, 0.7092500779885553]
+    np.testing.assert_allclose(survival_scores.auc(TIME, EVENT, RISK, TIMES), expected, **DIGITS)
+    held_out = survival_scores.auc(*HELD_OUT, RISK[~HALF], TIMES[:3], train=TRAIN)
+    np.testing.assert_allclose(held_out, [0.609375, 0.7623269896193772, 0.6536117163582205], **DIGITS)
+
+
+def test_brier_scores():
+    expected = [0.22622396524514407, 0.35373090387800776, 0.3277127282995932, 0.3038789312583409, 0.253652467751162]
+    np.testing.assert_allclose(survival_scores.brier_score(TIME, EVENT, SURVIVAL, TIMES), expected, **DIGITS)
+    integrated = survival_scores.integrated_brier_score(TIME, EVENT, SURVIVAL, TIMES)
+    np.testing.assert_allclose(integrated, 0.30274857822627355, **DIGITS)
+    held_out = survival_scores.brier_score(*HELD_OUT, SURVIVAL[~HALF, :3], TIMES[:3], train=TRAIN)
+    np.testing.assert_allclose(held_out, [0.20850110638198524, 0.3505190380540042, 0.3438230317445112], **DIGITS)
+
+
+def test_curves():
+    np.testing.assert_allclose(
+        survival_scores.kaplan_meier(TIME, EVENT)([2.0, 8.0]), [0.5844424726412304, 0.4386569845329435], **DIGITS
+    )
+    time, cause = HEART.survival + K * 1e-3, np.where(EVENT == 1, 1 + K % 2, 0)
+    expected = {1: [0.19528196667684097, 0.22654764404732516], 2: [0.22630300196920103, 0.3409657400421455]}
+    for of, values in expected.items():
+        np.testing.assert_allclose(
+            survival_scores.cumulative_incidence(time, cause, of)([100.0, 500.0]), values, **DIGITS
+        )
+    total = sum(survival_scores.cumulative_incidence(time, cause, of)([500.0]) for of in (1, 2))
+    np.testing.assert_allclose(total, 1 - survival_scores.kaplan_meier(time, EVENT)([500.0]), rtol=1e-12)
+
+
+def test_calibration_at_a_time():
+    """Without censoring the observed survival is a share, and Greenwood's error that of a binomial share."""
+    time = np.random.default_rng(0).exponential(size=200)
+    predicted = np.repeat([0.2, 0.8], 100)
+    found = survival_scores.calibration_at(time, np.ones(200), predicted, 1.0, num_groups=2)
+    shares = np.array([np.mean(time[:100] > 1), np.mean(time[100:] > 1)])
+    np.testing.assert_allclose(found.predicted, [0.2, 0.8])
+    np.testing.assert_allclose(found.observed, shares, rtol=1e-12)
+    np.testing.assert_allclose(found.standard_errors, np.sqrt(shares * (1 - shares) / 100), rtol=1e-9)
+    assert found.num_rows.tolist() == [100, 100]
+
+
+def test_the_scores_of_a_cox_model():
+    """A fit predicts what the scores take, and its own risks are concordant as lifelines says."""
+    data = HEART.assign(t=TIME, z=np.sin(K))
+    fit = nllfit.cox_regression("Surv(t, censors) ~ age + z", data)
+    np.testing.assert_allclose(
+        survival_scores.concordance(TIME, EVENT, fit.predict(data)), 0.6423007789095266, **DIGITS
+    )
+    scores = survival_scores.brier_score(TIME, EVENT, fit.survival(data, TIMES), TIMES)
+    assert (scores < survival_scores.brier_score(TIME, EVENT, SURVIVAL, TIMES)).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: survival_scores.concordance(TIME, EVENT, RISK[:5]),
+            r"`risk` has shape \(5,\), but \(69,\) is expected",
+        ),
+        (lambda: survival_scores.concordance(TIME, EVENT + 1, RISK), "`event` holds .* give 1 where"),
+        (
+            lambda: survival_scores.concordance(TIME, EVENT, RISK, method="c"),
+            '`method` is \'c\': give "harrell" or "uno"',
+        ),
+        (lambda: survival_scores.concordance([1.0, 2.0], [0, 0], [1.0, 2.0]), "No pair is known"),
+        (lambda: survival_scores.concordance([np.nan], [1], [1.0]), "`time` has shape"),
+        (lambda: survival_scores.auc(TIME, EVENT, RISK, [0.5]), "`times` has 0.5, by which no row has the event"),
+        (lambda: survival_scores.brier_score(TIME, EVENT, SURVIVAL, TIMES[:2]), r"`survival` has shape \(69, 5\)"),
+        (lambda: survival_scores.brier_score(TIME, EVENT, SURVIVAL[:, :1], [99.0]), "by which all rows are censored"),
+        (
+            lambda: survival_scores.integrated_brier_score(TIME, EVENT, SURVIVAL[:, :1], [2.0]),
+            "not at least two in order",
+        ),
+        (lambda: survival_scores.cumulative_incidence(TIME, EVENT, 2), "`of` is 2, which no row has"),
+        (lambda: survival_scores.calibration_at(TIME, EVENT, RISK, 1.0, 99), "`num_groups` is 99"),
+    ],
+)
+def test_what_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
