@@ -5,10 +5,11 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from nllfit.families.arguments import as_count, refuse_censored_data
+from nllfit.families.arguments import as_count, refuse_censored_data, refuse_sparse
 
 __all__ = [
     "CHUNK_BYTES",
+    "as_inputs",
     "as_rows",
     "as_tensors",
     "check_cardinality",
@@ -17,6 +18,7 @@ __all__ = [
     "check_lengths",
     "check_numbers",
     "check_rows",
+    "check_weights",
     "num_bytes",
     "num_rows",
     "pack",
@@ -47,6 +49,22 @@ def as_rows(values, label="`x`"):
         raise ValueError(f"{label} is a list whose rows differ in length: give rows of one length.") from None
 
 
+def as_inputs(x):
+    """Inputs as `predict` takes them, a structure of arrays and tensors with as many rows each; else an error."""
+    if x is None:
+        raise ValueError("`x` is missing: give arrays, with one row an example, or a `tf.data.Dataset`.")
+    for leaf in tf.nest.flatten(as_rows(x)):
+        is_array = np.isscalar(leaf) or tf.is_tensor(leaf) or any(hasattr(leaf, a) for a in ("__array__", "toarray"))
+        if isinstance(leaf, (str, bytes)) or not is_array:
+            raise TypeError(f"`x` is a {type(leaf).__name__}: give arrays or a `tf.data.Dataset`.")
+    (x,) = pack(x, None, None)
+    x = tf.nest.map_structure(lambda leaf: leaf if _is_numeric(leaf) else _tensor(leaf, "`x`"), x)
+    check_lengths((x,), "")
+    if num_rows((x,)) == 0:
+        raise ValueError("`x` has no rows: there is nothing to predict.")
+    return x
+
+
 def check_cardinality(dataset):
     """A `ValueError` for a dataset that has no end, before anybody reads it to its end."""
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
@@ -60,26 +78,20 @@ def as_tensors(data, floatx, name):
 
     data = tuple(_arrays(values, _label(name, part, 0)) for values, part in zip(data, _NAMES, strict=False))
 
+    if len(data) == 3 and all(leaf is None for leaf in tf.nest.flatten(data[2])):
+        raise ValueError(
+            f"{_label(name, 'sample_weight', 0)} holds no weights: leave it out, or give one for each row."
+        )
+
     def tensor(part, leaf):
         label = _label(name, part, 0)
         if leaf is None and part == "sample_weight":  # an output whose rows count alike
             leaf = np.ones(num_rows(data))
-        if leaf is None:
-            raise ValueError(f"{label} holds a None: give an array, with one row an example.")
-        if isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor)):
-            raise ValueError(f"{label} holds a {type(leaf).__name__}, which has no fixed shape: use `model.fit`.")
-        if not tf.is_tensor(leaf):
+        if isinstance(leaf, np.ndarray):
             leaf = leaf.astype(floatx, copy=False) if floatx and leaf.dtype.kind == "f" else leaf
-        try:
-            with tf.device("CPU"):
-                values = tf.convert_to_tensor(leaf)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"{label} is of dtype {leaf.dtype}, of which TensorFlow makes no tensor: give numbers, as "
-                f"`.astype('float32')` makes them."
-            ) from error
-        if values.dtype.is_complex:
-            raise ValueError(f"{label} holds complex numbers: give real ones, such as real and imaginary parts.")
+        values = _tensor(leaf, label)
+        if part == "sample_weight" and values.dtype == tf.string:
+            raise ValueError(f"{label} holds strings, such as {np.ravel(values[:1])[0]}: give numbers >= 0.")
         return values
 
     return tuple(
@@ -96,11 +108,20 @@ def check_rows(data, name):
     check_finite(data, name)
 
 
+def check_weights(data, name):
+    """Raises a `ValueError` if every row has a weight of 0."""
+    if len(data) == 3 and not any(np.any(weights.numpy()) for weights in tf.nest.flatten(data[2])):
+        raise ValueError(
+            f"{_label(name, 'sample_weight', 0)}, or `class_weight`, gives each row a weight of 0, so that there is "
+            f"nothing to learn from: give at least one row a weight > 0."
+        )
+
+
 def check_lengths(data, name):
     """Raises a `ValueError` for data of lengths that differ, or without any."""
     leaves = [(_label(name, part, i), t) for part, i, t in _leaves(data)]
     for label, tensor in leaves:
-        if tensor.shape.rank == 0:
+        if len(tensor.shape) == 0:
             raise ValueError(f"{label} is a single number: give one row an example.")
         if tensor.shape[0] != leaves[0][1].shape[0]:
             raise ValueError(
@@ -201,9 +222,36 @@ def _arrays(values, label):
 
     def array(leaf):
         refuse_censored_data(label, leaf)
+        refuse_sparse(label, leaf)
         return leaf if leaf is None or tf.is_tensor(leaf) else np.asarray(leaf)
 
     return tf.nest.map_structure(array, as_rows(values, label))
+
+
+def _is_numeric(leaf):
+    return isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biuf"
+
+
+def _tensor(leaf, label):
+    """An array or tensor as a tensor of real numbers or strings; else a `ValueError`."""
+    if leaf is None:
+        raise ValueError(f"{label} holds a None: give an array, with one row an example.")
+    if isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor)):
+        dense = "its `.to_tensor()`" if isinstance(leaf, tf.RaggedTensor) else "`tf.sparse.to_dense`"
+        raise ValueError(
+            f"{label} holds a {type(leaf).__name__}, which has no fixed shape: give a tensor, as {dense} makes it."
+        )
+    try:
+        with tf.device("CPU"):
+            values = tf.convert_to_tensor(leaf)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{label} is of dtype {leaf.dtype}, of which TensorFlow makes no tensor: give numbers, as "
+            f"`.astype('float32')` makes them."
+        ) from error
+    if values.dtype.is_complex:
+        raise ValueError(f"{label} holds complex numbers: give real ones, such as real and imaginary parts.")
+    return values
 
 
 def _leaves(data):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nllfit.data import as_tensors, check_rows, pack
+from nllfit.data import as_tensors, check_rows, check_weights, pack
 from nllfit.estimation.network_start import marginal_numbers
 from nllfit.families.arguments import as_array, as_numbers
 from nllfit.families.layer import Origin
@@ -62,6 +62,7 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
         raise ValueError("`x` is a dataset: give arrays, with one row an example; some thousand of its rows will do.")
     data = as_tensors(pack(x, y, sample_weight), None, "")
     check_rows(data, "")
+    check_weights(data, "")
     x, y, sample_weight = [*data, None][:3]
     few = tf.nest.map_structure(lambda rows: np.asarray(rows[:_PASSED]), x)
     with tf.GradientTape(persistent=True) as tape:

@@ -29,6 +29,7 @@ __all__ = [
     "is_kerases_own",
     "is_plain",
     "keras_of",
+    "kind_of",
     "made_by_compile",
     "mask_of",
     "no_distribution",
@@ -94,7 +95,12 @@ def no_distribution(output: Any, name: str = "`y_pred`") -> Exception:
             "give what `nllfit.predict_distribution(model, x)` returns, or the model called, for Keras's "
             "`model.predict(x)` keeps a mean alone"
         )
-    return untouched(TypeError(f"{name} is a {type(output).__name__}, but a distribution is needed: {advice}."))
+    return untouched(TypeError(f"{name} is {kind_of(output)}, but a distribution is needed: {advice}."))
+
+
+def kind_of(output: Any) -> str:
+    """What to call the output of a layer in a message: the classes of TensorFlow's tensors mean nothing to a user."""
+    return f"a tensor of shape {tuple(output.shape)}" if tf.is_tensor(output) else f"a {type(output).__name__}"
 
 
 def mask_of(output: Any) -> tf.Tensor | None:

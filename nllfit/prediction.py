@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nllfit.data import as_rows, check_cardinality
+from nllfit.data import as_inputs, check_cardinality, num_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.layer import Origin, traced_distribution
-from nllfit.kerases import Model, distribution_of, keras_of, made_by_compile, mask_of, with_mask
+from nllfit.kerases import Model, distribution_of, keras_of, kind_of, made_by_compile, mask_of, with_mask
 
 __all__ = ["joined_origins", "origin_of", "predict_distribution"]
 
@@ -88,7 +88,7 @@ def origin_of(output: Any) -> Origin:
 
 def _no_head(output):
     return TypeError(
-        f"The model's output is a {type(output).__name__}, not a distribution: end the model in a head, such as "
+        f"The model's output is {kind_of(output)}, not a distribution: end the model in a head, such as "
         f"`nllfit.heads.Normal(1)`."
     )
 
@@ -99,11 +99,12 @@ def _origin(output):
 
 def _joined(models, x, batch_size):
     """For each model its outputs for all rows: the origins of heads' distributions, and other layers' tensors."""
-    x, batch_size = as_rows(x), as_count("batch_size", batch_size, 1)
+    batch_size = as_count("batch_size", batch_size, 1)
     if isinstance(x, tf.data.Dataset):
         check_cardinality(x)
-    elif min(len(rows) for rows in tf.nest.flatten(x)) == 0:
-        raise ValueError("`x` has no rows: there is nothing to predict.")
+    else:
+        x = as_inputs(x)
+        batch_size = min(batch_size, num_rows(x))
     given = x.element_spec if isinstance(x, tf.data.Dataset) else x
     # Keras would make one program for inputs of several ranks, which knows of none.
     ranks = tuple(len(part.shape) if hasattr(part, "shape") else np.ndim(part) for part in tf.nest.flatten(given))
@@ -145,10 +146,16 @@ def _check_shapes(model, given, in_batches):
         return
     for part, tensor in zip(given, taken, strict=True):
         row, expected = np.shape(part)[1:], tf.TensorShape(tensor.shape)[1:]
-        if len(row) == expected.rank and not expected.is_compatible_with(row):
+        # Keras adds, or takes away, a last axis of one.
+        read = [row, (*row, 1), *([row[:-1]] if row[-1:] == (1,) else [])]
+        if not any(map(expected.is_compatible_with, read)):
             raise ValueError(
                 f"`x` has rows of shape {tuple(row)}, but the model takes rows of shape {tuple(expected)}: give the "
                 f"columns that it was trained on."
+            )
+        if part.dtype == tf.string and tf.as_dtype(tensor.dtype) != tf.string:
+            raise ValueError(
+                "`x` holds strings, and the model takes numbers: encode them, as a layer such as `StringLookup` does."
             )
 
 

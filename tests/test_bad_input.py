@@ -9,7 +9,7 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
-from scipy import stats
+from scipy import sparse, stats
 from tensorflow_probability import distributions as tfd
 
 import nllfit
@@ -26,6 +26,8 @@ X, Y, W = (
     np.ones(ROWS, "float32"),
 )
 CENSORED = stats.CensoredData.right_censored(np.ones(ROWS), Y[:, 0])
+SPARSE = sparse.csr_matrix(X)
+NOT_SPARSE = r"is a sparse csr_matrix: give an array, as its `.toarray\(\)` makes it"
 UNORDERED = r"is SciPy's `CensoredData`, which does not keep the order .*: give pairs `\[n, 2\]`"
 
 
@@ -61,6 +63,9 @@ FIT = [
     ({"x": X[:0], "y": Y[:0]}, "`x` is empty"),
     ({"x": np.float32(1)}, "`x` is a single number"),
     ({"x": tf.ragged.constant([[1.0], [1.0, 2.0]])}, "`x` holds a RaggedTensor, which has no fixed shape"),
+    ({"x": SPARSE}, f"`x` {NOT_SPARSE}"),
+    ({"x": SPARSE, "validation_split": 0.5}, f"`x` {NOT_SPARSE}"),
+    ({"y": sparse.coo_array(Y)}, r"`y` is a sparse coo_array: give an array, as its `.toarray\(\)`"),
     ({"y": bad(Y, np.nan)}, "`y` has nan at row 5"),
     ({"y": bad(Y, 2.0)}, r"`y` holds, at row 5, \[2.\], which .* cannot have"),
     ({"y": bad(Y, 0.5)}, r"`y` holds, at row 5, \[0.5\], which .* cannot have"),
@@ -77,6 +82,9 @@ FIT = [
     ({"sample_weight": bad(W, -1.0)}, "`sample_weight` has -1.0 at row 5: give weights >= 0"),
     ({"sample_weight": W.astype(complex)}, "`sample_weight` holds complex numbers"),
     ({"sample_weight": W[:11]}, "`sample_weight` has 11 rows, but `x` has 12"),
+    ({"sample_weight": ["a"] * ROWS}, "`sample_weight` holds strings, such as b'a': give numbers >= 0"),
+    ({"sample_weight": 0 * W}, "`sample_weight`, or `class_weight`, gives each row a weight of 0"),
+    ({"sample_weight": [None] * ROWS}, "`sample_weight` holds no weights"),
     ({"sample_weight": np.ones([ROWS, 3])}, r"`sample_weight` has shape .*, but the outcomes are a batch of shape"),
     # labels and their weights
     ({"class_weight": [1.0, 2.0]}, r"`class_weight` is \[1.0, 2.0\]: give a dict"),
@@ -86,6 +94,7 @@ FIT = [
         {"class_weight": {"cat": 1.0}},
         "`class_weight` is {'cat': 1.0}: give finite weights >= 0 of labels, which are ints",
     ),
+    ({"class_weight": {0: 0.0, 1: 0.0}}, "or `class_weight`, gives each row a weight of 0"),
     ({"class_weight": {0: 2.0}, "y": bad(Y, 0.5)}, "`class_weight` weighs classes, and `y` holds other than labels"),
     # validation data
     ({"validation_data": (X, bad(Y, np.nan))}, "`validation_data's y` has nan at row 5"),
@@ -93,6 +102,8 @@ FIT = [
     ({"validation_data": (bad(X, np.nan), Y)}, "`validation_data's x` has nan at row 5"),
     ({"validation_data": ([[1.0], [1.0, 2.0]], Y[:2])}, "`validation_data's x` is a list whose rows differ in length"),
     ({"validation_data": (X, CENSORED)}, f"`validation_data's y` {UNORDERED}"),
+    ({"validation_data": (SPARSE, Y)}, f"`validation_data's x` {NOT_SPARSE}"),
+    ({"validation_data": (X, Y), "validation_steps": 10**9}, "`validation_steps` is 1000000000.* give at most 12"),
     ({"validation_data": (X,)}, "`validation_data's y` is missing"),
     ({"validation_data": (X, Y, W, W)}, "`validation_data` has 4 parts"),
     ({"validation_data": (X, Y), "validation_freq": 0}, "`validation_freq` is 0"),
@@ -113,7 +124,8 @@ FIT = [
     ({"batch_size": True}, "`batch_size` is True"),
     ({"steps_per_epoch": 0}, "`steps_per_epoch` is 0"),
     ({"steps_per_epoch": 2.0}, "`steps_per_epoch` is 2.0"),
-    ({"steps_per_epoch": 3, "batch_size": 8}, "3 steps of 8 rows are more.*at most 2"),
+    ({"steps_per_epoch": 3, "batch_size": 8}, "`steps_per_epoch` is 3, and 3 steps of 8 rows are more.*at most 2"),
+    ({"steps_per_epoch": 10**9}, "`steps_per_epoch` is 1000000000, and .* give at most 12"),
     ({"seed": -1}, "`seed` is -1"),
     ({"seed": 0.5}, "`seed` is 0.5"),
     ({"verbose": "loud"}, """`verbose` is 'loud': give 0, 1, 2 or "auto"."""),
@@ -152,6 +164,26 @@ def metric(y, *weights):
 
 def lbfgs(**arguments):
     return lambda kit: nllfit.fit_lbfgs(model_of(kit), **{"x": X, "y": Y} | arguments)
+
+
+def predicted(x):
+    return lambda kit: nllfit.predict_distribution(model_of(kit), x)
+
+
+def categorical(kit):
+    return kit.keras.Sequential([kit.keras.layers.Dense(10), kit.heads.Categorical(10)])
+
+
+def other_keras(argument):
+    def call(kit):
+        (other,) = [other for other in KITS if other is not kit]
+        model = kit.keras.Sequential([kit.keras.layers.Dense(2), kit.heads.Normal()])
+        model.compile(
+            "sgd", **{argument: type(other.loss)() if argument == "loss" else [other.metrics.NegativeLogLikelihood()]}
+        )
+        nllfit.fit(model, X, Y)
+
+    return call
 
 
 def evaluated(x, y, **options):
@@ -193,7 +225,10 @@ OF_A_KERAS = {
     "loss, broadcast": (loss(Y[:1]), r"`y_true` has shape \(1, 1\), but the head models outcomes of shape \(12, 1\)"),
     "loss, support": (loss(bad(Y, 2.0)), "`y_true` holds an outcome that .* cannot have: Sample must be less than or"),
     "loss, NaN": (loss(bad(Y, np.nan)), "`y_true` holds an outcome that .* cannot have: It is not finite"),
-    "loss, tensor": (lambda kit: kit.losses(Y, tf.zeros([ROWS, 1])), TypeError("`y_pred` is a EagerTensor")),
+    "loss, tensor": (
+        lambda kit: kit.losses(Y, tf.zeros([ROWS, 1])),
+        TypeError(r"`y_pred` is a tensor of shape \(12, 1\),? "),
+    ),
     "metric, text": (metric(Y.astype(str)), f"`y_true` is of dtype .*, {NO_NUMBERS}"),
     "metric, rows": (metric(Y[:3]), r"`y_true` has shape \(3, 1\)"),
     "metric, weights": (
@@ -203,7 +238,7 @@ OF_A_KERAS = {
     "metric, text weights": (metric(Y, W.astype(str)), f"`sample_weight` is of dtype .*, {NO_NUMBERS}"),
     "metric, tensor": (
         lambda kit: kit.metrics.NegativeLogLikelihood().update_state(Y, tf.zeros([ROWS, 1])),
-        TypeError("`y_pred` is a EagerTensor"),
+        TypeError(r"`y_pred` is a tensor of shape \(12, 1\),? "),
     ),
     # solving
     "lbfgs, complex": (lbfgs(y=Y.astype(complex)), "`y` holds complex numbers"),
@@ -219,6 +254,34 @@ OF_A_KERAS = {
     "lbfgs, batches": (lbfgs(**batches(X, Y)), "`x` is a .*, and .* takes all the data at once"),
     # prediction and evaluation
     "predict, no rows": (lambda kit: nllfit.predict_distribution(model_of(kit), X[:0]), "`x` has no rows"),
+    "predict, text": (predicted("abc"), TypeError("`x` is a str: give arrays or a `tf.data.Dataset`")),
+    "predict, an iterator": (predicted(iter([X])), TypeError("`x` is a list_iterator: give arrays")),
+    "predict, None": (predicted(None), "`x` is missing"),
+    "predict, a number": (predicted(3.0), "`x` is a single number"),
+    "predict, ragged": (predicted(tf.ragged.constant([[1.0], [1.0, 2.0]])), "`x` holds a RaggedTensor"),
+    "predict, sparse": (predicted(SPARSE), f"`x` {NOT_SPARSE}"),
+    "predict, texts": (predicted(X.astype(str)), "`x` holds strings, and the model takes numbers"),
+    "predict, objects": (predicted(X.astype(object)), "`x` is of dtype object"),
+    "predict, dates": (predicted(X.astype("datetime64[s]")), "`x` is of dtype datetime64"),
+    "predict, complex": (predicted(X.astype(complex)), "`x` holds complex numbers: give real ones"),
+    "predict, rank": (predicted(X[:, 0]), r"`x` has rows of shape \(\), but the model takes rows of shape \(2,\)"),
+    "lbfgs, sparse": (lbfgs(x=SPARSE), f"`x` {NOT_SPARSE}"),
+    "lbfgs, no weights": (lbfgs(sample_weight=0 * W), "`sample_weight`, .* gives each row a weight of 0"),
+    "standard errors, sparse": (
+        lambda kit: nllfit.standard_errors(model_of(kit), SPARSE, Y),
+        f"`x` {NOT_SPARSE}",
+    ),
+    "evaluate, sparse": (evaluated(SPARSE, Y), f"`x` {NOT_SPARSE}"),
+    "evaluate, sparse y": (evaluated(X, sparse.csr_matrix(Y)), f"`y` {NOT_SPARSE}"),
+    "evaluate, complex x": (evaluated(X.astype(complex), Y), "`x` holds complex numbers"),
+    "initialize, sparse": (initialized(SPARSE, Y), f"`x` {NOT_SPARSE}"),
+    "initialize, sparse y": (initialized(X, sparse.csr_matrix(Y)), f"`y` {NOT_SPARSE}"),
+    "initialize, no weights": (initialized(X, Y, 0 * W), "`sample_weight`, .* gives each row a weight of 0"),
+    "label": (
+        lambda kit: kit.losses([10] * ROWS, categorical(kit)(X)),
+        r"which is outside the valid range of \[0, 10\)\. Look",
+    ),
+    "loss of the other Keras": (other_keras("loss"), TypeError("`loss` of `model.compile` holds a NegativeLogLik")),
     "evaluate, text": (evaluated(X, Y.astype(str)), f"`y` is of dtype .*, {NO_NUMBERS}"),
     "evaluate, complex": (evaluated(X, Y.astype(complex)), f"`y` is of dtype complex128, {NO_NUMBERS}"),
     "evaluate, None": (evaluated(X, [None] * ROWS), f"`y` is a list, {NO_NUMBERS}"),
@@ -305,7 +368,17 @@ OF_A_KERAS = {
     "head, negative": (head("Normal", scale=-1.0), "`scale` must be positive"),
     "head, NaN": (head("Normal", scale=np.nan), "`scale` is held at nan: give a finite value"),
     "head, shape": (head("Normal", scale=[1.0, 2.0]), r"outcomes of shape \(2,\), but `event_shape` is \(1,\)"),
-    "head, name": (head("Normal", scal=1.0), "Normal has no parameter `scal`"),
+    "head, name": (
+        head("Normal", scal=1.0),
+        "Normal has no parameter `scal`. It has loc, scale, allow_nan_stats, vali",
+    ),
+    "head, alias": (head("DistributionHead", "Gaussian"), "`distribution` is 'Gaussian'.* Close to it: Normal, "),
+    "head, event shape": (head("Normal", {}), "`event_shape` is {}: give an int >= 1"),
+    "head, shared list": (head("Normal", shared=[[]]), r"`shared` is \[\[\]\]: give names of parameters"),
+    "head, shared of zeros": (
+        lambda kit: kit.heads.ZeroInflated("Poisson", shared=[[]]),
+        r"`shared` is \[\[\]\]: give names of parameters",
+    ),
     "head, shared": (head("Normal", shared=("foo",)), "Normal has no parameter `foo`"),
     "head, all shared": (head("Normal", shared=("loc", "scale")), "Every free parameter of Normal is shared"),
     "head, floor": (head("Normal", floor=1e-3), "`floor` is 0.001: give a dict"),

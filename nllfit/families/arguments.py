@@ -20,6 +20,7 @@ __all__ = [
     "as_array",
     "as_count",
     "as_hashable",
+    "as_names",
     "as_numbers",
     "as_params",
     "as_shape",
@@ -30,6 +31,7 @@ __all__ = [
     "family_class",
     "is_censored_data",
     "refuse_censored_data",
+    "refuse_sparse",
 ]
 
 MOST_NUMBERS = 2**23  # of one row, which are 64 MiB in float64
@@ -48,6 +50,7 @@ def family_class(distribution: Any) -> type[tfd.Distribution]:
         message += " Its own name is taken by one of them: rename it." if _is_family(distribution) else ""
         if isinstance(distribution, str):
             names = {known.lower(): known for known, value in vars(tfd).items() if _is_family(value)}
+            names |= {"gaussian": "Normal", "nbinom": "NegativeBinomial", "t": "StudentT"}
             close = difflib.get_close_matches(distribution.lower(), names)
             message += f" Close to it: {', '.join(names[match] for match in close)}." if close else ""
         raise ValueError(message)
@@ -90,9 +93,18 @@ def as_hashable(value: Any) -> Hashable:
     return (array.shape, array.dtype.str, array.tobytes()) if array.dtype.kind in "fiub" else id(value)
 
 
+def as_names(argument: str, names: Any) -> tuple[str, ...]:
+    """Names of parameters, one or a sequence of them, each once; else a `ValueError`."""
+    given = (names,) if isinstance(names, str) or not np.iterable(names) else tuple(names)
+    if not all(isinstance(name, str) for name in given):
+        raise ValueError(f"`{argument}` is {names!r}: give names of parameters, such as ('scale',).")
+    return tuple(dict.fromkeys(given))
+
+
 def as_numbers(name: str, values: Any, dtype_hint: tf.DType | None = None) -> tf.Tensor:
     """Values as a tensor, if they are real numbers, in rows of one length; else a `ValueError`."""
     refuse_censored_data(f"`{name}`", values)
+    refuse_sparse(f"`{name}`", values)
     try:  # with a hint, TensorFlow would read a number from a text and drop an imaginary part
         kind = "f" if any(map(tf.is_tensor, tf.nest.flatten(values))) else np.asarray(values).dtype.kind
         tensor = None if kind in _NO_NUMBERS else tf.convert_to_tensor(values, dtype_hint=dtype_hint)
@@ -119,7 +131,8 @@ def as_params(family: ParametricFamily, params: Any) -> tf.Tensor:
 
 def as_shape(event_shape: Any) -> tuple[int, ...]:
     """`event_shape`, an int or a sequence of them, as a tuple."""
-    sizes = tuple(event_shape) if np.iterable(event_shape) and not isinstance(event_shape, str) else (event_shape,)
+    is_sequence = isinstance(event_shape, (list, tuple, np.ndarray, tf.TensorShape)) and np.iterable(event_shape)
+    sizes = tuple(event_shape) if is_sequence else (event_shape,)
     shape = tuple(as_size("event_shape", size, 1) for size in sizes)
     check_size(f"`event_shape` is {event_shape!r}, of which one outcome", math.prod(shape))
     return shape
@@ -173,6 +186,14 @@ def refuse_censored_data(label: str, values: Any) -> None:
                 f"belong to other rows: give pairs `[n, 2]`, as `nllfit.right_censored(time, observed)` or "
                 f"`nllfit.interval_censored(lower, upper)` makes them."
             )
+        )
+
+
+def refuse_sparse(label: str, values: Any) -> None:
+    """Raises a `ValueError` for a sparse matrix, such as SciPy's: NumPy would make an array of one object of it."""
+    if hasattr(values, "toarray"):
+        raise untouched(
+            ValueError(f"{label} is a sparse {type(values).__name__}: give an array, as its `.toarray()` makes it.")
         )
 
 

@@ -16,6 +16,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import (
     as_hashable,
+    as_names,
     as_params,
     as_shape,
     as_size,
@@ -84,7 +85,7 @@ class Family(ParametricFamily):
     ):
         self.distribution_class = family_class(distribution)
         self.name, self.event_shape = self.distribution_class.__name__, as_shape(event_shape)
-        self.shared = tuple(dict.fromkeys([shared] if isinstance(shared, str) or not np.iterable(shared) else shared))
+        self.shared = as_names("shared", shared)
         self.floor, self.link = {} if floor is None else floor, {} if link is None else link
         self.num_classes = None if num_classes is None else as_size("num_classes", num_classes, 2)
         self.fixed = fixed
@@ -256,7 +257,7 @@ class Family(ParametricFamily):
         for argument, given, example in (("floor", self.floor, 1e-3), ("link", self.link, "exp")):
             if not isinstance(given, dict):
                 raise ValueError(f"`{argument}` is {given!r}: give a dict such as {{'scale': {example!r}}}.")
-        options = sorted(set(known) | set(self._signature) - {"self", "name"})
+        options = list(known) + sorted(set(self._signature) - {"self", "name", *known})
         for name in {*self.fixed, *self.shared, *self.floor, *self.link} - set(options):
             raise ValueError(f"{self.name} has no parameter `{name}`. It has {', '.join(options)}.")
         if self.facts.class_axis and self.num_classes is None:

@@ -13,7 +13,7 @@ from tensorflow_probability import distributions as tfd
 from tensorflow_probability import util as tfpu
 from tensorflow_probability.python.distributions.distribution import AutoCompositeTensorDistribution
 
-from nllfit.families.arguments import as_params
+from nllfit.families.arguments import as_names, as_params
 from nllfit.families.cdfs import ends
 from nllfit.families.conditional import Both, beside_zero
 from nllfit.families.discreteness import is_discrete
@@ -69,7 +69,7 @@ class ZeroInflated(FamilyOf):
         shared: str | Sequence[str] = (),
         **kwargs: Any,
     ):
-        names = (shared,) if isinstance(shared, str) else tuple(shared)
+        names = as_names("shared", shared)
         others = tuple(name for name in names if name != _LOGITS)
         super().__init__(family, event_shape, **kwargs | ({"shared": others} if others else {}))
         if self.family.columns or self.family.component_shape:

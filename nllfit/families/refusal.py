@@ -54,7 +54,7 @@ def untouched(error: Exception) -> Exception:
 
 def assertion_text(error: tf.errors.OpError) -> str:
     """What a failed assertion of TFP says, without its frame and without the values it prints."""
-    text = error.message.rpartition("}} ")[2].rpartition("Summarized data: b'")[2]
+    text = error.message.rpartition("}} ")[2].rpartition("Summarized data: b'")[2].partition("  Label values")[0]
     text = re.sub(r"`?\[[^`]*?\]`?(?= [a-z])", "the value", text, count=1).partition("\n")[0]  # of one row or many
-    text = text.partition(" : Tensor had")[0].partition("  Label values")[0]
+    text = text.partition(" : Tensor had")[0]
     return (re.sub(r"`\[.*?(\]`|$)", "the value", text).rstrip(" .'") or "It is outside the support") + "."

@@ -7,6 +7,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit import losses
+from nllfit.kerases import kind_of
 from nllfit.scores import crps
 
 __all__ = ["CRPS", "BetaNLL", "DistributionLoss", "NegativeLogLikelihood"]
@@ -32,7 +33,7 @@ class DistributionLoss(keras.losses.Loss):
         if _is_rehearsal():
             return tf.zeros(tf.shape(y_pred)[:1])
         raise TypeError(
-            f"`y_pred` is a {type(y_pred).__name__} without a distribution: end the model in a head of "
+            f"`y_pred` is {kind_of(y_pred)}, without a distribution: end the model in a head of "
             f"`nllfit.keras3`, such as `keras3.heads.Normal(1)`, and apply nothing after it."
         )
 

@@ -1,6 +1,7 @@
 """Arguments of training, checked at the door: what raises has not touched a weight."""
 
 import numbers
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.families.arguments import as_count
-from nllfit.kerases import Model, is_kerases_own, keras_of
+from nllfit.kerases import Model, compiled_with, is_kerases_own, keras_of
 
 __all__ = ["check_integers", "check_options", "check_trainable", "epoch_callbacks", "only_reads"]
 
@@ -27,6 +28,7 @@ def check_trainable(model: Model, strategies: Sequence[str] = ()) -> None:
     if getattr(model, "optimizer", None) is None:
         loss = "nllfit.negative_log_likelihood" if is_tf_keras else "nllfit.keras3.NegativeLogLikelihood()"
         raise ValueError(f'The model is not compiled: call `model.compile("adam", {loss})` first.')
+    _check_kerases(model)
     if model.run_eagerly:
         raise ValueError("The model is compiled with `run_eagerly=True`, and `fit` runs no Python: use `model.fit`.")
     strategy = model.distribute_strategy
@@ -39,6 +41,20 @@ def check_trainable(model: Model, strategies: Sequence[str] = ()) -> None:
             + (f"give one of {', '.join(strategies)}, or " if strategies else "")
             + "use `model.fit`."
         )
+
+
+def _check_kerases(model):
+    """Raises a `TypeError` for a loss or metric of the other Keras, which would fail within a step, or compute else."""
+    keras = keras_of(model).__name__
+    (other,) = {"keras", "tf_keras"} - {keras}
+    for argument in ("loss", "metrics", "weighted_metrics"):
+        for part in tf.nest.flatten(compiled_with(model).get(argument)):
+            if any(base.__module__.partition(".")[0] == other for base in type(part).__mro__):
+                ours = "nllfit" if keras == "tf_keras" else "nllfit.keras3"
+                raise TypeError(
+                    f"`{argument}` of `model.compile` holds a {type(part).__name__} of `{other}`, and the model is of "
+                    f"`{keras}`: give one of `{keras}.{'losses' if argument == 'loss' else 'metrics'}`, or of `{ours}`."
+                )
 
 
 def check_integers(lowest: int = 1, optional: bool = False, **numbers: Any) -> None:
@@ -79,6 +95,10 @@ def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:
             raise ValueError(
                 f"{type(callback).__name__} is a BackupAndRestore of your own, and `nllfit.fit` writes the backups "
                 f"itself: give `{keras.__name__}.callbacks.BackupAndRestore`, or train with `model.fit`."
+            )
+        if not isinstance(folder := getattr(callback, "backup_dir", ""), (str, os.PathLike)):
+            raise TypeError(
+                f"`callbacks` holds a BackupAndRestore whose `backup_dir` is {folder!r}: give the path of a folder."
             )
         frequency = getattr(callback, "save_freq", getattr(callback, "update_freq", None))
         for hook in _BATCH_HOOKS:

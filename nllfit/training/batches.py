@@ -17,6 +17,7 @@ from nllfit.data import (
     as_tensors,
     check_lengths,
     check_rows,
+    check_weights,
     num_bytes,
     num_rows,
     pack,
@@ -67,8 +68,16 @@ def batches_of(
         data = as_tensors(pack(x, y, sample_weight, name), floatx, name)
         check_rows(data, name)
         if batch_size is None:
-            batch_size = -(-num_rows(data) // steps) if steps else 32
+            batch_size = max(1, -(-num_rows(data) // steps)) if steps else 32
+        batch_size = min(batch_size, num_rows(data))
+        if steps is not None and steps > (most := -(-num_rows(data) // batch_size)):
+            argument = "validation_steps" if name else "steps_per_epoch"
+            raise ValueError(
+                f"`{argument}` is {steps}, and {steps} steps of {batch_size} rows are more than the data's "
+                f"{num_rows(data)} rows: give at most {most}, or None for all the data."
+            )
         data = weighted(data, class_weight, floatx)
+        check_weights(data, name)
         example = tf.nest.map_structure(lambda t: t[:1], data)
         data = check(example, part_name(name, "y"))(*data)
         return Arrays(data, batch_size, steps, seed, restarts, replicas)
@@ -118,11 +127,6 @@ class Arrays:
         self._rows = num_rows(data)
         self._batch_size = batch_size
         self._pass_steps = -(-self._rows // batch_size)
-        if steps is not None and steps > self._pass_steps:
-            raise ValueError(
-                f"{steps} steps of {batch_size} rows are more than the data's {self._rows} rows: give at most "
-                f"{self._pass_steps}, or None for all the data."
-            )
         self.steps = steps or self._pass_steps
         if not restarts:
             for size in (min(batch_size, self._rows), self._rows % batch_size):

@@ -21,6 +21,7 @@ from nllfit.families.outcomes import (
 from nllfit.families.refusal import first_refused
 from nllfit.kerases import Model, compiled_with, distribution_of, is_kerases_own, mask_of
 from nllfit.training.architecture import kept_for
+from nllfit.training.untrained import warn_of_untrained
 
 __all__ = ["outcome_check"]
 
@@ -59,6 +60,10 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., None
         if shapes not in known:  # to look at them takes as long as a hundred steps of a small model
             unseen = _keeps_state(model) or _gives_tensors(model, example[0])
             known[shapes] = [] if unseen else _outputs(model, example[0])
+            losses = _by_output(model.loss, [output.name for output in known[shapes]])
+            for output in known[shapes]:
+                if output.head is not None and _sees_numbers(losses.get(output.name)):
+                    warn_of_untrained(model, output.name, example[0])
         outputs = known[shapes]
 
     def check(x, y=None, sample_weight=None, *, where="row {}".format):
@@ -226,6 +231,11 @@ def _refuse_metrics_of_numbers(model, head):
 
 def _is_kerases(metric):
     return isinstance(metric, str) or (hasattr(metric, "name") and is_kerases_own(type(metric)))
+
+
+def _sees_numbers(loss):
+    """Whether a loss is Keras's own, which compares an outcome with a number and not with a distribution."""
+    return isinstance(loss, str) or (loss is not None and is_kerases_own(loss if callable(loss) else type(loss)))
 
 
 def _first_outside(y, distribution, counts):

@@ -19,9 +19,8 @@ _MAX_CHUNK_STEPS = 256  # a call takes about 1 ms, so that longer chunks would b
 
 def is_stream(x):
     """Whether these are batches, and not arrays."""
-    return isinstance(x, tf.data.Dataset) or not (
-        hasattr(x, "__array__") or isinstance(x, (list, tuple, dict)) or tf.is_tensor(x)
-    )
+    is_array = any(hasattr(x, name) for name in ("__array__", "toarray"))  # or a sparse one, which is refused as such
+    return isinstance(x, tf.data.Dataset) or not (is_array or isinstance(x, (list, tuple, dict)) or tf.is_tensor(x))
 
 
 class Stream:

@@ -9,7 +9,8 @@ import tf_keras
 
 import nllfit
 from nllfit.training.failures import failed
-from tests.kerases import by_keras, mainly
+from nllfit.training.outcomes import outcome_check
+from tests.kerases import KITS, by_keras, each_keras, mainly
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3's variables
 
@@ -78,6 +79,45 @@ def test_a_run_starts_anew_after_one_that_was_resumed(k, tmp_path):
     assert run(2) == [0, 1]
     assert run(5, k.callbacks.BackupAndRestore(tmp_path)) == [3, 4]
     assert run(2) == [0, 1]
+
+
+@mainly(tf_keras)
+def test_a_batch_larger_than_the_data_is_all_of_them(kit):
+    model = normal(kit)
+    start = model.get_weights()
+    expected = nllfit.fit(model, X, Y, batch_size=len(X), verbose=0, compile="graph").history
+    model.set_weights(start)
+    assert_same(nllfit.fit(model, X, Y, batch_size=2**70, verbose=0, compile="graph").history, expected)
+    predicted = nllfit.predict_distribution(model, X, batch_size=2**70)
+    np.testing.assert_allclose(predicted.mean(), model.predict(X, verbose=0), rtol=1e-6)
+
+
+def test_a_backup_needs_a_folder():
+    with pytest.raises(TypeError, match="BackupAndRestore whose `backup_dir` is 3: give the path of a folder"):
+        nllfit.fit(normal(KITS[0]), X, Y, callbacks=[tf_keras.callbacks.BackupAndRestore(3)])
+
+
+@each_keras
+@pytest.mark.parametrize(
+    ("name", "options", "loss", "untrained"),
+    [
+        ("Normal", {}, "mse", "`scale`"),
+        ("Normal", {"shared": ("scale",)}, "mae", "`scale`"),
+        ("Normal", {"scale": 1.0}, "mse", None),
+        ("Poisson", {}, "mse", None),
+        ("Gamma", {}, "mse", None),
+        ("Bernoulli", {}, "binary_crossentropy", None),
+    ],
+)
+def test_a_loss_on_the_mean_warns_of_what_it_does_not_train(kit, name, options, loss, untrained, recwarn):
+    head = kit.heads.DistributionHead(name, **options)
+    model = kit.keras.Sequential([kit.keras.layers.Input((2,)), kit.keras.layers.Dense(head.params_size()), head])
+    model.compile("sgd", loss)
+    for _ in range(2):
+        outcome_check(model, (tf.constant(X), tf.ones([20, 1])), "y")
+    messages = [str(w.message) for w in recwarn if "is never trained" in str(w.message)]
+    assert len(messages) == (untrained is not None)
+    assert untrained is None or f"no gradient with respect to {untrained}:" in messages[0]
 
 
 def test_a_failure_has_a_reason():

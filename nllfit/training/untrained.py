@@ -1,0 +1,43 @@
+"""Untrained parameters: those that a loss on the mean of a head does not see."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from nllfit.kerases import Model, variable_of
+from nllfit.prediction import origin_of
+
+__all__ = ["warn_of_untrained"]
+
+
+def warn_of_untrained(model: Model, name: str | int, x: Any) -> None:
+    """Warns of the parameters of a head that a loss of Keras's own does not train, because it sees only the mean.
+
+    Args:
+      model: whose output of that name, or number, is a head's.
+      name: of the output.
+      x: inputs, of which the first row is used.
+    """
+    with tf.GradientTape() as tape:
+        outputs = model(tf.nest.map_structure(lambda t: t[:1], x), training=False)
+        names = sorted(outputs) if isinstance(outputs, dict) else list(getattr(model, "output_names", None) or [])
+        outputs = tf.nest.flatten(outputs)
+        output = outputs[names.index(name) if name in names else name]
+        mean = tf.convert_to_tensor(output)
+        # Factors that differ: the sum of the probabilities of classes has no gradient.
+        target = tf.reduce_sum(mean * tf.cast(np.sin(1.0 + np.arange(tf.size(mean))).reshape(mean.shape), mean.dtype))
+    origin: Any = origin_of(output)
+    sources = [origin.params] if origin.shared is None else [origin.params, variable_of(origin.shared)]
+    gradients = tape.gradient(target, sources, unconnected_gradients="zero")
+    moved = [source + tf.cast(gradient == 0, source.dtype) for source, gradient in zip(sources, gradients, strict=True)]
+    before, after = (origin.family.parameters(*map(tf.convert_to_tensor, numbers)) for numbers in (sources, moved))
+    unseen = [key for key in before if np.any(before[key] != after[key])]
+    if unseen:
+        warnings.warn(
+            f"The loss sees only the mean of {origin.family.name}, which has no gradient with respect to "
+            f"`{'`, `'.join(unseen)}`: what has none is never trained. Compile with the negative log-likelihood, or "
+            f"hold it at a value, as `{unseen[0]}=1.0` does.",
+            stacklevel=5,  # the call of `fit` or `fit_lbfgs`
+        )
