@@ -183,5 +183,12 @@ def _parameters_of(models, ranks):
                 raise _no_head(tf.nest.flatten(outputs)[0])
             return tf.nest.map_structure(_numbers, found, outputs)
 
+        def make_predict_function(self, force=False):
+            """A function of its own for each model: TensorFlow counts them as one that is traced again and again."""
+            function = super().make_predict_function(force)
+            if hasattr(function, "get_concrete_function"):  # TensorFlow does not warn of a concrete function
+                self.predict_function = lambda batch: function.get_concrete_function(batch)(batch)
+            return self.predict_function
+
     kept[key] = compiled, Parameters(), heads
     return kept[key][1:]

@@ -86,9 +86,8 @@ class Family(ParametricFamily):
         self.distribution_class = family_class(distribution)
         self.name, self.event_shape = self.distribution_class.__name__, as_shape(event_shape)
         self.shared = as_names("shared", shared)
-        self.floor, self.link = {} if floor is None else floor, {} if link is None else link
+        self.floor, self.link, self.fixed = {} if floor is None else floor, {} if link is None else link, fixed
         self.num_classes = None if num_classes is None else as_size("num_classes", num_classes, 2)
-        self.fixed = fixed
         self._signature = dict(inspect.signature(self.distribution_class.__init__).parameters)
 
         known = self.distribution_class.parameter_properties(dtype=tf.float64)

@@ -155,15 +155,15 @@ def _masks(model, x):
     """The masks of the outputs of all rows, or None."""
     masks, rows = kept_for(model, _mask_program), len(tf.nest.flatten(x)[0])
     starts = range(0, rows, _MASKED_ROWS)
+    specs = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x)
+    masks = masks.get_concrete_function(specs)  # of which TensorFlow does not warn where several models are masked
     parts = [masks(tf.nest.map_structure(lambda t, i=i: t[i : i + _MASKED_ROWS], x)) for i in starts]
     return [None if part[0] is None else tf.concat(part, 0) for part in zip(*parts, strict=True)]
 
 
 def _mask_program(model):
     owner = weakref.proxy(model)
-    return tf.function(
-        lambda x: [mask_of(output) for output in tf.nest.flatten(owner(x, training=False))], reduce_retracing=True
-    )
+    return tf.function(lambda x: [mask_of(output) for output in tf.nest.flatten(owner(x, training=False))])
 
 
 def _keeps_state(model):
