@@ -50,6 +50,16 @@ def test_the_reference_has_every_public_name(module, pages):
         assert len(re.sub(r"```.*?```", "", entry, flags=re.DOTALL)) > 60, f"{module}.{name} has no docstring"
 
 
+def test_the_overview_lists_every_name_once_in_its_area():
+    table = reference.by_area()
+    for name in reference.public_names("nllfit"):
+        assert table.count(f"| `nllfit.{name}` |") == 1
+    training = table.partition("### Training\n")[2].partition("### ")[0]
+    assert "| `nllfit.fit` | " in training
+    assert "| `nllfit.crps` | " not in training
+    assert "{{ names by area }}" in ROOT.joinpath("docs/overview.md").read_text()
+
+
 @pytest.mark.parametrize(("text", "tex"), FORMULAS.items())
 def test_a_formula_is_set(text, tex):
     assert formulas.as_tex(text) == tex

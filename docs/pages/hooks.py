@@ -40,7 +40,7 @@ def on_page_markdown(markdown, page, config, files):
         place = _ANCHORS.get(name)
         return place and posixpath.relpath(place, posixpath.dirname(page.file.src_uri) or ".")
 
-    return reference.linked(markdown, address)
+    return reference.linked(markdown.replace("{{ names by area }}", reference.by_area()), address)
 
 
 def on_page_content(html, page, config, files):

@@ -13,7 +13,7 @@ import types
 from docs.pages.formulas import as_tex
 from nllfit.families.layer import Head
 
-__all__ = ["PAGES", "anchors", "linked", "pages", "public_names"]
+__all__ = ["AREAS", "PAGES", "anchors", "by_area", "linked", "pages", "public_names"]
 
 PAGES = {
     "nllfit": "All that most programs need: estimation, training, prediction, scores and calibration.",
@@ -29,6 +29,21 @@ PAGES = {
     "nllfit.survival_scores": "Scores of risks and survival probabilities where some times are censored.",
     "nllfit.plots": "Figures; each function draws on the `ax` that it is given.",
 }
+AREAS = {  # the part of the package that a name of `nllfit` comes from, and the heading under which it is listed
+    "losses": "Training",
+    "initialization": "Training",
+    "training": "Training",
+    "prediction": "Prediction",
+    "quantiles": "Prediction",
+    "scores": "Evaluation",
+    "evaluation": "Evaluation",
+    "ensembles": "Calibration and ensembles",
+    "calibration": "Calibration and ensembles",
+    "inference": "Regression",
+    "regression": "Regression",
+    "estimation": "A sample and no network",
+    "families": "Families; censored, truncated and inflated outcomes",
+}
 _SECTION = re.compile(r"^(Args|Attributes|Returns|Raises|Example|Source)s?:[ \n]", re.MULTILINE)
 _FORMULA = re.compile(r"(Formula:\s)(.+?)(?=\.(?:\s+[A-Z]|\s*$)|, with\s)", re.DOTALL | re.MULTILINE)
 _LINKS = re.compile(r"(Links?:\s)(.+?)(?=\.\s|\.$)", re.DOTALL)
@@ -42,6 +57,20 @@ def public_names(module: str) -> dict[str, object]:
     found = importlib.import_module(module)
     objects = {name: getattr(found, name) for name in found.__all__}
     return {name: value for name, value in objects.items() if not isinstance(value, types.ModuleType)}
+
+
+def by_area() -> str:
+    """A table of the names of `nllfit` by area, each with the first line of its docstring."""
+    areas: dict[str, list[str]] = dict.fromkeys(AREAS.values(), ())
+    for name, value in public_names("nllfit").items():
+        part = value.__module__.split(".")[1]
+        area = AREAS.get(part, part.replace("_", " ").capitalize())
+        first = inspect.getdoc(value).partition("\n")[0]
+        areas[area] = [*areas.get(area, ()), f"| `nllfit.{name}` | {first} |"]
+    return "\n".join(
+        f"### {area}\n\n| name | what it does or is |\n| --- | --- |\n" + "\n".join(rows) + "\n"
+        for area, rows in areas.items()
+    )
 
 
 def anchors() -> dict[str, str]:
