@@ -41,7 +41,7 @@ from nllfit.initialization import initialize
 from nllfit.losses import negative_log_likelihood
 from nllfit.prediction import predict_distribution
 from nllfit.quantiles import cdf, interval, quantile, survival
-from nllfit.regression import CoxRegression, Regression, cox_regression, regression
+from nllfit.regression import CoxRegression, Regression, cause_specific_risks, cox_loss, cox_regression, regression
 from nllfit.safety import keep_safe_mode
 from nllfit.scores import crps
 from nllfit.training import fit, fit_lbfgs
@@ -72,10 +72,12 @@ __all__ = [
     "Truncated",
     "ZeroInflated",
     "calibration",
+    "cause_specific_risks",
     "cdf",
     "compare",
     "compare_scores",
     "conformalize",
+    "cox_loss",
     "cox_regression",
     "crps",
     "equivalence",

@@ -1,7 +1,9 @@
 """Regressions from a formula and a table, with the results that statisticians read."""
 
+from nllfit.regression.competing_risks import cause_specific_risks
 from nllfit.regression.cox import CoxRegression, cox_regression
+from nllfit.regression.cox_loss import cox_loss
 from nllfit.regression.fitting import regression
 from nllfit.regression.results import Regression
 
-__all__ = ["CoxRegression", "Regression", "cox_regression", "regression"]
+__all__ = ["CoxRegression", "Regression", "cause_specific_risks", "cox_loss", "cox_regression", "regression"]

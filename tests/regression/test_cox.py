@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+import tf_keras
 from scipy import optimize, stats
 
 import nllfit
@@ -158,3 +159,34 @@ def test_log_logistic_times(heart):
     np.testing.assert_allclose(fit.llf, -found.fun, rtol=1e-11)
     np.testing.assert_allclose(fit.params, [*found.x[:3], np.exp(found.x[3])], rtol=1e-5)
     assert fit.llf > -312.0014919548338
+
+
+def test_a_network_without_hidden_layers_is_a_cox_model(heart):
+    fit = nllfit.cox_regression(FORMULA, heart)
+    x, y = heart[["age", "z"]].to_numpy(), heart[["t", "censors"]].to_numpy(float)
+    model = tf_keras.Sequential([tf_keras.layers.Dense(1, use_bias=False, input_shape=(2,), dtype="float64")])
+    model.compile(loss=nllfit.cox_loss)
+    history = nllfit.fit_lbfgs(model, x, y)
+    np.testing.assert_allclose(model.get_weights()[0][:, 0], fit.params, rtol=1e-6)
+    np.testing.assert_allclose(-69 * history.history["loss"][-1], fit.llf, rtol=1e-9)
+    order = np.random.default_rng(0).permutation(69)
+    u = model.predict(x, verbose=0)
+    np.testing.assert_allclose(nllfit.cox_loss(y[order], u[order]), nllfit.cox_loss(y, u), rtol=1e-12)
+
+
+def test_competing_risks():
+    """Two constant hazards in a ratio of 2 : 1 for x = 0 and of 1 : 1 for x = 1 have a closed form."""
+    rng = np.random.default_rng(0)
+    x = np.repeat([0.0, 1.0], 4000)
+    first, second = rng.exponential(1 / np.where(x == 1, 1.0, 2.0)), rng.exponential(1.0, 8000)
+    end = rng.exponential(2.0, 8000)
+    time = np.minimum(np.minimum(first, second), end)
+    data = pd.DataFrame({"x": x, "time": time, "cause": np.select([first == time, second == time], [1, 2])})
+    fits = {cause: nllfit.cox_regression(f"Surv(time, cause == {cause}) ~ x", data) for cause in (1, 2)}
+    risks = nllfit.cause_specific_risks(fits, {"x": [0.0, 1.0]}, [0.2, 1.0])
+    for cause, rates in {1: (2.0, 1.0), 2: (1.0, 1.0)}.items():
+        total = np.array([[3.0], [2.0]])
+        expected = np.array(rates)[:, None] / total * (1 - np.exp(-total * [0.2, 1.0]))
+        np.testing.assert_allclose(risks[cause], expected, atol=0.02)  # 2.5 standard errors of a share of 4000
+    with pytest.raises(ValueError, match="`fits` is empty"):
+        nllfit.cause_specific_risks({}, data, [1.0])

@@ -1,0 +1,50 @@
+"""Competing events: the probability of each cause by a time, from a Cox model of each cause."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nllfit.regression.cox import CoxRegression
+from nllfit.regression.extras import pandas as pd
+
+__all__ = ["cause_specific_risks"]
+
+
+def cause_specific_risks(fits: Mapping[Any, CoxRegression], data: Any, times: ArrayLike) -> dict[Any, Any]:
+    """The probability that each row has the event of each cause by each time.
+
+    The hazard of each cause is a Cox model in which the other causes censor. With `H_k` the cumulative hazard of cause
+    `k` and `S = exp(-sum_k H_k)`, the probability is `sum_{t_j <= t} S(t_{j-1}) (H_k(t_j) - H_k(t_{j-1}))` over the
+    times of all events.
+
+    Args:
+      fits: for each cause the fit to its own events, without strata, such as
+        `cox_regression("Surv(time, cause == 1) ~ x", data)`.
+      data: a table of the formulas' columns.
+      times: `[k]`.
+
+    Returns:
+      For each cause a `DataFrame` by row with a column for each time.
+
+    Raises:
+      ValueError: if there is no fit, or one has strata.
+
+    Source: Prentice et al., The analysis of failure times in the presence of competing risks, 1978.
+    """
+    if not fits:
+        raise ValueError("`fits` is empty: give a Cox model for each cause.")
+    times = np.asarray(times, float)
+    steps = np.unique(np.concatenate([fit.baseline()["time"] for fit in fits.values()]))
+    steps = steps[steps <= times.max()]
+    hazards = {cause: fit.cumulative_hazard(data, steps) for cause, fit in fits.items()}
+    total = np.sum([hazard.to_numpy() for hazard in hazards.values()], axis=0)
+    before = np.exp(-np.column_stack([np.zeros(len(total)), total[:, :-1]]))
+    at = np.searchsorted(steps, times, "right")
+    risks = {}
+    for cause, hazard in hazards.items():
+        jumps = np.diff(hazard.to_numpy(), axis=1, prepend=0.0)
+        reached = np.column_stack([np.zeros(len(total)), np.cumsum(before * jumps, 1)])
+        risks[cause] = pd.DataFrame(reached[:, at], hazard.index, times)
+    return risks

@@ -1,0 +1,48 @@
+"""Cox's partial likelihood as the loss of a network: the log of a row's hazard ratio is what the network says."""
+
+import tensorflow as tf
+import tf_keras
+
+__all__ = ["cox_loss"]
+
+
+@tf_keras.saving.register_keras_serializable(package="nllfit")
+def cox_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+    """The negative log of Cox's partial likelihood with Efron's ties, in nats a row: a mean over the batch.
+
+    The likelihood compares each row that has the event with all rows at risk, so that it is that of a batch of *all*
+    rows: train with `batch_size=len(x)`, or with `fit_lbfgs`. A constant added to all predictions changes nothing: give
+    the last layer no bias. `cox_regression` is the linear case, with tables and baseline hazards.
+
+    Args:
+      y_true: `[n, 2]`, the time and 1 where the event was seen, 0 where the time is censored.
+      y_pred: `[n, 1]`, the logarithm of the hazard ratio; of a tf_keras or Keras 3 model without a head.
+
+    Returns:
+      A number.
+
+    Example:
+      >>> y = np.array([[6.0, 1.0], [7.0, 0.0], [10.0, 1.0]])
+      >>> round(float(nllfit.cox_loss(y, np.zeros([3, 1]))), 4)  # log(3) / 3: the last row is alone
+      0.3662
+
+    Source: Katzman et al., DeepSurv: personalized treatment recommender system using a Cox proportional hazards deep
+    neural network, 2018.
+    """
+    u = tf.reshape(tf.convert_to_tensor(y_pred), [-1])
+    y_true = tf.cast(y_true, u.dtype)
+    order = tf.argsort(y_true[:, 0], direction="DESCENDING", stable=True)
+    time, event, u = tf.gather(y_true[:, 0], order), tf.gather(y_true[:, 1], order), tf.gather(u, order)
+    top = tf.stop_gradient(tf.reduce_max(u))
+    risk = tf.exp(u - top)
+    group = tf.concat([[0], tf.cumsum(tf.cast(time[1:] != time[:-1], tf.int32))], 0)
+    at_risk = tf.gather(tf.cumsum(tf.math.segment_sum(risk, group)), group)
+    tied, count = (tf.gather(tf.math.segment_sum(part, group), group) for part in (risk * event, event))
+    before = tf.cumsum(event) - event
+    place = (before - tf.gather(tf.math.segment_min(before, group), group)) / tf.maximum(count, 1)
+    sums = at_risk - place * tied
+    # A sum that underflows is at least the row's own risk (double-where, so that its gradient is finite, too).
+    known = sums > 0
+    log_sums = tf.where(known, tf.math.log(tf.where(known, sums, tf.ones_like(sums))), u - top)
+    terms = tf.where(event > 0, u - top - log_sums, tf.zeros_like(u))
+    return -tf.reduce_sum(terms) / tf.cast(tf.shape(u)[0], u.dtype)
