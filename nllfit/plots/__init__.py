@@ -5,6 +5,7 @@ from nllfit.plots.fits import fitted_density, profile_curve
 from nllfit.plots.goodness import pp, qq, survival_curve
 from nllfit.plots.likelihoods import likelihood_curve, likelihood_surface
 from nllfit.plots.models import predictive_band, training_curves
+from nllfit.plots.regressions import residual_qq, survival_calibration
 
 __all__ = [
     "coverage_curve",
@@ -17,6 +18,8 @@ __all__ = [
     "profile_curve",
     "qq",
     "reliability_diagram",
+    "residual_qq",
+    "survival_calibration",
     "survival_curve",
     "training_curves",
 ]

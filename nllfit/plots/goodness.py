@@ -14,7 +14,7 @@ from nllfit.families.censored import interval_censored, right_censored
 from nllfit.plots.axes import Axes
 from nllfit.quantiles import cdf, quantile, survival
 
-__all__ = ["pp", "qq", "survival_curve"]
+__all__ = ["pp", "qq", "rank_band", "survival_curve"]
 
 _LEVEL = 0.95  # of every band
 _RANKS = 200  # at which a band is laid, and checked
@@ -49,7 +49,7 @@ def qq(ax: Axes, estimate: Estimate) -> Axes:
     power to see: a new graphical test of normality, 2013.
     """
     y = _sample(estimate)
-    ranks, low, high = _band(len(y))
+    ranks, low, high = rank_band(len(y))
     positions = (np.arange(len(y)) + 0.5) / len(y)
     expected, ends = (np.asarray(quantile(estimate.distribution, q)) for q in (positions, np.concatenate([low, high])))
     at = expected[ranks - 1]
@@ -82,7 +82,7 @@ def pp(ax: Axes, estimate: Estimate) -> Axes:
     Source: as `qq`.
     """
     y = _sample(estimate)
-    ranks, low, high = _band(len(y))
+    ranks, low, high = rank_band(len(y))
     positions = (np.arange(len(y)) + 0.5) / len(y)
     ax.fill_between(positions[ranks - 1], low, high, **_BAND)
     ax.plot([0, 1], [0, 1], **_TRUE, label="as fitted")
@@ -200,7 +200,7 @@ def _sample(estimate):
     return np.sort(problem.y)
 
 
-def _band(n):
+def rank_band(n):
     """Ranks `[k]`, and between which probabilities the outcomes of those ranks are, all of them in 95% of samples."""
     ranks = np.unique(np.linspace(1, n, min(n, _RANKS)).round().astype(int))
     uniform = np.sort(np.random.default_rng(0).uniform(size=[_SAMPLES, n]), axis=1)[:, ranks - 1]

@@ -1,0 +1,71 @@
+"""Figures of a regression: whether its residuals are Normal, and whether predicted survival was observed."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from tensorflow_probability import distributions as tfd
+
+from nllfit.plots.axes import Axes
+from nllfit.plots.goodness import rank_band
+from nllfit.survival_scores import CalibrationAtTime
+
+__all__ = ["residual_qq", "survival_calibration"]
+
+
+def residual_qq(ax: Axes, residuals: ArrayLike) -> Axes:
+    """Draws sorted quantile residuals against the quantiles of a standard Normal.
+
+    If the model is true they are about on the diagonal, whatever its family. The band holds *all* of the dots in 95 of
+    100 such samples. Dots that leave it at the ends show tails that the family does not have; an S shows outcomes that
+    scatter more, or less, than it says.
+
+    Args:
+      ax: a `matplotlib.axes.Axes`.
+      residuals: `[n]`, as `Regression.residuals` gives them.
+
+    Returns:
+      `ax`.
+
+    Raises:
+      ValueError: if they are not at least two finite numbers.
+
+    Example:
+      >>> ax = residual_qq(ax, [-1.2, -0.4, 0.1, 0.5, 1.3])
+
+    Source: Dunn and Smyth, Randomized quantile residuals, 1996.
+    """
+    y = np.sort(np.asarray(residuals, float))
+    if y.ndim != 1 or len(y) < 2 or not np.isfinite(y).all():
+        raise ValueError(f"`residuals` is of shape {y.shape}: give at least two finite numbers.")
+    normal = tfd.Normal(np.float64(0.0), np.float64(1.0))
+    ranks, low, high = rank_band(len(y))
+    expected, low, high = (np.asarray(normal.quantile(q)) for q in ((np.arange(len(y)) + 0.5) / len(y), low, high))
+    ax.fill_between(expected[ranks - 1], low, high, color="0.5", alpha=0.25, linewidth=0, label="95% of samples")
+    ax.plot(expected[[0, -1]], expected[[0, -1]], "--", linewidth=1, color="0.4", label="if the model is true")
+    ax.plot(expected, y, ".", color="tab:blue", markersize=5, label=f"{len(y)} residuals")
+    ax.set(xlabel="quantile of a standard Normal", ylabel="quantile residual")
+    ax.legend(fontsize="small")
+    return ax
+
+
+def survival_calibration(ax: Axes, calibration: CalibrationAtTime) -> Axes:
+    """Draws the observed survival of groups of rows against the survival that was predicted for them.
+
+    Args:
+      ax: a `matplotlib.axes.Axes`.
+      calibration: of `survival_scores.calibration_at`.
+
+    Returns:
+      `ax`, with a bar of 1.96 standard errors to either side of each estimate.
+
+    Example:
+      >>> found = survival_scores.calibration_at([1.0, 2.0, 3.0, 4.0], [1, 1, 1, 1], [0.2, 0.4, 0.6, 0.8], 2.5, 2)
+      >>> ax = survival_calibration(ax, found)
+    """
+    errors = 1.96 * calibration.standard_errors
+    ax.plot([0, 1], [0, 1], "--", linewidth=1, color="0.4", label="as predicted")
+    ax.errorbar(
+        calibration.predicted, calibration.observed, errors, fmt="o", color="tab:blue", capsize=3, label="groups"
+    )
+    ax.set(xlabel="predicted survival", ylabel="observed survival", xlim=(0, 1), ylim=(0, 1))
+    ax.legend(fontsize="small")
+    return ax
