@@ -5,9 +5,9 @@
 #
 # A *regression* predicts a number, and is trained with squared error: make $(y - \text{prediction})^2$ small. A
 # *classifier* predicts which of several kinds a thing is, and is trained with something called cross-entropy. Why these
-# two losses, out of all that one could think of? This lesson starts with five numbers and one question: *which
-# explanation makes what we saw least surprising?* You need to know what a probability is, and what a derivative is. The
-# few lines of Python that name layers and optimizers are explained where they stand.
+# two losses, of all possible ones? This lesson starts with five numbers and one question: *which explanation makes the
+# observations least surprising?* You need to know what a probability and a derivative are. The text explains the few
+# lines of Python about layers and optimizers.
 
 # %%
 import numpy as np
@@ -26,8 +26,8 @@ tfd = tfp.distributions
 #
 # Somebody tries something five times. It fails, fails, fails, works, and fails: 0, 0, 0, 1, 0. We believe that each try
 # works with the same probability $\theta$, and that the tries do not influence each other. A distribution that says "1
-# with probability $\theta$, else 0" is called a *Bernoulli* distribution. One formula holds both cases, since a number
-# to the power of 0 is 1:
+# with probability $\theta$, else 0" is called a *Bernoulli* distribution. One formula covers both cases, because a
+# number to the power of 0 is 1:
 #
 # $$ p(y; \theta) = \theta^y (1 - \theta)^{1 - y} $$
 #
@@ -54,10 +54,9 @@ plots.likelihood_curve(figure.subplots(), tfd.Bernoulli(probs=theta), sample, th
 figure
 
 # %% [markdown]
-# The likelihood is not a distribution of $\theta$. The area under the curve is
-# $\int_0^1 \theta (1 - \theta)^4 \, d\theta = \frac{1}{5} - \frac{1}{6} = \frac{1}{30}$ (put $u = 1 - \theta$), and
-# that of a distribution is 1. The curve answers "how probable is this sample, if $\theta$ is such?", and not "how
-# probable is this $\theta$?"
+# The likelihood is not a distribution of $\theta$. The area under the curve is $\int_0^1 \theta (1 - \theta)^4 \,
+# d\theta = \frac{1}{5} - \frac{1}{6} = \frac{1}{30}$ (put $u = 1 - \theta$), and that of a distribution is 1. The curve
+# answers the question "how probable is this sample for a given $\theta$?" and not "how probable is this $\theta$?"
 #
 # ## The maximum
 #
@@ -68,9 +67,9 @@ figure
 #
 # The bracket is $k - n \theta$.
 #
-# If both outcomes were seen, the likelihood is 0 at both ends, and between them the derivative is 0 at $\theta = k / n$
-# alone: there is the top. (If only ones were seen it rises all the way, and the top is the end $\theta = 1$, which is
-# $k / n$ again.) To choose the parameter with the greatest likelihood is called **maximum likelihood**.
+# If the sample has both outcomes, the likelihood is 0 at both ends. Between them the derivative is only 0 at $\theta =
+# k / n$, so the maximum is there. (If the sample has only ones, the likelihood rises up to the end $\theta = 1$, which
+# is $k / n$ again.) To choose the parameter with the greatest likelihood is called **maximum likelihood**.
 
 # %%
 estimate = nllfit.maximum_likelihood("Bernoulli", sample)
@@ -79,12 +78,12 @@ print(estimate.parameters)
 # %% [markdown]
 # ## The logarithm
 #
-# A product of many small numbers is too small for a computer. Two thousand tries have a likelihood that is stored as 0,
-# and at 0 there is nothing left to climb. The logarithm (here always the natural one) turns the product into a sum:
+# A product of many small numbers is too small for a computer. It stores the likelihood of two thousand tries as 0, and
+# then no parameter looks better than another. The logarithm (here always the natural one) turns the product into a sum:
 #
 # $$ \log L(\theta) = \sum_i \log p(y_i; \theta) $$
 #
-# The logarithm rises wherever its argument rises. So the maximum stays where it was.
+# The logarithm is an increasing function, so the maximum stays where it was.
 
 # %%
 many = np.tile(sample, 400)  # our five outcomes, 400 times
@@ -105,34 +104,34 @@ for ax in (upper, lower):
 figure
 
 # %% [markdown]
-# Why do we change the sign? Because $-\log p$ measures *surprise*. What was sure to happen ($p = 1$) surprises by 0,
-# what was hardly possible surprises much, and the surprises of independent outcomes add up. Their sum is the **negative
+# Why do we change the sign? Because $-\log p$ measures *surprise*. A certain outcome ($p = 1$) has a surprise of 0, an
+# improbable outcome has a large one, and the surprises of independent outcomes add up. Their sum is the **negative
 # log-likelihood**:
 #
 # $$ -\log L(\theta) = -\sum_i \log p(y_i; \theta) $$
 #
-# So the explanation that makes the sample least surprising, which we set out to find, is the one with the greatest
-# likelihood. Programs that train networks make a number small, the *loss*, and this is the loss of everything that
-# follows. They take the mean over the outcomes and not the sum, which moves no minimum. Its unit is the *nat*: an
-# outcome of probability $1 / e$ surprises by one nat.
+# So the explanation that makes the sample least surprising is the one with the largest likelihood. Programs that train
+# networks minimise a number, the *loss*, and this is the loss of everything that follows. They take the mean over the
+# outcomes and not the sum, which does not move the minimum. The unit is the *nat*: an outcome of probability $1 / e$
+# has a surprise of one nat.
 #
 # For a Bernoulli, take the negative logarithm of $\theta^y (1 - \theta)^{1 - y}$:
 #
 # $$ -\log p(y; \theta) = -y \log \theta - (1 - y) \log(1 - \theta) $$
 #
-# This very formula is what Keras, PyTorch and the books call **binary cross-entropy**.
+# Keras, PyTorch and textbooks call this formula **binary cross-entropy**.
 #
 # ## Numbers in place of yes and no
 #
 # Now the outcomes are real numbers. There are so many that each has probability 0, so a distribution of real numbers
-# has a *density* $p(y)$: not the probability of $y$, but the probability near $y$, for each unit of length. It is high
-# where outcomes are to be expected, and the area under all of it is 1. The *Normal* distribution is the bell with a
+# has a *density* $p(y)$: not the probability of $y$, but the probability near $y$ per unit of length. It is high where
+# outcomes are likely, and the area under it is 1. The *Normal* distribution is the bell with a
 # centre $\mu$ and a width $\sigma$:
 #
 # $$ p(y; \mu, \sigma) = \frac{1}{\sigma \sqrt{2 \pi}} \, e^{-\frac{(y - \mu)^2}{2 \sigma^2}} $$
 
 # %%
-# Two bells, one twice as wide and half as high: sigma is how far out 61% of the height is left
+# Two bells, one twice as wide and half as high: at a distance of sigma from the centre, 61% of the height is left
 y = np.linspace(-4.0, 4.0, 401)
 figure = Figure(figsize=(7, 3.2), layout="constrained")
 ax = figure.subplots()
@@ -148,12 +147,12 @@ ax.legend()
 figure
 
 # %% [markdown]
-# The density at what was seen takes the place of the probability, and nothing else changes. Let the sample be -1, 0, 1.
-# The likelihood is the product of three heights of the bell, and a landscape over two numbers:
+# The density at the outcome replaces the probability, and nothing else changes. Let the sample be -1, 0, 1. The
+# likelihood is the product of three heights of the bell, a function of two numbers:
 #
 # $$ L(\mu, \sigma) = p(-1; \mu, \sigma)\, p(0; \mu, \sigma)\, p(1; \mu, \sigma) $$
 #
-# It is drawn as a map: right and left is $\mu$, up and down is $\sigma$, and the brighter a place the more likely.
+# The figure shows it as a map, with $\mu$ from left to right and $\sigma$ from bottom to top. Brighter is more likely.
 
 # %%
 # A map of the likelihood of mu and sigma for the sample -1, 0, 1: one hill with its top at mu = 0, sigma = 0.816
@@ -170,7 +169,7 @@ estimate = nllfit.maximum_likelihood("Normal", numbers)
 print(estimate.parameters, "and sqrt(2/3) is", np.sqrt(2 / 3))
 
 # %% [markdown]
-# To see why the top is there, take the negative logarithm of the bell:
+# To see why the maximum is there, take the negative logarithm of the bell:
 #
 # $$ -\log p(y; \mu, \sigma) = \frac{(y - \mu)^2}{2 \sigma^2} + \log \sigma + \frac{1}{2} \log 2 \pi $$
 #
@@ -178,32 +177,32 @@ print(estimate.parameters, "and sqrt(2/3) is", np.sqrt(2 / 3))
 #
 # $$ -\log L(\mu, \sigma) = \frac{2 + 3 \mu^2}{2 \sigma^2} + 3 \log \sigma + \frac{3}{2} \log 2 \pi $$
 #
-# Whatever $\sigma$ is, this is smallest at $\mu = 0$, the mean of the sample. There its derivative by $\sigma$ is
-# $-2 / \sigma^3 + 3 / \sigma$, which is 0 at $\sigma^2 = 2 / 3$: the mean of the squared distances from the mean. (Some
-# books divide by $n - 1$, here 2, in place of $n$. That makes $\sigma^2$ right on average over many samples, another
-# aim than ours: the likelihood has its top at $n$.)
+# Whatever $\sigma$ is, this is smallest at $\mu = 0$, the mean of the sample. There its derivative by $\sigma$ is $-2 /
+# \sigma^3 + 3 / \sigma$, which is 0 at $\sigma^2 = 2 / 3$: the mean of the squared distances from the mean. (Some books
+# divide by $n - 1$, here 2, instead of $n$. Then $\sigma^2$ is right on average over many samples. That is another aim
+# than ours: the likelihood has its maximum with $n$.)
 #
-# Now hold $\sigma$ at 1. Of the loss only $(y - \mu)^2 / 2$ depends on $\mu$, and that is half the **squared error**.
-# This is the answer to the question of the title:
+# Now fix $\sigma$ at 1. Then only the term $(y - \mu)^2 / 2$ of the loss depends on $\mu$, and that is half the
+# **squared error**. This answers the question in the title:
 #
-# > Who minimises squared error maximises the likelihood of a Normal whose width is the same for every outcome.
+# > To minimise squared error is to maximise the likelihood of a Normal whose width is the same for every outcome.
 #
 # ## A network in place of the number
 #
-# So far one $\theta$ served all outcomes. Now each outcome comes with an input $x$, a picture or a measurement, and
-# $\theta$ may depend on it: a *network*, a function with many adjustable numbers called *weights*, takes $x$ and gives
-# $\theta(x)$. The likelihood is still a product over the outcomes, and the loss is still the negative logarithm of it.
-# What we search for the least loss are now the weights.
+# So far all outcomes had one $\theta$. Now each outcome has an input $x$, a picture or a measurement, and $\theta$
+# depends on it: a *network*, a function with many adjustable numbers called *weights*, computes $\theta(x)$. The
+# likelihood is still a product over the outcomes, and the loss is still its negative logarithm. Training searches for
+# the weights with the smallest loss.
 #
-# A network's last layer gives any real numbers, and a parameter may not be any. So the numbers go through a *head*: the
-# function that makes of them a distribution, with parameters that it can have. It is all that this library adds to a
-# network.
+# The last layer of a network computes arbitrary real numbers, but a parameter has bounds. So the numbers go through a
+# *head*, a function that turns them into a distribution with valid parameters. A head is all that this library adds to
+# a network.
 #
 # ### A classifier
 #
 # Here are small pictures, 8 by 8 pixels, of handwritten threes and eights. (Photographs of cats and dogs are the same
 # problem with more pixels.) The outcome is 1 for an eight. The network gives one number $u$, called a *logit*, and the
-# head squeezes it into the range from 0 to 1, by $\theta = 1 / (1 + e^{-u})$: a very negative $u$ gives nearly 0, 0
+# head maps it to the range from 0 to 1, by $\theta = 1 / (1 + e^{-u})$: a very negative $u$ gives nearly 0, 0
 # gives 1/2, and a large $u$ gives nearly 1.
 
 # %%
@@ -226,9 +225,9 @@ classifier.compile(tf_keras.optimizers.Adam(0.01), loss=nllfit.negative_log_like
 nllfit.fit(classifier, x[train], y[train], epochs=30, seed=0, verbose=0)  # 30 times through the pictures
 
 # %% [markdown]
-# Called with pictures, the model returns not numbers but distributions, one for each picture. How good are they, for
-# the pictures that it was not trained on? Here is our loss, the mean surprise at a picture, and the share of pictures
-# for which the likelier answer is the right one.
+# If you call the model with pictures, it returns a distribution for each picture. How good are they for pictures that
+# it was not trained on? Here is the loss, the mean surprise at a picture, and the share of pictures whose likelier
+# answer is right.
 
 # %%
 result = nllfit.evaluate(classifier, x[test], y[test])
@@ -239,7 +238,7 @@ print(f"{len(test)} pictures: {result.nll:.4f} nats each, {100 * result.accuracy
 # the predicted probability of an eight.
 
 # %%
-# Six digits of the test: the two surest eights, the two of which the network is least sure, and the two surest threes
+# Six test pictures: the two surest eights, the two least sure ones, and the two surest threes
 probability = nllfit.predict_distribution(classifier, x[test]).mean().numpy()[:, 0]
 ranked = np.argsort(-probability)
 unsure = [i for i in ranked if i in np.argsort(np.abs(probability - 0.5))[:2]]
@@ -251,7 +250,7 @@ for ax, i in zip(figure.subplots(1, 6), [*ranked[:2], *unsure, *ranked[-2:]], st
 figure
 
 # %% [markdown]
-# Is this really the cross-entropy that Keras has? Compute both for the same $u$, which Keras calls logits.
+# Is this really the cross-entropy in Keras? Compute both for the same $u$, which Keras calls logits.
 
 # %%
 logits = classifier.layers[1](classifier.layers[0](x[test]))  # u, as it comes out before the head
@@ -263,14 +262,14 @@ assert abs(keras - ours) < 1e-5
 # %% [markdown]
 # ### A noisy line
 #
-# Now a real outcome: a straight line, $2 x - 1$, with noise that grows with $x$. The smallest of all networks will do,
-# a single weighted sum $w x + b$ for each number that the head asks for. And we are free in what it gives:
+# Now a real outcome: a straight line, $2 x - 1$, with noise that grows with $x$. The smallest network is enough, one
+# weighted sum $w x + b$ for each number that the head needs. There are three choices:
 #
-# - the network gives $\mu(x)$, and $\sigma$ is held at 1. By the sentence above this is squared error, and its
-#   solution for a line is what schools call *least squares*;
-# - the network gives $\mu(x)$, and one $\sigma$ is learned for all;
-# - the network gives both $\mu(x)$ and $\sigma(x)$. The head keeps $\sigma$ positive: it takes $\log(1 + e^v)$ of the
-#   network's second number $v$.
+# - the network computes $\mu(x)$, and $\sigma$ is fixed at 1. This is squared error, and its solution for a line is
+#   called *least squares*;
+# - the network computes $\mu(x)$, and one $\sigma$ is learned for all inputs;
+# - the network computes both $\mu(x)$ and $\sigma(x)$. The head keeps $\sigma$ positive: it takes $\log(1 + e^v)$ of
+#   the network's second number $v$.
 
 # %%
 rng = np.random.default_rng(1)
@@ -309,13 +308,12 @@ for ax, (name, model) in zip(figure.subplots(1, 3, sharey=True), models.items(),
 figure
 
 # %% [markdown]
-# The line is the middle of the predicted bell, the dark band holds its central 50%, and the light one its central
-# 90%, which is 1.64 $\sigma$ up and down. The legend says what share of the outcomes they really hold. With $\sigma$
-# held at 1 the line is good and the band means nothing. With one $\sigma$ the band is right on average, too wide on
-# the left and too narrow on the right. With $\sigma(x)$ the band follows the noise, and a thousand fresh outcomes
-# surprise it least.
+# The line is the middle of the predicted bell, the dark band holds its central 50%, and the light one its central 90%,
+# which is 1.64 $\sigma$ up and down. The legend shows the share of outcomes inside. With $\sigma$ held at 1 the line is
+# good and the band means nothing. With one $\sigma$ the band is right on average, too wide on the left and too narrow
+# on the right. With $\sigma(x)$ the band follows the noise, and a thousand new outcomes have the smallest surprise.
 #
-# And the lines themselves? Beside them, the line of least squares, as NumPy solves it.
+# And the lines themselves? Compare them with the line of least squares from NumPy.
 
 # %%
 assert min(surprise, key=surprise.get) == "sigma(x)"
@@ -332,20 +330,18 @@ for name, model in models.items():
 assert np.abs(lines["sigma(x)"] - [2, -1]).max() < np.abs(lines["one sigma"] - [2, -1]).max()
 
 # %% [markdown]
-# The lines of "sigma held at 1" and "one sigma" are that of least squares. The line of "sigma(x)" is another one. In
-# its loss each squared distance is divided by $2 \sigma(x)^2$, so the quiet points on the left, where $\sigma$ is
-# small, count for more, and the noisy ones on the right for less. Here that brings it a little nearer to the truth. It
-# is what squared error leaves out: it treats all outcomes as equally noisy. It misleads as well where a few outcomes
-# lie far out, for their squares outweigh all others, and where the outcomes are counts, shares, or of two kinds, which
-# are not shaped like a bell.
+# The lines of "sigma held at 1" and "one sigma" are that of least squares. The line of "sigma(x)" differs. Its loss
+# divides each squared distance by $2 \sigma(x)^2$, so the points on the left, where $\sigma$ is small, count more than
+# the noisy ones on the right. Here that brings it a little nearer to the truth. Squared error treats all outcomes as
+# equally noisy. It also misleads if a few outcomes are far out, because their squares outweigh all others, and if the
+# outcomes are counts, shares or mixtures, which do not have the shape of a bell.
 #
-# ## What to take with you
+# ## Summary
 #
-# 1. The likelihood is the probability of what was seen (for real numbers, its density), as a function of the
-#    parameters.
+# 1. The likelihood is the probability (for real numbers the density) of the sample, as a function of the parameters.
 # 2. To maximise it is to minimise the sum of $-\log p(y)$, the surprise.
-# 3. For a Bernoulli that is cross-entropy. For a Normal of constant width it is squared error. Each other distribution
-#    has a loss of its own.
+# 3. For a Bernoulli that is cross-entropy. For a Normal of constant width it is squared error. Every other distribution
+#    has its own loss.
 # 4. A network does not change this. It only makes the parameters depend on the input.
 #
 # **So to choose a loss is to choose a distribution.** The [next lesson](2-a-loss-is-a-distribution.md) makes that
@@ -354,6 +350,6 @@ assert np.abs(lines["sigma(x)"] - [2, -1]).max() < np.abs(lines["one sigma"] - [
 # ## Questions to try
 #
 # - The sample is 1, 1, 1. Where is the maximum? Is that a sensible belief after three tries?
-# - Why need the area under the likelihood not be 1?
+# - Why does the area under the likelihood not have to be 1?
 # - What happens to the best $\sigma$ of the sample -1, 0, 1 if we add an outcome at 10? And to the best $\mu$?
-# - The *Laplace* distribution has the density $e^{-|y - \mu| / s} / (2 s)$. With $s$ held at 1, which loss is that?
+# - The *Laplace* distribution has the density $e^{-|y - \mu| / s} / (2 s)$. With $s$ fixed at 1, which loss is that?

@@ -1,10 +1,10 @@
-"""A loss is a choice of distribution: one data set, five heads, and who wins on rows held out."""
+"""A loss is a choice of distribution: one data set, five heads, compared on held-out rows."""
 
 # %% [markdown]
 # # 2. A loss is a choice of distribution
 #
-# One data set, one network, five losses. Each loss is a belief about how outcomes scatter, and we will say which. Then
-# rows that no model has seen decide which belief was best, and whether its probabilities are true.
+# One data set, one network, five losses. Each loss is an assumption about how outcomes scatter. Rows that no model has
+# seen then decide which assumption was best, and whether its probabilities are right.
 
 # %%
 import numpy as np
@@ -19,8 +19,8 @@ from nllfit import heads, plots
 # ## The data
 #
 # 442 people with diabetes. The inputs are age, sex, body mass index, blood pressure and six blood values. The outcome
-# is how far the disease has gone after a year, a number from 25 to 346. We keep three parts apart: to *train*, to
-# *calibrate* later, and to *test*.
+# is the progression of the disease after a year, a number from 25 to 346. We split the rows into three parts, to
+# *train*, to *calibrate* later, and to *test*.
 
 # %%
 x, y = load_diabetes(return_X_y=True)
@@ -38,17 +38,17 @@ ax.spines[["top", "right"]].set_visible(False)
 figure
 
 # %% [markdown]
-# ## Five beliefs
+# ## Five assumptions
 #
-# | head | what it believes of an outcome, given the inputs | its loss |
+# | head | its assumption about an outcome, given the inputs | its loss |
 # | --- | --- | --- |
-# | `heads.Normal(scale=55.0)` | scatters evenly, everywhere as much | squared error |
-# | `heads.Laplace(scale=45.0)` | the same, with more surprises | absolute error |
-# | `heads.Normal()` | scatters evenly, here more and there less | $(y - \mu)^2 / 2 \sigma^2 + \log \sigma$ |
-# | `heads.StudentT(df=5)` | as that, and may lie far out | grows with $\log$ of the distance |
-# | `heads.Gamma()` | is positive, and scatters with its size | $\mathrm{rate}\, y - (a - 1) \log y + \ldots$ |
+# | `heads.Normal(scale=55.0)` | symmetric noise, of the same size everywhere | squared error |
+# | `heads.Laplace(scale=45.0)` | the same, with more outliers | absolute error |
+# | `heads.Normal()` | symmetric noise, whose size depends on the inputs | $(y - \mu)^2 / 2 \sigma^2 + \log \sigma$ |
+# | `heads.StudentT(df=5)` | the same, with outliers | grows with $\log$ of the distance |
+# | `heads.Gamma()` | positive, with noise that grows with the mean | $\mathrm{rate}\, y - (a - 1) \log y + \ldots$ |
 #
-# The network before the head is the same each time. `nllfit.initialize` starts it where the outcomes are.
+# The network before the head is always the same. `nllfit.initialize` starts training at the marginal distribution.
 
 # %%
 choices = {
@@ -69,10 +69,10 @@ for name, head in choices.items():
     nllfit.fit(models[name], x[train], y[train], epochs=60, seed=0, verbose=0)
 
 # %% [markdown]
-# ## Who wins?
+# ## Which head is best?
 #
-# Squared errors and absolute errors cannot be compared with each other. Negative log-likelihoods can: each says how
-# surprising the test rows were, in the same unit. Lower is better. The CRPS judges the same in the unit of the outcome.
+# Squared errors and absolute errors cannot be compared with each other. Negative log-likelihoods can: each measures the
+# surprise at the test rows, in one unit. Lower is better. The CRPS is a second score, in the unit of the outcome.
 
 # %%
 evaluations = {name: nllfit.evaluate(model, x[test], y[test]) for name, model in models.items()}
@@ -81,7 +81,7 @@ for name, result in evaluations.items():
     print(f"{name:24} {result.nll:7.3f} {result.crps:7.2f} {100 * result.coverage[0.9]:10.0f}%")
 
 # %% [markdown]
-# Is the difference more than chance? The test rows are the same for all, so compare them row by row.
+# Is the difference larger than chance? All models have the same test rows, so compare them row by row.
 
 # %%
 best = min(evaluations, key=lambda name: evaluations[name].nll)
@@ -89,11 +89,11 @@ print("lowest:", best)
 print(nllfit.compare_scores(evaluations["Laplace, fixed scale"], evaluations[best]).summary())
 
 # %% [markdown]
-# With 110 people the differences among good heads are small; a table without standard errors would have hidden that.
+# With 110 people the differences between good heads are small. Without standard errors, the table would not show that.
 #
-# ## What each of them says of one person
+# ## What each model predicts for one person
 #
-# The five models agree on the middle more than on the rest.
+# The five models agree more about the middle than about the tails.
 
 # %%
 # Five predicted densities for one person, with the outcome as a line
@@ -112,11 +112,11 @@ ax.legend(fontsize="small")
 figure
 
 # %% [markdown]
-# ## Are the probabilities true?
+# ## Are the probabilities right?
 #
-# A model that says "90%" should be right nine times in ten. The *PIT* of an outcome is the predicted probability of a
-# value below it. If the predicted distributions are true, the PITs are spread evenly between 0 and 1. A U says that
-# the model is too sure of itself, a hump that it is too shy.
+# A 90% interval should contain nine of ten outcomes. The *PIT* of an outcome is the predicted probability of a smaller
+# value. If the predicted distributions are true, the PITs are uniform between 0 and 1. A histogram shaped like a U
+# means that the distributions are too narrow, a hump that they are too wide.
 
 # %%
 # PIT histograms of the five heads on the test rows, with the band that chance allows
@@ -129,10 +129,10 @@ for ax, (name, result) in zip(figure.subplots(1, 5, sharey=True), evaluations.it
 figure
 
 # %% [markdown]
-# ## Putting them right
+# ## Recalibration
 #
-# Rows that were held out of training show how far the probabilities are off, and `nllfit.recalibrate` bends them back.
-# It needs no knowledge of the model. Take a model that is too sure of itself: a larger network, trained longer.
+# Rows that were held out of training show how wrong the probabilities are, and `nllfit.recalibrate` corrects them. It
+# does not need to know the model. Take a model whose distributions are too narrow: a larger network, trained longer.
 
 # %%
 tf_keras.utils.set_random_seed(0)
@@ -154,19 +154,19 @@ for ax, (title, result) in zip(figure.subplots(1, 2), {"before": before, "after"
 figure
 
 # %% [markdown]
-# Recalibration mends the probabilities: intervals hold more nearly what they say. By the CRPS this model is no worse
-# than those above. By the likelihood it is ruined, and recalibration, which bends all rows alike, cannot save it:
+# Recalibration improves the coverage of the intervals. By the CRPS this model is no worse than those above. By the
+# likelihood it is useless, and recalibration cannot repair it, because it has one map for all rows:
 
 # %%
 rows = nllfit.negative_log_likelihood(y[test], nllfit.predict_distribution(overfit, x[test]))
 print(f"trained too long: median row {np.median(rows):.1f} nats, mean {np.mean(rows):.1f}, worst {np.max(rows):.0f}")
 
 # %% [markdown]
-# For one person the model predicted a density as narrow as a needle, beside what happened. The CRPS asks how far off a
-# prediction is. The likelihood asks how sure it was as well, and does not forgive a needle.
+# For one person the model predicted a density as narrow as a needle, and the outcome was elsewhere. The CRPS measures
+# how far off a prediction is. The likelihood also measures how sure it was, and punishes such a needle.
 #
-# ## What to take with you
+# ## Summary
 #
-# 1. A loss says what you believe of the scatter. Say it on purpose.
-# 2. The negative log-likelihood on rows held out compares beliefs that squared and absolute error cannot.
-# 3. A low loss does not make probabilities true. Look at the PIT, and recalibrate on rows held out.
+# 1. A loss is an assumption about the noise. Choose it on purpose.
+# 2. The negative log-likelihood on held-out rows compares assumptions that squared and absolute error cannot compare.
+# 3. A low loss does not make probabilities right. Look at the PIT, and recalibrate on held-out rows.

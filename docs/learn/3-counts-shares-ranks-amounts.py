@@ -1,11 +1,11 @@
-"""Counts, shares, ranks and amounts: the head for each kind of outcome, and a table that says how sure we are."""
+"""Counts, shares, ranks and amounts: a head for each kind of outcome, and tables of coefficients with errors."""
 
 # %% [markdown]
 # # 3. Counts, shares, ranks, amounts
 #
-# Ask what an outcome can be. A count cannot be -1 or 2.5. A share lies between 0 and 1. A rank has an order and no
-# unit. Each kind has its family, and a dense layer under its head is a regression, with the table of coefficients that
-# statisticians print. Here they are on real data, beside those of statsmodels.
+# Ask which values an outcome can have. A count cannot be -1 or 2.5. A share is between 0 and 1. A rank has an order and
+# no unit. Each kind has its families. A dense layer under a head is a regression, with the table of coefficients that
+# statisticians print. This lesson computes such tables on real data and compares them with statsmodels.
 
 # %%
 import numpy as np
@@ -39,9 +39,9 @@ def beside(names, ours, theirs):
 # %% [markdown]
 # ## Counts, with an exposure
 #
-# In 301 counties cases of breast cancer among women were counted. Twice the people, twice the cases: the population is
-# an *exposure*. Is the *rate* the same in large counties and in small ones? A Poisson head takes the logarithm of the
-# rate, so the exposure is added there:
+# The data are cases of breast cancer among women in 301 counties. Twice the people have twice the cases: the population
+# is an *exposure*. Is the *rate* the same in large and small counties? A Poisson head takes the logarithm of the rate,
+# so we add the logarithm of the exposure there:
 #
 # $$ \log \mathrm{rate} = \log \mathrm{population} + b + w \, x $$
 
@@ -65,19 +65,19 @@ theirs = sm.GLM(cases, sm.add_constant(size), sm.families.Poisson(), exposure=po
 beside(["constant", "size of county"], [bias[0], kernel[0, 0]], theirs.params)
 
 # %% [markdown]
-# How sure are these numbers? The curvature of the likelihood at its top says it: a sharp top, a sure number.
+# How exact are these numbers? The curvature of the likelihood at its maximum gives their standard errors.
 
 # %%
 print(nllfit.standard_errors(model, *data).summary())
 
 # %% [markdown]
-# The interval of the first row holds 0: these counties show no difference between large and small ones.
+# The interval of the first row contains 0: the data show no difference between large and small counties.
 #
-# ## Counts that scatter more
+# ## Overdispersed counts
 #
-# A Poisson's variance is its mean. Real counts scatter more. Here are visits to a doctor in a year, by health and
-# insurance, of 4000 people of the RAND experiment. A *negative binomial* has one number more, `total_count`, that says
-# how much more they scatter. It is the same for all rows, so it is *shared*: a weight of the head.
+# A Poisson's variance equals its mean. Real counts vary more. The data are visits to a doctor in a year, with health
+# and insurance, of 4000 people in the RAND experiment. A *negative binomial* has one more parameter, `total_count`, for
+# this overdispersion. It is the same for all rows, so it is *shared*: a weight of the head.
 
 # %%
 table = sm.datasets.randhie.load_pandas().data.sample(4000, random_state=0)
@@ -113,7 +113,7 @@ figure
 # %% [markdown]
 # ## Shares
 #
-# A *Beta* lives between 0 and 1. Engel asked in 1857 what share of their income 235 households spend on food.
+# A *Beta* has outcomes between 0 and 1. Engel asked in 1857 what share of their income 235 households spend on food.
 
 # %%
 table = sm.datasets.engel.load_pandas().data
@@ -137,13 +137,13 @@ ax.legend()
 figure
 
 # %% [markdown]
-# The share falls as income rises: Engel's law. And the intervals stay below 1 by themselves.
+# The share falls as income rises: Engel's law. The intervals stay below 1, because the family has no larger outcome.
 #
 # ## Ranks
 #
 # In 1996 American voters placed themselves on seven steps, from strong Democrat to strong Republican. The steps have
-# an order and no unit. An *ordered logistic* cuts a line into seven pieces. The inputs move a voter along the line,
-# and the cutpoints are shared by all.
+# an order and no unit. An *ordered logistic* cuts a line into seven pieces. The inputs move a voter along the line, and
+# all voters share the cutpoints.
 
 # %%
 table = sm.datasets.anes96.load_pandas().data
@@ -160,9 +160,9 @@ beside(columns, model.layers[0].get_weights()[0][:, 0], theirs.params[:4])
 # %% [markdown]
 # ## Amounts
 #
-# An amount is positive, and large amounts scatter more. Several families say that. `nllfit.compare` ranks them by AIC:
-# twice the negative log-likelihood, plus twice the number of parameters. The sample is the mean area of 569 cell
-# nuclei.
+# An amount is positive, and large amounts vary more. Several families have this property. `nllfit.compare` ranks them
+# by AIC: twice the negative log-likelihood, plus twice the number of parameters. The sample is the mean area of 569
+# cell nuclei.
 
 # %%
 area = load_breast_cancer().data[:, 3]
@@ -179,9 +179,9 @@ ax.set_xlabel("mean area of a nucleus")
 figure
 
 # %% [markdown]
-# ## What to take with you
+# ## Summary
 #
-# 1. Ask what an outcome can be; the family follows.
-# 2. An exposure is added to the logarithm of the rate.
-# 3. What is the same for all rows is `shared`.
+# 1. The values that an outcome can have determine the family.
+# 2. Add the logarithm of an exposure to the logarithm of the rate.
+# 3. A parameter that is the same for all rows is `shared`.
 # 4. A dense layer under a head is a regression, with standard errors.

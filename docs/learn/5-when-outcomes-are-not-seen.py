@@ -1,12 +1,11 @@
-"""When outcomes are not seen: survival times of which some are known only to be longer than the study."""
+"""When outcomes are not seen: survival times, some of which are only known to be longer than the study."""
 
 # %% [markdown]
 # # 5. When outcomes are not seen: survival
 #
-# How long do patients live after a heart transplant? When the study ends some are alive, and nobody knows how long they
-# will be. Such a time is *censored*: all that is known of it is that it is longer than what was watched. Leave those
-# patients out, or take the last day seen for the day of death, and the answer is wrong. The likelihood has a place for
-# them.
+# How long do patients live after a heart transplant? Some are still alive when the study ends. Their time is
+# *censored*: we only know that it is longer than the time of observation. If you leave those patients out, or treat
+# their last day of observation as the day of death, the answer is wrong. The likelihood can use them correctly.
 
 # %%
 import numpy as np
@@ -45,18 +44,18 @@ ax.legend(loc="lower right")
 figure
 
 # %% [markdown]
-# The arrows are long lines: who lives long is more likely to be alive at the end of the study. So the patients whose
-# death was seen are no fair sample of all.
+# The lines with arrows are long, because patients who live long are more likely to be alive at the end of the study. So
+# the patients whose death was observed are not a fair sample of all.
 #
 # ## Two wrong ways, and one that assumes nothing
 #
-# Kaplan and Meier's curve uses a censored patient as long as he was watched, and then no more. On each day of a death
-# it asks what share of those *still at risk* survived it. With $d_i$ deaths among $n_i$ at risk at time $t_i$,
+# The Kaplan-Meier curve uses a censored patient until the end of observation. On each day of a death it computes which
+# share of the patients *still at risk* survived it. With $d_i$ deaths among $n_i$ at risk at time $t_i$,
 #
 # $$ S(t) = P(T > t) = \prod_{t_i \le t} \left( 1 - \frac{d_i}{n_i} \right) $$
 #
-# Nothing is assumed of the distribution. Beside it, two curves of a LogNormal fitted wrongly: to the deaths alone, and
-# to all, as if the last day seen were the day of death.
+# It assumes nothing about the distribution. We compare it with two wrong fits of a LogNormal: to the observed deaths
+# only, and to all patients as if the last day of observation were the day of death.
 
 # %%
 wrong = {
@@ -82,17 +81,17 @@ draw(figure.subplots(), {name: estimate.distribution for name, estimate in wrong
 figure
 
 # %% [markdown]
-# Both make the patients' lives shorter than they were.
+# Both wrong curves underestimate survival.
 #
-# ## The likelihood of what was seen
+# ## The likelihood of the observations
 #
-# Ask what lesson 1 asked: how probable is what we saw? Of a death on day $t$ it is the density there. Of a patient who
-# was alive on day $t$ it is the probability to live longer, $S(t) = 1 - F(t)$. So
+# Lesson 1 asked how probable the sample is. For a death on day $t$ this is the density at $t$. For a patient who was
+# alive on day $t$ it is the probability to live longer, $S(t) = 1 - F(t)$. So
 #
 # $$ L = \prod_{\text{death seen}} p(t_i) \cdot \prod_{\text{alive}} S(t_i) $$
 #
-# That is all. `nllfit.right_censored` writes each outcome as what is known of it, a pair `[lower, upper]`: `[t, t]` for
-# a death seen, and `[t, inf]` for "later than t". `nllfit.Censored` is the family that scores such pairs.
+# `nllfit.right_censored` represents each outcome by a pair `[lower, upper]`: `[t, t]` for an observed death, and
+# `[t, inf]` for "later than t". `nllfit.Censored` is the family of such pairs.
 
 # %%
 y = nllfit.right_censored(time, observed)
@@ -101,7 +100,7 @@ estimate = nllfit.maximum_likelihood(nllfit.Censored("LogNormal"), y)
 print(estimate.summary())
 
 # %% [markdown]
-# SciPy knows censored samples of a single distribution, too, and says the same.
+# SciPy can fit one distribution to a censored sample, too, and finds the same.
 
 # %%
 data = stats.CensoredData.right_censored(time, ~observed)
@@ -125,8 +124,8 @@ draw(figure.subplots(), {estimate.family.family.name: estimate.distribution for 
 figure
 
 # %% [markdown]
-# The Exponential believes that the danger is the same on every day. It was not: many died in the first weeks, and who
-# outlived them lived long. The families with a long tail say so.
+# The Exponential assumes the same risk on every day. But many patients died in the first weeks, and those who survived
+# them lived long. Families with a long tail can describe that.
 
 # %%
 print(f"median of the censored fit: {float(nllfit.quantile(estimate.distribution, 0.5)):.0f} days")
@@ -136,12 +135,12 @@ for name, fit in wrong.items():
 # %% [markdown]
 # ## Does age matter?
 #
-# A censored head makes a regression of it. A dense layer gives the `loc` of the LogNormal, the mean of $\log T$, for
-# each age, and one `scale` is shared by all:
+# A censored head turns this into a regression. A dense layer computes the `loc` of the LogNormal, the mean of $\log T$,
+# for each age; all patients share one `scale`:
 #
 # $$ \log T = b + w \cdot \mathrm{age} + \mathrm{scale} \cdot z $$
 #
-# Age is in decades from 45, so $e^b$ is the median at 45 years, and $e^w$ the factor that ten years more put on it.
+# Age is in decades from 45, so $e^b$ is the median at 45 years, and ten more years multiply it by $e^w$.
 
 # %%
 x = pd.DataFrame({"decades": (age - 45) / 10})
@@ -161,9 +160,9 @@ coefficients = nllfit.standard_errors(model, x, y)
 print(coefficients.summary())
 
 # %% [markdown]
-# Is the model with age better than the family alone by more than chance? The family alone is the case $w = 0$. If age
-# did not matter, twice the log-likelihood that it gains would be a chi-squared number of one degree of freedom. And the
-# test that needs no theory: predict patients that were held out of the fit, a fifth of them in turn.
+# Is the model with age better than the model without by more than chance? Without age, $w = 0$. If age has no effect,
+# twice the gain in log-likelihood has a chi-squared distribution with one degree of freedom. Another test needs no
+# theory: predict patients that were held out of the fit, a fifth of them in turn.
 
 # %%
 gain = coefficients.log_likelihood - estimate.log_likelihood
@@ -182,8 +181,8 @@ for name, rows in surprise.items():
     print(f"{name:13} {np.mean(rows):.3f} nats a patient held out")
 
 # %% [markdown]
-# The two disagree, and both are right. On 69 patients the coefficient of age is two standard errors from 0: a hint. But
-# a coefficient that is so unsure costs about as much as it gains where it is used for others.
+# The two tests disagree, and both are right. With 69 patients the coefficient of age is two standard errors from 0,
+# which is a hint. But for new patients a coefficient with such a large error costs about as much as it gains.
 
 # %%
 # Days lived against age on a logarithmic scale: the predicted median falls with age, in a wide 50% band
@@ -201,20 +200,19 @@ ax.legend(fontsize="small", loc="lower left")
 figure
 
 # %% [markdown]
-# The older, the shorter, it seems: but look at the band before you tell a patient a number.
+# Older patients seem to live shorter. But the band is wide: look at it before you tell a patient a number.
 #
-# ## What to take with you
+# ## Summary
 #
-# 1. An outcome that was not seen still says something: put its probability into the likelihood, and not a number in
-#    its place.
-# 2. Dropping censored rows, and taking them for events, both bias the answer, and more data do not help.
-# 3. The same pair `[lower, upper]` holds times between two visits, `[3, 6]`, and what is under the limit of a
-#    detector, `[-inf, 0.1]`.
-# 4. A censored head is a head like others: any network may stand before it.
+# 1. A censored outcome has information: its probability enters the likelihood.
+# 2. Dropping censored rows, or treating them as events, biases the answer, and more data do not help.
+# 3. A pair `[lower, upper]` can also be a time between two visits, `[3, 6]`, or a measurement below a detection limit,
+#    `[-inf, 0.1]`.
+# 4. A censored head is like any other head: it can follow any network.
 #
 # ## Questions to try
 #
-# - Censoring must tell nothing of the time to come beyond "later". Why is that so where the study just ends, and why
-#   not where patients leave because they feel ill?
-# - Give the network both `loc` and `scale`: leave out `shared`. Is it better on patients held out?
-# - Measure the deaths alone by their NLL under the two models. Why is the wrong model the better there?
+# - Censoring must not depend on the remaining time to live. Why does it not if the study ends on a fixed day, and why
+#   does it if patients leave because they feel ill?
+# - Let the network compute `scale`, too: leave out `shared`. Is it better on held-out patients?
+# - Compute the NLL of the observed deaths only, under both models. Why is the wrong model better there?

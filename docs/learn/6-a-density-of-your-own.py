@@ -1,11 +1,11 @@
-"""A density of your own: a normalizing flow as a head, beside a Normal and a mixture."""
+"""A density of your own: a normalizing flow as a head, compared with a Normal and a mixture."""
 
 # %% [markdown]
 # # 6. A density of your own
 #
-# Every head so far was a family with a name. But the shape of a distribution may be one that no table lists, and may
-# change with the inputs. Then write the density yourself: any function from the network's numbers to a distribution is
-# a head. Here it is a *normalizing flow*, which bends a Normal into the shape that the data want.
+# Every head so far was a family with a name. But a distribution can have a shape that no named family has, and the
+# shape can change with the inputs. Then write the density yourself: any function from the network's numbers to a
+# distribution can be a head. Here it is a *normalizing flow*, which bends a Normal into the shape of the data.
 
 # %%
 import pathlib
@@ -27,9 +27,8 @@ tfd, tfb = tfp.distributions, tfp.bijectors
 # ## The data
 #
 # The temperature of the sea off Peru, each month from 1950 to 2010, as the *anomaly*: degrees above or below what is
-# usual in that month. In most years the water is a little cool. In an El Niño year it is warm, by as much as five
-# degrees. The input is the season, a point on a circle, so that December is beside January. Every third year is held
-# out.
+# usual in that month. In most years the water is a little cool. In an El Niño year it is warmer, by up to five degrees.
+# The input is the season, a point on a circle, so that December is next to January. Every third year is held out.
 
 # %%
 table = sm.datasets.elnino.load_pandas().data
@@ -53,26 +52,25 @@ ax.set(xlabel="month", ylabel="degrees from the usual", xticks=range(12), xtickl
 figure
 
 # %% [markdown]
-# A Normal is as wide above as below. This cloud is not.
+# A Normal is symmetric. This cloud is not.
 #
 # ## A flow
 #
-# Take a number $z$ from a standard Normal and send it through a rising function $g$. The result $y = g(z)$ has a
-# distribution of its own, and its density follows from the rule for a change of variables:
+# Take a number $z$ from a standard Normal and apply an increasing function $g$. The density of the result $y = g(z)$
+# follows from the rule for a change of variables:
 #
 # $$ -\log p(y) = -\log \phi(z) + \log g'(z), \quad z = g^{-1}(y) $$
 #
-# where $\phi$ is the density of the standard Normal. Where $g$ is steep it pulls outcomes apart, and they are rare;
-# where it is flat it crowds them, and they are dense. If $g$ is a straight line, $\mu + \sigma z$, we have the Normal
-# back.
+# where $\phi$ is the density of the standard Normal. A steep $g$ moves outcomes apart, so they are rare; a flat $g$
+# moves them together, so they are dense. If $g$ is a straight line, $\mu + \sigma z$, the result is a Normal again.
 #
-# So bend the line. `tfb.SinhArcsinh` is a rising curve with two numbers, one for how skewed and one for how heavy in
-# the tails its result is. It has an inverse and a slope in closed form. A layer of the flow is such a bend and then a
-# line, and a *flow* is some layers, one after the other:
+# So bend the line. `tfb.SinhArcsinh` is an increasing curve with two numbers, one for the skewness of its result and
+# one for the weight of its tails. It has an inverse and a slope in closed form. A layer of the flow is such a bend
+# followed by a line, and a *flow* is a sequence of layers:
 #
 # $$ g = \mathrm{line}_1 \circ \mathrm{bend}_1 \circ \mathrm{line}_2 \circ \mathrm{bend}_2 $$
 #
-# Four numbers a layer, all of them from the network. Where they are 0, $g(z) = z$.
+# Each layer has four numbers, and the network computes all of them. If they are 0, $g(z) = z$.
 
 # %%
 LAYERS = 2
@@ -90,13 +88,13 @@ def bent_normal(params):
 
 
 # %% [markdown]
-# That is the whole of it: `heads.DistributionLambda` makes a head of the function. Its name is registered with Keras,
-# for a file holds the name and not the code.
+# `heads.DistributionLambda` makes a head of this function. Register the function's name with Keras, because a file
+# contains the name and not the code.
 #
 # ## Three heads
 #
-# The network is the same each time, one hidden layer. `nllfit.initialize` starts each at the marginal distribution of
-# the anomalies.
+# The network is always the same, with one hidden layer. `nllfit.initialize` starts training at the marginal
+# distribution of the anomalies.
 
 # %%
 choices = {
@@ -115,7 +113,7 @@ for name, head in choices.items():
     nllfit.fit(models[name], *train, epochs=60, seed=0, verbose=0)
 
 # %% [markdown]
-# Which belief was best, for the years held out?
+# Which head is best for the held-out years?
 
 # %%
 evaluations = {name: nllfit.evaluate(model, *test) for name, model in models.items()}
@@ -127,11 +125,11 @@ for name in ("Normal", "mixture of 2"):
     print(nllfit.compare_scores(evaluations["flow"], evaluations[name]).summary())
 
 # %% [markdown]
-# The flow is the least surprised, by more than chance. By the CRPS, which looks at the middle more than at the tail,
-# the mixture is as good.
+# The flow has the smallest negative log-likelihood, by more than chance. By the CRPS, which depends more on the middle
+# than on the tails, the mixture is as good.
 
 # %%
-# The months with the bands of the Normal and of the flow: the flow's is short below and long above
+# The months with the bands of the Normal and of the flow: that of the flow is short below and long above
 circle = np.linspace(0, 12, 145)
 seasons = np.stack([np.cos(2 * np.pi * circle / 12), np.sin(2 * np.pi * circle / 12)], -1)
 figure = Figure(figsize=(11, 4), layout="constrained")
@@ -176,12 +174,12 @@ for ax in (left, right):
 figure
 
 # %% [markdown]
-# A straight line on the right would be a Normal. These rise slowly at first and then ever more steeply: what is below
-# the median is crowded, what is above it spread out, and in each month by another amount.
+# A straight line on the right would be a Normal. These curves rise slowly at first and then more and more steeply: the
+# outcomes below the median are dense and those above it spread out, in each month by another amount.
 #
 # ## A file
 #
-# A model with your own density is saved like any other. Whoever loads it needs the function, under the same name:
+# You save a model with your own density like any other. A program that loads it needs the function under the same name:
 # import the module that defines and registers it.
 
 # %%
@@ -193,16 +191,17 @@ print(f"NLL before and after: {here:.6f}, {there:.6f}")
 assert here == there
 
 # %% [markdown]
-# ## What to take with you
+# ## Summary
 #
 # 1. A density of your own is a function from numbers to a `tfd.Distribution`; `heads.DistributionLambda` makes it a
 #    head.
-# 2. A flow bends a Normal by a rising function. Its density is that of the Normal, divided by the function's slope.
-# 3. More freedom needs more data. Judge it on rows held out, and beside a mixture, which bends as well.
+# 2. A flow bends a Normal with an increasing function. Its density is that of the Normal, divided by the function's
+#    slope.
+# 3. More freedom needs more data. Judge it on held-out rows, and compare it with a mixture, which is flexible, too.
 # 4. In float64 a flow has quantiles, intervals and a CRPS like every other head.
 #
 # ## Questions to try
 #
 # - What does the flow become with `LAYERS = 1`? Is it worse? And with 4?
-# - Write the density of a mixture of a Normal and a Gamma, by `tfd.Mixture`. When would you believe in it?
+# - Write the density of a mixture of a Normal and a Gamma, by `tfd.Mixture`. When would it be a good assumption?
 # - Give the network last month's temperature as a third input. Which heads gain most, and why?
