@@ -98,6 +98,14 @@ def test_the_readme_quotes_the_benchmarks_that_are_recorded():
         assert f"{name} {uci[key]['nll']:.2f} and" in README
 
 
+def test_every_file_that_the_design_names_exists():
+    for name in ("design", "contributing"):
+        text = ROOT.joinpath(f"docs/{name}.md").read_text()
+        paths = [path for path in re.findall(r"`([\w/.]+/[\w.]+\.py)`", text)]
+        missing = {path for path in paths if not (ROOT / path).exists() and not (ROOT / "nllfit" / path).exists()}
+        assert not missing, name
+
+
 def test_the_citation_is_of_this_version():
     assert f"\nversion: {nllfit.__version__}\n" in ROOT.joinpath("CITATION.cff").read_text()
 
