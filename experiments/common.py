@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import datetime
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -168,6 +169,10 @@ def run(main):
         if callable(signal.getsignal(signal.SIGINT)):  # it is not ignored, as in a shell's background
             signal.signal(signal.SIGINT, signal.default_int_handler)
         main()
+        sys.stdout.flush()  # so that a closed pipe is told here
+    except BrokenPipeError:  # the reader, such as `head`, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it ends
+        sys.exit(128 + signal.SIGPIPE)  # as of other programs in a pipe
     except (OSError, ValueError) as error:
         text = " ".join(str(error).split())  # a file's own words may be in it
         print("error:", "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text), file=sys.stderr)

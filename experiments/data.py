@@ -63,6 +63,9 @@ def npz_file(path):
         if "allow_pickle" in str(error):
             raise ValueError(f"An array in --data {path} holds Python objects: save arrays of numbers.") from None
         raise ValueError(f"--data {path} is no whole .npz file: {_one_line(error)}") from None
+    raw = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
+    if raw:  # NumPy gives the bytes of a member that does not begin with its magic number
+        raise ValueError(f"--data {path} holds {raw[0]}, which is no array: write the file with `np.savez`.")
     missing = [name for name in _ARRAYS if name not in held]
     if missing:
         raise ValueError(f"--data {path} lacks {', '.join(missing)}; it holds {', '.join(held) or 'nothing'}.")

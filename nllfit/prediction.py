@@ -174,6 +174,8 @@ def _parameters_of(models, ranks):
     heads: list = []  # of the last batch that was traced
 
     class Parameters(base):
+        predict_function: Any
+
         def call(self, inputs):
             alive: list[Any] = [reference() for reference in references]
             outputs = [model(inputs, training=False) for model in alive]
@@ -185,7 +187,8 @@ def _parameters_of(models, ranks):
 
         def make_predict_function(self, force=False):
             """A function of its own for each model: TensorFlow counts them as one that is traced again and again."""
-            function = super().make_predict_function(force)
+            super().make_predict_function(force)  # in Keras 3 it returns nothing the first time
+            function = self.predict_function
             if hasattr(function, "get_concrete_function"):  # TensorFlow does not warn of a concrete function
                 self.predict_function = lambda batch: function.get_concrete_function(batch)(batch)
             return self.predict_function

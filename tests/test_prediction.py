@@ -12,6 +12,7 @@ import tf_keras
 
 import nllfit
 from nllfit import Ensemble, predict_distribution
+from nllfit.training.outcomes import outcome_check
 from tests.kerases import each_keras, mainly
 
 X = np.random.default_rng(0).normal(size=[6, 3]).astype("float32")
@@ -227,3 +228,15 @@ def test_lists_and_outcomes_of_one_axis_are_taken_wherever_fit_takes_them(kit):
 def rng_rows():
     rng = np.random.default_rng(0)
     return rng.normal(size=[60, 3]).astype("float32"), rng.normal(size=[60, 1]).astype("float32")
+
+
+@each_keras
+def test_tensorflow_does_not_warn_of_retracing_where_several_masked_models_predict(kit, caplog):
+    x = np.ones([4, 3, 1], "float32")
+    for _ in range(6):
+        layers = [kit.keras.layers.Input((3, 1)), kit.keras.layers.Masking(), kit.keras.layers.Dense(1)]
+        model = kit.keras.Sequential([*layers, kit.heads.Normal(scale=1.0)])
+        model.compile("sgd", kit.loss)
+        outcome_check(model, (tf.constant(x), tf.constant(x)), "y")(tf.constant(x), tf.constant(x))
+        assert nllfit.predict_distribution(model, x).batch_shape == [4, 3]
+    assert "retracing" not in caplog.text

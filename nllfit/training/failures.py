@@ -39,19 +39,35 @@ def lost_worker_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
-        found = re.search(r"/job:(\w+)/replica:\d+/task:(\d+)", error.message)
-        if found is None or strategy.cluster_resolver is None:
+        lost = _lost_worker(strategy.cluster_resolver, error.message)
+        if lost is None:
             raise
-        job, number = found[1], int(found[2])
-        address = strategy.cluster_resolver.cluster_spec().task_address(job, number)
-        reason = re.search(r"aborted by: (.*?)\.?\n", error.message)
+        lines = [line.strip(" .") for line in error.message.partition("aborted by:")[2].splitlines() if line.strip()]
+        reason = next((line for line in lines if not line.endswith(":")), None)  # after a colon it is on the next line
         setting = f"TF_CONFIG={shlex.quote(os.environ['TF_CONFIG'])} " if "TF_CONFIG" in os.environ else ""
         raise ConnectionError(
-            f"{job.capitalize()} {number} at {address} is lost{f' ({reason[1]})' if reason else ''}, and the others "
+            f"{lost} is lost{f' ({reason})' if reason else ''}, and the others "
             f"cannot go on without it: start all of them again as before, this one by "
             f"`{setting}{shlex.join(sys.orig_argv)}`. With a `BackupAndRestore` in `callbacks` they go on from the "
             f"last epoch."
         ) from error
+
+
+def _lost_worker(resolver, message):
+    """The worker that an error of another one is about, with its address; None if it names no worker.
+
+    The message may name the worker that raised it, too, and sometimes only that one.
+    """
+    named = [(job, int(number)) for job, number in re.findall(r"/job:(\w+)/replica:\d+/task:(\d+)", message)]
+    if not named or resolver is None:
+        return None
+    spec, here = resolver.cluster_spec(), (resolver.task_type, resolver.task_id)
+    workers = [(job, number) for job in spec.jobs for number in range(spec.num_tasks(job))]
+    others = [worker for worker in named if worker != here] or [worker for worker in workers if worker != here]
+    if len(set(others)) > 1 and here in named and set(named) == {here}:
+        return "A worker"
+    job, number = others[0]
+    return f"{job.capitalize()} {number} at {spec.task_address(job, number)}"
 
 
 def first_not_finite(model: Model) -> str | None:

@@ -145,10 +145,20 @@ def _outputs(model, x, row=0):
     names = sorted(outputs) if isinstance(outputs, dict) else getattr(model, "output_names", None) or []
     outputs = tf.nest.flatten(outputs)
     names = names if len(names) == len(outputs) else range(len(outputs))
+    heads = [distribution_of(output) for output in outputs]
+    if any(head is not None and not hasattr(head, "origin") for head in heads):
+        heads = [head if of_rows else None for head, of_rows in zip(heads, _are_of_rows(model, x, row), strict=True)]
     return [
-        _Output(name, distribution_of(output), mask_of(output) is not None)
-        for name, output in zip(names, outputs, strict=True)
+        _Output(name, head, mask_of(output) is not None)
+        for name, head, output in zip(names, heads, outputs, strict=True)
     ]
+
+
+def _are_of_rows(model, x, row):
+    """Whether each output has a distribution for each row; that of a Gaussian process is a joint one of all rows."""
+    twice = tf.nest.map_structure(lambda t: tf.gather(t, [row, row]), x)
+    heads = map(distribution_of, tf.nest.flatten(model(twice, training=False)))
+    return [head is not None and head.batch_shape[:1] == [2] for head in heads]
 
 
 def _masks(model, x):

@@ -1,5 +1,6 @@
 """A fault from the command line is one line on standard error and status 2."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -33,6 +34,17 @@ def test_a_fault_that_quotes_a_file_is_one_line(capsys):
     with pytest.raises(SystemExit):
         common.run(main)
     assert capsys.readouterr().err == "error: no column 'a b'\\x1b[31m, \\udcff\n"
+
+
+def test_a_reader_that_has_enough_ends_the_program_in_silence(capfd, monkeypatch):
+    end, start = os.pipe()
+    os.close(end)
+    monkeypatch.setattr(sys, "stdout", os.fdopen(start, "w"))
+    with pytest.raises(SystemExit) as exit:
+        common.run(lambda: print("a table"))
+    sys.stdout.close()
+    assert exit.value.code == 141
+    assert capfd.readouterr().err == ""
 
 
 def test_an_interrupted_import_is_one_line_and_status_130(tmp_path):

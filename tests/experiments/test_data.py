@@ -1,6 +1,7 @@
 """Bad data are one clear error, and leave no run folder."""
 
 import gzip
+import zipfile
 
 import numpy as np
 import pytest
@@ -61,6 +62,10 @@ def spoilt(tmp_path, kind):
         np.savez(path, **arrays)
         if kind == "a text.npz":
             path.write_text("no arrays")
+        if kind == "no magic.npz":
+            with zipfile.ZipFile(path, "w") as archive:
+                for name in arrays:
+                    archive.writestr(f"{name}.npy", b"no magic number")
         if kind == "damaged.npz":
             path.write_bytes(path.read_bytes().replace(b"{'descr'", b"{'descr("))
         if kind == "truncated.npz":
@@ -92,6 +97,7 @@ def spoilt(tmp_path, kind):
         (binary.main, "a broken image", "0.png is no image that can be read"),
         (binary.main, "truncated.npz", "is no whole .npz file"),
         (binary.main, "a text.npz", "a-text.npz is no whole .npz file"),
+        (binary.main, "no magic.npz", "holds x_train, which is no array: write the file with `np.savez`"),
         (binary.main, "damaged.npz", "damaged.npz is no whole .npz file"),
         (binary.main, "huge label.npz", "y_train holds the class 300000000, but there are 40 training rows"),
         (binary.main, "huge numbers.npz", "x_train holds float64 that are not all finite in float32"),

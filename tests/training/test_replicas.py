@@ -138,6 +138,30 @@ def test_a_worker_that_is_lost_is_named_with_what_to_do(monkeypatch):
         raise tf.errors.UnavailableError(None, None, "busy")
 
 
+@pytest.mark.parametrize(
+    ("workers", "message", "expected"),
+    [
+        (
+            2,
+            "{here}: Collective ops is aborted by: {other}:\nSocket closed\n",
+            r"Worker 1 at m1:1 is lost \(Socket closed\)",
+        ),
+        (2, "{here}: Collective ops is aborted by: Shut down.", r"Worker 1 at m1:1 is lost \(Shut down\)"),
+        (3, "{here}: no answer", "A worker is lost, and"),
+        (3, "{here}: no answer of {other}", "Worker 1 at m1:1 is lost, and"),
+    ],
+)
+def test_the_worker_that_says_so_is_not_the_one_that_is_lost(workers, message, expected):
+    cluster = tf.train.ClusterSpec({"worker": [f"m{i}:1" for i in range(workers)]})
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(cluster, task_type="worker", task_id=0)
+    here, other = (f"/job:worker/replica:0/task:{i}" for i in range(2))
+    with (
+        pytest.raises(ConnectionError, match=expected),
+        lost_worker_named(types.SimpleNamespace(cluster_resolver=resolver)),
+    ):
+        raise tf.errors.UnavailableError(None, None, message.format(here=here, other=other))
+
+
 @pytest.mark.thorough  # three processes or more each, 20 s of a quiet machine
 @each_keras
 @pytest.mark.parametrize("killed", [False, True])

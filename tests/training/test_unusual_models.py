@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 import tensorflow as tf
+import tensorflow_probability as tfp
 import tf_keras
 
 import nllfit
@@ -390,3 +391,38 @@ def test_dropout_goes_on_where_it_was_but_not_after_loading(k, tmp_path):
     # No Keras saves the state of a generator: where one comes to, `fit` need not speak of it.
     loaded = resumed(k.models.load_model(tmp_path / "model.keras"))
     assert np.abs(loaded - never_stopped.get_weights()[0]).max() > 1e-6
+
+
+class Amplitude(tf_keras.layers.Layer):
+    """A kernel of a Gaussian process, whose amplitude is learned."""
+
+    def __init__(self):
+        super().__init__()
+        self.amplitude = self.add_weight(initializer="ones", name="amplitude")
+
+    def call(self, inputs):
+        return inputs
+
+    @property
+    def kernel(self):
+        return tfp.math.psd_kernels.ExponentiatedQuadratic(self.amplitude)
+
+
+def test_a_joint_distribution_of_all_rows_is_trained_as_by_keras():
+    x = np.linspace(-1, 1, 20, dtype="float32")[:, None]
+    y = np.sin(3 * x)
+
+    def gaussian_process():
+        layer = tfp.layers.VariationalGaussianProcess(
+            num_inducing_points=4,
+            kernel_provider=Amplitude(),
+            inducing_index_points_initializer=tf_keras.initializers.constant(np.linspace(-1, 1, 4)[None, :, None]),
+        )
+        model = tf_keras.Sequential([tf_keras.layers.InputLayer((1,)), layer])
+        model.compile("sgd", lambda y, process: process.variational_loss(y, kl_weight=0.01))
+        return model
+
+    arguments = {"batch_size": 10, "epochs": 2, "shuffle": False, "verbose": 0}
+    expected = gaussian_process().fit(x, y, **arguments).history
+    found = nllfit.fit(gaussian_process(), x, y, **arguments, compile="graph").history
+    np.testing.assert_allclose(found["loss"], expected["loss"], rtol=1e-5)
