@@ -43,9 +43,9 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32) -> Any:
       with the tensor `[n, ...]` of an output that is no head's.
 
     Raises:
-      TypeError: if no output of the model is a head's.
-      ValueError: if `x` has no rows, or rows of another shape than the model was built for, or `batch_size` is no int
-        of at least 1.
+      TypeError: if no output of the model is a head's, or `x` is neither arrays nor a dataset.
+      ValueError: if `x` has no rows, is sparse or ragged, or holds other than real numbers or strings; if it has rows
+        of another shape than the model was built for; or if `batch_size` is no int of at least 1.
 
     Example:
       >>> predict_distribution(model, x, batch_size=1024).stddev().shape

@@ -46,9 +46,10 @@ def fit(
 ):
     """Trains a compiled Keras model as `model.fit` does, to the same numbers, with no Python between the steps.
 
-    It takes any model of tf_keras or of Keras 3 (on TensorFlow), with a head or without. Data are checked before the
-    first step. If an error, an exception of a callback or Ctrl-C ends the run, the model and its optimizer are as they
-    were after the last epoch in the history.
+    It takes any compiled model of tf_keras or of Keras 3 (on TensorFlow) that is not run eagerly, with a head or
+    without, and callbacks that act once an epoch; it refuses others, which only `model.fit` can train. Data are checked
+    before the first step. If an error, an exception of a callback or Ctrl-C ends the run, the model and its optimizer
+    are as they were after the last epoch in the history.
 
     A program is kept for its architecture, so that another model of the same layers, optimizer, loss and metrics trains
     at once. Nothing is known of a user's own classes and functions, so each model with one of them has its own program.
@@ -105,9 +106,9 @@ def fit(
     Raises:
       TypeError: if `model` is no Keras model, or a callback is not of its Keras.
       ValueError: if the model is not compiled, or is one that only `model.fit` can train (run eagerly, or of another
-        strategy); if data are empty, not finite, of lengths that differ or outside a head's support; if the replicas
-        cannot share a batch alike; if a callback needs batches; if a number of epochs, rows or steps cannot be; or if a
-        step fails, as where an index is out of range. A dataset is checked as it is read.
+        strategy); if data are empty, sparse, not finite, of lengths that differ, all of weight 0 or outside a head's
+        support; if the replicas cannot share a batch alike; if a callback needs batches; if a number of epochs, rows or
+        steps cannot be; or if a step fails, as where an index is out of range. A dataset is checked as it is read.
       OSError: if a backup cannot be read or written, as on a full disk; the one before it is complete.
       ConnectionError: if one of several workers is lost; it says which, and how to start again.
       FloatingPointError: at the end of an epoch whose loss or weights are not finite, with the first such layer.
