@@ -6,12 +6,9 @@ whose code does not change. What a user wrote may read anything, a global variab
 so that nothing is known of a model that holds any of it.
 """
 
-import collections
 import functools
-import threading
 import types
-import weakref
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,46 +20,19 @@ from nllfit.kerases import (
     compiled_with,
     is_plain,
     keras_of,
-    made_by_compile,
     training_variables,
     variable_of,
 )
 
-__all__ = ["architecture_of", "kept_for", "shared_by"]
+__all__ = ["architecture_of"]
 
 _LIBRARIES = {"keras", "nllfit", "numpy", "tensorflow", "tensorflow_probability", "tf_keras"}
 _STANDARD = {"_thread", "builtins", "collections", "inspect", "threading", "types", "weakref"}
 _FUNCTIONS = types.FunctionType, types.BuiltinFunctionType, type
 
 
-_KEPT: Any = weakref.WeakKeyDictionary()
-_SHARED: Any = collections.OrderedDict()
-_LOCK = threading.Lock()
-_MOST = 32  # architectures
-
-
 class _UnknownError(Exception):
     """Something of which a program might hold more than can be compared."""
-
-
-def kept_for(model: Model, make: Callable[[Model], Any]) -> Any:
-    """`make(model)`, made once for a model and kept until it is compiled anew; it must not hold on to the model."""
-    compiled = made_by_compile(model)
-    made = _KEPT.setdefault(model, {})
-    if make not in made or any(a is not b for a, b in zip(made[make][0], compiled, strict=True)):
-        made[make] = compiled, make(model)
-    return made[make][1]
-
-
-def shared_by(architecture: Hashable, make: Callable[[], Any]) -> Any:
-    """`make()`, made once for an architecture and kept while it is among the last used."""
-    with _LOCK:
-        if architecture not in _SHARED:
-            _SHARED[architecture] = make()
-        _SHARED.move_to_end(architecture)
-        while len(_SHARED) > _MOST:
-            _SHARED.popitem(last=False)
-        return _SHARED[architecture]
 
 
 def architecture_of(model: Model, y: Any) -> Hashable | None:

@@ -1,4 +1,4 @@
-"""Batches: a data set as work for programs, checked at the door.
+"""Batches: a data set as chunks for programs, checked once.
 
 A program gathers its batches from data in memory, by their rows. `Arrays` are such data, and give the rows in the
 order of the epoch's permutation; a `Stream` reads them in pieces.
@@ -143,26 +143,25 @@ class Arrays:
         with tf.device("CPU"):
             return tf.nest.map_structure(lambda t: tf.gather(t, rows), self.data)
 
-    def work(self, epoch, epochs=1, capacity=1):
+    def chunk(self, epoch, epochs=1, capacity=1):
         """The `Chunk` of some epochs that are alike."""
         parts = [self._parts(epoch + i)[0] for i in range(epochs)]
-        return self._work(parts, capacity)
+        return self._chunk(parts, capacity)
 
-    def example(self, capacity, held_out):
-        """Work of the shapes that training has."""
-        if self.are_alike:
-            return dataclasses.replace(self.work(0, 1, capacity), held_out=held_out)
-        return dataclasses.replace(next(self.works(0)), held_out=held_out)
+    def layout(self, capacity, held_out):
+        """The `Layout` of the chunks to train on."""
+        chunk = self.chunk(0, 1, capacity) if self.are_alike else next(self.chunks(0))
+        return dataclasses.replace(chunk, held_out=held_out).layout()
 
     @property
     def is_small(self):
         """Whether all data fit into one more tensor."""
         return num_bytes(self.data) <= CHUNK_BYTES
 
-    def works(self, epoch):
-        """The `Chunk` of one epoch, in pieces each of which may end in a partial batch."""
+    def chunks(self, epoch):
+        """The chunks of one epoch, each of which may end in a partial batch."""
         for i, part in enumerate(self._parts(epoch)):
-            yield self._work([part], 1, starts=i == 0)
+            yield self._chunk([part], 1, starts=i == 0)
 
     def stacks(self):
         """The batches of an epoch that restarts, as stacks `[k, batch_size, ...]`, and how many of each count."""
@@ -193,7 +192,7 @@ class Arrays:
             return np.arange(self._rows)
         return np.random.default_rng([self._seed, number]).permutation(self._rows)
 
-    def _work(self, parts, capacity, starts=True):
+    def _chunk(self, parts, capacity, starts=True):
         steps, size = len(parts[0][0]) // self._batch_size, len(parts[0][1])
         order = np.zeros([capacity, round_up(max(steps, 1)), self._batch_size], np.int32)
         rest = np.zeros([capacity, size], np.int32) if size else None

@@ -20,7 +20,7 @@ from nllfit.families.outcomes import (
 )
 from nllfit.families.refusal import first_refused
 from nllfit.kerases import Model, compiled_with, distribution_of, is_kerases_own, mask_of
-from nllfit.training.architecture import kept_for
+from nllfit.training.caches import kept_for
 from nllfit.training.untrained import warn_of_untrained
 
 __all__ = ["outcome_check"]
@@ -56,7 +56,8 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., None
         )
     outputs = []
     if has_outcomes:
-        known, shapes = kept_for(model, _known), tuple(tuple(t.shape[1:]) for t in tf.nest.flatten(example[0]))
+        # The outputs of a model as they were seen to be, by the shapes of its inputs.
+        known, shapes = kept_for(model, "outputs", dict), tuple(tuple(t.shape[1:]) for t in tf.nest.flatten(example[0]))
         if shapes not in known:  # to look at them takes as long as a hundred steps of a small model
             unseen = _keeps_state(model) or _gives_tensors(model, example[0])
             known[shapes] = [] if unseen else _outputs(model, example[0])
@@ -119,11 +120,6 @@ class _Output:
     is_masked: bool
 
 
-def _known(model):
-    """The outputs of a model as they were seen to be, by the shapes of its inputs."""
-    return {}
-
-
 def _outputs(model, x, row=0):
     """What one row of the inputs shows of the outputs."""
     try:
@@ -163,7 +159,7 @@ def _are_of_rows(model, x, row):
 
 def _masks(model, x):
     """The masks of the outputs of all rows, or None."""
-    masks, rows = kept_for(model, _mask_program), len(tf.nest.flatten(x)[0])
+    masks, rows = kept_for(model, "masks", lambda: _mask_program(model)), len(tf.nest.flatten(x)[0])
     starts = range(0, rows, _MASKED_ROWS)
     specs = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x)
     masks = masks.get_concrete_function(specs)  # of which TensorFlow does not warn where several models are masked

@@ -1,9 +1,7 @@
 """Runs: a model in training, its data, and the programs that it goes through."""
 
-import collections
 import dataclasses
 import itertools
-import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,8 +10,9 @@ import tensorflow as tf
 
 from nllfit.data import num_rows
 from nllfit.kerases import Model, build_replicas, training_variables, variable_of
-from nllfit.training.architecture import architecture_of, kept_for, shared_by
+from nllfit.training.architecture import architecture_of
 from nllfit.training.batches import Arrays
+from nllfit.training.caches import LastUsed, kept_for, shared_by
 from nllfit.training.chunks import Layout
 from nllfit.training.engine import Request
 from nllfit.training.failures import failed
@@ -22,35 +21,11 @@ from nllfit.training.programs import Program, Stretch
 from nllfit.training.replicas import Replicas
 from nllfit.training.streams import prefetched
 
-__all__ = ["Programs", "Run", "numbers"]
+__all__ = ["Run", "numbers"]
 
 _MAX_CALL_BYTES = 2**22  # of the recorded states and orders of a call's epochs
+_MAX_PROGRAMS = 8  # of a model, and of an architecture
 _BEFORE = -1  # the state before a stretch, where its epochs are 0, 1, ...
-
-
-class Programs:
-    """The last used programs of an architecture or of a model, by mode and layout."""
-
-    MOST = 8
-
-    def __init__(self, model: Model | None = None):
-        self.lock = threading.RLock()
-        self.kept: collections.OrderedDict[Any, Program] = collections.OrderedDict()
-
-    def get(self, key: Any) -> Program | None:
-        """The program, which is now the last used."""
-        with self.lock:
-            if key in self.kept:
-                self.kept.move_to_end(key)
-            return self.kept.get(key)
-
-    def put(self, key: Any, program: Program) -> None:
-        """Keeps a program, and forgets the one that was not used for longest."""
-        with self.lock:
-            self.kept[key] = program
-            self.kept.move_to_end(key)
-            while len(self.kept) > self.MOST:
-                self.kept.popitem(last=False)
 
 
 class Run:
@@ -76,9 +51,9 @@ class Run:
         small = isinstance(validation, Arrays) and validation.is_small and not self._in_lockstep
         if train.are_alike and small and validation.steps <= 4 * train.steps:
             self._held_out = validation.stacks()
-        is_new = not kept_for(model, Programs).kept
+        is_new = not len(_programs_of(model))
         build_replicas(model, train.first)
-        self._program = self.program("train", train.example(self._capacity, self._held_out).layout())
+        self._program = self.program("train", train.layout(self._capacity, self._held_out))
         self._variables = training_variables(model)  # of which the first program makes some
         if is_new:
             drop_kernels(len(self._variables))
@@ -103,13 +78,13 @@ class Run:
         """The program for a layout: one that the model used before, one of its architecture or, at last, a new one."""
         if layout.has_strings and self._compile == "xla":
             raise ValueError('The data hold strings, which XLA does not take: fit with `compile="graph"` or `"auto"`.')
-        own = kept_for(self._model, Programs)
+        own = _programs_of(self._model)
         key = mode, tuple(layer.trainable for layer in self._model._flatten_layers()), layout.key
         if found := own.get(key):
             return found
         first = self._train.first
         architecture = architecture_of(self._model, first[1] if len(first) > 1 else None)
-        shared = own if architecture is None else shared_by(architecture, Programs)
+        shared = own if architecture is None else shared_by(("programs", architecture), _new_programs)
         with shared.lock:  # another thread may be tracing it for a model of its own
             program = shared.get(key) or Program(self._model, mode, layout, architecture is not None)
             if program.is_shared:
@@ -177,10 +152,10 @@ class Run:
         """The epochs of a stretch."""
         if self._train.are_alike:
             flags = np.resize(np.array(evaluates), self._capacity)
-            chunk = self._train.work(epoch, len(evaluates), self._capacity)
+            chunk = self._train.chunk(epoch, len(evaluates), self._capacity)
             chunks = iter([dataclasses.replace(chunk, held_out=self._held_out, evaluates=flags)])
         else:
-            chunks = prefetched(self._train.works(epoch))
+            chunks = prefetched(self._train.chunks(epoch))
         done, seconds = 0, 0.0
         for steps, stretch in itertools.chain.from_iterable(self._calls("train", epoch, chunk) for chunk in chunks):
             done, seconds = done + steps, seconds + stretch.seconds
@@ -200,7 +175,7 @@ class Run:
 
     def _scores(self, epoch):
         """The logs of an evaluation apart from training."""
-        for chunk in prefetched(self._validation.works(epoch)):
+        for chunk in prefetched(self._validation.chunks(epoch)):
             for _, stretch in self._calls("test", epoch, chunk):
                 scores = stretch.logs
         return scores
@@ -230,6 +205,15 @@ class Run:
             epoch_steps=self._train.steps,
             in_lockstep=self._in_lockstep,
         )
+
+
+def _new_programs():
+    return LastUsed(_MAX_PROGRAMS)
+
+
+def _programs_of(model):
+    """The last used programs of a model, by mode and layout."""
+    return kept_for(model, "programs", _new_programs)
 
 
 def numbers(logs: Any, epoch: int) -> dict:

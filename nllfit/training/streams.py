@@ -1,4 +1,4 @@
-"""Streams: batches of an iterable that need not fit in memory, read in pieces while a program works."""
+"""Streams: batches of an iterable that need not fit in memory, read in chunks while a program runs."""
 
 import concurrent.futures
 import functools
@@ -64,11 +64,11 @@ class Stream:
         size = max(1, num_bytes(self.first))
         self._chunk_steps = max(1, min(CHUNK_BYTES // size, _MAX_CHUNK_STEPS, self.steps or _MAX_CHUNK_STEPS))
 
-    def example(self, capacity, held_out):
-        """A chunk of the shapes that training has."""
-        return self._chunk(self.first, 1, num_rows(self.first))
+    def layout(self, capacity, held_out):
+        """The `Layout` of the chunks to train on."""
+        return self._chunk(self.first, 1, num_rows(self.first)).layout()
 
-    def works(self, epoch):
+    def chunks(self, epoch):
         """The chunks of one epoch; batches of another size are in chunks of their own."""
         self._notify("on_epoch_begin")
         take = self._take or self._begin(self._chunk_steps)
@@ -125,14 +125,14 @@ def _with_first(stacks, take):
     return with_first
 
 
-def prefetched(works):
-    """The same pieces, each but the first made in another thread while the one before it is used."""
+def prefetched(chunks):
+    """The same chunks, each but the first made in another thread while the one before it is used."""
     with concurrent.futures.ThreadPoolExecutor(1, "nllfit-data") as thread:
-        work = next(works)
-        while work is not None:
-            coming = thread.submit(next, works, None)
-            yield work
-            work = coming.result()
+        chunk = next(chunks)
+        while chunk is not None:
+            coming = thread.submit(next, chunks, None)
+            yield chunk
+            chunk = coming.result()
 
 
 def _place(batch_size, done, epoch, row):

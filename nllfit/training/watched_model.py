@@ -3,13 +3,15 @@
 One call does several epochs. Their callbacks run afterwards, and each must see the weights of its own epoch.
 """
 
-from collections.abc import Callable
+import contextlib
+import os
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from nllfit.kerases import Model
-from nllfit.training.files import whole_file
 
 __all__ = ["WatchedModel"]
 
@@ -40,11 +42,33 @@ class WatchedModel:
     def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Saves the model."""
         self._look()
-        with whole_file(filepath) as path:
+        with _whole_file(filepath) as path:
             self._model.save(path, *args, **kwargs)
 
     def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Saves its weights."""
         self._look()
-        with whole_file(filepath) as path:
+        with _whole_file(filepath) as path:
             self._model.save_weights(path, *args, **kwargs)
+
+
+@contextlib.contextmanager
+def _whole_file(path: Any) -> Iterator[Any]:
+    """A path to write a `.keras` or `.h5` file to, which replaces the file at `path` only when it is complete.
+
+    Keras writes over the file before, so that a process killed in a write would leave neither. A format of several
+    files, such as TensorFlow's, is written to `path` itself.
+    """
+    folder, name = os.path.split(os.fspath(path))
+    if not name.endswith((".keras", ".h5")) or tf.io.gfile.isdir(path):
+        yield path
+        return
+    partial = os.path.join(folder, f".partial-{name}")
+    try:
+        yield partial
+        tf.io.gfile.rename(partial, path, overwrite=True)
+    except (OSError, tf.errors.OpError) as error:
+        raise OSError(f"{path} cannot be written: {str(error).rstrip('.')}. What it was before is whole.") from error
+    finally:
+        if tf.io.gfile.exists(partial):
+            tf.io.gfile.remove(partial)

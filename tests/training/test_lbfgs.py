@@ -13,7 +13,8 @@ from sklearn.linear_model import LogisticRegression
 
 import nllfit
 from nllfit import heads, initialization
-from nllfit.training.architecture import architecture_of, shared_by
+from nllfit.training.architecture import architecture_of
+from nllfit.training.caches import shared_by
 from nllfit.training.loss_surface import Surface
 from tests.files import data_file
 from tests.kerases import KITS, each_keras, in_turn, mainly, set_precision

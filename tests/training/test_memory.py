@@ -56,7 +56,7 @@ def test_a_program_keeps_no_data():
     fit(rows)
     before = mebibytes()
     fit(rows + 4)  # another layout, and so another program
-    assert mebibytes() - before < 40
+    assert mebibytes() - before < 60  # a trace takes 13 to 40, and the data would take 76 more
 
 
 @KERASES

@@ -17,7 +17,7 @@ import tf_keras
 import nllfit
 from nllfit.data import as_tensors
 from nllfit.kerases import training_variables, variable_of
-from nllfit.training import architecture, batches, engine, loops, readers, runs, streams
+from nllfit.training import batches, caches, engine, loops, readers, runs, streams
 from nllfit.training.failures import not_finite
 from nllfit.training.programs import Program
 from tests.kerases import KERASES, KITS, by_keras, in_turn, mainly, set_precision
@@ -425,8 +425,8 @@ def test_an_epoch_is_a_permutation_that_seed_and_epoch_fix():
     x = np.arange(10.0)[:, None]
 
     def order(seed, epoch):
-        work = batches.Arrays((tf.constant(x),), 4, seed=seed).work(epoch)
-        return [*work.order[0, : work.bounds.last].flat, *work.rest[0]]
+        chunk = batches.Arrays((tf.constant(x),), 4, seed=seed).chunk(epoch)
+        return [*chunk.order[0, : chunk.bounds.last].flat, *chunk.rest[0]]
 
     assert sorted(order(0, 0)) == list(range(10))
     assert order(0, 0) == order(0, 0)
@@ -552,7 +552,7 @@ def test_the_progress_bar_is_keras_own(k, capfd, monkeypatch):
 @pytest.fixture
 def traced(monkeypatch):
     """The programs that are traced, as they are, none being there before."""
-    monkeypatch.setattr(architecture, "_SHARED", collections.OrderedDict())
+    monkeypatch.setattr(caches, "_SHARED", caches.LastUsed(32))
     programs, init = [], Program.__init__
 
     def listed(program, *args):
@@ -638,7 +638,7 @@ def test_another_architecture_is_never_taken_for_the_same(k, monkeypatch):
         def changed(self, variables):
             raise InterruptedError
 
-    monkeypatch.setattr(architecture, "_SHARED", collections.OrderedDict())
+    monkeypatch.setattr(caches, "_SHARED", caches.LastUsed(32))
     monkeypatch.setattr(runs, "Program", Untraced)
     count = 0
     for count, model in enumerate(models(), 1):
