@@ -115,7 +115,7 @@ def interval(distribution: tfd.Distribution, level: float = 0.9) -> tuple[tf.Ten
 def _probabilities(distribution, y):
     distribution = latent(as_distribution(distribution, "`distribution`"))
     scalar = marginals(distribution)
-    y = tf.cast(as_numbers("y", y, real_dtype(scalar)), real_dtype(scalar))
+    y = _normal_numbers(tf.cast(as_numbers("y", y, real_dtype(scalar)), real_dtype(scalar)))
     expected = distribution.batch_shape.concatenate(distribution.event_shape)
     rank = y.shape.rank
     if rank != 0 and not y.shape[max(0, rank - expected.rank) :].is_compatible_with(expected):
@@ -125,3 +125,14 @@ def _probabilities(distribution, y):
         )
     dtype = real_dtype(distribution)
     return [tf.cast(part, dtype) for part in cdf_and_survival(scalar)(y)]
+
+
+def _normal_numbers(y):
+    """Numbers in which the smallest normal one stands for those below it, which TensorFlow's arithmetic takes for 0."""
+    if y.dtype != tf.float64:
+        return y
+    bits = tf.bitcast(y, tf.int64)
+    size = bits & np.iinfo(np.int64).max
+    tiny = tf.constant(np.finfo(np.float64).tiny, tf.float64)
+    subnormal = (size > 0) & (size < tf.bitcast(tiny, tf.int64))
+    return tf.where(subnormal, tf.where(bits < 0, -tiny, tiny), y)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
-from scipy import stats
+from scipy import special, stats
 
 import nllfit
 from nllfit import heads
@@ -247,3 +247,24 @@ def test_a_search_takes_few_steps(distribution, monkeypatch):
     reached = np.abs(below - levels[:, None]) <= 1e-13
     assert np.all(reached | ((found.numpy() == 0) & (below > levels[:, None])))
     assert np.all(np.isfinite(above))
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "reference"),
+    [
+        ("Cauchy", (0.0, 1.0), stats.cauchy.ppf),
+        ("HalfNormal", (1.0,), lambda q: 2**0.5 * special.erfinv(q)),
+        ("TwoPieceNormal", (0.0, 1.0, 1.0), stats.norm.ppf),
+    ],
+)
+def test_quantiles_at_tiny_levels_have_all_digits(name, parameters, reference):
+    distribution = getattr(tfd, name)(*(tf.constant(value, tf.float64) for value in parameters))
+    levels = np.array([1e-12, 0.25, 0.75])
+    np.testing.assert_allclose(nllfit.quantile(distribution, levels), reference(levels), rtol=1e-13)
+
+
+def test_numbers_below_the_smallest_normal_one_are_not_0():
+    distribution = tfd.Beta(tf.constant(0.01, tf.float64), tf.constant(5.0, tf.float64))
+    y = [-2.2e-308, 2.2e-308, 5e-324, 0.0]
+    smallest = stats.beta(0.01, 5).cdf(2.2250738585072014e-308)  # which TensorFlow takes for 0
+    np.testing.assert_allclose(nllfit.cdf(distribution, y), [0, smallest, smallest, 0], rtol=1e-12)

@@ -4,13 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 
-__all__ = ["across", "betainc", "expm1_ratio", "log1p_ratio", "log_bessel_series", "zeta"]
+__all__ = ["across", "expm1_ratio", "log1p_ratio", "log_bessel_series", "zeta"]
 
 _STEP = 3e-3
 _TERMS = 128
-_ASIDE = 1e-8
 _NODES = np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0])
 
 
@@ -42,24 +40,6 @@ def across(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, hole: tf.Te
         others = [(place - other) / (node - other) for other in _NODES if other != node]
         total += tf.reduce_prod(tf.stack(others), 0) * function(hole + node * _STEP)
     return tf.where(near, total, function(tf.where(near, hole + _STEP, x)))
-
-
-def betainc(a: tf.Tensor, b: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-    """TFP's regularized incomplete beta function, with its derivatives at whole numbers, too.
-
-    There a term of TFP's series is 0, at which the sum of the derivatives of all terms stops. Here they are those 1e-8
-    aside, where that sum has seven digits.
-    """
-    exact = tf.stop_gradient(tfp.math.betainc(a, b, x))
-    aside = tfp.math.betainc(*(tf.cast(part, tf.float64) for part in (_aside(a), _aside(b), x)))
-    return exact + tf.cast(aside - tf.stop_gradient(aside), exact.dtype)
-
-
-def _aside(x):
-    x = tf.cast(x, tf.float64)
-    fixed = tf.stop_gradient(x)
-    whole = tf.round(fixed)
-    return x + tf.where(tf.abs(fixed - whole) < _ASIDE, whole + _ASIDE - fixed, 0.0)
 
 
 def log_bessel_series(order: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:

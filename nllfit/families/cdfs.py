@@ -8,15 +8,16 @@ import functools
 import math
 from collections.abc import Callable
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.analytic import betainc, zeta
+from nllfit.families.analytic import zeta
+from nllfit.families.averaged_cdfs import beta_binomial, horseshoe, normal_inverse_gaussian, skellam
 from nllfit.families.discreteness import is_discrete, line
 from nllfit.families.facts import facts_of
 from nllfit.families.formulas import formula_of, log_tails
+from nllfit.families.incomplete_functions import beta_tails, gamma_tails
 from nllfit.families.kinds import MIXTURE, MIXTURE_SAME_FAMILY, is_own
 from nllfit.families.marginals import real_dtype
 
@@ -125,25 +126,12 @@ def _bernoulli(d, k):
 
 
 def _beta(d, y):
-    return _beta_tails(d.concentration1, d.concentration0, y, 1 - y)
+    return beta_tails(d.concentration1, d.concentration0, y, 1 - y)
 
 
-def _beta_binomial(d, k):
-    # TFP has none. A sum over all counts, which are as many for all rows.
-    counts = tf.range(tf.reduce_max(d.total_count) + 1, dtype=k.dtype)
-    counts = tf.reshape(counts, tf.concat([[-1], tf.ones([tf.rank(k + d.total_count)], tf.int32)], 0))
-    probs = tf.where(counts <= d.total_count, tf.exp(d.log_prob(tf.minimum(counts, d.total_count))), 0.0)
-    below = tf.reduce_sum(tf.where(counts <= k, probs, 0.0), 0)
-    above = tf.reduce_sum(tf.where(counts > k, probs, 0.0), 0)
-    return below, above
-
-
-def _beta_tails(a, b, x, rest):
-    """Those of a Beta at `x`, given `rest`, `1 - x`: either may be too near 1 to have the digits of the other."""
-    most = 1 - np.finfo(x.dtype.as_numpy_dtype).epsneg  # at 1 a derivative is infinite
-    below, above = betainc(a, b, tf.minimum(x, most)), betainc(b, a, tf.minimum(rest, most))
-    dense = tfd.Beta(a, b).log_prob(x) > 0  # where a rounded `x` moves a probability by more than its own rounding
-    return tf.where(dense & (x > 0.5), 1 - above, below), tf.where(dense & (x < 0.5), 1 - below, above)
+def _binomial(d, k):
+    logits = d.logits_parameter()
+    return beta_tails(d.total_count - k, k + 1, tf.sigmoid(-logits), tf.sigmoid(logits))
 
 
 def _doublesided_maxwell(d, y):
@@ -163,22 +151,29 @@ def _exponentially_modified_gaussian(d, y):
     return tf.where(z < 0, left, _phi(z) - tail), _phi(-z) + tail
 
 
+def _exp_gamma(d, y):
+    return gamma_tails(d.concentration, tf.exp(y + (tf.math.log(d.rate) if d.log_rate is None else d.log_rate)))
+
+
+def _exp_inverse_gamma(d, y):
+    log_scale = tf.math.log(d.scale) if d.log_scale is None else d.log_scale
+    return gamma_tails(d.concentration, tf.exp(log_scale - y))[::-1]
+
+
 def _gamma(d, y):
-    y = y * (tf.exp(d.log_rate) if d.rate is None else d.rate)
-    return tf.math.igamma(d.concentration, y), tf.math.igammac(d.concentration, y)
+    return gamma_tails(d.concentration, y * (tf.exp(d.log_rate) if d.rate is None else d.rate))
 
 
 def _gamma_gamma(d, y):
     below, above = y / (y + d.mixing_rate), d.mixing_rate / (y + d.mixing_rate)
-    return _beta_tails(d.concentration, d.mixing_concentration, below, above)
+    return beta_tails(d.concentration, d.mixing_concentration, below, above)
 
 
-def _horseshoe(d, y):
-    # A Normal whose scale is a half-Cauchy's: the trapezoidal rule in the logarithm of that scale.
-    u = tf.constant(np.arange(-40, 40, 0.125), y.dtype)
-    weights = 0.125 / (math.pi * tf.cosh(u))
-    z = y[..., None] / d.scale[..., None] * tf.exp(-u)
-    return tf.linalg.matvec(_phi(z), weights), tf.linalg.matvec(_phi(-z), weights)
+def _half_student_t(d, y):
+    # TFP's survival function is `1 - cdf`.
+    squared = tf.square((y - d.loc) / d.scale)
+    whole = d.df + squared
+    return beta_tails(tf.ones_like(whole) / 2, d.df / 2, squared / whole, d.df / whole)
 
 
 def _inverse_gaussian(d, y):
@@ -192,25 +187,17 @@ def _inverse_gaussian(d, y):
 
 
 def _negative_binomial(d, k):
-    probs, count = d.probs_parameter(), d.total_count
-    return _beta_tails(count, k + 1, tf.math.sigmoid(-d.logits_parameter()), probs)
-
-
-def _normal_inverse_gaussian(d, y):
-    # A Normal whose variance is an inverse Gaussian's and moves the mean: the trapezoidal rule in its logarithm.
-    gamma = tf.sqrt((d.tailweight - d.skewness) * (d.tailweight + d.skewness))
-    shape = d.scale * gamma
-    reach = tf.math.acosh(1 + 50 / shape)[..., None]  # where the density of the logarithm is exp(-50)
-    u = reach * tf.constant(np.linspace(-1, 1, 257), y.dtype)
-    density = tf.exp(-u / 2 - shape[..., None] * (tf.cosh(u) - 1))
-    weights = density * tf.sqrt(shape / (2 * math.pi))[..., None] * reach / 128
-    root = tf.sqrt(d.scale / gamma)[..., None] * tf.exp(u / 2)
-    z = ((y - d.loc)[..., None] - d.skewness[..., None] * tf.square(root)) / root
-    return tf.reduce_sum(_phi(z) * weights, -1), tf.reduce_sum(_phi(-z) * weights, -1)
+    return beta_tails(d.total_count, k + 1, tf.sigmoid(-d.logits_parameter()), d.probs_parameter())
 
 
 def _normal(z):
     return _phi(z), _phi(-z)  # a third of the time of the logarithms, with as many digits
+
+
+def _pert(d, y):
+    width, rest = d.high - d.low, d.high - y
+    a, b = (1 + d.temperature * part / width for part in (d.peak - d.low, d.high - d.peak))
+    return beta_tails(a, b, (y - d.low) / width, rest / width)
 
 
 def _probit_bernoulli(d, k):
@@ -219,26 +206,7 @@ def _probit_bernoulli(d, k):
 
 
 def _sigmoid_beta(d, y):
-    return _beta_tails(d.concentration1, d.concentration0, tf.sigmoid(y), tf.sigmoid(-y))
-
-
-def _skellam(d, k):
-    # The count of the smaller rate is summed over, for it is the narrower; strides over it are exact where its
-    # probabilities are as smooth as they are when it needs them.
-    first, second = d.rate1_parameter()[..., None], d.rate2_parameter()[..., None]
-    k = k[..., None]
-    rate, other = tf.minimum(first, second), tf.maximum(first, second)
-    low = tf.nn.relu(tf.math.floor(rate - 10 * tf.sqrt(rate)))
-    stride = tf.math.ceil((rate + 10 * tf.sqrt(rate) + 20 - low) / 128)
-    j = low + stride * tf.range(128, dtype=k.dtype)
-    weights = stride * tf.exp(j * tf.math.log(rate) - rate - tf.math.lgamma(j + 1))
-    upper = tf.where(first >= second, k + j, j - k - 1)  # K <= k: N1 <= k + N2, or N2 > N1 - k - 1
-    known = upper >= 0
-    upper = tf.nn.relu(upper) + 1
-    poisson = tf.where(known, tf.math.igammac(upper, other), 0.0), tf.where(known, tf.math.igamma(upper, other), 1.0)
-    below, above = (tf.reduce_sum(weights * part, -1) for part in poisson)
-    swapped = (first < second)[..., 0]
-    return tf.where(swapped, above, below), tf.where(swapped, below, above)
+    return beta_tails(d.concentration1, d.concentration0, tf.sigmoid(y), tf.sigmoid(-y))
 
 
 def _zero_inflated_negative_binomial(d, k):
@@ -257,21 +225,29 @@ def _zipf(d, k):
 _KNOWN = {
     "Bernoulli": _bernoulli,
     "Beta": _beta,
-    "BetaBinomial": _beta_binomial,
-    "Chi2": lambda d, y: (tf.math.igamma(d.df / 2, y / 2), tf.math.igammac(d.df / 2, y / 2)),
+    "BetaBinomial": beta_binomial,
+    "Binomial": _binomial,
+    "Chi": lambda d, y: gamma_tails(d.df / 2, tf.square(y) / 2),
+    "Chi2": lambda d, y: gamma_tails(d.df / 2, y / 2),
     "DoublesidedMaxwell": _doublesided_maxwell,
+    "ExpGamma": _exp_gamma,
+    "ExpInverseGamma": _exp_inverse_gamma,
     "ExponentiallyModifiedGaussian": _exponentially_modified_gaussian,
     "Gamma": _gamma,
     "GammaGamma": _gamma_gamma,
-    "Horseshoe": _horseshoe,
+    "HalfStudentT": _half_student_t,
+    "Horseshoe": horseshoe,
+    "InverseGamma": lambda d, y: gamma_tails(d.concentration, d.scale / y)[::-1],
     "InverseGaussian": _inverse_gaussian,
     "LogNormal": lambda d, y: _normal((tf.math.log(y) - d.loc) / d.scale),
     "NegativeBinomial": _negative_binomial,
     "Normal": lambda d, y: _normal((y - d.loc) / d.scale),
-    "NormalInverseGaussian": _normal_inverse_gaussian,
+    "NormalInverseGaussian": normal_inverse_gaussian,
+    "PERT": _pert,
+    "Poisson": lambda d, k: gamma_tails(k + 1, d.rate_parameter())[::-1],
     "ProbitBernoulli": _probit_bernoulli,
     "SigmoidBeta": _sigmoid_beta,
-    "Skellam": _skellam,
+    "Skellam": skellam,
     "ZeroInflatedNegativeBinomial": _zero_inflated_negative_binomial,
     "Zipf": _zipf,
 }

@@ -12,6 +12,8 @@ from nllfit.families.marginals import constant, marginals, real_dtype
 
 __all__ = ["drawn", "drawn_by_cdf", "inverse_cdf"]
 
+_ROUNDING = 1e4  # units of the dtype's precision, which a rounded quantile's own probability may be off
+
 
 def inverse_cdf(distribution: tfd.Distribution, levels: Any, rests: Any = None) -> tf.Tensor:
     """The least numbers at which a scalar distribution of batch `[*batch]` reaches the probabilities `levels`.
@@ -46,9 +48,10 @@ def inverse_cdf(distribution: tfd.Distribution, levels: Any, rests: Any = None) 
         formula = distribution.quantile(level) + zeros
     except NotImplementedError:
         return root()
-    # Some of TFP's are series or searches, which do not always arrive.
-    near = tf.reduce_all(tf.abs(excess(formula)) <= 1e-3 * tf.where(lower, level, rest))
-    return tf.cond(near, lambda: formula, root)
+    # Some of TFP's are series or searches that do not always converge; others lose digits at small levels.
+    tolerance = _ROUNDING * np.finfo(dtype.as_numpy_dtype).eps
+    near = tf.abs(excess(formula)) <= tolerance * tf.where(lower, level, rest)
+    return tf.cond(tf.reduce_all(near), lambda: formula, lambda: tf.where(near, formula, root()))
 
 
 def drawn(distribution: tfd.Distribution, n: Any, seed: Any) -> tf.Tensor:

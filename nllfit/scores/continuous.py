@@ -15,7 +15,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.analytic import across, betainc, expm1_ratio, log1p_ratio
+from nllfit.families.analytic import across, expm1_ratio, log1p_ratio
+from nllfit.families.incomplete_functions import beta_tails, gamma_tails, log_beta_kernel, log_gamma_kernel
 from nllfit.scores.mixtures import expected_distance
 
 __all__ = ["CONTINUOUS"]
@@ -60,10 +61,7 @@ def _standard_student_t(df, z):
     finite = df > 0.5
     df = tf.where(finite, df, 2.0)
     squared = tf.maximum(tf.square(z), _TINY)
-    inside = squared < df
-    half, other = tf.ones_like(squared) / 2, df / 2
-    low, high = tf.where(inside, squared, df), tf.where(inside, df, squared)
-    within = tf.where(inside, betainc(half, other, low / (df + low)), 1 - betainc(other, half, df / (df + high)))
+    within, _ = beta_tails(tf.ones_like(squared) / 2, df / 2, squared / (df + squared), df / (df + squared))
 
     def log_beta(other):
         return tfp.math.lbeta(tf.ones_like(other) / 2, other)
@@ -146,10 +144,10 @@ def _truncated_normal(d: tfd.TruncatedNormal, y: tf.Tensor) -> tf.Tensor:
 def _gamma_of(shape, rate, y):
     inside, distance = _positive(y)
     x, mean = inside * rate, shape / rate
-    below = tf.math.igamma(shape + tf.zeros_like(x), x)
-    density = tf.exp(shape * tf.math.log(x) - x - tf.math.lgamma(shape + 1))  # times x over the shape
+    below, _ = gamma_tails(shape, x)
+    density = tf.exp(log_gamma_kernel(shape, x))
     apart = tf.exp(-tfp.math.lbeta(tf.ones_like(shape) / 2, shape)) / rate
-    return distance + (inside - mean) * (2 * below - 1) + 2 * mean * density - apart
+    return distance + (inside - mean) * (2 * below - 1) + 2 * density / rate - apart
 
 
 def _gamma(d: tfd.Gamma, y: tf.Tensor) -> tf.Tensor:
@@ -183,10 +181,9 @@ def _log_normal(d: tfd.LogNormal, y: tf.Tensor) -> tf.Tensor:
 
 def _beta_of(a, b, y):
     inside = tf.clip_by_value(y, _TINY, 1 - 2.0**-53)
-    below = betainc(a + tf.zeros_like(y), b + tf.zeros_like(y), inside)
-    log_beta, mean = tfp.math.lbeta(a, b), a / (a + b)
-    density = tf.exp(a * tf.math.log(inside) + b * tf.math.log1p(-inside) - log_beta)
-    apart = tf.exp(tfp.math.lbeta(2 * a, 2 * b) - 2 * log_beta)
+    below, _ = beta_tails(a, b, inside, 1 - inside)
+    mean, density = a / (a + b), tf.exp(log_beta_kernel(a, b, inside, 1 - inside))
+    apart = tf.exp(tfp.math.lbeta(2 * a, 2 * b) - 2 * tfp.math.lbeta(a, b))
     return tf.abs(y - inside) + (inside - mean) * (2 * below - 1) + 2 * (density - apart) / (a + b)
 
 

@@ -14,11 +14,13 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.analytic import betainc
+from nllfit.families.analytic import across, zeta
+from nllfit.families.incomplete_functions import beta_tails, gamma_tails, log_beta_kernel, log_gamma_kernel
 
 __all__ = ["COUNTS"]
 
 _STEP = 0.2
+_NUM_SQUARES = 32
 _LOGS = np.arange(-28, 28 + _STEP / 2, _STEP)
 
 
@@ -41,7 +43,8 @@ def _apart(log_square: Callable[[tf.Tensor], tf.Tensor], spread: tf.Tensor) -> t
 def _poisson(d: tfd.Poisson, y: tf.Tensor) -> tf.Tensor:
     rate = d.rate_parameter()
     inside, count = _counted(y, np.inf)
-    to_outcome = (inside - rate) * (2 * tf.math.igammac(count + 1, rate) - 1) + 2 * rate * tf.exp(d.log_prob(count))
+    above, below = gamma_tails(count + 1, rate)
+    to_outcome = (inside - rate) * (below - above) + 2 * tf.exp(log_gamma_kernel(count + 1, rate))
     scaled = 2 * rate
     apart = rate * (tf.math.bessel_i0e(scaled) + tf.math.bessel_i1e(scaled))
     return tf.abs(y - inside) + to_outcome - apart
@@ -49,11 +52,12 @@ def _poisson(d: tfd.Poisson, y: tf.Tensor) -> tf.Tensor:
 
 def _negative_binomial(d: tfd.NegativeBinomial, y: tf.Tensor) -> tf.Tensor:
     logits = d.logits_parameter() + tf.zeros_like(y)
-    number, stop = d.total_count + tf.zeros_like(y), tf.sigmoid(-logits)
+    number, stop, go = d.total_count + tf.zeros_like(y), tf.sigmoid(-logits), tf.sigmoid(logits)
     odds, (inside, count) = tf.exp(logits), _counted(y, np.inf)
     mean = number * odds
-    below = betainc(number, count + 1, stop)
-    to_outcome = (inside - mean) * (2 * below - 1) + 2 * (number + count) * odds * tf.exp(d.log_prob(count))
+    below, above = beta_tails(number, count + 1, stop, go)
+    to_outcome = (inside - mean) * (below - above)
+    to_outcome += 2 * tf.exp(log_beta_kernel(number, count + 1, stop, go)) / stop
     ratio = 4 * odds * (1 + odds)
     apart = _apart(lambda sine: -number * tf.math.log1p(ratio * sine), tf.sqrt(mean * (1 + odds)))
     return tf.abs(y - inside) + to_outcome - apart
@@ -64,9 +68,10 @@ def _binomial(d: tfd.Binomial, y: tf.Tensor) -> tf.Tensor:
     success, failure = tf.sigmoid(logits), tf.sigmoid(-logits)
     inside, count = _counted(y, number)
     mean, is_last = number * success, count >= number
-    below = betainc(tf.where(is_last, tf.ones_like(y), number - count), count + 1, failure)
-    below = tf.where(is_last, tf.ones_like(y), below)
-    to_outcome = (inside - mean) * (2 * below - 1) + 2 * (number - count) * success * tf.exp(d.log_prob(count))
+    left = tf.where(is_last, tf.ones_like(y), number - count)
+    below, above = beta_tails(left, count + 1, failure, success)
+    density = tf.exp(log_beta_kernel(left, count + 1, failure, success))
+    to_outcome = tf.where(is_last, inside - mean, (inside - mean) * (below - above) + 2 * density)
     variance = mean * failure
     chance = 4 * success * failure  # at most 1, and the logarithm that of at least the smallest step below
     apart = _apart(lambda sine: number * tf.math.log1p(-tf.minimum(chance * sine, 1 - 2.0**-53)), tf.sqrt(variance))
@@ -82,6 +87,36 @@ def _geometric(d: tfd.Geometric, y: tf.Tensor) -> tf.Tensor:
     steps = count + 2 * go * tf.math.expm1(count * log_go) / stop
     part = (inside - count) * (1 - 2 * tf.exp((count + 1) * log_go))
     return tf.abs(y - inside) + steps + part + tf.square(go) / (stop * (1 + go))
+
+
+def _zipf(d: tfd.Zipf, y: tf.Tensor) -> tf.Tensor:
+    """Finite for a power above 3/2; `S(k) = zeta(power, k + 1) / zeta(power)` is the survival function."""
+    power = d.power + tf.zeros_like(y)
+    finite = power > 1.5
+    power = tf.where(finite, power, 2.5)
+    inside, ones = tf.maximum(y, 1.0), tf.ones_like(y)
+    count = tf.math.floor(inside)
+    whole, rest = zeta(power, ones), zeta(power, count)
+    # The sum over k < count of k^(1 - power), which is continuous where the power is 2 and the zeta function is not.
+    moment = across(lambda p: zeta(p, ones) - zeta(p, count), power - 1, 1.0)
+    survivals = moment / whole - 1 + count * rest / whole  # S(1) + ... + S(count - 1)
+    slope = 1 - 2 * (rest - count**-power) / whole
+    score = count - 1 - 2 * survivals + _sum_of_squares(power) / tf.square(whole)
+    return tf.where(finite, inside - y + score + (inside - count) * slope, np.inf)
+
+
+def _sum_of_squares(power):
+    """`sum over k >= 1 of zeta(power, k + 1)^2`: 31 terms, and the rest by the expansion in powers of `k + 1/2`."""
+    last = tf.constant(_NUM_SQUARES, power.dtype) + tf.zeros_like(power)
+    steps = tf.range(2.0, _NUM_SQUARES, dtype=power.dtype) ** -power[..., None]
+    tails = tf.cumsum(steps, -1, reverse=True) + zeta(power, last)[..., None]
+    order = [1 / (power - 1), -power / 24, 7 / 5760 * power * (power + 1) * (power + 2)]
+    order.append(-31 / 967680 * power * (power + 1) * (power + 2) * (power + 3) * (power + 4))
+    total = tf.reduce_sum(tf.square(tails), -1)
+    for j in range(4):
+        coefficient = sum(order[i] * order[j - i] for i in range(j + 1))
+        total += coefficient * zeta(2 * power - 2 + 2 * j, last - 0.5)
+    return total
 
 
 def _labels(d: tfd.Distribution, y: tf.Tensor) -> tf.Tensor:
@@ -130,4 +165,5 @@ COUNTS: Mapping[str, Callable[[tfd.Distribution, tf.Tensor], tf.Tensor]] = {
     "Poisson": _poisson,
     "ProbitBernoulli": _bernoulli,
     "StoppingRatioLogistic": _labels,
+    "Zipf": _zipf,
 }

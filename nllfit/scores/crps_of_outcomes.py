@@ -43,15 +43,16 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
       - Closed forms: Bernoulli, Beta, Binomial, Cauchy, Chi2, Exponential, Gamma, GeneralizedExtremeValue,
         GeneralizedPareto, Geometric, Gumbel, HalfCauchy, HalfNormal, HalfStudentT, Laplace, LogNormal, Logistic,
         NegativeBinomial, Normal and mixtures of Normals, PERT, Pareto, Poisson, StudentT, Triangular, TruncatedNormal,
-        TwoPieceNormal, TwoPieceStudentT, Uniform, Weibull. Ordered classes have the ranked probability score, and
+        TwoPieceNormal, TwoPieceStudentT, Uniform, Weibull, Zipf. Ordered classes have the ranked probability score, and
         classes without an order, which are no numbers, the Brier score `sum_k (p_k - [k = y])^2`.
       - Other continuous families, and mixtures: the integral, by `crps_by_quadrature` of the CDF, to a relative error
         of about 1e-8. Other counts, and mixtures: the sum, by `crps_by_sum`.
       - Families of whole vectors, such as MultivariateNormalTriL and Dirichlet, and mixtures of them: the energy score,
         `E|X - y| - E|X - X'| / 2` with Euclidean distances, from 256 draws with a fixed seed.
 
-      The score is finite for some distributions without a mean, such as a Cauchy, and infinite for a StudentT with
-      `df <= 1/2` and tails of GeneralizedPareto and GeneralizedExtremeValue with a concentration of 2 or more.
+      The score is finite for some distributions without a mean, such as a Cauchy. It is infinite for a StudentT with
+      `df <= 1/2`, for a GeneralizedPareto or GeneralizedExtremeValue with a concentration of 2 or more, and for a Zipf
+      with a power of 3/2 or less.
 
     Raises:
       TypeError: if `y_pred` is no distribution.
@@ -108,8 +109,6 @@ def _of_scalars(distribution, y):
         return _zero_inflated(distribution.zero_probs, distribution.distribution, y)
     if name == "MixtureSameFamily" and isinstance(distribution.components_distribution, tfd.Normal):
         return of_normals(distribution, y)
-    if name == "Zipf":
-        raise NotImplementedError("A Zipf has no CRPS: TensorFlow has no derivative of the sum in its CDF.")
     if real_dtype(distribution) != tf.float64:
         raise NotImplementedError(
             f"{distribution.name} is a flow in {real_dtype(distribution).name}, which has no CRPS, for that is "

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
-from scipy import stats
+from scipy import special, stats
 
 import nllfit
 from nllfit.families.marginals import marginals
@@ -126,3 +126,22 @@ def test_events_and_classes_have_brier_scores_and_ordered_ones_ranked_probabilit
     below = np.cumsum(ordered.categorical_probs(), -1)
     expected = np.sum((below - (np.arange(3) >= y[:, None])) ** 2, -1)
     np.testing.assert_allclose(nllfit.crps(y, ordered), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("power", [1.6, 2.0, 3.5])
+def test_a_zipf_has_a_score(power):
+    y, step = np.array([-1.0, 1.0, 1.5, 4.0, 200.0]), 1e-4
+    found, slopes = scored("Zipf", {"power": power}, y)
+    ends = []
+    for exponent in (power, power - step, power + step):
+        below = np.cumsum(np.arange(1.0, 1e5 + 1) ** -exponent) / special.zeta(exponent)
+        above = special.zeta(exponent, np.arange(2.0, 1e5 + 2)) / special.zeta(exponent)
+        # Beyond 1e5 the survival function is a power of k + 1/2.
+        far = special.zeta(2 * exponent - 2, 1e5 + 1.5) / ((exponent - 1) * special.zeta(exponent)) ** 2
+        counts = np.floor(np.maximum(y, 1)).astype(int)
+        whole = [np.sum(below[: n - 1] ** 2) + np.sum(above[n - 1 :] ** 2) + far for n in counts]
+        within = (np.maximum(y, 1) - counts) * (below[counts - 1] ** 2 - above[counts - 1] ** 2)
+        ends.append(np.array(whole) + within + np.maximum(1 - y, 0))
+    np.testing.assert_allclose(found, ends[0], rtol=1e-9)
+    np.testing.assert_allclose(slopes["power"], (ends[2] - ends[1]) / (2 * step), rtol=1e-5)
+    assert np.isinf(nllfit.crps([2.0], tfd.Zipf([1.5])))
