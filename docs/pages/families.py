@@ -221,7 +221,7 @@ def _probabilities(distribution):
         cdf = "no"
     if energy or name in FORMULAS:
         return cdf, energy or "closed form"
-    if cdf == "no" or name == "Zipf":
+    if cdf == "no":
         return cdf, "none"
     return cdf, "sum" if is_discrete(distribution) else "quadrature"
 
