@@ -21,7 +21,18 @@ from nllfit.families import catalogue, compound
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = ROOT.joinpath("README.md").read_text()
-NAMES = "distributed", "estimation", "heads", "how-to", "scores", "training", "which-keras"  # of the guide's pages
+# Of the guide's pages.
+NAMES = (
+    "distributed",
+    "estimation",
+    "from-lifelines",
+    "from-statsmodels",
+    "heads",
+    "how-to",
+    "scores",
+    "training",
+    "which-keras",
+)
 MODULES = [info.name for info in pkgutil.walk_packages(nllfit.__path__, "nllfit.")]
 
 

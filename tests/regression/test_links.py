@@ -85,8 +85,8 @@ def test_negative_binomial(visits):
     ours = nllfit.regression("mdvis ~ idp + disea", visits, "NegativeBinomial")
     theirs = smf.negativebinomial("mdvis ~ idp + disea", visits).fit(disp=0, method="bfgs", gtol=1e-7, maxiter=500)
     assert ours.names == ["Intercept", "idp", "disea", "alpha"]
-    np.testing.assert_allclose(ours.params, theirs.params, rtol=2e-6)
-    np.testing.assert_allclose(ours.bse, theirs.bse, rtol=2e-6)
+    np.testing.assert_allclose(ours.params, theirs.params, rtol=1e-7)
+    np.testing.assert_allclose(ours.bse, theirs.bse, rtol=1e-7)
     np.testing.assert_allclose(ours.llf, theirs.llf, rtol=1e-10)
 
 
@@ -107,8 +107,8 @@ def test_beta(votes):
     formula = "share ~ COUTAX + UNEMPF"
     theirs = BetaModel.from_formula(formula, votes).fit(disp=0, method="newton", tol=1e-12)
     ours = nllfit.regression(formula, votes, "Beta", precision="~ 1")
-    np.testing.assert_allclose(ours.params, theirs.params, rtol=1e-6)
-    np.testing.assert_allclose(ours.bse, theirs.bse, rtol=1e-6)
+    np.testing.assert_allclose(ours.params, theirs.params, rtol=1e-9)
+    np.testing.assert_allclose(ours.bse, theirs.bse, rtol=1e-9)
     assert ours.names[-1] == "precision: Intercept"
     np.testing.assert_allclose(ours.llf, theirs.llf)
     np.testing.assert_allclose(ours.predict(votes.iloc[:3]), theirs.predict(votes.iloc[:3]), rtol=1e-7)

@@ -1,0 +1,132 @@
+"""A regression, read like a statistician: a formula, its table, and what to doubt."""
+
+# %% [markdown]
+# # 9. A regression, read like a statistician
+#
+# A dense layer under a head is a regression. This lesson fits one from a formula, reads its table, and asks the four
+# questions that a statistician asks: how large is an effect, how sure is it, is the model true, and which rows decide?
+# You need `pip install "nllfit[regression]"`.
+#
+# The data are from the RAND health insurance experiment: how often people went to a doctor in a year (`mdvis`), under
+# insurance plans that pay all of it or leave a share to them (`lncoins`, the logarithm of it in percent plus 1).
+
+# %%
+import numpy as np
+import statsmodels.api as sm
+from matplotlib.figure import Figure
+
+import nllfit
+from nllfit import plots
+
+data = sm.datasets.randhie.load_pandas().data.iloc[::20].reset_index(drop=True)
+data["health"] = np.select([data.hlthp == 1, data.hlthf == 1, data.hlthg == 1], ["poor", "fair", "good"], "excellent")
+print(data[["mdvis", "lncoins", "disea", "health"]].describe().round(2))
+
+# %% [markdown]
+# ## A formula and its table
+#
+# `C(health)` makes a column for each level but the first, *excellent*, with which the others are compared. The family
+# says how counts scatter around their mean. The link is the logarithm, so a coefficient is a difference of logarithms.
+
+# %%
+poisson = nllfit.regression("mdvis ~ lncoins + disea + C(health)", data, family="Poisson")
+print(poisson.summary())
+
+# %% [markdown]
+# ## How large is an effect?
+#
+# `exp` of a coefficient is a *rate ratio*: one unit more of `lncoins` multiplies the expected visits by that number.
+
+# %%
+print(poisson.table(exponentiate=True).round(3))
+
+# %% [markdown]
+# ## Is the model true?
+#
+# The errors in the table hold if counts scatter as a Poisson's do: with a variance equal to the mean. *Quantile
+# residuals* show whether they do. If the model is true they are standard Normal, whatever the family, and all dots are
+# within the band. Here they are not: many people never go, and some go very often.
+
+# %%
+# Quantile residuals of a Poisson and of a negative binomial regression against the quantiles of a standard Normal
+negative_binomial = nllfit.regression("mdvis ~ lncoins + disea + C(health)", data, family="NegativeBinomial")
+figure = Figure(figsize=(9, 4), layout="constrained")
+fits = {"Poisson": poisson, "negative binomial": negative_binomial}
+for ax, (title, fit) in zip(figure.subplots(1, 2, sharey=True), fits.items(), strict=True):
+    plots.residual_qq(ax, fit.residuals()).set_title(title)
+figure
+
+# %% [markdown]
+# The negative binomial has a parameter more, `alpha`, with the variance `mean + alpha mean^2`. Its residuals are near
+# the diagonal, its AIC is far smaller, and its standard errors are larger: the Poisson's were too small.
+
+# %%
+print(negative_binomial.summary())
+print("AIC", round(poisson.aic, 1), "and", round(negative_binomial.aic, 1))
+print((negative_binomial.bse / poisson.bse).dropna().round(2))
+assert negative_binomial.aic < poisson.aic
+
+# %% [markdown]
+# ## What if the family is wrong all the same?
+#
+# The *sandwich* does not rely on the variance that the family says: it takes the scatter of the rows' own gradients. If
+# rows depend on each other, as several of one household do, give `cluster=` the column that names it.
+
+# %%
+robust = nllfit.regression(
+    "mdvis ~ lncoins + disea + C(health)", data, family="NegativeBinomial", covariance="sandwich"
+)
+print((robust.bse / negative_binomial.bse).round(2))
+
+# %% [markdown]
+# ## Tests of more than one coefficient
+#
+# Does health matter at all? A term with several columns needs one test of all of them. `test` takes any linear
+# constraint; `anova` compares two fits by the ratio of their likelihoods.
+
+# %%
+print(negative_binomial.test_terms().round(4))
+print(negative_binomial.test("`C(health)[T.fair]` = `C(health)[T.good]`"))
+smaller = nllfit.regression("mdvis ~ lncoins + disea", data, family="NegativeBinomial")
+print(smaller.anova(negative_binomial).round(4).to_string())
+
+# %% [markdown]
+# ## Prediction
+#
+# Two intervals answer two questions. That of the mean says how well the mean is known; it narrows as rows are added.
+# That of a new outcome says how many visits one person will make, and does not narrow.
+
+# %%
+# The mean number of visits by diseases with its interval, and the interval of a single person's visits
+new = {"lncoins": np.zeros(30), "disea": np.linspace(0, 60, 30), "health": ["good"] * 30}
+predicted = negative_binomial.predict_interval(new)
+figure = Figure(figsize=(6, 3.6), layout="constrained")
+ax = figure.subplots()
+ax.fill_between(new["disea"], predicted.lower, predicted.upper, alpha=0.2, label="95% of persons")
+ax.fill_between(new["disea"], predicted.mean_lower, predicted.mean_upper, alpha=0.5, label="95% interval of the mean")
+ax.plot(new["disea"], predicted["mean"], label="mean")
+ax.set(xlabel="diseases", ylabel="visits in a year")
+ax.legend()
+figure
+
+# %% [markdown]
+# ## Which rows decide?
+#
+# `influence` says by how much each row moves each coefficient. Look at the rows at its top before you believe a table.
+
+# %%
+influence = negative_binomial.influence()
+top = influence.sort_values("cooks_distance", ascending=False).head(3)
+print(top[["leverage", "cooks_distance", "dfbeta: lncoins"]].round(4))
+print(data.loc[top.index, ["mdvis", "lncoins", "disea", "health"]])
+
+# %% [markdown]
+# ## More than a mean
+#
+# Any parameter can have a formula: `alpha="~ C(health)"` lets the scatter differ between groups. And the model inside
+# is a Keras model, which can be saved, served, or be the first layer of something larger.
+
+# %%
+scatter = nllfit.regression("mdvis ~ lncoins + disea + C(health)", data, "NegativeBinomial", alpha="~ C(health)")
+print(negative_binomial.anova(scatter).round(4).to_string())
+print(scatter.model.predict(scatter.inputs(data.iloc[:3]), verbose=0)[:, 0], scatter.predict(data.iloc[:3]).to_numpy())
