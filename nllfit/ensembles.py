@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from nllfit.data import as_rows
 from nllfit.families.arguments import as_count
-from nllfit.families.center import central_value
+from nllfit.families.law import law_of
 from nllfit.families.mixture import equal_mixture
 from nllfit.kerases import Model, keras_of, output_like, with_mask
 from nllfit.prediction import joined_origins, origin_of
@@ -142,7 +142,7 @@ class Ensemble:
 
         def mixed(*outputs):
             distribution = _mixture(*map(origin_of, outputs))
-            return output_like(outputs[0], distribution, central_value(distribution))
+            return output_like(outputs[0], distribution, law_of(distribution).central_value())
 
         return tf.nest.map_structure(mixed, *[model(x, training=training) for model in self.models])
 

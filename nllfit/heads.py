@@ -13,7 +13,7 @@ import tensorflow_probability as tfp
 import tf_keras
 
 from nllfit.families import catalogue, compound, layer, own
-from nllfit.families.center import central_value
+from nllfit.families.law import law_of
 from nllfit.families.layer import traced_distribution
 from nllfit.families.rows import rowwise
 
@@ -42,12 +42,16 @@ __all__ = [
 _register = tf_keras.saving.register_keras_serializable(package="nllfit")
 
 
+def _prediction(distribution):
+    return law_of(distribution).central_value()
+
+
 class _Layer(tfp.layers.DistributionLambda):
     keras_package = "tf_keras"
     layer_arguments: tuple[str, ...] = ("name", "dtype", "trainable", "input_shape", "batch_input_shape", "batch_size")
 
     def __init__(self, **kwargs):
-        super().__init__(self._make_distribution, central_value, **kwargs)
+        super().__init__(self._make_distribution, _prediction, **kwargs)
 
     @tf.autograph.experimental.do_not_convert  # AutoGraph would take half a second to write what is under it anew
     def call(self, inputs, *args, **kwargs):

@@ -8,8 +8,8 @@ import tf_keras
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_numbers
-from nllfit.families.facts import has_class_labels
 from nllfit.families.kinds import INDEPENDENT
+from nllfit.families.law import law_of
 from nllfit.families.outcomes import (
     as_outcomes,
     finite_part,
@@ -259,7 +259,7 @@ def variance_weighted_log_loss(y_true: Any, distribution: tfd.Distribution, beta
             f"`BetaNLL` weights each element of an outcome by its variance, but those of {distribution.name}, of shape "
             f"{tuple(distribution.event_shape)}, depend on each other: use a head of independent elements."
         )
-    if has_class_labels(elements):
+    if law_of(elements).has_class_labels:
         raise ValueError(
             f"`BetaNLL` weights an outcome by its variance, and the labels of {distribution.name} are no numbers: use "
             f"the negative log-likelihood."

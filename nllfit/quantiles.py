@@ -6,9 +6,8 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_numbers
-from nllfit.families.cdfs import cdf_and_survival
-from nllfit.families.inversion import inverse_cdf
-from nllfit.families.marginals import latent, marginals, real_dtype
+from nllfit.families.copies import real_dtype
+from nllfit.families.law import elements_of, law_of
 from nllfit.kerases import as_distribution
 
 __all__ = ["cdf", "interval", "quantile", "survival"]
@@ -83,8 +82,8 @@ def quantile(distribution: tfd.Distribution, q: ArrayLike) -> tf.Tensor:
     levels = levels.astype(np.float64) if levels.dtype.kind in "iuf" else np.array(np.nan)
     if levels.ndim > 1 or not np.all((levels > 0) & (levels < 1)):
         raise ValueError(f"`q` is {q!r}: give a probability above 0 and below 1, or a list of them.")
-    elements = marginals(distribution)
-    found = inverse_cdf(elements, levels.reshape([*levels.shape, *[1] * elements.batch_shape.rank]))
+    elements = elements_of(distribution)
+    found = elements.quantile(levels.reshape([*levels.shape, *[1] * elements.distribution.batch_shape.rank]))
     return tf.cast(found, real_dtype(distribution))
 
 
@@ -113,9 +112,10 @@ def interval(distribution: tfd.Distribution, level: float = 0.9) -> tuple[tf.Ten
 
 
 def _probabilities(distribution, y):
-    distribution = latent(as_distribution(distribution, "`distribution`"))
-    scalar = marginals(distribution)
-    y = _normal_numbers(tf.cast(as_numbers("y", y, real_dtype(scalar)), real_dtype(scalar)))
+    distribution = law_of(as_distribution(distribution, "`distribution`")).latent()
+    elements = elements_of(distribution)
+    dtype = real_dtype(elements.distribution)
+    y = _normal_numbers(tf.cast(as_numbers("y", y, dtype), dtype))
     expected = distribution.batch_shape.concatenate(distribution.event_shape)
     rank = y.shape.rank
     if rank != 0 and not y.shape[max(0, rank - expected.rank) :].is_compatible_with(expected):
@@ -123,8 +123,7 @@ def _probabilities(distribution, y):
             f"`y` has shape {tuple(y.shape)}, but the distribution's outcomes have shape {tuple(expected)}: give one "
             f"number for all, or outcomes of that shape."
         )
-    dtype = real_dtype(distribution)
-    return [tf.cast(part, dtype) for part in cdf_and_survival(scalar)(y)]
+    return [tf.cast(part, real_dtype(distribution)) for part in elements.cdf()(y)]
 
 
 def _normal_numbers(y):

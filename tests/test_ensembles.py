@@ -11,6 +11,7 @@ import tf_keras
 
 import nllfit
 from nllfit import Ensemble, predict_distribution
+from nllfit.families.law import law_of
 from tests.kerases import KITS, each_keras, in_turn, mainly
 
 tfd = tfp.distributions
@@ -65,7 +66,7 @@ def test_it_is_the_equal_mixture_of_its_members(kit, name):
         np.testing.assert_allclose(distribution.log_prob(y), expected, rtol=1e-5, atol=1e-5)  # of float32
     prediction = np.mean([tf.convert_to_tensor(model(x)) for model in ensemble.models], 0)
     called = ensemble(x)
-    called = nllfit.families.center.central_value(called) if hasattr(called, "log_prob") else called
+    called = law_of(called).central_value() if hasattr(called, "log_prob") else called
     np.testing.assert_allclose(called, prediction, rtol=1e-5, atol=1e-5)
 
 

@@ -14,7 +14,7 @@ from scipy import stats
 import nllfit
 from nllfit import heads
 from nllfit.families import catalogue, compound
-from nllfit.families.center import central_value
+from nllfit.families.law import law_of
 from tests.cases import CASES
 from tests.kerases import KITS, each_keras, in_turn
 
@@ -194,7 +194,7 @@ def test_fit_evaluate_and_predict(kit, cases, eagerly):
         assert prediction.shape == (len(x), *case.prediction)
         assert np.isfinite(prediction).all()
         np.testing.assert_array_equal(prediction, tf.convert_to_tensor(again[name]))
-        assert_near(prediction, central_value(distribution), atol=1e-6)
+        assert_near(prediction, law_of(distribution).central_value(), atol=1e-6)
         if name in built_in:
             seen = np.square(prediction - y[name]) if built_in[name] == "mse" else prediction.argmax(-1) == y[name]
             assert_near(history[f"val_{name}_{built_in[name]}"], [seen.mean()])
@@ -431,7 +431,7 @@ def test_a_family_whose_quantile_has_no_gradient_in_a_branch_trains_under_a_shar
 def test_a_mean_has_its_gradient_and_a_median_in_its_place_none():
     concentration = tf.Variable([0.5, 3.0])  # without a mean, and with
     with tf.GradientTape() as tape:
-        center = tf.function(lambda: central_value(tfd.InverseGamma(concentration, 4.0)))()
+        center = tf.function(lambda: law_of(tfd.InverseGamma(concentration, 4.0)).central_value())()
     np.testing.assert_allclose(center[1], 2.0)
     np.testing.assert_allclose(center[0], stats.invgamma(0.5, scale=4.0).median(), rtol=1e-5)  # float32
     np.testing.assert_allclose(tape.gradient(center, concentration)[1], -1.0)  # of 4 / (a - 1)

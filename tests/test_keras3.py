@@ -12,7 +12,7 @@ from sklearn import datasets
 import nllfit
 from nllfit import keras3
 from nllfit.equivalence import EQUIVALENCES
-from nllfit.families.center import central_value
+from nllfit.families.law import law_of
 from tests.cases import CASES
 from tests.kerases import KITS
 from tests.test_heads import ONCE, all_heads, each_case, inputs, make_head, numbers
@@ -69,7 +69,7 @@ def assert_predicts_and_serves(kit, model, x, cases, folder):
     loaded = tf.saved_model.load(str(folder))
     served = loaded.serve(x)
     for i, case in enumerate(cases):
-        name, center = f"head{i}", central_value(kit.distribution(outputs[f"head{i}"]))
+        name, center = f"head{i}", law_of(kit.distribution(outputs[f"head{i}"])).central_value()
         assert tuple(symbolic[name].shape) == (None, *case.prediction)
         assert center.shape == (len(x), *case.prediction)
         assert np.isfinite(center).all()

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tf_keras
 
 import nllfit
-from nllfit.families.outcomes import some_outcome
+from nllfit.families.law import law_of
 from nllfit.kerases import distribution_of
 from tests.cases import CASES
 from tests.families.test_family import WORKING
@@ -117,7 +117,7 @@ def test_an_outcome_of_weight_0_has_no_part_in_loss_or_gradient(kit, case):
 def test_every_family_has_an_outcome_in_its_support(name):
     head = nllfit.heads.DistributionHead(name, 3)
     distribution = distribution_of(head(tf.random.stateless_normal([5, head.params_size()], (1, 2))))
-    outcome = some_outcome(distribution)
+    outcome = law_of(distribution).some_outcome()
     assert outcome.shape == [*distribution.batch_shape, *distribution.event_shape]
     assert np.isfinite(nllfit.negative_log_likelihood(outcome, distribution)).all()
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import nllfit
-from nllfit.families.center import central_value
+from nllfit.families.law import law_of
 from tests.cases import CASES
 from tests.kerases import KITS
 from tests.test_heads import each_case, make_head, params_size
@@ -35,7 +35,7 @@ def computed(family, u, y, way="eager", predicts=False):
             tape.watch(u)
             distribution = family.distribution(u, shared)
             log_prob = distribution.log_prob(y)
-        return log_prob, tape.gradient(log_prob, u), central_value(distribution) if predicts else tf.zeros([])
+        return log_prob, tape.gradient(log_prob, u), law_of(distribution).central_value() if predicts else tf.zeros([])
 
     return [np.asarray(value) for value in WAYS[way](everything)(tf.constant(u))]
 
@@ -120,7 +120,7 @@ def test_a_rate_that_overflows_or_vanishes_leaves_a_gradient_that_is_a_number(na
 
 def test_a_truncated_prediction_is_a_number_where_the_rate_overflows():
     distribution = nllfit.Truncated("Poisson", low=0).distribution(tf.constant([[300.0], [1e4]], tf.float64))
-    assert not np.isnan(central_value(distribution)).any()
+    assert not np.isnan(law_of(distribution).central_value()).any()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

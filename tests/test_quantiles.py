@@ -8,8 +8,8 @@ from scipy import special, stats
 
 import nllfit
 from nllfit import heads
-from nllfit.families import cdfs, inversion
-from nllfit.families.truncated import TruncatedDistribution
+from nllfit.families.law import elements_of
+from nllfit.families.windows import TruncatedDistribution
 
 from .kerases import in_turn
 
@@ -235,11 +235,14 @@ def test_quantiles_of_a_point_beside_a_density():
 def test_a_search_takes_few_steps(distribution, monkeypatch):
     calls = []
 
-    def counted(distribution):
-        both = cdfs.cdf_and_survival(distribution)
+    law = type(elements_of(distribution))
+    cdf = law.cdf
+
+    def counted(self):
+        both = cdf(self)
         return lambda y: calls.append(1) or both(y)
 
-    monkeypatch.setattr(inversion, "cdf_and_survival", counted)
+    monkeypatch.setattr(law, "cdf", counted)
     levels = np.linspace(0.001, 0.999, 200)
     found = nllfit.quantile(distribution, levels)
     assert len(calls) < 75  # a search by halves takes 64, and one that waits for rounding errors to end more than 100

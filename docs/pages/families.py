@@ -11,12 +11,10 @@ from tensorflow_probability import distributions as tfd
 
 import nllfit
 from nllfit import heads
-from nllfit.families.cdfs import ends
 from nllfit.families.discreteness import is_discrete
-from nllfit.families.facts import has_class_labels
 from nllfit.families.kinds import INDEPENDENT
+from nllfit.families.law import law_of
 from nllfit.families.links import default_link
-from nllfit.families.marginals import latent, marginals
 from nllfit.scores.crps_of_outcomes import FORMULAS
 
 __all__ = ["PICTURES", "families", "made_rows", "page", "picture", "row"]
@@ -143,7 +141,7 @@ def _example(family, number):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside TFP
         params = tf.fill([1, family.params_size], number)
-        distribution = latent(family.holding({"validate_args": False}).distribution(params))
+        distribution = law_of(family.holding({"validate_args": False}).distribution(params)).latent()
     while isinstance(distribution, INDEPENDENT):
         distribution = distribution.distribution
     return distribution
@@ -173,10 +171,10 @@ def _link(family, name):
 def _support(family, distribution):
     if distribution.event_shape.rank:
         return f"arrays of shape {tuple(distribution.event_shape)}" if distribution.event_shape.rank > 1 else "vectors"
-    if has_class_labels(distribution):
+    if law_of(distribution).has_class_labels:
         return "{0, ..., num_classes - 1}"
     try:
-        low, high = (float(np.ravel(end)[0]) for end in ends(distribution))
+        low, high = (float(np.ravel(end)[0]) for end in law_of(distribution).ends())
     except (NotImplementedError, TypeError, ValueError, AttributeError):
         return "one number"
     if is_discrete(distribution):
@@ -194,7 +192,7 @@ def _support(family, distribution):
 
 
 def _center(examples):
-    if has_class_labels(examples[0]):
+    if law_of(examples[0]).has_class_labels:
         return "probabilities"
     for name in ("mean", "mode"):
         for distribution in examples:  # some have a mean for some of their parameters alone
@@ -211,7 +209,7 @@ def _probabilities(distribution):
     vectors = distribution.event_shape.rank > 0
     energy = "energy score, by draws" if vectors and not is_discrete(distribution) else None
     try:
-        name = type(marginals(distribution)).__name__
+        name = type(law_of(distribution).marginals()).__name__
     except NotImplementedError:
         return "no", energy or "none"
     try:

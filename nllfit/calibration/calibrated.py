@@ -14,11 +14,10 @@ from nllfit.ensembles import Ensemble, load_model, new_folder
 from nllfit.evaluation.class_probabilities import class_log_probs
 from nllfit.evaluation.predicted_rows import PredictedRows, predicted_rows
 from nllfit.families.bounds import checked
-from nllfit.families.center import central_value
 from nllfit.families.discreteness import is_discrete
-from nllfit.families.inflated import InflatedDistribution
 from nllfit.families.kinds import INDEPENDENT
-from nllfit.families.marginals import latent, marginals
+from nllfit.families.law import law_of
+from nllfit.families.points import InflatedDistribution
 from nllfit.kerases import Model, as_distribution, mask_of, output_like, with_mask
 from nllfit.prediction import predict_distribution
 
@@ -53,7 +52,7 @@ class Calibrated(abc.ABC):
         """The calibrated distribution at inputs `x`, in the form in which the model returns its own."""
         output = self.model(x, training=training)
         distribution = self.calibrate(as_distribution(output, "The model's output"))
-        return output_like(output, distribution, central_value(distribution))
+        return output_like(output, distribution, law_of(distribution).central_value())
 
     def predict_distribution(self, x: Any, batch_size: int = 32) -> tfd.Distribution:
         """The calibrated distributions of all rows, as `nllfit.predict_distribution` returns them."""
@@ -112,14 +111,14 @@ def real_elements(distribution: tfd.Distribution, or_counts: bool = False) -> tf
 
     With `or_counts`, counts are allowed, too.
     """
-    if latent(distribution) is not distribution:
+    if law_of(distribution).latent() is not distribution:
         raise ValueError(
             f"`model` predicts a {distribution.name}, whose outcomes are intervals or come with a window, so that the "
             f"error of a prediction is unknown. Calibrate a model of the numbers, on rows that were seen exactly."
         )
     shape = tuple(distribution.event_shape)
     independent = isinstance(distribution, INDEPENDENT) or distribution.event_shape.num_elements() == 1
-    elements = marginals(distribution) if independent else None
+    elements = law_of(distribution).marginals() if independent else None
     parts = getattr(elements, "components_distribution", elements)
     if isinstance(parts, InflatedDistribution) and not is_discrete(parts):
         raise ValueError(

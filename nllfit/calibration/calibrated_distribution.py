@@ -11,9 +11,8 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.cdfs import cdf_and_survival
 from nllfit.families.discreteness import is_discrete, line
-from nllfit.families.inversion import inverse_cdf
+from nllfit.families.law import law_of
 
 __all__ = ["CalibratedDistribution", "normal", "quantiles_at", "scores_of"]
 
@@ -29,7 +28,7 @@ def normal() -> tfd.Normal:
 
 def scores_of(distribution: tfd.Distribution, y: Any) -> tf.Tensor:
     """The Normal scores of the CDF of a scalar distribution at outcomes, in float64."""
-    both = cdf_and_survival(distribution)(tf.cast(y, distribution.dtype))
+    both = law_of(distribution).cdf()(tf.cast(y, distribution.dtype))
     below, above = (tf.cast(part, tf.float64) for part in both)
     return _clipped(tf.where(below < above, tf.math.ndtri(below), -tf.math.ndtri(above)))
 
@@ -37,7 +36,7 @@ def scores_of(distribution: tfd.Distribution, y: Any) -> tf.Tensor:
 def quantiles_at(distribution: tfd.Distribution, scores: tf.Tensor) -> tf.Tensor:
     """The quantiles of a scalar distribution at Normal scores of probabilities, in float64."""
     scores = _clipped(scores)
-    return tf.cast(inverse_cdf(distribution, normal().cdf(scores), normal().cdf(-scores)), tf.float64)
+    return tf.cast(law_of(distribution).quantile(normal().cdf(scores), normal().cdf(-scores)), tf.float64)
 
 
 def _clipped(scores):

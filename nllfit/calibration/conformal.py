@@ -15,10 +15,9 @@ from nllfit.calibration.calibrated import Calibrated, real_elements, rows_for_ca
 from nllfit.calibration.calibrated_distribution import CalibratedDistribution, quantiles_at
 from nllfit.calibration.conformal_counts import MovedCounts
 from nllfit.evaluation.evaluations import as_levels
-from nllfit.families.cdfs import cdf_and_survival, ends
+from nllfit.families.copies import real_dtype
 from nllfit.families.discreteness import is_discrete, line
-from nllfit.families.inversion import inverse_cdf
-from nllfit.families.marginals import real_dtype
+from nllfit.families.law import law_of
 from nllfit.kerases import Model
 
 __all__ = ["Conformalized", "conformalize"]
@@ -143,7 +142,7 @@ class Conformalized(Calibrated):
         return with_event_of(distribution, elements, _Moved, *knots)
 
     def _of_counts(self, distribution, elements, low, high):
-        least, most = (tf.cast(end, tf.float64) for end in ends(elements))
+        least, most = (tf.cast(end, tf.float64) for end in law_of(elements).ends())
         at: list = []
         to: list = []
         for i, correction in enumerate(self.corrections.values()):
@@ -185,7 +184,7 @@ def _ends(distribution, levels):
     tails = (1 - np.reshape(levels, [-1, *[1] * distribution.batch_shape.rank])) / 2
     line = _line(distribution)
     return [
-        tf.cast(line.inverse(inverse_cdf(distribution, *both)), tf.float64)
+        tf.cast(line.inverse(law_of(distribution).quantile(*both)), tf.float64)
         for both in ((tails, 1 - tails), (1 - tails, tails))
     ]
 
@@ -217,10 +216,10 @@ class _Moved(CalibratedDistribution):
         return tf.cast(self.base.log_prob(source) + change, self.returned)
 
     def _cdf(self, y):
-        return tf.cast(cdf_and_survival(self.base)(self._origin(y)[0])[0], self.returned)
+        return tf.cast(law_of(self.base).cdf()(self._origin(y)[0])[0], self.returned)
 
     def _survival_function(self, y):
-        return tf.cast(cdf_and_survival(self.base)(self._origin(y)[0])[1], self.returned)
+        return tf.cast(law_of(self.base).cdf()(self._origin(y)[0])[1], self.returned)
 
     def _at(self, scores):
         line = _line(self.base)

@@ -4,8 +4,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.calibration.calibrated_distribution import CalibratedDistribution, normal
-from nllfit.families.cdfs import cdf_and_survival, ends
-from nllfit.families.inversion import inverse_cdf
+from nllfit.families.law import Law, has_law, law_of
 
 __all__ = ["MovedCounts"]
 
@@ -35,25 +34,20 @@ class MovedCounts(CalibratedDistribution):
         components = tfp.util.BatchedComponentProperties()
         return {"distribution": components, "at": knots, "to": knots, "levels": knots}
 
-    def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """The ends of the support, in the form of `cdfs.ends`."""
-        low, high = ends(self.base)
-        return tf.cast(low, self.returned), tf.cast(high, self.returned)
-
     def _knots(self):
         return (tf.cast(values, tf.float64) for values in (self.at, self.to, self.levels))
 
     def _both(self, y):
         """`P(Y <= y)` and `P(Y > y)`."""
         at, to, levels = self._knots()
-        y, both = tf.math.floor(tf.cast(y, tf.float64)), cdf_and_survival(self.base)
+        y, both = tf.math.floor(tf.cast(y, tf.float64)), law_of(self.base).cdf()
         up = to[..., 0] > at[..., 0]  # a shift would leave the lowest counts without probability, so we stretch
         place = tf.where(up, y, y + at[..., 0] - to[..., 0])
         outside = both(tf.where(y < to[..., 0], place, y + at[..., -1] - to[..., -1]))
         mass, whole = both(tf.stack([at[..., 0], to[..., 0]]) - 1)[0]
         mass = tf.where(mass > 0, mass, levels[..., 0] / 2)
         below_first = outside[0] * tf.where(up, mass / tf.where(up, whole, 1.0), 1.0)
-        below_first = tf.where(y < ends(self.base)[0], 0.0, below_first)
+        below_first = tf.where(y < law_of(self.base).ends()[0], 0.0, below_first)
         start = tf.reduce_sum(tf.cast(to <= y[..., None], tf.int32), -1) - 1  # index of the last knot up to `y`
         start = tf.clip_by_value(start, 0, to.shape[-1] - 2)
         (a, b), (c, d), (low, high) = (_around(values, start) for values in (at, to, levels))
@@ -85,7 +79,13 @@ class MovedCounts(CalibratedDistribution):
         raise NotImplementedError("A conformal distribution of counts has no closed form for quantiles.")
 
     def _at(self, scores):
-        return tf.cast(inverse_cdf(self, normal().cdf(scores), normal().cdf(-scores)), tf.float64)
+        return tf.cast(law_of(self).quantile(normal().cdf(scores), normal().cdf(-scores)), tf.float64)
+
+
+@has_law(MovedCounts)
+class _MovedCountsLaw(Law):
+    def ends(self):
+        return tuple(tf.cast(end, self.distribution.returned) for end in law_of(self.distribution.base).ends())
 
 
 def _around(values, start):

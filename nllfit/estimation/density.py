@@ -11,8 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.estimation.coordinates import Coordinates, HeldCoordinates
-from nllfit.families.inflated import Hurdle
-from nllfit.families.kinds import INDEPENDENT
+from nllfit.families.inflated import Hurdle, ZeroInflated
 from nllfit.families.protocol import ParametricFamily
 from nllfit.families.truncated import Truncated
 
@@ -140,9 +139,8 @@ class Density:
         distribution = self.coordinates.family.build(parameters, tf.float64)
         family = self.coordinates.family
         try:
-            elements = distribution.distribution if isinstance(distribution, INDEPENDENT) else distribution
             # A location that is held may be far from 0, and a window is not where the bijector of the family inside is.
-            if "loc" in family.fixed or hasattr(elements, "ends"):
+            if "loc" in family.fixed or isinstance(family, (Truncated, ZeroInflated)):
                 return distribution.sample(seed=(0, 0))
             bijector = distribution.experimental_default_event_space_bijector()
             shape = distribution.batch_shape + bijector.inverse_event_shape(distribution.event_shape)

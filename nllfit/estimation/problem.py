@@ -12,9 +12,9 @@ from nllfit.estimation.density import density_of
 from nllfit.estimation.objective import Objective
 from nllfit.estimation.samples import as_sample, check_censored, check_sample, check_whole, counted
 from nllfit.estimation.units import Units
-from nllfit.families.cdfs import ends
+from nllfit.families.arguments import family_class
 from nllfit.families.facts import facts_of
-from nllfit.families.marginals import marginals
+from nllfit.families.law import elements_of
 from nllfit.families.protocol import Numbers, ParametricFamily
 from nllfit.families.refusal import first_refused
 from nllfit.families.wrapped import as_family
@@ -219,7 +219,10 @@ class Problem:
         lower, upper = self.y[..., 0], self.y[..., 1]
         if self.family.facts.corner or self.family.facts.kinks:  # whose support moves
             return np.isneginf(lower), np.isposinf(upper)
-        low, high = map(np.asarray, ends(marginals(self.distribution(np.zeros([self.objective.coordinates.size])))))
+        low, high = map(
+            np.asarray,
+            elements_of(self.distribution(np.zeros([self.objective.coordinates.size]))).ends(),
+        )
         return (lower < low) if self.family.is_discrete else (lower <= low), upper >= high
 
     @property
@@ -245,7 +248,7 @@ def _family_for(distribution: Any, y: np.ndarray, fixed: dict[str, Any]) -> Para
     except ValueError as error:
         by_row = [name for name, value in fixed.items() if len(y) > 1 and np.shape(value)[:1] == (len(y),)]
         if by_row and y.ndim == 1:
-            advice = facts_of(getattr(distribution, "__name__", distribution)).by_row
+            advice = facts_of(family_class(distribution)).by_row
             raise ValueError(
                 f"`{by_row[0]}` has a value for each of the {len(y)} rows of `y`, but one distribution is fitted to "
                 f"all of them: give one value, or train a head, which has a distribution for each row. {advice}".strip()

@@ -5,8 +5,8 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.facts import has_class_labels
 from nllfit.families.kinds import INDEPENDENT, MIXTURE_SAME_FAMILY
+from nllfit.families.law import law_of
 
 __all__ = ["class_labels", "class_log_probs", "of_one_outcome"]
 
@@ -39,7 +39,7 @@ def class_log_probs(distribution: tfd.Distribution) -> tf.Tensor | None:
     if isinstance(distribution, tfd.ProbitBernoulli):
         probits = tf.cast(distribution.probits_parameter(), tf.float64)
         return tfd.Normal(tf.zeros([], tf.float64), 1.0).log_cdf(tf.stack([-probits, probits], -1))
-    if has_class_labels(distribution):
+    if law_of(distribution).has_class_labels:
         return tf.cast(distribution.categorical_log_probs(), tf.float64)
     return None
 

@@ -16,8 +16,8 @@ from nllfit.evaluation.predicted_rows import predicted_rows
 from nllfit.evaluation.reliability import expected_calibration_error, miscalibration_area
 from nllfit.families.arguments import as_count
 from nllfit.families.censored import is_censored
-from nllfit.families.center import central_value
-from nllfit.families.marginals import latent, marginals, real_dtype
+from nllfit.families.copies import real_dtype
+from nllfit.families.law import law_of
 from nllfit.kerases import Model
 from nllfit.quantiles import cdf, quantile
 from nllfit.scores import crps
@@ -211,13 +211,13 @@ def _parts(rows):
 def _scored(distribution, y, levels, rng):
     """Scores of each outcome, `{name: [n, ..., *event]}`, without those that the family does not have."""
     known: dict[str, np.ndarray] = {}
-    numbers = latent(distribution)
+    numbers = law_of(distribution).latent()
     if numbers is not distribution:  # the outcomes are intervals: errors and coverage are unknown, a PIT is not
         return _of_intervals(numbers, y, rng) if is_censored(distribution) else known
     with contextlib.suppress(NotImplementedError):
         known["crps"] = np.asarray(crps(y, distribution), np.float64)
     with contextlib.suppress(NotImplementedError):
-        error = np.asarray(y, np.float64) - np.asarray(central_value(distribution), np.float64)
+        error = np.asarray(y, np.float64) - np.asarray(law_of(distribution).central_value(), np.float64)
         known |= {"squared_error": error**2, "absolute_error": np.abs(error)}
     with contextlib.suppress(NotImplementedError):
         known["variance"] = np.asarray(distribution.variance(), np.float64)
@@ -227,7 +227,7 @@ def _scored(distribution, y, levels, rng):
 
 
 def _pit(distribution, y, rng):
-    dtype = real_dtype(marginals(distribution)).as_numpy_dtype
+    dtype = real_dtype(law_of(distribution).marginals()).as_numpy_dtype
     y = y.astype(dtype)
     just_below = np.where(y == 0, -np.finfo(dtype).tiny, np.nextafter(y, -np.inf))  # TensorFlow flushes denormals to 0
     below, up_to = np.asarray(cdf(distribution, just_below)), np.asarray(cdf(distribution, y))

@@ -140,7 +140,7 @@ def _likelihoods(distribution, y):
     """The negative log-likelihoods and "", or None and why some of them do not exist."""
     not_finite = "Its log-likelihood is not finite."
     # VonMisesFisher's own checks fail in float64.
-    trusted = distribution.validate_args or facts_of(type(distribution).__name__).checked_in_float32
+    trusted = distribution.validate_args or facts_of(type(distribution)).checked_in_float32
     try:
         nll = np.asarray(negative_log_likelihood(y, distribution if trusted else checked(distribution)), np.float64)
     except tf.errors.InvalidArgumentError:  # of a parameter

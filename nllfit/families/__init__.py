@@ -4,6 +4,7 @@
 `facts` that it does not know. `layer` and `catalogue` are the heads as far as they do not depend on Keras.
 """
 
+from nllfit.families import known, structures  # noqa: F401  # which tell `law_of` of the classes they know
 from nllfit.families.by_mean import ByMean
 from nllfit.families.censored import Censored, interval_censored, left_censored, right_censored
 from nllfit.families.family import Family

@@ -1,4 +1,4 @@
-"""Outcomes beyond the support: refused by distributions that would give them a density in silence."""
+"""Support: distributions that refuse outcomes beyond it, which some would give a density in silence."""
 
 import functools
 import math
@@ -7,90 +7,92 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.cdfs import ends
-from nllfit.families.discreteness import is_discrete
-from nllfit.families.facts import facts_of
-from nllfit.families.kinds import MIXTURE, TRANSFORMED, is_own
-from nllfit.families.outcomes import some_outcome
-from nllfit.families.rows import plain_class
+from nllfit.families.copies import arguments_of
+from nllfit.families.facts import corrected
+from nllfit.families.kinds import MIXTURE, TRANSFORMED, derived, is_own, plain_class
+from nllfit.families.law import law_of
 
-__all__ = ["asserting", "checked"]
+__all__ = ["checked", "strict"]
 
 _FLOWS = (tfd.TransformedDistribution, TRANSFORMED)  # and no class that derives from them
 
 
-def checked(distribution: tfd.Distribution) -> tfd.Distribution:
-    """A copy that checks outcomes and parameters, as do the distributions that it is made of.
+class _Strict:
+    """A mixin for classes without assertions about outcomes: the ends of the support are what they are held against."""
 
-    What one part of a `tfd.Mixture` cannot have, another may: it has the density 0 there.
+    def _sample_control_dependencies(self: Any, value: tf.Tensor, **_: Any) -> tuple:
+        if not self.validate_args or self.event_shape.rank:
+            return ()
+        inside = _inside(self, value)
+        return (tf.debugging.assert_equal(inside, tf.ones_like(inside), message="It is outside the support."),)
+
+
+class _Lenient:
+    """A mixin for a component of a mixture: it refuses no outcome, because another component may have it."""
+
+    def log_prob(self: Any, value: Any, name: str = "log_prob") -> tf.Tensor:
+        log_prob: Any = super().log_prob  # type: ignore[misc]
+        value = tf.convert_to_tensor(value, self.dtype)
+        # At an end some of TFP's are NaN. Double where: a NaN in the branch not taken spoils the gradient.
+        possible = _inside(self, value) & ~tf.math.is_nan(tf.stop_gradient(log_prob(value)))
+        found = log_prob(tf.where(possible, value, tf.cast(law_of(self).some_outcome(), value.dtype)), name)
+        return tf.where(possible, found, tf.constant(-math.inf, found.dtype))
+
+    def _sample_control_dependencies(self, value: tf.Tensor, **_: Any) -> tuple:
+        return ()
+
+
+@functools.cache
+def strict(cls: Any) -> Any:
+    """A class of distributions that checks outcomes with `validate_args`, and has the right log-density.
+
+    TFP's families have assertions about their outcomes. A flow has none, nor has, as a rule, a user's class.
     """
+    is_silent = cls._sample_control_dependencies is tfd.Distribution._sample_control_dependencies
+    return derived(cls, (_Strict,)) if is_silent and (cls in _FLOWS or is_own(cls)) else corrected(cls)
 
+
+@functools.cache
+def _lenient(cls):
+    return derived(strict(cls), (_Lenient,))
+
+
+def checked(distribution: tfd.Distribution) -> tfd.Distribution:
+    """A copy that checks outcomes and parameters, as do the distributions that it consists of.
+
+    An outcome that one component of a `tfd.Mixture` cannot have may be another's: it has the density 0 there.
+    """
+    return _copy(distribution, strict(plain_class(type(distribution))))
+
+
+def _copy(distribution, cls):
     def copied(value):
         if isinstance(value, tfd.Distribution):
             return checked(value)
-        parts = [checked(part) for part in value]
-        return [_of_density_0(part) for part in parts] if isinstance(distribution, MIXTURE) else parts
+        return [_component(part) if isinstance(distribution, MIXTURE) else checked(part) for part in value]
 
-    made_of = {name: copied(value) for name, value in distribution.parameters.items() if _are_parts(value)}
-    try:
-        return asserting(distribution.copy(validate_args=True, **made_of))
-    except TypeError:  # ZeroInflatedNegativeBinomial does not keep all of its arguments
-        return distribution
+    given = arguments_of(distribution)
+    parts = {name: copied(value) for name, value in given.items() if _are_parts(value)}
+    return cls(**{**given, "validate_args": True, **parts})
 
 
-def asserting(distribution: tfd.Distribution) -> tfd.Distribution:
-    """The distribution itself, which refuses what is beyond the support, with `validate_args`, if it did not yet.
-
-    TFP's have assertions for that. A flow has none, nor has, as a rule, a class of a user's own: those hold an outcome
-    against the ends of the support that their bijector from the real line names, or their CDF.
-    """
-    kind = plain_class(type(distribution))
-    is_silent = kind._sample_control_dependencies is tfd.Distribution._sample_control_dependencies
-    if is_silent and (kind in _FLOWS or is_own(kind)) and distribution.event_shape.rank == 0:
-        distribution._sample_control_dependencies = functools.partial(_assertions, distribution)
-    return distribution
-
-
-def _assertions(distribution, value, **_):
-    if not distribution.validate_args:
-        return ()
-    inside = _inside(distribution, value)
-    return (tf.debugging.assert_equal(inside, tf.ones_like(inside), message="It is outside the support."),)
-
-
-def _of_density_0(part):
-    """The part of a mixture, which has the density 0 where it cannot have an outcome, and refuses none."""
+def _component(part):
+    """A component of a `tfd.Mixture`, which has the density 0 where it cannot have an outcome, and refuses none."""
     inner = part.parameters.get("distribution")
     if part.event_shape.rank and inner is not None:
-        return part.copy(distribution=_of_density_0(inner))
-    if not part.event_shape.rank:
-        part.log_prob = functools.partial(_log_prob, part)
-        part._sample_control_dependencies = _no_assertions
-    return part
-
-
-def _log_prob(part, value, name="log_prob"):
-    value = tf.convert_to_tensor(value, part.dtype)
-    log_prob = type(part).log_prob
-    # At an end some of TFP's are NaN, and a NaN that `tf.where` does not take spoils the gradient.
-    possible = _inside(part, value) & ~tf.math.is_nan(tf.stop_gradient(log_prob(part, value)))
-    found = log_prob(part, tf.where(possible, value, tf.cast(some_outcome(part), value.dtype)), name)
-    return tf.where(possible, found, tf.constant(-math.inf, found.dtype))
-
-
-def _no_assertions(value, **_):
-    return ()
+        return type(part)(**{**arguments_of(checked(part)), "distribution": _component(inner)})
+    return checked(part) if part.event_shape.rank else _copy(part, _lenient(plain_class(type(part))))
 
 
 def _inside(distribution: tfd.Distribution, value: Any) -> tf.Tensor:
     """Whether numbers lie between the ends of the support, and are whole where outcomes are counts."""
-    counts = is_discrete(distribution)
+    law = law_of(distribution)
     whole = value == tf.math.floor(value) if value.dtype.is_floating else tf.ones_like(value, tf.bool)
-    inside = whole if counts else tf.ones_like(whole)
-    if facts_of(type(distribution).__name__).circular or (counts and is_own(type(distribution))):
+    inside = whole if law.is_discrete else tf.ones_like(whole)
+    if law.facts.circular or (law.is_discrete and is_own(plain_class(type(distribution)))):
         return inside
     try:
-        low, high = ends(distribution)
+        low, high = law.ends()
     except NotImplementedError:  # a class without a bijector and a CDF
         return inside
     known = low < high  # not where a bijector folds the line, or has no limit

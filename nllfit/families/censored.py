@@ -8,14 +8,13 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import util as tfpu
-from tensorflow_probability.python.distributions.distribution import AutoCompositeTensorDistribution
 
-from nllfit.families.intervals import log_density, log_interval
-from nllfit.families.inversion import drawn
-from nllfit.families.marginals import asserted, constant_but, latent, marginals, real_dtype
-from nllfit.families.outcomes import some_outcome
+from nllfit.families.kinds import INDEPENDENT, MIXTURE_SAME_FAMILY
+from nllfit.families.law import law_of
+from nllfit.families.observed import Observed
 from nllfit.families.protocol import Measure, Numbers
-from nllfit.families.truncated import within_window
+from nllfit.families.refusal import asserted
+from nllfit.families.windows import WindowedDistribution
 from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
 
 __all__ = ["Censored", "CensoredDistribution", "interval_censored", "is_censored", "left_censored", "right_censored"]
@@ -93,23 +92,16 @@ class Censored(FamilyOf):
         return self.family.seen(known if self.family.columns else known[..., 0])
 
 
-class CensoredDistribution(AutoCompositeTensorDistribution):
+class CensoredDistribution(Observed):
     """The distribution of pairs `[lower, upper]`, of event `[2]`, for numbers of a scalar `distribution`.
 
-    Where that is truncated by the row, the window's ends come after the pair.
+    Where a window comes with each number, its ends come after the pair.
     """
 
     def __init__(self, distribution: tfd.Distribution, validate_args: bool = False, name: str = "Censored"):
         parameters = dict(locals())
-        self.distribution = distribution
-        super().__init__(
-            dtype=real_dtype(distribution),
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=validate_args,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=f"{name}{distribution.name}" if name == "Censored" else name,
-        )
+        name = f"{name}{distribution.name}" if name == "Censored" else name
+        self._begin(distribution, validate_args, parameters, name)
 
     @classmethod
     def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict[str, Any]:
@@ -119,32 +111,23 @@ class CensoredDistribution(AutoCompositeTensorDistribution):
     def _columns(self) -> int:
         return 1 + (self.distribution.event_shape[-1] if self.distribution.event_shape.rank else 1)
 
-    def _event_shape(self) -> tf.TensorShape:
-        return tf.TensorShape([self._columns])
-
-    def _event_shape_tensor(self) -> tf.Tensor:
-        return tf.constant([self._columns])
-
     def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
         lower, upper = value[..., 0], value[..., 1]
-        one = within_window(self.distribution, value[..., 2:])
-        seen = lower == upper
-        number = tf.where(seen, lower, tf.cast(some_outcome(one), lower.dtype))
-        exact = tf.cast(log_density(constant_but(one, seen), asserted(one, number)), self.dtype)
+        one = self.distribution
+        if isinstance(one, WindowedDistribution):
+            one = one.given(value[..., 2:])
+        law, seen = law_of(one), lower == upper
+        number = tf.where(seen, lower, tf.cast(law.some_outcome(), lower.dtype))
+        exact = tf.cast(law.constant_but(seen).log_prob(asserted(one, number)), self.dtype)
         infinity = tf.constant(np.inf, tf.float64)
         lower = tf.where(seen, -infinity, tf.cast(lower, tf.float64))
         upper = tf.where(seen, infinity, tf.cast(upper, tf.float64))
-        return tf.where(seen, exact, tf.cast(log_interval(marginals(one))(lower, upper), exact.dtype))
+        log_interval = law_of(law.marginals()).log_interval()
+        return tf.where(seen, exact, tf.cast(log_interval(lower, upper), exact.dtype))
 
-    def latent(self) -> tfd.Distribution:
-        """That of the numbers themselves."""
-        return latent(self.distribution)
-
-    def some_outcome(self) -> tf.Tensor:
-        """An outcome `[*batch, *event]`."""
-        number = some_outcome(self.distribution)
-        number = tf.cast(number if self.distribution.event_shape.rank else number[..., None], self.dtype)
-        return tf.concat([number[..., :1], number], -1)
+    def _observed(self, value: tf.Tensor) -> tf.Tensor:
+        value = value if self.distribution.event_shape.rank else value[..., None]
+        return tf.concat([value[..., :1], value], -1)
 
     def _mean(self) -> tf.Tensor:
         raise self._has_no("mean")
@@ -161,11 +144,6 @@ class CensoredDistribution(AutoCompositeTensorDistribution):
             f"`.distribution.{name}()`."
         )
 
-    def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
-        number = tf.cast(drawn(self.distribution, n, seed), self.dtype)
-        number = number if self.distribution.event_shape.rank else number[..., None]
-        return tf.concat([number[..., :1], number], -1)
-
     def _sample_control_dependencies(self, value: tf.Tensor) -> list:
         if not self.validate_args:
             return []
@@ -175,12 +153,10 @@ class CensoredDistribution(AutoCompositeTensorDistribution):
 
 def is_censored(distribution: tfd.Distribution) -> bool:
     """Whether outcomes of a head's distribution, or of a mixture of such, are pairs, and nothing comes with them."""
-    while not isinstance(distribution, CensoredDistribution):
-        inner = getattr(distribution, "components_distribution", getattr(distribution, "distribution", None))
-        if inner is None:
-            return False
-        distribution = inner
-    return distribution.event_shape == [2]
+    while isinstance(distribution, (INDEPENDENT, MIXTURE_SAME_FAMILY)):
+        mixture = isinstance(distribution, MIXTURE_SAME_FAMILY)
+        distribution = distribution.components_distribution if mixture else distribution.distribution
+    return isinstance(distribution, CensoredDistribution) and distribution.event_shape == [2]
 
 
 def right_censored(time: ArrayLike, observed: ArrayLike) -> np.ndarray:

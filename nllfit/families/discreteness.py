@@ -5,7 +5,7 @@ import tensorflow_probability as tfp
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.kinds import DISCRETE, is_own, parts_of
+from nllfit.families.kinds import DISCRETE, MIXTURE_SAME_FAMILY, is_own, parts_of, plain_class
 
 __all__ = ["Between", "is_discrete", "line"]
 
@@ -29,7 +29,7 @@ def is_discrete(distribution: tfd.Distribution) -> bool:
     except TypeError:  # TFP's bijector onto a simplex fails with NumPy 2.4
         return False
     parts = parts_of(distribution)
-    if not parts and is_own(type(distribution)):
+    if not parts and is_own(plain_class(type(distribution))):
         raise ValueError(
             f"{type(distribution).__name__} does not tell whether its outcomes are numbers with a density or counts: "
             f"give it the method `_default_event_space_bijector`, which returns a bijector from the real line onto its "
@@ -41,8 +41,8 @@ def is_discrete(distribution: tfd.Distribution) -> bool:
 
 def line(distribution: tfd.Distribution) -> tfb.Bijector | None:
     """TFP's map of the real line onto the support of a continuous distribution, or None if it has none."""
-    components = getattr(distribution, "components_distribution", None)
-    if components is not None:
+    if isinstance(distribution, MIXTURE_SAME_FAMILY):
+        components = distribution.components_distribution
         found = line(components)
         return found.over(components.batch_shape_tensor()) if isinstance(found, Between) else found
     try:

@@ -1,7 +1,4 @@
-"""Families: maps from unconstrained numbers to a distribution.
-
-TFP describes the parameters of a distribution (`Distribution.parameter_properties`); `facts` holds the rest.
-"""
+"""Families: maps from unconstrained numbers to a distribution, by what TFP says of its parameters and `facts` adds."""
 
 import copy
 import inspect
@@ -25,9 +22,9 @@ from nllfit.families.arguments import (
     check_size,
     family_class,
 )
-from nllfit.families.bounds import asserting
+from nllfit.families.bounds import strict
 from nllfit.families.discreteness import is_discrete
-from nllfit.families.facts import Facts, corrected, facts_of
+from nllfit.families.facts import Facts, facts_of
 from nllfit.families.kinds import over_event
 from nllfit.families.links import Softmax, check_links, chosen_link, default_link, is_positive, other_names, twin
 from nllfit.families.protocol import Numbers, ParametricFamily
@@ -84,6 +81,7 @@ class Family(ParametricFamily):
         **fixed: Any,
     ):
         self.distribution_class = family_class(distribution)
+        self._strict_class: Any = strict(self.distribution_class)  # type: ignore[arg-type]
         self.name, self.event_shape = self.distribution_class.__name__, as_shape(event_shape)
         self.shared = as_names("shared", shared)
         self.floor, self.link, self.fixed = {} if floor is None else floor, {} if link is None else link, fixed
@@ -137,7 +135,7 @@ class Family(ParametricFamily):
         arguments = {"validate_args": checked, **self.facts.arguments} | self.fixed | values
         if getattr(getattr(self._signature.get("dtype"), "default", None), "is_floating", False):
             arguments.setdefault("dtype", dtype)
-        return over_event(asserting(corrected(self.distribution_class)(**arguments)), len(self.event_shape))
+        return over_event(self._strict_class(**arguments), len(self.event_shape))
 
     def holding(self, values: Numbers) -> "Family":
         held = copy.copy(self)
@@ -184,7 +182,7 @@ class Family(ParametricFamily):
 
     @property
     def facts(self) -> Facts:
-        return facts_of(self.name)
+        return facts_of(self.distribution_class)
 
     @property
     def positive(self) -> tuple[str, ...]:

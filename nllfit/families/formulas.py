@@ -12,10 +12,8 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.analytic import expm1_ratio, log1p_ratio
-from nllfit.families.kinds import is_own
-from nllfit.families.marginals import constant_but
 
-__all__ = ["LOG_TAILS", "Tails", "formula_of", "log1mexp", "log_tails", "two_pieces"]
+__all__ = ["LOG_TAILS", "Tails", "log1mexp", "two_pieces"]
 
 Tails = tuple[tf.Tensor, tf.Tensor]
 """`log P(Y <= y)` and `log P(Y > y)`."""
@@ -214,33 +212,3 @@ LOG_TAILS: Mapping[str, Callable[[tfd.Distribution, tf.Tensor], Tails]] = {
     "Uniform": lambda d, y: (tf.math.log((y - d.low) / (d.high - d.low)), tf.math.log((d.high - y) / (d.high - d.low))),
     "Weibull": lambda d, y: _exponential(d.concentration * (tf.math.log(y) - tf.math.log(d.scale)))[::-1],
 }
-
-
-def formula_of(distribution: tfd.Distribution) -> Callable[[tfd.Distribution, tf.Tensor], Tails] | None:
-    """The formula for both tails of a distribution, which a class of a user's own may have itself; None without."""
-    both = hasattr(distribution, "_log_cdf") and _has_log_survival(type(distribution))
-    return _of_itself if both and is_own(type(distribution)) else LOG_TAILS.get(type(distribution).__name__)
-
-
-def _has_log_survival(cls):  # which TFP's base class has, too, to say that there is none
-    return cls._log_survival_function is not tfd.Distribution._log_survival_function
-
-
-def _of_itself(d, y):
-    return d.log_cdf(y), d.log_survival_function(y)
-
-
-def log_tails(distribution: tfd.Distribution, y: tf.Tensor, inner: tf.Tensor) -> Tails:
-    """Those of a family with a formula; where one is not finite they are constants, for a derivative would be NaN.
-
-    Args:
-      distribution: one with a formula, see `formula_of`.
-      y: within the support, and not at its ends.
-      inner: a number in the middle of it.
-    """
-    formula = formula_of(distribution)
-    assert formula is not None
-    values = [tf.stop_gradient(part) for part in formula(distribution, tf.stop_gradient(y))]
-    finite = tf.math.is_finite(values[0]) & tf.math.is_finite(values[1])
-    below, above = formula(constant_but(distribution, finite), tf.where(finite, y, inner))
-    return tf.where(finite, below, values[0]), tf.where(finite, above, values[1])

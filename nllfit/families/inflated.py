@@ -1,34 +1,25 @@
 """Outcomes with a point at 0: counts with more zeros than their family gives, and amounts that may be none."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
-from tensorflow_probability import util as tfpu
-from tensorflow_probability.python.distributions.distribution import AutoCompositeTensorDistribution
 
 from nllfit.families.arguments import as_names, as_params
-from nllfit.families.cdfs import ends
-from nllfit.families.conditional import Both, beside_zero
-from nllfit.families.discreteness import is_discrete
 from nllfit.families.facts import Facts
 from nllfit.families.family import Family
-from nllfit.families.intervals import LogInterval, log_density, log_interval
-from nllfit.families.inversion import drawn
+from nllfit.families.law import law_of
 from nllfit.families.links import Softmax
-from nllfit.families.marginals import asserted, constant_but, real_dtype
-from nllfit.families.outcomes import some_outcome
+from nllfit.families.points import InflatedDistribution
 from nllfit.families.protocol import Numbers
-from nllfit.families.truncated import TruncatedDistribution
+from nllfit.families.windows import AboveZero
 from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
 
-__all__ = ["Hurdle", "InflatedDistribution", "ZeroInflated"]
+__all__ = ["Hurdle", "ZeroInflated"]
 
 _LOGITS, _PROBS = "zero_logits", "zero_probs"
 
@@ -188,113 +179,6 @@ class Hurdle(ZeroInflated):
     """
 
     def _inflated(self, logits, distribution):
-        if is_discrete(distribution):
-            zero = tf.zeros([], real_dtype(distribution))
-            distribution = TruncatedDistribution(distribution, zero, validate_args=self._checks)
+        if law_of(distribution).is_discrete:
+            distribution = AboveZero(distribution, self._checks)
         return super()._inflated(logits, distribution)
-
-
-class InflatedDistribution(AutoCompositeTensorDistribution):
-    """0 with the probability `sigmoid(zero_logits)`, else an outcome of a scalar `distribution`."""
-
-    def __init__(
-        self, zero_logits: Any, distribution: tfd.Distribution, validate_args: bool = False, name: str = "ZeroInflated"
-    ):
-        parameters = dict(locals())
-        self.zero_logits, self.distribution = tf.convert_to_tensor(zero_logits), distribution
-        super().__init__(
-            dtype=real_dtype(distribution),
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=validate_args,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=f"{name}{distribution.name}" if name == "ZeroInflated" else name,
-        )
-
-    @classmethod
-    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict[str, Any]:
-        return {
-            "zero_logits": tfpu.ParameterProperties(),
-            "distribution": tfpu.BatchedComponentProperties(),
-        }
-
-    def _event_shape(self) -> tf.TensorShape:
-        return tf.TensorShape([])
-
-    def _event_shape_tensor(self) -> tf.Tensor:
-        return tf.constant([], tf.int32)
-
-    def _default_event_space_bijector(self) -> Any:
-        return self.distribution.experimental_default_event_space_bijector()
-
-    @property
-    def zero_probs(self) -> tf.Tensor:
-        """The share of zeros that are not the distribution's own."""
-        return tf.sigmoid(self.zero_logits)
-
-    @property
-    def _has_zeros(self) -> bool:
-        return is_discrete(self.distribution) and not isinstance(self.distribution, TruncatedDistribution)
-
-    def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
-        log_share, log_rest = -tf.math.softplus(-self.zero_logits), -tf.math.softplus(self.zero_logits)
-        zero, own, none = value == 0, self.distribution, tf.zeros([], self.distribution.dtype)
-        # At 0 a density may be infinite, and its derivative NaN.
-        some = tf.ones([], value.dtype) if self._has_zeros else tf.cast(some_outcome(own), value.dtype)
-        others = asserted(own, tf.where(zero, some, value))
-        rest = log_rest + log_density(constant_but(own, ~zero), others)
-        at_zero = log_share
-        if self._has_zeros:
-            possible = tf.math.is_finite(tf.stop_gradient(log_density(own, none)))
-            at_zero = tfp.math.log_add_exp(log_share, log_rest + log_density(constant_but(own, zero & possible), none))
-        return tf.where(zero, at_zero, rest)
-
-    @property
-    def log_interval(self) -> LogInterval:
-        """As `intervals.log_interval`."""
-        own = log_interval(self.distribution)
-        log_share, log_rest = -tf.math.softplus(-self.zero_logits), -tf.math.softplus(self.zero_logits)
-        impossible = tf.constant(-math.inf, self.dtype)
-
-        def log_probability(lower, upper):
-            rest = log_rest + own(lower, upper)
-            zero = tf.where((lower < 0) & (upper >= 0), log_share + tf.zeros_like(rest), impossible)
-            return tf.reduce_logsumexp(tf.stack([zero, rest]), 0)
-
-        return log_probability
-
-    def cdf_and_survival(self) -> Both:
-        """As `cdfs.cdf_and_survival`."""
-        return beside_zero(self.distribution, self.zero_logits)
-
-    def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """As `cdfs.ends`."""
-        low, high = ends(self.distribution)
-        return tf.minimum(low, 0.0), tf.maximum(high, 0.0)
-
-    def some_outcome(self) -> tf.Tensor:
-        """An outcome `[*batch]`."""
-        return tf.zeros(self.batch_shape_tensor(), self.dtype)
-
-    def _mean(self) -> tf.Tensor:
-        return tf.math.multiply_no_nan(self._moments()[0], 1 - self.zero_probs)  # which may be infinite times 0
-
-    def _variance(self) -> tf.Tensor:
-        mean, variance = self._moments()
-        return (1 - self.zero_probs) * (variance + self.zero_probs * tf.square(mean))
-
-    def _moments(self):
-        """The mean and the variance of what is no zero of the share's."""
-        own = self.distribution
-        if not isinstance(own, TruncatedDistribution):
-            return tf.cast(own.mean(), self.dtype), tf.cast(own.variance(), self.dtype)
-        whole, window = own.distribution, tf.exp(own.log_window())
-        mean = whole.mean() / window  # of a window that begins at 0, as a hurdle's
-        return mean, (whole.variance() + tf.square(whole.mean())) / window - tf.square(mean)
-
-    def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
-        first, second = tfp.random.split_seed(seed)
-        others = tf.cast(drawn(self.distribution, n, first), self.dtype)
-        shape = tf.concat([[n], self.batch_shape_tensor()], 0)
-        zero = tfd.Uniform(tf.zeros([], self.dtype), 1.0).sample(shape, seed=second) < self.zero_probs
-        return tf.where(zero, tf.zeros([], self.dtype), others)

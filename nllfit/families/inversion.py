@@ -1,32 +1,21 @@
-"""Quantiles of scalar distributions: TFP's where its own CDF confirms them, else the CDF inverted."""
+"""Quantiles of scalar distributions: TFP's where the CDF confirms them, else the root of the CDF."""
 
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow_probability import distributions as tfd
 
-from nllfit.families.cdfs import cdf_and_survival
-from nllfit.families.discreteness import is_discrete
-from nllfit.families.marginals import constant, marginals, real_dtype
+from nllfit.families.copies import real_dtype
 
-__all__ = ["drawn", "drawn_by_cdf", "inverse_cdf"]
+__all__ = ["root_of"]
 
 _ROUNDING = 1e4  # units of the dtype's precision, which a rounded quantile's own probability may be off
 
 
-def inverse_cdf(distribution: tfd.Distribution, levels: Any, rests: Any = None) -> tf.Tensor:
-    """The least numbers at which a scalar distribution of batch `[*batch]` reaches the probabilities `levels`.
-
-    Args:
-      distribution: a scalar one, without assertions, as `marginals` gives it.
-      levels: in float64, of a shape that broadcasts with the batch, such as `[num, 1, 1]`.
-      rests: `1 - levels`, where they are known to more digits.
-
-    Returns:
-      Of the shape that the two have together.
-    """
-    both, dtype = cdf_and_survival(distribution), real_dtype(distribution)
+def root_of(law: Any, levels: Any, rests: Any = None) -> tf.Tensor:
+    """The least numbers at which the CDF of a `Law` reaches the probabilities `levels`; see `Law.quantile`."""
+    both, distribution = law.cdf(), law.distribution
+    dtype = real_dtype(distribution)
     levels = tf.convert_to_tensor(levels, tf.float64)
     # The smaller of the two probabilities has digits that the larger has lost.
     lower, level, rest = levels <= 0.5, tf.cast(levels, dtype), tf.cast(1 - levels if rests is None else rests, dtype)
@@ -37,12 +26,12 @@ def inverse_cdf(distribution: tfd.Distribution, levels: Any, rests: Any = None) 
         below, above = both(y)
         return tf.where(lower, below - level, rest - above)
 
-    if not tf.executing_eagerly():  # in a graph it is written once for all of its uses
+    if not tf.executing_eagerly():  # in a graph it is traced once for all of its uses
         excess = tf.function(excess, autograph=False)
 
     def root():
         noise = 4 * np.finfo(dtype.as_numpy_dtype).eps * tf.where(lower, level, rest)
-        return _root(excess, zeros, noise, is_discrete(distribution))
+        return _root(excess, zeros, noise, law.is_discrete)
 
     try:
         formula = distribution.quantile(level) + zeros
@@ -52,21 +41,6 @@ def inverse_cdf(distribution: tfd.Distribution, levels: Any, rests: Any = None) 
     tolerance = _ROUNDING * np.finfo(dtype.as_numpy_dtype).eps
     near = tf.abs(excess(formula)) <= tolerance * tf.where(lower, level, rest)
     return tf.cond(tf.reduce_all(near), lambda: formula, lambda: tf.where(near, formula, root()))
-
-
-def drawn(distribution: tfd.Distribution, n: Any, seed: Any) -> tf.Tensor:
-    """Draws `[n, *batch]` of a scalar distribution: TFP's, or those by its CDF where a class has no other."""
-    try:
-        return distribution.sample(n, seed=seed)
-    except NotImplementedError:
-        return drawn_by_cdf(distribution, n, seed)
-
-
-def drawn_by_cdf(distribution: tfd.Distribution, n: Any, seed: Any) -> tf.Tensor:
-    """Draws `[n, *batch]` of a scalar distribution: its quantiles at uniform levels."""
-    shape = tf.concat([[n], distribution.batch_shape_tensor()], 0)
-    levels = tfd.Uniform(tf.constant(0.0, tf.float64), 1.0).sample(shape, seed=seed)
-    return tf.cast(inverse_cdf(marginals(constant(distribution)), levels), distribution.dtype)
 
 
 def _root(excess, zeros, noise, counts):

@@ -1,5 +1,6 @@
-"""Kinds of distribution: TFP's that are made of others, and a class that is a user's own."""
+"""TFP's classes of distributions: those that are made of others, and the subclasses that `nllfit` derives of them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from tensorflow_probability import distributions as tfd
@@ -11,25 +12,53 @@ __all__ = [
     "MIXTURE",
     "MIXTURE_SAME_FAMILY",
     "TRANSFORMED",
+    "defines",
+    "derived",
     "is_own",
     "over_event",
     "parameter_properties",
     "parts_of",
+    "plain_class",
 ]
 
-# Where a part is of a class that TensorFlow cannot take apart, as most users' are, TFP makes no `tfd.Independent` of it
-# and no `tfd.Mixture`, but one of the class below that, which has no public name.
+# If a component is not a `CompositeTensor`, as most users' classes are not, `tfd.Independent(...)` and the like return
+# a private base class. These are those bases.
 INDEPENDENT: type[tfd.Distribution] = tfd.Independent.__mro__[1]
 MIXTURE: type[tfd.Distribution] = tfd.Mixture.__mro__[1]
 MIXTURE_SAME_FAMILY: type[tfd.Distribution] = tfd.MixtureSameFamily.__mro__[1]
 TRANSFORMED: type[tfd.Distribution] = tfd.TransformedDistribution.__mro__[1]
 
 DISCRETE: type = DiscreteDistributionMixin
-"""What TFP's counts and labels derive from, and a user's own may."""
+"""The base of TFP's counts and labels. A user's class may derive from it, too."""
+
+_ORIGINALS: dict[type, Any] = {}
+
+
+def derived(cls: Any, mixins: tuple[type, ...] = (), methods: Mapping[str, Any] | None = None) -> Any:
+    """A subclass under the name of a class of distributions; `plain_class` leads back to the class."""
+    # TensorFlow cannot tell which tensors a subclass of TFP's flow consists of. It need not for the flow's base.
+    cls = TRANSFORMED if cls is tfd.TransformedDistribution else cls
+    kind: Any = type(cls)
+    made = kind(cls.__name__, (*mixins, cls), {"__module__": cls.__module__, "__doc__": cls.__doc__, **(methods or {})})
+    _ORIGINALS[made] = cls
+    return made
+
+
+def plain_class(cls: Any) -> Any:
+    """The class of TFP or of a user that a class is, or was `derived` of."""
+    while cls in _ORIGINALS:
+        cls = _ORIGINALS[cls]
+    return cls
+
+
+def defines(cls: type, name: str) -> bool:
+    """Whether a class of distributions, or a base of it other than `tfd.Distribution`, defines a method."""
+    bases = cls.__mro__[: cls.__mro__.index(tfd.Distribution)]
+    return any(name in vars(base) for base in bases)
 
 
 def is_own(cls: type) -> bool:
-    """Whether a class of distributions is a user's own, of which nothing is known but what it says itself."""
+    """Whether a user wrote a class of distributions, so that only the class itself says what it is."""
     return not cls.__module__.startswith(("tensorflow_probability.", "tfp.", "nllfit."))
 
 
@@ -40,16 +69,16 @@ def over_event(distribution: tfd.Distribution, rank: int) -> tfd.Distribution:
 
 
 def parts_of(distribution: tfd.Distribution) -> list[tfd.Distribution]:
-    """The distributions that one was made of, but for points, which may be zeros of counts, or of numbers."""
+    """The distributions that one consists of, except points, which may be zeros of counts or of numbers."""
     given: Any = distribution.parameters.values()
-    if isinstance(distribution, MIXTURE):  # some do not keep what they were made of
+    if isinstance(distribution, MIXTURE):  # some do not keep their arguments
         given = [distribution.components]
     found = [part for value in given for part in (value if isinstance(value, (list, tuple)) else [value])]
     return [part for part in found if isinstance(part, tfd.Distribution) and not isinstance(part, tfd.Deterministic)]
 
 
 def parameter_properties(cls: type[tfd.Distribution], dtype: Any = None) -> dict[str, Any]:
-    """What a class says of its parameters, by name; a `NotImplementedError` that says how, if it says nothing."""
+    """TFP's description of a class's parameters by name; a `NotImplementedError` that says how to give one."""
     try:
         return dict(cls.parameter_properties() if dtype is None else cls.parameter_properties(dtype=dtype))
     except NotImplementedError:

@@ -8,10 +8,7 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_numbers
-from nllfit.families.discreteness import is_discrete
-from nllfit.families.facts import facts_of, has_class_labels
-from nllfit.families.kinds import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMILY
-from nllfit.families.marginals import latent
+from nllfit.families.law import law_of
 from nllfit.families.refusal import untouched
 
 __all__ = [
@@ -19,12 +16,9 @@ __all__ = [
     "as_outcomes",
     "finite_part",
     "has_finite_likelihoods",
-    "some_outcome",
     "weights_of_outcomes",
     "where_counted",
 ]
-
-_MIDDLE = 0.5  # of the real line, which a bijector maps into a support; at 0 some densities have a pole
 
 
 def as_column(y: tf.Tensor, distribution: tfd.Distribution) -> tf.Tensor:
@@ -45,7 +39,7 @@ def as_outcomes(
     expected = distribution.batch_shape.concatenate(distribution.event_shape)
     if floating or not outcomes.dtype.is_floating:  # a fraction given as a label is for TFP to refuse
         outcomes = tf.cast(outcomes, distribution.dtype)
-    if has_class_labels(distribution) and outcomes.shape.rank == expected.rank + 1 and outcomes.shape[-1] == 1:
+    if law_of(distribution).has_class_labels and outcomes.shape.rank == expected.rank + 1 and outcomes.shape[-1] == 1:
         outcomes = tf.squeeze(outcomes, -1)
     if not outcomes.shape.is_compatible_with(expected) or outcomes.shape.rank is None:
         raise untouched(ValueError(_shape_message(name, outcomes.shape, expected, distribution, rows)))
@@ -57,7 +51,7 @@ def as_outcomes(
 
 def finite_part(outcomes: tf.Tensor, distribution: tfd.Distribution) -> tf.Tensor:
     """Outcomes of which no number may be infinite or NaN: 0 in place of an infinite end of an interval."""
-    if distribution.event_shape.rank and latent(distribution) is not distribution:
+    if distribution.event_shape.rank and law_of(distribution).latent() is not distribution:
         return tf.where(tf.math.is_inf(outcomes), tf.zeros_like(outcomes), outcomes)
     return outcomes
 
@@ -92,43 +86,13 @@ def where_counted(outcomes: tf.Tensor, distribution: tfd.Distribution, counts: t
     """
     event = tf.ones([distribution.event_shape.rank], tf.int32)
     counts = tf.reshape(counts, tf.concat([tf.shape(counts), event], 0))
-    return tf.where(counts, outcomes, tf.cast(some_outcome(distribution), outcomes.dtype))
-
-
-def some_outcome(distribution: tfd.Distribution) -> tf.Tensor:
-    """An outcome `[*batch, *event]` in the support of each of a batch of distributions."""
-    if hasattr(distribution, "some_outcome"):
-        return tf.stop_gradient(distribution.some_outcome())
-    if isinstance(distribution, INDEPENDENT):
-        return some_outcome(distribution.distribution)
-    if isinstance(distribution, MIXTURE_SAME_FAMILY):
-        return tf.gather(some_outcome(distribution.components_distribution), 0, axis=distribution.batch_shape.rank)
-    if isinstance(distribution, MIXTURE):
-        return some_outcome(distribution.components[-1])
-    batch, event = distribution.batch_shape_tensor(), distribution.event_shape_tensor()
-    try:
-        bijector = distribution.experimental_default_event_space_bijector()
-    except (NotImplementedError, TypeError):  # see `is_discrete`
-        bijector = None
-    if bijector is not None:
-        shape = tf.concat([batch, bijector.inverse_event_shape_tensor(event)], 0)
-        middle = tf.fill(shape, tf.constant(_MIDDLE, distribution.dtype))
-        try:
-            outcome = bijector.forward(middle)
-        except (TypeError, ValueError, tf.errors.InvalidArgumentError):  # an InverseGaussian's is of float32
-            outcome = tf.cast(bijector.forward(tf.cast(middle, tf.float32)), distribution.dtype)
-    elif distribution.event_shape.rank == 0:
-        lowest = facts_of(type(distribution).__name__).lowest if is_discrete(distribution) else _MIDDLE
-        outcome = tf.fill(tf.concat([batch, event], 0), tf.constant(lowest, distribution.dtype))
-    else:
-        outcome = distribution.sample(seed=tf.zeros([2], tf.int32))  # which draws from no generator's state
-    return tf.stop_gradient(outcome)
+    return tf.where(counts, outcomes, tf.cast(law_of(distribution).some_outcome(), outcomes.dtype))
 
 
 def has_finite_likelihoods(distribution: tfd.Distribution) -> bool:
     """Whether outcomes can be likely at all: not under parameters that are NaN, or from which a rate overflows."""
     try:
-        log_prob = distribution.log_prob(some_outcome(distribution))
+        log_prob = distribution.log_prob(law_of(distribution).some_outcome())
     except tf.errors.InvalidArgumentError:
         return False
     return bool(np.all(np.isfinite(log_prob)))
@@ -147,7 +111,7 @@ def _shape_message(name, given, expected, distribution, rows):
         if rows is not None:
             given, expected = [rows, *given[1:]], [rows, *expected[1:]]
         text = str(tuple(given))
-        if has_class_labels(distribution) and given[:-1] == expected:
+        if law_of(distribution).has_class_labels and given[:-1] == expected:
             advice = "give one label a row, such as `y.argmax(-1)`, or use a `OneHotCategorical` head"
         elif isinstance(distribution, tfd.OneHotCategorical) and given in (expected[:-1], [*expected[:-1], 1]):
             advice = "give one-hot rows, such as `tf.one_hot(y, num_classes)`, or use a `Categorical` head"
@@ -155,7 +119,7 @@ def _shape_message(name, given, expected, distribution, rows):
             advice = "reshape it with `y[..., None]`" if len(given) > 1 else "reshape it with `y[:, None]`"
         elif given == [*expected, 1]:
             advice = "reshape it with `y[..., 0]`, or give the head `event_shape=1`"
-        elif latent(distribution) is not distribution:
+        elif law_of(distribution).latent() is not distribution:
             advice = _advice_on_columns(given, expected)
     return f"`{name}` has shape {text}, but the head models outcomes of shape {tuple(expected)}: {advice}."
 

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-__all__ = ["assertion_text", "first_refused", "refusal", "untouched"]
+__all__ = ["asserted", "assertion_text", "first_refused", "refusal", "untouched"]
 
 _NUMBERS = 2**20  # at a time: a family may want some for every row and parameter
 
@@ -44,6 +44,14 @@ def first_refused(
             first, last = (first, middle) if refusal(distribution, y[first:middle], finite) else (middle, last)
         return first, refusal(distribution, y[first:last], finite)
     return None, None
+
+
+def asserted(distribution: tfd.Distribution, value: tf.Tensor) -> tf.Tensor:
+    """Outcomes in a distribution's dtype, once its own assertions have seen them."""
+    value = tf.cast(value, distribution.dtype)
+    checks = [check for check in distribution._sample_control_dependencies(value) if check is not None]
+    with tf.control_dependencies(checks):
+        return tf.identity(value)
 
 
 def untouched(error: Exception) -> Exception:

@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.kinds import TRANSFORMED
+from nllfit.families.kinds import derived
 
-__all__ = ["Rowwise", "checking", "plain_class", "rowwise"]
+__all__ = ["Rowwise", "checking", "rowwise"]
 
 _ASKED = (
     "cdf",
@@ -35,7 +35,7 @@ class Rowwise:
     def __reduce_ex__(self, protocol: Any) -> Any:
         reduced: Any = super().__reduce_ex__(protocol)  # of a class that no module holds
         _, (cls, *arguments), *state = reduced
-        return (_restored, (plain_class(cls), *arguments), *state)
+        return (_restored, (cls.__mro__[2], *arguments), *state)
 
 
 def _asked(name):
@@ -53,10 +53,7 @@ for _name in _ASKED:
 
 def rowwise(distribution: tfd.Distribution) -> tfd.Distribution:
     """The distribution itself, made one that refuses values which would be broadcast against its batch."""
-    kind: Any = type(distribution)
-    # Of a class that derives from TFP's flow TensorFlow could not say what tensors it is of; of that below it need not.
-    kind = TRANSFORMED if kind is tfd.TransformedDistribution else kind
-    distribution.__class__ = _rowwise_class(kind)
+    distribution.__class__ = _rowwise_class(type(distribution))  # type: ignore[arg-type]
     return distribution
 
 
@@ -69,15 +66,9 @@ def checking(distribution: tfd.Distribution) -> tfd.Distribution:
     return origin.distribution()
 
 
-def plain_class(cls: type[tfd.Distribution]) -> type[tfd.Distribution]:
-    """TFP's class, without what `rowwise` has put before it."""
-    return cls.__mro__[2] if issubclass(cls, Rowwise) else cls
-
-
 @functools.cache
 def _rowwise_class(cls):
-    names = {"__module__": cls.__module__, "__doc__": cls.__doc__}
-    return cls if issubclass(cls, Rowwise) else type(cls)(cls.__name__, (Rowwise, cls), names)
+    return cls if issubclass(cls, Rowwise) else derived(cls, (Rowwise,))
 
 
 def _restored(cls, *arguments):

@@ -7,19 +7,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
-from tensorflow_probability import util as tfpu
-from tensorflow_probability.python.distributions.distribution import AutoCompositeTensorDistribution
 
-from nllfit.families.cdfs import between, ends
-from nllfit.families.conditional import Both, within_ends
-from nllfit.families.discreteness import Between, is_discrete
-from nllfit.families.intervals import LogInterval, log_density, log_interval, within
-from nllfit.families.inversion import drawn, drawn_by_cdf
-from nllfit.families.marginals import constant_but, latent, marginals, real_dtype
+from nllfit.families.law import law_of
 from nllfit.families.protocol import Measure, Numbers
+from nllfit.families.windows import TruncatedDistribution, WindowedDistribution
 from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
 
-__all__ = ["Truncated", "TruncatedDistribution", "within_window"]
+__all__ = ["Truncated"]
 
 _ROW = "row"
 
@@ -101,13 +95,16 @@ class Truncated(FamilyOf):
         return bool(self.by_row)
 
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
+        return self._within(self.family.build(parameters, dtype), dtype, self.by_row)
+
+    def _within(self, distribution, dtype, by_row):
         low, high = (
             None if value in (None, _ROW) else tf.convert_to_tensor(value, dtype) for value in (self.low, self.high)
         )
-        return elementwise(
-            self.family.build(parameters, dtype),
-            lambda d: TruncatedDistribution(d, low, high, self.by_row, validate_args=self._checks),
-        )
+        options: dict[str, Any] = {"low": low, "high": high, "validate_args": self._checks}
+        if by_row:
+            return elementwise(distribution, lambda d: WindowedDistribution(d, by_row=by_row, **options))
+        return elementwise(distribution, lambda d: TruncatedDistribution(d, **options))
 
     def stand_ins(self, y: np.ndarray) -> np.ndarray:
         return self.family.stand_ins(y[..., 0] if self.by_row else y)
@@ -125,156 +122,18 @@ class Truncated(FamilyOf):
         return above and (self.high in (None, _ROW) or self.high >= 0)
 
     def _check_window(self):
-        example = self._of(self.family.unshared())
-        example.low, example.high = (None if value == _ROW else value for value in (self.low, self.high))
         if self.family.facts.statistics:
             return  # the support moves with the parameters
+        example = self.family.unshared()
         with tf.init_scope():
-            element = example.distribution(tf.zeros([example.params_size], tf.float64))
-        if np.any(np.isneginf(marginals(element).log_window())):
+            whole = example.distribution(tf.zeros([example.params_size], tf.float64))
+            element: Any = law_of(law_of(self._within(whole, tf.float64, ())).marginals())
+        if np.any(np.isneginf(element.log_window())):
+            low, high = (None if value == _ROW else value for value in (self.low, self.high))
             raise ValueError(
-                f"The window from {example.low} to {example.high} has no probability in {self.family.name}: give one "
-                f"that its outcomes reach."
+                f"The window from {low} to {high} has no probability in {self.family.name}: give one that its "
+                f"outcomes reach."
             )
-
-
-class TruncatedDistribution(AutoCompositeTensorDistribution):
-    """A scalar `distribution` given that it lies between `low` and `high`; None is no end.
-
-    With `by_row` an outcome is `[y, *ends]`, the number and those ends that come with it.
-    """
-
-    def __init__(
-        self,
-        distribution: tfd.Distribution,
-        low: Any = None,
-        high: Any = None,
-        by_row: tuple[str, ...] = (),
-        validate_args: bool = False,
-        name: str = "Truncated",
-    ):
-        parameters = dict(locals())
-        self.distribution, self.low, self.high, self.by_row = distribution, low, high, by_row
-        super().__init__(
-            dtype=real_dtype(distribution),
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=validate_args,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=f"{name}{distribution.name}" if name == "Truncated" else name,
-        )
-
-    @classmethod
-    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict[str, Any]:
-        return {
-            "distribution": tfpu.BatchedComponentProperties(),
-            "low": tfpu.ParameterProperties(),
-            "high": tfpu.ParameterProperties(),
-        }
-
-    def _event_shape(self) -> tf.TensorShape:
-        return tf.TensorShape([1 + len(self.by_row)] if self.by_row else [])
-
-    def _event_shape_tensor(self) -> tf.Tensor:
-        return tf.constant(self._event_shape().as_list(), tf.int32)
-
-    def _default_event_space_bijector(self) -> Any:
-        whole = self.distribution.experimental_default_event_space_bijector()
-        return whole if self.by_row or whole is None else Between(*self.ends())
-
-    def given(self, window: tf.Tensor) -> "TruncatedDistribution":
-        """That of the numbers, with the ends `[..., len(by_row)]` that come with them."""
-        given = {name: window[..., place] for place, name in enumerate(self.by_row)}
-        ends = {"low": self.low, "high": self.high} | given
-        return TruncatedDistribution(self.distribution, **ends, validate_args=self.validate_args)
-
-    def latent(self) -> tfd.Distribution:
-        """That of the numbers before truncation, where the window comes with each of them; else itself."""
-        return latent(self.distribution) if self.by_row else self
-
-    def window(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Both ends, infinite where there is none."""
-        infinity, dtype = tf.constant(math.inf, self.dtype), self.dtype
-        return (
-            -infinity if self.low is None else tf.cast(self.low, dtype),
-            infinity if self.high is None else tf.cast(self.high, dtype),
-        )
-
-    def log_window(self) -> tf.Tensor:
-        """The log-probability of the window."""
-        return log_interval(self.distribution)(*self.window())
-
-    @property
-    def log_interval(self) -> LogInterval:
-        """As `intervals.log_interval`."""
-        return within(log_interval(self.distribution), *self.window())
-
-    def cdf_and_survival(self) -> Both:
-        """As `cdfs.cdf_and_survival`."""
-        return within_ends(self.distribution, *self.window())
-
-    def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """As `cdfs.ends`."""
-        (low, high), (start, end) = ends(self.distribution), self.window()
-        return tf.maximum(low, start), tf.minimum(high, end)
-
-    def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
-        if self.by_row:
-            return self.given(value[..., 1:]).log_prob(value[..., 0])
-        inside = self._inside(value)
-        number = tf.where(inside, value, tf.cast(self.some_outcome(), value.dtype))
-        log_prob = log_density(self.distribution, tf.cast(number, self.distribution.dtype))
-        log_window = tf.stop_gradient(marginals(self).log_window())
-        one = constant_but(self, tf.math.is_finite(log_window))
-        log_prob -= tf.cast(marginals(one).log_window(), log_prob.dtype)
-        return tf.where(inside, log_prob, tf.constant(-math.inf, log_prob.dtype))
-
-    def _inside(self, value):
-        low, high = self.window()
-        return ((value > low) if is_discrete(self.distribution) else (value >= low)) & (value <= high)
-
-    def some_outcome(self) -> tf.Tensor:
-        """An outcome `[*batch, *event]` within the window, which is that of the support where it comes with the row."""
-        low, high = self.ends()
-        middle = between(low, high)
-        if is_discrete(self.distribution):
-            first = tf.maximum(tf.math.floor(self.window()[0]) + 1, ends(self.distribution)[0])
-            middle = tf.where(tf.math.is_finite(first), first, tf.math.floor(middle))
-        middle = tf.broadcast_to(middle, self.batch_shape_tensor())
-        return tf.stack([middle, *self._whole(middle)], -1) if self.by_row else middle
-
-    def _whole(self, middle):
-        ends = {"low": tf.zeros_like(middle) - math.inf, "high": tf.zeros_like(middle) + math.inf}
-        return [ends[name] for name in self.by_row]
-
-    def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
-        if self.by_row:
-            number = tf.cast(drawn(self.distribution, n, seed), self.dtype)
-            return tf.stack([number, *self._whole(number)], -1)
-        return drawn_by_cdf(self, n, seed)
-
-    def _sample_control_dependencies(self, value: tf.Tensor) -> list:
-        if not self.validate_args:
-            return []
-        if self.by_row:
-            one = self.given(value[..., 1:])
-            message = "Its window's lower end is not below its upper one, or NaN."
-            below = tf.debugging.assert_less(*(end + tf.zeros_like(value[..., 0]) for end in one.window()), message)
-            return [below, *one._sample_control_dependencies(value[..., 0])]
-        message = f"It is outside its window{_text(self.low, self.high)}."
-        inside = self._inside(value)
-        return [tf.debugging.assert_equal(inside, tf.ones_like(inside), message=message)]
-
-
-def within_window(distribution: tfd.Distribution, window: tf.Tensor) -> tfd.Distribution:
-    """The distribution of numbers whose window `[..., num]` is given; itself where none comes with an outcome."""
-    return distribution.given(window) if getattr(distribution, "by_row", ()) else distribution
-
-
-def _text(low, high):
-    ends = ((" from", low), (" to", high))
-    known = [(word, None if value is None else tf.get_static_value(value)) for word, value in ends]
-    return "".join(f"{word} {value}" for word, value in known if value is not None and np.ndim(value) == 0)
 
 
 def _end(name, value):

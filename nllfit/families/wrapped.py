@@ -10,10 +10,10 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.facts import Facts
+from nllfit.families.facts import Facts, names_with_exact_tails
 from nllfit.families.family import Family
-from nllfit.families.intervals import CDF_FAMILIES, has_cdf
 from nllfit.families.kinds import INDEPENDENT, over_event
+from nllfit.families.law import law_of
 from nllfit.families.links import Softmax
 from nllfit.families.protocol import Numbers, ParametricFamily
 
@@ -189,10 +189,11 @@ def checked_cdf(family: ParametricFamily) -> None:
         element = example.distribution(tf.zeros([example.params_size], tf.float64))
     while isinstance(element, INDEPENDENT):
         element = element.distribution
-    if not has_cdf(element):
+    known = ", ".join(sorted(names_with_exact_tails()))
+    if not law_of(element).has_exact_tails:
         raise ValueError(
             f"{family.name} of outcomes of shape {family.event_shape} has no CDF of single numbers that is exact in "
-            f"both tails, by which an interval has a probability: choose one of {', '.join(sorted(CDF_FAMILIES))}, a "
+            f"both tails, by which an interval has a probability: choose one of {known}, a "
             f"mixture of one of them for outcomes of shape (), or a class of your own that has a `_cdf`."
         )
 

@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from nllfit.families import catalogue, compound, layer, own
-from nllfit.families.center import central_value
+from nllfit.families.law import law_of
 from nllfit.families.layer import traced_distribution
 
 __all__ = [
@@ -67,7 +67,7 @@ class _Layer(keras.layers.Layer):
 
     def call(self, inputs):
         distribution = traced_distribution(self.family, inputs, self._shared)
-        prediction = tf.identity(central_value(distribution))  # a tensor of its own: it may be the parameter itself
+        prediction = tf.identity(law_of(distribution).central_value())  # a tensor of its own: it may be a parameter
         prediction.distribution = distribution
         layer.forget_graph()
         return prediction
@@ -75,7 +75,7 @@ class _Layer(keras.layers.Layer):
     def compute_output_spec(self, inputs, **kwargs):
         with tf.init_scope():
             params, shared = tf.zeros(inputs.shape[-1:], inputs.dtype), tf.zeros([self.family.shared_size])
-            prediction = central_value(traced_distribution(self.family, params, shared))
+            prediction = law_of(traced_distribution(self.family, params, shared)).central_value()
         return _SymbolicPrediction([*inputs.shape[:-1], *prediction.shape], prediction.dtype.name)
 
     def compute_output_shape(self, input_shape):

@@ -34,7 +34,7 @@ def family_of(
         return Censored(family) if outcome.is_censored and not family.columns else family
     cls = family_class(family)
     options = dict(fixed)
-    if facts_of(cls.__name__).class_axis is not None:
+    if facts_of(cls).class_axis is not None:
         options.setdefault("num_classes", len(outcome.labels or ()) or len(np.unique(outcome.values)))
     elif outcome.labels is not None and len(outcome.labels) > 2:
         raise ValueError(

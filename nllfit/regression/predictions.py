@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nllfit.families.center import central_value
+from nllfit.families.law import law_of
 from nllfit.families.layer import traced_distribution
 from nllfit.fits import wald_interval
 from nllfit.quantiles import interval
@@ -35,7 +35,7 @@ class Predictions(LinearPredictors):
           ValueError: for a table that lacks a column, or has missing values or levels that were not fitted.
         """
         index = self._index(data)
-        values = central_value(self.predict_distribution(data)).numpy()
+        values = law_of(self.predict_distribution(data)).central_value().numpy()
         if self.labels:
             return pd.DataFrame(values, index, list(self.labels))
         return pd.Series(np.reshape(values, [len(index)]), index, name="prediction")
@@ -70,7 +70,7 @@ class Predictions(LinearPredictors):
         with tf.GradientTape() as tape:
             tape.watch(numbers)
             distribution = traced_distribution(self.family, numbers)
-            mean = tf.reshape(central_value(distribution), [-1])
+            mean = tf.reshape(law_of(distribution).central_value(), [-1])
         slopes = tape.gradient(mean, numbers, unconnected_gradients=tf.UnconnectedGradients.ZERO).numpy()
         error = self._error(designs, slopes)
         main = self.predictors[0].start
@@ -82,7 +82,10 @@ class Predictions(LinearPredictors):
             error_of_u = self._error(designs, along)
             moves = wald_interval(np.zeros(len(index)), error_of_u, level)[:, :, None] * along[:, None]
             ends = np.sort(
-                [np.ravel(central_value(traced_distribution(self.family, numbers + moves[:, i]))) for i in range(2)],
+                [
+                    np.ravel(law_of(traced_distribution(self.family, numbers + moves[:, i])).central_value())
+                    for i in range(2)
+                ],
                 axis=0,
             ).T
         low, high = (np.ravel(end) for end in interval(distribution, level))

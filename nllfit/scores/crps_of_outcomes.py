@@ -6,21 +6,21 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.discreteness import is_discrete
-from nllfit.families.kinds import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMILY
-from nllfit.families.marginals import latent, marginals, real_dtype
+from nllfit.families.copies import real_dtype
+from nllfit.families.facts import describe
+from nllfit.families.law import elements_of, law_of
 from nllfit.families.outcomes import as_outcomes, weights_of_outcomes, where_counted
 from nllfit.kerases import as_distribution, mask_of
 from nllfit.scores.continuous import CONTINUOUS
 from nllfit.scores.counts import COUNTS
 from nllfit.scores.energy import energy_score
-from nllfit.scores.mixtures import of_normals
-from nllfit.scores.quadrature import crps_by_quadrature
-from nllfit.scores.sums import crps_by_sum
 
 __all__ = ["crps"]
 
+
 FORMULAS = {**CONTINUOUS, **COUNTS}
+for _name, _formula in FORMULAS.items():
+    describe(getattr(tfd, _name), crps=_formula)
 
 
 @tf.autograph.experimental.do_not_convert  # AutoGraph would take a second to write what is under it anew
@@ -45,8 +45,8 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
         NegativeBinomial, Normal and mixtures of Normals, PERT, Pareto, Poisson, StudentT, Triangular, TruncatedNormal,
         TwoPieceNormal, TwoPieceStudentT, Uniform, Weibull, Zipf. Ordered classes have the ranked probability score, and
         classes without an order, which are no numbers, the Brier score `sum_k (p_k - [k = y])^2`.
-      - Other continuous families, and mixtures: the integral, by `crps_by_quadrature` of the CDF, to a relative error
-        of about 1e-8. Other counts, and mixtures: the sum, by `crps_by_sum`.
+      - Other continuous families, and mixtures: the integral, by quadrature of the CDF, to a relative error
+        of about 1e-8. Other counts, and mixtures: the sum over counts.
       - Families of whole vectors, such as MultivariateNormalTriL and Dirichlet, and mixtures of them: the energy score,
         `E|X - y| - E|X - X'| / 2` with Euclidean distances, from 256 draws with a fixed seed.
 
@@ -66,58 +66,24 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
     Source: Gneiting and Raftery, Strictly proper scoring rules, prediction, and estimation, 2007.
     """
     distribution = as_distribution(y_pred)
-    if latent(distribution) is not distribution:
+    law = law_of(distribution)
+    if law.latent() is not distribution:
         raise NotImplementedError(
             f"{distribution.name} has intervals, or numbers with a window, for outcomes, which have no score: "
             f"use `nllfit.negative_log_likelihood`."
         )
     y, mask = as_outcomes(y_true, distribution), mask_of(y_pred)
     if mask is None:
-        return _scores(distribution, y)
+        return _scores(law, y)
     counts = weights_of_outcomes(mask, distribution.batch_shape, distribution.batch_shape_tensor()) > 0
-    scores = _scores(distribution, where_counted(y, distribution, counts))
+    scores = _scores(law, where_counted(y, distribution, counts))
     return tf.where(counts, scores, tf.zeros_like(scores))
 
 
-def _scores(distribution, y):
-    if _is_of_vectors(distribution):
-        return energy_score(distribution, y)
-    scalar = marginals(distribution)
-    scores = _of_scalars(scalar, tf.cast(y, real_dtype(scalar)))
-    scores = tf.reduce_sum(scores, range(scores.shape.rank - distribution.event_shape.rank, scores.shape.rank))
-    return tf.cast(scores, real_dtype(distribution))
-
-
-def _is_of_vectors(distribution):
-    if isinstance(distribution, INDEPENDENT):
-        return _is_of_vectors(distribution.distribution)
-    if isinstance(distribution, MIXTURE_SAME_FAMILY):
-        return _is_of_vectors(distribution.components_distribution)
-    if isinstance(distribution, MIXTURE):
-        return any(map(_is_of_vectors, distribution.components))
-    # Counts and one-hot rows cannot be drawn with a gradient; their elements have scores with one.
-    return distribution.event_shape.rank > 0 and not is_discrete(distribution)
-
-
-def _of_scalars(distribution, y):
-    name = type(distribution).__name__
-    if name in FORMULAS:
-        return FORMULAS[name](distribution, y)
-    if name == "ZeroInflatedNegativeBinomial":
-        return _zero_inflated(distribution.cat.probs_parameter()[..., 0], marginals(distribution.distribution), y)
-    if name == "InflatedDistribution":
-        return _zero_inflated(distribution.zero_probs, distribution.distribution, y)
-    if name == "MixtureSameFamily" and isinstance(distribution.components_distribution, tfd.Normal):
-        return of_normals(distribution, y)
-    if real_dtype(distribution) != tf.float64:
-        raise NotImplementedError(
-            f"{distribution.name} is a flow in {real_dtype(distribution).name}, which has no CRPS, for that is "
-            f'computed in float64: give the head `dtype="float64"`.'
-        )
-    return (crps_by_sum if is_discrete(distribution) else crps_by_quadrature)(distribution, y)
-
-
-def _zero_inflated(share, own, y):
-    share, y = tf.cast(share, tf.float64), tf.cast(y, tf.float64)
-    others = _of_scalars(own, y) - share * _of_scalars(own, tf.zeros_like(y))
-    return share * tf.abs(y) + (1 - share) * others
+def _scores(law, y):
+    if law.is_of_vectors:
+        return energy_score(law.distribution, y)
+    elements = elements_of(law.distribution)
+    scores = elements.crps(tf.cast(y, real_dtype(elements.distribution)))
+    scores = tf.reduce_sum(scores, range(scores.shape.rank - law.distribution.event_shape.rank, scores.shape.rank))
+    return tf.cast(scores, real_dtype(law.distribution))

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.data import check_numbers
-from nllfit.families.marginals import latent
+from nllfit.families.law import law_of
 from nllfit.families.outcomes import (
     as_column,
     as_outcomes,
@@ -227,7 +227,7 @@ def _refuse_metrics_of_numbers(model, head):
     compiled = compiled_with(model)
     metrics = tf.nest.flatten([compiled.get("metrics"), compiled.get("weighted_metrics")])
     named = [metric if isinstance(metric, str) else metric.name for metric in metrics if _is_kerases(metric)]
-    if named and latent(head) is not head:
+    if named and law_of(head).latent() is not head:
         raise ValueError(
             f"The metric `{named[0]}` compares a prediction with a number, and outcomes of {head.name} are intervals "
             f"or come with a window: compile with `nllfit.metrics.NegativeLogLikelihood()` in its place, in Keras 3 "

@@ -9,10 +9,9 @@ from scipy import integrate, optimize, special, stats
 import nllfit
 from nllfit import Censored, Truncated, interval_censored, left_censored, right_censored
 from nllfit.families import Family, MixtureFamily
+from nllfit.families.facts import names_with_exact_tails
 from nllfit.families.incomplete_functions import beta_tails
-from nllfit.families.intervals import CDF_FAMILIES, log_interval
-from nllfit.families.marginals import marginals
-from nllfit.families.outcomes import some_outcome
+from nllfit.families.law import law_of
 
 tfd = tfp.distributions
 INF = np.inf
@@ -86,7 +85,7 @@ def test_tails_and_intervals_are_scipys(name):
     tails = np.array([1e-200, 1e-20, 1e-3, 0.2, 0.5])
     y = np.unique(np.concatenate([known.ppf(tails[1:]), known.isf(tails[1:-1])]))  # the median once
     y = y[np.isfinite(y) & (y > known.support()[0]) & (y < known.support()[1])]
-    found = log_interval(distribution)
+    found = law_of(distribution).log_interval()
     check(found(tf.constant(-INF, F64), y), known.logcdf(y), y, known)
     check(found(tf.constant(y), tf.constant(INF, F64)), known.logsf(y), y, known)
     lower, upper = y[1:-1], y[2:]
@@ -99,7 +98,7 @@ def test_tails_and_intervals_are_scipys(name):
 def test_a_normal_is_exact_between_37_and_38_and_for_any_width():
     pair = np.array([[37.0, 38.0], [-38.0, -37.0], [100.0, 101.0], [0.3, 0.3 + 1e-12], [37.0, 37.0 + 1e-9]])
     z = tf.constant(pair)
-    found = log_interval(tfd.Normal(*constants(0.0, 1.0)))(z[:, 0], z[:, 1])
+    found = law_of(tfd.Normal(*constants(0.0, 1.0))).log_interval()(z[:, 0], z[:, 1])
     tail = special.log_ndtr(-np.abs(pair[:3]).min(1))
     far = special.log_ndtr(-np.abs(pair[:3]).max(1))
     narrow = stats.norm.logpdf(pair[3:].mean(1)) + np.log(pair[3:, 1] - pair[3:, 0])
@@ -168,7 +167,7 @@ def test_both_tails_of_a_beta_are_exact():
     np.testing.assert_allclose(nllfit.survival(tfd.Beta(*constants(1.0, 20.0)), 0.9), 1e-20, rtol=1e-13)
     # Concentrations near 0 have 1 - y where it is 1 to all digits.
     a, b, y = (part.ravel() for part in np.meshgrid([0.05, 1.0, 200.0], [0.05, 2.0, 200.0], [1e-20, 0.3, 0.9]))
-    known, found = stats.beta(a, b), log_interval(tfd.Beta(*constants(a, b)))
+    known, found = stats.beta(a, b), law_of(tfd.Beta(*constants(a, b))).log_interval()
     infinity = tf.constant(INF, F64)
     np.testing.assert_allclose(found(tf.constant(y), infinity), known.logsf(y), rtol=1e-10, atol=1e-14)
     np.testing.assert_allclose(found(-infinity, tf.constant(y)), special_log_beta(a, b, y), rtol=1e-10, atol=1e-14)
@@ -230,11 +229,11 @@ def test_far_terms_have_derivatives():
         }.get(name, {})
         _, slopes = terms_and_slopes(Censored(name), parameters, [[5.0, INF], [-INF, -5.0], [0.5, 2.0]])
         assert all(np.isfinite(slope).all() for slope in slopes.values()), name
-    found = log_interval(tfd.DoublesidedMaxwell(*constants(0.0, 1.0)))(*constants(0.02, INF))
+    found = law_of(tfd.DoublesidedMaxwell(*constants(0.0, 1.0))).log_interval()(*constants(0.02, INF))
     np.testing.assert_allclose(found, np.log(0.5 - stats.chi(3).cdf(0.02) / 2), rtol=1e-12)
-    found = log_interval(tfd.Chi(*constants([0.3, 1.0])))(*constants([0.01, 0.4], INF))
+    found = law_of(tfd.Chi(*constants([0.3, 1.0]))).log_interval()(*constants([0.01, 0.4], INF))
     np.testing.assert_allclose(found, stats.chi([0.3, 1.0]).logsf([0.01, 0.4]), rtol=1e-6)
-    found = log_interval(tfd.VonMises(*constants(0.0, 200.0)))(*constants(1.0, INF))
+    found = law_of(tfd.VonMises(*constants(0.0, 200.0))).log_interval()(*constants(1.0, INF))
     exact = integrate.quad(lambda t: np.exp(200 * (np.cos(t) - np.cos(1.0))), 1.0, np.pi)[0]
     exact = np.log(exact / (2 * np.pi * special.i0e(200.0))) + 200 * (np.cos(1.0) - 1)
     np.testing.assert_allclose(found, exact, rtol=1e-9)
@@ -265,7 +264,7 @@ COUNTS = {
 @pytest.mark.parametrize("name", COUNTS)
 def test_counts_are_scipys(name):
     distribution, known = COUNTS[name]()
-    found, infinity = log_interval(distribution), tf.constant(INF, F64)
+    found, infinity = law_of(distribution).log_interval(), tf.constant(INF, F64)
     k = np.array([1.0, 2, 5, 30, 90])
     np.testing.assert_allclose(found(tf.constant(k), infinity), known.logsf(k), rtol=1e-11)
     np.testing.assert_allclose(found(-infinity, tf.constant(k)), known.logcdf(k), rtol=1e-11, atol=1e-15)
@@ -423,7 +422,7 @@ def test_several_elements_and_mixtures():
 
 
 def test_every_family_with_a_cdf_is_censored():
-    for name in sorted(CDF_FAMILIES):
+    for name in sorted(names_with_exact_tails()):
         extra = {
             "BetaBinomial": {"total_count": 10.0},
             "Binomial": {"total_count": 10.0},
@@ -435,7 +434,7 @@ def test_every_family_with_a_cdf_is_censored():
         }.get(name, {})
         family = Censored(name, **extra)
         assert family.columns == 2
-        assert np.isfinite(some_outcome(family.distribution(tf.zeros([family.params_size], F64)))).all(), name
+        assert np.isfinite(law_of(family.distribution(tf.zeros([family.params_size], F64))).some_outcome()).all(), name
 
 
 BAD_SAMPLES = [
@@ -493,7 +492,7 @@ def test_the_crps_and_the_cdf_have_a_gradient(name):
         tape.watch(params)
         value = nllfit.cdf(family.distribution(params), np.linspace(-2, 3, 5))
     assert np.isfinite(tape.gradient(value, params)).all()
-    assert marginals(family.distribution(params)).batch_shape == [5]
+    assert law_of(family.distribution(params)).marginals().batch_shape == [5]
 
 
 def test_a_maximum_at_a_corner_is_found_at_an_outcome_that_was_seen():

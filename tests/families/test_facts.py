@@ -12,9 +12,9 @@ from nllfit.families.links import default_link
 tfd = tfp.distributions
 
 
-@pytest.mark.parametrize("name", FACTS)
-def test_a_row_is_of_a_family_and_its_parameters(name):
-    known, facts = set(getattr(tfd, name).parameter_properties()), FACTS[name]
+@pytest.mark.parametrize("cls", FACTS)
+def test_a_row_is_of_a_family_and_its_parameters(cls):
+    known, facts = set(cls.parameter_properties()), FACTS[cls]
     assert facts != Facts()
     corner = [facts.corner] if facts.corner else []
     named = {*facts.links, *facts.twins, *facts.endless, *facts.rates, *facts.statistics, *corner}
@@ -22,11 +22,11 @@ def test_a_row_is_of_a_family_and_its_parameters(name):
     assert named | places | sizes <= known
 
 
-@pytest.mark.parametrize("name", [name for name in FACTS if FACTS[name].links])
-def test_a_link_is_of_a_parameter_that_tfp_leaves_without(name):
-    for parameter in FACTS[name].links:
+@pytest.mark.parametrize("cls", [cls for cls in FACTS if FACTS[cls].links])
+def test_a_link_is_of_a_parameter_that_tfp_leaves_without(cls):
+    for parameter in FACTS[cls].links:
         with pytest.raises(NotImplementedError):
-            getattr(tfd, name).parameter_properties()[parameter].default_constraining_bijector_fn()
+            cls.parameter_properties()[parameter].default_constraining_bijector_fn()
 
 
 @pytest.mark.parametrize(

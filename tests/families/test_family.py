@@ -10,7 +10,7 @@ from scipy import stats
 
 import nllfit
 from nllfit import Family, MixtureFamily, heads
-from nllfit.families.center import central_value
+from nllfit.families.law import law_of
 
 tfd = tfp.distributions
 
@@ -77,7 +77,7 @@ def test_a_family_scores_its_own_samples(name):
     assert np.isfinite(loss).all()
     assert np.isfinite(gradient).all()
     assert np.abs(gradient).max() > 0
-    prediction = central_value(distribution.tensor_distribution)
+    prediction = law_of(distribution.tensor_distribution).central_value()
     assert prediction.shape == outcomes.shape
     assert np.isfinite(tf.cast(prediction, tf.float32)).all()
 
@@ -208,11 +208,11 @@ def test_a_mixture_names_its_weights_apart_from_its_components_logits():
 
 def test_central_value_of_a_mixture_without_means():
     distribution = tfd.MixtureSameFamily(tfd.Categorical(probs=[0.25, 0.75]), tfd.StudentT(1.0, [4.0, 8.0], 1.0))
-    assert central_value(distribution) == 7.0
+    assert law_of(distribution).central_value() == 7.0
 
 
 def test_half_student_t_without_a_mean_predicts_its_median():
-    center = central_value(tfd.HalfStudentT(0.5, 1.0, 2.0))
+    center = law_of(tfd.HalfStudentT(0.5, 1.0, 2.0)).central_value()
     np.testing.assert_allclose(center, 1 + 2 * stats.t(0.5).ppf(0.75), rtol=1e-5)  # float32, an inverse of betainc
 
 

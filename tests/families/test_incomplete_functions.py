@@ -13,7 +13,7 @@ from scipy import special, stats
 import nllfit
 from nllfit import Censored
 from nllfit.families.incomplete_functions import beta_tails, gamma_tails, log_beta_kernel, log_gamma_kernel
-from nllfit.families.intervals import log_interval
+from nllfit.families.law import law_of
 
 tfd = tfp.distributions
 F64 = tf.float64
@@ -181,7 +181,7 @@ def test_families_at_large_parameters(name):
         assert np.all(tails(quantiles - 1)[0] < levels)
     else:
         np.testing.assert_allclose(tails(quantiles)[0], levels, rtol=3e-9)
-    found = log_interval(distribution)(*constants(y[1], y[3]))
+    found = law_of(distribution).log_interval()(*constants(y[1], y[3]))
     np.testing.assert_allclose(found, np.log(expected[0][3] - expected[0][1]), atol=1e-7)  # that of `log_prob`
 
 

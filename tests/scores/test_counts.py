@@ -7,8 +7,8 @@ import tensorflow_probability as tfp
 from scipy import special, stats
 
 import nllfit
-from nllfit.families.marginals import marginals
-from nllfit.scores.sums import crps_by_sum
+from nllfit.families.law import elements_of
+from nllfit.families.tail_sums import crps_by_sums
 
 tfd = tfp.distributions
 scoringrules = pytest.importorskip("scoringrules")  # which needs Python 3.11
@@ -90,7 +90,7 @@ def test_counts_are_those_of_scoringrules():
 def test_sums_are_the_closed_form_near_and_far(rate):
     y = np.array([-3.0, 0.0, 2.5, np.floor(rate), np.floor(rate + 4 * rate**0.5), 3 * rate])
     found, slopes = scored("Poisson", {"rate": rate}, y)
-    summed, others = scored("Poisson", {"rate": rate}, y, lambda y, d: crps_by_sum(marginals(d), y))
+    summed, others = scored("Poisson", {"rate": rate}, y, lambda y, d: crps_by_sums(elements_of(d), y))
     np.testing.assert_allclose(summed, found, rtol=1e-8)
     np.testing.assert_allclose(others["rate"], slopes["rate"], rtol=1e-8, atol=1e-9)
 

@@ -1,0 +1,105 @@
+"""Copies of distributions with other parameters: in float64, without gradients, without assertions."""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.families.facts import corrected
+from nllfit.families.kinds import MIXTURE, TRANSFORMED, parameter_properties, plain_class
+
+__all__ = ["arguments_of", "constant", "constant_but", "in_float64", "real_dtype", "with_axis_moved", "with_parameters"]
+
+
+def real_dtype(distribution: tfd.Distribution) -> tf.DType:
+    """The floating-point dtype that a distribution is computed in, whatever the dtype of its outcomes."""
+    if distribution.dtype.is_floating:
+        return distribution.dtype
+    tensors = tf.nest.flatten(distribution, expand_composites=True)
+    return next((tensor.dtype for tensor in tensors if tensor.dtype.is_floating), tf.float32)
+
+
+def with_parameters(
+    distribution: tfd.Distribution, change: Callable[[Any, int], Any], **arguments: Any
+) -> tfd.Distribution:
+    """A copy with the parameters `change(value, rank)`, of the same class with the package's corrections.
+
+    A parameter is a tensor `[*batch, ...]` with `rank` axes after the batch of the whole distribution: its own, and
+    those of the components of a mixture.
+    """
+    cls = corrected(plain_class(type(distribution)))
+    given, checks = arguments_of(distribution), {n: arguments[n] for n in ("validate_args", "dtype") if n in arguments}
+    if "dtype" not in given or not distribution.dtype.is_floating:
+        arguments.pop("dtype", None)
+    for name, known in parameter_properties(cls, tf.float64).items():
+        value: Any = given.get(name)
+        rank = known.event_ndims
+        if isinstance(value, tfd.Distribution):
+            rank = rank(distribution) if callable(rank) else rank
+            arguments[name] = with_parameters(value, _after(change, rank or 0), **checks)
+        elif isinstance(distribution, MIXTURE) and name == "components":
+            arguments[name] = [with_parameters(part, change, **checks) for part in value]
+        elif value is not None and isinstance(rank, int):
+            arguments[name] = change(value, rank)
+    return cls(**{**given, **arguments})
+
+
+def arguments_of(distribution: tfd.Distribution) -> dict[str, Any]:
+    """The arguments of the constructor by name. TFP's inflated families keep most of theirs under `kwargs`."""
+    given: Any = distribution.parameters
+    if "kwargs" not in given:
+        return dict(given)
+    known = parameter_properties(plain_class(type(distribution))).keys() | {"name"}
+    return given["kwargs"] | {name: given[name] for name in known & given.keys()}
+
+
+def _after(change, more):
+    return (lambda value, rank: change(value, rank + more)) if more else change
+
+
+def in_float64(distribution: tfd.Distribution) -> tfd.Distribution:
+    """A copy in float64 without assertions; a flow itself, because its bijectors keep the dtype they were made with."""
+    is_flow = plain_class(type(distribution)) in (tfd.TransformedDistribution, TRANSFORMED)
+    if is_flow and distribution.dtype != tf.float64:
+        return distribution
+    return with_parameters(distribution, lambda value, _: _as_float64(value), validate_args=False, dtype=tf.float64)
+
+
+def constant(distribution: tfd.Distribution) -> tfd.Distribution:
+    """A copy without assertions through which no gradient flows."""
+    return with_parameters(distribution, lambda value, _: tf.stop_gradient(value), validate_args=False)
+
+
+def constant_but(distribution: tfd.Distribution, rows: tf.Tensor) -> tfd.Distribution:
+    """A copy without assertions whose parameters have a gradient only in those `rows` `[..., *batch]`.
+
+    In a branch that `tf.where` does not take, the gradient is 0 times the derivative, which is NaN if that is infinite.
+    """
+
+    def change(value, event_ndims):
+        value = tf.convert_to_tensor(value)
+        chosen = tf.reshape(rows, tf.concat([tf.shape(rows), [1] * event_ndims], 0))
+        return tf.where(chosen, value, tf.stop_gradient(value)) if value.dtype.is_floating else value
+
+    return with_parameters(distribution, change, validate_args=False)
+
+
+def with_axis_moved(distribution: tfd.Distribution, source: int, target: int) -> tfd.Distribution:
+    """A copy with an axis of the batch in another place, both counted from the end."""
+    rank = distribution.batch_shape.rank
+
+    def moved(value, event_rank):
+        value = tf.convert_to_tensor(value)
+        missing = rank + event_rank - value.shape.rank
+        value = tf.reshape(value, tf.concat([[1] * missing, tf.shape(value)], 0))
+        axes = list(range(rank))
+        axes.insert(rank + target, axes.pop(rank + source))
+        return tf.transpose(value, [*axes, *range(rank, rank + event_rank)])
+
+    return with_parameters(distribution, moved)
+
+
+def _as_float64(value):
+    value = tf.convert_to_tensor(value, dtype_hint=tf.float64)
+    return tf.cast(value, tf.float64) if value.dtype.is_floating else value

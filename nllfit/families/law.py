@@ -1,0 +1,298 @@
+"""Laws: what can be asked of a distribution of any class.
+
+`law_of` chooses the `Law` by the distribution's class, once and never by names or attributes, so that a user's class
+that resembles one of TFP's is asked only what it says itself. A `Law` answers a few questions that differ from class to
+class (the ends of the support, the CDF, the logarithms of both tails), and derives the rest from them.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.families.copies import constant, constant_but, in_float64, real_dtype, with_parameters
+from nllfit.families.discreteness import is_discrete
+from nllfit.families.facts import facts_of
+from nllfit.families.intervals import between_counts, between_numbers, by_quadrature, middle
+from nllfit.families.inversion import root_of
+from nllfit.families.kinds import TRANSFORMED, defines, is_own, plain_class
+from nllfit.families.predictions import central_value
+from nllfit.families.support_ends import ends_of, outcome_in
+from nllfit.families.tail_integrals import cuts_of, tail_integrals
+from nllfit.families.tail_sums import crps_by_sums
+
+__all__ = ["Law", "elements_of", "has_law", "law_of"]
+
+Pair = tuple[tf.Tensor, tf.Tensor]
+
+_LABELS = 2.0**30  # more than any label, and within int32
+
+
+class Law:
+    """What can be asked of a distribution of one of TFP's classes.
+
+    Its probabilities are those of a scalar distribution without assertions, as `marginals` returns it. Methods without
+    an argument `y` return functions of `y`: what does not depend on `y` is computed once, before a loop or a branch.
+    """
+
+    def __init__(self, distribution: tfd.Distribution):
+        self.distribution = distribution
+        self.facts = facts_of(type(distribution))
+
+    def latent(self) -> tfd.Distribution:
+        """The distribution of the numbers themselves, where an outcome is an interval or comes with a window."""
+        return self.distribution
+
+    def marginals(self) -> tfd.Distribution:
+        """The scalar distribution, of batch `[*batch, *event]`, of each element of an outcome.
+
+        It has no assertions, because searches ask outside the support, and it computes in float64: incomplete gamma
+        functions of a shape of 1e4 have two digits in float32.
+
+        Raises:
+          NotImplementedError: if the elements have no scalar distribution that TFP knows.
+        """
+        marginal = self.facts.marginal
+        if marginal is None and self.distribution.event_shape.rank:
+            raise NotImplementedError(
+                f"{self.distribution.name} is a distribution of whole outcomes of shape "
+                f"{tuple(self.distribution.event_shape)}, whose elements have no distribution that TFP knows: sample "
+                f"it, or use a head of independent elements."
+            )
+        return in_float64(self.distribution if marginal is None else marginal(self.distribution))
+
+    def constant(self) -> "Law":
+        """The same law without a gradient."""
+        return law_of(constant(self.distribution))
+
+    def constant_but(self, rows: tf.Tensor) -> "Law":
+        """The same law, with a gradient only in those `rows` of the batch."""
+        return law_of(constant_but(self.distribution, rows))
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether outcomes are counts or labels."""
+        return is_discrete(self.distribution)
+
+    @property
+    def has_class_labels(self) -> bool:
+        """Whether outcomes are class labels, where `[B, 1]` can only mean one label a row, as in Keras's losses."""
+        return self.facts.class_axis is not None
+
+    @property
+    def is_of_vectors(self) -> bool:
+        """Whether outcomes are vectors of numbers that depend on each other.
+
+        Counts and one-hot rows are none: TFP's draws of them have no gradient, and their elements have a score each.
+        """
+        return self.distribution.event_shape.rank > 0 and not self.is_discrete
+
+    def ends(self) -> Pair:
+        """The ends of the support, in shapes that broadcast to the batch."""
+        dtype = real_dtype(self.distribution)
+        low, high = (tf.cast(tf.convert_to_tensor(end), dtype) for end in ends_of(self, dtype))
+        return tf.minimum(low, high), tf.maximum(low, high)  # some bijectors fall
+
+    @property
+    def lowest(self) -> float:
+        """The lowest count or label, or a number below it."""
+        return float(self.facts.lowest)
+
+    def some_outcome(self) -> tf.Tensor:
+        """An outcome `[*batch, *event]` in the support of each distribution of the batch, without a gradient."""
+        return tf.stop_gradient(self._some_outcome())
+
+    def _some_outcome(self):
+        return outcome_in(self)
+
+    @property
+    def has_exact_tails(self) -> bool:
+        """Whether the probability of an interval is exact in both tails."""
+        return self.facts.has_exact_tails
+
+    def log_prob(self, y: tf.Tensor) -> tf.Tensor:
+        """The log-density, or the log-probability of counts."""
+        return self.distribution.log_prob(y)
+
+    def cdf(self) -> Callable[[tf.Tensor], Pair]:
+        """The function of `y` `[..., *batch]` on the whole real line to `P(Y <= y)` and `P(Y > y)`.
+
+        Each has digits of its own where it is small. TFP leaves a CDF undefined off the support, or continues its
+        formula: Chi's is 0.78 at -1, a Weibull's NaN. Here it is 0 below and 1 above.
+        """
+        low, high = self.ends()
+        counts, inner = self.is_discrete, middle(low, high)
+
+        def both(y):
+            y = tf.math.floor(y) if counts else y
+            inside = (y >= low if counts else y > low) & (y < high) & tf.math.is_finite(y)
+            # Double where: off the support a formula may be NaN, and so would be the gradient of a branch not taken.
+            below, above = self._cdf(tf.where(inside, y, inner), inner)
+            step = tf.where(tf.math.is_nan(y), y, tf.cast(y >= high, y.dtype))
+            return tf.where(inside, below, step), tf.where(inside, above, 1 - step)
+
+        return both
+
+    def _cdf(self, y, inner):
+        d = self.distribution
+        if self.facts.cdf is not None:
+            return self.facts.cdf(d, y)
+        if self._log_tails_formula is not None:
+            return tuple(tf.exp(part) for part in self._closed_log_tails(y, inner))
+        given = y if d.dtype.is_floating else tf.cast(tf.minimum(y, _LABELS), d.dtype)
+        return d.cdf(given), d.survival_function(given)
+
+    @property
+    def _log_tails_formula(self):
+        return self.facts.log_tails
+
+    def _closed_log_tails(self, y, inner):
+        """The formula's; where one is not finite both are constants, because a derivative would be NaN."""
+        formula = self._log_tails_formula
+        values = [tf.stop_gradient(part) for part in formula(self.distribution, tf.stop_gradient(y))]
+        finite = tf.math.is_finite(values[0]) & tf.math.is_finite(values[1])
+        below, above = formula(constant_but(self.distribution, finite), tf.where(finite, y, inner))
+        return tf.where(finite, below, values[0]), tf.where(finite, above, values[1])
+
+    def log_tails(self, y: tf.Tensor) -> Pair:
+        """`log P(Y <= y)` and `log P(Y > y)` within the support of a continuous distribution."""
+        if self._log_tails_formula is not None:
+            return self._closed_log_tails(y, middle(*self.ends()))
+        if self.facts.integrated_tails is not None:
+            return self.facts.integrated_tails(self.distribution, y)
+        return by_quadrature(self, y)
+
+    def log_interval(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+        """The function of `lower` and `upper` `[..., *batch]` to `log P(lower < Y <= upper)`.
+
+        Either may be infinite; where `lower >= upper` it is `-inf`. It has derivatives wherever the density has.
+        """
+        return between_counts(self) if self.is_discrete else between_numbers(self)
+
+    def cuts(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Numbers between which the CDF is smooth; see `cuts_of`."""
+        return cuts_of(self)
+
+    def crps(self, y: tf.Tensor) -> tf.Tensor:
+        """The continuous ranked probability score `[*batch]` of numbers `y` `[*batch]`, in float64.
+
+        Raises:
+          NotImplementedError: for a flow in float32.
+        """
+        d = self.distribution
+        if self.facts.crps is not None:
+            return self.facts.crps(d, y)
+        if real_dtype(d) != tf.float64:
+            raise NotImplementedError(
+                f"{d.name} is a flow in {real_dtype(d).name}, which has no CRPS, for that is computed in float64: give "
+                f'the head `dtype="float64"`.'
+            )
+        return crps_by_sums(self, y) if self.is_discrete else sum(tail_integrals(self, y, lambda p, _: tf.square(p)))
+
+    def quantile(self, levels: Any, rests: Any = None) -> tf.Tensor:
+        """The least numbers at which the CDF reaches `levels`, float64 of a shape that broadcasts with the batch.
+
+        `rests` is `1 - levels`, where it is known to more digits.
+        """
+        return root_of(self, levels, rests)
+
+    def sample(self, n: Any, seed: Any) -> tf.Tensor:
+        """Draws `[n, *batch, *event]` of TFP, or quantiles of a scalar distribution that TFP cannot draw from."""
+        try:
+            return self.distribution.sample(n, seed=seed)
+        except NotImplementedError:
+            return self.sample_by_cdf(n, seed)
+
+    def sample_by_cdf(self, n: Any, seed: Any) -> tf.Tensor:
+        """Draws `[n, *batch]` of a scalar distribution: its quantiles at uniform levels."""
+        shape = tf.concat([[n], self.distribution.batch_shape_tensor()], 0)
+        levels = tfd.Uniform(tf.constant(0.0, tf.float64), 1.0).sample(shape, seed=seed)
+        return tf.cast(elements_of(self.distribution).constant().quantile(levels), self.distribution.dtype)
+
+    def median(self) -> tf.Tensor:
+        """The median `[*batch]` of a scalar distribution by its CDF, without a gradient."""
+        median = elements_of(self.distribution).constant().quantile(0.5)
+        median.set_shape(self.distribution.batch_shape)  # which a search loses
+        return tf.cast(median, self.distribution.dtype)
+
+    def mean(self) -> tf.Tensor:
+        """The mean; a `NotImplementedError` if it is not known."""
+        return self.distribution.mean() if self.facts.mean is None else self.facts.mean(self.distribution)
+
+    def variance(self) -> tf.Tensor:
+        """The variance; a `NotImplementedError` if it is not known."""
+        return self.distribution.variance()
+
+    def central_value(self) -> tf.Tensor:
+        """The prediction that the distribution stands for, as `predictions.central_value` says."""
+        return central_value(self.unchecked())
+
+    def unchecked(self, change: Callable[[tf.Tensor], tf.Tensor] = lambda value: value) -> "Law":
+        """The same law without assertions, so that TensorFlow can prune what nobody asks for."""
+        return law_of(with_parameters(self.distribution, lambda value, _: change(value), validate_args=False))
+
+    @property
+    def has_finite_mean(self) -> bool:
+        """Whether the mean is finite whatever the parameters, so that no median is traced to take its place."""
+        return self.facts.finite_mean
+
+    def center(self) -> tf.Tensor:
+        """The prediction where there is no mean; a `NotImplementedError` if TFP has none."""
+        if self.facts.center is not None:
+            return self.facts.center(self.distribution)
+        for value in (lambda: self.distribution.quantile(0.5), self.distribution.mode):
+            try:
+                return value()
+            except NotImplementedError:
+                continue
+        if isinstance(self.distribution, TRANSFORMED):  # a flow of whole outcomes
+            return self.distribution.bijector.forward(law_of(self.distribution.distribution).central_value())
+        raise NotImplementedError(f"TFP gives {self.distribution.name} no mean, median or mode, so it cannot predict.")
+
+
+class OwnLaw(Law):
+    """The law of a class of a user's own, of which only its methods are known."""
+
+    @property
+    def has_exact_tails(self) -> bool:
+        cls = type(self.distribution)
+        return not self.distribution.event_shape.rank and (defines(cls, "_cdf") or defines(cls, "_log_cdf"))
+
+    @property
+    def _log_tails_formula(self):
+        cls = type(self.distribution)
+        both = defines(cls, "_log_cdf") and defines(cls, "_log_survival_function")
+        return (lambda d, y: (d.log_cdf(y), d.log_survival_function(y))) if both else None
+
+
+_LAWS: dict[type, type[Law]] = {}
+
+
+def has_law(*classes: type) -> Callable[[type[Law]], type[Law]]:
+    """Decorates the law of distributions of some classes and of those that derive from them."""
+
+    def register(law):
+        _LAWS.update(dict.fromkeys(classes, law))
+        return law
+
+    return register
+
+
+def law_of(distribution: tfd.Distribution) -> Law:
+    """The law of a distribution, chosen by its class."""
+    return _law_class(plain_class(type(distribution)))(distribution)
+
+
+def elements_of(distribution: tfd.Distribution) -> Law:
+    """The law of each element of an outcome by itself: the marginals' law."""
+    return law_of(law_of(distribution).marginals())
+
+
+@functools.cache
+def _law_class(cls):
+    for base in cls.__mro__:
+        if base in _LAWS:
+            return _LAWS[base]
+    return OwnLaw if is_own(cls) else Law

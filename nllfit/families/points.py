@@ -1,0 +1,159 @@
+"""Distributions with a point at 0 beside those of another distribution, and their law."""
+
+import math
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
+from tensorflow_probability import util as tfpu
+from tensorflow_probability.python.distributions.distribution import AutoCompositeTensorDistribution
+
+from nllfit.families.copies import real_dtype
+from nllfit.families.intervals import LogInterval
+from nllfit.families.law import Law, has_law, law_of
+from nllfit.families.refusal import asserted
+
+__all__ = ["InflatedDistribution"]
+
+
+class InflatedDistribution(AutoCompositeTensorDistribution):
+    """0 with the probability `sigmoid(zero_logits)`, else an outcome of a scalar `distribution`."""
+
+    def __init__(
+        self, zero_logits: Any, distribution: tfd.Distribution, validate_args: bool = False, name: str = "ZeroInflated"
+    ):
+        parameters = dict(locals())
+        self.zero_logits, self.distribution = tf.convert_to_tensor(zero_logits), distribution
+        super().__init__(
+            dtype=real_dtype(distribution),
+            reparameterization_type=tfd.NOT_REPARAMETERIZED,
+            validate_args=validate_args,
+            allow_nan_stats=True,
+            parameters=parameters,
+            name=f"{name}{distribution.name}" if name == "ZeroInflated" else name,
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict[str, Any]:
+        return {
+            "zero_logits": tfpu.ParameterProperties(),
+            "distribution": tfpu.BatchedComponentProperties(),
+        }
+
+    def _event_shape(self) -> tf.TensorShape:
+        return tf.TensorShape([])
+
+    def _event_shape_tensor(self) -> tf.Tensor:
+        return tf.constant([], tf.int32)
+
+    def _default_event_space_bijector(self) -> Any:
+        return self.distribution.experimental_default_event_space_bijector()
+
+    @property
+    def zero_probs(self) -> tf.Tensor:
+        """The share of zeros that are not the distribution's own."""
+        return tf.sigmoid(self.zero_logits)
+
+    def log_shares(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """The logarithms of the share of zeros and of the rest."""
+        return -tf.math.softplus(-self.zero_logits), -tf.math.softplus(self.zero_logits)
+
+    def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
+        (log_share, log_rest), own, zero = self.log_shares(), law_of(self.distribution), value == 0
+        # Double where: at 0 a density may be infinite, and its derivative NaN.
+        others = tf.where(zero, tf.cast(own.some_outcome(), value.dtype), value)
+        rest = log_rest + own.constant_but(~zero).log_prob(asserted(self.distribution, others))
+        if not own.is_discrete or own.lowest > 0:
+            return tf.where(zero, log_share, rest)
+        none = tf.zeros([], self.distribution.dtype)
+        possible = tf.math.is_finite(tf.stop_gradient(own.constant().log_prob(none)))
+        its_zeros = log_rest + own.constant_but(zero & possible).log_prob(none)
+        both = tfp.math.log_add_exp(log_share, tf.where(possible, its_zeros, tf.zeros_like(its_zeros)))
+        return tf.where(zero, tf.where(possible, both, log_share), rest)
+
+    def _mean(self) -> tf.Tensor:
+        mean = tf.cast(law_of(self.distribution).mean(), self.dtype)
+        return tf.math.multiply_no_nan(mean, 1 - self.zero_probs)  # which may be infinite times 0
+
+    def _variance(self) -> tf.Tensor:
+        own = law_of(self.distribution)
+        mean, variance = tf.cast(own.mean(), self.dtype), tf.cast(own.variance(), self.dtype)
+        return (1 - self.zero_probs) * (variance + self.zero_probs * tf.square(mean))
+
+    def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
+        first, second = tfp.random.split_seed(seed)
+        others = tf.cast(law_of(self.distribution).sample(n, first), self.dtype)
+        shape = tf.concat([[n], self.batch_shape_tensor()], 0)
+        zero = tfd.Uniform(tf.zeros([], self.dtype), 1.0).sample(shape, seed=second) < self.zero_probs
+        return tf.where(zero, tf.zeros([], self.dtype), others)
+
+
+@has_law(InflatedDistribution)
+class InflatedLaw(Law):
+    """The law of a number that is 0, or has another law."""
+
+    distribution: InflatedDistribution
+
+    @property
+    def own(self) -> Law:
+        """The law of the numbers that are no zeros of the share's."""
+        return law_of(self.distribution.distribution)
+
+    @property
+    def has_exact_tails(self) -> bool:
+        return True
+
+    @property
+    def lowest(self) -> float:
+        return self.own.lowest
+
+    def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
+        low, high = self.own.ends()
+        return tf.minimum(low, 0.0), tf.maximum(high, 0.0)
+
+    def _some_outcome(self):
+        return tf.zeros(self.distribution.batch_shape_tensor(), self.distribution.dtype)
+
+    def cdf(self):
+        own, logits = self.own.cdf(), self.distribution.zero_logits
+        share, rest = tf.sigmoid(logits), tf.sigmoid(-logits)
+
+        def both(y):
+            zero = tf.cast(y >= 0, y.dtype)
+            return tuple(rest * part + share * point for part, point in zip(own(y), (zero, 1 - zero), strict=True))
+
+        return both
+
+    def log_interval(self) -> LogInterval:
+        own, (log_share, log_rest) = self.own.log_interval(), self.distribution.log_shares()
+        impossible = tf.constant(-math.inf, self.distribution.dtype)
+
+        def log_probability(lower, upper):
+            rest = log_rest + own(lower, upper)
+            zero = tf.where((lower < 0) & (upper >= 0), log_share + tf.zeros_like(rest), impossible)
+            return tf.reduce_logsumexp(tf.stack([zero, rest]), 0)
+
+        return log_probability
+
+    def crps(self, y: tf.Tensor) -> tf.Tensor:
+        share = self.distribution.zero_probs
+        others = self.own.crps(y) - share * self.own.crps(tf.zeros_like(y))
+        return share * tf.abs(y) + (1 - share) * others
+
+    @property
+    def has_finite_mean(self) -> bool:
+        return self.own.has_finite_mean  # some more zeros leave it finite
+
+    def center(self) -> tf.Tensor:
+        return self.median()
+
+
+@has_law(tfd.ZeroInflatedNegativeBinomial)
+class _ZeroInflatedNegativeBinomialLaw(Law):
+    """TFP's own inflated family, a mixture whose marginal is ours."""
+
+    def marginals(self) -> tfd.Distribution:
+        d = self.distribution
+        logits = d.cat.logits_parameter()
+        return law_of(InflatedDistribution(logits[..., 0] - logits[..., 1], d.distribution)).marginals()

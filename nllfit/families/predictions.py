@@ -1,0 +1,47 @@
+"""The prediction that a distribution stands for, as a head's tensor."""
+
+from typing import Any
+
+import tensorflow as tf
+
+__all__ = ["central_value"]
+
+
+def central_value(law: Any) -> tf.Tensor:
+    """The mean of a distribution, given its `Law`, or the probabilities of classes.
+
+    Where the mean is undefined or infinite (a `StudentT` with `df <= 1`, a `Cauchy`) it is the median, and where TFP
+    has none of these the mode. It is never a sample.
+
+    Returns:
+      A tensor `[*batch, *event]`; `[*batch, *event, num_classes]` for class labels. Where an outcome is an interval, or
+      comes with a window, it is that of the number itself.
+
+    Raises:
+      NotImplementedError: if TFP gives the family no mean, median or mode.
+    """
+    if law.has_class_labels:
+        return law.center()
+    try:
+        mean = law.mean()
+    except NotImplementedError:
+        return law.center()
+    if mean.dtype.is_integer or law.has_finite_mean:
+        return mean
+    finite = tf.math.is_finite(mean)
+    # TFP's quantiles have no gradient in a branch, and TensorFlow asks for it as soon as a tape watches an input of the
+    # branch, or a gradient comes to its output.
+    constant_law, constant_mean = law.unchecked(tf.stop_gradient), tf.stop_gradient(mean)
+
+    def elsewhere():
+        try:
+            value = tf.cast(constant_law.center(), mean.dtype)
+        except NotImplementedError:
+            return constant_mean
+        return tf.where(tf.math.is_nan(value), constant_mean, value)  # both are beyond the dtype's numbers
+
+    # A median can be costly: compute it only where it is needed.
+    fallback = tf.cond(tf.reduce_all(finite), lambda: constant_mean, elsewhere)
+    value = tf.where(finite, mean, tf.stop_gradient(fallback))
+    value.set_shape(law.distribution.batch_shape + law.distribution.event_shape)  # which some means and quantiles lose
+    return value

@@ -1,0 +1,175 @@
+"""Laws of distributions that are made of others: independent elements, mixtures of one family and of several."""
+
+import functools
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.families.copies import real_dtype, with_axis_moved
+from nllfit.families.kinds import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMILY
+from nllfit.families.law import Law, has_law, law_of
+from nllfit.families.normal_mixtures import of_normals
+
+__all__ = ["IndependentLaw", "MixtureLaw"]
+
+
+@has_law(INDEPENDENT)
+class IndependentLaw(Law):
+    """Outcomes of independent elements: each element has the law of the distribution inside."""
+
+    @property
+    def inner(self) -> Law:
+        """The law of the elements."""
+        return law_of(self.distribution.distribution)
+
+    def latent(self) -> tfd.Distribution:
+        inner = self.inner.latent()
+        same = inner is self.distribution.distribution
+        return self.distribution if same else tfd.Independent(inner, self.distribution.reinterpreted_batch_ndims)
+
+    def marginals(self) -> tfd.Distribution:
+        return self.inner.marginals()
+
+    @property
+    def is_of_vectors(self) -> bool:
+        return self.inner.is_of_vectors
+
+    def _some_outcome(self):
+        return self.inner.some_outcome()
+
+    def central_value(self) -> tf.Tensor:
+        return self.inner.central_value()
+
+
+@has_law(MIXTURE_SAME_FAMILY)
+class MixtureLaw(Law):
+    """A mixture of distributions of one family."""
+
+    @property
+    def components(self) -> Law:
+        """The law of the components, whose batch is `[*batch, num_components]`."""
+        return law_of(self.distribution.components_distribution)
+
+    def latent(self) -> tfd.Distribution:
+        inner = self.components.latent()
+        same = inner is self.distribution.components_distribution
+        return self.distribution if same else tfd.MixtureSameFamily(self.distribution.mixture_distribution, inner)
+
+    def marginals(self) -> tfd.Distribution:
+        rank = self.distribution.event_shape.rank
+        components = self.components.marginals()
+        probs = _normalized(self.distribution.mixture_distribution, real_dtype(components))
+        if rank:
+            components = with_axis_moved(components, -1 - rank, -1)
+            probs = tf.reshape(probs, tf.concat([tf.shape(probs)[:-1], [1] * rank, tf.shape(probs)[-1:]], 0))
+            shape = tf.concat([components.batch_shape_tensor()[:-1], tf.shape(probs)[-1:]], 0)
+            probs = tf.broadcast_to(probs, shape)
+        return tfd.MixtureSameFamily(tfd.Categorical(probs=probs), components)
+
+    @property
+    def is_of_vectors(self) -> bool:
+        return self.components.is_of_vectors
+
+    @property
+    def has_class_labels(self) -> bool:
+        return self.components.has_class_labels
+
+    def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
+        components = self.distribution.components_distribution
+        low, high = (tf.broadcast_to(end, components.batch_shape_tensor()) for end in self.components.ends())
+        return tf.reduce_min(low, -1), tf.reduce_max(high, -1)
+
+    def _some_outcome(self):
+        return tf.gather(self.components.some_outcome(), 0, axis=self.distribution.batch_shape.rank)
+
+    @property
+    def has_exact_tails(self) -> bool:
+        return self.components.has_exact_tails
+
+    def cdf(self):
+        probs = self.distribution.mixture_distribution.probs_parameter()
+        of_components = self.components.cdf()
+        return lambda y: tuple(
+            tf.reduce_sum(tf.cast(probs, y.dtype) * part, -1) for part in of_components(y[..., None])
+        )
+
+    def log_interval(self):
+        of_components = self.components.log_interval()
+        logits = tf.nn.log_softmax(self.distribution.mixture_distribution.logits_parameter())
+        return lambda lower, upper: tf.reduce_logsumexp(logits + of_components(lower[..., None], upper[..., None]), -1)
+
+    def cuts(self):
+        cuts, *is_open = self.components.cuts()
+        rank = cuts.shape.rank
+        cuts = tf.transpose(cuts, [rank - 1, *range(rank - 1)])
+        cuts = tf.reshape(cuts, tf.concat([[-1], tf.shape(cuts)[2:]], 0))
+        return cuts, *(tf.reduce_any(one, -1) for one in is_open)
+
+    def crps(self, y: tf.Tensor) -> tf.Tensor:
+        if isinstance(self.distribution.components_distribution, tfd.Normal):
+            return of_normals(self.distribution, y)
+        return super().crps(y)
+
+    def central_value(self) -> tf.Tensor:
+        components = self.components.central_value()
+        weights = self.distribution.mixture_distribution.probs_parameter()
+        rank = components.shape.rank - weights.shape.rank
+        weights = tf.reshape(weights, tf.concat([tf.shape(weights), [1] * rank], 0))
+        return tf.reduce_sum(weights * components, -1 - rank)
+
+
+@has_law(MIXTURE)
+class UnlikeMixtureLaw(Law):
+    """A `tfd.Mixture`, whose components are of different families."""
+
+    @property
+    def components(self) -> list[Law]:
+        """The laws of the components."""
+        return [law_of(part) for part in self.distribution.components]
+
+    def marginals(self) -> tfd.Distribution:
+        parts = [law.marginals() for law in self.components]
+        dtypes = sorted({part.dtype.name for part in parts})
+        if len(dtypes) > 1:
+            raise NotImplementedError(
+                f"{self.distribution.name} has parts in {' and in '.join(dtypes)}, for a flow keeps its own dtype and "
+                f'others are computed in float64: give the head `dtype="float64"`.'
+            )
+        probs = _normalized(self.distribution.cat, real_dtype(parts[0]))
+        rank = self.distribution.event_shape.rank
+        shape = tf.concat([tf.shape(probs)[:-1], [1] * rank, tf.shape(probs)[-1:]], 0)
+        whole = tf.concat([parts[0].batch_shape_tensor(), tf.shape(probs)[-1:]], 0)
+        return tfd.Mixture(tfd.Categorical(probs=tf.broadcast_to(tf.reshape(probs, shape), whole)), parts)
+
+    @property
+    def is_of_vectors(self) -> bool:
+        return any(law.is_of_vectors for law in self.components)
+
+    def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
+        points = [isinstance(part, tfd.Deterministic) for part in self.distribution.components]  # they have no ends
+        ends = [law.ends() for law, is_point in zip(self.components, points, strict=True) if not is_point]
+        lows, highs = zip(*ends, strict=True)
+        return functools.reduce(tf.minimum, lows), functools.reduce(tf.maximum, highs)
+
+    def _some_outcome(self):
+        return self.components[-1].some_outcome()
+
+    def cdf(self):
+        shares = tf.unstack(self.distribution.cat.probs_parameter(), num=len(self.components), axis=-1)
+        of_parts = [law.cdf() for law in self.components]
+
+        def mixed(y):
+            sides = zip(*(both(y) for both in of_parts), strict=True)
+            return tuple(sum(tf.cast(p, y.dtype) * q for p, q in zip(shares, side, strict=True)) for side in sides)
+
+        return mixed
+
+    def cuts(self):
+        cuts, *is_open = zip(*(law.cuts() for law in self.components), strict=True)
+        return tf.concat(cuts, 0), *(tf.reduce_any(tf.stack(one), 0) for one in is_open)
+
+
+def _normalized(categorical, dtype):
+    """Probabilities that add up to 1 to the digits of a dtype, as TFP's assertion asks."""
+    probs = tf.cast(categorical.probs_parameter(), dtype)
+    return probs / tf.reduce_sum(probs, axis=-1, keepdims=True)

@@ -1,0 +1,52 @@
+"""The ends of a support, and an outcome between them, as TFP's bijector from the real line names them."""
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from nllfit.families.copies import with_parameters
+from nllfit.families.discreteness import line
+
+__all__ = ["ends_of", "outcome_in"]
+
+_MIDDLE = 0.5  # of the real line, which a bijector maps into a support; at 0 some densities have a pole
+
+
+def ends_of(law: Any, dtype: tf.DType) -> tuple[Any, Any]:
+    """The ends of the support of a scalar distribution, given its `Law`, in either order."""
+    if law.facts.ends is not None:
+        return law.facts.ends(law.distribution)
+    if law.is_discrete:
+        return law.lowest, math.inf if law.facts.highest is None else law.facts.highest(law.distribution)
+    bijector = line(law.distribution)
+    if bijector is not None:
+        return _forward(bijector, -math.inf, dtype), _forward(bijector, math.inf, dtype)
+    # A formula for positive numbers need not be one below 0.
+    unchecked = with_parameters(law.distribution, lambda value, _: value, validate_args=False)
+    far, zero = unchecked.cdf(tf.constant(dtype.min, dtype)), unchecked.cdf(tf.zeros([], dtype))
+    return tf.where((far == 0) | (zero != 0), tf.constant(-math.inf, dtype), 0.0), math.inf
+
+
+def outcome_in(law: Any) -> tf.Tensor:
+    """An outcome `[*batch, *event]` in the support of each distribution of the batch, given their `Law`."""
+    d = law.distribution
+    batch, event = d.batch_shape_tensor(), d.event_shape_tensor()
+    try:
+        bijector = d.experimental_default_event_space_bijector()
+    except (NotImplementedError, TypeError):  # TFP's bijector onto a simplex fails with NumPy 2.4
+        bijector = None
+    if bijector is not None:
+        shape = tf.concat([batch, bijector.inverse_event_shape_tensor(event)], 0)
+        return tf.cast(_forward(bijector, tf.fill(shape, _MIDDLE), d.dtype), d.dtype)
+    if d.event_shape.rank == 0:
+        lowest = max(law.lowest, 0.0) if law.is_discrete else _MIDDLE
+        return tf.fill(tf.concat([batch, event], 0), tf.cast(lowest, d.dtype))
+    return d.sample(seed=tf.zeros([2], tf.int32))  # a seed of its own leaves every generator as it is
+
+
+def _forward(bijector, x, dtype):
+    try:
+        return bijector.forward(tf.cast(x, dtype))
+    except (TypeError, ValueError, tf.errors.InvalidArgumentError):  # an InverseGaussian's computes in float32
+        return bijector.forward(tf.cast(x, tf.float32))

@@ -1,0 +1,64 @@
+"""Sums over the tails of any distribution of counts."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["crps_by_sums", "tail_sums"]
+
+_LEVELS = np.array([1e-12, 1 - 1e-12])
+_NUM = 512
+
+
+def tail_sums(
+    law: Any, count: tf.Tensor, function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """`sum of f(F(k), count - k) over k < count`, and `sum of f(1 - F(k), k - count) over k > count`.
+
+    All counts are summed where up to 512 on a side have a probability; of more, every second, third, ... with a
+    correction for the ends, to a relative error of about 1e-8 where probabilities vary as smoothly as they do in a sum
+    of many independent events, and not in a tail like a `Zipf`'s.
+
+    Args:
+      law: the `Law` of a scalar distribution of counts of batch `[*batch]`, as `Law.marginals` returns it.
+      count: `[*batch]`, whole numbers in float64.
+      function: `f` of a probability and a distance, which is 0 where the probability is.
+    """
+    return _sums(law, count, function, *_likely_counts(law))
+
+
+def _sums(law, count, function, low, high):
+    both = law.cdf()
+    below = _sum(lambda k: function(both(k)[0], count - k), count - 1, low, -1.0)
+    return below, _sum(lambda k: function(both(k)[1], k - count), count + 1, high, 1.0)
+
+
+def crps_by_sums(law: Any, y: tf.Tensor) -> tf.Tensor:
+    """The continuous ranked probability score `[*batch]`: `sum of F^2 below y, and of (1 - F)^2 from y on`."""
+    low, high = _likely_counts(law)
+    # Farther out the score grows as the distance, and nothing is left to sum over.
+    inside = tf.clip_by_value(y, tf.math.floor(low) - 1, tf.math.floor(high) + 1)
+    count = tf.math.floor(inside)
+    below, above = law.cdf()(count)
+    within = (inside - count) * tf.square(below) + (count + 1 - inside) * tf.square(above)
+    return tf.abs(y - inside) + within + sum(_sums(law, count, lambda p, _: tf.square(p), low, high))
+
+
+def _likely_counts(law):
+    """The counts `[*batch]` between which all but 2e-12 of the probability lies."""
+    levels = tf.constant(_LEVELS.reshape([-1, *[1] * law.distribution.batch_shape.rank]))
+    low, high = tf.unstack(law.constant().quantile(levels), num=2)
+    return low, high
+
+
+def _sum(function, start, end, towards):
+    """`function(start) + function(start + towards) + ...`, as good as 0 beyond `end`, by Euler and Maclaurin."""
+    stride = tf.maximum(tf.math.ceil((end - start) * towards / _NUM), 1.0)
+    steps = tf.constant(np.arange(_NUM + 1.0).reshape([-1, *[1] * start.shape.rank]), start.dtype)
+    values = function(start + towards * stride * steps)
+    first, second, third = values[0], function(start + towards), function(start + 2 * towards)
+    slope = (4 * second - third - 3 * first) / 2
+    trapezoids = stride * (tf.reduce_sum(values, 0) - (values[0] + values[-1]) / 2)
+    return trapezoids + (first + values[-1]) / 2 + (tf.square(stride) - 1) / 12 * slope

@@ -1,0 +1,295 @@
+"""Distributions of numbers within a window, and their law."""
+
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+from tensorflow_probability import util as tfpu
+from tensorflow_probability.python.distributions.distribution import AutoCompositeTensorDistribution
+
+from nllfit.families.copies import constant_but, real_dtype
+from nllfit.families.discreteness import Between
+from nllfit.families.intervals import LogInterval, middle, within
+from nllfit.families.law import Law, has_law, law_of
+from nllfit.families.moments import moments_by_tails
+from nllfit.families.observed import Observed
+
+__all__ = ["AboveZero", "TruncatedDistribution", "WindowedDistribution"]
+
+_NARROW = 1e-3  # of a tail, below which the difference of two tails loses digits
+
+
+class _Window(AutoCompositeTensorDistribution):
+    """A scalar `distribution` given that it lies between `low` and `high`, of counts above `low`; None is no end."""
+
+    def _begin(self, distribution, low, high, validate_args, parameters, name):
+        self.distribution, self.low, self.high = distribution, low, high
+        super().__init__(
+            dtype=real_dtype(distribution),
+            reparameterization_type=tfd.NOT_REPARAMETERIZED,
+            validate_args=validate_args,
+            allow_nan_stats=True,
+            parameters=parameters,
+            name=f"{name}{distribution.name}" if name == "Truncated" else name,
+        )
+
+    def _event_shape(self) -> tf.TensorShape:
+        return tf.TensorShape([])
+
+    def _event_shape_tensor(self) -> tf.Tensor:
+        return tf.constant([], tf.int32)
+
+    def _default_event_space_bijector(self) -> Any:
+        whole = self.distribution.experimental_default_event_space_bijector()
+        return None if whole is None else Between(*law_of(self).ends())
+
+    def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
+        law: Any = law_of(self)
+        inside = law.contains(value)
+        number = tf.where(inside, value, tf.cast(law.some_outcome(), value.dtype))
+        log_prob = law.whole.log_prob(tf.cast(number, self.distribution.dtype))
+        log_window = tf.stop_gradient(law.elements().log_window())
+        one: Any = law_of(constant_but(self, tf.math.is_finite(log_window)))
+        log_prob -= tf.cast(one.elements().log_window(), log_prob.dtype)
+        return tf.where(inside, log_prob, tf.constant(-math.inf, log_prob.dtype))
+
+    def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
+        return law_of(self).sample_by_cdf(n, seed)
+
+    def _sample_control_dependencies(self, value: tf.Tensor) -> list:
+        if not self.validate_args:
+            return []
+        law: Any = law_of(self)
+        inside = law.contains(value)
+        message = f"It is outside its window{_text(self.low, self.high)}."
+        own = tf.debugging.assert_equal(inside, tf.ones_like(inside), message=message)
+        return [own, *self.distribution._sample_control_dependencies(tf.cast(value, self.distribution.dtype))]
+
+
+class TruncatedDistribution(_Window):
+    """A scalar `distribution` given that it lies between `low` and `high`, of counts above `low`; None is no end."""
+
+    def __init__(
+        self,
+        distribution: tfd.Distribution,
+        low: Any = None,
+        high: Any = None,
+        validate_args: bool = False,
+        name: str = "Truncated",
+    ):
+        self._begin(distribution, low, high, validate_args, dict(locals()), name)
+
+    @classmethod
+    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict[str, Any]:
+        return {
+            "distribution": tfpu.BatchedComponentProperties(),
+            "low": tfpu.ParameterProperties(),
+            "high": tfpu.ParameterProperties(),
+        }
+
+
+class AboveZero(_Window):
+    """The counts of a scalar `distribution` that are above 0."""
+
+    def __init__(self, distribution: tfd.Distribution, validate_args: bool = False, name: str = "Truncated"):
+        self._begin(distribution, 0.0, None, validate_args, dict(locals()), name)
+
+    @classmethod
+    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict[str, Any]:
+        return {"distribution": tfpu.BatchedComponentProperties()}
+
+
+@has_law(TruncatedDistribution)
+class TruncatedLaw(Law):
+    """The law of a number within a window."""
+
+    distribution: _Window
+
+    @property
+    def whole(self) -> Law:
+        """The law of the number without the window."""
+        return law_of(self.distribution.distribution)
+
+    def elements(self) -> "TruncatedLaw":
+        """The law of the marginals."""
+        return type(self)(self.marginals())
+
+    def window(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Both ends of the window, infinite where there is none."""
+        d = self.distribution
+        infinity = tf.constant(math.inf, d.dtype)
+        return (
+            -infinity if d.low is None else tf.cast(d.low, d.dtype),
+            infinity if d.high is None else tf.cast(d.high, d.dtype),
+        )
+
+    def log_window(self) -> tf.Tensor:
+        """The log-probability of the window."""
+        return self.whole.log_interval()(*self.window())
+
+    def contains(self, y: tf.Tensor) -> tf.Tensor:
+        """Whether numbers lie in the window; counts at its lower end do not."""
+        low, high = self.window()
+        return ((y > low) if self.whole.is_discrete else (y >= low)) & (y <= high)
+
+    @property
+    def has_exact_tails(self) -> bool:
+        return True
+
+    @property
+    def lowest(self) -> float:
+        return self.whole.lowest
+
+    def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
+        (low, high), (start, end) = self.whole.ends(), self.window()
+        return tf.maximum(low, start), tf.minimum(high, end)
+
+    def _some_outcome(self):
+        inner = middle(*self.ends())
+        if self.whole.is_discrete:
+            first = tf.maximum(tf.math.floor(self.window()[0]) + 1, self.whole.ends()[0])
+            inner = tf.where(tf.math.is_finite(first), first, tf.math.floor(inner))
+        return tf.broadcast_to(inner, self.distribution.batch_shape_tensor())
+
+    def log_interval(self) -> LogInterval:
+        return within(self.whole.log_interval(), *self.window())
+
+    def cdf(self):
+        whole, (low, high) = self.whole.cdf(), self.window()
+        start, end = whole(low), whole(high)
+
+        def share(first, last):
+            """By the smaller tail, in which nothing cancels unless an interval is narrow."""
+            return tf.where(last[0] <= first[1], last[0] - first[0], first[1] - last[1])
+
+        def by_tails(y):
+            at = whole(tf.clip_by_value(y, low, high))
+            return share(start, at) / window, share(at, end) / window
+
+        def by_logarithms(y):
+            y, zeros = tf.clip_by_value(y, low, high), tf.zeros_like(y)
+            both = tf.stack([low + zeros, y]), tf.stack([y, high + zeros])
+            log_probability = self.whole.log_interval()
+            return tuple(tf.unstack(tf.exp(log_probability(*both) - log_probability(low, high))))
+
+        window = share(start, end)
+        # A window that is narrow, or far out, has no digits in a CDF.
+        known = tf.reduce_all(window > _NARROW * tf.minimum(end[0], start[1]))
+        return lambda y: tf.cond(known, lambda: by_tails(y), lambda: by_logarithms(y))
+
+    def mean(self) -> tf.Tensor:
+        return self._moment(0)
+
+    def variance(self) -> tf.Tensor:
+        return self._moment(1)
+
+    def _moment(self, order):
+        elements = self.elements()
+        moment, ends = moments_by_tails(elements)[order], elements.ends()
+        has_ends = tf.math.is_finite(ends[0]) & tf.math.is_finite(ends[1])
+        try:  # of the whole distribution: an integral over an infinite tail may not be finite
+            whole = (self.whole.mean, self.whole.variance)[order]()
+            has_ends |= tf.cast(tf.math.is_finite(whole), tf.bool)
+        except NotImplementedError:
+            pass
+        return tf.cast(tf.where(has_ends, moment, tf.constant(math.nan, moment.dtype)), self.distribution.dtype)
+
+    def central_value(self) -> tf.Tensor:
+        return self.unchecked().center()
+
+    def center(self) -> tf.Tensor:
+        median = self.median()
+        middle = tf.cast(self.whole.central_value(), median.dtype)  # where the median is beyond the dtype's numbers
+        return tf.where(tf.math.is_nan(median), tf.clip_by_value(middle, *self.window()), median)
+
+
+@has_law(AboveZero)
+class AboveZeroLaw(TruncatedLaw):
+    """The law of the counts above 0."""
+
+    @property
+    def lowest(self) -> float:
+        return max(self.whole.lowest, 1.0)
+
+    # Only zeros are left out, which add nothing to a moment.
+    def mean(self) -> tf.Tensor:
+        return super().mean() if self.whole.lowest < 0 else self.whole.mean() / tf.exp(self.log_window())
+
+    def variance(self) -> tf.Tensor:
+        if self.whole.lowest < 0:
+            return super().variance()
+        square = (self.whole.variance() + tf.square(self.whole.mean())) / tf.exp(self.log_window())
+        return square - tf.square(self.mean())
+
+
+@has_law(tfd.TruncatedCauchy, tfd.TruncatedNormal)
+class _TfpTruncatedLaw(Law):
+    """TFP's own truncated families, whose intervals are those of the whole distribution within the window."""
+
+    @property
+    def has_exact_tails(self) -> bool:
+        return True
+
+    def log_interval(self) -> LogInterval:
+        d = self.distribution
+        whole = tfd.Normal if isinstance(d, tfd.TruncatedNormal) else tfd.Cauchy
+        return within(law_of(whole(d.loc, d.scale)).log_interval(), d.low, d.high)
+
+
+class WindowedDistribution(Observed):
+    """A number of a scalar `distribution` with the ends of its window: `[y, *ends]`, those named in `by_row`.
+
+    The other end, `low` or `high`, is the same for all outcomes, or None.
+    """
+
+    def __init__(
+        self,
+        distribution: tfd.Distribution,
+        low: Any = None,
+        high: Any = None,
+        by_row: tuple[str, ...] = (),
+        validate_args: bool = False,
+        name: str = "Truncated",
+    ):
+        parameters = dict(locals())
+        self.low, self.high, self.by_row = low, high, by_row
+        name = f"{name}{distribution.name}" if name == "Truncated" else name
+        self._begin(distribution, validate_args, parameters, name)
+
+    @classmethod
+    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict[str, Any]:
+        return TruncatedDistribution._parameter_properties(dtype)
+
+    @property
+    def _columns(self) -> int:
+        return 1 + len(self.by_row)
+
+    def given(self, window: tf.Tensor) -> tfd.Distribution:
+        """The distribution of the numbers whose windows have the ends `[..., len(by_row)]`."""
+        given = {name: window[..., place] for place, name in enumerate(self.by_row)}
+        ends = {"low": self.low, "high": self.high} | given
+        return TruncatedDistribution(self.distribution, **ends, validate_args=self.validate_args)
+
+    def _observed(self, value: tf.Tensor) -> tf.Tensor:
+        ends = {"low": tf.zeros_like(value) - math.inf, "high": tf.zeros_like(value) + math.inf}
+        return tf.stack([value, *(ends[name] for name in self.by_row)], -1)
+
+    def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
+        return self.given(value[..., 1:]).log_prob(value[..., 0])
+
+    def _sample_control_dependencies(self, value: tf.Tensor) -> list:
+        if not self.validate_args:
+            return []
+        one = self.given(value[..., 1:])
+        law: Any = law_of(one)
+        message = "Its window's lower end is not below its upper one, or NaN."
+        below = tf.debugging.assert_less(*(end + tf.zeros_like(value[..., 0]) for end in law.window()), message)
+        return [below, *one._sample_control_dependencies(value[..., 0])]
+
+
+def _text(low, high):
+    ends = ((" from", low), (" to", high))
+    known = [(word, None if value is None else tf.get_static_value(value)) for word, value in ends]
+    return "".join(f"{word} {value}" for word, value in known if value is not None and np.ndim(value) == 0)
