@@ -534,3 +534,23 @@ def test_a_row_that_tells_nothing_changes_nothing():
     y = [[1.0, 1.0], [2.0, 2.0], [2.5, INF], [0.5, 0.5]]
     expected, found = (nllfit.maximum_likelihood(Censored("Exponential"), rows) for rows in (y, [*y, [-INF, INF]]))
     np.testing.assert_allclose(found.parameters["rate"], expected.parameters["rate"], rtol=1e-8)
+
+
+@pytest.mark.parametrize("rows", [2, 4])  # as many as there are components, and more
+def test_rows_of_a_censored_mixture_are_their_own(rows):
+    family = Censored(MixtureFamily("LogNormal", 2))
+    rng = np.random.default_rng(0)
+    params = rng.normal(size=[rows, family.params_size])
+    pairs = np.array([[1.0, 1.0], [2.0, INF], [0.0, 2.0], [3.0, 3.0]])[:rows]
+
+    def values_and_slopes(params, pairs):
+        numbers = tf.constant(params)
+        with tf.GradientTape() as tape:
+            tape.watch(numbers)
+            log_prob = family.distribution(numbers).log_prob(pairs)
+        return log_prob.numpy(), tape.gradient(log_prob, numbers).numpy()
+
+    together = values_and_slopes(params, pairs)
+    alone = [values_and_slopes(params[row : row + 1], pairs[row : row + 1]) for row in range(rows)]
+    for found, expected in zip(together, map(np.concatenate, zip(*alone, strict=True)), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)

@@ -9,6 +9,7 @@ from statsmodels.tools.numdiff import approx_hess
 
 import nllfit
 from nllfit import Censored, Family, Hurdle, Truncated, ZeroInflated
+from nllfit.families.law import law_of
 
 F64 = tf.float64
 PARAMS = np.array([[0.3, -0.4, 0.6]])
@@ -238,3 +239,55 @@ def test_a_quantile_inside_the_point_at_0_is_0(dtype):
     hurdle = Hurdle("Gamma").distribution(tf.constant([[-np.log(2.0), 1.0, 0.3]], dtype))  # P(0) = 1/3
     assert np.all(nllfit.quantile(hurdle, [1e-9, 0.05, 0.2, 0.333]) == 0)
     assert np.all(nllfit.quantile(hurdle, 0.334) > 0)
+
+
+@pytest.mark.parametrize("cls", [ZeroInflated, Hurdle])
+def test_counts_within_a_window_beside_zeros_have_all_of_the_probability(cls):
+    family = cls(Truncated("Poisson", high=10), zero_probs=0.3)
+    k, rate = np.arange(11), 3.0
+    own = stats.poisson(rate).pmf(k) * ((k > 0) if cls is Hurdle else 1.0)
+    expected = 0.7 * own / own.sum() + 0.3 * (k == 0)
+    distribution = family.build({"rate": tf.constant(rate, tf.float64)}, tf.float64)
+    np.testing.assert_allclose(np.exp(distribution.log_prob(k.astype(float))), expected, rtol=1e-12)
+    np.testing.assert_allclose(nllfit.cdf(distribution, 4.0), expected[:5].sum(), rtol=1e-12)
+    mean = expected @ k
+    np.testing.assert_allclose(law_of(distribution).central_value(), mean, rtol=1e-9)
+    np.testing.assert_allclose(distribution.variance(), expected @ k**2 - mean**2, rtol=1e-9)
+
+
+def test_a_share_beside_counts_within_a_window_is_estimated():
+    y = np.repeat([0, 1, 2, 3, 4, 5], [49, 14, 14, 12, 7, 4])
+    estimate = nllfit.maximum_likelihood(Hurdle(Truncated("Poisson", high=10)), y)
+    np.testing.assert_allclose(estimate.parameters["zero_probs"], 0.49, rtol=1e-6)
+
+
+@pytest.mark.parametrize("cls", [ZeroInflated, Hurdle])
+@pytest.mark.parametrize(
+    ("family", "given", "reference"),
+    [
+        (Truncated("Normal", low=1.0), {"loc": 0.0, "scale": 0.7}, stats.truncnorm(1 / 0.7, np.inf, scale=0.7)),
+        (Truncated("Normal", -2.0, 5.0), {"loc": 1.0, "scale": 3.0}, stats.truncnorm(-1, 4 / 3, 1, 3)),
+        (Truncated("Gamma", high=2.0), {"concentration": 1.5, "rate": 0.4}, None),
+    ],
+    ids=["above", "between", "below"],
+)
+def test_amounts_within_a_window_beside_zeros_have_the_mean_of_their_draws(cls, family, given, reference):
+    if reference is None:
+        gamma = stats.gamma(1.5, scale=1 / 0.4)
+        mean, square = (gamma.expect(lambda y, power=power: y**power, ub=2.0) / gamma.cdf(2.0) for power in (1, 2))
+    else:
+        mean, square = reference.mean(), reference.var() + reference.mean() ** 2
+    given = {name: tf.constant(value, tf.float64) for name, value in given.items()}
+    distribution = cls(family, zero_probs=0.25).build(given, tf.float64)
+    np.testing.assert_allclose(law_of(distribution).central_value(), 0.75 * mean, rtol=1e-9)
+    np.testing.assert_allclose(distribution.variance(), 0.75 * square - (0.75 * mean) ** 2, rtol=1e-9)
+
+
+def test_a_hurdle_of_counts_below_zero_has_the_mean_of_those_above():
+    distribution = Hurdle("Skellam", zero_probs=0.3).build(
+        {"rate1": tf.constant(2.0, tf.float64), "rate2": tf.constant(1.0, tf.float64)}, tf.float64
+    )
+    k = np.arange(1, 60)
+    probabilities = stats.skellam(2.0, 1.0).pmf(k)
+    expected = 0.7 * probabilities @ k / probabilities.sum()
+    np.testing.assert_allclose(law_of(distribution).central_value(), expected, rtol=1e-9)

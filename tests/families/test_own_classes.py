@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
-from scipy import stats
+from scipy import integrate, stats
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import util as tfpu
 from tensorflow_probability.python.distributions.distribution import DiscreteDistributionMixin
@@ -199,3 +199,23 @@ def test_a_sample_of_a_class_without_a_sampler_is_fitted():
     estimate = nllfit.maximum_likelihood(nllfit.Censored(WithTails), nllfit.right_censored(np.minimum(y, 3), y < 3))
     assert estimate.converged
     np.testing.assert_allclose(estimate.parameters["scale"], np.sqrt(np.sum(np.minimum(y, 3) ** 2) / 2 / np.sum(y < 3)))
+
+
+class Logistic(Rayleigh):
+    """A class with the name of one of TFP's, with attributes that a distribution might be asked for."""
+
+    latent = ends = window = zero_probs = some_outcome = log_interval = cdf_and_survival = 3.0
+
+
+def test_a_class_with_the_name_of_one_of_tfps_is_asked_itself():
+    own, law = Logistic(np.array([2.0])), stats.rayleigh(scale=2.0)
+    np.testing.assert_allclose(nllfit.cdf(own, 1.5), law.cdf([1.5]), rtol=1e-12)
+    np.testing.assert_allclose(nllfit.quantile(own, 0.3), law.ppf([0.3]), rtol=1e-9)
+    expected = (
+        integrate.quad(lambda z: law.cdf(z) ** 2, 0, 1.5)[0] + integrate.quad(lambda z: law.sf(z) ** 2, 1.5, 60)[0]
+    )
+    np.testing.assert_allclose(nllfit.crps([1.5], own), [expected], rtol=1e-8)
+    head = nllfit.heads.DistributionLambda(lambda params: tfd.Independent(Logistic(tf.exp(params)), 1), 1)
+    np.testing.assert_allclose(
+        head(tf.zeros([2, 1])).log_prob([[1.0], [2.0]]), stats.rayleigh.logpdf([1, 2]), rtol=1e-6
+    )
