@@ -13,9 +13,8 @@ import nllfit
 from nllfit import heads
 from nllfit.families.discreteness import is_discrete
 from nllfit.families.kinds import INDEPENDENT
-from nllfit.families.law import law_of
+from nllfit.families.law import elements_of, law_of
 from nllfit.families.links import default_link
-from nllfit.scores.crps_of_outcomes import FORMULAS
 
 __all__ = ["PICTURES", "families", "made_rows", "page", "picture", "row"]
 
@@ -209,7 +208,7 @@ def _probabilities(distribution):
     vectors = distribution.event_shape.rank > 0
     energy = "energy score, by draws" if vectors and not is_discrete(distribution) else None
     try:
-        name = type(law_of(distribution).marginals()).__name__
+        elements = elements_of(distribution)
     except NotImplementedError:
         return "no", energy or "none"
     try:
@@ -217,7 +216,7 @@ def _probabilities(distribution):
         cdf = "of each element" if vectors else "yes"
     except (NotImplementedError, ValueError, TypeError):  # TFP's own fail with another dtype, or with a newer NumPy
         cdf = "no"
-    if energy or name in FORMULAS:
+    if energy or elements.facts.crps is not None:
         return cdf, energy or "closed form"
     if cdf == "no":
         return cdf, "none"

@@ -7,6 +7,7 @@ import math
 
 import tensorflow as tf
 import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from nllfit.families.analytic import zeta
 from nllfit.families.averaged_cdfs import beta_binomial, horseshoe, normal_inverse_gaussian, skellam
@@ -119,30 +120,30 @@ def _zipf(d, k):
 
 
 CDFS = {
-    "Bernoulli": _bernoulli,
-    "Beta": _beta,
-    "BetaBinomial": beta_binomial,
-    "Binomial": _binomial,
-    "Chi": lambda d, y: gamma_tails(d.df / 2, tf.square(y) / 2),
-    "Chi2": lambda d, y: gamma_tails(d.df / 2, y / 2),
-    "DoublesidedMaxwell": _doublesided_maxwell,
-    "ExpGamma": _exp_gamma,
-    "ExpInverseGamma": _exp_inverse_gamma,
-    "ExponentiallyModifiedGaussian": _exponentially_modified_gaussian,
-    "Gamma": _gamma,
-    "GammaGamma": _gamma_gamma,
-    "HalfStudentT": _half_student_t,
-    "Horseshoe": horseshoe,
-    "InverseGamma": lambda d, y: gamma_tails(d.concentration, d.scale / y)[::-1],
-    "InverseGaussian": _inverse_gaussian,
-    "LogNormal": lambda d, y: _normal((tf.math.log(y) - d.loc) / d.scale),
-    "NegativeBinomial": _negative_binomial,
-    "Normal": lambda d, y: _normal((y - d.loc) / d.scale),
-    "NormalInverseGaussian": normal_inverse_gaussian,
-    "PERT": _pert,
-    "Poisson": lambda d, k: gamma_tails(k + 1, d.rate_parameter())[::-1],
-    "ProbitBernoulli": _probit_bernoulli,
-    "SigmoidBeta": _sigmoid_beta,
-    "Skellam": skellam,
-    "Zipf": _zipf,
+    tfd.Bernoulli: _bernoulli,
+    tfd.Beta: _beta,
+    tfd.BetaBinomial: beta_binomial,
+    tfd.Binomial: _binomial,
+    tfd.Chi: lambda d, y: gamma_tails(d.df / 2, tf.square(y) / 2),
+    tfd.Chi2: lambda d, y: gamma_tails(d.df / 2, y / 2),
+    tfd.DoublesidedMaxwell: _doublesided_maxwell,
+    tfd.ExpGamma: _exp_gamma,
+    tfd.ExpInverseGamma: _exp_inverse_gamma,
+    tfd.ExponentiallyModifiedGaussian: _exponentially_modified_gaussian,
+    tfd.Gamma: _gamma,
+    tfd.GammaGamma: _gamma_gamma,
+    tfd.HalfStudentT: _half_student_t,
+    tfd.Horseshoe: horseshoe,
+    tfd.InverseGamma: lambda d, y: gamma_tails(d.concentration, d.scale / y)[::-1],
+    tfd.InverseGaussian: _inverse_gaussian,
+    tfd.LogNormal: lambda d, y: _normal((tf.math.log(y) - d.loc) / d.scale),
+    tfd.NegativeBinomial: _negative_binomial,
+    tfd.Normal: lambda d, y: _normal((y - d.loc) / d.scale),
+    tfd.NormalInverseGaussian: normal_inverse_gaussian,
+    tfd.PERT: _pert,
+    tfd.Poisson: lambda d, k: gamma_tails(k + 1, d.rate_parameter())[::-1],
+    tfd.ProbitBernoulli: _probit_bernoulli,
+    tfd.SigmoidBeta: _sigmoid_beta,
+    tfd.Skellam: skellam,
+    tfd.Zipf: _zipf,
 }

@@ -185,30 +185,38 @@ def _triangular(d: tfd.Triangular, y: tf.Tensor) -> Tails:
     return tf.where(below, tail, rest), tf.where(below, rest, tail)
 
 
-LOG_TAILS: Mapping[str, Callable[[tfd.Distribution, tf.Tensor], Tails]] = {
-    "Cauchy": lambda d, y: _cauchy(_standard(d, y)),
-    "ContinuousBernoulli": _continuous_bernoulli,
-    "DoublesidedMaxwell": _doublesided_maxwell,
-    "Exponential": lambda d, y: _with_survival(d.rate * y),
-    "GeneralizedExtremeValue": _generalized_extreme_value,
-    "GeneralizedPareto": _generalized_pareto,
-    "Gumbel": _gumbel,
-    "HalfCauchy": _half_cauchy,
-    "HalfNormal": _half_normal,
-    "JohnsonSU": lambda d, y: _normal(d.skewness + d.tailweight * tf.asinh(_standard(d, y))),
-    "Kumaraswamy": _kumaraswamy,
-    "Laplace": lambda d, y: _halves(tf.constant(0.5, y.dtype), _standard(d, y), lambda z: -z),
-    "LogLogistic": lambda d, y: _logistic((tf.math.log(y) - d.loc) / d.scale),
-    "LogNormal": lambda d, y: _normal((tf.math.log(y) - d.loc) / d.scale),
-    "Logistic": lambda d, y: _logistic(_standard(d, y)),
-    "LogitNormal": lambda d, y: _normal((_logit(y) - d.loc) / d.scale),
-    "Moyal": _moyal,
-    "Normal": lambda d, y: _normal(_standard(d, y)),
-    "Pareto": lambda d, y: _with_survival(d.concentration * (tf.math.log(y) - tf.math.log(d.scale))),
-    "RelaxedBernoulli": _relaxed_bernoulli,
-    "SinhArcsinh": _sinh_arcsinh,
-    "Triangular": _triangular,
-    "TwoPieceNormal": _two_piece_normal,
-    "Uniform": lambda d, y: (tf.math.log((y - d.low) / (d.high - d.low)), tf.math.log((d.high - y) / (d.high - d.low))),
-    "Weibull": lambda d, y: _exponential(d.concentration * (tf.math.log(y) - tf.math.log(d.scale)))[::-1],
+def _uniform(d: tfd.Uniform, y: tf.Tensor) -> Tails:
+    width = d.high - d.low
+    return tf.math.log((y - d.low) / width), tf.math.log((d.high - y) / width)
+
+
+LOG_TAILS: Mapping[type, Callable[[tfd.Distribution, tf.Tensor], Tails]] = {
+    tfd.Cauchy: lambda d, y: _cauchy(_standard(d, y)),
+    tfd.ContinuousBernoulli: _continuous_bernoulli,
+    tfd.DoublesidedMaxwell: _doublesided_maxwell,
+    tfd.Exponential: lambda d, y: _with_survival(d.rate * y),
+    tfd.GeneralizedExtremeValue: _generalized_extreme_value,
+    tfd.GeneralizedPareto: _generalized_pareto,
+    tfd.Gumbel: _gumbel,
+    tfd.HalfCauchy: _half_cauchy,
+    tfd.HalfNormal: _half_normal,
+    tfd.JohnsonSU: lambda d, y: _normal(d.skewness + d.tailweight * tf.asinh(_standard(d, y))),
+    tfd.Kumaraswamy: _kumaraswamy,
+    tfd.Laplace: lambda d, y: _halves(tf.constant(0.5, y.dtype), _standard(d, y), lambda z: -z),
+    tfd.LogLogistic: lambda d, y: _logistic((tf.math.log(y) - d.loc) / d.scale),
+    tfd.LogNormal: lambda d, y: _normal((tf.math.log(y) - d.loc) / d.scale),
+    tfd.Logistic: lambda d, y: _logistic(_standard(d, y)),
+    tfd.LogitNormal: lambda d, y: _normal((_logit(y) - d.loc) / d.scale),
+    tfd.Moyal: _moyal,
+    tfd.Normal: lambda d, y: _normal(_standard(d, y)),
+    tfd.Pareto: lambda d, y: _with_survival(d.concentration * (tf.math.log(y) - tf.math.log(d.scale))),
+    tfd.RelaxedBernoulli: _relaxed_bernoulli,
+    tfd.SinhArcsinh: _sinh_arcsinh,
+    tfd.Triangular: _triangular,
+    tfd.TwoPieceNormal: _two_piece_normal,
+    tfd.Uniform: lambda d, y: (
+        tf.math.log((y - d.low) / (d.high - d.low)),
+        tf.math.log((d.high - y) / (d.high - d.low)),
+    ),
+    tfd.Weibull: lambda d, y: _exponential(d.concentration * (tf.math.log(y) - tf.math.log(d.scale)))[::-1],
 }

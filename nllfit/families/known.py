@@ -211,10 +211,10 @@ _ROWS = {
 
 FACTS.update(_ROWS)
 
-for _name, _formula in CDFS.items():
-    describe(getattr(tfd, _name), cdf=_formula)
-for _name, _formula in LOG_TAILS.items():
-    describe(getattr(tfd, _name), log_tails=_formula)
+for _cls, _formula in CDFS.items():
+    describe(_cls, cdf=_formula)
+for _cls, _formula in LOG_TAILS.items():
+    describe(_cls, log_tails=_formula)
 for _cls in (
     *(tfd.Chi2, tfd.ExpGamma, tfd.ExpInverseGamma, tfd.ExponentiallyModifiedGaussian, tfd.Gamma, tfd.GammaGamma),
     *(tfd.GeneralizedNormal, tfd.InverseGamma, tfd.InverseGaussian, tfd.LambertWNormal, tfd.NormalInverseGaussian),
@@ -263,9 +263,15 @@ describe(tfd.Multinomial, marginal=lambda d: tfd.Binomial(d.total_count[..., Non
 describe(tfd.MultivariateStudentTLinearOperator, marginal=_multivariate_student_t)
 describe(tfd.OneHotCategorical, marginal=lambda d: tfd.Bernoulli(probs=d.probs_parameter(), dtype=d.dtype))
 describe(tfd.VectorDeterministic, marginal=lambda d: tfd.Deterministic(d.loc))
-for _name in vars(tfd):
-    if _name.startswith("MultivariateNormal"):
-        describe(getattr(tfd, _name), marginal=lambda d: tfd.Normal(d.mean(), d.stddev()))
+for _cls in (
+    *(tfd.MultivariateNormalDiag, tfd.MultivariateNormalDiagPlusLowRank, tfd.MultivariateNormalLinearOperator),
+    *(
+        tfd.MultivariateNormalDiagPlusLowRankCovariance,
+        tfd.MultivariateNormalFullCovariance,
+        tfd.MultivariateNormalTriL,
+    ),
+):
+    describe(_cls, marginal=lambda d: tfd.Normal(d.mean(), d.stddev()))
 
 for _cls in (tfd.Categorical, tfd.ExpRelaxedOneHotCategorical, tfd.RelaxedBernoulli, tfd.RelaxedOneHotCategorical):
     describe(_cls, center=lambda d: d.probs_parameter())

@@ -154,16 +154,16 @@ def _counted(y, largest):
     return inside, tf.math.floor(inside)
 
 
-COUNTS: Mapping[str, Callable[[tfd.Distribution, tf.Tensor], tf.Tensor]] = {
-    "Bernoulli": _bernoulli,
-    "Binomial": _binomial,
-    "Categorical": _categorical,
-    "FiniteDiscrete": lambda d, y: _of_finite(d.outcomes, d.probs_parameter(), y),
-    "Geometric": _geometric,
-    "NegativeBinomial": _negative_binomial,
-    "OrderedLogistic": _labels,
-    "Poisson": _poisson,
-    "ProbitBernoulli": _bernoulli,
-    "StoppingRatioLogistic": _labels,
-    "Zipf": _zipf,
+COUNTS: Mapping[type, Callable[[tfd.Distribution, tf.Tensor], tf.Tensor]] = {
+    tfd.Bernoulli: _bernoulli,
+    tfd.Binomial: _binomial,
+    tfd.Categorical: _categorical,
+    tfd.FiniteDiscrete: lambda d, y: _of_finite(d.outcomes, d.probs_parameter(), y),
+    tfd.Geometric: _geometric,
+    tfd.NegativeBinomial: _negative_binomial,
+    tfd.OrderedLogistic: _labels,
+    tfd.Poisson: _poisson,
+    tfd.ProbitBernoulli: _bernoulli,
+    tfd.StoppingRatioLogistic: _labels,
+    tfd.Zipf: _zipf,
 }

@@ -4,7 +4,6 @@ from typing import Any
 
 import tensorflow as tf
 from numpy.typing import ArrayLike
-from tensorflow_probability import distributions as tfd
 
 from nllfit.families.copies import real_dtype
 from nllfit.families.facts import describe
@@ -18,9 +17,8 @@ from nllfit.scores.energy import energy_score
 __all__ = ["crps"]
 
 
-FORMULAS = {**CONTINUOUS, **COUNTS}
-for _name, _formula in FORMULAS.items():
-    describe(getattr(tfd, _name), crps=_formula)
+for _cls, _formula in (CONTINUOUS | COUNTS).items():
+    describe(_cls, crps=_formula)
 
 
 @tf.autograph.experimental.do_not_convert  # AutoGraph would take a second to write what is under it anew
