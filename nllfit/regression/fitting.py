@@ -127,7 +127,7 @@ def regression(
 def _check_outcomes(objective, outcome):
     """Raises a `ValueError` for outcomes that the family cannot have, whatever its parameters."""
     try:
-        objective.value(np.zeros(objective.num_coefficients))
+        objective.check()
     except ValueError as error:
         held = f"The outcome `{outcome.name}` holds a value"
         raise ValueError(str(error).replace("`y_true` holds an outcome", held)) from None

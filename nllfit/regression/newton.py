@@ -1,11 +1,12 @@
 """The maximum of a regression's likelihood, by Newton's method on the coefficients of its linear predictors.
 
 Each row's likelihood depends on a few numbers only, so that the Hessian is a sum of small ones: an iteration costs one
-pass over the rows, and nothing is traced. `fit_lbfgs` solves the same problem for any Keras model, and takes over where
-this does not end in a maximum.
+pass over the rows, and only their losses are traced. `fit_lbfgs` solves the same problem for any Keras model, and takes
+over where this does not end in a maximum.
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 import tensorflow as tf
@@ -41,28 +42,24 @@ class Objective:
         """The length `q` of the vector of coefficients."""
         return sum(p.free * matrix.shape[1] for p, (matrix, _) in zip(self.predictors, self.designs, strict=True))
 
+    def check(self) -> None:
+        """Raises a `ValueError` for outcomes that the family cannot have, whatever its parameters."""
+        numbers = tf.constant(numbers_of(self.predictors, self.designs, np.zeros(self.num_coefficients)))
+        negative_log_likelihood(self.y, traced_distribution(self.family, numbers))
+
     def value(self, coefficients: np.ndarray) -> float:
         """In nats; NaN where the family has no such parameters."""
-        numbers = tf.constant(numbers_of(self.predictors, self.designs, coefficients))
-        try:
-            return float(np.sum(self.weights * self._losses(numbers)))
-        except tf.errors.InvalidArgumentError:
-            return np.nan
+        losses = self._losses(tf.constant(numbers_of(self.predictors, self.designs, coefficients)), self.y)
+        return float(np.sum(self.weights * losses))
 
     def slopes(self, coefficients: np.ndarray) -> np.ndarray:
         """The derivatives of the rows' losses by the numbers that the head takes, `[n, params_size]`."""
-        return self._slopes(tf.constant(numbers_of(self.predictors, self.designs, coefficients))).numpy()
+        return self.derivatives(coefficients)[0]
 
     def derivatives(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The first derivatives, `[n, params_size]`, and the second, `[n, params_size, params_size]`."""
-        at = tf.constant(numbers_of(self.predictors, self.designs, coefficients))
-        with tf.GradientTape(persistent=True) as tape:
-            tape.watch(at)
-            slopes = self._slopes(at)
-            columns = tf.unstack(slopes, axis=-1)
-        zero = tf.UnconnectedGradients.ZERO
-        bends = [tape.gradient(column, at, unconnected_gradients=zero) for column in columns]
-        return slopes.numpy(), tf.stack(bends, 1).numpy()
+        slopes, bends = self._derivatives(tf.constant(numbers_of(self.predictors, self.designs, coefficients)), self.y)
+        return slopes.numpy(), bends.numpy()
 
     def local(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The gradient by the coefficients, `[q]`, and the Hessian, `[q, q]`."""
@@ -74,14 +71,31 @@ class Objective:
         """The derivatives of the rows' losses by the coefficients, `[n, q]`."""
         return by_coefficients(self.predictors, self.designs, self.slopes(coefficients))
 
-    def _losses(self, numbers):
-        return negative_log_likelihood(self.y, traced_distribution(self.family, numbers))
+    @functools.cached_property
+    def _losses(self):
+        """The rows' losses, from their numbers and outcomes: traced, as a fit asks for them some thirty times."""
+        unchecked = self.family.holding({"validate_args": False})
 
-    def _slopes(self, numbers):
-        with tf.GradientTape() as tape:
-            tape.watch(numbers)
-            losses = self._losses(numbers)
-        return tape.gradient(losses, numbers, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        def losses(numbers, y):
+            return -unchecked.distribution(numbers).log_prob(y)
+
+        return tf.function(losses, autograph=False)
+
+    @functools.cached_property
+    def _derivatives(self):
+        zero = tf.UnconnectedGradients.ZERO
+
+        def derivatives(numbers, y):
+            with tf.GradientTape(persistent=True) as outer:
+                outer.watch(numbers)
+                with tf.GradientTape() as inner:
+                    inner.watch(numbers)
+                    losses = self._losses.python_function(numbers, y)
+                slopes = inner.gradient(losses, numbers, unconnected_gradients=zero)
+                columns = tf.unstack(slopes, axis=-1)
+            return slopes, tf.stack([outer.gradient(c, numbers, unconnected_gradients=zero) for c in columns], 1)
+
+        return tf.function(derivatives, autograph=False)
 
 
 def maximum(objective: Objective, start: np.ndarray) -> tuple[np.ndarray, bool]:
