@@ -30,7 +30,9 @@ def _linked(**links: Any) -> dict[str, tfpu.ParameterProperties]:
     return {name: tfpu.ParameterProperties(default_constraining_bijector_fn=link) for name, link in links.items()}
 
 
-class _Beta(_Described):
+class BetaByMean(_Described):
+    """A Beta by `mean` and `precision`."""
+
     def __init__(self, mean, precision, validate_args=True, force_probs_to_zero_outside_support=False):
         raise NotImplementedError
 
@@ -43,7 +45,9 @@ class _Beta(_Described):
         return {"concentration1": mean * precision, "concentration0": (1 - mean) * precision}
 
 
-class _Exponential(_Described):
+class ExponentialByMean(_Described):
+    """An Exponential by `mean`."""
+
     def __init__(self, mean, validate_args=True, force_probs_to_zero_outside_support=False):
         raise NotImplementedError
 
@@ -56,7 +60,9 @@ class _Exponential(_Described):
         return {"rate": 1 / mean}
 
 
-class _Gamma(_Described):
+class GammaByMean(_Described):
+    """A Gamma by `mean` and `concentration`."""
+
     def __init__(self, mean, concentration, validate_args=True, force_probs_to_zero_outside_support=False):
         raise NotImplementedError
 
@@ -69,7 +75,9 @@ class _Gamma(_Described):
         return {"concentration": concentration, "rate": concentration / mean}
 
 
-class _NegativeBinomial(_Described):
+class NegativeBinomialByMean(_Described):
+    """A NegativeBinomial by `mean` and `alpha`."""
+
     def __init__(self, mean, alpha, validate_args=True):
         raise NotImplementedError
 
@@ -82,7 +90,12 @@ class _NegativeBinomial(_Described):
         return {"total_count": 1 / alpha, "logits": tf.math.log(mean) + tf.math.log(alpha)}
 
 
-BY_MEAN = {"Beta": _Beta, "Exponential": _Exponential, "Gamma": _Gamma, "NegativeBinomial": _NegativeBinomial}
+BY_MEAN = {
+    "Beta": BetaByMean,
+    "Exponential": ExponentialByMean,
+    "Gamma": GammaByMean,
+    "NegativeBinomial": NegativeBinomialByMean,
+}
 
 
 class ByMean(Family):

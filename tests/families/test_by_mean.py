@@ -68,7 +68,7 @@ def test_heads_of_both_kerases(tmp_path):
     [
         (lambda: nllfit.ByMean("Normal"), "Normal has no parametrisation by the mean: it is for Beta, Exponential"),
         (lambda: heads.Gamma(parameterization="median"), "`parameterization` is 'median': give \"mean\""),
-        (lambda: nllfit.ByMean("Gamma", rate=1.0), "has no parameter `rate`. It has concentration"),
+        (lambda: nllfit.ByMean("Gamma", rate=1.0), "GammaByMean has no parameter `rate`. It has mean, concentration"),
         (lambda: nllfit.ByMean("Beta", mean=1.5), "cannot be built"),
     ],
 )

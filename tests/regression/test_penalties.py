@@ -23,7 +23,7 @@ def fitted(x, y, head, regularizer):
 @pytest.fixture(scope="module")
 def diabetes():
     x, y = load_diabetes(return_X_y=True)
-    return scale(x)[:200, :5], y[:200, None] / 100
+    return scale(x)[:100, :3], y[:100, None] / 100
 
 
 def test_ridge(diabetes):
