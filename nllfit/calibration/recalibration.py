@@ -16,6 +16,7 @@ from nllfit.kerases import Model
 __all__ = ["Recalibrated", "recalibrate"]
 
 _END = 40.0  # the map covers the Normal scores from -40 to 40
+_FOLDS = 5
 _MIN_STEP = 1e-4  # between two predicted scores, so that they differ in float32 up to a score of 40
 
 
@@ -27,10 +28,11 @@ def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size:
     corrects a spread, a bias or a shape that is wrong in the same way for all `x`, but not one that is only wrong for
     some `x`.
 
-    `R` is smooth: in Normal scores, `Phi^-1(R(Phi(z)))`, it is a spline through about `2 n^(1/3)` of the held-out PITs,
-    and towards each end through those of rank 1, 2, 4, ... Normal scores resolve the tails, so it can correct a spread
-    that is wrong by a factor of ten. If a model is calibrated already, recalibration costs a little: some thousandths
-    of a nat with 1000 held-out rows, some hundredths with 100.
+    `R` works on Normal scores, as `z -> Phi^-1(R(Phi(z)))`. Normal scores resolve the tails, so it can correct a spread
+    that is wrong by a factor of ten. Cross-validation on the held-out rows chooses among three maps: no correction, a
+    line (a bias and a spread in Normal scores), and a spline through about `2 n^(1/3)` of the PITs, and through those
+    of rank 1, 2, 4, ... towards each end. So a model that is calibrated already loses little: less than 0.01 nats with
+    100 held-out rows, where the spline would cost 0.08.
 
     Args:
       model: a Keras 2 or Keras 3 model whose head has real outcomes, with one element or several independent elements
@@ -57,10 +59,9 @@ def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size:
     """
     rows = rows_for_calibration(model, x, y, batch_size)
     scores = rows.counted(scores_of(real_elements(rows.distribution), rows.y))
-    scores = np.sort(np.reshape(scores, [-1, *rows.distribution.event_shape]), axis=0)
-    ranks = _ranks(len(scores))
-    observed = tf.math.ndtri(tf.constant(ranks / (len(scores) + 1)))
-    return Recalibrated(model, np.moveaxis(_apart(scores[ranks - 1]), 0, -1), observed)
+    scores = np.reshape(scores, [-1, *rows.distribution.event_shape])
+    predicted = np.apply_along_axis(_predicted, 0, scores)
+    return Recalibrated(model, np.moveaxis(predicted, 0, -1), _observed(len(scores)))
 
 
 class Recalibrated(Calibrated):
@@ -117,6 +118,45 @@ def _ranks(n):
     return np.unique(np.clip(ranks.round(), 1, n)).astype(int)
 
 
+def _observed(n):
+    """The Normal scores of the frequencies that belong to these ranks."""
+    return tf.math.ndtri(tf.constant(_ranks(n) / (n + 1))).numpy()
+
+
+def _predicted(scores):
+    """The predicted scores `[k]` of the map for held-out scores `[n]` that is best in cross-validation."""
+    gains = np.zeros([3, len(scores)])
+    folds = np.arange(len(scores)) % _FOLDS
+    for fold in set(folds):
+        left_out, kept = scores[folds == fold], scores[folds != fold]
+        observed = tf.constant(_observed(len(kept)))
+        maps = [_spline(tf.constant(predicted), observed) for predicted in _maps(kept)]
+        gains[:, folds == fold] = [_log_density_ratio(spline, left_out) for spline in maps]
+    return _maps(scores)[gains.mean(1).argmax()]
+
+
+def _maps(scores):
+    """The predicted scores `[k]` of three maps, from simple to flexible: none, a line, and a spline through ranks."""
+    observed, ordered = _observed(len(scores)), np.sort(scores)
+    line = np.clip(scores.mean() + scores.std() * observed, -_END + 1, _END - 1)
+    return [observed, _apart(line), _apart(ordered[_ranks(len(scores)) - 1])]
+
+
+def _log_density_ratio(spline, scores):
+    """The log-density of a recalibrated distribution minus that of the model, at Normal scores of outcomes."""
+    change = normal().log_prob(spline.forward(scores)) - normal().log_prob(scores)
+    return change + spline.forward_log_det_jacobian(scores, 0)
+
+
+def _spline(predicted, observed):
+    """The monotone map from predicted to observed Normal scores."""
+    widths, heights = map(_steps, (predicted, observed))
+    # The slopes of a monotone cubic (Fritsch and Butland, 1984); at both ends the slope is 1.
+    rises, left, right = heights / widths, widths[..., :-1], widths[..., 1:]
+    slopes = 3 * (left + right) / ((left + 2 * right) / rises[..., :-1] + (2 * left + right) / rises[..., 1:])
+    return tfb.RationalQuadraticSpline(widths, heights, slopes, range_min=tf.constant(-_END, tf.float64))
+
+
 def _apart(scores):
     """Sorted scores `[k, ...]`, moved apart to steps of at least `_MIN_STEP`."""
     least = _MIN_STEP * np.arange(len(scores)).reshape([-1, *[1] * (scores.ndim - 1)])
@@ -146,16 +186,10 @@ class _Mapped(CalibratedDistribution):
     @property
     def spline(self):
         """The map from predicted to observed Normal scores."""
-        widths, heights = map(_steps, (self.predicted, self.observed))
-        # The slopes of a monotone cubic (Fritsch and Butland, 1984); at both ends the slope is 1.
-        rises, left, right = heights / widths, widths[..., :-1], widths[..., 1:]
-        slopes = 3 * (left + right) / ((left + 2 * right) / rises[..., :-1] + (2 * left + right) / rises[..., 1:])
-        return tfb.RationalQuadraticSpline(widths, heights, slopes, range_min=tf.constant(-_END, tf.float64))
+        return _spline(self.predicted, self.observed)
 
     def _log_prob(self, y):
-        spline, scores = self.spline, scores_of(self.base, y)
-        change = normal().log_prob(spline.forward(scores)) - normal().log_prob(scores)
-        change += spline.forward_log_det_jacobian(scores, 0)
+        change = _log_density_ratio(self.spline, scores_of(self.base, y))
         return tf.cast(self.base.log_prob(tf.cast(y, self.base.dtype)), self.returned) + tf.cast(change, self.returned)
 
     def _cdf(self, y):

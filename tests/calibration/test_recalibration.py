@@ -77,6 +77,19 @@ def test_a_calibrated_model_loses_little():
     assert -3 * error < loss < 0.03 + 3 * error  # some 30 knots on 1000 rows cost 30 / 2000
 
 
+def test_few_rows_do_not_harm_a_calibrated_model():
+    y = (X[:, :1] + np.random.default_rng(5).normal(size=[2000, 1])).astype("float32")
+    model = wrong(KITS[0], bias=0.0)
+    truth = predict_distribution(model, X[FIT]).log_prob(y[FIT]).numpy()
+    losses = []
+    for first in range(1000, 1800, 100):
+        rows = slice(first, first + 100)
+        recalibrated = recalibrate(model, X[rows], y[rows])
+        losses.append(np.mean(truth - predict_distribution(recalibrated, X[FIT]).log_prob(y[FIT])))
+    # The line has two parameters, so where it is chosen it costs about 2 / (2 n) = 0.01; the spline costs 0.08.
+    assert np.mean(losses) < 0.01
+
+
 @pytest.mark.parametrize("factor", [10.0, pytest.param(0.1, marks=pytest.mark.thorough)])
 def test_a_spread_may_be_wrong_tenfold(factor):
     y = X[:, :1] + 0.5 * RNG.normal(size=[2000, 1])
