@@ -146,8 +146,9 @@ def _check_shapes(model, given, in_batches):
         return
     for part, tensor in zip(given, taken, strict=True):
         row, expected = np.shape(part)[1:], tf.TensorShape(tensor.shape)[1:]
-        # Keras adds, or takes away, a last axis of one.
+        # Keras adds, or takes away, a last axis of one; layers and heads apply to each position of further axes.
         read = [row, (*row, 1), *([row[:-1]] if row[-1:] == (1,) else [])]
+        read += [row[-expected.rank :]] if expected.rank else []
         if not any(map(expected.is_compatible_with, read)):
             raise ValueError(
                 f"`x` has rows of shape {tuple(row)}, but the model takes rows of shape {tuple(expected)}: give the "
