@@ -144,8 +144,9 @@ def test_benchmarks_show_what_the_experiment_writes(tmp_path, monkeypatch):
     (tmp_path / "run" / "metrics.json").rename(tmp_path / "speed.json")
     page = benchmarks.page()
     assert "| tf_keras | 20 | 1.00 | 1.50 |" in page
-    assert "| 5 members in threads, 200 epochs | seconds | beside nllfit |" in page
+    assert "| 5 members in threads, 200 epochs | seconds | ratio to nllfit |" in page
     assert "| tf_keras | 0.25 | 1.00 |" in page
+    assert benchmarks._bar(3.0, [6.0, 3.0]) == '<span class="bar" style="width: 4.50rem"></span>'
 
 
 @pytest.mark.parametrize("path", tutorials.tutorials(), ids=lambda path: path.stem)

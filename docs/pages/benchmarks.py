@@ -34,15 +34,18 @@ def _speed(metrics):
                 f"{row['us_per_step']:.0f}",
                 f"{row['us_per_step'] / rows[speed.ours(name, rows)]['us_per_step']:.2f}",
                 f"{row['first_seconds']:.2f}",
+                _bar(row["us_per_step"], (one["us_per_step"] for one in rows.values())),
             )
             for name, row in rows.items()
         ]
-        parts.append(_table([speed.TITLES[model], "us a step", "beside nllfit", "seconds to the first epoch"], lines))
+        head = [speed.TITLES[model], "us a step", "ratio to nllfit", "seconds to the first epoch", "us a step"]
+        parts.append(_table(head, lines))
     for what, rows in metrics["jobs"].items():
         lines = [
-            (name, f"{seconds:.3g}", f"{seconds / rows[speed.ours(name, rows)]:.2f}") for name, seconds in rows.items()
+            (name, f"{seconds:.3g}", f"{seconds / rows[speed.ours(name, rows)]:.2f}", _bar(seconds, rows.values()))
+            for name, seconds in rows.items()
         ]
-        parts.append(_table([speed.TIMES[what], "seconds", "beside nllfit"], lines))
+        parts.append(_table([speed.TIMES[what], "seconds", "ratio to nllfit", "seconds"], lines))
     return "\n".join(parts)
 
 
@@ -60,6 +63,11 @@ def _uci(metrics):
 
 def _note(metrics):
     return f"{metrics['note']}\n" if "note" in metrics else ""
+
+
+def _bar(value, values):
+    """A bar whose length is the value's share of the largest one; `site.css` gives the class its height and colour."""
+    return f'<span class="bar" style="width: {9 * value / max(values):.2f}rem"></span>'
 
 
 def _table(head, rows):
