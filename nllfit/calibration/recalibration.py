@@ -32,7 +32,7 @@ def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size:
     that is wrong by a factor of ten. Cross-validation on the held-out rows chooses among three maps: no correction, a
     line (a bias and a spread in Normal scores), and a spline through about `2 n^(1/3)` of the PITs, and through those
     of rank 1, 2, 4, ... towards each end. So a model that is calibrated already loses little: less than 0.01 nats with
-    100 held-out rows, where the spline would cost 0.08.
+    100 held-out rows, where the spline would cost 0.08. Fewer than ten rows correct nothing.
 
     Args:
       model: a Keras 2 or Keras 3 model whose head has real outcomes, with one element or several independent elements
@@ -125,6 +125,8 @@ def _observed(n):
 
 def _predicted(scores):
     """The predicted scores `[k]` of the map for held-out scores `[n]` that is best in cross-validation."""
+    if len(scores) < 2 * _FOLDS:
+        return _observed(len(scores))
     gains = np.zeros([3, len(scores)])
     folds = np.arange(len(scores)) % _FOLDS
     for fold in set(folds):
