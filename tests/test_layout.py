@@ -2,9 +2,11 @@
 
 import ast
 import graphlib
+import inspect
 import pathlib
 
 import pytest
+import tensorflow_probability as tfp
 
 import nllfit
 
@@ -88,3 +90,61 @@ def test_no_module_only_forwards(name):
     forwards = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
     names = [node for node in body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"]
     assert MODULES[name].name == "__init__.py" or len(body) > 1 + len(forwards) + len(names)
+
+
+# Folders in which no object is told apart by its attributes, changed after it was made, or read from the outside.
+CLEAN = ("families", "scores")
+PROBES = {
+    "hasattr": "ask the class: `law_of`, `isinstance` or `kinds.defines`",
+    "__class__": "make an object of the right class",
+    "_getframe": "pass what is needed as an argument",
+    "copy.copy": "make a copy with other attributes in one step, as `ParametricFamily._replaced` does",
+}
+LEFT = {  # what is not clean yet
+    ("nllfit.families.rows", "__class__"),  # a head's distribution, which tf_keras may have wrapped
+    ("nllfit.families.layer", "_getframe"),  # the sentence of a Keras that refuses the other's layer
+    ("nllfit.families.configs", "hasattr"),  # of arrays
+    ("nllfit.families.arguments", "hasattr"),  # of arrays
+    ("nllfit.families.registered", "hasattr"),  # of modules
+}
+
+
+def probes(name):
+    """The ways of `PROBES` in which a module asks or changes an object."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "hasattr":
+            found.add("hasattr")
+        if isinstance(node, ast.Attribute):
+            assigned = node.attr == "__class__" and isinstance(node.ctx, ast.Store)
+            found |= {node.attr} if assigned or node.attr == "_getframe" else set()
+            found |= {"copy.copy"} if ast.unparse(node) == "copy.copy" else set()
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(MODULES) if name.split(".")[1:2] and unit(name) in CLEAN])
+def test_objects_are_asked_by_class_and_made_whole(name):
+    found = {(name, probe) for probe in probes(name)} - LEFT
+    assert not found, [f"{module}: {probe}: {PROBES[probe]}" for module, probe in found]
+
+
+FAMILIES = {
+    name
+    for name, found in vars(tfp.distributions).items()
+    if inspect.isclass(found) and issubclass(found, tfp.distributions.Distribution)
+}
+NAMED = {
+    "arguments",
+    "by_mean",
+    "catalogue",
+    "inflated",
+}  # names that users give, of heads, and of families made of others
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(MODULES) if name.split(".")[1:2] and unit(name) in CLEAN])
+def test_no_family_is_known_by_its_name(name):
+    if name.rpartition(".")[2] in NAMED:
+        return
+    texts = {node.value for node in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(node, ast.Constant)}
+    known = {text for text in texts if isinstance(text, str)} & FAMILIES
+    assert not known, f"{name} names {sorted(known)}: put what it knows of them into their rows of `facts`"

@@ -1,6 +1,5 @@
 """Families: maps from unconstrained numbers to a distribution, by what TFP says of its parameters and `facts` adds."""
 
-import copy
 import inspect
 import math
 from collections.abc import Mapping, Sequence
@@ -95,12 +94,9 @@ class Family(ParametricFamily):
         self._check_free(free)
         if not free:
             raise ValueError(f"Every parameter of {self.name} is fixed, so there is nothing to learn: leave one free.")
-        self.parameter_names = tuple(n for n in free if n not in self.shared)
-        self._order = free
         self._exponential: tuple[str, ...] = ()
         self._shapes = {name: self._unconstrained_shape(name, known[name]) for name in free}
-        self.params_size = sum(math.prod(self._shapes[n]) for n in self.parameter_names)
-        self.shared_size = sum(math.prod(self._shapes[n]) for n in self.shared)
+        vars(self).update(self._dealt(free, self.shared))
         check_size(f"The vector of parameters of {self.name}", self.params_size + self.shared_size)
         self.is_discrete = is_discrete(self._checked_example())
 
@@ -138,23 +134,27 @@ class Family(ParametricFamily):
         return over_event(self._strict_class(**arguments), len(self.event_shape))
 
     def holding(self, values: Numbers) -> "Family":
-        held = copy.copy(self)
-        held.fixed = self.fixed | values
-        held._order = [name for name in self._order if name not in values]
-        held.parameter_names = tuple(name for name in self.parameter_names if name not in values)
-        held.params_size = sum(math.prod(self._shapes[name]) for name in held.parameter_names)
-        return held
+        free = [name for name in self._order if name not in values]
+        shared = tuple(name for name in self.shared if name in free)
+        return self._replaced(fixed=self.fixed | values, **self._dealt(free, shared))
 
     def unshared(self) -> "Family":
-        alone = copy.copy(self)
-        alone.shared, alone.parameter_names = (), tuple(self._order)
-        alone.params_size, alone.shared_size = self.params_size + self.shared_size, 0
-        return alone
+        return self._replaced(**self._dealt(self._order, ()))
 
     def logarithmic(self) -> "Family":
-        changed = copy.copy(self)
-        changed._exponential = self.positive
-        return changed
+        return self._replaced(_exponential=self.positive)
+
+    def _dealt(self, free, shared):
+        """The attributes that follow from the free parameters in order, and which of them are shared."""
+        names = tuple(name for name in free if name not in shared)
+        sizes = {name: math.prod(self._shapes[name]) for name in free}
+        return {
+            "_order": free,
+            "shared": shared,
+            "parameter_names": names,
+            "params_size": sum(sizes[name] for name in names),
+            "shared_size": sum(sizes[name] for name in shared),
+        }
 
     def twin(self, name: str) -> tuple[str, tfb.Bijector | Softmax]:
         natural, link = self.facts.twins.get(name, ("", None))

@@ -112,15 +112,12 @@ class ZeroInflated(FamilyOf):
         return tf.concat(blocks, -1)
 
     def holding(self, values: Numbers) -> "ZeroInflated":
-        held = self._of(self.family.holding({name: value for name, value in values.items() if name != _LOGITS}))
-        if _LOGITS in values:
-            held.share = self.share.holding({"logits": values[_LOGITS]})
-        return held
+        others = {name: value for name, value in values.items() if name != _LOGITS}
+        share = self.share.holding({"logits": values[_LOGITS]}) if _LOGITS in values else self.share
+        return self._replaced(family=self.family.holding(others), share=share)
 
     def unshared(self) -> "ZeroInflated":
-        alone = self._of(self.family.unshared())
-        alone.share = self.share.unshared()
-        return alone
+        return self._replaced(family=self.family.unshared(), share=self.share.unshared())
 
     def twin(self, name: str) -> tuple[str, tfb.Bijector | Softmax]:
         return (_PROBS, tfb.Sigmoid()) if name == _LOGITS else self.family.twin(name)

@@ -1,6 +1,5 @@
 """Mixtures of distributions of one family, addressed like a `Family` by a vector of real numbers."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -143,9 +142,7 @@ class MixtureFamily(ParametricFamily):
         return self.num_components, self.component
 
     def _of(self, component: Family) -> "MixtureFamily":
-        changed = copy.copy(self)
-        changed.component = component
-        return changed
+        return self._replaced(component=component)
 
 
 def equal_mixture(

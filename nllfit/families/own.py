@@ -1,6 +1,5 @@
 """Distributions of one's own: any function from numbers to a distribution, as a family and as a head."""
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -125,9 +124,7 @@ class FunctionFamily(ParametricFamily):
         return checked(made) if self.fixed["validate_args"] else made
 
     def holding(self, values: Numbers) -> "FunctionFamily":
-        held = copy.copy(self)
-        held.fixed = self.fixed | values
-        return held
+        return self._replaced(fixed=self.fixed | values)
 
     def logarithmic(self) -> "FunctionFamily":
         return self

@@ -133,6 +133,12 @@ class ParametricFamily(abc.ABC):
         points = "all" if self.is_discrete else "0" if self.facts.has_share else "none"
         return Measure(points=points, surface=self.facts.surface)
 
+    def _replaced(self, **attributes: Any) -> Any:
+        """A copy of the family with other attributes."""
+        made = object.__new__(type(self))
+        vars(made).update(vars(self) | attributes)
+        return made
+
     def unshared(self) -> "ParametricFamily":
         """The family whose shared parameters are in the vector like the others."""
         return self

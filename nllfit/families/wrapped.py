@@ -1,6 +1,5 @@
 """A family made of another, whose parameters are the other's: what it answers by asking it."""
 
-import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -162,9 +161,7 @@ class FamilyOf(ParametricFamily):
         return self.family, *self._options
 
     def _of(self, family: ParametricFamily) -> Any:
-        changed = copy.copy(self)
-        changed.family = family
-        return changed
+        return self._replaced(family=family)
 
 
 def _always(parameters):

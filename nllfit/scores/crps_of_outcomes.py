@@ -17,7 +17,7 @@ from nllfit.scores.energy import energy_score
 __all__ = ["crps"]
 
 
-for _cls, _formula in (CONTINUOUS | COUNTS).items():
+for _cls, _formula in {**CONTINUOUS, **COUNTS}.items():
     describe(_cls, crps=_formula)
 
 
