@@ -51,12 +51,15 @@ def _data(k, x, y, batch, source):
     return {"x": Batches()}
 
 
-def _stopping(k, held_out):
-    """The arguments of `fit` by which it evaluates after each epoch, and keeps the best weights."""
+def _each_epoch(k, held_out, path):
+    """The arguments of `fit` that evaluate after each epoch, and keep the best weights or write the model to a file."""
     if held_out is None:
         return {}
-    stopping = k.callbacks.EarlyStopping(patience=1000, restore_best_weights=True)
-    return {"validation_data": held_out, "callbacks": [stopping]}
+    if path is None:
+        callback = k.callbacks.EarlyStopping(patience=1000, restore_best_weights=True)
+    else:
+        callback = k.callbacks.ModelCheckpoint(path)
+    return {"validation_data": held_out, "callbacks": [callback]}
 
 
 def tf_keras(hidden, shape, classes, x, y, batch, source="arrays"):
@@ -65,8 +68,8 @@ def tf_keras(hidden, shape, classes, x, y, batch, source="arrays"):
 
     model, data = _model(k, hidden, shape, classes), _data(k, x, y, batch, source)
 
-    def train(epochs, held_out=None):
-        model.fit(**data, epochs=epochs, verbose=0, **_stopping(k, held_out))
+    def train(epochs, held_out=None, path=None):
+        model.fit(**data, epochs=epochs, verbose=0, **_each_epoch(k, held_out, path))
 
     return train
 
@@ -77,8 +80,8 @@ def keras(hidden, shape, classes, x, y, batch, source="arrays"):
 
     model, data = _model(k, hidden, shape, classes), _data(k, x, y, batch, source)
 
-    def train(epochs, held_out=None):
-        model.fit(**data, epochs=epochs, verbose=0, **_stopping(k, held_out))
+    def train(epochs, held_out=None, path=None):
+        model.fit(**data, epochs=epochs, verbose=0, **_each_epoch(k, held_out, path))
 
     return train
 
@@ -91,8 +94,8 @@ def nllfit(hidden, shape, classes, x, y, batch, source="arrays"):
 
     model, data = _model(k, hidden, shape, classes), _data(k, x, y, batch, source)
 
-    def train(epochs, held_out=None):
-        fit(model, **data, epochs=epochs, verbose=0, **_stopping(k, held_out))
+    def train(epochs, held_out=None, path=None):
+        fit(model, **data, epochs=epochs, verbose=0, **_each_epoch(k, held_out, path))
 
     return train
 
@@ -105,8 +108,8 @@ def nllfit_keras3(hidden, shape, classes, x, y, batch, source="arrays"):
 
     model, data = _model(k, hidden, shape, classes), _data(k, x, y, batch, source)
 
-    def train(epochs, held_out=None):
-        fit(model, **data, epochs=epochs, verbose=0, **_stopping(k, held_out))
+    def train(epochs, held_out=None, path=None):
+        fit(model, **data, epochs=epochs, verbose=0, **_each_epoch(k, held_out, path))
 
     return train
 

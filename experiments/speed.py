@@ -30,6 +30,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -55,6 +56,7 @@ JOBS = {  # the times that each measures
         "stopping": "1000 epochs, EarlyStopping, validation",
         "stopped": "fitted again, 40 epochs of the same",
     },
+    "saving": {"saving": "40 epochs, validation, ModelCheckpoint"},
     "members": {"turns": "5 members in turn, 200 epochs", "threads": "5 members in threads, 200 epochs"},
 }
 TIMES = {what: title for times in JOBS.values() for what, title in times.items()}
@@ -66,7 +68,12 @@ CONTENDERS = {  # and the package that each needs
     "torch": "torch",
     "jax": "jax",
 }
-WITHOUT = {("cnn", "jax"), ("stopping", "torch")}  # what a contender is not written for
+WITHOUT = {
+    ("cnn", "jax"),
+    ("stopping", "torch"),
+    ("saving", "torch"),
+    ("saving", "jax"),
+}  # what a contender is not written for
 WITHOUT |= {(model, contender) for model in ("dataset", "sequence") for contender in ("torch", "jax")}
 
 
@@ -132,6 +139,9 @@ def whole_job(contender, job, seed):
     if job == "stopping":
         made, held_out = functools.cache(make), (x[:91], y[:91])
         return {"stopping": seconds(lambda: made()(1000, held_out)), "stopped": once_more(made(), held_out)}
+    if job == "saving":
+        with tempfile.TemporaryDirectory() as folder:
+            return {"saving": seconds(lambda: make()(40, (x[:91], y[:91]), os.path.join(folder, "model.keras")))}
     trains = [make() for _ in range(5)]
     for train in trains:
         train(40)

@@ -31,9 +31,9 @@ def test_every_contender_trains_every_model(contender, model, monkeypatch):
     assert row["peak_mib"] > 0
 
 
-@pytest.mark.parametrize("job", ["fresh", "stopping"])
+@pytest.mark.parametrize("job", ["fresh", "stopping", "saving"])
 def test_a_whole_job(job, monkeypatch):
-    monkeypatch.setattr(speed.contenders, "nllfit", lambda *data: lambda epochs, held_out=None: None)
+    monkeypatch.setattr(speed.contenders, "nllfit", lambda *data: lambda epochs, held_out=None, path=None: None)
     assert speed.whole_job("nllfit", job, 0)[job] >= 0
 
 
