@@ -67,15 +67,7 @@ def batches_of(
     if not is_stream(x):
         data = as_tensors(pack(x, y, sample_weight, name), floatx, name)
         check_rows(data, name)
-        if batch_size is None:
-            batch_size = max(1, -(-num_rows(data) // steps)) if steps else 32
-        batch_size = min(batch_size, num_rows(data))
-        if steps is not None and steps > (most := -(-num_rows(data) // batch_size)):
-            argument = "validation_steps" if name else "steps_per_epoch"
-            raise ValueError(
-                f"`{argument}` is {steps}, and {steps} steps of {batch_size} rows are more than the data's "
-                f"{num_rows(data)} rows: give at most {most}, or None for all the data."
-            )
+        batch_size = _rows_a_batch(batch_size, steps, num_rows(data), name)
         data = weighted(data, class_weight, floatx)
         check_weights(data, name)
         example = tf.nest.map_structure(lambda t: t[:1], data)
@@ -96,6 +88,20 @@ def batches_of(
         return weighted(data, class_weight, floatx)
 
     return Stream(x, prepare, check, steps, restarts, replicas, name)
+
+
+def _rows_a_batch(batch_size, steps, num_rows, name):
+    """The rows of a full batch of arrays; a `ValueError` if there are more steps than batches."""
+    if batch_size is None:
+        batch_size = max(1, -(-num_rows // steps)) if steps else 32
+    batch_size = min(batch_size, num_rows)
+    if steps is not None and steps > (most := -(-num_rows // batch_size)):
+        argument = "validation_steps" if name else "steps_per_epoch"
+        raise ValueError(
+            f"`{argument}` is {steps}, and {steps} steps of {batch_size} rows are more than the data's "
+            f"{num_rows} rows: give at most {most}, or None for all the data."
+        )
+    return batch_size
 
 
 def split_arrays(x, y, sample_weight, fraction):

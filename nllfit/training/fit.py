@@ -57,9 +57,9 @@ def fit(
     The replicas of a `MirroredStrategy` or a `MultiWorkerMirroredStrategy` each train on their share of every batch, to
     the weights of one. The number of rows in a training batch must be divisible by the number of replicas.
 
-    What repeats: graph and XLA compute the same formulas and round differently. After 100 steps of a small network
-    their weights differed by 3e-7. A run that amplifies rounding errors ends elsewhere: after 4700 steps of Adam(0.01)
-    on a 16-64-64-2 network with tanh, some weights differed by 3.6. Under `compile="auto"` the clock decides when XLA
+    What repeats: graph and XLA compute the same formulas and round differently. After 100 steps of a small network,
+    weights differed by 3e-7 to 2e-6. A run that amplifies rounding errors ends elsewhere: after 4700 steps of
+    Adam(0.01) on a 16-64-64-2 network with tanh, by up to 3.6. Under `compile="auto"` the clock decides when XLA
     takes over, unless `seed` is given, `callbacks` has a `BackupAndRestore` or TensorFlow's op determinism is enabled.
     Then the switch depends only on the number of steps, and such a run can be repeated, and resumed, to the last digit.
     Three things do not repeat: the random numbers of tf_keras's dropout under `compile="xla"`, and in a resumed run
