@@ -27,6 +27,7 @@ LAYERS = [
     {"ensembles"},
     {"evaluation"},
     {"calibration"},
+    {"tabular"},
     {"plots"},
 ]
 MOST_LINES = 300

@@ -1,0 +1,16 @@
+"""Tabular prediction: from a table of rows to a predicted distribution for each, with scikit-learn's conventions.
+
+    from nllfit.tabular import DistributionRegressor
+
+    model = DistributionRegressor().fit(X, y)
+    model.predict(X), model.predict_interval(X, 0.9), model.score(X, y)
+
+The estimators need scikit-learn: `pip install nllfit[tabular]`. They build their networks with Keras 3.
+"""
+
+from nllfit.tabular.classifier import DistributionClassifier
+from nllfit.tabular.explanation import Explanation, explain
+from nllfit.tabular.inputs import Network
+from nllfit.tabular.regressor import DistributionRegressor
+
+__all__ = ["DistributionClassifier", "DistributionRegressor", "Explanation", "Network", "explain"]

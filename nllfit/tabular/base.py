@@ -1,0 +1,180 @@
+"""What the estimators share: their checks of a table, and how they are fitted, saved and loaded."""
+
+import numbers
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from tensorflow_probability import distributions as tfd
+
+from nllfit.tabular import files
+from nllfit.tabular.columns import Columns, is_frame, numbers_of
+from nllfit.tabular.inputs import named_network
+from nllfit.tabular.targets import Target
+from nllfit.tabular.trials import Predictor, Rows, Search, Settings, Trial
+
+__all__ = ["TabularEstimator", "checked_number", "checked_rows"]
+
+_Estimator = TypeVar("_Estimator", bound="TabularEstimator")
+
+
+class TabularEstimator(BaseEstimator):
+    """An estimator whose predictions come from a `Predictor`, which `_fit` chooses and trains."""
+
+    network: Any
+    num_members: int
+    max_epochs: int | None
+    validation_fraction: float
+    shuffle: bool
+    random_state: Any
+    warm_start: bool
+    verbose: int
+    columns_: Columns
+    predictor_: Predictor
+    trials_: list[Trial]
+    _search: Search
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        return tags
+
+    def _read(self, x: Any) -> np.ndarray:
+        """A table as numbers `[n, columns]`, whose columns are compared with those that the estimator was fitted to."""
+        check_is_fitted(self)
+        table = x if is_frame(x) else numbers_of(x)
+        validate_data(self, table, reset=False, skip_check_array=True)
+        return self.columns_.matrix(table)
+
+    def _learn(self, x: Any, y: np.ndarray, sample_weight: Any = None, observed: Any = None) -> Rows:
+        """The rows of a table to fit to, those with a positive weight, from which its columns are learned.
+
+        Raises:
+          ValueError: for a table, weights or flags that cannot be, and fewer than two rows.
+        """
+        table = x if is_frame(x) else numbers_of(x)
+        check_consistent_length(table, y, sample_weight, observed)
+        weights = None if sample_weight is None else _checked_weights(sample_weight)
+        self.columns_ = Columns.of(table, slice(None) if weights is None else weights > 0)
+        validate_data(self, table, reset=True, skip_check_array=True)
+        return checked_rows(self.columns_.matrix(table), y, sample_weight, observed)
+
+    def _distribution(self, x: np.ndarray) -> tfd.Distribution:
+        """The predicted distribution of each row of numbers."""
+        return self.predictor_.distribution(x, self.trials_[0].spread)
+
+    def _fit(
+        self,
+        rows: Rows,
+        distributions: list[Any],
+        networks: list[Any],
+        make_target: Callable[[Any, Rows], Target],
+    ) -> None:
+        """Chooses the network and the distribution of rows, and trains the ensemble that predicts."""
+        settings = self._settings()
+        if self.shuffle:
+            rows = rows[np.random.default_rng(settings.seed).permutation(len(rows))]
+        search = self._search if self.warm_start and hasattr(self, "_search") else None
+        if search is None or search.settings != settings or not search.rows.same_as(rows):
+            search = Search(rows, settings, make_target)
+        self.trials_, self.predictor_ = search.run(distributions, networks)
+        if self.warm_start:
+            self._search = search
+
+    def _settings(self):
+        checked_number("num_members", self.num_members, 1)
+        if self.max_epochs is not None:
+            checked_number("max_epochs", self.max_epochs, 1)
+        fraction = self.validation_fraction
+        if not (isinstance(fraction, numbers.Real) and 0 < fraction < 1):
+            raise ValueError(f"`validation_fraction` is {fraction!r}: give a number between 0 and 1, such as 0.2.")
+        seed = self.random_state
+        if not isinstance(seed, numbers.Integral):
+            seed = check_random_state(seed).randint(2**31)
+        return Settings(int(self.num_members), self.max_epochs, float(fraction), int(seed), int(self.verbose))
+
+    def _networks(self, automatic: list[str]) -> list[Any]:
+        """The networks to try, as a list; `automatic` ones where the user leaves it to us."""
+        given = self.network
+        given = automatic if isinstance(given, str) and given == "auto" else given
+        given = list(given) if isinstance(given, list | tuple) else [given]
+        for network in given:
+            named_network(network)
+        return given or automatic
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Writes a fitted estimator to a new or empty folder, as JSON and arrays. `load` reads it in any process.
+
+        A file of `pickle` or `joblib` runs the code that it holds when it is read; this one holds none.
+
+        Raises:
+          NotFittedError: if the estimator is not fitted.
+          ValueError: if the folder holds something.
+        """
+        check_is_fitted(self)
+        state = self.__getstate__() | {"random_state": None}
+        files.write(folder, {"class": type(self).__name__, "state": state})
+
+    @classmethod
+    def load(cls: type[_Estimator], folder: str | os.PathLike) -> _Estimator:
+        """The estimator that `save` wrote. Its `random_state` is None.
+
+        Raises:
+          ValueError: if there is no such folder, it holds another estimator, or a damaged file.
+        """
+        found = files.read(folder)
+        if found["class"] != cls.__name__:
+            raise ValueError(f"`folder` {folder} holds a {found['class']}: load it by `{found['class']}.load`.")
+        estimator = cls()
+        estimator.__dict__.update(found["state"])
+        return estimator
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        state.pop("_search", None)
+        return state
+
+
+def checked_number(name: str, value: Any, least: int) -> int:
+    """An int of at least `least`; else a `ValueError` that names the argument."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(f"`{name}` is {value!r}: give an int of at least {least}.")
+    return int(value)
+
+
+def checked_rows(x: np.ndarray, y: np.ndarray, sample_weight: Any = None, observed: Any = None, least: int = 2) -> Rows:
+    """Rows with a positive weight, the mean of which is 1; a `ValueError` for weights or flags that cannot be."""
+    check_consistent_length(x, y, sample_weight, observed)
+    weights = None if sample_weight is None else _checked_weights(sample_weight)
+    if observed is not None:
+        observed = np.asarray(observed)
+        if observed.ndim != 1 or not np.all((observed == 0) | (observed == 1)):
+            raise ValueError("`observed` holds other than 0 and 1: give 1 where the outcome was observed, else 0.")
+        observed = observed.astype(bool)
+    rows = Rows(x, y, weights, observed)
+    if weights is not None:
+        rows, weights = rows[weights > 0], weights[weights > 0]
+        weights = weights / weights.mean() if np.ptp(weights) else None
+        rows = Rows(rows.x, rows.y, weights, rows.observed)
+    if len(rows) < least:
+        weighted = "" if sample_weight is None else " with a weight above 0"
+        raise ValueError(f"`X` has n_samples={len(rows)} rows{weighted}: give at least {least}.")
+    return rows
+
+
+def _checked_weights(sample_weight):
+    weights = np.asarray(sample_weight)
+    try:
+        weights = weights.astype(float)
+    except (TypeError, ValueError):
+        weights = np.array(np.nan)
+    if weights.ndim != 1 or not np.all(np.isfinite(weights)) or np.any(weights < 0):
+        raise ValueError("`sample_weight` must be an array `[n]` of finite numbers >= 0: how often each row counts.")
+    if not np.any(weights > 0):
+        raise ValueError("`sample_weight` is zero for every row: give at least two rows a weight above 0.")
+    return weights

@@ -1,0 +1,101 @@
+"""Candidates: the families that a regressor may try for its outcomes."""
+
+from typing import Any
+
+import numpy as np
+
+from nllfit.families import Censored, Family, MixtureFamily, ZeroInflated
+from nllfit.tabular.classes import Classes
+from nllfit.tabular.location_scale import LocationScale, is_location_scale
+from nllfit.tabular.own_unit import OwnUnit
+from nllfit.tabular.targets import Target
+
+__all__ = ["MIXTURE", "VALUES", "checked_names", "plausible", "target_of"]
+
+MIXTURE, VALUES = "Mixture", "Values"
+_COMPONENTS = 5
+_FLOOR = {"scale": 1e-3}  # of standardised outcomes
+_MOST_VALUES = 30
+_LEAST_REPEATS = 10  # of a value, on average
+
+
+def checked_names(distribution: Any) -> list[Any]:
+    """The distributions to try, as a list; a `ValueError` for what is none."""
+    given = list(distribution) if isinstance(distribution, list | tuple) else [distribution]
+    if not given:
+        raise ValueError("`distribution` is empty: give at least one name, such as 'Normal'.")
+    return given
+
+
+def plausible(y: np.ndarray, observed: np.ndarray | None) -> list[Any]:
+    """The distributions to try for outcomes `[n, k]`: those whose support they are in, the Normal first."""
+    found: list[Any] = ["Normal", MIXTURE]
+    values = np.unique(y)
+    if y.shape[1] > 1:
+        return found
+    if observed is not None:
+        return ["Weibull", "LogNormal"] if y.min() > 0 else found
+    if len(values) <= min(_MOST_VALUES, len(y) / _LEAST_REPEATS):
+        return [*found, VALUES]
+    if y.min() > 0:
+        found += ["Gamma", "LogNormal"]
+        if y.max() < 1:
+            found.append("Beta")
+    if y.min() >= 0 and np.all(y == np.round(y)):
+        found.append("NegativeBinomial")
+    elif y.min() == 0:
+        found.append(ZeroInflated("Gamma", event_shape=1))
+    return found
+
+
+def target_of(
+    distribution: Any, y: np.ndarray, weights: np.ndarray | None, is_censored: bool, observed: np.ndarray | None
+) -> Target:
+    """The target of a distribution for outcomes `[n, k]`.
+
+    Raises:
+      ValueError: for no distribution that TFP has, a family for outcomes of another shape, or shared parameters.
+    """
+    if distribution == VALUES:
+        if y.shape[1] > 1 or is_censored:
+            raise ValueError(f"{VALUES!r} is a distribution of one observed number: give another `distribution`.")
+        return Classes.of_values(y, weights)
+    if isinstance(distribution, Censored):
+        distribution, is_censored = distribution.family, True
+    shape = () if is_censored else y.shape[1:]
+    if isinstance(distribution, str):
+        family, is_free = _named(distribution, shape)
+        _check(family, y)
+    else:
+        family = distribution if hasattr(distribution, "params_size") else Family(distribution, shape)
+        _check(family, y)
+        in_own_unit = {"loc", "scale"} & {*family.fixed, *family.floor}
+        is_free = not in_own_unit and is_location_scale(family)
+    if is_free:
+        return LocationScale(family, y, weights, is_censored)
+    return OwnUnit(family, y, weights, is_censored, observed)
+
+
+def _named(name, shape):
+    """A family by name, and whether it can be shifted and stretched."""
+    if name == MIXTURE:
+        return MixtureFamily("Normal", _COMPONENTS, shape, floor=_FLOOR), True
+    family = Family(name, shape)
+    if is_location_scale(family):
+        return Family(name, shape, floor=_FLOOR), True
+    return Family(name, shape, link={name: "exp" for name in family.positive}), False
+
+
+def _check(family, y):
+    if family.shared:
+        raise ValueError(
+            f"`distribution` shares {', '.join(family.shared)}, but an ensemble has several networks: leave `shared` "
+            f"out, or hold the parameter at a value."
+        )
+    if family.num_classes:
+        raise ValueError(f"`distribution` is {family.name}, of class labels: use a `DistributionClassifier`.")
+    if int(np.prod(family.event_shape)) != y.shape[1]:
+        raise ValueError(
+            f"`distribution` has outcomes of shape {family.event_shape}, but `y` has {y.shape[1]} columns: give its "
+            f"name, or a family of `event_shape={y.shape[1]}`."
+        )

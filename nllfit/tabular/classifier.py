@@ -1,0 +1,122 @@
+"""`DistributionClassifier`: calibrated probabilities of classes for every row of a table."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import ClassifierMixin
+from sklearn.utils import assert_all_finite, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from tensorflow_probability import distributions as tfd
+
+from nllfit.evaluation import Evaluation, evaluate
+from nllfit.tabular.base import TabularEstimator
+from nllfit.tabular.classes import Classes
+
+__all__ = ["DistributionClassifier"]
+
+
+class DistributionClassifier(ClassifierMixin, TabularEstimator):
+    """Predicts the probability of each class from a table, by an ensemble of networks whose temperature is calibrated.
+
+    It is `DistributionRegressor` for class labels: networks are compared by their log-likelihood on rows held out,
+    which also tell the temperature, by which the logarithms of probabilities are divided. No class has a probability of
+    0: with the probability `1 / (validation_fraction * n)` the class comes from the frequencies of the training set.
+
+    Args:
+      network, num_members, max_epochs, validation_fraction, shuffle, random_state, warm_start, verbose: as of
+        `DistributionRegressor`; `network="auto"` compares `"smooth"` and `"steep"`.
+
+    Attributes:
+      classes_: the labels, sorted.
+      trials_: the trials, the best first; `spread` is the temperature.
+      n_features_in_, feature_names_in_: the number of columns of `X`, and their names if it is a frame.
+
+    Example:
+      >>> from nllfit.tabular import DistributionClassifier
+      >>> X = np.linspace(-1, 1, 100)[:, None]
+      >>> y = np.where(X[:, 0] > 0, "high", "low")
+      >>> model = DistributionClassifier(num_members=2, max_epochs=20, random_state=0).fit(X, y)
+      >>> model.predict(X[:2]), model.predict_proba(X[:2]).shape
+      (array(['low', 'low'], dtype='<U4'), (2, 2))
+
+    Source: Guo, Pleiss, Sun and Weinberger, On calibration of modern neural networks, 2017.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: Any = "auto",
+        num_members: int = 5,
+        max_epochs: int | None = None,
+        validation_fraction: float = 0.2,
+        shuffle: bool = True,
+        random_state: Any = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+    ):
+        self.network = network
+        self.num_members = num_members
+        self.max_epochs = max_epochs
+        self.validation_fraction = validation_fraction
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> "DistributionClassifier":
+        """Chooses a network and a temperature, and trains the ensemble.
+
+        Args:
+          X: `[n, m]`, numbers, or a frame of pandas or polars.
+          y: `[n]`, class labels: numbers or text.
+          sample_weight: `[n]`, how often each row counts; rows of weight 0 are left out.
+
+        Returns:
+          The estimator itself.
+
+        Raises:
+          ValueError: for a table, labels, weights or arguments that cannot be; the message names them.
+        """
+        if y is None:
+            raise ValueError("This DistributionClassifier requires y to be passed, but the target y is None.")
+        given = column_or_1d(y, warn=True)
+        assert_all_finite(given, input_name="y")
+        check_classification_targets(given)
+        rows = self._learn(X, given[:, None], sample_weight)
+        self.classes_, labels = np.unique(rows.y[:, 0], return_inverse=True)
+        num_classes = len(self.classes_)
+        if num_classes < 2:
+            raise ValueError(f"`y` has one class, {self.classes_.tolist()[0]!r}: give rows of at least two classes.")
+
+        def make_target(_, rows):
+            return Classes(rows.y, num_classes, rows.weights)
+
+        rows = type(rows)(rows.x, labels[:, None], rows.weights)
+        self._fit(rows, ["Categorical"], self._networks(["smooth", "steep"]), make_target)
+        return self
+
+    def predict_distribution(self, X: Any) -> tfd.Distribution:
+        """The `tfd.Categorical` of every row: a probability for each index into `classes_`."""
+        return self._distribution(self._read(X))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probability of each class, `[n, num_classes]`, in the order of `classes_`."""
+        return self.predict_distribution(X).probs_parameter().numpy()
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """The logarithms of `predict_proba`, in nats."""
+        return np.log(self.predict_proba(X))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The class with the largest probability, `[n]`."""
+        largest = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[largest]
+
+    def evaluate(self, X: Any, y: ArrayLike, **arguments: Any) -> Evaluation:
+        """The log-likelihood, the accuracy, the Brier score and the calibration on rows, as of `nllfit.evaluate`."""
+        distribution, y = self.predict_distribution(X), column_or_1d(y)
+        unknown = np.setdiff1d(y, self.classes_).tolist()
+        if unknown:
+            raise ValueError(f"`y` holds {unknown[0]!r}, which is none of the classes {self.classes_.tolist()}.")
+        return evaluate(distribution, y=np.searchsorted(self.classes_, y), **arguments)

@@ -1,0 +1,175 @@
+"""Columns: a table of numbers, categories, booleans and gaps becomes a matrix of numbers."""
+
+import dataclasses
+import datetime
+import numbers
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_array
+
+__all__ = ["Column", "Columns", "is_frame", "numbers_of"]
+
+_MOST_CATEGORIES = 50  # of a column that get an indicator of their own
+_ADVICE_ON_DATES = "give numbers, such as the days since a first date, the month and the weekday."
+_CATEGORICAL = ("CategoricalDtype", "Categorical", "Enum")  # dtypes of pandas and polars
+
+
+@dataclasses.dataclass
+class Column:
+    """How one column becomes numbers.
+
+    Attributes:
+      name: for messages.
+      categories: the texts that have an indicator column each; None for a column of numbers or booleans.
+      fill: the number that replaces a missing one: the median of the rows that `Columns.of` saw.
+      has_gaps: whether one of those rows was missing. Then another indicator column marks missing values.
+    """
+
+    name: str
+    categories: list[str] | None = None
+    fill: float = 0.0
+    has_gaps: bool = False
+
+    def encoded(self, values: np.ndarray) -> np.ndarray:
+        """The column `[n]` as numbers `[n, k]`. A category that was not seen when fitting counts as missing."""
+        if self.categories is None:
+            is_missing = np.isnan(values)
+            parts = [np.where(is_missing, self.fill, values)]
+        else:
+            parts = [values == category for category in self.categories]
+            is_missing = ~np.any(parts, axis=0) if parts else np.ones(len(values), bool)
+        if self.has_gaps:
+            parts.append(is_missing)
+        return np.stack(parts, axis=1).astype(float) if parts else np.zeros([len(values), 0])
+
+
+@dataclasses.dataclass
+class Columns:
+    """The columns of a table, as they were when an estimator was fitted.
+
+    Numbers stay numbers and booleans become 0 and 1. A column of text or of a categorical dtype becomes one indicator
+    per category, for at most 50 categories; the rest of them share zeros. A missing number becomes the column's median.
+    A column with missing values has one more indicator, which marks them.
+    """
+
+    columns: list[Column]
+
+    @classmethod
+    def of(cls, x: Any, rows: Any = slice(None)) -> "Columns":
+        """Learns the columns of a table.
+
+        Args:
+          x: `[n, m]`, an array of numbers, or a frame of pandas or polars.
+          rows: the rows to learn from, a slice or flags `[n]`.
+
+        Raises:
+          ValueError: for dates, text in an array, a column of text and numbers, infinite numbers and columns of one
+            name, each with the column's name.
+        """
+        return cls([_learned(name, values[rows]) for name, values in _columns_of(x)])
+
+    def matrix(self, x: Any) -> np.ndarray:
+        """The table as numbers `[n, k]`, in float64.
+
+        Raises:
+          ValueError: as `of`; and for text in a column that had numbers, or numbers in one that had text.
+        """
+        parts = []
+        for column, (_, values) in zip(self.columns, _columns_of(x), strict=True):
+            is_text, was_text = values.dtype == object, column.categories is not None
+            if is_text != was_text and not (is_text and not len(_present(values))):
+                now, then = ("text", "numbers") if is_text else ("numbers", "text")
+                raise ValueError(
+                    f"`X` has {now} in column {column.name}, which had {then} when the estimator was fitted: "
+                    f"convert the column to {then}."
+                )
+            if is_text and not was_text:  # nothing but gaps
+                values = np.full(len(values), np.nan)
+            parts.append(column.encoded(values))
+        return np.concatenate(parts, axis=1)
+
+
+def _learned(name, values):
+    """The `Column` of values `[n]`: floats with NaN for gaps, or objects, text with None for gaps."""
+    if values.dtype != object:
+        is_missing = np.isnan(values)
+        fill = float(np.median(values[~is_missing])) if not is_missing.all() else 0.0
+        return Column(name, None, fill, bool(is_missing.any()))
+    found, counts = np.unique(_present(values).astype(str), return_counts=True)
+    most = np.sort(np.argsort(-counts, kind="stable")[:_MOST_CATEGORIES])
+    return Column(name, found[most].tolist(), 0.0, len(_present(values)) < len(values))
+
+
+def _present(values):
+    return values[np.array([value is not None for value in values], bool)]
+
+
+def _columns_of(x: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """The name and the values of each column: floats with NaN for gaps, or text with None for gaps."""
+    if not is_frame(x):
+        matrix = numbers_of(x)
+        yield from ((str(i), matrix[:, i]) for i in range(matrix.shape[1]))
+        return
+    names = list(x.columns)
+    if not names or not len(x):
+        raise ValueError(f"`X` has {len(x)} rows and {len(names)} columns: give at least one of either.")
+    if len(set(names)) < len(names):
+        name = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"`X` has {names.count(name)} columns named {name!r}: give each column a name of its own.")
+    yield from ((repr(name), _values(repr(name), x[name])) for name in names)
+
+
+def is_frame(x: Any) -> bool:
+    """Whether a table has named columns, as those of pandas and polars."""
+    return hasattr(x, "columns")
+
+
+def numbers_of(x: Any) -> np.ndarray:
+    """An array `[n, m]` of finite numbers and NaN, in float64; else a `ValueError`."""
+    if getattr(getattr(x, "dtype", None), "kind", None) in ("M", "m"):
+        raise ValueError(f"`X` holds dates: {_ADVICE_ON_DATES}")
+    try:
+        return check_array(x, dtype=np.float64, ensure_all_finite="allow-nan", input_name="X")
+    except ValueError as error:
+        if "could not convert string" not in str(error):
+            raise
+        raise ValueError(
+            f"`X` is an array with text ({error}): give numbers, or a pandas or polars frame, whose columns of text "
+            f"are categories."
+        ) from None
+
+
+def _values(name, series):
+    """A frame's column: floats with NaN for gaps, or text with None for gaps."""
+    values = series.to_numpy()
+    if values.dtype.kind in "Mm":
+        raise ValueError(f"`X` holds dates in column {name}: {_ADVICE_ON_DATES}")
+    if values.dtype.kind in "biuf" and type(series.dtype).__name__ not in _CATEGORICAL:
+        return _checked(name, values.astype(float))
+    is_gap = np.asarray(series.isna() if hasattr(series, "isna") else series.is_null(), bool)
+    present = values[~is_gap].tolist()
+    if any(isinstance(value, datetime.date | datetime.time | datetime.timedelta) for value in present):
+        raise ValueError(f"`X` holds dates in column {name}: {_ADVICE_ON_DATES}")
+    if type(series.dtype).__name__ not in _CATEGORICAL:
+        are_numbers = [isinstance(value, numbers.Real) for value in present]
+        if all(are_numbers):
+            column = np.full(len(values), np.nan)
+            column[~is_gap] = present
+            return _checked(name, column)
+        other = next((value for value in present if not isinstance(value, str)), None)
+        if other is not None:
+            text = next((value for value in present if isinstance(value, str)), None)
+            both = f"both {text!r} and {other!r}" if text is not None else f"{other!r}, a {type(other).__name__}"
+            raise ValueError(f"`X` holds {both} in column {name}: give numbers, or text for categories.")
+    column = np.full(len(values), None, object)
+    column[~is_gap] = [str(value) for value in present]
+    return column
+
+
+def _checked(name, values):
+    if np.any(np.isinf(values)):
+        row = int(np.argmax(np.isinf(values)))
+        raise ValueError(f"`X` has {values[row]} in column {name} at row {row}: give finite numbers, or leave a gap.")
+    return values

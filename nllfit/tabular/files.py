@@ -1,0 +1,103 @@
+"""Files: a fitted estimator as plain values and arrays, which run no code when they are read."""
+
+import json
+import os
+import pathlib
+import zipfile
+from typing import Any
+
+import keras
+import numpy as np
+
+from nllfit.ensembles import new_folder
+from nllfit.keras3 import heads
+from nllfit.tabular.classes import Classes
+from nllfit.tabular.columns import Column, Columns
+from nllfit.tabular.forest import Forest
+from nllfit.tabular.inputs import Bins, Inputs, Network
+from nllfit.tabular.location_scale import LocationScale
+from nllfit.tabular.own_unit import OwnUnit
+from nllfit.tabular.trials import Predictor, Trial
+
+__all__ = ["read", "write"]
+
+_CLASSES = {
+    kind.__name__: kind
+    for kind in (Bins, Classes, Column, Columns, Forest, Inputs, LocationScale, Network, OwnUnit, Predictor, Trial)
+}
+_VALUES, _ARRAYS = "estimator.json", "arrays.npz"
+
+
+def write(folder: str | os.PathLike, values: Any) -> None:
+    """Writes values to a new or empty folder: numbers, text, arrays, families, and objects of this package.
+
+    Raises:
+      TypeError: for a value of another class.
+      ValueError: if the folder holds something.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    plain = json.dumps(_plain(values, arrays))
+    folder = new_folder(folder)
+    np.savez(folder / _ARRAYS, **arrays)  # type: ignore[arg-type]
+    (folder / _VALUES).write_text(plain)
+
+
+def read(folder: str | os.PathLike) -> Any:
+    """The values that `write` wrote, in any process.
+
+    Raises:
+      ValueError: if there is no such folder, or a file in it is damaged.
+    """
+    folder = pathlib.Path(folder)
+    try:
+        plain = json.loads((folder / _VALUES).read_text())
+        with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
+            return _restored(plain, dict(arrays))
+    except (EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"`folder` {folder} holds no whole estimator: name one that `save` wrote. ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _plain(value, arrays):
+    """A value as JSON has it; its arrays move to `arrays`."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.ndarray | np.generic):
+        name = f"array_{len(arrays)}"
+        arrays[name] = value.astype(str) if value.dtype == object else np.asarray(value)
+        return {"array": name}
+    if isinstance(value, list):
+        return [_plain(item, arrays) for item in value]
+    if isinstance(value, tuple):
+        return {"tuple": [_plain(item, arrays) for item in value]}
+    if isinstance(value, dict):
+        return {"dict": [[_plain(key, arrays), _plain(item, arrays)] for key, item in value.items()]}
+    if type(value) in _CLASSES.values():
+        state = value.__getstate__() if isinstance(value, Predictor) else vars(value)
+        return {"class": type(value).__name__, "state": _plain(dict(state), arrays)}
+    if hasattr(value, "params_size"):
+        return {"family": keras.saving.serialize_keras_object(heads.DistributionHead(value))}
+    raise TypeError(f"A {type(value).__name__} cannot be saved: {value!r}.")
+
+
+def _restored(plain, arrays):
+    if isinstance(plain, list):
+        return [_restored(item, arrays) for item in plain]
+    if not isinstance(plain, dict):
+        return plain
+    if "array" in plain:
+        return arrays[plain["array"]]
+    if "tuple" in plain:
+        return tuple(_restored(plain["tuple"], arrays))
+    if "dict" in plain:
+        return {_restored(key, arrays): _restored(item, arrays) for key, item in plain["dict"]}
+    if "family" in plain:
+        return keras.saving.deserialize_keras_object(plain["family"], safe_mode=True).family
+    kind, state = _CLASSES[plain["class"]], _restored(plain["state"], arrays)
+    made: Any = object.__new__(kind)
+    if kind is Predictor:
+        made.__setstate__(state)
+    else:
+        made.__dict__.update(state)
+    return made

@@ -1,0 +1,127 @@
+"""Inputs: what a network sees of a table of numbers."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from sklearn.preprocessing import StandardScaler
+
+from nllfit.tabular.forest import Forest
+
+__all__ = ["NETWORKS", "Bins", "Inputs", "Network", "named_network"]
+
+_BINS = 20  # per column
+_MOST_BINNED_COLUMNS = 1000  # a wider table is memory more than information
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """The hidden layers of a network, and how it sees the inputs.
+
+    Args:
+      units: the number of swish units of each hidden layer.
+      inputs: what the network sees in addition to the standardised inputs: `"bins"`, how far each number is through
+        each of 20 bins between the quantiles of its column, which follows jumps; `"forest"`, the distribution that a
+        forest of randomised trees predicts.
+
+    Raises:
+      ValueError: if `units` are not positive ints, or `inputs` names something else.
+
+    Example:
+      >>> from nllfit.tabular import Network
+      >>> Network((64, 64, 64), inputs=("bins",))
+      Network(units=(64, 64, 64), inputs=('bins',))
+
+    Source: Gorishniy, Rubachev and Babenko, On embeddings for numerical features in tabular deep learning, 2022.
+    """
+
+    units: tuple[int, ...] = (50, 50)
+    inputs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        units, inputs = tuple(self.units), tuple(self.inputs)
+        if not units or not all(isinstance(size, int | np.integer) and size > 0 for size in units):
+            raise ValueError(f"`units` is {self.units!r}: give the size of each hidden layer, such as (50, 50).")
+        if isinstance(self.inputs, str) or set(inputs) - {"bins", "forest"}:
+            raise ValueError(f"`inputs` is {self.inputs!r}: give a tuple of 'bins' and 'forest', or an empty one.")
+        object.__setattr__(self, "units", tuple(map(int, units)))
+        object.__setattr__(self, "inputs", inputs)
+
+
+NETWORKS = {
+    "smooth": Network((50, 50)),
+    "steep": Network((100, 100), ("bins",)),
+    "forest": Network((50, 50), ("forest",)),
+}
+
+
+def named_network(network: Any) -> Network:
+    """A `Network` itself, or the one of that name; else a `ValueError`."""
+    if isinstance(network, Network):
+        return network
+    if not isinstance(network, str) or network not in NETWORKS:
+        names = ", ".join(map(repr, NETWORKS))
+        raise ValueError(f"`network` is {network!r}: give {names}, a `Network`, a tuple of these, or 'auto'.")
+    return NETWORKS[network]
+
+
+class Bins:
+    """How far a number is through each of the bins that the quantiles of its column make: 0 below one, 1 above.
+
+    Source: Gorishniy, Rubachev and Babenko, On embeddings for numerical features in tabular deep learning, 2022.
+    """
+
+    def __init__(self, x: np.ndarray):
+        edges = np.quantile(x, np.linspace(0, 1, _BINS + 1), axis=0)
+        self.low, self.width = edges[:-1], np.diff(edges, axis=0)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        above = x[:, None] - self.low
+        filled = np.clip(above / np.where(self.width, self.width, 1.0), 0, 1)
+        return np.where(self.width, filled, above >= 0).reshape(len(x), -1)
+
+
+class Inputs:
+    """What a network sees: a table's numbers, standardised, and their bins and a forest's predictions if it asks for
+    them.
+    """
+
+    def __init__(self, network: Network, x: np.ndarray, weights: np.ndarray | None, forest: Forest | None):
+        scaler = StandardScaler().fit(x, sample_weight=weights)
+        self.mean, self.scale, self.range = scaler.mean_, scaler.scale_, (x.min(axis=0), x.max(axis=0))
+        binned = "bins" in network.inputs and x.shape[1] <= _MOST_BINNED_COLUMNS
+        self.bins, self.forest = Bins(x) if binned else None, forest
+
+    @classmethod
+    def fit(
+        cls, network: Network, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, seed: int
+    ) -> tuple["Inputs", np.ndarray]:
+        """Learns the ranges of a training set, and grows the forest.
+
+        Args:
+          network: the `Network` that sees the inputs.
+          x: `[n, m]`, the training set's numbers.
+          y: `[n, k]`, its outcomes as numbers.
+          weights: `[n]`, how often each row counts, or None.
+          seed: of the forest.
+
+        Returns:
+          The `Inputs`, and those of the training set itself, `[n, inputs]`: trees that saw a row are left out of what
+          the forest predicts for it.
+        """
+        forest, of_forest = Forest.fit(x, y, weights, seed) if "forest" in network.inputs else (None, None)
+        inputs = cls(network, x, weights, forest)
+        return inputs, inputs._seen(x, of_forest)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The inputs `[n, inputs]` of new rows in float32; none lies outside the range of the training set."""
+        return self._seen(x, None if self.forest is None else self.forest(x))
+
+    def _seen(self, x, of_forest):
+        x = np.clip(x, *self.range)
+        parts = [(x - self.mean) / self.scale]
+        if self.bins is not None:
+            parts.append(self.bins(x))
+        if of_forest is not None:
+            parts.append(of_forest)
+        return np.concatenate(parts, axis=1).astype("float32")

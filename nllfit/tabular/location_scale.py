@@ -1,0 +1,112 @@
+"""Standardised outcomes, for families that stay themselves when their outcomes are shifted and stretched."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.keras3.losses import BetaNLL
+from nllfit.tabular.targets import OfFamily
+
+__all__ = ["LocationScale", "is_location_scale"]
+
+
+class LocationScale(OfFamily):
+    """Standardised outcomes, for a family that stays itself when its outcomes are shifted and stretched.
+
+    Args:
+      family: of the standardised outcomes, such as a Normal or a mixture of Normals.
+      y: `[n, k]`.
+      weights: `[n]`, or None.
+      is_censored: whether some outcomes are only known to be larger.
+    """
+
+    def __init__(self, family: Any, y: np.ndarray, weights: np.ndarray | None, is_censored: bool = False):
+        super().__init__(family, is_censored)
+        moments = [_mean_and_spread(column, weights) for column in y.T]
+        self.loc, self.unit = np.array(moments).T
+        outcomes = self._standard(y)
+        # Among hundreds of members one may run away for one row. Unobserved times may be beyond all that were observed.
+        highest = np.full(len(moments), np.inf, "float32") if is_censored else outcomes.max(axis=0)
+        self.ends = outcomes.min(axis=0), highest
+
+    def _standard(self, y):
+        return ((y - self.loc) / self.unit).astype("float32")
+
+    def layers(self) -> list[keras.layers.Layer]:
+        return [keras.layers.Dense(self.family.params_size), self.head()]
+
+    def loss(self) -> keras.losses.Loss:
+        is_normal = getattr(self.family, "name", "") == "Normal" and not self.is_censored
+        return BetaNLL() if is_normal else super().loss()
+
+    def seen(self, y: np.ndarray, observed: np.ndarray | None) -> np.ndarray:
+        return self._outcomes(self._standard(y), observed).astype("float32")
+
+    def distribution(self, predicted: tfd.Distribution, spread: float, doubt: float) -> tfd.Distribution:
+        one, rank = _one_element(predicted.components_distribution)
+        (low, high), shape = self.ends, [1] * (one.batch_shape.rank - rank) + [len(self.loc)] * rank
+        low, high = (tf.cast(np.reshape(end, shape), one.dtype) for end in (low, high))
+        loc, unit = (np.reshape(values, shape) for values in (self.loc, self.unit))
+        widest = tf.where(high > low, high - low, 1)  # not 0, where all outcomes are equal
+        within = tf.clip_by_value(one.loc, low, high), tf.minimum(one.scale, widest)
+        locs, scales = (tf.cast(values, tf.float64) for values in within)
+        moved = {"loc": loc + unit * locs, "scale": unit * spread * scales}
+        marginal = {"loc": loc * tf.ones_like(locs[:, :1]), "scale": unit * tf.ones_like(locs[:, :1])}
+        for name, value in _parameters(one).items():
+            if name not in moved:
+                moved[name] = tf.cast(value, tf.float64)
+                marginal[name] = moved[name][:, :1] if value.shape.rank else moved[name]
+        known = tf.nn.log_softmax(tf.cast(predicted.mixture_distribution.logits, tf.float64)) + np.log1p(-doubt)
+        logits = tf.concat([known, tf.fill([len(known), 1], tf.constant(np.log(doubt), tf.float64))], 1)
+        joined = {
+            name: tf.concat([value, marginal[name]], 1) if value.shape.rank else value for name, value in moved.items()
+        }
+        components = type(one)(**joined)
+        components = tfd.Independent(components, rank) if rank else components
+        return tfd.MixtureSameFamily(tfd.Categorical(logits), components)
+
+
+def is_location_scale(family: Any) -> bool:
+    """Whether a family stays itself when outcomes are shifted and stretched: whether its density says so.
+
+    `p(loc + unit y | loc + unit l, unit s) unit = p(y | l, s)` at some numbers of either sign.
+    """
+    made = family.distribution(tf.random.stateless_normal([8, family.params_size], [0, 0], dtype=tf.float64))
+    one, _ = _one_element(getattr(made, "components_distribution", made))
+    if not {"loc", "scale"} <= one.parameters.keys() or one.event_shape.rank:
+        return False
+    known = _parameters(one)
+    loc, unit = 3.0, 2.0
+    moved = one.copy(**known | {"loc": loc + unit * known["loc"], "scale": unit * known["scale"]})
+    y = tf.random.stateless_normal(one.batch_shape, [0, 1], stddev=3.0, dtype=tf.float64)
+    try:
+        same = moved.log_prob(loc + unit * y) + np.log(unit), one.log_prob(y)
+    except (ValueError, tf.errors.InvalidArgumentError):  # some of the numbers are no outcomes
+        return False
+    return bool(np.allclose(*same, rtol=1e-6) and np.all(np.isfinite(same[1])))
+
+
+def _one_element(distribution):
+    """The distribution of one element of an outcome, and over how many axes outcomes repeat it."""
+    if isinstance(distribution, tfd.Independent):
+        return distribution.distribution, int(distribution.reinterpreted_batch_ndims)
+    return distribution, 0
+
+
+def _parameters(distribution):
+    """The parameters of a TFP distribution that are not None, by name."""
+    names = type(distribution).parameter_properties()
+    values = {name: distribution.parameters.get(name) for name in names}
+    return {name: tf.convert_to_tensor(value) for name, value in values.items() if value is not None}
+
+
+def _mean_and_spread(column, weights):
+    if weights is None:
+        loc, unit = column.mean(), column.std()
+    else:
+        loc = np.average(column, weights=weights)
+        unit = np.sqrt(np.average((column - loc) ** 2, weights=weights))
+    return loc, unit if unit > 0 else 1.0  # where all outcomes are equal

@@ -1,0 +1,129 @@
+"""Outcomes in their own unit: amounts, counts and shares, whose networks begin at the marginal distribution."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy.special import log_ndtr
+from tensorflow_probability import distributions as tfd
+
+from nllfit.calibration import Recalibrated
+from nllfit.evaluation import evaluate
+from nllfit.initialization import initialize
+from nllfit.losses import negative_log_likelihood
+from nllfit.tabular.scoring import mean_nll, normal_scores
+from nllfit.tabular.targets import SPREADS, OfFamily
+
+__all__ = ["OwnUnit"]
+
+_SCORES = np.linspace(-8, 8, 33)  # Normal scores, between which a map is straight
+
+
+class OwnUnit(OfFamily):
+    """Outcomes in their own unit: amounts, counts, shares, and every family that cannot be shifted and stretched.
+
+    A network begins at the marginal distribution of the outcomes, whatever the inputs, and moves each number of the
+    family in steps of its own size: the inverse root of what one outcome tells of it.
+
+    Args:
+      family, y, weights, is_censored: as of `LocationScale`.
+      observed: `[n]`, whether an outcome was observed, or None.
+    """
+
+    def __init__(
+        self,
+        family: Any,
+        y: np.ndarray,
+        weights: np.ndarray | None,
+        is_censored: bool = False,
+        observed: np.ndarray | None = None,
+    ):
+        super().__init__(family, is_censored)
+        self.spreads = np.ones(1)
+        outcomes = self._outcomes(y, observed)
+        dense, head = keras.layers.Dense(family.params_size, dtype="float64"), self.head()
+        constant = keras.Sequential([keras.layers.Input([1]), dense, head])
+        initialize(constant, np.zeros([len(y), 1]), outcomes, weights)
+        self.offset = np.asarray(dense.get_weights()[1], float)
+        if not self.is_discrete:
+            self.spreads = _spreads_of(family.distribution(tf.constant(self.offset[None])))
+        try:
+            sizes = self._sizes(head.family, outcomes)
+        except ValueError:  # an outcome is outside the support; `evaluate` says which
+            evaluate(head.family.distribution(np.tile(self.offset, [len(y), 1])), y=outcomes)
+            raise
+        self.step = np.clip(sizes, 1, max(1.0, float(y.std())))
+
+    def _sizes(self, family, outcomes):
+        """For each number of the family, how far it has to move to matter: one over the root of its information."""
+        few = outcomes[:: max(1, len(outcomes) // 1000)]
+
+        def loss(params):
+            params = np.tile(params, [len(few), 1])
+            return negative_log_likelihood(few, family.distribution(tf.constant(params))).numpy()
+
+        found = []
+        for i, number in enumerate(self.offset):
+            h = np.zeros(len(self.offset))
+            h[i] = 1e-4 * max(1.0, abs(number))
+            slopes = (loss(self.offset + h) - loss(self.offset - h)) / (2 * h[i])
+            information = np.mean(slopes**2)
+            found.append(information**-0.5 if information > 0 else 1.0)
+        return np.array(found)
+
+    def layers(self) -> list[keras.layers.Layer]:
+        dense = keras.layers.Dense(len(self.offset), kernel_initializer="zeros")
+        return [dense, keras.layers.Rescaling(self.step.tolist(), self.offset.tolist()), self.head()]
+
+    def seen(self, y: np.ndarray, observed: np.ndarray | None) -> np.ndarray:
+        return self._outcomes(y, observed)
+
+    def untrained(self, build: Any) -> list[keras.Model]:
+        return [build()]  # it predicts the marginal distribution
+
+    def distribution(self, predicted: tfd.Distribution, spread: float, doubt: float) -> tfd.Distribution:
+        logits = tf.nn.log_softmax(predicted.mixture_distribution.logits)
+        num_components = getattr(self.family, "num_components", 1)
+        num_members = logits.shape[1] // num_components  # the last one predicts the marginal distribution
+        shares = np.full(num_members, (1 - doubt) * num_members / max(1, num_members - 1))
+        shares[-1] = doubt * num_members
+        logits += np.repeat(np.log(shares), num_components).astype("float32")
+        mixture = tfd.MixtureSameFamily(tfd.Categorical(logits), predicted.components_distribution)
+        return mixture if spread == 1 else _widened(mixture, spread)
+
+    def losses(
+        self,
+        predicted: tfd.Distribution,
+        doubt: float,
+        y: np.ndarray,
+        weights: np.ndarray | None,
+        observed: np.ndarray | None,
+    ) -> np.ndarray:
+        distribution = self.distribution(predicted, 1.0, doubt)
+        loss = mean_nll(distribution, y, weights, observed)
+        if len(self.spreads) == 1:
+            return np.array([loss])
+        z, spreads = normal_scores(distribution, y), self.spreads[:, None]
+        # A spread maps Normal scores: the density phi(z) becomes phi(z / spread) / spread.
+        change = z**2 / 2 * (spreads**-2 - 1) + np.log(spreads)
+        if observed is not None:
+            change = np.where(observed, change, log_ndtr(-z) - log_ndtr(-z / spreads))
+        return loss + np.average(change, axis=1, weights=weights)
+
+
+def _spreads_of(distribution):
+    """The factors to try on the width of a distribution: 1 if it has points or dependent elements."""
+    if distribution.event_shape.num_elements() > 1:
+        return np.ones(1)
+    try:
+        _widened(distribution, 2.0)
+    except ValueError:
+        return np.ones(1)
+    return SPREADS
+
+
+def _widened(distribution, spread):
+    """A distribution of real numbers whose Normal scores are divided by `spread`: a Normal's scale is multiplied."""
+    scores = np.broadcast_to(_SCORES, [*distribution.event_shape, len(_SCORES)])
+    return Recalibrated(None, spread * scores, _SCORES).calibrate(distribution)

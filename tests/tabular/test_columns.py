@@ -1,0 +1,102 @@
+"""Frames of pandas and polars, with categories, booleans and gaps, become numbers, the same from either."""
+
+import datetime
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from nllfit.tabular.columns import Columns
+
+PANDAS = pd.DataFrame(
+    {
+        "size": [1.0, 2.0, None, 6.0],
+        "kind": pd.Categorical(["x", "y", None, "x"]),
+        "town": ["u", "v", "w", "u"],
+        "old": [True, False, True, True],
+        "rooms": pd.array([1, None, 3, 4], dtype="Int64"),
+        "is_open": pd.array([True, None, False, True], dtype="boolean"),
+    }
+)
+POLARS = pl.DataFrame(
+    {
+        "size": [1.0, 2.0, None, 6.0],
+        "kind": pl.Series(["x", "y", None, "x"], dtype=pl.Categorical),
+        "town": ["u", "v", "w", "u"],
+        "old": [True, False, True, True],
+        "rooms": [1, None, 3, 4],
+        "is_open": [True, None, False, True],
+    }
+)
+EXPECTED = np.column_stack(
+    [
+        [1, 2, 2, 6], [0, 0, 1, 0],  # size, the median in the gap, and its mark
+        [1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 0],  # kind: x, y, missing
+        [1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 0],  # town: u, v, w
+        [1, 0, 1, 1],
+        [1, 3, 3, 4], [0, 1, 0, 0],
+        [1, 1, 0, 1], [0, 1, 0, 0],
+    ]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("table", [PANDAS, POLARS], ids=["pandas", "polars"])
+def test_a_frame_as_numbers(table):
+    np.testing.assert_array_equal(Columns.of(table).matrix(table), EXPECTED)
+
+
+def test_a_polars_frame_after_fitting_on_pandas():
+    np.testing.assert_array_equal(Columns.of(PANDAS).matrix(POLARS), EXPECTED)
+
+
+def test_categories_and_gaps_that_were_not_seen():
+    columns = Columns.of(PANDAS)
+    new = PANDAS.assign(kind=["z", "y", "x", "x"], town=[None, "v", "t", "u"], old=[None, False, True, True])
+    found = columns.matrix(new)
+    np.testing.assert_array_equal(found[:, 2:5], [[0, 0, 1], [0, 1, 0], [1, 0, 0], [1, 0, 0]])  # z counts as missing
+    np.testing.assert_array_equal(found[:, 5:8], [[0, 0, 0], [0, 1, 0], [0, 0, 0], [1, 0, 0]])
+    np.testing.assert_array_equal(found[:, 8], [1, 0, 1, 1])  # the median
+
+
+def test_an_array_with_gaps_and_a_list():
+    np.testing.assert_array_equal(Columns.of([[1, 2], [3, 4]]).matrix([[1, 2], [5, 6]]), [[1, 2], [5, 6]])
+    x = np.array([[1.0, np.nan], [3.0, 4.0], [5.0, 8.0]])
+    np.testing.assert_array_equal(Columns.of(x).matrix(x), [[1, 6, 1], [3, 4, 0], [5, 8, 0]])
+
+
+def test_a_column_of_many_categories_keeps_the_most_frequent():
+    names = [f"n{i}" for i in range(60)] + ["n59"] * 5
+    table = pd.DataFrame({"a": names})
+    matrix = Columns.of(table).matrix(table)
+    assert matrix.shape == (65, 50)
+    assert matrix.sum() == 55  # ten rows of ten rare ones have none
+    assert matrix[59:].sum() == 6
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (PANDAS.assign(day=pd.date_range("2020", periods=4)), "dates in column 'day': give numbers, such as the days"),
+        (PANDAS.assign(day=[datetime.date(2020, 1, 1)] * 4), "dates in column 'day'"),
+        (POLARS.with_columns(day=pl.date_range(pl.date(2020, 1, 1), pl.date(2020, 1, 4))), "dates in column 'day'"),
+        (np.array([["2020-01-01"]], "M8[D]"), "`X` holds dates"),
+        (PANDAS.assign(size=["1", 2, 3, 4]), "both '1' and 2 in column 'size'"),
+        (PANDAS.assign(size=[{}, 1, 2, 3]), "{}, a dict in column 'size'"),
+        (PANDAS.assign(size=[1, 2, np.inf, 3]), "inf in column 'size' at row 2"),
+        (np.array([["a", "b"]]), "`X` is an array with text"),
+        (pd.concat([PANDAS, PANDAS], axis=1), "2 columns named 'size'"),
+        (PANDAS[:0], "0 rows and 6 columns"),
+    ],
+)
+def test_a_table_that_cannot_be(table, words):
+    with pytest.raises(ValueError, match=words):
+        Columns.of(table)
+
+
+def test_a_column_of_another_kind_than_when_fitting():
+    columns = Columns.of(PANDAS)
+    with pytest.raises(ValueError, match="text in column 'size', which had numbers when the estimator was fitted"):
+        columns.matrix(PANDAS.assign(size=["a", "b", "c", "d"]))
+    with pytest.raises(ValueError, match="numbers in column 'town', which had text"):
+        columns.matrix(PANDAS.assign(town=[1, 2, 3, 4]))

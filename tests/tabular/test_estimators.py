@@ -1,0 +1,184 @@
+"""The estimators as scikit-learn's users use them: fitted once each, on small tables, by short training."""
+
+import pickle
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from scipy import stats
+from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import nllfit
+from nllfit.tabular import DistributionClassifier, DistributionRegressor, Network
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=[120, 2])
+ROWS = np.arange(120)
+NOISE = 0.2 * np.exp(X[:, 1])
+Y = 10 + 3 * X[:, 0] + NOISE * RNG.normal(size=120)
+SHORT = {"network": Network((20,)), "num_members": 2, "max_epochs": 60, "random_state": 0}
+QUICK = SHORT | {"num_members": 1, "max_epochs": 2}
+
+
+@pytest.fixture(scope="module")
+def regressor():
+    return DistributionRegressor(**SHORT).fit(X, Y)
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return DistributionClassifier(**SHORT).fit(X, np.where(X[:, 0] > 0, "up", "down"))
+
+
+def test_a_regressor_finds_the_mean_and_the_spread(regressor):
+    assert np.corrcoef(regressor.predict(X), 10 + 3 * X[:, 0])[0, 1] > 0.99
+    spread = regressor.predict_distribution(X).stddev().numpy()[:, 0]
+    assert stats.spearmanr(spread, NOISE).statistic > 0.7
+    assert regressor.score(X, Y) > stats.norm(Y.mean(), Y.std()).logpdf(Y).mean() + 1
+
+
+def test_what_a_regressor_predicts_is_its_distributions(regressor):
+    distribution = regressor.predict_distribution(X)
+    assert (distribution.batch_shape, distribution.event_shape) == ([120], [1])
+    np.testing.assert_array_equal(regressor.predict(X), distribution.mean().numpy()[:, 0])
+    assert regressor.score(X, Y) == pytest.approx(np.mean(distribution.log_prob(Y[:, None])), rel=1e-9)
+    evaluation = regressor.evaluate(X, Y, levels=[0.9])
+    assert evaluation.nll == pytest.approx(-regressor.score(X, Y), rel=1e-9)
+    ends = regressor.predict_interval(X, 0.9)
+    assert evaluation.coverage[0.9] == np.mean((ends[:, 0] <= Y) & (ends[:, 1] >= Y))
+    np.testing.assert_allclose(regressor.predict_quantile(X, [0.05, 0.95]), ends, rtol=1e-9)
+    np.testing.assert_allclose(nllfit.cdf(distribution, ends[:, :1]), 0.05, rtol=1e-6)
+    assert regressor.predict_quantile(X, 0.5).shape == (120,)
+
+
+def test_samples_have_the_distribution_and_repeat(regressor):
+    samples = regressor.sample(X[:3], 2000, random_state=1)
+    assert samples.shape == (2000, 3)
+    np.testing.assert_array_equal(samples, regressor.sample(X[:3], 2000, random_state=1))
+    np.testing.assert_allclose(samples.mean(0), regressor.predict(X[:3]), atol=0.3)
+
+
+def test_weights_in_a_score_count_rows(regressor):
+    weights = RNG.integers(0, 3, 120)
+    repeated = regressor.score(X.repeat(weights, axis=0), Y.repeat(weights))
+    assert regressor.score(X, Y, weights) == pytest.approx(repeated, rel=1e-9)
+
+
+def test_a_trial_says_what_was_chosen(regressor):
+    (trial,) = [trial for trial in regressor.trials_ if trial.weight_decay == "weak"]
+    assert (trial.network, trial.distribution) == (Network((20,)), "Normal")
+    assert 0.7 <= trial.spread <= 4
+
+
+def test_a_copy_by_pickle_joblib_and_files(regressor, classifier, tmp_path):
+    for name, estimator in {"regressor": regressor, "classifier": classifier}.items():
+        joblib.dump(estimator, tmp_path / "file")
+        estimator.save(tmp_path / name)
+        loaded = type(estimator).load(tmp_path / name)
+        for copy in (pickle.loads(pickle.dumps(estimator)), joblib.load(tmp_path / "file"), loaded):
+            np.testing.assert_array_equal(copy.predict(X), estimator.predict(X))
+        assert loaded.num_members == 2
+        assert loaded.trials_ == estimator.trials_
+    with pytest.raises(ValueError, match=r"holds a DistributionClassifier: load it by `DistributionClassifier\.load`"):
+        DistributionRegressor.load(tmp_path / "classifier")
+    with pytest.raises(ValueError, match="holds something already"):
+        regressor.save(tmp_path / "regressor")
+    (tmp_path / "regressor" / "arrays.npz").write_bytes(b"")
+    for folder in ("regressor", "nowhere"):
+        with pytest.raises(ValueError, match="holds no whole estimator"):
+            DistributionRegressor.load(tmp_path / folder)
+
+
+def test_a_classifier_and_its_probabilities(classifier):
+    y = np.where(X[:, 0] > 0, "up", "down")
+    probabilities = classifier.predict_proba(X)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert list(classifier.classes_) == ["down", "up"]
+    assert classifier.score(X, y) > 0.9
+    np.testing.assert_allclose(np.exp(classifier.predict_log_proba(X)), probabilities)
+    evaluation = classifier.evaluate(X, y)
+    assert evaluation.accuracy == classifier.score(X, y)
+    of_outcome = np.where(y == "up", probabilities[:, 1], probabilities[:, 0])
+    assert evaluation.nll == pytest.approx(-np.log(of_outcome).mean(), rel=1e-6)
+    with pytest.raises(ValueError, match="`y` holds 'left', which is none of the classes"):
+        classifier.evaluate(X, np.full(120, "left"))
+
+
+def test_another_family_from_a_frame_with_weights():
+    """An amount in a large unit, of a frame with a category and a gap, whose order of columns is checked."""
+    table = pd.DataFrame({"a": X[:, 0], "b": np.where(X[:, 1] > 0, "yes", "no")})
+    table.loc[3, "a"] = np.nan
+    amounts, weights = 1e5 * np.exp(Y / 10), RNG.integers(1, 3, 120)
+    model = DistributionRegressor("Gamma", **SHORT).fit(table, amounts, sample_weight=weights)
+    assert list(model.feature_names_in_) == ["a", "b"]
+    assert np.corrcoef(np.log(model.predict(table)), Y)[0, 1] > 0.8
+    assert model.predict_quantile(table, [0.01, 0.99]).min() > 0
+    with pytest.raises(ValueError, match="must be in the same order"):
+        model.predict(table[["b", "a"]])
+    with pytest.raises(ValueError, match="missing"):
+        model.predict(table[["a"]])
+
+
+def test_several_outcomes_of_a_row(capsys):
+    model = DistributionRegressor(verbose=1, **QUICK).fit(X, np.stack([Y, -1000 * Y, X[:, 1]], axis=1))
+    assert "3/3" in capsys.readouterr().out  # a trial, one with a strong weight decay, and one member
+    assert model.predict(X).shape == (120, 3)
+    assert model.predict_quantile(X, [0.1, 0.5]).shape == (120, 3, 2)
+    assert model.predict_interval(X).shape == (120, 3, 2)
+    assert model.sample(X, 4).shape == (4, 120, 3)
+    assert model.predict_distribution(X).event_shape == [3]
+
+
+def test_survival_times_that_were_cut_off():
+    """The mean time is 1; the times that were observed are the short ones, whose mean is 0.5."""
+    times = RNG.exponential(1.0, 120)
+    end = RNG.exponential(1.0, 120)
+    model = DistributionRegressor("Weibull", **QUICK).fit(X, np.minimum(times, end), observed=times <= end)
+    assert 0.7 < model.predict(X).mean() < 1.6
+    assert np.minimum(times, end)[times <= end].mean() < 0.6
+    assert model.score(X, np.minimum(times, end), observed=times <= end) > model.score(X, np.minimum(times, end)) - 1
+    with sklearn.config_context(enable_metadata_routing=True):
+        routed = model.set_fit_request(observed=True, sample_weight=False).get_metadata_routing()
+    assert routed.fit.requests == {"observed": True, "sample_weight": False}
+
+
+def test_the_best_of_several_distributions_is_kept_with_a_warm_start():
+    model = DistributionRegressor(["Normal", "Laplace"], warm_start=True, shuffle=False, **QUICK).fit(X, Y)
+    names = {trial.distribution for trial in model.trials_}
+    assert names == {"Normal", "Laplace"}
+    assert [trial.nll for trial in model.trials_] == sorted(trial.nll for trial in model.trials_)
+    before = model.predictor_
+    chosen = model.trials_[0].distribution
+    assert model.set_params(distribution=[chosen]).fit(X, Y).predictor_ is before  # nothing is trained again
+    assert clone(model).fit(X, Y).predict(X) == pytest.approx(model.predict(X), rel=1e-6)
+
+
+def test_the_recipe_finds_a_line():
+    """Of two networks, the steep one with its bins, as the benchmark has them."""
+    x, y = X[:60], X[:60] @ [1.0, -2.0] + 0.1 * RNG.normal(size=60)
+    model = DistributionRegressor("Normal", network="steep", num_members=2, max_epochs=60, random_state=0)
+    model.fit(x[:40], y[:40])
+    assert np.sqrt(np.mean((model.predict(x[40:]) - y[40:]) ** 2)) < 0.5 * y.std()
+
+
+def test_in_a_pipeline_a_search_and_a_transformed_target():
+    pipeline = make_pipeline(StandardScaler(), DistributionRegressor(**QUICK))
+    search = GridSearchCV(pipeline, {"distributionregressor__max_epochs": [1, 2]}, cv=[(ROWS[:60], ROWS[60:])]).fit(
+        X, Y
+    )
+    assert search.best_score_ == max(search.cv_results_["mean_test_score"])
+    assert search.best_estimator_.score(X, Y) < 0
+    amounts = TransformedTargetRegressor(DistributionRegressor(**QUICK), func=np.log, inverse_func=np.exp)
+    assert np.all(amounts.fit(X, np.exp(Y)).predict(X) > 0)
+
+
+def test_an_estimator_that_is_not_fitted():
+    with pytest.raises(NotFittedError):
+        DistributionRegressor().predict(X)

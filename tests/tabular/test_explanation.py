@@ -1,0 +1,49 @@
+"""Which columns a distribution depends on: one moves the mean, one the spread, and one nothing."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from nllfit.tabular import DistributionRegressor, Network, explain
+
+RNG = np.random.default_rng(0)
+TABLE = pd.DataFrame(
+    {"mean": RNG.normal(size=300), "spread": RNG.choice(["calm", "wild"], 300), "none": RNG.normal(size=300)}
+)
+Y = 3 * TABLE["mean"] + np.where(TABLE["spread"] == "wild", 2.0, 0.2) * RNG.normal(size=300)
+Y, TABLE.loc[0, "mean"] = Y.to_numpy(), np.nan
+
+
+@pytest.fixture(scope="module")
+def explanation():
+    model = DistributionRegressor(network=Network((20,)), num_members=1, max_epochs=60, random_state=0).fit(TABLE, Y)
+    return explain(model, TABLE, Y, num_repeats=2, num_points=5, random_state=0)
+
+
+def test_importance_counts_the_spread(explanation):
+    importances = explanation.importances
+    assert importances["mean"] > importances["spread"] > 0.1 > abs(importances["none"])
+    assert explanation.importance_stds.keys() == importances.keys()
+
+
+def test_quantiles_follow_the_mean_and_spread_apart(explanation):
+    values, quantiles = explanation.dependence["mean"]
+    assert quantiles.shape == (3, 5)
+    slope = np.diff(quantiles[1]) / np.diff(values)
+    np.testing.assert_allclose(slope, 3, atol=1)
+    kinds, quantiles = explanation.dependence["spread"]
+    assert list(kinds) == ["calm", "wild"]
+    calm, wild = quantiles[2] - quantiles[0]
+    assert wild > 2 * calm
+
+
+def test_figures_of_an_explanation(explanation):
+    ax = Figure().add_subplot()
+    assert explanation.plot_importances(ax) is ax
+    assert [label.get_text() for label in ax.get_yticklabels()][-1] == "mean"
+    ax = explanation.plot_dependence(Figure().add_subplot(), "mean")
+    np.testing.assert_array_equal(ax.lines[1].get_ydata(), explanation.dependence["mean"][1][1])
+    assert [line.get_label() for line in ax.lines] == ["5% quantile", "50% quantile", "95% quantile"]
+    with pytest.raises(ValueError, match="`column` is 'age': give one of mean, spread, none"):
+        explanation.plot_dependence(ax, "age")

@@ -1,0 +1,55 @@
+"""What a network sees: bins, and a forest that predicts its own training set out of the bag."""
+
+import numpy as np
+import pytest
+from sklearn.ensemble import ExtraTreesRegressor
+
+from nllfit.tabular import forest, inputs
+
+RNG = np.random.default_rng(0)
+
+
+def test_bins_are_filled_from_the_left():
+    bins = inputs.Bins(np.arange(101.0)[:, None])
+    np.testing.assert_allclose(bins(np.array([[12.5]]))[0], [1, 1, 0.5] + 17 * [0])
+    constant = inputs.Bins(np.ones([9, 1]))
+    np.testing.assert_array_equal(constant(np.array([[0.0], [1.0]])), [20 * [0], 20 * [1]])
+
+
+def test_inputs_are_standardised_and_stay_in_the_range_of_the_training_set():
+    x = RNG.normal(5, 3, [50, 2])
+    seen, of_training_set = inputs.Inputs.fit(inputs.Network((4,)), x, x[:, :1], None, seed=0)
+    np.testing.assert_allclose(of_training_set, (x - x.mean(0)) / x.std(0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(seen([[1e9, -1e9]]), [[of_training_set[:, 0].max(), of_training_set[:, 1].min()]])
+
+
+def test_a_wide_table_is_not_cut_into_bins():
+    x = np.zeros([3, 1001])
+    assert inputs.Inputs.fit(inputs.NETWORKS["steep"], x, x[:, :1], None, seed=0)[1].shape == (3, 1001)
+
+
+def test_the_forest_is_scikit_learns():
+    """Of few values, so that its indicators are known: `y <= 0` and `y <= 1`, after `y` itself, standardised."""
+    x, y = RNG.normal(size=[80, 3]), RNG.integers(0, 3, [80, 1]).astype(float)
+    targets = np.column_stack([(y - y.mean()) / y.std(), y <= 0, y <= 1])
+    theirs = ExtraTreesRegressor(100, bootstrap=True, max_samples=1.0, oob_score=True, random_state=3).fit(x, targets)
+    ours, of_training_set = forest.Forest.fit(x, y, None, seed=3)
+    new = RNG.normal(size=[20, 3])
+    for found, expected in ((ours(new), theirs.predict(new)), (of_training_set, theirs.oob_prediction_)):
+        np.testing.assert_allclose(found[:, 0], expected[:, 0], rtol=1e-5, atol=1e-6)
+        odds = np.clip(expected[:, 1:], 0.01, 0.99)
+        np.testing.assert_allclose(found[:, 1:], np.log(odds / (1 - odds)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"units": ()}, r"`units` is \(\)"),
+        ({"units": (8, 0)}, r"`units` is \(8, 0\)"),
+        ({"inputs": ("trees",)}, "`inputs` is"),
+        ({"inputs": "bins"}, "`inputs` is 'bins'"),
+    ],
+)
+def test_a_network_that_cannot_be(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        inputs.Network(**arguments)

@@ -1,0 +1,142 @@
+"""From what an ensemble says to the distribution of outcomes: which families are standardised, width and doubt."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import stats
+from tensorflow_probability import distributions as tfd
+
+import nllfit
+from nllfit.tabular import candidates, classes, location_scale
+
+RNG = np.random.default_rng(0)
+
+
+def mixture(locs, scales, logits=None):
+    """A mixture of Normals as an ensemble predicts it, `[n, members]`."""
+    components = tfd.Independent(tfd.Normal(np.asarray(locs, float)[..., None], np.asarray(scales)[..., None]), 1)
+    return tfd.MixtureSameFamily(tfd.Categorical(np.zeros(np.shape(locs)) if logits is None else logits), components)
+
+
+@pytest.mark.parametrize(
+    ("family", "expected"),
+    [
+        (nllfit.Family("Normal", 1), True),
+        (nllfit.Family("StudentT", 1, df=4.0), True),
+        (nllfit.Family("JohnsonSU", 2), True),
+        (nllfit.MixtureFamily("Laplace", 3, 1), True),
+        (nllfit.Family("LogNormal", 1), False),
+        (nllfit.Family("Pareto", 1), False),
+        (nllfit.Family("Gamma", 1), False),
+        (nllfit.Family("Poisson", 1), False),
+        (nllfit.ZeroInflated("Poisson", event_shape=1), False),
+        (nllfit.Truncated("Normal", low=0.0, event_shape=1), False),
+    ],
+    ids=str,
+)
+def test_families_that_can_be_shifted_and_stretched(family, expected):
+    assert location_scale.is_location_scale(family) is expected
+
+
+def test_an_ensemble_that_is_too_sure_is_widened():
+    y = 2 * RNG.normal(size=[4000, 1])
+    target = location_scale.LocationScale(nllfit.Family("Normal", 1), np.array([[-1.0], [1.0]] * 9), None)
+    target.ends = np.array([-100.0]), np.array([100.0])
+    losses = target.losses(mixture(np.zeros([4000, 1]), np.ones([4000, 1])), 1e-12, y, None, None)
+    nll, spread = losses.min(), target.spreads[losses.argmin()]
+    assert spread == pytest.approx(2, abs=0.1)
+    assert nll == pytest.approx(np.log(2) + 0.5 + np.log(2 * np.pi) / 2, abs=0.05)
+
+
+def test_a_row_unlike_all_others_costs_no_more_than_the_doubt():
+    target = location_scale.LocationScale(nllfit.Family("Normal", 1), np.array([[-19.0], [21.0]]), None)
+    assert (target.loc, target.unit) == (1.0, 20.0)
+    logits = np.array([[0.0, 1.0, 2.0]] * 2)
+    predicted = mixture(np.full([2, 3], -0.05), np.full([2, 3], 0.005), logits)  # 0 and 0.1 in the outcomes' unit
+    y = np.array([[0.0], [50.0]])
+    found = target.distribution(predicted, 1.0, 0.01).log_prob(y)
+    alone, wide = stats.norm(0, 0.1), stats.norm(1, 20.0)
+    expected = np.log(0.99 * alone.pdf(y[:, 0]) + 0.01 * wide.pdf(y[:, 0]))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_an_amount_begins_at_the_marginal_and_has_its_width_and_doubt():
+    """A Gamma of amounts near 1000, of two members, the second of which is untrained."""
+    y = RNG.gamma(3.0, 400.0, [300, 1])
+    target = candidates.target_of("Gamma", y, None, False, None)
+    family = target.family
+    estimate = nllfit.maximum_likelihood("Gamma", y[:, 0]).parameters
+    marginal = stats.gamma(estimate["concentration"], scale=1 / estimate["rate"])
+    begun = family.distribution(tf.constant(target.offset))
+    np.testing.assert_allclose(begun.log_prob(y), marginal.logpdf(y[:, 0]), rtol=1e-4)
+
+    params = np.tile(np.stack([[1.0, np.log(0.01)], target.offset]), [300, 1, 1])
+    predicted = tfd.MixtureSameFamily(tfd.Categorical(np.zeros([300, 2])), family.distribution(tf.constant(params)))
+    found = target.distribution(predicted, 1.0, 0.1)
+    member = stats.gamma(np.e, scale=100.0)
+    expected = np.log(0.9 * member.pdf(y[:, 0]) + 0.1 * marginal.pdf(y[:, 0]))
+    np.testing.assert_allclose(found.log_prob(y), expected, rtol=1e-4)
+
+    losses = target.losses(predicted, 0.1, y, None, None)
+    each = [
+        nllfit.negative_log_likelihood(y, target.distribution(predicted, spread, 0.1)) for spread in target.spreads[:3]
+    ]
+    np.testing.assert_allclose(losses[:3], np.mean(each, axis=1), rtol=1e-5)
+
+
+def test_a_spread_of_an_amount_multiplies_the_scale_of_its_logarithm():
+    y = RNG.lognormal(1.0, 0.5, [50, 1])
+    target = candidates.target_of("LogNormal", y, None, False, None)
+    params = target.family.unconstrained({"loc": np.full([50, 2, 1], 1.0), "scale": np.full([50, 2, 1], 0.5)})
+    predicted = tfd.MixtureSameFamily(tfd.Categorical(np.zeros([50, 2])), target.family.distribution(params))
+    found = target.distribution(predicted, 2.0, 0.5).log_prob(y)
+    np.testing.assert_allclose(found, stats.lognorm(1.0, scale=np.e).logpdf(y[:, 0]), rtol=1e-6)
+
+
+def test_an_outcome_that_was_not_observed_counts_with_its_survival():
+    y, observed = RNG.exponential(3.0, [200, 1]), RNG.integers(0, 2, 200).astype(bool)
+    target = candidates.target_of("Exponential", y, None, True, observed)
+    np.testing.assert_allclose(np.exp(target.offset), observed.sum() / y.sum(), rtol=1e-6)  # events by time at risk
+    predicted = tfd.MixtureSameFamily(tfd.Categorical(np.zeros([200, 2])), tfd.Exponential(np.full([200, 2], 0.5)))
+    times = y[:, 0]
+    z = stats.norm.isf(np.exp(-0.5 * times))
+    spread = target.spreads[4]
+    density = -0.5 * times + np.log(0.5) + stats.norm.logpdf(z / spread) - np.log(spread) - stats.norm.logpdf(z)
+    expected = -np.where(observed, density, stats.norm.logsf(z / spread)).mean()
+    assert target.losses(predicted, 0.5, y, None, observed)[4] == pytest.approx(expected, rel=1e-6)
+
+
+def test_values_have_probabilities_of_their_own():
+    y = np.array([[3.0], [5.0], [5.0], [8.0]])
+    target = classes.Classes.of_values(y, None)
+    logits = np.log([[[0.2, 0.3, 0.5]], [[0.1, 0.1, 0.8]]])
+    predicted = tfd.MixtureSameFamily(tfd.Categorical(np.zeros([2, 1])), tfd.Categorical(logits))
+    found = target.distribution(predicted, 1.0, 0.1)
+    np.testing.assert_allclose(found.prob([[5.0], [8.0]]), [0.9 * 0.3 + 0.05, 0.9 * 0.8 + 0.025], rtol=1e-9)
+    np.testing.assert_array_equal(target.seen(y, None), [0, 1, 1, 2])
+    hot = target.distribution(predicted, 1e9, 0.1)
+    np.testing.assert_allclose(hot.prob([[3.0], [3.0]]), 0.9 / 3 + 0.025, rtol=1e-6)
+
+
+def test_weights_count_rows():
+    y, weights = RNG.normal(size=[20, 1]), RNG.integers(1, 4, 20)
+    weighted = location_scale.LocationScale(nllfit.Family("Normal", 1), y, weights)
+    repeated = location_scale.LocationScale(nllfit.Family("Normal", 1), y.repeat(weights, axis=0), None)
+    np.testing.assert_allclose([weighted.loc, weighted.unit], [repeated.loc, repeated.unit])
+
+
+@pytest.mark.parametrize(
+    ("y", "observed", "expected"),
+    [
+        (RNG.normal(size=[99, 1]), None, ["Normal", "Mixture"]),
+        (RNG.integers(3, 9, [99, 1]).astype(float), None, ["Normal", "Mixture", "Values"]),
+        (RNG.poisson(20, [99, 1]).astype(float), None, ["Normal", "Mixture", "Gamma", "LogNormal", "NegativeBinomial"]),
+        (RNG.uniform(size=[99, 1]), None, ["Normal", "Mixture", "Gamma", "LogNormal", "Beta"]),
+        (np.maximum(RNG.normal(size=[99, 1]), 0), None, ["Normal", "Mixture", "ZeroInflated"]),
+        (RNG.exponential(size=[99, 1]), np.ones(99, bool), ["Weibull", "LogNormal"]),
+        (RNG.normal(size=[99, 2]), None, ["Normal", "Mixture"]),
+    ],
+)
+def test_plausible_families_have_the_outcomes_in_their_support(y, observed, expected):
+    found = candidates.plausible(y, observed)
+    assert [name if isinstance(name, str) else type(name).__name__ for name in found] == expected

@@ -1,0 +1,98 @@
+"""What a table and its estimator may have wrong with them: one sentence each, or the right result."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import nllfit
+from nllfit.tabular import DistributionClassifier, DistributionRegressor, Network
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=[24, 3])
+Y = X[:, 0] + 0.1 * RNG.normal(size=24)
+TABLE = pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "kind": ["u", "v"] * 12})
+QUICK = {"network": Network((4,)), "num_members": 1, "max_epochs": 1, "random_state": 0}
+
+
+def gap(y):
+    y = y.copy()
+    y[3] = np.nan
+    return y
+
+
+REFUSED = [
+    ("text in a numeric column", {"X": TABLE.assign(a=["one", *X[1:, 0]])}, "both 'one' and .* in column 'a'"),
+    ("text in an array", {"X": np.full([24, 2], "a")}, "`X` is an array with text"),
+    ("dates", {"X": TABLE.assign(day=pd.date_range("2020", periods=24))}, "`X` holds dates in column 'day'"),
+    ("infinite inputs", {"X": np.r_[np.full([1, 3], np.inf), X[1:]]}, "Input X contains infinity"),
+    ("two columns of one name", {"X": pd.concat([TABLE, TABLE], axis=1)}, "`X` has 2 columns named 'a'"),
+    ("no columns", {"X": X[:, :0]}, r"0 feature\(s\)"),
+    ("one row", {"X": X[:1], "y": Y[:1]}, "`X` has n_samples=1 rows: give at least 2"),
+    ("fewer outcomes than rows", {"y": Y[:-1]}, "inconsistent numbers of samples"),
+    ("NaN in y", {"y": gap(Y)}, "Input y contains NaN"),
+    ("text in y", {"y": ["a", "b"] * 12}, "`y` holds text .*: give numbers, or fit a `DistributionClassifier`"),
+    ("y outside the support", {"distribution": "Gamma"}, "`y`.* Gamma"),
+    (
+        "fractions for a count",
+        {"distribution": "Poisson", "y": np.abs(Y)},
+        "`y` holds, at row 0, .*Poisson cannot have",
+    ),
+    ("weights of zero", {"sample_weight": np.zeros(24)}, "`sample_weight` is zero for every row"),
+    ("a negative weight", {"sample_weight": np.r_[-1.0, np.ones(23)]}, "`sample_weight` must be an array"),
+    ("one row with a weight", {"sample_weight": np.r_[1.0, np.zeros(23)]}, "n_samples=1 rows with a weight above 0"),
+    ("flags that are none", {"observed": np.full(24, 2)}, "`observed` holds other than 0 and 1"),
+    ("flags of two outcomes", {"observed": np.ones(24), "y": np.c_[Y, Y]}, "`observed` is for one outcome a row"),
+    ("an unknown family", {"distribution": "Gaussian"}, "Gaussian"),
+    ("no family", {"distribution": []}, "`distribution` is empty"),
+    ("labels' family", {"distribution": nllfit.Family("Categorical", num_classes=3)}, "use a `DistributionClassifier`"),
+    ("a shared scale", {"distribution": nllfit.Family("Normal", 1, shared="scale")}, "`distribution` shares scale"),
+    ("a family of two outcomes", {"distribution": nllfit.Family("Normal", 2)}, r"outcomes of shape \(2,\)"),
+    ("an unknown network", {"network": "deep"}, "`network` is 'deep'"),
+    ("no members", {"num_members": 0}, "`num_members` is 0: give an int of at least 1"),
+    ("half an epoch", {"max_epochs": 0.5}, "`max_epochs` is 0.5"),
+    ("nothing left to train on", {"validation_fraction": 1.0}, "`validation_fraction` is 1.0"),
+]
+
+
+@pytest.mark.parametrize(("given", "words"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_a_regressor_refuses(given, words):
+    data = {name: given[name] for name in given if name in ("X", "y", "sample_weight", "observed")}
+    arguments = {name: value for name, value in given.items() if name not in data}
+    model = DistributionRegressor(**QUICK | arguments)
+    with pytest.raises(ValueError, match=words):
+        model.fit(**{"X": X, "y": Y} | data)
+
+
+def test_a_classifier_refuses():
+    model = DistributionClassifier(**QUICK)
+    with pytest.raises(ValueError, match="`y` has one class, 'a': give rows of at least two classes"):
+        model.fit(X, np.full(24, "a"))
+    with pytest.raises(ValueError, match="Unknown label type: continuous"):
+        model.fit(X, Y)
+
+
+def test_odd_tables_that_are_right():
+    """A constant and a doubled column, a gap, an unseen category, and weights that leave two rows out."""
+    table = TABLE.assign(constant=1.0, twice=X[:, 0])
+    table.loc[5, "a"] = np.nan
+    weights = np.r_[0.0, 0.0, np.ones(22)]
+    model = DistributionRegressor(**QUICK).fit(table, Y, sample_weight=weights)
+    alone = DistributionRegressor(**QUICK).fit(table[2:], Y[2:])
+    np.testing.assert_allclose(model.predict(table), alone.predict(table), rtol=1e-5, atol=1e-6)
+    new = table.assign(kind="w", constant=2.0)
+    assert np.all(np.isfinite(model.predict(new)))
+    with pytest.raises(ValueError, match="text in column 'a', which had numbers"):
+        model.predict(table.assign(a="one"))
+
+
+def test_an_outcome_that_is_constant():
+    model = DistributionRegressor(**QUICK).fit(X, np.full(24, 7.0))
+    np.testing.assert_allclose(model.predict(X), 7.0, atol=1.0)
+    assert np.all(np.isfinite(model.predict_interval(X)))
+    assert np.isfinite(model.score(X, np.full(24, 7.0)))
+
+
+def test_ten_thousand_columns():
+    x = RNG.normal(size=[24, 10_000])
+    model = DistributionRegressor(**QUICK | {"network": "steep"}).fit(x, Y)
+    assert model.predict(x).shape == (24,)
