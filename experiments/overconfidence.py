@@ -7,8 +7,8 @@ the scales with them. The same scales are far too small for test rows, of which 
 units of the scale: the mean negative log-likelihood (NLL) explodes, while the error of the mean hardly grows. A network
 is trained on scikit-learn's diabetes data, on several random splits, by the NLL, by the NLL with a floor under the
 scale, by beta-NLL (Seitzer et al. 2022) and by the CRPS. Then five networks by the NLL make an ensemble, and the scales
-of the ensemble are multiplied by one factor, which is chosen on rows held out of training. Last comes the recipe of
-`experiments/recipe.py`, which chooses the factor and the weight decay.
+of the ensemble are multiplied by one factor, which is chosen on rows held out of training. Last comes
+`nllfit.tabular.DistributionRegressor`, which chooses the factor and the weight decay.
 
 Expected: the NLL by itself ends at about 8, far above the 1.4 of the Normal which knows no inputs. No other loss is the
 cure: beta-NLL and the CRPS learn the mean faster, and so the training rows by heart, and end above 40. The floor and
@@ -23,9 +23,11 @@ from matplotlib.figure import Figure
 from sklearn import datasets, model_selection
 
 import nllfit
-from experiments import common, recipe
+from experiments import common
+from nllfit.tabular import DistributionRegressor
 
 MEMBERS = 5
+FACTORS = np.geomspace(0.7, 4, 36)
 FLOOR = 0.3  # of the target's standard deviation
 
 
@@ -74,16 +76,26 @@ def fit_split(tools, x, y, train, test, epochs, seed):
     def ensemble(rows):
         make = lambda: build(tools, tools.heads.Normal(), tools.loss, x.shape[1])  # noqa: E731
         members = nllfit.Ensemble.fit(make, MEMBERS, x[rows], y[rows], epochs=epochs, seed=seed)
-        return lambda rows: functools.partial(recipe.rescaled, tools.distribution(members(x[rows])), 0.0, 1.0)
+        return lambda rows: tools.distribution(members(x[rows]))
 
     cut = len(train) * 4 // 5
-    _, spread = recipe.best_spread(ensemble(train[:cut])(train[cut:]), y[train[cut:]])
+    held_out_rows = ensemble(train[:cut])(train[cut:])
+    mixtures = [widened(held_out_rows, factor) for factor in FACTORS]
+    losses = [np.mean(nllfit.negative_log_likelihood(y[train[cut:]], mixture)) for mixture in mixtures]
+    factor = FACTORS[int(np.argmin(losses))]
     predicted = ensemble(train)(test)
-    found[f"{MEMBERS} by NLL"] = scores(predicted(1.0), y[test])
-    found[f"{MEMBERS} by NLL, scales x factor"] = scores(predicted(spread), y[test]) | {"factor": spread}
-    predict, _ = recipe.fit_ensembles(tools, x[train], y[train], seed)["normal"]
-    found["the recipe of uci"] = scores(predict(x[test]), y[test])
+    found[f"{MEMBERS} by NLL"] = scores(predicted, y[test])
+    found[f"{MEMBERS} by NLL, scales x factor"] = scores(widened(predicted, factor), y[test]) | {"factor": factor}
+    tabular = DistributionRegressor(shuffle=False, random_state=seed).fit(x[train], y[train])
+    found["the recipe of uci"] = scores(tabular.predict_distribution(x[test]), y[test])
     return found, curves
+
+
+def widened(mixture, factor):
+    """A mixture of Normals, the scale of each times `factor`."""
+    normal = mixture.components_distribution.distribution
+    components = tfp.distributions.Independent(tfp.distributions.Normal(normal.loc, factor * normal.scale), 1)
+    return tfp.distributions.MixtureSameFamily(mixture.mixture_distribution, components)
 
 
 def _marginal(num_rows):

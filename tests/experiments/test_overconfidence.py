@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
-from experiments import overconfidence, recipe
-from tests.experiments.samples import marginal
+from experiments import overconfidence
+from tests.experiments.samples import Marginal
 
 
 @pytest.mark.parametrize("trained", [1, pytest.param(4, marks=pytest.mark.thorough)])  # of the networks by one loss
 def test_a_short_run(tmp_path, capsys, monkeypatch, trained):
-    monkeypatch.setattr(recipe, "fit_ensembles", marginal)  # which has its own test
+    monkeypatch.setattr(overconfidence, "DistributionRegressor", Marginal)  # which has its own test
     monkeypatch.setattr(overconfidence, "MEMBERS", 2)
     methods = overconfidence.methods
     monkeypatch.setattr(overconfidence, "methods", lambda tools: dict(list(methods(tools).items())[:trained]))
-    monkeypatch.setattr(recipe, "SPREADS", np.array([0.7, 1.0, 4.0]))
+    monkeypatch.setattr(overconfidence, "FACTORS", np.array([0.7, 1.0, 4.0]))
     x, y = datasets.load_diabetes(return_X_y=True)
     few = x[:178], y[:178]  # whole batches to train on, of all and of four fifths: another size is another trace
     monkeypatch.setattr(datasets, "load_diabetes", lambda **_: few)

@@ -1,4 +1,4 @@
-"""The published benchmark: its tables, its splits, the recipe, and a run that goes on where it was interrupted."""
+"""The published benchmark: its tables, its splits, and a run that goes on where it was interrupted."""
 
 import json
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tensorflow_probability import distributions as tfd
 
-from experiments import common, recipe, tables, uci
-from tests.experiments.samples import marginal
+from experiments import tables, uci
+from tests.experiments.samples import Marginal
 from tests.files import data_file
 
 RNG = np.random.default_rng(0)
@@ -73,45 +73,8 @@ def test_the_splits_are_the_published_ones():
     assert len(list(tables.splits(40_001))) == 5
 
 
-def test_bins_are_filled_from_the_left():
-    bins = recipe.Bins(np.arange(101.0)[:, None])
-    np.testing.assert_allclose(bins(np.array([[12.5]]))[0], [1, 1, 0.5] + 17 * [0])
-    constant = recipe.Bins(np.ones([9, 1]))
-    np.testing.assert_array_equal(constant(np.array([[0.0], [1.0]])), [20 * [0], 20 * [1]])
-
-
-def test_an_ensemble_that_is_too_sure_is_widened():
-    y = 2 * RNG.normal(size=[4000, 1])
-    nll, spread = recipe.best_spread(lambda spread: tfd.Independent(tfd.Normal(np.zeros([4000, 1]), spread), 1), y)
-    assert spread == pytest.approx(2, abs=0.1)
-    assert nll == pytest.approx(np.log(2) + 0.5 + np.log(2 * np.pi) / 2, abs=0.05)
-
-
-def test_a_row_unlike_all_others_costs_no_more_than_the_doubt():
-    components = tfd.Independent(tfd.Normal(np.zeros([2, 3, 1]), np.full([2, 3, 1], 0.1)), 1)
-    mixture = tfd.MixtureSameFamily(tfd.Categorical(np.array([[0.0, 1.0, 2.0]] * 2)), components)
-    y = np.array([[0.0], [50.0]])
-    found = recipe.doubted(mixture, 1.0, 20.0, 0.01).log_prob(y)
-    alone, wide = tfd.Normal(np.float64(0), 0.1), tfd.Normal(np.float64(1), 20.0)
-    expected = np.log(0.99 * alone.prob(y[:, 0]) + 0.01 * wide.prob(y[:, 0]))
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
-
-
-@pytest.mark.parametrize("networks", [("steep",), pytest.param(tuple(recipe.NETWORKS), marks=pytest.mark.thorough)])
-def test_the_recipe_finds_a_line(monkeypatch, networks):
-    monkeypatch.setattr(recipe, "NETWORKS", {name: recipe.NETWORKS[name] for name in networks})
-    monkeypatch.setattr(recipe, "MEMBERS", 2)
-    monkeypatch.setattr(recipe, "SPREADS", np.array([0.7, 1.0, 2.0, 4.0]))
-    x, y = TABLE[:, :-1], TABLE[:, -1:]
-    for predict, chosen in recipe.fit_ensembles(common.toolkit(3), x[:40], y[:40], 0).values():  # whole batches
-        distribution = predict(x[40:])
-        assert "scales x" in chosen
-        assert distribution.mean().shape == [20, 1]
-        assert np.sqrt(np.mean((distribution.mean().numpy() - y[40:]) ** 2)) < 0.5 * y.std()
-
-
 def test_a_run_and_its_numbers(folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(recipe, "fit_ensembles", marginal)
+    monkeypatch.setattr(uci, "DistributionRegressor", Marginal)
     out = tmp_path / "run"
     arguments = ["--data", str(folder), "--out", str(out), "--splits", "3"]
     metrics = uci.main(arguments)
@@ -128,15 +91,16 @@ def test_a_run_and_its_numbers(folder, tmp_path, monkeypatch, capsys):
 
 
 def test_a_run_goes_on_where_it_was_interrupted(folder, tmp_path, monkeypatch, capsys):
-    calls = []
+    calls, fit_split = [], uci.fit_split
 
     def interrupted(*given):
         calls.append(given)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return marginal(*given)
+        return fit_split(*given)
 
-    monkeypatch.setattr(recipe, "fit_ensembles", interrupted)
+    monkeypatch.setattr(uci, "DistributionRegressor", Marginal)
+    monkeypatch.setattr(uci, "fit_split", interrupted)
     arguments = ["--data", str(folder), "--out", str(tmp_path / "run"), "--splits", "3"]
     with pytest.raises(KeyboardInterrupt):
         uci.main(arguments)
