@@ -1,0 +1,236 @@
+"""Whose predicted distributions are better, and faster? `DistributionRegressor` and its peers on the same splits.
+
+    python -m experiments.peers --data FOLDER
+
+The tables are every NAME.txt of the folder (numbers between blanks) and every NAME.csv (with a header; text is a
+category, and an empty field a gap), the target in the last column, and diabetes of scikit-learn and the fair and
+randhie tables of statsmodels. Each is split into 90% training and 10% test rows, `--splits` times. Every peer sees the
+same rows as the same numbers: a category as indicators, and a gap as the median with an indicator.
+
+The peers are NGBoost (a Normal, with early stopping), Treeffuser, CatBoost (a Normal, `RMSEWithUncertainty`), and
+LightGBM, scikit-learn's gradient boosting and quantile-forest (quantiles). One that is not installed is left out. The
+predictions are scored in the target's own unit: the mean negative log-likelihood (NLL, nats) if there is a density; the
+CRPS and the pinball losses at 5, 50 and 95% from the quantiles at 1 to 99%; the coverage of the central 90% interval.
+`fit_seconds` is the time on the clock, `fit_cpu` and `predict_cpu` are seconds of all cores.
+
+Every fit is written as it ends: cut short, the same command with `--out` goes on where it stopped.
+"""
+
+import dataclasses
+import functools
+import importlib.util
+import pathlib
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from sklearn import datasets
+from sklearn.ensemble import HistGradientBoostingRegressor
+
+from experiments import common, tables
+from nllfit.tabular import DistributionRegressor
+from nllfit.tabular.columns import Columns
+
+LEVELS = np.arange(1, 100) / 100
+FEW = (0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98)  # of a peer that fits a model for each level
+SCORES = "nll", "crps", "pinball_5", "pinball_50", "pinball_95", "coverage_90", "fit_seconds", "fit_cpu", "predict_cpu"
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """Quantiles `[n, 99]` of test rows, and the logarithm of the density at their outcomes, if there is one."""
+
+    quantiles: np.ndarray
+    log_density: Callable[[np.ndarray], np.ndarray] | None = None
+
+
+def ours(distribution, x, y, seed):
+    """`DistributionRegressor` with its defaults."""
+    model = DistributionRegressor(distribution, random_state=seed).fit(x, y)
+
+    def predict(x):
+        def log_density(outcomes):
+            predicted = model.predict_distribution(x)
+            return np.asarray(predicted.log_prob(outcomes[:, None]))
+
+        is_discrete = model.predictor_.target.is_discrete
+        return Prediction(model.predict_quantile(x, LEVELS), None if is_discrete else log_density)
+
+    return predict
+
+
+def normal(mean, scale):
+    """A Prediction of Normals."""
+    law = stats.norm(mean, np.maximum(scale, 1e-12))
+    return Prediction(stats.norm.ppf(LEVELS) * law.std()[:, None] + law.mean()[:, None], law.logpdf)
+
+
+def ngboost(x, y, seed):
+    """NGBoost with a Normal, as many trees as are best on the last fifth of the rows."""
+    from ngboost import NGBRegressor
+
+    cut = len(x) * 4 // 5
+    model = NGBRegressor(n_estimators=2000, random_state=seed, verbose=False)
+    model.fit(x[:cut], y[:cut], X_val=x[cut:], Y_val=y[cut:], early_stopping_rounds=50)
+
+    def predict(x):
+        found = model.pred_dist(x).params
+        return normal(found["loc"], found["scale"])
+
+    return predict
+
+
+def treeffuser(x, y, seed):
+    """Treeffuser, by 200 samples."""
+    from treeffuser import Treeffuser
+
+    model = Treeffuser(seed=seed)
+    model.fit(x, y)
+    return lambda x: Prediction(
+        np.quantile(np.reshape(model.sample(x, 200, verbose=False), [200, len(x)]), LEVELS, 0).T
+    )
+
+
+def catboost(x, y, seed):
+    """CatBoost with a Normal, as many trees as are best on the last fifth of the rows."""
+    from catboost import CatBoostRegressor
+
+    cut = len(x) * 4 // 5
+    model = CatBoostRegressor(
+        loss_function="RMSEWithUncertainty", random_seed=seed, verbose=False, allow_writing_files=False
+    )
+    model.fit(x[:cut], y[:cut], eval_set=(x[cut:], y[cut:]), early_stopping_rounds=50)
+
+    def predict(x):
+        mean, variance = model.predict(x).T
+        return normal(mean, np.sqrt(variance))
+
+    return predict
+
+
+def quantile_forest(x, y, seed):
+    """A quantile regression forest."""
+    from quantile_forest import RandomForestQuantileRegressor
+
+    model = RandomForestQuantileRegressor(200, min_samples_leaf=5, random_state=seed).fit(x, y)
+    return lambda x: Prediction(model.predict(x, quantiles=LEVELS.tolist()))
+
+
+def lightgbm(x, y, seed):
+    """LightGBM, one model for each of a few levels."""
+    from lightgbm import LGBMRegressor
+
+    models = [LGBMRegressor(objective="quantile", alpha=q, random_state=seed, verbose=-1).fit(x, y) for q in FEW]
+    return functools.partial(between, models)
+
+
+def gradient_boosting(x, y, seed):
+    """scikit-learn's gradient boosting, one model for each of a few levels."""
+    make = functools.partial(HistGradientBoostingRegressor, loss="quantile", early_stopping=True, random_state=seed)
+    return functools.partial(between, [make(quantile=q).fit(x, y) for q in FEW])
+
+
+def between(models, x):
+    """A Prediction from one model for each of FEW levels, in order and interpolated."""
+    found = np.sort([model.predict(x) for model in models], axis=0).T
+    return Prediction(np.stack([np.interp(stats.norm.ppf(LEVELS), stats.norm.ppf(FEW), row) for row in found]))
+
+
+PEERS = {
+    "nllfit": (functools.partial(ours, "Normal"), "nllfit"),
+    "nllfit, auto": (functools.partial(ours, "auto"), "nllfit"),
+    "NGBoost": (ngboost, "ngboost"),
+    "Treeffuser": (treeffuser, "treeffuser"),
+    "CatBoost": (catboost, "catboost"),
+    "quantile-forest": (quantile_forest, "quantile_forest"),
+    "LightGBM": (lightgbm, "lightgbm"),
+    "gradient boosting": (gradient_boosting, "sklearn"),
+}
+
+
+def scored(fit, x, y, train, test, seed):
+    """The scores of a peer on the test rows, and the seconds that it took."""
+    clock, cpu = time.perf_counter(), time.process_time()
+    predict = fit(x[train], y[train], seed)
+    seconds = {"fit_seconds": time.perf_counter() - clock, "fit_cpu": time.process_time() - cpu}
+    cpu = time.process_time()
+    predicted, outcomes = predict(x[test]), y[test]
+    seconds["predict_cpu"] = time.process_time() - cpu
+    errors = outcomes[:, None] - predicted.quantiles
+    pinball = np.maximum(LEVELS * errors, (LEVELS - 1) * errors).mean(0)
+    at = {f"pinball_{round(100 * q)}": pinball[round(100 * q) - 1] for q in (0.05, 0.5, 0.95)}
+    inside = (errors[:, 4] >= 0) & (errors[:, 94] <= 0)
+    nll = None if predicted.log_density is None else -float(np.mean(predicted.log_density(outcomes)))
+    return {"nll": nll, "crps": 2 * pinball.mean(), **at, "coverage_90": inside.mean(), **seconds}
+
+
+def read_tables(folder):
+    """The tables by name, each the numbers `[n, m]` and the target `[n]`."""
+    import statsmodels.api as sm
+
+    found = {path.stem: pd.read_csv(path) for path in sorted(pathlib.Path(folder).glob("*.csv"))}
+    for name in ("fair", "randhie"):
+        data = getattr(sm.datasets, name).load_pandas()
+        found[name] = pd.concat([data.exog, data.endog], axis=1)
+    read = {name: _numbers(frame) for name, frame in found.items()}
+    read["diabetes"] = datasets.load_diabetes(return_X_y=True)
+    if any(pathlib.Path(folder).glob("*.txt")):
+        read |= {name: (x, y[:, 0]) for name, (x, y) in tables.read_folder(folder).items()}
+    return dict(sorted(read.items()))
+
+
+def _numbers(frame):
+    frame = frame[frame.iloc[:, -1].notna()]
+    inputs = frame.iloc[:, :-1]
+    return Columns.of(inputs).matrix(inputs), frame.iloc[:, -1].to_numpy(float)
+
+
+def print_table(name, rows):
+    """The mean scores of every peer on a table, the best CRPS first."""
+    print(f"\n{name:20}" + "".join(f"{score:>13}" for score in SCORES))
+    for peer, row in sorted(rows.items(), key=lambda item: item[1]["crps"]):
+        print(f"{peer:20}" + "".join(f"{np.nan if row[score] is None else row[score]:13.4g}" for score in SCORES))
+
+
+def main(argv=None):
+    """Runs the comparison; returns its metrics."""
+    parser = common.parser(__doc__, "peers")
+    parser.set_defaults(keras=3)
+    names = lambda text: text.split(",")  # noqa: E731
+    parser.add_argument("--data", metavar="FOLDER", required=True, help="the folder of the tables")
+    parser.add_argument("--only", metavar="NAME,...", type=names, help="only these tables")
+    parser.add_argument("--peers", metavar="NAME,...", type=names, help="only these peers")
+    parser.add_argument("--splits", type=int, default=5, help="of each table (default: %(default)s)")
+    arguments = common.checked(parser.parse_args(argv), splits=1, keras=3)
+    found = read_tables(arguments.data)
+    chosen = arguments.only or list(found)
+    peers = arguments.peers or [name for name, (_, module) in PEERS.items() if importlib.util.find_spec(module)]
+    for flag, given, known in (("only", chosen, found), ("peers", peers, PEERS)):
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            raise ValueError(f"--{flag} names {', '.join(unknown)}: choose among {', '.join(known)}.")
+    metrics = {}
+    with common.run_folder(arguments) as folder:
+        (folder / "fits").mkdir(exist_ok=True)
+        for name in chosen:
+            (x, y), rows = found[name], {}
+            for peer in peers:
+                done = []
+                for i, (train, test) in enumerate(tables.splits(len(x), arguments.splits)):
+                    one = functools.partial(scored, PEERS[peer][0], x, y, train, test, arguments.seed + i)
+                    done.append(common.kept(folder / "fits" / f"{name}-{peer}-{i:02}.json", one))
+                rows[peer] = {score: _mean([split[score] for split in done]) for score in SCORES}
+            metrics[name] = rows
+            print_table(name, rows)
+        common.write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def _mean(values):
+    return None if None in values else float(np.mean(values))
+
+
+if __name__ == "__main__":
+    common.run(main)
