@@ -25,6 +25,7 @@ PAGES = {
     "nllfit.keras3.losses": "The same losses for Keras 3.",
     "nllfit.keras3.metrics": "The same metrics for Keras 3.",
     "nllfit.calibration": "Models whose probabilities are put right on rows held out.",
+    "nllfit.tabular": "Estimators with scikit-learn's conventions: a predicted distribution for every row of a table.",
     "nllfit.equivalence": "Which Keras loss is which head's negative log-likelihood.",
     "nllfit.survival_scores": "Scores of risks and survival probabilities where some times are censored.",
     "nllfit.plots": "Figures; each function draws on the `ax` that it is given.",
