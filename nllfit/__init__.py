@@ -23,7 +23,7 @@ from nllfit.estimation import (
     log_likelihood,
     maximum_likelihood,
 )
-from nllfit.evaluation import Evaluation, ScoreComparison, compare_scores, evaluate
+from nllfit.evaluation import ClassScores, Evaluation, ScoreComparison, class_scores, compare_scores, evaluate
 from nllfit.families import (
     ByMean,
     Censored,
@@ -53,6 +53,7 @@ keep_safe_mode()
 __all__ = [
     "ByMean",
     "Censored",
+    "ClassScores",
     "Coefficients",
     "Comparison",
     "Conformalized",
@@ -74,6 +75,7 @@ __all__ = [
     "calibration",
     "cause_specific_risks",
     "cdf",
+    "class_scores",
     "compare",
     "compare_scores",
     "conformalize",

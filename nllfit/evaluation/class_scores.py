@@ -1,0 +1,92 @@
+"""Scores of each class: how well its probability tells its rows from the others, and what it is taken for."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from nllfit.evaluation.evaluations import Evaluation
+
+__all__ = ["ClassScores", "class_scores"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassScores:
+    """Scores of `k` classes, each against the others; NaN for a class that all rows or no rows have.
+
+    Attributes:
+      names: of the classes, `[k]`.
+      counts: the rows of each class, `[k]`.
+      nll: the mean negative log-likelihood of the rows of each class, in nats, `[k]`.
+      auc: the area under the ROC curve: how often a row of the class has a larger probability of it than another row,
+        `[k]`; 0.5 for probabilities that say nothing.
+      average_precision: the mean precision over the recalls that thresholds reach, `[k]`; the share of the class for
+        probabilities that say nothing.
+      confusion: how many rows of each class (first axis) have the largest probability for which (second), `[k, k]`.
+    """
+
+    names: tuple[str, ...]
+    counts: np.ndarray
+    nll: np.ndarray
+    auc: np.ndarray
+    average_precision: np.ndarray
+    confusion: np.ndarray
+
+    def summary(self) -> str:
+        """The scores and the confusion as tables of text."""
+        width = max(11, *(len(name) + 2 for name in self.names))
+        lines = [f"{'class':<{width}}{'rows':>8}{'NLL (nats)':>12}{'AUC':>8}{'avg. precision':>16}"]
+        for row in zip(self.names, self.counts, self.nll, self.auc, self.average_precision, strict=True):
+            name, count, nll, auc, precision = row
+            lines.append(f"{name:<{width}}{count:>8}{nll:>12.4f}{auc:>8.4f}{precision:>16.4f}")
+        lines += ["", f"{'is / taken for':<{max(width, 16)}}" + "".join(f"{name:>{width}}" for name in self.names)]
+        for name, counts in zip(self.names, self.confusion, strict=True):
+            lines.append(f"{name:<{max(width, 16)}}" + "".join(f"{count:>{width}}" for count in counts))
+        return "\n".join(lines)
+
+
+def class_scores(evaluation: Evaluation, names: Sequence[str] | None = None) -> ClassScores:
+    """The scores of each class, from an evaluation of a classifier.
+
+    Args:
+      evaluation: of `evaluate`, for a model of class labels, one-hot rows or events.
+      names: of the classes, `[k]`, in the order of their labels; by default the labels.
+
+    Raises:
+      ValueError: if the outcomes are no classes, or `names` are not one for each.
+
+    Example:
+      >>> found = class_scores(evaluate(tfd.Categorical(logits=[[1.0, 0.0], [0.0, 1.0]]), y=[0, 1]), ["cat", "dog"])
+      >>> found.auc, found.confusion.tolist()
+      (array([1., 1.]), [[1, 0], [0, 1]])
+
+    Source: Fawcett, An introduction to ROC analysis, 2006.
+    """
+    if evaluation.probabilities is None:
+        raise ValueError("The outcomes of this evaluation are numbers: give one of a classifier.")
+    size = evaluation.probabilities.shape[-1]
+    names = tuple(map(str, range(size) if names is None else names))
+    if len(names) != size:
+        raise ValueError(f"`names` are {len(names)}, but there are {size} classes: give one for each.")
+    probabilities = evaluation.probabilities.reshape([-1, size])
+    labels = evaluation.y.argmax(-1) if evaluation.y.shape == evaluation.probabilities.shape else evaluation.y
+    labels = np.ravel(labels).astype(int)
+    seen = labels[:, None] == np.arange(size)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        losses = -np.log(probabilities[np.arange(len(labels)), labels])
+        nll = losses @ seen / seen.sum(0)
+    area, precision = np.array([_auc_and_precision(seen[:, k], probabilities[:, k]) for k in range(size)]).T
+    confusion = np.zeros([size, size], int)
+    np.add.at(confusion, (labels, probabilities.argmax(1)), 1)
+    return ClassScores(names, seen.sum(0), nll, area, precision, confusion)
+
+
+def _auc_and_precision(seen, scores):
+    """The area under the ROC curve and the average precision of one class."""
+    if seen.all() or not seen.any():
+        return np.nan, np.nan
+    _, place = np.unique(-scores, return_inverse=True)  # equal scores are one threshold
+    hits, misses = np.cumsum(np.bincount(place, seen)), np.cumsum(np.bincount(place, ~seen))
+    recall, fall_out = np.append(0, hits / hits[-1]), np.append(0, misses / misses[-1])
+    area = np.sum(np.diff(fall_out) * (recall[1:] + recall[:-1]) / 2)
+    return area, np.sum(np.diff(recall) * hits / (hits + misses))

@@ -1,0 +1,49 @@
+"""Scores of each class, compared with scikit-learn's."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
+from tensorflow_probability import distributions as tfd
+
+import nllfit
+
+RNG = np.random.default_rng(0)
+LABELS = RNG.integers(3, size=80)
+LOGITS = np.round(RNG.normal(size=[80, 3]) + np.eye(3)[LABELS], 1)  # with ties
+
+
+def test_classes():
+    evaluation = nllfit.evaluate(tfd.Categorical(LOGITS), y=LABELS)
+    found = nllfit.class_scores(evaluation, ["ape", "bear", "cat"])
+    probabilities = evaluation.probabilities
+    for k in range(3):
+        np.testing.assert_allclose(found.auc[k], roc_auc_score(k == LABELS, probabilities[:, k]), rtol=1e-12)
+        precision = average_precision_score(k == LABELS, probabilities[:, k])
+        np.testing.assert_allclose(found.average_precision[k], precision, rtol=1e-12)
+        np.testing.assert_allclose(found.nll[k], evaluation.scores["nll"][k == LABELS].mean(), rtol=1e-9)
+    np.testing.assert_array_equal(found.confusion, confusion_matrix(LABELS, probabilities.argmax(1)))
+    np.testing.assert_allclose(found.counts @ found.nll / 80, evaluation.nll, rtol=1e-9)
+    assert "bear" in found.summary().splitlines()[2]
+
+
+def test_one_hot_rows_and_events():
+    logits = LOGITS + 1e-3 * RNG.normal(size=LOGITS.shape)  # a last digit would decide between equal ones
+    rows = nllfit.class_scores(nllfit.evaluate(tfd.OneHotCategorical(logits), y=np.eye(3)[LABELS]))
+    labels = nllfit.class_scores(nllfit.evaluate(tfd.Categorical(logits), y=LABELS))
+    np.testing.assert_allclose(rows.auc, labels.auc)
+    assert rows.names == ("0", "1", "2")
+    events = tfd.Independent(tfd.Bernoulli(LOGITS[:, :1]), 1)
+    found = nllfit.class_scores(nllfit.evaluate(events, y=(LABELS[:, None] == 0) * 1.0))
+    np.testing.assert_allclose(found.auc, roc_auc_score(LABELS == 0, LOGITS[:, 0]), rtol=1e-12)
+
+
+def test_a_class_without_rows():
+    found = nllfit.class_scores(nllfit.evaluate(tfd.Categorical(LOGITS), y=np.minimum(LABELS, 1)))
+    assert np.isnan([found.auc[2], found.average_precision[2], found.nll[2]]).all()
+
+
+def test_what_is_refused():
+    with pytest.raises(ValueError, match="outcomes of this evaluation are numbers"):
+        nllfit.class_scores(nllfit.evaluate(tfd.Normal(np.zeros(3), 1.0), y=[0.0, 1.0, 2.0]))
+    with pytest.raises(ValueError, match="`names` are 2, but there are 3 classes"):
+        nllfit.class_scores(nllfit.evaluate(tfd.Categorical(LOGITS), y=LABELS), ["a", "b"])
