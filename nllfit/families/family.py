@@ -68,6 +68,8 @@ class Family(ParametricFamily):
     Source: `tfp.util.ParameterProperties`, TensorFlow Probability.
     """
 
+    _order: list[str]  # of the free parameters, shared ones among them
+
     def __init__(
         self,
         distribution: str | type[tfd.Distribution],
