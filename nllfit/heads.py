@@ -12,10 +12,10 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
 
-from nllfit.families import catalogue, compound, layer, own
+from nllfit.families import catalogue, compound, function_family, layer
 from nllfit.families.law import law_of
 from nllfit.families.layer import traced_distribution
-from nllfit.families.rows import rowwise
+from nllfit.families.rowwise import rowwise
 
 __all__ = [
     "Bernoulli",
@@ -88,7 +88,7 @@ class Censored(compound.Censored, _Layer):
 
 
 @_register
-class DistributionLambda(own.DistributionLambda, _Layer):
+class DistributionLambda(function_family.DistributionLambda, _Layer):
     pass
 
 

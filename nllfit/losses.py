@@ -8,7 +8,6 @@ import tf_keras
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_numbers
-from nllfit.families.kinds import INDEPENDENT
 from nllfit.families.law import law_of
 from nllfit.families.outcomes import (
     as_outcomes,
@@ -18,7 +17,8 @@ from nllfit.families.outcomes import (
     where_counted,
 )
 from nllfit.families.refusal import assertion_text
-from nllfit.families.rows import checking
+from nllfit.families.rowwise import checking
+from nllfit.families.tfp_classes import INDEPENDENT
 from nllfit.kerases import as_distribution, distribution_of, mask_of, no_distribution
 from nllfit.scores import crps
 

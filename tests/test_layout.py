@@ -96,13 +96,13 @@ def test_no_module_only_forwards(name):
 # Folders in which no object is told apart by its attributes, changed after it was made, or read from the outside.
 CLEAN = ("families", "scores")
 PROBES = {
-    "hasattr": "ask the class: `law_of`, `isinstance` or `kinds.defines`",
+    "hasattr": "ask the class: `law_of`, `isinstance` or `tfp_classes.defines`",
     "__class__": "make an object of the right class",
     "_getframe": "pass what is needed as an argument",
     "copy.copy": "make a copy with other attributes in one step, as `ParametricFamily._replaced` does",
 }
 LEFT = {  # what is not clean yet
-    ("nllfit.families.rows", "__class__"),  # a head's distribution, which tf_keras may have wrapped
+    ("nllfit.families.rowwise", "__class__"),  # a head's distribution, which tf_keras may have wrapped
     ("nllfit.families.layer", "_getframe"),  # the sentence of a Keras that refuses the other's layer
     ("nllfit.families.configs", "hasattr"),  # of arrays
     ("nllfit.families.arguments", "hasattr"),  # of arrays

@@ -12,9 +12,9 @@ from tensorflow_probability import distributions as tfd
 import nllfit
 from nllfit import heads
 from nllfit.families.discreteness import is_discrete
-from nllfit.families.kinds import INDEPENDENT
 from nllfit.families.law import elements_of, law_of
 from nllfit.families.links import default_link
+from nllfit.families.tfp_classes import INDEPENDENT
 
 __all__ = ["PICTURES", "families", "made_rows", "page", "picture", "row"]
 

@@ -13,11 +13,11 @@ from tensorflow_probability import distributions as tfd
 from nllfit.ensembles import Ensemble, load_model, new_folder
 from nllfit.evaluation.class_probabilities import class_log_probs
 from nllfit.evaluation.predicted_rows import PredictedRows, predicted_rows
-from nllfit.families.bounds import checked
 from nllfit.families.discreteness import is_discrete
-from nllfit.families.kinds import INDEPENDENT
+from nllfit.families.inflated_distribution import InflatedDistribution
 from nllfit.families.law import law_of
-from nllfit.families.points import InflatedDistribution
+from nllfit.families.support_checks import checked
+from nllfit.families.tfp_classes import INDEPENDENT
 from nllfit.kerases import Model, as_distribution, mask_of, output_like, with_mask
 from nllfit.prediction import predict_distribution
 

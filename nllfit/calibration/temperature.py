@@ -11,7 +11,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.calibration.calibrated import Calibrated, rows_for_calibration
 from nllfit.evaluation.class_probabilities import class_labels, class_log_probs, of_one_outcome
-from nllfit.families.kinds import MIXTURE_SAME_FAMILY, over_event
+from nllfit.families.tfp_classes import MIXTURE_SAME_FAMILY, over_event
 from nllfit.kerases import Model
 
 __all__ = ["TemperatureScaled", "scale_temperature"]

@@ -8,10 +8,10 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_array, is_censored_data
-from nllfit.families.bounds import checked
 from nllfit.families.censored import is_censored
-from nllfit.families.kinds import MIXTURE, MIXTURE_SAME_FAMILY
 from nllfit.families.refusal import assertion_text, first_refused, refusal
+from nllfit.families.support_checks import checked
+from nllfit.families.tfp_classes import MIXTURE, MIXTURE_SAME_FAMILY
 
 __all__ = ["likelihood", "log_likelihood"]
 

@@ -5,8 +5,8 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.kinds import INDEPENDENT, MIXTURE_SAME_FAMILY
 from nllfit.families.law import law_of
+from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE_SAME_FAMILY
 
 __all__ = ["class_labels", "class_log_probs", "of_one_outcome"]
 

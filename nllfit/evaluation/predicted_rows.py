@@ -9,7 +9,6 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.data import check_cardinality, check_inputs
 from nllfit.families.arguments import as_numbers
-from nllfit.families.bounds import checked
 from nllfit.families.facts import facts_of
 from nllfit.families.outcomes import (
     as_column,
@@ -18,6 +17,7 @@ from nllfit.families.outcomes import (
     weights_of_outcomes,
     where_counted,
 )
+from nllfit.families.support_checks import checked
 from nllfit.kerases import Model, distribution_of, mask_of
 from nllfit.losses import negative_log_likelihood
 from nllfit.prediction import predict_distribution

@@ -1,10 +1,12 @@
-"""Families: from unconstrained numbers to a distribution.
+"""Families: from unconstrained numbers to a distribution, and laws: what can be asked of a distribution.
 
-`protocol` is what the rest of `nllfit` asks of a family; `family` and `mixture` keep it, by `links` that TFP names and
-`facts` that it does not know. `layer` and `catalogue` are the heads as far as they do not depend on Keras.
+`protocol` is what the rest of `nllfit` asks of a family; `family` and `mixture` implement it by the `links` that TFP
+names and by `facts`. `law.law_of` answers questions about a distribution; `structures`, `windows`,
+`inflated_distribution` and `observed` hold the laws of distributions that are made of others, and `tfp_families` what
+is known of each family of TFP's. `layer` and `catalogue` are the heads as far as they do not depend on Keras.
 """
 
-from nllfit.families import known, structures  # noqa: F401  # which tell `law_of` of the classes they know
+from nllfit.families import structures, tfp_families  # noqa: F401  # which tell `law_of` what they know
 from nllfit.families.by_mean import ByMean
 from nllfit.families.censored import Censored, interval_censored, left_censored, right_censored
 from nllfit.families.family import Family

@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.kinds import parameter_properties
 from nllfit.families.protocol import ParametricFamily
 from nllfit.families.refusal import untouched
 from nllfit.families.registered import registered
+from nllfit.families.tfp_classes import parameter_properties
 
 __all__ = [
     "as_array",

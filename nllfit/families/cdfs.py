@@ -9,9 +9,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.analytic import zeta
 from nllfit.families.averaged_cdfs import beta_binomial, horseshoe, normal_inverse_gaussian, skellam
 from nllfit.families.incomplete_functions import beta_tails, gamma_tails
+from nllfit.families.numerics import zeta
 
 __all__ = ["CDFS"]
 

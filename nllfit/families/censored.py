@@ -9,11 +9,11 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import util as tfpu
 
-from nllfit.families.kinds import INDEPENDENT, MIXTURE_SAME_FAMILY
 from nllfit.families.law import law_of
 from nllfit.families.observed import Observed
 from nllfit.families.protocol import Measure, Numbers
 from nllfit.families.refusal import asserted
+from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE_SAME_FAMILY
 from nllfit.families.windows import WindowedDistribution
 from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
 

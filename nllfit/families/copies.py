@@ -7,7 +7,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.facts import corrected
-from nllfit.families.kinds import MIXTURE, TRANSFORMED, parameter_properties, plain_class
+from nllfit.families.tfp_classes import MIXTURE, TRANSFORMED, parameter_properties, plain_class
 
 __all__ = ["arguments_of", "constant", "constant_but", "in_float64", "real_dtype", "with_axis_moved", "with_parameters"]
 

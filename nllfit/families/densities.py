@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.analytic import log1p_ratio, log_bessel_series, zeta
+from nllfit.families.numerics import log1p_ratio, log_bessel_series, zeta
 
 __all__ = [
     "beta",

@@ -5,7 +5,7 @@ import tensorflow_probability as tfp
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.kinds import DISCRETE, MIXTURE_SAME_FAMILY, is_own, parts_of, plain_class
+from nllfit.families.tfp_classes import DISCRETE, MIXTURE_SAME_FAMILY, is_own, parts_of, plain_class
 
 __all__ = ["Between", "is_discrete", "line"]
 

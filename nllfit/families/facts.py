@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.kinds import derived, plain_class
+from nllfit.families.tfp_classes import derived, plain_class
 
 __all__ = ["FACTS", "Facts", "corrected", "describe", "facts_of", "names_with_exact_tails"]
 

@@ -21,13 +21,13 @@ from nllfit.families.arguments import (
     check_size,
     family_class,
 )
-from nllfit.families.bounds import strict
 from nllfit.families.discreteness import is_discrete
 from nllfit.families.facts import Facts, facts_of
-from nllfit.families.kinds import over_event
 from nllfit.families.links import Softmax, check_links, chosen_link, default_link, is_positive, other_names, twin
 from nllfit.families.protocol import Numbers, ParametricFamily
 from nllfit.families.refusal import assertion_text
+from nllfit.families.support_checks import strict
+from nllfit.families.tfp_classes import over_event
 
 __all__ = ["Family"]
 

@@ -12,9 +12,9 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.arguments import as_names, as_params
 from nllfit.families.facts import Facts
 from nllfit.families.family import Family
+from nllfit.families.inflated_distribution import InflatedDistribution
 from nllfit.families.law import law_of
 from nllfit.families.links import Softmax
-from nllfit.families.points import InflatedDistribution
 from nllfit.families.protocol import Numbers
 from nllfit.families.windows import AboveZero
 from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise

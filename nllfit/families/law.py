@@ -15,13 +15,13 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.copies import constant, constant_but, in_float64, real_dtype, with_parameters
 from nllfit.families.discreteness import is_discrete
 from nllfit.families.facts import facts_of
-from nllfit.families.intervals import between_counts, between_numbers, by_quadrature, middle
-from nllfit.families.inversion import root_of
-from nllfit.families.kinds import TRANSFORMED, defines, is_own, plain_class
+from nllfit.families.interval_probability import between_counts, between_numbers, by_quadrature, middle
 from nllfit.families.predictions import central_value
+from nllfit.families.quantile_search import root_of
 from nllfit.families.support_ends import ends_of, outcome_in
 from nllfit.families.tail_integrals import cuts_of, tail_integrals
 from nllfit.families.tail_sums import crps_by_sums
+from nllfit.families.tfp_classes import TRANSFORMED, defines, is_own, plain_class
 
 __all__ = ["Law", "elements_of", "has_law", "law_of"]
 

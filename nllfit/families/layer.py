@@ -14,7 +14,7 @@ from nllfit.families.by_mean import parameterized
 from nllfit.families.configs import plain, restored
 from nllfit.families.family import Family
 from nllfit.families.protocol import ParametricFamily
-from nllfit.families.rows import rowwise
+from nllfit.families.rowwise import rowwise
 
 __all__ = ["DistributionHead", "Elementwise", "Head", "Origin", "forget_graph", "traced_distribution"]
 
@@ -229,4 +229,4 @@ def _served(origin):
             return origin.distribution()
         except tf.errors.InvalidArgumentError:
             pass
-    return origin.distribution(validate_args=False)  # in a graph a loss alone checks, see `rows.checking`
+    return origin.distribution(validate_args=False)  # in a graph a loss alone checks, see `rowwise.checking`

@@ -13,7 +13,7 @@ from nllfit.families.facts import Facts
 from nllfit.families.family import Family
 from nllfit.families.links import Softmax
 from nllfit.families.protocol import Numbers, ParametricFamily
-from nllfit.families.rows import rowwise
+from nllfit.families.rowwise import rowwise
 
 __all__ = ["MixtureFamily", "equal_mixture"]
 

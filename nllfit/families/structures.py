@@ -6,9 +6,9 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.copies import real_dtype, with_axis_moved
-from nllfit.families.kinds import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMILY
 from nllfit.families.law import Law, has_law, law_of
 from nllfit.families.normal_mixtures import of_normals
+from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMILY
 
 __all__ = ["IndependentLaw", "MixtureLaw"]
 

@@ -11,7 +11,7 @@ from tensorflow_probability.python.distributions.distribution import AutoComposi
 
 from nllfit.families.copies import constant_but, real_dtype
 from nllfit.families.discreteness import Between
-from nllfit.families.intervals import LogInterval, middle, within
+from nllfit.families.interval_probability import LogInterval, middle, within
 from nllfit.families.law import Law, has_law, law_of
 from nllfit.families.moments import moments_by_tails
 from nllfit.families.observed import Observed

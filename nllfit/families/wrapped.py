@@ -11,10 +11,10 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.facts import Facts, names_with_exact_tails
 from nllfit.families.family import Family
-from nllfit.families.kinds import INDEPENDENT, over_event
 from nllfit.families.law import law_of
 from nllfit.families.links import Softmax
 from nllfit.families.protocol import Numbers, ParametricFamily
+from nllfit.families.tfp_classes import INDEPENDENT, over_event
 
 __all__ = ["FamilyOf", "as_family", "checked_cdf", "elementwise"]
 

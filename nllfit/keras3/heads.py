@@ -14,7 +14,7 @@ and in float32 where that is 16 bits wide.
 import keras
 import tensorflow as tf
 
-from nllfit.families import catalogue, compound, layer, own
+from nllfit.families import catalogue, compound, function_family, layer
 from nllfit.families.law import law_of
 from nllfit.families.layer import traced_distribution
 
@@ -91,7 +91,7 @@ class Censored(compound.Censored, _Layer):
 
 
 @_register
-class DistributionLambda(own.DistributionLambda, _Layer):
+class DistributionLambda(function_family.DistributionLambda, _Layer):
     pass
 
 

@@ -15,9 +15,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.analytic import across, expm1_ratio, log1p_ratio
 from nllfit.families.incomplete_functions import beta_tails, gamma_tails, log_beta_kernel, log_gamma_kernel
 from nllfit.families.normal_mixtures import expected_distance
+from nllfit.families.numerics import across, expm1_ratio, log1p_ratio
 
 __all__ = ["CONTINUOUS"]
 

@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.analytic import across, zeta
 from nllfit.families.incomplete_functions import beta_tails, gamma_tails, log_beta_kernel, log_gamma_kernel
+from nllfit.families.numerics import across, zeta
 
 __all__ = ["COUNTS"]
 

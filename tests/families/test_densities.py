@@ -8,7 +8,7 @@ from scipy import special, stats
 
 import nllfit
 from nllfit import Censored, Family, MixtureFamily, heads
-from nllfit.families.analytic import log_bessel_series
+from nllfit.families.numerics import log_bessel_series
 
 tfd = tfp.distributions
 

@@ -9,13 +9,13 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_params, as_size
-from nllfit.families.bounds import checked
 from nllfit.families.discreteness import is_discrete
 from nllfit.families.facts import Facts
-from nllfit.families.kinds import parameter_properties, parts_of
 from nllfit.families.layer import Head
 from nllfit.families.protocol import Numbers, ParametricFamily
 from nllfit.families.registered import registered
+from nllfit.families.support_checks import checked
+from nllfit.families.tfp_classes import parameter_properties, parts_of
 
 __all__ = ["DistributionLambda", "FunctionFamily"]
 

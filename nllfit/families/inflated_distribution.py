@@ -10,7 +10,7 @@ from tensorflow_probability import util as tfpu
 from tensorflow_probability.python.distributions.distribution import AutoCompositeTensorDistribution
 
 from nllfit.families.copies import real_dtype
-from nllfit.families.intervals import LogInterval
+from nllfit.families.interval_probability import LogInterval
 from nllfit.families.law import Law, has_law, law_of
 from nllfit.families.refusal import asserted
 

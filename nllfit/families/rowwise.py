@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.kinds import derived
+from nllfit.families.tfp_classes import derived
 
 __all__ = ["Rowwise", "checking", "rowwise"]
 

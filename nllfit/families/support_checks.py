@@ -9,8 +9,8 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.copies import arguments_of
 from nllfit.families.facts import corrected
-from nllfit.families.kinds import MIXTURE, TRANSFORMED, derived, is_own, plain_class
 from nllfit.families.law import law_of
+from nllfit.families.tfp_classes import MIXTURE, TRANSFORMED, derived, is_own, plain_class
 
 __all__ = ["checked", "strict"]
 

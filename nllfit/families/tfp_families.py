@@ -11,10 +11,10 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families import densities
 from nllfit.families.cdfs import CDFS
 from nllfit.families.facts import FACTS, Facts, describe
-from nllfit.families.formulas import LOG_TAILS, Tails, two_pieces
-from nllfit.families.intervals import by_quadrature
+from nllfit.families.interval_probability import by_quadrature
 from nllfit.families.law import law_of
 from nllfit.families.links import Softplus
+from nllfit.families.log_tails import LOG_TAILS, Tails, two_pieces
 from nllfit.families.sample_statistics import largest, median, smallest
 
 _TINY = 1e-250  # tails that are near the smallest numbers

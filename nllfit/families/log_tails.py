@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.analytic import expm1_ratio, log1p_ratio
+from nllfit.families.numerics import expm1_ratio, log1p_ratio
 
 __all__ = ["LOG_TAILS", "Tails", "log1mexp", "two_pieces"]
 
