@@ -103,8 +103,10 @@ class CallbackLoop:
             if evaluates[i]:
                 logs |= self._tested(numbers(stretch.scores, i))
             if stretch.epochs > 1:
-                for bar in self._bars:  # it would count from the end of the call on
-                    bar.progbar._start = time.time() - stretch.seconds / stretch.epochs
+                for bar in self._bars:  # it counts from the callbacks of the epoch on, which follow the call
+                    bar.progbar._start = bar.progbar._time_at_epoch_start = (
+                        time.time() - stretch.seconds / stretch.epochs
+                    )
             self._callbacks.on_epoch_end(epoch + i, logs)
             for backup in self._backups:
                 backup.save(epoch + i + 1, logs)

@@ -105,4 +105,4 @@ def test_the_epochs_of_one_call_share_its_time(k, capfd, monkeypatch):
     shown = [float(t) * unit[u] for t, u in re.findall(r"(\d+)(s|ms|us)/step", capfd.readouterr().out)]
     assert len(shown) == 5
     assert len(seconds) == 1
-    assert sum(shown) * 2 >= 0.8 * seconds[0]  # two steps an epoch, each of whose times is shown in whole units
+    assert min(shown) >= 0.7 * seconds[0] / 10  # of two steps an epoch; times are shown in whole units
