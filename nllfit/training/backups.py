@@ -109,7 +109,8 @@ class _Memory(tf.train.experimental.PythonState):
         } | {"stopped": (model, "stop_training")}
 
     def serialize(self):
-        arrays = {f"logs/{name}": value for name, value in (self.logs or {}).items()}
+        logs = {f"logs/{name}": np.asarray(value) for name, value in (self.logs or {}).items()}
+        arrays = {key: value for key, value in logs.items() if value.dtype.kind in "biuf"}  # a callback may add others
         for key, (owner, name) in self._remembering.items():
             value = getattr(owner, name, None)
             if isinstance(value, list):  # of weights

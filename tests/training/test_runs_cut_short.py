@@ -79,10 +79,11 @@ def test_a_run_killed_before_its_backup_is_deleted_knows_its_losses(k, tmp_path,
 
     arguments = {"epochs": 3, "seed": 0, "verbose": 0, "compile": "graph", "validation_data": (X, Y)}
     expected = nllfit.fit(line(k), X, Y, **arguments).history
+    noting = k.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(note=object()))
     with monkeypatch.context() as patch:
         patch.setattr(tf.io.gfile, "rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
-            nllfit.fit(line(k), X, Y, callbacks=[k.callbacks.BackupAndRestore(tmp_path)], **arguments)
+            nllfit.fit(line(k), X, Y, callbacks=[k.callbacks.BackupAndRestore(tmp_path), noting], **arguments)
     resumed = nllfit.fit(line(k), X, Y, callbacks=[k.callbacks.BackupAndRestore(tmp_path)], **arguments)
     assert resumed.history == {name: values[-1:] for name, values in expected.items()}
     assert resumed.epoch == []
