@@ -61,7 +61,8 @@ class Beta(Elementwise):
 
     Args:
       event_shape: shape of one outcome, an int or a tuple.
-      **kwargs: `shared`, `floor` or fixed `concentration1` (a), `concentration0` (b).
+      **kwargs: `shared`, `floor` or fixed `concentration1` (a), `concentration0` (b); with
+        `parameterization="mean"`, `mean` and `precision` (see `nllfit.ByMean`).
 
     Source: Ferrari and Cribari-Neto, Beta regression for modelling rates and proportions, 2004.
     """
@@ -100,7 +101,8 @@ class Gamma(Elementwise):
 
     Args:
       event_shape: shape of one outcome, an int or a tuple.
-      **kwargs: `shared`, `floor` or fixed `concentration` (a), `rate` or `log_rate`.
+      **kwargs: `shared`, `floor` or fixed `concentration` (a), `rate` or `log_rate`; with `parameterization="mean"`,
+        `mean` and `concentration` (see `nllfit.ByMean`).
 
     Source: McCullagh and Nelder, Generalized linear models, 1989, chapter 8.
     """
@@ -206,7 +208,8 @@ class NegativeBinomial(Elementwise):
 
     Args:
       event_shape: shape of one outcome, an int or a tuple.
-      **kwargs: `shared`, `floor` or fixed `total_count` (r), `logits` or `probs` (p).
+      **kwargs: `shared`, `floor` or fixed `total_count` (r), `logits` or `probs` (p); with `parameterization="mean"`,
+        `mean` and `alpha` (see `nllfit.ByMean`).
 
     Source: Hilbe, Negative binomial regression, 2011.
     """

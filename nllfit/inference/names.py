@@ -4,18 +4,23 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import tensorflow as tf
+
 from nllfit.kerases import Model
 
-__all__ = ["feature_names", "labels", "weight_names"]
+__all__ = ["Features", "feature_names", "labels", "weight_names"]
 
 
-def feature_names(x: Any) -> list[str] | None:
-    """The names of a DataFrame's columns; None for an array."""
-    columns = getattr(x, "columns", None)
-    return None if columns is None else [str(column) for column in columns]
+Features = list[list[str] | None]
 
 
-def weight_names(model: Model, features: Sequence[str] | None) -> list[list[str]]:
+def feature_names(x: Any) -> Features:
+    """For each input of a model the names of its columns if it is a DataFrame; None for an array."""
+    columns = [getattr(part, "columns", None) for part in tf.nest.flatten(x)]
+    return [None if names is None else list(map(str, names)) for names in columns]
+
+
+def weight_names(model: Model, features: Features) -> list[list[str]]:
     """The names of the numbers in each trainable weight, such as `kernel[age]` or `dense/kernel[age, loc]`.
 
     The layer is named where two weights would have one name. An index is the name of an input in a layer that takes the
@@ -23,12 +28,12 @@ def weight_names(model: Model, features: Sequence[str] | None) -> list[list[str]
 
     Args:
       model: one that has been built.
-      features: the names of the inputs, or None.
+      features: for each input the names of its columns, or None.
     """
     weights = model.trainable_weights
     paths = [getattr(weight, "path", weight.name).split(":")[0].split("/") for weight in weights]
     depth = 1 if len({path[-1] for path in paths}) == len(paths) else 2
-    inputs = [id(tensor) for tensor in getattr(model, "inputs", None) or []]
+    inputs = dict(zip(map(id, getattr(model, "inputs", None) or []), features, strict=False))
     heads = [layer for layer in model._flatten_layers() if hasattr(layer, "family")]
     parameters = [name for head in heads for name in head.family.parameter_names]
     parameters = parameters if len(parameters) == sum(head.family.params_size for head in heads) else []
@@ -38,8 +43,9 @@ def weight_names(model: Model, features: Sequence[str] | None) -> list[list[str]
         owners = [layer for layer in model._flatten_layers() if any(w is weight for w in layer.trainable_weights)]
         layer = owners[-1]  # the innermost
         indices = [list(map(str, range(size))) for size in weight.shape]
-        if len(indices) == 2 and features and len(features) == len(indices[0]) and id(_input_of(layer)) in inputs:
-            indices[0] = [*features]
+        columns = inputs.get(id(_input_of(layer)))
+        if len(indices) == 2 and columns and len(columns) == len(indices[0]):
+            indices[0] = columns
         if indices and len(parameters) == len(indices[-1]) > 1 and any(layer is known for known in leading):
             indices[-1] = parameters
         shown = [index for index in indices if index != ["0"]]

@@ -1,24 +1,22 @@
 """The numbers of a model as a table shows them: its weights, and in place of a head's shared ones the parameters."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import tensorflow as tf
 
-from nllfit.inference.names import labels, weight_names
+from nllfit.inference.names import Features, labels, weight_names
 from nllfit.kerases import Model, variable_of
 
 __all__ = ["named_parameters"]
 
 
-def named_parameters(model: Model, features: Sequence[str] | None) -> tuple[list[str], np.ndarray, np.ndarray]:
+def named_parameters(model: Model, features: Features) -> tuple[list[str], np.ndarray, np.ndarray]:
     """The names of the `q` numbers, their values `[q]`, and their derivatives by the trainable weights, `[q, p]`.
 
     A head shares unconstrained numbers; what is read is the parameter that they stand for, as a statistician names it.
 
     Args:
       model: one that has been built.
-      features: the names of the inputs, or None.
+      features: for each input the names of its columns, or None.
     """
     names, values, slopes = [], [], []
     heads = [layer for layer in model._flatten_layers() if getattr(layer, "_shared", None) is not None]

@@ -360,3 +360,20 @@ def test_what_has_no_standard_errors_is_refused():
     frozen = compiled(dense(1, trainable=False), heads.Bernoulli())
     with pytest.raises(ValueError, match="no trainable weights"):
         nllfit.standard_errors(frozen, x, y)
+
+
+def test_the_columns_of_one_input_among_several_name_its_weights():
+    rng = np.random.default_rng(0)
+    x, exposure = pd.DataFrame(rng.normal(size=[40, 2]), columns=["age", "dose"]), np.ones([40, 1])
+    y = rng.poisson(2.0, size=[40, 1])
+    columns, offset = (tf_keras.Input([size], name=name, dtype="float64") for size, name in ((2, "x"), (1, "offset")))
+    numbers = tf_keras.layers.Dense(1, dtype="float64")(columns)
+    output = heads.Poisson()(tf_keras.layers.Add(dtype="float64")([numbers, offset]))
+    for inputs, given in (
+        ([columns, offset], [x, exposure]),
+        ({"x": columns, "offset": offset}, {"x": x, "offset": exposure}),
+    ):
+        model = tf_keras.Model(inputs, output)
+        model.compile(loss=nllfit.negative_log_likelihood)
+        nllfit.fit_lbfgs(model, given, y)
+        assert nllfit.standard_errors(model, given, y).names == ["kernel[age]", "kernel[dose]", "bias"]
