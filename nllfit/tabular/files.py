@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from tensorflow_probability import distributions as tfd
 
 from nllfit.ensembles import new_folder
 from nllfit.keras3 import heads
@@ -76,6 +77,8 @@ def _plain(value, arrays):
     if type(value) in _CLASSES.values():
         state = value.__getstate__() if isinstance(value, Predictor) else vars(value)
         return {"class": type(value).__name__, "state": _plain(dict(state), arrays)}
+    if isinstance(value, type) and issubclass(value, tfd.Distribution):
+        return value.__name__  # as `distribution=` takes it, too
     if hasattr(value, "params_size"):
         return {"family": keras.saving.serialize_keras_object(heads.DistributionHead(value))}
     raise TypeError(f"A {type(value).__name__} cannot be saved: {value!r}.")

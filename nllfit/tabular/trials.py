@@ -44,8 +44,8 @@ class Rows:
         return Rows(self.x[rows], self.y[rows], weights, observed)
 
     def same_as(self, other: "Rows") -> bool:
-        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
-        return all((a is None and b is None) or np.array_equal(a, b) for a, b in pairs)
+        parts = ((rows.x, rows.y, rows.weights, rows.observed) for rows in (self, other))
+        return all((a is None and b is None) or np.array_equal(a, b) for a, b in zip(*parts, strict=True))
 
 
 @dataclasses.dataclass(frozen=True)

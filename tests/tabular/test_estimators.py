@@ -168,6 +168,7 @@ def test_the_recipe_finds_a_line():
     assert np.sqrt(np.mean((model.predict(x[40:]) - y[40:]) ** 2)) < 0.5 * y.std()
 
 
+@pytest.mark.thorough
 def test_in_a_pipeline_a_search_and_a_transformed_target():
     pipeline = make_pipeline(StandardScaler(), DistributionRegressor(**QUICK))
     search = GridSearchCV(pipeline, {"distributionregressor__max_epochs": [1, 2]}, cv=[(ROWS[:60], ROWS[60:])]).fit(

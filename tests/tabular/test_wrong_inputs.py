@@ -92,6 +92,7 @@ def test_an_outcome_that_is_constant():
     assert np.isfinite(model.score(X, np.full(24, 7.0)))
 
 
+@pytest.mark.thorough
 def test_ten_thousand_columns():
     x = RNG.normal(size=[24, 10_000])
     model = DistributionRegressor(**QUICK | {"network": "steep"}).fit(x, Y)

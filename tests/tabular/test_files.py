@@ -1,0 +1,43 @@
+"""What a folder of an estimator may hold: plain values, arrays and families, and nothing else."""
+
+import numpy as np
+import pytest
+from tensorflow_probability import distributions as tfd
+
+import nllfit
+from nllfit.tabular import Network, files
+
+FAMILIES = [
+    nllfit.Family("StudentT", 2, df=4.0),
+    nllfit.MixtureFamily("Normal", 5, 1, floor={"scale": 1e-3}),
+    nllfit.ZeroInflated("Poisson", event_shape=1),
+    nllfit.Truncated("Normal", low=0.0, event_shape=1),
+    nllfit.Censored(nllfit.Family("Weibull")),
+]
+
+
+def test_values_that_return_as_they_were(tmp_path):
+    values = {"families": FAMILIES, "pair": (1, None), "network": Network((8,), ("bins",)), (2, "key"): True}
+    files.write(tmp_path / "a", values | {"array": np.arange(3)})
+    found = files.read(tmp_path / "a")
+    np.testing.assert_array_equal(found.pop("array"), [0, 1, 2])
+    assert found == values
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {"arrays.npz", "estimator.json"}
+
+
+def test_a_class_of_distributions_is_saved_by_its_name(tmp_path):
+    files.write(tmp_path / "a", [tfd.Gamma])
+    assert files.read(tmp_path / "a") == ["Gamma"]
+
+
+def test_a_value_that_cannot_be_saved_leaves_no_folder(tmp_path):
+    with pytest.raises(TypeError, match="A function cannot be saved"):
+        files.write(tmp_path / "a", {"f": lambda: None})
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_file_that_asks_for_another_class_is_refused(tmp_path):
+    files.write(tmp_path / "a", [1])
+    (tmp_path / "a" / "estimator.json").write_text('{"class": "Popen", "state": {"dict": []}}')
+    with pytest.raises(ValueError, match="holds no whole estimator"):
+        files.read(tmp_path / "a")
