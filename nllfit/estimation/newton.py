@@ -22,6 +22,7 @@ _LEAP = 5.0  # Newton steps at once, after which the log-likelihood has fallen u
 _LEAPS = 5  # in a row
 _UNENDING = 0.01  # standard errors, whose square is the rest of the way up to the limit, in nats
 _INFINITY = 700.0  # whose exponential is nearly the largest float
+_LONGEST = 5.0  # change of a logarithm in a step: beyond, rounding errors of a density may look like a rise
 _FAR = 0.1  # length of a step, a tenth of a scale, that no maximum has so near it
 _AT_REST = 1e-5  # standard errors: a closed form is more exact than a step from it
 _NEAR = {True: 1e-6, False: 1e-4}  # length of the last step in standard deviations of one outcome, if derivatives are
@@ -106,10 +107,11 @@ def climb(objective: Objective, w: np.ndarray, rank: int, steps: int = 60, unend
             return state.arrived()
         if state.never_ends and state.distance < unending:
             return state.at_infinity(state.step)
-    way = state.w - w
-    orders = np.abs(way * objective.coordinates.are_logarithms)
-    if (state.distance < unending and np.abs(state.step).max() > _FAR) or orders.max() > _WIDE:
-        return state.at_infinity(way)
+        way = state.w - w
+        if state.distance < 1 and np.abs(way * objective.coordinates.are_logarithms).max() > _WIDE:
+            return state.at_infinity(way)  # along a curve, where no longer step would be as good
+    if state.distance < unending and np.abs(state.step).max() > _FAR:
+        return state.at_infinity(state.w - w)
     return state.stuck(f"still {state.distance:.2g} standard errors from a maximum after {steps} steps")
 
 
@@ -135,6 +137,8 @@ class _Climb:
             axes, curvature = principal_axes(-self.seen.hessian, self._rank)
             self.step, rise = newton_step(axes, curvature, self.seen.gradient)
             self.distance = np.sqrt(2 * self._objective.total_weight * rise)
+            longest = np.abs(self.step * self._objective.coordinates.are_logarithms).max(initial=0.0)
+            self.step = self.step * min(1.0, _LONGEST / max(longest, 1e-300))
 
     def move(self) -> bool:
         """Takes the step, or as much of it as leads uphill; False if nothing of it does."""

@@ -5,7 +5,7 @@ import functools
 
 import numpy as np
 
-from nllfit.estimation.newton import Optimum, climb, maximize
+from nllfit.estimation.newton import Optimum, climb, errors, maximize
 from nllfit.estimation.objective import Objective
 from nllfit.estimation.problem import Problem
 from nllfit.estimation.starts import starts
@@ -17,6 +17,8 @@ _SPREAD = slice(0, 100, 10)  # starts, for when there may be several maxima
 _TIE = 1e-3  # nats that two climbs to the same place, be it at infinity, may differ by
 _LEAST = 1e-9  # nats that a turn at a corner must win, where rounding errors win 1e-11
 _TURNS = 20  # of a corner and the smooth parameters, each of which raises the likelihood
+_WIDE = 1.0  # standard error of a logarithm, from which on another maximum may lie beyond
+_BEYOND = 3.0  # standard errors
 _FEW = 20_000  # observations that bring Newton's method near the optimum of millions
 _FEW_OF_SEVERAL = 2_000  # where it climbs several times
 
@@ -67,7 +69,7 @@ def _searched(problem: Problem) -> tuple[Problem, Optimum]:
         full, w = problem.objective, optimum.w
         found = climb(full, w, optimum.rank) if optimum.converged else maximize(full, w)
         optimum = dataclasses.replace(found, note=optimum.note)
-    optimum = _scattered(problem, optimum)
+    optimum = _beyond(problem.objective, _scattered(problem, optimum))
     corner = problem.corner(optimum.w)
     return _cornered(problem, corner, optimum.w, optimum) if corner else (problem, optimum)
 
@@ -95,6 +97,24 @@ def _from_several_starts(objective: Objective, candidates: np.ndarray, has_spike
     agreed = sum(abs(_rise(objective, best, end)) < _TIE for end in ends)
     note = f"; {agreed} of {len(candidates[_SPREAD])} starts led to it, and none to a higher maximum"
     return dataclasses.replace(best, note=note)
+
+
+def _beyond(objective: Objective, optimum: Optimum) -> Optimum:
+    """The highest of a maximum and the ends of climbs from beyond it, if a positive parameter has a wide error.
+
+    A family that has another for its limit often has a second, higher supremum there, as a NormalInverseGaussian on its
+    way to an InverseGaussian; the valley between them is several standard errors from the maximum.
+    """
+    if not optimum.converged or not optimum.rank:
+        return optimum
+    axes = errors(optimum)
+    widths = np.hypot.reduce(axes, axis=1) * objective.coordinates.are_logarithms
+    widest = widths.argmax()
+    if widths[widest] < _WIDE:
+        return optimum
+    move = _BEYOND * (axes @ axes[widest]) / widths[widest]
+    ends = [maximize(objective, optimum.w + side * move) for side in (1, -1)]
+    return functools.reduce(functools.partial(_higher, objective), ends, optimum)
 
 
 def _scattered(problem: Problem, optimum: Optimum) -> Optimum:

@@ -242,6 +242,23 @@ def test_a_component_may_have_an_outcome_that_another_refuses():
     assert "not smooth" in fit.message
 
 
+@pytest.mark.parametrize("seed", [29, pytest.param(12, marks=pytest.mark.thorough)])
+def test_a_normal_inverse_gaussian_is_no_maximum_below_its_limit(seed):
+    rng = np.random.default_rng(seed)
+    y = np.round(rng.gamma(2, 2, 20) if seed == 29 else rng.gumbel(0, 2, 20), 3)
+
+    def fall(log_gap):  # of an InverseGaussian from a location on, at its maximum in the other two parameters
+        z = y - y.min() + np.exp(log_gap)
+        mean, shape = z.mean(), 1 / np.mean(1 / z - 1 / z.mean())
+        return -stats.invgauss(mean / shape, scale=shape).logpdf(z).sum()
+
+    limit = -optimize.minimize_scalar(fall, bounds=(-5, 5), method="bounded").fun
+    fit = maximum_likelihood("NormalInverseGaussian", y)
+    assert not fit.converged  # a lower maximum at a tailweight of 0.35 was
+    assert "no finite maximum" in fit.message
+    assert fit.log_likelihood == pytest.approx(limit, abs=1e-2)
+
+
 def test_the_higher_of_two_maxima_of_an_exponentially_modified_gaussian():
     y = [3.1547, 5.9711, 3.243, 6.9953, 5.1369, 0.5102, 1.2243, -0.8521, 3.4087, 8.9096, 0.7741, 4.0836, 1.2973]
     y = np.array([*y, 6.1622, 0.1176])
