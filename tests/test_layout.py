@@ -14,7 +14,7 @@ ROOT = pathlib.Path(nllfit.__file__).parent
 
 # A module or folder imports from lower lines alone: not from its own line, nor from one above.
 LAYERS = [
-    {"curvature", "families", "fits", "versions"},
+    {"families", "fits", "optimum", "versions"},
     {"data"},
     {"kerases", "safety"},
     {"quantiles", "scores", "survival_scores"},

@@ -26,11 +26,10 @@ parameters are not free: their estimate is a statistic of the sample, or a profi
 """
 
 from nllfit.estimation.comparison import Comparison, compare
-from nllfit.estimation.estimates import Estimate
-from nllfit.estimation.estimators import maximum_likelihood
+from nllfit.estimation.estimates import Estimate, maximum_likelihood
 from nllfit.estimation.goodness import GoodnessOfFit, goodness_of_fit
+from nllfit.estimation.likelihood_ratio import LikelihoodRatioTest, likelihood_ratio_test
 from nllfit.estimation.likelihoods import likelihood, log_likelihood
-from nllfit.estimation.nested import LikelihoodRatioTest, likelihood_ratio_test
 
 __all__ = [
     "Comparison",

@@ -6,13 +6,12 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.estimation.errors import natural_errors
-from nllfit.estimation.newton import Optimum, errors
-from nllfit.estimation.problem import Problem
+from nllfit.estimation.fit import Fit
 from nllfit.estimation.refits import refit, scores
 from nllfit.estimation.samples import counted
 from nllfit.families.arguments import as_count
 from nllfit.fits import check_level
+from nllfit.optimum.newton import errors
 
 __all__ = ["Bootstrap", "bootstrap", "drawn"]
 
@@ -28,15 +27,14 @@ class Bootstrap:
       estimates: of the sample itself, by name.
       parameters: the estimates from the samples by name, `[num_samples, *parameter]`; NaN from a sample without one.
       num_failed: how many samples have no maximum that was verified.
-      problem, optimum: the sample with its family, and the end of the search in it.
+      fit: of the sample itself.
     """
 
     kind: str
     estimates: dict[str, np.ndarray]
     parameters: dict[str, np.ndarray]
     num_failed: int
-    problem: Problem = dataclasses.field(repr=False)
-    optimum: Optimum = dataclasses.field(repr=False)
+    fit: Fit = dataclasses.field(repr=False)
 
     @property
     def num_samples(self) -> int:
@@ -101,12 +99,12 @@ class Bootstrap:
 
     def _accelerations(self):
         """A sixth of the skewness of what each observation moves the estimates by, `[size]`, by name."""
-        problem, optimum = self.problem, self.optimum
+        problem, optimum = self.fit.problem, self.fit.optimum
         if self.kind == "parametric":
             raise ValueError('`method="bca"` is for nonparametric samples: give `kind="nonparametric"` to `bootstrap`.')
         if problem.held or not optimum.converged:
             raise ValueError('`method="bca"` needs a smooth likelihood with a maximum: give "percentile".')
-        moved = scores(problem, optimum.w) @ errors(optimum) @ natural_errors(problem, optimum)[:, : optimum.rank].T
+        moved = scores(problem, optimum.w) @ errors(optimum) @ self.fit.natural_errors[:, : optimum.rank].T
         weights = problem.weights[:, None]
         cubes, squares = (np.sum(weights * moved**power, 0) for power in (3, 2))
         skewness = np.where(squares > 0, cubes, 0.0) / np.where(squares > 0, squares, 1.0) ** 1.5
@@ -114,36 +112,35 @@ class Bootstrap:
         return dict(zip(self.parameters, np.split(skewness / 6, np.cumsum(sizes)[:-1]), strict=True))
 
 
-def bootstrap(problem: Problem, optimum: Optimum, num_samples: int, seed: int, kind: str) -> Bootstrap:
+def bootstrap(fit: Fit, num_samples: int, seed: int, kind: str) -> Bootstrap:
     """See `Estimate.bootstrap`."""
     as_count("num_samples", num_samples, 2)
     as_count("seed", seed, 0)
     if kind not in _KINDS:
         raise ValueError(f'`kind` is {kind!r}: give "nonparametric" or "parametric".')
     if kind == "parametric":
-        samples = drawn(problem, optimum, num_samples, seed)
-        found = refit(problem, optimum, samples, np.ones([1, samples.shape[1]]))
+        samples = drawn(fit, num_samples, seed)
+        found = refit(fit, samples, np.ones([1, samples.shape[1]]))
     else:
-        y, weights = problem.y, problem.weights
-        if problem.family.is_discrete:
+        y, weights = fit.problem.y, fit.problem.weights
+        if fit.problem.family.is_discrete:
             y, weights = counted(y, weights)
         times = np.random.default_rng(seed).multinomial(round(weights.sum()), weights / weights.sum(), num_samples)
-        found = refit(problem, optimum, y[None], times.astype(np.float64))
-    estimates = {name: np.array(value) for name, value in problem.natural(optimum.w).items()}
-    return Bootstrap(kind, estimates, found.parameters(), found.num_failed, problem, optimum)
+        found = refit(fit, y[None], times.astype(np.float64))
+    return Bootstrap(kind, fit.natural, found.parameters(), found.num_failed, fit)
 
 
-def drawn(problem: Problem, optimum: Optimum, num_samples: int, seed: int) -> np.ndarray:
+def drawn(fit: Fit, num_samples: int, seed: int) -> np.ndarray:
     """Samples from a fitted distribution, `[num_samples, n, *event]`, each as large as that it was fitted to."""
-    family = problem.family
+    family = fit.problem.family
     if family.takes_infinity:
         raise ValueError(
             f"No sample like this one can be drawn from the fit: an outcome of {family.name} is an interval or comes "
             f"with a window, and the fit does not say with which. Resample the outcomes with theirs, "
             f'`estimate.bootstrap(kind="nonparametric")`, and look at the fit by `plots.survival_curve`.'
         )
-    shape = [num_samples, round(problem.weights.sum())]
-    samples = problem.distribution(optimum.w).sample(shape, seed=tf.constant([seed, 0], tf.int32))
+    shape = [num_samples, round(fit.problem.weights.sum())]
+    samples = fit.distribution.sample(shape, seed=tf.constant([seed, 0], tf.int32))
     return np.asarray(samples, np.float64)
 
 

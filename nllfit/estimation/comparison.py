@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nllfit.estimation.estimates import Estimate
-from nllfit.estimation.estimators import maximum_likelihood
+from nllfit.estimation.estimates import Estimate, maximum_likelihood
 from nllfit.estimation.samples import as_sample, check_censored
 from nllfit.families.arguments import as_array, family_class
 from nllfit.families.protocol import Measure, ParametricFamily

@@ -3,20 +3,22 @@
 import dataclasses
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.estimation.bootstrap import Bootstrap, bootstrap
-from nllfit.estimation.errors import natural_errors
-from nllfit.estimation.newton import Optimum
-from nllfit.estimation.problem import Problem
+from nllfit.estimation.fit import Fit
+from nllfit.estimation.problem import Problem, problem_of
 from nllfit.estimation.profile import Profile
+from nllfit.estimation.search import search
 from nllfit.families.protocol import ParametricFamily
 from nllfit.fits import MaximumLikelihoodFit, check_level, wald_interval
+from nllfit.optimum.newton import Optimum
 
-__all__ = ["Estimate", "estimate_of"]
+__all__ = ["Estimate", "maximum_likelihood"]
 
 _WIDTH = 78
 
@@ -38,7 +40,7 @@ class Estimate(MaximumLikelihoodFit):
       converged: whether the estimate was verified to be a maximum, of the likelihoods near it: those of mixtures and of
         some other families have several.
       message: what was found, or why it is no maximum.
-      problem, optimum: the sample with its family, and the end of the search.
+      fit: the sample with its family, and the end of the search.
     """
 
     distribution: tfd.Distribution
@@ -50,8 +52,17 @@ class Estimate(MaximumLikelihoodFit):
     num_parameters: int
     converged: bool
     message: str
-    problem: Problem = dataclasses.field(repr=False)
-    optimum: Optimum = dataclasses.field(repr=False)
+    fit: Fit = dataclasses.field(repr=False)
+
+    @property
+    def problem(self) -> Problem:
+        """The sample and its family."""
+        return self.fit.problem
+
+    @property
+    def optimum(self) -> Optimum:
+        """The end of the search."""
+        return self.fit.optimum
 
     @property
     def family(self) -> ParametricFamily:
@@ -173,7 +184,7 @@ class Estimate(MaximumLikelihoodFit):
 
         Source: Efron and Tibshirani, An introduction to the bootstrap, 1993.
         """
-        return bootstrap(self.problem, self.optimum, num_samples, seed, kind)
+        return bootstrap(self.fit, num_samples, seed, kind)
 
     def _check_name(self, name: str) -> None:
         if name not in self.parameters:
@@ -188,43 +199,77 @@ class Estimate(MaximumLikelihoodFit):
     def _profile(self, name: str, place: int) -> Profile:
         self._check_converged()
         error = np.ravel(self.standard_errors[name])[place]
-        return Profile(self.problem, self.optimum, name, place, self.log_likelihood, error)
+        return Profile(self.fit, name, place, error)
 
 
-def estimate_of(problem: Problem, optimum: Optimum) -> Estimate:
-    """The `Estimate` at the end of a search."""
-    values = {name: value.numpy() for name, value in problem.natural(optimum.w).items()}
-    parts = natural_errors(problem, optimum)
+def maximum_likelihood(distribution: Any, y: ArrayLike, *, weights: ArrayLike | None = None, **fixed: Any) -> Estimate:
+    """The parameters under which a sample is most likely.
+
+    `argmax_theta sum_i w_i log p(y_i | theta)`, by Newton's method in float64, in the logarithms of positive
+    parameters, from TFP's closed form where it has one, or else from the best of a thousand parameter values around the
+    sample's location and spread. A location-scale family is fitted to the sample in units of its spread around its
+    median. Where the likelihood is not smooth (the bounds of a Uniform, the median of a Laplace) the estimate is the
+    statistic that maximises it.
+
+    Args:
+      distribution: a class of `tfp.distributions` or its name, a `Family` or a `MixtureFamily`.
+      y: the sample, `[n, *event]`: `[n]` for a scalar family, `[n, d]` for vectors or d independent scalars.
+      weights: how often each observation counts, `[n]`, not negative. By default each counts once.
+      **fixed: parameters held at a value (`scale=1.0`), and `num_classes` for class labels.
+
+    Returns:
+      An `Estimate`. Look at its `converged` and `message` before its numbers.
+
+    Raises:
+      ValueError: before any optimisation, if `y` is empty, holds NaN, infinite values or an outcome outside the
+        support, has all values equal where the likelihood then has no bound, or fewer numbers than there are
+        parameters; if `weights` are of another length, negative or all zero; if no parameter is free.
+
+    Example:
+      >>> maximum_likelihood("Bernoulli", [0, 0, 0, 1, 0]).parameters
+      {'probs': 0.2}
+
+    Source: Fisher, On the mathematical foundations of theoretical statistics, 1922; Efron and Hinkley, Assessing the
+    accuracy of the maximum likelihood estimator: observed versus expected Fisher information, 1978.
+    """
+    return _estimate_of(search(problem_of(distribution, y, weights, **fixed)))
+
+
+def _estimate_of(fit: Fit) -> Estimate:
+    problem, values, parts = fit.problem, fit.natural, fit.natural_errors
     errors = np.hypot.reduce(parts, axis=1)
     with np.errstate(over="ignore", invalid="ignore"):
         covariance = parts @ parts.T
     sizes = np.cumsum([value.size for value in values.values()])[:-1]
-    message = optimum.message + optimum.note + problem.remark
-    if not optimum.converged:
-        message += problem.suspicion
     errors_of = dict(zip(values, np.split(errors, sizes), strict=True))
-    idle = [f"`{name}`" for name, error in errors_of.items() if np.any(np.isinf(error))]
+    return Estimate(
+        distribution=fit.distribution,
+        parameters={name: _plain(value) for name, value in values.items()},
+        standard_errors={name: _plain(error.reshape(values[name].shape)) for name, error in errors_of.items()},
+        covariance=covariance,
+        log_likelihood=fit.log_likelihood,
+        num_observations=float(problem.weights.sum()),
+        num_parameters=fit.optimum.rank + sum(value.size for value in problem.held.values()),
+        converged=fit.converged,
+        message=_message(fit, [f"`{name}`" for name, error in errors_of.items() if np.any(np.isinf(error))]),
+        fit=fit,
+    )
+
+
+def _message(fit, idle):
+    """What was found, or why it is no maximum; `idle` are the parameters that no sample can tell from others."""
+    message = fit.message
+    if not fit.converged:
+        message += fit.problem.suspicion
     if idle:
         message += (
             f"; no sample can tell {' and '.join(idle)} from other values with the same densities, so the standard "
             f"error is infinite: hold a parameter at a value"
         )
-    if problem.held:
-        names = " and ".join(f"`{name}`" for name in problem.held)
+    if fit.problem.held:
+        names = " and ".join(f"`{name}`" for name in fit.problem.held)
         message += f"; the likelihood is not smooth in {names}, so there is no standard error"
-    return Estimate(
-        distribution=problem.distribution(optimum.w),
-        parameters={name: _plain(value) for name, value in values.items()},
-        standard_errors={name: _plain(error.reshape(values[name].shape)) for name, error in errors_of.items()},
-        covariance=covariance,
-        log_likelihood=optimum.value * problem.objective.total_weight,
-        num_observations=float(problem.weights.sum()),
-        num_parameters=optimum.rank + sum(value.size for value in problem.held.values()),
-        converged=optimum.converged,
-        message=message,
-        problem=problem,
-        optimum=optimum,
-    )
+    return message
 
 
 def _plain(value: np.ndarray) -> float | np.ndarray:

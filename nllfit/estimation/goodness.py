@@ -85,14 +85,14 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
         raise TypeError(f"`estimate` is a {type(estimate).__name__}: give what `maximum_likelihood` returned.")
     as_count("num_samples", num_samples, 1)
     as_count("seed", seed, 0)
-    problem, optimum = estimate.problem, estimate.optimum
+    problem = estimate.problem
     if not estimate.converged:
         raise ValueError(f"The fit is no maximum ({estimate.message}), so there is no distribution to test.")
     if problem.family.event_shape and not problem.family.takes_infinity:  # of which `drawn` says why it cannot
         raise ValueError(
             f"An outcome has shape {problem.family.event_shape}, and the tests are of numbers: fit each column alone."
         )
-    if isinstance(problem.family, ZeroInflated) and not problem.family.is_discrete:
+    if isinstance(problem.family, ZeroInflated) and problem.family.measure.points == "0":
         raise ValueError(
             f"{problem.family.label} has a point at 0, whose share fits every sample: test what is above by its own "
             f"family, `goodness_of_fit(maximum_likelihood({problem.family.family.name!r}, y[y > 0]))`."
@@ -100,9 +100,9 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
     if np.any(problem.weights != np.round(problem.weights)):
         raise ValueError("The fit has weights that are no whole numbers, and the tests count outcomes: fit it without.")
     y = np.repeat(problem.y, problem.weights.astype(int), axis=0)[None]
-    samples = drawn(problem, optimum, num_samples, seed)
-    refits = refit(problem, optimum, samples, np.ones([1, samples.shape[1]]))
-    itself = Refits(problem, optimum.w[None], {0: (problem, optimum)})
+    samples = drawn(estimate.fit, num_samples, seed)
+    refits = refit(estimate.fit, samples, np.ones([1, samples.shape[1]]))
+    itself = Refits(problem, estimate.optimum.w[None], {0: estimate.fit})
     if problem.family.is_discrete:
         edges = _edges(itself, y)
         if len(edges) < estimate.num_parameters + 1:

@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.estimation.estimators import maximum_likelihood
-from nllfit.estimation.problem import Problem
+from nllfit.estimation.estimates import maximum_likelihood
+from nllfit.estimation.problem import Problem, problem_of
 from nllfit.estimation.starts import starts
 from nllfit.families.mixture import MixtureFamily
 from nllfit.families.protocol import Numbers, ParametricFamily
@@ -46,7 +46,7 @@ def marginal_numbers(family: ParametricFamily, y: np.ndarray, weights: np.ndarra
     if _is_soft(family, y):
         return _calm(loss, _descent(loss, np.zeros(family.params_size)))
     if family.params_size > _FEW:
-        natural = _by_descent(Problem(family, y, weights))
+        natural = _by_descent(problem_of(family, y, weights))
     else:
         natural = maximum_likelihood(family, y, weights=weights).parameters
     return _calm(loss, _numbers(family, _with_room(family, natural, y)))
@@ -93,7 +93,7 @@ def _start(problem: Problem) -> np.ndarray:
     deviations = (flat - flat.mean(0)) / np.maximum(flat.std(0), 1e-12)
     along = deviations @ np.linalg.svd(deviations[:2000], full_matrices=False)[2][0]
     parts = np.array_split(np.argsort(along), family.num_components)
-    problems = [Problem(family.component, problem.y[rows], problem.weights[rows]) for rows in parts]
+    problems = [problem_of(family.component, problem.y[rows], problem.weights[rows]) for rows in parts]
     components = [part.natural(starts(part.objective)[0]) for part in problems]
     natural = {name: np.stack([values[name] for values in components]) for name in components[0]}
     shares = np.array([problem.weights[rows].sum() for rows in parts])

@@ -4,16 +4,18 @@ TensorFlow differentiates the log-likelihood exactly. Where TFP's derivatives ar
 down than the fit takes, central differences stand in for them.
 """
 
-import copy
+import dataclasses
+import functools
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from nllfit.estimation.coordinates import Coordinates
 from nllfit.estimation.density import Density
+from nllfit.optimum.newton import Derivatives
 
-__all__ = ["Derivatives", "Objective"]
+__all__ = ["Objective"]
 
 _CHUNK = 1 << 18  # numbers at once: the intermediate results of all would take gigabytes
 _AT_ONCE = 1 << 14  # log-densities of several points: one by quadrature has 340 numbers in each intermediate result
@@ -22,58 +24,59 @@ _DIFFERENCE = 1e-5  # nats by which the mean log-likelihood changes over a centr
 _LONG = 1000  # operations, whose second derivatives take longer to write down than to approximate by differences
 
 
-class Derivatives(NamedTuple):
-    """A mean log-likelihood at a point, its gradient `[p]` and its Hessian `[p, p]`, exact or by differences.
-
-    The value is never NaN, which compares with nothing, but -inf.
-    """
-
-    value: float
-    gradient: np.ndarray
-    hessian: np.ndarray
-    exact: bool
-
-    @property
-    def finite(self) -> bool:
-        """Whether all of its numbers are."""
-        return all(np.all(np.isfinite(part)) for part in self[:3])
-
-
+@dataclasses.dataclass(frozen=True, eq=False)
 class Objective:
     """The mean weighted log-likelihood of a sample, as a function of a family's coordinates `w` `[p]`, in float64.
 
-    Args:
+    Attributes:
       density: the family's `Density`.
+      coordinates: what `w` is the coordinates of.
       y: the sample, `[n, *event]`.
       weights: how often each observation counts, `[n]`.
       held: the values of the held parameters by name.
-      log_volume: what an outcome's log-density loses in the units of the data, where `y` is in others.
-
-    Attributes:
-      coordinates: what `w` is the coordinates of.
+      profiled: the value of a number that a profile holds, by name; empty without.
+      log_volume: what an outcome's log-density loses in the units of the data, if `y` is in others.
       exact: whether TensorFlow's derivatives are used.
-      total_weight: the sum of the weights, times which the mean is the log-likelihood.
+      chunks: the sample and its weights as tensors, in parts that fit into memory.
     """
 
-    def __init__(
-        self,
+    density: Density
+    coordinates: Coordinates
+    y: np.ndarray
+    weights: np.ndarray
+    held: dict[str, tf.Tensor]
+    log_volume: float
+    chunks: list[tuple[tf.Tensor, tf.Tensor]]
+    profiled: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
+    exact: bool = True
+
+    @classmethod
+    def of(
+        cls,
         density: Density,
         y: np.ndarray,
         weights: np.ndarray,
         held: Mapping[str, np.ndarray],
         log_volume: float = 0.0,
-    ):
-        self.density, self.coordinates = density, density.coordinates
-        self.y, self.weights, self.log_volume = y, weights, log_volume
-        self.held = {name: tf.constant(value, tf.float64) for name, value in held.items()}
-        self._arguments = self.held
-        self.exact = True
-        self.total_weight = float(weights.sum())
-        rows = max(1, _CHUNK // (y[0].size * max(1, density.copies)))
-        self._chunks = [
-            (tf.cast(tf.constant(y[i : i + rows]), density.dtype), tf.constant(weights[i : i + rows]))
-            for i in range(0, len(y), rows)
-        ]
+    ) -> "Objective":
+        """The objective of a sample, with exact derivatives."""
+        values = {name: tf.constant(value, tf.float64) for name, value in held.items()}
+        return cls(density, density.coordinates, y, weights, values, log_volume, _chunks(density, y, weights))
+
+    @functools.cached_property
+    def total_weight(self) -> float:
+        """The sum of the weights, times which the mean is the log-likelihood."""
+        return float(self.weights.sum())
+
+    @property
+    def are_logarithms(self) -> np.ndarray:
+        """Which coordinates are the logarithms of positive parameters, `[p]`."""
+        return self.coordinates.are_logarithms
+
+    @property
+    def rank(self) -> int:
+        """The number of directions that the likelihood can tell apart."""
+        return self.density.rank
 
     def sample(self, size: int) -> "Objective":
         """The objective of `size` rows at even distances in the order of the outcomes' first element."""
@@ -81,22 +84,22 @@ class Objective:
             return self
         order = np.argsort(self.y.reshape(len(self.y), -1)[:, 0])
         rows = order[np.linspace(0, len(self.y) - 1, size).astype(int)]
-        few = Objective(self.density, self.y[rows], self.weights[rows], self.held, self.log_volume)
-        few.coordinates, few._arguments, few.exact = self.coordinates, self._arguments, self.exact
-        return few
+        y, weights = self.y[rows], self.weights[rows]
+        return dataclasses.replace(self, y=y, weights=weights, chunks=_chunks(self.density, y, weights))
 
     def holding(self, name: str, place: int, value: float) -> "Objective":
         """The objective with one number of a natural parameter held at a value."""
-        objective = copy.copy(self)
-        objective.coordinates = self.density.profiled(name, place)
-        objective._arguments = self.held | {objective.coordinates.VALUE: tf.constant(value, tf.float64)}
-        return objective
+        coordinates = self.density.profiled(name, place)
+        profiled = {coordinates.VALUE: tf.constant(value, tf.float64)}
+        return dataclasses.replace(self, coordinates=coordinates, profiled=profiled)
 
     def by_differences(self) -> "Objective":
         """The objective whose derivatives are differences."""
-        objective = copy.copy(self)
-        objective.exact = False
-        return objective
+        return dataclasses.replace(self, exact=False)
+
+    @property
+    def _arguments(self):
+        return self.held | self.profiled
 
     def constrained(self, w: np.ndarray) -> dict[str, tf.Tensor]:
         """The free parameters that the family is built from, by name, at `w` `[p]`."""
@@ -110,7 +113,7 @@ class Objective:
         """The mean log-likelihood at each row of `w` `[s, p]`, as an array `[s]`; -inf where it is not finite."""
         points = self.coordinates.points(tf.constant(w), self._arguments)
         try:
-            total = sum(self._totals(points, *chunk) for chunk in self._chunks)
+            total = sum(self._totals(points, *chunk) for chunk in self.chunks)
         except tf.errors.InvalidArgumentError:  # some ops check a class label whatever `validate_args` says
             return np.full(len(w), -np.inf)
         return np.where(np.isfinite(total), total / self.total_weight - self.log_volume, -np.inf)
@@ -143,7 +146,7 @@ class Objective:
 
     def _by_tensorflow(self, w: np.ndarray) -> Derivatives:
         point = self.coordinates.points(tf.constant(w[None]), self._arguments)[0]
-        parts = [self.density.derivatives(point, self.held, *chunk) for chunk in self._chunks]
+        parts = [self.density.derivatives(point, self.held, *chunk) for chunk in self.chunks]
         value, slope, curvature = (sum(part) / self.total_weight for part in zip(*parts, strict=True))
         gradient, jacobian, bend = self.coordinates.pullback(tf.constant(w), self._arguments, slope)
         hessian = tf.transpose(jacobian) @ curvature @ jacobian + bend
@@ -173,3 +176,11 @@ class Objective:
         with np.errstate(invalid="ignore"):
             changes = np.abs(values[1:] - values[0]).reshape(2, len(sizes), len(w)).max(0)
         return sizes[np.argmax(changes < _DIFFERENCE, axis=0)] * (1 + np.abs(w))
+
+
+def _chunks(density, y, weights):
+    rows = max(1, _CHUNK // (y[0].size * max(1, density.copies)))
+    return [
+        (tf.cast(tf.constant(y[i : i + rows]), density.dtype), tf.constant(weights[i : i + rows]))
+        for i in range(0, len(y), rows)
+    ]

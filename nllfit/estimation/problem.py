@@ -1,6 +1,6 @@
 """A maximum-likelihood problem: a sample and a family for it, checked before anything is optimised."""
 
-import copy
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -19,132 +19,46 @@ from nllfit.families.protocol import Numbers, ParametricFamily
 from nllfit.families.refusal import first_refused
 from nllfit.families.wrapped import as_family
 
-__all__ = ["Problem"]
-
-_MEETS = 1e-12  # widths of the sample between two parameters that meet, for TFP's density is NaN where they do
-_MOST = 4e6  # log-densities, at places of a parameter times outcomes
+__all__ = ["Problem", "problem_of"]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class Problem:
     """A sample and the family to be fitted to it.
-
-    Args:
-      distribution: a class of `tfp.distributions` or its name, a `Family` or a `MixtureFamily`.
-      y: the sample, `[n, *event]`.
-      weights: how often each observation counts, `[n]`, or None.
-      **fixed: parameters held at a value, and `num_classes` for class labels.
 
     Attributes:
       family: the `Family` or `MixtureFamily`.
       y, weights: the observations of positive weight, `[n, *event]` and `[n]`, in float64.
-      held: the parameters whose estimate is a statistic of the sample, by name.
       units: the `Units` in which the objective has the sample and its parameters.
+      held: the parameters whose estimate is a statistic of the sample, by name.
       objective: the log-likelihood as a function of the other parameters' coordinates.
-
-    Raises:
-      ValueError: for a sample that has no maximum-likelihood estimate in the family, and as `Family`.
     """
 
-    def __init__(self, distribution: Any, y: ArrayLike, weights: ArrayLike | None = None, **fixed: Any):
-        check_censored(distribution, y)
-        sample, counts = as_sample(y, weights, getattr(distribution, "takes_infinity", False))
-        self.family = _family_for(distribution, sample, fixed)
-        facts = self.family.facts
-        if facts.unfit:
-            raise ValueError(
-                f"{self.family.name} cannot be fitted: {facts.unfit}. Look at its likelihood on a grid, "
-                f"`nllfit.log_likelihood`."
-            )
-        self.y, self.weights = sample[counts > 0], counts[counts > 0]
-        check_sample(self.family, self.y)
-        self.units = Units() if self.family.is_discrete else Units.of(self.family, self.y)
-        statistics = {name: facts.statistics[name] for name in self.family.parameter_names if name in facts.statistics}
-        self._hold({name: statistic(self.y, self.weights) for name, statistic in statistics.items()})
-        if self.objective.density.dtype.is_integer:
-            check_whole(self.family, self.y)
+    family: ParametricFamily
+    y: np.ndarray
+    weights: np.ndarray
+    units: Units
+    held: dict[str, np.ndarray]
+    objective: Objective
 
-    def _hold(self, held: dict[str, np.ndarray]) -> None:
-        y, weights = self.units.inward_sample(self.y), self.weights
-        if self.family.is_discrete:
-            y, weights = counted(y, weights)
-        density = density_of(self.family, tuple(held))
-        self.held = held
-        self.objective = Objective(density, y, weights, self.units.inward(held), self.units.log_volume)
+    def with_held(self, held: dict[str, np.ndarray]) -> "Problem":
+        """The problem with these parameters held at values, and no others."""
+        objective = _objective(self.family, self.y, self.weights, self.units, held)
+        return dataclasses.replace(self, held=held, objective=objective)
 
     def holding(self, name: str, place: int, value: float) -> "Problem":
         """The problem with one number of one natural parameter held at a value."""
-        problem = copy.copy(self)
         if name in self.held:
             values = np.array(self.held[name])
             values.flat[place] = value
-            problem._hold(self.held | {name: values})
-        else:
-            shape = self.objective.natural(np.zeros([self.objective.coordinates.size]))[name].shape
-            inward = self.units.inward({name: np.full(shape, value)})[name]
-            problem.objective = self.objective.holding(name, place, inward.flat[place])
-        return problem
+            return self.with_held(self.held | {name: values})
+        shape = self.objective.natural(np.zeros([self.objective.coordinates.size]))[name].shape
+        inward = self.units.inward({name: np.full(shape, value)})[name]
+        return dataclasses.replace(self, objective=self.objective.holding(name, place, inward.flat[place]))
 
     def by_differences(self) -> "Problem":
         """The problem with an objective whose derivatives are differences."""
-        problem = copy.copy(self)
-        problem.objective = self.objective.by_differences()
-        return problem
-
-    def corner(self, w: np.ndarray) -> str | None:
-        """The parameter in which the likelihood has corners near `w`, which Newton's method can only come near."""
-        facts = self.family.facts
-        if facts.corner not in self.family.parameter_names or not len(self.family.seen(self.y)):
-            return None
-        near = facts.has_corners is None or facts.has_corners({**self.family.fixed, **self.natural(w)})
-        return facts.corner if near else None
-
-    def held_at_corners(self, name: str, natural: Numbers, count: int = 50, kept: int = 3) -> list["Problem"]:
-        """The problems with such a parameter held at the likeliest of some observations.
-
-        They are those nearest to its natural value, to refine it, and others from all over the sample; at its ends a
-        bound of the support may meet the parameter.
-        """
-        seen = self.family.seen(self.y)
-        nearest = np.argsort(np.abs(seen - natural[name]), axis=0)[:count]
-        all_over = np.sort(seen, axis=0)[np.linspace(0, len(seen) - 1, count).astype(int)]
-        observed = np.unique(np.concatenate([np.take_along_axis(seen, nearest, 0), all_over]), axis=0)
-        values = self.objective.values(self._along(name, natural, observed))
-        held = [{name: observed[row]} for row in np.argsort(-values)[:kept]]
-        for bound, row, outside in zip(self.family.facts.bounds, (0, -1), (-1, 1), strict=False):
-            if bound in self.family.parameter_names:
-                meets = observed[row] + outside * _MEETS * np.ptp(seen, axis=0)
-                held.append({name: observed[row], bound: meets})
-        problems = [copy.copy(self) for _ in held]
-        for problem, parameters in zip(problems, held, strict=True):
-            problem._hold(parameters)
-        return problems
-
-    def elsewhere(self, w: np.ndarray, kept: int = 5) -> np.ndarray:
-        """The coordinates `[s, p]` of other places of a parameter that may have a maximum between any observations.
-
-        They are the likeliest of those that are more likely than the places beside them, with the other parameters as
-        they are at `w`.
-        """
-        name = self.family.facts.scattered
-        if name not in self.family.parameter_names or self.family.event_shape:
-            return np.zeros([0, len(w)])
-        y = np.unique(self.y)
-        places = np.sort(np.concatenate([y, (y[1:] + y[:-1]) / 2]))
-        count = max(50, int(_MOST / len(self.objective.y)))
-        if len(places) > count:
-            places = places[np.linspace(0, len(places) - 1, count).astype(int)]
-        natural = self.natural(w)
-        places = np.sort(np.append(places, natural[name]))
-        tried = self._along(name, natural, places)
-        values = self.objective.values(tried)
-        left, right = np.r_[-np.inf, values[:-1]], np.r_[values[1:], -np.inf]
-        peaks = np.flatnonzero((values >= left) & (values >= right) & (places != natural[name]))
-        return tried[peaks[np.argsort(-values[peaks])][:kept]]
-
-    def _along(self, name: str, natural: Numbers, values: np.ndarray) -> np.ndarray:
-        """Coordinates `[s, p]` at natural parameters of which one takes these values `[s, ...]`."""
-        tried = {n: np.broadcast_to(value, [len(values), *np.shape(value)]) for n, value in natural.items()}
-        return self.coordinates_of(tried | {name: values})
+        return dataclasses.replace(self, objective=self.objective.by_differences())
 
     def coordinates_of(self, natural: Numbers) -> np.ndarray:
         """The free parameters' coordinates `[..., p]` at natural parameters by name."""
@@ -189,6 +103,12 @@ class Problem:
 
     def check_support(self, w: np.ndarray) -> None:
         """Raises a `ValueError` for the first observation that the distribution at `w` cannot have."""
+        fault = self.outside_support(w)
+        if fault:
+            raise ValueError(fault)
+
+    def outside_support(self, w: np.ndarray) -> str | None:
+        """Which observation the distribution at `w` cannot have, in words; None if it can have all."""
         distribution = self.distribution(w)
         if self.family.component_shape and self.family.facts.kinks:  # one component may have what another refuses
             distribution = self.family.holding({"validate_args": False}).build(self._constrained(w), tf.float64)
@@ -197,15 +117,16 @@ class Problem:
             log_prob = distribution.log_prob(outcomes).numpy()
         except tf.errors.InvalidArgumentError:
             row, reason = first_refused(distribution, outcomes)
-            raise ValueError(
+            return (
                 f"`y` holds {self.y[row]}, which {self.family.name} cannot have: {reason} Remove it, or choose a "
                 f"family whose support it is in."
-            ) from None
-        if not np.all(np.isfinite(log_prob)):
-            raise ValueError(
-                f"`y` holds {self.y[np.argmin(np.isfinite(log_prob))]}, where the density of {self.family.name} is "
-                f"zero or infinite whatever its parameters: remove it, or choose a family whose support it is in."
             )
+        if np.all(np.isfinite(log_prob)):
+            return None
+        return (
+            f"`y` holds {self.y[np.argmin(np.isfinite(log_prob))]}, where the density of {self.family.name} is zero or "
+            f"infinite whatever its parameters: remove it, or choose a family whose support it is in."
+        )
 
     @property
     def remark(self) -> str:
@@ -240,6 +161,44 @@ class Problem:
         if not self.family.is_discrete and counts.max(initial=0) > 1:
             return f"; {values[counts.argmax()]} is {counts.max()} times in `y`, where the density may have no bound"
         return ""
+
+
+def problem_of(distribution: Any, y: ArrayLike, weights: ArrayLike | None = None, **fixed: Any) -> Problem:
+    """The problem of fitting a family to a sample, which is checked here.
+
+    Args:
+      distribution: a class of `tfp.distributions` or its name, a `Family` or a `MixtureFamily`.
+      y: the sample, `[n, *event]`.
+      weights: how often each observation counts, `[n]`, or None.
+      **fixed: parameters held at a value, and `num_classes` for class labels.
+
+    Raises:
+      ValueError: for a sample that has no maximum-likelihood estimate in the family, and as `Family`.
+    """
+    check_censored(distribution, y)
+    sample, counts = as_sample(y, weights, getattr(distribution, "takes_infinity", False))
+    family = _family_for(distribution, sample, fixed)
+    facts = family.facts
+    if facts.unfit:
+        raise ValueError(
+            f"{family.name} cannot be fitted: {facts.unfit}. Look at its likelihood on a grid, `nllfit.log_likelihood`."
+        )
+    sample, counts = sample[counts > 0], counts[counts > 0]
+    check_sample(family, sample)
+    units = Units() if family.is_discrete else Units.of(family, sample)
+    statistics = {name: facts.statistics[name] for name in family.parameter_names if name in facts.statistics}
+    held = {name: statistic(sample, counts) for name, statistic in statistics.items()}
+    objective = _objective(family, sample, counts, units, held)
+    if objective.density.dtype.is_integer:
+        check_whole(family, sample)
+    return Problem(family, sample, counts, units, held, objective)
+
+
+def _objective(family, y, weights, units, held):
+    inward = units.inward_sample(y)
+    if family.is_discrete:
+        inward, weights = counted(inward, weights)
+    return Objective.of(density_of(family, tuple(held)), inward, weights, units.inward(held), units.log_volume)
 
 
 def _family_for(distribution: Any, y: np.ndarray, fixed: dict[str, Any]) -> ParametricFamily:

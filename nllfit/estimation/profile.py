@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.estimation.newton import Optimum, climb
-from nllfit.estimation.problem import Problem
+from nllfit.estimation.fit import Fit
+from nllfit.optimum.newton import climb
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -22,25 +22,21 @@ class Profile:
     """`l_p(value) = max log L` over all parameters with one number among them held at `value`.
 
     Args:
-      problem: the `Problem`.
-      optimum: the end of its search.
+      fit: the fit, of which the search has converged.
       name: a natural parameter's name.
       place: which of its numbers, as an index into the flattened parameter.
-      maximum: the log-likelihood at the estimate.
       standard_error: of the number, or NaN; zero if it is the same for all parameters, as above a matrix's diagonal;
         infinite if other values have the same densities.
     """
 
-    def __init__(
-        self, problem: Problem, optimum: Optimum, name: str, place: int, maximum: float, standard_error: float
-    ):
-        self.problem, self.name, self.place, self.maximum = problem, name, place, maximum
-        self._rank = optimum.rank - (name not in problem.held and not math.isinf(standard_error))
-        self.estimate = float(np.ravel(problem.natural(optimum.w)[name])[place])
-        self._coordinates = {self.estimate: optimum.w}
-        smooth = name not in problem.held
-        self._domain = problem.objective.coordinates.domain(name) if smooth else tfb.Identity()
-        self._unit = standard_error if smooth else problem.y.std() / math.sqrt(problem.weights.sum())
+    def __init__(self, fit: Fit, name: str, place: int, standard_error: float):
+        self.problem, self.name, self.place, self.maximum = fit.problem, name, place, fit.log_likelihood
+        smooth = name not in self.problem.held
+        self._rank = fit.optimum.rank - (smooth and not math.isinf(standard_error))
+        self.estimate = float(np.ravel(fit.natural[name])[place])
+        self._coordinates = {self.estimate: fit.optimum.w}
+        self._domain = self.problem.objective.coordinates.domain(name) if smooth else tfb.Identity()
+        self._unit = standard_error if smooth else self.problem.y.std() / math.sqrt(self.problem.weights.sum())
 
     def __call__(self, value: float) -> float:
         """The profile log-likelihood at `value`, in nats, the sum over the sample; -inf where it has no density."""
@@ -61,10 +57,7 @@ class Profile:
 
     def _climb(self, value: float, at: float) -> tuple[float, bool]:
         """The maximum at a value, from that at another, and whether another start could not change it."""
-        try:
-            problem = self.problem.holding(self.name, self.place, value)
-        except ValueError:  # out of the domain
-            return -math.inf, True
+        problem = self.problem.holding(self.name, self.place, value)
         start = self._coordinates[at]
         if not math.isfinite(problem.objective.value(start)):
             return -math.inf, False

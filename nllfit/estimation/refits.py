@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nllfit.curvature import FLAT
 from nllfit.estimation.density import Density
-from nllfit.estimation.newton import Optimum
-from nllfit.estimation.problem import Problem
+from nllfit.estimation.fit import Fit
+from nllfit.estimation.problem import Problem, problem_of
 from nllfit.estimation.search import search
+from nllfit.optimum.curvature import FLAT, backtrack, newton_step, principal_axes
 from nllfit.quantiles import cdf, survival
 
 __all__ = ["Refits", "refit", "scores"]
@@ -35,17 +35,17 @@ class Refits:
     Attributes:
       problem: the sample that they are like.
       w: the coordinates of those that were fitted together, `[b, p]`.
-      alone: by its row, where the search in each other sample ended; None where the sample can have no estimate.
+      alone: the fit of each other sample by its row; None where the sample can have no estimate.
     """
 
     problem: Problem
     w: np.ndarray
-    alone: dict[int, tuple[Problem, Optimum] | None]
+    alone: dict[int, Fit | None]
 
     @property
     def num_failed(self) -> int:
         """How many came to no maximum."""
-        return sum(end is None or not end[1].converged for end in self.alone.values())
+        return sum(fit is None or not fit.converged for fit in self.alone.values())
 
     def parameters(self) -> dict[str, np.ndarray]:
         """The natural parameters by name, `[b, *parameter]`; NaN where there is no estimate."""
@@ -53,10 +53,9 @@ class Refits:
         found = {name: np.full([len(self.w), *value.shape], np.nan) for name, value in names.items()}
         if len(self.alone) < len(self.w):
             found = {name: np.array(value) for name, value in self.problem.natural(self.w).items()}
-        for row, end in self.alone.items():
-            natural = end and end[0].natural(end[1].w)
+        for row, fit in self.alone.items():
             for name, values in found.items():
-                values[row] = natural[name] if natural else np.nan
+                values[row] = fit.natural[name] if fit else np.nan
         return found
 
     def probabilities(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -66,22 +65,22 @@ class Refits:
             together = self.problem.objective.coordinates.distribution(self.w, {})
             inward = self.problem.units.inward_sample(np.broadcast_to(y, found.shape[1:])).T
             found = np.stack([np.array(function(together, inward)).T for function in (cdf, survival)])
-        for row, end in self.alone.items():
-            if end:
-                own, distribution = y[row % len(y)], end[0].distribution(end[1].w)
+        for row, fit in self.alone.items():
+            if fit:
+                own, distribution = y[row % len(y)], fit.distribution
                 found[:, row] = cdf(distribution, own), survival(distribution, own)
         return found[0], found[1]
 
 
-def refit(problem: Problem, optimum: Optimum, y: np.ndarray, weights: np.ndarray) -> Refits:
+def refit(fit: Fit, y: np.ndarray, weights: np.ndarray) -> Refits:
     """The family of a problem fitted to many samples.
 
     Args:
-      problem, optimum: of a sample like them.
+      fit: of a sample like them.
       y: `[b, n, *event]`, or `[1, n, *event]` where samples differ in weights alone.
       weights: `[b, n]`, or `[1, n]`.
     """
-    size = max(len(y), len(weights))
+    problem, optimum, size = fit.problem, fit.optimum, max(len(y), len(weights))
     w, found = np.tile(optimum.w, [size, 1]), np.zeros(size, bool)
     smooth = optimum.converged and problem.objective.exact and not problem.held
     if smooth and optimum.rank == w.shape[1] > 0 and not problem.family.facts.several_maxima:
@@ -107,9 +106,9 @@ def scores(problem: Problem, w: np.ndarray) -> np.ndarray:
     return np.concatenate(found)
 
 
-def _end(problem: Problem, y: np.ndarray, weights: np.ndarray) -> tuple[Problem, Optimum] | None:
+def _end(problem: Problem, y: np.ndarray, weights: np.ndarray) -> Fit | None:
     try:
-        return search(Problem(problem.family, y, weights))
+        return search(problem_of(problem.family, y, weights))
     except ValueError:  # as where all of a sample is equal
         return None
 
@@ -125,23 +124,14 @@ def _climb_together(
         value, gradient, hessian = (part.numpy() for part in derivatives(w, *data))
         fine = np.isfinite(value) & np.isfinite(gradient).all(1) & np.isfinite(hessian).all((1, 2))
         gradient[~fine], hessian[~fine] = 0.0, -np.eye(w.shape[1])
-        diagonal = np.abs(np.diagonal(hessian, axis1=1, axis2=2))
-        scales = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-        bends, axes = np.linalg.eigh(-hessian / (scales[:, :, None] * scales[:, None]))
-        lengths = 1 / np.sqrt(np.maximum(np.abs(bends), FLAT))
-        axes = axes / scales[:, :, None] * lengths[:, None]
-        slopes = np.einsum("bpr,bp->br", axes, gradient)
-        step, distance = np.einsum("bpr,br->bp", axes, slopes), np.linalg.norm(slopes, axis=1)
-        widths = np.linalg.norm(axes, axis=2) * density.coordinates.are_logarithms
-        found = fine & (bends.min(1) > FLAT) & (distance < _NEAR) & (widths.max(1) < _WIDE)
-        scale, lower = np.ones(len(w)), np.zeros(len(w), bool)
-        for _ in range(_HALVINGS):
-            reached = values(w + scale[:, None] * step, *data).numpy()
-            lower = ~(reached >= value - _NOISE * (1 + np.abs(value)))
-            if not lower.any():
-                break
-            scale[lower] /= 2
-        w = w + np.where(lower, 0.0, scale)[:, None] * step
+        axes, curvature = principal_axes(-hessian)
+        step, rise = newton_step(axes, curvature, gradient)
+        lengths = 1 / np.sqrt(np.maximum(np.abs(curvature), FLAT))
+        widths = np.linalg.norm(axes * lengths[:, None], axis=2) * density.coordinates.are_logarithms
+        found = fine & (curvature.min(1) > FLAT) & (np.sqrt(2 * rise) < _NEAR) & (widths.max(1) < _WIDE)
+        noise = _NOISE * (1 + np.abs(value))
+        scale, _ = backtrack(lambda at: values(at, *data).numpy(), w, step, value, 0.0, noise, _HALVINGS)
+        w = w + scale[:, None] * step
         if found.all():
             break
     return w, found

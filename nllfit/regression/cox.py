@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nllfit.curvature import backtrack, newton_step, principal_axes
+from nllfit.optimum.curvature import backtrack, newton_step, principal_axes
 from nllfit.regression.columns import as_column, as_frame, as_numbers, as_weights, check_present
 from nllfit.regression.designs import Design, sides
 from nllfit.regression.extras import pandas as pd

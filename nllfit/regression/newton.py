@@ -11,10 +11,10 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from nllfit.curvature import backtrack, drops_around, newton_step, principal_axes
 from nllfit.families.layer import traced_distribution
 from nllfit.families.protocol import ParametricFamily
 from nllfit.losses import negative_log_likelihood
+from nllfit.optimum.curvature import backtrack, drops_around, newton_step, principal_axes
 from nllfit.regression.linear_maps import Designs, by_coefficients, numbers_of, summed
 from nllfit.regression.predictors import Predictor
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nllfit.curvature import Axes, axes_of, backtrack
+from nllfit.optimum.curvature import Axes, axes_of, backtrack
 from nllfit.training.loss_surface import Surface
 
 __all__ = ["Found", "search"]

@@ -8,7 +8,8 @@ from scipy import stats
 
 from nllfit import Censored, Truncated, maximum_likelihood, right_censored
 from nllfit.estimation.bootstrap import drawn
-from nllfit.estimation.problem import Problem
+from nllfit.estimation.fit import Fit
+from nllfit.estimation.problem import problem_of
 
 Y = np.random.default_rng(0).gamma(2.0, 3.0, 60)
 
@@ -25,7 +26,7 @@ Y = np.random.default_rng(0).gamma(2.0, 3.0, 60)
 def test_each_sample_is_fitted_as_if_alone(family, y):
     estimate = maximum_likelihood(family, y)
     found = estimate.bootstrap(3, seed=1, kind="parametric")
-    for row, sample in enumerate(drawn(estimate.problem, estimate.optimum, 3, 1)):
+    for row, sample in enumerate(drawn(estimate.fit, 3, 1)):
         for name, value in maximum_likelihood(family, sample).parameters.items():
             np.testing.assert_allclose(found.parameters[name][row], value, rtol=1e-6, err_msg=name)
     again = estimate.bootstrap(3, seed=1, kind="parametric")
@@ -52,8 +53,10 @@ def test_censored_outcomes_are_resampled_in_pairs_and_not_drawn():
     assert np.all(np.isfinite(found.confidence_intervals(method="bca")["rate"]))
     with pytest.raises(ValueError, match=r'does not say with which\. Resample .*kind="nonparametric"'):
         estimate.bootstrap(10, kind="parametric")
-    problem = Problem(Truncated("Exponential", low="row"), np.stack([time, time / 2], 1))
-    entered = dataclasses.replace(estimate, problem=problem)  # a fit, of which no number is looked at, takes seconds
+    problem = problem_of(Truncated("Exponential", low="row"), np.stack([time, time / 2], 1))
+    entered = dataclasses.replace(
+        estimate, fit=Fit(problem, estimate.optimum)
+    )  # a fit, of which no number is looked at, takes seconds
     with pytest.raises(ValueError, match="an outcome of Truncated Exponential is an interval or comes with a window"):
         entered.bootstrap(10, kind="parametric")
 

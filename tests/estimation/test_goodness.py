@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from nllfit import Censored, Hurdle, goodness_of_fit, maximum_likelihood, right_censored
-from nllfit.estimation.problem import Problem
+from nllfit.estimation.fit import Fit
+from nllfit.estimation.problem import problem_of
 
 Y = np.random.default_rng(0).gamma(2.0, 3.0, 60)
 
@@ -90,6 +91,12 @@ def test_what_cannot_be_tested_is_refused():
         ValueError, match=r"an outcome of Censored Exponential is an interval .* `plots\.survival_curve`"
     ):
         # A fit, of which no number is looked at, takes seconds.
-        goodness_of_fit(dataclasses.replace(gamma, problem=Problem(Censored("Exponential"), right_censored(Y, Y < 9))))
+        goodness_of_fit(
+            dataclasses.replace(
+                gamma, fit=Fit(problem_of(Censored("Exponential"), right_censored(Y, Y < 9)), gamma.optimum)
+            )
+        )
     with pytest.raises(ValueError, match=r"point at 0, whose share fits every sample: .*'Exponential', y\[y > 0\]"):
-        goodness_of_fit(dataclasses.replace(gamma, problem=Problem(Hurdle("Exponential"), [0.0, 0.0, *Y])))
+        goodness_of_fit(
+            dataclasses.replace(gamma, fit=Fit(problem_of(Hurdle("Exponential"), [0.0, 0.0, *Y]), gamma.optimum))
+        )

@@ -8,9 +8,10 @@ import tensorflow_probability as tfp
 from scipy import optimize, special, stats
 
 from nllfit import Censored, Family, MixtureFamily, ZeroInflated, maximum_likelihood
-from nllfit.estimation.newton import climb, maximize
-from nllfit.estimation.objective import Derivatives, Objective
-from nllfit.estimation.problem import Problem
+from nllfit.estimation.objective import Objective
+from nllfit.estimation.problem import problem_of
+from nllfit.estimation.verdicts import in_words
+from nllfit.optimum.newton import Derivatives, climb, maximize
 from tests.estimation import scipy_fits
 
 tfd = tfp.distributions
@@ -61,7 +62,7 @@ class Surface:
 def test_a_climb_ends_whatever_the_function(function):
     surface = Surface(function)
     for end in (climb(surface, np.zeros(2), 2), maximize(surface, np.ones(2))):
-        assert end.message
+        assert in_words(surface, end)
     assert surface.calls < 2 * 60 * 40 + 200  # steps, each with its halvings and a leap
 
 
@@ -344,7 +345,7 @@ def test_a_fit_without_a_maximum_says_which_way_it_rises(family, y, message):
 
 def test_a_thousand_places_are_looked_at_a_few_at_once(monkeypatch):
     y = np.random.default_rng(0).normal(size=100)
-    objective = Problem("Normal", y).objective
+    objective = problem_of("Normal", y).objective
     values, sizes = objective.density.values, []
 
     def counted(points, held, y, weights):

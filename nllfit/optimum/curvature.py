@@ -6,6 +6,7 @@ is minus its Hessian, positive definite at a maximum. All is in NumPy, float64, 
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,62 +19,69 @@ _HALVINGS = 34  # of a step, after which it is a rounding error of what it is ad
 
 
 def principal_axes(information: np.ndarray, rank: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Axes `[p, rank]` and curvatures `[rank]` of an information scaled to a unit diagonal, the most curved first.
+    """Axes `[..., p, rank]` and curvatures `[..., rank]` of an information scaled to a unit diagonal.
 
     `inv(information) = axes @ diag(1 / curvature) @ axes.T`, so that a step along an axis, divided by the root of its
-    curvature, is one standard error. Thanks to the scaling no unit of a coordinate matters.
+    curvature, is one standard error. The most curved come first. Thanks to the scaling no unit of a coordinate matters.
 
     Args:
-      information: a symmetric matrix `[p, p]`, whose lower triangle is read.
+      information: symmetric matrices `[..., p, p]`, whose lower triangles are read.
       rank: how many axes are wanted; by default all.
     """
-    diagonal = np.abs(np.diag(information))
+    diagonal = np.abs(np.diagonal(information, axis1=-2, axis2=-1))
     scales = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    curvature, axes = np.linalg.eigh(information / np.outer(scales, scales))
-    kept = np.argsort(-np.abs(curvature))[:rank]
-    return axes[:, kept] / scales[:, None], curvature[kept]
+    curvature, axes = np.linalg.eigh(information / (scales[..., :, None] * scales[..., None, :]))
+    kept = np.argsort(-np.abs(curvature), axis=-1)[..., :rank]
+    axes = np.take_along_axis(axes, kept[..., None, :], -1) / scales[..., None]
+    return axes, np.take_along_axis(curvature, kept, -1)
 
 
 def newton_step(
     axes: np.ndarray, curvature: np.ndarray, gradient: np.ndarray, flat: float = FLAT
-) -> tuple[np.ndarray, float]:
-    """The step `axes |curvature|^-1 axes' gradient` `[p]`, and how far it rises if the function is quadratic.
+) -> tuple[np.ndarray, np.ndarray]:
+    """The step `axes |curvature|^-1 axes' gradient` `[..., p]`, and its rise `[...]` if the function is quadratic.
 
     It goes uphill where the function is not concave, too.
 
     Args:
       axes, curvature: as of `principal_axes`.
-      gradient: of the function, `[p]`.
+      gradient: of the function, `[..., p]`.
       flat: the least curvature that a step divides by.
     """
-    slopes, bent = axes.T @ gradient, np.maximum(np.abs(curvature), flat)
-    return axes @ (slopes / bent), float(np.sum(slopes**2 / bent)) / 2
+    slopes, bent = np.einsum("...pr,...p->...r", axes, gradient), np.maximum(np.abs(curvature), flat)
+    return np.einsum("...pr,...r->...p", axes, slopes / bent), np.sum(slopes**2 / bent, -1) / 2
 
 
 def backtrack(
-    function: Callable[[np.ndarray], float],
+    function: Callable[[np.ndarray], Any],
     w: np.ndarray,
     step: np.ndarray,
-    value: float,
-    slope: float,
-    slack: float = 0.0,
-) -> tuple[float, float]:
+    value: Any,
+    slope: Any,
+    slack: Any = 0.0,
+    halvings: int = _HALVINGS,
+) -> tuple[Any, Any]:
     """The largest of 1, 1/2, 1/4 and so on times which a step raises a function by enough, and the value there.
 
     Enough is a ten-thousandth of what the slope promises. Where no scale is enough, it is 0, and the value that at `w`.
 
     Args:
-      function: from a point `[p]` to a number; NaN is never enough.
-      w, step: `[p]`.
-      value: of the function at `w`.
-      slope: its derivative along `step` there.
+      function: from points `[..., p]` to numbers `[...]`; NaN is never enough.
+      w, step: `[..., p]`.
+      value: of the function at `w`, `[...]`.
+      slope: its derivative along `step` there, `[...]`.
       slack: what may be missing, as rounding errors; or, negative, by what the rise must exceed them.
+      halvings: the most, after which a step is a rounding error of what it is added to.
     """
-    for scale in 0.5 ** np.arange(_HALVINGS):
-        reached = function(w + scale * step)
-        if reached >= value + _SUFFICIENT * scale * slope - slack:
-            return float(scale), reached
-    return 0.0, value
+    scale = np.ones(np.shape(value))
+    reached, low = value, np.ones(np.shape(value), bool)
+    for _ in range(halvings):
+        reached = function(w + scale[..., None] * step)
+        low = ~(reached >= value + _SUFFICIENT * scale * slope - slack)
+        if not np.any(low):
+            break
+        scale = np.where(low, scale / 2, scale)
+    return np.where(low, 0.0, scale)[()], np.where(low, value, reached)[()]
 
 
 def drops_around(

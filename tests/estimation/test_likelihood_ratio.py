@@ -17,14 +17,15 @@ from nllfit import (
     maximum_likelihood,
     right_censored,
 )
-from nllfit.estimation.problem import Problem
+from nllfit.estimation.fit import Fit
+from nllfit.estimation.problem import problem_of
 
 Y = np.random.default_rng(0).gamma(2.0, 3.0, 80)
 
 
 def as_of(family, estimate):
     """An estimate as one of another family, of which no number is looked at: a fit of it takes seconds."""
-    return dataclasses.replace(estimate, problem=Problem(family, estimate.problem.y))
+    return dataclasses.replace(estimate, fit=Fit(problem_of(family, estimate.problem.y), estimate.optimum))
 
 
 def test_it_is_the_chi_square_of_both_maxima():

@@ -1,0 +1,52 @@
+"""Verdicts in words: why the end of a search is no maximum, and which parameter goes where."""
+
+import numpy as np
+
+from nllfit.estimation.objective import Objective
+from nllfit.optimum.newton import Optimum, Verdict
+
+__all__ = ["in_words"]
+
+_INFINITY = 700.0  # whose exponential is nearly the largest float
+
+
+def in_words(objective: Objective, optimum: Optimum) -> str:
+    """What the end of a search is."""
+    match optimum.verdict:
+        case Verdict.MAXIMUM:
+            return "converged"
+        case Verdict.AT_INFINITY:
+            return _limit(objective, optimum)
+        case Verdict.HIDDEN:
+            noise = f"{optimum.lacks:.1g}"
+            return f"rounding errors of {noise} nats in the log-likelihood hide its maximum: it is too flat for float64"
+        case Verdict.FLAT:
+            return "the information is not positive definite"
+        case Verdict.NOT_FINITE:
+            return "the log-likelihood or a derivative is not finite"
+        case Verdict.STUCK:
+            return "no step raises the log-likelihood"
+        case Verdict.CUT_SHORT:
+            return f"still {optimum.lacks:.2g} standard errors from a maximum after the last step"
+    return "the search has left the support"
+
+
+def _limit(objective: Objective, optimum: Optimum) -> str:
+    """Which parameter goes where as the log-likelihood rises along a direction for ever."""
+    w, direction = optimum.w, optimum.direction
+    ranked = np.argsort(-np.abs(direction) / (1 + np.abs(w)))
+    alone = (np.eye(len(w)) * np.sign(direction))[ranked]
+    fastest = ranked[np.argmax(objective.values(w + alone) >= objective.value(w))]  # of those that rise by themselves
+    far = w.copy()
+    far[fastest] += _INFINITY * np.sign(direction[fastest])
+    before, after = objective.natural(w), objective.natural(far)
+    changes = {n: np.ravel(np.abs(after[n] - before[n]) / np.maximum(np.abs(before[n]), 1e-300)) for n in before}
+    name = max(changes, key=lambda n: changes[n].max())
+    limit, now = (np.ravel(values[name])[changes[name].argmax()] for values in (after, before))
+    if np.isneginf(objective.value(far)) and not objective.are_logarithms[fastest]:
+        return f"no maximum inside: the log-likelihood goes on rising as `{name}` comes to where the sample ends"
+    if abs(limit) > 1e100 or abs(limit - now) > _INFINITY / 2:  # a real number goes as far as its coordinate
+        bound = "infinity" if limit > 0 else "-infinity"
+    else:
+        bound = "0" if abs(limit) < 1e-100 else f"{limit:.3g}"
+    return f"no finite maximum: the log-likelihood goes on rising as `{name}` goes to {bound}"

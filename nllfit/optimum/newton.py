@@ -1,0 +1,293 @@
+"""The maximum of a log-likelihood by Newton's method, and a verdict on it.
+
+The parameters of a distribution are few, so Newton's method with the observed information gets to the optimum in a
+handful of passes over the data, and leaves that information behind, which the standard errors need.
+
+`scipy.optimize` does not serve. Its Newton methods stop at a gradient or a step in the coordinates' units, not in
+standard errors; they take a direction in which no density changes for a singular Hessian; they end somewhere on the way
+to a maximum at infinity without a word; and quasi-Newton methods leave a rough Hessian behind.
+"""
+
+import dataclasses
+import enum
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from nllfit.optimum.curvature import FLAT, backtrack, drops_around, newton_step, principal_axes, rises_along
+
+__all__ = ["Derivatives", "Function", "Optimum", "Verdict", "climb", "errors", "maximize", "rounding_noise"]
+
+_NOISE = 1e-13  # relative rounding error of a mean log-likelihood
+_LEAST_DROP = 1e-4  # nats by which the log-likelihood must fall one standard error from a maximum, where 1/2 is usual
+_WIDE = 20.0  # standard errors of a logarithm, with which the parameter may be zero or infinite as well
+_LEAP = 5.0  # Newton steps at once, after which the log-likelihood has fallen unless it goes on rising for ever
+_LEAPS = 5  # in a row
+_UNENDING = 0.01  # standard errors, whose square is the rest of the way up to the limit, in nats
+_LONGEST = 5.0  # change of a logarithm in a step: beyond, rounding errors of a density may look like a rise
+_FAR = 0.1  # length of a step, a tenth of a scale, that no maximum has so near it
+_AT_REST = 1e-5  # standard errors: a closed form is more exact than a step from it
+_NEAR = {True: 1e-6, False: 1e-4}  # length of the last step in standard deviations of one outcome, if derivatives are
+# exact and if they are not; it leaves about the square of that
+
+
+class Verdict(enum.Enum):
+    """What the end of a climb is."""
+
+    MAXIMUM = enum.auto()
+    AT_INFINITY = enum.auto()  # the function goes on rising along a direction
+    HIDDEN = enum.auto()  # rounding errors hide the maximum
+    FLAT = enum.auto()  # the information is not positive definite
+    NOT_FINITE = enum.auto()
+    STUCK = enum.auto()  # no step raises the function
+    CUT_SHORT = enum.auto()
+    OUTSIDE = enum.auto()  # beyond the support, as who knows it says
+
+
+class Derivatives(NamedTuple):
+    """A mean log-likelihood at a point, its gradient `[p]` and its Hessian `[p, p]`, exact or by differences.
+
+    The value is never NaN, which compares with nothing, but -inf.
+    """
+
+    value: float
+    gradient: np.ndarray
+    hessian: np.ndarray
+    exact: bool
+
+    @property
+    def finite(self) -> bool:
+        """Whether all of its numbers are."""
+        return all(np.all(np.isfinite(part)) for part in self[:3])
+
+
+class Function(Protocol):
+    """A mean log-likelihood of `p` coordinates.
+
+    Attributes:
+      total_weight: the number of observations, times which the mean is the log-likelihood.
+      are_logarithms: which coordinates are the logarithms of positive numbers, `[p]`.
+      rank: the number of directions that the likelihood can tell apart.
+    """
+
+    @property
+    def total_weight(self) -> float: ...
+
+    @property
+    def are_logarithms(self) -> np.ndarray: ...
+
+    @property
+    def rank(self) -> int: ...
+
+    def value(self, w: np.ndarray) -> float:
+        """The mean at `w` `[p]`; -inf where it is not finite."""
+
+    def values(self, w: np.ndarray) -> np.ndarray:
+        """The mean at each row of `w` `[s, p]`, `[s]`."""
+
+    def derivatives(self, w: np.ndarray) -> Derivatives:
+        """The mean at `w` `[p]` and its derivatives."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimum:
+    """Where Newton's method ended.
+
+    Attributes:
+      w: the coordinates, `[p]`; `[0]` where no parameter is free.
+      value: the mean log-likelihood there.
+      information: the observed information of the whole sample, minus the Hessian of its log-likelihood, `[p, p]`.
+      rank: the number of directions that the likelihood can tell apart.
+      verdict: what the end is.
+      direction: along which the log-likelihood rises, `[p]`, if that is the verdict, else zeros.
+      lacks: what is hidden, in nats, or the distance from a maximum, in standard errors, if that is the verdict.
+      note: what else is known of the search, in words.
+    """
+
+    w: np.ndarray
+    value: float
+    information: np.ndarray
+    rank: int
+    verdict: Verdict
+    direction: np.ndarray
+    lacks: float = 0.0
+    note: str = ""
+
+    @property
+    def converged(self) -> bool:
+        """Whether it is a maximum."""
+        return self.verdict is Verdict.MAXIMUM
+
+
+def maximize(function: Function, w: np.ndarray, steps: int = 60) -> Optimum:
+    """Newton's method from `w`, with a verdict on what it found.
+
+    The end is a maximum if the information is positive definite (but for directions that change no density), the
+    log-likelihood falls one standard error away, to either side of each of its axes, and it did not go on rising where
+    steps could have been five times as long.
+
+    Args:
+      function: the mean log-likelihood.
+      w: the start, `[p]`.
+      steps: the most steps taken.
+    """
+    optimum = climb(function, w, function.rank, steps, unending=_UNENDING)
+    return _judged(function, optimum) if optimum.converged else optimum
+
+
+def climb(function: Function, w: np.ndarray, rank: int, steps: int = 60, unending: float = 1e-3) -> Optimum:
+    """Newton's method from `w` until a step leaves an error of some 1e-12 standard deviations of an outcome.
+
+    A step is `V |L|^-1 V' g` for the Hessian `V L V'` scaled to a unit diagonal, so that it goes uphill where the
+    log-likelihood is not yet concave, and is halved until it does.
+
+    Args:
+      function: the mean log-likelihood.
+      w: the start, `[p]`.
+      rank: the number of directions that the likelihood can tell apart.
+      steps: the most steps taken.
+      unending: where a climb without end is broken off, in standard errors.
+
+    Returns:
+      An `Optimum`, of which only the gradient is known to vanish.
+    """
+    if not rank:
+        return Optimum(w, function.value(w), np.zeros([len(w)] * 2), rank, Verdict.MAXIMUM, np.zeros_like(w))
+    state = _Climb(function, w, rank)
+    for taken in range(steps):
+        state.look()
+        if not state.seen.finite:
+            return state.stuck(Verdict.NOT_FINITE)
+        if not taken and state.distance < _AT_REST:
+            return state.arrived()
+        near = state.near
+        if not state.move():
+            return state.stuck(Verdict.STUCK)
+        if near:
+            return state.arrived()
+        if state.never_ends and state.distance < unending:
+            return state.at_infinity(state.step)
+        way = state.w - w
+        if state.distance < 1 and np.abs(way * function.are_logarithms).max() > _WIDE:
+            return state.at_infinity(way)  # along a curve, where no longer step would be as good
+    if state.distance < unending and np.abs(state.step).max() > _FAR:
+        return state.at_infinity(state.w - w)
+    return state.stuck(Verdict.CUT_SHORT)
+
+
+class _Climb:
+    """A climb under way.
+
+    Attributes:
+      w, value: where it is, and the mean log-likelihood there.
+      seen: the `Derivatives` from where it last looked.
+      step, distance: the step of Newton's method from there, and its length in standard errors.
+    """
+
+    def __init__(self, function: Function, w: np.ndarray, rank: int):
+        self.w, self.distance, self.step = w, np.inf, np.zeros_like(w)
+        self._function, self._rank, self._leaps = function, rank, 0
+
+    def look(self) -> None:
+        """Finds the next step."""
+        self.seen = self._function.derivatives(self.w)
+        self.value = self.seen.value
+        self._last_distance = self.distance
+        if self.seen.finite:
+            axes, curvature = principal_axes(-self.seen.hessian, self._rank)
+            self.step, rise = newton_step(axes, curvature, self.seen.gradient)
+            self.distance = float(np.sqrt(2 * self._function.total_weight * rise))
+            longest = np.abs(self.step * self._function.are_logarithms).max(initial=0.0)
+            self.step = self.step * min(1.0, _LONGEST / max(longest, 1e-300))
+
+    def move(self) -> bool:
+        """Takes the step, or as much of it as leads uphill; False if nothing of it does."""
+        noise = _NOISE * (1 + abs(self.value))
+        scale, reached = backtrack(
+            self._function.value, self.w, self.step, self.value, self.seen.gradient @ self.step, noise
+        )
+        if scale:
+            self._leaps = self._leaps + 1 if self._can_leap() else 0
+            self.w, self.value = self.w + scale * self.step, reached
+        return scale > 0
+
+    def _can_leap(self) -> bool:
+        """Whether the steps shorten slowly, and one much longer would be no worse, as on a way without an end."""
+        slow = self._last_distance / 4 < self.distance < 1
+        value = self._function.value
+        return slow and value(self.w + _LEAP * self.step) >= value(self.w + self.step)
+
+    @property
+    def near(self) -> bool:
+        """Whether the step is so short that it is the last."""
+        return self.distance < _NEAR[self.seen.exact] * np.sqrt(self._function.total_weight)
+
+    @property
+    def never_ends(self) -> bool:
+        """Whether longer steps would have been no worse several times in a row."""
+        return self._leaps >= _LEAPS
+
+    def arrived(self) -> Optimum:
+        """The end of a climb whose last step was short."""
+        return self.at_infinity(self.step) if self.never_ends else self._end(Verdict.MAXIMUM)
+
+    def at_infinity(self, direction: np.ndarray) -> Optimum:
+        """The end of a climb along a direction in which the log-likelihood goes on rising."""
+        return _rising(self._function, self._end(Verdict.AT_INFINITY), direction)
+
+    def stuck(self, verdict: Verdict) -> Optimum:
+        """The end of a climb that found no maximum: the verdict, or a better one."""
+        if self.never_ends:
+            return self.at_infinity(self.step)
+        direction = self.step / max(np.abs(self.step).max(), 1e-300)
+        if rises_along(self._function.values, self.w, direction, _NOISE):  # as far as e^16 times a scale
+            return self.at_infinity(self.step)
+        noise = rounding_noise(self._function, self.w, direction)
+        return self._end(Verdict.HIDDEN, noise) if noise > _LEAST_DROP else self._end(verdict, float(self.distance))
+
+    def _end(self, verdict: Verdict, lacks: float = 0.0) -> Optimum:
+        information = -self._function.total_weight * self.seen.hessian
+        return Optimum(self.w, self.value, information, self._rank, verdict, np.zeros_like(self.w), lacks)
+
+
+def errors(optimum: Optimum) -> np.ndarray:
+    """Independent errors of the coordinates, one for each direction that changes a density, `[p, rank]`.
+
+    Their product with their transpose is the coordinates' covariance.
+    """
+    axes, curvature = principal_axes(optimum.information, optimum.rank)
+    return axes / np.sqrt(curvature)
+
+
+def _judged(function: Function, optimum: Optimum) -> Optimum:
+    """The end of a climb with a verdict on it."""
+    if not optimum.rank:
+        return optimum
+    _, curvature = principal_axes(optimum.information, optimum.rank)
+    if curvature.min() <= FLAT:
+        return dataclasses.replace(optimum, verdict=Verdict.FLAT)
+    axes = errors(optimum)
+    widths = np.hypot.reduce(axes, axis=1) * function.are_logarithms
+    if widths.max() > _WIDE:
+        aside = np.eye(len(widths))[widths.argmax()] * [[1.0], [-1.0]]
+        uphill = aside[function.values(optimum.w + aside).argmax()]
+        return _rising(function, optimum, uphill)
+    drops, moves = drops_around(function.values, optimum.w, optimum.value, axes)
+    drops = function.total_weight * drops
+    if drops.min() < _LEAST_DROP:
+        return _rising(function, optimum, moves[drops.argmin()])
+    return optimum
+
+
+def _rising(function: Function, optimum: Optimum, direction: np.ndarray) -> Optimum:
+    """The optimum with the verdict that the log-likelihood goes on rising along a direction, if that can be seen."""
+    noise = rounding_noise(function, optimum.w, direction / max(np.abs(direction).max(), 1e-300))
+    if noise > _LEAST_DROP:
+        return dataclasses.replace(optimum, verdict=Verdict.HIDDEN, lacks=noise)
+    return dataclasses.replace(optimum, verdict=Verdict.AT_INFINITY, direction=direction)
+
+
+def rounding_noise(function: Function, w: np.ndarray, direction: np.ndarray) -> float:
+    """The rounding errors of the log-likelihood of the whole sample near `w`, in nats; 0 at an edge of the support."""
+    near = function.values(w + np.array([16.0, *1e-10 * np.arange(1, 8)])[:, None] * direction)
+    return float(function.total_weight * np.ptp(near[1:])) if np.all(np.isfinite(near)) else 0.0
