@@ -11,8 +11,8 @@ from scipy import stats
 
 import nllfit
 from nllfit import Family, MixtureFamily, maximum_likelihood
-from nllfit.estimation import network_start
-from nllfit.estimation.network_start import marginal_numbers
+from nllfit.initialization import marginal
+from nllfit.initialization.marginal import marginal_numbers
 from tests.files import data_file
 from tests.kerases import KITS, each_keras, in_turn, mainly
 
@@ -37,7 +37,7 @@ def estimates(monkeypatch):
         found.append(maximum_likelihood(*args, **kwargs))
         return found[-1]
 
-    monkeypatch.setattr(network_start, "maximum_likelihood", kept)
+    monkeypatch.setattr(marginal, "maximum_likelihood", kept)
     return found
 
 

@@ -91,6 +91,35 @@ class Density:
         return self._program(derivatives)
 
     @functools.cached_property
+    def of_samples(self) -> tuple[Any, Any]:
+        """`f(w [b, p], y [n, b, *event], weights [n, b])`, the sums `[b]` of many samples; and these with derivatives.
+
+        The derivatives are by the coordinates `w`, because each sample has a point of its own.
+        """
+        coordinates = self.coordinates
+
+        def values(w, y, weights):
+            return tf.reduce_sum(weights * coordinates.distribution(w, {}).log_prob(y), 0)
+
+        def derivatives(w, y, weights):
+            with tf.GradientTape(persistent=True) as outer:
+                outer.watch(w)
+                with tf.GradientTape() as inner:
+                    inner.watch(w)
+                    value = values(w, y, weights)
+                gradient = inner.gradient(value, w)
+                slopes = tf.unstack(gradient, axis=1)
+            rows = [outer.gradient(slope, w, unconnected_gradients="zero") for slope in slopes]
+            return value, gradient, tf.stack(rows, 1)
+
+        specs = (
+            tf.TensorSpec([None, coordinates.size], tf.float64),
+            tf.TensorSpec([None, None, *coordinates.family.event_shape], self.dtype),
+            tf.TensorSpec([None, None], tf.float64),
+        )
+        return tuple(tf.function(f, autograph=False).get_concrete_function(*specs) for f in (values, derivatives))
+
+    @functools.cached_property
     def length(self) -> int:
         """The number of operations in the program of `values`."""
         return len(self.values.graph.get_operations())

@@ -5,8 +5,6 @@ no maximum, and a family whose likelihood it cannot take, is searched as the fir
 """
 
 import dataclasses
-import functools
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -98,7 +96,7 @@ def refit(fit: Fit, y: np.ndarray, weights: np.ndarray) -> Refits:
 def scores(problem: Problem, w: np.ndarray) -> np.ndarray:
     """The gradient of each observation's log-likelihood in the coordinates, `[n, p]`."""
     density, y = problem.objective.density, problem.units.inward_sample(problem.y)
-    _, derivatives = _programs(density)
+    _, derivatives = density.of_samples
     found = []
     for i in range(0, len(y), _NUMBERS):
         block = y[i : i + _NUMBERS, None]
@@ -117,7 +115,7 @@ def _climb_together(
     density: Density, w: np.ndarray, y: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Newton's method from `w` `[b, p]` in `b` samples, in their units: where it ended, and where that is a maximum."""
-    values, derivatives = _programs(density)
+    values, derivatives = density.of_samples
     data = _columns(density, y, weights)
     found = np.zeros(len(w), bool)
     for _ in range(_STEPS):
@@ -140,36 +138,3 @@ def _climb_together(
 def _columns(density, y, weights):
     """Samples `[b, n, *event]` and weights `[b, n]` as tensors with the observations first."""
     return tf.cast(tf.constant(np.swapaxes(y, 0, 1)), density.dtype), tf.constant(weights.T)
-
-
-@functools.lru_cache(64)
-def _programs(density: Density) -> tuple[Any, Any]:
-    """`f(w [b, p], y [n, b, *event], weights [n, b])`: the log-likelihoods `[b]`; and these with their derivatives."""
-    coordinates = density.coordinates
-    family = coordinates.family
-
-    def values(w, y, weights):
-        distribution = family.build(coordinates.constrained(w, {}), tf.float64)
-        return tf.reduce_sum(weights * distribution.log_prob(y), 0)
-
-    def derivatives(w, y, weights):
-        with tf.GradientTape(persistent=True) as outer:
-            outer.watch(w)
-            with tf.GradientTape() as inner:
-                inner.watch(w)
-                value = values(w, y, weights)
-            gradient = inner.gradient(value, w)
-            slopes = tf.unstack(gradient, axis=1)
-        return (
-            value,
-            gradient,
-            tf.stack([outer.gradient(slope, w, unconnected_gradients="zero") for slope in slopes], 1),
-        )
-
-    event = family.event_shape
-    specs = (
-        tf.TensorSpec([None, coordinates.size], tf.float64),
-        tf.TensorSpec([None, None, *event], density.dtype),
-        tf.TensorSpec([None, None], tf.float64),
-    )
-    return tuple(tf.function(f, autograph=False).get_concrete_function(*specs) for f in (values, derivatives))

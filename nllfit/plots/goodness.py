@@ -8,10 +8,10 @@ import tensorflow_probability as tfp
 from numpy.typing import ArrayLike
 
 from nllfit.estimation.estimates import Estimate
-from nllfit.estimation.survival import survival_steps
 from nllfit.families.arguments import as_array
 from nllfit.families.censored import interval_censored, right_censored
 from nllfit.plots.axes import Axes
+from nllfit.plots.survival import survival_steps
 from nllfit.quantiles import cdf, quantile, survival
 
 __all__ = ["pp", "qq", "rank_band", "survival_curve"]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nllfit.estimation.network_start import marginal_numbers
+from nllfit.initialization.marginal import marginal_numbers
 from nllfit.regression.columns import as_column, as_frame, as_numbers, as_weights
 from nllfit.regression.designs import Design, sides
 from nllfit.regression.family_of_outcomes import coded, family_of, main_parameter

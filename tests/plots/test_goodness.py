@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from nllfit import Censored, Truncated, left_censored, maximum_likelihood, plots, right_censored
-from nllfit.estimation.survival import survival_steps
+from nllfit.plots.survival import survival_steps
 from tests.plots.conftest import labels
 
 Y = np.random.default_rng(0).gamma(2.0, 3.0, 50)

@@ -1,4 +1,4 @@
-"""Initialization: a model begins where the outcomes are, at their marginal distribution."""
+"""`initialize`: the last weights of a model predict the marginal distribution of its outcomes."""
 
 import math
 from typing import Any
@@ -7,11 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.data import as_tensors, check_rows, check_weights, pack
-from nllfit.estimation.network_start import marginal_numbers
 from nllfit.families.arguments import as_array, as_numbers
 from nllfit.families.layer import Origin
 from nllfit.families.outcomes import as_column, as_outcomes, finite_part, weights_of_outcomes
 from nllfit.families.protocol import ParametricFamily
+from nllfit.initialization.marginal import marginal_numbers
 from nllfit.kerases import Model, as_distribution, keras_of, mask_of, variable_of
 from nllfit.prediction import origin_of
 
