@@ -421,6 +421,36 @@ def test_several_elements_and_mixtures():
     np.testing.assert_allclose(mixture.log_prob([[0.3, INF]]), [expected], rtol=1e-12)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_a_batch_of_censored_and_truncated_mixtures(rows):
+    inner = MixtureFamily("Normal", 2)
+    params = tf.random.stateless_normal([rows, inner.params_size], (0, 0), dtype=F64)
+    pairs = np.array([[0.3, INF], [0.1, 0.1], [-INF, 1.0], [-0.5, 0.5], [2.0, 2.0]])[:rows]
+    found = Censored(inner).distribution(params).log_prob(pairs)
+    window = Truncated(inner, low=-1.0).distribution(params).log_prob(np.abs(pairs[:, 0].clip(-1, 2)))
+    logits, parts = params[:, :2].numpy(), np.reshape(params[:, 2:], [rows, 2, 2])
+    weights = special.softmax(logits, axis=1)
+    norm = stats.norm(parts[..., 0], np.logaddexp(0, parts[..., 1]))
+    for row, (lower, upper) in enumerate(pairs):
+        seen = norm.pdf(lower) if lower == upper else norm.cdf(upper) - norm.cdf(lower)
+        assert float(found[row]) == pytest.approx(np.log(np.sum(weights * seen, 1))[row], rel=1e-10)
+        number = abs(np.clip(lower, -1, 2))
+        inside = np.log(np.sum(weights * norm.pdf(number), 1) / np.sum(weights * norm.sf(-1), 1))
+        assert float(window[row]) == pytest.approx(inside[row], rel=1e-10)
+
+
+def test_a_censored_mixture_is_fitted():
+    y = np.exp(np.concatenate([np.random.default_rng(0).normal(m, 0.3, 40) for m in (0.0, 2.5)]))
+    pairs = right_censored(np.minimum(y, 15.0), y < 15)
+    fit = nllfit.maximum_likelihood(Censored(MixtureFamily("LogNormal", 2)), pairs)
+    assert fit.converged
+    parts = stats.norm(fit.parameters["loc"], fit.parameters["scale"])
+    weights, log = fit.parameters["mixture_probs"], np.log(np.minimum(y, 15.0))[:, None]
+    seen = np.log((weights * parts.pdf(log)).sum(1)) - log[:, 0]
+    expected = np.where(y < 15, seen, np.log((weights * parts.sf(log)).sum(1))).sum()
+    assert fit.log_likelihood == pytest.approx(expected, rel=1e-9)
+
+
 def test_every_family_with_a_cdf_is_censored():
     for name in sorted(names_with_exact_tails()):
         extra = {
