@@ -1,28 +1,28 @@
 """Estimation: the likelihood of a sample, and the parameters that maximise it.
 
-The way of a sample, from a user to a density and back, one module a step:
+A sample passes these modules on its way from a user to a density and back:
 
-    samples       `y`, `weights`: read once at the door, float64, finite, of positive weight
-    problem       the sample and its family, which the sample can be fitted to; what is a statistic is `held`
-    units         `y` and the parameters, brought to around 0 and 1 and back
+    samples       reads `y` and `weights`: float64, finite, of positive weight
+    problem       a checked sample and its family; parameters whose estimate is a statistic are `held`
+    units         an affine map that brings `y` and the parameters to around 0 and 1
     starts        points `w` to search from
-    newton        the search: a climb over `w`, and a verdict on its end, an `Optimum`
     objective     `w` -> the mean log-likelihood and its derivatives, exact or by differences
     coordinates   `w`, real numbers -> the `constrained` parameters that the family is built from, as one vector a
                   `point` -> the `natural` ones, as a statistician names them
-    density       `point`, `y` -> the family's log-density and its derivatives, as programs written once a family
-    search        all of it: who calls whom
-    estimators    `maximum_likelihood`, the door
-    errors        those of the natural parameters at an optimum
-    estimates     the `Estimate` at an `Optimum`: natural parameters, errors, intervals by a `profile`, the table
+    density       `point`, `y` -> the family's log-density and its derivatives, as programs traced once a family
+    nonsmooth     corners of a likelihood, and maxima between any two observations
+    search        decides where to begin and how often to climb
+    verdicts      puts the end of a search into words
+    fit           a problem and the end of its search, with errors by the delta method
+    estimates     `maximum_likelihood`, the door, and the `Estimate`: intervals by a `profile`, the table
 
-`refits` fits many samples at once, for the `bootstrap` and `goodness` of fit; `nested` compares two estimates and
-`comparison` ranks them; `likelihoods` looks at a likelihood on a grid and needs none of the above.
+`optimum` climbs an objective by Newton's method. `refits` fits many samples at once, for the `bootstrap` and `goodness`
+of fit; `likelihood_ratio` compares two estimates and `comparison` ranks them; `likelihoods` evaluates a likelihood on a
+grid and needs none of the above.
 
 A parameter has four forms, each with one name. `params` are the unconstrained numbers that a network gives; `w`, the
 `coordinates` of the free ones, is the same vector with logarithms of positive parameters; `constrained` parameters are
-what `Family.build` takes, under TFP's names (`log_rate`); `natural` ones are what a statistician reads (`rate`). `held`
-parameters are not free: their estimate is a statistic of the sample, or a profile holds them.
+what `Family.build` takes, under TFP's names (`log_rate`); `natural` ones are what a statistician reads (`rate`).
 """
 
 from nllfit.estimation.comparison import Comparison, compare

@@ -10,10 +10,11 @@ from nllfit.estimation.fit import Fit
 from nllfit.estimation.refits import refit, scores
 from nllfit.estimation.samples import counted
 from nllfit.families.arguments import as_count
+from nllfit.families.protocol import Numbers
 from nllfit.fits import check_level
 from nllfit.optimum.newton import errors
 
-__all__ = ["Bootstrap", "bootstrap", "drawn"]
+__all__ = ["Bootstrap", "bootstrap", "drawn", "table_of"]
 
 _KINDS = ("nonparametric", "parametric")
 
@@ -86,16 +87,9 @@ class Bootstrap:
 
     def summary(self, level: float = 0.95) -> str:
         """The estimates, their errors over the samples and percentile intervals, as a table of text."""
-        intervals = self.confidence_intervals(level)
-        lines = [f"{self.kind} bootstrap, {self.num_samples} samples, {self.num_failed} without a maximum"]
-        ends = [f"[{(1 - level) / 2:.4g}", f"{(1 + level) / 2:.4g}]"]
-        lines.append(f"{'':<26}{'estimate':>13}{'std err':>13}{ends[0]:>13}{ends[1]:>13}")
-        for name, value in self.estimates.items():
-            for index in np.ndindex(np.shape(value)):
-                label = f"{name}[{', '.join(map(str, index))}]" if index else name
-                cells = np.asarray(value)[index], self.standard_errors[name][index], *intervals[name][index]
-                lines.append(f"{label:<26}" + "".join(f"{cell:>13.5g}" for cell in cells))
-        return "\n".join(lines)
+        heading = f"{self.kind} bootstrap, {self.num_samples} samples, {self.num_failed} without a maximum"
+        table = table_of(self.estimates, self.standard_errors, self.confidence_intervals(level), level)
+        return "\n".join([heading, *table])
 
     def _accelerations(self):
         """A sixth of the skewness of what each observation moves the estimates by, `[size]`, by name."""
@@ -128,6 +122,18 @@ def bootstrap(fit: Fit, num_samples: int, seed: int, kind: str) -> Bootstrap:
         times = np.random.default_rng(seed).multinomial(round(weights.sum()), weights / weights.sum(), num_samples)
         found = refit(fit, y[None], times.astype(np.float64))
     return Bootstrap(kind, fit.natural, found.parameters(), found.num_failed, fit)
+
+
+def table_of(values: Numbers, errors: Numbers, intervals: Numbers, level: float) -> list[str]:
+    """The lines of a table of estimates by name, with their errors and intervals; the first has the columns' names."""
+    ends = [f"[{(1 - level) / 2:.4g}", f"{(1 + level) / 2:.4g}]"]
+    lines = [f"{'':<26}{'estimate':>13}{'std err':>13}{ends[0]:>13}{ends[1]:>13}"]
+    for name, value in values.items():
+        for index in np.ndindex(np.shape(value)):
+            label = f"{name}[{', '.join(map(str, index))}]" if index else name
+            cells = np.asarray(value)[index], np.asarray(errors[name])[index], *intervals[name][index]
+            lines.append(f"{label:<26}" + "".join(f"{cell:>13.5g}" for cell in cells))
+    return lines
 
 
 def drawn(fit: Fit, num_samples: int, seed: int) -> np.ndarray:

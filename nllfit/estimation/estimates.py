@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
-from nllfit.estimation.bootstrap import Bootstrap, bootstrap
+from nllfit.estimation.bootstrap import Bootstrap, bootstrap, table_of
 from nllfit.estimation.fit import Fit
 from nllfit.estimation.problem import Problem, problem_of
 from nllfit.estimation.profile import Profile
@@ -71,21 +71,11 @@ class Estimate(MaximumLikelihoodFit):
 
     def summary(self, level: float = 0.95) -> str:
         """The fit as a table of text, laid out like statsmodels'."""
-        intervals = self.confidence_intervals(level)
-        lines = ["Maximum Likelihood Estimate".center(_WIDTH), "=" * _WIDTH]
-        lines += self._heading(self.family.label, "observed information", _WIDTH)
-        ends = [f"[{(1 - level) / 2:.4g}", f"{(1 + level) / 2:.4g}]"]
-        lines += ["=" * _WIDTH, f"{'':<26}{'estimate':>13}{'std err':>13}{ends[0]:>13}{ends[1]:>13}", "-" * _WIDTH]
-        for name, value in self.parameters.items():
-            for index in np.ndindex(np.shape(value)):
-                label = f"{name}[{', '.join(map(str, index))}]" if index else name
-                cells = [
-                    np.asarray(value)[index],
-                    np.asarray(self.standard_errors[name])[index],
-                    *intervals[name][index],
-                ]
-                lines.append(f"{label:<26}" + "".join(f"{cell:>13.5g}" for cell in cells))
-        return "\n".join([*lines, "=" * _WIDTH, f"Verdict: {self.message}."])
+        rule = "=" * _WIDTH
+        names, *rows = table_of(self.parameters, self.standard_errors, self.confidence_intervals(level), level)
+        heading = self._heading(self.family.label, "observed information", _WIDTH)
+        top = ["Maximum Likelihood Estimate".center(_WIDTH), rule, *heading, rule, names, "-" * _WIDTH]
+        return "\n".join([*top, *rows, rule, f"Verdict: {self.message}."])
 
     def confidence_intervals(
         self, level: float = 0.95, method: str = "wald", names: str | Iterable[str] | None = None
