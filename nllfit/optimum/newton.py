@@ -153,6 +153,11 @@ def climb(function: Function, w: np.ndarray, rank: int, steps: int = 60, unendin
     """
     if not rank:
         return Optimum(w, function.value(w), np.zeros([len(w)] * 2), rank, Verdict.MAXIMUM, np.zeros_like(w))
+
+    def orders(reached):
+        """By how much a logarithm has changed at most."""
+        return np.abs((reached - w) * function.are_logarithms).max()
+
     state = _Climb(function, w, rank)
     for taken in range(steps):
         state.look()
@@ -167,10 +172,9 @@ def climb(function: Function, w: np.ndarray, rank: int, steps: int = 60, unendin
             return state.arrived()
         if state.never_ends and state.distance < unending:
             return state.at_infinity(state.step)
-        way = state.w - w
-        if state.distance < 1 and np.abs(way * function.are_logarithms).max() > _WIDE:
-            return state.at_infinity(way)  # along a curve, where no longer step would be as good
-    if state.distance < unending and np.abs(state.step).max() > _FAR:
+        if state.distance < 1 and orders(state.w) > _WIDE:
+            return state.at_infinity(state.w - w)  # along a curve, where no longer step would be as good
+    if (state.distance < unending and np.abs(state.step).max() > _FAR) or orders(state.w) > _WIDE:
         return state.at_infinity(state.w - w)
     return state.stuck(Verdict.CUT_SHORT)
 
