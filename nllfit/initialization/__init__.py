@@ -1,8 +1,8 @@
 """Initialization: a model begins where the outcomes are, at their marginal distribution.
 
-`initialize` is the door, `marginal` finds the numbers that a network begins with.
+`last_weights` sets the weights before a head, `marginal` finds the numbers that a network begins with.
 """
 
-from nllfit.initialization.initialize import initialize
+from nllfit.initialization.last_weights import initialize
 
 __all__ = ["initialize"]

@@ -12,7 +12,8 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.linear_model import LogisticRegression
 
 import nllfit
-from nllfit import heads, initialization
+from nllfit import heads
+from nllfit.initialization import last_weights
 from nllfit.training.architecture import architecture_of
 from nllfit.training.caches import shared_by
 from nllfit.training.loss_surface import Surface
@@ -485,7 +486,7 @@ def test_an_interrupted_initialization_leaves_the_weights(monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(initialization, "_check", interrupted)
+    monkeypatch.setattr(last_weights, "_check", interrupted)
     for call in (nllfit.initialize, nllfit.fit_lbfgs):
         with pytest.raises(KeyboardInterrupt):
             call(model, x, y)
