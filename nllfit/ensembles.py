@@ -90,7 +90,8 @@ class Ensemble:
           n: the number of members, at least 1.
           x, y: arrays, or a `tf.data.Dataset`, as `nllfit.fit` takes them.
           seed: `seed + i` fixes the first weights of member `i` and the order of its rows. Like Keras's
-            `set_random_seed`, it seeds the global generators of Python, NumPy and TensorFlow.
+            `set_random_seed`, it seeds the global generators of Python, NumPy and TensorFlow. It is at most
+            `2**32 - n`.
           callbacks: a function that returns the callbacks of one member. Members cannot share a callback, because it
             has the state of one model.
           **arguments: further arguments of `nllfit.fit`, for every member. `verbose` is 0 by default.
@@ -99,8 +100,8 @@ class Ensemble:
           The ensemble of the trained members.
 
         Raises:
-          ValueError: if `n` is not a positive integer or `callbacks` is a list; and as from `nllfit.fit` and the
-            constructor.
+          ValueError: if `n` is not a positive integer, `seed` is out of range or `callbacks` is a list; and as from
+            `nllfit.fit` and the constructor.
 
         Example:
           >>> def build():
@@ -116,7 +117,7 @@ class Ensemble:
                 "`callbacks` is not a function, and members cannot share a callback: give a function that makes them, "
                 "such as `lambda: [keras.callbacks.EarlyStopping()]`."
             )
-        seed = as_count("seed", seed, 0, optional=True)
+        seed = as_count("seed", seed, 0, True, highest=2**32 - n)  # the largest of NumPy's is 2**32 - 1
         if not callable(build) or hasattr(build, "get_weights"):  # a model is callable, too
             raise ValueError(f"`build` is a {type(build).__name__}: give a function that makes a compiled model.")
         members, seeds = [], [None if seed is None else seed + i for i in range(n)]

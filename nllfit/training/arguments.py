@@ -11,7 +11,7 @@ import tensorflow as tf
 from nllfit.families.arguments import as_count
 from nllfit.kerases import Model, compiled_with, is_kerases_own, keras_of
 
-__all__ = ["check_integers", "check_options", "check_trainable", "epoch_callbacks", "only_reads"]
+__all__ = ["as_integers", "check_options", "check_trainable", "epoch_callbacks", "only_reads"]
 
 _READERS = "CSVLogger", "EarlyStopping", "ModelCheckpoint", "TerminateOnNaN"
 _BATCH_HOOKS = [f"on_{kind}batch_{end}" for kind in ("", "train_", "test_") for end in ("begin", "end")]
@@ -57,10 +57,13 @@ def _check_kerases(model):
                 )
 
 
-def check_integers(lowest: int = 1, optional: bool = False, **numbers: Any) -> None:
-    """Raises a `ValueError` that names the first argument that is no int >= `lowest`, nor None where `optional`."""
-    for name, number in numbers.items():
-        as_count(name, number, lowest, optional)
+def as_integers(lowest: int = 1, optional: bool = False, **numbers: Any) -> list:
+    """The arguments as Python's ints, because NumPy's have a fixed number of bits and lack some methods.
+
+    Raises:
+      ValueError: for the first that is no integer >= `lowest`, nor None where `optional`.
+    """
+    return [as_count(name, number, lowest, optional) for name, number in numbers.items()]
 
 
 def check_options(*, validation_split: Any, validation_freq: Any, verbose: Any, shuffle: Any, compile: Any) -> None:
@@ -72,7 +75,7 @@ def check_options(*, validation_split: Any, validation_freq: Any, verbose: Any, 
         )
     frequencies = validation_freq if isinstance(validation_freq, (list, tuple, set)) else [validation_freq]
     for frequency in frequencies:
-        check_integers(validation_freq=frequency)
+        as_count("validation_freq", frequency, 1)
     if not (isinstance(verbose, (str, numbers.Integral)) and verbose in ("auto", 0, 1, 2)):
         raise ValueError(f'`verbose` is {verbose!r}: give 0, 1, 2 or "auto".')
     if not isinstance(shuffle, (bool, np.bool_)):

@@ -10,7 +10,7 @@ import functools
 import numpy as np
 
 from nllfit.kerases import float_dtype, keras_of
-from nllfit.training.arguments import check_integers, check_options, check_trainable, epoch_callbacks
+from nllfit.training.arguments import as_integers, check_options, check_trainable, epoch_callbacks
 from nllfit.training.batches import batches_of, split_arrays
 from nllfit.training.callback_loop import CallbackLoop
 from nllfit.training.failures import lost_worker_named
@@ -120,10 +120,15 @@ def fit(
       ['loss', 'val_loss']
     """
     check_trainable(model, ("MirroredStrategy", "MultiWorkerMirroredStrategy"))
-    check_integers(optional=True, batch_size=batch_size, validation_batch_size=validation_batch_size)
-    check_integers(optional=True, steps_per_epoch=steps_per_epoch, validation_steps=validation_steps)
-    check_integers(0, epochs=epochs, initial_epoch=initial_epoch)
-    check_integers(0, optional=True, seed=seed)
+    batch_size, validation_batch_size, steps_per_epoch, validation_steps = as_integers(
+        optional=True,
+        batch_size=batch_size,
+        validation_batch_size=validation_batch_size,
+        steps_per_epoch=steps_per_epoch,
+        validation_steps=validation_steps,
+    )
+    epochs, initial_epoch = as_integers(0, epochs=epochs, initial_epoch=initial_epoch)
+    (seed,) = as_integers(0, optional=True, seed=seed)
     check_options(
         validation_split=validation_split,
         validation_freq=validation_freq,
@@ -185,4 +190,4 @@ def _evaluates(validation, frequency, epoch):
     """Whether an evaluation follows an epoch."""
     if validation is None:
         return False
-    return epoch + 1 in frequency if isinstance(frequency, (list, tuple, set)) else (epoch + 1) % frequency == 0
+    return epoch + 1 in frequency if isinstance(frequency, (list, tuple, set)) else (epoch + 1) % int(frequency) == 0

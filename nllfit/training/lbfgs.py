@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from nllfit.initialization import initialize
 from nllfit.kerases import Model, float_dtype, keras_of
-from nllfit.training.arguments import check_integers, check_trainable
+from nllfit.training.arguments import as_integers, check_trainable
 from nllfit.training.batches import Arrays, batches_of
 from nllfit.training.loss_surface import Surface, flat_weights, set_weights, surface_over
 from nllfit.training.outcomes import outcome_check
@@ -70,7 +70,7 @@ def fit_lbfgs(
     Source: Liu and Nocedal, On the limited memory BFGS method for large scale optimization, 1989.
     """
     check_trainable(model)
-    check_integers(max_iterations=max_iterations)
+    (max_iterations,) = as_integers(max_iterations=max_iterations)
     batches = batches_of(
         *(x, y, sample_weight),
         check=functools.partial(outcome_check, model),

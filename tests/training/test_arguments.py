@@ -128,3 +128,24 @@ def test_a_failure_has_a_reason():
         assert "a step failed: InvalidArgumentError." in str(
             failed(keras.Sequential([keras.layers.Dense(1)]), 0, tf.errors.InvalidArgumentError(None, None, text))
         )
+
+
+@pytest.mark.parametrize("integer", [np.int64, np.uint8])
+@mainly(keras)
+def test_numbers_of_rows_and_steps_may_be_integers_of_numpy(kit, integer):
+    model = normal(kit)
+    start = model.get_weights()
+
+    def losses(kind):
+        model.set_weights(start)
+        sizes = {"batch_size": 4, "steps_per_epoch": 3, "validation_batch_size": 5, "validation_steps": 2}
+        epochs = {"initial_epoch": 1, "epochs": 3, "validation_freq": 2, "seed": 7}
+        given = {name: kind(number) for name, number in (sizes | epochs).items()}
+        return nllfit.fit(model, X, Y, validation_data=(X, Y), verbose=0, compile="graph", **given).history
+
+    assert losses(integer) == losses(int)
+
+
+def test_a_seed_that_numpy_does_not_take_for_all_members_is_refused_before_one_is_built():
+    with pytest.raises(ValueError, match=r"`seed` is 4294967295: give an int >= 0 and <= 4294967294, or None"):
+        nllfit.Ensemble.fit(lambda: pytest.fail("built"), 2, X, Y, seed=2**32 - 1)
