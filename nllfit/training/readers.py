@@ -57,15 +57,27 @@ def _take_from_iterable(iterable, convert, most):
 def _take_from_sequence(sequence, convert, most):
     """Batches by their index, read by as many threads as the `workers` of Keras 3's `PyDataset` say."""
     indices, workers = iter(range(len(sequence))), getattr(sequence, "workers", 1)
+    batch_of = functools.partial(_batch_of, sequence)
 
     def take(count):
         chosen = itertools.islice(indices, count)
         if workers <= 1:
-            return _stacks(map(sequence.__getitem__, chosen), convert)
+            return _stacks(map(batch_of, chosen), convert)
         with concurrent.futures.ThreadPoolExecutor(workers, "nllfit-sequence") as threads:
-            return _stacks(threads.map(sequence.__getitem__, chosen), convert)
+            return _stacks(threads.map(batch_of, chosen), convert)
 
     return take
+
+
+def _batch_of(sequence, index):
+    """A batch by its index; a `StopIteration` of the user's code would end the epoch as if all batches were read."""
+    try:
+        return sequence[index]
+    except StopIteration as error:
+        raise RuntimeError(
+            f"`{type(sequence).__name__}.__getitem__({index})` raised StopIteration, and its length is "
+            f"{len(sequence)}: return a batch for each index, or give a smaller length in `__len__`."
+        ) from error
 
 
 def _take_from_dataset(dataset, convert, most):

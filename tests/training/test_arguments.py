@@ -149,3 +149,21 @@ def test_numbers_of_rows_and_steps_may_be_integers_of_numpy(kit, integer):
 def test_a_seed_that_numpy_does_not_take_for_all_members_is_refused_before_one_is_built():
     with pytest.raises(ValueError, match=r"`seed` is 4294967295: give an int >= 0 and <= 4294967294, or None"):
         nllfit.Ensemble.fit(lambda: pytest.fail("built"), 2, X, Y, seed=2**32 - 1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@each_keras
+def test_a_sequence_that_raises_stop_iteration_is_an_error_and_no_short_epoch(kit, workers):
+    sequences = {"tf_keras": tf_keras.utils.Sequence, "keras": keras.utils.PyDataset}
+
+    class RunsDry(sequences[kit.keras.__name__]):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            return next(iter([(X[:5], Y[:5])][index // 2 :]))
+
+    batches = RunsDry()
+    batches.workers = workers
+    with pytest.raises(RuntimeError, match=r"RunsDry.__getitem__\(2\)` raised StopIteration, and its length is 4"):
+        nllfit.fit(normal(kit), batches, shuffle=False, verbose=0, compile="graph")
