@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.numerics import expm1_ratio, log1p_ratio
+from nllfit.families.numerics import expm1_ratio, log1p_ratio, log_normal_cdf
 
 __all__ = ["LOG_TAILS", "Tails", "log1mexp", "two_pieces"]
 
@@ -21,7 +21,6 @@ Tails = tuple[tf.Tensor, tf.Tensor]
 _LOG_2 = math.log(2)
 _ROOT_2 = math.sqrt(2)
 _LOG_ROOT_2_PI = math.log(2 * math.pi) / 2
-_FAR, _LEVELS = 6.0, 16
 
 
 def log1mexp(x: tf.Tensor) -> tf.Tensor:
@@ -43,19 +42,6 @@ def _exponential(log_x):
     return -x, tf.where(tiny, log_x - x / 2, log1mexp(tf.where(tiny, tf.ones_like(x), x)))
 
 
-def _log_phi(z):
-    """`log P(Z <= z)` of a standard Normal; TFP's has eight digits at -20."""
-    far, near = z < -_FAR, tf.maximum(z, -_FAR)
-    left = tf.math.log(tf.math.erfc(tf.minimum(-near, _FAR) / _ROOT_2) / 2)
-    right = tf.math.log1p(-tf.math.erfc(tf.nn.relu(near) / _ROOT_2) / 2)
-    x = tf.where(far, -z, _FAR * tf.ones_like(z))
-    fraction = x
-    for level in range(_LEVELS, 0, -1):  # Laplace's continued fraction
-        fraction = x + level / fraction
-    tail = -tf.square(x) / 2 - tf.math.log(fraction) - _LOG_ROOT_2_PI
-    return tf.where(far, tail, tf.where(z <= 0, left, right))  # where `relu` has no derivative, the left one
-
-
 def _log_erf(z):
     """`log P(|Z| < z)` of a standard Normal."""
     near = tf.math.log(tf.math.erf(tf.minimum(z, 1.0) / _ROOT_2))
@@ -63,7 +49,7 @@ def _log_erf(z):
 
 
 def _normal(z):
-    return tuple(tf.unstack(_log_phi(tf.stack([z, -z]))))  # one fraction of both, which is long to write down
+    return tuple(tf.unstack(log_normal_cdf(tf.stack([z, -z]))))  # one trace of the continued fraction for both
 
 
 def _logistic(z):
@@ -99,7 +85,7 @@ def two_pieces(d: tfd.Distribution, y: tf.Tensor, log_survival: Callable[[tf.Ten
 
 
 def _two_piece_normal(d: tfd.TwoPieceNormal, y: tf.Tensor) -> Tails:
-    return two_pieces(d, y, lambda z: _log_phi(-z))
+    return two_pieces(d, y, lambda z: log_normal_cdf(-z))
 
 
 def _continuous_bernoulli(d: tfd.ContinuousBernoulli, y: tf.Tensor) -> Tails:
@@ -126,7 +112,7 @@ def _doublesided_maxwell(d: tfd.DoublesidedMaxwell, y: tf.Tensor) -> Tails:
     tiny = distance < 1e-8  # at 0, where the density is 0, too
     inside = tf.where(tiny, tf.ones_like(z), distance)
     density = tf.math.log(inside) - tf.square(inside) / 2 - _LOG_ROOT_2_PI
-    normal = _log_phi(-inside)
+    normal = log_normal_cdf(-inside)
     tail = tf.where(tiny, tf.constant(-_LOG_2, z.dtype), normal + tf.math.softplus(density - normal))
     rest = log1mexp(-tail)
     return tf.where(z < 0, tail, rest), tf.where(z < 0, rest, tail)
@@ -153,7 +139,7 @@ def _half_cauchy(d: tfd.HalfCauchy, y: tf.Tensor) -> Tails:
 
 def _half_normal(d: tfd.HalfNormal, y: tf.Tensor) -> Tails:
     z = y / d.scale
-    return _log_erf(z), _LOG_2 + _log_phi(-z)
+    return _log_erf(z), _LOG_2 + log_normal_cdf(-z)
 
 
 def _kumaraswamy(d: tfd.Kumaraswamy, y: tf.Tensor) -> Tails:
@@ -164,7 +150,7 @@ def _moyal(d: tfd.Moyal, y: tf.Tensor) -> Tails:
     log_root = -_standard(d, y) / 2
     tiny, root = log_root < -20, tf.exp(log_root)
     right = tf.where(tiny, log_root + math.log(2 / math.pi) / 2, _log_erf(tf.where(tiny, tf.ones_like(root), root)))
-    return _LOG_2 + _log_phi(-root), right
+    return _LOG_2 + log_normal_cdf(-root), right
 
 
 def _relaxed_bernoulli(d: tfd.RelaxedBernoulli, y: tf.Tensor) -> Tails:

@@ -1,11 +1,18 @@
 """Functions that TensorFlow lacks: those that formulas write as 0 / 0 somewhere, and some with all derivatives."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["across", "expm1_ratio", "log1p_ratio", "log_bessel_series", "zeta"]
+__all__ = ["FAR", "across", "expm1_ratio", "log1p_ratio", "log_bessel_series", "log_mills", "log_normal_cdf", "zeta"]
+
+FAR = 6.0  # the number from which on `log_mills` has all digits
+
+_LEVELS = 16
+_ROOT_2 = math.sqrt(2)
+_LOG_ROOT_2_PI = math.log(2 * math.pi) / 2
 
 _STEP = 3e-3
 _TERMS = 128
@@ -24,6 +31,24 @@ def log1p_ratio(x: tf.Tensor) -> tf.Tensor:
     small = tf.abs(x) < 1e-5
     safe = tf.where(small, tf.ones_like(x), x)
     return tf.where(small, 1 - x / 2 + tf.square(x) / 3, tf.math.log1p(safe) / safe)
+
+
+def log_mills(x: tf.Tensor) -> tf.Tensor:
+    """`log(P(Z > x) / phi(x))` of a standard Normal of density `phi`, for `x >= FAR`: Laplace's continued fraction."""
+    fraction = x
+    for level in range(_LEVELS, 0, -1):
+        fraction = x + level / fraction
+    return -tf.math.log(fraction)
+
+
+def log_normal_cdf(z: tf.Tensor) -> tf.Tensor:
+    """`log P(Z <= z)` of a standard Normal; TFP's has eight digits at -20."""
+    far, near = z < -FAR, tf.maximum(z, -FAR)
+    left = tf.math.log(tf.math.erfc(tf.minimum(-near, FAR) / _ROOT_2) / 2)
+    right = tf.math.log1p(-tf.math.erfc(tf.nn.relu(near) / _ROOT_2) / 2)
+    x = tf.where(far, -z, FAR * tf.ones_like(z))
+    tail = log_mills(x) - tf.square(x) / 2 - _LOG_ROOT_2_PI
+    return tf.where(far, tail, tf.where(z <= 0, left, right))  # where `relu` has no derivative, the left one
 
 
 def across(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, hole: tf.Tensor | float) -> tf.Tensor:

@@ -112,8 +112,9 @@ _ROWS = {
     # Outcomes are logarithms of numbers whose parameters these are.
     tfd.ExpGamma: Facts(line=np.exp),
     tfd.ExpInverseGamma: Facts(line=np.exp),
-    # The likelihood may have a maximum near each of its limits, a Normal and a shifted Exponential.
-    tfd.ExponentiallyModifiedGaussian: Facts(several_maxima=True),
+    # The likelihood may have a maximum near each of its limits, a Normal and a shifted Exponential. TFP's density loses
+    # all digits near the first.
+    tfd.ExponentiallyModifiedGaussian: Facts(several_maxima=True, log_prob=densities.exponentially_modified_gaussian),
     tfd.ExpRelaxedOneHotCategorical: Facts(surface="the logarithms of the simplex"),
     # As that of a Beta. A search for its median takes a quarter of a second to write down, in each graph of a model.
     tfd.Gamma: Facts(log_prob=densities.gamma, finite_mean=True),

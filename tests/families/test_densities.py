@@ -96,6 +96,15 @@ def test_probabilities_of_what_tfp_computes_in_float32():
         nllfit.crps([1.0, 1.0], flow)
 
 
+@pytest.mark.parametrize(("dtype", "rtol"), [(tf.float32, 2e-6), (tf.float64, 1e-12)])
+def test_an_exponentially_modified_gaussian_of_any_rate_is_scipys(dtype, rtol):
+    z, rate = np.array([-3.0, -0.5, 0.7, 4.0]), np.array([0.3, 2.0, 7.0, 40.0, 1e4, 1e9])[:, None]
+    expected = np.log(rate / 2 * special.erfcx((rate - z) / np.sqrt(2))) - z**2 / 2
+    values = {"loc": tf.zeros([6, 1], dtype), "scale": tf.ones([6, 1], dtype), "rate": tf.constant(rate, dtype)}
+    found = Family("ExponentiallyModifiedGaussian").build(values, dtype).log_prob(tf.constant(z, dtype))
+    np.testing.assert_allclose(found, expected, rtol=rtol, atol=2 * np.log(1e9) * np.finfo(dtype.as_numpy_dtype).eps)
+
+
 def test_one_point_has_a_cdf():
     distribution = heads.DistributionHead("Deterministic")(tf.constant([[1.0], [2.0]]))
     np.testing.assert_array_equal(nllfit.cdf(distribution, 1.5), [[1.0], [0.0]])
