@@ -78,8 +78,12 @@ def fit(
       epochs: the epoch to stop at.
       verbose: 0 for silence, 1 or `"auto"` for Keras's progress bar, 2 for a line an epoch. Epochs that one call did
         are shown with equal shares of its time.
-      callbacks: Keras callbacks that act once an epoch. A `BackupAndRestore` only names the folder of the backups: a
-        run that was killed at any moment, even in a write, goes on in the same call, and ends as if never stopped. If
+      callbacks: Keras callbacks that act once an epoch. A `BackupAndRestore` only names the folder of the backups: the
+        same call resumes a run that was killed at any moment, even in a write. On arrays, or on a `Sequence` or
+        `PyDataset` whose batches depend only on their index, it ends with the weights, to the last bit, of the run
+        that never stopped. A backup does not hold the position in other data: a `tf.data.Dataset` begins again at its
+        first batch and its first shuffle, a `Sequence` with `steps_per_epoch` at its first batch, and a generator
+        wherever it is. Then the weights are the same only if every epoch reads the same batches in the same order. If
         no epoch is left, `history` has the numbers of the last one. The `.keras` or `.h5` file of a `ModelCheckpoint`
         is always complete, because it replaces the file before only when it is written.
       validation_split: the fraction of the arrays' last rows to hold out as validation data.
@@ -87,11 +91,11 @@ def fit(
       shuffle: whether arrays are put in a new order each epoch.
       class_weight: `{label: weight}`, a factor in the loss of each row of that class.
       sample_weight: a factor in the loss of each row, `[n]`, or a structure of them, one for each output.
-      initial_epoch: the epoch to start at, for a run resumed.
+      initial_epoch: the epoch to start at, for a run resumed; a dataset begins at its first batch, as in `model.fit`.
       steps_per_epoch: steps an epoch, None for all the data. Data with more go on in the next epoch.
       validation_steps, validation_batch_size: the same for validation data.
       validation_freq: epochs between evaluations, or a list of the epochs, from 1, to evaluate after.
-      seed: fixes the order of rows in every epoch, which depends only on it and on the epoch's number, so that a run
+      seed: fixes the order of arrays in every epoch, which depends only on it and on the epoch's number, so that a run
         resumed at `initial_epoch` is the run that never stopped. If layers draw random numbers, as dropout does, that
         needs a `BackupAndRestore`, because a saved model does not keep the state of their generators. None draws a seed
         from NumPy's global generator.

@@ -72,6 +72,39 @@ def test_a_callback_that_raises_leaves_no_proxy_of_the_model(k):
     assert model.history.model is stopping.model is model
 
 
+class Batches(keras.utils.PyDataset):
+    """Batches that depend only on their index."""
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        return X[8 * index :][:8], Y[8 * index :][:8]
+
+
+@pytest.mark.parametrize("data", ["arrays", "PyDataset", "whole Dataset", "part of a Dataset"])
+def test_which_data_a_resumed_run_reads_as_the_one_that_never_stopped(data, tmp_path):
+    batches = tf.data.Dataset.from_tensor_slices((X, Y)).batch(8)
+    x, arguments = {
+        "arrays": ((X, Y), {"batch_size": 8, "steps_per_epoch": 3}),
+        "PyDataset": ((Batches(),), {}),
+        "whole Dataset": ((batches,), {}),
+        "part of a Dataset": ((batches.repeat(),), {"steps_per_epoch": 3}),
+    }[data]
+    arguments |= {"epochs": 3, "seed": 0, "verbose": 0, "compile": "graph"}
+    whole, cut = line(keras), line(keras)
+    nllfit.fit(whole, *x, **arguments)
+    stop = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: 1 / (1 - epoch))
+    with pytest.raises(ZeroDivisionError):
+        nllfit.fit(cut, *x, callbacks=[keras.callbacks.BackupAndRestore(tmp_path), stop], **arguments)
+    nllfit.fit(cut, *x, callbacks=[keras.callbacks.BackupAndRestore(tmp_path)], **arguments)
+    if data == "part of a Dataset":  # which begins at its first batch again, as the docstring says
+        whole = line(keras)
+        for epochs in (1, 2):
+            nllfit.fit(whole, *x, **arguments | {"epochs": epochs})
+    assert_same_state(cut, state(whole))
+
+
 @mainly(tf_keras, "k")
 def test_a_run_killed_before_its_backup_is_deleted_knows_its_losses(k, tmp_path, monkeypatch):
     def killed(path):
