@@ -8,6 +8,7 @@ its folder alone. What it writes is a TensorFlow checkpoint, for both: whole bef
 import contextlib
 import io
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -46,7 +47,7 @@ class Backup:
         self._memory = _Memory(model, callbacks)
         self._state = tf.train.Checkpoint(epoch=self._epoch, memory=self._memory, variables=list(variables))
         with self._told():
-            self._manager = tf.train.CheckpointManager(self._state, self._folder, max_to_keep=1)
+            self._manager = _manager_of(self._state, self._folder)
 
     def begin(self, initial_epoch: int) -> tuple[int, dict | None]:
         """Restores the last backup; the epoch to begin with, and the logs of the epoch before it, if there was one."""
@@ -94,6 +95,32 @@ class Backup:
                 f"The backup in {self._folder} cannot be read or written: {reason}. The one before it, if there is "
                 f"one, is whole: mend this and run the same again, or name another `backup_dir`."
             ) from error
+
+
+def _manager_of(state, folder):
+    """The manager of the backups in a folder.
+
+    Raises:
+      OSError: if its file `checkpoint`, which names the last backup, is damaged or lost. TensorFlow takes such a folder
+        for an empty one, and would write over the backup.
+    """
+    # Before the manager reads the folder, because another worker may write the first backup in the meantime.
+    files = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
+    try:
+        manager = tf.train.CheckpointManager(state, folder, max_to_keep=1)
+    except ValueError:  # of an empty file, or one that is no text
+        manager = None
+    if manager is not None and manager.latest_checkpoint is not None:
+        return manager
+    newest = max((int(found[1]) for name in files if (found := re.fullmatch(r"ckpt-(\d+)\.index", name))), default=0)
+    # A run that was killed in its first write has left no such file, and has not trained.
+    if "checkpoint" not in files and newest <= 1:
+        return manager
+    file, fault = os.path.join(folder, "checkpoint"), "damaged" if "checkpoint" in files else "missing"
+    resume = f" To resume from the last backup, make 'model_checkpoint_path: \"ckpt-{newest}\"' its only line."
+    raise OSError(
+        f"{file}, which names the last backup, is {fault}.{resume if newest else ''} To train from the first epoch, delete {folder}."
+    )
 
 
 class _Memory(tf.train.experimental.PythonState):

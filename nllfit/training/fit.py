@@ -113,7 +113,8 @@ def fit(
         strategy); if data are empty, sparse, not finite, of lengths that differ, all of weight 0 or outside a head's
         support; if the replicas cannot share a batch alike; if a callback needs batches; if a number of epochs, rows or
         steps cannot be; or if a step fails, as where an index is out of range. A dataset is checked as it is read.
-      OSError: if a backup cannot be read or written, as on a full disk; the one before it is complete.
+      OSError: if a backup cannot be read, as where its file `checkpoint` is lost; or if one cannot be written, as on a
+        full disk, and then the one before it is complete.
       ConnectionError: if one of several workers is lost; it says which, and how to start again.
       FloatingPointError: at the end of an epoch whose loss or weights are not finite, with the first such layer.
 

@@ -105,6 +105,29 @@ def test_which_data_a_resumed_run_reads_as_the_one_that_never_stopped(data, tmp_
     assert_same_state(cut, state(whole))
 
 
+@KERASES
+def test_a_backup_that_is_not_named_is_an_error_and_can_be_resumed(k, tmp_path):
+    def train(model):
+        backup = k.callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)
+        return nllfit.fit(model, X, Y, epochs=3, verbose=0, compile="graph", callbacks=[backup]).epoch
+
+    model, file = line(k), tmp_path / "fit" / "checkpoint"
+    train(model)
+    trained, text = state(model), file.read_bytes()
+    files = {path.name for path in file.parent.iterdir()}
+    for content in (None, text[:16], b"", b"\xff\xfe\x00"):
+        file.unlink() if content is None else file.write_bytes(content)
+        told = rf"{re.escape(str(file))}, .* is {'missing' if content is None else 'damaged'}.*delete"
+        with pytest.raises(OSError, match=told) as raised:
+            train(model)
+        assert_same_state(model, trained)
+        assert {path.name for path in file.parent.iterdir()} | {"checkpoint"} == files
+    file.write_text(re.search("'(model_checkpoint_path: .*)'", str(raised.value))[1])
+    model = line(k)
+    assert train(model) == []
+    assert_same_state(model, trained)
+
+
 @mainly(tf_keras, "k")
 def test_a_run_killed_before_its_backup_is_deleted_knows_its_losses(k, tmp_path, monkeypatch):
     def killed(path):
