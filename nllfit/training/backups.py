@@ -119,7 +119,8 @@ def _manager_of(state, folder):
     file, fault = os.path.join(folder, "checkpoint"), "damaged" if "checkpoint" in files else "missing"
     resume = f" To resume from the last backup, make 'model_checkpoint_path: \"ckpt-{newest}\"' its only line."
     raise OSError(
-        f"{file}, which names the last backup, is {fault}.{resume if newest else ''} To train from the first epoch, delete {folder}."
+        f"{file}, which names the last backup, is {fault}.{resume if newest else ''} To train from the first epoch, "
+        f"delete {folder}."
     )
 
 
