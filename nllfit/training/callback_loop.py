@@ -54,8 +54,8 @@ class CallbackLoop:
     def train(self, initial_epoch: int) -> Any:
         """Trains up to the last epoch; returns Keras's `History`.
 
-        However it ends, the model is left as it was after the last epoch whose callbacks ran, and the callbacks have
-        the model itself.
+        However it ends, the model is left as it was after the last epoch whose callbacks began to run at its end, and
+        the callbacks have the model itself.
         """
         model = self._model
         for callback in self._watching:

@@ -49,7 +49,9 @@ def fit(
     It takes any compiled model of tf_keras or of Keras 3 (on TensorFlow) that is not run eagerly, with a head or
     without, and callbacks that act once an epoch; it refuses others, which only `model.fit` can train. Data are checked
     before the first step. If an error, an exception of a callback or Ctrl-C ends the run, the model and its optimizer
-    are as they were after the last epoch in the history.
+    are as they were after the last epoch that was trained and, if due, evaluated. That epoch is the last in the
+    history, unless the exception came out of `on_test_begin`, `on_test_end` or `on_epoch_end`: the history takes an
+    epoch after the other callbacks, so then it lacks this one, as after `model.fit`.
 
     A program is kept for its architecture, so that another model of the same layers, optimizer, loss and metrics trains
     at once. Nothing is known of a user's own classes and functions, so each model with one of them has its own program.

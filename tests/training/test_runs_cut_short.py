@@ -1,5 +1,6 @@
 """Whatever ends a run early leaves the model after its last whole epoch, and callbacks as Keras leaves them."""
 
+import functools
 import re
 
 import keras
@@ -50,6 +51,54 @@ def test_data_that_raise_within_an_epoch_leave_the_epoch_before(k, error, monkey
     with pytest.raises(error, match="in the third epoch"):
         nllfit.fit(model, batches(), steps_per_epoch=4, epochs=3, verbose=0, compile="graph")
     assert model.history.epoch == [0, 1]
+    assert_same_state(model, state(reference))
+
+
+@pytest.mark.parametrize("hook", ["on_epoch_begin", "on_test_begin", "on_test_end", "on_epoch_end"])
+@KERASES
+def test_a_callback_that_raises_leaves_the_epoch_and_the_history_that_keras_leaves(k, hook):
+    models = line(k), line(k)
+    for model, train in zip(models, (functools.partial(nllfit.fit, compile="graph"), k.Model.fit), strict=True):
+        calls = []
+
+        def third(*args, calls=calls, **kwargs):
+            calls.append(args)
+            if len(calls) == 3:
+                raise LookupError
+
+        callback = k.callbacks.Callback()
+        setattr(callback, hook, third)
+        with pytest.raises(LookupError):
+            train(model, X, Y, epochs=5, shuffle=False, verbose=0, validation_data=(X, Y), callbacks=[callback])
+    ours, kerases = models
+    assert ours.history.epoch == kerases.history.epoch == [0, 1]
+    assert (
+        int(ours.optimizer.iterations)
+        == int(kerases.optimizer.iterations)
+        == 2 * (2 if hook == "on_epoch_begin" else 3)
+    )
+    for one, other in zip(state(ours), state(kerases), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_validation_data_that_raise_leave_the_last_epoch_of_the_history():
+    class Fails(keras.utils.PyDataset):
+        begun = 0
+
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            Fails.begun += 1
+            if Fails.begun == 4:  # the first is read at once, and then each epoch
+                raise OSError("in the third evaluation")
+            return X, Y
+
+    model, reference = line(keras), line(keras)
+    with pytest.raises(OSError, match="in the third evaluation"):
+        nllfit.fit(model, X, Y, epochs=5, seed=0, verbose=0, compile="graph", validation_data=Fails())
+    assert model.history.epoch == [0, 1]
+    nllfit.fit(reference, X, Y, epochs=2, seed=0, verbose=0, compile="graph")
     assert_same_state(model, state(reference))
 
 
