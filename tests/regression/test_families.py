@@ -95,3 +95,14 @@ def test_quantile_residuals_are_normal_where_the_model_is_true():
     np.testing.assert_allclose(fits["probit"].bse, probit.bse, **DIGITS)
     with pytest.raises(ValueError, match="Outcomes that are censored have no pearson residuals"):
         fits["times"].residuals("pearson")
+
+
+def test_a_group_of_zeros_has_its_optimum_at_infinity():
+    rng = np.random.default_rng(0)
+    data = {
+        "g": np.repeat(["a", "b", "c"], 30),
+        "c": np.concatenate([rng.poisson(5, 30), [0] * 30, rng.poisson(2, 30)]),
+    }
+    result = nllfit.regression("c ~ C(g)", data, family="Poisson")
+    assert not result.converged
+    assert result.message.startswith("the optimum is at infinity")
