@@ -420,7 +420,7 @@ COMMON = {
     ),
     "evaluate, weights": (
         lambda: nllfit.evaluate(model_of(KITS[0]), tf.data.Dataset.from_tensors((X, Y, np.ones(len(X))))),
-        "`x` is a dataset with weights, but here each row counts once",
+        "`x` is a dataset with weights, but an evaluation counts each row once",
     ),
     "evaluate, without end": (
         lambda: nllfit.evaluate(model_of(KITS[0]), batches(X, Y)["x"].repeat()),
@@ -434,7 +434,10 @@ COMMON = {
         lambda: nllfit.predict_distribution(model_of(KITS[1]), batches(X, Y)["x"].repeat()),
         "`x` is an infinite dataset",
     ),
-    "evaluate, one": (lambda: nllfit.evaluate(tfd.Normal(0.0, 1.0), y=SAMPLE), r"of batch \[\]: give one for each row"),
+    "evaluate, one": (
+        lambda: nllfit.evaluate(tfd.Normal(0.0, 1.0), y=SAMPLE),
+        r"of batch \[\]: give a distribution of batch \[n\], one for each row",
+    ),
     "initialize, model": (lambda: nllfit.initialize("model", X, Y), TypeError("`model` is a str")),
     "ensemble, two Kerases": (
         lambda: nllfit.Ensemble([model_of(kit) for kit in KITS]),
@@ -442,7 +445,10 @@ COMMON = {
     ),
     "ensemble, int": (lambda: nllfit.Ensemble([1]), TypeError("`model` is a int, not a Keras model")),
     "ensemble, folder": (lambda: nllfit.Ensemble.load("nowhere"), "`folder` nowhere holds no .keras file"),
-    "compare_scores": (lambda: nllfit.compare_scores(1, 2), TypeError("`a` is a int: give what `evaluate` returned")),
+    "compare_scores": (
+        lambda: nllfit.compare_scores(1, 2),
+        TypeError("`a` is a int: give what `evaluate` returns for a model"),
+    ),
     "compare_scores, outcomes": (
         lambda: nllfit.compare_scores(nllfit.evaluate(NORMAL, y=Y), nllfit.evaluate(NORMAL, y=1 - Y)),
         "are evaluations of different outcomes",
@@ -452,7 +458,7 @@ COMMON = {
             nllfit.evaluate(NORMAL, y=Y),
             nllfit.evaluate(tfd.Independent(tfd.Bernoulli(tf.zeros([ROWS, 1])), 1), y=Y),
         ),
-        "of class probabilities and one of a distribution of numbers",
+        "One of `a` and `b` evaluates class probabilities and the other a distribution of numbers",
     ),
     "loss, no prediction": (lambda: nllfit.negative_log_likelihood(Y, None), TypeError("`y_pred` is a NoneType")),
     "beta-NLL": (lambda: nllfit.losses.BetaNLL("a"), "`beta` is 'a': give a number from 0"),

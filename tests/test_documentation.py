@@ -58,7 +58,9 @@ def namespace(examples):
 
 
 def model():
-    return tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,)), heads.Normal()])
+    initializer = tf_keras.initializers.GlorotUniform(seed=0)  # by chance an example's outcomes were 40 deviations away
+    dense = tf_keras.layers.Dense(2, input_shape=(3,), kernel_initializer=initializer)
+    return tf_keras.Sequential([dense, heads.Normal()])
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -760,7 +760,8 @@ def test_auto_takes_xla_when_it_has_compiled_and_leaves_it_where_it_is_slow(monk
     monkeypatch.setattr(engine, "MIN_STEPS_FOR_SLOW_CONVOLUTIONS", 0)
     model, reference = dense(tf_keras), dense(tf_keras)
     x, y, _ = rows_of(model)
-    losses = []
+    losses, fitted, compiles = [], threading.Event(), Program._compile
+    monkeypatch.setattr(Program, "_compile", lambda program, tensors: fitted.wait() and compiles(program, tensors))
 
     def fit():
         losses.extend(nllfit.fit(model, x, y, epochs=3, shuffle=False, verbose=0).history["loss"])
@@ -768,6 +769,7 @@ def test_auto_takes_xla_when_it_has_compiled_and_leaves_it_where_it_is_slow(monk
     fit()
     (program,) = traced
     assert "xla" not in program.timings.calls
+    fitted.set()
     program.compiling.join()
     fit()
     assert program.timings.calls["xla"] > 0
