@@ -620,6 +620,13 @@ def test_fit(kit, arguments, message):
 
 
 @each_keras
+def test_strings_are_refused_after_numbers_of_their_shape(kit):
+    nllfit.fit(model_of(kit), X, Y, verbose=0)
+    with refuses("`x` holds strings, and the model takes numbers"):
+        nllfit.fit(model_of(kit), X.astype(str), Y, verbose=0)
+
+
+@each_keras
 def test_an_outcome_is_checked_after_a_first_call_on_an_array(kit):
     """Which makes Keras build a `Sequential` for batches of that size."""
     model = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Bernoulli()])

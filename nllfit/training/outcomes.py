@@ -56,16 +56,19 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., None
         )
     outputs = []
     if has_outcomes:
-        # The outputs of a model as they were seen to be, by the shapes of its inputs.
-        known, shapes = kept_for(model, "outputs", dict), tuple(tuple(t.shape[1:]) for t in tf.nest.flatten(example[0]))
-        if shapes not in known:  # to look at them takes as long as a hundred steps of a small model
+        # The outputs of an architecture, by the shapes and dtypes of its inputs.
+        known, rows = (
+            kept_for(model, "outputs", dict),
+            tuple((*t.shape[1:], t.dtype) for t in tf.nest.flatten(example[0])),
+        )
+        if rows not in known:  # a call of the model takes as long as a hundred steps of a small one
             unseen = _keeps_state(model) or _gives_tensors(model, example[0])
-            known[shapes] = [] if unseen else _outputs(model, example[0])
-            losses = _by_output(model.loss, [output.name for output in known[shapes]])
-            for output in known[shapes]:
+            known[rows] = [] if unseen else _outputs(model, example[0])
+            losses = _by_output(model.loss, [output.name for output in known[rows]])
+            for output in known[rows]:
                 if output.head is not None and _sees_numbers(losses.get(output.name)):
                     warn_of_untrained(model, output.name, example[0])
-        outputs = known[shapes]
+        outputs = known[rows]
 
     def check(x, y=None, sample_weight=None, *, where="row {}".format):
         filled = {}
