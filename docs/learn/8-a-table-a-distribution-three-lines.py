@@ -79,7 +79,7 @@ positive = DistributionRegressor("Gamma", network="smooth", random_state=0).fit(
 low = positive.predict_quantile(X_test, 0.001)
 print("the lowest 0.1% quantile:", low.min().round(1))
 assert low.min() > 0
-print("mean log-likelihood:", model.score(X_test, y_test).round(3), "and", positive.score(X_test, y_test).round(3))
+print(f"mean log-likelihood: {model.score(X_test, y_test):.3f} and {positive.score(X_test, y_test):.3f}")
 
 # %% [markdown]
 # ## A file
