@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from nllfit.families import Censored, Family, MixtureFamily, ZeroInflated
+from nllfit.families.wrapped import as_family
 from nllfit.tabular.classes import Classes
 from nllfit.tabular.location_scale import LocationScale, is_location_scale
 from nllfit.tabular.own_unit import OwnUnit
@@ -67,7 +68,7 @@ def target_of(
         family, is_free = _named(distribution, shape)
         _check(family, y)
     else:
-        family = distribution if hasattr(distribution, "params_size") else Family(distribution, shape)
+        family = as_family(distribution, shape)
         _check(family, y)
         in_own_unit = {"loc", "scale"} & {*family.fixed, *family.floor}
         is_free = not in_own_unit and is_location_scale(family)

@@ -11,6 +11,7 @@ import numpy as np
 from tensorflow_probability import distributions as tfd
 
 from nllfit.ensembles import new_folder
+from nllfit.families.protocol import ParametricFamily
 from nllfit.keras3 import heads
 from nllfit.tabular.classes import Classes
 from nllfit.tabular.columns import Column, Columns
@@ -79,7 +80,7 @@ def _plain(value, arrays):
         return {"class": type(value).__name__, "state": _plain(dict(state), arrays)}
     if isinstance(value, type) and issubclass(value, tfd.Distribution):
         return value.__name__  # as `distribution=` takes it, too
-    if hasattr(value, "params_size"):
+    if isinstance(value, ParametricFamily):
         return {"family": keras.saving.serialize_keras_object(heads.DistributionHead(value))}
     raise TypeError(f"A {type(value).__name__} cannot be saved: {value!r}.")
 
