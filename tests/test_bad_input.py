@@ -249,8 +249,10 @@ OF_A_KERAS = {
     "lbfgs, no outcomes": (lbfgs(y=None), "`y` is missing"),
     "lbfgs, weights": (lbfgs(sample_weight=-W), "`sample_weight` has -1.0 at row 0"),
     "lbfgs, iterations": (lbfgs(max_iterations=0), "`max_iterations` is 0"),
-    "lbfgs, tolerance": (lbfgs(tolerance="a"), "`tolerance` is 'a': give a number >= 0"),
+    "lbfgs, tolerance": (lbfgs(tolerance="a"), "`tolerance` is 'a': give a finite number >= 0"),
     "lbfgs, no tolerance": (lbfgs(tolerance=np.nan), "`tolerance` is nan"),
+    "lbfgs, any tolerance": (lbfgs(tolerance=np.inf), "`tolerance` is inf: give a finite number"),
+    "lbfgs, a tolerance of True": (lbfgs(tolerance=True), "`tolerance` is True: give a finite number"),
     "lbfgs, batches": (lbfgs(**batches(X, Y)), "`x` is a .*, and .* takes all the data at once"),
     # prediction and evaluation
     "predict, no rows": (lambda kit: nllfit.predict_distribution(model_of(kit), X[:0]), "`x` has no rows"),
@@ -299,7 +301,7 @@ OF_A_KERAS = {
     "evaluate, seed": (evaluated(X, Y, seed="a"), "`seed` is 'a': give an int >= 0"),
     "evaluate, censored data": (evaluated(X, CENSORED), f"`y` {UNORDERED}"),
     "evaluate, levels": (evaluated(X, Y, levels=("a",)), "`levels` is .*'a'.*: give a list of numbers between 0 and 1"),
-    "evaluate, one level": (evaluated(X, Y, levels=0.9), "`levels` is 0.9: give a list of numbers between 0 and 1"),
+    "evaluate, one level": (evaluated(X, Y, levels=0.9), r"`levels` is 0.9: give .* between 0 and 1, such as \[0.9\]"),
     "conformalize, one level": (
         lambda kit: nllfit.conformalize(model_of(kit, "Normal"), X, Y, levels=0.9),
         "`levels` is 0.9: give a list of numbers between 0 and 1",
@@ -617,6 +619,14 @@ def test_fit(kit, arguments, message):
         nllfit.fit(model, **{"x": X, "y": Y, "verbose": 0} | arguments)
     for weight, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, other)
+
+
+@each_keras
+def test_a_layer_of_other_units_than_its_head_takes_is_named_in_one_line(kit):
+    model = kit.keras.Sequential([kit.keras.layers.Dense(2), kit.heads.Categorical(3)])
+    model.compile("sgd", kit.loss)
+    with pytest.raises(ValueError, match=r"^`params` is float32 .* Give the layer before it 3 units\.$"):
+        nllfit.fit(model, X, Y, verbose=0)
 
 
 @each_keras

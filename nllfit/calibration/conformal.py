@@ -74,7 +74,7 @@ def conformalize(
     """
     levels = sorted(set(as_levels(levels)))
     if not levels:
-        raise ValueError("`levels` is empty: give numbers between 0 and 1, such as 0.9.")
+        raise ValueError("`levels` is empty: give numbers between 0 and 1, such as [0.9].")
     rows = rows_for_calibration(model, x, y, batch_size)
     elements = real_elements(rows.distribution, or_counts=True)
     ranks = _ranks(rows, levels)

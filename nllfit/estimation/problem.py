@@ -156,8 +156,7 @@ class Problem:
             )
         if self.family.facts.kinks:
             return f"; the likelihood of a {self.family.name} is not smooth"
-        others = self.y[self.y != 0] if self.family.facts.has_share else self.y  # a share of zeros is for its ties
-        values, counts = np.unique(others, axis=0, return_counts=True)
+        values, counts = np.unique(self.family.seen(self.y), axis=0, return_counts=True)  # a tie has a density
         if not self.family.is_discrete and counts.max(initial=0) > 1:
             return f"; {values[counts.argmax()]} is {counts.max()} times in `y`, where the density may have no bound"
         return ""

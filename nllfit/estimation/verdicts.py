@@ -40,7 +40,9 @@ def _limit(objective: Objective, optimum: Optimum) -> str:
     far = w.copy()
     far[fastest] += _INFINITY * np.sign(direction[fastest])
     before, after = objective.natural(w), objective.natural(far)
-    changes = {n: np.ravel(np.abs(after[n] - before[n]) / np.maximum(np.abs(before[n]), 1e-300)) for n in before}
+    # In orders of magnitude: a scale that goes to 0 has changed more than a skewness that has doubled.
+    orders = {name: np.log(np.maximum(np.abs([before[name], after[name]]), 1e-300)) for name in before}
+    changes = {name: np.ravel(np.abs(orders[name][1] - orders[name][0])) for name in before}
     name = max(changes, key=lambda n: changes[n].max())
     limit, now = (np.ravel(values[name])[changes[name].argmax()] for values in (after, before))
     if np.isneginf(objective.value(far)) and not objective.are_logarithms[fastest]:

@@ -74,7 +74,7 @@ def evaluate(
 def as_levels(levels: Sequence[float]) -> tuple[float, ...]:
     """The levels as a tuple of floats; a `ValueError` unless all are numbers between 0 and 1."""
     if not (np.ndim(levels) == 1 and all(isinstance(level, numbers.Real) and 0 < level < 1 for level in levels)):
-        raise ValueError(f"`levels` is {levels}: give a list of numbers between 0 and 1, such as 0.9.")
+        raise ValueError(f"`levels` is {levels}: give a list of numbers between 0 and 1, such as [0.9].")
     return tuple(map(float, levels))
 
 

@@ -38,20 +38,21 @@ MOST_NUMBERS = 2**23  # of one row, which are 64 MiB in float64
 _NO_NUMBERS = "cmMOSU"  # complex, times, objects, texts
 
 
-def family_class(distribution: Any) -> type[tfd.Distribution]:
-    """The `tfd.Distribution` subclass that `distribution`, a class or its name, stands for: TFP's or a user's own."""
+def family_class(distribution: Any, argument: str = "distribution") -> type[tfd.Distribution]:
+    """The `tfd.Distribution` subclass that a class or its name stands for: TFP's or a user's own."""
     name = distribution if isinstance(distribution, str) else getattr(distribution, "__name__", "")
     found: Any = getattr(tfd, name, None)
     if found is None:  # a class of the user's own, or the name that Keras has it registered under
         found = registered(name) if isinstance(distribution, str) else distribution
     # Another class of a name of TFP's is refused: a saved head would load with TFP's, and facts are of TFP's.
     if not _is_family(found) or distribution not in (name, found):
-        message = f"`distribution` is {distribution!r}: give a class of tfp.distributions or its name."
+        message = f"`{argument}` is {distribution!r}: give a class of tfp.distributions or its name."
         message += " Its own name is taken by one of them: rename it." if _is_family(distribution) else ""
-        if isinstance(distribution, str):
+        if not _is_family(distribution):
+            given = name or type(distribution).__name__
             names = {known.lower(): known for known, value in vars(tfd).items() if _is_family(value)}
             names |= {"gaussian": "Normal", "nbinom": "NegativeBinomial", "t": "StudentT"}
-            close = difflib.get_close_matches(distribution.lower(), names)
+            close = difflib.get_close_matches(given.lower(), names)
             message += f" Close to it: {', '.join(names[match] for match in close)}." if close else ""
         raise ValueError(message)
     try:
@@ -121,10 +122,12 @@ def as_params(family: ParametricFamily, params: Any) -> tf.Tensor:
     """`params` as a tensor, if it is of floating point and as long on the last axis as the family takes."""
     params = as_numbers("params", params, tf.float32)
     if not params.dtype.is_floating or params.shape.rank == 0 or params.shape[-1] != family.params_size:
-        raise ValueError(
-            f"`params` is {params.dtype.name} of shape {tuple(params.shape)}, but {family!r} takes "
-            f"{family.params_size} floating-point numbers on the last axis: {family.layout}. Give the layer before it "
-            f"{family.params_size} units."
+        raise untouched(
+            ValueError(
+                f"`params` is {params.dtype.name} of shape {tuple(params.shape)}, but {family!r} takes "
+                f"{family.params_size} floating-point numbers on the last axis: {family.layout}. Give the layer before "
+                f"it {family.params_size} units."
+            )
         )
     return params
 

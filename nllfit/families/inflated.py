@@ -92,7 +92,8 @@ class ZeroInflated(FamilyOf):
         return elementwise(made, lambda d: self._inflated(logits, d))
 
     def _inflated(self, logits, distribution):
-        return InflatedDistribution(logits, distribution, validate_args=self._checks)
+        name = f"{type(self).__name__}{self.family.name}"
+        return InflatedDistribution(logits, distribution, validate_args=self._checks, name=name)
 
     def parameters(self, params: Any, shared: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         params = as_params(self, params)

@@ -31,7 +31,7 @@ class InflatedDistribution(AutoCompositeTensorDistribution):
             validate_args=validate_args,
             allow_nan_stats=True,
             parameters=parameters,
-            name=f"{name}{distribution.name}" if name == "ZeroInflated" else name,
+            name=name,
         )
 
     @classmethod

@@ -32,7 +32,7 @@ def family_of(
             given = next(iter({**link, **fixed}))
             raise ValueError(f"`{given}` is given beside a family: give it to the family itself.")
         return Censored(family) if outcome.is_censored and not family.columns else family
-    cls = family_class(family)
+    cls = family_class(family, "family")
     options = dict(fixed)
     if facts_of(cls).class_axis is not None:
         options.setdefault("num_classes", len(outcome.labels or ()) or len(np.unique(outcome.values)))

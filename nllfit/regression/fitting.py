@@ -131,6 +131,14 @@ def _check_outcomes(objective, outcome):
     except ValueError as error:
         held = f"The outcome `{outcome.name}` holds a value"
         raise ValueError(str(error).replace("`y_true` holds an outcome", held)) from None
+    infinite = np.isneginf(objective.losses_at(-0.5)) | np.isneginf(objective.losses_at(0.5))
+    if infinite.any():
+        name = objective.family.name
+        raise ValueError(
+            f"The outcome `{outcome.name}` holds {objective.y[infinite][0].item()}, where the density of {name} may be "
+            f"infinite, so that the likelihood has no maximum: drop such rows, or choose a family that has them, such "
+            f'as `family=nllfit.Hurdle("{name}")` for zeros.'
+        )
 
 
 def _start(objective):

@@ -52,6 +52,12 @@ class Objective:
         losses = self._losses(tf.constant(numbers_of(self.predictors, self.designs, coefficients)), self.y)
         return float(np.sum(self.weights * losses))
 
+    def losses_at(self, number: float) -> np.ndarray:
+        """The rows' losses `[n]`, without weights, where all numbers that the head takes are the same."""
+        return self._losses(
+            tf.fill([len(self.y), self.family.params_size], tf.constant(number, tf.float64)), self.y
+        ).numpy()
+
     def slopes(self, coefficients: np.ndarray) -> np.ndarray:
         """The derivatives of the rows' losses by the numbers that the head takes, `[n, params_size]`."""
         return self.derivatives(coefficients)[0]
@@ -73,13 +79,13 @@ class Objective:
 
     @functools.cached_property
     def _losses(self):
-        """The rows' losses, from their numbers and outcomes: traced, as a fit asks for them some thirty times."""
+        """The rows' losses, from their numbers and outcomes: traced, because a fit asks for them some thirty times."""
         unchecked = self.family.holding({"validate_args": False})
 
         def losses(numbers, y):
             return -unchecked.distribution(numbers).log_prob(y)
 
-        return tf.function(losses, autograph=False)
+        return self._program(losses)
 
     @functools.cached_property
     def _derivatives(self):
@@ -90,12 +96,17 @@ class Objective:
                 outer.watch(numbers)
                 with tf.GradientTape() as inner:
                     inner.watch(numbers)
-                    losses = self._losses.python_function(numbers, y)
+                    losses = self._losses(numbers, y)
                 slopes = inner.gradient(losses, numbers, unconnected_gradients=zero)
                 columns = tf.unstack(slopes, axis=-1)
             return slopes, tf.stack([outer.gradient(c, numbers, unconnected_gradients=zero) for c in columns], 1)
 
-        return tf.function(derivatives, autograph=False)
+        return self._program(derivatives)
+
+    def _program(self, function):
+        """A concrete function: TensorFlow warns of retracing where several regressions each trace their own."""
+        numbers = tf.TensorSpec([len(self.y), self.family.params_size], tf.float64)
+        return tf.function(function, autograph=False).get_concrete_function(numbers, self.y)
 
 
 def maximum(objective: Objective, start: np.ndarray) -> tuple[np.ndarray, bool]:

@@ -80,8 +80,10 @@ def fit_lbfgs(
     )
     if not isinstance(batches, Arrays):
         raise ValueError(f"`x` is a {type(x).__name__}, and L-BFGS takes all the data at once: give arrays.")
-    if tolerance is not None and not (isinstance(tolerance, numbers.Real) and tolerance >= 0):
-        raise ValueError(f"`tolerance` is {tolerance!r}: give a number >= 0, or None.")
+    if tolerance is not None and not (
+        isinstance(tolerance, numbers.Real) and not isinstance(tolerance, bool) and 0 <= tolerance < float("inf")
+    ):
+        raise ValueError(f"`tolerance` is {tolerance!r}: give a finite number >= 0, or None.")
     model(tf.nest.map_structure(lambda t: t[:1], batches.data[0]), training=False)  # builds what is not built yet
     if not model.trainable_variables:
         raise ValueError("The model has no trainable weights: there is nothing to solve for.")

@@ -18,7 +18,7 @@ from nllfit.families.outcomes import (
     weights_of_outcomes,
     where_counted,
 )
-from nllfit.families.refusal import first_refused
+from nllfit.families.refusal import as_raised, first_refused
 from nllfit.kerases import Model, compiled_with, distribution_of, is_kerases_own, mask_of
 from nllfit.training.caches import kept_for
 from nllfit.training.untrained import warn_of_untrained
@@ -133,14 +133,14 @@ def _outputs(model, x, row=0):
         outputs = model(tf.nest.map_structure(lambda t: t[row : row + 1], x), training=False)
     except NotImplementedError:  # a model that has a training step and no `call`
         return []
-    except (TypeError, ValueError, tf.errors.OpError):
+    except (TypeError, ValueError, tf.errors.OpError) as error:
         if any(t.dtype == tf.string for t in tf.nest.flatten(x)):
             raise ValueError(
                 "`x` holds strings, and the model takes numbers: encode them, as a layer such as `StringLookup` does."
             ) from None
         if any(t.shape[0] is not None for t in tf.nest.flatten(getattr(model, "inputs", None) or [])):
             return []  # made for one size of batches; many are so only because they were first called on an array
-        raise
+        raise as_raised(error) from None
     names = sorted(outputs) if isinstance(outputs, dict) else getattr(model, "output_names", None) or []
     outputs = tf.nest.flatten(outputs)
     names = names if len(names) == len(outputs) else range(len(outputs))

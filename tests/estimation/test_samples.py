@@ -55,6 +55,11 @@ def test_columns_of_very_different_spread_are_not_dependent():
     assert fit.converged
 
 
+def test_one_interval_in_all_rows_has_no_maximum():
+    with pytest.raises(ValueError, match=r"`y` has the same interval in all rows.* lies within \[1. 2.\]"):
+        maximum_likelihood(Censored("Weibull"), np.tile([1.0, 2.0], [9, 1]))
+
+
 def test_a_direction_held_fixed_leaves_a_concentration():
     y = np.random.default_rng(0).normal([2, 0, 0], 1, (200, 3))
     y /= np.linalg.norm(y, axis=1, keepdims=True)

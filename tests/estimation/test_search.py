@@ -335,6 +335,9 @@ def test_the_density_of_a_normal_inverse_gaussian_is_the_one_in_scipy():
         (Censored("Weibull"), [[1, np.inf], [2, np.inf], [3, 3]], "`concentration` goes to infinity"),
         (Censored("Exponential"), [[1, np.inf], [2, np.inf], [3, np.inf]], "no outcome was seen, for all are cens"),
         (Censored("Exponential"), [[0, 1], [0, 2], [0, 3]], "no outcome was seen, for all are cens"),
+        (Censored("Normal"), [[1, 2]] * 5 + [[2, 3]] * 5, "`scale` goes to 0$"),  # no density, so none without bound
+        ("JohnsonSU", np.exp(np.random.default_rng(0).normal(size=60)), "`(skewness|scale)` goes to (-infinity|0)"),
+        ("PERT", np.random.default_rng(1).uniform(size=50), "`temperature` goes to 0$"),
     ],
 )
 def test_a_fit_without_a_maximum_says_which_way_it_rises(family, y, message):

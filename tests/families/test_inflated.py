@@ -50,6 +50,12 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize("make", [ZeroInflated, Hurdle])
+def test_a_distribution_has_the_name_of_its_family(make):
+    family = make("Poisson")
+    assert family.distribution(tf.zeros([family.params_size])).name == f"{make.__name__}Poisson"
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_density_is_scipys_and_its_gradient_a_number_at_0(name):
     make, y, density = CASES[name]

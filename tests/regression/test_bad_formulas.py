@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 
 import nllfit
 
@@ -54,6 +55,15 @@ WRONG = {
     "no table": ({"data": np.zeros([6, 2])}, "`data` is a ndarray: give a pandas DataFrame or a dict of columns"),
     "no rows": ({"data": DATA.iloc[:0]}, "`data` has no rows"),
     "an unknown covariance": ({"covariance": "HC7"}, '`covariance` is \'HC7\': give "information" or "sandwich"'),
+    "a family by another name": ({"family": "Gaussian"}, "`family` is 'Gaussian': give .* Close to it: Normal"),
+    "a family of statsmodels": ({"family": sm.families.Poisson()}, "`family` is <statsmodels.*Close to it: Poisson"),
+    **{
+        f"an outcome of 0 under a {family}": (
+            {"family": family, "formula": "x ~ y"},
+            f"`x` holds 0.0, where the density of {family} may be infinite.*nllfit.Hurdle",
+        )
+        for family in ("Gamma", "Weibull")
+    },
     "outcomes beyond the support": ({"family": "LogNormal", "formula": "x ~ y"}, "LogNormal cannot have"),
 }
 
