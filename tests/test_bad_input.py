@@ -612,7 +612,7 @@ def refuses(message):
 
 @each_keras
 @pytest.mark.parametrize(("arguments", "message"), FIT)
-def test_fit(kit, arguments, message):
+def test_fit_names_a_wrong_argument_and_trains_nothing(kit, arguments, message):
     model = model_of(kit)
     before = model.get_weights()
     with refuses(message):
@@ -648,7 +648,7 @@ def test_an_outcome_is_checked_after_a_first_call_on_an_array(kit):
 
 @each_keras
 @pytest.mark.parametrize("name", OF_A_KERAS)
-def test_of_a_keras(kit, name):
+def test_a_wrong_argument_is_named_in_both_keras_versions(kit, name):
     call, message = OF_A_KERAS[name]
     before = [model_of(kit, head).get_weights() for head in ("Bernoulli", "Normal")]
     with refuses(message):
@@ -659,7 +659,7 @@ def test_of_a_keras(kit, name):
 
 
 @pytest.mark.parametrize("name", COMMON)
-def test_common(name):
+def test_a_wrong_argument_is_named(name):
     call, message = COMMON[name]
     with refuses(message):
         call()

@@ -120,7 +120,7 @@ def test_an_ensemble_and_what_was_recalibrated_already():
     np.testing.assert_allclose(again.predicted, again.observed[None], atol=0.2)  # of scores between the knots
 
 
-def test_under_xla():
+def test_a_recalibrated_density_is_the_same_under_xla():
     model = recalibrate(wrong(KITS[0]), X[:40], Y[:40])
     in_graph = tf.function(lambda x, y: model(x).log_prob(y), autograph=False, jit_compile=True)
     np.testing.assert_allclose(in_graph(X[:5], Y[:5]), model(X[:5]).log_prob(Y[:5]), rtol=1e-5)

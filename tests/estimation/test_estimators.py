@@ -49,7 +49,7 @@ def test_no_cancellation(offset):
 
 
 @pytest.mark.parametrize("family", ["Gamma", "Weibull", "LogNormal", "Normal", "Exponential"])
-def test_groundbeef(family):
+def test_estimates_of_the_groundbeef_sample_are_the_published_ones(family):
     published = oracles()["groundbeef"][family]
     fit = maximum_likelihood(family, np.loadtxt(data_file("fitdist/groundbeef.csv"), skiprows=1))
     assert fit.log_likelihood == pytest.approx(published.pop("log_likelihood"), rel=1e-9)
