@@ -14,11 +14,13 @@ import tensorflow_probability as tfp
 import tf_keras
 from numpy.typing import ArrayLike
 
+from nllfit.adapters import Model, adapter_of
+from nllfit.adapters.tensorflow import with_mask
 from nllfit.data import as_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.law import law_of
 from nllfit.families.mixture import equal_mixture
-from nllfit.kerases import Model, keras_of, output_like, with_mask
+from nllfit.outputs import output_like
 from nllfit.prediction import joined_origins, origin_of
 from nllfit.training import fit
 
@@ -62,9 +64,9 @@ class Ensemble:
         self.models = tuple(models)
         if not self.models:
             raise ValueError("`models` is empty: give at least one model.")
-        kerases = [keras_of(model).__name__ for model in self.models]
-        if len(set(kerases)) > 1:
-            raise ValueError(f"`models` are of {' and '.join(sorted(set(kerases)))}: give models of one Keras.")
+        versions = {adapter_of(model).keras.__name__ for model in self.models}
+        if len(versions) > 1:
+            raise ValueError(f"`models` are of {' and '.join(sorted(versions))}: give models of one Keras.")
         for heads in zip(*map(_families, self.models), strict=False):
             _check_alike(heads)
 
@@ -199,7 +201,7 @@ def load_model(path: pathlib.Path) -> Model:
 
 def _with_weights(model, x):
     """The model, built now: if threads built it, they would share one generator in a random order."""
-    keras_of(model)
+    adapter_of(model)  # a `TypeError` for anything but a model
     if not model.built:
         batch = x.element_spec if isinstance(x, tf.data.Dataset) else tf.nest.map_structure(np.asarray, as_rows(x))
         inputs = batch[0] if isinstance(x, tf.data.Dataset) and isinstance(batch, tuple) else batch
@@ -210,7 +212,7 @@ def _with_weights(model, x):
 
 def _families(model):
     """The families of the heads among a model's layers."""
-    return [layer.family for layer in model._flatten_layers() if hasattr(layer, "family")]
+    return [layer.family for layer in adapter_of(model).layers if hasattr(layer, "family")]
 
 
 def _check_alike(families):

@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
 
+from nllfit.adapters.tensorflow import forget_graph, set_dtype
 from nllfit.families import catalogue, compound, function_family, layer
 from nllfit.families.law import law_of
 from nllfit.families.layer import traced_distribution
@@ -58,8 +59,8 @@ class _Layer(tfp.layers.DistributionLambda):
         outputs = super().call(inputs, *args, **kwargs)
         distribution = rowwise(outputs[0] if isinstance(outputs, tuple) else outputs)
         # To Keras, which casts sample weights to it, the dtype is that of the prediction and not that of a class label.
-        distribution._dtype = tf.convert_to_tensor(distribution).dtype
-        layer.forget_graph()
+        set_dtype(distribution, tf.convert_to_tensor(distribution).dtype)
+        forget_graph()
         return outputs
 
     def build(self, input_shape):

@@ -7,6 +7,7 @@ import tensorflow as tf
 import tf_keras
 from tensorflow_probability import distributions as tfd
 
+from nllfit.adapters.tensorflow import mask_of
 from nllfit.families.arguments import as_numbers
 from nllfit.families.law import law_of
 from nllfit.families.outcomes import (
@@ -19,7 +20,7 @@ from nllfit.families.outcomes import (
 from nllfit.families.refusal import assertion_text
 from nllfit.families.rowwise import checking
 from nllfit.families.tfp_classes import INDEPENDENT
-from nllfit.kerases import as_distribution, distribution_of, mask_of, no_distribution
+from nllfit.outputs import as_distribution, distribution_of, no_distribution
 from nllfit.scores import crps
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 _ABSENT = object()
+_REDUCTIONS = tf_keras.losses.Reduction
 
 
 @tf.autograph.experimental.do_not_convert
@@ -78,7 +80,7 @@ class DistributionLoss(tf_keras.losses.Loss):
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
         distribution, mask = _of_tf_keras(y_pred), mask_of(y_pred)
         outcomes, weights = counted(y_true, y_pred, sample_weight)
-        is_mean = self._get_reduction() == tf_keras.losses.Reduction.SUM_OVER_BATCH_SIZE
+        is_mean = self.reduction in (_REDUCTIONS.AUTO, _REDUCTIONS.SUM_OVER_BATCH_SIZE)
         if is_mean and mask is not None and weights is not None:
             # A mean over what is not masked; Keras's own is NaN where all is, so it is not given the mask.
             valid = tf.cast(mask, weights.dtype)

@@ -6,8 +6,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from nllfit.kerases import as_distribution
 from nllfit.losses import counted, log_loss
+from nllfit.outputs import as_distribution
 from nllfit.scores import crps
 
 __all__ = ["CRPS", "NegativeLogLikelihood"]

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nllfit.adapters import Model, adapter_of
+from nllfit.adapters.tensorflow import mask_of, with_mask
 from nllfit.data import as_inputs, check_cardinality, num_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.layer import Origin, traced_distribution
-from nllfit.kerases import Model, distribution_of, keras_of, kind_of, made_by_compile, mask_of, with_mask
+from nllfit.outputs import distribution_of, kind_of
 
 __all__ = ["joined_origins", "origin_of", "predict_distribution"]
 
@@ -166,8 +168,9 @@ def _parameters_of(models, ranks):
     It lives as long as the models, so it must not keep them alive. One that is made for each call would begin with the
     same random numbers in each.
     """
-    base: Any = keras_of(models[0]).Model
-    kept, compiled = _KEPT.setdefault(models[0], {}), [part for model in models for part in made_by_compile(model)]
+    base: Any = adapter_of(models[0]).keras.Model
+    kept = _KEPT.setdefault(models[0], {})
+    compiled = [part for model in models for part in adapter_of(model).made_by_compile]
     references = tuple(map(weakref.ref, models))
     key = references, ranks
     if key in kept and all(a is b for a, b in zip(kept[key][0], compiled, strict=True)):

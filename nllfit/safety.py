@@ -4,13 +4,10 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from tensorflow_probability.python.layers import distribution_layer, util
-from tf_keras.src.saving.serialization_lib import in_safe_mode  # which no public module has
+from nllfit.adapters.keras2 import in_safe_mode
+from nllfit.adapters.tensorflow import CODE_LOADERS
 
 __all__ = ["keep_safe_mode"]
-
-# Each makes a function of code that a file holds, be it pickled or marshalled, whatever Keras's `safe_mode` says.
-_LOADERS = ((distribution_layer, "_deserialize_function"), (util, "_func_load"))
 
 
 def keep_safe_mode() -> None:
@@ -20,7 +17,7 @@ def keep_safe_mode() -> None:
     command. Ours hold plain values and are not concerned. `safe_mode=False` loads such a file as before, and `.h5`
     files and SavedModels, for which Keras has no safe mode, are for those you trust.
     """
-    for module, name in _LOADERS:
+    for module, name in CODE_LOADERS:
         load = getattr(module, name)
         if not hasattr(load, "__wrapped__"):
             setattr(module, name, _refusing(load))

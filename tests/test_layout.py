@@ -3,20 +3,23 @@
 import ast
 import graphlib
 import inspect
+import itertools
 import pathlib
+import re
 
 import pytest
 import tensorflow_probability as tfp
 
 import nllfit
+from tests.adapters.test_canaries import CANARIES
 
 ROOT = pathlib.Path(nllfit.__file__).parent
 
 # A module or folder imports from lower lines alone: not from its own line, nor from one above.
 LAYERS = [
-    {"families", "fits", "optimum", "versions"},
-    {"data"},
-    {"kerases", "safety"},
+    {"adapters", "versions"},
+    {"families", "fits", "optimum"},
+    {"data", "outputs", "safety"},
     {"quantiles", "scores", "survival_scores"},
     {"losses"},
     {"estimation", "prediction"},
@@ -127,6 +130,76 @@ def probes(name):
 def test_objects_are_asked_by_class_and_made_whole(name):
     found = {(name, probe) for probe in probes(name)} - LEFT
     assert not found, [f"{module}: {probe}: {PROBES[probe]}" for module, probe in found]
+
+
+LIBRARY = re.compile(r"(tensorflow|tensorflow_probability|tf_keras|keras)\.(\w+\.)*(python|src)(\.|$)")
+PUBLIC = {"_replace", "_asdict", "_fields", "_getframe"}  # of named tuples and of `sys`: an underscore, but documented
+
+
+def own_names(trees):
+    """The private names that classes, functions and modules of the package define."""
+    found = set()
+    for node in itertools.chain.from_iterable(map(ast.walk, trees)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self":
+            found.add(node.attr)
+        if isinstance(node, ast.keyword):  # as `vars(self).update(_name=...)` has it
+            found.add(node.arg)
+    return found
+
+
+def private_uses(tree, own, adapted=frozenset()):
+    """The private names of other packages that a module uses.
+
+    Args:
+      tree: of the module.
+      own: names that the package defines.
+      adapted: names that an adapter uses, of which an object other than `self` may have its own.
+    """
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            modules = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
+            found |= {module for module in modules if LIBRARY.match(module)}
+        is_private = isinstance(node, ast.Attribute) and (node.attr in adapted or re.match(r"_[a-z]", node.attr))
+        if is_private and node.attr not in PUBLIC:
+            is_self = ast.unparse(node.value) in ("self", "cls", "super()")
+            found |= {node.attr} - own if is_self else {node.attr} - (own - adapted)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found |= {node.value} & adapted
+    return found
+
+
+TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items() if "adapters" not in name}
+OWN = own_names(TREES.values())
+ADAPTED = {name for _, name in CANARIES}
+OF_OTHERS = {"nllfit.families.arguments": {"_interval", "_left", "_right", "_uncensored"}}  # of SciPy's `CensoredData`
+
+
+@pytest.mark.parametrize("name", sorted(TREES))
+def test_only_adapters_use_private_names(name):
+    found = private_uses(TREES[name], OWN, ADAPTED) - OF_OTHERS.get(name, set())
+    assert not found, f"{name} uses {sorted(found)}: use a public name, or ask an adapter"
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("model._flatten_layers()", {"_flatten_layers"}),
+        ("self._get_reduction()", {"_get_reduction"}),
+        ("distribution._dtype = tf.float32", {"_dtype"}),
+        ("getattr(tensor, '_keras_mask', None)", {"_keras_mask"}),
+        ("output.tensor_distribution", {"tensor_distribution"}),
+        ("from tensorflow.python.eager import context", {"tensorflow.python.eager"}),
+        ("import tf_keras.src.backend", {"tf_keras.src.backend"}),
+        ("self._dtype = bounds._replace(first=sys._getframe(1))", set()),
+    ],
+)
+def test_a_private_name_is_seen(source, found):
+    assert private_uses(ast.parse(source), {"_dtype"}, ADAPTED) == found
 
 
 FAMILIES = {

@@ -12,7 +12,7 @@ import tf_keras
 import nllfit
 from nllfit.calibration import recalibration
 from nllfit.families.law import law_of
-from nllfit.kerases import distribution_of
+from nllfit.outputs import distribution_of
 from tests.cases import CASES
 from tests.families.test_family import WORKING
 from tests.kerases import KITS, each_keras, in_turn, mainly

@@ -10,6 +10,8 @@ from typing import Any
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
+from nllfit.adapters import Model
+from nllfit.adapters.tensorflow import mask_of, with_mask
 from nllfit.ensembles import Ensemble, load_model, new_folder
 from nllfit.evaluation.class_probabilities import class_log_probs
 from nllfit.evaluation.predicted_rows import PredictedRows, predicted_rows
@@ -18,7 +20,7 @@ from nllfit.families.inflated_distribution import InflatedDistribution
 from nllfit.families.law import law_of
 from nllfit.families.support_checks import checked
 from nllfit.families.tfp_classes import INDEPENDENT
-from nllfit.kerases import Model, as_distribution, mask_of, output_like, with_mask
+from nllfit.outputs import as_distribution, output_like
 from nllfit.prediction import predict_distribution
 
 __all__ = ["Calibrated", "real_elements", "rows_for_calibration", "with_event_of"]

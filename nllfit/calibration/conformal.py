@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
+from nllfit.adapters import Model
 from nllfit.calibration.calibrated import Calibrated, real_elements, rows_for_calibration, with_event_of
 from nllfit.calibration.calibrated_distribution import CalibratedDistribution, quantiles_at
 from nllfit.calibration.conformal_counts import MovedCounts
@@ -18,7 +19,6 @@ from nllfit.evaluation.evaluations import as_levels
 from nllfit.families.copies import real_dtype
 from nllfit.families.discreteness import is_discrete, line
 from nllfit.families.law import law_of
-from nllfit.kerases import Model
 
 __all__ = ["Conformalized", "conformalize"]
 

@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
+from nllfit.adapters import Model
 from nllfit.calibration.calibrated import Calibrated, real_elements, rows_for_calibration, with_event_of
 from nllfit.calibration.calibrated_distribution import CalibratedDistribution, normal, quantiles_at, scores_of
-from nllfit.kerases import Model
 
 __all__ = ["Recalibrated", "recalibrate"]
 

@@ -9,10 +9,10 @@ import tensorflow_probability as tfp
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
+from nllfit.adapters import Model
 from nllfit.calibration.calibrated import Calibrated, rows_for_calibration
 from nllfit.evaluation.class_probabilities import class_labels, class_log_probs, of_one_outcome
 from nllfit.families.tfp_classes import MIXTURE_SAME_FAMILY, over_event
-from nllfit.kerases import Model
 
 __all__ = ["TemperatureScaled", "scale_temperature"]
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
+from nllfit.adapters import Model
 from nllfit.evaluation.class_probabilities import class_labels, class_log_probs
 from nllfit.evaluation.predicted_rows import predicted_rows
 from nllfit.evaluation.reliability import expected_calibration_error, miscalibration_area
@@ -18,7 +19,6 @@ from nllfit.families.arguments import as_count
 from nllfit.families.censored import is_censored
 from nllfit.families.copies import real_dtype
 from nllfit.families.law import law_of
-from nllfit.kerases import Model
 from nllfit.quantiles import cdf, quantile
 from nllfit.scores import crps
 

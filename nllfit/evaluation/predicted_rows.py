@@ -7,6 +7,8 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
+from nllfit.adapters import Model
+from nllfit.adapters.tensorflow import mask_of
 from nllfit.data import check_cardinality, check_inputs
 from nllfit.families.arguments import as_numbers
 from nllfit.families.facts import facts_of
@@ -18,8 +20,8 @@ from nllfit.families.outcomes import (
     where_counted,
 )
 from nllfit.families.support_checks import checked
-from nllfit.kerases import Model, distribution_of, mask_of
 from nllfit.losses import negative_log_likelihood
+from nllfit.outputs import distribution_of
 from nllfit.prediction import predict_distribution
 
 __all__ = ["PredictedRows", "predicted_rows"]

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from nllfit.adapters.tensorflow import untouched
 from nllfit.families.protocol import ParametricFamily
-from nllfit.families.refusal import untouched
 from nllfit.families.registered import registered
 from nllfit.families.tfp_classes import parameter_properties
 

@@ -34,7 +34,7 @@ def is_discrete(distribution: tfd.Distribution) -> bool:
             f"{type(distribution).__name__} does not tell whether its outcomes are numbers with a density or counts: "
             f"give it the method `_default_event_space_bijector`, which returns a bijector from the real line onto its "
             f"support, such as `tfb.Identity()`; or, for counts, an integer dtype, or derive it from "
-            f"`tensorflow_probability.python.distributions.distribution.DiscreteDistributionMixin`, too."
+            f"`{DISCRETE.__module__}.{DISCRETE.__name__}`, too."
         )
     return bool(parts) and all(map(is_discrete, parts))
 

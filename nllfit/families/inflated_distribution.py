@@ -7,7 +7,6 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import util as tfpu
-from tensorflow_probability.python.distributions.distribution import AutoCompositeTensorDistribution
 
 from nllfit.families.copies import real_dtype
 from nllfit.families.interval_probability import LogInterval
@@ -17,7 +16,7 @@ from nllfit.families.refusal import asserted
 __all__ = ["InflatedDistribution"]
 
 
-class InflatedDistribution(AutoCompositeTensorDistribution):
+class InflatedDistribution(tfd.AutoCompositeTensorDistribution):
     """0 with the probability `sigmoid(zero_logits)`, else an outcome of a scalar `distribution`."""
 
     def __init__(

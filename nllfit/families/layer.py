@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
-from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.by_mean import parameterized
@@ -16,7 +15,7 @@ from nllfit.families.family import Family
 from nllfit.families.protocol import ParametricFamily
 from nllfit.families.rowwise import rowwise
 
-__all__ = ["DistributionHead", "Elementwise", "Head", "Origin", "forget_graph", "traced_distribution"]
+__all__ = ["DistributionHead", "Elementwise", "Head", "Origin", "traced_distribution"]
 
 # The two Kerases by the package of their tensors: what to call each, its heads, and what a user of them imports.
 _KERASES = {
@@ -200,26 +199,6 @@ def traced_distribution(
     distribution = rowwise(_served(origin))
     distribution.origin = origin
     return distribution
-
-
-def forget_graph() -> None:
-    """Makes TFP's bijectors forget the graph that is being made, if one is.
-
-    For as long as a result lives they remember what it is of; a graph holds both, so that none would ever be freed.
-    """
-    if tf.executing_eagerly():
-        return
-    graph, storage = tf.compat.v1.get_default_graph(), tfb.Bijector._cache.storage
-    for key in list(storage):
-        if any(_is_within(graph, getattr(tensor, "graph", None)) for tensor in tf.nest.flatten(key())):
-            storage.pop(key, None)
-
-
-def _is_within(graph, inner):
-    """Whether a graph is another one, or of a branch in it."""
-    while inner not in (graph, None):
-        inner = getattr(inner, "outer_graph", None)
-    return inner is graph
 
 
 def _served(origin):

@@ -4,7 +4,6 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
-from tensorflow_probability.python.distributions.distribution import AutoCompositeTensorDistribution
 
 from nllfit.families.copies import real_dtype
 from nllfit.families.law import Law, has_law, law_of
@@ -12,7 +11,7 @@ from nllfit.families.law import Law, has_law, law_of
 __all__ = ["Observed"]
 
 
-class Observed(AutoCompositeTensorDistribution):
+class Observed(tfd.AutoCompositeTensorDistribution):
     """The distribution of observations `[columns]`, of a number or of another observation, which has `distribution`.
 
     A subclass gives its parameters, `_columns`, `_observed(value)` and `_log_prob`.

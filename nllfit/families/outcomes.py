@@ -7,9 +7,9 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
+from nllfit.adapters.tensorflow import untouched
 from nllfit.families.arguments import as_numbers
 from nllfit.families.law import law_of
-from nllfit.families.refusal import untouched
 
 __all__ = [
     "as_column",

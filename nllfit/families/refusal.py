@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-__all__ = ["as_raised", "asserted", "assertion_text", "first_refused", "refusal", "untouched"]
+__all__ = ["asserted", "assertion_text", "first_refused", "refusal"]
 
 _NUMBERS = 2**20  # at a time: a family may want some for every row and parameter
 
@@ -52,20 +52,6 @@ def asserted(distribution: tfd.Distribution, value: tf.Tensor) -> tf.Tensor:
     checks = [check for check in distribution._sample_control_dependencies(value) if check is not None]
     with tf.control_dependencies(checks):
         return tf.identity(value)
-
-
-def untouched(error: Exception) -> Exception:
-    """An error that AutoGraph, under which a graph is traced, lets through without its own lines around the message."""
-    error.ag_pass_through = True  # type: ignore[attr-defined]
-    return error
-
-
-def as_raised(error: BaseException) -> BaseException:
-    """The `untouched` error around which Keras and AutoGraph have put their own, or the error itself."""
-    found: BaseException | None = error
-    while found is not None and not getattr(found, "ag_pass_through", False):
-        found = found.__context__
-    return found or error
 
 
 def assertion_text(error: tf.errors.OpError) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from nllfit.adapters.tensorflow import made_by_head
 from nllfit.families.tfp_classes import derived
 
 __all__ = ["Rowwise", "checking", "rowwise"]
@@ -59,7 +60,7 @@ def rowwise(distribution: tfd.Distribution) -> tfd.Distribution:
 
 def checking(distribution: tfd.Distribution) -> tfd.Distribution:
     """A head's distribution as it checks outcomes; in a graph, where a head's does not, it is made anew."""
-    distribution = getattr(distribution, "tensor_distribution", distribution)  # in a head's output of tf_keras
+    distribution = made_by_head(distribution)
     origin = getattr(distribution, "origin", None)
     if origin is None or tf.executing_eagerly() or distribution.validate_args or not origin.is_checked:
         return distribution

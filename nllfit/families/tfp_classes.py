@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tensorflow_probability import distributions as tfd
-from tensorflow_probability.python.distributions.distribution import DiscreteDistributionMixin
+
+from nllfit.adapters.tensorflow import DISCRETE
 
 __all__ = [
     "DISCRETE",
@@ -27,9 +28,6 @@ INDEPENDENT: type[tfd.Distribution] = tfd.Independent.__mro__[1]
 MIXTURE: type[tfd.Distribution] = tfd.Mixture.__mro__[1]
 MIXTURE_SAME_FAMILY: type[tfd.Distribution] = tfd.MixtureSameFamily.__mro__[1]
 TRANSFORMED: type[tfd.Distribution] = tfd.TransformedDistribution.__mro__[1]
-
-DISCRETE: type = DiscreteDistributionMixin
-"""The base of TFP's counts and labels. A user's class may derive from it, too."""
 
 _ORIGINALS: dict[type, Any] = {}
 

@@ -7,7 +7,6 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import util as tfpu
-from tensorflow_probability.python.distributions.distribution import AutoCompositeTensorDistribution
 
 from nllfit.families.copies import constant_but, real_dtype
 from nllfit.families.discreteness import Between
@@ -21,7 +20,7 @@ __all__ = ["AboveZero", "TruncatedDistribution", "WindowedDistribution"]
 _NARROW = 1e-3  # of a tail, below which the difference of two tails loses digits
 
 
-class _Window(AutoCompositeTensorDistribution):
+class _Window(tfd.AutoCompositeTensorDistribution):
     """A scalar `distribution` given that it lies between `low` and `high`, of counts above `low`; None is no end."""
 
     def _begin(self, distribution, low, high, validate_args, parameters, name):

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from nllfit.kerases import Model, as_distribution
+from nllfit.adapters import Model
 from nllfit.losses import counted, log_loss
+from nllfit.outputs import as_distribution
 from nllfit.training.loss_surface import Surface, assign
 
 __all__ = ["Likelihood"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from nllfit.kerases import Model
+from nllfit.adapters import Model, adapter_of
 
 __all__ = ["Features", "feature_names", "labels", "weight_names"]
 
@@ -34,16 +34,18 @@ def weight_names(model: Model, features: Features) -> list[list[str]]:
     paths = [getattr(weight, "path", weight.name).split(":")[0].split("/") for weight in weights]
     depth = 1 if len({path[-1] for path in paths}) == len(paths) else 2
     inputs = dict(zip(map(id, getattr(model, "inputs", None) or []), features, strict=False))
-    heads = [layer for layer in model._flatten_layers() if hasattr(layer, "family")]
+    adapter = adapter_of(model)
+    layers = adapter.layers
+    heads = [layer for layer in layers if hasattr(layer, "family")]
     parameters = [name for head in heads for name in head.family.parameter_names]
     parameters = parameters if len(parameters) == sum(head.family.params_size for head in heads) else []
-    leading = [layer for head in heads for layer in _leading_to(head)]
+    leading = [layer for head in heads for layer in _leading_to(head, layers, adapter.keras.layers.Add)]
     names = []
     for weight, path in zip(weights, paths, strict=True):
-        owners = [layer for layer in model._flatten_layers() if any(w is weight for w in layer.trainable_weights)]
+        owners = [layer for layer in layers if any(w is weight for w in layer.trainable_weights)]
         layer = owners[-1]  # the innermost
         indices = [list(map(str, range(size))) for size in weight.shape]
-        columns = inputs.get(id(_input_of(layer)))
+        columns = inputs.get(id(_of_graph(layer, "input")))
         if len(indices) == 2 and columns and len(columns) == len(indices[0]):
             indices[0] = columns
         if indices and len(parameters) == len(indices[-1]) > 1 and any(layer is known for known in leading):
@@ -58,19 +60,19 @@ def labels(name: str, indices: Sequence[Sequence[Any]]) -> list[str]:
     return [f"{name}[{', '.join(map(str, index))}]" if index else name for index in itertools.product(*indices)]
 
 
-def _input_of(layer):
-    """The tensor that a layer was called on in a graph of layers; None where there is none, or several."""
+def _of_graph(layer, end):
+    """The `input` or `output` of a layer in a graph of layers; None if it has none, or was called several times."""
     try:
-        return layer.input
-    except (AttributeError, RuntimeError, ValueError):  # of a model without a graph
+        return getattr(layer, end)
+    except (AttributeError, RuntimeError, ValueError):
         return None
 
 
-def _leading_to(layer):
-    """The layers whose outputs come to a layer as they are, or with an offset added."""
-    tensors = _input_of(layer)
+def _leading_to(layer, layers, addition):
+    """The layers whose outputs come to a layer as they are, or with an offset that a layer of class `addition` adds."""
+    tensors = _of_graph(layer, "input")
     found: list[Any] = []
     for tensor in tensors if isinstance(tensors, (list, tuple)) else [tensors]:
-        before = getattr(tensor, "_keras_history", [None])[0]
-        found += _leading_to(before) if type(before).__name__ == "Add" else [before]
+        before = next((b for b in layers if tensor is not None and _of_graph(b, "output") is tensor), None)
+        found += _leading_to(before, layers, addition) if isinstance(before, addition) else [before]
     return found

@@ -3,8 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
+from nllfit.adapters import Model, adapter_of
+from nllfit.adapters.models import variable_of
 from nllfit.inference.names import Features, labels, weight_names
-from nllfit.kerases import Model, variable_of
 
 __all__ = ["named_parameters"]
 
@@ -19,7 +20,7 @@ def named_parameters(model: Model, features: Features) -> tuple[list[str], np.nd
       features: for each input the names of its columns, or None.
     """
     names, values, slopes = [], [], []
-    heads = [layer for layer in model._flatten_layers() if getattr(layer, "_shared", None) is not None]
+    heads = [layer for layer in adapter_of(model).layers if getattr(layer, "_shared", None) is not None]
     for weight, weight_labels in zip(model.trainable_weights, weight_names(model, features), strict=True):
         head = next((head for head in heads if head._shared is weight), None)
         numbers = tf.reshape(tf.cast(variable_of(weight), tf.float64), [-1])

@@ -8,13 +8,15 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from nllfit.adapters import Model
+from nllfit.adapters.models import float_dtype, variable_of
 from nllfit.data import num_rows
 from nllfit.inference.coefficients import Coefficients
 from nllfit.inference.likelihood import Likelihood
 from nllfit.inference.names import feature_names
 from nllfit.inference.parameters import named_parameters
-from nllfit.kerases import Model, distribution_of, float_dtype, variable_of
 from nllfit.optimum.curvature import Axes, axes_of, drops_around
+from nllfit.outputs import distribution_of
 from nllfit.training.arguments import check_trainable
 from nllfit.training.batches import Arrays, batches_of
 from nllfit.training.loss_surface import flat_weights, set_weights, surface_over

@@ -6,13 +6,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nllfit.adapters import Model, adapter_of
+from nllfit.adapters.models import variable_of
+from nllfit.adapters.tensorflow import mask_of
 from nllfit.data import as_tensors, check_rows, check_weights, pack
 from nllfit.families.arguments import as_array, as_numbers
 from nllfit.families.layer import Origin
 from nllfit.families.outcomes import as_column, as_outcomes, finite_part, weights_of_outcomes
 from nllfit.families.protocol import ParametricFamily
 from nllfit.initialization.marginal import marginal_numbers
-from nllfit.kerases import Model, as_distribution, keras_of, mask_of, variable_of
+from nllfit.outputs import as_distribution
 from nllfit.prediction import origin_of
 
 __all__ = ["initialize"]
@@ -54,7 +57,7 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
 
     Source: Karpathy, A recipe for training neural networks, 2019, "init well".
     """
-    keras_of(model)
+    adapter_of(model)  # a `TypeError` for anything but a model
     for name, values in (("x", x), ("y", y)):
         if values is None:
             raise ValueError(f"`{name}` is missing: give an array, one row an example.")
@@ -152,10 +155,11 @@ def _vectors(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> tu
 
 def _set_biases(model: Model, tape: tf.GradientTape, origin: Origin, params: tf.Tensor) -> None:
     """Makes the numbers that a head takes `params`, whatever the inputs: a bias of that, behind a kernel of zeros."""
+    layers = adapter_of(model).layers
     variables = [weight for weight in model.trainable_weights if len(weight.shape) == 1]
     for variable, places in zip(variables, _places(tape, origin.params, variables), strict=True):
         if places is not None:
-            owners = [layer for layer in model._flatten_layers() if any(w is variable for w in layer.trainable_weights)]
+            owners = [layer for layer in layers if any(w is variable for w in layer.trainable_weights)]
             for weight in min(owners, key=lambda layer: len(layer.weights)).trainable_weights:
                 if weight.shape[-1:] == variable.shape:
                     weight.assign(tf.zeros_like(weight))
@@ -187,7 +191,7 @@ def _places(tape, params, variables):
 
 def _check(origin: Origin, params: tf.Tensor, model: Model) -> None:
     """Raises a `ValueError` where the numbers that a head takes are not these, whatever the inputs."""
-    is_16_bit = any(tf.as_dtype(layer.compute_dtype).size == 2 for layer in model._flatten_layers())
+    is_16_bit = any(tf.as_dtype(layer.compute_dtype).size == 2 for layer in adapter_of(model).layers)
     tolerance = 1e-2 if is_16_bit else 1e-5
     if not np.allclose(origin.params, tf.cast(params, origin.params.dtype), rtol=tolerance, atol=tolerance):
         raise ValueError(

@@ -14,6 +14,7 @@ and in float32 where that is 16 bits wide.
 import keras
 import tensorflow as tf
 
+from nllfit.adapters.tensorflow import forget_graph
 from nllfit.families import catalogue, compound, function_family, layer
 from nllfit.families.law import law_of
 from nllfit.families.layer import traced_distribution
@@ -69,7 +70,7 @@ class _Layer(keras.layers.Layer):
         distribution = traced_distribution(self.family, inputs, self._shared)
         prediction = tf.identity(law_of(distribution).central_value())  # a tensor of its own: it may be a parameter
         prediction.distribution = distribution
-        layer.forget_graph()
+        forget_graph()
         return prediction
 
     def compute_output_spec(self, inputs, **kwargs):

@@ -7,7 +7,8 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit import losses
-from nllfit.kerases import kind_of
+from nllfit.adapters.keras3 import infers_shapes
+from nllfit.outputs import kind_of
 from nllfit.scores import crps
 
 __all__ = ["CRPS", "BetaNLL", "DistributionLoss", "NegativeLogLikelihood"]
@@ -30,7 +31,7 @@ class DistributionLoss(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         if tf.is_tensor(y_pred) and hasattr(y_pred, "distribution"):
             return self.score(y_true, y_pred.distribution)
-        if _is_rehearsal():
+        if infers_shapes():
             return tf.zeros(tf.shape(y_pred)[:1])
         raise TypeError(
             f"`y_pred` is {kind_of(y_pred)}, without a distribution: end the model in a head of "
@@ -39,12 +40,6 @@ class DistributionLoss(keras.losses.Loss):
 
     def score(self, y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
         raise NotImplementedError(f"{type(self).__name__} has no score.")
-
-
-def _is_rehearsal():
-    """Whether Keras, as before it trains on several devices, only tries shapes, on blanks in place of predictions."""
-    with keras.SymbolicScope() as scope:
-        return scope.original_scope is not None
 
 
 @keras.saving.register_keras_serializable(package="nllfit.losses")  # the metric has the same name

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from nllfit.adapters.keras3 import set_minimized
 from nllfit.keras3 import losses
 from nllfit.losses import counted
 
@@ -13,7 +14,7 @@ __all__ = ["CRPS", "NegativeLogLikelihood"]
 class _MeanScore(keras.metrics.MeanMetricWrapper):
     def __init__(self, loss: losses.DistributionLoss, name: str, dtype: Any):
         super().__init__(loss.call, name, dtype)
-        self._direction = "down"  # where Keras's callbacks, such as `EarlyStopping("val_nll")`, look for it
+        set_minimized(self)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         outcomes, weights = counted(y_true, y_pred, sample_weight)

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from nllfit.kerases import Model
+from nllfit.adapters import Model
 from nllfit.regression.designs import INTERCEPT
 from nllfit.regression.diagnostics import Diagnostics
 from nllfit.regression.family_of_outcomes import natural_values

@@ -5,11 +5,12 @@ from typing import Any
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from nllfit.adapters.tensorflow import mask_of
 from nllfit.families.copies import real_dtype
 from nllfit.families.facts import describe
 from nllfit.families.law import elements_of, law_of
 from nllfit.families.outcomes import as_outcomes, weights_of_outcomes, where_counted
-from nllfit.kerases import as_distribution, mask_of
+from nllfit.outputs import as_distribution
 from nllfit.scores.continuous import CONTINUOUS
 from nllfit.scores.counts import COUNTS
 from nllfit.scores.energy import energy_score

@@ -14,15 +14,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nllfit.kerases import (
-    Model,
-    build_training,
-    compiled_with,
-    is_plain,
-    keras_of,
-    training_variables,
-    variable_of,
-)
+from nllfit.adapters import Model, adapter_of
+from nllfit.adapters.models import build_training, is_plain, training_variables, variable_of
 
 __all__ = ["architecture_of"]
 
@@ -45,12 +38,15 @@ def architecture_of(model: Model, y: Any) -> Hashable | None:
         return None
     if not hasattr(model.optimizer, "build"):  # a legacy one of tf_keras, which makes its slots in a step alone
         return None
-    keras = keras_of(model)
+    adapter = adapter_of(model)
+    if adapter.excludes_from_weight_decay:
+        return None
+    keras = adapter.keras
     try:
-        layers = [layer for layer in model._flatten_layers() if layer is not model]
+        layers = [layer for layer in adapter.layers if layer is not model]
         for part in (model, *layers):
             _check(part)
-        compiled = _of(compiled_with(model))
+        compiled = _of(adapter.compile_arguments)
         build_training(model, y)
         weights = [(tuple(w.shape), str(w.dtype), w.trainable) for w in map(variable_of, model.variables)]
         return (
@@ -90,8 +86,6 @@ def _check(part):
     if hasattr(part, "adapt"):  # it may hold what it learned from data as a constant
         raise _UnknownError
     if type(part).__module__.partition(".")[0] == "tensorflow_probability":  # a layer around functions
-        raise _UnknownError
-    if getattr(part, "_exclude_from_weight_decay", None) or getattr(part, "_exclude_from_weight_decay_names", None):
         raise _UnknownError
     for value in vars(part).values():
         _known(value)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nllfit.adapters import Model, adapter_of
+from nllfit.adapters.models import is_keras_code
 from nllfit.families.arguments import as_count
-from nllfit.kerases import Model, compiled_with, is_kerases_own, keras_of
 
 __all__ = ["as_integers", "check_options", "check_trainable", "epoch_callbacks", "only_reads"]
 
@@ -24,11 +25,11 @@ def check_trainable(model: Model, strategies: Sequence[str] = ()) -> None:
       model: of either Keras.
       strategies: the names in `tf.distribute` of those that may distribute it over several devices.
     """
-    is_tf_keras = keras_of(model).__name__ == "tf_keras"
+    adapter = adapter_of(model)
     if getattr(model, "optimizer", None) is None:
-        loss = "nllfit.negative_log_likelihood" if is_tf_keras else "nllfit.keras3.NegativeLogLikelihood()"
-        raise ValueError(f'The model is not compiled: call `model.compile("adam", {loss})` first.')
-    _check_kerases(model)
+        suggested = f'`model.compile("adam", {adapter.loss_text})`'
+        raise ValueError(f"The model is not compiled: call {suggested} first.")
+    _check_versions(model, adapter)
     if model.run_eagerly:
         raise ValueError("The model is compiled with `run_eagerly=True`, and `fit` runs no Python: use `model.fit`.")
     strategy = model.distribute_strategy
@@ -43,17 +44,17 @@ def check_trainable(model: Model, strategies: Sequence[str] = ()) -> None:
         )
 
 
-def _check_kerases(model):
-    """Raises a `TypeError` for a loss or metric of the other Keras, which would fail within a step, or compute else."""
-    keras = keras_of(model).__name__
-    (other,) = {"keras", "tf_keras"} - {keras}
+def _check_versions(model, adapter):
+    """Raises a `TypeError` for a loss or metric of the other Keras, whose step would fail or give wrong numbers."""
+    keras = adapter.keras.__name__
     for argument in ("loss", "metrics", "weighted_metrics"):
-        for part in tf.nest.flatten(compiled_with(model).get(argument)):
-            if any(base.__module__.partition(".")[0] == other for base in type(part).__mro__):
-                ours = "nllfit" if keras == "tf_keras" else "nllfit.keras3"
+        for part in tf.nest.flatten(adapter.compile_arguments.get(argument)):
+            packages = {base.__module__.partition(".")[0] for base in type(part).__mro__}
+            if other := packages & ({"keras", "tf_keras"} - {keras}):
                 raise TypeError(
-                    f"`{argument}` of `model.compile` holds a {type(part).__name__} of `{other}`, and the model is of "
-                    f"`{keras}`: give one of `{keras}.{'losses' if argument == 'loss' else 'metrics'}`, or of `{ours}`."
+                    f"`{argument}` of `model.compile` holds a {type(part).__name__} of `{other.pop()}`, and the model "
+                    f"is of `{keras}`: give one of `{keras}.{'losses' if argument == 'loss' else 'metrics'}`, or of "
+                    f"`{adapter.namespace}`."
                 )
 
 
@@ -86,7 +87,7 @@ def check_options(*, validation_split: Any, validation_freq: Any, verbose: Any, 
 
 def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:
     """The callbacks as a list, if they are of the model's Keras and none of them needs batches."""
-    keras = keras_of(model)
+    keras = adapter_of(model).keras
     callbacks = tf.nest.flatten(callbacks) if callbacks is not None else []
     for callback in callbacks:
         if not isinstance(callback, keras.callbacks.Callback):
@@ -94,7 +95,7 @@ def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:
                 f"`callbacks` holds a {type(callback).__module__}.{type(callback).__name__}, and the model is of "
                 f"`{keras.__name__}`: give callbacks of `{keras.__name__}.callbacks`."
             )
-        if isinstance(callback, keras.callbacks.BackupAndRestore) and not is_kerases_own(type(callback)):
+        if isinstance(callback, keras.callbacks.BackupAndRestore) and not is_keras_code(type(callback)):
             raise ValueError(
                 f"{type(callback).__name__} is a BackupAndRestore of your own, and `nllfit.fit` writes the backups "
                 f"itself: give `{keras.__name__}.callbacks.BackupAndRestore`, or train with `model.fit`."
@@ -106,7 +107,7 @@ def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:
         frequency = getattr(callback, "save_freq", getattr(callback, "update_freq", None))
         for hook in _BATCH_HOOKS:
             owner = next(c for c in type(callback).__mro__ if hook in vars(c))
-            own = hook in vars(callback) or not is_kerases_own(owner)
+            own = hook in vars(callback) or not is_keras_code(owner)
             idle = owner is keras.callbacks.Callback or issubclass(owner, _needless(keras))
             if own or not (idle or frequency == "epoch"):
                 raise ValueError(
@@ -124,4 +125,4 @@ def _needless(keras):
 
 def only_reads(callback: Any) -> bool:
     """Whether a callback only looks at a model after an epoch, as far as the epoch after it can tell."""
-    return type(callback).__name__ in _READERS and is_kerases_own(type(callback))
+    return type(callback).__name__ in _READERS and is_keras_code(type(callback))

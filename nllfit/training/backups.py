@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nllfit.kerases import Model, is_kerases_own
+from nllfit.adapters import Model
+from nllfit.adapters.models import is_keras_code
 
 __all__ = ["Backup"]
 
@@ -132,7 +133,7 @@ class _Memory(tf.train.experimental.PythonState):
         self._remembering = {
             f"{i} {name}": (callback, name)
             for i, callback in enumerate(callbacks)
-            if is_kerases_own(type(callback))
+            if is_keras_code(type(callback))
             for name in _REMEMBERED.get(type(callback).__name__, ())
         } | {"stopped": (model, "stop_training")}
 

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from nllfit.kerases import Model, made_by_compile
+from nllfit.adapters import Model, adapter_of
 
 __all__ = ["LastUsed", "kept_for", "shared_by"]
 
@@ -50,7 +50,7 @@ _SHARED = LastUsed(_MAX_ARCHITECTURES)
 
 def kept_for(model: Model, name: str, make: Callable[[], Any]) -> Any:
     """`make()`, made once for a model and kept until it is compiled again; it must not hold on to the model."""
-    compiled = made_by_compile(model)
+    compiled = adapter_of(model).made_by_compile
     made = _KEPT.setdefault(model, {})
     if name not in made or any(a is not b for a, b in zip(made[name][0], compiled, strict=True)):
         made[name] = compiled, make()

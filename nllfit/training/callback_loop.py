@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nllfit.kerases import Model, keras_of
+from nllfit.adapters import Model, adapter_of
 from nllfit.training.arguments import only_reads
 from nllfit.training.backups import Backup
 from nllfit.training.failures import not_finite
@@ -31,7 +31,7 @@ class CallbackLoop:
 
     def __init__(self, model: Model, run: Run, callbacks: Sequence, params: dict, evaluates: Callable[[int], bool]):
         self._model, self._run, self._evaluates, self._epochs = model, run, evaluates, params["epochs"]
-        keras = keras_of(model).callbacks
+        keras = adapter_of(model).keras.callbacks
         folders = [c for c in callbacks if isinstance(c, keras.BackupAndRestore)]
         listed = [c for c in callbacks if c not in folders]
         self._callbacks = keras.CallbackList(
@@ -104,9 +104,7 @@ class CallbackLoop:
                 logs |= self._tested(numbers(stretch.scores, i))
             if stretch.epochs > 1:
                 for bar in self._bars:  # it counts from the callbacks of the epoch on, which follow the call
-                    bar.progbar._start = bar.progbar._time_at_epoch_start = (
-                        time.time() - stretch.seconds / stretch.epochs
-                    )
+                    adapter_of(self._model).set_start(bar, time.time() - stretch.seconds / stretch.epochs)
             self._callbacks.on_epoch_end(epoch + i, logs)
             for backup in self._backups:
                 backup.save(epoch + i + 1, logs)

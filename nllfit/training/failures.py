@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from nllfit.kerases import Model
+from nllfit.adapters import Model
 
 __all__ = ["failed", "first_not_finite", "lost_worker_named", "not_finite"]
 

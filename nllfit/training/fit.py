@@ -9,12 +9,13 @@ import functools
 
 import numpy as np
 
-from nllfit.kerases import float_dtype, keras_of
+from nllfit.adapters import adapter_of
+from nllfit.adapters.models import float_dtype
+from nllfit.adapters.tensorflow import is_op_determinism_enabled
 from nllfit.training.arguments import as_integers, check_options, check_trainable, epoch_callbacks
 from nllfit.training.batches import batches_of, split_arrays
 from nllfit.training.callback_loop import CallbackLoop
 from nllfit.training.failures import lost_worker_named
-from nllfit.training.kernels import is_op_determinism_enabled
 from nllfit.training.outcomes import outcome_check
 from nllfit.training.replicas import Replicas
 from nllfit.training.runs import Run
@@ -162,7 +163,7 @@ def fit(
         sizes = {"batch_size": validation_batch_size or batch_size, "steps": validation_steps}
         validation = source(*_parts(validation_data), **sizes, restarts=True, name="validation_data")
     callbacks = epoch_callbacks(callbacks, model)
-    backs_up = any(isinstance(c, keras_of(model).callbacks.BackupAndRestore) for c in callbacks)
+    backs_up = any(isinstance(c, adapter_of(model).keras.callbacks.BackupAndRestore) for c in callbacks)
     repeatable = seed is not None or backs_up or is_op_determinism_enabled()
     params = {"verbose": 1 if verbose == "auto" else verbose, "epochs": epochs, "steps": train.steps}
     with lost_worker_named(model.distribute_strategy):

@@ -7,10 +7,9 @@ model of Keras gives to all of its own. A loop over small models would grow by h
 
 import threading
 
-from tensorflow.python.eager import context  # as both Kerases do in `clear_session`, which forgets names, too
-from tensorflow.python.framework.config import is_op_determinism_enabled  # only the setter is public
+from nllfit.adapters.tensorflow import clear_kernel_cache
 
-__all__ = ["drop_kernels", "is_op_determinism_enabled"]
+__all__ = ["drop_kernels"]
 
 _MOST = 512  # variables: 18 MiB; to make anew the kernels that are still in use takes a tenth of a second
 
@@ -29,4 +28,4 @@ def drop_kernels(made: int) -> None:
         many = _made > _MOST
         _made = 0 if many else _made
     if many:
-        context.context().clear_kernel_cache()
+        clear_kernel_cache()

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nllfit.adapters import Model, adapter_of
+from nllfit.adapters.models import float_dtype
 from nllfit.initialization import initialize
-from nllfit.kerases import Model, float_dtype, keras_of
 from nllfit.training.arguments import as_integers, check_trainable
 from nllfit.training.batches import Arrays, batches_of
 from nllfit.training.loss_surface import Surface, flat_weights, set_weights, surface_over
@@ -102,7 +103,7 @@ def fit_lbfgs(
     finally:  # the search evaluates the loss at weights that may be worse, and Ctrl-C may stop it anywhere
         set_weights(model, best)
 
-    history = keras_of(model).callbacks.History()
+    history = adapter_of(model).keras.callbacks.History()
     history.set_model(model)
     history.num_iterations = found.iterations
     history.epoch = [0, history.num_iterations]

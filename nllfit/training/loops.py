@@ -5,7 +5,9 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from nllfit.kerases import is_kerases_own, keras_of
+from nllfit.adapters import adapter_of
+from nllfit.adapters.models import is_keras_code
+from nllfit.adapters.tensorflow import seen_by_autograph
 from nllfit.training.replicas import Replicas
 
 __all__ = ["TracedEpochs", "one_step", "split"]
@@ -18,13 +20,13 @@ def one_step(model, mode):
     strategy = model.distribute_strategy  # in whose scope an optimizer of Keras 3 makes its variables
     replicas = Replicas.of(strategy)
     # Logs that are metrics are those of all replicas only at the end of an epoch: see `TracedEpochs`.
-    are_metrics = all(is_kerases_own(getattr(model, name)) for name in (f"{mode}_step", "compute_metrics"))
+    are_metrics = all(is_keras_code(getattr(model, name)) for name in (f"{mode}_step", "compute_metrics"))
 
     def reduced(t):
         """What Keras makes of a log of each replica."""
         if are_metrics or not (replicas.on_machines or isinstance(t, tf.distribute.DistributedValues)):
             return strategy.experimental_local_results(t)[0]
-        return strategy.reduce("SUM" if keras_of(model).__name__ == "tf_keras" else "MEAN", t, axis=None)
+        return strategy.reduce(adapter_of(model).step_reduction, t, axis=None)
 
     def step(data):
         # Inputs alone are not in a tuple of one, for a step of the user's own.
@@ -38,8 +40,7 @@ def one_step(model, mode):
             logs = strategy.run(of_model if replicas.local == 1 else of_replica, (data[0] if alone else data,))
             return tf.nest.map_structure(reduced, logs)
 
-    step.autograph_info__ = {}  # AutoGraph converts what it calls, as in Keras, and spends no time on it
-    return step
+    return seen_by_autograph(step)
 
 
 class TracedEpochs:

@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from nllfit.adapters import Model, adapter_of
+from nllfit.adapters.models import is_keras_code, variable_of
 from nllfit.data import CHUNK_BYTES, num_bytes, num_rows
-from nllfit.kerases import Model, compile_in_float64, is_kerases_own, keras_of, variable_of
 from nllfit.training.architecture import architecture_of
 from nllfit.training.caches import kept_for, shared_by
 from nllfit.training.kernels import drop_kernels
@@ -220,18 +221,18 @@ def _has_loops(graph):
 
 def _in_float64(model):
     """A copy of a model, compiled with its loss, that computes in float64; None where there can be none."""
-    keras = keras_of(model)
+    keras = adapter_of(model).keras
 
     def copied(layer):
         if isinstance(layer, keras.Model):
             return keras.models.clone_model(layer, clone_function=copied)
         return type(layer).from_config(_with_float64(layer.get_config()))
 
-    if not is_kerases_own(type(model).compute_loss):
+    if not is_keras_code(type(model).compute_loss):
         return None
     try:
         twin = copied(model)
-        compile_in_float64(twin, model)
+        adapter_of(model).compile_in_float64(twin)
     except Exception:  # what a layer of the user's own makes of its config
         return None
     return twin

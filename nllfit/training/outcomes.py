@@ -8,6 +8,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from nllfit.adapters import Model, adapter_of
+from nllfit.adapters.models import is_keras_code
+from nllfit.adapters.tensorflow import as_raised, mask_of
 from nllfit.data import check_numbers
 from nllfit.families.law import law_of
 from nllfit.families.outcomes import (
@@ -18,8 +21,8 @@ from nllfit.families.outcomes import (
     weights_of_outcomes,
     where_counted,
 )
-from nllfit.families.refusal import as_raised, first_refused
-from nllfit.kerases import Model, compiled_with, distribution_of, is_kerases_own, mask_of
+from nllfit.families.refusal import first_refused
+from nllfit.outputs import distribution_of
 from nllfit.training.caches import kept_for
 from nllfit.training.untrained import warn_of_untrained
 
@@ -48,7 +51,7 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., None
     """
     has_outcomes = len(example) > 1 and getattr(model, "loss", None) is not None
     steps = type(model).train_step, type(model).compute_loss  # a user's own may do without outcomes
-    are_kerases = all(map(is_kerases_own, steps))
+    are_kerases = all(map(is_keras_code, steps))
     if len(example) == 1 and getattr(model, "loss", None) and are_kerases:
         raise ValueError(
             f"`{name}` is missing, and the model is compiled with a loss: give the outcomes that it compares with what "
@@ -177,13 +180,13 @@ def _mask_program(model):
 
 def _keeps_state(model):
     """Whether it takes no single row, for a layer of it keeps a state from batch to batch."""
-    return any(getattr(layer, "stateful", False) for layer in model._flatten_layers())
+    return any(getattr(layer, "stateful", False) for layer in adapter_of(model).layers)
 
 
 def _gives_tensors(model, x):
     """Whether a model is made of Keras's own layers, which give no distribution, and takes inputs such as these."""
-    kinds = {type(layer) for layer in model._flatten_layers()}
-    are_kerases = all(is_kerases_own(kind) and "Lambda" not in kind.__name__ for kind in kinds)
+    kinds = {type(layer) for layer in adapter_of(model).layers}
+    are_kerases = all(is_keras_code(kind) and "Lambda" not in kind.__name__ for kind in kinds)
     return model.built and are_kerases and not any(t.dtype == tf.string for t in tf.nest.flatten(x))
 
 
@@ -222,12 +225,12 @@ def _filled(y, distribution, counts):
 
 
 def _has_unweighted_metrics(model):
-    return any(metric is not None for metric in tf.nest.flatten(compiled_with(model).get("metrics")))
+    return any(metric is not None for metric in tf.nest.flatten(adapter_of(model).compile_arguments.get("metrics")))
 
 
 def _refuse_metrics_of_numbers(model, head):
     """Raises a `ValueError` for a metric of Keras's own where outcomes are no numbers."""
-    compiled = compiled_with(model)
+    compiled = adapter_of(model).compile_arguments
     metrics = tf.nest.flatten([compiled.get("metrics"), compiled.get("weighted_metrics")])
     named = [metric if isinstance(metric, str) else metric.name for metric in metrics if _is_kerases(metric)]
     if named and law_of(head).latent() is not head:
@@ -239,12 +242,12 @@ def _refuse_metrics_of_numbers(model, head):
 
 
 def _is_kerases(metric):
-    return isinstance(metric, str) or (hasattr(metric, "name") and is_kerases_own(type(metric)))
+    return isinstance(metric, str) or (hasattr(metric, "name") and is_keras_code(type(metric)))
 
 
 def _sees_numbers(loss):
     """Whether a loss is Keras's own, which compares an outcome with a number and not with a distribution."""
-    return isinstance(loss, str) or (loss is not None and is_kerases_own(loss if callable(loss) else type(loss)))
+    return isinstance(loss, str) or (loss is not None and is_keras_code(loss if callable(loss) else type(loss)))
 
 
 def _first_outside(y, distribution, counts):

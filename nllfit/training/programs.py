@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from nllfit.kerases import Model, parts_of, training_variables, variable_of
+from nllfit.adapters import Model
+from nllfit.adapters.models import parts_of, training_variables, variable_of
+from nllfit.adapters.tensorflow import call_with_captures
 from nllfit.training.chunks import Bounds, Chunk, Layout
 from nllfit.training.engine import Call, Request, Timings, next_call
 from nllfit.training.loops import TracedEpochs, one_step, split
@@ -128,8 +130,8 @@ class Program:
 
     def _call(self, tensors, captured, way):
         if way == "graph":
-            return self._graph._call_flat(tensors, list(captured))
-        return self._xla._call_flat(tensors, [captured[place] for place in self._xla_order])
+            return call_with_captures(self._graph, tensors, captured)
+        return call_with_captures(self._xla, tensors, [captured[place] for place in self._xla_order])
 
     def _set_xla(self, state):
         self.timings = dataclasses.replace(self.timings, xla=state)

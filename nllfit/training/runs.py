@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nllfit.adapters import Model, adapter_of
+from nllfit.adapters.models import training_variables, variable_of
 from nllfit.data import num_rows
-from nllfit.kerases import Model, build_replicas, training_variables, variable_of
 from nllfit.training.architecture import architecture_of
 from nllfit.training.batches import Arrays
 from nllfit.training.caches import LastUsed, kept_for, shared_by
@@ -52,7 +53,7 @@ class Run:
         if train.are_alike and small and validation.steps <= 4 * train.steps:
             self._held_out = validation.stacks()
         is_new = not len(_programs_of(model))
-        build_replicas(model, train.first)
+        adapter_of(model).build_replicas(train.first)
         self._program = self.program("train", train.layout(self._capacity, self._held_out))
         self._variables = training_variables(model)  # of which the first program makes some
         if is_new:
@@ -79,7 +80,7 @@ class Run:
         if layout.has_strings and self._compile == "xla":
             raise ValueError('The data hold strings, which XLA does not take: fit with `compile="graph"` or `"auto"`.')
         own = _programs_of(self._model)
-        key = mode, tuple(layer.trainable for layer in self._model._flatten_layers()), layout.key
+        key = mode, tuple(layer.trainable for layer in adapter_of(self._model).layers), layout.key
         if found := own.get(key):
             return found
         first = self._train.first

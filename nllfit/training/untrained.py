@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nllfit.kerases import Model, variable_of
+from nllfit.adapters import Model
+from nllfit.adapters.models import variable_of
 from nllfit.prediction import origin_of
 
 __all__ = ["warn_of_untrained"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nllfit.kerases import Model
+from nllfit.adapters import Model
 
 __all__ = ["WatchedModel"]
 

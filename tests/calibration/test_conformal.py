@@ -46,7 +46,7 @@ def test_the_ends_are_romanos(kit):
         low, high = nllfit.interval(found, level)
         np.testing.assert_allclose(low, x - reach - correction, atol=1e-4)
         np.testing.assert_allclose(high, x + reach + correction, atol=1e-4)
-    called = nllfit.kerases.distribution_of(conformal(x))
+    called = nllfit.outputs.distribution_of(conformal(x))
     np.testing.assert_allclose(called.log_prob(y), found.log_prob(y), rtol=1e-5)
 
 

@@ -46,7 +46,7 @@ def test_a_wrong_model_becomes_calibrated(kit):
     if kit.keras.__name__ == "keras":
         assert called.dtype == tf.float32
     np.testing.assert_allclose(
-        nllfit.negative_log_likelihood(Y[TEST], nllfit.kerases.distribution_of(called)), after.scores["nll"], rtol=1e-5
+        nllfit.negative_log_likelihood(Y[TEST], nllfit.outputs.distribution_of(called)), after.scores["nll"], rtol=1e-5
     )
 
 

@@ -15,8 +15,8 @@ import tensorflow as tf
 import tf_keras
 
 import nllfit
+from nllfit.adapters.models import training_variables, variable_of
 from nllfit.data import as_tensors
-from nllfit.kerases import training_variables, variable_of
 from nllfit.training import batches, caches, engine, loops, readers, runs, streams
 from nllfit.training.failures import not_finite
 from nllfit.training.programs import Program

@@ -1,0 +1,70 @@
+"""The interface of an adapter: what training asks of the Keras version that a model is of."""
+
+import abc
+import types
+from typing import Any, ClassVar, TypeAlias
+
+__all__ = ["Adapter", "Model"]
+
+Model: TypeAlias = Any  # of tf_keras or of Keras 3, which share no class
+
+
+class Adapter(abc.ABC):
+    """A model, seen through its Keras version.
+
+    Attributes:
+      keras: the module.
+      namespace: where `nllfit` has the heads, losses and metrics of this Keras.
+      loss_text: the loss that a message suggests.
+      step_reduction: how `tf.distribute` reduces the logs of a step in this Keras.
+    """
+
+    keras: ClassVar[types.ModuleType]
+    namespace: ClassVar[str]
+    loss_text: ClassVar[str]
+    step_reduction: ClassVar[str]
+
+    def __init__(self, model: Model):
+        self._model = model
+
+    @property
+    @abc.abstractmethod
+    def layers(self) -> list:
+        """The model and all layers in it, those within layers included."""
+
+    @property
+    @abc.abstractmethod
+    def made_by_compile(self) -> list:
+        """Objects that each `compile` makes again."""
+
+    @property
+    @abc.abstractmethod
+    def compile_arguments(self) -> dict:
+        """The arguments of `model.compile`, as they were given."""
+
+    @property
+    @abc.abstractmethod
+    def random_states(self) -> list:
+        """The states of random generators that are not among `model.variables`."""
+
+    @property
+    @abc.abstractmethod
+    def excludes_from_weight_decay(self) -> bool:
+        """Whether the optimizer's `exclude_from_weight_decay` was called, which no config shows."""
+
+    @abc.abstractmethod
+    def compile_in_float64(self, twin: Model) -> None:
+        """Compiles a float64 copy of the model with the model's losses."""
+
+    @abc.abstractmethod
+    def build_metrics(self, y: Any) -> None:
+        """Makes the variables of loss and metrics that a first training step on outcomes `y` would make."""
+
+    @abc.abstractmethod
+    def build_replicas(self, batch: tuple) -> None:
+        """Makes the variables of a first step on a batch, if a program of several replicas cannot make them."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def set_start(bar: Any, seconds: float) -> None:
+        """Sets the time from which a `ProgbarLogger` counts the seconds of an epoch."""

@@ -1,0 +1,69 @@
+"""The private names of tf_keras that `nllfit` uses, and what breaks without each."""
+
+import copy
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from tf_keras.src.saving.serialization_lib import in_safe_mode  # without it, TFP's layers run the code of a file
+
+from nllfit.adapters.adapter import Adapter, Model
+
+__all__ = ["Keras2", "in_safe_mode"]
+
+
+class Keras2(Adapter):
+    """A model of tf_keras."""
+
+    keras = tf_keras
+    namespace = "nllfit"
+    loss_text = "nllfit.negative_log_likelihood"
+    step_reduction = "SUM"
+
+    @property
+    def layers(self) -> list:
+        """Without `_flatten_layers`, layers inside layers are not seen: `model.layers` has only the outermost."""
+        return list(self._model._flatten_layers())
+
+    @property
+    def made_by_compile(self) -> list:
+        """Without `compiled_loss`, a program outlives a new `compile` that keeps the optimizer."""
+        return [getattr(self._model, "optimizer", None), vars(self._model).get("compiled_loss")]
+
+    @property
+    def compile_arguments(self) -> dict:
+        """Without `_compile_config`, models do not share programs: the public config has text in place of objects."""
+        return dict(self._model._compile_config.config)
+
+    @property
+    def random_states(self) -> list:
+        """Without `_random_generator._generator`, a resumed run draws other dropout masks than an unbroken one."""
+        random = [getattr(layer, "_random_generator", None) for layer in self.layers]
+        generators = [getattr(one, "_generator", None) for one in random]
+        return [generator.state for generator in generators if generator is not None]
+
+    @property
+    def excludes_from_weight_decay(self) -> bool:
+        """Without `_exclude_from_weight_decay*`, such a model shares a program that decays all weights, in silence."""
+        names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_names")
+        return any(getattr(self._model.optimizer, name, None) for name in names)
+
+    def compile_in_float64(self, twin: Model) -> None:
+        losses = tf.nest.map_structure(copy.copy, self._model.loss)
+        twin.compile(loss=losses, loss_weights=self.compile_arguments["loss_weights"])
+
+    def build_metrics(self, y: Any) -> None:
+        """Without `compiled_loss.build`, the first epoch makes variables that a shared program lacks."""
+        (y_pred,) = self._model.outputs
+        if not self._model.compiled_loss.built:
+            self._model.compiled_loss.build(y_pred)
+        if not self._model.compiled_metrics.built:
+            self._model.compiled_metrics.build(y_pred, y)
+
+    def build_replicas(self, batch: tuple) -> None:
+        pass
+
+    @staticmethod
+    def set_start(bar: Any, seconds: float) -> None:
+        """Without `_start`, the epochs of one call show a duration of microseconds."""
+        bar.progbar._start = bar.progbar._time_at_epoch_start = seconds

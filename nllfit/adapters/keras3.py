@@ -1,0 +1,87 @@
+"""The private names of Keras 3 that `nllfit` uses, and what breaks without each."""
+
+import copy
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from nllfit.adapters.adapter import Adapter, Model
+
+__all__ = ["Keras3", "infers_shapes", "set_minimized"]
+
+
+class Keras3(Adapter):
+    """A model of Keras 3."""
+
+    keras = keras
+    namespace = "nllfit.keras3"
+    loss_text = "nllfit.keras3.NegativeLogLikelihood()"
+    step_reduction = "MEAN"
+
+    @property
+    def layers(self) -> list:
+        """Without `_flatten_layers`, layers inside layers are not seen: `model.layers` has only the outermost."""
+        return list(self._model._flatten_layers())
+
+    @property
+    def made_by_compile(self) -> list:
+        """Without `_loss_tracker`, a program outlives a new `compile` that keeps the optimizer."""
+        return [getattr(self._model, "optimizer", None), vars(self._model).get("_loss_tracker")]
+
+    @property
+    def compile_arguments(self) -> dict:
+        """Without `_compile_config`, models do not share programs: the public config has text in place of objects."""
+        return dict(self._model._compile_config.config)
+
+    @property
+    def random_states(self) -> list:
+        return []  # they are among `model.variables`
+
+    @property
+    def excludes_from_weight_decay(self) -> bool:
+        """Without `_exclude_from_weight_decay*`, such a model shares a program that decays all weights, in silence."""
+        names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
+        return any(getattr(self._model.optimizer, name, None) for name in names)
+
+    def compile_in_float64(self, twin: Model) -> None:
+        """Without `_dtype` of the losses, the copy computes its loss in float32, in silence.
+
+        A loss that is a function or a name has no dtype, and computes in float32.
+        """
+        losses = tf.nest.map_structure(copy.copy, self._model.loss)
+        twin.compile(loss=losses, loss_weights=self.compile_arguments["loss_weights"])
+        if all(isinstance(loss, keras.losses.Loss) for loss in tf.nest.flatten(losses)):
+            for loss in [twin._compile_loss, *tf.nest.flatten(losses)]:
+                loss._dtype = "float64"
+
+    def build_metrics(self, y: Any) -> None:
+        """Without `_compile_loss`, `_compile_metrics`, the first epoch makes variables that a shared program lacks."""
+        (y_pred,) = self._model.outputs
+        for container in (self._model._compile_loss, self._model._compile_metrics):
+            if container is not None and not container.built:
+                container.build(y, y_pred)
+
+    def build_replicas(self, batch: tuple) -> None:
+        """Without `_maybe_symbolic_build`, a trace of several replicas fails, where Keras 3 makes no variables."""
+        if self._model.distribute_strategy.num_replicas_in_sync > 1:
+            self._model._maybe_symbolic_build(data_batch=batch)
+
+    @staticmethod
+    def set_start(bar: Any, seconds: float) -> None:
+        """Without `_start`, the epochs of one call show a duration of microseconds."""
+        bar.progbar._start = bar.progbar._time_at_epoch_start = seconds
+
+
+def infers_shapes() -> bool:
+    """Whether Keras only infers shapes, on tensors that no head made, as before it trains on several devices.
+
+    Without `SymbolicScope.original_scope`, a loss refuses these tensors, and training on several devices fails.
+    """
+    with keras.SymbolicScope() as scope:
+        return scope.original_scope is not None
+
+
+def set_minimized(metric: Any) -> None:
+    """Marks a metric as better where it is lower; without `_direction`, `EarlyStopping("val_nll")` cannot tell."""
+    metric._direction = "down"

@@ -1,0 +1,92 @@
+"""What both Keras versions have in public: the variables of a model, and which code is Keras's own."""
+
+import functools
+import itertools
+import re
+import types
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from nllfit.adapters import Model, adapter_of
+
+__all__ = [
+    "build_training",
+    "float_dtype",
+    "is_keras_code",
+    "is_plain",
+    "parts_of",
+    "training_variables",
+    "variable_of",
+]
+
+
+def float_dtype(model: Model) -> str:
+    """The dtype for NumPy's floats: Keras's default, or float64 where the model computes in it."""
+    parts = model.variables if model.built else model.layers
+    is_float64 = any(getattr(part, "dtype", None) == "float64" for part in parts)
+    return "float64" if is_float64 else adapter_of(model).keras.backend.floatx()
+
+
+def variable_of(weight: Any) -> tf.Variable:
+    """The `tf.Variable` behind a weight."""
+    return weight if isinstance(weight, tf.Variable) else weight.value
+
+
+def parts_of(model: Model, weight: Any) -> tuple[tf.Variable, ...]:
+    """The variables behind a weight, one for each of this process's replicas of the model."""
+    return model.distribute_strategy.experimental_local_results(variable_of(weight))
+
+
+def training_variables(model: Model) -> list[tf.Variable]:
+    """Every variable that a training step may use: the model's, its optimizer's and its metrics', each once."""
+    optimizer = model.optimizer
+    slots = optimizer.variables() if callable(optimizer.variables) else optimizer.variables
+    rates = [value for value in vars(optimizer).values() if isinstance(value, tf.Variable)]
+    metrics = [v for metric in model.metrics for v in metric.variables]
+    found = [*model.variables, *slots, *rates, *metrics, *adapter_of(model).random_states]
+    found = [part for v in found if hasattr(v, "dtype") for part in parts_of(model, v)]  # tf_keras counts tables, too
+    return list({id(variable): variable for variable in found}.values())
+
+
+def build_training(model: Model, y: Any) -> None:
+    """Makes the variables that the first training step of a plain model on outcomes `y` would make."""
+    with model.distribute_strategy.scope(), tf.variable_creator_scope(_named_alike()):
+        if not getattr(model.optimizer, "built", False):  # tf_keras's builds its slots once, however often it is asked
+            model.optimizer.build(model.trainable_variables)
+    adapter_of(model).build_metrics(y)
+
+
+def _named_alike():
+    """A creator of variables that gives them the same names in each model of an architecture.
+
+    Keras numbers the names of layers and optimizers over all models. For each new name TensorFlow makes an operation,
+    which takes five times as long as the variable, and keeps it.
+    """
+    numbers = itertools.count()
+
+    def create(next_creator, **kwargs):
+        name = re.sub(r"_\d+(?=[/_])", "", kwargs.get("name") or "")
+        with tf.name_scope("optimizer/"):  # in place of the scope that it is made in
+            return next_creator(**kwargs | {"name": f"{name}_{next(numbers)}"})
+
+    return create
+
+
+def is_plain(model: Model) -> bool:
+    """Whether a model is a sequence or graph of layers, of no class of a user's, with one output."""
+    keras = adapter_of(model).keras
+    return type(model) in (keras.Sequential, _functional(keras)) and len(getattr(model, "outputs", None) or []) == 1
+
+
+@functools.cache
+def _functional(keras: types.ModuleType) -> type:
+    """The class of a graph of layers, which has no public name in either Keras."""
+    inputs = keras.Input([1], name="inputs")
+    return type(keras.Model(inputs, inputs, name="functional"))
+
+
+def is_keras_code(function: Callable) -> bool:
+    """Whether a function or class is of either Keras, and not a user's."""
+    return function.__module__.startswith(("keras.", "tf_keras."))

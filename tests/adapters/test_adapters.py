@@ -1,0 +1,41 @@
+"""Adapters: what training asks of a model has one answer in both Keras versions."""
+
+import pytest
+
+from nllfit.adapters import adapter_of
+from nllfit.training.architecture import architecture_of
+from tests.kerases import KERASES
+
+
+def model_of(k):
+    model = k.Sequential([k.layers.Input([2]), k.layers.Dense(1)])
+    model.compile(k.optimizers.AdamW(0.1, weight_decay=0.5), k.losses.MeanSquaredError())
+    return model
+
+
+@KERASES
+@pytest.mark.parametrize("by", ["var_list", "var_names"])
+def test_a_model_with_weights_that_do_not_decay_shares_no_program(k, by):
+    """No config shows such weights; a shared program of another model would let them decay."""
+    model, other = model_of(k), model_of(k)
+    model.optimizer.exclude_from_weight_decay(
+        **{by: {"var_list": model.trainable_variables, "var_names": ["bias"]}[by]}
+    )
+    assert adapter_of(model).excludes_from_weight_decay
+    assert architecture_of(model, [[1.0]]) is None
+    assert not adapter_of(other).excludes_from_weight_decay
+    assert architecture_of(other, [[1.0]]) is not None
+
+
+@KERASES
+def test_layers_within_layers_are_seen(k):
+    inner = k.layers.Dense(1)
+    model = k.Sequential([k.layers.Input([2, 3]), k.layers.TimeDistributed(inner)])
+    layers = adapter_of(model).layers
+    assert any(layer is inner for layer in layers)
+    assert any(layer is model for layer in layers)
+
+
+def test_only_a_model_has_an_adapter():
+    with pytest.raises(TypeError, match="`model` is a dict, not a Keras model"):
+        adapter_of({})
