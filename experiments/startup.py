@@ -1,0 +1,32 @@
+"""The start of an experiment's process, until `common.run` takes over: a quiet import that Ctrl-C ends."""
+
+import os
+import signal
+import sys
+import tempfile
+
+__all__ = ["begin"]
+
+
+def begin() -> None:
+    """Imports TensorFlow without the lines that it writes before it reads its log level, and ends at Ctrl-C."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+
+    def leave(*_):
+        # Not an exception, which an import may swallow; there is nothing to undo.
+        os.write(stderr, b"interrupted\n")
+        os._exit(130)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, leave)
+    with tempfile.TemporaryFile() as written:
+        os.dup2(written.fileno(), 2)
+        try:
+            import nllfit  # noqa: F401
+        except BaseException:
+            written.seek(0)
+            os.write(stderr, written.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
