@@ -10,7 +10,7 @@ from nllfit.estimation.fit import Fit
 from nllfit.estimation.refits import refit, scores
 from nllfit.estimation.samples import counted
 from nllfit.families.arguments import as_count
-from nllfit.families.protocol import Numbers
+from nllfit.families.parameters import Numbers
 from nllfit.fits import check_level
 from nllfit.optimum.newton import errors
 

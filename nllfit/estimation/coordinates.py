@@ -15,7 +15,8 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.links import Softmax
-from nllfit.families.protocol import Numbers, ParametricFamily
+from nllfit.families.parameters import Numbers
+from nllfit.families.protocol import ParametricFamily
 
 __all__ = ["Coordinates", "HeldCoordinates"]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from nllfit.estimation.fit import Fit, higher, rise
 from nllfit.estimation.problem import Problem
-from nllfit.families.protocol import Numbers
+from nllfit.families.parameters import Numbers
 from nllfit.optimum.newton import Optimum, maximize
 
 __all__ = ["at_the_best_corner", "corner_near", "over_scattered_maxima"]

@@ -15,7 +15,8 @@ from nllfit.estimation.units import Units
 from nllfit.families.arguments import family_class
 from nllfit.families.facts import facts_of
 from nllfit.families.law import elements_of
-from nllfit.families.protocol import Numbers, ParametricFamily
+from nllfit.families.parameters import Numbers
+from nllfit.families.protocol import ParametricFamily
 from nllfit.families.refusal import first_refused
 from nllfit.families.wrapped import as_family
 

@@ -11,7 +11,8 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from nllfit.families.facts import Facts
-from nllfit.families.protocol import Numbers, ParametricFamily
+from nllfit.families.parameters import Numbers
+from nllfit.families.protocol import ParametricFamily
 
 __all__ = ["Units"]
 

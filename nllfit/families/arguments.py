@@ -4,7 +4,6 @@ import difflib
 import inspect
 import math
 import numbers
-from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -12,21 +11,17 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters.tensorflow import untouched
-from nllfit.families.protocol import ParametricFamily
 from nllfit.families.registered import registered
 from nllfit.families.tfp_classes import parameter_properties
 
 __all__ = [
     "as_array",
     "as_count",
-    "as_hashable",
     "as_names",
     "as_numbers",
-    "as_params",
     "as_shape",
     "as_size",
     "as_text",
-    "blocks_of",
     "check_size",
     "family_class",
     "is_censored_data",
@@ -86,14 +81,6 @@ def as_count(name: str, value: Any, lowest: int, optional: bool = False, *, high
     return int(value)
 
 
-def as_hashable(value: Any) -> Hashable:
-    """A fixed value as something hashable: two arrays are the same if their numbers are."""
-    if isinstance(value, (str, type(None))) or callable(value):
-        return value
-    array = np.asarray(value)
-    return (array.shape, array.dtype.str, array.tobytes()) if array.dtype.kind in "fiub" else id(value)
-
-
 def as_names(argument: str, names: Any) -> tuple[str, ...]:
     """Names of parameters, one or a sequence of them, each once; else a `ValueError`."""
     given = (names,) if isinstance(names, str) or not np.iterable(names) else tuple(names)
@@ -118,20 +105,6 @@ def as_numbers(name: str, values: Any, dtype_hint: tf.DType | None = None) -> tf
     raise untouched(ValueError(f"`{name}` is {given}, not an array of numbers: give one number, or row, each."))
 
 
-def as_params(family: ParametricFamily, params: Any) -> tf.Tensor:
-    """`params` as a tensor, if it is of floating point and as long on the last axis as the family takes."""
-    params = as_numbers("params", params, tf.float32)
-    if not params.dtype.is_floating or params.shape.rank == 0 or params.shape[-1] != family.params_size:
-        raise untouched(
-            ValueError(
-                f"`params` is {params.dtype.name} of shape {tuple(params.shape)}, but {family!r} takes "
-                f"{family.params_size} floating-point numbers on the last axis: {family.layout}. Give the layer before "
-                f"it {family.params_size} units."
-            )
-        )
-    return params
-
-
 def as_shape(event_shape: Any) -> tuple[int, ...]:
     """`event_shape`, an int or a sequence of them, as a tuple."""
     is_sequence = isinstance(event_shape, (list, tuple, np.ndarray, tf.TensorShape)) and np.iterable(event_shape)
@@ -149,18 +122,6 @@ def as_size(name: str, value: Any, lowest: int) -> int:
 def as_text(value: Any) -> str:
     """A value as a user would write it: arrays and tensors as lists."""
     return repr(np.asarray(value).tolist() if hasattr(value, "__array__") else value)
-
-
-def blocks_of(vector: tf.Tensor, shapes: Mapping[str, Sequence[int]]) -> dict[str, tf.Tensor]:
-    """The numbers of a vector `[..., size]`, dealt out in order: a block `[..., *shape]` for each name."""
-    if not shapes:
-        return {}
-    blocks = tf.split(vector, [math.prod(shape) for shape in shapes.values()], axis=-1)
-    batch = tf.shape(vector)[:-1]
-    return {
-        name: tf.reshape(block, tf.concat([batch, shape], 0))
-        for (name, shape), block in zip(shapes.items(), blocks, strict=True)
-    }
 
 
 def check_size(subject: str, size: int) -> None:

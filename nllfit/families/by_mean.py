@@ -1,6 +1,7 @@
 """Families addressed by their mean: the parametrisations that regressions of statistics have."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -9,92 +10,45 @@ from tensorflow_probability import distributions as tfd
 from tensorflow_probability import util as tfpu
 
 from nllfit.families.arguments import family_class
-from nllfit.families.facts import Facts
 from nllfit.families.family import Family
 from nllfit.families.links import Softplus
-from nllfit.families.protocol import Numbers
+from nllfit.families.parameters import Numbers, as_tensors
 
 __all__ = ["BY_MEAN", "ByMean", "parameterized"]
 
 
-class _Described(tfd.Distribution):
-    """Describes parameters to `Family`, and what TFP's parameters are in them; it is never instantiated."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class _MeanParameters:
+    """The parameters of a family that is addressed by its mean.
 
-    @staticmethod
-    def natural(**values: tf.Tensor) -> dict[str, tf.Tensor]:
-        """TFP's parameters by name."""
-        raise NotImplementedError
+    Attributes:
+      links: the default link of each by name.
+      to_tfp: makes TFP's parameters of them.
+    """
 
+    links: Mapping[str, Callable[[], tfb.Bijector]]
+    to_tfp: Callable[..., dict[str, tf.Tensor]]
 
-def _linked(**links: Any) -> dict[str, tfpu.ParameterProperties]:
-    return {name: tfpu.ParameterProperties(default_constraining_bijector_fn=link) for name, link in links.items()}
-
-
-class BetaByMean(_Described):
-    """A Beta by `mean` and `precision`."""
-
-    def __init__(self, mean, precision, validate_args=True, force_probs_to_zero_outside_support=False):
-        raise NotImplementedError
-
-    @classmethod
-    def _parameter_properties(cls, dtype, num_classes=None):
-        return _linked(mean=tfb.Sigmoid, precision=Softplus)
-
-    @staticmethod
-    def natural(mean: tf.Tensor, precision: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"concentration1": mean * precision, "concentration0": (1 - mean) * precision}
+    def parameter_properties(self, dtype: tf.DType = tf.float32) -> dict[str, tfpu.ParameterProperties]:
+        """TFP's description of each."""
+        found = self.links.items()
+        return {name: tfpu.ParameterProperties(default_constraining_bijector_fn=link) for name, link in found}
 
 
-class ExponentialByMean(_Described):
-    """An Exponential by `mean`."""
-
-    def __init__(self, mean, validate_args=True, force_probs_to_zero_outside_support=False):
-        raise NotImplementedError
-
-    @classmethod
-    def _parameter_properties(cls, dtype, num_classes=None):
-        return _linked(mean=Softplus)
-
-    @staticmethod
-    def natural(mean: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"rate": 1 / mean}
-
-
-class GammaByMean(_Described):
-    """A Gamma by `mean` and `concentration`."""
-
-    def __init__(self, mean, concentration, validate_args=True, force_probs_to_zero_outside_support=False):
-        raise NotImplementedError
-
-    @classmethod
-    def _parameter_properties(cls, dtype, num_classes=None):
-        return _linked(mean=Softplus, concentration=Softplus)
-
-    @staticmethod
-    def natural(mean: tf.Tensor, concentration: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"concentration": concentration, "rate": concentration / mean}
-
-
-class NegativeBinomialByMean(_Described):
-    """A NegativeBinomial by `mean` and `alpha`."""
-
-    def __init__(self, mean, alpha, validate_args=True):
-        raise NotImplementedError
-
-    @classmethod
-    def _parameter_properties(cls, dtype, num_classes=None):
-        return _linked(mean=Softplus, alpha=Softplus)
-
-    @staticmethod
-    def natural(mean: tf.Tensor, alpha: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"total_count": 1 / alpha, "logits": tf.math.log(mean) + tf.math.log(alpha)}
-
-
-BY_MEAN = {
-    "Beta": BetaByMean,
-    "Exponential": ExponentialByMean,
-    "Gamma": GammaByMean,
-    "NegativeBinomial": NegativeBinomialByMean,
+BY_MEAN: Mapping[type[tfd.Distribution], _MeanParameters] = {
+    tfd.Beta: _MeanParameters(
+        {"mean": tfb.Sigmoid, "precision": Softplus},
+        lambda mean, precision: {"concentration1": mean * precision, "concentration0": (1 - mean) * precision},
+    ),
+    tfd.Exponential: _MeanParameters({"mean": Softplus}, lambda mean: {"rate": 1 / mean}),
+    tfd.Gamma: _MeanParameters(
+        {"mean": Softplus, "concentration": Softplus},
+        lambda mean, concentration: {"concentration": concentration, "rate": concentration / mean},
+    ),
+    tfd.NegativeBinomial: _MeanParameters(
+        {"mean": Softplus, "alpha": Softplus},
+        lambda mean, alpha: {"total_count": 1 / alpha, "logits": tf.math.log(mean) + tf.math.log(alpha)},
+    ),
 }
 
 
@@ -130,31 +84,28 @@ class ByMean(Family):
     regression for modelling rates and proportions, 2004.
     """
 
+    _suffix = "ByMean"
+
     def __init__(self, distribution: Any, event_shape: int | Sequence[int] = (), **kwargs: Any):
         cls = family_class(distribution)
-        if cls.__name__ not in BY_MEAN:
-            raise ValueError(f"{cls.__name__} has no parametrisation by the mean: it is for {', '.join(BY_MEAN)}.")
-        self.base = Family(cls, event_shape)
-        super().__init__(BY_MEAN[cls.__name__], event_shape, **kwargs)
+        if cls not in BY_MEAN:
+            known = ", ".join(known.__name__ for known in BY_MEAN)
+            raise ValueError(f"{cls.__name__} has no parametrisation by the mean: it is for {known}.")
+        super().__init__(cls, event_shape, **kwargs)
         self.name = cls.__name__
 
+    @property
+    def _described(self) -> Any:
+        return BY_MEAN[self.distribution_class]
+
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
-        known = self.distribution_class.parameter_properties(dtype)
-        others = {name: value for name, value in self.fixed.items() if name not in known}
-        values = self._fixed_numbers(dtype) | parameters
-        family = self.base.holding(others) if others else self.base
-        return family.build(self.distribution_class.natural(**{name: values[name] for name in known}), dtype)
+        known, given = BY_MEAN[self.distribution_class], self.fixed | parameters
+        values = as_tensors(given, known.links, dtype)
+        others = {name: value for name, value in given.items() if name not in values}
+        return super().build(others | known.to_tfp(**values), dtype)
 
     def closed_form(self, y: tf.Tensor) -> Numbers | None:
         return None
-
-    @property
-    def facts(self) -> Facts:
-        return self.base.facts
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        return super().arguments | {"distribution": self.base.distribution_class}
 
     @property
     def label(self) -> str:

@@ -11,7 +11,8 @@ from tensorflow_probability import util as tfpu
 
 from nllfit.families.law import law_of
 from nllfit.families.observed import Observed
-from nllfit.families.protocol import Measure, Numbers
+from nllfit.families.parameters import Numbers
+from nllfit.families.protocol import Measure
 from nllfit.families.refusal import asserted
 from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE_SAME_FAMILY
 from nllfit.families.windows import WindowedDistribution
@@ -74,8 +75,9 @@ class Censored(FamilyOf):
         return super().measure._replace(columns=("lower", "upper", *self.family.measure.columns[1:]))
 
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
-        distribution = self.family.build(parameters, dtype)
-        return elementwise(distribution, lambda d: CensoredDistribution(d, validate_args=self._checks))
+        given = self.fixed | parameters
+        checks = given.get("validate_args", True)  # some of TFP's distributions do not keep it
+        return elementwise(self.family.build(given, dtype), lambda d: CensoredDistribution(d, checks))
 
     def stand_ins(self, y: np.ndarray) -> np.ndarray:
         lower, upper = y[..., 0], y[..., 1]

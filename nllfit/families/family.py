@@ -1,30 +1,20 @@
 """Families: maps from unconstrained numbers to a distribution, by what TFP says of its parameters and `facts` adds."""
 
+import functools
 import inspect
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.arguments import (
-    as_hashable,
-    as_names,
-    as_params,
-    as_shape,
-    as_size,
-    as_text,
-    blocks_of,
-    check_size,
-    family_class,
-)
+from nllfit.families.arguments import as_names, as_shape, as_size, as_text, check_size, family_class
 from nllfit.families.discreteness import is_discrete
-from nllfit.families.facts import Facts, facts_of
-from nllfit.families.links import Softmax, check_links, chosen_link, default_link, is_positive, other_names, twin
-from nllfit.families.protocol import Numbers, ParametricFamily
+from nllfit.families.facts import facts_of
+from nllfit.families.links import check_links, chosen_link, default_link, other_names, twin
+from nllfit.families.parameters import Link, Numbers, Parameter, as_tensors
+from nllfit.families.protocol import ParametricFamily
 from nllfit.families.refusal import assertion_text
 from nllfit.families.support_checks import strict
 from nllfit.families.tfp_classes import over_event
@@ -68,7 +58,7 @@ class Family(ParametricFamily):
     Source: `tfp.util.ParameterProperties`, TensorFlow Probability.
     """
 
-    _order: list[str]  # of the free parameters, shared ones among them
+    _suffix = ""  # of the class's name in errors
 
     def __init__(
         self,
@@ -83,84 +73,37 @@ class Family(ParametricFamily):
     ):
         self.distribution_class = family_class(distribution)
         self._strict_class: Any = strict(self.distribution_class)  # type: ignore[arg-type]
-        self.name, self.event_shape = self.distribution_class.__name__, as_shape(event_shape)
-        self.shared = as_names("shared", shared)
+        self.facts = facts_of(self.distribution_class)
+        self._signature = dict(inspect.signature(self.distribution_class.__init__).parameters)
+        self._parameters_of_tfp = tuple(self.distribution_class.parameter_properties())
+        self.name, self.event_shape = self.distribution_class.__name__ + self._suffix, as_shape(event_shape)
+        shared = as_names("shared", shared)
         self.floor, self.link, self.fixed = {} if floor is None else floor, {} if link is None else link, fixed
         self.num_classes = None if num_classes is None else as_size("num_classes", num_classes, 2)
-        self._signature = dict(inspect.signature(self.distribution_class.__init__).parameters)
 
-        known = self.distribution_class.parameter_properties(dtype=tf.float64)
-        self._check_names(known)
+        known = self._described.parameter_properties(dtype=tf.float64)
+        self._check_names(known, shared)
         replaced = {other for name in {*fixed, *self.link} for other in other_names(name)} | fixed.keys()
         free = [n for n, p in known.items() if (p.is_preferred or n in self.link) and n not in replaced]
-        self._check_free(free)
+        self._check_free(free, shared)
         if not free:
             raise ValueError(f"Every parameter of {self.name} is fixed, so there is nothing to learn: leave one free.")
-        self._exponential: tuple[str, ...] = ()
-        self._shapes = {name: self._unconstrained_shape(name, known[name]) for name in free}
-        vars(self).update(self._dealt(free, self.shared))
+        ranks = {name: rank for rank, name in enumerate(shared, 1)}
+        self.records = tuple(self._record(name, known[name], ranks.get(name, 0)) for name in free)
         check_size(f"The vector of parameters of {self.name}", self.params_size + self.shared_size)
         self.is_discrete = is_discrete(self._checked_example())
 
-    def parameters(self, params: Any, shared: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
-        params = as_params(self, params)
-        blocks = blocks_of(params, {name: self._shapes[name] for name in self.parameter_names})
-        if self.shared:
-            if shared is None or shared.shape != [self.shared_size]:
-                names = ", ".join(self.shared)
-                raise ValueError(f"`shared` is {shared}: give the {self.shared_size} numbers of {names}.")
-            blocks |= blocks_of(tf.cast(shared, params.dtype), {name: self._shapes[name] for name in self.shared})
-        values: dict[str, Any] = {}
-        for name in self._order:
-            values[name] = self._link(name, params.dtype, values).forward(blocks[name])
-        return values
-
-    def unconstrained(self, parameters: Numbers, dtype: tf.DType = tf.float64, shared: bool = False) -> tf.Tensor:
-        values = {name: tf.convert_to_tensor(parameters[name], dtype) for name in self._order}
-        blocks = []
-        for name in self.shared if shared else self.parameter_names:
-            block = self._link(name, dtype, values).inverse(values[name])
-            batch = block.shape[: block.shape.rank - len(self._shapes[name])]
-            blocks.append(tf.reshape(block, [*batch, math.prod(self._shapes[name])]))
-        return tf.concat(blocks, -1)
-
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
-        values = self._fixed_numbers(dtype) | parameters
+        arguments = self.fixed | parameters
+        values = as_tensors(arguments, self._parameters_of_tfp, dtype)
         if self.facts.of_one_shape:
             zero = sum(map(tf.zeros_like, values.values()))
             values = {name: value + zero for name, value in values.items()}
         checked = dtype == tf.float32 or not self.facts.checked_in_float32
-        arguments = {"validate_args": checked, **self.facts.arguments} | self.fixed | values
+        arguments = {"validate_args": checked, **self.facts.arguments} | arguments | values
         if getattr(getattr(self._signature.get("dtype"), "default", None), "is_floating", False):
             arguments.setdefault("dtype", dtype)
         return over_event(self._strict_class(**arguments), len(self.event_shape))
-
-    def holding(self, values: Numbers) -> "Family":
-        free = [name for name in self._order if name not in values]
-        shared = tuple(name for name in self.shared if name in free)
-        return self._replaced(fixed=self.fixed | values, **self._dealt(free, shared))
-
-    def unshared(self) -> "Family":
-        return self._replaced(**self._dealt(self._order, ()))
-
-    def logarithmic(self) -> "Family":
-        return self._replaced(_exponential=self.positive)
-
-    def _dealt(self, free, shared):
-        """The attributes that follow from the free parameters in order, and which of them are shared."""
-        names = tuple(name for name in free if name not in shared)
-        sizes = {name: math.prod(self._shapes[name]) for name in free}
-        return {
-            "_order": free,
-            "shared": shared,
-            "parameter_names": names,
-            "params_size": sum(sizes[name] for name in names),
-            "shared_size": sum(sizes[name] for name in shared),
-        }
-
-    def twin(self, name: str) -> tuple[str, tfb.Bijector | Softmax]:
-        natural, link = self.facts.twins.get(name, ("", None))
-        return (natural, link()) if link else twin(self.distribution_class, name)
 
     def closed_form(self, y: tf.Tensor) -> Numbers | None:
         if self.fixed:
@@ -176,26 +119,6 @@ class Family(ParametricFamily):
         chosen = {name: value for name, value in given.items() if value}
         return {"distribution": self.distribution_class, "event_shape": self.event_shape} | chosen | self.fixed
 
-    def _identity(self) -> tuple:
-        fixed = tuple((name, as_hashable(value)) for name, value in sorted(self.fixed.items()))
-        given = [tuple(sorted(part.items())) for part in (self.floor, self.link)]
-        options = self.event_shape, self.shared, *given, self.num_classes, self._exponential
-        return self.distribution_class, self.parameter_names, *options, fixed
-
-    @property
-    def facts(self) -> Facts:
-        return facts_of(self.distribution_class)
-
-    @property
-    def positive(self) -> tuple[str, ...]:
-        return tuple(filter(self._is_positive, self.parameter_names))
-
-    @property
-    def logarithms(self) -> np.ndarray:
-        sizes = {name: math.prod(self._shapes[name]) for name in self.parameter_names}
-        is_log = [n in self._exponential or isinstance(self.twin(n)[1], tfb.Exp) for n in sizes]
-        return np.repeat(np.array(is_log, bool), list(sizes.values()))
-
     @property
     def label(self) -> str:
         return f"{self.name}({', '.join(self._options)})" if self._options else self.name
@@ -208,30 +131,19 @@ class Family(ParametricFamily):
         unnamed = ("distribution", "event_shape")
         return [f"{name}={as_text(value)}" for name, value in self.arguments.items() if name not in unnamed]
 
-    def _fixed_numbers(self, dtype):
-        known = self.distribution_class.parameter_properties(dtype=dtype)
-        return {
-            name: tf.convert_to_tensor(value, dtype)
-            for name, value in self.fixed.items()
-            if name in known and (tf.is_tensor(value) or np.asarray(value).dtype.kind in "fiu")
-        }
+    @property
+    def _described(self) -> Any:
+        """The object with `parameter_properties` that describes the parameters."""
+        return self.distribution_class
 
-    def _link(self, name, dtype, values):
-        if name in self._exponential:
-            return tfb.Exp()
-        if name in self.floor or name in self.link:
-            return chosen_link(self.link.get(name, "softplus"), self.floor.get(name), dtype)
-        known = default_link(self.distribution_class, name, dtype)
-        return self.facts.links[name](self._fixed_numbers(dtype) | values) if known is None else known
-
-    def _is_positive(self, name):
-        try:
-            return is_positive(self._link(name, tf.float64, {}))
-        except KeyError:  # its bound is another free parameter
-            return False
+    def _record(self, name: str, properties: Any, shared: int) -> Parameter:
+        natural, to_natural = self.facts.twins.get(name) or twin(self._described, name)
+        given = self.link.get(name), self.floor.get(name), self.facts.links.get(name)
+        shape = self._unconstrained_shape(name, properties)
+        return Parameter(name, shape, _link_of(self._described, name, *given), natural, to_natural, shared)
 
     def _unconstrained_shape(self, name, properties):
-        link, facts = default_link(self.distribution_class, name, tf.float64), self.facts
+        link, facts = default_link(self._described, name, tf.float64), self.facts
         if link is None and name not in facts.links and name not in self.link:
             cannot = name in inspect.signature(Family).parameters  # `distribution`
             advice = "it is a distribution: choose another family" if cannot else f"hold it at a value, `{name}=...`"
@@ -241,41 +153,37 @@ class Family(ParametricFamily):
                 shape = [*self.event_shape, facts.class_axis(self.num_classes)]
             else:
                 shape = properties.shape_fn(list(self.event_shape))
-            return [int(size) for size in (link.inverse_event_shape(shape) if link else shape)]
+            return tuple(int(size) for size in (link.inverse_event_shape(shape) if link else shape))
         except (NotImplementedError, ValueError, IndexError):
             raise ValueError(
                 f"The shape of {self.name}'s parameter `{name}` does not follow from an outcome's shape: hold it at a "
                 f"value, `{name}=...`, or give another `event_shape` than {self.event_shape}."
             ) from None
 
-    @property
-    def layout(self) -> str:
-        return " + ".join(f"{math.prod(self._shapes[n])} for `{n}`" for n in self.parameter_names) or "none is free"
-
-    def _check_names(self, known):
+    def _check_names(self, known, shared):
         for argument, given, example in (("floor", self.floor, 1e-3), ("link", self.link, "exp")):
             if not isinstance(given, dict):
                 raise ValueError(f"`{argument}` is {given!r}: give a dict such as {{'scale': {example!r}}}.")
-        options = list(known) + sorted(set(self._signature) - {"self", "name", *known})
-        for name in {*self.fixed, *self.shared, *self.floor, *self.link} - set(options):
+        options = list(known) + sorted(set(self._signature) - {"self", "name", *self._parameters_of_tfp, *known})
+        for name in {*self.fixed, *shared, *self.floor, *self.link} - set(options):
             raise ValueError(f"{self.name} has no parameter `{name}`. It has {', '.join(options)}.")
         if self.facts.class_axis and self.num_classes is None:
             raise ValueError(f"{self.name} needs `num_classes`, the number of classes its labels name.")
         if self.num_classes and not self.facts.class_axis:
             raise ValueError(f"{self.name} takes no `num_classes`: its size is its `event_shape`.")
 
-    def _check_free(self, free):
-        for argument, names in (("shared", self.shared), ("floor", self.floor), ("link", self.link)):
+    def _check_free(self, free, shared):
+        for argument, names in (("shared", shared), ("floor", self.floor), ("link", self.link)):
             for name in names:
                 if name not in free:
                     raise ValueError(
                         f"`{argument}` names `{name}`, but the free parameters of {self.name} are {', '.join(free)}."
                     )
-        check_links(self.distribution_class, self.link, self.floor)
+        check_links(self._described, self.link, self.floor)
 
     def _checked_example(self):
         """A distribution of the family, so that a fixed value out of its domain raises here and not in training."""
-        for name, value in self._fixed_numbers(tf.float64).items():
+        for name, value in as_tensors(self.fixed, self._described.parameter_properties(), tf.float64).items():
             if np.isnan(value).any() or (name not in self.facts.endless and np.isinf(value).any()):
                 raise ValueError(f"`{name}` is held at {self.fixed[name]}: give a finite value.")
         held = ", ".join(f"{name}={value!r}" for name, value in self.fixed.items())
@@ -298,3 +206,16 @@ class Family(ParametricFamily):
                 f"{self.facts.by_row_of_head}".rstrip()
             )
         return built
+
+
+@functools.cache
+def _link_of(described: Any, name: str, kind: str | None, low: float | None, bounded: Any) -> Link:
+    """The link of a parameter: one function for equal arguments, so that equal families have equal parameters."""
+
+    def link(values, dtype):
+        if kind or low is not None:
+            return chosen_link(kind or "softplus", low, dtype)
+        known = default_link(described, name, dtype)
+        return bounded(as_tensors(values, values, dtype)) if known is None else known
+
+    return link

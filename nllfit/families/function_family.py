@@ -3,16 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
-from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.arguments import as_params, as_size
+from nllfit.families.arguments import as_size
 from nllfit.families.discreteness import is_discrete
-from nllfit.families.facts import Facts
 from nllfit.families.layer import Head
-from nllfit.families.protocol import Numbers, ParametricFamily
+from nllfit.families.parameters import Numbers, Parameter
+from nllfit.families.protocol import ParametricFamily
 from nllfit.families.registered import registered
 from nllfit.families.support_checks import checked
 from nllfit.families.tfp_classes import parameter_properties, parts_of
@@ -66,11 +64,6 @@ class DistributionLambda(Head):
 class FunctionFamily(ParametricFamily):
     """The distributions that a function makes of vectors `[..., params_size]`."""
 
-    positive = ()
-    facts = Facts()
-    num_classes = None
-    parameter_names = (_NUMBERS,)
-
     def __init__(self, make_distribution: Callable | str, params_size: int, validate_args: bool = True):
         if isinstance(make_distribution, str):
             name, make_distribution = make_distribution, registered(make_distribution)
@@ -81,29 +74,19 @@ class FunctionFamily(ParametricFamily):
                 )
         if not callable(make_distribution):
             raise ValueError(f"`make_distribution` is {make_distribution!r}: give a function, or its registered name.")
-        self.function, self.params_size = (
-            make_distribution,
-            as_size("params_size", params_size, 1),
-        )
+        self.function = make_distribution
+        self.records = (Parameter(_NUMBERS, (as_size("params_size", params_size, 1),)),)
         self.name = self.label = getattr(make_distribution, "__name__", type(make_distribution).__name__)
-        self.layout = f"{self.params_size} for `{self.name}`"
         self.fixed: Numbers = {"validate_args": validate_args}
-        self.floor: dict[str, float] = {}
-        self.link: dict[str, str] = {}
         with tf.init_scope():
             example = self.holding({"validate_args": False}).distribution(tf.zeros([_ROWS, self.params_size]))
             _check_described(example)
         self.event_shape = tuple(example.event_shape)
         self.is_discrete = is_discrete(example)
 
-    def parameters(self, params: Any, shared: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
-        return {_NUMBERS: as_params(self, params)}
-
-    def unconstrained(self, parameters: Numbers, dtype: tf.DType = tf.float64, shared: bool = False) -> tf.Tensor:
-        return tf.convert_to_tensor(parameters[_NUMBERS], dtype)
-
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
-        params = tf.convert_to_tensor(parameters[_NUMBERS], dtype)
+        given = self.fixed | parameters
+        params = tf.convert_to_tensor(given[_NUMBERS], dtype)
         made = self.function(params)
         if not isinstance(made, tfd.Distribution):
             raise ValueError(
@@ -121,20 +104,11 @@ class FunctionFamily(ParametricFamily):
                 f"{tuple(made.batch_shape)} and outcomes of shape {tuple(made.event_shape)}: let the batch be "
                 f"{tuple(params.shape[:-1])}, one for each row; `tfd.Independent(..., 1)` makes an axis the outcome's."
             )
-        return checked(made) if self.fixed["validate_args"] else made
-
-    def holding(self, values: Numbers) -> "FunctionFamily":
-        return self._replaced(fixed=self.fixed | values)
-
-    def logarithmic(self) -> "FunctionFamily":
-        return self
-
-    def twin(self, name: str) -> tuple[str, tfb.Bijector]:
-        return name, tfb.Identity()
+        return checked(made) if given["validate_args"] else made
 
     @property
-    def logarithms(self) -> np.ndarray:
-        return np.zeros(self.params_size, bool)
+    def layout(self) -> str:
+        return f"{self.params_size} for `{self.name}`"
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -142,9 +116,6 @@ class FunctionFamily(ParametricFamily):
 
     def __repr__(self) -> str:
         return f"FunctionFamily({self.name}, {self.params_size})"
-
-    def _identity(self) -> tuple:
-        return self.function, self.params_size, self.fixed["validate_args"]
 
 
 def _check_described(distribution):

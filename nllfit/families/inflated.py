@@ -9,13 +9,10 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.arguments import as_names, as_params
-from nllfit.families.facts import Facts
-from nllfit.families.family import Family
+from nllfit.families.arguments import as_names
 from nllfit.families.inflated_distribution import InflatedDistribution
 from nllfit.families.law import law_of
-from nllfit.families.links import Softmax
-from nllfit.families.protocol import Numbers
+from nllfit.families.parameters import Numbers, Parameter, identity
 from nllfit.families.windows import AboveZero
 from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
 
@@ -71,95 +68,36 @@ class ZeroInflated(FamilyOf):
                 f"give the family without it."
             )
         checked_cdf(self.family)
-        self.share = Family("Bernoulli", self.element_shape, shared=("logits",) * (_LOGITS in names))
         self.zero_probs = zero_probs
         if zero_probs is not None:
             probs = np.asarray(zero_probs)
             if probs.dtype.kind not in "iuf" or not np.all((probs > 0) & (probs < 1)):
                 raise ValueError(f"`zero_probs` is {zero_probs!r}: give a probability between 0 and 1.")
-            if self.share.shared:
+            if _LOGITS in names:
                 raise ValueError("`zero_probs` is shared and held at a value: choose one of them.")
-            self.share = self.share.holding({"logits": np.log(probs) - np.log1p(-probs)})
+            self.fixed = self.fixed | {_LOGITS: np.log(probs) - np.log1p(-probs)}
+        share = Parameter(_LOGITS, self.element_shape, identity, _PROBS, tfb.Sigmoid, shared=int(_LOGITS in names))
+        self.records = (share, *self.family.records)
 
     def seen(self, y: np.ndarray) -> np.ndarray:
         return self.family.seen(y[(y != 0).reshape([len(y), -1]).all(-1)])
 
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
-        others = {name: value for name, value in parameters.items() if name != _LOGITS}
-        logits = parameters.get(_LOGITS, self.share.fixed.get("logits"))
-        logits = tf.broadcast_to(tf.convert_to_tensor(logits, dtype), tf.shape(logits))
-        made = self.family.build(others, dtype)
-        return elementwise(made, lambda d: self._inflated(logits, d))
+        given = self.fixed | parameters
+        logits, checks = tf.convert_to_tensor(given.pop(_LOGITS), dtype), given.get("validate_args", True)
+        return elementwise(self.family.build(given, dtype), lambda d: self._inflated(logits, d, checks))
 
-    def _inflated(self, logits, distribution):
-        name = f"{type(self).__name__}{self.family.name}"
-        return InflatedDistribution(logits, distribution, validate_args=self._checks, name=name)
+    def _inflated(self, logits, distribution, checks):
+        return InflatedDistribution(logits, distribution, checks, name=f"{type(self).__name__}{self.family.name}")
 
-    def parameters(self, params: Any, shared: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
-        params = as_params(self, params)
-        size, shared_size = self.share.params_size, self.share.shared_size
-        if self.shared_size and (shared is None or shared.shape != [self.shared_size]):
-            raise ValueError(f"`shared` is {shared}: give the {self.shared_size} numbers of {', '.join(self.shared)}.")
-        first, rest = (None, None) if shared is None else (shared[:shared_size], shared[shared_size:])
-        shares = self.share.parameters(params[..., :size], first if self.share.shared else None)
-        others = self.family.parameters(params[..., size:], rest if self.family.shared else None)
-        return ({_LOGITS: shares["logits"]} if shares else {}) | others
-
-    def unconstrained(self, parameters: Numbers, dtype: tf.DType = tf.float64, shared: bool = False) -> tf.Tensor:
-        blocks = []
-        for family, values in ((self.share, {"logits": parameters.get(_LOGITS)}), (self.family, parameters)):
-            if family.shared_size if shared else family.params_size:
-                blocks.append(family.unconstrained(values, dtype, shared))
-        return tf.concat(blocks, -1)
-
-    def holding(self, values: Numbers) -> "ZeroInflated":
-        others = {name: value for name, value in values.items() if name != _LOGITS}
-        share = self.share.holding({"logits": values[_LOGITS]}) if _LOGITS in values else self.share
-        return self._replaced(family=self.family.holding(others), share=share)
-
-    def unshared(self) -> "ZeroInflated":
-        return self._replaced(family=self.family.unshared(), share=self.share.unshared())
-
-    def twin(self, name: str) -> tuple[str, tfb.Bijector | Softmax]:
-        return (_PROBS, tfb.Sigmoid()) if name == _LOGITS else self.family.twin(name)
-
-    @property
-    def facts(self) -> Facts:
-        return dataclasses.replace(super().facts, has_share=True)
-
-    @property
-    def parameter_names(self) -> tuple[str, ...]:
-        return (_LOGITS,) * len(self.share.parameter_names) + self.family.parameter_names
-
-    @property
-    def params_size(self) -> int:
-        return self.share.params_size + self.family.params_size
-
-    @property
-    def layout(self) -> str:
-        size = self.share.params_size
-        return f"{size} for `{_LOGITS}` + {self.family.layout}" if size else self.family.layout
-
-    @property
-    def shared(self) -> tuple[str, ...]:
-        return (_LOGITS,) * len(self.share.shared) + self.family.shared
-
-    @property
-    def shared_size(self) -> int:
-        return self.share.shared_size + self.family.shared_size
-
-    @property
-    def logarithms(self) -> np.ndarray:
-        return np.concatenate([np.zeros(self.share.params_size, bool), self.family.logarithms])
+    def _facts(self):
+        return dataclasses.replace(super()._facts(), has_share=True)
 
     @property
     def arguments(self) -> dict[str, Any]:
-        shared = (_LOGITS,) if self.share.shared else ()
+        shared = {"shared": (_LOGITS,)} if self.records[0].shared else {}
         held = {} if self.zero_probs is None else {_PROBS: self.zero_probs}
-        return {"family": self.family} | held | ({"shared": shared} if shared else {})
-
-    def _identity(self) -> tuple:
-        return *super()._identity(), self.share
+        return {"family": self.family} | held | shared
 
 
 class Hurdle(ZeroInflated):
@@ -176,7 +114,7 @@ class Hurdle(ZeroInflated):
     Source: Mullahy, Specification and testing of some modified count data models, 1986.
     """
 
-    def _inflated(self, logits, distribution):
+    def _inflated(self, logits, distribution, checks):
         if law_of(distribution).is_discrete:
-            distribution = AboveZero(distribution, self._checks)
-        return super()._inflated(logits, distribution)
+            distribution = AboveZero(distribution, checks)
+        return super()._inflated(logits, distribution, checks)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
-from tensorflow_probability import distributions as tfd
 
 __all__ = [
     "LINKS",
@@ -121,10 +120,16 @@ class Softmax:
         return tf.math.log(probs)
 
 
-def default_link(distribution_class: type[tfd.Distribution], name: str, dtype: tf.DType) -> tfb.Bijector | None:
-    """The bijector from the real line onto a parameter's domain that TFP names, or None."""
+def default_link(described: Any, name: str, dtype: tf.DType) -> tfb.Bijector | None:
+    """The bijector from the real line onto a parameter's domain that TFP names, or None.
+
+    Args:
+      described: a class of distributions, or another object with `parameter_properties`.
+      name: of the parameter.
+      dtype: of the bijector's numbers.
+    """
     try:
-        link = distribution_class.parameter_properties(dtype=dtype)[name].default_constraining_bijector_fn()
+        link = described.parameter_properties(dtype=dtype)[name].default_constraining_bijector_fn()
     except (NotImplementedError, TypeError):  # TypeError: it is itself a distribution, or a simplex
         return None
     return Softplus(low=link.low) if type(link) is tfb.Softplus and link.hinge_softness is None else link
@@ -137,17 +142,17 @@ def chosen_link(kind: str, low: float | None, dtype: tf.DType) -> tfb.Bijector:
     return LINKS[kind]() if low is None else tfb.Shift(tf.convert_to_tensor(low, dtype))(LINKS[kind]())
 
 
-def check_links(distribution_class: type[tfd.Distribution], link: Mapping[str, Any], floor: Mapping[str, Any]) -> None:
+def check_links(described: Any, link: Mapping[str, Any], floor: Mapping[str, Any]) -> None:
     """Raises a `ValueError` for a link that is unknown or that a parameter cannot have, and for such a lowest value."""
-    known = distribution_class.parameter_properties(dtype=tf.float64)
+    known = described.parameter_properties(dtype=tf.float64)
     for name, kind in link.items():
         if not (isinstance(kind, str) and kind in LINKS):
             raise ValueError(f"`link` gives `{name}` {kind!r}: give one of {', '.join(LINKS)}.")
-        default = default_link(distribution_class, name, tf.float64)
+        default = default_link(described, name, tf.float64)
         if known[name].event_ndims != 0 and (default is None or default.forward_min_event_ndims != 0):
             raise ValueError(f"`link` names `{name}`, whose numbers depend on each other: it has a link of its own.")
     for name, value in floor.items():
-        default = default_link(distribution_class, name, tf.float64)
+        default = default_link(described, name, tf.float64)
         if link.get(name) not in _POSITIVE and (name in link or not isinstance(default, tfb.Softplus)):
             raise ValueError(
                 f"`floor` names `{name}`, but only parameters with a softplus link, or `link` exp, have a floor."
@@ -170,13 +175,13 @@ def other_names(name: str) -> set[str]:
     return {f"log_{name}", name.replace("probs", "logits"), name.replace("probs", "probits")} - {name}
 
 
-def twin(distribution_class: type[tfd.Distribution], name: str) -> tuple[str, tfb.Bijector | Softmax]:
-    """The natural name of a parameter, by TFP's own names, and the link from its value to the natural one."""
-    known = distribution_class.parameter_properties(tf.float64)
+def twin(described: Any, name: str) -> tuple[str, Callable[[], tfb.Bijector | Softmax]]:
+    """The natural name of a parameter, by TFP's own names, and the class of the link to the natural value."""
+    known = described.parameter_properties(dtype=tf.float64)
     if name.startswith("log_") and name[len("log_") :] in known:
-        return name[len("log_") :], tfb.Exp()
-    for kind, link in (("logits", tfb.Sigmoid()), ("probits", tfb.NormalCDF())):
+        return name[len("log_") :], tfb.Exp
+    for kind, link in (("logits", tfb.Sigmoid), ("probits", tfb.NormalCDF)):
         natural = name.replace(kind, "probs")
         if natural != name and natural in known:
-            return natural, Softmax() if known[name].event_ndims == 1 else link
-    return name, tfb.Identity()
+            return natural, Softmax if known[name].event_ndims == 1 else link
+    return name, tfb.Identity

@@ -1,18 +1,17 @@
 """Mixtures of distributions of one family, addressed like a `Family` by a vector of real numbers."""
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
-from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.arguments import as_params, as_size, check_size
-from nllfit.families.facts import Facts
+from nllfit.families.arguments import as_size, check_size
 from nllfit.families.family import Family
 from nllfit.families.links import Softmax
-from nllfit.families.protocol import Numbers, ParametricFamily
+from nllfit.families.parameters import Numbers, Parameter
+from nllfit.families.protocol import ParametricFamily
 from nllfit.families.rowwise import rowwise
 
 __all__ = ["MixtureFamily", "equal_mixture"]
@@ -52,83 +51,23 @@ class MixtureFamily(ParametricFamily):
         self.component = Family(component, event_shape, **kwargs)
         self.name = f"Mixture of {self.num_components} {self.component.name}"
         self.event_shape = self.component.event_shape
-        self.num_classes = self.component.num_classes
-        self.is_discrete = self.component.is_discrete
+        self.num_classes, self.is_discrete = self.component.num_classes, self.component.is_discrete
+        self.fixed, self.floor, self.link = self.component.fixed, self.component.floor, self.component.link
+        self.facts = self.component.facts.of_a_part
+        components = (self.num_components,)
+        logits = Parameter(_LOGITS, components, natural="mixture_probs", to_natural=Softmax)
+        self.records = (logits, *(dataclasses.replace(p, components=components) for p in self.component.records))
         check_size(f"The vector of parameters of a {self.name}", self.params_size)
 
-    def parameters(self, params: Any, shared: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
-        """The constrained parameters by name; every one has a component axis after the batch `[...]`."""
-        params = as_params(self, params)
-        logits, rest = tf.split(params, [self.num_components, -1], axis=-1)
-        shape = tf.concat([tf.shape(params)[:-1], [self.num_components, self.component.params_size]], 0)
-        return {_LOGITS: logits} | self.component.parameters(tf.reshape(rest, shape))
-
-    def unconstrained(self, parameters: Numbers, dtype: tf.DType = tf.float64, shared: bool = False) -> tf.Tensor:
-        logits = tf.convert_to_tensor(parameters[_LOGITS], dtype)
-        components = self.component.unconstrained(parameters, dtype)
-        size = self.num_components * self.component.params_size
-        return tf.concat([logits, tf.reshape(components, [*logits.shape[:-1], size])], -1)
-
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
-        components = {name: value for name, value in parameters.items() if name != _LOGITS}
-        components = self.component.build(components, dtype)
-        return tfd.MixtureSameFamily(
-            tfd.Categorical(logits=parameters[_LOGITS]), components, validate_args=components.validate_args
-        )
-
-    def holding(self, values: Numbers) -> "MixtureFamily":
-        return self._of(self.component.holding(values))
-
-    def logarithmic(self) -> "MixtureFamily":
-        return self._of(self.component.logarithmic())
-
-    def twin(self, name: str) -> tuple[str, tfb.Bijector | Softmax]:
-        return ("mixture_probs", Softmax()) if name == _LOGITS else self.component.twin(name)
-
-    @property
-    def parameter_names(self) -> tuple[str, ...]:
-        return (_LOGITS, *self.component.parameter_names)
-
-    @property
-    def component_shape(self) -> tuple[int, ...]:
-        return (self.num_components,)
-
-    @property
-    def params_size(self) -> int:
-        return self.num_components * (1 + self.component.params_size)
-
-    @property
-    def fixed(self) -> Numbers:
-        return self.component.fixed
-
-    @property
-    def floor(self) -> Mapping[str, float]:
-        return self.component.floor
-
-    @property
-    def link(self) -> Mapping[str, str]:
-        return self.component.link
-
-    @property
-    def facts(self) -> Facts:
-        return self.component.facts.of_a_part
-
-    @property
-    def positive(self) -> tuple[str, ...]:
-        return self.component.positive
-
-    @property
-    def logarithms(self) -> np.ndarray:
-        components = np.tile(self.component.logarithms, self.num_components)
-        return np.concatenate([np.zeros(self.num_components, bool), components])
+        given = self.fixed | parameters
+        logits = tf.convert_to_tensor(given.pop(_LOGITS), dtype)
+        components = self.component.build(given, dtype)
+        return tfd.MixtureSameFamily(tfd.Categorical(logits), components, validate_args=components.validate_args)
 
     @property
     def label(self) -> str:
         return f"Mixture of {self.num_components} {self.component.label}"
-
-    @property
-    def layout(self) -> str:
-        return f"{self.num_components} logits and {self.component.params_size} for each component"
 
     def __repr__(self) -> str:
         return f"MixtureFamily({self.component!r}, {self.num_components})"
@@ -137,12 +76,6 @@ class MixtureFamily(ParametricFamily):
     def arguments(self) -> dict[str, Any]:
         options = dict(self.component.arguments)
         return {"component": options.pop("distribution"), "num_components": self.num_components} | options
-
-    def _identity(self) -> tuple:
-        return self.num_components, self.component
-
-    def _of(self, component: Family) -> "MixtureFamily":
-        return self._replaced(component=component)
 
 
 def equal_mixture(

@@ -1,7 +1,9 @@
 """The protocol of a family: what heads, losses and estimation ask of it, and nothing else."""
 
 import abc
-from collections.abc import Mapping
+import dataclasses
+import math
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,13 +11,13 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
+from nllfit.adapters.tensorflow import untouched
+from nllfit.families.arguments import as_numbers
 from nllfit.families.facts import Facts
-from nllfit.families.links import Softmax
+from nllfit.families.links import Softmax, is_positive
+from nllfit.families.parameters import Numbers, Parameter, blocks_of, exponential, vector_of
 
-__all__ = ["Measure", "Numbers", "ParametricFamily"]
-
-Numbers = dict[str, Any]
-"""Values by a parameter's name: numbers, arrays or tensors."""
+__all__ = ["Measure", "ParametricFamily"]
 
 
 class Measure(NamedTuple):
@@ -40,92 +42,142 @@ class Measure(NamedTuple):
 class ParametricFamily(abc.ABC):
     """Distributions `p(y | theta)` of one kind, addressed by a vector of real numbers.
 
-    A parameter has three forms. The vector `params` holds its unconstrained numbers; `build` takes the constrained
-    value, under the name that TFP prefers, such as `log_rate` or `logits`; a statistician reads the natural one, its
-    twin, such as `rate` or `probs`.
-
-    A family that is made of another (a mixture) answers where it differs, and asks the other for the rest.
+    A family is an ordered tuple of parameters and a method `build` that makes a distribution of their values. A
+    parameter has three forms: its unconstrained numbers in the vector `params`; the constrained value that `build`
+    takes, under the name that TFP prefers, such as `log_rate` or `logits`; and the natural value, its twin, such as
+    `rate` or `probs`.
 
     Attributes:
       name: what an error message calls it.
-      label: the name with all that was given beside it: what tells families of one name apart.
+      label: the name with all given arguments, which tells families of one name apart.
       event_shape: shape of one outcome.
-      parameter_names: the free parameters, in the order of the vector.
-      params_size: the length of the vector.
-      layout: how its numbers are dealt out, in words.
-      shared, shared_size: the parameters that are the same for all inputs, and the length of the vector of theirs.
-      fixed, floor: what was given by name: values, and lowest values, in the unit of the outcomes.
-      link: the links that were chosen, by name.
-      component_shape: the axes of components that a parameter has before its own.
-      num_classes: the number of classes where outcomes are their labels; else None.
-      is_discrete: whether outcomes are counts or labels, which have a probability each and not a density.
+      records: the parameters in the order of the vector; those named in `fixed` are held.
+      fixed: the held values and other arguments of the distribution's constructor, by name.
+      floor: the given lowest values by name, in the unit of the outcomes.
+      link: the names of the chosen links, by the parameters' names.
+      num_classes: the number of classes if outcomes are class labels, else None.
+      is_discrete: whether outcomes are counts or labels, which have probabilities and not densities.
       facts: what TFP does not know of it.
-      positive: the free parameters that take every positive value.
-      logarithms: which numbers of the vector are logarithms of positive parameters, `[params_size]`.
-      columns: how many numbers an outcome has for each element, on the last axis of `event_shape`; 0 where it is one.
-      has_unit: whether log-likelihoods of all outcomes change by one constant with their unit, as those of a density do
-        and probabilities of intervals do not.
+      columns: how many numbers an outcome has for each element, on the last axis of `event_shape`; 0 if it is one.
+      has_unit: whether another unit of the outcomes changes all log-likelihoods by one constant. It does for densities,
+        and does not for probabilities of intervals.
       takes_infinity: whether a number of an outcome may be infinite, as the end of an interval.
     """
 
     name: str
     label: str
     event_shape: tuple[int, ...]
-    parameter_names: tuple[str, ...]
-    params_size: int
-    layout: str
-    shared: tuple[str, ...] = ()
-    shared_size: int = 0
+    records: tuple[Parameter, ...]
     fixed: Numbers
-    floor: Mapping[str, float]
-    link: Mapping[str, str]
-    component_shape: tuple[int, ...] = ()
-    num_classes: int | None
+    floor: Mapping[str, float] = {}
+    link: Mapping[str, str] = {}
+    num_classes: int | None = None
     is_discrete: bool
-    facts: Facts
-    positive: tuple[str, ...]
-    logarithms: np.ndarray
+    facts: Facts = Facts()
     columns: int = 0
     has_unit: bool = True
     takes_infinity: bool = False
 
     @abc.abstractmethod
-    def parameters(self, params: Any, shared: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
-        """The constrained parameters by name, from `params` `[..., params_size]` and `shared` `[shared_size]`."""
-
-    @abc.abstractmethod
-    def unconstrained(self, parameters: Numbers, dtype: tf.DType = tf.float64, shared: bool = False) -> tf.Tensor:
-        """The inverse of `parameters`: the vector `[..., params_size]`, or `[shared_size]`, from all values by name."""
-
-    @abc.abstractmethod
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
-        """The distribution at constrained `parameters`, with the fixed ones filled in."""
-
-    @abc.abstractmethod
-    def holding(self, values: Numbers) -> "ParametricFamily":
-        """The family with `values`, parameters or other arguments by name, in place of what they are; unchecked."""
-
-    @abc.abstractmethod
-    def logarithmic(self) -> "ParametricFamily":
-        """The family whose vector holds the logarithm of every positive parameter."""
-
-    @abc.abstractmethod
-    def twin(self, name: str) -> tuple[str, tfb.Bijector | Softmax]:
-        """The natural name of a parameter, and the link from its constrained value to the natural one."""
+        """The distribution at constrained `parameters`, which take precedence over `fixed`."""
 
     @property
     @abc.abstractmethod
     def arguments(self) -> dict[str, Any]:
         """The arguments by name that make the family; another family may be one of them."""
 
-    @abc.abstractmethod
-    def _identity(self) -> tuple:
-        """All that makes it the family it is, as something hashable."""
+    def parameters(self, params: Any, shared: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+        """The constrained parameters by name, from `params` `[..., params_size]` and `shared` `[shared_size]`.
+
+        Those of a mixture's components have the shape `[..., num_components, *parameter]`.
+        """
+        params = self._as_params(params)
+        blocks = blocks_of(params, self._of_rows)
+        if self.shared:
+            if shared is None or shared.shape != [self.shared_size]:
+                names = ", ".join(self.shared)
+                raise ValueError(f"`shared` is {shared}: give the {self.shared_size} numbers of {names}.")
+            blocks |= blocks_of(tf.cast(shared, params.dtype), self._of_all)
+        values = dict(self.fixed)
+        for parameter in self._free:
+            values[parameter.name] = parameter.link(values, params.dtype).forward(blocks[parameter.name])
+        return {parameter.name: values[parameter.name] for parameter in self._free}
+
+    def unconstrained(self, parameters: Numbers, dtype: tf.DType = tf.float64, shared: bool = False) -> tf.Tensor:
+        """The inverse of `parameters`: the vector `[..., params_size]`, or `[shared_size]`, from all values by name."""
+        values = {p.name: tf.convert_to_tensor(parameters[p.name], dtype) for p in self._free}
+        wanted = self._of_all if shared else self._of_rows
+        blocks = {p.name: p.link(self.fixed | values, dtype).inverse(values[p.name]) for p in wanted}
+        return vector_of(blocks, wanted)
 
     def distribution(self, params: Any, shared: tf.Tensor | None = None) -> tfd.Distribution:
         """The distribution of batch `[...]` and event `event_shape` at `params` `[..., params_size]`."""
         values = self.parameters(params, shared)
         return self.build(values, next(iter(values.values())).dtype)
+
+    def holding(self, values: Numbers) -> Any:
+        """The family with parameters or other arguments of its distributions held at `values`, unchecked."""
+        return self._replaced(fixed=self.fixed | values)
+
+    def unshared(self) -> Any:
+        """The family whose shared parameters are in the vector like the others."""
+        return self._changed(lambda parameter: {"shared": 0})
+
+    def logarithmic(self) -> Any:
+        """The family whose vector holds the logarithm of every positive parameter."""
+        positive = self.positive
+        return self._changed(lambda parameter: {"link": exponential} if parameter.name in positive else {})
+
+    def twin(self, name: str) -> tuple[str, tfb.Bijector | Softmax]:
+        """The natural name of a parameter, and the link from its constrained value to the natural one."""
+        (parameter,) = (parameter for parameter in self.records if parameter.name == name)
+        return parameter.natural or name, parameter.to_natural()
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """The free parameters that are not shared, in the order of the vector."""
+        return tuple(parameter.name for parameter in self._of_rows)
+
+    @property
+    def params_size(self) -> int:
+        """The length of the vector."""
+        return _total(self._of_rows)
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """The free parameters that are the same for all inputs, in the order of their vector."""
+        return tuple(parameter.name for parameter in self._of_all)
+
+    @property
+    def shared_size(self) -> int:
+        """The length of the shared parameters' vector."""
+        return _total(self._of_all)
+
+    @property
+    def layout(self) -> str:
+        """What the numbers of the vector are, in words."""
+        if self.component_shape:
+            one = _total(dataclasses.replace(p, components=()) for p in self._of_rows if p.components)
+            return f"{math.prod(self.component_shape)} logits and {one} for each component"
+        return " + ".join(f"{p.size} for `{p.name}`" for p in self._of_rows) or "none is free"
+
+    @property
+    def component_shape(self) -> tuple[int, ...]:
+        """The axes of components that a mixture's parameters have before their own."""
+        return next((parameter.components for parameter in self.records if parameter.components), ())
+
+    @property
+    def positive(self) -> tuple[str, ...]:
+        """The free parameters, without shared ones, that take every positive value."""
+        return tuple(parameter.name for parameter in self._of_rows if self._is_positive(parameter))
+
+    @property
+    def logarithms(self) -> np.ndarray:
+        """Which numbers of the vector are logarithms of positive parameters, `[params_size]`."""
+        with tf.init_scope():
+            flags = {p.name: tf.fill([*p.components, *p.shape], p.is_logarithm) for p in self._of_rows}
+            return vector_of(flags, self._of_rows).numpy() if flags else np.zeros(0, bool)
 
     @property
     def measure(self) -> Measure:
@@ -133,30 +185,80 @@ class ParametricFamily(abc.ABC):
         points = "all" if self.is_discrete else "0" if self.facts.has_share else "none"
         return Measure(points=points, surface=self.facts.surface)
 
-    def _replaced(self, **attributes: Any) -> Any:
-        """A copy of the family with other attributes."""
-        made = object.__new__(type(self))
-        vars(made).update(vars(self) | attributes)
-        return made
-
-    def unshared(self) -> "ParametricFamily":
-        """The family whose shared parameters are in the vector like the others."""
-        return self
-
     def stand_ins(self, y: np.ndarray) -> np.ndarray:
-        """Finite numbers, one for each element, by which to judge the place and the size of a sample's outcomes."""
+        """Finite numbers, one for each element, from which to judge a sample's location and spread."""
         return y
 
     def seen(self, y: np.ndarray) -> np.ndarray:
-        """Those outcomes `[m, *elements]` of a sample that were seen exactly, as the family under this one has them."""
+        """The outcomes `[m, *elements]` of a sample that were seen exactly, as the family under this one has them."""
         return y
 
     def closed_form(self, y: tf.Tensor) -> Numbers | None:
         """TFP's own estimate from a sample `[n, *event]`, all of a distribution's parameters by name; None without."""
         return None
 
+    @property
+    def _free(self):
+        return [parameter for parameter in self.records if parameter.name not in self.fixed]
+
+    @property
+    def _of_rows(self):
+        return [parameter for parameter in self._free if not parameter.shared]
+
+    @property
+    def _of_all(self):
+        return sorted((parameter for parameter in self._free if parameter.shared), key=lambda p: p.shared)
+
+    def _is_positive(self, parameter):
+        try:
+            return is_positive(parameter.link(self.fixed, tf.float64))
+        except KeyError:  # its bound is another free parameter
+            return False
+
+    def _as_params(self, params):
+        """`params` as a tensor, if it is of floating point and as long on the last axis as the family takes."""
+        params = as_numbers("params", params, tf.float32)
+        if not params.dtype.is_floating or params.shape.rank == 0 or params.shape[-1] != self.params_size:
+            raise untouched(
+                ValueError(
+                    f"`params` is {params.dtype.name} of shape {tuple(params.shape)}, but {self!r} takes "
+                    f"{self.params_size} floating-point numbers on the last axis: {self.layout}. Give the layer before "
+                    f"it {self.params_size} units."
+                )
+            )
+        return params
+
+    def _changed(self, changes: Callable[[Parameter], dict[str, Any]]) -> Any:
+        """A copy of the family with changed parameters."""
+        return self._replaced(records=tuple(dataclasses.replace(p, **changes(p)) for p in self.records))
+
+    def _replaced(self, **attributes: Any) -> Any:
+        """A copy of the family with other attributes."""
+        made = object.__new__(type(self))
+        vars(made).update(vars(self) | attributes)
+        return made
+
+    def _identity(self) -> tuple:
+        return _as_hashable(self.arguments), _as_hashable(self.fixed), self.records
+
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self._identity() == other._identity()
 
     def __hash__(self) -> int:
         return hash(self._identity())
+
+
+def _total(parameters):
+    return sum(math.prod(parameter.components) * parameter.size for parameter in parameters)
+
+
+def _as_hashable(value: Any) -> Hashable:
+    """A fingerprint of an argument: that of two arrays is the same if their numbers are."""
+    if isinstance(value, Mapping):
+        return tuple((name, _as_hashable(item)) for name, item in sorted(value.items()))
+    if isinstance(value, str | None | ParametricFamily) or callable(value):
+        return value
+    array = np.asarray(value)
+    if array.dtype.kind in "fiub":
+        return array.shape, array.dtype.str, array.tobytes()
+    return tuple(map(_as_hashable, value)) if isinstance(value, list | tuple) else id(value)

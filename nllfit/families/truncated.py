@@ -9,7 +9,8 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.law import law_of
-from nllfit.families.protocol import Measure, Numbers
+from nllfit.families.parameters import Numbers
+from nllfit.families.protocol import Measure
 from nllfit.families.windows import TruncatedDistribution, WindowedDistribution
 from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
 
@@ -95,13 +96,15 @@ class Truncated(FamilyOf):
         return bool(self.by_row)
 
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
-        return self._within(self.family.build(parameters, dtype), dtype, self.by_row)
+        given = self.fixed | parameters
+        checks = given.get("validate_args", True)  # some of TFP's distributions do not keep it
+        return self._within(self.family.build(given, dtype), dtype, self.by_row, checks)
 
-    def _within(self, distribution, dtype, by_row):
+    def _within(self, distribution, dtype, by_row, checks):
         low, high = (
             None if value in (None, _ROW) else tf.convert_to_tensor(value, dtype) for value in (self.low, self.high)
         )
-        options: dict[str, Any] = {"low": low, "high": high, "validate_args": self._checks}
+        options: dict[str, Any] = {"low": low, "high": high, "validate_args": checks}
         if by_row:
             return elementwise(distribution, lambda d: WindowedDistribution(d, by_row=by_row, **options))
         return elementwise(distribution, lambda d: TruncatedDistribution(d, **options))
@@ -127,7 +130,7 @@ class Truncated(FamilyOf):
         example = self.family.unshared()
         with tf.init_scope():
             whole = example.distribution(tf.zeros([example.params_size], tf.float64))
-            element: Any = law_of(law_of(self._within(whole, tf.float64, ())).marginals())
+            element: Any = law_of(law_of(self._within(whole, tf.float64, (), True)).marginals())
         if np.any(np.isneginf(element.log_window())):
             low, high = (None if value == _ROW else value for value in (self.low, self.high))
             raise ValueError(

@@ -1,19 +1,17 @@
 """A family made of another, whose parameters are the other's: what it answers by asking it."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.facts import Facts, names_with_exact_tails
+from nllfit.families.facts import names_with_exact_tails
 from nllfit.families.family import Family
 from nllfit.families.law import law_of
-from nllfit.families.links import Softmax
-from nllfit.families.protocol import Numbers, ParametricFamily
+from nllfit.families.protocol import ParametricFamily
 from nllfit.families.tfp_classes import INDEPENDENT, over_event
 
 __all__ = ["FamilyOf", "as_family", "checked_cdf", "elementwise"]
@@ -37,24 +35,9 @@ class FamilyOf(ParametricFamily):
             self.family = family
         else:
             self.family = Family(family, () if event_shape is None else event_shape, **kwargs)
-
-    def parameters(self, params: Any, shared: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
-        return self.family.parameters(params, shared)
-
-    def unconstrained(self, parameters: Numbers, dtype: tf.DType = tf.float64, shared: bool = False) -> tf.Tensor:
-        return self.family.unconstrained(parameters, dtype, shared)
-
-    def holding(self, values: Numbers) -> "FamilyOf":
-        return self._of(self.family.holding(values))
-
-    def unshared(self) -> "FamilyOf":
-        return self._of(self.family.unshared())
-
-    def logarithmic(self) -> "FamilyOf":
-        return self._of(self.family.logarithmic())
-
-    def twin(self, name: str) -> tuple[str, tfb.Bijector | Softmax]:
-        return self.family.twin(name)
+        self.records, self.fixed = self.family.records, self.family.fixed
+        self.num_classes, self.is_discrete = self.family.num_classes, self.family.is_discrete
+        self.facts = self._facts()
 
     def stand_ins(self, y: np.ndarray) -> np.ndarray:
         return self.family.stand_ins(y)
@@ -71,52 +54,7 @@ class FamilyOf(ParametricFamily):
         """The shape of an outcome's elements."""
         return self.family.element_shape if isinstance(self.family, FamilyOf) else self.family.event_shape
 
-    @property
-    def parameter_names(self) -> tuple[str, ...]:
-        return self.family.parameter_names
-
-    @property
-    def params_size(self) -> int:
-        return self.family.params_size
-
-    @property
-    def layout(self) -> str:
-        return self.family.layout
-
-    @property
-    def shared(self) -> tuple[str, ...]:
-        return self.family.shared
-
-    @property
-    def shared_size(self) -> int:
-        return self.family.shared_size
-
-    @property
-    def fixed(self) -> Numbers:
-        return self.family.fixed
-
-    @property
-    def floor(self) -> Mapping[str, float]:
-        return self.family.floor
-
-    @property
-    def link(self) -> Mapping[str, str]:
-        return self.family.link
-
-    @property
-    def component_shape(self) -> tuple[int, ...]:
-        return self.family.component_shape
-
-    @property
-    def num_classes(self) -> int | None:
-        return self.family.num_classes
-
-    @property
-    def is_discrete(self) -> bool:
-        return self.family.is_discrete
-
-    @property
-    def facts(self) -> Facts:
+    def _facts(self):
         # A statistic of the sample that maximises the other's likelihood does not maximise this one, which has its
         # maximum at an outcome that was seen, or between two.
         whole, part = self.family.facts, self.family.facts.of_a_part
@@ -124,14 +62,6 @@ class FamilyOf(ParametricFamily):
         if self.component_shape or len(part.kinks) != 1:
             return part
         return dataclasses.replace(part, corner=part.kinks[0], has_corners=whole.has_corners or _always, kinks=())
-
-    @property
-    def positive(self) -> tuple[str, ...]:
-        return self.family.positive
-
-    @property
-    def logarithms(self) -> np.ndarray:
-        return self.family.logarithms
 
     @property
     def name(self) -> str:
@@ -151,17 +81,6 @@ class FamilyOf(ParametricFamily):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join([repr(self.family), *self._options])})"
-
-    @property
-    def _checks(self) -> bool:
-        """Whether distributions check outcomes; some of TFP's do not tell."""
-        return self.fixed.get("validate_args", True)
-
-    def _identity(self) -> tuple:
-        return self.family, *self._options
-
-    def _of(self, family: ParametricFamily) -> Any:
-        return self._replaced(family=family)
 
 
 def _always(parameters):

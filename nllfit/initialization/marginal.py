@@ -11,7 +11,8 @@ from nllfit.estimation.estimates import maximum_likelihood
 from nllfit.estimation.problem import Problem, problem_of
 from nllfit.estimation.starts import starts
 from nllfit.families.mixture import MixtureFamily
-from nllfit.families.protocol import Numbers, ParametricFamily
+from nllfit.families.parameters import Numbers
+from nllfit.families.protocol import ParametricFamily
 
 __all__ = ["marginal_numbers"]
 

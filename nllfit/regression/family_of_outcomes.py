@@ -42,7 +42,7 @@ def family_of(
             f'`family="Categorical"`, "OrderedLogistic", or a column of numbers.'
         )
     event_shape = () if outcome.is_censored or "num_classes" in options else (1,)
-    by_mean = parameterization if cls.__name__ in BY_MEAN else None
+    by_mean = parameterization if cls in BY_MEAN else None
     positive = parameterized(cls, event_shape, by_mean, **options).positive
     links = {name: "exp" for name in positive if other_names(name).isdisjoint(link)} | dict(link)
     made = parameterized(cls, event_shape, by_mean, link=links, **options)

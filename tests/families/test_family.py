@@ -206,6 +206,21 @@ def test_a_mixture_names_its_weights_apart_from_its_components_logits():
     assert shapes == {"mixture_logits": [2], "logits": [2, 3]}
 
 
+def test_every_parameter_can_be_held():
+    family, params = MixtureFamily("Normal", 2), tf.constant([[0.3, -0.2, 1.0, 0.1, 2.0, 0.4]], tf.float64)
+    values = family.parameters(params)
+    for name in family.parameter_names:
+        held = family.holding({name: values[name]})
+        assert name not in held.parameter_names
+        assert held != family
+        rest = {other: value for other, value in values.items() if other != name}
+        vector = held.unconstrained(rest)
+        assert held.params_size == vector.shape[-1] == 4
+        np.testing.assert_array_equal(
+            held.distribution(vector).log_prob([0.5]), family.distribution(params).log_prob([0.5])
+        )
+
+
 def test_central_value_of_a_mixture_without_means():
     distribution = tfd.MixtureSameFamily(tfd.Categorical(probs=[0.25, 0.75]), tfd.StudentT(1.0, [4.0, 8.0], 1.0))
     assert law_of(distribution).central_value() == 7.0

@@ -1,0 +1,118 @@
+"""Parameters as data: how the numbers of a vector become the values of a family's parameters, and back."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import bijectors as tfb
+
+from nllfit.families.links import Softmax
+
+__all__ = ["Link", "Numbers", "Parameter", "as_tensors", "blocks_of", "exponential", "identity", "vector_of"]
+
+Numbers = dict[str, Any]
+"""Values by a parameter's name: numbers, arrays or tensors."""
+
+Link = Callable[[Mapping[str, Any], tf.DType], tfb.Bijector]
+"""The bijector from unconstrained numbers to a parameter, given the parameters before it and the dtype."""
+
+
+def identity(values: Mapping[str, Any], dtype: tf.DType) -> tfb.Bijector:
+    """The link of a parameter that is any real number."""
+    return tfb.Identity()
+
+
+def exponential(values: Mapping[str, Any], dtype: tf.DType) -> tfb.Bijector:
+    """The link of a positive parameter whose numbers are logarithms."""
+    return tfb.Exp()
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One parameter of a family.
+
+    Attributes:
+      name: TFP's name of its constrained value, such as `log_rate` or `logits`.
+      shape: of its unconstrained numbers, without the axes of components.
+      link: the bijector from these numbers to the constrained value.
+      natural: the name under which a statistician knows it, such as `rate` or `probs`.
+      to_natural: makes the link from the constrained value to the natural one.
+      shared: 0, or the parameter's rank among those that are the same for all inputs. Equal ranks keep their order.
+      components: the axes of components before its own: `(num_components,)` in a mixture.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    link: Link = identity
+    natural: str = ""
+    to_natural: Callable[[], tfb.Bijector | Softmax] = tfb.Identity
+    shared: int = 0
+    components: tuple[int, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many unconstrained numbers it has in each component."""
+        return math.prod(self.shape)
+
+    @property
+    def is_logarithm(self) -> bool:
+        """Whether its numbers are logarithms of a positive parameter."""
+        return self.link is exponential or self.to_natural is tfb.Exp
+
+
+def blocks_of(vector: tf.Tensor, parameters: Iterable[Parameter]) -> dict[str, tf.Tensor]:
+    """The blocks `[..., *components, *shape]` of a vector `[..., size]`, by the parameters' names.
+
+    Blocks follow each other in the order of the parameters. Those with axes of components lie together: all of the
+    first component come before those of the second.
+    """
+    groups = _groups(parameters)
+    sizes = [math.prod(axes) * sum(p.size for p in group) for axes, group in groups]
+    blocks = {}
+    for (axes, group), part in zip(groups, _split(vector, sizes), strict=True):
+        rows = _with_last_axes(part, 1, [*axes, sum(p.size for p in group)])
+        for parameter, block in zip(group, _split(rows, [p.size for p in group]), strict=True):
+            blocks[parameter.name] = _with_last_axes(block, 1, parameter.shape)
+    return blocks
+
+
+def vector_of(blocks: Mapping[str, tf.Tensor], parameters: Iterable[Parameter]) -> tf.Tensor:
+    """The inverse of `blocks_of`."""
+    parts = []
+    for axes, group in _groups(parameters):
+        rows = tf.concat([_with_last_axes(blocks[p.name], len(p.shape), [p.size]) for p in group], -1)
+        size = math.prod(axes) * sum(p.size for p in group)
+        parts.append(_with_last_axes(rows, 1 + len(axes), [size]))
+    return tf.concat(parts, -1)
+
+
+def as_tensors(values: Mapping[str, Any], names: Iterable[str], dtype: tf.DType) -> dict[str, Any]:
+    """Those of the values that are numbers, as tensors; the names are those of parameters."""
+    return {
+        name: tf.convert_to_tensor(values[name], dtype)
+        for name in names
+        if name in values and (tf.is_tensor(values[name]) or np.asarray(values[name]).dtype.kind in "fiu")
+    }
+
+
+def _groups(parameters):
+    """The parameters next to each other that have the same axes of components."""
+    return [(axes, list(group)) for axes, group in itertools.groupby(parameters, lambda p: p.components)]
+
+
+def _split(tensor: tf.Tensor, sizes: Sequence[int]) -> list[tf.Tensor]:
+    return [tensor] if len(sizes) == 1 else tf.split(tensor, sizes, axis=-1) if sizes else []
+
+
+def _with_last_axes(tensor: tf.Tensor, rank: int, shape: Sequence[int]) -> tf.Tensor:
+    """A tensor whose last `rank` axes are of another shape."""
+    if rank == len(shape) == 1:
+        return tensor
+    batch = tensor.shape[: tensor.shape.rank - rank]
+    if batch.is_fully_defined():
+        return tf.reshape(tensor, [*batch, *shape])
+    return tf.reshape(tensor, tf.concat([tf.shape(tensor)[: batch.rank], tf.constant(shape, tf.int32)], 0))
