@@ -1,28 +1,29 @@
 """Estimation: the likelihood of a sample, and the parameters that maximise it.
 
-A sample passes these modules on its way from a user to a density and back:
+`maximum_likelihood` uses these modules, in this order:
 
-    samples       reads `y` and `weights`: float64, finite, of positive weight
-    problem       a checked sample and its family; parameters whose estimate is a statistic are `held`
-    units         an affine map that brings `y` and the parameters to around 0 and 1
-    starts        points `w` to search from
-    objective     `w` -> the mean log-likelihood and its derivatives, exact or by differences
-    coordinates   `w`, real numbers -> the `constrained` parameters that the family is built from, as one vector a
-                  `point` -> the `natural` ones, as a statistician names them
-    density       `point`, `y` -> the family's log-density and its derivatives, as programs traced once a family
-    nonsmooth     corners of a likelihood, and maxima between any two observations
-    search        decides where to begin and how often to climb
-    verdicts      puts the end of a search into words
-    fit           a problem and the end of its search, with errors by the delta method
-    estimates     `maximum_likelihood`, the door, and the `Estimate`: intervals by a `profile`, the table
+    samples       converts `y` and `weights` to float64 arrays and checks them
+    problem       a checked sample and its family; parameters whose estimate is a statistic of the sample are `held`
+    units         an affine map that scales `y` and the parameters to about 0 and 1
+    starts        initial values of `w` for the search
+    objective     `w` -> the mean log-likelihood and its derivatives, exact or by finite differences
+    coordinates   `w`, unconstrained -> the `constrained` parameters that `Family.build` takes (as one vector: a
+                  `point`) -> the `natural` parameters, under the statistician's names
+    density       `point`, `y` -> the family's log-density and its derivatives, traced once per family
+    nonsmooth     likelihoods with corners, or with a local maximum near every observation
+    search        chooses the starts and climbs from them
+    verdicts      describes the result of a search in words
+    fit           a problem and its optimum, with standard errors by the delta method
+    estimates     the public `maximum_likelihood` and `Estimate`: intervals (Wald or `profile`), the table
 
-`optimum` climbs an objective by Newton's method. `refits` fits many samples at once, for the `bootstrap` and `goodness`
-of fit; `likelihood_ratio` compares two estimates and `comparison` ranks them; `likelihoods` evaluates a likelihood on a
-grid and needs none of the above.
+`optimum` implements Newton's method. `refits` fits many samples at once, for `bootstrap` and `goodness`.
+`likelihood_ratio` tests one estimate against another, and `comparison` ranks several. `likelihoods` evaluates a
+likelihood on a grid and does not depend on the other modules.
 
-A parameter has four forms, each with one name. `params` are the unconstrained numbers that a network gives; `w`, the
-`coordinates` of the free ones, is the same vector with logarithms of positive parameters; `constrained` parameters are
-what `Family.build` takes, under TFP's names (`log_rate`); `natural` ones are what a statistician reads (`rate`).
+A parameter has four forms, each with one name. `params` are the unconstrained outputs of a network. `w`, the
+`coordinates`, is the same vector restricted to the free parameters, with logarithms of the positive ones. `constrained`
+parameters are the arguments of `Family.build`, under TFP's names (`log_rate`). `natural` parameters have the names that
+statisticians use (`rate`).
 """
 
 from nllfit.estimation.comparison import Comparison, compare

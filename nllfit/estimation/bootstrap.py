@@ -1,4 +1,4 @@
-"""The bootstrap of an estimate: how it varies over samples like the one that it was made from."""
+"""The bootstrap: the distribution of an estimate over resampled or simulated samples."""
 
 import dataclasses
 
@@ -21,14 +21,14 @@ _KINDS = ("nonparametric", "parametric")
 
 @dataclasses.dataclass(frozen=True)
 class Bootstrap:
-    """An estimate's family fitted to samples like its own.
+    """The estimates from many bootstrap samples.
 
     Attributes:
-      kind: "nonparametric", samples drawn with replacement from the sample, or "parametric", drawn from the fit.
-      estimates: of the sample itself, by name.
-      parameters: the estimates from the samples by name, `[num_samples, *parameter]`; NaN from a sample without one.
-      num_failed: how many samples have no maximum that was verified.
-      fit: of the sample itself.
+      kind: "nonparametric" (samples drawn with replacement from the data) or "parametric" (drawn from the fit).
+      estimates: the estimates from the original sample, by name.
+      parameters: the estimates from the bootstrap samples by name, `[num_samples, *parameter]`; NaN where a fit failed.
+      num_failed: the number of bootstrap samples without a verified maximum.
+      fit: the fit of the original sample.
     """
 
     kind: str
@@ -39,31 +39,32 @@ class Bootstrap:
 
     @property
     def num_samples(self) -> int:
-        """The number of samples."""
+        """The number of bootstrap samples."""
         return len(next(iter(self.parameters.values())))
 
     @property
     def standard_errors(self) -> dict[str, np.ndarray]:
-        """The standard deviations of the estimates over the samples, by name."""
+        """The standard deviation of each estimate over the bootstrap samples, by name."""
         return {name: np.nanstd(values, axis=0, ddof=1) for name, values in self.parameters.items()}
 
     def confidence_intervals(self, level: float = 0.95, method: str = "percentile") -> dict[str, np.ndarray]:
-        """Intervals that cover the true parameters with probability `level`, by the samples' quantiles.
+        """Intervals that cover the true parameters with probability `level`, from quantiles of the estimates.
 
-        "percentile" has the quantiles `(1 -+ level) / 2`. "bca", for nonparametric samples, moves them for the bias of
-        the estimate's median and for how its error changes with the parameter, so that its error in coverage falls with
-        the size of the sample, and not with the root of it.
+        "percentile" uses the quantiles at `(1 - level) / 2` and `(1 + level) / 2`. "bca" (bias-corrected and
+        accelerated, only for nonparametric samples) corrects these levels for the median bias of the estimate and for a
+        standard error that changes with the parameter. With `n` observations the error in the coverage of a one-sided
+        interval is of order `1 / n` for "bca" and `1 / sqrt(n)` for "percentile".
 
         Args:
           level: between 0 and 1.
           method: "percentile" or "bca".
 
         Returns:
-          A dict of arrays `[*parameter, 2]` by name: lower and upper end.
+          A dict of arrays `[*parameter, 2]` by name: the lower and the upper end.
 
         Raises:
-          ValueError: for another `level` or `method`, for "bca" of parametric samples, and where the likelihood is not
-            smooth.
+          ValueError: if `level` or `method` is invalid, or if "bca" is asked for with parametric samples or with a
+            likelihood that is not smooth.
 
         Source: Efron, Better bootstrap confidence intervals, 1987.
         """
@@ -86,13 +87,13 @@ class Bootstrap:
         return intervals
 
     def summary(self, level: float = 0.95) -> str:
-        """The estimates, their errors over the samples and percentile intervals, as a table of text."""
+        """A text table: the estimates with their bootstrap standard errors and percentile intervals."""
         heading = f"{self.kind} bootstrap, {self.num_samples} samples, {self.num_failed} without a maximum"
         table = table_of(self.estimates, self.standard_errors, self.confidence_intervals(level), level)
         return "\n".join([heading, *table])
 
     def _accelerations(self):
-        """A sixth of the skewness of what each observation moves the estimates by, `[size]`, by name."""
+        """The acceleration of each estimate, `[size]` by name: a sixth of the skewness of its influence values."""
         problem, optimum = self.fit.problem, self.fit.optimum
         if self.kind == "parametric":
             raise ValueError('`method="bca"` is for nonparametric samples: give `kind="nonparametric"` to `bootstrap`.')
@@ -125,7 +126,7 @@ def bootstrap(fit: Fit, num_samples: int, seed: int, kind: str) -> Bootstrap:
 
 
 def table_of(values: Numbers, errors: Numbers, intervals: Numbers, level: float) -> list[str]:
-    """The lines of a table of estimates by name, with their errors and intervals; the first has the columns' names."""
+    """The lines of a table of estimates with their standard errors and intervals; the first line is the header."""
     ends = [f"[{(1 - level) / 2:.4g}", f"{(1 + level) / 2:.4g}]"]
     lines = [f"{'':<26}{'estimate':>13}{'std err':>13}{ends[0]:>13}{ends[1]:>13}"]
     for name, value in values.items():
@@ -137,13 +138,13 @@ def table_of(values: Numbers, errors: Numbers, intervals: Numbers, level: float)
 
 
 def drawn(fit: Fit, num_samples: int, seed: int) -> np.ndarray:
-    """Samples from a fitted distribution, `[num_samples, n, *event]`, each as large as that it was fitted to."""
+    """Samples from a fitted distribution, `[num_samples, n, *event]`, each of the size of the original sample."""
     family = fit.problem.family
     if family.takes_infinity:
         raise ValueError(
-            f"No sample like this one can be drawn from the fit: an outcome of {family.name} is an interval or comes "
-            f"with a window, and the fit does not say with which. Resample the outcomes with theirs, "
-            f'`estimate.bootstrap(kind="nonparametric")`, and look at the fit by `plots.survival_curve`.'
+            f"Samples cannot be drawn from the fit: an outcome of {family.name} is an interval or comes with a window, "
+            f"and the fit does not know which interval or window a new outcome would have. Resample the data by "
+            f'`estimate.bootstrap(kind="nonparametric")`, or judge the fit by `plots.survival_curve`.'
         )
     shape = [num_samples, round(fit.problem.weights.sum())]
     samples = fit.distribution.sample(shape, seed=tf.constant([seed, 0], tf.int32))
@@ -151,7 +152,7 @@ def drawn(fit: Fit, num_samples: int, seed: int) -> np.ndarray:
 
 
 def _corrected(levels, values, estimate, acceleration):
-    """The levels at which the quantiles of `values` `[b]` are the ends of the interval, `[2]`."""
+    """The BCa-corrected levels `[2]` at which to take the quantiles of `values` `[b]`."""
     normal = tfd.Normal(tf.constant(0.0, tf.float64), 1.0)
     values = values[~np.isnan(values)]
     least = 0.5 / len(values)

@@ -1,4 +1,4 @@
-"""Several families fitted to one sample, and ranked."""
+"""Comparison of several families fitted to one sample, ranked by AIC."""
 
 import dataclasses
 import math
@@ -22,24 +22,24 @@ _NUMBER = Measure().columns
 def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | None = None) -> "Comparison":
     """Fits several families to one sample and ranks them by AIC.
 
-    The families must assign the same kind of likelihood to an outcome: all probabilities, or all densities, or all
-    densities with a probability of 0 (a `Hurdle` of amounts), and of the same columns of `y`. A density has the unit
-    `1 / y` and a probability has none, so their AICs cannot be compared.
+    The likelihoods of all families must be of one kind: probabilities, densities, or densities above 0 with a
+    probability at 0 (a `Hurdle` of a continuous family). A density has the unit `1 / y` and a probability has none, so
+    their AICs cannot be compared. The columns of `y` must also have the same meaning in all families.
 
     Args:
       y: the sample, `[n, *event]`.
-      distributions: a list of classes of `tfp.distributions` or their names, and of `Family`s or `MixtureFamily`s,
-        which can hold what a family needs beside the sample: `Family("Binomial", total_count=10)`,
+      distributions: a list of families: classes of `tfp.distributions`, their names, or `Family` and `MixtureFamily`
+        objects. Use an object if the family needs an argument: `Family("Binomial", total_count=10)`,
         `Family("Categorical", num_classes=3)`.
       weights: as in `maximum_likelihood`.
 
     Returns:
-      A `Comparison`. A family that cannot have produced the sample is no error here, but listed with the reason;
-      so is one of numbers beside a `Censored` one, whose outcomes are pairs.
+      A `Comparison`. A family that cannot produce the sample does not raise an error; `Comparison.refused` lists it
+      with the reason. The same holds for a family of plain numbers if another family is `Censored`.
 
     Raises:
-      ValueError: before any fit, if `distributions` is empty or no list, holds what is no family, or mixes families
-        with different kinds of likelihood, or if `y` or `weights` are no sample; and if no family can be fitted to it.
+      ValueError: before any fit, if `distributions` is empty, is not a list, contains an object that is not a family or
+        mixes kinds of likelihood, or if `y` or `weights` are invalid; after the fits, if every family failed.
 
     Example:
       >>> [estimate.family.name for estimate in compare([1.0, 2.0, 4.0, 3.0], ["Normal", "Exponential"]).estimates]
@@ -73,15 +73,15 @@ class Comparison:
     """Families fitted to one sample, ranked by AIC.
 
     Attributes:
-      estimates: the `Estimate`s, the smallest AIC first; those that did not converge come last.
-      refused: why a family could not be fitted, by its label, such as `Gamma` or `Gamma(rate=1.0)`.
+      estimates: the `Estimate`s in order of increasing AIC; fits that did not converge come last.
+      refused: the families that could not be fitted: a reason for each label, such as `Gamma` or `Gamma(rate=1.0)`.
     """
 
     estimates: list[Estimate]
     refused: dict[str, str]
 
     def summary(self) -> str:
-        """The ranking as a table of text; `dAIC` is the distance from the best AIC of a fit that converged."""
+        """The ranking as a text table; `dAIC` is the difference from the smallest AIC of a converged fit."""
         labels = [*(e.family.label for e in self.estimates), *self.refused]
         width = max(24, *map(len, labels)) + 2
         best = self.estimates[0].aic if self.estimates[0].converged else math.nan
@@ -106,11 +106,11 @@ def _as_families(distributions: Iterable[Any], y: ArrayLike) -> list[ParametricF
 
 
 def _check_comparable(families: list[ParametricFamily]) -> None:
-    """Raises a `ValueError` for families whose likelihoods are densities of different measures."""
+    """Raises a `ValueError` if the families' likelihoods are densities with respect to different measures."""
     has_columns = any(family.measure.columns != _NUMBER for family in families)
     labels: dict[Measure, list[str]] = {}
     for family in families:
-        if not has_columns or family.measure.columns != _NUMBER:  # `compare` refuses numbers beside intervals
+        if not has_columns or family.measure.columns != _NUMBER:  # `compare` lists the others as refused
             labels.setdefault(family.measure, []).append(family.label)
     if len(labels) > 1:
         kinds = ", and ".join(

@@ -1,8 +1,9 @@
-"""Coordinates of a family for estimation: real numbers in, parameters out as a statistician names them.
+"""Coordinates for estimation: an unconstrained vector `w`, mapped to the parameters under the statistician's names.
 
-Two things differ from the vector that a network gives. A positive parameter is addressed by its logarithm, in which
-likelihoods are closer to quadratic than in softplus's argument, and which knows no unit. And TFP prefers a `log_rate`
-or `logits`; a table of estimates shows their twins among the same family's parameters, the `rate` and the `probs`.
+`w` differs from the output vector of a network in its links: a positive parameter is the exponential of its coordinate.
+Likelihoods are closer to quadratic in a logarithm than in the argument of a softplus, and the coordinate then only
+shifts when the unit of `y` changes. The names differ too: TFP builds some families from `log_rate` or `logits`, but a
+table of estimates shows the same family's `rate` or `probs`, called the *twin* of that parameter.
 """
 
 import functools
@@ -22,19 +23,19 @@ __all__ = ["Coordinates", "HeldCoordinates"]
 
 
 class Coordinates:
-    """Real numbers `w` that address the free parameters of a family.
+    """The maps from unconstrained coordinates `w` to the free parameters of a family, and back.
 
     Args:
       family: a `Family` or `MixtureFamily`.
-      held: names of parameters that are not free. Their values are the second argument of every map, a dict.
+      held: names of the parameters that are not free. Every map takes their values, a dict, as its second argument.
 
     Attributes:
-      family: the family whose vector is `w`; it does not check outcomes.
+      family: the family with logarithms of its positive parameters; it does not check outcomes.
       shapes: the shapes of the free parameters by name.
-      size: how many numbers there are.
-      point_size: how many numbers the free parameters have together.
-      held: values of no special kind of the held parameters by name.
-      are_logarithms: which numbers of `w` are the logarithms of positive parameters, `[size]`.
+      size: the length of `w`.
+      point_size: the total number of elements of the free constrained parameters.
+      held: example values of the held parameters by name, in general position.
+      are_logarithms: whether each coordinate is the logarithm of a positive parameter, `[size]`.
     """
 
     def __init__(self, family: ParametricFamily, held: Iterable[str] = ()):
@@ -49,7 +50,7 @@ class Coordinates:
         self.are_logarithms = free.logarithms
 
     def constrained(self, w: Any, held: Numbers) -> Numbers:
-        """The free parameters that `family.build` takes, by name, at `w` `[..., size]`."""
+        """The free parameters as arguments of `family.build`, by name, at `w` `[..., size]`."""
         return self.family.holding(held).parameters(tf.convert_to_tensor(w, tf.float64))
 
     @functools.cached_property
@@ -65,14 +66,14 @@ class Coordinates:
 
     @functools.cached_property
     def pullback(self) -> Callable:
-        """`f(w [size], held, slope [q])`, for the slope of a function at a point.
+        """`f(w [size], held, slope [q])`: the chain rule for a function of the point with gradient `slope`.
 
-        The function's gradient `[size]` in `w`, the derivative `[q, size]` of the point, and what the bend of the links
-        adds to the function's Hessian `[size, size]`.
+        Returns the function's gradient `[size]` in `w`, the Jacobian `[q, size]` of the point, and the term
+        `[size, size]` that the second derivatives of the links add to the function's Hessian.
         """
 
         def pullback(w, held, slope):
-            # Copies of `w`, one for each row of a derivative: one gradient of a diagonal holds all rows.
+            # One copy of `w` for each row of a Jacobian, so that a single gradient of the diagonal yields all rows.
             copies = tf.tile(w[None], [max(self.point_size, self.size), 1])
             with tf.GradientTape() as outer:
                 outer.watch(copies)
@@ -84,14 +85,14 @@ class Coordinates:
                 slopes = tf.linalg.diag_part(gradient)
             jacobian = inner.gradient(diagonal, copies)[: self.point_size]
             bend = outer.gradient(slopes, copies, unconnected_gradients="zero")[: self.size]
-            # TFP's softplus has NaN for a second derivative beyond 709, where it is 0.
+            # The second derivative of TFP's softplus is NaN beyond 709; its true value there is 0.
             return gradient[0], jacobian, tf.where(tf.math.is_nan(bend), tf.zeros_like(bend), bend)
 
         w, slope = (tf.TensorSpec([size], tf.float64) for size in (self.size, self.point_size))
         return tf.function(pullback, autograph=False).get_concrete_function(w, self.held_specs, slope)
 
     def natural(self, w: Any, held: Numbers) -> Numbers:
-        """The free parameters by name as a statistician reads them: a `log_rate` as `rate`, `logits` as `probs`."""
+        """The free parameters under the statistician's names: `rate` for a `log_rate`, `probs` for `logits`."""
         values = {}
         for name, value in self.constrained(w, held).items():
             twin, link = self.family.twin(name)
@@ -99,7 +100,7 @@ class Coordinates:
         return values
 
     def from_natural(self, natural: Numbers) -> np.ndarray:
-        """The inverse of `natural`, an array `[..., size]`, from all parameters, the held ones included."""
+        """The inverse of `natural`: `w` `[..., size]` from all parameters, including the held ones."""
         if not self.size:
             return np.zeros([0])
         held = {name: natural[name] for name in self.held}
@@ -114,7 +115,7 @@ class Coordinates:
         return self.family.build(self.constrained(w, held) | held, tf.float64)
 
     def domain(self, name: str) -> tfb.Bijector:
-        """The bijector from the real line onto the domain of a natural parameter; the identity if it has no bound."""
+        """The bijector from the real line to the domain of a natural parameter; the identity if it is unbounded."""
         constrained = next(known for known in self.shapes if self.family.twin(known)[0] == name)
         link = self.family.twin(constrained)[1]
         if constrained in self.family.positive or isinstance(link, tfb.Exp):
@@ -123,18 +124,20 @@ class Coordinates:
 
     @property
     def held_specs(self) -> dict[str, tf.TensorSpec]:
-        """What a program expects of the held parameters."""
+        """The `TensorSpec`s of the held parameters in a traced function, by name."""
         return {name: tf.TensorSpec(value.shape, tf.float64) for name, value in self.held.items()}
 
 
 class HeldCoordinates(Coordinates):
-    """Coordinates in which one number of one natural parameter is held at a value; a direction of `w` is then idle.
+    """Coordinates in which one element of a natural parameter is held at a value, for profile likelihoods.
+
+    `w` keeps its length, so the likelihood is constant along one direction of it.
 
     Args:
-      family, held: as in `Coordinates`. The value itself is held under the name `VALUE`.
-      name: a free natural parameter's name.
-      place: which of its numbers, as an index into the flattened parameter. Its twin in a symmetric matrix is held with
-        it; other class probabilities share what it leaves, in proportion.
+      family, held: as in `Coordinates`. The value of the element is passed in `held` under the name `VALUE`.
+      name: the name of a free natural parameter.
+      place: the index of the element in the flattened parameter. In a symmetric matrix the mirrored element is held as
+        well; if the element is a class probability, the others are rescaled so that all sum to 1.
     """
 
     VALUE = "value"
@@ -161,6 +164,6 @@ class HeldCoordinates(Coordinates):
 
 
 def _flat(parameters, batch_rank=0):
-    """Parameters as one vector of numbers."""
+    """The parameters, each flattened after the batch axes, concatenated along the last axis."""
     vectors = [tf.reshape(v, [-1] * batch_rank + [v.shape[batch_rank:].num_elements()]) for v in parameters.values()]
     return tf.concat(vectors, -1)

@@ -1,7 +1,7 @@
-"""The density of a family in its coordinates, with its derivatives, as programs for samples of any size.
+"""Traced functions of a family's log-density and its derivatives, for samples of any size.
 
-TensorFlow takes some tenths of a second to write a density and its derivatives down. They depend on the family alone,
-so they are written once, and the thousand samples of a bootstrap are fitted by the same programs.
+TensorFlow takes a few tenths of a second to trace a density and its derivatives. The traces depend only on the family,
+so they are cached, and all samples of a bootstrap use the same ones.
 """
 
 import functools
@@ -17,15 +17,15 @@ from nllfit.families.truncated import Truncated
 
 __all__ = ["Density", "density_of"]
 
-_KEPT = 64  # families
-_FEW = 10  # numbers of a point, of which there are as many copies; of more, the rows of the Hessian are a loop
-_STEP = 1e-2  # by which `rank` moves a coordinate
-_RANK = 1e-6  # least singular value of scores, of a largest around 1, that no error of a difference makes
+_CACHED_FAMILIES = 64
+_MOST_COPIES = 10  # for a longer point, a loop computes the rows of the Hessian
+_RANK_STEP = 1e-2  # the step of the differences in `rank`, in a coordinate
+_RANK_TOLERANCE = 1e-6  # singular values are about 1; smaller ones than this are errors of the differences
 
 
-@functools.lru_cache(_KEPT)
+@functools.lru_cache(_CACHED_FAMILIES)
 def density_of(family: ParametricFamily, held: tuple[str, ...] = ()) -> "Density":
-    """The `Density` of a family some of whose parameters are held, made once."""
+    """The cached `Density` of a family with these parameters held."""
     return Density(family, held)
 
 
@@ -37,10 +37,10 @@ class Density:
       held: names of parameters that are not free.
 
     Attributes:
-      coordinates: the `Coordinates` of the free ones.
-      dtype: of outcomes.
-      copies: of a point that `derivatives` takes, one for each row of the Hessian: one gradient of a diagonal holds all
-        rows, which takes half the time to write down that a gradient for each row takes.
+      coordinates: the `Coordinates` of the free parameters.
+      dtype: the dtype of the outcomes.
+      copies: the number of copies of the point in `derivatives`, one for each row of the Hessian. A single gradient of
+        the diagonal then yields all rows, which halves the time of the trace compared with one gradient per row.
     """
 
     def __init__(self, family: ParametricFamily, held: tuple[str, ...] = ()):
@@ -48,20 +48,20 @@ class Density:
         self._profiled: dict[tuple[str, int], HeldCoordinates] = {}
         w = tf.zeros([self.coordinates.size], tf.float64)
         self.dtype = self.coordinates.distribution(w, self.coordinates.held).dtype
-        self.copies = self.coordinates.point_size if self.coordinates.point_size <= _FEW else 1
+        self.copies = self.coordinates.point_size if self.coordinates.point_size <= _MOST_COPIES else 1
 
     def profiled(self, name: str, place: int) -> HeldCoordinates:
-        """The coordinates with one number of a natural parameter held."""
+        """The cached coordinates in which one element of a natural parameter is held."""
         key = name, place
         if key not in self._profiled:
             coordinates = self.coordinates
             self._profiled[key] = HeldCoordinates(coordinates.family, tuple(coordinates.held), name, place)
         return self._profiled[key]
 
-    # Concrete functions: TensorFlow warns of retracing where several families are fitted, each with its own programs.
+    # Concrete functions, because TensorFlow warns of retracing when several families define the same `tf.function`.
     @functools.cached_property
     def values(self) -> Any:
-        """`f(points [s, q], held, y [n, *event], weights [n])`: the sums `[s]`."""
+        """`f(points [s, q], held, y [n, *event], weights [n])`: the weighted sums `[s]`, one per point."""
 
         def values(points, held, y, weights):
             return tf.linalg.matvec(self._log_prob(points, held, y[:, None]), weights, transpose_a=True)
@@ -92,9 +92,10 @@ class Density:
 
     @functools.cached_property
     def of_samples(self) -> tuple[Any, Any]:
-        """`f(w [b, p], y [n, b, *event], weights [n, b])`, the sums `[b]` of many samples; and these with derivatives.
+        """Two functions `f(w [b, p], y [n, b, *event], weights [n, b])` of `b` samples, each with its own `w`.
 
-        The derivatives are by the coordinates `w`, because each sample has a point of its own.
+        The first returns the sums `[b]`; the second returns the sums, the gradients `[b, p]` and the Hessians
+        `[b, p, p]` with respect to `w`.
         """
         coordinates = self.coordinates
 
@@ -121,61 +122,62 @@ class Density:
 
     @functools.cached_property
     def length(self) -> int:
-        """The number of operations in the program of `values`."""
+        """The number of operations in the graph of `values`."""
         return len(self.values.graph.get_operations())
 
     @functools.cached_property
     def rank(self) -> int:
-        """How many directions of the coordinates change a density: the shift of a softmax does not.
+        """The number of identifiable directions of `w`: those that change a density, unlike the shift of a softmax.
 
-        It is asked at parameters and outcomes of no special kind: at an optimum the scores of few distinct outcomes are
-        dependent, whatever the family.
+        It is the rank of the scores (gradients of the log-density) of random outcomes at a random `w`. The sample and
+        its optimum would not do: the scores of a few distinct outcomes are linearly dependent there for any family.
         """
         coordinates, size, rank = self.coordinates, self.coordinates.size, 0
         if not size:
             return 0
         w = 0.5 * np.random.default_rng(0).standard_normal(size)
-        # Differences of fourth order: they need no program of their own, and are exact to some ten digits.
-        moves = _STEP * np.array([1, -1, 2, -2])[:, None, None] * np.eye(size)
+        # Fourth-order central differences reuse the trace of `values` and are accurate to about ten digits.
+        moves = _RANK_STEP * np.array([1, -1, 2, -2])[:, None, None] * np.eye(size)
         points = coordinates.points(tf.constant((w + moves).reshape(-1, size)), coordinates.held)
         scores = np.zeros([0, size])
         for y in self._outcomes(w, 20 + 10 * size):
             values = self.values(points, coordinates.held, y[None], tf.ones([1], tf.float64)).numpy()
             up, down, far_up, far_down = values.reshape(4, size)
-            with np.errstate(invalid="ignore"):  # -inf - -inf, beyond the support
-                score = (8 * (up - down) - (far_up - far_down)) / (12 * _STEP)
+            with np.errstate(invalid="ignore"):  # -inf minus -inf outside the support
+                score = (8 * (up - down) - (far_up - far_down)) / (12 * _RANK_STEP)
             scores = np.append(scores, np.where(np.isfinite(score), score, 0.0)[None], 0)
             norms = np.linalg.norm(scores, axis=0)
-            rank = int(np.linalg.matrix_rank(scores / np.where(norms > 0, norms, 1.0), tol=_RANK))
+            rank = int(np.linalg.matrix_rank(scores / np.where(norms > 0, norms, 1.0), tol=_RANK_TOLERANCE))
             if rank == size:
                 break
         return rank
 
     def _outcomes(self, w, count):
-        """So many outcomes `[count, *event]` of no special kind, each of positive density at `w`."""
+        """Random outcomes `[count, *event]` of positive density at `w`."""
         tiled = tf.constant(np.tile(w, (count, 1)))
 
         def outcomes():
             coordinates = self.coordinates
             return self._drawn(coordinates.constrained(tiled, coordinates.held) | coordinates.held)
 
-        if _is_drawn_by_cdf(self.coordinates.family):  # step by step, which takes less time to do than to write down
+        if _is_drawn_by_cdf(self.coordinates.family):  # eagerly, because the trace would take longer than the draw
             return tf.cast(outcomes(), self.dtype)
-        # A program, for TFP has some of its own, and TensorFlow warns where they are called with many shapes.
+        # Traced, because some of TFP's samplers are `tf.function`s, and eager calls with many shapes make TensorFlow
+        # warn of retracing.
         return tf.cast(tf.function(outcomes, autograph=False).get_concrete_function()(), self.dtype)
 
     def _drawn(self, parameters):
         distribution = self.coordinates.family.build(parameters, tf.float64)
         family = self.coordinates.family
         try:
-            # A location that is held may be far from 0, and a window is not where the bijector of the family inside is.
+            # The bijector of the event space is no use if a held location is far from 0, or if the family is wrapped.
             if "loc" in family.fixed or isinstance(family, (Truncated, ZeroInflated)):
                 return distribution.sample(seed=(0, 0))
             bijector = distribution.experimental_default_event_space_bijector()
             shape = distribution.batch_shape + bijector.inverse_event_shape(distribution.event_shape)
             return bijector.forward(tf.constant(np.random.default_rng(0).standard_normal(shape)))
-        except (AttributeError, NotImplementedError, TypeError, ValueError):  # none for counts; some fail in TFP 0.25
-            # Draws in float32: some families cannot be sampled in float64.
+        except (AttributeError, NotImplementedError, TypeError, ValueError):
+            # Counts have no such bijector, and a few of TFP 0.25 fail. Some families can only be sampled in float32.
             low = {name: tf.cast(value, tf.float32) for name, value in parameters.items()}
             return family.build(low, tf.float32).sample(seed=(0, 0))
 
@@ -197,5 +199,5 @@ class Density:
 
 
 def _is_drawn_by_cdf(family):
-    """Whether draws are quantiles: those of a window, as the counts above 0 of a hurdle are."""
+    """Whether samples are drawn by inverting the CDF within a window, such as the counts above 0 of a hurdle."""
     return family.is_discrete if isinstance(family, Hurdle) else isinstance(family, Truncated) and not family.columns

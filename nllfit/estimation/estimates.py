@@ -1,4 +1,4 @@
-"""What maximum likelihood found: the estimates, their errors and intervals, as numbers and as a table."""
+"""Maximum-likelihood estimates of a sample, with standard errors, intervals and a summary table."""
 
 import dataclasses
 import math
@@ -25,22 +25,22 @@ _WIDTH = 78
 
 @dataclasses.dataclass(frozen=True)
 class Estimate(MaximumLikelihoodFit):
-    """A family fitted to a sample by maximum likelihood, and how sure one can be of it.
+    """A family fitted to a sample by maximum likelihood, with the uncertainty of its parameters.
 
     Attributes:
       distribution: the fitted `tfd.Distribution`, in float64.
-      parameters: the estimates by name, numbers or arrays, as a statistician names them (`rate`, not `log_rate`).
-      standard_errors: their standard errors by name, the roots of the diagonal of `covariance`; infinite where other
-        values of the parameter, with other values of the others, give the same densities.
+      parameters: the estimates by name, numbers or arrays, under the statistician's names (`rate`, not `log_rate`).
+      standard_errors: the square roots of the diagonal of `covariance`, by name. A standard error is infinite if the
+        parameter is not identified, because other parameter values give the same densities.
       covariance: `[q, q]` for the `q` numbers in `parameters`, in their order: the inverse of the observed information,
-        sent through the links by the delta method. NaN where it does not exist; `message` says why.
+        transformed to these parameters by the delta method. NaN where it does not exist; `message` says why.
       log_likelihood: the maximum in nats, the sum over the sample.
-      num_observations: the number of observations; with weights their sum.
-      num_parameters: the number of free parameters, without directions that change no density.
-      converged: whether the estimate was verified to be a maximum, of the likelihoods near it: those of mixtures and of
-        some other families have several.
-      message: what was found, or why it is no maximum.
-      fit: the sample with its family, and the end of the search.
+      num_observations: the number of observations, or the sum of the weights.
+      num_parameters: the number of free parameters, not counting directions that change no density.
+      converged: whether the estimate is a verified local maximum. Mixtures and some other families can have several
+        local maxima.
+      message: the result of the search; if it did not converge, the reason.
+      fit: the sample with its family, and the result of the search.
     """
 
     distribution: tfd.Distribution
@@ -61,7 +61,7 @@ class Estimate(MaximumLikelihoodFit):
 
     @property
     def optimum(self) -> Optimum:
-        """The end of the search."""
+        """The result of the search."""
         return self.fit.optimum
 
     @property
@@ -70,7 +70,7 @@ class Estimate(MaximumLikelihoodFit):
         return self.problem.family
 
     def summary(self, level: float = 0.95) -> str:
-        """The fit as a table of text, laid out like statsmodels'."""
+        """The fit as a text table in the layout of statsmodels."""
         rule = "=" * _WIDTH
         names, *rows = table_of(self.parameters, self.standard_errors, self.confidence_intervals(level), level)
         heading = self._heading(self.family.label, "observed information", _WIDTH)
@@ -82,21 +82,22 @@ class Estimate(MaximumLikelihoodFit):
     ) -> dict[str, np.ndarray]:
         """Intervals that cover the true parameters with probability `level`, in large samples.
 
-        Wald's is `estimate +- z standard errors`. The profile-likelihood interval holds the values whose best fit is
-        not significantly worse, `2 (log L - profile(value)) <= chi-square quantile`; it needs no standard error, stays
-        in the parameter's domain and does not depend on how the parameter is written.
+        The Wald interval is `estimate +- z standard errors`. The profile-likelihood interval contains the values with
+        `2 (log L - profile(value)) <= chi-square quantile`. It needs no standard error, stays in the parameter's domain
+        and does not depend on the parametrisation.
 
         Args:
           level: between 0 and 1.
-          method: "wald", or "profile", which fits the other parameters anew some ten times for each end.
-          names: the parameter or the parameters that are wanted; by default all.
+          method: "wald" or "profile". "profile" refits the other parameters about ten times for each end.
+          names: one parameter's name or several; by default all parameters.
 
         Returns:
-          A dict of arrays `[*parameter, 2]` by name: lower and upper end. An end is infinite, or the bound of the
-          domain, where the sample sets no limit; NaN where there is no standard error.
+          A dict of arrays `[*parameter, 2]` by name: the lower and the upper end. An end is infinite, or the bound of
+          the domain, if the sample does not limit the parameter on that side; it is NaN if there is no standard error.
 
         Raises:
-          ValueError: for another `level` or `method`, an unknown name, or a profile of a fit that did not converge.
+          ValueError: if `level` or `method` is invalid or a name is unknown, or for a profile of a fit that did not
+            converge.
 
         Example:
           >>> maximum_likelihood("Bernoulli", [0, 0, 0, 1, 0]).confidence_intervals(method="profile")["probs"].round(3)
@@ -119,19 +120,19 @@ class Estimate(MaximumLikelihoodFit):
         return intervals
 
     def profile(self, name: str, values: ArrayLike, index: int | tuple[int, ...] = ()) -> np.ndarray:
-        """The profile log-likelihood of one number: the maximum over all other parameters.
+        """The profile log-likelihood of one parameter: the maximum over all others.
 
         Args:
           name: a parameter's name, as in `parameters`.
-          values: the values it is held at, `[m]`.
-          index: which of its numbers, where the parameter is an array.
+          values: the values at which the parameter is held, `[m]`.
+          index: the index of one element, if the parameter is an array.
 
         Returns:
           An array `[m]`, in nats, the sum over the sample; -inf outside the parameter's domain.
 
         Raises:
-          ValueError: for a name or index that the family does not have, for `values` that are no list of numbers, and
-            for a fit that did not converge.
+          ValueError: if the family has no such name or index, if `values` is not a list of numbers, or if the fit did
+            not converge.
         """
         self._check_name(name)
         self._check_converged()
@@ -150,22 +151,22 @@ class Estimate(MaximumLikelihoodFit):
         return np.array([profile(value) for value in np.ravel(held).tolist()])
 
     def bootstrap(self, num_samples: int = 1000, seed: int = 0, kind: str = "nonparametric") -> Bootstrap:
-        """Fits the family to samples like this one, to see how the estimates vary without a formula for their errors.
+        """Refits the family to bootstrap samples, which shows how the estimates vary without a large-sample formula.
 
-        Newton's method begins each fit at the estimate, in all samples together: a thousand take some tenths of a
-        second, and where the likelihood is not smooth, or has several maxima, a minute.
+        Newton's method fits all samples together, starting at the estimate. A thousand samples take a few tenths of a
+        second, but about a minute if the likelihood is not smooth or has several maxima.
 
         Args:
-          num_samples: how many samples, each as large as this one; with weights, as their sum.
-          seed: an int >= 0, which fixes them.
-          kind: "nonparametric" draws observations with replacement, "parametric" draws from the fitted distribution.
+          num_samples: the number of bootstrap samples. Each is as large as the data (or as the sum of the weights).
+          seed: the seed of the samples, an int >= 0.
+          kind: "nonparametric" draws observations with replacement; "parametric" draws from the fitted distribution.
 
         Returns:
           A `Bootstrap`, with the estimates of each sample, standard errors, intervals ("percentile" or "bca") and a
           table.
 
         Raises:
-          ValueError: for other arguments.
+          ValueError: if an argument is invalid.
 
         Example:
           >>> bootstrap = maximum_likelihood("Exponential", [0.5, 1.5, 0.2, 3.1, 0.9, 2.2]).bootstrap(2000)
@@ -193,27 +194,27 @@ class Estimate(MaximumLikelihoodFit):
 
 
 def maximum_likelihood(distribution: Any, y: ArrayLike, *, weights: ArrayLike | None = None, **fixed: Any) -> Estimate:
-    """The parameters under which a sample is most likely.
+    """Fits a family to a sample by maximum likelihood: `argmax_theta sum_i w_i log p(y_i | theta)`.
 
-    `argmax_theta sum_i w_i log p(y_i | theta)`, by Newton's method in float64, in the logarithms of positive
-    parameters, from TFP's closed form where it has one, or else from the best of a thousand parameter values around the
-    sample's location and spread. A location-scale family is fitted to the sample in units of its spread around its
-    median. Where the likelihood is not smooth (the bounds of a Uniform, the median of a Laplace) the estimate is the
-    statistic that maximises it.
+    Newton's method maximises the log-likelihood in float64, over the logarithms of positive parameters. It starts at
+    TFP's closed form if there is one, otherwise at the best of up to a thousand parameter values around the sample's
+    location and spread. For a location-scale family the sample is first centred at its median and divided by its
+    spread. Where the likelihood is not smooth (the bounds of a Uniform, the location of a Laplace) the estimate is the
+    sample statistic that maximises it.
 
     Args:
       distribution: a class of `tfp.distributions` or its name, a `Family` or a `MixtureFamily`.
       y: the sample, `[n, *event]`: `[n]` for a scalar family, `[n, d]` for vectors or d independent scalars.
-      weights: how often each observation counts, `[n]`, not negative. By default each counts once.
+      weights: the number of times that each observation counts, `[n]`, >= 0. By default each counts once.
       **fixed: parameters held at a value (`scale=1.0`), and `num_classes` for class labels.
 
     Returns:
-      An `Estimate`. Look at its `converged` and `message` before its numbers.
+      An `Estimate`. Check its `converged` and `message` before you use the numbers.
 
     Raises:
-      ValueError: before any optimisation, if `y` is empty, holds NaN, infinite values or an outcome outside the
-        support, has all values equal where the likelihood then has no bound, or fewer numbers than there are
-        parameters; if `weights` are of another length, negative or all zero; if no parameter is free.
+      ValueError: before any optimisation, if `y` is empty, has fewer numbers than there are parameters, contains NaN,
+        an infinite value or an outcome outside the support, or has all values equal so that the likelihood is
+        unbounded; if `weights` have the wrong length, are negative or all zero; if no parameter is free.
 
     Example:
       >>> maximum_likelihood("Bernoulli", [0, 0, 0, 1, 0]).parameters
@@ -247,7 +248,7 @@ def _estimate_of(fit: Fit) -> Estimate:
 
 
 def _message(fit, idle):
-    """What was found, or why it is no maximum; `idle` are the parameters that no sample can tell from others."""
+    """The message of an `Estimate`; `idle` lists the parameters that are not identified."""
     message = fit.message
     if not fit.converged:
         message += fit.problem.suspicion

@@ -1,4 +1,4 @@
-"""A fit: a problem and the end of the search for its maximum, with errors by the delta method."""
+"""A fit: a problem and the optimum that the search found, with standard errors by the delta method."""
 
 import dataclasses
 import functools
@@ -15,20 +15,20 @@ from nllfit.optimum.newton import Optimum
 
 __all__ = ["Fit", "higher", "rise"]
 
-_IDLE = 1e-4  # of a parameter's derivative that lies in directions which change no density, from which on it is idle
-_TIE = 1e-3  # nats that two climbs to the same place, be it at infinity, may differ by
+_UNIDENTIFIED = 1e-4  # a parameter is not identified if this share of its gradient lies in the flat directions
+_TIE = 1e-3  # two climbs to the same maximum, or to the same limit at infinity, may differ by this many nats
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fit:
-    """A problem and where the search for its maximum ended."""
+    """A problem and the optimum that the search found."""
 
     problem: Problem
     optimum: Optimum
 
     @property
     def converged(self) -> bool:
-        """Whether the end is a maximum."""
+        """Whether the optimum is a verified maximum."""
         return self.optimum.converged
 
     @property
@@ -38,26 +38,26 @@ class Fit:
 
     @functools.cached_property
     def natural(self) -> dict[str, np.ndarray]:
-        """All estimated parameters by name, as a statistician names them."""
+        """All estimated parameters under the statistician's names."""
         return {name: value.numpy() for name, value in self.problem.natural(self.optimum.w).items()}
 
     @property
     def message(self) -> str:
-        """What was found, or why it is no maximum."""
+        """The result of the search; if it did not converge, the reason."""
         return in_words(self.problem.objective, self.optimum) + self.optimum.note + self.problem.remark
 
     @property
     def distribution(self) -> tfd.Distribution:
-        """The fitted distribution; it checks outcomes."""
+        """The fitted distribution, with `validate_args=True`."""
         return self.problem.distribution(self.optimum.w)
 
     @functools.cached_property
     def natural_errors(self) -> np.ndarray:
-        """Independent errors `[q, r]` of all numbers of the natural parameters; their product is the covariance.
+        """A square root `E` `[q, r]` of the covariance `E E^T` of the `q` natural parameters.
 
-        NaN where there are none: at no maximum, or where the likelihood is not smooth. Infinite where a direction that
-        changes no density moves the parameter, as a shift does the cutpoints of an ordered logistic distribution, and
-        its location.
+        NaN if the fit did not converge, or for a parameter in which the likelihood is not smooth. Infinite for a
+        parameter that is not identified: the cutpoints of an ordered logistic distribution and its location can be
+        shifted together without changing a density.
         """
         if not self.converged:
             return np.full([sum(value.size for value in self.natural.values()), 1], np.nan)
@@ -71,16 +71,16 @@ class Fit:
         along, rank = jacobian @ axes, self.optimum.rank
         found = along[:, :rank] / np.sqrt(curvature[:rank])
         held = np.concatenate([np.full(value.size, name in self.problem.held) for name, value in self.natural.items()])
-        idle = np.hypot.reduce(along[:, rank:], axis=1) > _IDLE * np.hypot.reduce(along, axis=1)
+        idle = np.hypot.reduce(along[:, rank:], axis=1) > _UNIDENTIFIED * np.hypot.reduce(along, axis=1)
         return np.concatenate([found, np.where(held, np.nan, np.where(idle, np.inf, 0.0))[:, None]], 1)
 
 
 def higher(objective: Objective, one: Optimum, other: Optimum) -> Optimum:
-    """The higher of two ends of climbs; of two at one height, the one that is a maximum."""
+    """The higher of two optima; at equal height (within 1e-3 nats), the converged one."""
     least = -_TIE if other.converged and not one.converged else _TIE
     return other if rise(objective, one, other) > least else one
 
 
 def rise(objective: Objective, one: Optimum, other: Optimum) -> float:
-    """By how many nats the other is higher; both may be -inf."""
+    """The log-likelihood of `other` minus that of `one`, in nats; both may be -inf."""
     return 0.0 if other.value == one.value else objective.total_weight * (other.value - one.value)

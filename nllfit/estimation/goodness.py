@@ -1,4 +1,4 @@
-"""Goodness of fit: whether a sample could have come from the family that was fitted to it."""
+"""Goodness-of-fit tests of a fitted family by the parametric bootstrap."""
 
 import dataclasses
 
@@ -12,20 +12,20 @@ from nllfit.families.inflated import ZeroInflated
 
 __all__ = ["GoodnessOfFit", "goodness_of_fit"]
 
-_EXPECTED = 5.0  # the fewest outcomes expected in a bin of counts
-_TINY = 1e-300  # of a probability, whose logarithm is taken
+_LEAST_EXPECTED = 5.0  # outcomes in each bin of counts
+_TINY = 1e-300  # a lower bound of probabilities, so that their logarithms are finite
 
 
 @dataclasses.dataclass(frozen=True)
 class GoodnessOfFit:
-    """How far a sample is from the distribution fitted to it, beside samples from that distribution.
+    """Distances between a sample and its fitted distribution, with bootstrap p-values.
 
     Attributes:
-      statistics: by name: "kolmogorov_smirnov", "anderson_darling" and "cramer_von_mises", or "chi_square" of counts.
-      p_values: by name, how often a sample from the fit is as far from its own fit.
+      statistics: by name: "kolmogorov_smirnov", "anderson_darling" and "cramer_von_mises", or "chi_square" for counts.
+      p_values: by name: how often a sample drawn from the fit is at least as far from its own refit.
       label: the family.
-      num_samples: how many samples were drawn.
-      num_failed: how many of them have no maximum that was verified.
+      num_samples: the number of samples drawn.
+      num_failed: the number of drawn samples without a verified maximum.
     """
 
     statistics: dict[str, float]
@@ -35,7 +35,7 @@ class GoodnessOfFit:
     num_failed: int
 
     def summary(self) -> str:
-        """The tests as a table of text."""
+        """The tests as a text table."""
         failed = f", {self.num_failed} without a maximum" if self.num_failed else ""
         lines = [f"Goodness of fit of {self.label}, by {self.num_samples} samples from it{failed}"]
         lines.append(f"{'':<22}{'statistic':>12}{'p-value':>10}")
@@ -45,7 +45,7 @@ class GoodnessOfFit:
 
 
 def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -> GoodnessOfFit:
-    """Tests whether a sample could have come from the family that was fitted to it.
+    """Tests whether the sample could come from the family that was fitted to it.
 
     With the fitted CDF `u_i = F(y_(i))` at the `n` sorted outcomes,
 
@@ -53,25 +53,27 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
         Cramer-von Mises:    1/(12 n) + sum_i ((2 i - 1)/(2 n) - u_i)^2
         Anderson-Darling:    -n - sum_i (2 i - 1)/n (log u_i + log(1 - u_(n+1-i)))
 
-    and, for counts and labels, `sum (observed - expected)^2 / expected` over bins of at least 5 expected outcomes. A
-    fit is nearer to its sample than the truth is, so that the tables of these statistics do not hold. The p-value is of
-    the parametric bootstrap: samples are drawn from the fit, the family is fitted to each, and the p-value is
-    `(1 + b) / (1 + num_samples)` for the `b` of them whose statistic is at least as large.
+    and, for counts and labels, `sum (observed - expected)^2 / expected` over bins of at least 5 expected outcomes. The
+    published tables of these statistics assume a distribution that was not fitted to the sample, so they do not apply:
+    a fitted distribution is closer to its sample than the true one. The p-value comes from the parametric bootstrap
+    instead. Samples are drawn from the fit and the family is fitted to each. If `b` of these samples have a statistic
+    at least as large as the observed one, the p-value is `(1 + b) / (1 + num_samples)`.
 
     Args:
-      estimate: a converged `Estimate` of a scalar family; weights must be whole numbers, for they are repetitions.
-      num_samples: how many samples are drawn.
-      seed: an int >= 0, which fixes them.
+      estimate: a converged `Estimate` of a scalar family. Its weights must be whole numbers, because they are used as
+        numbers of repetitions.
+      num_samples: the number of samples drawn.
+      seed: the seed of the samples, an int >= 0.
 
     Returns:
       A `GoodnessOfFit`.
 
     Raises:
-      TypeError: if `estimate` is none.
-      ValueError: if it did not converge, its outcomes are vectors, intervals, come with a window or are amounts with a
-        point at 0, its weights are no whole numbers, or its counts fall
-        into fewer bins than there are parameters.
-      NotImplementedError: if TFP knows no CDF of the family.
+      TypeError: if `estimate` is not an `Estimate`.
+      ValueError: if the fit did not converge; if its outcomes are vectors or intervals, come with a window, or are
+        continuous with a probability at 0; if its weights are not whole numbers; if its counts fall into too few bins
+        for the number of parameters.
+      NotImplementedError: if TFP has no CDF for the family.
 
     Example:
       >>> y = np.random.default_rng(0).gamma(2.0, 3.0, 200)
@@ -88,7 +90,7 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
     problem = estimate.problem
     if not estimate.converged:
         raise ValueError(f"The fit is no maximum ({estimate.message}), so there is no distribution to test.")
-    if problem.family.event_shape and not problem.family.takes_infinity:  # of which `drawn` says why it cannot
+    if problem.family.event_shape and not problem.family.takes_infinity:  # `drawn` refuses intervals, with a reason
         raise ValueError(
             f"An outcome has shape {problem.family.event_shape}, and the tests are of numbers: fit each column alone."
         )
@@ -107,8 +109,8 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
         edges = _edges(itself, y)
         if len(edges) < estimate.num_parameters + 1:
             raise ValueError(
-                f"The outcomes fall into {len(edges) + 1} bins of at least {_EXPECTED:g} expected ones, too few for "
-                f"{estimate.num_parameters} parameters: give more observations."
+                f"The outcomes fall into {len(edges) + 1} bins of at least {_LEAST_EXPECTED:g} expected ones, too few "
+                f"for {estimate.num_parameters} parameters: give more observations."
             )
         observed = {"chi_square": _chi_square(itself, y, edges)}
         chance = {"chi_square": _chi_square(refits, samples, edges)}
@@ -123,7 +125,7 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
 
 
 def _of_the_cdf(fits: Refits, y: np.ndarray) -> dict[str, np.ndarray]:
-    """The statistics `[b]` of sorted samples `[b, n]` and their fits, by name."""
+    """The statistics `[b]`, by name, that compare sorted samples `[b, n]` with the CDFs of their fits."""
     below, above = fits.probabilities(y)
     n = y.shape[1]
     i = np.arange(1, n + 1)
@@ -136,19 +138,19 @@ def _of_the_cdf(fits: Refits, y: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _edges(itself: Refits, y: np.ndarray) -> np.ndarray:
-    """The highest counts of all bins but the last, of at least so many expected outcomes each, `[k]`."""
+    """The highest count in each bin but the last, `[k]`; each bin has at least `_LEAST_EXPECTED` expected outcomes."""
     counts = np.arange(y.min(), y.max() + 1)
     below = itself.probabilities(counts[None])[0][0] * y.shape[1]
     edges, last = [], 0.0
     for count, reached in zip(counts, below, strict=True):
-        if reached - last >= _EXPECTED and y.shape[1] - reached >= _EXPECTED:
+        if reached - last >= _LEAST_EXPECTED and y.shape[1] - reached >= _LEAST_EXPECTED:
             edges.append(count)
             last = reached
     return np.array(edges)
 
 
 def _chi_square(fits: Refits, y: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """The statistic of samples `[b, n]` and their fits, `[b]`."""
+    """The chi-square statistics `[b]` of samples `[b, n]` and their fits."""
     n = y.shape[1]
     below = fits.probabilities(edges[None])[0]
     ends = np.zeros([len(below), 1]), np.ones([len(below), 1])

@@ -1,4 +1,4 @@
-"""The likelihood-ratio test: whether a family describes a sample better than a special case of it."""
+"""The likelihood-ratio test of a fit against a special case of it."""
 
 import dataclasses
 from typing import Any
@@ -15,7 +15,7 @@ from nllfit.quantiles import survival
 
 __all__ = ["LikelihoodRatioTest", "likelihood_ratio_test"]
 
-# Families of another name that are special cases, and whether at a bound of the parameter that makes them so.
+# (special case, general family) -> whether the special case is at a bound of one of the general family's parameters.
 _WITHIN = {
     ("Cauchy", "StudentT"): False,
     ("Chi2", "Gamma"): False,
@@ -27,20 +27,20 @@ _WITHIN = {
     ("Normal", "StudentT"): True,
     ("Poisson", "NegativeBinomial"): True,
 }
-_ROUNDING = 0.02  # nats that rounding, and a search broken off on its way to a bound, may take from twice the ratio
+_ROUNDING = 0.02  # nats; a statistic this far below 0 is due to rounding, or to a search that stopped short of a bound
 _SHARE, _NAME = "zero_probs", "name"
 
 
 @dataclasses.dataclass(frozen=True)
 class LikelihoodRatioTest:
-    """How much better the general of two nested fits is, beside what chance would give.
+    """The likelihood-ratio test of two nested fits: `a`, the special case, and `b`, the general family.
 
     Attributes:
       statistic: `2 (log L(b) - log L(a))`, in nats.
-      degrees_of_freedom: by how many parameters the general family has more.
-      p_value: how often the statistic would be as large if the special case were true.
-      at_bound: whether the special case is at a bound of a parameter of the general one.
-      labels: the two families, the special one first.
+      degrees_of_freedom: the number of parameters of `b` minus that of `a`.
+      p_value: the probability of a statistic at least as large if the special case is true.
+      at_bound: whether the special case is at a bound of a parameter of the general family.
+      labels: the labels of the two families, the special case first.
     """
 
     statistic: float
@@ -50,7 +50,7 @@ class LikelihoodRatioTest:
     labels: tuple[str, str]
 
     def summary(self) -> str:
-        """The test in a line of text."""
+        """The test as one line of text."""
         law = f"chi-square, {self.degrees_of_freedom} df" + (", halved at the bound" if self.at_bound else "")
         special, general = self.labels
         return f"{special} within {general}: 2 log(L ratio) = {self.statistic:.4f} ({law}), p = {self.p_value:.4g}"
@@ -59,28 +59,28 @@ class LikelihoodRatioTest:
 def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
     """Tests a fit against a more general one of the same sample, by Wilks' theorem.
 
-    If the special family is true, `2 (log L(b) - log L(a))` has in large samples a chi-square distribution with as many
-    degrees of freedom as `b` has more parameters. Where `a` is at a bound of a parameter of `b`, as a Poisson is a
-    `NegativeBinomial` of infinite `total_count`, and a `ZeroInflated` one with a share of 0, that parameter counts in
-    half of all samples alone: of one more the distribution is `0.5 chi2_0 + 0.5 chi2_1`, of `k` more
-    `0.5 chi2_(k-1) + 0.5 chi2_k`, with `chi2_0` the number 0.
+    If the special case is true, then in large samples `2 (log L(b) - log L(a))` has a chi-square distribution with `k`
+    degrees of freedom, where `k` is the number of parameters of `b` minus that of `a`. The special case may instead be
+    at a bound of a parameter of `b`: a Poisson is a `NegativeBinomial` of infinite `total_count`, and a `ZeroInflated`
+    Poisson whose share of extra zeros is 0. In half of all samples the estimate of that parameter is then at its bound,
+    so the distribution is the mixture `0.5 chi2_(k-1) + 0.5 chi2_k`, where `chi2_0` is 0.
 
     Args:
-      a: the `Estimate` of the special family: that of `b` with a parameter held at a value more, or one known to be a
-        special case, such as the Exponential of the Gamma. A `Censored`, `Truncated`, `ZeroInflated` or `Hurdle` family
-        is one of another with the same window if what is inside is; a family of counts is one of `ZeroInflated` and
-        `Hurdle` ones.
+      a: the `Estimate` of the special case. It is either the family of `b` with at least one more parameter held at a
+        value, or a known special case such as the Exponential of the Gamma. A `Censored`, `Truncated`, `ZeroInflated`
+        or `Hurdle` family is a special case of another with the same window if its inner family is. A family of counts
+        is a special case of its `ZeroInflated` and `Hurdle` families.
       b: the `Estimate` of the general family.
 
     Returns:
       A `LikelihoodRatioTest`.
 
     Raises:
-      TypeError: if one is no `Estimate`.
-      ValueError: if they are of different samples; if they give likelihoods of different kinds, as a Normal gives 0 a
-        density and a `ZeroInflated("Normal")` a probability; if `a` is not known to be a special case of `b`, or at the
-        bounds of two parameters, as a Poisson in a `ZeroInflated("NegativeBinomial")`; if one did not converge; if `b`
-        is less likely than `a`.
+      TypeError: if `a` or `b` is not an `Estimate`.
+      ValueError: if the two samples differ; if the kinds of likelihood differ (at 0 a Normal has a density, but a
+        `ZeroInflated("Normal")` has a probability); if `a` is not known to be a special case of `b`; if `a` is at the
+        bounds of two parameters, as a Poisson is in a `ZeroInflated("NegativeBinomial")`; if a fit did not converge; if
+        `b` has a lower likelihood than `a`.
 
     Example:
       >>> y = [0.5, 1.5, 0.2, 3.1, 0.9, 2.2]
@@ -108,7 +108,7 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
         )
     at_bound = _num_at_bound(a.family, b.family) > 0
     for name, estimate in (("a", a), ("b", b)):
-        if not estimate.converged and not (name == "b" and at_bound):  # at the bound it is the special case
+        if not estimate.converged and not (name == "b" and at_bound):  # at the bound `b` need not have a maximum
             raise ValueError(f"`{name}` is no maximum ({estimate.message}), so that there is no ratio of maxima.")
     more = b.num_parameters - a.num_parameters
     statistic = 2 * (b.log_likelihood - a.log_likelihood)
@@ -123,15 +123,15 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
 
 
 def _tail(statistic, degrees_of_freedom):
-    """How often a chi-square number is as large; with none of freedom it is 0."""
+    """The probability that a chi-square variable is at least `statistic`; with 0 degrees of freedom it is always 0."""
     if degrees_of_freedom == 0:
         return float(statistic == 0)
     chi2 = tfd.Chi2(tf.constant(float(degrees_of_freedom), tf.float64))
-    return float(survival(chi2, statistic))  # with digits where TFP's is 0
+    return float(survival(chi2, statistic))  # TFP's own survival function rounds to 0 in the far tail
 
 
 def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
-    """How many parameters of the general family a special case is at a bound of; a `ValueError` if it is none."""
+    """The number of parameters of `general` at whose bound `special` is; a `ValueError` if it is no special case."""
     labels = f"`a`, {special.label}, is not known to be a special case of `b`, {general.label}"
     if special.component_shape or general.component_shape:
         raise ValueError(
@@ -144,7 +144,8 @@ def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
         if type(inner) is type(outer) and _facts(inner) == _facts(outer):
             ours, theirs, inner = ours | _share(inner), theirs | _share(outer), inner.family
         elif isinstance(outer, ZeroInflated) and not _share(outer):
-            # Without zeros of its own a family has no share of them; counts behind a hurdle have as many as they would.
+            # `special` has no extra zeros: a share of 0, which is a bound. In a hurdle of counts it is not a bound,
+            # because the share of zeros may lie on either side of the probability that the counts give to 0.
             num_at_bound += not (isinstance(outer, Hurdle) and outer.is_discrete)
             ours |= {_SHARE: None}
         else:
@@ -173,7 +174,7 @@ def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
 
 
 def _facts(family):
-    """What belongs to a family that is made of another, but for what can be estimated."""
+    """The arguments of a wrapped family that cannot be estimated, such as its window."""
     return {name: value for name, value in family.arguments.items() if name not in ("family", "shared", _SHARE)}
 
 

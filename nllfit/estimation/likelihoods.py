@@ -1,4 +1,4 @@
-"""The likelihood of a sample, as a function of the parameters."""
+"""The likelihood of a sample as a function of the parameters, on a grid of parameter values."""
 
 from typing import Any
 
@@ -15,32 +15,36 @@ from nllfit.families.tfp_classes import MIXTURE, MIXTURE_SAME_FAMILY
 
 __all__ = ["likelihood", "log_likelihood"]
 
-_COARSE = 1e-5  # a rounding error, in widths of the sample
+_MOST_ROUNDING = 1e-5  # error of the cast to float32 relative to the range of the sample
 
 
 def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     """The log-likelihood of an i.i.d. sample at every parameter value in a distribution's batch.
 
-    `sum_i log p(y_i | theta)`: a sum of logarithms, so it is exact where the product of densities underflows. It is
-    never NaN, and never the number that a formula gives beyond the support: it is -inf at parameters under which TFP
-    says that an outcome has density zero, as beyond the bound of a Uniform; any other outcome out of the support, such
-    as a negative one under a Gamma, is an error, as `validate_args=True` would make of both. In a `tf.function`, where
-    no value can be looked at, only `validate_args` checks. It is computed in float64 from the parameters that the
-    distribution was given, be it itself of float32, in which 1e8 and the outcomes around it are multiples of 8.
+    `sum_i log p(y_i | theta)`: a sum of logarithms, so it does not underflow as the product of densities does.
+
+    Outcomes outside the support are found whether or not the distribution has `validate_args=True`. If TFP's density of
+    such an outcome is 0, as beyond the bound of a Uniform, the log-likelihood is -inf; for any other outcome outside
+    the support, such as a negative one under a Gamma, a `ValueError` is raised. The result is never NaN. Inside a
+    `tf.function`, where values are not available, only `validate_args=True` checks the outcomes.
+
+    The computation is in float64, from the original parameters of the distribution, even if the distribution itself is
+    of float32. This matters for large outcomes: near 1e8 the float32 numbers are multiples of 8.
 
     Args:
-      distribution: a `tfd.Distribution` of batch `[*grid]` and event `[*event]`: one parameter value, or a grid.
+      distribution: a `tfd.Distribution` of batch shape `[*grid]` (one parameter value, or a grid) and event shape
+        `[*event]`.
       y: the sample, `[n, *event]`.
 
     Returns:
       A tensor `[*grid]` in float64, in nats, the sum over the sample.
 
     Raises:
-      TypeError: if `distribution` is no distribution.
-      ValueError: if `y` is empty, is not of numbers, holds a NaN or has another event shape than the distribution; for
-        an outcome out of the support, or at an edge of it where the density is not defined; for a parameter out of its
-        domain, such as a scale of zero; for outcomes that float32 cannot tell apart, if the distribution is of float32
-        and cannot be made anew, as one of a bijector.
+      TypeError: if `distribution` is not a `tfd.Distribution`.
+      ValueError: if `y` is empty, is not numeric, contains a NaN or has another event shape than the distribution; if
+        an outcome is outside the support, or at an edge of it where the density is not defined; if a parameter is out
+        of its domain, such as a scale of 0; if float32 cannot tell the outcomes apart and the distribution cannot be
+        rebuilt in float64, as one that holds a bijector.
 
     Example:
       >>> log_likelihood(tfd.Normal([-1.0, 0.0, 1.0], 1.0), [-1.0, 0.0, 1.0]).numpy().round(4)
@@ -83,14 +87,15 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 def likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     """The likelihood of an i.i.d. sample at every parameter value in a distribution's batch.
 
-    `prod_i p(y_i | theta)`, the exponential of `log_likelihood`; it is 0 where that is below about -745.
+    `prod_i p(y_i | theta)`, the exponential of `log_likelihood`. It underflows to 0 where the log-likelihood is below
+    about -745.
 
     Args:
-      distribution: a `tfd.Distribution` of batch `[*grid]` and event `[*event]`.
+      distribution: a `tfd.Distribution` of batch shape `[*grid]` and event shape `[*event]`.
       y: the sample, `[n, *event]`.
 
     Returns:
-      A tensor `[*grid]` in float64, a product over the sample.
+      A tensor `[*grid]` in float64, the product over the sample.
 
     Raises:
       TypeError, ValueError: as `log_likelihood`.
@@ -105,7 +110,7 @@ def likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 
 
 def _in_float64(distribution: tfd.Distribution) -> tfd.Distribution:
-    """The distribution made anew in float64; itself where TFP does not know how."""
+    """The distribution rebuilt in float64, or itself if that fails."""
     try:
         known = distribution.parameter_properties()
         parameters = {name: _parameter(name, value, known) for name, value in distribution.parameters.items()}
@@ -149,7 +154,7 @@ def _outcomes(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     outcomes = tf.cast(tf.convert_to_tensor(values), distribution.dtype)
     finite = values[np.isfinite(values)]
     width = np.ptp(finite) if finite.size else 0.0
-    if outcomes.dtype == tf.float32 and width and np.any(np.abs(np.float32(finite) - finite) > _COARSE * width):
+    if outcomes.dtype == tf.float32 and width and np.any(np.abs(np.float32(finite) - finite) > _MOST_ROUNDING * width):
         raise ValueError(
             f"`y` holds outcomes that float32, the dtype of {distribution.name}, cannot tell apart: make the "
             f"distribution of parameters in float64."
@@ -158,8 +163,8 @@ def _outcomes(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 
 
 def _check_support(distribution, outcomes):
-    """Raises a `ValueError` for an outcome that TFP refuses, but not where it knows that the density is zero."""
-    if isinstance(distribution, MIXTURE_SAME_FAMILY):  # what one component refuses, another may have
+    """Raises a `ValueError` for an outcome that TFP refuses, unless TFP gives it a density of 0."""
+    if isinstance(distribution, MIXTURE_SAME_FAMILY):  # an outcome may be outside the support of one component only
         outcomes = tf.expand_dims(outcomes, -1 - distribution.event_shape.rank)
         return _check_support(distribution.components_distribution, outcomes)
     if isinstance(distribution, MIXTURE):
@@ -169,7 +174,7 @@ def _check_support(distribution, outcomes):
         return None
     log_prob = distribution.log_prob(outcomes)
     zero = np.isneginf(log_prob).reshape([*log_prob.shape, *[1] * distribution.event_shape.rank])
-    if zero.any():  # an outcome in the support takes its place, so that TFP judges the others
+    if zero.any():  # replace such outcomes by one in the support, so that TFP's check reports only the others
         tried = tf.where(zero, _possible(distribution, outcomes), outcomes)
     if refusal(strict, tried):
         raise _refusal(strict, outcomes, tried)
@@ -184,7 +189,7 @@ def _possible(distribution, outcomes):
 
 
 def _refusal(distribution, outcomes, tried):
-    """The error that names the first of `outcomes` that the distribution refuses, in the form `tried` `[n, ...]`."""
+    """The `ValueError` for the first outcome that the distribution refuses; `tried` `[n, ...]` are those checked."""
     row, reason = first_refused(distribution, tried)
     return ValueError(
         f"`y` holds {_text(outcomes[row], distribution)}, which {distribution.name} cannot have: {reason} Remove it, "

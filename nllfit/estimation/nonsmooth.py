@@ -1,7 +1,8 @@
-"""Likelihoods with corners, or with a maximum between any two observations: where Newton's method alone does not get.
+"""Likelihoods that Newton's method cannot maximise by itself: those with corners or with many local maxima.
 
-A Laplace's likelihood has a corner in `loc` at each observation: there the parameter is held, and the others are
-climbed. A Cauchy's of small scale has a maximum near each observation: the climb is repeated from the likeliest ones.
+The likelihood of a Laplace has a corner in `loc` at each observation. We hold `loc` at an observation and maximise over
+the other parameters. The likelihood of a Cauchy with a small scale has a local maximum near each observation. We repeat
+the search from the most likely ones.
 """
 
 import functools
@@ -15,17 +16,17 @@ from nllfit.optimum.newton import Optimum, maximize
 
 __all__ = ["at_the_best_corner", "corner_near", "over_scattered_maxima"]
 
-_MEETS = 1e-12  # widths of the sample between two parameters that meet, because TFP's density is NaN where they do
-_MOST = 4e6  # log-densities, at places of a parameter times outcomes
-_OBSERVATIONS = 50  # nearest to the parameter, and as many from all over the sample, at which it is tried
-_KEPT_CORNERS, _KEPT_MAXIMA = 3, 5  # of the places tried, from which the others are climbed
-_TURNS = 20  # of the parameter and the smooth ones, each of which raises the likelihood
-_LEAST = 1e-9  # nats that a turn at a corner must win, where rounding errors win 1e-11
-_TIE = 1e-3  # nats that two climbs to the same place may differ by
+_GAP = 1e-12  # ranges of the sample between a bound and the corner, because TFP's density is NaN if the two are equal
+_MOST_LOG_DENSITIES = 4e6  # parameter values times outcomes
+_OBSERVATIONS = 50  # the corners tried: this many observations near the parameter, and this many across the sample
+_KEPT_CORNERS, _KEPT_MAXIMA = 3, 5  # the most likely of the values tried, from which a full search starts
+_TURNS = 20  # alternations between the corner parameter and the smooth parameters
+_LEAST_GAIN = 1e-9  # nats by which a turn must raise the likelihood; rounding errors are about 1e-11
+_TIE = 1e-3  # two climbs to the same maximum may differ by this many nats
 
 
 def corner_near(problem: Problem, w: np.ndarray) -> str | None:
-    """The parameter in which the likelihood has corners near `w`; None if it is smooth there."""
+    """The name of the parameter in which the likelihood has corners near `w`; None if it is smooth there."""
     facts, family = problem.family.facts, problem.family
     if facts.corner not in family.parameter_names or not len(family.seen(problem.y)):
         return None
@@ -34,15 +35,16 @@ def corner_near(problem: Problem, w: np.ndarray) -> str | None:
 
 
 def at_the_best_corner(problem: Problem, name: str, w: np.ndarray, smooth: Optimum | None) -> Fit:
-    """The fit with a parameter held where the likelihood has its maximum at a corner.
+    """The fit with one parameter held at the corner of highest likelihood.
 
-    That parameter and the smooth ones take turns until the likelihood rises no more.
+    Alternately chooses the best corners for that parameter and maximises over the others, until the likelihood no
+    longer rises.
 
     Args:
-      problem: with all parameters free.
+      problem: the problem with all parameters free.
       name: the parameter in which the likelihood has corners.
-      w: where to begin.
-      smooth: the optimum of the problem, if it was searched.
+      w: the start.
+      smooth: the optimum found by Newton's method, or None; it is kept if no corner is higher.
     """
     natural = problem.natural(w)
     best = Fit(problem, smooth) if smooth and smooth.converged else None
@@ -50,14 +52,14 @@ def at_the_best_corner(problem: Problem, name: str, w: np.ndarray, smooth: Optim
         corners = _held_at_corners(problem, name, natural)
         ends = [Fit(corner, maximize(corner.objective, corner.coordinates_of(natural))) for corner in corners]
         end = max(ends, key=lambda end: end.optimum.value)
-        if best and rise(problem.objective, best.optimum, end.optimum) <= _LEAST:
+        if best and rise(problem.objective, best.optimum, end.optimum) <= _LEAST_GAIN:
             break
         best, natural = end, end.natural
     return best or Fit(problem, maximize(problem.objective, w))
 
 
 def over_scattered_maxima(problem: Problem, optimum: Optimum) -> Optimum:
-    """The highest maximum over the places of a parameter in which there may be one between any two observations."""
+    """The highest of the many local maxima in the family's `scattered` parameter, starting from `optimum`."""
     for _ in range(_TURNS):
         ends = [maximize(problem.objective, start, steps=30) for start in _peaks(problem, optimum.w)]
         best = functools.reduce(functools.partial(higher, problem.objective), ends, optimum)
@@ -68,10 +70,10 @@ def over_scattered_maxima(problem: Problem, optimum: Optimum) -> Optimum:
 
 
 def _held_at_corners(problem: Problem, name: str, natural: Numbers) -> list[Problem]:
-    """The problems with such a parameter held at the likeliest of some observations.
+    """The problems with the corner parameter held at the most likely of several observations.
 
-    They are those nearest to its natural value, to refine it, and others from all over the sample; at its ends a bound
-    of the support may meet the parameter.
+    The observations tried are the nearest to the parameter's present value and others spread over the sample. Two more
+    problems hold the parameter at an end of the sample, together with the bound of the support that meets it there.
     """
     family = problem.family
     seen = family.seen(problem.y)
@@ -82,22 +84,22 @@ def _held_at_corners(problem: Problem, name: str, natural: Numbers) -> list[Prob
     held = [{name: observed[row]} for row in np.argsort(-values)[:_KEPT_CORNERS]]
     for bound, row, outside in zip(family.facts.bounds, (0, -1), (-1, 1), strict=False):
         if bound in family.parameter_names:
-            meets = observed[row] + outside * _MEETS * np.ptp(seen, axis=0)
+            meets = observed[row] + outside * _GAP * np.ptp(seen, axis=0)
             held.append({name: observed[row], bound: meets})
     return [problem.with_held(values) for values in held]
 
 
 def _peaks(problem: Problem, w: np.ndarray) -> np.ndarray:
-    """Coordinates `[s, p]` at other places of a scattered parameter that are likelier than the places next to them.
+    """Starts `[s, p]` at the local maxima of the likelihood in the `scattered` parameter, the most likely first.
 
-    The other parameters are as they are at `w`; the likeliest come first.
+    The maxima are taken on a grid of observations and their midpoints, with the other parameters as in `w`.
     """
     name = problem.family.facts.scattered
     if name not in problem.family.parameter_names or problem.family.event_shape:
         return np.zeros([0, len(w)])
     y = np.unique(problem.y)
     places = np.sort(np.concatenate([y, (y[1:] + y[:-1]) / 2]))
-    count = max(50, int(_MOST / len(problem.objective.y)))
+    count = max(50, int(_MOST_LOG_DENSITIES / len(problem.objective.y)))
     if len(places) > count:
         places = places[np.linspace(0, len(places) - 1, count).astype(int)]
     natural = problem.natural(w)
@@ -110,6 +112,6 @@ def _peaks(problem: Problem, w: np.ndarray) -> np.ndarray:
 
 
 def _along(problem: Problem, name: str, natural: Numbers, values: np.ndarray) -> np.ndarray:
-    """Coordinates `[s, p]` at natural parameters of which one takes these values `[s, ...]`."""
+    """Coordinates `[s, p]` of natural parameters in which the parameter `name` takes each of `values` `[s, ...]`."""
     tried = {n: np.broadcast_to(value, [len(values), *np.shape(value)]) for n, value in natural.items()}
     return problem.coordinates_of(tried | {name: values})

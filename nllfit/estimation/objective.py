@@ -1,7 +1,7 @@
 """The log-likelihood of a sample as a function of a family's coordinates, with its derivatives.
 
-TensorFlow differentiates the log-likelihood exactly. Where TFP's derivatives are wrong, or would take longer to write
-down than the fit takes, central differences stand in for them.
+TensorFlow differentiates the log-likelihood exactly. If TFP's derivatives are wrong, or if their trace would take
+longer than the fit, central differences replace them.
 """
 
 import dataclasses
@@ -17,11 +17,11 @@ from nllfit.optimum.newton import Derivatives
 
 __all__ = ["Objective"]
 
-_CHUNK = 1 << 18  # numbers at once: the intermediate results of all would take gigabytes
-_AT_ONCE = 1 << 14  # log-densities of several points: one by quadrature has 340 numbers in each intermediate result
-_FEW = 200  # observations, by which to judge derivatives and to choose the lengths of differences
-_DIFFERENCE = 1e-5  # nats by which the mean log-likelihood changes over a central difference
-_LONG = 1000  # operations, whose second derivatives take longer to write down than to approximate by differences
+_CHUNK_SIZE = 1 << 18  # elements of `y`, because the intermediate results of a whole sample could take gigabytes
+_LOG_DENSITIES_AT_ONCE = 1 << 14  # a density by quadrature has 340 numbers in each of its intermediate results
+_FEW_OBSERVATIONS = 200  # enough to check derivatives and to choose the steps of differences
+_DIFFERENCE = 1e-5  # nats by which the mean log-likelihood changes over a step of a central difference
+_MOST_OPERATIONS = 1000  # of a longer graph, the second derivatives take longer to trace than differences to compute
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,13 +30,13 @@ class Objective:
 
     Attributes:
       density: the family's `Density`.
-      coordinates: what `w` is the coordinates of.
+      coordinates: the `Coordinates` that map `w` to parameters.
       y: the sample, `[n, *event]`.
-      weights: how often each observation counts, `[n]`.
+      weights: the number of times that each observation counts, `[n]`.
       held: the values of the held parameters by name.
-      profiled: the value of a number that a profile holds, by name; empty without.
-      log_volume: what an outcome's log-density loses in the units of the data, if `y` is in others.
-      exact: whether TensorFlow's derivatives are used.
+      profiled: the value of the element that a profile holds, by name; empty if there is none.
+      log_volume: the log-density in the units of `y` minus that in the original units, see `Units.log_volume`.
+      exact: whether TensorFlow's derivatives are used; if not, differences.
       chunks: the sample and its weights as tensors, in parts that fit into memory.
     """
 
@@ -65,21 +65,21 @@ class Objective:
 
     @functools.cached_property
     def total_weight(self) -> float:
-        """The sum of the weights, times which the mean is the log-likelihood."""
+        """The sum of the weights: the log-likelihood is the mean times this."""
         return float(self.weights.sum())
 
     @property
     def are_logarithms(self) -> np.ndarray:
-        """Which coordinates are the logarithms of positive parameters, `[p]`."""
+        """Whether each coordinate is the logarithm of a positive parameter, `[p]`."""
         return self.coordinates.are_logarithms
 
     @property
     def rank(self) -> int:
-        """The number of directions that the likelihood can tell apart."""
+        """The number of identifiable directions of `w`."""
         return self.density.rank
 
     def sample(self, size: int) -> "Objective":
-        """The objective of `size` rows at even distances in the order of the outcomes' first element."""
+        """The objective of `size` rows, evenly spaced in the order of the outcomes' first element."""
         if len(self.y) <= size:
             return self
         order = np.argsort(self.y.reshape(len(self.y), -1)[:, 0])
@@ -88,13 +88,13 @@ class Objective:
         return dataclasses.replace(self, y=y, weights=weights, chunks=_chunks(self.density, y, weights))
 
     def holding(self, name: str, place: int, value: float) -> "Objective":
-        """The objective with one number of a natural parameter held at a value."""
+        """The objective with one element of a natural parameter held at a value."""
         coordinates = self.density.profiled(name, place)
         profiled = {coordinates.VALUE: tf.constant(value, tf.float64)}
         return dataclasses.replace(self, coordinates=coordinates, profiled=profiled)
 
     def by_differences(self) -> "Objective":
-        """The objective whose derivatives are differences."""
+        """The objective with derivatives by finite differences."""
         return dataclasses.replace(self, exact=False)
 
     @property
@@ -102,11 +102,11 @@ class Objective:
         return self.held | self.profiled
 
     def constrained(self, w: np.ndarray) -> dict[str, tf.Tensor]:
-        """The free parameters that the family is built from, by name, at `w` `[p]`."""
+        """The free parameters as arguments of `Family.build`, by name, at `w` `[p]`."""
         return self.coordinates.constrained(w, self._arguments)
 
     def natural(self, w: np.ndarray | tf.Tensor) -> dict[str, tf.Tensor]:
-        """The free parameters by name as a statistician names them, at `w` `[p]`."""
+        """The free parameters under the statistician's names, at `w` `[p]`."""
         return self.coordinates.natural(w, self._arguments)
 
     def values(self, w: np.ndarray) -> np.ndarray:
@@ -114,13 +114,13 @@ class Objective:
         points = self.coordinates.points(tf.constant(w), self._arguments)
         try:
             total = sum(self._totals(points, *chunk) for chunk in self.chunks)
-        except tf.errors.InvalidArgumentError:  # some ops check a class label whatever `validate_args` says
+        except tf.errors.InvalidArgumentError:  # some ops check class labels even without `validate_args`
             return np.full(len(w), -np.inf)
         return np.where(np.isfinite(total), total / self.total_weight - self.log_volume, -np.inf)
 
     def _totals(self, points, y, weights):
-        """The sums of a chunk at each point, of few points at once."""
-        few = max(1, _AT_ONCE // len(y))
+        """The sums over a chunk at each point, computed for a few points at a time."""
+        few = max(1, _LOG_DENSITIES_AT_ONCE // len(y))
         parts = [points[i : i + few] for i in range(0, max(len(points), 1), few)]
         return np.concatenate([self.density.values(part, self.held, y, weights).numpy() for part in parts])
 
@@ -131,15 +131,15 @@ class Objective:
     def derivatives(self, w: np.ndarray) -> Derivatives:
         """The mean log-likelihood at `w`, its gradient `[p]` and its Hessian `[p, p]`."""
         found = self._by_tensorflow(w) if self.exact else self._by_differences(w)
-        if np.isfinite(found.value) and not found.finite:  # a formula of the other side of a `tf.where`
+        if np.isfinite(found.value) and not found.finite:  # the unused branch of a `tf.where` made the gradient NaN
             return self._by_differences(w)
         return found
 
     def is_differentiable(self, w: np.ndarray) -> bool:
-        """Whether TensorFlow's derivatives can be used: not those of a Bessel function's order, which are wrong."""
-        if self.density.length > _LONG:
+        """Whether TensorFlow's derivatives agree with differences; TFP's by the order of a Bessel function do not."""
+        if self.density.length > _MOST_OPERATIONS:
             return False
-        few = self.sample(_FEW)
+        few = self.sample(_FEW_OBSERVATIONS)
         exact, approximate = few._by_tensorflow(w), few._by_differences(w)
         errors = np.abs(exact.gradient - approximate.gradient) * few._lengths(w)
         return exact.finite and bool(np.all(errors < 0.01 * _DIFFERENCE))
@@ -154,14 +154,14 @@ class Objective:
         return Derivatives(value, gradient.numpy(), hessian.numpy(), True)
 
     def _by_differences(self, w: np.ndarray) -> Derivatives:
-        lengths = self.sample(_FEW)._lengths(w)
+        lengths = self.sample(_FEW_OBSERVATIONS)._lengths(w)
         steps, (rows, columns) = np.diag(lengths), np.triu_indices(len(w), 1)
         pairs = steps[rows] + steps[columns]
         moves = np.concatenate([np.zeros([1, len(w)]), steps, -steps, pairs, -pairs])
         value, up, down, pair_up, pair_down = np.split(
             self.values(w + moves), np.cumsum([1, len(w), len(w), len(pairs)])
         )
-        with np.errstate(invalid="ignore"):  # -inf - -inf, beyond the support
+        with np.errstate(invalid="ignore"):  # -inf minus -inf outside the support
             second = up + down - 2 * value
             mixed = (pair_up + pair_down - 2 * value - second[rows] - second[columns]) / 2
             hessian = np.diag(second)
@@ -169,7 +169,7 @@ class Objective:
             return Derivatives(value[0], (up - down) / (2 * lengths), hessian / np.outer(lengths, lengths), False)
 
     def _lengths(self, w: np.ndarray) -> np.ndarray:
-        """The longest decimal steps `[p]` along each coordinate that change the mean log-likelihood only a little."""
+        """The longest steps `[p]` in each coordinate that change the mean log-likelihood by less than `_DIFFERENCE`."""
         sizes = 10.0 ** np.arange(1, -15, -0.5)
         moves = (sizes[:, None, None] * np.diag(1 + np.abs(w))).reshape(-1, len(w))
         values = self.values(np.concatenate([w[None], w + moves, w - moves]))
@@ -179,7 +179,7 @@ class Objective:
 
 
 def _chunks(density, y, weights):
-    rows = max(1, _CHUNK // (y[0].size * max(1, density.copies)))
+    rows = max(1, _CHUNK_SIZE // (y[0].size * max(1, density.copies)))
     return [
         (tf.cast(tf.constant(y[i : i + rows]), density.dtype), tf.constant(weights[i : i + rows]))
         for i in range(0, len(y), rows)

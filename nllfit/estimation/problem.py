@@ -1,4 +1,4 @@
-"""A maximum-likelihood problem: a sample and a family for it, checked before anything is optimised."""
+"""A maximum-likelihood problem: a sample and a family, checked before the optimisation."""
 
 import dataclasses
 from typing import Any
@@ -30,8 +30,9 @@ class Problem:
     Attributes:
       family: the `Family` or `MixtureFamily`.
       y, weights: the observations of positive weight, `[n, *event]` and `[n]`, in float64.
-      units: the `Units` in which the objective has the sample and its parameters.
-      held: the parameters whose estimate is a statistic of the sample, by name.
+      units: the `Units` of the sample and the parameters in the objective.
+      held: the values of the parameters that are not optimised, by name, because their estimate is a statistic of the
+        sample.
       objective: the log-likelihood as a function of the other parameters' coordinates.
     """
 
@@ -43,12 +44,12 @@ class Problem:
     objective: Objective
 
     def with_held(self, held: dict[str, np.ndarray]) -> "Problem":
-        """The problem with these parameters held at values, and no others."""
+        """The problem in which exactly these parameters are held."""
         objective = _objective(self.family, self.y, self.weights, self.units, held)
         return dataclasses.replace(self, held=held, objective=objective)
 
     def holding(self, name: str, place: int, value: float) -> "Problem":
-        """The problem with one number of one natural parameter held at a value."""
+        """The problem with one element of one natural parameter held at a value."""
         if name in self.held:
             values = np.array(self.held[name])
             values.flat[place] = value
@@ -58,20 +59,20 @@ class Problem:
         return dataclasses.replace(self, objective=self.objective.holding(name, place, inward.flat[place]))
 
     def by_differences(self) -> "Problem":
-        """The problem with an objective whose derivatives are differences."""
+        """The problem with derivatives by finite differences."""
         return dataclasses.replace(self, objective=self.objective.by_differences())
 
     def coordinates_of(self, natural: Numbers) -> np.ndarray:
-        """The free parameters' coordinates `[..., p]` at natural parameters by name."""
+        """The coordinates `[..., p]` of the free parameters, from natural parameters by name."""
         return self.objective.coordinates.from_natural(self.units.inward(natural))
 
     def natural(self, w: np.ndarray | tf.Tensor) -> dict[str, tf.Tensor]:
-        """All estimated parameters by name, as a statistician names them, at the free ones' coordinates `w` `[p]`."""
+        """All estimated parameters, free and held, under the statistician's names, at `w` `[p]`."""
         free = self.units.outward(self.objective.natural(w))
         return {name: tf.convert_to_tensor(value) for name, value in (self.held | free).items()}
 
     def unwound(self, w: np.ndarray) -> np.ndarray:
-        """`w` with an angle between `-pi` and `pi`."""
+        """`w` with the family's circular parameter, if it has one, moved to between `-pi` and `pi`."""
         name = self.family.facts.circular
         if name not in self.family.parameter_names:
             return w
@@ -79,17 +80,17 @@ class Problem:
         return self.coordinates_of(natural | {name: tf.math.floormod(natural[name] + np.pi, 2 * np.pi) - np.pi})
 
     def distribution(self, w: np.ndarray) -> tfd.Distribution:
-        """The distribution at `w`; it checks outcomes."""
+        """The distribution at `w`, with `validate_args=True`."""
         try:
             return self.family.build(self._constrained(w), tf.float64)
-        except tf.errors.InvalidArgumentError:  # rounding has put a parameter onto the edge of its domain
+        except tf.errors.InvalidArgumentError:  # a parameter was rounded to the edge of its domain
             return self.family.holding({"validate_args": False}).build(self._constrained(w), tf.float64)
 
     def _constrained(self, w):
         return self.units.outward(self.objective.constrained(w)) | self.held
 
     def closed_form(self) -> np.ndarray | None:
-        """The coordinates of TFP's own closed form, or None: a start, for not all of them maximise the likelihood."""
+        """The coordinates of TFP's closed-form estimate, or None; only a start, because some are not the maximum."""
         y = tf.constant(self.units.inward_sample(self.y))
         fitted = self.family.closed_form(y) if not self.held and np.ptp(self.weights) == 0 else None
         if fitted is None:
@@ -98,20 +99,20 @@ class Problem:
         try:
             names = self.objective.natural(np.zeros([coordinates.size]))
             w = coordinates.from_natural({name: fitted[name] for name in names})
-        except (TypeError, ValueError):  # it is of other parameters
+        except (TypeError, ValueError):  # TFP's estimate is in another parametrisation
             return None
         return w if np.all(np.isfinite(w)) and w.shape == (coordinates.size,) else None
 
     def check_support(self, w: np.ndarray) -> None:
-        """Raises a `ValueError` for the first observation that the distribution at `w` cannot have."""
+        """Raises a `ValueError` for the first observation outside the support of the distribution at `w`."""
         fault = self.outside_support(w)
         if fault:
             raise ValueError(fault)
 
     def outside_support(self, w: np.ndarray) -> str | None:
-        """Which observation the distribution at `w` cannot have, in words; None if it can have all."""
+        """A message about the first observation outside the support of the distribution at `w`; None if all are in."""
         distribution = self.distribution(w)
-        if self.family.component_shape and self.family.facts.kinks:  # one component may have what another refuses
+        if self.family.component_shape and self.family.facts.kinks:  # it may be in the support of another component
             distribution = self.family.holding({"validate_args": False}).build(self._constrained(w), tf.float64)
         outcomes = tf.cast(tf.constant(self.y), distribution.dtype)
         try:
@@ -131,15 +132,18 @@ class Problem:
 
     @property
     def remark(self) -> str:
-        """What the sample may have that its user did not mean, in words; empty if nothing is known."""
+        """A warning about the sample for the message of the fit, such as angles in degrees; usually empty."""
         if self.family.facts.circular and np.abs(self.y).max() > 2 * np.pi:
             return f"; `y` holds {self.y[np.abs(self.y).argmax()]:.4g}, and its angles are taken for radians"
         return ""
 
     def _open(self):
-        """Which outcomes, intervals or numbers in a window, go on to the lower end of the support, and to the upper."""
+        """Which intervals are open below and which above: two boolean arrays `[n, ...]`.
+
+        An interval is open if it reaches the end of the support.
+        """
         lower, upper = self.y[..., 0], self.y[..., 1]
-        if self.family.facts.corner or self.family.facts.kinks:  # whose support moves
+        if self.family.facts.corner or self.family.facts.kinks:  # the support depends on the parameters
             return np.isneginf(lower), np.isposinf(upper)
         low, high = map(
             np.asarray,
@@ -149,7 +153,7 @@ class Problem:
 
     @property
     def suspicion(self) -> str:
-        """What may keep Newton's method from the maximum, in words; empty if nothing is known."""
+        """A likely reason why Newton's method found no maximum, for the message of the fit; may be empty."""
         if self.family.takes_infinity and any(np.all(one_sided) for one_sided in self._open()):
             return (
                 "; no outcome was seen, for all are censored on one side, and they are the likelier the further the "
@@ -157,23 +161,24 @@ class Problem:
             )
         if self.family.facts.kinks:
             return f"; the likelihood of a {self.family.name} is not smooth"
-        values, counts = np.unique(self.family.seen(self.y), axis=0, return_counts=True)  # a tie has a density
+        # Repeated values: a density that concentrates on one of them makes the likelihood unbounded.
+        values, counts = np.unique(self.family.seen(self.y), axis=0, return_counts=True)
         if not self.family.is_discrete and counts.max(initial=0) > 1:
             return f"; {values[counts.argmax()]} is {counts.max()} times in `y`, where the density may have no bound"
         return ""
 
 
 def problem_of(distribution: Any, y: ArrayLike, weights: ArrayLike | None = None, **fixed: Any) -> Problem:
-    """The problem of fitting a family to a sample, which is checked here.
+    """Checks a sample and makes the problem of fitting a family to it.
 
     Args:
       distribution: a class of `tfp.distributions` or its name, a `Family` or a `MixtureFamily`.
       y: the sample, `[n, *event]`.
-      weights: how often each observation counts, `[n]`, or None.
+      weights: the number of times that each observation counts, `[n]`, or None.
       **fixed: parameters held at a value, and `num_classes` for class labels.
 
     Raises:
-      ValueError: for a sample that has no maximum-likelihood estimate in the family, and as `Family`.
+      ValueError: if the sample has no maximum-likelihood estimate in the family, or for the errors of `Family`.
     """
     check_censored(distribution, y)
     sample, counts = as_sample(y, weights, getattr(distribution, "takes_infinity", False))

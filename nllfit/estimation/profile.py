@@ -1,4 +1,4 @@
-"""The profile likelihood of one number among the parameters: the maximum over all the others."""
+"""The profile likelihood of one parameter: the maximum over all the others."""
 
 import math
 
@@ -14,19 +14,19 @@ tfd = tfp.distributions
 
 __all__ = ["Profile"]
 
-_SHORT = 1e-2  # of the way from the estimate: a step than which none is tried that is shorter
-_FAR = 64  # times Wald's distance, or powers of e, after which an interval has no end on that side
+_SHORTEST_STEP = 1e-2  # relative to the distance from the estimate
+_FAR = 64  # Wald half-widths, or powers of e, beyond which we report that the interval is unbounded on that side
 
 
 class Profile:
-    """`l_p(value) = max log L` over all parameters with one number among them held at `value`.
+    """`l_p(value) = max log L` over all parameters, with one element of one parameter held at `value`.
 
     Args:
-      fit: the fit, of which the search has converged.
-      name: a natural parameter's name.
-      place: which of its numbers, as an index into the flattened parameter.
-      standard_error: of the number, or NaN; zero if it is the same for all parameters, as above a matrix's diagonal;
-        infinite if other values have the same densities.
+      fit: a converged fit.
+      name: the name of a natural parameter.
+      place: the index of the element in the flattened parameter.
+      standard_error: the standard error of the element, or NaN. It is 0 for a constant, such as an element above the
+        diagonal of a `scale_tril`, and infinite if the element is not identified.
     """
 
     def __init__(self, fit: Fit, name: str, place: int, standard_error: float):
@@ -39,24 +39,25 @@ class Profile:
         self._unit = standard_error if smooth else self.problem.y.std() / math.sqrt(self.problem.weights.sum())
 
     def __call__(self, value: float) -> float:
-        """The profile log-likelihood at `value`, in nats, the sum over the sample; -inf where it has no density."""
+        """The profile log-likelihood at `value`, in nats, the sum over the sample; -inf outside the domain."""
         if value == self.estimate:
             return self.maximum
         if not self._unit:
             return -math.inf
         at = min(self._coordinates, key=lambda known: abs(known - value))
         step = value - at
-        while abs(step) > _SHORT * abs(value - self.estimate):
+        while abs(step) > _SHORTEST_STEP * abs(value - self.estimate):
             last = abs(step) >= abs(value - at)
             reached, converged = self._climb(value if last else at + step, at)
             if last and converged:
                 return reached
-            # Too far: where the support depends on the parameters, the start may be outside. On in shorter steps.
+            # If the climb failed, halve the step: where the support depends on the parameters, a start that is too far
+            # from the last optimum may have an observation outside.
             at, step = (at + step, 2 * step) if converged else (at, step / 2)
         return self._climb(value, at)[0]
 
     def _climb(self, value: float, at: float) -> tuple[float, bool]:
-        """The maximum at a value, from that at another, and whether another start could not change it."""
+        """The maximum with the element held at `value`, starting from the optimum for `at`; whether it converged."""
         problem = self.problem.holding(self.name, self.place, value)
         start = self._coordinates[at]
         if not math.isfinite(problem.objective.value(start)):
@@ -67,7 +68,7 @@ class Profile:
         return found.value * problem.objective.total_weight, found.converged
 
     def interval(self, level: float) -> np.ndarray:
-        """Both ends of `{value: 2 (maximum - l_p(value)) <= chi-square quantile}`, `[2]`."""
+        """The ends `[2]` of the interval `{value: 2 (maximum - l_p(value)) <= chi-square quantile}`."""
         if not self._unit:
             return np.full(2, self.estimate)
         if math.isinf(self._unit):
@@ -83,7 +84,7 @@ class Profile:
             return float(self._domain.forward(center + t * unit))
 
         def excess(t):
-            """Nearly linear in `t`, unlike its square, the fall of the log-likelihood itself."""
+            """The root of twice the fall, minus its target: nearly linear in `t`, where the fall is quadratic."""
             fall = max(self.maximum - self(value(float(t))), 0.0)
             return tf.constant(min(math.sqrt(2 * fall), 1e6) - height, tf.float64)
 

@@ -1,7 +1,8 @@
-"""Many samples of one size fitted at once, from the estimate of a sample like them: what resampling needs.
+"""Fits of one family to many samples of the same size at once, for the bootstrap and the goodness-of-fit tests.
 
-Newton's method steps in all samples together, from the estimate, by one program a family. A sample in which it comes to
-no maximum, and a family whose likelihood it cannot take, is searched as the first one was.
+One traced function per family takes a Newton step in all samples together, starting at the estimate from the original
+sample. A sample in which this does not converge gets a full `search` of its own. So do all samples if the likelihood is
+not smooth or may have several maxima.
 """
 
 import dataclasses
@@ -18,12 +19,12 @@ from nllfit.quantiles import cdf, survival
 
 __all__ = ["Refits", "refit", "scores"]
 
-_NUMBERS = 1 << 20  # outcomes times samples, looked at together
+_BLOCK_SIZE = 1 << 20  # outcomes times samples in one call
 _STEPS = 25
 _HALVINGS = 12
-_NEAR = 1e-4  # standard errors: a last step of that length leaves about its square
-_NOISE = 1e-12  # relative, of a log-likelihood
-_WIDE = 20.0  # standard errors of a logarithm, with which the parameter may be zero or infinite as well
+_NEAR = 1e-4  # standard errors; Newton's method leaves an error of about the square of its last step
+_NOISE = 1e-12  # relative rounding error of a log-likelihood
+_WIDE = 20.0  # with a standard error of its logarithm this large, the parameter may just as well be 0 or infinite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +32,9 @@ class Refits:
     """The fits of `b` samples.
 
     Attributes:
-      problem: the sample that they are like.
-      w: the coordinates of those that were fitted together, `[b, p]`.
-      alone: the fit of each other sample by its row; None where the sample can have no estimate.
+      problem: the problem of the original sample.
+      w: the coordinates of the fits, `[b, p]`; rows in `alone` are not used.
+      alone: the `Fit` of each sample that was searched by itself, by row; None if that sample has no estimate.
     """
 
     problem: Problem
@@ -42,7 +43,7 @@ class Refits:
 
     @property
     def num_failed(self) -> int:
-        """How many came to no maximum."""
+        """The number of samples without a verified maximum."""
         return sum(fit is None or not fit.converged for fit in self.alone.values())
 
     def parameters(self) -> dict[str, np.ndarray]:
@@ -57,7 +58,7 @@ class Refits:
         return found
 
     def probabilities(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The CDF and the survival function of each fit, `[b, k]`, at outcomes of its own, `[b, k]` or `[1, k]`."""
+        """The CDF and the survival function of each fit, `[b, k]`, at outcomes `[b, k]`, or `[1, k]` for all fits."""
         found = np.full([2, len(self.w), y.shape[1]], np.nan)
         if len(self.alone) < len(self.w):
             together = self.problem.objective.coordinates.distribution(self.w, {})
@@ -71,19 +72,19 @@ class Refits:
 
 
 def refit(fit: Fit, y: np.ndarray, weights: np.ndarray) -> Refits:
-    """The family of a problem fitted to many samples.
+    """Fits the family of `fit` to many samples.
 
     Args:
-      fit: of a sample like them.
-      y: `[b, n, *event]`, or `[1, n, *event]` where samples differ in weights alone.
-      weights: `[b, n]`, or `[1, n]`.
+      fit: the fit of the original sample.
+      y: `[b, n, *event]`, or `[1, n, *event]` if the samples differ only in their weights.
+      weights: `[b, n]`, or `[1, n]` if all samples have the same weights.
     """
     problem, optimum, size = fit.problem, fit.optimum, max(len(y), len(weights))
     w, found = np.tile(optimum.w, [size, 1]), np.zeros(size, bool)
     smooth = optimum.converged and problem.objective.exact and not problem.held
     if smooth and optimum.rank == w.shape[1] > 0 and not problem.family.facts.several_maxima:
         inward = problem.units.inward_sample(y)
-        step = max(1, _NUMBERS // y[0].size)
+        step = max(1, _BLOCK_SIZE // y[0].size)
         for i in range(0, size, step):
             rows = slice(i, i + step)
             parts = [part if len(part) == 1 else part[rows] for part in (inward, weights)]
@@ -94,12 +95,12 @@ def refit(fit: Fit, y: np.ndarray, weights: np.ndarray) -> Refits:
 
 
 def scores(problem: Problem, w: np.ndarray) -> np.ndarray:
-    """The gradient of each observation's log-likelihood in the coordinates, `[n, p]`."""
+    """The gradient of each observation's log-likelihood with respect to the coordinates, `[n, p]`."""
     density, y = problem.objective.density, problem.units.inward_sample(problem.y)
     _, derivatives = density.of_samples
     found = []
-    for i in range(0, len(y), _NUMBERS):
-        block = y[i : i + _NUMBERS, None]
+    for i in range(0, len(y), _BLOCK_SIZE):
+        block = y[i : i + _BLOCK_SIZE, None]
         found.append(derivatives(np.tile(w, [len(block), 1]), *_columns(density, block, np.ones([1, 1])))[1])
     return np.concatenate(found)
 
@@ -107,14 +108,14 @@ def scores(problem: Problem, w: np.ndarray) -> np.ndarray:
 def _end(problem: Problem, y: np.ndarray, weights: np.ndarray) -> Fit | None:
     try:
         return search(problem_of(problem.family, y, weights))
-    except ValueError:  # as where all of a sample is equal
+    except ValueError:  # the sample has no estimate, for example because all its outcomes are equal
         return None
 
 
 def _climb_together(
     density: Density, w: np.ndarray, y: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Newton's method from `w` `[b, p]` in `b` samples, in their units: where it ended, and where that is a maximum."""
+    """Newton's method from `w` `[b, p]` in `b` samples: the final `w`, and whether each is a maximum, `[b]`."""
     values, derivatives = density.of_samples
     data = _columns(density, y, weights)
     found = np.zeros(len(w), bool)
@@ -136,5 +137,5 @@ def _climb_together(
 
 
 def _columns(density, y, weights):
-    """Samples `[b, n, *event]` and weights `[b, n]` as tensors with the observations first."""
+    """Samples `[b, n, *event]` and weights `[b, n]` as tensors `[n, b, *event]` and `[n, b]`."""
     return tf.cast(tf.constant(np.swapaxes(y, 0, 1)), density.dtype), tf.constant(weights.T)

@@ -1,4 +1,4 @@
-"""Samples: what a user gives as `y` and `weights`, read once at the door, and checked against a family."""
+"""Conversion of the user's `y` and `weights` to float64 arrays, and checks of a sample against a family."""
 
 import inspect
 from typing import Any
@@ -12,18 +12,18 @@ from nllfit.families.protocol import ParametricFamily
 
 __all__ = ["as_sample", "check_censored", "check_sample", "check_whole", "counted"]
 
-_SMALLEST = 1e-300  # size of a sample; smaller numbers have fewer digits, and no inverse
+_SMALLEST = 1e-300  # smaller numbers are denormal, or their inverse overflows
 
 
 def as_sample(
     y: ArrayLike, weights: ArrayLike | None = None, takes_infinity: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The sample `[n, *event]` and its weights `[n]` in float64, or a `ValueError` that says why it is none.
+    """The sample `[n, *event]` and its weights `[n]` in float64; raises a `ValueError` if either is invalid.
 
-    With `takes_infinity` a number may be infinite, as the end of an interval.
+    With `takes_infinity`, outcomes may be infinite: ends of intervals that are open.
     """
     given = as_array(y)
-    if given.dtype.kind not in "biufO":  # nor complex numbers, dates and text, which NumPy would make numbers of
+    if given.dtype.kind not in "biufO":  # NumPy would convert complex numbers, dates and text to floats
         raise ValueError(f"`y` is of dtype {given.dtype}, not an array of numbers: give one number, or row, each.")
     sample = as_array(given, np.float64)
     if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
@@ -61,7 +61,7 @@ def as_sample(
 
 
 def check_censored(distribution: Any, y: Any) -> None:
-    """Raises a `ValueError` for SciPy's `CensoredData` and a family whose outcomes are no pairs."""
+    """Raises a `ValueError` if `y` is SciPy's `CensoredData` and the family's outcomes are not pairs."""
     if not is_censored_data(y) or isinstance(distribution, Censored):
         return
     if isinstance(distribution, str):
@@ -77,7 +77,7 @@ def check_censored(distribution: Any, y: Any) -> None:
 
 
 def check_sample(family: ParametricFamily, y: np.ndarray) -> None:
-    """Raises a `ValueError` where `y` `[n, *event]` is too little for the family, or holds labels of no class."""
+    """Raises a `ValueError` if `y` `[n, *event]` has too few or constant values for the family, or invalid labels."""
     if y.size < family.params_size:
         raise ValueError(
             f"`y` has {y.size} numbers, fewer than the {family.params_size} parameters of {family.name}: give more "
@@ -100,7 +100,7 @@ def check_sample(family: ParametricFamily, y: np.ndarray) -> None:
             f"The columns of `y`, {y.shape}, are dependent, so the likelihood of {family.name} has no bound as its "
             f"covariance becomes singular: give more observations, or leave out a column."
         )
-    if family.num_classes is not None:  # TensorFlow would complain of a label on the screen
+    if family.num_classes is not None:  # TensorFlow would also print an invalid label to the log
         wrong = y[(y < 0) | (y >= family.num_classes)]
         if wrong.size:
             raise ValueError(
@@ -110,7 +110,7 @@ def check_sample(family: ParametricFamily, y: np.ndarray) -> None:
 
 
 def check_whole(family: ParametricFamily, y: np.ndarray) -> None:
-    """Raises a `ValueError` for a fraction: a cast to integers would take half a success for none."""
+    """Raises a `ValueError` for a fraction, which a cast to integers would silently round down."""
     fractions = y[y != np.round(y)]
     if fractions.size:
         raise ValueError(
@@ -120,6 +120,6 @@ def check_whole(family: ParametricFamily, y: np.ndarray) -> None:
 
 
 def counted(y: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct outcomes, and how often each of them was observed."""
+    """The distinct outcomes, and the total weight of each."""
     values, places = np.unique(y, axis=0, return_inverse=True)
     return values, np.bincount(places.reshape(-1), weights)

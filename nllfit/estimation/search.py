@@ -1,4 +1,4 @@
-"""The search for the maximum of a problem's likelihood: where to begin, how often, and what to hold at a corner."""
+"""The search for the maximum of a problem's likelihood: it chooses the starts, and parameters to hold at corners."""
 
 import dataclasses
 import functools
@@ -14,21 +14,25 @@ from nllfit.optimum.newton import Optimum, Verdict, climb, errors, maximize
 
 __all__ = ["search"]
 
-_RETRIES = slice(5, 100, 40)  # other starts, less and less likely, for when the best one led nowhere
-_SPREAD = slice(0, 100, 10)  # starts, for when there may be several maxima
-_TIE = 1e-3  # nats that two climbs to the same place, be it at infinity, may differ by
-_WIDE = 1.0  # standard error of a logarithm, from which on another maximum may lie beyond
-_BEYOND = 3.0  # standard errors
-_FEW = 20_000  # observations that bring Newton's method near the optimum of millions
-_FEW_OF_SEVERAL = 2_000  # where it climbs several times
+_RETRIES = slice(5, 100, 40)  # less likely starts, tried if the best one did not converge
+_SPREAD = slice(0, 100, 10)  # starts of a likelihood that may have several maxima
+_TIE = 1e-3  # two climbs to the same maximum, or to the same limit at infinity, may differ by this many nats
+_WIDE = 1.0  # if the logarithm of a parameter has a larger standard error, we look for a second maximum
+_BEYOND = 3.0  # the distance of these further starts, in standard errors
+_FEW = 20_000  # observations of a subsample whose optimum is close to that of millions
+_FEW_OF_SEVERAL = 2_000  # the same for likelihoods with several maxima, which are climbed several times
 
 
 def search(problem: Problem) -> Fit:
-    """The problem, with derivatives that can be trusted and what has to be held at a corner, and its maximum."""
+    """Maximises the likelihood of a problem.
+
+    The problem of the returned `Fit` may differ from the given one: it uses differences if exact derivatives fail, and
+    it holds a parameter in which the likelihood has its maximum at a corner.
+    """
     fit = _searched(problem)
     optimum = fit.optimum
     if {"low", "high"} & set(fit.problem.family.parameter_names) and optimum.converged:
-        # TFP's density, unchecked, may be a number for an outcome beyond the bounds.
+        # Without `validate_args`, TFP's density may be positive for an outcome beyond the bounds.
         outside = fit.problem.outside_support(optimum.w)
         if outside:
             optimum = dataclasses.replace(optimum, verdict=Verdict.OUTSIDE, note=f": {outside}")
@@ -36,7 +40,7 @@ def search(problem: Problem) -> Fit:
 
 
 def _searched(problem: Problem) -> Fit:
-    """What `search` finds, before it is seen whether it is in the support."""
+    """The fit before `search` checks that all outcomes are in its support."""
     objective = problem.objective
     if not objective.coordinates.size:  # all parameters are statistics
         problem.check_support(np.zeros([0]))
@@ -54,7 +58,7 @@ def _searched(problem: Problem) -> Fit:
     if not few.is_differentiable(candidates[0]):
         problem, few = problem.by_differences(), few.by_differences()
     corner = corner_near(problem, candidates[0])
-    if corner and facts.has_corners is None:  # whatever the others are
+    if corner and facts.has_corners is None:  # corners at all values of the other parameters
         return at_the_best_corner(problem, corner, candidates[0], None)
     optimum = over_scattered_maxima(problem, _climbed(problem, few, candidates))
     optimum = _beyond(problem.objective, optimum)
@@ -63,7 +67,7 @@ def _searched(problem: Problem) -> Fit:
 
 
 def _climbed(problem: Problem, few: Objective, candidates: np.ndarray) -> Optimum:
-    """The maximum that climbs over a few observations lead to, finished over all of them."""
+    """Searches with a few observations, then finishes with all of them."""
     if problem.family.facts.several_maxima:
         optimum = _from_several_starts(few, candidates, has_spikes=bool(problem.family.component_shape))
     else:
@@ -76,7 +80,7 @@ def _climbed(problem: Problem, few: Objective, candidates: np.ndarray) -> Optimu
 
 
 def _from_the_best_start(objective: Objective, candidates: np.ndarray) -> Optimum:
-    """The end of a climb from the first candidate, or from a later one where that led nowhere."""
+    """The optimum from the first candidate or, if that did not converge, the best from a few later ones."""
     best = maximize(objective, candidates[0])
     for start in candidates[_RETRIES]:
         if best.converged:
@@ -86,10 +90,10 @@ def _from_the_best_start(objective: Objective, candidates: np.ndarray) -> Optimu
 
 
 def _from_several_starts(objective: Objective, candidates: np.ndarray, has_spikes: bool) -> Optimum:
-    """The highest end of climbs from several candidates, with a note of how many came to it.
+    """The highest optimum from several candidates, with a note of how many starts led to it.
 
-    Where the likelihood has spikes, as that of a mixture as a component shrinks onto one outcome, it is the highest
-    maximum that is none.
+    The likelihood of a mixture is unbounded when a component shrinks onto one outcome. With `has_spikes`, such climbs,
+    which do not converge, are ignored if any other converged.
     """
     ends = [maximize(objective, start) for start in candidates[_SPREAD]]
     if has_spikes and any(end.converged for end in ends):
@@ -101,10 +105,11 @@ def _from_several_starts(objective: Objective, candidates: np.ndarray, has_spike
 
 
 def _beyond(objective: Objective, optimum: Optimum) -> Optimum:
-    """The highest of a maximum and the ends of climbs from beyond it, if a positive parameter has a wide error.
+    """The higher of a maximum and a possible second one, if a positive parameter has a large standard error.
 
-    A family that has another for its limit often has a second, higher supremum there, as a NormalInverseGaussian on its
-    way to an InverseGaussian; the valley between them is several standard errors from the maximum.
+    A family with a limiting family often has a second, higher supremum near that limit; for the NormalInverseGaussian
+    the limit is an InverseGaussian. The valley between the two is several standard errors from the maximum, so we also
+    search from `_BEYOND` standard errors on either side.
     """
     if not optimum.converged or not optimum.rank:
         return optimum

@@ -1,4 +1,4 @@
-"""Starts for Newton's method: the best of many parameter values around the sample's location and spread."""
+"""Starts for Newton's method: the most likely of many random parameter values that fit the sample's size."""
 
 import numpy as np
 import tensorflow as tf
@@ -9,16 +9,16 @@ from nllfit.estimation.objective import Objective
 __all__ = ["starts"]
 
 _CANDIDATES = 1000
-_FEW = 200
+_FEW_OBSERVATIONS = 200
 
 
 def starts(objective: Objective, seed: int = 0) -> np.ndarray:
-    """Coordinates of positive likelihood on a few observations, `[s, p]`, the most likely first.
+    """Random starts `[s, p]` with a positive likelihood of a subsample, the most likely first.
 
-    A thousand parameter values are drawn and looked at, as the lesson looks at a grid: locations from the sample's
-    quantiles, scales and rates from its size, its spread and their inverses, each moved by up to a decade.
+    Up to a thousand parameter values are drawn. Locations are quantiles of the sample. Scales and rates are its size,
+    its spread or their inverses, times a random factor of up to about 16 either way.
     """
-    few = objective.sample(_FEW)
+    few = objective.sample(_FEW_OBSERVATIONS)
     count = int(np.clip(4e6 / few.y.size, 50, _CANDIDATES))
     y = objective.coordinates.family.stand_ins(few.y)
     w = _candidates(objective.coordinates, objective.held, y, count, np.random.default_rng(seed))
@@ -30,7 +30,7 @@ def starts(objective: Objective, seed: int = 0) -> np.ndarray:
 
 def _candidates(coordinates, held, y, count, rng):
     family = coordinates.family
-    draws = 1 + len(family.component_shape)  # axes, before those of a parameter
+    draws = 1 + len(family.component_shape)  # the leading axes of a parameter: candidates and mixture components
     drawn = coordinates.natural(tf.constant(rng.standard_normal([count, coordinates.size])), held)
     line = _on_line(family.facts.line, y)
     for name, value in drawn.items():
@@ -47,7 +47,7 @@ def _is_positive(coordinates, name):
 
 
 def _on_line(line, y):
-    """The sample where `places` and `sizes` are those of it; without outcomes that are not there, as zeros of a log."""
+    """The sample on the scale of `places` and `sizes` (`Facts.line`, such as a log), without infinite values."""
     with np.errstate(divide="ignore", invalid="ignore"):
         moved = line(y)
     moved = moved[np.isfinite(moved).reshape(len(moved), -1).all(1)]
@@ -55,7 +55,7 @@ def _on_line(line, y):
 
 
 def _sizes(y):
-    """For scales, rates and concentrations: one, the sample's spread and size, and their inverses."""
+    """Values for scales, rates and concentrations: 1, the sample's spread and size, and their inverses."""
     size = np.abs(y).mean(0)
     size = np.where(size > 0, size, 1.0)
     spread = np.maximum(y.std(0), 1e-6 * size)
@@ -63,14 +63,14 @@ def _sizes(y):
 
 
 def _places(y):
-    """For locations and bounds: quantiles of the sample, and points outside it."""
+    """Values for locations and bounds: quantiles of the sample, its ends, and points outside it."""
     low, high = y.min(0), y.max(0)
     outside = [low, low - 0.05 * (high - low), high + 0.05 * (high - low), 2 * low - high, 2 * high - low]
     return np.stack([*np.quantile(y, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0), *outside])
 
 
 def _pick(units, decades, draws, shape, rng):
-    """Parameters `[*draws, *shape]` from `units` `[k, *event]`, each moved by up to so many decades."""
+    """Random elements `[*draws, *shape]` of `units` `[k, *event]`, each times a factor of up to `10 ** decades`."""
     if units.shape[1:] != tuple(shape):
         units = np.ones(shape) * units.reshape(len(units), -1).mean(1).reshape(-1, *[1] * len(shape))
     factors = 10 ** rng.uniform(-decades, decades, draws)

@@ -1,7 +1,7 @@
-"""Units: the affine map that brings a sample, and the parameters of its family, to around 0 and 1.
+"""Units: the affine map that scales a sample, and the parameters of its family, to about 0 and 1.
 
-A density divides by its scale what is left of an outcome without its location. Where the location is a million scales
-away that loses six digits; measured from the middle of the sample, in units of its spread, it loses none.
+A location-scale density contains `(y - loc) / scale`. If `loc` is a million times `scale`, the subtraction loses six
+digits. It loses none if the sample is first centred and divided by its spread.
 """
 
 import functools
@@ -18,11 +18,11 @@ __all__ = ["Units"]
 
 
 class Units:
-    """Outcomes `center + spread * z` for outcomes `z` in these units, and the parameters that go with them.
+    """The map `y = center + spread * z` between outcomes `y` and outcomes `z` in these units, and their parameters.
 
     Args:
       center, spread: `[*event]`.
-      facts: which parameters move with the sample, which stretch and which shrink.
+      facts: which of the family's parameters are locations, scales and rates.
     """
 
     def __init__(self, center: ArrayLike = 0.0, spread: ArrayLike = 1.0, facts: Facts | None = None):
@@ -31,9 +31,10 @@ class Units:
 
     @classmethod
     def of(cls, family: ParametricFamily, y: np.ndarray) -> "Units":
-        """The units of a sample `[n, *event]`: its median and spread, its size, or its own.
+        """The units of a sample `[n, *event]`.
 
-        A location-scale family has both, a scale family a size, and another family neither.
+        For a location-scale family they are the sample's median and spread; for a scale family, 0 and the median size;
+        for any other family, 0 and 1.
         """
         if _is_closed(family, moves=True):
             low, center, high = np.quantile(y, [0.25, 0.5, 0.75], axis=0)
@@ -56,7 +57,7 @@ class Units:
 
     @property
     def log_volume(self) -> float:
-        """What the log-density of an outcome loses."""
+        """The log-density of `z` minus that of `y`: the sum of `log(spread)`."""
         return float(np.sum(np.log(self.spread)))
 
     def _factor(self, name):
@@ -72,18 +73,18 @@ class Units:
 
 
 def _logs(facts):
-    """TFP's names of the logarithms of rates."""
+    """The names of the parameters that TFP builds from the logarithm of a rate."""
     return [f"log_{name}" for name in facts.rates]
 
 
 def _power_of_two(sizes):
-    """The nearest powers of two, by which to divide loses nothing; 1 in place of 0."""
+    """The nearest powers of two, because division by them is exact; 1 for a size of 0."""
     return 2.0 ** np.round(np.log2(np.where(sizes > 0, sizes, 1.0)))
 
 
 @functools.lru_cache
 def _is_closed(family, moves):
-    """Whether the family has the density of `spread * z`, and with `moves` of `center + spread * z`. Tried out."""
+    """Whether the family is closed under scaling and, with `moves`, under shifts; found by a numerical test."""
     if not family.has_unit:
         return False
     facts, given = family.facts, {*family.fixed, *family.floor}  # in the units of the data

@@ -1,4 +1,4 @@
-"""Verdicts in words: why the end of a search is no maximum, and which parameter goes where."""
+"""The result of a search in words: converged, or the reason why it found no maximum."""
 
 import numpy as np
 
@@ -7,11 +7,11 @@ from nllfit.optimum.newton import Optimum, Verdict
 
 __all__ = ["in_words"]
 
-_INFINITY = 700.0  # whose exponential is nearly the largest float
+_INFINITY = 700.0  # in coordinates: exp(700) is close to the largest float64
 
 
 def in_words(objective: Objective, optimum: Optimum) -> str:
-    """What the end of a search is."""
+    """The verdict on the result of a search, as a phrase for `Estimate.message`."""
     match optimum.verdict:
         case Verdict.MAXIMUM:
             return "converged"
@@ -32,7 +32,7 @@ def in_words(objective: Objective, optimum: Optimum) -> str:
 
 
 def _limit(objective: Objective, optimum: Optimum) -> str:
-    """Which parameter goes where as the log-likelihood rises along a direction for ever."""
+    """The phrase for a log-likelihood that keeps rising along a direction: one parameter and its limit."""
     w, direction = optimum.w, optimum.direction
     ranked = np.argsort(-np.abs(direction) / (1 + np.abs(w)))
     alone = (np.eye(len(w)) * np.sign(direction))[ranked]
@@ -40,14 +40,14 @@ def _limit(objective: Objective, optimum: Optimum) -> str:
     far = w.copy()
     far[fastest] += _INFINITY * np.sign(direction[fastest])
     before, after = objective.natural(w), objective.natural(far)
-    # In orders of magnitude: a scale that goes to 0 has changed more than a skewness that has doubled.
+    # Changes are compared in orders of magnitude, so that a scale that goes to 0 outranks a skewness that doubles.
     orders = {name: np.log(np.maximum(np.abs([before[name], after[name]]), 1e-300)) for name in before}
     changes = {name: np.ravel(np.abs(orders[name][1] - orders[name][0])) for name in before}
     name = max(changes, key=lambda n: changes[n].max())
     limit, now = (np.ravel(values[name])[changes[name].argmax()] for values in (after, before))
     if np.isneginf(objective.value(far)) and not objective.are_logarithms[fastest]:
         return f"no maximum inside: the log-likelihood goes on rising as `{name}` comes to where the sample ends"
-    if abs(limit) > 1e100 or abs(limit - now) > _INFINITY / 2:  # a real number goes as far as its coordinate
+    if abs(limit) > 1e100 or abs(limit - now) > _INFINITY / 2:  # an unbounded parameter moves as far as its coordinate
         bound = "infinity" if limit > 0 else "-infinity"
     else:
         bound = "0" if abs(limit) < 1e-100 else f"{limit:.3g}"
