@@ -1,4 +1,4 @@
-"""Probabilities and quantiles of each element of an outcome, for whatever a head returns."""
+"""Probabilities and quantiles of each element of an outcome, for a head's output or any distribution."""
 
 import numpy as np
 import tensorflow as tf
@@ -16,21 +16,21 @@ __all__ = ["cdf", "interval", "quantile", "survival"]
 def cdf(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     """The probability `P(Y <= y)` of each element of an outcome.
 
-    It works on what a head returns, of either Keras, and on any `tfd.Distribution` with elements that are numbers:
-    counts, mixtures and `Independent` included, of which TFP has no CDF. Elements that depend on each other, as of a
-    `MultivariateNormalTriL`, have each their own: that of the marginal.
+    It accepts the output of a head in Keras 2 or Keras 3, and any `tfd.Distribution` of numbers, including counts,
+    mixtures and `Independent`, for which TFP has no CDF. If elements depend on each other, as in a
+    `MultivariateNormalTriL`, each has the CDF of its marginal distribution.
 
     Args:
-      distribution: of batch `[*batch]` and event `[*event]`, or a head's output.
-      y: one number for all, or numbers `[..., *batch, *event]`; it is never broadcast otherwise.
+      distribution: a distribution of batch `[*batch]` and event `[*event]`, or a head's output.
+      y: one number for all elements, or numbers `[..., *batch, *event]`. Other shapes are not broadcast.
 
     Returns:
       Probabilities `[..., *batch, *event]`, in the dtype of the distribution's parameters.
 
     Raises:
-      TypeError: if `distribution` is none.
-      ValueError: if `y` is of another shape (both are named).
-      NotImplementedError: if the elements have no distribution by themselves that TFP knows, as in a `VonMisesFisher`.
+      TypeError: if `distribution` is not a distribution.
+      ValueError: if `y` has another shape.
+      NotImplementedError: if TFP has no marginal distribution of the elements, as for a `VonMisesFisher`.
 
     Example:
       >>> head = nllfit.heads.Poisson()
@@ -41,9 +41,10 @@ def cdf(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 
 
 def survival(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
-    """The probability `P(Y > y)` of each element of an outcome: that a threshold is exceeded.
+    """The probability `P(Y > y)` of each element of an outcome.
 
-    It is `1 - cdf(distribution, y)`, with digits where that is 0. Arguments, result and errors are those of `cdf`.
+    It equals `1 - cdf(distribution, y)`, but stays accurate in the upper tail, where that difference rounds to 0.
+    Arguments, result and errors are those of `cdf`.
 
     Example:
       >>> nllfit.survival(tfd.Normal([0.0], 1.0), 10.0).numpy() * 1e24
@@ -52,25 +53,26 @@ def survival(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     return _probabilities(distribution, y)[1]
 
 
-@tf.autograph.experimental.do_not_convert  # AutoGraph would take a second to write what is under it anew
+@tf.autograph.experimental.do_not_convert  # AutoGraph would take a second to convert the functions that this one calls
 def quantile(distribution: tfd.Distribution, q: ArrayLike) -> tf.Tensor:
-    """The quantiles of each element of an outcome: the least number `y` with `P(Y <= y) >= q`.
+    """The quantiles of each element of an outcome: the smallest number `y` with `P(Y <= y) >= q`.
 
-    It works on all that `cdf` works on. Where TFP has no formula it inverts the CDF by bisection, over all numbers of
-    the dtype in their order, so that no scale or starting point matters; for counts the result is a count.
+    It accepts the same distributions as `cdf`. If TFP has no formula, it inverts the CDF by bisection over all
+    representable numbers of the dtype in their order, so the result does not depend on a scale or a start. For counts
+    the result is a count.
 
     Args:
-      distribution: of batch `[*batch]` and event `[*event]`, or a head's output.
-      q: a probability, or several, `[num]`, each between 0 and 1 and neither of the two.
+      distribution: a distribution of batch `[*batch]` and event `[*event]`, or a head's output.
+      q: a probability, or several `[num]`, each above 0 and below 1.
 
     Returns:
-      `[*batch, *event]`, or `[num, *batch, *event]` as `np.quantile` has it, in the unit of the outcome. It is no
-      function to differentiate.
+      Quantiles `[*batch, *event]`, or `[num, *batch, *event]` for several probabilities, in the unit of the outcome.
+      They have no gradient.
 
     Raises:
-      TypeError: if `distribution` is none.
-      ValueError: if `q` is no probability or list of them, or is 0 or 1.
-      NotImplementedError: as `cdf`.
+      TypeError: if `distribution` is not a distribution.
+      ValueError: if `q` is not a probability above 0 and below 1, or a list of such.
+      NotImplementedError: as from `cdf`.
 
     Example:
       >>> head = nllfit.heads.Mixture("Normal", 2)
@@ -91,14 +93,14 @@ def interval(distribution: tfd.Distribution, level: float = 0.9) -> tuple[tf.Ten
     """The central interval of each element of an outcome: the quantiles `(1 - level) / 2` and `(1 + level) / 2`.
 
     Args:
-      distribution: of batch `[*batch]` and event `[*event]`, or a head's output.
-      level: the probability that an outcome is inside, between 0 and 1; for counts it is at least that.
+      distribution: a distribution of batch `[*batch]` and event `[*event]`, or a head's output.
+      level: the probability that an outcome is inside, between 0 and 1. For counts the probability is at least that.
 
     Returns:
-      The lower and the upper end, each `[*batch, *event]` in the unit of the outcome.
+      The lower and the upper end, each `[*batch, *event]`, in the unit of the outcome.
 
     Raises:
-      TypeError, ValueError, NotImplementedError: as `quantile`.
+      TypeError, ValueError, NotImplementedError: as from `quantile`.
 
     Example:
       >>> low, high = nllfit.interval(tfd.Normal([0.0, 10.0], 1.0), 0.95)
@@ -108,14 +110,14 @@ def interval(distribution: tfd.Distribution, level: float = 0.9) -> tuple[tf.Ten
     if not (np.ndim(level) == 0 and np.asarray(level).dtype.kind in "iuf" and 0 < level < 1):
         raise ValueError(f"`level` is {level!r}: give a number between 0 and 1, such as 0.9.")
     ends = quantile(distribution, [(1 - level) / 2, (1 + level) / 2])
-    return ends[0], ends[1]  # in a graph, too, where a tensor is not unpacked
+    return ends[0], ends[1]  # indexed, because a tensor in a graph cannot be unpacked
 
 
 def _probabilities(distribution, y):
     distribution = law_of(as_distribution(distribution, "`distribution`")).latent()
     elements = elements_of(distribution)
     dtype = real_dtype(elements.distribution)
-    y = _normal_numbers(tf.cast(as_numbers("y", y, dtype), dtype))
+    y = _without_subnormals(tf.cast(as_numbers("y", y, dtype), dtype))
     expected = distribution.batch_shape.concatenate(distribution.event_shape)
     rank = y.shape.rank
     if rank != 0 and not y.shape[max(0, rank - expected.rank) :].is_compatible_with(expected):
@@ -126,8 +128,8 @@ def _probabilities(distribution, y):
     return [tf.cast(part, real_dtype(distribution)) for part in elements.cdf()(y)]
 
 
-def _normal_numbers(y):
-    """Numbers in which the smallest normal one stands for those below it, which TensorFlow's arithmetic takes for 0."""
+def _without_subnormals(y):
+    """`y` with subnormal numbers replaced by the smallest normal one, because TensorFlow flushes subnormals to 0."""
     if y.dtype != tf.float64:
         return y
     bits = tf.bitcast(y, tf.int64)

@@ -589,8 +589,8 @@ COMMON = {
     "reliability, rows": (lambda: plots.reliability_diagram(None, [0, 1], [0.5]), r"`y` has shape \(2,\) and `prob"),
     "reliability, bins": (lambda: plots.reliability_diagram(None, [0], [0.5], num_bins=0), "`num_bins` is 0"),
     "PIT, bins": (lambda: plots.pit_histogram(None, [0.5], num_bins="a"), "`num_bins` is 'a'"),
-    "PIT, text": (lambda: plots.pit_histogram(None, ["a"]), "`pit` is empty, or holds what is no probability"),
-    "PIT, 2": (lambda: plots.coverage_curve(None, [2.0]), "`pit` is empty, or holds what is no probability"),
+    "PIT, text": (lambda: plots.pit_histogram(None, ["a"]), "`pit` is empty or has a number that is not between"),
+    "PIT, 2": (lambda: plots.coverage_curve(None, [2.0]), "`pit` is empty or has a number that is not between"),
     "training curves": (lambda: plots.training_curves(None, {}), "`history` has no epochs"),
     "likelihood curve": (
         lambda: plots.likelihood_curve(None, tfd.Normal([0.0, 1.0], 1.0), SAMPLE, [0.0]),

@@ -187,7 +187,7 @@ def test_biases_in_pieces_and_in_subclassed_models(kit):
         np.testing.assert_allclose(distribution.mean(), np.full(y[name][:2].shape, Y.mean()), rtol=1e-5)  # float32
         np.testing.assert_allclose(distribution.stddev(), np.full(y[name][:2].shape, Y.std()), rtol=1e-5)
     assert np.std(model(X)["plain"]) > 0.1  # what is no head's is left alone
-    with pytest.raises(ValueError, match="`y` is not structured as the model's outputs are"):
+    with pytest.raises(ValueError, match="`y` does not have the structure of the model's outputs"):
         nllfit.initialize(model, X, Y)
 
 
@@ -199,7 +199,9 @@ def test_a_model_without_a_bias_to_set_is_refused_and_left_alone(kit, options):
     layers = kit.keras.layers
     model = kit.keras.Sequential([layers.Dense(4), layers.Dense(2, **options[1]), kit.heads.Normal()])
     before = [weight.copy() for weight in (model(X[:1]), model.get_weights())[1]]
-    with pytest.raises(ValueError, match=re.escape("no trainable bias gives Normal's 2 numbers: let a `Dense(2)`")):
+    with pytest.raises(
+        ValueError, match=re.escape("no trainable bias sets the 2 parameters of Normal: put a `Dense(2)`")
+    ):
         nllfit.initialize(model, X, Y)
     for weight, was in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, was)

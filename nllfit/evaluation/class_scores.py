@@ -1,4 +1,4 @@
-"""Scores of each class: how well its probability tells its rows from the others, and what it is taken for."""
+"""Scores of each class of a classifier: likelihood, ROC curve, precision and confusion matrix."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,17 +12,19 @@ __all__ = ["ClassScores", "class_scores"]
 
 @dataclasses.dataclass(frozen=True)
 class ClassScores:
-    """Scores of `k` classes, each against the others; NaN for a class that all rows or no rows have.
+    """Scores of `k` classes, each against all others.
+
+    `auc` and `average_precision` are NaN for a class that all rows or no rows have.
 
     Attributes:
-      names: of the classes, `[k]`.
-      counts: the rows of each class, `[k]`.
+      names: the names of the classes, `[k]`.
+      counts: the number of rows of each class, `[k]`.
       nll: the mean negative log-likelihood of the rows of each class, in nats, `[k]`.
-      auc: the area under the ROC curve: how often a row of the class has a larger probability of it than another row,
-        `[k]`; 0.5 for probabilities that say nothing.
-      average_precision: the mean precision over the recalls that thresholds reach, `[k]`; the share of the class for
-        probabilities that say nothing.
-      confusion: how many rows of each class (first axis) have the largest probability for which (second), `[k, k]`.
+      auc: the area under the ROC curve, `[k]`: the probability that a row of the class has a larger predicted
+        probability of it than a row of another class. It is 0.5 for uninformative predictions.
+      average_precision: the mean precision, weighted by the increase in recall at each threshold, `[k]`. For
+        uninformative predictions it is the share of the class.
+      confusion: the confusion matrix `[k, k]`: the number of rows by true class (first axis) and predicted class.
     """
 
     names: tuple[str, ...]
@@ -33,7 +35,7 @@ class ClassScores:
     confusion: np.ndarray
 
     def summary(self) -> str:
-        """The scores and the confusion as tables of text."""
+        """The scores and the confusion matrix as text tables."""
         width = max(11, *(len(name) + 2 for name in self.names))
         lines = [f"{'class':<{width}}{'rows':>8}{'NLL (nats)':>12}{'AUC':>8}{'avg. precision':>16}"]
         for row in zip(self.names, self.counts, self.nll, self.auc, self.average_precision, strict=True):
@@ -49,11 +51,11 @@ def class_scores(evaluation: Evaluation, names: Sequence[str] | None = None) -> 
     """The scores of each class, from an evaluation of a classifier.
 
     Args:
-      evaluation: of `evaluate`, for a model of class labels, one-hot rows or events.
-      names: of the classes, `[k]`, in the order of their labels; by default the labels.
+      evaluation: the result of `evaluate` for a model of class labels, one-hot rows or events.
+      names: the names of the classes, `[k]`, in the order of their labels; by default the labels.
 
     Raises:
-      ValueError: if the outcomes are no classes, or `names` are not one for each.
+      ValueError: if the outcomes are not classes, or the number of `names` is not that of the classes.
 
     Example:
       >>> found = class_scores(evaluate(tfd.Categorical(logits=[[1.0, 0.0], [0.0, 1.0]]), y=[0, 1]), ["cat", "dog"])

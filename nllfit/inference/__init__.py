@@ -1,4 +1,4 @@
-"""Inference: how sure one can be of the weights of a network that was fitted by maximum likelihood."""
+"""Inference: standard errors, intervals and p-values of the weights of a network fitted by maximum likelihood."""
 
 from nllfit.inference.coefficients import Coefficients
 from nllfit.inference.standard_errors import standard_errors

@@ -1,4 +1,4 @@
-"""The weights of a fitted model with their errors: as arrays, as a table, and as numbers for JSON."""
+"""The weights of a fitted model with their standard errors: as arrays, as a text table, and for JSON."""
 
 import dataclasses
 import math
@@ -11,26 +11,26 @@ from nllfit.fits import MaximumLikelihoodFit, check_level, wald_interval
 
 __all__ = ["Coefficients"]
 
-_NUMBERS = 58  # characters of a row, beside its name
+_WIDTH_OF_NUMBERS = 58  # characters of a row after its name
 
 
 @dataclasses.dataclass(frozen=True)
 class Coefficients(MaximumLikelihoodFit):
-    """The weights of a model that was fitted by maximum likelihood, and how sure one can be of them.
+    """The weights of a model that was fitted by maximum likelihood, with their uncertainty.
 
     Attributes:
-      names: of the `q` numbers: `kernel[age]`, `dense/bias`, and `scale` for what a head shares.
-      estimates: `[q]`, the weights as the model has them, and the head's shared parameters themselves.
-      standard_errors: `[q]`, the roots of the diagonal of `covariance`; infinite where other weights give the same
-        likelihood.
-      covariance: `[q, q]`; NaN where it does not exist: `message` says why.
-      kind: how the covariance was found, in words.
+      names: the names of the `q` coefficients: `kernel[age]`, `dense/bias`, and `scale` for a head's shared parameter.
+      estimates: `[q]`, the weights of the model; for a shared parameter its constrained value, such as the scale.
+      standard_errors: `[q]`, the square roots of the diagonal of `covariance`; infinite if a coefficient is not
+        identified, because other weights give the same likelihood.
+      covariance: `[q, q]`; NaN where it does not exist; `message` says why.
+      kind: the estimator of the covariance: "observed information" or "sandwich".
       log_likelihood: in nats, the sum over the rows.
-      num_observations: the rows; with weights their sum.
-      num_parameters: the weights, without directions that change nothing.
-      label: what the model predicts: the family of its head.
-      converged: whether the weights were verified to be a maximum of the likelihood.
-      message: what was found, or why there are no errors.
+      num_observations: the number of rows, or the sum of their weights.
+      num_parameters: the number of trainable weights, not counting directions that do not change the likelihood.
+      label: the family of the model's head.
+      converged: whether the weights are a verified maximum of the likelihood.
+      message: the result of that check; if there are no standard errors, the reason.
     """
 
     names: list[str]
@@ -47,17 +47,17 @@ class Coefficients(MaximumLikelihoodFit):
 
     @property
     def z_values(self) -> np.ndarray:
-        """The estimates in units of their standard errors, `[q]`."""
+        """The estimates divided by their standard errors, `[q]`."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.estimates / self.standard_errors
 
     @property
     def p_values(self) -> np.ndarray:
-        """The two-sided p-values `P(|Z| > |z|)` of each number being 0, `[q]`, for a standard Normal `Z`."""
+        """The two-sided p-values `P(|Z| > |z|)`, `[q]`, of the hypotheses that a coefficient is 0; `Z` is Normal."""
         return tf.math.erfc(tf.constant(np.abs(self.z_values) / math.sqrt(2))).numpy()
 
     def confidence_intervals(self, level: float = 0.95) -> np.ndarray:
-        """Wald's intervals, `estimate +- z standard errors`, `[q, 2]`.
+        """The Wald intervals `estimate +- z standard errors`, `[q, 2]`.
 
         Raises:
           ValueError: if `level` is not between 0 and 1.
@@ -66,10 +66,10 @@ class Coefficients(MaximumLikelihoodFit):
         return wald_interval(self.estimates, self.standard_errors, level)
 
     def summary(self, level: float = 0.95) -> str:
-        """The regression as a table of text, laid out like statsmodels'."""
+        """The regression as a text table in the layout of statsmodels."""
         intervals = self.confidence_intervals(level)
         first = max(20, *map(len, self.names)) + 2
-        width = first + _NUMBERS
+        width = first + _WIDTH_OF_NUMBERS
         lines = ["Maximum Likelihood Regression".center(width).rstrip(), "=" * width]
         lines += self._heading(self.label, self.kind, width)
         ends = [f"[{(1 - level) / 2:.4g}", f"{(1 + level) / 2:.4g}]"]
@@ -82,11 +82,11 @@ class Coefficients(MaximumLikelihoodFit):
         return "\n".join([*lines, "=" * width, f"Verdict: {self.message}."])
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain numbers and texts, for JSON; what is infinite or not known is None.
+        """All results as plain numbers and strings, for JSON; infinite and NaN numbers become None.
 
         Returns:
-          A dict of the numbers of the fit, and of `"coefficients"`: for each name a dict of its `estimate`,
-          `standard_error`, `z`, `p_value`, and its 95 % interval, `low` and `high`.
+          A dict with the numbers of the fit, and `"coefficients"`: for each name a dict of its `estimate`,
+          `standard_error`, `z`, `p_value`, and the ends `low` and `high` of its 95% interval.
         """
         columns = self.estimates, self.standard_errors, self.z_values, self.p_values, *self.confidence_intervals().T
         titles = "estimate", "standard_error", "z", "p_value", "low", "high"

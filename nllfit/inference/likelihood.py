@@ -1,4 +1,4 @@
-"""The log-likelihood of a model's weights: its derivatives, and what each row of the data adds to them."""
+"""The negative log-likelihood as a function of a model's weights, with its derivatives and each row's score."""
 
 from collections.abc import Iterator
 
@@ -12,13 +12,13 @@ from nllfit.training.loss_surface import Surface, assign
 
 __all__ = ["Likelihood"]
 
-_BLOCK = 64  # rows whose scores are computed at once, each by a pass over all of them
+_BLOCK = 64  # rows of one Jacobian: its cost grows with the square of this number
 
 
 class Likelihood(Surface):
     """The negative log-likelihood of all the data as a function of a model's weights, in nats: a sum over the rows.
 
-    It asks the head, so that it does not matter which mean the compiled loss takes, or what is added to it.
+    It uses the head's distribution and not the compiled loss, which may be a mean and may contain regularisers.
     """
 
     def __init__(self, model: Model, is_shared: bool = False):
@@ -29,7 +29,7 @@ class Likelihood(Surface):
         return tf.reduce_sum(_losses(model, data))
 
     def scores(self, w: np.ndarray) -> Iterator[np.ndarray]:
-        """The gradients of the rows' negative log-likelihoods at weights `[p]`, in blocks `[rows, p]`."""
+        """The gradient of each row's negative log-likelihood at weights `[p]`, in blocks `[rows, p]`."""
         position = tf.constant(w, self.dtype)
         program = self._scores.get_concrete_function(self._specs, position)
         for start in range(0, self.num_rows, _BLOCK):
@@ -52,7 +52,7 @@ def _losses(model, data):
     output = model(x, training=False)
     distribution = as_distribution(output, "The model's output")
     if y.shape.rank == distribution.batch_shape.rank == 1 and distribution.event_shape == [1]:
-        y = y[:, None]  # as both Kerases give a loss
+        y = y[:, None]  # Keras does the same before it calls a loss
     outcomes, weights = counted(y, output, sample_weight)
     losses = log_loss(outcomes, distribution)
     if weights is not None:

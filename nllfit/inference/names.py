@@ -1,4 +1,4 @@
-"""What to call the numbers in a model's weights: by layers, by the inputs' names, and by the head's parameters."""
+"""Names for the elements of a model's weights, from its layers, its inputs' columns and its head's parameters."""
 
 import itertools
 from collections.abc import Sequence
@@ -15,20 +15,20 @@ Features = list[list[str] | None]
 
 
 def feature_names(x: Any) -> Features:
-    """For each input of a model the names of its columns if it is a DataFrame; None for an array."""
+    """The column names of each input of a model; None for an input that is not a DataFrame."""
     columns = [getattr(part, "columns", None) for part in tf.nest.flatten(x)]
     return [None if names is None else list(map(str, names)) for names in columns]
 
 
 def weight_names(model: Model, features: Features) -> list[list[str]]:
-    """The names of the numbers in each trainable weight, such as `kernel[age]` or `dense/kernel[age, loc]`.
+    """The names of the elements of each trainable weight, such as `kernel[age]` or `dense/kernel[age, loc]`.
 
-    The layer is named where two weights would have one name. An index is the name of an input in a layer that takes the
-    model's inputs, and that of a parameter in a layer that leads to the head.
+    The name of the layer is included if two weights would otherwise have the same name. An index is the name of a
+    column in a layer that takes the model's inputs, and the name of a parameter in a layer before the head.
 
     Args:
-      model: one that has been built.
-      features: for each input the names of its columns, or None.
+      model: a model that has been built.
+      features: the column names of each input, or None.
     """
     weights = model.trainable_weights
     paths = [getattr(weight, "path", weight.name).split(":")[0].split("/") for weight in weights]
@@ -56,12 +56,12 @@ def weight_names(model: Model, features: Features) -> list[list[str]]:
 
 
 def labels(name: str, indices: Sequence[Sequence[Any]]) -> list[str]:
-    """The name with every combination of indices, one of each axis."""
+    """The name with every combination of indices, one for each axis."""
     return [f"{name}[{', '.join(map(str, index))}]" if index else name for index in itertools.product(*indices)]
 
 
 def _of_graph(layer, end):
-    """The `input` or `output` of a layer in a graph of layers; None if it has none, or was called several times."""
+    """The `input` or `output` tensor of a layer; None if the model is not functional or the layer was called twice."""
     try:
         return getattr(layer, end)
     except (AttributeError, RuntimeError, ValueError):
@@ -69,7 +69,7 @@ def _of_graph(layer, end):
 
 
 def _leading_to(layer, layers, addition):
-    """The layers whose outputs come to a layer as they are, or with an offset that a layer of class `addition` adds."""
+    """The layers whose outputs reach `layer` directly, or through a layer of class `addition` that adds an offset."""
     tensors = _of_graph(layer, "input")
     found: list[Any] = []
     for tensor in tensors if isinstance(tensors, (list, tuple)) else [tensors]:

@@ -1,4 +1,4 @@
-"""The numbers of a model as a table shows them: its weights, and in place of a head's shared ones the parameters."""
+"""The coefficients of a model: its weights, but a head's shared weights as the parameters that they stand for."""
 
 import numpy as np
 import tensorflow as tf
@@ -11,13 +11,13 @@ __all__ = ["named_parameters"]
 
 
 def named_parameters(model: Model, features: Features) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """The names of the `q` numbers, their values `[q]`, and their derivatives by the trainable weights, `[q, p]`.
+    """The names of the `q` coefficients, their values `[q]`, and their Jacobian `[q, p]` by the trainable weights.
 
-    A head shares unconstrained numbers; what is read is the parameter that they stand for, as a statistician names it.
+    A head stores its shared parameters as an unconstrained weight. The coefficient is the natural parameter itself.
 
     Args:
-      model: one that has been built.
-      features: for each input the names of its columns, or None.
+      model: a model that has been built.
+      features: the column names of each input, or None.
     """
     names, values, slopes = [], [], []
     heads = [layer for layer in adapter_of(model).layers if getattr(layer, "_shared", None) is not None]

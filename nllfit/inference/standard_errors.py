@@ -1,4 +1,4 @@
-"""Standard errors of a fitted network's weights, from the curvature of the likelihood and from its rows' scores."""
+"""Standard errors of a fitted network's weights, from the Hessian of the likelihood and the scores of the rows."""
 
 import functools
 from collections.abc import Iterable
@@ -24,14 +24,16 @@ from nllfit.training.outcomes import outcome_check
 
 __all__ = ["standard_errors"]
 
-_MOST = 2000  # weights, whose Hessian is quickly written down
-_NEAR = 0.1  # standard errors that the weights may be from the optimum
-_POLISHES = 3  # steps of Newton's method, with one Hessian, from rounded weights to where they are rounded from
-_LEAST_DROP = 1e-4  # nats by which the log-likelihood must fall one standard error from a maximum, where 1/2 is usual
-_ROUNDINGS = 8  # of a log-likelihood, by which it must fall at least
-_MOST_NOISE = 0.1  # nats: of a true maximum the log-likelihood falls by about 1/2
-_IDLE = 1e-4  # of a number's derivative that lies in flat directions, from which on it is idle
-_SHOWN = 6  # names in a message
+_MOST_WEIGHTS = 2000  # the Hessian of a larger model takes too long
+_NEAR = 0.1  # the weights may be this many standard errors from the optimum
+_POLISHES = 3  # Newton steps, all with one Hessian, that undo the rounding of the weights
+# The log-likelihood falls by about 1/2 nat one standard error from a maximum. It must fall by at least the larger of
+# _LEAST_DROP and _ROUNDINGS of its rounding errors; the latter count as at most _MOST_NOISE.
+_LEAST_DROP = 1e-4  # nats
+_ROUNDINGS = 8
+_MOST_NOISE = 0.1  # nats
+_UNIDENTIFIED = 1e-4  # a coefficient is not identified if this share of its gradient lies in the flat directions
+_NAMES_SHOWN = 6  # in a message
 _KINDS = {"information": "observed information", "sandwich": "sandwich"}
 
 
@@ -44,36 +46,36 @@ def standard_errors(
     covariance: str = "information",
     groups: ArrayLike | None = None,
 ) -> Coefficients:
-    """How sure one can be of the weights of a small model that was fitted by maximum likelihood, as by `fit_lbfgs`.
+    """Standard errors of the weights of a small model fitted by maximum likelihood, for example by `fit_lbfgs`.
 
-    A dense layer under a head is a regression: linear under a `Normal`, logistic under a `Bernoulli`, and so on; this
-    is its table. With `l_i` the negative log-likelihood of row `i`, and `H` the exact Hessian of their sum, the
-    covariance is
+    A dense layer before a head is a regression: linear with a `Normal` head, logistic with a `Bernoulli` head, and so
+    on. This function returns its coefficient table. With `l_i` the negative log-likelihood of row `i` and `H` the
+    exact Hessian of their sum, the covariance is
 
         information:  inv(H)
         sandwich:     inv(H) (sum_i grad l_i grad l_i') inv(H)
 
-    of which the first holds if the model is true, and the second (HC0) in large samples also where the outcomes'
-    distribution is not that of the head. What a head shares is shown as the parameter itself (`scale`), by the delta
-    method. Weights that are not trainable, and statistics of normalisation, are taken for known. All is computed in
-    float64.
+    The first is valid if the model is true. The second (HC0) is also valid in large samples if the outcomes have
+    another distribution than the head's. A parameter that the head shares over inputs, such as a `scale`, is reported
+    as the parameter itself, by the delta method. Non-trainable weights, including the statistics of normalisation
+    layers, are treated as known. The computation is in float64.
 
     Args:
-      model: a compiled model of either Keras that ends in one head, of at most 2000 trainable weights.
-      x, y: the arrays that it was fitted to; the columns of a DataFrame name the weights of the first layer.
-      sample_weight: how often each row counts, `[n]`, as it was fitted.
+      model: a compiled Keras 2 or Keras 3 model that ends in one head, with at most 2000 trainable weights.
+      x, y: the arrays that the model was fitted to. If `x` is a DataFrame, its columns name the first layer's weights.
+      sample_weight: the number of times that each row counted in the fit, `[n]`.
       covariance: "information" or "sandwich".
-      groups: `[n]`, labels of clusters of rows that depend on each other, for the sandwich: scores are summed over each
-        cluster before they are squared.
+      groups: labels of clusters of dependent rows, `[n]`, only with "sandwich": the scores of a cluster are summed
+        before their outer product is taken.
 
     Returns:
-      A `Coefficients`. Look at its `converged` and `message` before its numbers: there are no errors at weights that
-      are no maximum of the likelihood, as in a network that was not trained to the end, or under a regulariser; weights
-      that the likelihood cannot tell from others, as of columns that depend on each other, have infinite ones.
+      A `Coefficients`. Check its `converged` and `message` before you use the numbers. The standard errors are NaN if
+      the weights are not a maximum of the likelihood, for example because training stopped early or a regulariser moved
+      them. They are infinite for weights that are not identified, for example those of linearly dependent columns.
 
     Raises:
-      TypeError, ValueError: for a model or data that `fit_lbfgs` would not take, a model without a head, with several
-        outputs or with too many weights, another `covariance`, or `groups` of another length.
+      TypeError, ValueError: for a model or data that `fit_lbfgs` refuses; if the model has no head, several outputs or
+        too many weights; if `covariance` is unknown or `groups` has the wrong length.
 
     Example:
       >>> import tf_keras
@@ -92,7 +94,7 @@ def standard_errors(
         raise ValueError(f'`covariance` is {covariance!r}: give "information" or "sandwich".')
     data, family = _checked(model, x, y, sample_weight)
     frequencies = np.ones(num_rows(data))
-    if np.size(data[-1]) == len(frequencies) and sample_weight is not None:  # and not of each step of a row
+    if np.size(data[-1]) == len(frequencies) and sample_weight is not None:  # weights of rows, not of steps in a row
         frequencies = np.ravel(data[-1]).astype(np.float64)
     clusters = _as_clusters(groups, covariance, num_rows(data))
     names, estimates, jacobian = named_parameters(model, feature_names(x))
@@ -129,7 +131,7 @@ def standard_errors(
 
 
 def _checked(model, x, y, sample_weight):
-    """The data as a tuple of tensors, and the family of the model's head; else an error."""
+    """The data as a tuple of tensors, and the family of the model's head; raises if either is unsuitable."""
     batches = batches_of(
         *(x, y, sample_weight),
         check=functools.partial(outcome_check, model),
@@ -137,30 +139,32 @@ def _checked(model, x, y, sample_weight):
         batch_size=2**62,
     )
     if not isinstance(batches, Arrays):
-        raise ValueError(f"`x` is a {type(x).__name__}, and the likelihood is of all the data at once: give arrays.")
+        raise ValueError(f"`x` is a {type(x).__name__}, but the likelihood needs all data in memory: give arrays.")
     output = model(tf.nest.map_structure(lambda t: t[:1], batches.data[0]), training=False)
     if isinstance(output, (list, tuple, dict)):
         raise ValueError(f"The model has {len(output)} outputs: give one with one head.")
     origin = getattr(distribution_of(output), "origin", None)
     if origin is None:
-        raise ValueError("The model does not end in a head, whose likelihood the errors are of.")
+        raise ValueError(
+            "The model does not end in a head, so it has no likelihood: add one, such as `heads.Normal()`."
+        )
     size = sum(variable_of(w).shape.num_elements() for w in model.trainable_variables)
     if not size:
-        raise ValueError("The model has no trainable weights, so that there is nothing to be unsure of.")
-    if size > _MOST:
+        raise ValueError("The model has no trainable weights, so there are no standard errors to compute.")
+    if size > _MOST_WEIGHTS:
         raise ValueError(
-            f"The model has {size} trainable weights, and their covariance is computed for at most {_MOST}: freeze "
-            f"layers that you take for known (`layer.trainable = False`), or ask an `nllfit.Ensemble` how sure it is."
+            f"The model has {size} trainable weights, but standard errors are computed for at most {_MOST_WEIGHTS}: "
+            f"freeze some layers (`layer.trainable = False`), or use an `nllfit.Ensemble` for the uncertainty."
         )
     return batches.data, origin.family
 
 
 def _as_clusters(groups, covariance, num_rows):
-    """The number of each row's group, `[n]`; None without."""
+    """The index of each row's group, `[n]`; None without groups."""
     if groups is None:
         return None
     if covariance != "sandwich":
-        raise ValueError('`groups` are for the sandwich: give `covariance="sandwich"` as well.')
+        raise ValueError('`groups` need the sandwich estimator: give `covariance="sandwich"` as well.')
     if np.shape(groups) != (num_rows,):
         raise ValueError(
             f"`groups` has shape {np.shape(groups)}, but there are {num_rows} rows: give a label for each."
@@ -169,14 +173,15 @@ def _as_clusters(groups, covariance, num_rows):
 
 
 def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[float, np.ndarray, Axes, str | None]:
-    """The negative log-likelihood at weights `[p]`, the maximum that they are rounded from, its axes, and any fault.
+    """The negative log-likelihood at weights `[p]`, the polished maximum `[p]`, its axes, and a fault or None.
 
-    A step aside from the maximum, if only by the last digit, bends what is flat there.
+    A few Newton steps undo the rounding of the weights. Otherwise directions that are exactly flat at the maximum would
+    seem slightly curved.
     """
 
     def log_likelihoods(points):
         values = -np.array([likelihood.value(point) for point in points])
-        return np.where(np.isnan(values), -np.inf, values)  # outside of what the head takes
+        return np.where(np.isnan(values), -np.inf, values)  # outside the domain of the head's parameters
 
     value, gradient = likelihood.value_and_gradient(w)
     axes, top = _axes(likelihood, w), w
@@ -187,8 +192,8 @@ def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[float, np.ndarray, 
             w,
             axes,
             (
-                f"there are no standard errors, for the weights are {distance:.2g} of them from a maximum of the "
-                f"likelihood: go on with `fit_lbfgs`, under the negative log-likelihood alone and without regularisers"
+                f"there are no standard errors, because the weights are {distance:.2g} of them from a maximum of the "
+                f"likelihood: continue with `fit_lbfgs`, with only the negative log-likelihood and no regulariser"
             ),
         )
     for _ in range(_POLISHES):
@@ -198,13 +203,13 @@ def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[float, np.ndarray, 
     least = max(_LEAST_DROP, min(_ROUNDINGS * likelihood.eps * abs(value), _MOST_NOISE))
     fault = None
     if np.any(axes.bends < 0):
-        fault = "there are no standard errors, for the likelihood has a saddle at the weights, and no maximum: train on"
+        fault = "there are no standard errors, because the weights are a saddle point of the likelihood: train further"
     elif axes.flat.all():
-        fault = "there are no standard errors, for no weight changes the likelihood"
+        fault = "there are no standard errors, because no weight changes the likelihood"
     elif drops_around(log_likelihoods, top, -likelihood.value(top), _steep(axes))[0].min() < least:
         fault = (
-            "there are no standard errors, because the log-likelihood does not fall one of them away: its maximum is "
-            "elsewhere, or at infinity, as where classes can be separated or all outcomes of a group are equal"
+            "there are no standard errors, because the log-likelihood does not fall at a distance of one of them: its "
+            "maximum is elsewhere, or at infinity, as when classes are separable or all outcomes of a group are equal"
         )
     return value, top, axes, fault
 
@@ -215,27 +220,27 @@ def _axes(likelihood, w):
         return axes_of(likelihood.curvature, w, away, likelihood.curvature_eps)
     except np.linalg.LinAlgError:
         raise ValueError(
-            f"The log-likelihood, {-likelihood.value(w):.4g}, or a second derivative of it is not finite at the "
-            f"weights: look at them, and at the outcomes."
+            f"The log-likelihood, {-likelihood.value(w):.4g}, or one of its second derivatives is not finite at the "
+            f"model's weights: check the weights and the outcomes."
         ) from None
 
 
 def _steep(axes):
-    """The directions that change the likelihood, each one standard error long, `[p, r]`."""
+    """The directions that change the likelihood, each of length one standard error, `[p, r]`."""
     return axes.directions[:, ~axes.flat]
 
 
 def _idle(axes: Axes, jacobian: np.ndarray) -> np.ndarray:
-    """Which numbers change along directions that change no likelihood, `[q]`."""
+    """Which coefficients are not identified: they change along a direction of constant likelihood, `[q]`."""
     flat, _ = np.linalg.qr(axes.scales[:, None] * axes.directions[:, axes.flat])
     slopes = jacobian / axes.scales
-    return np.linalg.norm(slopes @ flat, axis=1) > _IDLE * np.linalg.norm(slopes, axis=1)
+    return np.linalg.norm(slopes @ flat, axis=1) > _UNIDENTIFIED * np.linalg.norm(slopes, axis=1)
 
 
 def _meat(scores: Iterable[np.ndarray], frequencies: np.ndarray, clusters: np.ndarray | None) -> np.ndarray:
-    """The sum over rows, or clusters of them, of the products of their scores, `[r, r]`, from blocks `[rows, r]`.
+    """The middle factor of the sandwich, `[r, r]`: the sum of the scores' outer products over rows, or over clusters.
 
-    A row that is there `f` times has `f` times its score in the block.
+    The blocks `[rows, r]` contain the score of a row times its frequency, so each outer product is divided by that.
     """
     scores = np.concatenate(list(scores))
     if clusters is not None:
@@ -246,12 +251,12 @@ def _meat(scores: Iterable[np.ndarray], frequencies: np.ndarray, clusters: np.nd
 
 
 def _success(idle: list[str]) -> str:
-    """What is known of a maximum, in words."""
+    """The message for weights that are a maximum; `idle` names the coefficients that are not identified."""
     if not idle:
         return "the weights are a maximum of the likelihood"
-    shown = ", ".join(f"`{name}`" for name in idle[:_SHOWN]) + (", ..." if len(idle) > _SHOWN else "")
+    shown = ", ".join(f"`{name}`" for name in idle[:_NAMES_SHOWN]) + (", ..." if len(idle) > _NAMES_SHOWN else "")
     return (
         f"the weights are a maximum of the likelihood, but not the only one: {shown} can change together without a "
-        f"change of the likelihood, as where columns depend on each other or a unit is idle, so that their standard "
-        f"errors are infinite"
+        f"change of the likelihood, as when columns depend on each other or a unit is idle, so their standard errors "
+        f"are infinite"
     )

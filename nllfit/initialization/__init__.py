@@ -1,6 +1,6 @@
-"""Initialization: a model begins where the outcomes are, at their marginal distribution.
+"""Initialization: before training, a model predicts the marginal distribution of the outcomes.
 
-`last_weights` sets the weights before a head, `marginal` finds the numbers that a network begins with.
+`marginal` estimates the marginal distribution, and `last_weights` sets the weights before a head to predict it.
 """
 
 from nllfit.initialization.last_weights import initialize

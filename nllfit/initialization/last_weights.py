@@ -1,4 +1,4 @@
-"""`initialize`: the last weights of a model predict the marginal distribution of its outcomes."""
+"""`initialize` sets the last weights of a model to predict the marginal distribution of the outcomes."""
 
 import math
 from typing import Any
@@ -20,30 +20,31 @@ from nllfit.prediction import origin_of
 
 __all__ = ["initialize"]
 
-_ROWS = 1024  # at a time
-_PASSED = 4  # rows of inputs, to see what is a bias and whether it is all there is
+_BATCH_SIZE = 1024  # rows in one call of the model
+_PROBED_ROWS = 4  # enough to find the biases and to check that the output does not depend on the input
 
 
 def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
-    """Sets the last weights of a model so that it predicts the marginal distribution of the outcomes, whatever `x` is.
+    """Sets the last weights of a model so that it predicts the marginal distribution of the outcomes for every `x`.
 
-    The layer before a head gets a bias at the maximum-likelihood estimate from all outcomes, and a kernel of zeros; the
-    weights that a head shares over inputs are set with it. So training begins at the marginal's negative
-    log-likelihood, `-mean log p(y | theta)`, and not where a random network happens to put the outcomes, which can be
-    1e15 nats away. The components of a mixture begin apart. All other weights stay as they are.
+    In the layer before a head, the kernel becomes zero and the bias becomes the maximum-likelihood estimate from all
+    outcomes. Parameters that the head shares over inputs are set as well. So training starts at the negative
+    log-likelihood of the marginal distribution, `-mean log p(y | theta)`. A randomly initialised network can start 1e15
+    nats away if the outcomes are large. The components of a mixture start at different parts of the sample. All other
+    weights keep their values.
 
     Args:
-      model: a model of tf_keras or of Keras 3 whose heads each follow a layer with a bias, such as `Dense`. It need not
-        be compiled; give it before it is trained.
-      x: inputs as `fit` takes them, arrays `[n, ...]` or a structure of them.
-      y: outcomes `[n, *event]`, or `[n]` for an event of one element; for several outputs in the model's structure.
-      sample_weight: how often each row counts, `[n]`; for several outputs in their structure, or for all. What Keras
-        masks does not count.
+      model: a Keras 2 or Keras 3 model in which each head follows a layer with a bias, such as `Dense`. It need not be
+        compiled. Call `initialize` before the training, because it overwrites trained weights.
+      x: inputs as `fit` takes them: an array `[n, ...]` or a structure of arrays.
+      y: outcomes `[n, *event]`, or `[n]` for an event of one element. For several outputs, in the model's structure.
+      sample_weight: the number of times that each row counts, `[n]`. For several outputs, either one array for all or
+        arrays in the model's structure. Outcomes that Keras masks do not count.
 
     Raises:
-      TypeError: if no output of the model is a head's.
-      ValueError: for a model without such a bias, which is left as it is; for a dataset; for data that are empty, of
-        lengths that differ, not finite, of another shape than the head's or outside its support; and as
+      TypeError: if no output of the model comes from a head.
+      ValueError: if there is no such bias (the model then keeps its weights); if `x` is a dataset; if the data are
+        empty, differ in length, are not finite, do not have the head's shape or are outside its support; and as from
         `maximum_likelihood`.
 
     Example:
@@ -67,7 +68,7 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
     check_rows(data, "")
     check_weights(data, "")
     x, y, sample_weight = [*data, None][:3]
-    few = tf.nest.map_structure(lambda rows: np.asarray(rows[:_PASSED]), x)
+    few = tf.nest.map_structure(lambda rows: np.asarray(rows[:_PROBED_ROWS]), x)
     with tf.GradientTape(persistent=True) as tape:
         outputs = model(few, training=False)
         flat = tf.nest.flatten(outputs)
@@ -89,7 +90,7 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
 
 
 def _samples(model, x, y, sample_weight, outputs):
-    """By the index of each head among the outputs its outcomes `[m, *event]` that count and their weights `[m]`."""
+    """The outcomes `[m, *event]` that count and their weights `[m]`, by the index of each head among the outputs."""
     flat = tf.nest.flatten(outputs)
     outcomes = _of_outputs("y", y, outputs)
     several = tf.nest.is_nested(outputs) and tf.nest.is_nested(sample_weight)
@@ -104,23 +105,25 @@ def _samples(model, x, y, sample_weight, outputs):
 
 
 def _masks(model, x, size):
-    """Keras's masks of the outputs for all rows."""
+    """Keras's masks of all rows, one array or None for each output."""
     found: list = []
-    for first in range(0, size, _ROWS):
-        rows = slice(first, first + _ROWS)
+    for first in range(0, size, _BATCH_SIZE):
+        rows = slice(first, first + _BATCH_SIZE)
         outputs = model(tf.nest.map_structure(lambda part, rows=rows: np.asarray(part[rows]), x), training=False)
         found.append([mask_of(output) for output in tf.nest.flatten(outputs)])
     return [None if parts[0] is None else np.concatenate(parts) for parts in zip(*found, strict=True)]
 
 
 def _of_outputs(name, values, outputs):
-    """Arrays in the structure of the outputs, as a list."""
+    """The arrays, given in the structure of the outputs, as a flat list."""
     if not tf.nest.is_nested(outputs):
         return [values]
     try:
         tf.nest.assert_same_structure(outputs, values, check_types=False)
     except (TypeError, ValueError):
-        raise ValueError(f"`{name}` is not structured as the model's outputs are: give an array for each.") from None
+        raise ValueError(
+            f"`{name}` does not have the structure of the model's outputs: give an array for each."
+        ) from None
     return tf.nest.flatten(values)
 
 
@@ -147,14 +150,14 @@ def _sample(output, y, weights, mask):
 
 
 def _vectors(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """The numbers at which the family is the outcomes' marginal distribution: the network's, and those it shares."""
+    """The unconstrained vectors for the marginal distribution: the network's output, and the shared one or None."""
     alone = family.unshared()
     parameters = alone.parameters(tf.constant(marginal_numbers(alone, y, weights)))
     return family.unconstrained(parameters), family.unconstrained(parameters, shared=True) if family.shared else None
 
 
 def _set_biases(model: Model, tape: tf.GradientTape, origin: Origin, params: tf.Tensor) -> None:
-    """Makes the numbers that a head takes `params`, whatever the inputs: a bias of that, behind a kernel of zeros."""
+    """Sets the layer before a head to output `params` for all inputs: its bias to `params`, its kernel to zero."""
     layers = adapter_of(model).layers
     variables = [weight for weight in model.trainable_weights if len(weight.shape) == 1]
     for variable, places in zip(variables, _places(tape, origin.params, variables), strict=True):
@@ -167,10 +170,11 @@ def _set_biases(model: Model, tape: tf.GradientTape, origin: Origin, params: tf.
 
 
 def _places(tape, params, variables):
-    """For each variable `[m]` which of a head's numbers its elements are added to, `[m]`; None if it is no such bias.
+    """For each variable `[m]`, the indices `[m]` of the elements of `params` that it is added to; None if no bias.
 
-    Of a bias the gradient of a number is 1 for its own element, once for each position, and 0 for the others. All
-    numbers are told apart by the digits of their places.
+    The gradient of an element of `params` by a bias is 1 in one element of the bias (or the number of positions, summed
+    over them) and 0 in the others. A few gradients identify all elements at once: the one for the `k`-th binary digit
+    sums the elements of `params` whose index has that digit.
     """
     size, positions = params.shape[-1], math.prod(params.shape[1:-1])
     digits = np.arange(size)[None] >> np.arange(size.bit_length())[:, None] & 1
@@ -190,12 +194,12 @@ def _places(tape, params, variables):
 
 
 def _check(origin: Origin, params: tf.Tensor, model: Model) -> None:
-    """Raises a `ValueError` where the numbers that a head takes are not these, whatever the inputs."""
+    """Raises a `ValueError` unless a head's input vector equals `params` for all probed rows."""
     is_16_bit = any(tf.as_dtype(layer.compute_dtype).size == 2 for layer in adapter_of(model).layers)
     tolerance = 1e-2 if is_16_bit else 1e-5
     if not np.allclose(origin.params, tf.cast(params, origin.params.dtype), rtol=tolerance, atol=tolerance):
         raise ValueError(
-            f"The model cannot begin at the outcomes' distribution, as no trainable bias gives {origin.family.name}'s "
-            f"{origin.family.params_size} numbers: let a `Dense({origin.family.params_size})`, with a bias and without "
-            f"an activation, come before the head."
+            f"The model cannot be initialised, because no trainable bias sets the {origin.family.params_size} "
+            f"parameters of {origin.family.name}: put a `Dense({origin.family.params_size})`, with a bias and without "
+            f"an activation, before the head."
         )

@@ -1,4 +1,4 @@
-"""Marginals of a sample, as the numbers that a network gives a family: where its training can begin."""
+"""The marginal distribution of a sample as unconstrained parameters, at which the training of a network can start."""
 
 import copy
 from collections.abc import Callable
@@ -16,37 +16,38 @@ from nllfit.families.protocol import ParametricFamily
 
 __all__ = ["marginal_numbers"]
 
-_FEW = 20  # parameters, in all of which together Newton's method is quick
-_ROWS = 20_000  # of a sample, which tell many parameters as much as all
+_MOST_FOR_NEWTON = 20  # parameters; with more, L-BFGS is faster
+_MOST_ROWS = 20_000  # a subsample of this size determines the parameters well enough
 _STEPS = 200
-_FIRST = 20  # of them, that are over before a program of the search is written down
-_ROOM = 1e-3  # widths of the sample between its ends and the bounds of the support, so that a step does not leave it
-_FAR = 10.0  # numbers from which on a link or a likelihood may be flat,
-_FLAT = 1e-3  # and the nats below which they are not worth it
+_EAGER_STEPS = 20  # the first steps run eagerly, which takes less time than a trace of the search
+_MARGIN = 1e-3  # between the sample and the bounds of the support, in ranges of the sample, so that a step stays inside
+_FAR = 10.0  # beyond this, a link or the likelihood may be flat, so that training could not move a parameter
+_MOST_LOSS = 1e-3  # nats that a parameter closer to 0 may cost
 _LARGEST = 1e30
 
 
 def marginal_numbers(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The unconstrained numbers `[params_size]`, in float64, under which a sample is most likely, or nearly.
+    """The unconstrained parameters `[params_size]`, in float64, of nearly the largest likelihood of a sample.
 
-    They are those of `maximum_likelihood` where it is quick; where there are many, those to which L-BFGS leads. They
-    keep a little away from where training could not: bounds at the ends of the sample, and numbers without a slope.
+    `maximum_likelihood` estimates up to 20 parameters, L-BFGS more. The result then moves to where training can
+    continue: away from bounds of the support at the ends of the sample, and away from large values, at which the
+    likelihood is flat.
 
     Args:
-      family: one that shares nothing.
+      family: a family without shared parameters.
       y: the sample, `[n, *event]`.
-      weights: how often each observation counts, `[n]`.
+      weights: the number of times that each observation counts, `[n]`.
 
     Raises:
-      ValueError: as `maximum_likelihood`.
+      ValueError: as from `maximum_likelihood`.
     """
-    if family.params_size > _FEW and len(y) > _ROWS:
-        rows = np.random.default_rng(0).choice(len(y), _ROWS, replace=False)
+    if family.params_size > _MOST_FOR_NEWTON and len(y) > _MOST_ROWS:
+        rows = np.random.default_rng(0).choice(len(y), _MOST_ROWS, replace=False)
         y, weights = y[rows], weights[rows]
     loss = _loss(family, y, weights)
     if _is_soft(family, y):
         return _calm(loss, _descent(loss, np.zeros(family.params_size)))
-    if family.params_size > _FEW:
+    if family.params_size > _MOST_FOR_NEWTON:
         natural = _by_descent(problem_of(family, y, weights))
     else:
         natural = maximum_likelihood(family, y, weights=weights).parameters
@@ -54,7 +55,7 @@ def marginal_numbers(family: ParametricFamily, y: np.ndarray, weights: np.ndarra
 
 
 def _loss(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The mean negative log-likelihood of the sample as a function of the family's numbers."""
+    """The mean negative log-likelihood of the sample as a function of the unconstrained parameters."""
     unchecked = family.holding({"validate_args": False})
     shares, is_soft = tf.constant(weights / weights.sum()), _is_soft(family, y)
 
@@ -67,12 +68,12 @@ def _loss(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> Calla
 
 
 def _is_soft(family, y):
-    """Whether labels are fractions, as a head takes them that does not check outcomes."""
+    """Whether labels are soft (fractions), which a head without checks accepts."""
     return family.is_discrete and bool(np.any(y != np.round(y)))
 
 
 def _by_descent(problem: Problem) -> Numbers:
-    """The natural parameters to which L-BFGS leads, in coordinates and units that make a likelihood round."""
+    """The natural parameters found by L-BFGS, in the coordinates and units of `maximum_likelihood`."""
     objective = problem.objective
     coordinates, y, shares = objective.coordinates, objective.y, objective.weights / objective.total_weight
 
@@ -85,7 +86,7 @@ def _by_descent(problem: Problem) -> Numbers:
 
 
 def _start(problem: Problem) -> np.ndarray:
-    """Coordinates to begin at: of a mixture such that its components have different parts of the sample."""
+    """The start of the search. The components of a mixture start at different parts of the sample."""
     family = problem.family
     if not isinstance(family, MixtureFamily):
         closed_form = problem.closed_form()
@@ -102,13 +103,13 @@ def _start(problem: Problem) -> np.ndarray:
 
 
 def _descent(loss: Callable[[tf.Tensor], tf.Tensor], start: np.ndarray) -> np.ndarray:
-    """Where L-BFGS leads from a start, or the start itself."""
+    """The minimum that L-BFGS finds, or the start if the result is not finite."""
     slope = tf.function(lambda w: tfp.math.value_and_gradient(loss, w), autograph=False)
 
     def minimize(start, steps):
         return tfp.optimizer.lbfgs_minimize(slope, start, max_iterations=steps, tolerance=1e-6)
 
-    result = minimize(tf.constant(start), _FIRST)
+    result = minimize(tf.constant(start), _EAGER_STEPS)
     if not (result.converged or result.failed):
         result = tf.function(minimize, autograph=False)(result.position, _STEPS)
     position = result.position.numpy()
@@ -116,10 +117,10 @@ def _descent(loss: Callable[[tf.Tensor], tf.Tensor], start: np.ndarray) -> np.nd
 
 
 def _with_room(family: ParametricFamily, natural: Numbers, y: np.ndarray) -> Numbers:
-    """The parameters, those that are the smallest or the largest outcome moved a little beyond it."""
+    """The parameters; a bound of the support at the smallest or the largest outcome moves outward by `_MARGIN`."""
     natural = copy.copy(natural)
     for name in family.facts.statistics.keys() & natural.keys():
-        room = _ROOM * (np.ptp(y, axis=0) if name in family.facts.places else np.asarray(natural[name]))
+        room = _MARGIN * (np.ptp(y, axis=0) if name in family.facts.places else np.asarray(natural[name]))
         natural[name] += room * (np.less(y.max(0) - room, natural[name]) * 1 - np.less(natural[name], y.min(0) + room))
     return natural
 
@@ -133,15 +134,15 @@ def _numbers(family: ParametricFamily, natural: Numbers) -> np.ndarray:
 
 
 def _calm(loss: Callable[[tf.Tensor], tf.Tensor], numbers: np.ndarray) -> np.ndarray:
-    """The numbers, each halved as long as that costs hardly anything, as it does where an estimate is at infinity."""
+    """The parameters, with large ones halved while that costs hardly any likelihood: their estimate is at infinity."""
     numbers = np.array(numbers)
     far = np.flatnonzero(np.abs(numbers) > _FAR)
-    lowest = loss(numbers) if far.size else np.inf  # a program that takes longer to write down than all else
+    lowest = loss(numbers) if far.size else np.inf  # only if needed, because the trace takes most of the time
     for place in far:
         while abs(numbers[place]) > _FAR:
             nearer = np.array(numbers)
             nearer[place] /= 2
-            if not loss(nearer) < lowest + _FLAT:
+            if not loss(nearer) < lowest + _MOST_LOSS:
                 break
             numbers = nearer
     return numbers

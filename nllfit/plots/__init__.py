@@ -1,4 +1,4 @@
-"""Figures: each function draws on the `ax` of matplotlib that it is given, and returns it."""
+"""Figures: each function draws on the matplotlib axes `ax` and returns it."""
 
 from nllfit.plots.calibration import coverage_curve, pit_histogram, reliability_diagram
 from nllfit.plots.fits import fitted_density, profile_curve

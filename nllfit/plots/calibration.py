@@ -1,4 +1,4 @@
-"""Figures of calibration: whether outcomes come as often as predicted, beside what chance alone would show."""
+"""Figures of calibration: observed against predicted frequencies, with bands for chance variation."""
 
 import numpy as np
 import tensorflow as tf
@@ -12,31 +12,32 @@ from nllfit.quantiles import quantile
 
 __all__ = ["coverage_curve", "pit_histogram", "reliability_diagram"]
 
-_LEVEL = 0.95  # of every band and bar
-_Z = 1.959963984540054  # the quantile of a Normal that goes with it
+_LEVEL = 0.95  # of all bands and intervals
+_Z = 1.959963984540054  # the standard Normal's quantile for `_LEVEL`
 _CALIBRATED = {"linestyle": "--", "linewidth": 1, "color": "0.4", "label": "calibrated"}
 _CHANCE = {"color": "0.5", "alpha": 0.25, "linewidth": 0, "label": "a calibrated model's, 95%"}
 
 
 def reliability_diagram(ax: Axes, y: ArrayLike, probabilities: ArrayLike, num_bins: int = 15) -> Axes:
-    """Draws how often events happened against the probability that they were given; the diagonal is calibration.
+    """Draws the observed frequency of events against their predicted probability, in bins.
 
-    A bar is the 95% Wilson interval of the frequency, which for a calibrated model meets the diagonal in 95 of 100
-    bins; the number beside it is that of the rows in the bin.
+    The points of a calibrated model are near the diagonal. Each error bar is the 95% Wilson interval of the frequency;
+    for a calibrated model it meets the diagonal in about 95% of the bins. The number next to a bar is the number of
+    rows in the bin.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
-      y: `[n]`, 1 where the event happened, else 0; or class labels `[n, ...]`, or one-hot rows `[n, num_classes]`:
-        `Evaluation.y`.
-      probabilities: `[n]`, of the event; or `[n, ..., num_classes]`, where the event is that the likeliest class is
-        right: `Evaluation.probabilities`.
-      num_bins: bins of equal width; an empty one is left out. 15 are those of `Evaluation.calibration_error`.
+      y: `[n]`, 1 if the event happened and 0 otherwise; or class labels `[n, ...]`, or one-hot rows `[n, num_classes]`,
+        such as `Evaluation.y`.
+      probabilities: the probability of the event, `[n]`; or class probabilities `[n, ..., num_classes]`, such as
+        `Evaluation.probabilities`. The event is then that the most probable class is right.
+      num_bins: the number of bins of equal width; empty bins are not drawn. `Evaluation.calibration_error` uses 15.
 
     Returns:
       `ax`.
 
     Raises:
-      ValueError: if the two are not of one length, or the probabilities are not between 0 and 1.
+      ValueError: if `y` and `probabilities` differ in length, or a probability is not between 0 and 1.
 
     Example:
       >>> ax = reliability_diagram(ax, [0, 1, 1], [0.2, 0.7, 0.9])
@@ -77,21 +78,21 @@ def reliability_diagram(ax: Axes, y: ArrayLike, probabilities: ArrayLike, num_bi
 
 
 def pit_histogram(ax: Axes, pit: ArrayLike, num_bins: int = 10) -> Axes:
-    """Draws the histogram of probability integral transforms, which is flat under a true model.
+    """Draws the histogram of probability integral transforms (PITs), which is flat if the model is true.
 
-    A hump says that the predicted distributions are too wide, a U that they are too narrow, a slope that they are off
-    to one side. The band is where a bar of a true model is in 95 of 100 samples, if outcomes are independent.
+    A hump shows that the predicted distributions are too wide, a U shape that they are too narrow, and a slope that
+    they are biased. The band contains each bar of a true model in 95% of samples, if the outcomes are independent.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
-      pit: the predicted CDF at each outcome, of any shape: `Evaluation.pit`.
-      num_bins: bins of equal width.
+      pit: the predicted CDF at each outcome, of any shape, such as `Evaluation.pit`.
+      num_bins: the number of bins of equal width.
 
     Returns:
       `ax`.
 
     Raises:
-      ValueError: if there are none, or they are not between 0 and 1.
+      ValueError: if `pit` is empty or has a number that is not between 0 and 1.
 
     Example:
       >>> ax = pit_histogram(ax, evaluate(tfd.Normal(tf.zeros([3]), 1.0), y=[-1.0, 0.0, 1.0]).pit)
@@ -112,21 +113,22 @@ def pit_histogram(ax: Axes, pit: ArrayLike, num_bins: int = 10) -> Axes:
 
 
 def coverage_curve(ax: Axes, pit: ArrayLike) -> Axes:
-    """Draws the share of outcomes in the central interval of each probability; the diagonal is calibration.
+    """Draws the share of outcomes inside the central interval of each probability (its coverage).
 
-    Below it intervals are too narrow, above too wide. The band is where the curve of a true model is, at each
-    probability, in 95 of 100 samples, if outcomes are independent.
+    The curve of a calibrated model is near the diagonal. If the curve is below the diagonal, intervals are too narrow;
+    above it, too wide. The band contains the curve of a true model at each probability in 95% of samples, if the
+    outcomes are independent.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
-      pit: the predicted CDF at each outcome, of any shape: `Evaluation.pit`. An outcome is in the central interval of
-        probability `p` if `|2 PIT - 1| <= p`.
+      pit: the predicted CDF at each outcome, of any shape, such as `Evaluation.pit`. An outcome is in the central
+        interval of probability `p` if `|2 PIT - 1| <= p`.
 
     Returns:
       `ax`.
 
     Raises:
-      ValueError: as `pit_histogram`.
+      ValueError: as from `pit_histogram`.
 
     Example:
       >>> ax = coverage_curve(ax, evaluate(tfd.Normal(tf.zeros([3]), 1.0), y=[-1.0, 0.0, 1.0]).pit)
@@ -146,7 +148,7 @@ def coverage_curve(ax: Axes, pit: ArrayLike) -> Axes:
 
 
 def _events(y: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Which events happened, with what probabilities, `[n]` each, and whether they are those of the likeliest class."""
+    """The events and their probabilities, `[n]` each, and whether an event means that the predicted class is right."""
     if y.ndim > 1 and y.shape == probabilities.shape and np.all((y == 0) | (y == 1)) and np.all(y.sum(-1) == 1):
         y = y.argmax(-1)  # of one-hot rows
     if probabilities.ndim > 1 and y.shape == probabilities.shape[:-1]:
@@ -173,12 +175,13 @@ def _checked(pit):
     pit = np.ravel(np.asarray(pit))
     if not len(pit) or pit.dtype.kind not in "iuf" or not np.all((pit >= 0) & (pit <= 1)):
         raise ValueError(
-            "`pit` is empty, or holds what is no probability: give `evaluate(...).pit`, which classes do not have."
+            "`pit` is empty or has a number that is not between 0 and 1: give `evaluate(...).pit`, which is None for "
+            "classes."
         )
     return pit
 
 
 def _binomial_range(n, probs):
-    """The central range that the share of `n` events has, for each of their probabilities."""
+    """The ends of the central 95% interval of the share of `n` independent events that happen, for each of `probs`."""
     counts = tfd.Binomial(float(n), probs=np.clip(probs, 1e-9, 1 - 1e-9))
     return np.asarray(quantile(counts, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])) / n

@@ -1,4 +1,4 @@
-"""Figures of fits: the profile of a parameter, the fitted density over its sample."""
+"""Figures of fits: the profile likelihood of a parameter, and the fitted density over its sample."""
 
 import numpy as np
 import tensorflow as tf
@@ -11,28 +11,28 @@ from nllfit.plots.axes import MAXIMUM, Axes
 
 __all__ = ["fitted_density", "profile_curve"]
 
-_BARS = 80  # about as many of counts as can be told apart
+_BARS = 80  # more bars in a histogram of counts could hardly be told apart
 
 
 def profile_curve(
     ax: Axes, estimate: Estimate, name: str, values: np.ndarray | None = None, *, level: float = 0.95
 ) -> Axes:
-    """The profile log-likelihood of one scalar parameter below its maximum, with its interval marked.
+    """Draws the profile log-likelihood of a scalar parameter, relative to its maximum, and marks the interval.
 
-    The interval holds the values whose profile is above the cut-off, `-chi2_1.quantile(level) / 2`, -1.92 for 95%.
+    The interval contains the values whose profile is above the cut-off `-chi2_1.quantile(level) / 2`, -1.92 for 95%.
 
     Args:
       ax: the axes.
       estimate: a converged `Estimate`.
-      name: the parameter.
-      values: where it is computed, `[m]`; by default 41 values that reach beyond the interval.
-      level: of the profile-likelihood interval.
+      name: the parameter's name.
+      values: the values at which the profile is computed, `[m]`; by default 41 values that reach beyond the interval.
+      level: the level of the profile-likelihood interval.
 
     Returns:
       `ax`.
 
     Raises:
-      ValueError: if the parameter is an array, and as `Estimate.confidence_intervals`.
+      ValueError: if the parameter is an array, and as from `Estimate.confidence_intervals`.
 
     Example:
       >>> ax = profile_curve(ax, maximum_likelihood("Gamma", [2.0, 3.0, 5.0, 4.0]), "rate")
@@ -63,20 +63,20 @@ def profile_curve(
 def fitted_density(
     ax: Axes, estimate: Estimate, y: ArrayLike, *, label: str | None = None, bins: int | str | ArrayLike = "auto"
 ) -> Axes:
-    """A fitted scalar distribution over the histogram of its sample, or, for counts, over their frequencies.
+    """Draws a fitted scalar density over the histogram of its sample; for counts, probabilities over frequencies.
 
     Args:
-      ax: the axes; a second call on the same axes adds a curve, not a histogram.
+      ax: the axes; a second call on the same axes adds a curve but no second histogram.
       estimate: an `Estimate` of a scalar family.
       y: the sample, `[n]`.
-      label: the curve's name in the legend; by default the family's, with what is held in it.
-      bins: of the histogram, as matplotlib takes them.
+      label: the curve's label in the legend; by default that of the family with its held parameters.
+      bins: the `bins` of matplotlib's `hist`; not used for counts.
 
     Returns:
       `ax`.
 
     Raises:
-      ValueError: if the sample is not of scalars, or the fitted distribution cannot have it.
+      ValueError: if the outcomes are not scalars, or if one is outside the support of the fitted distribution.
 
     Example:
       >>> sample = [2.0, 3.0, 5.0, 4.0]
@@ -85,12 +85,12 @@ def fitted_density(
     y = np.asarray(y, np.float64)
     if y.ndim != 1:
         raise ValueError(f"`y` has shape {y.shape}, but a density is drawn over scalars: give a sample `[n]`.")
-    log_likelihood(estimate.distribution, y)  # refuses what has no density
+    log_likelihood(estimate.distribution, y)  # raises for outcomes outside the support
     label = estimate.family.label if label is None else label
     first = not ax.patches
     if estimate.family.is_discrete:
         points = np.unique(np.linspace(y.min(), y.max(), 600).round())
-        width = 1 + (y.max() - y.min()) // _BARS  # of counts far apart a bar has several
+        width = 1 + (y.max() - y.min()) // _BARS  # counts in each bar
         if first:
             edges = np.arange(y.min() - 0.5, y.max() + width, width)
             ax.hist(y, edges, density=True, rwidth=0.8 if width == 1 else 1.0, color="lightgray", label="sample")

@@ -1,4 +1,4 @@
-"""Figures of how well a distribution fits a sample: quantiles, probabilities and survival beside what was observed."""
+"""Figures of goodness of fit: observed against fitted quantiles, probabilities and survival."""
 
 from collections.abc import Sequence
 
@@ -16,9 +16,9 @@ from nllfit.quantiles import cdf, quantile, survival
 
 __all__ = ["pp", "qq", "rank_band", "survival_curve"]
 
-_LEVEL = 0.95  # of every band
-_RANKS = 200  # at which a band is laid, and checked
-_SAMPLES = 2000
+_LEVEL = 0.95  # of all bands
+_RANKS = 200  # the most ranks at which a band is computed
+_SAMPLES = 2000  # simulated to find the width of a band
 _BAND = {"color": "0.5", "alpha": 0.25, "linewidth": 0, "label": "95% of samples are inside"}
 _TRUE = {"linestyle": "--", "linewidth": 1, "color": "0.4"}
 _DOTS = {"marker": ".", "linestyle": "none", "color": "tab:blue", "markersize": 5}
@@ -27,10 +27,11 @@ _DOTS = {"marker": ".", "linestyle": "none", "color": "tab:blue", "markersize": 
 def qq(ax: Axes, estimate: Estimate) -> Axes:
     """Draws the sample's sorted outcomes against the quantiles of the distribution fitted to it.
 
-    Where the family is true the dots are about on the diagonal; at the ends they show tails that are too heavy or too
-    light. The band holds *all* of the dots in 95 of 100 samples from the fitted distribution: that of the `i`-th of `n`
-    is between two quantiles of a Beta(i, n + 1 - i), of one level for all `i`, sent through the fitted quantiles. Since
-    the fit has come near to the sample, a dot outside says more than that.
+    If the family is true, the dots are near the diagonal. Dots that leave it at the ends show tails that are too heavy
+    or too light. The band is simultaneous: it contains *all* dots in 95% of samples from the fitted distribution. For
+    the `i`-th of `n` dots it lies between two quantiles of a Beta(i, n + 1 - i), at one level for all `i`, mapped
+    through the fitted quantile function. The band does not allow for the fit, which moves the distribution towards the
+    sample, so a true family stays inside in more than 95% of samples.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
@@ -62,7 +63,7 @@ def qq(ax: Axes, estimate: Estimate) -> Axes:
 
 
 def pp(ax: Axes, estimate: Estimate) -> Axes:
-    """Draws the share of outcomes up to each of a sample against the probability that the fitted distribution gives it.
+    """Draws the fitted CDF at each outcome against the share of outcomes up to it (a P-P plot).
 
     It is `qq` on the scale of probabilities, which shows the middle of a distribution better than its tails.
 
@@ -74,7 +75,7 @@ def pp(ax: Axes, estimate: Estimate) -> Axes:
       `ax`.
 
     Raises:
-      ValueError: as `qq`.
+      ValueError: as from `qq`.
 
     Example:
       >>> ax = pp(ax, maximum_likelihood("Gamma", [2.0, 3.0, 5.0, 4.0]))
@@ -96,26 +97,26 @@ def pp(ax: Axes, estimate: Estimate) -> Axes:
 def survival_curve(
     ax: Axes, time: ArrayLike, observed: ArrayLike | None = None, estimates: Sequence[Estimate] = ()
 ) -> Axes:
-    """Draws the survival curve of times that are not all seen exactly, and fitted survival curves over it.
+    """Draws the nonparametric survival curve of censored times, and fitted survival curves over it.
 
-    Times that are seen, or censored on the right, have Kaplan and Meier's, `S(t) = prod over times t_i <= t of (1 - d_i
-    / n_i)` for `d_i` events among the `n_i` still at risk, with a 95% interval at each time, by Greenwood's variance
-    of `log(-log S)`. A tick marks a censored time. Where some are known to lie in intervals, or before a time, it is
-    Turnbull's: the maximum of the likelihood over all distributions. It falls within intervals, and is drawn to fall at
-    their upper ends; it has no interval of its own.
+    If all times are exact or right-censored, the curve is the Kaplan-Meier estimate, `S(t) = prod_(t_i <= t) (1 - d_i /
+    n_i)` for `d_i` events among the `n_i` rows at risk, with a pointwise 95% interval from Greenwood's variance of
+    `log(-log S)`. A tick marks a censored time. If some times are left- or interval-censored, the curve is Turnbull's
+    nonparametric maximum-likelihood estimate, without an interval. It determines only how much survival falls within
+    certain intervals; the curve is drawn to fall at their upper ends.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
-      time: what a `Censored` family takes: pairs `[n, 2]`, or SciPy's `CensoredData`; where none is an interval, also
-        `[n, 3]`, with the time of delayed entry of each. Or `[n]`, of the event, or until when there was none.
-      observed: beside times `[n]`, whether the event was seen, `[n]`; by default all were.
-      estimates: `Estimate`s, or a `tfd.Distribution` each, of a scalar.
+      time: the outcomes of a `Censored` family: pairs `[n, 2]` or SciPy's `CensoredData`; or, without intervals,
+        `[n, 3]`, where the third number is the time of delayed entry. Or times `[n]`, of the event or of censoring.
+      observed: only with times `[n]`: whether each is the time of an event, `[n]`; by default all are.
+      estimates: `Estimate`s or `tfd.Distribution`s of a scalar.
 
     Returns:
       `ax`.
 
     Raises:
-      ValueError: if the two are not of one length, `time` is none of these, or no event was seen; for a row with NaN,
+      ValueError: if `time` has another shape, `observed` has another length, or no event was seen; for a row with NaN,
         an event at infinity, or an entry that is not before the event.
 
     Example:
@@ -150,7 +151,7 @@ def survival_curve(
 
 
 def _pairs(time, observed):
-    """What `survival_curve` is given, as pairs `[n, 2]`, or with the time of entry, `[n, 3]`."""
+    """The arguments of `survival_curve` as pairs `[n, 2]`, or with times of entry, `[n, 3]`."""
     y = as_array(time, np.float64)
     if y.ndim == 1:
         seen = np.ones(y.shape, bool) if observed is None else np.asarray(observed)
@@ -161,8 +162,8 @@ def _pairs(time, observed):
         if len(y) and not seen.any():
             raise ValueError("`observed` has no event, so there is no curve to draw: look at its sign.")
     elif y.ndim != 2 or y.shape[1] not in (2, 3) or observed is not None:
-        beside = "" if observed is None else " beside `observed`"
-        raise ValueError(f"`time` has shape {y.shape}{beside}: give times `[n]`, or pairs `[n, 2]` by themselves.")
+        given = "" if observed is None else " and `observed` is given"
+        raise ValueError(f"`time` has shape {y.shape}{given}: give times `[n]`, or pairs `[n, 2]` without `observed`.")
     if not len(y):
         raise ValueError("`time` is empty, so there is no curve to draw: give at least one time.")
     lower, upper, *entry = y.T
@@ -172,7 +173,7 @@ def _pairs(time, observed):
     if np.all(np.isposinf(pairs[:, 1])):
         raise ValueError("`time` has no event, for all are censored on the right: there is no curve to draw.")
     if y.shape[1] == 3 and np.any((y[:, 0] < y[:, 1]) & np.isfinite(y[:, 1])):
-        raise ValueError("`time` has intervals, and times of entry: a curve is drawn for either alone.")
+        raise ValueError("`time` has both intervals and times of entry: a curve can be drawn only for one of them.")
     if entry:
         _refuse_rows(np.isnan(entry[0]), y, "give -inf as its last number, the entry, where there was none")
         early = (lower == upper) & (entry[0] >= lower)
@@ -191,17 +192,17 @@ def _sample(estimate):
     problem = estimate.problem
     if problem.family.takes_infinity:
         raise ValueError(
-            f"The outcomes of {problem.family.label} are intervals or come with a window, and have no order: draw the "
-            f"survival of the fit beside Kaplan and Meier's, `plots.survival_curve(ax, y, estimates=[estimate])`."
+            f"The outcomes of {problem.family.label} are intervals or come with a window, so they have no order: "
+            f"compare the fit with the Kaplan-Meier curve, `plots.survival_curve(ax, y, estimates=[estimate])`."
         )
     if problem.family.event_shape or problem.family.is_discrete or np.ptp(problem.weights) > 0:
         kind = "vectors" if problem.family.event_shape else "counts" if problem.family.is_discrete else "weighted"
-        raise ValueError(f"The outcomes of {problem.family.label} are {kind}: quantiles are of real numbers alone.")
+        raise ValueError(f"The outcomes of {problem.family.label} are {kind}: this figure needs real numbers.")
     return np.sort(problem.y)
 
 
 def rank_band(n):
-    """Ranks `[k]`, and between which probabilities the outcomes of those ranks are, all of them in 95% of samples."""
+    """A simultaneous 95% band of sorted uniform numbers: ranks `[k]`, and the band's lower and upper ends `[k]`."""
     ranks = np.unique(np.linspace(1, n, min(n, _RANKS)).round().astype(int))
     uniform = np.sort(np.random.default_rng(0).uniform(size=[_SAMPLES, n]), axis=1)[:, ranks - 1]
     a, b = ranks.astype(np.float64), (n + 1 - ranks).astype(np.float64)

@@ -21,25 +21,25 @@ def likelihood_curve(
     interval: tuple[float, float] | None = None,
     interval_name: str = "interval",
 ) -> Axes:
-    """The likelihood of a sample against one parameter, with the maximum and an interval marked.
+    """Draws the likelihood of a sample against one parameter, and marks the maximum and an interval.
 
-    A likelihood too small for a float is drawn in parts of its maximum.
+    If the likelihood underflows, it is drawn relative to its maximum.
 
     Args:
       ax: the axes.
-      distribution: a `tfd.Distribution` whose batch `[m]` belongs to `values`, `tfd.Bernoulli(probs=values)`.
+      distribution: a `tfd.Distribution` of batch `[m]`, one for each of `values`: `tfd.Bernoulli(probs=values)`.
       y: the sample, `[n, *event]`.
       values: the parameter's values, `[m]`.
-      name: its name, for the axis.
-      estimate: where the maximum is marked; by default the best of `values`.
-      interval: `[2]`, a range that is shaded, such as a confidence interval.
-      interval_name: what the range is, for the legend.
+      name: the parameter's name, for the axis label.
+      estimate: where to mark the maximum; by default the best of `values`.
+      interval: the ends of a range to shade, such as a confidence interval.
+      interval_name: the label of that range in the legend.
 
     Returns:
       `ax`.
 
     Raises:
-      ValueError: if `values` are not as many as the distribution has, and as `log_likelihood`.
+      ValueError: if the distribution's batch shape is not `[m]`, and as from `log_likelihood`.
 
     Example:
       >>> theta = np.linspace(0.0, 1.0, 201)
@@ -69,21 +69,21 @@ def likelihood_surface(
     names: tuple[str, str] = ("x", "y"),
     estimate: tuple[float, float] | None = None,
 ) -> Axes:
-    """The likelihood of a sample over two parameters, brightest at the maximum, which is marked.
+    """Draws the likelihood of a sample over two parameters, relative to its maximum, which is marked.
 
     Args:
       ax: the axes.
-      distribution: a `tfd.Distribution` whose batch `[k, m]` belongs to `y_values` `[k]` and `x_values` `[m]`.
+      distribution: a `tfd.Distribution` of batch `[k, m]`, one for each pair of `y_values` `[k]` and `x_values` `[m]`.
       y: the sample, `[n, *event]`.
-      x_values, y_values: the values of the parameter along each axis.
-      names: their names, for the axes.
-      estimate: the point `(x, y)` that is marked; by default the best of the grid.
+      x_values, y_values: the values of the two parameters, along the x axis and along the y axis.
+      names: the names of the two parameters, for the axis labels.
+      estimate: the point `(x, y)` to mark; by default the best point of the grid.
 
     Returns:
       `ax`.
 
     Raises:
-      ValueError: if the distribution's batch is not `[k, m]`, and as `log_likelihood`.
+      ValueError: if the distribution's batch shape is not `[k, m]`, and as from `log_likelihood`.
 
     Example:
       >>> mu, sigma = np.linspace(-2.0, 2.0, 200), np.linspace(0.3, 2.0, 200)
@@ -101,12 +101,12 @@ def likelihood_surface(
 
 
 def _heights(distribution, y, **axes):
-    """The log-likelihood on a grid, as an array with an axis for each of the named values."""
+    """The log-likelihood on a grid, as an array with one axis for each keyword argument."""
     heights = log_likelihood(distribution, y).numpy()
     expected = sum((np.shape(values) for values in axes.values()), ())
     if heights.shape != expected or len(expected) != len(axes):
         raise ValueError(
             f"`distribution` has batch shape {heights.shape}, but {' and '.join(f'`{name}`' for name in axes)} make "
-            f"{expected}: give one distribution for each of their values, in that order of axes."
+            f"{expected}: give one distribution for each grid point, with the axes in that order."
         )
     return heights

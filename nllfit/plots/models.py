@@ -1,4 +1,4 @@
-"""Figures of a model: how its training went, and what it predicts."""
+"""Figures of a model: its training curves, and its predictive intervals."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,22 +20,22 @@ def predictive_band(
 ) -> Axes:
     """Draws outcomes against one input, with the predicted median and central intervals.
 
-    The legend says what share of the outcomes each interval holds, beside the share that it should.
+    The legend shows the nominal probability of each interval and the share of the outcomes inside.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
-      x: the input of each row, `[n]` or `[n, 1]`; a model of several inputs has no band over one of them.
+      x: the input of each row, `[n]` or `[n, 1]`. The model must have this one input, or the band is not a curve.
       y: the outcomes, `[n]` or `[n, 1]`.
-      distribution: the predictions at `x`, of batch `[n]` and event `[]` or `[1]`, or what a head returns.
+      distribution: the predictions at `x`, of batch `[n]` and event `[]` or `[1]`, or the output of a head.
       levels: the probabilities of the intervals.
 
     Returns:
       `ax`.
 
     Raises:
-      ValueError: if `x`, `y` and the distribution are not of one number a row each, or not finite (which row), or a
-        level is no probability.
-      TypeError, NotImplementedError: as `nllfit.quantile`.
+      ValueError: if `x`, `y` or the distribution does not have one finite number per row (the message names the row),
+        or if a level is not between 0 and 1.
+      TypeError, NotImplementedError: as from `nllfit.quantile`.
 
     Example:
       >>> ax = predictive_band(ax, [0.0, 1.0, 2.0], [0.1, 0.9, 2.2], tfd.Normal([0.0, 1.0, 2.0], [0.1, 0.2, 0.3]))
@@ -55,14 +55,14 @@ def predictive_band(
         row = int(np.argmax(unknown))
         raise ValueError(
             f"Row {row} has x = {x[row]}, y = {y[row]} and the median {np.ravel(ends[len(tails)])[row]}: drop rows "
-            f"that are not finite, or of which the prediction is not."
+            f"whose data or prediction are not finite."
         )
     order, ends = np.argsort(x, kind="stable"), ends.reshape([len(ends), -1])
     for i, level in enumerate(widest_first):
         low, high = ends[i], ends[len(tails) + 1 + i]
         held = np.mean((low <= y) & (y <= high))
         label = f"central {100 * level:g}% (holds {100 * held:.0f}%)"
-        shade = 1 - (1 - _BLUE) * 0.6 * (i + 1) / (len(levels) + 1)  # of its own, so that the legend shows it
+        shade = 1 - (1 - _BLUE) * 0.6 * (i + 1) / (len(levels) + 1)  # opaque, so that the legend shows the same color
         ax.fill_between(x[order], low[order], high[order], color=shade, linewidth=0, label=label)
     ax.plot(x[order], ends[len(tails)][order], color="tab:blue", label="median")
     ax.plot(x, y, ".", color="0.3", markersize=3, alpha=0.7, label="outcomes")
@@ -72,18 +72,18 @@ def predictive_band(
 
 
 def training_curves(ax: Axes, history: Any) -> Axes:
-    """Draws the training and, where there is one, the validation loss by epoch, and marks the best epoch.
+    """Draws the training loss and, if there is one, the validation loss by epoch, and marks the best epoch.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
-      history: what `nllfit.fit` or Keras's `fit` returned for a model trained on a negative log-likelihood; or several,
-        as of an ensemble's members: `[member.history for member in ensemble.models]`.
+      history: the history that `nllfit.fit` or Keras's `fit` returned for a model trained on a negative log-likelihood;
+        or a list of them, such as an ensemble's: `[member.history for member in ensemble.models]`.
 
     Returns:
       `ax`.
 
     Raises:
-      ValueError: if there is no epoch.
+      ValueError: if a history has no epochs.
 
     Example:
       >>> model.compile("adam", nllfit.negative_log_likelihood)

@@ -1,4 +1,4 @@
-"""Figures of a regression: whether its residuals are Normal, and whether predicted survival was observed."""
+"""Figures of a regression: a Q-Q plot of its residuals, and observed against predicted survival."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,19 +14,19 @@ __all__ = ["residual_qq", "survival_calibration"]
 def residual_qq(ax: Axes, residuals: ArrayLike) -> Axes:
     """Draws sorted quantile residuals against the quantiles of a standard Normal.
 
-    If the model is true they are about on the diagonal, whatever its family. The band holds *all* of the dots in 95 of
-    100 such samples. Dots that leave it at the ends show tails that the family does not have; an S shows outcomes that
-    scatter more, or less, than it says.
+    If the model is true, the residuals are near the diagonal for any family. The band contains *all* dots in 95% of
+    samples. Dots that leave it at the ends show that the family's tails are too light or too heavy. An S shape shows
+    that the outcomes vary more, or less, than the model predicts.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
-      residuals: `[n]`, as `Regression.residuals` gives them.
+      residuals: `[n]`, from `Regression.residuals`.
 
     Returns:
       `ax`.
 
     Raises:
-      ValueError: if they are not at least two finite numbers.
+      ValueError: if there are fewer than two residuals, or one is not finite.
 
     Example:
       >>> ax = residual_qq(ax, [-1.2, -0.4, 0.1, 0.5, 1.3])
@@ -48,14 +48,14 @@ def residual_qq(ax: Axes, residuals: ArrayLike) -> Axes:
 
 
 def survival_calibration(ax: Axes, calibration: CalibrationAtTime) -> Axes:
-    """Draws the observed survival of groups of rows against the survival that was predicted for them.
+    """Draws the observed survival of groups of rows against their predicted survival, with 95% intervals.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
-      calibration: of `survival_scores.calibration_at`.
+      calibration: the result of `survival_scores.calibration_at`.
 
     Returns:
-      `ax`, with a bar of 1.96 standard errors to either side of each estimate.
+      `ax`.
 
     Example:
       >>> found = survival_scores.calibration_at([1.0, 2.0, 3.0, 4.0], [1, 1, 1, 1], [0.2, 0.4, 0.6, 0.8], 2.5, 2)

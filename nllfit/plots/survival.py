@@ -1,4 +1,4 @@
-"""The survival curve of a sample without any family: Kaplan and Meier's, and Turnbull's of intervals."""
+"""Nonparametric survival curves: the Kaplan-Meier estimate, and Turnbull's for interval-censored times."""
 
 import dataclasses
 
@@ -7,19 +7,19 @@ import numpy as np
 __all__ = ["SurvivalSteps", "survival_steps"]
 
 _Z = 1.959963984540054
-_RISE = 1e-6  # nats a row that the likelihood may still rise by
+_MOST_RISE = 1e-6  # nats per row; the EM algorithm stops when the likelihood cannot rise by more than this
 _STEPS = 20_000
 
 
 @dataclasses.dataclass(frozen=True)
 class SurvivalSteps:
-    """A curve that is 1 at first, and falls at some times.
+    """A step function that starts at 1 and falls at certain times.
 
     Attributes:
-      times: at which it falls, `[k]`, rising.
-      heights: from each of them on, `[k]`.
-      interval: the lower and the upper ends of a 95 % interval of each height, each `[k]`; None where none is known.
-      estimator: its name.
+      times: the times at which it falls, `[k]`, in ascending order.
+      heights: its values from each of these times on, `[k]`.
+      interval: the lower and the upper ends of the 95% interval of each height, two arrays `[k]`; None for Turnbull's.
+      estimator: "Kaplan-Meier" or "Turnbull".
     """
 
     times: np.ndarray
@@ -28,20 +28,21 @@ class SurvivalSteps:
     estimator: str
 
     def at(self, time: np.ndarray) -> np.ndarray:
-        """The height at times, of any shape."""
+        """The values at `time`, an array of any shape."""
         return np.append(1.0, self.heights)[np.searchsorted(self.times, time, side="right")]
 
 
 def survival_steps(y: np.ndarray) -> SurvivalSteps:
     """The nonparametric maximum-likelihood estimate of `P(T > t)`.
 
-    Times that are seen, or censored on the right, have Kaplan and Meier's, `prod over t_i <= t of (1 - d_i / n_i)` for
-    `d_i` events among the `n_i` at risk, with Greenwood's interval of `log(-log S)`. Intervals and times censored on
-    the left have Turnbull's, which falls somewhere between two numbers: here at the later of the two.
+    If all times are exact or right-censored, it is the Kaplan-Meier estimate, `prod_(t_i <= t) (1 - d_i / n_i)` for
+    `d_i` events among the `n_i` rows at risk, with Greenwood's interval of `log(-log S)`. If some are left- or
+    interval-censored, it is Turnbull's estimate. That determines only how much survival falls within certain intervals;
+    here it falls at their upper ends.
 
     Args:
-      y: pairs `[n, 2]` as a `Censored` family takes them; of the former also `[n, 3]`, each with the time before which
-        it would not have been recorded.
+      y: pairs `[n, 2]`, the outcomes of a `Censored` family; or, without intervals, `[n, 3]`, where the third number is
+        the time of delayed entry.
     """
     lower, upper = y[:, 0], y[:, 1]
     if np.all((lower == upper) | np.isposinf(upper)):
@@ -60,19 +61,21 @@ def _kaplan_meier(time, seen, entry):
 
 
 def _turnbull(lower, upper):
-    """By the steps of an EM algorithm, which end where the likelihood, a concave one, cannot rise by more."""
-    seen = lower == upper  # from just before it to itself; an interval from just after its lower end to its upper one
+    """Turnbull's estimate by an EM algorithm; the likelihood is concave, which bounds its possible rise."""
+    # An exact time is the interval from just before it (tie-break 0) to itself (1). A censored outcome is the interval
+    # from just after its lower end (2) to its upper end (1).
+    seen = lower == upper
     starts, ends = np.stack([lower, np.where(seen, 0, 2)], 1), np.stack([upper, np.ones(len(upper))], 1)
     places, rank = np.unique(np.concatenate([starts, ends]), axis=0, return_inverse=True)
     first, last = np.split(rank.reshape(-1), 2)
-    # All that falls does so from a start to the next place, where that is an end.
+    # The estimate falls only between a start and the place right after it, if that is an end.
     is_start, is_end = (np.isin(np.arange(len(places)), ranks) for ranks in (first, last))
     falls = np.flatnonzero(is_start[:-1] & is_end[1:])
     inside = ((first[:, None] <= falls) & (falls < last[:, None])).astype(float)
     shares = np.full(len(falls), 1 / len(falls))
     for _ in range(_STEPS):
         gains = inside.T @ (1 / (inside @ shares)) / len(inside)
-        if gains.max() < 1 + _RISE:
+        if gains.max() < 1 + _MOST_RISE:
             break
         shares = shares * gains
     times = places[falls + 1, 0]

@@ -1,8 +1,9 @@
-"""Scores of predicted risks and survival probabilities where some times are censored.
+"""Scores of predicted risks and survival probabilities for right-censored times.
 
-A row whose time is censored before `t` says nothing of what happened by `t`. The scores weight the other rows by
-`1 / G`, where `G` is Kaplan and Meier's probability of not being censored by then, so that on average nothing is lost.
-`G` is that of `train`, the times and events of the rows that were fitted; by default that of the rows that are scored.
+If a row is censored before `t`, it is not known whether its event happened by `t`. The scores therefore use inverse
+probability of censoring weights: the other rows have the weight `1 / G`, where `G` is the Kaplan-Meier estimate of the
+probability of not being censored by then. The argument `train`, the times and events of the training rows, determines
+`G`; by default the scored rows do.
 """
 
 from nllfit.survival_scores.accuracy import CalibrationAtTime, brier_score, calibration_at, integrated_brier_score

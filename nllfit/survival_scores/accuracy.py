@@ -1,4 +1,4 @@
-"""How near predicted survival probabilities are to what happened: the Brier score, and calibration at a time."""
+"""Accuracy of predicted survival probabilities: the Brier score, and calibration at one time."""
 
 import dataclasses
 from typing import Any
@@ -17,13 +17,13 @@ def brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train =
     `mean_i(S_i(t)^2 [event by t] / G(time_i) + (1 - S_i(t))^2 [time_i > t] / G(t))`.
 
     Args:
-      time, event: `[n]`.
-      survival: `[n, k]`, the probabilities that the event comes after each time.
-      times: `[k]`.
-      train: `(time, event)` of the rows that give the censoring.
+      time, event: the observed times `[n]`, and 1 for an event or 0 for censoring, `[n]`.
+      survival: the predicted probabilities that the event comes after each of `times`, `[n, k]`.
+      times: the times at which to score, `[k]`.
+      train: `(time, event)` of the rows that determine the weights.
 
     Raises:
-      ValueError: for arrays of other shapes, or a time at which `G` is 0.
+      ValueError: if a shape is wrong, or if `G` is 0 at one of `times`.
 
     Source: Graf et al., Assessment and comparison of prognostic classification schemes for survival data, 1999.
     """
@@ -40,7 +40,7 @@ def brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train =
 
 
 def integrated_brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train = None) -> float:
-    """The mean of `brier_score` between the first and the last of at least two times, by the trapezoidal rule."""
+    """The mean of `brier_score` from the first to the last of at least two times, by the trapezoidal rule."""
     times = as_times(times)
     if len(times) < 2 or not (np.diff(times) > 0).all():
         raise ValueError("`times` are not at least two in order: give a grid of times.")
@@ -49,13 +49,13 @@ def integrated_brier_score(time: Any, event: Any, survival: Any, times: Any, tra
 
 @dataclasses.dataclass(frozen=True)
 class CalibrationAtTime:
-    """Predicted survival at a time, and that of the rows with like predictions.
+    """Predicted and observed survival at one time, in groups of rows with similar predictions.
 
     Attributes:
       predicted: the mean prediction of each group, `[g]`.
-      observed: Kaplan and Meier's estimate of each group, `[g]`.
-      standard_errors: of `observed`, by Greenwood's formula, `[g]`.
-      num_rows: of each group, `[g]`.
+      observed: the Kaplan-Meier estimate of each group, `[g]`.
+      standard_errors: the standard errors of `observed` by Greenwood's formula, `[g]`.
+      num_rows: the number of rows of each group, `[g]`.
     """
 
     predicted: np.ndarray
@@ -65,16 +65,16 @@ class CalibrationAtTime:
 
 
 def calibration_at(time: Any, event: Any, survival: Any, t: float, num_groups: int = 10) -> CalibrationAtTime:
-    """How survival predicted for one time compares with what was observed, in groups of like predictions.
+    """Compares predicted with observed survival at one time, in groups of rows with similar predictions.
 
     Args:
-      time, event: `[n]`.
-      survival: `[n]`, the predicted probability that the event comes after `t`.
+      time, event: the observed times `[n]`, and 1 for an event or 0 for censoring, `[n]`.
+      survival: the predicted probabilities that the event comes after `t`, `[n]`.
       t: the time.
-      num_groups: of about equal size.
+      num_groups: the number of groups, of about equal size.
 
     Raises:
-      ValueError: for arrays of different lengths, or fewer rows than groups.
+      ValueError: if the arrays differ in length, or if there are more groups than rows.
     """
     time, event, survival = checked(time, event, survival=survival)
     if not 1 <= num_groups <= len(time):
@@ -86,7 +86,7 @@ def calibration_at(time: Any, event: Any, survival: Any, t: float, num_groups: i
         early = event[group] & (time[group] <= t)
         at_risk = (time[group] >= time[group][early][:, None]).sum(1)
         deaths = (time[group][early] == time[group][early][:, None]).sum(1)
-        # Greenwood's sum over times, of which each tied event gives an equal part.
+        # Greenwood's sum over event times; each of several tied events contributes an equal part of its term.
         spread = np.sum(1 / np.maximum(at_risk * (at_risk - deaths), 1)) if early.any() else 0.0
         observed = float(curve(t))
         rows.append((survival[group].mean(), observed, observed * np.sqrt(spread), len(group)))

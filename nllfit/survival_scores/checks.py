@@ -1,4 +1,4 @@
-"""Times, events and predictions as arrays, or an error that says what is expected."""
+"""Conversion of times, events and predictions to arrays, with checks."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ __all__ = ["as_times", "check_shape", "checked"]
 
 
 def checked(time: Any, event: Any, **others: Any) -> Any:
-    """The arrays `[n]`: times as floats, events as booleans; else an error."""
+    """The arrays `[n]`, times as floats and events as booleans; raises a `ValueError` if one is invalid."""
     time, event = np.asarray(time, float), np.asarray(event)
     if time.ndim != 1 or not len(time) or not np.isfinite(time).all():
         raise ValueError(f"`time` has shape {time.shape}: give at least one finite number, one for each row.")
@@ -23,7 +23,7 @@ def checked(time: Any, event: Any, **others: Any) -> Any:
 
 
 def as_times(times: Any) -> np.ndarray:
-    """Finite times, `[k]`."""
+    """The times as an array of finite floats, `[k]`; raises a `ValueError` otherwise."""
     times = np.atleast_1d(np.asarray(times, float))
     if times.ndim != 1 or not np.isfinite(times).all():
         raise ValueError(f"`times` has shape {times.shape}: give a list of finite times.")
@@ -31,6 +31,6 @@ def as_times(times: Any) -> np.ndarray:
 
 
 def check_shape(name: str, values: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Raises a `ValueError` where an array has another shape."""
+    """Raises a `ValueError` if an array does not have the given shape."""
     if values.shape != shape:
         raise ValueError(f"`{name}` has shape {values.shape}, but {shape} is expected.")

@@ -1,4 +1,4 @@
-"""Step functions of time: Kaplan and Meier's survival, Aalen and Johansen's incidence, and weights of censoring."""
+"""Step functions of time: Kaplan-Meier survival, Aalen-Johansen incidence, and the weights for censoring."""
 
 import dataclasses
 from typing import Any
@@ -9,7 +9,7 @@ from nllfit.survival_scores.checks import checked
 
 __all__ = ["SurvivalCurve", "Train", "censoring_weights", "cumulative_incidence", "kaplan_meier", "remaining_share"]
 
-Train = tuple[Any, Any] | None  # times and events of the rows that give the censoring
+Train = tuple[Any, Any] | None  # times and events of the rows that determine the weights for censoring
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,9 +17,9 @@ class SurvivalCurve:
     """A step function of time.
 
     Attributes:
-      times: where it steps, `[m]`, in order.
-      values: from each of the times on, `[m]`.
-      before: the value before the first.
+      times: the times of its steps, `[m]`, in ascending order.
+      values: its value from each of these times on, `[m]`.
+      before: its value before the first step.
     """
 
     times: np.ndarray
@@ -27,21 +27,22 @@ class SurvivalCurve:
     before: float = 1.0
 
     def __call__(self, times: Any) -> np.ndarray:
-        """The values at times, `[k]`."""
+        """The values at `times`, `[k]`."""
         steps = np.concatenate([[self.before], self.values])
         return steps[np.searchsorted(self.times, np.asarray(times, float), "right")]
 
 
 def kaplan_meier(time: Any, event: Any, censoring: bool = False) -> SurvivalCurve:
-    """The probability that a time is longer, by Kaplan and Meier: `prod_{t_k <= t} (1 - d_k / n_k)`.
+    """The Kaplan-Meier estimate of `P(T > t)`: `prod_{t_k <= t} (1 - d_k / n_k)`, with `d_k` events of `n_k` at risk.
 
     Args:
-      time: `[n]`.
-      event: `[n]`, 1 where it was seen, 0 where the time is censored.
-      censoring: whether to give the probability of not being censored; censoring at a time comes after its events.
+      time: the observed times, `[n]`.
+      event: 1 for an event or 0 for censoring, `[n]`.
+      censoring: whether to estimate the probability of not being censored instead. Censoring at the time of an event
+        counts as later than the event.
 
     Raises:
-      ValueError: for times that are not finite, events other than 0 and 1, or arrays of different lengths.
+      ValueError: if a time is not finite, an event is neither 0 nor 1, or the arrays differ in length.
 
     Source: Kaplan and Meier, Nonparametric estimation from incomplete observations, 1958.
     """
@@ -55,15 +56,15 @@ def kaplan_meier(time: Any, event: Any, censoring: bool = False) -> SurvivalCurv
 
 
 def cumulative_incidence(time: Any, cause: Any, of: Any) -> SurvivalCurve:
-    """The probability of an event of one cause by each time, with other causes in competition (Aalen and Johansen).
+    """The Aalen-Johansen estimate of the probability of an event of one cause by each time, with competing causes.
 
     Args:
-      time: `[n]`.
-      cause: `[n]`, 0 where the time is censored, else a label of the cause.
-      of: the cause in question.
+      time: the observed times, `[n]`.
+      cause: 0 for censoring, otherwise the label of the event's cause, `[n]`.
+      of: the label of the cause to estimate.
 
     Raises:
-      ValueError: if no row has that cause; and as `kaplan_meier`.
+      ValueError: if no row has that cause; and as from `kaplan_meier`.
 
     Source: Aalen and Johansen, An empirical transition matrix for non-homogeneous Markov chains, 1978.
     """
@@ -79,13 +80,13 @@ def cumulative_incidence(time: Any, cause: Any, of: Any) -> SurvivalCurve:
 
 
 def remaining_share(time: Any, event: Any, train: Train) -> SurvivalCurve:
-    """The probability of not being censored by a time, of the rows of `train`, or of these."""
+    """The estimated probability of not being censored by a time, from `train` or, if that is None, from these rows."""
     times, events = (time, event) if train is None else train
     return kaplan_meier(times, events, censoring=True)
 
 
 def censoring_weights(time, event, train):
-    """One over the probability of not being censored by the time of each event, `[n]`; 0 for other rows."""
+    """The weights `[n]`: one over the probability of not being censored by the time of an event; 0 for censored rows."""
     remaining = remaining_share(time, event, train)(time)
     if not (remaining[event] > 0).all():
         raise ValueError("An event comes after all rows of `train` are censored: leave out events that late.")

@@ -1,4 +1,4 @@
-"""Whether earlier events have larger predicted risks: concordance, and the area under the ROC curve at a time."""
+"""Discrimination of predicted risks: concordance, and the area under the ROC curve at a time."""
 
 import bisect
 from typing import Any
@@ -20,23 +20,25 @@ def concordance(
     tau: float | None = None,
     train: Train = None,
 ) -> float:
-    """How often the row with the earlier event has the larger risk, of the pairs of which that is known.
+    """The concordance index: the share of comparable pairs in which the row with the earlier event has the larger risk.
 
-    A pair is known if the earlier time is that of an event; of equal times, one must be censored, which is the later.
-    Equal risks count half. Harrell's counts all pairs alike, Uno's by `1 / G(t)^2` of the earlier time, so that it does
-    not depend on who is censored.
+    A pair is comparable if the earlier of its times is an event. If the times are equal, it is comparable if one is an
+    event and the other censored; the censored one counts as later. Equal risks count one half. Harrell's index gives
+    all pairs the same weight. Uno's weights a pair by `1 / G(t)^2` at the earlier time, so that in large samples it
+    does not depend on the censoring.
 
     Args:
-      time, event, risk: `[n]`; a larger risk predicts an earlier event.
+      time, event: the observed times `[n]`, and 1 for an event or 0 for censoring, `[n]`.
+      risk: the predicted risks, `[n]`; a larger risk predicts an earlier event.
       method: "harrell" or "uno".
-      tau: for Uno's, the time up to which earlier events count.
-      train: for Uno's, `(time, event)` of the rows that give the censoring.
+      tau: only for "uno": pairs count only if their earlier time is below `tau`.
+      train: only for "uno": `(time, event)` of the rows that determine the weights.
 
     Returns:
-      A number between 0 and 1: 0.5 for risks that say nothing.
+      A number between 0 and 1; 0.5 for uninformative risks.
 
     Raises:
-      ValueError: for another `method`, arrays of different lengths, or no known pair.
+      ValueError: if `method` is unknown, the arrays differ in length, or no pair is comparable.
 
     Example:
       >>> survival_scores.concordance([1.0, 2.0, 3.0, 4.0], [1, 0, 1, 1], [0.9, 0.8, 0.1, 0.2])
@@ -65,24 +67,24 @@ def concordance(
         for row in rows[event[rows]]:
             bisect.insort(later, risk[row])
     if not known:
-        raise ValueError("No pair is known to be in order: there is no event before another time.")
+        raise ValueError("No pair of rows is comparable: there is no event before another time.")
     return float(better / known)
 
 
 def auc(time: Any, event: Any, risk: Any, times: Any, train: Train = None) -> np.ndarray:
-    """The area under the ROC curve that tells rows with an event by each time from those without, `[k]`.
+    """The time-dependent AUC: how well the risk separates rows with an event by each time from rows without, `[k]`.
 
     `sum_{i: event by t} sum_{j: time_j > t} w_i ([risk_i > risk_j] + [risk_i = risk_j] / 2)`, divided by the same sum
     without the brackets, with `w_i = 1 / G(time_i)`.
 
     Args:
-      time, event: `[n]`.
-      risk: `[n]`, or `[n, k]` where it differs from time to time.
-      times: `[k]`.
-      train: `(time, event)` of the rows that give the censoring.
+      time, event: the observed times `[n]`, and 1 for an event or 0 for censoring, `[n]`.
+      risk: the predicted risks `[n]`, or `[n, k]` if they differ between `times`.
+      times: the times at which to score, `[k]`.
+      train: `(time, event)` of the rows that determine the weights.
 
     Raises:
-      ValueError: for arrays of other shapes, or a time before the first event or after the last time.
+      ValueError: if a shape is wrong, or one of `times` is before the first event or after the last time.
 
     Source: Uno et al., Evaluating prediction rules for t-year survivors with censored regression models, 2007.
     """

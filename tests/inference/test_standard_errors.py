@@ -291,7 +291,7 @@ def test_weights_that_are_no_maximum_have_no_errors():
     nllfit.fit_lbfgs(model, *map(np.array, separable))
     ours = nllfit.standard_errors(model, *map(np.array, separable))
     assert not ours.converged
-    assert "infinity, as where classes can be separated" in ours.message
+    assert "infinity, as when classes are separable" in ours.message
 
 
 class Subclass(tf_keras.Model):
@@ -326,7 +326,7 @@ def test_a_group_of_equal_outcomes_has_its_maximum_at_infinity(make, head, outco
     ours = nllfit.standard_errors(model, group, y)
     assert not ours.converged
     assert np.all(np.isnan(ours.standard_errors))
-    assert "infinity, as where classes can be separated" in ours.message
+    assert "infinity, as when classes are separable" in ours.message
 
 
 def test_what_has_no_standard_errors_is_refused():
@@ -352,7 +352,7 @@ def test_what_has_no_standard_errors_is_refused():
     with pytest.raises(ValueError, match=r"`x` is a _BatchDataset, .*: give arrays"):
         nllfit.standard_errors(model, tf.data.Dataset.from_tensor_slices((x, y)).batch(4), None)
     with pytest.raises(
-        ValueError, match="has 10601 trainable weights, and their covariance is computed for at most 2000"
+        ValueError, match="has 10601 trainable weights, but standard errors are computed for at most 2000"
     ):
         nllfit.standard_errors(compiled(dense(100), dense(100), dense(1), heads.Bernoulli()), x, y)
     with pytest.raises(ValueError, match="`level` is 95"):

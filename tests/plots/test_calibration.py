@@ -68,8 +68,8 @@ def test_what_cannot_be_drawn_is_named(ax):
     with pytest.raises(ValueError, match="not between 0 and 1"):
         plots.reliability_diagram(ax, [0, 1], [0.1, 1.2])
     for pit in (None, [], [0.5, np.nan], [2.0]):
-        with pytest.raises(ValueError, match="`pit` is empty, or holds what is no probability"):
+        with pytest.raises(ValueError, match="`pit` is empty or has a number that is not between 0 and 1"):
             plots.pit_histogram(ax, pit)
-        with pytest.raises(ValueError, match="`pit` is empty, or holds what is no probability"):
+        with pytest.raises(ValueError, match="`pit` is empty or has a number that is not between 0 and 1"):
             plots.coverage_curve(ax, pit)
     ax.plot([0], [0])

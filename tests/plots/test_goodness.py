@@ -147,9 +147,9 @@ def test_what_cannot_be_drawn_is_named(ax):
         plots.survival_curve(ax, [1.0, 2.0], [False, False])
     with pytest.raises(ValueError, match="`time` has no event"):
         plots.survival_curve(ax, right_censored([1.0, 2.0], [0, 0]))
-    with pytest.raises(ValueError, match=r"`time` has shape \(2, 2\) beside `observed`"):
+    with pytest.raises(ValueError, match=r"`time` has shape \(2, 2\) and `observed` is given"):
         plots.survival_curve(ax, [[1.0, 1.0], [2.0, 2.0]], [True, False])
     with pytest.raises(ValueError, match="above `upper` at row 1"):
         plots.survival_curve(ax, [[1.0, 1.0], [2.0, 1.0]])
-    with pytest.raises(ValueError, match="intervals, and times of entry"):
+    with pytest.raises(ValueError, match="both intervals and times of entry"):
         plots.survival_curve(ax, [[1.0, 1.0, 0.0], [2.0, 3.0, 0.0]])

@@ -111,7 +111,7 @@ def test_the_scores_of_a_cox_model():
             lambda: survival_scores.concordance(TIME, EVENT, RISK, method="c"),
             '`method` is \'c\': give "harrell" or "uno"',
         ),
-        (lambda: survival_scores.concordance([1.0, 2.0], [0, 0], [1.0, 2.0]), "No pair is known"),
+        (lambda: survival_scores.concordance([1.0, 2.0], [0, 0], [1.0, 2.0]), "No pair of rows is comparable"),
         (lambda: survival_scores.concordance([np.nan], [1], [1.0]), "`time` has shape"),
         (lambda: survival_scores.auc(TIME, EVENT, RISK, [0.5]), "`times` has 0.5, by which no row has the event"),
         (lambda: survival_scores.brier_score(TIME, EVENT, SURVIVAL, TIMES[:2]), r"`survival` has shape \(69, 5\)"),
