@@ -86,7 +86,7 @@ def remaining_share(time: Any, event: Any, train: Train) -> SurvivalCurve:
 
 
 def censoring_weights(time, event, train):
-    """The weights `[n]`: one over the probability of not being censored by the time of an event; 0 for censored rows."""
+    """The weights `[n]` of the rows: `1 / G(time)` for an event, 0 for a censored row."""
     remaining = remaining_share(time, event, train)(time)
     if not (remaining[event] > 0).all():
         raise ValueError("An event comes after all rows of `train` are censored: leave out events that late.")
