@@ -2,6 +2,7 @@
 
 import nllfit.versions as _versions  # noqa: F401 - before the others, which would trip over what it tells
 from nllfit import calibration, equivalence, heads, losses, metrics, survival_scores
+from nllfit.bayes import Laplace, laplace
 from nllfit.calibration import (
     Conformalized,
     Recalibrated,
@@ -64,6 +65,7 @@ __all__ = [
     "Family",
     "GoodnessOfFit",
     "Hurdle",
+    "Laplace",
     "LikelihoodRatioTest",
     "MixtureFamily",
     "Recalibrated",
@@ -91,6 +93,7 @@ __all__ = [
     "initialize",
     "interval",
     "interval_censored",
+    "laplace",
     "left_censored",
     "likelihood",
     "likelihood_ratio_test",

@@ -19,7 +19,7 @@ from nllfit.adapters.tensorflow import with_mask
 from nllfit.data import as_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.law import law_of
-from nllfit.families.mixture import equal_mixture
+from nllfit.families.mixture import mixture_of
 from nllfit.outputs import output_like
 from nllfit.prediction import joined_origins, origin_of
 from nllfit.training import fit
@@ -229,9 +229,9 @@ def _mixture(*origins):
     params, shared = zip(*[(origin.params, origin.shared) for origin in origins], strict=True)
     family = origins[0].family
     try:
-        return equal_mixture(family, params, shared)
+        return mixture_of(family, params, shared)
     except tf.errors.InvalidArgumentError:  # a NaN row must not fail the others
-        return equal_mixture(family.holding({"validate_args": False}), params, shared)
+        return mixture_of(family.holding({"validate_args": False}), params, shared)
 
 
 def _keras_of_file(path):

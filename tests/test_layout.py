@@ -26,6 +26,7 @@ LAYERS = [
     {"initialization"},
     {"training"},
     {"heads", "inference", "metrics"},
+    {"bayes"},
     {"equivalence", "keras3", "regression"},
     {"ensembles"},
     {"evaluation"},

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
@@ -14,7 +15,7 @@ from nllfit.families.parameters import Numbers, Parameter
 from nllfit.families.protocol import ParametricFamily
 from nllfit.families.rowwise import rowwise
 
-__all__ = ["MixtureFamily", "equal_mixture"]
+__all__ = ["MixtureFamily", "mixture_of"]
 
 _LOGITS = "mixture_logits"  # by a name of their own: a component may have `logits`
 
@@ -78,30 +79,35 @@ class MixtureFamily(ParametricFamily):
         return {"component": options.pop("distribution"), "num_components": self.num_components} | options
 
 
-def equal_mixture(
-    family: ParametricFamily, params: Sequence[tf.Tensor], shared: Sequence[tf.Tensor | None]
+def mixture_of(
+    family: ParametricFamily,
+    params: Sequence[tf.Tensor],
+    shared: Sequence[tf.Tensor | None],
+    weights: np.ndarray | None = None,
 ) -> tfd.MixtureSameFamily:
-    """The mixture, in equal parts, of several distributions of one family: `p(y) = sum_m p_m(y) / M`.
+    """The mixture of several distributions of one family: `p(y) = sum_m weights_m p_m(y)`.
 
     Args:
       family: of all of them. The components of mixtures become components of the one that is returned.
       params: the vector of each, `[*batch, params_size]`.
       shared: of each, `[shared_size]` or None.
+      weights: of each, `[M]`, positive numbers of sum 1; None for equal ones.
 
     Returns:
       A mixture of batch `[*batch]` and event `family.event_shape`, `rowwise`.
     """
     members = [family.parameters(*vectors) for vectors in zip(params, shared, strict=True)]
     batch = tf.shape(params[0])[:-1]
-    for values in members:
+    logs = np.zeros(len(members)) if weights is None else np.log(weights)
+    for values, log_weight in zip(members, logs, strict=True):
         for name in family.shared:
             values[name] = tf.broadcast_to(values[name], tf.concat([batch, tf.shape(values[name])], 0))
         if isinstance(family, MixtureFamily):
-            values[_LOGITS] = tf.nn.log_softmax(values[_LOGITS])
+            values[_LOGITS] = tf.nn.log_softmax(values[_LOGITS]) + log_weight
     axis, dtype = params[0].shape.rank - 1, params[0].dtype
     if isinstance(family, MixtureFamily):
         return rowwise(family.build({name: tf.concat([m[name] for m in members], axis) for name in members[0]}, dtype))
     components = family.build({name: tf.stack([m[name] for m in members], axis) for name in members[0]}, dtype)
-    logits = tf.zeros(tf.concat([batch, [len(members)]], 0), dtype)
+    logits = tf.broadcast_to(tf.constant(logs, dtype), tf.concat([batch, [len(members)]], 0))
     mixture = tfd.MixtureSameFamily(tfd.Categorical(logits), components, validate_args=components.validate_args)
     return rowwise(mixture)

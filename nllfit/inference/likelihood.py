@@ -1,6 +1,7 @@
 """The negative log-likelihood as a function of a model's weights, with its derivatives and each row's score."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +11,7 @@ from nllfit.losses import counted, log_loss
 from nllfit.outputs import as_distribution
 from nllfit.training.loss_surface import Surface, assign
 
-__all__ = ["Likelihood"]
+__all__ = ["Likelihood", "weighted_losses"]
 
 _BLOCK = 64  # rows of one Jacobian: its cost grows with the square of this number
 
@@ -26,7 +27,7 @@ class Likelihood(Surface):
         self._scores = tf.function(self._block_of_scores, autograph=False)
 
     def objective(self, model: Model, data: tuple) -> tf.Tensor:
-        return tf.reduce_sum(_losses(model, data))
+        return tf.reduce_sum(weighted_losses(model(data[0], training=False), data)[0])
 
     def scores(self, w: np.ndarray) -> Iterator[np.ndarray]:
         """The gradient of each row's negative log-likelihood at weights `[p]`, in blocks `[rows, p]`."""
@@ -39,17 +40,22 @@ class Likelihood(Surface):
     def _block_of_scores(self, data, position):
         assign(self._weights, position)
         with tf.GradientTape() as tape:
-            losses = _losses(self._model, data)
+            losses, _ = weighted_losses(self._model(data[0], training=False), data)
+            losses = tf.reduce_sum(losses, range(1, losses.shape.rank))
         zero = tf.UnconnectedGradients.ZERO
         parts = tape.jacobian(losses, self._weights, unconnected_gradients=zero)
         rows = tf.shape(losses)[0]
         return tf.concat([tf.cast(tf.reshape(part, [rows, -1]), self.dtype) for part in parts], 1)
 
 
-def _losses(model, data):
-    """The negative log-likelihood of each row, `[n]`, times its weight."""
-    x, y, sample_weight = [*data, None][:3]
-    output = model(x, training=False)
+def weighted_losses(output: Any, data: tuple) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """The negative log-likelihood of each outcome times its weight, `[*batch]`, in nats; and the weights, or None.
+
+    Args:
+      output: of the model for the inputs in `data`.
+      data: `(x, y)` or `(x, y, sample_weight)`.
+    """
+    _, y, sample_weight = [*data, None][:3]
     distribution = as_distribution(output, "The model's output")
     if y.shape.rank == distribution.batch_shape.rank == 1 and distribution.event_shape == [1]:
         y = y[:, None]  # Keras does the same before it calls a loss
@@ -58,4 +64,4 @@ def _losses(model, data):
     if weights is not None:
         weights = tf.cast(weights, losses.dtype)
         losses = tf.where(weights != 0, losses, tf.zeros_like(losses)) * weights
-    return tf.reduce_sum(losses, range(1, losses.shape.rank))
+    return losses, weights

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
 
-__all__ = ["Features", "feature_names", "labels", "weight_names"]
+__all__ = ["Features", "feature_names", "labels", "leading_to", "weight_names"]
 
 
 Features = list[list[str] | None]
@@ -39,7 +39,7 @@ def weight_names(model: Model, features: Features) -> list[list[str]]:
     heads = [layer for layer in layers if hasattr(layer, "family")]
     parameters = [name for head in heads for name in head.family.parameter_names]
     parameters = parameters if len(parameters) == sum(head.family.params_size for head in heads) else []
-    leading = [layer for head in heads for layer in _leading_to(head, layers, adapter.keras.layers.Add)]
+    leading = [layer for head in heads for layer in leading_to(head, layers, adapter.keras.layers.Add)]
     names = []
     for weight, path in zip(weights, paths, strict=True):
         owners = [layer for layer in layers if any(w is weight for w in layer.trainable_weights)]
@@ -68,11 +68,17 @@ def _of_graph(layer, end):
         return None
 
 
-def _leading_to(layer, layers, addition):
-    """The layers whose outputs reach `layer` directly, or through a layer of class `addition` that adds an offset."""
+def leading_to(layer: Any, layers: Sequence, addition: type) -> list:
+    """The layers whose outputs reach `layer` directly, or through a layer of class `addition` that adds an offset.
+
+    Args:
+      layer: whose input it is.
+      layers: all of the model. None stands for an input that is the output of none of them.
+      addition: the class.
+    """
     tensors = _of_graph(layer, "input")
     found: list[Any] = []
     for tensor in tensors if isinstance(tensors, (list, tuple)) else [tensors]:
         before = next((b for b in layers if tensor is not None and _of_graph(b, "output") is tensor), None)
-        found += _leading_to(before, layers, addition) if isinstance(before, addition) else [before]
+        found += leading_to(before, layers, addition) if isinstance(before, addition) else [before]
     return found

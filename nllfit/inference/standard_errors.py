@@ -1,30 +1,24 @@
 """Standard errors of a fitted network's weights, from the Hessian of the likelihood and the scores of the rows."""
 
-import functools
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from nllfit.adapters import Model
-from nllfit.adapters.models import float_dtype, variable_of
 from nllfit.data import num_rows
+from nllfit.inference.arguments import check_size, checked
 from nllfit.inference.coefficients import Coefficients
 from nllfit.inference.likelihood import Likelihood
 from nllfit.inference.names import feature_names
 from nllfit.inference.parameters import named_parameters
 from nllfit.optimum.curvature import Axes, axes_of, drops_around
-from nllfit.outputs import distribution_of
 from nllfit.training.arguments import check_trainable
-from nllfit.training.batches import Arrays, batches_of
 from nllfit.training.loss_surface import flat_weights, set_weights, surface_over
-from nllfit.training.outcomes import outcome_check
 
 __all__ = ["standard_errors"]
 
-_MOST_WEIGHTS = 2000  # the Hessian of a larger model takes too long
 _NEAR = 0.1  # the weights may be this many standard errors from the optimum
 _POLISHES = 3  # Newton steps, all with one Hessian, that undo the rounding of the weights
 # The log-likelihood falls by about 1/2 nat one standard error from a maximum. It must fall by at least the larger of
@@ -92,7 +86,8 @@ def standard_errors(
     check_trainable(model)
     if covariance not in _KINDS:
         raise ValueError(f'`covariance` is {covariance!r}: give "information" or "sandwich".')
-    data, family = _checked(model, x, y, sample_weight)
+    data, family = checked(model, x, y, sample_weight)
+    check_size(model.trainable_variables)
     frequencies = np.ones(num_rows(data))
     if np.size(data[-1]) == len(frequencies) and sample_weight is not None:  # weights of rows, not of steps in a row
         frequencies = np.ravel(data[-1]).astype(np.float64)
@@ -128,35 +123,6 @@ def standard_errors(
         converged=fault is None,
         message=fault or _success([name for name, is_idle in zip(names, idle, strict=True) if is_idle]),
     )
-
-
-def _checked(model, x, y, sample_weight):
-    """The data as a tuple of tensors, and the family of the model's head; raises if either is unsuitable."""
-    batches = batches_of(
-        *(x, y, sample_weight),
-        check=functools.partial(outcome_check, model),
-        floatx=float_dtype(model),
-        batch_size=2**62,
-    )
-    if not isinstance(batches, Arrays):
-        raise ValueError(f"`x` is a {type(x).__name__}, but the likelihood needs all data in memory: give arrays.")
-    output = model(tf.nest.map_structure(lambda t: t[:1], batches.data[0]), training=False)
-    if isinstance(output, (list, tuple, dict)):
-        raise ValueError(f"The model has {len(output)} outputs: give one with one head.")
-    origin = getattr(distribution_of(output), "origin", None)
-    if origin is None:
-        raise ValueError(
-            "The model does not end in a head, so it has no likelihood: add one, such as `heads.Normal()`."
-        )
-    size = sum(variable_of(w).shape.num_elements() for w in model.trainable_variables)
-    if not size:
-        raise ValueError("The model has no trainable weights, so there are no standard errors to compute.")
-    if size > _MOST_WEIGHTS:
-        raise ValueError(
-            f"The model has {size} trainable weights, but standard errors are computed for at most {_MOST_WEIGHTS}: "
-            f"freeze some layers (`layer.trainable = False`), or use an `nllfit.Ensemble` for the uncertainty."
-        )
-    return batches.data, origin.family
 
 
 def _as_clusters(groups, covariance, num_rows):

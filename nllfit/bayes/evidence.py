@@ -1,0 +1,72 @@
+"""The evidence of a Normal prior: the marginal likelihood of the data, from a likelihood known to second order."""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+__all__ = ["Expansion"]
+
+_MIN_SCALE, _MAX_SCALE = 1e-5, 1e5  # of the prior, between which the evidence is maximised
+_POINTS, _ZOOMS = 201, 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Expansion:
+    """A negative log-likelihood to second order around weights, under the prior `Normal(0, s)` of each weight.
+
+    With `g` the gradient, `H` the curvature, and `P = H + I / s^2` the posterior's precision, the posterior is
+
+        Normal(w - inv(P) (g + w / s^2), inv(P))
+
+    and the evidence is the integral of likelihood times prior. Both are exact if the log-likelihood is quadratic.
+
+    Attributes:
+      value: the negative log-likelihood at the weights, in nats.
+      weights, gradient: `[q]`.
+      curvature: `[q, q]`.
+    """
+
+    value: float
+    weights: np.ndarray
+    gradient: np.ndarray
+    curvature: np.ndarray
+
+    @functools.cached_property
+    def _bends_and_axes(self):
+        """The eigenvalues of the curvature, which only rounding and draws make negative, and its eigenvectors."""
+        bends, axes = np.linalg.eigh((self.curvature + self.curvature.T) / 2)
+        return np.maximum(bends, 0.0), axes
+
+    def posterior(self, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        """The posterior's mean `[q]` and covariance `[q, q]` under a prior of this scale."""
+        bends, axes = self._bends_and_axes
+        covariance = axes / (bends + scale**-2) @ axes.T
+        return self.weights - covariance @ (self.gradient + self.weights / scale**2), covariance
+
+    def log_evidence(self, scales: np.ndarray) -> np.ndarray:
+        """The log evidence under priors of scales `[m]`, `[m]`, in nats."""
+        bends, axes = self._bends_and_axes
+        precision = scales[:, None] ** -2.0
+        bent = bends + precision
+        slopes = self.gradient @ axes + precision * (self.weights @ axes)
+        terms = 2 * np.log(scales[:, None]) + precision * (self.weights @ axes) ** 2 + np.log(bent) - slopes**2 / bent
+        return -self.value - terms.sum(1) / 2
+
+    def best_scale(self) -> float:
+        """The scale of the prior that maximises the evidence.
+
+        Raises:
+          ValueError: if the evidence goes on rising as the scale goes to 0 or to infinity.
+        """
+        logs = np.linspace(np.log(_MIN_SCALE), np.log(_MAX_SCALE), _POINTS)
+        for _ in range(_ZOOMS):
+            best = int(np.argmax(self.log_evidence(np.exp(logs))))
+            if best in (0, _POINTS - 1):
+                raise ValueError(
+                    f"The evidence still rises where the prior's scale is {np.exp(logs[best]):.0e}, so that no scale "
+                    f"maximises it: {'the weights are very large' if best else 'the weights are all best at 0'}. Give "
+                    f"`prior_scale` a number."
+                )
+            logs = np.linspace(logs[best - 1], logs[best + 1], _POINTS)
+        return float(np.exp(logs[_POINTS // 2]))

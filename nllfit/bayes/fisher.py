@@ -1,0 +1,116 @@
+"""The log-likelihood of some of a network's weights to second order, with the Fisher information for curvature."""
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.adapters import Model
+from nllfit.families.layer import Origin
+from nllfit.inference.likelihood import Likelihood, weighted_losses
+from nllfit.prediction import origin_of
+from nllfit.training.loss_surface import assign
+
+__all__ = ["Fisher", "derivatives"]
+
+_BLOCK = 64  # rows whose derivatives are computed at once, each by a pass over all of them
+_DRAWS = 100  # of an outcome, where TFP knows no divergence
+_SEED = 0, 0
+
+
+class Fisher(Likelihood):
+    """The negative log-likelihood of all the data, in nats, with the Fisher information of some of the weights.
+
+    The information is `sum_i J_i' F_i J_i`, with `J_i` the derivatives of the head's numbers `u_i` of row `i` by the
+    weights, and `F_i` the information that an outcome has of these numbers, the Hessian of
+    `KL(p(. | u_i) || p(. | u))` at `u = u_i`. It is never negative. It is the Hessian of the loss if the numbers are
+    linear in the weights and the Hessian by them does not depend on the outcome, as under a Bernoulli, a Categorical, a
+    Poisson and a Normal of fixed scale.
+    """
+
+    def __init__(self, model: Model, is_shared: bool = False):
+        super().__init__(model, is_shared)
+        self._expansion = tf.function(self._expanded, autograph=False)
+
+    @property
+    def ends(self) -> np.ndarray:
+        """Where in the vector of all trainable weights each variable ends."""
+        return np.cumsum([weight.shape.num_elements() for weight in self._weights])
+
+    def expanded(self, w: np.ndarray, chosen: tuple[int, ...]) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+        """The negative log-likelihood at weights `[p]`, its gradient `[q]`, the information and the Hessian, `[q, q]`.
+
+        The Hessian is that of the loss of numbers that are linear in the weights.
+
+        Args:
+          w: all trainable weights.
+          chosen: the indices of the trainable variables that the derivatives are by, of `q` numbers in all.
+        """
+        position = tf.constant(w, self.dtype)
+        program = self._expansion.get_concrete_function(self._specs, position, chosen)
+        parts = []
+        for start in range(0, self.num_rows, _BLOCK):
+            rows = tf.nest.map_structure(lambda t, start=start: t[start : start + _BLOCK], self._data)
+            parts.append(program(rows, position, chosen))
+        loss, *derivatives = (np.sum(np.asarray(part, np.float64), 0) for part in zip(*parts, strict=True))
+        return float(loss), *derivatives
+
+    def _expanded(self, data, position, chosen):
+        assign(self._weights, position)
+        with tf.GradientTape(persistent=True) as tape:
+            with tf.GradientTape() as inner:
+                output = self._model(data[0], training=False)
+                origin = origin_of(output)
+                losses, counts = weighted_losses(output, data)
+                loss = tf.reduce_sum(losses)
+            slopes = inner.gradient(loss, origin.params)
+            by_number = [tf.reduce_sum(slope) for slope in tf.unstack(slopes, axis=-1)]
+        bends = _gradients(tape, by_number, origin.params)
+        lines = derivatives(tape, origin.params, [self._weights[index] for index in chosen])
+        information = _information(origin)
+        if counts is not None:
+            information *= tf.cast(counts, information.dtype)[..., None, None]
+        size, length = lines.shape[-2], tf.shape(lines)[-1]
+        lines = tf.reshape(lines, [-1, size, length])
+        squares = [tf.reshape(square, [-1, size, size]) for square in (information, bends)]
+        gradient = tf.einsum("nd,ndp->p", tf.reshape(slopes, [-1, size]), lines)
+        return loss, gradient, *(tf.einsum("ndp,nde,neq->pq", lines, square, lines) for square in squares)
+
+
+def derivatives(tape: tf.GradientTape, params: tf.Tensor, weights: list) -> tf.Tensor:
+    """The derivatives of a head's numbers `[*batch, d]` by weights of `q` numbers in all, `[*batch, d, q]`.
+
+    Args:
+      tape: persistent, which recorded how the numbers follow from the weights.
+      params: the numbers.
+      weights: the variables.
+    """
+    parts = tape.jacobian(params, weights, unconnected_gradients="zero")
+    shape = tf.shape(params)
+    return tf.concat([tf.reshape(tf.cast(part, params.dtype), tf.concat([shape, [-1]], 0)) for part in parts], -1)
+
+
+def _information(origin: Origin) -> tf.Tensor:
+    """The information that one outcome has of a head's numbers `[*batch, d]`, `[*batch, d, d]`."""
+    unchecked, params = origin.family.holding({"validate_args": False}), tf.stop_gradient(origin.params)
+    with tf.GradientTape(persistent=True) as outer:
+        outer.watch(params)
+        with tf.GradientTape() as inner:
+            inner.watch(params)
+            still = unchecked.distribution(tf.stop_gradient(params), origin.shared)
+            divergence = tf.reduce_sum(_divergence(still, unchecked.distribution(params, origin.shared)))
+        by_number = tf.unstack(inner.gradient(divergence, params), axis=-1)
+        sums = [tf.reduce_sum(slope) for slope in by_number]
+    return _gradients(outer, sums, params)
+
+
+def _gradients(tape, targets, source):
+    """The gradients of several numbers, on a last axis."""
+    return tf.stack([tape.gradient(target, source, unconnected_gradients="zero") for target in targets], -1)
+
+
+def _divergence(still: tfd.Distribution, other: tfd.Distribution) -> tf.Tensor:
+    """`KL(still || other)`, or a mean over draws that has its Hessian if that does not depend on the outcome."""
+    try:
+        return tfd.kl_divergence(still, other)
+    except NotImplementedError:
+        return -tf.reduce_mean(other.log_prob(still.sample(_DRAWS, seed=tf.constant(_SEED))), 0)

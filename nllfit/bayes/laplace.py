@@ -1,0 +1,204 @@
+"""Laplace's approximation: the posterior of a trained network's weights, from the curvature of its likelihood."""
+
+import math
+import numbers
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.adapters import Model, adapter_of
+from nllfit.adapters.models import variable_of
+from nllfit.adapters.tensorflow import mask_of, with_mask
+from nllfit.bayes.fisher import Fisher, derivatives
+from nllfit.bayes.mixtures import mixture_over
+from nllfit.bayes.posterior import Objective, Posterior
+from nllfit.data import as_inputs, check_cardinality, num_rows
+from nllfit.families.arguments import as_count
+from nllfit.families.law import law_of
+from nllfit.inference.arguments import check_size, checked
+from nllfit.inference.names import leading_to
+from nllfit.outputs import output_like
+from nllfit.prediction import origin_of
+from nllfit.training.arguments import check_trainable
+from nllfit.training.loss_surface import flat_weights, set_weights, surface_over
+
+__all__ = ["Laplace", "laplace"]
+
+_EVIDENCE = "marginal likelihood"
+
+
+class Laplace:
+    """A model whose weights have a Normal posterior, called like the model itself; `nllfit.laplace` makes it.
+
+    The numbers `f(x)` that the head takes are expanded to first order in the weights around the model's `w`, with
+    Jacobian `J(x)`. So they are Normal, and the predicted distribution is the mixture over them:
+
+        p(y | x) = integral p(y | u) Normal(u; f(x) + J(x) (mean - w), J(x) covariance J(x)') du
+
+    The integral is a sum over at most 100 points: Gauss-Hermite's for heads of up to four numbers, else random ones,
+    the same in every call. `predict_distribution`, `evaluate` and all of `nllfit.calibration` take a `Laplace` like a
+    model. Its model must keep its weights.
+
+    Attributes:
+      model: the model, unchanged.
+      mean: `[q]`, of the posterior of the `q` chosen weights.
+      covariance: `[q, q]`.
+      prior_scale: the standard deviation of the prior of each weight, `Normal(0, prior_scale)`.
+      log_evidence: the log marginal likelihood of the data, in nats.
+    """
+
+    def __init__(self, model: Model, weights: Sequence, posterior: Posterior):
+        self.model, self.mean, self.covariance = model, posterior.mean, posterior.covariance
+        self.prior_scale, self.log_evidence = posterior.prior_scale, posterior.log_evidence
+        self._weights = [variable_of(weight) for weight in weights]
+        self._program = tf.function(self._posterior_of_numbers, autograph=False)
+
+    def __call__(self, x: Any, training: bool = False) -> Any:
+        """The mixture at inputs `x`, in the form in which the model returns its own distribution."""
+        output = self.model(x, training=training)
+        origin = origin_of(output)
+        distribution = mixture_over(origin.family, origin.shared, *self._numbers(x))
+        return output_like(output, distribution, law_of(distribution).central_value())
+
+    def predict_distribution(self, x: Any, batch_size: int = 32) -> tfd.Distribution:
+        """The mixtures of all rows, as `nllfit.predict_distribution` returns them."""
+        outputs, parts = [], []
+        for batch in _batches(x, as_count("batch_size", batch_size, 1)):
+            outputs.append(self.model(batch, training=False))
+            parts.append(self._numbers(batch))
+        origin, masks = origin_of(outputs[0]), list(map(mask_of, outputs))
+        means, roots = (tf.concat(part, 0) for part in zip(*parts, strict=True))
+        mask = None if masks[0] is None else tf.concat(masks, 0)
+        return with_mask(mixture_over(origin.family, origin.shared, means, roots), mask)
+
+    def _numbers(self, x):
+        x = tf.nest.map_structure(tf.convert_to_tensor, x)
+        specs = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x)
+        return self._program.get_concrete_function(specs)(x)  # of which TensorFlow does not warn
+
+    def _posterior_of_numbers(self, x):
+        """The mean of the head's numbers, `[*batch, d]`, and a root of their covariance, `[*batch, d, d]`."""
+        with tf.GradientTape(persistent=True) as tape:
+            params = origin_of(self.model(x, training=False)).params
+        lines = tf.cast(derivatives(tape, params, self._weights), tf.float64)
+        shift = tf.constant(self.mean) - tf.concat([tf.reshape(tf.cast(w, tf.float64), [-1]) for w in self._weights], 0)
+        variances, axes = tf.linalg.eigh(tf.einsum("...dp,pq,...eq->...de", lines, self.covariance, lines))
+        root = axes * tf.sqrt(tf.maximum(variances, 0.0))[..., None, :]
+        return params + tf.cast(tf.linalg.matvec(lines, shift), params.dtype), tf.cast(root, params.dtype)
+
+
+def laplace(
+    model: Model,
+    x: Any,
+    y: Any,
+    *,
+    layers: str = "last",
+    prior_scale: float | str = 1.0,
+    sample_weight: Any = None,
+) -> Laplace:
+    """The posterior of a trained network's weights by Laplace's approximation: Normal, from the curvature of the loss.
+
+    Each weight has the prior `Normal(0, s)`. With `F` the Fisher information of the rows' outcomes about the weights,
+    the posterior is `Normal(mean, inv(F + I / s^2))`. For the last layer, the mean is the posterior's maximum, which
+    Newton's method finds from the model's weights. For a whole network, the mean is its weights. They are the maximum
+    if each weight was trained with the regularizer `L2(1 / (2 n s^2))`, because a prior is a loss.
+
+    Posterior, evidence and predictions are exact for a model that is linear in the weights under a `Normal` head of
+    fixed scale. What a head shares over its inputs is taken for known.
+
+    Args:
+      model: a compiled model of either Keras, trained, that ends in one head.
+      x, y: the arrays that it was trained on.
+      layers: `"last"` for the weights of the layer before the head, or of those whose sum is given to it; `"all"` for
+        all trainable weights. At most 2000 numbers.
+      prior_scale: `s`, positive; or `"marginal likelihood"` for the one that maximises the evidence.
+      sample_weight: how often each row counts, `[n]`, as it was trained.
+
+    Returns:
+      A `Laplace`, to be called, scored and calibrated like the model.
+
+    Raises:
+      TypeError, ValueError: for a model or data that `standard_errors` would not take; for another `layers` or
+        `prior_scale`; if the posterior has no maximum at the weights, or the evidence none between 1e-5 and 1e5.
+
+    Example:
+      >>> import tf_keras
+      >>> line = tf_keras.Sequential([tf_keras.layers.Dense(1), nllfit.heads.Normal(scale=1.0)])
+      >>> line.compile(loss=nllfit.negative_log_likelihood)
+      >>> x, y = np.array([[-1.0], [0.0], [1.0]]), np.array([[-2.0], [0.0], [2.0]])
+      >>> history = nllfit.fit_lbfgs(line, x, y)
+      >>> posterior = nllfit.laplace(line, x, y, prior_scale=1.0)
+      >>> posterior.mean.round(3), predict_distribution(posterior, np.array([[3.0]])).stddev().numpy().round(3)
+      (array([1.333, 0.   ]), array([[2.062]], dtype=float32))
+
+    Source: MacKay, A practical Bayesian framework for backpropagation networks, 1992; Immer, Korzepa and Bauer,
+    Improving predictions of Bayesian neural nets via local linearization, 2021.
+    """
+    check_trainable(model)
+    _check_options(layers, prior_scale)
+    data, _ = checked(model, x, y, sample_weight)
+    weights = _last_weights(model) if layers == "last" else _weights_without_shared(model)
+    check_size(weights, 'give `layers="last"`')
+    places = tuple(next(i for i, w in enumerate(model.trainable_variables) if w is weight) for weight in weights)
+    before, fixed_scale = flat_weights(model), None if prior_scale == _EVIDENCE else float(prior_scale)
+    with surface_over(Fisher, model, data) as surface:
+        try:
+            objective = Objective(surface, before, places, fixed_scale)
+            posterior = objective.at_the_weights() if layers == "all" else objective.at_the_maximum()
+        finally:
+            set_weights(model, before)
+    return Laplace(model, weights, posterior)
+
+
+def _check_options(layers, prior_scale):
+    if layers not in ("last", "all"):
+        raise ValueError(f'`layers` is {layers!r}: give "last" or "all".')
+    is_number = isinstance(prior_scale, numbers.Real) and not isinstance(prior_scale, bool)
+    if not (prior_scale == _EVIDENCE if isinstance(prior_scale, str) else is_number and 0 < prior_scale < math.inf):
+        raise ValueError(f'`prior_scale` is {prior_scale!r}: give a positive number, or "{_EVIDENCE}".')
+
+
+def _weights_without_shared(model):
+    """All trainable weights but those that heads share over their inputs."""
+    shared = [layer._shared for layer in adapter_of(model).layers if hasattr(layer, "family")]
+    return [weight for weight in model.trainable_variables if not any(weight is other for other in shared)]
+
+
+def _last_weights(model):
+    """The trainable weights of the last layers that have any, the head's own left out."""
+    adapter = adapter_of(model)
+    *_, head = [layer for layer in adapter.layers if hasattr(layer, "family")]
+    layers = _last_layers(head, adapter.layers, adapter.keras.layers.Add) or [_leaf(adapter.layers)]
+    return [weight for layer in layers if layer is not None for weight in layer.trainable_weights]
+
+
+def _last_layers(layer, layers, addition):
+    """The next layers with trainable weights on each way back from a layer, as far as a graph of layers tells."""
+    found = []
+    for before in leading_to(layer, layers, addition):
+        if before is not None and before.trainable_weights:
+            found.append(_leaf(adapter_of(before).layers) if hasattr(before, "layers") else before)
+        elif before is not None:
+            found += _last_layers(before, layers, addition)
+    return found
+
+
+def _leaf(layers):
+    """The last of some layers with trainable weights, without models and heads."""
+    found = [part for part in layers if part.trainable_weights and not hasattr(part, "layers")]
+    found = [part for part in found if not hasattr(part, "family")]
+    return found[-1] if found else None
+
+
+def _batches(x: Any, batch_size: int) -> Iterator[Any]:
+    """The inputs in batches, as Keras's `predict` reads them."""
+    if isinstance(x, tf.data.Dataset):
+        check_cardinality(x)
+        yield from (batch[0] if isinstance(batch, tuple) else batch for batch in x)
+        return
+    x = tf.nest.map_structure(lambda t: t[:, None] if np.ndim(t) == 1 else t, as_inputs(x))
+    for start in range(0, num_rows((x,)), batch_size):
+        yield tf.nest.map_structure(lambda t, start=start: tf.convert_to_tensor(t[start : start + batch_size]), x)

@@ -1,0 +1,46 @@
+"""Mixtures over a Normal distribution of a head's numbers, by quadrature."""
+
+import functools
+import itertools
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.families.mixture import mixture_of
+from nllfit.families.protocol import ParametricFamily
+
+__all__ = ["mixture_over"]
+
+_MAX_POINTS = 100
+_MAX_PER_AXIS = 32
+
+
+def mixture_over(family: ParametricFamily, shared: Any, means: tf.Tensor, roots: tf.Tensor) -> tfd.Distribution:
+    """The mixture of a family's distributions over numbers of Normal distribution.
+
+    Args:
+      family: of `d` numbers.
+      shared: the numbers that are the same for all rows, `[shared_size]`, or None.
+      means: of the numbers, `[*batch, d]`.
+      roots: `[*batch, d, d]`, matrices whose products with their transposes are the covariances.
+    """
+    points, weights = _points(means.shape[-1])
+    vectors = [means + tf.linalg.matvec(roots, tf.constant(point, means.dtype)) for point in points]
+    return mixture_of(family, vectors, [shared] * len(vectors), weights)
+
+
+@functools.cache
+def _points(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points `[m, size]`, and weights `[m]` of sum 1, whose weighted sums are means under a standard Normal.
+
+    They are the tensor product of Gauss-Hermite's points; where those are too many, random points and their opposites.
+    """
+    per_axis = min(_MAX_PER_AXIS, int(_MAX_POINTS ** (1 / size) + 1e-9))
+    if per_axis >= 3:
+        nodes, weights = np.polynomial.hermite_e.hermegauss(per_axis)
+        points = np.array(list(itertools.product(nodes, repeat=size)))
+        return points, np.prod(list(itertools.product(weights / weights.sum(), repeat=size)), axis=1)
+    half = np.random.default_rng(0).normal(size=[_MAX_POINTS // 2, size])
+    return np.concatenate([half, -half]), np.full(_MAX_POINTS, 1 / _MAX_POINTS)

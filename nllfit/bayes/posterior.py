@@ -1,0 +1,95 @@
+"""The posterior of some weights of a network under a Normal prior, at its maximum or at the weights as they are."""
+
+import dataclasses
+
+import numpy as np
+
+from nllfit.bayes.evidence import Expansion
+from nllfit.bayes.fisher import Fisher
+from nllfit.optimum.curvature import backtrack, newton_step, principal_axes
+
+__all__ = ["Objective", "Posterior"]
+
+_MAX_STEPS = 100
+_ENOUGH = 1e-12  # nats that a step is worth
+
+
+@dataclasses.dataclass(frozen=True)
+class Posterior:
+    """A Normal posterior of weights.
+
+    Attributes:
+      mean: `[q]`.
+      covariance: `[q, q]`.
+      prior_scale: of the Normal prior of each weight.
+      log_evidence: in nats.
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    prior_scale: float
+    log_evidence: float
+
+
+class Objective:
+    """The log posterior of some weights, the others held.
+
+    Args:
+      surface: the likelihood of all weights.
+      weights: all trainable weights, `[p]`.
+      places: the indices of the trainable variables that are not held.
+      prior_scale: of the Normal prior of each weight; None for the scale that maximises the evidence.
+    """
+
+    def __init__(self, surface: Fisher, weights: np.ndarray, places: tuple[int, ...], prior_scale: float | None):
+        self._surface, self._weights, self._places, self._prior_scale = surface, weights, places, prior_scale
+        self._chosen = np.concatenate([np.split(np.arange(len(weights)), surface.ends[:-1])[i] for i in places])
+        self._start = weights[self._chosen]
+
+    def at_the_weights(self) -> Posterior:
+        """The posterior whose mean are the weights."""
+        expansion, scale, _ = self._expansion(self._start)
+        return self._posterior(expansion, scale, self._start)
+
+    def at_the_maximum(self) -> Posterior:
+        """The posterior whose mean is its maximum, by Newton's method from the weights.
+
+        Raises:
+          ValueError: if it is not found.
+        """
+        w = self._start
+        for _ in range(_MAX_STEPS):
+            expansion, scale, hessian = self._expansion(w)
+            slope = -expansion.gradient - w / scale**2
+            step, rise = newton_step(*principal_axes(hessian + np.eye(len(w)) / scale**2), slope)
+            if rise < _ENOUGH:
+                return self._posterior(expansion, scale, w + step)
+            values = lambda w, scale=scale: self._log_posterior(w, scale)  # noqa: E731
+            factor, _ = backtrack(values, w, step, values(w), slope @ step)
+            if not factor:  # within a rounding error of the maximum
+                return self._posterior(expansion, scale, w)
+            w = w + factor * step
+        raise ValueError(
+            f"The posterior has no maximum within {_MAX_STEPS} steps of the weights: train on, as with `fit_lbfgs`, or "
+            f"give a smaller `prior_scale`."
+        )
+
+    def _posterior(self, expansion, scale, mean):
+        (log_evidence,) = expansion.log_evidence(np.array([scale])).tolist()
+        return Posterior(mean, expansion.posterior(scale)[1], scale, log_evidence)
+
+    def _expansion(self, w):
+        value, gradient, information, hessian = self._surface.expanded(self._all(w), self._places)
+        if not (np.isfinite(value) and np.all(np.isfinite(information))):
+            raise ValueError("The log-likelihood or its curvature is not finite at the weights: look at them.")
+        expansion = Expansion(value, w, gradient, information)
+        return expansion, expansion.best_scale() if self._prior_scale is None else self._prior_scale, hessian
+
+    def _log_posterior(self, w, scale):
+        value = self._surface.value(self._all(w))
+        return -np.inf if np.isnan(value) else -value - w @ w / (2 * scale**2)
+
+    def _all(self, w):
+        weights = self._weights.copy()
+        weights[self._chosen] = w
+        return weights

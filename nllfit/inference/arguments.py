@@ -1,0 +1,55 @@
+"""Arguments of inference, checked before a weight is touched."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from nllfit.adapters import Model
+from nllfit.adapters.models import float_dtype, variable_of
+from nllfit.families.protocol import ParametricFamily
+from nllfit.outputs import distribution_of
+from nllfit.training.batches import Arrays, batches_of
+from nllfit.training.outcomes import outcome_check
+
+__all__ = ["check_size", "checked"]
+
+_MAX_WEIGHTS = 2000  # the covariance of more takes too long
+
+
+def checked(model: Model, x: Any, y: Any, sample_weight: Any = None) -> tuple[tuple, ParametricFamily]:
+    """The data as a tuple of tensors, and the family of the model's only head.
+
+    Raises:
+      TypeError, ValueError: for data that `fit_lbfgs` would not take, or a model that does not end in one head.
+    """
+    batches = batches_of(
+        *(x, y, sample_weight),
+        check=functools.partial(outcome_check, model),
+        floatx=float_dtype(model),
+        batch_size=2**62,
+    )
+    if not isinstance(batches, Arrays):
+        raise ValueError(f"`x` is a {type(x).__name__}, but the likelihood needs all data in memory: give arrays.")
+    output = model(tf.nest.map_structure(lambda t: t[:1], batches.data[0]), training=False)
+    if isinstance(output, (list, tuple, dict)):
+        raise ValueError(f"The model has {len(output)} outputs: give one with one head.")
+    origin = getattr(distribution_of(output), "origin", None)
+    if origin is None:
+        raise ValueError(
+            "The model does not end in a head, so it has no likelihood: add one, such as `heads.Normal()`."
+        )
+    return batches.data, origin.family
+
+
+def check_size(weights: Sequence, advice: str = "use an `nllfit.Ensemble` for the uncertainty") -> None:
+    """Raises a `ValueError` if weights have no numbers, or too many for a covariance."""
+    size = sum(variable_of(w).shape.num_elements() for w in weights)
+    if not size:
+        raise ValueError("The model has no trainable weights, so there are no standard errors to compute.")
+    if size > _MAX_WEIGHTS:
+        raise ValueError(
+            f"The model has {size} trainable weights, but standard errors are computed for at most {_MAX_WEIGHTS}: "
+            f"freeze some layers (`layer.trainable = False`), or {advice}."
+        )

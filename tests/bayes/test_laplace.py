@@ -1,0 +1,218 @@
+"""Laplace's approximation against posteriors in closed form, other formulas of it, and draws of the weights."""
+
+import keras
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+import tf_keras
+
+import nllfit
+from nllfit import predict_distribution
+from tests.kerases import KITS, each_keras, mainly
+
+SCALE, PRIOR = 0.7, 1.5  # of the noise, and of the prior of each weight
+
+
+def line(seed=0, rows=40):
+    """Inputs `[n, 3]`, outcomes `[n, 1]` of a linear model, and the inputs with a column of ones."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=[rows, 3])
+    y = x @ [[1.0], [-2.0], [0.5]] + 0.3 + SCALE * rng.normal(size=[rows, 1])
+    return x, y, np.c_[x, np.ones(rows)]
+
+
+def closed_form(design, y, prior=PRIOR):
+    """The posterior's mean and covariance, and the log evidence, of a linear model with known noise."""
+    covariance = np.linalg.inv(design.T @ design / SCALE**2 + np.eye(design.shape[1]) / prior**2)
+    marginal = SCALE**2 * np.eye(len(y)) + prior**2 * design @ design.T
+    evidence = scipy.stats.multivariate_normal(np.zeros(len(y)), marginal).logpdf(y[:, 0])
+    return covariance @ design.T @ y[:, 0] / SCALE**2, covariance, evidence
+
+
+def compiled(kit, *layers):
+    model = kit.keras.Sequential(layers)
+    model.compile(kit.keras.optimizers.Adam(0.01), kit.loss)
+    return model
+
+
+def dense(kit, units, penalty=0.0, **kwargs):
+    regularizers = {f"{part}_regularizer": kit.keras.regularizers.L2(penalty) for part in ("kernel", "bias")}
+    return kit.keras.layers.Dense(units, **regularizers, **kwargs)
+
+
+def linear_model(kit, num_rows, dtype="float64"):
+    penalty = 1 / (2 * num_rows * PRIOR**2)
+    return compiled(kit, dense(kit, 1, penalty, dtype=dtype), kit.heads.Normal(scale=SCALE, dtype=dtype))
+
+
+@pytest.mark.parametrize(
+    ("kit", "dtype"), list(zip(KITS, ["float64", "float32"], strict=True)), ids=["tf_keras", "keras3"]
+)
+def test_a_linear_model_has_its_posterior_in_closed_form(kit, dtype):
+    tolerance = {"float64": 1e-9, "float32": 2e-6}[dtype]  # of the weights and numbers that are rounded
+    x, y, design = line()
+    model = linear_model(kit, len(x), dtype)
+    assert nllfit.fit_lbfgs(model, x, y).converged
+    posterior = nllfit.laplace(model, x, y, prior_scale=PRIOR)
+    mean, covariance, evidence = closed_form(design, y)
+    np.testing.assert_allclose(posterior.mean, mean, atol=tolerance)
+    np.testing.assert_allclose(posterior.mean, np.concatenate([np.ravel(w) for w in model.get_weights()]), atol=1e-6)
+    np.testing.assert_allclose(posterior.covariance, covariance, atol=tolerance)
+    np.testing.assert_allclose(posterior.log_evidence, evidence, rtol=tolerance)
+    new, _, new_design = line(1, 5)
+    new, new_design = 3 * new, np.c_[3 * new, np.ones(5)]
+    spread = np.sqrt(SCALE**2 + np.sum(new_design @ covariance * new_design, axis=1))
+    exact = scipy.stats.norm(new_design @ mean, spread)
+    distribution = predict_distribution(posterior, new, batch_size=2)
+    for outcomes in exact.ppf([[0.001], [0.3], [0.999]]):
+        log_prob = distribution.log_prob(outcomes[:, None].astype(dtype))
+        np.testing.assert_allclose(log_prob, exact.logpdf(outcomes), atol=max(1e-6, 3 * tolerance))
+    called = nllfit.outputs.distribution_of(posterior(new))
+    np.testing.assert_allclose(called.stddev()[:, 0], spread, rtol=tolerance)
+
+
+@mainly(tf_keras)
+def test_the_evidence_has_its_maximum_at_the_scale_that_is_found(kit):
+    x, y, design = line()
+    model = linear_model(kit, len(x))
+    model(x[:1])  # not trained: the expansion of this loss is exact everywhere
+    posterior = nllfit.laplace(model, x, y, prior_scale="marginal likelihood")
+    mean, _, evidence = closed_form(design, y, posterior.prior_scale)
+    np.testing.assert_allclose(posterior.log_evidence, evidence, rtol=1e-9)
+    np.testing.assert_allclose(posterior.mean, mean, atol=1e-9)
+    for factor in (0.99, 1.01):
+        assert closed_form(design, y, factor * posterior.prior_scale)[2] < evidence - 1e-4
+
+
+def test_a_wide_prior_gives_the_covariance_of_standard_errors():
+    x, _, _ = line(rows=80)
+    y = (x[:, :1] + np.random.default_rng(1).logistic(size=[80, 1]) > 0).astype(float)
+    model = compiled(KITS[0], KITS[0].keras.layers.Dense(1), KITS[0].heads.Bernoulli())
+    nllfit.fit_lbfgs(model, x, y)
+    posterior = nllfit.laplace(model, x, y, prior_scale=1e4)
+    np.testing.assert_allclose(posterior.covariance, nllfit.standard_errors(model, x, y).covariance, rtol=1e-5)
+
+
+def hidden(kit, units, head, penalty=0.0):
+    """A compiled network with one hidden layer, of weights that are fixed."""
+    model = compiled(kit, dense(kit, 4, penalty, activation="tanh"), dense(kit, units, penalty), head)
+    model(np.zeros([1, 3], "float32"))
+    rng = np.random.default_rng(5)
+    model.set_weights([0.7 * rng.normal(size=w.shape) for w in model.get_weights()])
+    return model
+
+
+@each_keras
+def test_the_last_layer_is_at_the_maximum_of_the_posterior(kit):
+    """The scale of the noise is learned, so that the loss is not convex; the reference is `fit_lbfgs` from there."""
+    x, y, _ = line()
+    model = hidden(kit, 2, kit.heads.Normal(), 1 / (2 * len(x) * PRIOR**2))
+    before = model.get_weights()
+    posterior = nllfit.laplace(model, x, y, prior_scale=PRIOR)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    model.layers[0].trainable = False
+    model.compile(loss=kit.loss)
+    assert nllfit.fit_lbfgs(model, x, y).converged
+    optimum = np.concatenate([np.ravel(w) for w in model.get_weights()[2:]])
+    np.testing.assert_allclose(posterior.mean, optimum, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_classes", [2, 6])  # with a quadrature, and with random points
+def test_predictions_are_means_over_the_weights(num_classes):
+    kit = KITS[1]
+    x, _, _ = line()
+    model = hidden(kit, num_classes, kit.heads.Categorical(num_classes))
+    posterior = nllfit.laplace(model, x, np.arange(40) % num_classes, prior_scale=PRIOR)
+    new = line(1, 3)[0].astype("float32")
+    probs = predict_distribution(posterior, new).prob(np.repeat(np.arange(num_classes)[:, None], 3, axis=1))
+    features = np.c_[model.layers[0](new), np.ones(3)]
+    draws = np.random.default_rng(0).multivariate_normal(posterior.mean, posterior.covariance, 20000)
+    logits = features @ draws.reshape(-1, 5, num_classes)
+    sampled = np.asarray(tf.nn.softmax(logits))
+    error = sampled.std(0) * np.sqrt(1 / 20000 + (1 / 100 if num_classes == 6 else 0))
+    assert np.all(np.abs(np.transpose(probs) - sampled.mean(0)) < 4 * error)
+
+
+@mainly(tf_keras)
+def test_all_weights_have_the_information_of_the_linearised_network(kit):
+    x, y, _ = line()
+    model = hidden(kit, 1, kit.heads.Normal(scale=SCALE))
+    posterior = nllfit.laplace(model, x, y, layers="all", prior_scale=PRIOR)
+    with tf.GradientTape() as tape:
+        means = kit.distribution(model(x.astype("float32"))).mean()[:, 0]
+    lines = np.concatenate([np.reshape(j, [40, -1]) for j in tape.jacobian(means, model.trainable_variables)], axis=1)
+    precision = lines.T @ lines / SCALE**2 + np.eye(lines.shape[1]) / PRIOR**2
+    np.testing.assert_allclose(posterior.covariance, np.linalg.inv(precision), atol=1e-4)
+    weights = np.concatenate([np.ravel(w) for w in model.get_weights()])
+    np.testing.assert_array_equal(posterior.mean, weights)
+    np.testing.assert_allclose(predict_distribution(posterior, x).mean(), model.predict(x, verbose=0), atol=1e-5)
+
+
+@mainly(keras)
+def test_it_is_scored_and_calibrated_like_a_model(kit):
+    x, y, _ = line()
+    model = hidden(kit, 2, kit.heads.Normal())
+    twice = nllfit.laplace(model, x, y, sample_weight=np.full(40, 2.0))
+    posterior = nllfit.laplace(model, np.concatenate([x, x]), np.concatenate([y, y]))
+    np.testing.assert_allclose(posterior.covariance, twice.covariance, rtol=1e-5, atol=1e-9)
+    rows = tf.data.Dataset.from_tensor_slices((x.astype("float32"), y)).batch(7)
+    in_batches = predict_distribution(posterior, rows)
+    np.testing.assert_allclose(in_batches.mean(), predict_distribution(posterior, x).mean(), rtol=1e-5)
+    evaluation = nllfit.evaluate(posterior, x, y)
+    losses = nllfit.negative_log_likelihood(y, in_batches)
+    np.testing.assert_allclose(evaluation.nll, np.mean(losses), rtol=1e-4)
+    conformalized = nllfit.conformalize(posterior, x[:20], y[:20])
+    assert predict_distribution(conformalized, x).event_shape == [1]
+
+
+@mainly(tf_keras)
+def test_the_last_weights_are_those_of_all_layers_that_lead_to_the_head(kit):
+    layers = kit.keras.layers
+    inputs = kit.keras.Input([3])
+    inner = layers.Dense(4, "tanh")(inputs)
+    both = layers.Concatenate()([layers.Dense(1, name="loc")(inner), layers.Dense(1, name="scale")(inner)])
+    model = kit.keras.Model(inputs, kit.heads.Normal()(layers.Activation("linear")(both)))
+    model.compile(loss=kit.loss)
+    assert len(nllfit.laplace(model, *line()[:2]).mean) == 2 * 5
+
+
+@mainly(keras)
+def test_what_is_masked_does_not_count(kit):
+    x, y, design = line()
+    sequence = np.zeros([20, 3, 3])
+    sequence[:, :2] = x.reshape(20, 2, 3)
+    outcomes = np.full([20, 3, 1], 99.0)
+    outcomes[:, :2] = y.reshape(20, 2, 1)
+    layers = kit.keras.layers.Masking(), kit.keras.layers.Dense(1), kit.heads.Normal(scale=SCALE)
+    posterior = nllfit.laplace(compiled(kit, *layers), sequence, outcomes, prior_scale=PRIOR)
+    np.testing.assert_allclose(posterior.covariance, closed_form(design, y)[1], rtol=1e-5)
+
+
+BAD = {
+    "layers": (dict(layers="first"), '`layers` is \'first\': give "last" or "all"'),
+    "zero": (dict(prior_scale=0), '`prior_scale` is 0: give a positive number, or "marginal likelihood"'),
+    "text": (dict(prior_scale="evidence"), "`prior_scale` is 'evidence'"),
+    "bool": (dict(prior_scale=True), "`prior_scale` is True"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD.values(), ids=BAD)
+def test_a_wrong_argument_is_named(arguments, message):
+    x, y, _ = line()
+    with pytest.raises(ValueError, match=message):
+        nllfit.laplace(linear_model(KITS[0], 40), x, y, **arguments)
+
+
+def test_models_without_a_posterior_are_refused():
+    x, y, _ = line()
+    kit = KITS[0]
+    with pytest.raises(ValueError, match="not compiled"):
+        nllfit.laplace(kit.keras.Sequential([kit.heads.Normal()]), x, y)
+    with pytest.raises(ValueError, match="does not end in a head"):
+        nllfit.laplace(compiled(kit, kit.keras.layers.Dense(1)), x, y)
+    large = compiled(kit, kit.keras.layers.Dense(700), kit.keras.layers.Dense(1), kit.heads.Normal(scale=1.0))
+    with pytest.raises(ValueError, match=r'3501 trainable weights, .* or give `layers="last"`'):
+        nllfit.laplace(large, x, y, layers="all")
+    with pytest.raises(ValueError, match="the weights are all best at 0"):
+        nllfit.laplace(linear_model(kit, 40), x, 0 * y, prior_scale="marginal likelihood")
