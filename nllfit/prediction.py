@@ -1,5 +1,7 @@
-"""Prediction: the distributions that a trained model gives a whole data set."""
+"""Prediction: the distributions that a trained model predicts for a whole data set."""
 
+import functools
+import sys
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -7,8 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.tensorflow import mask_of, with_mask
+from nllfit.adapters import Model
+from nllfit.adapters.models import float_dtype
+from nllfit.adapters.tensorflow import mask_of, seen_by_autograph, with_mask
+from nllfit.caches import kept_for
 from nllfit.data import as_inputs, check_cardinality, num_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.layer import Origin, traced_distribution
@@ -16,19 +20,20 @@ from nllfit.outputs import distribution_of, kind_of
 
 __all__ = ["joined_origins", "origin_of", "predict_distribution"]
 
-_KEPT: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # by the first of some models, their `Parameters`
+_MAX_CALL_BATCHES = 256  # Ctrl-C waits for the end of a call
 
 
 def predict_distribution(model: Model, x: Any, batch_size: int = 32) -> Any:
     """The distribution of every row of a data set, computed in batches.
 
-    It is `model(x)` for data that are too many for one call. Keras's `predict` does the batches; what it gathers are
-    the heads' parameters, of which the distribution is then made anew. It costs what `predict` does, and is compiled
-    once for a model. A layer that draws at random (Monte Carlo dropout) draws anew in every call. Keras's mask comes
-    with the distribution, so that what is masked does not count in a score.
+    It is `model(x)` for data that are too many for one call. A loop over the batches in a TensorFlow graph gathers the
+    heads' parameters, from which the distribution of all rows is made. The graph is traced once for a model, until it
+    is compiled again. On a small model it takes a tenth of the time of `model.predict`, or less. A layer that draws at
+    random (Monte Carlo dropout) draws again in every call. Keras's mask comes with the distribution, so that masked
+    outcomes do not count in a score.
 
-    `evaluate` refuses NaN in `x`; here such a row leaves the others alone, and has NaN for parameters, or those of
-    another row, for TensorFlow's `Dense` with a ReLU turns NaN into 0.
+    `evaluate` refuses NaN in `x`. Here, a row with NaN does not change other rows. Its parameters are NaN, or those of
+    another row, because TensorFlow's `Dense` with a ReLU turns NaN into 0.
 
     Score it by `nllfit.negative_log_likelihood(y, distribution)`, which gives a number for each row, or by
     `nllfit.evaluate(distribution, y=y)`. TFP's own `log_prob`, `prob`, `cdf` and the like would broadcast: theirs take
@@ -37,8 +42,9 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32) -> Any:
     Args:
       model: a model of tf_keras or of Keras 3 that ends in one head or several; an `Ensemble`; a model with a map of
         `nllfit.calibration`.
-      x: inputs as `predict` takes them: arrays, a structure of them, or a `tf.data.Dataset`.
-      batch_size: rows a call; for a dataset, which has its own batches, it is not used.
+      x: inputs as `predict` takes them: arrays, a structure of them, or a `tf.data.Dataset` of batches. NumPy's floats
+        are cast to Keras's `floatx`, or to float64 if the model computes in it.
+      batch_size: rows of a batch. A dataset has its own batches.
 
     Returns:
       A `tfd.Distribution` of batch `[n]` and the head's event; for several outputs the model's own structure of them,
@@ -102,30 +108,45 @@ def _origin(output):
 def _joined(models, x, batch_size):
     """For each model its outputs for all rows: the origins of heads' distributions, and other layers' tensors."""
     batch_size = as_count("batch_size", batch_size, 1)
-    if isinstance(x, tf.data.Dataset):
+    is_dataset = isinstance(x, tf.data.Dataset)
+    if is_dataset:
         check_cardinality(x)
+        calls = ((_inputs_of(element), sys.maxsize) for element in x)
     else:
         x = as_inputs(x)
-        batch_size = min(batch_size, num_rows(x))
-    given = x.element_spec if isinstance(x, tf.data.Dataset) else x
-    # Keras would make one program for inputs of several ranks, which knows of none.
-    ranks = tuple(len(part.shape) if hasattr(part, "shape") else np.ndim(part) for part in tf.nest.flatten(given))
-    _check_shapes(models[0], tf.nest.flatten(given), isinstance(x, tf.data.Dataset))
-    parameters, heads = _parameters_of(models, ranks)
-    try:
-        values = parameters.predict(x, batch_size=None if isinstance(x, tf.data.Dataset) else batch_size, verbose=0)
-    except Exception:
-        if heads and not any(tf.nest.flatten(heads[-1])):
-            raise _no_head(tf.zeros([])) from None  # without Keras's words around it
-        raise
-
-    arrays = map(tf.convert_to_tensor, tf.nest.flatten(values))
+        _check_shapes(models[0], tf.nest.flatten(x))
+        floatx, rows = float_dtype(models[0]), num_rows(x)
+        batch_size = min(batch_size, rows)
+        most = _MAX_CALL_BATCHES * batch_size
+        parts = (tf.nest.map_structure(lambda leaf, i=i: leaf[i : i + most], x) for i in range(0, rows, most))
+        calls = ((tf.nest.map_structure(functools.partial(_tensor, floatx), part), batch_size) for part in parts)
+    found, heads = [], None
+    for inputs, size in calls:
+        specs = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), inputs)
+        flat = tf.nest.flatten(specs)
+        key = str(tf.nest.map_structure(lambda spec: 0, specs)), tuple((tuple(s.shape), s.dtype) for s in flat)
+        program, heads = kept_for(("parameters", key), functools.partial(_program, models, specs), *models)
+        found.append(program(inputs, tf.constant(min(size, num_rows(inputs)))))
+    if not found:
+        raise ValueError("The dataset in `x` is empty: there is nothing to predict.")
+    arrays = iter([tf.concat(parts, 0) if parts[1:] else parts[0] for parts in zip(*found, strict=True)])
 
     def whole(head):
         array = next(arrays)
         return Origin(head.family, array, head.shared, next(arrays) if head.mask else None) if head else array
 
-    return tf.nest.map_structure(whole, heads[-1])
+    return tf.nest.map_structure(whole, heads)
+
+
+def _tensor(floatx, leaf):
+    """A tensor of an array, NumPy's floats in `floatx`."""
+    is_real = isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f"
+    return tf.convert_to_tensor(leaf.astype(floatx, copy=False) if is_real else leaf)
+
+
+def _inputs_of(element):
+    """The inputs in an element of a dataset, which may have outcomes and weights as well."""
+    return element[0] if isinstance(element, tuple) else element
 
 
 def _head(head, output):
@@ -141,10 +162,10 @@ def _numbers(head, output):
     return head.params if mask is None else [head.params, mask]
 
 
-def _check_shapes(model, given, in_batches):
+def _check_shapes(model, given):
     """Raises a `ValueError` where rows have another shape than the inputs that a model was built with."""
     taken = tf.nest.flatten(getattr(model, "inputs", None) or [])
-    if in_batches or len(taken) != len(given):
+    if len(taken) != len(given):
         return
     for part, tensor in zip(given, taken, strict=True):
         row, expected = np.shape(part)[1:], tf.TensorShape(tensor.shape)[1:]
@@ -162,40 +183,35 @@ def _check_shapes(model, given, in_batches):
             )
 
 
-def _parameters_of(models, ranks):
-    """A model whose outputs are the numbers of the heads of these, made once for them, and a list of those heads.
+def _program(models, specs):
+    """A function of inputs and a batch size that gathers the numbers of all heads, and a structure of these heads.
 
-    It lives as long as the models, so it must not keep them alive. One that is made for each call would begin with the
-    same random numbers in each.
+    Its loop over the batches is in the graph, so that Python does nothing between them. It holds no model, because it
+    must not keep the models alive.
     """
-    base: Any = adapter_of(models[0]).keras.Model
-    kept = _KEPT.setdefault(models[0], {})
-    compiled = [part for model in models for part in adapter_of(model).made_by_compile]
-    references = tuple(map(weakref.ref, models))
-    key = references, ranks
-    if key in kept and all(a is b for a, b in zip(kept[key][0], compiled, strict=True)):
-        return kept[key][1:]
-    heads: list = []  # of the last batch that was traced
+    references = [weakref.ref(model) for model in models]
+    heads: list = []
 
-    class Parameters(base):
-        predict_function: Any
+    def numbers(inputs):
+        alive: list[Any] = [reference() for reference in references]
+        outputs = [model(inputs, training=False) for model in alive]
+        found = tf.nest.map_structure(_origin, outputs)
+        if not any(tf.nest.flatten(found)):
+            raise _no_head(tf.nest.flatten(outputs)[0])
+        heads[:] = tf.nest.map_structure(_head, found, outputs)
+        return tf.nest.flatten(tf.nest.map_structure(_numbers, found, outputs))
 
-        def call(self, inputs):
-            alive: list[Any] = [reference() for reference in references]
-            outputs = [model(inputs, training=False) for model in alive]
-            found = tf.nest.map_structure(_origin, outputs)
-            heads[:] = [tf.nest.map_structure(_head, found, outputs)]
-            if not any(tf.nest.flatten(found)):
-                raise _no_head(tf.nest.flatten(outputs)[0])
-            return tf.nest.map_structure(_numbers, found, outputs)
+    traced = tf.function(seen_by_autograph(numbers)).get_concrete_function(specs)
 
-        def make_predict_function(self, force=False):
-            """A function of its own for each model: TensorFlow counts them as one that is traced again and again."""
-            super().make_predict_function(force)  # in Keras 3 it returns nothing the first time
-            function = self.predict_function
-            if hasattr(function, "get_concrete_function"):  # TensorFlow does not warn of a concrete function
-                self.predict_function = lambda batch: function.get_concrete_function(batch)(batch)
-            return self.predict_function
+    def batches(inputs, size):
+        count = (tf.shape(tf.nest.flatten(inputs)[0])[0] + size - 1) // size
+        arrays = [tf.TensorArray(t.dtype, count, element_shape=t.shape, infer_shape=False) for t in traced.outputs]
 
-    kept[key] = compiled, Parameters(), heads
-    return kept[key][1:]
+        def one_batch(i, arrays):
+            batch = tf.nest.map_structure(lambda t: t[i * size : (i + 1) * size], inputs)
+            return i + 1, [array.write(i, t) for array, t in zip(arrays, traced(batch), strict=True)]
+
+        _, arrays = tf.while_loop(lambda i, _: i < count, one_batch, (0, arrays))
+        return [array.concat() for array in arrays]
+
+    return tf.function(batches, autograph=False).get_concrete_function(specs, tf.TensorSpec([], tf.int32)), heads

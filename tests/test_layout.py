@@ -19,7 +19,7 @@ ROOT = pathlib.Path(nllfit.__file__).parent
 LAYERS = [
     {"adapters", "versions"},
     {"families", "fits", "optimum"},
-    {"data", "outputs", "safety"},
+    {"caches", "data", "outputs", "safety"},
     {"quantiles", "scores", "survival_scores"},
     {"losses"},
     {"estimation", "prediction"},

@@ -225,6 +225,47 @@ def test_lists_and_outcomes_of_one_axis_are_taken_wherever_fit_takes_them(kit):
     assert len(nllfit.Ensemble.fit(lambda: model, 1, x.tolist(), y[:, 0].tolist(), seed=0).models) == 1
 
 
+@each_keras
+def test_rows_are_in_batches_and_python_sees_none_of_them(kit):
+    calls = []
+
+    class BatchSize(kit.keras.layers.Layer):
+        def call(self, inputs):
+            calls.append(None)
+            return tf.zeros_like(inputs[:, :1]) + tf.cast(tf.shape(inputs)[0], inputs.dtype)
+
+        def compute_output_shape(self, input_shape):
+            return (*input_shape[:-1], 1)
+
+        def compute_output_spec(self, inputs):
+            return keras.KerasTensor((*inputs.shape[:-1], 1), inputs.dtype)
+
+    x = kit.keras.Input((3,))
+    head = kit.heads.Normal(scale=1.0)(kit.keras.layers.Dense(1)(x))
+    model = kit.keras.Model(x, {"head": head, "size": BatchSize()(x)})
+    rows = np.random.default_rng(0).normal(size=[1030, 3])
+    traced = len(calls)
+    predicted = predict_distribution(model, rows, batch_size=4)
+    assert predicted["size"][:, 0].numpy().tolist() == [4] * 1028 + [2] * 2
+    assert len(calls) - traced <= 2
+    np.testing.assert_allclose(predicted["head"].mean(), model.predict(rows, verbose=0)["head"], rtol=1e-5, atol=1e-6)
+    batches = tf.data.Dataset.from_tensor_slices((rows.astype("float32"), rows)).batch(500)
+    of_dataset = predict_distribution(model, batches)
+    assert of_dataset["size"][:, 0].numpy().tolist() == [500] * 1000 + [30] * 30
+    np.testing.assert_allclose(of_dataset["head"].mean(), predicted["head"].mean(), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="The dataset in `x` is empty: there is nothing to predict"):
+        predict_distribution(model, batches.take(0))
+
+
+@each_keras
+def test_a_float64_model_sees_every_digit(kit):
+    x = 1 + np.arange(6.0)[:, None] * 1e-12
+    dense = kit.keras.layers.Dense(1, kernel_initializer="ones", dtype="float64")
+    head = kit.heads.Normal(scale=1.0, dtype="float64")
+    model = kit.keras.Sequential([kit.keras.layers.Input((1,), dtype="float64"), dense, head])
+    np.testing.assert_array_equal(predict_distribution(model, x).mean(), x)
+
+
 def rng_rows():
     rng = np.random.default_rng(0)
     return rng.normal(size=[60, 3]).astype("float32"), rng.normal(size=[60, 1]).astype("float32")

@@ -24,9 +24,10 @@ __all__ = [
 
 def float_dtype(model: Model) -> str:
     """The dtype for NumPy's floats: Keras's default, or float64 where the model computes in it."""
+    keras = adapter_of(model).keras
     parts = model.variables if model.built else model.layers
     is_float64 = any(getattr(part, "dtype", None) == "float64" for part in parts)
-    return "float64" if is_float64 else adapter_of(model).keras.backend.floatx()
+    return "float64" if is_float64 else keras.backend.floatx()
 
 
 def variable_of(weight: Any) -> tf.Variable:

@@ -7,7 +7,7 @@ The way of the data through `fit`:
     callback_loop.py  calls Keras's callbacks around the epochs of a `Run`; some see a watched_model.py
     runs.py           gives chunks of the source (chunks.py) to programs, and restores the model after an error
     engine.py         decides for each call: graph or XLA, and how many steps
-    programs.py       traces the loops of loops.py once for an architecture (architecture.py, caches.py), and calls them
+    programs.py       traces the loops of loops.py once for an architecture (architecture.py), and calls them
 
 Another rule of when to compile is a line in `engine.next_call` and a row in test_engine.py. A rule of when to stop is a
 Keras callback. A new kind of source is a reader, and its line in `readers.reader_of`. A program keeps shapes and

@@ -13,9 +13,9 @@ import tensorflow_probability as tfp
 
 from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.models import is_keras_code, variable_of
+from nllfit.caches import kept_for, shared_by
 from nllfit.data import CHUNK_BYTES, num_bytes, num_rows
 from nllfit.training.architecture import architecture_of
-from nllfit.training.caches import kept_for, shared_by
 from nllfit.training.kernels import drop_kernels
 
 __all__ = ["Surface", "assign", "flat_weights", "set_weights", "surface_over"]
@@ -188,7 +188,7 @@ def surface_over(kind: type[_S], model: Model, data: tuple) -> Iterator[_S]:
     architecture = architecture_of(model, data[1] if len(data) > 1 else None) if is_small else None
     surface = None if architecture is None else shared_by((kind, architecture), lambda: kind(model, is_shared=True))
     if surface is None or not surface.is_copy:
-        surface = kept_for(model, kind.__name__, lambda: kind(model))
+        surface = kept_for(kind.__name__, lambda: kind(model), model)
     with surface.over(model, data):
         yield surface
 

@@ -11,6 +11,7 @@ import tensorflow_probability as tfp
 from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.models import is_keras_code
 from nllfit.adapters.tensorflow import as_raised, mask_of
+from nllfit.caches import kept_for
 from nllfit.data import check_numbers
 from nllfit.families.law import law_of
 from nllfit.families.outcomes import (
@@ -23,7 +24,6 @@ from nllfit.families.outcomes import (
 )
 from nllfit.families.refusal import first_refused
 from nllfit.outputs import distribution_of
-from nllfit.training.caches import kept_for
 from nllfit.training.untrained import warn_of_untrained
 
 __all__ = ["outcome_check"]
@@ -61,7 +61,7 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., None
     if has_outcomes:
         # The outputs of an architecture, by the shapes and dtypes of its inputs.
         known, rows = (
-            kept_for(model, "outputs", dict),
+            kept_for("outputs", dict, model),
             tuple((*t.shape[1:], t.dtype) for t in tf.nest.flatten(example[0])),
         )
         if rows not in known:  # a call of the model takes as long as a hundred steps of a small one
@@ -165,7 +165,7 @@ def _are_of_rows(model, x, row):
 
 def _masks(model, x):
     """The masks of the outputs of all rows, or None."""
-    masks, rows = kept_for(model, "masks", lambda: _mask_program(model)), len(tf.nest.flatten(x)[0])
+    masks, rows = kept_for("masks", lambda: _mask_program(model), model), len(tf.nest.flatten(x)[0])
     starts = range(0, rows, _MASKED_ROWS)
     specs = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x)
     masks = masks.get_concrete_function(specs)  # of which TensorFlow does not warn where several models are masked

@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.models import training_variables, variable_of
+from nllfit.caches import LastUsed, kept_for, shared_by
 from nllfit.data import num_rows
 from nllfit.training.architecture import architecture_of
 from nllfit.training.batches import Arrays
-from nllfit.training.caches import LastUsed, kept_for, shared_by
 from nllfit.training.chunks import Layout
 from nllfit.training.engine import Request
 from nllfit.training.failures import failed
@@ -214,7 +214,7 @@ def _new_programs():
 
 def _programs_of(model):
     """The last used programs of a model, by mode and layout."""
-    return kept_for(model, "programs", _new_programs)
+    return kept_for("programs", _new_programs, model)
 
 
 def numbers(logs: Any, epoch: int) -> dict:

@@ -15,9 +15,10 @@ import tensorflow as tf
 import tf_keras
 
 import nllfit
+from nllfit import caches
 from nllfit.adapters.models import training_variables, variable_of
 from nllfit.data import as_tensors
-from nllfit.training import batches, caches, engine, loops, readers, runs, streams
+from nllfit.training import batches, engine, loops, readers, runs, streams
 from nllfit.training.failures import not_finite
 from nllfit.training.programs import Program
 from tests.kerases import KERASES, KITS, by_keras, in_turn, mainly, set_precision

@@ -13,9 +13,9 @@ from sklearn.linear_model import LogisticRegression
 
 import nllfit
 from nllfit import heads
+from nllfit.caches import shared_by
 from nllfit.initialization import last_weights
 from nllfit.training.architecture import architecture_of
-from nllfit.training.caches import shared_by
 from nllfit.training.loss_surface import Surface
 from tests.files import data_file
 from tests.kerases import KITS, each_keras, in_turn, mainly, set_precision

@@ -1,4 +1,4 @@
-"""Caches: what is made once for a model until it is compiled again, or once for an architecture."""
+"""Caches: objects that are made once for a model, until it is compiled again, or once for an architecture."""
 
 import collections
 import threading
@@ -48,13 +48,16 @@ _KEPT: Any = weakref.WeakKeyDictionary()
 _SHARED = LastUsed(_MAX_ARCHITECTURES)
 
 
-def kept_for(model: Model, name: str, make: Callable[[], Any]) -> Any:
-    """`make()`, made once for a model and kept until it is compiled again; it must not hold on to the model."""
-    compiled = adapter_of(model).made_by_compile
-    made = _KEPT.setdefault(model, {})
-    if name not in made or any(a is not b for a, b in zip(made[name][0], compiled, strict=True)):
-        made[name] = compiled, make()
-    return made[name][1]
+def kept_for(name: Hashable, make: Callable[[], Any], model: Model, *others: Model) -> Any:
+    """`make()`, made once for some models and kept until one of them is compiled again.
+
+    It must not hold on to the models. It is kept as long as the first of them lives.
+    """
+    compiled = [part for one in (model, *others) for part in adapter_of(one).made_by_compile]
+    made, key = _KEPT.setdefault(model, {}), (name, *map(weakref.ref, others))
+    if key not in made or any(a is not b for a, b in zip(made[key][0], compiled, strict=True)):
+        made[key] = compiled, make()
+    return made[key][1]
 
 
 def shared_by(architecture: Hashable, make: Callable[[], Any]) -> Any:
