@@ -6,6 +6,15 @@ With D the size of one outcome and s the head's fixed scale,
 
 so the two have the same minimum, and gradients in proportion. The tests, `experiments.equivalence` and the README's
 table all read `EQUIVALENCES`. (Keras's Poisson loss adds `tf_keras.backend.epsilon()` to the rate in its logarithm.)
+
+A regularizer is a prior's negative log density in the same way, and `PRIORS` has a row for each. With `n` rows, and the
+mean negative log-likelihood as the loss,
+
+    n * regularizer = -log prior + constant
+
+so `fit` and `fit_lbfgs` find the maximum of the posterior, and `standard_errors` its Laplace approximation. The weight
+decay of `AdamW` is no prior, because it changes the step and not the loss. Where AdamW is at rest, the gradient `g` of
+the loss is `-decay * w * (|g| + epsilon)`. That is 0 but for `epsilon`, so the optimum is that of the likelihood.
 """
 
 import dataclasses
@@ -14,10 +23,11 @@ from collections.abc import Callable
 
 import tensorflow as tf
 import tf_keras
+from tensorflow_probability import distributions as tfd
 
 from nllfit import heads
 
-__all__ = ["EQUIVALENCES", "Equivalence", "table"]
+__all__ = ["EQUIVALENCES", "PRIORS", "Equivalence", "PriorEquivalence", "priors_table", "table"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,4 +133,51 @@ def table() -> str:
     """The rows as a Markdown table."""
     lines = ["| Keras loss | head | factor | offset (nats) |", "| --- | --- | --- | --- |"]
     lines += [f"| `{e.loss}` | `{e.head_text}` | {e.scale_text} | {e.offset_text} |" for e in EQUIVALENCES]
+    return "\n".join(lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class PriorEquivalence:
+    """One Keras regularizer and the prior of each weight whose negative log density it is, divided by `n` rows.
+
+    Attributes:
+      regularizer: the regularizer as a user of Keras writes it.
+      keras_regularizer: makes it from its factor; of tf_keras, or of the `keras` it is given.
+      prior: makes the prior of a weight from the factor and the number of rows.
+      factor: the factor from the prior's scale and the number of rows.
+      prior_text, factor_text: the same as formulas.
+    """
+
+    regularizer: str
+    keras_regularizer: Callable
+    prior: Callable
+    factor: Callable
+    prior_text: str
+    factor_text: str
+
+
+PRIORS = (
+    PriorEquivalence(
+        regularizer="L2(l)",
+        keras_regularizer=lambda factor, keras=tf_keras: keras.regularizers.L2(factor),
+        prior=lambda factor, n: tfd.Normal(tf.constant(0.0, tf.float64), 1 / math.sqrt(2 * n * factor)),
+        factor=lambda scale, n: 1 / (2 * n * scale**2),
+        prior_text="Normal(0, 1 / sqrt(2 n l))",
+        factor_text="l = 1 / (2 n scale^2)",
+    ),
+    PriorEquivalence(
+        regularizer="L1(l)",
+        keras_regularizer=lambda factor, keras=tf_keras: keras.regularizers.L1(factor),
+        prior=lambda factor, n: tfd.Laplace(tf.constant(0.0, tf.float64), 1 / (n * factor)),
+        factor=lambda scale, n: 1 / (n * scale),
+        prior_text="Laplace(0, 1 / (n l))",
+        factor_text="l = 1 / (n scale)",
+    ),
+)
+
+
+def priors_table() -> str:
+    """The rows of `PRIORS` as a Markdown table."""
+    lines = ["| Keras regularizer | prior of each weight | factor |", "| --- | --- | --- |"]
+    lines += [f"| `{p.regularizer}` | `{p.prior_text}` | `{p.factor_text}` |" for p in PRIORS]
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 import pathlib
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nllfit
-from nllfit.equivalence import EQUIVALENCES, table
-from tests.kerases import KITS
+from nllfit.equivalence import EQUIVALENCES, PRIORS, priors_table, table
+from tests.kerases import KITS, each_keras, mainly
 
 # The relative error that each precision allows, of the sum of the sizes of the terms.
 TOLERANCES = {"float32": 3e-6, "float64": 1e-12}
@@ -88,3 +89,35 @@ def test_a_row_is_wrong_if_its_scale_is(row):
 
 def test_the_readme_shows_the_rows():
     assert table() in pathlib.Path(__file__).parents[1].joinpath("README.md").read_text()
+
+
+@each_keras
+@pytest.mark.parametrize("row", PRIORS, ids=lambda row: row.regularizer)
+def test_a_regularizer_is_a_prior_in_value_and_gradient(row, kit):
+    n, w = 37, tf.constant(np.random.default_rng(0).normal(size=[5, 4]) * [[1e-3], [1.0], [1.0], [30.0], [1e3]])
+    for scale in (0.2, 1.0, 50.0):
+        np.testing.assert_allclose(row.prior(row.factor(scale, n), n).scale, scale, rtol=1e-12)
+        factor = float(np.float32(row.factor(scale, n)))  # in which Keras holds it
+        prior = row.prior(factor, n)
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(w)
+            ours = -tf.reduce_sum(prior.log_prob(w) - prior.log_prob(tf.zeros_like(w)))
+            keras = n * tf.cast(row.keras_regularizer(factor, kit.keras)(w), tf.float64)
+        np.testing.assert_allclose(ours, keras, rtol=1e-12)
+        np.testing.assert_allclose(tape.gradient(ours, w), tape.gradient(keras, w), rtol=1e-12)
+
+
+@mainly(keras)
+def test_weight_decay_is_no_prior(kit):
+    """AdamW comes to rest at the maximum of the likelihood, where L2 would move the weights by a sixth."""
+    optimum, w = np.array([0.3, -2.0], "float32"), tf.Variable([1.0, 1.0])
+    steps = kit.keras.optimizers.schedules.ExponentialDecay(0.3, 4, 0.9)
+    optimizer = kit.keras.optimizers.AdamW(steps, weight_decay=0.2, beta_1=0.0, beta_2=0.9)
+    w = kit.keras.Variable(w) if kit.keras is keras else w
+    for _ in range(200):
+        optimizer.apply_gradients([(tf.convert_to_tensor(w) - optimum, w)])
+    np.testing.assert_allclose(w.numpy(), optimum, atol=1e-2)
+
+
+def test_the_guide_shows_the_priors():
+    assert priors_table() in pathlib.Path(__file__).parents[1].joinpath("docs/from-statsmodels.md").read_text()

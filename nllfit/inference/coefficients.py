@@ -24,7 +24,8 @@ class Coefficients(MaximumLikelihoodFit):
       standard_errors: `[q]`, the square roots of the diagonal of `covariance`; infinite if a coefficient is not
         identified, because other weights give the same likelihood.
       covariance: `[q, q]`; NaN where it does not exist; `message` says why.
-      kind: the estimator of the covariance: "observed information" or "sandwich".
+      kind: the estimator of the covariance: "observed information", "sandwich" or, with regularizers, "Laplace
+        approximation".
       log_likelihood: in nats, the sum over the rows.
       num_observations: the number of rows, or the sum of their weights.
       num_parameters: the number of trainable weights, not counting directions that do not change the likelihood.

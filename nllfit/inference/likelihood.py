@@ -11,7 +11,7 @@ from nllfit.losses import counted, log_loss
 from nllfit.outputs import as_distribution
 from nllfit.training.loss_surface import Surface, assign
 
-__all__ = ["Likelihood", "weighted_losses"]
+__all__ = ["Likelihood", "PenalizedLikelihood", "weighted_losses"]
 
 _BLOCK = 64  # rows of one Jacobian: its cost grows with the square of this number
 
@@ -28,6 +28,10 @@ class Likelihood(Surface):
 
     def objective(self, model: Model, data: tuple) -> tf.Tensor:
         return tf.reduce_sum(weighted_losses(model(data[0], training=False), data)[0])
+
+    def log_likelihood(self, w: np.ndarray) -> float:
+        """The log-likelihood of all the data at weights `[p]`, in nats."""
+        return -self.value(w)
 
     def scores(self, w: np.ndarray) -> Iterator[np.ndarray]:
         """The gradient of each row's negative log-likelihood at weights `[p]`, in blocks `[rows, p]`."""
@@ -46,6 +50,35 @@ class Likelihood(Surface):
         parts = tape.jacobian(losses, self._weights, unconnected_gradients=zero)
         rows = tf.shape(losses)[0]
         return tf.concat([tf.cast(tf.reshape(part, [rows, -1]), self.dtype) for part in parts], 1)
+
+
+class PenalizedLikelihood(Likelihood):
+    """The negative log posterior of a model's weights but for a constant, with its regularizers as the log prior.
+
+    A compiled loss is the negative log-likelihood over some number `n`, for a mean the number of rows. Keras adds the
+    regularizers to that, so they are the log prior over `n`.
+    """
+
+    def __init__(self, model: Model, is_shared: bool = False):
+        super().__init__(model, is_shared)
+        self._alone = tf.function(self._without_penalty, autograph=False)
+
+    def objective(self, model: Model, data: tuple) -> tf.Tensor:
+        x, y, sample_weight = [*data, None][:3]
+        output = model(x, training=False)
+        loss = tf.reduce_sum(weighted_losses(output, data)[0])
+        penalty = tf.cast(tf.add_n(model.losses), loss.dtype)
+        mean = model.compute_loss(x=x, y=y, y_pred=output, sample_weight=sample_weight)
+        num_rows = tf.math.divide_no_nan(loss, tf.cast(mean, loss.dtype) - penalty)
+        return loss + tf.stop_gradient(num_rows) * penalty
+
+    def log_likelihood(self, w: np.ndarray) -> float:
+        position = tf.constant(w, self.dtype)
+        return -float(self._alone.get_concrete_function(self._specs, position)(self._data, position))
+
+    def _without_penalty(self, data, position):
+        assign(self._weights, position)
+        return super().objective(self._model, data)
 
 
 def weighted_losses(output: Any, data: tuple) -> tuple[tf.Tensor, tf.Tensor | None]:

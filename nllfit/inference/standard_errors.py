@@ -10,7 +10,7 @@ from nllfit.adapters import Model
 from nllfit.data import num_rows
 from nllfit.inference.arguments import check_size, checked
 from nllfit.inference.coefficients import Coefficients
-from nllfit.inference.likelihood import Likelihood
+from nllfit.inference.likelihood import Likelihood, PenalizedLikelihood
 from nllfit.inference.names import feature_names
 from nllfit.inference.parameters import named_parameters
 from nllfit.optimum.curvature import Axes, axes_of, drops_around
@@ -54,6 +54,10 @@ def standard_errors(
     as the parameter itself, by the delta method. Non-trainable weights, including the statistics of normalisation
     layers, are treated as known. The computation is in float64.
 
+    A regularizer is a prior (see `nllfit.equivalence.PRIORS`). If the model has any, `H` is the Hessian of the negative
+    log posterior, and `inv(H)` is the covariance of the posterior's Laplace approximation: the standard errors are
+    posterior standard deviations. They say nothing of the bias towards the prior.
+
     Args:
       model: a compiled Keras 2 or Keras 3 model that ends in one head, with at most 2000 trainable weights.
       x, y: the arrays that the model was fitted to. If `x` is a DataFrame, its columns name the first layer's weights.
@@ -64,8 +68,8 @@ def standard_errors(
 
     Returns:
       A `Coefficients`. Check its `converged` and `message` before you use the numbers. The standard errors are NaN if
-      the weights are not a maximum of the likelihood, for example because training stopped early or a regulariser moved
-      them. They are infinite for weights that are not identified, for example those of linearly dependent columns.
+      the weights are not a maximum of the likelihood or posterior, for example because training stopped early. They are
+      infinite for weights that are not identified, for example those of linearly dependent columns.
 
     Raises:
       TypeError, ValueError: for a model or data that `fit_lbfgs` refuses; if the model has no head, several outputs or
@@ -94,9 +98,11 @@ def standard_errors(
     clusters = _as_clusters(groups, covariance, num_rows(data))
     names, estimates, jacobian = named_parameters(model, feature_names(x))
     weights = flat_weights(model)
-    with surface_over(Likelihood, model, data) as likelihood:
+    is_penalized = bool(model.losses)
+    with surface_over(PenalizedLikelihood if is_penalized else Likelihood, model, data) as likelihood:
         try:
-            value, w, axes, fault = _maximum(likelihood, weights)
+            log_likelihood = likelihood.log_likelihood(weights)
+            w, axes, fault = _maximum(likelihood, weights)
             steep = _steep(axes)
             spread = np.eye(steep.shape[1])
             if covariance == "sandwich" and fault is None:
@@ -115,14 +121,21 @@ def standard_errors(
         estimates=estimates,
         standard_errors=np.sqrt(np.diag(covariances)),
         covariance=covariances,
-        kind=_KINDS[covariance] if clusters is None else f"sandwich, {clusters.max() + 1} groups",
-        log_likelihood=-value,
+        kind=_kind(covariance, clusters, is_penalized),
+        log_likelihood=log_likelihood,
         num_observations=float(frequencies.sum()),
         num_parameters=steep.shape[1],
         label=family.label,
         converged=fault is None,
         message=fault or _success([name for name, is_idle in zip(names, idle, strict=True) if is_idle]),
     )
+
+
+def _kind(covariance, clusters, is_penalized):
+    """The estimator of the covariance, in words."""
+    if clusters is not None:
+        return f"sandwich, {clusters.max() + 1} groups"
+    return "Laplace approximation" if is_penalized and covariance == "information" else _KINDS[covariance]
 
 
 def _as_clusters(groups, covariance, num_rows):
@@ -138,8 +151,8 @@ def _as_clusters(groups, covariance, num_rows):
     return np.unique(np.asarray(groups), return_inverse=True)[1]
 
 
-def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[float, np.ndarray, Axes, str | None]:
-    """The negative log-likelihood at weights `[p]`, the polished maximum `[p]`, its axes, and a fault or None.
+def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[np.ndarray, Axes, str | None]:
+    """The polished maximum `[p]` near weights `[p]`, its axes, and a fault or None.
 
     A few Newton steps undo the rounding of the weights. Otherwise directions that are exactly flat at the maximum would
     seem slightly curved.
@@ -149,25 +162,21 @@ def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[float, np.ndarray, 
         values = -np.array([likelihood.value(point) for point in points])
         return np.where(np.isnan(values), -np.inf, values)  # outside the domain of the head's parameters
 
+    fault: str | None = None
     value, gradient = likelihood.value_and_gradient(w)
     axes, top = _axes(likelihood, w), w
     distance = np.linalg.norm(_steep(axes).T @ gradient)
     if not distance < _NEAR:
-        return (
-            value,
-            w,
-            axes,
-            (
-                f"there are no standard errors, because the weights are {distance:.2g} of them from a maximum of the "
-                f"likelihood: continue with `fit_lbfgs`, with only the negative log-likelihood and no regulariser"
-            ),
+        fault = (
+            f"there are no standard errors, because the weights are {distance:.2g} of them from a maximum of the "
+            f"likelihood: continue with `fit_lbfgs`, with the negative log-likelihood as the loss"
         )
+        return w, axes, fault
     for _ in range(_POLISHES):
         top = top - _steep(axes) @ (_steep(axes).T @ gradient)
         _, gradient = likelihood.value_and_gradient(top)
     axes = _axes(likelihood, top)
     least = max(_LEAST_DROP, min(_ROUNDINGS * likelihood.eps * abs(value), _MOST_NOISE))
-    fault = None
     if np.any(axes.bends < 0):
         fault = "there are no standard errors, because the weights are a saddle point of the likelihood: train further"
     elif axes.flat.all():
@@ -177,7 +186,7 @@ def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[float, np.ndarray, 
             "there are no standard errors, because the log-likelihood does not fall at a distance of one of them: its "
             "maximum is elsewhere, or at infinity, as when classes are separable or all outcomes of a group are equal"
         )
-    return value, top, axes, fault
+    return top, axes, fault
 
 
 def _axes(likelihood, w):

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import tf_keras
+from scipy.stats import norm
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.linear_model import Lasso, LogisticRegression, Ridge
 from sklearn.preprocessing import scale
 
 import nllfit
-from nllfit import heads
+from nllfit import heads, keras3
+from tests.kerases import KITS
 
 
 def fitted(x, y, head, regularizer):
@@ -34,10 +36,6 @@ def test_ridge(diabetes):
     assert history.converged
     np.testing.assert_allclose(model.get_weights()[0][:, 0], theirs.coef_, rtol=1e-6)
     np.testing.assert_allclose(model.get_weights()[1], theirs.intercept_, rtol=1e-6)
-    found = nllfit.standard_errors(model, x, y)
-    assert not found.converged
-    assert "without regulari" in found.message
-    assert np.isnan(found.standard_errors).all()
 
 
 def test_logistic_regression():
@@ -58,3 +56,47 @@ def test_lasso(diabetes):
     theirs = Lasso(alpha=0.1, tol=1e-12, max_iter=100_000).fit(x, y[:, 0])
     assert (theirs.coef_ == 0).any()
     np.testing.assert_allclose(model.get_weights()[0][:, 0], theirs.coef_, atol=1e-4)
+
+
+def penalised_linear_model(kit, sizes, reduction="mean"):
+    """Inputs, outcomes, row counts, and a linear model at the maximum of its posterior under Normal priors."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=[30, 2])
+    y = x @ [[1.0], [2.0]] + rng.normal(size=[30, 1])
+    keras, n = kit.keras, 1 if reduction == "sum" else len(x)
+    priors = {f"{part}_regularizer": keras.regularizers.L2(1 / (2 * n * size**2)) for part, size in sizes.items()}
+    model = keras.Sequential([keras.layers.Dense(1, dtype="float64", **priors), kit.heads.Normal(scale=0.8)])
+    loss = kit.loss if reduction == "mean" else keras3.NegativeLogLikelihood(reduction="sum")
+    model.compile(loss=loss)
+    return x, y, model
+
+
+@pytest.mark.parametrize(
+    ("kit", "reduction"),
+    [(KITS[0], "mean"), (KITS[1], "mean"), (KITS[1], "sum")],
+    ids=["tf_keras", "keras3", "keras3-sum"],
+)
+def test_standard_errors_at_a_penalised_optimum_are_those_of_the_posterior(kit, reduction):
+    """The Normal posterior of a linear model under Normal priors, in closed form, whichever mean the loss takes."""
+    x, y, model = penalised_linear_model(kit, {"kernel": 0.5, "bias": 2.0}, reduction)
+    counts = np.resize([1.0, 2.0], 30)
+    assert nllfit.fit_lbfgs(model, x, y, sample_weight=counts).converged
+    found = nllfit.standard_errors(model, x, y, sample_weight=counts)
+    design = np.c_[x, np.ones(30)]
+    precision = design.T @ (counts[:, None] * design) / 0.8**2 + np.diag([1 / 0.5**2, 1 / 0.5**2, 1 / 2.0**2])
+    assert found.converged
+    assert found.kind == "Laplace approximation"
+    np.testing.assert_allclose(found.covariance, np.linalg.inv(precision), rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(found.estimates, np.linalg.solve(precision, design.T @ (counts * y[:, 0]) / 0.8**2))
+    log_prob = norm(design @ found.estimates, 0.8).logpdf(y[:, 0])
+    np.testing.assert_allclose(found.log_likelihood, counts @ log_prob)
+
+
+def test_weights_that_are_no_maximum_of_the_posterior_have_no_standard_errors():
+    x, y, model = penalised_linear_model(KITS[0], {"kernel": 0.5, "bias": 2.0})
+    nllfit.fit_lbfgs(model, x, y)
+    model.set_weights([1.3 * weight for weight in model.get_weights()])
+    found = nllfit.standard_errors(model, x, y)
+    assert not found.converged
+    assert "of them from a maximum" in found.message
+    assert np.isnan(found.standard_errors).all()
