@@ -222,4 +222,4 @@ def test_no_family_is_known_by_its_name(name):
         return
     texts = {node.value for node in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(node, ast.Constant)}
     known = {text for text in texts if isinstance(text, str)} & FAMILIES
-    assert not known, f"{name} names {sorted(known)}: put what it knows of them into their rows of `facts`"
+    assert not known, f"{name} names {sorted(known)}: put what it knows of them into their rows of `laws`"

@@ -27,11 +27,11 @@ _TIE = 1e-3  # two climbs to the same maximum may differ by this many nats
 
 def corner_near(problem: Problem, w: np.ndarray) -> str | None:
     """The name of the parameter in which the likelihood has corners near `w`; None if it is smooth there."""
-    facts, family = problem.family.facts, problem.family
-    if facts.corner not in family.parameter_names or not len(family.seen(problem.y)):
+    policy, family = problem.family.search, problem.family
+    if policy.corner not in family.parameter_names or not len(family.seen(problem.y)):
         return None
-    near = facts.has_corners is None or facts.has_corners({**family.fixed, **problem.natural(w)})
-    return facts.corner if near else None
+    near = policy.has_corners is None or policy.has_corners({**family.fixed, **problem.natural(w)})
+    return policy.corner if near else None
 
 
 def at_the_best_corner(problem: Problem, name: str, w: np.ndarray, smooth: Optimum | None) -> Fit:
@@ -82,7 +82,7 @@ def _held_at_corners(problem: Problem, name: str, natural: Numbers) -> list[Prob
     observed = np.unique(np.concatenate([np.take_along_axis(seen, nearest, 0), all_over]), axis=0)
     values = problem.objective.values(_along(problem, name, natural, observed))
     held = [{name: observed[row]} for row in np.argsort(-values)[:_KEPT_CORNERS]]
-    for bound, row, outside in zip(family.facts.bounds, (0, -1), (-1, 1), strict=False):
+    for bound, row, outside in zip(family.search.bounds, (0, -1), (-1, 1), strict=False):
         if bound in family.parameter_names:
             meets = observed[row] + outside * _GAP * np.ptp(seen, axis=0)
             held.append({name: observed[row], bound: meets})
@@ -94,7 +94,7 @@ def _peaks(problem: Problem, w: np.ndarray) -> np.ndarray:
 
     The maxima are taken on a grid of observations and their midpoints, with the other parameters as in `w`.
     """
-    name = problem.family.facts.scattered
+    name = problem.family.search.scattered
     if name not in problem.family.parameter_names or problem.family.event_shape:
         return np.zeros([0, len(w)])
     y = np.unique(problem.y)

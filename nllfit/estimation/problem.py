@@ -73,7 +73,7 @@ class Problem:
 
     def unwound(self, w: np.ndarray) -> np.ndarray:
         """`w` with the family's circular parameter, if it has one, moved to between `-pi` and `pi`."""
-        name = self.family.facts.circular
+        name = self.family.search.circular
         if name not in self.family.parameter_names:
             return w
         natural = self.natural(w)
@@ -112,7 +112,7 @@ class Problem:
     def outside_support(self, w: np.ndarray) -> str | None:
         """A message about the first observation outside the support of the distribution at `w`; None if all are in."""
         distribution = self.distribution(w)
-        if self.family.component_shape and self.family.facts.kinks:  # it may be in the support of another component
+        if self.family.component_shape and self.family.search.kinks:  # it may be in the support of another component
             distribution = self.family.holding({"validate_args": False}).build(self._constrained(w), tf.float64)
         outcomes = tf.cast(tf.constant(self.y), distribution.dtype)
         try:
@@ -133,7 +133,7 @@ class Problem:
     @property
     def remark(self) -> str:
         """A warning about the sample for the message of the fit, such as angles in degrees; usually empty."""
-        if self.family.facts.circular and np.abs(self.y).max() > 2 * np.pi:
+        if self.family.search.circular and np.abs(self.y).max() > 2 * np.pi:
             return f"; `y` holds {self.y[np.abs(self.y).argmax()]:.4g}, and its angles are taken for radians"
         return ""
 
@@ -143,7 +143,7 @@ class Problem:
         An interval is open if it reaches the end of the support.
         """
         lower, upper = self.y[..., 0], self.y[..., 1]
-        if self.family.facts.corner or self.family.facts.kinks:  # the support depends on the parameters
+        if self.family.search.corner or self.family.search.kinks:  # the support depends on the parameters
             return np.isneginf(lower), np.isposinf(upper)
         low, high = map(
             np.asarray,
@@ -159,7 +159,7 @@ class Problem:
                 "; no outcome was seen, for all are censored on one side, and they are the likelier the further the "
                 "distribution is on that side: there is no maximum, so give some that were seen"
             )
-        if self.family.facts.kinks:
+        if self.family.search.kinks:
             return f"; the likelihood of a {self.family.name} is not smooth"
         # Repeated values: a density that concentrates on one of them makes the likelihood unbounded.
         values, counts = np.unique(self.family.seen(self.y), axis=0, return_counts=True)
@@ -183,15 +183,16 @@ def problem_of(distribution: Any, y: ArrayLike, weights: ArrayLike | None = None
     check_censored(distribution, y)
     sample, counts = as_sample(y, weights, getattr(distribution, "takes_infinity", False))
     family = _family_for(distribution, sample, fixed)
-    facts = family.facts
-    if facts.unfit:
+    policy = family.search
+    if policy.unfit:
         raise ValueError(
-            f"{family.name} cannot be fitted: {facts.unfit}. Look at its likelihood on a grid, `nllfit.log_likelihood`."
+            f"{family.name} cannot be fitted: {policy.unfit}. Look at its likelihood on a grid, "
+            f"`nllfit.log_likelihood`."
         )
     sample, counts = sample[counts > 0], counts[counts > 0]
     check_sample(family, sample)
     units = Units() if family.is_discrete else Units.of(family, sample)
-    statistics = {name: facts.statistics[name] for name in family.parameter_names if name in facts.statistics}
+    statistics = {name: policy.statistics[name] for name in family.parameter_names if name in policy.statistics}
     held = {name: statistic(sample, counts) for name, statistic in statistics.items()}
     objective = _objective(family, sample, counts, units, held)
     if objective.density.dtype.is_integer:
@@ -212,7 +213,7 @@ def _family_for(distribution: Any, y: np.ndarray, fixed: dict[str, Any]) -> Para
     except ValueError as error:
         by_row = [name for name, value in fixed.items() if len(y) > 1 and np.shape(value)[:1] == (len(y),)]
         if by_row and y.ndim == 1:
-            advice = facts_of(family_class(distribution)).by_row
+            advice = facts_of(family_class(distribution)).search.by_row
             raise ValueError(
                 f"`{by_row[0]}` has a value for each of the {len(y)} rows of `y`, but one distribution is fitted to "
                 f"all of them: give one value, or train a head, which has a distribution for each row. {advice}".strip()

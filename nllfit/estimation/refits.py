@@ -82,7 +82,7 @@ def refit(fit: Fit, y: np.ndarray, weights: np.ndarray) -> Refits:
     problem, optimum, size = fit.problem, fit.optimum, max(len(y), len(weights))
     w, found = np.tile(optimum.w, [size, 1]), np.zeros(size, bool)
     smooth = optimum.converged and problem.objective.exact and not problem.held
-    if smooth and optimum.rank == w.shape[1] > 0 and not problem.family.facts.several_maxima:
+    if smooth and optimum.rank == w.shape[1] > 0 and not problem.family.search.several_maxima:
         inward = problem.units.inward_sample(y)
         step = max(1, _BLOCK_SIZE // y[0].size)
         for i in range(0, size, step):

@@ -95,7 +95,7 @@ def check_sample(family: ParametricFamily, y: np.ndarray) -> None:
             f"`y` has all values equal{'' if y.ndim == 1 else ' in a column'}, so the likelihood of {family.name} "
             f"has no bound as its density concentrates there: hold a parameter at a value, or look at the sample."
         )
-    if family.facts.free_covariance and np.linalg.matrix_rank((y - y.mean(0)) / y.std(0)) < y.shape[-1]:
+    if family.search.free_covariance and np.linalg.matrix_rank((y - y.mean(0)) / y.std(0)) < y.shape[-1]:
         raise ValueError(
             f"The columns of `y`, {y.shape}, are dependent, so the likelihood of {family.name} has no bound as its "
             f"covariance becomes singular: give more observations, or leave out a column."

@@ -51,14 +51,14 @@ def _searched(problem: Problem) -> Fit:
         optimum = maximize(objective, closed_form)
         if optimum.converged:
             return Fit(problem, optimum)
-    facts = problem.family.facts
-    few = objective.sample(_FEW_OF_SEVERAL if facts.several_maxima else _FEW)
+    policy = problem.family.search
+    few = objective.sample(_FEW_OF_SEVERAL if policy.several_maxima else _FEW)
     candidates = starts(few)
     problem.check_support(candidates[0])
     if not few.is_differentiable(candidates[0]):
         problem, few = problem.by_differences(), few.by_differences()
     corner = corner_near(problem, candidates[0])
-    if corner and facts.has_corners is None:  # corners at all values of the other parameters
+    if corner and policy.has_corners is None:  # corners at all values of the other parameters
         return at_the_best_corner(problem, corner, candidates[0], None)
     optimum = over_scattered_maxima(problem, _climbed(problem, few, candidates))
     optimum = _beyond(problem.objective, optimum)
@@ -68,7 +68,7 @@ def _searched(problem: Problem) -> Fit:
 
 def _climbed(problem: Problem, few: Objective, candidates: np.ndarray) -> Optimum:
     """Searches with a few observations, then finishes with all of them."""
-    if problem.family.facts.several_maxima:
+    if problem.family.search.several_maxima:
         optimum = _from_several_starts(few, candidates, has_spikes=bool(problem.family.component_shape))
     else:
         optimum = _from_the_best_start(few, candidates)

@@ -32,12 +32,12 @@ def _candidates(coordinates, held, y, count, rng):
     family = coordinates.family
     draws = 1 + len(family.component_shape)  # the leading axes of a parameter: candidates and mixture components
     drawn = coordinates.natural(tf.constant(rng.standard_normal([count, coordinates.size])), held)
-    line = _on_line(family.facts.line, y)
+    line = _on_line(family.search.line, y)
     for name, value in drawn.items():
-        if name in family.facts.kinks or (name in family.facts.places and not _is_positive(coordinates, name)):
+        if name in family.search.kinks or (name in family.search.places and not _is_positive(coordinates, name)):
             drawn[name] = _pick(_places(line), 0, value.shape[:draws], value.shape[draws:], rng)
         elif _is_positive(coordinates, name):
-            sizes = _sizes(line if name in (*family.facts.sizes, *family.facts.rates) else y)
+            sizes = _sizes(line if name in (*family.search.sizes, *family.search.rates) else y)
             drawn[name] = _pick(sizes, 1.2, value.shape[:draws], value.shape[draws:], rng)
     return coordinates.from_natural(drawn | held)
 

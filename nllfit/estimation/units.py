@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from nllfit.families.facts import Facts
 from nllfit.families.parameters import Numbers
 from nllfit.families.protocol import ParametricFamily
+from nllfit.families.search_policy import SearchPolicy
 
 __all__ = ["Units"]
 
@@ -22,12 +22,12 @@ class Units:
 
     Args:
       center, spread: `[*event]`.
-      facts: which of the family's parameters are locations, scales and rates.
+      policy: which of the family's parameters are locations, scales and rates.
     """
 
-    def __init__(self, center: ArrayLike = 0.0, spread: ArrayLike = 1.0, facts: Facts | None = None):
+    def __init__(self, center: ArrayLike = 0.0, spread: ArrayLike = 1.0, policy: SearchPolicy | None = None):
         self.center, self.spread = np.asarray(center), np.asarray(spread)
-        self._facts = Facts() if facts is None else facts
+        self._policy = SearchPolicy() if policy is None else policy
 
     @classmethod
     def of(cls, family: ParametricFamily, y: np.ndarray) -> "Units":
@@ -38,9 +38,9 @@ class Units:
         """
         if _is_closed(family, moves=True):
             low, center, high = np.quantile(y, [0.25, 0.5, 0.75], axis=0)
-            return cls(center, _power_of_two(np.where(high > low, high - low, np.ptp(y, axis=0))), family.facts)
+            return cls(center, _power_of_two(np.where(high > low, high - low, np.ptp(y, axis=0))), family.search)
         if _is_closed(family, moves=False):
-            return cls(np.zeros(y.shape[1:]), _power_of_two(np.median(np.abs(y), axis=0)), family.facts)
+            return cls(np.zeros(y.shape[1:]), _power_of_two(np.median(np.abs(y), axis=0)), family.search)
         return cls()
 
     def inward_sample(self, y: np.ndarray) -> np.ndarray:
@@ -63,18 +63,18 @@ class Units:
     def _factor(self, name):
         if name == "scale_tril":
             return self.spread[..., None]
-        facts = self._facts
-        return self.spread if name in facts.places + facts.sizes else 1 / self.spread if name in facts.rates else 1.0
+        policy = self._policy
+        return self.spread if name in policy.places + policy.sizes else 1 / self.spread if name in policy.rates else 1.0
 
     def _shift(self, name):
-        if name in _logs(self._facts):
+        if name in _logs(self._policy):
             return -np.log(self.spread)
-        return self.center if name in self._facts.places else 0.0
+        return self.center if name in self._policy.places else 0.0
 
 
-def _logs(facts):
+def _logs(policy):
     """The names of the parameters that TFP builds from the logarithm of a rate."""
-    return [f"log_{name}" for name in facts.rates]
+    return [f"log_{name}" for name in policy.rates]
 
 
 def _power_of_two(sizes):
@@ -87,16 +87,16 @@ def _is_closed(family, moves):
     """Whether the family is closed under scaling and, with `moves`, under shifts; found by a numerical test."""
     if not family.has_unit:
         return False
-    facts, given = family.facts, {*family.fixed, *family.floor}  # in the units of the data
+    policy, given = family.search, {*family.fixed, *family.floor}  # in the units of the data
     given |= family.link.keys() - set(family.positive)
-    changed = {*facts.places, *facts.sizes, *facts.rates, *_logs(facts)}
-    if not set(facts.places if moves else changed) & set(family.parameter_names) or changed & given:
+    changed = {*policy.places, *policy.sizes, *policy.rates, *_logs(policy)}
+    if not set(policy.places if moves else changed) & set(family.parameter_names) or changed & given:
         return False
     family, rng = family.holding({"validate_args": False}), np.random.default_rng(0)
     parameters = family.parameters(tf.constant(0.5 * rng.standard_normal(family.params_size)))
     z = rng.standard_normal([20, *family.event_shape])
     z = z if moves else np.abs(z)  # inside the support of a scale family
-    units = Units(moves * rng.uniform(1, 2, family.event_shape), rng.uniform(1, 2, family.event_shape), facts)
+    units = Units(moves * rng.uniform(1, 2, family.event_shape), rng.uniform(1, 2, family.event_shape), policy)
     here = family.build(parameters, tf.float64).log_prob(z)
     there = family.build(units.outward(parameters), tf.float64).log_prob(units.center + units.spread * z)
     return np.allclose(here, there + units.log_volume, rtol=1e-6, equal_nan=True)

@@ -74,6 +74,7 @@ class Family(ParametricFamily):
         self.distribution_class = family_class(distribution)
         self._strict_class: Any = strict(self.distribution_class)  # type: ignore[arg-type]
         self.facts = facts_of(self.distribution_class)
+        self.search = self.facts.search
         self._signature = dict(inspect.signature(self.distribution_class.__init__).parameters)
         self._parameters_of_tfp = tuple(self.distribution_class.parameter_properties())
         self.name, self.event_shape = self.distribution_class.__name__ + self._suffix, as_shape(event_shape)

@@ -78,6 +78,7 @@ class ZeroInflated(FamilyOf):
             self.fixed = self.fixed | {_LOGITS: np.log(probs) - np.log1p(-probs)}
         share = Parameter(_LOGITS, self.element_shape, identity, _PROBS, tfb.Sigmoid, shared=int(_LOGITS in names))
         self.records = (share, *self.family.records)
+        self.facts = dataclasses.replace(self.facts, has_share=True)
 
     def seen(self, y: np.ndarray) -> np.ndarray:
         return self.family.seen(y[(y != 0).reshape([len(y), -1]).all(-1)])
@@ -89,9 +90,6 @@ class ZeroInflated(FamilyOf):
 
     def _inflated(self, logits, distribution, checks):
         return InflatedDistribution(logits, distribution, checks, name=f"{type(self).__name__}{self.family.name}")
-
-    def _facts(self):
-        return dataclasses.replace(super()._facts(), has_share=True)
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nllfit.families.log_tails import Tails, log1mexp
+from nllfit.families.facts import Tails
+from nllfit.families.numerics import log1mexp
 
 __all__ = ["LogInterval", "between_counts", "between_numbers", "by_quadrature", "middle", "within"]
 

@@ -10,7 +10,9 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
 __all__ = [
+    "HIGH",
     "LINKS",
+    "PEAK",
     "Softmax",
     "Softplus",
     "check_links",
@@ -108,6 +110,16 @@ LINKS: Mapping[str, Callable[[], tfb.Bijector]] = {
     "square": Square,
 }
 _POSITIVE = ("exp", "softplus")
+
+
+HIGH: Mapping[str, Callable[[Mapping[str, Any]], tfb.Bijector]] = {"high": lambda p: Softplus(low=p["low"])}
+"""The link of an upper bound, given the lower one; TFP has none for a bound that depends on another parameter."""
+
+PEAK: Mapping[str, Callable[[Mapping[str, Any]], tfb.Bijector]] = {
+    **HIGH,
+    "peak": lambda p: tfb.Sigmoid(p["low"], p["high"]),
+}
+"""The links of a peak between two bounds, and of the upper one."""
 
 
 class Softmax:

@@ -54,7 +54,7 @@ class MixtureFamily(ParametricFamily):
         self.event_shape = self.component.event_shape
         self.num_classes, self.is_discrete = self.component.num_classes, self.component.is_discrete
         self.fixed, self.floor, self.link = self.component.fixed, self.component.floor, self.component.link
-        self.facts = self.component.facts.of_a_part
+        self.facts, self.search = self.component.facts, self.component.search.of_a_part
         components = (self.num_components,)
         logits = Parameter(_LOGITS, components, natural="mixture_probs", to_natural=Softmax)
         self.records = (logits, *(dataclasses.replace(p, components=components) for p in self.component.records))

@@ -6,12 +6,22 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["FAR", "across", "expm1_ratio", "log1p_ratio", "log_bessel_series", "log_mills", "log_normal_cdf", "zeta"]
+__all__ = [
+    "FAR",
+    "across",
+    "expm1_ratio",
+    "log1mexp",
+    "log1p_ratio",
+    "log_bessel_series",
+    "log_mills",
+    "log_normal_cdf",
+    "zeta",
+]
 
 FAR = 6.0  # the number from which on `log_mills` has all digits
 
 _LEVELS = 16
-_ROOT_2 = math.sqrt(2)
+_LOG_2, _ROOT_2 = math.log(2), math.sqrt(2)
 _LOG_ROOT_2_PI = math.log(2 * math.pi) / 2
 
 _STEP = 3e-3
@@ -31,6 +41,13 @@ def log1p_ratio(x: tf.Tensor) -> tf.Tensor:
     small = tf.abs(x) < 1e-5
     safe = tf.where(small, tf.ones_like(x), x)
     return tf.where(small, 1 - x / 2 + tf.square(x) / 3, tf.math.log1p(safe) / safe)
+
+
+def log1mexp(x: tf.Tensor) -> tf.Tensor:
+    """`log(1 - exp(-x))` for `x >= 0`."""
+    small = x < _LOG_2
+    near = tf.math.log(-tf.math.expm1(-tf.where(small, x, tf.ones_like(x))))
+    return tf.where(small, near, tf.math.log1p(-tf.exp(-tf.where(small, tf.ones_like(x), x))))
 
 
 def log_mills(x: tf.Tensor) -> tf.Tensor:

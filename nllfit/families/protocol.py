@@ -16,6 +16,7 @@ from nllfit.families.arguments import as_numbers
 from nllfit.families.facts import Facts
 from nllfit.families.links import Softmax, is_positive
 from nllfit.families.parameters import Numbers, Parameter, blocks_of, exponential, vector_of
+from nllfit.families.search_policy import SearchPolicy
 
 __all__ = ["Measure", "ParametricFamily"]
 
@@ -58,6 +59,7 @@ class ParametricFamily(abc.ABC):
       num_classes: the number of classes if outcomes are class labels, else None.
       is_discrete: whether outcomes are counts or labels, which have probabilities and not densities.
       facts: what TFP does not know of it.
+      search: what estimation has to know of its likelihood.
       columns: how many numbers an outcome has for each element, on the last axis of `event_shape`; 0 if it is one.
       has_unit: whether another unit of the outcomes changes all log-likelihoods by one constant. It does for densities,
         and does not for probabilities of intervals.
@@ -74,6 +76,7 @@ class ParametricFamily(abc.ABC):
     num_classes: int | None = None
     is_discrete: bool
     facts: Facts = Facts()
+    search: SearchPolicy = SearchPolicy()
     columns: int = 0
     has_unit: bool = True
     takes_infinity: bool = False

@@ -89,7 +89,7 @@ def _inside(distribution: tfd.Distribution, value: Any) -> tf.Tensor:
     law = law_of(distribution)
     whole = value == tf.math.floor(value) if value.dtype.is_floating else tf.ones_like(value, tf.bool)
     inside = whole if law.is_discrete else tf.ones_like(whole)
-    if law.facts.circular or (law.is_discrete and is_own(plain_class(type(distribution)))):
+    if law.facts.search.circular or (law.is_discrete and is_own(plain_class(type(distribution)))):
         return inside
     try:
         low, high = law.ends()

@@ -125,7 +125,7 @@ class Truncated(FamilyOf):
         return above and (self.high in (None, _ROW) or self.high >= 0)
 
     def _check_window(self):
-        if self.family.facts.statistics:
+        if self.family.search.statistics:
             return  # the support moves with the parameters
         example = self.family.unshared()
         with tf.init_scope():

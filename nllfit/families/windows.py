@@ -227,10 +227,6 @@ class AboveZeroLaw(TruncatedLaw):
 class _TfpTruncatedLaw(Law):
     """TFP's own truncated families, whose intervals are those of the whole distribution within the window."""
 
-    @property
-    def has_exact_tails(self) -> bool:
-        return True
-
     def log_interval(self) -> LogInterval:
         d = self.distribution
         whole = tfd.Normal if isinstance(d, tfd.TruncatedNormal) else tfd.Cauchy

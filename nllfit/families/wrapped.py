@@ -37,7 +37,7 @@ class FamilyOf(ParametricFamily):
             self.family = Family(family, () if event_shape is None else event_shape, **kwargs)
         self.records, self.fixed = self.family.records, self.family.fixed
         self.num_classes, self.is_discrete = self.family.num_classes, self.family.is_discrete
-        self.facts = self._facts()
+        self.facts, self.search = self.family.facts, self._search()
 
     def stand_ins(self, y: np.ndarray) -> np.ndarray:
         return self.family.stand_ins(y)
@@ -54,10 +54,10 @@ class FamilyOf(ParametricFamily):
         """The shape of an outcome's elements."""
         return self.family.element_shape if isinstance(self.family, FamilyOf) else self.family.event_shape
 
-    def _facts(self):
+    def _search(self):
         # A statistic of the sample that maximises the other's likelihood does not maximise this one, which has its
         # maximum at an outcome that was seen, or between two.
-        whole, part = self.family.facts, self.family.facts.of_a_part
+        whole, part = self.family.search, self.family.search.of_a_part
         part = dataclasses.replace(part, several_maxima=whole.several_maxima)
         if self.component_shape or len(part.kinks) != 1:
             return part

@@ -119,8 +119,8 @@ def _descent(loss: Callable[[tf.Tensor], tf.Tensor], start: np.ndarray) -> np.nd
 def _with_room(family: ParametricFamily, natural: Numbers, y: np.ndarray) -> Numbers:
     """The parameters; a bound of the support at the smallest or the largest outcome moves outward by `_MARGIN`."""
     natural = copy.copy(natural)
-    for name in family.facts.statistics.keys() & natural.keys():
-        room = _MARGIN * (np.ptp(y, axis=0) if name in family.facts.places else np.asarray(natural[name]))
+    for name in family.search.statistics.keys() & natural.keys():
+        room = _MARGIN * (np.ptp(y, axis=0) if name in family.search.places else np.asarray(natural[name]))
         natural[name] += room * (np.less(y.max(0) - room, natural[name]) * 1 - np.less(natural[name], y.min(0) + room))
     return natural
 

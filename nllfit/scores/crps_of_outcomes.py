@@ -7,19 +7,12 @@ from numpy.typing import ArrayLike
 
 from nllfit.adapters.tensorflow import mask_of
 from nllfit.families.copies import real_dtype
-from nllfit.families.facts import describe
 from nllfit.families.law import elements_of, law_of
 from nllfit.families.outcomes import as_outcomes, weights_of_outcomes, where_counted
 from nllfit.outputs import as_distribution
-from nllfit.scores.continuous import CONTINUOUS
-from nllfit.scores.counts import COUNTS
 from nllfit.scores.energy import energy_score
 
 __all__ = ["crps"]
-
-
-for _cls, _formula in {**CONTINUOUS, **COUNTS}.items():
-    describe(_cls, crps=_formula)
 
 
 @tf.autograph.experimental.do_not_convert  # AutoGraph would take a second to write what is under it anew

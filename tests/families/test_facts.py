@@ -8,18 +8,19 @@ import tensorflow_probability as tfp
 from nllfit import Family, MixtureFamily
 from nllfit.families.facts import FACTS, Facts
 from nllfit.families.links import default_link
+from nllfit.families.search_policy import SearchPolicy
 
 tfd = tfp.distributions
 
 
 @pytest.mark.parametrize("cls", FACTS)
 def test_a_row_is_of_a_family_and_its_parameters(cls):
-    known, facts = set(cls.parameter_properties()), FACTS[cls]
+    known, facts, policy = set(cls.parameter_properties()), FACTS[cls], FACTS[cls].search
     assert facts != Facts()
-    corner = [facts.corner] if facts.corner else []
-    named = {*facts.links, *facts.twins, *facts.endless, *facts.statistics, *corner}
+    corner = [policy.corner] if policy.corner else []
+    named = {*facts.links, *facts.twins, *facts.endless, *policy.statistics, *corner}
     for field in ("places", "sizes", "rates"):  # whose defaults name parameters that many families have
-        named |= set(getattr(facts, field)) - set(getattr(Facts(), field))
+        named |= set(getattr(policy, field)) - set(getattr(SearchPolicy(), field))
     assert named <= known
 
 
@@ -61,10 +62,10 @@ def test_the_link_says_which_parameters_are_positive(family, positive):
 
 
 def test_a_mixture_keeps_the_kinks_of_its_components_and_not_their_maxima():
-    facts = MixtureFamily("Laplace", 2).facts
-    assert (facts.statistics, facts.kinks) == ({}, ("loc",))
-    assert MixtureFamily("Triangular", 2).facts.kinks == ("peak",)
-    assert MixtureFamily("MultivariateNormalTriL", 2, 3).facts.free_covariance
+    policy = MixtureFamily("Laplace", 2).search
+    assert (policy.statistics, policy.kinks) == ({}, ("loc",))
+    assert MixtureFamily("Triangular", 2).search.kinks == ("peak",)
+    assert MixtureFamily("MultivariateNormalTriL", 2, 3).search.free_covariance
 
 
 @pytest.mark.parametrize(

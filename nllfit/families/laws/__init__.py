@@ -1,0 +1,25 @@
+"""The laws of TFP's families, one row each with all that `nllfit` knows of it; a module holds related families.
+
+Formulas are functions of a distribution and outcomes. CDFs and tails return a pair, `P(Y <= y)` and `P(Y > y)` or the
+logarithms, for `y` within the support. A CRPS is that of any number: an outcome below or above the support adds its
+distance to the score of the end. If its mean is infinite, the score may be finite: formulas hold as long as it is.
+
+Source of the CRPS: Jordan, Krueger and Lerch, Evaluating probabilistic forecasts with scoringRules, 2019, appendix A,
+if no other is named.
+"""
+
+from nllfit.families.facts import FACTS
+from nllfit.families.laws.bounded import BOUNDED
+from nllfit.families.laws.counts import COUNTS
+from nllfit.families.laws.exponential import EXPONENTIAL
+from nllfit.families.laws.gamma import GAMMA
+from nllfit.families.laws.labels import LABELS
+from nllfit.families.laws.normal import NORMAL
+from nllfit.families.laws.normal_compounds import NORMAL_COMPOUNDS
+from nllfit.families.laws.student_t import STUDENT_T
+from nllfit.families.laws.vectors import VECTORS
+
+__all__: list[str] = []
+
+for _rows in (BOUNDED, COUNTS, EXPONENTIAL, GAMMA, LABELS, NORMAL, NORMAL_COMPOUNDS, STUDENT_T, VECTORS):
+    FACTS.update(_rows)

@@ -1,0 +1,198 @@
+"""Families of numbers between two bounds: Betas, Uniforms and triangles."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
+
+from nllfit.families.facts import Facts, Tails
+from nllfit.families.incomplete_functions import beta_tails, log_beta_kernel
+from nllfit.families.interval_probability import by_quadrature
+from nllfit.families.law import law_of
+from nllfit.families.laws.exponential import logistic
+from nllfit.families.laws.pieces import distance, with_rest
+from nllfit.families.laws.power_zero import at_power_zero
+from nllfit.families.links import HIGH, PEAK
+from nllfit.families.numerics import expm1_ratio, log1mexp
+from nllfit.families.search_policy import SearchPolicy, largest, smallest
+
+__all__ = ["BOUNDED"]
+
+_TINY = 1e-300
+_TINY_TAIL = 1e-250  # near the smallest numbers
+_LAST = 1 - 2.0**-53  # the largest number below 1
+
+
+def _logit(y):
+    return tf.math.log(y) - tf.math.log1p(-y)
+
+
+def _beta_tails(logit: Callable[[tf.Tensor], tf.Tensor]) -> Callable:
+    """The tails of a Beta or of its logit: by the CDF, and where that is tiny by the integral over the logit."""
+
+    def tails(d, y):
+        below, above = law_of(d).cdf()(y)
+        left = below < above
+        small = tf.where(left, below, above)
+        far = small < _TINY_TAIL
+        log_small = tf.math.log(tf.where(far, tf.ones_like(small), small))
+        there = by_quadrature(law_of(tfd.SigmoidBeta(d.concentration1, d.concentration0)), logit(y))
+        log_small = tf.where(far, tf.where(left, *there), log_small)
+        rest = tf.math.log1p(-small)
+        return tf.where(left, log_small, rest), tf.where(left, rest, log_small)
+
+    return tails
+
+
+def _beta_crps_of(a, b, y):
+    inside = tf.clip_by_value(y, _TINY, _LAST)
+    below, _ = beta_tails(a, b, inside, 1 - inside)
+    mean, density = a / (a + b), tf.exp(log_beta_kernel(a, b, inside, 1 - inside))
+    apart = tf.exp(tfp.math.lbeta(2 * a, 2 * b) - 2 * tfp.math.lbeta(a, b))
+    return tf.abs(y - inside) + (inside - mean) * (2 * below - 1) + 2 * (density - apart) / (a + b)
+
+
+def _pert_concentrations(d: tfd.PERT) -> tuple[tf.Tensor, tf.Tensor]:
+    width = d.high - d.low
+    return 1 + d.temperature * (d.peak - d.low) / width, 1 + d.temperature * (d.high - d.peak) / width
+
+
+def _pert_cdf(d: tfd.PERT, y: tf.Tensor) -> Tails:
+    width, (a, b) = d.high - d.low, _pert_concentrations(d)
+    return beta_tails(a, b, (y - d.low) / width, (d.high - y) / width)
+
+
+def _pert_tails(d: tfd.PERT, y: tf.Tensor) -> Tails:
+    """An end that is a parameter would move the integral, so the distribution is standardized."""
+    width = d.high - d.low
+    unit = tfd.PERT(tf.zeros_like(width), (d.peak - d.low) / width, tf.ones_like(width), d.temperature)
+    return by_quadrature(law_of(unit), (y - d.low) / width)
+
+
+def _pert_log_prob(d: tfd.PERT, y: tf.Tensor) -> tf.Tensor:
+    """TFP's, and `-inf` beyond the bounds, where TFP's is a number without `validate_args`."""
+    inside = (y >= d.low) & (y <= d.high)
+    return tf.where(inside, tfd.PERT._log_prob(d, y), tf.constant(-np.inf, y.dtype))
+
+
+def _pert_crps(d: tfd.PERT, y: tf.Tensor) -> tf.Tensor:
+    width, (a, b) = d.high - d.low, _pert_concentrations(d)
+    return width * _beta_crps_of(a, b, (y - d.low) / width)
+
+
+def _kumaraswamy_powers(d, y):
+    rest = -tf.math.expm1(d.concentration1 * tf.math.log(y))
+    return [(d.concentration1 - 1, y), (d.concentration0 - 1, rest)]
+
+
+def _kumaraswamy_log_tails(d: tfd.Kumaraswamy, y: tf.Tensor) -> Tails:
+    log_survival = d.concentration0 * log1mexp(-d.concentration1 * tf.math.log(y))
+    return log1mexp(-log_survival), log_survival
+
+
+def _continuous_bernoulli_log_tails(d: tfd.ContinuousBernoulli, y: tf.Tensor) -> Tails:
+    logits = d.logits_parameter()
+    below, above = _exponential_share(logits, y), _exponential_share(-logits, 1 - y)
+    left = below < above
+    return with_rest(tf.where(left, below, above), left)
+
+
+def _exponential_share(slope, y):
+    """`log((exp(slope y) - 1) / (exp(slope) - 1))`."""
+    rises = slope >= 0
+    up = tf.where(rises, slope, tf.zeros_like(slope))  # of which the exponential overflows
+    size = tf.where(rises, slope, -slope)  # `tf.abs` has no derivative at 0
+    parts = expm1_ratio(-size * y) / expm1_ratio(-size)
+    return tf.math.log(y) + up * y - up + tf.math.log(parts)
+
+
+def _relaxed_bernoulli_powers(d, y):
+    right = d.temperature * _logit(y) > d.logits_parameter()
+    return [(d.temperature - 1, tf.where(right, 1 - y, y))]
+
+
+def _triangular_log_tails(d: tfd.Triangular, y: tf.Tensor) -> Tails:
+    width, below = d.high - d.low, y < d.peak
+    side = tf.where(below, d.peak - d.low, d.high - d.peak)
+    away = tf.where(below, y - d.low, d.high - y)
+    tail = 2 * tf.math.log(away) - tf.math.log(width * tf.where(side > 0, side, tf.ones_like(side)))
+    return with_rest(tail, below)
+
+
+def _triangular_crps(d: tfd.Triangular, y: tf.Tensor) -> tf.Tensor:
+    """On either side of the peak the CDF, or what remains, is a share times the square of a distance."""
+    left, right, width, far = d.peak - d.low, d.high - d.peak, d.high - d.low, distance(y - d.peak)
+    at_peak = (left**3 + right**3) / (5 * tf.square(width))
+    side = tf.where(y < d.peak, left, right)
+    outside = tf.nn.relu(1 - far / tf.where(side > 0, side, 1.0))
+    return at_peak + far - 2 / 3 * tf.square(side) / width * (1 - outside**3)
+
+
+def _uniform_log_tails(d: tfd.Uniform, y: tf.Tensor) -> Tails:
+    width = d.high - d.low
+    return tf.math.log((y - d.low) / width), tf.math.log((d.high - y) / width)
+
+
+def _uniform_crps(d: tfd.Uniform, y: tf.Tensor) -> tf.Tensor:
+    z = (y - d.low) / (d.high - d.low)
+    below = tf.clip_by_value(z, 0.0, 1.0)
+    return (d.high - d.low) * (tf.abs(z - below) + tf.square(below) - below + 1 / 3)
+
+
+BOUNDED: Mapping[type, Facts] = {
+    tfd.Beta: Facts(
+        finite_mean=True,
+        log_prob=at_power_zero(tfd.Beta, lambda d, y: [(d.concentration1 - 1, y), (d.concentration0 - 1, 1 - y)]),
+        cdf=lambda d, y: beta_tails(d.concentration1, d.concentration0, y, 1 - y),
+        integrated_tails=_beta_tails(_logit),
+        crps=lambda d, y: _beta_crps_of(d.concentration1, d.concentration0, y),
+    ),
+    # It has no mean, median or mode; the quotient of the two means stands in.
+    # https://github.com/tensorflow/probability/issues/1861
+    tfd.BetaQuotient: Facts(
+        center=lambda d: (
+            tfd.Beta(d.concentration1_numerator, d.concentration0_numerator).mean()
+            / tfd.Beta(d.concentration1_denominator, d.concentration0_denominator).mean()
+        ),
+        # Its density is a series (`tfp.math.hypergeometric`).
+        search=SearchPolicy(unfit="TFP's series for its density does not end at some parameters"),
+    ),
+    tfd.ContinuousBernoulli: Facts(log_tails=_continuous_bernoulli_log_tails),
+    tfd.Kumaraswamy: Facts(
+        log_prob=at_power_zero(tfd.Kumaraswamy, _kumaraswamy_powers), log_tails=_kumaraswamy_log_tails
+    ),
+    tfd.PERT: Facts(
+        links=PEAK,
+        log_prob=_pert_log_prob,
+        cdf=_pert_cdf,
+        integrated_tails=_pert_tails,
+        crps=_pert_crps,
+        search=SearchPolicy(places=("loc", "low", "high", "peak")),
+    ),
+    tfd.RelaxedBernoulli: Facts(
+        center=lambda d: d.probs_parameter(),
+        log_prob=at_power_zero(tfd.RelaxedBernoulli, _relaxed_bernoulli_powers),
+        log_tails=lambda d, y: logistic(d.temperature * _logit(y) - d.logits_parameter()),
+    ),
+    tfd.SigmoidBeta: Facts(
+        cdf=lambda d, y: beta_tails(d.concentration1, d.concentration0, tf.sigmoid(y), tf.sigmoid(-y)),
+        integrated_tails=_beta_tails(lambda y: y),
+    ),
+    # The likelihood has a corner in `peak` at every observation. Its maximum may be where `low` meets it, or `high`.
+    tfd.Triangular: Facts(
+        links=PEAK,
+        log_tails=_triangular_log_tails,
+        density_corner="peak",
+        crps=_triangular_crps,
+        search=SearchPolicy(places=("loc", "low", "high", "peak"), corner="peak", bounds=("low", "high")),
+    ),
+    # The narrowest window that holds the sample is the likeliest.
+    tfd.Uniform: Facts(
+        links=HIGH,
+        log_tails=_uniform_log_tails,
+        crps=_uniform_crps,
+        search=SearchPolicy(statistics={"low": smallest, "high": largest}),
+    ),
+}

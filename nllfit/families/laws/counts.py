@@ -1,0 +1,243 @@
+"""Families of counts.
+
+Each CRPS is `E|X - y| - E|X - X'| / 2`. The first part follows from the CDF and the probability of `y`; the second is,
+for a count, an integral over its characteristic function.
+
+Source: Jordan, Krueger and Lerch, Evaluating probabilistic forecasts with scoringRules, 2019, appendix A, where the
+second part is a Bessel or a hypergeometric function.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
+
+from nllfit.families.facts import Facts, Tails
+from nllfit.families.incomplete_functions import beta_tails, gamma_tails, log_beta_kernel, log_gamma_kernel
+from nllfit.families.numerics import across, log_bessel_series, zeta
+from nllfit.families.search_policy import SearchPolicy
+
+__all__ = ["COUNTS"]
+
+_NUM_SQUARES = 32  # of which a Zipf's score has the first as they are
+_STEP = 0.2
+_LOGS = np.arange(-28, 28 + _STEP / 2, _STEP)
+
+
+def _binomial_cdf(d: tfd.Binomial, k: tf.Tensor) -> Tails:
+    logits = d.logits_parameter()
+    return beta_tails(d.total_count - k, k + 1, tf.sigmoid(-logits), tf.sigmoid(logits))
+
+
+def _beta_binomial_cdf(d: tfd.BetaBinomial, k: tf.Tensor) -> Tails:
+    """A sum over all counts, of which every row has as many; TFP has no CDF."""
+    counts = tf.range(tf.reduce_max(d.total_count) + 1, dtype=k.dtype)
+    counts = tf.reshape(counts, tf.concat([[-1], tf.ones([tf.rank(k + d.total_count)], tf.int32)], 0))
+    probs = tf.where(counts <= d.total_count, tf.exp(d.log_prob(tf.minimum(counts, d.total_count))), 0.0)
+    below = tf.reduce_sum(tf.where(counts <= k, probs, 0.0), 0)
+    above = tf.reduce_sum(tf.where(counts > k, probs, 0.0), 0)
+    return below, above
+
+
+def _negative_binomial_cdf(d: tfd.NegativeBinomial, k: tf.Tensor) -> Tails:
+    return beta_tails(d.total_count, k + 1, tf.sigmoid(-d.logits_parameter()), d.probs_parameter())
+
+
+def _skellam_cdf(d: tfd.Skellam, k: tf.Tensor) -> Tails:
+    """The CDF of the Poisson count with the larger rate, averaged over 128 values of the other.
+
+    At a large rate these are counts at equal distances: probabilities are then so smooth that the sum is exact.
+    """
+    first, second = d.rate1_parameter()[..., None], d.rate2_parameter()[..., None]
+    k = k[..., None]
+    rate, other = tf.minimum(first, second), tf.maximum(first, second)
+    low = tf.nn.relu(tf.math.floor(rate - 10 * tf.sqrt(rate)))
+    stride = tf.math.ceil((rate + 10 * tf.sqrt(rate) + 20 - low) / 128)
+    j = low + stride * tf.range(128, dtype=k.dtype)
+    weights = stride * tf.exp(j * tf.math.log(rate) - rate - tf.math.lgamma(j + 1))
+    upper = tf.where(first >= second, k + j, j - k - 1)  # K <= k: N1 <= k + N2, or N2 > N1 - k - 1
+    known = upper >= 0
+    above, below = gamma_tails(tf.nn.relu(upper) + 1, other)
+    poisson = tf.where(known, below, 0.0), tf.where(known, above, 1.0)
+    below, above = (tf.reduce_sum(weights * part, -1) for part in poisson)
+    swapped = (first < second)[..., 0]
+    return tf.where(swapped, above, below), tf.where(swapped, below, above)
+
+
+def _skellam_log_prob(d: tfd.Skellam, y: tf.Tensor) -> tf.Tensor:
+    """`log sum_j Poisson(y + j; rate1) Poisson(j; rate2)`; below 0, TFP's derivatives are those at `-y`."""
+    first, second, k = (tf.cast(value, tf.float64) for value in (d.rate1_parameter(), d.rate2_parameter(), y))
+    log_first, log_second = tf.math.log(first), tf.math.log(second)
+    order, log_larger = tf.abs(k), tf.where(k < 0, log_second, log_first)
+    series = log_bessel_series(order, log_first + log_second)
+    log_prob = series + tf.math.multiply_no_nan(log_larger, order) - first - second
+    return tf.cast(log_prob, d.dtype)
+
+
+def _apart(log_square: Callable[[tf.Tensor], tf.Tensor], spread: tf.Tensor) -> tf.Tensor:
+    """`E|X - X'| / 2` of a count by the square of its characteristic function at angles `t`.
+
+    It is `1 / (2 pi) integral of (1 - |phi(t)|^2) / (1 - cos t) dt` from 0 to pi; in the logarithm of `tan(t / 2)` the
+    integrand falls exponentially on both sides, and the trapezoidal rule is exact to about 1e-12.
+
+    Args:
+      log_square: `sin(t / 2)^2` to `log |phi(t)|^2`.
+      spread: about the standard deviation, around whose inverse the integrand is large.
+    """
+    logs = tf.constant(_LOGS.reshape([-1, *[1] * spread.shape.rank]), spread.dtype) - tf.math.log1p(spread)
+    squared = tf.exp(2 * logs)
+    missing = -tf.math.expm1(log_square(squared / (1 + squared)))
+    return _STEP / (2 * math.pi) * tf.reduce_sum(missing * tf.exp(-logs), 0)
+
+
+def _counted(y, largest):
+    """The outcomes within 0 and `largest`, and the counts that they reach."""
+    inside = tf.minimum(tf.nn.relu(y), largest)
+    return inside, tf.math.floor(inside)
+
+
+def _poisson_crps(d: tfd.Poisson, y: tf.Tensor) -> tf.Tensor:
+    rate = d.rate_parameter()
+    inside, count = _counted(y, np.inf)
+    above, below = gamma_tails(count + 1, rate)
+    to_outcome = (inside - rate) * (below - above) + 2 * tf.exp(log_gamma_kernel(count + 1, rate))
+    scaled = 2 * rate
+    apart = rate * (tf.math.bessel_i0e(scaled) + tf.math.bessel_i1e(scaled))
+    return tf.abs(y - inside) + to_outcome - apart
+
+
+def _negative_binomial_crps(d: tfd.NegativeBinomial, y: tf.Tensor) -> tf.Tensor:
+    logits = d.logits_parameter() + tf.zeros_like(y)
+    number, stop, go = d.total_count + tf.zeros_like(y), tf.sigmoid(-logits), tf.sigmoid(logits)
+    odds, (inside, count) = tf.exp(logits), _counted(y, np.inf)
+    mean = number * odds
+    below, above = beta_tails(number, count + 1, stop, go)
+    to_outcome = (inside - mean) * (below - above)
+    to_outcome += 2 * tf.exp(log_beta_kernel(number, count + 1, stop, go)) / stop
+    ratio = 4 * odds * (1 + odds)
+    apart = _apart(lambda sine: -number * tf.math.log1p(ratio * sine), tf.sqrt(mean * (1 + odds)))
+    return tf.abs(y - inside) + to_outcome - apart
+
+
+def _binomial_crps(d: tfd.Binomial, y: tf.Tensor) -> tf.Tensor:
+    number, logits = d.total_count + tf.zeros_like(y), d.logits_parameter() + tf.zeros_like(y)
+    success, failure = tf.sigmoid(logits), tf.sigmoid(-logits)
+    inside, count = _counted(y, number)
+    mean, is_last = number * success, count >= number
+    left = tf.where(is_last, tf.ones_like(y), number - count)
+    below, above = beta_tails(left, count + 1, failure, success)
+    density = tf.exp(log_beta_kernel(left, count + 1, failure, success))
+    to_outcome = tf.where(is_last, inside - mean, (inside - mean) * (below - above) + 2 * density)
+    variance = mean * failure
+    chance = 4 * success * failure  # at most 1, and the logarithm that of at least the smallest step below
+    apart = _apart(lambda sine: number * tf.math.log1p(-tf.minimum(chance * sine, 1 - 2.0**-53)), tf.sqrt(variance))
+    return tf.abs(y - inside) + to_outcome - apart
+
+
+def _geometric_crps(d: tfd.Geometric, y: tf.Tensor) -> tf.Tensor:
+    logits = d.logits_parameter()
+    stop, log_go = tf.sigmoid(logits), tf.math.log_sigmoid(-logits)
+    inside, count = _counted(y, np.inf)
+    go = tf.exp(log_go)
+    # The sum over the counts below `y` of `1 - 2 S(k)`, and what is left of the step in which `y` is.
+    steps = count + 2 * go * tf.math.expm1(count * log_go) / stop
+    part = (inside - count) * (1 - 2 * tf.exp((count + 1) * log_go))
+    return tf.abs(y - inside) + steps + part + tf.square(go) / (stop * (1 + go))
+
+
+def _zipf_log_prob(d: tfd.Zipf, y: tf.Tensor) -> tf.Tensor:
+    """`-power log y - log zeta(power)`, whose derivative TFP lacks."""
+    y = tf.cast(y, d.power.dtype)
+    possible = (y >= 1) & (y == tf.math.floor(y))
+    whole = tf.math.log(zeta(d.power, tf.ones_like(d.power)))
+    log_prob = -d.power * tf.math.log(tf.where(possible, y, tf.ones_like(y))) - whole
+    return tf.where(possible, log_prob, tf.constant(-np.inf, d.power.dtype))
+
+
+def _zipf_cdf(d: tfd.Zipf, k: tf.Tensor) -> Tails:
+    whole = zeta(d.power, tf.ones_like(k))
+    above = tf.where(k < 1, tf.ones_like(whole), zeta(d.power, tf.maximum(k, 1.0) + 1) / whole)
+    first = tf.where(k < 2, 1 / whole, 1 - above)
+    return tf.where(k < 1, tf.zeros_like(first), first), above
+
+
+def _zipf_crps(d: tfd.Zipf, y: tf.Tensor) -> tf.Tensor:
+    """Finite for a power above 3/2; `S(k) = zeta(power, k + 1) / zeta(power)` is the survival function."""
+    power = d.power + tf.zeros_like(y)
+    finite = power > 1.5
+    power = tf.where(finite, power, 2.5)
+    inside, ones = tf.maximum(y, 1.0), tf.ones_like(y)
+    count = tf.math.floor(inside)
+    whole, rest = zeta(power, ones), zeta(power, count)
+    # The sum over k < count of k^(1 - power), which is continuous where the power is 2 and the zeta function is not.
+    moment = across(lambda p: zeta(p, ones) - zeta(p, count), power - 1, 1.0)
+    survivals = moment / whole - 1 + count * rest / whole  # S(1) + ... + S(count - 1)
+    slope = 1 - 2 * (rest - count**-power) / whole
+    score = count - 1 - 2 * survivals + _sum_of_squares(power) / tf.square(whole)
+    return tf.where(finite, inside - y + score + (inside - count) * slope, np.inf)
+
+
+def _sum_of_squares(power):
+    """`sum over k >= 1 of zeta(power, k + 1)^2`: 31 terms, and the rest by the expansion in powers of `k + 1/2`."""
+    last = tf.constant(_NUM_SQUARES, power.dtype) + tf.zeros_like(power)
+    steps = tf.range(2.0, _NUM_SQUARES, dtype=power.dtype) ** -power[..., None]
+    tails = tf.cumsum(steps, -1, reverse=True) + zeta(power, last)[..., None]
+    order = [1 / (power - 1), -power / 24, 7 / 5760 * power * (power + 1) * (power + 2)]
+    order.append(-31 / 967680 * power * (power + 1) * (power + 2) * (power + 3) * (power + 4))
+    total = tf.reduce_sum(tf.square(tails), -1)
+    for j in range(4):
+        coefficient = sum(order[i] * order[j - i] for i in range(j + 1))
+        total += coefficient * zeta(2 * power - 2 + 2 * j, last - 0.5)
+    return total
+
+
+def _twice_the_log_odds() -> tfb.Bijector:
+    return tfb.Sigmoid()(tfb.Scale(tf.constant(2.0, tf.float64)))
+
+
+COUNTS: Mapping[type, Facts] = {
+    tfd.BetaBinomial: Facts(highest=lambda d: d.total_count, cdf=_beta_binomial_cdf, has_exact_cdf=True),
+    tfd.Binomial: Facts(
+        highest=lambda d: d.total_count,
+        cdf=_binomial_cdf,
+        has_exact_cdf=True,
+        crps=_binomial_crps,
+        # Totals differ from row to row more often than not.
+        by_row_of_head="Totals by row are weights of a Bernoulli, which is the same likelihood up to a constant: train "
+        "the head `Bernoulli(validate_args=False)` on the shares `y / total_count` with `sample_weight=total_count`.",
+        search=SearchPolicy(
+            by_row="A probability for all rows is a Bernoulli's, whose outcomes are the successes and the failures: "
+            '`maximum_likelihood("Bernoulli", [1, 0], weights=[y.sum(), (total_count - y).sum()])`.'
+        ),
+    ),
+    tfd.Geometric: Facts(has_exact_cdf=True, crps=_geometric_crps),
+    # A network sets a real number of successes, which `validate_args` would refuse.
+    tfd.NegativeBinomial: Facts(
+        arguments={"require_integer_total_count": False},
+        finite_mean=True,
+        cdf=_negative_binomial_cdf,
+        has_exact_cdf=True,
+        crps=_negative_binomial_crps,
+    ),
+    tfd.Poisson: Facts(
+        finite_mean=True,
+        cdf=lambda d, k: gamma_tails(k + 1, d.rate_parameter())[::-1],
+        has_exact_cdf=True,
+        crps=_poisson_crps,
+    ),
+    tfd.Skellam: Facts(lowest=-math.inf, log_prob=_skellam_log_prob, cdf=_skellam_cdf, has_exact_cdf=True),
+    # TFP makes the logits `[u, -u]` of `inflated_loc_logits`, twice the log-odds it names; it is a mixture that does
+    # not broadcast its parts, so that a share for all rows would be refused. A network sets a real `total_count`.
+    tfd.ZeroInflatedNegativeBinomial: Facts(
+        twins={"inflated_loc_logits": ("inflated_loc_probs", _twice_the_log_odds)},
+        arguments={"require_integer_total_count": False},
+        of_one_shape=True,
+        has_share=True,
+        has_exact_cdf=True,
+    ),
+    # Zero, which other counts can be, has no probability.
+    tfd.Zipf: Facts(lowest=1, log_prob=_zipf_log_prob, cdf=_zipf_cdf, has_exact_cdf=True, crps=_zipf_crps),
+}

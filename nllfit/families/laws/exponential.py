@@ -1,0 +1,179 @@
+"""The Exponential family, and others whose tails are exponentials of elementary functions.
+
+TFP's logarithms of their tails have NaN or missing derivatives at ordinary outcomes in Gumbel,
+GeneralizedExtremeValue and Weibull. Here either logarithm has all digits and derivatives as far out as numbers reach.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.families.facts import Facts, Tails
+from nllfit.families.laws.pieces import distance, halves, positive_part
+from nllfit.families.laws.power_zero import at_power_zero
+from nllfit.families.numerics import across, expm1_ratio, log1mexp, log1p_ratio
+from nllfit.families.search_policy import SearchPolicy, median, smallest
+
+__all__ = ["EXPONENTIAL", "logistic"]
+
+_TINY = 1e-300
+
+
+def _standard(d, y):
+    return (y - d.loc) / d.scale
+
+
+def _with_survival(x):
+    """The tails of a distribution with `log P(Y > y) = -x`."""
+    return log1mexp(x), -x
+
+
+def _of_log(log_x):
+    """`-x` and `log(1 - exp(-x))` by the logarithm of `x`, because `x` may underflow."""
+    tiny = log_x < -40
+    x = tf.exp(log_x)
+    return -x, tf.where(tiny, log_x - x / 2, log1mexp(tf.where(tiny, tf.ones_like(x), x)))
+
+
+def logistic(z: tf.Tensor) -> Tails:
+    """The log-tails of a standard Logistic."""
+    return -tf.math.softplus(-z), -tf.math.softplus(z)
+
+
+def _generalized_extreme_value_log_tails(d: tfd.GeneralizedExtremeValue, y: tf.Tensor) -> Tails:
+    z = _standard(d, y)
+    return _of_log(-z * log1p_ratio(d.concentration * z))
+
+
+def _generalized_pareto_log_tails(d: tfd.GeneralizedPareto, y: tf.Tensor) -> Tails:
+    z = _standard(d, y)
+    return _with_survival(z * log1p_ratio(d.concentration * z))
+
+
+def _generalized_extreme_value_log_prob(d: tfd.GeneralizedExtremeValue, y: tf.Tensor) -> tf.Tensor:
+    """By `log(1 + c z) / c`, which has a derivative at a concentration `c` of 0, where TFP's derivative is 0."""
+    z = _standard(d, y)
+    inside = d.concentration * z > -1
+    power = _log1p_share(d.concentration, tf.where(inside, z, tf.zeros_like(z)))
+    log_prob = -(1 + d.concentration) * power - tf.exp(-power) - tf.math.log(d.scale)
+    return tf.where(inside, log_prob, tf.constant(-np.inf, y.dtype))
+
+
+def _generalized_pareto_log_prob(d: tfd.GeneralizedPareto, y: tf.Tensor) -> tf.Tensor:
+    """As that of a GeneralizedExtremeValue, and `-inf` beyond the support."""
+    z = _standard(d, y)
+    inside = (z >= 0) & (d.concentration * z > -1)
+    power = _log1p_share(d.concentration, tf.where(inside, z, tf.zeros_like(z)))
+    log_prob = -(1 + d.concentration) * power - tf.math.log(d.scale)
+    return tf.where(inside, log_prob, tf.constant(-np.inf, y.dtype))
+
+
+def _log1p_share(concentration, z):
+    return z * log1p_ratio(concentration * z)
+
+
+def _laplace_crps(d: tfd.Laplace, y: tf.Tensor) -> tf.Tensor:
+    z = tf.abs(y - d.loc) / d.scale
+    return d.scale * (z + tf.exp(-z) - 0.75)
+
+
+def _logistic_crps(d: tfd.Logistic, y: tf.Tensor) -> tf.Tensor:
+    z = _standard(d, y)
+    return d.scale * (z + 2 * tf.math.softplus(-z) - 1)
+
+
+def _exponential_crps(d: tfd.Exponential, y: tf.Tensor) -> tf.Tensor:
+    return distance(y) + (2 * tf.math.expm1(-d.rate * tf.where(y < 0, tf.zeros_like(y), y)) + 0.5) / d.rate
+
+
+def _weibull_crps(d: tfd.Weibull, y: tf.Tensor) -> tf.Tensor:
+    """`integral of S^2 + y - 2 integral of S up to y`, of `S = exp(-(y / scale)^concentration)`."""
+    inside, away = positive_part(y)
+    power = 1 / d.concentration + tf.zeros_like(y)
+    up_to = tf.math.igamma(power, tf.maximum(tf.exp(d.concentration * tf.math.log(inside / d.scale)), _TINY))
+    mean = d.scale * tf.exp(tf.math.lgamma(1 + power))
+    return away + inside + mean * (2**-power - 2 * up_to)
+
+
+def _pareto_crps_of(shape, z):
+    """The CRPS of a GeneralizedPareto from 0 in units of its scale; finite for a shape below 2."""
+    finite = shape < 2
+    shape = tf.where(finite, shape, 0.5)
+    above = tf.where(z < 0, tf.zeros_like(z), z)
+    log_survival = -above * log1p_ratio(tf.maximum(shape * above, -1 + 1e-15))
+    up_to = -log_survival * expm1_ratio((1 - shape) * log_survival)
+    return tf.where(finite, distance(z) - 2 * up_to + 1 / (2 - shape), math.inf)
+
+
+def _pareto_crps(d: tfd.Pareto, y: tf.Tensor) -> tf.Tensor:
+    scale = d.scale / d.concentration
+    return scale * _pareto_crps_of(1 / d.concentration, (y - d.scale) / scale)
+
+
+def _extreme_value_crps_of(shape, z):
+    """The CRPS of a standard extreme value; finite for a shape below 2.
+
+    It is a quotient that is 0 / 0 at the shapes 0 and 1, where it is interpolated.
+    """
+
+    def direct(shape):
+        x = tf.maximum(shape * z, -1 + 1e-15)
+        reduced = tf.clip_by_value(x / shape * log1p_ratio(x), -30.0, 600.0)
+        rate = tf.exp(-reduced)  # -log F
+        below = tf.exp(-rate)
+        gamma = tf.exp(tf.math.lgamma(2 - shape))
+        part = 2 * gamma * tf.math.igamma(2 - shape, rate) + 2 * tf.exp((shape - 1) * reduced - rate) - 2**shape * gamma
+        return ((1 + x) * (2 * below - 1) + part / (1 - shape)) / shape + tf.nn.relu(tf.abs(z) - tf.abs(x / shape))
+
+    finite = shape < 2
+    shape = tf.where(finite, shape, 0.5)
+    hole = tf.where(shape < 0.5, tf.zeros_like(z), tf.ones_like(z))
+    return tf.where(finite, across(direct, shape, hole), math.inf)
+
+
+EXPONENTIAL: Mapping[type, Facts] = {
+    tfd.Exponential: Facts(log_tails=lambda d, y: _with_survival(d.rate * y), crps=_exponential_crps),
+    tfd.GeneralizedExtremeValue: Facts(
+        log_prob=_generalized_extreme_value_log_prob,
+        log_tails=_generalized_extreme_value_log_tails,
+        crps=lambda d, y: d.scale * _extreme_value_crps_of(d.concentration + tf.zeros_like(y), _standard(d, y)),
+    ),
+    # The likelihood rises with `loc` up to the smallest observation, and is zero beyond. TFP's density goes on below
+    # `loc` without `validate_args`. https://github.com/tensorflow/probability/issues/1370
+    tfd.GeneralizedPareto: Facts(
+        log_prob=_generalized_pareto_log_prob,
+        log_tails=_generalized_pareto_log_tails,
+        crps=lambda d, y: d.scale * _pareto_crps_of(d.concentration, _standard(d, y)),
+        search=SearchPolicy(statistics={"loc": smallest}),
+    ),
+    tfd.Gumbel: Facts(
+        log_tails=lambda d, y: _of_log(-_standard(d, y)),
+        crps=lambda d, y: d.scale * _extreme_value_crps_of(tf.zeros_like(y), _standard(d, y)),
+    ),
+    # The likelihood has a corner at every observation.
+    tfd.Laplace: Facts(
+        log_tails=lambda d, y: halves(tf.constant(0.5, y.dtype), _standard(d, y), lambda z: -z),
+        density_corner="loc",
+        crps=_laplace_crps,
+        search=SearchPolicy(statistics={"loc": median}),
+    ),
+    # `loc` and `scale` are those of the outcomes' logarithms.
+    tfd.LogLogistic: Facts(
+        log_tails=lambda d, y: logistic((tf.math.log(y) - d.loc) / d.scale), search=SearchPolicy(line=np.log)
+    ),
+    tfd.Logistic: Facts(log_tails=lambda d, y: logistic(_standard(d, y)), crps=_logistic_crps),
+    # The likelihood rises with `scale` up to the smallest observation, and is zero beyond.
+    tfd.Pareto: Facts(
+        log_tails=lambda d, y: _with_survival(d.concentration * (tf.math.log(y) - tf.math.log(d.scale))),
+        crps=_pareto_crps,
+        search=SearchPolicy(statistics={"scale": smallest}),
+    ),
+    tfd.Weibull: Facts(
+        log_prob=at_power_zero(tfd.Weibull, lambda d, y: [(d.concentration - 1, y)]),
+        log_tails=lambda d, y: _of_log(d.concentration * (tf.math.log(y) - tf.math.log(d.scale)))[::-1],
+        crps=_weibull_crps,
+    ),
+}

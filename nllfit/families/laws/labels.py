@@ -1,0 +1,70 @@
+"""Families of events, class labels and points: finitely many outcomes."""
+
+import math
+from collections.abc import Mapping
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.families.facts import Facts, Tails
+from nllfit.families.laws.normal import phi
+
+__all__ = ["LABELS"]
+
+
+def _bernoulli_cdf(d: tfd.Bernoulli, k: tf.Tensor) -> Tails:
+    # TFP's is float32 in a graph, whatever it is given, and has no digits of a small probability.
+    at_0 = tf.cast(k < 1, k.dtype)
+    return tf.sigmoid(-d.logits_parameter()) * at_0 + (1 - at_0), tf.sigmoid(d.logits_parameter()) * at_0
+
+
+def _probit_bernoulli_cdf(d: tfd.ProbitBernoulli, k: tf.Tensor) -> Tails:
+    probits = d.probits_parameter()
+    return tf.where(k < 1, phi(-probits), 1.0), tf.where(k < 1, phi(probits), 0.0)
+
+
+def _brier_score(d: tfd.Bernoulli | tfd.ProbitBernoulli, y: tf.Tensor) -> tf.Tensor:
+    """The Brier score; linear where an outcome is neither 0 nor 1."""
+    probability = d.probs_parameter()
+    return (1 - probability) * tf.abs(y) + probability * tf.abs(1 - y) - probability * (1 - probability)
+
+
+def _brier_score_of_labels(d: tfd.Categorical, y: tf.Tensor) -> tf.Tensor:
+    """The Brier score of classes without an order, which a one-hot outcome has."""
+    probs = d.probs_parameter()
+    outcome = tf.one_hot(tf.cast(y, tf.int32), tf.shape(probs)[-1], dtype=probs.dtype)
+    return tf.reduce_sum(tf.square(probs - outcome), -1)
+
+
+def _ranked_probability_score(d: tfd.OrderedLogistic | tfd.StoppingRatioLogistic, y: tf.Tensor) -> tf.Tensor:
+    probs = d.categorical_probs()
+    return _crps_of_finite(tf.range(tf.shape(probs)[-1], dtype=probs.dtype), probs, y)
+
+
+def _crps_of_finite(outcomes, probs, y):
+    to_outcome = tf.reduce_sum(probs * tf.abs(outcomes - y[..., None]), -1)
+    distances = tf.abs(outcomes[..., :, None] - outcomes[..., None, :])
+    return to_outcome - tf.reduce_sum(probs * tf.linalg.matvec(distances, probs), -1) / 2
+
+
+# A label's shape does not tell how many logits there are, or cutpoints between the classes.
+_ORDERED = Facts(
+    class_axis=lambda num_classes: num_classes - 1,
+    center=lambda d: d.categorical_probs(),
+    crps=_ranked_probability_score,
+)
+
+LABELS: Mapping[type, Facts] = {
+    tfd.Bernoulli: Facts(cdf=_bernoulli_cdf, crps=_brier_score),
+    tfd.Categorical: Facts(
+        class_axis=lambda num_classes: num_classes, center=lambda d: d.probs_parameter(), crps=_brier_score_of_labels
+    ),
+    tfd.Deterministic: Facts(
+        ends=lambda d: (-math.inf, math.inf),  # TFP's bijector onto a point fails with NumPy 2.4
+        crps=lambda d, y: tf.abs(y - d.loc),
+    ),
+    tfd.FiniteDiscrete: Facts(crps=lambda d, y: _crps_of_finite(d.outcomes, d.probs_parameter(), y)),
+    tfd.OrderedLogistic: _ORDERED,
+    tfd.ProbitBernoulli: Facts(cdf=_probit_bernoulli_cdf, crps=_brier_score),
+    tfd.StoppingRatioLogistic: _ORDERED,
+}

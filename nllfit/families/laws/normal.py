@@ -1,0 +1,177 @@
+"""The Normal family and its transforms, halves and windows."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.families.facts import Facts, Tails
+from nllfit.families.laws.pieces import crps_of_half, crps_of_two_pieces, positive_part, two_pieces, with_rest
+from nllfit.families.links import HIGH
+from nllfit.families.normal_mixtures import expected_distance
+from nllfit.families.numerics import log_normal_cdf
+from nllfit.families.search_policy import SearchPolicy, largest, smallest
+
+__all__ = ["NORMAL", "phi"]
+
+_LOG_2 = math.log(2)
+_ROOT_2 = math.sqrt(2)
+_LOG_ROOT_2_PI = math.log(2 * math.pi) / 2
+
+
+def phi(z: tf.Tensor) -> tf.Tensor:
+    """`P(Z <= z)` of a standard Normal."""
+    return tf.math.erfc(-z / _ROOT_2) / 2
+
+
+def _both(z):
+    return phi(z), phi(-z)  # a third of the time of the logarithms, with as many digits
+
+
+def _log_both(z):
+    return tuple(tf.unstack(log_normal_cdf(tf.stack([z, -z]))))  # one trace of the continued fraction for both
+
+
+def _standard(d, y):
+    return (y - d.loc) / d.scale
+
+
+def _of_log(d, y):
+    return (tf.math.log(y) - d.loc) / d.scale
+
+
+def _of_logit(d, y):
+    return (tf.math.log(y) - tf.math.log1p(-y) - d.loc) / d.scale
+
+
+def _log_erf(z):
+    """`log P(|Z| < z)` of a standard Normal."""
+    near = tf.math.log(tf.math.erf(tf.minimum(z, 1.0) / _ROOT_2))
+    return tf.where(z < 1, near, tf.math.log1p(-tf.math.erfc(tf.maximum(z, 1.0) / _ROOT_2)))
+
+
+def _half_log_tails(d: tfd.HalfNormal, y: tf.Tensor) -> Tails:
+    z = y / d.scale
+    return _log_erf(z), _LOG_2 + log_normal_cdf(-z)
+
+
+def _moyal_log_tails(d: tfd.Moyal, y: tf.Tensor) -> Tails:
+    log_root = -_standard(d, y) / 2
+    tiny, root = log_root < -20, tf.exp(log_root)
+    right = tf.where(tiny, log_root + math.log(2 / math.pi) / 2, _log_erf(tf.where(tiny, tf.ones_like(root), root)))
+    return _LOG_2 + log_normal_cdf(-root), right
+
+
+def _sinh_arcsinh_log_tails(d: tfd.SinhArcsinh, y: tf.Tensor) -> Tails:
+    stretched = _standard(d, y) * tf.sinh(math.asinh(2) * d.tailweight) / 2
+    return _log_both(tf.sinh(tf.asinh(stretched) / d.tailweight - d.skewness))
+
+
+def _doublesided_maxwell_cdf(d: tfd.DoublesidedMaxwell, y: tf.Tensor) -> Tails:
+    z = _standard(d, y)
+    density = z * tf.exp(-tf.square(z) / 2) / math.sqrt(2 * math.pi)
+    return phi(z) - density, phi(-z) + density
+
+
+def _doublesided_maxwell_log_tails(d: tfd.DoublesidedMaxwell, y: tf.Tensor) -> Tails:
+    z = _standard(d, y)
+    distance = tf.abs(z)
+    tiny = distance < 1e-8  # at 0, where the density is 0, too
+    inside = tf.where(tiny, tf.ones_like(z), distance)
+    density = tf.math.log(inside) - tf.square(inside) / 2 - _LOG_ROOT_2_PI
+    normal = log_normal_cdf(-inside)
+    tail = tf.where(tiny, tf.constant(-_LOG_2, z.dtype), normal + tf.math.softplus(density - normal))
+    return with_rest(tail, z < 0)
+
+
+def _standard_crps(z):
+    return expected_distance(z, tf.ones_like(z)) - 1 / math.sqrt(math.pi)
+
+
+def _crps(d: tfd.Normal, y: tf.Tensor) -> tf.Tensor:
+    return expected_distance(y - d.loc, d.scale) - d.scale / math.sqrt(math.pi)
+
+
+def _log_normal_crps(d: tfd.LogNormal, y: tf.Tensor) -> tf.Tensor:
+    inside, distance = positive_part(y)
+    z, standard = (tf.math.log(inside) - d.loc) / d.scale, tfd.Normal(tf.zeros([], y.dtype), 1.0)
+    log_mean = d.loc + tf.square(d.scale) / 2
+    parts = [tf.exp(log_mean + standard.log_cdf(x)) for x in (z - d.scale, -d.scale / math.sqrt(2))]
+    return distance + inside * tf.math.erf(z / math.sqrt(2)) - 2 * (parts[0] - parts[1])
+
+
+def _truncated_crps(d: tfd.TruncatedNormal, y: tf.Tensor) -> tf.Tensor:
+    far = 50 * d.scale  # as good as infinite, and with a derivative
+    low = tf.where(tf.math.is_finite(d.low), d.low, d.loc - far)
+    high = tf.where(tf.math.is_finite(d.high), d.high, d.loc + far)
+    inside = tf.clip_by_value(y, low, high)
+    low, high, z = ((end - d.loc) / d.scale for end in (low, high, inside))
+    # In the upper tail we mirror it into the lower one, where the CDF has its digits.
+    flip = low > -high
+    low, high, z = tf.where(flip, -high, low), tf.where(flip, -low, high), tf.where(flip, -z, z)
+    standard = tfd.Normal(tf.zeros([], y.dtype), 1.0)
+    log_low, log_high = standard.log_cdf(low), standard.log_cdf(high)
+    log_window = log_high + tf.math.log1p(-tf.exp(log_low - log_high))
+
+    def share(log_part):
+        return tf.exp(log_part - log_window)
+
+    to_outcome = z * (2 * share(standard.log_cdf(z)) - share(log_high) - share(log_low)) + 2 * share(
+        standard.log_prob(z)
+    )
+    below, up_to = (share(standard.log_cdf(end * math.sqrt(2)) - log_window) for end in (low, high))
+    apart = (up_to - below) / math.sqrt(math.pi)
+    return tf.abs(y - inside) + d.scale * (to_outcome - apart)
+
+
+NORMAL: Mapping[type, Facts] = {
+    tfd.DoublesidedMaxwell: Facts(
+        cdf=_doublesided_maxwell_cdf,
+        log_tails=_doublesided_maxwell_log_tails,
+        # The density is 0 at `loc`, so the likelihood has a maximum between any two observations.
+        search=SearchPolicy(scattered="loc"),
+    ),
+    tfd.GeneralizedNormal: Facts(
+        has_exact_cdf=True,
+        # Below a power of 1 the density has a peak at `loc`, and so has the likelihood at each observation. Newton's
+        # method would stop between two of them up to a power of 1.3. The largest power, a uniform distribution, may be
+        # a second maximum.
+        search=SearchPolicy(corner="loc", has_corners=lambda p: p.get("power", 0.0) <= 1.3, several_maxima=True),
+    ),
+    tfd.HalfNormal: Facts(log_tails=_half_log_tails, crps=lambda d, y: crps_of_half(_standard_crps, y, d.scale)),
+    tfd.JohnsonSU: Facts(log_tails=lambda d, y: _log_both(d.skewness + d.tailweight * tf.asinh(_standard(d, y)))),
+    tfd.LambertWNormal: Facts(
+        mean=lambda d: d.loc,  # TFP's mean fails if the batch size is unknown, as where tf_keras builds a model
+        has_exact_cdf=True,
+    ),
+    # `loc` and `scale` are those of the outcomes' logarithms or logits.
+    tfd.LogNormal: Facts(
+        cdf=lambda d, y: _both(_of_log(d, y)),
+        log_tails=lambda d, y: _log_both(_of_log(d, y)),
+        crps=_log_normal_crps,
+        search=SearchPolicy(line=np.log),
+    ),
+    tfd.LogitNormal: Facts(
+        log_tails=lambda d, y: _log_both(_of_logit(d, y)), search=SearchPolicy(line=lambda y: np.log(y) - np.log1p(-y))
+    ),
+    tfd.Moyal: Facts(log_tails=_moyal_log_tails),
+    tfd.Normal: Facts(
+        cdf=lambda d, y: _both(_standard(d, y)), log_tails=lambda d, y: _log_both(_standard(d, y)), crps=_crps
+    ),
+    tfd.SinhArcsinh: Facts(log_tails=_sinh_arcsinh_log_tails),
+    # The narrowest window that holds the sample is the likeliest. A window may be open on one side.
+    tfd.TruncatedNormal: Facts(
+        links=HIGH,
+        endless=("low", "high"),
+        has_exact_cdf=True,
+        crps=_truncated_crps,
+        search=SearchPolicy(statistics={"low": smallest, "high": largest}),
+    ),
+    tfd.TwoPieceNormal: Facts(
+        log_tails=lambda d, y: two_pieces(d, y, lambda z: log_normal_cdf(-z)),
+        density_corner="loc",
+        crps=lambda d, y: crps_of_two_pieces(d, y, _standard_crps),
+    ),
+}

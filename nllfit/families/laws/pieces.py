@@ -1,0 +1,71 @@
+"""Distributions made of the halves of a symmetric one: half and two-piece families, and mirrored tails."""
+
+import math
+from collections.abc import Callable
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.families.facts import Tails
+from nllfit.families.numerics import log1mexp
+
+__all__ = ["crps_of_half", "crps_of_two_pieces", "distance", "halves", "positive_part", "two_pieces", "with_rest"]
+
+_LOG_2 = math.log(2)
+_TINY = 1e-300  # instead of 0, whose logarithm has no derivative
+
+
+def distance(y: tf.Tensor) -> tf.Tensor:
+    """`|y|`, at 0 with the derivative from the right, which the terms that are subtracted from it have as well."""
+    return tf.where(y < 0, -y, y)
+
+
+def positive_part(y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The nearest positive numbers, and their distances from `y`, which have a derivative at 0."""
+    return tf.where(y < _TINY, tf.ones_like(y) * _TINY, y), tf.where(y <= 0, -y, 0.0)
+
+
+def with_rest(tail: tf.Tensor, is_left: tf.Tensor) -> Tails:
+    """Both tails from the logarithm of one, where `is_left` tells which."""
+    rest = log1mexp(-tail)
+    return tf.where(is_left, tail, rest), tf.where(is_left, rest, tail)
+
+
+def halves(left: tf.Tensor, z: tf.Tensor, log_tail: Callable[[tf.Tensor], tf.Tensor]) -> Tails:
+    """The tails of a distribution with probability `left` below 0.
+
+    `log_tail(|z|)` is the log-probability, in either half, of numbers beyond `|z|`.
+    """
+    below = z < 0
+    return with_rest(tf.math.log(tf.where(below, left, 1 - left)) + log_tail(tf.where(below, -z, z)), below)
+
+
+def two_pieces(d: tfd.Distribution, y: tf.Tensor, log_survival: Callable[[tf.Tensor], tf.Tensor]) -> Tails:
+    """The tails of a standard distribution, symmetric around 0, whose halves are stretched by `skewness`."""
+    z = (y - d.loc) / d.scale
+    z = z * tf.where(z < 0, d.skewness, 1 / d.skewness)
+    return halves(1 / (1 + tf.square(d.skewness)), z, lambda z: _LOG_2 + log_survival(z))
+
+
+def crps_of_two_pieces(d: tfd.Distribution, y: tf.Tensor, standard: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    """The CRPS of such a distribution from that of the standard one."""
+    return _of_stretched(standard, y - d.loc, d.scale / d.skewness, d.scale * d.skewness)
+
+
+def crps_of_half(standard: Callable[[tf.Tensor], tf.Tensor], y: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """The CRPS of the upper half of a symmetric distribution, times `scale`."""
+    return _of_stretched(standard, y, tf.zeros_like(scale), scale)
+
+
+def _of_stretched(standard, y, left, right):
+    """The CRPS of halves that are stretched by `left` below 0 and by `right` above, with equal densities at 0.
+
+    On the side of `y` the CDF is a multiple of the symmetric one, and the CRPS of the symmetric distribution contains
+    its integral from 0 to `y`. With `left = 0` only the upper half remains.
+    """
+    at_mode = standard(tf.zeros_like(y))
+    scale, far = tf.where(y < 0, left, right), distance(y)
+    z = tf.where(scale > 0, far, 0.0) / tf.where(scale > 0, scale, 1.0)
+    both = (left**3 + right**3) / tf.square(left + right)
+    tail = tf.square(scale) / (left + right) * (at_mode + z - standard(z))
+    return tf.where(tf.math.is_inf(at_mode), at_mode, 2 * at_mode * both + far - 2 * tail)

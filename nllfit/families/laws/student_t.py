@@ -1,0 +1,126 @@
+"""The StudentT family, the Cauchy family, and their halves."""
+
+import math
+from collections.abc import Mapping
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
+
+from nllfit.families.facts import Facts, Tails
+from nllfit.families.incomplete_functions import beta_tails
+from nllfit.families.interval_probability import by_quadrature
+from nllfit.families.law import law_of
+from nllfit.families.laws.pieces import crps_of_half, crps_of_two_pieces, two_pieces
+from nllfit.families.links import HIGH
+from nllfit.families.numerics import across, expm1_ratio
+from nllfit.families.search_policy import SearchPolicy, largest, smallest
+
+__all__ = ["STUDENT_T"]
+
+_TINY = 1e-300
+
+
+def _standard(d, y):
+    return (y - d.loc) / d.scale
+
+
+def _cauchy_log_tails(d: tfd.Cauchy, y: tf.Tensor) -> Tails:
+    z = _standard(d, y)
+    one = tf.ones_like(z)
+    return tf.math.log(tf.atan2(one, -z) / math.pi), tf.math.log(tf.atan2(one, z) / math.pi)
+
+
+def _half_cauchy_log_tails(d: tfd.HalfCauchy, y: tf.Tensor) -> Tails:
+    z = _standard(d, y)
+    return tf.math.log(tf.atan(z) * (2 / math.pi)), tf.math.log(tf.atan2(tf.ones_like(z), z) * (2 / math.pi))
+
+
+def _half_cdf(d: tfd.HalfStudentT, y: tf.Tensor) -> Tails:
+    # TFP's survival function is `1 - cdf`.
+    squared = tf.square(_standard(d, y))
+    whole = d.df + squared
+    return beta_tails(tf.ones_like(whole) / 2, d.df / 2, squared / whole, d.df / whole)
+
+
+# In these integrals an end that is a parameter would move the integral, so the distribution is standardized.
+
+
+def _half_tails(d: tfd.HalfStudentT, y: tf.Tensor) -> Tails:
+    standard = tfd.HalfStudentT(d.df, tf.zeros_like(d.df), tf.ones_like(d.df))
+    return by_quadrature(law_of(standard), _standard(d, y))
+
+
+def _two_piece_tails(d: tfd.TwoPieceStudentT, y: tf.Tensor) -> Tails:
+    standard = law_of(tfd.StudentT(d.df, tf.zeros_like(d.df), tf.ones_like(d.df)))
+    return two_pieces(d, y, lambda z: by_quadrature(standard, z)[1])
+
+
+def _standard_crps(df, z):
+    """`|z| P(|T| < |z|) + 2 (f(z) (df + z^2) - c(df)) / (df - 1)`, whose last term is 0 / 0 at `df = 1`.
+
+    It is `(exp(e) - 1) / (df - 1)` times a number, and `e` is a multiple of `df - 1`. Finite for `df > 1/2`.
+    """
+    finite = df > 0.5
+    df = tf.where(finite, df, 2.0)
+    squared = tf.maximum(tf.square(z), _TINY)
+    within, _ = beta_tails(tf.ones_like(squared) / 2, df / 2, squared / (df + squared), df / (df + squared))
+
+    def log_beta(other):
+        return tfp.math.lbeta(tf.ones_like(other) / 2, other)
+
+    rate = across(lambda df: (log_beta(df / 2) - log_beta(df - 0.5)) / (df - 1), df, 1.0)
+    rate -= tf.math.log1p(squared / df) / 2
+    log_factor = log_beta(df - 0.5) - 2 * log_beta(df / 2)
+    rest = 2 * tf.sqrt(df) * tf.exp(log_factor) * rate * expm1_ratio((df - 1) * rate)
+    return tf.where(finite, tf.abs(z) * within + rest, math.inf)
+
+
+def _crps_of(df, y):
+    """The CRPS of the standard distribution as a function of its outcome."""
+    df = df + tf.zeros_like(y)
+    return lambda z: _standard_crps(df, z)
+
+
+STUDENT_T: Mapping[type, Facts] = {
+    # If `scale` is held and small, the likelihood has a maximum at nearly every observation.
+    tfd.Cauchy: Facts(
+        log_tails=_cauchy_log_tails,
+        crps=lambda d, y: d.scale * _standard_crps(tf.ones_like(y), _standard(d, y)),
+        search=SearchPolicy(scattered="loc"),
+    ),
+    # The likelihood rises with `loc` up to the smallest observation, and is zero beyond.
+    tfd.HalfCauchy: Facts(
+        log_tails=_half_cauchy_log_tails,
+        crps=lambda d, y: crps_of_half(_crps_of(1.0, y), y - d.loc, d.scale),
+        search=SearchPolicy(statistics={"loc": smallest}),
+    ),
+    # As above. The mean is infinite for `df <= 1`, and TFP has no median.
+    tfd.HalfStudentT: Facts(
+        center=lambda d: d.loc + d.scale * tfd.StudentT(d.df, 0.0, 1.0).quantile(0.75),
+        cdf=_half_cdf,
+        integrated_tails=_half_tails,
+        crps=lambda d, y: crps_of_half(_crps_of(d.df, y), y - d.loc, d.scale),
+        search=SearchPolicy(statistics={"loc": smallest}),
+    ),
+    # TFP's mean is NaN for `df <= 1`, and it has no median: `loc` is both. If `df` or `scale` is held and small, the
+    # likelihood has a maximum at nearly every observation.
+    tfd.StudentT: Facts(
+        center=lambda d: d.loc,
+        has_exact_cdf=True,
+        crps=lambda d, y: d.scale * _standard_crps(d.df + tf.zeros_like(y), _standard(d, y)),
+        search=SearchPolicy(scattered="loc"),
+    ),
+    # The narrowest window that holds the sample is the likeliest. A window may be open on one side.
+    tfd.TruncatedCauchy: Facts(
+        links=HIGH,
+        endless=("low", "high"),
+        has_exact_cdf=True,
+        search=SearchPolicy(statistics={"low": smallest, "high": largest}),
+    ),
+    tfd.TwoPieceStudentT: Facts(
+        integrated_tails=_two_piece_tails,
+        density_corner="loc",
+        crps=lambda d, y: crps_of_two_pieces(d, y, _crps_of(d.df, y)),
+    ),
+}

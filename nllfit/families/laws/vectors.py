@@ -1,0 +1,88 @@
+"""Families of vectors, matrices and directions: the distributions of their elements, and the surfaces they lie on.
+
+A density on a surface has the unit of an area there, so it compares with no density in the whole space.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.families.facts import Facts, Tails
+from nllfit.families.interval_probability import by_quadrature
+from nllfit.families.law import law_of
+from nllfit.families.laws.power_zero import lacking
+from nllfit.families.search_policy import SearchPolicy
+
+__all__ = ["VECTORS"]
+
+_SIMPLEX, _SPHERE = "the simplex", "the sphere"
+
+
+def _normal(d):
+    return tfd.Normal(d.mean(), d.stddev())
+
+
+def _student_t(d):
+    return tfd.StudentT(d.df[..., None], d.loc, tf.norm(d.scale.to_dense(), axis=-1))
+
+
+def _rest(d):
+    return tf.reduce_sum(d.concentration, -1, keepdims=True) - d.concentration
+
+
+def _dirichlet_multinomial(d):
+    return tfd.BetaBinomial(d.total_count[..., None], d.concentration, _rest(d))
+
+
+def _dirichlet_log_prob(d: tfd.Dirichlet, y: tf.Tensor) -> tf.Tensor:
+    return tfd.Dirichlet._log_prob(d, y) + tf.reduce_sum(lacking(d.concentration - 1, y), -1)
+
+
+def _von_mises_tails(d: tfd.VonMises, y: tf.Tensor) -> Tails:
+    return by_quadrature(law_of(tfd.VonMises(tf.zeros_like(d.concentration), d.concentration)), y - d.loc)
+
+
+def _von_mises_fisher_log_prob(d: tfd.VonMisesFisher, y: tf.Tensor) -> tf.Tensor:
+    """TFP's, and `-inf` off the sphere."""
+    on = tf.abs(tf.norm(y, axis=-1) - 1) < 1e-6
+    return tf.where(on, tfd.VonMisesFisher._log_prob(d, y), tf.constant(-np.inf, y.dtype))
+
+
+# Dependent columns would be fitted with an ever smaller covariance.
+_FREE_COVARIANCE = SearchPolicy(free_covariance=True)
+
+VECTORS: Mapping[type, Facts] = {
+    tfd.CholeskyLKJ: Facts(surface="factors of correlation matrices"),
+    tfd.Dirichlet: Facts(
+        log_prob=_dirichlet_log_prob, surface=_SIMPLEX, marginal=lambda d: tfd.Beta(d.concentration, _rest(d))
+    ),
+    tfd.DirichletMultinomial: Facts(marginal=_dirichlet_multinomial),
+    tfd.ExpRelaxedOneHotCategorical: Facts(
+        surface="the logarithms of the simplex", center=lambda d: d.probs_parameter()
+    ),
+    tfd.LKJ: Facts(surface="correlation matrices"),
+    tfd.Multinomial: Facts(marginal=lambda d: tfd.Binomial(d.total_count[..., None], probs=d.probs_parameter())),
+    tfd.MultivariateNormalDiag: Facts(marginal=_normal),
+    tfd.MultivariateNormalDiagPlusLowRank: Facts(marginal=_normal),
+    tfd.MultivariateNormalDiagPlusLowRankCovariance: Facts(marginal=_normal),
+    tfd.MultivariateNormalFullCovariance: Facts(marginal=_normal, search=_FREE_COVARIANCE),
+    tfd.MultivariateNormalLinearOperator: Facts(marginal=_normal),
+    tfd.MultivariateNormalTriL: Facts(marginal=_normal, search=_FREE_COVARIANCE),
+    tfd.MultivariateStudentTLinearOperator: Facts(marginal=_student_t),
+    tfd.OneHotCategorical: Facts(marginal=lambda d: tfd.Bernoulli(probs=d.probs_parameter(), dtype=d.dtype)),
+    tfd.PowerSpherical: Facts(surface=_SPHERE),
+    tfd.RelaxedOneHotCategorical: Facts(surface=_SIMPLEX, center=lambda d: d.probs_parameter()),
+    tfd.VectorDeterministic: Facts(marginal=lambda d: tfd.Deterministic(d.loc)),
+    # TFP's bijector names one turn of the circle, its CDF another. An angle of 312 rad is one of 4.1 rad.
+    tfd.VonMises: Facts(
+        ends=lambda d: (d.loc - math.pi, d.loc + math.pi),
+        integrated_tails=_von_mises_tails,
+        search=SearchPolicy(circular="loc"),
+    ),
+    # TFP's checks compare with the 1.0 of float32.
+    tfd.VonMisesFisher: Facts(checked_in_float32=True, log_prob=_von_mises_fisher_log_prob, surface=_SPHERE),
+    tfd.WishartTriL: Facts(surface="symmetric matrices"),
+}
