@@ -21,6 +21,8 @@ LAYERS = [
     {"families", "fits", "optimum"},
     {"caches", "data", "outputs", "safety"},
     {"quantiles", "scores", "survival_scores"},
+    {"outcome_losses"},
+    {"shared_classes", "shared_losses", "shared_metrics"},
     {"losses"},
     {"estimation", "prediction"},
     {"initialization"},

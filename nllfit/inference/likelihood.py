@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model
-from nllfit.losses import counted, log_loss
+from nllfit.outcome_losses import counted, log_loss
 from nllfit.outputs import as_distribution
 from nllfit.training.loss_surface import Surface, assign
 

@@ -1,0 +1,114 @@
+"""The loss of each outcome under a distribution, and which outcomes count; `nllfit.losses` takes their means."""
+
+import functools
+from typing import Any
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.adapters.tensorflow import mask_of
+from nllfit.families.arguments import as_numbers
+from nllfit.families.law import law_of
+from nllfit.families.outcomes import (
+    as_outcomes,
+    finite_part,
+    has_finite_likelihoods,
+    weights_of_outcomes,
+    where_counted,
+)
+from nllfit.families.refusal import assertion_text
+from nllfit.families.rowwise import checking
+from nllfit.families.tfp_classes import INDEPENDENT
+from nllfit.outputs import distribution_of
+
+__all__ = ["counted", "log_loss", "variance_weighted_log_loss"]
+
+
+@tf.autograph.experimental.do_not_convert
+def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, tf.Tensor | None]:
+    """Outcomes and their weights, so that what has a weight of 0, or is masked by Keras, can be anything.
+
+    Args:
+      y_true: outcomes, `[*batch, *event]`.
+      y_pred: the output of a head, with Keras's mask.
+      sample_weight: None, or weights of rows or of outcomes: `[B]` up to `[*batch]`.
+
+    Returns:
+      The outcomes, with one of the distribution's support in place of each that does not count, and weights `[*batch]`,
+      0 there; None if all count alike.
+
+    Raises:
+      ValueError: if the weights are of another shape.
+    """
+    distribution, mask = distribution_of(y_pred), mask_of(y_pred)
+    if tf.is_tensor(y_pred) and distribution is not None:  # Keras 3 leaves to its losses what tf_keras does before
+        y_true = as_numbers("y_true", y_true, distribution.dtype if distribution.dtype.is_floating else None)
+        y_true = (
+            y_true[:, None] if y_pred.shape[1:] == [1] and y_true.shape.is_compatible_with(y_pred.shape[:1]) else y_true
+        )
+    if distribution is None or (mask is None and sample_weight is None):
+        return y_true, sample_weight
+    shapes = distribution.batch_shape, distribution.batch_shape_tensor()
+    given = [weights_of_outcomes(values, *shapes) for values in (sample_weight, mask) if values is not None]
+    weights = functools.reduce(lambda a, b: a * tf.cast(b, a.dtype), given)
+    return where_counted(as_outcomes(y_true, distribution), distribution, weights != 0), weights
+
+
+@tf.autograph.experimental.do_not_convert
+def log_loss(y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
+    """`-distribution.log_prob(y_true)` for outcomes of the distribution's shape and in its support."""
+    outcomes = as_outcomes(y_true, distribution)
+    distribution = checking(distribution)
+    try:
+        # NaN, and the edge of an open support, pass TFP's own assertions. In a graph the likelihood is left alone, as
+        # an optimizer may try parameters where it is not finite, and step back.
+        checked = distribution.validate_args
+        if checked and outcomes.dtype.is_floating:
+            finite = tf.debugging.check_numerics(finite_part(outcomes, distribution), "It is not finite.")
+            with tf.control_dependencies([finite]):
+                outcomes = tf.identity(outcomes)
+        log_prob = distribution.log_prob(outcomes)
+        if checked and tf.executing_eagerly():
+            log_prob = tf.debugging.check_numerics(log_prob, "Its log-likelihood is not finite.")
+        return -log_prob
+    except tf.errors.InvalidArgumentError as error:
+        if tf.executing_eagerly() and not has_finite_likelihoods(distribution):
+            raise ValueError(
+                f"`y_pred` is a {distribution.name} under which no outcome has a finite likelihood, as where a rate "
+                f"overflows or a parameter is NaN: standardise the inputs, begin with "
+                f"`nllfit.initialize(model, x, y)`, or lower the learning rate."
+            ) from None
+        raise ValueError(
+            f"`y_true` holds an outcome that {distribution.name} cannot have: {assertion_text(error)} Look for "
+            f"mislabelled rows, or choose a head whose domain they are in."
+        ) from None
+
+
+def variance_weighted_log_loss(y_true: Any, distribution: tfd.Distribution, beta: float) -> tf.Tensor:
+    """`BetaNLL` for outcomes of the distribution's shape, `[*batch]`."""
+    elements = distribution
+    while isinstance(elements, INDEPENDENT):
+        elements = elements.distribution
+    if elements.event_shape.num_elements() != 1:
+        raise ValueError(
+            f"`BetaNLL` weights each element of an outcome by its variance, but those of {distribution.name}, of shape "
+            f"{tuple(distribution.event_shape)}, depend on each other: use a head of independent elements."
+        )
+    if law_of(elements).has_class_labels:
+        raise ValueError(
+            f"`BetaNLL` weights an outcome by its variance, and the labels of {distribution.name} are no numbers: use "
+            f"the negative log-likelihood."
+        )
+    losses = log_loss(as_outcomes(y_true, distribution), elements)
+    variance = tf.stop_gradient(tf.reshape(_finite(elements.variance(), elements), tf.shape(losses)))
+    rank = distribution.batch_shape.rank
+    return tf.reduce_sum(losses * variance**beta, list(range(rank, losses.shape.rank)))
+
+
+def _finite(variance, distribution):
+    message = f"`BetaNLL` weights by the variance, which is infinite under these parameters of {distribution.name}: "
+    message += "keep them from there, as by `floor={'df': 2.1}` of a StudentT."
+    try:
+        return tf.debugging.check_numerics(variance, message)
+    except tf.errors.InvalidArgumentError:
+        raise ValueError(message) from None

@@ -1,0 +1,49 @@
+"""What the metrics of both Keras versions share: a mix-in for each metric.
+
+`nllfit.metrics` and `nllfit.keras3.metrics` put each mix-in before a mean of their Keras. A new metric is a mix-in here
+and one line in each of the two.
+"""
+
+from typing import Any
+
+from nllfit.outcome_losses import log_loss
+from nllfit.scores import crps
+
+__all__ = ["CRPS", "NegativeLogLikelihood"]
+
+
+class NegativeLogLikelihood:
+    """The mean negative log-likelihood of the outcomes seen so far, in nats, weighted by `sample_weight`.
+
+    A metric that is a function sees the prediction, a tensor. This one is an object, which sees the distribution, and
+    can be listed together with Keras's own metrics. In Keras 3 it is `keras3.metrics.NegativeLogLikelihood`.
+
+    Args:
+      name: name of the metric in logs and history.
+      dtype: as Keras's metrics have it.
+
+    Example:
+      >>> model.compile("adam", nllfit.negative_log_likelihood, metrics=[nllfit.metrics.NegativeLogLikelihood(), "mae"])
+    """
+
+    score = staticmethod(log_loss)
+
+    def __init__(self, name: str = "nll", dtype: Any = None):
+        super().__init__(name=name, dtype=dtype)  # type: ignore[call-arg]  # of Keras's metric
+
+
+class CRPS:
+    """The mean `nllfit.crps` of the outcomes seen so far, in their unit, weighted by `sample_weight`.
+
+    Args:
+      name: name of the metric in logs and history.
+      dtype: as Keras's metrics have it.
+
+    Example:
+      >>> model.compile("adam", nllfit.negative_log_likelihood, metrics=[nllfit.metrics.CRPS()])
+    """
+
+    score = staticmethod(crps)
+
+    def __init__(self, name: str = "crps", dtype: Any = None):
+        super().__init__(name=name, dtype=dtype)  # type: ignore[call-arg]  # of Keras's metric
