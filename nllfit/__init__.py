@@ -2,7 +2,7 @@
 
 import nllfit.versions as _versions  # noqa: F401 - before the others, which would trip over what it tells
 from nllfit import calibration, equivalence, heads, losses, metrics, survival_scores
-from nllfit.bayes import Laplace, laplace
+from nllfit.bayes import KLDivergence, Laplace, laplace
 from nllfit.calibration import (
     Conformalized,
     Recalibrated,
@@ -65,6 +65,7 @@ __all__ = [
     "Family",
     "GoodnessOfFit",
     "Hurdle",
+    "KLDivergence",
     "Laplace",
     "LikelihoodRatioTest",
     "MixtureFamily",

@@ -12,9 +12,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
 
-from nllfit.adapters.tensorflow import forget_graph, set_dtype
+from nllfit.adapters.tensorflow import forget_graph, mask_of, set_dtype
 from nllfit.families import catalogue, compound, function_family, layer
-from nllfit.families.law import law_of
 from nllfit.families.layer import traced_distribution
 from nllfit.families.rowwise import rowwise
 
@@ -43,23 +42,21 @@ __all__ = [
 _register = tf_keras.saving.register_keras_serializable(package="nllfit")
 
 
-def _prediction(distribution):
-    return law_of(distribution).central_value()
-
-
 class _Layer(tfp.layers.DistributionLambda):
     keras_package = "tf_keras"
     layer_arguments: tuple[str, ...] = ("name", "dtype", "trainable", "input_shape", "batch_input_shape", "batch_size")
 
     def __init__(self, **kwargs):
-        super().__init__(self._make_distribution, _prediction, **kwargs)
+        super().__init__(self._make_distribution, self._value, **kwargs)
 
-    @tf.autograph.experimental.do_not_convert  # AutoGraph would take half a second to write what is under it anew
-    def call(self, inputs, *args, **kwargs):
+    @tf.autograph.experimental.do_not_convert  # AutoGraph would convert all that is called here, in half a second
+    def call(self, inputs, *args, training=None, **kwargs):
         outputs = super().call(inputs, *args, **kwargs)
         distribution = rowwise(outputs[0] if isinstance(outputs, tuple) else outputs)
+        value = tf.convert_to_tensor(distribution)
         # To Keras, which casts sample weights to it, the dtype is that of the prediction and not that of a class label.
-        set_dtype(distribution, tf.convert_to_tensor(distribution).dtype)
+        set_dtype(distribution, value.dtype)
+        self._add_term(distribution.tensor_distribution, value, mask_of(inputs), training)
         forget_graph()
         return outputs
 
@@ -67,13 +64,39 @@ class _Layer(tfp.layers.DistributionLambda):
         if self.family.shared:
             shape = [self.family.shared_size]
             self._shared = self.add_weight("shared", shape, initializer="zeros", experimental_autocast=False)
+        if self.regularizer is not None:
+            self._build_regularizer()
         super().build(input_shape)
+
+    def _build_regularizer(self):
+        self.regularizer.build()
+        if self.regularizer.num_learned:
+            shape = [self.regularizer.num_learned]
+            self._learned = self.add_weight("prior", shape, initializer="random_normal", experimental_autocast=False)
+        if self.regularizer.counts_steps:
+            of_one_replica = {"aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
+            self._step = self.add_weight("step", [], tf.int64, "zeros", trainable=False, **of_one_replica)
+
+    def _start_draws(self, seed):
+        with tf.init_scope():
+            self._random_generator = tf.random.Generator.from_seed(seed)
+
+    def _next_seed(self):
+        return tf.cast(self._random_generator.make_seeds()[:, 0], tf.int32)
+
+    @staticmethod
+    def _restored(value):
+        return tf_keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value
+
+    @staticmethod
+    def _saved(value):
+        return tf_keras.saving.serialize_keras_object(value)
 
     def compute_mask(self, inputs, mask=None):
         return [mask, mask]  # for the distribution and for its value, which `DistributionLambda` returns side by side
 
     def get_config(self):
-        return tf_keras.layers.Layer.get_config(self) | self._plain_arguments()
+        return tf_keras.layers.Layer.get_config(self) | self._plain_arguments() | self._options()
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

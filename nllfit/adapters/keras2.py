@@ -39,8 +39,8 @@ class Keras2(Adapter):
     def random_states(self) -> list:
         """Without `_random_generator._generator`, a resumed run draws other dropout masks than an unbroken one."""
         random = [getattr(layer, "_random_generator", None) for layer in self.layers]
-        generators = [getattr(one, "_generator", None) for one in random]
-        return [generator.state for generator in generators if generator is not None]
+        generators = [getattr(one, "_generator", one) for one in random]  # a head has the generator itself
+        return [generator.state for generator in generators if isinstance(generator, tf.random.Generator)]
 
     @property
     def excludes_from_weight_decay(self) -> bool:

@@ -2,16 +2,20 @@
 
 import functools
 import inspect
+import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.arguments import as_count
 from nllfit.families.by_mean import parameterized
 from nllfit.families.configs import plain, restored
+from nllfit.families.draws import HeadRegularizer, as_tensor_of, regularizer_of
 from nllfit.families.family import Family
+from nllfit.families.law import law_of
 from nllfit.families.protocol import ParametricFamily
 from nllfit.families.rowwise import rowwise
 
@@ -28,12 +32,28 @@ class Head:
     """A head of a known family: a subclass gives `make_family`, whose arguments are the head's.
 
     It stands before a layer class of one Keras, whose package is `keras_package` and which takes the `layer_arguments`.
+    That class has `_start_draws(seed)`, which makes the generator of the seeds that `_next_seed` returns, and
+    `_restored`, which makes an object of Keras's plain values.
+
+    Every head takes three more arguments than its family:
+
+    Attributes:
+      as_tensor: "mean", or "sample": what the head is as a tensor, so for the next layer, in `predict` and in an
+        exported model. A sample is one draw from each row's distribution, in training and in prediction, through which
+        the gradient flows.
+      activity_regularizer: None or a `HeadRegularizer`, such as `nllfit.KLDivergence`, whose number the head adds to
+        the loss once for each batch.
+      seed: of its draws; None takes one from Python's generator, which Keras's `set_random_seed` fixes.
     """
 
     keras_package: str
     layer_arguments: tuple[str, ...]
     family: ParametricFamily
     name: str
+    _start_draws: Callable[[int], None]
+    _next_seed: Callable[[], tf.Tensor]
+    _restored: Callable[[Any], Any]
+    _saved: Callable[[Any], dict]
     __signature__: inspect.Signature
 
     def __init_subclass__(cls, **kwargs: Any):
@@ -42,16 +62,54 @@ class Head:
         signature = inspect.signature(cls.__init__)  # which the `__new__` of Keras's layers would hide
         cls.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
 
-    def __init__(self, *args: Any, **kwargs: Any):
+    def __init__(
+        self,
+        *args: Any,
+        as_tensor: str = "mean",
+        activity_regularizer: HeadRegularizer | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
         layer_arguments = {name: kwargs.pop(name) for name in self.layer_arguments if name in kwargs}
         family = self.head_family(*args, **kwargs)  # a fault in it raises before Keras makes anything
+        as_tensor, seed = as_tensor_of(as_tensor, family), as_count("seed", seed, 0, True)
+        regularizer = regularizer_of(self._restored(activity_regularizer), family, as_tensor == "sample")
         super().__init__(autocast=False, **layer_arguments)  # type: ignore[call-arg]  # of the layer
         self.family = family
+        self.as_tensor, self.regularizer, self.seed = as_tensor, regularizer, seed
+        self._regularizer_layers = [] if regularizer is None else list(regularizer.layers)  # Keras tracks them
+        if as_tensor == "sample" or regularizer is not None:
+            self._start_draws(random.randint(1, 10**9) if seed is None else seed)
         self.supports_masking = True
         # A head knows its own arguments.
         self.params_size = functools.partial(self.params_size, *args, **kwargs)  # type: ignore[method-assign]
         self._plain_arguments = functools.partial(self.plain_arguments, *args, **kwargs)
-        self._shared = None
+        self._shared = self._learned = self._step = None
+
+    def _value(self, distribution: tfd.Distribution) -> tf.Tensor:
+        """What the head is as a tensor."""
+        if self.as_tensor == "sample":
+            return distribution.sample(seed=self._next_seed())
+        return law_of(distribution).central_value()
+
+    def _add_term(self, distribution: tfd.Distribution, value: tf.Tensor, mask: Any, training: Any) -> None:
+        """Adds the regularizer's number to the loss, for the batch in which the head is this `value` as a tensor."""
+        if self.regularizer is None:
+            return
+        draw = value if self.as_tensor == "sample" else None
+        learned, step = (None if part is None else tf.convert_to_tensor(part) for part in (self._learned, self._step))
+        learned = None if learned is None else tf.cast(learned, distribution.dtype)
+        term = self.regularizer.term(distribution, draw, mask, self._next_seed(), learned, step)
+        self.add_loss(term)  # type: ignore[attr-defined]  # of the layer
+        if self._step is not None and training:
+            self._step.assign_add(1)
+
+    def _options(self) -> dict[str, Any]:
+        """The arguments that are of no family, as plain values, where they are not the defaults."""
+        regularizer = self.regularizer and self._saved(self.regularizer)
+        options = {"activity_regularizer": regularizer, "seed": self.seed}
+        given = {name: value for name, value in options.items() if value is not None}
+        return given if self.as_tensor == "mean" else given | {"as_tensor": self.as_tensor}
 
     @staticmethod
     def make_family(*args: Any, **kwargs: Any) -> ParametricFamily:

@@ -10,7 +10,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.adapters.tensorflow import made_by_head
 from nllfit.families.tfp_classes import derived
 
-__all__ = ["Rowwise", "checking", "rowwise"]
+__all__ = ["Rowwise", "checking", "rowwise", "unchecked_log_prob"]
 
 _ASKED = (
     "cdf",
@@ -65,6 +65,12 @@ def checking(distribution: tfd.Distribution) -> tfd.Distribution:
     if origin is None or tf.executing_eagerly() or distribution.validate_args or not origin.is_checked:
         return distribution
     return origin.distribution()
+
+
+def unchecked_log_prob(distribution: tfd.Distribution, value: tf.Tensor) -> tf.Tensor:
+    """`log_prob` of a distribution's own draws, unchecked, so that its bijectors recall how they were made."""
+    asked: Any = super(Rowwise, distribution) if isinstance(distribution, Rowwise) else distribution
+    return asked.log_prob(value)
 
 
 @functools.cache

@@ -12,6 +12,7 @@ and an exported model see the tensor. An operation on the tensor drops the distr
 
 import keras
 
+from nllfit.bayes import KLDivergence
 from nllfit.keras3 import heads, losses, metrics
 from nllfit.keras3.losses import NegativeLogLikelihood
 
@@ -20,5 +21,7 @@ if keras.backend.backend() != "tensorflow":
         f"nllfit.keras3 needs Keras 3 on TensorFlow, but Keras's backend is {keras.backend.backend()!r}: set the "
         f"environment variable KERAS_BACKEND=tensorflow before Python starts."
     )
+
+keras.saving.register_keras_serializable(package="nllfit")(KLDivergence)
 
 __all__ = ["NegativeLogLikelihood", "heads", "losses", "metrics"]

@@ -14,7 +14,7 @@ and in float32 where that is 16 bits wide.
 import keras
 import tensorflow as tf
 
-from nllfit.adapters.tensorflow import forget_graph
+from nllfit.adapters.tensorflow import forget_graph, mask_of
 from nllfit.families import catalogue, compound, function_family, layer
 from nllfit.families.law import law_of
 from nllfit.families.layer import traced_distribution
@@ -50,10 +50,10 @@ class _SymbolicPrediction(keras.KerasTensor):
     @property
     def distribution(self):
         raise AttributeError(
-            "The output of a head has no `distribution` while a functional model is built: the next layer receives the "
-            "distribution's mean. Call the head in the `call` method of a layer of your own, where its output has one; "
-            "for example `return self.head(inputs).distribution.sample()`, the latent variable of a VAE. After "
-            "training, ask `nllfit.predict_distribution(model, x)`."
+            "The output of a head has no `distribution` while a functional model is built: the next layer receives a "
+            'tensor, the distribution\'s mean, or one draw if the head has `as_tensor="sample"`, as the latent '
+            "variable of a VAE. Call the head in the `call` method of a layer of your own, where its output has a "
+            "`distribution`; after training, ask `nllfit.predict_distribution(model, x)`."
         )
 
 
@@ -65,25 +65,58 @@ class _Layer(keras.layers.Layer):
         if self.family.shared:
             shape = [self.family.shared_size]
             self._shared = self.add_weight(name="shared", shape=shape, initializer="zeros", autocast=False)
+        if self.regularizer is not None:
+            self._build_regularizer()
 
-    def call(self, inputs):
+    def _build_regularizer(self):
+        self.regularizer.build()
+        if self.regularizer.num_learned:
+            shape = [self.regularizer.num_learned]
+            self._learned = self.add_weight(shape, "random_normal", name="prior", autocast=False)
+        if self.regularizer.counts_steps:
+            of_one_replica = {"aggregation": "only_first_replica"}
+            self._step = self.add_weight([], "zeros", "int64", trainable=False, name="step", **of_one_replica)
+
+    def _start_draws(self, seed):
+        self._seeds = keras.random.SeedGenerator(seed)
+
+    def _next_seed(self):
+        seed, replica = tf.cast(self._seeds.next(), tf.int32), tf.distribute.get_replica_context()
+        if replica is None or replica.num_replicas_in_sync == 1:
+            return seed
+        # Keras gives all replicas the same seed.
+        return tf.random.experimental.stateless_fold_in(seed, replica.replica_id_in_sync_group)
+
+    @staticmethod
+    def _restored(value):
+        return keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value
+
+    @staticmethod
+    def _saved(value):
+        return keras.saving.serialize_keras_object(value)
+
+    def call(self, inputs, training=None):
         distribution = traced_distribution(self.family, inputs, self._shared)
-        prediction = tf.identity(law_of(distribution).central_value())  # a tensor of its own: it may be a parameter
+        value = self._value(distribution)
+        prediction = tf.identity(value)  # a tensor of its own: it may be a parameter
         prediction.distribution = distribution
+        self._add_term(distribution, value, mask_of(inputs), training)
         forget_graph()
         return prediction
 
     def compute_output_spec(self, inputs, **kwargs):
         with tf.init_scope():
             params, shared = tf.zeros(inputs.shape[-1:], inputs.dtype), tf.zeros([self.family.shared_size])
-            prediction = law_of(traced_distribution(self.family, params, shared)).central_value()
+            distribution = traced_distribution(self.family, params, shared)
+            is_sample = self.as_tensor == "sample"
+            prediction = distribution.sample() if is_sample else law_of(distribution).central_value()
         return _SymbolicPrediction([*inputs.shape[:-1], *prediction.shape], prediction.dtype.name)
 
     def compute_output_shape(self, input_shape):
         return self.compute_output_spec(keras.KerasTensor(input_shape)).shape
 
     def get_config(self):
-        return keras.layers.Layer.get_config(self) | self._plain_arguments()
+        return keras.layers.Layer.get_config(self) | self._plain_arguments() | self._options()
 
 
 @_register

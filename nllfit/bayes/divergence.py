@@ -1,0 +1,70 @@
+"""Divergence: how far one distribution is from another, in closed form where TFP has one, else from draws."""
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.families.copies import with_parameters
+from nllfit.families.rowwise import unchecked_log_prob
+from nllfit.families.tfp_classes import INDEPENDENT, plain_class
+
+__all__ = ["check_comparable", "estimated_divergence", "exact_divergence", "in_dtype_of"]
+
+
+def exact_divergence(q: tfd.Distribution, p: tfd.Distribution) -> tf.Tensor | None:
+    """`KL(q || p)` in nats, `[*batch]`, where TFP knows the pair of classes; else None."""
+    for first, second in ((q, p), (_as_normal_vector(q), _as_normal_vector(p))):
+        try:
+            return tfd.kl_divergence(first, second)
+        except NotImplementedError:
+            continue
+    return None
+
+
+def estimated_divergence(q: tfd.Distribution, p: tfd.Distribution, draws: tf.Tensor) -> tf.Tensor:
+    """The mean of `log q(z) - log p(z)` over draws `z` `[n, *batch, *event]` of `q`: unbiased for `KL(q || p)`."""
+    return tf.reduce_mean(unchecked_log_prob(q, draws) - unchecked_log_prob(p, draws), axis=0)
+
+
+def check_comparable(q: tfd.Distribution, p: tfd.Distribution) -> None:
+    """Raises a `ValueError` unless a prior `p` has the event of `q`, and one distribution for all rows or for each."""
+    if not p.event_shape.is_compatible_with(q.event_shape):
+        advice = f"give a prior of outcomes of shape {tuple(q.event_shape)}"
+        if (p.batch_shape + p.event_shape)[-q.event_shape.rank :] == q.event_shape:
+            added = q.event_shape.rank - p.event_shape.rank
+            advice += f", such as `tfd.Independent(prior, {added})`, which makes its batch the outcome"
+        raise ValueError(
+            f"`prior` is a {p.name} of outcomes of shape {tuple(p.event_shape)}, but the head's have shape "
+            f"{tuple(q.event_shape)}: {advice}."
+        )
+    try:
+        joint = tf.broadcast_static_shape(p.batch_shape, q.batch_shape)
+    except ValueError:
+        joint = None
+    if joint is None or not joint.is_compatible_with(q.batch_shape):
+        raise ValueError(
+            f"`prior` is a batch {tuple(p.batch_shape)} of distributions, but the head gives a batch "
+            f"{tuple(q.batch_shape)}: give one distribution for all rows."
+        )
+
+
+def in_dtype_of(p: tfd.Distribution, q: tfd.Distribution) -> tfd.Distribution:
+    """`p` itself, or a copy that computes in the dtype of `q`: NumPy's arrays make priors in float64."""
+    if p.dtype == q.dtype or not (p.dtype.is_floating and q.dtype.is_floating):
+        return p
+    return with_parameters(p, lambda value, _: _cast(value, q.dtype), dtype=q.dtype)
+
+
+def _cast(value, dtype):
+    value = tf.convert_to_tensor(value)
+    return tf.cast(value, dtype) if value.dtype.is_floating else value
+
+
+def _as_normal_vector(distribution):
+    """Independent Normals as a vector of them: TFP knows the divergence from other normal vectors only of that."""
+    if not (isinstance(distribution, INDEPENDENT) and distribution.event_shape.rank == 1):
+        return distribution
+    elements = distribution.distribution
+    if plain_class(type(elements)) is not tfd.Normal:
+        return distribution
+    scale = tf.broadcast_to(elements.scale, elements.batch_shape_tensor())
+    return tfd.MultivariateNormalDiag(elements.loc, scale)

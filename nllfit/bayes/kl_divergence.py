@@ -1,0 +1,157 @@
+"""`KLDivergence`: the divergence of a head's distribution from a prior, as a term of the loss."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from nllfit.adapters.tensorflow import mask_of, untouched
+from nllfit.bayes.divergence import check_comparable, estimated_divergence, exact_divergence, in_dtype_of
+from nllfit.bayes.priors import as_prior, from_keras, to_keras
+from nllfit.families.arguments import as_count
+from nllfit.families.configs import plain
+from nllfit.families.draws import HeadRegularizer, check_differentiable, example_of
+from nllfit.families.protocol import ParametricFamily
+from nllfit.families.registered import registered
+from nllfit.outputs import as_distribution, distribution_of, kind_of
+
+__all__ = ["KLDivergence"]
+
+
+@tf_keras.saving.register_keras_serializable(package="nllfit")
+class KLDivergence(HeadRegularizer):
+    """The mean divergence of a head's distributions from a prior: `weight * mean over rows of KL(q_i || prior)`.
+
+    Give it to a head as `activity_regularizer`. The head then adds it to the loss once for each batch, in nats. With
+    the negative log-likelihood of what a decoder makes of the draw, the loss is the negative evidence lower bound
+    (ELBO) of a row: `E_q[-log p(y | z)] + KL(q(z | x) || p(z))`.
+
+    It is exact where TFP registers the pair of distributions, `tfd.Independent` and vectors of independent Normals
+    included. Else it is the mean of `log q(z) - log p(z)` over draws: the one that the head passes on, or one more.
+    `is_exact` says which of the two it is.
+
+    The mean is over all rows and steps that Keras's mask keeps. Sample weights do not change it.
+
+    Args:
+      prior: the same for all rows: a `tfd.Distribution` whose event is the head's; a `Family`, whose parameters are
+        then learned as weights of the head (they start near 0); or a Keras model that ends in a head, which is called
+        on `tf.ones([1, 1])`.
+      weight: a factor, the beta of a beta-VAE: a number; a variable, which a callback may change; or a schedule, a
+        function of the number of training steps so far, such as Keras's `PolynomialDecay`.
+      num_samples: None, or the number of draws, for an estimate even where the divergence is known exactly.
+
+    Raises:
+      ValueError: if an argument is of another kind, or `num_samples` is no int of at least 1; where the head is made,
+        or its first batch, if the prior has another event or several rows, or if the draws of the head's family have
+        no gradient and the divergence is not known exactly.
+      NotImplementedError: when the model is saved or cloned, if the prior has variables, or a bijector.
+
+    Example:
+      >>> prior = tfd.MultivariateNormalDiag(tf.zeros(2))
+      >>> head = nllfit.heads.Normal(2, as_tensor="sample", activity_regularizer=KLDivergence(prior))
+      >>> z = head(tf.zeros([8, 4]))
+      >>> [float(loss) for loss in head.losses] == [float(KLDivergence(prior)(z))]
+      True
+
+    Source: Kingma and Welling, Auto-encoding variational Bayes, 2014; Higgins et al., beta-VAE, 2017.
+    """
+
+    def __init__(self, prior: Any, weight: Any = 1.0, num_samples: int | None = None):
+        self.prior = as_prior(prior)
+        self.weight = _as_weight(weight)
+        self.num_samples = as_count("num_samples", num_samples, 1, True)
+        self.layers, self.num_learned = self.prior.layers, self.prior.num_learned
+        self.counts_steps = callable(self.weight)
+
+    def __call__(self, output: Any, seed: Any = None) -> tf.Tensor:
+        """The term for the output of a head, or for a distribution; for `add_loss` in a layer or model of your own.
+
+        A schedule is taken at step 0. Draws, if there are any, are new ones.
+        """
+        q = distribution_of(output)
+        if q is None:
+            raise untouched(
+                TypeError(
+                    f"`KLDivergence` is called on {kind_of(output)}, but measures a distribution: give it to a head as "
+                    f"`activity_regularizer`, as in `nllfit.heads.Normal(2, activity_regularizer=...)`."
+                )
+            )
+        return self.term(q, None, mask_of(output), seed, None, tf.constant(0, tf.int64))
+
+    def is_exact(self, output: Any) -> bool:
+        """Whether it is exact for the output of a head, or for a distribution, or an estimate from draws."""
+        q = as_distribution(output, "The argument of `is_exact`")
+        p = self.prior.example()
+        p = self.prior.distribution(None) if p is None else p
+        return self.num_samples is None and exact_divergence(q, in_dtype_of(p, q)) is not None
+
+    def check(self, family: ParametricFamily, is_sampled: bool) -> None:
+        p = self.prior.example()
+        if p is not None:
+            q = example_of(family)
+            check_comparable(q, p)
+            if not self.is_exact(q):
+                check_differentiable(family, f"`KLDivergence` from a {p.name}, which is estimated here,")
+
+    def build(self) -> None:
+        for layer in self.layers:
+            if not layer.built:
+                layer(tf.ones([1, 1]))
+
+    def term(self, distribution, draw, mask, seed, learned, step):
+        p = in_dtype_of(self.prior.distribution(learned), distribution)
+        check_comparable(distribution, p)
+        divergence = exact_divergence(distribution, p) if self.num_samples is None else None
+        if divergence is None:
+            draws = self._draws(distribution, draw, seed)
+            divergence = estimated_divergence(distribution, p, draws)
+        return self._weight_at(step, divergence.dtype) * _mean(divergence, mask)
+
+    def get_config(self) -> dict[str, Any]:
+        """Plain values of the arguments; of a variable, its value."""
+        if callable(self.weight):
+            weight = to_keras(self.weight) if hasattr(self.weight, "get_config") else plain(self.weight)
+        else:
+            weight = float(tf.convert_to_tensor(self.weight))
+        return {"prior": self.prior.config(), "weight": weight, "num_samples": self.num_samples}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "KLDivergence":
+        weight = from_keras(config["weight"])
+        return cls(**config | {"weight": registered(weight) if isinstance(weight, str) else weight})
+
+    def __repr__(self) -> str:
+        return f"KLDivergence({self.prior.given!r}, weight={self.weight!r}, num_samples={self.num_samples})"
+
+    def _draws(self, distribution, draw, seed):
+        if self.num_samples is None and draw is not None:
+            return draw[tf.newaxis]
+        return distribution.sample(self.num_samples or 1, seed=seed)
+
+    def _weight_at(self, step, dtype):
+        weight = self.weight(step) if callable(self.weight) else self.weight
+        return tf.cast(weight, dtype) if tf.is_tensor(weight) else tf.convert_to_tensor(weight, dtype)
+
+
+def _mean(values, mask):
+    """The mean over what the mask `[B, ...]` keeps of `[B, ...]`."""
+    if mask is None:
+        return tf.reduce_mean(values)
+    mask = tf.reshape(mask, tf.concat([tf.shape(mask), tf.ones([tf.rank(values) - tf.rank(mask)], tf.int32)], 0))
+    counts = tf.cast(tf.broadcast_to(mask, tf.shape(values)), values.dtype)
+    kept = tf.where(counts > 0, values, tf.zeros_like(values))
+    return tf.math.divide_no_nan(tf.reduce_sum(kept), tf.reduce_sum(counts))
+
+
+def _as_weight(weight):
+    """A factor that is a number, a variable, whose `tf.Variable` it is, or a function of the step."""
+    if isinstance(weight, tf.Variable) or (callable(weight) and not hasattr(weight, "assign")):
+        return weight
+    if hasattr(weight, "assign"):  # of Keras 3
+        return weight.value
+    if not np.ndim(weight) and np.asarray(weight).dtype.kind in "iuf" and np.isfinite(weight) and weight >= 0:
+        return float(weight)
+    raise ValueError(
+        f"`weight` is {weight!r}: give a number of at least 0, a variable, or a function of the number of steps."
+    )

@@ -1,0 +1,186 @@
+"""Priors: one distribution for all rows, from which `KLDivergence` measures: fixed, learned or the output of layers."""
+
+import abc
+import sys
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.families.configs import plain, restored
+from nllfit.families.copies import arguments_of, with_parameters
+from nllfit.families.draws import example_of
+from nllfit.families.protocol import ParametricFamily
+from nllfit.families.tfp_classes import plain_class
+from nllfit.outputs import as_distribution
+
+__all__ = ["Prior", "as_prior", "from_keras", "to_keras"]
+
+_DISTRIBUTION, _DTYPE, _KERAS = "distribution_class", "dtype_name", "keras"
+
+
+class Prior(abc.ABC):
+    """A distribution, maybe with parameters that are learned.
+
+    Attributes:
+      given: the distribution, family or layer that it is made of.
+      layers: the Keras layers whose weights it uses.
+      num_learned: the length of the vector that is learned with the head's weights.
+    """
+
+    layers: tuple[Any, ...] = ()
+    num_learned: int = 0
+
+    def __init__(self, given: Any):
+        self.given = given
+
+    @abc.abstractmethod
+    def distribution(self, learned: tf.Tensor | None) -> tfd.Distribution:
+        """The distribution, of batch `[]` or `[1]`, at the vector that is learned."""
+
+    @abc.abstractmethod
+    def example(self) -> tfd.Distribution | None:
+        """A distribution of its class and shapes; None if only a call of the layers can tell."""
+
+    @abc.abstractmethod
+    def config(self) -> Any:
+        """Plain values of which `as_prior` makes the prior again; a `NotImplementedError` if it cannot be saved."""
+
+
+class _Fixed(Prior):
+    def __init__(self, distribution):
+        if distribution.trainable_variables:
+            names = ", ".join(v.name for v in distribution.trainable_variables)
+            raise ValueError(
+                f"`prior` is a {distribution.name} with the variables {names}, which Keras would not train: give a "
+                f'family, such as `nllfit.Family("Normal", 2)`, whose parameters are learned with the head.'
+            )
+        super().__init__(distribution)
+
+    def distribution(self, learned):
+        # A program that captures a tensor serves no other model; an array is a constant in it.
+        return with_parameters(self.given, lambda value, _: _as_array(value))
+
+    def example(self):
+        return self.given
+
+    def config(self):
+        return _plain_distribution(self.given)
+
+
+def _as_array(value):
+    """A tensor whose numbers are known as an array; any other value itself."""
+    array = tf.get_static_value(value) if tf.is_tensor(value) and not isinstance(value, tf.Variable) else None
+    return value if array is None else array
+
+
+class _Learned(Prior):
+    def __init__(self, family):
+        if family.shared:
+            raise ValueError(
+                f"`prior` is a {family.name} with `shared` parameters, but all of a prior's are the same for every "
+                f"row: leave `shared` out."
+            )
+        super().__init__(family)
+        self.num_learned = family.params_size
+
+    def distribution(self, learned):
+        if learned is None:
+            raise ValueError(
+                "`prior` is a family, whose parameters are learned with a head: give the divergence to the head, as "
+                "`activity_regularizer`, or a distribution for a prior."
+            )
+        return self.given.holding({"validate_args": False}).distribution(learned)
+
+    def example(self):
+        return example_of(self.given)
+
+    def config(self):
+        return plain(self.given)
+
+
+class _OfLayers(Prior):
+    def __init__(self, layer):
+        super().__init__(layer)
+        self.layers = (layer,)
+
+    def distribution(self, learned):
+        return as_distribution(self.given(tf.ones([1, 1])), "What `prior` returns")
+
+    def example(self):
+        return None
+
+    def config(self):
+        return to_keras(self.given)
+
+
+def as_prior(value: Any) -> Prior:
+    """The prior that a user, or the config of a file, gives."""
+    value = _restored_distribution(restored(from_keras(value)))
+    if isinstance(value, ParametricFamily):
+        return _Learned(value)
+    if isinstance(value, tfd.Distribution):
+        return _Fixed(value)
+    if _keras_of(value) is not None and callable(value):
+        return _OfLayers(value)
+    raise ValueError(
+        f"`prior` is a {type(value).__name__}: give a distribution, such as "
+        f'`tfd.MultivariateNormalDiag(tf.zeros(2))`, a family, such as `nllfit.Family("Normal", 2)`, whose parameters '
+        f"are then learned, or a Keras model that ends in a head."
+    )
+
+
+def to_keras(value: Any) -> dict:
+    """An object of one of the Kerases (a layer, a schedule) as plain values."""
+    keras = _keras_of(value)
+    return {_KERAS: keras, "object": sys.modules[keras].saving.serialize_keras_object(value)}
+
+
+def from_keras(value: Any) -> Any:
+    """The object that `to_keras` made a dict of; any other value itself."""
+    if isinstance(value, dict) and value.keys() == {_KERAS, "object"}:
+        return sys.modules[value[_KERAS]].saving.deserialize_keras_object(value["object"])
+    return value
+
+
+def _keras_of(value):
+    """The name of the Keras that a class of this object belongs to, or None."""
+    roots = [cls.__module__.partition(".")[0] for cls in type(value).__mro__]
+    return next((root for root in roots if root in ("tf_keras", "keras")), None)
+
+
+def _plain_distribution(value):
+    """A distribution as its class's name and its arguments, arrays with their dtypes."""
+    if isinstance(value, tfd.Distribution):
+        cls = plain_class(type(value))
+        name = cls.__name__.lstrip("_")
+        if cls in getattr(tfd, name, object).__mro__[:2]:  # TFP's, or the base of one, see `tfp_classes`
+            arguments = {key: _plain_distribution(item) for key, item in arguments_of(value).items()}
+            return {_DISTRIBUTION: name} | arguments
+    elif isinstance(value, (str, bool, int, float)) or value is None:
+        return value
+    elif isinstance(value, (list, tuple)):
+        return [_plain_distribution(item) for item in value]
+    elif isinstance(value, tf.DType):
+        return {_DTYPE: value.name}
+    elif isinstance(value, (np.ndarray, np.generic)) or (tf.is_tensor(value) and not isinstance(value, tf.Variable)):
+        array = np.asarray(value)
+        return {_DTYPE: array.dtype.name, "values": array.tolist()}
+    raise NotImplementedError(
+        f"A prior with a {type(value).__name__} in it cannot be saved or cloned: give a distribution of TFP's whose "
+        f"parameters are numbers, or a family, whose parameters are learned."
+    )
+
+
+def _restored_distribution(value):
+    if isinstance(value, list):
+        return [_restored_distribution(item) for item in value]
+    if isinstance(value, dict) and value.keys() == {_DTYPE}:
+        return tf.as_dtype(value[_DTYPE])
+    if isinstance(value, dict) and _DTYPE in value:
+        return np.array(value["values"], value[_DTYPE])
+    if isinstance(value, dict) and _DISTRIBUTION in value:
+        arguments = {key: _restored_distribution(item) for key, item in value.items() if key != _DISTRIBUTION}
+        return getattr(tfd, value[_DISTRIBUTION])(**arguments)
+    return value

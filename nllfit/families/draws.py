@@ -1,0 +1,103 @@
+"""Draws: a head that passes on a sample of its distribution, and the terms that such a head adds to the loss."""
+
+import abc
+from typing import Any
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.families.protocol import ParametricFamily
+
+__all__ = ["HeadRegularizer", "as_tensor_of", "check_differentiable", "example_of", "regularizer_of"]
+
+_AS_TENSOR = ("mean", "sample")
+
+
+class HeadRegularizer(abc.ABC):
+    """A number that a head adds to the loss once for each batch, computed from its distribution.
+
+    It holds no state, so that several heads may share one: a head keeps the numbers that are learned and the count of
+    training steps.
+
+    Attributes:
+      layers: the Keras layers that it calls, which the head tracks.
+      num_learned: how many numbers are learned with the head's weights.
+      counts_steps: whether `term` depends on the number of training steps so far.
+    """
+
+    layers: tuple[Any, ...] = ()
+    num_learned: int = 0
+    counts_steps: bool = False
+
+    @abc.abstractmethod
+    def check(self, family: ParametricFamily, is_sampled: bool) -> None:
+        """Raises a `ValueError` if a head of this family cannot have it."""
+
+    @abc.abstractmethod
+    def build(self) -> None:
+        """Makes the variables of its `layers`."""
+
+    @abc.abstractmethod
+    def term(
+        self,
+        distribution: tfd.Distribution,
+        draw: tf.Tensor | None,
+        mask: tf.Tensor | None,
+        seed: Any,
+        learned: tf.Tensor | None,
+        step: tf.Tensor | None,
+    ) -> tf.Tensor:
+        """The scalar to add.
+
+        Args:
+          distribution: the head's, of batch `[B, ...]`.
+          draw: what the head passes on, `[B, ..., *event]`, or None if that is no sample.
+          mask: Keras's, `[B, ...]`, True for what counts; None if all does.
+          seed: `[2]`, for further draws.
+          learned: `[num_learned]`, or None.
+          step: the number of training steps so far, or None.
+        """
+
+
+def as_tensor_of(as_tensor: Any, family: ParametricFamily) -> str:
+    """The argument `as_tensor` of a head of a family; a `ValueError` if the family's draws cannot be learned from."""
+    if not isinstance(as_tensor, str) or as_tensor not in _AS_TENSOR:
+        raise ValueError(f'`as_tensor` is {as_tensor!r}: give "mean", or "sample" for one draw.')
+    if as_tensor == "sample":
+        check_differentiable(family, '`as_tensor="sample"`')
+    return as_tensor
+
+
+def regularizer_of(regularizer: Any, family: ParametricFamily, is_sampled: bool) -> HeadRegularizer | None:
+    """The argument `activity_regularizer` of a head of a family; a `ValueError` if the head cannot have it."""
+    if regularizer is None:
+        return None
+    if not isinstance(regularizer, HeadRegularizer):
+        raise ValueError(
+            f"`activity_regularizer` is {regularizer!r}, which sees a tensor, and a head's sees its distribution: give "
+            f"`nllfit.KLDivergence(prior)`, or regularize the layer before the head."
+        )
+    regularizer.check(family, is_sampled)
+    return regularizer
+
+
+def check_differentiable(family: ParametricFamily, argument: str) -> None:
+    """Raises a `ValueError` if TFP's draws of a family have no gradient with respect to its parameters."""
+    if example_of(family).reparameterization_type == tfd.FULLY_REPARAMETERIZED:
+        return
+    advice = "use a continuous family that TFP reparameterizes, such as Normal, Beta or Gamma"
+    if family.is_discrete:
+        advice = (
+            "use a relaxed family, which TFP reparameterizes: RelaxedBernoulli for 0 and 1, RelaxedOneHotCategorical "
+            'for classes, as in `DistributionHead("RelaxedOneHotCategorical", num_classes, temperature=0.5)`'
+        )
+    raise ValueError(
+        f"{argument} needs draws through which a gradient flows, and those of {family.name} have none: {advice}."
+    )
+
+
+def example_of(family: ParametricFamily) -> tfd.Distribution:
+    """A distribution of a family, of batch `[1]`, to see what can be asked of it."""
+    with tf.init_scope():
+        shared = tf.zeros([family.shared_size]) if family.shared else None
+        return family.holding({"validate_args": False}).distribution(tf.zeros([1, family.params_size]), shared)

@@ -1,0 +1,162 @@
+"""Heads that pass on a draw from their distribution."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+import nllfit
+from nllfit.training.programs import Program
+from tests.kerases import KITS, each_keras
+
+PARAMS = tf.constant(np.random.default_rng(0).normal(size=[8, 4]), tf.float32)
+X = np.random.default_rng(1).normal(size=[64, 5]).astype(np.float32)
+PRIOR = tfd.MultivariateNormalDiag(tf.zeros(2))
+
+
+def coder(kit, seed=0, **options):
+    """A compiled model from 5 numbers over a sampled latent variable of 2 back to 5."""
+    kit.keras.utils.set_random_seed(seed)
+    layers, divergence = kit.keras.layers, nllfit.KLDivergence(PRIOR)
+    model = kit.keras.Sequential(
+        [
+            layers.Input((5,)),
+            layers.Dense(4),
+            kit.heads.Normal(2, as_tensor="sample", activity_regularizer=divergence, **options),
+            layers.Dense(5),
+            kit.heads.Normal(5, scale=1.0),
+        ]
+    )
+    model.compile(kit.keras.optimizers.SGD(0.02), kit.loss)
+    return model
+
+
+def draw(head, params=PARAMS):
+    return tf.convert_to_tensor(head(params)).numpy()
+
+
+@each_keras
+def test_a_draw_is_of_the_distribution_and_not_its_mean(kit):
+    head = kit.heads.Normal(2, as_tensor="sample", seed=1)
+    output = head(tf.repeat(PARAMS[:1], 4000, 0))
+    z, d = tf.convert_to_tensor(output).numpy(), kit.distribution(output)
+    mean, stddev = d.mean()[0].numpy(), d.stddev()[0].numpy()
+    np.testing.assert_array_less(np.abs(z.mean(0) - mean), 4 * stddev / 4000**0.5)
+    np.testing.assert_array_less(np.abs(z.std(0) / stddev - 1), 4 / 8000**0.5)
+    np.testing.assert_array_equal(tf.convert_to_tensor(kit.heads.Normal(2)(PARAMS)), PARAMS[:, :2])
+
+
+@each_keras
+def test_a_seed_fixes_the_draws_which_differ_from_call_to_call(kit):
+    one, two, three = (kit.heads.Normal(2, as_tensor="sample", seed=seed) for seed in (3, 3, 4))
+    first, second = draw(one), draw(one)
+    assert not np.any(first == second)
+    np.testing.assert_array_equal([draw(two), draw(two)], [first, second])
+    assert not np.any(draw(three) == first)
+    draws = []
+    for _ in range(2):
+        kit.keras.utils.set_random_seed(5)
+        draws.append(draw(kit.heads.Normal(2, as_tensor="sample")))
+    np.testing.assert_array_equal(*draws)
+
+
+@each_keras
+def test_the_gradient_flows_through_a_draw(kit):
+    head, params = kit.heads.Normal(2, scale=2.0, as_tensor="sample"), tf.Variable(PARAMS[:, :2])
+    with tf.GradientTape() as tape:
+        z = tf.convert_to_tensor(head(params))
+    np.testing.assert_array_equal(tape.gradient(z, params), np.ones([8, 2]))  # z = loc + 2 eps
+
+
+@each_keras
+def test_predict_draws_and_so_does_a_model_in_training(kit):
+    model = coder(kit)
+    a, b = (model.predict(X, verbose=0) for _ in range(2))
+    assert a.shape == (64, 5)
+    assert np.mean(a != b) > 0.99
+    assert not np.allclose(*(tf.convert_to_tensor(model(X, training=True)) for _ in range(2)))
+
+
+@each_keras
+def test_a_saved_and_a_cloned_model_draw_likewise(kit, tmp_path):
+    model = coder(kit, seed=0)
+    model.layers[1].seed = 7  # of the heads made of its config
+    model.save(tmp_path / "model.keras")
+    copies = [kit.keras.models.load_model(tmp_path / "model.keras"), kit.keras.models.clone_model(model)]
+    copies[1].set_weights(model.get_weights())
+    outputs = [copy.predict(X, verbose=0) for copy in copies]
+    np.testing.assert_array_equal(*outputs)
+    for copy in copies:
+        assert copy.layers[1].as_tensor == "sample"
+        assert repr(copy.layers[1].regularizer) == repr(model.layers[1].regularizer)
+        assert len([copy(X), copy.losses][1]) == 1
+
+
+@each_keras
+@pytest.mark.parametrize("compile", ["graph", "xla"])
+def test_fit_trains_through_draws_in_a_program_that_models_share(kit, compile, monkeypatch):
+    history = nllfit.fit(coder(kit, 1), X, X, epochs=100, batch_size=32, verbose=0, compile=compile).history["loss"]
+    # The best decoder without a code has the mean of each column, and a divergence of 0.
+    alone = 0.5 * np.sum(X.var(0)) + 2.5 * np.log(2 * np.pi)
+    assert history[0] > alone + 1
+    assert np.mean(history[-10:]) < alone + 0.2
+    made = []
+    monkeypatch.setattr(Program, "__init__", lambda *_: made.append(1))
+    nllfit.fit(coder(kit, 2), X, X, epochs=1, batch_size=32, verbose=0, compile=compile)
+    assert not made
+
+
+@each_keras
+def test_a_resumed_run_goes_on_with_the_draws(kit, tmp_path):
+    callbacks, arguments = kit.keras.callbacks, {"seed": 0, "batch_size": 32, "verbose": 0, "compile": "graph"}
+    whole, cut = coder(kit), coder(kit)
+    losses = nllfit.fit(whole, X, X, epochs=4, callbacks=[callbacks.BackupAndRestore(tmp_path / "a")], **arguments)
+    backup = callbacks.BackupAndRestore(tmp_path / "b", delete_checkpoint=False)
+    nllfit.fit(cut, X, X, epochs=2, callbacks=[backup], **arguments)
+    resumed = coder(kit, seed=9)
+    rest = nllfit.fit(resumed, X, X, epochs=4, callbacks=[backup], **arguments)
+    assert rest.history["loss"] == losses.history["loss"][2:]
+
+
+@each_keras
+def test_a_head_computes_its_draw_in_float64_where_the_model_does(kit):
+    head = kit.heads.Normal(2, as_tensor="sample", activity_regularizer=nllfit.KLDivergence(PRIOR), dtype="float64")
+    assert draw(head, tf.cast(PARAMS, tf.float64)).dtype == np.float64
+    assert head.losses[0].dtype == tf.float64
+
+
+RELAXED = "RelaxedOneHotCategorical"
+
+
+def test_relaxed_labels_are_a_latent_variable():
+    head = nllfit.heads.DistributionHead(RELAXED, 4, temperature=0.5, as_tensor="sample")
+    params = tf.Variable(PARAMS[:, : head.params_size()])
+    with tf.GradientTape() as tape:
+        z = tf.convert_to_tensor(head(params))
+        square = tf.reduce_sum(z**2)
+    np.testing.assert_allclose(tf.reduce_sum(z, -1), 1.0, rtol=1e-5)
+    assert np.any(tape.gradient(square, params) != 0)
+
+
+BAD = {
+    "counts": (lambda heads: heads.Poisson(2, as_tensor="sample"), "those of Poisson have none: use a relaxed family"),
+    "labels": (lambda heads: heads.Categorical(3, as_tensor="sample"), "RelaxedOneHotCategorical for classes"),
+    "a mixture": (
+        lambda heads: heads.Mixture("Normal", 2, 3, as_tensor="sample"),
+        "use a continuous family that TFP reparam",
+    ),
+    "as_tensor": (lambda heads: heads.Normal(2, as_tensor="draw"), '`as_tensor` is \'draw\': give "mean", or "sample"'),
+    "seed": (lambda heads: heads.Normal(2, as_tensor="sample", seed=0.5), "`seed` is 0.5: give an int >= 0"),
+    "a regularizer of tensors": (
+        lambda heads: heads.Normal(2, activity_regularizer="l2"),
+        "`activity_regularizer` is 'l2', which sees a tensor",
+    ),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_a_head_that_cannot_be_sampled_says_what_can(bad):
+    for kit in KITS:
+        make, message = BAD[bad]
+        with pytest.raises(ValueError, match=message):
+            make(kit.heads)
