@@ -15,18 +15,18 @@ import tf_keras
 from numpy.typing import ArrayLike
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.tensorflow import with_mask
 from nllfit.data import as_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.law import law_of
-from nllfit.families.mixture import mixture_of
 from nllfit.outputs import output_like
-from nllfit.prediction import joined_origins, origin_of
+from nllfit.prediction import check_alike, joined_origins, mixture_of_origins, origin_of
 from nllfit.training import fit
 
 tfd = tfp.distributions
 
 __all__ = ["Ensemble", "load_model", "new_folder"]
+
+_CONFIG = "ensemble.json"
 
 
 class Ensemble:
@@ -38,16 +38,21 @@ class Ensemble:
     `predict_distribution`, `evaluate` and all of `nllfit.calibration` take an ensemble. A call returns what the members
     return: in Keras 2 a distribution, in Keras 3 a prediction with the attribute `distribution`.
 
+    A model that draws at random (a head with `as_tensor="sample"`, uncertain weights, Monte Carlo dropout) may be the
+    only member: `Ensemble([model], num_samples=100)` mixes 100 passes through it.
+
     Args:
       models: at least one model. All are of one Keras version, and their heads have the same family and event.
+      num_samples: how often each member is called for a prediction.
 
     Attributes:
       models: the members, a tuple.
+      num_samples: as given.
 
     Raises:
       TypeError: if a member is not a Keras model; when the ensemble is called, if a member does not end in a head.
-      ValueError: if there is no member, if the members are of two Keras versions, or if their heads differ in family or
-        event.
+      ValueError: if `num_samples` is no int of at least 1, if there is no member, if the members are of two Keras
+        versions, or if their heads differ in family or event.
 
     Example:
       >>> ensemble = Ensemble([model, tf_keras.models.clone_model(model)])
@@ -58,7 +63,8 @@ class Ensemble:
     ensembles, 2017.
     """
 
-    def __init__(self, models: Sequence[Model]):
+    def __init__(self, models: Sequence[Model], num_samples: int = 1):
+        self.num_samples = as_count("num_samples", num_samples, 1)
         if not isinstance(models, Iterable):
             raise TypeError(f"`models` is a {type(models).__name__}: give a list of models.")
         self.models = tuple(models)
@@ -68,7 +74,7 @@ class Ensemble:
         if len(versions) > 1:
             raise ValueError(f"`models` are of {' and '.join(sorted(versions))}: give models of one Keras.")
         for heads in zip(*map(_families, self.models), strict=False):
-            _check_alike(heads)
+            check_alike(heads)
 
     @classmethod
     def fit(
@@ -144,18 +150,16 @@ class Ensemble:
         """The mixture at inputs `x`, in the form of the members' outputs; several outputs keep their structure."""
 
         def mixed(*outputs):
-            distribution = _mixture(*map(origin_of, outputs))
+            distribution = mixture_of_origins(*map(origin_of, outputs))
             return output_like(outputs[0], distribution, law_of(distribution).central_value())
 
-        return tf.nest.map_structure(mixed, *[model(x, training=training) for model in self.models])
+        calls = [model for model in self.models for _ in range(self.num_samples)]
+        return tf.nest.map_structure(mixed, *[model(x, training=training) for model in calls])
 
     def predict_distribution(self, x: Any, batch_size: int = 32) -> Any:
         """The mixtures of all rows, as `nllfit.predict_distribution` returns them, in one pass over the data."""
-
-        def mixed(*origins):
-            return with_mask(_mixture(*origins), origins[0].mask)
-
-        return tf.nest.map_structure(mixed, *joined_origins(self.models, x, batch_size))
+        origins = joined_origins(self.models, x, batch_size, self.num_samples)
+        return tf.nest.map_structure(mixture_of_origins, *origins)
 
     def save(self, folder: str | os.PathLike) -> None:
         """Writes each member to a `.keras` file in a new or empty folder.
@@ -166,6 +170,8 @@ class Ensemble:
         folder = new_folder(folder)
         for i, model in enumerate(self.models):
             model.save(folder / f"member-{i:03}.keras")
+        if self.num_samples > 1:
+            (folder / _CONFIG).write_text(json.dumps({"num_samples": self.num_samples}))
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "Ensemble":
@@ -177,7 +183,8 @@ class Ensemble:
         files = sorted(pathlib.Path(folder).glob("*.keras"))
         if not files:
             raise ValueError(f"`folder` {folder} holds no .keras file: name a folder that `Ensemble.save` wrote.")
-        return cls([load_model(path) for path in files])
+        config = pathlib.Path(folder) / _CONFIG
+        return cls([load_model(path) for path in files], **(json.loads(config.read_text()) if config.exists() else {}))
 
 
 def new_folder(folder: str | os.PathLike) -> pathlib.Path:
@@ -213,25 +220,6 @@ def _with_weights(model, x):
 def _families(model):
     """The families of the heads among a model's layers."""
     return [layer.family for layer in adapter_of(model).layers if hasattr(layer, "family")]
-
-
-def _check_alike(families):
-    other = next((family for family in families if family != families[0]), None)
-    if other is not None:
-        raise ValueError(
-            f"A member's head has the family {families[0]!r}, another's {other!r}: give members that only differ "
-            f"in their weights."
-        )
-
-
-def _mixture(*origins):
-    _check_alike([origin.family for origin in origins])
-    params, shared = zip(*[(origin.params, origin.shared) for origin in origins], strict=True)
-    family = origins[0].family
-    try:
-        return mixture_of(family, params, shared)
-    except tf.errors.InvalidArgumentError:  # a NaN row must not fail the others
-        return mixture_of(family.holding({"validate_args": False}), params, shared)
 
 
 def _keras_of_file(path):

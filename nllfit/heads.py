@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
 
-from nllfit.adapters.tensorflow import forget_graph, mask_of, set_dtype
+from nllfit.adapters.tensorflow import forget_graph, made_by_head, mask_of, set_dtype
 from nllfit.families import catalogue, compound, function_family, layer
 from nllfit.families.layer import traced_distribution
 from nllfit.families.rowwise import rowwise
@@ -56,7 +56,7 @@ class _Layer(tfp.layers.DistributionLambda):
         value = tf.convert_to_tensor(distribution)
         # To Keras, which casts sample weights to it, the dtype is that of the prediction and not that of a class label.
         set_dtype(distribution, value.dtype)
-        self._add_term(distribution.tensor_distribution, value, mask_of(inputs), training)
+        self._add_term(made_by_head(distribution), value, mask_of(inputs), training)
         forget_graph()
         return outputs
 

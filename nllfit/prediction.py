@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model
 from nllfit.adapters.models import float_dtype
@@ -16,21 +17,27 @@ from nllfit.caches import kept_for
 from nllfit.data import as_inputs, check_cardinality, num_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.layer import Origin, traced_distribution
+from nllfit.families.mixture import mixture_of
+from nllfit.families.protocol import ParametricFamily
 from nllfit.outputs import distribution_of, kind_of
 
-__all__ = ["joined_origins", "origin_of", "predict_distribution"]
+__all__ = ["check_alike", "joined_origins", "mixture_of_origins", "origin_of", "predict_distribution"]
 
 _MAX_CALL_BATCHES = 256  # Ctrl-C waits for the end of a call
 
 
-def predict_distribution(model: Model, x: Any, batch_size: int = 32) -> Any:
+def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples: int = 1) -> Any:
     """The distribution of every row of a data set, computed in batches.
 
     It is `model(x)` for data that are too many for one call. A loop over the batches in a TensorFlow graph gathers the
     heads' parameters, from which the distribution of all rows is made. The graph is traced once for a model, until it
-    is compiled again. On a small model it takes a tenth of the time of `model.predict`, or less. A layer that draws at
-    random (Monte Carlo dropout) draws again in every call. Keras's mask comes with the distribution, so that masked
-    outcomes do not count in a score.
+    is compiled again. On a small model it takes a tenth of the time of `model.predict`, or less. Keras's mask comes
+    with the distribution, so that masked outcomes do not count in a score.
+
+    A model draws at random if it has a head with `as_tensor="sample"`, uncertain weights, or dropout that is called
+    with `training=True`. Then each call draws again, and `num_samples` passes give the equal mixture of their
+    distributions, `sum_s p(y | x, draw s) / num_samples`: the prediction with the draws integrated out. To evaluate or
+    calibrate such predictions, give `nllfit.Ensemble([model], num_samples=...)` in place of the model.
 
     `evaluate` refuses NaN in `x`. Here, a row with NaN does not change other rows. Its parameters are NaN, or those of
     another row, because TensorFlow's `Dense` with a ReLU turns NaN into 0.
@@ -45,15 +52,18 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32) -> Any:
       x: inputs as `predict` takes them: arrays, a structure of them, or a `tf.data.Dataset` of batches. NumPy's floats
         are cast to Keras's `floatx`, or to float64 if the model computes in it.
       batch_size: rows of a batch. A dataset has its own batches.
+      num_samples: passes over each batch, all in one program.
 
     Returns:
-      A `tfd.Distribution` of batch `[n]` and the head's event; for several outputs the model's own structure of them,
-      with the tensor `[n, ...]` of an output that is no head's.
+      A `tfd.Distribution` of batch `[n]` and the head's event, a mixture if there are several passes; for several
+      outputs the model's own structure of them, with the tensor `[n, ...]` of an output that is no head's, the mean
+      over the passes.
 
     Raises:
       TypeError: if no output of the model is a head's, or `x` is neither arrays nor a dataset.
       ValueError: if `x` has no rows, is sparse or ragged, or holds other than real numbers or strings; if it has rows
-        of another shape than the model was built for; or if `batch_size` is no int of at least 1.
+        of another shape than the model was built for; if `batch_size` or `num_samples` is no int of at least 1; or if
+        `num_samples` is more than 1 for a model that is calibrated, or that draws nothing, as a `Laplace`.
 
     Example:
       >>> predict_distribution(model, x, batch_size=1024).stddev().shape
@@ -61,25 +71,64 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32) -> Any:
       >>> nllfit.negative_log_likelihood(y, predict_distribution(model, x)).shape
       TensorShape([4])
     """
+    num_samples = as_count("num_samples", num_samples, 1)
     if hasattr(model, "predict_distribution"):  # it is more than one model of Keras
+        if num_samples > 1:
+            raise ValueError(
+                f"`num_samples` is {num_samples}, and `model` is a {type(model).__name__}, which predicts in its own "
+                f"way: give a Keras model, or, to calibrate its mixtures, calibrate "
+                f"`nllfit.Ensemble([model], num_samples={num_samples})`."
+            )
         return model.predict_distribution(x, batch_size)
-    (outputs,) = _joined([model], x, batch_size)
-    return tf.nest.map_structure(
-        lambda o: with_mask(traced_distribution(o.family, o.params, o.shared), o.mask) if isinstance(o, Origin) else o,
-        outputs,
-    )
+    passes = _joined([model], x, batch_size, num_samples)
+
+    def mixed(*outputs):
+        first = outputs[0]
+        if not isinstance(first, Origin):
+            return tf.reduce_mean(tf.stack(outputs), 0) if num_samples > 1 else first
+        if num_samples > 1:
+            return mixture_of_origins(*outputs)
+        return with_mask(traced_distribution(first.family, first.params, first.shared), first.mask)
+
+    return tf.nest.map_structure(mixed, *passes)
 
 
-def joined_origins(models: Sequence[Model], x: Any, batch_size: int = 32) -> list:
-    """For each model the origins of its heads' distributions, with the parameters of all rows in one tensor.
+def mixture_of_origins(*origins: Origin) -> tfd.Distribution:
+    """The equal mixture of the distributions of several heads for the same rows, with the mask of the first.
 
-    The models, all of one Keras, see the same rows in one pass, as they must where a dataset shuffles.
+    Raises:
+      ValueError: if their families differ.
+    """
+    check_alike([origin.family for origin in origins])
+    params, shared = zip(*[(origin.params, origin.shared) for origin in origins], strict=True)
+    family = origins[0].family
+    try:
+        mixture = mixture_of(family, params, shared)
+    except tf.errors.InvalidArgumentError:  # a NaN row must not fail the others
+        mixture = mixture_of(family.holding({"validate_args": False}), params, shared)
+    return with_mask(mixture, origins[0].mask)
+
+
+def check_alike(families: Sequence[ParametricFamily]) -> None:
+    """Raises a `ValueError` if families whose distributions are to be mixed are not all the same."""
+    other = next((family for family in families if family != families[0]), None)
+    if other is not None:
+        raise ValueError(
+            f"A member's head has the family {families[0]!r}, another's {other!r}: give members that only differ "
+            f"in their weights."
+        )
+
+
+def joined_origins(models: Sequence[Model], x: Any, batch_size: int = 32, num_samples: int = 1) -> list:
+    """For each pass of each model the origins of its heads' distributions, with the parameters of all rows.
+
+    The models, all of one Keras, see the same rows in one pass over the data, as they must where a dataset shuffles.
 
     Raises:
       TypeError: if an output is no head's.
       ValueError: if `x` has no rows.
     """
-    joined = _joined(models, x, batch_size)
+    joined = _joined(models, x, batch_size, num_samples)
     for output in tf.nest.flatten(joined):
         if not isinstance(output, Origin):
             origin_of(output)  # raises
@@ -105,8 +154,8 @@ def _origin(output):
     return getattr(distribution_of(output), "origin", None)
 
 
-def _joined(models, x, batch_size):
-    """For each model its outputs for all rows: the origins of heads' distributions, and other layers' tensors."""
+def _joined(models, x, batch_size, num_samples):
+    """For each pass of each model its outputs for all rows: origins of heads' distributions, other layers' tensors."""
     batch_size = as_count("batch_size", batch_size, 1)
     is_dataset = isinstance(x, tf.data.Dataset)
     if is_dataset:
@@ -126,16 +175,18 @@ def _joined(models, x, batch_size):
         flat = tf.nest.flatten(specs)
         key = str(tf.nest.map_structure(lambda spec: 0, specs)), tuple((tuple(s.shape), s.dtype) for s in flat)
         program, heads = kept_for(("parameters", key), functools.partial(_program, models, specs), *models)
-        found.append(program(inputs, tf.constant(min(size, num_rows(inputs)))))
+        found.append(program(inputs, tf.constant(min(size, num_rows(inputs))), tf.constant(num_samples)))
     if not found:
         raise ValueError("The dataset in `x` is empty: there is nothing to predict.")
-    arrays = iter([tf.concat(parts, 0) if parts[1:] else parts[0] for parts in zip(*found, strict=True)])
+    arrays = [tf.concat(parts, 1) if parts[1:] else parts[0] for parts in zip(*found, strict=True)]
+    passes = [iter(of_pass) for of_pass in zip(*map(tf.unstack, arrays), strict=True)]
 
-    def whole(head):
+    def whole(head, arrays):
         array = next(arrays)
         return Origin(head.family, array, head.shared, next(arrays) if head.mask else None) if head else array
 
-    return tf.nest.map_structure(whole, heads)
+    of_passes = [tf.nest.map_structure(lambda head, a=a: whole(head, a), heads) for a in passes]  # of all models
+    return [of_pass[i] for i in range(len(models)) for of_pass in of_passes]
 
 
 def _tensor(floatx, leaf):
@@ -184,7 +235,9 @@ def _check_shapes(model, given):
 
 
 def _program(models, specs):
-    """A function of inputs and a batch size that gathers the numbers of all heads, and a structure of these heads.
+    """A function that gathers the numbers of all heads, and a structure of these heads.
+
+    It takes inputs, a batch size and the number of passes, and returns tensors `[passes, rows, ...]`.
 
     Its loop over the batches is in the graph, so that Python does nothing between them. It holds no model, because it
     must not keep the models alive.
@@ -203,15 +256,19 @@ def _program(models, specs):
 
     traced = tf.function(seen_by_autograph(numbers)).get_concrete_function(specs)
 
-    def batches(inputs, size):
+    def batches(inputs, size, passes):
         count = (tf.shape(tf.nest.flatten(inputs)[0])[0] + size - 1) // size
-        arrays = [tf.TensorArray(t.dtype, count, element_shape=t.shape, infer_shape=False) for t in traced.outputs]
+        calls = passes * count
+        arrays = [tf.TensorArray(t.dtype, calls, element_shape=t.shape, infer_shape=False) for t in traced.outputs]
 
         def one_batch(i, arrays):
-            batch = tf.nest.map_structure(lambda t: t[i * size : (i + 1) * size], inputs)
+            first = i % count * size
+            batch = tf.nest.map_structure(lambda t: t[first : first + size], inputs)
             return i + 1, [array.write(i, t) for array, t in zip(arrays, traced(batch), strict=True)]
 
-        _, arrays = tf.while_loop(lambda i, _: i < count, one_batch, (0, arrays))
-        return [array.concat() for array in arrays]
+        _, arrays = tf.while_loop(lambda i, _: i < calls, one_batch, (0, arrays))
+        rows = [array.concat() for array in arrays]
+        return [tf.reshape(t, tf.concat([[passes, -1], tf.shape(t)[1:]], 0)) for t in rows]
 
-    return tf.function(batches, autograph=False).get_concrete_function(specs, tf.TensorSpec([], tf.int32)), heads
+    number = tf.TensorSpec([], tf.int32)
+    return tf.function(batches, autograph=False).get_concrete_function(specs, number, number), heads

@@ -51,9 +51,9 @@ class _SymbolicPrediction(keras.KerasTensor):
     def distribution(self):
         raise AttributeError(
             "The output of a head has no `distribution` while a functional model is built: the next layer receives a "
-            'tensor, the distribution\'s mean, or one draw if the head has `as_tensor="sample"`, as the latent '
-            "variable of a VAE. Call the head in the `call` method of a layer of your own, where its output has a "
-            "`distribution`; after training, ask `nllfit.predict_distribution(model, x)`."
+            'tensor, a draw if the head has `as_tensor="sample"` and else the distribution\'s mean. Call the head in '
+            "the `call` method of a layer of your own, where its output has one, or, after training, ask "
+            "`nllfit.predict_distribution(model, x)`."
         )
 
 
