@@ -54,8 +54,8 @@ def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | 
     for family in families:
         if of_pairs and not family.takes_infinity:
             refused[family.label] = (
-                f"it is of numbers, and {of_pairs[0]} of intervals, or of numbers with a window: wrap it likewise, "
-                f"as `nllfit.Censored(family)`."
+                f"its outcomes are numbers, but those of {of_pairs[0]} are intervals or come with a window: wrap it in "
+                f"the same way, such as `nllfit.Censored(family)`."
             )
             continue
         try:

@@ -1,4 +1,4 @@
-"""SciPy's counterpart of each family that both have: its name, what its `fit` must hold fixed, and a sampler."""
+"""Families that TFP and SciPy share: SciPy's name, the arguments that its `fit` must hold fixed, and a sampler."""
 
 import numpy as np
 from scipy import stats
@@ -45,12 +45,12 @@ CASES = {
 
 
 def scipy_log_likelihood(family, y):
-    """What SciPy's `fit` reaches on the sample."""
+    """The log-likelihood that SciPy's `fit` reaches."""
     name, fixed, _ = CASES[family]
     distribution = getattr(stats, name)
     return distribution.logpdf(y, *distribution.fit(y, **fixed)).sum()
 
 
 def sample(family, n):
-    """The family's own sample, the same each time."""
+    """A seeded sample from the family."""
     return CASES[family][2](np.random.default_rng(0), n)

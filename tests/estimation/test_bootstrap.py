@@ -1,4 +1,4 @@
-"""The bootstrap beside single fits, SciPy's, and the exact law of an estimate."""
+"""The bootstrap against single fits, SciPy's bootstrap, and the exact distribution of an estimate."""
 
 import dataclasses
 
@@ -19,11 +19,11 @@ Y = np.random.default_rng(0).gamma(2.0, 3.0, 60)
     [
         pytest.param("Gamma", Y, id="Gamma"),
         pytest.param("NegativeBinomial", np.floor(Y), id="NegativeBinomial", marks=pytest.mark.thorough),
-        pytest.param("Laplace", Y[:15], id="Laplace"),  # where a parameter is held
+        pytest.param("Laplace", Y[:15], id="Laplace"),  # a family with a held parameter
         pytest.param("Normal", np.stack([Y, Y**2], 1), id="Normal[2]"),
     ],
 )
-def test_each_sample_is_fitted_as_if_alone(family, y):
+def test_each_bootstrap_sample_has_its_own_maximum(family, y):
     estimate = maximum_likelihood(family, y)
     found = estimate.bootstrap(3, seed=1, kind="parametric")
     for row, sample in enumerate(drawn(estimate.fit, 3, 1)):
@@ -33,7 +33,7 @@ def test_each_sample_is_fitted_as_if_alone(family, y):
     assert all(np.array_equal(again.parameters[name], found.parameters[name]) for name in found.parameters)
 
 
-def test_resampled_rows_are_those_of_the_sample():
+def test_nonparametric_samples_contain_only_rows_of_the_data():
     y = np.array([1.0, 2.0, 4.0])
     rates = maximum_likelihood("Exponential", y).bootstrap(200).parameters["rate"]
     means = {np.round(3 / np.sum(y[list(rows)]), 8) for rows in np.ndindex(3, 3, 3)}
@@ -51,24 +51,24 @@ def test_censored_outcomes_are_resampled_in_pairs_and_not_drawn():
     rates = (times @ (time <= end)) / (times @ y[:, 0])  # events by time at risk
     np.testing.assert_allclose(found.parameters["rate"], rates, rtol=1e-7)
     assert np.all(np.isfinite(found.confidence_intervals(method="bca")["rate"]))
-    with pytest.raises(ValueError, match=r'does not say with which\. Resample .*kind="nonparametric"'):
+    with pytest.raises(ValueError, match=r'which interval or window .* Resample the data by .*kind="nonparametric"'):
         estimate.bootstrap(10, kind="parametric")
     problem = problem_of(Truncated("Exponential", low="row"), np.stack([time, time / 2], 1))
-    entered = dataclasses.replace(
-        estimate, fit=Fit(problem, estimate.optimum)
-    )  # a fit, of which no number is looked at, takes seconds
+    # A real fit would take seconds, and the message does not depend on its numbers.
+    entered = dataclasses.replace(estimate, fit=Fit(problem, estimate.optimum))
     with pytest.raises(ValueError, match="an outcome of Truncated Exponential is an interval or comes with a window"):
         entered.bootstrap(10, kind="parametric")
 
 
-def test_parametric_intervals_have_the_law_of_the_estimate():
+def test_parametric_intervals_match_the_exact_distribution():
     estimate = maximum_likelihood("Exponential", Y)
     found = estimate.bootstrap(20_000, kind="parametric")
     exact = len(Y) / stats.gamma(len(Y), scale=1 / estimate.parameters["rate"]).ppf([0.975, 0.025])
-    np.testing.assert_allclose(found.confidence_intervals()["rate"], exact, rtol=0.01)  # three errors of a quantile
+    # The tolerance is three standard errors of a quantile of 20,000 estimates.
+    np.testing.assert_allclose(found.confidence_intervals()["rate"], exact, rtol=0.01)
 
 
-def test_bca_intervals_are_scipys():
+def test_bca_intervals_match_scipy():
     y = np.exp(np.random.default_rng(0).normal(size=40))
     found = maximum_likelihood("Exponential", y).bootstrap(20_000)
     theirs = stats.bootstrap((y,), lambda y, axis: 1 / y.mean(axis), n_resamples=20_000, method="BCa", rng=0)
@@ -78,16 +78,16 @@ def test_bca_intervals_are_scipys():
     assert not np.allclose(ours, found.confidence_intervals()["rate"], rtol=0.025)
 
 
-@pytest.mark.thorough  # each sample is fitted as if alone, and of those fits the intervals are SciPy's
+@pytest.mark.thorough  # the fits and the intervals are tested separately above
 def test_intervals_cover_the_truth():
-    """Of 40 samples. In 1000 of 100 outcomes BCa held it in 91.8 %, parametric percentiles in 93.0, Wald in 94.0."""
+    """With 1000 samples of 100 outcomes, BCa covered in 91.8%, parametric percentiles in 93.0%, Wald in 94.0%."""
     rng = np.random.default_rng(2)
     held = []
     for _ in range(40):
         found = maximum_likelihood("Gamma", rng.gamma(2.0, 3.0, 100)).bootstrap(200)
         low, high = found.confidence_intervals(method="bca")["concentration"]
         held.append(low < 2 < high)
-    assert 34 <= sum(held) <= 40  # a probability of 0.95 leaves this range once in 300
+    assert 34 <= sum(held) <= 40  # with a coverage of 0.95, the count is outside once in 300
 
 
 def test_a_sample_without_a_maximum_is_counted():

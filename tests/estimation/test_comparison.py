@@ -1,4 +1,4 @@
-"""Families compared: what may be compared, how it is ranked and shown, and what is refused before any fit."""
+"""`compare`: which families can be compared, their ranking and its table, and errors before any fit."""
 
 import dataclasses
 
@@ -28,14 +28,14 @@ POLAR = Family("VonMisesFisher", 3, mean_direction=[0.0, 0.0, 1.0])
 AMOUNTS = np.random.default_rng(1).gamma(2.0, 3.0, 80)
 
 
-def test_every_way_to_name_a_family():
+def test_families_may_be_names_classes_or_objects():
     families = ["Poisson", tfd.Geometric, Family("Binomial", total_count=12), MixtureFamily("Poisson", 2)]
     ranking = compare(COUNTS, families)
     names = sorted(estimate.family.name for estimate in ranking.estimates)
     assert names == ["Binomial", "Geometric", "Mixture of 2 Poisson", "Poisson"]
 
 
-def test_class_labels_come_in_a_family():
+def test_a_categorical_family_fits_class_labels():
     y = [0, 0, 1, 2, 2, 2]
     (estimate,) = compare(y, [Family("Categorical", num_classes=3)]).estimates
     np.testing.assert_allclose(estimate.parameters["probs"], [1 / 3, 1 / 6, 1 / 2], rtol=1e-9)
@@ -48,7 +48,7 @@ def test_families_of_one_name_are_told_apart():
     labels = {"Gamma(concentration=1.0)", "Gamma(concentration=2.0)", "Gamma"}
     assert {line.split()[0] for line in lines[1:4]} == labels
     assert list(ranking.refused) == ["Beta(concentration0=2.0)"]
-    for estimate in ranking.estimates:  # each has the numbers of its own family
+    for estimate in ranking.estimates:  # the log-likelihood belongs to the estimate's own family
         a = (estimate.family.fixed | estimate.parameters)["concentration"]
         expected = stats.gamma(a, scale=1 / estimate.parameters["rate"]).logpdf(AMOUNTS).sum()
         assert estimate.log_likelihood == pytest.approx(expected, rel=1e-9)
@@ -60,7 +60,9 @@ def test_differences_are_from_the_best_fit_that_converged():
     table = Comparison([better, good, failed], {}).summary().splitlines()
     assert [float(line.split()[4]) for line in table[1:3]] == pytest.approx([0, good.aic - better.aic], abs=1e-4)
     assert table[3].endswith(failed.message)
-    assert Comparison([failed], {}).summary().splitlines()[1].split()[4] == "nan"  # there is nothing to compare with
+    assert (
+        Comparison([failed], {}).summary().splitlines()[1].split()[4] == "nan"
+    )  # there is no converged fit to compare with
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ def test_differences_are_from_the_best_fit_that_converged():
         (["OneHotCategorical"], "`logits` must have rank at least 1"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_before_any_fit(distributions, message, monkeypatch):
+def test_incomparable_families_are_refused_before_any_fit(distributions, message, monkeypatch):
     monkeypatch.setattr(comparison, "maximum_likelihood", lambda *_, **__: pytest.fail("fitted"))
     with pytest.raises(ValueError, match=message):
         compare(COUNTS, distributions)
@@ -127,7 +129,7 @@ def test_a_share_of_zero_counts_is_compared_with_counts():
         ([1.0, 2.0], {"weights": [1.0, -1.0]}, "negative"),
     ],
 )
-def test_no_sample_is_refused_before_any_fit(y, options, message):
+def test_an_invalid_sample_is_refused_before_any_fit(y, options, message):
     with pytest.raises(ValueError, match=message):
         compare(y, ["Normal"], **options)
 
@@ -142,8 +144,8 @@ def test_a_family_that_does_not_fit_the_sample_is_listed_and_all_of_them_are_an_
 
 
 @pytest.mark.parametrize("observed", [[1, 1, 0, 1], [1, 1, 1, 1]])
-def test_a_family_of_numbers_beside_one_of_pairs_is_listed(observed):
+def test_a_family_of_numbers_is_listed_as_refused_for_pairs(observed):
     ranking = compare(right_censored([1.0, 2.0, 4.0, 3.0], observed), ["Normal", Censored("Exponential")])
     assert [estimate.family.label for estimate in ranking.estimates] == ["Censored(Exponential)"]
     assert ranking.estimates[0].parameters["rate"] == pytest.approx(sum(observed) / 10, rel=1e-9)
-    assert "wrap it likewise, as `nllfit.Censored(family)`" in ranking.refused["Normal"]
+    assert "wrap it in the same way, such as `nllfit.Censored(family)`" in ranking.refused["Normal"]

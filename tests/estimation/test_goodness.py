@@ -1,4 +1,4 @@
-"""Goodness of fit beside SciPy's statistics and its Monte Carlo."""
+"""Goodness-of-fit statistics and p-values against SciPy's."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from nllfit.estimation.problem import problem_of
 Y = np.random.default_rng(0).gamma(2.0, 3.0, 60)
 
 
-def test_the_statistics_are_scipys():
+def test_the_statistics_match_scipy():
     found = goodness_of_fit(maximum_likelihood("Gamma", Y), num_samples=9).statistics
     shape, _, scale = stats.gamma.fit(Y, floc=0)
     fitted = stats.gamma(shape, scale=scale)
@@ -25,10 +25,10 @@ def test_the_statistics_are_scipys():
 
 
 @pytest.mark.parametrize(("name", "theirs"), [("kolmogorov_smirnov", "ks"), ("anderson_darling", "ad")])
-def test_the_p_values_are_scipys(name, theirs):
+def test_the_p_values_match_scipy(name, theirs):
     known = stats.goodness_of_fit(stats.norm, Y, statistic=theirs, n_mc_samples=4999, rng=0)
     found = goodness_of_fit(maximum_likelihood("Normal", Y), num_samples=4999)
-    assert found.statistics[name] == pytest.approx(known.statistic, rel=0.05)  # whose scale is divided by n - 1
+    assert found.statistics[name] == pytest.approx(known.statistic, rel=0.05)  # SciPy's scale divides by n - 1
     assert found.p_values[name] == pytest.approx(known.pvalue, abs=4 * np.sqrt(2 * known.pvalue / 5000) + 1e-3)
 
 
@@ -41,7 +41,7 @@ def test_counts_are_tested_by_chi_square():
     assert expected.min() >= 5
     observed = np.bincount(np.minimum(y, 7), minlength=8)
     assert found.statistics == {"chi_square": pytest.approx(stats.chisquare(observed, expected).statistic, rel=1e-9)}
-    # One parameter was estimated: the law is between chi-squares of 6 and 7 degrees of freedom, and so is the p-value.
+    # One parameter was estimated, so the distribution lies between chi-squares with 6 and 7 degrees of freedom.
     low, high = (stats.chi2(df).sf(found.statistics["chi_square"]) for df in (6, 7))
     assert low - 0.04 < found.p_values["chi_square"] < high + 0.04
     wide = np.random.default_rng(0).negative_binomial(1, 0.25, 200)
@@ -49,7 +49,7 @@ def test_counts_are_tested_by_chi_square():
     assert goodness_of_fit(maximum_likelihood("NegativeBinomial", wide), 99).p_values["chi_square"] > 0.05
 
 
-@pytest.mark.thorough  # they are those of SciPy's Monte Carlo above
+@pytest.mark.thorough  # the p-values are compared with SciPy's above
 def test_p_values_are_uniform_under_the_truth():
     rng = np.random.default_rng(3)
     found = [goodness_of_fit(maximum_likelihood("Gamma", rng.gamma(2.0, 3.0, 40)), 99).p_values for _ in range(25)]
@@ -57,7 +57,7 @@ def test_p_values_are_uniform_under_the_truth():
         assert stats.kstest([p[name] for p in found], "uniform").pvalue > 0.01, name
 
 
-def test_a_seed_fixes_it_and_weights_repeat():
+def test_p_values_are_seeded_and_weights_are_repetitions():
     estimate = maximum_likelihood("Gamma", Y)
     assert goodness_of_fit(estimate, 99) == goodness_of_fit(estimate, 99)
     assert goodness_of_fit(estimate, 99).p_values != goodness_of_fit(estimate, 99, seed=1).p_values
@@ -67,13 +67,13 @@ def test_a_seed_fixes_it_and_weights_repeat():
     assert "kolmogorov-smirnov" in goodness_of_fit(twice, 9).summary()
 
 
-def test_a_likelihood_with_corners_is_tested_too():
+def test_a_family_with_corners_can_be_tested():
     found = goodness_of_fit(maximum_likelihood("Laplace", np.random.default_rng(0).laplace(size=20)), 9)
     assert found.num_failed == 0
     assert all(0.1 <= p <= 1 for p in found.p_values.values())
 
 
-def test_what_cannot_be_tested_is_refused():
+def test_untestable_estimates_are_refused():
     gamma = maximum_likelihood("Gamma", Y)
     with pytest.raises(TypeError, match="`estimate` is a list"):
         goodness_of_fit([1.0])
@@ -90,7 +90,7 @@ def test_what_cannot_be_tested_is_refused():
     with pytest.raises(
         ValueError, match=r"an outcome of Censored Exponential is an interval .* `plots\.survival_curve`"
     ):
-        # A fit, of which no number is looked at, takes seconds.
+        # A real fit would take seconds, and the message does not depend on its numbers.
         goodness_of_fit(
             dataclasses.replace(
                 gamma, fit=Fit(problem_of(Censored("Exponential"), right_censored(Y, Y < 9)), gamma.optimum)

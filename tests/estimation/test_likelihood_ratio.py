@@ -1,4 +1,4 @@
-"""The likelihood-ratio test beside its formula, its law, and statsmodels' two fits."""
+"""The likelihood-ratio test against its formula and two fits of statsmodels."""
 
 import dataclasses
 
@@ -24,11 +24,11 @@ Y = np.random.default_rng(0).gamma(2.0, 3.0, 80)
 
 
 def as_of(family, estimate):
-    """An estimate as one of another family, of which no number is looked at: a fit of it takes seconds."""
+    """A stand-in for the estimate of another family, whose fit would take seconds; its numbers are not used."""
     return dataclasses.replace(estimate, fit=Fit(problem_of(family, estimate.problem.y), estimate.optimum))
 
 
-def test_it_is_the_chi_square_of_both_maxima():
+def test_the_test_matches_the_chi_square_formula():
     a, b = maximum_likelihood("Exponential", Y), maximum_likelihood("Gamma", Y)
     test = likelihood_ratio_test(a, b)
     shape, _, scale = stats.gamma.fit(Y, floc=0)
@@ -44,7 +44,7 @@ def test_it_is_the_chi_square_of_both_maxima():
 
 
 @pytest.mark.parametrize("size", [300, 3000])
-def test_a_small_p_value_has_its_digits(size):
+def test_a_small_p_value_is_accurate(size):
     y = np.random.default_rng(0).gamma(2.0, 3.0, size)
     test = likelihood_ratio_test(maximum_likelihood("Gamma", y, concentration=1.0), maximum_likelihood("Gamma", y))
     assert 0 < test.p_value < 1e-15
@@ -56,13 +56,13 @@ def test_at_a_bound_the_p_value_is_halved():
     test = likelihood_ratio_test(maximum_likelihood("Poisson", y), maximum_likelihood("NegativeBinomial", y))
     assert test.at_bound
     assert test.p_value == pytest.approx(stats.chi2.sf(test.statistic, 1) / 2, rel=1e-9)
-    narrow = np.tile([2, 3, 3, 4], 10)  # narrower than a Poisson, so that the general fit is at the bound
+    narrow = np.tile([2, 3, 3, 4], 10)  # a smaller variance than a Poisson's, so the general fit is at the bound
     test = likelihood_ratio_test(maximum_likelihood("Poisson", narrow), maximum_likelihood("NegativeBinomial", narrow))
     assert test.statistic == pytest.approx(0, abs=1e-5)
     assert test.p_value > 0.49
 
 
-def test_what_is_not_nested_is_refused():
+def test_fits_that_are_not_nested_are_refused():
     gamma, exponential = maximum_likelihood("Gamma", Y), maximum_likelihood("Exponential", Y)
     with pytest.raises(ValueError, match=r"`a`, Gamma, is not known to be a special case of `b`, Exponential"):
         likelihood_ratio_test(gamma, exponential)
@@ -98,7 +98,7 @@ def test_a_general_fit_below_its_special_case_is_refused():
         likelihood_ratio_test(a, lower)
 
 
-def test_censored_families_are_nested_as_those_inside():
+def test_censored_families_are_nested_like_their_inner_families():
     observed = Y < 8.0
     pairs = right_censored(np.minimum(Y, 8.0), observed)
     data = stats.CensoredData.right_censored(np.minimum(Y, 8.0), ~observed)
@@ -116,8 +116,8 @@ def test_censored_families_are_nested_as_those_inside():
 LATE = Y[Y > 2]
 
 
-@pytest.mark.thorough  # the ratio is that of any two fits, and which are nested is asked below
-def test_truncated_families_are_nested_as_those_inside():
+@pytest.mark.thorough  # the ratio of two fits is tested above, and the nesting below
+def test_truncated_families_are_nested_like_their_inner_families():
     a, b = (maximum_likelihood(Truncated("Weibull", low=2.0, **held), LATE) for held in ({"concentration": 1.0}, {}))
     test = likelihood_ratio_test(a, b)
     memoryless = stats.expon(2, np.mean(LATE - 2)).logpdf(LATE).sum()
@@ -125,7 +125,7 @@ def test_truncated_families_are_nested_as_those_inside():
     assert test.degrees_of_freedom == 1
 
 
-def test_a_truncated_family_holds_a_parameter_within_itself_and_is_not_the_whole_one():
+def test_truncated_families_need_the_same_window():
     whole = maximum_likelihood("Exponential", LATE)
     a, b = (as_of(Truncated("Weibull", low=2.0, **held), whole) for held in ({"concentration": 1.0}, {}))
     assert not likelihood_ratio_test(a, b).at_bound
@@ -136,7 +136,7 @@ def test_a_truncated_family_holds_a_parameter_within_itself_and_is_not_the_whole
         likelihood_ratio_test(wider, b)
 
 
-def test_a_share_of_zeros_is_at_its_bound_in_the_family_alone():
+def test_a_share_of_zeros_is_at_its_bound_in_a_zero_inflated_family():
     rng = np.random.default_rng(1)
     y = rng.poisson(2.0, 200) * (rng.uniform(size=200) < 0.9)
     poisson, inflated = maximum_likelihood("Poisson", y), maximum_likelihood(ZeroInflated("Poisson"), y)
@@ -146,7 +146,7 @@ def test_a_share_of_zeros_is_at_its_bound_in_the_family_alone():
     assert test.statistic == pytest.approx(2 * theirs, rel=1e-6)
     assert (test.degrees_of_freedom, test.at_bound) == (1, True)
     assert test.p_value == pytest.approx(stats.chi2.sf(2 * theirs, 1) / 2, rel=1e-5)
-    hurdle = likelihood_ratio_test(poisson, as_of(Hurdle("Poisson"), inflated))  # the same share, within 0 and 1
+    hurdle = likelihood_ratio_test(poisson, as_of(Hurdle("Poisson"), inflated))  # its share is strictly inside (0, 1)
     assert not hurdle.at_bound
     overdispersed = as_of(ZeroInflated("NegativeBinomial"), inflated)
     assert likelihood_ratio_test(inflated, overdispersed).at_bound

@@ -1,4 +1,4 @@
-"""The likelihood of a sample over grids of parameters, against the lesson's formulas and SciPy."""
+"""The likelihood of a sample on grids of parameters, against formulas and SciPy."""
 
 import numpy as np
 import pytest
@@ -11,13 +11,13 @@ from nllfit import Censored, likelihood, log_likelihood
 tfd = tfp.distributions
 
 
-def test_the_bernoulli_of_the_lesson():
+def test_a_bernoulli_likelihood_matches_the_formula():
     theta = np.linspace(0.01, 0.99, 99)
     result = likelihood(tfd.Bernoulli(probs=tf.constant(theta)), [0, 0, 0, 1, 0])
     np.testing.assert_allclose(result, theta * (1 - theta) ** 4, rtol=1e-13)  # a few roundings of five factors
 
 
-def test_the_normal_surface_of_the_lesson():
+def test_a_normal_likelihood_surface_matches_scipy():
     mu, sigma = np.linspace(-2, 2, 41)[None, :], np.linspace(0.3, 2, 18)[:, None]
     y = np.array([-1.0, 0.0, 1.0])
     result = likelihood(tfd.Normal(mu, sigma), y)
@@ -34,7 +34,7 @@ def test_the_logarithm_is_exact_where_the_product_underflows():
     assert float(log_likelihood(distribution, y)) == pytest.approx(exact, rel=1e-13)
 
 
-def test_vector_outcomes_and_a_grid():
+def test_vector_outcomes_broadcast_over_a_grid():
     y = np.random.default_rng(0).normal(size=(20, 3))
     distribution = tfd.MultivariateNormalDiag(np.zeros([4, 1, 3]), np.full([4, 2, 3], 1.5))
     result = log_likelihood(distribution, y)
@@ -42,7 +42,7 @@ def test_vector_outcomes_and_a_grid():
     np.testing.assert_allclose(result, stats.norm.logpdf(y, 0, 1.5).sum(), rtol=1e-13)
 
 
-# Where TFP computes a number, NaN, or the density zero for an outcome that the family cannot have.
+# Outcomes outside the support for which TFP, without `validate_args`, returns a number, NaN or zero.
 OUTSIDE = [
     (tfd.Exponential(2.0), -1.0, "`y` holds -1.0, which Exponential cannot have: Sample must be non-negative"),
     (tfd.Gamma(2.0, 1.0), -1.0, "`y` holds -1.0, which Gamma cannot have"),
@@ -51,7 +51,11 @@ OUTSIDE = [
     (tfd.Beta(2.0, 2.0), 1.5, "which Beta cannot have"),
     (tfd.GeneralizedPareto(0.0, 1.0, -0.5), 3.0, "which GeneralizedPareto cannot have"),
     (tfd.Bernoulli(probs=0.3), -1, "`y` holds -1, which Bernoulli cannot have"),
-    (tfd.Bernoulli(probs=[0.0, 0.3]), 2, "which Bernoulli cannot have"),  # TFP says zero at 0.0, a number at 0.3
+    (
+        tfd.Bernoulli(probs=[0.0, 0.3]),
+        2,
+        "which Bernoulli cannot have",
+    ),  # TFP: zero for 0.0, a number for 0.3
     (tfd.Geometric(probs=0.3), -1.0, "which Geometric cannot have"),
     (tfd.Poisson(2.0), 0.5, "which Poisson cannot have"),
     (tfd.Binomial(3.0, probs=0.3), 0.5, "which Binomial cannot have"),
@@ -71,9 +75,9 @@ OUTSIDE = [
 
 
 @pytest.mark.parametrize(("distribution", "outcome", "message"), OUTSIDE)
-def test_an_outcome_out_of_the_support_is_an_error_and_no_number(distribution, outcome, message):
+def test_an_outcome_outside_the_support_is_an_error(distribution, outcome, message):
     possible = np.reshape(distribution.sample(seed=(1, 2)), [-1, *distribution.event_shape])[0]
-    for y in ([outcome], [possible, possible, outcome, possible]):  # it is found among others
+    for y in ([outcome], [possible, possible, outcome, possible]):
         with pytest.raises(ValueError, match=message):
             log_likelihood(distribution, y)
 
@@ -94,7 +98,7 @@ def test_the_likelihood_is_zero_where_an_outcome_has_density_zero(distribution, 
     assert likelihood(distribution, y) == 0
 
 
-def test_the_bound_of_a_uniform_on_a_grid():
+def test_a_uniform_likelihood_is_zero_beyond_its_bounds():
     y, low, high = np.array([0.3, 0.9, 0.6]), np.linspace(-1, 1, 31)[:, None], np.linspace(0.05, 2.05, 301)[None, :]
     low = np.minimum(low, high - 1e-3)
     result = likelihood(tfd.Uniform(low, high), y)
@@ -103,7 +107,7 @@ def test_the_bound_of_a_uniform_on_a_grid():
     assert 0 < possible.mean() < 1
 
 
-def test_a_mixture_has_what_one_of_its_components_has():
+def test_a_mixture_accepts_outcomes_of_any_component():
     mixture = tfd.MixtureSameFamily(tfd.Categorical(probs=[0.25, 0.75]), tfd.Uniform([0.0, 2.0], [1.0, 4.0]))
     assert float(likelihood(mixture, [0.5, 3.0])) == pytest.approx(0.25 * 0.375, rel=1e-6)  # float32
     assert likelihood(mixture, [0.5, 1.5]) == 0
@@ -116,7 +120,7 @@ def test_a_parameter_out_of_its_domain_is_an_error():
         log_likelihood(tfd.Bernoulli(probs=[0.5, 1.2]), [1, 1])
 
 
-def test_it_has_a_gradient_and_can_be_compiled():
+def test_log_likelihood_has_a_gradient_and_can_be_compiled():
     @tf.function
     def compiled(mu):
         return log_likelihood(tfd.Normal(mu, 2.0), [1.0, 2.0, 4.0])
@@ -143,18 +147,18 @@ def test_it_has_a_gradient_and_can_be_compiled():
         (tfd.Uniform([0.0, 0.0], 1.0, validate_args=True), [0.5, 2.0], "`y` holds 2.0, which Uniform cannot have"),
     ],
 )
-def test_no_sample_is_a_clear_error(distribution, y, message):
+def test_an_invalid_sample_is_an_error(distribution, y, message):
     with pytest.raises(ValueError, match=message):
         log_likelihood(distribution, y)
 
 
-def test_what_is_no_distribution_is_a_clear_error():
+def test_an_object_that_is_not_a_distribution_is_an_error():
     for given in ("Normal", tfd.Normal, tf.zeros([2])):
         with pytest.raises(TypeError, match="give a distribution, such as"):
             log_likelihood(given, [1.0])
 
 
-def test_it_is_computed_in_float64_from_the_parameters_given():
+def test_log_likelihood_is_computed_in_float64():
     y = 1e8 + np.random.default_rng(0).normal(size=1000)
     assert float(log_likelihood(tfd.Normal(1e8, 1.0), y)) == pytest.approx(stats.norm(1e8, 1).logpdf(y).sum(), rel=1e-9)
     counts = [20_000_001, 20_000_007]
@@ -176,7 +180,7 @@ def test_outcomes_that_a_dtype_cannot_tell_apart_are_an_error():
     assert float(log_likelihood(near, [0.1, 0.2])) == pytest.approx(expected, rel=1e-6)  # float32
 
 
-def test_censored_data_are_no_sample_of_numbers():
+def test_censored_data_are_refused_for_a_distribution_of_numbers():
     data = stats.CensoredData([1.0, 2.0], right=[3.0])
     with pytest.raises(ValueError, match="`CensoredData`, whose outcomes are intervals"):
         log_likelihood(tfd.MultivariateNormalDiag([0.0, 0.0], [1.0, 1.0]), data)

@@ -1,4 +1,4 @@
-"""What is no sample, or no sample of a family, is refused at the door with a word of what to do."""
+"""Invalid samples and weights raise errors that say what to do."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from nllfit import Censored, Family, Truncated, compare, maximum_likelihood
         (np.array([1.0, 2, 4, 7]) * 1e305, r"size of 7e\+305, .* another unit"),
     ],
 )
-def test_what_is_no_sample_of_numbers(y, message):
+def test_samples_that_are_not_ordinary_numbers_are_refused(y, message):
     with pytest.raises(ValueError, match=message):
         maximum_likelihood("Normal", y)
     with pytest.raises(ValueError, match=message):
@@ -27,7 +27,7 @@ def test_what_is_no_sample_of_numbers(y, message):
 
 
 @pytest.mark.parametrize("weights", [np.array([1 + 1j, 2, 3]), ["a", "b", "c"], np.array([1, 2, 3], "datetime64[D]")])
-def test_weights_are_real_numbers(weights):
+def test_weights_that_are_not_real_numbers_are_refused(weights):
     with pytest.raises(ValueError, match="`weights` is not an array of numbers"):
         maximum_likelihood("Normal", [1.0, 2.0, 4.0], weights=weights)
 
@@ -36,13 +36,13 @@ def test_numbers_in_an_array_of_objects_are_numbers():
     assert maximum_likelihood("Normal", np.array([1, 2, 6], object)).parameters["loc"] == pytest.approx(3)
 
 
-def test_a_total_for_each_row_is_a_bernoulli_with_weights():
+def test_a_parameter_for_each_row_is_refused_with_an_alternative():
     rng = np.random.default_rng(0)
     totals = rng.integers(5, 20, 30)
     y = rng.binomial(totals, 0.3)
     with pytest.raises(ValueError, match=r"`total_count` has a value for each of the 30 rows.*Bernoulli\", \[1, 0\]"):
         maximum_likelihood("Binomial", y, total_count=totals.astype(float))
-    fit = maximum_likelihood("Bernoulli", [1, 0], weights=[y.sum(), (totals - y).sum()])  # as the message says
+    fit = maximum_likelihood("Bernoulli", [1, 0], weights=[y.sum(), (totals - y).sum()])  # the advice in the message
     assert fit.parameters["probs"] == pytest.approx(y.sum() / totals.sum(), rel=1e-9)
     with pytest.raises(ValueError, match="`scale` has a value for each of the 3 rows"):
         maximum_likelihood("Normal", [1.0, 2.0, 4.0], scale=np.ones(3))
@@ -60,7 +60,7 @@ def test_one_interval_in_all_rows_has_no_maximum():
         maximum_likelihood(Censored("Weibull"), np.tile([1.0, 2.0], [9, 1]))
 
 
-def test_a_direction_held_fixed_leaves_a_concentration():
+def test_a_von_mises_fisher_with_a_held_direction_matches_the_formula():
     y = np.random.default_rng(0).normal([2, 0, 0], 1, (200, 3))
     y /= np.linalg.norm(y, axis=1, keepdims=True)
     fit = maximum_likelihood("VonMisesFisher", y, mean_direction=[1.0, 0.0, 0.0])

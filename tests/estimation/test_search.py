@@ -1,4 +1,4 @@
-"""What the search for a maximum finds where there are several or none, and that it ends."""
+"""The search for a maximum of likelihoods with several maxima or none; it always ends."""
 
 import re
 
@@ -18,7 +18,7 @@ tfd = tfp.distributions
 
 
 class Surface:
-    """An objective of two coordinates that is made of a function, which may return anything."""
+    """An objective of two coordinates from any function, with random derivatives."""
 
     total_weight = 100.0
 
@@ -63,13 +63,13 @@ def test_a_climb_ends_whatever_the_function(function):
     surface = Surface(function)
     for end in (climb(surface, np.zeros(2), 2), maximize(surface, np.ones(2))):
         assert in_words(surface, end)
-    assert surface.calls < 2 * 60 * 40 + 200  # steps, each with its halvings and a leap
+    assert surface.calls < 2 * 60 * 40 + 200  # two climbs of 60 steps with at most 40 evaluations each
 
 
 ODD = [
-    [101.0, 102.0, 103.0, 105.0],  # few
+    [101.0, 102.0, 103.0, 105.0],  # a few observations
     [0.0, 0.0, 1.0, 1.0, 2.0, 7.0],  # counts
-    [0.3, 0.3, 0.9, 0.1, 0.7, 0.2, 0.8],  # one of them twice
+    [0.3, 0.3, 0.9, 0.1, 0.7, 0.2, 0.8],  # a tie
     [1e6 + 1, 1e6 + 2, 1e6 + 4, 1e6 + 8, 1e6 + 16],  # far from 0
     [-0.2, 0.1, -2.9, 0.7, 0.1, -0.4],  # of both signs
     [1.0, 2.0, 3.0, 4.0, 1e8],  # an outlier
@@ -77,7 +77,7 @@ ODD = [
 
 
 def odd_sample(seed):
-    """A few numbers of a random location and spread, some of them rounded, some with an outlier, some positive."""
+    """A few numbers with a random location and spread; some samples are rounded, positive or have an outlier."""
     rng = np.random.default_rng(seed)
     y = 10 ** rng.uniform(-3, 5) * rng.normal(size=rng.integers(3, 12)) + rng.choice([0.0, 1.0, -3.0, 1e4])
     y[0] *= rng.choice([1.0, 1e5])
@@ -86,7 +86,7 @@ def odd_sample(seed):
 
 
 def _is_of_numbers(name):
-    """Whether a family needs a sample of numbers only: no other argument, no class labels, no vectors."""
+    """Whether a family can be built without arguments for outcomes that are scalar numbers."""
     try:
         return bool(Family(name))
     except ValueError:
@@ -103,8 +103,9 @@ FAMILIES = sorted(
 )
 
 
-# Those that SciPy has are searched beside its fits, on samples of their own, and others in the tests of this folder
-# that name them; one takes six seconds. Of others this toolkit knows nothing but TFP's density, which is smooth.
+# One family takes up to six seconds, so the default run leaves out those that other tests search: the families that
+# SciPy has, and those with a test of their own (ELSEWHERE). ALIKE are families with a smooth density from TFP, of
+# which a few represent all.
 ELSEWHERE = {*scipy_fits.CASES, "Bernoulli", "DoublesidedMaxwell", "LambertWNormal", "NegativeBinomial", "PERT"}
 ELSEWHERE |= {"Poisson", "Skellam", "ZeroInflatedNegativeBinomial"}
 ALIKE = {"ExpInverseGamma", "GammaGamma", "HalfStudentT", "Horseshoe", "SigmoidBeta", "SinhArcsinh"}
@@ -114,7 +115,7 @@ ONCE = [
 ]
 
 
-# Families whose support is the real line, which can refuse none of these samples.
+# Families whose support is the real line: none of these samples may be refused.
 ON_THE_LINE = {"Cauchy", "Gumbel", "JohnsonSU", "Laplace", "Logistic", "Normal", "StudentT"}
 REFUSED = r"`y` holds .*(cannot have|zero or infinite)|`y` has \d+ numbers, fewer|.* cannot be fitted: "
 
@@ -147,7 +148,7 @@ def test_a_search_ends_on_odd_samples(name, monkeypatch, request):
             assert np.isfinite(estimate.log_likelihood) or not estimate.converged
 
 
-def test_the_highest_of_the_maxima_between_observations():
+def test_the_highest_of_many_maxima_between_observations_is_found():
     rng = np.random.default_rng(3)
     y = 1 + 2 * rng.choice([-1, 1], 40) * np.sqrt(rng.chisquare(3, 40))
     fit = maximum_likelihood("DoublesidedMaxwell", y)
@@ -164,7 +165,7 @@ def test_the_highest_of_the_maxima_between_observations():
 
 
 @pytest.mark.parametrize(("name", "reference"), [("Cauchy", stats.cauchy), ("StudentT", stats.t(2.0))])
-def test_the_highest_maximum_where_the_scale_is_held_and_small(name, reference):
+def test_the_highest_of_many_maxima_is_found_with_a_small_held_scale(name, reference):
     y = 10 * np.random.default_rng(1).standard_cauchy(30)
     fixed = {"scale": 0.1} | ({"df": 2.0} if name == "StudentT" else {})
     fit = maximum_likelihood(name, y, **fixed)
@@ -178,7 +179,7 @@ def test_the_highest_maximum_where_the_scale_is_held_and_small(name, reference):
 
 
 @pytest.mark.parametrize("seed", [5, pytest.param(6, marks=pytest.mark.thorough)])
-def test_a_triangle_whose_peak_is_its_lower_end(seed):
+def test_a_triangular_peak_at_its_lower_end_is_found(seed):
     y = np.random.default_rng(seed).triangular(0, 0.05, 1, 100)
 
     def fall(t, peak):
@@ -194,16 +195,16 @@ def test_a_triangle_whose_peak_is_its_lower_end(seed):
     assert fit.log_likelihood >= max(height(peak) for peak in np.sort(y)[:15]) - 1e-4
 
 
-def test_a_triangle_of_four():
+def test_a_triangular_fit_of_four_outcomes_is_the_best():
     fit = maximum_likelihood("Triangular", [101.0, 102.0, 103.0, 105.0])
     assert fit.parameters["low"] == pytest.approx(101)
-    assert fit.log_likelihood == pytest.approx(-5.9862, abs=1e-3)  # by Nelder-Mead, its peak at 101
+    assert fit.log_likelihood == pytest.approx(-5.9862, abs=1e-3)  # from Nelder-Mead, with the peak at 101
 
 
 def test_a_generalised_normal_does_not_stop_at_a_lower_maximum():
     y = np.random.default_rng(0).uniform(size=50)
     fit = maximum_likelihood("GeneralizedNormal", y)
-    as_uniform = -50 * np.log(np.ptp(y))  # its limit as `power` goes to infinity
+    as_uniform = -50 * np.log(np.ptp(y))  # the limit as `power` goes to infinity is a Uniform
     assert fit.log_likelihood > as_uniform - 1e-3
     assert "`power` goes to infinity" in fit.message
 
@@ -212,7 +213,7 @@ def test_a_mixture_says_how_many_starts_agreed():
     rng = np.random.default_rng
     y = np.concatenate([rng(0).normal(size=60), rng(1).normal(4, 1, 60), rng(2).normal(9, 0.5, 40)])
     fit = maximum_likelihood(MixtureFamily("Normal", 3), y)
-    assert fit.converged  # where a climb from the best start alone ends on a spike
+    assert fit.converged  # a climb only from the best start would end on a spike
     assert "of 10 starts led to it" in fit.message
     np.testing.assert_allclose(np.sort(fit.parameters["loc"]), [0, 4, 9], atol=0.5)
 
@@ -261,23 +262,23 @@ def test_a_component_may_have_an_outcome_that_another_refuses():
 
 
 @pytest.mark.parametrize("seed", [29, pytest.param(12, marks=pytest.mark.thorough)])
-def test_a_normal_inverse_gaussian_is_no_maximum_below_its_limit(seed):
+def test_a_normal_inverse_gaussian_prefers_its_limit_to_a_lower_maximum(seed):
     rng = np.random.default_rng(seed)
     y = np.round(rng.gamma(2, 2, 20) if seed == 29 else rng.gumbel(0, 2, 20), 3)
 
-    def fall(log_gap):  # of an InverseGaussian from a location on, at its maximum in the other two parameters
+    def fall(log_gap):  # the profile of a shifted InverseGaussian over its shift
         z = y - y.min() + np.exp(log_gap)
         mean, shape = z.mean(), 1 / np.mean(1 / z - 1 / z.mean())
         return -stats.invgauss(mean / shape, scale=shape).logpdf(z).sum()
 
     limit = -optimize.minimize_scalar(fall, bounds=(-5, 5), method="bounded").fun
     fit = maximum_likelihood("NormalInverseGaussian", y)
-    assert not fit.converged  # a lower maximum at a tailweight of 0.35 was
+    assert not fit.converged  # there is a lower local maximum at a tailweight of 0.35
     assert "no finite maximum" in fit.message
     assert fit.log_likelihood == pytest.approx(limit, abs=1e-2)
 
 
-def test_the_higher_of_two_maxima_of_an_exponentially_modified_gaussian():
+def test_an_exponentially_modified_gaussian_finds_the_higher_of_two_maxima():
     y = [3.1547, 5.9711, 3.243, 6.9953, 5.1369, 0.5102, 1.2243, -0.8521, 3.4087, 8.9096, 0.7741, 4.0836, 1.2973]
     y = np.array([*y, 6.1622, 0.1176])
     fit = maximum_likelihood("ExponentiallyModifiedGaussian", y)
@@ -290,7 +291,7 @@ def test_the_higher_of_two_maxima_of_an_exponentially_modified_gaussian():
 
 
 @pytest.mark.parametrize("name", ["OrderedLogistic", pytest.param("StoppingRatioLogistic", marks=pytest.mark.thorough)])
-def test_a_shift_of_all_cutpoints_is_not_known(name):
+def test_cutpoints_and_location_are_not_identified(name):
     labels = np.random.default_rng(0).integers(0, 4, 100)
     fit = maximum_likelihood(name, labels, num_classes=4)
     held = maximum_likelihood(name, labels, num_classes=4, loc=0.0)
@@ -305,7 +306,7 @@ def test_a_shift_of_all_cutpoints_is_not_known(name):
     assert all(np.all(np.isfinite(error)) for error in held.standard_errors.values())
 
 
-def test_the_size_of_all_scores_is_not_known():
+def test_the_scale_of_plackett_luce_scores_is_not_identified():
     ranks = np.argsort(np.random.default_rng(0).gumbel([0, 0.5, 1], size=(60, 3)), axis=1)
     fit = maximum_likelihood("PlackettLuce", ranks)
     assert np.all(np.isposinf(fit.standard_errors["scores"]))
@@ -314,7 +315,7 @@ def test_the_size_of_all_scores_is_not_known():
 
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.thorough) for seed in (2, 3))])
 def test_a_rate_of_zero_is_no_maximum_inside(seed):
-    y = np.random.default_rng(seed).binomial(8, 0.5, 30)  # less spread than any difference of two Poissons
+    y = np.random.default_rng(seed).binomial(8, 0.5, 30)  # a smaller variance than any Skellam with this mean
     fit = maximum_likelihood("Skellam", y)
     assert fit.message == "no finite maximum: the log-likelihood goes on rising as `rate2` goes to 0"
 
@@ -328,7 +329,7 @@ def test_an_angle_is_between_minus_pi_and_pi():
 
 
 @pytest.mark.parametrize("fixed", [{}, pytest.param({"temperature": 4.0}, marks=pytest.mark.thorough)])
-def test_the_bounds_of_a_pert_hold_the_sample(fixed):
+def test_the_bounds_of_a_pert_contain_the_sample(fixed):
     y = 3 * np.random.default_rng(0).beta(2, 5, 100)
     fit = maximum_likelihood("PERT", y, **fixed)
     assert fit.parameters["low"] <= y.min()
@@ -342,7 +343,7 @@ def test_the_density_of_a_normal_inverse_gaussian_is_the_one_in_scipy():
     loc, scale, tailweight, skewness = (fit.parameters[n] for n in ("loc", "scale", "tailweight", "skewness"))
     expected = stats.norminvgauss(tailweight * scale, skewness * scale, loc, scale).logpdf(y).sum()
     assert fit.log_likelihood == pytest.approx(expected, rel=1e-11)
-    assert fit.problem.objective.exact  # no differences
+    assert fit.problem.objective.exact  # exact derivatives, not differences
 
 
 @pytest.mark.parametrize(
@@ -352,7 +353,7 @@ def test_the_density_of_a_normal_inverse_gaussian_is_the_one_in_scipy():
         (Censored("Weibull"), [[1, np.inf], [2, np.inf], [3, 3]], "`concentration` goes to infinity"),
         (Censored("Exponential"), [[1, np.inf], [2, np.inf], [3, np.inf]], "no outcome was seen, for all are cens"),
         (Censored("Exponential"), [[0, 1], [0, 2], [0, 3]], "no outcome was seen, for all are cens"),
-        (Censored("Normal"), [[1, 2]] * 5 + [[2, 3]] * 5, "`scale` goes to 0$"),  # no density, so none without bound
+        (Censored("Normal"), [[1, 2]] * 5 + [[2, 3]] * 5, "`scale` goes to 0$"),  # probabilities are bounded
         ("JohnsonSU", np.exp(np.random.default_rng(0).normal(size=60)), "`(skewness|scale)` goes to (-infinity|0)"),
         ("PERT", np.random.default_rng(1).uniform(size=50), "`temperature` goes to 0$"),
     ],
@@ -363,7 +364,7 @@ def test_a_fit_without_a_maximum_says_which_way_it_rises(family, y, message):
     assert re.search(message, estimate.message)
 
 
-def test_a_thousand_places_are_looked_at_a_few_at_once(monkeypatch):
+def test_many_points_are_evaluated_in_small_batches(monkeypatch):
     y = np.random.default_rng(0).normal(size=100)
     objective = problem_of("Normal", y).objective
     values, sizes = objective.density.values, []
@@ -375,4 +376,4 @@ def test_a_thousand_places_are_looked_at_a_few_at_once(monkeypatch):
     monkeypatch.setattr(objective.density, "values", counted)
     w = np.random.default_rng(1).normal(size=[1000, 2])
     np.testing.assert_allclose(objective.values(w), [objective.value(row) for row in w], rtol=1e-13)
-    assert max(sizes) <= 2**14  # numbers, of which a censored Gamma's intermediate results have 340 each: 45 MB
+    assert max(sizes) <= 2**14  # log-densities; a censored Gamma has 340 intermediate numbers for each, 45 MB in all
