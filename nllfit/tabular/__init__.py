@@ -1,4 +1,4 @@
-"""Tabular prediction: from a table of rows to a predicted distribution for each, with scikit-learn's conventions.
+"""Tabular prediction: estimators in scikit-learn's conventions that predict a distribution for each row of a table.
 
     from nllfit.tabular import DistributionRegressor
 

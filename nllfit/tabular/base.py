@@ -1,4 +1,4 @@
-"""What the estimators share: their checks of a table, and how they are fitted, saved and loaded."""
+"""The base class of the estimators: checks of a table, fitting, saving and loading."""
 
 import numbers
 import os
@@ -23,7 +23,7 @@ _Estimator = TypeVar("_Estimator", bound="TabularEstimator")
 
 
 class TabularEstimator(BaseEstimator):
-    """An estimator whose predictions come from a `Predictor`, which `_fit` chooses and trains."""
+    """An estimator that predicts with a `Predictor`; `_fit` selects and trains it."""
 
     network: Any
     num_members: int
@@ -45,17 +45,17 @@ class TabularEstimator(BaseEstimator):
         return tags
 
     def _read(self, x: Any) -> np.ndarray:
-        """A table as numbers `[n, columns]`, whose columns are compared with those that the estimator was fitted to."""
+        """A table as numbers `[n, columns]`; raises if its columns differ from those of the training table."""
         check_is_fitted(self)
         table = x if is_frame(x) else numbers_of(x)
         validate_data(self, table, reset=False, skip_check_array=True)
         return self.columns_.matrix(table)
 
     def _learn(self, x: Any, y: np.ndarray, sample_weight: Any = None, observed: Any = None) -> Rows:
-        """The rows of a table to fit to, those with a positive weight, from which its columns are learned.
+        """Learns the columns of a training table and returns its rows with a positive weight.
 
         Raises:
-          ValueError: for a table, weights or flags that cannot be, and fewer than two rows.
+          ValueError: if the table, the weights or the flags are invalid, or if fewer than two rows remain.
         """
         table = x if is_frame(x) else numbers_of(x)
         check_consistent_length(table, y, sample_weight, observed)
@@ -75,7 +75,7 @@ class TabularEstimator(BaseEstimator):
         networks: list[Any],
         make_target: Callable[[Any, Rows], Target],
     ) -> None:
-        """Chooses the network and the distribution of rows, and trains the ensemble that predicts."""
+        """Selects the network and the distribution for the rows, and trains the final ensemble."""
         settings = self._settings()
         if self.shuffle:
             rows = rows[np.random.default_rng(settings.seed).permutation(len(rows))]
@@ -99,7 +99,7 @@ class TabularEstimator(BaseEstimator):
         return Settings(int(self.num_members), self.max_epochs, float(fraction), int(seed), int(self.verbose))
 
     def _networks(self, automatic: list[str]) -> list[Any]:
-        """The networks to try, as a list; `automatic` ones where the user leaves it to us."""
+        """The networks to try; `automatic` if the user gave "auto"."""
         given = self.network
         given = automatic if isinstance(given, str) and given == "auto" else given
         given = list(given) if isinstance(given, list | tuple) else [given]
@@ -110,11 +110,11 @@ class TabularEstimator(BaseEstimator):
     def save(self, folder: str | os.PathLike) -> None:
         """Writes a fitted estimator to a new or empty folder, as JSON and arrays. `load` reads it in any process.
 
-        A file of `pickle` or `joblib` runs the code that it holds when it is read; this one holds none.
+        Unlike a `pickle` or `joblib` file, the folder contains no code that runs when it is read.
 
         Raises:
           NotFittedError: if the estimator is not fitted.
-          ValueError: if the folder holds something.
+          ValueError: if the folder is not empty.
         """
         check_is_fitted(self)
         state = self.__getstate__() | {"random_state": None}
@@ -122,10 +122,10 @@ class TabularEstimator(BaseEstimator):
 
     @classmethod
     def load(cls: type[_Estimator], folder: str | os.PathLike) -> _Estimator:
-        """The estimator that `save` wrote. Its `random_state` is None.
+        """Reads an estimator that `save` wrote. Its `random_state` is None.
 
         Raises:
-          ValueError: if there is no such folder, it holds another estimator, or a damaged file.
+          ValueError: if the folder does not exist, contains another estimator, or a file in it is damaged.
         """
         found = files.read(folder)
         if found["class"] != cls.__name__:
@@ -141,14 +141,14 @@ class TabularEstimator(BaseEstimator):
 
 
 def checked_number(name: str, value: Any, least: int) -> int:
-    """An int of at least `least`; else a `ValueError` that names the argument."""
+    """The value as an int; raises a `ValueError` that names the argument if it is not an int of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(f"`{name}` is {value!r}: give an int of at least {least}.")
     return int(value)
 
 
 def checked_rows(x: np.ndarray, y: np.ndarray, sample_weight: Any = None, observed: Any = None, least: int = 2) -> Rows:
-    """Rows with a positive weight, the mean of which is 1; a `ValueError` for weights or flags that cannot be."""
+    """The rows with a positive weight, with weights scaled to a mean of 1; raises a `ValueError` for invalid ones."""
     check_consistent_length(x, y, sample_weight, observed)
     weights = None if sample_weight is None else _checked_weights(sample_weight)
     if observed is not None:
@@ -174,7 +174,9 @@ def _checked_weights(sample_weight):
     except (TypeError, ValueError):
         weights = np.array(np.nan)
     if weights.ndim != 1 or not np.all(np.isfinite(weights)) or np.any(weights < 0):
-        raise ValueError("`sample_weight` must be an array `[n]` of finite numbers >= 0: how often each row counts.")
+        raise ValueError(
+            "`sample_weight` must be an array `[n]` of finite numbers >= 0, the number of times that each row counts."
+        )
     if not np.any(weights > 0):
         raise ValueError("`sample_weight` is zero for every row: give at least two rows a weight above 0.")
     return weights

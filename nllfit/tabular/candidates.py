@@ -1,4 +1,4 @@
-"""Candidates: the families that a regressor may try for its outcomes."""
+"""The families that `DistributionRegressor` tries, and their targets."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ __all__ = ["MIXTURE", "VALUES", "checked_names", "plausible", "target_of"]
 
 MIXTURE, VALUES = "Mixture", "Values"
 _COMPONENTS = 5
-_FLOOR = {"scale": 1e-3}  # of standardised outcomes
+_FLOOR = {"scale": 1e-3}  # in standard deviations of the outcomes
 _MOST_VALUES = 30
-_LEAST_REPEATS = 10  # of a value, on average
+_LEAST_REPEATS = 10  # the mean number of rows per distinct value
 
 
 def checked_names(distribution: Any) -> list[Any]:
-    """The distributions to try, as a list; a `ValueError` for what is none."""
+    """The distributions to try, as a list; raises a `ValueError` if it is empty."""
     given = list(distribution) if isinstance(distribution, list | tuple) else [distribution]
     if not given:
         raise ValueError("`distribution` is empty: give at least one name, such as 'Normal'.")
@@ -29,7 +29,7 @@ def checked_names(distribution: Any) -> list[Any]:
 
 
 def plausible(y: np.ndarray, observed: np.ndarray | None) -> list[Any]:
-    """The distributions to try for outcomes `[n, k]`: those whose support they are in, the Normal first."""
+    """The distributions to try for outcomes `[n, k]`: those whose support contains them, with the Normal first."""
     found: list[Any] = ["Normal", MIXTURE]
     values = np.unique(y)
     if y.shape[1] > 1:
@@ -55,7 +55,8 @@ def target_of(
     """The target of a distribution for outcomes `[n, k]`.
 
     Raises:
-      ValueError: for no distribution that TFP has, a family for outcomes of another shape, or shared parameters.
+      ValueError: if TFP has no such distribution, or if the family has outcomes of another shape, class labels or
+        shared parameters.
     """
     if distribution == VALUES:
         if y.shape[1] > 1 or is_censored:
@@ -78,7 +79,7 @@ def target_of(
 
 
 def _named(name, shape):
-    """A family by name, and whether it can be shifted and stretched."""
+    """A family by name, and whether it is a location-scale family."""
     if name == MIXTURE:
         return MixtureFamily("Normal", _COMPONENTS, shape, floor=_FLOOR), True
     family = Family(name, shape)

@@ -1,4 +1,4 @@
-"""Classes: a probability for each label, or for each of a few values."""
+"""The target for class labels, or for outcomes with a few distinct values."""
 
 import keras
 import numpy as np
@@ -12,15 +12,15 @@ __all__ = ["Classes"]
 
 
 class Classes(Target):
-    """Class labels, or outcomes that repeat a few values: each has a probability.
+    """A probability for each class label, or for each distinct value of the outcomes.
 
-    Here a spread is a temperature, by which the logarithms of probabilities are divided.
+    The spread of this target is a temperature: the log-probabilities are divided by it.
 
     Args:
-      labels: `[n, 1]`, the index of each outcome's class.
-      num_classes: their number.
+      labels: the class index of each outcome, `[n, 1]`.
+      num_classes: the number of classes.
       weights: `[n]`, or None.
-      values: `[num_classes]`, rising numbers, if the outcomes are these; None if they are the labels themselves.
+      values: the outcome of each class, `[num_classes]`, in ascending order; None if the outcomes are class labels.
     """
 
     is_discrete = True
@@ -33,7 +33,7 @@ class Classes(Target):
 
     @classmethod
     def of_values(cls, y: np.ndarray, weights: np.ndarray | None) -> "Classes":
-        """The target of outcomes `[n, 1]` that repeat a few values."""
+        """The target for outcomes `[n, 1]` with a few distinct values."""
         values, labels = np.unique(y, return_inverse=True)
         return cls(labels.reshape(y.shape), len(values), weights, values)
 

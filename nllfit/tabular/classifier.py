@@ -1,4 +1,4 @@
-"""`DistributionClassifier`: calibrated probabilities of classes for every row of a table."""
+"""`DistributionClassifier`: calibrated class probabilities for each row of a table."""
 
 from typing import Any
 
@@ -17,14 +17,14 @@ __all__ = ["DistributionClassifier"]
 
 
 class DistributionClassifier(ClassifierMixin, TabularEstimator):
-    """Predicts the probability of each class from a table, by an ensemble of networks whose temperature is calibrated.
+    """Predicts class probabilities from a table, with a temperature-scaled ensemble of networks.
 
-    It is `DistributionRegressor` for class labels: networks are compared by their log-likelihood on rows held out,
-    which also tell the temperature, by which the logarithms of probabilities are divided. No class has a probability of
-    0: with the probability `1 / (validation_fraction * n)` the class comes from the frequencies of the training set.
+    It is the counterpart of `DistributionRegressor` for class labels. The log-likelihood of held-out rows selects the
+    network and the temperature, by which log-probabilities are divided. No class has a probability of 0: the prediction
+    is mixed with the class frequencies of the training set, with the weight `1 / (validation_fraction * n)`.
 
     Args:
-      network, num_members, max_epochs, validation_fraction, shuffle, random_state, warm_start, verbose: as of
+      network, num_members, max_epochs, validation_fraction, shuffle, random_state, warm_start, verbose: as in
         `DistributionRegressor`; `network="auto"` compares `"smooth"` and `"steep"`.
 
     Attributes:
@@ -65,18 +65,18 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
         self.verbose = verbose
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> "DistributionClassifier":
-        """Chooses a network and a temperature, and trains the ensemble.
+        """Selects a network and a temperature, and trains the ensemble.
 
         Args:
-          X: `[n, m]`, numbers, or a frame of pandas or polars.
-          y: `[n]`, class labels: numbers or text.
-          sample_weight: `[n]`, how often each row counts; rows of weight 0 are left out.
+          X: an array of numbers `[n, m]`, or a frame of pandas or polars.
+          y: class labels `[n]`, numbers or text.
+          sample_weight: the number of times that each row counts, `[n]`; rows of weight 0 are left out.
 
         Returns:
           The estimator itself.
 
         Raises:
-          ValueError: for a table, labels, weights or arguments that cannot be; the message names them.
+          ValueError: if the table, the labels, the weights or an argument is invalid; the message names it.
         """
         if y is None:
             raise ValueError("This DistributionClassifier requires y to be passed, but the target y is None.")
@@ -97,7 +97,7 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
         return self
 
     def predict_distribution(self, X: Any) -> tfd.Distribution:
-        """The `tfd.Categorical` of every row: a probability for each index into `classes_`."""
+        """A `tfd.Categorical` of batch `[n]`: for each row the probability of each index into `classes_`."""
         return self._distribution(self._read(X))
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -114,7 +114,7 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
         return self.classes_[largest]
 
     def evaluate(self, X: Any, y: ArrayLike, **arguments: Any) -> Evaluation:
-        """The log-likelihood, the accuracy, the Brier score and the calibration on rows, as of `nllfit.evaluate`."""
+        """The log-likelihood, accuracy, Brier score and calibration on rows, from `nllfit.evaluate`."""
         distribution, y = self.predict_distribution(X), column_or_1d(y)
         unknown = np.setdiff1d(y, self.classes_).tolist()
         if unknown:

@@ -1,4 +1,4 @@
-"""Columns: a table of numbers, categories, booleans and gaps becomes a matrix of numbers."""
+"""Encoding of a table of numbers, booleans, categories and missing values as a matrix of numbers."""
 
 import dataclasses
 import datetime
@@ -11,20 +11,20 @@ from sklearn.utils import check_array
 
 __all__ = ["Column", "Columns", "is_frame", "numbers_of"]
 
-_MOST_CATEGORIES = 50  # of a column that get an indicator of their own
+_MOST_CATEGORIES = 50  # per column with an indicator; rarer categories share zeros
 _ADVICE_ON_DATES = "give numbers, such as the days since a first date, the month and the weekday."
 _CATEGORICAL = ("CategoricalDtype", "Categorical", "Enum")  # dtypes of pandas and polars
 
 
 @dataclasses.dataclass
 class Column:
-    """How one column becomes numbers.
+    """The encoding of one column.
 
     Attributes:
-      name: for messages.
-      categories: the texts that have an indicator column each; None for a column of numbers or booleans.
-      fill: the number that replaces a missing one: the median of the rows that `Columns.of` saw.
-      has_gaps: whether one of those rows was missing. Then another indicator column marks missing values.
+      name: the column's name, for messages.
+      categories: the categories with an indicator column; None for a column of numbers or booleans.
+      fill: the replacement of a missing number: the median of the training rows.
+      has_gaps: whether a training row had a missing value. Then one more indicator column marks missing values.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Column:
     has_gaps: bool = False
 
     def encoded(self, values: np.ndarray) -> np.ndarray:
-        """The column `[n]` as numbers `[n, k]`. A category that was not seen when fitting counts as missing."""
+        """The column `[n]` as numbers `[n, k]`. A category that the training rows do not have counts as missing."""
         if self.categories is None:
             is_missing = np.isnan(values)
             parts = [np.where(is_missing, self.fill, values)]
@@ -47,11 +47,11 @@ class Column:
 
 @dataclasses.dataclass
 class Columns:
-    """The columns of a table, as they were when an estimator was fitted.
+    """The encoding of a table, learned from the training rows.
 
     Numbers stay numbers and booleans become 0 and 1. A column of text or of a categorical dtype becomes one indicator
-    per category, for at most 50 categories; the rest of them share zeros. A missing number becomes the column's median.
-    A column with missing values has one more indicator, which marks them.
+    per category for its 50 most frequent categories; in other categories all indicators are 0. A missing number becomes
+    the column's median. A column with missing values has one more indicator, which marks them.
     """
 
     columns: list[Column]
@@ -61,12 +61,12 @@ class Columns:
         """Learns the columns of a table.
 
         Args:
-          x: `[n, m]`, an array of numbers, or a frame of pandas or polars.
-          rows: the rows to learn from, a slice or flags `[n]`.
+          x: an array of numbers `[n, m]`, or a frame of pandas or polars.
+          rows: the rows to learn from, a slice or a boolean mask `[n]`.
 
         Raises:
-          ValueError: for dates, text in an array, a column of text and numbers, infinite numbers and columns of one
-            name, each with the column's name.
+          ValueError: if a column contains dates, infinite numbers, or both text and numbers; if an array contains text;
+            if two columns have the same name. The message names the column.
         """
         return cls([_learned(name, values[rows]) for name, values in _columns_of(x)])
 
@@ -74,7 +74,7 @@ class Columns:
         """The table as numbers `[n, k]`, in float64.
 
         Raises:
-          ValueError: as `of`; and for text in a column that had numbers, or numbers in one that had text.
+          ValueError: as from `of`; and if a column has text instead of numbers, or numbers instead of text.
         """
         parts = []
         for column, (_, values) in zip(self.columns, _columns_of(x), strict=True):
@@ -85,14 +85,14 @@ class Columns:
                     f"`X` has {now} in column {column.name}, which had {then} when the estimator was fitted: "
                     f"convert the column to {then}."
                 )
-            if is_text and not was_text:  # nothing but gaps
+            if is_text and not was_text:  # all values are missing
                 values = np.full(len(values), np.nan)
             parts.append(column.encoded(values))
         return np.concatenate(parts, axis=1)
 
 
 def _learned(name, values):
-    """The `Column` of values `[n]`: floats with NaN for gaps, or objects, text with None for gaps."""
+    """The `Column` of values `[n]`: floats with NaN for missing values, or text (objects) with None for them."""
     if values.dtype != object:
         is_missing = np.isnan(values)
         fill = float(np.median(values[~is_missing])) if not is_missing.all() else 0.0
@@ -107,14 +107,14 @@ def _present(values):
 
 
 def _columns_of(x: Any) -> Iterator[tuple[str, np.ndarray]]:
-    """The name and the values of each column: floats with NaN for gaps, or text with None for gaps."""
+    """The name and the values of each column: floats or text, with NaN or None for missing values."""
     if not is_frame(x):
         matrix = numbers_of(x)
         yield from ((str(i), matrix[:, i]) for i in range(matrix.shape[1]))
         return
     names = list(x.columns)
     if not names or not len(x):
-        raise ValueError(f"`X` has {len(x)} rows and {len(names)} columns: give at least one of either.")
+        raise ValueError(f"`X` has {len(x)} rows and {len(names)} columns: give at least one of each.")
     if len(set(names)) < len(names):
         name = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"`X` has {names.count(name)} columns named {name!r}: give each column a name of its own.")
@@ -122,12 +122,12 @@ def _columns_of(x: Any) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def is_frame(x: Any) -> bool:
-    """Whether a table has named columns, as those of pandas and polars."""
+    """Whether a table has named columns, as frames of pandas and polars do."""
     return hasattr(x, "columns")
 
 
 def numbers_of(x: Any) -> np.ndarray:
-    """An array `[n, m]` of finite numbers and NaN, in float64; else a `ValueError`."""
+    """The table as a float64 array `[n, m]`, which may contain NaN; raises a `ValueError` for other contents."""
     if getattr(getattr(x, "dtype", None), "kind", None) in ("M", "m"):
         raise ValueError(f"`X` holds dates: {_ADVICE_ON_DATES}")
     try:
@@ -142,7 +142,7 @@ def numbers_of(x: Any) -> np.ndarray:
 
 
 def _values(name, series):
-    """A frame's column: floats with NaN for gaps, or text with None for gaps."""
+    """The values of a frame's column: floats or text, with NaN or None for missing values."""
     values = series.to_numpy()
     if values.dtype.kind in "Mm":
         raise ValueError(f"`X` holds dates in column {name}: {_ADVICE_ON_DATES}")
@@ -171,5 +171,7 @@ def _values(name, series):
 def _checked(name, values):
     if np.any(np.isinf(values)):
         row = int(np.argmax(np.isinf(values)))
-        raise ValueError(f"`X` has {values[row]} in column {name} at row {row}: give finite numbers, or leave a gap.")
+        raise ValueError(
+            f"`X` has {values[row]} in column {name} at row {row}: give finite numbers, or NaN if it is missing."
+        )
     return values

@@ -1,4 +1,4 @@
-"""Explanation: which columns a predicted distribution depends on, and how its quantiles move with each."""
+"""Explanation of a predicted distribution: the importance of each column, and how the quantiles depend on it."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -24,28 +24,28 @@ def explain(
     num_points: int = 20,
     random_state: Any = None,
 ) -> "Explanation":
-    """Says which columns of a table a predicted distribution depends on, and how.
+    """Measures how a predicted distribution depends on each column of a table.
 
-    The importance of a column is the mean log-likelihood of outcomes minus that with the column's values in a random
-    order. It counts what the column tells of the spread and the shape, not only of the mean. The dependence of a
-    quantile on a column is its mean over the rows, if all of them had the same value in the column. Both are
-    scikit-learn's `permutation_importance` and `partial_dependence`.
+    The importance of a column is the decrease of the mean log-likelihood when the column's values are shuffled. It
+    includes the effect of the column on the spread and the shape of the distribution, not only on the mean. The
+    dependence of a quantile on a column is the mean of the predicted quantile over all rows, with the column set to one
+    value. They are computed by scikit-learn's `permutation_importance` and `partial_dependence`.
 
     Args:
       model: a fitted `DistributionRegressor` of one outcome.
-      X: `[n, m]`, a table of rows that it was not fitted to: an array, or a frame of pandas. Rows with a gap in a
-        column have no part in the dependence on it.
-      y: `[n]`, their outcomes.
-      quantiles: the probabilities of the quantiles to follow.
-      num_repeats: how often each column is shuffled.
-      num_points: how many values of a column are tried, at most.
-      random_state: fixes the random orders.
+      X: rows that the model was not fitted to, an array `[n, m]` or a frame of pandas. The dependence on a column uses
+        only the rows in which it is not missing.
+      y: the outcomes of these rows, `[n]`.
+      quantiles: the probabilities of the quantiles for `dependence`.
+      num_repeats: how many times each column is shuffled.
+      num_points: the largest number of values at which the dependence on a column is computed.
+      random_state: the seed of the shuffles.
 
     Returns:
       An `Explanation`.
 
     Raises:
-      ValueError: if the model has several outcomes, or as `model.score`.
+      ValueError: if the model has several outcomes, or as from `model.score`.
 
     Example:
       >>> from nllfit.tabular import DistributionRegressor, explain
@@ -81,13 +81,13 @@ def explain(
 
 @dataclasses.dataclass(frozen=True)
 class Explanation:
-    """What `explain` found.
+    """The result of `explain`.
 
     Attributes:
-      importances: by column, what is lost of the mean log-likelihood, in nats a row, when its values are shuffled.
-      importance_stds: their standard deviations over the repeats.
+      importances: by column, the decrease of the mean log-likelihood, in nats per row, when the column is shuffled.
+      importance_stds: by column, the standard deviation of that decrease over the repeats.
       quantiles: the probabilities of the quantiles.
-      dependence: by column, the values that were tried `[points]`, and the mean quantiles there `[quantiles, points]`.
+      dependence: by column, its values `[points]` and the mean quantiles at these values, `[quantiles, points]`.
     """
 
     importances: dict[str, float]
@@ -120,7 +120,7 @@ class Explanation:
 
 
 class _Quantiles(RegressorMixin, BaseEstimator):
-    """A fitted regressor whose predictions `[n, len(q)]` are quantiles, as scikit-learn's inspection takes it."""
+    """A regressor for scikit-learn's `partial_dependence` that predicts the quantiles `[n, len(q)]` of a model."""
 
     def __init__(self, model: Any, q: tuple[float, ...]):
         self.model, self.q = model, q

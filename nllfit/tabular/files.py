@@ -1,4 +1,4 @@
-"""Files: a fitted estimator as plain values and arrays, which run no code when they are read."""
+"""Files of fitted estimators: JSON and arrays, so that reading them runs no code."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def write(folder: str | os.PathLike, values: Any) -> None:
 
     Raises:
       TypeError: for a value of another class.
-      ValueError: if the folder holds something.
+      ValueError: if the folder is not empty.
     """
     arrays: dict[str, np.ndarray] = {}
     plain = json.dumps(_plain(values, arrays))
@@ -45,10 +45,10 @@ def write(folder: str | os.PathLike, values: Any) -> None:
 
 
 def read(folder: str | os.PathLike) -> Any:
-    """The values that `write` wrote, in any process.
+    """Reads the values that `write` wrote.
 
     Raises:
-      ValueError: if there is no such folder, or a file in it is damaged.
+      ValueError: if the folder does not exist, or a file in it is damaged.
     """
     folder = pathlib.Path(folder)
     try:
@@ -57,12 +57,13 @@ def read(folder: str | os.PathLike) -> Any:
             return _restored(plain, dict(arrays))
     except (EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"`folder` {folder} holds no whole estimator: name one that `save` wrote. ({type(error).__name__}: {error})"
+            f"`folder` {folder} does not contain a complete estimator: give one that `save` wrote. "
+            f"({type(error).__name__}: {error})"
         ) from error
 
 
 def _plain(value, arrays):
-    """A value as JSON has it; its arrays move to `arrays`."""
+    """The value in terms of JSON's types; its arrays move to `arrays`, and their names stay."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.ndarray | np.generic):
@@ -79,7 +80,7 @@ def _plain(value, arrays):
         state = value.__getstate__() if isinstance(value, Predictor) else vars(value)
         return {"class": type(value).__name__, "state": _plain(dict(state), arrays)}
     if isinstance(value, type) and issubclass(value, tfd.Distribution):
-        return value.__name__  # as `distribution=` takes it, too
+        return value.__name__  # `distribution=` accepts the name of a class as well
     if isinstance(value, ParametricFamily):
         return {"family": keras.saving.serialize_keras_object(heads.DistributionHead(value))}
     raise TypeError(f"A {type(value).__name__} cannot be saved: {value!r}.")

@@ -1,4 +1,4 @@
-"""Forest: the distribution that randomised trees predict, as inputs of a network, which by itself smooths steps."""
+"""Predictions of a random forest as inputs of a network, which by itself smooths out jumps."""
 
 import numpy as np
 from sklearn.ensemble import ExtraTreesRegressor
@@ -7,17 +7,17 @@ __all__ = ["Forest"]
 
 _TREES = 100
 _LEVELS = np.arange(1, 10) / 10
-_MOST_ROWS = 8192  # that one tree sees
-_MOST_VALUES = 20  # of outcomes that are each a threshold
-_LEAST = 1e-2  # probability, before the logarithm of odds
+_MOST_ROWS = 8192  # in the bootstrap sample of a tree
+_MOST_VALUES = 20  # if the outcomes have at most this many distinct values, each is a threshold
+_LEAST_PROBABILITY = 1e-2  # before log-odds are taken
 
 
 class Forest:
-    """The predictive distribution of a forest at some thresholds of the outcomes, in log-odds.
+    """The predictive distribution of a forest at certain thresholds of the outcomes, in log-odds.
 
-    The trees split to tell apart the indicators `y <= t` at thresholds `t`, the deciles of the outcomes or all of their
-    values if they are few, and `y` itself, standardised. So they follow the whole distribution, and steps in it. A row
-    of the training set is predicted only by the trees that did not see it, because the others know its outcome.
+    The trees predict the indicators `y <= t` and the standardised `y` itself. The thresholds `t` are the deciles of the
+    outcomes, or all their values if there are few. So the trees follow the whole distribution, including jumps. For a
+    row of the training set only the trees that were grown without it are used, because the others know its outcome.
 
     Source: Geurts, Ernst and Wehenkel, Extremely randomized trees, 2006; Meinshausen, Quantile regression forests,
     2006.
@@ -31,11 +31,10 @@ class Forest:
           x: `[n, m]`.
           y: `[n, k]`.
           weights: `[n]`, or None.
-          seed: of the trees.
+          seed: the seed of the trees.
 
         Returns:
-          The forest, and the inputs `[n, k * (thresholds + 1)]` of its own training set: what trees that did not see a
-          row predict for it.
+          The forest, and its out-of-bag predictions for the training set, `[n, k * (thresholds + 1)]`.
         """
         targets = np.concatenate([_targets(column) for column in y.T], axis=1)
         forest = ExtraTreesRegressor(
@@ -59,7 +58,7 @@ class Forest:
         self.is_indicator = np.all((targets == 0) | (targets == 1), axis=0)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """The inputs `[n, k * (thresholds + 1)]` of new rows."""
+        """The predictions for new rows, `[n, k * (thresholds + 1)]`."""
         return self._inputs(x, np.ones([len(x), _TREES], bool))
 
     def _inputs(self, x, counted):
@@ -67,13 +66,13 @@ class Forest:
         for i, leaves in enumerate(self._leaves(x).T):
             total += np.where(counted[:, i, None], self.value[leaves], 0)
         share = total / counted.sum(axis=1, keepdims=True)
-        probability = np.clip(share, _LEAST, 1 - _LEAST)
+        probability = np.clip(share, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
         log_odds = np.log(probability / (1 - probability))
         return np.where(self.is_indicator, log_odds, share)
 
     def _leaves(self, x):
         """The leaf of each row in each tree, `[n, trees]`."""
-        x = x.astype("float32")  # as the trees have seen it
+        x = x.astype("float32")  # scikit-learn's trees are grown in float32
         nodes = np.tile(self.starts, [len(x), 1])
         rows = np.arange(len(x))[:, None]
         while np.any(inner := self.children[0][nodes] >= 0):
@@ -83,7 +82,7 @@ class Forest:
 
 
 def _targets(y):
-    """The outcomes `[n]`, standardised, and the indicators that they are not above each threshold."""
+    """The standardised outcomes, and the indicators `y <= t` of each threshold, `[n, thresholds + 1]`."""
     values = np.unique(y)
     thresholds = values[:-1] if len(values) <= _MOST_VALUES else np.unique(np.quantile(y, _LEVELS))
     standard = (y - y.mean()) / (y.std() or 1.0)

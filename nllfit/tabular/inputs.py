@@ -1,4 +1,4 @@
-"""Inputs: what a network sees of a table of numbers."""
+"""The inputs of a network: standardised numbers, bins, and the predictions of a forest."""
 
 import dataclasses
 from typing import Any
@@ -11,21 +11,21 @@ from nllfit.tabular.forest import Forest
 __all__ = ["NETWORKS", "Bins", "Inputs", "Network", "named_network"]
 
 _BINS = 20  # per column
-_MOST_BINNED_COLUMNS = 1000  # a wider table is memory more than information
+_MOST_BINNED_COLUMNS = 1000  # bins of a wider table would need too much memory
 
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """The hidden layers of a network, and how it sees the inputs.
+    """The hidden layers of a network, and its inputs.
 
     Args:
       units: the number of swish units of each hidden layer.
-      inputs: what the network sees in addition to the standardised inputs: `"bins"`, how far each number is through
-        each of 20 bins between the quantiles of its column, which follows jumps; `"forest"`, the distribution that a
-        forest of randomised trees predicts.
+      inputs: the inputs in addition to the standardised columns. `"bins"` is a piecewise linear encoding of each column
+        with 20 bins between its quantiles, which helps the network to follow jumps. `"forest"` is the distribution that
+        a forest of randomised trees predicts.
 
     Raises:
-      ValueError: if `units` are not positive ints, or `inputs` names something else.
+      ValueError: if `units` are not positive ints, or `inputs` contains another name.
 
     Example:
       >>> from nllfit.tabular import Network
@@ -56,7 +56,7 @@ NETWORKS = {
 
 
 def named_network(network: Any) -> Network:
-    """A `Network` itself, or the one of that name; else a `ValueError`."""
+    """The `Network` of a name, or the given `Network`; raises a `ValueError` for anything else."""
     if isinstance(network, Network):
         return network
     if not isinstance(network, str) or network not in NETWORKS:
@@ -66,7 +66,9 @@ def named_network(network: Any) -> Network:
 
 
 class Bins:
-    """How far a number is through each of the bins that the quantiles of its column make: 0 below one, 1 above.
+    """The piecewise linear encoding of columns: for each bin 0 below it, 1 above it, and linear inside.
+
+    The edges of the bins are quantiles of the column.
 
     Source: Gorishniy, Rubachev and Babenko, On embeddings for numerical features in tabular deep learning, 2022.
     """
@@ -82,9 +84,7 @@ class Bins:
 
 
 class Inputs:
-    """What a network sees: a table's numbers, standardised, and their bins and a forest's predictions if it asks for
-    them.
-    """
+    """The inputs of a network: the standardised columns of a table, with bins and forest predictions if requested."""
 
     def __init__(self, network: Network, x: np.ndarray, weights: np.ndarray | None, forest: Forest | None):
         scaler = StandardScaler().fit(x, sample_weight=weights)
@@ -96,25 +96,24 @@ class Inputs:
     def fit(
         cls, network: Network, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, seed: int
     ) -> tuple["Inputs", np.ndarray]:
-        """Learns the ranges of a training set, and grows the forest.
+        """Learns the scales and bins of a training set, and grows the forest.
 
         Args:
-          network: the `Network` that sees the inputs.
-          x: `[n, m]`, the training set's numbers.
-          y: `[n, k]`, its outcomes as numbers.
-          weights: `[n]`, how often each row counts, or None.
-          seed: of the forest.
+          network: the `Network`, which determines the inputs.
+          x: the columns of the training set, `[n, m]`.
+          y: its outcomes as numbers, `[n, k]`.
+          weights: the number of times that each row counts, `[n]`, or None.
+          seed: the seed of the forest.
 
         Returns:
-          The `Inputs`, and those of the training set itself, `[n, inputs]`: trees that saw a row are left out of what
-          the forest predicts for it.
+          The `Inputs`, and their values for the training set, `[n, inputs]`, with out-of-bag forest predictions.
         """
         forest, of_forest = Forest.fit(x, y, weights, seed) if "forest" in network.inputs else (None, None)
         inputs = cls(network, x, weights, forest)
         return inputs, inputs._seen(x, of_forest)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """The inputs `[n, inputs]` of new rows in float32; none lies outside the range of the training set."""
+        """The inputs `[n, inputs]` of new rows in float32, with columns clipped to the range of the training set."""
         return self._seen(x, None if self.forest is None else self.forest(x))
 
     def _seen(self, x, of_forest):

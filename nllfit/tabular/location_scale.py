@@ -1,4 +1,4 @@
-"""Standardised outcomes, for families that stay themselves when their outcomes are shifted and stretched."""
+"""The target of location-scale families: networks learn standardised outcomes."""
 
 from typing import Any
 
@@ -14,13 +14,13 @@ __all__ = ["LocationScale", "is_location_scale"]
 
 
 class LocationScale(OfFamily):
-    """Standardised outcomes, for a family that stays itself when its outcomes are shifted and stretched.
+    """Standardised outcomes of a location-scale family.
 
     Args:
-      family: of the standardised outcomes, such as a Normal or a mixture of Normals.
-      y: `[n, k]`.
+      family: the family of the standardised outcomes, such as a Normal or a mixture of Normals.
+      y: the outcomes, `[n, k]`.
       weights: `[n]`, or None.
-      is_censored: whether some outcomes are only known to be larger.
+      is_censored: whether some outcomes are right-censored.
     """
 
     def __init__(self, family: Any, y: np.ndarray, weights: np.ndarray | None, is_censored: bool = False):
@@ -28,7 +28,8 @@ class LocationScale(OfFamily):
         moments = [_mean_and_spread(column, weights) for column in y.T]
         self.loc, self.unit = np.array(moments).T
         outcomes = self._standard(y)
-        # Among hundreds of members one may run away for one row. Unobserved times may be beyond all that were observed.
+        # Predicted locations are clipped to the range of the outcomes, because one of many members may extrapolate
+        # wildly for some row. With censoring there is no upper limit: a true time may exceed all observed ones.
         highest = np.full(len(moments), np.inf, "float32") if is_censored else outcomes.max(axis=0)
         self.ends = outcomes.min(axis=0), highest
 
@@ -50,7 +51,7 @@ class LocationScale(OfFamily):
         (low, high), shape = self.ends, [1] * (one.batch_shape.rank - rank) + [len(self.loc)] * rank
         low, high = (tf.cast(np.reshape(end, shape), one.dtype) for end in (low, high))
         loc, unit = (np.reshape(values, shape) for values in (self.loc, self.unit))
-        widest = tf.where(high > low, high - low, 1)  # not 0, where all outcomes are equal
+        widest = tf.where(high > low, high - low, 1)  # 1 and not 0 if all outcomes are equal
         within = tf.clip_by_value(one.loc, low, high), tf.minimum(one.scale, widest)
         locs, scales = (tf.cast(values, tf.float64) for values in within)
         moved = {"loc": loc + unit * locs, "scale": unit * spread * scales}
@@ -70,9 +71,9 @@ class LocationScale(OfFamily):
 
 
 def is_location_scale(family: Any) -> bool:
-    """Whether a family stays itself when outcomes are shifted and stretched: whether its density says so.
+    """Whether a family is a location-scale family, by a numerical test of its density.
 
-    `p(loc + unit y | loc + unit l, unit s) unit = p(y | l, s)` at some numbers of either sign.
+    The test is `p(loc + unit y | loc + unit l, unit s) unit = p(y | l, s)` at random `y`, `l` and `s`.
     """
     made = family.distribution(tf.random.stateless_normal([8, family.params_size], [0, 0], dtype=tf.float64))
     one, _ = _one_element(getattr(made, "components_distribution", made))
@@ -84,13 +85,13 @@ def is_location_scale(family: Any) -> bool:
     y = tf.random.stateless_normal(one.batch_shape, [0, 1], stddev=3.0, dtype=tf.float64)
     try:
         same = moved.log_prob(loc + unit * y) + np.log(unit), one.log_prob(y)
-    except (ValueError, tf.errors.InvalidArgumentError):  # some of the numbers are no outcomes
+    except (ValueError, tf.errors.InvalidArgumentError):  # the support is not the real line
         return False
     return bool(np.allclose(*same, rtol=1e-6) and np.all(np.isfinite(same[1])))
 
 
 def _one_element(distribution):
-    """The distribution of one element of an outcome, and over how many axes outcomes repeat it."""
+    """The distribution inside an `Independent`, and the number of its event axes (0 for other distributions)."""
     if isinstance(distribution, tfd.Independent):
         return distribution.distribution, int(distribution.reinterpreted_batch_ndims)
     return distribution, 0
@@ -109,4 +110,4 @@ def _mean_and_spread(column, weights):
     else:
         loc = np.average(column, weights=weights)
         unit = np.sqrt(np.average((column - loc) ** 2, weights=weights))
-    return loc, unit if unit > 0 else 1.0  # where all outcomes are equal
+    return loc, unit if unit > 0 else 1.0  # 1 if all outcomes are equal

@@ -1,4 +1,4 @@
-"""Outcomes in their own unit: amounts, counts and shares, whose networks begin at the marginal distribution."""
+"""The target of all other families (amounts, counts, shares): networks learn outcomes in their own unit."""
 
 from typing import Any
 
@@ -17,18 +17,18 @@ from nllfit.tabular.targets import SPREADS, OfFamily
 
 __all__ = ["OwnUnit"]
 
-_SCORES = np.linspace(-8, 8, 33)  # Normal scores, between which a map is straight
+_SCORES = np.linspace(-8, 8, 33)  # Normal scores, the knots of the map that widens a distribution
 
 
 class OwnUnit(OfFamily):
-    """Outcomes in their own unit: amounts, counts, shares, and every family that cannot be shifted and stretched.
+    """Outcomes in their own unit, for every family that is not a location-scale family: amounts, counts, shares.
 
-    A network begins at the marginal distribution of the outcomes, whatever the inputs, and moves each number of the
-    family in steps of its own size: the inverse root of what one outcome tells of it.
+    A network starts at the marginal distribution of the outcomes for all inputs. Its output for each parameter is
+    scaled by `step`, the inverse square root of the Fisher information of one outcome about that parameter.
 
     Args:
-      family, y, weights, is_censored: as of `LocationScale`.
-      observed: `[n]`, whether an outcome was observed, or None.
+      family, y, weights, is_censored: as in `LocationScale`.
+      observed: whether each outcome was observed, `[n]`, or None.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class OwnUnit(OfFamily):
             self.spreads = _spreads_of(family.distribution(tf.constant(self.offset[None])))
         try:
             sizes = self._sizes(head.family, outcomes)
-        except ValueError:  # an outcome is outside the support; `evaluate` says which
+        except ValueError:  # an outcome is outside the support; the error of `evaluate` names its row
             evaluate(head.family.distribution(np.tile(self.offset, [len(y), 1])), y=outcomes)
             raise
         self.step = np.clip(sizes, 1, max(1.0, float(y.std())))
 
     def _sizes(self, family, outcomes):
-        """For each number of the family, how far it has to move to matter: one over the root of its information."""
+        """For each unconstrained parameter, the inverse square root of its information at the marginal distribution."""
         few = outcomes[:: max(1, len(outcomes) // 1000)]
 
         def loss(params):
@@ -80,7 +80,7 @@ class OwnUnit(OfFamily):
         return self._outcomes(y, observed)
 
     def untrained(self, build: Any) -> list[keras.Model]:
-        return [build()]  # it predicts the marginal distribution
+        return [build()]  # an untrained network predicts the marginal distribution
 
     def distribution(self, predicted: tfd.Distribution, spread: float, doubt: float) -> tfd.Distribution:
         logits = tf.nn.log_softmax(predicted.mixture_distribution.logits)
@@ -105,7 +105,7 @@ class OwnUnit(OfFamily):
         if len(self.spreads) == 1:
             return np.array([loss])
         z, spreads = normal_scores(distribution, y), self.spreads[:, None]
-        # A spread maps Normal scores: the density phi(z) becomes phi(z / spread) / spread.
+        # The spread divides Normal scores: the density phi(z) becomes phi(z / spread) / spread.
         change = z**2 / 2 * (spreads**-2 - 1) + np.log(spreads)
         if observed is not None:
             change = np.where(observed, change, log_ndtr(-z) - log_ndtr(-z / spreads))
@@ -113,7 +113,7 @@ class OwnUnit(OfFamily):
 
 
 def _spreads_of(distribution):
-    """The factors to try on the width of a distribution: 1 if it has points or dependent elements."""
+    """The factors to try on the width of a distribution; only 1 if its outcomes are not independent real numbers."""
     if distribution.event_shape.num_elements() > 1:
         return np.ones(1)
     try:
@@ -124,6 +124,6 @@ def _spreads_of(distribution):
 
 
 def _widened(distribution, spread):
-    """A distribution of real numbers whose Normal scores are divided by `spread`: a Normal's scale is multiplied."""
+    """A distribution of real numbers with its Normal scores divided by `spread`; for a Normal this scales its scale."""
     scores = np.broadcast_to(_SCORES, [*distribution.event_shape, len(_SCORES)])
     return Recalibrated(None, spread * scores, _SCORES).calibrate(distribution)

@@ -19,43 +19,45 @@ __all__ = ["DistributionRegressor"]
 
 
 class DistributionRegressor(RegressorMixin, TabularEstimator):
-    """Predicts the distribution of one or several numbers from a table, by an ensemble of networks.
+    """Predicts the distribution of one or several numbers from a table, with an ensemble of networks.
 
-    The defaults need no tuning. Inputs and outcomes are standardised. Two networks, a smooth one and one that sees the
-    inputs cut into bins, are compared on rows held out of training; where the better one is too sure of itself it is
-    tried with a strong weight decay, too. The rows held out tell by what factor to widen the predicted distributions.
-    Then `num_members` networks are trained on all rows, and their distributions are mixed. With the probability
-    `1 / (validation_fraction * n)` an outcome comes from the marginal distribution of the training set, so that no new
-    row costs hundreds of nats.
+    The defaults need no tuning. Inputs and outcomes are standardised. Two networks, a smooth one and one with binned
+    inputs, are compared on held-out rows. If the better one is overconfident, it is also tried with a strong weight
+    decay. The held-out rows also determine a factor that widens the predicted distributions. Then `num_members`
+    networks are trained on all rows, and the prediction is the mixture of their distributions. It also contains the
+    marginal distribution of the training set, with the weight `1 / (validation_fraction * n)`, so that an unusual new
+    row does not cost hundreds of nats.
 
-    `X` is an array of numbers or a frame of pandas or polars, with columns of numbers, booleans, text or categories,
-    and with gaps: a missing number becomes the median of its column and is marked by an indicator. A category that was
-    not seen when fitting counts as missing.
+    `X` is an array of numbers or a frame of pandas or polars with columns of numbers, booleans, text or categories.
+    A missing number becomes the median of its column, and an indicator marks it. A category that the training rows do
+    not have counts as missing.
 
     Args:
-      distribution: the name of a family of `tfp.distributions`, such as `"Normal"`, `"Gamma"` or `"Poisson"`;
-        `"Mixture"`, of five Normals; `"Values"`, a probability for each value that the outcomes of the training set
-        have; a family, such as `nllfit.Truncated("Normal", 0.0, event_shape=1)`; a list of these, of which the best on
-        the rows held out is taken; or `"auto"`, which lists the families that have the outcomes in their support. A
-        family object is taken as it is; by name, a `scale` has a floor of a thousandth of the outcomes' spread. If a
-        list has both densities and probabilities the CRPS compares them, else the log-likelihood does.
-      network: `"smooth"`, `"steep"` with bins, `"forest"` with the predictions of randomised trees as inputs, a
-        `Network`, or a list of these, which are compared with the first distribution. `"auto"` compares `"smooth"` and
-        `"steep"`, and with `distribution="auto"` also `"forest"`.
+      distribution: the distribution to predict, as one of:
+        - the name of a family of `tfp.distributions`, such as `"Normal"`, `"Gamma"` or `"Poisson"`. Its `scale` has a
+          floor of a thousandth of the outcomes' spread.
+        - `"Mixture"`: a mixture of five Normals.
+        - `"Values"`: a probability for each distinct outcome of the training set.
+        - a family object, such as `nllfit.Truncated("Normal", 0.0, event_shape=1)`, which is used unchanged.
+        - a list of these: the best on the held-out rows is selected. The log-likelihood compares them, or the CRPS if
+          some have densities and others probabilities.
+        - `"auto"`: a list of the common families whose support contains the outcomes.
+      network: `"smooth"`, `"steep"` (with binned inputs), `"forest"` (with the predictions of randomised trees as
+        inputs), a `Network`, or a list of these, which are compared with the first distribution. `"auto"` compares
+        `"smooth"` and `"steep"`, and also `"forest"` if `distribution` is `"auto"`.
       num_members: the number of networks in the ensemble.
-      max_epochs: the most epochs to train for. None for `900 / n^(1/3)`.
-      validation_fraction: the fraction of rows to hold out while networks are compared.
-      shuffle: whether random rows are held out. False holds out the last ones, as for a table in the order of time.
-      random_state: fixes what is random. An int gives the same predictions in each `fit`.
-      warm_start: whether another `fit` on the same rows keeps the trials and the ensembles of the one before. Use it to
-        compare distributions.
+      max_epochs: the largest number of epochs; None for `900 / n^(1/3)`.
+      validation_fraction: the fraction of rows that are held out to compare networks.
+      shuffle: whether the held-out rows are random. If False they are the last ones, for tables in order of time.
+      random_state: the seed of all random numbers. With an int, each `fit` gives the same predictions.
+      warm_start: whether another `fit` on the same rows reuses earlier trials and ensembles, to compare distributions.
       verbose: 1 for a progress bar.
 
     Attributes:
       trials_: the trials, the best first, each with its `network`, `weight_decay`, `distribution`, `nll`, `spread` and
         `crps`.
       n_features_in_, feature_names_in_: the number of columns of `X`, and their names if it is a frame.
-      n_outputs_: the number of outcomes of a row.
+      n_outputs_: the number of outcomes per row.
 
     Example:
       >>> from nllfit.tabular import DistributionRegressor
@@ -95,20 +97,20 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
     def fit(
         self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, observed: ArrayLike | None = None
     ) -> "DistributionRegressor":
-        """Chooses a network, a family and a spread, and trains the ensemble.
+        """Selects a network, a family and a spread, and trains the ensemble.
 
         Args:
-          X: `[n, m]`, numbers, or a frame of pandas or polars.
-          y: `[n]`, or `[n, k]` for several outcomes of a row.
-          sample_weight: `[n]`, how often each row counts; rows of weight 0 are left out.
-          observed: `[n]`, False where all that is known is that the outcome is larger than `y`, as of a survival time
-            that was cut off. Then the family's likelihood is that of right-censored outcomes.
+          X: an array of numbers `[n, m]`, or a frame of pandas or polars.
+          y: outcomes `[n]`, or `[n, k]` for several outcomes per row.
+          sample_weight: the number of times that each row counts, `[n]`; rows of weight 0 are left out.
+          observed: `[n]`, False if the outcome is right-censored: it is only known to be larger than `y`. If given, the
+            networks are trained with the likelihood of right-censored outcomes.
 
         Returns:
           The estimator itself.
 
         Raises:
-          ValueError: for a table, outcomes, weights or arguments that cannot be; the message names them.
+          ValueError: if the table, the outcomes, the weights or an argument is invalid; the message names it.
         """
         y = checked_outcomes(self, y)
         self._is_vector = y.ndim == 1
@@ -128,10 +130,10 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         return self
 
     def predict_distribution(self, X: Any) -> tfd.Distribution:
-        """The distribution of every row's outcome: of batch `[n]`, and event `[k]` for `k` outcomes of a row.
+        """The predicted distribution of each row's outcome, of batch `[n]` and event `[k]` for `k` outcomes per row.
 
-        Score it with `nllfit.evaluate(distribution, y=y)`, and ask it with `nllfit.quantile`, `nllfit.cdf` or
-        `nllfit.survival`.
+        Score it with `nllfit.evaluate(distribution, y=y)`. `nllfit.quantile`, `nllfit.cdf` and `nllfit.survival` accept
+        it as well.
         """
         return self._distribution(self._read(X))
 
@@ -153,7 +155,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         return self._like_y(np.moveaxis(found, 0, -1) if np.ndim(q) else found, bool(np.ndim(q)))
 
     def predict_interval(self, X: Any, level: float = 0.9) -> np.ndarray:
-        """The central interval that holds an outcome with the probability `level`: `[n, 2]`, or `[n, k, 2]`."""
+        """The central interval that contains an outcome with probability `level`: `[n, 2]`, or `[n, k, 2]`."""
         ends = interval(self.predict_distribution(X), level)
         return self._like_y(np.stack([np.asarray(end, np.float64) for end in ends], -1), True)
 
@@ -162,8 +164,8 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
 
         Args:
           X: `[n, m]`.
-          num_samples: how many for each row.
-          random_state: fixes them; None takes the estimator's own `random_state`.
+          num_samples: the number of samples for each row.
+          random_state: the seed; None for the estimator's own `random_state`.
         """
         checked_number("num_samples", num_samples, 1)
         given = self.random_state if random_state is None else random_state
@@ -174,11 +176,10 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
     def score(
         self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, observed: ArrayLike | None = None
     ) -> float:
-        """The mean log-likelihood of outcomes, in nats: the higher, the better.
+        """The mean log-likelihood of outcomes, in nats; higher is better.
 
         Args:
-          X, y, sample_weight, observed: as `fit` takes them. An outcome that was not observed counts with
-            `log P(Y > y)`.
+          X, y, sample_weight, observed: as for `fit`. A right-censored outcome contributes `log P(Y > y)`.
         """
         x = self._read(X)
         outcomes = self._outcomes(y)
@@ -186,11 +187,11 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         return -mean_nll(self._distribution(rows.x), rows.y, rows.weights, rows.observed)
 
     def evaluate(self, X: Any, y: ArrayLike, **arguments: Any) -> Evaluation:
-        """Scores, calibration and the coverage of intervals on rows: what `nllfit.evaluate` returns.
+        """Scores, calibration and the coverage of intervals on rows, from `nllfit.evaluate`.
 
         Args:
-          X, y: as `fit` takes them.
-          **arguments: of `nllfit.evaluate`, such as `levels`.
+          X, y: as for `fit`.
+          **arguments: arguments of `nllfit.evaluate`, such as `levels`.
         """
         distribution = self.predict_distribution(X)
         return evaluate(distribution, y=shaped(self._outcomes(y), distribution), **arguments)
@@ -203,7 +204,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         return y
 
     def _like_y(self, values, has_last_axis=False):
-        """Values `[n, *event]`, with one axis more at the end if they have one, in the shape that `y` had."""
+        """Values `[n, *event]`, with one more axis if `has_last_axis`, reshaped to the shape of the training `y`."""
         values = np.asarray(values, np.float64)
         last = values.shape[values.ndim - has_last_axis :]
         return values.reshape([len(values), *([] if self._is_vector else [self.n_outputs_]), *last])
@@ -211,12 +212,12 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
-        tags.regressor_tags.poor_score = True  # `score` is no R2, of which scikit-learn expects 0.5
+        tags.regressor_tags.poor_score = True  # scikit-learn's checks expect an R2 above 0.5, and `score` is no R2
         return tags
 
 
 def checked_outcomes(estimator: Any, y: Any) -> np.ndarray:
-    """Outcomes `[n]` or `[n, k]` as finite numbers; else a `ValueError`."""
+    """The outcomes `[n]` or `[n, k]` as finite floats; raises a `ValueError` if they are not."""
     if y is None:
         raise ValueError(f"This {type(estimator).__name__} requires y to be passed, but the target y is None.")
     try:
@@ -230,7 +231,7 @@ def checked_outcomes(estimator: Any, y: Any) -> np.ndarray:
 
 
 def _centers(distribution):
-    """The mean of each element of an outcome, or the median where there is none."""
+    """The mean of each element of an outcome, or the median if the mean does not exist."""
     try:
         mean = np.asarray(distribution.mean(), np.float64)
     except NotImplementedError:

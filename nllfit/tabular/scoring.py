@@ -1,4 +1,4 @@
-"""Scoring: what predicted distributions think of outcomes, some of which may be right-censored."""
+"""Scores of predicted distributions for outcomes, some of which may be right-censored."""
 
 from typing import Any
 
@@ -12,19 +12,19 @@ from nllfit.scores import crps
 
 __all__ = ["mean_crps", "mean_nll", "normal_scores", "shaped"]
 
-_FURTHEST = 37.0  # the Normal score of the least probability in float64
+_LARGEST_SCORE = 37.0  # the Normal score of about the smallest probability in float64
 
 
 def mean_nll(
     distribution: tfd.Distribution, y: np.ndarray, weights: np.ndarray | None = None, observed: np.ndarray | None = None
 ) -> float:
-    """The mean negative log-likelihood of outcomes in nats, `-log S(y)` where an outcome was not observed.
+    """The mean negative log-likelihood of outcomes in nats; `-log S(y)` for a right-censored outcome.
 
     Args:
-      distribution: of batch `[n]`.
-      y: `[n, k]`.
-      weights: `[n]`, how often each row counts, or None.
-      observed: `[n]`, False where all that is known is that the outcome is larger; None if all were observed.
+      distribution: the predictions, of batch `[n]`.
+      y: the outcomes, `[n, k]`.
+      weights: the number of times that each row counts, `[n]`, or None.
+      observed: `[n]`, False if an outcome is right-censored; None if all were observed.
     """
     outcomes = shaped(y, distribution)
     losses = np.asarray(negative_log_likelihood(outcomes, distribution), np.float64)
@@ -40,12 +40,12 @@ def mean_crps(distribution: tfd.Distribution, y: np.ndarray, weights: np.ndarray
 
 
 def normal_scores(distribution: tfd.Distribution, y: np.ndarray) -> np.ndarray:
-    """The Normal scores `[n]` of outcomes `[n, 1]`: the numbers below which a Normal has as much probability."""
+    """The Normal scores `Phi^-1(F(y))` `[n]` of outcomes `[n, 1]`."""
     outcomes = shaped(y, distribution)
     below, above = (np.asarray(part(distribution, outcomes), np.float64).reshape(len(y)) for part in (cdf, survival))
-    return np.clip(np.where(below < above, ndtri(below), -ndtri(above)), -_FURTHEST, _FURTHEST)
+    return np.clip(np.where(below < above, ndtri(below), -ndtri(above)), -_LARGEST_SCORE, _LARGEST_SCORE)
 
 
 def shaped(y: np.ndarray, distribution: Any) -> np.ndarray:
-    """Outcomes `[n, k]` in the shape that a distribution of batch `[n]` has them in."""
+    """Outcomes `[n, k]` reshaped to `[n, *event]` of a distribution."""
     return y.reshape([len(y), *distribution.event_shape])

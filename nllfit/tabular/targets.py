@@ -1,4 +1,4 @@
-"""Targets: what a network learns of the outcomes, and the distribution in their own unit that it then predicts."""
+"""Targets: the transformed outcomes that a network learns, and the distribution in the original unit that results."""
 
 import abc
 from typing import Any
@@ -17,11 +17,11 @@ SPREADS = np.geomspace(0.7, 4, 36)
 
 
 class Target(abc.ABC):
-    """What a network predicts: from the outcomes `[n, k]` to a distribution of them.
+    """The last layers, the training outcomes and the predicted distribution of a network, for outcomes `[n, k]`.
 
     Attributes:
       spreads: the factors to try on the width of the predicted distributions.
-      is_discrete: whether outcomes have probabilities, and no density.
+      is_discrete: whether outcomes have probabilities and not a density.
     """
 
     spreads: np.ndarray = SPREADS
@@ -29,24 +29,24 @@ class Target(abc.ABC):
 
     @abc.abstractmethod
     def layers(self) -> list[keras.layers.Layer]:
-        """New layers for the end of a network: the first takes hidden units, and the last is a head."""
+        """New layers for the end of a network: the first takes the hidden units, and the last is a head."""
 
     @abc.abstractmethod
     def head(self, is_trained: bool = True) -> keras.layers.Layer:
-        """The head that a network is trained with, or the one that it predicts with."""
+        """The head for training or, with `is_trained=False`, the head for prediction."""
 
     @abc.abstractmethod
     def seen(self, y: np.ndarray, observed: np.ndarray | None) -> np.ndarray:
-        """The outcomes as a network is trained on them."""
+        """The outcomes in the form on which a network is trained."""
 
     @abc.abstractmethod
     def distribution(self, predicted: tfd.Distribution, spread: float, doubt: float) -> tfd.Distribution:
         """The predicted distribution in the unit of the outcomes.
 
         Args:
-          predicted: what an `Ensemble` of the networks predicts, a mixture.
+          predicted: the prediction of an `Ensemble` of the networks, a mixture.
           spread: the factor on its width.
-          doubt: the probability with which an outcome comes from the marginal distribution of the training set.
+          doubt: the weight of the marginal distribution of the training set in the result.
         """
 
     def loss(self) -> keras.losses.Loss:
@@ -65,13 +65,13 @@ class Target(abc.ABC):
         return np.array([mean_nll(distribution, y, weights, observed) for distribution in distributions])
 
     def untrained(self, build: Any) -> list[keras.Model]:
-        """Networks that are members of the ensemble as they are, from a function that builds one."""
+        """Untrained networks to add to the ensemble; `build` makes one."""
         del build
         return []
 
 
 class OfFamily(Target):
-    """A target whose outcomes have the distribution of a family; right-censored ones train its `Censored` family."""
+    """A target with a family's distribution; right-censored outcomes are trained with its `Censored` family."""
 
     def __init__(self, family: Any, is_censored: bool):
         self.family, self.is_censored = family, is_censored

@@ -1,9 +1,9 @@
-"""Trials: networks, families and weight decays are compared on rows held out, and an ensemble of the best is trained.
+"""Trials compare networks, families and weight decays on held-out rows; then an ensemble of the best is trained.
 
-What is chosen is chosen on the training set. A network is surer of rows that it has seen; its test likelihood explodes
-where it is too sure. So the rows held out also tell by what factor to widen or narrow what the ensemble predicts. A row
-in `n` may be unlike all that was seen, where n are held out: with that probability an outcome comes from the marginal
-distribution. Without it one row of a table can cost a hundred nats.
+All choices use only the training set. A network is overconfident on rows that it was trained on, which is costly on new
+rows. Therefore the held-out rows also determine the spread, a factor that widens or narrows the predictions. With `n`
+held-out rows, about one new row in `n` may be unlike all of them. Therefore the prediction also contains the marginal
+distribution with the weight `1 / n`; without it, a single row can cost a hundred nats.
 """
 
 import dataclasses
@@ -22,14 +22,14 @@ from nllfit.tabular.targets import Target
 
 __all__ = ["Predictor", "Rows", "Search", "Settings", "Trial"]
 
-DECAYS = {"weak": 50, "strong": 500}  # divided by the number of rows: a prior counts the less, the more rows there are
+DECAYS = {"weak": 50, "strong": 500}  # divided by the number of rows, because a prior matters less with more rows
 _RATE = 0.01
 _MIN_STEPS_FOR_XLA = 500
 
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Rows of a table: inputs `[n, m]`, outcomes `[n, k]`, and for each row its weight and whether it was observed."""
+    """Rows of a table: inputs `[n, m]`, outcomes `[n, k]`, weights `[n]`, and whether outcomes were observed `[n]`."""
 
     x: np.ndarray
     y: np.ndarray
@@ -50,7 +50,7 @@ class Rows:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How networks are trained; the arguments of the estimators that do not depend on the outcomes."""
+    """The arguments of the estimators that control the training of networks."""
 
     num_members: int
     max_epochs: int | None
@@ -61,15 +61,15 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """What one network, trained on the rows that are not held out, predicts for those that are.
+    """The scores on the held-out rows of one network that was trained on the other rows.
 
     Attributes:
-      network: its name, or the `Network`.
-      weight_decay: `"weak"`, or `"strong"`, ten times as much.
-      distribution: the name of the distribution, or the family.
-      nll: the mean negative log-likelihood of the rows held out, in nats.
-      spread: the factor on the width of the distributions with which it is lowest.
-      crps: the mean continuous ranked probability score with it; None where only likelihoods are compared.
+      network: the name of the network, or a `Network`.
+      weight_decay: `"weak"`, or `"strong"` (ten times as much).
+      distribution: the name of the distribution, or a family.
+      nll: the mean negative log-likelihood of the held-out rows, in nats, with the best spread.
+      spread: the factor on the width of the distributions that minimises `nll`.
+      crps: the mean continuous ranked probability score with that spread; None if only likelihoods are compared.
     """
 
     network: Any
@@ -81,7 +81,7 @@ class Trial:
 
 
 class Predictor:
-    """An ensemble of one network, from inputs to the distribution of outcomes, both in their own units."""
+    """An ensemble of one kind of network, from raw columns to the distribution of outcomes in the original unit."""
 
     def __init__(self, rows: Rows, network: Any, decay: str, target: Target, settings: Settings, num_members: int):
         self.network, self.target = named_network(network), target
@@ -114,11 +114,11 @@ class Predictor:
         self.ensemble = Ensemble([self._predicting(model) for model in members])
 
     def distribution(self, x: np.ndarray, spread: float) -> tfd.Distribution:
-        """The distribution of each row's outcome."""
+        """The predicted distribution of each row's outcome."""
         return self.target.distribution(self.mixture(x), spread, self.doubt)
 
     def mixture(self, x: np.ndarray) -> tfd.Distribution:
-        """What the networks predict, before their spread and the doubt."""
+        """The mixture that the networks predict, before the spread and the marginal distribution are applied."""
         return self.ensemble(self.inputs(x)).distribution
 
     def _model(self, is_trained=True):
@@ -128,8 +128,7 @@ class Predictor:
         return keras.Sequential([keras.layers.Input([self.num_inputs]), *hidden, *last, head])
 
     def _predicting(self, trained):
-        """The network with the head of what it predicts, which is another than the one it is trained with if some
-        outcomes are censored."""
+        """The trained network with the head for prediction, which differs from that for training under censoring."""
         head = self.target.head(is_trained=False)
         if getattr(head, "family", None) == trained.layers[-1].family:
             return trained
@@ -149,12 +148,12 @@ class Predictor:
 
 
 class Search:
-    """The trials on some rows, and the ensembles that were trained on all of them; each is made once.
+    """Runs trials and trains ensembles for one training set, and caches both.
 
     Args:
-      rows: the training set, of which the last ones are held out of trials.
-      settings: how networks are trained.
-      make_target: makes the target of a distribution for rows.
+      rows: the training set; the last rows are held out in trials.
+      settings: the arguments that control the training.
+      make_target: returns the `Target` of a distribution for rows.
     """
 
     def __init__(self, rows: Rows, settings: Settings, make_target: Callable[[Any, Rows], Target]):
@@ -166,7 +165,7 @@ class Search:
         self.bar: keras.utils.Progbar | None = None
 
     def run(self, distributions: Sequence[Any], networks: Sequence[Any]) -> tuple[list[Trial], Predictor]:
-        """The trials, the best first, and the ensemble of the best; a progress bar counts the networks."""
+        """Runs the trials and trains the ensemble of the best: the trials, the best first, and the ensemble."""
         if self.settings.verbose:
             num_networks = len(networks) + 1 + len(distributions) - 1 + self.settings.num_members
             self.bar = keras.utils.Progbar(num_networks, unit_name="network")
@@ -178,14 +177,14 @@ class Search:
         return trials, predictor
 
     def best(self, distributions: Sequence[Any], networks: Sequence[Any]) -> list[Trial]:
-        """The trials in the order of their scores, the best first.
+        """Runs the trials and returns them in the order of their scores, the best first.
 
-        The networks are compared with the first distribution. If the best of them is too sure, it is tried with a
-        strong weight decay, too. Then the other distributions are tried with it.
+        The networks are compared with the first distribution. If the best one is overconfident, it is also tried with a
+        strong weight decay. Then the other distributions are tried with the best network.
         """
         tried: list[Trial] = []
         by_crps = False
-        if len(distributions) > 1:  # a density and a probability are not comparable
+        if len(distributions) > 1:  # the likelihoods of densities and probabilities cannot be compared
             kinds = {self.make_target(distribution, self.rows).is_discrete for distribution in distributions}
             by_crps = len(kinds) > 1
 
@@ -195,12 +194,12 @@ class Search:
 
         first, *others = distributions
         best = ranked((network, "weak", first) for network in networks)[0]
-        if best.spread > 1:  # it learned rows by heart
+        if best.spread > 1:  # the network is overconfident
             best = ranked([(best.network, "strong", first)])[0]
         return ranked((best.network, best.weight_decay, other) for other in others)
 
     def predictor(self, trial: Trial) -> Predictor:
-        """The ensemble of a trial's network, trained on all rows."""
+        """The ensemble of a trial's network, trained on all rows; cached."""
         key = (trial.network, trial.weight_decay, trial.distribution)
         if key not in self.predictors:
             self.predictors[key] = self._trained(self.rows, *key, self.settings.num_members)

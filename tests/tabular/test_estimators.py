@@ -92,7 +92,7 @@ def test_a_copy_by_pickle_joblib_and_files(regressor, classifier, tmp_path):
         regressor.save(tmp_path / "regressor")
     (tmp_path / "regressor" / "arrays.npz").write_bytes(b"")
     for folder in ("regressor", "nowhere"):
-        with pytest.raises(ValueError, match="holds no whole estimator"):
+        with pytest.raises(ValueError, match="does not contain a complete estimator"):
             DistributionRegressor.load(tmp_path / folder)
 
 

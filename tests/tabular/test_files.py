@@ -39,5 +39,5 @@ def test_a_value_that_cannot_be_saved_leaves_no_folder(tmp_path):
 def test_a_file_that_asks_for_another_class_is_refused(tmp_path):
     files.write(tmp_path / "a", [1])
     (tmp_path / "a" / "estimator.json").write_text('{"class": "Popen", "state": {"dict": []}}')
-    with pytest.raises(ValueError, match="holds no whole estimator"):
+    with pytest.raises(ValueError, match="does not contain a complete estimator"):
         files.read(tmp_path / "a")
