@@ -8,16 +8,16 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters.tensorflow import mask_of
 from nllfit.families.arguments import as_numbers
-from nllfit.families.law import law_of
-from nllfit.families.outcomes import (
+from nllfit.families.checked_outcomes import (
     as_outcomes,
     finite_part,
     has_finite_likelihoods,
     weights_of_outcomes,
     where_counted,
 )
-from nllfit.families.refusal import assertion_text
+from nllfit.families.law import law_of
 from nllfit.families.rowwise import checking
+from nllfit.families.support_checks import assertion_text
 from nllfit.families.tfp_classes import INDEPENDENT
 from nllfit.outputs import distribution_of
 

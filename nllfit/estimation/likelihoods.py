@@ -9,8 +9,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_array, is_censored_data
 from nllfit.families.censored import is_censored
-from nllfit.families.refusal import assertion_text, first_refused, refusal
-from nllfit.families.support_checks import checked
+from nllfit.families.support_checks import assertion_text, checked, first_refused, refusal
 from nllfit.families.tfp_classes import MIXTURE, MIXTURE_SAME_FAMILY
 
 __all__ = ["likelihood", "log_likelihood"]

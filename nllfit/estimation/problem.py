@@ -17,7 +17,7 @@ from nllfit.families.facts import facts_of
 from nllfit.families.law import elements_of
 from nllfit.families.parameters import Numbers
 from nllfit.families.protocol import ParametricFamily
-from nllfit.families.refusal import first_refused
+from nllfit.families.support_checks import first_refused
 from nllfit.families.wrapped import as_family
 
 __all__ = ["Problem", "problem_of"]

@@ -11,14 +11,14 @@ from nllfit.adapters import Model
 from nllfit.adapters.tensorflow import mask_of
 from nllfit.data import check_cardinality, check_inputs
 from nllfit.families.arguments import as_numbers
-from nllfit.families.facts import facts_of
-from nllfit.families.outcomes import (
+from nllfit.families.checked_outcomes import (
     as_column,
     as_outcomes,
     has_finite_likelihoods,
     weights_of_outcomes,
     where_counted,
 )
+from nllfit.families.facts import facts_of
 from nllfit.families.support_checks import checked
 from nllfit.losses import negative_log_likelihood
 from nllfit.outputs import distribution_of

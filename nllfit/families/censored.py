@@ -13,7 +13,7 @@ from nllfit.families.law import law_of
 from nllfit.families.observed import Observed
 from nllfit.families.parameters import Numbers
 from nllfit.families.protocol import Measure
-from nllfit.families.refusal import asserted
+from nllfit.families.support_checks import asserted
 from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE_SAME_FAMILY
 from nllfit.families.windows import WindowedDistribution
 from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
@@ -100,18 +100,18 @@ class CensoredDistribution(Observed):
     Where a window comes with each number, its ends come after the pair.
     """
 
+    _prefix = "Censored"
+
     def __init__(self, distribution: tfd.Distribution, validate_args: bool = False, name: str = "Censored"):
-        parameters = dict(locals())
-        name = f"{name}{distribution.name}" if name == "Censored" else name
-        self._begin(distribution, validate_args, parameters, name)
+        self._begin(dict(locals()))
 
     @classmethod
     def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict[str, Any]:
         return {"distribution": tfpu.BatchedComponentProperties()}
 
     @property
-    def _columns(self) -> int:
-        return 1 + (self.distribution.event_shape[-1] if self.distribution.event_shape.rank else 1)
+    def _columns(self) -> tuple[int, ...]:
+        return (1 + (self.distribution.event_shape[-1] if self.distribution.event_shape.rank else 1),)
 
     def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
         lower, upper = value[..., 0], value[..., 1]

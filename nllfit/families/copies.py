@@ -1,4 +1,4 @@
-"""Copies of distributions with other parameters: in float64, without gradients, without assertions."""
+"""Copies of distributions with changed parameters: in float64, without gradients, without assertions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,10 +23,10 @@ def real_dtype(distribution: tfd.Distribution) -> tf.DType:
 def with_parameters(
     distribution: tfd.Distribution, change: Callable[[Any, int], Any], **arguments: Any
 ) -> tfd.Distribution:
-    """A copy with the parameters `change(value, rank)`, of the same class with the package's corrections.
+    """A copy with the parameters `change(value, rank)`, of the same class, with the package's repaired density.
 
-    A parameter is a tensor `[*batch, ...]` with `rank` axes after the batch of the whole distribution: its own, and
-    those of the components of a mixture.
+    A parameter is a tensor `[*batch, ...]`. `rank` counts the axes after the batch of the whole distribution: those of
+    the parameter itself, and those of a mixture's components.
     """
     cls = corrected(plain_class(type(distribution)))
     given, checks = arguments_of(distribution), {n: arguments[n] for n in ("validate_args", "dtype") if n in arguments}
@@ -59,7 +59,7 @@ def _after(change, more):
 
 
 def in_float64(distribution: tfd.Distribution) -> tfd.Distribution:
-    """A copy in float64 without assertions; a flow itself, because its bijectors keep the dtype they were made with."""
+    """A copy in float64 without assertions. A flow is returned as it is, because its bijectors keep their dtype."""
     is_flow = plain_class(type(distribution)) in (tfd.TransformedDistribution, TRANSFORMED)
     if is_flow and distribution.dtype != tf.float64:
         return distribution
@@ -72,9 +72,9 @@ def constant(distribution: tfd.Distribution) -> tfd.Distribution:
 
 
 def constant_but(distribution: tfd.Distribution, rows: tf.Tensor) -> tfd.Distribution:
-    """A copy without assertions whose parameters have a gradient only in those `rows` `[..., *batch]`.
+    """A copy without assertions whose parameters have a gradient only in the given `rows` `[..., *batch]`.
 
-    In a branch that `tf.where` does not take, the gradient is 0 times the derivative, which is NaN if that is infinite.
+    The gradient of a branch that `tf.where` does not take is 0 times the derivative, which is NaN if that is infinite.
     """
 
     def change(value, event_ndims):
@@ -86,7 +86,7 @@ def constant_but(distribution: tfd.Distribution, rows: tf.Tensor) -> tfd.Distrib
 
 
 def with_axis_moved(distribution: tfd.Distribution, source: int, target: int) -> tfd.Distribution:
-    """A copy with an axis of the batch in another place, both counted from the end."""
+    """A copy with an axis of the batch moved from `source` to `target`, both counted from the end."""
     rank = distribution.batch_shape.rank
 
     def moved(value, event_rank):

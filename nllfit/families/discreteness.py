@@ -1,4 +1,4 @@
-"""Where outcomes lie: on whole numbers or on the real line, and how that is mapped onto the support."""
+"""Whether outcomes are discrete, and bijectors from the real line onto the support of continuous ones."""
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -11,13 +11,13 @@ __all__ = ["Between", "is_discrete", "line"]
 
 
 def is_discrete(distribution: tfd.Distribution) -> bool:
-    """Whether outcomes are counts or labels, which have a probability each and not a density.
+    """Whether outcomes are counts or labels, which have probabilities and not a density.
 
-    They are where TFP's mark or an integer dtype says so, and are not where samples have a derivative or something maps
-    the real line onto the support. What a distribution is made of tells where it does not itself.
+    They are if TFP's mixin or an integer dtype marks them so. They are not if samples have a derivative, or a bijector
+    maps the real line onto the support. Otherwise the components of the distribution decide.
 
     Raises:
-      ValueError: if nothing tells, as of a class of a user's own that says nothing.
+      ValueError: if nothing decides, as for a user's class without mixin, integer dtype and bijector.
     """
     if isinstance(distribution, DISCRETE) or getattr(distribution.dtype, "is_integer", False):
         return True
@@ -52,10 +52,10 @@ def line(distribution: tfd.Distribution) -> tfb.Bijector | None:
 
 
 class Between(tfb.Bijector):
-    """Rises from `low` to `high`, either of which may be infinite, in each element of its own.
+    """The bijector from the real line onto the numbers between `low` and `high`, either of which may be infinite.
 
     `low + (high - low) sigmoid(x)`, `low + softplus(x)`, `high - softplus(-x)` or `x`: TFP has a bijector for each, but
-    none where what is bounded differs by the row.
+    none whose kind differs from row to row.
     """
 
     def __init__(self, low: tf.Tensor, high: tf.Tensor, validate_args: bool = False, name: str = "between"):
@@ -70,7 +70,7 @@ class Between(tfb.Bijector):
         return {"low": tfp.util.ParameterProperties(), "high": tfp.util.ParameterProperties()}
 
     def over(self, shape: tf.Tensor) -> "Between":
-        """That onto what lies between the ends of all of the last axis of a batch of such a shape."""
+        """The bijector onto the union of the intervals along the last axis, if the batch has the given shape."""
         low, high = (tf.broadcast_to(end, shape) for end in (self.low, self.high))
         return Between(tf.reduce_min(low, -1), tf.reduce_max(high, -1))
 
@@ -95,7 +95,7 @@ class Between(tfb.Bijector):
         return self._case(tf.math.log(width) + left + right, right, left, tf.zeros_like(x))
 
     def _ends(self):
-        """The ends, and their distance, as numbers where they are infinite."""
+        """The ends and their distance, with finite numbers instead of infinite ones."""
         low = tf.where(tf.math.is_finite(self.low), self.low, tf.zeros_like(self.low))
         high = tf.where(tf.math.is_finite(self.high), self.high, tf.zeros_like(self.high))
         both = tf.math.is_finite(self.low) & tf.math.is_finite(self.high)

@@ -1,4 +1,4 @@
-"""Families: maps from unconstrained numbers to a distribution, by what TFP says of its parameters and `facts` adds."""
+"""`Family`: any family of TFP, or a class of a user's own, with the parameters that it describes."""
 
 import functools
 import inspect
@@ -15,8 +15,7 @@ from nllfit.families.facts import facts_of
 from nllfit.families.links import check_links, chosen_link, default_link, other_names, twin
 from nllfit.families.parameters import Link, Numbers, Parameter, as_tensors
 from nllfit.families.protocol import ParametricFamily
-from nllfit.families.refusal import assertion_text
-from nllfit.families.support_checks import strict
+from nllfit.families.support_checks import assertion_text, strict
 from nllfit.families.tfp_classes import over_event
 
 __all__ = ["Family"]
@@ -25,20 +24,20 @@ __all__ = ["Family"]
 class Family(ParametricFamily):
     """A family of distributions, addressed by a vector of real numbers.
 
-    The vector is cut into one block for each free parameter, in the order of `parameter_names`; each block is reshaped
-    and sent through the parameter's link, the bijector that TFP names as its default: the identity for a `loc` or
-    `logits`, `softplus(u) + eps` for a `scale` or a `rate`, with `eps` the resolution of the dtype, and so on.
+    The vector has one block of numbers for each free parameter, in the order of `parameter_names`. Each block is
+    reshaped and mapped by the parameter's link, by default TFP's bijector for it: the identity for a `loc` or `logits`,
+    `softplus(u) + eps` for a `scale` or a `rate`, with `eps` the resolution of the dtype, and so on.
 
     Args:
       distribution: a subclass of `tfd.Distribution`, or its name.
       event_shape: shape of one outcome, an int or a tuple. A scalar family becomes `tfd.Independent` over it; a vector
         family (`MultivariateNormalTriL`, `OneHotCategorical`) takes its vector from the last axis.
-      shared: names of parameters that are the same for all inputs. They are no part of `params`; their `shared_size`
+      shared: names of parameters that are the same for all inputs. They are not in `params`: their `shared_size`
         unconstrained numbers are the second argument of `distribution`.
-      floor: `{name: lowest value}` for parameters with a softplus link, in place of `eps`, or with the link `exp`.
-      link: `{name: link}` in place of TFP's, from the network's number to the parameter: `exp`, `identity`, `square`,
-        `normal_cdf`, `sigmoid`, `softplus`, `tanh`, `absolute`, `reciprocal`, `gumbel_cdf` or `gumbel_min_cdf`.
-        `{"probs": "normal_cdf"}` puts `probs` in the place of `logits`.
+      floor: `{name: lowest value}` for parameters with a softplus link, instead of `eps`, or with the link `exp`.
+      link: `{name: link}` to replace TFP's link from the network's number to the parameter: `exp`, `identity`,
+        `square`, `normal_cdf`, `sigmoid`, `softplus`, `tanh`, `absolute`, `reciprocal`, `gumbel_cdf` or
+        `gumbel_min_cdf`. `{"probs": "normal_cdf"}` replaces the parameter `logits` by `probs`.
       num_classes: the number of classes, for families of class labels such as `Categorical`.
       **fixed: parameters held at a value (`scale=1.0`, `total_count=10`, `low=0.0`), and other arguments of the
         distribution's constructor. `validate_args` is True by default, so that an outcome outside the support is an
@@ -192,7 +191,7 @@ class Family(ParametricFamily):
         sizes = self.params_size, self.shared_size
         with tf.init_scope():
             try:
-                for number in (-1.0, 1.0) * bool(self.link):  # which a link may send out of the domain
+                for number in (-1.0, 1.0) * bool(self.link):  # a link may map them out of the domain
                     self.distribution(*(tf.fill([size], tf.constant(number, tf.float64)) for size in sizes))
                 built = self.distribution(*(tf.zeros([size], tf.float64) for size in sizes))
             except tf.errors.InvalidArgumentError as error:

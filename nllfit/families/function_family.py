@@ -1,4 +1,4 @@
-"""Distributions of one's own: any function from numbers to a distribution, as a family and as a head."""
+"""`DistributionLambda` and its family: any function from numbers to a distribution."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,18 +22,18 @@ _ROWS = 3  # of a trial: one might be broadcast
 
 
 class DistributionLambda(Head):
-    """The distribution that a function of one's own makes of the numbers: a normalizing flow, a mixture of families.
+    """The distribution that a user's function makes of the numbers: a normalizing flow, a mixture of families.
 
     Domain and link are the function's. Formula: -log p(y) = -make_distribution(params).log_prob(y).
-    As a tensor it is the distribution's mean, or the median, the mode or the image of a flow's center where it has
-    none. A model is saved with the name of the function, which has to be registered with Keras.
+    As a tensor it is the distribution's mean; if there is none, the median, the mode or the image of a flow's center.
+    A saved model names the function, which has to be registered with Keras.
 
     Args:
       make_distribution: a function of numbers `[..., params_size]` to a `tfd.Distribution` of batch `[...]`, of which
         the event is the outcome's; or its registered name. It has no variables of its own.
       params_size: how many numbers it takes.
-      validate_args: whether an outcome outside the support is an error, as for any head, whatever the function gives
-        its distribution; False scores soft labels.
+      validate_args: whether an outcome outside the support is an error, as for any head, whatever `validate_args` the
+        function gives its distribution. False scores soft labels.
 
     Raises:
       ValueError: if it returns no distribution, one of another batch, or of a class that does not describe its
@@ -62,7 +62,7 @@ class DistributionLambda(Head):
 
 
 class FunctionFamily(ParametricFamily):
-    """The distributions that a function makes of vectors `[..., params_size]`."""
+    """The distributions that a function makes of vectors `[..., params_size]`, its only parameter, `params`."""
 
     def __init__(self, make_distribution: Callable | str, params_size: int, validate_args: bool = True):
         if isinstance(make_distribution, str):
@@ -119,7 +119,7 @@ class FunctionFamily(ParametricFamily):
 
 
 def _check_described(distribution):
-    """Raises a `ValueError` for a class that nothing is known of, which could not be made anew."""
+    """Raises a `ValueError` for a class that does not describe its parameters, because it could not be copied."""
     try:
         parameter_properties(type(distribution))
     except NotImplementedError as error:

@@ -1,4 +1,4 @@
-"""Outcomes with a point at 0: counts with more zeros than their family gives, and amounts that may be none."""
+"""`ZeroInflated` and `Hurdle`: counts with more zeros than their family has, and amounts that may be 0."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,16 +22,16 @@ _LOGITS, _PROBS = "zero_logits", "zero_probs"
 
 
 class ZeroInflated(FamilyOf):
-    """A family with zeros of two kinds: those of the family itself, and a share that is 0 whatever it says.
+    """A family with zeros of two kinds: its own, and an additional share `pi` of zeros.
 
-    `p(0) = pi + (1 - pi) p_family(0)` and `p(y) = (1 - pi) p_family(y)` elsewhere. Of a density, as that of an amount,
-    there are no other zeros, and `p(0) = pi`. The vector holds `zero_logits`, `logit(pi)`, before the family's numbers;
-    an estimate shows `zero_probs`, which is `pi`.
+    `p(0) = pi + (1 - pi) p_family(0)` and `p(y) = (1 - pi) p_family(y)` elsewhere. A family of amounts, which have a
+    density, has no zeros of its own, and `p(0) = pi`. The vector holds `zero_logits`, which is `logit(pi)`, before the
+    family's numbers; an estimate shows `zero_probs`, which is `pi`.
 
     Args:
       family: a family of numbers with a CDF: a class of `tfp.distributions` or its name, or a `Family`.
       event_shape: of one outcome, by default (), where `family` is a name or class.
-      zero_probs: the share, where it is held at a value; by default it is free.
+      zero_probs: holds the share at a value; by default it is free.
       shared: `("zero_logits",)` for one share for all inputs, learned by a head; with a name or class also parameters
         of the family.
       **kwargs: further arguments of `Family`, for a name or class.
@@ -99,10 +99,11 @@ class ZeroInflated(FamilyOf):
 
 
 class Hurdle(ZeroInflated):
-    """A family without its own zeros, and a share of zeros.
+    """A family of counts without its zeros, and a share `pi` of zeros.
 
-    `p(0) = pi` and `p(y) = (1 - pi) p_family(y) / (1 - p_family(0))` elsewhere: whether there is anything, and if so,
-    how much. Of a density it is what `ZeroInflated` is. Parameters and arguments are those of `ZeroInflated`.
+    `p(0) = pi` and `p(y) = (1 - pi) p_family(y) / (1 - p_family(0))` elsewhere: `pi` says how often there is nothing,
+    and the family how much there is otherwise. For densities it is the same as `ZeroInflated`. Parameters and arguments
+    are those of `ZeroInflated`.
 
     Example:
       >>> estimate = nllfit.maximum_likelihood(nllfit.Hurdle("LogNormal"), [0.0, 0.0, 1.5, 0.0, 7.0, 2.5])

@@ -8,30 +8,22 @@ import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import util as tfpu
 
-from nllfit.families.copies import real_dtype
+from nllfit.families.distribution_of import DistributionOf
 from nllfit.families.interval_probability import LogInterval
 from nllfit.families.law import Law, has_law, law_of
-from nllfit.families.refusal import asserted
+from nllfit.families.support_checks import asserted
 
 __all__ = ["InflatedDistribution"]
 
 
-class InflatedDistribution(tfd.AutoCompositeTensorDistribution):
+class InflatedDistribution(DistributionOf):
     """0 with the probability `sigmoid(zero_logits)`, else an outcome of a scalar `distribution`."""
 
     def __init__(
         self, zero_logits: Any, distribution: tfd.Distribution, validate_args: bool = False, name: str = "ZeroInflated"
     ):
-        parameters = dict(locals())
-        self.zero_logits, self.distribution = tf.convert_to_tensor(zero_logits), distribution
-        super().__init__(
-            dtype=real_dtype(distribution),
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=validate_args,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=name,
-        )
+        self.zero_logits = tf.convert_to_tensor(zero_logits)
+        self._begin(dict(locals()))
 
     @classmethod
     def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict[str, Any]:
@@ -39,12 +31,6 @@ class InflatedDistribution(tfd.AutoCompositeTensorDistribution):
             "zero_logits": tfpu.ParameterProperties(),
             "distribution": tfpu.BatchedComponentProperties(),
         }
-
-    def _event_shape(self) -> tf.TensorShape:
-        return tf.TensorShape([])
-
-    def _event_shape_tensor(self) -> tf.Tensor:
-        return tf.constant([], tf.int32)
 
     def _default_event_space_bijector(self) -> Any:
         return self.distribution.experimental_default_event_space_bijector()

@@ -1,8 +1,8 @@
-"""Laws: what can be asked of a distribution of any class.
+"""Laws: probabilities, quantiles, scores and predictions of distributions of any class.
 
-`law_of` chooses the `Law` by the distribution's class, once and never by names or attributes, so that a user's class
-that resembles one of TFP's is asked only what it says itself. A `Law` answers a few questions that differ from class to
-class (the ends of the support, the CDF, the logarithms of both tails), and derives the rest from them.
+`law_of` chooses the `Law` of a distribution by its class, never by names or attributes: a user's class that resembles
+one of TFP's is judged only by its own methods. A `Law` has a few primitives that differ between classes (the ends of
+the support, the CDF, the logarithms of both tails), and derives the rest from them.
 """
 
 import functools
@@ -31,10 +31,10 @@ _LABELS = 2.0**30  # more than any label, and within int32
 
 
 class Law:
-    """What can be asked of a distribution of one of TFP's classes.
+    """The law of a distribution of one of TFP's classes.
 
-    Its probabilities are those of a scalar distribution without assertions, as `marginals` returns it. Methods without
-    an argument `y` return functions of `y`: what does not depend on `y` is computed once, before a loop or a branch.
+    Probabilities are for scalar distributions without assertions, as `marginals` returns them. `cdf` and `log_interval`
+    return functions of `y`, so that all that does not depend on `y` is computed once, before a loop or a branch.
     """
 
     def __init__(self, distribution: tfd.Distribution):
@@ -42,13 +42,13 @@ class Law:
         self.facts = facts_of(type(distribution))
 
     def latent(self) -> tfd.Distribution:
-        """The distribution of the numbers themselves, where an outcome is an interval or comes with a window."""
+        """The distribution of the number itself, if an outcome is an interval or has a window."""
         return self.distribution
 
     def marginals(self) -> tfd.Distribution:
         """The scalar distribution, of batch `[*batch, *event]`, of each element of an outcome.
 
-        It has no assertions, because searches ask outside the support, and it computes in float64: incomplete gamma
+        It has no assertions, because searches leave the support, and computes in float64, because incomplete gamma
         functions of a shape of 1e4 have two digits in float32.
 
         Raises:
@@ -68,7 +68,7 @@ class Law:
         return law_of(constant(self.distribution))
 
     def constant_but(self, rows: tf.Tensor) -> "Law":
-        """The same law, with a gradient only in those `rows` of the batch."""
+        """The same law, with a gradient only in the given `rows` of the batch."""
         return law_of(constant_but(self.distribution, rows))
 
     @property
@@ -78,14 +78,14 @@ class Law:
 
     @property
     def has_class_labels(self) -> bool:
-        """Whether outcomes are class labels, where `[B, 1]` can only mean one label a row, as in Keras's losses."""
+        """Whether outcomes are class labels, so that `[B, 1]` means one label a row, as in Keras's losses."""
         return self.facts.class_axis is not None
 
     @property
     def is_of_vectors(self) -> bool:
         """Whether outcomes are vectors of numbers that depend on each other.
 
-        Counts and one-hot rows are none: TFP's draws of them have no gradient, and their elements have a score each.
+        Counts and one-hot rows are not: TFP's draws of them have no gradient, and each of their elements has a score.
         """
         return self.distribution.event_shape.rank > 0 and not self.is_discrete
 
@@ -149,7 +149,7 @@ class Law:
         return self.facts.log_tails
 
     def _closed_log_tails(self, y, inner):
-        """The formula's; where one is not finite both are constants, because a derivative would be NaN."""
+        """The formula's values; if one is not finite, both are constants, because a derivative would be NaN."""
         formula = self._log_tails_formula
         values = [tf.stop_gradient(part) for part in formula(self.distribution, tf.stop_gradient(y))]
         finite = tf.math.is_finite(values[0]) & tf.math.is_finite(values[1])
@@ -199,7 +199,7 @@ class Law:
         return root_of(self, levels, rests)
 
     def sample(self, n: Any, seed: Any) -> tf.Tensor:
-        """Draws `[n, *batch, *event]` of TFP, or quantiles of a scalar distribution that TFP cannot draw from."""
+        """TFP's draws `[n, *batch, *event]`, or quantiles at random levels if TFP cannot draw."""
         try:
             return self.distribution.sample(n, seed=seed)
         except NotImplementedError:
@@ -212,9 +212,9 @@ class Law:
         return tf.cast(elements_of(self.distribution).constant().quantile(levels), self.distribution.dtype)
 
     def median(self) -> tf.Tensor:
-        """The median `[*batch]` of a scalar distribution by its CDF, without a gradient."""
+        """The median `[*batch]` of a scalar distribution, without a gradient."""
         median = elements_of(self.distribution).constant().quantile(0.5)
-        median.set_shape(self.distribution.batch_shape)  # which a search loses
+        median.set_shape(self.distribution.batch_shape)  # the search loses it
         return tf.cast(median, self.distribution.dtype)
 
     def mean(self) -> tf.Tensor:
@@ -226,20 +226,20 @@ class Law:
         return self.distribution.variance()
 
     def central_value(self) -> tf.Tensor:
-        """The prediction that the distribution stands for, as `predictions.central_value` says."""
+        """The point prediction: see `predictions.central_value`."""
         return central_value(self.unchecked())
 
     def unchecked(self, change: Callable[[tf.Tensor], tf.Tensor] = lambda value: value) -> "Law":
-        """The same law without assertions, so that TensorFlow can prune what nobody asks for."""
+        """The same law without assertions, so that TensorFlow can prune unused operations."""
         return law_of(with_parameters(self.distribution, lambda value, _: change(value), validate_args=False))
 
     @property
     def has_finite_mean(self) -> bool:
-        """Whether the mean is finite whatever the parameters, so that no median is traced to take its place."""
+        """Whether the mean is finite whatever the parameters, so that no median is traced as its replacement."""
         return self.facts.finite_mean
 
     def center(self) -> tf.Tensor:
-        """The prediction where there is no mean; a `NotImplementedError` if TFP has none."""
+        """The prediction if there is no mean; a `NotImplementedError` if TFP has no median and no mode."""
         if self.facts.center is not None:
             return self.facts.center(self.distribution)
         for value in (lambda: self.distribution.quantile(0.5), self.distribution.mode):
@@ -253,7 +253,7 @@ class Law:
 
 
 class OwnLaw(Law):
-    """The law of a class of a user's own, of which only its methods are known."""
+    """The law of a user's class, of which only its own methods are known."""
 
     @property
     def has_exact_tails(self) -> bool:
@@ -271,7 +271,7 @@ _LAWS: dict[type, type[Law]] = {}
 
 
 def has_law(*classes: type) -> Callable[[type[Law]], type[Law]]:
-    """Decorates the law of distributions of some classes and of those that derive from them."""
+    """Registers the decorated class as the law of some classes of distributions and of their subclasses."""
 
     def register(law):
         _LAWS.update(dict.fromkeys(classes, law))
@@ -286,7 +286,7 @@ def law_of(distribution: tfd.Distribution) -> Law:
 
 
 def elements_of(distribution: tfd.Distribution) -> Law:
-    """The law of each element of an outcome by itself: the marginals' law."""
+    """The law of each element of an outcome: the law of the marginals."""
     return law_of(law_of(distribution).marginals())
 
 

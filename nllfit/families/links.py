@@ -1,4 +1,4 @@
-"""Links: the bijectors between a family's numbers, its parameters and what a statistician reads."""
+"""Links: bijectors from unconstrained numbers to parameters, and from parameters to their natural twins."""
 
 import math
 import numbers
@@ -36,7 +36,7 @@ class Softplus(tfb.Softplus):
 
 
 class Exp(tfb.Exp):
-    """TFP's, that ends at the least and the largest number of the dtype, for a scale of 0 or infinity makes NaN."""
+    """TFP's, clipped to the dtype's smallest and largest number, because a scale of 0 or infinity makes NaN."""
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
         known = np.finfo(x.dtype.as_numpy_dtype)
@@ -44,21 +44,21 @@ class Exp(tfb.Exp):
 
 
 class Absolute(tfb.Identity):
-    """The identity of a positive parameter: that of the number's size, so that no number is outside of its domain."""
+    """The identity link of a positive parameter: the number's absolute value, so that none is outside the domain."""
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
         return _size(x)
 
 
 class Reciprocal(tfb.Reciprocal):
-    """One over the size of the number."""
+    """One over the absolute value of the number."""
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
         return 1 / _size(x)
 
 
 class Square(tfb.Square):
-    """The square of the number, of which only the size matters."""
+    """The square of the number."""
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
         return _size(x) ** 2
@@ -91,11 +91,11 @@ class GumbelMinCDF(tfb.Bijector):
 
 
 def _size(x):
-    """The absolute value, not so small that a parameter would be 0 or infinite."""
+    """The absolute value, bounded below so that no parameter is 0 or infinite."""
     return tf.maximum(tf.abs(x), np.sqrt(np.finfo(x.dtype.as_numpy_dtype).tiny))
 
 
-# From a real number to a parameter, each the inverse of what a GLM calls its link: its "log" is `exp` here.
+# From a real number to a parameter: inverses of what a GLM calls links, so that its "log" is `exp` here.
 LINKS: Mapping[str, Callable[[], tfb.Bijector]] = {
     "exp": Exp,
     "identity": tfb.Identity,
@@ -123,7 +123,7 @@ PEAK: Mapping[str, Callable[[Mapping[str, Any]], tfb.Bijector]] = {
 
 
 class Softmax:
-    """Class probabilities from as many logits, of which a common shift changes nothing: no bijector, as TFP asks."""
+    """Class probabilities from as many logits. It is no bijector: a shift of all logits changes nothing."""
 
     def forward(self, logits: tf.Tensor) -> tf.Tensor:
         return tf.nn.softmax(logits)
@@ -148,14 +148,14 @@ def default_link(described: Any, name: str, dtype: tf.DType) -> tfb.Bijector | N
 
 
 def chosen_link(kind: str, low: float | None, dtype: tf.DType) -> tfb.Bijector:
-    """The link of that name, above a lowest value if there is one; `softplus` ends at the resolution of the dtype."""
+    """The link of a name, above `low` if it is given; `softplus` ends at the resolution of the dtype."""
     if kind == "softplus":
         return Softplus(low=tf.convert_to_tensor(np.finfo(dtype.as_numpy_dtype).eps if low is None else low, dtype))
     return LINKS[kind]() if low is None else tfb.Shift(tf.convert_to_tensor(low, dtype))(LINKS[kind]())
 
 
 def check_links(described: Any, link: Mapping[str, Any], floor: Mapping[str, Any]) -> None:
-    """Raises a `ValueError` for a link that is unknown or that a parameter cannot have, and for such a lowest value."""
+    """Raises a `ValueError` for a link or a floor that is unknown, or that a parameter cannot have."""
     known = described.parameter_properties(dtype=tf.float64)
     for name, kind in link.items():
         if not (isinstance(kind, str) and kind in LINKS):
@@ -174,16 +174,16 @@ def check_links(described: Any, link: Mapping[str, Any], floor: Mapping[str, Any
 
 
 def is_positive(link: tfb.Bijector) -> bool:
-    """Whether a link reaches every positive number, and its logarithm can stand in for its argument."""
+    """Whether a link maps onto all positive numbers, so that the parameter's logarithm can replace its numbers."""
     if not isinstance(link, tfb.Softplus):
         return isinstance(link, tfb.Exp)
     low = 0.0 if link.low is None else tf.get_static_value(link.low)
-    # TFP's softplus ends at the resolution of the dtype, which is no floor to speak of.
+    # TFP's softplus ends at the resolution of the dtype, a negligible floor.
     return low is not None and bool(np.all((low >= 0) & (low <= np.finfo(np.float64).eps)))
 
 
 def other_names(name: str) -> set[str]:
-    """The names under which TFP knows a natural parameter on the real line, of which one replaces the other."""
+    """TFP's names of a natural parameter's values on the real line; a distribution takes one of all names."""
     return {f"log_{name}", name.replace("probs", "logits"), name.replace("probs", "probits")} - {name}
 
 

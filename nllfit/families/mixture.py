@@ -1,4 +1,4 @@
-"""Mixtures of distributions of one family, addressed like a `Family` by a vector of real numbers."""
+"""`MixtureFamily`: mixtures of distributions of one family."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from nllfit.families.rowwise import rowwise
 
 __all__ = ["MixtureFamily", "mixture_of"]
 
-_LOGITS = "mixture_logits"  # by a name of their own: a component may have `logits`
+_LOGITS = "mixture_logits"  # not `logits`, which a component may have
 
 
 class MixtureFamily(ParametricFamily):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +16,7 @@ __all__ = [
     "log_bessel_series",
     "log_mills",
     "log_normal_cdf",
+    "where_safe",
     "zeta",
 ]
 
@@ -29,25 +31,34 @@ _TERMS = 128
 _NODES = np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0])
 
 
+def where_safe(
+    condition: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, safe: Any, otherwise: Any
+) -> tf.Tensor:
+    """`function(x)` where a condition holds, and `otherwise` elsewhere: the double where.
+
+    The gradient of the branch that `tf.where` does not take is 0 times the derivative, which is NaN if the derivative
+    is infinite or NaN. So in that branch the function takes the number `safe` instead of `x`.
+    """
+    return tf.where(condition, function(tf.where(condition, x, safe)), otherwise)
+
+
 def expm1_ratio(x: tf.Tensor) -> tf.Tensor:
     """`(exp(x) - 1) / x`, 1 at 0."""
-    small = tf.abs(x) < 1e-5
-    safe = tf.where(small, tf.ones_like(x), x)
-    return tf.where(small, 1 + x / 2 + tf.square(x) / 6, tf.math.expm1(safe) / safe)
+    near = 1 + x / 2 + tf.square(x) / 6
+    return where_safe(tf.abs(x) >= 1e-5, lambda x: tf.math.expm1(x) / x, x, 1.0, near)
 
 
 def log1p_ratio(x: tf.Tensor) -> tf.Tensor:
     """`log(1 + x) / x`, 1 at 0."""
-    small = tf.abs(x) < 1e-5
-    safe = tf.where(small, tf.ones_like(x), x)
-    return tf.where(small, 1 - x / 2 + tf.square(x) / 3, tf.math.log1p(safe) / safe)
+    near = 1 - x / 2 + tf.square(x) / 3
+    return where_safe(tf.abs(x) >= 1e-5, lambda x: tf.math.log1p(x) / x, x, 1.0, near)
 
 
 def log1mexp(x: tf.Tensor) -> tf.Tensor:
     """`log(1 - exp(-x))` for `x >= 0`."""
     small = x < _LOG_2
-    near = tf.math.log(-tf.math.expm1(-tf.where(small, x, tf.ones_like(x))))
-    return tf.where(small, near, tf.math.log1p(-tf.exp(-tf.where(small, tf.ones_like(x), x))))
+    far = tf.math.log1p(-tf.exp(-tf.where(small, tf.ones_like(x), x)))
+    return where_safe(small, lambda x: tf.math.log(-tf.math.expm1(-x)), x, 1.0, far)
 
 
 def log_mills(x: tf.Tensor) -> tf.Tensor:

@@ -1,47 +1,21 @@
-"""Observations of a number: what is known of it comes in several columns, such as the ends of an interval."""
+"""Observations of a number in several columns, such as the ends of an interval."""
 
 from typing import Any
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.copies import real_dtype
+from nllfit.families.distribution_of import DistributionOf
 from nllfit.families.law import Law, has_law, law_of
 
 __all__ = ["Observed"]
 
 
-class Observed(tfd.AutoCompositeTensorDistribution):
-    """The distribution of observations `[columns]`, of a number or of another observation, which has `distribution`.
+class Observed(DistributionOf):
+    """The distribution of observations `[columns]` of a number, or of another observation.
 
-    A subclass gives its parameters, `_columns`, `_observed(value)` and `_log_prob`.
+    A subclass gives `_columns` and `_observed` as well.
     """
-
-    distribution: tfd.Distribution
-
-    def _begin(
-        self, distribution: tfd.Distribution, validate_args: bool, parameters: dict[str, Any], name: str
-    ) -> None:
-        """What the constructor does after it has kept its arguments."""
-        self.distribution = distribution
-        super().__init__(
-            dtype=real_dtype(distribution),
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=validate_args,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=name,
-        )
-
-    @property
-    def _columns(self) -> int:
-        raise NotImplementedError
-
-    def _event_shape(self) -> tf.TensorShape:
-        return tf.TensorShape([self._columns])
-
-    def _event_shape_tensor(self) -> tf.Tensor:
-        return tf.constant([self._columns])
 
     def _observed(self, number: tf.Tensor) -> tf.Tensor:
         """The observation of a number that is known, or of another observation, in the columns of this one."""
@@ -53,7 +27,7 @@ class Observed(tfd.AutoCompositeTensorDistribution):
 
 @has_law(Observed)
 class ObservedLaw(Law):
-    """Observations: whatever is asked of one number is asked of the number itself."""
+    """The law of observations: questions about one number are answered for the number itself."""
 
     def latent(self) -> tfd.Distribution:
         return law_of(self.distribution.distribution).latent()

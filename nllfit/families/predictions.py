@@ -1,4 +1,4 @@
-"""The prediction that a distribution stands for, as a head's tensor."""
+"""Point predictions: the tensor that a head is."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ __all__ = ["central_value"]
 def central_value(law: Any) -> tf.Tensor:
     """The mean of a distribution, given its `Law`, or the probabilities of classes.
 
-    Where the mean is undefined or infinite (a `StudentT` with `df <= 1`, a `Cauchy`) it is the median, and where TFP
-    has none of these the mode. It is never a sample.
+    If the mean is undefined or infinite (a `StudentT` with `df <= 1`, a `Cauchy`) it is the median, and if TFP has none
+    of these the mode. It is never a sample.
 
     Returns:
-      A tensor `[*batch, *event]`; `[*batch, *event, num_classes]` for class labels. Where an outcome is an interval, or
-      comes with a window, it is that of the number itself.
+      A tensor `[*batch, *event]`; `[*batch, *event, num_classes]` for class labels. If an outcome is an interval or has
+      a window, it is the prediction of the number itself.
 
     Raises:
       NotImplementedError: if TFP gives the family no mean, median or mode.
@@ -29,8 +29,8 @@ def central_value(law: Any) -> tf.Tensor:
     if mean.dtype.is_integer or law.has_finite_mean:
         return mean
     finite = tf.math.is_finite(mean)
-    # TFP's quantiles have no gradient in a branch, and TensorFlow asks for it as soon as a tape watches an input of the
-    # branch, or a gradient comes to its output.
+    # TFP's quantiles have no gradient in a branch. TensorFlow would need it if a tape watched an input of the branch,
+    # or a gradient reached its output.
     constant_law, constant_mean = law.unchecked(tf.stop_gradient), tf.stop_gradient(mean)
 
     def elsewhere():
@@ -43,5 +43,5 @@ def central_value(law: Any) -> tf.Tensor:
     # A median can be costly: compute it only where it is needed.
     fallback = tf.cond(tf.reduce_all(finite), lambda: constant_mean, elsewhere)
     value = tf.where(finite, mean, tf.stop_gradient(fallback))
-    value.set_shape(law.distribution.batch_shape + law.distribution.event_shape)  # which some means and quantiles lose
+    value.set_shape(law.distribution.batch_shape + law.distribution.event_shape)  # some means and quantiles lose it
     return value

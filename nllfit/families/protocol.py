@@ -1,4 +1,4 @@
-"""The protocol of a family: what heads, losses and estimation ask of it, and nothing else."""
+"""`ParametricFamily`: what every family has, written once over its parameters."""
 
 import abc
 import dataclasses
@@ -22,12 +22,12 @@ __all__ = ["Measure", "ParametricFamily"]
 
 
 class Measure(NamedTuple):
-    """What the likelihood of an outcome is a density of: two likelihoods can be compared only if this is the same.
+    """The measure of a likelihood: two likelihoods can be compared only if their measures are the same.
 
     Attributes:
       columns: the numbers of an outcome: `("y",)`, or the ends of an interval or of a window as well.
-      points: the outcomes that have a probability: "all", "0" or "none". The others have a density, and its unit.
-      surface: the surface on which the outcomes lie and which the density is per unit of; empty for the whole space.
+      points: the outcomes that have a probability: "all", "0" or "none". The others have a density, with a unit.
+      surface: the surface on which outcomes lie, if the density is one per unit of it; empty for the whole space.
     """
 
     columns: tuple[str, ...] = ("y",)
@@ -184,7 +184,7 @@ class ParametricFamily(abc.ABC):
 
     @property
     def measure(self) -> Measure:
-        """What the family assigns to its outcomes, probabilities or densities, and of what."""
+        """The measure of the family's likelihoods."""
         points = "all" if self.is_discrete else "0" if self.facts.has_share else "none"
         return Measure(points=points, surface=self.facts.surface)
 

@@ -1,4 +1,4 @@
-"""Laws of distributions that are made of others: independent elements, mixtures of one family and of several."""
+"""Laws of independent elements, and of mixtures of one family and of several."""
 
 import functools
 

@@ -1,19 +1,23 @@
-"""Support: distributions that refuse outcomes beyond it, which some would give a density in silence."""
+"""Support checks: distributions that refuse outcomes outside the support, which ones they refuse, and why."""
 
 import functools
 import math
+import re
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.copies import arguments_of
 from nllfit.families.facts import corrected
 from nllfit.families.law import law_of
+from nllfit.families.numerics import where_safe
 from nllfit.families.tfp_classes import MIXTURE, TRANSFORMED, derived, is_own, plain_class
 
-__all__ = ["checked", "strict"]
+__all__ = ["asserted", "assertion_text", "checked", "first_refused", "refusal", "strict"]
 
+_NUMBERS = 2**20  # at a time: a family may want some for every row and parameter
 _FLOWS = (tfd.TransformedDistribution, TRANSFORMED)  # and no class that derives from them
 
 
@@ -33,10 +37,10 @@ class _Lenient:
     def log_prob(self: Any, value: Any, name: str = "log_prob") -> tf.Tensor:
         log_prob: Any = super().log_prob  # type: ignore[misc]
         value = tf.convert_to_tensor(value, self.dtype)
-        # At an end some of TFP's are NaN. Double where: a NaN in the branch not taken spoils the gradient.
+        # At an end some of TFP's are NaN.
         possible = _inside(self, value) & ~tf.math.is_nan(tf.stop_gradient(log_prob(value)))
-        found = log_prob(tf.where(possible, value, tf.cast(law_of(self).some_outcome(), value.dtype)), name)
-        return tf.where(possible, found, tf.constant(-math.inf, found.dtype))
+        some = tf.cast(law_of(self).some_outcome(), value.dtype)
+        return where_safe(possible, lambda y: log_prob(y, name), value, some, -math.inf)
 
     def _sample_control_dependencies(self, value: tf.Tensor, **_: Any) -> tuple:
         return ()
@@ -103,3 +107,53 @@ def _inside(distribution: tfd.Distribution, value: Any) -> tf.Tensor:
 def _are_parts(value):
     values = value if isinstance(value, (list, tuple)) else [value]
     return bool(values) and all(isinstance(part, tfd.Distribution) for part in values)
+
+
+def refusal(distribution: tfd.Distribution, y: Any, finite: bool = False) -> str | None:
+    """Why a distribution that checks outcomes refuses some of `y`, in TFP's words; None if it does not.
+
+    With `finite` it refuses those, too, that lie on the edge of an open support and pass TFP's assertions.
+    """
+    try:
+        log_prob = distribution.log_prob(y)
+        if finite:
+            tf.debugging.check_numerics(log_prob, "Its log-likelihood is not finite.")
+    except tf.errors.InvalidArgumentError as error:
+        return assertion_text(error)
+    return None
+
+
+def first_refused(
+    distribution: tfd.Distribution, y: Any, finite: bool = False
+) -> tuple[int, str | None] | tuple[None, None]:
+    """The first row of `y` `[n, ...]` that a distribution refuses, and why; (None, None) if there is none.
+
+    With `finite` as in `refusal`.
+    """
+    parameters = tf.nest.flatten(distribution, expand_composites=True)
+    rows = max(1, _NUMBERS // max(sum(map(np.size, parameters)), np.size(y[:1])))
+    for start in range(0, len(y), rows):
+        first, last = start, min(start + rows, len(y))
+        if refusal(distribution, y[first:last], finite) is None:
+            continue
+        while last - first > 1:
+            middle = (first + last) // 2
+            first, last = (first, middle) if refusal(distribution, y[first:middle], finite) else (middle, last)
+        return first, refusal(distribution, y[first:last], finite)
+    return None, None
+
+
+def asserted(distribution: tfd.Distribution, value: tf.Tensor) -> tf.Tensor:
+    """Outcomes in a distribution's dtype, once its own assertions have seen them."""
+    value = tf.cast(value, distribution.dtype)
+    checks = [check for check in distribution._sample_control_dependencies(value) if check is not None]
+    with tf.control_dependencies(checks):
+        return tf.identity(value)
+
+
+def assertion_text(error: tf.errors.OpError) -> str:
+    """What a failed assertion of TFP says, without its frame and without the values it prints."""
+    text = error.message.rpartition("}} ")[2].rpartition("Summarized data: b'")[2].partition("  Label values")[0]
+    text = re.sub(r"`?\[[^`]*?\]`?(?= [a-z])", "the value", text, count=1).partition("\n")[0]  # of one row or many
+    text = text.partition(" : Tensor had")[0]
+    return (re.sub(r"`\[.*?(\]`|$)", "the value", text).rstrip(" .'") or "It is outside the support") + "."

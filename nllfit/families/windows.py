@@ -1,4 +1,4 @@
-"""Distributions of numbers within a window, and their law."""
+"""Distributions of numbers within a window, and their laws."""
 
 import math
 from typing import Any
@@ -8,8 +8,9 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import util as tfpu
 
-from nllfit.families.copies import constant_but, real_dtype
+from nllfit.families.copies import constant_but
 from nllfit.families.discreteness import Between
+from nllfit.families.distribution_of import DistributionOf
 from nllfit.families.interval_probability import LogInterval, middle, within
 from nllfit.families.law import Law, has_law, law_of
 from nllfit.families.moments import moments_by_tails
@@ -20,25 +21,12 @@ __all__ = ["AboveZero", "TruncatedDistribution", "WindowedDistribution"]
 _NARROW = 1e-3  # of a tail, below which the difference of two tails loses digits
 
 
-class _Window(tfd.AutoCompositeTensorDistribution):
+class _Window(DistributionOf):
     """A scalar `distribution` given that it lies between `low` and `high`, of counts above `low`; None is no end."""
 
-    def _begin(self, distribution, low, high, validate_args, parameters, name):
-        self.distribution, self.low, self.high = distribution, low, high
-        super().__init__(
-            dtype=real_dtype(distribution),
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=validate_args,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=f"{name}{distribution.name}" if name == "Truncated" else name,
-        )
-
-    def _event_shape(self) -> tf.TensorShape:
-        return tf.TensorShape([])
-
-    def _event_shape_tensor(self) -> tf.Tensor:
-        return tf.constant([], tf.int32)
+    low: Any
+    high: Any
+    _prefix = "Truncated"
 
     def _default_event_space_bijector(self) -> Any:
         whole = self.distribution.experimental_default_event_space_bijector()
@@ -78,7 +66,8 @@ class TruncatedDistribution(_Window):
         validate_args: bool = False,
         name: str = "Truncated",
     ):
-        self._begin(distribution, low, high, validate_args, dict(locals()), name)
+        self.low, self.high = low, high
+        self._begin(dict(locals()))
 
     @classmethod
     def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict[str, Any]:
@@ -93,7 +82,8 @@ class AboveZero(_Window):
     """The counts of a scalar `distribution` that are above 0."""
 
     def __init__(self, distribution: tfd.Distribution, validate_args: bool = False, name: str = "Truncated"):
-        self._begin(distribution, 0.0, None, validate_args, dict(locals()), name)
+        self.low, self.high = 0.0, None
+        self._begin(dict(locals()))
 
     @classmethod
     def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict[str, Any]:
@@ -239,6 +229,8 @@ class WindowedDistribution(Observed):
     The other end, `low` or `high`, is the same for all outcomes, or None.
     """
 
+    _prefix = "Truncated"
+
     def __init__(
         self,
         distribution: tfd.Distribution,
@@ -248,18 +240,16 @@ class WindowedDistribution(Observed):
         validate_args: bool = False,
         name: str = "Truncated",
     ):
-        parameters = dict(locals())
         self.low, self.high, self.by_row = low, high, by_row
-        name = f"{name}{distribution.name}" if name == "Truncated" else name
-        self._begin(distribution, validate_args, parameters, name)
+        self._begin(dict(locals()))
 
     @classmethod
     def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict[str, Any]:
         return TruncatedDistribution._parameter_properties(dtype)
 
     @property
-    def _columns(self) -> int:
-        return 1 + len(self.by_row)
+    def _columns(self) -> tuple[int, ...]:
+        return (1 + len(self.by_row),)
 
     def given(self, window: tf.Tensor) -> tfd.Distribution:
         """The distribution of the numbers whose windows have the ends `[..., len(by_row)]`."""

@@ -1,4 +1,4 @@
-"""A family made of another, whose parameters are the other's: what it answers by asking it."""
+"""`FamilyOf`: families made of another one, with its parameters."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -18,11 +18,11 @@ __all__ = ["FamilyOf", "as_family", "checked_cdf", "elementwise"]
 
 
 class FamilyOf(ParametricFamily):
-    """Distributions made of those of another family, one for each of its elements; a subclass says what is made.
+    """Distributions each element of which is made of an element's distribution of another family.
 
     Args:
-      family: a `Family` or `MixtureFamily`, or another that is made of one; or a class of `tfp.distributions` or its
-        name, and then `event_shape` and `kwargs` are those of its `Family`.
+      family: a family; or a class of `tfp.distributions` or its name.
+      event_shape, kwargs: of its `Family`, if `family` is a class or name.
     """
 
     has_unit = False
@@ -55,8 +55,8 @@ class FamilyOf(ParametricFamily):
         return self.family.element_shape if isinstance(self.family, FamilyOf) else self.family.event_shape
 
     def _search(self):
-        # A statistic of the sample that maximises the other's likelihood does not maximise this one, which has its
-        # maximum at an outcome that was seen, or between two.
+        # A statistic that maximises the other family's likelihood does not maximise this one: its maximum is at an
+        # exactly seen outcome, or between two.
         whole, part = self.family.search, self.family.search.of_a_part
         part = dataclasses.replace(part, several_maxima=whole.several_maxima)
         if self.component_shape or len(part.kinks) != 1:
@@ -90,7 +90,7 @@ def _always(parameters):
 def elementwise(
     distribution: tfd.Distribution, make: Callable[[tfd.Distribution], tfd.Distribution]
 ) -> tfd.Distribution:
-    """What `make` makes of each element's distribution, as one of whole outcomes."""
+    """Maps the distribution of each element by `make`, and returns the distribution of whole outcomes."""
     if not isinstance(distribution, INDEPENDENT):
         return make(distribution)
     inner = distribution.distribution
@@ -99,7 +99,7 @@ def elementwise(
 
 
 def checked_cdf(family: ParametricFamily) -> None:
-    """Raises a `ValueError` if a family has no CDF of each element that is exact."""
+    """Raises a `ValueError` if the elements of a family's outcomes have no exact CDF."""
     example = family.unshared()
     with tf.init_scope():
         element = example.distribution(tf.zeros([example.params_size], tf.float64))
@@ -115,7 +115,7 @@ def checked_cdf(family: ParametricFamily) -> None:
 
 
 def as_family(distribution: Any, event_shape: Sequence[int], **options: Any) -> ParametricFamily:
-    """A family itself, or that of a distribution's class or name, for outcomes of shape `event_shape`."""
+    """A family as it is, or the `Family` of a class or name for outcomes of shape `event_shape`."""
     if isinstance(distribution, ParametricFamily):
         return distribution
     return Family(distribution, event_shape, **options)

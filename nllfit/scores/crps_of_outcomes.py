@@ -6,9 +6,9 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from nllfit.adapters.tensorflow import mask_of
+from nllfit.families.checked_outcomes import as_outcomes, weights_of_outcomes, where_counted
 from nllfit.families.copies import real_dtype
 from nllfit.families.law import elements_of, law_of
-from nllfit.families.outcomes import as_outcomes, weights_of_outcomes, where_counted
 from nllfit.outputs import as_distribution
 from nllfit.scores.energy import energy_score
 

@@ -13,8 +13,7 @@ from nllfit.adapters.models import is_keras_code
 from nllfit.adapters.tensorflow import as_raised, mask_of
 from nllfit.caches import kept_for
 from nllfit.data import check_numbers
-from nllfit.families.law import law_of
-from nllfit.families.outcomes import (
+from nllfit.families.checked_outcomes import (
     as_column,
     as_outcomes,
     finite_part,
@@ -22,7 +21,8 @@ from nllfit.families.outcomes import (
     weights_of_outcomes,
     where_counted,
 )
-from nllfit.families.refusal import first_refused
+from nllfit.families.law import law_of
+from nllfit.families.support_checks import first_refused
 from nllfit.outputs import distribution_of
 from nllfit.training.untrained import warn_of_untrained
 

@@ -15,7 +15,7 @@ from nllfit.families.laws.exponential import logistic
 from nllfit.families.laws.pieces import distance, with_rest
 from nllfit.families.laws.power_zero import at_power_zero
 from nllfit.families.links import HIGH, PEAK
-from nllfit.families.numerics import expm1_ratio, log1mexp
+from nllfit.families.numerics import expm1_ratio, log1mexp, where_safe
 from nllfit.families.search_policy import SearchPolicy, largest, smallest
 
 __all__ = ["BOUNDED"]
@@ -36,10 +36,8 @@ def _beta_tails(logit: Callable[[tf.Tensor], tf.Tensor]) -> Callable:
         below, above = law_of(d).cdf()(y)
         left = below < above
         small = tf.where(left, below, above)
-        far = small < _TINY_TAIL
-        log_small = tf.math.log(tf.where(far, tf.ones_like(small), small))
-        there = by_quadrature(law_of(tfd.SigmoidBeta(d.concentration1, d.concentration0)), logit(y))
-        log_small = tf.where(far, tf.where(left, *there), log_small)
+        far = by_quadrature(law_of(tfd.SigmoidBeta(d.concentration1, d.concentration0)), logit(y))
+        log_small = where_safe(small >= _TINY_TAIL, tf.math.log, small, 1.0, tf.where(left, *far))
         rest = tf.math.log1p(-small)
         return tf.where(left, log_small, rest), tf.where(left, rest, log_small)
 

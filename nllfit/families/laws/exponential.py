@@ -14,7 +14,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.facts import Facts, Tails
 from nllfit.families.laws.pieces import distance, halves, positive_part
 from nllfit.families.laws.power_zero import at_power_zero
-from nllfit.families.numerics import across, expm1_ratio, log1mexp, log1p_ratio
+from nllfit.families.numerics import across, expm1_ratio, log1mexp, log1p_ratio, where_safe
 from nllfit.families.search_policy import SearchPolicy, median, smallest
 
 __all__ = ["EXPONENTIAL", "logistic"]
@@ -33,9 +33,8 @@ def _with_survival(x):
 
 def _of_log(log_x):
     """`-x` and `log(1 - exp(-x))` by the logarithm of `x`, because `x` may underflow."""
-    tiny = log_x < -40
     x = tf.exp(log_x)
-    return -x, tf.where(tiny, log_x - x / 2, log1mexp(tf.where(tiny, tf.ones_like(x), x)))
+    return -x, where_safe(log_x >= -40, log1mexp, x, 1.0, log_x - x / 2)
 
 
 def logistic(z: tf.Tensor) -> Tails:

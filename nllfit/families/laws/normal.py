@@ -11,7 +11,7 @@ from nllfit.families.facts import Facts, Tails
 from nllfit.families.laws.pieces import crps_of_half, crps_of_two_pieces, positive_part, two_pieces, with_rest
 from nllfit.families.links import HIGH
 from nllfit.families.normal_mixtures import expected_distance
-from nllfit.families.numerics import log_normal_cdf
+from nllfit.families.numerics import log_normal_cdf, where_safe
 from nllfit.families.search_policy import SearchPolicy, largest, smallest
 
 __all__ = ["NORMAL", "phi"]
@@ -59,8 +59,8 @@ def _half_log_tails(d: tfd.HalfNormal, y: tf.Tensor) -> Tails:
 
 def _moyal_log_tails(d: tfd.Moyal, y: tf.Tensor) -> Tails:
     log_root = -_standard(d, y) / 2
-    tiny, root = log_root < -20, tf.exp(log_root)
-    right = tf.where(tiny, log_root + math.log(2 / math.pi) / 2, _log_erf(tf.where(tiny, tf.ones_like(root), root)))
+    root = tf.exp(log_root)
+    right = where_safe(log_root >= -20, _log_erf, root, 1.0, log_root + math.log(2 / math.pi) / 2)
     return _LOG_2 + log_normal_cdf(-root), right
 
 

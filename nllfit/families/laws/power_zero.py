@@ -10,6 +10,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.numerics import where_safe
+
 __all__ = ["at_power_zero", "lacking"]
 
 LogProb = Callable[[Any, tf.Tensor], tf.Tensor]
@@ -18,8 +20,7 @@ LogProb = Callable[[Any, tf.Tensor], tf.Tensor]
 def lacking(exponent: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """0, with the derivative `log y` where the exponent is 0."""
     there = (exponent == 0) & (y > 0)
-    # Double where: the logarithm of 0 would make the gradient of the branch not taken NaN.
-    return tf.where(there, exponent * tf.math.log(tf.where(there, y, tf.ones_like(y))), tf.zeros_like(y))
+    return where_safe(there, lambda y: exponent * tf.math.log(y), y, 1.0, tf.zeros_like(y))
 
 
 def at_power_zero(

@@ -1,4 +1,4 @@
-"""Outcomes as a distribution takes them: of its shape and dtype, never to be broadcast, and in its support."""
+"""Outcomes and weights as tensors of a distribution's shape and dtype, never broadcast."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ __all__ = [
 
 
 def as_column(y: tf.Tensor, distribution: tfd.Distribution) -> tf.Tensor:
-    """Outcomes `[n]` as `[n, 1]` where those of a distribution have one element, as Keras gives them to a loss."""
+    """Outcomes `[n]` as `[n, 1]` if the distribution's have one element: Keras gives a loss this shape."""
     is_one = y.shape.rank == distribution.batch_shape.rank == 1 and distribution.event_shape == [1]
     return y[:, None] if is_one else y
 
@@ -30,9 +30,9 @@ def as_column(y: tf.Tensor, distribution: tfd.Distribution) -> tf.Tensor:
 def as_outcomes(
     y_true: ArrayLike, distribution: tfd.Distribution, name: str = "y_true", rows: int | None = None
 ) -> tf.Tensor:
-    """Outcomes as a tensor of the distribution's dtype, if they have the shape of its own; else a `ValueError`.
+    """Outcomes as a tensor of the distribution's dtype, if they have its shape; else a `ValueError`.
 
-    Where they are the first of a user's, its message gives shapes with all of the `rows`.
+    If the outcomes are part of a user's array, its message gives the shape with the number of all `rows`.
     """
     floating = distribution.dtype.is_floating
     outcomes = as_numbers(name, y_true, distribution.dtype if floating else None)
@@ -50,14 +50,14 @@ def as_outcomes(
 
 
 def finite_part(outcomes: tf.Tensor, distribution: tfd.Distribution) -> tf.Tensor:
-    """Outcomes of which no number may be infinite or NaN: 0 in place of an infinite end of an interval."""
+    """The outcomes, with 0 instead of infinite ends of intervals, so that all allowed numbers are finite."""
     if distribution.event_shape.rank and law_of(distribution).latent() is not distribution:
         return tf.where(tf.math.is_inf(outcomes), tf.zeros_like(outcomes), outcomes)
     return outcomes
 
 
 def weights_of_outcomes(weights: Any, batch_shape: tf.TensorShape, batch_shape_tensor: Any) -> tf.Tensor:
-    """Weights, or a mask, of rows or of outcomes as weights of all outcomes of a batch.
+    """Weights or a mask, of rows or of outcomes, as weights of all outcomes of a batch.
 
     Keras would broadcast weights `[B]` along the steps `[B, T]`.
     """
@@ -79,10 +79,10 @@ def weights_of_outcomes(weights: Any, batch_shape: tf.TensorShape, batch_shape_t
 
 
 def where_counted(outcomes: tf.Tensor, distribution: tfd.Distribution, counts: tf.Tensor) -> tf.Tensor:
-    """The outcomes `[*batch, *event]` that count, by `counts` `[*batch]`, and in place of the others one that can be.
+    """The outcomes `[*batch, *event]` that count, by `counts` `[*batch]`, with others replaced by a possible one.
 
-    An outcome that does not count may be padding of any kind, of which the log-density is NaN; so would be its product
-    with a weight of 0, and the gradient.
+    An outcome that does not count may be padding with a log-density of NaN. The product with a weight of 0 and the
+    gradient would be NaN, too.
     """
     event = tf.ones([distribution.event_shape.rank], tf.int32)
     counts = tf.reshape(counts, tf.concat([tf.shape(counts), event], 0))
@@ -90,7 +90,7 @@ def where_counted(outcomes: tf.Tensor, distribution: tfd.Distribution, counts: t
 
 
 def has_finite_likelihoods(distribution: tfd.Distribution) -> bool:
-    """Whether outcomes can be likely at all: not under parameters that are NaN, or from which a rate overflows."""
+    """Whether an outcome has a finite likelihood. None has if parameters are NaN, or a rate overflows."""
     try:
         log_prob = distribution.log_prob(law_of(distribution).some_outcome())
     except tf.errors.InvalidArgumentError:
@@ -125,7 +125,7 @@ def _shape_message(name, given, expected, distribution, rows):
 
 
 def _advice_on_columns(given, expected):
-    """What to give where an outcome is an interval, or comes with a window."""
+    """Advice on the shape of outcomes that are intervals, or have a window."""
     *elements, columns = expected
     if given == [*elements, 1, columns]:
         return "reshape it with `y[..., 0, :]`"
