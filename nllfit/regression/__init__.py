@@ -1,4 +1,4 @@
-"""Regressions from a formula and a table, with the results that statisticians read."""
+"""Regressions from a formula and a table of data, with coefficient tables, tests and diagnostics."""
 
 from nllfit.regression.competing_risks import cause_specific_risks
 from nllfit.regression.cox import CoxRegression, cox_regression

@@ -1,4 +1,4 @@
-"""Estimated coefficients by the names of their columns, under the names that statsmodels gives them."""
+"""A table of estimated coefficients, with statsmodels' names for its methods."""
 
 import numbers
 from collections.abc import Sequence
@@ -12,25 +12,25 @@ from nllfit.regression.extras import special
 
 __all__ = ["CoefficientTable", "level_of"]
 
-_WIDTH = 78  # of a summary, at least
+_LEAST_WIDTH = 78  # of a summary
 
 
 class CoefficientTable(MaximumLikelihoodFit):
-    """Coefficients that maximise a likelihood, with their covariance.
+    """Maximum-likelihood coefficients with their covariance.
 
     Attributes:
-      formula: what was fitted.
-      names: of the coefficients, `[q]`.
-      estimates: `[q]`.
-      covariance: `[q, q]`; NaN where it does not exist, as `message` says.
-      kind: how the covariance was found, in words.
-      ratios: which coefficients are logarithms of ratios once they are exponentiated, `[q]`.
+      formula: the formula that was fitted.
+      names: the names of the coefficients, `[q]`.
+      estimates: the coefficients, `[q]`.
+      covariance: `[q, q]`; NaN where it does not exist; `message` says why.
+      kind: the estimator of the covariance, such as "observed information".
+      ratios: whether the exponential of each coefficient is a ratio (of rates, odds, hazards), `[q]`.
       log_likelihood: in nats, the sum over the rows.
-      num_observations: the rows; with weights their sum.
-      num_parameters: `q`.
+      num_observations: the number of rows, or the sum of their weights.
+      num_parameters: the number of coefficients, `q`.
       label: the family.
       converged: whether the coefficients are a verified maximum of the likelihood.
-      message: what was found, or why there are no errors.
+      message: the result of that check; if there are no standard errors, the reason.
     """
 
     formula: str
@@ -44,22 +44,22 @@ class CoefficientTable(MaximumLikelihoodFit):
 
     @property
     def params(self) -> Any:
-        """The coefficients, a `Series` by name."""
+        """The coefficients, as a `Series` by name."""
         return pd.Series(self.estimates, self.names, name="coef")
 
     @property
     def bse(self) -> Any:
-        """Their standard errors, a `Series` by name."""
+        """The standard errors of the coefficients, as a `Series` by name."""
         return pd.Series(np.sqrt(np.diag(self.covariance)), self.names, name="std err")
 
     @property
     def tvalues(self) -> Any:
-        """The coefficients in units of their standard errors, a `Series` by name."""
+        """The z-values: the coefficients divided by their standard errors, as a `Series` by name."""
         return (self.params / self.bse).rename("z")
 
     @property
     def pvalues(self) -> Any:
-        """The two-sided p-values `P(|Z| > |z|)` of each coefficient being 0, for a standard Normal `Z`."""
+        """The two-sided p-values `P(|Z| > |z|)` of the hypotheses that a coefficient is 0; `Z` is standard Normal."""
         return pd.Series(2 * special.ndtr(-np.abs(self.tvalues.to_numpy())), self.names, name="P>|z|")
 
     @property
@@ -73,11 +73,11 @@ class CoefficientTable(MaximumLikelihoodFit):
         return self.num_observations
 
     def cov_params(self) -> Any:
-        """The covariance of the coefficients, a `DataFrame` by name."""
+        """The covariance of the coefficients, as a `DataFrame` by name."""
         return pd.DataFrame(self.covariance, self.names, self.names)
 
     def conf_int(self, alpha: float = 0.05) -> Any:
-        """Wald's intervals of level `1 - alpha`, a `DataFrame` with the columns `lower` and `upper`.
+        """The Wald intervals of level `1 - alpha`, as a `DataFrame` with the columns `lower` and `upper`.
 
         Raises:
           ValueError: if `alpha` is not between 0 and 1.
@@ -89,11 +89,10 @@ class CoefficientTable(MaximumLikelihoodFit):
         """The coefficients as a `DataFrame`: `coef`, `std err`, `z`, `P>|z|`, `lower`, `upper`.
 
         Args:
-          exponentiate: whether to show `exp(coef)` and `exp` of the interval's ends, for the coefficients that this
-            makes ratios: rate ratios of a Poisson, odds ratios of a Bernoulli, hazard ratios of a Cox model, time
-            ratios of an accelerated failure time. Their standard errors are those of the coefficients times
-            `exp(coef)`.
-          alpha: one less the level of the intervals.
+          exponentiate: whether to show `exp(coef)` and the exponentials of the interval's ends, only for coefficients
+            for which these are ratios: rate ratios of a Poisson, odds ratios of a Bernoulli, hazard ratios of a Cox
+            model, time ratios of an accelerated failure time model. The standard errors are multiplied by `exp(coef)`.
+          alpha: one minus the level of the intervals.
 
         Raises:
           ValueError: if no coefficient has a log or logit link, or `alpha` is not between 0 and 1.
@@ -103,8 +102,8 @@ class CoefficientTable(MaximumLikelihoodFit):
             return table
         if not self.ratios.any():
             raise ValueError(
-                f"No coefficient of {self.label} is the logarithm of a ratio, so that `exp` of it means nothing: give "
-                f"its parameter the link exp or sigmoid, or leave out `exponentiate`."
+                f"No coefficient of {self.label} is the logarithm of a ratio, so its exponential has no meaning: use "
+                f"the link exp or sigmoid, or leave out `exponentiate`."
             )
         table = table[self.ratios]
         ratios = np.exp(table["coef"])
@@ -115,15 +114,15 @@ class CoefficientTable(MaximumLikelihoodFit):
         return table.rename(columns={"coef": "exp(coef)"})
 
     def summary(self, exponentiate: bool = False, alpha: float = 0.05) -> str:
-        """The table as text, under what was fitted to how much, and how well. Arguments are those of `table`."""
+        """The table as text, with the formula, the fit statistics and the verdict. Arguments are those of `table`."""
         body = self.table(exponentiate, alpha).to_string(float_format=lambda number: f"{number:.4g}").splitlines()
-        width = max(_WIDTH, *map(len, body))
+        width = max(_LEAST_WIDTH, *map(len, body))
         heading = [f"Formula: {self.formula}", "=" * width, *self._heading(self.label, self.kind, width), "=" * width]
         return "\n".join([*heading, *body, "=" * width, f"Verdict: {self.message}."])
 
 
 def level_of(alpha: Any) -> float:
-    """The level of an interval, `1 - alpha`."""
+    """The level of an interval, `1 - alpha`; raises a `ValueError` if `alpha` is not between 0 and 1."""
     if not (isinstance(alpha, numbers.Real) and 0 < float(alpha) < 1):
-        raise ValueError(f"`alpha` is {alpha!r}: give one less the level of the intervals, such as 0.05.")
+        raise ValueError(f"`alpha` is {alpha!r}: give one minus the level of the intervals, such as 0.05.")
     return 1 - float(alpha)

@@ -1,4 +1,4 @@
-"""The data of a regression: a table, and the columns of it that weights, offsets and clusters are given by."""
+"""Checks of a regression's data: the table, and its columns of weights, offsets and clusters."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -14,12 +14,12 @@ _SHOWN = 3  # rows in a message
 
 
 def as_frame(data: Any, name: str = "data") -> Any:
-    """`data` as a `DataFrame` with at least one row; else an error."""
+    """`data` as a `DataFrame` with at least one row; raises a `TypeError` or `ValueError` otherwise."""
     if isinstance(data, Mapping):
         try:
             data = pd.DataFrame(data)
         except ValueError as error:
-            raise ValueError(f"`{name}` is no table: {error}") from None
+            raise ValueError(f"`{name}` is not a table: {error}") from None
     if not isinstance(data, pd.DataFrame):
         raise TypeError(f"`{name}` is a {type(data).__name__}: give a pandas DataFrame or a dict of columns.")
     if not len(data):
@@ -31,7 +31,7 @@ def as_frame(data: Any, name: str = "data") -> Any:
 
 
 def as_column(name: str, value: Any, data: Any) -> np.ndarray:
-    """An argument that is the name of a column, or one value for each row, as an array `[n]`."""
+    """An argument (the name of a column, or one value for each row) as an array `[n]` without missing values."""
     if isinstance(value, str):
         if value not in data.columns:
             raise ValueError(f"`{name}` is {value!r}, which is no column of `data`: it has {_listed(data.columns)}.")
@@ -45,7 +45,7 @@ def as_column(name: str, value: Any, data: Any) -> np.ndarray:
 
 
 def as_numbers(name: str, value: Any, data: Any) -> np.ndarray:
-    """The same, if they are finite numbers, in float64."""
+    """Like `as_column`, but only for finite numbers; in float64."""
     values = as_column(name, value, data)
     if values.dtype.kind not in "buif":
         raise ValueError(f"`{name}` holds values of dtype {values.dtype}: give one number a row.")
@@ -56,15 +56,17 @@ def as_numbers(name: str, value: Any, data: Any) -> np.ndarray:
 
 
 def as_weights(value: Any, data: Any) -> np.ndarray:
-    """How often each row counts, `[n]`."""
+    """The weights of the rows, `[n]`, >= 0 and not all 0."""
     weights = as_numbers("weights", value, data)
     if (weights < 0).any() or not weights.any():
-        raise ValueError("`weights` are negative in some row, or 0 in all: give how often each row counts.")
+        raise ValueError(
+            "`weights` are negative in some row, or 0 in all rows: give the number of times that each row counts."
+        )
     return weights
 
 
 def check_present(text: str, data: Any, name: str = "data") -> None:
-    """Raises a `ValueError` where a column that a formula names has missing or infinite values."""
+    """Raises a `ValueError` if a column that a formula names has missing values."""
     for column in data.columns:
         if not re.search(rf"(?<!\w){re.escape(str(column))}(?!\w)", text):
             continue
@@ -78,7 +80,7 @@ def check_present(text: str, data: Any, name: str = "data") -> None:
 
 
 def _rows(mask: np.ndarray, data: Any) -> str:
-    """How many rows a mask selects, and the labels of the first of them."""
+    """The number of rows that a mask selects, and the index labels of the first ones."""
     labels = data.index[mask]
     return f"{len(labels)} of {len(data)} rows (index {_listed(labels[:_SHOWN])}{', ...' * (len(labels) > _SHOWN)})"
 

@@ -1,4 +1,4 @@
-"""Competing events: the probability of each cause by a time, from a Cox model of each cause."""
+"""Competing risks: the probability of an event of each cause by a time, from one Cox model per cause."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,23 +13,23 @@ __all__ = ["cause_specific_risks"]
 
 
 def cause_specific_risks(fits: Mapping[Any, CoxRegression], data: Any, times: ArrayLike) -> dict[Any, Any]:
-    """The probability that each row has the event of each cause by each time.
+    """The probability of an event of each cause by each time, for each row (the cumulative incidence).
 
-    The hazard of each cause is a Cox model in which the other causes censor. With `H_k` the cumulative hazard of cause
-    `k` and `S = exp(-sum_k H_k)`, the probability is `sum_{t_j <= t} S(t_{j-1}) (H_k(t_j) - H_k(t_{j-1}))` over the
-    times of all events.
+    Each cause has a Cox model in which events of other causes count as censoring. With `H_k` the cumulative hazard of
+    cause `k` and `S = exp(-sum_k H_k)`, the probability is `sum_{t_j <= t} S(t_{j-1}) (H_k(t_j) - H_k(t_{j-1}))` over
+    the times of all events.
 
     Args:
-      fits: for each cause the fit to its own events, without strata, such as
+      fits: by cause, the Cox model of its events, without strata, such as
         `cox_regression("Surv(time, cause == 1) ~ x", data)`.
-      data: a table of the formulas' columns.
-      times: `[k]`.
+      data: a table with the columns of the formulas.
+      times: the times, `[k]`.
 
     Returns:
-      For each cause a `DataFrame` by row with a column for each time.
+      A dict by cause of `DataFrame`s with one row per row of `data` and one column per time.
 
     Raises:
-      ValueError: if there is no fit, or one has strata.
+      ValueError: if `fits` is empty, or a fit has strata.
 
     Source: Prentice et al., The analysis of failure times in the presence of competing risks, 1978.
     """

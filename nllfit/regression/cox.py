@@ -1,4 +1,4 @@
-"""`cox_regression`: Cox's proportional hazards from a formula and a table."""
+"""`cox_regression`: Cox's proportional hazards model from a formula and a table."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,9 +16,9 @@ from nllfit.regression.partial_likelihood import PartialLikelihood
 
 __all__ = ["CoxRegression", "cox_regression"]
 
-_MOST = 50  # iterations
-_GAIN = 1e-10  # nats, for a likelihood of 1, that a step gains at the maximum
-_FLAT = 1e-10  # of an information scaled to a unit diagonal
+_ITERATIONS = 50
+_GAIN = 1e-10  # gain of a step relative to the log-likelihood, below which the search ends
+_FLAT = 1e-10  # least curvature at a maximum, for an information scaled to a unit diagonal
 
 
 def cox_regression(
@@ -31,29 +31,30 @@ def cox_regression(
     cluster: str | ArrayLike | None = None,
     covariance: str = "information",
 ) -> "CoxRegression":
-    """Fits Cox's proportional hazards by the partial likelihood, with Efron's treatment of ties.
+    """Fits Cox's proportional hazards model by the partial likelihood, with Efron's treatment of ties.
 
-    The hazard of a row is `h(t | x) = h_0(t) exp(x' b + offset)`, with a baseline `h_0` of any form, which the partial
-    likelihood does not need and `baseline` estimates by Breslow's method. Each stratum has a baseline of its own.
+    The hazard of a row is `h(t | x) = h_0(t) exp(x' b + offset)`. The baseline hazard `h_0` may have any form: it
+    cancels in the partial likelihood, and `CoxRegression.baseline` estimates it by Breslow's method. Each stratum has
+    its own baseline.
 
     Args:
-      formula: "Surv(time, event) ~ terms", with `event` 1 where it was seen and 0 where the time is censored; or
-        "Surv(start, stop, event) ~ terms", where a row is at risk after `start` only: late entry, or columns that
-        change in time, with several rows for a subject. An intercept is left out: it is part of the baseline.
+      formula: "Surv(time, event) ~ terms", with `event` 1 for an event and 0 for censoring; or "Surv(start, stop,
+        event) ~ terms", where a row is at risk only after `start`, for late entry or for time-varying columns with
+        several rows per subject. The intercept is dropped, because it is part of the baseline.
       data: a pandas `DataFrame`, or a dict of columns.
-      strata: labels of rows with a common baseline: the name of a column, or `[n]`.
-      weights: how often each row counts: the name of a column, or `[n]`.
-      offset: what is added to the linear predictor: the name of a column, or `[n]`.
-      cluster: labels of rows that depend on each other: the name of a column, or `[n]`. The covariance is then the
-        sandwich of the score residuals, summed over each cluster (Lin and Wei).
-      covariance: "information", or "sandwich", where each row is a cluster.
+      strata: labels of rows with a common baseline hazard: the name of a column, or `[n]`.
+      weights: the number of times that each row counts: the name of a column, or `[n]`.
+      offset: a term of the linear predictor with coefficient 1: the name of a column, or `[n]`.
+      cluster: labels of dependent rows: the name of a column, or `[n]`. The covariance is then the sandwich of the
+        score residuals, summed over each cluster (Lin and Wei).
+      covariance: "information", or "sandwich" with each row as its own cluster.
 
     Returns:
       A `CoxRegression`.
 
     Raises:
-      ImportError, TypeError, ValueError: as `regression`; for times that are not finite, a `stop` that is not after its
-        `start`, events other than 0 and 1, or no event at all.
+      ImportError, TypeError, ValueError: as from `regression`; if a time is not finite, a `stop` is not after its
+        `start`, an event is neither 0 nor 1, or there is no event.
 
     Example:
       >>> data = {"time": [6, 7, 10, 15, 19, 25], "event": [1, 0, 1, 1, 0, 1], "x": [3.0, 1.0, 2.5, 2.0, 0.5, 1.0]}
@@ -73,7 +74,7 @@ def cox_regression(
         right, offset = f"{right} + offset(`{offset}`)", None
     design = Design(right, data, without_intercept=True)
     if not design.names:
-        raise ValueError(f"The formula `{formula}` has no columns beside the baseline hazard: give a term.")
+        raise ValueError(f"The formula `{formula}` has no columns except the baseline hazard: give a term.")
     added = np.zeros(len(data)) if offset is None else as_numbers("offset", offset, data)
     counts = np.ones(len(data)) if weights is None else as_weights(weights, data)
     labels = np.zeros(len(data)) if strata is None else as_column("strata", strata, data)
@@ -87,12 +88,14 @@ def cox_regression(
 
 
 class CoxRegression(Hypotheses):
-    """Proportional hazards that were fitted by the partial likelihood; `cox_regression` makes it.
+    """A fitted proportional hazards model; `cox_regression` returns it.
 
     Attributes:
-      names, estimates, covariance, kind, converged, message: see `summary`; `exponentiate=True` shows hazard ratios.
-      log_likelihood: the partial one, in nats; `num_observations` are the rows.
-      null_log_likelihood: that of coefficients of 0.
+      names, estimates, covariance, kind, converged, message: see `CoefficientTable`. `summary(exponentiate=True)` shows
+        hazard ratios.
+      log_likelihood: the partial log-likelihood, in nats.
+      num_observations: the number of rows, or the sum of their weights.
+      null_log_likelihood: the partial log-likelihood of coefficients of 0.
     """
 
     def __init__(
@@ -116,8 +119,8 @@ class CoxRegression(Hypotheses):
         self.message = (
             "the coefficients are a maximum of the partial likelihood"
             if self.converged
-            else "there is no maximum: the likelihood goes on rising as a coefficient grows, as it does where a column "
-            "tells apart who has the event"
+            else "there is no maximum: the likelihood keeps rising as a coefficient grows, as it does if a column "
+            "separates the rows with an event from the others"
         )
         self.covariance = np.full([len(start)] * 2, np.nan)
         self.kind = "observed information" if clusters is None else f"sandwich, {clusters.max() + 1} clusters"
@@ -139,10 +142,10 @@ class CoxRegression(Hypotheses):
         return bread @ (sums.T @ sums) @ bread
 
     def baseline(self) -> Any:
-        """Breslow's cumulative hazard of a row whose columns are all 0.
+        """Breslow's estimate of the cumulative hazard of a row whose columns are all 0.
 
         Returns:
-          A `DataFrame` with the columns `stratum`, `time` and `cumulative_hazard`, at each time of an event.
+          A `DataFrame` with the columns `stratum`, `time` and `cumulative_hazard`, one row for each event time.
         """
         parts = [
             pd.DataFrame({"stratum": label, "time": part.times, "cumulative_hazard": np.cumsum(hazard)})
@@ -155,22 +158,22 @@ class CoxRegression(Hypotheses):
             yield label, part, part.baseline(self.estimates)
 
     def predict(self, data: Any) -> Any:
-        """The hazard ratio of each row to one whose columns are all 0, `exp(x' b + offset)`: a `Series`."""
+        """The hazard ratio of each row to a row whose columns are all 0, `exp(x' b + offset)`, as a `Series`."""
         data = as_frame(data)
         matrix, offset = self.design.of(data, "data")
         values = np.exp(matrix @ self.estimates + (0.0 if offset is None else offset))
         return pd.Series(values, data.index, name="hazard ratio")
 
     def cumulative_hazard(self, data: Any, times: ArrayLike, stratum: Any = None) -> Any:
-        """The cumulative hazard of each row at times, a `DataFrame` with a column for each time.
+        """The cumulative hazard of each row at each time, as a `DataFrame` with a column for each time.
 
         Args:
-          data: a table of the formula's columns, which do not change in time.
-          times: `[k]`.
-          stratum: of the rows, where there are several.
+          data: a table with the columns of the formula, constant in time.
+          times: the times, `[k]`.
+          stratum: the label of the rows' stratum; needed only if the fit has strata.
 
         Raises:
-          ValueError: if the fit has strata and `stratum` is none of them.
+          ValueError: if the fit has strata and `stratum` is not one of them.
         """
         if stratum is None and len(self._likelihoods) == 1:
             (stratum,) = self._likelihoods
@@ -183,12 +186,12 @@ class CoxRegression(Hypotheses):
         return pd.DataFrame(np.outer(ratios, at), ratios.index, np.asarray(times))
 
     def survival(self, data: Any, times: ArrayLike, stratum: Any = None) -> Any:
-        """The probability of each row not to have had the event by each time, `exp(-cumulative hazard)`."""
+        """The probability that the event of each row comes after each time, `exp(-cumulative hazard)`."""
         return np.exp(-self.cumulative_hazard(data, times, stratum))
 
 
 def _times(left, data):
-    """When rows come to be at risk, when that ends, and whether by an event, each `[n]`."""
+    """The `start`, `stop` and `event` of each row, three arrays `[n]`."""
     if not left.startswith("Surv("):
         raise ValueError(f"The outcome is `{left}`: give `Surv(time, event)` or `Surv(start, stop, event)`.")
     check_present(left, data)
@@ -198,9 +201,7 @@ def _times(left, data):
     *times, event = (as_numbers(f"{left}", np.asarray(column), data) for column in found)
     start, stop = times if len(times) == 2 else (np.full(len(data), -np.inf), times[0])
     if not np.isin(event, (0, 1)).all() or not event.any():
-        raise ValueError(
-            f"The events of `{left}` are {np.unique(event)[:5]}: give 1 where it was seen, and 0 elsewhere."
-        )
+        raise ValueError(f"The events of `{left}` are {np.unique(event)[:5]}: give 1 for an event and 0 for censoring.")
     if not (start < stop).all():
         row = data.index[np.flatnonzero(~(start < stop))[0]]
         raise ValueError(f"`{left}` stops in row {row} before it starts: give rows with `start < stop`.")
@@ -208,9 +209,9 @@ def _times(left, data):
 
 
 def _maximum(value, local, w):
-    """The coefficients at which Newton's method ends, and whether they are a maximum."""
+    """The coefficients found by Newton's method, and whether they are a maximum."""
     reached = value(w)
-    for _ in range(_MOST):
+    for _ in range(_ITERATIONS):
         gradient, hessian = local(w)
         if not np.isfinite(hessian).all():
             return w, False

@@ -1,4 +1,4 @@
-"""Cox's partial likelihood as the loss of a network: the log of a row's hazard ratio is what the network says."""
+"""Cox's partial likelihood as the loss of a network that predicts the logarithm of each row's hazard ratio."""
 
 import tensorflow as tf
 import tf_keras
@@ -8,22 +8,22 @@ __all__ = ["cox_loss"]
 
 @tf_keras.saving.register_keras_serializable(package="nllfit")
 def cox_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-    """The negative log of Cox's partial likelihood with Efron's ties, in nats a row: a mean over the batch.
+    """The negative logarithm of Cox's partial likelihood with Efron's ties, divided by the number of rows, in nats.
 
-    The likelihood compares each row that has the event with all rows at risk, so that it is that of a batch of *all*
-    rows: train with `batch_size=len(x)`, or with `fit_lbfgs`. A constant added to all predictions changes nothing: give
-    the last layer no bias. `cox_regression` is the linear case, with tables and baseline hazards.
+    The likelihood compares each row that has an event with all rows at risk, so the batch must contain *all* rows:
+    train with `batch_size=len(x)`, or with `fit_lbfgs`. A constant added to all predictions does not change the loss,
+    so the last layer needs no bias. `cox_regression` is the linear case, with tables and baseline hazards.
 
     Args:
-      y_true: `[n, 2]`, the time and 1 where the event was seen, 0 where the time is censored.
-      y_pred: `[n, 1]`, the logarithm of the hazard ratio; of a tf_keras or Keras 3 model without a head.
+      y_true: `[n, 2]`: the time, and 1 for an event or 0 for censoring.
+      y_pred: `[n, 1]`, the logarithm of the hazard ratio: the output of a Keras 2 or Keras 3 model without a head.
 
     Returns:
-      A number.
+      A scalar.
 
     Example:
       >>> y = np.array([[6.0, 1.0], [7.0, 0.0], [10.0, 1.0]])
-      >>> round(float(nllfit.cox_loss(y, np.zeros([3, 1]))), 4)  # log(3) / 3: the last row is alone
+      >>> round(float(nllfit.cox_loss(y, np.zeros([3, 1]))), 4)  # log(3) / 3: in the last row nobody else is at risk
       0.3662
 
     Source: Katzman et al., DeepSurv: personalized treatment recommender system using a Cox proportional hazards deep
@@ -41,7 +41,7 @@ def cox_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     before = tf.cumsum(event) - event
     place = (before - tf.gather(tf.math.segment_min(before, group), group)) / tf.maximum(count, 1)
     sums = at_risk - place * tied
-    # A sum that underflows is at least the row's own risk (double-where, so that its gradient is finite, too).
+    # A sum that underflows is replaced by the row's own risk, its lower bound. A double-where keeps gradients finite.
     known = sums > 0
     log_sums = tf.where(known, tf.math.log(tf.where(known, sums, tf.ones_like(sums))), u - top)
     terms = tf.where(event > 0, u - top - log_sums, tf.zeros_like(u))

@@ -1,4 +1,4 @@
-"""Designs: the right side of a formula as a matrix of named columns, with its offset."""
+"""Design matrices: the named columns, and the offset, that the right side of a formula makes of a table."""
 
 import difflib
 import re
@@ -14,13 +14,13 @@ __all__ = ["INTERCEPT", "Design", "sides"]
 
 INTERCEPT = "Intercept"
 
-_DEPENDENT = 1e-10  # of a column's length that the other columns leave, which counts as nothing
-_PART = 1e-7  # of the largest coefficient, below which a column has no part in another
-_UNSEEN = "outside of the nominated levels"  # in formulaic's warning
+_DEPENDENT = 1e-10  # a column is dependent if its residual on the others is shorter than this share of its length
+_LEAST_SHARE = 1e-7  # smaller coefficients of a linear combination are rounding errors
+_UNSEEN = "outside of the nominated levels"  # part of formulaic's warning
 
 
 def sides(formula: Any) -> tuple[str, str]:
-    """The left and the right side of a formula."""
+    """The left and the right side of a formula; raises a `ValueError` if there is not exactly one `~`."""
     if not isinstance(formula, str) or formula.count("~") != 1:
         raise ValueError(f"`formula` is {formula!r}: give a text of the form 'outcome ~ terms', such as 'y ~ x + z'.")
     left, right = (side.strip() for side in formula.split("~"))
@@ -28,14 +28,14 @@ def sides(formula: Any) -> tuple[str, str]:
 
 
 class Design:
-    """The columns that a formula makes of a table, and how to make them of another one.
+    """The design matrix of a formula and a table, and the way to build it for other tables.
 
     Attributes:
       text: the right side of the formula.
-      names: of the columns, `[k]`.
-      matrix: `[n, k]`, float64.
-      offset: what is added to the linear predictor, `[n]`; None without.
-      terms: for each term of the formula the indices of its columns.
+      names: the names of the columns, `[k]`.
+      matrix: the columns, `[n, k]` in float64.
+      offset: the sum of the formula's offsets, `[n]`, or None.
+      terms: by term of the formula, the indices of its columns.
     """
 
     def __init__(self, text: str, data: Any, without_intercept: bool = False):
@@ -61,13 +61,13 @@ class Design:
         self._check_rank()
 
     def of(self, data: Any, name: str) -> tuple[np.ndarray, np.ndarray | None]:
-        """The matrix `[m, k]` and the offset `[m]`, or None, of a table of the same columns."""
+        """The matrix `[m, k]`, and the offset `[m]` or None, of another table with the same columns."""
         check_present(self.text, data, name)
         parts = [_evaluated(spec, data, self.text, name) for spec in self._specs]
         return parts[0][:, self._kept], parts[1].sum(1) if len(parts) > 1 else None
 
     def _check_terms(self):
-        """Raises a `ValueError` for a term without columns, and for a level without rows."""
+        """Raises a `ValueError` for a term without columns or a level without rows."""
         for term, indices in self.terms.items():
             if not indices and term != "1":
                 raise ValueError(f"`{term}` in the formula `{self.text}` has one level: there is nothing to compare.")
@@ -79,7 +79,7 @@ class Design:
             )
 
     def _check_rank(self):
-        """Raises a `ValueError` that names a column which is a linear combination of those before it."""
+        """Raises a `ValueError` that names the first column that is a linear combination of earlier ones."""
         lengths = np.linalg.norm(self.matrix, axis=0)
         scaled = self.matrix / lengths
         diagonal = np.abs(np.diag(np.linalg.qr(scaled, mode="r")))
@@ -91,9 +91,9 @@ class Design:
         if len(dependent):
             k = dependent[0]
             shares = np.linalg.lstsq(scaled[:, :k], scaled[:, k], rcond=None)[0] / lengths[:k] * lengths[k]
-            parts = [f"{s:+.4g} {n}" for s, n in zip(shares, self.names, strict=False) if abs(s) > _PART]
+            parts = [f"{s:+.4g} {n}" for s, n in zip(shares, self.names, strict=False) if abs(s) > _LEAST_SHARE]
             raise ValueError(
-                f"Column `{self.names[k]}` of the formula `{self.text}` is a combination of columns before it "
+                f"Column `{self.names[k]}` of the formula `{self.text}` is a combination of earlier columns "
                 f"({' '.join(parts) or 'it is 0'}): leave one of them out."
             )
 
@@ -119,7 +119,7 @@ def _context() -> dict[str, Any]:
 
 
 def _spec(terms: list, data: Any, text: str) -> Any:
-    """How formulaic makes columns of terms, with the levels, knots and so on of these data."""
+    """Formulaic's specification of the columns, which stores the levels, knots and so on of these data."""
     formula = formulaic.SimpleFormula(terms)
     return _guarded(
         lambda: formula.get_model_matrix(data, context=_context(), na_action="ignore"), data, text
@@ -127,7 +127,7 @@ def _spec(terms: list, data: Any, text: str) -> Any:
 
 
 def _evaluated(spec: Any, data: Any, text: str, name: str) -> np.ndarray:
-    """The columns `[m, k]` of a table, finite."""
+    """The columns `[m, k]` of a table; raises a `ValueError` if one is not finite."""
     frame = _guarded(lambda: spec.get_model_matrix(data, context=_context(), na_action="ignore"), data, text, name)
     matrix = np.asarray(frame, np.float64)
     if not np.isfinite(matrix).all():
@@ -140,7 +140,7 @@ def _evaluated(spec: Any, data: Any, text: str, name: str) -> np.ndarray:
 
 
 def _guarded(make: Any, data: Any, text: str, name: str = "data") -> Any:
-    """The result of `make`, with formulaic's errors and warnings as one sentence each."""
+    """The result of `make()`; formulaic's errors and warnings become `ValueError`s with one sentence."""
     with warnings.catch_warnings(record=True) as caught, np.errstate(all="ignore"):
         warnings.simplefilter("always")
         try:
@@ -152,12 +152,12 @@ def _guarded(make: Any, data: Any, text: str, name: str = "data") -> Any:
     for warning in caught:
         if _UNSEEN in str(warning.message):
             levels = ", ".join(re.findall(r"'[^']*'", str(warning.message))) or str(warning.message)
-            raise ValueError(f"`{name}` has the level {levels}, which the fitted data have not: drop such rows.")
+            raise ValueError(f"`{name}` has the level {levels}, which the fitted data do not have: drop such rows.")
     return made
 
 
 def _sentence(error: str, data: Any, text: str, name: str) -> str:
-    """What formulaic says, with the columns that there are."""
+    """Formulaic's error as a sentence; for an unknown name it lists the columns or the closest one."""
     missing = re.search(r"`?(\w[^`']*)`? is not present|name '(\w+)' is not defined", error)
     if not missing:
         return f"The formula `{text}` cannot be evaluated on `{name}`: {error}"

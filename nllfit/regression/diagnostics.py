@@ -1,4 +1,4 @@
-"""Residuals of a regression, and the influence of each row on its coefficients."""
+"""Diagnostics of a regression: residuals, and the influence of each row on the coefficients."""
 
 from typing import Any
 
@@ -18,25 +18,26 @@ _RESIDUALS = ("quantile", "response", "pearson")
 
 
 class Diagnostics(LinearPredictors):
-    """A regression as what is judged by its rows."""
+    """The methods of a regression that examine its rows."""
 
     def residuals(self, kind: str = "quantile", seed: int = 0) -> Any:
-        """The residuals of the rows that were fitted.
+        """The residuals of the fitted rows.
 
-        quantile: `Phi^-1(F(y))`, which is standard Normal for every family if the model is true. Where `F` jumps at an
-        outcome (counts), or the outcome is known to lie in an interval only (censored times), `F(y)` is a uniform
-        number between its values at the ends.
-        response: `y - mean`. pearson: `(y - mean) / standard deviation`.
+        quantile: `Phi^-1(F(y))`, which is standard Normal for every family if the model is true. If `F` jumps at an
+        outcome (counts), or the outcome is only known to lie in an interval (censored times), `F(y)` is replaced by a
+        uniform random number between the values of `F` at both ends.
+        response: `y - mean`.
+        pearson: `(y - mean) / standard deviation`.
 
         Args:
-          kind: "quantile", "response" or "pearson"; classes have quantile residuals only if they are ordered.
-          seed: of the uniform numbers.
+          kind: "quantile", "response" or "pearson". Classes have only quantile residuals, and only if they are ordered.
+          seed: the seed of the uniform random numbers.
 
         Returns:
-          A `Series` by the index of the data.
+          A `Series` with the index of the data.
 
         Raises:
-          ValueError: for another kind, or one that the outcomes do not have.
+          ValueError: if `kind` is unknown, or not defined for these outcomes.
 
         Source: Dunn and Smyth, Randomized quantile residuals, 1996.
         """
@@ -70,16 +71,16 @@ class Diagnostics(LinearPredictors):
         return np.where(below < above, special.ndtri(below), -special.ndtri(above))
 
     def influence(self) -> Any:
-        """How much each row moves the coefficients: what one Newton step from the fit gives if the row is left out.
+        """The influence of each row on the coefficients, by one Newton step from the fit with the row left out.
 
-        With `g_i` the gradient of a row's negative log-likelihood and `H_i` its Hessian, `-inv(H - H_i) g_i` is about
-        `b - b_without_i`. For a linear model that is exact, and for a generalized linear model with its canonical link
-        it is Pregibon's.
+        With `g_i` the gradient and `H_i` the Hessian of a row's negative log-likelihood, `-inv(H - H_i) g_i` is close
+        to `b - b_without_i`. It is exact for a linear model. For a generalized linear model with the canonical link it
+        is Pregibon's one-step approximation.
 
         Returns:
-          A `DataFrame` by the index of the data: `leverage`, `trace(inv(H) H_i)`; `cooks_distance`,
-          `dfbeta' H dfbeta / q`; and `dfbeta: name` for each coefficient, in its unit. A parameter without a formula
-          moves on the scale of its link.
+          A `DataFrame` with the index of the data and the columns `leverage`, `trace(inv(H) H_i)`; `cooks_distance`,
+          `dfbeta' H dfbeta / q`; and `dfbeta: name` for each coefficient, in its unit. For a parameter without a
+          formula, `dfbeta` is on the scale before its link.
 
         Source: Pregibon, Logistic regression diagnostics, 1981.
         """

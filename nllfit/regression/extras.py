@@ -1,4 +1,4 @@
-"""The modules of the extra `[regression]`, imported when a regression first needs them and not with `nllfit`."""
+"""Lazy imports of the packages of the extra `[regression]`, so that `nllfit` can be imported without them."""
 
 import importlib
 from typing import Any
@@ -7,7 +7,7 @@ __all__ = ["constraints", "formulaic", "pandas", "special", "transforms"]
 
 
 class _Extra:
-    """Stands for a module that is imported at its first use."""
+    """A proxy of a module that is imported at its first use."""
 
     def __init__(self, name: str):
         self._name = name

@@ -1,4 +1,4 @@
-"""The family of a regression, for the outcomes that it has, and the parameter that its formula is about."""
+"""The family of a regression for its outcomes, and the main parameter, which the formula describes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,21 +16,22 @@ from nllfit.regression.outcomes import Outcome
 
 __all__ = ["coded", "family_of", "main_parameter"]
 
-# The parameter that says where outcomes are, in the order in which a family is asked for it.
-_PLACES = ("mean", "loc", "logits", "log_rate", "rate", "probits", "probs", "scale", "concentration")
+# The main parameter of a family is the first of these that it has.
+_MAIN_PARAMETERS = ("mean", "loc", "logits", "log_rate", "rate", "probits", "probs", "scale", "concentration")
 
 
 def family_of(
     family: Any, outcome: Outcome, parameterization: str | None, link: Mapping[str, str], fixed: Mapping[str, Any]
 ) -> ParametricFamily:
-    """The family of outcomes: a family itself, or that of a name or class, whose positive parameters have the link exp.
+    """The family of a regression.
 
-    Censored outcomes make it a `Censored` one, and labels tell the number of classes.
+    A family object is used unchanged. For a name or a class, positive parameters have the link `exp`, and the labels
+    determine the number of classes. If the outcomes are censored, the family is wrapped in `Censored`.
     """
     if isinstance(family, ParametricFamily):
         if link or fixed:
             given = next(iter({**link, **fixed}))
-            raise ValueError(f"`{given}` is given beside a family: give it to the family itself.")
+            raise ValueError(f"`{given}` is given together with a family object: give it to the family itself.")
         return Censored(family) if outcome.is_censored and not family.columns else family
     cls = family_class(family, "family")
     options = dict(fixed)
@@ -50,13 +51,13 @@ def family_of(
 
 
 def main_parameter(family: ParametricFamily) -> str:
-    """The parameter that says where outcomes are."""
+    """The parameter that the formula describes, such as the mean or the location."""
     names = family.parameter_names
-    return next((name for name in _PLACES if name in names), names[0])
+    return next((name for name in _MAIN_PARAMETERS if name in names), names[0])
 
 
 def coded(outcome: Outcome, family: ParametricFamily) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The outcomes `[n, *event]` as the family has them, and the labels of its classes, if it has any."""
+    """The outcomes `[n, *event]` in the form of the family, and the labels of its classes (empty if it has none)."""
     values, labels = outcome.values, outcome.labels
     if family.num_classes and labels is None:
         levels, values = np.unique(values, return_inverse=True)
@@ -73,7 +74,7 @@ def coded(outcome: Outcome, family: ParametricFamily) -> tuple[np.ndarray, tuple
 
 
 def natural_values(family: ParametricFamily, vector: Any) -> dict[str, tf.Tensor]:
-    """The parameters as a statistician reads them, by their natural names, at the family's vector `[params_size]`."""
+    """The natural parameters by name, from the unconstrained vector `[params_size]` of the family."""
     values, found = family.parameters(vector), {}
     for name in family.parameter_names:
         natural, link = family.twin(name)

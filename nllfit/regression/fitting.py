@@ -1,4 +1,4 @@
-"""`regression`: a formula and a table become a fitted Keras model."""
+"""`regression`: fits a Keras model that a formula and a table describe."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +19,7 @@ from nllfit.training.loss_surface import flat_weights
 
 __all__ = ["regression"]
 
-_CUTPOINTS = "cutpoints"  # one of them takes the place of an intercept
+_CUTPOINTS = "cutpoints"  # with these, an intercept would not be identified
 
 
 def regression(
@@ -37,49 +37,50 @@ def regression(
 ) -> Regression:
     """Fits a regression that a formula describes, by maximum likelihood.
 
-    The formula is about the parameter that says where outcomes are: the `loc` of a Normal, the `mean` of a Gamma, a
-    Beta or a NegativeBinomial, the `logits` of a Bernoulli, the `log_rate` of a Poisson, the `scale` of a Weibull.
-    That parameter, before its link, is
+    The formula describes the main parameter of the family: the `loc` of a Normal, the `mean` of a Gamma, a Beta or a
+    NegativeBinomial, the `logits` of a Bernoulli, the `log_rate` of a Poisson, the `scale` of a Weibull. Before its
+    link, this parameter is
 
         u_i = x_i' b + offset_i
 
     for the columns `x_i` that `formulaic` makes of the formula, in R's notation: `y ~ x`, `y ~ a * b`, `y ~ C(group)`,
     `y ~ C(group, contr.sum)`, `y ~ spline(age, 4)` (a B-spline with 4 columns), `y ~ log(x) + offset(log(exposure))`.
-    Each other parameter is one number for all rows, or has a formula of its own, given by its name:
-    `scale="~ z"`. Positive parameters have the link `exp`, so that their coefficients are those of logarithms.
+    Any other parameter is one number for all rows, unless it has its own formula as a keyword argument: `scale="~ z"`.
+    Positive parameters have the link `exp`, so their coefficients are on the scale of the logarithm.
 
-    Behind it is a Keras model in float64, `result.model`: a dense layer for each parameter under a head. It is solved
-    by Newton's method over the linear predictors, and by `fit_lbfgs` where that does not end in a maximum.
+    The fitted Keras model, `result.model`, has a dense layer for each parameter, followed by a head, in float64.
+    Newton's method over the linear predictors fits it. If that does not end in a maximum, `fit_lbfgs` continues.
 
     Args:
-      formula: "outcome ~ terms". The outcome is a column, an expression such as `log(y)`, or a censored time,
-        `Surv(time, event)` with `event` 1 where it was seen; `left_censored(y, observed)` and
-        `interval_censored(lower, upper)` are known, too. A column of texts holds class labels.
-      data: a pandas `DataFrame`, or a dict of columns. Missing values are an error.
-      family: the name or class of a distribution of TFP, or a `Family`, `ZeroInflated`, `Hurdle`, `Censored` and so on
-        without `shared`. Class labels are for "Bernoulli", where the second label is 1, "Categorical", where the first
-        is the reference, and "OrderedLogistic".
-      weights: how often each row counts: the name of a column, or `[n]`.
-      offset: what is added to `u`, beside offsets in the formula: the name of a column, or `[n]`.
-      cluster: labels of rows that depend on each other: the name of a column, or `[n]`. The covariance is then the
-        sandwich with the scores summed over each of the `G` clusters, times `G / (G - 1) * (n - 1) / (n - q)` for `q`
-        coefficients, as statsmodels has it.
-      covariance: "information" for the inverse of the observed information, or "sandwich", which holds in large samples
-        also where the outcomes' distribution is not the family's (HC0).
-      parameterization: "mean" for the parameters of `ByMean`, for the families that it has; None for TFP's.
-      link: `{parameter: link}`, as for `Family`: the map from `u` to the parameter, which is the inverse of what a GLM
-        calls its link: log is "exp", logit "sigmoid", probit "normal_cdf", cloglog "gumbel_min_cdf", loglog
-        "gumbel_cdf", inverse "reciprocal", sqrt "square", and the identity of a positive parameter "absolute".
-      **parameters: for a parameter by its name a formula "~ terms", or a value at which it is held.
+      formula: "outcome ~ terms". The outcome is a column, an expression such as `log(y)`, or a censored time:
+        `Surv(time, event)` with `event` 1 for an event and 0 for censoring, `left_censored(y, observed)` or
+        `interval_censored(lower, upper)`. A column of text contains class labels.
+      data: a pandas `DataFrame`, or a dict of columns, without missing values.
+      family: the name or class of a distribution of TFP, or a family object without `shared`, such as `Family`,
+        `ZeroInflated`, `Hurdle` or `Censored`. For class labels use "Bernoulli" (the second label is 1), "Categorical"
+        (the first label is the reference) or "OrderedLogistic".
+      weights: the number of times that each row counts: the name of a column, or `[n]`.
+      offset: a term of `u` with coefficient 1, in addition to offsets in the formula: the name of a column, or `[n]`.
+      cluster: labels of dependent rows: the name of a column, or `[n]`. The covariance is then the sandwich with the
+        scores summed over each of the `G` clusters, times `G / (G - 1) * (n - 1) / (n - q)` for `q` coefficients, as in
+        statsmodels.
+      covariance: "information" for the inverse of the observed information, or "sandwich" (HC0), which is also valid in
+        large samples if the outcomes have another distribution than the family.
+      parameterization: "mean" for the parameters of `ByMean`, if the family has them; None for TFP's parameters.
+      link: `{parameter: link}`, as for `Family`. The link maps `u` to the parameter, so it is the inverse of a GLM's
+        link function: for log give "exp", for logit "sigmoid", for probit "normal_cdf", for cloglog "gumbel_min_cdf",
+        for loglog "gumbel_cdf", for inverse "reciprocal", for sqrt "square", and for the identity of a positive
+        parameter "absolute".
+      **parameters: by the name of a parameter, its formula "~ terms" or a value at which it is held.
 
     Returns:
-      A `Regression`. Look at its `converged` and `message` first.
+      A `Regression`. Check its `converged` and `message` first.
 
     Raises:
       ImportError: without formulaic and pandas: `pip install "nllfit[regression]"`.
-      TypeError: if `data` is no table.
-      ValueError: for a formula that cannot be read or evaluated, missing values, columns that depend on each other, a
-        level without rows, arguments of another length, or outcomes that the family cannot have.
+      TypeError: if `data` is not a table.
+      ValueError: if a formula cannot be read or evaluated, values are missing, columns are linearly dependent, a level
+        has no rows, an argument has the wrong length, or an outcome is outside the family's support.
 
     Example:
       >>> data = {"y": [2, 3, 6, 7, 8, 9, 10, 12, 15], "x": [-1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0]}
@@ -101,7 +102,7 @@ def regression(
     y, labels = coded(outcome, made)
     counts = None if weights is None else as_weights(weights, data)
     added = None if offset is None else as_numbers("offset", offset, data)
-    if isinstance(offset, str):  # as part of the formula it is known for other rows, too
+    if isinstance(offset, str):  # a part of the formula is available for predictions, too
         right, added = f"{right} + offset(`{offset}`)", None
     clusters = None if cluster is None else np.unique(as_column("cluster", cluster, data), return_inverse=True)[1]
     predictors = _predictors(made, dict(formulas), right, data, added, labels)
@@ -125,7 +126,7 @@ def regression(
 
 
 def _check_outcomes(objective, outcome):
-    """Raises a `ValueError` for outcomes that the family cannot have, whatever its parameters."""
+    """Raises a `ValueError` for outcomes outside the family's support, or at which its density may be infinite."""
     try:
         objective.check()
     except ValueError as error:
@@ -136,13 +137,13 @@ def _check_outcomes(objective, outcome):
         name = objective.family.name
         raise ValueError(
             f"The outcome `{outcome.name}` holds {objective.y[infinite][0].item()}, where the density of {name} may be "
-            f"infinite, so that the likelihood has no maximum: drop such rows, or choose a family that has them, such "
-            f'as `family=nllfit.Hurdle("{name}")` for zeros.'
+            f"infinite, so that the likelihood has no maximum: drop such rows, or choose a family that allows them, "
+            f'such as `family=nllfit.Hurdle("{name}")` for zeros.'
         )
 
 
 def _start(objective):
-    """Coefficients of 0 or, if the likelihood is flat or infinite there, of the outcomes' marginal distribution."""
+    """The start: coefficients of 0 or, if the likelihood is flat or infinite there, the marginal distribution."""
     zeros = np.zeros(objective.num_coefficients)
     if np.isfinite(objective.value(zeros)) and objective.slopes(zeros).any(0).all():
         return zeros
@@ -156,7 +157,7 @@ def _start(objective):
 
 
 def _fitted(objective, model):
-    """The coefficients of maximum likelihood, set in the model, and what is wrong with them, or None."""
+    """The maximum-likelihood coefficients, which are also set in the model, and a fault or None."""
     coefficients, is_maximum = maximum(objective, _start(objective))
     if is_maximum:
         set_coefficients(model, objective.predictors, coefficients)
@@ -172,11 +173,12 @@ def _fitted(objective, model):
         return coefficients, history.message
     coefficients, is_maximum = maximum(objective, coefficients)
     set_coefficients(model, objective.predictors, coefficients)
-    return coefficients, None if is_maximum else "the likelihood does not fall in all directions from the coefficients"
+    return coefficients, None if is_maximum else "the coefficients are not a maximum: the likelihood does not fall in "
+    "all directions from them"
 
 
 def _predictors(family, formulas, right, data, offset, labels):
-    """The linear predictor of each parameter, that of the formula first."""
+    """The linear predictor of each parameter, the main parameter first."""
     main, found, start = main_parameter(family), [], 0
     for name, size in sizes(family).items():
         is_main, is_constant = name == main, name != main and name not in formulas
@@ -190,8 +192,8 @@ def _predictors(family, formulas, right, data, offset, labels):
         (name, text), *_ = formulas.items()
         others = [p.parameter for p in found if p.parameter != main]
         raise ValueError(
-            f"`{name}` is {text!r}, but {family.label} has no parameter `{name}` beside `{main}`, which the formula is "
-            f"about: it has {', '.join(others) or 'none'}."
+            f"`{name}` is {text!r}, but {family.label} has no parameter `{name}`: `formula` describes `{main}`, and "
+            f"the other parameters are {', '.join(others) or 'none'}."
         )
     return found
 
@@ -199,5 +201,5 @@ def _predictors(family, formulas, right, data, offset, labels):
 def _right_side(name, text):
     left, right = sides(text)
     if left:
-        raise ValueError(f"`{name}` is {text!r}: give the terms only, such as '~ x'; the outcome is that of `formula`.")
+        raise ValueError(f"`{name}` is {text!r}: give only terms, such as '~ x'; the outcome is in `formula`.")
     return right

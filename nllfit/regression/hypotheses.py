@@ -1,4 +1,4 @@
-"""Tests of hypotheses about coefficients: Wald's, of linear constraints, and the likelihood ratio's, of nested fits."""
+"""Tests of hypotheses about coefficients: Wald tests of linear constraints, likelihood-ratio tests of nested fits."""
 
 import dataclasses
 from typing import Any
@@ -14,13 +14,14 @@ __all__ = ["Hypotheses", "WaldTest"]
 
 @dataclasses.dataclass(frozen=True)
 class WaldTest:
-    """Wald's test of linear constraints `R b = r`.
+    """The Wald test of linear constraints `R b = r`.
 
     Attributes:
       statistic: `(R b - r)' inv(R V R') (R b - r)`.
       degrees_of_freedom: the number of constraints.
-      p_value: how often the statistic would be as large under the constraints, by the chi-square distribution.
-      constraint: what was tested.
+      p_value: the probability of a statistic at least as large if the constraints are true, by the chi-square
+        distribution.
+      constraint: the constraints as text.
     """
 
     statistic: float
@@ -30,24 +31,24 @@ class WaldTest:
 
 
 class Hypotheses(CoefficientTable):
-    """Coefficients with tests.
+    """A coefficient table with tests of hypotheses.
 
     Attributes:
-      terms: for each term of the formulas the indices of its coefficients.
+      terms: by term of the formulas, the indices of its coefficients.
     """
 
     terms: dict[str, list[int]]
 
     def test(self, constraint: Any) -> WaldTest:
-        """Tests linear constraints of the coefficients, all of them at once, by Wald's test.
+        """The joint Wald test of one or several linear constraints on the coefficients.
 
         Args:
-          constraint: such as `"x1 = x2"`, `"x1 = 0, x2 = 0"` or `"x1 + 2 * x2 = 1"`, with names that are more than a
-            word between backticks: "`C(g)[T.b]` = 0"; or a list of those; or a matrix `[m, q]`, each row times the
-            coefficients being 0.
+          constraint: a text such as `"x1 = x2"`, `"x1 = 0, x2 = 0"` or `"x1 + 2 * x2 = 1"`, in which names that are not
+            a single word are quoted with backticks: "`C(g)[T.b]` = 0"; or a list of such texts; or a matrix `[m, q]`
+            whose product with the coefficients is 0.
 
         Raises:
-          ValueError: for a constraint that cannot be read, one that follows from the others, or an unknown name.
+          ValueError: if a constraint cannot be read, follows from the others, or has an unknown name.
 
         Example:
           >>> data = {"y": [2.0, 4.0, 3.0, 6.0, 7.0, 9.0], "a": [0, 1, 0, 1, 2, 3], "b": [0, 1, 1, 2, 2, 2]}
@@ -59,7 +60,7 @@ class Hypotheses(CoefficientTable):
         return _wald(matrix @ self.estimates - values, matrix @ self.covariance @ matrix.T, text)
 
     def test_terms(self) -> Any:
-        """Wald's test of each term of the formulas, all of its coefficients being 0.
+        """The Wald test of each term of the formulas: whether all its coefficients are 0.
 
         Returns:
           A `DataFrame` by term: `statistic`, `df`, `p_value`.
@@ -71,23 +72,24 @@ class Hypotheses(CoefficientTable):
         return pd.DataFrame.from_dict(rows, "index", columns=["statistic", "df", "p_value"])
 
     def anova(self, *larger: "Hypotheses") -> Any:
-        """Likelihood-ratio tests of this fit within a larger one, of that within the next, and so on.
+        """Likelihood-ratio tests of nested fits: each fit against the next larger one.
 
-        The statistic is `2 (log L_larger - log L_smaller)`. Its p-value is that of a chi-square distribution with as
-        many degrees of freedom as the larger fit has more coefficients. Each fit must be a special case of the next,
-        which is not checked.
+        The statistic is `2 (log L_larger - log L_smaller)`. Its p-value comes from the chi-square distribution with
+        `num_parameters_larger - num_parameters_smaller` degrees of freedom. Each fit must be a special case of the
+        next, which is not checked.
 
         Args:
-          *larger: fits to the same outcomes, each with more coefficients than the one before.
+          *larger: fits to the same outcomes, in order of increasing numbers of coefficients.
 
         Returns:
           A `DataFrame` by formula: `log_likelihood`, `num_parameters`, `statistic`, `df`, `p_value`.
 
         Raises:
-          ValueError: without a larger fit, for fits to other outcomes, or of no more coefficients.
+          ValueError: if there is no larger fit, or if a fit has another number of rows or no more coefficients than the
+            one before.
         """
         if not larger:
-            raise ValueError("`anova` compares fits: give one of more coefficients, or call `test_terms`.")
+            raise ValueError("`anova` compares fits: give a fit with more coefficients, or call `test_terms`.")
         fits, rows = [self, *larger], []
         for before, fit in zip([None, *fits], fits, strict=False):
             tested = (np.nan, np.nan, np.nan) if before is None else _likelihood_ratio(before, fit)
@@ -103,10 +105,10 @@ class Hypotheses(CoefficientTable):
             text = constraint if isinstance(constraint, str) else ", ".join(constraint)
             try:
                 found = constraints.LinearConstraints.from_spec(text, list(self.names))
-            except Exception as error:  # of the parser, or of what an expression does
+            except Exception as error:  # the parser raises many types, and an expression may raise any
                 raise ValueError(
                     f"The constraint `{text}` cannot be read: {str(error).splitlines()[0].rstrip('.')}. The "
-                    f"coefficients are {', '.join(self.names)}; put names that are more than a word between backticks."
+                    f"coefficients are {', '.join(self.names)}; quote names that are not a single word with backticks."
                 ) from None
             matrix, values = np.asarray(found.constraint_matrix, float), np.asarray(found.constraint_values, float)
         else:
@@ -115,7 +117,9 @@ class Hypotheses(CoefficientTable):
         if matrix.shape[1:] != (len(self.names),):
             raise ValueError(f"The constraint is of shape {matrix.shape}: give a row of {len(self.names)} for each.")
         if np.linalg.matrix_rank(matrix) < len(matrix):
-            raise ValueError(f"The constraint `{text}` says something twice or nothing: leave out what follows.")
+            raise ValueError(
+                f"The constraint `{text}` is redundant: leave out constraints that follow from the others."
+            )
         return matrix, values, text
 
 
@@ -130,12 +134,12 @@ def _likelihood_ratio(smaller: CoefficientTable, larger: CoefficientTable) -> tu
     if smaller.num_observations != larger.num_observations:
         raise ValueError(
             f"`{smaller.formula}` was fitted to {smaller.num_observations:g} rows and `{larger.formula}` to "
-            f"{larger.num_observations:g}: fit both to the same."
+            f"{larger.num_observations:g}: fit both to the same rows."
         )
     df = larger.num_parameters - smaller.num_parameters
     if df < 1:
         raise ValueError(
-            f"`{larger.formula}` has no more coefficients than `{smaller.formula}`: give the fits from the smallest on."
+            f"`{larger.formula}` has no more coefficients than `{smaller.formula}`: give the fits in increasing order."
         )
     statistic = 2 * (larger.log_likelihood - smaller.log_likelihood)
     return statistic, df, _chi_square(df, statistic)

@@ -1,4 +1,4 @@
-"""A regression as linear predictors: from coefficients and rows to what the head takes, and derivatives back."""
+"""The linear predictors of a fitted regression, for the fitted rows or for a new table."""
 
 from typing import Any
 
@@ -19,14 +19,14 @@ __all__ = ["LinearPredictors"]
 
 
 class LinearPredictors(CoefficientTable):
-    """A fitted regression whose parameters, before their links, are linear in columns.
+    """A fitted regression whose parameters are linear in the columns before their links.
 
     Attributes:
-      family: of the head.
-      predictors: of its parameters, that of the formula first.
-      objective: the negative log-likelihood of the rows that were fitted.
+      family: the family of the head.
+      predictors: the linear predictor of each parameter, the main parameter first.
+      objective: the negative log-likelihood of the fitted rows.
       outcome: the name, values and labels of the outcomes.
-      labels: of the classes; empty for numbers.
+      labels: the labels of the classes; empty for numbers.
     """
 
     family: ParametricFamily
@@ -34,42 +34,41 @@ class LinearPredictors(CoefficientTable):
     objective: Objective
     outcome: Outcome
     labels: tuple[str, ...]
-    _coefficients: np.ndarray  # before the links, [q]
-    _information: np.ndarray  # the inverse of their observed information, [q, q]
-    _covariance: np.ndarray  # by the kind that was asked for, [q, q]
+    _coefficients: np.ndarray  # [q], before the links
+    _covariance: np.ndarray  # [q, q], of the requested kind
 
     def numbers(self, data: Any = None) -> np.ndarray:
-        """What the head takes for rows: the linear predictors of all parameters, `[m, params_size]`.
+        """The linear predictors of all parameters for each row, `[m, params_size]`: the input of the head.
 
         Args:
-          data: a table of the formulas' columns; by default the rows that were fitted.
+          data: a table with the columns of the formulas; by default the fitted rows.
         """
         return numbers_of(self.predictors, self._designs(data), self._coefficients)
 
     def inputs(self, data: Any = None) -> dict[str, np.ndarray]:
-        """What `model` takes for the rows of a table; by default for the rows that were fitted."""
+        """The inputs of `model` for the rows of a table; by default for the fitted rows."""
         found: dict[str, np.ndarray] = {}
         for predictor, (matrix, offset) in zip(self.predictors, self._designs(data), strict=True):
             found |= predictor.inputs(matrix, offset)
         return found
 
     def predict_distribution(self, data: Any = None) -> tfd.Distribution:
-        """The distribution of each row, of batch `[n]`: what `quantile`, `crps`, `evaluate` and the like take."""
+        """The predicted distribution of each row, of batch `[n]`, for `quantile`, `crps`, `evaluate` and so on."""
         return traced_distribution(self.family, tf.constant(self.numbers(data)))
 
     def _designs(self, data):
-        """For each predictor its matrix and offset."""
+        """The design matrix and the offset of each predictor."""
         if data is None:
             return [(p.design.matrix, p.total_offset) for p in self.predictors]
         data = as_frame(data)
         if any(p.offset is not None for p in self.predictors):
             raise ValueError(
-                "`offset` was an array of the fitted rows, which other rows do not have: fit with the name of a "
+                "`offset` was an array of the fitted rows and is unknown for other rows: fit with the name of a "
                 "column, or with `offset(...)` in the formula."
             )
         return [p.design.of(data, "data") for p in self.predictors]
 
     def _error(self, designs, slopes):
-        """The standard error, `[m]`, of what has the derivatives `[m, params_size]` by the rows' numbers."""
+        """The standard error `[m]` of a quantity, from its derivatives `[m, params_size]` by the linear predictors."""
         by = by_coefficients(self.predictors, designs, slopes)
         return np.sqrt(np.einsum("mq,qp,mp->m", by, self._covariance, by))

@@ -1,8 +1,8 @@
 """The maximum of a regression's likelihood, by Newton's method on the coefficients of its linear predictors.
 
-Each row's likelihood depends on a few numbers only, so that the Hessian is a sum of small ones: an iteration costs one
-pass over the rows, and only their losses are traced. `fit_lbfgs` solves the same problem for any Keras model, and takes
-over where this does not end in a maximum.
+Each row's likelihood depends only on a few linear predictors, so the Hessian is a sum over rows of small ones. An
+iteration costs one pass over the rows, and only the rows' losses are traced. `fit_lbfgs` solves the same problem for
+any Keras model, and takes over if this search does not end in a maximum.
 """
 
 import dataclasses
@@ -20,11 +20,11 @@ from nllfit.regression.predictors import Predictor
 
 __all__ = ["Objective", "maximum"]
 
-_MOST = 100  # iterations
-_GAIN = 1e-9  # nats, for a loss of 1, that a step would gain at an optimum
-_FAR = 1e-2  # nats a row that a step gains, from which on one twice as long is tried
-_FLAT = 1e-12  # of the largest curvature, of an information scaled to a unit diagonal
-_LEAST_DROP = 1e-4  # nats by which the likelihood falls one standard error from a maximum, where 1/2 is usual
+_ITERATIONS = 100
+_GAIN = 1e-9  # gain of a step relative to the loss, below which the search ends
+_GAIN_PER_ROW_TO_DOUBLE = 1e-2  # nats; if a step gains more, a step twice as long is tried
+_FLAT = 1e-12  # least curvature at a maximum, relative to the largest, with the information scaled to a unit diagonal
+_LEAST_DROP = 1e-4  # nats that the log-likelihood must fall one standard error from a maximum; 1/2 is usual
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,43 +43,43 @@ class Objective:
         return sum(p.free * matrix.shape[1] for p, (matrix, _) in zip(self.predictors, self.designs, strict=True))
 
     def check(self) -> None:
-        """Raises a `ValueError` for outcomes that the family cannot have, whatever its parameters."""
+        """Raises a `ValueError` for an outcome outside the support of the family."""
         numbers = tf.constant(numbers_of(self.predictors, self.designs, np.zeros(self.num_coefficients)))
         negative_log_likelihood(self.y, traced_distribution(self.family, numbers))
 
     def value(self, coefficients: np.ndarray) -> float:
-        """In nats; NaN where the family has no such parameters."""
+        """The negative log-likelihood in nats, the sum over the rows; NaN for parameters outside their domain."""
         losses = self._losses(tf.constant(numbers_of(self.predictors, self.designs, coefficients)), self.y)
         return float(np.sum(self.weights * losses))
 
     def losses_at(self, number: float) -> np.ndarray:
-        """The rows' losses `[n]`, without weights, where all numbers that the head takes are the same."""
+        """The unweighted losses `[n]` of the rows, with `number` for all linear predictors."""
         return self._losses(
             tf.fill([len(self.y), self.family.params_size], tf.constant(number, tf.float64)), self.y
         ).numpy()
 
     def slopes(self, coefficients: np.ndarray) -> np.ndarray:
-        """The derivatives of the rows' losses by the numbers that the head takes, `[n, params_size]`."""
+        """The gradient of each row's loss by its linear predictors, `[n, params_size]`."""
         return self.derivatives(coefficients)[0]
 
     def derivatives(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The first derivatives, `[n, params_size]`, and the second, `[n, params_size, params_size]`."""
+        """Each row's gradient `[n, params_size]` and Hessian `[n, params_size, params_size]` by its predictors."""
         slopes, bends = self._derivatives(tf.constant(numbers_of(self.predictors, self.designs, coefficients)), self.y)
         return slopes.numpy(), bends.numpy()
 
     def local(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The gradient by the coefficients, `[q]`, and the Hessian, `[q, q]`."""
+        """The gradient `[q]` and the Hessian `[q, q]` by the coefficients."""
         slopes, bends = self.derivatives(coefficients)
         gradient = self.weights @ by_coefficients(self.predictors, self.designs, slopes)
         return gradient, summed(self.predictors, self.designs, self.weights[:, None, None] * bends)
 
     def scores(self, coefficients: np.ndarray) -> np.ndarray:
-        """The derivatives of the rows' losses by the coefficients, `[n, q]`."""
+        """The gradient of each row's loss by the coefficients, `[n, q]`."""
         return by_coefficients(self.predictors, self.designs, self.slopes(coefficients))
 
     @functools.cached_property
     def _losses(self):
-        """The rows' losses, from their numbers and outcomes: traced, because a fit asks for them some thirty times."""
+        """The rows' losses as a traced function of linear predictors and outcomes; a fit calls it about 30 times."""
         unchecked = self.family.holding({"validate_args": False})
 
         def losses(numbers, y):
@@ -104,15 +104,15 @@ class Objective:
         return self._program(derivatives)
 
     def _program(self, function):
-        """A concrete function: TensorFlow warns of retracing where several regressions each trace their own."""
+        """A concrete function, because TensorFlow warns of retracing when several regressions define one each."""
         numbers = tf.TensorSpec([len(self.y), self.family.params_size], tf.float64)
         return tf.function(function, autograph=False).get_concrete_function(numbers, self.y)
 
 
 def maximum(objective: Objective, start: np.ndarray) -> tuple[np.ndarray, bool]:
-    """The coefficients `[q]` at which Newton's method ends, and whether the likelihood has a maximum there."""
+    """The coefficients `[q]` found by Newton's method, and whether they are a maximum of the likelihood."""
     w, value = start, objective.value(start)
-    for _ in range(_MOST):
+    for _ in range(_ITERATIONS):
         gradient, axes, curvature = _local(objective, w)
         if not (np.isfinite(value) and np.isfinite(gradient).all() and np.isfinite(curvature).all()):
             return w, False
@@ -122,7 +122,8 @@ def maximum(objective: Objective, start: np.ndarray) -> tuple[np.ndarray, bool]:
         scale, reached = backtrack(lambda at: -objective.value(at), w, step, -value, -gradient @ step)
         if not scale:
             return w, False
-        while scale >= 1 and gain > _FAR * len(objective.y) and -objective.value(w + 2 * scale * step) > reached:
+        can_double = gain > _GAIN_PER_ROW_TO_DOUBLE * len(objective.y)
+        while scale >= 1 and can_double and -objective.value(w + 2 * scale * step) > reached:
             scale *= 2
             reached = -objective.value(w + scale * step)
         w, value = w + scale * step, -reached
@@ -130,7 +131,7 @@ def maximum(objective: Objective, start: np.ndarray) -> tuple[np.ndarray, bool]:
 
 
 def _local(objective, w):
-    """The gradient `[q]`, and the axes and curvatures of the information, at coefficients."""
+    """The gradient `[q]`, and the principal axes and curvatures of the information, at coefficients `w`."""
     gradient, information = objective.local(w)
     if not np.isfinite(information).all():
         return gradient, information, np.diag(information)
@@ -138,7 +139,7 @@ def _local(objective, w):
 
 
 def _polished(objective, w, step):
-    """The maximum to the last digits, and whether it is one: the likelihood bends and falls in all directions."""
+    """The coefficients after two more steps, and whether they are a maximum: the likelihood falls in all directions."""
     w = w + step
     gradient, axes, curvature = _local(objective, w)
     if not (np.isfinite(curvature).all() and curvature.min() > _FLAT * curvature.max()):

@@ -1,4 +1,4 @@
-"""The left side of a formula: numbers, class labels or censored times."""
+"""The outcomes of a regression, from the left side of a formula: numbers, class labels or censored times."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -24,13 +24,13 @@ _FUNCTIONS: Mapping[str, Callable] = {
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a regression predicts.
+    """The outcomes of a regression.
 
     Attributes:
       name: the left side of the formula.
-      values: numbers or class indices `[n]`, or pairs `[n, 2]` of censored outcomes.
-      labels: of the classes, in order; None for numbers.
-      index: of the rows.
+      values: numbers or class indices `[n]`, or pairs `[n, 2]` for censored outcomes.
+      labels: the labels of the classes, in the order of their indices; None for numbers.
+      index: the index of the table.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Outcome:
 
     @classmethod
     def of(cls, text: str, data: Any) -> "Outcome":
-        """The outcome that a formula's left side makes of a table."""
+        """Evaluates the left side of a formula on a table."""
         if not text:
             raise ValueError("The formula has nothing before its `~`: name the column of outcomes, such as 'y ~ x'.")
         check_present(text, data)
@@ -66,17 +66,19 @@ class Outcome:
 
     @property
     def is_censored(self) -> bool:
-        """Whether outcomes are pairs, of which the ends may be infinite."""
+        """Whether the outcomes are pairs `[lower, upper]`."""
         return self.values.ndim == 2
 
 
 def evaluated(text: str, data: Any, **functions: Callable) -> Any:
-    """A column, or what an expression makes of columns, as formulas have them; with `functions` beside the known."""
+    """The value of a column, or of an expression of columns, which may use the known functions and `functions`."""
     if (name := text.strip("`")) in data.columns:
         return data[name]
     columns = {str(column): data[column] for column in data.columns}
     try:
-        return eval(text, {"np": np, **_FUNCTIONS, **functions}, columns)  # as formulaic does for the right side
+        return eval(
+            text, {"np": np, **_FUNCTIONS, **functions}, columns
+        )  # formulaic evaluates the right side the same way
     except NameError as error:
         shown = ", ".join(columns)
         raise ValueError(f"{str(error).capitalize()} in the outcome `{text}`: the columns are {shown}.") from None

@@ -1,11 +1,11 @@
-"""Cox's partial likelihood with Efron's ties, its derivatives, and what each row adds to them.
+"""Cox's partial likelihood with Efron's treatment of ties, its derivatives, and the score of each row.
 
-At each distinct time `t` at which somebody has the event, those at risk are the rows with `start < t <= stop`. With `d`
-tied events at `t`, `r_i = w_i exp(u_i)`, `S` the sum of `r` over the rows at risk and `T` over the tied ones,
+At each distinct event time `t` the rows with `start < t <= stop` are at risk. Let `r_i = w_i exp(u_i)`, with `S` the
+sum of `r` over the rows at risk and `T` its sum over the `d` rows with an event at `t`. Then
 
     log L = sum_events w_i u_i - sum_t sum_{l < d} mean(w) log(S - l / d T)
 
-Sums over the rows at risk are cumulative sums over times, so that all of it is linear in the number of rows.
+Sums over the rows at risk are cumulative sums over times, so the cost is linear in the number of rows.
 """
 
 import dataclasses
@@ -18,14 +18,14 @@ __all__ = ["PartialLikelihood"]
 
 @dataclasses.dataclass(frozen=True)
 class PartialLikelihood:
-    """The partial likelihood of coefficients `[q]`, of one stratum.
+    """The partial likelihood of one stratum as a function of the coefficients `[q]`.
 
     Attributes:
-      x: columns `[n, q]`.
+      x: the columns, `[n, q]`.
       start, stop: each row is at risk after `start` and up to `stop`, `[n]`.
-      event: whether it has the event at `stop`, `[n]`.
-      weights: how often each row counts, `[n]`.
-      offset: added to `x b`, `[n]`.
+      event: whether each row has an event at `stop`, `[n]`.
+      weights: the number of times that each row counts, `[n]`.
+      offset: a term added to `x b`, `[n]`.
     """
 
     x: np.ndarray
@@ -42,12 +42,12 @@ class PartialLikelihood:
 
     @functools.cached_property
     def _places(self):
-        """For each row the first of the times after `start`, and the first after `stop`."""
+        """For each row the index of the first event time after `start`, and of the first after `stop`."""
         return np.searchsorted(self.times, self.start, "right"), np.searchsorted(self.times, self.stop, "right")
 
     @functools.cached_property
     def _ties(self):
-        """For each of as many terms as there are events: which time it is of, its share `l / d`, and its weight."""
+        """The terms of the inner sums, one per event: the index of its time, its share `l / d`, and its weight."""
         at = np.searchsorted(self.times, self.stop[self.event])
         counts = np.bincount(at, minlength=len(self.times))
         of_time = np.repeat(np.arange(len(counts)), counts)
@@ -75,7 +75,7 @@ class PartialLikelihood:
         return self.x @ coefficients + self.offset
 
     def value(self, coefficients: np.ndarray) -> float:
-        """The log-likelihood, in nats; NaN where the risks of a time are too small to be told from 0."""
+        """The partial log-likelihood in nats; NaN if a sum of risks underflows."""
         u = self.numbers(coefficients)
         top = u.max()
         risk = self.weights * np.exp(u - top)
@@ -96,7 +96,7 @@ class PartialLikelihood:
         return gradient, np.einsum("l,lpq->pq", weight, spread)
 
     def _means(self, coefficients):
-        """The rows' risks, and for each term the sum of risks, the mean of the columns by risk, and its weight."""
+        """The risk `r` of each row; for each term the sum of risks, the risk-weighted mean of `x`, and the weight."""
         u = self.numbers(coefficients)
         risk = self.weights * np.exp(u - u.max())
         of_time, share, weight = self._ties
@@ -106,7 +106,7 @@ class PartialLikelihood:
         return risk, sums, means, weight
 
     def scores(self, coefficients: np.ndarray) -> np.ndarray:
-        """What each row adds to the gradient of the log-likelihood, `[n, q]`: its score residual times its weight."""
+        """The weighted score residuals `[n, q]`: each row's contribution to the gradient of the log-likelihood."""
         risk, sums, means, weight = self._means(coefficients)
         of_time, share, _ = self._ties
         size = len(self.times)
@@ -132,7 +132,7 @@ class PartialLikelihood:
         return found
 
     def baseline(self, coefficients: np.ndarray) -> np.ndarray:
-        """Breslow's estimate of the hazard of a row with `u = 0` at each time, `[m]`."""
+        """Breslow's estimate of the baseline hazard (of a row with `u = 0`) at each event time, `[m]`."""
         u = self.numbers(coefficients)
         top = u.max()
         return self.tied(self.weights) / self.at_risk(self.weights * np.exp(u - top)) * np.exp(-top)

@@ -18,21 +18,21 @@ __all__ = ["Predictions"]
 
 
 class Predictions(LinearPredictors):
-    """A regression as what predicts."""
+    """The methods of a regression that predict."""
 
     def predict(self, data: Any = None) -> Any:
-        """The prediction for each row: the mean of its distribution, and the probability of each class.
+        """The prediction for each row: the mean of its distribution, or the probability of each class.
 
-        Where the distribution has no mean it is the median or mode, as of every head.
+        If the distribution has no mean, the prediction is the median or the mode, as for every head.
 
         Args:
-          data: a table of the formulas' columns, with their offsets; by default the rows that were fitted.
+          data: a table with the columns of the formulas and offsets; by default the fitted rows.
 
         Returns:
-          A `Series` by the index of `data`, or a `DataFrame` with a column for each class.
+          A `Series` with the index of `data`, or a `DataFrame` with a column for each class.
 
         Raises:
-          ValueError: for a table that lacks a column, or has missing values or levels that were not fitted.
+          ValueError: if a column is missing, or has missing values or levels that the fitted rows do not have.
         """
         index = self._index(data)
         values = law_of(self.predict_distribution(data)).central_value().numpy()
@@ -43,20 +43,21 @@ class Predictions(LinearPredictors):
     def predict_interval(self, data: Any = None, alpha: float = 0.05) -> Any:
         """The prediction of each row, its standard error, and intervals of level `1 - alpha`.
 
-        The interval of the mean is the Wald interval of the linear predictor, sent through the mean, where the mean is
-        a function of the formula's parameter only, as in a generalized linear model; else `mean +- z se`, with `se` by
-        the delta method. The interval of a new outcome holds the central quantiles of the predicted distribution at the
-        estimates: it does not add the uncertainty of the coefficients, which vanishes as `n` grows.
+        The confidence interval of the mean (`mean_lower`, `mean_upper`): if the mean depends only on the main
+        parameter, as in a generalized linear model, it is the Wald interval of the linear predictor, mapped to the
+        mean. Otherwise it is `mean +- z se`, with `se` by the delta method. The prediction interval of a new outcome
+        (`lower`, `upper`) is the central interval of the predicted distribution at the estimates. It does not include
+        the uncertainty of the coefficients, which vanishes as `n` grows.
 
         Args:
-          data: as of `predict`.
-          alpha: one less the level.
+          data: as for `predict`.
+          alpha: one minus the level of the intervals.
 
         Returns:
           A `DataFrame`: `mean`, `mean_se`, `mean_lower`, `mean_upper`, `lower`, `upper`.
 
         Raises:
-          ValueError: for a regression of classes, or as `predict`.
+          ValueError: for a regression of classes, or as from `predict`.
 
         Example:
           >>> data = {"y": [2.0, 4.0, 3.0, 6.0, 7.0, 9.0], "x": [0, 1, 2, 3, 4, 5]}
@@ -64,7 +65,7 @@ class Predictions(LinearPredictors):
           9.87
         """
         if self.labels:
-            raise ValueError("Classes have probabilities and no intervals: see `predict`.")
+            raise ValueError("Classes have no intervals: call `predict` for their probabilities.")
         level, designs, index = level_of(alpha), self._designs(data), self._index(data)
         numbers = tf.constant(numbers_of(self.predictors, designs, self._coefficients))
         with tf.GradientTape() as tape:

@@ -1,4 +1,4 @@
-"""The linear predictors of a family's parameters: which columns each has, and how they become a Keras model."""
+"""The linear predictors of a family's parameters, and the Keras model that they form."""
 
 import dataclasses
 import math
@@ -21,16 +21,16 @@ _DTYPE = "float64"
 
 @dataclasses.dataclass(frozen=True)
 class Predictor:
-    """A parameter of the family as a linear function of columns, `u = x b + offset`, before its link.
+    """A parameter of the family before its link, as a linear function of columns, `u = x b + offset`.
 
     Attributes:
-      parameter: the family's name of it.
-      size: how many numbers it has, `[size]` for each row.
-      design: its columns.
-      offset: an offset beside that of its formula, `[n]`; None without.
-      start: where its numbers begin in the family's vector.
-      classes: the labels of its numbers, of which the first is the reference with coefficients of 0; empty if the
-        numbers are no classes.
+      parameter: the name of the parameter.
+      size: the number of elements of the parameter.
+      design: the design matrix of its formula.
+      offset: an offset `[n]` in addition to that of the formula, or None.
+      start: the index of its first element in the family's vector.
+      classes: for logits, the label of each element; the first is the reference, with coefficients of 0. Otherwise
+        empty.
       is_constant: whether it has no formula, so that a table shows the parameter itself.
     """
 
@@ -44,12 +44,12 @@ class Predictor:
 
     @property
     def free(self) -> int:
-        """How many of its numbers have coefficients."""
+        """The number of its elements that have coefficients."""
         return self.size - bool(self.classes)
 
     @property
     def places(self) -> range:
-        """Which numbers of the family's vector have coefficients."""
+        """The indices of these elements in the family's vector."""
         return range(self.start + bool(self.classes), self.start + self.size)
 
     @property
@@ -58,7 +58,7 @@ class Predictor:
 
     @property
     def total_offset(self) -> np.ndarray | None:
-        """The offsets of the rows that were fitted, `[n]`; None without."""
+        """The sum of both offsets of the fitted rows, `[n]`, or None."""
         given = [offset for offset in (self.offset, self.design.offset) if offset is not None]
         return np.sum(given, 0) if given else None
 
@@ -67,7 +67,7 @@ class Predictor:
         return INTERCEPT in self.design.names
 
     def inputs(self, matrix: np.ndarray, offset: np.ndarray | None) -> dict[str, np.ndarray]:
-        """What the model takes for it."""
+        """The inputs of the Keras model for this parameter, by name."""
         kept = [i for i, name in enumerate(self.design.names) if name != INTERCEPT]
         return {self.parameter: matrix[:, kept]} | (
             {} if offset is None else {f"{self.parameter}_offset": offset[:, None]}
@@ -75,24 +75,24 @@ class Predictor:
 
 
 def sizes(family: ParametricFamily) -> dict[str, int]:
-    """How many numbers each parameter takes, in the order of the family's vector."""
+    """The number of elements of each parameter, in the order of the family's vector."""
     values = family.parameters(tf.zeros([family.params_size], tf.float64))
     found = {name: math.prod(values[name].shape) for name in family.parameter_names}
     if sum(found.values()) != family.params_size or family.shared:
         raise ValueError(
-            f"A regression needs parameters that are numbers, and {family.label} has others or shares some: give a "
-            f"scalar family without `shared`; a parameter without a formula is the same for all rows."
+            f"A regression needs a scalar family without `shared` parameters, but got {family.label}: a parameter "
+            f"without a formula is the same for all rows anyway."
         )
     return found
 
 
 def is_of_classes(family: ParametricFamily, name: str) -> bool:
-    """Whether a parameter is a vector of logits, of which a common shift changes nothing."""
+    """Whether a parameter is a vector of logits, which is only identified up to a common shift."""
     return isinstance(family.twin(name)[1], Softmax)
 
 
 def build_model(family: ParametricFamily, predictors: list[Predictor]) -> tf_keras.Model:
-    """A compiled model: a dense layer for each parameter, offsets added, joined under the family's head."""
+    """A compiled model: for each parameter a dense layer and an optional offset, then the family's head."""
     inputs, numbers = {}, []
     for predictor in sorted(predictors, key=lambda predictor: predictor.start):
         name, columns = predictor.parameter, predictor.design.matrix.shape[1] - predictor.has_intercept
@@ -114,7 +114,7 @@ def build_model(family: ParametricFamily, predictors: list[Predictor]) -> tf_ker
 
 
 def places_of(model: tf_keras.Model, predictors: list[Predictor]) -> np.ndarray:
-    """Where each coefficient is in the vector of trainable weights: predictors, their numbers, then their columns."""
+    """The index of each coefficient in the vector of trainable weights, ordered by predictor, element and column."""
     starts = np.cumsum([0, *[w.shape.num_elements() for w in model.trainable_weights]])
     places = {
         w.ref(): np.arange(s, e).reshape(w.shape)
@@ -130,7 +130,7 @@ def places_of(model: tf_keras.Model, predictors: list[Predictor]) -> np.ndarray:
 
 
 def set_coefficients(model: tf_keras.Model, predictors: list[Predictor], coefficients: np.ndarray) -> None:
-    """Makes coefficients `[q]` the model's weights."""
+    """Sets the model's weights to coefficients `[q]`."""
     vector = np.empty(len(coefficients))
     vector[places_of(model, predictors)] = coefficients
     set_weights(model, vector)

@@ -1,4 +1,4 @@
-"""The result of `regression`: coefficients by name, and the linear predictors of any rows."""
+"""The result of `regression`: a coefficient table with tests, predictions and diagnostics."""
 
 import numpy as np
 import tensorflow as tf
@@ -18,17 +18,17 @@ _KINDS = {"information": "observed information", "sandwich": "sandwich", "cluste
 
 
 class Regression(Hypotheses, Predictions, Diagnostics):
-    """A regression that was fitted by maximum likelihood; `regression` makes it.
+    """A regression that was fitted by maximum likelihood; `regression` returns it.
 
-    Coefficients have the names of their columns; those of a parameter other than the formula's are `parameter: column`,
-    and those of a class `label: column`. A parameter without a formula is shown itself, such as `scale`, its error by
-    the delta method.
+    The coefficients of the main parameter have the names of their columns. Those of other parameters are named
+    `parameter: column`, and those of classes `label: column`. A parameter without a formula, such as `scale`, is shown
+    itself, with a standard error by the delta method.
 
     Attributes:
-      model: the Keras model, fitted; `inputs` makes what it takes.
-      family: of its head.
-      formula, names, estimates, covariance, kind, ratios, label, converged, message: see `summary`.
-      log_likelihood, num_observations, num_parameters: as of every fit by maximum likelihood.
+      model: the fitted Keras model; `inputs(data)` returns its inputs.
+      family: the family of its head.
+      formula, names, estimates, covariance, kind, ratios, label, converged, message, log_likelihood, num_observations,
+        num_parameters: see `CoefficientTable`.
       outcome: the name, values and labels of the outcomes.
     """
 
@@ -63,7 +63,7 @@ class Regression(Hypotheses, Predictions, Diagnostics):
         self._name()
 
     def _name(self):
-        """Sets what the table shows: names, estimates, covariance, ratios and terms."""
+        """Sets the contents of the table: names, estimates, covariance, ratios and terms."""
         names: list[str] = []
         ratios: list[bool] = []
         terms: dict[str, list[int]] = {}
@@ -93,9 +93,10 @@ class Regression(Hypotheses, Predictions, Diagnostics):
         self.covariance = jacobian @ self._covariance @ jacobian.T
 
     def _at_a_row(self):
-        """Of the first row: each parameter's natural name, values and slopes; and which numbers are logs of ratios.
+        """Each parameter's natural name, values and Jacobian at the first row; and which predictors are log-ratios.
 
-        A number is the logarithm of a ratio if the natural parameter, or its odds, grows `e`-fold with it.
+        A linear predictor is the logarithm of a ratio if the natural parameter, or its odds, grows by a factor of `e`
+        when the predictor grows by 1.
         """
         vector = tf.constant(self.numbers()[0])
         with tf.GradientTape(persistent=True) as tape:

@@ -1,4 +1,4 @@
-"""Wrong formulas and tables: one sentence each that says what to do, before anything is fitted."""
+"""Errors for wrong formulas, tables and arguments: one sentence that says what to do, before the fit."""
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,7 @@ WRONG = {
     "a log of 0": ({"formula": "y ~ log(x)"}, r"`log\(x\)` in the formula `log\(x\)` is -inf in row 0 of `data`"),
     "an aliased column": (
         {"formula": "y ~ x + double"},
-        r"Column `double` .* combination of columns before it \(\+2 x\): leave one of them out",
+        r"Column `double` .* combination of earlier columns \(\+2 x\): leave one of them out",
     ),
     "an aliased contrast": (
         {"formula": "y ~ C(group) + code", "data": DATA.assign(code=[0, 1] * 3)},
@@ -49,8 +49,11 @@ WRONG = {
     "an offset times a column": ({"formula": "y ~ x:offset(x)"}, "multiplies an offset"),
     "weights below 0": ({"weights": [-1, 1, 1, 1, 1, 1]}, "`weights` are negative in some row"),
     "an unknown cluster": ({"cluster": "house"}, "`cluster` is 'house', which is no column of `data`"),
-    "a parameter that is not": ({"shape": "~ x"}, "Normal.* has no parameter `shape` beside `loc`.* it has scale"),
-    "a second outcome": ({"scale": "y ~ x"}, "`scale` is 'y ~ x': give the terms only"),
+    "a parameter that is not": (
+        {"shape": "~ x"},
+        "Normal.* no parameter `shape`: `formula` describes `loc`.* are scale",
+    ),
+    "a second outcome": ({"scale": "y ~ x"}, "`scale` is 'y ~ x': give only terms"),
     "an unknown family": ({"family": "Poison"}, "Close to it: Poisson"),
     "no table": ({"data": np.zeros([6, 2])}, "`data` is a ndarray: give a pandas DataFrame or a dict of columns"),
     "no rows": ({"data": DATA.iloc[:0]}, "`data` has no rows"),
@@ -79,14 +82,14 @@ def test_one_sentence_says_what_is_wrong(case):
 
 def test_rows_that_cannot_be_predicted():
     fitted = nllfit.regression("y ~ group + x", DATA)
-    with pytest.raises(ValueError, match="has the level 'z', which the fitted data have not"):
+    with pytest.raises(ValueError, match="has the level 'z', which the fitted data do not have"):
         fitted.predict({"group": ["z"], "x": [1.0]})
     with pytest.raises(ValueError, match="`x` in the formula"):
         fitted.predict({"group": ["a"]})
     for constraint, message in {
         "x = ": "cannot be read",
         "z = 0": "The coefficients are Intercept, group",
-        "x = 0, 2 * x = 0": "says something twice",
+        "x = 0, 2 * x = 0": "is redundant",
     }.items():
         with pytest.raises(ValueError, match=message):
             fitted.test(constraint)

@@ -110,10 +110,10 @@ def test_the_score_residuals(heart):
     [
         ({"formula": "t ~ age"}, r"The outcome is `t`: give `Surv\(time, event\)`"),
         ({"formula": "Surv(t) ~ age"}, "has 1 columns"),
-        ({"formula": "Surv(t, age) ~ z"}, "The events of .* give 1 where it was seen"),
+        ({"formula": "Surv(t, age) ~ z"}, "The events of .* give 1 for an event and 0 for censoring"),
         ({"formula": "Surv(t, s, censors) ~ z"}, "stops in row .* before it starts"),
         ({"formula": FORMULA, "covariance": "robust"}, "`covariance` is 'robust'"),
-        ({"formula": "Surv(t, censors) ~ 1"}, "has no columns beside the baseline hazard"),
+        ({"formula": "Surv(t, censors) ~ 1"}, "has no columns except the baseline hazard"),
     ],
 )
 def test_what_is_refused(heart, changed, message):
