@@ -1,7 +1,7 @@
-"""One row a named head: what it must compute, stated with NumPy and SciPy alone.
+"""A reference for each named head, computed only with NumPy and SciPy.
 
-A new family is its class in `nllfit/families/catalogue.py`, or in `compound.py` if it is made of another, its name in
-`__all__` there and in the heads of both Kerases, and its row here.
+To add a family: write its class in `nllfit/families/catalogue.py` (or in `compound.py` if it wraps another family), add
+its name to `__all__` there and in the heads of Keras 2 and Keras 3, and add its row here.
 """
 
 import dataclasses
@@ -13,14 +13,14 @@ from scipy import special, stats
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What a head of `name` built with `args` and `kwargs` must compute.
+    """The reference for a head `name` built with `args` and `kwargs`.
 
     Attributes:
       name: the head's name in `nllfit.heads`.
-      outcomes: `[n, *event]`, ordinary, boundary and extreme ones.
-      log_prob: `(u, y, eps) -> [n]`, the reference, from the numbers `u` `[n, params_size]` that the head is given.
-      invalid: an outcome of the right shape outside the support, or None where every number is inside.
-      prediction: shape of one row of the head's tensor.
+      outcomes: ordinary, boundary and extreme outcomes, `[n, *event]`.
+      log_prob: `(u, y, eps) -> [n]`, the log-likelihood, where `u` `[n, params_size]` is the input of the head.
+      invalid: an outcome of the right shape outside the support, or None if the support is the real line.
+      prediction: the shape of one row of the head's prediction.
     """
 
     name: str
@@ -53,14 +53,14 @@ def _elementwise(count, log_density):
     return lambda u, y, eps: log_density(y, eps, *_blocks(u, count)).sum(-1)
 
 
-def _log_laplace(y, loc, scale):  # SciPy's logpdf is the logarithm of a density that has underflowed
+def _log_laplace(y, loc, scale):  # SciPy's `laplace.logpdf` underflows
     return -np.abs(y - loc) / scale - np.log(2 * scale)
 
 
 def _multivariate_normal(u, y, eps):
     loc, rest = u[:, :2], u[:, 2:]
     tril = np.zeros([len(u), 2, 2])
-    # TFP's FillTriangular order for three numbers: [[2, 0], [1, 0]] by index into them.
+    # TFP's FillTriangular puts three numbers at [[2, -], [1, 0]] (indices into them).
     tril[:, 0, 0], tril[:, 1, 0], tril[:, 1, 1] = softplus(rest[:, 2]) + eps, rest[:, 1], softplus(rest[:, 0]) + eps
     return np.array([stats.multivariate_normal(m, s @ s.T).logpdf(v) for m, s, v in zip(loc, tril, y, strict=True)])
 

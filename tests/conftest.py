@@ -1,4 +1,4 @@
-"""What the suite can be told on its command line, and what it leaves out unless told."""
+"""Options of the test suite: `--thorough` runs all tests; by default those marked `thorough` are left out."""
 
 import gc
 import math
@@ -24,12 +24,11 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish():
-    """Spares the suite what nobody reads or waits for.
+    """Saves about a fifth of the suite's time.
 
-    That the garbage collector looks through what TensorFlow's import and each trace leave is a tenth of the suite's
-    time, and that each operation notes from where it was called is another. A slow machine makes `fit` compile runs of
-    a few steps, which end before XLA does; the tests that are about its choice say from how many seconds on it is worth
-    it.
+    The garbage collector takes a tenth of the time, because TensorFlow creates many objects. Another tenth goes into
+    the stack trace that each operation stores. On a slow machine `fit` would compile even short runs with XLA, which
+    end before the compilation does; the tests of this choice set `MIN_GRAPH_SECONDS_FOR_XLA` themselves.
     """
     if tf_stack := sys.modules.get("tensorflow.python.util.tf_stack"):
         from_here = tf_stack.extract_stack()

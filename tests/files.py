@@ -1,4 +1,4 @@
-"""The data files of the tests: small ones beside them, larger ones in the folder that NLLFIT_DATA names."""
+"""The data files of the tests: small ones in this folder, downloads in the folder that NLLFIT_DATA names."""
 
 import json
 import os
@@ -10,7 +10,7 @@ DATA = pathlib.Path(__file__).parent / "data"
 
 
 def data_file(name):
-    """The path of a file or folder; the test is skipped where it is a download that is not here."""
+    """The path of a file or folder; skips the test if it is a download that is missing."""
     path = DATA / name
     if path.exists():
         return path
@@ -21,10 +21,10 @@ def data_file(name):
 
 
 def downloaded(name):
-    """The path that a file or folder has, or would have, in the folder that NLLFIT_DATA names."""
+    """The path of a file or folder in the folder that NLLFIT_DATA names, whether it exists or not."""
     return pathlib.Path(os.environ.get("NLLFIT_DATA", "no folder")) / name
 
 
 def oracles():
-    """The maximum-likelihood answers that were certified, published or computed by other software."""
+    """Reference maximum-likelihood estimates: certified, published or computed by other software."""
     return json.loads((DATA / "oracles.json").read_text())

@@ -1,4 +1,4 @@
-"""The two Kerases, so that one test runs in models of both."""
+"""Keras 2 (`tf_keras`) and Keras 3 (`keras`) with nllfit's parts for each, so that one test can run with both."""
 
 import dataclasses
 import types
@@ -14,15 +14,15 @@ from nllfit import keras3
 
 @dataclasses.dataclass(frozen=True)
 class Kit:
-    """What a user of one Keras builds a model from.
+    """One version of Keras with the parts of nllfit that belong to it.
 
     Attributes:
-      keras: the module.
-      heads, metrics: the modules of `nllfit` for it.
-      loss: what `compile` takes.
-      losses: of each outcome, `(y_true, y_pred) -> [B]`.
-      distribution: of a head's output.
-      imports: how a program that loads a model begins; it defines `distribution`, too.
+      keras: the module `tf_keras` or `keras`.
+      heads, metrics: nllfit's modules for this Keras.
+      loss: the negative log-likelihood for `compile`.
+      losses: the unreduced loss, `(y_true, y_pred) -> [B]`.
+      distribution: returns the distribution of a head's output.
+      imports: the first lines of a program that loads a model; they define `distribution`, too.
     """
 
     keras: types.ModuleType
@@ -60,7 +60,7 @@ each_keras = pytest.mark.parametrize("kit", KITS, ids=["tf_keras", "keras3"])
 
 
 def mainly(keras, name="kit"):
-    """A test in that Keras, and in the other under `--thorough`: what it tests does not depend on which."""
+    """Runs a test with one Keras, and with the other only under `--thorough`, because it does not depend on Keras."""
     kits = {"kit": lambda kit: kit, "k": lambda kit: kit.keras}[name]
     marks = {kit: () if kit.keras is keras else pytest.mark.thorough for kit in KITS}
     rows = [pytest.param(kits(kit), marks=marks[kit], id=kit.keras.__name__) for kit in KITS]
@@ -68,9 +68,9 @@ def mainly(keras, name="kit"):
 
 
 def in_turn(values, left_out=()):
-    """Each value with one Keras, the first with tf_keras, the next with Keras 3; with the other under `--thorough`.
+    """Parameters that run each value with one Keras: the first with tf_keras, the next with Keras 3, and so on.
 
-    Those `left_out` are with both under `--thorough` alone.
+    Under `--thorough` each runs with both. The values in `left_out` run only under `--thorough`.
     """
     rows = []
     for i, value in enumerate(values):
@@ -82,14 +82,14 @@ def in_turn(values, left_out=()):
 
 
 def by_keras(model, *args, **kwargs):
-    """The history of `model.fit`, run eagerly: a reference of a few steps is not worth its trace."""
+    """The history of `model.fit`, run eagerly, because a trace would take longer than a few steps."""
     model.run_eagerly = True
     history = model.fit(*args, **{"verbose": 0} | kwargs).history
     return {name: [float(value) for value in values] for name, values in history.items()}
 
 
 def set_precision(dtype):
-    """Sets the dtype of new layers in both Kerases."""
+    """Sets the dtype of new layers in Keras 2 and Keras 3."""
     for kit in KITS:
         kit.keras.backend.set_floatx(dtype)
-        kit.keras.mixed_precision.set_global_policy(dtype)  # which is taken from `floatx` once only
+        kit.keras.mixed_precision.set_global_policy(dtype)  # Keras reads `floatx` only for its first policy

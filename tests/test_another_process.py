@@ -1,4 +1,4 @@
-"""What another process finds: Keras as its environment asks for it, and all that this one has saved."""
+"""Saved models load in another process, with the Keras version that its environment selects."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.test_heads import all_heads, inputs, make_model, outcomes
 
 
 def run_python(program, *arguments, **environment):
-    """The lines that a program prints in a process of its own."""
+    """The lines that a program prints in a new process."""
     environment = {name: value for name, value in (os.environ | environment).items() if value is not None}
     command = [sys.executable, "-c", program, *arguments]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -44,7 +44,7 @@ FIT_KERAS3 = "from nllfit import keras3" + FIT.replace("{nllfit}", "keras3").rep
 )
 
 
-def test_tf_keras_is_not_keras_3_where_legacy_keras_is_asked_for():
+def test_the_environment_selects_tf_keras_2_for_tf_keras():
     program = IMPORTS + FIT_TF_KERAS + "import keras\n" + FIT_KERAS3.format(keras="keras")
     assert run_python(program, TF_USE_LEGACY_KERAS="1") == ["[] False", "tf_keras True", "keras True"]
 
@@ -60,14 +60,14 @@ for file in ("one.keras", "one.h5", "some.keras", "others.h5"):
         loss = losses[head]
         assert (getattr(loss, "name", None) or loss.__name__) == "negative_log_likelihood"
         log_prob = distribution(output).log_prob(data[f"outcomes {name} {head}"])
-        # to float32's rounding, which in TensorFlow's kernels depends on where an array lies in memory
+        # equal up to float32's rounding, which depends on the memory alignment of arrays in TensorFlow's kernels
         np.testing.assert_allclose(log_prob, data[f"{name} {head}"], rtol=1e-6, err_msg=f"{head} of {file}")
         print("loaded", head)
 """
 
 
 def save_heads(kit, folder, some, others):
-    """Models of one head, in both kinds of files, and of some in each, with what the heads give. How many they are."""
+    """Saves models of one head in both file formats, and models of several heads; returns the number of models."""
     data, metric, x = {}, kit.metrics.NegativeLogLikelihood, inputs(CASES[0])
     folder.mkdir()
     for name, suffixes, cases in (
@@ -84,7 +84,7 @@ def save_heads(kit, folder, some, others):
             metrics = {head: metric() for head in y}
             model.compile("adam", dict.fromkeys(y, kit.loss), metrics=metrics, run_eagerly=True)
         if name == "one":
-            model.train_on_batch(x, y["head0"])  # what an optimizer has is saved with it
+            model.train_on_batch(x, y["head0"])  # so that the optimizer has a state to save
         for suffix in suffixes:
             model.save(folder / f"{name}.{suffix}")
         for head, output in ({"head0": model(x)} if name == "one" else model(x)).items():
@@ -106,7 +106,7 @@ KINDS = "Conformalized", "Recalibrated", "TemperatureScaled", "Ensemble"
 
 
 def calibrated(kit, x, kind):
-    """One of that kind, on a model, an ensemble or another calibrated model."""
+    """A calibrated model of that kind, around a model, an ensemble or another calibrated model."""
 
     def model(head):
         size = head.params_size()
@@ -133,7 +133,7 @@ for name in ("flow", "class"):
 
 
 def save_own(kit, folder, monkeypatch):
-    """Models under a function and a class that a module of a user's own registers, with what they give."""
+    """Saves models whose head is a function or a class that a user's module registers; returns their number."""
     data, module = dict(np.load(folder / "data.npz")), own_module(kit, folder, monkeypatch)
     data["own outcomes"] = np.full([len(data["x"]), 1], 0.5, "float32")
     flow, rayleigh = kit.heads.DistributionLambda(module.flow, 3), kit.heads.DistributionHead(module.Rayleigh)
@@ -147,10 +147,10 @@ def save_own(kit, folder, monkeypatch):
     return 2
 
 
-# Each head in one Keras and one kind of file: `test_saved_files.py` has most in all.
+# Each head with one Keras and one file format; `test_saved_files.py` covers most combinations.
 @pytest.mark.parametrize("turn", [0, *(pytest.param(turn, marks=pytest.mark.thorough) for turn in (1, 2, 3))])
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
-def test_tf_keras_is_keras_3_and_what_is_saved_is_loaded(turn, tmp_path, monkeypatch):
+def test_saved_models_load_in_another_process(turn, tmp_path, monkeypatch):
     count = 0
     for i, kit in enumerate(KITS):
         some, others = (CASES[(turn + i + j) % 4 :: 4] for j in (0, 2))
@@ -159,13 +159,13 @@ def test_tf_keras_is_keras_3_and_what_is_saved_is_loaded(turn, tmp_path, monkeyp
     x = np.random.default_rng(0).normal(size=[20, 3]).astype("float32")
     np.save(tmp_path / "x.npy", x)
     models = {}
-    for i, kit in enumerate(KITS):  # each in one Keras
+    for i, kit in enumerate(KITS):  # each kind with one Keras
         for name in KINDS[(turn + i) % 2 :: 2]:
             models[tmp_path / f"{kit.keras.__name__}-{name}"] = calibrated(kit, x, name)
     for folder, it in models.items():
         it.save(folder)
     of_tf_keras, of_keras3 = (kit.imports + LOAD + LOAD_OWN.format(keras=kit.keras.__name__) for kit in KITS)
-    # Models of tf_keras are loaded before Keras 3 is imported, and calibrated ones of both by `import nllfit` alone.
+    # Keras 2 models load before Keras 3 is imported, and calibrated models of both with only `import nllfit`.
     program = IMPORTS + of_tf_keras + LOAD_CALIBRATED + FIT_KERAS3.format(keras="tf.keras") + of_keras3
     lines = run_python(program, str(tmp_path), *map(str, models), TF_USE_LEGACY_KERAS=None)
     loaded = [line for line in lines if line.startswith("loaded")]

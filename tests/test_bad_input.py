@@ -1,6 +1,6 @@
-"""What is refused: a table of malformed input to every public function, with the error's type and words.
+"""Bad input: a table of malformed arguments of every public function, with the type and the words of the error.
 
-What raises has changed nothing: no weight, no file.
+A call that raises has changed nothing: no weight and no file.
 """
 
 import functools
@@ -210,7 +210,7 @@ def uncompiled(kit):
     return nllfit.fit(kit.keras.Sequential([kit.keras.layers.Dense(2), kit.heads.Normal()]), X, Y)
 
 
-# What is called with the tools of a Keras.
+# Calls that depend on the version of Keras.
 OF_A_KERAS = {
     "fit, not compiled": (uncompiled, "The model is not compiled: call .*(nllfit.negative|keras3.Negative)"),
     # losses and metrics
@@ -402,7 +402,7 @@ OF_A_KERAS = {
     "head, units": (lambda kit: kit.heads.Normal()(tf.zeros([3, 5])), "`params` is float32 of shape .* takes 2"),
 }
 
-# What is the same for all.
+# Calls that do not depend on Keras.
 COMMON = {
     "predict, model": (
         lambda: nllfit.predict_distribution("model", X),
@@ -605,7 +605,7 @@ def estimate():
 
 
 def refuses(message):
-    """What `pytest.raises` of an error, or of a `ValueError` with a message."""
+    """`pytest.raises` for an exception class, or for a `ValueError` with a message."""
     error = message if isinstance(message, Exception) else ValueError(message)
     return pytest.raises(type(error), match=str(error))
 
@@ -638,7 +638,7 @@ def test_strings_are_refused_after_numbers_of_their_shape(kit):
 
 @each_keras
 def test_an_outcome_is_checked_after_a_first_call_on_an_array(kit):
-    """Which makes Keras build a `Sequential` for batches of that size."""
+    """The first call makes Keras build the `Sequential` for batches of that size."""
     model = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Bernoulli()])
     model.compile("sgd", kit.loss)
     nllfit.initialize(model, X, Y)

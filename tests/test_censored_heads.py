@@ -1,4 +1,4 @@
-"""Networks under censored and truncated heads: they recover what was simulated, and are evaluated by what is known."""
+"""Networks with censored and truncated heads: they recover simulated parameters, and can be evaluated."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ tfd = tfp.distributions
 
 @pytest.fixture(scope="module")
 def survival():
-    """Covariates, times and whether they were seen: log times are linear, and two of five are censored."""
+    """Covariates, times and event indicators: log times are linear in the covariates, and 40% are censored."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=[1500, 1])
     time = np.exp(1.0 + 0.8 * x[:, 0] + 0.5 * rng.normal(size=1500))
@@ -24,13 +24,13 @@ def survival():
     return x, np.minimum(time, end), time <= end
 
 
-def test_a_censored_head_recovers_what_one_on_the_rows_seen_does_not(survival):
-    """And finds what SciPy does; that its standard errors are right is in `inference/test_coverage.py`."""
+def test_a_censored_head_is_unbiased_where_a_fit_of_observed_rows_is_not(survival):
+    """The estimates match SciPy's; `inference/test_coverage.py` tests the standard errors."""
     x, time, seen = survival
     layers = tf_keras.layers.Dense(1, dtype="float64"), heads.Censored("LogNormal", shared=("scale",), dtype="float64")
     model = tf_keras.Sequential([tf_keras.Input([1], dtype="float64"), *layers])
     model.compile(loss=nllfit.negative_log_likelihood)
-    assert nllfit.fit_lbfgs(model, x, nllfit.right_censored(time, seen)).converged  # from where `initialize` leads
+    assert nllfit.fit_lbfgs(model, x, nllfit.right_censored(time, seen)).converged  # starts with `initialize`
     kernel, bias, shared = map(np.ravel, model.get_weights())
 
     def nll(parameters):
@@ -40,14 +40,14 @@ def test_a_censored_head_recovers_what_one_on_the_rows_seen_does_not(survival):
 
     best = optimize.minimize(nll, [1.0, 1.0, 1.0], method="L-BFGS-B", bounds=[(None, None)] * 2 + [(0.1, None)])
     found = np.concatenate([kernel, bias, np.logaddexp(0, shared)])
-    np.testing.assert_allclose(found, best.x, rtol=1e-4)  # by differences
-    # Were all seen, an error of the scale would be scale / sqrt(2 n); of a line's two numbers, scale / sqrt(n).
+    np.testing.assert_allclose(found, best.x, rtol=1e-4)  # SciPy's gradient is by differences
+    # Without censoring the standard errors would be scale / sqrt(2 n) and, of the coefficients, scale / sqrt(n).
     assert np.all(np.abs(found - [0.8, 1.0, 0.5]) < 3 * 0.5 / np.sqrt(seen.sum()))
-    biased = sm.OLS(np.log(time[seen]), sm.add_constant(x[seen])).fit()  # that of LogNormal on them
+    biased = sm.OLS(np.log(time[seen]), sm.add_constant(x[seen])).fit()  # the maximum-likelihood fit of a LogNormal
     assert np.all((biased.params - [1.0, 0.8]) / biased.bse < -3)
 
 
-def test_an_evaluation_of_intervals_has_what_is_known_of_them(survival):
+def test_an_evaluation_of_intervals_has_nll_and_pit(survival):
     x, time, seen = survival
     y = nllfit.right_censored(time, seen)
     loc = (1.0 + 0.8 * x[:, 0]).astype("float32")
@@ -55,7 +55,7 @@ def test_an_evaluation_of_intervals_has_what_is_known_of_them(survival):
     found = nllfit.evaluate(distribution, y=y)
     np.testing.assert_allclose(found.nll, -np.mean(distribution.log_prob(y)), rtol=1e-6)  # float32
     assert found.pit.shape == (1500,)
-    assert found.calibration_error < 0.03  # a third of the band of chance is 1 / sqrt(1500)
+    assert found.calibration_error < 0.03  # about its chance level, 1 / sqrt(1500)
     assert found.crps is found.rmse is found.sharpness is None
     assert not found.coverage
     assert "NLL" in found.summary()
@@ -68,7 +68,7 @@ def test_an_evaluation_of_intervals_has_what_is_known_of_them(survival):
     np.testing.assert_allclose(nllfit.quantile(distribution, 0.5), np.exp(loc), rtol=1e-5)
 
 
-def test_fit_takes_infinite_ends_and_refuses_what_cannot_be(survival):
+def test_fit_accepts_infinite_ends_and_refuses_invalid_pairs(survival):
     x, time, seen = survival
     y = nllfit.right_censored(time, seen).astype("float32")
     head = heads.Censored("Weibull")
@@ -104,7 +104,7 @@ def test_a_metric_of_numbers_is_refused_for_intervals(kit):
     ],
 )
 @pytest.mark.parametrize("use", [nllfit.fit, nllfit.initialize])
-def test_outcomes_that_are_no_pairs_are_named_as_they_were_given(use, event_shape, given, message):
+def test_outcomes_that_are_not_pairs_are_named_with_their_shape(use, event_shape, given, message):
     model = tf_keras.Sequential([tf_keras.layers.Dense(1), heads.Censored("Exponential", event_shape=event_shape)])
     model.compile(loss=nllfit.negative_log_likelihood)
     with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""A model's file that is damaged is refused in a sentence, or is the model that was saved."""
+"""A damaged model file is refused with one sentence, unless the damage does not change the model."""
 
 import io
 import zipfile
@@ -25,16 +25,16 @@ def zipped(parts):
 
 
 @each_keras
-@pytest.mark.filterwarnings("ignore")  # of Keras, about what is in the files
-def test_a_damaged_model_is_refused_or_the_one_that_was_saved(kit, tmp_path, request):
-    count = 300 if request.config.getoption("--thorough") else 6  # of the file, and of each of its parts
+@pytest.mark.filterwarnings("ignore")  # Keras warns about the contents of the files
+def test_a_damaged_model_file_is_refused_or_harmless(kit, tmp_path, request):
+    count = 300 if request.config.getoption("--thorough") else 6  # mutants of the file, and of each of its parts
     model = kit.keras.Sequential([kit.keras.Input((2,)), kit.keras.layers.Dense(2), kit.heads.Normal()])
     Ensemble([model, model.__class__.from_config(model.get_config())]).save(tmp_path)
     path = tmp_path / "member-000.keras"
     whole = path.read_bytes()
     parts = members(whole)
     damaged = [(True, content) for content in mutants(whole, count)]
-    for name, part in parts.items():  # whose checksum is right again
+    for name, part in parts.items():  # damage inside a part, with a correct checksum
         damaged += [(name != "model.weights.h5", zipped(parts | {name: content})) for content in mutants(part, count)]
     refused = 0
     for same, content in damaged:

@@ -1,4 +1,4 @@
-"""Every example in the README, in the guide and in a docstring runs and prints what it says."""
+"""Every example in the README, the guide and the docstrings runs and prints the documented result."""
 
 import doctest
 import importlib
@@ -21,7 +21,7 @@ from nllfit.families import catalogue, compound
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = ROOT.joinpath("README.md").read_text()
-# Of the guide's pages.
+# The pages of the guide.
 NAMES = (
     "distributed",
     "estimation",
@@ -58,7 +58,7 @@ def namespace(examples):
 
 
 def model():
-    initializer = tf_keras.initializers.GlorotUniform(seed=0)  # by chance an example's outcomes were 40 deviations away
+    initializer = tf_keras.initializers.GlorotUniform(seed=0)  # with some seeds the outcomes are 40 deviations away
     dense = tf_keras.layers.Dense(2, input_shape=(3,), kernel_initializer=initializer)
     return tf_keras.Sequential([dense, heads.Normal()])
 
@@ -83,13 +83,13 @@ def test_every_named_head_is_documented_as_domain_link_and_formula():
 def test_the_readme_example_prints_and_draws_what_the_readme_shows(capsys):
     found = figures.content(figures.drawn())
     low, high = map(float, re.findall(r"\d+\.\d+", capsys.readouterr().out))
-    assert low < 0.2 < 0.4 < high  # the true ones are 0.03 and 0.57
+    assert low < 0.2 < 0.4 < high  # the true values are 0.03 and 0.57
     shown = figures.recorded()
     assert [re.sub(r"\d", "#", label) for label in found["labels"]] == [
         re.sub(r"\d", "#", label) for label in shown["labels"]
     ], "draw it again: python -m docs.pages.figures"
     np.testing.assert_array_equal(found["lines"]["outcomes"], shown["lines"]["outcomes"])
-    # Another machine's rounding moves a trained curve, but by less than half of the noise, which is 0.3 in the middle.
+    # Rounding on another machine moves a trained curve by less than half of the noise, which is 0.3 in the middle.
     np.testing.assert_allclose(found["lines"]["median"], shown["lines"]["median"], atol=0.15)
 
 
@@ -130,9 +130,9 @@ EXAMPLES = re.findall(
 PRINTED = {"How good is it?": "calibration error", "Likelihood and maximum likelihood": "Gamma"}
 
 
-@pytest.mark.filterwarnings("ignore")  # deprecations inside TFP, of which one example makes all families
+@pytest.mark.filterwarnings("ignore")  # deprecations inside TFP: one example builds all families
 @pytest.mark.parametrize(("title", "program"), EXAMPLES, ids=[title for title, _ in EXAMPLES])
-def test_the_guide(title, program, capsys, tmp_path, monkeypatch):
+def test_the_programs_of_the_guide_run(title, program, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(program, {"__name__": "__main__"})
     printed = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Ensembles: their mixture against the members' by hand, in both Kerases; what is saved; what is refused."""
+"""Ensembles: the mixture of the members' distributions, saving, and errors, with Keras 2 and Keras 3."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -24,7 +24,7 @@ def rows(num=50):
 
 
 def member(kit, head, *args, **kwargs):
-    """A small compiled model under the head of that name."""
+    """A small compiled model with the head of that name."""
     head = getattr(kit.heads, head)(*args, **kwargs)
     model = kit.keras.Sequential([kit.keras.layers.Dense(head.params_size()), head])
     model.compile(kit.keras.optimizers.Adam(0.01), kit.loss, jit_compile=False)
@@ -53,7 +53,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("kit", "name"), in_turn(CASES))
-def test_it_is_the_equal_mixture_of_its_members(kit, name):
+def test_an_ensemble_is_the_equal_mixture_of_its_members(kit, name):
     head, _, shared = name.partition("-")
     args, y = CASES[name]
     x = rows()[0]
@@ -63,7 +63,7 @@ def test_it_is_the_equal_mixture_of_its_members(kit, name):
     expected = tf.reduce_logsumexp([distribution.log_prob(y) for distribution in members], 0) - np.log(2)
     for distribution in (predict_distribution(ensemble, x), nllfit.outputs.distribution_of(ensemble(x))):
         assert isinstance(distribution, tfd.MixtureSameFamily)
-        np.testing.assert_allclose(distribution.log_prob(y), expected, rtol=1e-5, atol=1e-5)  # of float32
+        np.testing.assert_allclose(distribution.log_prob(y), expected, rtol=1e-5, atol=1e-5)  # float32
     prediction = np.mean([tf.convert_to_tensor(model(x)) for model in ensemble.models], 0)
     called = ensemble(x)
     called = law_of(called).central_value() if hasattr(called, "log_prob") else called
@@ -71,7 +71,7 @@ def test_it_is_the_equal_mixture_of_its_members(kit, name):
 
 
 @mainly(tf_keras)
-def test_its_quantiles_and_moments_are_those_of_the_mixture(kit):
+def test_quantiles_and_moments_of_an_ensemble_are_those_of_the_mixture(kit):
     x, y = rows()
     ensemble = ensemble_of(kit, 3, "Normal")
     distribution = predict_distribution(ensemble, x)
@@ -100,8 +100,8 @@ def test_a_shuffled_dataset_gives_all_members_the_same_rows(kit):
     np.testing.assert_allclose(np.asarray(locs)[order], np.asarray(in_order)[np.lexsort(np.transpose(in_order))])
 
 
-@mainly(keras)  # and in tf_keras by the guide
-def test_members_are_trained_side_by_side_and_can_be_repeated(kit):
+@mainly(keras)  # the guide covers tf_keras
+def test_members_train_in_parallel_and_are_reproducible(kit):
     x, y = rows()
 
     def trained():
@@ -114,7 +114,7 @@ def test_members_are_trained_side_by_side_and_can_be_repeated(kit):
     np.testing.assert_array_equal(weights[0], weights[1])
     assert not np.allclose(weights[0][0], weights[0][1])
     assert [len(model.history.epoch) for model in first.models] == [3, 3]
-    assert [*first.models[0].history.history] == ["loss"]  # as of one model
+    assert [*first.models[0].history.history] == ["loss"]  # the same keys as for a single model
 
 
 @pytest.mark.parametrize(("cores", "n", "expected"), [(1, 3, 3), (2, 9, 6), (64, 40, 32)])
@@ -136,9 +136,13 @@ def test_members_train_in_as_many_threads_as_the_docstring_says(cores, n, expect
     assert "at most four more than there are cores, and 32 at most" in said
 
 
-@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")  # Keras 3, of what was never trained
+@pytest.mark.filterwarnings(
+    "ignore:Skipping variable loading for optimizer"
+)  # Keras 3 warns about models that were never trained
 @each_keras
-def test_what_is_saved_is_loaded(kit, tmp_path):  # and in another process, by `test_another_process.py`
+def test_a_saved_ensemble_loads_with_the_same_predictions(
+    kit, tmp_path
+):  # `test_another_process.py` loads it in another process
     x, y = rows()
     ensemble = ensemble_of(kit, 2, "Mixture", "Normal", 2)
     ensemble.save(tmp_path)
@@ -160,7 +164,7 @@ def test_a_folder_without_members_is_refused(tmp_path):
 
 
 @each_keras
-def test_members_that_are_not_alike_are_refused(kit):
+def test_members_of_different_kinds_are_refused(kit):
     x = np.zeros([2, 3], "float32")
     normal = member(kit, "Normal")
     with pytest.raises(ValueError, match=r"Family\(Normal, \(1,\)\), another's Family\(Laplace, \(1,\)\)"):

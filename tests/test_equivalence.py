@@ -13,7 +13,7 @@ import nllfit
 from nllfit.equivalence import EQUIVALENCES, PRIORS, priors_table, table
 from tests.kerases import KITS, each_keras, mainly
 
-# The relative error that each precision allows, of the sum of the sizes of the terms.
+# The error of each precision relative to the sum of the absolute values of the terms.
 TOLERANCES = {"float32": 3e-6, "float64": 1e-12}
 
 each_row = pytest.mark.parametrize("row", EQUIVALENCES, ids=lambda row: row.loss.split("(")[0])
@@ -24,7 +24,7 @@ def _no_epsilon():
     backends = [kit.keras.backend for kit in KITS]
     before = [(backend.epsilon(), backend.floatx()) for backend in backends]
     for backend in backends:
-        backend.set_epsilon(0.0)  # which Keras's Poisson loss adds to the rate
+        backend.set_epsilon(0.0)  # Keras's Poisson loss adds epsilon to the rate
     yield
     for backend, (epsilon, floatx) in zip(backends, before, strict=True):
         backend.set_epsilon(epsilon)
@@ -32,7 +32,7 @@ def _no_epsilon():
 
 
 def draw(row, rng, batch, size, magnitude):
-    """Numbers for the head, and outcomes at and inside the boundary of its domain."""
+    """Inputs of the head, and outcomes at and inside the boundary of its domain."""
     u = rng.uniform(-magnitude, magnitude, [batch, size])
     name = row.head_text.split("(")[0]
     if name == "Bernoulli":
@@ -42,7 +42,7 @@ def draw(row, rng, batch, size, magnitude):
     elif name == "Categorical":
         y = rng.integers(0, size, batch)
     elif name == "Poisson":
-        u, y = u * min(1, 50 / magnitude), rng.integers(0, 100, [batch, size])  # exp(50) is a rate no data has
+        u, y = u * min(1, 50 / magnitude), rng.integers(0, 100, [batch, size])  # larger rates than exp(50) do not occur
     else:
         y = rng.uniform(-magnitude, magnitude, [batch, size])
     return u, y
@@ -59,8 +59,8 @@ def draw(row, rng, batch, size, magnitude):
     magnitude=st.sampled_from([0.01, 1.0, 30.0, 1e3, 1e4]),
     s=st.sampled_from([0.5, 1.0, 3.7]),
 )
-def test_value_and_gradient(row, dtype, kit, seed, batch, size, magnitude, s):
-    kit.keras.backend.set_floatx(dtype)  # to which Keras 3's losses cast
+def test_keras_losses_equal_the_heads_losses_in_value_and_gradient(row, dtype, kit, seed, batch, size, magnitude, s):
+    kit.keras.backend.set_floatx(dtype)  # Keras 3's losses cast to this dtype
     u, y = draw(row, np.random.default_rng(seed), batch, size, magnitude)
     u = tf.constant(u, dtype)
     y = tf.constant(y, tf.int64 if y.ndim == 1 else dtype)
@@ -69,7 +69,7 @@ def test_value_and_gradient(row, dtype, kit, seed, batch, size, magnitude, s):
         tape.watch(u)
         ours = kit.losses(y, row.head(size, s, kit.heads)(u))
         keras = scale * row.keras_loss(kit.keras)(y, row.link(u))
-    # The smallest normal number is added, as what is below it may be flushed to zero.
+    # The smallest normal number is added, because subnormal numbers may be flushed to zero.
     size_of_terms = np.abs(keras) + np.abs(offset) + np.abs(ours) + np.finfo(dtype).tiny / TOLERANCES[dtype]
     assert np.all(np.abs(ours - (keras + offset)) <= TOLERANCES[dtype] * size_of_terms)
     gradients = [tape.gradient(loss, u).numpy() for loss in (ours, keras)]
@@ -78,8 +78,8 @@ def test_value_and_gradient(row, dtype, kit, seed, batch, size, magnitude, s):
 
 
 @each_row
-def test_a_row_is_wrong_if_its_scale_is(row):
-    """The test above can fail: a factor of one part in 1e5 is seen."""
+def test_a_wrong_factor_is_detected(row):
+    """The test above can fail: it detects a factor that is wrong by 1e-5."""
     u, y = draw(row, np.random.default_rng(0), 8, 3, 1.0)
     u, y = tf.constant(u), tf.constant(y, tf.int64 if y.ndim == 1 else tf.float64)
     ours = nllfit.negative_log_likelihood(y, row.head(3, 0.5)(u))
@@ -97,7 +97,7 @@ def test_a_regularizer_is_a_prior_in_value_and_gradient(row, kit):
     n, w = 37, tf.constant(np.random.default_rng(0).normal(size=[5, 4]) * [[1e-3], [1.0], [1.0], [30.0], [1e3]])
     for scale in (0.2, 1.0, 50.0):
         np.testing.assert_allclose(row.prior(row.factor(scale, n), n).scale, scale, rtol=1e-12)
-        factor = float(np.float32(row.factor(scale, n)))  # in which Keras holds it
+        factor = float(np.float32(row.factor(scale, n)))  # Keras stores it in float32
         prior = row.prior(factor, n)
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(w)
@@ -109,7 +109,7 @@ def test_a_regularizer_is_a_prior_in_value_and_gradient(row, kit):
 
 @mainly(keras)
 def test_weight_decay_is_no_prior(kit):
-    """AdamW comes to rest at the maximum of the likelihood, where L2 would move the weights by a sixth."""
+    """AdamW converges to the maximum of the likelihood; an L2 penalty would move the weights by a sixth."""
     optimum, w = np.array([0.3, -2.0], "float32"), tf.Variable([1.0, 1.0])
     steps = kit.keras.optimizers.schedules.ExponentialDecay(0.3, 4, 0.9)
     optimizer = kit.keras.optimizers.AdamW(steps, weight_decay=0.2, beta_1=0.0, beta_2=0.9)

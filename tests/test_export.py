@@ -1,4 +1,4 @@
-"""A model as a service: what is served, by TensorFlow and by TensorFlow Lite, is what is predicted, each time."""
+"""Exported models, in TensorFlow and TensorFlow Lite, return the predictions of the original model."""
 
 import warnings
 
@@ -11,11 +11,11 @@ from tests.cases import CASES
 from tests.kerases import KITS, each_keras
 from tests.test_heads import all_heads, inputs
 
-Z = 1.6448536269514722  # the 95 % quantile of the standard Normal
+Z = 1.6448536269514722  # the 95% quantile of the standard Normal
 
 
 def answers(outputs):
-    """The mean and the 90 % interval of each output."""
+    """The mean and the 90% interval of each output."""
     found = {}
     for name, output in outputs.items():
         found[f"{name}_mean"] = tf.convert_to_tensor(output)
@@ -24,11 +24,11 @@ def answers(outputs):
 
 
 def export(kit, model, function, rows, folder):
-    """Writes what serves `function(model(x))`, by the archive of the model's Keras, as the how-to does.
+    """Exports `function(model(x))` with the `ExportArchive` of the model's Keras, as the how-to guide does.
 
     `tf.saved_model.save` and `TFLiteConverter.from_concrete_functions` lose the variables of a Keras 3 model, even one
-    of `Dense` layers alone: Keras 3's `Variable._export_to_saved_model_graph` puts another variable in the place of
-    that which the function reads, so that only a load into eager variables (`tf.saved_model.load`) fills it.
+    with only `Dense` layers: Keras 3's `Variable._export_to_saved_model_graph` replaces the variable that the function
+    reads by another one, which only a load into eager variables (`tf.saved_model.load`) fills.
     """
     archive = kit.keras.export.ExportArchive()
     archive.track(model)
@@ -38,7 +38,7 @@ def export(kit, model, function, rows, folder):
 
 
 def in_a_session(folder, x):
-    """What TensorFlow Serving answers: it restores the variables in the graph, with no Python objects for them."""
+    """The answers of an exported model in a TF1 session, which is how TensorFlow Serving loads it."""
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         signature = tf.compat.v1.saved_model.load(session, ["serve"], str(folder)).signature_def["serving_default"]
         outputs = {name: tensor.name for name, tensor in signature.outputs.items()}
@@ -46,7 +46,7 @@ def in_a_session(folder, x):
 
 
 def runs():
-    """A quantile by a formula and one by a search, of a mixture or of counts; all heads take half a minute."""
+    """Heads with a quantile by formula and by search (a mixture, counts); all heads would take half a minute."""
     for kit, searched in zip(KITS, ("Mixture", "Bernoulli"), strict=True):
         few = [next(case for case in CASES if case.name == name) for name in ("Normal", searched)]
         yield pytest.param(kit, few, id=f"{kit.keras.__name__}-few")
@@ -54,7 +54,7 @@ def runs():
 
 
 @pytest.mark.parametrize(("kit", "cases"), list(runs()))
-def test_served_means_and_intervals_are_the_models(kit, cases, tmp_path):
+def test_exported_means_and_intervals_match_the_model(kit, cases, tmp_path):
     model, x = all_heads(kit, cases), inputs(CASES[0])
     export(kit, model, answers, None, tmp_path)
     served = tf.saved_model.load(str(tmp_path)).signatures["serving_default"]
@@ -70,21 +70,23 @@ def test_served_means_and_intervals_are_the_models(kit, cases, tmp_path):
 
 
 @each_keras
-def test_tensorflow_lite_gives_what_is_predicted(kit, tmp_path):
+def test_tensorflow_lite_matches_the_model(kit, tmp_path):
     layers = kit.keras.layers
     head = kit.heads.Normal()
     model = kit.keras.Sequential([layers.Input((3,)), layers.Dense(4, "tanh"), layers.Dense(2), head])
     x = np.random.default_rng(0).normal(size=[1, 3]).astype("float32")
 
     def small(output):
-        normal = kit.distribution(output).distribution  # whose quantiles are a formula, of operations that Lite has
+        normal = kit.distribution(
+            output
+        ).distribution  # its quantiles are a formula of operations that TensorFlow Lite supports
         ends = {name: normal.loc + z * normal.scale for name, z in (("low", -Z), ("high", Z))}
         return {"mean": tf.convert_to_tensor(output), "loc": normal.loc, "scale": normal.scale} | ends
 
     export(kit, model, small, 1, tmp_path)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TensorFlow's, that the interpreter moves to another package
+        warnings.simplefilter("ignore")  # TensorFlow warns that its interpreter moves to another package
         interpreter = tf.lite.Interpreter(model_content=converter.convert())
     run = interpreter.get_signature_runner()
     first, second = run(x=x), run(x=x)

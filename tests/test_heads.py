@@ -1,4 +1,4 @@
-"""Every named head in both Kerases, row by row: numbers against SciPy, shapes, errors, saving, cloning, prediction."""
+"""All named heads in Keras 2 and Keras 3: likelihoods against SciPy, shapes, errors, saving, cloning, predictions."""
 
 import copy
 import inspect
@@ -20,10 +20,10 @@ from tests.kerases import KITS, each_keras, in_turn
 
 tfd = tfp.distributions
 
-# Each head once; of two rows of one head the second differs in a constant, or in what the first of another head has.
+# One row per head. The second row of a head only differs in a constant, or in a feature that another head covers.
 ONCE = [case for case in CASES if not case.kwargs or case.id in ("Normal-shared=('scale',)", "Truncated-low=0.0")]
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-case_in_turn = pytest.mark.parametrize(("kit", "case"), in_turn(CASES))  # that both compute the same: `test_keras3.py`
+case_in_turn = pytest.mark.parametrize(("kit", "case"), in_turn(CASES))  # `test_keras3.py` compares both Keras versions
 each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
@@ -65,14 +65,14 @@ def test_every_named_head_has_a_row():
 
 @case_in_turn
 @each_dtype
-def test_log_prob_is_the_reference(kit, case, dtype):
+def test_log_prob_matches_the_reference(kit, case, dtype):
     u = numbers(case, dtype)
     y = case.outcomes.astype(dtype)
     log_prob = kit.distribution(make_head(kit, case, dtype=dtype)(u)).log_prob(y).numpy()
     expected = case.log_prob(u.astype("float64"), y.astype("float64"), np.finfo(dtype).eps)
     assert log_prob.dtype == dtype
     assert log_prob.shape == (len(y),)
-    # A handful of roundings in each of a few terms of this size: 1 + |log p| bounds the terms that cancel.
+    # A few roundings in each of a few terms: 1 + |log p| bounds the size of the terms.
     tolerance = {"float32": 3e-6, "float64": 1e-12}[dtype]
     np.testing.assert_array_less(np.abs(log_prob - expected), tolerance * (1 + np.abs(expected)))
 
@@ -83,10 +83,10 @@ def test_loss_is_minus_log_prob_and_its_gradient_is_the_difference_quotient(kit,
     with tf.GradientTape() as tape:
         tape.watch(u)
         loss = kit.losses(y, head(u))
-    # The same operations; but a kernel may round the last digit by where in memory its numbers lie.
+    # The same operations, but rounding in TensorFlow's kernels depends on the memory alignment.
     np.testing.assert_array_max_ulp(loss.numpy(), -kit.distribution(head(u)).log_prob(y).numpy(), maxulp=4)
     gradient, step, size = tape.gradient(loss, u).numpy(), 1e-6, u.shape[1]
-    shifted = [u + sign * shift for sign in (1, -1) for shift in step * np.eye(size)]  # all of them in one call
+    shifted = [u + sign * shift for sign in (1, -1) for shift in step * np.eye(size)]  # evaluated in one call
     shifted_losses = kit.losses(np.concatenate([y] * 2 * size), head(tf.concat(shifted, 0))).numpy()
     for slopes, up, down in zip(gradient.T, *shifted_losses.reshape(2, size, len(y)), strict=True):
         # Central differences: rounding 1e-16 |loss| / step, truncation of order step^2.
@@ -136,11 +136,11 @@ def all_heads(kit, cases=CASES):
 
 
 def outcomes(cases):
-    """Those of each output of `all_heads`, of four rows."""
+    """Four outcomes for each output of `all_heads`."""
     return {f"head{i}": case.outcomes for i, case in enumerate(cases)}
 
 
-# One of each kind of outcome and prediction.
+# One head for each kind of outcome and prediction.
 KINDS = [
     case
     for case in CASES
@@ -149,9 +149,9 @@ KINDS = [
 
 
 def runs():
-    """One of each kind, eagerly in one Keras and traced in the other; all of them in each way under `--thorough`.
+    """Each kind eagerly with one Keras and traced with the other; under `--thorough` all heads in every way.
 
-    What all predict is compared, and all are traced, for XLA and to be exported, in `test_keras3.py`.
+    `test_keras3.py` traces all heads, compiles them with XLA, exports them and compares their predictions.
     """
     for i, kit in enumerate(KITS):
         for eagerly in (True, False):
@@ -166,13 +166,13 @@ def test_fit_evaluate_and_predict(kit, cases, eagerly):
     model, x, y = all_heads(kit, cases), inputs(CASES[0]), outcomes(cases)
     metrics, built_in = {name: [kit.metrics.NegativeLogLikelihood()] for name in y}, {}
     for name, case in zip(y, cases, strict=True):
-        if case.prediction:  # no metric of Keras compares a number with an interval
+        if case.prediction:  # Keras's metrics cannot compare a number with an interval
             built_in[name] = "mse" if y[name].shape[1:] == case.prediction else "sparse_categorical_accuracy"
             metrics[name].append(built_in[name])
     model.compile("adam", dict.fromkeys(y, kit.loss), metrics=metrics, run_eagerly=eagerly, jit_compile=False)
     weights = np.array([1.0, 0.0, 0.5, 2.0])
     given = dict.fromkeys(y, weights)
-    # Keras evaluates the trained model on what it validates with.
+    # The last validation loss is that of the trained model.
     batches = {"batch_size": 3, "validation_batch_size": 4}
     history = model.fit(x, y, sample_weight=given, validation_data=(x, y, given), verbose=0, **batches).history
     outputs, predictions, again = model(x), *(model.predict(x, verbose=0) for _ in range(2))
@@ -180,7 +180,7 @@ def test_fit_evaluate_and_predict(kit, cases, eagerly):
     symbolic = dict(zip(model.output_names, model.outputs, strict=True))
     for case, name in zip(cases, y, strict=True):
 
-        def assert_near(value, expected, atol=0.0, case=case):  # float32; compiled and not, batches of another size
+        def assert_near(value, expected, atol=0.0, case=case):  # float32, compiled or not, with different batch sizes
             np.testing.assert_allclose(value, expected, rtol=1e-5, atol=atol, err_msg=case.id)
 
         losses = kit.losses(y[name], outputs[name]).numpy()
@@ -188,7 +188,7 @@ def test_fit_evaluate_and_predict(kit, cases, eagerly):
         assert_near(history[f"val_{name}_loss"], [(weights * losses).mean()])
         assert_near(history[f"val_{name}_nll"], [losses.mean()])
         distribution = kit.distribution(outputs[name])
-        # Run eagerly, tf_keras leaves the distribution of a single batch as it is.
+        # Eagerly, `predict` of tf_keras returns the distribution of a single batch unchanged.
         prediction = tf.convert_to_tensor(predictions[name]).numpy()
         assert tuple(symbolic[name].shape) == (None, *case.prediction)
         assert prediction.shape == (len(x), *case.prediction)
@@ -202,7 +202,7 @@ def test_fit_evaluate_and_predict(kit, cases, eagerly):
 
 
 @each_keras
-def test_clone_and_copy(kit):  # from its config, as `test_another_process.py` loads every head
+def test_a_clone_and_a_copy_predict_the_same(kit):  # `test_another_process.py` loads every head from its config
     cases = KINDS[KITS.index(kit) :: 2]
     model, x = all_heads(kit, cases), inputs(CASES[0])
     clone = kit.keras.models.clone_model(model)
@@ -215,7 +215,7 @@ def test_clone_and_copy(kit):  # from its config, as `test_another_process.py` l
 
 
 @each_keras
-def test_the_generic_head_is_the_named_one(kit):
+def test_distribution_head_equals_the_named_head(kit):
     u, y = tf.random.stateless_normal([5, 2], (1, 2)), tf.ones([5, 1])
     generic = kit.heads.DistributionHead(tfd.Gamma, 1)
     np.testing.assert_array_equal(kit.losses(y, generic(u)), kit.losses(y, kit.heads.Gamma(1)(u)))
@@ -233,7 +233,7 @@ def test_shared_scale_is_the_root_mean_squared_residual(kit):
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(kit.losses(residuals, head(tf.zeros([50, 1], tf.float64))))
     assert head.weights[0].name.endswith(("shared", "shared:0"))
-    assert abs(tape.gradient(loss, head.trainable_weights)[0][0]) < 1e-14  # the gradient of a mean of order 1
+    assert abs(tape.gradient(loss, head.trainable_weights)[0][0]) < 1e-14  # rounding errors of a mean of order 1
 
 
 @pytest.mark.parametrize(("kit", "policy"), in_turn(["mixed_float16", "mixed_bfloat16"]))
@@ -246,7 +246,7 @@ def test_heads_compute_in_float32_under_a_mixed_policy(kit, policy):
         distribution = kit.distribution(model(np.zeros([1, 3])))
         assert distribution.dtype == tf.float32
         assert np.isfinite(distribution.log_prob([[0.0]])).all()
-        model.layers[-1].set_weights([np.array([0.1])])  # which 16 bits would round
+        model.layers[-1].set_weights([np.array([0.1])])  # 16 bits would round it
         for output in (model(np.zeros([1, 3])), model.layers[-1](tf.zeros([1, 1]))):
             scale = kit.distribution(output).stddev()
             np.testing.assert_allclose(scale, [[np.log1p(np.exp(0.1))]], rtol=1e-6)  # float32
@@ -279,11 +279,13 @@ def test_prediction_is_never_nan(kit, df, loc):
 
 @each_keras
 @pytest.mark.parametrize("steps", [6, pytest.param(5, marks=pytest.mark.thorough)])
-def test_a_weight_of_a_row_is_that_of_its_steps(kit, steps):
+def test_a_weight_of_a_row_applies_to_all_its_steps(kit, steps):
     model = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Normal(scale=1.0)])
     nll = [kit.metrics.NegativeLogLikelihood()]
     model.compile("sgd", kit.loss, weighted_metrics=nll, jit_compile=False)
-    x = np.random.default_rng(0).normal(size=[6, steps, 2]).astype("float32")  # 6 rows of 6 steps could be confused
+    x = (
+        np.random.default_rng(0).normal(size=[6, steps, 2]).astype("float32")
+    )  # 6 steps could be confused with the 6 rows
     weights = np.arange(6.0)
     losses = kit.losses(x[..., :1], model(x)).numpy() * weights[:, None]
     expected = [losses.mean(), losses.mean() / weights.mean()]
@@ -292,7 +294,7 @@ def test_a_weight_of_a_row_is_that_of_its_steps(kit, steps):
 
 
 @each_keras
-def test_two_heads_and_a_dictionary_of_losses(kit, tmp_path):
+def test_two_heads_train_with_a_dictionary_of_losses(kit, tmp_path):
     inputs = kit.keras.Input((3,))
     outputs = {
         "price": kit.heads.Normal(name="price")(kit.keras.layers.Dense(2)(inputs)),
@@ -318,7 +320,7 @@ def test_two_heads_and_a_dictionary_of_losses(kit, tmp_path):
 
 
 @each_keras
-def test_a_subclassed_model(kit):
+def test_a_subclassed_model_with_a_head_trains_and_predicts(kit):
     class Model(kit.keras.Model):
         def __init__(self):
             super().__init__()
@@ -341,7 +343,7 @@ def test_a_subclassed_model(kit):
 
 
 @each_keras
-def test_labels_may_be_a_column_or_not(kit):
+def test_labels_may_have_a_column_axis_or_not(kit):
     output = kit.heads.Categorical(3)(tf.random.stateless_normal([4, 3], (1, 2)))
     labels = np.array([0, 1, 2, 1])
     for given in (labels, labels[:, None], labels.astype("float32"), tf.constant(labels, tf.int64)):
@@ -370,7 +372,7 @@ def test_bad_arguments_are_refused_at_construction(kit):
                 head(wrong)
 
 
-def test_a_subclass_of_a_named_head_is_of_its_family():
+def test_a_subclass_of_a_named_head_keeps_its_family():
     class Temperature(heads.Normal):
         pass
 
@@ -388,7 +390,7 @@ def test_families_and_heads_can_be_copied():
 
 
 @case_in_turn
-def test_a_head_prints_as_what_it_is_and_knows_its_size(kit, case):
+def test_a_head_has_a_repr_and_a_params_size(kit, case):
     head = make_head(kit, case, name="last")
     assert str(head) == repr(head) == f"{head}" == f"<{case.name} name=last: {head.family!r}>"
     assert head.params_size() == head.family.params_size == params_size(case)
@@ -428,10 +430,10 @@ def test_a_family_whose_quantile_has_no_gradient_in_a_branch_trains_under_a_shar
     assert head.get_weights()[0] != before
 
 
-def test_a_mean_has_its_gradient_and_a_median_in_its_place_none():
-    concentration = tf.Variable([0.5, 3.0])  # without a mean, and with
+def test_a_mean_has_a_gradient_but_a_median_that_replaces_it_has_none():
+    concentration = tf.Variable([0.5, 3.0])  # the first has no mean
     with tf.GradientTape() as tape:
         center = tf.function(lambda: law_of(tfd.InverseGamma(concentration, 4.0)).central_value())()
     np.testing.assert_allclose(center[1], 2.0)
     np.testing.assert_allclose(center[0], stats.invgamma(0.5, scale=4.0).median(), rtol=1e-5)  # float32
-    np.testing.assert_allclose(tape.gradient(center, concentration)[1], -1.0)  # of 4 / (a - 1)
+    np.testing.assert_allclose(tape.gradient(center, concentration)[1], -1.0)  # the derivative of 4 / (a - 1)

@@ -1,4 +1,4 @@
-"""`initialize`: training begins at the marginal distribution of the outcomes, in models of both Kerases."""
+"""`initialize`: training starts at the marginal distribution of the outcomes, in Keras 2 and Keras 3."""
 
 import re
 
@@ -30,7 +30,7 @@ def make_model(kit, head, hidden=8, **kwargs):
 
 @pytest.fixture
 def estimates(monkeypatch):
-    """What `initialize` estimates, as it does: another fit of the same sample would find the same."""
+    """A list that collects the estimates that `initialize` makes, so that tests need not fit them again."""
     found = []
 
     def kept(*args, **kwargs):
@@ -53,10 +53,10 @@ def first_loss(kit, model, x, y):
         *in_turn(
             [
                 ("Normal", {"scale": 2.0}),
-                ("Weibull", {}),  # 1e7 with first weights of Keras's,
-                ("Moyal", {}),  # and NaN
+                ("Weibull", {}),  # with Keras's initial weights the loss is 1e7
+                ("Moyal", {}),  # with Keras's initial weights the loss is NaN
                 ("Laplace", {"floor": {"scale": 1e-3}}),
-                ("Uniform", {}),  # of no likelihood beyond the outcomes, which float32 rounds
+                ("Uniform", {}),  # float32 could round an outcome out of the support
                 ("Pareto", {}),
             ]
         ),
@@ -79,7 +79,7 @@ def test_the_first_loss_is_that_of_the_marginal_distribution(kit, family, estima
     nllfit.initialize(model, X, Y)
     (estimate,) = estimates
     expected = -estimate.log_likelihood / len(Y)
-    assert abs(first_loss(kit, model, X, Y) - expected) < 0.01  # nats: bounds have room, and a df is not infinite
+    assert abs(first_loss(kit, model, X, Y) - expected) < 0.01  # nats; bounds keep a margin, and a `df` stays finite
 
 
 def entropy_of(rate):
@@ -87,14 +87,14 @@ def entropy_of(rate):
 
 
 @mainly(tf_keras)
-def test_labels_soft_labels_and_counts(kit):
+def test_initialize_matches_the_frequencies_of_labels_and_counts(kit):
     rng = np.random.default_rng(0)
     labels, counts = rng.choice(4, [300, 1], p=[0.1, 0.2, 0.7, 0.0]), rng.poisson(5, [300, 2])
     rate = np.bincount(labels[:, 0], minlength=4) / 300
     soft = np.where(labels == 1, 0.9, 0.1)
     entropy = -np.sum(rate[:3] * np.log(rate[:3]))
     for head, y, expected in (
-        (kit.heads.Categorical(4), labels, entropy),  # one of them does not occur
+        (kit.heads.Categorical(4), labels, entropy),  # one of the four labels does not occur
         (kit.heads.OneHotCategorical(4), np.eye(4)[labels[:, 0]], entropy),
         (kit.heads.Bernoulli(), labels == 1, entropy_of(np.mean(labels == 1))),
         (kit.heads.Bernoulli(validate_args=False), soft, entropy_of(np.mean(soft))),
@@ -103,11 +103,11 @@ def test_labels_soft_labels_and_counts(kit):
         model = make_model(kit, head)
         nllfit.initialize(model, X[:300], y)
         loss = kit.losses(np.asarray(y, "float32"), model(X[:300])).numpy().mean()
-        assert abs(loss - expected) < 0.002  # nats, of a logit that is not infinite
+        assert abs(loss - expected) < 0.002  # nats; logits stay finite
 
 
 @mainly(keras)
-def test_the_components_of_a_mixture_begin_apart(kit, estimates):
+def test_the_components_of_a_mixture_start_at_different_places(kit, estimates):
     rng = np.random.default_rng(0)
     y = np.concatenate([rng.normal(-3, 0.5, [200, 1]), rng.normal(4, 1, [100, 1])]).astype("float32")
     model = make_model(kit, kit.heads.Mixture("Normal", 2))
@@ -126,15 +126,15 @@ def test_the_components_of_a_mixture_begin_apart(kit, estimates):
         (Family("Gamma", 20), lambda rng: rng.gamma(2.0, 3.0, [200, 20])),
         (MixtureFamily("Normal", 3, 5), lambda rng: rng.normal(np.repeat([-8, 0, 7], 100)[:, None], 1, [300, 5])),
     ],
-    ids=["Normal", "Gamma", "mixture"],  # of themselves: each process of the tests must find the same
+    ids=["Normal", "Gamma", "mixture"],  # explicit, because all test processes need the same ids
 )
-def test_many_parameters_are_found_by_descent(family, sample):
+def test_many_parameters_are_estimated_by_lbfgs(family, sample):
     y = sample(np.random.default_rng(0))
     numbers = marginal_numbers(family, y, np.ones(len(y)))
     loss = -np.mean(family.distribution(tf.constant(numbers)).log_prob(y))
     if isinstance(family, MixtureFamily):
         parts = [stats.norm(part.mean(0), part.std(0)).logpdf(part).sum() for part in np.split(y, 3)]
-        expected = np.log(3) - sum(parts) / 300  # parts that are far apart
+        expected = np.log(3) - sum(parts) / 300  # the components do not overlap
     else:
         scipys, fixed = {"Normal": (stats.norm, {}), "Gamma": (stats.gamma, {"floc": 0})}[family.name]
         columns = [scipys(*scipys.fit(column, **fixed)).logpdf(column).sum() for column in y.T[:3]]
@@ -144,7 +144,7 @@ def test_many_parameters_are_found_by_descent(family, sample):
 
 
 @each_keras
-def test_shared_parameters_and_sequences_with_masks_and_weights(kit):
+def test_initialize_uses_masks_and_weights_and_sets_shared_parameters(kit):
     layers = kit.keras.layers
     inputs = kit.keras.Input((6, 2))
     hidden = layers.LSTM(4, return_sequences=True)(layers.Masking()(inputs))
@@ -163,7 +163,7 @@ def test_shared_parameters_and_sequences_with_masks_and_weights(kit):
 
 
 @each_keras
-def test_biases_in_pieces_and_in_subclassed_models(kit):
+def test_initialize_finds_several_biases_also_in_subclassed_models(kit):
     layers = kit.keras.layers
 
     class Model(kit.keras.Model):
@@ -186,7 +186,7 @@ def test_biases_in_pieces_and_in_subclassed_models(kit):
         distribution = kit.distribution(model(X[:2])[name])
         np.testing.assert_allclose(distribution.mean(), np.full(y[name][:2].shape, Y.mean()), rtol=1e-5)  # float32
         np.testing.assert_allclose(distribution.stddev(), np.full(y[name][:2].shape, Y.std()), rtol=1e-5)
-    assert np.std(model(X)["plain"]) > 0.1  # what is no head's is left alone
+    assert np.std(model(X)["plain"]) > 0.1  # an output without a head is not changed
     with pytest.raises(ValueError, match="`y` does not have the structure of the model's outputs"):
         nllfit.initialize(model, X, Y)
 
@@ -208,7 +208,7 @@ def test_a_model_without_a_bias_to_set_is_refused_and_left_alone(kit, options):
 
 
 @mainly(keras)
-def test_what_cannot_be_the_outcomes_is_refused(kit):
+def test_invalid_outcomes_are_refused_by_initialize(kit):
     model = make_model(kit, kit.heads.Gamma())
     with pytest.raises(
         ValueError, match=r"`y` has shape \(1030, 2\), but the head models outcomes of shape \(1030, 1\)"
@@ -222,7 +222,7 @@ def test_what_cannot_be_the_outcomes_is_refused(kit):
 
 
 @pytest.mark.parametrize(("kit", "policy"), in_turn(["float64", "mixed_float16"]))
-def test_other_precisions(kit, policy):
+def test_initialize_works_in_float64_and_mixed_precision(kit, policy):
     kit.keras.mixed_precision.set_global_policy(policy)
     try:
         model = make_model(kit, kit.heads.Normal())
@@ -230,11 +230,11 @@ def test_other_precisions(kit, policy):
         kit.keras.mixed_precision.set_global_policy("float32")
     nllfit.initialize(model, X, Y.astype("float64"))
     mean = kit.distribution(model(X[:1])).mean()
-    tolerance = {"float64": 1e-6, "mixed_float16": 1e-3}[policy]  # float32 outcomes; 11 bits
+    tolerance = {"float64": 1e-6, "mixed_float16": 1e-3}[policy]  # outcomes in float32; float16 has 11 bits
     np.testing.assert_allclose(mean, [[Y.mean(dtype="float64")]], rtol=tolerance)
 
 
-def test_a_number_whose_estimate_is_at_infinity_stays_where_its_likelihood_has_a_slope():
+def test_a_parameter_with_its_estimate_at_infinity_stays_finite():
     y = np.random.default_rng(0).uniform(-1, 1, 200)  # lighter tails than any StudentT
     family = Family("StudentT")
     numbers = marginal_numbers(family, y, np.ones(200))

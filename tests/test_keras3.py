@@ -1,4 +1,4 @@
-"""What is Keras 3's own: the other Keras's models, its ways to run, its masks and weights, and its losses as twins."""
+"""Features of Keras 3: agreement with Keras 2, XLA, export, masks and weights, and errors for the wrong Keras."""
 
 import importlib
 
@@ -19,7 +19,7 @@ from tests.test_heads import ONCE, all_heads, each_case, inputs, make_head, numb
 
 
 @each_case
-def test_both_kerases_give_the_same_numbers(case):
+def test_keras_2_and_keras_3_give_the_same_losses(case):
     heads, u = [make_head(kit, case, dtype="float64") for kit in KITS], numbers(case)
     for head in heads:
         head(u)
@@ -27,21 +27,21 @@ def test_both_kerases_give_the_same_numbers(case):
     outputs = [head(u) for head in heads]
     losses = [kit.losses(case.outcomes, output).numpy() for kit, output in zip(KITS, outputs, strict=True)]
     assert losses[0].dtype == losses[1].dtype == np.float64
-    np.testing.assert_allclose(*losses, rtol=1e-12)  # the same operations, rounded by where in memory numbers lie
+    np.testing.assert_allclose(*losses, rtol=1e-12)  # the same operations; rounding depends on memory alignment
     np.testing.assert_allclose(*map(tf.convert_to_tensor, outputs), rtol=1e-12)
 
 
-# Truncated has the intervals of Censored, and XLA compiles them for 3 s: all rows are here under `--thorough`.
+# XLA takes 3 s to compile Truncated, whose terms are those of Censored, so it runs only under `--thorough`.
 TRACED = [case for case in ONCE if case.name != "Truncated"]
 
 
 @pytest.mark.parametrize(
-    ("kit", "cases"),  # each head in one Keras
+    ("kit", "cases"),  # each head with one Keras
     [pytest.param(KITS[i], TRACED[i::2]) for i in (0, 1)]
     + [pytest.param(KITS[i], CASES[j::2], marks=pytest.mark.thorough) for i in (0, 1) for j in (0, 1)],
     ids=["tf_keras-once", "keras3-once", "tf_keras-even", "tf_keras-odd", "keras3-even", "keras3-odd"],
 )
-def test_all_heads_in_one_model_eagerly_in_xla_and_exported(kit, cases, tmp_path):
+def test_all_heads_agree_eagerly_under_xla_and_exported(kit, cases, tmp_path):
     model, x, y = all_heads(kit, cases), inputs(CASES[0]), {f"head{i}": case.outcomes for i, case in enumerate(cases)}
 
     def losses_and_gradients(x):
@@ -53,7 +53,7 @@ def test_all_heads_in_one_model_eagerly_in_xla_and_exported(kit, cases, tmp_path
     losses, gradients = losses_and_gradients(x)
     in_xla = tf.function(losses_and_gradients, autograph=False, jit_compile=True)(x)
     for name, loss in losses.items():
-        # float32: `lgamma` of XLA, and the mean of four with sizes up to 1e8
+        # float32; XLA's `lgamma`, and a mean of four losses up to 1e8
         np.testing.assert_allclose(in_xla[0][name], loss, rtol=1e-5, err_msg=name)
     for weight, one, other in zip(model.trainable_weights, gradients, in_xla[1], strict=True):
         largest = np.abs(one).max()
@@ -63,7 +63,7 @@ def test_all_heads_in_one_model_eagerly_in_xla_and_exported(kit, cases, tmp_path
 
 
 def assert_predicts_and_serves(kit, model, x, cases, folder):
-    """That the outputs of `all_heads` are the means, in the shape that the model is said to have, and are exported."""
+    """Checks that the outputs of `all_heads` are the means, have the declared shapes, and can be exported."""
     outputs, symbolic = model(x), dict(zip(model.output_names, model.outputs, strict=True))
     model.export(folder)
     loaded = tf.saved_model.load(str(folder))
@@ -74,7 +74,7 @@ def assert_predicts_and_serves(kit, model, x, cases, folder):
         assert center.shape == (len(x), *case.prediction)
         assert np.isfinite(center).all()
         for value in (tf.convert_to_tensor(outputs[name]), served[name]):
-            np.testing.assert_allclose(value, center, rtol=1e-5, atol=1e-6, err_msg=name)  # float32, one in a graph
+            np.testing.assert_allclose(value, center, rtol=1e-5, atol=1e-6, err_msg=name)  # float32, eager and graph
 
 
 def test_a_truncated_head_predicts_and_is_served(tmp_path):
@@ -82,8 +82,8 @@ def test_a_truncated_head_predicts_and_is_served(tmp_path):
     assert_predicts_and_serves(kit, all_heads(kit, cases), inputs(cases[0]), cases, tmp_path / "served")
 
 
-def test_masks_weights_and_reductions_are_those_of_keras_own_losses():
-    """At scale 1 the negative log-likelihood is half the squared error and a constant, under the same masks."""
+def test_masks_weights_and_reductions_match_keras_own_losses():
+    """At scale 1 the negative log-likelihood is half the squared error plus a constant, under the same masks."""
     x = np.random.default_rng(0).normal(size=[6, 5, 2]).astype("float32")
     y = np.random.default_rng(1).normal(size=[6, 5, 1]).astype("float32")
     weights = np.random.default_rng(2).uniform(size=[6, 5]).astype("float32")
@@ -93,7 +93,7 @@ def test_masks_weights_and_reductions_are_those_of_keras_own_losses():
     prediction = model(x)
     output = keras3.heads.Normal(scale=1.0)(prediction)
     assert prediction._keras_mask is output._keras_mask
-    zero = keras.losses.MeanSquaredError  # the constant, weighted and masked alike, is an error of its own
+    zero = keras.losses.MeanSquaredError  # the constant as a loss, with the same weights and masks
     for reduction in ("sum_over_batch_size", "sum", "mean_with_sample_weight", None):
         for sample_weight in (None, weights):
             squared = keras.losses.MeanSquaredError(reduction)(y, prediction, sample_weight)
@@ -114,9 +114,9 @@ def _like(tensor, masked):
     return tensor
 
 
-@pytest.mark.thorough  # tf_keras's twins are trained by `tests/experiments`, both Kerases' losses are equal to 1e-12
+@pytest.mark.thorough  # `tests/experiments` covers tf_keras; the losses of both versions agree to 1e-12
 @pytest.mark.parametrize("row", EQUIVALENCES[:4], ids=lambda row: row.loss.split("(")[0])
-def test_twins_of_keras_own_losses_stay_together(row):
+def test_training_with_keras_own_losses_and_their_twins_stays_equal(row):
     x, digit = datasets.load_digits(return_X_y=True)
     x, digit = x[:300] / 16, digit[:300]
     y, size = {
@@ -127,7 +127,7 @@ def test_twins_of_keras_own_losses_stay_together(row):
     }[row.loss.split("(")[0]]
     s, scale = 0.7, row.scale(size, 0.7)
     keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")  # of the metric that averages the loss
+    keras.config.set_dtype_policy("float64")  # for the metric that averages the loss
     try:
         keras.utils.set_random_seed(0)
         base = keras.Sequential([keras.Input((64,)), keras.layers.Dense(16, "tanh"), keras.layers.Dense(size)])
@@ -176,7 +176,7 @@ class TestWrongKeras:
 
 
 @pytest.mark.parametrize("last", [keras.layers.Dense(1), keras.layers.Activation("relu")], ids=["no head", "not last"])
-def test_a_prediction_without_a_distribution_is_refused(last):
+def test_a_prediction_without_a_distribution_is_refused_by_losses(last):
     model = keras.Sequential([keras.layers.Dense(1), keras3.heads.Normal(scale=1.0), last])
     model.compile("sgd", keras3.NegativeLogLikelihood(), jit_compile=False)
     with pytest.raises(TypeError, match="without a distribution: end the model in a head"):
@@ -189,11 +189,11 @@ def test_the_distribution_of_a_symbolic_prediction_says_what_to_do():
     output = keras3.heads.Normal(2)(keras.Input([4]))
     with pytest.raises(AttributeError, match=r"next layer receives .* mean\. Call the head in the `call` method"):
         output.distribution  # noqa: B018
-    assert not hasattr(output, "distribution")  # so that losses still refuse it as a mere tensor
+    assert not hasattr(output, "distribution")  # so that losses still refuse it like any tensor
 
 
 class Sampled(keras.layers.Layer):
-    """What that message advises: a head inside a layer that passes a sample on."""
+    """The layer that the message advises: it contains a head and outputs a sample."""
 
     def __init__(self, size):
         super().__init__()
@@ -203,23 +203,23 @@ class Sampled(keras.layers.Layer):
         return self.head(inputs).distribution.sample()
 
 
-def test_a_layer_of_ones_own_passes_a_sample_on():
+def test_a_users_layer_can_output_a_sample_of_a_head():
     model = keras.Sequential([keras.Input([4]), Sampled(2)])
     x = np.zeros([1000, 4], "float32")
     (first, second) = (model(x).numpy() for _ in range(2))
     assert not np.allclose(first, second)
-    scale = np.log(2)  # softplus(0): four standard errors around it
+    scale = np.log(2)  # softplus(0); the tolerance is four standard errors
     assert first.std() == pytest.approx(scale, abs=4 * scale / np.sqrt(2 * first.size))
 
 
-def test_callbacks_know_that_less_is_better():
+def test_callbacks_know_that_smaller_losses_are_better():
     model = keras.Sequential([keras.layers.Dense(1), keras3.heads.Normal(scale=1.0)])
     metrics = [keras3.metrics.NegativeLogLikelihood()]
     model.compile(keras.optimizers.SGD(10.0), keras3.NegativeLogLikelihood(), metrics=metrics, jit_compile=False)
     x = np.random.default_rng(0).normal(size=[20, 1])
     stop = keras.callbacks.EarlyStopping("val_nll")
     history = model.fit(x, x, epochs=9, validation_data=(x, x), callbacks=[stop], verbose=0).history
-    assert len(history["val_nll"]) == 2  # it diverges, and that is seen at once
+    assert len(history["val_nll"]) == 2  # the training diverges, so it stops after one more epoch
 
 
 def test_another_backend_is_refused(monkeypatch):
@@ -232,7 +232,7 @@ def test_another_backend_is_refused(monkeypatch):
     )
 
 
-def test_weights_of_rows_and_then_of_steps():
+def test_weights_may_be_per_row_and_then_per_step():
     model = keras.Sequential([keras.layers.Dense(1), keras3.heads.Normal(scale=1.0)])
     model.compile("sgd", keras3.NegativeLogLikelihood())
     x = np.zeros([8, 5, 1], "float32")

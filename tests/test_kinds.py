@@ -1,4 +1,4 @@
-"""What is a density and what a probability, where TFP does not say it: a mixture, and a class of a user's own."""
+"""Detection of discrete and continuous distributions where TFP does not tell: mixtures and users' classes."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ LEVELS = np.array([0.1, 0.3, 0.7, 0.9])
 
 
 class Rayleigh(tfd.Distribution):
-    """All that TFP asks for a CDF: it names no map of the real line onto its support."""
+    """A distribution with a CDF but without an event space bijector."""
 
     def __init__(self, scale, validate_args=False, allow_nan_stats=True, name="Rayleigh"):
         parameters = dict(locals())
@@ -41,7 +41,7 @@ class Rayleigh(tfd.Distribution):
     def _mean(self):
         return self.scale * np.sqrt(np.pi / 2)
 
-    def _cdf(self, y):  # rising below 0, where it is none
+    def _cdf(self, y):  # wrong below 0, outside the support
         return -tf.math.expm1(-tf.square(y / self.scale) / 2)
 
 
@@ -59,7 +59,7 @@ def rayleigh(params):
     return Rayleigh(tf.exp(params[..., 0]))
 
 
-def of_unlike_supports(params):  # TFP's CDF of a Gamma below 0 is NaN
+def of_unlike_supports(params):  # TFP's CDF of a Gamma is NaN below 0
     rate = tf.exp(params[..., :1])
     parts = [tfd.Independent(tfd.Normal(0 * rate, rate), 1), tfd.Independent(tfd.Gamma(2 * rate, rate), 1)]
     return tfd.Mixture(tfd.Categorical(logits=tf.zeros([*params.shape[:-1], 2], params.dtype)), parts)
@@ -77,7 +77,7 @@ OWN = {
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("mixture", "float32"), ("vectors", "float64"), ("Rayleigh", "float64")])
-def test_numbers_are_not_taken_for_counts(name, dtype):
+def test_continuous_distributions_are_not_taken_for_counts(name, dtype):
     make, cdf, low = OWN[name]
     output = heads.DistributionLambda(make, 1, dtype=dtype)(tf.zeros([3, 1], dtype))
     rtol = 1e-9 if dtype == "float64" else 2e-6
@@ -109,5 +109,5 @@ def test_numbers_are_not_taken_for_counts(name, dtype):
     ],
     ids=lambda value: getattr(value, "name", value),
 )
-def test_the_parts_or_the_samples_tell_the_kind(distribution, discrete):
+def test_discreteness_is_found_from_components_or_samples(distribution, discrete):
     assert is_discrete(distribution) == discrete

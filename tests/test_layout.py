@@ -1,4 +1,4 @@
-"""The listing is the architecture: what a module of `nllfit` may import, and how large it may be."""
+"""The architecture of `nllfit`: import layers, the size of modules, and the use of private names."""
 
 import ast
 import graphlib
@@ -15,7 +15,7 @@ from tests.adapters.test_canaries import CANARIES
 
 ROOT = pathlib.Path(nllfit.__file__).parent
 
-# A module or folder imports from lower lines alone: not from its own line, nor from one above.
+# A module or folder may import only from entries above it in this list, not from its own line or below.
 LAYERS = [
     {"adapters", "versions"},
     {"families", "fits", "optimum"},
@@ -38,14 +38,14 @@ LAYERS = [
 ]
 MOST_LINES = 300
 
-MODULES = {}  # by dotted name; a folder's `__init__` has the folder's
+MODULES = {}  # paths by dotted name; `__init__.py` has the name of its folder
 for path in sorted(ROOT.rglob("*.py")):
     parts = path.relative_to(ROOT).with_suffix("").parts
     MODULES[".".join(("nllfit", *parts)).removesuffix(".__init__")] = path
 
 
 def imported(name):
-    """The modules of `nllfit` that a module imports, wherever in it."""
+    """The modules of `nllfit` that a module imports, at the top or inside functions."""
     found = set()
     for node in ast.walk(ast.parse(MODULES[name].read_text())):
         if isinstance(node, ast.Import):
@@ -58,35 +58,35 @@ def imported(name):
 
 
 def unit(name):
-    """What stands in `LAYERS` for a module: its folder, or itself."""
+    """The entry of `LAYERS` for a module: its folder, or the module itself."""
     return name.split(".")[1]
 
 
 def layer(name):
-    """The line of `LAYERS` on which a module stands; the package itself stands above all."""
+    """The index in `LAYERS` of a module; the package itself comes last."""
     if name == "nllfit":
         return len(LAYERS)
     found = [index for index, units in enumerate(LAYERS) if unit(name) in units]
-    assert found, f"{name} has no line in LAYERS: give it the one above all that it imports."
+    assert found, f"{name} has no line in LAYERS: give it a line below all that it imports."
     return found[0]
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
-def test_imports_run_downwards(name):
+def test_modules_import_only_from_lower_layers(name):
     for other in imported(name):
         assert layer(other) < layer(name) or unit(other) == unit(name), f"{name} imports {other}"
 
 
-def test_imports_make_no_circle():
+def test_imports_have_no_cycle():
     tuple(graphlib.TopologicalSorter({name: imported(name) for name in MODULES}).static_order())
 
 
-def test_nobody_imports_the_figures():
+def test_no_module_imports_plots():
     assert not [name for name in MODULES if "nllfit.plots" in imported(name)]
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
-def test_a_module_holds_one_idea(name):
+def test_modules_are_short(name):
     lines = len(MODULES[name].read_text().splitlines())
     assert lines <= MOST_LINES, f"{name} has {lines} lines: split it by idea"
 
@@ -99,7 +99,7 @@ def test_no_module_only_forwards(name):
     assert MODULES[name].name == "__init__.py" or len(body) > 1 + len(forwards) + len(names)
 
 
-# Folders in which no object is told apart by its attributes, changed after it was made, or read from the outside.
+# In these folders, code does not probe attributes, modify finished objects or inspect stack frames.
 CLEAN = ("families", "scores")
 PROBES = {
     "hasattr": "ask the class: `law_of`, `isinstance` or `tfp_classes.defines`",
@@ -107,17 +107,17 @@ PROBES = {
     "_getframe": "pass what is needed as an argument",
     "copy.copy": "make a copy with other attributes in one step, as `ParametricFamily._replaced` does",
 }
-LEFT = {  # what is not clean yet
-    ("nllfit.families.rowwise", "__class__"),  # a head's distribution, which tf_keras may have wrapped
-    ("nllfit.families.layer", "_getframe"),  # the sentence of a Keras that refuses the other's layer
-    ("nllfit.families.configs", "hasattr"),  # of arrays
-    ("nllfit.families.arguments", "hasattr"),  # of arrays
-    ("nllfit.families.registered", "hasattr"),  # of modules
+LEFT = {  # known exceptions
+    ("nllfit.families.rowwise", "__class__"),  # tf_keras may have wrapped a head's distribution
+    ("nllfit.families.layer", "_getframe"),  # to recognise the error of a Keras that refuses the other's layer
+    ("nllfit.families.configs", "hasattr"),  # recognises arrays
+    ("nllfit.families.arguments", "hasattr"),  # recognises arrays
+    ("nllfit.families.registered", "hasattr"),  # recognises modules
 }
 
 
 def probes(name):
-    """The ways of `PROBES` in which a module asks or changes an object."""
+    """The keys of `PROBES` that a module uses."""
     found = set()
     for node in ast.walk(ast.parse(MODULES[name].read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "hasattr":
@@ -130,13 +130,13 @@ def probes(name):
 
 
 @pytest.mark.parametrize("name", [name for name in sorted(MODULES) if name.split(".")[1:2] and unit(name) in CLEAN])
-def test_objects_are_asked_by_class_and_made_whole(name):
+def test_code_neither_probes_attributes_nor_changes_objects(name):
     found = {(name, probe) for probe in probes(name)} - LEFT
     assert not found, [f"{module}: {probe}: {PROBES[probe]}" for module, probe in found]
 
 
 LIBRARY = re.compile(r"(tensorflow|tensorflow_probability|tf_keras|keras)\.(\w+\.)*(python|src)(\.|$)")
-PUBLIC = {"_replace", "_asdict", "_fields", "_getframe"}  # of named tuples and of `sys`: an underscore, but documented
+PUBLIC = {"_replace", "_asdict", "_fields", "_getframe"}  # documented, although they begin with an underscore
 
 
 def own_names(trees):
@@ -149,7 +149,7 @@ def own_names(trees):
             found.add(node.id)
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self":
             found.add(node.attr)
-        if isinstance(node, ast.keyword):  # as `vars(self).update(_name=...)` has it
+        if isinstance(node, ast.keyword):  # such as `vars(self).update(_name=...)`
             found.add(node.arg)
     return found
 
@@ -201,7 +201,7 @@ def test_only_adapters_use_private_names(name):
         ("self._dtype = bounds._replace(first=sys._getframe(1))", set()),
     ],
 )
-def test_a_private_name_is_seen(source, found):
+def test_uses_of_private_names_are_detected(source, found):
     assert private_uses(ast.parse(source), {"_dtype"}, ADAPTED) == found
 
 
@@ -215,7 +215,7 @@ NAMED = {
     "by_mean",
     "catalogue",
     "inflated",
-}  # names that users give, of heads, and of families made of others
+}  # modules that define the public names of heads and families
 
 
 @pytest.mark.parametrize("name", [name for name in sorted(MODULES) if name.split(".")[1:2] and unit(name) in CLEAN])

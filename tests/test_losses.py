@@ -25,7 +25,7 @@ tfd = tfp.distributions
         ([64, 5], [1], [64, 5], r"reshape it with `y\[..., None\]`"),
     ],
 )
-def test_no_broadcasting(batch, event, y, advice, compiled):
+def test_losses_refuse_to_broadcast(batch, event, y, advice, compiled):
     distribution = tfd.Independent(tfd.Normal(tf.zeros(batch + event), 1.0), len(event))
     loss = tf.function(nllfit.negative_log_likelihood) if compiled else nllfit.negative_log_likelihood
     with pytest.raises(ValueError, match=advice):
@@ -50,14 +50,14 @@ def test_fit_refuses_targets_of_another_shape(y_shape):
         model.fit(np.zeros([20, 3]), np.zeros(y_shape), verbose=0)
 
 
-def test_fit_takes_flat_targets_as_keras_does():
+def test_fit_accepts_flat_targets_like_keras():
     model = tf_keras.Sequential([tf_keras.layers.Dense(1, input_shape=(1,)), heads.Normal(scale=1.0)])
     model.compile(tf_keras.optimizers.Adam(0.1), nllfit.negative_log_likelihood)
     x = np.linspace(-1, 1, 64)
     model.fit(x[:, None], 2 * x + 1, epochs=60, verbose=0)
     np.testing.assert_allclose(
         np.concatenate(model.get_weights(), axis=None), [2, 1], atol=0.01
-    )  # sure to a percent after 120 steps
+    )  # converged to 1% after 120 steps
 
 
 def test_integers_and_other_floats_are_cast():
@@ -67,7 +67,7 @@ def test_integers_and_other_floats_are_cast():
         np.testing.assert_array_equal(nllfit.negative_log_likelihood(np.array([[1, 2]], dtype), distribution), expected)
 
 
-def test_booleans_are_labels():
+def test_booleans_are_accepted_as_labels():
     logits = tf.constant([[0.3], [-2.0]])
     for head, y in ((heads.Bernoulli(), [[True], [False]]), (heads.OneHotCategorical(2), np.eye(2, dtype=bool))):
         params = tf.concat([logits, -logits], 1)[:, : head.family.params_size]
@@ -99,14 +99,14 @@ def test_fit_refuses_outcomes_that_are_not_finite(outcome):
         model.fit(np.zeros([20, 3]), np.full([20, 1], outcome), verbose=0)
 
 
-def test_labels_for_the_other_categorical_are_told_apart():
+def test_integer_and_one_hot_labels_for_the_wrong_head_are_refused():
     with pytest.raises(ValueError, match="use a `OneHotCategorical` head"):
         nllfit.negative_log_likelihood(np.eye(3), heads.Categorical(3)(tf.zeros([3, 3])))
     with pytest.raises(ValueError, match="use a `Categorical` head"):
         nllfit.negative_log_likelihood([0, 1, 2], heads.OneHotCategorical(3)(tf.zeros([3, 3])))
 
 
-def test_a_tensor_is_no_distribution():
+def test_a_tensor_instead_of_a_distribution_is_refused():
     with pytest.raises(TypeError, match="end the model in a head"):
         nllfit.negative_log_likelihood(tf.zeros([3, 1]), tf.zeros([3, 1]))
 
@@ -137,7 +137,7 @@ def test_predict_distribution_takes_datasets_and_refuses_nothing_and_non_heads()
         nllfit.predict_distribution(tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,))]), x)
 
 
-def test_what_is_refused_is_named_by_the_reason_of_one_row_and_of_many():
+def test_an_invalid_outcome_is_named_for_one_row_and_for_many():
     for y in ([[-1.0]], [[1.0], [-1.0]], -np.ones([50, 1])):
         with pytest.raises(ValueError, match="Poisson cannot have: the value must be non-negative"):
             nllfit.negative_log_likelihood(y, heads.Poisson()(tf.zeros([len(y), 1])))

@@ -1,4 +1,4 @@
-"""What is masked or has a weight of 0 does not matter, whatever it is: in losses, metrics, `fit` and `model.fit`."""
+"""Masked and zero-weight outcomes, valid or not, affect neither losses, metrics, `fit` nor `model.fit`."""
 
 import functools
 
@@ -24,17 +24,17 @@ pytestmark = [
 ]
 RNG = np.random.default_rng(0)
 ROWS, STEPS = 12, 4
-# An output by its head, with its arguments, an outcome that it can have, and what stands in the padding.
+# Outputs by head: its arguments, a valid outcome, and the invalid outcome in the padding.
 OUTPUTS = {"LogNormal": ((), [1.5], 0.0), "Categorical": ((3,), 2, -1)}
 MASK, WEIGHTS = np.ones([2, ROWS, STEPS], "float32")
-MASK[::2, 2:] = MASK[5] = 0  # a row without any
-MASK[8:] = 0  # and a batch
+MASK[::2, 2:] = MASK[5] = 0  # row 5 is masked completely
+MASK[8:] = 0  # and so is the last batch
 WEIGHTS[1:4, 0] = WEIGHTS[6] = 0
 X = RNG.normal(size=[ROWS, STEPS, 2]).astype("float32") * MASK[..., None]
 
 
 def make(kit, **compiled):
-    """A model of sequences with an output for each of `OUTPUTS`, masked where its inputs are 0."""
+    """A sequence model with an output for each of `OUTPUTS`; it masks steps whose inputs are 0."""
     k = kit.keras
     k.utils.set_random_seed(0)
     inputs = k.layers.Input((STEPS, 2))
@@ -50,7 +50,7 @@ def make(kit, **compiled):
 
 
 def outcomes(counts):
-    """An outcome of each output, with its padding where it does not count."""
+    """The outcomes of each output, with padding where `counts` is 0."""
     found = {}
     for name, (_, outcome, padding) in OUTPUTS.items():
         values = np.broadcast_to(np.asarray(outcome), [ROWS, STEPS, *np.shape(outcome)])
@@ -68,20 +68,20 @@ WAYS = {
 }
 
 
-# What Keras's own steps do with a loss is the same eagerly, in a graph and in XLA.
+# Keras's own training steps use a loss in the same way eagerly, in a graph and with XLA.
 @pytest.mark.parametrize(("kit", "way"), in_turn(WAYS, left_out=("eager", "xla")))
-def test_padding_of_any_kind_changes_nothing(kit, way):
+def test_invalid_outcomes_in_the_padding_do_not_change_training(kit, way):
     trainer, compiled, arguments = WAYS[way]
     model, runs = make(kit, **compiled), []
     start, fit = model.get_weights(), model.fit if trainer == "fit" else functools.partial(nllfit.fit, model)
-    for counts in (np.ones_like(MASK), MASK * WEIGHTS):  # harmless outcomes in the padding, and harmful ones
+    for counts in (np.ones_like(MASK), MASK * WEIGHTS):  # without padding, and with invalid outcomes in the padding
         model.set_weights(start)
         y = outcomes(counts)
         data = X, y, dict.fromkeys(y, WEIGHTS)
         arrays = dict(zip(("x", "y", "sample_weight"), data, strict=True)) | {"batch_size": 4}
         given = {"x": tf.data.Dataset.from_tensor_slices(data).batch(4)} if way == "nllfit, a dataset" else arrays
         history = fit(**given, shuffle=False, verbose=0, **arguments).history
-        # Evaluated by a program of its own, compiled or not: that of one graph is enough.
+        # The evaluation has its own trace, compiled or not, so testing it in one mode is enough.
         scores = model.evaluate(**arrays, verbose=0) if way in ("eager", "graph") else []
         runs.append((history, model.get_weights(), scores))
     (harmless, expected, scores), (history, weights, others) = runs
@@ -96,7 +96,7 @@ def test_padding_of_any_kind_changes_nothing(kit, way):
 
 
 @pytest.mark.parametrize(("kit", "case"), in_turn(CASES))
-def test_an_outcome_of_weight_0_has_no_part_in_loss_or_gradient(kit, case):
+def test_an_outcome_of_weight_0_affects_neither_loss_nor_gradient(kit, case):
     head, u, y = make_head(kit, case, dtype="float64"), tf.constant(numbers(case)), np.array(case.outcomes, "float64")
     weights, harmful, found = np.array([0.0, 0.0, 1.0, 2.0]), y.copy(), []
     harmful[0], harmful[1] = np.nan, case.invalid if case.invalid is not None else -np.inf
@@ -109,7 +109,7 @@ def test_an_outcome_of_weight_0_has_no_part_in_loss_or_gradient(kit, case):
         metric.update_state(outcomes, output, weights)
         found.append([loss, tape.gradient(loss, u), metric.result()])
     for one, other in zip(*found, strict=True):
-        # Busy threads share four numbers in another way: of a thousand calls, one rounds a last bit otherwise.
+        # The order of a sum depends on threads: about one call in a thousand rounds the last bit differently.
         np.testing.assert_allclose(one, other, rtol=1e-14, atol=0)
 
 
@@ -123,7 +123,7 @@ def test_every_family_has_an_outcome_in_its_support(name):
     assert np.isfinite(nllfit.negative_log_likelihood(outcome, distribution)).all()
 
 
-def test_the_loss_of_each_outcome_is_0_where_it_is_masked():
+def test_the_unreduced_loss_of_a_masked_outcome_is_0():
     model = make(KITS[0])
     for output in (model(X), nllfit.predict_distribution(model, X)):
         for score in (nllfit.negative_log_likelihood, nllfit.crps):
@@ -140,7 +140,7 @@ def test_weights_of_another_shape_are_refused(kit):
 
 
 @each_keras
-def test_an_outcome_that_counts_is_still_refused(kit):
+def test_an_invalid_outcome_that_is_not_masked_is_still_refused(kit):
     model, y = make(kit), outcomes(MASK)
     for bad, message in (
         (np.nan, r"`y` \(array 1\) has nan at row 3"),
@@ -152,7 +152,7 @@ def test_an_outcome_that_counts_is_still_refused(kit):
 
 
 @each_keras
-def test_a_weight_of_2_is_a_row_repeated(kit):
+def test_a_weight_of_2_equals_a_repeated_row(kit):
     u, y = np.random.default_rng(0).normal(size=[3, 2]), np.array([[0.5], [1.0], [-2.0]])
     twice = np.array([0, 1, 1, 2])
     results = []
@@ -161,7 +161,7 @@ def test_a_weight_of_2_is_a_row_repeated(kit):
         with tf.GradientTape() as tape:
             tape.watch(params)
             output = kit.heads.Normal(dtype="float64")(params)
-            loss = kit.loss(y[rows], output, sample_weight=weights) * len(rows)  # Keras divides by it
+            loss = kit.loss(y[rows], output, sample_weight=weights) * len(rows)  # Keras divides by the number of rows
         metric = kit.metrics.NegativeLogLikelihood(dtype="float64")
         metric.update_state(y[rows], output, weights)
         gradient = tape.gradient(loss, params).numpy()
@@ -170,7 +170,7 @@ def test_a_weight_of_2_is_a_row_repeated(kit):
 
 
 def sequences(kit, padding=(100.0, np.nan)):
-    """A head at each step of sequences of words, 0 where they have ended, with `padding` for the outcomes there."""
+    """A head at each step of sequences of words; 0 marks the end, and `padding` are the outcomes after it."""
     kit.keras.utils.set_random_seed(0)
     words = np.tile([[1, 2, 3, 1], [2, 1, 2, 0], [3, 1, 0, 0], [3, 2, 1, 0]], [10, 1])
     y = np.random.default_rng(0).normal(size=[*words.shape, 1]).astype("float32")
@@ -180,13 +180,13 @@ def sequences(kit, padding=(100.0, np.nan)):
     return kit.keras.Sequential([layers.Embedding(4, 4, mask_zero=True), layers.Dense(2), head]), words, y
 
 
-@mainly(keras)  # tf_keras's mask is kept in the next
-def test_an_evaluation_of_a_model_or_an_ensemble_leaves_padding_out(kit):
+@mainly(keras)  # the next test covers tf_keras
+def test_evaluations_ignore_padding(kit):
     model, words, y = sequences(kit)
     losses, counts = np.asarray(kit.losses(np.where(words[..., None], y, 0.0), model(words))), words > 0
     of_one, of_several = (nllfit.evaluate(m, words, y, batch_size=7) for m in (model, nllfit.Ensemble([model, model])))
     for evaluation in (of_one, of_several):
-        np.testing.assert_allclose(evaluation.scores["nll"], losses[counts], rtol=1e-5)  # of float32
+        np.testing.assert_allclose(evaluation.scores["nll"], losses[counts], rtol=1e-5)  # float32
         assert evaluation.num_rows == counts.sum()
         np.testing.assert_array_equal(evaluation.y, y[counts])
         assert max(evaluation.crps, evaluation.rmse, evaluation.interval_score[0.9]) < 10
@@ -196,15 +196,15 @@ def test_an_evaluation_of_a_model_or_an_ensemble_leaves_padding_out(kit):
     np.testing.assert_allclose(model.evaluate(words, y, verbose=0), [of_one.nll] * 2, rtol=1e-5)
 
 
-def test_a_calibration_is_by_what_is_not_masked():
+def test_recalibration_ignores_padding():
     model, words, y = sequences(KITS[0])
     counts = words > 0
     distribution = nllfit.predict_distribution(model, words)
     pits = np.asarray(nllfit.cdf(distribution, y))[counts]
     calibrated = nllfit.recalibrate(model, words, y)
-    of_counted = recalibration._predicted(scipy.stats.norm.ppf(pits[:, 0]))  # the same map without any padding
+    of_counted = recalibration._predicted(scipy.stats.norm.ppf(pits[:, 0]))  # the same map from data without padding
     np.testing.assert_allclose(calibrated.predicted[0], of_counted, atol=1e-3)  # CDFs in float32
-    assert nllfit.evaluate(calibrated, words, y).num_rows == counts.sum()  # its distributions are masked, too
+    assert nllfit.evaluate(calibrated, words, y).num_rows == counts.sum()  # the calibrated distributions keep the mask
     conformal = nllfit.conformalize(model, words, y, levels=[0.8])
     low, high = (np.asarray(end, float) for end in nllfit.interval(distribution, 0.8))
     for step, correction in enumerate(conformal.corrections[0.8]):
@@ -215,7 +215,7 @@ def test_a_calibration_is_by_what_is_not_masked():
         nllfit.conformalize(model, words, y, levels=[0.95])
 
 
-def test_a_temperature_is_that_of_what_is_not_masked():
+def test_temperature_scaling_ignores_padding():
     _, words, _ = sequences(KITS[0], 0.0)
     layers, rng = tf_keras.layers, np.random.default_rng(1)
     normal = tf_keras.initializers.RandomNormal(stddev=5.0, seed=0)
@@ -230,8 +230,8 @@ def test_a_temperature_is_that_of_what_is_not_masked():
     assert 1 < expected < 19
 
 
-@mainly(keras)  # `fit` of both puts a number there
-def test_metrics_of_keras_do_not_see_padding_that_is_not_finite(kit):
+@mainly(keras)  # with both versions, `fit` replaces the padding by a finite number
+def test_keras_metrics_do_not_see_nan_in_the_padding(kit):
     model, words, y = sequences(kit, 0.0)
     model.compile("sgd", kit.loss, metrics=["mae"], weighted_metrics=["mse"])
     model(words)
@@ -246,7 +246,7 @@ def test_metrics_of_keras_do_not_see_padding_that_is_not_finite(kit):
     assert [len(history) for history in runs] == [3] * 4
 
 
-def test_a_metric_without_weights_sees_an_outcome_of_weight_0():
+def test_an_unweighted_metric_sees_outcomes_of_weight_0():
     x, y, weights = np.ones([4, 1], "float32"), np.array([[np.nan], [1.0], [2.0], [3.0]]), np.array([0, 1, 1, 1])
     for compiled, is_finite in (({"weighted_metrics": ["mae"]}, True), ({"metrics": ["mae"]}, False)):
         model = tf_keras.Sequential([tf_keras.layers.Dense(2), nllfit.heads.Normal()])
@@ -256,7 +256,7 @@ def test_a_metric_without_weights_sees_an_outcome_of_weight_0():
         assert np.isfinite(history["mae"][0]) == is_finite
 
 
-def test_another_loss_is_not_given_padding():
+def test_nan_in_the_padding_is_refused_for_other_losses():
     model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(2,)), nllfit.heads.Normal()])
     model.compile("adam", lambda y, distribution: -distribution.log_prob(y))
     with pytest.raises(ValueError, match="`y` has nan at row 1"):

@@ -1,4 +1,4 @@
-"""No finite numbers, be they -1e4 or 1e4, are NaN to a head; and it computes in float32 with those of 16 bits."""
+"""Heads return no NaN for finite inputs, however large, and compute in float32 if the inputs have 16 bits."""
 
 import functools
 
@@ -14,7 +14,7 @@ from tests.test_heads import each_case, make_head, params_size
 
 ROWS = 40
 NUMBERS = np.array([-1e4, -1e3, -100, -30, -3, 0, 3, 30, 100, 1e3, 1e4])
-LARGEST = 80.0  # of what is a logarithm: exp(89) is more than float32 holds
+LARGEST = 80.0  # the largest logarithm: exp(89) overflows in float32
 WAYS = {
     "eager": lambda function: function,
     "graph": functools.partial(tf.function, autograph=False),
@@ -26,7 +26,7 @@ each_way = pytest.mark.parametrize(
 
 
 def computed(family, u, y, way="eager", predicts=False):
-    """Of rows of numbers, the log-likelihood of the outcomes, its gradient, and the prediction."""
+    """The log-likelihood of outcomes for rows `u` of inputs, its gradient, and the prediction."""
     shared = tf.zeros([family.shared_size], u.dtype) if family.shared_size else None
     y = y if y.dtype.kind == "i" else y.astype(u.dtype)
 
@@ -41,7 +41,7 @@ def computed(family, u, y, way="eager", predicts=False):
 
 
 def rows_of(case):
-    """Rows of extreme numbers, those with logarithms no larger than what has an exponential, and outcomes in turn."""
+    """Rows of extreme inputs, with logarithms limited to `LARGEST`, and outcomes that repeat in turn."""
     u = np.random.default_rng(0).choice(NUMBERS, size=[ROWS, params_size(case)])
     logarithms = make_head(KITS[0], case).family.logarithms | ("link" in case.kwargs)
     held = np.where(logarithms, np.clip(u, -LARGEST, LARGEST), u)
@@ -50,10 +50,10 @@ def rows_of(case):
 
 @each_case
 @each_way
-def test_no_finite_numbers_give_nan_and_float32_is_finite_where_float64_is(case, way):
+def test_finite_inputs_never_give_nan(case, way):
     extreme, held, y = rows_of(case)
     family = make_head(KITS[0], case, validate_args=False).family
-    # Run eagerly, the search for a median, where there is no mean, takes seconds.
+    # Eagerly, the search for a median (if there is no mean) takes seconds.
     predicts = case.prediction and (way != "eager" or case.name not in ("Hurdle", "Truncated", "ZeroInflated"))
     exact = computed(family, held, y, way)
     for dtype in ("float64", "float32"):
@@ -61,14 +61,14 @@ def test_no_finite_numbers_give_nan_and_float32_is_finite_where_float64_is(case,
         log_prob, gradient, prediction = computed(family, held.astype(dtype), y, way, predicts)
         assert not np.isnan(log_prob).any()
         assert not np.isnan(prediction).any()
-        fits = np.abs(exact[0]) < 1e34  # exp(80), and what float32 can hold beside it
+        fits = np.abs(exact[0]) < 1e34  # of the order of exp(80); float32 can hold it
         assert np.isfinite(log_prob[fits]).all()
         assert not np.isnan(gradient[fits]).any()
         assert np.isfinite(gradient[fits][np.abs(exact[1][fits]) < 1e34]).all()
 
 
 def in_16_bits():
-    """Each case under one policy, and under the other with `--thorough`."""
+    """Each case with one mixed policy, and with the other only under `--thorough`."""
     for i, case in enumerate(CASES):
         for j, policy in enumerate(("mixed_bfloat16", "mixed_float16")):
             marks = () if (i + j) % 2 == 0 else pytest.mark.thorough
@@ -76,7 +76,7 @@ def in_16_bits():
 
 
 @pytest.mark.parametrize(("case", "policy"), list(in_16_bits()))
-def test_a_head_computes_in_float32_what_comes_in_16_bits(case, policy):
+def test_a_head_computes_in_float32_for_16_bit_inputs(case, policy):
     _, u, y = rows_of(case)
     u = tf.cast(np.clip(u, -10, 10), policy.removeprefix("mixed_"))
     results = []
@@ -101,30 +101,30 @@ MADE_OF_COUNTS = {
 
 
 @pytest.mark.parametrize(
-    ("name", "dtype"),  # each in one, and in the other under `--thorough`
+    ("name", "dtype"),  # each name with one dtype, with the other only under `--thorough`
     [
         pytest.param(name, dtype, marks=pytest.mark.thorough if (i + j) % 2 else ())
         for i, name in enumerate(MADE_OF_COUNTS)
         for j, dtype in enumerate(("float32", "float64"))
     ],
 )
-def test_a_rate_that_overflows_or_vanishes_leaves_a_gradient_that_is_a_number(name, dtype):
+def test_a_rate_that_overflows_or_underflows_has_a_finite_gradient(name, dtype):
     family, outcomes = MADE_OF_COUNTS[name]
     grid = np.stack(np.meshgrid(*[[-1e4, -90, 0, 90, 1e4]] * family.params_size), -1).reshape(-1, family.params_size)
-    u, y = np.tile(grid, [len(outcomes), 1]).astype(dtype), np.repeat(outcomes, len(grid), 0)  # each with each
+    u, y = np.tile(grid, [len(outcomes), 1]).astype(dtype), np.repeat(outcomes, len(grid), 0)  # all pairs
     log_prob, gradient, _ = computed(family, u, y, way="graph")
     assert not np.isnan(log_prob).any()
     assert not np.isnan(gradient).any()
     assert np.isfinite(gradient[np.isfinite(log_prob)]).all()
 
 
-def test_a_truncated_prediction_is_a_number_where_the_rate_overflows():
+def test_a_truncated_prediction_is_finite_if_the_rate_overflows():
     distribution = nllfit.Truncated("Poisson", low=0).distribution(tf.constant([[300.0], [1e4]], tf.float64))
     assert not np.isnan(law_of(distribution).central_value()).any()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_scale_by_the_link_exp_is_neither_0_nor_infinite(dtype):
+def test_a_scale_with_link_exp_is_neither_0_nor_infinite(dtype):
     family = nllfit.Family("Normal", link={"scale": "exp"})
     u = np.array([[0.0, -1e4], [0.0, 1e4], [1.0, -1e4]], dtype)
     log_prob, gradient, _ = computed(family, u, np.array([0.0, 0.0, 0.0]))

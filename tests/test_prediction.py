@@ -1,4 +1,4 @@
-"""`predict_distribution` and the distributions that heads give: scored safely, drawn anew, and row by row."""
+"""`predict_distribution`: no accidental broadcasting, random layers, reuse of traces, and independent rows."""
 
 import gc
 import pickle
@@ -20,7 +20,7 @@ ASKED = ("cdf", "log_cdf", "log_prob", "log_survival_function", "prob", "surviva
 
 
 def heads_of(kit, names=("normal", "label", "mixture", "vector")):
-    """A model with a real number, a label and an answer of several kinds for outcomes, or those named."""
+    """A model with several outputs: a real number, a label, a mixture and a vector; or only the named ones."""
     kit.keras.utils.set_random_seed(0)
     x = kit.keras.Input((3,))
     heads = {
@@ -67,18 +67,18 @@ def assert_refuses_to_broadcast(name, predicted, *others):
                 assert str(value.shape) in str(error.value)
                 assert str((6, *event)) in str(error.value)
     np.testing.assert_array_equal(outputs[0][1:3].log_prob(y[1:3]), expected[1:3])
-    if name in ("label", "normal"):  # the rest cannot be pickled by TFP itself
+    if name in ("label", "normal"):  # TFP cannot pickle the others
         with pytest.raises(ValueError, match="would be broadcast"):
             pickle.loads(pickle.dumps(outputs[0])).log_prob(np.ones([6, 1, *event]))
 
 
 @mainly(keras)
-def test_every_question_about_an_outcome_is_guarded(kit):
+def test_all_methods_that_take_an_outcome_refuse_to_broadcast(kit):
     label = nllfit.predict_distribution(heads_of(kit, ["label"]), X)["label"]
     for name in ASKED:
         with pytest.raises(ValueError, match="would be broadcast"):
             getattr(label, name)(np.ones([6, 1]))
-    assert label.cdf(1).shape == [6]  # one number for all rows
+    assert label.cdf(1).shape == [6]  # one number for all rows is allowed
     assert label.prob(np.tile([[0], [1], [2]], 6)).shape == [3, 6]  # a grid
 
 
@@ -94,14 +94,14 @@ def test_labels_in_a_column_are_scored_as_evaluate_scores_them(kit):
 
 
 @mainly(tf_keras)
-def test_an_ensemble_refuses_it_as_well(kit):
+def test_an_ensembles_distribution_refuses_to_broadcast(kit):
     models = [kit.keras.Sequential([kit.keras.layers.Dense(2), kit.heads.Normal()]) for _ in range(2)]
     with pytest.raises(ValueError, match="would be broadcast"):
         Ensemble(models).predict_distribution(X).log_prob(np.ones(6))
 
 
 def predict_and_forget(kit):
-    """A reference to a model that is not used any more."""
+    """A weak reference to a model after its last use."""
     kit.keras.utils.set_random_seed(0)
     traces = []
 
@@ -121,14 +121,14 @@ def predict_and_forget(kit):
 
 
 @each_keras
-def test_random_layers_draw_anew_and_nothing_is_made_twice_or_kept(kit):
+def test_random_layers_draw_again_and_models_are_freed(kit):
     forgotten = predict_and_forget(kit)
     gc.collect()
     assert forgotten() is None
 
 
 @each_keras
-def test_a_model_that_is_compiled_anew_is_traced_anew(kit):
+def test_a_model_that_is_compiled_again_is_traced_again(kit):
     layers = [
         kit.keras.layers.Dense(1, use_bias=False),
         kit.keras.layers.Lambda(lambda x: x),
@@ -143,7 +143,7 @@ def test_a_model_that_is_compiled_anew_is_traced_anew(kit):
 
 
 @each_keras
-def test_inputs_of_another_rank(kit):
+def test_inputs_of_another_rank_are_traced_again(kit):
     class Model(kit.keras.Model):
         def __init__(self):
             super().__init__()
@@ -188,7 +188,7 @@ def test_parameters_that_are_nan_leave_other_rows_alone_in_every_kind_of_family(
 
 
 @each_keras
-def test_a_head_and_a_plain_output_in_one_model(kit):
+def test_a_model_may_have_a_head_and_a_plain_output(kit):
     x = kit.keras.Input((3,))
     outputs = {"head": kit.heads.Normal()(kit.keras.layers.Dense(2)(x)), "plain": kit.keras.layers.Dense(4)(x)}
     model = kit.keras.Model(x, outputs)
@@ -205,7 +205,7 @@ def test_a_head_and_a_plain_output_in_one_model(kit):
 
 
 @mainly(keras)
-def test_lists_and_outcomes_of_one_axis_are_taken_wherever_fit_takes_them(kit):
+def test_prediction_and_evaluation_accept_lists_like_fit(kit):
     x, y = rng_rows()
     model = kit.keras.Sequential([kit.keras.layers.Input((3,)), kit.keras.layers.Dense(2), kit.heads.Normal()])
     expected = predict_distribution(model, x)

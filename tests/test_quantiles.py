@@ -1,4 +1,4 @@
-"""CDFs and quantiles of whatever a head returns."""
+"""CDFs, survival functions and quantiles against SciPy, for all heads."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ tfd = tfp.distributions
 
 LEVELS = (1e-9, 0.01, 0.3, 0.5, 0.9, 0.999)
 
-# A scalar distribution, and SciPy's of it.
+# TFP's scalar distributions, and SciPy's counterparts.
 SCALARS = {
     "Normal": (tfd.Normal(np.array([-1.0, 1e6]), [1e-3, 2.0]), stats.norm([-1.0, 1e6], [1e-3, 2.0])),
     "StudentT": (tfd.StudentT(np.array([1.0, 30.0]), 0.0, 1.0), stats.t([1.0, 30.0])),
@@ -29,7 +29,7 @@ SCALARS = {
         tfd.ExponentiallyModifiedGaussian(np.array([0.0, 5.0]), 2.0, 3.0),
         stats.exponnorm(1 / 6, [0.0, 5.0], 2.0),
     ),
-    "InverseGaussian": (  # whose second has an `exp(2 concentration / loc)` that overflows
+    "InverseGaussian": (  # in the second, `exp(2 concentration / loc)` overflows
         tfd.InverseGaussian(np.array([1.0, 1.0]), [0.5, 1e4]),
         stats.invgauss([2.0, 1e-4], scale=[0.5, 1e4]),
     ),
@@ -49,14 +49,14 @@ SCALARS = {
 }
 
 
-# Of those that are searched for, some of each kind: `test_cdf_and_survival_are_scipys_on_and_off_the_support` has all.
+# Quantiles by search: some of each kind. `test_cdf_and_survival_match_scipy_on_and_off_the_support` covers all.
 MORE = ("Binomial", "BetaBinomial", "ExponentiallyModifiedGaussian", "GammaGamma", "NormalInverseGaussian")
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.thorough if name in MORE else ()) for name in SCALARS]
 )
-def test_quantiles_are_scipys(name):
+def test_quantiles_match_scipy(name):
     distribution, reference = SCALARS[name]
     found = nllfit.quantile(distribution, LEVELS).numpy()
     expected = np.stack([reference.ppf(level) for level in LEVELS])
@@ -65,7 +65,7 @@ def test_quantiles_are_scipys(name):
 
 
 @pytest.mark.parametrize("name", SCALARS)
-def test_cdf_and_survival_are_scipys_on_and_off_the_support(name):
+def test_cdf_and_survival_match_scipy_on_and_off_the_support(name):
     distribution, reference = SCALARS[name]
     places = np.concatenate([reference.ppf(np.array(LEVELS)[:, None]), [[-20.0, -20.0], [-3.0, -3.0], [60.0, 60.0]]])
     below, above = nllfit.cdf(distribution, places).numpy(), nllfit.survival(distribution, places).numpy()
@@ -74,23 +74,23 @@ def test_cdf_and_survival_are_scipys_on_and_off_the_support(name):
     np.testing.assert_allclose(above, reference.sf(places), rtol=1e-9, atol=1e-12)
 
 
-# All are computed in float64 and rounded: by a formula, by a search over numbers and by one over counts.
+# Quantiles are computed in float64 and rounded; here by a formula, by a search over reals and by one over counts.
 EACH_WAY = ("LogNormal", "Gamma", "Poisson")
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in EACH_WAY else pytest.mark.thorough) for name in SCALARS]
 )
-def test_quantiles_in_float32(name):
+def test_quantiles_in_float32_are_those_of_float64_rounded(name):
     distribution, _ = SCALARS[name]
     found = nllfit.quantile(in_float32(distribution), LEVELS[1:]).numpy()
     assert found.dtype == np.float32
-    exact = nllfit.quantile(in_float32(distribution, tf.float64), LEVELS[1:])  # of the parameters as rounded
-    np.testing.assert_allclose(found, exact, rtol=1e-6, atol=1e-37)  # less is 0 in float32
+    exact = nllfit.quantile(in_float32(distribution, tf.float64), LEVELS[1:])  # from the rounded parameters
+    np.testing.assert_allclose(found, exact, rtol=1e-6, atol=1e-37)  # smaller numbers are 0 in float32
 
 
 @pytest.mark.parametrize("name", ["Geometric", pytest.param("NegativeBinomial", marks=pytest.mark.thorough)])
-def test_quantiles_under_xla(name):
+def test_quantiles_are_the_same_under_xla(name):
     distribution = SCALARS[name][0]
     compiled = tf.function(lambda: nllfit.quantile(distribution, LEVELS), autograph=False, jit_compile=True)
     np.testing.assert_allclose(compiled(), nllfit.quantile(distribution, LEVELS), rtol=1e-12)
@@ -118,7 +118,7 @@ def in_float32(distribution, dtype=tf.float32):
         ]
     ),
 )
-def test_every_head_has_them(kit, head):
+def test_every_head_has_a_cdf_and_quantiles(kit, head):
     name, arguments, y = head
     head = getattr(kit.heads, name)(*arguments)
     output = head(tf.random.stateless_normal([1, head.family.params_size], (1, 2)))
@@ -135,7 +135,7 @@ def test_every_head_has_them(kit, head):
     assert np.all(((draws >= low) & (draws <= high)).mean(0) > 0.8 - 5 * 0.4 / np.sqrt(1e5))
 
 
-def test_marginals_of_a_mixture_of_mixtures():
+def test_a_mixture_of_mixtures_has_marginal_quantiles():
     inner = tfd.MixtureSameFamily(
         tfd.Categorical(logits=tf.zeros([4, 5, 3])),
         tfd.Independent(tfd.Normal(tf.random.stateless_normal([4, 5, 3, 2], (1, 2)), 0.5), 1),
@@ -146,7 +146,7 @@ def test_marginals_of_a_mixture_of_mixtures():
     np.testing.assert_allclose(nllfit.cdf(ensemble, y), (draws <= y).mean(0), atol=5 * 0.5 / np.sqrt(2e4))
 
 
-def test_a_number_is_a_threshold_for_all_and_nothing_else_is_broadcast():
+def test_only_a_scalar_threshold_is_broadcast():
     distribution = tfd.Independent(tfd.Normal(tf.zeros([4, 1]), 1.0), 1)
     np.testing.assert_array_equal(nllfit.survival(distribution, 0.0), np.full([4, 1], 0.5))
     assert nllfit.cdf(distribution, tf.zeros([7, 4, 1])).shape == [7, 4, 1]
@@ -155,7 +155,7 @@ def test_a_number_is_a_threshold_for_all_and_nothing_else_is_broadcast():
             nllfit.cdf(distribution, tf.zeros(shape))
 
 
-def test_bad_arguments_are_refused():
+def test_bad_arguments_of_quantile_and_cdf_are_refused():
     distribution = tfd.Normal(0.0, 1.0)
     for q in (0.0, 1.0, -0.1, np.nan, [[0.5]], [0.5, 2.0]):
         with pytest.raises(ValueError, match="`q` is"):
@@ -175,7 +175,7 @@ def test_quantiles_of_a_parameter_that_is_nan_are_nan():
     assert np.isnan(nllfit.quantile(mixture, 0.5))
 
 
-def test_an_unknown_batch_size():
+def test_quantiles_work_with_an_unknown_batch_size():
     @tf.function(input_signature=[tf.TensorSpec([None, 6])])
     def middle(params):
         return nllfit.quantile(heads.Mixture("Normal", 2)(params), 0.5)
@@ -183,7 +183,7 @@ def test_an_unknown_batch_size():
     assert middle(tf.zeros([5, 6])).shape == [5, 1]
 
 
-@pytest.mark.parametrize(  # apart, for where one window has no digits in a CDF, those beside it do without, too
+@pytest.mark.parametrize(  # separately, because a window without digits in its CDF affects its batch
     "ends",
     [
         {"half": (0.0, np.inf), "both": (-1.0, 0.5), "upper tail": (9.0, np.inf), "lower tail": (-np.inf, -9.0)},
@@ -191,30 +191,30 @@ def test_an_unknown_batch_size():
     ],
     ids=["with digits", "without"],
 )
-def test_a_window_has_the_digits_of_the_tail_that_it_lies_in(ends):
+def test_quantiles_in_a_window_far_in_a_tail_are_accurate(ends):
     low, high = np.transpose([*ends.values()])
     scale = float(nllfit.Family("Normal").distribution(tf.zeros([2], tf.float64)).scale)
     windows = TruncatedDistribution(tfd.Normal(np.zeros(len(low)), scale), tf.constant(low), tf.constant(high))
     references = [stats.truncnorm(a / scale, b / scale, scale=scale) for a, b in ends.values()]
     y = np.transpose([reference.ppf(LEVELS) for reference in references])
-    found = tf.function(lambda: nllfit.quantile(windows, LEVELS), autograph=False)()  # of a hundred steps
+    found = tf.function(lambda: nllfit.quantile(windows, LEVELS), autograph=False)()
     below, above = nllfit.cdf(windows, y).numpy(), nllfit.survival(windows, y).numpy()
     for i, (name, reference) in enumerate(zip(ends, references, strict=True)):
         np.testing.assert_allclose(found[:, i], y[:, i], rtol=1e-8, atol=1e-12, err_msg=name)
-        # A step of the number is one of the CDF, steep in a narrow window, and in a tail as the number is large.
+        # A rounding of the quantile moves the CDF by more where it is steep: in a narrow window, or far in a tail.
         step = 1e-14 * max(np.square(y[:, i] / scale).max(), 0.1 / (high[i] - low[i]), 1.0)
         for probabilities, of_y in ((below, reference.cdf), (above, reference.sf)):
             np.testing.assert_allclose(probabilities[:, i], of_y(y[:, i]), rtol=1e-9, atol=step, err_msg=name)
 
 
-def test_a_window_with_one_end_has_its_quantiles():
+def test_a_one_sided_window_has_quantiles():
     window = nllfit.Truncated("Normal", 9.0).distribution(tf.zeros([2], tf.float64))
     scale = float(window.distribution.scale)
     expected = stats.truncnorm(9.0 / scale, np.inf, scale=scale).ppf(LEVELS)
     np.testing.assert_allclose(nllfit.quantile(window, LEVELS), expected, rtol=1e-8)
 
 
-def test_quantiles_of_a_point_beside_a_density():
+def test_quantiles_of_a_point_mass_with_a_density():
     amounts = nllfit.ZeroInflated("LogNormal").distribution(tf.constant([0.0, 0.0, 0.0], tf.float64))
     scale = float(amounts.distribution.scale)
     expected = [0.0, 0.0, *stats.lognorm(scale).ppf([0.2, 0.8])]
@@ -245,7 +245,7 @@ def test_a_search_takes_few_steps(distribution, monkeypatch):
     monkeypatch.setattr(law, "cdf", counted)
     levels = np.linspace(0.001, 0.999, 200)
     found = nllfit.quantile(distribution, levels)
-    assert len(calls) < 75  # a search by halves takes 64, and one that waits for rounding errors to end more than 100
+    assert len(calls) < 75  # bisection takes 64 steps; waiting for rounding errors to settle would take more than 100
     below, above = nllfit.cdf(distribution, found).numpy(), nllfit.survival(distribution, found).numpy()
     reached = np.abs(below - levels[:, None]) <= 1e-13
     assert np.all(reached | ((found.numpy() == 0) & (below > levels[:, None])))
@@ -266,8 +266,8 @@ def test_quantiles_at_tiny_levels_have_all_digits(name, parameters, reference):
     np.testing.assert_allclose(nllfit.quantile(distribution, levels), reference(levels), rtol=1e-13)
 
 
-def test_numbers_below_the_smallest_normal_one_are_not_0():
+def test_subnormal_numbers_are_not_treated_as_0():
     distribution = tfd.Beta(tf.constant(0.01, tf.float64), tf.constant(5.0, tf.float64))
     y = [-2.2e-308, 2.2e-308, 5e-324, 0.0]
-    smallest = stats.beta(0.01, 5).cdf(2.2250738585072014e-308)  # which TensorFlow takes for 0
+    smallest = stats.beta(0.01, 5).cdf(2.2250738585072014e-308)  # TensorFlow flushes smaller numbers to 0
     np.testing.assert_allclose(nllfit.cdf(distribution, y), [0, smallest, smallest, 0], rtol=1e-12)

@@ -1,4 +1,4 @@
-"""What a file from a stranger may do: nothing, in Keras's safe mode, also where it names a layer of TFP."""
+"""Keras's safe mode runs no code from a file, even if the file names a layer of TFP."""
 
 import base64
 import json
@@ -11,14 +11,14 @@ import tensorflow_probability as tfp
 import tf_keras
 from tf_keras.src.saving.serialization_lib import SafeModeScope
 
-import nllfit  # noqa: F401 - which keeps safe mode
+import nllfit  # noqa: F401 - makes safe mode cover TFP's layers
 
 SEQUENTIAL = {"module": "tf_keras", "class_name": "Sequential", "registered_name": None}
 LAYERS = "tensorflow_probability.python.layers"
 
 
 class Payload:
-    """What unpickles to a command."""
+    """An object that runs a command when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -28,7 +28,7 @@ class Payload:
 
 
 def crafted(path, module, name, config):
-    """A `.keras` file of one layer with this config."""
+    """Writes a `.keras` file with one layer of the given config."""
     layer = {"module": f"{LAYERS}.{module}", "class_name": name, "registered_name": name, "config": config}
     model = SEQUENTIAL | {"config": {"name": "model", "layers": [layer]}}
     with zipfile.ZipFile(path, "w") as archive:
@@ -39,7 +39,7 @@ def crafted(path, module, name, config):
 
 
 def pickled(folder):
-    """The config of a layer whose function is a command."""
+    """The config of a TFP layer whose pickled function runs a command."""
     layer = tfp.layers.DistributionLambda(tfp.distributions.Deterministic)
     code = base64.b64encode(pickle.dumps(Payload(folder / "ran"))).decode()
     harmless = {"function": "relu", "function_type": "raw", "module": None, "arguments": {}, "output_shape_type": "raw"}
@@ -47,12 +47,12 @@ def pickled(folder):
 
 
 def test_a_pickle_in_a_file_is_not_run_in_safe_mode(tmp_path):
-    """Nor in a process that imports `nllfit` and nothing else of it: `tests/test_wheel.py` starts one."""
+    """`tests/test_wheel.py` tests the same in a process that only imports `nllfit`."""
     path = crafted(tmp_path / "model.keras", "distribution_layer", "DistributionLambda", pickled(tmp_path))
     with pytest.raises(ValueError, match=r"The file holds code.*`safe_mode=False`"):
         tf_keras.models.load_model(path)
     assert not (tmp_path / "ran").exists()
-    with pytest.raises((TypeError, ValueError, OSError)):  # the rest of the file is none
+    with pytest.raises((TypeError, ValueError, OSError)):  # the file has no valid model either
         tf_keras.models.load_model(path, safe_mode=False)
     assert (tmp_path / "ran").exists()
 
@@ -63,6 +63,6 @@ def test_marshalled_code_in_a_file_is_not_loaded_in_safe_mode(tmp_path):
         tfp.layers.DenseReparameterization.from_config(config)
 
 
-def test_layers_of_tfp_are_copied_as_before():
+def test_layers_of_tfp_can_still_be_copied():
     layer = tfp.layers.DistributionLambda(lambda t: tfp.distributions.Normal(t, 1.0))
     assert type(layer).from_config(layer.get_config())([[2.0]]).mean().numpy().tolist() == [[2.0]]

@@ -1,4 +1,4 @@
-"""Files saved by version 0.1.0 and by commit 2a14c17 load in both Kerases and give the numbers that they gave."""
+"""Files saved by version 0.1.0 and by commit 2a14c17 still load, and give the same numbers."""
 
 import io
 import json
@@ -18,7 +18,13 @@ tfd = tfp.distributions
 
 ARCHIVE = zipfile.ZipFile(io.BytesIO((DATA / "saved_by_0.1.0.zip").read_bytes()))
 KNOWN = json.loads(ARCHIVE.read("known.json"))
-LATER = {"Censored", "DistributionLambda", "Hurdle", "Truncated", "ZeroInflated"}  # heads that came after that version
+LATER = {
+    "Censored",
+    "DistributionLambda",
+    "Hurdle",
+    "Truncated",
+    "ZeroInflated",
+}  # heads that version 0.1.0 did not have
 KIT_OF = {kit.keras.__name__: kit for kit in KITS}
 
 with tarfile.open(DATA / "saved_by_2a14c17.tar.xz") as archive:
@@ -57,18 +63,18 @@ def test_a_saved_head_gives_the_numbers_it_gave(key, suffix, tmp_path):
     model = kit.keras.models.load_model(path, safe_mode=True)
     output = model(np.array(KNOWN["x"], "float32"))
     log_prob = kit.distribution(output).log_prob(np.array(known["y"])).numpy()
-    # Identical on the machine that saved them; another processor's vector instructions round other last bits.
+    # The numbers are identical on the same machine; other vector instructions round the last bit differently.
     np.testing.assert_allclose(log_prob, known["log_prob"], rtol=2e-6)
     np.testing.assert_allclose(tf.convert_to_tensor(output), known["prediction"], rtol=2e-6, atol=1e-7)
 
 
 def names_of(kind):
-    """The names, without the Keras that saved each, of the models or of the folders."""
+    """The names of the saved models or folders, without the version of Keras."""
     return [key.partition("-")[2] for key in LATER_KNOWN[kind] if key.startswith("keras-")]
 
 
 def check(distribution, known):
-    """Compares the numbers of a distribution with those at the commit that saved it."""
+    """Compares the numbers of a distribution with those recorded when it was saved."""
     log_prob = distribution.log_prob(np.array(known["y"])).numpy()
     np.testing.assert_allclose(log_prob, known["log_prob"], rtol=2e-6, atol=1e-7)
     for name in known.keys() & FUNCTIONS.keys():

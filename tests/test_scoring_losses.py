@@ -1,4 +1,4 @@
-"""CRPS and beta-NLL as losses, and CRPS as a metric, in models of both Kerases."""
+"""CRPS and beta-NLL as losses, and CRPS as a metric, in Keras 2 and Keras 3."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def make(kit, loss, **compiled):
 
 
 @pytest.mark.parametrize(("kit", "name"), in_turn(["CRPS", "BetaNLL"]))
-def test_they_train_save_and_reload(kit, name, tmp_path):
+def test_scoring_losses_train_save_and_reload(kit, name, tmp_path):
     loss = getattr(losses_of(kit), name)()
     runs = []
     for trainer in ("fit", "nllfit"):
@@ -39,16 +39,16 @@ def test_they_train_save_and_reload(kit, name, tmp_path):
         fit = model.fit if trainer == "fit" else lambda *a, model=model, **k: nllfit.fit(model, *a, **k)
         history = fit(X, Y, batch_size=16, epochs=40, shuffle=False, verbose=0).history
         runs.append(history)
-        assert history["crps"][-1] < 0.1 < history["crps"][0]  # 0.056 is that of the true model
-    np.testing.assert_allclose(runs[0]["loss"], runs[1]["loss"], rtol=1e-3)  # two programs of 160 steps in float32
+        assert history["crps"][-1] < 0.1 < history["crps"][0]  # the CRPS of the true model is 0.056
+    np.testing.assert_allclose(runs[0]["loss"], runs[1]["loss"], rtol=1e-3)  # two traces of 160 steps in float32
     model.save(tmp_path / "model.keras")
     loaded = kit.keras.models.load_model(tmp_path / "model.keras")
-    model.run_eagerly = loaded.run_eagerly = True  # two batches are not worth a trace
+    model.run_eagerly = loaded.run_eagerly = True  # a trace takes longer than two batches
     np.testing.assert_allclose(loaded.evaluate(X, Y, verbose=0), model.evaluate(X, Y, verbose=0), rtol=1e-6)
 
 
 @each_keras
-def test_they_are_the_mean_of_the_score_of_what_counts(kit):
+def test_scoring_losses_are_weighted_and_masked_means(kit):
     params = RNG.normal(size=[8, 4])
     y, weights = RNG.normal(size=[8, 2]), np.arange(8.0)
     output = kit.heads.Normal(2, dtype="float64")(params)
@@ -71,7 +71,7 @@ def test_they_are_the_mean_of_the_score_of_what_counts(kit):
     assert float(metric.result()) == pytest.approx(np.average(by_name["CRPS"].sum(-1), weights=weights), rel=1e-12)
 
 
-def test_at_beta_1_the_mean_has_the_gradient_of_the_squared_error_and_the_variance_none_through_its_weight():
+def test_beta_nll_at_beta_1_has_the_squared_errors_gradient_for_the_mean():
     y, loc, scale = tf.constant([[3.0]]), tf.constant([[1.0]]), tf.constant([[5.0]])
     with tf.GradientTape() as tape:
         tape.watch([loc, scale])
@@ -80,7 +80,7 @@ def test_at_beta_1_the_mean_has_the_gradient_of_the_squared_error_and_the_varian
     np.testing.assert_allclose(gradients, [[[-2.0]], [[25 / 5 - 4 / 5]]], rtol=1e-6)
 
 
-def test_beta_nll_is_of_one_element_or_of_independent_ones():
+def test_beta_nll_needs_independent_elements():
     mixture = tfd.MixtureSameFamily(
         tfd.Categorical(logits=tf.zeros([4, 2])), tfd.Independent(tfd.Normal(tf.zeros([4, 2, 1]), 1.0), 1)
     )

@@ -1,4 +1,4 @@
-"""The site's pages that are made: every public name, formulas, families and tutorials; the build itself is MkDocs's."""
+"""The generated pages of the site: public names, formulas, families and tutorials."""
 
 import importlib
 import pathlib
@@ -61,17 +61,17 @@ def test_the_overview_lists_every_name_once_in_its_area():
 
 
 @pytest.mark.parametrize(("text", "tex"), FORMULAS.items())
-def test_a_formula_is_set(text, tex):
+def test_formulas_are_converted_to_latex(text, tex):
     assert formulas.as_tex(text) == tex
 
 
 @pytest.mark.parametrize("text", ["a + (b", "see: this", "a / ", ""])
-def test_what_is_no_formula_is_an_error(text):
+def test_invalid_formulas_are_errors(text):
     with pytest.raises(ValueError, match=r"formula|lacks|number or a name"):
         formulas.as_tex(text)
 
 
-def test_the_formula_of_every_named_head_is_mathematics(pages):
+def test_the_formula_of_every_named_head_is_rendered(pages):
     page = pages["reference/nllfit.heads.md"]
     for name in catalogue.__all__:
         entry = page.partition(f"## {name} {{")[2].partition("\n## ")[0]
@@ -86,8 +86,8 @@ def test_a_public_name_in_code_is_a_link():
     assert found.endswith("```python\n`nllfit.fit`\n```\n# `nllfit.fit`")
 
 
-@pytest.mark.filterwarnings("ignore")  # deprecations inside TFP, of which this makes all families
-def test_the_families_table_is_of_the_code():
+@pytest.mark.filterwarnings("ignore")  # deprecations inside TFP: this builds all families
+def test_the_families_table_matches_the_code():
     found = families.families()
     assert len(found) >= 60
     assert set(catalogue.__all__) - {"Mixture"} <= found.keys()
@@ -150,7 +150,7 @@ def test_benchmarks_show_what_the_experiment_writes(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("path", tutorials.tutorials(), ids=lambda path: path.stem)
-def test_a_tutorial_is_text_and_code(path):
+def test_tutorials_have_text_and_code_cells(path):
     kinds = [kind for kind, *_ in tutorials.cells(path.read_text())]
     assert kinds[0] == "text"
     assert kinds.count("code") >= 5
@@ -158,7 +158,7 @@ def test_a_tutorial_is_text_and_code(path):
     assert f"({path.stem}.md)" in ROOT.joinpath("docs/learn/index.md").read_text()
 
 
-def test_a_cell_knows_its_first_line():
+def test_cells_record_their_first_line():
     source = '"""A lesson."""\n\n# %% [markdown]\n# # Title\n\n\n# %%\n\nx = 1\n'
     assert tutorials.cells(source) == [("text", "# Title", 4), ("code", "x = 1", 9)]
 
@@ -170,7 +170,7 @@ def test_a_tutorial_shows_what_it_prints_and_draws(tmp_path, monkeypatch):
         '"""A lesson."""\n\n# %% [markdown]\n# # Title\n\n# %%\nfrom matplotlib.figure import Figure\n\nprint(1)\n'
         "\n# %%\n# An empty figure\nFigure()\n"
     )
-    for _ in range(2):  # the second time from what is kept
+    for _ in range(2):  # the second time from the cache
         page, figures = tutorials.page(path)
         assert page.startswith("# Title\n")
         assert '```text title="prints"\n1\n```' in page
@@ -180,17 +180,17 @@ def test_a_tutorial_shows_what_it_prints_and_draws(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("path", tutorials.tutorials(), ids=lambda path: path.stem)
 def test_a_tutorial_runs(path, request):
-    """As the site's build does, too: so here only when asked, for each takes ten seconds or more."""
+    """Only under `--thorough`, because each takes ten seconds or more and the site's build runs them anyway."""
     if request.config.getoption("--thorough"):
         tutorials.run(path)
     else:
         compile(path.read_text(), path.name, "exec")
 
 
-def test_what_is_written_here_for_other_tools_runs(capsys, request):
-    """SciPy's and statsmodels's numbers are in the page's own assertions; the last network, of survival, when asked.
+def test_the_examples_for_users_of_other_tools_run(capsys, request):
+    """The page itself asserts SciPy's and statsmodels' numbers; its last network runs only under `--thorough`.
 
-    What that does is tested in `tests/test_censored_heads.py`, and end to end in `tests/experiments/test_survival.py`.
+    `tests/test_censored_heads.py` and `tests/experiments/test_survival.py` test such networks.
     """
     text = ROOT.joinpath("docs/from-other-tools.md").read_text()
     programs = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
@@ -200,7 +200,7 @@ def test_what_is_written_here_for_other_tools_runs(capsys, request):
     found: dict = {}
     exec("\n".join(programs), found)
     assert "calibration error" in capsys.readouterr().out
-    assert found["scores"].nll < 5.68  # that of the marginal distribution, as the page says
+    assert found["scores"].nll < 5.68  # the NLL of the marginal distribution, which the page quotes
 
 
 def test_every_replacement_of_a_layer_is_a_head():
@@ -214,6 +214,6 @@ def test_every_replacement_of_a_layer_is_a_head():
 
 
 def _layers_of(section):
-    """The names before the second column, where `*` stands for any end."""
+    """The names in the first column, where `*` stands for any suffix."""
     cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     return [name.replace("*", r"\w*") + "$" for cell in cells for name in re.findall(r"`(\w+\*?)", cell)]

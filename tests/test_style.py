@@ -1,4 +1,4 @@
-"""Ruff and mypy have nothing to say: what they judge, and how strictly, stands in pyproject.toml."""
+"""Ruff and mypy report nothing; pyproject.toml configures them."""
 
 import pathlib
 import subprocess
@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("tool", ["ruff check", "ruff format --check", "mypy"])
-def test_the_tool_is_content(tool):
+def test_the_tool_reports_nothing(tool):
     command = [sys.executable, "-m", *tool.split()]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -1,4 +1,4 @@
-"""A wheel, built and installed elsewhere, is the whole package, imports nothing that it does not need, and is safe."""
+"""The built wheel contains the whole package, imports only what it needs, and keeps Keras's safe mode."""
 
 import importlib.metadata
 import json
@@ -34,7 +34,7 @@ print(json.dumps({"added": added, "files": files, "typed": typed, "version": ver
 """
 
 
-def test_the_wheel_holds_the_package(tmp_path):
+def test_the_wheel_contains_the_package(tmp_path):
     source, installed = tmp_path / "source", tmp_path / "installed"
     shutil.copytree(ROOT / "nllfit", source / "nllfit", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
@@ -51,7 +51,7 @@ def test_the_wheel_holds_the_package(tmp_path):
     assert {pathlib.Path(file).relative_to(installed) for file in found["files"]} == {
         path.relative_to(ROOT) for path in PACKAGE.rglob("*.py")
     }
-    assert found["refused"].startswith("The file holds code")  # by the import of `nllfit` alone
+    assert found["refused"].startswith("The file holds code")  # only `nllfit` was imported
     assert not (tmp_path / "ran").exists()
     assert found["typed"]
     assert set(found["version"]) == {nllfit.__version__}
