@@ -1,4 +1,4 @@
-"""Conformal intervals: their ends by hand, their coverage by its exact law where the model is wrong."""
+"""Conformal intervals: the formula for their ends, and the exact distribution of their coverage for a wrong model."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ LEVELS = (0.5, 0.8, 0.9, 0.95)
 
 
 def samples(n, seed=0):
-    """Outcomes whose spread a Normal of spread 1 about `x` knows nothing of, and whose errors are skewed."""
+    """Outcomes with skewed errors whose spread depends on `x`; the model is a Normal(x, 1)."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=[n, 1]).astype("float32")
     return x, (x + (0.5 + np.abs(x)) * (rng.gamma(2.0, size=[n, 1]) - 1)).astype("float32")
@@ -27,13 +27,13 @@ def normal(kit, scale=1.0, event=1):
 
 
 def intervals(distribution, levels=LEVELS):
-    """The lower and the upper ends, each `[levels, *batch, *event]`: one search finds all of them."""
+    """The lower and the upper ends, each `[levels, *batch, *event]`, found by one search."""
     levels = np.array(levels)
     return np.split(np.asarray(nllfit.quantile(distribution, np.append(1 - levels, 1 + levels) / 2)), 2)
 
 
 @each_keras
-def test_the_ends_are_romanos(kit):
+def test_interval_ends_match_the_formula_of_romano(kit):
     x, y = samples(100)
     model = normal(kit)
     conformal = conformalize(model, x, y)
@@ -42,7 +42,7 @@ def test_the_ends_are_romanos(kit):
         reach = stats.norm.ppf((1 + level) / 2)
         errors = np.sort(np.maximum(x - reach - y, y - x - reach), axis=0)
         correction = errors[int(np.ceil(101 * level)) - 1, 0]
-        assert conformal.corrections[level][0] == pytest.approx(correction, abs=1e-5)  # of float32
+        assert conformal.corrections[level][0] == pytest.approx(correction, abs=1e-5)  # float32
         low, high = nllfit.interval(found, level)
         np.testing.assert_allclose(low, x - reach - correction, atol=1e-4)
         np.testing.assert_allclose(high, x + reach + correction, atol=1e-4)
@@ -50,7 +50,7 @@ def test_the_ends_are_romanos(kit):
     np.testing.assert_allclose(called.log_prob(y), found.log_prob(y), rtol=1e-5)
 
 
-def test_a_wrong_model_covers_new_rows_as_often_as_it_says():
+def test_intervals_of_a_wrong_model_have_their_nominal_coverage():
     n, m, times, level = 50, 100, 8, 0.9
     x, y = samples((n + m) * times)
     model = normal(KITS[0])
@@ -59,7 +59,7 @@ def test_a_wrong_model_covers_new_rows_as_often_as_it_says():
         conformal = conformalize(model, inputs[:n], outcomes[:n], levels=(level,))
         low, high = nllfit.interval(predict_distribution(conformal, inputs[n:]), level)
         covered[i] = np.sum((low <= outcomes[n:]) & (outcomes[n:] <= high))
-    # Vovk, Conditional validity of inductive conformal predictors, 2012: a beta-binomial number of m new rows.
+    # The number of covered rows among m new ones is beta-binomial: Vovk, Conditional validity of inductive ..., 2012.
     k = int(np.ceil((n + 1) * level))
     law = stats.betabinom(m, k, n + 1 - k)
     assert covered.mean() == pytest.approx(law.mean(), abs=3 * law.std() / np.sqrt(times))
@@ -67,7 +67,7 @@ def test_a_wrong_model_covers_new_rows_as_often_as_it_says():
     assert np.mean((uncorrected[0] <= y) & (y <= uncorrected[1])) < level - 0.05  # the model is wrong
 
 
-def test_it_is_a_distribution_and_evaluate_takes_it():
+def test_a_conformal_distribution_is_consistent_and_can_be_evaluated():
     x, y = samples(600)
     conformal = conformalize(normal(KITS[0]), x[:300], y[:300])
     after = evaluate(conformal, x[300:], y[300:])
@@ -78,7 +78,7 @@ def test_it_is_a_distribution_and_evaluate_takes_it():
     one = predict_distribution(conformal, x[:1])
     grid = np.linspace(-30, 40, 100_001)
     density = np.exp(np.asarray(one.log_prob(grid[:, None, None].astype("float32")), float))[:, 0]
-    assert integrate.simpson(density, x=grid) == pytest.approx(1, abs=1e-3)  # it has corners
+    assert integrate.simpson(density, x=grid) == pytest.approx(1, abs=1e-3)  # the density has jumps
     levels = np.array([0.001, 0.025, 0.3, 0.5, 0.9, 0.999])
     np.testing.assert_allclose(nllfit.cdf(one, nllfit.quantile(one, levels))[:, 0, 0], levels, rtol=1e-4)
     mean = integrate.simpson(density * grid, x=grid)
@@ -87,7 +87,7 @@ def test_it_is_a_distribution_and_evaluate_takes_it():
     assert float(one.stddev()[0, 0]) == pytest.approx(spread, rel=0.01)
 
 
-def test_intervals_stay_in_the_support_and_one_inside_the_other():
+def test_intervals_are_nested_and_stay_in_the_support():
     x = np.zeros([200, 1], "float32")
     y = np.random.default_rng(0).gamma(0.3, 0.01, [200, 1])
     model = KITS[0].keras.Sequential([KITS[0].keras.layers.Dense(2), KITS[0].heads.Gamma()])
@@ -102,7 +102,7 @@ def test_intervals_stay_in_the_support_and_one_inside_the_other():
     assert np.isfinite(predict_distribution(shrunk, x[:1]).log_prob([[0.0]])[0])
 
 
-def test_elements_steps_and_ensembles_have_their_own():
+def test_elements_and_steps_have_their_own_corrections():
     rng = np.random.default_rng(0)
     x = rng.normal(size=[300, 4, 2]).astype("float32")
     y = x + np.array([0.2, 3.0]) * rng.normal(size=x.shape)
@@ -123,8 +123,8 @@ def test_elements_steps_and_ensembles_have_their_own():
     ("rate", "dispersion"),
     [(4.0, 0.7), *(pytest.param(*case, marks=pytest.mark.thorough) for case in [(0.3, 3.0), (20.0, 50.0)])],
 )
-def test_intervals_of_counts_hold_as_many_as_they_say(rate, dispersion):
-    """Of a Poisson head that is wrong about the spread of negative binomial counts, or, at 50, too wide by its rate."""
+def test_intervals_of_counts_have_their_nominal_coverage(rate, dispersion):
+    """A Poisson head is wrong about the spread of negative binomial counts, and at a rate of 50 it is too wide."""
     rng = np.random.default_rng(0)
     x = rng.uniform(0.5, 1.5, [700, 1]).astype("float32")
     y = rng.negative_binomial(dispersion, dispersion / (dispersion + rate * x)).astype("float32")
@@ -138,22 +138,22 @@ def test_intervals_of_counts_hold_as_many_as_they_say(rate, dispersion):
         assert correction == np.round(correction)
         new_low, new_high = np.maximum(old_low - correction, 0), old_high + correction
         empty = new_low > new_high
-        if last[0] is not None:  # one inside the other
+        if last[0] is not None:  # the intervals are nested
             new_low, new_high = np.minimum(new_low, last[0]), np.maximum(new_high, last[1])
         np.testing.assert_array_equal(low[~empty], new_low[~empty])
         np.testing.assert_array_equal(high[~empty], new_high[~empty])
         last = low, high
         held = np.mean((low <= y[300:]) & (y[300:] <= high))
         assert held > level - 3 * np.sqrt(level * (1 - level) * (1 / 300 + 1 / 400))
-    found, k = found[:20], np.arange(1000.0, dtype="float32")  # of means up to 250
+    found, k = found[:20], np.arange(1000.0, dtype="float32")  # the means are below 250
     probs = np.exp(found.log_prob(np.tile(k[:, None, None], [1, 20, 1]))).astype(float)
-    np.testing.assert_allclose(probs.sum(0), 1, atol=2e-5)  # of float32
+    np.testing.assert_allclose(probs.sum(0), 1, atol=2e-5)  # float32
     np.testing.assert_allclose(nllfit.cdf(found, 3.0)[:, 0], probs[:4].sum(0), atol=2e-6)
-    assert (probs[:10] > 0).all()  # no count has become impossible
+    assert (probs[:10] > 0).all()  # every count keeps a positive probability
 
 
 @each_keras
-def test_what_cannot_be_conformalized_is_refused(kit):
+def test_unsuitable_models_cannot_be_conformalized(kit):
     x, y = samples(10)
     model = normal(kit)
     with pytest.raises(ValueError, match=r"An interval of level 0\.95 needs 19 held-out rows, but there are 10"):
@@ -183,11 +183,11 @@ def test_families_that_cannot_be_conformalized_are_refused(kit):
         conformalize(pairs, x, np.ones([10, 2]))
 
 
-def test_intervals_of_counts_with_many_zeros_hold_as_many_as_they_say():
+def test_intervals_of_zero_inflated_counts_have_their_nominal_coverage():
     rng = np.random.default_rng(0)
     x = np.zeros([900, 1], "float32")
     y = rng.poisson(6.0, [900, 1]) * (rng.uniform(size=[900, 1]) > 0.4)
-    # Weights of 0 are a rate of 1 and a share of a half.
+    # With weights of 0, the rate is 1 and the share of zeros 1/2.
     model = tf_keras.Sequential(
         [tf_keras.layers.Dense(2, kernel_initializer="zeros"), nllfit.heads.ZeroInflated("Poisson", event_shape=1)]
     )
@@ -201,8 +201,8 @@ def test_intervals_of_counts_with_many_zeros_hold_as_many_as_they_say():
 
 
 @pytest.mark.parametrize("of", ["a model", pytest.param("an ensemble", marks=pytest.mark.thorough)])
-def test_intervals_within_a_window_stay_there(of):
-    y = np.random.default_rng(0).beta(2.0, 1.0, [500, 1])  # which the model takes for the middle of a Normal
+def test_intervals_of_truncated_heads_stay_in_the_window(of):
+    y = np.random.default_rng(0).beta(2.0, 1.0, [500, 1])  # the model predicts a truncated Normal
     x = np.zeros([500, 1], "float32")
     head = nllfit.heads.Truncated("Normal", low=0.0, high=1.0)
     model = tf_keras.Sequential([tf_keras.layers.Dense(2, kernel_initializer="zeros"), head])
@@ -214,6 +214,6 @@ def test_intervals_within_a_window_stay_there(of):
     for low, high, level, error in zip(*intervals(predicted, (0.5, 0.9)), (0.5, 0.9), (0.11, 0.07), strict=True):
         assert low > 0
         assert high < 1
-        # Three standard errors of the ranks of 300, and of 200 rows.
+        # Three standard errors: of the ranks of 300 rows, and of the shares of 200 rows.
         assert np.mean((y[300:] > low) & (y[300:] < high)) == pytest.approx(level, abs=error)
     assert np.isfinite(nllfit.crps(y[300:301], predicted))

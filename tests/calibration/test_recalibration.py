@@ -1,4 +1,4 @@
-"""Recalibration: wrong spreads, biases and shapes become right, in both Kerases; the map is a distribution."""
+"""Recalibration corrects wrong spreads, biases and shapes, and its distributions are consistent."""
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ FIT, TEST = slice(0, 1000), slice(1000, 2000)
 
 
 def wrong(kit, scale=1.0, bias=0.3):
-    """A Normal of the wrong place and spread for `Y`."""
+    """A model with a Normal head of the wrong location and spread for `Y`."""
     model = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Normal(scale=scale)])
     model(X[:1])
     model.set_weights([np.array([[1.0], [0.0]]), np.array([bias])])
@@ -35,13 +35,13 @@ def test_a_wrong_model_becomes_calibrated(kit):
     recalibrated = recalibrate(model, X[FIT], Y[FIT])
     before, after = evaluate(model, X[TEST], Y[TEST]), evaluate(recalibrated, X[TEST], Y[TEST])
     assert stats.kstest(before.pit[:, 0], "uniform").pvalue < 1e-9
-    # 1.63 is the 1 % point of Kolmogorov's law; the map has the error of as many rows again.
+    # 1.63 is the 1% point of Kolmogorov's distribution; the map was estimated from as many rows, hence sqrt(2).
     assert stats.kstest(after.pit[:, 0], "uniform").statistic < np.sqrt(2) * 1.63 / np.sqrt(1000)
     assert after.calibration_error < before.calibration_error / 5
     assert compare_scores(after, before)["nll"].better == "a"
     entropy = stats.t(4, scale=0.5).entropy()
-    assert after.nll == pytest.approx(entropy, abs=0.03 + 4 * after.nll_se)  # some hundredths: its own error
-    assert after.rmse < before.rmse  # without the bias
+    assert after.nll == pytest.approx(entropy, abs=0.03 + 4 * after.nll_se)  # the map itself costs a few hundredths
+    assert after.rmse < before.rmse  # the bias is gone
     called = recalibrated(X[TEST])
     if kit.keras.__name__ == "keras":
         assert called.dtype == tf.float32
@@ -50,12 +50,12 @@ def test_a_wrong_model_becomes_calibrated(kit):
     )
 
 
-def test_it_is_a_distribution():
+def test_a_recalibrated_distribution_is_consistent():
     recalibrated = recalibrate(wrong(KITS[0]), X[FIT], Y[FIT])
     one = predict_distribution(recalibrated, X[:1])
     grid = np.linspace(-30, 30, 200_001)
     density = np.exp(one.log_prob(grid[:, None, None].astype("float32")))[:, 0]
-    assert integrate.simpson(density, x=grid) == pytest.approx(1, abs=1e-4)  # of float32
+    assert integrate.simpson(density, x=grid) == pytest.approx(1, abs=1e-4)  # float32
     levels = np.array([1e-6, 0.01, 0.3, 0.5, 0.9, 1 - 1e-4])
     ends = nllfit.quantile(one, levels)
     np.testing.assert_allclose(nllfit.cdf(one, ends)[:, 0, 0], levels, rtol=1e-4)
@@ -65,7 +65,7 @@ def test_it_is_a_distribution():
     assert float(one.stddev()[0, 0]) == pytest.approx(np.sqrt(variance), rel=0.01)
     sample = one.sample(4000, seed=(1, 2)).numpy()[:, 0, 0]
     assert stats.kstest(sample, lambda y: nllfit.cdf(one, y[:, None, None]).numpy()[:, 0, 0]).pvalue > 1e-3
-    assert np.all(np.isfinite(one.log_prob([[[-1e6]], [[1e6]]])))  # the model's own, far out
+    assert np.all(np.isfinite(one.log_prob([[[-1e6]], [[1e6]]])))  # far out it is the density of the model
 
 
 def test_a_calibrated_model_loses_little():
@@ -74,7 +74,7 @@ def test_a_calibrated_model_loses_little():
     models = model, recalibrate(model, X[FIT], y[FIT])
     before, after = (-predict_distribution(m, X[TEST]).log_prob(y[TEST].astype("float32")) for m in models)
     loss, error = np.mean(after - before), stats.sem(after - before)
-    assert -3 * error < loss < 0.03 + 3 * error  # some 30 knots on 1000 rows cost 30 / 2000
+    assert -3 * error < loss < 0.03 + 3 * error  # about 30 knots cost 30 / (2 n) nats with n = 1000 rows
 
 
 def test_few_rows_do_not_harm_a_calibrated_model():
@@ -86,7 +86,7 @@ def test_few_rows_do_not_harm_a_calibrated_model():
         rows = slice(first, first + 100)
         recalibrated = recalibrate(model, X[rows], y[rows])
         losses.append(np.mean(truth - predict_distribution(recalibrated, X[FIT]).log_prob(y[FIT])))
-    # The line has two parameters, so where it is chosen it costs about 2 / (2 n) = 0.01; the spline costs 0.08.
+    # A line has two parameters, so it costs about 2 / (2 n) = 0.01 nats; the spline would cost 0.08.
     assert np.mean(losses) < 0.01
 
 
@@ -96,13 +96,15 @@ def test_a_spread_may_be_wrong_tenfold(factor):
     model = wrong(KITS[0], scale=0.5 * factor, bias=0.0)
     after = predict_distribution(recalibrate(model, X[FIT], y[FIT]), X[TEST])
     nll = -np.asarray(after.log_prob(y[TEST].astype("float32")), float)
-    assert nll.mean() == pytest.approx(stats.norm(0, 0.5).entropy(), abs=0.05 + 4 * stats.sem(nll))  # its own error
+    assert nll.mean() == pytest.approx(
+        stats.norm(0, 0.5).entropy(), abs=0.05 + 4 * stats.sem(nll)
+    )  # 0.05 for the error of the map
     np.testing.assert_allclose(after[:1].stddev(), 0.5, rtol=0.1)
     pit = nllfit.cdf(after, y[TEST]).numpy()[:, 0]
     assert stats.kstest(pit, "uniform").statistic < np.sqrt(2) * 1.63 / np.sqrt(1000)  # as above
 
 
-def test_each_element_has_its_own_map_and_steps_share_it():
+def test_each_element_has_its_own_map_and_steps_share_one():
     model = KITS[0].keras.Sequential([KITS[0].keras.layers.Activation("linear"), KITS[0].heads.Normal(2, scale=1.0)])
     y = X + np.array([0.2, 3.0]) * RNG.normal(size=X.shape)
     recalibrated = recalibrate(model, X, y)
@@ -113,11 +115,11 @@ def test_each_element_has_its_own_map_and_steps_share_it():
     assert predict_distribution(sequence, X.reshape(400, 5, 2)[:3]).batch_shape == (3, 5)
 
 
-def test_an_ensemble_and_what_was_recalibrated_already():
+def test_ensembles_and_recalibrated_models_can_be_recalibrated():
     ensemble = Ensemble([wrong(KITS[0], bias=bias) for bias in (-0.3, 0, 0.1, 0.2, 0.3)])
     recalibrated = recalibrate(ensemble, X[:40], Y[:40])
     again = recalibrate(recalibrated, X[:40], Y[:40])
-    np.testing.assert_allclose(again.predicted, again.observed[None], atol=0.2)  # of scores between the knots
+    np.testing.assert_allclose(again.predicted, again.observed[None], atol=0.2)  # interpolation between knots
 
 
 def test_a_recalibrated_density_is_the_same_under_xla():
@@ -136,7 +138,7 @@ def test_amounts_stay_amounts():
         evaluate(recalibrated, X[:2], np.full([2, 1], -1.0))
 
 
-def test_few_and_equal_rows():
+def test_few_or_constant_rows_leave_a_valid_map():
     model = wrong(KITS[0])
     for y in (Y[:2], np.full([5, 1], 20.0), X[:3, :1] + 0.3):
         recalibrated = recalibrate(model, X[: len(y)], y)
@@ -144,7 +146,7 @@ def test_few_and_equal_rows():
 
 
 @mainly(tf_keras)
-def test_what_cannot_be_recalibrated_is_refused(kit):
+def test_unsuitable_models_cannot_be_recalibrated(kit):
     layers, heads = kit.keras.layers, kit.heads
     for head, y, why in (
         (heads.Poisson(), np.ones([4, 1]), "are counts, whose intervals are for `nllfit.conformalize`"),

@@ -1,4 +1,4 @@
-"""What no calibrated model was saved in is refused; what was is loaded, by `tests/test_another_process.py`."""
+"""`load` refuses folders without a calibrated model; `tests/test_another_process.py` tests saving and loading."""
 
 import json
 
@@ -9,7 +9,7 @@ from tests.kerases import each_keras
 
 
 @each_keras
-def test_what_is_no_such_folder_is_refused(kit, tmp_path):
+def test_loading_refuses_other_folders(kit, tmp_path):
     layers = kit.keras.layers.Input((3,)), kit.keras.layers.Dense(1), kit.heads.Bernoulli()
     made = TemperatureScaled(kit.keras.Sequential(layers), 2.0)
     made.save(tmp_path / "a")

@@ -1,4 +1,4 @@
-"""Temperature scaling: the optimum beside SciPy's, what never changes, the ends, all heads of classes."""
+"""Temperature scaling: the optimum against SciPy, invariants, the ends of the search, all heads of classes."""
 
 import keras
 import numpy as np
@@ -21,12 +21,12 @@ EVENTS = RNG.uniform(size=LOGITS.shape) < special.expit(LOGITS)
 
 
 def classifier(kit, head, *args):
-    """A model whose logits are its inputs."""
+    """A model that uses its inputs as logits."""
     return kit.keras.Sequential([kit.keras.layers.Activation("linear"), getattr(kit.heads, head)(*args)])
 
 
 @pytest.mark.parametrize(("kit", "factor"), in_turn([0.4, 3.0]))
-def test_the_optimum_is_scipys(kit, factor):
+def test_the_temperature_matches_scipys_optimum(kit, factor):
     x = (factor * LOGITS).astype("float32")
     model = classifier(kit, "Categorical", 3)
     scaled = scale_temperature(model, x, LABELS)
@@ -36,10 +36,10 @@ def test_the_optimum_is_scipys(kit, factor):
         return -np.mean(special.log_softmax(inverse * log_probs, -1)[np.arange(300), LABELS])
 
     best = optimize.minimize_scalar(nll, bounds=(0.01, 20), method="bounded", options={"xatol": 1e-10})
-    assert scaled.temperature == pytest.approx(1 / best.x, rel=1e-6)  # of a minimum found by values in float64
+    assert scaled.temperature == pytest.approx(1 / best.x, rel=1e-6)  # SciPy finds the minimum from values in float64
     assert scaled.temperature == pytest.approx(factor, rel=0.3)  # three standard errors
     before, after = evaluate(model, x, LABELS), evaluate(scaled, x, LABELS)
-    assert after.nll == pytest.approx(best.fun, rel=1e-6)  # of float32
+    assert after.nll == pytest.approx(best.fun, rel=1e-6)  # float32
     assert after.nll < before.nll
     assert after.accuracy == before.accuracy
     assert after.calibration_error < before.calibration_error
@@ -52,19 +52,19 @@ def test_the_optimum_is_scipys(kit, factor):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_held_out_rows_never_become_less_likely_and_no_class_changes(seed):
+def test_scaling_never_lowers_the_likelihood_nor_changes_the_order_of_classes(seed):
     rng = np.random.default_rng(seed)
     x = rng.normal(scale=10.0 ** rng.uniform(-3, 3), size=[20, 4]).astype("float32")
-    x[0] = [1.0, np.nextafter(np.float32(1), np.float32(2)), 0.0, 0.0]  # a class ahead by one bit
+    x[0] = [1.0, np.nextafter(np.float32(1), np.float32(2)), 0.0, 0.0]  # the second class leads by one bit
     labels = rng.integers(0, 4, 20)
     model = classifier(KITS[0], "Categorical", 4)
     scaled = scale_temperature(model, x, labels)
     before, after = evaluate(model, x, labels), evaluate(scaled, x, labels)
-    assert after.nll <= before.nll * (1 + 1e-6)  # of float32
+    assert after.nll <= before.nll * (1 + 1e-6)  # float32
     np.testing.assert_array_equal(after.scores["zero_one_loss"], before.scores["zero_one_loss"])
 
 
-def test_at_an_end_the_rows_are_no_less_likely():
+def test_at_an_end_of_the_search_the_likelihood_does_not_fall():
     model = classifier(KITS[0], "Categorical", 3)
     right, wrong = LOGITS.argmax(-1), LOGITS.argmin(-1)
     for labels, temperature in ((right, 1 / 20), (wrong, 20.0)):
@@ -73,12 +73,14 @@ def test_at_an_end_the_rows_are_no_less_likely():
         before, after = evaluate(model, LOGITS, labels), evaluate(scaled, LOGITS, labels)
         assert after.nll < before.nll
         assert after.accuracy == before.accuracy == float(labels is right)
-    same = scale_temperature(model, np.zeros([4, 3], "float32"), [0, 1, 2, 0])  # at any temperature
+    same = scale_temperature(
+        model, np.zeros([4, 3], "float32"), [0, 1, 2, 0]
+    )  # the likelihood does not depend on the temperature
     assert np.isfinite(same.temperature)
 
 
 @mainly(keras)
-def test_every_head_of_classes(kit):
+def test_all_heads_of_classes_can_be_scaled(kit):
     cases = {
         "Bernoulli": ((), LOGITS[:, :1], EVENTS[:, :1]),
         "Bernoulli of two": ((2,), LOGITS[:, :2], EVENTS[:, :2]),
@@ -91,12 +93,12 @@ def test_every_head_of_classes(kit):
         calibrated = predict_distribution(TemperatureScaled(model, 2.0), x)
         halved = predict_distribution(model, x / 2)
         y = tf.cast(y, halved.dtype)
-        np.testing.assert_allclose(calibrated.log_prob(y), halved.log_prob(y), rtol=1e-5, atol=1e-6)  # of float32
+        np.testing.assert_allclose(calibrated.log_prob(y), halved.log_prob(y), rtol=1e-5, atol=1e-6)  # float32
         assert calibrated.event_shape == halved.event_shape
         assert scale_temperature(model, x, y).temperature == pytest.approx(1, rel=0.3)  # three standard errors
 
 
-def test_labels_in_order():
+def test_ordered_labels_can_be_scaled():
     cutpoints, loc = np.arange(3.0)[None] + np.zeros([20, 1]), LOGITS[:20, 0].astype(float)
     ordered = tfd.OrderedLogistic(cutpoints, loc)
     labels = np.arange(20) % 4
@@ -105,7 +107,7 @@ def test_labels_in_order():
 
 
 @mainly(tf_keras)
-def test_an_ensembles_mixture_is_scaled(kit):
+def test_scaling_an_ensemble_scales_its_mixture(kit):
     models = []
     for seed in range(3):
         model = kit.keras.Sequential([kit.keras.layers.Dense(3), kit.heads.OneHotCategorical(3)])
@@ -122,12 +124,12 @@ def test_an_ensembles_mixture_is_scaled(kit):
         1 / scaled.temperature
     )
     found = nllfit.outputs.distribution_of(scaled(LOGITS)).probs_parameter()
-    np.testing.assert_allclose(found, probs / probs.sum(-1, keepdims=True), rtol=1e-4)  # of float32, to a power
+    np.testing.assert_allclose(found, probs / probs.sum(-1, keepdims=True), rtol=1e-4)  # powers of float32 numbers
     twice = scale_temperature(scaled, tf.data.Dataset.from_tensor_slices((LOGITS, y)).shuffle(300).batch(50))
     assert twice.temperature == pytest.approx(1, abs=1e-5)
 
 
-def test_it_works_in_a_graph_and_checks_labels():
+def test_scaled_models_work_in_a_graph_and_check_labels():
     scaled = TemperatureScaled(classifier(KITS[0], "Categorical", 3), 2.0)
     in_graph = tf.function(lambda x, y: scaled(x).log_prob(y), autograph=False, jit_compile=True)
     labels = LABELS.astype("int32")
@@ -137,7 +139,7 @@ def test_it_works_in_a_graph_and_checks_labels():
 
 
 @mainly(keras)
-def test_what_cannot_be_scaled_is_refused(kit):
+def test_unsuitable_models_cannot_be_scaled(kit):
     x, y = LOGITS, LOGITS[:, :1]
     with pytest.raises(ValueError, match="predicts a Normal, whose outcomes are not classes"):
         scale_temperature(kit.keras.Sequential([kit.keras.layers.Dense(2), kit.heads.Normal()]), x, y)
@@ -161,7 +163,7 @@ def test_what_cannot_be_scaled_is_refused(kit):
 
 
 @each_keras
-def test_of_several_outputs_one_is_calibrated(kit):
+def test_one_of_several_outputs_can_be_calibrated(kit):
     inputs = kit.keras.Input([3])
     heads = kit.heads.Categorical(3), kit.heads.OneHotCategorical(3)
     model = kit.keras.Model(inputs, [head(inputs) for head in heads])

@@ -12,7 +12,7 @@ LABELS = RNG.integers(3, size=80)
 LOGITS = np.round(RNG.normal(size=[80, 3]) + np.eye(3)[LABELS], 1)  # with ties
 
 
-def test_classes():
+def test_class_scores_match_scikit_learn():
     evaluation = nllfit.evaluate(tfd.Categorical(LOGITS), y=LABELS)
     found = nllfit.class_scores(evaluation, ["ape", "bear", "cat"])
     probabilities = evaluation.probabilities
@@ -26,8 +26,8 @@ def test_classes():
     assert "bear" in found.summary().splitlines()[2]
 
 
-def test_one_hot_rows_and_events():
-    logits = LOGITS + 1e-3 * RNG.normal(size=LOGITS.shape)  # a last digit would decide between equal ones
+def test_class_scores_of_one_hot_rows_and_events_match_scikit_learn():
+    logits = LOGITS + 1e-3 * RNG.normal(size=LOGITS.shape)  # without this noise, rounding would decide ties
     rows = nllfit.class_scores(nllfit.evaluate(tfd.OneHotCategorical(logits), y=np.eye(3)[LABELS]))
     labels = nllfit.class_scores(nllfit.evaluate(tfd.Categorical(logits), y=LABELS))
     np.testing.assert_allclose(rows.auc, labels.auc)
@@ -37,12 +37,12 @@ def test_one_hot_rows_and_events():
     np.testing.assert_allclose(found.auc, roc_auc_score(LABELS == 0, LOGITS[:, 0]), rtol=1e-12)
 
 
-def test_a_class_without_rows():
+def test_a_class_without_rows_has_nan_scores():
     found = nllfit.class_scores(nllfit.evaluate(tfd.Categorical(LOGITS), y=np.minimum(LABELS, 1)))
     assert np.isnan([found.auc[2], found.average_precision[2], found.nll[2]]).all()
 
 
-def test_what_is_refused():
+def test_invalid_arguments_are_refused():
     with pytest.raises(ValueError, match="outcomes of this evaluation are numbers"):
         nllfit.class_scores(nllfit.evaluate(tfd.Normal(np.zeros(3), 1.0), y=[0.0, 1.0, 2.0]))
     with pytest.raises(ValueError, match="`names` are 2, but there are 3 classes"):

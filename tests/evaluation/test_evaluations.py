@@ -1,4 +1,4 @@
-"""Evaluation: scores beside scikit-learn and SciPy, calibration of true and of wrong models, what is refused."""
+"""Evaluations: scores against scikit-learn and SciPy, calibration of true and wrong models, and errors."""
 
 import dataclasses
 import json
@@ -28,7 +28,7 @@ def normal(loc=LOC, scale=SCALE):
     return tfd.Independent(tfd.Normal(tf.constant(loc), scale, validate_args=True), 1, validate_args=True)
 
 
-def test_scores_of_numbers_are_scikit_learns_and_scipys():
+def test_scores_of_numbers_match_scikit_learn_and_scipy():
     found = evaluate(normal(), y=Y, levels=(0.5, 0.9))
     reference = stats.norm(LOC, SCALE)
     np.testing.assert_allclose(found.scores["nll"], -reference.logpdf(Y)[:, 0], rtol=1e-12)
@@ -44,7 +44,7 @@ def test_scores_of_numbers_are_scikit_learns_and_scipys():
         low, high = reference.interval(level)
         assert found.coverage[level] == np.mean((low <= Y) & (high >= Y))
         assert found.width[level] == pytest.approx(np.mean(high - low), rel=1e-12)
-        # The interval score is 2 / alpha times the pinball losses of the ends.
+        # The interval score is 2 / alpha times the sum of the pinball losses of both ends.
         alpha = 1 - level
         pinball = metrics.mean_pinball_loss(Y, low, alpha=alpha / 2) + metrics.mean_pinball_loss(
             Y, high, alpha=1 - alpha / 2
@@ -53,7 +53,7 @@ def test_scores_of_numbers_are_scikit_learns_and_scipys():
         assert np.mean(found.scores[f"interval_score_{level}"]) == pytest.approx(found.interval_score[level])
     grid = np.linspace(0, 1, 20_001)
     shares = np.searchsorted(np.sort(found.pit[:, 0]), grid, side="right") / 300
-    assert found.calibration_error == pytest.approx(np.mean(np.abs(shares - grid)), abs=1e-4)  # of the grid
+    assert found.calibration_error == pytest.approx(np.mean(np.abs(shares - grid)), abs=1e-4)  # the spacing of the grid
     assert found.accuracy is found.brier is found.class_calibration_error is None
 
 
@@ -64,7 +64,7 @@ def probabilities(num_rows=500, num_classes=4):
 
 
 @pytest.mark.parametrize("one_hot", [False, True])
-def test_scores_of_classes_are_scikit_learns(one_hot):
+def test_scores_of_classes_match_scikit_learn(one_hot):
     logits, probs, labels = probabilities()
     y = np.eye(4)[labels] if one_hot else labels
     found = evaluate((tfd.OneHotCategorical if one_hot else tfd.Categorical)(tf.constant(logits)), y=y)
@@ -86,7 +86,7 @@ def ece(probs, happened, num_bins=15):
     return np.sum(counts[counts > 0] * np.abs(shares - means)) / len(probs)
 
 
-def test_scores_of_events_are_scikit_learns():
+def test_scores_of_events_match_scikit_learn():
     logits, y = np.random.default_rng(0).normal(size=[400, 1]), np.random.default_rng(1).integers(0, 2, [400, 1])
     probs = 1 / (1 + np.exp(-logits))
     found = evaluate(tfd.Independent(tfd.Bernoulli(tf.constant(logits)), 1), y=y)
@@ -110,12 +110,14 @@ def test_the_brier_score_of_two_classes_is_between_0_and_1_for_every_head(head):
     distribution, outcomes = heads[head]
     found = evaluate(distribution, y=outcomes)
     assert found.brier == pytest.approx(metrics.brier_score_loss(y, probs[:, 1]), rel=1e-12)
-    assert found.brier == pytest.approx(metrics.brier_score_loss(y, probs), rel=1e-12)  # of both columns
+    assert found.brier == pytest.approx(
+        metrics.brier_score_loss(y, probs), rel=1e-12
+    )  # scikit-learn also averages over both columns
     np.testing.assert_allclose(found.scores["brier"], (probs[:, 1] - y) ** 2, rtol=1e-12)
 
 
 def true_and_wrong():
-    """Distributions with outcomes drawn from them, and wrong ones of the same outcomes."""
+    """By name: a true distribution, outcomes drawn from it, and a wrong distribution for the same outcomes."""
     params = np.random.default_rng(0).normal(size=[4000, 6])
     mixture = nllfit.MixtureFamily("Normal", 2, 1).distribution(params)
     count = nllfit.Family("NegativeBinomial", 1).distribution(params[:, :2])
@@ -130,7 +132,7 @@ PAIRS = true_and_wrong()
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_the_pit_of_a_true_model_is_uniform_over_200_samples_and_of_a_wrong_one_not(name):
+def test_only_a_true_model_has_uniform_pits(name):
     true, wrong = PAIRS[name]
     y = true.sample(seed=(1, 2))
     good, bad = evaluate(true, y=y, levels=(0.5, 0.9)), evaluate(wrong, y=y, levels=(0.9,))
@@ -138,7 +140,7 @@ def test_the_pit_of_a_true_model_is_uniform_over_200_samples_and_of_a_wrong_one_
     low, high = stats.binom(200, 0.05).interval(0.999)
     assert low <= rejected[0] <= high < rejected[1]
     assert good.calibration_error < 3 * 0.31 / np.sqrt(4000) < bad.calibration_error
-    if name != "count":  # whose intervals have at least their probability
+    if name != "count":  # intervals of counts have at least their nominal probability
         for level, share in good.coverage.items():
             assert abs(share - level) < 4 * np.sqrt(level * (1 - level) / 4000)
     assert compare_scores(good, bad)["nll"].better == "a"
@@ -148,7 +150,7 @@ def test_a_true_classifier_is_calibrated_and_an_overconfident_one_is_not():
     logits = tf.constant(np.random.default_rng(0).normal(size=[20_000, 5]))
     y = tfd.Categorical(logits).sample(seed=(1, 2))
     good, bad = evaluate(tfd.Categorical(logits), y=y), evaluate(tfd.Categorical(3 * logits), y=y)
-    # Of a true model each of 15 bins is off by sqrt(p (1 - p) / n_k), less than 0.5 sqrt(15 / n) on the average.
+    # For a true model the error of a bin is sqrt(p (1 - p) / n_k), on average less than 0.5 sqrt(15 / n) for 15 bins.
     assert good.calibration_error < 0.5 * np.sqrt(15 / 20_000) < 0.1 < bad.calibration_error
     assert good.class_calibration_error < bad.class_calibration_error / 5
     assert good.nll == pytest.approx(good.sharpness, abs=4 * good.nll_se)
@@ -156,7 +158,7 @@ def test_a_true_classifier_is_calibrated_and_an_overconfident_one_is_not():
 
 
 @mainly(tf_keras)
-def test_a_model_a_dataset_an_ensemble_and_a_bare_distribution(kit):
+def test_models_datasets_ensembles_and_distributions_can_be_evaluated(kit):
     x = np.random.default_rng(0).normal(size=[40, 3]).astype("float32")
     y = x[:, :1] + 1
     models = [kit.keras.Sequential([kit.keras.layers.Dense(2), kit.heads.Normal()]) for _ in range(2)]
@@ -165,7 +167,7 @@ def test_a_model_a_dataset_an_ensemble_and_a_bare_distribution(kit):
         assert evaluate(model, x, y).to_dict() == expected
         data = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(40).batch(16)
         shuffled = evaluate(model, data).to_dict()
-        assert shuffled["nll"] == pytest.approx(expected["nll"], rel=1e-6)  # of a sum in float32 in another order
+        assert shuffled["nll"] == pytest.approx(expected["nll"], rel=1e-6)  # the order of a float32 sum
         assert shuffled["rmse"] == pytest.approx(expected["rmse"], rel=1e-6)
 
 
@@ -183,15 +185,15 @@ HEADS = {
 }
 
 
-SAMPLED = ("MultivariateNormalTriL", "VonMisesFisher")  # have an energy score
-# A Cauchy has no mean either, a mixture's quantiles are searched for as well, others are counts, or whole vectors.
+SAMPLED = ("MultivariateNormalTriL", "VonMisesFisher")  # their CRPS is an energy score from random draws
+# One head of each kind: without a mean, with quantiles by search, for counts, and for whole vectors.
 ALIKE = ("StudentT", "Beta", "ZeroInflated", "VonMisesFisher")
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.thorough if name in ALIKE else ()) for name in HEADS]
 )
-def test_every_head_is_scored_in_parts_as_in_one(name, monkeypatch):
+def test_scores_do_not_depend_on_the_block_size(name, monkeypatch):
     make, event = HEADS[name]
     head = make(nllfit.heads)
     distribution = head(tf.random.stateless_normal([5, head.family.params_size], (1, 2))).tensor_distribution
@@ -202,7 +204,7 @@ def test_every_head_is_scored_in_parts_as_in_one(name, monkeypatch):
     assert parts.to_dict().keys() == whole.to_dict().keys()
     for score, values in whole.scores.items():
         assert values.shape == (5,)
-        is_of_draws = score == "crps" and name in SAMPLED  # which are others in a part
+        is_of_draws = score == "crps" and name in SAMPLED  # a part of the rows has other draws
         np.testing.assert_allclose(parts.scores[score], values, **({"atol": 0.5} if is_of_draws else {"rtol": 1e-5}))
     for name in ("coverage", "width", "interval_score"):
         assert getattr(parts, name) == pytest.approx(getattr(whole, name), rel=1e-5)
@@ -220,7 +222,7 @@ def test_a_sequence_has_a_score_for_each_row():
     assert found.nll_se == pytest.approx(stats.sem(found.scores["nll"]))
 
 
-def test_the_table_and_the_numbers():
+def test_the_summary_and_the_dict_contain_the_scores():
     found = evaluate(normal(), y=Y, levels=(0.9,))
     numbers = found.to_dict()
     assert numbers["coverage"] == {"0.9": found.coverage[0.9]}
@@ -231,7 +233,7 @@ def test_the_table_and_the_numbers():
     assert "Brier score" in evaluate(tfd.Bernoulli(tf.zeros([2])), y=[0, 1]).summary()
 
 
-def test_paired_differences_are_a_paired_t_test():
+def test_score_comparisons_match_a_paired_t_test():
     a, b = evaluate(normal(), y=Y), evaluate(normal(scale=1.3 * SCALE), y=Y)
     found = compare_scores(a, b)
     for name, row in found.items():
@@ -248,7 +250,7 @@ def test_paired_differences_are_a_paired_t_test():
         compare_scores(a, evaluate(normal(), y=Y[::-1]))
 
 
-def test_equal_models_are_told_apart_in_one_sample_of_twenty():
+def test_equal_models_differ_significantly_in_5_percent_of_samples():
     found, y = evaluate(normal(), y=Y), np.random.default_rng(0).normal(size=[40, 50])
 
     def scored(loc, sample):

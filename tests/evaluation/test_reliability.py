@@ -1,4 +1,4 @@
-"""Calibration errors: the edges of the bins, by fractions that are worked out by hand."""
+"""Calibration errors: probabilities on the edges of bins, against values computed by hand."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Data as the users of the experiments have them, photographs, arrays, IDX files, and a stand-in for a regressor."""
+"""Small data sets for the experiments (photographs, arrays, IDX files), and a stand-in for a regressor."""
 
 import gzip
 
@@ -43,7 +43,7 @@ def write_idx(folder, rows=60, compress=True, side=28):
 
 
 class Marginal:
-    """A stand-in for `DistributionRegressor`: a Normal that is the same for all rows."""
+    """A stand-in for `DistributionRegressor` that predicts one Normal for all rows."""
 
     trials_ = (Trial("marginal", "weak", "Normal", nll=0.0, spread=1.0),)
 

@@ -1,4 +1,4 @@
-"""The binary experiment on a table, photographs and arrays, and what a run leaves behind."""
+"""The binary experiment on a table, photographs and arrays, and its run folder."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def fail(*args):
 
 
 @pytest.mark.parametrize("keras", ["2", pytest.param("3", marks=pytest.mark.thorough)])
-def test_binary_cut_short_and_gone_on_with(tmp_path, keras, monkeypatch, capsys):
+def test_an_interrupted_binary_run_is_resumed(tmp_path, keras, monkeypatch, capsys):
     out = tmp_path / "run"
     arguments = ["--keras", keras, "--epochs", "30", "--members", "1", "--out", str(out)]
     with monkeypatch.context() as broken:
@@ -26,17 +26,17 @@ def test_binary_cut_short_and_gone_on_with(tmp_path, keras, monkeypatch, capsys)
     assert f"the same command with --out {out} goes on" in capsys.readouterr().err
     with pytest.raises(ValueError, match="holds an unfinished run with --seed 0, not 1"):
         binary.main([*arguments, "--seed", "1"])
-    monkeypatch.setattr(classifier, "train", fail)  # it is trained
+    monkeypatch.setattr(classifier, "train", fail)  # the resumed run must not train again
     metrics = binary.main(arguments)
     assert metrics["nll"] < 0.2 < metrics["class_share"]["nll"]
-    assert metrics["accuracy"] > 0.93  # of 114, three standard errors below the 97 % expected
+    assert metrics["accuracy"] > 0.93  # three standard errors of 114 rows below the expected 97%
     assert files(out) == {"config.json", "metrics.json", "binary.png", "model.keras"}
     with pytest.raises(ValueError, match="holds something already"):
         binary.main(arguments)
 
 
-def test_binary_on_photographs(tmp_path):
-    """One network of one block; two of them, and their ensemble, are the other experiment's test."""
+def test_the_binary_experiment_runs_on_photographs(tmp_path):
+    """A single network with one block; the multiclass experiment tests ensembles."""
     write_photographs(tmp_path / "photographs")
     arguments = ["--data", str(tmp_path / "photographs"), "--size", "8", "--epochs", "1", "--members", "1"]
     metrics = binary.main([*arguments, "--out", str(tmp_path / "run")])
@@ -45,7 +45,7 @@ def test_binary_on_photographs(tmp_path):
     assert "mistakes.png" in files(tmp_path / "run")
 
 
-def test_the_arrays_are_read(tmp_path):
+def test_npz_arrays_are_read(tmp_path):
     np.savez(tmp_path / "data.npz", **(given := npz_arrays()))
     arguments = binary.common.parser("", "binary").parse_args([])
     arguments.data = tmp_path / "data.npz"
@@ -56,7 +56,7 @@ def test_the_arrays_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(("where", "cats", "dogs"), [(data_file, 6, 6), (downloaded, 120, 250)])
-def test_the_cats_and_dogs_are_read(where, cats, dogs):
+def test_folders_of_photographs_are_read(where, cats, dogs):
     folder = where("cats_dogs")
     if not folder.exists():
         pytest.skip("the whole of cats_dogs is a download of your own: see tests/data/README.md")
@@ -69,7 +69,7 @@ def test_the_cats_and_dogs_are_read(where, cats, dogs):
 
 
 @pytest.mark.thorough
-def test_a_run_that_is_cut_short_ends_with_the_same_numbers(tmp_path, monkeypatch):
+def test_a_resumed_run_ends_with_the_same_numbers(tmp_path, monkeypatch):
     arguments = ["--epochs", "3", "--members", "2", "--out"]
     expected = binary.main([*arguments, str(tmp_path / "whole")])
     train, trained = classifier.train, []

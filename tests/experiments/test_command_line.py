@@ -1,4 +1,4 @@
-"""A fault from the command line is one line on standard error and status 2."""
+"""Errors on the command line: one line on standard error and exit status 2."""
 
 import os
 import pathlib
@@ -16,10 +16,10 @@ from experiments import binary, common
         (["--seed", "-1"], "error: --seed is -1: give at least 0."),
         (["--epochs", "0"], "error: --epochs is 0: give at least 1."),
         (["--epoch", "3"], "error: unrecognized arguments: --epoch 3"),
-        (["--out", "/dev/null/run"], "Not a directory: '/dev/null/run/unfinished'"),  # before it trains
+        (["--out", "/dev/null/run"], "Not a directory: '/dev/null/run/unfinished'"),  # found before the training
     ],
 )
-def test_a_fault_is_one_line_and_status_2(flags, text, monkeypatch, capsys):
+def test_an_error_is_one_line_and_status_2(flags, text, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["binary", *flags])
     with pytest.raises(SystemExit) as exit:
         common.run(binary.main)
@@ -27,7 +27,7 @@ def test_a_fault_is_one_line_and_status_2(flags, text, monkeypatch, capsys):
     assert capsys.readouterr().err.strip().splitlines()[-1].endswith(text)
 
 
-def test_a_fault_that_quotes_a_file_is_one_line(capsys):
+def test_an_error_that_quotes_a_file_is_one_line(capsys):
     def main():
         raise ValueError("no column 'a\nb'\x1b[31m, \udcff")
 
@@ -36,7 +36,7 @@ def test_a_fault_that_quotes_a_file_is_one_line(capsys):
     assert capsys.readouterr().err == "error: no column 'a b'\\x1b[31m, \\udcff\n"
 
 
-def test_a_reader_that_has_enough_ends_the_program_in_silence(capfd, monkeypatch):
+def test_a_closed_output_pipe_ends_the_program_silently(capfd, monkeypatch):
     end, start = os.pipe()
     os.close(end)
     monkeypatch.setattr(sys, "stdout", os.fdopen(start, "w"))
@@ -49,7 +49,7 @@ def test_a_reader_that_has_enough_ends_the_program_in_silence(capfd, monkeypatch
 
 def test_an_interrupted_import_is_one_line_and_status_130(tmp_path):
     (tmp_path / "experiments").symlink_to(pathlib.Path(binary.__file__).parent)
-    (tmp_path / "nllfit.py").write_text(  # an import that swallows what is raised in it, as some do
+    (tmp_path / "nllfit.py").write_text(  # some modules swallow exceptions while they are imported
         "import os, signal, time\n"
         "try:\n"
         "    os.kill(os.getpid(), signal.SIGINT); time.sleep(10)\n"
@@ -62,7 +62,7 @@ def test_an_interrupted_import_is_one_line_and_status_130(tmp_path):
     assert result.stderr == "interrupted\n"
 
 
-def test_the_command_line_prints_its_own_lines_only():
+def test_the_command_line_prints_no_log_lines():
     command = [sys.executable, "-m", "experiments.binary", "--data", "nowhere"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (2, "")

@@ -1,4 +1,4 @@
-"""Whatever is in a file, it is read rightly or refused in one line, in no more memory than its size justifies."""
+"""Damaged data files are read correctly or refused with one line, and never use much memory."""
 
 import gzip
 import os
@@ -12,7 +12,7 @@ import pytest
 from experiments import data, likelihood, tables
 from tests.experiments.samples import npz_arrays, write_idx, write_photographs
 
-MUTANTS, MANY = 100, 1250  # of each kind; many with `--thorough`
+MUTANTS, MANY = 100, 1250  # per kind of file, by default and with `--thorough`
 
 
 def write_npz(path, compress):
@@ -23,7 +23,7 @@ def write_pictures(path):
     write_photographs(path, count=5)
 
 
-# What each reader reads: how a whole one is written, the file to damage, and the reader.
+# For each reader: a function that writes a valid file, the file to damage, and the reader.
 READERS = {
     "npz": (lambda path: write_npz(path, False), "", data.npz_file),
     "npz, compressed": (lambda path: write_npz(path, True), "", data.npz_file),
@@ -45,7 +45,7 @@ READERS = {
 
 
 def mutants(content, count):
-    """Contents with bytes changed, cut out, repeated, or cut off."""
+    """Variants of a file's content with bytes changed, removed, repeated or truncated."""
     rng = np.random.default_rng(0)
     for _ in range(count):
         mutant = bytearray(content)
@@ -81,12 +81,12 @@ def test_a_damaged_file_is_read_or_refused_in_one_line(tmp_path, kind, request):
 
 
 def chunk(kind, content):
-    """A part of a PNG file."""
+    """A chunk of a PNG file."""
     return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
 
 
 def bomb(path, kind):
-    """A small file that says it is large."""
+    """Writes a small file that declares a huge content."""
     zeros = np.zeros(2**20, "uint8").tobytes()
     if kind == "npz":
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -137,7 +137,7 @@ def test_a_small_file_takes_little_memory(tmp_path, kind, read, message):
         tracemalloc.stop()
 
 
-def test_what_is_no_file_is_not_waited_for(tmp_path):
+def test_a_pipe_instead_of_a_file_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "data.npz")
     with pytest.raises(ValueError, match="is no file: give"):
         data.npz_file(tmp_path / "data.npz")

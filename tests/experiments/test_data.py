@@ -1,4 +1,4 @@
-"""Bad data are one clear error, and leave no run folder."""
+"""Bad data raise one clear error and leave no run folder."""
 
 import gzip
 import zipfile
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "i
 
 
 def spoilt(tmp_path, kind):
-    """Bad input of one kind, as the value of --data."""
+    """Writes bad input of one kind and returns the value of --data."""
     path = tmp_path / "bad"
     if kind in ("missing folder", "missing.npz"):
         return tmp_path / kind.replace(" ", "-")

@@ -1,4 +1,4 @@
-"""The likelihood experiment: the lesson's maxima, a ranking, its run folder, and one clear line for each fault."""
+"""The likelihood experiment: its maxima, a ranking of families, its run folder, and its errors."""
 
 import json
 import math
@@ -15,12 +15,12 @@ FEW = ["InverseGamma", "Normal"]
 
 
 @pytest.mark.parametrize("families", [FEW, pytest.param(likelihood.FAMILIES, marks=pytest.mark.thorough)])
-def test_likelihood(tmp_path, capsys, families):
+def test_the_likelihood_experiment_reports_maxima_and_ranks_families(tmp_path, capsys, families):
     metrics = likelihood.main(["--families", *families, "--out", str(tmp_path / "run")])
     assert metrics["bernoulli"]["probs"] == pytest.approx(0.2, rel=1e-12)
     assert metrics["normal"]["loc"] == pytest.approx(0, abs=1e-12)
     assert metrics["normal"]["scale"] == pytest.approx(math.sqrt(2 / 3), rel=1e-12)
-    assert next(iter(metrics["families"])) == "InverseGamma"  # as the docstring says
+    assert next(iter(metrics["families"])) == "InverseGamma"  # the docstring of the experiment says so
     assert metrics["families"].keys() == set(families)
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         *("likelihood.png", "fit.png", "profiles.png"),
@@ -30,7 +30,7 @@ def test_likelihood(tmp_path, capsys, families):
     assert "InverseGamma" in capsys.readouterr().out
 
 
-def test_a_column_whose_rows_without_a_number_are_left_out_and_counted(tmp_path, capsys):
+def test_rows_without_a_number_are_dropped_and_counted(tmp_path, capsys):
     (tmp_path / "sample.csv").write_text("name,size\na,1.5\nb,\nc,NA\nd\ne,nan\nf,4\n")
     arguments = ["--data", str(tmp_path / "sample.csv"), "--column", "size", "--families", "Exponential"]
     metrics = likelihood.main([*arguments, "--out", str(tmp_path / "run")])
@@ -51,7 +51,7 @@ def test_a_column_whose_rows_without_a_number_are_left_out_and_counted(tmp_path,
         ("size", ["Beta"], "Beta: `y` holds 2.5, which Beta cannot have"),
     ],
 )
-def test_a_fault_is_one_line_and_leaves_no_folder(tmp_path, column, families, message):
+def test_an_error_is_one_line_and_leaves_no_folder(tmp_path, column, families, message):
     (tmp_path / "sample.csv").write_text("name,size,none,much,twice,twice\na,0.5,,1,1,2\nb,2.5,,inf,1,2\nc,4,,2,1,2\n")
     arguments = ["--data", str(tmp_path / "sample.csv"), "--column", column, "--families", *families]
     with pytest.raises(ValueError, match=message):
@@ -65,12 +65,12 @@ def test_a_file_needs_a_column_and_a_column_a_file(tmp_path):
             likelihood.main([*arguments, "--out", str(tmp_path / "run")])
 
 
-def test_what_is_no_file_is_not_read_without_end():
+def test_an_endless_file_is_refused():
     with pytest.raises(ValueError, match="--data /dev/zero is no file"):
         likelihood.read_sample("/dev/zero", "size")
 
 
-def test_a_missing_file_from_the_command_line(tmp_path, monkeypatch, capsys):
+def test_a_missing_file_is_one_line_on_the_command_line(tmp_path, monkeypatch, capsys):
     flags = ["--data", "nowhere.csv", "--column", "size", "--out", str(tmp_path / "run")]
     monkeypatch.setattr(sys, "argv", ["likelihood", *flags])
     with pytest.raises(SystemExit) as exit:

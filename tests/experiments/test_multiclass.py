@@ -15,7 +15,7 @@ PICTURES = "multiclass.png", "mistakes.png", "calibration.png"
 
 
 @pytest.mark.parametrize("keras", [pytest.param("2", marks=pytest.mark.thorough), "3"])
-def test_multiclass(tmp_path, keras):
+def test_the_multiclass_experiment_runs_on_digits(tmp_path, keras):
     metrics = multiclass.main(["--keras", keras, "--out", str(tmp_path / "run"), "--epochs", "10", "--members", "2"])
     assert metrics["nll"] < 0.5 * metrics["guessing_nll"]
     assert metrics["accuracy"] > 0.9
@@ -39,10 +39,10 @@ def test_idx_files_are_read(tmp_path, compress):
     assert names == [str(number) for number in range(10)]
 
 
-@pytest.mark.thorough  # of images and labels that are read as above the run is the digits' own
+@pytest.mark.thorough  # reading IDX files and the run itself are tested above
 @pytest.mark.parametrize("compress", [True, False])
-def test_multiclass_on_idx_files(tmp_path, compress):
-    write_idx(tmp_path / "idx", compress=compress, side=8)  # a network of one block
+def test_the_multiclass_experiment_runs_on_idx_files(tmp_path, compress):
+    write_idx(tmp_path / "idx", compress=compress, side=8)  # small images need a network with one block
     arguments = ["--data", str(tmp_path / "idx"), "--epochs", "1", "--members", "1"]
     metrics = multiclass.main([*arguments, "--out", str(tmp_path / "run")])
     assert files(tmp_path / "run") == {"config.json", "metrics.json", *PICTURES, "model.keras"}
@@ -50,7 +50,7 @@ def test_multiclass_on_idx_files(tmp_path, compress):
     assert (metrics["num_test"], metrics["guessing_nll"]) == (20, np.log(10))
 
 
-def test_a_class_that_no_test_row_has_keeps_its_place(tmp_path):
+def test_a_class_without_test_rows_keeps_its_label(tmp_path):
     history = types.SimpleNamespace(epoch=[0], history={"loss": [1.0]})
     one_hot = np.eye(3)
     multiclass.plot(history, one_hot[[0, 0, 2]], one_hot[[0, 2, 2]], ["ant", "bee", "cat"], tmp_path / "figure.png")

@@ -1,4 +1,4 @@
-"""The experiment on networks that are too sure, cut short."""
+"""A short run of the experiment on overconfident networks."""
 
 import json
 
@@ -10,15 +10,15 @@ from experiments import overconfidence
 from tests.experiments.samples import Marginal
 
 
-@pytest.mark.parametrize("trained", [1, pytest.param(4, marks=pytest.mark.thorough)])  # of the networks by one loss
+@pytest.mark.parametrize("trained", [1, pytest.param(4, marks=pytest.mark.thorough)])  # networks per loss
 def test_a_short_run(tmp_path, capsys, monkeypatch, trained):
-    monkeypatch.setattr(overconfidence, "DistributionRegressor", Marginal)  # which has its own test
+    monkeypatch.setattr(overconfidence, "DistributionRegressor", Marginal)  # the regressor has its own tests
     monkeypatch.setattr(overconfidence, "MEMBERS", 2)
     methods = overconfidence.methods
     monkeypatch.setattr(overconfidence, "methods", lambda tools: dict(list(methods(tools).items())[:trained]))
     monkeypatch.setattr(overconfidence, "FACTORS", np.array([0.7, 1.0, 4.0]))
     x, y = datasets.load_diabetes(return_X_y=True)
-    few = x[:178], y[:178]  # whole batches to train on, of all and of four fifths: another size is another trace
+    few = x[:178], y[:178]  # multiples of the batch size, because a partial batch needs another trace
     monkeypatch.setattr(datasets, "load_diabetes", lambda **_: few)
     out = tmp_path / "run"
     metrics = overconfidence.main(["--out", str(out), "--epochs", "2", "--splits", "1"])
@@ -28,7 +28,7 @@ def test_a_short_run(tmp_path, capsys, monkeypatch, trained):
     assert metrics["the recipe of uci"]["nll"] == metrics["marginal"]["nll"]
     factor = metrics["2 by NLL, scales x factor"]["factor"]
     ratio = metrics["2 by NLL, scales x factor"]["rmse"] / metrics["2 by NLL"]["rmse"]
-    np.testing.assert_allclose(ratio, 1, rtol=1e-5)  # the factor moves no mean
+    np.testing.assert_allclose(ratio, 1, rtol=1e-5)  # the factor does not change the mean
     assert factor in (0.7, 1.0, 4.0)
     assert (out / "test_nll.png").stat().st_size > 10_000
     assert "2 by NLL, scales x factor" in capsys.readouterr().out

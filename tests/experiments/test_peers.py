@@ -1,4 +1,4 @@
-"""The comparison with peers: a known prediction has known scores, tables are read, and unknown names are refused."""
+"""The comparison with other packages: scores of a known prediction, reading of tables, and unknown names."""
 
 import json
 
@@ -12,14 +12,14 @@ RNG = np.random.default_rng(0)
 
 
 def marginal(x, y, seed):
-    """A peer that knows no inputs."""
+    """A peer that ignores the inputs."""
     del x, seed
     loc, scale = y.mean(), y.std()
     return lambda x: peers.normal(np.full(len(x), loc), np.full(len(x), scale))
 
 
-def test_the_scores_of_a_normal_are_the_known_ones():
-    """Its CRPS by its formula (Gneiting and Raftery, 2007), that of 99 quantiles being near."""
+def test_scores_of_a_normal_match_the_formulas():
+    """The CRPS matches the formula (Gneiting and Raftery, 2007); the one from 99 quantiles is close to it."""
     y = RNG.normal(5.0, 2.0, 4000)
     found = peers.scored(marginal, y[:, None], y, np.arange(2000), np.arange(2000, 4000), 0)
     z = (y[2000:] - y[:2000].mean()) / y[:2000].std()
@@ -30,7 +30,7 @@ def test_the_scores_of_a_normal_are_the_known_ones():
     assert found["coverage_90"] == pytest.approx(0.9, abs=0.02)
 
 
-def test_quantiles_between_levels_are_a_normals():
+def test_quantiles_are_interpolated_on_the_scale_of_a_normal():
     models = [type("Model", (), {"predict": lambda self, x, q=q: stats.norm.ppf(q, x, 2.0)})() for q in peers.FEW]
     found = peers.between(models, np.array([0.0, 7.0])).quantiles
     np.testing.assert_allclose(found[1, 1:98], stats.norm.ppf(peers.LEVELS[1:98], 7.0, 2.0))
@@ -48,6 +48,6 @@ def test_a_run_writes_a_table_for_every_peer(tmp_path, monkeypatch, capsys):
     assert set(metrics["shops"]["one"]) == set(peers.SCORES)
     assert "shops" in capsys.readouterr().out
     x, y = peers.read_tables(folder)["shops"]
-    assert (x.shape, y.shape) == ((30, 4), (30,))  # the size and its gap, two towns; no row without an outcome
+    assert (x.shape, y.shape) == ((30, 4), (30,))  # size, its indicator, two towns; rows without an outcome are dropped
     with pytest.raises(ValueError, match="--peers names two: choose among one, absent"):
         peers.main([*arguments, "--peers", "two"])

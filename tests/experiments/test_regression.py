@@ -1,4 +1,4 @@
-"""The regression experiment: least squares, sigma, and where a predicted scale pays."""
+"""The regression experiment: least squares, sigma, and the gain from a predicted scale."""
 
 import json
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "i
 BOTH = tuple(regression.NOISES)
 
 
-@pytest.mark.parametrize(  # a noise is three networks
+@pytest.mark.parametrize(  # each noise trains three networks
     ("keras", "noises"),
     [
         ("2", ("growing",)),
@@ -22,12 +22,12 @@ BOTH = tuple(regression.NOISES)
         pytest.param("3", BOTH, marks=pytest.mark.thorough),
     ],
 )
-def test_regression(tmp_path, monkeypatch, keras, noises):
+def test_the_regression_experiment_matches_least_squares(tmp_path, monkeypatch, keras, noises):
     monkeypatch.setattr(regression, "NOISES", {noise: regression.NOISES[noise] for noise in noises})
     metrics = regression.main(["--keras", keras, "--out", str(tmp_path / "run")])
     for noise in noises:
         squares, fits = metrics[noise]["least_squares"], metrics[noise]
-        for form in ("fixed", "shared"):  # Adam with shrinking steps stops a few 1e-8 from the optimum
+        for form in ("fixed", "shared"):  # Adam with a decaying rate stops a few 1e-8 from the optimum
             assert fits[form]["slope"] == pytest.approx(squares["slope"], abs=1e-6)
             assert fits[form]["intercept"] == pytest.approx(squares["intercept"], abs=1e-6)
         assert fits["shared"]["sigma"] == pytest.approx(squares["residual_sigma"], abs=1e-6)
@@ -36,7 +36,7 @@ def test_regression(tmp_path, monkeypatch, keras, noises):
     for noise in noises:
         form = {"constant": "shared", "growing": "network"}[noise]
         assert found[noise][form]["calibration_error"] < 0.04 < found[noise]["fixed"]["calibration_error"]
-    # statsmodels' least squares on the same data; the digits that the README promises.
+    # The reference is statsmodels' least squares on the same data; the README promises these digits.
     assert metrics["diabetes"]["sigma"] == pytest.approx(53.476128764, abs=5e-4)
     assert metrics["diabetes"]["mean_nll"] == pytest.approx(5.3981738962, abs=5e-6)
     saved = {f"{noise}-{form}.keras" for noise in regression.NOISES for form in regression.FORMS}
@@ -51,4 +51,4 @@ def test_regression(tmp_path, monkeypatch, keras, noises):
     tools = common.toolkit(int(keras))
     loaded = tools.keras.models.load_model(tmp_path / "run" / "growing-shared.keras")
     sigma = float(tools.distribution(loaded(np.zeros([1, 1]))).stddev()[0, 0])
-    assert sigma == pytest.approx(metrics["growing"]["shared"]["sigma"], rel=1e-14)  # which is a mean of equal numbers
+    assert sigma == pytest.approx(metrics["growing"]["shared"]["sigma"], rel=1e-14)  # it is a mean of equal numbers

@@ -1,4 +1,4 @@
-"""The speed experiment measures every contender that is here, and says so in a table or as JSON."""
+"""The speed experiment measures all installed contenders and reports them as a table or as JSON."""
 
 import contextlib
 import io
@@ -11,7 +11,7 @@ from experiments import speed
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
-# One CNN a Keras, and the other trainer of Keras 3 a dense network: `nllfit`'s is in the run from the command line.
+# One CNN per version of Keras; the other trainer of Keras 3 gets a dense network. The command line test covers nllfit.
 LEFT_OUT = ("nllfit", "small"), ("nllfit", "cnn"), ("keras", "cnn"), ("tf_keras", "small"), ("nllfit_keras3", "small")
 PAIRS = [
     pytest.param(contender, model, marks=pytest.mark.thorough if (contender, model) in LEFT_OUT else ())
@@ -32,19 +32,19 @@ def test_every_contender_trains_every_model(contender, model, monkeypatch):
 
 
 @pytest.mark.parametrize("job", ["fresh", "stopping", "saving"])
-def test_a_whole_job(job, monkeypatch):
+def test_a_whole_job_is_timed(job, monkeypatch):
     monkeypatch.setattr(speed.contenders, "nllfit", lambda *data: lambda epochs, held_out=None, path=None: None)
     assert speed.whole_job("nllfit", job, 0)[job] >= 0
 
 
-@pytest.mark.parametrize("alone", [False, pytest.param(True, marks=pytest.mark.thorough)])  # in a process of its own
-def test_a_run_from_the_command_line(tmp_path, capsys, monkeypatch, alone):
+@pytest.mark.parametrize("alone", [False, pytest.param(True, marks=pytest.mark.thorough)])  # in a separate process
+def test_the_speed_experiment_runs_from_the_command_line(tmp_path, capsys, monkeypatch, alone):
     monkeypatch.setattr(speed, "SETTLE", 0.0)
     monkeypatch.setitem(speed.MODELS, "small", (*speed.MODELS["small"][:3], 4, 3, 2))
     of_its_own = speed.worker
 
     def worker(arguments, kind, *names):
-        if alone and kind == "job":  # and the small model in this one
+        if alone and kind == "job":  # the small model runs in this process
             return of_its_own(arguments, kind, *names)
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):

@@ -1,4 +1,4 @@
-"""The experiment on survival, with fewer families and folds, of which one is known from a run that was cut short."""
+"""A short run of the survival experiment, with fewer families and folds; one fold is already known."""
 
 import json
 
@@ -11,8 +11,8 @@ def test_a_short_run(tmp_path, capsys, monkeypatch):
     (out / "unfinished").mkdir(parents=True)
     (out / "unfinished" / "fold-1.json").write_text('{"without age": 2000.0, "with age": 2000.0}')
     metrics = survival.main(["--out", str(out), "--folds", "2"])
-    for name, nll in metrics["held_out_nll"].items():  # of the 69 rows, the sum of both folds
-        assert 4 < (69 * nll - 2000) / 35 < 8, name  # nats a row of the first, of which a third is censored
+    for name, nll in metrics["held_out_nll"].items():  # the mean over all 69 rows of both folds
+        assert 4 < (69 * nll - 2000) / 35 < 8, name  # nats per row of the computed fold, a third of which is censored
     assert json.loads((out / "metrics.json").read_text())["best"] == metrics["best"] == "LogNormal"
     assert metrics["median_of_deaths_alone"] < 0.7 * metrics["median"]
     assert metrics["log_likelihood_gained_by_age"] > 0

@@ -1,4 +1,4 @@
-"""The equivalence experiment: twins stay together, and would not with another factor."""
+"""The equivalence experiment: twin models stay equal, and differ with a wrong factor."""
 
 import dataclasses
 
@@ -10,13 +10,13 @@ from tests.experiments.samples import files
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "ignore::DeprecationWarning:matplotlib")
 
 
-# The pair by SGD, whose factor is not 1; that value and gradient are the same for all four, and in either Keras, is in
+# Only the pair trained by SGD, whose factor is not 1; for all four pairs and both versions of Keras, see
 # `tests/test_equivalence.py`.
 @pytest.mark.parametrize(
     ("keras", "rows"),
     [("2", 1), pytest.param("2", 4, marks=pytest.mark.thorough), pytest.param("3", 4, marks=pytest.mark.thorough)],
 )
-def test_twins_stay_together(tmp_path, monkeypatch, keras, rows):
+def test_twin_models_stay_equal_during_training(tmp_path, monkeypatch, keras, rows):
     all_twins = equivalence.all_twins
     monkeypatch.setattr(equivalence, "all_twins", lambda keras: all_twins(keras)[-rows:])
     metrics = equivalence.main(["--keras", keras, "--out", str(tmp_path / "run")])
@@ -28,7 +28,7 @@ def test_twins_stay_together(tmp_path, monkeypatch, keras, rows):
     assert files(tmp_path / "run") == {"config.json", "metrics.json"}
 
 
-def test_twins_with_another_factor_do_not():
+def test_twin_models_with_a_wrong_factor_differ():
     tools = common.toolkit(2)
     with equivalence.double_precision(tools.keras):
         *_, twins = equivalence.all_twins(tools.keras)

@@ -1,4 +1,4 @@
-"""The published benchmark: its tables, its splits, and a run that goes on where it was interrupted."""
+"""The published benchmark: its tables, its splits, and resuming an interrupted run."""
 
 import json
 
@@ -36,29 +36,29 @@ def folder(tmp_path):
         ("1 2\n2 2\n" * 30, "is 2.0 in every row"),
     ],
 )
-def test_a_malformed_table(tmp_path, text, words):
+def test_a_malformed_table_is_refused(tmp_path, text, words):
     (tmp_path / "bad.txt").write_text(text)
     with pytest.raises(ValueError, match=r"bad\.txt") as error:
         tables.read_folder(tmp_path)
     assert words in str(error.value)
 
 
-def test_a_folder_without_tables_and_an_unknown_name(tmp_path, folder):
+def test_a_folder_without_tables_and_an_unknown_name_are_refused(tmp_path, folder):
     with pytest.raises(ValueError, match=r"holds no NAME\.txt"):
         tables.read_folder(tmp_path)
     with pytest.raises(ValueError, match=r"--only names b: --data .* holds line"):
         tables.read_folder(folder, ["b"])
 
 
-def test_a_table_with_commas_and_comments(tmp_path):
+def test_a_table_with_commas_and_comments_is_read(tmp_path):
     (tmp_path / "t.txt").write_text("# a, b, target\n" + "1, 2, 3\n4,5,6\n" * 10)
     x, y = tables.read_table(tmp_path / "t.txt")
     np.testing.assert_array_equal(x[:2], [[1, 2], [4, 5]])
     np.testing.assert_array_equal(y[:2], [[3], [6]])
 
 
-def test_the_splits_are_the_published_ones():
-    """The errors of a line on each split, beside those that were found without this package."""
+def test_the_splits_match_the_published_ones():
+    """The errors of linear regression on each split match values that were computed without this package."""
     oracle = json.loads(data_file("uci/linear_gaussian_oracle.json").read_text())
     x, y = tables.read_table(data_file("uci/energy.txt"))
     rows = list(tables.splits(len(x)))
@@ -73,7 +73,7 @@ def test_the_splits_are_the_published_ones():
     assert len(list(tables.splits(40_001))) == 5
 
 
-def test_a_run_and_its_numbers(folder, tmp_path, monkeypatch, capsys):
+def test_a_run_reports_its_numbers(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(uci, "DistributionRegressor", Marginal)
     out = tmp_path / "run"
     arguments = ["--data", str(folder), "--out", str(out), "--splits", "3"]
@@ -90,7 +90,7 @@ def test_a_run_and_its_numbers(folder, tmp_path, monkeypatch, capsys):
     assert "-0.2 (B)" in capsys.readouterr().out
 
 
-def test_a_run_goes_on_where_it_was_interrupted(folder, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_run_is_resumed(folder, tmp_path, monkeypatch, capsys):
     calls, fit_split = [], uci.fit_split
 
     def interrupted(*given):

@@ -72,6 +72,6 @@ def test_heads_of_both_kerases(tmp_path):
         (lambda: nllfit.ByMean("Beta", mean=1.5), "cannot be built"),
     ],
 )
-def test_what_is_refused(make, message):
+def test_invalid_arguments_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()

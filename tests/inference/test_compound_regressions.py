@@ -1,4 +1,4 @@
-"""A dense layer under a head that is made of another family is a regression: beside statsmodels and SciPy."""
+"""Regressions with zero-inflated, hurdle and truncated heads, against statsmodels and SciPy."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ COUNTS = RNG.poisson(np.exp(0.5 + 0.4 * X[:, 0])) * (RNG.uniform(size=400) > 1 /
 
 
 def coefficients(head, x, y):
-    """The numbers of a dense layer under a head, `[bias, kernel]` of its first and then of its second parameter."""
+    """The fitted coefficients of a dense layer before a head: `[bias, kernel]` of both parameters in turn."""
     model = tf_keras.Sequential([tf_keras.layers.Dense(2, dtype="float64"), head])
     model.compile(loss=nllfit.negative_log_likelihood)
     assert nllfit.fit_lbfgs(model, x, y[:, None]).converged
@@ -27,7 +27,7 @@ def coefficients(head, x, y):
     return found.estimates[order], found.standard_errors[order], found.log_likelihood
 
 
-def test_zero_inflated_counts_are_statsmodels():
+def test_zero_inflated_regression_matches_statsmodels():
     estimates, errors, log_likelihood = coefficients(
         heads.ZeroInflated("Poisson", event_shape=1, dtype="float64"), X, COUNTS
     )
@@ -35,13 +35,13 @@ def test_zero_inflated_counts_are_statsmodels():
     fitted = model.fit(disp=0, method="newton")
     np.testing.assert_allclose(estimates, fitted.params, rtol=1e-5)
     assert log_likelihood == pytest.approx(fitted.llf, rel=1e-9)
-    # The errors that statsmodels 0.15 gives are not those of its own log-likelihood: 0.156 where 0.184 is right.
+    # The standard errors of statsmodels 0.15 do not match its own log-likelihood: 0.156 instead of 0.184.
     hessian = approx_hess(np.asarray(fitted.params), model.loglike)
     np.testing.assert_allclose(errors, np.sqrt(np.diag(np.linalg.inv(-hessian))), rtol=1e-4)
 
 
-@pytest.mark.thorough  # two parameters by one layer, as above, and the hurdle's own density is that of two fits
-def test_a_hurdle_is_a_logistic_and_a_truncated_regression():
+@pytest.mark.thorough  # one layer for two parameters is tested above, and the density of a hurdle elsewhere
+def test_a_hurdle_regression_matches_a_logistic_and_a_truncated_one():
     estimates, errors, log_likelihood = coefficients(heads.Hurdle("Poisson", event_shape=1, dtype="float64"), X, COUNTS)
     zeros = sm.Logit((COUNTS == 0) * 1.0, DESIGN).fit(disp=0)
     others = TruncatedLFPoisson(COUNTS[COUNTS > 0], DESIGN[COUNTS > 0]).fit(disp=0, gtol=1e-8)
@@ -50,8 +50,8 @@ def test_a_hurdle_is_a_logistic_and_a_truncated_regression():
     assert log_likelihood == pytest.approx(zeros.llf + others.llf, rel=1e-9)
 
 
-@pytest.mark.thorough  # as the hurdle
-def test_a_truncated_regression_is_scipys_minimum():
+@pytest.mark.thorough  # for the same reason
+def test_a_truncated_regression_matches_scipys_minimum():
     y = 1 + 0.7 * X[:, 0] + RNG.normal(size=400) * np.exp(0.1 - 0.2 * X[:, 0])
     x, y = X[y > 0], y[y > 0]
 

@@ -1,4 +1,4 @@
-"""Networks under censored heads: their errors beside statsmodels', and whether their intervals hold the truth."""
+"""Standard errors of networks with censored heads: against statsmodels, and the coverage of their intervals."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ TRUTH = {
 
 
 def model_of(head):
-    """A dense layer under a head, which sets one of its parameters and shares the other."""
+    """A dense layer before a head: it predicts one parameter, and the head shares the other."""
     dense = tf_keras.layers.Dense(1, dtype="float64")
     model = tf_keras.Sequential([tf_keras.Input([1], dtype="float64"), dense, head])
     model.compile(loss=nllfit.negative_log_likelihood)
@@ -31,7 +31,7 @@ def head_of(family):
 
 
 def samples(family, num, seed):
-    """Covariates, times, and whether they were seen: two of five are censored at random."""
+    """Covariates, times and event indicators: 40% of the times are censored at random."""
     kernel, bias, shape = TRUTH[family].values()
     rng = np.random.default_rng(seed)
     for _ in range(num):
@@ -43,7 +43,7 @@ def samples(family, num, seed):
 
 
 def errors(family, num, seed=0):
-    """By how many of its standard errors each estimate is beside the truth, `[num, 3]`."""
+    """The errors of the estimates, in their standard errors, `[num, 3]`."""
     model, found = model_of(head_of(family)), []
     for x, time, seen in samples(family, num, seed):
         data = x, nllfit.right_censored(time, seen)
@@ -54,12 +54,12 @@ def errors(family, num, seed=0):
     return np.array(found)
 
 
-def test_errors_of_censored_times_are_those_of_counts():
-    """A censored exponential time has the likelihood of a Poisson count, 1 where it was seen and 0 where it was not."""
+def test_errors_of_censored_exponential_times_match_a_poisson_glm():
+    """A censored exponential time has the likelihood of a Poisson count: 1 for an event, 0 for censoring."""
     ((x, time, seen),) = samples("Weibull", 1, seed=0)
     glm = sm.GLM(seen, sm.add_constant(x), sm.families.Poisson(), offset=np.log(time)).fit(tol=1e-12)
     model = model_of(heads.Censored("Exponential", (), link={"rate": "exp"}, dtype="float64"))
-    model.set_weights([glm.params[1:, None], glm.params[:1]])  # the maximum is the same
+    model.set_weights([glm.params[1:, None], glm.params[:1]])  # the two maxima coincide
     found = nllfit.standard_errors(model, x, nllfit.right_censored(time, seen))
     assert found.converged
     np.testing.assert_allclose(found.standard_errors, glm.bse[::-1], rtol=1e-7)
@@ -67,7 +67,7 @@ def test_errors_of_censored_times_are_those_of_counts():
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("family", TRUTH)
-def test_95_in_100_intervals_hold_the_truth(family):
-    """Of 1000 samples."""
+def test_intervals_cover_the_truth_in_95_percent_of_samples(family):
+    """The coverage over 1000 samples."""
     covered = np.mean(np.abs(errors(family, 1000, seed=1)) < 1.959964, axis=0)
     assert np.all((covered > 0.93) & (covered < 0.97)), covered

@@ -1,4 +1,4 @@
-"""A dense layer under a head is a regression: its table beside statsmodels', and what has none."""
+"""Standard errors of dense layers before heads against statsmodels; cases without standard errors."""
 
 import functools
 import json
@@ -24,7 +24,7 @@ KIT = KITS[0]
 
 
 def solved(kit, layers, x, y, **data):
-    """A model of layers at its optimum."""
+    """A model of these layers, fitted to its optimum."""
     model = kit.keras.Sequential(layers)
     model.compile(loss=kit.loss)
     assert nllfit.fit_lbfgs(model, x, y, **data).converged
@@ -32,7 +32,7 @@ def solved(kit, layers, x, y, **data):
 
 
 def known(kit, layers, x, *weights):
-    """A model of layers at an optimum that is known."""
+    """A model of these layers whose weights are set to a known optimum."""
     model = kit.keras.Sequential(layers)
     model.compile(loss=kit.loss)
     model(x)
@@ -47,7 +47,7 @@ def by_name(coefficients):
 
 
 def agrees(coefficients, result, names, rtol=1e-5):
-    """Whether the numbers of these names are those of statsmodels, by its names."""
+    """Compares the coefficients of these names with statsmodels'; `names` maps our names to its names."""
     ours = by_name(coefficients)
     for name, theirs in names.items():
         place = result.model.exog_names.index(theirs) if theirs in result.model.exog_names else theirs
@@ -62,13 +62,13 @@ LOGIT = {f"kernel[{name}]": name for name in COLUMNS} | {"bias": "const"}
 
 @functools.cache
 def logistic(kit):
-    """A logistic regression at its optimum, where those who use it leave it."""
+    """A logistic regression at its optimum; the tests do not change its weights."""
     layers = [kit.keras.layers.Dense(1), kit.heads.Bernoulli()]
     return solved(kit, layers, SPECTOR.exog[COLUMNS], SPECTOR.endog)
 
 
 @each_keras
-def test_logistic_regression_is_statsmodels_logit(kit):
+def test_logistic_regression_matches_statsmodels_logit(kit):
     x, y = SPECTOR.exog[COLUMNS], SPECTOR.endog
     model = logistic(kit)
     logit = sm.Logit(y, sm.add_constant(x))
@@ -92,7 +92,7 @@ def test_logistic_regression_is_statsmodels_logit(kit):
 
 
 @mainly(keras)
-def test_weights_count_rows_as_often_as_they_say(kit):
+def test_weights_equal_repeated_rows_in_the_errors(kit):
     x, y = SPECTOR.exog[COLUMNS].to_numpy(), SPECTOR.endog.to_numpy()[:, None]
     times = np.random.default_rng(0).integers(0, 4, len(y))
     best = sm.GLM(y, sm.add_constant(x), sm.families.Binomial(), freq_weights=times).fit(tol=1e-12).params
@@ -113,7 +113,7 @@ def counts():
     return data.exog[["lncoins", "idp", "physlm", "hlthg"]][::20], data.endog[::20]
 
 
-def test_poisson_regression_with_an_exposure_is_statsmodels_glm():
+def test_poisson_regression_with_an_exposure_matches_statsmodels_glm():
     x, y = counts()
     exposure = np.random.default_rng(0).uniform(0.5, 2.0, len(y))
     inputs, log_exposure = tf_keras.Input([x.shape[1]]), tf_keras.Input([1])
@@ -128,27 +128,27 @@ def test_poisson_regression_with_an_exposure_is_statsmodels_glm():
     agrees(nllfit.standard_errors(model, *data, covariance="sandwich"), glm.fit(tol=1e-12, cov_type="HC0"), names)
 
 
-@pytest.mark.thorough  # a head with a shared parameter, as those of the Normal and of the ordinal regression are
-def test_negative_binomial_regression_is_statsmodels():
+@pytest.mark.thorough  # the Normal and the ordinal regression test shared parameters, too
+def test_negative_binomial_regression_matches_statsmodels():
     x, y = counts()
     model = solved(KIT, [tf_keras.layers.Dense(1), heads.NegativeBinomial(shared=("total_count",))], x, y)
     ours = nllfit.standard_errors(model, x, y)
     theirs = sm.NegativeBinomial(y, sm.add_constant(x)).fit(disp=0, method="newton", maxiter=200)
     agrees(ours, theirs, {f"kernel[{name}]": name for name in x})
-    count, error = by_name(ours)["total_count"]  # statsmodels has its inverse
+    count, error = by_name(ours)["total_count"]  # statsmodels estimates its inverse
     np.testing.assert_allclose([1 / count, error / count**2], [theirs.params["alpha"], theirs.bse["alpha"]], rtol=1e-5)
-    # Its constant is that of the mean, `total_count exp(logits)`.
+    # In statsmodels the constant belongs to the mean, `total_count exp(logits)`.
     to_mean = np.array([name == "bias" for name in ours.names]) + np.array(ours.names == "total_count") / count
     slopes = np.where(np.array(ours.names) == "total_count", 1 / count, to_mean)
     assert np.sqrt(slopes @ ours.covariance @ slopes) == pytest.approx(theirs.bse["const"], rel=1e-5)
 
 
-@pytest.mark.thorough  # a layer of two outputs, as that of zero-inflated counts in `test_compound_regressions.py`
-def test_beta_regression_is_statsmodels():
+@pytest.mark.thorough  # `test_compound_regressions.py` tests a layer with two outputs, too
+def test_beta_regression_matches_statsmodels():
     data = pd.read_csv(pathlib.Path(statsmodels.othermod.tests.__file__).parent / "results" / "foodexpenditure.csv")
     x, y = data[["income", "persons"]], data["food"] / data["income"]
 
-    def concentrations(predictors):  # of a Beta by the logit of its mean and its log-precision
+    def concentrations(predictors):  # from the logit of the mean and the log-precision
         logit, log_precision = predictors[:, :1], predictors[:, 1:]
         return tf.concat([log_precision + tf.math.log_sigmoid(logit), log_precision + tf.math.log_sigmoid(-logit)], 1)
 
@@ -165,14 +165,14 @@ def test_beta_regression_is_statsmodels():
 
 
 @mainly(tf_keras)
-def test_ordinal_regression_is_statsmodels(kit):
+def test_ordinal_regression_matches_statsmodels(kit):
     x, y = data_store.df[["pared", "public", "gpa"]].astype(float), data_store.df["apply"].cat.codes.to_numpy()
     head = kit.heads.DistributionHead("OrderedLogistic", (), num_classes=3, shared=("cutpoints",))
     model = solved(kit, [kit.keras.layers.Dense(1, use_bias=False), head], x, y)
     ours = nllfit.standard_errors(model, x, y)
     theirs = OrderedModel(y, x, distr="logit").fit(method="newton", disp=0)
     agrees(ours, theirs, {f"kernel[{name}]": name for name in x})
-    # It has the first cutpoint and the logarithm of what is between the two.
+    # statsmodels' parameters are the first cutpoint and the logarithm of the distance to the second.
     between = theirs.params.iloc[-1]
     slopes = np.array([[0, 0, 0, 1, 0], [0, 0, 0, 1, np.exp(between)]])
     errors = np.sqrt(np.diag(slopes @ theirs.cov_params().to_numpy() @ slopes.T))
@@ -199,9 +199,9 @@ def test_linear_regression_has_the_maximum_likelihood_errors(kit):
     np.testing.assert_allclose([by_name(robust)[f"kernel[{name}]"][1] for name in x], hc0[x.columns], rtol=1e-5)
 
 
-def test_a_head_of_two_parameters_names_them():
+def test_coefficients_of_two_parameters_have_their_names():
     x, y = pd.DataFrame({"dose": np.linspace(-1, 1, 50)}), np.tanh(np.linspace(-5, 5, 50)) + np.resize([0.1, -0.1], 50)
-    model = tf_keras.Sequential([tf_keras.layers.Dense(2), heads.Normal()])  # they have names wherever they are
+    model = tf_keras.Sequential([tf_keras.layers.Dense(2), heads.Normal()])  # both parameters get their names
     model.compile(loss=nllfit.negative_log_likelihood)
     names = nllfit.standard_errors(model, x, y).names
     assert names == ["kernel[dose, loc]", "kernel[dose, scale]", "bias[loc]", "bias[scale]"]
@@ -222,7 +222,7 @@ def test_a_head_of_two_parameters_names_them():
 
 
 @mainly(tf_keras)
-def test_steps_of_a_row_are_a_cluster_and_those_that_are_masked_do_not_count(kit):
+def test_steps_of_a_row_form_a_cluster_and_masked_steps_do_not_count(kit):
     rng = np.random.default_rng(0)
     x, y, padding = rng.normal(size=[30, 4, 2]), rng.normal(size=[30, 4, 1]), np.arange(4) == 3
     x[:, padding], y[:, padding] = 0.0, np.nan
@@ -242,7 +242,7 @@ def test_steps_of_a_row_are_a_cluster_and_those_that_are_masked_do_not_count(kit
     assert masked.log_likelihood == pytest.approx(plain.log_likelihood, rel=1e-6)
 
 
-def test_a_flat_direction_is_named():
+def test_unidentified_coefficients_are_named():
     rng = np.random.default_rng(0)
     x = pd.DataFrame(rng.normal(size=[100, 2]), columns=["a", "b"]).assign(twice=lambda x: 2 * x["a"])
     y = rng.binomial(1, 0.5, 100)
@@ -258,7 +258,7 @@ def test_a_flat_direction_is_named():
     assert ours.to_dict()["coefficients"]["kernel[a]"]["standard_error"] is None
 
 
-def test_the_scale_of_a_hidden_unit_is_a_flat_direction():
+def test_the_scale_of_a_hidden_unit_is_not_identified():
     rng = np.random.default_rng(0)
     x = rng.normal(size=[200, 1])
     y = np.maximum(x, 0) + 0.1 * rng.normal(size=[200, 1])
@@ -274,7 +274,7 @@ def test_the_scale_of_a_hidden_unit_is_a_flat_direction():
     assert ours.num_parameters == 4
 
 
-def test_weights_that_are_no_maximum_have_no_errors():
+def test_weights_that_are_not_a_maximum_have_no_errors():
     x, y = SPECTOR.exog[COLUMNS], SPECTOR.endog
     model = logistic(KIT)
     best = model.get_weights()
@@ -295,7 +295,7 @@ def test_weights_that_are_no_maximum_have_no_errors():
 
 
 class Subclass(tf_keras.Model):
-    """A model that cannot be copied, so that its likelihood is computed in float32."""
+    """A model that cannot be copied, so its likelihood is computed in float32."""
 
     def __init__(self, *layers):
         super().__init__()
@@ -310,12 +310,17 @@ class Subclass(tf_keras.Model):
 @pytest.mark.parametrize(
     ("make", "head", "outcome", "kernel"),
     [
-        (lambda *layers: tf_keras.Sequential(layers), heads.Bernoulli, 1, 7.69),  # 33 was its standard error
+        (
+            lambda *layers: tf_keras.Sequential(layers),
+            heads.Bernoulli,
+            1,
+            7.69,
+        ),  # a finite standard error, 33, would be wrong
         (lambda *layers: tf_keras.Sequential(layers), heads.Poisson, 0, -9.3),
         (Subclass, heads.Bernoulli, 1, 12.0),
     ],
 )
-def test_a_group_of_equal_outcomes_has_its_maximum_at_infinity(make, head, outcome, kernel):
+def test_a_group_of_equal_outcomes_has_no_finite_maximum(make, head, outcome, kernel):
     group = np.r_[np.ones(10), np.zeros(30)][:, None]
     y = np.where(group == 1, outcome, np.arange(40)[:, None] % 3 == 0)
     bias = np.log(y[10:].mean()) - (head is heads.Bernoulli) * np.log(1 - y[10:].mean())
@@ -329,7 +334,7 @@ def test_a_group_of_equal_outcomes_has_its_maximum_at_infinity(make, head, outco
     assert "infinity, as when classes are separable" in ours.message
 
 
-def test_what_has_no_standard_errors_is_refused():
+def test_unsuitable_models_have_no_standard_errors():
     x, y = SPECTOR.exog[COLUMNS].to_numpy(), SPECTOR.endog.to_numpy()[:, None]
     dense, loss = tf_keras.layers.Dense, nllfit.negative_log_likelihood
 

@@ -1,4 +1,4 @@
-"""Axes to draw on, which see that a figure leaves matplotlib's settings alone and can be rendered."""
+"""Axes for the tests; they check that a figure can be rendered and does not change matplotlib's settings."""
 
 import matplotlib
 import pytest

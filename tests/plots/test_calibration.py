@@ -1,4 +1,4 @@
-"""The figures of calibration: bars and bands beside SciPy's and statsmodels', and what is refused."""
+"""Figures of calibration: intervals and bands against SciPy and statsmodels, and errors."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from tests.plots.conftest import labels
 PIT = np.random.default_rng(0).uniform(size=[100, 2])
 
 
-def test_reliability_has_wilsons_intervals_and_counts(ax):
+def test_reliability_diagram_has_wilson_intervals_and_counts(ax):
     probabilities = np.repeat([0.02, 0.5, 0.9], [10, 20, 30])
     y = np.concatenate([np.zeros(10), np.arange(20) % 2, np.arange(30) < 15])
     assert plots.reliability_diagram(ax, y, probabilities) is ax
@@ -27,14 +27,14 @@ def test_reliability_has_wilsons_intervals_and_counts(ax):
     assert f"calibration error {(0.02 * 10 + 0.4 * 30) / 60:.3f}" in labels(ax)[1]
 
 
-def test_of_several_classes_the_likeliest_is_judged(ax):
+def test_reliability_diagram_of_classes_uses_the_predicted_class(ax):
     plots.reliability_diagram(ax, [0, 2, 1], [[0.6, 0.3, 0.1], [0.6, 0.3, 0.1], [0.0, 1.0, 0.0]])
     np.testing.assert_allclose(ax.get_lines()[1].get_xydata(), [[0.6, 0.5], [1, 1]])
     assert "likeliest" in ax.get_xlabel()
 
 
 @pytest.mark.parametrize("kind", ["Bernoulli", "Categorical", "OneHotCategorical"])
-def test_what_was_evaluated_is_drawn_as_it_is(ax, kind):
+def test_reliability_diagram_accepts_the_attributes_of_an_evaluation(ax, kind):
     logits = np.random.default_rng(0).normal(size=[40, 3])
     distribution = tfd.Independent(tfd.Bernoulli(logits), 1) if kind == "Bernoulli" else getattr(tfd, kind)(logits)
     evaluation = nllfit.evaluate(distribution, y=distribution.sample(seed=1))
@@ -42,7 +42,7 @@ def test_what_was_evaluated_is_drawn_as_it_is(ax, kind):
     assert f"calibration error {evaluation.calibration_error:.3f}" in labels(ax)[1]
 
 
-def test_pit_histogram_has_the_binomials_band(ax):
+def test_pit_histogram_has_a_binomial_band(ax):
     assert plots.pit_histogram(ax, PIT, num_bins=5) is ax
     counts = np.histogram(PIT, 5, (0, 1))[0]
     np.testing.assert_allclose([bar.get_height() for bar in ax.patches], counts / 40)
@@ -51,7 +51,7 @@ def test_pit_histogram_has_the_binomials_band(ax):
     assert (band.min(), band.max()) == pytest.approx((low / 40, high / 40))
 
 
-def test_coverage_curve_is_the_share_inside_with_the_binomials_band(ax):
+def test_coverage_curve_has_the_shares_and_a_binomial_band(ax):
     assert plots.coverage_curve(ax, PIT) is ax
     curve = ax.get_lines()[1]
     for level in (0.25, 0.5, 0.9):
@@ -62,7 +62,7 @@ def test_coverage_curve_is_the_share_inside_with_the_binomials_band(ax):
     assert (at_90.min(), at_90.max()) == pytest.approx(np.array(stats.binom(200, 0.9).interval(0.95)) / 200)
 
 
-def test_what_cannot_be_drawn_is_named(ax):
+def test_invalid_arguments_are_refused(ax):
     with pytest.raises(ValueError, match=r"`y` has shape \(2,\) and `probabilities` \(3,\)"):
         plots.reliability_diagram(ax, [0, 1], [0.1, 0.2, 0.3])
     with pytest.raises(ValueError, match="not between 0 and 1"):

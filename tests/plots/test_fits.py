@@ -1,4 +1,4 @@
-"""The figures of fits: a profile with its interval, a density over its sample."""
+"""Figures of fits: a profile with its interval, and a density over its sample."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_profile_curve_reaches_beyond_its_interval(ax):
     low, high = estimate.confidence_intervals(0.9, method="profile")["rate"]
     assert curve.get_xdata()[0] < low < high < curve.get_xdata()[-1]
     assert curve.get_ydata().max() == pytest.approx(0, abs=1e-9)
-    # The curve crosses the cut-off at the interval's ends; it is drawn with 21 points a side, a parabola's chord.
+    # The curve crosses the cut-off at the ends of the interval, up to the error of linear interpolation.
     np.testing.assert_allclose(np.interp([low, high], *curve.get_data()), cutoff.get_ydata()[0], rtol=5e-3)
     assert "nats" not in ax.get_xlabel()
     assert "nats" in ax.get_ylabel()
@@ -34,13 +34,13 @@ def test_fitted_density_over_a_histogram_and_over_counts():
     counts = np.array([0, 1, 1, 2, 2, 2, 4])
     ax = plots.fitted_density(Figure().subplots(), maximum_likelihood("Poisson", counts), counts)
     assert [bar.get_height() for bar in ax.patches] == pytest.approx([1 / 7, 2 / 7, 3 / 7, 0, 1 / 7])
-    counts = np.random.default_rng(0).negative_binomial(2, 1e-5, 100)  # about 2e5
+    counts = np.random.default_rng(0).negative_binomial(2, 1e-5, 100)  # counts of about 2e5
     ax = plots.fitted_density(Figure().subplots(), maximum_likelihood("NegativeBinomial", counts), counts)
     assert len(ax.patches) < 100
     assert sum(bar.get_height() * bar.get_width() for bar in ax.patches) == pytest.approx(1)
     assert ax.get_ylabel() == "probability"
     ax = plots.fitted_density(Figure().subplots(), maximum_likelihood("Exponential", [3.0]), [3.0])
-    (dot,) = ax.get_lines()  # a line through one point would not be seen
+    (dot,) = ax.get_lines()  # a line through one point would be invisible
     assert dot.get_marker() == "o"
     assert dot.get_ydata()[0] == pytest.approx(np.exp(-1) / 3)
 
@@ -51,7 +51,7 @@ def test_a_density_of_vectors_cannot_be_drawn():
         plots.fitted_density(Figure().subplots(), maximum_likelihood("Normal", y), y)
 
 
-def test_what_cannot_be_drawn_is_named(ax):
+def test_invalid_arguments_are_refused(ax):
     y = np.array([1.0, 2.0, 4.0])
     with pytest.raises(ValueError, match="`mu` is no parameter"):
         plots.profile_curve(ax, maximum_likelihood("Normal", y), "mu")

@@ -1,4 +1,4 @@
-"""Quantiles, probabilities and survival beside what was observed: as SciPy has them."""
+"""Figures of goodness of fit, against SciPy, R and published values."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def estimate():
     return maximum_likelihood("Gamma", Y)
 
 
-def test_quantiles_and_probabilities_are_those_of_the_fit(ax, estimate):
+def test_qq_and_pp_draw_the_quantiles_and_probabilities_of_the_fit(ax, estimate):
     fitted = stats.gamma(estimate.parameters["concentration"], scale=1 / estimate.parameters["rate"])
     positions = (np.arange(50) + 0.5) / 50
     plots.qq(ax, estimate)
@@ -30,16 +30,16 @@ def test_quantiles_and_probabilities_are_those_of_the_fit(ax, estimate):
     np.testing.assert_allclose(y, fitted.cdf(np.sort(Y)), rtol=1e-9)
 
 
-def test_the_band_holds_all_dots_of_95_in_100_samples(ax, estimate):
+def test_the_band_contains_all_dots_in_95_percent_of_samples(ax, estimate):
     plots.pp(ax, estimate)
     low, high = np.split(ax.collections[0].get_paths()[0].vertices[:, 1][1:-1], [51])
     low, high = low[:50], np.sort(high)[:50]
     uniform = np.sort(np.random.default_rng(1).uniform(size=[2000, 50]), axis=1)
     inside = np.all((low <= uniform) & (uniform <= high), axis=1).mean()
-    assert abs(inside - 0.95) < 0.02  # four errors of both counts
+    assert abs(inside - 0.95) < 0.02  # four standard errors of both counts
 
 
-def test_kaplan_meier_is_scipys(ax):
+def test_kaplan_meier_matches_scipy(ax):
     rng = np.random.default_rng(0)
     time, until = rng.weibull(1.5, 40).round(2), rng.uniform(0.2, 2.0, 40).round(2)
     seen, time = time <= until, np.minimum(time, until)
@@ -57,7 +57,7 @@ def test_kaplan_meier_is_scipys(ax):
     assert np.all(np.diff(curve[1]) < 0)
 
 
-def test_pairs_are_taken_as_times_with_flags_are(ax):
+def test_pairs_and_times_with_flags_draw_the_same_curve(ax):
     time, seen = np.array([2.0, 3.0, 5.0, 4.0, 1.0]), np.array([True, True, False, True, False])
     pairs = right_censored(time, seen)
     plots.survival_curve(ax, time, seen)
@@ -70,16 +70,16 @@ def test_pairs_are_taken_as_times_with_flags_are(ax):
     assert labels(ax)[-1] == "Censored(Exponential)"
 
 
-def test_delayed_entry_counts_who_is_at_risk(ax):
+def test_delayed_entry_changes_the_numbers_at_risk(ax):
     entry, time = np.array([0.0, 0.0, 1.5, 2.5]), np.array([1.0, 2.0, 3.0, 4.0])
     rows = np.column_stack([right_censored(time, [1, 1, 1, 0]), entry])
     fitted = maximum_likelihood(Censored(Truncated("Exponential", low="row")), rows)
     plots.survival_curve(ax, rows, estimates=[fitted])
     heights = ax.get_lines()[0].get_data()[1]
-    np.testing.assert_allclose(heights, [1, 1 / 2, 1 / 4, 1 / 8, 1 / 8])  # 2, 2 and 2 at risk
+    np.testing.assert_allclose(heights, [1, 1 / 2, 1 / 4, 1 / 8, 1 / 8])  # two rows at risk at each event
 
 
-# Months until breasts retracted after radiotherapy: Finkelstein and Wolfe 1985.
+# Months to breast retraction after radiotherapy (Finkelstein and Wolfe, 1985): pairs of lower and upper ends.
 RETRACTION = """
     45 inf 6 10 0 7 46 inf 46 inf 7 16 17 inf 7 14 37 44 0 8 4 11 15 inf 11 15 22 inf 46 inf 46 inf 25 37 46 inf 26 40
     46 inf 27 34 36 44 46 inf 36 48 37 inf 40 inf 17 25 46 inf 11 18 38 inf 5 12 37 inf 0 5 18 inf 24 inf 36 inf 5 11
@@ -87,8 +87,8 @@ RETRACTION = """
 """
 
 
-def test_intervals_have_turnbulls_curve(ax):
-    """As R's `interval::icfit` prints it for these data."""
+def test_turnbulls_curve_matches_r(ax):
+    """The reference is the output of R's `interval::icfit` for these data."""
     y = np.array(RETRACTION.split(), float).reshape(-1, 2)
     assert len(y) == 46
     found = survival_steps(y)
@@ -101,9 +101,9 @@ def test_intervals_have_turnbulls_curve(ax):
     assert labels(ax) == ["Turnbull, 0 of 46 seen", "censored"]
 
 
-def test_turnbulls_curve_is_kaplan_meiers_where_that_is_known():
+def test_turnbulls_curve_of_left_censored_times_mirrors_kaplan_meier():
     time = np.random.default_rng(0).weibull(1.5, 40).round(1)
-    seen = time > 0.5  # the mirror image of times that are censored on the left is censored on the right
+    seen = time > 0.5  # the mirror image of left-censored times is right-censored
     found, mirrored = survival_steps(left_censored(time, seen)), survival_steps(right_censored(-time, seen))
     assert (found.estimator, mirrored.estimator) == ("Turnbull", "Kaplan-Meier")
     np.testing.assert_allclose(found.at(time[seen] - 1e-9), 1 - mirrored.at(-time[seen]), atol=1e-5)
@@ -124,19 +124,19 @@ def test_turnbulls_curve_is_kaplan_meiers_where_that_is_known():
         ([np.zeros([0, 2])], "is empty, .* give at least one time"),
     ],
 )
-def test_rows_without_a_place_on_the_curve_are_refused_before_anything_is_drawn(ax, given, message):
+def test_invalid_rows_are_refused_before_anything_is_drawn(ax, given, message):
     with pytest.raises(ValueError, match=f"`time` {message}"):
         plots.survival_curve(ax, *given)
     assert not ax.get_lines()
 
 
-def test_an_entry_that_leaves_the_curve_as_it_is(ax):
-    """Of one who was there from the start, and of one who was never at risk, as the likelihood has it, too."""
+def test_irrelevant_entry_times_do_not_change_the_curve(ax):
+    """An entry at the start, or of a row that is never at risk, changes neither the curve nor the likelihood."""
     plots.survival_curve(ax, [[1.0, 1, -np.inf], [2, 2, 0], [2, np.inf, 2]])
     np.testing.assert_allclose(ax.get_lines()[0].get_data()[1], [1, 1 / 2, 0, 0])
 
 
-def test_what_cannot_be_drawn_is_named(ax):
+def test_invalid_arguments_are_refused(ax):
     with pytest.raises(ValueError, match="are counts"):
         plots.qq(ax, maximum_likelihood("Poisson", [1, 2, 3]))
     with pytest.raises(ValueError, match="are vectors"):

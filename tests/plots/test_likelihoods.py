@@ -1,4 +1,4 @@
-"""The figures of likelihoods: what they draw and where they mark it."""
+"""Figures of likelihoods: the curves, and the marked maximum and interval."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_likelihood_surface_is_brightest_at_the_mark(ax):
     assert sigma[row] == pytest.approx(np.sqrt(2 / 3), abs=0.0125)  # half a step of the grid
 
 
-def test_a_likelihood_too_small_for_a_float_is_drawn_in_parts_of_its_maximum(ax):
+def test_a_likelihood_that_underflows_is_drawn_relative_to_its_maximum(ax):
     mu, y = np.linspace(-1, 1, 101), np.random.default_rng(0).normal(0.1, 1, 5000)
     plots.likelihood_curve(ax, tfd.Normal(mu, 1.0), y, mu)
     curve, mark = ax.get_lines()

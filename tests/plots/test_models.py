@@ -1,4 +1,4 @@
-"""The figures of a model: its band with the shares that it holds, and its training with the best epoch."""
+"""Figures of a model: predictive bands with their coverage, and training curves with the best epoch."""
 
 import types
 
@@ -16,7 +16,7 @@ X = np.random.default_rng(0).uniform(size=50)
 Y = X + np.random.default_rng(1).normal(size=50)
 
 
-def test_the_band_is_of_quantiles_and_says_what_it_holds(ax):
+def test_predictive_bands_are_quantiles_with_their_coverage_in_the_legend(ax):
     distribution = tfd.Independent(tfd.Normal(X[:, None], 1.0), 1)
     assert plots.predictive_band(ax, X[:, None], Y[:, None], distribution, levels=(0.5, 0.9)) is ax
     for level, band, label in zip((0.9, 0.5), ax.collections, labels(ax), strict=False):
@@ -29,7 +29,7 @@ def test_the_band_is_of_quantiles_and_says_what_it_holds(ax):
     np.testing.assert_array_equal(outcomes.get_xydata(), np.stack([X, Y], -1))
 
 
-def test_a_band_of_counts_and_of_one_interval(ax):
+def test_a_predictive_band_works_for_counts_and_for_one_level(ax):
     plots.predictive_band(ax, X, np.ones(50), tfd.Poisson(X), levels=(0.9,))
     assert set(ax.get_lines()[0].get_ydata()) <= {0, 1}
 
@@ -45,13 +45,13 @@ def test_training_marks_the_best_validation_epoch(ax):
     assert "nats" in ax.get_ylabel()
 
 
-def test_training_of_an_ensemble_and_without_validation(ax):
+def test_training_curves_of_ensembles_and_without_validation(ax):
     plots.training_curves(ax, [history([3.0, 2.0]), history([2.0, 2.5])])
     assert labels(ax) == ["training", "lowest of each"]
     assert len(ax.get_lines()) == 4
 
 
-def test_what_cannot_be_drawn_is_named(ax):
+def test_invalid_arguments_are_refused(ax):
     with pytest.raises(ValueError, match="one number for each row"):
         plots.predictive_band(ax, X[:2], Y, tfd.Normal(X, 1.0))
     with pytest.raises(ValueError, match="one number for each row"):

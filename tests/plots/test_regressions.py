@@ -1,4 +1,4 @@
-"""Figures of regressions show what they say: sorted residuals, and observed survival with its errors."""
+"""Figures of regressions: sorted residuals, and observed survival with its standard errors."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from scipy import stats
 from nllfit import plots, survival_scores
 
 
-def test_residuals_of_a_true_model_are_within_the_band(ax):
+def test_residuals_of_a_true_model_are_inside_the_band(ax):
     residuals = np.random.default_rng(0).normal(size=100)
     assert plots.residual_qq(ax, residuals) is ax
     line = ax.get_lines()[1]
@@ -20,12 +20,12 @@ def test_residuals_of_a_true_model_are_within_the_band(ax):
 
 
 def _band(ax):
-    """The lower and the upper end of the band at the 100 dots."""
+    """The lower and the upper ends of the band at the 100 dots."""
     vertices = ax.collections[0].get_paths()[0].vertices
     return vertices[1:101, 1], vertices[102:202, 1][::-1]
 
 
-def test_observed_survival_and_its_errors(ax):
+def test_survival_calibration_draws_observed_survival(ax):
     time = np.arange(1.0, 41.0)
     found = survival_scores.calibration_at(time, np.ones(40), time / 41, 20.5, num_groups=4)
     assert plots.survival_calibration(ax, found) is ax
@@ -34,6 +34,6 @@ def test_observed_survival_and_its_errors(ax):
 
 
 @pytest.mark.parametrize("residuals", [[1.0], [0.0, np.nan], [[0.0, 1.0]]])
-def test_what_is_refused(ax, residuals):
+def test_invalid_arguments_are_refused(ax, residuals):
     with pytest.raises(ValueError, match="`residuals` is of shape"):
         plots.residual_qq(ax, residuals)

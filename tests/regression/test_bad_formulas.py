@@ -72,7 +72,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_one_sentence_says_what_is_wrong(case):
+def test_a_wrong_call_raises_one_sentence(case):
     changed, message = WRONG[case]
     arguments = {"formula": "y ~ x", "data": DATA} | changed
     with pytest.raises((ValueError, TypeError), match=message) as caught:
@@ -80,7 +80,7 @@ def test_one_sentence_says_what_is_wrong(case):
     assert "\n" not in str(caught.value)
 
 
-def test_rows_that_cannot_be_predicted():
+def test_unpredictable_rows_and_bad_arguments_of_a_fit_are_refused():
     fitted = nllfit.regression("y ~ group + x", DATA)
     with pytest.raises(ValueError, match="has the level 'z', which the fitted data do not have"):
         fitted.predict({"group": ["z"], "x": [1.0]})
@@ -99,7 +99,7 @@ def test_rows_that_cannot_be_predicted():
         fitted.residuals("deviance")
 
 
-def test_an_offset_of_fitted_rows_only():
+def test_an_offset_array_is_unknown_for_new_rows():
     fitted = nllfit.regression("y ~ group + x", DATA, offset=np.zeros(6))
     with pytest.raises(ValueError, match=r"`offset` was an array of the fitted rows"):
         fitted.predict(DATA)

@@ -37,14 +37,14 @@ LIFELINES = {
 
 @pytest.fixture(scope="module")
 def heart():
-    """Heart transplants, with times in steps of 50 days, so that there are ties, and columns that are made up."""
+    """The heart transplant data, with times rounded to 50 days so that there are ties, and artificial columns."""
     data, k = sm.datasets.heart.load_pandas().data, np.arange(69)
     data = data.assign(t=np.ceil(data.survival / 50), time=data.survival + 1, g=k % 3, z=np.sin(k), w=1.0 + k % 2)
     return data.assign(s=np.minimum(data.t - 1, k % 5))
 
 
 @pytest.mark.parametrize("case", LIFELINES)
-def test_cox(heart, case):
+def test_cox_regression_matches_lifelines(heart, case):
     formula, options, estimates, errors, log_likelihood = LIFELINES[case]
     fit = nllfit.cox_regression(formula, heart, **options)
     assert fit.converged
@@ -54,7 +54,7 @@ def test_cox(heart, case):
     np.testing.assert_allclose(fit.table(exponentiate=True)["exp(coef)"], np.exp(estimates), rtol=1e-9)
 
 
-def test_against_statsmodels(heart):
+def test_cox_regression_matches_statsmodels(heart):
     theirs = sm.PHReg(heart.t, heart[["age", "z"]], status=heart.censors, ties="efron").fit()
     ours = nllfit.cox_regression(FORMULA, heart)
     np.testing.assert_allclose(ours.params, theirs.params, rtol=1e-9)
@@ -64,8 +64,8 @@ def test_against_statsmodels(heart):
     np.testing.assert_allclose(ours.null_log_likelihood, null, rtol=1e-12)
 
 
-def test_survival_probabilities(heart):
-    """Certified: lifelines' `predict_survival_function`."""
+def test_survival_probabilities_match_lifelines(heart):
+    """The reference is lifelines' `predict_survival_function`."""
     fit = nllfit.cox_regression(FORMULA, heart)
     expected = [[0.507867124003, 0.329215263029], [0.741450944615, 0.612289990637]]
     np.testing.assert_allclose(fit.survival(heart.iloc[[0, 10]], [2.0, 10.0]), expected, rtol=1e-9)
@@ -78,8 +78,8 @@ def test_survival_probabilities(heart):
     assert set(stratified.baseline()["stratum"]) == {0, 1, 2}
 
 
-def test_rows_cut_at_a_time_change_nothing(heart):
-    """A subject in two rows, before and after a time, is the same subject: estimates and robust errors by cluster."""
+def test_splitting_rows_in_time_does_not_change_the_fit(heart):
+    """Splitting subjects into two rows at a time changes neither the estimates nor the cluster-robust errors."""
     first = heart.assign(subject=heart.index, start=0.0)
     cut = first.t > 3
     early = first.assign(censors=np.where(cut, 0, first.censors), t=np.where(cut, 3.0, first.t))
@@ -90,8 +90,8 @@ def test_rows_cut_at_a_time_change_nothing(heart):
     np.testing.assert_allclose(split.bse, whole.bse, rtol=1e-10)
 
 
-def test_the_score_residuals(heart):
-    """They add up to the gradient, and without ties are the derivatives of the estimates by the rows' weights."""
+def test_score_residuals_sum_to_the_gradient(heart):
+    """They sum to the gradient; without ties they give the derivatives of the estimates by the rows' weights."""
     data = heart.assign(t=heart.time + np.arange(69) * 1e-3)
     fit = nllfit.cox_regression(FORMULA, data)
     (part,) = fit._likelihoods.values()
@@ -116,21 +116,21 @@ def test_the_score_residuals(heart):
         ({"formula": "Surv(t, censors) ~ 1"}, "has no columns except the baseline hazard"),
     ],
 )
-def test_what_is_refused(heart, changed, message):
+def test_invalid_arguments_are_refused(heart, changed, message):
     with pytest.raises(ValueError, match=message):
         nllfit.cox_regression(data=heart, **changed)
 
 
-def test_a_column_that_tells_the_events_apart(heart):
+def test_a_column_that_separates_the_events_has_no_maximum(heart):
     fit = nllfit.cox_regression("Surv(t, censors) ~ early", heart.assign(t=heart.time, early=-heart.time))
     assert not fit.converged
     assert "there is no maximum" in fit.message
 
 
-def test_accelerated_failure_times(heart):
+def test_accelerated_failure_time_models_match_lifelines(heart):
     weibull = nllfit.regression("Surv(time, censors) ~ age + z", heart, "Weibull")
     estimates = [11.279898976861, -0.105325684920, -0.452351934581, np.exp(-0.509711806324)]
-    np.testing.assert_allclose(weibull.params, estimates, rtol=1e-5)  # lifelines stops at a gradient of 1e-5
+    np.testing.assert_allclose(weibull.params, estimates, rtol=1e-5)  # lifelines stops when its gradient is 1e-5
     errors = [1.843487755363, 0.037588615565, 0.346904347908, 0.122749303787 * np.exp(-0.509711806324)]
     np.testing.assert_allclose(weibull.bse, errors, rtol=1e-5)
     np.testing.assert_allclose(weibull.llf, -312.500675543311, rtol=1e-9)
@@ -145,8 +145,8 @@ def test_accelerated_failure_times(heart):
     np.testing.assert_allclose(lognormal.llf, -311.385825568881, rtol=1e-9)
 
 
-def test_log_logistic_times(heart):
-    """lifelines ends 3e-6 nats below the maximum, so that SciPy finds it here."""
+def test_log_logistic_times_match_scipys_optimum(heart):
+    """The reference is SciPy, because lifelines stops 3e-6 nats below the maximum."""
     x = np.column_stack([np.ones(69), heart.age, heart.z])
 
     def loss(b):
@@ -161,7 +161,7 @@ def test_log_logistic_times(heart):
     assert fit.llf > -312.0014919548338
 
 
-def test_a_network_without_hidden_layers_is_a_cox_model(heart):
+def test_cox_loss_of_a_linear_network_is_cox_regression(heart):
     fit = nllfit.cox_regression(FORMULA, heart)
     x, y = heart[["age", "z"]].to_numpy(), heart[["t", "censors"]].to_numpy(float)
     model = tf_keras.Sequential([tf_keras.layers.Dense(1, use_bias=False, input_shape=(2,), dtype="float64")])
@@ -174,8 +174,8 @@ def test_a_network_without_hidden_layers_is_a_cox_model(heart):
     np.testing.assert_allclose(nllfit.cox_loss(y[order], u[order]), nllfit.cox_loss(y, u), rtol=1e-12)
 
 
-def test_competing_risks():
-    """Two constant hazards in a ratio of 2 : 1 for x = 0 and of 1 : 1 for x = 1 have a closed form."""
+def test_competing_risks_match_the_closed_form():
+    """Closed form: two constant hazards in the ratio 2 : 1 for x = 0 and 1 : 1 for x = 1."""
     rng = np.random.default_rng(0)
     x = np.repeat([0.0, 1.0], 4000)
     first, second = rng.exponential(1 / np.where(x == 1, 1.0, 2.0)), rng.exponential(1.0, 8000)

@@ -1,4 +1,4 @@
-"""Regressions whose outcomes are classes, ranks, counts with many zeros or numbers of unequal noise."""
+"""Regressions of classes, ordered classes, zero-inflated counts and heteroscedastic outcomes."""
 
 import numpy as np
 import pandas as pd
@@ -10,10 +10,10 @@ from statsmodels.tools.numdiff import approx_fprime
 
 import nllfit
 
-DIGITS = {"rtol": 1e-6, "atol": 1e-8}  # where statsmodels stops; its ordered model has a Hessian of differences
+DIGITS = {"rtol": 1e-6, "atol": 1e-8}  # statsmodels' tolerance; its ordered model has a Hessian by differences
 
 
-def test_classes():
+def test_multinomial_regression_matches_statsmodels():
     data = sm.datasets.anes96.load_pandas().data.iloc[:300]
     data = data.assign(party=np.array(["a left", "b centre", "c right"])[np.digitize(data.PID, [2, 5])])
     x = sm.add_constant(data[["age", "educ"]])
@@ -29,7 +29,7 @@ def test_classes():
     np.testing.assert_allclose(ours.table(exponentiate=True)["exp(coef)"], np.exp(ours.params))
 
 
-def test_ranks():
+def test_ordinal_regression_from_a_formula_matches_statsmodels():
     data = sm.datasets.anes96.load_pandas().data.iloc[:300]
     data = data.assign(view=pd.Categorical.from_codes(np.digitize(data.selfLR, [3, 5]), ["l", "c", "r"], ordered=True))
     theirs = OrderedModel(data.view, data[["age", "educ"]], distr="logit").fit(disp=0, method="newton", tol=1e-12)
@@ -40,7 +40,7 @@ def test_ranks():
     np.testing.assert_allclose(ours.params.iloc[2:], cutpoints, **DIGITS)
 
 
-def test_zero_inflated_counts():
+def test_zero_inflated_regression_from_a_formula_matches_statsmodels():
     data = sm.datasets.randhie.load_pandas().data.iloc[:400]
     x = sm.add_constant(data[["idp", "disea"]])
     model = sm.ZeroInflatedPoisson(data.mdvis, x, exog_infl=x[["const", "idp"]])
@@ -50,13 +50,15 @@ def test_zero_inflated_counts():
     assert ours.names == ["Intercept", "idp", "disea", "zero_logits: Intercept", "zero_logits: idp"]
     order = [2, 3, 4, 0, 1]
     np.testing.assert_allclose(ours.params, theirs.params.iloc[order], rtol=1e-5)
-    hessian = approx_fprime(theirs.params.to_numpy(), model.score, centered=True)  # that of `theirs` is 1e-3 off
+    hessian = approx_fprime(
+        theirs.params.to_numpy(), model.score, centered=True
+    )  # the Hessian of `theirs` has an error of 1e-3
     np.testing.assert_allclose(ours.bse, np.sqrt(np.diag(np.linalg.inv(-hessian)))[order], rtol=1e-5)
     np.testing.assert_allclose(ours.llf, theirs.llf)
     assert ours.ratios.all()
 
 
-def test_a_formula_for_the_scale():
+def test_a_formula_for_the_scale_matches_scipys_optimum():
     data = sm.datasets.engel.load_pandas().data / 1000
     ours = nllfit.regression("foodexp ~ income", data, scale="~ income")
     x, y = np.column_stack([np.ones(len(data)), data.income]), data.foodexp.to_numpy()
@@ -73,7 +75,7 @@ def test_a_formula_for_the_scale():
 
 
 def test_quantile_residuals_are_normal_where_the_model_is_true():
-    """Dunn and Smyth's residuals of counts, shares of a link of one's own, and censored times."""
+    """Residuals of counts, of shares with another link, and of censored times (Dunn and Smyth)."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=400)
     data = pd.DataFrame(
@@ -97,7 +99,7 @@ def test_quantile_residuals_are_normal_where_the_model_is_true():
         fits["times"].residuals("pearson")
 
 
-def test_a_group_of_zeros_has_its_optimum_at_infinity():
+def test_a_group_of_zeros_has_no_finite_optimum():
     rng = np.random.default_rng(0)
     data = {
         "g": np.repeat(["a", "b", "c"], 30),

@@ -12,7 +12,7 @@ DIGITS = {"rtol": 1e-10, "atol": 1e-13}
 
 @pytest.fixture(scope="module")
 def doctor_visits():
-    """The first rows of the RAND health insurance experiment, with weights, an exposure and clusters."""
+    """The first rows of the RAND health insurance experiment, with artificial weights, exposures and clusters."""
     data = sm.datasets.randhie.load_pandas().data.iloc[:600].copy()
     rng = np.random.default_rng(0)
     data["months"] = rng.integers(6, 13, len(data))
@@ -30,7 +30,7 @@ def poisson(doctor_visits):
 
 @pytest.fixture(scope="module")
 def theirs(doctor_visits):
-    """The same by statsmodels, whose formulas are patsy's."""
+    """The same regression in statsmodels, whose formulas are patsy's."""
     formula = "mdvis ~ C(health, Sum) * idp + bs(disea, 4)"
     options = {"offset": np.log(doctor_visits.months), "freq_weights": doctor_visits.copies}
     model = smf.glm(formula, doctor_visits, family=sm.families.Poisson(), **options)
@@ -38,7 +38,7 @@ def theirs(doctor_visits):
 
 
 def in_order(ours, theirs):
-    """The places of our coefficients among theirs: patsy has other names for a contrast and a spline."""
+    """The order of our coefficients in statsmodels' result; patsy names contrasts and splines differently."""
 
     def as_in_patsy(name):
         for i in range(4):
@@ -49,7 +49,7 @@ def in_order(ours, theirs):
     return [names.index(as_in_patsy(name)) for name in ours.names]
 
 
-def test_estimates_and_errors(poisson, theirs):
+def test_estimates_and_errors_match_statsmodels(poisson, theirs):
     order = in_order(poisson, theirs)
     assert poisson.converged
     np.testing.assert_allclose(poisson.params, theirs.params.iloc[order], **DIGITS)
@@ -61,14 +61,14 @@ def test_estimates_and_errors(poisson, theirs):
     np.testing.assert_allclose(poisson.cov_params(), theirs.cov_params().iloc[order, order], rtol=1e-9, atol=1e-13)
 
 
-def test_rate_ratios(poisson):
+def test_exponentiated_coefficients_are_rate_ratios(poisson):
     table = poisson.table(exponentiate=True)
     np.testing.assert_allclose(table["exp(coef)"], np.exp(poisson.params), rtol=1e-12)
     np.testing.assert_allclose(table[["lower", "upper"]], np.exp(poisson.conf_int()), rtol=1e-12)
     assert "exp(coef)" in poisson.summary(exponentiate=True)
 
 
-def test_predictions_of_new_rows(poisson, theirs, doctor_visits):
+def test_predictions_of_new_rows_match_statsmodels(poisson, theirs, doctor_visits):
     new = doctor_visits.iloc[[5, 50, 500]].assign(months=6)
     frame = theirs.get_prediction(new, transform=True, offset=np.log(new.months)).summary_frame(0.1)
     ours = poisson.predict_interval(new, 0.1)
@@ -80,12 +80,12 @@ def test_predictions_of_new_rows(poisson, theirs, doctor_visits):
     np.testing.assert_array_equal(ours[["lower", "upper"]], np.column_stack([low, high]))
 
 
-def test_the_model_can_be_taken_out(poisson, doctor_visits):
+def test_the_keras_model_predicts_the_same(poisson, doctor_visits):
     new = doctor_visits.iloc[:7]
     np.testing.assert_allclose(poisson.model.predict(poisson.inputs(new), verbose=0)[:, 0], poisson.predict(new))
 
 
-def test_joint_tests(poisson, theirs):
+def test_joint_tests_match_statsmodels(poisson, theirs):
     names = [name for name in poisson.names if "contr" in name and "idp" in name]
     ours = poisson.test(", ".join(f"`{name}` = 0" for name in names))
     rows = np.eye(len(theirs.params))[[in_order(poisson, theirs)[poisson.names.index(name)] for name in names]]
@@ -102,7 +102,7 @@ def test_joint_tests(poisson, theirs):
 
 
 @pytest.mark.parametrize("covariance", ["sandwich", "cluster"])
-def test_robust_errors(doctor_visits, covariance):
+def test_robust_errors_match_statsmodels(doctor_visits, covariance):
     options = {"cov_type": "HC0"}
     if covariance == "cluster":
         options = {"cov_type": "cluster", "cov_kwds": {"groups": doctor_visits.household}}
@@ -113,7 +113,7 @@ def test_robust_errors(doctor_visits, covariance):
     assert "150 clusters" in ours.summary() or covariance == "sandwich"
 
 
-def test_influence(doctor_visits):
+def test_influence_matches_statsmodels(doctor_visits):
     data = doctor_visits.iloc[:80].assign(seen=lambda d: (d.mdvis > 1) * 1.0)
     theirs = smf.glm("seen ~ idp + disea", data, family=sm.families.Binomial()).fit(tol=1e-14)
     ours = nllfit.regression("seen ~ idp + disea", data, family="Bernoulli")
@@ -127,12 +127,12 @@ def test_influence(doctor_visits):
     np.testing.assert_allclose(ours.residuals("pearson"), theirs.resid_pearson, rtol=1e-9, atol=1e-12)
 
 
-def test_a_linear_model():
+def test_a_linear_model_matches_statsmodels():
     data = sm.datasets.stackloss.load_pandas().data
     theirs = smf.ols("STACKLOSS ~ AIRFLOW + WATERTEMP", data).fit()
     ours = nllfit.regression("STACKLOSS ~ AIRFLOW + WATERTEMP", data)
     smaller = nllfit.regression("STACKLOSS ~ AIRFLOW", data)
-    sigma = np.sqrt(theirs.ssr / theirs.nobs)  # of maximum likelihood
+    sigma = np.sqrt(theirs.ssr / theirs.nobs)  # the maximum-likelihood estimate
     np.testing.assert_allclose(ours.params, [*theirs.params, sigma], rtol=1e-9)
     np.testing.assert_allclose(ours.bse.iloc[:3], theirs.bse * sigma / np.sqrt(theirs.scale), rtol=1e-9)
     np.testing.assert_allclose(ours.bse["scale"], sigma / np.sqrt(2 * theirs.nobs), rtol=1e-9)
@@ -148,8 +148,8 @@ def test_a_linear_model():
         ours.anova(smaller)
 
 
-def test_the_errors_of_the_model_inside(doctor_visits):
-    """`standard_errors` of the Keras model finds the same, the sandwich of weighted rows included."""
+def test_standard_errors_of_the_keras_model_are_the_same(doctor_visits):
+    """`standard_errors` of the Keras model gives the same errors, including the sandwich with weights."""
     ours = nllfit.regression("mdvis ~ idp", doctor_visits, family="Poisson", weights="copies", covariance="sandwich")
     arguments = {"sample_weight": doctor_visits.copies, "covariance": "sandwich"}
     theirs = nllfit.standard_errors(ours.model, ours.inputs(), ours.objective.y, **arguments)
@@ -165,8 +165,8 @@ def test_separable_classes_have_no_errors():
     assert np.isnan(fit.bse).all()
 
 
-def test_outcomes_in_large_units():
-    """Newton's method gets from coefficients of 0 to outcomes of a million in any unit."""
+def test_outcomes_in_large_units_are_fitted():
+    """Newton's method converges from coefficients of 0 for outcomes of about a million, in any unit."""
     x = np.linspace(0.0, 1.0, 20)
     noise = np.sin(37 * np.arange(20))
     near = nllfit.regression("y ~ x", {"x": x, "y": 2 + 3 * x + noise})

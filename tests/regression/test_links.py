@@ -10,7 +10,7 @@ import nllfit
 
 LINKS = sm.families.links
 
-# statsmodels' family, ours, and the link of the parameter that the formula is about.
+# statsmodels' family, ours, and our arguments.
 COUNTS = {
     "Poisson, log": (sm.families.Poisson(), "Poisson", {}),
     "Poisson, sqrt": (sm.families.Poisson(LINKS.Sqrt()), "Poisson", {"link": {"rate": "square"}}),
@@ -44,7 +44,7 @@ def votes():
 
 
 def agree(ours, formula, data, family, scale=1.0, **options):
-    """Holds estimates and observed errors against statsmodels', whose own errors are of the expected information."""
+    """Compares estimates and errors by the observed information; statsmodels itself reports the expected one."""
     theirs = smf.glm(formula, data, family=family, **options).fit(tol=1e-14, maxiter=300)
     assert ours.converged
     size = len(theirs.params)
@@ -56,7 +56,7 @@ def agree(ours, formula, data, family, scale=1.0, **options):
 
 @pytest.mark.filterwarnings("ignore:The .* link function does not respect the domain")
 @pytest.mark.parametrize("case", COUNTS)
-def test_counts(visits, case):
+def test_glms_of_counts_match_statsmodels(visits, case):
     family, name, options = COUNTS[case]
     ours = nllfit.regression("mdvis ~ idp + disea", visits, name, **options)
     theirs = agree(ours, "mdvis ~ idp + disea", visits, family)
@@ -64,7 +64,7 @@ def test_counts(visits, case):
 
 
 @pytest.mark.parametrize("case", BINARY)
-def test_binary_outcomes(visits, case):
+def test_glms_of_binary_outcomes_match_statsmodels(visits, case):
     theirs, ours = BINARY[case]
     fit = nllfit.regression("hit ~ idp + disea", visits, "Bernoulli", link={"probs": ours})
     np.testing.assert_allclose(
@@ -74,14 +74,14 @@ def test_binary_outcomes(visits, case):
 
 @pytest.mark.filterwarnings("ignore:The .* link function does not respect the domain")
 @pytest.mark.parametrize("case", AMOUNTS)
-def test_amounts(votes, case):
+def test_glms_of_amounts_match_statsmodels(votes, case):
     family, name, options = AMOUNTS[case]
     ours = nllfit.regression("YES ~ COUTAX + UNEMPF", votes, name, **options)
     scale = ours.params["scale"] ** 2 if name == "Normal" else 1 / ours.params["concentration"]
     agree(ours, "YES ~ COUTAX + UNEMPF", votes, family, scale)
 
 
-def test_negative_binomial(visits):
+def test_negative_binomial_regression_from_a_formula_matches_statsmodels(visits):
     ours = nllfit.regression("mdvis ~ idp + disea", visits, "NegativeBinomial")
     theirs = smf.negativebinomial("mdvis ~ idp + disea", visits).fit(disp=0, method="bfgs", gtol=1e-7, maxiter=500)
     assert ours.names == ["Intercept", "idp", "disea", "alpha"]
@@ -90,8 +90,8 @@ def test_negative_binomial(visits):
     np.testing.assert_allclose(ours.llf, theirs.llf, rtol=1e-10)
 
 
-def test_negative_binomial_of_a_variance_linear_in_the_mean(visits):
-    """statsmodels' NB1 is TFP's own parametrisation: the log of the mean is that of `total_count` plus `logits`."""
+def test_negative_binomial_nb1_matches_statsmodels(visits):
+    """statsmodels' NB1 is TFP's parametrisation: log(mean) = log(total_count) + logits."""
     formula = "mdvis ~ idp + disea"
     model = smf.negativebinomial(formula, visits, loglike_method="nb1")
     theirs = model.fit(disp=0, method="bfgs", gtol=1e-9, maxiter=500)
@@ -103,7 +103,7 @@ def test_negative_binomial_of_a_variance_linear_in_the_mean(visits):
     np.testing.assert_allclose(np.exp(log_alpha), theirs.params["alpha"], rtol=1e-6)
 
 
-def test_beta(votes):
+def test_beta_regression_from_a_formula_matches_statsmodels(votes):
     formula = "share ~ COUTAX + UNEMPF"
     theirs = BetaModel.from_formula(formula, votes).fit(disp=0, method="newton", tol=1e-12)
     ours = nllfit.regression(formula, votes, "Beta", precision="~ 1")

@@ -1,4 +1,4 @@
-"""Ridge and logistic regression with a penalty are MAP estimates: the factors between scikit-learn's and Keras's."""
+"""Penalised regressions are MAP estimates: the factors between scikit-learn's penalties and Keras's."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def diabetes():
     return scale(x)[:100, :3], y[:100, None] / 100
 
 
-def test_ridge(diabetes):
+def test_ridge_regression_matches_scikit_learn(diabetes):
     """scikit-learn's sum of squares is 2 n times the loss of a Normal with a scale of 1: `l2 = alpha / (2 n)`."""
     x, y = diabetes
     model, history = fitted(x, y, heads.Normal(scale=1.0), tf_keras.regularizers.L2(30.0 / (2 * len(x))))
@@ -49,7 +49,7 @@ def test_logistic_regression():
     np.testing.assert_allclose(model.get_weights()[1], theirs.intercept_, rtol=1e-5)
 
 
-def test_lasso(diabetes):
+def test_lasso_regression_matches_scikit_learn(diabetes):
     """scikit-learn's sum of squares over 2 n is the loss of a Normal with a scale of 1: `l1 = alpha`."""
     x, y = diabetes
     model, _ = fitted(x, y, heads.Normal(scale=1.0), tf_keras.regularizers.L1(0.1))

@@ -1,4 +1,4 @@
-"""CRPS of counts and classes: closed forms beside sums over all counts, and sums in general."""
+"""CRPS of counts and classes: closed forms against sums over all counts, and sums in general."""
 
 import numpy as np
 import pytest
@@ -11,9 +11,9 @@ from nllfit.families.law import elements_of
 from nllfit.families.tail_sums import crps_by_sums
 
 tfd = tfp.distributions
-scoringrules = pytest.importorskip("scoringrules")  # which needs Python 3.11
+scoringrules = pytest.importorskip("scoringrules")  # it needs Python 3.11
 
-# A family, its parameters, and SciPy's of it.
+# Families, their parameters, and SciPy's counterparts.
 CASES = [
     *[("Poisson", {"rate": rate}, stats.poisson(rate)) for rate in (1e-3, 1.0, 50.0, 1e5)],
     *[
@@ -45,7 +45,7 @@ def scored(name, params, y, score=nllfit.crps):
 @pytest.mark.parametrize(
     ("name", "params", "reference"), CASES, ids=lambda value: str(value) if isinstance(value, (str, dict)) else ""
 )
-def test_closed_forms_are_the_sum_over_all_counts(name, params, reference):
+def test_closed_forms_equal_the_sum_over_all_counts(name, params, reference):
     mean, deviation = reference.mean(), reference.std()
     y = np.floor([0, 1, 7, mean, mean + 3 * deviation, 2 * mean + 5])
     y = y[y <= params.get("total_count", np.inf)] if name == "Binomial" else y
@@ -55,11 +55,11 @@ def test_closed_forms_are_the_sum_over_all_counts(name, params, reference):
     between = [-2.0, -1.0, 0.0, 0.25, 0.75]
     steps = {key: 1e-4 * min(value, 1 - value if key == "probs" else np.inf) for key, value in params.items()}
     if name == "Binomial":
-        del steps["total_count"]  # is a count
-    # Alone, for a series may end too early, and go on for others beside it.
+        del steps["total_count"]  # a count has no derivative
+    # Separately, because a series that stops too early would continue for the sake of other rows in a batch.
     found, derivatives = scored(name, params, y)
     np.testing.assert_allclose(found, expected, rtol=1e-8)
-    # In one call: between two counts, where the score is linear, and below 0, where the distance is added; and at two
+    # In one call: between two counts, where the score is linear, and below 0, where the distance is added; and two
     # steps of each parameter to either side.
     moves = [{}, *({key: step * h} for key, h in steps.items() for step in (-2, -1, 1, 2))]
     rows = {key: np.array([[value + move.get(key, 0.0)] for move in moves]) for key, value in params.items()}
@@ -71,12 +71,12 @@ def test_closed_forms_are_the_sum_over_all_counts(name, params, reference):
     for i, (key, h) in enumerate(steps.items()):
         ends = scores[1 + 4 * i : 5 + 4 * i, : len(y)]
         difference = (ends[0] - 8 * ends[1] + 8 * ends[2] - ends[3]) / (12 * h)
-        # Incomplete beta and gamma functions have 10 to 12 digits, of which a difference takes four.
+        # Incomplete beta and gamma functions have 10 to 12 digits, and a difference loses four of them.
         atol = 1e-7 * np.max(np.abs(difference))
         np.testing.assert_allclose(derivatives[key], difference, rtol=2e-6, atol=atol)
 
 
-def test_counts_are_those_of_scoringrules():
+def test_scores_of_counts_match_scoringrules():
     y, backend = np.array([0.0, 2.0, 9.0]), {"backend": "numpy"}
     for name, params, expected in (
         ("Poisson", {"rate": 3.0}, scoringrules.crps_poisson(y, 3.0, **backend)),
@@ -87,7 +87,7 @@ def test_counts_are_those_of_scoringrules():
 
 
 @pytest.mark.parametrize("rate", [0.2, 30.0, 1e5])
-def test_sums_are_the_closed_form_near_and_far(rate):
+def test_sums_equal_the_closed_form_near_and_far(rate):
     y = np.array([-3.0, 0.0, 2.5, np.floor(rate), np.floor(rate + 4 * rate**0.5), 3 * rate])
     found, slopes = scored("Poisson", {"rate": rate}, y)
     summed, others = scored("Poisson", {"rate": rate}, y, lambda y, d: crps_by_sums(elements_of(d), y))
@@ -95,7 +95,7 @@ def test_sums_are_the_closed_form_near_and_far(rate):
     np.testing.assert_allclose(others["rate"], slopes["rate"], rtol=1e-8, atol=1e-9)
 
 
-def test_mixtures_of_counts_and_inflated_ones():
+def test_scores_of_mixtures_and_inflated_counts_are_sums():
     share, rates, y = np.array([0.3, 0.7]), np.array([2.0, 40.0]), np.array([0.0, 3.0, 50.0])
     mixture = tfd.MixtureSameFamily(tfd.Categorical(probs=np.tile(share, [3, 1])), tfd.Poisson(np.tile(rates, [3, 1])))
     counts = np.arange(200)
@@ -108,7 +108,7 @@ def test_mixtures_of_counts_and_inflated_ones():
     )
     below = 0.3 + 0.7 * stats.nbinom(5, 0.6).cdf(counts)
     expected = [np.sum((below - (counts >= one)) ** 2) for one in y]
-    np.testing.assert_allclose(nllfit.crps(y, inflated), expected, rtol=2e-6)  # of float32
+    np.testing.assert_allclose(nllfit.crps(y, inflated), expected, rtol=2e-6)  # float32
 
 
 def test_events_and_classes_have_brier_scores_and_ordered_ones_ranked_probability_scores():
@@ -136,7 +136,7 @@ def test_a_zipf_has_a_score(power):
     for exponent in (power, power - step, power + step):
         below = np.cumsum(np.arange(1.0, 1e5 + 1) ** -exponent) / special.zeta(exponent)
         above = special.zeta(exponent, np.arange(2.0, 1e5 + 2)) / special.zeta(exponent)
-        # Beyond 1e5 the survival function is a power of k + 1/2.
+        # Beyond 1e5 the survival function is approximately a power of k + 1/2.
         far = special.zeta(2 * exponent - 2, 1e5 + 1.5) / ((exponent - 1) * special.zeta(exponent)) ** 2
         counts = np.floor(np.maximum(y, 1)).astype(int)
         whole = [np.sum(below[: n - 1] ** 2) + np.sum(above[n - 1 :] ** 2) + far for n in counts]

@@ -1,4 +1,4 @@
-"""CRPS: closed forms beside `scoringrules`, beside the integral, and what must hold of any."""
+"""CRPS: closed forms against `scoringrules` and the integral, and general properties."""
 
 import itertools
 
@@ -13,7 +13,7 @@ from nllfit.families.law import elements_of, law_of
 from nllfit.families.tail_integrals import tail_integrals
 
 tfd = tfp.distributions
-scoringrules = pytest.importorskip("scoringrules")  # which needs Python 3.11
+scoringrules = pytest.importorskip("scoringrules")  # it needs Python 3.11
 
 PROBS, LOCS, SCALES = np.array([0.2, 0.3, 0.5]), np.array([-1.0, 1.0, 40.0]), np.array([1e-2, 1.0, 3.0])
 
@@ -25,7 +25,7 @@ def normals(probs, loc, scale):
 sr = {name.removeprefix("crps_"): function for name, function in vars(scoringrules).items() if name.startswith("crps_")}
 FAR = [-1e6, -30.0, -2.0, 0.0, 0.9, 1.0, 4.0, 1e3]
 
-# A family, parameters of several distributions, and the score of `scoringrules` of an outcome and those.
+# Families, parameters of several distributions, and the function of `scoringrules`.
 CASES = {
     "Normal": (tfd.Normal, [(1.0, 2.0), (0.0, 1e-9)], sr["normal"]),
     "Laplace": (tfd.Laplace, [(1.0, 2.0)], sr["laplace"]),
@@ -68,7 +68,7 @@ CASES = {
         lambda y, loc, scale, skew, **b: sr["2pnormal"](y, scale / skew, scale * skew, loc, **b),
     ),
 }
-# Those that `scoringrules` does not have: the integral alone.
+# Families that `scoringrules` does not have are compared only with the integral.
 OTHERS = {
     "Cauchy": [(1.0, 2.0)],
     "StudentT": [(0.8, 1.0, 2.0), (1.0, 0.0, 1.0), (1.002, 0.0, 1.0), (1e3, 0.0, 1.0)],
@@ -95,11 +95,11 @@ def scored(make, params, y, score=nllfit.crps):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_closed_forms_are_those_of_scoringrules(name):
+def test_closed_forms_match_scoringrules(name):
     family, several, reference = CASES[name]
     for params in several:
         low, high = (float(end) for end in law_of(family(*(tf.constant(value, tf.float64) for value in params))).ends())
-        # Outside of the support some of theirs are wrong, and far out they overflow.
+        # Some scores of `scoringrules` are wrong outside the support or overflow far out.
         y = np.array([value for value in FAR if low < value < high and abs(value) < 100])
         found = scored(family, params, y)[0]
         with np.errstate(all="ignore"):
@@ -112,13 +112,13 @@ def by_quadrature(y, distribution):
 
 
 EVERY = {name: [*(CASES[name][1] if name in CASES else ()), *OTHERS.get(name, ())] for name in CASES | OTHERS}
-# Two pieces of a StudentT, or its upper half, as are those of a Normal or the half of a Cauchy, and a stretched Beta.
+# Families derived from a StudentT or a Beta, whose scores use the same code as those of others.
 ALIKE = ("HalfStudentT", "PERT", "TwoPieceStudentT")
-WITHOUT_DIGITS = ("HalfCauchy", "TruncatedNormal")  # in TFP's survival function, or at bounds without an end
+WITHOUT_DIGITS = ("HalfCauchy", "TruncatedNormal")  # TFP's survival function is inaccurate for these
 
 
 def moved(params, y):
-    """Rows of an outcome and parameters: as given, and each two steps to either side; and the steps."""
+    """Rows with the outcome and the parameters unchanged, or one of them moved by one or two steps; and the steps."""
     values = [y, *params]
     steps = [1e-3, *(1e-3 * (abs(value) or 1e-3) if np.isfinite(value) else 0.0 for value in params)]
     moves = [
@@ -133,14 +133,14 @@ def moved(params, y):
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.thorough if name in ALIKE else ()) for name in EVERY]
 )
-def test_closed_forms_are_the_integral_and_their_derivatives_those_of_differences(name):
-    family, several = getattr(tfd, name), EVERY[name]  # all parameters of a family in one call
+def test_closed_forms_match_the_integral_and_their_gradients_differences(name):
+    family, several = getattr(tfd, name), EVERY[name]  # all parameter sets of a family in one call
     if name not in WITHOUT_DIGITS:
         far, params = np.tile(FAR, len(several)), np.repeat(several, len(FAR), axis=0).T
         np.testing.assert_allclose(
             nllfit.crps(far, family(*params)), by_quadrature(tf.constant(far), family(*params)), rtol=1e-8
         )
-    y = np.array([-2.3, 0.13, 0.8, 1.7, 4.0])  # no corner of any
+    y = np.array([-2.3, 0.13, 0.8, 1.7, 4.0])  # no score has a corner at these
     rows = np.stack([moved(params, y)[0] for params in several], 1)
     found = [np.asarray(part).reshape(rows.shape[1:]) for part in scored(family, rows[1:], rows[0])]
     for params, scores, *derivatives in zip(several, *found, strict=True):
@@ -148,13 +148,13 @@ def test_closed_forms_are_the_integral_and_their_derivatives_those_of_difference
             if h:
                 ends = scores[1 + 4 * i : 5 + 4 * i]
                 difference = (ends[0] - 8 * ends[1] + 8 * ends[2] - ends[3]) / (12 * h)
-                # The fourth power of the step, and a score's rounding over it.
+                # Errors of a difference: the fourth power of the step, and rounding divided by it.
                 atol = 1e-8 + 1e-13 * np.max(scores) / h
                 np.testing.assert_allclose(derivative[0], difference, rtol=1e-7, atol=atol, err_msg=str(params))
 
 
 @pytest.mark.parametrize("y", [[-50.0, -1.0, 0.3, 35.0, 41.0, 1e4]])
-def test_mixtures_of_normals_are_scoringrules(y):
+def test_mixtures_of_normals_match_scoringrules(y):
     rows = [np.tile(values, [len(y), 1]) for values in (PROBS, LOCS, SCALES)]
     found = nllfit.crps(y, normals(*rows))
     expected = scoringrules.crps_mixnorm(np.array(y), rows[1], rows[2], rows[0], backend="numpy")
@@ -162,7 +162,7 @@ def test_mixtures_of_normals_are_scoringrules(y):
     np.testing.assert_allclose(by_quadrature(tf.constant(y, tf.float64), normals(*rows)), found, 1e-8)
 
 
-def test_the_quadrature_is_scipys():
+def test_the_quadrature_matches_scipy():
     logistics = tfd.MixtureSameFamily(tfd.Categorical(probs=PROBS), tfd.Logistic(LOCS, SCALES))[None]
 
     def cdf(z):
@@ -177,22 +177,22 @@ def test_the_quadrature_is_scipys():
         assert float(nllfit.crps([y], logistics)[0]) == pytest.approx(sum(pieces), abs=1e-8)
 
 
-def test_elements_add_up_and_float32_is_float64_rounded():
+def test_scores_sum_over_elements_and_float32_is_float64_rounded():
     rng = np.random.default_rng(0)
     loc, scale, y = rng.normal(size=[5, 3]), rng.uniform(1, 2, [5, 3]), rng.normal(size=[5, 3])
     found = nllfit.crps(y, tfd.Independent(tfd.Normal(loc, scale), 1))
     np.testing.assert_allclose(found, nllfit.crps(y, tfd.Normal(loc, scale)).numpy().sum(-1), rtol=1e-14)
     single = nllfit.crps(y, tfd.Independent(tfd.Normal(*(tf.constant(v, tf.float32) for v in (loc, scale))), 1))
     assert single.dtype == tf.float32
-    np.testing.assert_allclose(single, found, rtol=2e-6)  # of parameters and outcomes as rounded
+    np.testing.assert_allclose(single, found, rtol=2e-6)  # parameters and outcomes are rounded
 
 
-def test_it_never_broadcasts():
+def test_crps_never_broadcasts():
     with pytest.raises(ValueError, match=r"\(4,\), but the head models outcomes of shape \(4, 1\)"):
         nllfit.crps(np.zeros(4), tfd.Independent(tfd.Normal(tf.zeros([4, 1]), 1.0), 1))
 
 
-def test_a_true_model_scores_as_theory_says():
+def test_the_mean_score_of_a_true_model_matches_the_theory():
     rows, scale = 20_000, 2.0
     y = 3 + scale * np.random.default_rng(0).normal(size=rows)
     found = nllfit.crps(y, tfd.Normal(np.full(rows, 3.0), scale)).numpy()
@@ -202,7 +202,7 @@ def test_a_true_model_scores_as_theory_says():
         assert np.mean(nllfit.crps(y, tfd.Normal(np.full(rows, loc), other))) > found.mean()
 
 
-def test_it_is_infinite_where_the_integral_is():
+def test_crps_is_infinite_if_the_integral_is():
     y = tf.constant([0.3], tf.float64)
     for distribution in (
         tfd.StudentT(y / 0.6, 0.0, 1.0),
@@ -228,8 +228,8 @@ COMPILED = {
 }
 
 
-SLOW = ("NegativeBinomial", "by quadrature", "by a sum")  # to compile in XLA, which finds the same with --thorough
-AS_OTHERS = ("Normal", "Weibull")  # formulas of the functions that the others have
+SLOW = ("NegativeBinomial", "by quadrature", "by a sum")  # XLA compiles them only under --thorough
+AS_OTHERS = ("Normal", "Weibull")  # their formulas use no function that the others do not use
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_whole_vectors_have_the_energy_score():
     expected = scoringrules.es_ensemble(y, draws, backend="numpy", estimator="fair")
     error = np.asarray(found) - expected
     assert abs(error.mean()) < 4 * error.std() / 10
-    assert np.std(error) < 0.25  # of 256 draws with a spread of 2.5
+    assert np.std(error) < 0.25  # 256 draws with a standard deviation of 2.5
 
     one = nllfit.crps(y[:, :1], tfd.MultivariateNormalDiag(loc[:, :1], [2.0]))
     exact = nllfit.crps(y[:, 0], tfd.Normal(loc[:, 0], 2.0))

@@ -23,7 +23,7 @@ TRAIN, HELD_OUT = (TIME[HALF], EVENT[HALF]), (TIME[~HALF], EVENT[~HALF])
 DIGITS = {"rtol": 1e-11}
 
 
-def test_concordance():
+def test_concordance_matches_lifelines_and_scikit_survival():
     np.testing.assert_allclose(survival_scores.concordance(TIME, EVENT, RISK), 0.6411024565608149, **DIGITS)
     uno = survival_scores.concordance(TIME, EVENT, RISK, method="uno")
     np.testing.assert_allclose(uno, 0.6492638800814485, **DIGITS)
@@ -46,14 +46,14 @@ def test_concordance_counts_equal_risks_half():
     assert survival_scores.concordance(TIME, EVENT, np.zeros(69)) == 0.5
 
 
-def test_auc():
+def test_auc_matches_scikit_survival():
     expected = [0.5894357743097239, 0.6869052256664255, 0.6321772985923929, 0.6433672859368622, 0.7092500779885553]
     np.testing.assert_allclose(survival_scores.auc(TIME, EVENT, RISK, TIMES), expected, **DIGITS)
     held_out = survival_scores.auc(*HELD_OUT, RISK[~HALF], TIMES[:3], train=TRAIN)
     np.testing.assert_allclose(held_out, [0.609375, 0.7623269896193772, 0.6536117163582205], **DIGITS)
 
 
-def test_brier_scores():
+def test_brier_scores_match_scikit_survival():
     expected = [0.22622396524514407, 0.35373090387800776, 0.3277127282995932, 0.3038789312583409, 0.253652467751162]
     np.testing.assert_allclose(survival_scores.brier_score(TIME, EVENT, SURVIVAL, TIMES), expected, **DIGITS)
     integrated = survival_scores.integrated_brier_score(TIME, EVENT, SURVIVAL, TIMES)
@@ -62,7 +62,7 @@ def test_brier_scores():
     np.testing.assert_allclose(held_out, [0.20850110638198524, 0.3505190380540042, 0.3438230317445112], **DIGITS)
 
 
-def test_curves():
+def test_curves_match_lifelines():
     np.testing.assert_allclose(
         survival_scores.kaplan_meier(TIME, EVENT)([2.0, 8.0]), [0.5844424726412304, 0.4386569845329435], **DIGITS
     )
@@ -76,8 +76,8 @@ def test_curves():
     np.testing.assert_allclose(total, 1 - survival_scores.kaplan_meier(time, EVENT)([500.0]), rtol=1e-12)
 
 
-def test_calibration_at_a_time():
-    """Without censoring the observed survival is a share, and Greenwood's error that of a binomial share."""
+def test_calibration_at_a_time_without_censoring_is_binomial():
+    """Without censoring, the observed survival is a share and Greenwood's error is that of a binomial share."""
     time = np.random.default_rng(0).exponential(size=200)
     predicted = np.repeat([0.2, 0.8], 100)
     found = survival_scores.calibration_at(time, np.ones(200), predicted, 1.0, num_groups=2)
@@ -88,8 +88,8 @@ def test_calibration_at_a_time():
     assert found.num_rows.tolist() == [100, 100]
 
 
-def test_the_scores_of_a_cox_model():
-    """A fit predicts what the scores take, and its own risks are concordant as lifelines says."""
+def test_a_cox_model_can_be_scored():
+    """The predictions of a fitted Cox model can be scored; the concordance matches lifelines."""
     data = HEART.assign(t=TIME, z=np.sin(K))
     fit = nllfit.cox_regression("Surv(t, censors) ~ age + z", data)
     np.testing.assert_allclose(
@@ -124,6 +124,6 @@ def test_the_scores_of_a_cox_model():
         (lambda: survival_scores.calibration_at(TIME, EVENT, RISK, 1.0, 99), "`num_groups` is 99"),
     ],
 )
-def test_what_is_refused(call, message):
+def test_invalid_arguments_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -1,4 +1,4 @@
-"""Frames of pandas and polars, with categories, booleans and gaps, become numbers, the same from either."""
+"""Encoding of frames of pandas and polars with categories, booleans and missing values; both give the same numbers."""
 
 import datetime
 
@@ -31,7 +31,7 @@ POLARS = pl.DataFrame(
 )
 EXPECTED = np.column_stack(
     [
-        [1, 2, 2, 6], [0, 0, 1, 0],  # size, the median in the gap, and its mark
+        [1, 2, 2, 6], [0, 0, 1, 0],  # size, with the median for the missing value, and its indicator
         [1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 0],  # kind: x, y, missing
         [1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 0],  # town: u, v, w
         [1, 0, 1, 1],
@@ -42,7 +42,7 @@ EXPECTED = np.column_stack(
 
 
 @pytest.mark.parametrize("table", [PANDAS, POLARS], ids=["pandas", "polars"])
-def test_a_frame_as_numbers(table):
+def test_a_frame_is_encoded_as_numbers(table):
     np.testing.assert_array_equal(Columns.of(table).matrix(table), EXPECTED)
 
 
@@ -50,16 +50,18 @@ def test_a_polars_frame_after_fitting_on_pandas():
     np.testing.assert_array_equal(Columns.of(PANDAS).matrix(POLARS), EXPECTED)
 
 
-def test_categories_and_gaps_that_were_not_seen():
+def test_unseen_categories_and_missing_values_are_encoded():
     columns = Columns.of(PANDAS)
     new = PANDAS.assign(kind=["z", "y", "x", "x"], town=[None, "v", "t", "u"], old=[None, False, True, True])
     found = columns.matrix(new)
-    np.testing.assert_array_equal(found[:, 2:5], [[0, 0, 1], [0, 1, 0], [1, 0, 0], [1, 0, 0]])  # z counts as missing
+    np.testing.assert_array_equal(
+        found[:, 2:5], [[0, 0, 1], [0, 1, 0], [1, 0, 0], [1, 0, 0]]
+    )  # the unseen z counts as missing
     np.testing.assert_array_equal(found[:, 5:8], [[0, 0, 0], [0, 1, 0], [0, 0, 0], [1, 0, 0]])
-    np.testing.assert_array_equal(found[:, 8], [1, 0, 1, 1])  # the median
+    np.testing.assert_array_equal(found[:, 8], [1, 0, 1, 1])  # the median replaces missing values
 
 
-def test_an_array_with_gaps_and_a_list():
+def test_arrays_with_nan_and_lists_are_encoded():
     np.testing.assert_array_equal(Columns.of([[1, 2], [3, 4]]).matrix([[1, 2], [5, 6]]), [[1, 2], [5, 6]])
     x = np.array([[1.0, np.nan], [3.0, 4.0], [5.0, 8.0]])
     np.testing.assert_array_equal(Columns.of(x).matrix(x), [[1, 6, 1], [3, 4, 0], [5, 8, 0]])
@@ -70,7 +72,7 @@ def test_a_column_of_many_categories_keeps_the_most_frequent():
     table = pd.DataFrame({"a": names})
     matrix = Columns.of(table).matrix(table)
     assert matrix.shape == (65, 50)
-    assert matrix.sum() == 55  # ten rows of ten rare ones have none
+    assert matrix.sum() == 55  # the ten rare categories have no indicator
     assert matrix[59:].sum() == 6
 
 
@@ -89,12 +91,12 @@ def test_a_column_of_many_categories_keeps_the_most_frequent():
         (PANDAS[:0], "0 rows and 6 columns"),
     ],
 )
-def test_a_table_that_cannot_be(table, words):
+def test_an_invalid_table_is_refused(table, words):
     with pytest.raises(ValueError, match=words):
         Columns.of(table)
 
 
-def test_a_column_of_another_kind_than_when_fitting():
+def test_a_column_that_changes_its_kind_is_refused():
     columns = Columns.of(PANDAS)
     with pytest.raises(ValueError, match="text in column 'size', which had numbers when the estimator was fitted"):
         columns.matrix(PANDAS.assign(size=["a", "b", "c", "d"]))

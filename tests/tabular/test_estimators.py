@@ -1,4 +1,4 @@
-"""The estimators as scikit-learn's users use them: fitted once each, on small tables, by short training."""
+"""The estimators from a user's view: each fitted once to a small table by a short training."""
 
 import pickle
 
@@ -44,7 +44,7 @@ def test_a_regressor_finds_the_mean_and_the_spread(regressor):
     assert regressor.score(X, Y) > stats.norm(Y.mean(), Y.std()).logpdf(Y).mean() + 1
 
 
-def test_what_a_regressor_predicts_is_its_distributions(regressor):
+def test_predictions_are_those_of_the_predicted_distributions(regressor):
     distribution = regressor.predict_distribution(X)
     assert (distribution.batch_shape, distribution.event_shape) == ([120], [1])
     np.testing.assert_array_equal(regressor.predict(X), distribution.mean().numpy()[:, 0])
@@ -58,7 +58,7 @@ def test_what_a_regressor_predicts_is_its_distributions(regressor):
     assert regressor.predict_quantile(X, 0.5).shape == (120,)
 
 
-def test_samples_have_the_distribution_and_repeat(regressor):
+def test_samples_follow_the_distribution_and_are_reproducible(regressor):
     samples = regressor.sample(X[:3], 2000, random_state=1)
     assert samples.shape == (2000, 3)
     np.testing.assert_array_equal(samples, regressor.sample(X[:3], 2000, random_state=1))
@@ -71,13 +71,13 @@ def test_weights_in_a_score_count_rows(regressor):
     assert regressor.score(X, Y, weights) == pytest.approx(repeated, rel=1e-9)
 
 
-def test_a_trial_says_what_was_chosen(regressor):
+def test_trials_record_the_choices(regressor):
     (trial,) = [trial for trial in regressor.trials_ if trial.weight_decay == "weak"]
     assert (trial.network, trial.distribution) == (Network((20,)), "Normal")
     assert 0.7 <= trial.spread <= 4
 
 
-def test_a_copy_by_pickle_joblib_and_files(regressor, classifier, tmp_path):
+def test_pickle_joblib_and_save_preserve_the_predictions(regressor, classifier, tmp_path):
     for name, estimator in {"regressor": regressor, "classifier": classifier}.items():
         joblib.dump(estimator, tmp_path / "file")
         estimator.save(tmp_path / name)
@@ -96,7 +96,7 @@ def test_a_copy_by_pickle_joblib_and_files(regressor, classifier, tmp_path):
             DistributionRegressor.load(tmp_path / folder)
 
 
-def test_a_classifier_and_its_probabilities(classifier):
+def test_a_classifier_predicts_probabilities(classifier):
     y = np.where(X[:, 0] > 0, "up", "down")
     probabilities = classifier.predict_proba(X)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
@@ -111,8 +111,8 @@ def test_a_classifier_and_its_probabilities(classifier):
         classifier.evaluate(X, np.full(120, "left"))
 
 
-def test_another_family_from_a_frame_with_weights():
-    """An amount in a large unit, of a frame with a category and a gap, whose order of columns is checked."""
+def test_a_regressor_fits_another_family_to_a_weighted_frame():
+    """Outcomes in a large unit, from a frame with a category and a missing value; the order of columns is checked."""
     table = pd.DataFrame({"a": X[:, 0], "b": np.where(X[:, 1] > 0, "yes", "no")})
     table.loc[3, "a"] = np.nan
     amounts, weights = 1e5 * np.exp(Y / 10), RNG.integers(1, 3, 120)
@@ -126,9 +126,9 @@ def test_another_family_from_a_frame_with_weights():
         model.predict(table[["a"]])
 
 
-def test_several_outcomes_of_a_row(capsys):
+def test_a_regressor_predicts_several_outcomes(capsys):
     model = DistributionRegressor(verbose=1, **QUICK).fit(X, np.stack([Y, -1000 * Y, X[:, 1]], axis=1))
-    assert "3/3" in capsys.readouterr().out  # a trial, one with a strong weight decay, and one member
+    assert "3/3" in capsys.readouterr().out  # two trials (weak and strong weight decay) and one ensemble member
     assert model.predict(X).shape == (120, 3)
     assert model.predict_quantile(X, [0.1, 0.5]).shape == (120, 3, 2)
     assert model.predict_interval(X).shape == (120, 3, 2)
@@ -136,8 +136,8 @@ def test_several_outcomes_of_a_row(capsys):
     assert model.predict_distribution(X).event_shape == [3]
 
 
-def test_survival_times_that_were_cut_off():
-    """The mean time is 1; the times that were observed are the short ones, whose mean is 0.5."""
+def test_a_regressor_fits_right_censored_times():
+    """The mean time is 1, but the observed times are the short ones with a mean of 0.5."""
     times = RNG.exponential(1.0, 120)
     end = RNG.exponential(1.0, 120)
     model = DistributionRegressor("Weibull", **QUICK).fit(X, np.minimum(times, end), observed=times <= end)
@@ -149,19 +149,19 @@ def test_survival_times_that_were_cut_off():
     assert routed.fit.requests == {"observed": True, "sample_weight": False}
 
 
-def test_the_best_of_several_distributions_is_kept_with_a_warm_start():
+def test_warm_start_reuses_the_best_of_several_distributions():
     model = DistributionRegressor(["Normal", "Laplace"], warm_start=True, shuffle=False, **QUICK).fit(X, Y)
     names = {trial.distribution for trial in model.trials_}
     assert names == {"Normal", "Laplace"}
     assert [trial.nll for trial in model.trials_] == sorted(trial.nll for trial in model.trials_)
     before = model.predictor_
     chosen = model.trials_[0].distribution
-    assert model.set_params(distribution=[chosen]).fit(X, Y).predictor_ is before  # nothing is trained again
+    assert model.set_params(distribution=[chosen]).fit(X, Y).predictor_ is before  # the ensemble is not trained again
     assert clone(model).fit(X, Y).predict(X) == pytest.approx(model.predict(X), rel=1e-6)
 
 
 def test_the_recipe_finds_a_line():
-    """Of two networks, the steep one with its bins, as the benchmark has them."""
+    """The default recipe of the benchmark, with two networks, one of them with bins."""
     x, y = X[:60], X[:60] @ [1.0, -2.0] + 0.1 * RNG.normal(size=60)
     model = DistributionRegressor("Normal", network="steep", num_members=2, max_epochs=60, random_state=0)
     model.fit(x[:40], y[:40])
@@ -169,7 +169,7 @@ def test_the_recipe_finds_a_line():
 
 
 @pytest.mark.thorough
-def test_in_a_pipeline_a_search_and_a_transformed_target():
+def test_a_regressor_works_in_scikit_learns_meta_estimators():
     pipeline = make_pipeline(StandardScaler(), DistributionRegressor(**QUICK))
     search = GridSearchCV(pipeline, {"distributionregressor__max_epochs": [1, 2]}, cv=[(ROWS[:60], ROWS[60:])]).fit(
         X, Y
@@ -180,6 +180,6 @@ def test_in_a_pipeline_a_search_and_a_transformed_target():
     assert np.all(amounts.fit(X, np.exp(Y)).predict(X) > 0)
 
 
-def test_an_estimator_that_is_not_fitted():
+def test_an_unfitted_estimator_raises():
     with pytest.raises(NotFittedError):
         DistributionRegressor().predict(X)

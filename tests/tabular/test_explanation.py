@@ -1,4 +1,4 @@
-"""Which columns a distribution depends on: one moves the mean, one the spread, and one nothing."""
+"""Explanations of a model with three columns: one changes the mean, one the spread, and one nothing."""
 
 import numpy as np
 import pandas as pd
@@ -21,13 +21,13 @@ def explanation():
     return explain(model, TABLE, Y, num_repeats=2, num_points=5, random_state=0)
 
 
-def test_importance_counts_the_spread(explanation):
+def test_importances_include_the_spread(explanation):
     importances = explanation.importances
     assert importances["mean"] > importances["spread"] > 0.1 > abs(importances["none"])
     assert explanation.importance_stds.keys() == importances.keys()
 
 
-def test_quantiles_follow_the_mean_and_spread_apart(explanation):
+def test_quantiles_depend_on_the_columns_of_mean_and_spread(explanation):
     values, quantiles = explanation.dependence["mean"]
     assert quantiles.shape == (3, 5)
     slope = np.diff(quantiles[1]) / np.diff(values)

@@ -1,4 +1,4 @@
-"""What a folder of an estimator may hold: plain values, arrays and families, and nothing else."""
+"""Files of estimators may contain only plain values, arrays and families."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ FAMILIES = [
 ]
 
 
-def test_values_that_return_as_they_were(tmp_path):
+def test_saved_values_are_read_unchanged(tmp_path):
     values = {"families": FAMILIES, "pair": (1, None), "network": Network((8,), ("bins",)), (2, "key"): True}
     files.write(tmp_path / "a", values | {"array": np.arange(3)})
     found = files.read(tmp_path / "a")
@@ -36,7 +36,7 @@ def test_a_value_that_cannot_be_saved_leaves_no_folder(tmp_path):
     assert not (tmp_path / "a").exists()
 
 
-def test_a_file_that_asks_for_another_class_is_refused(tmp_path):
+def test_a_file_with_an_unknown_class_is_refused(tmp_path):
     files.write(tmp_path / "a", [1])
     (tmp_path / "a" / "estimator.json").write_text('{"class": "Popen", "state": {"dict": []}}')
     with pytest.raises(ValueError, match="does not contain a complete estimator"):

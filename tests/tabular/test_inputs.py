@@ -1,4 +1,4 @@
-"""What a network sees: bins, and a forest that predicts its own training set out of the bag."""
+"""The inputs of networks: bins, and out-of-bag predictions of a forest."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from nllfit.tabular import forest, inputs
 RNG = np.random.default_rng(0)
 
 
-def test_bins_are_filled_from_the_left():
+def test_bins_are_a_piecewise_linear_encoding():
     bins = inputs.Bins(np.arange(101.0)[:, None])
     np.testing.assert_allclose(bins(np.array([[12.5]]))[0], [1, 1, 0.5] + 17 * [0])
     constant = inputs.Bins(np.ones([9, 1]))
@@ -23,13 +23,13 @@ def test_inputs_are_standardised_and_stay_in_the_range_of_the_training_set():
     np.testing.assert_array_equal(seen([[1e9, -1e9]]), [[of_training_set[:, 0].max(), of_training_set[:, 1].min()]])
 
 
-def test_a_wide_table_is_not_cut_into_bins():
+def test_a_wide_table_is_not_binned():
     x = np.zeros([3, 1001])
     assert inputs.Inputs.fit(inputs.NETWORKS["steep"], x, x[:, :1], None, seed=0)[1].shape == (3, 1001)
 
 
-def test_the_forest_is_scikit_learns():
-    """Of few values, so that its indicators are known: `y <= 0` and `y <= 1`, after `y` itself, standardised."""
+def test_the_forest_matches_scikit_learn():
+    """The outcomes have few values, so the targets are known: standardised `y`, `y <= 0` and `y <= 1`."""
     x, y = RNG.normal(size=[80, 3]), RNG.integers(0, 3, [80, 1]).astype(float)
     targets = np.column_stack([(y - y.mean()) / y.std(), y <= 0, y <= 1])
     theirs = ExtraTreesRegressor(100, bootstrap=True, max_samples=1.0, oob_score=True, random_state=3).fit(x, targets)
@@ -50,6 +50,6 @@ def test_the_forest_is_scikit_learns():
         ({"inputs": "bins"}, "`inputs` is 'bins'"),
     ],
 )
-def test_a_network_that_cannot_be(arguments, words):
+def test_an_invalid_network_is_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         inputs.Network(**arguments)

@@ -6,7 +6,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from nllfit.tabular import DistributionClassifier, DistributionRegressor, Network
 
 SHORT = {"network": Network((16,)), "num_members": 1, "max_epochs": 60}
-# scikit-learn expects this of its own `MLPRegressor` and `MLPClassifier`, too: batches depend on the number of rows.
+# scikit-learn's own `MLPRegressor` and `MLPClassifier` fail these, too, because batches depend on the number of rows.
 EXPECTED = {
     "check_sample_weight_equivalence_on_dense_data": "two rows in a batch are not one row of weight 2",
 }
@@ -24,7 +24,7 @@ ALWAYS = {
 
 
 def checks():
-    """Each check of each estimator, one that is expected to fail as such."""
+    """All checks of all estimators; those that are expected to fail are marked."""
     for estimator in (DistributionRegressor(**SHORT), DistributionClassifier(**SHORT)):
         for made, check in estimator_checks_generator(estimator):
             name = check.func.__name__
@@ -36,5 +36,5 @@ def checks():
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize(("estimator", "check"), list(checks()))
-def test_scikit_learns_check(estimator, check):
+def test_an_estimator_passes_scikit_learns_check(estimator, check):
     check(estimator)

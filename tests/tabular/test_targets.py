@@ -1,4 +1,4 @@
-"""From what an ensemble says to the distribution of outcomes: which families are standardised, width and doubt."""
+"""Targets: from an ensemble's mixture to the distribution of outcomes, with its spread and the marginal part."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ RNG = np.random.default_rng(0)
 
 
 def mixture(locs, scales, logits=None):
-    """A mixture of Normals as an ensemble predicts it, `[n, members]`."""
+    """A mixture of Normals like an ensemble's prediction, with `locs` `[n, members]`."""
     components = tfd.Independent(tfd.Normal(np.asarray(locs, float)[..., None], np.asarray(scales)[..., None]), 1)
     return tfd.MixtureSameFamily(tfd.Categorical(np.zeros(np.shape(locs)) if logits is None else logits), components)
 
@@ -34,11 +34,11 @@ def mixture(locs, scales, logits=None):
     ],
     ids=str,
 )
-def test_families_that_can_be_shifted_and_stretched(family, expected):
+def test_location_scale_families_are_recognised(family, expected):
     assert location_scale.is_location_scale(family) is expected
 
 
-def test_an_ensemble_that_is_too_sure_is_widened():
+def test_an_overconfident_ensemble_is_widened():
     y = 2 * RNG.normal(size=[4000, 1])
     target = location_scale.LocationScale(nllfit.Family("Normal", 1), np.array([[-1.0], [1.0]] * 9), None)
     target.ends = np.array([-100.0]), np.array([100.0])
@@ -48,11 +48,13 @@ def test_an_ensemble_that_is_too_sure_is_widened():
     assert nll == pytest.approx(np.log(2) + 0.5 + np.log(2 * np.pi) / 2, abs=0.05)
 
 
-def test_a_row_unlike_all_others_costs_no_more_than_the_doubt():
+def test_the_marginal_part_bounds_the_loss_of_an_unusual_row():
     target = location_scale.LocationScale(nllfit.Family("Normal", 1), np.array([[-19.0], [21.0]]), None)
     assert (target.loc, target.unit) == (1.0, 20.0)
     logits = np.array([[0.0, 1.0, 2.0]] * 2)
-    predicted = mixture(np.full([2, 3], -0.05), np.full([2, 3], 0.005), logits)  # 0 and 0.1 in the outcomes' unit
+    predicted = mixture(
+        np.full([2, 3], -0.05), np.full([2, 3], 0.005), logits
+    )  # mean 0 and scale 0.1 in the unit of the outcomes
     y = np.array([[0.0], [50.0]])
     found = target.distribution(predicted, 1.0, 0.01).log_prob(y)
     alone, wide = stats.norm(0, 0.1), stats.norm(1, 20.0)
@@ -60,8 +62,8 @@ def test_a_row_unlike_all_others_costs_no_more_than_the_doubt():
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-def test_an_amount_begins_at_the_marginal_and_has_its_width_and_doubt():
-    """A Gamma of amounts near 1000, of two members, the second of which is untrained."""
+def test_an_amount_starts_at_the_marginal_with_spread_and_marginal_part():
+    """A Gamma for amounts near 1000, with two members; the second is untrained and predicts the marginal."""
     y = RNG.gamma(3.0, 400.0, [300, 1])
     target = candidates.target_of("Gamma", y, None, False, None)
     family = target.family
@@ -93,7 +95,7 @@ def test_a_spread_of_an_amount_multiplies_the_scale_of_its_logarithm():
     np.testing.assert_allclose(found, stats.lognorm(1.0, scale=np.e).logpdf(y[:, 0]), rtol=1e-6)
 
 
-def test_an_outcome_that_was_not_observed_counts_with_its_survival():
+def test_a_censored_outcome_is_scored_by_its_survival_function():
     y, observed = RNG.exponential(3.0, [200, 1]), RNG.integers(0, 2, 200).astype(bool)
     target = candidates.target_of("Exponential", y, None, True, observed)
     np.testing.assert_allclose(np.exp(target.offset), observed.sum() / y.sum(), rtol=1e-6)  # events by time at risk
@@ -106,7 +108,7 @@ def test_an_outcome_that_was_not_observed_counts_with_its_survival():
     assert target.losses(predicted, 0.5, y, None, observed)[4] == pytest.approx(expected, rel=1e-6)
 
 
-def test_values_have_probabilities_of_their_own():
+def test_a_values_target_predicts_a_probability_for_each_value():
     y = np.array([[3.0], [5.0], [5.0], [8.0]])
     target = classes.Classes.of_values(y, None)
     logits = np.log([[[0.2, 0.3, 0.5]], [[0.1, 0.1, 0.8]]])
@@ -137,6 +139,6 @@ def test_weights_count_rows():
         (RNG.normal(size=[99, 2]), None, ["Normal", "Mixture"]),
     ],
 )
-def test_plausible_families_have_the_outcomes_in_their_support(y, observed, expected):
+def test_plausible_families_contain_the_outcomes_in_their_support(y, observed, expected):
     found = candidates.plausible(y, observed)
     assert [name if isinstance(name, str) else type(name).__name__ for name in found] == expected

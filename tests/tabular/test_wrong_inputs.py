@@ -1,4 +1,4 @@
-"""What a table and its estimator may have wrong with them: one sentence each, or the right result."""
+"""Invalid tables and arguments raise one clear sentence; unusual but valid tables work."""
 
 import numpy as np
 import pandas as pd
@@ -55,7 +55,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("given", "words"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
-def test_a_regressor_refuses(given, words):
+def test_a_regressor_refuses_invalid_input(given, words):
     data = {name: given[name] for name in given if name in ("X", "y", "sample_weight", "observed")}
     arguments = {name: value for name, value in given.items() if name not in data}
     model = DistributionRegressor(**QUICK | arguments)
@@ -63,7 +63,7 @@ def test_a_regressor_refuses(given, words):
         model.fit(**{"X": X, "y": Y} | data)
 
 
-def test_a_classifier_refuses():
+def test_a_classifier_refuses_invalid_labels():
     model = DistributionClassifier(**QUICK)
     with pytest.raises(ValueError, match="`y` has one class, 'a': give rows of at least two classes"):
         model.fit(X, np.full(24, "a"))
@@ -71,8 +71,8 @@ def test_a_classifier_refuses():
         model.fit(X, Y)
 
 
-def test_odd_tables_that_are_right():
-    """A constant and a doubled column, a gap, an unseen category, and weights that leave two rows out."""
+def test_unusual_but_valid_tables_are_accepted():
+    """A constant and a duplicated column, a missing value, an unseen category, and weights of 0."""
     table = TABLE.assign(constant=1.0, twice=X[:, 0])
     table.loc[5, "a"] = np.nan
     weights = np.r_[0.0, 0.0, np.ones(22)]
@@ -85,7 +85,7 @@ def test_odd_tables_that_are_right():
         model.predict(table.assign(a="one"))
 
 
-def test_an_outcome_that_is_constant():
+def test_a_constant_outcome_is_predicted():
     model = DistributionRegressor(**QUICK).fit(X, np.full(24, 7.0))
     np.testing.assert_allclose(model.predict(X), 7.0, atol=1.0)
     assert np.all(np.isfinite(model.predict_interval(X)))
@@ -93,7 +93,7 @@ def test_an_outcome_that_is_constant():
 
 
 @pytest.mark.thorough
-def test_ten_thousand_columns():
+def test_ten_thousand_columns_are_accepted():
     x = RNG.normal(size=[24, 10_000])
     model = DistributionRegressor(**QUICK | {"network": "steep"}).fit(x, Y)
     assert model.predict(x).shape == (24,)

@@ -1,4 +1,4 @@
-"""What cuts across a call of `fit`: another thread's, Ctrl-C, a layer thawed since the last. The next one is right."""
+"""`fit` after interruptions: calls from other threads, Ctrl-C, and layers that were frozen or unfrozen."""
 
 import signal
 import threading
