@@ -9,7 +9,7 @@ import itertools
 
 import numpy as np
 
-__all__ = ["bernoulli", "jax", "keras", "nllfit", "nllfit_keras3", "tf_keras", "torch"]
+__all__ = ["bernoulli", "jax", "keras", "nllfit", "nllfit_keras3", "scoring", "tf_keras", "torch"]
 
 
 @functools.cache
@@ -125,6 +125,25 @@ def bernoulli(head, x, y, batch):
     model = k.Sequential([*layers, heads.Bernoulli()] if head else layers)
     model.compile(k.optimizers.Adam(1e-3), negative_log_likelihood if head else k.losses.BinaryCrossentropy(True))
     return lambda epochs: fit(model, x, y, batch_size=batch, epochs=epochs, verbose=0, compile="xla")
+
+
+def scoring(contender, x, y, batch):
+    """Functions that predict rows and that evaluate them, of `nllfit` or of Keras, for a 16-64-2 network."""
+    import importlib
+
+    from nllfit import evaluate, keras3, losses, predict_distribution
+    from nllfit import heads as heads2
+
+    in_keras3 = contender in ("keras", "nllfit_keras3")
+    k = importlib.import_module("keras" if in_keras3 else "tf_keras")
+    _seed(k)
+    heads = keras3.heads if in_keras3 else heads2
+    model = k.Sequential([k.layers.Input(x.shape[1:]), k.layers.Dense(64, "relu"), k.layers.Dense(2), heads.Normal()])
+    model.compile(k.optimizers.Adam(), keras3.NegativeLogLikelihood() if in_keras3 else losses.NegativeLogLikelihood())
+    if contender.startswith("nllfit"):
+        return lambda: predict_distribution(model, x, batch), lambda: evaluate(model, x, y, batch_size=batch)
+    arguments = {"batch_size": batch, "verbose": 0}
+    return lambda: model.predict(x, **arguments), lambda: model.evaluate(x, y, **arguments)
 
 
 def torch(hidden, shape, classes, x, y, batch):

@@ -57,6 +57,10 @@ JOBS = {  # the times that each measures
         "stopped": "fitted again, 40 epochs of the same",
     },
     "saving": {"saving": "40 epochs, validation, ModelCheckpoint"},
+    "scoring": {
+        "predict": "predictions for 64,000 rows, 16-64-2, batch 32",
+        "evaluate": "evaluation of 64,000 rows",
+    },
     "members": {"turns": "5 members in turn, 200 epochs", "threads": "5 members in threads, 200 epochs"},
 }
 TIMES = {what: title for times in JOBS.values() for what, title in times.items()}
@@ -73,6 +77,8 @@ WITHOUT = {
     ("stopping", "torch"),
     ("saving", "torch"),
     ("saving", "jax"),
+    ("scoring", "torch"),
+    ("scoring", "jax"),
 }  # what a contender is not written for
 WITHOUT |= {(model, contender) for model in ("dataset", "sequence") for contender in ("torch", "jax")}
 
@@ -116,6 +122,12 @@ def measure(contender, model, repeats, seed):
     return {"us_per_step": float(np.median(times)), "all_us": times, "first_seconds": first, "peak_mib": memory}
 
 
+def again(work):
+    """Seconds of some work that was done before, the median of five."""
+    work()
+    return float(np.median([seconds(work) for _ in range(5)]))
+
+
 def once_more(train, *held_out):
     """Seconds of 40 epochs of a model that has been trained, the median of five."""
     return float(np.median([seconds(lambda: train(40, *held_out)) for _ in range(5)]))
@@ -142,6 +154,10 @@ def whole_job(contender, job, seed):
     if job == "saving":
         with tempfile.TemporaryDirectory() as folder:
             return {"saving": seconds(lambda: make()(40, (x[:91], y[:91]), os.path.join(folder, "model.keras")))}
+    if job == "scoring":
+        x, y = rng.normal(size=(64_000, 16)).astype("float32"), rng.normal(size=(64_000, 1)).astype("float32")
+        works = contenders.scoring(contender, x, y, 32)
+        return {what: again(work) for what, work in zip(JOBS[job], works, strict=True)}
     trains = [make() for _ in range(5)]
     for train in trains:
         train(40)

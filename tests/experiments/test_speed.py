@@ -37,6 +37,13 @@ def test_a_whole_job_is_timed(job, monkeypatch):
     assert speed.whole_job("nllfit", job, 0)[job] >= 0
 
 
+@pytest.mark.parametrize("contender", ["nllfit", "keras"])
+def test_predictions_and_evaluations_are_timed(contender, monkeypatch):
+    scoring = speed.contenders.scoring
+    monkeypatch.setattr(speed.contenders, "scoring", lambda name, x, y, batch: scoring(name, x[:9], y[:9], batch))
+    assert min(speed.whole_job(contender, "scoring", 0).values()) > 0
+
+
 @pytest.mark.parametrize("alone", [False, pytest.param(True, marks=pytest.mark.thorough)])  # in a separate process
 def test_the_speed_experiment_runs_from_the_command_line(tmp_path, capsys, monkeypatch, alone):
     monkeypatch.setattr(speed, "SETTLE", 0.0)
