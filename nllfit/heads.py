@@ -6,40 +6,17 @@ the mean, or the probabilities of classes. A head computes in the dtype of its i
 bits wide.
 """
 
-# ruff: noqa: D101 - the docstring of a head is that of its row in the catalogue, in both Kerases
-
 import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
 
 from nllfit.adapters.tensorflow import forget_graph, made_by_head, mask_of, set_dtype
-from nllfit.families import catalogue, compound, function_family, layer
+from nllfit.families.head_table import HEADS
 from nllfit.families.layer import traced_distribution
 from nllfit.families.rowwise import rowwise
+from nllfit.shared_classes import completed
 
-__all__ = [
-    "Bernoulli",
-    "Beta",
-    "Categorical",
-    "Censored",
-    "DistributionHead",
-    "DistributionLambda",
-    "Gamma",
-    "Hurdle",
-    "Laplace",
-    "LogNormal",
-    "Mixture",
-    "MultivariateNormalTriL",
-    "NegativeBinomial",
-    "Normal",
-    "OneHotCategorical",
-    "Poisson",
-    "StudentT",
-    "Truncated",
-    "ZeroInflated",
-]
-
-_register = tf_keras.saving.register_keras_serializable(package="nllfit")
+__all__ = [mixin.__name__ for mixin in HEADS]
 
 
 class _Layer(tfp.layers.DistributionLambda):
@@ -106,96 +83,5 @@ class _Layer(tfp.layers.DistributionLambda):
         return traced_distribution(self.family, params, self._shared)
 
 
-@_register
-class Censored(compound.Censored, _Layer):
-    pass
-
-
-@_register
-class DistributionLambda(function_family.DistributionLambda, _Layer):
-    pass
-
-
-@_register
-class Hurdle(compound.Hurdle, _Layer):
-    pass
-
-
-@_register
-class ZeroInflated(compound.ZeroInflated, _Layer):
-    pass
-
-
-@_register
-class Truncated(compound.Truncated, _Layer):
-    pass
-
-
-@_register
-class DistributionHead(layer.DistributionHead, _Layer):
-    pass
-
-
-@_register
-class Bernoulli(catalogue.Bernoulli, _Layer):
-    pass
-
-
-@_register
-class Beta(catalogue.Beta, _Layer):
-    pass
-
-
-@_register
-class Categorical(catalogue.Categorical, _Layer):
-    pass
-
-
-@_register
-class Gamma(catalogue.Gamma, _Layer):
-    pass
-
-
-@_register
-class Laplace(catalogue.Laplace, _Layer):
-    pass
-
-
-@_register
-class LogNormal(catalogue.LogNormal, _Layer):
-    pass
-
-
-@_register
-class Mixture(catalogue.Mixture, _Layer):
-    pass
-
-
-@_register
-class MultivariateNormalTriL(catalogue.MultivariateNormalTriL, _Layer):
-    pass
-
-
-@_register
-class NegativeBinomial(catalogue.NegativeBinomial, _Layer):
-    pass
-
-
-@_register
-class Normal(catalogue.Normal, _Layer):
-    pass
-
-
-@_register
-class OneHotCategorical(catalogue.OneHotCategorical, _Layer):
-    pass
-
-
-@_register
-class Poisson(catalogue.Poisson, _Layer):
-    pass
-
-
-@_register
-class StudentT(catalogue.StudentT, _Layer):
-    pass
+_classes = [completed(mixin, _Layer, keras=tf_keras, package="nllfit", module=__name__) for mixin in HEADS]
+globals().update(zip(__all__, _classes, strict=True))

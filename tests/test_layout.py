@@ -11,6 +11,8 @@ import pytest
 import tensorflow_probability as tfp
 
 import nllfit
+from nllfit import keras3
+from nllfit.families.head_table import HEADS
 from tests.adapters.test_canaries import CANARIES
 
 ROOT = pathlib.Path(nllfit.__file__).parent
@@ -225,3 +227,25 @@ def test_no_family_is_known_by_its_name(name):
     texts = {node.value for node in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(node, ast.Constant)}
     known = {text for text in texts if isinstance(text, str)} & FAMILIES
     assert not known, f"{name} names {sorted(known)}: put what it knows of them into their rows of `laws`"
+
+
+STUBS = [ROOT / "heads.pyi", ROOT / "keras3" / "heads.pyi"]
+
+
+@pytest.mark.parametrize("stub", STUBS, ids=str)
+def test_the_stubs_name_every_head(stub):
+    """Heads are made from a table, which editors and type checkers do not run."""
+    classes = {node.name: node for node in ast.parse(stub.read_text()).body if isinstance(node, ast.ClassDef)}
+    known = {name: ast.unparse(node.bases[0]) for name, node in classes.items() if node.bases}
+    assert known == {mixin.__name__: f"{mixin.__module__.rpartition('.')[2]}.{mixin.__name__}" for mixin in HEADS}
+
+
+@pytest.mark.parametrize("module", [nllfit.heads, keras3.heads], ids=["tf_keras", "keras3"])
+def test_every_row_of_the_table_is_a_head(module):
+    assert {name: getattr(module, name).__module__ for name in module.__all__} == {
+        mixin.__name__: module.__name__ for mixin in HEADS
+    }
+    for mixin in HEADS:
+        head = getattr(module, mixin.__name__)
+        assert issubclass(head, mixin)
+        assert head.__doc__ == inspect.getdoc(mixin)

@@ -9,39 +9,16 @@ and in float32 where that is 16 bits wide.
     TensorShape([8])
 """
 
-# ruff: noqa: D101 - the docstring of a head is that of its row in the catalogue, in both Kerases
-
 import keras
 import tensorflow as tf
 
 from nllfit.adapters.tensorflow import forget_graph, mask_of
-from nllfit.families import catalogue, compound, function_family, layer
+from nllfit.families.head_table import HEADS
 from nllfit.families.law import law_of
 from nllfit.families.layer import traced_distribution
+from nllfit.shared_classes import completed
 
-__all__ = [
-    "Bernoulli",
-    "Beta",
-    "Categorical",
-    "Censored",
-    "DistributionHead",
-    "DistributionLambda",
-    "Gamma",
-    "Hurdle",
-    "Laplace",
-    "LogNormal",
-    "Mixture",
-    "MultivariateNormalTriL",
-    "NegativeBinomial",
-    "Normal",
-    "OneHotCategorical",
-    "Poisson",
-    "StudentT",
-    "Truncated",
-    "ZeroInflated",
-]
-
-_register = keras.saving.register_keras_serializable(package="nllfit")
+__all__ = [mixin.__name__ for mixin in HEADS]
 
 
 class _SymbolicPrediction(keras.KerasTensor):
@@ -119,96 +96,5 @@ class _Layer(keras.layers.Layer):
         return keras.layers.Layer.get_config(self) | self._plain_arguments() | self._options()
 
 
-@_register
-class Censored(compound.Censored, _Layer):
-    pass
-
-
-@_register
-class DistributionLambda(function_family.DistributionLambda, _Layer):
-    pass
-
-
-@_register
-class Hurdle(compound.Hurdle, _Layer):
-    pass
-
-
-@_register
-class ZeroInflated(compound.ZeroInflated, _Layer):
-    pass
-
-
-@_register
-class Truncated(compound.Truncated, _Layer):
-    pass
-
-
-@_register
-class DistributionHead(layer.DistributionHead, _Layer):
-    pass
-
-
-@_register
-class Bernoulli(catalogue.Bernoulli, _Layer):
-    pass
-
-
-@_register
-class Beta(catalogue.Beta, _Layer):
-    pass
-
-
-@_register
-class Categorical(catalogue.Categorical, _Layer):
-    pass
-
-
-@_register
-class Gamma(catalogue.Gamma, _Layer):
-    pass
-
-
-@_register
-class Laplace(catalogue.Laplace, _Layer):
-    pass
-
-
-@_register
-class LogNormal(catalogue.LogNormal, _Layer):
-    pass
-
-
-@_register
-class Mixture(catalogue.Mixture, _Layer):
-    pass
-
-
-@_register
-class MultivariateNormalTriL(catalogue.MultivariateNormalTriL, _Layer):
-    pass
-
-
-@_register
-class NegativeBinomial(catalogue.NegativeBinomial, _Layer):
-    pass
-
-
-@_register
-class Normal(catalogue.Normal, _Layer):
-    pass
-
-
-@_register
-class OneHotCategorical(catalogue.OneHotCategorical, _Layer):
-    pass
-
-
-@_register
-class Poisson(catalogue.Poisson, _Layer):
-    pass
-
-
-@_register
-class StudentT(catalogue.StudentT, _Layer):
-    pass
+_classes = [completed(mixin, _Layer, keras=keras, package="nllfit", module=__name__) for mixin in HEADS]
+globals().update(zip(__all__, _classes, strict=True))

@@ -1,0 +1,31 @@
+"""The heads of both Keras versions: a table of mix-ins, each with docstring, arguments and family.
+
+`nllfit.heads` and `nllfit.keras3.heads` put each mix-in before a layer of their Keras. A new head is a line here and
+one in each of the two stubs `heads.pyi`, from which editors and type checkers know the classes.
+"""
+
+from nllfit.families import catalogue, compound, function_family, layer
+
+__all__ = ["HEADS"]
+
+HEADS: tuple[type[layer.Head], ...] = (
+    catalogue.Bernoulli,
+    catalogue.Beta,
+    catalogue.Categorical,
+    compound.Censored,
+    layer.DistributionHead,
+    function_family.DistributionLambda,
+    catalogue.Gamma,
+    compound.Hurdle,
+    catalogue.Laplace,
+    catalogue.LogNormal,
+    catalogue.Mixture,
+    catalogue.MultivariateNormalTriL,
+    catalogue.NegativeBinomial,
+    catalogue.Normal,
+    catalogue.OneHotCategorical,
+    catalogue.Poisson,
+    catalogue.StudentT,
+    compound.Truncated,
+    compound.ZeroInflated,
+)
