@@ -1,7 +1,7 @@
 """Training by maximum likelihood with TensorFlow Probability and Keras."""
 
 import nllfit.versions as _versions  # noqa: F401 - before the others, which would trip over what it tells
-from nllfit import calibration, equivalence, heads, losses, metrics, survival_scores
+from nllfit import calibration, equivalence, heads, layers, losses, metrics, survival_scores
 from nllfit.bayes import KLDivergence, Laplace, laplace
 from nllfit.calibration import (
     Conformalized,
@@ -95,6 +95,7 @@ __all__ = [
     "interval",
     "interval_censored",
     "laplace",
+    "layers",
     "left_censored",
     "likelihood",
     "likelihood_ratio_test",

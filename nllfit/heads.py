@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
 
+from nllfit.adapters.keras2 import Drawing
 from nllfit.adapters.tensorflow import forget_graph, made_by_head, mask_of, set_dtype
 from nllfit.families.head_table import HEADS
 from nllfit.families.layer import traced_distribution
@@ -19,7 +20,7 @@ from nllfit.shared_classes import completed
 __all__ = [mixin.__name__ for mixin in HEADS]
 
 
-class _Layer(tfp.layers.DistributionLambda):
+class _Layer(Drawing, tfp.layers.DistributionLambda):
     keras_package = "tf_keras"
     layer_arguments: tuple[str, ...] = ("name", "dtype", "trainable", "input_shape", "batch_input_shape", "batch_size")
 
@@ -53,13 +54,6 @@ class _Layer(tfp.layers.DistributionLambda):
         if self.regularizer.counts_steps:
             of_one_replica = {"aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
             self._step = self.add_weight("step", [], tf.int64, "zeros", trainable=False, **of_one_replica)
-
-    def _start_draws(self, seed):
-        with tf.init_scope():
-            self._random_generator = tf.random.Generator.from_seed(seed)
-
-    def _next_seed(self):
-        return tf.cast(self._random_generator.make_seeds()[:, 0], tf.int32)
 
     @staticmethod
     def _restored(value):

@@ -31,7 +31,7 @@ LAYERS = [
     {"training"},
     {"heads", "inference", "metrics"},
     {"bayes"},
-    {"equivalence", "keras3", "regression"},
+    {"equivalence", "keras3", "layers", "regression"},
     {"ensembles"},
     {"evaluation"},
     {"calibration"},

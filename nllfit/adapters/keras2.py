@@ -9,7 +9,7 @@ from tf_keras.src.saving.serialization_lib import in_safe_mode  # without it, TF
 
 from nllfit.adapters.adapter import Adapter, Model
 
-__all__ = ["Keras2", "in_safe_mode"]
+__all__ = ["Drawing", "Keras2", "in_safe_mode"]
 
 
 class Keras2(Adapter):
@@ -67,3 +67,14 @@ class Keras2(Adapter):
     def set_start(bar: Any, seconds: float) -> None:
         """Without `_start`, the epochs of one call show a duration of microseconds."""
         bar.progbar._start = bar.progbar._time_at_epoch_start = seconds
+
+
+class Drawing:
+    """A layer that draws random numbers, from a state that `random_states` finds."""
+
+    def _start_draws(self, seed):
+        with tf.init_scope():
+            self._random_generator = tf.random.Generator.from_seed(seed)
+
+    def _next_seed(self):
+        return tf.cast(self._random_generator.make_seeds()[:, 0], tf.int32)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from nllfit.adapters.adapter import Adapter, Model
 
-__all__ = ["Keras3", "infers_shapes", "set_minimized"]
+__all__ = ["Drawing", "Keras3", "infers_shapes", "set_minimized"]
 
 
 class Keras3(Adapter):
@@ -85,3 +85,17 @@ def infers_shapes() -> bool:
 def set_minimized(metric: Any) -> None:
     """Marks a metric as better where it is lower; without `_direction`, `EarlyStopping("val_nll")` cannot tell."""
     metric._direction = "down"
+
+
+class Drawing:
+    """A layer that draws random numbers, from a state among its variables."""
+
+    def _start_draws(self, seed):
+        self._seeds = keras.random.SeedGenerator(seed)
+
+    def _next_seed(self):
+        seed, replica = tf.cast(self._seeds.next(), tf.int32), tf.distribute.get_replica_context()
+        if replica is None or replica.num_replicas_in_sync == 1:
+            return seed
+        # Keras gives all replicas the same seed.
+        return tf.random.experimental.stateless_fold_in(seed, replica.replica_id_in_sync_group)

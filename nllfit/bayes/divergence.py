@@ -25,7 +25,7 @@ def estimated_divergence(q: tfd.Distribution, p: tfd.Distribution, draws: tf.Ten
     return tf.reduce_mean(unchecked_log_prob(q, draws) - unchecked_log_prob(p, draws), axis=0)
 
 
-def check_comparable(q: tfd.Distribution, p: tfd.Distribution) -> None:
+def check_comparable(q: tfd.Distribution, p: tfd.Distribution, others: str = "the head's") -> None:
     """Raises a `ValueError` unless a prior `p` has the event of `q`, and one distribution for all rows or for each."""
     if not p.event_shape.is_compatible_with(q.event_shape):
         advice = f"give a prior of outcomes of shape {tuple(q.event_shape)}"
@@ -33,7 +33,7 @@ def check_comparable(q: tfd.Distribution, p: tfd.Distribution) -> None:
             added = q.event_shape.rank - p.event_shape.rank
             advice += f", such as `tfd.Independent(prior, {added})`, which makes its batch the outcome"
         raise ValueError(
-            f"`prior` is a {p.name} of outcomes of shape {tuple(p.event_shape)}, but the head's have shape "
+            f"`prior` is a {p.name} of outcomes of shape {tuple(p.event_shape)}, but {others} have shape "
             f"{tuple(q.event_shape)}: {advice}."
         )
     try:

@@ -13,7 +13,7 @@ and an exported model see the tensor. An operation on the tensor drops the distr
 import keras
 
 from nllfit.bayes import KLDivergence
-from nllfit.keras3 import heads, losses, metrics
+from nllfit.keras3 import heads, layers, losses, metrics
 from nllfit.keras3.losses import NegativeLogLikelihood
 
 if keras.backend.backend() != "tensorflow":
@@ -24,4 +24,4 @@ if keras.backend.backend() != "tensorflow":
 
 keras.saving.register_keras_serializable(package="nllfit")(KLDivergence)
 
-__all__ = ["NegativeLogLikelihood", "heads", "losses", "metrics"]
+__all__ = ["NegativeLogLikelihood", "heads", "layers", "losses", "metrics"]

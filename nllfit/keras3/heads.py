@@ -12,6 +12,7 @@ and in float32 where that is 16 bits wide.
 import keras
 import tensorflow as tf
 
+from nllfit.adapters.keras3 import Drawing
 from nllfit.adapters.tensorflow import forget_graph, mask_of
 from nllfit.families.head_table import HEADS
 from nllfit.families.law import law_of
@@ -34,7 +35,7 @@ class _SymbolicPrediction(keras.KerasTensor):
         )
 
 
-class _Layer(keras.layers.Layer):
+class _Layer(Drawing, keras.layers.Layer):
     keras_package = "keras"
     layer_arguments: tuple[str, ...] = ("name", "dtype", "trainable")
 
@@ -53,16 +54,6 @@ class _Layer(keras.layers.Layer):
         if self.regularizer.counts_steps:
             of_one_replica = {"aggregation": "only_first_replica"}
             self._step = self.add_weight([], "zeros", "int64", trainable=False, name="step", **of_one_replica)
-
-    def _start_draws(self, seed):
-        self._seeds = keras.random.SeedGenerator(seed)
-
-    def _next_seed(self):
-        seed, replica = tf.cast(self._seeds.next(), tf.int32), tf.distribute.get_replica_context()
-        if replica is None or replica.num_replicas_in_sync == 1:
-            return seed
-        # Keras gives all replicas the same seed.
-        return tf.random.experimental.stateless_fold_in(seed, replica.replica_id_in_sync_group)
 
     @staticmethod
     def _restored(value):

@@ -5,6 +5,7 @@ the arithmetic. `fit` calls the same `model.train_step` in a loop inside one pro
 history and progress bar are Keras's own.
 """
 
+import contextlib
 import functools
 
 import numpy as np
@@ -12,8 +13,9 @@ import numpy as np
 from nllfit.adapters import adapter_of
 from nllfit.adapters.models import float_dtype
 from nllfit.adapters.tensorflow import is_op_determinism_enabled
+from nllfit.data import num_rows
 from nllfit.training.arguments import as_integers, check_options, check_trainable, epoch_callbacks
-from nllfit.training.batches import batches_of, split_arrays
+from nllfit.training.batches import Arrays, batches_of, split_arrays
 from nllfit.training.callback_loop import CallbackLoop
 from nllfit.training.failures import lost_worker_named
 from nllfit.training.outcomes import outcome_check
@@ -166,7 +168,7 @@ def fit(
     backs_up = any(isinstance(c, adapter_of(model).keras.callbacks.BackupAndRestore) for c in callbacks)
     repeatable = seed is not None or backs_up or is_op_determinism_enabled()
     params = {"verbose": 1 if verbose == "auto" else verbose, "epochs": epochs, "steps": train.steps}
-    with lost_worker_named(model.distribute_strategy):
+    with lost_worker_named(model.distribute_strategy), _rows_counted(model, train):
         run = Run(model, compile, train, validation, epochs - initial_epoch, repeatable)
         evaluates = functools.partial(_evaluates, validation, validation_freq)
         return CallbackLoop(model, run, callbacks, params, evaluates).train(initial_epoch)
@@ -177,6 +179,19 @@ def _way(compile, replicas):
     if replicas.count > 1 and compile == "xla":
         raise ValueError('`compile` is "xla", and the model has several replicas: give "graph" or "auto".')
     return "graph" if replicas.count > 1 else compile
+
+
+@contextlib.contextmanager
+def _rows_counted(model, train):
+    """Tells the layers whose loss depends on the number of training rows what it is, if the data are arrays."""
+    layers = [layer for layer in adapter_of(model).layers if hasattr(layer, "count_rows")]
+    for layer in layers:
+        layer.count_rows(num_rows(train.data) if isinstance(train, Arrays) else None)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.count_rows(None)
 
 
 def _order_seed(model, replicas, seed):

@@ -1,0 +1,225 @@
+"""Variational layers: layers of Keras with a distribution in the place of each weight, in both Keras versions."""
+
+import dataclasses
+import inspect
+import math
+import numbers
+import random
+from typing import Any
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.adapters.tensorflow import untouched
+from nllfit.bayes.divergence import check_comparable, estimated_divergence, exact_divergence, in_dtype_of
+from nllfit.bayes.estimators import ESTIMATORS, check_estimator
+from nllfit.bayes.weight_families import as_given, initial_vector, of_weights, plain_prior, prior_of_weights
+from nllfit.families.arguments import as_count
+from nllfit.families.configs import plain, restored
+from nllfit.families.protocol import ParametricFamily
+
+__all__ = ["Variational"]
+
+_BY_ROWS = "1/n"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Arguments:
+    """What a layer is given besides the arguments of the layer of Keras."""
+
+    kl_weight: float | str
+    posterior: Any
+    prior: Any
+    estimator: str
+    seed: int | None
+
+
+class _Declared:
+    """A weight as the layer of Keras declares it, in the place of a variable.
+
+    Attributes:
+      shape: the weight's.
+      initializer: of Keras, for its first value.
+      place: where its numbers are in the vector of all the layer's weights.
+    """
+
+    def __init__(self, shape: tuple[int, ...], initializer: Any, start: int):
+        self.shape, self.initializer = shape, initializer
+        self.place = slice(start, start + math.prod(shape))
+
+
+class Variational:
+    """What all variational layers have in common; it stands before a mix-in of one Keras and the layer of Keras.
+
+    The layer of Keras declares its weights as it is built. Here they are one vector, which has a posterior; the layer's
+    variable are the posterior's parameters. In each call the layer's own `call` computes with weights that an estimator
+    gives it. The divergence is the regularizer of the variable, so that it counts once however often the layer is
+    called.
+    """
+
+    _declared: list[_Declared] | None = None  # while the layer of Keras is built
+    _first: Any  # of the mix-in, as the next three are
+    _add_vector: Any
+    _start_draws: Any
+    _next_seed: Any
+    compute_dtype: Any  # of the layer
+    _weight: Any = None
+
+    def __init__(
+        self,
+        *args: Any,
+        kl_weight: Any = None,
+        posterior: Any = "Normal",
+        prior: Any = 1.0,
+        estimator: str = "flipout",
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        posterior = restored(posterior)
+        if not isinstance(posterior, ParametricFamily):
+            of_weights("posterior", posterior, 1)  # raises
+        if estimator not in ESTIMATORS:
+            raise ValueError(f"`estimator` is {estimator!r}: give one of {', '.join(map(repr, ESTIMATORS))}.")
+        for name, value in kwargs.items():
+            is_of_weights = name.endswith(("_regularizer", "_constraint")) and name != "activity_regularizer"
+            if is_of_weights and value is not None:
+                raise ValueError(f"`{name}` is for weights that are numbers, and these are drawn: give a `prior`.")
+        self._arguments = _Arguments(
+            _as_kl_weight(kl_weight), posterior, as_given(prior), estimator, as_count("seed", seed, 0, True)
+        )
+        super().__init__(*args, **kwargs)
+        self._start_draws(random.randint(1, 10**9) if seed is None else seed)
+        self._num_rows: int | None = None
+
+    def add_weight(self, *args: Any, **kwargs: Any) -> Any:
+        """Declares a weight while the layer of Keras is built; else makes a variable."""
+        if self._declared is None:
+            return super().add_weight(*args, **kwargs)  # type: ignore[misc]
+        given = inspect.signature(super().add_weight).bind(*args, **kwargs).arguments  # type: ignore[misc]
+        start = self._declared[-1].place.stop if self._declared else 0
+        self._declared.append(_Declared(tuple(given["shape"]), given.get("initializer"), start))
+        return self._declared[-1]
+
+    def build(self, input_shape: Any) -> None:
+        declared: list[_Declared] = []
+        vars(self)["_declared"] = declared  # hidden from Keras, which would track a list
+        super().build(input_shape)  # type: ignore[misc]
+        vars(self)["_declared"] = None
+        self.built = False  # until the checks have passed: Keras's `Sequential` calls again what fails the first time
+        self._slots = _Slots({name: value for name, value in vars(self).items() if isinstance(value, _Declared)})
+        size = declared[-1].place.stop
+        with tf.init_scope():
+            family = of_weights("posterior", self._arguments.posterior, size).holding({"validate_args": False})
+            self._family, self._prior = family, prior_of_weights(self._arguments.prior, size)
+            self._check(input_shape)
+
+        def start(shape, dtype=None):
+            first = [tf.reshape(self._first(d.initializer, d.shape), [-1]) for d in declared]
+            return tf.cast(initial_vector(family, tf.concat(first, 0)), dtype or tf.float32)
+
+        self._vector = self._add_vector("posterior", family.params_size, start, regularizer=self._term)
+        learned = self._prior.num_learned
+        self._learned = self._add_vector("prior", learned, "zeros") if learned else None
+        is_by_rows = self._arguments.kl_weight == _BY_ROWS
+        self._weight = self._add_vector("kl_weight", 1, "zeros", trainable=False) if is_by_rows else None
+        if self._num_rows is not None:
+            self.count_rows(self._num_rows)
+        self.built = True
+
+    @tf.autograph.experimental.do_not_convert
+    def call(self, inputs: Any, training: Any = None) -> tf.Tensor:
+        """What the layer of Keras returns for one draw of its weights, or of their effect, as the estimator has it."""
+        if training and self._weight is not None and self._num_rows is None:
+            raise untouched(
+                ValueError(
+                    '`kl_weight` is "1/n", and only `nllfit.fit` on arrays knows the number of rows: give the number, '
+                    "as in `kl_weight=1 / len(x)`."
+                )
+            )
+        return ESTIMATORS[self._arguments.estimator](self, self.posterior(), inputs, self._next_seed())
+
+    def posterior(self) -> tfd.Distribution:
+        """The distribution of the vector of all weights: those of the kernel, then of the bias."""
+        return self._family.distribution(tf.convert_to_tensor(self._vector))
+
+    def prior(self) -> tfd.Distribution:
+        """The prior of the same vector."""
+        return self._prior.distribution(None if self._learned is None else tf.convert_to_tensor(self._learned))
+
+    def kl_divergence(self) -> tf.Tensor:
+        """The divergence of the posterior from the prior, in nats: exact if TFP knows it, else from one draw."""
+        q = self.posterior()
+        p = in_dtype_of(self.prior(), q)
+        exact = exact_divergence(q, p)
+        return estimated_divergence(q, p, q.sample(1, seed=self._next_seed())) if exact is None else exact
+
+    def count_rows(self, num_rows: int | None) -> None:
+        """Makes a `kl_weight` of "1/n" that of so many rows, for training until it is told None."""
+        self._num_rows = num_rows
+        if num_rows is not None and self._weight is not None:
+            self._weight.assign([1 / num_rows])
+
+    def linear(self, inputs: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        """What the layer of Keras makes of inputs with these weights, `[size]`, before its activation."""
+        weights = tf.cast(weights, self.compute_dtype)
+        drawn = {name: tf.reshape(weights[slot.place], slot.shape) for name, slot in self._slots.by_name.items()}
+        drawn |= {"activation": None} if "activation" in vars(self) else {}
+        own = {name: vars(self)[name] for name in drawn}
+        vars(self).update(drawn)
+        try:
+            return super().call(inputs)  # type: ignore[misc]
+        finally:
+            vars(self).update(own)
+
+    def activated(self, outputs: tf.Tensor) -> tf.Tensor:
+        """The outputs of `linear` after the layer's activation."""
+        activation = vars(self).get("activation")
+        return outputs if activation is None else activation(outputs)
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of channels in inputs and outputs."""
+        return 1 if vars(self).get("data_format") == "channels_first" else -1
+
+    def get_config(self) -> dict[str, Any]:
+        own = vars(self._arguments)
+        plain_values = {"posterior": plain(own["posterior"]), "prior": plain_prior(own["prior"])}
+        return super().get_config() | own | plain_values  # type: ignore[misc]
+
+    def _term(self, _):
+        divergence = self.kl_divergence()
+        weight = self._arguments.kl_weight if self._weight is None else tf.convert_to_tensor(self._weight)[0]
+        return divergence * tf.cast(weight, divergence.dtype)
+
+    def _check(self, input_shape):
+        """Raises a `ValueError` if posterior, prior, estimator and inputs do not go together."""
+        estimator = self._arguments.estimator
+        q = self._family.distribution(tf.zeros([1, self._family.params_size]))
+        check_estimator(estimator, q)
+        check_comparable(q, self._prior.example(), "those of the layer's weights")
+        uses_once = len(input_shape) == 2 and hasattr(self, "units")
+        if estimator == "local_reparameterization" and not uses_once:
+            raise ValueError(
+                '`estimator` is "local_reparameterization", which is only for Dense layers of inputs [B, C], where a '
+                'row uses each weight once: give "flipout" or "reparameterization".'
+            )
+
+
+class _Slots:
+    """The declared weights by the names of the layer's attributes, hidden from Keras, which would track a dict."""
+
+    def __init__(self, by_name: dict[str, _Declared]):
+        self.by_name = by_name
+
+
+def _as_kl_weight(kl_weight):
+    if kl_weight == _BY_ROWS:
+        return kl_weight
+    is_number = isinstance(kl_weight, numbers.Real) and not isinstance(kl_weight, bool)
+    if is_number and 0 <= kl_weight < math.inf:
+        return float(kl_weight)
+    problem = "missing" if kl_weight is None else repr(kl_weight)
+    raise ValueError(
+        f"`kl_weight` is {problem}: give 1 / num_rows, because the loss is a mean over rows and the divergence is not; "
+        f'or "1/n", which `nllfit.fit` replaces.'
+    )

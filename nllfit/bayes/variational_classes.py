@@ -1,0 +1,105 @@
+"""The variational layers by name, made of the layers of either Keras, and their documentation."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from nllfit.bayes.variational import Variational
+
+__all__ = ["LAYERS", "variational_layers"]
+
+LAYERS = {
+    "DenseVariational": "Dense",
+    "Conv1DVariational": "Conv1D",
+    "Conv2DVariational": "Conv2D",
+    "Conv3DVariational": "Conv3D",
+    "Conv1DTransposeVariational": "Conv1DTranspose",
+    "Conv2DTransposeVariational": "Conv2DTranspose",
+    "Conv3DTransposeVariational": "Conv3DTranspose",
+    "EmbeddingVariational": "Embedding",
+}
+_DOC = """Keras's `{base}` layer with uncertain weights: their posterior is learned, and each call draws.
+
+With `q` the posterior and `p` the prior of all weights of the layer, bias included, it adds
+
+    kl_weight * KL(q || p)
+
+to the loss. If the loss is the mean negative log-likelihood of `n` rows, `kl_weight = 1 / n` makes the sum the negative
+evidence lower bound (ELBO) over `n`. The weights are drawn in prediction, too, so that
+`nllfit.predict_distribution(model, x, num_samples=100)` is the mixture over the posterior.
+
+The estimators: "flipout" draws weights for the batch and flips the signs of their deviations for each row, for less
+noise in the gradient; "reparameterization" draws weights for the batch; "local_reparameterization" draws the numbers of
+each row before the activation, only in a `Dense` layer of inputs `[B, C]`. The first and the last are for independent
+Normal weights.
+
+Args:
+  *args, **kwargs: those of Keras's `{base}`, without regularizers and constraints of weights. Initializers give the
+    posterior's first means.
+  kl_weight: the factor of the divergence, usually 1 / num_rows; or "1/n", which `nllfit.fit` replaces. It has no
+    default.
+  posterior: a family by its name, or a `Family` of one weight or of the vector of all. "MultivariateNormalTriL" has a
+    full covariance, for small layers.
+  prior: the scale of a Normal about 0 for each weight; a distribution of one weight or of the vector of all; or a
+    family, whose parameters are learned with the posterior.
+  estimator: "flipout", "reparameterization" or "local_reparameterization".
+  seed: of the draws; None for a random one.
+
+Raises:
+  ValueError: if `kl_weight` is missing, or an argument is of no such kind; where the layer is built, if posterior or
+    prior have another number of weights, or the estimator is not for the posterior; in `model.fit`, if `kl_weight` is
+    "1/n".
+
+Example:
+  >>> layer = {package}.{name}({arguments}, kl_weight=1 / 500)
+  >>> layer(tf.zeros({shape})).shape, layer.posterior().event_shape
+  (TensorShape({out}), TensorShape([{size}]))
+
+Source: {source}
+"""
+_SOURCE = "Blundell et al., Weight uncertainty in neural networks, 2015; Wen et al., Flipout, 2018."
+_EXAMPLES: dict[str, tuple] = {
+    "Dense": ("2", [8, 3], [8, 2], 8),
+    "Conv1D": ("2, 3", [8, 5, 1], [8, 3, 2], 8),
+    "Conv2D": ("2, 3", [8, 5, 5, 1], [8, 3, 3, 2], 20),
+    "Conv3D": ("2, 3", [8, 5, 5, 5, 1], [8, 3, 3, 3, 2], 56),
+    "Conv1DTranspose": ("2, 3", [8, 5, 1], [8, 7, 2], 8),
+    "Conv2DTranspose": ("2, 3", [8, 5, 5, 1], [8, 7, 7, 2], 20),
+    "Conv3DTranspose": ("2, 3", [8, 5, 5, 5, 1], [8, 7, 7, 7, 2], 56),
+    "Embedding": ("10, 2", [8], [8, 2], 20),
+}
+
+
+def variational_layers(layers: Any, mixin: type, register: Callable, module: str) -> dict[str, type]:
+    """The variational layers by name.
+
+    Args:
+      layers: Keras's module of layers.
+      mixin: how layers of this Keras make vectors of weights and seeds.
+      register: of this Keras, for saved files.
+      module: the name of the module that has the classes.
+    """
+    found = {}
+    for name, base in LAYERS.items():
+        keras_layer = getattr(layers, base)
+        arguments, shape, out, size = _EXAMPLES[base]
+        example = {"arguments": arguments, "shape": shape, "out": out, "size": size, "source": _SOURCE}
+        package = module.removeprefix("nllfit.")
+        attributes = {
+            "__doc__": _DOC.format(base=base, name=name, package=package, **example),
+            "__module__": module,
+            "__signature__": _signature(keras_layer),
+        }
+        found[name] = register(type(name, (Variational, mixin, keras_layer), attributes))
+    return found
+
+
+def _signature(keras_layer):
+    """The arguments of a layer of Keras and of its variational layer."""
+    given, own = (inspect.signature(cls.__init__).parameters for cls in (keras_layer, Variational))
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = [p for name, p in given.items() if name != "self"]
+    added = [p for p in own.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    added = [p.replace(default=p.empty) if p.name == "kl_weight" else p for p in added]
+    ordered = [p for p in parameters if p.kind not in kinds] + added
+    return inspect.Signature([*ordered, *(p for p in parameters if p.kind in kinds[1:])])

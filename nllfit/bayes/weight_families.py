@@ -1,0 +1,78 @@
+"""Posteriors and priors of a layer's weights: families of one outcome, the vector of all of them."""
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.bayes.priors import Prior, as_prior
+from nllfit.families.family import Family
+from nllfit.families.protocol import ParametricFamily
+
+__all__ = ["as_given", "initial_vector", "of_weights", "plain_prior", "prior_of_weights"]
+
+_SPREAD = 0.07  # of the first scales, in those of a family at 0: a Normal's is then 0.05
+
+
+def of_weights(argument: str, family: Any, size: int) -> ParametricFamily:
+    """The family of a vector of weights, from a name, a class, a family of one weight or one of the vector.
+
+    Raises:
+      ValueError: if it is a family of another number of outcomes; and as from `Family`.
+    """
+    if not isinstance(family, ParametricFamily):
+        return Family(family, size)
+    if family.event_shape == () and isinstance(family, Family):
+        return Family(**family.arguments | {"event_shape": size})
+    if family.event_shape != (size,):
+        raise ValueError(
+            f"`{argument}` is a {family.name} of outcomes of shape {family.event_shape}, but the layer has {size} "
+            f"weights: give a family of shape ({size},), or of one weight, of shape ()."
+        )
+    return family
+
+
+def initial_vector(family: ParametricFamily, means: tf.Tensor) -> tf.Tensor:
+    """The unconstrained numbers at which a family of weights has these means, `[size]`, and small scales."""
+    values = family.parameters(tf.zeros([family.params_size], means.dtype))
+    values |= {name: _SPREAD * value for name, value in values.items() if name.startswith("scale")}
+    values |= {"loc": means} if "loc" in values else {}
+    return family.unconstrained(values, means.dtype)
+
+
+def as_given(prior: Any) -> Any:
+    """A layer's argument `prior`, or what its config has in its place: a number, a name, a distribution or a family.
+
+    Raises:
+      ValueError: if it is none of these.
+    """
+    is_scale = isinstance(prior, numbers.Real) and not isinstance(prior, bool)
+    if is_scale and 0 < prior < math.inf:
+        return float(prior)
+    if isinstance(prior, str):
+        return Family(prior, 1) and prior  # a name that TFP has
+    if isinstance(prior, (bool, numbers.Real)) or as_prior(prior).layers:
+        raise ValueError(
+            f"`prior` is {prior!r}: give the scale of a Normal, a positive number; a distribution; or a family, whose "
+            f"parameters are then learned."
+        )
+    return as_prior(prior).given
+
+
+def plain_prior(given: Any) -> Any:
+    """What `as_given` returns as plain values."""
+    return given if isinstance(given, (float, str)) else as_prior(given).config()
+
+
+def prior_of_weights(given: Any, size: int) -> Prior:
+    """The prior of a vector of weights, from what `as_given` returns."""
+    if isinstance(given, float):
+        return as_prior(tfd.Independent(tfd.Normal(np.zeros(size), given), 1))
+    if isinstance(given, (str, ParametricFamily)):
+        return as_prior(of_weights("prior", given, size))
+    if given.event_shape == () and given.batch_shape == ():
+        return as_prior(tfd.Independent(tfd.BatchBroadcast(given, [size]), 1))
+    return as_prior(given)

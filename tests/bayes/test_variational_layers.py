@@ -1,0 +1,341 @@
+"""Layers with uncertain weights: against posteriors in closed form, Keras's own layers, and draws in any number."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+import tf_keras
+
+import nllfit
+from nllfit import keras3
+from nllfit.bayes import variational_classes
+from nllfit.bayes.estimators import ESTIMATORS
+from tests.bayes.test_laplace import PRIOR, SCALE, closed_form, compiled, line
+from tests.kerases import KITS, each_keras, in_turn, mainly
+
+tfd = tfp.distributions
+LAYERS = {KITS[0]: nllfit.layers, KITS[1]: keras3.layers}
+
+# For each layer of Keras: arguments, and the shape of some inputs.
+CASES = {
+    "Dense": ({"units": 3, "activation": "tanh"}, (5, 4)),
+    "Conv1D": ({"filters": 4, "kernel_size": 3, "padding": "causal", "dilation_rate": 2}, (5, 7, 2)),
+    "Conv2D": ({"filters": 4, "kernel_size": 3, "strides": 2, "groups": 2, "activation": "relu"}, (5, 7, 6, 4)),
+    "Conv3D": ({"filters": 2, "kernel_size": 2, "padding": "same"}, (5, 3, 4, 3, 2)),
+    "Conv1DTranspose": ({"filters": 3, "kernel_size": 3, "strides": 2}, (5, 4, 2)),
+    "Conv2DTranspose": ({"filters": 3, "kernel_size": 2, "padding": "same"}, (5, 3, 4, 2)),
+    "Conv3DTranspose": ({"filters": 2, "kernel_size": 2, "use_bias": False}, (5, 3, 2, 3, 2)),
+    "Embedding": ({"input_dim": 6, "output_dim": 3}, (5, 4)),
+}
+each_layer = pytest.mark.parametrize(("kit", "base"), in_turn(CASES))
+
+
+def made(kit, base, kl_weight=0.1, **kwargs):
+    """A variational layer, and inputs for it."""
+    arguments, shape = CASES[base]
+    rng = np.random.default_rng(0)
+    inputs = rng.integers(0, 6, shape) if base == "Embedding" else rng.normal(size=shape).astype("float32")
+    layer = getattr(LAYERS[kit], f"{base}Variational")(**arguments | kwargs, kl_weight=kl_weight)
+    return layer, inputs
+
+
+def vector(layer, means, scale):
+    """The parameters of independent Normal weights of these means and one scale."""
+    scales = np.full(len(means), scale, "float32")
+    return layer._family.unconstrained({"loc": np.float32(means), "scale": scales}, tf.float32)
+
+
+def test_every_layer_has_a_case():
+    assert {f"{base}Variational" for base in CASES} == set(variational_classes.LAYERS)
+    for module in LAYERS.values():
+        assert set(module.__all__) == set(variational_classes.LAYERS)
+
+
+@each_layer
+def test_weights_without_spread_make_it_the_layer_of_keras(kit, base):
+    layer, inputs = made(kit, base)
+    layer(inputs)
+    plain = getattr(kit.keras.layers, base)(**CASES[base][0])
+    plain(inputs)
+    weights = [np.random.default_rng(1).normal(size=w.shape) for w in plain.get_weights()]
+    plain.set_weights(weights)
+    layer.set_weights([vector(layer, np.concatenate([np.ravel(w) for w in weights]), 1e-6), *layer.get_weights()[1:]])
+    np.testing.assert_allclose(layer(inputs), plain(inputs), atol=1e-4)
+
+
+def many(layer, row, estimator, num=2000):
+    """A row's outputs in independent calls of the layer, `[num, ...]`."""
+    estimate = ESTIMATORS[estimator]
+    seeds = tf.stack([tf.range(num), tf.range(num)], axis=1)
+    draw = tf.function(
+        lambda: tf.map_fn(
+            lambda seed: estimate(layer, layer.posterior(), tf.constant(row), seed)[0],
+            seeds,
+            fn_output_signature=tf.float32,
+        )
+    )
+    return draw().numpy().reshape([num, -1])
+
+
+@pytest.mark.parametrize(("kit", "base"), in_turn(["Dense", "Conv2D"]))
+def test_flipout_draws_a_row_from_the_distribution_of_reparameterization(kit, base):
+    layer, inputs = made(kit, base, activation="linear")
+    layer(inputs[:1])
+    size = layer.posterior().event_shape[0]
+    layer.set_weights([vector(layer, np.random.default_rng(2).normal(size=size), 0.7), *layer.get_weights()[1:]])
+    flipped, drawn = (many(layer, inputs[:1], name) for name in ("flipout", "reparameterization"))
+    error = np.sqrt((flipped.var(0) + drawn.var(0)) / 2000)
+    assert np.all(np.abs(flipped.mean(0) - drawn.mean(0)) < 5 * error)
+    np.testing.assert_allclose(flipped.var(0), drawn.var(0), rtol=5 * np.sqrt(4 / 2000))
+
+
+def linear_layer(kit, **kwargs):
+    """A built layer for the data of `line`, and these."""
+    x, y, design = line()
+    layer = LAYERS[kit].DenseVariational(1, prior=PRIOR, kl_weight=1 / len(x), **kwargs)
+    layer(np.float32(x))
+    return layer, np.float32(x), np.float32(y), design
+
+
+def expected_loss(layer, x, y, num, seed):
+    """The negative ELBO a row, by many draws of the weights, and each draw's term."""
+    draws = layer.posterior().sample(num, seed=tf.stack([seed, 7]))
+    outputs = tf.matmul(draws[:, :-1], x, transpose_b=True) + draws[:, -1:]
+    terms = tf.reduce_mean(-tfd.Normal(outputs, SCALE).log_prob(y[:, 0]), axis=1)
+    return tf.reduce_mean(terms) + layer.losses[0], terms
+
+
+@mainly(tf_keras)
+def test_a_full_posterior_reaches_the_exact_one_and_its_elbo_the_evidence(kit):
+    layer, x, y, design = linear_layer(
+        kit, posterior="MultivariateNormalTriL", estimator="reparameterization", kernel_initializer="zeros"
+    )
+    mean, covariance, evidence = closed_form(design, y)
+    rate = kit.keras.optimizers.schedules.ExponentialDecay(0.05, 100, 0.5)
+    optimizer = kit.keras.optimizers.Adam(rate)
+    optimizer.build(layer.trainable_variables)
+
+    @tf.function
+    def train():
+        for step in tf.range(800):
+            with tf.GradientTape() as tape:
+                loss, _ = expected_loss(layer, x, y, 5000, step)
+            optimizer.apply_gradients(
+                [(tape.gradient(loss, layer.trainable_variables[0]), layer.trainable_variables[0])]
+            )
+
+    train()
+    loss, terms = expected_loss(layer, x, y, 100_000, 1000)
+    assert abs(-40 * loss - evidence) < 4 * 40 * np.std(terms) / np.sqrt(100_000) < 0.05
+    np.testing.assert_allclose(layer.posterior().mean(), mean, atol=1e-3)
+    np.testing.assert_allclose(layer.posterior().covariance(), covariance, atol=4e-3 * covariance.max())
+
+
+@mainly(keras)
+def test_training_reaches_the_best_posterior_of_its_family(kit):
+    """Independent Normal weights have the exact means, and the standard deviations `1 / sqrt(diag(precision))`.
+
+    With each row two hundred times in a batch the local estimator is nearly free of noise.
+    """
+    x, y, design = line()
+    mean, covariance, _ = closed_form(design, y)
+    layer = LAYERS[kit].DenseVariational(1, kl_weight=1 / 40, prior=PRIOR, estimator="local_reparameterization", seed=1)
+    model = compiled(kit, layer, kit.heads.Normal(scale=SCALE))
+    rate = kit.keras.optimizers.schedules.ExponentialDecay(0.05, 100, 0.6)
+    model.compile(kit.keras.optimizers.Adam(rate), kit.loss)
+    rows = np.repeat(np.float32(x), 200, axis=0), np.repeat(np.float32(y), 200, axis=0)
+    nllfit.fit(model, *rows, batch_size=8000, epochs=1200, verbose=0, seed=0, compile="graph")
+    np.testing.assert_allclose(layer.posterior().mean(), mean, atol=1e-3)
+    deviations = 1 / np.sqrt(np.diag(np.linalg.inv(covariance)))
+    np.testing.assert_allclose(layer.posterior().stddev(), deviations, rtol=5e-3)
+
+
+def test_gradients_are_unbiased_and_flipouts_have_less_noise():
+    """Over many draws of a batch, beside the exact gradient of the expected loss; flipout's variance is the lower."""
+    kit, found = KITS[0], {}
+    x, y, design = line()
+    for estimator in ESTIMATORS:
+        layer, x, y, design = linear_layer(kit, estimator=estimator)
+        layer.set_weights([vector(layer, [0.5, -1.0, 0.2, 0.1], 0.4), *layer.get_weights()[1:]])
+        found[estimator] = gradients(layer, x, y, 3000)
+    weights = tf.Variable(vector(layer, [0.5, -1.0, 0.2, 0.1], 0.4))
+    with tf.GradientTape() as tape:
+        q = layer._family.distribution(weights)
+        means, variances = (
+            tf.linalg.matvec(np.float32(design), q.mean()),
+            tf.linalg.matvec(np.float32(design) ** 2, q.variance()),
+        )
+        loss = tf.reduce_mean(((means - y[:, 0]) ** 2 + variances) / (2 * SCALE**2))
+    exact = tape.gradient(loss, weights)
+    for estimator, draws in found.items():
+        error = draws.std(0) / np.sqrt(len(draws))
+        assert np.all(np.abs(draws.mean(0) - exact) < 4 * error), estimator
+    noise = {estimator: draws.var(0).sum() for estimator, draws in found.items()}
+    assert noise["flipout"] < noise["reparameterization"] / 2
+    assert noise["local_reparameterization"] < noise["flipout"]
+
+
+def gradients(layer, x, y, num):
+    """The gradients of a batch's mean squared error, scaled, `[num, p]`, in independent calls."""
+    weights = layer.trainable_variables[0]
+
+    def gradient(seed):
+        with tf.GradientTape() as tape:
+            outputs = ESTIMATORS[layer.get_config()["estimator"]](layer, layer.posterior(), tf.constant(x), seed)
+            loss = tf.reduce_mean((outputs - y) ** 2) / (2 * SCALE**2)
+        return tf.convert_to_tensor(tape.gradient(loss, weights))
+
+    seeds = tf.stack([tf.range(num), tf.range(num)], axis=1)
+    return tf.function(lambda: tf.map_fn(gradient, seeds, fn_output_signature=tf.float32))().numpy()
+
+
+def network(kit, **kwargs):
+    """A compiled network of two variational layers, and data for it."""
+    x, y, _ = line()
+    layers = LAYERS[kit]
+    first = layers.DenseVariational(4, "tanh", **{"kl_weight": "1/n"} | kwargs)
+    model = compiled(kit, first, layers.DenseVariational(2, **{"kl_weight": "1/n"} | kwargs), kit.heads.Normal())
+    return model, np.float32(x), np.float32(y)
+
+
+@each_keras
+def test_fit_knows_the_number_of_rows_and_model_fit_does_not(kit):
+    model, x, y = network(kit, prior=nllfit.Family("Normal", scale=1.0))
+    with pytest.raises(ValueError, match=r'`kl_weight` is "1/n", and only `nllfit.fit` .* `kl_weight=1 / len\(x\)`'):
+        model.fit(x, y, verbose=0)
+    model, x, y = network(kit, prior=nllfit.Family("Normal", scale=1.0))
+    way = "xla" if kit is KITS[1] else "graph"
+    history = nllfit.fit(model, x, y, epochs=2, verbose=0, validation_data=(x, y), compile=way)
+    assert np.isfinite(history.history["val_loss"]).all()
+    for layer in model.layers[:2]:
+        np.testing.assert_allclose(layer.losses, [layer.kl_divergence() / 40], rtol=1e-5)
+    with pytest.raises(ValueError, match='`kl_weight` is "1/n"'):
+        nllfit.fit(model, tf.data.Dataset.from_tensor_slices((x, y)).batch(10), verbose=0)
+
+
+@each_keras
+def test_a_layer_is_saved_cloned_and_trained_by_keras(kit, tmp_path):
+    given = {
+        "kl_weight": 1 / 40,
+        "posterior": "MultivariateNormalTriL",
+        "prior": tfd.Laplace(0.0, [2.0])[0],
+        "estimator": "reparameterization",
+        "seed": 3,
+    }
+    model, x, y = network(kit, **given)
+    losses = model.fit(x, y, epochs=2, verbose=0).history["loss"]
+    assert np.isfinite(losses).all()
+    model.save(tmp_path / "model.keras")
+    loaded = kit.keras.models.load_model(tmp_path / "model.keras")
+    for layer, same in zip(model.layers[:2], loaded.layers[:2], strict=True):
+        assert layer.get_config() == same.get_config()
+        np.testing.assert_array_equal(layer.posterior().mean(), same.posterior().mean())
+    clone = kit.keras.models.clone_model(model)
+    assert [layer.get_config() for layer in clone.layers] == [layer.get_config() for layer in model.layers]
+    first = [model(x).distribution.mean() if kit is KITS[1] else model(x).mean() for _ in range(2)]
+    assert not np.allclose(*first)  # each call draws
+
+
+@mainly(keras)
+def test_a_seed_fixes_the_draws(kit):
+    def trained():
+        kit.keras.utils.set_random_seed(0)
+        model, x, y = network(kit, seed=5)
+        return nllfit.fit(model, x, y, epochs=3, verbose=0, seed=0, compile="graph").history["loss"]
+
+    assert trained() == trained()
+
+
+@mainly(keras)
+def test_predictions_mix_the_draws_of_the_weights(kit):
+    """Over many passes the predictive distribution of a linear model is Normal, with the variance of the weights."""
+    layer, x, _, design = linear_layer(kit)
+    model = kit.keras.Sequential([layer, kit.heads.Normal(scale=SCALE)])
+    model.compile(loss=kit.loss)
+    layer.set_weights([vector(layer, [0.5, -1.0, 0.2, 0.1], 0.4), *layer.get_weights()[1:]])
+    mixture = nllfit.predict_distribution(model, x[:5], num_samples=2000)
+    expected = SCALE**2 + 0.4**2 * np.sum(design[:5] ** 2, axis=1)
+    np.testing.assert_allclose(mixture.variance()[:, 0], expected, rtol=5 * np.sqrt(2 / 2000))
+
+
+@each_keras
+def test_the_divergence_is_exact_or_estimated_and_counts_once(kit):
+    layer, *_ = linear_layer(kit)
+    q, p = layer.posterior(), layer.prior()
+    exact = tf.reduce_sum(tfd.kl_divergence(q.distribution, tfd.Normal(0.0, PRIOR)))
+    np.testing.assert_allclose(layer.kl_divergence(), exact, rtol=1e-5)
+    np.testing.assert_allclose(tfd.kl_divergence(q, tfd.Independent(tfd.Normal([0.0] * 4, PRIOR), 1)), exact, rtol=1e-5)
+    assert p.event_shape == [4]
+    inputs = kit.keras.Input([4])
+    shared = LAYERS[kit].DenseVariational(4, kl_weight=1.0)
+    model = kit.keras.Model(inputs, shared(shared(inputs)))
+    model(np.ones([2, 4], "float32"))
+    assert len(model.losses) == 1
+    laplace, *_ = linear_layer_with(kit, tfd.Laplace(0.0, 1.0))
+    estimates = [float(laplace.kl_divergence()) for _ in range(40)]
+    draws = laplace.posterior().sample(20000, seed=tf.constant([0, 0]))
+    terms = laplace.posterior().log_prob(draws) - tf.reduce_sum(tfd.Laplace(0.0, 1.0).log_prob(draws), 1)
+    assert abs(np.mean(estimates) - np.mean(terms)) < 4 * np.std(terms) * np.sqrt(1 / 40 + 1 / 20000)
+
+
+def linear_layer_with(kit, prior):
+    layer = LAYERS[kit].DenseVariational(1, kl_weight=0.1, prior=prior)
+    layer(np.zeros([1, 3], "float32"))
+    return layer, prior
+
+
+@mainly(tf_keras)
+def test_a_family_as_prior_is_learned(kit):
+    """Empirical Bayes: with a loss of the divergence alone the prior becomes the posterior."""
+    layer, _ = linear_layer_with(kit, nllfit.Family("Normal"))
+    assert len(layer.trainable_variables) == 2
+    prior = layer.trainable_variables[1]
+
+    @tf.function
+    def train():
+        for _ in tf.range(300):
+            with tf.GradientTape() as tape:
+                loss = layer.kl_divergence()
+            prior.assign_sub(0.02 * tape.gradient(loss, prior))
+
+    train()
+    assert layer.kl_divergence() < 0.05
+
+
+BAD = {
+    "no kl_weight": ({}, r"`kl_weight` is missing: give 1 / num_rows, .* or \"1/n\""),
+    "kl_weight": ({"kl_weight": -1}, "`kl_weight` is -1"),
+    "kl_weight text": ({"kl_weight": "1/N"}, "`kl_weight` is '1/N'"),
+    "prior 0": ({"prior": 0.0}, "`prior` is 0.0: give the scale of a Normal, a positive number"),
+    "prior True": ({"prior": True}, "`prior` is True"),
+    "prior list": ({"prior": [1.0]}, "`prior` is a list: give a distribution"),
+    "prior name": ({"prior": "Norml"}, "Norml"),
+    "prior event": ({"prior": tfd.MultivariateNormalDiag([0.0, 0.0])}, "`prior` is a .* of outcomes of shape"),
+    "prior size": ({"prior": nllfit.Family("Normal", 3)}, r"`prior` is a Normal of outcomes of shape \(3,\), but the"),
+    "posterior": ({"posterior": "Norml"}, "Norml"),
+    "posterior size": (
+        {"posterior": nllfit.Family("Normal", 3)},
+        r"layer has 8 weights: give a family of shape",
+    ),
+    "posterior of counts": ({"posterior": "Poisson"}, "`posterior` is a .*, through whose draws no gradient flows"),
+    "estimator": ({"estimator": "flip"}, "`estimator` is 'flip': give one of 'flipout', 'reparameterization'"),
+    "dependent": ({"posterior": "MultivariateNormalTriL"}, 'give `estimator="reparameterization"`'),
+    "regularizer": ({"kernel_regularizer": "l2"}, "`kernel_regularizer` is for weights that are numbers"),
+    "seed": ({"seed": -1}, "`seed` is -1"),
+}
+
+
+@pytest.mark.parametrize(("kit", "name"), in_turn(BAD))
+def test_a_wrong_argument_is_named(kit, name):
+    arguments, message = BAD[name]
+    arguments = arguments if name.startswith("no ") else {"kl_weight": 0.1} | arguments
+    with pytest.raises(ValueError, match=message):
+        LAYERS[kit].DenseVariational(2, **arguments)(np.zeros([5, 3], "float32"))
+
+
+@mainly(keras)
+def test_local_reparameterization_is_for_weights_that_a_row_uses_once(kit):
+    layer, inputs = made(kit, "Conv1D", estimator="local_reparameterization")
+    with pytest.raises(ValueError, match="only for Dense layers of inputs"):
+        layer(inputs)
