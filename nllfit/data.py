@@ -91,7 +91,7 @@ def as_tensors(data, floatx, name):
             leaf = leaf.astype(floatx, copy=False) if floatx and leaf.dtype.kind == "f" else leaf
         values = _tensor(leaf, label)
         if part == "sample_weight" and values.dtype == tf.string:
-            raise ValueError(f"{label} holds strings, such as {np.ravel(values[:1])[0]}: give numbers >= 0.")
+            raise ValueError(f"{label} holds strings, such as {np.ravel(values)[0]}: give numbers >= 0.")
         return values
 
     return tuple(
@@ -117,16 +117,16 @@ def check_weights(data, name):
         )
 
 
-def check_lengths(data, name):
+def check_lengths(data, name, advice=""):
     """Raises a `ValueError` for data of lengths that differ, or without any."""
     leaves = [(_label(name, part, i), t) for part, i, t in _leaves(data)]
     for label, tensor in leaves:
         if len(tensor.shape) == 0:
-            raise ValueError(f"{label} is a single number: give one row an example.")
+            raise ValueError(f"{label} is a single number: {advice or 'give one row an example'}.")
         if tensor.shape[0] != leaves[0][1].shape[0]:
             raise ValueError(
                 f"{label} has {tensor.shape[0]} rows, but {leaves[0][0]} has {leaves[0][1].shape[0]}: "
-                f"give one row an example in each."
+                f"{advice or 'give one row an example in each'}."
             )
 
 

@@ -41,6 +41,23 @@ def batches(x, y):
     return {"x": tf.data.Dataset.from_tensor_slices((x, y)).batch(4), "y": None}
 
 
+def rows(x, y):
+    return tf.data.Dataset.from_tensor_slices((x, y))
+
+
+class Batches:
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, i):
+        if i >= len(self):
+            raise IndexError
+        return X[:4], Y[:4]
+
+    def __iter__(self):
+        return map(self.__getitem__, range(len(self)))
+
+
 @functools.cache
 def model_of(kit, name="Bernoulli"):
     head = getattr(kit.heads, name)()
@@ -142,6 +159,13 @@ FIT = [
     (batches(X, bad(Y, 2.0, 9)), "`y` holds, at row 1 of batch 2 of epoch 1"),
     ({"x": itertools.repeat((X, Y, W, W)), "y": None}, "one has 4 parts"),
     ({"x": itertools.repeat((X, Y[:3])), "y": None}, "`y` has 3 rows, but `x` has 12: give one row an example in each"),
+    (
+        {"x": rows(X, Y), "y": None},
+        r"`y` has 1 rows, but `x` has 2: give batches of rows, as the dataset's `.batch",
+    ),
+    ({"x": rows(X[:, 0], Y), "y": None}, r"`x` is a single number: give batches of rows, as the dataset's `.batch"),
+    ({"sample_weight": "w"}, "`sample_weight` holds strings, such as b'w': give numbers >= 0"),
+    ({"x": Batches(), "y": None, "steps_per_epoch": 3}, "ran out .*: let its `__len__` and `__getitem__` give more"),
     ({"x": 3}, TypeError("`x` is a int: give arrays")),
     ({"x": "data.csv"}, TypeError("`x` is a str: give arrays")),
     ({"callbacks": "stop"}, TypeError("`callbacks` holds a builtins.str")),

@@ -100,7 +100,8 @@ def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:
                 f"{type(callback).__name__} is a BackupAndRestore of your own, and `nllfit.fit` writes the backups "
                 f"itself: give `{keras.__name__}.callbacks.BackupAndRestore`, or train with `model.fit`."
             )
-        if not isinstance(folder := getattr(callback, "backup_dir", ""), (str, os.PathLike)):
+        folder = getattr(callback, "backup_dir", ".")
+        if not (isinstance(folder, (str, os.PathLike)) and os.fspath(folder)):
             raise TypeError(
                 f"`callbacks` holds a BackupAndRestore whose `backup_dir` is {folder!r}: give the path of a folder."
             )
@@ -115,6 +116,8 @@ def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:
                     f"program: give a callback that acts once an epoch, or train with `model.fit`. (A loss that is not "
                     f"finite stops `nllfit.fit` without a callback.)"
                 )
+    if sum(isinstance(callback, keras.callbacks.BackupAndRestore) for callback in callbacks) > 1:
+        raise ValueError("`callbacks` holds several BackupAndRestore: give one, because a run resumes from one backup.")
     return callbacks
 
 

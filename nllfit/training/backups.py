@@ -20,7 +20,8 @@ from nllfit.adapters.models import is_keras_code
 
 __all__ = ["Backup"]
 
-# What the callbacks of both Kerases remember from one epoch to the next.
+_SEED = "seed/.ATTRIBUTES/VARIABLE_VALUE"
+# What the callbacks of both Keras versions remember from one epoch to the next.
 _REMEMBERED = {
     "EarlyStopping": ("best", "best_epoch", "best_weights", "stopped_epoch", "wait"),
     "ModelCheckpoint": ("best",),
@@ -38,16 +39,29 @@ class Backup:
       model: in training.
       variables: all that a step reads or changes.
       callbacks: the others of the run.
+      seed: of the run, or None.
     """
 
-    def __init__(self, callback: Any, model: Model, variables: Sequence[tf.Variable], callbacks: Sequence):
+    def __init__(
+        self,
+        callback: Any,
+        model: Model,
+        variables: Sequence[tf.Variable],
+        callbacks: Sequence,
+        seed: int | None = None,
+    ):
+        self._seed = str(seed)  # of any number of digits
         self._folder = os.path.join(callback.backup_dir, "fit")
+        self._ended = f"{self._folder}-ended"
         self._writes = model.distribute_strategy.extended.should_checkpoint
         self._deletes = self._writes and callback.delete_checkpoint
         self._epoch = tf.Variable(0, trainable=False, dtype=tf.int64)
         self._memory = _Memory(model, callbacks)
-        self._state = tf.train.Checkpoint(epoch=self._epoch, memory=self._memory, variables=list(variables))
+        parts = {"epoch": self._epoch, "memory": self._memory, "variables": list(variables)}
+        self._state = tf.train.Checkpoint(seed=tf.Variable(self._seed, trainable=False), **parts)
         with self._told():
+            if self._deletes and tf.io.gfile.isdir(self._ended):
+                tf.io.gfile.rmtree(self._ended)
             self._manager = _manager_of(self._state, self._folder)
 
     def begin(self, initial_epoch: int) -> tuple[int, dict | None]:
@@ -69,6 +83,13 @@ class Backup:
                     f"{self._folder} holds the backup of a run of another model or optimizer: name another "
                     f"`backup_dir`, or delete this one to begin anew."
                 )
+            seed = known.get_tensor(_SEED).decode() if known.has_tensor(_SEED) else self._seed
+            if seed != self._seed:
+                raise ValueError(
+                    f"{self._folder} holds the backup of a run with `seed={seed}`, and this run has "
+                    f"`seed={self._seed}`: give the same seed to resume it, name another `backup_dir`, or delete this "
+                    f"one to train from the first epoch."
+                )
             self._state.restore(path)
         return int(self._epoch), self._memory.logs
 
@@ -82,9 +103,13 @@ class Backup:
             self._manager.save()
 
     def end(self) -> None:
-        """Deletes the backup of a run that has ended, unless the callback was told not to."""
+        """Deletes the backup of a run that has ended, unless the callback was told not to.
+
+        A run that is killed meanwhile leaves no half of a backup under the folder's name.
+        """
         if self._deletes:
-            tf.io.gfile.rmtree(self._folder)
+            tf.io.gfile.rename(self._folder, self._ended)
+            tf.io.gfile.rmtree(self._ended)
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

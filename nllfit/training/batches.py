@@ -30,6 +30,8 @@ from nllfit.training.streams import Stream, is_stream
 
 __all__ = ["Arrays", "batches_of", "split_arrays"]
 
+_BATCHES = "give batches of rows, as the dataset's `.batch(32)` makes them"
+
 
 def batches_of(
     x: Any,
@@ -84,7 +86,7 @@ def batches_of(
         element = tf.nest.map_structure(_of_this_process, element)
         data = tuple(element) if isinstance(element, (tuple, list)) else (element,)
         data = as_tensors(data, floatx, name)
-        check_lengths(data, name)
+        check_lengths(data, name, _BATCHES if isinstance(x, tf.data.Dataset) else "")
         return weighted(data, class_weight, floatx)
 
     return Stream(x, prepare, check, steps, restarts, replicas, name)

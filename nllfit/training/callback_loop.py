@@ -27,9 +27,18 @@ class CallbackLoop:
       callbacks: of the user.
       params: of Keras's `CallbackList`: `verbose`, `epochs` and `steps`.
       evaluates: whether an evaluation follows an epoch, as a function of its number.
+      seed: that the user gave, or None.
     """
 
-    def __init__(self, model: Model, run: Run, callbacks: Sequence, params: dict, evaluates: Callable[[int], bool]):
+    def __init__(
+        self,
+        model: Model,
+        run: Run,
+        callbacks: Sequence,
+        params: dict,
+        evaluates: Callable[[int], bool],
+        seed: int | None = None,
+    ):
         self._model, self._run, self._evaluates, self._epochs = model, run, evaluates, params["epochs"]
         keras = adapter_of(model).keras.callbacks
         folders = [c for c in callbacks if isinstance(c, keras.BackupAndRestore)]
@@ -42,7 +51,7 @@ class CallbackLoop:
         self._others = [c for c in self._callbacks.callbacks if c not in self._bars + histories]
         self._watching = [*filter(only_reads, self._others), *histories]
         self._acts = bool(folders) or not all(map(only_reads, self._others))
-        self._backups = [Backup(folder, model, run.variables, self._others) for folder in folders]
+        self._backups = [Backup(folder, model, run.variables, self._others, seed) for folder in folders]
         if folders and run.draws:
             warnings.warn(
                 "A layer draws random numbers from a state that no backup can hold: a run that goes on from one will "

@@ -171,7 +171,7 @@ def fit(
     with lost_worker_named(model.distribute_strategy), _rows_counted(model, train):
         run = Run(model, compile, train, validation, epochs - initial_epoch, repeatable)
         evaluates = functools.partial(_evaluates, validation, validation_freq)
-        return CallbackLoop(model, run, callbacks, params, evaluates).train(initial_epoch)
+        return CallbackLoop(model, run, callbacks, params, evaluates, seed).train(initial_epoch)
 
 
 def _way(compile, replicas):

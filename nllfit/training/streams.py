@@ -81,10 +81,18 @@ class Stream:
                 done += stack.steps
         if done < (self._limit or 1):
             raise ValueError(
-                f"The dataset ran out after {done} batches of epoch {epoch + 1}, of {self._limit or 'all'}: make it "
-                f"longer with `.repeat()`, or give a smaller `steps_per_epoch`."
+                f"The data ran out after {done} batches of epoch {epoch + 1}, of {self._limit or 'all'}: "
+                f"{self._longer()}, or give fewer `{'validation_steps' if self._name else 'steps_per_epoch'}`."
             )
         self._notify("on_epoch_end")
+
+    def _longer(self):
+        """How a user makes the data longer."""
+        if isinstance(self._iterable, (tf.data.Dataset, tf.distribute.DistributedDataset)):
+            return "make the dataset longer with `.repeat()`"
+        if hasattr(type(self._iterable), "__next__"):
+            return "a generator is read only once, so let it yield the batches of all epochs"
+        return "let its `__len__` and `__getitem__` give more batches"
 
     def _checked(self, stack, done, epoch):
         """The data of a stack, after the first `done` batches of an epoch."""

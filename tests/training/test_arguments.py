@@ -92,9 +92,14 @@ def test_a_batch_larger_than_the_data_is_all_of_them(kit):
     np.testing.assert_allclose(predicted.mean(), model.predict(X, verbose=0), rtol=1e-6)
 
 
-def test_a_backup_needs_a_folder():
-    with pytest.raises(TypeError, match="BackupAndRestore whose `backup_dir` is 3: give the path of a folder"):
-        nllfit.fit(normal(KITS[0]), X, Y, callbacks=[tf_keras.callbacks.BackupAndRestore(3)])
+def test_a_run_has_one_backup_in_a_folder(tmp_path):
+    backup = tf_keras.callbacks.BackupAndRestore
+    for folder in (3, ""):
+        with pytest.raises(TypeError, match=f"BackupAndRestore whose `backup_dir` is {folder!r}: give the path of a"):
+            nllfit.fit(normal(KITS[0]), X, Y, callbacks=[backup(folder)])
+    with pytest.raises(ValueError, match="`callbacks` holds several BackupAndRestore: give one"):
+        nllfit.fit(normal(KITS[0]), X, Y, callbacks=[backup(tmp_path / "a"), backup(tmp_path / "b")])
+    assert not list(tmp_path.iterdir())
 
 
 @each_keras

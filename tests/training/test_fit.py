@@ -948,8 +948,14 @@ def test_a_dataset_that_runs_out_or_turns_bad_says_where(monkeypatch):
     model = dense(tf_keras)
     x, y, _ = rows_of(model, PARTIAL)
     dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH)
-    with pytest.raises(ValueError, match="ran out after 1 batches of epoch 2"):
+    with pytest.raises(
+        ValueError, match=r"ran out after 1 batches of epoch 2, of 4: make the dataset longer with `.rep"
+    ):
         nllfit.fit(model, dataset, steps_per_epoch=4, epochs=3, verbose=0, compile="graph")
+    with pytest.raises(
+        ValueError, match="ran out after 0 batches of epoch 2, of all: a generator is read only once, so"
+    ):
+        nllfit.fit(model, iter([(x[:BATCH], y[:BATCH])]), epochs=2, verbose=0, compile="graph")
     before = model.get_weights()
     monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)  # the fault is in the second chunk, after two steps
     dataset = tf.data.Dataset.from_tensor_slices((bad(x, np.nan, 100), y)).batch(BATCH)

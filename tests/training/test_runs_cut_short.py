@@ -1,6 +1,7 @@
 """Whatever ends a run early leaves the model after its last whole epoch, and callbacks as Keras leaves them."""
 
 import functools
+import pathlib
 import re
 
 import keras
@@ -186,12 +187,48 @@ def test_a_run_killed_before_its_backup_is_deleted_knows_its_losses(k, tmp_path,
     expected = nllfit.fit(line(k), X, Y, **arguments).history
     noting = k.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(note=object()))
     with monkeypatch.context() as patch:
-        patch.setattr(tf.io.gfile, "rmtree", killed)
+        patch.setattr(tf.io.gfile, "rename", lambda *paths: killed(paths))
         with pytest.raises(KeyboardInterrupt):
             nllfit.fit(line(k), X, Y, callbacks=[k.callbacks.BackupAndRestore(tmp_path), noting], **arguments)
     resumed = nllfit.fit(line(k), X, Y, callbacks=[k.callbacks.BackupAndRestore(tmp_path)], **arguments)
     assert resumed.history == {name: values[-1:] for name, values in expected.items()}
     assert resumed.epoch == []
+
+
+def trained(k, model, **arguments):
+    """The epochs that a run trains."""
+    arguments = {"epochs": 2, "seed": 0, "verbose": 0, "compile": "graph"} | arguments
+    return nllfit.fit(model, X, Y, **arguments).epoch
+
+
+@mainly(tf_keras, "k")
+def test_a_run_killed_while_its_backup_is_deleted_leaves_no_half_of_it(k, tmp_path, monkeypatch):
+    def killed(path):
+        next(pathlib.Path(path).glob("checkpoint")).unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.io.gfile, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            trained(k, line(k), callbacks=[k.callbacks.BackupAndRestore(tmp_path)])
+    assert trained(k, line(k), callbacks=[k.callbacks.BackupAndRestore(tmp_path)]) == [0, 1]
+    assert not list(tmp_path.iterdir())
+
+
+@mainly(keras, "k")
+def test_a_backup_is_resumed_only_with_its_seed(k, tmp_path):
+    backup = k.callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)
+    trained(k, line(k), callbacks=[backup], seed=10**40)
+    model = line(k)
+    before = model.get_weights()
+    for seed in (None, 2):
+        with pytest.raises(
+            ValueError, match=rf"with `seed=1{'0' * 40}`, and this run has `seed={seed}`: give the same"
+        ):
+            trained(k, model, callbacks=[backup], seed=seed, epochs=3)
+    for one, weight in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, weight)
+    assert trained(k, model, callbacks=[backup], seed=10**40, epochs=3) == [2]
 
 
 @KERASES
