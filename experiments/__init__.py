@@ -1,11 +1,11 @@
-"""Experiments: one script a question, each run as `python -m experiments.NAME`."""
+"""Experiments: one script for each question, run as `python -m experiments.NAME`."""
 
 import os
 import sys
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # an experiment prints its own lines
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no log lines between an experiment's own
 
-if sys.argv[:1] == ["-m"]:  # Python imports this package before the experiment that it runs
+if sys.argv[:1] == ["-m"]:  # `python -m` is about to import an experiment from this package
     from experiments import startup
 
     startup.begin()

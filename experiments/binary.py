@@ -1,14 +1,14 @@
 """What is a classifier's cross-entropy? The negative log-likelihood of a Bernoulli head.
 
     python -m experiments.binary                     # scikit-learn's breast cancer data
-    python -m experiments.binary --data FOLDER       # photographs, one subfolder a class, such as cats and dogs
+    python -m experiments.binary --data FOLDER       # photographs with one subfolder per class, such as cats and dogs
     python -m experiments.binary --data FILE.npz     # arrays x_train, y_train, x_test, y_test
 
-Expected: on the breast cancer data a test accuracy of about 97 % and a mean negative log-likelihood near 0.1 nats,
-where the share of the classes alone gives 0.66. A temperature found on its 91 validation rows may make test rows less
-likely: they hold too few mistakes to tell it. On 10,000 photographs of cats and dogs of 32 x 32 pixels 0.46 nats and
-80 % of one network, 0.43 with its temperature, 0.41 and 82 % of five. The run folder holds the model, how calibrated
-its probabilities are, and for images those it was most wrong about.
+Expected on the breast cancer data: a test accuracy of about 97% and a mean negative log-likelihood near 0.1 nats; the
+class frequencies give 0.66. The temperature from the 91 validation rows may lower the test likelihood, because these
+rows contain too few mistakes to estimate it. Expected on 10,000 photographs of cats and dogs of 32 x 32 pixels: 0.46
+nats and 80% accuracy with one network, 0.43 nats with its temperature, 0.41 nats and 82% with five networks. The run
+folder contains the model, a reliability diagram and, for images, the worst mistakes.
 """
 
 import numpy as np
@@ -44,7 +44,7 @@ def load(arguments):
 
 
 def scores(model, x, y, share):
-    """The model's scores on test rows beside those of the training rows' class share alone."""
+    """The scores of the model on test rows, and of a prediction by the class frequencies of the training rows."""
     distribution = nllfit.predict_distribution(model, x, batch_size=256)
     probability = distribution.mean().numpy()
     share_nll = -np.log(np.where(y == 1, share, 1 - share)).mean()
@@ -59,7 +59,7 @@ def scores(model, x, y, share):
 
 
 def plot(histories, evaluations, names, path):
-    """Training, and how calibrated each of the models is."""
+    """Draws the training curves, and a reliability diagram of each model."""
     figure = Figure(figsize=(4.5 * (1 + len(evaluations)), 4.8), layout="constrained")
     left, *right = figure.subplots(1, 1 + len(evaluations))
     plots.training_curves(left, histories).set_title("Bernoulli head")
@@ -69,7 +69,7 @@ def plot(histories, evaluations, names, path):
 
 
 def plot_mistakes(x, y, probability, names, path, count=16):
-    """The images to whose class the model gave the least probability."""
+    """Draws the images whose true class has the lowest predicted probabilities."""
     given = np.where(y[:, 0] == 1, probability, 1 - probability)
     worst = np.argsort(given)[:count]
     figure = Figure(figsize=(12, 3.6), layout="constrained")
@@ -83,8 +83,8 @@ def main(argv=None):
     parser = common.parser(__doc__, "binary")
     parser.add_argument("--data", help="a folder of photographs or an .npz file (default: breast cancer)")
     parser.add_argument("--size", type=int, default=64, help="side of the photographs in pixels (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=60, help="at most (default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=32, help="rows a step (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=60, help="the most epochs (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=32, help="rows per step (default: %(default)s)")
     parser.add_argument("--members", type=int, default=5, help="networks of the ensemble (default: %(default)s)")
     arguments = common.checked(parser.parse_args(argv), size=8, epochs=1, batch_size=1, members=1)
     tools = common.toolkit(arguments.keras)

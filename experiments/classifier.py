@@ -1,4 +1,4 @@
-"""The network and the training that the two experiments on classes share."""
+"""The network and the training of the two experiments on classes, `binary` and `multiclass`."""
 
 import functools
 
@@ -12,16 +12,14 @@ __all__ = ["compared", "example_grid", "network", "print_scores", "save", "train
 
 
 def network(tools, x, head, units):
-    """A small convolutional network for images, a small dense one for rows of features, under a head."""
+    """A small convolutional network for images, or a small dense one for rows of features, with a head."""
     layers, input_shape = tools.keras.layers, x.shape[1:]
     if len(input_shape) == 1:
         body = [layers.Dense(32, "relu"), layers.Dropout(0.2)]
     else:
         blocks = max(1, min(3, int(np.log2(min(input_shape[:2]))) - 2))
-        body = [
-            layers.Rescaling(1 / 255 if x.dtype == np.uint8 else 1.0)
-        ]  # numbers that are no bytes are left as given
-        if input_shape[-1] == 3:  # a photograph shows the same thing from the other side and from nearer
+        body = [layers.Rescaling(1 / 255 if x.dtype == np.uint8 else 1.0)]  # only bytes are rescaled
+        if input_shape[-1] == 3:  # augmentation of photographs
             body += [layers.RandomFlip("horizontal"), layers.RandomZoom((-0.2, 0.1))]
         for width in [32, 64, 128][:blocks]:
             body += [layers.Conv2D(width, 3, padding="same", activation="relu"), layers.MaxPooling2D()]
@@ -30,7 +28,7 @@ def network(tools, x, head, units):
 
 
 def train(tools, model, x, y, epochs, batch_size, seed, title):
-    """Trains on 80 % of the rows with Adam, and keeps the weights of the epoch that is best on the other 20 %."""
+    """Trains on 80% of the rows with Adam, and keeps the weights of the best epoch on the other 20%."""
     x, x_validation, y, y_validation = _split(x, y)
     adam = tools.keras.optimizers.Adam(1e-3)
     model.compile(adam, tools.loss, metrics=["accuracy"], jit_compile=False)  # XLA's convolutions are slow on a CPU
@@ -49,9 +47,9 @@ def train(tools, model, x, y, epochs, batch_size, seed, title):
 
 
 def trained_members(tools, x, y, head, units, arguments, title, folder):
-    """As many networks as `--members` says, that differ in their first weights and order of rows, and the histories.
+    """Trains `--members` networks with different initial weights and orders of rows; returns them and their histories.
 
-    A run that was cut short trains those that it has not: each is kept in its `folder`.
+    Each trained network is saved in `folder`, so a resumed run only trains the missing ones.
     """
     models, histories = [], []
     for seed in range(arguments.seed, arguments.seed + arguments.members):
@@ -66,7 +64,7 @@ def trained_members(tools, x, y, head, units, arguments, title, folder):
 
 
 def compared(models, x, y, x_test, y_test):
-    """The first model and the ensemble of all, each before and after temperature scaling on the 20 % of rows."""
+    """Evaluations of the first model and of the ensemble, before and after temperature scaling on validation rows."""
     _, x_validation, _, y_validation = _split(x, y)
     found = {}
     for name, model in {"one network": models[0], f"ensemble of {len(models)}": nllfit.Ensemble(models)}.items():
@@ -78,14 +76,14 @@ def compared(models, x, y, x_test, y_test):
 
 
 def save(models, folder):
-    """Writes the first model, and the ensemble of all, if there are several, to its own folder."""
+    """Writes the first model and, if there are several, the ensemble of all."""
     models[0].save(folder / "model.keras")
     if len(models) > 1:
         nllfit.Ensemble(models).save(folder / "ensemble")
 
 
 def print_scores(evaluations):
-    """The scores of each model on the test rows."""
+    """Prints the scores of each model on the test rows."""
     rows = next(iter(evaluations.values())).num_rows
     print(f"\n{f'on {rows} test rows':28}{'NLL (nats)':>18}{'accuracy':>10}{'Brier':>9}{'ECE':>9}")
     for name, one in evaluations.items():
@@ -94,12 +92,12 @@ def print_scores(evaluations):
 
 
 def _split(x, y):
-    """The rows to train on and those to stop and to calibrate by, the same for all members of an ensemble."""
+    """The training and the validation rows, the same for all members of an ensemble."""
     return train_test_split(x, y, test_size=0.2, random_state=0)
 
 
 def example_grid(figure, images, titles, columns=8):
-    """Draws images in a grid, each under its title."""
+    """Draws images with titles in a grid."""
     axes = figure.subplots(-(-len(images) // columns), columns, squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()

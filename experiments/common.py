@@ -1,4 +1,4 @@
-"""What every experiment shares: its flags, its run folder, its progress bar and its one-line errors."""
+"""Shared parts of all experiments: flags, run folders, progress bars and one-line errors."""
 
 import argparse
 import contextlib
@@ -33,7 +33,7 @@ __all__ = [
 
 
 def parser(module_doc, name):
-    """A parser that shows the experiment's docstring and has the flags that all experiments have."""
+    """A parser with the flags of all experiments; its help shows the experiment's docstring."""
     result = argparse.ArgumentParser(
         allow_abbrev=False,
         prog=f"python -m experiments.{name}",
@@ -43,9 +43,9 @@ def parser(module_doc, name):
     result.add_argument(
         "--out",
         metavar="FOLDER",
-        help="the run folder: new, empty, or of this command cut short\n(default: runs/NAME-TIME)",
+        help="the run folder: a new or empty one, or that of an interrupted run\n(default: runs/NAME-TIME)",
     )
-    result.add_argument("--seed", type=int, default=0, help="of all random numbers (default: %(default)s)")
+    result.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)")
     result.add_argument(
         "--keras", type=int, choices=(2, 3), default=2, help="tf_keras or Keras 3 (default: %(default)s)"
     )
@@ -55,7 +55,7 @@ def parser(module_doc, name):
 
 @dataclasses.dataclass(frozen=True)
 class Toolkit:
-    """One Keras, what `nllfit` has for it, the generic loss, and the distribution of a model's output."""
+    """A version of Keras with nllfit's modules for it, its generic loss, and the distribution of a model's output."""
 
     keras: types.ModuleType
     heads: types.ModuleType
@@ -66,7 +66,7 @@ class Toolkit:
 
 
 def toolkit(version):
-    """The toolkit of Keras 2, which is `tf_keras`, or 3."""
+    """The toolkit for Keras 2 (`tf_keras`) or Keras 3."""
     if version == 2:
         ours = nllfit.heads, nllfit.losses, nllfit.metrics, nllfit.negative_log_likelihood
         return Toolkit(tf_keras, *ours, lambda output: output)
@@ -79,7 +79,7 @@ def toolkit(version):
 
 
 def checked(arguments, **lowest):
-    """The arguments, if each one named in `lowest` is at least that."""
+    """The arguments; raises a `ValueError` if one is below its value in `lowest`."""
     for name, value in {"seed": 0, **lowest}.items():
         if getattr(arguments, name) < value:
             raise ValueError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}: give at least {value}.")
@@ -88,42 +88,42 @@ def checked(arguments, **lowest):
 
 @contextlib.contextmanager
 def run_folder(arguments):
-    """A folder to write a run to: a new one, or one in which the same command was cut short, which goes on.
+    """The folder of a run: a new one, or that of an interrupted run of the same command, which is resumed.
 
-    Until all of it is written it holds a folder `unfinished`, with the parts that need not be made twice.
+    Until the run is complete, the folder contains a subfolder `unfinished` with finished parts of the work.
     """
     out = _out(arguments)
     config, given = out / "config.json", json.loads(json.dumps(vars(arguments) | {"out": None}))
     unfinished = out / "unfinished"
     if out.exists() and not unfinished.is_dir() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"--out {out} holds something already: name a new folder, so that nothing is overwritten.")
+        raise ValueError(f"--out {out} is not empty: give a new folder, so that nothing is overwritten.")
     begun = json.loads(config.read_text()) if config.exists() else given
     other = [name for name in given if begun.get(name) != given[name]]
     if other:
         raise ValueError(
             f"--out {out} holds an unfinished run with --{other[0].replace('_', '-')} {begun.get(other[0])}, not "
-            f"{given[other[0]]}: name a new folder, or give what was given there to go on with it."
+            f"{given[other[0]]}: give a new folder, or the flags of that run to resume it."
         )
     unfinished.mkdir(parents=True, exist_ok=True)
     write_json(config, given)
     try:
         yield out
     except BaseException:
-        print(f"\nunfinished: the same command with --out {out} goes on from here", file=sys.stderr)
+        print(f"\nunfinished: the same command with --out {out} resumes this run", file=sys.stderr)
         raise
     shutil.rmtree(unfinished)
-    print(f"\nThe run is in {out}/", file=sys.stderr)  # standard output may be JSON
+    print(f"\nThe run is in {out}/", file=sys.stderr)  # not on standard output, which may be JSON
 
 
 def kept(path, make):
-    """The plain values that `make()` gives; or gave, where a run that was cut short has written them."""
+    """The plain values of `make()`, cached in a file for a resumed run."""
     if not path.exists():
         write_json(path, make())
     return json.loads(path.read_text())
 
 
 def trained(model, path, train):
-    """The history of a model's training by `train()`; where a run that was cut short did, it gets the weights."""
+    """Trains a model by `train()` and returns the history; a resumed run reads both from a file instead."""
     if not path.exists():
         history, part = train(), path.with_suffix(".part")
         with part.open("wb") as file:
@@ -141,14 +141,14 @@ def _out(arguments):
 
 
 def write_json(path, values):
-    """Writes plain values to a file, numbers in full, whole or not at all."""
+    """Writes plain values to a JSON file in full precision, atomically."""
     part = path.with_suffix(".part")
     part.write_text(json.dumps(values, indent=2, default=float) + "\n")
     part.replace(path)
 
 
 def progress_bar(keras, title):
-    """A callback of that Keras: one bar over all the epochs, with the losses."""
+    """A Keras callback that shows one progress bar over all epochs, with the losses."""
 
     class ProgressBar(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
@@ -156,7 +156,7 @@ def progress_bar(keras, title):
             self.bar = keras.utils.Progbar(self.params["epochs"], unit_name="epoch")
 
         def on_epoch_end(self, epoch, logs=None):
-            self.bar.stateful_metrics = set(logs)  # shown as they are; the bar would average them over the epochs
+            self.bar.stateful_metrics = set(logs)  # not averaged over the epochs
             last = self.model.stop_training or epoch + 1 == self.bar.target
             self.bar.update(epoch + 1, list(logs.items()), finalize=last)
 
@@ -164,17 +164,17 @@ def progress_bar(keras, title):
 
 
 def run(main):
-    """Runs an experiment from the command line: what the user can mend is one line on standard error and status 2."""
+    """Runs an experiment from the command line; an error of the user is one line on standard error and status 2."""
     try:
-        if callable(signal.getsignal(signal.SIGINT)):  # it is not ignored, as in a shell's background
+        if callable(signal.getsignal(signal.SIGINT)):  # a background process of a shell ignores it
             signal.signal(signal.SIGINT, signal.default_int_handler)
         main()
-        sys.stdout.flush()  # so that a closed pipe is told here
-    except BrokenPipeError:  # the reader, such as `head`, has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it ends
-        sys.exit(128 + signal.SIGPIPE)  # as of other programs in a pipe
+        sys.stdout.flush()  # raises here if the pipe is closed
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at exit
+        sys.exit(128 + signal.SIGPIPE)  # the usual exit status of a program in a closed pipe
     except (OSError, ValueError) as error:
-        text = " ".join(str(error).split())  # a file's own words may be in it
+        text = " ".join(str(error).split())  # it may quote several lines of a file
         print("error:", "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

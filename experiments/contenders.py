@@ -1,7 +1,7 @@
-"""The contenders of `experiments.speed`: each makes a function that trains the same network for a number of epochs.
+"""The contenders of `experiments.speed`: each returns a function that trains the same network for some epochs.
 
-Arguments of all: the hidden layers (`"cnn"` for two convolutions), the shape of an input, the number of classes, rows
-`x` and labels `y`, and the rows a batch. All train with Adam at 0.001 on crossentropy, on rows shuffled each epoch.
+Their arguments are the hidden layers (`"cnn"` for two convolutions), the shape of an input, the number of classes, rows
+`x`, labels `y` and the batch size. All train with Adam at 0.001 on the crossentropy, with rows shuffled in each epoch.
 """
 
 import functools
@@ -14,7 +14,7 @@ __all__ = ["bernoulli", "jax", "keras", "nllfit", "nllfit_keras3", "scoring", "t
 
 @functools.cache
 def _seed(k):
-    """Seeds a Keras, once in a process: each time TensorFlow forgets every operation that it has made ready."""
+    """Seeds Keras once per process, because seeding clears TensorFlow's cache of kernels."""
     k.utils.set_random_seed(0)
 
 
@@ -31,7 +31,7 @@ def _model(k, hidden, shape, classes):
 
 
 def _data(k, x, y, batch, source):
-    """The arguments of `fit` that name the data: arrays, a `tf.data.Dataset` or a Keras `Sequence` of whole batches."""
+    """The data arguments of `fit`: arrays, a `tf.data.Dataset` or a Keras `Sequence` of full batches."""
     if source == "arrays":
         return {"x": x, "y": y, "batch_size": batch}
     if source == "dataset":
@@ -52,7 +52,7 @@ def _data(k, x, y, batch, source):
 
 
 def _each_epoch(k, held_out, path):
-    """The arguments of `fit` that evaluate after each epoch, and keep the best weights or write the model to a file."""
+    """The arguments of `fit` to evaluate after each epoch, and to keep the best weights or to write the model."""
     if held_out is None:
         return {}
     if path is None:
@@ -115,7 +115,7 @@ def nllfit_keras3(hidden, shape, classes, x, y, batch, source="arrays"):
 
 
 def bernoulli(head, x, y, batch):
-    """`nllfit.fit` of yes and no: with a Bernoulli head and the generic loss, or a Dense layer and Keras's loss."""
+    """`nllfit.fit` of binary labels: a Bernoulli head with the generic loss, or a Dense layer with Keras's loss."""
     import tf_keras as k
 
     from nllfit import fit, heads, negative_log_likelihood
@@ -181,7 +181,7 @@ def torch(hidden, shape, classes, x, y, batch):
 
 @functools.cache
 def _jax_epoch():
-    """An epoch of any such network, and its loss, which `jit` compiles once for all of one shape."""
+    """Two functions, an epoch and the loss of such a network, which `jit` compiles once for each shape."""
     import jax as j
     from jax import numpy as jnp
 
@@ -210,7 +210,7 @@ def _jax_epoch():
 
 
 def jax(hidden, shape, classes, x, y, batch):
-    """An epoch as one `lax.scan` in JAX; rows that do not fill a batch are left out."""
+    """JAX with each epoch as one `lax.scan`; an incomplete last batch is dropped."""
     import jax as j
     from jax import numpy as jnp
 

@@ -1,4 +1,4 @@
-"""Data sets of classes, as arrays `(x_train, y_train), (x_test, y_test), class_names`, checked as they are read."""
+"""Readers of data sets with class labels: `(x_train, y_train), (x_test, y_test), class_names`, with checks."""
 
 import gzip
 import math
@@ -18,17 +18,19 @@ _IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 _IDX = {"x_train": "train-images-idx3", "y_train": "train-labels-idx1", "x_test": "t10k-images-idx3"}
 _IDX["y_test"] = "t10k-labels-idx1"
-_EXPANSION, _SMALL = 100, 2**26  # data shrink tenfold; a file that holds little but repetition, up to a thousandfold
+# The largest content of a file: _SMALL bytes, or _EXPANSION times its size. Real data compress about tenfold, but a
+# malicious file can expand a thousandfold.
+_EXPANSION, _SMALL = 100, 2**26
 
 
 def split(x, y, class_names, seed, test_size=0.2):
-    """Splits rows at random into training and test, each with every class in proportion."""
+    """Splits rows at random into training and test rows, stratified by class."""
     x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=test_size, random_state=seed, stratify=y)
     return (x_train, y_train), (x_test, y_test), list(class_names)
 
 
 def photographs(folder, size, seed):
-    """A folder with a subfolder of images for each class, cropped to squares of `size` pixels; a fifth is the test."""
+    """Reads a folder with a subfolder of images per class, cropped to squares of `size` pixels; 20% are test rows."""
     folder = _existing(folder)
     if not folder.is_dir():
         raise ValueError(f"--data {folder} is a file: give an .npz file or a folder with a subfolder for each class.")
@@ -49,7 +51,7 @@ def photographs(folder, size, seed):
 
 
 def npz_file(path):
-    """An `.npz` of `x_train`, `y_train`, `x_test` and `y_test`; labels are 0, 1, and so on."""
+    """Reads an `.npz` file of `x_train`, `y_train`, `x_test` and `y_test`, with labels 0, 1, and so on."""
     path = _existing(path)
     if not path.is_file():
         raise ValueError(f"--data {path} is no file: give an .npz file or a folder with a subfolder for each class.")
@@ -59,12 +61,12 @@ def npz_file(path):
             members = [member for member in archive.zip.infolist() if member.filename.removesuffix(".npy") in _ARRAYS]
             _check_claim(path, sum(member.file_size for member in members))
             arrays = {name: archive[name] for name in _ARRAYS if name in held}
-    except Exception as error:  # a damaged file fails in as many ways as the modules that read it have parts
+    except Exception as error:  # damaged files raise many types of exceptions
         if "allow_pickle" in str(error):
             raise ValueError(f"An array in --data {path} holds Python objects: save arrays of numbers.") from None
         raise ValueError(f"--data {path} is no whole .npz file: {_one_line(error)}") from None
     raw = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
-    if raw:  # NumPy gives the bytes of a member that does not begin with its magic number
+    if raw:  # NumPy returns the raw bytes of a member that is not an array
         raise ValueError(f"--data {path} holds {raw[0]}, which is no array: write the file with `np.savez`.")
     missing = [name for name in _ARRAYS if name not in held]
     if missing:
@@ -73,7 +75,7 @@ def npz_file(path):
 
 
 def idx_folder(folder):
-    """A folder of the four IDX files of MNIST or Fashion-MNIST, gzipped or not."""
+    """Reads a folder with the four IDX files of MNIST or Fashion-MNIST, gzipped or not."""
     folder = _existing(folder)
     return _pairs({name: _read_idx(folder, f"{stem}-ubyte") for name, stem in _IDX.items()}, folder)
 
@@ -93,7 +95,7 @@ def _read_image(path, size):
         image = tf.io.decode_image(path.read_bytes(), channels=3, expand_animations=False)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: {error} Give a smaller image.") from None
-    except Exception:  # as of a damaged .npz file
+    except Exception:  # damaged images raise many types of exceptions
         raise ValueError(f"{path} is no image that can be read: mend it or take it out of the folder.") from None
     height, width, _ = image.shape
     side = min(height, width)
@@ -115,7 +117,7 @@ def _read_idx(folder, name):
                 )
             shape = tuple(map(int, np.frombuffer(sizes, ">u4")))
             _check_claim(path, math.prod(shape))
-            content = file.read(math.prod(shape) + 1)  # no more, whatever the rest of a gzip file expands to
+            content = file.read(math.prod(shape) + 1)  # a limit, because a gzip file may expand to far more
         if len(content) != math.prod(shape):
             given = "more" if len(content) > math.prod(shape) else len(content)
             raise ValueError(f"it holds {given} bytes for an array of shape {shape}.")
@@ -125,7 +127,7 @@ def _read_idx(folder, name):
 
 
 def _check_claim(path, num_bytes):
-    """Raises a `ValueError`, before they are read, if a file claims to hold far more bytes than it has."""
+    """Raises a `ValueError` before reading if a file declares far more bytes than its size justifies."""
     if num_bytes > max(_SMALL, _EXPANSION * path.stat().st_size):
         raise ValueError(f"it claims to hold {num_bytes} bytes, more than {_EXPANSION} times its own size.")
 
@@ -135,7 +137,7 @@ def _one_line(error):
 
 
 def _pairs(arrays, path):
-    """The arrays as training and test pairs, if they are what a network can be trained on."""
+    """The arrays as training and test pairs; raises a `ValueError` if a network cannot be trained on them."""
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         x, y = x[..., None] if x.ndim == 3 else x, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y

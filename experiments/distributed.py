@@ -2,14 +2,14 @@
 
     python -m experiments.distributed --workers 2
 
-A classifier of scikit-learn's digits is trained by `nllfit.fit` in one process, and then by as many workers as are
-asked for: processes that TensorFlow's `MultiWorkerMirroredStrategy` joins, each of which takes its share of every batch
-and learns of the others by `TF_CONFIG`. Here all run on this machine, over loopback; the commands for several machines
-are printed, too. A worker that dies takes the others with it, since they wait for its gradients: all are started anew,
-and go on from the backup of the last epoch.
+`nllfit.fit` trains a classifier of scikit-learn's digits in one process, and then in several workers. The workers are
+processes that TensorFlow's `MultiWorkerMirroredStrategy` connects: each takes its share of every batch and finds the
+others by `TF_CONFIG`. Here all run on one machine, over loopback; the commands for several machines are printed, too.
+If a worker dies, the others cannot continue without its gradients. Then all are restarted and resume from the backup of
+the last epoch.
 
-Expected: the same weights to 1e-6, and a step that is some milliseconds longer: the sums over the workers of the
-gradients and of the metrics.
+Expected: the same weights to 1e-6, and steps that are a few milliseconds longer, because the gradients and the metrics
+are summed over the workers.
 """
 
 import contextlib
@@ -32,13 +32,13 @@ MOST_STARTS = 5
 
 
 def digits():
-    """Rows of 64 shares of ink, as many as batches of any power of two up to 256 divide, and their labels."""
+    """Images as 64 intensities and their labels; their number is divisible by all batch sizes 2^k up to 256."""
     images, labels = datasets.load_digits(return_X_y=True)
     return (images / 16).astype("float32")[:1792], labels[:1792]
 
 
 def train(tools, arguments, strategy, callbacks=()):
-    """The trained model, its last loss and the seconds of a step."""
+    """The trained model, its last loss and the seconds per step."""
     keras, layers = tools.keras, tools.keras.layers
     keras.utils.set_random_seed(arguments.seed)
     with strategy.scope() if strategy else contextlib.nullcontext():
@@ -68,7 +68,7 @@ def _clock(keras):
 
 
 def work(tools, arguments):
-    """What one worker does: it trains with the others that TF_CONFIG names, and the first of them writes the result."""
+    """Runs one worker: it trains together with the others in TF_CONFIG, and the first worker writes the result."""
     if arguments.out is None:
         raise ValueError("TF_CONFIG makes this a worker of several: give --out, a folder that all of them see.")
     folder = pathlib.Path(arguments.out)
@@ -92,7 +92,7 @@ def configs(hosts):
 
 
 def free_ports(count):
-    """Ports of this machine that nobody uses."""
+    """Free ports of this machine."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for s in sockets:
@@ -101,7 +101,7 @@ def free_ports(count):
 
 
 def supervise(start):
-    """Runs the processes that `start()` gives until all have ended well: if one dies, all are started anew."""
+    """Runs the processes of `start()` until all succeed; if one dies, all are restarted."""
     for _ in range(MOST_STARTS):
         processes = start()
         try:
@@ -111,16 +111,16 @@ def supervise(start):
                 time.sleep(0.1)
         finally:
             for process in processes:
-                process.kill()  # it does nothing to one that has ended
+                process.kill()  # no effect on a process that has ended
             codes = [process.wait() for process in processes]
         if not any(codes):
             return
-        print(f"workers ended with {codes}: all are started anew, from the backup", file=sys.stderr)
-    raise ValueError(f"The workers died {MOST_STARTS} times: look at the logs beside the result.")
+        print(f"workers ended with {codes}: all are restarted from the backup", file=sys.stderr)
+    raise ValueError(f"The workers died {MOST_STARTS} times: look at the logs in the run folder.")
 
 
 def run_workers(arguments, folder, argv):
-    """The weights, the loss and the seconds of a step by workers on this machine, each of which has a log."""
+    """Trains with workers on this machine: the weights, the loss and the seconds per step. Each worker has a log."""
 
     def start():
         hosts = [f"localhost:{port}" for port in free_ports(arguments.workers)]
@@ -140,12 +140,14 @@ def run_workers(arguments, folder, argv):
 
 
 def main(argv=None):
-    """Runs the experiment, or one worker of it where TF_CONFIG is set; returns its metrics."""
+    """Runs the experiment, or one of its workers if TF_CONFIG is set; returns the metrics."""
     parser = common.parser(__doc__, "distributed")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=10, help="(default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=256, help="rows, of all workers (default: %(default)s)")
-    parser.add_argument("--units", type=int, default=256, help="of the hidden layer (default: %(default)s)")
+    parser.add_argument(
+        "--batch-size", type=int, default=256, help="rows per step of all workers (default: %(default)s)"
+    )
+    parser.add_argument("--units", type=int, default=256, help="units of the hidden layer (default: %(default)s)")
     arguments = common.checked(parser.parse_args(argv), workers=1, epochs=1, batch_size=1, units=1)
     tools = common.toolkit(arguments.keras)
     if "TF_CONFIG" in os.environ:
@@ -169,7 +171,7 @@ def main(argv=None):
 
 
 def show(metrics, arguments, argv):
-    """Prints the table, and what to type on several machines."""
+    """Prints the table, and the commands for several machines."""
     print(f"\n{metrics['parameters']} parameters, {4 * metrics['parameters'] / 1024:.0f} KiB of gradients a step")
     print(f"{'workers':>8}{'us a step':>12}{'loss':>12}{'weights differ by':>20}")
     for workers, difference in (("1", 0.0), (str(arguments.workers), metrics["weight_difference"])):

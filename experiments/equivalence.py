@@ -1,13 +1,13 @@
-"""Are Keras's losses really negative log-likelihoods? Twins are trained, one with each, and compared.
+"""Are Keras's losses really negative log-likelihoods? Twin models are trained with each and compared.
 
     python -m experiments.equivalence
 
 For each of binary, categorical and sparse categorical crossentropy and squared error, two models start from the same
-weights and see the same batches of real data in float64: one has the Keras loss, its twin the head and the generic
-`-log_prob` loss, and both the same number of epochs of Adam (squared error: plain SGD, the twin's learning rate divided
-by the known factor).
+weights and train on the same batches of real data in float64. One has the Keras loss, its twin the head with the
+generic `-log_prob` loss. Both train for the same number of epochs with Adam; for the squared error with plain SGD,
+where the twin's learning rate is divided by the known factor between the losses.
 
-Expected: differences of rounding alone, at most 1e-12 in loss and gradient and 1e-9 in the final weights.
+Expected: only rounding errors, at most 1e-12 in the loss and the gradient and 1e-9 in the final weights.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ import nllfit
 from experiments import common
 from nllfit.equivalence import EQUIVALENCES, Equivalence
 
-SIGMA = 0.5  # the fixed scale of the Normal head: the factor is 2, by which a learning rate divides exactly
+SIGMA = 0.5  # the fixed scale of the Normal head; the factor is then 2, and division by it is exact
 
 
 @dataclasses.dataclass(frozen=True)
 class Twins:
-    """A row of `EQUIVALENCES`, the data it is tried on and how its twins are trained."""
+    """A row of `EQUIVALENCES`, with the data and the training of its twin models."""
 
     row: Equivalence
     x: np.ndarray
@@ -38,7 +38,7 @@ class Twins:
 
 
 def all_twins(keras):
-    """The four comparisons, on scikit-learn's own data."""
+    """The four comparisons, on data sets of scikit-learn."""
     rows = {row.head_text.partition("(")[0]: row for row in EQUIVALENCES}
     adam, sgd = keras.optimizers.Adam, keras.optimizers.SGD
     x, malignant = datasets.load_breast_cancer(return_X_y=True)
@@ -55,7 +55,7 @@ def all_twins(keras):
 
 @contextlib.contextmanager
 def double_precision(keras):
-    """Keras in float64: its layers, losses and optimizers."""
+    """A context in which Keras's layers, losses and optimizers use float64."""
     before = keras.backend.floatx()
     keras.backend.set_floatx("float64")
     try:
@@ -65,14 +65,14 @@ def double_precision(keras):
 
 
 def body(keras, num_inputs, units, seed):
-    """The layers that both twins have, with the same weights for the same seed."""
+    """The layers of both twins, with the same weights for the same seed."""
     keras.utils.set_random_seed(seed)
     layers = keras.layers
     return [keras.Input((num_inputs,)), layers.Dense(32, "tanh", dtype="float64"), layers.Dense(units, dtype="float64")]
 
 
 def compare(tools, twins, epochs, seed):
-    """Trains the two and returns the largest differences, the loss and gradient as shares of their size."""
+    """Trains both twins and returns their largest differences, relative ones for loss and gradient."""
     row, x, y, size = twins.row, twins.x, twins.y, twins.size
     scale, offset = row.scale(size, SIGMA), np.mean(row.offset(size, SIGMA, y))
     keras = tools.keras
@@ -112,7 +112,7 @@ def largest_difference(ours, theirs):
 def main(argv=None):
     """Runs the experiment; returns its metrics, by Keras loss."""
     parser = common.parser(__doc__, "equivalence")
-    parser.add_argument("--epochs", type=int, default=5, help="of each twin (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=5, help="epochs of each twin (default: %(default)s)")
     arguments = common.checked(parser.parse_args(argv), epochs=1)
     tools = common.toolkit(arguments.keras)
     with common.run_folder(arguments) as folder, double_precision(tools.keras):

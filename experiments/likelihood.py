@@ -3,10 +3,11 @@
     python -m experiments.likelihood
     python -m experiments.likelihood --data sizes.csv --column serving --families Gamma Weibull LogNormal Normal
 
-First the two figures of the lesson. The sample 0, 0, 0, 1, 0 under a Bernoulli has the likelihood theta (1 - theta)^4,
-largest at theta = 1/5; the sample -1, 0, 1 under a Normal has a surface, highest at mu = 0, sigma = sqrt(2/3). Then a
-real sample is fitted by several families, ranked by AIC: by default scikit-learn's breast cancer data, the mean area of
-569 cell nuclei, where the skewed InverseGamma comes first and the Normal far behind.
+First come two simple figures. The sample 0, 0, 0, 1, 0 of a Bernoulli has the likelihood theta (1 - theta)^4, with its
+maximum at theta = 1/5. The sample -1, 0, 1 of a Normal has a likelihood surface with its maximum at mu = 0 and sigma =
+sqrt(2/3). Then several families are fitted to a real sample and ranked by AIC. The default sample is the mean area of
+569 cell nuclei from scikit-learn's breast cancer data, where the skewed InverseGamma is the best and the Normal is far
+behind.
 """
 
 import csv
@@ -28,7 +29,7 @@ FAMILIES = ["Normal", "LogNormal", "Gamma", "Weibull", "InverseGaussian", "Inver
 
 
 def read_sample(path, column):
-    """The sample's name, its numbers, and how many rows have none: a column of a CSV file, or scikit-learn's nuclei."""
+    """The sample's name, its numbers, and the number of empty rows, from a CSV column or scikit-learn's data."""
     if path is None and column is None:
         bunch = load_breast_cancer()
         return "mean area", bunch.data[:, list(bunch.feature_names).index("mean area")], 0
@@ -54,7 +55,7 @@ def read_sample(path, column):
 
 
 def number(text, place):
-    """A cell's number; NaN where it holds none, as spreadsheets and R write it."""
+    """The number in a cell; NaN for an empty cell or the marks that spreadsheets and R use for missing values."""
     if text is None or text.strip().lower() in ("", "na", "nan", "null"):
         return math.nan
     try:
@@ -64,14 +65,14 @@ def number(text, place):
 
 
 def lesson(path):
-    """The two figures of the lesson, side by side, and where their maxima are."""
+    """Draws the two simple likelihoods side by side and returns their maxima."""
     theta, mu, sigma = np.linspace(0.0, 1.0, 401), np.linspace(-2.0, 2.0, 301), np.linspace(0.3, 2.3, 301)
     figure, (left, right) = new_figure(columns=2)
     bernoulli = nllfit.maximum_likelihood(tfd.Bernoulli, [0, 0, 0, 1, 0])
     marks = {
         "estimate": bernoulli.parameters["probs"],
         "interval": bernoulli.confidence_intervals(method="profile")["probs"],
-        "interval_name": "95 % profile-likelihood\ninterval",
+        "interval_name": "95% profile-likelihood\ninterval",
     }
     plots.likelihood_curve(left, tfd.Bernoulli(probs=theta), [0, 0, 0, 1, 0], theta, name="theta", **marks)
     left.set_title("Sample 0, 0, 0, 1, 0 under Bernoulli(theta)")
@@ -84,7 +85,7 @@ def lesson(path):
 
 
 def plot(comparison, y, name, folder):
-    """The best families over the sample, and the profile likelihood of the best one's parameters."""
+    """Draws the best families over the sample, and the profile likelihoods of the best one's parameters."""
     shown = [estimate for estimate in comparison.estimates if estimate.converged][:4]
     if not shown:
         return
@@ -112,7 +113,7 @@ def main(argv=None):
     """Runs the experiment; returns its metrics."""
     parser = common.parser(__doc__, "likelihood")
     parser.add_argument("--data", metavar="FILE", help="a CSV file with a header line (default: scikit-learn's data)")
-    parser.add_argument("--column", help="the column of FILE that holds the sample")
+    parser.add_argument("--column", help="the column of FILE with the sample")
     parser.add_argument("--families", nargs="+", default=FAMILIES, help="classes of tfp.distributions")
     arguments = parser.parse_args(argv)
     name, y, missing = read_sample(arguments.data, arguments.column)

@@ -2,17 +2,17 @@
 
     python -m experiments.overconfidence
 
-A network whose Normal head has a scale for each row learns the training rows by heart: their residuals go to zero, and
-the scales with them. The same scales are far too small for test rows, of which each costs half its squared error in
-units of the scale: the mean negative log-likelihood (NLL) explodes, while the error of the mean hardly grows. A network
-is trained on scikit-learn's diabetes data, on several random splits, by the NLL, by the NLL with a floor under the
-scale, by beta-NLL (Seitzer et al. 2022) and by the CRPS. Then five networks by the NLL make an ensemble, and the scales
-of the ensemble are multiplied by one factor, which is chosen on rows held out of training. Last comes
-`nllfit.tabular.DistributionRegressor`, which chooses the factor and the weight decay.
+A network with a Normal head whose scale depends on the row overfits: the residuals of the training rows go to 0, and so
+do the scales. These scales are far too small for test rows, and each row costs half its squared error in units of the
+scale. So the mean negative log-likelihood (NLL) explodes, although the error of the mean hardly grows. Networks are
+trained on random splits of scikit-learn's diabetes data with four losses: the NLL, the NLL with a floor under the
+scale, beta-NLL (Seitzer et al. 2022) and the CRPS. Then five networks trained with the NLL form an ensemble, whose
+scales are also multiplied by a factor that is chosen on held-out training rows. Finally,
+`nllfit.tabular.DistributionRegressor` chooses both the factor and the weight decay.
 
-Expected: the NLL by itself ends at about 8, far above the 1.4 of the Normal which knows no inputs. No other loss is the
-cure: beta-NLL and the CRPS learn the mean faster, and so the training rows by heart, and end above 40. The floor and
-the ensemble bring it to 2.8 and the factor to 1.7; only with weight decay it is lower than without inputs, at 1.0.
+Expected: the NLL loss gives a test NLL of about 8, far above the 1.4 of a Normal that ignores the inputs. Other losses
+do not help: beta-NLL and the CRPS learn the mean faster, so they overfit more and end above 40. The floor and the
+ensemble lower the test NLL to 2.8, and the factor to 1.7. Only weight decay makes it better than without inputs, 1.0.
 """
 
 import functools
@@ -28,11 +28,11 @@ from nllfit.tabular import DistributionRegressor
 
 MEMBERS = 5
 FACTORS = np.geomspace(0.7, 4, 36)
-FLOOR = 0.3  # of the target's standard deviation
+FLOOR = 0.3  # in standard deviations of the target
 
 
 def build(tools, head, loss, num_inputs):
-    """A compiled network of two hidden layers under a head."""
+    """A compiled network of two hidden layers and a head."""
     layers = tools.keras.layers
     hidden = [layers.Dense(50, "swish") for _ in range(2)]
     model = tools.keras.Sequential([layers.Input([num_inputs]), *hidden, layers.Dense(2), head])
@@ -52,13 +52,13 @@ def methods(tools):
 
 
 def scores(distribution, y):
-    """The NLL and the RMSE of rows, and the mean predicted standard deviation."""
+    """The NLL, the RMSE and the mean predicted standard deviation on rows."""
     evaluation = nllfit.evaluate(distribution, y=y)
     return {"nll": evaluation.nll, "rmse": evaluation.rmse, "mean_stddev": float(np.mean(distribution.stddev()))}
 
 
 def fit_split(tools, x, y, train, test, epochs, seed):
-    """The scores of the test rows by method, and the test NLL by epoch where one network is trained."""
+    """The scores of the test rows by method, and the test NLL by epoch for methods with a single network."""
     loc, unit = y[train].mean(), y[train].std()
     x = (x - x[train].mean(0)) / x[train].std(0)
     y = (y - loc) / unit
@@ -92,7 +92,7 @@ def fit_split(tools, x, y, train, test, epochs, seed):
 
 
 def widened(mixture, factor):
-    """A mixture of Normals, the scale of each times `factor`."""
+    """A mixture of Normals with all scales multiplied by `factor`."""
     normal = mixture.components_distribution.distribution
     components = tfp.distributions.Independent(tfp.distributions.Normal(normal.loc, factor * normal.scale), 1)
     return tfp.distributions.MixtureSameFamily(mixture.mixture_distribution, components)
@@ -104,7 +104,7 @@ def _marginal(num_rows):
 
 
 def plot(curves, metrics, path):
-    """The test NLL by epoch, the mean over the splits, and the level of the ensembles and of no inputs."""
+    """Draws the mean test NLL by epoch, with horizontal lines for the ensembles and for the marginal Normal."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     ax = figure.subplots()
     for name, values in curves.items():
@@ -120,8 +120,8 @@ def plot(curves, metrics, path):
 def main(argv=None):
     """Runs the experiment; returns its metrics, in units of the target's standard deviation."""
     parser = common.parser(__doc__, "overconfidence")
-    parser.add_argument("--epochs", type=int, default=300, help="of each network (default: %(default)s)")
-    parser.add_argument("--splits", type=int, default=5, help="into nine tenths and one (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=300, help="epochs of each network (default: %(default)s)")
+    parser.add_argument("--splits", type=int, default=5, help="random splits into 90%% and 10%% (default: %(default)s)")
     arguments = common.checked(parser.parse_args(argv), epochs=1, splits=1)
     tools = common.toolkit(arguments.keras)
     x, y = datasets.load_diabetes(return_X_y=True)

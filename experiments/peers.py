@@ -1,19 +1,19 @@
-"""Whose predicted distributions are better, and faster? `DistributionRegressor` and its peers on the same splits.
+"""Whose predicted distributions are better, and faster? `DistributionRegressor` and other packages on the same splits.
 
     python -m experiments.peers --data FOLDER
 
-The tables are every NAME.txt of the folder (numbers between blanks) and every NAME.csv (with a header; text is a
-category, and an empty field a gap), the target in the last column, and diabetes of scikit-learn and the fair and
-randhie tables of statsmodels. Each is split into 90% training and 10% test rows, `--splits` times. Every peer sees the
-same rows as the same numbers: a category as indicators, and a gap as the median with an indicator.
+The tables are all NAME.txt files of the folder (numbers separated by blanks) and all NAME.csv files (with a header;
+text is a category, an empty field a missing value), with the target in the last column; and the data sets diabetes from
+scikit-learn, and fair and randhie from statsmodels. Each is split into 90% training and 10% test rows, `--splits`
+times. Every package gets the same rows, with categories as indicators, and missing values as medians with an indicator.
 
-The peers are NGBoost (a Normal, with early stopping), Treeffuser, CatBoost (a Normal, `RMSEWithUncertainty`), and
-LightGBM, scikit-learn's gradient boosting and quantile-forest (quantiles). One that is not installed is left out. The
-predictions are scored in the target's own unit: the mean negative log-likelihood (NLL, nats) if there is a density; the
-CRPS and the pinball losses at 5, 50 and 95% from the quantiles at 1 to 99%; the coverage of the central 90% interval.
-`fit_seconds` is the time on the clock, `fit_cpu` and `predict_cpu` are seconds of all cores.
+The packages are NGBoost (a Normal, with early stopping), Treeffuser, CatBoost (a Normal, `RMSEWithUncertainty`), and
+LightGBM, scikit-learn's gradient boosting and quantile-forest (quantiles). Packages that are not installed are skipped.
+The scores are in the unit of the target: the mean negative log-likelihood (NLL, nats) if there is a density; the CRPS
+and the pinball losses at 5, 50 and 95%, from the quantiles at 1 to 99%; the coverage of the central 90% interval.
+`fit_seconds` is wall-clock time; `fit_cpu` and `predict_cpu` are the CPU seconds of all cores.
 
-Every fit is written as it ends: cut short, the same command with `--out` goes on where it stopped.
+Each fit is saved when it is done, so the same command with `--out` resumes an interrupted run.
 """
 
 import dataclasses
@@ -34,13 +34,13 @@ from nllfit.tabular import DistributionRegressor
 from nllfit.tabular.columns import Columns
 
 LEVELS = np.arange(1, 100) / 100
-FEW = (0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98)  # of a peer that fits a model for each level
+FEW = (0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98)  # for packages that fit one model per level
 SCORES = "nll", "crps", "pinball_5", "pinball_50", "pinball_95", "coverage_90", "fit_seconds", "fit_cpu", "predict_cpu"
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """Quantiles `[n, 99]` of test rows, and the logarithm of the density at their outcomes, if there is one."""
+    """The quantiles `[n, 99]` of test rows, and a function that returns log-densities at outcomes, or None."""
 
     quantiles: np.ndarray
     log_density: Callable[[np.ndarray], np.ndarray] | None = None
@@ -62,13 +62,13 @@ def ours(distribution, x, y, seed):
 
 
 def normal(mean, scale):
-    """A Prediction of Normals."""
+    """The `Prediction` of Normal distributions."""
     law = stats.norm(mean, np.maximum(scale, 1e-12))
     return Prediction(stats.norm.ppf(LEVELS) * law.std()[:, None] + law.mean()[:, None], law.logpdf)
 
 
 def ngboost(x, y, seed):
-    """NGBoost with a Normal, as many trees as are best on the last fifth of the rows."""
+    """NGBoost with a Normal; the last fifth of the rows selects the number of trees."""
     from ngboost import NGBRegressor
 
     cut = len(x) * 4 // 5
@@ -83,7 +83,7 @@ def ngboost(x, y, seed):
 
 
 def treeffuser(x, y, seed):
-    """Treeffuser, by 200 samples."""
+    """Treeffuser, with 200 samples per row."""
     from treeffuser import Treeffuser
 
     model = Treeffuser(seed=seed)
@@ -94,7 +94,7 @@ def treeffuser(x, y, seed):
 
 
 def catboost(x, y, seed):
-    """CatBoost with a Normal, as many trees as are best on the last fifth of the rows."""
+    """CatBoost with a Normal; the last fifth of the rows selects the number of trees."""
     from catboost import CatBoostRegressor
 
     cut = len(x) * 4 // 5
@@ -119,7 +119,7 @@ def quantile_forest(x, y, seed):
 
 
 def lightgbm(x, y, seed):
-    """LightGBM, one model for each of a few levels."""
+    """LightGBM, with one model for each of a few quantile levels."""
     from lightgbm import LGBMRegressor
 
     models = [LGBMRegressor(objective="quantile", alpha=q, random_state=seed, verbose=-1).fit(x, y) for q in FEW]
@@ -127,13 +127,13 @@ def lightgbm(x, y, seed):
 
 
 def gradient_boosting(x, y, seed):
-    """scikit-learn's gradient boosting, one model for each of a few levels."""
+    """scikit-learn's gradient boosting, with one model for each of a few quantile levels."""
     make = functools.partial(HistGradientBoostingRegressor, loss="quantile", early_stopping=True, random_state=seed)
     return functools.partial(between, [make(quantile=q).fit(x, y) for q in FEW])
 
 
 def between(models, x):
-    """A Prediction from one model for each of FEW levels, in order and interpolated."""
+    """The `Prediction` from one model for each of `FEW` levels, with quantiles sorted and interpolated."""
     found = np.sort([model.predict(x) for model in models], axis=0).T
     return Prediction(np.stack([np.interp(stats.norm.ppf(LEVELS), stats.norm.ppf(FEW), row) for row in found]))
 
@@ -151,7 +151,7 @@ PEERS = {
 
 
 def scored(fit, x, y, train, test, seed):
-    """The scores of a peer on the test rows, and the seconds that it took."""
+    """The scores of a package on the test rows, and its times."""
     clock, cpu = time.perf_counter(), time.process_time()
     predict = fit(x[train], y[train], seed)
     seconds = {"fit_seconds": time.perf_counter() - clock, "fit_cpu": time.process_time() - cpu}
@@ -167,7 +167,7 @@ def scored(fit, x, y, train, test, seed):
 
 
 def read_tables(folder):
-    """The tables by name, each the numbers `[n, m]` and the target `[n]`."""
+    """The tables by name: numbers `[n, m]` and the target `[n]`."""
     import statsmodels.api as sm
 
     found = {path.stem: pd.read_csv(path) for path in sorted(pathlib.Path(folder).glob("*.csv"))}
@@ -188,7 +188,7 @@ def _numbers(frame):
 
 
 def print_table(name, rows):
-    """The mean scores of every peer on a table, the best CRPS first."""
+    """Prints the mean scores of each package on a table, the best CRPS first."""
     print(f"\n{name:20}" + "".join(f"{score:>13}" for score in SCORES))
     for peer, row in sorted(rows.items(), key=lambda item: item[1]["crps"]):
         print(f"{peer:20}" + "".join(f"{np.nan if row[score] is None else row[score]:13.4g}" for score in SCORES))
@@ -202,7 +202,7 @@ def main(argv=None):
     parser.add_argument("--data", metavar="FOLDER", required=True, help="the folder of the tables")
     parser.add_argument("--only", metavar="NAME,...", type=names, help="only these tables")
     parser.add_argument("--peers", metavar="NAME,...", type=names, help="only these peers")
-    parser.add_argument("--splits", type=int, default=5, help="of each table (default: %(default)s)")
+    parser.add_argument("--splits", type=int, default=5, help="splits of each table (default: %(default)s)")
     arguments = common.checked(parser.parse_args(argv), splits=1, keras=3)
     found = read_tables(arguments.data)
     chosen = arguments.only or list(found)

@@ -2,14 +2,14 @@
 
     python -m experiments.regression
 
-A line with Normal noise, y = f(x) + e with e ~ N(0, sigma^2), is fitted by three models that differ in the head alone:
-the scale fixed (least squares), the scale shared (one learned number: the maximum-likelihood sigma), the scale from the
-network (another for each x). The same once more with noise that grows with x. Then the linear model with a shared scale
-on scikit-learn's diabetes data.
+Three models are fitted to a line with Normal noise, y = f(x) + e with e ~ N(0, sigma^2). They differ only in the scale
+of the head: fixed (least squares), shared (one learned number, the maximum-likelihood sigma), or predicted by the
+network (a different one for each x). Then the same with noise that grows with x. Finally, the linear model with a
+shared scale is fitted to scikit-learn's diabetes data.
 
-Expected: the first two find the least-squares line; the shared scale is the root of the mean squared residual (divided
-by n, not n - 2); where the noise grows, only the third sees it, and its negative log-likelihood is the lowest; on the
-diabetes data sigma is 53.476 and the mean negative log-likelihood 5.39817 nats.
+Expected: the first two models find the least-squares line, and the shared scale is the root mean squared residual
+(divided by n, not n - 2). If the noise grows, only the third model learns it, and its negative log-likelihood is the
+lowest. On the diabetes data, sigma is 53.476 and the mean negative log-likelihood 5.39817 nats.
 """
 
 import functools
@@ -24,12 +24,12 @@ from nllfit import plots
 
 SLOPE, INTERCEPT, SIGMA = 2.0, -1.0, 0.5
 NOISES = {"constant": lambda x: SIGMA, "growing": lambda x: SIGMA * np.exp(1.5 * x)}
-STEPS = 10  # an epoch
+STEPS = 10  # per epoch
 FORMS = {"fixed": {"scale": 1.0}, "shared": {"shared": ("scale",)}, "network": {}}
 
 
 def fitted(tools, form, x, y, epochs, title, folder):
-    """A linear layer under a Normal head in float64, after full-batch Adam whose steps shrink to nothing."""
+    """A linear layer with a Normal head in float64, trained by full-batch Adam with a rate that decays to 0."""
     keras, normal = tools.keras, tools.heads.Normal
     units = normal.params_size(**form)
     dense = keras.layers.Dense(units, dtype="float64")
@@ -44,7 +44,7 @@ def fitted(tools, form, x, y, epochs, title, folder):
 
 
 def fit_line(tools, noise, num_rows, epochs, seed, folder):
-    """The three heads on a noisy line: the data, the models, and their numbers beside those of least squares."""
+    """Fits the three heads to a noisy line: the data, the models, and their estimates and those of least squares."""
     rng = np.random.default_rng(seed)
     x = rng.uniform(-1, 1, [num_rows, 1])
     y = SLOPE * x + INTERCEPT + NOISES[noise](x) * rng.normal(size=[num_rows, 1])
@@ -68,7 +68,7 @@ def fit_line(tools, noise, num_rows, epochs, seed, folder):
 
 
 def evaluated(noise, models, seed, num_rows=1000):
-    """The scores of each model on new rows of the line."""
+    """Evaluations of each model on new rows of the line."""
     rng = np.random.default_rng(seed + 1)
     x = rng.uniform(-1, 1, [num_rows, 1])
     y = SLOPE * x + INTERCEPT + NOISES[noise](x) * rng.normal(size=[num_rows, 1])
@@ -76,7 +76,7 @@ def evaluated(noise, models, seed, num_rows=1000):
 
 
 def fit_diabetes(tools, epochs, folder):
-    """The linear model with one scale, trained on standardised data; its sigma and NLL in the target's own units."""
+    """Fits the linear model with a shared scale to standardised data; its sigma and NLL are in the target's unit."""
     x, y = datasets.load_diabetes(return_X_y=True)
     x, unit = x / x.std(0), y.std()
     y = (y[:, None] - y.mean()) / unit
@@ -90,7 +90,7 @@ def fit_diabetes(tools, epochs, folder):
 
 
 def plot(tools, lines, path):
-    """Data, line and band: a row for each noise, a column for each head."""
+    """Draws data, line and band, with a row for each noise and a column for each head."""
     figure = Figure(figsize=(12, 7), layout="constrained")
     axes = figure.subplots(len(lines), len(FORMS), sharex=True, sharey="row", squeeze=False)
     for row, (noise, (x, y, models)) in zip(axes, lines.items(), strict=True):
@@ -104,7 +104,7 @@ def plot(tools, lines, path):
 
 
 def plot_calibration(lines, evaluations, path):
-    """Training, and the histogram of new outcomes' PIT, which is flat where the head is true to the noise."""
+    """Draws the training curves and the PIT histogram of new outcomes, which is flat if the head fits the noise."""
     figure = Figure(figsize=(12, 14), layout="constrained")
     axes = figure.subplots(2 * len(lines), len(FORMS))
     for i, (noise, (_, _, models)) in enumerate(lines.items()):
@@ -116,7 +116,7 @@ def plot_calibration(lines, evaluations, path):
 
 
 def print_table(noise, metrics):
-    """The fits beside least squares."""
+    """Prints the fits and least squares as a table."""
     squares = metrics["least_squares"]
     print(f"\n{noise + ' noise':15} {'slope':>10} {'intercept':>10} {'sigma':>10} {'mean NLL':>10}")
     line = (squares["slope"], squares["intercept"], squares["residual_sigma"])
@@ -130,7 +130,7 @@ def main(argv=None):
     """Runs the experiment; returns its metrics."""
     parser = common.parser(__doc__, "regression")
     parser.add_argument("--rows", type=int, default=200, help="points of the line (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=100, help="each of ten steps of Adam (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=100, help="epochs of ten steps of Adam (default: %(default)s)")
     arguments = common.checked(parser.parse_args(argv), rows=3, epochs=1)
     tools = common.toolkit(arguments.keras)
     tools.keras.utils.set_random_seed(arguments.seed)

@@ -1,23 +1,27 @@
-"""How fast is training when an epoch is one program? `nllfit.fit` beside Keras, PyTorch and JAX, in one run.
+"""How fast is training when an epoch is one program? `nllfit.fit` compared with Keras, PyTorch and JAX.
 
     python -m experiments.speed                     # everything, for all contenders that are installed
-    python -m experiments.speed --models            # the whole jobs alone
+    python -m experiments.speed --models            # only the whole jobs
     python -m experiments.speed --models small cnn --jobs --contenders nllfit tf_keras --json
 
-Every contender trains the same network with Adam on the same rows, shuffled anew each epoch, in a process of its own:
-microseconds a step (the median of `--repeats` calls), the seconds of the first call with all its compiling, and the
-process's peak memory. Then whole jobs on 455 rows (13-50-2, batch 32), each in `--repeats` fresh processes, the
-contenders in turn: the median, with tracing and compiling but without imports; a model fitted again, and members, when
-they have been trained for some seconds. Then how `nllfit.fit` grows with rows and with batch size, and what a head
-costs it: the Bernoulli head with the generic loss over a Dense layer with Keras's binary crossentropy.
+There are three parts:
 
-Ratios are to `nllfit` on the same Keras. Expected on two cores: `tf_keras` 38 or more on the smallest model, where
-Python is most of a step, and 1.4 or more on the CNN, where arithmetic is; a head 1.00 +- 0.03. PyTorch and JAX are
-compared where they are installed (`pip install torch jax`). All of it takes half an hour, of which Keras has most;
-`--repeats 1` a third.
+1. Every contender trains the same networks with Adam on the same rows, shuffled in each epoch, in a separate process.
+   Measured are the microseconds per step (the median of `--repeats` calls), the seconds of the first call including all
+   compilation, and the peak memory of the process.
+2. Whole jobs on 455 rows (13-50-2, batch 32), in `--repeats` new processes, with the contenders taking turns. The
+   median includes tracing and compilation but not imports. The jobs on a model fitted again and on ensemble members
+   start after a few seconds of training.
+3. The time of `nllfit.fit` by the numbers of rows and the batch size, and the cost of a head: a Bernoulli head with the
+   generic loss compared with a Dense layer and Keras's binary crossentropy.
 
-JAX's step of 16-256-256-2 is a tenth faster: jaxlib 0.10 gives five of its eight matrix products to YNNPACK, which
-TensorFlow 2.21 does with `XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type=+LIBRARY_FUSION_TYPE_DOT` alone
+Ratios are relative to `nllfit` with the same Keras. Expected on two cores: 38 or more for `tf_keras` on the smallest
+model, where Python takes most of a step, and 1.4 or more on the CNN, where arithmetic does; 1.00 +- 0.03 for a head.
+PyTorch and JAX are included if they are installed (`pip install torch jax`). Everything takes half an hour, most of it
+in Keras; `--repeats 1` takes a third of that.
+
+JAX's step of 16-256-256-2 is 10% faster, because jaxlib 0.10 computes five of its eight matrix products with YNNPACK.
+TensorFlow 2.21 does so only with `XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type=+LIBRARY_FUSION_TYPE_DOT`
 (docs/training.md).
 """
 
@@ -37,7 +41,7 @@ import numpy as np
 
 from experiments import common, contenders
 
-MODELS = {  # hidden layers, inputs, classes, rows a batch, steps an epoch, epochs a call
+MODELS = {  # hidden layers, input shape, classes, batch size, steps per epoch, epochs per call
     "small": ((64,), (16,), 2, 32, 1000, 3),
     "medium": ((256, 256), (16,), 2, 128, 300, 2),
     "large": ((512, 512), (784,), 10, 128, 150, 2),
@@ -47,8 +51,8 @@ MODELS = {  # hidden layers, inputs, classes, rows a batch, steps an epoch, epoc
 }
 TITLES = {"small": "16-64-2, batch 32", "medium": "16-256-256-2, batch 128", "large": "784-512-512-10, batch 128"}
 TITLES |= {"cnn": "CNN on 28x28, batch 64", "dataset": "small, a tf.data.Dataset", "sequence": "small, a Sequence"}
-SETTLE = 3.0  # seconds, in which XLA may be compiling beside the first epochs
-JOBS = {  # the times that each measures
+SETTLE = 3.0  # seconds, during which XLA may be compiling in the background
+JOBS = {  # the times that each job measures, with their titles
     "fresh": {"fresh": "a fresh model, 40 epochs"},
     "again": {"again": "a model fitted again, 40 epochs"},
     "twenty": {"twenty": "20 fresh models, 40 epochs each", "further": "each further one of the 20"},
@@ -64,7 +68,7 @@ JOBS = {  # the times that each measures
     "members": {"turns": "5 members in turn, 200 epochs", "threads": "5 members in threads, 200 epochs"},
 }
 TIMES = {what: title for times in JOBS.values() for what, title in times.items()}
-CONTENDERS = {  # and the package that each needs
+CONTENDERS = {  # with the package that each needs
     "nllfit": "tf_keras",
     "nllfit_keras3": "keras",
     "tf_keras": "tf_keras",
@@ -79,24 +83,24 @@ WITHOUT = {
     ("saving", "jax"),
     ("scoring", "torch"),
     ("scoring", "jax"),
-}  # what a contender is not written for
+}  # combinations that are not implemented
 WITHOUT |= {(model, contender) for model in ("dataset", "sequence") for contender in ("torch", "jax")}
 
 
 def installed():
-    """The contenders whose packages are here."""
+    """The contenders whose packages are installed."""
     return [name for name, package in CONTENDERS.items() if importlib.util.find_spec(package)]
 
 
 def seconds(work):
-    """What some work takes."""
+    """The elapsed seconds of a call of `work`."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def settled(train, epochs, settle):
-    """Seconds of the first call, of some that are made for so many seconds that XLA has compiled beside them."""
+    """The seconds of the first of several calls, repeated for `settle` seconds so that XLA has compiled."""
     first, start = seconds(lambda: train(epochs)), time.perf_counter()
     while time.perf_counter() - start < settle:
         train(epochs)
@@ -104,13 +108,13 @@ def settled(train, epochs, settle):
 
 
 def timed(train, epochs, steps, repeats, settle=0.0):
-    """Seconds of the first call, one epoch, and microseconds a step of calls after it has settled for some seconds."""
+    """The seconds of a first call with one epoch, and the microseconds per step of calls after settling."""
     first = settled(train, 1, settle)
     return first, [seconds(lambda: train(epochs)) / (epochs * steps) * 1e6 for _ in range(repeats)]
 
 
 def measure(contender, model, repeats, seed):
-    """One contender on one model, in this process."""
+    """Measures one contender on one model, in this process."""
     hidden, shape, classes, batch, steps, epochs = MODELS[model]
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(batch * steps, *shape)).astype("float32")
@@ -123,18 +127,18 @@ def measure(contender, model, repeats, seed):
 
 
 def again(work):
-    """Seconds of some work that was done before, the median of five."""
+    """The median seconds of five calls of `work`, after a first call."""
     work()
     return float(np.median([seconds(work) for _ in range(5)]))
 
 
 def once_more(train, *held_out):
-    """Seconds of 40 epochs of a model that has been trained, the median of five."""
+    """The median seconds of five fits of 40 epochs, of a model that was trained before."""
     return float(np.median([seconds(lambda: train(40, *held_out)) for _ in range(5)]))
 
 
 def whole_job(contender, job, seed):
-    """The times of a whole job in this process, in seconds."""
+    """Measures a whole job in this process, in seconds."""
     importlib.import_module(CONTENDERS[contender])
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(455, 13)).astype("float32"), rng.integers(0, 2, 455)
@@ -168,7 +172,7 @@ def whole_job(contender, job, seed):
 
 
 def whole_jobs(arguments, job):
-    """Of each time of a job, what each contender took: the median of processes, one of each contender in turn."""
+    """For each time of a job, the median seconds of each contender over several processes."""
     names = [name for name in arguments.contenders if (job, name) not in WITHOUT]
     rounds = [{name: worker(arguments, "job", name, job) for name in names} for _ in range(arguments.repeats)]
 
@@ -179,7 +183,7 @@ def whole_jobs(arguments, job):
 
 
 def growth(seed):
-    """Seconds an epoch of the small model, by rows and by batch size."""
+    """The seconds per epoch of the small model, by the number of rows and by batch size."""
     rng = np.random.default_rng(seed)
     found = {"rows": {}, "batch_size": {}}
     for name, cases in (
@@ -197,7 +201,7 @@ def growth(seed):
 
 
 def head_cost(repeats, seed):
-    """Microseconds a step with a head and with Keras's loss, taken in turns, and their ratio."""
+    """The microseconds per step with a head and with Keras's loss, measured in turns, and their ratio."""
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(128 * 1000, 16)).astype("float32"), rng.integers(0, 2, (128 * 1000, 1)).astype("float32")
     trains = [contenders.bernoulli(head, x, y, 128) for head in (True, False)]
@@ -207,7 +211,7 @@ def head_cost(repeats, seed):
 
 
 def worker(arguments, *job):
-    """The result of one job, as a process of its own measures it."""
+    """The result of one job, measured in a separate process."""
     print(f"\r{' '.join(job):40}", end="", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "experiments.speed", "--repeats", str(arguments.repeats), "--job", *job]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -218,7 +222,7 @@ def worker(arguments, *job):
 
 
 def ours(name, rows):
-    """The contender that another one is compared with: `nllfit` on the same Keras, or the first that is there."""
+    """The contender to which another one is compared: `nllfit` with the same Keras, or the first one available."""
     rival = "nllfit_keras3" if name in ("keras", "nllfit_keras3") else "nllfit"
     return rival if rival in rows else next(iter(rows))
 
@@ -260,7 +264,7 @@ def main(argv=None):
     parser.add_argument(
         "--repeats", type=int, default=3, help="timed calls, and processes of a job (default: %(default)s)"
     )
-    parser.add_argument("--json", action="store_true", help="print the metrics as JSON and nothing else")
+    parser.add_argument("--json", action="store_true", help="print only the metrics, as JSON")
     parser.add_argument("--job", nargs="+", help="measure one job in this process and print it as JSON (used inside)")
     arguments = common.checked(parser.parse_args(argv), repeats=1)
     if arguments.job:

@@ -1,4 +1,4 @@
-"""The start of an experiment's process, until `common.run` takes over: a quiet import that Ctrl-C ends."""
+"""The start of an experiment's process, before `common.run`: a silent import that Ctrl-C can interrupt."""
 
 import os
 import signal
@@ -9,12 +9,12 @@ __all__ = ["begin"]
 
 
 def begin() -> None:
-    """Imports TensorFlow without the lines that it writes before it reads its log level, and ends at Ctrl-C."""
+    """Imports TensorFlow, hides the lines that it writes before it reads its log level, and exits on Ctrl-C."""
     sys.stderr.flush()
     stderr = os.dup(2)
 
     def leave(*_):
-        # Not an exception, which an import may swallow; there is nothing to undo.
+        # Exits at once, because modules may swallow an exception while they are imported.
         os.write(stderr, b"interrupted\n")
         os._exit(130)
 

@@ -1,15 +1,15 @@
-"""How long do patients live after a heart transplant, when some still lived as the study ended, and does age matter?
+"""How long do patients live after a heart transplant, if some are alive at the end of the study? Does age matter?
 
     python -m experiments.survival
 
-The data are the Stanford heart transplants that ship with statsmodels (Miller and Halpern 1982): days lived, whether
-death was seen, and age, of 69 patients of whom 24 were alive when last heard of. A right-censored time says only that
-death came later, which `nllfit.Censored` takes as it is. Several families are fitted to the times and ranked. A network
-under a censored head of the best of them, linear in age, is then compared with the same family without age: by the
-likelihood of all rows, where twice what it gains is chi-squared if age does not matter, and by that of rows held out.
+The data are the Stanford heart transplants from statsmodels (Miller and Halpern 1982): survival in days, whether death
+was observed, and age, of 69 patients. 24 of them were alive at the last contact, so their times are right-censored,
+which the likelihood of `nllfit.Censored` takes into account. Several families are fitted to the times and ranked. The
+best one then becomes the head of a network that is linear in age. Two comparisons show whether age matters: a
+likelihood-ratio test on all rows, and the likelihood of held-out rows with and without age.
 
-Expected: LogNormal and LogLogistic lead, with AICs a little apart; families without a long tail come last; a fit to the
-observed deaths alone has a median far too short; older patients live shorter lives.
+Expected: LogNormal and LogLogistic are the best, with similar AICs; families without a long tail are the worst. A fit
+to only the observed deaths gives a median that is far too short. Older patients live shorter.
 """
 
 import functools
@@ -44,9 +44,9 @@ def regression(tools, family, num_inputs):
 
 
 def held_out_losses(model, name, x, y, train, test):
-    """The summed negative log-likelihood of test rows, without their age and with it."""
+    """The summed negative log-likelihood of test rows, without and with age."""
     alone = nllfit.maximum_likelihood(nllfit.Censored(name), y[train])
-    # All rows, of which those held out weigh nothing: for another number of rows the loss would be traced anew.
+    # All rows, with weight 0 for the held-out ones: another number of rows would need another trace.
     nllfit.fit_lbfgs(model, x, y, sample_weight=np.isin(np.arange(len(y)), train).astype(float))
     return {
         "without age": -float(np.sum(alone.distribution.log_prob(y[test]))),
@@ -55,7 +55,7 @@ def held_out_losses(model, name, x, y, train, test):
 
 
 def plot(time, observed, estimates, naive, by_age, path):
-    """The Kaplan-Meier estimate with the fitted survival curves, and those of two ages."""
+    """Draws the Kaplan-Meier estimate with the fitted survival curves, and with the curves for two ages."""
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     days = np.linspace(1, time.max(), 400)
@@ -78,7 +78,7 @@ def plot(time, observed, estimates, naive, by_age, path):
 def main(argv=None):
     """Runs the experiment; returns its metrics, with medians in days."""
     parser = common.parser(__doc__, "survival")
-    parser.add_argument("--folds", type=int, default=10, help="of the rows held out (default: %(default)s)")
+    parser.add_argument("--folds", type=int, default=10, help="folds of the cross-validation (default: %(default)s)")
     arguments = common.checked(parser.parse_args(argv), folds=2)
     tools = common.toolkit(arguments.keras)
     age, time, observed = load()
@@ -100,7 +100,7 @@ def main(argv=None):
         folds = model_selection.KFold(arguments.folds, shuffle=True, random_state=arguments.seed)
         bar = tools.keras.utils.Progbar(arguments.folds, unit_name="fold")
         for i, (train, test) in enumerate(folds.split(x)):
-            fold = functools.partial(held_out_losses, model, name, x, y, train, test)  # which trains the model anew
+            fold = functools.partial(held_out_losses, model, name, x, y, train, test)  # fits the model again
             scored.append(common.kept(folder / "unfinished" / f"fold-{i}.json", fold))
             bar.update(i + 1)
         held_out = {key: sum(fold[key] for fold in scored) / len(y) for key in scored[0]}

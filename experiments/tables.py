@@ -1,4 +1,4 @@
-"""Tables of numbers, whose last column is the target, and their random splits; the lines of a text file."""
+"""Reading of text files and of tables of numbers with the target in the last column, and random splits of tables."""
 
 import pathlib
 
@@ -6,12 +6,12 @@ import numpy as np
 
 __all__ = ["lines", "read_folder", "read_table", "splits"]
 
-LARGE = 40_000  # rows, above which five splits do
+LARGE = 40_000  # rows; larger tables have five splits
 LONGEST = 2**20  # characters of a line
 
 
 def lines(file):
-    """The lines of a file; a `ValueError` for one that does not end, as of a file that is no text."""
+    """The lines of a file; raises a `ValueError` for an endless line, which means that the file is not text."""
     while line := file.readline(LONGEST):
         if len(line) == LONGEST:
             raise ValueError(f"{file.name} has a line of {LONGEST} characters or more: it is no text.")
@@ -30,7 +30,7 @@ def read_folder(folder, only=None):
 
 
 def read_table(path):
-    """The inputs and the target, in the last column, of a file of numbers between blanks, tabs or commas."""
+    """The inputs and the target (the last column) of a file of numbers separated by blanks, tabs or commas."""
     rows, first = [], None
     with open(path, encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(lines(file), 1):
@@ -59,7 +59,7 @@ def read_table(path):
 
 
 def splits(num_rows, limit=None):
-    """The training and the test rows of every split, as Hernandez-Lobato and Adams (2015) drew them."""
+    """The training and the test rows of each split, identical to those of Hernandez-Lobato and Adams (2015)."""
     state = np.random.RandomState(1)
     for _ in range(min(limit or 20, 5 if num_rows > LARGE else 20)):
         order = state.choice(range(num_rows), num_rows, replace=False)

@@ -1,22 +1,23 @@
-"""How good are predicted densities? The benchmark that published methods are compared on, in one command.
+"""How good are predicted densities? The usual benchmark of published methods, in one command.
 
     python -m experiments.uci --data FOLDER
 
-Every table NAME.txt of the folder (numbers between blanks, the target in the last column) is split into 90 % training
-and 10 % test rows, 20 times, 5 times above 40,000 rows, as Hernandez-Lobato and Adams (2015) did. A
-`nllfit.tabular.DistributionRegressor` with its defaults is fitted on each split; it chooses its network, its weight
-decay and its spread on training rows. The test rows are scored in the target's own unit: mean negative log-likelihood
-(NLL, nats), root of the mean squared error (RMSE), continuous ranked probability score (CRPS), and calibration error
-(the area between the distribution function of the test rows' PIT and a uniform's).
+Every table NAME.txt of the folder (numbers separated by blanks, the target in the last column) is split into 90%
+training and 10% test rows. There are 20 random splits, or 5 for tables above 40,000 rows, the same as in
+Hernandez-Lobato and Adams (2015). A `nllfit.tabular.DistributionRegressor` with its defaults is fitted to each split;
+it selects its network, its weight decay and its spread on training rows. The scores of the test rows, in the unit of
+the target, are the mean negative log-likelihood (NLL, nats), the root mean squared error (RMSE), the continuous ranked
+probability score (CRPS) and the calibration error (the area between the distribution function of the PITs and that of a
+uniform distribution).
 
-There are two tables, because a density that is free to grow spikes can push the NLL of rounded targets down without
-bound: *Normal*, and *free*, which mixes Normals where that was better on rows held out of training. The published
-methods follow, if the folder has a `published.json`. The networks are Keras 3's.
+There are two result tables, because narrow spikes in a flexible density can lower the NLL of rounded targets without
+bound: *Normal*, and *free*, which uses a mixture of Normals if that is better on held-out training rows. If the folder
+has a `published.json`, its results are shown next to ours. The networks use Keras 3.
 
 Expected with Normal heads: an NLL of 2.60 on concrete, 0.21 on energy, -1.41 on kin8nm, -6.4 on naval and 2.46 on
-protein, each below every published one; free, -6.7 on naval and 1.83 on protein.
+protein, each below all published ones; with free heads, -6.7 on naval and 1.83 on protein.
 
-Every split is written as it ends: cut short, the same command with `--out` goes on where it stopped.
+Each split is saved when it is done, so the same command with `--out` resumes an interrupted run.
 """
 
 import functools
@@ -40,10 +41,10 @@ DISTRIBUTIONS = {"normal": ["Normal"], "free": ["Normal", "Mixture"]}
 
 
 def fit_split(x, y, train, test, seed):
-    """The scores of the test rows in both tables, what was chosen for them, and the seconds that it took."""
+    """The scores of the test rows with both kinds of heads, the selected models, and the elapsed seconds."""
     start = time.perf_counter()
     result = {}
-    # The rows of a split are in random order: the last fifth is held out. The second table continues the first.
+    # The rows of a split are in random order, so the last fifth can be held out. The second fit reuses the first one.
     model = DistributionRegressor(shuffle=False, warm_start=True, random_state=seed)
     for table, distributions in DISTRIBUTIONS.items():
         model.set_params(distribution=distributions).fit(x[train], y[train])
@@ -53,13 +54,13 @@ def fit_split(x, y, train, test, seed):
 
 
 def chosen(model):
-    """What a fitted regressor chose, in words."""
+    """The choices of a fitted regressor, as text."""
     best = model.trials_[0]
     return f"{best.network} {best.weight_decay} {best.distribution.lower()}, scales x {best.spread:.2f}"
 
 
 def fit_table(arguments, folder, name, table):
-    """The scores of every split of a table; each is written as it ends, and none is fitted twice."""
+    """The scores of all splits of a table; each is saved when it is done."""
     (x, y), done, halves = table, [], list(tables.splits(len(table[0]), arguments.splits))
     for i, (train, test) in enumerate(halves):
         split = functools.partial(fit_split, x, y, train, test, arguments.seed + i)
@@ -70,13 +71,13 @@ def fit_table(arguments, folder, name, table):
 
 
 def start_worker():
-    """Of as many processes as there are cores, one; Ctrl-C is for the one that started them."""
+    """Initialises a worker process: one thread, and Ctrl-C only ends the parent process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
 def summary(splits):
-    """The mean of each score over the splits with its standard error, the Normal heads' first."""
+    """The mean of each score over the splits with its standard error, for Normal heads and under "free"."""
 
     def of(table):
         found = {}
@@ -92,7 +93,7 @@ def summary(splits):
 
 
 def print_table(title, rows, published):
-    """One line a data set: the scores with their standard errors, and the best published NLL and RMSE."""
+    """Prints one line per data set: the scores with standard errors, and the best published NLL and RMSE."""
     print(f"\n{title:26} {'NLL':>16} {'RMSE':>18} {'CRPS':>18} {'calibration':>15}   best published NLL, RMSE")
     for name, row in rows.items():
         scores = [f"{row[score]:9.4g} ± {row[f'{score}_se'] or np.nan:<6.2g}" for score in SCORES]
@@ -104,7 +105,7 @@ def print_table(title, rows, published):
 
 
 def plot(metrics, published, path):
-    """The test NLL of both tables with two standard errors, beside the published methods: a panel for each data set."""
+    """Draws a panel for each data set: our test NLLs with two standard errors, and those of published methods."""
     figure = Figure(figsize=(3.2 * len(metrics), 3.6), layout="constrained")
     axes = figure.subplots(1, len(metrics), squeeze=False)[0]
     for ax, (name, row) in zip(axes, metrics.items(), strict=True):
@@ -124,8 +125,8 @@ def main(argv=None):
     parser = common.parser(__doc__, "uci")
     parser.set_defaults(keras=3)
     parser.add_argument("--data", metavar="FOLDER", required=True, help="the folder of the tables NAME.txt")
-    parser.add_argument("--only", metavar="NAME,...", type=lambda names: names.split(","), help="these tables alone")
-    parser.add_argument("--splits", type=int, default=20, help="at most, of each table (default: %(default)s)")
+    parser.add_argument("--only", metavar="NAME,...", type=lambda names: names.split(","), help="only these tables")
+    parser.add_argument("--splits", type=int, default=20, help="the most splits of each table (default: %(default)s)")
     arguments = common.checked(parser.parse_args(argv), splits=1, keras=3)
     data = tables.read_folder(arguments.data, arguments.only)
     anchors = pathlib.Path(arguments.data, "published.json")
@@ -137,7 +138,7 @@ def main(argv=None):
         workers = min(len(data), os.cpu_count() or 1)
         if workers == 1:
             done = dict(zip(largest_first, map(fit, largest_first, map(data.get, largest_first)), strict=True))
-        else:  # a table is one process's, which compiles its networks once
+        else:  # one process per table, so that its networks are compiled once
             with multiprocessing.get_context("spawn").Pool(workers, start_worker) as pool:
                 results = pool.starmap(fit, [(name, data[name]) for name in largest_first], chunksize=1)
             done = dict(zip(largest_first, results, strict=True))

@@ -31,7 +31,7 @@ def test_an_interrupted_binary_run_is_resumed(tmp_path, keras, monkeypatch, caps
     assert metrics["nll"] < 0.2 < metrics["class_share"]["nll"]
     assert metrics["accuracy"] > 0.93  # three standard errors of 114 rows below the expected 97%
     assert files(out) == {"config.json", "metrics.json", "binary.png", "model.keras"}
-    with pytest.raises(ValueError, match="holds something already"):
+    with pytest.raises(ValueError, match="is not empty"):
         binary.main(arguments)
 
 
@@ -88,6 +88,6 @@ def test_a_resumed_run_ends_with_the_same_numbers(tmp_path, monkeypatch):
 
 def test_a_run_folder_is_never_overwritten(tmp_path):
     (tmp_path / "kept.txt").write_text("mine")
-    with pytest.raises(ValueError, match="holds something already"):
+    with pytest.raises(ValueError, match="is not empty"):
         binary.main(["--out", str(tmp_path), "--epochs", "1"])
     assert files(tmp_path) == {"kept.txt"}

@@ -104,7 +104,7 @@ def test_an_interrupted_run_is_resumed(folder, tmp_path, monkeypatch, capsys):
     arguments = ["--data", str(folder), "--out", str(tmp_path / "run"), "--splits", "3"]
     with pytest.raises(KeyboardInterrupt):
         uci.main(arguments)
-    assert "goes on from here" in capsys.readouterr().err
+    assert "resumes this run" in capsys.readouterr().err
     with pytest.raises(ValueError, match="holds an unfinished run with --seed 0, not 1"):
         uci.main([*arguments, "--seed", "1"])
     metrics = uci.main(arguments)
