@@ -1,4 +1,4 @@
-"""Families by their mean are those of TFP: densities against SciPy, in estimation, under heads and in saved files."""
+"""Families parametrised by their mean: densities against SciPy, estimation, heads and saved files."""
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_densities_and_means(name):
+def test_densities_and_means_of_by_mean_families_match_scipy(name):
     mean, second, outcomes, expected = CASES[name]
     family = nllfit.ByMean(name)
     values = {n: v for n, v in zip(family.parameter_names, (mean, second), strict=False) if v is not None}
@@ -28,19 +28,19 @@ def test_densities_and_means(name):
     density = getattr(expected, "logpmf", None) if family.is_discrete else expected.logpdf
     np.testing.assert_allclose(made.log_prob(np.array(outcomes)), density(outcomes), rtol=1e-12)
     np.testing.assert_allclose([made.mean(), made.variance()], [expected.mean(), expected.var()], rtol=1e-12)
-    assert type(made).__name__ == name  # so that its tails, quantiles and scores are the known ones
+    assert type(made).__name__ == name  # so that it has the tails, quantiles and scores of TFP's class
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_likelihood_is_that_of_the_other_parameters(name):
+def test_by_mean_and_tfps_parameters_have_the_same_maximum_likelihood(name):
     y = CASES[name][3].rvs(60, random_state=0)
     ours, other = nllfit.maximum_likelihood(nllfit.ByMean(name), y), nllfit.maximum_likelihood(name, y)
     np.testing.assert_allclose(ours.log_likelihood, other.log_likelihood, rtol=1e-10)
     np.testing.assert_allclose(ours.parameters["mean"], other.distribution.mean(), rtol=1e-6)
 
 
-def test_the_derivative_where_tfp_is_wrong():
-    """A concentration of 1 is where a network with an `exp` link starts."""
+def test_the_gradient_is_right_at_concentration_1():
+    """TFP's gradient is wrong at concentration 1, where a network with an `exp` link starts."""
     family = nllfit.ByMean("Gamma", link={"mean": "exp", "concentration": "exp"})
     at = tf.zeros([2], tf.float64)
     with tf.GradientTape() as tape:
@@ -50,7 +50,7 @@ def test_the_derivative_where_tfp_is_wrong():
     np.testing.assert_allclose(tape.gradient(value, at)[1], 1 + np.log(0.3) - 0.3 - special.digamma(1), rtol=1e-12)
 
 
-def test_heads_of_both_kerases(tmp_path):
+def test_by_mean_heads_work_with_keras_2_and_keras_3(tmp_path):
     arguments = {"parameterization": "mean", "link": {"mean": "exp"}, "shared": "alpha"}
     x = np.random.default_rng(0).normal(size=[40, 2]).astype("float32")
     for package, kind in ((tf_keras, heads), (keras, keras3.heads)):

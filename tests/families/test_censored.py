@@ -1,4 +1,4 @@
-"""Censored and truncated families: terms against SciPy and differences, estimates against R, SciPy and statsmodels."""
+"""Censored and truncated families: likelihoods against SciPy and differences, estimates against R and statsmodels."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def constants(*values):
 
 
 def scipy_of(name):
-    """A distribution of TFP, and SciPy's of the same parameters."""
+    """A distribution of TFP, and SciPy's distribution with the same parameters."""
     return {
         "Beta": (tfd.Beta(*constants(2.5, 0.7)), stats.beta(2.5, 0.7)),
         "Cauchy": (tfd.Cauchy(*constants(1.0, 2.0)), stats.cauchy(1, 2)),
@@ -64,14 +64,14 @@ NAMES = (
 
 
 def check(found, expected, y, known):
-    """Whether logarithms of tails are as exact as the numbers `y` are."""
+    """Checks log-tails up to the error that a rounding of `y` causes."""
     found, fine = np.asarray(found), np.isfinite(expected)
     steep = np.exp(known.logpdf(y) - expected) * np.abs(y) * 1e-15
     np.testing.assert_array_less(np.abs(found - expected)[fine], (1e-12 * np.abs(expected) + steep + 1e-15)[fine])
     assert fine.sum() >= 4
 
 
-BY_QUADRATURE = {"Chi2", "ExpGamma", "InverseGamma", "StudentT"}  # of their densities, as is a Gamma
+BY_QUADRATURE = {"Chi2", "ExpGamma", "InverseGamma", "StudentT"}  # the Gamma covers their code
 
 
 def each(names):
@@ -80,10 +80,10 @@ def each(names):
 
 @pytest.mark.parametrize("name", each(NAMES))
 @pytest.mark.filterwarnings("ignore:divide by zero")
-def test_tails_and_intervals_are_scipys(name):
+def test_tails_and_intervals_match_scipy(name):
     distribution, known = scipy_of(name)
     tails = np.array([1e-200, 1e-20, 1e-3, 0.2, 0.5])
-    y = np.unique(np.concatenate([known.ppf(tails[1:]), known.isf(tails[1:-1])]))  # the median once
+    y = np.unique(np.concatenate([known.ppf(tails[1:]), known.isf(tails[1:-1])]))  # without duplicates of the median
     y = y[np.isfinite(y) & (y > known.support()[0]) & (y < known.support()[1])]
     found = law_of(distribution).log_interval()
     check(found(tf.constant(-INF, F64), y), known.logcdf(y), y, known)
@@ -91,11 +91,11 @@ def test_tails_and_intervals_are_scipys(name):
     lower, upper = y[1:-1], y[2:]
     by_right = np.log(known.sf(lower) - known.sf(upper))
     expected = np.where(known.sf(lower) < 0.5, by_right, np.log(known.cdf(upper) - known.cdf(lower)))
-    fine = np.isfinite(expected)  # SciPy's differences cancel
+    fine = np.isfinite(expected)  # SciPy's differences may cancel to 0
     np.testing.assert_allclose(found(lower, upper)[fine], expected[fine], rtol=1e-9, atol=1e-9)
 
 
-def test_a_normal_is_exact_between_37_and_38_and_for_any_width():
+def test_normal_intervals_are_exact_far_out_and_for_any_width():
     pair = np.array([[37.0, 38.0], [-38.0, -37.0], [100.0, 101.0], [0.3, 0.3 + 1e-12], [37.0, 37.0 + 1e-9]])
     z = tf.constant(pair)
     found = law_of(tfd.Normal(*constants(0.0, 1.0))).log_interval()(z[:, 0], z[:, 1])
@@ -117,7 +117,7 @@ POSITIVE = ("Gamma", "GeneralizedPareto", "LogNormal", "Weibull", "InverseGamma"
 
 
 @pytest.mark.parametrize("name", each(WIDE + POSITIVE))
-def test_the_gradient_of_every_term_is_the_difference_quotient(name):
+def test_gradients_of_censored_terms_match_differences(name):
     z = np.linspace(-40, 40, 33)
     if name in POSITIVE:
         z = (np.exp(z / 8) if name != "Kumaraswamy" else special.expit(z / 8)) + (name == "GeneralizedPareto")
@@ -140,8 +140,8 @@ def test_the_gradient_of_every_term_is_the_difference_quotient(name):
     assert np.isfinite(gradient).all()
     moves = [params + k * shift for shift in 1e-4 * np.eye(params.shape[1]) for k in (1, -1, 2, -2)]
     moved = value(tf.constant(np.concatenate(moves))).numpy().reshape(params.shape[1], 4, -1)
-    # Of fourth order, so that a step of 1e-4 leaves an error of 1e-12; it may lead from one way to compute a term to
-    # another, which agree to 1e-12: times 2 * 8 / 12e-4 that is 3e-8.
+    # A fourth-order difference with step 1e-4 has an error of 1e-12. Its points may use different formulas, which
+    # agree to 1e-12; that contributes 2 * 8 / 12e-4 times as much, 3e-8.
     near, far = moved[:, 0] - moved[:, 1], moved[:, 2] - moved[:, 3]
     expected = (8 * near - far) / 12e-4
     size = 1 + np.abs(expected) + 1e-3 * np.abs(terms)
@@ -149,7 +149,7 @@ def test_the_gradient_of_every_term_is_the_difference_quotient(name):
 
 
 def terms_and_slopes(family, parameters, pairs, dtype=F64):
-    """The terms of pairs, and their derivatives by each parameter, which may be one for each."""
+    """The log-likelihoods of pairs, and their derivatives by each parameter (scalars, or one value per pair)."""
     values = {name: tf.broadcast_to(tf.constant(value, dtype), [len(pairs)]) for name, value in parameters.items()}
     with tf.GradientTape() as tape:
         tape.watch(values)
@@ -157,7 +157,7 @@ def terms_and_slopes(family, parameters, pairs, dtype=F64):
     return terms.numpy(), {name: slope.numpy() for name, slope in tape.gradient(terms, values).items()}
 
 
-def test_both_tails_of_a_beta_are_exact():
+def test_both_tails_of_a_beta_are_accurate():
     parameters = {"concentration1": 1.0, "concentration0": 20.0}
     terms, slopes = terms_and_slopes(Censored("Beta"), parameters, [[0.9, INF], [0.9, 0.99], [1e-20, INF]])
     np.testing.assert_allclose(terms, [20 * np.log(0.1)] * 2 + [-2e-19], rtol=1e-14)
@@ -165,7 +165,7 @@ def test_both_tails_of_a_beta_are_exact():
     terms, _ = terms_and_slopes(Truncated("Beta", low=0.5), parameters | {"concentration0": 60.0}, [0.6])
     np.testing.assert_allclose(terms, [np.log(60) + 59 * np.log(0.4) - 60 * np.log(0.5)], rtol=1e-14)
     np.testing.assert_allclose(nllfit.survival(tfd.Beta(*constants(1.0, 20.0)), 0.9), 1e-20, rtol=1e-13)
-    # Concentrations near 0 have 1 - y where it is 1 to all digits.
+    # With concentrations near 0, `y` can be so close to 1 that only `1 - y` has digits.
     a, b, y = (part.ravel() for part in np.meshgrid([0.05, 1.0, 200.0], [0.05, 2.0, 200.0], [1e-20, 0.3, 0.9]))
     known, found = stats.beta(a, b), law_of(tfd.Beta(*constants(a, b))).log_interval()
     infinity = tf.constant(INF, F64)
@@ -174,7 +174,7 @@ def test_both_tails_of_a_beta_are_exact():
 
 
 def special_log_beta(a, b, y):
-    """SciPy's logarithm of the CDF, and the first term of the series where that is 0."""
+    """The logarithm of SciPy's CDF, or the first term of the series if the CDF underflows."""
     below = special.betainc(a, b, y)
     return np.where(below > 0, np.log(np.maximum(below, 1e-320)), a * np.log(y) - np.log(a) - special.betaln(a, b))
 
@@ -191,7 +191,7 @@ WHOLE = [
 
 
 @pytest.mark.parametrize(("name", "others", "parameter", "value", "pair"), WHOLE)
-def test_where_a_power_vanishes_the_derivative_is_that_beside(name, others, parameter, value, pair):
+def test_derivatives_are_continuous_where_a_power_vanishes(name, others, parameter, value, pair):
     values = [value, value - 1e-4, value + 1e-4]
     at, below, above = terms_and_slopes(Censored(name), others | {parameter: values}, 3 * [pair])[1][parameter]
     np.testing.assert_allclose(at, (below + above) / 2, rtol=2e-7)
@@ -212,7 +212,7 @@ def test_the_incomplete_beta_function_has_derivatives_at_whole_numbers(a, b, x):
     np.testing.assert_allclose(tape.gradient(value, powers), np.array(differences) / (2 * h), rtol=1e-6)
 
 
-def test_far_terms_have_derivatives():
+def test_terms_far_in_the_tails_have_finite_derivatives():
     _, slopes = terms_and_slopes(Censored("Moyal"), {"loc": -5.0, "scale": 1e-3}, [[-INF, 0.1]])
     assert [*slopes.values()] == [0, 0]
     terms, _ = terms_and_slopes(Censored("Moyal"), {"loc": -5.0, "scale": 0.7}, [[1000.0, INF]])
@@ -222,7 +222,7 @@ def test_far_terms_have_derivatives():
         Censored("Weibull"), {"concentration": 12.0, "scale": 0.0005}, [[0.0004, INF]], tf.float32
     )
     np.testing.assert_allclose([*terms, *slopes["concentration"]], [-ratio, -ratio * np.log(0.8)], rtol=1e-5)
-    for name in ("DoublesidedMaxwell", "GeneralizedNormal", "LambertWNormal"):  # whose middle is 0
+    for name in ("DoublesidedMaxwell", "GeneralizedNormal", "LambertWNormal"):  # centred at 0
         parameters = {"loc": 0.0, "scale": 1.0} | {
             "GeneralizedNormal": {"power": 0.3},
             "LambertWNormal": {"tailweight": 0.1},
@@ -239,7 +239,7 @@ def test_far_terms_have_derivatives():
     np.testing.assert_allclose(found, exact, rtol=1e-9)
 
 
-def test_no_finite_pair_is_nan():
+def test_finite_pairs_never_give_nan():
     z = np.array([-1e300, -1e30, -1e3, -40.0, -1e-300, 0.0, 1e-300, 1.0, 40.0, 1e3, 1e30, 1e300])
     pairs = np.array([[a, b] for a in z for b in z if a <= b])
     for name in ("Normal", "Gumbel", "Logistic", "Weibull", "Gamma", "StudentT"):
@@ -262,7 +262,7 @@ COUNTS = {
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_counts_are_scipys(name):
+def test_intervals_of_counts_match_scipy(name):
     distribution, known = COUNTS[name]()
     found, infinity = law_of(distribution).log_interval(), tf.constant(INF, F64)
     k = np.array([1.0, 2, 5, 30, 90])
@@ -272,8 +272,8 @@ def test_counts_are_scipys(name):
     np.testing.assert_allclose(found(tf.constant(k), tf.constant(k + 3)), three, rtol=1e-11)
 
 
-def test_estimates_are_those_of_fitdistcens():
-    """R's `fitdistcens`, as SciPy's own tests of `CensoredData` quote it."""
+def test_censored_estimates_match_fitdistcens():
+    """The references are from R's `fitdistcens`, quoted in SciPy's tests of `CensoredData`."""
     pairs = interval_censored([0.1, 0.5, 0.75, 0.8], [0.2, 0.55, 0.9, 0.95])
     normal = nllfit.maximum_likelihood(Censored("Normal"), pairs)
     assert normal.converged
@@ -293,7 +293,7 @@ def test_estimates_are_those_of_fitdistcens():
     np.testing.assert_allclose(gamma.parameters["concentration"], shape, rtol=1e-4)
 
 
-def test_standard_errors_and_profiles_are_those_of_the_observed_information():
+def test_censored_standard_errors_and_profiles_match_the_observed_information():
     y = interval_censored([0.1, 0.5, 0.75, 0.8], [0.2, 0.55, 0.9, 0.95])
     estimate = nllfit.maximum_likelihood(Censored("Normal"), y)
     loc, scale = estimate.parameters.values()
@@ -314,7 +314,7 @@ def test_standard_errors_and_profiles_are_those_of_the_observed_information():
 
 
 def entered(own):
-    """Pairs of times and their entries: of `own` times those that enter before they end, some of them censored."""
+    """Censored times with delayed entry: pairs and entries of those `own` times that end after their entry."""
     rng = np.random.default_rng(0)
     time, entry = own(rng), rng.uniform(0, 2, 1000)
     time, entry = time[time > entry], entry[time > entry]
@@ -333,8 +333,8 @@ def test_delayed_entry_composes_with_censoring_by_conditional_terms():
     np.testing.assert_allclose(estimate.log_likelihood, seen.sum() * (np.log(rate) - 1), rtol=1e-10)
 
 
-@pytest.mark.thorough  # another family with the same conditional terms
-def test_a_weibull_with_delayed_entry_finds_the_truth():
+@pytest.mark.thorough  # the same conditional terms as above, with another family
+def test_a_weibull_with_delayed_entry_recovers_its_parameters():
     last, seen, entry = entered(lambda rng: 2 * rng.weibull(1.5, 1000))
     rows = np.concatenate([right_censored(last, seen), entry[:, None]], -1)
     estimate = nllfit.maximum_likelihood(Censored(Truncated("Weibull", low="row")), rows)
@@ -347,7 +347,7 @@ def test_a_weibull_with_delayed_entry_finds_the_truth():
 
 
 def test_the_likelihood_of_a_censored_sample_in_a_window_is_bounded():
-    """An unconditioned censored term over the window's probability rises for ever as the window's falls."""
+    """Without conditioning on the window, a censored term would be unbounded as the window's probability falls."""
     family = Censored(Truncated("Normal", 0.0, 5.0, scale=1.0))
     pairs = np.array([[1.0, INF], [-INF, 2.0], [0.5, 3.0], [-INF, INF]])
     for loc in (-1e3, -30.0, 0.0, 30.0, 1e3):
@@ -362,7 +362,7 @@ def test_the_likelihood_of_a_censored_sample_in_a_window_is_bounded():
     np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-14)
 
 
-def test_truncated_counts_are_those_of_statsmodels():
+def test_truncated_counts_match_statsmodels():
     discrete = pytest.importorskip("statsmodels.discrete.truncated_model")
     y = np.random.default_rng(1).poisson(1.3, 300)
     y = y[y > 0]
@@ -378,7 +378,7 @@ def late_times():
     return y[y > 2]
 
 
-def test_a_window_where_no_ordinary_outcome_lies_hides_no_parameter():
+def test_a_window_far_out_leaves_the_parameter_identified():
     y = late_times()
     exponential = nllfit.maximum_likelihood(Truncated("Exponential", low=2.0), y)
     assert exponential.parameters["rate"] == pytest.approx(1 / (y - 2).mean(), rel=1e-8)
@@ -386,8 +386,8 @@ def test_a_window_where_no_ordinary_outcome_lies_hides_no_parameter():
     assert exponential.num_parameters == 1
 
 
-@pytest.mark.thorough  # its terms are those of a Weibull and of the window above, the way to its rank the exponential's
-def test_a_window_where_no_ordinary_outcome_lies_hides_neither_of_two_parameters():
+@pytest.mark.thorough  # the same code as the tests of a Weibull and of the window above
+def test_a_window_far_out_leaves_both_parameters_identified():
     y = late_times()
     weibull = nllfit.maximum_likelihood(Truncated("Weibull", low=2.0), y)
     assert weibull.num_parameters == 2
@@ -401,14 +401,14 @@ def test_a_window_where_no_ordinary_outcome_lies_hides_neither_of_two_parameters
     np.testing.assert_allclose(list(weibull.parameters.values()), least.x, rtol=1e-6)
 
 
-def test_families_of_pairs_are_compared():
+def test_families_of_pairs_can_be_compared():
     y = right_censored([2.5, 2.9, 3.8, 9.1, 9.3, 12.0, 23.0, 25.0], [1] * 7 + [0])
     ranked = nllfit.compare(y, [Censored("Exponential"), Censored("Normal")])
     assert {e.family.label for e in ranked.estimates} == {"Censored(Exponential)", "Censored(Normal)"}
     assert not ranked.refused
 
 
-def test_several_elements_and_mixtures():
+def test_censored_vectors_and_mixtures_are_supported():
     pairs = np.array([[[0.1, 0.1], [0.0, INF]], [[0.5, 1.0], [-INF, 1.0]]])
     values = Censored("Normal", 2).distribution(tf.zeros([2, 4], F64)).log_prob(pairs)
     scale = np.log(2) + 2.2e-16
@@ -422,7 +422,7 @@ def test_several_elements_and_mixtures():
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5])
-def test_a_batch_of_censored_and_truncated_mixtures(rows):
+def test_censored_and_truncated_mixtures_have_batches(rows):
     inner = MixtureFamily("Normal", 2)
     params = tf.random.stateless_normal([rows, inner.params_size], (0, 0), dtype=F64)
     pairs = np.array([[0.3, INF], [0.1, 0.1], [-INF, 1.0], [-0.5, 0.5], [2.0, 2.0]])[:rows]
@@ -451,7 +451,7 @@ def test_a_censored_mixture_is_fitted():
     assert fit.log_likelihood == pytest.approx(expected, rel=1e-9)
 
 
-def test_every_family_with_a_cdf_is_censored():
+def test_every_family_with_a_cdf_can_be_censored():
     for name in sorted(names_with_exact_tails()):
         extra = {
             "BetaBinomial": {"total_count": 10.0},
@@ -479,7 +479,7 @@ BAD_SAMPLES = [
 
 
 @pytest.mark.parametrize(("make", "y", "message"), BAD_SAMPLES, ids=[case[2] for case in BAD_SAMPLES])
-def test_outcomes_that_cannot_be_are_named(make, y, message):
+def test_impossible_outcomes_of_censored_families_are_named(make, y, message):
     with pytest.raises(ValueError, match=message):
         nllfit.maximum_likelihood(make(), y)
 
@@ -505,13 +505,13 @@ BAD_FAMILIES = [
 
 
 @pytest.mark.parametrize(("make", "message"), BAD_FAMILIES, ids=[case[1] for case in BAD_FAMILIES])
-def test_families_that_cannot_be_are_refused(make, message):
+def test_invalid_censored_and_truncated_families_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
 @pytest.mark.parametrize("name", ["GeneralizedExtremeValue", "Gumbel", "JohnsonSU", "Moyal", "SinhArcsinh", "Weibull"])
-def test_the_crps_and_the_cdf_have_a_gradient(name):
+def test_crps_and_cdf_of_truncated_families_have_a_gradient(name):
     family = Family(name)
     with tf.GradientTape() as tape:
         params = tf.constant(np.full([5, family.params_size], 0.3))
@@ -525,12 +525,12 @@ def test_the_crps_and_the_cdf_have_a_gradient(name):
     assert law_of(family.distribution(params)).marginals().batch_shape == [5]
 
 
-def test_a_maximum_at_a_corner_is_found_at_an_outcome_that_was_seen():
+def test_a_maximum_at_a_corner_is_at_an_exact_outcome():
     y = stats.laplace(1, 2).rvs(25, random_state=0)
     censored, seen = y > 2.5, y[y <= 2.5]
 
     def highest(loc):
-        def loss(scale):  # log S(2.5) = -log 2 - (2.5 - loc) / scale
+        def loss(scale):  # with log S(2.5) = -log 2 - (2.5 - loc) / scale
             return (
                 np.sum(np.abs(seen - loc)) / scale
                 + len(y) * np.log(2)
@@ -548,26 +548,26 @@ def test_a_maximum_at_a_corner_is_found_at_an_outcome_that_was_seen():
     assert best[1] in seen
 
 
-def test_a_hurdles_maximum_at_a_corner_is_that_of_what_is_above():
+def test_a_hurdles_corner_is_that_of_the_outcomes_above_0():
     y = np.array([0.0, 1.0, 0.0, 4.0, 2.5, -3.0, 0.0, 1.5, 0.7])
     estimate = nllfit.maximum_likelihood(nllfit.Hurdle("Laplace"), y)
     assert estimate.converged
     others = y[y != 0]
     found = [estimate.parameters[name] for name in ("zero_probs", "loc", "scale")]
-    middle = np.sort(others)[2:4]  # of six, the likelihood is the same at both and between
+    middle = np.sort(others)[2:4]  # the likelihood is constant between the two middle outcomes of six
     assert middle[0] <= found[1] <= middle[1]
     np.testing.assert_allclose([found[0], found[2]], [1 / 3, np.mean(np.abs(others - middle[0]))], rtol=1e-7)
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_row_that_tells_nothing_changes_nothing():
+def test_an_uninformative_row_does_not_change_the_fit():
     y = [[1.0, 1.0], [2.0, 2.0], [2.5, INF], [0.5, 0.5]]
     expected, found = (nllfit.maximum_likelihood(Censored("Exponential"), rows) for rows in (y, [*y, [-INF, INF]]))
     np.testing.assert_allclose(found.parameters["rate"], expected.parameters["rate"], rtol=1e-8)
 
 
-@pytest.mark.parametrize("rows", [2, 4])  # as many as there are components, and more
-def test_rows_of_a_censored_mixture_are_their_own(rows):
+@pytest.mark.parametrize("rows", [2, 4])  # equal to the number of components, and larger
+def test_rows_of_a_censored_mixture_are_independent(rows):
     family = Censored(MixtureFamily("LogNormal", 2))
     rng = np.random.default_rng(0)
     params = rng.normal(size=[rows, family.params_size])

@@ -1,4 +1,4 @@
-"""Estimates from censored samples beside those that R's `fitdistcens` and SAS print, as SciPy's tests quote them."""
+"""Estimates from censored samples against R's `fitdistcens` and SAS, quoted from SciPy's tests."""
 
 import numpy as np
 import pytest
@@ -44,11 +44,11 @@ SEEN, LOST = [3, 5, 8, 15, 22, 23, 29, 32, 35, 40, 26, 28, 21], [6, 10, 11, 20, 
 
 
 def censored(y, last):
-    """Pairs of times of which the last are censored on the right."""
+    """Pairs of times; the last `last` are right-censored."""
     return right_censored(y, np.arange(len(y)) < len(y) - last)
 
 
-# Family, what is held, sample, the estimates as printed and their standard errors where they are printed.
+# Family, held parameters, sample, the printed estimates and, if available, their printed standard errors.
 CASES = {
     "Beta": ("Beta", {}, INTERVALS, {"concentration1": 1.419941, "concentration0": 1.027066}, [0.9914177, 0.6866565]),
     "Cauchy": ("Cauchy", {}, censored([1, 10, 30], 1), {"loc": 7.100001, "scale": 7.455866}, None),
@@ -66,26 +66,26 @@ CASES = {
         *("Weibull", {}, right_censored(HOURS / 1000, RUNNING == 0), {"concentration": 1.0584, "scale": 26.2968}),
         None,
     ),
-    # It has no location: SAS's is taken off.
+    # Our family has no location, so SAS's location is subtracted.
     "Weibull of days": ("Weibull", {}, censored(DAYS - 122.03, 2), {"concentration": 2.7112, "scale": 108.37}, None),
 }
 
 
-# As printed, where that is fewer digits than six. R's standard errors are by differences, and have four digits.
-# R ends a search where the likelihood of an InverseGaussian rises by less than 1e-12 of itself, SciPy's tests say.
+# Tolerances for results printed with less than six digits. R's standard errors, by differences, have four digits.
+# According to SciPy's tests, R stops the search for an InverseGaussian at a relative rise of 1e-12.
 TOLERANCE = {"Weibull": 3e-4, "LogNormal": 1e-4, "Weibull of days": 1e-4, "Weibull of fans": 5e-5}
 TOLERANCE |= {"InverseGaussian": 5e-5, "InverseGaussian held": 1e-5}
 
 
-# Each family is a program of its own, which takes seconds to write down. That of the Normal has the same sample in
-# `test_censored.py`, where the terms of the others are, too, beside SciPy and differences.
+# Each family needs a trace that takes seconds. The Normal has the same sample in
+# `test_censored.py`, which also tests the likelihoods of the other families.
 QUICK = ("Exponential", "Gumbel", "Weibull")
 
 
 @pytest.mark.parametrize(
     "name", [name if CASES[name][0] in QUICK else pytest.param(name, marks=pytest.mark.thorough) for name in CASES]
 )
-def test_estimates_are_those_printed(name):
+def test_estimates_match_the_printed_ones(name):
     family, held, y, expected, errors = CASES[name]
     found = maximum_likelihood(Censored(family, **held), y)
     assert found.converged, found.message
@@ -95,7 +95,7 @@ def test_estimates_are_those_printed(name):
         np.testing.assert_allclose([found.standard_errors[key] for key in expected], errors, rtol=1e-4)
 
 
-def test_a_frechet_is_a_gumbel_of_logarithms():
+def test_a_gumbel_of_logarithms_fits_a_frechet():
     pairs = np.log([[1e-300, 1], [2, 2], [3, 3], [9, 9], [10, np.inf], [10, np.inf]])
     found = maximum_likelihood(Censored("Gumbel"), pairs)
     assert np.exp(found.parameters["loc"]) == pytest.approx(2.7902200, rel=1e-6)

@@ -1,4 +1,4 @@
-"""Log-densities in the place of TFP's: against SciPy, and their derivatives against differences."""
+"""Log-densities that replace TFP's: against SciPy, with their derivatives against differences."""
 
 import numpy as np
 import pytest
@@ -13,15 +13,15 @@ from nllfit.families.numerics import log_bessel_series
 tfd = tfp.distributions
 
 
-def test_the_bessel_series_is_scipys():
+def test_the_bessel_series_matches_scipy():
     order, q = np.meshgrid([-0.9, 0.0, 0.5, 3.0, 40.0, 2000.0], [1e-8, 0.3, 7.0, 900.0, 1e5])
     z = 2 * np.sqrt(q)
     with np.errstate(divide="ignore"):
         expected = np.log(special.ive(order, z)) + z - order / 2 * np.log(q)
-    known = np.isfinite(expected)  # SciPy's underflows
+    known = np.isfinite(expected)  # SciPy's density may underflow
     found = log_bessel_series(tf.constant(order), tf.constant(np.log(q))).numpy()
     assert known.sum() > 20
-    np.testing.assert_allclose(found[known], expected[known], rtol=1e-12, atol=1e-11)  # of 600 nats
+    np.testing.assert_allclose(found[known], expected[known], rtol=1e-12, atol=1e-11)  # terms of 600 nats
 
 
 CASES = {
@@ -32,7 +32,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_head_trains_by_the_right_derivatives(name):
+def test_gradients_of_replaced_densities_match_differences(name):
     y, known = CASES[name]
     head = heads.DistributionHead(name, dtype="float64")
     params = tf.constant(np.full([3, head.params_size()], 0.4))
@@ -49,7 +49,7 @@ def test_a_head_trains_by_the_right_derivatives(name):
         np.testing.assert_allclose(gradient[:, j], (down - up) / 2e-5, rtol=1e-6, atol=1e-8)  # central differences
 
 
-def test_intervals_of_skellams_have_the_right_derivatives():
+def test_derivatives_of_skellam_intervals_match_differences():
     family = Censored("Skellam")
     pairs = np.array([[0, 0], [-1, 2], [-3, np.inf], [-np.inf, 2], [20, 25], [40, np.inf], [-300, -2]])
     params = np.tile([[0.3, 0.5]], [len(pairs), 1])
@@ -70,7 +70,7 @@ def test_intervals_of_skellams_have_the_right_derivatives():
         np.testing.assert_allclose(gradient[:, j], (up - down) / 2e-5, rtol=1e-6, atol=1e-8)
 
 
-def test_a_mixture_of_skellams_learns_below_0():
+def test_a_mixture_of_skellams_learns_from_negative_outcomes():
     family = MixtureFamily("Skellam", 2)
     params = tf.constant(np.full([1, family.params_size], 0.4))
     with tf.GradientTape() as tape:
@@ -81,13 +81,15 @@ def test_a_mixture_of_skellams_learns_below_0():
     np.testing.assert_allclose(tape.gradient(value, params)[0, -1], (up - down)[0] / 2e-5, rtol=1e-7)
 
 
-def test_probabilities_of_what_tfp_computes_in_float32():
+def test_cdfs_that_tfp_computes_in_float32_are_accurate():
     logits = tf.constant([[0.3], [0.0], [-200.0], [200.0]])
     distribution = heads.DistributionHead("ContinuousBernoulli")(logits)
     share = np.array([np.expm1(0.3 * 0.4) / np.expm1(0.3), 0.4, 1.0, np.exp(-120.0)])
     rest = np.array([1 - share[0], 0.6, np.exp(-80.0), 1.0])
-    np.testing.assert_allclose(nllfit.cdf(distribution, 0.4)[:, 0], share, rtol=2e-6, atol=1e-37)  # of float32
-    np.testing.assert_allclose(nllfit.survival(distribution, 0.4)[:, 0], rest, rtol=2e-5)  # 80 nats of 0.4 in float32
+    np.testing.assert_allclose(nllfit.cdf(distribution, 0.4)[:, 0], share, rtol=2e-6, atol=1e-37)  # float32
+    np.testing.assert_allclose(
+        nllfit.survival(distribution, 0.4)[:, 0], rest, rtol=2e-5
+    )  # the exponent is 80, and 0.4 is rounded to float32
     np.testing.assert_allclose(nllfit.cdf(distribution, nllfit.quantile(distribution, 0.3)), np.full([4, 1], 0.3), 1e-5)
     flow = tfd.TransformedDistribution(tfd.Normal(tf.zeros([2]), 1.0), tfp.bijectors.Exp())
     np.testing.assert_allclose(nllfit.cdf(flow, 1.5), stats.lognorm(1).cdf([1.5, 1.5]), rtol=2e-6)
@@ -97,7 +99,7 @@ def test_probabilities_of_what_tfp_computes_in_float32():
 
 
 @pytest.mark.parametrize(("dtype", "rtol"), [(tf.float32, 2e-6), (tf.float64, 1e-12)])
-def test_an_exponentially_modified_gaussian_of_any_rate_is_scipys(dtype, rtol):
+def test_an_exponentially_modified_gaussian_of_any_rate_matches_scipy(dtype, rtol):
     z, rate = np.array([-3.0, -0.5, 0.7, 4.0]), np.array([0.3, 2.0, 7.0, 40.0, 1e4, 1e9])[:, None]
     expected = np.log(rate / 2 * special.erfcx((rate - z) / np.sqrt(2))) - z**2 / 2
     values = {"loc": tf.zeros([6, 1], dtype), "scale": tf.ones([6, 1], dtype), "rate": tf.constant(rate, dtype)}
@@ -105,14 +107,14 @@ def test_an_exponentially_modified_gaussian_of_any_rate_is_scipys(dtype, rtol):
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=2 * np.log(1e9) * np.finfo(dtype.as_numpy_dtype).eps)
 
 
-def test_one_point_has_a_cdf():
+def test_a_cdf_works_for_a_single_outcome():
     distribution = heads.DistributionHead("Deterministic")(tf.constant([[1.0], [2.0]]))
     np.testing.assert_array_equal(nllfit.cdf(distribution, 1.5), [[1.0], [0.0]])
     np.testing.assert_array_equal(nllfit.quantile(distribution, 0.5), [[1.0], [2.0]])
     assert Family("Deterministic").parameter_names == ("loc",)
 
 
-# Where a search or a network may begin; `relu`, `abs`, `xlogy` or a case of TFP's has no derivative at each of them.
+# Possible starts of a search or a network, at which a `relu`, `abs` or `xlogy` in TFP has no derivative.
 ROUND = {
     "Chi2": {"df": 2.0},
     "ContinuousBernoulli": {"logits": 0.0},
@@ -131,7 +133,7 @@ ROUND = {
 
 
 @pytest.mark.parametrize("name", ROUND)
-def test_derivatives_at_round_parameters_are_differences(name):
+def test_derivatives_at_round_parameters_match_differences(name):
     some = [0.25, 0.75] if name in ("Beta", "ContinuousBernoulli", "Kumaraswamy") else [0.25, 1.5]
     ends = [*some, 0.0] if name in ("GeneralizedExtremeValue", "Normal", "SinhArcsinh", "StudentT") else [*some]
     ends = [*ends, 1.0] if name in ("LogNormal", "Weibull") else ends
@@ -140,7 +142,7 @@ def test_derivatives_at_round_parameters_are_differences(name):
     family = Censored(name)
 
     def natural(moves):
-        """The parameters of all rows, with each move in turn."""
+        """The parameters of all rows after each of the moves."""
         return {
             key: tf.constant(np.repeat([value + move.get(key, 0.0) for move in moves], len(rows)))
             for key, value in ROUND[name].items()
@@ -149,7 +151,7 @@ def test_derivatives_at_round_parameters_are_differences(name):
     def log_prob(values, count=1):
         return family.build(values, tf.float64).log_prob(np.tile(rows, [count, 1]))
 
-    # Alone, for a series may end too early at a round number, and go on for others beside it.
+    # Separately, because a series that stops too early at a round number would continue for other rows in a batch.
     values = natural([{}])
     with tf.GradientTape() as tape:
         tape.watch(values)
@@ -171,7 +173,7 @@ def test_a_vector_family_over_an_axis_is_fitted_row_by_row(name):
     estimate = nllfit.maximum_likelihood(family, y)
     assert estimate.converged
     found = {key: np.asarray(value) for key, value in estimate.parameters.items()}
-    if name == "Dirichlet":  # the score is zero: E[log y_k] of the distribution is that of the sample
+    if name == "Dirichlet":  # score equation: E[log y_k] equals the mean of log y_k in the sample
         shapes = found["concentration"]
         expected = special.digamma(shapes) - special.digamma(shapes.sum(-1, keepdims=True))
         np.testing.assert_allclose(np.log(y).mean(0), expected, rtol=1e-8)

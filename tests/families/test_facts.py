@@ -1,4 +1,4 @@
-"""What is said of families beside what TFP says: every name in it is one of TFP's, and it is needed."""
+"""`Facts` of families: all names in them exist in TFP, and every entry is necessary."""
 
 import numpy as np
 import pytest
@@ -14,18 +14,18 @@ tfd = tfp.distributions
 
 
 @pytest.mark.parametrize("cls", FACTS)
-def test_a_row_is_of_a_family_and_its_parameters(cls):
+def test_facts_name_existing_families_and_parameters(cls):
     known, facts, policy = set(cls.parameter_properties()), FACTS[cls], FACTS[cls].search
     assert facts != Facts()
     corner = [policy.corner] if policy.corner else []
     named = {*facts.links, *facts.twins, *facts.endless, *policy.statistics, *corner}
-    for field in ("places", "sizes", "rates"):  # whose defaults name parameters that many families have
+    for field in ("places", "sizes", "rates"):  # their defaults name parameters that many families have
         named |= set(getattr(policy, field)) - set(getattr(SearchPolicy(), field))
     assert named <= known
 
 
 @pytest.mark.parametrize("cls", [cls for cls in FACTS if FACTS[cls].links])
-def test_a_link_is_of_a_parameter_that_tfp_leaves_without(cls):
+def test_facts_add_links_only_where_tfp_has_none(cls):
     for parameter in FACTS[cls].links:
         with pytest.raises(NotImplementedError):
             cls.parameter_properties()[parameter].default_constraining_bijector_fn()
@@ -52,7 +52,7 @@ def test_the_link_says_which_parameters_are_positive(family, positive):
     w = np.random.default_rng(0).standard_normal([3, family.params_size])
     parameters = logarithmic.parameters(tf.constant(w))
     places = np.flatnonzero(logarithmic.logarithms)
-    given = [name for name in parameters if name.startswith("log_")]  # logarithms by TFP's own parameters
+    given = [name for name in parameters if name.startswith("log_")]  # TFP's parameter is itself a logarithm
     logs = [np.log(parameters[name]) for name in positive] + [parameters[name] for name in given]
     logs = [np.reshape(log, [3, -1]) for log in logs]
     np.testing.assert_allclose(np.sort(np.hstack([np.zeros([3, 0]), *logs])), np.sort(w[:, places]), rtol=1e-12)
@@ -78,18 +78,18 @@ def test_a_share_of_zeros_is_the_same_for_all_rows(given, batch):
     y = tf.ones([*batch, 2], tf.float64)
     log_prob = family.distribution(params, tf.zeros([family.shared_size], tf.float64)).log_prob(y)
     expected = free.distribution(tf.concat([tf.zeros([*batch, 2], tf.float64), params], -1)).log_prob(y)
-    np.testing.assert_allclose(log_prob, expected, rtol=1e-14)  # the same operations on the same numbers
+    np.testing.assert_allclose(log_prob, expected, rtol=1e-14)  # the same operations
 
 
 @pytest.mark.parametrize("name", ["Inflated", "TransformedDistribution", "Independent", "Sample"])
-def test_what_cannot_be_given_is_not_advised(name):
+def test_errors_do_not_advise_impossible_arguments(name):
     with pytest.raises(ValueError, match=r"`distribution`: it is a distribution.* choose another") as error:
         Family(name, 1)
     assert "distribution=" not in str(error.value)
 
 
-def test_a_large_scale_has_a_second_derivative():
-    u = tf.constant([-30.0, 0.0, 60.0, 800.0], tf.float64)  # TFP's softplus has NaN from 709 on
+def test_a_large_scale_has_a_finite_second_derivative():
+    u = tf.constant([-30.0, 0.0, 60.0, 800.0], tf.float64)  # the second derivative of TFP's softplus is NaN above 709
     link = default_link(tfd.Normal, "scale", tf.float64)
     with tf.GradientTape() as outer:
         outer.watch(u)

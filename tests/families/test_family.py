@@ -1,4 +1,4 @@
-"""Family over all of TFP: a walk that counts what works with nothing fixed and lists the rest with the reason."""
+"""`Family` for all distributions of TFP: which work without arguments, and why the others do not."""
 
 import inspect
 
@@ -20,7 +20,7 @@ DISTRIBUTIONS = [
     if inspect.isclass(found) and issubclass(found, tfd.Distribution) and found is not tfd.Distribution
 ]
 
-# Why a family is no head without further arguments: a sentence of the error, or what TFP does.
+# Why a family needs further arguments to be a head: part of the error, or the behaviour of TFP.
 NOT_DESCRIBED = "does not describe its parameters"
 NO_LINK = "has no default link for its parameter"
 NO_SHAPE = "does not follow from an outcome's shape"
@@ -84,7 +84,7 @@ def test_a_family_scores_its_own_samples(name):
 
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.filterwarnings("ignore")  # deprecations inside TFP
-def test_the_other_families_say_why(name):
+def test_families_that_need_arguments_say_which(name):
     if REFUSED[name] == NO_GRADIENT:
         params = tf.ones([5, 3])
         with tf.GradientTape() as tape:
@@ -184,13 +184,13 @@ def test_shared_parameters_are_left_out_of_params():
     np.testing.assert_allclose(distribution.distribution.scale, np.log1p(np.exp([3, 4])), rtol=1e-6)
 
 
-def test_events_of_vectors_and_sequences():
+def test_heads_support_vector_and_sequence_outcomes():
     family = Family("MultivariateNormalTriL", (4, 2))
     distribution = family.distribution(tf.zeros([3, 5, family.params_size]))
     assert (distribution.batch_shape, distribution.event_shape) == ([3, 5], [4, 2])
 
 
-def test_a_mixture_of_one_is_its_component():
+def test_a_mixture_of_one_component_equals_the_component():
     mixture, component = MixtureFamily("StudentT", 1, 2), Family("StudentT", 2)
     params = tf.random.stateless_normal([6, mixture.params_size], (1, 1), dtype=tf.float64)
     outcomes = tf.ones([6, 2], tf.float64)
@@ -270,7 +270,7 @@ def test_half_student_t_without_a_mean_predicts_its_median():
         (("Normal",), {"floor": {"scale": -1.0}}, "The floor of `scale` is -1.0"),
     ],
 )
-def test_static_faults_raise_at_construction(arguments, options, message):
+def test_invalid_arguments_raise_at_construction(arguments, options, message):
     with pytest.raises(ValueError, match=message):
         Family(*arguments, **options)
 
@@ -301,7 +301,7 @@ def test_fixed_values_may_be_tensors_and_keep_their_digits():
     np.testing.assert_allclose(log_prob[0], stats.norm(0, [0.37, 1.5]).logpdf([0.1, 0.2]).sum(), rtol=1e-15)
 
 
-def test_mixture_faults():
+def test_invalid_mixtures_are_refused():
     with pytest.raises(ValueError, match="`num_components` is 0"):
         MixtureFamily("Normal", 0)
     with pytest.raises(ValueError, match="share no parameters"):

@@ -28,7 +28,7 @@ def beta_of(a, b, x):
     return beta_tails(a, b, x, 1 - x)
 
 
-GAMMA = [  # shape, x, both tails
+GAMMA = [  # shape, x, lower and upper tail
     (1e3, 747.0, 7.761557213874487e-19, 1.0),
     (1e3, 1000.0, 0.5042052441802155, 0.4957947558197845),
     (1e3, 1949.0, 1.0, 6.152443744318874e-125),
@@ -41,7 +41,7 @@ GAMMA = [  # shape, x, both tails
     (1e8, 100020000.0, 0.9772444692251448, 0.0227555307748552),
     (1e8, 100300000.0, 1.0, 1.204417312519353e-197),
 ]
-BETA = [  # a, b, x, both tails
+BETA = [  # a, b, x, lower and upper tail
     (150.0, 2e7, 1.1e-05, 0.9999997631145381, 2.36885461857312e-7),
     (150.0, 2e7, 4e-06, 1.93857013028296e-12, 0.9999999999980614),
     (1e8, 1e8, 0.5, 0.5, 0.5),
@@ -52,7 +52,7 @@ BETA = [  # a, b, x, both tails
     (0.5, 1e8, 4e-07, 1.0, 3.744067444929063e-19),
     (30.0, 1e8, 1e-07, 2.509961214241396e-7, 0.9999997490038786),
 ]
-SLOPES = [  # of the logarithm of one tail by each argument; mpmath's differences over 1e-7 deviations
+SLOPES = [  # derivatives of a log-tail by each argument, from mpmath's differences over 1e-7 standard deviations
     (gamma_tails, (2e5, 199553.0), 0, (-0.00341072486459, 0.00341454061738)),
     (gamma_tails, (1e8, 100020000.0), 1, (0.000237304788129, -0.000237281061209)),
     (beta_of, (1e8, 1e8, 0.4998), 0, (-0.000411901229848, 0.000411736502297, 164727.563451)),
@@ -61,7 +61,7 @@ SLOPES = [  # of the logarithm of one tail by each argument; mpmath's difference
 
 
 @pytest.mark.parametrize("compiled", ["eagerly", "in a graph", "by XLA"])
-def test_both_tails_have_ten_digits(compiled):
+def test_both_tails_are_accurate_to_ten_digits(compiled):
     shape, x, *gamma = np.array(GAMMA).T
     a, b, y, *beta = np.array(BETA).T
     functions = gamma_tails, beta_tails
@@ -77,7 +77,7 @@ def test_both_tails_have_ten_digits(compiled):
         np.testing.assert_allclose(found, np.where(exact, gamma, found), rtol=3e-6, atol=1e-37)
 
 
-def test_ordinary_parameters_keep_the_digits_of_tensorflow():
+def test_ordinary_parameters_give_tensorflows_values():
     shape, x = (np.ravel(part) for part in np.meshgrid([0.01, 0.7, 3.0, 99.0, 999.0], [1e-3, 0.4, 2.0, 90.0, 1100.0]))
     found = gamma_tails(*constants(shape, x))
     np.testing.assert_allclose(
@@ -98,21 +98,21 @@ def log_tail_and_slopes(function, point, tail):
 
 
 @pytest.mark.parametrize(("function", "point", "tail", "slopes"), SLOPES)
-def test_a_log_tail_has_derivatives_by_all_arguments(function, point, tail, slopes):
+def test_derivatives_of_log_tails_match_mpmath(function, point, tail, slopes):
     point = constants(*point)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(point)
         first = log_tail_and_slopes(function, point, tail)
     np.testing.assert_allclose(first, slopes, rtol=1e-9)
     found = tape.gradient(first[-1], point)
-    for i, size in enumerate(point):  # at distances of 1e-4 deviations
+    for i, size in enumerate(point):  # steps of 1e-4 standard deviations
         h = 1e-4 * np.sqrt(size) if size > 1 else 1e-4 * np.sqrt(size * (1 - size) / (point[0] + point[1]))
         up, down = ([value + side * (i == j) for j, value in enumerate(point)] for side in (h, -h))
         difference = log_tail_and_slopes(function, up, tail)[-1] - log_tail_and_slopes(function, down, tail)[-1]
         np.testing.assert_allclose(found[i], difference / (2 * h), rtol=1e-5)
 
 
-def test_an_infinite_or_missing_number_spoils_no_other():
+def test_infinite_and_nan_arguments_do_not_affect_others():
     shape, x = constants([1e6, 1e6, 1e6, 3.0], [INF, 0.0, 1e6, 2.0])
     with tf.GradientTape() as tape:
         tape.watch([shape, x])
@@ -143,7 +143,7 @@ def beta_by_scipy(a, b, x):
 
 
 COUNTS = ("Poisson", "Binomial", "NegativeBinomial")
-FAMILIES = {  # TFP's arguments, SciPy's tails, the mean and the deviation
+FAMILIES = {  # TFP's arguments, SciPy's tails, the mean and the standard deviation
     "Gamma": ((1e7, 2.0), lambda y: gamma_by_scipy(1e7, 2 * y), 5e6, 1581.0),
     "Chi2": ((2e7,), lambda y: gamma_by_scipy(1e7, y / 2), 2e7, 6325.0),
     "Chi": ((2e7,), lambda y: gamma_by_scipy(1e7, y * y / 2), 4472.136, 0.7071),
@@ -166,14 +166,14 @@ FAMILIES = {  # TFP's arguments, SciPy's tails, the mean and the deviation
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_families_at_large_parameters(name):
+def test_families_are_accurate_at_large_parameters(name):
     arguments, tails, middle, deviation = FAMILIES[name]
     distribution = getattr(tfd, name)(*constants(*arguments))
     y = middle + deviation * np.array([-2.0, -1.0, 0.0, 1.0, 4.0])
     y = np.floor(y) if name in COUNTS else y
     expected = tails(y)
     np.testing.assert_allclose(nllfit.cdf(distribution, y), expected[0], rtol=1e-10)
-    np.testing.assert_allclose(nllfit.survival(distribution, y), expected[1], rtol=3e-9)  # by the rounding of `y`
+    np.testing.assert_allclose(nllfit.survival(distribution, y), expected[1], rtol=3e-9)  # the rounding of `y`
     levels = np.array([0.1, 0.4, 0.9])
     quantiles = nllfit.quantile(distribution, levels).numpy()
     if name in COUNTS:
@@ -182,11 +182,11 @@ def test_families_at_large_parameters(name):
     else:
         np.testing.assert_allclose(tails(quantiles)[0], levels, rtol=3e-9)
     found = law_of(distribution).log_interval()(*constants(y[1], y[3]))
-    np.testing.assert_allclose(found, np.log(expected[0][3] - expected[0][1]), atol=1e-7)  # that of `log_prob`
+    np.testing.assert_allclose(found, np.log(expected[0][3] - expected[0][1]), atol=1e-7)  # the rounding of `log_prob`
 
 
 @pytest.mark.parametrize("name", ["Gamma", "Poisson", "Beta", "NegativeBinomial", "Binomial", "StudentT"])
-def test_crps_at_large_parameters_is_the_integral(name):
+def test_crps_at_large_parameters_equals_the_integral(name):
     arguments, tails, middle, deviation = FAMILIES[name]
     distribution = getattr(tfd, name)(*constants(*arguments))
     y = np.floor(middle + deviation) if name in COUNTS else middle + deviation
@@ -202,7 +202,7 @@ def test_crps_at_large_parameters_is_the_integral(name):
     np.testing.assert_allclose(nllfit.crps(tf.constant(y, F64), distribution), expected, rtol=1e-8)
 
 
-def test_intervals_of_large_counts_cover_what_they_say():
+def test_intervals_of_large_counts_have_their_nominal_coverage():
     counts = stats.poisson(1e7).rvs(4000, random_state=1)
     low, high = nllfit.interval(tfd.Poisson(*constants(1e7)), 0.5)
     assert abs(np.mean((counts >= low) & (counts <= high)) - 0.5) < 0.03  # four standard errors
@@ -214,7 +214,7 @@ def test_intervals_of_large_counts_cover_what_they_say():
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
-def test_a_normal_inverse_gaussian_with_strong_skew():
+def test_a_strongly_skewed_normal_inverse_gaussian_matches_scipy():
     y = np.array([0.05, 0.5, 3.0, 50.0, 300.0])
     with np.errstate(all="ignore"):
         reference = stats.norminvgauss(50, 49.99)

@@ -57,7 +57,7 @@ def test_a_distribution_has_the_name_of_its_family(make):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_density_is_scipys_and_its_gradient_a_number_at_0(name):
+def test_inflated_densities_match_scipy_with_a_finite_gradient_at_0(name):
     make, y, density = CASES[name]
     family, y = make(), np.array(y)
     params = np.tile(PARAMS[:, : family.params_size], [len(y), 1])
@@ -74,7 +74,7 @@ def test_the_density_is_scipys_and_its_gradient_a_number_at_0(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_cdf_the_mean_and_the_crps_are_those_of_the_density(name):
+def test_cdf_mean_and_crps_of_inflated_families_match_the_density(name):
     make, _, density = CASES[name]
     family = make()
     distribution = family.distribution(tf.constant(PARAMS[:, : family.params_size]))
@@ -103,8 +103,9 @@ def test_the_cdf_the_mean_and_the_crps_are_those_of_the_density(name):
 
 
 def information(theta, y, has_dispersion):
-    """Minus the Hessian of the log-likelihood at `[logit(pi), log(mean)]`, and `log(dispersion)`: complex steps, of
-    which no digit cancels, differenced by the fourth-order rule.
+    """The observed information for `[logit(pi), log(mean)]` and, with dispersion, `log(dispersion)`.
+
+    Complex steps give the gradient without cancellation, and fourth-order differences of it the Hessian.
     """
 
     def slope(theta, j):
@@ -128,7 +129,7 @@ def information(theta, y, has_dispersion):
     return -np.array([[along(i, j) for j in size] for i in size])
 
 
-def test_estimates_are_those_of_statsmodels():
+def test_zero_inflated_estimates_match_statsmodels():
     rng = np.random.default_rng(3)
     y = np.where(rng.uniform(size=400) < 0.3, 0, rng.negative_binomial(2, 0.4, 400))
     ones = np.ones([len(y), 1])
@@ -139,7 +140,7 @@ def test_estimates_are_those_of_statsmodels():
         theirs = model(y, ones).fit(method="bfgs", maxiter=500, gtol=1e-8, disp=0)
         ours = nllfit.maximum_likelihood(ZeroInflated(family), y)
         assert ours.converged
-        # Theirs stops where its gradient is 1e-8 or its line search fails.
+        # statsmodels stops at a gradient of 1e-8, or when its line search fails.
         np.testing.assert_allclose(ours.log_likelihood, theirs.llf, rtol=1e-9)
         np.testing.assert_allclose(special.logit(ours.parameters["zero_probs"]), theirs.params[0], rtol=1e-4)
         share = ours.parameters["zero_probs"]
@@ -151,13 +152,13 @@ def test_estimates_are_those_of_statsmodels():
             theta = np.array([special.logit(share), np.log(mean), np.log(ours.parameters["total_count"])])
         exact = np.sqrt(np.linalg.inv(information(theta, y, family != "Poisson"))[0, 0])
         np.testing.assert_allclose(ours.standard_errors["zero_probs"] * slope, exact, rtol=1e-6)
-        # Theirs of a Poisson, by a formula, is 0.6 % smaller: that of differences of their own likelihood is ours.
+        # For a Poisson, statsmodels' formula is 0.6% too small; differences of its own likelihood agree with ours.
         bse = np.sqrt(np.linalg.inv(-approx_hess(theirs.params, theirs.model.loglike))[0, 0])
         np.testing.assert_allclose(ours.standard_errors["zero_probs"] * slope, bse, rtol=1e-5)
     np.testing.assert_allclose(ours.parameters["total_count"], 1 / theirs.params[2], rtol=1e-4)
 
 
-def test_a_hurdle_is_two_fits():
+def test_a_hurdle_equals_two_separate_fits():
     rng = np.random.default_rng(3)
     y = np.where(rng.uniform(size=300) < 0.3, 0, rng.poisson(2, 300))
     hurdle = nllfit.maximum_likelihood(Hurdle("Poisson"), y)
@@ -171,7 +172,7 @@ def test_a_hurdle_is_two_fits():
     np.testing.assert_allclose(ours.parameters["loc"], np.log(amounts[amounts > 0]).mean(), rtol=1e-9)
 
 
-def test_the_share_is_free_shared_or_held():
+def test_the_share_of_zeros_can_be_free_shared_or_held():
     assert ZeroInflated("Poisson").parameter_names == ("zero_logits", "log_rate")
     held = ZeroInflated("Poisson", zero_probs=0.25)
     assert (held.params_size, held.parameter_names) == (1, ("log_rate",))
@@ -186,7 +187,7 @@ def test_the_share_is_free_shared_or_held():
     np.testing.assert_allclose(shared.unconstrained(values), [[-1.0]])
 
 
-def test_censored_counts_with_zeros_of_two_kinds():
+def test_censored_zero_inflated_counts_are_fitted():
     family = Censored(ZeroInflated("Poisson"))
     value = family.distribution(tf.constant(np.tile(PARAMS[:, :2], [3, 1]))).log_prob(
         [[0, 0], [1, np.inf], [-np.inf, 1.0]]
@@ -213,12 +214,12 @@ def test_censored_counts_with_zeros_of_two_kinds():
         (lambda: ZeroInflated(Family("Poisson"), shared="log_rate"), "`shared` is given beside a family"),
     ],
 )
-def test_what_cannot_be_is_refused(make, message):
+def test_invalid_inflated_families_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
-def test_zeros_are_not_to_blame_for_a_density_without_a_bound():
+def test_zeros_are_not_blamed_for_an_unbounded_density():
     message = nllfit.maximum_likelihood(Hurdle("LogNormal"), [0.0, 0.0, 0.0, 0.0, 2.0, 2.0, 2.0]).message
     assert "2.0 is 3 times in `y`" in message
 
@@ -231,7 +232,7 @@ def test_an_amount_below_0_is_refused():
 @pytest.mark.parametrize(
     ("family", "seed"), [(ZeroInflated("Poisson"), None), (ZeroInflated("Poisson"), 1), (Hurdle("LogNormal"), [1, 2])]
 )
-def test_samples_have_as_many_zeros_as_they_should(family, seed):
+def test_samples_have_the_right_share_of_zeros(family, seed):
     tf.random.set_seed(0)
     distribution = family.distribution(tf.zeros([2, family.params_size]))
     drawn = distribution.sample(4000, seed=seed).numpy()
@@ -248,7 +249,7 @@ def test_a_quantile_inside_the_point_at_0_is_0(dtype):
 
 
 @pytest.mark.parametrize("cls", [ZeroInflated, Hurdle])
-def test_counts_within_a_window_beside_zeros_have_all_of_the_probability(cls):
+def test_inflated_truncated_counts_sum_to_1(cls):
     family = cls(Truncated("Poisson", high=10), zero_probs=0.3)
     k, rate = np.arange(11), 3.0
     own = stats.poisson(rate).pmf(k) * ((k > 0) if cls is Hurdle else 1.0)
@@ -261,7 +262,7 @@ def test_counts_within_a_window_beside_zeros_have_all_of_the_probability(cls):
     np.testing.assert_allclose(distribution.variance(), expected @ k**2 - mean**2, rtol=1e-9)
 
 
-def test_a_share_beside_counts_within_a_window_is_estimated():
+def test_the_share_of_inflated_truncated_counts_is_estimated():
     y = np.repeat([0, 1, 2, 3, 4, 5], [49, 14, 14, 12, 7, 4])
     estimate = nllfit.maximum_likelihood(Hurdle(Truncated("Poisson", high=10)), y)
     np.testing.assert_allclose(estimate.parameters["zero_probs"], 0.49, rtol=1e-6)
@@ -277,7 +278,7 @@ def test_a_share_beside_counts_within_a_window_is_estimated():
     ],
     ids=["above", "between", "below"],
 )
-def test_amounts_within_a_window_beside_zeros_have_the_mean_of_their_draws(cls, family, given, reference):
+def test_the_mean_of_inflated_truncated_amounts_matches_their_samples(cls, family, given, reference):
     if reference is None:
         gamma = stats.gamma(1.5, scale=1 / 0.4)
         mean, square = (gamma.expect(lambda y, power=power: y**power, ub=2.0) / gamma.cdf(2.0) for power in (1, 2))
@@ -289,7 +290,7 @@ def test_amounts_within_a_window_beside_zeros_have_the_mean_of_their_draws(cls, 
     np.testing.assert_allclose(distribution.variance(), 0.75 * square - (0.75 * mean) ** 2, rtol=1e-9)
 
 
-def test_a_hurdle_of_counts_below_zero_has_the_mean_of_those_above():
+def test_a_hurdle_of_signed_counts_has_the_mean_of_positive_ones():
     distribution = Hurdle("Skellam", zero_probs=0.3).build(
         {"rate1": tf.constant(2.0, tf.float64), "rate2": tf.constant(1.0, tf.float64)}, tf.float64
     )

@@ -1,4 +1,4 @@
-"""Distributions of one's own: functions under a head of either Keras, and classes that describe their parameters."""
+"""Users' distributions: functions in a head, and classes that describe their parameters."""
 
 import importlib
 
@@ -60,7 +60,7 @@ class Rayleigh(tfd.Distribution):
 
 
 def own_module(kit, folder, monkeypatch):
-    """A module of a user's own, which registers with that Keras."""
+    """Imports a user's module, which registers its functions and classes with that Keras."""
     name = f"mine_{kit.keras.__name__}"
     (folder / f"{name}.py").write_text(MODULE.format(keras=kit.keras.__name__))
     monkeypatch.syspath_prepend(folder)
@@ -77,7 +77,7 @@ Y = np.linspace(-1, 2, 6, dtype="float32")[:, None]
 
 
 @each_keras
-def test_a_function_is_a_head_with_all_the_contracts(kit, tmp_path, monkeypatch):
+def test_a_users_function_works_as_a_head(kit, tmp_path, monkeypatch):
     module = own_module(kit, tmp_path, monkeypatch)
     model, x, y = build(kit, kit.heads.DistributionLambda(module.flow, 3)), X, Y
     params = model.layers[0](x).numpy() if kit.keras.__name__ == "tf_keras" else np.asarray(model.layers[0](x))
@@ -97,7 +97,7 @@ def test_a_function_is_a_head_with_all_the_contracts(kit, tmp_path, monkeypatch)
 
 
 @each_keras
-def test_what_is_not_registered_is_refused_when_it_is_saved(kit, tmp_path):
+def test_an_unregistered_function_cannot_be_saved(kit, tmp_path):
     def unknown(params):
         return tfd.Independent(tfd.Normal(params, 1.0), 1)
 
@@ -121,12 +121,12 @@ BAD = [
 
 @each_keras
 @pytest.mark.parametrize(("function", "message"), BAD, ids=[message for _, message in BAD])
-def test_functions_that_make_no_such_distribution_are_refused(kit, function, message):
+def test_functions_without_a_suitable_distribution_are_refused(kit, function, message):
     with pytest.raises(ValueError, match=message):
         kit.heads.DistributionLambda(function, 2)
 
 
-def test_a_mixture_of_different_families_and_a_joint():
+def test_functions_may_return_mixtures_of_families_and_joint_distributions():
     def both(params):
         logits, loc, scale = params[..., :2], params[..., 2:3], tf.nn.softplus(params[..., 3:4])
         parts = [tfd.Independent(tfd.Normal(loc, scale), 1), tfd.Independent(tfd.StudentT(3.0, loc, scale), 1)]

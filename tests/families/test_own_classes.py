@@ -1,4 +1,4 @@
-"""What a class of a user's own has like any family of TFP's: its support, its kind, its CDF, and what is made of it."""
+"""Users' distribution classes behave like TFP's families: support, discreteness, CDF, and wrapped families."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ tfd = tfp.distributions
 
 
 class Silent(tfd.Distribution):
-    """A Rayleigh that says nothing of its support: below 0 its density would be that at -y."""
+    """A Rayleigh that does not declare its support; below 0 its formula returns the density at -y."""
 
     def __init__(self, scale, validate_args=False, allow_nan_stats=True, name="Silent"):
         parameters = dict(locals())
@@ -121,7 +121,7 @@ def test_an_outcome_beyond_the_support_of_a_functions_distribution_is_refused(ki
 
 
 @each_keras
-def test_it_is_refused_before_training(kit):
+def test_fit_refuses_an_outcome_outside_a_functions_support(kit):
     model = kit.keras.Sequential([kit.keras.Input((1,)), kit.heads.DistributionLambda(beta, 1)])
     model.compile("sgd", kit.loss)
     with pytest.raises(
@@ -130,7 +130,7 @@ def test_it_is_refused_before_training(kit):
         nllfit.fit(model, np.zeros([2, 1], "float32"), np.array([[0.5], [2.0]], "float32"), verbose=0)
 
 
-def test_what_one_part_of_a_mixture_cannot_have_another_can():
+def test_a_mixture_of_different_supports_accepts_outcomes_of_either():
     output = nllfit.heads.DistributionLambda(either, 1)(tf.zeros([3, 1]))
     y = np.array([2.0, 0.5, -1.0])
     expected = np.log(stats.beta(1, 1).pdf(y) / 2 + stats.norm.pdf(y) / 2)
@@ -139,15 +139,17 @@ def test_what_one_part_of_a_mixture_cannot_have_another_can():
     with tf.GradientTape() as tape:
         tape.watch(params)
         log_prob = nllfit.heads.DistributionLambda(either, 1)(params).log_prob([2.0])
-    np.testing.assert_allclose(tape.gradient(log_prob, params), [[1.7]], rtol=1e-5)  # y - loc of the Normal alone
+    np.testing.assert_allclose(
+        tape.gradient(log_prob, params), [[1.7]], rtol=1e-5
+    )  # only the Normal contributes: y - loc
 
 
-def test_a_class_is_a_family_with_the_support_that_it_names():
+def test_a_users_class_is_a_family_with_its_declared_support():
     with pytest.raises(ValueError, match=r"`y` holds -1.0, which Rayleigh cannot have: It is outside the support"):
         nllfit.maximum_likelihood(Rayleigh, [1.0, -1.0, 2.0])
 
 
-def test_a_class_tells_its_kind_or_how_to_tell_it():
+def test_the_discreteness_of_a_users_class_is_found():
     assert not nllfit.Family(Rayleigh).is_discrete
     assert nllfit.Family(Counts).is_discrete
     with pytest.raises(
@@ -160,7 +162,7 @@ def test_a_class_tells_its_kind_or_how_to_tell_it():
         nllfit.heads.DistributionLambda(lambda params: Undescribed(params[..., 0]), 1)
 
 
-def test_a_class_has_a_cdf_and_quantiles_as_an_element_of_an_outcome():
+def test_elements_of_a_users_class_have_a_cdf_and_quantiles():
     scale = np.array([1.0, 2.0])
     for made in (tfd.Independent(Rayleigh(scale), 1), nllfit.Family(Rayleigh, 2).build({"scale": scale}, tf.float64)):
         levels = nllfit.cdf(made, [0.5, 3.0])
@@ -168,8 +170,8 @@ def test_a_class_has_a_cdf_and_quantiles_as_an_element_of_an_outcome():
         np.testing.assert_allclose(nllfit.quantile(made, 0.3), stats.rayleigh(scale=scale).ppf(0.3), rtol=1e-9)
 
 
-@pytest.mark.parametrize("cls", [Rayleigh, WithTails])  # the tails by the integral of the density, and its own
-def test_a_class_with_a_cdf_is_censored_truncated_and_inflated(cls):
+@pytest.mark.parametrize("cls", [Rayleigh, WithTails])  # tails from the integral of the density, and from the class
+def test_a_users_class_with_a_cdf_can_be_censored_truncated_and_inflated(cls):
     law = stats.rayleigh(scale=2.0)
     held = {"scale": tf.constant(2.0, tf.float64)}
     pairs = np.array([[1.0, 1.0], [40.0, np.inf], [-np.inf, 1e-3], [0.5, 1.5], [30.0, 30.5]])
@@ -184,7 +186,7 @@ def test_a_class_with_a_cdf_is_censored_truncated_and_inflated(cls):
     assert nllfit.Hurdle(cls).family.name == cls.__name__
 
 
-def test_counts_of_a_class_are_censored():
+def test_counts_of_a_users_class_can_be_censored():
     found = nllfit.Censored(Counts).build({"scale": tf.constant(3.0, tf.float64)}, tf.float64)
     law = stats.poisson(3.0)
     np.testing.assert_allclose(
@@ -194,7 +196,7 @@ def test_counts_of_a_class_are_censored():
     )
 
 
-def test_a_sample_of_a_class_without_a_sampler_is_fitted():
+def test_a_users_class_without_a_sampler_can_be_fitted():
     y = stats.rayleigh(scale=2.0).rvs(40, random_state=0)
     estimate = nllfit.maximum_likelihood(nllfit.Censored(WithTails), nllfit.right_censored(np.minimum(y, 3), y < 3))
     assert estimate.converged
@@ -202,12 +204,12 @@ def test_a_sample_of_a_class_without_a_sampler_is_fitted():
 
 
 class Logistic(Rayleigh):
-    """A class with the name of one of TFP's, with attributes that a distribution might be asked for."""
+    """A user's class with the same name as TFP's Logistic, and with attributes of the same names."""
 
     latent = ends = window = zero_probs = some_outcome = log_interval = cdf_and_survival = 3.0
 
 
-def test_a_class_with_the_name_of_one_of_tfps_is_asked_itself():
+def test_a_users_class_with_the_name_of_tfps_keeps_its_own_behaviour():
     own, law = Logistic(np.array([2.0])), stats.rayleigh(scale=2.0)
     np.testing.assert_allclose(nllfit.cdf(own, 1.5), law.cdf([1.5]), rtol=1e-12)
     np.testing.assert_allclose(nllfit.quantile(own, 0.3), law.ppf([0.3]), rtol=1e-9)
