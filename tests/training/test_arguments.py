@@ -1,4 +1,4 @@
-"""What `fit` takes because there is one way to read it."""
+"""Forms of arguments that `fit` accepts: shapes of outcomes, batch sizes, integers, callbacks, losses."""
 
 import keras
 import numpy as np
@@ -33,7 +33,7 @@ def assert_same(history, expected):
 
 
 @mainly(tf_keras)
-def test_outcomes_without_an_axis_of_one(kit):
+def test_outcomes_may_have_no_last_axis(kit):
     arguments = {"seed": 0, "verbose": 0, "compile": "graph", "batch_size": 10}
     model = normal(kit)
     start = model.get_weights()
@@ -45,7 +45,7 @@ def test_outcomes_without_an_axis_of_one(kit):
 
 
 @mainly(keras)
-def test_batches_of_outcomes_without_an_axis_of_one(kit):
+def test_batches_of_outcomes_may_have_no_last_axis(kit):
     batches = tf.data.Dataset.from_tensor_slices((X, Y[:, 0])).batch(10)
     model = normal(kit)
     start = model.get_weights()
@@ -56,14 +56,14 @@ def test_batches_of_outcomes_without_an_axis_of_one(kit):
     assert_same(by_keras(model, batches, shuffle=False), expected)
 
 
-@mainly(keras)  # in tf_keras see `test_a_callback_that_fails_leaves_the_weights_of_its_epoch`
-def test_a_callback_that_is_not_needed_is_taken(kit):
+@mainly(keras)  # `test_a_callback_that_fails_leaves_the_weights_of_its_epoch` covers tf_keras
+def test_an_unused_callback_is_accepted(kit):
     history = nllfit.fit(normal(kit), X, Y, verbose=0, callbacks=[kit.keras.callbacks.TerminateOnNaN()])
     assert history.epoch == [0]
 
 
 @mainly(keras, "k")
-def test_a_run_starts_anew_after_one_that_was_resumed(k, tmp_path):
+def test_a_run_after_a_resumed_one_starts_again(k, tmp_path):
     model = k.Sequential([k.layers.Input((2,)), k.layers.Dense(1)])
     model.compile("sgd", "mse")
 
@@ -73,7 +73,7 @@ def test_a_run_starts_anew_after_one_that_was_resumed(k, tmp_path):
     def cut(at):
         return k.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: 1 / (at - epoch))
 
-    for at in (2, 3):  # where it is cut short, and where it is cut short after it was resumed
+    for at in (2, 3):  # interrupt the run, and then interrupt the resumed run
         with pytest.raises(ZeroDivisionError):
             run(5, k.callbacks.BackupAndRestore(tmp_path), cut(at))
     assert run(2) == [0, 1]
@@ -82,7 +82,7 @@ def test_a_run_starts_anew_after_one_that_was_resumed(k, tmp_path):
 
 
 @mainly(tf_keras)
-def test_a_batch_larger_than_the_data_is_all_of_them(kit):
+def test_a_batch_larger_than_the_data_is_one_batch(kit):
     model = normal(kit)
     start = model.get_weights()
     expected = nllfit.fit(model, X, Y, batch_size=len(X), verbose=0, compile="graph").history
@@ -114,7 +114,7 @@ def test_a_run_has_one_backup_in_a_folder(tmp_path):
         ("Bernoulli", {}, "binary_crossentropy", None),
     ],
 )
-def test_a_loss_on_the_mean_warns_of_what_it_does_not_train(kit, name, options, loss, untrained, recwarn):
+def test_a_loss_on_the_mean_warns_of_untrained_parameters(kit, name, options, loss, untrained, recwarn):
     head = kit.heads.DistributionHead(name, **options)
     model = kit.keras.Sequential([kit.keras.layers.Input((2,)), kit.keras.layers.Dense(head.params_size()), head])
     model.compile("sgd", loss)
@@ -125,7 +125,7 @@ def test_a_loss_on_the_mean_warns_of_what_it_does_not_train(kit, name, options, 
     assert untrained is None or f"no gradient with respect to {untrained}:" in messages[0]
 
 
-def test_a_failure_has_a_reason():
+def test_failures_are_explained():
     error = tf.errors.InvalidArgumentError(None, None, "while it was tried:\nNo such thing.\n\n\t [[{{node a}}]]\n")
     message = str(failed(keras.Sequential([keras.layers.Dense(1)]), 0, error))
     assert message == "Epoch 1: a step failed: No such thing. The model is as it was before the epoch."
@@ -151,14 +151,14 @@ def test_numbers_of_rows_and_steps_may_be_integers_of_numpy(kit, integer):
     assert losses(integer) == losses(int)
 
 
-def test_a_seed_that_numpy_does_not_take_for_all_members_is_refused_before_one_is_built():
+def test_an_invalid_seed_is_refused_before_a_member_is_built():
     with pytest.raises(ValueError, match=r"`seed` is 4294967295: give an int >= 0 and <= 4294967294, or None"):
         nllfit.Ensemble.fit(lambda: pytest.fail("built"), 2, X, Y, seed=2**32 - 1)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 @each_keras
-def test_a_sequence_that_raises_stop_iteration_is_an_error_and_no_short_epoch(kit, workers):
+def test_a_sequence_that_raises_stop_iteration_is_an_error(kit, workers):
     sequences = {"tf_keras": tf_keras.utils.Sequence, "keras": keras.utils.PyDataset}
 
     class RunsDry(sequences[kit.keras.__name__]):

@@ -1,4 +1,4 @@
-"""Training that is cut short, in the middle of a write or not, ends as the run that was never stopped."""
+"""Backups: an interrupted run, even if killed during a write, resumes and ends like one that never stopped."""
 
 import contextlib
 import os
@@ -22,12 +22,12 @@ from tests.kerases import KERASES, KITS
 EPOCHS = 14
 ONE = pytest.mark.parametrize("k", [keras, pytest.param(tf_keras, marks=pytest.mark.thorough)])
 RNG = np.random.default_rng(0)
-X = RNG.normal(size=(64, 3)).astype("float32")  # two whole batches: another size of batch is another trace
+X = RNG.normal(size=(64, 3)).astype("float32")  # two full batches, because a partial one needs another trace
 Y = (X[:, :1] + RNG.normal(size=(64, 1))).astype("float32")
 
 
 def network(k, units=8):
-    """One that draws random numbers, and has weights that only its steps change."""
+    """A model with random layers and with non-trainable weights that change in each step."""
     k.utils.set_random_seed(0)
     (kit,) = (kit for kit in KITS if kit.keras is k)
     layers = [k.layers.Dense(units, "relu"), k.layers.Dropout(0.3), k.layers.BatchNormalization(), k.layers.Dense(2)]
@@ -37,7 +37,7 @@ def network(k, units=8):
 
 
 def train(model, k, *callbacks, **arguments):
-    """The epochs of a run whose rate falls, and which stops with the best weights, by what was seen in many epochs."""
+    """Trains with a decaying rate and early stopping, whose state spans epochs; returns the epochs."""
     patient = k.callbacks.ReduceLROnPlateau(patience=2, factor=0.5, monitor="loss", min_delta=0.05)
     stopping = k.callbacks.EarlyStopping("loss", patience=9, min_delta=0.1, restore_best_weights=True)
     arguments = {"epochs": EPOCHS, "seed": 7, "verbose": 0, "compile": "graph"} | arguments
@@ -46,7 +46,7 @@ def train(model, k, *callbacks, **arguments):
 
 @contextlib.contextmanager
 def generators():
-    """In tf_keras, layers draw from generators that have a state, which is not so unless one asks for it."""
+    """A context in which layers of tf_keras use stateful random generators, which is not the default."""
     tf_keras.backend.experimental.enable_tf_random_generator()
     yield
     tf_keras.backend.experimental.disable_tf_random_generator()
@@ -67,7 +67,7 @@ def raises_at(k, epoch):
 
 
 @KERASES
-def test_a_run_cut_short_ends_as_the_run_that_was_never_stopped(k, tmp_path, monkeypatch):
+def test_an_interrupted_run_ends_like_one_that_never_stopped(k, tmp_path, monkeypatch):
     whole, begun, resumed = network(k), network(k), network(k)
     expected = train(whole, k)
     backup = k.callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)
@@ -77,7 +77,7 @@ def test_a_run_cut_short_ends_as_the_run_that_was_never_stopped(k, tmp_path, mon
 
     def torn(*args, **kwargs):
         calls.append(args)
-        if len(calls) == 5:  # of the third backup, of which a file is not written to its end
+        if len(calls) == 5:  # a file of the third backup is only partly written
             newest = max(tmp_path.glob("fit/*.data*"), key=os.path.getmtime)
             os.truncate(newest, newest.stat().st_size // 2)
             raise KeyboardInterrupt
@@ -89,11 +89,11 @@ def test_a_run_cut_short_ends_as_the_run_that_was_never_stopped(k, tmp_path, mon
     assert train(resumed, k, backup) == expected[5:]
     for one, other in zip(resumed.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert train(resumed, k, backup) == []  # killed after its last epoch, it is not trained again
+    assert train(resumed, k, backup) == []  # a run killed after its last epoch is not trained again
 
 
 @ONE
-def test_a_backup_is_deleted_at_the_end_and_refused_by_another_model(k, tmp_path):
+def test_a_backup_is_deleted_at_the_end_and_only_fits_its_model(k, tmp_path):
     model, other = network(k), network(k, units=9)
     with pytest.raises(KeyboardInterrupt):
         train(model, k, k.callbacks.BackupAndRestore(tmp_path), raises_at(k, 1))
@@ -107,7 +107,7 @@ def test_a_backup_is_deleted_at_the_end_and_refused_by_another_model(k, tmp_path
 
 
 @ONE
-def test_a_folder_that_cannot_be_written_is_told_before_training(k, tmp_path):
+def test_an_unwritable_folder_is_refused_before_training(k, tmp_path):
     (tmp_path / "file").touch()
     model = network(k)
     before = model.get_weights()
@@ -118,7 +118,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_training(k, tmp_path):
 
 
 @ONE
-def test_a_full_disk_is_told_at_the_write_and_the_last_backup_is_whole(k, tmp_path):
+def test_a_full_disk_raises_and_keeps_the_last_backup(k, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     full = k.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: epoch == 2 and resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
@@ -131,13 +131,13 @@ def test_a_full_disk_is_told_at_the_write_and_the_last_backup_is_whole(k, tmp_pa
     assert train(network(k), k, k.callbacks.BackupAndRestore(tmp_path), epochs=4) == [2, 3]
 
 
-def test_random_numbers_that_no_backup_can_hold_are_told(tmp_path):
+def test_random_generators_that_cannot_be_saved_are_reported(tmp_path):
     tf_keras.backend.experimental.disable_tf_random_generator()
     with pytest.warns(UserWarning, match="draws random numbers from a state that no backup can hold"):
         train(network(tf_keras), tf_keras, tf_keras.callbacks.BackupAndRestore(tmp_path), epochs=1)
 
 
-def test_a_backup_callback_of_ones_own_is_refused(tmp_path):
+def test_a_subclass_of_the_backup_callback_is_refused(tmp_path):
     class Own(keras.callbacks.BackupAndRestore):
         pass
 
@@ -145,13 +145,13 @@ def test_a_backup_callback_of_ones_own_is_refused(tmp_path):
         train(network(keras), keras, Own(tmp_path))
 
 
-# By SIGKILL. `python -m tests.training.test_backups` forks a process for each line `KERAS FOLDER`, which trains there;
-# it has imported all, which takes longer than the training, and run nothing.
+# By SIGKILL. For each input line `KERAS FOLDER`, `python -m tests.training.test_backups` forks a process that trains.
+# The parent has only imported the modules, which takes longer than the training.
 
 
 def train_in(k, folder):
     with generators():
-        model = network(k, units=100_000)  # to write them takes longer than to train them
+        model = network(k, units=100_000)  # writing them takes longer than the training
         train(model, k, k.callbacks.BackupAndRestore(folder / "backup"))
         np.savez(folder / "weights.npz", *model.get_weights())
 
@@ -176,7 +176,7 @@ def server():
 
 
 def written(folder, name):
-    """The files or folders of that name in a backup, each with the time when it was last changed."""
+    """The files or folders of that name in a backup, with their modification times."""
     found = set()
     for path in folder.glob(f"backup/fit/{name}"):
         with contextlib.suppress(FileNotFoundError):
@@ -185,7 +185,7 @@ def written(folder, name):
 
 
 def trained(server, k, folder, awaited=None, seconds=0.0):
-    """Whether a process has trained in a folder; or was killed, so many seconds after a file that it wrote."""
+    """Trains in a new process, or kills it `seconds` after it wrote the `awaited` file; whether it has finished."""
     before = written(folder, awaited)
     print(k.__name__, folder, file=server.stdin, flush=True)
     process = int(server.stdout.readline())
@@ -199,14 +199,14 @@ def trained(server, k, folder, awaited=None, seconds=0.0):
 
 @pytest.mark.thorough
 @KERASES
-def test_a_process_killed_at_any_moment_ends_as_the_one_that_never_was(k, tmp_path, server):
+def test_a_process_killed_at_any_moment_ends_like_one_that_never_stopped(k, tmp_path, server):
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
     assert trained(server, k, tmp_path / "whole")
     draws = random.Random(0)
     for _ in range(5):
         assert not trained(server, k, tmp_path / "killed", "checkpoint", draws.uniform(0, 0.2))
-        assert not trained(server, k, tmp_path / "killed", "*_temp", draws.uniform(0, 0.01))  # inside a write
+        assert not trained(server, k, tmp_path / "killed", "*_temp", draws.uniform(0, 0.01))  # during a write
     assert trained(server, k, tmp_path / "killed")
     with np.load(tmp_path / "whole" / "weights.npz") as one, np.load(tmp_path / "killed" / "weights.npz") as other:
         assert one.files

@@ -1,4 +1,4 @@
-"""What `ModelCheckpoint` writes is the last good model, also where a write fails or the process is killed in it."""
+"""`ModelCheckpoint` keeps the last good model even if a write fails or the process is killed during it."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ def train(k, path, *callbacks, epochs=3):
 
 
 def read(k, path):
-    """The weights in a file."""
+    """The weights in a model file."""
     if "weights" not in str(path):
         return k.models.load_model(path).get_weights()
     model = network(k)
@@ -42,7 +42,7 @@ def read(k, path):
 
 
 @pytest.mark.parametrize(("kit", "case"), in_turn([("model.keras", True), ("model.weights.h5", False)]))
-def test_a_write_that_fails_leaves_the_last_good_model(kit, case, tmp_path, monkeypatch):
+def test_a_failed_write_keeps_the_last_good_model(kit, case, tmp_path, monkeypatch):
     k, (name, acts) = kit.keras, case
 
     def full(group, *args, **kwargs):
@@ -65,14 +65,14 @@ def test_a_write_that_fails_leaves_the_last_good_model(kit, case, tmp_path, monk
 
 
 @KERASES
-def test_a_folder_of_that_name_is_told_by_keras(k, tmp_path):
+def test_a_folder_of_the_same_name_raises_keras_error(k, tmp_path):
     (tmp_path / "model.keras").mkdir()
     with pytest.raises(OSError, match=r"model\.keras"):
         train(k, tmp_path / "model.keras")
 
 
 def train_to_be_killed(k, path):
-    """Trains, and dies as it closes the second file, whose list of contents is not written yet."""
+    """Trains, and kills the process while it closes the second file, before its index is written."""
     import zipfile
 
     close, closed = zipfile.ZipFile.close, []
@@ -90,7 +90,7 @@ def train_to_be_killed(k, path):
 
 @pytest.mark.thorough
 @KERASES
-def test_a_process_killed_in_a_write_leaves_the_last_good_model(k, tmp_path):
+def test_a_process_killed_during_a_write_keeps_the_last_good_model(k, tmp_path):
     path = tmp_path / "model.keras"
     expected = train(k, tmp_path / "expected.keras", epochs=1)
     command = [sys.executable, "-m", "tests.training.test_checkpoints", k.__name__, str(path)]

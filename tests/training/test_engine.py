@@ -1,4 +1,4 @@
-"""The engine's choice between graph and XLA: a table of cases, without a clock."""
+"""The engine's choice between graph and XLA: a table of cases with given timings."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ SLOW = dataclasses.replace(BOTH, seconds={"graph": 1e-4, "xla": 5e-3})
 
 @pytest.fixture(autouse=True)
 def least_seconds(monkeypatch):
-    monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.1)  # the suite's own is infinite
+    monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.1)  # conftest.py sets it to infinity
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def least_seconds(monkeypatch):
         pytest.param(Request("graph", 10_000, in_lockstep=True), DENSE, BOTH, Call("graph", 32), id="machines in step"),
     ],
 )
-def test_the_next_call(request_, operations, timings, expected):
+def test_the_engine_chooses_the_next_call(request_, operations, timings, expected):
     assert next_call(request_, operations, timings) == expected
 
 
@@ -107,11 +107,13 @@ def test_no_timing_decides_where_a_repeatable_run_switches(timings):
         call = next_call(repeatable(before), DENSE, timings)
         assert call.waits or call.way == way
         assert call.waits == (way == "xla" and timings.xla != "ready")
-    assert next_call(repeatable(0, 10**6), DENSE, timings).way != "graph" or timings.xla != "ready"  # a long epoch
+    assert (
+        next_call(repeatable(0, 10**6), DENSE, timings).way != "graph" or timings.xla != "ready"
+    )  # except in a long epoch
 
 
 @pytest.mark.parametrize("operation", ["Conv2D", "RandomUniform", "ResourceGather", "DepthwiseConv2dNative"])
-def test_a_repeatable_run_never_switches_to_what_may_be_slow(operation):
+def test_a_repeatable_run_never_switches_to_operations_that_may_be_slow(operation):
     assert next_call(repeatable(5000), DENSE | {operation}, READY) == Call("graph", 2500)
 
 
@@ -122,13 +124,13 @@ def test_a_repeatable_run_of_unknown_length_stays_in_the_graph(unknown):
     assert not call.waits
 
 
-def test_the_calls_of_a_repeatable_run_end_before_it_switches():
+def test_a_call_of_a_repeatable_run_ends_at_its_switch():
     assert next_call(repeatable(1500), DENSE, TIMED) == Call("graph", 500, compiles=True)
     run_of_a_few_steps = dataclasses.replace(repeatable(0), steps_to_come=1000)
-    assert next_call(run_of_a_few_steps, DENSE, TIMED) == Call("graph", 2000)  # and no compilation
+    assert next_call(run_of_a_few_steps, DENSE, TIMED) == Call("graph", 2000)  # without compilation
 
 
-def test_the_first_call_is_not_timed_and_later_ones_at_their_best():
+def test_timings_skip_the_first_call_and_keep_the_best():
     timings = Timings().after("graph", 10, 5.0)
     assert timings == Timings(calls={"graph": 1})
     timings = timings.after("graph", 10, 0.2).after("graph", 10, 0.1).after("graph", 0, 0.3)

@@ -1,4 +1,4 @@
-"""`fit` gives the numbers of `model.fit`, in both Kerases, and refuses bad input before it touches a weight."""
+"""`fit` gives the same numbers as `model.fit`, in Keras 2 and Keras 3, and refuses bad input before any step."""
 
 import collections
 import csv
@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning"),  # Keras 3's own default
 ]
 ROWS, BATCH = 128, 32  # four batches
-PARTIAL = 130  # and a partial one of two rows, which is traced for itself
+PARTIAL = 130  # with a partial batch of two rows, which has its own trace
 
 
 def crossentropy(k):
@@ -38,9 +38,9 @@ def crossentropy(k):
 def sequential(k, shape, layers, dtype="float32", **compiled):
     k.utils.set_random_seed(0)
     model = k.Sequential([k.layers.Input(shape, dtype=dtype), *layers(), k.layers.Dense(3)])
-    # Of fewer operations than Adam, and it minds by what a gradient is multiplied.
+    # SGD has fewer operations than Adam and, unlike Adam, depends on the scale of a gradient.
     usual = {"optimizer": k.optimizers.SGD(0.1, momentum=0.9), "loss": crossentropy(k), "metrics": ["accuracy"]}
-    model.compile(**usual | {"jit_compile": False} | compiled)  # or XLA compiles each of Keras 3's references
+    model.compile(**usual | {"jit_compile": False} | compiled)  # by default XLA would compile Keras 3's references
     return model
 
 
@@ -49,7 +49,7 @@ def dense(k, **compiled):
 
 
 def batch_norm(k, **compiled):
-    # A bias before it would have a gradient of 0, of which Adam would take rounding errors for a direction.
+    # No bias before it: its gradient is 0, and Adam would follow the rounding errors.
     def layers():
         return [k.layers.Dense(16, use_bias=False), k.layers.BatchNormalization(), k.layers.ReLU()]
 
@@ -84,7 +84,7 @@ def rows_of(model, n=ROWS, seed=0):
 
 
 def assert_same_run(history, expected, model, reference):
-    """Equal to 1e-5, where float32 sums in another order differ by about 1e-6 after 25 steps of Adam."""
+    """Compares losses and weights to 1e-5; the order of float32 sums causes about 1e-6 after 25 steps of Adam."""
     assert list(history) == list(expected)
     for name, values in expected.items():
         np.testing.assert_allclose(history[name], values, rtol=1e-5, err_msg=name)
@@ -113,7 +113,7 @@ def assert_same_run(history, expected, model, reference):
         ),
     ],
 )
-def test_the_numbers_of_keras(kit, case):
+def test_fit_matches_keras(kit, case):
     k, (_, make, compile, rows) = kit.keras, case
     model, reference = (
         make(
@@ -132,8 +132,8 @@ def test_the_numbers_of_keras(kit, case):
 
 
 @mainly(keras, "k")
-def test_options_as_in_keras(k):
-    x, y, _ = rows_of(dense(k), PARTIAL)  # and as many to evaluate: 97 and 33, with a partial batch of one row each
+def test_fit_options_match_keras(k):
+    x, y, _ = rows_of(dense(k), PARTIAL)  # 97 rows to train and 33 to evaluate, each with a partial batch of one row
     arguments = {"validation_split": 0.25, "validation_freq": 2, "validation_batch_size": 16, "initial_epoch": 1}
     arguments |= {"class_weight": {0: 1.0, 1: 2.0, 2: 0.5}, "epochs": 5, "shuffle": False, "verbose": 0}
     model, reference = dense(k), dense(k)
@@ -145,7 +145,7 @@ def test_options_as_in_keras(k):
 
 
 @pytest.mark.parametrize(("kit", "way"), in_turn(["in order", "by name"]))
-def test_several_inputs_and_outputs(kit, way):
+def test_models_with_several_inputs_and_outputs_match_keras(kit, way):
     k = kit.keras
 
     def make():
@@ -157,7 +157,7 @@ def test_several_inputs_and_outputs(kit, way):
         model.compile(k.optimizers.SGD(0.1), loss=["mse", "mae"], loss_weights=[1.0, 0.5])
         return model
 
-    # Whole batches: Keras 3 averages `u_loss` over batches and takes them for equal where their size is not static.
+    # Full batches, because Keras 3 averages `u_loss` over batches with equal weights if their size is not static.
     rng = np.random.default_rng(0)
     a, b, u, v = (rng.normal(size=(64, size)).astype("float32") for size in (4, 3, 1, 2))
     weights = list(rng.uniform(size=(2, 64)).astype("float32"))
@@ -169,7 +169,7 @@ def test_several_inputs_and_outputs(kit, way):
     assert_same_run(history, expected, model, reference)
 
 
-def test_a_head_and_its_targets_by_name():
+def test_targets_may_be_given_by_output_name():
     inputs = tf_keras.Input((8,))
     hidden = tf_keras.layers.Dense(4, activation="tanh")(inputs)
     count = nllfit.heads.Poisson(name="count")(tf_keras.layers.Dense(1)(hidden))
@@ -187,9 +187,9 @@ def test_a_head_and_its_targets_by_name():
 
 
 @pytest.mark.parametrize(("kit", "compile"), in_turn(["xla", "graph"]))
-def test_dropout_draws_anew_each_step(kit, compile):
-    # A unit kept with probability 1/2 gives a loss of 0 or 4, 400 of them a mean of 2 +- 0.1. One mask for all steps of
-    # a program would give 0 or 4.
+def test_dropout_draws_a_new_mask_in_each_step(kit, compile):
+    # A unit kept with probability 1/2 gives a loss of 0 or 4, so 400 steps give a mean of 2 +- 0.1. One mask for all
+    # steps of a call would give 0 or 4.
     k = kit.keras
     k.utils.set_random_seed(1)
     model = k.Sequential([k.layers.Input((1,)), k.layers.Dropout(0.5), k.layers.Dense(1, use_bias=False)])
@@ -202,7 +202,7 @@ def test_dropout_draws_anew_each_step(kit, compile):
 
 
 @pytest.mark.parametrize(("kit", "compile"), in_turn(["xla", "graph"]))
-def test_a_custom_training_step_and_a_schedule(kit, compile):
+def test_a_custom_training_step_and_a_schedule_match_keras(kit, compile):
     k = kit.keras
 
     class Scaled(k.Model):
@@ -233,7 +233,7 @@ def test_a_custom_training_step_and_a_schedule(kit, compile):
     assert_same_run(history, expected, model, reference)
 
 
-def test_a_loss_of_the_models_own_needs_no_outcomes():  # in Keras 3; tf_keras asks for them
+def test_a_loss_of_the_models_own_needs_no_outcomes():  # only Keras 3 supports this
     class Autoencoder(keras.Sequential):
         def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, **kwargs):
             return tf.reduce_mean((x - y_pred) ** 2)
@@ -244,8 +244,8 @@ def test_a_loss_of_the_models_own_needs_no_outcomes():  # in Keras 3; tf_keras a
     assert losses[-1] < losses[0]
 
 
-@mainly(keras)  # in tf_keras see `test_outcomes_without_an_axis_of_one`
-def test_class_labels_with_an_axis_of_one(kit):
+@mainly(keras)  # `test_outcomes_may_have_no_last_axis` covers tf_keras
+def test_class_labels_may_have_a_column_axis(kit):
     k = kit.keras
     x, y, _ = rows_of(dense(k))
 
@@ -266,7 +266,7 @@ def test_float64_stays_float64(compile):
     finally:
         set_precision("float32")
     x, y, _ = rows_of(model)
-    x = x + 1e-12  # lost in float32
+    x = x + 1e-12  # float32 would lose the 1e-12
     nllfit.fit(model, x, y, epochs=2, shuffle=False, verbose=0, compile=compile)
     dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(32)
     by_keras(reference, dataset, epochs=2)
@@ -278,7 +278,7 @@ def test_float64_stays_float64(compile):
 
 
 @pytest.mark.parametrize(("kit", "way"), in_turn([("whole", None), ("repeated", 3)]))
-def test_datasets_as_in_keras(kit, way):
+def test_datasets_match_keras(kit, way):
     k, (_, steps) = kit.keras, way
     x, y, w = rows_of(dense(k), ROWS if steps else PARTIAL)
     dataset = tf.data.Dataset.from_tensor_slices((x, y, w)).batch(BATCH)
@@ -295,10 +295,10 @@ def test_datasets_as_in_keras(kit, way):
     ("kit", "way"),
     in_turn([("cycle", PARTIAL, {"batch_size": BATCH}), ("shares", ROWS, {})]),
 )
-def test_fewer_steps_than_the_arrays_have(kit, way):
+def test_steps_per_epoch_divide_or_continue_the_data(kit, way):
     k, (_, rows, size) = kit.keras, way
-    # Without a batch size the rows are shared out over the steps; with one, an epoch goes on where the last stopped:
-    # the second takes up the last two of five batches, of which one has two rows, and begins anew.
+    # Without a batch size the rows are divided among the steps. With one, an epoch continues where the last stopped:
+    # the second epoch takes the last two of five batches (one has two rows) and then starts again.
     model, reference = dense(k), dense(k)
     x, y, _ = rows_of(model, rows)
     validation = {"validation_data": (x[:ROWS], y[:ROWS]), "validation_steps": 3}
@@ -309,7 +309,7 @@ def test_fewer_steps_than_the_arrays_have(kit, way):
 
 
 @KERASES
-def test_batches_of_a_class_are_told_of_each_epoch(k):
+def test_sequences_are_notified_of_each_epoch(k):
     class Batches(getattr(k.utils, "PyDataset", None) or k.utils.Sequence):
         def __init__(self):
             super().__init__()
@@ -329,7 +329,7 @@ def test_batches_of_a_class_are_told_of_each_epoch(k):
     assert batches.told == ["end"] * 3
 
 
-def test_a_shuffled_dataset_is_drawn_from_once_an_epoch():
+def test_a_shuffled_dataset_is_iterated_once_per_epoch():
     model, reference = dense(tf_keras), dense(tf_keras)
     x, y, _ = rows_of(model)
 
@@ -341,7 +341,7 @@ def test_a_shuffled_dataset_is_drawn_from_once_an_epoch():
     assert_same_run(history, expected, model, reference)
 
 
-def test_batches_of_any_sizes_from_any_iterable():
+def test_any_iterable_may_yield_batches_of_any_size():
     model, reference = dense(tf_keras), dense(tf_keras)
     x, y, _ = rows_of(model)
     cuts = [0, 32, 64, 70, 102]
@@ -356,7 +356,7 @@ def test_batches_of_any_sizes_from_any_iterable():
 
 
 @pytest.mark.parametrize(("kit", "way"), in_turn([("one", 1), ("four", 4)]))
-def test_a_sequence_is_read_by_its_workers_in_order(kit, way):
+def test_workers_read_a_sequence_in_order(kit, way):
     k, (_, workers) = kit.keras, way
     x, y, _ = rows_of(dense(k), PARTIAL)
     threads = set()
@@ -379,7 +379,7 @@ def test_a_sequence_is_read_by_its_workers_in_order(kit, way):
     assert ("nllfit-sequence" in threads) == (k is keras and workers > 1)
 
 
-def test_batches_of_many_kinds_come_joined_and_as_they_are():
+def test_batches_are_joined_into_chunks_without_changes():
     x, y, w = rows_of(dense(tf_keras))
     cuts = [0, 32, 64, 70, 102, 128]
 
@@ -387,7 +387,7 @@ def test_batches_of_many_kinds_come_joined_and_as_they_are():
         take, found = (
             readers.reader_of(batches, lambda batch: as_tensors(batch, "float32", ""))(4),
             [],
-        )  # the third of four has another size
+        )  # the third batch of four has another size
         while stacks := take(count):
             assert sum(stack.steps for stack in stacks) <= count
             for data, steps, size in stacks:
@@ -412,12 +412,12 @@ def test_batches_of_many_kinds_come_joined_and_as_they_are():
                 np.testing.assert_array_equal(part, values)
 
 
-def test_many_calls_are_one_epoch(monkeypatch):
+def test_an_epoch_of_many_calls_matches_one_call(monkeypatch):
     model, reference = dense(tf_keras), dense(tf_keras)
     x, y, _ = rows_of(model)
     arguments = {"epochs": 3, "batch_size": 8, "verbose": 0, "seed": 5, "compile": "graph"}
     expected = nllfit.fit(reference, x, y, **arguments).history
-    monkeypatch.setattr(engine, "MAX_CALL_SECONDS", 0.0)  # so that a call does one step
+    monkeypatch.setattr(engine, "MAX_CALL_SECONDS", 0.0)  # so that each call does one step
     history = nllfit.fit(model, x, y, **arguments).history
     assert_same_run(history, expected, model, reference)
 
@@ -425,7 +425,7 @@ def test_many_calls_are_one_epoch(monkeypatch):
 # Order and resumption
 
 
-def test_an_epoch_is_a_permutation_that_seed_and_epoch_fix():
+def test_seed_and_epoch_determine_the_permutation():
     x = np.arange(10.0)[:, None]
 
     def order(seed, epoch):
@@ -438,8 +438,8 @@ def test_an_epoch_is_a_permutation_that_seed_and_epoch_fix():
     assert order(None, 3) == list(range(10))
 
 
-@mainly(tf_keras, "k")  # and with all the state of a run in both Kerases in `test_backups`
-def test_a_resumed_run_is_the_run_that_never_stopped(k):
+@mainly(tf_keras, "k")  # `test_backups` tests both versions with the whole state of a run
+def test_a_resumed_run_equals_one_that_never_stopped(k):
     whole, halves = dense(k), dense(k)
     x, y, _ = rows_of(whole)
     arguments = {"seed": 7, "verbose": 0, "compile": "graph"}
@@ -451,9 +451,9 @@ def test_a_resumed_run_is_the_run_that_never_stopped(k):
         np.testing.assert_array_equal(weight, other)
 
 
-def test_keras_seed_fixes_the_order():
+def test_keras_seed_determines_the_order():
     def losses():
-        model = dense(tf_keras)  # sets Keras's seed
+        model = dense(tf_keras)  # it sets Keras's seed
         return nllfit.fit(model, *rows_of(model)[:2], verbose=0, compile="graph").history["loss"]
 
     assert losses() == losses()
@@ -485,7 +485,7 @@ def test_every_callback_of_an_epoch_works(k, tmp_path):
     history = nllfit.fit(model, x, y, callbacks=callbacks(folders[0]), compile="graph", **arguments)
     expected = by_keras(reference, x, y, callbacks=callbacks(folders[1]), **arguments)
     assert_same_run(history.history, expected, model, reference)
-    assert len(history.epoch) == 3  # stopped early, with the weights of the first epoch
+    assert len(history.epoch) == 3  # early stopping restores the weights of the first epoch
     ours, theirs = (sorted(p.name for p in folder.glob("*.weights.h5")) for folder in folders)
     assert ours == theirs == [f"{epoch}.weights.h5" for epoch in (1, 2, 3)]
     logs = [list(csv.DictReader((folder / "log.csv").read_text().splitlines())) for folder in folders]
@@ -504,7 +504,7 @@ def stop_at_three(callback, epoch, logs=None):
 
 
 def scalars(board):
-    """Each tag of a TensorBoard folder with its `(step, value)` pairs."""
+    """The `(step, value)` pairs of each tag in a TensorBoard folder."""
     found = {}
     for path in sorted(board.rglob("events*")):
         for record in tf.compat.v1.train.summary_iterator(str(path)):
@@ -539,7 +539,7 @@ def test_callbacks_that_need_batches_are_refused(k, tmp_path):
 
 
 @KERASES
-def test_the_progress_bar_is_keras_own(k, capfd, monkeypatch):
+def test_the_progress_bar_equals_keras_own(k, capfd, monkeypatch):
     model = dense(k)
     x, y, _ = rows_of(model)
     monkeypatch.setattr(engine, "MAX_CALL_SECONDS", 0.0)
@@ -555,7 +555,7 @@ def test_the_progress_bar_is_keras_own(k, capfd, monkeypatch):
 
 @pytest.fixture
 def traced(monkeypatch):
-    """The programs that are traced, as they are, none being there before."""
+    """A list of the programs that the test traces, starting from empty caches."""
     monkeypatch.setattr(caches, "_SHARED", caches.LastUsed(32))
     programs, init = [], Program.__init__
 
@@ -568,7 +568,7 @@ def traced(monkeypatch):
 
 
 @mainly(tf_keras, "k")
-def test_fitting_again_compiles_nothing(k, traced):
+def test_fitting_again_traces_nothing(k, traced):
     model = dense(k)
     x, y, w = rows_of(model)
     arguments = {"epochs": 2, "verbose": 0, "validation_split": 0.25, "sample_weight": w}
@@ -579,8 +579,8 @@ def test_fitting_again_compiles_nothing(k, traced):
     assert len(traced) == count == 1
 
 
-def test_xla_compiles_once_for_any_number_of_steps(traced):
-    # XLA must know the limit of a `Range` when it compiles: a loop over one is compiled anew for each number of steps.
+def test_loops_have_static_ranges_so_xla_compiles_once(traced):
+    # XLA compiles a `Range` for each value of its limit, so a loop over a dynamic range would be compiled repeatedly.
     model = dense(tf_keras, metrics=["mae"])
     nllfit.fit(model, *rows_of(model)[:2], verbose=0, compile="graph")
     for program in traced:
@@ -589,7 +589,7 @@ def test_xla_compiles_once_for_any_number_of_steps(traced):
 
 
 @KERASES
-def test_another_model_of_an_architecture_traces_nothing_and_is_trained_as_by_keras(k, traced):
+def test_another_model_of_an_architecture_reuses_the_trace_and_matches_keras(k, traced):
     x, y, _ = rows_of(dense(k))
     arguments = {"epochs": 1, "shuffle": False, "verbose": 0}
     names = []
@@ -600,7 +600,7 @@ def test_another_model_of_an_architecture_traces_nothing_and_is_trained_as_by_ke
         reference.set_weights(weights)
         expected = by_keras(reference, x, y, **arguments)
         assert_same_run(nllfit.fit(model, x, y, compile="graph", **arguments).history, expected, model, reference)
-        # TensorFlow makes an operation for each new name, at five times the cost of a variable, and keeps it for ever.
+        # TensorFlow creates and keeps an operation for each new variable name, at five times the cost of a variable.
         weights = {id(variable_of(w)) for w in model.variables}
         slots = [v for v in training_variables(model) if v.shape.rank and id(v) not in weights]
         names.append([v.name for v in slots])
@@ -610,7 +610,7 @@ def test_another_model_of_an_architecture_traces_nothing_and_is_trained_as_by_ke
 
 
 @KERASES
-def test_another_architecture_is_never_taken_for_the_same(k, monkeypatch):
+def test_different_architectures_never_share_a_trace(k, monkeypatch):
     class Dense(k.layers.Dense):
         pass
 
@@ -625,7 +625,7 @@ def test_another_architecture_is_never_taken_for_the_same(k, monkeypatch):
         yield dense(k, loss="mse")
         yield frozen(dense(k))
         yield sequential(k, (8,), lambda: [k.layers.Dense(16, activation="tanh")])
-        for _ in range(2):  # of a user's own code nothing is known
+        for _ in range(2):  # user code is never assumed to be the same
             yield sequential(k, (8,), lambda: [Dense(16, activation="relu")])
             yield sequential(k, (8,), lambda: [k.layers.Dense(16, activation=lambda u: u)])
             yield dense(k, loss=lambda y_true, y_pred: tf.reduce_mean(y_pred**2, -1))
@@ -633,7 +633,7 @@ def test_another_architecture_is_never_taken_for_the_same(k, monkeypatch):
     made = []
 
     class Untraced:
-        """A program that is asked for, and never traced or run."""
+        """A stand-in for a program that is neither traced nor run."""
 
         def __init__(self, model, mode, layout, is_known):
             self.is_shared = is_known
@@ -651,10 +651,10 @@ def test_another_architecture_is_never_taken_for_the_same(k, monkeypatch):
         assert len(made) == count
     with pytest.raises(InterruptedError):
         nllfit.fit(dense(k), X, Y, verbose=0, compile="graph")
-    assert len(made) == count  # the first one's
+    assert len(made) == count  # the program of the first model is reused
 
 
-@mainly(keras, "k")  # and for three epochs in both in `test_every_callback_of_an_epoch_works`
+@mainly(keras, "k")  # `test_every_callback_of_an_epoch_works` covers both versions
 def test_early_stopping_and_checkpoints_see_the_weights_of_their_epoch(k, tmp_path):
     def run(fit, folder):
         model = dense(k, optimizer=k.optimizers.Adam(0.1))
@@ -686,7 +686,7 @@ def test_early_stopping_and_checkpoints_see_the_weights_of_their_epoch(k, tmp_pa
 @mainly(tf_keras, "k")
 def test_a_callback_that_fails_leaves_the_weights_of_its_epoch(k, monkeypatch):
     monkeypatch.setattr(k.callbacks.TerminateOnNaN, "on_epoch_end", stop_at_three, raising=False)
-    monkeypatch.setattr(engine, "UNTIMED_CALL_STEPS", 1000)  # so that a call does all epochs
+    monkeypatch.setattr(engine, "UNTIMED_CALL_STEPS", 1000)  # so that one call does all epochs
     model, reference = dense(k), dense(k)
     x, y, _ = rows_of(model)
     nllfit.fit(reference, x, y, epochs=3, seed=0, verbose=0, compile="graph")
@@ -696,8 +696,8 @@ def test_a_callback_that_fails_leaves_the_weights_of_its_epoch(k, monkeypatch):
         np.testing.assert_allclose(weight, other, rtol=1e-6)
 
 
-@mainly(tf_keras, "k")  # in Keras 3 see `test_compiled_anew_a_model_of_its_own_metrics_has_its_new_loss`
-def test_a_model_compiled_anew_gets_new_programs(k):
+@mainly(tf_keras, "k")  # `test_a_model_with_its_own_metrics_can_be_compiled_again` covers Keras 3
+def test_a_model_that_is_compiled_again_gets_new_traces(k):
     model = dense(k)
     x, y, _ = rows_of(model)
     nllfit.fit(model, x, y, verbose=0, compile="graph")
@@ -708,7 +708,7 @@ def test_a_model_compiled_anew_gets_new_programs(k):
         np.testing.assert_array_equal(weight, other)
 
 
-def test_small_variables_are_written_as_one_and_read_as_what_they_are():
+def test_small_variables_are_packed_and_unpacked_without_changes():
     shapes = [2, 3], [4], [300, 300], [0, 5], []
     variables = [tf.Variable(tf.fill(shape, float(i))) for i, shape in enumerate(shapes)]
     variables += [tf.Variable(7, dtype=tf.int64), tf.Variable([[8.0, 9.0]], shape=tf.TensorShape([1, None]))]
@@ -719,8 +719,8 @@ def test_small_variables_are_written_as_one_and_read_as_what_they_are():
         np.testing.assert_array_equal(state, [variable.numpy(), variable.numpy() + 1], strict=True)
 
 
-@mainly(tf_keras, "k")  # and four of them in Keras 3 below
-def test_programs_die_with_their_model(k):
+@mainly(tf_keras, "k")  # the next test covers Keras 3
+def test_traces_are_freed_with_their_model(k):
     model = dense(k)
     x, y, _ = rows_of(model)
     nllfit.fit(model, x, y, verbose=0, compile="graph")
@@ -731,11 +731,11 @@ def test_programs_die_with_their_model(k):
     assert alive() is None
 
 
-@mainly(keras, "k")  # of one model in tf_keras above, of two hundred in both in `test_memory`
-def test_four_models_in_turn_leave_as_much_behind_as_two(k, traced):
+@mainly(keras, "k")  # the test above covers tf_keras, and `test_memory` both with 200 models
+def test_four_models_in_turn_leave_no_more_objects_than_two(k, traced):
     def alive():
         for thread in threading.enumerate():
-            if thread.name == "nllfit-xla":  # of other tests, with variables of its own
+            if thread.name == "nllfit-xla":  # it compiles for other tests and holds variables
                 thread.join()
         gc.collect()
         kinds = tf.Variable, tf.Graph, k.Model, k.optimizers.Optimizer, k.callbacks.Callback, Program
@@ -756,7 +756,7 @@ def large_convolutions():
     return sequential(tf_keras, (28, 28, 1), lambda: [tf_keras.layers.Conv2D(64, 3), tf_keras.layers.Flatten()])
 
 
-def test_auto_takes_xla_when_it_has_compiled_and_leaves_it_where_it_is_slow(monkeypatch, traced):
+def test_auto_uses_xla_when_compiled_unless_it_is_slower(monkeypatch, traced):
     monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
     monkeypatch.setattr(engine, "MIN_STEPS_FOR_SLOW_CONVOLUTIONS", 0)
     model, reference = dense(tf_keras), dense(tf_keras)
@@ -774,17 +774,17 @@ def test_auto_takes_xla_when_it_has_compiled_and_leaves_it_where_it_is_slow(monk
     program.compiling.join()
     fit()
     assert program.timings.calls["xla"] > 0
-    for faster in ("xla", "graph"):  # as if measured, which on a busy machine is chance
+    for faster in ("xla", "graph"):  # given timings, because real ones are random on a busy machine
         calls = {**program.timings.calls, "xla": 99}
         program.timings = engine.Timings({"xla": 1e-3, "graph": 1e-3} | {faster: 1e-9}, calls, 1.0, "ready")
         fit()
         assert {way for way in calls if program.timings.calls[way] > calls[way]} == {faster}
-    # To have measured it leaves no trace.
+    # The measurement leaves no trace of its own.
     expected = nllfit.fit(reference, x, y, epochs=12, shuffle=False, verbose=0, compile="graph").history
     assert_same_run({"loss": losses}, {"loss": expected["loss"]}, model, reference)
 
 
-def test_auto_keeps_strings_from_xla(monkeypatch, traced):
+def test_auto_never_compiles_strings_with_xla(monkeypatch, traced):
     monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
     words = tf_keras.layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
     model = sequential(tf_keras, (1,), lambda: [words], "string")
@@ -813,8 +813,8 @@ def test_auto_after_xla_times_the_graph_before_it_compares(monkeypatch, traced):
     assert program.timings.calls == {"xla": 4, "graph": 2}
 
 
-def test_a_seeded_run_switches_at_the_same_epoch_whatever_the_clock_says(monkeypatch, traced):
-    monkeypatch.setattr(engine, "REPEATABLE_GRAPH_STEPS", 8)  # two epochs
+def test_a_seeded_run_switches_to_xla_at_a_fixed_epoch(monkeypatch, traced):
+    monkeypatch.setattr(engine, "REPEATABLE_GRAPH_STEPS", 8)  # the steps of two epochs
     monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
     x, y, _ = rows_of(dense(tf_keras))
     ways, run = [], Program.run
@@ -833,7 +833,7 @@ def test_a_seeded_run_switches_at_the_same_epoch_whatever_the_clock_says(monkeyp
     whole = fit()
     assert ways == ["graph"] * 2 + ["xla"] * 3
     (program,) = traced
-    for faster in ("xla", "graph"):  # as if measured
+    for faster in ("xla", "graph"):  # given timings
         program.timings = engine.Timings(
             {"xla": 1e-3, "graph": 1e-3} | {faster: 1e-9}, {"xla": 99, "graph": 9}, 9.0, "ready"
         )
@@ -887,23 +887,23 @@ def test_models_that_only_keras_can_fit_are_refused(k):
 
 
 @pytest.mark.parametrize("x", [None, "data.csv", 3])
-def test_what_holds_no_data_is_refused(x):
+def test_empty_data_are_refused(x):
     with pytest.raises(TypeError, match=f"`x` is a {type(x).__name__}: give arrays"):
         nllfit.fit(head_model(), x, Y, verbose=0)
 
 
-def test_a_support_that_depends_on_the_row_is_no_error():
+def test_a_support_that_depends_on_the_row_is_accepted():
     model = tf_keras.Sequential(
         [tf_keras.layers.Input((1,)), nllfit.heads.DistributionHead("Pareto", 1, concentration=2.0)]
     )
     model.compile(tf_keras.optimizers.SGD(0.0), nllfit.negative_log_likelihood)
-    x = np.array([[9.0], [-3.0]])  # outcomes above 9.0 and above 0.05
+    x = np.array([[9.0], [-3.0]])  # supports above 9.0 and above 0.05
     assert np.isfinite(nllfit.fit(model, x, np.array([[20.0], [0.5]]), verbose=0).history["loss"][0])
 
 
 @pytest.mark.parametrize("compile", ["graph", pytest.param("xla", marks=pytest.mark.thorough)])
-def test_a_head_whose_parameters_run_away_is_restored(compile):
-    tf_keras.utils.set_random_seed(0)  # of some starts, the huge step leads to a huge scale and a finite loss
+def test_diverging_parameters_raise_and_the_model_is_restored(compile):
+    tf_keras.utils.set_random_seed(0)  # with some seeds the huge step gives a huge scale and a finite loss
     model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,)), nllfit.heads.Normal()])
     model.compile(tf_keras.optimizers.SGD(1e25), nllfit.negative_log_likelihood)
     x = np.random.default_rng(0).normal(size=[40, 3])
@@ -912,7 +912,7 @@ def test_a_head_whose_parameters_run_away_is_restored(compile):
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
-def test_a_loss_that_leaves_float16_is_told_to():
+def test_an_overflow_in_float16_is_explained():
     model = tf_keras.Sequential([tf_keras.layers.Dense(2, dtype="float16", name="half"), nllfit.heads.Normal()])
     model.compile("adam", nllfit.negative_log_likelihood)
     with pytest.raises(FloatingPointError, match="`half` computes in float16, which ends at 65504: try bfloat16"):
@@ -923,7 +923,7 @@ def test_a_loss_that_leaves_float16_is_told_to():
 
 
 @pytest.mark.parametrize(("kit", "compile"), in_turn(["xla", "graph"]))
-def test_a_loss_that_is_not_finite_stops_at_the_epoch_and_restores(kit, compile):
+def test_a_non_finite_loss_stops_the_run_and_restores_the_epoch(kit, compile):
     k = kit.keras
 
     class Explode(k.callbacks.Callback):
@@ -944,7 +944,7 @@ def test_a_loss_that_is_not_finite_stops_at_the_epoch_and_restores(kit, compile)
         np.testing.assert_array_equal(weight, other)
 
 
-def test_a_dataset_that_runs_out_or_turns_bad_says_where(monkeypatch):
+def test_errors_name_the_batch_of_a_bad_dataset(monkeypatch):
     model = dense(tf_keras)
     x, y, _ = rows_of(model, PARTIAL)
     dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH)
@@ -957,7 +957,7 @@ def test_a_dataset_that_runs_out_or_turns_bad_says_where(monkeypatch):
     ):
         nllfit.fit(model, iter([(x[:BATCH], y[:BATCH])]), epochs=2, verbose=0, compile="graph")
     before = model.get_weights()
-    monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)  # the fault is in the second chunk, after two steps
+    monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)  # the error is in the second chunk, after two steps
     dataset = tf.data.Dataset.from_tensor_slices((bad(x, np.nan, 100), y)).batch(BATCH)
     with pytest.raises(ValueError, match=r"`x` has nan at row 4 of batch 3 of epoch 1.*8 numbers"):
         nllfit.fit(model, dataset, verbose=0, compile="graph")
@@ -965,19 +965,19 @@ def test_a_dataset_that_runs_out_or_turns_bad_says_where(monkeypatch):
         np.testing.assert_array_equal(weight, other)
 
 
-def test_a_dataset_with_an_impossible_outcome_late(monkeypatch):
+def test_errors_name_the_row_of_an_impossible_outcome_in_a_dataset(monkeypatch):
     monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)
     model = head_model()
     before = model.get_weights()
     dataset = tf.data.Dataset.from_tensor_slices((X, bad(Y, 2.0, 30))).batch(8)
-    with pytest.raises(ValueError, match="`y` holds, at row 6 of batch 3 of epoch 1"):  # of the chunk's 16
+    with pytest.raises(ValueError, match="`y` holds, at row 6 of batch 3 of epoch 1"):  # a chunk has 16 rows
         nllfit.fit(model, dataset, verbose=0, compile="graph")
     for weight, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, other)
 
 
 @mainly(tf_keras)
-def test_a_state_kept_from_batch_to_batch(kit):
+def test_stateful_recurrent_layers_match_keras(kit):
     k = kit.keras
 
     def model():

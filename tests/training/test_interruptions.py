@@ -26,8 +26,8 @@ def line(k, *before):
     return model
 
 
-def test_data_may_wait_for_another_fit_in_another_thread(monkeypatch):
-    monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)  # at once; the next ones another thread takes
+def test_reading_data_may_wait_for_a_fit_in_another_thread(monkeypatch):
+    monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)  # the first chunk is read at once, later ones in another thread
 
     def of_array():
         for _ in range(3):
@@ -47,7 +47,7 @@ def test_data_may_wait_for_another_fit_in_another_thread(monkeypatch):
 
 
 @KERASES
-def test_after_ctrl_c_in_tracing_the_next_fit_is_as_if_it_were_the_first(k):
+def test_ctrl_c_during_a_trace_leaves_a_working_model(k):
     class Interrupted(k.layers.Layer):
         stops = True
 
@@ -77,13 +77,13 @@ def test_ctrl_c_ends_a_long_run_at_once_and_the_next_fit_works():
     threading.Timer(0.5, interrupt).start()
     with pytest.raises(KeyboardInterrupt):
         nllfit.fit(model, X, Y, epochs=10**6, verbose=0)
-    assert time.perf_counter() - sent[0] < 5  # a call takes a quarter of a second, on a machine of its own
+    assert time.perf_counter() - sent[0] < 5  # a call takes 0.25 s on a quiet machine
     before = model.evaluate(X, Y, verbose=0)
     assert nllfit.fit(model, X, Y, epochs=3, verbose=0).history["loss"][-1] <= before * (1 + 1e-2)
 
 
 @mainly(keras, "k")
-def test_a_layer_frozen_after_compile_and_thawed_again_moves(k):
+def test_a_layer_frozen_after_compile_trains_again_when_unfrozen(k):
     model = line(k, k.layers.Dense(3))
     nllfit.fit(model, X, Y, verbose=0)
     model.layers[0].trainable = False

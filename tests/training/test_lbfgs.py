@@ -1,4 +1,4 @@
-"""`fit_lbfgs` reaches optima known from elsewhere: scikit-learn, statsmodels, least squares."""
+"""`fit_lbfgs` reaches known optima: of scikit-learn, statsmodels, NIST and least squares."""
 
 import json
 
@@ -42,8 +42,8 @@ def breast_cancer():
     return x, data.target[:, None], 1, heads.Bernoulli
 
 
-# Solved by scikit-learn 1.9's LogisticRegression to a tolerance of 1e-12, as in tests/data/oracles.json.
-# That of 1e-2 is solved in float32 and in Keras 3 below.
+# Solved by scikit-learn 1.9's LogisticRegression with a tolerance of 1e-12, as in tests/data/oracles.json.
+# The penalty 1e-2 is tested in float32 and with Keras 3 below.
 @pytest.mark.parametrize(
     ("penalty", "objective", "nll"),
     [
@@ -51,7 +51,7 @@ def breast_cancer():
         (1e-3, 0.0680828231, 0.0543921760),
     ],
 )
-def test_penalised_regressions_of_scikit_learn_cut_short_solved_and_solved_again(penalty, objective, nll):
+def test_penalised_regressions_match_scikit_learn_also_after_an_interruption(penalty, objective, nll):
     x, y, units, head = breast_cancer()
     model = linear(x.shape[1], units, head(), penalty)
     start = model.get_weights()
@@ -71,13 +71,13 @@ def test_penalised_regressions_of_scikit_learn_cut_short_solved_and_solved_again
     assert history.history["loss"][-1] == pytest.approx(objective, abs=1e-8)
     model.run_eagerly = True  # or Keras traces what it evaluates
     assert history.history["loss"][-1] == pytest.approx(model.evaluate(x, y, len(x), verbose=0), abs=1e-12)
-    # The likelihood alone is not at its own optimum, so that it has half the digits of the objective.
+    # The likelihood without the penalty is not at its optimum, so it has half the digits of the objective.
     assert float(np.mean(nllfit.negative_log_likelihood(y, model(x)))) == pytest.approx(nll, abs=1e-6)
 
 
-def test_more_weights_than_newtons_method_alone_is_for():
+def test_a_model_with_many_weights_matches_scikit_learn():
     data = load_digits()
-    x, y = data.data[:300, 18:38] / 16, data.target[:300]  # 210 weights
+    x, y = data.data[:300, 18:38] / 16, data.target[:300]  # a model with 210 weights
     expected = LogisticRegression(C=1 / (2 * 1e-2 * len(x)), tol=1e-10, solver="newton-cholesky").fit(x, y)
     model = linear(20, 10, heads.Categorical(10), 1e-2)
     history = nllfit.fit_lbfgs(model, x, y)
@@ -85,7 +85,7 @@ def test_more_weights_than_newtons_method_alone_is_for():
     np.testing.assert_allclose(model.get_weights()[0], expected.coef_.T, atol=1e-6)  # scikit-learn's own tolerance
 
 
-def test_the_logit_of_spector_to_nine_digits():
+def test_the_spector_logit_matches_statsmodels_to_nine_digits():
     data = sm.datasets.spector.load_pandas()
     x, y = data.exog.values, data.endog.values[:, None]
     expected = sm.Logit(y[:, 0], sm.add_constant(x)).fit(disp=0)
@@ -101,7 +101,7 @@ OTHERS = [pytest.param(name, marks=pytest.mark.thorough) for name in ("energy", 
 
 
 @pytest.mark.parametrize("name", ["concrete", "naval-propulsion-plant", *OTHERS])
-def test_splits_of_the_published_benchmark(name):
+def test_splits_of_the_uci_benchmark_match_least_squares(name):
     oracle = json.loads(data_file("uci/linear_gaussian_oracle.json").read_text())
     columns, expected = oracle["columns"], oracle["per_split"][name]
     data = np.loadtxt(data_file(f"uci/{name}.txt"))
@@ -121,15 +121,15 @@ def test_splits_of_the_published_benchmark(name):
         residuals = train[:, -1] - design @ np.linalg.lstsq(design, train[:, -1], rcond=None)[0]
         train_nll = np.log(2 * np.pi * np.e * residuals.var()) / 2
         assert history.history["loss"][-1] == pytest.approx(train_nll, abs=1e-8)
-        if name == "naval-propulsion-plant":  # its published oracle, -3.72, is above least squares, -4.92
+        if name == "naval-propulsion-plant":  # the published value, -3.72, is worse than least squares, -4.92
             assert train_nll + units < row[columns.index("train_nll")]
             continue
         assert history.history["loss"][-1] + units == pytest.approx(row[columns.index("train_nll")], abs=1e-8)
-        # A test score is not at its optimum: it moves with the weights, not with their square.
+        # A test score is not at its optimum, so its error is linear in the error of the weights.
         assert test_nll + units == pytest.approx(row[columns.index("test_nll")], abs=1e-5)
 
 
-def test_keras_3_and_the_compiled_losses_of_keras():
+def test_keras_3_models_with_keras_losses_are_solved():
     x, y, _, _ = breast_cancer()
     keras.utils.set_random_seed(0)
     layer = keras.layers.Dense(1, kernel_regularizer=keras.regularizers.L2(1e-2))
@@ -150,7 +150,7 @@ def test_float32_converges_to_its_own_precision():
 
 
 def regression(name):
-    """A regression of NIST: the design without its constant, and the outcomes."""
+    """A regression data set of NIST: the design without its constant column, and the outcomes."""
     if name == "Filip":
         y, x = np.loadtxt(data_file("nist/Filip.csv"), delimiter=",", skiprows=1).T
         x = x[:, None] ** np.arange(1, 11)
@@ -173,17 +173,19 @@ def least_squares(x, y):
     return coefficients, np.mean((y[:, 0] - design @ coefficients) ** 2)
 
 
-# lstsq itself is right to 6e-8 for Filip, whose condition number is 5e9, and to 1e-6 for Wampler5.
+# `lstsq` itself is accurate to 6e-8 for Filip, whose condition number is 5e9, and to 1e-6 for Wampler5.
 @pytest.mark.parametrize(
     "names",
     [
-        pytest.param("Norris", marks=pytest.mark.thorough),  # of one input, with the fewest digits to lose
-        pytest.param("Longley", marks=pytest.mark.thorough),  # see `test_outcomes_and_inputs_in_any_unit`, too
+        pytest.param("Norris", marks=pytest.mark.thorough),  # one input, the best conditioned
+        pytest.param(
+            "Longley", marks=pytest.mark.thorough
+        ),  # `test_outcomes_and_inputs_may_have_any_unit` uses it, too
         "Filip",
         "Wampler1 Wampler2 Wampler3 Wampler4 Wampler5",
     ],
 )
-def test_the_regressions_of_nist_to_the_digits_of_least_squares(names):
+def test_nist_regressions_are_as_accurate_as_least_squares(names):
     model = start = None
     for name in names.split():
         x, y = regression(name)
@@ -197,8 +199,8 @@ def test_the_regressions_of_nist_to_the_digits_of_least_squares(names):
         np.testing.assert_allclose([*kernel[:, 0], *bias], coefficients, rtol=1e-5, err_msg=name)
 
 
-def test_a_saddle_is_left():
-    # Of a product of weights that are 0: the slope is 0 there, too. Without a head nothing else gives a start.
+def test_a_start_at_a_saddle_point_is_left():
+    # The loss is a product of weights that are 0, so the gradient is 0, too. Without a head there is no other start.
     x, noise = np.random.default_rng(0).normal(size=(2, 50, 1))
     y = noise - 3 * x
     layers = [tf_keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros") for _ in range(2)]
@@ -209,7 +211,7 @@ def test_a_saddle_is_left():
     assert history.history["loss"][-1] == pytest.approx(np.linalg.lstsq(x, y, rcond=None)[1][0] / 50, abs=1e-12)
 
 
-def test_a_loss_with_corners_is_solved_nearly():
+def test_a_loss_with_corners_is_solved_approximately():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(100, 1))
     y = 100 * (x + 1) + rng.laplace(size=(100, 1))
@@ -220,7 +222,7 @@ def test_a_loss_with_corners_is_solved_nearly():
 
 
 @mainly(keras)
-def test_a_loop_which_tensorflow_does_not_differentiate_twice(kit):
+def test_a_model_with_a_while_loop_is_solved(kit):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(40, 4, 1))
     kit.keras.utils.set_random_seed(0)
@@ -241,7 +243,7 @@ def test_a_loop_which_tensorflow_does_not_differentiate_twice(kit):
         pytest.param(KITS[1], ("diabetes", "float32"), id="diabetes", marks=pytest.mark.thorough),
     ],
 )
-def test_outcomes_and_inputs_in_any_unit(kit, case):
+def test_outcomes_and_inputs_may_have_any_unit(kit, case):
     name, dtype = case
     set_precision(dtype)
     if name == "diabetes":
@@ -262,7 +264,7 @@ def test_outcomes_and_inputs_in_any_unit(kit, case):
     assert model.evaluate(x, y, len(x), verbose=0) == pytest.approx(optimum, rel=1e-9 if dtype == "float64" else 1e-4)
 
 
-def test_large_counts():
+def test_large_counts_are_solved():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 1))
     y = rng.negative_binomial(20, 20 / (20 + 1e6 * np.exp(0.3 * x)))
@@ -282,7 +284,7 @@ def separable_classes(x):
 
 
 def partly_separable(x):
-    marked = np.arange(len(x)) % 5 == 0  # all of them in one class, and the others in both
+    marked = np.arange(len(x)) % 5 == 0  # marked rows are all in one class, the others in both
     y = np.where(marked, 1, np.random.default_rng(1).uniform(size=len(x)) < 0.5)
     return heads.Bernoulli(), 1, np.column_stack([x, marked]), y[:, None]
 
@@ -297,11 +299,15 @@ def without_counts(x):
         (separable, "float32"),
         pytest.param(separable_classes, "float64", marks=pytest.mark.thorough),
         (partly_separable, "float64"),
-        pytest.param(partly_separable, "float32", marks=pytest.mark.thorough),  # whose surface is in float64
-        pytest.param(without_counts, "float64", marks=pytest.mark.thorough),  # and below, penalised in vain
+        pytest.param(
+            partly_separable, "float32", marks=pytest.mark.thorough
+        ),  # the loss surface is computed in float64
+        pytest.param(
+            without_counts, "float64", marks=pytest.mark.thorough
+        ),  # the test below adds a penalty, which does not help
     ],
 )
-def test_an_optimum_at_infinity_is_none(case, dtype):
+def test_an_optimum_at_infinity_does_not_converge(case, dtype):
     set_precision(dtype)
     head, units, x, y = case(np.random.default_rng(0).normal(size=(200, 3)))
     history = nllfit.fit_lbfgs(linear(x.shape[1], units, head), x, y)
@@ -310,7 +316,7 @@ def test_an_optimum_at_infinity_is_none(case, dtype):
 
 
 @pytest.mark.parametrize(("case", "bounded"), [(separable, True), (without_counts, False)])
-def test_a_penalty_brings_it_back_but_for_a_bias_which_has_none(case, bounded):
+def test_a_penalty_makes_the_optimum_finite_except_in_an_unpenalised_bias(case, bounded):
     head, units, x, y = case(np.random.default_rng(0).normal(size=(200, 3)))
     history = nllfit.fit_lbfgs(linear(x.shape[1], units, head, 1e-2), x, y)
     assert history.converged == bounded
@@ -318,7 +324,7 @@ def test_a_penalty_brings_it_back_but_for_a_bias_which_has_none(case, bounded):
 
 
 @pytest.mark.parametrize("arguments", [{"scale": 1.0}, {"shared": ("scale",)}])
-def test_float32_finds_the_optimum_of_unscaled_inputs_and_of_an_exact_fit_or_says_that_it_did_not(arguments):
+def test_float32_converges_or_reports_that_it_did_not(arguments):
     set_precision("float32")
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 3))
@@ -334,15 +340,17 @@ def test_float32_finds_the_optimum_of_unscaled_inputs_and_of_an_exact_fit_or_say
         history = nllfit.fit_lbfgs(model, size * x + offset, y)
         found = abs(history.history["loss"][-1] - optimum) < 2e-5
         assert found or not history.converged
-        assert found or size == 1 or learned  # what Newton's step, which minds no unit, makes of it
+        assert found or size == 1 or learned  # a Newton step does not depend on units
     model.set_weights(start)
-    history = nllfit.fit_lbfgs(model, x, x @ [[1.0], [2.0], [3.0]] + 0.5)  # exactly, which is an optimum of one scale
+    history = nllfit.fit_lbfgs(
+        model, x, x @ [[1.0], [2.0], [3.0]] + 0.5
+    )  # an exact fit: an optimum only with a fixed scale
     assert history.converged != learned
     assert not learned or "the fit is exact" in history.message
 
 
-def test_a_scale_that_is_far_too_small_at_the_start_and_one_of_an_exact_fit_which_has_no_optimum():
-    # From a scale of 1 the first step is ten scales long, and a line search after it finds nothing.
+def test_a_shared_scale_is_solved_and_an_exact_fit_does_not_converge():
+    # From a scale of 1, the first step would be ten scales long, and the line search would fail.
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 3))
     line = x @ [[1.0], [2.0], [3.0]] + 0.5
@@ -360,7 +368,7 @@ def test_a_scale_that_is_far_too_small_at_the_start_and_one_of_an_exact_fit_whic
     assert "the fit is exact" in history.message
 
 
-def test_a_weighted_poisson_regression_of_statsmodels_also_from_a_start_of_infinite_loss():
+def test_a_weighted_poisson_regression_matches_statsmodels_even_from_an_infinite_loss():
     rng = np.random.default_rng(0)
     x, weights = rng.normal(size=(300, 2)), rng.uniform(0.5, 2.0, 300)
     y = rng.poisson(np.exp(0.5 + x @ [0.3, -0.2]))[:, None]
@@ -371,15 +379,15 @@ def test_a_weighted_poisson_regression_of_statsmodels_also_from_a_start_of_infin
     kernel, bias = model.get_weights()
     np.testing.assert_allclose([*bias, *kernel[:, 0]], expected.params, rtol=1e-7)
     model.set_weights([np.ones([2, 1]), np.zeros([1])])
-    far = 2 * x + 5e3  # a rate of exp(10000)
+    far = 2 * x + 5e3  # the initial rate is exp(10000)
     history = nllfit.fit_lbfgs(model, far, y, sample_weight=weights)
     assert history.converged, history.message
     assert -history.history["loss"][-1] * 300 == pytest.approx(expected.llf, rel=1e-9)
 
 
-def test_raw_inputs_do_not_hide_the_optimum():
-    # Random weights times an income lie where the links of a Beta are flat, and further steps where no loss is left of
-    # classes that are separable.
+def test_unscaled_inputs_are_solved():
+    # Random weights times an income are so large that the links of a Beta are flat or, after more steps, the loss of
+    # separable classes vanishes.
     rng = np.random.default_rng(0)
     income = rng.lognormal(10, 1, [300, 1])
     share = rng.beta(2.0, 3.0, [300, 1])
@@ -396,7 +404,7 @@ def test_raw_inputs_do_not_hide_the_optimum():
     assert "at infinity" in history.message
 
 
-def test_a_model_is_solved_on_the_rows_that_it_is_given_however_many():
+def test_a_model_can_be_solved_again_with_another_number_of_rows():
     model = tf_keras.Sequential([tf_keras.layers.Dense(1, input_shape=(1,))])
     model.compile("sgd", "mse")
     for count in (4, 6):
@@ -432,7 +440,7 @@ def test_bad_input_is_refused_with_the_weights_untouched():
 
 
 @mainly(keras)
-def test_a_float64_layer_in_a_model_of_float32_and_inputs_in_their_own_units(kit):
+def test_a_float64_layer_in_a_float32_model_is_solved(kit):
     rng = np.random.default_rng(0)
     x = rng.normal(size=[60, 3]) * [1.0, 100.0, 0.01] + [0.0, 5e3, 1.0]
     y = (x[:, :1] + rng.logistic(size=[60, 1]) > 0.3).astype(float)
@@ -447,14 +455,16 @@ def test_a_float64_layer_in_a_model_of_float32_and_inputs_in_their_own_units(kit
 
 @each_keras
 @pytest.mark.parametrize(("end", "dtype"), [(KeyboardInterrupt, "float32"), (MemoryError, "float64")])
-def test_an_interrupted_search_leaves_the_best_weights_so_far(kit, end, dtype, monkeypatch):
+def test_an_interrupted_search_keeps_the_best_weights(kit, end, dtype, monkeypatch):
     set_precision(dtype)
     rng = np.random.default_rng(0)
     x = rng.normal(size=[60, 3])
     y = x[:, :1] + rng.normal(size=[60, 1])
     model = kit.keras.Sequential([kit.keras.layers.Input((3,)), kit.keras.layers.Dense(2), kit.heads.Normal()])
     model.compile("sgd", kit.loss)
-    model.set_weights([np.eye(3, 2) * [0.7, 0.0], np.array([0.0, 0.5])])  # better than the marginal distribution
+    model.set_weights(
+        [np.eye(3, 2) * [0.7, 0.0], np.array([0.0, 0.5])]
+    )  # better than the marginal distribution of the outcomes
     start = model.get_weights()
 
     def loss():
@@ -478,7 +488,7 @@ def test_an_interrupted_search_leaves_the_best_weights_so_far(kit, end, dtype, m
     assert loss() < before
 
 
-def test_an_interrupted_initialization_leaves_the_weights(monkeypatch):
+def test_an_interrupted_initialization_keeps_the_weights(monkeypatch):
     x, y, units, head = breast_cancer()
     model = linear(x.shape[1], units, head())
     before = model.get_weights()

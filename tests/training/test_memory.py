@@ -18,7 +18,7 @@ X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
 
 
 def mebibytes():
-    """Of memory that is in use, without what a garbage collector or the C library only holds."""
+    """The memory in use, in MiB, after a garbage collection and without free memory that the C library holds."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     status = pathlib.Path("/proc/self/status").read_text()
@@ -32,7 +32,7 @@ def fit_and_drop(kit):
     nllfit.fit(model, X, X[:, :1], verbose=0, compile="graph")
 
 
-def test_variables_of_ever_new_names_leave_nothing(monkeypatch):
+def test_variables_with_new_names_do_not_leak(monkeypatch):
     def make(name, count):
         for i in range(count):
             tf.Variable(tf.zeros([3]), name=f"{name}_{i}")
@@ -42,10 +42,10 @@ def test_variables_of_ever_new_names_leave_nothing(monkeypatch):
     make("warm", 60)
     before = mebibytes()
     make("new", 250)
-    assert mebibytes() - before < 5  # 9 where nothing is dropped
+    assert mebibytes() - before < 5  # it would be 9 without cleaning up
 
 
-def test_a_program_keeps_no_data():
+def test_traces_keep_no_data():
     def fit(rows):
         x = np.ones((rows, 100), "float32")
         model = keras.Sequential([keras.layers.Input((100,)), keras.layers.Dense(1)])
@@ -55,7 +55,7 @@ def test_a_program_keeps_no_data():
     rows = 200_000  # 76 MiB
     fit(rows)
     before = mebibytes()
-    fit(rows + 4)  # another layout, and so another program
+    fit(rows + 4)  # another batch layout needs another trace
     assert mebibytes() - before < 60  # a trace takes 13 to 40, and the data would take 76 more
 
 
@@ -69,21 +69,21 @@ def test_fit_counts_the_variables_of_each_model_once(k, monkeypatch):
         for _ in range(times):
             nllfit.fit(model, X, X[:, :1], verbose=0, compile="graph")
     assert len(counted) == 2
-    assert counted[0] == counted[1] >= 6  # two weights, their momenta, and what an optimizer and a metric count
+    assert counted[0] == counted[1] >= 6  # two weights, their momenta, and counters of the optimizer and the metric
 
 
-def test_fit_lbfgs_counts_those_of_the_copy_in_which_it_solves(monkeypatch):
+def test_fit_lbfgs_also_counts_the_variables_of_its_copy(monkeypatch):
     counted = []
     monkeypatch.setattr(loss_surface, "drop_kernels", counted.append)
     model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(1)])
     model.compile(loss="mse")
     nllfit.fit_lbfgs(model, X, X[:, :1])
-    assert counted == [4]  # a kernel and a bias, of the model and of its copy
+    assert counted == [4]  # the kernels and biases of the model and of its copy
 
 
 @each_keras
 @pytest.mark.parametrize("floatx", ["float32", "float64"])
-def test_models_of_one_architecture_are_solved_by_one_program_for_any_number_of_rows(kit, floatx, monkeypatch):
+def test_models_of_one_architecture_share_the_traces_of_fit_lbfgs(kit, floatx, monkeypatch):
     set_precision(floatx)
     traced = []
     for kind in (loss_surface.Surface, Likelihood):
@@ -116,10 +116,10 @@ def test_models_of_one_architecture_are_solved_by_one_program_for_any_number_of_
 
 @pytest.mark.thorough
 @each_keras
-def test_two_hundred_models_made_fitted_and_dropped_leave_nothing(kit):
+def test_two_hundred_models_do_not_leak(kit):
     for _ in range(3):
         fit_and_drop(kit)
     before = mebibytes()
     for _ in range(200):
         fit_and_drop(kit)
-    assert mebibytes() - before < 40  # the kernels of 512 variables are 18; of all, 85
+    assert mebibytes() - before < 40  # the cached kernels of 512 variables take 18; those of all would take 85

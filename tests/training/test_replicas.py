@@ -1,4 +1,4 @@
-"""Several replicas train as one: two devices here, two processes under `--thorough`."""
+"""Training on several replicas gives the same result: two devices, and under `--thorough` two processes."""
 
 import json
 import os
@@ -30,7 +30,7 @@ from tests.kerases import KITS
 rng = np.random.default_rng(0)
 x = rng.normal(size=[48, 3]).astype("float32")
 y = x[:, :1] + rng.normal(size=[48, 1]).astype("float32")
-held_out = x[:17], y[:17]  # of 16 rows and of one, so that a replica has none
+held_out = x[:17], y[:17]  # batches of 16 rows and of one, so one replica gets no row
 rows = tf.data.Dataset.from_tensor_slices((x, y)).batch(16, drop_remainder=True)
 
 
@@ -43,7 +43,7 @@ def make(kit, strategy):
     layers = kit.keras.layers
     with strategy.scope() if strategy else contextlib.nullcontext():
         model = kit.keras.Sequential([layers.Input((3,)), layers.Dense(1), kit.heads.Normal(shared=("scale",))])
-        optimizer = kit.keras.optimizers.SGD(0.1, momentum=0.9)  # which minds by what a gradient is multiplied
+        optimizer = kit.keras.optimizers.SGD(0.1, momentum=0.9)  # unlike Adam, it depends on the scale of a gradient
         model.compile(optimizer, kit.loss, metrics=[kit.metrics.NegativeLogLikelihood()])
     return model
 
@@ -57,7 +57,7 @@ for kit in KITS:
         "a dataset": ([rows], [rows], {}),
         "a distributed dataset": ([rows], [strategy.experimental_distribute_dataset(rows)], {}),
     }
-    if len(sys.argv) == 1:  # not thorough: each kind of data in one Keras
+    if len(sys.argv) == 1:  # without --thorough, each kind of data with one Keras
         for name in ["a distributed dataset"] if kit is KITS[0] else ["arrays", "a dataset"]:
             del runs[name]
     for name, (data, of_two, options) in runs.items():
@@ -69,7 +69,7 @@ for kit in KITS:
             same(a.values(), b.values()), same(one.get_weights(), two.get_weights())
         ]
     if kit is KITS[1] or len(sys.argv) > 1:
-        a, b = make(kit, None), make(kit, strategy)  # which Keras trains itself
+        a, b = make(kit, None), make(kit, strategy)  # the second is trained by Keras itself
         options = {"batch_size": 16, "shuffle": False, "verbose": 0}
         a, b = nllfit.fit(a, x, y, **options).history, b.fit(x, y, **options).history
         names = sorted(a)
@@ -99,7 +99,7 @@ print(json.dumps(found))
 """
 
 
-def test_two_devices_train_as_one(request):
+def test_two_devices_give_the_same_result_as_one(request):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     program = [sys.executable, "-c", TWO_DEVICES, *["thorough"] * request.config.getoption("--thorough")]
     result = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -108,7 +108,7 @@ def test_two_devices_train_as_one(request):
     numbers = {what: values for what, values in found.items() if what.endswith(("arrays", "dataset", "by Keras"))}
     assert {what.partition(", ")[2] for what in numbers} == {"arrays", "a dataset", "a distributed dataset", "by Keras"}
     for what, (history, weights) in numbers.items():
-        assert history < 2e-6, what  # float32, some 10 steps
+        assert history < 2e-6, what  # float32, about 10 steps
         assert weights < 1e-6, what
     assert "several devices by a ParameterServerStrategyV2: give one of MirroredStrategy" in found["servers"]
     for kit in KITS:
@@ -121,7 +121,7 @@ def test_two_devices_train_as_one(request):
         assert "by a CentralStorageStrategy: give one of MirroredStrategy, MultiWorkerMirroredStrategy" in central
 
 
-def test_a_worker_that_is_lost_is_named_with_what_to_do(monkeypatch):
+def test_a_lost_worker_is_named_with_advice(monkeypatch):
     cluster = tf.train.ClusterSpec({"worker": ["machine0:12345", "machine1:12346"]})
     strategy = types.SimpleNamespace(cluster_resolver=tf.distribute.cluster_resolver.SimpleClusterResolver(cluster))
     monkeypatch.setenv("TF_CONFIG", "{}")
@@ -151,7 +151,7 @@ def test_a_worker_that_is_lost_is_named_with_what_to_do(monkeypatch):
         (3, "{here}: no answer of {other}", "Worker 1 at m1:1 is lost, and"),
     ],
 )
-def test_the_worker_that_says_so_is_not_the_one_that_is_lost(workers, message, expected):
+def test_the_lost_worker_is_read_from_the_messages_of_others(workers, message, expected):
     cluster = tf.train.ClusterSpec({"worker": [f"m{i}:1" for i in range(workers)]})
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(cluster, task_type="worker", task_id=0)
     here, other = (f"/job:worker/replica:0/task:{i}" for i in range(2))
@@ -162,10 +162,10 @@ def test_the_worker_that_says_so_is_not_the_one_that_is_lost(workers, message, e
         raise tf.errors.UnavailableError(None, None, message.format(here=here, other=other))
 
 
-@pytest.mark.thorough  # three processes or more each, 20 s of a quiet machine
+@pytest.mark.thorough  # each starts at least three processes, 20 s on a quiet machine
 @each_keras
 @pytest.mark.parametrize("killed", [False, True])
-def test_two_workers_end_where_one_process_does(kit, killed, tmp_path, monkeypatch):
+def test_two_workers_give_the_same_result_as_one_process(kit, killed, tmp_path, monkeypatch):
     started, start = [], subprocess.Popen
 
     def watched(*args, **kwargs):

@@ -1,4 +1,4 @@
-"""Whatever ends a run early leaves the model after its last whole epoch, and callbacks as Keras leaves them."""
+"""Runs that end early leave the model as after its last complete epoch, and callbacks as Keras leaves them."""
 
 import functools
 import pathlib
@@ -39,8 +39,8 @@ def assert_same_state(model, expected):
 
 @pytest.mark.parametrize("error", [OSError, KeyError, KeyboardInterrupt])
 @mainly(keras, "k")
-def test_data_that_raise_within_an_epoch_leave_the_epoch_before(k, error, monkeypatch):
-    monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)  # so that two steps of the epoch are done
+def test_data_that_raise_restore_the_last_complete_epoch(k, error, monkeypatch):
+    monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)  # so that two steps of the epoch run before the error
 
     def batches():
         for _ in range(10):
@@ -57,7 +57,7 @@ def test_data_that_raise_within_an_epoch_leave_the_epoch_before(k, error, monkey
 
 @pytest.mark.parametrize("hook", ["on_epoch_begin", "on_test_begin", "on_test_end", "on_epoch_end"])
 @KERASES
-def test_a_callback_that_raises_leaves_the_epoch_and_the_history_that_keras_leaves(k, hook):
+def test_a_callback_that_raises_leaves_the_same_state_as_in_keras(k, hook):
     models = line(k), line(k)
     for model, train in zip(models, (functools.partial(nllfit.fit, compile="graph"), k.Model.fit), strict=True):
         calls = []
@@ -82,7 +82,7 @@ def test_a_callback_that_raises_leaves_the_epoch_and_the_history_that_keras_leav
         np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
-def test_validation_data_that_raise_leave_the_last_epoch_of_the_history():
+def test_validation_data_that_raise_restore_the_last_epoch_of_the_history():
     class Fails(keras.utils.PyDataset):
         begun = 0
 
@@ -91,7 +91,7 @@ def test_validation_data_that_raise_leave_the_last_epoch_of_the_history():
 
         def __getitem__(self, index):
             Fails.begun += 1
-            if Fails.begun == 4:  # the first is read at once, and then each epoch
+            if Fails.begun == 4:  # the data are read once before the training and once in each epoch
                 raise OSError("in the third evaluation")
             return X, Y
 
@@ -133,7 +133,7 @@ class Batches(keras.utils.PyDataset):
 
 
 @pytest.mark.parametrize("data", ["arrays", "PyDataset", "whole Dataset", "part of a Dataset"])
-def test_which_data_a_resumed_run_reads_as_the_one_that_never_stopped(data, tmp_path):
+def test_a_resumed_run_reads_the_same_data(data, tmp_path):
     batches = tf.data.Dataset.from_tensor_slices((X, Y)).batch(8)
     x, arguments = {
         "arrays": ((X, Y), {"batch_size": 8, "steps_per_epoch": 3}),
@@ -148,7 +148,7 @@ def test_which_data_a_resumed_run_reads_as_the_one_that_never_stopped(data, tmp_
     with pytest.raises(ZeroDivisionError):
         nllfit.fit(cut, *x, callbacks=[keras.callbacks.BackupAndRestore(tmp_path), stop], **arguments)
     nllfit.fit(cut, *x, callbacks=[keras.callbacks.BackupAndRestore(tmp_path)], **arguments)
-    if data == "part of a Dataset":  # which begins at its first batch again, as the docstring says
+    if data == "part of a Dataset":  # a resumed run starts at its first batch again, as documented
         whole = line(keras)
         for epochs in (1, 2):
             nllfit.fit(whole, *x, **arguments | {"epochs": epochs})
@@ -156,7 +156,7 @@ def test_which_data_a_resumed_run_reads_as_the_one_that_never_stopped(data, tmp_
 
 
 @KERASES
-def test_a_backup_that_is_not_named_is_an_error_and_can_be_resumed(k, tmp_path):
+def test_a_missing_or_damaged_backup_index_is_an_error_and_can_be_restored(k, tmp_path):
     def train(model):
         backup = k.callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)
         return nllfit.fit(model, X, Y, epochs=3, verbose=0, compile="graph", callbacks=[backup]).epoch
@@ -179,7 +179,7 @@ def test_a_backup_that_is_not_named_is_an_error_and_can_be_resumed(k, tmp_path):
 
 
 @mainly(tf_keras, "k")
-def test_a_run_killed_before_its_backup_is_deleted_knows_its_losses(k, tmp_path, monkeypatch):
+def test_a_run_killed_before_its_backup_is_deleted_keeps_its_losses(k, tmp_path, monkeypatch):
     def killed(path):
         raise KeyboardInterrupt
 
@@ -248,4 +248,4 @@ def test_the_epochs_of_one_call_share_its_time(k, capfd, monkeypatch):
     shown = [float(t) * unit[u] for t, u in re.findall(r"(\d+)(s|ms|us)/step", capfd.readouterr().out)]
     assert len(shown) == 5
     assert len(seconds) == 1
-    assert min(shown) >= 0.7 * seconds[0] / 10  # of two steps an epoch; times are shown in whole units
+    assert min(shown) >= 0.7 * seconds[0] / 10  # two steps per epoch; the bar shows whole units

@@ -1,4 +1,4 @@
-"""Models of different threads do not meet."""
+"""Models in different threads do not affect each other."""
 
 import concurrent.futures
 
@@ -11,7 +11,7 @@ X = np.random.default_rng(0).normal(size=(64, 3)).astype("float32")
 
 
 def scores(kit, width):
-    """What a model of that width has come to, trained, evaluated and asked to predict."""
+    """The losses, scores and predictions of a model of that width after training."""
     layers = [kit.keras.layers.Dense(width, "tanh"), kit.keras.layers.Dense(2), kit.heads.Normal()]
     model = kit.keras.Sequential([kit.keras.Input((3,)), *layers])
     model.compile(kit.keras.optimizers.SGD(0.01), kit.loss)
@@ -22,7 +22,7 @@ def scores(kit, width):
     return [*losses, evaluation.nll, evaluation.crps, *mean[:, 0]]
 
 
-def test_threads_that_fit_evaluate_and_predict_do_not_meet():
+def test_threads_that_fit_evaluate_and_predict_are_independent():
     jobs = [(kit, 4) for kit in KITS]
     with concurrent.futures.ThreadPoolExecutor(len(jobs)) as threads:
         found = list(threads.map(lambda job: scores(*job), jobs))

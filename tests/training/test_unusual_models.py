@@ -1,4 +1,4 @@
-"""`fit` trains what `model.fit` trains, also where a model or its data are not of the usual kind."""
+"""`fit` agrees with `model.fit` for unusual models, data, metrics and training steps."""
 
 import itertools
 
@@ -14,12 +14,12 @@ import nllfit
 from tests.kerases import KERASES, by_keras, each_keras, in_turn, mainly
 
 RNG = np.random.default_rng(0)
-X = RNG.normal(size=(64, 4)).astype("float32")  # two whole batches: another size of batch is another trace
+X = RNG.normal(size=(64, 4)).astype("float32")  # two full batches, because a partial one needs another trace
 Y = RNG.normal(size=(64, 1)).astype("float32")
 
 
 def both(make, *data, compile="auto", **arguments):
-    """The history of `model.fit`, which must be that of `fit` from the same weights."""
+    """Trains with `fit` and `model.fit` from the same weights, compares them, and returns the history."""
     arguments = {"epochs": 2, "shuffle": False} | arguments
     expected = by_keras(make(), *data, **arguments)
     history = nllfit.fit(make(), *data, verbose=0, compile=compile, **arguments).history
@@ -30,7 +30,7 @@ def both(make, *data, compile="auto", **arguments):
 
 
 @mainly(tf_keras, "k")
-def test_strings_go_to_the_graph_every_time(k):
+def test_string_inputs_always_train_in_graph_mode(k):
     words = k.layers.TextVectorization(output_sequence_length=3)
     words.adapt(["a b c"])
     x, y = tf.constant([["a b"]] * 64), np.zeros((64, 1), "float32")
@@ -50,8 +50,8 @@ def test_strings_go_to_the_graph_every_time(k):
         nllfit.fit(model, x, y, verbose=0, compile="xla")
 
 
-def test_a_legacy_optimizer():
-    # Which Keras itself takes in place of the newer one on some machines.
+def test_a_legacy_optimizer_matches_keras():
+    # On some machines Keras itself replaces the new optimizer by the legacy one.
     def make():
         tf_keras.utils.set_random_seed(0)
         model = tf_keras.Sequential([tf_keras.layers.Input((4,)), tf_keras.layers.Dense(1)])
@@ -61,8 +61,8 @@ def test_a_legacy_optimizer():
     both(make, X, Y)
 
 
-@mainly(keras, "k")  # in tf_keras see `test_a_model_compiled_anew_gets_new_programs`
-def test_compiled_anew_a_model_of_its_own_metrics_has_its_new_loss(k):
+@mainly(keras, "k")  # `test_a_model_that_is_compiled_again_gets_new_traces` covers tf_keras
+def test_a_model_with_its_own_metrics_can_be_compiled_again(k):
     class Own(k.Model):
         def __init__(self):
             super().__init__()
@@ -106,7 +106,7 @@ def test_a_model_built_by_fit_takes_any_number_of_rows_and_is_checked_each_time(
 
 
 @mainly(keras, "k")
-def test_a_layer_that_keeps_its_state(k):
+def test_a_layer_with_state_matches_keras(k):
     class Stateful(k.Model):
         def __init__(self):
             super().__init__()
@@ -125,7 +125,7 @@ def test_a_layer_that_keeps_its_state(k):
 
 
 @KERASES
-def test_a_model_without_a_call(k):
+def test_a_model_without_call_matches_keras(k):
     class Step(k.Model):
         def __init__(self):
             super().__init__()
@@ -145,7 +145,7 @@ def test_a_model_without_a_call(k):
 
 
 @mainly(tf_keras, "k")
-def test_a_test_step_that_xla_does_not_know(k):
+def test_a_test_step_that_xla_cannot_compile_matches_keras(k):
     class Scored(k.Sequential):
         def test_step(self, data):
             x, y = data
@@ -163,12 +163,12 @@ def test_a_test_step_that_xla_does_not_know(k):
 
 
 @mainly(keras, "k")
-def test_a_dataset_evaluated_on_arrays_and_arrays_on_a_dataset(k):
+def test_training_and_validation_data_may_be_of_different_kinds(k):
     def dataset(rows):
         return tf.data.Dataset.from_tensor_slices((X[:rows], Y[:rows])).batch(32)
 
     both(lambda: plain(k), X, Y, validation_data=dataset(50))
-    unknown = dataset(64).filter(lambda x, y: True)  # a length that Keras counts in the first epoch
+    unknown = dataset(64).filter(lambda x, y: True)  # Keras counts its length in the first epoch
     expected = by_keras(plain(k), dataset(64), epochs=2, shuffle=False, validation_data=(X, Y))
     history = nllfit.fit(plain(k), unknown, epochs=2, verbose=0, validation_data=(X, Y)).history
     for name, values in expected.items():
@@ -191,7 +191,7 @@ def test_an_operation_that_fails_is_named(kit, compile):
 
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
 @mainly(keras)
-def test_outcomes_are_those_of_the_head_whose_loss_they_enter(kit):
+def test_outcomes_are_checked_against_their_own_head(kit):
     k = kit.keras
     inputs = k.layers.Input((4,))
     positive = kit.heads.Gamma(name="z")(k.layers.Dense(2)(inputs))
@@ -204,7 +204,7 @@ def test_outcomes_are_those_of_the_head_whose_loss_they_enter(kit):
         nllfit.fit(model, X, [Y - 9, Y], verbose=0)
 
 
-def test_outcomes_by_name_are_those_of_that_output():
+def test_outcomes_by_name_belong_to_that_output():
     def make():
         tf_keras.utils.set_random_seed(0)
         inputs = tf_keras.layers.Input((4,))
@@ -218,7 +218,7 @@ def test_outcomes_by_name_are_those_of_that_output():
 
 
 @mainly(keras, "k")
-def test_a_metric_of_several_numbers(k):
+def test_a_metric_with_several_results_matches_keras(k):
     class Ends(k.metrics.Metric):
         def __init__(self):
             super().__init__(name="ends")
@@ -246,8 +246,8 @@ def plain(k):
     return model
 
 
-@mainly(tf_keras, "k")  # in both see `test_batches_of_a_class_are_told_of_each_epoch`
-def test_batches_that_are_lists(k):
+@mainly(tf_keras, "k")  # `test_sequences_are_notified_of_each_epoch` covers both versions
+def test_batches_may_be_lists(k):
     base = k.utils.Sequence if k is tf_keras else k.utils.PyDataset
 
     class Lists(base):
@@ -261,7 +261,7 @@ def test_batches_that_are_lists(k):
 
 
 @mainly(keras, "k")
-def test_one_output_without_weights(k):
+def test_one_output_may_have_no_weights(k):
     def make():
         k.utils.set_random_seed(0)
         inputs = k.layers.Input((4,))
@@ -274,7 +274,7 @@ def test_one_output_without_weights(k):
 
 
 @mainly(tf_keras, "k")
-def test_what_a_callback_did_is_kept_when_the_next_epoch_diverges(k):
+def test_changes_by_a_callback_survive_a_diverging_epoch(k):
     model = plain(k)
     model.compile(k.optimizers.SGD(1e-3), "mse")
     epochs = itertools.count(1)
@@ -292,14 +292,14 @@ def test_what_a_callback_did_is_kept_when_the_next_epoch_diverges(k):
     assert float(np.asarray(model.optimizer.learning_rate)) == pytest.approx(1e30)
 
 
-def test_too_many_parts_of_validation_data_are_refused():
+def test_validation_data_with_too_many_parts_are_refused():
     with pytest.raises(ValueError, match="`validation_data` has 4 parts"):
         nllfit.fit(plain(tf_keras), X, Y, validation_data=(X, Y, None, None), verbose=0)
 
 
-@mainly(keras)  # of two devices in both in `test_replicas`
-def test_a_model_of_a_strategy_of_one_device(kit):
-    class Line(kit.keras.Model):  # which is built in its first step
+@mainly(keras)  # `test_replicas` covers both versions with two devices
+def test_a_model_in_a_strategy_with_one_device_matches_keras(kit):
+    class Line(kit.keras.Model):  # it is built in its first step
         def __init__(self):
             super().__init__()
             self.dense, self.head = kit.keras.layers.Dense(2), kit.heads.Normal()
@@ -327,7 +327,7 @@ def test_a_model_of_a_strategy_of_one_device(kit):
 
 
 @each_keras
-def test_a_rate_that_overflows_is_not_blamed_on_the_outcomes(kit):
+def test_an_overflowing_rate_is_not_blamed_on_the_outcomes(kit):
     k = kit.keras
     model = k.Sequential([k.layers.Input((4,)), k.layers.Dense(1, bias_initializer="ones"), kit.heads.Poisson()])
     model.compile("sgd", kit.loss)
@@ -342,7 +342,7 @@ def test_a_rate_that_overflows_is_not_blamed_on_the_outcomes(kit):
 
 
 @mainly(keras)
-def test_totals_that_differ_by_row_are_weights_of_shares(kit):
+def test_totals_by_row_are_weights_of_shares(kit):
     with pytest.raises(ValueError, match=r"`Bernoulli\(validate_args=False\)` on the shares `y / total_count` with"):
         kit.heads.DistributionHead("Binomial", total_count=np.full([64, 1], 9.0))
     rng = np.random.default_rng(3)
@@ -359,7 +359,7 @@ def test_totals_that_differ_by_row_are_weights_of_shares(kit):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_what_xla_cannot_compile_is_named_and_the_way_out():
+def test_an_operation_that_xla_cannot_compile_is_named_with_advice():
     class Counted(tf_keras.layers.Layer):
         def call(self, x):
             return tf.ensure_shape(tf.numpy_function(np.abs, [tf.stop_gradient(x)], tf.float32), x.shape)
@@ -377,7 +377,7 @@ def test_what_xla_cannot_compile_is_named_and_the_way_out():
 
 
 @mainly(keras, "k")
-def test_dropout_goes_on_where_it_was_but_not_after_loading(k, tmp_path):
+def test_dropout_resumes_its_random_state_except_after_loading(k, tmp_path):
     def trained(epochs):
         k.utils.set_random_seed(0)
         model = k.Sequential([k.layers.Input((4,)), k.layers.Dropout(0.5), k.layers.Dense(1)])
@@ -392,13 +392,13 @@ def test_dropout_goes_on_where_it_was_but_not_after_loading(k, tmp_path):
     never_stopped, model = trained(3), trained(2)
     model.save(tmp_path / "model.keras")
     np.testing.assert_array_equal(resumed(model), never_stopped.get_weights()[0])
-    # No Keras saves the state of a generator: where one comes to, `fit` need not speak of it.
+    # Neither version of Keras saves the state of a generator. If one starts to, the warning of `fit` can go.
     loaded = resumed(k.models.load_model(tmp_path / "model.keras"))
     assert np.abs(loaded - never_stopped.get_weights()[0]).max() > 1e-6
 
 
 class Amplitude(tf_keras.layers.Layer):
-    """A kernel of a Gaussian process, whose amplitude is learned."""
+    """A Gaussian process kernel with a learned amplitude."""
 
     def __init__(self):
         super().__init__()
@@ -412,7 +412,7 @@ class Amplitude(tf_keras.layers.Layer):
         return tfp.math.psd_kernels.ExponentiatedQuadratic(self.amplitude)
 
 
-def test_a_joint_distribution_of_all_rows_is_trained_as_by_keras():
+def test_a_joint_distribution_of_all_rows_matches_keras():
     x = np.linspace(-1, 1, 20, dtype="float32")[:, None]
     y = np.sin(3 * x)
 
