@@ -23,7 +23,7 @@ def test_an_interrupted_binary_run_is_resumed(tmp_path, keras, monkeypatch, caps
         with pytest.raises(OSError, match="the disk is full"):
             binary.main(arguments)
     assert files(out) == {"config.json", "unfinished"}
-    assert f"the same command with --out {out} goes on" in capsys.readouterr().err
+    assert f"the same command with --out {out} resumes this run" in capsys.readouterr().err
     with pytest.raises(ValueError, match="holds an unfinished run with --seed 0, not 1"):
         binary.main([*arguments, "--seed", "1"])
     monkeypatch.setattr(classifier, "train", fail)  # the resumed run must not train again
