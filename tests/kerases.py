@@ -75,7 +75,8 @@ def in_turn(values, left_out=()):
     rows = []
     for i, value in enumerate(values):
         for j, kit in enumerate(KITS):
-            short = value if isinstance(value, str | float) else getattr(value, "id", None) or value[0]
+            short = value if isinstance(value, str | float) else getattr(value, "id", getattr(value, "__name__", ""))
+            short = short or value[0]
             marks = () if (i + j) % 2 == 0 and value not in left_out else pytest.mark.thorough
             rows.append(pytest.param(kit, value, id=f"{kit.keras.__name__}-{short}", marks=marks))
     return rows

@@ -9,7 +9,7 @@ from tensorflow_probability import distributions as tfd
 import nllfit
 from nllfit.bayes.divergence import exact_divergence
 from nllfit.training.architecture import architecture_of
-from tests.kerases import KITS, by_keras, each_keras
+from tests.kerases import KITS, by_keras, each_keras, mainly
 
 PARAMS = tf.constant(np.random.default_rng(0).normal(size=[8, 4]), tf.float32)
 PRIOR = tfd.MultivariateNormalDiag(tf.zeros(2), [1.0, 2.0])
@@ -111,7 +111,7 @@ def code(kit, divergence, family="Normal"):
     return model
 
 
-@each_keras
+@mainly(tf_keras)
 def test_a_family_is_a_prior_that_is_learned(kit, tmp_path):
     """At the optimum of the prior it is the distribution of all codes: by moments, of the aggregate posterior."""
     model = code(kit, nllfit.KLDivergence(nllfit.Family("Normal", 2)))
@@ -136,7 +136,7 @@ def test_a_model_is_a_prior_whose_weights_are_trained_with_the_head(kit, tmp_pat
     prior = kit.keras.Sequential([layers.Input((1,)), layers.Dense(4), kit.heads.Normal(2)])
     model, before = code(kit, nllfit.KLDivergence(prior)), prior.get_weights()
     assert len(model.trainable_weights) == 6
-    nllfit.fit(model, X, X, epochs=3, verbose=0, compile="graph")
+    by_keras(model, X, X)
     assert all(np.any(a != b) for a, b in zip(prior.get_weights(), before, strict=True))
     model.save(tmp_path / "model.keras")
     loaded = kit.keras.models.load_model(tmp_path / "model.keras")
@@ -182,7 +182,7 @@ def test_a_weight_may_be_a_schedule_of_training_steps(kit, tmp_path):
 
     model.optimizer.learning_rate.assign(0.0)
     np.testing.assert_allclose([weight(model), weight(model)], 8.0, rtol=1e-5)
-    nllfit.fit(model, X, X, epochs=2, verbose=0, compile="graph")  # of two steps
+    by_keras(model, X, X, epochs=4, batch_size=64)
     np.testing.assert_allclose(weight(model), 4.5, rtol=1e-5)
     model(X, training=True)
     model.save(tmp_path / "model.keras")

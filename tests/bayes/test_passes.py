@@ -1,12 +1,13 @@
 """Mixtures over several passes of a model that draws."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import nllfit
 from tests.bayes.test_sampled_heads import X, coder
-from tests.kerases import KITS, each_keras
+from tests.kerases import KITS, each_keras, mainly
 
 PASSES = 100
 
@@ -35,7 +36,7 @@ def dropout(kit, shape=(5,), steps=()):
     return kit.keras.Model(inputs, kit.heads.Normal(1)(layers.Dense(2)(layers.Dropout(0.5)(hidden, training=True))))
 
 
-@each_keras
+@mainly(keras)
 def test_an_ensemble_of_passes_is_evaluated_calibrated_and_saved(kit, tmp_path):
     ensemble, y = nllfit.Ensemble([dropout(kit)], num_samples=10), X[:, :1]
     output = ensemble(X)

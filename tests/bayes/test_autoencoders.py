@@ -1,0 +1,99 @@
+"""Variational autoencoders built in the three ways of Keras, as in the end-to-end tests of `tfp.layers`.
+
+The pixels are independent, so that no code helps: at the optimum the divergence is 0, and the loss their entropy.
+"""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+import nllfit
+from tests.kerases import in_turn
+
+SHAPE = (2, 2, 1)
+X = (np.random.default_rng(0).random([1000, *SHAPE]) > 0.75).astype(np.float32)
+P = X.mean(0)
+ENTROPY = -np.sum(P * np.log(P) + (1 - P) * np.log(1 - P))
+
+
+def parts(kit, divergence, draws=1):
+    """The layers of an encoder and of a decoder."""
+    layers, heads = kit.keras.layers, kit.heads
+    encoder = [
+        layers.Flatten(),
+        layers.Dense(10, "relu"),
+        layers.Dense(heads.MultivariateNormalTriL.params_size(2)),
+        *([layers.RepeatVector(draws)] if draws > 1 else []),
+        heads.MultivariateNormalTriL(2, as_tensor="sample", activity_regularizer=divergence),
+    ]
+    return encoder, [layers.Dense(10, "relu"), layers.Dense(4)], heads.Bernoulli(SHAPE)
+
+
+def chained(layers, inputs):
+    for layer in layers:
+        inputs = layer(inputs)
+    return inputs
+
+
+def sequential(kit):
+    """The prior is a model whose mean is learned, and beta a variable."""
+    layers, heads = kit.keras.layers, kit.heads
+    prior = kit.keras.Sequential([layers.Input((1,)), layers.Dense(2, use_bias=False), heads.Normal(2, scale=1.0)])
+    encoder, decoder, end = parts(kit, nllfit.KLDivergence(prior, weight=tf.Variable(0.9)))
+    return kit.keras.Sequential([layers.Input(SHAPE), *encoder, *decoder, end]), 8 + 1
+
+
+def functional(kit):
+    """The prior is a family, whose parameters are learned."""
+    encoder, decoder, end = parts(kit, nllfit.KLDivergence(nllfit.Family("Normal", 2), weight=0.9))
+    images = kit.keras.Input(SHAPE)
+    return kit.keras.Model(images, chained([*encoder, *decoder, end], images)), 8 + 1
+
+
+def subclassed(kit):
+    class Part(kit.keras.Model):
+        def __init__(self, layers):
+            super().__init__()
+            self.parts = layers
+
+        def call(self, inputs):
+            return chained(self.parts, inputs)
+
+    prior = tfd.Independent(tfd.Normal(tf.zeros(2), 1.0), 1)
+    encoder, decoder, end = parts(kit, nllfit.KLDivergence(prior, weight=0.9))
+    model = Part([Part(encoder), Part([*decoder, end])])
+    model(X[:1])
+    return model, 8
+
+
+def several_draws(kit):
+    """Each row has two draws, whose probabilities are averaged; both cost their divergence."""
+
+    class Averaged(kit.keras.layers.Layer):
+        def call(self, logits):
+            probs = tf.reduce_mean(tf.sigmoid(logits), 1)
+            return tf.math.log(probs) - tf.math.log1p(-probs)
+
+        def compute_output_shape(self, shape):
+            return (shape[0], shape[2])
+
+    prior = tfd.MultivariateNormalDiag(tf.zeros(2))
+    encoder, decoder, end = parts(kit, nllfit.KLDivergence(prior, weight=2.0), draws=2)
+    images = kit.keras.Input(SHAPE)
+    return kit.keras.Model(images, chained([*encoder, *decoder, Averaged(), end], images)), 8
+
+
+@pytest.mark.parametrize(("kit", "build"), in_turn([sequential, functional, subclassed, several_draws]))
+def test_an_encoder_and_a_decoder_are_trained_together(kit, build):
+    kit.keras.utils.set_random_seed(0)
+    model, num_weights = build(kit)
+    assert len(model.trainable_weights) == num_weights
+    model.compile(kit.keras.optimizers.Adam(0.02), kit.loss)
+    arguments = {"batch_size": 50, "validation_data": (X[:500], X[:500]), "verbose": 0, "compile": "graph"}
+    history = nllfit.fit(model, X, X, epochs=15, **arguments).history
+    assert history["loss"][0] > history["loss"][-1] + 0.1
+    assert abs(history["loss"][-1] - ENTROPY) < 0.1
+    assert abs(history["val_loss"][-1] - ENTROPY) < 0.2
+    predicted = nllfit.predict_distribution(model, X)
+    np.testing.assert_allclose(np.mean(predicted.mean(), 0), P, atol=0.05)
