@@ -34,7 +34,7 @@ class _Layer(Drawing, tfp.layers.DistributionLambda):
         value = tf.convert_to_tensor(distribution)
         # To Keras, which casts sample weights to it, the dtype is that of the prediction and not that of a class label.
         set_dtype(distribution, value.dtype)
-        self._add_term(made_by_head(distribution), value, mask_of(inputs), training)
+        self._add_term(made_by_head(distribution), mask_of(inputs), training)
         forget_graph()
         return outputs
 

@@ -67,7 +67,7 @@ class KLDivergence(HeadRegularizer):
     def __call__(self, output: Any, seed: Any = None) -> tf.Tensor:
         """The term for the output of a head, or for a distribution; for `add_loss` in a layer or model of your own.
 
-        A schedule is taken at step 0. Draws, if there are any, are new ones.
+        A schedule is taken at step 0.
         """
         q = distribution_of(output)
         if q is None:
@@ -77,7 +77,7 @@ class KLDivergence(HeadRegularizer):
                     f"`activity_regularizer`, as in `nllfit.heads.Normal(2, activity_regularizer=...)`."
                 )
             )
-        return self.term(q, None, mask_of(output), seed, None, tf.constant(0, tf.int64))
+        return self.term(q, mask_of(output), seed, None, tf.constant(0, tf.int64))
 
     def is_exact(self, output: Any) -> bool:
         """Whether it is exact for the output of a head, or for a distribution, or an estimate from draws."""
@@ -99,13 +99,12 @@ class KLDivergence(HeadRegularizer):
             if not layer.built:
                 layer(tf.ones([1, 1]))
 
-    def term(self, distribution, draw, mask, seed, learned, step):
+    def term(self, distribution, mask, seed, learned, step):
         p = in_dtype_of(self.prior.distribution(learned), distribution)
         check_comparable(distribution, p)
         divergence = exact_divergence(distribution, p) if self.num_samples is None else None
         if divergence is None:
-            draws = self._draws(distribution, draw, seed)
-            divergence = estimated_divergence(distribution, p, draws)
+            divergence = estimated_divergence(distribution, p, self._draws(distribution, seed))
         return self._weight_at(step, divergence.dtype) * _mean(divergence, mask)
 
     def get_config(self) -> dict[str, Any]:
@@ -124,9 +123,11 @@ class KLDivergence(HeadRegularizer):
     def __repr__(self) -> str:
         return f"KLDivergence({self.prior.given!r}, weight={self.weight!r}, num_samples={self.num_samples})"
 
-    def _draws(self, distribution, draw, seed):
-        if self.num_samples is None and draw is not None:
-            return draw[tf.newaxis]
+    def _draws(self, distribution, seed):
+        """Draws `[n, *batch, *event]`: the one that the head passed on, if that is enough."""
+        passed_on = getattr(getattr(distribution, "origin", None), "draw", None)
+        if self.num_samples is None and passed_on is not None:
+            return passed_on[tf.newaxis]
         return distribution.sample(self.num_samples or 1, seed=seed)
 
     def _weight_at(self, step, dtype):

@@ -41,7 +41,6 @@ class HeadRegularizer(abc.ABC):
     def term(
         self,
         distribution: tfd.Distribution,
-        draw: tf.Tensor | None,
         mask: tf.Tensor | None,
         seed: Any,
         learned: tf.Tensor | None,
@@ -51,7 +50,6 @@ class HeadRegularizer(abc.ABC):
 
         Args:
           distribution: the head's, of batch `[B, ...]`.
-          draw: what the head passes on, `[B, ..., *event]`, or None if that is no sample.
           mask: Keras's, `[B, ...]`, True for what counts; None if all does.
           seed: `[2]`, for further draws.
           learned: `[num_learned]`, or None.

@@ -89,17 +89,17 @@ class Head:
     def _value(self, distribution: tfd.Distribution) -> tf.Tensor:
         """What the head is as a tensor."""
         if self.as_tensor == "sample":
-            return distribution.sample(seed=self._next_seed())
+            distribution.origin.draw = distribution.sample(seed=self._next_seed())
+            return distribution.origin.draw
         return law_of(distribution).central_value()
 
-    def _add_term(self, distribution: tfd.Distribution, value: tf.Tensor, mask: Any, training: Any) -> None:
-        """Adds the regularizer's number to the loss, for the batch in which the head is this `value` as a tensor."""
+    def _add_term(self, distribution: tfd.Distribution, mask: Any, training: Any) -> None:
+        """Adds the regularizer's number to the loss of a batch."""
         if self.regularizer is None:
             return
-        draw = value if self.as_tensor == "sample" else None
         learned, step = (None if part is None else tf.convert_to_tensor(part) for part in (self._learned, self._step))
         learned = None if learned is None else tf.cast(learned, distribution.dtype)
-        term = self.regularizer.term(distribution, draw, mask, self._next_seed(), learned, step)
+        term = self.regularizer.term(distribution, mask, self._next_seed(), learned, step)
         self.add_loss(term)  # type: ignore[attr-defined]  # of the layer
         if self._step is not None and training:
             self._step.assign_add(1)
@@ -223,7 +223,10 @@ class Origin:
     """What a head made a distribution of: a family, its `params` `[B, params_size]` and its `shared` weight or None.
 
     `mask` is Keras's `[B]` of the rows that count, where all rows of a data set were predicted; None where all count.
+    `draw` is what the head passed on, if that was a draw.
     """
+
+    draw: tf.Tensor | None = None
 
     def __init__(
         self,

@@ -68,7 +68,7 @@ class _Layer(Drawing, keras.layers.Layer):
         value = self._value(distribution)
         prediction = tf.identity(value)  # a tensor of its own: it may be a parameter
         prediction.distribution = distribution
-        self._add_term(distribution, value, mask_of(inputs), training)
+        self._add_term(distribution, mask_of(inputs), training)
         forget_graph()
         return prediction
 
