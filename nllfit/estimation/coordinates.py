@@ -93,21 +93,14 @@ class Coordinates:
 
     def natural(self, w: Any, held: Numbers) -> Numbers:
         """The free parameters under the statistician's names: `rate` for a `log_rate`, `probs` for `logits`."""
-        values = {}
-        for name, value in self.constrained(w, held).items():
-            twin, link = self.family.twin(name)
-            values[twin] = link.forward(value)
-        return values
+        return self.family.natural(self.constrained(w, held))
 
     def from_natural(self, natural: Numbers) -> np.ndarray:
         """The inverse of `natural`: `w` `[..., size]` from all parameters, including the held ones."""
         if not self.size:
             return np.zeros([0])
         held = {name: natural[name] for name in self.held}
-        free = {}
-        for name in self.shapes:
-            twin, link = self.family.twin(name)
-            free[name] = link.inverse(tf.convert_to_tensor(natural[twin], tf.float64))
+        free = self.family.from_natural(natural, self.shapes)
         return self.family.holding(held).unconstrained(free).numpy()
 
     def distribution(self, w: Any, held: Numbers) -> tfd.Distribution:
@@ -116,11 +109,14 @@ class Coordinates:
 
     def domain(self, name: str) -> tfb.Bijector:
         """The bijector from the real line to the domain of a natural parameter; the identity if it is unbounded."""
-        constrained = next(known for known in self.shapes if self.family.twin(known)[0] == name)
-        link = self.family.twin(constrained)[1]
+        constrained, link = self._of_natural(name)
         if constrained in self.family.positive or isinstance(link, tfb.Exp):
             return tfb.Exp()
         return tfb.Identity() if isinstance(link, tfb.Identity) else tfb.Sigmoid()
+
+    def _of_natural(self, name):
+        """The name of the constrained parameter of a natural one, and the link to that."""
+        return next((known, link) for known in self.shapes for twin, link in [self.family.twin(known)] if twin == name)
 
     @property
     def held_specs(self) -> dict[str, tf.TensorSpec]:
@@ -153,8 +149,7 @@ class HeldCoordinates(Coordinates):
     def constrained(self, w: Any, held: Numbers) -> Numbers:
         value = held[self.VALUE]
         values = super().constrained(w, {name: held[name] for name in held if name != self.VALUE})
-        name = next(name for name in self.shapes if self.family.twin(name)[0] == self._name)
-        link = self.family.twin(name)[1]
+        name, link = self._of_natural(self._name)
         natural = link.forward(values[name])
         others = natural * (1.0 - self._chosen)
         if isinstance(link, Softmax):

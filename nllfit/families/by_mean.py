@@ -94,15 +94,15 @@ class ByMean(Family):
         super().__init__(cls, event_shape, **kwargs)
         self.name = cls.__name__
 
-    @property
-    def _described(self) -> Any:
-        return BY_MEAN[self.distribution_class]
+    @staticmethod
+    def _described(distribution_class: Any) -> Any:
+        return BY_MEAN[distribution_class]
 
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
         known, given = BY_MEAN[self.distribution_class], self.fixed | parameters
         values = as_tensors(given, known.links, dtype)
         others = {name: value for name, value in given.items() if name not in values}
-        return super().build(others | known.to_tfp(**values), dtype)
+        return self._made(others | known.to_tfp(**values), dtype)
 
     def closed_form(self, y: tf.Tensor) -> Numbers | None:
         return None

@@ -34,6 +34,13 @@ __all__ = [
 ]
 
 
+class _OfClasses(Head):
+    """A head of one of several classes."""
+
+    def __init__(self, num_classes: int, **kwargs: Any):
+        super().__init__(num_classes, **kwargs)
+
+
 class Bernoulli(Elementwise):
     """Yes or no; the negative log-likelihood is binary crossentropy from logits.
 
@@ -68,7 +75,7 @@ class Beta(Elementwise):
     """
 
 
-class Categorical(Head):
+class Categorical(_OfClasses):
     """One of `num_classes` classes, given by its index; sparse categorical crossentropy from logits.
 
     Domain: y in {0, ..., num_classes - 1}, one label an example, `[B]` or, as Keras's `fit` makes of it, `[B, 1]`.
@@ -84,9 +91,6 @@ class Categorical(Head):
 
     Source: McFadden, Conditional logit analysis of qualitative choice behavior, 1974.
     """
-
-    def __init__(self, num_classes: int, **kwargs: Any):
-        super().__init__(num_classes, **kwargs)
 
     @staticmethod
     def make_family(num_classes: int, **kwargs: Any) -> Family:
@@ -238,7 +242,7 @@ class Normal(Elementwise):
     """
 
 
-class OneHotCategorical(Head):
+class OneHotCategorical(_OfClasses):
     """One of `num_classes` classes, given as a one-hot vector; categorical crossentropy from logits.
 
     Domain: y one-hot, `[B, num_classes]`. Link: p = softmax(u). Formula: -log p(y) = logsumexp(u) - sum_k y_k u_k.
@@ -253,9 +257,6 @@ class OneHotCategorical(Head):
 
     Source: McFadden, Conditional logit analysis of qualitative choice behavior, 1974.
     """
-
-    def __init__(self, num_classes: int, **kwargs: Any):
-        super().__init__(num_classes, **kwargs)
 
     @staticmethod
     def make_family(num_classes: int, **kwargs: Any) -> Family:

@@ -1,10 +1,10 @@
 """The named heads of families that are made of another one.
 
-They say, as those of `catalogue` do, what each means: *domain, link, formula*. The other family is a class of
-`tfp.distributions` or its name, with the arguments of its `Family`, or a family itself.
+Each docstring gives *domain, link, formula*, as in `catalogue`. The other family is a class of `tfp.distributions` or
+its name, with the arguments of its `Family`, or a family itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nllfit.families.censored import Censored as CensoredFamily
@@ -18,7 +18,23 @@ from nllfit.families.truncated import Truncated as TruncatedFamily
 __all__ = ["Censored", "Hurdle", "Truncated", "ZeroInflated"]
 
 
-class Censored(Head):
+class _HeadOf(Head):
+    """A head of a family that is made of another."""
+
+    _family_class: Callable[..., ParametricFamily]
+    _default_shape: int | tuple = 1  # one element, as Keras gives outcomes
+
+    def __init__(self, family: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any):
+        super().__init__(family, event_shape, **kwargs)
+
+    @classmethod
+    def make_family(
+        cls, family: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any
+    ) -> ParametricFamily:
+        return cls._family_class(restored(family), _shape(family, event_shape, cls._default_shape), **kwargs)
+
+
+class Censored(_HeadOf):
     """A number seen exactly, or known only to lie beyond another or between two: survival times, limits of detection.
 
     Domain: y = [lower, upper] with lower <= upper, `[B, 2]`; see `nllfit.Censored`. Links: those of the family.
@@ -39,12 +55,7 @@ class Censored(Head):
     Source: Klein and Moeschberger, Survival analysis, 2003, section 3.5.
     """
 
-    def __init__(self, family: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any):
-        super().__init__(family, event_shape, **kwargs)
-
-    @staticmethod
-    def make_family(family: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any) -> ParametricFamily:
-        return CensoredFamily(restored(family), event_shape, **kwargs)
+    _family_class, _default_shape = CensoredFamily, ()
 
 
 class Truncated(Head):
@@ -85,10 +96,11 @@ class Truncated(Head):
         event_shape: int | Sequence[int] | None = None,
         **kwargs: Any,
     ) -> ParametricFamily:
-        return TruncatedFamily(restored(family), low, high, _shape(family, event_shape, "row" in (low, high)), **kwargs)
+        default = () if "row" in (low, high) else 1
+        return TruncatedFamily(restored(family), low, high, _shape(family, event_shape, default), **kwargs)
 
 
-class ZeroInflated(Head):
+class ZeroInflated(_HeadOf):
     """A count with more zeros than its family gives, or an amount that may be none: zeros of two kinds.
 
     Domain: that of the family, and 0. Links: logit(pi) = u, and those of the family. Formula: -log p(0) =
@@ -107,15 +119,10 @@ class ZeroInflated(Head):
     Source: Lambert, Zero-inflated Poisson regression, 1992.
     """
 
-    def __init__(self, family: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any):
-        super().__init__(family, event_shape, **kwargs)
-
-    @staticmethod
-    def make_family(family: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any) -> ParametricFamily:
-        return ZeroInflatedFamily(restored(family), _shape(family, event_shape), **kwargs)
+    _family_class = ZeroInflatedFamily
 
 
-class Hurdle(Head):
+class Hurdle(_HeadOf):
     """A count or an amount that is 0, or else one of a family without zeros.
 
     Domain: that of the family, and 0. Links: logit(pi) = u, and those of the family. Formula: -log p(0) = -log(pi),
@@ -131,16 +138,10 @@ class Hurdle(Head):
     Source: Mullahy, Specification and testing of some modified count data models, 1986.
     """
 
-    def __init__(self, family: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any):
-        super().__init__(family, event_shape, **kwargs)
-
-    @staticmethod
-    def make_family(family: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any) -> ParametricFamily:
-        return HurdleFamily(restored(family), _shape(family, event_shape), **kwargs)
+    _family_class = HurdleFamily
 
 
-def _shape(family, event_shape, has_columns=False):
-    """The shape that a head's elements have by default: one, as Keras gives outcomes, where each is one number."""
-    if event_shape is None and not isinstance(restored(family), ParametricFamily):
-        return () if has_columns else 1
-    return event_shape
+def _shape(family, event_shape, default):
+    """The shape of a head's elements: the given or the default one, or None if a family has its own."""
+    is_family = isinstance(restored(family), ParametricFamily)
+    return default if event_shape is None and not is_family else event_shape

@@ -1,20 +1,22 @@
 """`Family`: any family of TFP, or a class of a user's own, with the parameters that it describes."""
 
-import functools
+import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_names, as_shape, as_size, as_text, check_size, family_class
 from nllfit.families.discreteness import is_discrete
-from nllfit.families.facts import facts_of
+from nllfit.families.facts import Facts, facts_of
 from nllfit.families.links import check_links, chosen_link, default_link, other_names, twin
-from nllfit.families.parameters import Link, Numbers, Parameter, as_tensors
+from nllfit.families.parameters import Numbers, Parameter, as_tensors
 from nllfit.families.protocol import ParametricFamily
+from nllfit.families.search_policy import SearchPolicy
 from nllfit.families.support_checks import assertion_text, strict
 from nllfit.families.tfp_classes import over_event
 
@@ -72,8 +74,6 @@ class Family(ParametricFamily):
     ):
         self.distribution_class = family_class(distribution)
         self._strict_class: Any = strict(self.distribution_class)  # type: ignore[arg-type]
-        self.facts = facts_of(self.distribution_class)
-        self.search = self.facts.search
         self._signature = dict(inspect.signature(self.distribution_class.__init__).parameters)
         self._parameters_of_tfp = tuple(self.distribution_class.parameter_properties())
         self.name, self.event_shape = self.distribution_class.__name__ + self._suffix, as_shape(event_shape)
@@ -81,7 +81,7 @@ class Family(ParametricFamily):
         self.floor, self.link, self.fixed = {} if floor is None else floor, {} if link is None else link, fixed
         self.num_classes = None if num_classes is None else as_size("num_classes", num_classes, 2)
 
-        known = self._described.parameter_properties(dtype=tf.float64)
+        known = self._described(self.distribution_class).parameter_properties(dtype=tf.float64)
         self._check_names(known, shared)
         replaced = {other for name in {*fixed, *self.link} for other in other_names(name)} | fixed.keys()
         free = [n for n, p in known.items() if (p.is_preferred or n in self.link) and n not in replaced]
@@ -94,7 +94,9 @@ class Family(ParametricFamily):
         self.is_discrete = is_discrete(self._checked_example())
 
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
-        arguments = self.fixed | parameters
+        return self._made(self.fixed | parameters, dtype)
+
+    def _made(self, arguments: Numbers, dtype: tf.DType) -> tfd.Distribution:
         values = as_tensors(arguments, self._parameters_of_tfp, dtype)
         if self.facts.of_one_shape:
             zero = sum(map(tf.zeros_like, values.values()))
@@ -132,18 +134,26 @@ class Family(ParametricFamily):
         return [f"{name}={as_text(value)}" for name, value in self.arguments.items() if name not in unnamed]
 
     @property
-    def _described(self) -> Any:
+    def facts(self) -> Facts:
+        return facts_of(self.distribution_class)
+
+    @property
+    def search(self) -> SearchPolicy:
+        return self.facts.search
+
+    @staticmethod
+    def _described(distribution_class: Any) -> Any:
         """The object with `parameter_properties` that describes the parameters."""
-        return self.distribution_class
+        return distribution_class
 
     def _record(self, name: str, properties: Any, shared: int) -> Parameter:
-        natural, to_natural = self.facts.twins.get(name) or twin(self._described, name)
-        given = self.link.get(name), self.floor.get(name), self.facts.links.get(name)
-        shape = self._unconstrained_shape(name, properties)
-        return Parameter(name, shape, _link_of(self._described, name, *given), natural, to_natural, shared)
+        natural, to_natural = self.facts.twins.get(name) or twin(self._described(self.distribution_class), name)
+        link = _FamilyLink(type(self), self.distribution_class, name, self.link.get(name), self.floor.get(name))
+        return Parameter(name, self._unconstrained_shape(name, properties), link, natural, to_natural, shared)
 
     def _unconstrained_shape(self, name, properties):
-        link, facts = default_link(self._described, name, tf.float64), self.facts
+        described, facts = self._described(self.distribution_class), self.facts
+        link = default_link(described, name, tf.float64)
         if link is None and name not in facts.links and name not in self.link:
             cannot = name in inspect.signature(Family).parameters  # `distribution`
             advice = "it is a distribution: choose another family" if cannot else f"hold it at a value, `{name}=...`"
@@ -179,11 +189,12 @@ class Family(ParametricFamily):
                     raise ValueError(
                         f"`{argument}` names `{name}`, but the free parameters of {self.name} are {', '.join(free)}."
                     )
-        check_links(self._described, self.link, self.floor)
+        check_links(self._described(self.distribution_class), self.link, self.floor)
 
     def _checked_example(self):
         """A distribution of the family, so that a fixed value out of its domain raises here and not in training."""
-        for name, value in as_tensors(self.fixed, self._described.parameter_properties(), tf.float64).items():
+        known = self._described(self.distribution_class).parameter_properties()
+        for name, value in as_tensors(self.fixed, known, tf.float64).items():
             if np.isnan(value).any() or (name not in self.facts.endless and np.isinf(value).any()):
                 raise ValueError(f"`{name}` is held at {self.fixed[name]}: give a finite value.")
         held = ", ".join(f"{name}={value!r}" for name, value in self.fixed.items())
@@ -208,14 +219,20 @@ class Family(ParametricFamily):
         return built
 
 
-@functools.cache
-def _link_of(described: Any, name: str, kind: str | None, low: float | None, bounded: Any) -> Link:
-    """The link of a parameter: one function for equal arguments, so that equal families have equal parameters."""
+@dataclasses.dataclass(frozen=True)
+class _FamilyLink:
+    """The link of a family's parameter: equal for equal families, and saved by `pickle` with them."""
 
-    def link(values, dtype):
-        if kind or low is not None:
-            return chosen_link(kind or "softplus", low, dtype)
-        known = default_link(described, name, dtype)
-        return bounded(as_tensors(values, values, dtype)) if known is None else known
+    family_class: type[Family]
+    distribution_class: type[tfd.Distribution]
+    name: str
+    kind: str | None
+    low: float | None
 
-    return link
+    def __call__(self, values: Mapping[str, Any], dtype: tf.DType) -> tfb.Bijector:
+        if self.kind or self.low is not None:
+            return chosen_link(self.kind or "softplus", self.low, dtype)
+        known = default_link(self.family_class._described(self.distribution_class), self.name, dtype)
+        if known is None:
+            return facts_of(self.distribution_class).links[self.name](as_tensors(values, values, dtype))
+        return known

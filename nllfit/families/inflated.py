@@ -10,6 +10,7 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_names
+from nllfit.families.facts import Facts
 from nllfit.families.inflated_distribution import InflatedDistribution
 from nllfit.families.law import law_of
 from nllfit.families.parameters import Numbers, Parameter, identity
@@ -78,7 +79,10 @@ class ZeroInflated(FamilyOf):
             self.fixed = self.fixed | {_LOGITS: np.log(probs) - np.log1p(-probs)}
         share = Parameter(_LOGITS, self.element_shape, identity, _PROBS, tfb.Sigmoid, shared=int(_LOGITS in names))
         self.records = (share, *self.family.records)
-        self.facts = dataclasses.replace(self.facts, has_share=True)
+
+    @property
+    def facts(self) -> Facts:
+        return dataclasses.replace(super().facts, has_share=True)
 
     def seen(self, y: np.ndarray) -> np.ndarray:
         return self.family.seen(y[(y != 0).reshape([len(y), -1]).all(-1)])

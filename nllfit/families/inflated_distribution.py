@@ -1,4 +1,4 @@
-"""Distributions with a point at 0 beside those of another distribution, and their law."""
+"""`InflatedDistribution`: another distribution mixed with zeros, and its law."""
 
 import math
 from typing import Any
@@ -76,13 +76,13 @@ class InflatedDistribution(DistributionOf):
 
 @has_law(InflatedDistribution)
 class InflatedLaw(Law):
-    """The law of a number that is 0, or has another law."""
+    """The law of a number that is 0 or follows another law."""
 
     distribution: InflatedDistribution
 
     @property
     def own(self) -> Law:
-        """The law of the numbers that are no zeros of the share's."""
+        """The law of the numbers outside the share of zeros."""
         return law_of(self.distribution.distribution)
 
     @property

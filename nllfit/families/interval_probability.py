@@ -118,9 +118,9 @@ def by_quadrature(law: Any, y: tf.Tensor) -> Tails:
 
 
 def _unbounded(low, high, left):
-    """A map from the real line onto what is between two ends, its inverse and its log-derivative.
+    """A map from the real line onto the numbers between two ends, its inverse and its log-derivative.
 
-    To the right of a number that has an end on its left alone nothing is bounded, and no family has one on its right.
+    If only the left end is finite, the right tail needs no map. No family has only a right end.
     """
     has_low, has_high = tf.math.is_finite(low), tf.math.is_finite(high)
     start, end = _if(has_low, low), _if(has_high, high, 1.0)

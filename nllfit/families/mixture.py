@@ -9,11 +9,13 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_size, check_size
+from nllfit.families.facts import Facts
 from nllfit.families.family import Family
 from nllfit.families.links import Softmax
 from nllfit.families.parameters import Numbers, Parameter
 from nllfit.families.protocol import ParametricFamily
 from nllfit.families.rowwise import rowwise
+from nllfit.families.search_policy import SearchPolicy
 
 __all__ = ["MixtureFamily", "mixture_of"]
 
@@ -54,7 +56,6 @@ class MixtureFamily(ParametricFamily):
         self.event_shape = self.component.event_shape
         self.num_classes, self.is_discrete = self.component.num_classes, self.component.is_discrete
         self.fixed, self.floor, self.link = self.component.fixed, self.component.floor, self.component.link
-        self.facts, self.search = self.component.facts, self.component.search.of_a_part
         components = (self.num_components,)
         logits = Parameter(_LOGITS, components, natural="mixture_probs", to_natural=Softmax)
         self.records = (logits, *(dataclasses.replace(p, components=components) for p in self.component.records))
@@ -65,6 +66,14 @@ class MixtureFamily(ParametricFamily):
         logits = tf.convert_to_tensor(given.pop(_LOGITS), dtype)
         components = self.component.build(given, dtype)
         return tfd.MixtureSameFamily(tfd.Categorical(logits), components, validate_args=components.validate_args)
+
+    @property
+    def facts(self) -> Facts:
+        return self.component.facts
+
+    @property
+    def search(self) -> SearchPolicy:
+        return self.component.search.of_a_part
 
     @property
     def label(self) -> str:

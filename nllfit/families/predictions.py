@@ -26,8 +26,15 @@ def central_value(law: Any) -> tf.Tensor:
         mean = law.mean()
     except NotImplementedError:
         return law.center()
-    if mean.dtype.is_integer or law.has_finite_mean:
+    if mean.dtype.is_integer:
         return mean
+    value = mean if law.has_finite_mean else _with_fallback(law, mean)
+    value.set_shape(law.distribution.batch_shape + law.distribution.event_shape)  # some means and quantiles lose it
+    return value
+
+
+def _with_fallback(law, mean):
+    """The mean where it is finite, and elsewhere the law's center."""
     finite = tf.math.is_finite(mean)
     # TFP's quantiles have no gradient in a branch. TensorFlow would need it if a tape watched an input of the branch,
     # or a gradient reached its output.
@@ -42,6 +49,4 @@ def central_value(law: Any) -> tf.Tensor:
 
     # A median can be costly: compute it only where it is needed.
     fallback = tf.cond(tf.reduce_all(finite), lambda: constant_mean, elsewhere)
-    value = tf.where(finite, mean, tf.stop_gradient(fallback))
-    value.set_shape(law.distribution.batch_shape + law.distribution.event_shape)  # some means and quantiles lose it
-    return value
+    return tf.where(finite, mean, tf.stop_gradient(fallback))

@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -136,6 +136,16 @@ class ParametricFamily(abc.ABC):
         """The natural name of a parameter, and the link from its constrained value to the natural one."""
         (parameter,) = (parameter for parameter in self.records if parameter.name == name)
         return parameter.natural or name, parameter.to_natural()
+
+    def natural(self, values: Numbers) -> dict[str, tf.Tensor]:
+        """The natural values by their names, from constrained values by name."""
+        twins = {name: self.twin(name) for name in values}
+        return {natural: link.forward(values[name]) for name, (natural, link) in twins.items()}
+
+    def from_natural(self, natural: Numbers, names: Iterable[str]) -> dict[str, tf.Tensor]:
+        """The constrained values of the parameters with these `names`, from natural values in float64."""
+        twins = {name: self.twin(name) for name in names}
+        return {name: link.inverse(tf.convert_to_tensor(natural[n], tf.float64)) for name, (n, link) in twins.items()}
 
     @property
     def parameter_names(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Functions and classes of a user's own, known to a saved file by the names under which Keras has them registered."""
+"""Users' functions and classes, which saved files name as Keras has them registered."""
 
 import sys
 from typing import Any

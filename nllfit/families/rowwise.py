@@ -59,7 +59,7 @@ def rowwise(distribution: tfd.Distribution) -> tfd.Distribution:
 
 
 def checking(distribution: tfd.Distribution) -> tfd.Distribution:
-    """A head's distribution as it checks outcomes; in a graph, where a head's does not, it is made anew."""
+    """A head's distribution with checks of outcomes. In a graph it is rebuilt, because there a head's has none."""
     distribution = made_by_head(distribution)
     origin = getattr(distribution, "origin", None)
     if origin is None or tf.executing_eagerly() or distribution.validate_args or not origin.is_checked:

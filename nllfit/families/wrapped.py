@@ -8,10 +8,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.facts import names_with_exact_tails
+from nllfit.families.facts import Facts, names_with_exact_tails
 from nllfit.families.family import Family
 from nllfit.families.law import law_of
 from nllfit.families.protocol import ParametricFamily
+from nllfit.families.search_policy import SearchPolicy
 from nllfit.families.tfp_classes import INDEPENDENT, over_event
 
 __all__ = ["FamilyOf", "as_family", "checked_cdf", "elementwise"]
@@ -37,7 +38,6 @@ class FamilyOf(ParametricFamily):
             self.family = Family(family, () if event_shape is None else event_shape, **kwargs)
         self.records, self.fixed = self.family.records, self.family.fixed
         self.num_classes, self.is_discrete = self.family.num_classes, self.family.is_discrete
-        self.facts, self.search = self.family.facts, self._search()
 
     def stand_ins(self, y: np.ndarray) -> np.ndarray:
         return self.family.stand_ins(y)
@@ -54,7 +54,12 @@ class FamilyOf(ParametricFamily):
         """The shape of an outcome's elements."""
         return self.family.element_shape if isinstance(self.family, FamilyOf) else self.family.event_shape
 
-    def _search(self):
+    @property
+    def facts(self) -> Facts:
+        return self.family.facts
+
+    @property
+    def search(self) -> SearchPolicy:
         # A statistic that maximises the other family's likelihood does not maximise this one: its maximum is at an
         # exactly seen outcome, or between two.
         whole, part = self.family.search, self.family.search.of_a_part

@@ -48,8 +48,4 @@ def named_parameters(model: Model, features: Features) -> tuple[list[str], np.nd
 def _shared_parameters(family, numbers):
     """The natural values of the shared parameters by name."""
     values = family.parameters(tf.zeros([family.params_size], tf.float64), numbers)
-    natural = {}
-    for name in family.shared:
-        twin, link = family.twin(name)
-        natural[twin] = link.forward(values[name])
-    return natural
+    return family.natural({name: values[name] for name in family.shared})

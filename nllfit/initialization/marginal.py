@@ -126,10 +126,7 @@ def _with_room(family: ParametricFamily, natural: Numbers, y: np.ndarray) -> Num
 
 
 def _numbers(family: ParametricFamily, natural: Numbers) -> np.ndarray:
-    values = {}
-    for name in family.parameter_names:
-        twin, link = family.twin(name)
-        values[name] = link.inverse(tf.constant(natural[twin], tf.float64))
+    values = family.from_natural(natural, family.parameter_names)
     return np.nan_to_num(family.unconstrained(values), nan=0.0, posinf=_LARGEST, neginf=-_LARGEST)
 
 

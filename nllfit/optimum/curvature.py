@@ -1,4 +1,4 @@
-"""What the curvature of a function tells who climbs it: its axes, the step of Newton's method, and what is around.
+"""The curvature of a function: its principal axes, Newton's step, and checks of a maximum.
 
 `maximum_likelihood` climbs a log-likelihood, `fit_lbfgs` the negative of a loss. The *information* of such a function
 is minus its Hessian, positive definite at a maximum. All is in NumPy, float64, and functions are plain callables.
@@ -14,8 +14,8 @@ __all__ = ["FLAT", "Axes", "axes_of", "backtrack", "drops_around", "newton_step"
 
 FLAT = 1e-13  # a curvature, of an information scaled to a unit diagonal, that counts as zero
 
-_SUFFICIENT = 1e-4  # of the rise that the slope promises, from which on a step is taken
-_HALVINGS = 34  # of a step, after which it is a rounding error of what it is added to
+_SUFFICIENT = 1e-4  # the least rise of an accepted step, as a share of the rise that the slope promises
+_HALVINGS = 34  # after as many, a step is a rounding error of the point
 
 
 def principal_axes(information: np.ndarray, rank: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -61,17 +61,18 @@ def backtrack(
     slack: Any = 0.0,
     halvings: int = _HALVINGS,
 ) -> tuple[Any, Any]:
-    """The largest of 1, 1/2, 1/4 and so on times which a step raises a function by enough, and the value there.
+    """Backtracking: the largest scale among 1, 1/2, 1/4, ... at which a step raises a function, and the value there.
 
-    Enough is a ten-thousandth of what the slope promises. Where no scale is enough, it is 0, and the value that at `w`.
+    The rise must be a ten-thousandth of what the slope promises. If no scale suffices, it is 0, and the value that at
+    `w`.
 
     Args:
       function: from points `[..., p]` to numbers `[...]`; NaN is never enough.
       w, step: `[..., p]`.
       value: of the function at `w`, `[...]`.
       slope: its derivative along `step` there, `[...]`.
-      slack: what may be missing, as rounding errors; or, negative, by what the rise must exceed them.
-      halvings: the most, after which a step is a rounding error of what it is added to.
+      slack: how much the rise may fall short, because of rounding errors; a negative one is a margin to exceed.
+      halvings: the most halvings.
     """
     scale = np.ones(np.shape(value))
     reached, low = value, np.ones(np.shape(value), bool)
@@ -90,9 +91,9 @@ def drops_around(
     """How far a function falls one standard error from a maximum, `[2 (r + p)]`, and the moves there, `[2 (r + p), p]`.
 
     Each fall is about 1/2 if the function is a log-likelihood. The moves go to either side along each axis, and to one
-    standard error of each coordinate, with the others where they are the most likely then. Axes are not enough: equally
-    curved ones are arbitrary in their plane, so that a coordinate on which the function rises for ever can be mixed
-    with another on which it falls.
+    standard error of each coordinate, with the other coordinates at their most likely values for it. Axes are not
+    enough: equally curved ones are arbitrary in their plane, which may mix a coordinate along which the function rises
+    without end with another along which it falls.
 
     Args:
       functions: from points `[m, p]` to the function there, `[m]`.
@@ -114,13 +115,13 @@ def rises_along(
     noise: float,
     distances: Sequence[float] = (0.0, 1.0, 4.0, 16.0),
 ) -> bool:
-    """Whether a function goes on rising along a direction, at each distance by more than its relative rounding error.
+    """Whether a function keeps rising along a direction, from distance to distance by more than its rounding error.
 
     Args:
       functions: from points `[m, p]` to the function there, `[m]`.
       w, direction: `[p]`.
       noise: relative to one more than the function's size.
-      distances: at which it is looked at, in lengths of `direction`.
+      distances: where the function is evaluated, in lengths of `direction`.
     """
     values = functions(w + np.asarray(distances)[:, None] * direction)
     return bool(np.all(np.isfinite(values)) and np.all(np.diff(values) > noise * (1 + np.abs(values[1:]))))
@@ -128,10 +129,10 @@ def rises_along(
 
 @dataclasses.dataclass(frozen=True)
 class Axes:
-    """Axes along which a function bends by 1 to either side, so that a step along one is as good as along another.
+    """Axes along which the second derivative of a function is 1 or -1, so that steps along them are comparable.
 
     Attributes:
-      directions: `[p, p]`, an axis a column.
+      directions: the axes as columns, `[p, p]`.
       bends: the second derivative along each, `[p]`: 1 or -1, or about 0 where it is flat.
       scales: `[p]`, by which coordinates are multiplied to have a Hessian of unit diagonal.
       condition: of the design, the square root of that of a Hessian scaled to a unit diagonal; infinite if one is flat.
@@ -144,18 +145,18 @@ class Axes:
 
     @property
     def flat(self) -> np.ndarray:
-        """Which axes are flat, `[p]`: on them no step would be long enough."""
+        """Which axes are flat, `[p]`: Newton's step along them would be infinite."""
         return np.abs(self.bends) < 0.5
 
 
 def axes_of(
     curvature: Callable[[np.ndarray, np.ndarray], np.ndarray], w: np.ndarray, away: np.ndarray, eps: float
 ) -> Axes:
-    """The axes of a Hessian, known to as flat a direction as there is.
+    """The axes of a Hessian, with flat directions resolved as far as rounding errors allow.
 
-    The eigenvalues of a matrix have an error of `eps` times the largest, so those of a Hessian, the square of a design,
-    are known to half of the digits. What is flatter is looked at anew along these axes alone, and is flat where it
-    differs a rounding error away.
+    The eigenvalues of a matrix have an error of `eps` times the largest. A Hessian is the square of a design, so that
+    only half of the digits of its condition are known. The curvature along the flattest axes is therefore computed
+    again within their span; a direction is flat if its curvature changes at a point one rounding error away.
 
     Args:
       curvature: the Hessian at a point `[p]` times directions `[p, m]`.

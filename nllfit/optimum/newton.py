@@ -1,11 +1,11 @@
 """The maximum of a log-likelihood by Newton's method, and a verdict on it.
 
-The parameters of a distribution are few, so Newton's method with the observed information gets to the optimum in a
-handful of passes over the data, and leaves that information behind, which the standard errors need.
+A distribution has few parameters, so Newton's method with the observed information reaches the optimum in a handful of
+passes over the data, and the standard errors need that information anyway.
 
-`scipy.optimize` does not serve. Its Newton methods stop at a gradient or a step in the coordinates' units, not in
-standard errors; they take a direction in which no density changes for a singular Hessian; they end somewhere on the way
-to a maximum at infinity without a word; and quasi-Newton methods leave a rough Hessian behind.
+`scipy.optimize` does not suffice. Its Newton methods stop at a gradient or a step in the coordinates' units, not in
+standard errors; a direction in which no density changes is a singular Hessian to them; on the way to a maximum at
+infinity they end without a verdict; and quasi-Newton methods leave a rough Hessian.
 """
 
 import dataclasses
@@ -21,33 +21,34 @@ __all__ = ["Derivatives", "Function", "Optimum", "Verdict", "climb", "errors", "
 _NOISE = 1e-13  # relative rounding error of a mean log-likelihood
 _LEAST_DROP = 1e-4  # nats by which the log-likelihood must fall one standard error from a maximum, where 1/2 is usual
 _WIDE = 20.0  # standard errors of a logarithm, with which the parameter may be zero or infinite as well
-_LEAP = 5.0  # Newton steps at once, after which the log-likelihood has fallen unless it goes on rising for ever
+_LEAP = 5.0  # times a Newton step: there the log-likelihood has fallen, unless it rises without end
 _LEAPS = 5  # in a row
-_UNENDING = 0.01  # standard errors, whose square is the rest of the way up to the limit, in nats
-_LONGEST = 5.0  # change of a logarithm in a step: beyond, rounding errors of a density may look like a rise
-_FAR = 0.1  # length of a step, a tenth of a scale, that no maximum has so near it
+_UNENDING = 0.01  # standard errors: the square is the distance from the limit in nats
+_LONGEST = 5.0  # change of a logarithm in a step; after a longer one, rounding errors of a density may look like a rise
+_FAR = 0.1  # length of a step, a tenth of a scale: too long near a maximum
 _AT_REST = 1e-5  # standard errors: a closed form is more exact than a step from it
-_NEAR = {True: 1e-6, False: 1e-4}  # length of the last step in standard deviations of one outcome, if derivatives are
-# exact and if they are not; it leaves about the square of that
+# Length of the last step in standard deviations of one outcome, by whether derivatives are exact. The remaining error
+# is about its square.
+_NEAR = {True: 1e-6, False: 1e-4}
 
 
 class Verdict(enum.Enum):
-    """What the end of a climb is."""
+    """The kinds of ends of a climb."""
 
     MAXIMUM = enum.auto()
-    AT_INFINITY = enum.auto()  # the function goes on rising along a direction
+    AT_INFINITY = enum.auto()  # the function rises without end along a direction
     HIDDEN = enum.auto()  # rounding errors hide the maximum
     FLAT = enum.auto()  # the information is not positive definite
     NOT_FINITE = enum.auto()
     STUCK = enum.auto()  # no step raises the function
     CUT_SHORT = enum.auto()
-    OUTSIDE = enum.auto()  # beyond the support, as who knows it says
+    OUTSIDE = enum.auto()  # beyond the support, which the caller knows
 
 
 class Derivatives(NamedTuple):
     """A mean log-likelihood at a point, its gradient `[p]` and its Hessian `[p, p]`, exact or by differences.
 
-    The value is never NaN, which compares with nothing, but -inf.
+    A value that would be NaN is -inf, so that values can be compared.
     """
 
     value: float
@@ -57,7 +58,7 @@ class Derivatives(NamedTuple):
 
     @property
     def finite(self) -> bool:
-        """Whether all of its numbers are."""
+        """Whether all numbers are finite."""
         return all(np.all(np.isfinite(part)) for part in self[:3])
 
 
@@ -67,7 +68,7 @@ class Function(Protocol):
     Attributes:
       total_weight: the number of observations, times which the mean is the log-likelihood.
       are_logarithms: which coordinates are the logarithms of positive numbers, `[p]`.
-      rank: the number of directions that the likelihood can tell apart.
+      rank: the number of directions in which the likelihood changes.
     """
 
     @property
@@ -97,11 +98,12 @@ class Optimum:
       w: the coordinates, `[p]`; `[0]` where no parameter is free.
       value: the mean log-likelihood there.
       information: the observed information of the whole sample, minus the Hessian of its log-likelihood, `[p, p]`.
-      rank: the number of directions that the likelihood can tell apart.
-      verdict: what the end is.
-      direction: along which the log-likelihood rises, `[p]`, if that is the verdict, else zeros.
-      lacks: what is hidden, in nats, or the distance from a maximum, in standard errors, if that is the verdict.
-      note: what else is known of the search, in words.
+      rank: the number of directions in which the likelihood changes.
+      verdict: the kind of end.
+      direction: the direction `[p]` along which the log-likelihood rises without end, or zeros.
+      lacks: the rounding error that hides a maximum, in nats, or the distance from a maximum, in standard errors,
+        depending on the verdict.
+      note: further remarks on the search, in words.
     """
 
     w: np.ndarray
@@ -122,9 +124,9 @@ class Optimum:
 def maximize(function: Function, w: np.ndarray, steps: int = 60) -> Optimum:
     """Newton's method from `w`, with a verdict on what it found.
 
-    The end is a maximum if the information is positive definite (but for directions that change no density), the
-    log-likelihood falls one standard error away, to either side of each of its axes, and it did not go on rising where
-    steps could have been five times as long.
+    The end is a maximum if the information is positive definite (except for directions that change no density), the
+    log-likelihood falls one standard error away to either side of each axis, and it did not keep rising when steps were
+    tried that were five times as long.
 
     Args:
       function: the mean log-likelihood.
@@ -138,18 +140,18 @@ def maximize(function: Function, w: np.ndarray, steps: int = 60) -> Optimum:
 def climb(function: Function, w: np.ndarray, rank: int, steps: int = 60, unending: float = 1e-3) -> Optimum:
     """Newton's method from `w` until a step leaves an error of some 1e-12 standard deviations of an outcome.
 
-    A step is `V |L|^-1 V' g` for the Hessian `V L V'` scaled to a unit diagonal, so that it goes uphill where the
-    log-likelihood is not yet concave, and is halved until it does.
+    A step is `V |L|^-1 V' g` for the Hessian `V L V'` scaled to a unit diagonal, so that it goes uphill even where the
+    log-likelihood is not concave. It is halved until the log-likelihood rises.
 
     Args:
       function: the mean log-likelihood.
       w: the start, `[p]`.
-      rank: the number of directions that the likelihood can tell apart.
+      rank: the number of directions in which the likelihood changes.
       steps: the most steps taken.
-      unending: where a climb without end is broken off, in standard errors.
+      unending: the distance, in standard errors, at which a climb without end stops.
 
     Returns:
-      An `Optimum`, of which only the gradient is known to vanish.
+      An `Optimum` whose gradient vanishes; whether it is a maximum is not checked.
     """
     if not rank:
         return Optimum(w, function.value(w), np.zeros([len(w)] * 2), rank, Verdict.MAXIMUM, np.zeros_like(w))
@@ -173,7 +175,7 @@ def climb(function: Function, w: np.ndarray, rank: int, steps: int = 60, unendin
         if state.never_ends and state.distance < unending:
             return state.at_infinity(state.step)
         if state.distance < 1 and orders(state.w) > _WIDE:
-            return state.at_infinity(state.w - w)  # along a curve, where no longer step would be as good
+            return state.at_infinity(state.w - w)  # along a curve, on which longer steps leave the ridge
     if (state.distance < unending and np.abs(state.step).max() > _FAR) or orders(state.w) > _WIDE:
         return state.at_infinity(state.w - w)
     return state.stuck(Verdict.CUT_SHORT)
@@ -183,8 +185,8 @@ class _Climb:
     """A climb under way.
 
     Attributes:
-      w, value: where it is, and the mean log-likelihood there.
-      seen: the `Derivatives` from where it last looked.
+      w, value: the current point, and the mean log-likelihood there.
+      seen: the latest `Derivatives`.
       step, distance: the step of Newton's method from there, and its length in standard errors.
     """
 
@@ -193,7 +195,7 @@ class _Climb:
         self._function, self._rank, self._leaps = function, rank, 0
 
     def look(self) -> None:
-        """Finds the next step."""
+        """Computes the derivatives and the next step."""
         self.seen = self._function.derivatives(self.w)
         self.value = self.seen.value
         self._last_distance = self.distance
@@ -205,7 +207,7 @@ class _Climb:
             self.step = self.step * min(1.0, _LONGEST / max(longest, 1e-300))
 
     def move(self) -> bool:
-        """Takes the step, or as much of it as leads uphill; False if nothing of it does."""
+        """Takes the step, or the largest part of it that leads uphill; False if none does."""
         noise = _NOISE * (1 + abs(self.value))
         scale, reached = backtrack(
             self._function.value, self.w, self.step, self.value, self.seen.gradient @ self.step, noise
@@ -216,19 +218,19 @@ class _Climb:
         return scale > 0
 
     def _can_leap(self) -> bool:
-        """Whether the steps shorten slowly, and one much longer would be no worse, as on a way without an end."""
+        """Whether steps shorten slowly and a much longer one is no worse, as on a climb without end."""
         slow = self._last_distance / 4 < self.distance < 1
         value = self._function.value
         return slow and value(self.w + _LEAP * self.step) >= value(self.w + self.step)
 
     @property
     def near(self) -> bool:
-        """Whether the step is so short that it is the last."""
+        """Whether the step is short enough to be the last."""
         return self.distance < _NEAR[self.seen.exact] * np.sqrt(self._function.total_weight)
 
     @property
     def never_ends(self) -> bool:
-        """Whether longer steps would have been no worse several times in a row."""
+        """Whether much longer steps were no worse several times in a row."""
         return self._leaps >= _LEAPS
 
     def arrived(self) -> Optimum:
@@ -236,11 +238,11 @@ class _Climb:
         return self.at_infinity(self.step) if self.never_ends else self._end(Verdict.MAXIMUM)
 
     def at_infinity(self, direction: np.ndarray) -> Optimum:
-        """The end of a climb along a direction in which the log-likelihood goes on rising."""
+        """The end of a climb along a direction in which the log-likelihood rises without end."""
         return _rising(self._function, self._end(Verdict.AT_INFINITY), direction)
 
     def stuck(self, verdict: Verdict) -> Optimum:
-        """The end of a climb that found no maximum: the verdict, or a better one."""
+        """The end of a climb that found no maximum: with the given verdict, or a more specific one."""
         if self.never_ends:
             return self.at_infinity(self.step)
         direction = self.step / max(np.abs(self.step).max(), 1e-300)
@@ -264,7 +266,7 @@ def errors(optimum: Optimum) -> np.ndarray:
 
 
 def _judged(function: Function, optimum: Optimum) -> Optimum:
-    """The end of a climb with a verdict on it."""
+    """The end of a climb, checked: its verdict is MAXIMUM only if it is one."""
     if not optimum.rank:
         return optimum
     _, curvature = principal_axes(optimum.information, optimum.rank)
@@ -284,7 +286,7 @@ def _judged(function: Function, optimum: Optimum) -> Optimum:
 
 
 def _rising(function: Function, optimum: Optimum, direction: np.ndarray) -> Optimum:
-    """The optimum with the verdict that the log-likelihood goes on rising along a direction, if that can be seen."""
+    """The optimum with the verdict AT_INFINITY along a direction, or HIDDEN if rounding errors hide the rise."""
     noise = rounding_noise(function, optimum.w, direction / max(np.abs(direction).max(), 1e-300))
     if noise > _LEAST_DROP:
         return dataclasses.replace(optimum, verdict=Verdict.HIDDEN, lacks=noise)

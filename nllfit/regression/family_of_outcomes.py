@@ -75,8 +75,5 @@ def coded(outcome: Outcome, family: ParametricFamily) -> tuple[np.ndarray, tuple
 
 def natural_values(family: ParametricFamily, vector: Any) -> dict[str, tf.Tensor]:
     """The natural parameters by name, from the unconstrained vector `[params_size]` of the family."""
-    values, found = family.parameters(vector), {}
-    for name in family.parameter_names:
-        natural, link = family.twin(name)
-        found[natural] = link.forward(values[name])
-    return found
+    values = family.parameters(vector)
+    return family.natural({name: values[name] for name in family.parameter_names})

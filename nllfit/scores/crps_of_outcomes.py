@@ -15,7 +15,7 @@ from nllfit.scores.energy import energy_score
 __all__ = ["crps"]
 
 
-@tf.autograph.experimental.do_not_convert  # AutoGraph would take a second to write what is under it anew
+@tf.autograph.experimental.do_not_convert  # AutoGraph would take a second to convert it
 def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
     """The continuous ranked probability score of each outcome: how far its predicted distribution is from it.
 

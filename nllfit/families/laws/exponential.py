@@ -154,6 +154,7 @@ EXPONENTIAL: Mapping[type, Facts] = {
     ),
     # The likelihood has a corner at every observation.
     tfd.Laplace: Facts(
+        finite_mean=True,
         log_tails=lambda d, y: halves(tf.constant(0.5, y.dtype), _standard(d, y), lambda z: -z),
         density_corner="loc",
         crps=_laplace_crps,
@@ -163,7 +164,7 @@ EXPONENTIAL: Mapping[type, Facts] = {
     tfd.LogLogistic: Facts(
         log_tails=lambda d, y: logistic((tf.math.log(y) - d.loc) / d.scale), search=SearchPolicy(line=np.log)
     ),
-    tfd.Logistic: Facts(log_tails=lambda d, y: logistic(_standard(d, y)), crps=_logistic_crps),
+    tfd.Logistic: Facts(finite_mean=True, log_tails=lambda d, y: logistic(_standard(d, y)), crps=_logistic_crps),
     # The likelihood rises with `scale` up to the smallest observation, and is zero beyond.
     tfd.Pareto: Facts(
         log_tails=lambda d, y: _with_survival(d.concentration * (tf.math.log(y) - tf.math.log(d.scale))),

@@ -158,7 +158,10 @@ NORMAL: Mapping[type, Facts] = {
     ),
     tfd.Moyal: Facts(log_tails=_moyal_log_tails),
     tfd.Normal: Facts(
-        cdf=lambda d, y: _both(_standard(d, y)), log_tails=lambda d, y: _log_both(_standard(d, y)), crps=_crps
+        finite_mean=True,
+        cdf=lambda d, y: _both(_standard(d, y)),
+        log_tails=lambda d, y: _log_both(_standard(d, y)),
+        crps=_crps,
     ),
     tfd.SinhArcsinh: Facts(log_tails=_sinh_arcsinh_log_tails),
     # The narrowest window that holds the sample is the likeliest. A window may be open on one side.
