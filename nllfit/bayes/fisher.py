@@ -5,6 +5,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model
+from nllfit.bayes.divergence import estimated_divergence, exact_divergence
 from nllfit.families.layer import Origin
 from nllfit.inference.likelihood import Likelihood, weighted_losses
 from nllfit.prediction import origin_of
@@ -109,8 +110,6 @@ def _gradients(tape, targets, source):
 
 
 def _divergence(still: tfd.Distribution, other: tfd.Distribution) -> tf.Tensor:
-    """`KL(still || other)`, or a mean over draws that has its Hessian if that does not depend on the outcome."""
-    try:
-        return tfd.kl_divergence(still, other)
-    except NotImplementedError:
-        return -tf.reduce_mean(other.log_prob(still.sample(_DRAWS, seed=tf.constant(_SEED))), 0)
+    """`KL(still || other)`: exact if TFP knows it, else from draws, with the Hessian that it has for these outcomes."""
+    exact = exact_divergence(still, other)
+    return estimated_divergence(still, other, still.sample(_DRAWS, seed=tf.constant(_SEED))) if exact is None else exact

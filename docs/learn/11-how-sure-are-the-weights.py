@@ -1,0 +1,166 @@
+"""How sure are the weights? One network four times: its best weights, Laplace, variational layers, an ensemble."""
+
+# %% [markdown]
+# # 11. How sure are the weights?
+#
+# Training gives one set of weights, but other weights explain the data nearly as well. Where there is no data they
+# predict something else. Three methods keep those other weights: *Laplace's approximation*, *variational layers* and
+# the *ensemble* of lesson 4. Here they are side by side, on data with a gap.
+
+# %%
+import numpy as np
+import tf_keras
+from matplotlib.figure import Figure
+
+import nllfit
+from nllfit import heads, layers
+
+rng = np.random.default_rng(0)
+NOISE, N = 0.1, 100
+
+
+def outcomes(x):
+    """A wave with noise."""
+    return np.sin(7 * x) + NOISE * rng.normal(size=x.shape)
+
+
+x = np.concatenate([rng.uniform(-1, -0.4, [N // 2, 1]), rng.uniform(0.4, 1, [N // 2, 1])])
+y = outcomes(x)
+
+# %% [markdown]
+# ## The most probable weights
+#
+# Give each weight the prior $\text{Normal}(0, s)$. The posterior is proportional to likelihood times prior, so the most
+# probable weights minimise
+#
+# $$ -\frac{1}{n} \sum_i \log p(y_i \mid x_i, w) + \sum_j \frac{w_j^2}{2 n s^2} $$
+#
+# which is the loss of a network with the regularizer `L2(1 / (2 n s**2))`: a regularizer is a prior.
+# `nllfit.equivalence.PRIORS` has the table.
+
+# %%
+PRIOR = 1.0
+
+
+def build():
+    """A network with a prior, and the noise known; its first weights are random."""
+
+    def dense(units, activation=None):
+        penalty = tf_keras.regularizers.L2(1 / (2 * N * PRIOR**2))
+        return tf_keras.layers.Dense(units, activation, kernel_regularizer=penalty, bias_regularizer=penalty)
+
+    model = tf_keras.Sequential([dense(30, "tanh"), dense(30, "tanh"), dense(1), heads.Normal(scale=NOISE)])
+    model.compile(tf_keras.optimizers.Adam(0.01), loss=nllfit.negative_log_likelihood)
+    return model
+
+
+tf_keras.utils.set_random_seed(1)
+network = build()
+history = nllfit.fit(network, x, y, epochs=1000, batch_size=N, seed=0, verbose=0)
+print(f"loss {history.history['loss'][-1]:.3f}, of which the prior is {float(sum(network.losses)):.3f}")
+
+# %% [markdown]
+# ## Laplace's approximation
+#
+# Around the most probable weights $\hat w$, the log posterior is nearly a parabola, so the posterior is nearly Normal.
+# Its precision is that of the prior plus the information of the data:
+#
+# $$ w \sim \text{Normal}\left(\hat w, (F + I / s^2)^{-1}\right) $$
+#
+# `nllfit.laplace` computes it after the training, in one pass over the data. It also gives the evidence, the
+# probability of the data under this model, with the weights integrated out. The evidence compares priors without rows
+# held out.
+
+# %%
+posterior = nllfit.laplace(network, x, y, layers="all", prior_scale=PRIOR)
+print(f"{len(posterior.mean)} weights; log evidence {posterior.log_evidence:.1f} nats")
+for scale in (0.1, 1.0, 10.0):
+    evidence = nllfit.laplace(network, x, y, layers="all", prior_scale=scale).log_evidence
+    print(f"prior Normal(0, {scale:4}): log evidence {evidence:7.1f} nats")
+
+# %% [markdown]
+# ## Variational layers
+#
+# `layers.DenseVariational` has no weights, but a distribution $q$ of them, which training fits to the posterior. The
+# loss is the negative ELBO over $n$: the mean negative log-likelihood of drawn weights, plus the divergence of $q$ from
+# the prior over $n$. `kl_weight="1/n"` leaves the division to `nllfit.fit`, which knows $n$. A forgotten division is
+# the usual mistake: the prior then outweighs the data $n$ times. So `kl_weight` has no default.
+
+# %%
+tf_keras.utils.set_random_seed(2)
+variational = tf_keras.Sequential(
+    [
+        layers.DenseVariational(30, "tanh", kl_weight="1/n", prior=PRIOR, seed=0),
+        layers.DenseVariational(30, "tanh", kl_weight="1/n", prior=PRIOR, seed=1),
+        layers.DenseVariational(1, kl_weight="1/n", prior=PRIOR, seed=2),
+        heads.Normal(scale=NOISE),
+    ]
+)
+variational.compile(tf_keras.optimizers.Adam(0.01), loss=nllfit.negative_log_likelihood)
+history = nllfit.fit(variational, x, y, epochs=3000, batch_size=N, seed=0, verbose=0)
+print(f"ELBO {-N * np.mean(history.history['loss'][-100:]):.1f} nats, a lower bound of the log evidence")
+
+# %% [markdown]
+# The model draws new weights in each call. `predict_distribution` with `num_samples` mixes many calls.
+#
+# ## An ensemble
+#
+# Five networks from five random starts, each near a maximum of the posterior of its own:
+
+# %%
+ensemble = nllfit.Ensemble.fit(build, 5, x, y, epochs=1000, batch_size=N, seed=0)
+
+# %% [markdown]
+# ## Side by side
+
+# %%
+grid = np.linspace(-1.5, 1.5, 200)[:, None].astype("float32")
+methods = {
+    "most probable weights": lambda rows: nllfit.predict_distribution(network, rows),
+    "Laplace": lambda rows: nllfit.predict_distribution(posterior, rows),
+    "variational": lambda rows: nllfit.predict_distribution(variational, rows, num_samples=100),
+    "ensemble": lambda rows: nllfit.predict_distribution(ensemble, rows),
+}
+predicted = {name: method(grid) for name, method in methods.items()}
+
+# %%
+# Means and two standard deviations: the most probable weights are as sure in the gap as at the data
+figure = Figure(figsize=(11, 6.4), layout="constrained")
+axes = figure.subplots(2, 2, sharex=True, sharey=True)
+for ax, (name, distribution) in zip(axes.flat, predicted.items(), strict=True):
+    mean, deviation = np.ravel(distribution.mean()), np.ravel(distribution.stddev())
+    ax.fill_between(grid[:, 0], mean - 2 * deviation, mean + 2 * deviation, alpha=0.3)
+    ax.plot(grid[:, 0], mean, label="mean")
+    ax.plot(grid[:, 0], np.sin(7 * grid[:, 0]), "k:", label="truth")
+    ax.plot(x, y, ".", color="0.3", markersize=3)
+    ax.set(title=name, ylim=(-3, 3))
+figure.axes[0].legend(fontsize="small")
+figure
+
+# %%
+places = {"at the data": np.concatenate([rng.uniform(-1, -0.4, [500, 1]), rng.uniform(0.4, 1, [500, 1])])}
+places["in the gap"] = rng.uniform(-0.4, 0.4, [1000, 1])
+places = {place: (rows.astype("float32"), outcomes(rows).astype("float32")) for place, rows in places.items()}
+scores = {}
+for name, method in methods.items():
+    losses = [nllfit.negative_log_likelihood(y_new, method(x_new)) for x_new, y_new in places.values()]
+    scores[name] = [float(np.mean(loss)) for loss in losses]
+    print(f"{name:22} NLL at the data {scores[name][0]:6.2f}, in the gap {scores[name][1]:7.2f}")
+assert scores["Laplace"][1] < scores["ensemble"][1] < scores["most probable weights"][1]
+assert max(score[0] for score in scores.values()) < 0
+
+# %% [markdown]
+# At the data all four are good. In the gap the best weights are sure and wrong. The ensemble is a little wider. Laplace
+# is as wide as the error is large. The variational network is not wide at all, and not because of the training:
+# independent Normal weights cannot be sure at both sides of a gap and unsure in it, whatever their means (Foong et al.,
+# *On the expressiveness of approximate inference in Bayesian neural networks*, 2020). Its ELBO says the same: it is
+# hundreds of nats below Laplace's log evidence.
+#
+# | method | it costs | use it for | beware |
+# | --- | --- | --- | --- |
+# | `nllfit.laplace` | a pass over the data | up to 2000 weights | one maximum, a linearised network |
+# | `DenseVariational` | a longer training | one layer, with a full posterior | independent weights in gaps |
+# | `nllfit.Ensemble` | five trainings | networks of any size | as wide as the networks differ |
+#
+# All of them are models for `nllfit.evaluate` and for the calibration of lesson 4. None of them knows what the truth
+# does where there is no data. They only tell you that the network does not know it either.
