@@ -10,7 +10,7 @@ from nllfit.adapters import Model
 from nllfit.adapters.models import float_dtype, variable_of
 from nllfit.families.protocol import ParametricFamily
 from nllfit.outputs import distribution_of
-from nllfit.training.batches import Arrays, batches_of
+from nllfit.training.batches import checked_arrays
 from nllfit.training.outcomes import outcome_check
 
 __all__ = ["check_size", "checked"]
@@ -24,15 +24,9 @@ def checked(model: Model, x: Any, y: Any, sample_weight: Any = None) -> tuple[tu
     Raises:
       TypeError, ValueError: for data that `fit_lbfgs` would not take, or a model that does not end in one head.
     """
-    batches = batches_of(
-        *(x, y, sample_weight),
-        check=functools.partial(outcome_check, model),
-        floatx=float_dtype(model),
-        batch_size=2**62,
-    )
-    if not isinstance(batches, Arrays):
-        raise ValueError(f"`x` is a {type(x).__name__}, but the likelihood needs all data in memory: give arrays.")
-    output = model(tf.nest.map_structure(lambda t: t[:1], batches.data[0]), training=False)
+    check = functools.partial(outcome_check, model)
+    data = checked_arrays(x, y, sample_weight, check=check, floatx=float_dtype(model), reader="the likelihood")
+    output = model(tf.nest.map_structure(lambda t: t[:1], data[0]), training=False)
     if isinstance(output, (list, tuple, dict)):
         raise ValueError(f"The model has {len(output)} outputs: give one with one head.")
     origin = getattr(distribution_of(output), "origin", None)
@@ -40,7 +34,7 @@ def checked(model: Model, x: Any, y: Any, sample_weight: Any = None) -> tuple[tu
         raise ValueError(
             "The model does not end in a head, so it has no likelihood: add one, such as `heads.Normal()`."
         )
-    return batches.data, origin.family
+    return data, origin.family
 
 
 def check_size(weights: Sequence, advice: str = "use an `nllfit.Ensemble` for the uncertainty") -> None:

@@ -17,10 +17,10 @@ from nllfit.families.protocol import ParametricFamily
 from nllfit.initialization.marginal import marginal_numbers
 from nllfit.outputs import as_distribution
 from nllfit.prediction import origin_of
+from nllfit.row_masks import masks_of
 
 __all__ = ["initialize"]
 
-_BATCH_SIZE = 1024  # rows in one call of the model
 _PROBED_ROWS = 4  # enough to find the biases and to check that the output does not depend on the input
 
 
@@ -97,21 +97,11 @@ def _samples(model, x, y, sample_weight, outputs):
     weights = _of_outputs("sample_weight", sample_weight, outputs) if several else [sample_weight] * len(flat)
     masks: list = [None] * len(flat)
     if any(mask_of(output) is not None for output in flat):
-        masks = _masks(model, x, len(outcomes[0]))
+        masks = masks_of(model, x)
     heads = [i for i, output in enumerate(flat) if _is_head(output)]
     if not heads:
         origin_of(flat[0])  # raises
     return {i: _sample(flat[i], outcomes[i], weights[i], masks[i]) for i in heads}
-
-
-def _masks(model, x, size):
-    """Keras's masks of all rows, one array or None for each output."""
-    found: list = []
-    for first in range(0, size, _BATCH_SIZE):
-        rows = slice(first, first + _BATCH_SIZE)
-        outputs = model(tf.nest.map_structure(lambda part, rows=rows: np.asarray(part[rows]), x), training=False)
-        found.append([mask_of(output) for output in tf.nest.flatten(outputs)])
-    return [None if parts[0] is None else np.concatenate(parts) for parts in zip(*found, strict=True)]
 
 
 def _of_outputs(name, values, outputs):

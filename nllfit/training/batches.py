@@ -28,7 +28,7 @@ from nllfit.training.chunks import Bounds, Chunk
 from nllfit.training.replicas import ALONE, Replicas
 from nllfit.training.streams import Stream, is_stream
 
-__all__ = ["Arrays", "batches_of", "split_arrays"]
+__all__ = ["Arrays", "batches_of", "checked_arrays", "split_arrays"]
 
 _BATCHES = "give batches of rows, as the dataset's `.batch(32)` makes them"
 
@@ -67,16 +67,10 @@ def batches_of(
       ValueError: if the data are empty, not finite, of lengths that differ, or not of this form.
     """
     if not is_stream(x):
-        data = as_tensors(pack(x, y, sample_weight, name), floatx, name)
-        check_rows(data, name)
+        data = checked_arrays(*(x, y, sample_weight), floatx=floatx, check=check, class_weight=class_weight, name=name)
         batch_size = _rows_a_batch(batch_size, steps, num_rows(data), name)
-        data = weighted(data, class_weight, floatx)
-        check_weights(data, name)
-        example = tf.nest.map_structure(lambda t: t[:1], data)
-        data = check(example, part_name(name, "y"))(*data)
         return Arrays(data, batch_size, steps, seed, restarts, replicas)
-    if isinstance(x, (str, bytes)) or not hasattr(type(x), "__iter__"):
-        raise TypeError(f"`{name or 'x'}` is a {type(x).__name__}: give arrays, a `tf.data.Dataset` or batches.")
+    _check_iterable(x, name)
     if y is not None or sample_weight is not None:
         raise ValueError("`x` is a dataset, so that `y` and `sample_weight` are in its batches: leave them out.")
     if isinstance(x, tf.distribute.DistributedDataset):
@@ -90,6 +84,41 @@ def batches_of(
         return weighted(data, class_weight, floatx)
 
     return Stream(x, prepare, check, steps, restarts, replicas, name)
+
+
+def checked_arrays(
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    floatx: str,
+    check: Callable,
+    class_weight: Any = None,
+    name: str = "",
+    reader: str = "it",
+) -> tuple:
+    """The data as a tuple of structures of tensors, whose outcomes are checked; arguments as of `batches_of`.
+
+    Args:
+      reader: what a message says takes all the data at once.
+
+    Raises:
+      ValueError: if `x` is an iterable of batches; and as from `batches_of`.
+    """
+    if is_stream(x):
+        _check_iterable(x, name)
+        raise ValueError(f"`x` is a {type(x).__name__}, and {reader} takes all the data at once: give arrays.")
+    data = as_tensors(pack(x, y, sample_weight, name), floatx, name)
+    check_rows(data, name)
+    data = weighted(data, class_weight, floatx)
+    check_weights(data, name)
+    return check(tf.nest.map_structure(lambda t: t[:1], data), part_name(name, "y"))(*data)
+
+
+def _check_iterable(x, name):
+    """Raises a `TypeError` for anything that is neither arrays nor an iterable of batches."""
+    if isinstance(x, (str, bytes)) or not hasattr(type(x), "__iter__"):
+        raise TypeError(f"`{name or 'x'}` is a {type(x).__name__}: give arrays, a `tf.data.Dataset` or batches.")
 
 
 def _rows_a_batch(batch_size, steps, num_rows, name):

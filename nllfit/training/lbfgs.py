@@ -11,7 +11,7 @@ from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.models import float_dtype
 from nllfit.initialization import initialize
 from nllfit.training.arguments import as_integers, check_trainable
-from nllfit.training.batches import Arrays, batches_of
+from nllfit.training.batches import checked_arrays
 from nllfit.training.loss_surface import Surface, flat_weights, set_weights, surface_over
 from nllfit.training.outcomes import outcome_check
 from nllfit.training.search import Found, search
@@ -72,27 +72,25 @@ def fit_lbfgs(
     """
     check_trainable(model)
     (max_iterations,) = as_integers(max_iterations=max_iterations)
-    batches = batches_of(
+    data = checked_arrays(
         *(x, y, sample_weight),
         check=functools.partial(outcome_check, model),
         class_weight=class_weight,
         floatx=float_dtype(model),
-        batch_size=2**62,
+        reader="L-BFGS",
     )
-    if not isinstance(batches, Arrays):
-        raise ValueError(f"`x` is a {type(x).__name__}, and L-BFGS takes all the data at once: give arrays.")
     if tolerance is not None and not (
         isinstance(tolerance, numbers.Real) and not isinstance(tolerance, bool) and 0 <= tolerance < float("inf")
     ):
         raise ValueError(f"`tolerance` is {tolerance!r}: give a finite number >= 0, or None.")
-    model(tf.nest.map_structure(lambda t: t[:1], batches.data[0]), training=False)  # builds what is not built yet
+    model(tf.nest.map_structure(lambda t: t[:1], data[0]), training=False)  # builds what is not built yet
     if not model.trainable_variables:
         raise ValueError("The model has no trainable weights: there is nothing to solve for.")
     best = start = flat_weights(model)
     try:
-        with surface_over(Surface, model, batches.data) as surface:
+        with surface_over(Surface, model, data) as surface:
             w, before = start, surface.value(start)
-            if np.all(np.isfinite(start)) and _went_to_marginal(model, batches.data):
+            if np.all(np.isfinite(start)) and _went_to_marginal(model, data):
                 marginal = flat_weights(model)
                 if not before <= (loss := surface.value(marginal)):
                     w, before = marginal, loss

@@ -1,5 +1,6 @@
 """Untrained parameters: those that a loss on the mean of a head does not see."""
 
+import inspect
 import warnings
 from typing import Any
 
@@ -40,5 +41,13 @@ def warn_of_untrained(model: Model, name: str | int, x: Any) -> None:
             f"The loss sees only the mean of {origin.family.name}, which has no gradient with respect to "
             f"`{'`, `'.join(unseen)}`: what has none is never trained. Compile with the negative log-likelihood, or "
             f"hold it at a value, as `{unseen[0]}=1.0` does.",
-            stacklevel=5,  # the call of `fit` or `fit_lbfgs`
+            stacklevel=_level_of_user(),
         )
+
+
+def _level_of_user():
+    """The `stacklevel` of the user's line, as a warning in the calling function needs it."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("nllfit."):
+        frame, level = frame.f_back, level + 1
+    return level

@@ -120,7 +120,9 @@ def test_a_loss_on_the_mean_warns_of_untrained_parameters(kit, name, options, lo
     model.compile("sgd", loss)
     for _ in range(2):
         outcome_check(model, (tf.constant(X), tf.ones([20, 1])), "y")
-    messages = [str(w.message) for w in recwarn if "is never trained" in str(w.message)]
+    warned = [w for w in recwarn if "is never trained" in str(w.message)]
+    messages = [str(w.message) for w in warned]
+    assert {w.filename for w in warned} <= {__file__}  # the user's line
     assert len(messages) == (untrained is not None)
     assert untrained is None or f"no gradient with respect to {untrained}:" in messages[0]
 

@@ -1,0 +1,96 @@
+"""The outputs of a model, as one row of its inputs shows them: names, heads and masks."""
+
+import dataclasses
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from nllfit.adapters import Model, adapter_of
+from nllfit.adapters.models import is_keras_code
+from nllfit.adapters.tensorflow import as_raised, mask_of
+from nllfit.caches import kept_for
+from nllfit.outputs import distribution_of
+
+__all__ = ["Output", "by_output", "known_outputs", "outputs_of"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """An output of a model: its name, the distribution of one row of it or None, and whether Keras masks it."""
+
+    name: str | int
+    head: tfp.distributions.Distribution | None
+    is_masked: bool
+
+
+def outputs_of(model: Model, x: Any, row: int = 0) -> list[Output]:
+    """The outputs, as that row of the inputs shows them; an empty list for a model that does not take single rows."""
+    try:
+        if not model.built:  # for any number of rows, and not for one
+            specs = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x)
+            with model.distribute_strategy.scope():
+                tf.function(lambda x: model(x, training=False)).get_concrete_function(specs)
+        outputs = model(tf.nest.map_structure(lambda t: t[row : row + 1], x), training=False)
+    except NotImplementedError:  # a model that has a training step and no `call`
+        return []
+    except (TypeError, ValueError, tf.errors.OpError) as error:
+        if any(t.dtype == tf.string for t in tf.nest.flatten(x)):
+            raise ValueError(
+                "`x` holds strings, and the model takes numbers: encode them, as a layer such as `StringLookup` does."
+            ) from None
+        if any(t.shape[0] is not None for t in tf.nest.flatten(getattr(model, "inputs", None) or [])):
+            return []  # made for one size of batches; many are so only because they were first called on an array
+        raise as_raised(error) from None
+    names = sorted(outputs) if isinstance(outputs, dict) else getattr(model, "output_names", None) or []
+    outputs = tf.nest.flatten(outputs)
+    names = names if len(names) == len(outputs) else range(len(outputs))
+    heads = [distribution_of(output) for output in outputs]
+    if any(head is not None and not hasattr(head, "origin") for head in heads):
+        heads = [head if of_rows else None for head, of_rows in zip(heads, _are_of_rows(model, x, row), strict=True)]
+    return [
+        Output(name, head, mask_of(output) is not None)
+        for name, head, output in zip(names, heads, outputs, strict=True)
+    ]
+
+
+def _are_of_rows(model, x, row):
+    """Whether each output has a distribution for each row; that of a Gaussian process is a joint one of all rows."""
+    twice = tf.nest.map_structure(lambda t: tf.gather(t, [row, row]), x)
+    heads = map(distribution_of, tf.nest.flatten(model(twice, training=False)))
+    return [head is not None and head.batch_shape[:1] == [2] for head in heads]
+
+
+def known_outputs(model: Model, x: Any) -> tuple[list[Output], bool]:
+    """The outputs, and whether they were looked at in this call.
+
+    They are looked at once for inputs of these shapes and dtypes, because a call of the model takes as long as a
+    hundred steps of a small one. The list is empty for a model that only gives tensors, or that keeps a state.
+    """
+    known, rows = kept_for("outputs", dict, model), tuple((*t.shape[1:], t.dtype) for t in tf.nest.flatten(x))
+    is_new = rows not in known
+    if is_new:
+        known[rows] = [] if _keeps_state(model) or _gives_tensors(model, x) else outputs_of(model, x)
+    return known[rows], is_new
+
+
+def _keeps_state(model):
+    """Whether it takes no single row, for a layer of it keeps a state from batch to batch."""
+    return any(getattr(layer, "stateful", False) for layer in adapter_of(model).layers)
+
+
+def _gives_tensors(model, x):
+    """Whether a model is made of Keras's own layers, which give no distribution, and takes inputs such as these."""
+    kinds = {type(layer) for layer in adapter_of(model).layers}
+    are_keras_code = all(is_keras_code(kind) and "Lambda" not in kind.__name__ for kind in kinds)
+    return model.built and are_keras_code and not any(t.dtype == tf.string for t in tf.nest.flatten(x))
+
+
+def by_output(values: Any, outputs: list) -> dict:
+    """The value for each output, by its name: of a dict by name, of a list by place, or one for all."""
+    if isinstance(values, dict) and set(values) & set(outputs):
+        return values
+    if isinstance(values, (dict, list, tuple)):
+        values = tf.nest.flatten(values)
+        return dict(zip(outputs, values, strict=True)) if len(values) == len(outputs) else {}
+    return dict.fromkeys(outputs, values)
