@@ -34,9 +34,7 @@ def load(arguments):
     if len(names) != 2:
         raise ValueError(f"--data {arguments.data} has {len(names)} classes, {', '.join(names)}: a Bernoulli has two.")
     if len(np.unique(y_test)) == 1:
-        raise ValueError(
-            f"The test rows of --data {arguments.data} are all of one class: there is nothing to tell apart."
-        )
+        raise ValueError(f"The test rows of --data {arguments.data} are all of one class: give rows of both.")
     if x.ndim == 2:
         scaler = StandardScaler().fit(x)
         x, x_test = scaler.transform(x), scaler.transform(x_test)

@@ -54,7 +54,7 @@ def npz_file(path):
     """Reads an `.npz` file of `x_train`, `y_train`, `x_test` and `y_test`, with labels 0, 1, and so on."""
     path = _existing(path)
     if not path.is_file():
-        raise ValueError(f"--data {path} is no file: give an .npz file or a folder with a subfolder for each class.")
+        raise ValueError(f"--data {path} is not a file: give an .npz file or a folder with a subfolder for each class.")
     try:
         with path.open("rb") as file, np.lib.npyio.NpzFile(file) as archive:
             held = archive.files
@@ -64,10 +64,10 @@ def npz_file(path):
     except Exception as error:  # damaged files raise many types of exceptions
         if "allow_pickle" in str(error):
             raise ValueError(f"An array in --data {path} holds Python objects: save arrays of numbers.") from None
-        raise ValueError(f"--data {path} is no whole .npz file: {_one_line(error)}") from None
+        raise ValueError(f"--data {path} is not a complete .npz file: {_one_line(error)}") from None
     raw = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
     if raw:  # NumPy returns the raw bytes of a member that is not an array
-        raise ValueError(f"--data {path} holds {raw[0]}, which is no array: write the file with `np.savez`.")
+        raise ValueError(f"--data {path} holds {raw[0]}, which is not an array: write the file with `np.savez`.")
     missing = [name for name in _ARRAYS if name not in held]
     if missing:
         raise ValueError(f"--data {path} lacks {', '.join(missing)}; it holds {', '.join(held) or 'nothing'}.")
@@ -96,7 +96,7 @@ def _read_image(path, size):
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: {error} Give a smaller image.") from None
     except Exception:  # damaged images raise many types of exceptions
-        raise ValueError(f"{path} is no image that can be read: mend it or take it out of the folder.") from None
+        raise ValueError(f"{path} is not a readable image: repair it or remove it from the folder.") from None
     height, width, _ = image.shape
     side = min(height, width)
     square = tf.image.resize_with_crop_or_pad(image, side, side)
@@ -122,7 +122,7 @@ def _read_idx(folder, name):
             given = "more" if len(content) > math.prod(shape) else len(content)
             raise ValueError(f"it holds {given} bytes for an array of shape {shape}.")
     except (EOFError, OSError, ValueError, zlib.error) as error:
-        raise ValueError(f"{path} is no whole IDX file: {_one_line(error)}") from None
+        raise ValueError(f"{path} is not a complete IDX file: {_one_line(error)}") from None
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 

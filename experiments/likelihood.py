@@ -36,13 +36,13 @@ def read_sample(path, column):
     if path is None or column is None:
         raise ValueError("--data and --column go together: the file, and the column of it that holds the sample.")
     if not pathlib.Path(path).is_file():
-        raise ValueError(f"--data {path} is no file: give a CSV file with a header line.")
+        raise ValueError(f"--data {path} is not a file: give a CSV file with a header line.")
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(tables.lines(file))
             names, texts = reader.fieldnames or [], [row.get(column) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is no CSV file: {error}.") from None
+        raise ValueError(f"{path} is not a CSV file: {error}.") from None
     if names.count(column) > 1:
         raise ValueError(f"{path} has {names.count(column)} columns {column!r}: name them apart.")
     if column not in names:
@@ -61,7 +61,7 @@ def number(text, place):
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"{place}: {text!r} is no number.") from None
+        raise ValueError(f"{place}: {text!r} is not a number.") from None
 
 
 def lesson(path):

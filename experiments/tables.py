@@ -14,7 +14,7 @@ def lines(file):
     """The lines of a file; raises a `ValueError` for an endless line, which means that the file is not text."""
     while line := file.readline(LONGEST):
         if len(line) == LONGEST:
-            raise ValueError(f"{file.name} has a line of {LONGEST} characters or more: it is no text.")
+            raise ValueError(f"{file.name} has a line of {LONGEST} characters or more: it is not a text file.")
         yield line
 
 
@@ -47,10 +47,10 @@ def read_table(path):
             if not np.all(np.isfinite(rows[-1])):
                 raise ValueError(f"{path}, line {number}: a number is not finite; leave the row out, or fill it in.")
     if len(rows) < 20:
-        raise ValueError(f"{path} has {len(rows)} rows: to hold some out twice takes at least 20.")
+        raise ValueError(f"{path} has {len(rows)} rows: give at least 20, for test rows and held-out training rows.")
     table = np.array(rows)
     if table.shape[1] < 2:
-        raise ValueError(f"{path} has one column: give at least one input beside the target, which is the last.")
+        raise ValueError(f"{path} has one column: give at least one input and the target in the last column.")
     if np.ptp(table[:, -1]) == 0:
         raise ValueError(
             f"{path}: its target, the last column, is {table[0, -1]} in every row; nothing can be learned."

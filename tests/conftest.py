@@ -12,7 +12,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "thorough: a test that runs with --thorough alone")
+    config.addinivalue_line("markers", "thorough: a test that runs only with --thorough")
 
 
 def pytest_collection_modifyitems(config, items):

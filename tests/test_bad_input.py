@@ -465,7 +465,7 @@ COMMON = {
         r"of batch \[\]: give a distribution of batch \[n\], one for each row",
     ),
     "initialize, model": (lambda: nllfit.initialize("model", X, Y), TypeError("`model` is a str")),
-    "ensemble, two Kerases": (
+    "ensemble, two versions of Keras": (
         lambda: nllfit.Ensemble([model_of(kit) for kit in KITS]),
         "`models` are of keras and tf_keras",
     ),
@@ -569,7 +569,7 @@ COMMON = {
     ),
     "estimate, level": (lambda: estimate().confidence_intervals(level="a"), "`level` is 'a': give a probability"),
     "estimate, method": (lambda: estimate().confidence_intervals(method="foo"), "`method` is 'foo': give \"wald\" or"),
-    "estimate, profile": (lambda: estimate().profile("foo", [1.0]), "`foo` is no parameter of this fit"),
+    "estimate, profile": (lambda: estimate().profile("foo", [1.0]), "`foo` is not a parameter of this fit"),
     "estimate, values": (lambda: estimate().profile("loc", "a"), "`values` is 'a': give a number"),
     "estimate, index": (lambda: estimate().profile("loc", [1.0], index=3), "`index` is 3, but `loc` has shape"),
     "likelihood, name": (

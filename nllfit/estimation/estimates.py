@@ -180,12 +180,12 @@ class Estimate(MaximumLikelihoodFit):
     def _check_name(self, name: str) -> None:
         if name not in self.parameters:
             raise ValueError(
-                f"`{name}` is no parameter of this fit, whose parameters are {', '.join(self.parameters)}."
+                f"`{name}` is not a parameter of this fit: its parameters are {', '.join(self.parameters)}."
             )
 
     def _check_converged(self) -> None:
         if not self.converged:
-            raise ValueError(f"The fit is no maximum to compare with ({self.message}), so it has no profile.")
+            raise ValueError(f"The fit is not a maximum ({self.message}), so it has no profile.")
 
     def _profile(self, name: str, place: int) -> Profile:
         self._check_converged()
@@ -254,8 +254,8 @@ def _message(fit, idle):
         message += fit.problem.suspicion
     if idle:
         message += (
-            f"; no sample can tell {' and '.join(idle)} from other values with the same densities, so the standard "
-            f"error is infinite: hold a parameter at a value"
+            f"; other values of {' and '.join(idle)} give the same densities, so the standard error is infinite: hold "
+            f"a parameter at a value"
         )
     if fit.problem.held:
         names = " and ".join(f"`{name}`" for name in fit.problem.held)

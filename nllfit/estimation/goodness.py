@@ -89,10 +89,10 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
     as_count("seed", seed, 0)
     problem = estimate.problem
     if not estimate.converged:
-        raise ValueError(f"The fit is no maximum ({estimate.message}), so there is no distribution to test.")
+        raise ValueError(f"The fit is not a maximum ({estimate.message}), so there is no distribution to test.")
     if problem.family.event_shape and not problem.family.takes_infinity:  # `drawn` refuses intervals, with a reason
         raise ValueError(
-            f"An outcome has shape {problem.family.event_shape}, and the tests are of numbers: fit each column alone."
+            f"An outcome has shape {problem.family.event_shape}, but the tests need numbers: fit each column by itself."
         )
     if isinstance(problem.family, ZeroInflated) and problem.family.measure.points == "0":
         raise ValueError(
@@ -100,7 +100,9 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
             f"family, `goodness_of_fit(maximum_likelihood({problem.family.family.name!r}, y[y > 0]))`."
         )
     if np.any(problem.weights != np.round(problem.weights)):
-        raise ValueError("The fit has weights that are no whole numbers, and the tests count outcomes: fit it without.")
+        raise ValueError(
+            "The fit has weights that are not whole numbers, but the tests count outcomes: fit it without weights."
+        )
     y = np.repeat(problem.y, problem.weights.astype(int), axis=0)[None]
     samples = drawn(estimate.fit, num_samples, seed)
     refits = refit(estimate.fit, samples, np.ones([1, samples.shape[1]]))

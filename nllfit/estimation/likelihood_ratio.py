@@ -104,18 +104,18 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
     if a.family.measure != b.family.measure:
         raise ValueError(
             f"`a`, {a.family.label}, gives {a.family.measure}, and `b`, {b.family.label}, {b.family.measure}, so their "
-            f"likelihoods have no ratio: fit families that give the same, such as both of amounts above 0."
+            f"likelihoods cannot be compared: fit families of one kind, for example both only to the outcomes above 0."
         )
     at_bound = _num_at_bound(a.family, b.family) > 0
     for name, estimate in (("a", a), ("b", b)):
         if not estimate.converged and not (name == "b" and at_bound):  # at the bound `b` need not have a maximum
-            raise ValueError(f"`{name}` is no maximum ({estimate.message}), so that there is no ratio of maxima.")
+            raise ValueError(f"`{name}` is not a maximum ({estimate.message}), so the test does not apply.")
     more = b.num_parameters - a.num_parameters
     statistic = 2 * (b.log_likelihood - a.log_likelihood)
     if statistic < -_ROUNDING:
         raise ValueError(
             f"`b`, {b.family.label}, is {-statistic / 2:.4g} nats less likely than its special case `a`, "
-            f"{a.family.label}: the fit of `b` ended at a lower maximum, so that there is no ratio of maxima."
+            f"{a.family.label}: the fit of `b` ended at a lower local maximum, so the test does not apply."
         )
     statistic = max(statistic, 0.0)
     p_value = _tail(statistic, more) if not at_bound else (_tail(statistic, more - 1) + _tail(statistic, more)) / 2
@@ -168,7 +168,7 @@ def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
     if num_at_bound > 1:
         raise ValueError(
             f"`a`, {special.label}, is at the bounds of {num_at_bound} parameters of `b`, {general.label}, where the "
-            f"ratio has no known distribution: free one after the other, with a test for each."
+            f"ratio has no known distribution: free one parameter at a time, with a test for each."
         )
     return num_at_bound
 

@@ -156,8 +156,8 @@ class Problem:
         """A likely reason why Newton's method found no maximum, for the message of the fit; may be empty."""
         if self.family.takes_infinity and any(np.all(one_sided) for one_sided in self._open()):
             return (
-                "; no outcome was seen, for all are censored on one side, and they are the likelier the further the "
-                "distribution is on that side: there is no maximum, so give some that were seen"
+                "; all outcomes are censored on the same side, so the likelihood rises as the distribution moves to "
+                "that side, and there is no maximum: give some exact outcomes"
             )
         if self.family.search.kinks:
             return f"; the likelihood of a {self.family.name} is not smooth"
@@ -219,10 +219,12 @@ def _family_for(distribution: Any, y: np.ndarray, fixed: dict[str, Any]) -> Para
                 f"all of them: give one value, or train a head, which has a distribution for each row. {advice}".strip()
             ) from None
         if y.ndim == 1 and "`event_shape`" in str(error):
-            raise ValueError(f"{error} Here it is that of a row of `y`, `[n]`; vectors are rows, `[n, d]`.") from None
+            raise ValueError(
+                f"{error} `event_shape` is that of a row of `y`, which has shape `[n]`: give vectors as rows, `[n, d]`."
+            ) from None
         raise
     if family is distribution and fixed:
-        raise ValueError(f"`{next(iter(fixed))}` is given beside a family: hold it in the family itself.")
+        raise ValueError(f"`{next(iter(fixed))}` is given together with a family object: hold it in the family itself.")
     if family.shared:
         raise ValueError("The family shares parameters over inputs, but a sample has no inputs: drop `shared`.")
     if family.event_shape != y.shape[1:]:

@@ -27,7 +27,7 @@ def as_sample(
         raise ValueError(f"`y` is of dtype {given.dtype}, not an array of numbers: give one number, or row, each.")
     sample = as_array(given, np.float64)
     if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
-        raise ValueError(f"`y` has {np.sum(y.mask)} masked values: give those that are not, as `y.compressed()` does.")
+        raise ValueError(f"`y` has {np.sum(y.mask)} masked values: give only the others, `y.compressed()`.")
     if sample.ndim == 0 or sample.size == 0:
         raise ValueError(f"`y` has shape {sample.shape}: give at least one observation, `[n, *event]`.")
     finite = np.isfinite(sample)
@@ -93,7 +93,7 @@ def check_sample(family: ParametricFamily, y: np.ndarray) -> None:
     if np.any(constant) and family.params_size > y[0].size and not family.is_discrete:
         raise ValueError(
             f"`y` has all values equal{'' if y.ndim == 1 else ' in a column'}, so the likelihood of {family.name} "
-            f"has no bound as its density concentrates there: hold a parameter at a value, or look at the sample."
+            f"has no bound as its density concentrates there: hold a parameter at a value, or check the sample."
         )
     if family.search.free_covariance and np.linalg.matrix_rank((y - y.mean(0)) / y.std(0)) < y.shape[-1]:
         raise ValueError(

@@ -36,7 +36,9 @@ def _limit(objective: Objective, optimum: Optimum) -> str:
     w, direction = optimum.w, optimum.direction
     ranked = np.argsort(-np.abs(direction) / (1 + np.abs(w)))
     alone = (np.eye(len(w)) * np.sign(direction))[ranked]
-    fastest = ranked[np.argmax(objective.values(w + alone) >= objective.value(w))]  # of those that rise by themselves
+    fastest = ranked[
+        np.argmax(objective.values(w + alone) >= objective.value(w))
+    ]  # among those that raise it by themselves
     far = w.copy()
     far[fastest] += _INFINITY * np.sign(direction[fastest])
     before, after = objective.natural(w), objective.natural(far)
@@ -46,7 +48,7 @@ def _limit(objective: Objective, optimum: Optimum) -> str:
     name = max(changes, key=lambda n: changes[n].max())
     limit, now = (np.ravel(values[name])[changes[name].argmax()] for values in (after, before))
     if np.isneginf(objective.value(far)) and not objective.are_logarithms[fastest]:
-        return f"no maximum inside: the log-likelihood goes on rising as `{name}` comes to where the sample ends"
+        return f"no maximum inside: the log-likelihood goes on rising as `{name}` approaches the end of the sample"
     if abs(limit) > 1e100 or abs(limit - now) > _INFINITY / 2:  # an unbounded parameter moves as far as its coordinate
         bound = "infinity" if limit > 0 else "-infinity"
     else:

@@ -133,7 +133,7 @@ class Evaluation:
     probabilities: np.ndarray | None = dataclasses.field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """All numbers that apply, by name and those of intervals by level, as values for JSON."""
+        """All numbers that apply, by name, as values for JSON; numbers of intervals are dicts by level."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         kept = {name: value for name, value in values.items() if name not in ("scores", "pit", "probabilities", "y")}
         for name in ("coverage", "width", "interval_score"):

@@ -160,7 +160,7 @@ def _pairs(time, observed):
         _refuse_rows(~np.isfinite(y), y, "remove such rows, or give the time until which there was no event")
         y = right_censored(y, seen)
         if len(y) and not seen.any():
-            raise ValueError("`observed` has no event, so there is no curve to draw: look at its sign.")
+            raise ValueError("`observed` has no event, so there is no curve to draw: check that 1 marks an event.")
     elif y.ndim != 2 or y.shape[1] not in (2, 3) or observed is not None:
         given = "" if observed is None else " and `observed` is given"
         raise ValueError(f"`time` has shape {y.shape}{given}: give times `[n]`, or pairs `[n, 2]` without `observed`.")
@@ -171,7 +171,7 @@ def _pairs(time, observed):
     _refuse_rows(missing, y, "remove such rows, or give inf as the upper end where there was no event")
     pairs = interval_censored(lower, upper)
     if np.all(np.isposinf(pairs[:, 1])):
-        raise ValueError("`time` has no event, for all are censored on the right: there is no curve to draw.")
+        raise ValueError("`time` has no event, because all are censored on the right: there is no curve to draw.")
     if y.shape[1] == 3 and np.any((y[:, 0] < y[:, 1]) & np.isfinite(y[:, 1])):
         raise ValueError("`time` has both intervals and times of entry: a curve can be drawn only for one of them.")
     if entry:

@@ -34,7 +34,7 @@ def as_column(name: str, value: Any, data: Any) -> np.ndarray:
     """An argument (the name of a column, or one value for each row) as an array `[n]` without missing values."""
     if isinstance(value, str):
         if value not in data.columns:
-            raise ValueError(f"`{name}` is {value!r}, which is no column of `data`: it has {_listed(data.columns)}.")
+            raise ValueError(f"`{name}` is {value!r}, but the columns of `data` are {_listed(data.columns)}.")
         value = data[value]
     values = np.asarray(value)
     if values.shape != (len(data),):

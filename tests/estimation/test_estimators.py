@@ -340,7 +340,7 @@ def test_an_optimum_at_infinity_is_reported(family, y, limit):
     assert limit in fit.message
     assert all(np.all(np.isnan(error)) for error in fit.standard_errors.values())
     assert "False" in fit.summary()
-    with pytest.raises(ValueError, match="no maximum"):
+    with pytest.raises(ValueError, match="not a maximum"):
         fit.profile(next(iter(fit.parameters)), [0.5])
 
 
@@ -384,14 +384,14 @@ def test_an_exact_fit_has_no_bound():
         ("Normal", [1.0, 2.0], {"loc": 0.0, "scale": 1.0}, "nothing to learn"),
         ("Normal", [1.0, 2.0], {"rate": 1.0}, "no parameter `rate`"),
         ("Nonsense", [1.0, 2.0], {}, "'Nonsense'"),
-        (Family("Normal"), [1.0, 2.0], {"loc": 0.0}, "beside a family"),
+        (Family("Normal"), [1.0, 2.0], {"loc": 0.0}, "together with a family object"),
         (Family("Normal", 2), [1.0, 2.0], {}, r"has shape \('n', 2\)"),
         (Family("Normal", shared=("scale",)), [1.0, 2.0], {}, "shares"),
         ("Uniform", [0.5, 1.5, 2.5], {"low": 1.0}, "`y` holds 0.5, which Uniform cannot have"),
         ("BetaQuotient", [0.2, 0.5, 0.7, 0.9], {}, "BetaQuotient cannot be fitted: .* on a grid"),
         ("Normal", [1.0, 2.0, 3.0], {"loc": np.nan}, "`loc` is held at nan: give a finite value"),
         ("Normal", [1.0, 2.0, 3.0], {"loc": np.inf}, "`loc` is held at inf: give a finite value"),
-        ("MultivariateNormalTriL", [1.0, 2.0, 3.0], {}, r"vectors are rows, `\[n, d\]`"),
+        ("MultivariateNormalTriL", [1.0, 2.0, 3.0], {}, r"give vectors as rows, `\[n, d\]`"),
         ("Normal", np.ma.array([1.0, 2.0, 99.0], mask=[0, 0, 1]), {}, "`y` has 1 masked values"),
     ],
 )
@@ -416,7 +416,7 @@ def test_invalid_arguments_of_an_estimates_methods_are_named():
         fit.summary("high")
     with pytest.raises(ValueError, match="'wild'"):
         fit.confidence_intervals(method="wild")
-    with pytest.raises(ValueError, match="`rate` is no parameter"):
+    with pytest.raises(ValueError, match="`rate` is not a parameter"):
         fit.profile("rate", [1.0])
     with pytest.raises(ValueError, match="`index` is 1"):
         fit.profile("loc", [1.0], index=1)

@@ -79,11 +79,11 @@ def test_untestable_estimates_are_refused():
         goodness_of_fit([1.0])
     with pytest.raises(ValueError, match=r"An outcome has shape \(2,\)"):
         goodness_of_fit(maximum_likelihood("Normal", np.stack([Y, Y**2], 1)))
-    with pytest.raises(ValueError, match="weights that are no whole numbers"):
+    with pytest.raises(ValueError, match="weights that are not whole numbers"):
         goodness_of_fit(maximum_likelihood("Gamma", Y, weights=np.full(60, 0.5)))
     with pytest.raises(ValueError, match="fall into 1 bins"):
         goodness_of_fit(maximum_likelihood("Poisson", [1, 2, 3]))
-    with pytest.raises(ValueError, match="no maximum"):
+    with pytest.raises(ValueError, match="not a maximum"):
         goodness_of_fit(maximum_likelihood("NegativeBinomial", np.tile([2, 3, 3, 4], 10)))
     with pytest.raises(ValueError, match="`num_samples` is 0"):
         goodness_of_fit(gamma, 0)

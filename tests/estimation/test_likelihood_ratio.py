@@ -76,7 +76,7 @@ def test_fits_that_are_not_nested_are_refused():
         likelihood_ratio_test(exponential, maximum_likelihood("Gamma", Y, weights=np.arange(80) % 2 + 1))
     with pytest.raises(TypeError, match="`b` is a float: give what `maximum_likelihood` returned"):
         likelihood_ratio_test(exponential, 1.0)
-    with pytest.raises(ValueError, match=r"`b` is no maximum \(it was cut short\)"):
+    with pytest.raises(ValueError, match=r"`b` is not a maximum \(it was cut short\)"):
         likelihood_ratio_test(exponential, dataclasses.replace(gamma, converged=False, message="it was cut short"))
 
 

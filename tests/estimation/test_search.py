@@ -351,8 +351,12 @@ def test_the_density_of_a_normal_inverse_gaussian_is_the_one_in_scipy():
     [
         (ZeroInflated("Poisson"), np.zeros(5), "`rate` goes to 0|`zero_probs` goes to 1$"),
         (Censored("Weibull"), [[1, np.inf], [2, np.inf], [3, 3]], "`concentration` goes to infinity"),
-        (Censored("Exponential"), [[1, np.inf], [2, np.inf], [3, np.inf]], "no outcome was seen, for all are cens"),
-        (Censored("Exponential"), [[0, 1], [0, 2], [0, 3]], "no outcome was seen, for all are cens"),
+        (
+            Censored("Exponential"),
+            [[1, np.inf], [2, np.inf], [3, np.inf]],
+            "all outcomes are censored on the same side",
+        ),
+        (Censored("Exponential"), [[0, 1], [0, 2], [0, 3]], "all outcomes are censored on the same side"),
         (Censored("Normal"), [[1, 2]] * 5 + [[2, 3]] * 5, "`scale` goes to 0$"),  # probabilities are bounded
         ("JohnsonSU", np.exp(np.random.default_rng(0).normal(size=60)), "`(skewness|scale)` goes to (-infinity|0)"),
         ("PERT", np.random.default_rng(1).uniform(size=50), "`temperature` goes to 0$"),

@@ -118,9 +118,9 @@ def bomb(path, kind):
 @pytest.mark.parametrize(
     ("kind", "read", "message"),
     [
-        ("npz", data.npz_file, "is no whole .npz file: it claims to hold 134218240 bytes, more than 100 times"),
-        ("IDX", data.idx_folder, "is no whole IDX file: it claims to hold 268435456 bytes"),
-        ("IDX that claims", data.idx_folder, "is no whole IDX file: it claims to hold 1099511627776 bytes"),
+        ("npz", data.npz_file, "is not a complete .npz file: it claims to hold 134218240 bytes, more than 100 times"),
+        ("IDX", data.idx_folder, "is not a complete IDX file: it claims to hold 268435456 bytes"),
+        ("IDX that claims", data.idx_folder, "is not a complete IDX file: it claims to hold 1099511627776 bytes"),
         ("picture", lambda path: data._read_image(path, 8), r"bomb: Image size \(3600000000 pixels\) exceeds limit"),
         ("csv", lambda path: likelihood.read_sample(path, "size"), "a line of 1048576 characters or more"),
         ("csv", tables.read_table, "a line of 1048576 characters or more"),
@@ -139,7 +139,7 @@ def test_a_small_file_takes_little_memory(tmp_path, kind, read, message):
 
 def test_a_pipe_instead_of_a_file_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "data.npz")
-    with pytest.raises(ValueError, match="is no file: give"):
+    with pytest.raises(ValueError, match="is not a file: give"):
         data.npz_file(tmp_path / "data.npz")
 
 

@@ -42,7 +42,7 @@ def test_rows_without_a_number_are_dropped_and_counted(tmp_path, capsys):
     ("column", "families", "message"),
     [
         ("weight", ["Normal"], "no column 'weight'; its columns are name, size, none, much, twice, twice"),
-        ("name", ["Normal"], "row 1, column 'name': 'a' is no number"),
+        ("name", ["Normal"], "row 1, column 'name': 'a' is not a number"),
         ("none", ["Normal"], "no number in column 'none', which has 3 rows"),
         ("much", ["Normal"], "1 NaN or infinite values"),
         ("twice", ["Normal"], "2 columns 'twice': name them apart"),
@@ -66,7 +66,7 @@ def test_a_file_needs_a_column_and_a_column_a_file(tmp_path):
 
 
 def test_an_endless_file_is_refused():
-    with pytest.raises(ValueError, match="--data /dev/zero is no file"):
+    with pytest.raises(ValueError, match="--data /dev/zero is not a file"):
         likelihood.read_sample("/dev/zero", "size")
 
 

@@ -53,7 +53,7 @@ def test_a_density_of_vectors_cannot_be_drawn():
 
 def test_invalid_arguments_are_refused(ax):
     y = np.array([1.0, 2.0, 4.0])
-    with pytest.raises(ValueError, match="`mu` is no parameter"):
+    with pytest.raises(ValueError, match="`mu` is not a parameter"):
         plots.profile_curve(ax, maximum_likelihood("Normal", y), "mu")
     with pytest.raises(ValueError, match=r"`loc` has shape \(2,\)"):
         plots.profile_curve(ax, maximum_likelihood("Normal", np.stack([y, y], 1)), "loc")

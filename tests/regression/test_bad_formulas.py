@@ -48,7 +48,7 @@ WRONG = {
     "an offset of another length": ({"offset": np.zeros(5)}, r"`offset` has shape \(5,\), but `data` has 6 rows"),
     "an offset times a column": ({"formula": "y ~ x:offset(x)"}, "multiplies an offset"),
     "weights below 0": ({"weights": [-1, 1, 1, 1, 1, 1]}, "`weights` are negative in some row"),
-    "an unknown cluster": ({"cluster": "house"}, "`cluster` is 'house', which is no column of `data`"),
+    "an unknown cluster": ({"cluster": "house"}, "`cluster` is 'house', but the columns of `data` are y, x"),
     "a parameter that is not": (
         {"shape": "~ x"},
         "Normal.* no parameter `shape`: `formula` describes `loc`.* are scale",
