@@ -14,7 +14,7 @@ from nllfit.families.parameters import Numbers
 from nllfit.fits import check_level
 from nllfit.optimum.newton import errors
 
-__all__ = ["Bootstrap", "bootstrap", "drawn", "table_of"]
+__all__ = ["Bootstrap", "bootstrap", "draw_samples", "table_of"]
 
 _KINDS = ("nonparametric", "parametric")
 
@@ -114,7 +114,7 @@ def bootstrap(fit: Fit, num_samples: int, seed: int, kind: str) -> Bootstrap:
     if kind not in _KINDS:
         raise ValueError(f'`kind` is {kind!r}: give "nonparametric" or "parametric".')
     if kind == "parametric":
-        samples = drawn(fit, num_samples, seed)
+        samples = draw_samples(fit, num_samples, seed)
         found = refit(fit, samples, np.ones([1, samples.shape[1]]))
     else:
         y, weights = fit.problem.y, fit.problem.weights
@@ -137,7 +137,7 @@ def table_of(values: Numbers, errors: Numbers, intervals: Numbers, level: float)
     return lines
 
 
-def drawn(fit: Fit, num_samples: int, seed: int) -> np.ndarray:
+def draw_samples(fit: Fit, num_samples: int, seed: int) -> np.ndarray:
     """Samples from a fitted distribution, `[num_samples, n, *event]`, each of the size of the original sample."""
     family = fit.problem.family
     if family.takes_infinity:

@@ -251,7 +251,7 @@ def _message(fit, idle):
     """The message of an `Estimate`; `idle` lists the parameters that are not identified."""
     message = fit.message
     if not fit.converged:
-        message += fit.problem.suspicion
+        message += fit.problem.likely_cause
     if idle:
         message += (
             f"; other values of {' and '.join(idle)} give the same densities, so the standard error is infinite: hold "

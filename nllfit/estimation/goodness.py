@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from nllfit.estimation.bootstrap import drawn
+from nllfit.estimation.bootstrap import draw_samples
 from nllfit.estimation.estimates import Estimate
 from nllfit.estimation.refits import Refits, refit
 from nllfit.families.arguments import as_count
@@ -90,7 +90,8 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
     problem = estimate.problem
     if not estimate.converged:
         raise ValueError(f"The fit is not a maximum ({estimate.message}), so there is no distribution to test.")
-    if problem.family.event_shape and not problem.family.takes_infinity:  # `drawn` refuses intervals, with a reason
+    # Intervals are left to `draw_samples`, whose error names the reason.
+    if problem.family.event_shape and not problem.family.takes_infinity:
         raise ValueError(
             f"An outcome has shape {problem.family.event_shape}, but the tests need numbers: fit each column by itself."
         )
@@ -104,7 +105,7 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
             "The fit has weights that are not whole numbers, but the tests count outcomes: fit it without weights."
         )
     y = np.repeat(problem.y, problem.weights.astype(int), axis=0)[None]
-    samples = drawn(estimate.fit, num_samples, seed)
+    samples = draw_samples(estimate.fit, num_samples, seed)
     refits = refit(estimate.fit, samples, np.ones([1, samples.shape[1]]))
     itself = Refits(problem, estimate.optimum.w[None], {0: estimate.fit})
     if problem.family.is_discrete:

@@ -71,7 +71,7 @@ class Problem:
         free = self.units.outward(self.objective.natural(w))
         return {name: tf.convert_to_tensor(value) for name, value in (self.held | free).items()}
 
-    def unwound(self, w: np.ndarray) -> np.ndarray:
+    def with_principal_angle(self, w: np.ndarray) -> np.ndarray:
         """`w` with the family's circular parameter, if it has one, moved to between `-pi` and `pi`."""
         name = self.family.search.circular
         if name not in self.family.parameter_names:
@@ -152,7 +152,7 @@ class Problem:
         return (lower < low) if self.family.is_discrete else (lower <= low), upper >= high
 
     @property
-    def suspicion(self) -> str:
+    def likely_cause(self) -> str:
         """A likely reason why Newton's method found no maximum, for the message of the fit; may be empty."""
         if self.family.takes_infinity and any(np.all(one_sided) for one_sided in self._open()):
             return (

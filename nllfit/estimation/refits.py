@@ -33,26 +33,26 @@ class Refits:
 
     Attributes:
       problem: the problem of the original sample.
-      w: the coordinates of the fits, `[b, p]`; rows in `alone` are not used.
-      alone: the `Fit` of each sample that was searched by itself, by row; None if that sample has no estimate.
+      w: the coordinates of the fits, `[b, p]`; rows in `separate` are not used.
+      separate: the `Fit` of each sample that was searched by itself, by row; None if that sample has no estimate.
     """
 
     problem: Problem
     w: np.ndarray
-    alone: dict[int, Fit | None]
+    separate: dict[int, Fit | None]
 
     @property
     def num_failed(self) -> int:
         """The number of samples without a verified maximum."""
-        return sum(fit is None or not fit.converged for fit in self.alone.values())
+        return sum(fit is None or not fit.converged for fit in self.separate.values())
 
     def parameters(self) -> dict[str, np.ndarray]:
         """The natural parameters by name, `[b, *parameter]`; NaN where there is no estimate."""
         names = self.problem.natural(self.w[0])
         found = {name: np.full([len(self.w), *value.shape], np.nan) for name, value in names.items()}
-        if len(self.alone) < len(self.w):
+        if len(self.separate) < len(self.w):
             found = {name: np.array(value) for name, value in self.problem.natural(self.w).items()}
-        for row, fit in self.alone.items():
+        for row, fit in self.separate.items():
             for name, values in found.items():
                 values[row] = fit.natural[name] if fit else np.nan
         return found
@@ -60,11 +60,11 @@ class Refits:
     def probabilities(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The CDF and the survival function of each fit, `[b, k]`, at outcomes `[b, k]`, or `[1, k]` for all fits."""
         found = np.full([2, len(self.w), y.shape[1]], np.nan)
-        if len(self.alone) < len(self.w):
+        if len(self.separate) < len(self.w):
             together = self.problem.objective.coordinates.distribution(self.w, {})
             inward = self.problem.units.inward_sample(np.broadcast_to(y, found.shape[1:])).T
             found = np.stack([np.array(function(together, inward)).T for function in (cdf, survival)])
-        for row, fit in self.alone.items():
+        for row, fit in self.separate.items():
             if fit:
                 own, distribution = y[row % len(y)], fit.distribution
                 found[:, row] = cdf(distribution, own), survival(distribution, own)

@@ -36,7 +36,7 @@ def search(problem: Problem) -> Fit:
         outside = fit.problem.outside_support(optimum.w)
         if outside:
             optimum = dataclasses.replace(optimum, verdict=Verdict.OUTSIDE, note=f": {outside}")
-    return Fit(fit.problem, dataclasses.replace(optimum, w=fit.problem.unwound(optimum.w)))
+    return Fit(fit.problem, dataclasses.replace(optimum, w=fit.problem.with_principal_angle(optimum.w)))
 
 
 def _searched(problem: Problem) -> Fit:

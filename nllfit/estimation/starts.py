@@ -32,13 +32,13 @@ def _candidates(coordinates, held, y, count, rng):
     family = coordinates.family
     draws = 1 + len(family.component_shape)  # the leading axes of a parameter: candidates and mixture components
     drawn = coordinates.natural(tf.constant(rng.standard_normal([count, coordinates.size])), held)
-    line = _on_line(family.search.line, y)
+    line = _on_scale_of_line(family.search.line, y)
     for name, value in drawn.items():
         if name in family.search.kinks or (name in family.search.places and not _is_positive(coordinates, name)):
-            drawn[name] = _pick(_places(line), 0, value.shape[:draws], value.shape[draws:], rng)
+            drawn[name] = _random_values(_location_values(line), 0, value.shape[:draws], value.shape[draws:], rng)
         elif _is_positive(coordinates, name):
-            sizes = _sizes(line if name in (*family.search.sizes, *family.search.rates) else y)
-            drawn[name] = _pick(sizes, 1.2, value.shape[:draws], value.shape[draws:], rng)
+            sizes = _scale_values(line if name in (*family.search.sizes, *family.search.rates) else y)
+            drawn[name] = _random_values(sizes, 1.2, value.shape[:draws], value.shape[draws:], rng)
     return coordinates.from_natural(drawn | held)
 
 
@@ -46,15 +46,15 @@ def _is_positive(coordinates, name):
     return isinstance(coordinates.domain(name), tfb.Exp)
 
 
-def _on_line(line, y):
-    """The sample on the scale of `places` and `sizes` (`Facts.line`, such as a log), without infinite values."""
+def _on_scale_of_line(line, y):
+    """The sample on the scale of `places` and `sizes` (`SearchPolicy.line`, such as a log), without infinite values."""
     with np.errstate(divide="ignore", invalid="ignore"):
         moved = line(y)
     moved = moved[np.isfinite(moved).reshape(len(moved), -1).all(1)]
     return moved if len(moved) else np.zeros_like(y)
 
 
-def _sizes(y):
+def _scale_values(y):
     """Values for scales, rates and concentrations: 1, the sample's spread and size, and their inverses."""
     size = np.abs(y).mean(0)
     size = np.where(size > 0, size, 1.0)
@@ -62,14 +62,14 @@ def _sizes(y):
     return np.stack([np.ones_like(size), spread, size, 1 / spread, 1 / size])
 
 
-def _places(y):
+def _location_values(y):
     """Values for locations and bounds: quantiles of the sample, its ends, and points outside it."""
     low, high = y.min(0), y.max(0)
     outside = [low, low - 0.05 * (high - low), high + 0.05 * (high - low), 2 * low - high, 2 * high - low]
     return np.stack([*np.quantile(y, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0), *outside])
 
 
-def _pick(units, decades, draws, shape, rng):
+def _random_values(units, decades, draws, shape, rng):
     """Random elements `[*draws, *shape]` of `units` `[k, *event]`, each times a factor of up to `10 ** decades`."""
     if units.shape[1:] != tuple(shape):
         units = np.ones(shape) * units.reshape(len(units), -1).mean(1).reshape(-1, *[1] * len(shape))

@@ -35,9 +35,9 @@ def _limit(objective: Objective, optimum: Optimum) -> str:
     """The phrase for a log-likelihood that keeps rising along a direction: one parameter and its limit."""
     w, direction = optimum.w, optimum.direction
     ranked = np.argsort(-np.abs(direction) / (1 + np.abs(w)))
-    alone = (np.eye(len(w)) * np.sign(direction))[ranked]
+    single_moves = (np.eye(len(w)) * np.sign(direction))[ranked]
     fastest = ranked[
-        np.argmax(objective.values(w + alone) >= objective.value(w))
+        np.argmax(objective.values(w + single_moves) >= objective.value(w))
     ]  # among those that raise it by themselves
     far = w.copy()
     far[fastest] += _INFINITY * np.sign(direction[fastest])

@@ -141,8 +141,8 @@ def _sample(output, y, weights, mask):
 
 def _vectors(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> tuple[tf.Tensor, tf.Tensor | None]:
     """The unconstrained vectors for the marginal distribution: the network's output, and the shared one or None."""
-    alone = family.unshared()
-    parameters = alone.parameters(tf.constant(marginal_numbers(alone, y, weights)))
+    unshared = family.unshared()
+    parameters = unshared.parameters(tf.constant(marginal_numbers(unshared, y, weights)))
     return family.unconstrained(parameters), family.unconstrained(parameters, shared=True) if family.shared else None
 
 
@@ -150,7 +150,7 @@ def _set_biases(model: Model, tape: tf.GradientTape, origin: Origin, params: tf.
     """Sets the layer before a head to output `params` for all inputs: its bias to `params`, its kernel to zero."""
     layers = adapter_of(model).layers
     variables = [weight for weight in model.trainable_weights if len(weight.shape) == 1]
-    for variable, places in zip(variables, _places(tape, origin.params, variables), strict=True):
+    for variable, places in zip(variables, _indices_of_biases(tape, origin.params, variables), strict=True):
         if places is not None:
             owners = [layer for layer in layers if any(w is variable for w in layer.trainable_weights)]
             for weight in min(owners, key=lambda layer: len(layer.weights)).trainable_weights:
@@ -159,7 +159,7 @@ def _set_biases(model: Model, tape: tf.GradientTape, origin: Origin, params: tf.
             variable.assign(tf.cast(tf.gather(params, places), variable.dtype))
 
 
-def _places(tape, params, variables):
+def _indices_of_biases(tape, params, variables):
     """For each variable `[m]`, the indices `[m]` of the elements of `params` that it is added to; None if no bias.
 
     The gradient of an element of `params` by a bias is 1 in one element of the bias (or the number of positions, summed

@@ -45,34 +45,34 @@ def marginal_numbers(family: ParametricFamily, y: np.ndarray, weights: np.ndarra
         rows = np.random.default_rng(0).choice(len(y), _MOST_ROWS, replace=False)
         y, weights = y[rows], weights[rows]
     loss = _loss(family, y, weights)
-    if _is_soft(family, y):
-        return _calm(loss, _descent(loss, np.zeros(family.params_size)))
+    if _has_soft_labels(family, y):
+        return _without_extremes(loss, _lbfgs(loss, np.zeros(family.params_size)))
     if family.params_size > _MOST_FOR_NEWTON:
-        natural = _by_descent(problem_of(family, y, weights))
+        natural = _natural_by_lbfgs(problem_of(family, y, weights))
     else:
         natural = maximum_likelihood(family, y, weights=weights).parameters
-    return _calm(loss, _numbers(family, _with_room(family, natural, y)))
+    return _without_extremes(loss, _unconstrained(family, _with_margin(family, natural, y)))
 
 
 def _loss(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:
     """The mean negative log-likelihood of the sample as a function of the unconstrained parameters."""
     unchecked = family.holding({"validate_args": False})
-    shares, is_soft = tf.constant(weights / weights.sum()), _is_soft(family, y)
+    shares, has_soft_labels = tf.constant(weights / weights.sum()), _has_soft_labels(family, y)
 
     def loss(params):
         distribution = unchecked.distribution(params)
-        outcomes = tf.cast(y, tf.float64 if is_soft else distribution.dtype)
+        outcomes = tf.cast(y, tf.float64 if has_soft_labels else distribution.dtype)
         return -tf.tensordot(shares, distribution.log_prob(outcomes), 1)
 
     return tf.function(loss, autograph=False, input_signature=[tf.TensorSpec([family.params_size], tf.float64)])
 
 
-def _is_soft(family, y):
+def _has_soft_labels(family, y):
     """Whether labels are soft (fractions), which a head without checks accepts."""
     return family.is_discrete and bool(np.any(y != np.round(y)))
 
 
-def _by_descent(problem: Problem) -> Numbers:
+def _natural_by_lbfgs(problem: Problem) -> Numbers:
     """The natural parameters found by L-BFGS, in the coordinates and units of `maximum_likelihood`."""
     objective = problem.objective
     coordinates, y, shares = objective.coordinates, objective.y, objective.weights / objective.total_weight
@@ -82,7 +82,7 @@ def _by_descent(problem: Problem) -> Numbers:
         outcomes = tf.cast(y, distribution.dtype)
         return -tf.tensordot(shares, distribution.log_prob(outcomes), 1)
 
-    return {name: value.numpy() for name, value in problem.natural(_descent(loss, _start(problem))).items()}
+    return {name: value.numpy() for name, value in problem.natural(_lbfgs(loss, _start(problem))).items()}
 
 
 def _start(problem: Problem) -> np.ndarray:
@@ -102,7 +102,7 @@ def _start(problem: Problem) -> np.ndarray:
     return problem.coordinates_of(natural | {family.twin(family.parameter_names[0])[0]: shares / shares.sum()})
 
 
-def _descent(loss: Callable[[tf.Tensor], tf.Tensor], start: np.ndarray) -> np.ndarray:
+def _lbfgs(loss: Callable[[tf.Tensor], tf.Tensor], start: np.ndarray) -> np.ndarray:
     """The minimum that L-BFGS finds, or the start if the result is not finite."""
     slope = tf.function(lambda w: tfp.math.value_and_gradient(loss, w), autograph=False)
 
@@ -116,21 +116,23 @@ def _descent(loss: Callable[[tf.Tensor], tf.Tensor], start: np.ndarray) -> np.nd
     return position if np.isfinite(result.objective_value) and np.all(np.isfinite(position)) else start
 
 
-def _with_room(family: ParametricFamily, natural: Numbers, y: np.ndarray) -> Numbers:
+def _with_margin(family: ParametricFamily, natural: Numbers, y: np.ndarray) -> Numbers:
     """The parameters; a bound of the support at the smallest or the largest outcome moves outward by `_MARGIN`."""
     natural = copy.copy(natural)
     for name in family.search.statistics.keys() & natural.keys():
-        room = _MARGIN * (np.ptp(y, axis=0) if name in family.search.places else np.asarray(natural[name]))
-        natural[name] += room * (np.less(y.max(0) - room, natural[name]) * 1 - np.less(natural[name], y.min(0) + room))
+        margin = _MARGIN * (np.ptp(y, axis=0) if name in family.search.places else np.asarray(natural[name]))
+        natural[name] += margin * (
+            np.less(y.max(0) - margin, natural[name]) * 1 - np.less(natural[name], y.min(0) + margin)
+        )
     return natural
 
 
-def _numbers(family: ParametricFamily, natural: Numbers) -> np.ndarray:
+def _unconstrained(family: ParametricFamily, natural: Numbers) -> np.ndarray:
     values = family.from_natural(natural, family.parameter_names)
     return np.nan_to_num(family.unconstrained(values), nan=0.0, posinf=_LARGEST, neginf=-_LARGEST)
 
 
-def _calm(loss: Callable[[tf.Tensor], tf.Tensor], numbers: np.ndarray) -> np.ndarray:
+def _without_extremes(loss: Callable[[tf.Tensor], tf.Tensor], numbers: np.ndarray) -> np.ndarray:
     """The parameters, with large ones halved while that costs hardly any likelihood: their estimate is at infinity."""
     numbers = np.array(numbers)
     far = np.flatnonzero(np.abs(numbers) > _FAR)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from nllfit import Censored, Truncated, maximum_likelihood, right_censored
-from nllfit.estimation.bootstrap import drawn
+from nllfit.estimation.bootstrap import draw_samples
 from nllfit.estimation.fit import Fit
 from nllfit.estimation.problem import problem_of
 
@@ -26,7 +26,7 @@ Y = np.random.default_rng(0).gamma(2.0, 3.0, 60)
 def test_each_bootstrap_sample_has_its_own_maximum(family, y):
     estimate = maximum_likelihood(family, y)
     found = estimate.bootstrap(3, seed=1, kind="parametric")
-    for row, sample in enumerate(drawn(estimate.fit, 3, 1)):
+    for row, sample in enumerate(draw_samples(estimate.fit, 3, 1)):
         for name, value in maximum_likelihood(family, sample).parameters.items():
             np.testing.assert_allclose(found.parameters[name][row], value, rtol=1e-6, err_msg=name)
     again = estimate.bootstrap(3, seed=1, kind="parametric")
