@@ -181,7 +181,9 @@ def private_uses(tree, own, adapted=frozenset()):
 TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items() if "adapters" not in name}
 OWN = own_names(TREES.values())
 ADAPTED = {name for _, name in CANARIES}
-OF_OTHERS = {"nllfit.families.arguments": {"_interval", "_left", "_right", "_uncensored"}}  # of SciPy's `CensoredData`
+OF_OTHERS = {
+    "nllfit.families.arguments": {"_interval", "_left", "_right", "_uncensored"}
+}  # attributes of SciPy's `CensoredData`
 
 
 @pytest.mark.parametrize("name", sorted(TREES))

@@ -21,7 +21,7 @@ _CHUNK_SIZE = 1 << 18  # elements of `y`, because the intermediate results of a 
 _LOG_DENSITIES_AT_ONCE = 1 << 14  # a density by quadrature has 340 numbers in each of its intermediate results
 _FEW_OBSERVATIONS = 200  # enough to check derivatives and to choose the steps of differences
 _DIFFERENCE = 1e-5  # nats by which the mean log-likelihood changes over a step of a central difference
-_MOST_OPERATIONS = 1000  # of a longer graph, the second derivatives take longer to trace than differences to compute
+_MOST_OPERATIONS = 1000  # in a longer graph, tracing second derivatives takes longer than differences
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Arguments of inference, checked before a weight is touched."""
+"""Checks of the arguments of `standard_errors` and `laplace`, before any computation."""
 
 import functools
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from nllfit.training.outcomes import outcome_check
 
 __all__ = ["check_size", "checked"]
 
-_MAX_WEIGHTS = 2000  # the covariance of more takes too long
+_MAX_WEIGHTS = 2000  # the Hessian of a larger model takes too long
 
 
 def checked(model: Model, x: Any, y: Any, sample_weight: Any = None) -> tuple[tuple, ParametricFamily]:
     """The data as a tuple of tensors, and the family of the model's only head.
 
     Raises:
-      TypeError, ValueError: for data that `fit_lbfgs` would not take, or a model that does not end in one head.
+      TypeError, ValueError: for data that `fit_lbfgs` refuses, or a model that does not end in one head.
     """
     check = functools.partial(outcome_check, model)
     data = checked_arrays(x, y, sample_weight, check=check, floatx=float_dtype(model), reader="the likelihood")
@@ -38,7 +38,7 @@ def checked(model: Model, x: Any, y: Any, sample_weight: Any = None) -> tuple[tu
 
 
 def check_size(weights: Sequence, advice: str = "use an `nllfit.Ensemble` for the uncertainty") -> None:
-    """Raises a `ValueError` if weights have no numbers, or too many for a covariance."""
+    """Raises a `ValueError` if there are no weights, or too many to compute a covariance."""
     size = sum(variable_of(w).shape.num_elements() for w in weights)
     if not size:
         raise ValueError("The model has no trainable weights, so there are no standard errors to compute.")

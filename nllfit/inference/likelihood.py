@@ -53,10 +53,10 @@ class Likelihood(Surface):
 
 
 class PenalizedLikelihood(Likelihood):
-    """The negative log posterior of a model's weights but for a constant, with its regularizers as the log prior.
+    """The negative log posterior of a model's weights, up to a constant; its regularizers are the log prior.
 
-    A compiled loss is the negative log-likelihood over some number `n`, for a mean the number of rows. Keras adds the
-    regularizers to that, so they are the log prior over `n`.
+    A compiled loss is the negative log-likelihood divided by a number `n`; for a mean, `n` is the number of rows. Keras
+    adds the regularizers to it, so they are the negative log prior divided by `n`.
     """
 
     def __init__(self, model: Model, is_shared: bool = False):
@@ -82,10 +82,10 @@ class PenalizedLikelihood(Likelihood):
 
 
 def weighted_losses(output: Any, data: tuple) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """The negative log-likelihood of each outcome times its weight, `[*batch]`, in nats; and the weights, or None.
+    """The weighted negative log-likelihood of each outcome, `[*batch]`, in nats; and the weights, or None.
 
     Args:
-      output: of the model for the inputs in `data`.
+      output: the output of the model for the inputs in `data`.
       data: `(x, y)` or `(x, y, sample_weight)`.
     """
     _, y, sample_weight = [*data, None][:3]

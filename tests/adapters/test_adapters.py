@@ -1,4 +1,4 @@
-"""Adapters: what training asks of a model has one answer in both Keras versions."""
+"""Adapters: Keras 2 and Keras 3 models answer the questions of the training in the same way."""
 
 import pytest
 
@@ -15,8 +15,8 @@ def model_of(k):
 
 @KERASES
 @pytest.mark.parametrize("by", ["var_list", "var_names"])
-def test_a_model_with_weights_that_do_not_decay_shares_no_program(k, by):
-    """No config shows such weights; a shared program of another model would let them decay."""
+def test_a_model_with_undecayed_weights_shares_no_trace(k, by):
+    """Such weights do not appear in a config, and a trace shared with another model would let them decay."""
     model, other = model_of(k), model_of(k)
     model.optimizer.exclude_from_weight_decay(
         **{by: {"var_list": model.trainable_variables, "var_names": ["bias"]}[by]}
@@ -28,7 +28,7 @@ def test_a_model_with_weights_that_do_not_decay_shares_no_program(k, by):
 
 
 @KERASES
-def test_layers_within_layers_are_seen(k):
+def test_nested_layers_are_found(k):
     inner = k.layers.Dense(1)
     model = k.Sequential([k.layers.Input([2, 3]), k.layers.TimeDistributed(inner)])
     layers = adapter_of(model).layers

@@ -1,4 +1,4 @@
-"""The private names of TensorFlow, TensorFlow Probability and Keras that the adapters use still mean what they did.
+"""Canaries: the private names of TensorFlow, TFP and Keras that the adapters use still have the same meaning.
 
 One row for each name. If a new version renames or changes it, its row fails with the name, and says what breaks. This
 module does not import `nllfit`, whose import fails if some of the names are gone.
@@ -44,7 +44,7 @@ def knows_determinism():
 
 
 def marks_as_converted():
-    """A marked function is not converted, so that an `if` of a tensor is an error; the functions that it runs are."""
+    """AutoGraph does not convert a marked function, so its `if` of a tensor fails, but it converts its callees."""
 
     def branches(x):
         if x > 0:
@@ -207,7 +207,7 @@ def infers_in_a_scope():
 
 
 def stops_by_direction():
-    """`EarlyStopping` refuses a metric of which it does not know whether higher is better."""
+    """`EarlyStopping` refuses a metric if it does not know whether higher is better."""
     metrics = [keras.metrics.MeanMetricWrapper(lambda y, p: p[:, 0], name=name) for name in ("known", "unknown")]
     metrics[0]._direction = "down"
     model = trained(keras, metrics=metrics, run_eagerly=True)
@@ -233,7 +233,7 @@ def asks_subclasses():
 
 
 def remembers(k, callback, *names):
-    """Attributes of callbacks that a backup keeps: they have no underscore, and no documentation."""
+    """Checks undocumented public attributes of callbacks that a backup stores."""
     found = getattr(k.callbacks, callback)(**({"filepath": "m.keras"} if callback == "ModelCheckpoint" else {}))
     if hasattr(found, "on_train_begin"):
         found.set_model(trained(k))
@@ -305,17 +305,17 @@ HOOKS = {  # names for which TFP and Keras document that subclasses, or users, m
 
 
 @pytest.mark.parametrize(("adapter", "name"), CANARIES, ids=lambda part: part)
-def test_a_private_name_means_what_it_did(adapter, name):
+def test_a_private_name_keeps_its_meaning(adapter, name):
     assert means(CANARIES[adapter, name]), f"{name} of nllfit/adapters/{adapter}.py has changed: see what needs it"
 
 
 @pytest.mark.parametrize("name", HOOKS)
-def test_an_undocumented_attribute_means_what_it_did(name):
+def test_an_undocumented_attribute_keeps_its_meaning(name):
     assert means(HOOKS[name]), f"{name} have changed"
 
 
 def means(check):
-    """Whether a check passes; a name that is gone fails it like a name that means something else."""
+    """Whether a check passes; a missing name fails it like a name with another meaning."""
     try:
         return check()
     except (AttributeError, ImportError, KeyError, TypeError) as error:
@@ -323,7 +323,7 @@ def means(check):
 
 
 def private_names(source):
-    """The private names of other packages in a source: attributes, texts and imports."""
+    """The private names of other packages in a source text: attributes, strings and imports."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and re.search(r"\.(python|src)\b", node.module or ""):

@@ -1,4 +1,4 @@
-"""Variational autoencoders built in the three ways of Keras, as in the end-to-end tests of `tfp.layers`.
+"""Variational autoencoders as Sequential, functional and subclassed models, as in the tests of `tfp.layers`.
 
 The pixels are independent, so that no code helps: at the optimum the divergence is 0, and the loss their entropy.
 """
@@ -37,7 +37,7 @@ def chained(layers, inputs):
 
 
 def sequential(kit):
-    """The prior is a model whose mean is learned, and beta a variable."""
+    """The prior is a model with a learned mean, and beta is a variable."""
     layers, heads = kit.keras.layers, kit.heads
     prior = kit.keras.Sequential([layers.Input((1,)), layers.Dense(2, use_bias=False), heads.Normal(2, scale=1.0)])
     encoder, decoder, end = parts(kit, nllfit.KLDivergence(prior, weight=tf.Variable(0.9)))
@@ -45,7 +45,7 @@ def sequential(kit):
 
 
 def functional(kit):
-    """The prior is a family, whose parameters are learned."""
+    """The prior is a family with learned parameters."""
     encoder, decoder, end = parts(kit, nllfit.KLDivergence(nllfit.Family("Normal", 2), weight=0.9))
     images = kit.keras.Input(SHAPE)
     return kit.keras.Model(images, chained([*encoder, *decoder, end], images)), 8 + 1
@@ -68,7 +68,7 @@ def subclassed(kit):
 
 
 def several_draws(kit):
-    """Each row has two draws, whose probabilities are averaged; both cost their divergence."""
+    """Each row has two draws; their probabilities are averaged, and the divergence counts for both."""
 
     class Averaged(kit.keras.layers.Layer):
         def call(self, logits):
@@ -85,7 +85,7 @@ def several_draws(kit):
 
 
 @pytest.mark.parametrize(("kit", "build"), in_turn([sequential, functional, subclassed, several_draws]))
-def test_an_encoder_and_a_decoder_are_trained_together(kit, build):
+def test_variational_autoencoders_train(kit, build):
     kit.keras.utils.set_random_seed(0)
     model, num_weights = build(kit)
     assert len(model.trainable_weights) == num_weights

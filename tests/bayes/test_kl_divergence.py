@@ -28,8 +28,8 @@ def of_rows(output, kit):
 
 
 @each_keras
-def test_the_mean_over_rows_is_added_once(kit):
-    """TFP's regularizer is added twice in tf_keras, and its `KLDivergenceAddLoss` adds the sum."""
+def test_the_mean_divergence_is_added_once(kit):
+    """TFP's own regularizer is added twice in tf_keras, and its `KLDivergenceAddLoss` adds the sum, not the mean."""
     layers = kit.keras.layers
     head = kit.heads.Normal(2, as_tensor="sample", activity_regularizer=nllfit.KLDivergence(PRIOR, weight=0.5))
     model = kit.keras.Sequential([layers.Input((5,)), layers.Dense(4), head, layers.Dense(1)])
@@ -46,7 +46,7 @@ def test_the_mean_over_rows_is_added_once(kit):
 
 
 @each_keras
-def test_masked_steps_have_no_part_in_the_mean(kit):
+def test_masked_steps_do_not_count_in_the_divergence(kit):
     head = kit.heads.Normal(
         1, as_tensor="sample", activity_regularizer=nllfit.KLDivergence(tfd.Independent(tfd.Normal([0.0], 1.0), 1))
     )
@@ -69,7 +69,7 @@ PAIRS = {
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_it_is_exact_where_tfp_knows_the_pair_and_the_estimate_agrees(name):
+def test_estimated_divergences_agree_with_exact_ones(name):
     family, prior = PAIRS[name]
     q = family.distribution(PARAMS[:4, : family.params_size] if family.params_size < 5 else tf.ones([4, 5]))
     exact, estimate = nllfit.KLDivergence(prior), nllfit.KLDivergence(prior, num_samples=20_000)
@@ -83,14 +83,14 @@ def test_it_is_exact_where_tfp_knows_the_pair_and_the_estimate_agrees(name):
     assert abs(float(exact(q)) - float(estimate(q, seed=tf.constant([3, 4])))) < 2 * error
 
 
-def test_independent_normals_against_the_textbook():
+def test_independent_normals_match_the_textbook():
     d = nllfit.Family("Normal", 2).distribution(PARAMS)
     expected = normal_divergence(d.mean().numpy(), d.stddev().numpy(), 0.0, np.array([1.0, 2.0]))
     np.testing.assert_allclose(exact_divergence(d, PRIOR), expected, rtol=1e-5)
 
 
 @each_keras
-def test_an_estimate_is_of_the_draw_that_the_head_passes_on(kit):
+def test_an_estimate_uses_the_draw_that_the_head_outputs(kit):
     prior = tfd.MixtureSameFamily(tfd.Categorical([0.0, 0.0]), tfd.MultivariateNormalDiag([[-1.0, 0.0], [1.0, 0.0]]))
     divergence = nllfit.KLDivergence(prior)
     head = kit.heads.Normal(2, as_tensor="sample", activity_regularizer=divergence)
@@ -102,7 +102,7 @@ def test_an_estimate_is_of_the_draw_that_the_head_passes_on(kit):
 
 
 def code(kit, divergence, family="Normal"):
-    """A compiled model of 5 numbers over a latent variable, regularized, and its input."""
+    """A compiled model with a regularized latent variable and 5 outputs, and its inputs."""
     layers = kit.keras.layers
     head = kit.heads.DistributionHead(family, 2, as_tensor="sample", activity_regularizer=divergence, seed=0)
     model = kit.keras.Sequential(
@@ -113,8 +113,8 @@ def code(kit, divergence, family="Normal"):
 
 
 @mainly(tf_keras)
-def test_a_family_is_a_prior_that_is_learned(kit, tmp_path):
-    """At the optimum of the prior it is the distribution of all codes: by moments, of the aggregate posterior."""
+def test_a_family_is_a_learned_prior(kit, tmp_path):
+    """At the optimum, the prior has the moments of the aggregate posterior, the distribution of all codes."""
     model = code(kit, nllfit.KLDivergence(nllfit.Family("Normal", 2)))
     model.layers[0].set_weights([np.eye(5, 4, dtype=np.float32), np.array([3.0, -1.0, 0.5, 0.5], np.float32)])
     model.layers[0].trainable = model.layers[2].trainable = False
@@ -132,7 +132,7 @@ def test_a_family_is_a_prior_that_is_learned(kit, tmp_path):
 
 
 @each_keras
-def test_a_model_is_a_prior_whose_weights_are_trained_with_the_head(kit, tmp_path):
+def test_a_model_is_a_prior_with_trained_weights(kit, tmp_path):
     layers = kit.keras.layers
     prior = kit.keras.Sequential([layers.Input((1,)), layers.Dense(4), kit.heads.Normal(2)])
     model, before = code(kit, nllfit.KLDivergence(prior)), prior.get_weights()
@@ -157,13 +157,13 @@ def test_a_weight_may_be_a_variable(kit, tmp_path):
         model(X)
         losses.append(float(model.losses[0]))
     np.testing.assert_allclose(losses[1], 3 * losses[0], rtol=1e-6)
-    assert len(model.trainable_weights) == 4  # it is none
+    assert len(model.trainable_weights) == 4  # the variable is not trainable
     model.compile(kit.keras.optimizers.SGD(0.0), kit.loss)
     model.save(tmp_path / "model.keras")
     loaded = kit.keras.models.load_model(tmp_path / "model.keras")
     loaded(X)
     np.testing.assert_allclose(float(loaded.losses[0]), losses[1], rtol=1e-6)
-    # A callback sets it between the epochs of one `fit`, whose program reads the new value.
+    # A callback changes it between epochs, and the trace reads the new value.
     setting = kit.keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: beta.assign(1e6 * epoch))
     history = nllfit.fit(model, X, X, epochs=3, batch_size=64, verbose=0, compile="graph", callbacks=[setting])
     increments = np.diff(history.history["loss"])
@@ -191,7 +191,7 @@ def test_a_weight_may_be_a_schedule_of_training_steps(kit, tmp_path):
 
 
 @each_keras
-def test_a_subclassed_model_adds_it_for_a_prior_of_each_row(kit):
+def test_a_subclassed_model_may_have_a_prior_for_each_row(kit):
     class Hierarchy(kit.keras.Model):
         def __init__(self):
             super().__init__()
@@ -244,7 +244,7 @@ def test_a_prior_is_saved_as_plain_values(name):
 def test_a_prior_that_cannot_be_saved_can_be_trained_with(prior, tmp_path):
     family = "LogNormal" if isinstance(prior, tfd.TransformedDistribution) else "Normal"
     model = code(KITS[0], nllfit.KLDivergence(prior), family)
-    assert architecture_of(model, X) is None  # so that its program serves no other model
+    assert architecture_of(model, X) is None  # so that no other model shares its trace
     assert np.isfinite(by_keras(model, X, X, batch_size=64)["loss"])
     with pytest.raises(NotImplementedError, match="in it cannot be saved or cloned: give a distribution of TFP's"):
         model.save(tmp_path / "model.keras")

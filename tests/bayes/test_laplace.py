@@ -1,4 +1,4 @@
-"""Laplace's approximation against posteriors in closed form, other formulas of it, and draws of the weights."""
+"""The Laplace approximation against closed-form posteriors, other formulas, and samples of the weights."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ import nllfit
 from nllfit import predict_distribution
 from tests.kerases import KITS, each_keras, mainly
 
-SCALE, PRIOR = 0.7, 1.5  # of the noise, and of the prior of each weight
+SCALE, PRIOR = 0.7, 1.5  # the scale of the noise, and of the prior of each weight
 
 
 def line(seed=0, rows=40):
@@ -49,8 +49,8 @@ def linear_model(kit, num_rows, dtype="float64"):
 @pytest.mark.parametrize(
     ("kit", "dtype"), list(zip(KITS, ["float64", "float32"], strict=True)), ids=["tf_keras", "keras3"]
 )
-def test_a_linear_model_has_its_posterior_in_closed_form(kit, dtype):
-    tolerance = {"float64": 1e-9, "float32": 2e-6}[dtype]  # of the weights and numbers that are rounded
+def test_the_posterior_of_a_linear_model_matches_the_closed_form(kit, dtype):
+    tolerance = {"float64": 1e-9, "float32": 2e-6}[dtype]  # rounding of the weights and the data
     x, y, design = line()
     model = linear_model(kit, len(x), dtype)
     assert nllfit.fit_lbfgs(model, x, y).converged
@@ -73,10 +73,10 @@ def test_a_linear_model_has_its_posterior_in_closed_form(kit, dtype):
 
 
 @mainly(tf_keras)
-def test_the_evidence_has_its_maximum_at_the_scale_that_is_found(kit):
+def test_the_evidence_is_largest_at_the_estimated_scale(kit):
     x, y, design = line()
     model = linear_model(kit, len(x))
-    model(x[:1])  # not trained: the expansion of this loss is exact everywhere
+    model(x[:1])  # no training needed: the loss is quadratic, so its expansion is exact everywhere
     posterior = nllfit.laplace(model, x, y, prior_scale="marginal likelihood")
     mean, _, evidence = closed_form(design, y, posterior.prior_scale)
     np.testing.assert_allclose(posterior.log_evidence, evidence, rtol=1e-9)
@@ -85,7 +85,7 @@ def test_the_evidence_has_its_maximum_at_the_scale_that_is_found(kit):
         assert closed_form(design, y, factor * posterior.prior_scale)[2] < evidence - 1e-4
 
 
-def test_a_wide_prior_gives_the_covariance_of_standard_errors():
+def test_a_wide_prior_gives_the_covariance_of_the_standard_errors():
     x, _, _ = line(rows=80)
     y = (x[:, :1] + np.random.default_rng(1).logistic(size=[80, 1]) > 0).astype(float)
     model = compiled(KITS[0], KITS[0].keras.layers.Dense(1), KITS[0].heads.Bernoulli())
@@ -95,7 +95,7 @@ def test_a_wide_prior_gives_the_covariance_of_standard_errors():
 
 
 def hidden(kit, units, head, penalty=0.0):
-    """A compiled network with one hidden layer, of weights that are fixed."""
+    """A compiled network with one hidden layer whose weights are fixed."""
     model = compiled(kit, dense(kit, 4, penalty, activation="tanh"), dense(kit, units, penalty), head)
     model(np.zeros([1, 3], "float32"))
     rng = np.random.default_rng(5)
@@ -105,7 +105,7 @@ def hidden(kit, units, head, penalty=0.0):
 
 @each_keras
 def test_the_last_layer_is_at_the_maximum_of_the_posterior(kit):
-    """The scale of the noise is learned, so that the loss is not convex; the reference is `fit_lbfgs` from there."""
+    """The scale of the noise is learned, so the loss is not convex; the reference is `fit_lbfgs` from this start."""
     x, y, _ = line()
     model = hidden(kit, 2, kit.heads.Normal(), 1 / (2 * len(x) * PRIOR**2))
     before = model.get_weights()
@@ -118,7 +118,7 @@ def test_the_last_layer_is_at_the_maximum_of_the_posterior(kit):
     np.testing.assert_allclose(posterior.mean, optimum, atol=1e-5)
 
 
-@pytest.mark.parametrize("num_classes", [2, 6])  # with a quadrature, and with random points
+@pytest.mark.parametrize("num_classes", [2, 6])  # by quadrature, and by random points
 def test_predictions_are_means_over_the_weights(num_classes):
     kit = KITS[1]
     x, _, _ = line()
@@ -135,7 +135,7 @@ def test_predictions_are_means_over_the_weights(num_classes):
 
 
 @mainly(tf_keras)
-def test_all_weights_have_the_information_of_the_linearised_network(kit):
+def test_the_information_of_all_weights_matches_the_linearised_network(kit):
     x, y, _ = line()
     model = hidden(kit, 1, kit.heads.Normal(scale=SCALE))
     posterior = nllfit.laplace(model, x, y, layers="all", prior_scale=PRIOR)
@@ -150,7 +150,7 @@ def test_all_weights_have_the_information_of_the_linearised_network(kit):
 
 
 @mainly(keras)
-def test_it_is_scored_and_calibrated_like_a_model(kit):
+def test_a_laplace_posterior_can_be_evaluated_and_calibrated(kit):
     x, y, _ = line()
     model = hidden(kit, 2, kit.heads.Normal())
     twice = nllfit.laplace(model, x, y, sample_weight=np.full(40, 2.0))
@@ -167,7 +167,7 @@ def test_it_is_scored_and_calibrated_like_a_model(kit):
 
 
 @mainly(tf_keras)
-def test_the_last_weights_are_those_of_all_layers_that_lead_to_the_head(kit):
+def test_the_last_weights_include_all_layers_before_the_head(kit):
     layers = kit.keras.layers
     inputs = kit.keras.Input([3])
     inner = layers.Dense(4, "tanh")(inputs)
@@ -178,7 +178,7 @@ def test_the_last_weights_are_those_of_all_layers_that_lead_to_the_head(kit):
 
 
 @mainly(keras)
-def test_what_is_masked_does_not_count(kit):
+def test_masked_outcomes_do_not_count_in_the_posterior(kit):
     x, y, design = line()
     sequence = np.zeros([20, 3, 3])
     sequence[:, :2] = x.reshape(20, 2, 3)

@@ -1,4 +1,4 @@
-"""A linear variational autoencoder against factor analysis, whose maximum likelihood it reaches."""
+"""A linear variational autoencoder reaches the maximum likelihood of factor analysis."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ STEPS = 1500
 
 def table(load):
     x = load().data
-    x = np.delete(x, [4, 5], 1) if load is datasets.load_diabetes else x  # two columns that are nearly one
+    x = np.delete(x, [4, 5], 1) if load is datasets.load_diabetes else x  # two nearly collinear columns
     return ((x - x.mean(0)) / x.std(0)).astype(np.float32)
 
 
@@ -36,7 +36,7 @@ def trained(kit, x, k, **scale):
 
 
 def bound_and_likelihood(kit, model, x):
-    """The evidence lower bound and the log-likelihood a row, both without draws, as all here is linear and Normal."""
+    """The evidence lower bound and the log-likelihood per row, in closed form for this linear Normal model."""
     q = kit.distribution(model.layers[1](model.layers[0](x)))
     mean, cov = (np.asarray(part, np.float64) for part in (q.mean(), q.covariance()))
     kernel, bias = (np.asarray(weight, np.float64) for weight in model.layers[2].get_weights())
@@ -54,7 +54,7 @@ TABLES = {"wine": (datasets.load_wine, 2), "diabetes": (datasets.load_diabetes, 
 
 
 @pytest.mark.parametrize(("name", "kit"), list(zip(TABLES, [*KITS, KITS[0]], strict=True)), ids=list(TABLES))
-def test_a_linear_vae_is_factor_analysis(name, kit):
+def test_a_linear_vae_matches_factor_analysis(name, kit):
     load, k = TABLES[name]
     x = table(load)
     best = decomposition.FactorAnalysis(k, tol=1e-4, max_iter=1000, svd_method="lapack").fit(x).score(x)
@@ -63,7 +63,7 @@ def test_a_linear_vae_is_factor_analysis(name, kit):
     assert bound > best - 0.02
 
 
-def test_with_one_scale_it_is_probabilistic_pca():
+def test_a_linear_vae_with_one_scale_matches_probabilistic_pca():
     x = table(datasets.load_wine)
     pca = decomposition.PCA(2).fit(x)
     kit = KITS[1]

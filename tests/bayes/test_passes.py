@@ -1,4 +1,4 @@
-"""Mixtures over several passes of a model that draws."""
+"""Mixtures over several forward passes of a model with random layers."""
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ def test_a_mixture_over_passes_integrates_the_latent_variable_out(kit):
     mixture = nllfit.predict_distribution(model, X, batch_size=24, num_samples=PASSES)
     assert mixture.batch_shape == [64]
     error = (mixture.mean() - mean) / np.sqrt((variance - 1) / PASSES)
-    assert np.max(np.abs(error)) < 4.5  # of 320
+    assert np.max(np.abs(error)) < 4.5  # the largest of 320 standardised errors
     assert np.max(np.abs(mixture.variance() / variance - 1)) < 4.5 * (2 / PASSES) ** 0.5
     nll = np.mean(nllfit.negative_log_likelihood(X, mixture))
     one_pass = [np.mean(nllfit.negative_log_likelihood(X, nllfit.predict_distribution(model, X))) for _ in range(3)]
@@ -30,7 +30,7 @@ def test_a_mixture_over_passes_integrates_the_latent_variable_out(kit):
 
 
 def dropout(kit, shape=(5,), steps=()):
-    """A model with Monte Carlo dropout, and one outcome for each row or step."""
+    """A model with Monte Carlo dropout and one outcome per row or step."""
     layers, inputs = kit.keras.layers, kit.keras.Input([*steps, *shape])
     hidden = layers.Masking()(inputs) if steps else layers.Dense(20, "tanh")(inputs)
     return kit.keras.Model(inputs, kit.heads.Normal(1)(layers.Dense(2)(layers.Dropout(0.5)(hidden, training=True))))

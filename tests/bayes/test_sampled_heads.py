@@ -1,4 +1,4 @@
-"""Heads that pass on a draw from their distribution."""
+"""Heads that output a random draw from their distribution."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ PRIOR = tfd.MultivariateNormalDiag(tf.zeros(2))
 
 
 def coder(kit, seed=0, **options):
-    """A compiled model from 5 numbers over a sampled latent variable of 2 back to 5."""
+    """A compiled autoencoder of 5 numbers with a sampled latent variable of 2."""
     kit.keras.utils.set_random_seed(seed)
     layers, divergence = kit.keras.layers, nllfit.KLDivergence(PRIOR)
     model = kit.keras.Sequential(
@@ -36,7 +36,7 @@ def draw(head, params=PARAMS):
 
 
 @each_keras
-def test_a_draw_is_of_the_distribution_and_not_its_mean(kit):
+def test_a_sampled_head_outputs_draws_and_not_the_mean(kit):
     head = kit.heads.Normal(2, as_tensor="sample", seed=1)
     output = head(tf.repeat(PARAMS[:1], 4000, 0))
     z, d = tf.convert_to_tensor(output).numpy(), kit.distribution(output)
@@ -47,7 +47,7 @@ def test_a_draw_is_of_the_distribution_and_not_its_mean(kit):
 
 
 @each_keras
-def test_a_seed_fixes_the_draws_which_differ_from_call_to_call(kit):
+def test_seeded_draws_are_reproducible_and_differ_between_calls(kit):
     one, two, three = (kit.heads.Normal(2, as_tensor="sample", seed=seed) for seed in (3, 3, 4))
     first, second = draw(one), draw(one)
     assert not np.any(first == second)
@@ -69,7 +69,7 @@ def test_the_gradient_flows_through_a_draw(kit):
 
 
 @each_keras
-def test_predict_draws_and_so_does_a_model_in_training(kit):
+def test_predict_and_training_both_draw(kit):
     model = coder(kit)
     a, b = (model.predict(X, verbose=0) for _ in range(2))
     assert a.shape == (64, 5)
@@ -78,9 +78,9 @@ def test_predict_draws_and_so_does_a_model_in_training(kit):
 
 
 @each_keras
-def test_a_saved_and_a_cloned_model_draw_likewise(kit, tmp_path):
+def test_saved_and_cloned_models_draw_the_same(kit, tmp_path):
     model = coder(kit, seed=0)
-    model.layers[1].seed = 7  # of the heads made of its config
+    model.layers[1].seed = 7  # clones and loaded heads get this seed from the config
     model.save(tmp_path / "model.keras")
     copies = [kit.keras.models.load_model(tmp_path / "model.keras"), kit.keras.models.clone_model(model)]
     copies[1].set_weights(model.get_weights())
@@ -93,9 +93,9 @@ def test_a_saved_and_a_cloned_model_draw_likewise(kit, tmp_path):
 
 
 @pytest.mark.parametrize(("kit", "compile"), in_turn(["graph", "xla"]))
-def test_fit_trains_through_draws_in_a_program_that_models_share(kit, compile, monkeypatch):
+def test_fit_trains_through_draws_with_a_shared_trace(kit, compile, monkeypatch):
     history = nllfit.fit(coder(kit, 1), X, X, epochs=100, batch_size=32, verbose=0, compile=compile).history["loss"]
-    # The best decoder without a code has the mean of each column, and a divergence of 0.
+    # Without a code, the best decoder predicts the mean of each column, with a divergence of 0.
     alone = 0.5 * np.sum(X.var(0)) + 2.5 * np.log(2 * np.pi)
     assert history[0] > alone + 1
     assert np.mean(history[-10:]) < alone + 0.2
@@ -106,7 +106,7 @@ def test_fit_trains_through_draws_in_a_program_that_models_share(kit, compile, m
 
 
 @each_keras
-def test_a_resumed_run_goes_on_with_the_draws(kit, tmp_path):
+def test_a_resumed_run_continues_the_sequence_of_draws(kit, tmp_path):
     callbacks, arguments = kit.keras.callbacks, {"seed": 0, "batch_size": 32, "verbose": 0, "compile": "graph"}
     whole, cut = coder(kit), coder(kit)
     losses = nllfit.fit(whole, X, X, epochs=4, callbacks=[callbacks.BackupAndRestore(tmp_path / "a")], **arguments)
@@ -118,7 +118,7 @@ def test_a_resumed_run_goes_on_with_the_draws(kit, tmp_path):
 
 
 @each_keras
-def test_a_head_computes_its_draw_in_float64_where_the_model_does(kit):
+def test_a_float64_model_draws_in_float64(kit):
     head = kit.heads.Normal(2, as_tensor="sample", activity_regularizer=nllfit.KLDivergence(PRIOR), dtype="float64")
     assert draw(head, tf.cast(PARAMS, tf.float64)).dtype == np.float64
     assert head.losses[0].dtype == tf.float64
@@ -154,7 +154,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("bad", BAD)
-def test_a_head_that_cannot_be_sampled_says_what_can(bad):
+def test_an_unsuitable_sampled_head_is_refused_with_advice(bad):
     for kit in KITS:
         make, message = BAD[bad]
         with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""Layers with uncertain weights: against posteriors in closed form, Keras's own layers, and draws in any number."""
+"""Variational layers: against closed-form posteriors, Keras's own layers, and averages over many draws."""
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ from tests.kerases import KITS, each_keras, in_turn, mainly
 tfd = tfp.distributions
 LAYERS = {KITS[0]: nllfit.layers, KITS[1]: keras3.layers}
 
-# For each layer of Keras: arguments, and the shape of some inputs.
+# For each Keras layer: its arguments and the shape of its inputs.
 CASES = {
     "Dense": ({"units": 3, "activation": "tanh"}, (5, 4)),
     "Conv1D": ({"filters": 4, "kernel_size": 3, "padding": "causal", "dilation_rate": 2}, (5, 7, 2)),
@@ -32,7 +32,7 @@ each_layer = pytest.mark.parametrize(("kit", "base"), in_turn(CASES))
 
 
 def made(kit, base, kl_weight=0.1, **kwargs):
-    """A variational layer, and inputs for it."""
+    """A variational layer and its inputs."""
     arguments, shape = CASES[base]
     rng = np.random.default_rng(0)
     inputs = rng.integers(0, 6, shape) if base == "Embedding" else rng.normal(size=shape).astype("float32")
@@ -41,7 +41,7 @@ def made(kit, base, kl_weight=0.1, **kwargs):
 
 
 def vector(layer, means, scale):
-    """The parameters of independent Normal weights of these means and one scale."""
+    """The parameter vector of independent Normal weights with these means and a common scale."""
     scales = np.full(len(means), scale, "float32")
     return layer._family.unconstrained({"loc": np.float32(means), "scale": scales}, tf.float32)
 
@@ -53,7 +53,7 @@ def test_every_layer_has_a_case():
 
 
 @each_layer
-def test_weights_without_spread_make_it_the_layer_of_keras(kit, base):
+def test_weights_without_spread_give_keras_own_layer(kit, base):
     layer, inputs = made(kit, base)
     layer(inputs)
     plain = getattr(kit.keras.layers, base)(**CASES[base][0])
@@ -65,7 +65,7 @@ def test_weights_without_spread_make_it_the_layer_of_keras(kit, base):
 
 
 def many(layer, row, estimator, num=2000):
-    """A row's outputs in independent calls of the layer, `[num, ...]`."""
+    """The outputs for one row in `num` independent calls of the layer, `[num, ...]`."""
     estimate = ESTIMATORS[estimator]
     seeds = tf.stack([tf.range(num), tf.range(num)], axis=1)
     draw = tf.function(
@@ -91,7 +91,7 @@ def test_flipout_draws_a_row_from_the_distribution_of_reparameterization(kit, ba
 
 
 def linear_layer(kit, **kwargs):
-    """A built layer for the data of `line`, and these."""
+    """A built layer for the data of `line`, and the data."""
     x, y, design = line()
     layer = LAYERS[kit].DenseVariational(1, prior=PRIOR, kl_weight=1 / len(x), **kwargs)
     layer(np.float32(x))
@@ -99,7 +99,7 @@ def linear_layer(kit, **kwargs):
 
 
 def expected_loss(layer, x, y, num, seed):
-    """The negative ELBO a row, by many draws of the weights, and each draw's term."""
+    """The negative ELBO per row from many draws of the weights, and the term of each draw."""
     draws = layer.posterior().sample(num, seed=tf.stack([seed, 7]))
     outputs = tf.matmul(draws[:, :-1], x, transpose_b=True) + draws[:, -1:]
     terms = tf.reduce_mean(-tfd.Normal(outputs, SCALE).log_prob(y[:, 0]), axis=1)
@@ -107,7 +107,7 @@ def expected_loss(layer, x, y, num, seed):
 
 
 @mainly(tf_keras)
-def test_a_full_posterior_reaches_the_exact_one_and_its_elbo_the_evidence(kit):
+def test_a_full_posterior_matches_the_exact_one_and_the_evidence(kit):
     layer, x, y, design = linear_layer(
         kit, posterior="MultivariateNormalTriL", estimator="reparameterization", kernel_initializer="zeros"
     )
@@ -151,8 +151,8 @@ def test_training_reaches_the_best_posterior_of_its_family(kit):
     np.testing.assert_allclose(layer.posterior().stddev(), deviations, rtol=5e-3)
 
 
-def test_gradients_are_unbiased_and_flipouts_have_less_noise():
-    """Over many draws of a batch, beside the exact gradient of the expected loss; flipout's variance is the lower."""
+def test_gradients_are_unbiased_and_flipout_has_less_noise():
+    """The mean of many gradients of a batch is the exact gradient of the expected loss; flipout has less variance."""
     kit, found = KITS[0], {}
     x, y, design = line()
     for estimator in ESTIMATORS:
@@ -177,7 +177,7 @@ def test_gradients_are_unbiased_and_flipouts_have_less_noise():
 
 
 def gradients(layer, x, y, num):
-    """The gradients of a batch's mean squared error, scaled, `[num, p]`, in independent calls."""
+    """The scaled gradients of a batch's mean squared error in `num` independent calls, `[num, p]`."""
     weights = layer.trainable_variables[0]
 
     def gradient(seed):
@@ -191,7 +191,7 @@ def gradients(layer, x, y, num):
 
 
 def network(kit, **kwargs):
-    """A compiled network of two variational layers, and data for it."""
+    """A compiled network of two variational layers, and its data."""
     x, y, _ = line()
     layers = LAYERS[kit]
     first = layers.DenseVariational(4, "tanh", **{"kl_weight": "1/n"} | kwargs)
@@ -249,7 +249,7 @@ def test_a_seed_fixes_the_draws(kit):
 
 @mainly(keras)
 def test_predictions_mix_the_draws_of_the_weights(kit):
-    """Over many passes the predictive distribution of a linear model is Normal, with the variance of the weights."""
+    """For a linear model, the mixture over many passes is Normal with the variance of the weights."""
     layer, x, _, design = linear_layer(kit)
     model = kit.keras.Sequential([layer, kit.heads.Normal(scale=SCALE)])
     model.compile(loss=kit.loss)
@@ -287,7 +287,7 @@ def linear_layer_with(kit, prior):
 
 @mainly(tf_keras)
 def test_a_family_as_prior_is_learned(kit):
-    """Empirical Bayes: with a loss of the divergence alone the prior becomes the posterior."""
+    """Empirical Bayes: if the loss is only the divergence, the prior becomes the posterior."""
     layer, _ = linear_layer_with(kit, nllfit.Family("Normal"))
     assert len(layer.trainable_variables) == 2
     prior = layer.trainable_variables[1]
@@ -335,7 +335,7 @@ def test_a_wrong_argument_is_named(kit, name):
 
 
 @mainly(keras)
-def test_local_reparameterization_is_for_weights_that_a_row_uses_once(kit):
+def test_local_reparameterization_is_refused_for_shared_weights(kit):
     layer, inputs = made(kit, "Conv1D", estimator="local_reparameterization")
     with pytest.raises(ValueError, match="only for Dense layers of inputs"):
         layer(inputs)
