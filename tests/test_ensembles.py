@@ -193,7 +193,7 @@ def test_arguments_of_fit_are_checked():
 
 
 @mainly(keras)
-def test_a_row_that_is_nan_leaves_the_others_alone(kit):
+def test_a_nan_row_does_not_affect_other_rows(kit):
     x, _ = rows()
     ensemble = ensemble_of(kit, 2, "Normal")
     expected = predict_distribution(ensemble, x).mean().numpy()

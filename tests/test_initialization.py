@@ -195,7 +195,7 @@ def test_initialize_finds_several_biases_also_in_subclassed_models(kit):
     ("kit", "options"),
     in_turn([("no bias", {"use_bias": False}), ("frozen", {"trainable": False}), ("bounded", {"activation": "tanh"})]),
 )
-def test_a_model_without_a_bias_to_set_is_refused_and_left_alone(kit, options):
+def test_a_model_without_a_bias_is_refused_and_not_changed(kit, options):
     layers = kit.keras.layers
     model = kit.keras.Sequential([layers.Dense(4), layers.Dense(2, **options[1]), kit.heads.Normal()])
     before = [weight.copy() for weight in (model(X[:1]), model.get_weights())[1]]

@@ -46,7 +46,7 @@ for kit in KITS:
     kit.keras.saving.register_keras_serializable("tests", "skewed")(skewed)
 
 
-def test_every_named_head_was_saved_by_both_kerases():
+def test_there_are_saved_files_of_every_named_head_for_both_versions():
     for kit in KITS:
         prefix = f"{kit.keras.__name__}-"
         saved = {key[len(prefix) :].partition("-")[0] for key in KNOWN["models"] if key.startswith(prefix)}
