@@ -345,7 +345,7 @@ def test_an_optimum_at_infinity_is_reported(family, y, limit):
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.thorough) for seed in (1, 2))])
-def test_counts_less_spread_than_a_poissons_send_a_negative_binomial_to_infinity(seed):
+def test_underdispersed_counts_send_a_negative_binomial_to_infinity(seed):
     fit = maximum_likelihood("NegativeBinomial", np.random.default_rng(seed).binomial(100, 0.9, 50))
     assert fit.message == "no finite maximum: the log-likelihood goes on rising as `probs` goes to 0"
 
@@ -547,7 +547,7 @@ def test_a_triangle_with_one_end_fixed_finds_its_peak():
     assert free.log_likelihood - 2 < fixed.log_likelihood <= free.log_likelihood
 
 
-def test_the_share_of_inflated_zeros_is_the_share():
+def test_a_zero_inflated_fit_reproduces_the_share_of_zeros():
     rng = np.random.default_rng(3)
     y = np.where(rng.uniform(size=2000) < 0.4, 0, rng.negative_binomial(3, 0.3, 2000))
     fit = maximum_likelihood("ZeroInflatedNegativeBinomial", y)

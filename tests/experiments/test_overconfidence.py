@@ -11,7 +11,7 @@ from tests.experiments.samples import Marginal
 
 
 @pytest.mark.parametrize("trained", [1, pytest.param(4, marks=pytest.mark.thorough)])  # networks per loss
-def test_a_short_run(tmp_path, capsys, monkeypatch, trained):
+def test_a_short_run_of_the_overconfidence_experiment(tmp_path, capsys, monkeypatch, trained):
     monkeypatch.setattr(overconfidence, "DistributionRegressor", Marginal)  # the regressor has its own tests
     monkeypatch.setattr(overconfidence, "MEMBERS", 2)
     methods = overconfidence.methods

@@ -5,7 +5,7 @@ import json
 from experiments import survival
 
 
-def test_a_short_run(tmp_path, capsys, monkeypatch):
+def test_a_short_run_of_the_survival_experiment(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(survival, "FAMILIES", ("Exponential", "LogNormal"))
     out = tmp_path / "run"
     (out / "unfinished").mkdir(parents=True)

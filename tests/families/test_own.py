@@ -139,7 +139,7 @@ def test_functions_may_return_mixtures_of_families_and_joint_distributions():
     np.testing.assert_array_equal(tf.convert_to_tensor(output), [[0.0], [0.0]])
 
 
-def test_a_class_that_describes_its_parameters_is_a_family(tmp_path, monkeypatch):
+def test_a_users_class_with_parameter_properties_is_a_family(tmp_path, monkeypatch):
     module = own_module(KITS[0], tmp_path, monkeypatch)
     family = nllfit.Family(module.Rayleigh)
     assert family.parameter_names == ("scale",)

@@ -38,7 +38,7 @@ def test_ridge_regression_matches_scikit_learn(diabetes):
     np.testing.assert_allclose(model.get_weights()[1], theirs.intercept_, rtol=1e-6)
 
 
-def test_logistic_regression():
+def test_penalised_logistic_regression_matches_scikit_learn():
     """scikit-learn's is `C` times the sum of losses and half the squares: `l2 = 1 / (2 C n)`."""
     x, y = load_breast_cancer(return_X_y=True)
     x, y = scale(x)[:200, :4], y[:200, None]

@@ -160,7 +160,7 @@ def test_warm_start_reuses_the_best_of_several_distributions():
     assert clone(model).fit(X, Y).predict(X) == pytest.approx(model.predict(X), rel=1e-6)
 
 
-def test_the_recipe_finds_a_line():
+def test_the_default_recipe_fits_a_line():
     """The default recipe of the benchmark, with two networks, one of them with bins."""
     x, y = X[:60], X[:60] @ [1.0, -2.0] + 0.1 * RNG.normal(size=60)
     model = DistributionRegressor("Normal", network="steep", num_members=2, max_epochs=60, random_state=0)

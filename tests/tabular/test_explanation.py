@@ -38,7 +38,7 @@ def test_quantiles_depend_on_the_columns_of_mean_and_spread(explanation):
     assert wild > 2 * calm
 
 
-def test_figures_of_an_explanation(explanation):
+def test_figures_of_an_explanation_show_its_numbers(explanation):
     ax = Figure().add_subplot()
     assert explanation.plot_importances(ax) is ax
     assert [label.get_text() for label in ax.get_yticklabels()][-1] == "mean"
