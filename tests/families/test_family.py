@@ -221,7 +221,7 @@ def test_every_parameter_can_be_held():
         )
 
 
-def test_a_mixture_without_means_predicts_a_median():
+def test_a_mixture_without_means_averages_the_medians_of_its_components():
     distribution = tfd.MixtureSameFamily(tfd.Categorical(probs=[0.25, 0.75]), tfd.StudentT(1.0, [4.0, 8.0], 1.0))
     assert law_of(distribution).central_value() == 7.0
 
