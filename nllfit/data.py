@@ -1,4 +1,4 @@
-"""Data as a user gives them: tuples `(x,)`, `(x, y)` or `(x, y, sample_weight)` of structures of tensors, checked."""
+"""Checks and conversion of a user's data: tuples `(x,)`, `(x, y)` or `(x, y, sample_weight)` of nested tensors."""
 
 import functools
 
@@ -27,7 +27,7 @@ __all__ = [
     "weighted",
 ]
 
-CHUNK_BYTES = 2**25  # of data that a program may copy, or that are read from a stream at once
+CHUNK_BYTES = 2**25  # of data that a trace may copy, or that are read from a stream at once
 _NAMES = ("x", "y", "sample_weight")
 
 
@@ -40,7 +40,7 @@ def pack(x, y, sample_weight, name=""):
 
 
 def as_rows(values, label="`x`"):
-    """A list of numbers, or of rows of them, as one array; anything else as it is."""
+    """A list of numbers, or of rows of numbers, as one array; anything else unchanged."""
     if not (isinstance(values, (list, tuple)) and all(np.isscalar(v) for v in tf.nest.flatten(values))):
         return values
     try:
@@ -50,7 +50,7 @@ def as_rows(values, label="`x`"):
 
 
 def as_inputs(x):
-    """Inputs as `predict` takes them, a structure of arrays and tensors with as many rows each; else an error."""
+    """The inputs of `predict` as a structure of arrays and tensors; raises if they are invalid or differ in length."""
     if x is None:
         raise ValueError("`x` is missing: give arrays, with one row an example, or a `tf.data.Dataset`.")
     for leaf in tf.nest.flatten(as_rows(x)):
@@ -66,13 +66,13 @@ def as_inputs(x):
 
 
 def check_cardinality(dataset):
-    """A `ValueError` for a dataset that has no end, before anybody reads it to its end."""
+    """Raises a `ValueError` for an infinite dataset, before it is read."""
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError("`x` is an infinite dataset: leave `repeat()` out, or say how many batches with `take(n)`.")
 
 
 def as_tensors(data, floatx, name):
-    """The parts as structures of tensors, NumPy's floats in `floatx` if given; else a `ValueError` names a part."""
+    """The parts as structures of tensors, with NumPy floats cast to `floatx` if given; raises for an invalid part."""
     if not 1 <= len(data) <= 3:
         raise ValueError(f"A batch is (x,), (x, y) or (x, y, sample_weight), but one has {len(data)} parts.")
 
@@ -85,7 +85,7 @@ def as_tensors(data, floatx, name):
 
     def tensor(part, leaf):
         label = _label(name, part, 0)
-        if leaf is None and part == "sample_weight":  # an output whose rows count alike
+        if leaf is None and part == "sample_weight":  # an output without weights
             leaf = np.ones(num_rows(data))
         if isinstance(leaf, np.ndarray):
             leaf = leaf.astype(floatx, copy=False) if floatx and leaf.dtype.kind == "f" else leaf
@@ -101,7 +101,7 @@ def as_tensors(data, floatx, name):
 
 
 def check_rows(data, name):
-    """Raises a `ValueError` for data without rows, of lengths that differ, or not finite."""
+    """Raises a `ValueError` if the data have no rows, differ in length, or are not finite."""
     check_lengths(data, name)
     if num_rows(data) == 0:
         raise ValueError(f"{_label(name, 'x', 0)} is empty: there is nothing to train on.")
@@ -118,7 +118,7 @@ def check_weights(data, name):
 
 
 def check_lengths(data, name, advice=""):
-    """Raises a `ValueError` for data of lengths that differ, or without any."""
+    """Raises a `ValueError` if arrays differ in length, or one is a single number."""
     leaves = [(_label(name, part, i), t) for part, i, t in _leaves(data)]
     for label, tensor in leaves:
         if len(tensor.shape) == 0:
@@ -131,7 +131,7 @@ def check_lengths(data, name, advice=""):
 
 
 def check_finite(data, name, where="row {}".format):
-    """Raises a `ValueError` for `x` or weights that are not finite, or weights below 0; outcomes may not count."""
+    """Raises a `ValueError` for `x` or weights that are not finite, or negative weights; `y` is checked elsewhere."""
     for part, i, tensor in _leaves(data):
         if part == "y":
             continue
@@ -142,15 +142,15 @@ def check_finite(data, name, where="row {}".format):
 
 
 def check_inputs(x):
-    """Raises a `ValueError` for inputs, as `predict` takes them, that are not finite."""
+    """Raises a `ValueError` if inputs of `predict` are not finite."""
     for i, leaf in enumerate(tf.nest.flatten(pack(x, None, None))):
         if isinstance(leaf, tf.Tensor) or (isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f"):
             check_numbers(tf.convert_to_tensor(leaf), _label("", "x", i))
 
 
 def check_numbers(tensor, label, where="row {}".format):
-    """Raises a `ValueError` that names the first number that is not finite, and `where` its row is."""
-    # A sum is a tenth of the work of looking at each number, and only a finite one needs no second look.
+    """Raises a `ValueError` that names the first number that is not finite, and its row by `where`."""
+    # A sum takes a tenth of the time of checking each number, and if it is finite, so are all numbers.
     if not tensor.dtype.is_floating or np.isfinite(tf.reduce_sum(tensor).numpy()):
         return
     bad = np.argwhere(~np.isfinite(tensor.numpy()))
@@ -163,7 +163,7 @@ def check_numbers(tensor, label, where="row {}".format):
 
 
 def weighted(data, class_weight, floatx):
-    """`data` with the weight of each row's class in its sample weights, as Keras has it."""
+    """`data` with the weight of each row's class multiplied into the sample weights, as in Keras."""
     if class_weight is None:
         return data
     if len(data) < 2 or not tf.is_tensor(data[1]):
@@ -189,12 +189,12 @@ def weighted(data, class_weight, floatx):
 
 
 def num_rows(data):
-    """The rows of the data's first tensor."""
+    """The number of rows of the first tensor."""
     return tf.nest.flatten(data)[0].shape[0]
 
 
 def num_bytes(data):
-    """The bytes of all tensors."""
+    """The total size of all tensors in bytes."""
     return sum(t.dtype.size * max(1, t.shape.num_elements()) for t in tf.nest.flatten(data))
 
 
@@ -204,12 +204,12 @@ def shapes(data):
 
 
 def part_name(name: str, part: str) -> str:
-    """What to call `x`, `y` or `sample_weight` of an argument of that name, or without one."""
+    """The name of `x`, `y` or `sample_weight` in a message, with the argument that contains it, if any."""
     return f"{name}'s {part}" if name else part
 
 
 def _labels(y):
-    """The class of each row, of labels `[n]` or `[n, 1]` or of their probabilities `[n, classes]`; None if of none."""
+    """The class of each row from labels `[n]` or `[n, 1]` or class probabilities `[n, classes]`; None for others."""
     if y.ndim == 2 and y.shape[1] > 1:
         return y.argmax(1) if np.all(y >= 0) and np.allclose(y.sum(1), 1) else None
     if y.dtype.kind not in "biuf" or y.size != len(y) or not np.all(y == np.floor(y)):
@@ -218,7 +218,7 @@ def _labels(y):
 
 
 def _arrays(values, label):
-    """A structure of NumPy arrays and tensors; a list of numbers is one array."""
+    """The values as a structure of NumPy arrays and tensors; a list of numbers becomes one array."""
 
     def array(leaf):
         refuse_censored_data(label, leaf)
@@ -233,7 +233,7 @@ def _is_numeric(leaf):
 
 
 def _tensor(leaf, label):
-    """An array or tensor as a tensor of real numbers or strings; else a `ValueError`."""
+    """An array or tensor as a tensor of real numbers or strings; raises a `ValueError` for other types."""
     if leaf is None:
         raise ValueError(f"{label} holds a None: give an array, with one row an example.")
     if isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor)):

@@ -1,20 +1,21 @@
-"""Which Keras loss is which head's negative log-likelihood, one row each.
+"""The Keras losses that are negative log-likelihoods of heads, and the Keras regularizers that are priors.
 
 With D the size of one outcome and s the head's fixed scale,
 
     negative_log_likelihood = factor * keras_loss + offset
 
-so the two have the same minimum, and gradients in proportion. The tests, `experiments.equivalence` and the README's
-table all read `EQUIVALENCES`. (Keras's Poisson loss adds `tf_keras.backend.epsilon()` to the rate in its logarithm.)
+so both have the same minimum and proportional gradients. The tests, `experiments.equivalence` and the table in the
+README all read `EQUIVALENCES`. (Keras's Poisson loss adds `tf_keras.backend.epsilon()` to the rate in its logarithm.)
 
-A regularizer is a prior's negative log density in the same way, and `PRIORS` has a row for each. With `n` rows, and the
-mean negative log-likelihood as the loss,
+In the same way, a regularizer is the negative log-density of a prior; `PRIORS` has a row for each. With `n` rows and
+the mean negative log-likelihood as the loss,
 
     n * regularizer = -log prior + constant
 
 so `fit` and `fit_lbfgs` find the maximum of the posterior, and `standard_errors` its Laplace approximation. The weight
-decay of `AdamW` is no prior, because it changes the step and not the loss. Where AdamW is at rest, the gradient `g` of
-the loss is `-decay * w * (|g| + epsilon)`. That is 0 but for `epsilon`, so the optimum is that of the likelihood.
+decay of `AdamW` is not a prior, because it changes the step and not the loss. When AdamW has converged, the gradient
+`g` of the loss is `-decay * w * (|g| + epsilon)`. Apart from `epsilon` this is 0, so the optimum is that of the
+likelihood.
 """
 
 import dataclasses
@@ -35,14 +36,14 @@ class Equivalence:
     """One Keras loss and the head whose negative log-likelihood it is.
 
     Attributes:
-      loss: the loss as a user of Keras writes it.
-      keras_loss: makes the loss `(y, link(u)) -> [B]`, the mean over the outcome that Keras takes; of tf_keras, or of
-        the `keras` it is given.
-      head: makes the head, from D and s; of tf_keras, or of the module `heads` it is given.
-      link: from the numbers `u` that the head takes to the prediction that the loss takes.
-      scale: the factor, from D and s.
-      offset: the term without parameters in nats, from D, s and the outcomes `y`; a number or `[B]`.
-      head_text, scale_text, offset_text: the same as formulas.
+      loss: the Keras expression of the loss.
+      keras_loss: returns the loss `(y, link(u)) -> [B]`, a mean over the outcome; by default of tf_keras, or of the
+        given `keras`.
+      head: returns the head for D and s; by default of tf_keras, or of the given module `heads`.
+      link: maps the input `u` of the head to the prediction that the loss takes.
+      scale: returns the factor for D and s.
+      offset: returns the term without parameters, in nats, for D, s and the outcomes `y`; a number or `[B]`.
+      head_text, scale_text, offset_text: the same as text.
     """
 
     loss: str
@@ -141,11 +142,11 @@ class PriorEquivalence:
     """One Keras regularizer and the prior of each weight whose negative log density it is, divided by `n` rows.
 
     Attributes:
-      regularizer: the regularizer as a user of Keras writes it.
-      keras_regularizer: makes it from its factor; of tf_keras, or of the `keras` it is given.
-      prior: makes the prior of a weight from the factor and the number of rows.
-      factor: the factor from the prior's scale and the number of rows.
-      prior_text, factor_text: the same as formulas.
+      regularizer: the Keras expression of the regularizer.
+      keras_regularizer: returns the regularizer for a factor; by default of tf_keras, or of the given `keras`.
+      prior: returns the prior of a weight for the factor and the number of rows.
+      factor: returns the factor for the prior's scale and the number of rows.
+      prior_text, factor_text: the same as text.
     """
 
     regularizer: str

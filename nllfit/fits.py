@@ -1,4 +1,4 @@
-"""What every fit by maximum likelihood says of itself, whether of a sample's family or of a network's weights."""
+"""The base class of maximum-likelihood fits, of samples and of networks: information criteria and Wald intervals."""
 
 import math
 import numbers
@@ -12,7 +12,7 @@ __all__ = ["MaximumLikelihoodFit", "check_level", "wald_interval"]
 
 
 class MaximumLikelihoodFit:
-    """A maximum of the log-likelihood, in nats, and what it is judged by."""
+    """A maximum of the log-likelihood, in nats, with its information criteria."""
 
     log_likelihood: float
     num_observations: float
@@ -30,7 +30,7 @@ class MaximumLikelihoodFit:
         return self.num_parameters * math.log(self.num_observations) - 2 * self.log_likelihood
 
     def _heading(self, label: str, covariance: str, width: int) -> list[str]:
-        """The lines above a table of estimates: what was fitted to how much, and how well."""
+        """The lines above a table of estimates: family, sizes, log-likelihood and information criteria."""
         left = {
             "Family:": label,
             "No. Observations:": f"{self.num_observations:g}",
@@ -56,6 +56,6 @@ def wald_interval(estimate: np.ndarray, error: np.ndarray, level: float) -> np.n
 
 
 def check_level(level: Any) -> None:
-    """Raises a `ValueError` for what is no probability of an interval."""
+    """Raises a `ValueError` if `level` is not a number between 0 and 1."""
     if not (isinstance(level, numbers.Real) and 0 < float(level) < 1):
         raise ValueError(f"`level` is {level!r}: give a probability between 0 and 1, such as 0.95.")

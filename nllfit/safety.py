@@ -1,4 +1,4 @@
-"""Keras's safe mode, kept by TensorFlow Probability's layers: a file is data, and runs no code of its own."""
+"""Makes the layers of TensorFlow Probability obey Keras's safe mode, in which a model file cannot run code."""
 
 import functools
 from collections.abc import Callable
@@ -11,11 +11,11 @@ __all__ = ["keep_safe_mode"]
 
 
 def keep_safe_mode() -> None:
-    """Makes `load_model(..., safe_mode=True)`, Keras's default, refuse layers of TFP that hold code.
+    """Makes `load_model(..., safe_mode=True)`, Keras's default, refuse TFP layers that contain code.
 
-    TFP unpickles the function of a `DistributionLambda` however it is loaded: a file from a stranger could run any
-    command. Ours hold plain values and are not concerned. `safe_mode=False` loads such a file as before, and `.h5`
-    files and SavedModels, for which Keras has no safe mode, are for those you trust.
+    TFP unpickles the function of a `DistributionLambda` even in safe mode, so a file from a stranger could run any
+    command. The heads of nllfit contain only plain values. With `safe_mode=False` such a file still loads. Keras has no
+    safe mode for `.h5` files and SavedModels: load them only if you trust the author.
     """
     for module, name in CODE_LOADERS:
         load = getattr(module, name)

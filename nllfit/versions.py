@@ -1,7 +1,8 @@
-"""Versions: whether the installed TensorFlow, TensorFlow Probability and tf-keras fit together.
+"""A check that the installed versions of TensorFlow, TensorFlow Probability and tf-keras are compatible.
 
-They are installed apart from each other, and what does not fit fails in a traceback from within one of them. Importing
-this module reads the versions from their metadata, imports none of them, and raises an `ImportError` of one sentence.
+The packages are installed separately, and incompatible versions fail with a traceback from inside one of them. The
+import of this module reads the versions from the packages' metadata, without importing the packages, and raises an
+`ImportError` with one sentence.
 """
 
 import importlib.metadata
@@ -9,11 +10,11 @@ import re
 
 __all__ = ["LOWEST", "mismatch"]
 
-LOWEST = {"tensorflow": "2.19", "tensorflow-probability": "0.25", "tf-keras": "2.19"}  # as in setup.cfg
+LOWEST = {"tensorflow": "2.19", "tensorflow-probability": "0.25", "tf-keras": "2.19"}  # the same as in setup.cfg
 
 
 def mismatch(found: dict[str, str]) -> str | None:
-    """What to say where versions, by the name of the package, do not fit together; None where they do.
+    """The error message for incompatible versions, given by package name; None if they are compatible.
 
     Example:
       >>> from nllfit.versions import mismatch
@@ -26,7 +27,7 @@ def mismatch(found: dict[str, str]) -> str | None:
         major, minor = _minor(own[0])
         install = [text for text in install if "tf-keras" not in text] + [f"'tf-keras=={major}.{minor}.*'"]
     elif "tensorflow" in wrong and "tf-keras" not in wrong:
-        install.append("tf-keras")  # pip takes the one that fits
+        install.append("tf-keras")  # pip selects a compatible version
     if not install:
         return None
     here = ", ".join(f"{name} {version}" for name, version in found.items())
@@ -43,7 +44,7 @@ def _minor(version):
 
 
 def _installed():
-    """The versions by name; builds such as `tf-nightly` have names of their own."""
+    """The installed versions by package name, without builds under other names, such as `tf-nightly`."""
     found = {}
     for name in LOWEST:
         try:
