@@ -24,7 +24,9 @@ def as_sample(
     """
     given = as_array(y)
     if given.dtype.kind not in "biufO":  # NumPy would convert complex numbers, dates and text to floats
-        raise ValueError(f"`y` is of dtype {given.dtype}, not an array of numbers: give one number, or row, each.")
+        raise ValueError(
+            f"`y` is of dtype {given.dtype}, not an array of numbers: give a number, or a row, for each observation."
+        )
     sample = as_array(given, np.float64)
     if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
         raise ValueError(f"`y` has {np.sum(y.mask)} masked values: give only the others, `y.compressed()`.")

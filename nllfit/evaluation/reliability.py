@@ -25,8 +25,8 @@ def miscalibration_area(pit: ArrayLike) -> float:
     """
     pit = np.sort(np.ravel(pit))
     low, high = np.arange(len(pit)) / len(pit), np.arange(1, len(pit) + 1) / len(pit)
-    # The area between two distribution functions is that between their quantile functions: the i-th sorted PIT is the
-    # quantile for all probabilities from low to high.
+    # Two distribution functions enclose the same area as their quantile functions. The i-th sorted PIT is the quantile
+    # for all probabilities between its `low` and `high`.
     inside = np.clip(pit, low, high)
     areas = np.abs((low + inside) / 2 - pit) * (inside - low) + np.abs((inside + high) / 2 - pit) * (high - inside)
     return float(areas.sum())
@@ -52,7 +52,7 @@ def binned_frequencies(
       ([0.3, 0.6], [0.5, 1.0], [2, 1])
     """
     probabilities, happened = np.ravel(probabilities).astype(float), np.ravel(happened).astype(float)
-    # k / num_bins, correctly rounded: `linspace(0, 1, 13)[5]` is below 5 / 12, which would then fall in the next bin.
+    # Not `linspace`: it rounds 5 / 12 down, so that a probability of 5 / 12 would be in the next bin.
     edges = np.arange(1, num_bins) / num_bins
     bins = np.searchsorted(edges, probabilities, side="left")
     counts = np.bincount(bins, minlength=num_bins)

@@ -182,6 +182,6 @@ def _checked(pit):
 
 
 def _binomial_range(n, probs):
-    """The ends of the central 95% interval of the share of `n` independent events that happen, for each of `probs`."""
+    """The central 95% interval of a binomial share, of `n` trials, for each probability in `probs`: its ends."""
     counts = tfd.Binomial(float(n), probs=np.clip(probs, 1e-9, 1 - 1e-9))
     return np.asarray(quantile(counts, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])) / n

@@ -48,7 +48,7 @@ def as_numbers(name: str, value: Any, data: Any) -> np.ndarray:
     """Like `as_column`, but only for finite numbers; in float64."""
     values = as_column(name, value, data)
     if values.dtype.kind not in "buif":
-        raise ValueError(f"`{name}` holds values of dtype {values.dtype}: give one number a row.")
+        raise ValueError(f"`{name}` holds values of dtype {values.dtype}: give one number per row.")
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError(f"`{name}` is not finite in {_rows(~np.isfinite(values), data)}: give finite numbers.")

@@ -79,7 +79,7 @@ def test_survival_probabilities_match_lifelines(heart):
 
 
 def test_splitting_rows_in_time_does_not_change_the_fit(heart):
-    """Splitting subjects into two rows at a time changes neither the estimates nor the cluster-robust errors."""
+    """Splitting each subject into two rows, before and after some time, changes neither estimates nor errors."""
     first = heart.assign(subject=heart.index, start=0.0)
     cut = first.t > 3
     early = first.assign(censors=np.where(cut, 0, first.censors), t=np.where(cut, 3.0, first.t))
