@@ -229,9 +229,11 @@ class Law:
         """The point prediction: see `predictions.central_value`."""
         return central_value(self.unchecked())
 
-    def unchecked(self, change: Callable[[tf.Tensor], tf.Tensor] = lambda value: value) -> "Law":
-        """The same law without assertions, so that TensorFlow can prune unused operations."""
-        return law_of(with_parameters(self.distribution, lambda value, _: change(value), validate_args=False))
+    def unchecked(self) -> "Law":
+        """The same law, in a graph without assertions, so that TensorFlow can prune unused operations."""
+        if tf.executing_eagerly() or not self.distribution.validate_args:
+            return self
+        return law_of(with_parameters(self.distribution, lambda value, _: value, validate_args=False))
 
     @property
     def has_finite_mean(self) -> bool:

@@ -36,9 +36,11 @@ def central_value(law: Any) -> tf.Tensor:
 def _with_fallback(law, mean):
     """The mean where it is finite, and elsewhere the law's center."""
     finite = tf.math.is_finite(mean)
+    if tf.executing_eagerly() and tf.reduce_all(finite):
+        return mean  # without a copy of the distribution
     # TFP's quantiles have no gradient in a branch. TensorFlow would need it if a tape watched an input of the branch,
     # or a gradient reached its output.
-    constant_law, constant_mean = law.unchecked(tf.stop_gradient), tf.stop_gradient(mean)
+    constant_law, constant_mean = law.constant(), tf.stop_gradient(mean)
 
     def elsewhere():
         try:
