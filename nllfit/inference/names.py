@@ -72,9 +72,12 @@ def leading_to(layer: Any, layers: Sequence, addition: type) -> list:
     """The layers whose outputs reach `layer` directly, or through a layer of class `addition` that adds an offset.
 
     Args:
-      layer: whose input it is.
-      layers: all of the model. None stands for an input that is the output of none of them.
-      addition: the class.
+      layer: the layer whose inputs are traced back.
+      layers: all layers of the model.
+      addition: the class of layers that add, `Add`.
+
+    Returns:
+      A list of layers, with None for an input that no layer in `layers` outputs.
     """
     tensors = _of_graph(layer, "input")
     found: list[Any] = []
