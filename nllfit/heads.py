@@ -4,6 +4,13 @@ A head is a `tfp.layers.DistributionLambda` over a `Family`; its arguments are t
 a tensor, so in `predict`, in Keras's own metrics and in an exported model, it is the distribution's `central_value`:
 the mean, or the probabilities of classes. A head computes in the dtype of its input, and in float32 where that is 16
 bits wide.
+
+Besides the arguments of its family, every head takes:
+
+  as_tensor: "mean", or "sample" for one draw from the distribution of each row, in training and in `predict`. The
+    gradient flows through the draw, so the head may be a latent variable inside a network.
+  activity_regularizer: None, or `nllfit.KLDivergence(prior)`, which the head adds to the loss once for each batch.
+  seed: of the draws; None takes one from Python's generator, which Keras's `set_random_seed` fixes.
 """
 
 import tensorflow as tf

@@ -4,6 +4,13 @@ Their arguments are those of `nllfit.families.catalogue`, from which `nllfit.hea
 what an example there does with the output, do here with its `distribution`. A head computes in the dtype of its input,
 and in float32 where that is 16 bits wide.
 
+Besides the arguments of its family, every head takes:
+
+  as_tensor: "mean", or "sample" for one draw from the distribution of each row, in training and in `predict`. The
+    gradient flows through the draw, so the head may be a latent variable inside a network.
+  activity_regularizer: None, or `nllfit.KLDivergence(prior)`, which the head adds to the loss once for each batch.
+  seed: of the draws; None takes one from Python's generator, which Keras's `set_random_seed` fixes.
+
     >>> from nllfit import keras3
     >>> keras3.heads.Normal(scale=1.0)(tf.zeros([8, 1])).distribution.log_prob(tf.zeros([8, 1])).shape
     TensorShape([8])

@@ -68,6 +68,12 @@ for kit in KITS:
         found[f"{kit.keras.__name__}, {name}"] = [
             same(a.values(), b.values()), same(one.get_weights(), two.get_weights())
         ]
+    with strategy.scope():
+        head = kit.heads.Normal(as_tensor="sample", seed=1)
+        head.build((None, 2))
+    draws = tf.function(lambda: strategy.run(lambda: tf.convert_to_tensor(head(tf.zeros([3, 2])))))()
+    draws = [part.numpy().ravel() for part in strategy.experimental_local_results(draws)]
+    found[f"{kit.keras.__name__}, equal draws"] = int(np.sum(draws[0] == draws[1]))
     if kit is KITS[1] or len(sys.argv) > 1:
         a, b = make(kit, None), make(kit, strategy)  # the second is trained by Keras itself
         options = {"batch_size": 16, "shuffle": False, "verbose": 0}
@@ -107,6 +113,7 @@ def test_two_devices_give_the_same_result_as_one(request):
     found = json.loads(result.stdout.splitlines()[-1])
     numbers = {what: values for what, values in found.items() if what.endswith(("arrays", "dataset", "by Keras"))}
     assert {what.partition(", ")[2] for what in numbers} == {"arrays", "a dataset", "a distributed dataset", "by Keras"}
+    assert [found[f"{kit.keras.__name__}, equal draws"] for kit in KITS] == [0, 0]
     for what, (history, weights) in numbers.items():
         assert history < 2e-6, what  # float32, about 10 steps
         assert weights < 1e-6, what
