@@ -94,7 +94,14 @@ class Surface:
     def _program(self):
         if self._of_data is None:
             size = sum(w.shape.num_elements() for w in self._weights)
-            self._of_data = self._loss.get_concrete_function(self._specs, tf.TensorSpec([size], self.dtype))
+            program = self._loss.get_concrete_function(self._specs, tf.TensorSpec([size], self.dtype))
+            if any("Random" in operation for operation in _operations(program.graph.as_graph_def())):
+                raise ValueError(
+                    '`model` draws random numbers when it predicts, as a head with `as_tensor="sample"`, uncertain '
+                    "weights or dropout with `training=True` do, so that its loss differs from call to call and has no "
+                    "curvature to measure: train it with `nllfit.fit`."
+                )
+            self._of_data = program
         return self._of_data
 
     def value(self, w: np.ndarray) -> float:
@@ -215,8 +222,13 @@ def assign(weights: list, position: tf.Tensor) -> None:
 
 
 def _has_loops(graph):
+    return any("While" in operation for operation in _operations(graph))
+
+
+def _operations(graph):
+    """The types of operation in a graph and in the functions it calls."""
     nodes = [graph.node, *(function.node_def for function in graph.library.function)]
-    return any("While" in node.op for node in itertools.chain(*nodes))
+    return {node.op for node in itertools.chain(*nodes)}
 
 
 def _in_float64(model):

@@ -124,6 +124,14 @@ def test_a_float64_model_draws_in_float64(kit):
     assert head.losses[0].dtype == tf.float64
 
 
+@pytest.mark.parametrize("ask", [nllfit.fit_lbfgs, nllfit.standard_errors, nllfit.laplace])
+def test_curvature_is_asked_of_no_model_that_draws(ask):
+    with pytest.raises(
+        ValueError, match=r"`model` draws random numbers when it predicts, .* train it with `nllfit.fit`"
+    ):
+        ask(coder(KITS[0]), X, X)
+
+
 RELAXED = "RelaxedOneHotCategorical"
 
 
