@@ -39,12 +39,16 @@ class Objective:
       weights: all trainable weights, `[p]`.
       places: the indices of the trainable variables that are not held.
       prior_scale: of the Normal prior of each weight; None for the scale that maximises the evidence.
+
+    Raises:
+      ValueError: if the model draws random numbers, so that its likelihood is no function of the weights.
     """
 
     def __init__(self, surface: Fisher, weights: np.ndarray, places: tuple[int, ...], prior_scale: float | None):
         self._surface, self._weights, self._places, self._prior_scale = surface, weights, places, prior_scale
         self._chosen = np.concatenate([np.split(np.arange(len(weights)), surface.ends[:-1])[i] for i in places])
         self._start = weights[self._chosen]
+        surface.value(weights)  # raises if the model draws random numbers
 
     def at_the_weights(self) -> Posterior:
         """The posterior whose mean are the weights."""

@@ -4,11 +4,12 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+import tensorflow as tf
+
 from nllfit.adapters import Model
 from nllfit.adapters.models import float_dtype, variable_of
 from nllfit.families.protocol import ParametricFamily
 from nllfit.outputs import distribution_of
-from nllfit.training.arguments import deterministic_outputs
 from nllfit.training.batches import checked_arrays
 from nllfit.training.outcomes import outcome_check
 
@@ -25,7 +26,7 @@ def checked(model: Model, x: Any, y: Any, sample_weight: Any = None) -> tuple[tu
     """
     check = functools.partial(outcome_check, model)
     data = checked_arrays(x, y, sample_weight, check=check, floatx=float_dtype(model), reader="the likelihood")
-    output = deterministic_outputs(model, data[0])
+    output = model(tf.nest.map_structure(lambda t: t[:1], data[0]), training=False)
     if isinstance(output, (list, tuple, dict)):
         raise ValueError(f"The model has {len(output)} outputs: give one with one head.")
     origin = getattr(distribution_of(output), "origin", None)

@@ -12,7 +12,7 @@ from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.models import is_keras_code
 from nllfit.families.arguments import as_count
 
-__all__ = ["as_integers", "check_options", "check_trainable", "deterministic_outputs", "epoch_callbacks", "only_reads"]
+__all__ = ["as_integers", "check_options", "check_trainable", "epoch_callbacks", "only_reads"]
 
 _READERS = "CSVLogger", "EarlyStopping", "ModelCheckpoint", "TerminateOnNaN"
 _BATCH_HOOKS = [f"on_{kind}batch_{end}" for kind in ("", "train_", "test_") for end in ("begin", "end")]
@@ -42,24 +42,6 @@ def check_trainable(model: Model, strategies: Sequence[str] = ()) -> None:
             + (f"give one of {', '.join(strategies)}, or " if strategies else "")
             + "use `model.fit`."
         )
-
-
-def deterministic_outputs(model: Model, x: Any) -> Any:
-    """What a model predicts for the first row of a structure of tensors; builds the model if it is not built.
-
-    Raises:
-      ValueError: if the model draws random numbers in prediction, so that its loss is no function of the weights.
-    """
-    row = tf.nest.map_structure(lambda t: t[:1], x)
-    outputs, again = model(row, training=False), model(row, training=False)
-    parts = zip(tf.nest.flatten(outputs), tf.nest.flatten(again), strict=True)
-    pairs = [(np.asarray(tf.convert_to_tensor(a)), np.asarray(tf.convert_to_tensor(b))) for a, b in parts]
-    if not all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs):
-        raise ValueError(
-            "Two calls of the model give two predictions, because a layer draws random numbers. So the loss is no "
-            "function of the weights: train with `nllfit.fit`."
-        )
-    return outputs
 
 
 def _check_versions(model, adapter):

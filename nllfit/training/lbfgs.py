@@ -5,11 +5,12 @@ import numbers
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.models import float_dtype
 from nllfit.initialization import initialize
-from nllfit.training.arguments import as_integers, check_trainable, deterministic_outputs
+from nllfit.training.arguments import as_integers, check_trainable
 from nllfit.training.batches import checked_arrays
 from nllfit.training.loss_surface import Surface, flat_weights, set_weights, surface_over
 from nllfit.training.outcomes import outcome_check
@@ -82,7 +83,7 @@ def fit_lbfgs(
         isinstance(tolerance, numbers.Real) and not isinstance(tolerance, bool) and 0 <= tolerance < float("inf")
     ):
         raise ValueError(f"`tolerance` is {tolerance!r}: give a finite number >= 0, or None.")
-    deterministic_outputs(model, data[0])  # and builds what is not built yet
+    model(tf.nest.map_structure(lambda t: t[:1], data[0]), training=False)  # builds what is not built yet
     if not model.trainable_variables:
         raise ValueError("The model has no trainable weights: there is nothing to solve for.")
     best = start = flat_weights(model)

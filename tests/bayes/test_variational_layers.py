@@ -341,9 +341,9 @@ def test_local_reparameterization_is_refused_for_shared_weights(kit):
         layer(inputs)
 
 
-@each_keras
-@pytest.mark.parametrize("solve", [nllfit.fit_lbfgs, nllfit.standard_errors, nllfit.laplace], ids=lambda f: f.__name__)
-def test_a_model_that_draws_is_refused_where_the_loss_must_be_a_function_of_the_weights(kit, solve):
+@mainly(keras)
+@pytest.mark.parametrize("layers", ["last", "all"])
+def test_laplace_refuses_layers_that_draw(kit, layers):
     model, x, y = network(kit, kl_weight=0.1)
-    with pytest.raises(ValueError, match=r"a layer draws random numbers\. .* train with `nllfit.fit`"):
-        solve(model, x, y)
+    with pytest.raises(ValueError, match="`model` draws random numbers when it predicts"):
+        nllfit.laplace(model, x, y, layers=layers)
