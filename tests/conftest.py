@@ -3,23 +3,35 @@
 import gc
 import math
 import sys
+import zlib
 
 import pytest
+
+TURNS = 10
 
 
 def pytest_addoption(parser):
     parser.addoption("--thorough", action="store_true", help="every pair, not each in one setting")
+    parser.addoption(
+        "--turn",
+        type=int,
+        choices=range(TURNS),
+        help="a tenth of the tests marked `thorough`, beside the ordinary ones",
+    )
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "thorough: a test that runs only with --thorough")
+    config.addinivalue_line("markers", "thorough: a test that runs only with --thorough, or in its --turn")
 
 
 def pytest_collection_modifyitems(config, items):
-    if not config.getoption("--thorough"):
-        left_out = [item for item in items if item.get_closest_marker("thorough")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    def is_left_out(item):
+        in_turn = zlib.crc32(item.nodeid.encode()) % TURNS == config.option.turn
+        return item.get_closest_marker("thorough") and not (config.option.thorough or in_turn)
+
+    left_out = [item for item in items if is_left_out(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not is_left_out(item)]
 
 
 @pytest.hookimpl(trylast=True)
