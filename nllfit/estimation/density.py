@@ -69,6 +69,14 @@ class Density:
         return self._program(values, None)
 
     @functools.cached_property
+    def has_derivatives(self) -> bool:
+        """Whether TensorFlow knows the second derivative of each operation."""
+        try:
+            return bool(self.derivatives)
+        except LookupError:
+            return False
+
+    @functools.cached_property
     def derivatives(self) -> Any:
         """`f(point [q], held, y [n, *event], weights [n])`: the sum, its gradient `[q]` and its Hessian `[q, q]`."""
 

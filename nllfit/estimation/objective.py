@@ -137,7 +137,7 @@ class Objective:
 
     def is_differentiable(self, w: np.ndarray) -> bool:
         """Whether TensorFlow's derivatives agree with differences; TFP's by the order of a Bessel function do not."""
-        if self.density.length > _MOST_OPERATIONS:
+        if self.density.length > _MOST_OPERATIONS or not self.density.has_derivatives:
             return False
         few = self.sample(_FEW_OBSERVATIONS)
         exact, approximate = few._by_tensorflow(w), few._by_differences(w)
