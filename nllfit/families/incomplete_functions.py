@@ -12,62 +12,35 @@ All functions compute in float64 and return the dtype of `x`. Their values and s
 which TensorFlow traces once in a process: the Hessian of a censored likelihood calls them some thirty times.
 
 Source: DiDonato and Morris, Algorithm 708: Significant digit computation of the incomplete beta function ratios, 1992,
-for Stirling's formula with its cancellation removed, and for the expansion in incomplete gamma functions.
+for the expansion in incomplete gamma functions.
 """
 
-import functools
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-__all__ = ["beta_tails", "gamma_tails", "log_beta_kernel", "log_gamma_kernel"]
+from nllfit.families.log_kernels import (
+    LARGE,
+    beta_stirling,
+    gamma_stirling,
+    in_float64,
+    log_beta_kernel,
+    log_gamma_kernel,
+)
+from nllfit.families.programs import traced_once, without_slopes
+
+__all__ = ["beta_tails", "gamma_tails"]
 
 Tails = tuple[tf.Tensor, tf.Tensor]
 
 _LARGE_SHAPE = 1e3  # of a gamma distribution, where TensorFlow still has 12 digits
-_LARGE_BOTH = 1e2  # of the smaller beta parameter, where the density of the logit is close to a Normal density
 _LARGE_ONE = 1e5  # of the larger beta parameter, where TensorFlow still has 9 digits
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(24) + np.array([[1.0], [0.0]])) / 2
 _NATS = 50.0  # below the density at its start, a Normal tail has no more digits to give
 _TINY = np.finfo(np.float64).tiny
 _ASIDE = 1e-8
-
-
-def _traced_once(function):
-    """A function of float64 tensors of one shape, elementwise, as one program for all shapes."""
-    programs = {}  # by the number of arguments, which is one
-
-    @functools.wraps(function)
-    def called(*values):
-        if not programs:
-            signature = [tf.TensorSpec([None], tf.float64)] * len(values)
-            programs[len(values)] = tf.function(function, signature, autograph=False)
-        results = programs[len(values)](*(tf.reshape(value, [-1]) for value in values))
-        return tf.nest.map_structure(lambda result: _like(result, values[0]), results)
-
-    return called
-
-
-def _like(vector, tensor):
-    result = tf.reshape(vector, tf.shape(tensor))
-    result.set_shape(tensor.shape)
-    return result
-
-
-def _without_slopes(function):
-    """A function whose derivatives are a `LookupError`: TensorFlow has none, or only after seconds of tracing."""
-
-    @tf.custom_gradient
-    def called(*values):
-        def slopes(*_):
-            raise LookupError("Incomplete functions have no second derivatives that involve a parameter.")
-
-        return function(*map(tf.stop_gradient, values)), slopes
-
-    return called
 
 
 def gamma_tails(shape: tf.Tensor, x: tf.Tensor) -> Tails:
@@ -79,7 +52,7 @@ def gamma_tails(shape: tf.Tensor, x: tf.Tensor) -> Tails:
       shape: positive, of a shape that broadcasts with that of `x`.
       x: not negative.
     """
-    return _as(x.dtype, _gamma(*_in_float64(shape, x)))
+    return _as(x.dtype, _gamma(*in_float64(shape, x)))
 
 
 def beta_tails(a: tf.Tensor, b: tf.Tensor, x: tf.Tensor, rest: tf.Tensor) -> Tails:
@@ -92,48 +65,12 @@ def beta_tails(a: tf.Tensor, b: tf.Tensor, x: tf.Tensor, rest: tf.Tensor) -> Tai
       x: between 0 and 1.
       rest: `1 - x`, which the caller may know to more digits than the difference has.
     """
-    a, b, value, rest = _in_float64(a, b, x, rest)
+    a, b, value, rest = in_float64(a, b, x, rest)
     swapped = value > rest
     first, second = tf.where(swapped, b, a), tf.where(swapped, a, b)
     value, rest = tf.maximum(tf.where(swapped, rest, value), _TINY), tf.where(swapped, value, rest)
     below, above = _beta(first, second, value, rest)
     return _as(x.dtype, (tf.where(swapped, above, below), tf.where(swapped, below, above)))
-
-
-def log_gamma_kernel(shape: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-    """`log(x^shape exp(-x) / Gamma(shape))`, the log-density of `log X` of a Gamma distribution of rate 1."""
-    return tf.cast(_log_gamma_kernel(*_in_float64(shape, x)), x.dtype)
-
-
-@_traced_once
-def _log_gamma_kernel(shape, x):
-    large = (shape >= _LARGE_BOTH) & (x > shape / 2)
-    direct = shape * tf.math.log(tf.maximum(x, _TINY)) - x - tf.math.lgamma(shape)
-    stirling = _gamma_stirling(tf.where(large, shape, _LARGE_BOTH), tf.where(large, x, _LARGE_BOTH))
-    return tf.where(large, stirling, direct)
-
-
-def log_beta_kernel(a: tf.Tensor, b: tf.Tensor, x: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
-    """`log(x^a rest^b / B(a, b))`, the log-density of the logit of a Beta distribution."""
-    return tf.cast(_log_beta_kernel(*_in_float64(a, b, x, rest)), x.dtype)
-
-
-@_traced_once
-def _log_beta_kernel(a, b, x, rest):
-    large = (tf.minimum(a, b) >= _LARGE_BOTH) & (tf.minimum(x / a, rest / b) * (a + b) > 0.5)
-    left = x < rest
-    smaller = tf.where(left, x, rest)
-    log_low, log_high = tf.math.log(tf.maximum(smaller, _TINY)), tf.math.log1p(-smaller)
-    direct = a * tf.where(left, log_low, log_high) + b * tf.where(left, log_high, log_low) - tfp.math.lbeta(a, b)
-    a, b = (tf.where(large, size, _LARGE_BOTH) for size in (a, b))
-    x, rest = (tf.where(large, part, 0.5) for part in (x, rest))
-    return tf.where(large, _beta_stirling(a, b, x, rest), direct)
-
-
-def _in_float64(*values):
-    cast = [tf.cast(value, tf.float64) for value in values]
-    zeros = tf.zeros_like(sum(cast[1:], cast[0]))  # TensorFlow's functions do not broadcast
-    return [value + zeros for value in cast]
 
 
 def _as(dtype, tails):
@@ -150,25 +87,32 @@ def _gamma(shape, x):
     return _gamma_values(shape, x), slopes
 
 
-def _gamma_pair(shape, x):
+@traced_once
+def _gamma_values(shape, x):
     large = shape >= _LARGE_SHAPE
+    return _if_any(large, lambda any_large: _gamma_pair(large, any_large, shape, x))
+
+
+@traced_once
+def _gamma_slope(shape, x):
+    large = shape >= _LARGE_SHAPE
+
+    def computed(any_large):
+        with tf.GradientTape() as tape:
+            tape.watch(shape)
+            below, above = _gamma_pair(large, any_large, shape, x)
+        return tape.gradient(below, shape), above
+
+    return _if_any(large, computed)[0]
+
+
+def _gamma_pair(large, any_large, shape, x):
     ordinary, inside = tf.where(~large, shape, 1.0), tf.where(~large, x, 1.0)
     tails = tf.math.igamma(ordinary, inside), tf.math.igammac(ordinary, inside)
-    return _if_any(large, lambda tails: _where(large, _gamma_by_quadrature(large, shape, x), tails), tails)
+    return _where(large, _gamma_by_quadrature(large, shape, x), tails) if any_large else tails
 
 
-_gamma_values = _traced_once(_gamma_pair)
-
-
-@_traced_once
-def _gamma_slope(shape, x):
-    with tf.GradientTape() as tape:
-        tape.watch(shape)
-        below, _ = _gamma_pair(shape, x)
-    return tape.gradient(below, shape)
-
-
-@_without_slopes
+@without_slopes
 def _gamma_by_shape(shape, x):
     return _gamma_slope(shape, x)
 
@@ -186,64 +130,59 @@ def _beta(a, b, x, rest):
     return _beta_values(a, b, x, rest), slopes
 
 
-def _beta_pair(a, b, x, rest):
-    both = tf.minimum(a, b) >= _LARGE_BOTH
-    one = ~both & (b >= _LARGE_ONE)
+@traced_once
+def _beta_values(a, b, x, rest):
+    both, one = _large(a, b)
+    return _if_any(both | one, lambda any_large: _beta_pair(both, one, any_large, a, b, x, rest))
+
+
+@traced_once
+def _beta_slopes(a, b, x, rest):
+    both, one = _large(a, b)
+
+    def computed(any_large):
+        with tf.GradientTape() as tape:
+            tape.watch([a, b])
+            below, _ = _beta_pair(both, one, any_large, a, b, x, rest)
+        return tape.gradient(below, [a, b])
+
+    return _if_any(both | one, computed)
+
+
+def _large(a, b):
+    both = tf.minimum(a, b) >= LARGE
+    return both, ~both & (b >= _LARGE_ONE)
+
+
+def _beta_pair(both, one, any_large, a, b, x, rest):
     change = _without_value(~both, a, b, x)
 
     def moved(tails):
         return tf.stop_gradient(tails[0]) + change, tf.stop_gradient(tails[1]) - change
 
-    def special(ordinary):
-        by_gamma = moved(_beta_by_gamma(one, a, b, x))
-        return _where(both, _beta_by_quadrature(both, a, b, x, rest), _where(one, by_gamma, ordinary))
-
-    return _if_any(both | one, special, moved(_beta_by_series(~(both | one), a, b, x, rest)))
-
-
-_beta_values = _traced_once(_beta_pair)
+    ordinary = moved(_beta_by_series(~(both | one), a, b, x, rest))
+    if not any_large:
+        return ordinary
+    by_gamma = moved(_beta_by_gamma(one, a, b, x))
+    return _where(both, _beta_by_quadrature(both, a, b, x, rest), _where(one, by_gamma, ordinary))
 
 
-@_traced_once
-def _beta_slopes(a, b, x, rest):
-    with tf.GradientTape() as tape:
-        tape.watch([a, b])
-        below, _ = _beta_pair(a, b, x, rest)
-    return tape.gradient(below, [a, b])
-
-
-@_without_slopes
+@without_slopes
 def _beta_by_parameters(a, b, x, rest):
     return _beta_slopes(a, b, x, rest)
 
 
-def _if_any(rows: tf.Tensor, special: Callable[[Tails], Tails], tails: Tails) -> Tails:
-    """`special(tails)` if there are such rows: it costs 24 densities for each element."""
-    below, above = tf.cond(tf.reduce_any(rows), lambda: list(special(tails)), lambda: list(tails))
-    return below, above
+def _if_any(rows: tf.Tensor, computed: Callable[[bool], Sequence[tf.Tensor]]) -> Tails:
+    """`computed(True)` if there are such rows, else `computed(False)`: quadrature costs 24 densities an element.
+
+    A derivative is taken inside of `computed`. XLA cannot compile that of a `tf.cond` in a program that it calls.
+    """
+    first, second = tf.cond(tf.reduce_any(rows), lambda: list(computed(True)), lambda: list(computed(False)))
+    return first, second
 
 
 def _where(rows, tails, others):
     return tf.where(rows, tails[0], others[0]), tf.where(rows, tails[1], others[1])
-
-
-def _gamma_stirling(shape, x):
-    excess = (tf.minimum(x, 1e300) - shape) / shape
-    deviance = shape * (excess - tf.math.log1p(excess)) + _stirling_error(shape)
-    return tf.math.log(shape / (2 * math.pi)) / 2 - deviance
-
-
-def _beta_stirling(a, b, x, rest):
-    total, distance = a + b, b * x - a * rest
-    first, second = (tf.maximum(part, -1 + 2.0**-52) for part in (distance / a, -distance / b))
-    deviance = a * (first - tf.math.log1p(first)) + b * (second - tf.math.log1p(second))
-    errors = _stirling_error(a) + _stirling_error(b) - _stirling_error(total)
-    return tf.math.log(a / total * b / (2 * math.pi)) / 2 - deviance - errors
-
-
-def _stirling_error(x):
-    """`log Gamma(x) - (x - 1/2) log x + x - log(2 pi) / 2` from `_LARGE_BOTH` on, to 13 digits of a probability."""
-    return (1 / 12 - 1 / (360 * tf.square(x))) / x
 
 
 def _integral(log_ratio, slope, curvature, right):
@@ -265,11 +204,11 @@ def _gamma_by_quadrature(rows, shape, x):
     right = x > shape
     of_nodes, size = x[..., None], shape[..., None]
     part = _integral(lambda v: size * v - of_nodes * tf.math.expm1(v), shape - x, x, right)
-    return _sides(part * tf.exp(_gamma_stirling(shape, x)), right)
+    return _sides(part * tf.exp(gamma_stirling(shape, x)), right)
 
 
 def _beta_by_quadrature(rows, a, b, x, rest):
-    a, b = tf.where(rows, a, _LARGE_BOTH), tf.where(rows, b, _LARGE_BOTH)
+    a, b = tf.where(rows, a, LARGE), tf.where(rows, b, LARGE)
     x, rest = tf.where(rows, x, 0.5), tf.where(rows, rest, 0.5)
     distance = b * x - a * rest
     right = distance > 0
@@ -279,7 +218,7 @@ def _beta_by_quadrature(rows, a, b, x, rest):
         return size * v - total * tf.math.log1p(of_nodes * tf.math.expm1(v))
 
     part = _integral(log_ratio, distance, (a + b) * x * rest, right)
-    return _sides(part * tf.exp(_beta_stirling(a, b, x, rest)), right)
+    return _sides(part * tf.exp(beta_stirling(a, b, x, rest)), right)
 
 
 def _beta_by_series(rows, a, b, x, rest):

@@ -12,8 +12,9 @@ from scipy import special, stats
 
 import nllfit
 from nllfit import Censored
-from nllfit.families.incomplete_functions import beta_tails, gamma_tails, log_beta_kernel, log_gamma_kernel
+from nllfit.families.incomplete_functions import beta_tails, gamma_tails
 from nllfit.families.law import law_of
+from nllfit.families.log_kernels import log_beta_kernel, log_gamma_kernel
 
 tfd = tfp.distributions
 F64 = tf.float64

@@ -8,13 +8,14 @@ import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.facts import Facts, Tails
-from nllfit.families.incomplete_functions import beta_tails, log_beta_kernel
+from nllfit.families.incomplete_functions import beta_tails
 from nllfit.families.interval_probability import by_quadrature
 from nllfit.families.law import law_of
 from nllfit.families.laws.exponential import logistic
 from nllfit.families.laws.pieces import distance, with_rest
 from nllfit.families.laws.power_zero import at_power_zero
 from nllfit.families.links import HIGH, PEAK
+from nllfit.families.log_kernels import log_beta_kernel
 from nllfit.families.numerics import expm1_ratio, log1mexp, where_safe
 from nllfit.families.search_policy import SearchPolicy, largest, smallest
 

@@ -16,7 +16,8 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.facts import Facts, Tails
-from nllfit.families.incomplete_functions import beta_tails, gamma_tails, log_beta_kernel, log_gamma_kernel
+from nllfit.families.incomplete_functions import beta_tails, gamma_tails
+from nllfit.families.log_kernels import log_beta_kernel, log_gamma_kernel
 from nllfit.families.numerics import across, log_bessel_series, zeta
 from nllfit.families.search_policy import SearchPolicy
 

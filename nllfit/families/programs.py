@@ -1,0 +1,43 @@
+"""Formulas as programs: TensorFlow traces each once in a process, and calls it from every graph that needs it.
+
+A long formula is traced again at each call otherwise, and its gradients with it: some thirty times in the Hessian of a
+censored likelihood.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+__all__ = ["traced_once", "without_slopes"]
+
+
+def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """An elementwise function of float64 tensors of one shape, as one program of vectors for all shapes."""
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    program = tf.function(function, [tf.TensorSpec([None], tf.float64, name) for name in names], autograph=False)
+
+    @functools.wraps(function)
+    def called(*values):
+        def restored(vector):
+            result = tf.reshape(vector, tf.shape(values[0]))
+            result.set_shape(values[0].shape)
+            return result
+
+        return tf.nest.map_structure(restored, program(*(tf.reshape(value, [-1]) for value in values)))
+
+    return called
+
+
+def without_slopes(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function without its derivative, which TensorFlow does not have or traces for seconds: a `LookupError`."""
+
+    @tf.custom_gradient
+    def called(*values):
+        def slopes(*_):
+            raise LookupError(f"{function.__name__} has no derivative.")
+
+        return function(*map(tf.stop_gradient, values)), slopes
+
+    return called
