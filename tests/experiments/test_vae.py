@@ -1,10 +1,13 @@
 """The experiment on latent variables, cut short."""
 
 import json
+import types
 
+import numpy as np
 import pytest
 
 from experiments import vae
+from tests.experiments.samples import write_idx
 
 
 @pytest.mark.parametrize("keras", ["2", pytest.param("3", marks=pytest.mark.thorough)])
@@ -23,3 +26,11 @@ def test_a_short_run(tmp_path, capsys, keras):
 def test_a_flag_that_is_no_number_of_rows_is_refused(tmp_path):
     with pytest.raises(ValueError, match="--latent is 0: give at least 1"):
         vae.main(["--latent", "0", "--out", str(tmp_path / "run")])
+
+
+def test_idx_files_are_read_as_black_and_white(tmp_path):
+    write_idx(tmp_path / "idx", side=8)
+    x, x_test, y_test = vae.load(types.SimpleNamespace(data=tmp_path / "idx", seed=0))
+    assert x.shape[1:] == x_test.shape[1:] == (8, 8)
+    assert len(x_test) == len(y_test)
+    assert set(np.unique(x)) == {0.0, 1.0}
