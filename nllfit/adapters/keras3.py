@@ -91,10 +91,10 @@ class Drawing:
     """A layer that draws random numbers, from a state among its variables."""
 
     def _start_draws(self, seed):
-        self._seeds = keras.random.SeedGenerator(seed)
+        self.random_seeds = keras.random.SeedGenerator(seed)
 
     def _next_seed(self):
-        seed, replica = tf.cast(self._seeds.next(), tf.int32), tf.distribute.get_replica_context()
+        seed, replica = tf.cast(self.random_seeds.next(), tf.int32), tf.distribute.get_replica_context()
         if replica is None or replica.num_replicas_in_sync == 1:
             return seed
         # Keras gives all replicas the same seed.
