@@ -93,6 +93,19 @@ def test_modules_are_short(name):
     assert lines <= MOST_LINES, f"{name} has {lines} lines: split it by idea"
 
 
+MOST_LINES_OF_A_FUNCTION = 40  # without its signature and docstring
+LONG = {"nllfit.inference.standard_errors", "nllfit.estimation.goodness", "nllfit.families.quantile_search"}
+
+
+@pytest.mark.parametrize("name", sorted(MODULES.keys() - LONG))
+def test_a_function_is_short(name):
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[bool(ast.get_docstring(node)) :]
+            lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+            assert lines <= MOST_LINES_OF_A_FUNCTION, f"{node.name} has {lines} lines: split it"
+
+
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_no_module_only_forwards(name):
     body = ast.parse(MODULES[name].read_text()).body

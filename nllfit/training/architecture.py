@@ -1,9 +1,8 @@
-"""Architecture: which models, those of one architecture, one compiled program serves.
+"""Architecture: a key that is equal for models that can share one compiled program.
 
-A program is traced for one model and reads what it needs of layers, optimizer, loss and metrics then and there. Another
-model may go through it only if the trace would have found the same: the same classes, with equal configs, of libraries
-whose code does not change. What a user wrote may read anything, a global variable or the attribute of another object,
-so that nothing is known of a model that holds any of it.
+A program is traced for one model and reads layers, optimizer, loss and metrics during the trace. Another model may use
+it only if its trace would be the same: the same classes, with equal configs, from libraries whose code does not change.
+A user's own code may read anything, such as a global variable, so a model that contains some has no key.
 """
 
 import functools
@@ -25,14 +24,14 @@ _FUNCTIONS = types.FunctionType, types.BuiltinFunctionType, type
 
 
 class _UnknownError(Exception):
-    """Something of which a program might hold more than can be compared."""
+    """A part of a model that cannot be compared with another model's."""
 
 
 def architecture_of(model: Model, y: Any) -> Hashable | None:
-    """What decides the training program of a compiled model; None where that cannot be known.
+    """The key of a compiled model's training program; None if it contains parts that cannot be compared.
 
-    Models of equal architecture have their `training_variables` in one order. Those that a first step on outcomes `y`
-    would make are made.
+    Models of equal architecture have their `training_variables` in one order. The variables that a first step on
+    outcomes `y` would make are made.
     """
     if not model.built or y is None or not is_plain(model) or model.distribute_strategy.num_replicas_in_sync > 1:
         return None
@@ -65,7 +64,7 @@ def architecture_of(model: Model, y: Any) -> Hashable | None:
 
 
 def _topology(model):
-    """How the layers of a functional model are joined, the names of layers replaced by their numbers."""
+    """The graph of a functional model's layers, which are named by their numbers."""
     config = model.get_config()
     if "input_layers" not in config:  # a sequence
         return tuple(entry["class_name"] for entry in config["layers"])
@@ -81,9 +80,9 @@ def _topology(model):
 
 
 def _check(part):
-    """Raises where a layer, an optimizer, a loss or a metric is or holds something that a user wrote."""
+    """Raises if a layer, an optimizer, a loss or a metric is or contains a user's own code."""
     _known(type(part))
-    if hasattr(part, "adapt"):  # it may hold what it learned from data as a constant
+    if hasattr(part, "adapt"):  # a constant that it learned from data may be in the trace
         raise _UnknownError
     if type(part).__module__.partition(".")[0] == "tensorflow_probability":  # a layer around functions
         raise _UnknownError
@@ -92,7 +91,7 @@ def _check(part):
 
 
 def _known(value, depth=3):
-    """Raises where a value, or what is in it, is of a user's own making."""
+    """Raises if a value, or an item in it, is of a user's own class or is a user's function."""
     if isinstance(value, functools.partial):
         return _known([value.func, *value.args, *value.keywords.values()], depth)
     if isinstance(value, types.MethodType):
@@ -114,7 +113,7 @@ def _known(value, depth=3):
 
 
 def _of(value: Any, numbers: Mapping[str, int] | None = None, named: bool = True) -> Hashable:
-    """A value as something hashable: equal, if it cannot be told from another."""
+    """A hashable fingerprint of a value."""
     of = functools.partial(_of, numbers=numbers)
     if value is None or isinstance(value, (bool, int, float, complex, bytes, tf.DType)):
         return type(value).__name__, value

@@ -1,4 +1,4 @@
-"""Arguments of training, checked at the door: what raises has not touched a weight."""
+"""Checks of the arguments of training, made before a weight is touched."""
 
 import numbers
 import os
@@ -22,8 +22,8 @@ def check_trainable(model: Model, strategies: Sequence[str] = ()) -> None:
     """Raises a `ValueError` for a model that is not compiled, or that only `model.fit` can train.
 
     Args:
-      model: of either Keras.
-      strategies: the names in `tf.distribute` of those that may distribute it over several devices.
+      model: of either Keras version.
+      strategies: names in `tf.distribute` of the strategies that may distribute it over several devices.
     """
     adapter = adapter_of(model)
     if getattr(model, "optimizer", None) is None:
@@ -67,7 +67,7 @@ def as_integers(lowest: int = 1, optional: bool = False, **numbers: Any) -> list
     return [as_count(name, number, lowest, optional) for name, number in numbers.items()]
 
 
-def check_options(*, validation_split: Any, validation_freq: Any, verbose: Any, shuffle: Any, compile: Any) -> None:
+def check_options(validation_split: Any, validation_freq: Any, verbose: Any, shuffle: Any, compile: Any) -> None:
     """Raises a `ValueError` for the first of `fit`'s other arguments that is none of its values."""
     is_number = isinstance(validation_split, numbers.Real) and not isinstance(validation_split, bool)
     if not (is_number and 0 <= validation_split < 1):
@@ -122,10 +122,10 @@ def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:
 
 
 def _needless(keras):
-    """Callbacks whose work at a batch `fit` does: it moves the bar, and raises at what is not finite."""
+    """Callbacks whose work after each batch `fit` does: it moves the bar, and raises at a loss that is not finite."""
     return keras.callbacks.ProgbarLogger, keras.callbacks.TerminateOnNaN
 
 
 def only_reads(callback: Any) -> bool:
-    """Whether a callback only looks at a model after an epoch, as far as the epoch after it can tell."""
+    """Whether a callback only reads the model after an epoch, so that the next epochs do not depend on it."""
     return type(callback).__name__ in _READERS and is_keras_code(type(callback))

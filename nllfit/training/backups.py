@@ -1,8 +1,8 @@
-"""Backups: from what a run of `fit` that was killed goes on, be it in the middle of a write.
+"""Crash-safe backups: a killed `fit` resumes from the last complete one.
 
-Keras 3's `BackupAndRestore` writes over what it wrote before, so that a process killed in a write leaves neither; and
-neither Keras keeps the state of random generators, or what its other callbacks remember. So `fit` asks the callback for
-its folder alone. What it writes is a TensorFlow checkpoint, for both: whole before the one before it is forgotten.
+Keras 3's `BackupAndRestore` overwrites its file, so a process that is killed while it writes leaves no backup. Neither
+Keras version saves the state of random generators, or what its other callbacks remember. So `fit` only takes the folder
+from the callback and writes a TensorFlow checkpoint, which is complete before the last one is deleted.
 """
 
 import contextlib
@@ -30,14 +30,14 @@ _REMEMBERED = {
 
 
 class Backup:
-    """What a run has come to after its last epoch, in the folder of a `BackupAndRestore`.
+    """The state of a run after its last epoch, in the folder of a `BackupAndRestore`.
 
-    Of several workers, which all see the folder, the first writes.
+    If several workers see the folder, the first one writes.
 
     Args:
       callback: a `BackupAndRestore` of either Keras.
       model: in training.
-      variables: all that a step reads or changes.
+      variables: the variables that a step reads or changes.
       callbacks: the others of the run.
       seed: of the run, or None.
     """
@@ -68,7 +68,7 @@ class Backup:
         """Restores the last backup; the epoch to begin with, and the logs of the epoch before it, if there was one."""
         path = self._manager.latest_checkpoint
         if path is None:
-            self.save(initial_epoch)  # a folder that cannot be written is told before the first step
+            self.save(initial_epoch)  # fails before the first step if the folder cannot be written
             return initial_epoch, None
         with self._told():
             known = tf.train.load_checkpoint(path)

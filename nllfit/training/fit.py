@@ -139,13 +139,7 @@ def fit(
     )
     epochs, initial_epoch = as_integers(0, epochs=epochs, initial_epoch=initial_epoch)
     (seed,) = as_integers(0, optional=True, seed=seed)
-    check_options(
-        validation_split=validation_split,
-        validation_freq=validation_freq,
-        verbose=verbose,
-        shuffle=shuffle,
-        compile=compile,
-    )
+    check_options(validation_split, validation_freq, verbose, shuffle, compile)
     if validation_split and validation_data is None:
         (x, y, sample_weight), validation_data = split_arrays(x, y, sample_weight, validation_split)
     replicas = Replicas.of(model.distribute_strategy)

@@ -1,8 +1,8 @@
-"""Kernels: what TensorFlow keeps of every variable that ever was, dropped now and then.
+"""TensorFlow's cache of kernels, dropped now and then.
 
-TensorFlow makes a variable by an operation that has the variable's name as an attribute, and keeps the kernel of each
-operation with other attributes for as long as the process lives: 35 KiB for a variable of a name that is new, as each
-model of Keras gives to all of its own. A loop over small models would grow by half a MiB with each of them.
+TensorFlow makes a variable by an operation with the variable's name as an attribute, and keeps the kernel of each such
+operation as long as the process lives: 35 KiB for a variable of a new name. Keras gives the variables of each model new
+names, so a loop over small models would grow by half a MiB with each model.
 """
 
 import threading
@@ -11,21 +11,21 @@ from nllfit.adapters.tensorflow import clear_kernel_cache
 
 __all__ = ["drop_kernels"]
 
-_MOST = 512  # variables: 18 MiB; to make anew the kernels that are still in use takes a tenth of a second
+_MAX_VARIABLES = 512  # 18 MiB; to rebuild the kernels that are still in use takes 0.1 s
 
 _made = 0
 _LOCK = threading.Lock()
 
 
 def drop_kernels(made: int) -> None:
-    """Drops all kernels if, with so many more, the variables made since the last time are many.
+    """Drops all kernels if, with these, more than `_MAX_VARIABLES` variables were made since the last time.
 
-    One that is in use, be it in another thread, lives until it has done its work.
+    A kernel in use, in this thread or another, lives until its operation ends.
     """
     global _made
     with _LOCK:
         _made += made
-        many = _made > _MOST
+        many = _made > _MAX_VARIABLES
         _made = 0 if many else _made
     if many:
         clear_kernel_cache()

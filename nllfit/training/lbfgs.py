@@ -101,6 +101,12 @@ def fit_lbfgs(
     finally:  # the search evaluates the loss at weights that may be worse, and Ctrl-C may stop it anywhere
         set_weights(model, best)
 
+    model.history = _history(model, before, found)
+    return model.history
+
+
+def _history(model, before, found):
+    """Keras's `History` of a search that began at the loss `before`."""
     history = adapter_of(model).keras.callbacks.History()
     history.set_model(model)
     history.num_iterations = found.iterations
@@ -108,7 +114,6 @@ def fit_lbfgs(
     history.history = {"loss": [before, found.loss]}
     fault = _fault(found)
     history.converged, history.message = fault is None, fault or _success(found)
-    model.history = history
     return history
 
 

@@ -323,16 +323,19 @@ def means(check):
 
 
 def private_names(source):
-    """The private names of other packages in a source text: attributes, strings and imports."""
-    found = set()
+    """The private names of other packages in a source text: attributes, strings and imports, except its own names."""
+    found, own = set(), {"_model"}  # of the base class `Adapter`
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and re.search(r"\.(python|src)\b", node.module or ""):
             found |= {node.module + f".{alias.name}" if node.module.count(".") else alias.name for alias in node.names}
-        if isinstance(node, ast.Attribute) and ast.unparse(node) != "self._model":
-            found.add(node.attr)
+        if isinstance(node, ast.FunctionDef):
+            own.add(node.name)
+        if isinstance(node, ast.Attribute):
+            is_own = isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self"
+            (own if is_own else found).add(node.attr)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
             found.add(node.value)
-    return {name for name in found if re.fullmatch(r"_[a-z]\w*", name) or "." in name}
+    return {name for name in found - own if re.fullmatch(r"_[a-z]\w*", name) or "." in name}
 
 
 @pytest.mark.parametrize("adapter", ["keras2", "keras3", "tensorflow"])
