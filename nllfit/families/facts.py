@@ -36,6 +36,7 @@ class Facts:
       finite_mean: whether it is finite whatever the parameters, so that a search for the median would only be traced.
       center: a center if there is no mean, and TFP has neither a median nor a mode.
       log_prob: the log-density of a distribution at outcomes, where TFP's is wrong or slow.
+      is_possible: `(distribution, y)` to whether outcomes can be, up to rounding in float32; replaces an assertion.
       surface: where outcomes lie, if the density is one per unit of a surface and not of the whole space.
       by_row_of_head: what to do in training if a parameter is known for each row, in words.
       checked_in_float32: whether TFP's checks fail in any other dtype, so that there are none.
@@ -64,6 +65,7 @@ class Facts:
     finite_mean: bool = False
     center: Callable[[tfd.Distribution], tf.Tensor] | None = None
     log_prob: Callable[[tfd.Distribution, tf.Tensor], tf.Tensor] | None = None
+    is_possible: Callable[[tfd.Distribution, tf.Tensor], tf.Tensor] | None = None
     surface: str = ""
     by_row_of_head: str = ""
     checked_in_float32: bool = False
@@ -106,4 +108,16 @@ def names_with_exact_tails() -> set[str]:
 def corrected(cls: Any) -> Any:
     """A class of distributions, or a subclass under its name whose log-density is right in value and derivatives."""
     log_prob: Any = facts_of(cls).log_prob
-    return cls if log_prob is None else derived(cls, methods={"_log_prob": lambda self, y, **_: log_prob(self, y)})
+    is_possible: Any = facts_of(cls).is_possible
+    methods: dict[str, Any] = {}
+    if log_prob is not None:
+        methods["_log_prob"] = lambda self, y, **_: log_prob(self, y)
+    if is_possible is not None:
+        methods["_sample_control_dependencies"] = lambda self, y, **_: _assertions(self, is_possible(self, y))
+    return derived(cls, methods=methods) if methods else cls
+
+
+def _assertions(distribution: Any, possible: tf.Tensor) -> tuple:
+    if not distribution.validate_args:
+        return ()
+    return (tf.debugging.assert_equal(possible, tf.ones_like(possible), message="It is outside the support."),)

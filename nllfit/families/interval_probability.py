@@ -150,7 +150,7 @@ def between_counts(law: Any) -> LogInterval:
     """The log-probability of an interval of counts: few by one, many by the difference of two tails."""
     low, high = law.ends()
     batch, dtype = law.distribution.batch_shape_tensor(), law.distribution.dtype
-    some = tf.cast(middle(low, high) + tf.zeros(batch, low.dtype), dtype)
+    some = tf.cast(tf.math.floor(middle(low, high)) + tf.zeros(batch, low.dtype), dtype)
     # Not where a rate overflows: no count is likely there, and derivatives are NaN.
     known = tf.math.is_finite(tf.stop_gradient(law.log_prob(some)))
 

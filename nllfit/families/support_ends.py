@@ -38,7 +38,8 @@ def outcome_in(law: Any) -> tf.Tensor:
         bijector = None
     if bijector is not None:
         shape = tf.concat([batch, bijector.inverse_event_shape_tensor(event)], 0)
-        return tf.cast(_forward(bijector, tf.fill(shape, _MIDDLE), d.dtype), d.dtype)
+        found = tf.cast(_forward(bijector, tf.fill(shape, _MIDDLE), d.dtype), d.dtype)
+        return tf.math.floor(found) if law.is_discrete and d.dtype.is_floating else found
     if d.event_shape.rank == 0:
         lowest = max(law.lowest, 0.0) if law.is_discrete else _MIDDLE
         return tf.fill(tf.concat([batch, event], 0), tf.cast(lowest, d.dtype))

@@ -183,3 +183,12 @@ def test_a_vector_family_over_an_axis_is_fitted_row_by_row(name):
         np.testing.assert_allclose(estimate.log_likelihood, sum(log_prob), rtol=1e-12)
     else:
         np.testing.assert_allclose(found["probs"], y.mean(0), rtol=1e-8)
+
+
+def test_shares_that_add_up_to_1_in_float32_are_shares():
+    shares = np.random.default_rng(0).dirichlet([2.0, 5.0, 1.0, 3.0], size=50)
+    fit, rounded = (nllfit.maximum_likelihood("Dirichlet", y) for y in (shares, shares.astype(np.float32)))
+    np.testing.assert_allclose(rounded.parameters["concentration"], fit.parameters["concentration"], rtol=1e-5)
+    for wrong in (shares * 1.001, shares * [1, 1, 1, -1]):
+        with pytest.raises(ValueError, match="Dirichlet cannot have"):
+            nllfit.maximum_likelihood("Dirichlet", wrong)

@@ -298,3 +298,10 @@ def test_a_hurdle_of_signed_counts_has_the_mean_of_positive_ones():
     probabilities = stats.skellam(2.0, 1.0).pmf(k)
     expected = 0.7 * probabilities @ k / probabilities.sum()
     np.testing.assert_allclose(law_of(distribution).central_value(), expected, rtol=1e-9)
+
+
+def test_a_hurdle_of_an_odd_total_has_a_mean():
+    binomial = stats.binom(9, special.expit(0.4))
+    distribution = Hurdle("Binomial", total_count=9.0).distribution(tf.constant([[-0.2, 0.4]], F64))
+    expected = special.expit(0.2) * binomial.mean() / binomial.sf(0)
+    np.testing.assert_allclose(law_of(distribution).mean(), [expected], rtol=1e-10)

@@ -41,6 +41,10 @@ def _dirichlet_log_prob(d: tfd.Dirichlet, y: tf.Tensor) -> tf.Tensor:
     return tfd.Dirichlet._log_prob(d, y) + tf.reduce_sum(lacking(d.concentration - 1, y), -1)
 
 
+def _is_on_simplex(d: tfd.Dirichlet, y: tf.Tensor) -> tf.Tensor:
+    return (tf.abs(tf.reduce_sum(y, -1) - 1) < 1e-5) & tf.reduce_all(y >= 0, -1)
+
+
 def _von_mises_tails(d: tfd.VonMises, y: tf.Tensor) -> Tails:
     return by_quadrature(law_of(tfd.VonMises(tf.zeros_like(d.concentration), d.concentration)), y - d.loc)
 
@@ -57,7 +61,10 @@ _FREE_COVARIANCE = SearchPolicy(free_covariance=True)
 VECTORS: Mapping[type, Facts] = {
     tfd.CholeskyLKJ: Facts(surface="factors of correlation matrices"),
     tfd.Dirichlet: Facts(
-        log_prob=_dirichlet_log_prob, surface=_SIMPLEX, marginal=lambda d: tfd.Beta(d.concentration, _rest(d))
+        log_prob=_dirichlet_log_prob,
+        is_possible=_is_on_simplex,
+        surface=_SIMPLEX,
+        marginal=lambda d: tfd.Beta(d.concentration, _rest(d)),
     ),
     tfd.DirichletMultinomial: Facts(marginal=_dirichlet_multinomial),
     tfd.ExpRelaxedOneHotCategorical: Facts(
