@@ -117,7 +117,9 @@ def test_members_train_in_parallel_and_are_reproducible(kit):
     assert [*first.models[0].history.history] == ["loss"]  # the same keys as for a single model
 
 
-@pytest.mark.parametrize(("cores", "n", "expected"), [(1, 3, 3), (2, 9, 6), (64, 40, 32)])
+@pytest.mark.parametrize(
+    ("cores", "n", "expected"), [(1, 3, 3), (2, 9, 6), pytest.param(64, 40, 32, marks=pytest.mark.thorough)]
+)
 def test_members_train_in_as_many_threads_as_the_docstring_says(cores, n, expected, monkeypatch):
     asked = []
 

@@ -12,10 +12,8 @@ EXPECTED = {
 }
 # The others take a few seconds each.
 ALWAYS = {
-    "check_dict_unchanged",
     "check_estimator_sparse_tag",
     "check_estimators_unfitted",
-    "check_fit_score_takes_y",
     "check_mixin_order",
     "check_n_features_in_after_fitting",
     "check_no_attributes_set_in_init",

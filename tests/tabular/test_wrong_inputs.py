@@ -71,6 +71,7 @@ def test_a_classifier_refuses_invalid_labels():
         model.fit(X, Y)
 
 
+@pytest.mark.thorough
 def test_unusual_but_valid_tables_are_accepted():
     """A constant and a duplicated column, a missing value, an unseen category, and weights of 0."""
     table = TABLE.assign(constant=1.0, twice=X[:, 0])

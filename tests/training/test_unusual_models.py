@@ -412,6 +412,7 @@ class Amplitude(tf_keras.layers.Layer):
         return tfp.math.psd_kernels.ExponentiatedQuadratic(self.amplitude)
 
 
+@pytest.mark.thorough
 def test_a_joint_distribution_of_all_rows_matches_keras():
     x = np.linspace(-1, 1, 20, dtype="float32")[:, None]
     y = np.sin(3 * x)
