@@ -49,7 +49,7 @@ def parser(module_doc, name):
     result.add_argument(
         "--keras", type=int, choices=(2, 3), default=2, help="tf_keras or Keras 3 (default: %(default)s)"
     )
-    result.set_defaults(name=name)
+    result.set_defaults(name=name.rpartition(".")[2])
     return result
 
 

@@ -12,7 +12,7 @@ import nllfit
 from nllfit import Ensemble, TemperatureScaled, predict_distribution
 from tests.cases import CASES
 from tests.families.test_own import build, own_module
-from tests.kerases import KITS
+from tests.keras_versions import KITS
 from tests.test_heads import all_heads, inputs, make_model, outcomes
 
 

@@ -14,7 +14,7 @@ from tensorflow_probability import distributions as tfd
 
 import nllfit
 from nllfit import plots
-from tests.kerases import KITS, each_keras
+from tests.keras_versions import KITS, each_keras
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3's variables
 

@@ -9,7 +9,7 @@ from scipy import optimize, stats
 
 import nllfit
 from nllfit import heads
-from tests.kerases import each_keras
+from tests.keras_versions import each_keras
 
 tfd = tfp.distributions
 

@@ -8,7 +8,7 @@ import pytest
 
 from nllfit.ensembles import Ensemble
 from tests.experiments.test_damaged_files import mutants
-from tests.kerases import each_keras
+from tests.keras_versions import each_keras
 
 
 def members(content):

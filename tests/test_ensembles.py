@@ -12,7 +12,7 @@ import tf_keras
 import nllfit
 from nllfit import Ensemble, predict_distribution
 from nllfit.families.law import law_of
-from tests.kerases import KITS, each_keras, in_turn, mainly
+from tests.keras_versions import KITS, each_keras, in_turn, mainly
 
 tfd = tfp.distributions
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import nllfit
 from nllfit.equivalence import EQUIVALENCES, PRIORS, priors_table, table
-from tests.kerases import KITS, each_keras, mainly
+from tests.keras_versions import KITS, each_keras, mainly
 
 # The error of each precision relative to the sum of the absolute values of the terms.
 TOLERANCES = {"float32": 3e-6, "float64": 1e-12}

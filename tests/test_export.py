@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import nllfit
 from tests.cases import CASES
-from tests.kerases import KITS, each_keras
+from tests.keras_versions import KITS, each_keras
 from tests.test_heads import all_heads, inputs
 
 Z = 1.6448536269514722  # the 95% quantile of the standard Normal

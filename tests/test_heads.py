@@ -17,7 +17,7 @@ from nllfit import heads
 from nllfit.families import catalogue, compound
 from nllfit.families.law import law_of
 from tests.cases import CASES
-from tests.kerases import KITS, each_keras, in_turn
+from tests.keras_versions import KITS, each_keras, in_turn
 
 tfd = tfp.distributions
 

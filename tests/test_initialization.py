@@ -14,7 +14,7 @@ from nllfit import Family, MixtureFamily, maximum_likelihood
 from nllfit.initialization import marginal
 from nllfit.initialization.marginal import marginal_numbers
 from tests.files import data_file
-from tests.kerases import KITS, each_keras, in_turn, mainly
+from tests.keras_versions import KITS, each_keras, in_turn, mainly
 
 CONCRETE = np.loadtxt(data_file("uci/concrete.txt"))
 X = ((CONCRETE[:, :-1] - CONCRETE[:, :-1].mean(0)) / CONCRETE[:, :-1].std(0)).astype("float32")

@@ -15,7 +15,7 @@ from nllfit.families.law import law_of
 from nllfit.outputs import distribution_of
 from tests.cases import CASES
 from tests.families.test_family import WORKING
-from tests.kerases import KITS, each_keras, in_turn, mainly
+from tests.keras_versions import KITS, each_keras, in_turn, mainly
 from tests.test_heads import make_head, numbers
 
 pytestmark = [

@@ -9,7 +9,7 @@ import tensorflow as tf
 import nllfit
 from nllfit.families.law import law_of
 from tests.cases import CASES
-from tests.kerases import KITS
+from tests.keras_versions import KITS
 from tests.test_heads import each_case, make_head, params_size
 
 ROWS = 40

@@ -13,7 +13,7 @@ import tf_keras
 import nllfit
 from nllfit import Ensemble, predict_distribution
 from nllfit.training.outcomes import outcome_check
-from tests.kerases import each_keras, mainly
+from tests.keras_versions import each_keras, mainly
 
 X = np.random.default_rng(0).normal(size=[6, 3]).astype("float32")
 ASKED = ("cdf", "log_cdf", "log_prob", "log_survival_function", "prob", "survival_function", "unnormalized_log_prob")

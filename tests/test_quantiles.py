@@ -11,7 +11,7 @@ from nllfit import heads
 from nllfit.families.law import elements_of
 from nllfit.families.windows import TruncatedDistribution
 
-from .kerases import in_turn
+from .keras_versions import in_turn
 
 tfd = tfp.distributions
 

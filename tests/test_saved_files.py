@@ -12,7 +12,7 @@ import tensorflow_probability as tfp
 
 import nllfit
 from tests.files import DATA
-from tests.kerases import KITS, in_turn
+from tests.keras_versions import KITS, in_turn
 
 tfd = tfp.distributions
 

@@ -7,7 +7,7 @@ import tensorflow_probability as tfp
 
 import nllfit
 from nllfit import keras3
-from tests.kerases import each_keras, in_turn
+from tests.keras_versions import each_keras, in_turn
 
 tfd = tfp.distributions
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3's variables

@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 
 import nllfit
 from docs.pages import benchmarks, families, formulas, home, reference, tutorials
-from experiments import speed
+from experiments.benchmarks import speed
 from nllfit.families import catalogue, compound
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -128,8 +128,8 @@ def test_the_home_page_is_the_readme_and_its_links_are_pages():
 
 def test_benchmarks_name_their_commands():
     page = benchmarks.page()
-    assert "python -m experiments.speed" in page
-    assert "python -m experiments.uci" in page
+    assert "python -m experiments.benchmarks.speed" in page
+    assert "python -m experiments.benchmarks.uci" in page
 
 
 def test_benchmarks_show_what_the_experiment_writes(tmp_path, monkeypatch):

@@ -1,15 +1,18 @@
-"""The benchmarks' tables, from the `metrics.json` that `experiments.speed` and `experiments.uci` write."""
+"""The benchmarks' tables, from the `metrics.json` that `speed` and `uci` of `experiments.benchmarks` write."""
 
 import json
 import math
 import pathlib
 
-from experiments import speed, uci
+from experiments.benchmarks import speed, uci
 
 __all__ = ["FOLDER", "page"]
 
 FOLDER = pathlib.Path(__file__).parents[1] / "benchmarks"
-_COMMANDS = {"speed": "python -m experiments.speed", "uci": "python -m experiments.uci --data FOLDER"}
+_COMMANDS = {
+    "speed": "python -m experiments.benchmarks.speed",
+    "uci": "python -m experiments.benchmarks.uci --data FOLDER",
+}
 
 
 def page() -> str:

@@ -132,7 +132,7 @@ def as_prior(value: Any) -> Prior:
 
 
 def to_keras(value: Any) -> dict:
-    """An object of one of the Kerases (a layer, a schedule) as plain values."""
+    """An object of one of the Keras versions (a layer, a schedule) as plain values."""
     keras = _keras_of(value)
     return {_KERAS: keras, "object": sys.modules[keras].saving.serialize_keras_object(value)}
 

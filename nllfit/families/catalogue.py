@@ -1,4 +1,4 @@
-"""The named families, defined once for the heads of both Kerases.
+"""The named families, defined once for the heads of both Keras versions.
 
 Each class says what its head means, as *domain, link, formula*, and how its constructor's arguments make a `Family`;
 `heads` and `keras3` make it a layer. `u`, `v`, `w` are the numbers that the layer before the head gives.

@@ -21,8 +21,8 @@ from nllfit.families.rowwise import rowwise
 
 __all__ = ["DistributionHead", "Elementwise", "Head", "Origin", "traced_distribution"]
 
-# The two Kerases by the package of their tensors: what to call each, its heads, and what a user of them imports.
-_KERASES = {
+# The two Keras versions by the package of their tensors: what to call each, its heads, and what a user of them imports.
+_KERAS_PACKAGES = {
     "tf_keras": ("tf_keras", "nllfit.heads", "import nllfit"),
     "keras": ("Keras 3", "keras3.heads", "from nllfit import keras3"),
 }
@@ -137,7 +137,7 @@ class Head:
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         package = type(inputs).__module__.partition(".")[0]
-        if package in _KERASES and package != self.keras_package:
+        if package in _KERAS_PACKAGES and package != self.keras_package:
             raise TypeError(f"{self._advice()}.")
         return super().__call__(inputs, *args, **kwargs)  # type: ignore[misc]  # of the layer
 
@@ -149,11 +149,12 @@ class Head:
     def __format__(self, spec: str) -> str:
         """Its name in an f-string; which head to use where the other Keras, which refuses it, writes that it does."""
         asks = sys._getframe(1).f_globals.get("__name__", "").partition(".")[0]
-        return format(self._advice() if asks in _KERASES.keys() - {self.keras_package} else str(self), spec)
+        return format(self._advice() if asks in _KERAS_PACKAGES.keys() - {self.keras_package} else str(self), spec)
 
     def _advice(self) -> str:
-        (other,) = _KERASES.keys() - {self.keras_package}
-        (keras, heads, _), (other_keras, other_heads, other_import) = _KERASES[self.keras_package], _KERASES[other]
+        (other,) = _KERAS_PACKAGES.keys() - {self.keras_package}
+        keras, heads, _ = _KERAS_PACKAGES[self.keras_package]
+        other_keras, other_heads, other_import = _KERAS_PACKAGES[other]
         name = type(self).__name__
         return (
             f"`{heads}.{name}` is a layer of {keras}; in a {other_keras} model use `{other_heads}.{name}`, after "

@@ -7,7 +7,7 @@ __all__ = ["registered", "registered_name"]
 
 
 def registered_name(thing: Any) -> str:
-    """The name under which one of the Kerases has a function or class registered; else a `ValueError` that says how."""
+    """The name under which a Keras version has a function or class registered; else a `ValueError` that says how."""
     for saving in _savings():
         name = saving.get_registered_name(thing)
         if saving.get_registered_object(name) is thing:
@@ -21,7 +21,7 @@ def registered_name(thing: Any) -> str:
 
 
 def registered(name: str) -> Any:
-    """What one of the Kerases has registered under a name, or None."""
+    """What one of the Keras versions has registered under a name, or None."""
     found = (saving.get_registered_object(name) for saving in _savings())
     return next((thing for thing in found if thing is not None), None)
 

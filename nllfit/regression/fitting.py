@@ -69,8 +69,8 @@ def regression(
       parameterization: "mean" for the parameters of `ByMean`, if the family has them; None for TFP's parameters.
       link: `{parameter: link}`, as for `Family`. The link maps `u` to the parameter, so it is the inverse of a GLM's
         link function: for log give "exp", for logit "sigmoid", for probit "normal_cdf", for cloglog "gumbel_min_cdf",
-        for loglog "gumbel_cdf", for inverse "reciprocal" (`1 / |u|`), for sqrt "square", and for the identity of a positive
-        parameter "absolute".
+        for loglog "gumbel_cdf", for inverse "reciprocal" (`1 / |u|`), for sqrt "square", and for the identity of a
+        positive parameter "absolute".
       **parameters: by the name of a parameter, its formula "~ terms" or a value at which it is held.
 
     Returns:

@@ -4,7 +4,7 @@ import pytest
 
 from nllfit.adapters import adapter_of
 from nllfit.training.architecture import architecture_of
-from tests.kerases import KERASES
+from tests.keras_versions import KERAS_VERSIONS
 
 
 def model_of(k):
@@ -13,7 +13,7 @@ def model_of(k):
     return model
 
 
-@KERASES
+@KERAS_VERSIONS
 @pytest.mark.parametrize("by", ["var_list", "var_names"])
 def test_a_model_with_undecayed_weights_shares_no_trace(k, by):
     """Such weights do not appear in a config, and a trace shared with another model would let them decay."""
@@ -27,7 +27,7 @@ def test_a_model_with_undecayed_weights_shares_no_trace(k, by):
     assert architecture_of(other, [[1.0]]) is not None
 
 
-@KERASES
+@KERAS_VERSIONS
 def test_nested_layers_are_found(k):
     inner = k.layers.Dense(1)
     model = k.Sequential([k.layers.Input([2, 3]), k.layers.TimeDistributed(inner)])

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 import nllfit
-from tests.kerases import in_turn
+from tests.keras_versions import in_turn
 
 SHAPE = (2, 2, 1)
 X = (np.random.default_rng(0).random([1000, *SHAPE]) > 0.75).astype(np.float32)

@@ -9,7 +9,7 @@ from tensorflow_probability import distributions as tfd
 import nllfit
 from nllfit.bayes.divergence import exact_divergence
 from nllfit.training.architecture import architecture_of
-from tests.kerases import KITS, by_keras, each_keras, mainly
+from tests.keras_versions import KITS, by_keras, each_keras, mainly
 
 PARAMS = tf.constant(np.random.default_rng(0).normal(size=[8, 4]), tf.float32)
 PRIOR = tfd.MultivariateNormalDiag(tf.zeros(2), [1.0, 2.0])

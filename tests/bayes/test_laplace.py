@@ -9,7 +9,7 @@ import tf_keras
 
 import nllfit
 from nllfit import predict_distribution
-from tests.kerases import KITS, each_keras, mainly
+from tests.keras_versions import KITS, each_keras, mainly
 
 SCALE, PRIOR = 0.7, 1.5  # the scale of the noise, and of the prior of each weight
 

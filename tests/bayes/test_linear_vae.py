@@ -8,7 +8,7 @@ from sklearn import datasets, decomposition
 from tensorflow_probability import distributions as tfd
 
 import nllfit
-from tests.kerases import KITS
+from tests.keras_versions import KITS
 
 STEPS = 1500
 

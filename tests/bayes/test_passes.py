@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import nllfit
 from tests.bayes.test_sampled_heads import X, coder
-from tests.kerases import KITS, each_keras, mainly
+from tests.keras_versions import KITS, each_keras, mainly
 
 PASSES = 100
 

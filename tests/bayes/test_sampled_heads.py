@@ -7,7 +7,7 @@ from tensorflow_probability import distributions as tfd
 
 import nllfit
 from nllfit.training.programs import Program
-from tests.kerases import KITS, each_keras, in_turn
+from tests.keras_versions import KITS, each_keras, in_turn
 
 PARAMS = tf.constant(np.random.default_rng(0).normal(size=[8, 4]), tf.float32)
 X = np.random.default_rng(1).normal(size=[64, 5]).astype(np.float32)

@@ -12,7 +12,7 @@ from nllfit import keras3
 from nllfit.bayes import variational_classes
 from nllfit.bayes.estimators import ESTIMATORS
 from tests.bayes.test_laplace import PRIOR, SCALE, closed_form, compiled, line
-from tests.kerases import KITS, each_keras, in_turn, mainly
+from tests.keras_versions import KITS, each_keras, in_turn, mainly
 
 tfd = tfp.distributions
 LAYERS = {KITS[0]: nllfit.layers, KITS[1]: keras3.layers}

@@ -8,7 +8,7 @@ from scipy import integrate, stats
 
 import nllfit
 from nllfit import Conformalized, Ensemble, conformalize, evaluate, predict_distribution
-from tests.kerases import KITS, each_keras, mainly
+from tests.keras_versions import KITS, each_keras, mainly
 
 tfd = tfp.distributions
 

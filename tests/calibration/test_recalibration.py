@@ -10,7 +10,7 @@ from scipy import integrate, stats
 
 import nllfit
 from nllfit import Ensemble, Recalibrated, compare_scores, evaluate, predict_distribution, recalibrate
-from tests.kerases import KITS, mainly
+from tests.keras_versions import KITS, mainly
 
 tfd = tfp.distributions
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from nllfit import Conformalized, Recalibrated, TemperatureScaled
-from tests.kerases import each_keras
+from tests.keras_versions import each_keras
 
 
 @each_keras

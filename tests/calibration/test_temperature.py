@@ -10,7 +10,7 @@ from scipy import optimize, special
 
 import nllfit
 from nllfit import Ensemble, TemperatureScaled, evaluate, predict_distribution, scale_temperature
-from tests.kerases import KITS, each_keras, in_turn, mainly
+from tests.keras_versions import KITS, each_keras, in_turn, mainly
 
 tfd = tfp.distributions
 

@@ -15,7 +15,7 @@ from sklearn.calibration import calibration_curve
 import nllfit
 from nllfit import Ensemble, compare_scores, evaluate, predict_distribution
 from nllfit.evaluation import evaluations
-from tests.kerases import KITS, mainly
+from tests.keras_versions import KITS, mainly
 
 tfd = tfp.distributions
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments import peers
+from experiments.benchmarks import peers
 
 RNG = np.random.default_rng(0)
 

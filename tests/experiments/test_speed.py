@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from experiments import speed
+from experiments.benchmarks import speed
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from tensorflow_probability import distributions as tfd
 
-from experiments import tables, uci
+from experiments import tables
+from experiments.benchmarks import uci
 from tests.experiments.samples import Marginal
 from tests.files import data_file
 

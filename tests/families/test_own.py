@@ -9,7 +9,7 @@ import tensorflow_probability as tfp
 from scipy import stats
 
 import nllfit
-from tests.kerases import KITS, each_keras
+from tests.keras_versions import KITS, each_keras
 
 tfd = tfp.distributions
 

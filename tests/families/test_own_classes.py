@@ -10,7 +10,7 @@ from tensorflow_probability import util as tfpu
 from tensorflow_probability.python.distributions.distribution import DiscreteDistributionMixin
 
 import nllfit
-from tests.kerases import each_keras
+from tests.keras_versions import each_keras
 
 tfd = tfp.distributions
 

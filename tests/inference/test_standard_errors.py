@@ -18,7 +18,7 @@ from statsmodels.othermod.betareg import BetaModel
 
 import nllfit
 from nllfit import heads
-from tests.kerases import KITS, each_keras, mainly
+from tests.keras_versions import KITS, each_keras, mainly
 
 KIT = KITS[0]
 

@@ -10,7 +10,7 @@ from sklearn.preprocessing import scale
 
 import nllfit
 from nllfit import heads, keras3
-from tests.kerases import KITS
+from tests.keras_versions import KITS
 
 
 def fitted(x, y, head, regularizer):

@@ -17,7 +17,7 @@ import tf_keras
 from tensorflow.python.lib.io import file_io
 
 import nllfit
-from tests.kerases import KERASES, KITS
+from tests.keras_versions import KERAS_VERSIONS, KITS
 
 EPOCHS = 14
 ONE = pytest.mark.parametrize("k", [keras, pytest.param(tf_keras, marks=pytest.mark.thorough)])
@@ -66,7 +66,7 @@ def raises_at(k, epoch):
     return k.callbacks.LambdaCallback(on_epoch_begin=cut)
 
 
-@KERASES
+@KERAS_VERSIONS
 def test_an_interrupted_run_ends_like_one_that_never_stopped(k, tmp_path, monkeypatch):
     whole, begun, resumed = network(k), network(k), network(k)
     expected = train(whole, k)
@@ -198,7 +198,7 @@ def trained(server, k, folder, awaited=None, seconds=0.0):
 
 
 @pytest.mark.thorough
-@KERASES
+@KERAS_VERSIONS
 def test_a_process_killed_at_any_moment_ends_like_one_that_never_stopped(k, tmp_path, server):
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()

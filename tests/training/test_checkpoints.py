@@ -12,7 +12,7 @@ import pytest
 import tf_keras
 
 import nllfit
-from tests.kerases import KERASES, in_turn
+from tests.keras_versions import KERAS_VERSIONS, in_turn
 
 X = np.random.default_rng(0).normal(size=(16, 3)).astype("float32")
 
@@ -64,7 +64,7 @@ def test_a_failed_write_keeps_the_last_good_model(kit, case, tmp_path, monkeypat
     assert not np.array_equal(read(k, path)[0], good[0])
 
 
-@KERASES
+@KERAS_VERSIONS
 def test_a_folder_of_the_same_name_raises_keras_error(k, tmp_path):
     (tmp_path / "model.keras").mkdir()
     with pytest.raises(OSError, match=r"model\.keras"):
@@ -89,7 +89,7 @@ def train_to_be_killed(k, path):
 
 
 @pytest.mark.thorough
-@KERASES
+@KERAS_VERSIONS
 def test_a_process_killed_during_a_write_keeps_the_last_good_model(k, tmp_path):
     path = tmp_path / "model.keras"
     expected = train(k, tmp_path / "expected.keras", epochs=1)

@@ -21,7 +21,7 @@ from nllfit.data import as_tensors
 from nllfit.training import batches, engine, loops, readers, runs, streams
 from nllfit.training.failures import not_finite
 from nllfit.training.programs import Program
-from tests.kerases import KERASES, KITS, by_keras, in_turn, mainly, set_precision
+from tests.keras_versions import KERAS_VERSIONS, KITS, by_keras, in_turn, mainly, set_precision
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras 3's variables
@@ -308,7 +308,7 @@ def test_steps_per_epoch_divide_or_continue_the_data(kit, way):
     assert_same_run(history, expected, model, reference)
 
 
-@KERASES
+@KERAS_VERSIONS
 def test_sequences_are_notified_of_each_epoch(k):
     class Batches(getattr(k.utils, "PyDataset", None) or k.utils.Sequence):
         def __init__(self):
@@ -462,7 +462,7 @@ def test_keras_seed_determines_the_order():
 # Callbacks
 
 
-@KERASES
+@KERAS_VERSIONS
 def test_every_callback_of_an_epoch_works(k, tmp_path):
     pytest.importorskip("tensorboard")
 
@@ -515,7 +515,7 @@ def scalars(board):
     return found
 
 
-@KERASES
+@KERAS_VERSIONS
 def test_callbacks_that_need_batches_are_refused(k, tmp_path):
     class PerBatch(k.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -538,7 +538,7 @@ def test_callbacks_that_need_batches_are_refused(k, tmp_path):
             nllfit.fit(model, x, y, callbacks=[stranger], verbose=0)
 
 
-@KERASES
+@KERAS_VERSIONS
 def test_the_progress_bar_equals_keras_own(k, capfd, monkeypatch):
     model = dense(k)
     x, y, _ = rows_of(model)
@@ -588,7 +588,7 @@ def test_loops_have_static_ranges_so_xla_compiles_once(traced):
         assert all(limit.op.type == "Const" for operation in ranges for limit in operation.inputs)
 
 
-@KERASES
+@KERAS_VERSIONS
 def test_another_model_of_an_architecture_reuses_the_trace_and_matches_keras(k, traced):
     x, y, _ = rows_of(dense(k))
     arguments = {"epochs": 1, "shuffle": False, "verbose": 0}
@@ -609,7 +609,7 @@ def test_another_model_of_an_architecture_reuses_the_trace_and_matches_keras(k, 
     assert len(set(names[0])) == len(names[0]) == 8  # two for each weight
 
 
-@KERASES
+@KERAS_VERSIONS
 def test_different_architectures_never_share_a_trace(k, monkeypatch):
     class Dense(k.layers.Dense):
         pass
@@ -874,7 +874,7 @@ def test_an_outcome_on_the_edge_of_an_open_support_is_refused_with_the_weights_u
         np.testing.assert_array_equal(weight, other)
 
 
-@KERASES
+@KERAS_VERSIONS
 def test_models_that_only_keras_can_fit_are_refused(k):
     model = dense(k, run_eagerly=True)
     x, y, _ = rows_of(model)

@@ -18,7 +18,7 @@ from nllfit.initialization import last_weights
 from nllfit.training.architecture import architecture_of
 from nllfit.training.loss_surface import Surface
 from tests.files import data_file
-from tests.kerases import KITS, each_keras, in_turn, mainly, set_precision
+from tests.keras_versions import KITS, each_keras, in_turn, mainly, set_precision
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,9 @@ import types
 import pytest
 import tensorflow as tf
 
-from experiments import distributed
+from experiments.benchmarks import distributed
 from nllfit.training.failures import lost_worker_named
-from tests.kerases import KITS, each_keras
+from tests.keras_versions import KITS, each_keras
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -24,8 +24,8 @@ import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
 import nllfit
-from experiments.distributed import free_ports
-from tests.kerases import KITS
+from experiments.benchmarks.distributed import free_ports
+from tests.keras_versions import KITS
 
 rng = np.random.default_rng(0)
 x = rng.normal(size=[48, 3]).astype("float32")

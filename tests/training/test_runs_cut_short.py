@@ -13,7 +13,7 @@ import tf_keras
 import nllfit
 from nllfit.training import engine, streams
 from nllfit.training.programs import Program
-from tests.kerases import KERASES, mainly
+from tests.keras_versions import KERAS_VERSIONS, mainly
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 4)).astype("float32")
@@ -56,7 +56,7 @@ def test_data_that_raise_restore_the_last_complete_epoch(k, error, monkeypatch):
 
 
 @pytest.mark.parametrize("hook", ["on_epoch_begin", "on_test_begin", "on_test_end", "on_epoch_end"])
-@KERASES
+@KERAS_VERSIONS
 def test_a_callback_that_raises_leaves_the_same_state_as_in_keras(k, hook):
     models = line(k), line(k)
     for model, train in zip(models, (functools.partial(nllfit.fit, compile="graph"), k.Model.fit), strict=True):
@@ -71,14 +71,12 @@ def test_a_callback_that_raises_leaves_the_same_state_as_in_keras(k, hook):
         setattr(callback, hook, third)
         with pytest.raises(LookupError):
             train(model, X, Y, epochs=5, shuffle=False, verbose=0, validation_data=(X, Y), callbacks=[callback])
-    ours, kerases = models
-    assert ours.history.epoch == kerases.history.epoch == [0, 1]
+    ours, theirs = models
+    assert ours.history.epoch == theirs.history.epoch == [0, 1]
     assert (
-        int(ours.optimizer.iterations)
-        == int(kerases.optimizer.iterations)
-        == 2 * (2 if hook == "on_epoch_begin" else 3)
+        int(ours.optimizer.iterations) == int(theirs.optimizer.iterations) == 2 * (2 if hook == "on_epoch_begin" else 3)
     )
-    for one, other in zip(state(ours), state(kerases), strict=True):
+    for one, other in zip(state(ours), state(theirs), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
@@ -103,7 +101,7 @@ def test_validation_data_that_raise_restore_the_last_epoch_of_the_history():
     assert_same_state(model, state(reference))
 
 
-@KERASES
+@KERAS_VERSIONS
 def test_a_callback_that_raises_leaves_no_proxy_of_the_model(k):
     def stops(epoch, logs):
         raise LookupError
@@ -155,7 +153,7 @@ def test_a_resumed_run_reads_the_same_data(data, tmp_path):
     assert_same_state(cut, state(whole))
 
 
-@KERASES
+@KERAS_VERSIONS
 def test_a_missing_or_damaged_backup_index_is_an_error_and_can_be_restored(k, tmp_path):
     def train(model):
         backup = k.callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)
@@ -231,7 +229,7 @@ def test_a_backup_is_resumed_only_with_its_seed(k, tmp_path):
     assert trained(k, model, callbacks=[backup], seed=10**40, epochs=3) == [2]
 
 
-@KERASES
+@KERAS_VERSIONS
 def test_the_epochs_of_one_call_share_its_time(k, capfd, monkeypatch):
     seconds = []
 

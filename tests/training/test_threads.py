@@ -5,7 +5,7 @@ import concurrent.futures
 import numpy as np
 
 import nllfit
-from tests.kerases import KITS
+from tests.keras_versions import KITS
 
 X = np.random.default_rng(0).normal(size=(64, 3)).astype("float32")
 

@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 import tf_keras
 
 import nllfit
-from tests.kerases import KERASES, by_keras, each_keras, in_turn, mainly
+from tests.keras_versions import KERAS_VERSIONS, by_keras, each_keras, in_turn, mainly
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 4)).astype("float32")  # two full batches, because a partial one needs another trace
@@ -124,7 +124,7 @@ def test_a_layer_with_state_matches_keras(k):
     both(make, X[..., None], Y, batch_size=16)
 
 
-@KERASES
+@KERAS_VERSIONS
 def test_a_model_without_call_matches_keras(k):
     class Step(k.Model):
         def __init__(self):

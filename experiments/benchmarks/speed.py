@@ -1,8 +1,8 @@
 """How fast is training when an epoch is one program? `nllfit.fit` compared with Keras, PyTorch and JAX.
 
-    python -m experiments.speed                     # everything, for all contenders that are installed
-    python -m experiments.speed --models            # only the whole jobs
-    python -m experiments.speed --models small cnn --jobs --contenders nllfit tf_keras --json
+    python -m experiments.benchmarks.speed                     # everything, for all contenders that are installed
+    python -m experiments.benchmarks.speed --models            # only the whole jobs
+    python -m experiments.benchmarks.speed --models small cnn --jobs --contenders nllfit tf_keras --json
 
 There are three parts:
 
@@ -39,7 +39,8 @@ import time
 
 import numpy as np
 
-from experiments import common, contenders
+from experiments import common
+from experiments.benchmarks import contenders
 
 MODELS = {  # hidden layers, input shape, classes, batch size, steps per epoch, epochs per call
     "small": ((64,), (16,), 2, 32, 1000, 3),
@@ -213,7 +214,7 @@ def head_cost(repeats, seed):
 def worker(arguments, *job):
     """The result of one job, measured in a separate process."""
     print(f"\r{' '.join(job):40}", end="", file=sys.stderr, flush=True)
-    command = [sys.executable, "-m", "experiments.speed", "--repeats", str(arguments.repeats), "--job", *job]
+    command = [sys.executable, "-m", "experiments.benchmarks.speed", "--repeats", str(arguments.repeats), "--job", *job]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
@@ -254,7 +255,7 @@ def report(metrics):
 
 def main(argv=None):
     """Runs the experiment; returns its metrics."""
-    parser = common.parser(__doc__, "speed")
+    parser = common.parser(__doc__, "benchmarks.speed")
     parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS), help="(default: all)")
     jobs = [*JOBS, "growth", "head"]
     parser.add_argument("--jobs", nargs="*", choices=jobs, default=jobs, help="(default: all)")

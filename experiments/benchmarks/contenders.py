@@ -1,4 +1,4 @@
-"""The contenders of `experiments.speed`: each returns a function that trains the same network for some epochs.
+"""The contenders of `speed`: each returns a function that trains the same network for some epochs.
 
 Their arguments are the hidden layers (`"cnn"` for two convolutions), the shape of an input, the number of classes, rows
 `x`, labels `y` and the batch size. All train with Adam at 0.001 on the crossentropy, with rows shuffled in each epoch.

@@ -55,7 +55,7 @@ KITS = (
     ),
 )
 
-KERASES = pytest.mark.parametrize("k", [tf_keras, keras], ids=["tf_keras", "keras"])
+KERAS_VERSIONS = pytest.mark.parametrize("k", [tf_keras, keras], ids=["tf_keras", "keras"])
 each_keras = pytest.mark.parametrize("kit", KITS, ids=["tf_keras", "keras3"])
 
 

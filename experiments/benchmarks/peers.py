@@ -1,6 +1,6 @@
 """Whose predicted distributions are better, and faster? `DistributionRegressor` and other packages on the same splits.
 
-    python -m experiments.peers --data FOLDER
+    python -m experiments.benchmarks.peers --data FOLDER
 
 The tables are all NAME.txt files of the folder (numbers separated by blanks) and all NAME.csv files (with a header;
 text is a category, an empty field a missing value), with the target in the last column; and the data sets diabetes from
@@ -196,7 +196,7 @@ def print_table(name, rows):
 
 def main(argv=None):
     """Runs the comparison; returns its metrics."""
-    parser = common.parser(__doc__, "peers")
+    parser = common.parser(__doc__, "benchmarks.peers")
     parser.set_defaults(keras=3)
     names = lambda text: text.split(",")  # noqa: E731
     parser.add_argument("--data", metavar="FOLDER", required=True, help="the folder of the tables")

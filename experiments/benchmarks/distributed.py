@@ -1,6 +1,6 @@
 """What does it cost to train on several machines, and is the result the same?
 
-    python -m experiments.distributed --workers 2
+    python -m experiments.benchmarks.distributed --workers 2
 
 `nllfit.fit` trains a classifier of scikit-learn's digits in one process, and then in several workers. The workers are
 processes that TensorFlow's `MultiWorkerMirroredStrategy` connects: each takes its share of every batch and finds the
@@ -127,7 +127,7 @@ def run_workers(arguments, folder, argv):
         processes = []
         for i, config in enumerate(configs(hosts)):
             with (folder / f"worker-{i}.log").open("a") as log:
-                command = [sys.executable, "-m", "experiments.distributed", *argv, "--out", str(folder)]
+                command = [sys.executable, "-m", "experiments.benchmarks.distributed", *argv, "--out", str(folder)]
                 environment = os.environ | {"TF_CONFIG": config}
                 processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
         print("workers:", *(process.pid for process in processes), file=sys.stderr)
@@ -141,7 +141,7 @@ def run_workers(arguments, folder, argv):
 
 def main(argv=None):
     """Runs the experiment, or one of its workers if TF_CONFIG is set; returns the metrics."""
-    parser = common.parser(__doc__, "distributed")
+    parser = common.parser(__doc__, "benchmarks.distributed")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=10, help="(default: %(default)s)")
     parser.add_argument(
@@ -179,7 +179,9 @@ def show(metrics, arguments, argv):
         print(f"{workers:>8}{microseconds:12.0f}{loss:12.6f}{difference:20.1e}")
     print("\nOn several machines, with a folder that all of them see, on each its own:\n")
     for config in configs([f"machine{i}:12345" for i in range(arguments.workers)]):
-        print(f"  TF_CONFIG='{config}' \\\n    python -m experiments.distributed {' '.join(argv)} --out FOLDER")
+        print(
+            f"  TF_CONFIG='{config}' \\\n    python -m experiments.benchmarks.distributed {' '.join(argv)} --out FOLDER"
+        )
 
 
 if __name__ == "__main__":

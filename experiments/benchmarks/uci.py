@@ -1,6 +1,6 @@
 """How good are predicted densities? The usual benchmark of published methods, in one command.
 
-    python -m experiments.uci --data FOLDER
+    python -m experiments.benchmarks.uci --data FOLDER
 
 Every table NAME.txt of the folder (numbers separated by blanks, the target in the last column) is split into 90%
 training and 10% test rows. There are 20 random splits, or 5 for tables above 40,000 rows, the same as in
@@ -122,7 +122,7 @@ def plot(metrics, published, path):
 
 def main(argv=None):
     """Runs the benchmark; returns its metrics."""
-    parser = common.parser(__doc__, "uci")
+    parser = common.parser(__doc__, "benchmarks.uci")
     parser.set_defaults(keras=3)
     parser.add_argument("--data", metavar="FOLDER", required=True, help="the folder of the tables NAME.txt")
     parser.add_argument("--only", metavar="NAME,...", type=lambda names: names.split(","), help="only these tables")

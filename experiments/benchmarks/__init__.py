@@ -1,0 +1,1 @@
+"""Benchmarks: times and scores beside other libraries, each run as `python -m experiments.benchmarks.NAME`."""
