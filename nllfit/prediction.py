@@ -18,7 +18,7 @@ from nllfit.data import as_inputs, check_cardinality, num_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.layer import Origin, traced_distribution
 from nllfit.families.mixture import mixture_of
-from nllfit.families.protocol import ParametricFamily
+from nllfit.families.parametric_family import ParametricFamily
 from nllfit.outputs import distribution_of, kind_of
 
 __all__ = ["check_alike", "joined_origins", "mixture_of_origins", "origin_of", "predict_distribution"]

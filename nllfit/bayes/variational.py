@@ -16,7 +16,7 @@ from nllfit.bayes.estimators import ESTIMATORS, check_estimator
 from nllfit.bayes.weight_families import as_given, initial_vector, of_weights, plain_prior, prior_of_weights
 from nllfit.families.arguments import as_count
 from nllfit.families.configs import plain, restored
-from nllfit.families.protocol import ParametricFamily
+from nllfit.families.parametric_family import ParametricFamily
 
 __all__ = ["Variational"]
 

@@ -10,7 +10,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.bayes.priors import Prior, as_prior
 from nllfit.families.family import Family
-from nllfit.families.protocol import ParametricFamily
+from nllfit.families.parametric_family import ParametricFamily
 
 __all__ = ["as_given", "initial_vector", "of_weights", "plain_prior", "prior_of_weights"]
 

@@ -17,7 +17,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.links import Softmax
 from nllfit.families.parameters import Numbers
-from nllfit.families.protocol import ParametricFamily
+from nllfit.families.parametric_family import ParametricFamily
 
 __all__ = ["Coordinates", "HeldCoordinates"]
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from nllfit.estimation.coordinates import Coordinates, HeldCoordinates
 from nllfit.families.inflated import Hurdle, ZeroInflated
-from nllfit.families.protocol import ParametricFamily
+from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.truncated import Truncated
 
 __all__ = ["Density", "density_of"]

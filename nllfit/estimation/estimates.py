@@ -14,7 +14,7 @@ from nllfit.estimation.fit import Fit
 from nllfit.estimation.problem import Problem, problem_of
 from nllfit.estimation.profile import Profile
 from nllfit.estimation.search import search
-from nllfit.families.protocol import ParametricFamily
+from nllfit.families.parametric_family import ParametricFamily
 from nllfit.fits import MaximumLikelihoodFit, check_level, wald_interval
 from nllfit.optimum.newton import Optimum
 

@@ -9,7 +9,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.estimation.estimates import Estimate
 from nllfit.families.inflated import Hurdle, ZeroInflated
-from nllfit.families.protocol import ParametricFamily
+from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.wrapped import FamilyOf
 from nllfit.quantiles import survival
 

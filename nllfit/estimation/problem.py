@@ -16,7 +16,7 @@ from nllfit.families.arguments import family_class
 from nllfit.families.facts import facts_of
 from nllfit.families.law import elements_of
 from nllfit.families.parameters import Numbers
-from nllfit.families.protocol import ParametricFamily
+from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.support_checks import first_refused
 from nllfit.families.wrapped import as_family
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from nllfit.families.parameters import Numbers
-from nllfit.families.protocol import ParametricFamily
+from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.search_policy import SearchPolicy
 
 __all__ = ["Units"]

@@ -1,9 +1,9 @@
 """Families: from unconstrained numbers to a distribution, and laws: what can be asked of a distribution.
 
-A family (`protocol`) is a tuple of `parameters` and a method that builds a distribution of their values; `family`,
-`mixture` and others are its kinds. `law.law_of` answers questions about a distribution; `structures`, `windows`,
-`inflated_distribution` and `observed` hold the laws of distributions that are made of others, and `laws` a row of facts
-for each family of TFP's. `layer` and `catalogue` are the heads as far as they do not depend on Keras.
+A family (`parametric_family`) is a tuple of `parameters` and a method that builds a distribution of their values;
+`family`, `mixture` and others are its kinds. `law.law_of` answers questions about a distribution; `structures`,
+`windows`, `inflated_distribution` and `observed` hold the laws of distributions that are made of others, and `laws` a
+row of facts for each family of TFP's. `layer` and `catalogue` are the heads as far as they do not depend on Keras.
 """
 
 from nllfit.families import laws, structures  # noqa: F401  # which tell `law_of` what they know

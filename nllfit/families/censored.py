@@ -12,7 +12,7 @@ from tensorflow_probability import util as tfpu
 from nllfit.families.law import law_of
 from nllfit.families.observed import Observed
 from nllfit.families.parameters import Numbers
-from nllfit.families.protocol import Measure
+from nllfit.families.parametric_family import Measure
 from nllfit.families.support_checks import asserted
 from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE_SAME_FAMILY
 from nllfit.families.windows import WindowedDistribution

@@ -12,7 +12,7 @@ from nllfit.families.configs import restored
 from nllfit.families.inflated import Hurdle as HurdleFamily
 from nllfit.families.inflated import ZeroInflated as ZeroInflatedFamily
 from nllfit.families.layer import Head
-from nllfit.families.protocol import ParametricFamily
+from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.truncated import Truncated as TruncatedFamily
 
 __all__ = ["Censored", "Hurdle", "Truncated", "ZeroInflated"]

@@ -11,7 +11,7 @@ from nllfit.families.censored import Censored
 from nllfit.families.family import Family
 from nllfit.families.inflated import Hurdle, ZeroInflated
 from nllfit.families.mixture import MixtureFamily
-from nllfit.families.protocol import ParametricFamily
+from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.registered import registered_name
 from nllfit.families.truncated import Truncated
 

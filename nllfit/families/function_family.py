@@ -10,7 +10,7 @@ from nllfit.families.arguments import as_size
 from nllfit.families.discreteness import is_discrete
 from nllfit.families.layer import Head
 from nllfit.families.parameters import Numbers, Parameter
-from nllfit.families.protocol import ParametricFamily
+from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.registered import registered
 from nllfit.families.support_checks import checked
 from nllfit.families.tfp_classes import parameter_properties, parts_of

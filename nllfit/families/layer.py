@@ -16,7 +16,7 @@ from nllfit.families.configs import plain, restored
 from nllfit.families.draws import HeadRegularizer, as_tensor_of, regularizer_of
 from nllfit.families.family import Family
 from nllfit.families.law import law_of
-from nllfit.families.protocol import ParametricFamily
+from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.rowwise import rowwise
 
 __all__ = ["DistributionHead", "Elementwise", "Head", "Origin", "traced_distribution"]

@@ -13,7 +13,7 @@ from nllfit.families.facts import Facts
 from nllfit.families.family import Family
 from nllfit.families.links import Softmax
 from nllfit.families.parameters import Numbers, Parameter
-from nllfit.families.protocol import ParametricFamily
+from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.rowwise import rowwise
 from nllfit.families.search_policy import SearchPolicy
 

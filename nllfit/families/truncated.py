@@ -10,7 +10,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.law import law_of
 from nllfit.families.parameters import Numbers
-from nllfit.families.protocol import Measure
+from nllfit.families.parametric_family import Measure
 from nllfit.families.windows import TruncatedDistribution, WindowedDistribution
 from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from nllfit.adapters import Model
 from nllfit.adapters.models import float_dtype, variable_of
-from nllfit.families.protocol import ParametricFamily
+from nllfit.families.parametric_family import ParametricFamily
 from nllfit.outputs import distribution_of
 from nllfit.training.batches import checked_arrays
 from nllfit.training.outcomes import outcome_check

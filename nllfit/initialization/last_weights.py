@@ -13,7 +13,7 @@ from nllfit.data import as_tensors, check_rows, check_weights, pack
 from nllfit.families.arguments import as_array, as_numbers
 from nllfit.families.checked_outcomes import as_column, as_outcomes, finite_part, weights_of_outcomes
 from nllfit.families.layer import Origin
-from nllfit.families.protocol import ParametricFamily
+from nllfit.families.parametric_family import ParametricFamily
 from nllfit.initialization.marginal import marginal_numbers
 from nllfit.outputs import as_distribution
 from nllfit.prediction import origin_of

@@ -12,7 +12,7 @@ from nllfit.estimation.problem import Problem, problem_of
 from nllfit.estimation.starts import starts
 from nllfit.families.mixture import MixtureFamily
 from nllfit.families.parameters import Numbers
-from nllfit.families.protocol import ParametricFamily
+from nllfit.families.parametric_family import ParametricFamily
 
 __all__ = ["marginal_numbers"]
 

@@ -11,7 +11,7 @@ from nllfit.families.arguments import family_class
 from nllfit.families.by_mean import BY_MEAN, parameterized
 from nllfit.families.facts import facts_of
 from nllfit.families.links import other_names
-from nllfit.families.protocol import ParametricFamily
+from nllfit.families.parametric_family import ParametricFamily
 from nllfit.regression.outcomes import Outcome
 
 __all__ = ["coded", "family_of", "main_parameter"]

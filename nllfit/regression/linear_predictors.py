@@ -7,7 +7,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.layer import traced_distribution
-from nllfit.families.protocol import ParametricFamily
+from nllfit.families.parametric_family import ParametricFamily
 from nllfit.regression.coefficient_table import CoefficientTable
 from nllfit.regression.columns import as_frame
 from nllfit.regression.linear_maps import by_coefficients, numbers_of

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.families.layer import traced_distribution
-from nllfit.families.protocol import ParametricFamily
+from nllfit.families.parametric_family import ParametricFamily
 from nllfit.losses import negative_log_likelihood
 from nllfit.optimum.curvature import backtrack, drops_around, newton_step, principal_axes
 from nllfit.regression.linear_maps import Designs, by_coefficients, numbers_of, summed

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from nllfit.families.links import Softmax
-from nllfit.families.protocol import ParametricFamily
+from nllfit.families.parametric_family import ParametricFamily
 from nllfit.heads import DistributionHead
 from nllfit.losses import negative_log_likelihood
 from nllfit.regression.designs import INTERCEPT, Design

@@ -11,7 +11,7 @@ import numpy as np
 from tensorflow_probability import distributions as tfd
 
 from nllfit.ensembles import new_folder
-from nllfit.families.protocol import ParametricFamily
+from nllfit.families.parametric_family import ParametricFamily
 from nllfit.keras3 import heads
 from nllfit.tabular.classes import Classes
 from nllfit.tabular.columns import Column, Columns
