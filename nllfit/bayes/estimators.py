@@ -26,7 +26,7 @@ def flipped(layer: Any, posterior: tfd.Distribution, inputs: Any, seed: tf.Tenso
     means = posterior.mean()
     deviations = posterior.sample(seed=seeds[0]) - means
     outputs = layer.linear(inputs, means)
-    if inputs.dtype.is_floating:
+    if not layer.takes_indices:
         inputs = inputs * _signs(inputs, layer.channel_axis, seeds[1])
     return layer.activated(outputs + layer.linear(inputs, deviations) * _signs(outputs, layer.channel_axis, seeds[2]))
 

@@ -63,6 +63,7 @@ class Variational:
     _start_draws: Any
     _next_seed: Any
     compute_dtype: Any  # of the layer
+    takes_indices: bool  # and not numbers, whose signs an estimator may flip
     _weight: Any = None
 
     def __init__(

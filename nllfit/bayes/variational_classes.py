@@ -89,6 +89,7 @@ def variational_layers(layers: Any, mixin: type, register: Callable, module: str
             "__doc__": _DOC.format(base=base, name=name, package=package, **example),
             "__module__": module,
             "__signature__": _signature(keras_layer),
+            "takes_indices": base == "Embedding",
         }
         found[name] = register(type(name, (Variational, mixin, keras_layer), attributes))
     return found

@@ -38,7 +38,7 @@ def test_variables_with_new_names_do_not_leak(monkeypatch):
             tf.Variable(tf.zeros([3]), name=f"{name}_{i}")
             kernels.drop_kernels(1)
 
-    monkeypatch.setattr(kernels, "_MOST", 50)
+    monkeypatch.setattr(kernels, "_MAX_VARIABLES", 50)
     make("warm", 60)
     before = mebibytes()
     make("new", 250)
