@@ -12,6 +12,8 @@ __all__ = ["Objective", "Posterior"]
 
 _MAX_STEPS = 100
 _ENOUGH = 1e-12  # nats that a step is worth
+_FIRST_MOVE, _LAST_MOVE = 0.25, 1e-6  # of the logarithm of the prior's scale
+_EVIDENCE = 1e-9  # nats that a move must win
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Objective:
 
     def at_the_weights(self) -> Posterior:
         """The posterior whose mean are the weights."""
-        expansion, scale, _ = self._expansion(self._start)
+        expansion, scale, _ = self._expansion(self._start, self._prior_scale)
         return self._posterior(expansion, scale, self._start)
 
     def at_the_maximum(self) -> Posterior:
@@ -61,9 +63,28 @@ class Objective:
         Raises:
           ValueError: if it is not found.
         """
-        w = self._start
+        found = self._climbed(self._start, self._prior_scale)
+        return found if self._prior_scale is not None else self._with_the_most_evidence(found)
+
+    def _with_the_most_evidence(self, found):
+        """The best of the posteriors near one, by moves of the logarithm of the prior's scale that are halved.
+
+        The evidence of one expansion has its maximum elsewhere unless the likelihood is quadratic, because the
+        curvature changes with the weights, and these with the scale.
+        """
+        move = _FIRST_MOVE
+        while move > _LAST_MOVE:
+            near = [self._climbed(found.mean, found.prior_scale * np.exp(sign * move)) for sign in (-1, 1)]
+            best = max(near, key=lambda posterior: posterior.log_evidence)
+            if best.log_evidence > found.log_evidence + _EVIDENCE:
+                found = best
+            else:
+                move /= 2
+        return found
+
+    def _climbed(self, w, prior_scale):
         for _ in range(_MAX_STEPS):
-            expansion, scale, hessian = self._expansion(w)
+            expansion, scale, hessian = self._expansion(w, prior_scale)
             slope = -expansion.gradient - w / scale**2
             step, rise = newton_step(*principal_axes(hessian + np.eye(len(w)) / scale**2), slope)
             if rise < _ENOUGH:
@@ -82,12 +103,12 @@ class Objective:
         (log_evidence,) = expansion.log_evidence(np.array([scale])).tolist()
         return Posterior(mean, expansion.posterior(scale)[1], scale, log_evidence)
 
-    def _expansion(self, w):
+    def _expansion(self, w, prior_scale):
         value, gradient, information, hessian = self._surface.expanded(self._all(w), self._places)
         if not (np.isfinite(value) and np.all(np.isfinite(information))):
             raise ValueError("The log-likelihood or its curvature is not finite at the weights: look at them.")
         expansion = Expansion(value, w, gradient, information)
-        return expansion, expansion.best_scale() if self._prior_scale is None else self._prior_scale, hessian
+        return expansion, expansion.best_scale() if prior_scale is None else prior_scale, hessian
 
     def _log_posterior(self, w, scale):
         value = self._surface.value(self._all(w))

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 import pytest
+import scipy.optimize
+import scipy.special
 import scipy.stats
 import tensorflow as tf
 import tf_keras
@@ -83,6 +85,32 @@ def test_the_evidence_is_largest_at_the_estimated_scale(kit):
     np.testing.assert_allclose(posterior.mean, mean, atol=1e-9)
     for factor in (0.99, 1.01):
         assert closed_form(design, y, factor * posterior.prior_scale)[2] < evidence - 1e-4
+
+
+def test_the_scale_of_most_evidence_is_found_where_the_curvature_changes_with_the_weights():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=[50, 2])
+    y = (x @ [[1.0], [-1.0]] + rng.logistic(size=[50, 1]) > 0).astype(float)
+    design = np.c_[x, np.ones(50)]
+
+    def lost(log_scale):
+        """Minus the evidence of Laplace's approximation at the maximum of the posterior, by SciPy."""
+
+        def energy(w):
+            u = design @ w
+            return np.sum(np.logaddexp(0, u) - y[:, 0] * u) + w @ w / (2 * np.exp(2 * log_scale))
+
+        best = scipy.optimize.minimize(energy, np.zeros(3), options={"gtol": 1e-9})
+        p = scipy.special.expit(design @ best.x)
+        precision = (design.T * (p * (1 - p))) @ design + np.eye(3) / np.exp(2 * log_scale)
+        return best.fun + 3 * log_scale + np.linalg.slogdet(precision)[1] / 2
+
+    expected = scipy.optimize.minimize_scalar(lost, bounds=(-3, 3), method="bounded", options={"xatol": 1e-6})
+    layer = KITS[0].keras.layers.Dense(1, dtype="float64")
+    model = compiled(KITS[0], layer, KITS[0].heads.Bernoulli(dtype="float64"))
+    posterior = nllfit.laplace(model, x, y, prior_scale="marginal likelihood")
+    np.testing.assert_allclose(np.log(posterior.prior_scale), expected.x, atol=1e-3)
+    np.testing.assert_allclose(posterior.log_evidence, -expected.fun, atol=1e-6)
 
 
 def test_a_wide_prior_gives_the_covariance_of_the_standard_errors():
