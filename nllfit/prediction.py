@@ -63,7 +63,8 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples
       TypeError: if no output of the model is a head's, or `x` is neither arrays nor a dataset.
       ValueError: if `x` has no rows, is sparse or ragged, or holds other than real numbers or strings; if it has rows
         of another shape than the model was built for; if `batch_size` or `num_samples` is no int of at least 1; or if
-        `num_samples` is more than 1 for a model that is calibrated, or that draws nothing, as a `Laplace`.
+        `num_samples` is more than 1 for a calibrated model or a `Laplace`. (The passes of a Keras model that draws
+        nothing are all the same.)
 
     Example:
       >>> predict_distribution(model, x, batch_size=1024).stddev().shape

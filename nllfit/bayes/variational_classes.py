@@ -41,7 +41,7 @@ Args:
   posterior: a family by its name, or a `Family` of one weight or of the vector of all. "MultivariateNormalTriL" has a
     full covariance, for small layers.
   prior: the scale of a Normal about 0 for each weight; a distribution of one weight or of the vector of all; or a
-    family, whose parameters are learned with the posterior.
+    family or its name, whose parameters are learned with the posterior.
   estimator: "flipout", "reparameterization" or "local_reparameterization".
   seed: of the draws; None for a random one.
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.bayes.priors import Prior, as_prior
+from nllfit.families.arguments import family_class
 from nllfit.families.family import Family
 from nllfit.families.parametric_family import ParametricFamily
 
@@ -24,7 +25,7 @@ def of_weights(argument: str, family: Any, size: int) -> ParametricFamily:
       ValueError: if it is a family of another number of outcomes; and as from `Family`.
     """
     if not isinstance(family, ParametricFamily):
-        return Family(family, size)
+        return Family(family_class(family, argument), size)
     if family.event_shape == () and isinstance(family, Family):
         return Family(**family.arguments | {"event_shape": size})
     if family.event_shape != (size,):
@@ -53,7 +54,7 @@ def as_given(prior: Any) -> Any:
     if is_scale and 0 < prior < math.inf:
         return float(prior)
     if isinstance(prior, str):
-        return Family(prior, 1) and prior  # a name that TFP has
+        return family_class(prior, "prior") and prior
     if isinstance(prior, (bool, numbers.Real)) or as_prior(prior).layers:
         raise ValueError(
             f"`prior` is {prior!r}: give the scale of a Normal, a positive number; a distribution; or a family, whose "

@@ -49,6 +49,8 @@ def fit(
 ):
     """Trains a compiled Keras model as `model.fit` does, to the same numbers, with no Python between the steps.
 
+    Layers that draw (dropout, sampled heads, uncertain weights) may draw other numbers than in `model.fit`.
+
     It takes any compiled model of tf_keras or of Keras 3 (on TensorFlow) that is not run eagerly, with a head or
     without, and callbacks that act once an epoch; it refuses others, which only `model.fit` can train. Data are checked
     before the first step. If an error, an exception of a callback or Ctrl-C ends the run, the model and its optimizer

@@ -310,10 +310,10 @@ BAD = {
     "prior 0": ({"prior": 0.0}, "`prior` is 0.0: give the scale of a Normal, a positive number"),
     "prior True": ({"prior": True}, "`prior` is True"),
     "prior list": ({"prior": [1.0]}, "`prior` is a list: give a distribution"),
-    "prior name": ({"prior": "Norml"}, "Norml"),
+    "prior name": ({"prior": "Norml"}, "`prior` is 'Norml': give .* Close to it: Normal"),
     "prior event": ({"prior": tfd.MultivariateNormalDiag([0.0, 0.0])}, "`prior` is a .* of outcomes of shape"),
     "prior size": ({"prior": nllfit.Family("Normal", 3)}, r"`prior` is a Normal of outcomes of shape \(3,\), but the"),
-    "posterior": ({"posterior": "Norml"}, "Norml"),
+    "posterior": ({"posterior": "Norml"}, "`posterior` is 'Norml': give .* Close to it: Normal"),
     "posterior size": (
         {"posterior": nllfit.Family("Normal", 3)},
         r"layer has 8 weights: give a family of shape",
