@@ -42,10 +42,10 @@ class KLDivergence(HeadRegularizer):
       num_samples: None, or the number of draws, for an estimate even where the divergence is known exactly.
 
     Raises:
-      ValueError: if an argument is of another kind, if the prior has a trainable variable (a `Family` is a prior that is
-        learned), or if `num_samples` is no int of at least 1; where the head is made, or its first batch, if the prior
-        has another event or several rows, or if the draws of the head's family have no gradient and the divergence is
-        not known exactly.
+      ValueError: if an argument is of another kind, if the prior has a trainable variable (only a `Family` is learned),
+        or if `num_samples` is no int of at least 1; where the head is made, or its first batch, if the prior has
+        another event or several rows, or if the draws of the head's family have no gradient and the divergence is not
+        known exactly.
       NotImplementedError: when the model is saved or cloned, if the prior has variables, or a bijector.
 
     Example:
