@@ -18,6 +18,7 @@ from nllfit.adapters import Model, adapter_of
 from nllfit.data import as_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.law import law_of
+from nllfit.families.layer import Head
 from nllfit.outputs import output_like
 from nllfit.prediction import check_alike, joined_origins, mixture_of_origins, origin_of
 from nllfit.training import fit
@@ -219,7 +220,7 @@ def _with_weights(model, x):
 
 def _families(model):
     """The families of the heads among a model's layers."""
-    return [layer.family for layer in adapter_of(model).layers if hasattr(layer, "family")]
+    return [layer.family for layer in adapter_of(model).layers if isinstance(layer, Head)]
 
 
 def _keras_of_file(path):

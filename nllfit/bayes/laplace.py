@@ -18,6 +18,7 @@ from nllfit.bayes.posterior import Objective, Posterior
 from nllfit.data import as_inputs, check_cardinality, num_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.law import law_of
+from nllfit.families.layer import Head
 from nllfit.inference.arguments import check_size, checked
 from nllfit.inference.names import leading_to
 from nllfit.outputs import output_like
@@ -163,33 +164,32 @@ def _check_options(layers, prior_scale):
 
 def _weights_without_shared(model):
     """All trainable weights but those that heads share over their inputs."""
-    shared = [layer._shared for layer in adapter_of(model).layers if hasattr(layer, "family")]
+    shared = [layer._shared for layer in adapter_of(model).layers if isinstance(layer, Head)]
     return [weight for weight in model.trainable_variables if not any(weight is other for other in shared)]
 
 
 def _last_weights(model):
     """The trainable weights of the last layers that have any, the head's own left out."""
     adapter = adapter_of(model)
-    *_, head = [layer for layer in adapter.layers if hasattr(layer, "family")]
-    layers = _last_layers(head, adapter.layers, adapter.keras.layers.Add) or [_leaf(adapter.layers)]
+    *_, head = [layer for layer in adapter.layers if isinstance(layer, Head)]
+    layers = _last_layers(head, adapter.layers, adapter.keras) or [_leaf(adapter.layers, adapter.keras)]
     return [weight for layer in layers if layer is not None for weight in layer.trainable_weights]
 
 
-def _last_layers(layer, layers, addition):
+def _last_layers(layer, layers, keras):
     """The next layers with trainable weights on each way back from a layer, as far as a graph of layers tells."""
     found = []
-    for before in leading_to(layer, layers, addition):
+    for before in leading_to(layer, layers, keras.layers.Add):
         if before is not None and before.trainable_weights:
-            found.append(_leaf(adapter_of(before).layers) if hasattr(before, "layers") else before)
+            found.append(_leaf(adapter_of(before).layers, keras) if isinstance(before, keras.Model) else before)
         elif before is not None:
-            found += _last_layers(before, layers, addition)
+            found += _last_layers(before, layers, keras)
     return found
 
 
-def _leaf(layers):
+def _leaf(layers, keras):
     """The last of some layers with trainable weights, without models and heads."""
-    found = [part for part in layers if part.trainable_weights and not hasattr(part, "layers")]
-    found = [part for part in found if not hasattr(part, "family")]
+    found = [part for part in layers if part.trainable_weights and not isinstance(part, (Head, keras.Model))]
     return found[-1] if found else None
 
 

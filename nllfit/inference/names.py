@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
+from nllfit.families.layer import Head
 
 __all__ = ["Features", "feature_names", "labels", "leading_to", "weight_names"]
 
@@ -36,7 +37,7 @@ def weight_names(model: Model, features: Features) -> list[list[str]]:
     inputs = dict(zip(map(id, getattr(model, "inputs", None) or []), features, strict=False))
     adapter = adapter_of(model)
     layers = adapter.layers
-    heads = [layer for layer in layers if hasattr(layer, "family")]
+    heads = [layer for layer in layers if isinstance(layer, Head)]
     parameters = [name for head in heads for name in head.family.parameter_names]
     parameters = parameters if len(parameters) == sum(head.family.params_size for head in heads) else []
     leading = [layer for head in heads for layer in leading_to(head, layers, adapter.keras.layers.Add)]

@@ -382,3 +382,18 @@ def test_the_columns_of_one_input_among_several_name_its_weights():
         model.compile(loss=nllfit.negative_log_likelihood)
         nllfit.fit_lbfgs(model, given, y)
         assert nllfit.standard_errors(model, given, y).names == ["kernel[age]", "kernel[dose]", "bias"]
+
+
+@each_keras
+def test_a_layer_with_an_attribute_family_is_no_head(kit):
+    class Named(kit.keras.layers.Dense):
+        family = "dense"
+        layers = ()
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=[40, 2]), rng.normal(size=[40, 1])
+    model = kit.keras.Sequential([kit.keras.layers.Input([2]), Named(1), kit.heads.Normal(scale=1.0)])
+    model.compile(loss=kit.loss)
+    nllfit.fit_lbfgs(model, x, y)
+    assert nllfit.standard_errors(model, x, y).converged
+    assert nllfit.laplace(model, x, y).mean.shape == (3,)
