@@ -130,18 +130,21 @@ class Objective:
 
     def derivatives(self, w: np.ndarray) -> Derivatives:
         """The mean log-likelihood at `w`, its gradient `[p]` and its Hessian `[p, p]`."""
-        found = self._by_tensorflow(w) if self.exact else self._by_differences(w)
-        if np.isfinite(found.value) and not found.finite:  # the unused branch of a `tf.where` made the gradient NaN
-            return self._by_differences(w)
-        return found
+        if self.exact:
+            found = self._by_tensorflow(w)
+            if found.finite or not np.isfinite(found.value):
+                return found
+            # The unused branch of a `tf.where` made the gradient NaN.
+        return self._by_differences(w, self.sample(_FEW_OBSERVATIONS)._lengths(w))
 
     def is_differentiable(self, w: np.ndarray) -> bool:
         """Whether TensorFlow's derivatives agree with differences; TFP's by the order of a Bessel function do not."""
         if self.density.length > _MOST_OPERATIONS or not self.density.has_derivatives:
             return False
         few = self.sample(_FEW_OBSERVATIONS)
-        exact, approximate = few._by_tensorflow(w), few._by_differences(w)
-        errors = np.abs(exact.gradient - approximate.gradient) * few._lengths(w)
+        lengths = few._lengths(w)
+        exact, approximate = few._by_tensorflow(w), few._by_differences(w, lengths)
+        errors = np.abs(exact.gradient - approximate.gradient) * lengths
         return exact.finite and bool(np.all(errors < 0.01 * _DIFFERENCE))
 
     def _by_tensorflow(self, w: np.ndarray) -> Derivatives:
@@ -153,8 +156,7 @@ class Objective:
         value = float(value) - self.log_volume if np.isfinite(value) else -np.inf
         return Derivatives(value, gradient.numpy(), hessian.numpy(), True)
 
-    def _by_differences(self, w: np.ndarray) -> Derivatives:
-        lengths = self.sample(_FEW_OBSERVATIONS)._lengths(w)
+    def _by_differences(self, w: np.ndarray, lengths: np.ndarray) -> Derivatives:
         steps, (rows, columns) = np.diag(lengths), np.triu_indices(len(w), 1)
         pairs = steps[rows] + steps[columns]
         moves = np.concatenate([np.zeros([1, len(w)]), steps, -steps, pairs, -pairs])

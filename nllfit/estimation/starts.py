@@ -9,6 +9,8 @@ from nllfit.estimation.objective import Objective
 __all__ = ["starts"]
 
 _CANDIDATES = 1000
+_STARTS = 100
+_VERY_FEW_OBSERVATIONS = 20  # enough to rank candidates that differ by factors of up to 16
 _FEW_OBSERVATIONS = 200
 
 
@@ -16,16 +18,27 @@ def starts(objective: Objective, seed: int = 0) -> np.ndarray:
     """Random starts `[s, p]` with a positive likelihood of a subsample, the most likely first.
 
     Up to a thousand parameter values are drawn. Locations are quantiles of the sample. Scales and rates are its size,
-    its spread or their inverses, times a random factor of up to about 16 either way.
+    its spread or their inverses, times a random factor of up to about 16 either way. A few observations rank them all,
+    then more observations rank the first hundred whose likelihood is positive.
     """
     few = objective.sample(_FEW_OBSERVATIONS)
     count = int(np.clip(4e6 / few.y.size, 50, _CANDIDATES))
     y = objective.coordinates.family.stand_ins(few.y)
     w = _candidates(objective.coordinates, objective.held, y, count, np.random.default_rng(seed))
-    values = few.values(w)
+    w = _ranked(objective.sample(_VERY_FEW_OBSERVATIONS), w[np.isfinite(w).all(1)])
+    likely = w[:0]
+    for first in range(0, len(w), _STARTS):
+        likely = np.concatenate([likely, _ranked(few, w[first : first + _STARTS])])
+        if len(likely) >= _STARTS // 2:
+            break
+    return likely if len(likely) else np.full([1, objective.coordinates.size], 0.1)
+
+
+def _ranked(objective, w):
+    """The rows of `w` with a positive likelihood, the most likely first."""
+    values = objective.values(w)
     order = np.argsort(-values, kind="stable")
-    finite = order[np.isfinite(values[order]) & np.all(np.isfinite(w[order]), axis=1)]
-    return w[finite] if len(finite) else np.full([1, objective.coordinates.size], 0.1)
+    return w[order[np.isfinite(values[order])]]
 
 
 def _candidates(coordinates, held, y, count, rng):
