@@ -45,8 +45,8 @@ def pytest_collection_finish():
     if tf_stack := sys.modules.get("tensorflow.python.util.tf_stack"):
         from_here = tf_stack.extract_stack()
         tf_stack.extract_stack = lambda stacklevel=1: from_here
-    if engine := sys.modules.get("nllfit.training.engine"):
-        engine.MIN_GRAPH_SECONDS_FOR_XLA = math.inf
+    if graph_or_xla := sys.modules.get("nllfit.training.graph_or_xla"):
+        graph_or_xla.MIN_GRAPH_SECONDS_FOR_XLA = math.inf
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 10, 10)

@@ -26,7 +26,7 @@ LAYERS = [
     {"outcome_losses"},
     {"shared_classes", "shared_losses", "shared_metrics"},
     {"losses"},
-    {"estimation", "prediction", "row_masks"},
+    {"estimation", "prediction", "output_masks"},
     {"initialization"},
     {"training"},
     {"heads", "inference", "metrics"},

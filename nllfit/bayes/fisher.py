@@ -5,7 +5,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model
-from nllfit.bayes.divergence import estimated_divergence, exact_divergence
+from nllfit.bayes.divergence_formulas import estimated_divergence, exact_divergence
 from nllfit.families.layer import Origin
 from nllfit.inference.likelihood import Likelihood, weighted_losses
 from nllfit.prediction import origin_of

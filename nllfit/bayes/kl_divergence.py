@@ -7,7 +7,7 @@ import tensorflow as tf
 import tf_keras
 
 from nllfit.adapters.tensorflow import mask_of, untouched
-from nllfit.bayes.divergence import check_comparable, estimated_divergence, exact_divergence, in_dtype_of
+from nllfit.bayes.divergence_formulas import check_comparable, estimated_divergence, exact_divergence, in_dtype_of
 from nllfit.bayes.priors import as_prior, from_keras, to_keras
 from nllfit.families.arguments import as_count
 from nllfit.families.configs import plain

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters.tensorflow import untouched
-from nllfit.bayes.divergence import check_comparable, estimated_divergence, exact_divergence, in_dtype_of
+from nllfit.bayes.divergence_formulas import check_comparable, estimated_divergence, exact_divergence, in_dtype_of
 from nllfit.bayes.estimators import ESTIMATORS, check_estimator
 from nllfit.bayes.weight_families import as_given, initial_vector, of_weights, plain_prior, prior_of_weights
 from nllfit.families.arguments import as_count

@@ -15,9 +15,9 @@ from nllfit.families.checked_outcomes import as_column, as_outcomes, finite_part
 from nllfit.families.layer import Origin
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.initialization.marginal import marginal_numbers
+from nllfit.output_masks import masks_of
 from nllfit.outputs import as_distribution
 from nllfit.prediction import origin_of
-from nllfit.row_masks import masks_of
 
 __all__ = ["initialize"]
 

@@ -3,11 +3,11 @@
 How `fit` works, file by file:
 
     fit.py            checks the arguments (arguments.py)
-    batches.py        makes a source: `Arrays`, or a `Stream` (streams.py) with a reader (readers.py)
+    batches.py        makes a source: `Arrays`, or a `Stream` (streams.py) with a reader (dataset_readers.py)
     outcomes.py       checks outcomes against the support of the heads (model_outputs.py)
     callback_loop.py  calls Keras's callbacks around the epochs of a `Run`; some see a watched_model.py
-    runs.py           gives chunks of the source (chunks.py) to programs, and restores the model after an error
-    engine.py         decides for each call: graph or XLA, and how many steps
+    runs.py           gives chunks of the source (chunk_layout.py) to programs, and restores the model after an error
+    graph_or_xla.py   decides for each call: graph or XLA, and how many steps
     programs.py       traces the loops of loops.py once for an architecture (architecture.py), and calls them
     backups.py        writes and restores the state of a run; failures.py has the messages
 
@@ -18,10 +18,10 @@ To change something:
 
 - A rule of when a run stops: a Keras callback with `on_epoch_end`, which sets `self.model.stop_training = True`. If it
   only reads the model and is Keras's own, add its name to `_READERS` in arguments.py, so that a call does many epochs.
-- A rule of when XLA takes over, or of how many steps a call does: a line in `engine.next_call`, and a row in
-  `tests/training/test_engine.py`.
-- A kind of source: a reader in readers.py (`begin(most)` returns `take(count)`, which returns stacks of batches), and
-  its line in `readers.reader_of`.
+- A rule of when XLA takes over, or of how many steps a call does: a line in `graph_or_xla.next_call`, and a row in
+  `tests/training/test_graph_or_xla.py`.
+- A kind of source: a reader in dataset_readers.py (`begin(most)` returns `take(count)`, which returns stacks of
+  batches), and its line in `dataset_readers.reader_of`.
 - A metric or a loss for both Keras versions: a mix-in in `nllfit/shared_metrics.py` or `nllfit/shared_losses.py`, and
   one line in each of `nllfit/metrics.py` and `nllfit/keras3/metrics.py`, or in the two losses.py.
 """

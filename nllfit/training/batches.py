@@ -24,7 +24,7 @@ from nllfit.data import (
     part_name,
     weighted,
 )
-from nllfit.training.chunks import Bounds, Chunk
+from nllfit.training.chunk_layout import Bounds, Chunk
 from nllfit.training.replicas import ALONE, Replicas
 from nllfit.training.streams import Stream, is_stream
 

@@ -19,7 +19,7 @@ from nllfit.families.checked_outcomes import (
 )
 from nllfit.families.law import law_of
 from nllfit.families.support_checks import first_refused
-from nllfit.row_masks import masks_of
+from nllfit.output_masks import masks_of
 from nllfit.training.model_outputs import by_output, known_outputs, outputs_of
 from nllfit.training.untrained import warn_of_untrained
 

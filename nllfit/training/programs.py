@@ -19,8 +19,8 @@ import tensorflow as tf
 from nllfit.adapters import Model
 from nllfit.adapters.models import parts_of, training_variables, variable_of
 from nllfit.adapters.tensorflow import call_with_captures
-from nllfit.training.chunks import Bounds, Chunk, Layout
-from nllfit.training.engine import Call, Request, Timings, next_call
+from nllfit.training.chunk_layout import Bounds, Chunk, Layout
+from nllfit.training.graph_or_xla import Call, Request, Timings, next_call
 from nllfit.training.loops import TracedEpochs, one_step, split
 
 __all__ = ["Program", "Stretch"]
@@ -101,7 +101,7 @@ class Program:
             return next_call(request, self.operations, self.timings)
 
     def prepared_call(self, request: Request, chunk: Chunk) -> Call:
-        """The next call for a chunk; before it, XLA's compilation starts or ends, where the engine says so."""
+        """The next call for a chunk; before it, XLA's compilation starts or ends, as `next_call` decides."""
         with self._lock:
             call = next_call(request, self.operations, self.timings)
             if call.compiles and self.timings.xla == "not compiled":

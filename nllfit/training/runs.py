@@ -14,9 +14,9 @@ from nllfit.caches import LastUsed, kept_for, shared_by
 from nllfit.data import num_rows
 from nllfit.training.architecture import architecture_of
 from nllfit.training.batches import Arrays
-from nllfit.training.chunks import Layout
-from nllfit.training.engine import Request
+from nllfit.training.chunk_layout import Layout
 from nllfit.training.failures import failed
+from nllfit.training.graph_or_xla import Request
 from nllfit.training.kernels import drop_kernels
 from nllfit.training.programs import Program, Stretch
 from nllfit.training.replicas import Replicas

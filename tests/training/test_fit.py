@@ -18,7 +18,7 @@ import nllfit
 from nllfit import caches
 from nllfit.adapters.models import training_variables, variable_of
 from nllfit.data import as_tensors
-from nllfit.training import batches, engine, loops, readers, runs, streams
+from nllfit.training import batches, dataset_readers, graph_or_xla, loops, runs, streams
 from nllfit.training.failures import not_finite
 from nllfit.training.programs import Program
 from tests.keras_versions import KERAS_VERSIONS, KITS, by_keras, in_turn, mainly, set_precision
@@ -385,7 +385,7 @@ def test_batches_are_joined_into_chunks_without_changes():
 
     def read(batches, count=3):
         take, found = (
-            readers.reader_of(batches, lambda batch: as_tensors(batch, "float32", ""))(4),
+            dataset_readers.reader_of(batches, lambda batch: as_tensors(batch, "float32", ""))(4),
             [],
         )  # the third batch of four has another size
         while stacks := take(count):
@@ -417,7 +417,7 @@ def test_an_epoch_of_many_calls_matches_one_call(monkeypatch):
     x, y, _ = rows_of(model)
     arguments = {"epochs": 3, "batch_size": 8, "verbose": 0, "seed": 5, "compile": "graph"}
     expected = nllfit.fit(reference, x, y, **arguments).history
-    monkeypatch.setattr(engine, "MAX_CALL_SECONDS", 0.0)  # so that each call does one step
+    monkeypatch.setattr(graph_or_xla, "MAX_CALL_SECONDS", 0.0)  # so that each call does one step
     history = nllfit.fit(model, x, y, **arguments).history
     assert_same_run(history, expected, model, reference)
 
@@ -542,7 +542,7 @@ def test_callbacks_that_need_batches_are_refused(k, tmp_path):
 def test_the_progress_bar_equals_keras_own(k, capfd, monkeypatch):
     model = dense(k)
     x, y, _ = rows_of(model)
-    monkeypatch.setattr(engine, "MAX_CALL_SECONDS", 0.0)
+    monkeypatch.setattr(graph_or_xla, "MAX_CALL_SECONDS", 0.0)
     nllfit.fit(model, x, y, epochs=2, batch_size=8, compile="graph")
     shown = capfd.readouterr().out
     assert "Epoch 2/2" in shown
@@ -686,7 +686,7 @@ def test_early_stopping_and_checkpoints_see_the_weights_of_their_epoch(k, tmp_pa
 @mainly(tf_keras, "k")
 def test_a_callback_that_fails_leaves_the_weights_of_its_epoch(k, monkeypatch):
     monkeypatch.setattr(k.callbacks.TerminateOnNaN, "on_epoch_end", stop_at_three, raising=False)
-    monkeypatch.setattr(engine, "UNTIMED_CALL_STEPS", 1000)  # so that one call does all epochs
+    monkeypatch.setattr(graph_or_xla, "UNTIMED_CALL_STEPS", 1000)  # so that one call does all epochs
     model, reference = dense(k), dense(k)
     x, y, _ = rows_of(model)
     nllfit.fit(reference, x, y, epochs=3, seed=0, verbose=0, compile="graph")
@@ -757,8 +757,8 @@ def large_convolutions():
 
 
 def test_auto_uses_xla_when_compiled_unless_it_is_slower(monkeypatch, traced):
-    monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
-    monkeypatch.setattr(engine, "MIN_STEPS_FOR_SLOW_CONVOLUTIONS", 0)
+    monkeypatch.setattr(graph_or_xla, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
+    monkeypatch.setattr(graph_or_xla, "MIN_STEPS_FOR_SLOW_CONVOLUTIONS", 0)
     model, reference = dense(tf_keras), dense(tf_keras)
     x, y, _ = rows_of(model)
     losses, fitted, compiles = [], threading.Event(), Program._compile
@@ -776,7 +776,7 @@ def test_auto_uses_xla_when_compiled_unless_it_is_slower(monkeypatch, traced):
     assert program.timings.calls["xla"] > 0
     for faster in ("xla", "graph"):  # given timings, because real ones are random on a busy machine
         calls = {**program.timings.calls, "xla": 99}
-        program.timings = engine.Timings({"xla": 1e-3, "graph": 1e-3} | {faster: 1e-9}, calls, 1.0, "ready")
+        program.timings = graph_or_xla.Timings({"xla": 1e-3, "graph": 1e-3} | {faster: 1e-9}, calls, 1.0, "ready")
         fit()
         assert {way for way in calls if program.timings.calls[way] > calls[way]} == {faster}
     # The measurement leaves no trace of its own.
@@ -785,7 +785,7 @@ def test_auto_uses_xla_when_compiled_unless_it_is_slower(monkeypatch, traced):
 
 
 def test_auto_never_compiles_strings_with_xla(monkeypatch, traced):
-    monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
+    monkeypatch.setattr(graph_or_xla, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
     words = tf_keras.layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
     model = sequential(tf_keras, (1,), lambda: [words], "string")
     nllfit.fit(model, np.array([["a"], ["b"]] * 64), rows_of(dense(tf_keras))[1], verbose=0, epochs=99)
@@ -793,15 +793,15 @@ def test_auto_never_compiles_strings_with_xla(monkeypatch, traced):
 
 
 def test_auto_does_not_try_xla_on_a_few_steps_of_large_convolutions(monkeypatch, traced):
-    monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
-    monkeypatch.setattr(engine, "SLOW_CONVOLUTION_STEP_SECONDS", 0.0)
+    monkeypatch.setattr(graph_or_xla, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
+    monkeypatch.setattr(graph_or_xla, "SLOW_CONVOLUTION_STEP_SECONDS", 0.0)
     model = large_convolutions()
     nllfit.fit(model, *rows_of(model)[:2], verbose=0, epochs=2)
     assert [program.compiling for program in traced] == [None]
 
 
 def test_auto_after_xla_times_the_graph_before_it_compares(monkeypatch, traced):
-    monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
+    monkeypatch.setattr(graph_or_xla, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
     model = dense(tf_keras)
     x, y, _ = rows_of(model)
     for compile in ("xla", "xla", "xla", "xla", "auto"):
@@ -814,8 +814,8 @@ def test_auto_after_xla_times_the_graph_before_it_compares(monkeypatch, traced):
 
 
 def test_a_seeded_run_switches_to_xla_at_a_fixed_epoch(monkeypatch, traced):
-    monkeypatch.setattr(engine, "REPEATABLE_GRAPH_STEPS", 8)  # the steps of two epochs
-    monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
+    monkeypatch.setattr(graph_or_xla, "REPEATABLE_GRAPH_STEPS", 8)  # the steps of two epochs
+    monkeypatch.setattr(graph_or_xla, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
     x, y, _ = rows_of(dense(tf_keras))
     ways, run = [], Program.run
 
@@ -834,7 +834,7 @@ def test_a_seeded_run_switches_to_xla_at_a_fixed_epoch(monkeypatch, traced):
     assert ways == ["graph"] * 2 + ["xla"] * 3
     (program,) = traced
     for faster in ("xla", "graph"):  # given timings
-        program.timings = engine.Timings(
+        program.timings = graph_or_xla.Timings(
             {"xla": 1e-3, "graph": 1e-3} | {faster: 1e-9}, {"xla": 99, "graph": 9}, 9.0, "ready"
         )
         ways.clear()

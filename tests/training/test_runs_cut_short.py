@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 import nllfit
-from nllfit.training import engine, streams
+from nllfit.training import graph_or_xla, streams
 from nllfit.training.programs import Program
 from tests.keras_versions import KERAS_VERSIONS, mainly
 
@@ -240,7 +240,7 @@ def test_the_epochs_of_one_call_share_its_time(k, capfd, monkeypatch):
 
     run = Program.run
     monkeypatch.setattr(Program, "run", timed)
-    monkeypatch.setattr(engine, "UNTIMED_CALL_STEPS", 1000)  # so that one call does all epochs
+    monkeypatch.setattr(graph_or_xla, "UNTIMED_CALL_STEPS", 1000)  # so that one call does all epochs
     nllfit.fit(line(k), X, Y, epochs=5, verbose=2, compile="graph")
     unit = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
     shown = [float(t) * unit[u] for t, u in re.findall(r"(\d+)(s|ms|us)/step", capfd.readouterr().out)]

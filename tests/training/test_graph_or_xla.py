@@ -1,11 +1,11 @@
-"""The engine's choice between graph and XLA: a table of cases with given timings."""
+"""The choice between graph and XLA: a table of cases with given timings."""
 
 import dataclasses
 
 import pytest
 
-from nllfit.training import engine
-from nllfit.training.engine import Call, Request, Timings, next_call
+from nllfit.training import graph_or_xla
+from nllfit.training.graph_or_xla import Call, Request, Timings, next_call
 
 DENSE = {"MatMul", "AddV2"}
 LONG, SHORT = Request("auto", steps_to_come=10_000), Request("auto", steps_to_come=10)
@@ -17,7 +17,7 @@ SLOW = dataclasses.replace(BOTH, seconds={"graph": 1e-4, "xla": 5e-3})
 
 @pytest.fixture(autouse=True)
 def least_seconds(monkeypatch):
-    monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.1)  # conftest.py sets it to infinity
+    monkeypatch.setattr(graph_or_xla, "MIN_GRAPH_SECONDS_FOR_XLA", 0.1)  # conftest.py sets it to infinity
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def least_seconds(monkeypatch):
         pytest.param(Request("graph", 10_000, in_lockstep=True), DENSE, BOTH, Call("graph", 32), id="machines in step"),
     ],
 )
-def test_the_engine_chooses_the_next_call(request_, operations, timings, expected):
+def test_the_next_call_follows_the_timings(request_, operations, timings, expected):
     assert next_call(request_, operations, timings) == expected
 
 

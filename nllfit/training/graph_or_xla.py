@@ -1,8 +1,8 @@
-"""The engine: whether the next call of a program runs in the graph or in XLA, and for how many steps.
+"""How the next call of a program runs, in the graph or in XLA, and for how many steps.
 
 `next_call` is a pure function of the request, of the operations of a step and of the timings so far; it reads no clock
 and calls no TensorFlow. `programs.Program` holds the timings, under a lock, and does what the returned `Call` says. A
-new rule is a new line in `next_call` and a new row in `tests/training/test_engine.py`.
+new rule is a new line in `next_call` and a new row in `tests/training/test_graph_or_xla.py`.
 """
 
 import dataclasses
