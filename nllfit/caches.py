@@ -8,16 +8,16 @@ from typing import Any
 
 from nllfit.adapters import Model, adapter_of
 
-__all__ = ["LastUsed", "kept_for", "shared_by"]
+__all__ = ["LeastRecentlyUsed", "kept_for", "shared_by"]
 
 _MAX_ARCHITECTURES = 32
 
 
-class LastUsed:
-    """The last used of some objects, by key.
+class LeastRecentlyUsed:
+    """A cache that keeps the most recently used objects, by key.
 
     Attributes:
-      lock: to hold while an object is looked up and made.
+      lock: hold it while an object is looked up and, if missing, made.
     """
 
     def __init__(self, most: int):
@@ -29,14 +29,14 @@ class LastUsed:
         return len(self._kept)
 
     def get(self, key: Hashable) -> Any:
-        """The object, which is now the last used; None if there is none."""
+        """The object of `key`, marked as the most recently used; None if it is not in the cache."""
         with self.lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
             return self._kept.get(key)
 
     def put(self, key: Hashable, value: Any) -> None:
-        """Keeps an object, and forgets the one that was not used for longest."""
+        """Stores an object; a full cache evicts the least recently used one."""
         with self.lock:
             self._kept[key] = value
             self._kept.move_to_end(key)
@@ -45,13 +45,13 @@ class LastUsed:
 
 
 _KEPT: Any = weakref.WeakKeyDictionary()
-_SHARED = LastUsed(_MAX_ARCHITECTURES)
+_SHARED = LeastRecentlyUsed(_MAX_ARCHITECTURES)
 
 
 def kept_for(name: Hashable, make: Callable[[], Any], model: Model, *others: Model) -> Any:
-    """`make()`, made once for some models and kept until one of them is compiled again.
+    """The result of `make()`, called once for these models and kept until one of them is compiled again.
 
-    It must not hold on to the models. It is kept as long as the first of them lives.
+    The result must not refer to the models. It is kept as long as the first model exists.
     """
     compiled = [part for one in (model, *others) for part in adapter_of(one).made_by_compile]
     made, key = _KEPT.setdefault(model, {}), (name, *map(weakref.ref, others))
@@ -61,7 +61,7 @@ def kept_for(name: Hashable, make: Callable[[], Any], model: Model, *others: Mod
 
 
 def shared_by(architecture: Hashable, make: Callable[[], Any]) -> Any:
-    """`make()`, made once for an architecture and kept while it is among the last used."""
+    """The result of `make()`, called once for an architecture and kept while it is among the most recently used."""
     with _SHARED.lock:
         found = _SHARED.get(architecture)
         if found is None:

@@ -27,12 +27,12 @@ __all__ = [
     "weighted",
 ]
 
-CHUNK_BYTES = 2**25  # of data that a trace may copy, or that are read from a stream at once
+CHUNK_BYTES = 2**25  # a trace may copy that much data, and a stream is read in pieces of this size
 _NAMES = ("x", "y", "sample_weight")
 
 
 def pack(x, y, sample_weight, name=""):
-    """The parts that are given, as a tuple of structures of NumPy arrays and tensors."""
+    """The parts that are not None, as a tuple of structures of NumPy arrays and tensors."""
     if y is None and sample_weight is not None:
         raise ValueError("`sample_weight` weighs outcomes, and there is no `y`.")
     parts = zip((x, y, sample_weight), _NAMES, strict=True)
@@ -150,7 +150,7 @@ def check_inputs(x):
 
 def check_numbers(tensor, label, where="row {}".format):
     """Raises a `ValueError` that names the first number that is not finite, and its row by `where`."""
-    # A sum takes a tenth of the time of checking each number, and if it is finite, so are all numbers.
+    # A sum takes a tenth of the time of checking each number. If it is finite, all numbers are finite.
     if not tensor.dtype.is_floating or np.isfinite(tf.reduce_sum(tensor).numpy()):
         return
     bad = np.argwhere(~np.isfinite(tensor.numpy()))

@@ -20,7 +20,7 @@ from nllfit.families.arguments import as_count
 from nllfit.families.law import law_of
 from nllfit.families.layer import Head
 from nllfit.outputs import output_like
-from nllfit.prediction import check_alike, joined_origins, mixture_of_origins, origin_of
+from nllfit.prediction import check_same_family, joined_origins, mixture_of_origins, origin_of
 from nllfit.training import fit
 
 tfd = tfp.distributions
@@ -43,7 +43,7 @@ class Ensemble:
     only member: `Ensemble([model], num_samples=100)` mixes 100 passes through it.
 
     Args:
-      models: at least one model. All are of one Keras version, and their heads have the same family and event.
+      models: at least one model. All are from one Keras version, and their heads have the same family and event.
       num_samples: how often each member is called for a prediction.
 
     Attributes:
@@ -52,8 +52,8 @@ class Ensemble:
 
     Raises:
       TypeError: if a member is not a Keras model; when the ensemble is called, if a member does not end in a head.
-      ValueError: if `num_samples` is no int of at least 1, if there is no member, if the members are of two Keras
-        versions, or if their heads differ in family or event.
+      ValueError: if `num_samples` is not an integer of at least 1, if there is no member, if the members are of two
+        Keras versions, or if their heads differ in family or event.
 
     Example:
       >>> ensemble = Ensemble([model, tf_keras.models.clone_model(model)])
@@ -75,7 +75,7 @@ class Ensemble:
         if len(versions) > 1:
             raise ValueError(f"`models` are of {' and '.join(sorted(versions))}: give models of one Keras.")
         for heads in zip(*map(_families, self.models), strict=False):
-            check_alike(heads)
+            check_same_family(heads)
 
     @classmethod
     def fit(
@@ -89,7 +89,7 @@ class Ensemble:
         callbacks: Callable[[], list] | None = None,
         **arguments: Any,
     ) -> "Ensemble":
-        """Trains `n` members in parallel threads, at most four more than there are cores, and 32 at most.
+        """Trains `n` members in parallel, with as many threads as there are cores and four more, but at most 32.
 
         Each member starts from other weights and sees the rows in another order. `nllfit.fit` trains each one on all
         rows; `member.history` is its `History`.
@@ -109,8 +109,8 @@ class Ensemble:
           The ensemble of the trained members.
 
         Raises:
-          ValueError: if `n` is not a positive integer, `seed` is out of range or `callbacks` is a list; and as from
-            `nllfit.fit` and the constructor.
+          ValueError: if `n` is not a positive integer, `seed` is out of range or `callbacks` is a list; and the errors
+            of `nllfit.fit` and the constructor.
 
         Example:
           >>> def build():
@@ -126,8 +126,8 @@ class Ensemble:
                 "`callbacks` is not a function, and members cannot share a callback: give a function that makes them, "
                 "such as `lambda: [keras.callbacks.EarlyStopping()]`."
             )
-        seed = as_count("seed", seed, 0, True, highest=2**32 - n)  # the largest of NumPy's is 2**32 - 1
-        if not callable(build) or hasattr(build, "get_weights"):  # a model is callable, too
+        seed = as_count("seed", seed, 0, True, highest=2**32 - n)  # NumPy's largest seed is 2**32 - 1
+        if not callable(build) or hasattr(build, "get_weights"):  # a model is also callable
             raise ValueError(f"`build` is a {type(build).__name__}: give a function that makes a compiled model.")
         members, seeds = [], [None if seed is None else seed + i for i in range(n)]
         for member_seed in seeds:
@@ -209,7 +209,7 @@ def load_model(path: pathlib.Path) -> Model:
 
 def _with_weights(model, x):
     """The model, built now: if threads built it, they would share one generator in a random order."""
-    adapter_of(model)  # a `TypeError` for anything but a model
+    adapter_of(model)  # raises a `TypeError` unless it is a model
     if not model.built:
         batch = x.element_spec if isinstance(x, tf.data.Dataset) else tf.nest.map_structure(np.asarray, as_rows(x))
         inputs = batch[0] if isinstance(x, tf.data.Dataset) and isinstance(batch, tuple) else batch

@@ -13,9 +13,10 @@ the mean negative log-likelihood as the loss,
     n * regularizer = -log prior + constant
 
 so `fit` and `fit_lbfgs` find the maximum of the posterior, and `standard_errors` its Laplace approximation. The weight
-decay of `AdamW` is not a prior, because it changes the step and not the loss. When AdamW has converged, the gradient
-`g` of the loss is `-decay * w * (|g| + epsilon)`. Apart from `epsilon` this is 0, so the optimum is that of the
-likelihood.
+decay of `AdamW` is not a prior, because it changes the step and not the loss. When AdamW has converged, the mean
+gradient is `-decay * w * (sqrt(v) + epsilon)`, with `v` the mean square of the gradients of the batches. With all rows
+in a batch, `v` goes to 0 with the gradient, so the optimum is that of the likelihood; smaller batches shrink the
+weights.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""The base class of maximum-likelihood fits, of samples and of networks: information criteria and Wald intervals."""
+"""Information criteria and Wald intervals: the base class of maximum-likelihood fits of samples and of networks."""
 
 import math
 import numbers

@@ -1,16 +1,16 @@
 """Heads: the last layer of a tf_keras model, whose output is a distribution.
 
-A head is a `tfp.layers.DistributionLambda` over a `Family`; its arguments are those of `nllfit.families.catalogue`. As
-a tensor, so in `predict`, in Keras's own metrics and in an exported model, it is the distribution's `central_value`:
-the mean, or the probabilities of classes. A head computes in the dtype of its input, and in float32 where that is 16
-bits wide.
+A head is a `tfp.layers.DistributionLambda` over a `Family`; its arguments are those of `nllfit.families.catalogue`.
+Where a tensor is needed (in `predict`, in Keras's own metrics and in an exported model), the output is the
+distribution's `central_value`: the mean, or the probabilities of classes. A head computes in the dtype of its input, or
+in float32 if that has 16 bits.
 
 Besides the arguments of its family, every head takes:
 
   as_tensor: "mean", or "sample" for one draw from the distribution of each row, in training and in `predict`. The
     gradient flows through the draw, so the head may be a latent variable inside a network.
   activity_regularizer: None, or `nllfit.KLDivergence(prior)`, which the head adds to the loss once for each batch.
-  seed: of the draws; None takes one from Python's generator, which Keras's `set_random_seed` fixes.
+  seed: the seed of the draws; by default it comes from Python's generator, which Keras's `set_random_seed` fixes.
 """
 
 import tensorflow as tf
@@ -34,12 +34,12 @@ class _Layer(Drawing, tfp.layers.DistributionLambda):
     def __init__(self, **kwargs):
         super().__init__(self._make_distribution, self._value, **kwargs)
 
-    @tf.autograph.experimental.do_not_convert  # AutoGraph would convert all that is called here, in half a second
+    @tf.autograph.experimental.do_not_convert  # AutoGraph would take half a second to convert the functions called here
     def call(self, inputs, *args, training=None, **kwargs):
         outputs = super().call(inputs, *args, **kwargs)
         distribution = rowwise(outputs[0] if isinstance(outputs, tuple) else outputs)
         value = tf.convert_to_tensor(distribution)
-        # To Keras, which casts sample weights to it, the dtype is that of the prediction and not that of a class label.
+        # Keras casts sample weights to this dtype, so it must be that of the prediction and not that of a class label.
         set_dtype(distribution, value.dtype)
         self._add_term(made_by_head(distribution), mask_of(inputs), training)
         forget_graph()
@@ -71,7 +71,7 @@ class _Layer(Drawing, tfp.layers.DistributionLambda):
         return tf_keras.saving.serialize_keras_object(value)
 
     def compute_mask(self, inputs, mask=None):
-        return [mask, mask]  # for the distribution and for its value, which `DistributionLambda` returns side by side
+        return [mask, mask]  # one mask for the distribution and one for its value: `DistributionLambda` returns both
 
     def get_config(self):
         return tf_keras.layers.Layer.get_config(self) | self._plain_arguments() | self._options()

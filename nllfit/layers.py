@@ -1,4 +1,4 @@
-"""Layers of tf_keras whose weights are uncertain: `nllfit.bayes.variational` for this Keras version."""
+"""Layers with uncertain weights for tf_keras models, from `nllfit.bayes.variational`."""
 
 from typing import Any
 

@@ -29,9 +29,9 @@ _REDUCTIONS = tf_keras.losses.Reduction
 
 
 class DistributionLoss(tf_keras.losses.Loss):
-    """A loss of tf_keras that sees the distribution; a subclass gives `score(y_true, distribution)`, one number each.
+    """A tf_keras loss that sees the distribution; a subclass defines `score(y_true, distribution)` of each outcome.
 
-    It does not see outcomes that are masked or have a weight of 0: `counted` puts possible ones in their place.
+    It does not see outcomes that are masked or have a weight of 0: `counted` replaces them with possible ones.
     """
 
     takes_padding = True
@@ -76,5 +76,5 @@ CRPS = _loss(shared_losses.CRPS, DistributionLoss)
 BetaNLL = _loss(shared_losses.BetaNLL, DistributionLoss)
 
 negative_log_likelihood: Any = NegativeLogLikelihood()
-# Files of earlier versions hold a function of this name.
+# Files that earlier versions saved refer to a function of this name.
 tf_keras.saving.register_keras_serializable("nllfit", "negative_log_likelihood")(negative_log_likelihood)

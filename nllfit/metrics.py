@@ -15,7 +15,7 @@ __all__ = ["CRPS", "NegativeLogLikelihood"]
 
 
 class _MeanScore(tf_keras.metrics.Mean):
-    @tf.autograph.experimental.do_not_convert  # as in a head: AutoGraph would take long to convert what it calls
+    @tf.autograph.experimental.do_not_convert  # as in a head: converting the functions called here takes long
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         distribution = as_distribution(y_pred)
         outcomes, weights = counted(y_true, y_pred, sample_weight)
@@ -23,6 +23,6 @@ class _MeanScore(tf_keras.metrics.Mean):
 
 
 _metric = functools.partial(completed, keras=tf_keras, module=__name__, package="nllfit.metrics")
-# Files of version 0.1 hold the first under this package.
+# Files that version 0.1 saved have the first metric under this package name.
 NegativeLogLikelihood = _metric(shared_metrics.NegativeLogLikelihood, _MeanScore, package="nllfit")
 CRPS = _metric(shared_metrics.CRPS, _MeanScore)

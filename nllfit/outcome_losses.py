@@ -1,4 +1,4 @@
-"""The loss of each outcome under a distribution, and which outcomes count; `nllfit.losses` takes their means."""
+"""The loss of each outcome under a distribution, and which outcomes count; `nllfit.losses` computes the means."""
 
 import functools
 from typing import Any
@@ -26,7 +26,7 @@ __all__ = ["counted", "log_loss", "variance_weighted_log_loss"]
 
 @tf.autograph.experimental.do_not_convert
 def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, tf.Tensor | None]:
-    """Outcomes and their weights, so that what has a weight of 0, or is masked by Keras, can be anything.
+    """Outcomes and weights in which an outcome that is masked or has a weight of 0 is replaced by a possible one.
 
     Args:
       y_true: outcomes, `[*batch, *event]`.
@@ -34,14 +34,14 @@ def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, t
       sample_weight: None, or weights of rows or of outcomes: `[B]` up to `[*batch]`.
 
     Returns:
-      The outcomes, with one of the distribution's support in place of each that does not count, and weights `[*batch]`,
-      0 there; None if all count alike.
+      The outcomes, where each one that does not count is replaced by one of the distribution's support; and the weights
+      `[*batch]`, 0 for the replaced ones, or None if all count equally.
 
     Raises:
       ValueError: if the weights are of another shape.
     """
     distribution, mask = distribution_of(y_pred), mask_of(y_pred)
-    if tf.is_tensor(y_pred) and distribution is not None:  # Keras 3 leaves to its losses what tf_keras does before
+    if tf.is_tensor(y_pred) and distribution is not None:  # in Keras 3 the loss does what tf_keras does before it
         y_true = as_numbers("y_true", y_true, distribution.dtype if distribution.dtype.is_floating else None)
         y_true = (
             y_true[:, None] if y_pred.shape[1:] == [1] and y_true.shape.is_compatible_with(y_pred.shape[:1]) else y_true
@@ -60,8 +60,8 @@ def log_loss(y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
     outcomes = as_outcomes(y_true, distribution)
     distribution = checking(distribution)
     try:
-        # NaN, and the edge of an open support, pass TFP's own assertions. In a graph the likelihood is left alone, as
-        # an optimizer may try parameters where it is not finite, and step back.
+        # TFP's own assertions accept NaN and the edge of an open support. In a graph the likelihood is not checked,
+        # because an optimizer may try parameters where it is not finite, and step back.
         checked = distribution.validate_args
         if checked and outcomes.dtype.is_floating:
             finite = tf.debugging.check_numerics(finite_part(outcomes, distribution), "It is not finite.")

@@ -15,10 +15,10 @@ _ROWS = 1024  # at a time
 
 
 def masks_of(model: Model, x: Any) -> list[tf.Tensor | None]:
-    """For each output the mask of all rows `[n, ...]`, True where an element counts; None if all count.
+    """The mask of all rows `[n, ...]` for each output, True for elements that count; None if all count.
 
     Args:
-      model: with a flat list of outputs, or one.
+      model: a model with one output, or a flat list of them.
       x: a structure of tensors `[n, ...]`.
     """
     specs = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x)

@@ -1,4 +1,4 @@
-"""Outputs of models: the distribution that a head's output is or carries, in either Keras version."""
+"""The distribution of a head's output, in either Keras version, and the errors for outputs without one."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ __all__ = ["as_distribution", "distribution_of", "kind_of", "no_distribution", "
 
 
 def distribution_of(output: Any) -> tfp.distributions.Distribution | None:
-    """The distribution behind a head's output, or that is one itself; None for any other tensor."""
+    """The distribution of a head's output, or the argument if it is a distribution; None for any other tensor."""
     return made_by_head(output) if hasattr(output, "log_prob") else getattr(output, "distribution", None)
 
 
 def as_distribution(output: Any, name: str = "`y_pred`") -> tfp.distributions.Distribution:
-    """The distribution of the output of a head of either Keras version; a `TypeError` names any other output."""
+    """The distribution of a head's output, in either Keras version; any other output raises a `TypeError`."""
     distribution = distribution_of(output)
     if distribution is None:
         raise no_distribution(output, name)
@@ -24,7 +24,7 @@ def as_distribution(output: Any, name: str = "`y_pred`") -> tfp.distributions.Di
 
 
 def no_distribution(output: Any, name: str = "`y_pred`") -> Exception:
-    """The error for a prediction without a distribution: a result of `model.predict`, or of a model without a head."""
+    """The error for a prediction without a distribution, from `model.predict` or from a model without a head."""
     if tf.is_tensor(output):
         advice = (
             "end the model in a head, such as `nllfit.heads.Normal(1)`, and give what it returns. In a Keras 3 model, "
@@ -39,7 +39,7 @@ def no_distribution(output: Any, name: str = "`y_pred`") -> Exception:
 
 
 def kind_of(output: Any) -> str:
-    """What a message calls the output of a layer; the classes of TensorFlow's tensors mean nothing to a user."""
+    """How a message describes the output of a layer; the classes of TensorFlow's tensors mean nothing to a user."""
     return f"a tensor of shape {tuple(output.shape)}" if tf.is_tensor(output) else f"a {type(output).__name__}"
 
 

@@ -21,7 +21,7 @@ from nllfit.families.mixture import mixture_of
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.outputs import distribution_of, kind_of
 
-__all__ = ["check_alike", "joined_origins", "mixture_of_origins", "origin_of", "predict_distribution"]
+__all__ = ["check_same_family", "joined_origins", "mixture_of_origins", "origin_of", "predict_distribution"]
 
 _MAX_CALL_BATCHES = 256  # Ctrl-C waits for the end of a call
 
@@ -29,42 +29,42 @@ _MAX_CALL_BATCHES = 256  # Ctrl-C waits for the end of a call
 def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples: int = 1) -> Any:
     """The distribution of every row of a data set, computed in batches.
 
-    It is `model(x)` for data that are too many for one call. A loop over the batches in a TensorFlow graph gathers the
-    heads' parameters, from which the distribution of all rows is made. The graph is traced once for a model, until it
-    is compiled again. On a small model it takes a tenth of the time of `model.predict`, or less. Keras's mask comes
-    with the distribution, so that masked outcomes do not count in a score.
+    It equals `model(x)`, but works for data that are too large for one call. A loop over the batches in a TensorFlow
+    graph gathers the heads' parameters, from which the distribution of all rows is made. The graph is traced once for a
+    model, until the model is compiled again. A small model takes at most a tenth of the time of `model.predict`. The
+    distribution carries Keras's mask, so masked outcomes do not count in a score.
 
-    A model draws at random if it has a head with `as_tensor="sample"`, uncertain weights, or dropout that is called
-    with `training=True`. Then each call draws again, and `num_samples` passes give the equal mixture of their
+    A model is random if it has a head with `as_tensor="sample"`, uncertain weights, or dropout that is called with
+    `training=True`. Then each call draws again, and the result of `num_samples` passes is the equal mixture of their
     distributions, `sum_s p(y | x, draw s) / num_samples`: the prediction with the draws integrated out. To evaluate or
     calibrate such predictions, give `nllfit.Ensemble([model], num_samples=...)` in place of the model.
 
-    `evaluate` refuses NaN in `x`. Here, a row with NaN does not change other rows. Its parameters are NaN, or those of
-    another row, because TensorFlow's `Dense` with a ReLU turns NaN into 0.
+    A row with NaN in `x` does not change other rows. Its own parameters are NaN or meaningless finite numbers, because
+    TensorFlow's `Dense` with a ReLU turns NaN into 0. (`evaluate` raises an error for NaN in `x`.)
 
     Score it by `nllfit.negative_log_likelihood(y, distribution)`, which gives a number for each row, or by
-    `nllfit.evaluate(distribution, y=y)`. TFP's own `log_prob`, `prob`, `cdf` and the like would broadcast: theirs take
-    `[..., n, *event]`, or one outcome `[*event]` for all rows, and refuse other shapes.
+    `nllfit.evaluate(distribution, y=y)`. The distribution's own `log_prob`, `prob` and `cdf` accept `[..., n, *event]`,
+    or one outcome `[*event]` for all rows, and raise an error for other shapes, which TFP would broadcast.
 
     Args:
       model: a model of tf_keras or of Keras 3 that ends in one head or several; an `Ensemble`; a model with a map of
         `nllfit.calibration`.
       x: inputs as `predict` takes them: arrays, a structure of them, or a `tf.data.Dataset` of batches. NumPy's floats
         are cast to Keras's `floatx`, or to float64 if the model computes in it.
-      batch_size: rows of a batch. A dataset has its own batches.
-      num_samples: passes over each batch, all in one program.
+      batch_size: rows of a batch; ignored for a dataset, which has batches.
+      num_samples: the number of passes over each batch.
 
     Returns:
-      A `tfd.Distribution` of batch `[n]` and the head's event, a mixture if there are several passes; for several
-      outputs the model's own structure of them, with the tensor `[n, ...]` of an output that is no head's, the mean
-      over the passes.
+      A `tfd.Distribution` of batch `[n]` and the head's event, a mixture if there are several passes. For a model with
+      several outputs, the same structure of distributions; an output without a head gives its tensor `[n, ...]`, the
+      mean over the passes.
 
     Raises:
-      TypeError: if no output of the model is a head's, or `x` is neither arrays nor a dataset.
-      ValueError: if `x` has no rows, is sparse or ragged, or holds other than real numbers or strings; if it has rows
-        of another shape than the model was built for; if `batch_size` or `num_samples` is no int of at least 1; or if
-        `num_samples` is more than 1 for a calibrated model or a `Laplace`. (The passes of a Keras model that draws
-        nothing are all the same.)
+      TypeError: if no output of the model has a head, or `x` is neither arrays nor a dataset.
+      ValueError: if `x` has no rows, is sparse or ragged, or contains anything but real numbers or strings; if its rows
+        do not have the shape that the model was built for; if `batch_size` or `num_samples` is not an integer of at
+        least 1; or if `num_samples` is more than 1 for a calibrated model or a `Laplace`. (All passes of a model that
+        is not random are equal.)
 
     Example:
       >>> predict_distribution(model, x, batch_size=1024).stddev().shape
@@ -73,7 +73,7 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples
       TensorShape([4])
     """
     num_samples = as_count("num_samples", num_samples, 1)
-    if hasattr(model, "predict_distribution"):  # it is more than one model of Keras
+    if hasattr(model, "predict_distribution"):  # an ensemble or another wrapper of Keras models
         if num_samples > 1:
             raise ValueError(
                 f"`num_samples` is {num_samples}, and `model` is a {type(model).__name__}, which predicts in its own "
@@ -100,7 +100,7 @@ def mixture_of_origins(*origins: Origin) -> tfd.Distribution:
     Raises:
       ValueError: if their families differ.
     """
-    check_alike([origin.family for origin in origins])
+    check_same_family([origin.family for origin in origins])
     params, shared = zip(*[(origin.params, origin.shared) for origin in origins], strict=True)
     family = origins[0].family
     try:
@@ -110,8 +110,8 @@ def mixture_of_origins(*origins: Origin) -> tfd.Distribution:
     return with_mask(mixture, origins[0].mask)
 
 
-def check_alike(families: Sequence[ParametricFamily]) -> None:
-    """Raises a `ValueError` if families whose distributions are to be mixed are not all the same."""
+def check_same_family(families: Sequence[ParametricFamily]) -> None:
+    """Raises a `ValueError` unless all families are the same, so that their distributions can be mixed."""
     other = next((family for family in families if family != families[0]), None)
     if other is not None:
         raise ValueError(
@@ -121,12 +121,12 @@ def check_alike(families: Sequence[ParametricFamily]) -> None:
 
 
 def joined_origins(models: Sequence[Model], x: Any, batch_size: int = 32, num_samples: int = 1) -> list:
-    """For each pass of each model the origins of its heads' distributions, with the parameters of all rows.
+    """The origins of the heads' distributions for each pass of each model, with the parameters of all rows.
 
-    The models, all of one Keras, see the same rows in one pass over the data, as they must where a dataset shuffles.
+    The models, all of one Keras version, see the same rows in one pass over the data, even if a dataset shuffles.
 
     Raises:
-      TypeError: if an output is no head's.
+      TypeError: if an output has no head.
       ValueError: if `x` has no rows.
     """
     joined = _joined(models, x, batch_size, num_samples)
@@ -137,7 +137,7 @@ def joined_origins(models: Sequence[Model], x: Any, batch_size: int = 32, num_sa
 
 
 def origin_of(output: Any) -> Origin:
-    """What a head made the distribution of its output of; a `TypeError` for the output of any other layer."""
+    """The origin (family and parameters) of a head's distribution; a `TypeError` for the output of any other layer."""
     origin = _origin(output)
     if origin is None:
         raise _no_head(output)
@@ -156,7 +156,7 @@ def _origin(output):
 
 
 def _joined(models, x, batch_size, num_samples):
-    """For each pass of each model its outputs for all rows: origins of heads' distributions, other layers' tensors."""
+    """For each pass of each model, the outputs for all rows: origins of heads' distributions, other layers' tensors."""
     batch_size = as_count("batch_size", batch_size, 1)
     is_dataset = isinstance(x, tf.data.Dataset)
     if is_dataset:
@@ -191,23 +191,23 @@ def _joined(models, x, batch_size, num_samples):
 
 
 def _tensor(floatx, leaf):
-    """A tensor of an array, NumPy's floats in `floatx`."""
+    """An array as a tensor; NumPy's floats become `floatx`."""
     is_real = isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f"
     return tf.convert_to_tensor(leaf.astype(floatx, copy=False) if is_real else leaf)
 
 
 def _inputs_of(element):
-    """The inputs in an element of a dataset, which may have outcomes and weights as well."""
+    """The inputs in an element of a dataset, which may also contain outcomes and weights."""
     return element[0] if isinstance(element, tuple) else element
 
 
 def _head(head, output):
-    """What is known of an output's head before its numbers are: of the mask, whether there is one."""
+    """The head of an output without its numbers; of the mask, only whether there is one."""
     return head and Origin(head.family, None, head.shared, mask_of(output) is not None)
 
 
 def _numbers(head, output):
-    """What is to be gathered of an output."""
+    """The tensors to gather from an output."""
     if head is None:
         return output
     mask = mask_of(output)
@@ -215,13 +215,13 @@ def _numbers(head, output):
 
 
 def _check_shapes(model, given):
-    """Raises a `ValueError` where rows have another shape than the inputs that a model was built with."""
+    """Raises a `ValueError` if rows do not have the shape of the inputs that the model was built with."""
     taken = tf.nest.flatten(getattr(model, "inputs", None) or [])
     if len(taken) != len(given):
         return
     for part, tensor in zip(given, taken, strict=True):
         row, expected = np.shape(part)[1:], tf.TensorShape(tensor.shape)[1:]
-        # Keras adds, or takes away, a last axis of one; layers and heads apply to each position of further axes.
+        # Keras adds or drops a last axis of length 1; layers and heads apply to each position of further axes.
         read = [row, (*row, 1), *([row[:-1]] if row[-1:] == (1,) else [])]
         read += [row[-expected.rank :]] if expected.rank else []
         if not any(map(expected.is_compatible_with, read)):
@@ -240,8 +240,8 @@ def _program(models, specs):
 
     It takes inputs, a batch size and the number of passes, and returns tensors `[passes, rows, ...]`.
 
-    Its loop over the batches is in the graph, so that Python does nothing between them. It holds no model, because it
-    must not keep the models alive.
+    Its loop over the batches is in the graph, so Python does nothing between them. It holds weak references, so that it
+    does not keep the models alive.
     """
     references = [weakref.ref(model) for model in models]
     heads: list = []

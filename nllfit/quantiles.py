@@ -110,7 +110,7 @@ def interval(distribution: tfd.Distribution, level: float = 0.9) -> tuple[tf.Ten
     if not (np.ndim(level) == 0 and np.asarray(level).dtype.kind in "iuf" and 0 < level < 1):
         raise ValueError(f"`level` is {level!r}: give a number between 0 and 1, such as 0.9.")
     ends = quantile(distribution, [(1 - level) / 2, (1 + level) / 2])
-    return ends[0], ends[1]  # indexed, because a tensor in a graph cannot be unpacked
+    return ends[0], ends[1]  # indexed, because a tensor in a graph cannot be iterated over
 
 
 def _probabilities(distribution, y):

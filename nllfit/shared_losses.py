@@ -24,13 +24,13 @@ class NegativeLogLikelihood:
     they are: padding need not be an outcome. The loss is computed in the dtype of the head.
 
     It never broadcasts: `y_true` has the shape `[*batch, *event]` of the distribution's outcomes, or it is an error at
-    trace time. (A batch `[B]` against targets `[B, 1]` would give `[B, B]`, which trains to nonsense in silence.) The
-    one exception is Keras's own: class labels `[B]`, which `fit` turns into `[B, 1]`, mean the same either way.
+    trace time. (A batch `[B]` against targets `[B, 1]` would give `[B, B]`, which silently trains to nonsense.) The one
+    exception is class labels: Keras's `fit` turns `[B]` into `[B, 1]`, and both shapes mean the same.
 
     Args:
       y_true: outcomes, `[B, *event]`.
       y_pred: the output of a head; in tf_keras, also any `tfd.Distribution` of batch `[B]` and event `[*event]`.
-      reduction: an argument of the class, as Keras's losses have it; by default the mean over outcomes that count.
+      reduction: an argument of the class, as in Keras's losses; by default the mean over the outcomes that count.
       name: name of the loss.
 
     Returns:
@@ -39,10 +39,10 @@ class NegativeLogLikelihood:
       returns `[B]` with `reduction="none"`, in Keras 3 `reduction=None`.
 
     Raises:
-      TypeError: if `y_pred` is no distribution.
+      TypeError: if `y_pred` is not a distribution.
       ValueError: if the shape of `y_true` is not that of the outcomes (both are named); in eager mode also if an
-        outcome is not finite, is outside the support of a distribution with `validate_args`, as heads have it, or has
-        no finite likelihood. In a graph the first two are a `tf.errors.InvalidArgumentError`. XLA does not check, and
+        outcome is not finite, is outside the support of a distribution with `validate_args`, which heads set, or has no
+        finite likelihood. In a graph the first two are a `tf.errors.InvalidArgumentError`. XLA does not check, and
         Keras 3 compiles with XLA where it can; `compile(jit_compile=False)` checks.
 
     Example:
@@ -67,11 +67,11 @@ class CRPS:
     `NegativeLogLikelihood`. An outlier counts by its distance; in the likelihood of a Normal, by the square.
 
     Args:
-      reduction: as Keras's losses have it; by default the mean over outcomes that count.
+      reduction: as in Keras's losses; by default the mean over the outcomes that count.
       name: name of the loss.
 
     Raises:
-      TypeError, ValueError, NotImplementedError: as `nllfit.crps`.
+      TypeError, ValueError, NotImplementedError: as from `nllfit.crps`.
 
     Example:
       >>> model.compile("adam", nllfit.losses.CRPS())
@@ -92,19 +92,19 @@ class BetaNLL:
 
     `sum over the event of -log p(y_i) * stop_gradient(variance_i)^beta`. Under the likelihood (`beta=0`) a Normal head
     learns a mean slowly wherever it has taken a large variance to explain the errors; with `beta=1` the gradient of
-    the mean is that of the squared error. It is a loss to train with and no score: its value means nothing.
+    the mean is that of the squared error. It is only a training loss: its value cannot be interpreted as a score.
 
     It is defined for heads of independent elements with a finite variance (not a `StudentT` with `df <= 2`), and for
     outcomes of one element, mixtures included.
 
     Args:
       beta: the power, from 0 to 1.
-      reduction: as Keras's losses have it; by default the mean over outcomes that count.
+      reduction: as in Keras's losses; by default the mean over the outcomes that count.
       name: name of the loss.
 
     Raises:
       ValueError: if `beta` is not between 0 and 1; if the elements of the outcome depend on each other, or are class
-        labels; if a variance is infinite (XLA does not check); else as `nllfit.negative_log_likelihood`.
+        labels; if a variance is infinite (XLA does not check); and the errors of `nllfit.negative_log_likelihood`.
       NotImplementedError: if TFP knows no variance of the family.
 
     Example:

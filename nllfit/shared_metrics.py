@@ -15,12 +15,12 @@ __all__ = ["CRPS", "NegativeLogLikelihood"]
 class NegativeLogLikelihood:
     """The mean negative log-likelihood of the outcomes seen so far, in nats, weighted by `sample_weight`.
 
-    A metric that is a function sees the prediction, a tensor. This one is an object, which sees the distribution, and
-    can be listed together with Keras's own metrics. In Keras 3 it is `keras3.metrics.NegativeLogLikelihood`.
+    Keras passes the prediction, a tensor, to a metric that is a function. It passes the distribution to this object,
+    which can be listed together with Keras's own metrics. In Keras 3 it is `keras3.metrics.NegativeLogLikelihood`.
 
     Args:
       name: name of the metric in logs and history.
-      dtype: as Keras's metrics have it.
+      dtype: as in Keras's metrics.
 
     Example:
       >>> model.compile("adam", nllfit.negative_log_likelihood, metrics=[nllfit.metrics.NegativeLogLikelihood(), "mae"])
@@ -37,7 +37,7 @@ class CRPS:
 
     Args:
       name: name of the metric in logs and history.
-      dtype: as Keras's metrics have it.
+      dtype: as in Keras's metrics.
 
     Example:
       >>> model.compile("adam", nllfit.negative_log_likelihood, metrics=[nllfit.metrics.CRPS()])

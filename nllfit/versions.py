@@ -1,8 +1,8 @@
 """A check that the installed versions of TensorFlow, TensorFlow Probability and tf-keras are compatible.
 
-The packages are installed separately, and incompatible versions fail with a traceback from inside one of them. The
-import of this module reads the versions from the packages' metadata, without importing the packages, and raises an
-`ImportError` with one sentence.
+The packages are installed separately, and incompatible versions fail with a traceback from inside one of them.
+Importing this module reads the versions from the packages' metadata, without importing the packages, and raises an
+`ImportError` that says what to install.
 """
 
 import importlib.metadata

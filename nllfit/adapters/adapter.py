@@ -1,4 +1,4 @@
-"""The interface of an adapter: what training asks of the Keras version that a model is of."""
+"""The interface of an adapter: what training asks of a model's Keras version."""
 
 import abc
 import types
@@ -6,15 +6,15 @@ from typing import Any, ClassVar, TypeAlias
 
 __all__ = ["Adapter", "Model"]
 
-Model: TypeAlias = Any  # of tf_keras or of Keras 3, which share no class
+Model: TypeAlias = Any  # of tf_keras or Keras 3, whose models have no common class
 
 
 class Adapter(abc.ABC):
     """A model, seen through its Keras version.
 
     Attributes:
-      keras: the module.
-      namespace: where `nllfit` has the heads, losses and metrics of this Keras.
+      keras: the module `tf_keras` or `keras`.
+      namespace: the module of `nllfit` with the heads, losses and metrics for this Keras.
       loss_text: the loss that a message suggests.
       step_reduction: how `tf.distribute` reduces the logs of a step in this Keras.
     """
@@ -30,7 +30,7 @@ class Adapter(abc.ABC):
     @property
     @abc.abstractmethod
     def layers(self) -> list:
-        """The model and all layers in it, those within layers included."""
+        """The model and all its layers, including layers inside layers."""
 
     @property
     @abc.abstractmethod

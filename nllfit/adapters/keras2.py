@@ -37,14 +37,14 @@ class Keras2(Adapter):
 
     @property
     def random_states(self) -> list:
-        """Without `_random_generator._generator`, a resumed run draws other dropout masks than an unbroken one."""
+        """Without `_random_generator._generator`, a resumed run draws other dropout masks than an uninterrupted one."""
         random = [getattr(layer, "_random_generator", None) for layer in self.layers]
         generators = [getattr(one, "_generator", one) for one in random]  # a head has the generator itself
         return [generator.state for generator in generators if isinstance(generator, tf.random.Generator)]
 
     @property
     def excludes_from_weight_decay(self) -> bool:
-        """Without `_exclude_from_weight_decay*`, such a model shares a program that decays all weights, in silence."""
+        """Without `_exclude_from_weight_decay*`, such a model silently shares a program that decays all weights."""
         names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_names")
         return any(getattr(self._model.optimizer, name, None) for name in names)
 

@@ -40,12 +40,12 @@ class Keras3(Adapter):
 
     @property
     def excludes_from_weight_decay(self) -> bool:
-        """Without `_exclude_from_weight_decay*`, such a model shares a program that decays all weights, in silence."""
+        """Without `_exclude_from_weight_decay*`, such a model silently shares a program that decays all weights."""
         names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
         return any(getattr(self._model.optimizer, name, None) for name in names)
 
     def compile_in_float64(self, twin: Model) -> None:
-        """Without `_dtype` of the losses, the copy computes its loss in float32, in silence.
+        """Without `_dtype` of the losses, the copy silently computes its loss in float32.
 
         A loss that is a function or a name has no dtype, and computes in float32.
         """
@@ -56,7 +56,7 @@ class Keras3(Adapter):
                 loss._dtype = "float64"
 
     def build_metrics(self, y: Any) -> None:
-        """Without `_compile_loss`, `_compile_metrics`, the first epoch makes variables that a shared program lacks."""
+        """Without `_compile_loss` and `_compile_metrics`, the first epoch makes variables that shared programs lack."""
         (y_pred,) = self._model.outputs
         for container in (self._model._compile_loss, self._model._compile_metrics):
             if container is not None and not container.built:
@@ -74,7 +74,7 @@ class Keras3(Adapter):
 
 
 def infers_shapes() -> bool:
-    """Whether Keras only infers shapes, on tensors that no head made, as before it trains on several devices.
+    """Whether Keras only infers shapes, for example before it trains on several devices; no head made these tensors.
 
     Without `SymbolicScope.original_scope`, a loss refuses these tensors, and training on several devices fails.
     """
@@ -83,7 +83,7 @@ def infers_shapes() -> bool:
 
 
 def set_minimized(metric: Any) -> None:
-    """Marks a metric as better where it is lower; without `_direction`, `EarlyStopping("val_nll")` cannot tell."""
+    """Marks lower values of a metric as better; without `_direction`, `EarlyStopping("val_nll")` cannot know it."""
     metric._direction = "down"
 
 

@@ -1,4 +1,4 @@
-"""What both Keras versions have in public: the variables of a model, and which code is Keras's own."""
+"""Functions that need only public names of both Keras versions: a model's variables, and which code is Keras's."""
 
 import functools
 import itertools
@@ -47,36 +47,36 @@ def training_variables(model: Model) -> list[tf.Variable]:
     rates = [value for value in vars(optimizer).values() if isinstance(value, tf.Variable)]
     metrics = [v for metric in model.metrics for v in metric.variables]
     found = [*model.variables, *slots, *rates, *metrics, *adapter_of(model).random_states]
-    found = [part for v in found if hasattr(v, "dtype") for part in parts_of(model, v)]  # tf_keras counts tables, too
+    found = [part for v in found if hasattr(v, "dtype") for part in parts_of(model, v)]  # tf_keras also lists tables
     return list({id(variable): variable for variable in found}.values())
 
 
 def build_training(model: Model, y: Any) -> None:
     """Makes the variables that the first training step of a plain model on outcomes `y` would make."""
-    with model.distribute_strategy.scope(), tf.variable_creator_scope(_named_alike()):
-        if not getattr(model.optimizer, "built", False):  # tf_keras's builds its slots once, however often it is asked
+    with model.distribute_strategy.scope(), tf.variable_creator_scope(_with_equal_names()):
+        if not getattr(model.optimizer, "built", False):  # tf_keras's optimizer builds its slots only once
             model.optimizer.build(model.trainable_variables)
     adapter_of(model).build_metrics(y)
 
 
-def _named_alike():
+def _with_equal_names():
     """A creator of variables that gives them the same names in each model of an architecture.
 
-    Keras numbers the names of layers and optimizers over all models. For each new name TensorFlow makes an operation,
-    which takes five times as long as the variable, and keeps it.
+    Keras numbers the names of layers and optimizers over all models. For each new name TensorFlow creates an operation
+    and keeps it, which takes five times as long as creating the variable.
     """
     numbers = itertools.count()
 
     def create(next_creator, **kwargs):
         name = re.sub(r"_\d+(?=[/_])", "", kwargs.get("name") or "")
-        with tf.name_scope("optimizer/"):  # in place of the scope that it is made in
+        with tf.name_scope("optimizer/"):  # instead of the current scope
             return next_creator(**kwargs | {"name": f"{name}_{next(numbers)}"})
 
     return create
 
 
 def is_plain(model: Model) -> bool:
-    """Whether a model is a sequence or graph of layers, of no class of a user's, with one output."""
+    """Whether a model is a `Sequential` or functional model, not of a user's class, with one output."""
     keras = adapter_of(model).keras
     return type(model) in (keras.Sequential, _functional(keras)) and len(getattr(model, "outputs", None) or []) == 1
 
@@ -89,5 +89,5 @@ def _functional(keras: types.ModuleType) -> type:
 
 
 def is_keras_code(function: Callable) -> bool:
-    """Whether a function or class is of either Keras, and not a user's."""
+    """Whether a function or class belongs to tf_keras or Keras 3, and is not a user's."""
     return function.__module__.startswith(("keras.", "tf_keras."))

@@ -28,16 +28,17 @@ __all__ = [
 ]
 
 DISCRETE: type = DiscreteDistributionMixin
-"""The base of TFP's counts and labels; without it, a count whose dtype is a float is taken for a real number."""
+"""The base of TFP's counts and labels; without it, a count whose dtype is a float is treated as a real number."""
 
 CODE_LOADERS = ((distribution_layer, "_deserialize_function"), (util, "_func_load"))
 """Functions that run code of a file; without them, Keras's safe mode does not hold for TFP's layers."""
 
 
 def call_with_captures(function: Any, tensors: Sequence[tf.Tensor], captured: Sequence[tf.Tensor]) -> Any:
-    """Calls a concrete function on other variables than it was traced with.
+    """Calls a concrete function with other variables than those of its trace.
 
-    Without `_call_flat`, models of one architecture cannot share a program, and each is traced and compiled by itself.
+    Without `_call_flat`, models of one architecture cannot share a program, and each model is traced and compiled
+    separately.
     """
     return function._call_flat(list(tensors), list(captured))
 
@@ -51,7 +52,7 @@ def clear_kernel_cache() -> None:
 
 
 def seen_by_autograph(function: Callable) -> Callable:
-    """The function, marked as converted by AutoGraph, which still converts what the function calls.
+    """The function, marked as already converted by AutoGraph; AutoGraph still converts the functions that it calls.
 
     Without `autograph_info__`, AutoGraph converts the function itself, and a trace takes longer. The public
     `do_not_convert` would also leave out the user's code that the function calls.
@@ -61,13 +62,13 @@ def seen_by_autograph(function: Callable) -> Callable:
 
 
 def untouched(error: Exception) -> Exception:
-    """An error to which AutoGraph adds no lines of its own; without `ag_pass_through` they surround our message."""
+    """An error to which AutoGraph adds no lines; without `ag_pass_through` its lines surround our message."""
     error.ag_pass_through = True  # type: ignore[attr-defined]
     return error
 
 
 def as_raised(error: BaseException) -> BaseException:
-    """The `untouched` error within those that Keras and AutoGraph put around it, or the error itself."""
+    """The `untouched` error inside the errors that Keras and AutoGraph wrapped around it, or else the error itself."""
     found: BaseException | None = error
     while found is not None and not getattr(found, "ag_pass_through", False):
         found = found.__context__
@@ -77,7 +78,7 @@ def as_raised(error: BaseException) -> BaseException:
 def mask_of(output: Any) -> tf.Tensor | None:
     """Keras's mask of an output, True where an element counts; None if all count.
 
-    Both Keras versions attach it to TensorFlow's tensor. Without `_keras_mask`, masked steps would count in silence.
+    Both Keras versions attach it to TensorFlow's tensor. Without `_keras_mask`, masked steps would silently count.
     """
     return getattr(output, "_keras_mask", None)
 
@@ -98,14 +99,14 @@ def made_by_head(distribution: Any) -> tfd.Distribution:
 
 
 def set_dtype(distribution: tfd.Distribution, dtype: tf.DType) -> None:
-    """Changes the dtype that a distribution names; without `_dtype`, tf_keras casts weights to that of a label."""
+    """Changes the dtype that a distribution reports; without `_dtype`, tf_keras casts weights to that of labels."""
     distribution._dtype = dtype
 
 
 def forget_graph() -> None:
-    """Makes TFP's bijectors forget the graph that is being made, if one is.
+    """Makes TFP's bijectors forget the graph that is being traced, if there is one.
 
-    They remember the input of each result while the result lives. A graph holds both, so that without
+    A bijector caches the input of each result as long as the result exists. A graph holds both, so without
     `Bijector._cache.storage` no graph would ever be freed.
     """
     if tf.executing_eagerly():
@@ -117,7 +118,7 @@ def forget_graph() -> None:
 
 
 def _is_within(graph, inner):
-    """Whether a graph is another one, or of a branch in it."""
+    """Whether a graph is `inner`, or the graph of a branch inside it."""
     while inner not in (graph, None):
         inner = getattr(inner, "outer_graph", None)
     return inner is graph

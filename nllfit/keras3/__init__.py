@@ -5,9 +5,9 @@
     model = keras.Sequential([keras.layers.Dense(2), keras3.heads.Normal(1)])
     model.compile("adam", keras3.NegativeLogLikelihood(), metrics=[keras3.metrics.NegativeLogLikelihood(), "mae"])
 
-A Keras 3 layer must return tensors. So a head returns the prediction, a distribution's `central_value`, and that tensor
-carries the distribution: `model(x).distribution`. The loss and the metric read it there; `predict`, Keras's own metrics
-and an exported model see the tensor. An operation on the tensor drops the distribution, so a head comes last.
+A Keras 3 layer must return tensors. So a head returns the prediction, the distribution's `central_value`, as a tensor
+that carries the distribution: `model(x).distribution`. The loss and the metric read it there; `predict`, Keras's own
+metrics and an exported model see the tensor. An operation on the tensor drops the distribution, so a head comes last.
 """
 
 import keras

@@ -1,15 +1,15 @@
 """Heads: the last layer of a Keras 3 model, whose output is a tensor that carries its distribution.
 
-Their arguments are those of `nllfit.families.catalogue`, from which `nllfit.heads` makes the same heads for tf_keras;
-what an example there does with the output, do here with its `distribution`. A head computes in the dtype of its input,
-and in float32 where that is 16 bits wide.
+Their arguments are in `nllfit.families.catalogue`, from which `nllfit.heads` makes the same heads for tf_keras. Where
+an example there uses the output as a distribution, use its attribute `distribution` here. A head computes in the dtype
+of its input, or in float32 if that has 16 bits.
 
 Besides the arguments of its family, every head takes:
 
   as_tensor: "mean", or "sample" for one draw from the distribution of each row, in training and in `predict`. The
     gradient flows through the draw, so the head may be a latent variable inside a network.
   activity_regularizer: None, or `nllfit.KLDivergence(prior)`, which the head adds to the loss once for each batch.
-  seed: of the draws; None takes one from Python's generator, which Keras's `set_random_seed` fixes.
+  seed: the seed of the draws; by default it comes from Python's generator, which Keras's `set_random_seed` fixes.
 
     >>> from nllfit import keras3
     >>> keras3.heads.Normal(scale=1.0)(tf.zeros([8, 1])).distribution.log_prob(tf.zeros([8, 1])).shape
@@ -30,7 +30,7 @@ __all__ = [mixin.__name__ for mixin in HEADS]
 
 
 class _SymbolicPrediction(keras.KerasTensor):
-    """What a head returns while a functional model is built; only real tensors carry a distribution."""
+    """The symbolic output of a head while a functional model is built; only real tensors carry a distribution."""
 
     @property
     def distribution(self):
@@ -73,7 +73,7 @@ class _Layer(Drawing, keras.layers.Layer):
     def call(self, inputs, training=None):
         distribution = traced_distribution(self.family, inputs, self._shared)
         value = self._value(distribution)
-        prediction = tf.identity(value)  # a tensor of its own: it may be a parameter
+        prediction = tf.identity(value)  # a new tensor, because `value` may be a parameter
         prediction.distribution = distribution
         self._add_term(distribution, mask_of(inputs), training)
         forget_graph()

@@ -1,4 +1,4 @@
-"""Layers of Keras 3 whose weights are uncertain: `nllfit.bayes.variational` for this Keras version."""
+"""Layers with uncertain weights for Keras 3 models, from `nllfit.bayes.variational`."""
 
 from typing import Any
 

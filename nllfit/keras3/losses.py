@@ -1,4 +1,4 @@
-"""Losses of a distribution and an outcome, for Keras 3 models: those of `nllfit.losses`."""
+"""Losses of a distribution and an outcome, for Keras 3 models; `nllfit.losses` has the same for tf_keras."""
 
 import functools
 from typing import Any
@@ -17,13 +17,13 @@ __all__ = ["CRPS", "BetaNLL", "DistributionLoss", "NegativeLogLikelihood", "scor
 
 
 class DistributionLoss(keras.losses.Loss):
-    """A loss of Keras 3 that sees the distribution; a subclass gives `score(y_true, distribution)`, one number each.
+    """A Keras 3 loss that sees the distribution; a subclass defines `score(y_true, distribution)` of each outcome.
 
-    It does not see outcomes that are masked or have a weight of 0: `nllfit.losses.counted` puts possible ones in their
-    place. `reduction="auto"` is the mean.
+    It does not see outcomes that are masked or have a weight of 0: `counted` replaces them with possible ones.
+    `reduction="auto"` is the mean.
     """
 
-    # Keras would cast the prediction to this dtype, by default `floatx`, and the result would have no distribution.
+    # Keras would cast the prediction to this dtype (by default `floatx`), and the result would carry no distribution.
     dtype = None
     takes_padding = True
 

@@ -1,4 +1,4 @@
-"""Metrics that see the distribution, for Keras 3 models: those of `nllfit.metrics`."""
+"""Metrics that see the distribution, for Keras 3 models; `nllfit.metrics` has the same for tf_keras."""
 
 import functools
 from typing import Any

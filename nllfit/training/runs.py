@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.models import training_variables, variable_of
-from nllfit.caches import LastUsed, kept_for, shared_by
+from nllfit.caches import LeastRecentlyUsed, kept_for, shared_by
 from nllfit.data import num_rows
 from nllfit.training.architecture import architecture_of
 from nllfit.training.batches import Arrays
@@ -209,7 +209,7 @@ class Run:
 
 
 def _new_programs():
-    return LastUsed(_MAX_PROGRAMS)
+    return LeastRecentlyUsed(_MAX_PROGRAMS)
 
 
 def _programs_of(model):

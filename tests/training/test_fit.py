@@ -556,7 +556,7 @@ def test_the_progress_bar_equals_keras_own(k, capfd, monkeypatch):
 @pytest.fixture
 def traced(monkeypatch):
     """A list of the programs that the test traces, starting from empty caches."""
-    monkeypatch.setattr(caches, "_SHARED", caches.LastUsed(32))
+    monkeypatch.setattr(caches, "_SHARED", caches.LeastRecentlyUsed(32))
     programs, init = [], Program.__init__
 
     def listed(program, *args):
@@ -642,7 +642,7 @@ def test_different_architectures_never_share_a_trace(k, monkeypatch):
         def changed(self, variables):
             raise InterruptedError
 
-    monkeypatch.setattr(caches, "_SHARED", caches.LastUsed(32))
+    monkeypatch.setattr(caches, "_SHARED", caches.LeastRecentlyUsed(32))
     monkeypatch.setattr(runs, "Program", Untraced)
     count = 0
     for count, model in enumerate(models(), 1):
