@@ -15,6 +15,7 @@ import tf_keras
 from numpy.typing import ArrayLike
 
 from nllfit.adapters import Model, adapter_of
+from nllfit.adapters.tensorflow import trace
 from nllfit.data import as_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.law import law_of
@@ -214,7 +215,7 @@ def _with_weights(model, x):
         batch = x.element_spec if isinstance(x, tf.data.Dataset) else tf.nest.map_structure(np.asarray, as_rows(x))
         inputs = batch[0] if isinstance(x, tf.data.Dataset) and isinstance(batch, tuple) else batch
         specs = tf.nest.map_structure(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), inputs)
-        tf.function(lambda inputs: model(inputs, training=False)).get_concrete_function(specs)
+        trace(tf.function(lambda inputs: model(inputs, training=False)), specs)
     return model
 
 

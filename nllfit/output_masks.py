@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from nllfit.adapters import Model
-from nllfit.adapters.tensorflow import mask_of
+from nllfit.adapters.tensorflow import mask_of, trace
 from nllfit.caches import kept_for
 
 __all__ = ["masks_of"]
@@ -22,7 +22,7 @@ def masks_of(model: Model, x: Any) -> list[tf.Tensor | None]:
       x: a structure of tensors `[n, ...]`.
     """
     specs = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x)
-    masks = kept_for("masks", lambda: _program(model), model).get_concrete_function(specs)
+    masks = trace(kept_for("masks", lambda: _program(model), model), specs)
     starts = range(0, len(tf.nest.flatten(x)[0]), _ROWS)
     parts = [masks(tf.nest.map_structure(lambda t, i=i: t[i : i + _ROWS], x)) for i in starts]
     return [None if part[0] is None else tf.concat(part, 0) for part in zip(*parts, strict=True)]

@@ -12,7 +12,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model
 from nllfit.adapters.models import float_dtype
-from nllfit.adapters.tensorflow import mask_of, seen_by_autograph, with_mask
+from nllfit.adapters.tensorflow import mask_of, seen_by_autograph, trace, with_mask
 from nllfit.caches import kept_for
 from nllfit.data import as_inputs, check_cardinality, num_rows
 from nllfit.families.arguments import as_count
@@ -255,7 +255,7 @@ def _program(models, specs):
         heads[:] = tf.nest.map_structure(_head, found, outputs)
         return tf.nest.flatten(tf.nest.map_structure(_numbers, found, outputs))
 
-    traced = tf.function(seen_by_autograph(numbers)).get_concrete_function(specs)
+    traced = trace(tf.function(seen_by_autograph(numbers)), specs)
 
     def batches(inputs, size, passes):
         count = (tf.shape(tf.nest.flatten(inputs)[0])[0] + size - 1) // size
@@ -272,4 +272,4 @@ def _program(models, specs):
         return [tf.reshape(t, tf.concat([[passes, -1], tf.shape(t)[1:]], 0)) for t in rows]
 
     number = tf.TensorSpec([], tf.int32)
-    return tf.function(batches, autograph=False).get_concrete_function(specs, number, number), heads
+    return trace(tf.function(batches, autograph=False), specs, number, number), heads

@@ -222,6 +222,12 @@ def test_uses_of_private_names_are_detected(source, found):
     assert private_uses(ast.parse(source), {"_dtype"}, ADAPTED) == found
 
 
+@pytest.mark.parametrize("name", sorted(TREES))
+def test_all_traces_are_made_one_at_a_time(name):
+    uses = [n for n in ast.walk(TREES[name]) if isinstance(n, ast.Attribute) and n.attr == "get_concrete_function"]
+    assert not uses, f"{name} traces a function: use `nllfit.adapters.tensorflow.trace`"
+
+
 FAMILIES = {
     name
     for name, found in vars(tfp.distributions).items()

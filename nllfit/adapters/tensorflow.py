@@ -1,5 +1,6 @@
 """The private names of TensorFlow and TensorFlow Probability that `nllfit` uses, and what breaks without each."""
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ __all__ = [
     "mask_of",
     "seen_by_autograph",
     "set_dtype",
+    "trace",
     "untouched",
     "with_mask",
 ]
@@ -41,6 +43,19 @@ def call_with_captures(function: Any, tensors: Sequence[tf.Tensor], captured: Se
     separately.
     """
     return function._call_flat(list(tensors), list(captured))
+
+
+_TRACING = threading.RLock()
+
+
+def trace(function: Any, *specs: Any) -> Any:
+    """`function.get_concrete_function(*specs)`, in one thread at a time.
+
+    TFP's `lbeta` and other functions are themselves `tf.function`s, traced once in a process. TensorFlow adds the
+    derivatives to them when another trace first differentiates them, and fails if two threads do so at the same time.
+    """
+    with _TRACING:
+        return function.get_concrete_function(*specs)
 
 
 def clear_kernel_cache() -> None:

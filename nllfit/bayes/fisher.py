@@ -5,6 +5,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model
+from nllfit.adapters.tensorflow import trace
 from nllfit.bayes.divergence_formulas import estimated_divergence, exact_divergence
 from nllfit.families.layer import Origin
 from nllfit.inference.likelihood import Likelihood, weighted_losses
@@ -47,7 +48,7 @@ class Fisher(Likelihood):
           chosen: the indices of the trainable variables that the derivatives are by, of `q` numbers in all.
         """
         position = tf.constant(w, self.dtype)
-        program = self._expansion.get_concrete_function(self._specs, position, chosen)
+        program = trace(self._expansion, self._specs, position, chosen)
         parts = []
         for start in range(0, self.num_rows, _BLOCK):
             rows = tf.nest.map_structure(lambda t, start=start: t[start : start + _BLOCK], self._data)

@@ -11,7 +11,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.models import variable_of
-from nllfit.adapters.tensorflow import mask_of, with_mask
+from nllfit.adapters.tensorflow import mask_of, trace, with_mask
 from nllfit.bayes.fisher import Fisher, derivatives
 from nllfit.bayes.mixtures import mixture_over
 from nllfit.bayes.posterior import Objective, Posterior
@@ -78,7 +78,7 @@ class Laplace:
     def _numbers(self, x):
         x = tf.nest.map_structure(tf.convert_to_tensor, x)
         specs = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x)
-        return self._program.get_concrete_function(specs)(x)  # of which TensorFlow does not warn
+        return trace(self._program, specs)(x)  # of which TensorFlow does not warn
 
     def _posterior_of_numbers(self, x):
         """The mean of the head's numbers, `[*batch, d]`, and a root of their covariance, `[*batch, d, d]`."""

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
+from nllfit.adapters.tensorflow import trace
 from nllfit.families.links import Softmax
 from nllfit.families.parameters import Numbers
 from nllfit.families.parametric_family import ParametricFamily
@@ -60,8 +61,8 @@ class Coordinates:
         def points(w, held):
             return _flat(self.constrained(w, held), 1) if self.size else w
 
-        return tf.function(points, autograph=False).get_concrete_function(
-            tf.TensorSpec([None, self.size], tf.float64), self.held_specs
+        return trace(
+            tf.function(points, autograph=False), tf.TensorSpec([None, self.size], tf.float64), self.held_specs
         )
 
     @functools.cached_property
@@ -89,7 +90,7 @@ class Coordinates:
             return gradient[0], jacobian, tf.where(tf.math.is_nan(bend), tf.zeros_like(bend), bend)
 
         w, slope = (tf.TensorSpec([size], tf.float64) for size in (self.size, self.point_size))
-        return tf.function(pullback, autograph=False).get_concrete_function(w, self.held_specs, slope)
+        return trace(tf.function(pullback, autograph=False), w, self.held_specs, slope)
 
     def natural(self, w: Any, held: Numbers) -> Numbers:
         """The free parameters under the statistician's names: `rate` for a `log_rate`, `probs` for `logits`."""

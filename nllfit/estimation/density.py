@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nllfit.adapters.tensorflow import trace
 from nllfit.estimation.coordinates import Coordinates, HeldCoordinates
 from nllfit.families.inflated import Hurdle, ZeroInflated
 from nllfit.families.parametric_family import ParametricFamily
@@ -126,7 +127,7 @@ class Density:
             tf.TensorSpec([None, None, *coordinates.family.event_shape], self.dtype),
             tf.TensorSpec([None, None], tf.float64),
         )
-        return tuple(tf.function(f, autograph=False).get_concrete_function(*specs) for f in (values, derivatives))
+        return tuple(trace(tf.function(f, autograph=False), *specs) for f in (values, derivatives))
 
     @functools.cached_property
     def length(self) -> int:
@@ -172,7 +173,7 @@ class Density:
             return tf.cast(outcomes(), self.dtype)
         # Traced, because some of TFP's samplers are `tf.function`s, and eager calls with many shapes make TensorFlow
         # warn of retracing.
-        return tf.cast(tf.function(outcomes, autograph=False).get_concrete_function()(), self.dtype)
+        return tf.cast(trace(tf.function(outcomes, autograph=False))(), self.dtype)
 
     def _drawn(self, parameters):
         distribution = self.coordinates.family.build(parameters, tf.float64)
@@ -194,7 +195,7 @@ class Density:
         sample = tf.TensorSpec([None, *self.coordinates.family.event_shape], self.dtype)
         points = tf.TensorSpec([*batch, self.coordinates.point_size], tf.float64)
         weights = tf.TensorSpec([None], tf.float64)
-        return tf.function(function, autograph=False).get_concrete_function(points, held, sample, weights)
+        return trace(tf.function(function, autograph=False), points, held, sample, weights)
 
     def _log_prob(self, points, held, y):
         shapes = self.coordinates.shapes

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model
+from nllfit.adapters.tensorflow import trace
 from nllfit.outcome_losses import counted, log_loss
 from nllfit.outputs import as_distribution
 from nllfit.training.loss_surface import Surface, assign
@@ -36,7 +37,7 @@ class Likelihood(Surface):
     def scores(self, w: np.ndarray) -> Iterator[np.ndarray]:
         """The gradient of each row's negative log-likelihood at weights `[p]`, in blocks `[rows, p]`."""
         position = tf.constant(w, self.dtype)
-        program = self._scores.get_concrete_function(self._specs, position)
+        program = trace(self._scores, self._specs, position)
         for start in range(0, self.num_rows, _BLOCK):
             rows = tf.nest.map_structure(lambda t, start=start: t[start : start + _BLOCK], self._data)
             yield program(rows, position).numpy().astype(np.float64)
@@ -74,7 +75,7 @@ class PenalizedLikelihood(Likelihood):
 
     def log_likelihood(self, w: np.ndarray) -> float:
         position = tf.constant(w, self.dtype)
-        return -float(self._alone.get_concrete_function(self._specs, position)(self._data, position))
+        return -float(trace(self._alone, self._specs, position)(self._data, position))
 
     def _without_penalty(self, data, position):
         assign(self._weights, position)

@@ -11,6 +11,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
+from nllfit.adapters.tensorflow import trace
 from nllfit.families.layer import traced_distribution
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.losses import negative_log_likelihood
@@ -106,7 +107,7 @@ class Objective:
     def _program(self, function):
         """A concrete function, because TensorFlow warns of retracing when several regressions define one each."""
         numbers = tf.TensorSpec([len(self.y), self.family.params_size], tf.float64)
-        return tf.function(function, autograph=False).get_concrete_function(numbers, self.y)
+        return trace(tf.function(function, autograph=False), numbers, self.y)
 
 
 def maximum(objective: Objective, start: np.ndarray) -> tuple[np.ndarray, bool]:

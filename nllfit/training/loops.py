@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from nllfit.adapters import adapter_of
 from nllfit.adapters.models import is_keras_code
-from nllfit.adapters.tensorflow import seen_by_autograph
+from nllfit.adapters.tensorflow import seen_by_autograph, trace
 from nllfit.training.replicas import Replicas
 
 __all__ = ["TracedEpochs", "one_step", "split"]
@@ -129,7 +129,7 @@ def _repeated(step, batch, first, last, logs):
 
 
 def _zeros(step, batch):
-    outputs = step.get_concrete_function(batch).structured_outputs
+    outputs = trace(step, batch).structured_outputs
     return tf.nest.map_structure(lambda t: tf.zeros(t.shape, t.dtype), outputs)
 
 

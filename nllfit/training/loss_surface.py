@@ -13,6 +13,7 @@ import tensorflow_probability as tfp
 
 from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.models import is_keras_code, variable_of
+from nllfit.adapters.tensorflow import trace
 from nllfit.caches import kept_for, shared_by
 from nllfit.data import CHUNK_BYTES, num_bytes, num_rows
 from nllfit.training.architecture import architecture_of
@@ -94,7 +95,7 @@ class Surface:
     def _program(self):
         if self._of_data is None:
             size = sum(w.shape.num_elements() for w in self._weights)
-            program = self._loss.get_concrete_function(self._specs, tf.TensorSpec([size], self.dtype))
+            program = trace(self._loss, self._specs, tf.TensorSpec([size], self.dtype))
             if any("Random" in operation for operation in _operations(program.graph.as_graph_def())):
                 raise ValueError(
                     '`model` draws random numbers when it predicts, as a head with `as_tensor="sample"`, uncertain '
@@ -123,7 +124,7 @@ class Surface:
         count, specs = max(1, _BLOCK // self.num_rows), tf.TensorSpec([None, len(w)], self.dtype)
         position = tf.constant(w, self.dtype)
         try:
-            program = self._curved.get_concrete_function(self._specs, position, specs)
+            program = trace(self._curved, self._specs, position, specs)
         except (LookupError, NotImplementedError, ValueError):  # TensorFlow has no second derivative
             self._differs = True
             return self.curvature(w, directions)
@@ -142,7 +143,7 @@ class Surface:
     def descend(self, w: np.ndarray, gradient: float, steps: int) -> tuple[Any, int]:
         """TFP's result of L-BFGS from weights `[p]` until no element of the gradient is larger, and its steps."""
         start = tf.constant(w, self.dtype), tf.constant(gradient, self.dtype), tf.constant(steps)
-        result = self._descent.get_concrete_function(self._specs, *start)(self._data, *start)
+        result = trace(self._descent, self._specs, *start)(self._data, *start)
         return result, int(result.num_iterations)
 
     def objective(self, model: Model, data: tuple) -> tf.Tensor:

@@ -8,7 +8,7 @@ import tensorflow_probability as tfp
 
 from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.models import is_keras_code
-from nllfit.adapters.tensorflow import as_raised, mask_of
+from nllfit.adapters.tensorflow import as_raised, mask_of, trace
 from nllfit.caches import kept_for
 from nllfit.outputs import distribution_of
 
@@ -30,7 +30,7 @@ def outputs_of(model: Model, x: Any, row: int = 0) -> list[Output]:
         if not model.built:  # for any number of rows, and not for one
             specs = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x)
             with model.distribute_strategy.scope():
-                tf.function(lambda x: model(x, training=False)).get_concrete_function(specs)
+                trace(tf.function(lambda x: model(x, training=False)), specs)
         outputs = model(tf.nest.map_structure(lambda t: t[row : row + 1], x), training=False)
     except NotImplementedError:  # a model that has a training step and no `call`
         return []

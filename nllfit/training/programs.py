@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from nllfit.adapters import Model
 from nllfit.adapters.models import parts_of, training_variables, variable_of
-from nllfit.adapters.tensorflow import call_with_captures
+from nllfit.adapters.tensorflow import call_with_captures, trace
 from nllfit.training.chunk_layout import Bounds, Chunk, Layout
 from nllfit.training.graph_or_xla import Call, Request, Timings, next_call
 from nllfit.training.loops import TracedEpochs, one_step, split
@@ -66,12 +66,12 @@ class Program:
     def __init__(self, model: Model, mode: str, layout: Layout, is_known: bool):
         owner = weakref.proxy(model)  # a program may outlive the model, so it must not keep it alive
         steps = {name: tf.function(one_step(owner, name)) for name in {mode, "test"}}
-        traced = steps[mode].get_concrete_function(layout.batch)  # it makes the variables that do not exist yet
+        traced = trace(steps[mode], layout.batch)  # it makes the variables that do not exist yet
         metrics = {id(part) for metric in model.metrics for v in metric.variables for part in parts_of(model, v)}
         changed = [v for v in traced.variables if id(v) not in metrics] if mode == "train" else []
         weights = [w for w in map(variable_of, model.trainable_variables) if w.dtype.is_floating]
         loop = TracedEpochs(owner, mode, steps, layout, changed, weights if mode == "train" else [])
-        self._graph = tf.function(loop, autograph=False).get_concrete_function(*layout.specs)
+        self._graph = trace(tf.function(loop, autograph=False), *layout.specs)
         self._states = [tf.TensorSpec(v.shape, v.dtype) for v in changed]
         self.operations = _operations(traced.graph.as_graph_def())
         self.draws = any("Random" in name and not name.startswith("Stateless") for name in self.operations)
@@ -157,7 +157,7 @@ class Program:
 def _in_xla(graph, layout):
     """A concrete function compiled by XLA, and the place of each of its captured inputs among its own."""
     compiled = tf.function(lambda *args: graph(*args), jit_compile=True, autograph=False)
-    xla = compiled.get_concrete_function(*layout.specs)
+    xla = trace(compiled, *layout.specs)
     order = {id(handle): place for place, handle in enumerate(graph.captured_inputs)}
     return xla, [order[id(handle)] for handle in xla.captured_inputs]
 

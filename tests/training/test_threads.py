@@ -1,8 +1,10 @@
 """Models in different threads do not affect each other."""
 
 import concurrent.futures
+import threading
 
 import numpy as np
+import tensorflow_probability as tfp
 
 import nllfit
 from tests.keras_versions import KITS
@@ -28,3 +30,19 @@ def test_threads_that_fit_evaluate_and_predict_are_independent():
         found = list(threads.map(lambda job: scores(*job), jobs))
     for one, job in zip(found, jobs, strict=True):
         np.testing.assert_array_equal(one, scores(*job), err_msg=str(job))
+
+
+def test_threads_may_trace_the_same_function_of_tfp_at_once():
+    """TFP's `lbeta` is one `tf.function` of the process, to which the first derivative adds its gradient."""
+    ready = threading.Barrier(4)
+    assert hasattr(tfp.math.lbeta, "get_concrete_function")  # else this test shows nothing
+
+    def trained(width):
+        kit = KITS[width % 2]
+        model = kit.keras.Sequential([kit.keras.Input((3,)), kit.keras.layers.Dense(2), kit.heads.Beta()])
+        model.compile(kit.keras.optimizers.SGD(0.01 * width), kit.loss)
+        ready.wait()
+        return nllfit.fit(model, X, np.full([64, 1], 0.5), epochs=1, seed=0, verbose=0, compile="graph").history["loss"]
+
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        assert np.isfinite(list(threads.map(trained, range(1, 5)))).all()

@@ -1,0 +1,303 @@
+"""Does training stay right for hours, and does the process stay as small as it was?
+
+    python -m experiments.benchmarks.soak --minutes 120
+
+Each round draws a network, a head, data, callbacks and one of five trials:
+
+- `keras`: `nllfit.fit` ends with the weights of `model.fit`;
+- `stopped`: a callback that raises leaves the weights of the last whole epoch;
+- `resumed`: a run in two parts ends with the weights of the whole run;
+- `threads`: two models that train at the same time end with the weights of each alone;
+- `killed`: a process that is killed by kill -9 and started again ends with the weights of a run that nobody killed.
+
+`--keras` chooses the Keras version of the first round; every other round uses the other version. `--round 17` repeats
+one round. Memory, open files and threads are those that Linux counts for this process.
+
+Expected: no failure; memory that stops growing when the caches of compiled programs are full.
+"""
+
+import collections
+import dataclasses
+import multiprocessing
+import pathlib
+import random
+import tempfile
+import threading
+import time
+
+import numpy as np
+import tensorflow as tf
+
+import nllfit
+from experiments import common
+
+TOLERANCE = 1e-3  # of the largest weight: both compute in float32 and round differently
+HEADS = {
+    "Normal": (),
+    "Laplace": (),
+    "StudentT": (),
+    "Bernoulli": (),
+    "Categorical": (4,),
+    "Poisson": (),
+    "NegativeBinomial": (),
+    "Gamma": (),
+    "Beta": (),
+    "ZeroInflated": ("Poisson",),
+    "Hurdle": ("LogNormal",),
+    "MultivariateNormalTriL": (2,),
+    "Mixture": ("Normal", 2),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What one round trains; everything follows from its numbers, so that another process can build the same."""
+
+    keras: int
+    seed: int
+    head: str
+    hidden: tuple
+    activation: str
+    normalized: bool
+    rows: int
+    batch_size: int
+    epochs: int
+    source: str
+    weighted: bool
+    validated: bool
+    optimizer: str
+    compile: str
+
+    @classmethod
+    def drawn(cls, keras, seed):
+        """The job of a seed."""
+        draw = random.Random(seed)
+        source = draw.choice(["arrays", "arrays", "dataset", "sequence"])
+        return cls(
+            keras=keras,
+            seed=seed,
+            head=draw.choice(list(HEADS)),
+            hidden=tuple(draw.choice([4, 16, 64]) for _ in range(draw.randint(0, 3))),
+            activation=draw.choice(["relu", "tanh", "gelu"]),
+            normalized=draw.random() < 0.2,
+            rows=draw.randint(40, 400),
+            batch_size=draw.choice([16, 32, 50]),
+            epochs=draw.randint(2, 6),
+            source=source,
+            weighted=draw.random() < 0.3,
+            validated=draw.random() < 0.5,
+            optimizer=draw.choice(["adam", "sgd", "rmsprop", "nadam"]),
+            compile=draw.choice(["auto", "graph", "xla"]),
+        )
+
+
+class Workshop:
+    """The models and data of a job."""
+
+    def __init__(self, job):
+        self.job, self.tools = job, common.toolkit(job.keras)
+        rng = np.random.default_rng(job.seed)
+        self.x = rng.normal(size=(job.rows, 5)).astype("float32")
+        self.tools.keras.utils.set_random_seed(job.seed)
+        model = self._built()
+        self.weights = model.get_weights()
+        self.y = self.tools.distribution(model(self.x)).sample(seed=job.seed).numpy()
+        self.sample_weight = rng.uniform(0.5, 2, job.rows).astype("float32") if job.weighted else None
+
+    def _built(self):
+        keras, job = self.tools.keras, self.job
+        head = getattr(self.tools.heads, job.head)(*HEADS[job.head])
+        hidden = [keras.layers.Dense(units, job.activation) for units in job.hidden]
+        if job.normalized:
+            hidden.insert(len(hidden) // 2, keras.layers.LayerNormalization())
+        layers = [keras.layers.Input((5,)), *hidden, keras.layers.Dense(head.family.params_size), head]
+        model = keras.Sequential(layers)
+        optimizer = {"class_name": job.optimizer, "config": {"learning_rate": 1e-3}}
+        model.compile(keras.optimizers.get(optimizer), self.tools.loss)
+        return model
+
+    def model(self):
+        """A new model with the job's first weights."""
+        model = self._built()
+        model.set_weights(self.weights)
+        return model
+
+    def arguments(self, epochs=None):
+        """The arguments of `fit`, the same for Keras and for nllfit."""
+        job, arrays = self.job, (self.x, self.y, self.sample_weight)[: 3 if self.job.weighted else 2]
+        options = {"epochs": epochs or job.epochs, "verbose": 0, "shuffle": False}
+        if job.validated:
+            options["validation_data"] = arrays
+        if job.source == "arrays":
+            names = ("x", "y", "sample_weight")
+            return options | dict(zip(names, arrays, strict=False)) | {"batch_size": job.batch_size}
+        if job.source == "dataset":
+            return options | {"x": tf.data.Dataset.from_tensor_slices(arrays).batch(job.batch_size)}
+        return options | {"x": self._sequence(arrays)}
+
+    def _sequence(self, arrays):
+        size = self.job.batch_size
+
+        class Batches(self.tools.keras.utils.Sequence):
+            def __len__(self):
+                return -(-len(arrays[0]) // size)
+
+            def __getitem__(self, i):
+                return tuple(a[i * size : (i + 1) * size] for a in arrays)
+
+        return Batches()
+
+    def fitted(self, epochs=None, **more):
+        """The weights after `nllfit.fit` of a new model."""
+        model = self.model()
+        nllfit.fit(model, **self.arguments(epochs) | {"seed": self.job.seed, "compile": self.job.compile} | more)
+        return model.get_weights()
+
+
+def difference(found, expected):
+    """The largest difference of two lists of weights, as a part of the largest weight."""
+    largest = max(float(np.abs(b).max()) for b in expected)
+    return max(float(np.abs(a - b).max()) for a, b in zip(found, expected, strict=True)) / largest
+
+
+def against_keras(shop):
+    """`nllfit.fit` and `model.fit`."""
+    model = shop.model()
+    model.fit(**shop.arguments())
+    return difference(shop.fitted(), model.get_weights())
+
+
+def stopped(shop):
+    """A callback raises at the end of an epoch: the weights are those after that epoch."""
+    last = random.Random(shop.job.seed).randrange(shop.job.epochs)
+
+    class Raises(shop.tools.keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == last:
+                raise OSError("the disk is full")
+
+    model, options = shop.model(), {"seed": shop.job.seed, "compile": "graph"}
+    try:
+        nllfit.fit(model, **shop.arguments() | options, callbacks=[Raises()])
+    except OSError:
+        return difference(model.get_weights(), shop.fitted(last + 1, compile="graph"))
+    raise AssertionError("the exception of a callback was lost")
+
+
+def resumed(shop):
+    """A run in two parts, with the state of the optimizer."""
+    half, model = shop.job.epochs // 2, shop.model()
+    options = {"seed": shop.job.seed, "compile": "graph"}
+    nllfit.fit(model, **shop.arguments(half) | options)
+    nllfit.fit(model, **shop.arguments() | options, initial_epoch=half)
+    return difference(model.get_weights(), shop.fitted(compile="graph"))
+
+
+def in_threads(shop):
+    """Two models at the same time."""
+    found = {}
+    threads = [threading.Thread(target=lambda i=i: found.update({i: shop.fitted(compile="graph")})) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    alone = shop.fitted(compile="graph")
+    return max(difference(found[i], alone) for i in range(2))
+
+
+def _train_in_a_process(job, folder):
+    shop = Workshop(job)
+    backup = shop.tools.keras.callbacks.BackupAndRestore(f"{folder}/backup")
+    weights = shop.fitted(epochs=40, compile="graph", callbacks=[backup])
+    part = pathlib.Path(folder, "part.npz")
+    np.savez(part, *weights)
+    part.rename(pathlib.Path(folder, "weights.npz"))
+
+
+def killed(shop):
+    """kill -9 at a random moment, up to three times, and the run that nobody killed."""
+    draw, spawn = random.Random(shop.job.seed), multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        for attempt in range(4):
+            process = spawn.Process(target=_train_in_a_process, args=(shop.job, folder))
+            process.start()
+            process.join(draw.uniform(5, 20) if attempt < 3 else None)
+            process.kill()
+            process.join()
+            if pathlib.Path(folder, "weights.npz").exists():
+                break
+        with np.load(pathlib.Path(folder, "weights.npz")) as file:
+            weights = [file[name] for name in file.files]
+    return difference(weights, shop.fitted(epochs=40, compile="graph"))
+
+
+TRIALS = {"keras": against_keras, "stopped": stopped, "resumed": resumed, "threads": in_threads, "killed": killed}
+_RARELY = 25  # rounds between two trials of `killed`, which starts processes
+
+
+def one_round(number, keras):
+    """The trial of a round, its job and the difference it found."""
+    trial = "killed" if number % _RARELY == _RARELY - 1 else list(TRIALS)[number % (len(TRIALS) - 1)]
+    job = Job.drawn(keras if number // (len(TRIALS) - 1) % 2 == 0 else 5 - keras, number)
+    return trial, job, TRIALS[trial](Workshop(job))
+
+
+def size():
+    """The process's memory in MB, its open files and its threads."""
+    status = dict(line.split(":", 1) for line in pathlib.Path("/proc/self/status").read_text().splitlines())
+    files = len(list(pathlib.Path("/proc/self/fd").iterdir()))
+    return {"MB": int(status["VmRSS"].split()[0]) / 1024, "files": files, "threads": int(status["Threads"])}
+
+
+def soak(arguments, folder):
+    """Rounds until the time is over; the metrics, which each round writes."""
+    end = time.monotonic() + 60 * arguments.minutes
+    rounds, worst, failures, sizes = collections.Counter(), collections.defaultdict(float), [], []
+    for number in range(arguments.seed, arguments.seed + 1_000_000):
+        if time.monotonic() > end:
+            break
+        try:
+            trial, job, found = one_round(number, arguments.keras)
+            worst[trial] = max(worst[trial], found)
+            rounds[trial] += 1
+            problem = f"weights differ by {found:.1e}" if not found < TOLERANCE else ""
+        except Exception as error:  # the next rounds go on, whatever it is
+            trial, job, problem = "?", None, f"{type(error).__name__}: {error}"
+        if problem:
+            failures.append({"round": number, "trial": trial, "job": str(job), "problem": problem})
+            print(f"round {number}, {trial}: {problem}", flush=True)
+        sizes.append(size())
+        metrics = {"rounds": rounds, "worst": worst, "failures": failures, "sizes": sizes}
+        common.write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def show(metrics):
+    """Prints the tables."""
+    print(f"{'trial':10}{'rounds':>8}{'largest difference':>20}")
+    for trial in metrics["rounds"]:
+        print(f"{trial:10}{metrics['rounds'][trial]:8}{metrics['worst'][trial]:20.1e}")
+    print(f"failures: {len(metrics['failures'])}\n\n{'after':10}{'MB':>8}{'files':>8}{'threads':>8}")
+    sizes = metrics["sizes"]
+    for i in sorted({int(part * (len(sizes) - 1)) for part in (0, 0.25, 0.5, 0.75, 1)}):
+        print(f"{i + 1:<10}{sizes[i]['MB']:8.0f}{sizes[i]['files']:8}{sizes[i]['threads']:8}")
+
+
+def main(argv=None):
+    """Runs the soak, or repeats one round; returns the metrics."""
+    parser = common.parser(__doc__, "benchmarks.soak")
+    parser.add_argument("--minutes", type=float, default=10, help="(default: %(default)s)")
+    parser.add_argument("--round", type=int, help="repeat this round, and nothing else")
+    arguments = common.checked(parser.parse_args(argv), minutes=0)
+    if arguments.round is not None:
+        trial, job, found = one_round(arguments.round, arguments.keras)
+        print(f"{job}\n{trial}: weights differ by {found:.1e}")
+        return {"worst": {trial: found}}
+    with common.run_folder(arguments) as folder:
+        metrics = soak(arguments, folder)
+    show(metrics)
+    return metrics
+
+
+if __name__ == "__main__":
+    common.run(main)
