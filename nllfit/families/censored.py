@@ -12,13 +12,15 @@ from tensorflow_probability import util as tfpu
 from nllfit.families.law import law_of
 from nllfit.families.observed import Observed
 from nllfit.families.parameters import Numbers
-from nllfit.families.parametric_family import Measure
+from nllfit.families.parametric_family import Measure, ParametricFamily
 from nllfit.families.support_checks import asserted
 from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE_SAME_FAMILY
 from nllfit.families.windows import WindowedDistribution
 from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
 
 __all__ = ["Censored", "CensoredDistribution", "interval_censored", "is_censored", "left_censored", "right_censored"]
+
+_KINDS = ("exact", "above", "below", "between")  # of observations
 
 
 class Censored(FamilyOf):
@@ -59,6 +61,7 @@ class Censored(FamilyOf):
     """
 
     takes_infinity = True
+    kind: str | None = None  # of all outcomes, if they are of one; see `by_kind`
 
     def __init__(self, family: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any):
         super().__init__(family, event_shape, **kwargs)
@@ -70,6 +73,9 @@ class Censored(FamilyOf):
     def columns(self) -> int:
         return max(self.family.columns, 1) + 1
 
+    def _identity(self) -> tuple:
+        return (*super()._identity(), self.kind)
+
     @property
     def measure(self) -> Measure:
         return super().measure._replace(columns=("lower", "upper", *self.family.measure.columns[1:]))
@@ -77,7 +83,15 @@ class Censored(FamilyOf):
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
         given = self.fixed | parameters
         checks = given.get("validate_args", True)  # some of TFP's distributions do not keep it
-        return elementwise(self.family.build(given, dtype), lambda d: CensoredDistribution(d, checks))
+        return elementwise(self.family.build(given, dtype), lambda d: CensoredDistribution(d, checks, self.kind))
+
+    def by_kind(self, y: np.ndarray) -> list[tuple[ParametricFamily, np.ndarray]]:
+        if self.kind or self.element_shape:
+            return [(self, np.arange(len(y)))]
+        lower, upper = y[:, 0], y[:, 1]
+        exact, above, below = lower == upper, np.isposinf(upper), np.isneginf(lower)
+        kinds = np.select([exact, above & ~below, below & ~above], _KINDS[:3], _KINDS[3])
+        return [(self._replaced(kind=str(kind)), np.flatnonzero(kinds == kind)) for kind in np.unique(kinds)]
 
     def stand_ins(self, y: np.ndarray) -> np.ndarray:
         lower, upper = y[..., 0], y[..., 1]
@@ -97,12 +111,20 @@ class Censored(FamilyOf):
 class CensoredDistribution(Observed):
     """The distribution of pairs `[lower, upper]`, of event `[2]`, for numbers of a scalar `distribution`.
 
-    Where a window comes with each number, its ends come after the pair.
+    Where a window comes with each number, its ends come after the pair. A `kind` says that all outcomes are "exact",
+    known to lie "above" or "below" a number, or "between" two, so that the density needs the formula of that kind only.
     """
 
     _prefix = "Censored"
 
-    def __init__(self, distribution: tfd.Distribution, validate_args: bool = False, name: str = "Censored"):
+    def __init__(
+        self,
+        distribution: tfd.Distribution,
+        validate_args: bool = False,
+        kind: str | None = None,
+        name: str = "Censored",
+    ):
+        self.kind = kind
         self._begin(dict(locals()))
 
     @classmethod
@@ -118,14 +140,23 @@ class CensoredDistribution(Observed):
         one = self.distribution
         if isinstance(one, WindowedDistribution):
             one = one.given(value[..., 2:])
-        law, seen = law_of(one), lower == upper
+        law = law_of(one)
+        if self.kind == "exact":
+            return tf.cast(law.log_prob(asserted(one, lower)), self.dtype)
+        infinity = tf.constant(np.inf, tf.float64)
+        start, end = tf.cast(lower, tf.float64), tf.cast(upper, tf.float64)
+        log_interval = law_of(law.marginals()).log_interval()
+        if self.kind:
+            start, end = -infinity if self.kind == "below" else start, infinity if self.kind == "above" else end
+            return tf.cast(log_interval(start, end), self.dtype)
+        seen = lower == upper
         number = tf.where(seen, lower, tf.cast(law.some_outcome(), lower.dtype))
         exact = tf.cast(law.constant_but(seen).log_prob(asserted(one, number)), self.dtype)
-        infinity = tf.constant(np.inf, tf.float64)
-        lower = tf.where(seen, -infinity, tf.cast(lower, tf.float64))
-        upper = tf.where(seen, infinity, tf.cast(upper, tf.float64))
-        log_interval = law_of(law.marginals()).log_interval()
-        return tf.where(seen, exact, tf.cast(log_interval(lower, upper), exact.dtype))
+        return tf.where(
+            seen,
+            exact,
+            tf.cast(log_interval(tf.where(seen, -infinity, start), tf.where(seen, infinity, end)), exact.dtype),
+        )
 
     def _observed(self, value: tf.Tensor) -> tf.Tensor:
         value = value if self.distribution.event_shape.rank else value[..., None]

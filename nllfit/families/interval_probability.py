@@ -64,7 +64,10 @@ def between_numbers(law: Any) -> LogInterval:
         )
 
     def log_probability(lower, upper):
+        is_above, is_below = _is_always(upper, math.inf), _is_always(lower, -math.inf)
         lower, upper = _broadcast(law.distribution, lower, upper)
+        if is_above or is_below:
+            return at(lower)[1] if is_above else at(upper)[0]
         (below_lower, below_upper), (above_lower, above_upper) = map(tf.unstack, at(tf.stack([lower, upper])))
         left = below_upper <= above_lower
         more, less = tf.where(left, below_upper, above_lower), tf.where(left, below_lower, above_upper)
@@ -186,6 +189,11 @@ def between_counts(law: Any) -> LogInterval:
         return tf.where(lower < upper, found, tf.constant(-math.inf, found.dtype))
 
     return log_probability
+
+
+def _is_always(end, value):
+    """Whether an end of all intervals is one constant, so that a program needs no formula for others."""
+    return tf.TensorShape(end.shape).rank == 0 and tf.get_static_value(end) == value
 
 
 def _broadcast(distribution, lower, upper):

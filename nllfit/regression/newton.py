@@ -1,8 +1,8 @@
 """The maximum of a regression's likelihood, by Newton's method on the coefficients of its linear predictors.
 
 Each row's likelihood depends only on a few linear predictors, so the Hessian is a sum over rows of small ones. An
-iteration costs one pass over the rows, and only the rows' losses are traced. `fit_lbfgs` solves the same problem for
-any Keras model, and takes over if this search does not end in a maximum.
+iteration costs one pass over the rows. `fit_lbfgs` solves the same problem for any Keras model, and takes over if this
+search does not end in a maximum.
 """
 
 import dataclasses
@@ -11,13 +11,13 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from nllfit.adapters.tensorflow import trace
 from nllfit.families.layer import traced_distribution
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.losses import negative_log_likelihood
 from nllfit.optimum.curvature import backtrack, drops_around, newton_step, principal_axes
 from nllfit.regression.linear_maps import Designs, by_coefficients, numbers_of, summed
 from nllfit.regression.predictors import Predictor
+from nllfit.regression.row_losses import RowLosses
 
 __all__ = ["Objective", "maximum"]
 
@@ -50,14 +50,11 @@ class Objective:
 
     def value(self, coefficients: np.ndarray) -> float:
         """The negative log-likelihood in nats, the sum over the rows; NaN for parameters outside their domain."""
-        losses = self._losses(tf.constant(numbers_of(self.predictors, self.designs, coefficients)), self.y)
-        return float(np.sum(self.weights * losses))
+        return float(self.weights @ self._rows.losses(numbers_of(self.predictors, self.designs, coefficients)))
 
     def losses_at(self, number: float) -> np.ndarray:
         """The unweighted losses `[n]` of the rows, with `number` for all linear predictors."""
-        return self._losses(
-            tf.fill([len(self.y), self.family.params_size], tf.constant(number, tf.float64)), self.y
-        ).numpy()
+        return self._rows.losses(np.full([len(self.y), self.family.params_size], number))
 
     def slopes(self, coefficients: np.ndarray) -> np.ndarray:
         """The gradient of each row's loss by its linear predictors, `[n, params_size]`."""
@@ -65,8 +62,7 @@ class Objective:
 
     def derivatives(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Each row's gradient `[n, params_size]` and Hessian `[n, params_size, params_size]` by its predictors."""
-        slopes, bends = self._derivatives(tf.constant(numbers_of(self.predictors, self.designs, coefficients)), self.y)
-        return slopes.numpy(), bends.numpy()
+        return self._rows.derivatives(numbers_of(self.predictors, self.designs, coefficients))
 
     def local(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The gradient `[q]` and the Hessian `[q, q]` by the coefficients."""
@@ -79,35 +75,8 @@ class Objective:
         return by_coefficients(self.predictors, self.designs, self.slopes(coefficients))
 
     @functools.cached_property
-    def _losses(self):
-        """The rows' losses as a traced function of linear predictors and outcomes; a fit calls it about 30 times."""
-        unchecked = self.family.holding({"validate_args": False})
-
-        def losses(numbers, y):
-            return -unchecked.distribution(numbers).log_prob(y)
-
-        return self._program(losses)
-
-    @functools.cached_property
-    def _derivatives(self):
-        zero = tf.UnconnectedGradients.ZERO
-
-        def derivatives(numbers, y):
-            with tf.GradientTape(persistent=True) as outer:
-                outer.watch(numbers)
-                with tf.GradientTape() as inner:
-                    inner.watch(numbers)
-                    losses = self._losses(numbers, y)
-                slopes = inner.gradient(losses, numbers, unconnected_gradients=zero)
-                columns = tf.unstack(slopes, axis=-1)
-            return slopes, tf.stack([outer.gradient(c, numbers, unconnected_gradients=zero) for c in columns], 1)
-
-        return self._program(derivatives)
-
-    def _program(self, function):
-        """A concrete function, because TensorFlow warns of retracing when several regressions define one each."""
-        numbers = tf.TensorSpec([len(self.y), self.family.params_size], tf.float64)
-        return trace(tf.function(function, autograph=False), numbers, self.y)
+    def _rows(self) -> RowLosses:
+        return RowLosses(self.family, self.y)
 
 
 def maximum(objective: Objective, start: np.ndarray) -> tuple[np.ndarray, bool]:

@@ -1,0 +1,72 @@
+"""The negative log-likelihoods of a regression's rows, and their derivatives by the rows' linear predictors.
+
+TensorFlow traces them once for a family and a kind of observation, for any number of rows: tracing takes longer than a
+fit to a thousand rows. Rows of one kind, such as the right-censored ones, need only the formula of that kind.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from nllfit.adapters.tensorflow import trace
+from nllfit.caches import shared_by
+from nllfit.families.parametric_family import ParametricFamily
+
+__all__ = ["RowLosses"]
+
+
+class RowLosses:
+    """The losses of all rows in nats, as functions of the linear predictors `[n, params_size]`."""
+
+    def __init__(self, family: ParametricFamily, y: np.ndarray):
+        unchecked = family.holding({"validate_args": False})
+        self._size = len(y)
+        self._parts = [(rows, tf.constant(y[rows]), _programs(part)) for part, rows in unchecked.by_kind(y)]
+
+    def losses(self, numbers: np.ndarray) -> np.ndarray:
+        """The losses `[n]`; NaN for parameters outside their domain."""
+        (losses,) = self._of_all_rows("losses", numbers)
+        return losses
+
+    def derivatives(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The gradient `[n, P]` and the Hessian `[n, P, P]` of each row's loss by its `P` linear predictors."""
+        slopes, bends = self._of_all_rows("derivatives", numbers)
+        return slopes, bends
+
+    def _of_all_rows(self, name: str, numbers: np.ndarray) -> list[np.ndarray]:
+        """The results of the programs of that name for all rows, in their order."""
+        if len(self._parts) == 1:
+            ((_, y, programs),) = self._parts
+            return [part.numpy() for part in programs[name](tf.constant(numbers), y)]
+        found: list[np.ndarray] = []
+        for rows, y, programs in self._parts:
+            parts = programs[name](tf.constant(numbers[rows]), y)
+            found = found or [np.empty([self._size, *part.shape[1:]]) for part in parts]
+            for whole, part in zip(found, parts, strict=True):
+                whole[rows] = part
+        return found
+
+
+def _programs(family):
+    return shared_by(("row losses", family), lambda: _traced(family))
+
+
+def _traced(family):
+    """The programs by name, as concrete functions: TensorFlow warns of retracing when many families define one each."""
+    zero, size = tf.UnconnectedGradients.ZERO, family.params_size
+    specs = tf.TensorSpec([None, size], tf.float64), tf.TensorSpec([None, *family.event_shape], tf.float64)
+
+    def losses(numbers, y):
+        return (-family.distribution(numbers).log_prob(y),)
+
+    def derivatives(numbers, y):
+        with tf.GradientTape(persistent=True) as outer:
+            outer.watch(numbers)
+            with tf.GradientTape() as inner:
+                inner.watch(numbers)
+                values = losses(numbers, y)
+            slopes = inner.gradient(values, numbers, unconnected_gradients=zero)
+            columns = tf.unstack(slopes, axis=-1)
+        return slopes, tf.stack([outer.gradient(c, numbers, unconnected_gradients=zero) for c in columns], 1)
+
+    functions = {"losses": losses, "derivatives": derivatives}
+    return {name: trace(tf.function(f, autograph=False), *specs) for name, f in functions.items()}
