@@ -1,5 +1,6 @@
-"""Options of the test suite: `--thorough` runs all tests; by default those marked `thorough` are left out."""
+"""Which tests run: all that are not marked `thorough`, and a tenth of those that are, another tenth each day."""
 
+import datetime
 import gc
 import math
 import sys
@@ -11,27 +12,42 @@ TURNS = 10
 
 
 def pytest_addoption(parser):
-    parser.addoption("--thorough", action="store_true", help="every pair, not each in one setting")
+    parser.addoption("--thorough", action="store_true", help="run all tests")
     parser.addoption(
         "--turn",
         type=int,
-        choices=range(TURNS),
-        help="a tenth of the tests marked `thorough`, beside the ordinary ones",
+        default=datetime.date.today().toordinal() % TURNS,
+        help=f"the tenth of the tests marked `thorough` that runs: any whole number, such as that of a CI run, whose "
+        f"remainder by {TURNS} counts; by default it is another each day",
     )
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "thorough: a test that runs only with --thorough, or in its --turn")
+    config.addinivalue_line("markers", "thorough: a test that takes long; each run takes a tenth of these, by --turn")
 
 
 def pytest_collection_modifyitems(config, items):
     def is_left_out(item):
-        in_turn = zlib.crc32(item.nodeid.encode()) % TURNS == config.option.turn
-        return item.get_closest_marker("thorough") and not (config.option.thorough or in_turn)
+        is_next = zlib.crc32(item.nodeid.encode()) % TURNS == config.option.turn % TURNS
+        return item.get_closest_marker("thorough") and not (config.option.thorough or is_next)
 
     left_out = [item for item in items if is_left_out(item)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if not is_left_out(item)]
+
+
+def pytest_sessionstart(session):
+    """Prints the turn in place of a header, which `-q` leaves out."""
+    option, reporter = session.config.option, session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter:
+        reporter.write_line("thorough tests: " + ("all" if option.thorough else f"--turn {option.turn}"))
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    failed = [*terminalreporter.getreports("failed"), *terminalreporter.getreports("error")]
+    of_tests = [report for report in failed if isinstance(report, pytest.TestReport)]
+    for name in dict.fromkeys(report.nodeid for report in of_tests if "thorough" in report.keywords):
+        terminalreporter.write_line(f"repeat: python -m pytest --thorough '{name}'")
 
 
 @pytest.hookimpl(trylast=True)

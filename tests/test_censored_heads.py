@@ -24,6 +24,7 @@ def survival():
     return x, np.minimum(time, end), time <= end
 
 
+@pytest.mark.thorough
 def test_a_censored_head_is_unbiased_where_a_fit_of_observed_rows_is_not(survival):
     """The estimates match SciPy's; `inference/test_coverage.py` tests the standard errors."""
     x, time, seen = survival

@@ -25,9 +25,10 @@ def zipped(parts):
 
 
 @each_keras
+@pytest.mark.parametrize("count", [6, pytest.param(300, marks=pytest.mark.thorough)])
 @pytest.mark.filterwarnings("ignore")  # Keras warns about the contents of the files
-def test_a_damaged_model_file_is_refused_or_harmless(kit, tmp_path, request):
-    count = 300 if request.config.getoption("--thorough") else 6  # mutants of the file, and of each of its parts
+def test_a_damaged_model_file_is_refused_or_harmless(kit, count, tmp_path):
+    """Tries `count` mutants of the file, and as many of each of its parts."""
     model = kit.keras.Sequential([kit.keras.Input((2,)), kit.keras.layers.Dense(2), kit.heads.Normal()])
     Ensemble([model, model.__class__.from_config(model.get_config())]).save(tmp_path)
     path = tmp_path / "member-000.keras"

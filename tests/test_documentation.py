@@ -130,6 +130,7 @@ EXAMPLES = re.findall(
 PRINTED = {"How good is it?": "calibration error", "Likelihood and maximum likelihood": "Gamma"}
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")  # deprecations inside TFP: one example builds all families
 @pytest.mark.parametrize(("title", "program"), EXAMPLES, ids=[title for title, _ in EXAMPLES])
 def test_the_programs_of_the_guide_run(title, program, capsys, tmp_path, monkeypatch):

@@ -2,13 +2,14 @@
 
 import warnings
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import nllfit
 from tests.cases import CASES
-from tests.keras_versions import KITS, each_keras
+from tests.keras_versions import KITS, mainly
 from tests.test_heads import all_heads, inputs
 
 Z = 1.6448536269514722  # the 95% quantile of the standard Normal
@@ -49,7 +50,9 @@ def runs():
     """Heads with a quantile by formula and by search (a mixture, counts); all heads would take half a minute."""
     for kit, searched in zip(KITS, ("Mixture", "Bernoulli"), strict=True):
         few = [next(case for case in CASES if case.name == name) for name in ("Normal", searched)]
-        yield pytest.param(kit, few, id=f"{kit.keras.__name__}-few")
+        yield pytest.param(
+            kit, few, id=f"{kit.keras.__name__}-few", marks=pytest.mark.thorough if kit is KITS[1] else ()
+        )
         yield pytest.param(kit, CASES, id=f"{kit.keras.__name__}-all", marks=pytest.mark.thorough)
 
 
@@ -69,7 +72,7 @@ def test_exported_means_and_intervals_match_the_model(kit, cases, tmp_path):
         np.testing.assert_allclose(by_session[name], values, rtol=1e-6, atol=1e-6, err_msg=name)
 
 
-@each_keras
+@mainly(keras)
 def test_tensorflow_lite_matches_the_model(kit, tmp_path):
     layers = kit.keras.layers
     head = kit.heads.Normal()

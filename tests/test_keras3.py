@@ -31,17 +31,16 @@ def test_keras_2_and_keras_3_give_the_same_losses(case):
     np.testing.assert_allclose(*map(tf.convert_to_tensor, outputs), rtol=1e-12)
 
 
-# XLA takes 3 s to compile Truncated, whose terms are those of Censored, so it runs only under `--thorough`.
-TRACED = [case for case in ONCE if case.name != "Truncated"]
+XLA = [  # XLA takes seconds for most heads, so the others are marked `thorough`
+    pytest.param(kit, CASES[j::8], id=f"{kit.keras.__name__}-{j}", marks=pytest.mark.thorough)
+    for kit in KITS
+    for j in range(8)
+]
+QUICK = [case for case in ONCE if case.name in ("Bernoulli", "Gamma", "Normal")]
 
 
-@pytest.mark.parametrize(
-    ("kit", "cases"),  # each head with one Keras
-    [pytest.param(KITS[i], TRACED[i::2]) for i in (0, 1)]
-    + [pytest.param(KITS[i], CASES[j::2], marks=pytest.mark.thorough) for i in (0, 1) for j in (0, 1)],
-    ids=["tf_keras-once", "keras3-once", "tf_keras-even", "tf_keras-odd", "keras3-even", "keras3-odd"],
-)
-def test_all_heads_agree_eagerly_under_xla_and_exported(kit, cases, tmp_path):
+@pytest.mark.parametrize(("kit", "cases"), [pytest.param(KITS[1], QUICK, id="few"), *XLA])
+def test_losses_and_gradients_of_heads_are_the_same_under_xla(kit, cases):
     model, x, y = all_heads(kit, cases), inputs(CASES[0]), {f"head{i}": case.outcomes for i, case in enumerate(cases)}
 
     def losses_and_gradients(x):
@@ -59,7 +58,16 @@ def test_all_heads_agree_eagerly_under_xla_and_exported(kit, cases, tmp_path):
         largest = np.abs(one).max()
         np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-5 * largest, err_msg=weight.name)
         assert largest > 0
-    assert_predicts_and_serves(kit, model, x, cases, tmp_path / "served")
+
+
+EXPORTED = [
+    pytest.param(KITS[i], ONCE[j::2], marks=pytest.mark.thorough if i != j else ()) for i in (0, 1) for j in (0, 1)
+]
+
+
+@pytest.mark.parametrize(("kit", "cases"), EXPORTED, ids=["tf_keras-even", "tf_keras-odd", "keras3-even", "keras3-odd"])
+def test_exported_heads_serve_their_predictions(kit, cases, tmp_path):
+    assert_predicts_and_serves(kit, all_heads(kit, cases), inputs(CASES[0]), cases, tmp_path / "served")
 
 
 def assert_predicts_and_serves(kit, model, x, cases, folder):
@@ -75,11 +83,6 @@ def assert_predicts_and_serves(kit, model, x, cases, folder):
         assert np.isfinite(center).all()
         for value in (tf.convert_to_tensor(outputs[name]), served[name]):
             np.testing.assert_allclose(value, center, rtol=1e-5, atol=1e-6, err_msg=name)  # float32, eager and graph
-
-
-def test_a_truncated_head_predicts_and_is_served(tmp_path):
-    kit, cases = KITS[0], [case for case in CASES if case.name == "Truncated"]
-    assert_predicts_and_serves(kit, all_heads(kit, cases), inputs(cases[0]), cases, tmp_path / "served")
 
 
 def test_masks_weights_and_reductions_match_keras_own_losses():

@@ -196,6 +196,7 @@ def test_evaluations_ignore_padding(kit):
     np.testing.assert_allclose(model.evaluate(words, y, verbose=0), [of_one.nll] * 2, rtol=1e-5)
 
 
+@pytest.mark.thorough  # `conformalize` and the temperature read a model in the same way
 def test_recalibration_ignores_padding():
     model, words, y = sequences(KITS[0])
     counts = words > 0

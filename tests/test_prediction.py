@@ -120,7 +120,7 @@ def predict_and_forget(kit):
     return weakref.ref(model)
 
 
-@each_keras
+@mainly(tf_keras)
 def test_random_layers_draw_again_and_models_are_freed(kit):
     forgotten = predict_and_forget(kit)
     gc.collect()
@@ -271,7 +271,7 @@ def rng_rows():
     return rng.normal(size=[60, 3]).astype("float32"), rng.normal(size=[60, 1]).astype("float32")
 
 
-@each_keras
+@mainly(keras)
 def test_tensorflow_does_not_warn_of_retracing_where_several_masked_models_predict(kit, caplog):
     x = np.ones([4, 3, 1], "float32")
     for _ in range(6):

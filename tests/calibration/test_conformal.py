@@ -183,6 +183,7 @@ def test_families_that_cannot_be_conformalized_are_refused(kit):
         conformalize(pairs, x, np.ones([10, 2]))
 
 
+@pytest.mark.thorough
 def test_intervals_of_zero_inflated_counts_have_their_nominal_coverage():
     rng = np.random.default_rng(0)
     x = np.zeros([900, 1], "float32")
@@ -200,7 +201,8 @@ def test_intervals_of_zero_inflated_counts_have_their_nominal_coverage():
     assert few.coverage[0.9] == np.mean(inside[1][:20])
 
 
-@pytest.mark.parametrize("of", ["a model", pytest.param("an ensemble", marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("of", ["a model", "an ensemble"])
 def test_intervals_of_truncated_heads_stay_in_the_window(of):
     y = np.random.default_rng(0).beta(2.0, 1.0, [500, 1])  # the model predicts a truncated Normal
     x = np.zeros([500, 1], "float32")

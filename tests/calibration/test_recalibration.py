@@ -77,6 +77,7 @@ def test_a_calibrated_model_loses_little():
     assert -3 * error < loss < 0.03 + 3 * error  # about 30 knots cost 30 / (2 n) nats with n = 1000 rows
 
 
+@pytest.mark.thorough
 def test_few_rows_do_not_harm_a_calibrated_model():
     y = (X[:, :1] + np.random.default_rng(5).normal(size=[2000, 1])).astype("float32")
     model = wrong(KITS[0], bias=0.0)
@@ -104,6 +105,7 @@ def test_a_spread_may_be_wrong_tenfold(factor):
     assert stats.kstest(pit, "uniform").statistic < np.sqrt(2) * 1.63 / np.sqrt(1000)  # as above
 
 
+@pytest.mark.thorough
 def test_each_element_has_its_own_map_and_steps_share_one():
     model = KITS[0].keras.Sequential([KITS[0].keras.layers.Activation("linear"), KITS[0].heads.Normal(2, scale=1.0)])
     y = X + np.array([0.2, 3.0]) * RNG.normal(size=X.shape)
@@ -115,6 +117,7 @@ def test_each_element_has_its_own_map_and_steps_share_one():
     assert predict_distribution(sequence, X.reshape(400, 5, 2)[:3]).batch_shape == (3, 5)
 
 
+@pytest.mark.thorough
 def test_ensembles_and_recalibrated_models_can_be_recalibrated():
     ensemble = Ensemble([wrong(KITS[0], bias=bias) for bias in (-0.3, 0, 0.1, 0.2, 0.3)])
     recalibrated = recalibrate(ensemble, X[:40], Y[:40])
@@ -122,6 +125,7 @@ def test_ensembles_and_recalibrated_models_can_be_recalibrated():
     np.testing.assert_allclose(again.predicted, again.observed[None], atol=0.2)  # interpolation between knots
 
 
+@pytest.mark.thorough
 def test_a_recalibrated_density_is_the_same_under_xla():
     model = recalibrate(wrong(KITS[0]), X[:40], Y[:40])
     in_graph = tf.function(lambda x, y: model(x).log_prob(y), autograph=False, jit_compile=True)

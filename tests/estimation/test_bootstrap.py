@@ -42,6 +42,7 @@ def test_nonparametric_samples_contain_only_rows_of_the_data():
     assert twice == pytest.approx(np.std(1 / np.random.default_rng(1).choice(y, [10**5, 6]).mean(1)), rel=0.05)
 
 
+@pytest.mark.thorough
 def test_censored_outcomes_are_resampled_in_pairs_and_not_drawn():
     time, end = Y, np.random.default_rng(1).exponential(8.0, len(Y))
     y = right_censored(np.minimum(time, end), time <= end)

@@ -28,6 +28,7 @@ POLAR = Family("VonMisesFisher", 3, mean_direction=[0.0, 0.0, 1.0])
 AMOUNTS = np.random.default_rng(1).gamma(2.0, 3.0, 80)
 
 
+@pytest.mark.thorough
 def test_families_may_be_names_classes_or_objects():
     families = ["Poisson", tfd.Geometric, Family("Binomial", total_count=12), MixtureFamily("Poisson", 2)]
     ranking = compare(COUNTS, families)

@@ -259,6 +259,7 @@ def test_a_profile_of_one_class_probability_is_binomial():
     assert fit.profile("probs", [0.4], index=1)[0] == pytest.approx(3 * np.log(0.4) + rest, rel=1e-9)
 
 
+@pytest.mark.thorough
 def test_a_profile_holds_mirrored_elements_of_a_symmetric_matrix():
     y = np.random.default_rng(0).multivariate_normal([1.0, 2.0], [[2.0, 0.5], [0.5, 1.0]], 100)
     fit = maximum_likelihood("MultivariateNormalFullCovariance", y)
@@ -267,6 +268,7 @@ def test_a_profile_holds_mirrored_elements_of_a_symmetric_matrix():
         assert fit.profile("covariance_matrix", [0.0], index=index)[0] == pytest.approx(independent, rel=1e-9)
 
 
+@pytest.mark.thorough
 def test_a_constant_element_has_an_interval_of_one_value():
     y = np.random.default_rng(0).normal(size=[100, 2])
     fit = maximum_likelihood("MultivariateNormalTriL", y)
@@ -540,6 +542,7 @@ def test_dependent_columns_are_refused():
         maximum_likelihood("MultivariateNormalTriL", np.stack([x, 2 * x], 1))
 
 
+@pytest.mark.thorough
 def test_a_triangle_with_one_end_fixed_finds_its_peak():
     y = np.random.default_rng(0).triangular(0, 1, 3, 200)
     fixed, free = maximum_likelihood("Triangular", y, low=0.0), maximum_likelihood("Triangular", y)
@@ -566,6 +569,7 @@ def test_a_held_location_far_from_0_does_not_lower_the_number_of_parameters():
     np.testing.assert_allclose(fit.parameters["scale_tril"], np.linalg.cholesky(y.T @ y / 60), rtol=1e-6)
 
 
+@pytest.mark.thorough  # `test_a_profile_matches_the_formula` tests another family
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # of SciPy's search
 def test_a_profile_matches_scipy_where_the_support_depends_on_the_parameters():
     y = np.random.default_rng(11).gumbel(1, 2, 100)
@@ -626,6 +630,7 @@ def test_the_peak_of_a_generalised_normal_may_be_an_observation(seed, reference)
     assert "not smooth in `loc`" in fit.message
 
 
+@pytest.mark.thorough
 def test_correlation_matrices_and_their_factors_have_one_concentration():
     y = tfd.LKJ(3, np.float64(2.0)).sample(40, seed=1).numpy()
     whole = maximum_likelihood("LKJ", y, dimension=3)

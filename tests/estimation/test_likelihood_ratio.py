@@ -98,6 +98,7 @@ def test_a_general_fit_below_its_special_case_is_refused():
         likelihood_ratio_test(a, lower)
 
 
+@pytest.mark.thorough
 def test_censored_families_are_nested_like_their_inner_families():
     observed = Y < 8.0
     pairs = right_censored(np.minimum(Y, 8.0), observed)

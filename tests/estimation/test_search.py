@@ -122,7 +122,18 @@ REFUSED = r"`y` holds .*(cannot have|zero or infinite)|`y` has \d+ numbers, fewe
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("name", ONCE)
-def test_a_search_ends_on_odd_samples(name, monkeypatch, request):
+def test_a_search_ends_on_an_odd_sample(name, monkeypatch):
+    check_odd_samples(name, [ODD[FAMILIES.index(name) % len(ODD)]], monkeypatch)
+
+
+@pytest.mark.thorough
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_search_ends_on_every_odd_sample(name, monkeypatch):
+    check_odd_samples(name, ODD + [odd_sample(seed) for seed in range(10)], monkeypatch)
+
+
+def check_odd_samples(name, samples, monkeypatch):
     calls, values = [], Objective.values
 
     def counted(self, w):
@@ -131,9 +142,6 @@ def test_a_search_ends_on_odd_samples(name, monkeypatch, request):
         return values(self, w)
 
     monkeypatch.setattr(Objective, "values", counted)
-    samples = [ODD[FAMILIES.index(name) % len(ODD)]]
-    if request.config.getoption("--thorough"):
-        samples = ODD + [odd_sample(seed) for seed in range(10)]
     for y in samples:
         calls.clear()
         refused = []
@@ -195,12 +203,14 @@ def test_a_triangular_peak_at_its_lower_end_is_found(seed):
     assert fit.log_likelihood >= max(height(peak) for peak in np.sort(y)[:15]) - 1e-4
 
 
+@pytest.mark.thorough
 def test_a_triangular_fit_of_four_outcomes_is_the_best():
     fit = maximum_likelihood("Triangular", [101.0, 102.0, 103.0, 105.0])
     assert fit.parameters["low"] == pytest.approx(101)
     assert fit.log_likelihood == pytest.approx(-5.9862, abs=1e-3)  # from Nelder-Mead, with the peak at 101
 
 
+@pytest.mark.thorough
 def test_a_generalised_normal_does_not_stop_at_a_lower_maximum():
     y = np.random.default_rng(0).uniform(size=50)
     fit = maximum_likelihood("GeneralizedNormal", y)
@@ -278,6 +288,7 @@ def test_a_normal_inverse_gaussian_prefers_its_limit_to_a_lower_maximum(seed):
     assert fit.log_likelihood == pytest.approx(limit, abs=1e-2)
 
 
+@pytest.mark.thorough
 def test_an_exponentially_modified_gaussian_finds_the_higher_of_two_maxima():
     y = [3.1547, 5.9711, 3.243, 6.9953, 5.1369, 0.5102, 1.2243, -0.8521, 3.4087, 8.9096, 0.7741, 4.0836, 1.2973]
     y = np.array([*y, 6.1622, 0.1176])

@@ -12,7 +12,7 @@ import pytest
 from experiments import data, likelihood, tables
 from tests.experiments.samples import npz_arrays, write_idx, write_photographs
 
-MUTANTS, MANY = 100, 1250  # per kind of file, by default and with `--thorough`
+MUTANTS = [100, pytest.param(1250, marks=pytest.mark.thorough)]  # per kind of file
 
 
 def write_npz(path, compress):
@@ -62,14 +62,14 @@ def mutants(content, count):
         yield bytes(mutant)
 
 
+@pytest.mark.parametrize("count", MUTANTS)
 @pytest.mark.parametrize("kind", READERS)
-def test_a_damaged_file_is_read_or_refused_in_one_line(tmp_path, kind, request):
+def test_a_damaged_file_is_read_or_refused_in_one_line(tmp_path, kind, count):
     write, name, read = READERS[kind]
     path = tmp_path / f"whole{'.npz' * kind.startswith('npz')}"
     write(path)
     file = path / name if name else path
     refusals = []
-    count = MANY if request.config.getoption("--thorough") else MUTANTS
     for content in mutants(file.read_bytes(), count):
         file.write_bytes(content)
         try:

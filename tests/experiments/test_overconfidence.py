@@ -10,7 +10,8 @@ from experiments import overconfidence
 from tests.experiments.samples import Marginal
 
 
-@pytest.mark.parametrize("trained", [1, pytest.param(4, marks=pytest.mark.thorough)])  # networks per loss
+@pytest.mark.thorough
+@pytest.mark.parametrize("trained", [1, 4])  # networks per loss
 def test_a_short_run_of_the_overconfidence_experiment(tmp_path, capsys, monkeypatch, trained):
     monkeypatch.setattr(overconfidence, "DistributionRegressor", Marginal)  # the regressor has its own tests
     monkeypatch.setattr(overconfidence, "MEMBERS", 2)

@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
+
 from experiments import survival
 
 
+@pytest.mark.thorough
 def test_a_short_run_of_the_survival_experiment(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(survival, "FAMILIES", ("Exponential", "LogNormal"))
     out = tmp_path / "run"

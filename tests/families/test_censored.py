@@ -362,6 +362,7 @@ def test_the_likelihood_of_a_censored_sample_in_a_window_is_bounded():
     np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.thorough  # `test_a_hurdle_equals_two_separate_fits` fits them, too
 def test_truncated_counts_match_statsmodels():
     discrete = pytest.importorskip("statsmodels.discrete.truncated_model")
     y = np.random.default_rng(1).poisson(1.3, 300)
@@ -439,6 +440,7 @@ def test_censored_and_truncated_mixtures_have_batches(rows):
         assert float(window[row]) == pytest.approx(inside[row], rel=1e-10)
 
 
+@pytest.mark.thorough  # the rows of its likelihood are tested below
 def test_a_censored_mixture_is_fitted():
     y = np.exp(np.concatenate([np.random.default_rng(0).normal(m, 0.3, 40) for m in (0.0, 2.5)]))
     pairs = right_censored(np.minimum(y, 15.0), y < 15)
@@ -525,6 +527,7 @@ def test_crps_and_cdf_of_truncated_families_have_a_gradient(name):
     assert law_of(family.distribution(params)).marginals().batch_shape == [5]
 
 
+@pytest.mark.thorough
 def test_a_maximum_at_a_corner_is_at_an_exact_outcome():
     y = stats.laplace(1, 2).rvs(25, random_state=0)
     censored, seen = y > 2.5, y[y <= 2.5]

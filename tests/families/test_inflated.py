@@ -262,6 +262,7 @@ def test_inflated_truncated_counts_sum_to_1(cls):
     np.testing.assert_allclose(distribution.variance(), expected @ k**2 - mean**2, rtol=1e-9)
 
 
+@pytest.mark.thorough
 def test_the_share_of_inflated_truncated_counts_is_estimated():
     y = np.repeat([0, 1, 2, 3, 4, 5], [49, 14, 14, 12, 7, 4])
     estimate = nllfit.maximum_likelihood(Hurdle(Truncated("Poisson", high=10)), y)

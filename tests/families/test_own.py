@@ -2,6 +2,7 @@
 
 import importlib
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,7 +10,7 @@ import tensorflow_probability as tfp
 from scipy import stats
 
 import nllfit
-from tests.keras_versions import KITS, each_keras
+from tests.keras_versions import KITS, each_keras, mainly
 
 tfd = tfp.distributions
 
@@ -76,7 +77,7 @@ X = np.random.default_rng(0).normal(size=[6, 3]).astype("float32")
 Y = np.linspace(-1, 2, 6, dtype="float32")[:, None]
 
 
-@each_keras
+@mainly(keras)
 def test_a_users_function_works_as_a_head(kit, tmp_path, monkeypatch):
     module = own_module(kit, tmp_path, monkeypatch)
     model, x, y = build(kit, kit.heads.DistributionLambda(module.flow, 3)), X, Y

@@ -67,7 +67,7 @@ def logistic(kit):
     return solved(kit, layers, SPECTOR.exog[COLUMNS], SPECTOR.endog)
 
 
-@each_keras
+@mainly(keras)
 def test_logistic_regression_matches_statsmodels_logit(kit):
     x, y = SPECTOR.exog[COLUMNS], SPECTOR.endog
     model = logistic(kit)
@@ -113,6 +113,7 @@ def counts():
     return data.exog[["lncoins", "idp", "physlm", "hlthg"]][::20], data.endog[::20]
 
 
+@pytest.mark.thorough  # `tests/regression` fits one, too
 def test_poisson_regression_with_an_exposure_matches_statsmodels_glm():
     x, y = counts()
     exposure = np.random.default_rng(0).uniform(0.5, 2.0, len(y))
@@ -164,6 +165,7 @@ def test_beta_regression_matches_statsmodels():
     agrees(nllfit.standard_errors(model, x, y), theirs, {name: place for place, name in enumerate(order)})
 
 
+@pytest.mark.thorough  # `tests/regression/test_families.py` fits one, too
 @mainly(tf_keras)
 def test_ordinal_regression_matches_statsmodels(kit):
     x, y = data_store.df[["pared", "public", "gpa"]].astype(float), data_store.df["apply"].cat.codes.to_numpy()
@@ -258,6 +260,7 @@ def test_unidentified_coefficients_are_named():
     assert ours.to_dict()["coefficients"]["kernel[a]"]["standard_error"] is None
 
 
+@pytest.mark.thorough
 def test_the_scale_of_a_hidden_unit_is_not_identified():
     rng = np.random.default_rng(0)
     x = rng.normal(size=[200, 1])
@@ -367,6 +370,7 @@ def test_unsuitable_models_have_no_standard_errors():
         nllfit.standard_errors(frozen, x, y)
 
 
+@pytest.mark.thorough
 def test_the_columns_of_one_input_among_several_name_its_weights():
     rng = np.random.default_rng(0)
     x, exposure = pd.DataFrame(rng.normal(size=[40, 2]), columns=["age", "dose"]), np.ones([40, 1])

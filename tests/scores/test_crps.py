@@ -228,15 +228,17 @@ COMPILED = {
 }
 
 
-SLOW = ("NegativeBinomial", "by quadrature", "by a sum")  # XLA compiles them only under --thorough
+SLOW = ("NegativeBinomial", "by quadrature", "by a sum")  # to compile by XLA
 AS_OTHERS = ("Normal", "Weibull")  # their formulas use no function that the others do not use
+IN_GRAPHS = [
+    pytest.param(name, xla, marks=pytest.mark.thorough if name in AS_OTHERS or xla is (name in SLOW) else ())
+    for name in COMPILED
+    for xla in (False, True)
+]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.thorough if name in AS_OTHERS else ()) for name in COMPILED]
-)
-def test_a_graph_computes_the_same(name, request):
-    compiles = name not in SLOW or request.config.getoption("--thorough")
+@pytest.mark.parametrize(("name", "xla"), IN_GRAPHS)
+def test_a_graph_computes_the_same(name, xla):
     u, y = tf.constant([-0.7, 0.3, 1.2], tf.float64), tf.constant([0.0, 3.0, 1.0], tf.float64)
 
     def score(u):
@@ -245,7 +247,7 @@ def test_a_graph_computes_the_same(name, request):
             scores = nllfit.crps(y, COMPILED[name](u))
         return scores, tape.gradient(scores, u)
 
-    for one, other in zip(score(u), tf.function(score, jit_compile=compiles)(u), strict=True):
+    for one, other in zip(score(u), tf.function(score, jit_compile=xla)(u), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9)
 
 

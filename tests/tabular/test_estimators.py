@@ -127,6 +127,7 @@ def test_a_regressor_fits_another_family_to_a_weighted_frame():
         model.predict(table[["a"]])
 
 
+@pytest.mark.thorough
 def test_a_regressor_predicts_several_outcomes(capsys):
     model = DistributionRegressor(verbose=1, **QUICK).fit(X, np.stack([Y, -1000 * Y, X[:, 1]], axis=1))
     assert "3/3" in capsys.readouterr().out  # two trials (weak and strong weight decay) and one ensemble member
@@ -137,6 +138,7 @@ def test_a_regressor_predicts_several_outcomes(capsys):
     assert model.predict_distribution(X).event_shape == [3]
 
 
+@pytest.mark.thorough
 def test_a_regressor_fits_right_censored_times():
     """The mean time is 1, but the observed times are the short ones with a mean of 0.5."""
     times = RNG.exponential(1.0, 120)

@@ -15,7 +15,6 @@ ALWAYS = {
     "check_estimator_sparse_tag",
     "check_estimators_unfitted",
     "check_mixin_order",
-    "check_n_features_in_after_fitting",
     "check_no_attributes_set_in_init",
     "check_parameters_default_constructible",
 }

@@ -654,6 +654,7 @@ def test_different_architectures_never_share_a_trace(k, monkeypatch):
     assert len(made) == count  # the program of the first model is reused
 
 
+@pytest.mark.thorough  # `test_every_callback_of_an_epoch_works` stops early, too
 @mainly(keras, "k")  # `test_every_callback_of_an_epoch_works` covers both versions
 def test_early_stopping_and_checkpoints_see_the_weights_of_their_epoch(k, tmp_path):
     def run(fit, folder):
@@ -731,6 +732,7 @@ def test_traces_are_freed_with_their_model(k):
     assert alive() is None
 
 
+@pytest.mark.thorough
 @mainly(keras, "k")  # the test above covers tf_keras, and `test_memory` both with 200 models
 def test_four_models_in_turn_leave_no_more_objects_than_two(k, traced):
     def alive():

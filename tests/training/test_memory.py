@@ -12,7 +12,7 @@ import tensorflow as tf
 import nllfit
 from nllfit.inference.likelihood import Likelihood
 from nllfit.training import kernels, loss_surface, runs
-from tests.keras_versions import KERAS_VERSIONS, each_keras, set_precision
+from tests.keras_versions import KERAS_VERSIONS, each_keras, in_turn, set_precision
 
 X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
 
@@ -32,6 +32,7 @@ def fit_and_drop(kit):
     nllfit.fit(model, X, X[:, :1], verbose=0, compile="graph")
 
 
+@pytest.mark.thorough
 def test_variables_with_new_names_do_not_leak(monkeypatch):
     def make(name, count):
         for i in range(count):
@@ -45,6 +46,7 @@ def test_variables_with_new_names_do_not_leak(monkeypatch):
     assert mebibytes() - before < 5  # it would be 9 without cleaning up
 
 
+@pytest.mark.thorough
 def test_traces_keep_no_data():
     def fit(rows):
         x = np.ones((rows, 100), "float32")
@@ -81,8 +83,7 @@ def test_fit_lbfgs_also_counts_the_variables_of_its_copy(monkeypatch):
     assert counted == [4]  # the kernels and biases of the model and of its copy
 
 
-@each_keras
-@pytest.mark.parametrize("floatx", ["float32", "float64"])
+@pytest.mark.parametrize(("kit", "floatx"), in_turn(["float64", "float32"], left_out=["float32"]))
 def test_models_of_one_architecture_share_the_traces_of_fit_lbfgs(kit, floatx, monkeypatch):
     set_precision(floatx)
     traced = []

@@ -1,4 +1,4 @@
-"""Training on several replicas gives the same result: two devices, and under `--thorough` two processes."""
+"""Training on several replicas gives the same result: two devices, and, marked `thorough`, two processes."""
 
 import json
 import os
@@ -57,7 +57,7 @@ for kit in KITS:
         "a dataset": ([rows], [rows], {}),
         "a distributed dataset": ([rows], [strategy.experimental_distribute_dataset(rows)], {}),
     }
-    if len(sys.argv) == 1:  # without --thorough, each kind of data with one Keras
+    if "each once" in sys.argv:  # each kind of data with one Keras
         for name in ["a distributed dataset"] if kit is KITS[0] else ["arrays", "a dataset"]:
             del runs[name]
     for name, (data, of_two, options) in runs.items():
@@ -74,7 +74,7 @@ for kit in KITS:
     draws = tf.function(lambda: strategy.run(lambda: tf.convert_to_tensor(head(tf.zeros([3, 2])))))()
     draws = [part.numpy().ravel() for part in strategy.experimental_local_results(draws)]
     found[f"{kit.keras.__name__}, equal draws"] = int(np.sum(draws[0] == draws[1]))
-    if kit is KITS[1] or len(sys.argv) > 1:
+    if kit is KITS[1] or "each once" not in sys.argv:
         a, b = make(kit, None), make(kit, strategy)  # the second is trained by Keras itself
         options = {"batch_size": 16, "shuffle": False, "verbose": 0}
         a, b = nllfit.fit(a, x, y, **options).history, b.fit(x, y, **options).history
@@ -105,9 +105,10 @@ print(json.dumps(found))
 """
 
 
-def test_two_devices_give_the_same_result_as_one(request):
+@pytest.mark.parametrize("pairs", ["each once", pytest.param("all", marks=pytest.mark.thorough)])
+def test_two_devices_give_the_same_result_as_one(pairs):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    program = [sys.executable, "-c", TWO_DEVICES, *["thorough"] * request.config.getoption("--thorough")]
+    program = [sys.executable, "-c", TWO_DEVICES, pairs]
     result = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     found = json.loads(result.stdout.splitlines()[-1])
