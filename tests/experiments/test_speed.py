@@ -31,10 +31,40 @@ def test_every_contender_trains_every_model(contender, model, monkeypatch):
     assert row["peak_mib"] > 0
 
 
-@pytest.mark.parametrize("job", ["fresh", "stopping", "saving"])
-def test_a_whole_job_is_timed(job, monkeypatch):
-    monkeypatch.setattr(speed.contenders, "nllfit", lambda *data: lambda epochs, held_out=None, path=None: None)
-    assert speed.whole_job("nllfit", job, 0)[job] >= 0
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still until a test advances it, by adding seconds to its only element."""
+    now = [0.0]
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: now[0])
+    return now
+
+
+JOBS = {  # in epochs, each of which takes a second
+    "fresh": {"fresh": 40},
+    "again": {"again": 40},
+    "twenty": {"twenty": 800, "further": 40},
+    "stopping": {"stopping": 1000, "stopped": 40},
+    "saving": {"saving": 40},
+    "members": {"turns": 1000, "threads": 1000},
+}
+
+
+@pytest.mark.parametrize(("job", "epochs"), JOBS.items(), ids=list(JOBS))
+def test_a_whole_job_takes_the_seconds_of_its_epochs(job, epochs, clock, monkeypatch):
+    def train(epochs, held_out=None, path=None):
+        clock[0] += epochs
+
+    monkeypatch.setattr(speed.contenders, "nllfit", lambda *data: train)
+    assert speed.whole_job("nllfit", job, 0) == epochs
+
+
+def test_the_time_of_a_step_is_that_of_a_call_by_its_steps(clock):
+    def train(epochs):
+        clock[0] += 30e-6 * 50 * epochs
+
+    first, steps = speed.timed(train, epochs=4, steps=50, repeats=3)
+    assert first == pytest.approx(30e-6 * 50)
+    assert steps == pytest.approx([30.0] * 3)
 
 
 @pytest.mark.parametrize("contender", ["nllfit", "keras"])
