@@ -12,8 +12,8 @@ import nllfit
 from nllfit import Ensemble, TemperatureScaled, predict_distribution
 from tests.cases import CASES
 from tests.families.test_own import build, own_module
+from tests.heads import all_heads, inputs, make_model, outcomes
 from tests.keras_versions import KITS
-from tests.test_heads import all_heads, inputs, make_model, outcomes
 
 
 def run_python(program, *arguments, **environment):

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 import nllfit
 from tests.cases import CASES
+from tests.heads import all_heads, inputs
 from tests.keras_versions import KITS, mainly
-from tests.test_heads import all_heads, inputs
 
 Z = 1.6448536269514722  # the 95% quantile of the standard Normal
 

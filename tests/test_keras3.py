@@ -14,8 +14,8 @@ from nllfit import keras3
 from nllfit.equivalence import EQUIVALENCES
 from nllfit.families.law import law_of
 from tests.cases import CASES
+from tests.heads import ONCE, all_heads, each_case, inputs, make_head, numbers
 from tests.keras_versions import KITS
-from tests.test_heads import ONCE, all_heads, each_case, inputs, make_head, numbers
 
 
 @each_case

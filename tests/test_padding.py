@@ -15,8 +15,8 @@ from nllfit.families.law import law_of
 from nllfit.outputs import distribution_of
 from tests.cases import CASES
 from tests.families.test_family import WORKING
+from tests.heads import make_head, numbers
 from tests.keras_versions import KITS, each_keras, in_turn, mainly
-from tests.test_heads import make_head, numbers
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras 3's variables
@@ -247,6 +247,7 @@ def test_keras_metrics_do_not_see_nan_in_the_padding(kit):
     assert [len(history) for history in runs] == [3] * 4
 
 
+@pytest.mark.thorough
 def test_an_unweighted_metric_sees_outcomes_of_weight_0():
     x, y, weights = np.ones([4, 1], "float32"), np.array([[np.nan], [1.0], [2.0], [3.0]]), np.array([0, 1, 1, 1])
     for compiled, is_finite in (({"weighted_metrics": ["mae"]}, True), ({"metrics": ["mae"]}, False)):

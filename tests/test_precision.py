@@ -9,8 +9,8 @@ import tensorflow as tf
 import nllfit
 from nllfit.families.law import law_of
 from tests.cases import CASES
+from tests.heads import each_case, make_head, params_size
 from tests.keras_versions import KITS
-from tests.test_heads import each_case, make_head, params_size
 
 ROWS = 40
 NUMBERS = np.array([-1e4, -1e3, -100, -30, -3, 0, 3, 30, 100, 1e3, 1e4])

@@ -1,5 +1,6 @@
 """The divergence of a head's distribution from a prior, as a term of the loss."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -147,7 +148,7 @@ def test_a_model_is_a_prior_with_trained_weights(kit, tmp_path):
     np.testing.assert_allclose(float(loaded.losses[0]), float(model.losses[0]), rtol=1e-6)
 
 
-@each_keras
+@mainly(keras)
 def test_a_weight_may_be_a_variable(kit, tmp_path):
     beta = tf.Variable(1.0) if kit is KITS[0] else kit.keras.Variable(1.0)
     model = code(kit, nllfit.KLDivergence(PRIOR, weight=beta))
@@ -170,7 +171,7 @@ def test_a_weight_may_be_a_variable(kit, tmp_path):
     np.testing.assert_allclose(increments, 1e6 * losses[0], rtol=1e-2)
 
 
-@each_keras
+@mainly(tf_keras)
 def test_a_weight_may_be_a_schedule_of_training_steps(kit, tmp_path):
     schedule = kit.keras.optimizers.schedules.PolynomialDecay(8.0, 8, 1.0)
     model, once = code(kit, nllfit.KLDivergence(PRIOR, weight=schedule)), code(kit, nllfit.KLDivergence(PRIOR))

@@ -11,7 +11,7 @@ import tf_keras
 
 import nllfit
 from nllfit import predict_distribution
-from tests.keras_versions import KITS, each_keras, mainly
+from tests.keras_versions import KITS, mainly
 
 SCALE, PRIOR = 0.7, 1.5  # the scale of the noise, and of the prior of each weight
 
@@ -113,6 +113,7 @@ def test_the_scale_of_most_evidence_is_found_where_the_curvature_changes_with_th
     np.testing.assert_allclose(posterior.log_evidence, -expected.fun, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_a_wide_prior_gives_the_covariance_of_the_standard_errors():
     x, _, _ = line(rows=80)
     y = (x[:, :1] + np.random.default_rng(1).logistic(size=[80, 1]) > 0).astype(float)
@@ -131,7 +132,7 @@ def hidden(kit, units, head, penalty=0.0):
     return model
 
 
-@each_keras
+@mainly(keras)
 def test_the_last_layer_is_at_the_maximum_of_the_posterior(kit):
     """The scale of the noise is learned, so the loss is not convex; the reference is `fit_lbfgs` from this start."""
     x, y, _ = line()
@@ -177,6 +178,7 @@ def test_the_information_of_all_weights_matches_the_linearised_network(kit):
     np.testing.assert_allclose(predict_distribution(posterior, x).mean(), model.predict(x, verbose=0), atol=1e-5)
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_a_laplace_posterior_can_be_evaluated_and_calibrated(kit):
     x, y, _ = line()

@@ -36,6 +36,7 @@ def dropout(kit, shape=(5,), steps=()):
     return kit.keras.Model(inputs, kit.heads.Normal(1)(layers.Dense(2)(layers.Dropout(0.5)(hidden, training=True))))
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_an_ensemble_of_passes_is_evaluated_calibrated_and_saved(kit, tmp_path):
     ensemble, y = nllfit.Ensemble([dropout(kit)], num_samples=10), X[:, :1]

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 from tensorflow_probability import distributions as tfd
 
 import nllfit
 from nllfit.training.programs import Program
-from tests.keras_versions import KITS, each_keras, in_turn
+from tests.keras_versions import KITS, each_keras, in_turn, mainly
 
 PARAMS = tf.constant(np.random.default_rng(0).normal(size=[8, 4]), tf.float32)
 X = np.random.default_rng(1).normal(size=[64, 5]).astype(np.float32)
@@ -92,7 +93,7 @@ def test_saved_and_cloned_models_draw_the_same(kit, tmp_path):
         assert len([copy(X), copy.losses][1]) == 1
 
 
-@pytest.mark.parametrize(("kit", "compile"), in_turn(["graph", "xla"]))
+@pytest.mark.parametrize(("kit", "compile"), in_turn(["graph", "xla"], left_out=["xla"]))
 def test_fit_trains_through_draws_with_a_shared_trace(kit, compile, monkeypatch):
     history = nllfit.fit(coder(kit, 1), X, X, epochs=100, batch_size=32, verbose=0, compile=compile).history["loss"]
     # Without a code, the best decoder predicts the mean of each column, with a divergence of 0.
@@ -105,7 +106,7 @@ def test_fit_trains_through_draws_with_a_shared_trace(kit, compile, monkeypatch)
     assert not made
 
 
-@each_keras
+@mainly(tf_keras)
 def test_a_resumed_run_continues_the_sequence_of_draws(kit, tmp_path):
     callbacks, arguments = kit.keras.callbacks, {"seed": 0, "batch_size": 32, "verbose": 0, "compile": "graph"}
     whole, cut = coder(kit), coder(kit)

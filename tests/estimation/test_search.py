@@ -219,6 +219,7 @@ def test_a_generalised_normal_does_not_stop_at_a_lower_maximum():
     assert "`power` goes to infinity" in fit.message
 
 
+@pytest.mark.thorough
 def test_a_mixture_says_how_many_starts_agreed():
     rng = np.random.default_rng
     y = np.concatenate([rng(0).normal(size=60), rng(1).normal(4, 1, 60), rng(2).normal(9, 0.5, 40)])

@@ -35,6 +35,7 @@ def test_an_interrupted_binary_run_is_resumed(tmp_path, keras, monkeypatch, caps
         binary.main(arguments)
 
 
+@pytest.mark.thorough
 def test_the_binary_experiment_runs_on_photographs(tmp_path):
     """A single network with one block; the multiclass experiment tests ensembles."""
     write_photographs(tmp_path / "photographs")

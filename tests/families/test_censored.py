@@ -1,21 +1,20 @@
-"""Censored and truncated families: likelihoods against SciPy and differences, estimates against R and statsmodels."""
+"""Censored and truncated families: their terms and derivatives against SciPy and mpmath."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
-from scipy import integrate, optimize, special, stats
+from scipy import integrate, special, stats
 
 import nllfit
-from nllfit import Censored, Truncated, interval_censored, left_censored, right_censored
+from nllfit import Censored, Truncated
 from nllfit.families import Family, MixtureFamily
 from nllfit.families.facts import names_with_exact_tails
 from nllfit.families.incomplete_functions import beta_tails
 from nllfit.families.law import law_of
 
 tfd = tfp.distributions
-INF = np.inf
-F64 = tf.float64
+INF, F64 = np.inf, tf.float64
 
 
 def constants(*values):
@@ -112,7 +111,11 @@ KINDS = {
     "interval": lambda z: [z, z + 0.7],
     "narrow": lambda z: [z, z + 1e-5],
 }
+
+
 WIDE = ("Cauchy", "ExpGamma", "Gumbel", "JohnsonSU", "Logistic", "Moyal", "Normal", "SinhArcsinh", "StudentT")
+
+
 POSITIVE = ("Gamma", "GeneralizedPareto", "LogNormal", "Weibull", "InverseGamma", "Kumaraswamy")
 
 
@@ -272,80 +275,6 @@ def test_intervals_of_counts_match_scipy(name):
     np.testing.assert_allclose(found(tf.constant(k), tf.constant(k + 3)), three, rtol=1e-11)
 
 
-def test_censored_estimates_match_fitdistcens():
-    """The references are from R's `fitdistcens`, quoted in SciPy's tests of `CensoredData`."""
-    pairs = interval_censored([0.1, 0.5, 0.75, 0.8], [0.2, 0.55, 0.9, 0.95])
-    normal = nllfit.maximum_likelihood(Censored("Normal"), pairs)
-    assert normal.converged
-    np.testing.assert_allclose([*normal.parameters.values()], [0.5919990, 0.2868042], rtol=2e-7)
-    y = [2.5, 2.9, 3.8, 9.1, 9.3, 12.0, 23.0, 25.0]
-    gamma = nllfit.maximum_likelihood(Censored("Gamma"), right_censored(y, [1] * 7 + [0]))
-    np.testing.assert_allclose(gamma.parameters["concentration"], 1.447623, rtol=1e-6)
-    np.testing.assert_allclose(1 / gamma.parameters["rate"], 8.360197, rtol=1e-6)
-    data = stats.CensoredData.right_censored(y, [0] * 7 + [1])
-    shape, _, scale = stats.gamma.fit(data, floc=0)
-    given = nllfit.maximum_likelihood(Censored("Gamma"), data)
-    np.testing.assert_allclose([*given.parameters.values()], [*gamma.parameters.values()], rtol=1e-8)
-    given = nllfit.maximum_likelihood(Censored("Normal"), stats.CensoredData(interval=pairs))
-    np.testing.assert_allclose([*given.parameters.values()], [*normal.parameters.values()], rtol=1e-8)
-    theirs = stats.gamma(shape, scale=scale)
-    assert gamma.log_likelihood >= theirs.logpdf(y[:-1]).sum() + theirs.logsf(25) - 1e-12
-    np.testing.assert_allclose(gamma.parameters["concentration"], shape, rtol=1e-4)
-
-
-def test_censored_standard_errors_and_profiles_match_the_observed_information():
-    y = interval_censored([0.1, 0.5, 0.75, 0.8], [0.2, 0.55, 0.9, 0.95])
-    estimate = nllfit.maximum_likelihood(Censored("Normal"), y)
-    loc, scale = estimate.parameters.values()
-
-    def value(a, b):
-        upper, lower = (y[:, ::-1].T - a) / b
-        return np.log(stats.norm.cdf(upper) - stats.norm.cdf(lower)).sum()
-
-    h = 1e-4
-    moves = np.array([[value(loc + i * h, scale + j * h) for j in (-1, 0, 1)] for i in (-1, 0, 1)])
-    second = [moves[2, 1] - 2 * moves[1, 1] + moves[0, 1], moves[1, 2] - 2 * moves[1, 1] + moves[1, 0]]
-    mixed = (moves[2, 2] - moves[2, 0] - moves[0, 2] + moves[0, 0]) / 4
-    covariance = np.linalg.inv(-np.array([[second[0], mixed], [mixed, second[1]]]) / h**2)
-    np.testing.assert_allclose(estimate.covariance, covariance, rtol=1e-5)
-    low, high = estimate.confidence_intervals(method="profile", names="loc")["loc"]
-    drop = 2 * (estimate.log_likelihood - estimate.profile("loc", [low, high]))
-    np.testing.assert_allclose(drop, stats.chi2(1).isf(0.05), rtol=1e-5)
-
-
-def entered(own):
-    """Censored times with delayed entry: pairs and entries of those `own` times that end after their entry."""
-    rng = np.random.default_rng(0)
-    time, entry = own(rng), rng.uniform(0, 2, 1000)
-    time, entry = time[time > entry], entry[time > entry]
-    end = entry + rng.uniform(0, 2, len(time))
-    return np.minimum(time, end), time <= end, entry
-
-
-def test_delayed_entry_composes_with_censoring_by_conditional_terms():
-    last, seen, entry = entered(lambda rng: rng.exponential(2.0, 1000))
-    rows = np.concatenate([right_censored(last, seen), entry[:, None]], -1)
-    estimate = nllfit.maximum_likelihood(Censored(Truncated("Exponential", low="row")), rows)
-    assert estimate.converged
-    rate = seen.sum() / (last - entry).sum()  # events by time at risk
-    assert estimate.parameters["rate"] == pytest.approx(rate, rel=1e-8)
-    assert estimate.standard_errors["rate"] == pytest.approx(rate / np.sqrt(seen.sum()), rel=1e-6)
-    np.testing.assert_allclose(estimate.log_likelihood, seen.sum() * (np.log(rate) - 1), rtol=1e-10)
-
-
-@pytest.mark.thorough  # the same conditional terms as above, with another family
-def test_a_weibull_with_delayed_entry_recovers_its_parameters():
-    last, seen, entry = entered(lambda rng: 2 * rng.weibull(1.5, 1000))
-    rows = np.concatenate([right_censored(last, seen), entry[:, None]], -1)
-    estimate = nllfit.maximum_likelihood(Censored(Truncated("Weibull", low="row")), rows)
-    assert estimate.converged
-    for name, true in (("concentration", 1.5), ("scale", 2.0)):
-        assert abs(estimate.parameters[name] - true) < 3 * estimate.standard_errors[name]
-    fitted = stats.weibull_min(estimate.parameters["concentration"], scale=estimate.parameters["scale"])
-    terms = np.where(seen, fitted.logpdf(last), fitted.logsf(last)) - fitted.logsf(entry)
-    np.testing.assert_allclose(estimate.log_likelihood, terms.sum(), rtol=1e-10)
-
-
 def test_the_likelihood_of_a_censored_sample_in_a_window_is_bounded():
     """Without conditioning on the window, a censored term would be unbounded as the window's probability falls."""
     family = Censored(Truncated("Normal", 0.0, 5.0, scale=1.0))
@@ -360,53 +289,6 @@ def test_the_likelihood_of_a_censored_sample_in_a_window_is_bounded():
     window = cdf(5) - cdf(0)
     expected = np.log([cdf(5) - cdf(1), cdf(2) - cdf(0), cdf(3) - cdf(0.5), window]) - np.log(window)
     np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-14)
-
-
-@pytest.mark.thorough  # `test_a_hurdle_equals_two_separate_fits` fits them, too
-def test_truncated_counts_match_statsmodels():
-    discrete = pytest.importorskip("statsmodels.discrete.truncated_model")
-    y = np.random.default_rng(1).poisson(1.3, 300)
-    y = y[y > 0]
-    theirs = discrete.TruncatedLFPoisson(y, np.ones(len(y)), truncation=0).fit(disp=0)
-    ours = nllfit.maximum_likelihood(Truncated("Poisson", low=0), y)
-    np.testing.assert_allclose(np.log(ours.parameters["rate"]), theirs.params[0], rtol=1e-5)
-    np.testing.assert_allclose(ours.standard_errors["rate"] / ours.parameters["rate"], theirs.bse[0], rtol=1e-4)
-    np.testing.assert_allclose(ours.log_likelihood, theirs.llf, rtol=1e-10)
-
-
-def late_times():
-    y = stats.weibull_min.rvs(1.6, scale=5, size=300, random_state=0)
-    return y[y > 2]
-
-
-def test_a_window_far_out_leaves_the_parameter_identified():
-    y = late_times()
-    exponential = nllfit.maximum_likelihood(Truncated("Exponential", low=2.0), y)
-    assert exponential.parameters["rate"] == pytest.approx(1 / (y - 2).mean(), rel=1e-8)
-    assert exponential.standard_errors["rate"] == pytest.approx(1 / (y - 2).mean() / np.sqrt(len(y)), rel=1e-6)
-    assert exponential.num_parameters == 1
-
-
-@pytest.mark.thorough  # the same code as the tests of a Weibull and of the window above
-def test_a_window_far_out_leaves_both_parameters_identified():
-    y = late_times()
-    weibull = nllfit.maximum_likelihood(Truncated("Weibull", low=2.0), y)
-    assert weibull.num_parameters == 2
-
-    def negative(p):
-        law = stats.weibull_min(p[0], scale=p[1])
-        return -np.sum(law.logpdf(y) - law.logsf(2.0))
-
-    least = optimize.minimize(negative, [1.6, 5.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-10})
-    assert weibull.log_likelihood == pytest.approx(-least.fun, abs=1e-8)
-    np.testing.assert_allclose(list(weibull.parameters.values()), least.x, rtol=1e-6)
-
-
-def test_families_of_pairs_can_be_compared():
-    y = right_censored([2.5, 2.9, 3.8, 9.1, 9.3, 12.0, 23.0, 25.0], [1] * 7 + [0])
-    ranked = nllfit.compare(y, [Censored("Exponential"), Censored("Normal")])
-    assert {e.family.label for e in ranked.estimates} == {"Censored(Exponential)", "Censored(Normal)"}
-    assert not ranked.refused
 
 
 def test_censored_vectors_and_mixtures_are_supported():
@@ -440,19 +322,6 @@ def test_censored_and_truncated_mixtures_have_batches(rows):
         assert float(window[row]) == pytest.approx(inside[row], rel=1e-10)
 
 
-@pytest.mark.thorough  # the rows of its likelihood are tested below
-def test_a_censored_mixture_is_fitted():
-    y = np.exp(np.concatenate([np.random.default_rng(0).normal(m, 0.3, 40) for m in (0.0, 2.5)]))
-    pairs = right_censored(np.minimum(y, 15.0), y < 15)
-    fit = nllfit.maximum_likelihood(Censored(MixtureFamily("LogNormal", 2)), pairs)
-    assert fit.converged
-    parts = stats.norm(fit.parameters["loc"], fit.parameters["scale"])
-    weights, log = fit.parameters["mixture_probs"], np.log(np.minimum(y, 15.0))[:, None]
-    seen = np.log((weights * parts.pdf(log)).sum(1)) - log[:, 0]
-    expected = np.where(y < 15, seen, np.log((weights * parts.sf(log)).sum(1))).sum()
-    assert fit.log_likelihood == pytest.approx(expected, rel=1e-9)
-
-
 def test_every_family_with_a_cdf_can_be_censored():
     for name in sorted(names_with_exact_tails()):
         extra = {
@@ -469,49 +338,6 @@ def test_every_family_with_a_cdf_can_be_censored():
         assert np.isfinite(law_of(family.distribution(tf.zeros([family.params_size], F64))).some_outcome()).all(), name
 
 
-BAD_SAMPLES = [
-    (lambda: Censored("Normal"), [[2.0, 1.0], [0.0, 1.0]], "lower end is above its upper"),
-    (lambda: Censored("Normal"), [[np.nan, 1.0], [0.0, 1.0]], "1 NaN values"),
-    (lambda: Censored("Weibull"), [[-3.0, -2.0], [1.0, 1.0], [2.0, 2.0]], "Censored Weibull"),
-    (lambda: Censored("Normal"), [1.0, 2.0, 3.0], "has shape"),
-    (lambda: Truncated("Normal", 0.0, 1.0), [0.5, 0.2, 1.5], "outside its window from 0.0 to 1.0"),
-    (lambda: Truncated("Weibull", low="row"), [[1.0, 2.0], [1.0, 0.5], [2.0, 0.1]], "outside its window"),
-    (lambda: Truncated("Weibull", low="row", high="row"), [[1.0, 2.0, 1.5], [1.5, 0.5, 3.0]], "window's lower end"),
-]
-
-
-@pytest.mark.parametrize(("make", "y", "message"), BAD_SAMPLES, ids=[case[2] for case in BAD_SAMPLES])
-def test_impossible_outcomes_of_censored_families_are_named(make, y, message):
-    with pytest.raises(ValueError, match=message):
-        nllfit.maximum_likelihood(make(), y)
-
-
-BAD_FAMILIES = [
-    (lambda: Censored("BetaQuotient"), "BetaQuotient .* has no CDF .* Weibull"),
-    (lambda: Censored("Horseshoe"), "Horseshoe .* exact in both tails.* Weibull"),
-    (lambda: Censored("NoncentralChi2"), "NoncentralChi2 .* exact in both tails.* Weibull"),
-    (lambda: Censored("Deterministic"), "Deterministic .* exact in both tails.* Weibull"),
-    (lambda: Censored("MultivariateNormalTriL", 2), "has no CDF of single numbers"),
-    (lambda: Censored(Censored("Normal")), "censored already"),
-    (lambda: Censored(Family("Normal"), 1), "`event_shape` is given beside a family"),
-    (lambda: Truncated("Weibull", -3.0, -1.0), "has no probability"),
-    (lambda: Truncated("Normal", 2.0, 1.0), "`low` below `high`"),
-    (lambda: Truncated("Normal"), "Neither `low` nor `high`"),
-    (lambda: Truncated("Normal", low="rows"), "`low` is 'rows'"),
-    (lambda: Truncated(Censored("Normal"), 1.0), "Censored\\(Truncated"),
-    (lambda: right_censored([1.0, 2.0], [1]), "`observed` has shape"),
-    (lambda: right_censored([1.0, 2.0], [1, 2]), "other than 0 and 1"),
-    (lambda: left_censored([1.0, np.nan], [1, 0]), "NaN at row 1"),
-    (lambda: interval_censored([1.0, 2.0], [2.0, 1.0]), "above `upper` at row 1"),
-]
-
-
-@pytest.mark.parametrize(("make", "message"), BAD_FAMILIES, ids=[case[1] for case in BAD_FAMILIES])
-def test_invalid_censored_and_truncated_families_are_refused(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()
-
-
 @pytest.mark.parametrize("name", ["GeneralizedExtremeValue", "Gumbel", "JohnsonSU", "Moyal", "SinhArcsinh", "Weibull"])
 def test_crps_and_cdf_of_truncated_families_have_a_gradient(name):
     family = Family(name)
@@ -525,48 +351,6 @@ def test_crps_and_cdf_of_truncated_families_have_a_gradient(name):
         value = nllfit.cdf(family.distribution(params), np.linspace(-2, 3, 5))
     assert np.isfinite(tape.gradient(value, params)).all()
     assert law_of(family.distribution(params)).marginals().batch_shape == [5]
-
-
-@pytest.mark.thorough
-def test_a_maximum_at_a_corner_is_at_an_exact_outcome():
-    y = stats.laplace(1, 2).rvs(25, random_state=0)
-    censored, seen = y > 2.5, y[y <= 2.5]
-
-    def highest(loc):
-        def loss(scale):  # with log S(2.5) = -log 2 - (2.5 - loc) / scale
-            return (
-                np.sum(np.abs(seen - loc)) / scale
-                + len(y) * np.log(2)
-                + len(seen) * np.log(scale)
-                + at * beyond / scale
-            )
-
-        at, beyond = 2.5 - loc, censored.sum()
-        return -optimize.minimize_scalar(loss, bounds=(0.1, 10), method="bounded").fun
-
-    estimate = nllfit.maximum_likelihood(Censored("Laplace"), right_censored(np.minimum(y, 2.5), ~censored))
-    assert estimate.converged
-    best = max((highest(loc), loc) for loc in [*seen, *np.linspace(-2, 2.4, 300)])
-    np.testing.assert_allclose((estimate.log_likelihood, estimate.parameters["loc"]), best, rtol=1e-8)
-    assert best[1] in seen
-
-
-def test_a_hurdles_corner_is_that_of_the_outcomes_above_0():
-    y = np.array([0.0, 1.0, 0.0, 4.0, 2.5, -3.0, 0.0, 1.5, 0.7])
-    estimate = nllfit.maximum_likelihood(nllfit.Hurdle("Laplace"), y)
-    assert estimate.converged
-    others = y[y != 0]
-    found = [estimate.parameters[name] for name in ("zero_probs", "loc", "scale")]
-    middle = np.sort(others)[2:4]  # the likelihood is constant between the two middle outcomes of six
-    assert middle[0] <= found[1] <= middle[1]
-    np.testing.assert_allclose([found[0], found[2]], [1 / 3, np.mean(np.abs(others - middle[0]))], rtol=1e-7)
-
-
-@pytest.mark.filterwarnings("error")
-def test_an_uninformative_row_does_not_change_the_fit():
-    y = [[1.0, 1.0], [2.0, 2.0], [2.5, INF], [0.5, 0.5]]
-    expected, found = (nllfit.maximum_likelihood(Censored("Exponential"), rows) for rows in (y, [*y, [-INF, INF]]))
-    np.testing.assert_allclose(found.parameters["rate"], expected.parameters["rate"], rtol=1e-8)
 
 
 @pytest.mark.parametrize("rows", [2, 4])  # equal to the number of components, and larger

@@ -77,8 +77,8 @@ TOLERANCE = {"Weibull": 3e-4, "LogNormal": 1e-4, "Weibull of days": 1e-4, "Weibu
 TOLERANCE |= {"InverseGaussian": 5e-5, "InverseGaussian held": 1e-5}
 
 
-# Each family needs a trace that takes seconds. The Normal has the same sample in
-# `test_censored.py`, which also tests the likelihoods of the other families.
+# Each family needs a trace that takes seconds. The Normal has the same sample in `test_censored_samples.py`, and
+# `test_censored.py` tests the likelihoods of the other families.
 QUICK = ("Exponential", "Gumbel", "Weibull")
 
 

@@ -74,6 +74,7 @@ def test_a_formula_for_the_scale_matches_scipys_optimum():
     assert ours.formula == "foodexp ~ income, scale ~ income"
 
 
+@pytest.mark.thorough
 def test_quantile_residuals_are_normal_where_the_model_is_true():
     """Residuals of counts, of shares with another link, and of censored times (Dunn and Smyth)."""
     rng = np.random.default_rng(0)

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import pytest
 import statsmodels.api as sm
-import tensorflow as tf
 import tf_keras
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.linear_model import LogisticRegression
@@ -425,21 +424,10 @@ def test_a_model_can_be_solved_again_with_another_number_of_rows():
         np.testing.assert_allclose([*kernel[0], *bias], np.polyfit(x, x**2, 1), rtol=1e-6)
 
 
-def test_bad_input_is_refused_with_the_weights_untouched():
+def test_a_model_that_cannot_be_solved_is_refused():
     x, y, units, head = breast_cancer()
     model = linear(x.shape[1], units, head())
     before = model.get_weights()
-    for change, message in (
-        ({"x": np.where(np.arange(30) == 3, np.nan, x)}, "`x` has nan at row 0"),
-        ({"y": y + 1}, "`y` holds, at row 19"),
-        ({"y": y[1:]}, "`y` has 568 rows"),
-        ({"max_iterations": 0}, "`max_iterations` is 0"),
-        ({"tolerance": np.nan}, "`tolerance` is nan"),
-        ({"x": tf.data.Dataset.from_tensors((x, y)), "y": None}, "takes all the data at once"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            nllfit.fit_lbfgs(model, **{"x": x, "y": y} | change)
-    assert all(map(np.array_equal, model.get_weights(), before))
     model.set_weights([np.full_like(w, np.nan) for w in before])
     with pytest.raises(ValueError, match="loss at the start is nan"):
         nllfit.fit_lbfgs(model, x, y)

@@ -1,0 +1,187 @@
+"""Standard errors, profiles and intervals of estimates against formulas and SciPy."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import optimize, special, stats
+
+from nllfit import maximum_likelihood
+
+
+def test_standard_errors_match_the_formulas():
+    rng = np.random.default_rng(0)
+    y = rng.normal(3, 2, 500)
+    normal = maximum_likelihood("Normal", y)
+    sigma = normal.parameters["scale"]
+    # The formulas are those of the observed information at the maximum; Newton's last step leaves an error of 1e-6.
+    assert normal.standard_errors["loc"] == pytest.approx(sigma / math.sqrt(500), rel=1e-6)
+    assert normal.standard_errors["scale"] == pytest.approx(sigma / math.sqrt(1000), rel=1e-6)
+    assert abs(normal.covariance[0, 1]) < 1e-6 * normal.covariance[0, 0]
+    counts = rng.poisson(4, 500)
+    poisson = maximum_likelihood("Poisson", counts)
+    assert poisson.parameters["rate"] == pytest.approx(counts.mean(), rel=1e-12)
+    assert poisson.standard_errors["rate"] == pytest.approx(math.sqrt(counts.mean() / 500), rel=1e-6)
+    gamma = maximum_likelihood("Gamma", rng.gamma(3, 2, 500))
+    a, rate = gamma.parameters.values()
+    information = 500 * np.array([[special.polygamma(1, a), -1 / rate], [-1 / rate, a / rate**2]])
+    np.testing.assert_allclose(gamma.covariance, np.linalg.inv(information), rtol=1e-5)
+    error = math.sqrt(np.linalg.inv(information)[0, 0])
+    interval = gamma.confidence_intervals(0.95)["concentration"]
+    np.testing.assert_allclose(interval, a + stats.norm.ppf([0.025, 0.975]) * error, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_standard_errors_whose_squares_overflow_are_finite(scale):
+    y = np.array([1.0, 2.0, 4.0, 8.0])
+    one, other = maximum_likelihood("Normal", y), maximum_likelihood("Normal", scale * y)
+    for name, error in other.standard_errors.items():
+        assert error == pytest.approx(scale * one.standard_errors[name], rel=1e-9, abs=0)
+
+
+@pytest.mark.parametrize(("family", "names"), [("Gamma", ["concentration", "rate"]), ("Poisson", ["rate"])])
+def test_profile_intervals_solve_their_equation(family, names):
+    y = np.random.default_rng(1).poisson(3, 40) + (family == "Gamma")
+    fit = maximum_likelihood(family, y)
+    quantile = stats.chi2.ppf(0.9, 1)
+    intervals = fit.confidence_intervals(0.9, method="profile")
+    for name in names:
+        low, high = intervals[name]
+        assert low < fit.parameters[name] < high
+        falls = 2 * (fit.log_likelihood - fit.profile(name, [low, high]))
+        np.testing.assert_allclose(falls, quantile, atol=1e-6)
+
+
+def test_a_profile_matches_the_formula():
+    y = np.random.default_rng(0).normal(3, 2, 50)
+    fit = maximum_likelihood("Normal", y)
+    values = np.linspace(2, 4, 5)
+    spread = np.sqrt(np.mean((y - values[:, None]) ** 2, 1))
+    expected = stats.norm.logpdf(y, values[:, None], spread[:, None]).sum(1)
+    np.testing.assert_allclose(fit.profile("loc", values), expected, rtol=1e-9)
+    assert fit.profile("scale", [-1.0])[0] == -np.inf
+    bernoulli = maximum_likelihood("Bernoulli", [0, 0, 0, 1, 0])
+    np.testing.assert_allclose(bernoulli.profile("probs", [0.5]), 5 * np.log(0.5), rtol=1e-12)
+
+
+def test_a_profile_of_one_class_probability_is_binomial():
+    """The profile is binomial: the other probabilities keep their ratio."""
+    fit = maximum_likelihood("Categorical", [0] * 5 + [1] * 3 + [2] * 2, num_classes=3)
+    rest = 5 * np.log(0.6 * 5 / 7) + 2 * np.log(0.6 * 2 / 7)
+    assert fit.profile("probs", [0.4], index=1)[0] == pytest.approx(3 * np.log(0.4) + rest, rel=1e-9)
+
+
+@pytest.mark.thorough
+def test_a_profile_holds_mirrored_elements_of_a_symmetric_matrix():
+    y = np.random.default_rng(0).multivariate_normal([1.0, 2.0], [[2.0, 0.5], [0.5, 1.0]], 100)
+    fit = maximum_likelihood("MultivariateNormalFullCovariance", y)
+    independent = stats.norm(y.mean(0), y.std(0)).logpdf(y).sum()
+    for index in [(0, 1), (1, 0)]:
+        assert fit.profile("covariance_matrix", [0.0], index=index)[0] == pytest.approx(independent, rel=1e-9)
+
+
+@pytest.mark.thorough
+def test_a_constant_element_has_an_interval_of_one_value():
+    y = np.random.default_rng(0).normal(size=[100, 2])
+    fit = maximum_likelihood("MultivariateNormalTriL", y)
+    fit_of = fit.profile("scale_tril", [0.0, 0.5], index=(0, 1))
+    np.testing.assert_array_equal(fit_of, [fit.log_likelihood, -np.inf])
+    intervals = fit.confidence_intervals(method="profile", names="scale_tril")["scale_tril"]
+    np.testing.assert_array_equal(intervals[0, 1], [0.0, 0.0])
+    assert np.all(np.isfinite(intervals))
+
+
+def test_the_only_free_parameter_may_be_a_corner():
+    y = np.random.default_rng(0).triangular(0, 1, 3, 200)
+    fit = maximum_likelihood("Triangular", y, low=0.0, high=3.0)
+    at_each = [stats.triang(peak / 3, 0, 3).logpdf(y).sum() for peak in y]
+    assert fit.log_likelihood == pytest.approx(max(at_each), rel=1e-12)
+    assert fit.parameters["peak"] == y[np.argmax(at_each)]
+
+
+@pytest.mark.thorough
+def test_intervals_without_an_end_and_at_a_corner():
+    laplace = maximum_likelihood("Laplace", [1.0, 2.0, 4.0, 8.0, 9.0])
+    assert laplace.parameters == {"loc": 4.0, "scale": pytest.approx(14 / 5, rel=1e-12)}
+    assert math.isnan(laplace.standard_errors["loc"])
+    assert "not smooth in `loc`" in laplace.message
+    low, high = laplace.confidence_intervals(method="profile", names=["loc"])["loc"]
+    scales = [np.mean(np.abs(np.array([1, 2, 4, 8, 9]) - end)) for end in (low, high)]
+    np.testing.assert_allclose(2 * 5 * np.log(np.array(scales) / 2.8), stats.chi2.ppf(0.95, 1), atol=1e-6)
+    uniform = maximum_likelihood("Uniform", [1.0, 2.0, 5.0])
+    assert uniform.parameters == {"low": 1.0, "high": 5.0}
+    assert uniform.confidence_intervals(method="profile", names=["low"])["low"][1] == pytest.approx(1.0, abs=1e-9)
+
+
+@pytest.mark.thorough  # the standard errors and an interval are compared with formulas above
+@pytest.mark.parametrize(
+    ("family", "truth", "draw"),
+    [
+        ("Gamma", {"concentration": 3.0, "rate": 0.5}, lambda rng, size: rng.gamma(3, 2, size)),
+        ("Normal", {"loc": 1.0, "scale": 2.0}, lambda rng, size: rng.normal(1, 2, size)),
+        ("Poisson", {"rate": 4.0}, lambda rng, size: rng.poisson(4, size).astype(float)),
+    ],
+)
+def test_wald_intervals_cover_the_truth(family, truth, draw):
+    """The coverage of 95% intervals from samples of 200 is within 2.9 binomial standard errors of 95%."""
+    count, rng = 1000, np.random.default_rng(0)
+    covered = {name: [] for name in truth}
+    for _ in range(count // 20):
+        fit = maximum_likelihood(family, draw(rng, (200, 20)))
+        assert fit.converged
+        for name, interval in fit.confidence_intervals(0.95).items():
+            covered[name].extend((interval[:, 0] < truth[name]) & (truth[name] < interval[:, 1]))
+    for name in truth:
+        assert len(covered[name]) == count
+        assert abs(np.mean(covered[name]) - 0.95) < 2.9 * np.sqrt(0.95 * 0.05 / count)
+
+
+def test_invalid_arguments_of_an_estimates_methods_are_named():
+    fit = maximum_likelihood("Normal", [1.0, 2.0, 4.0])
+    with pytest.raises(ValueError, match="`level` is 95"):
+        fit.confidence_intervals(95)
+    with pytest.raises(ValueError, match="`level` is 'high'"):
+        fit.summary("high")
+    with pytest.raises(ValueError, match="'wild'"):
+        fit.confidence_intervals(method="wild")
+    with pytest.raises(ValueError, match="`rate` is not a parameter"):
+        fit.profile("rate", [1.0])
+    with pytest.raises(ValueError, match="`index` is 1"):
+        fit.profile("loc", [1.0], index=1)
+    for values in (["a"], [[1.0, 2.0]]):
+        with pytest.raises(ValueError, match="`values` is"):
+            fit.profile("loc", values)
+
+
+@pytest.mark.thorough  # `test_a_profile_matches_the_formula` tests another family
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # of SciPy's search
+def test_a_profile_matches_scipy_where_the_support_depends_on_the_parameters():
+    y = np.random.default_rng(11).gumbel(1, 2, 100)
+    values = [-0.4, -0.3, 1.0]
+
+    def fall(t, shape):  # the density of SciPy's `genextreme`, ten times faster
+        inside = 1 + shape * (y - t[0]) / np.exp(t[1])
+        if inside.min() <= 0:
+            return np.inf
+        return np.sum(t[1] + (1 + 1 / shape) * np.log(inside) + inside ** (-1 / shape))
+
+    at = [1.0, 0.7]
+    assert fall(at, -0.1) == pytest.approx(-stats.genextreme.logpdf(y, 0.1, 1.0, np.exp(0.7)).sum(), rel=1e-12)
+
+    def profile(shape):
+        return max(
+            -optimize.minimize(
+                fall,
+                start,
+                args=(shape,),
+                method="Nelder-Mead",
+                options={"xatol": 1e-10, "fatol": 1e-10, "maxiter": 4000},
+            ).fun
+            for start in ([1.0, 1.0], [0.0, 2.0], [-2.0, 2.0])
+        )
+
+    fit = maximum_likelihood("GeneralizedExtremeValue", y)
+    np.testing.assert_allclose(fit.profile("concentration", values), [profile(v) for v in values], rtol=1e-8)
+    ends = fit.confidence_intervals(0.999, method="profile")["concentration"]
+    falls = 2 * (fit.log_likelihood - fit.profile("concentration", ends))
+    np.testing.assert_allclose(falls, stats.chi2.ppf(0.999, 1), rtol=1e-6)

@@ -1,0 +1,109 @@
+"""`compile="auto"` chooses between the graph and XLA."""
+
+import threading
+
+import numpy as np
+import pytest
+import tf_keras
+
+import nllfit
+from nllfit.training import engine
+from nllfit.training.programs import Program
+from tests.training.networks import assert_same_run, dense, rows_of, sequential
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras 3's variables
+    pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning"),  # Keras 3's own default
+]
+
+
+def large_convolutions():
+    return sequential(tf_keras, (28, 28, 1), lambda: [tf_keras.layers.Conv2D(64, 3), tf_keras.layers.Flatten()])
+
+
+def test_auto_uses_xla_when_compiled_unless_it_is_slower(monkeypatch, traced):
+    monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
+    monkeypatch.setattr(engine, "MIN_STEPS_FOR_SLOW_CONVOLUTIONS", 0)
+    model, reference = dense(tf_keras), dense(tf_keras)
+    x, y, _ = rows_of(model)
+    losses, fitted, compiles = [], threading.Event(), Program._compile
+    monkeypatch.setattr(Program, "_compile", lambda program, tensors: fitted.wait() and compiles(program, tensors))
+
+    def fit():
+        losses.extend(nllfit.fit(model, x, y, epochs=3, shuffle=False, verbose=0).history["loss"])
+
+    fit()
+    (program,) = traced
+    assert "xla" not in program.timings.calls
+    fitted.set()
+    program.compiling.join()
+    fit()
+    assert program.timings.calls["xla"] > 0
+    for faster in ("xla", "graph"):  # given timings, because real ones are random on a busy machine
+        calls = {**program.timings.calls, "xla": 99}
+        program.timings = engine.Timings({"xla": 1e-3, "graph": 1e-3} | {faster: 1e-9}, calls, 1.0, "ready")
+        fit()
+        assert {way for way in calls if program.timings.calls[way] > calls[way]} == {faster}
+    # The measurement leaves no trace of its own.
+    expected = nllfit.fit(reference, x, y, epochs=12, shuffle=False, verbose=0, compile="graph").history
+    assert_same_run({"loss": losses}, {"loss": expected["loss"]}, model, reference)
+
+
+def test_auto_never_compiles_strings_with_xla(monkeypatch, traced):
+    monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
+    words = tf_keras.layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
+    model = sequential(tf_keras, (1,), lambda: [words], "string")
+    nllfit.fit(model, np.array([["a"], ["b"]] * 64), rows_of(dense(tf_keras))[1], verbose=0, epochs=99)
+    assert [program.compiling for program in traced] == [None]
+
+
+def test_auto_does_not_try_xla_on_a_few_steps_of_large_convolutions(monkeypatch, traced):
+    monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
+    monkeypatch.setattr(engine, "SLOW_CONVOLUTION_STEP_SECONDS", 0.0)
+    model = large_convolutions()
+    nllfit.fit(model, *rows_of(model)[:2], verbose=0, epochs=2)
+    assert [program.compiling for program in traced] == [None]
+
+
+def test_auto_after_xla_times_the_graph_before_it_compares(monkeypatch, traced):
+    monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
+    model = dense(tf_keras)
+    x, y, _ = rows_of(model)
+    for compile in ("xla", "xla", "xla", "xla", "auto"):
+        nllfit.fit(model, x, y, verbose=0, compile=compile)
+    (program,) = traced
+    program.compiling.join()
+    assert program.timings.calls == {"xla": 4, "graph": 1}
+    nllfit.fit(model, x, y, verbose=0)
+    assert program.timings.calls == {"xla": 4, "graph": 2}
+
+
+def test_a_seeded_run_switches_to_xla_at_a_fixed_epoch(monkeypatch, traced):
+    monkeypatch.setattr(engine, "REPEATABLE_GRAPH_STEPS", 8)  # the steps of two epochs
+    monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
+    x, y, _ = rows_of(dense(tf_keras))
+    ways, run = [], Program.run
+
+    def listed(program, chunk, variables, way):
+        ways.extend([way] * chunk.bounds.epochs)
+        return run(program, chunk, variables, way)
+
+    monkeypatch.setattr(Program, "run", listed)
+
+    def fit(model=None, **arguments):
+        model = model or dense(tf_keras, optimizer=tf_keras.optimizers.Adam(0.05))
+        nllfit.fit(model, x, y, seed=1, verbose=0, **{"epochs": 5} | arguments)
+        return model
+
+    whole = fit()
+    assert ways == ["graph"] * 2 + ["xla"] * 3
+    (program,) = traced
+    for faster in ("xla", "graph"):  # given timings
+        program.timings = engine.Timings(
+            {"xla": 1e-3, "graph": 1e-3} | {faster: 1e-9}, {"xla": 99, "graph": 9}, 9.0, "ready"
+        )
+        ways.clear()
+        resumed = fit(fit(epochs=3), initial_epoch=3)
+        assert ways == ["graph"] * 2 + ["xla"] * 3
+        for weight, other in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+            np.testing.assert_array_equal(weight, other)

@@ -1,0 +1,175 @@
+"""Programs: which models share a trace, what a trace holds, and when it is freed."""
+
+import collections
+import gc
+import threading
+import weakref
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+import nllfit
+from nllfit import caches
+from nllfit.adapters.models import training_variables, variable_of
+from nllfit.training import loops, runs
+from nllfit.training.programs import Program
+from tests.keras_versions import KERAS_VERSIONS, by_keras, mainly
+from tests.training.networks import X, Y, assert_same_run, crossentropy, dense, rows_of, sequential
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras 3's variables
+    pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning"),  # Keras 3's own default
+]
+
+
+@mainly(tf_keras, "k")
+def test_fitting_again_traces_nothing(k, traced):
+    model = dense(k)
+    x, y, w = rows_of(model)
+    arguments = {"epochs": 2, "verbose": 0, "validation_split": 0.25, "sample_weight": w}
+    nllfit.fit(model, x, y, **arguments)
+    count = len(traced)
+    nllfit.fit(model, x, y, **arguments)
+    nllfit.fit(model, x, y, callbacks=[k.callbacks.LearningRateScheduler(lambda epoch: 0.1)], **arguments)
+    assert len(traced) == count == 1
+
+
+def test_no_range_depends_on_the_number_of_steps_so_xla_compiles_once(traced):
+    """XLA compiles a `Range` again for each value of its limit, which therefore is a constant of its function."""
+    model = dense(tf_keras, metrics=["mae"])
+    x, y, _ = rows_of(model)
+    nllfit.fit(model, x, y, validation_data=(x, y), verbose=0, compile="graph")
+    (program,) = traced
+    graph = program._graph.graph.as_graph_def()
+    functions = [graph.node, *(function.node_def for function in graph.library.function)]
+    assert sum(node.op in ("While", "StatelessWhile") for nodes in functions for node in nodes) >= 3
+    for nodes in functions:
+        constants = {node.name for node in nodes if node.op == "Const"}
+        limits = [node.input[1].partition(":")[0] for node in nodes if node.op == "Range"]
+        assert constants.issuperset(limits)
+
+
+@KERAS_VERSIONS
+def test_another_model_of_an_architecture_reuses_the_trace_and_matches_keras(k, traced):
+    x, y, _ = rows_of(dense(k))
+    arguments = {"epochs": 1, "shuffle": False, "verbose": 0}
+    names = []
+    for seed in range(2):
+        model, reference = (dense(k, optimizer=k.optimizers.Adam(0.01)) for _ in range(2))
+        weights = [w + 0.01 * seed for w in model.get_weights()]
+        model.set_weights(weights)
+        reference.set_weights(weights)
+        expected = by_keras(reference, x, y, **arguments)
+        assert_same_run(nllfit.fit(model, x, y, compile="graph", **arguments).history, expected, model, reference)
+        # TensorFlow creates and keeps an operation for each new variable name, at five times the cost of a variable.
+        weights = {id(variable_of(w)) for w in model.variables}
+        slots = [v for v in training_variables(model) if v.shape.rank and id(v) not in weights]
+        names.append([v.name for v in slots])
+    assert len(traced) == 1
+    assert names[0] == names[1]
+    assert len(set(names[0])) == len(names[0]) == 8  # two for each weight
+
+
+@KERAS_VERSIONS
+def test_different_architectures_never_share_a_trace(k, monkeypatch):
+    class Dense(k.layers.Dense):
+        pass
+
+    def frozen(model):
+        model.layers[0].trainable = False
+        return model
+
+    def models():
+        yield dense(k)
+        yield dense(k, optimizer=k.optimizers.Adam(0.01, beta_1=0.8))
+        yield dense(k, metrics=[])
+        yield dense(k, loss="mse")
+        yield frozen(dense(k))
+        yield sequential(k, (8,), lambda: [k.layers.Dense(16, activation="tanh")])
+        for _ in range(2):  # user code is never assumed to be the same
+            yield sequential(k, (8,), lambda: [Dense(16, activation="relu")])
+            yield sequential(k, (8,), lambda: [k.layers.Dense(16, activation=lambda u: u)])
+            yield dense(k, loss=lambda y_true, y_pred: tf.reduce_mean(y_pred**2, -1))
+
+    made = []
+
+    class Untraced:
+        """A stand-in for a program that is neither traced nor run."""
+
+        def __init__(self, model, mode, layout, is_known):
+            self.is_shared = is_known
+            made.append(self)
+
+        def changed(self, variables):
+            raise InterruptedError
+
+    monkeypatch.setattr(caches, "_SHARED", caches.LastUsed(32))
+    monkeypatch.setattr(runs, "Program", Untraced)
+    count = 0
+    for count, model in enumerate(models(), 1):
+        with pytest.raises(InterruptedError):
+            nllfit.fit(model, X, Y, verbose=0, compile="graph")
+        assert len(made) == count
+    with pytest.raises(InterruptedError):
+        nllfit.fit(dense(k), X, Y, verbose=0, compile="graph")
+    assert len(made) == count  # the program of the first model is reused
+
+
+@mainly(tf_keras, "k")  # `test_a_model_with_its_own_metrics_can_be_compiled_again` covers Keras 3
+def test_a_model_that_is_compiled_again_gets_new_traces(k):
+    model = dense(k)
+    x, y, _ = rows_of(model)
+    nllfit.fit(model, x, y, verbose=0, compile="graph")
+    before = model.get_weights()
+    model.compile(k.optimizers.SGD(0.0), crossentropy(k), metrics=[k.metrics.SparseTopKCategoricalAccuracy(2, "top2")])
+    assert set(nllfit.fit(model, x, y, verbose=0, compile="graph").history) == {"loss", "top2"}
+    for weight, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
+def test_small_variables_are_packed_and_unpacked_without_changes():
+    shapes = [2, 3], [4], [300, 300], [0, 5], []
+    variables = [tf.Variable(tf.fill(shape, float(i))) for i, shape in enumerate(shapes)]
+    variables += [tf.Variable(7, dtype=tf.int64), tf.Variable([[8.0, 9.0]], shape=tf.TensorShape([1, None]))]
+    joined = loops._joined(variables)
+    assert [t.shape.num_elements() for t in joined[:2]] == [2 * 3 + 4 + 0 + 1, 300 * 300]
+    after = loops.split([np.stack([t.numpy(), t.numpy() + 1]) for t in joined], variables)
+    for state, variable in zip(after, variables, strict=True):
+        np.testing.assert_array_equal(state, [variable.numpy(), variable.numpy() + 1], strict=True)
+
+
+@mainly(tf_keras, "k")  # the next test covers Keras 3
+def test_traces_are_freed_with_their_model(k):
+    model = dense(k)
+    x, y, _ = rows_of(model)
+    nllfit.fit(model, x, y, verbose=0, compile="graph")
+    alive = weakref.ref(model)
+    del model
+    k.backend.clear_session()
+    gc.collect()
+    assert alive() is None
+
+
+@pytest.mark.thorough
+@mainly(keras, "k")  # the test above covers tf_keras, and `test_memory` both with 200 models
+def test_four_models_in_turn_leave_no_more_objects_than_two(k, traced):
+    def alive():
+        for thread in threading.enumerate():
+            if thread.name == "nllfit-xla":  # it compiles for other tests and holds variables
+                thread.join()
+        gc.collect()
+        kinds = tf.Variable, tf.Graph, k.Model, k.optimizers.Optimizer, k.callbacks.Callback, Program
+        types = collections.Counter(map(type, gc.get_objects()))
+        return collections.Counter({t: number for t, number in types.items() if issubclass(t, kinds)})
+
+    x, y, _ = rows_of(dense(k))
+    counts = []
+    for _ in range(2):
+        for _ in range(2):
+            nllfit.fit(dense(k), x, y, verbose=0, validation_data=(x[:32], y[:32]))
+        counts.append(alive())
+    assert not counts[1] - counts[0]
+    assert len(traced) == 1
