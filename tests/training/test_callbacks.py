@@ -10,7 +10,7 @@ import tensorflow as tf
 import tf_keras
 
 import nllfit
-from nllfit.training import engine
+from nllfit.training import graph_or_xla
 from tests.keras_versions import KERAS_VERSIONS, by_keras, mainly
 from tests.training.networks import assert_same_run, dense, rows_of
 
@@ -100,7 +100,7 @@ def test_callbacks_that_need_batches_are_refused(k, tmp_path):
 def test_the_progress_bar_equals_keras_own(k, capfd, monkeypatch):
     model = dense(k)
     x, y, _ = rows_of(model)
-    monkeypatch.setattr(engine, "MAX_CALL_SECONDS", 0.0)
+    monkeypatch.setattr(graph_or_xla, "MAX_CALL_SECONDS", 0.0)
     nllfit.fit(model, x, y, epochs=2, batch_size=8, compile="graph")
     shown = capfd.readouterr().out
     assert "Epoch 2/2" in shown
@@ -141,7 +141,7 @@ def test_early_stopping_and_checkpoints_see_the_weights_of_their_epoch(k, tmp_pa
 @mainly(tf_keras, "k")
 def test_a_callback_that_fails_leaves_the_weights_of_its_epoch(k, monkeypatch):
     monkeypatch.setattr(k.callbacks.TerminateOnNaN, "on_epoch_end", stop_at_three, raising=False)
-    monkeypatch.setattr(engine, "UNTIMED_CALL_STEPS", 1000)  # so that one call does all epochs
+    monkeypatch.setattr(graph_or_xla, "UNTIMED_CALL_STEPS", 1000)  # so that one call does all epochs
     model, reference = dense(k), dense(k)
     x, y, _ = rows_of(model)
     nllfit.fit(reference, x, y, epochs=3, seed=0, verbose=0, compile="graph")

@@ -7,7 +7,7 @@ import pytest
 import tf_keras
 
 import nllfit
-from nllfit.training import engine
+from nllfit.training import graph_or_xla
 from nllfit.training.programs import Program
 from tests.training.networks import assert_same_run, dense, rows_of, sequential
 
@@ -22,8 +22,8 @@ def large_convolutions():
 
 
 def test_auto_uses_xla_when_compiled_unless_it_is_slower(monkeypatch, traced):
-    monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
-    monkeypatch.setattr(engine, "MIN_STEPS_FOR_SLOW_CONVOLUTIONS", 0)
+    monkeypatch.setattr(graph_or_xla, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
+    monkeypatch.setattr(graph_or_xla, "MIN_STEPS_FOR_SLOW_CONVOLUTIONS", 0)
     model, reference = dense(tf_keras), dense(tf_keras)
     x, y, _ = rows_of(model)
     losses, fitted, compiles = [], threading.Event(), Program._compile
@@ -41,7 +41,7 @@ def test_auto_uses_xla_when_compiled_unless_it_is_slower(monkeypatch, traced):
     assert program.timings.calls["xla"] > 0
     for faster in ("xla", "graph"):  # given timings, because real ones are random on a busy machine
         calls = {**program.timings.calls, "xla": 99}
-        program.timings = engine.Timings({"xla": 1e-3, "graph": 1e-3} | {faster: 1e-9}, calls, 1.0, "ready")
+        program.timings = graph_or_xla.Timings({"xla": 1e-3, "graph": 1e-3} | {faster: 1e-9}, calls, 1.0, "ready")
         fit()
         assert {way for way in calls if program.timings.calls[way] > calls[way]} == {faster}
     # The measurement leaves no trace of its own.
@@ -50,7 +50,7 @@ def test_auto_uses_xla_when_compiled_unless_it_is_slower(monkeypatch, traced):
 
 
 def test_auto_never_compiles_strings_with_xla(monkeypatch, traced):
-    monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
+    monkeypatch.setattr(graph_or_xla, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
     words = tf_keras.layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
     model = sequential(tf_keras, (1,), lambda: [words], "string")
     nllfit.fit(model, np.array([["a"], ["b"]] * 64), rows_of(dense(tf_keras))[1], verbose=0, epochs=99)
@@ -58,15 +58,15 @@ def test_auto_never_compiles_strings_with_xla(monkeypatch, traced):
 
 
 def test_auto_does_not_try_xla_on_a_few_steps_of_large_convolutions(monkeypatch, traced):
-    monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
-    monkeypatch.setattr(engine, "SLOW_CONVOLUTION_STEP_SECONDS", 0.0)
+    monkeypatch.setattr(graph_or_xla, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
+    monkeypatch.setattr(graph_or_xla, "SLOW_CONVOLUTION_STEP_SECONDS", 0.0)
     model = large_convolutions()
     nllfit.fit(model, *rows_of(model)[:2], verbose=0, epochs=2)
     assert [program.compiling for program in traced] == [None]
 
 
 def test_auto_after_xla_times_the_graph_before_it_compares(monkeypatch, traced):
-    monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
+    monkeypatch.setattr(graph_or_xla, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
     model = dense(tf_keras)
     x, y, _ = rows_of(model)
     for compile in ("xla", "xla", "xla", "xla", "auto"):
@@ -79,8 +79,8 @@ def test_auto_after_xla_times_the_graph_before_it_compares(monkeypatch, traced):
 
 
 def test_a_seeded_run_switches_to_xla_at_a_fixed_epoch(monkeypatch, traced):
-    monkeypatch.setattr(engine, "REPEATABLE_GRAPH_STEPS", 8)  # the steps of two epochs
-    monkeypatch.setattr(engine, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
+    monkeypatch.setattr(graph_or_xla, "REPEATABLE_GRAPH_STEPS", 8)  # the steps of two epochs
+    monkeypatch.setattr(graph_or_xla, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
     x, y, _ = rows_of(dense(tf_keras))
     ways, run = [], Program.run
 
@@ -99,7 +99,7 @@ def test_a_seeded_run_switches_to_xla_at_a_fixed_epoch(monkeypatch, traced):
     assert ways == ["graph"] * 2 + ["xla"] * 3
     (program,) = traced
     for faster in ("xla", "graph"):  # given timings
-        program.timings = engine.Timings(
+        program.timings = graph_or_xla.Timings(
             {"xla": 1e-3, "graph": 1e-3} | {faster: 1e-9}, {"xla": 99, "graph": 9}, 9.0, "ready"
         )
         ways.clear()

@@ -11,7 +11,7 @@ import tf_keras
 
 import nllfit
 from nllfit.data import as_tensors
-from nllfit.training import readers, streams
+from nllfit.training import dataset_readers, streams
 from tests.keras_versions import KERAS_VERSIONS, by_keras, in_turn
 from tests.training.networks import BATCH, PARTIAL, ROWS, X, Y, assert_same_run, bad, dense, head_model, rows_of
 
@@ -129,7 +129,7 @@ def test_batches_are_joined_into_chunks_without_changes():
 
     def read(batches, count=3):
         take, found = (
-            readers.reader_of(batches, lambda batch: as_tensors(batch, "float32", ""))(4),
+            dataset_readers.reader_of(batches, lambda batch: as_tensors(batch, "float32", ""))(4),
             [],
         )  # the third batch of four has another size
         while stacks := take(count):

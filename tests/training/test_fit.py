@@ -7,7 +7,7 @@ import tensorflow as tf
 import tf_keras
 
 import nllfit
-from nllfit.training import batches, engine
+from nllfit.training import batches, graph_or_xla
 from tests.keras_versions import KITS, by_keras, in_turn, mainly, set_precision
 from tests.training.networks import BATCH, PARTIAL, ROWS, X, assert_same_run, dense, rows_of, sequential
 
@@ -230,7 +230,7 @@ def test_an_epoch_of_many_calls_matches_one_call(monkeypatch):
     x, y, _ = rows_of(model)
     arguments = {"epochs": 3, "batch_size": 8, "verbose": 0, "seed": 5, "compile": "graph"}
     expected = nllfit.fit(reference, x, y, **arguments).history
-    monkeypatch.setattr(engine, "MAX_CALL_SECONDS", 0.0)  # so that each call does one step
+    monkeypatch.setattr(graph_or_xla, "MAX_CALL_SECONDS", 0.0)  # so that each call does one step
     history = nllfit.fit(model, x, y, **arguments).history
     assert_same_run(history, expected, model, reference)
 
