@@ -44,6 +44,7 @@ FIT_KERAS3 = "from nllfit import keras3" + FIT.replace("{nllfit}", "keras3").rep
 )
 
 
+@pytest.mark.thorough
 def test_the_environment_selects_tf_keras_2_for_tf_keras():
     program = IMPORTS + FIT_TF_KERAS + "import keras\n" + FIT_KERAS3.format(keras="keras")
     assert run_python(program, TF_USE_LEGACY_KERAS="1") == ["[] False", "tf_keras True", "keras True"]

@@ -3,12 +3,13 @@
 import io
 import zipfile
 
+import keras
 import numpy as np
 import pytest
 
 from nllfit.ensembles import Ensemble
 from tests.experiments.test_damaged_files import mutants
-from tests.keras_versions import each_keras
+from tests.keras_versions import mainly
 
 
 def members(content):
@@ -24,7 +25,7 @@ def zipped(parts):
     return file.getvalue()
 
 
-@each_keras
+@mainly(keras)
 @pytest.mark.parametrize("count", [6, pytest.param(300, marks=pytest.mark.thorough)])
 @pytest.mark.filterwarnings("ignore")  # Keras warns about the contents of the files
 def test_a_damaged_model_file_is_refused_or_harmless(kit, count, tmp_path):

@@ -63,7 +63,14 @@ def model():
     return tf_keras.Sequential([dense, heads.Normal()])
 
 
-@pytest.mark.parametrize("module", MODULES)
+# Names in the paths of modules whose examples train or search for seconds.
+LONG = {"tabular", "calibration", "ensembles", "fits", "standard_errors", "censored", "truncated"}
+EACH_MODULE = [
+    pytest.param(name, marks=() if LONG.isdisjoint(name.split(".")) else pytest.mark.thorough) for name in MODULES
+]
+
+
+@pytest.mark.parametrize("module", EACH_MODULE)
 def test_docstring_examples_run(module):
     module = importlib.import_module(module)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)

@@ -89,7 +89,7 @@ def test_mixtures_become_one_mixture():
     assert distribution.components_distribution.batch_shape == (50, 6)
 
 
-@each_keras
+@mainly(keras)
 def test_a_shuffled_dataset_gives_all_members_the_same_rows(kit):
     x, _ = rows()
     ensemble = ensemble_of(kit, 2, "Normal", scale=1.0)
@@ -141,7 +141,7 @@ def test_members_train_in_as_many_threads_as_the_docstring_says(cores, n, expect
 @pytest.mark.filterwarnings(
     "ignore:Skipping variable loading for optimizer"
 )  # Keras 3 warns about models that were never trained
-@each_keras
+@mainly(tf_keras)
 def test_a_saved_ensemble_loads_with_the_same_predictions(
     kit, tmp_path
 ):  # `test_another_process.py` loads it in another process

@@ -6,12 +6,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nllfit
 from nllfit.equivalence import EQUIVALENCES, PRIORS, priors_table, table
-from tests.keras_versions import KITS, each_keras, mainly
+from tests.keras_versions import KITS, mainly
 
 # The error of each precision relative to the sum of the absolute values of the terms.
 TOLERANCES = {"float32": 3e-6, "float64": 1e-12}
@@ -91,7 +92,7 @@ def test_the_readme_shows_the_rows():
     assert table() in pathlib.Path(__file__).parents[1].joinpath("README.md").read_text()
 
 
-@each_keras
+@mainly(tf_keras)
 @pytest.mark.parametrize("row", PRIORS, ids=lambda row: row.regularizer)
 def test_a_regularizer_is_a_prior_in_value_and_gradient(row, kit):
     n, w = 37, tf.constant(np.random.default_rng(0).normal(size=[5, 4]) * [[1e-3], [1.0], [1.0], [30.0], [1e3]])

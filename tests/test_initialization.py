@@ -14,7 +14,7 @@ from nllfit import Family, MixtureFamily, maximum_likelihood
 from nllfit.initialization import marginal
 from nllfit.initialization.marginal import marginal_numbers
 from tests.files import data_file
-from tests.keras_versions import KITS, each_keras, in_turn, mainly
+from tests.keras_versions import KITS, in_turn, mainly
 
 CONCRETE = np.loadtxt(data_file("uci/concrete.txt"))
 X = ((CONCRETE[:, :-1] - CONCRETE[:, :-1].mean(0)) / CONCRETE[:, :-1].std(0)).astype("float32")
@@ -143,7 +143,7 @@ def test_many_parameters_are_estimated_by_lbfgs(family, sample):
     assert abs(loss - expected) < 1e-3
 
 
-@each_keras
+@mainly(tf_keras)
 def test_initialize_uses_masks_and_weights_and_sets_shared_parameters(kit):
     layers = kit.keras.layers
     inputs = kit.keras.Input((6, 2))
@@ -162,7 +162,7 @@ def test_initialize_uses_masks_and_weights_and_sets_shared_parameters(kit):
     np.testing.assert_allclose(distribution.stddev()[0, :, 0], np.full(6, scale), rtol=1e-5)
 
 
-@each_keras
+@mainly(keras)
 def test_initialize_finds_several_biases_also_in_subclassed_models(kit):
     layers = kit.keras.layers
 

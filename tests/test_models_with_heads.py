@@ -2,6 +2,7 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -76,7 +77,7 @@ def test_fit_evaluate_and_predict(kit, cases, eagerly):
         assert_near(joined[name].log_prob(y[name]), distribution.log_prob(y[name]))
 
 
-@each_keras
+@mainly(keras)
 def test_a_clone_and_a_copy_predict_the_same(kit):  # `test_another_process.py` loads every head from its config
     cases = KINDS[KITS.index(kit) :: 2]
     model, x = all_heads(kit, cases), inputs(CASES[0])
@@ -134,7 +135,7 @@ def test_a_float64_model_keeps_its_digits(kit):
     np.testing.assert_allclose(loss[0], -stats.norm(third, 0.37).logpdf(0.1), rtol=1e-15)
 
 
-@each_keras
+@mainly(tf_keras)
 @pytest.mark.parametrize("steps", [6, pytest.param(5, marks=pytest.mark.thorough)])
 def test_a_weight_of_a_row_applies_to_all_its_steps(kit, steps):
     model = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Normal(scale=1.0)])
@@ -150,7 +151,7 @@ def test_a_weight_of_a_row_applies_to_all_its_steps(kit, steps):
     np.testing.assert_allclose(result, expected, rtol=1e-5)  # float32
 
 
-@each_keras
+@mainly(keras)
 def test_two_heads_train_with_a_dictionary_of_losses(kit, tmp_path):
     inputs = kit.keras.Input((3,))
     outputs = {

@@ -69,7 +69,7 @@ WAYS = {
 
 
 # Keras's own training steps use a loss in the same way eagerly, in a graph and with XLA.
-@pytest.mark.parametrize(("kit", "way"), in_turn(WAYS, left_out=("eager", "xla")))
+@pytest.mark.parametrize(("kit", "way"), in_turn(WAYS, left_out=("eager", "xla", "nllfit, xla")))
 def test_invalid_outcomes_in_the_padding_do_not_change_training(kit, way):
     trainer, compiled, arguments = WAYS[way]
     model, runs = make(kit, **compiled), []
@@ -139,7 +139,7 @@ def test_weights_of_another_shape_are_refused(kit):
             kit.loss(np.zeros([8, 3]), head, sample_weight=weights)
 
 
-@each_keras
+@mainly(tf_keras)
 def test_an_invalid_outcome_that_is_not_masked_is_still_refused(kit):
     model, y = make(kit), outcomes(MASK)
     for bad, message in (

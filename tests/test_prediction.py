@@ -13,7 +13,7 @@ import tf_keras
 import nllfit
 from nllfit import Ensemble, predict_distribution
 from nllfit.training.outcomes import outcome_check
-from tests.keras_versions import each_keras, mainly
+from tests.keras_versions import mainly
 
 X = np.random.default_rng(0).normal(size=[6, 3]).astype("float32")
 ASKED = ("cdf", "log_cdf", "log_prob", "log_survival_function", "prob", "survival_function", "unnormalized_log_prob")
@@ -35,7 +35,7 @@ def heads_of(kit, names=("normal", "label", "mixture", "vector")):
     )
 
 
-@each_keras
+@mainly(keras)
 def test_a_distribution_of_rows_refuses_what_would_be_broadcast_against_them(kit):
     names = ("normal", "vector") if kit.keras is tf_keras else ("label", "mixture")
     model = heads_of(kit, names)
@@ -127,7 +127,7 @@ def test_random_layers_draw_again_and_models_are_freed(kit):
     assert forgotten() is None
 
 
-@each_keras
+@mainly(tf_keras)
 def test_a_model_that_is_compiled_again_is_traced_again(kit):
     layers = [
         kit.keras.layers.Dense(1, use_bias=False),
@@ -142,7 +142,7 @@ def test_a_model_that_is_compiled_again_is_traced_again(kit):
     np.testing.assert_allclose(nllfit.predict_distribution(model, X).mean(), 2 * before, rtol=1e-6)  # float32
 
 
-@each_keras
+@mainly(keras)
 def test_inputs_of_another_rank_are_traced_again(kit):
     class Model(kit.keras.Model):
         def __init__(self):
@@ -175,7 +175,7 @@ def test_a_nan_row_does_not_affect_other_rows(kit, tmp_path):
         assert np.isfinite(predicted[name].log_prob(y)).tolist() == kept.tolist()
 
 
-@each_keras
+@mainly(tf_keras)
 @pytest.mark.parametrize("name", ["Beta", "Weibull", "Triangular", "NegativeBinomial"])
 def test_nan_parameters_of_a_row_do_not_affect_other_rows(kit, name):
     head = kit.heads.DistributionHead(name)
@@ -187,7 +187,7 @@ def test_nan_parameters_of_a_row_do_not_affect_other_rows(kit, name):
         np.testing.assert_allclose(prediction, [expected[0], [np.nan], expected[0]], rtol=1e-6)  # float32
 
 
-@each_keras
+@mainly(keras)
 def test_a_model_may_have_a_head_and_a_plain_output(kit):
     x = kit.keras.Input((3,))
     outputs = {"head": kit.heads.Normal()(kit.keras.layers.Dense(2)(x)), "plain": kit.keras.layers.Dense(4)(x)}
@@ -204,6 +204,7 @@ def test_a_model_may_have_a_head_and_a_plain_output(kit):
         Ensemble([model, model]).predict_distribution(X)
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_prediction_and_evaluation_accept_lists_like_fit(kit):
     x, y = rng_rows()
@@ -225,7 +226,7 @@ def test_prediction_and_evaluation_accept_lists_like_fit(kit):
     assert len(nllfit.Ensemble.fit(lambda: model, 1, x.tolist(), y[:, 0].tolist(), seed=0).models) == 1
 
 
-@each_keras
+@mainly(keras)
 def test_rows_are_in_batches_and_python_sees_none_of_them(kit):
     calls = []
 
@@ -257,7 +258,7 @@ def test_rows_are_in_batches_and_python_sees_none_of_them(kit):
         predict_distribution(model, batches.take(0))
 
 
-@each_keras
+@mainly(tf_keras)
 def test_a_float64_model_sees_every_digit(kit):
     x = 1 + np.arange(6.0)[:, None] * 1e-12
     dense = kit.keras.layers.Dense(1, kernel_initializer="ones", dtype="float64")

@@ -28,7 +28,7 @@ def of_rows(output, kit):
     return d.mean().numpy().astype(np.float64), d.stddev().numpy().astype(np.float64)
 
 
-@each_keras
+@mainly(tf_keras)
 def test_the_mean_divergence_is_added_once(kit):
     """TFP's own regularizer is added twice in tf_keras, and its `KLDivergenceAddLoss` adds the sum, not the mean."""
     layers = kit.keras.layers
@@ -132,7 +132,7 @@ def test_a_family_is_a_learned_prior(kit, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-@each_keras
+@mainly(keras)
 def test_a_model_is_a_prior_with_trained_weights(kit, tmp_path):
     layers = kit.keras.layers
     prior = kit.keras.Sequential([layers.Input((1,)), layers.Dense(4), kit.heads.Normal(2)])
@@ -171,6 +171,7 @@ def test_a_weight_may_be_a_variable(kit, tmp_path):
     np.testing.assert_allclose(increments, 1e6 * losses[0], rtol=1e-2)
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_a_weight_may_be_a_schedule_of_training_steps(kit, tmp_path):
     schedule = kit.keras.optimizers.schedules.PolynomialDecay(8.0, 8, 1.0)

@@ -87,6 +87,7 @@ def test_the_evidence_is_largest_at_the_estimated_scale(kit):
         assert closed_form(design, y, factor * posterior.prior_scale)[2] < evidence - 1e-4
 
 
+@pytest.mark.thorough
 def test_the_scale_of_most_evidence_is_found_where_the_curvature_changes_with_the_weights():
     rng = np.random.default_rng(3)
     x = rng.normal(size=[50, 2])

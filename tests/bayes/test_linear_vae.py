@@ -69,6 +69,7 @@ def test_a_linear_vae_matches_factor_analysis(name, kit):
     assert bound > best - 0.02
 
 
+@pytest.mark.thorough
 def test_a_linear_vae_with_one_scale_matches_probabilistic_pca():
     x = table(datasets.load_wine)
     pca = decomposition.PCA(2).fit(x)

@@ -7,12 +7,12 @@ import tensorflow as tf
 
 import nllfit
 from tests.bayes.test_sampled_heads import X, coder
-from tests.keras_versions import KITS, each_keras, mainly
+from tests.keras_versions import KITS, mainly
 
 PASSES = 100
 
 
-@each_keras
+@mainly(keras)
 def test_a_mixture_over_passes_integrates_the_latent_variable_out(kit):
     """With a linear decoder the mean and the variance of the integral are known."""
     model = coder(kit)

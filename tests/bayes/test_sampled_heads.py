@@ -1,5 +1,6 @@
 """Heads that output a random draw from their distribution."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -69,7 +70,7 @@ def test_the_gradient_flows_through_a_draw(kit):
     np.testing.assert_array_equal(tape.gradient(z, params), np.ones([8, 2]))  # z = loc + 2 eps
 
 
-@each_keras
+@mainly(keras)
 def test_predict_and_training_both_draw(kit):
     model = coder(kit)
     a, b = (model.predict(X, verbose=0) for _ in range(2))
@@ -78,7 +79,7 @@ def test_predict_and_training_both_draw(kit):
     assert not np.allclose(*(tf.convert_to_tensor(model(X, training=True)) for _ in range(2)))
 
 
-@each_keras
+@mainly(tf_keras)
 def test_saved_and_cloned_models_draw_the_same(kit, tmp_path):
     model = coder(kit, seed=0)
     model.layers[1].seed = 7  # clones and loaded heads get this seed from the config

@@ -12,7 +12,7 @@ from nllfit import keras3
 from nllfit.bayes import variational_classes
 from nllfit.bayes.estimators import ESTIMATORS
 from tests.bayes.test_laplace import PRIOR, SCALE, closed_form, compiled, line
-from tests.keras_versions import KITS, each_keras, in_turn, mainly
+from tests.keras_versions import KITS, in_turn, mainly
 
 tfd = tfp.distributions
 LAYERS = {KITS[0]: nllfit.layers, KITS[1]: keras3.layers}
@@ -132,6 +132,7 @@ def test_a_full_posterior_matches_the_exact_one_and_the_evidence(kit):
     np.testing.assert_allclose(layer.posterior().covariance(), covariance, atol=4e-3 * covariance.max())
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_training_reaches_the_best_posterior_of_its_family(kit):
     """Independent Normal weights have the exact means, and the standard deviations `1 / sqrt(diag(precision))`.
@@ -199,7 +200,7 @@ def network(kit, **kwargs):
     return model, np.float32(x), np.float32(y)
 
 
-@each_keras
+@mainly(tf_keras)
 def test_fit_knows_the_number_of_rows_and_model_fit_does_not(kit):
     model, x, y = network(kit, prior=nllfit.Family("Normal", scale=1.0))
     with pytest.raises(ValueError, match=r'`kl_weight` is "1/n", and only `nllfit.fit` .* `kl_weight=1 / len\(x\)`'):
@@ -214,7 +215,7 @@ def test_fit_knows_the_number_of_rows_and_model_fit_does_not(kit):
         nllfit.fit(model, tf.data.Dataset.from_tensor_slices((x, y)).batch(10), verbose=0)
 
 
-@each_keras
+@mainly(keras)
 def test_a_layer_is_saved_cloned_and_trained_by_keras(kit, tmp_path):
     given = {
         "kl_weight": 1 / 40,
@@ -237,6 +238,7 @@ def test_a_layer_is_saved_cloned_and_trained_by_keras(kit, tmp_path):
     assert not np.allclose(*first)  # each call draws
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_a_seed_fixes_the_draws(kit):
     def trained():
@@ -259,7 +261,7 @@ def test_predictions_mix_the_draws_of_the_weights(kit):
     np.testing.assert_allclose(mixture.variance()[:, 0], expected, rtol=5 * np.sqrt(2 / 2000))
 
 
-@each_keras
+@mainly(tf_keras)
 def test_the_divergence_is_exact_or_estimated_and_counts_once(kit):
     layer, *_ = linear_layer(kit)
     q, p = layer.posterior(), layer.prior()

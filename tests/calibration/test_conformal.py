@@ -1,5 +1,6 @@
 """Conformal intervals: the formula for their ends, and the exact distribution of their coverage for a wrong model."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow_probability as tfp
@@ -8,7 +9,7 @@ from scipy import integrate, stats
 
 import nllfit
 from nllfit import Conformalized, Ensemble, conformalize, evaluate, predict_distribution
-from tests.keras_versions import KITS, each_keras, mainly
+from tests.keras_versions import KITS, mainly
 
 tfd = tfp.distributions
 
@@ -32,7 +33,7 @@ def intervals(distribution, levels=LEVELS):
     return np.split(np.asarray(nllfit.quantile(distribution, np.append(1 - levels, 1 + levels) / 2)), 2)
 
 
-@each_keras
+@mainly(keras)
 def test_interval_ends_match_the_formula_of_romano(kit):
     x, y = samples(100)
     model = normal(kit)
@@ -152,7 +153,7 @@ def test_intervals_of_counts_have_their_nominal_coverage(rate, dispersion):
     assert (probs[:10] > 0).all()  # every count keeps a positive probability
 
 
-@each_keras
+@mainly(tf_keras)
 def test_unsuitable_models_cannot_be_conformalized(kit):
     x, y = samples(10)
     model = normal(kit)

@@ -50,6 +50,7 @@ def test_a_wrong_model_becomes_calibrated(kit):
     )
 
 
+@pytest.mark.thorough  # `test_conformal.py` tests the code of distributions between knots
 def test_a_recalibrated_distribution_is_consistent():
     recalibrated = recalibrate(wrong(KITS[0]), X[FIT], Y[FIT])
     one = predict_distribution(recalibrated, X[:1])
@@ -132,6 +133,7 @@ def test_a_recalibrated_density_is_the_same_under_xla():
     np.testing.assert_allclose(in_graph(X[:5], Y[:5]), model(X[:5]).log_prob(Y[:5]), rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_amounts_stay_amounts():
     model = KITS[0].keras.Sequential([KITS[0].keras.layers.Dense(2), KITS[0].heads.Gamma()])
     recalibrated = recalibrate(model, X[:200], np.abs(Y[:200]))

@@ -10,7 +10,7 @@ from scipy import optimize, special
 
 import nllfit
 from nllfit import Ensemble, TemperatureScaled, evaluate, predict_distribution, scale_temperature
-from tests.keras_versions import KITS, each_keras, in_turn, mainly
+from tests.keras_versions import KITS, in_turn, mainly
 
 tfd = tfp.distributions
 
@@ -106,6 +106,7 @@ def test_ordered_labels_can_be_scaled():
     np.testing.assert_allclose(same.log_prob(labels), ordered.log_prob(labels), rtol=1e-12)
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_scaling_an_ensemble_scales_its_mixture(kit):
     models = []
@@ -162,7 +163,7 @@ def test_unsuitable_models_cannot_be_scaled(kit):
         scale_temperature(pair, x, x > 0)
 
 
-@each_keras
+@mainly(keras)
 def test_one_of_several_outputs_can_be_calibrated(kit):
     inputs = kit.keras.Input([3])
     heads = kit.heads.Categorical(3), kit.heads.OneHotCategorical(3)

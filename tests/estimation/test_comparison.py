@@ -111,6 +111,7 @@ def test_densities_of_other_columns_or_on_a_surface_are_not_compared(y, distribu
         compare(y, distributions)
 
 
+@pytest.mark.thorough
 def test_a_share_of_zero_counts_is_compared_with_counts():
     y = COUNTS * (np.arange(60) % 3 > 0)
     ranking = compare(y, ["Poisson", ZeroInflated("Poisson"), Hurdle("Poisson"), Truncated("Poisson", high=20)])

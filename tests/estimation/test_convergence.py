@@ -125,6 +125,7 @@ def test_a_parameter_at_the_end_of_its_domain_is_no_maximum():
     assert fit.message == "no finite maximum: the log-likelihood goes on rising as `noncentrality` goes to 0"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(  # references from Nelder-Mead with many starts
     ("seed", "reference"), [(3, -80.843115), pytest.param(7, -87.620842, marks=pytest.mark.thorough)]
 )

@@ -73,6 +73,7 @@ def test_a_family_with_corners_can_be_tested():
     assert all(0.1 <= p <= 1 for p in found.p_values.values())
 
 
+@pytest.mark.thorough
 def test_untestable_estimates_are_refused():
     gamma = maximum_likelihood("Gamma", Y)
     with pytest.raises(TypeError, match="`estimate` is a list"):

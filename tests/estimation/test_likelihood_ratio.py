@@ -137,6 +137,7 @@ def test_truncated_families_need_the_same_window():
         likelihood_ratio_test(wider, b)
 
 
+@pytest.mark.thorough
 def test_a_share_of_zeros_is_at_its_bound_in_a_zero_inflated_family():
     rng = np.random.default_rng(1)
     y = rng.poisson(2.0, 200) * (rng.uniform(size=200) < 0.9)

@@ -259,6 +259,7 @@ def test_a_zero_inflated_fit_reproduces_the_share_of_zeros():
     assert float(fit.distribution.prob(0.0)) == pytest.approx(np.mean(y == 0), rel=1e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("scale", [1e-6, 1e8])
 def test_the_unit_does_not_matter_to_a_normal_inverse_gaussian(scale):
     y = stats.norminvgauss.rvs(2, 0.5, 1, 2, size=300, random_state=np.random.default_rng(0))

@@ -60,6 +60,7 @@ def test_one_interval_in_all_rows_has_no_maximum():
         maximum_likelihood(Censored("Weibull"), np.tile([1.0, 2.0], [9, 1]))
 
 
+@pytest.mark.thorough
 def test_a_von_mises_fisher_with_a_held_direction_matches_the_formula():
     y = np.random.default_rng(0).normal([2, 0, 0], 1, (200, 3))
     y /= np.linalg.norm(y, axis=1, keepdims=True)

@@ -30,6 +30,7 @@ def test_the_likelihood_experiment_reports_maxima_and_ranks_families(tmp_path, c
     assert "InverseGamma" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_rows_without_a_number_are_dropped_and_counted(tmp_path, capsys):
     (tmp_path / "sample.csv").write_text("name,size\na,1.5\nb,\nc,NA\nd\ne,nan\nf,4\n")
     arguments = ["--data", str(tmp_path / "sample.csv"), "--column", "size", "--families", "Exponential"]

@@ -61,7 +61,7 @@ SLOPES = [  # derivatives of a log-tail by each argument, from mpmath's differen
 ]
 
 
-@pytest.mark.parametrize("compiled", ["eagerly", "in a graph", "by XLA"])
+@pytest.mark.parametrize("compiled", ["eagerly", "in a graph", pytest.param("by XLA", marks=pytest.mark.thorough)])
 def test_both_tails_are_accurate_to_ten_digits(compiled):
     shape, x, *gamma = np.array(GAMMA).T
     a, b, y, *beta = np.array(BETA).T

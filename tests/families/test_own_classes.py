@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
+import tf_keras
 from scipy import integrate, stats
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import util as tfpu
 from tensorflow_probability.python.distributions.distribution import DiscreteDistributionMixin
 
 import nllfit
-from tests.keras_versions import each_keras
+from tests.keras_versions import each_keras, mainly
 
 tfd = tfp.distributions
 
@@ -107,7 +108,7 @@ BEYOND = {
 }
 
 
-@each_keras
+@mainly(tf_keras)
 @pytest.mark.parametrize("name", BEYOND)
 def test_an_outcome_beyond_the_support_of_a_functions_distribution_is_refused(kit, name):
     make, y, message = BEYOND[name]

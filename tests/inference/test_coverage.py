@@ -54,6 +54,7 @@ def errors(family, num, seed=0):
     return np.array(found)
 
 
+@pytest.mark.thorough
 def test_errors_of_censored_exponential_times_match_a_poisson_glm():
     """A censored exponential time has the likelihood of a Poisson count: 1 for an event, 0 for censoring."""
     ((x, time, seen),) = samples("Weibull", 1, seed=0)

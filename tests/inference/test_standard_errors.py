@@ -18,7 +18,7 @@ from statsmodels.othermod.betareg import BetaModel
 
 import nllfit
 from nllfit import heads
-from tests.keras_versions import KITS, each_keras, mainly
+from tests.keras_versions import KITS, mainly
 
 KIT = KITS[0]
 
@@ -91,6 +91,7 @@ def test_logistic_regression_matches_statsmodels_logit(kit):
     assert json.loads(json.dumps(ours.to_dict()))["coefficients"]["bias"]["z"] == pytest.approx(plain.tvalues["const"])
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_weights_equal_repeated_rows_in_the_errors(kit):
     x, y = SPECTOR.exog[COLUMNS].to_numpy(), SPECTOR.endog.to_numpy()[:, None]
@@ -201,6 +202,7 @@ def test_linear_regression_has_the_maximum_likelihood_errors(kit):
     np.testing.assert_allclose([by_name(robust)[f"kernel[{name}]"][1] for name in x], hc0[x.columns], rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_coefficients_of_two_parameters_have_their_names():
     x, y = pd.DataFrame({"dose": np.linspace(-1, 1, 50)}), np.tanh(np.linspace(-5, 5, 50)) + np.resize([0.1, -0.1], 50)
     model = tf_keras.Sequential([tf_keras.layers.Dense(2), heads.Normal()])  # both parameters get their names
@@ -388,7 +390,7 @@ def test_the_columns_of_one_input_among_several_name_its_weights():
         assert nllfit.standard_errors(model, given, y).names == ["kernel[age]", "kernel[dose]", "bias"]
 
 
-@each_keras
+@mainly(keras)
 def test_a_layer_with_an_attribute_family_is_no_head(kit):
     class Named(kit.keras.layers.Dense):
         family = "dense"

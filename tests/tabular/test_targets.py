@@ -95,6 +95,7 @@ def test_a_spread_of_an_amount_multiplies_the_scale_of_its_logarithm():
     np.testing.assert_allclose(found, stats.lognorm(1.0, scale=np.e).logpdf(y[:, 0]), rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_a_censored_outcome_is_scored_by_its_survival_function():
     y, observed = RNG.exponential(3.0, [200, 1]), RNG.integers(0, 2, 200).astype(bool)
     target = candidates.target_of("Exponential", y, None, True, observed)

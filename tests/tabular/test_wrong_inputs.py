@@ -86,6 +86,7 @@ def test_unusual_but_valid_tables_are_accepted():
         model.predict(table.assign(a="one"))
 
 
+@pytest.mark.thorough
 def test_a_constant_outcome_is_predicted():
     model = DistributionRegressor(**QUICK).fit(X, np.full(24, 7.0))
     np.testing.assert_allclose(model.predict(X), 7.0, atol=1.0)

@@ -44,6 +44,7 @@ def test_outcomes_may_have_no_last_axis(kit):
         assert_same(nllfit.fit(model, X, flat, validation_data=(X, other), **arguments).history, expected)
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_batches_of_outcomes_may_have_no_last_axis(kit):
     batches = tf.data.Dataset.from_tensor_slices((X, Y[:, 0])).batch(10)
@@ -159,7 +160,7 @@ def test_an_invalid_seed_is_refused_before_a_member_is_built():
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@each_keras
+@mainly(tf_keras)
 def test_a_sequence_that_raises_stop_iteration_is_an_error(kit, workers):
     sequences = {"tf_keras": tf_keras.utils.Sequence, "keras": keras.utils.PyDataset}
 

@@ -17,7 +17,7 @@ import tf_keras
 from tensorflow.python.lib.io import file_io
 
 import nllfit
-from tests.keras_versions import KERAS_VERSIONS, KITS
+from tests.keras_versions import KERAS_VERSIONS, KITS, mainly
 
 EPOCHS = 14
 ONE = pytest.mark.parametrize("k", [keras, pytest.param(tf_keras, marks=pytest.mark.thorough)])
@@ -66,7 +66,7 @@ def raises_at(k, epoch):
     return k.callbacks.LambdaCallback(on_epoch_begin=cut)
 
 
-@KERAS_VERSIONS
+@mainly(keras, "k")
 def test_an_interrupted_run_ends_like_one_that_never_stopped(k, tmp_path, monkeypatch):
     whole, begun, resumed = network(k), network(k), network(k)
     expected = train(whole, k)

@@ -20,7 +20,7 @@ pytestmark = [
 ]
 
 
-@KERAS_VERSIONS
+@mainly(keras, "k")
 def test_every_callback_of_an_epoch_works(k, tmp_path):
     pytest.importorskip("tensorboard")
 
@@ -96,7 +96,7 @@ def test_callbacks_that_need_batches_are_refused(k, tmp_path):
             nllfit.fit(model, x, y, callbacks=[stranger], verbose=0)
 
 
-@KERAS_VERSIONS
+@mainly(tf_keras, "k")
 def test_the_progress_bar_equals_keras_own(k, capfd, monkeypatch):
     model = dense(k)
     x, y, _ = rows_of(model)

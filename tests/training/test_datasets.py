@@ -12,7 +12,7 @@ import tf_keras
 import nllfit
 from nllfit.data import as_tensors
 from nllfit.training import dataset_readers, streams
-from tests.keras_versions import KERAS_VERSIONS, by_keras, in_turn
+from tests.keras_versions import by_keras, in_turn, mainly
 from tests.training.networks import BATCH, PARTIAL, ROWS, X, Y, assert_same_run, bad, dense, head_model, rows_of
 
 pytestmark = [
@@ -35,10 +35,7 @@ def test_datasets_match_keras(kit, way):
     assert_same_run(history, expected, model, reference)
 
 
-@pytest.mark.parametrize(
-    ("kit", "way"),
-    in_turn([("cycle", PARTIAL, {"batch_size": BATCH}), ("shares", ROWS, {})]),
-)
+@pytest.mark.parametrize(("kit", "way"), in_turn([("cycle", PARTIAL, {"batch_size": BATCH}), ("shares", ROWS, {})]))
 def test_steps_per_epoch_divide_or_continue_the_data(kit, way):
     k, (_, rows, size) = kit.keras, way
     # Without a batch size the rows are divided among the steps. With one, an epoch continues where the last stopped:
@@ -52,7 +49,7 @@ def test_steps_per_epoch_divide_or_continue_the_data(kit, way):
     assert_same_run(history, expected, model, reference)
 
 
-@KERAS_VERSIONS
+@mainly(keras, "k")
 def test_sequences_are_notified_of_each_epoch(k):
     class Batches(getattr(k.utils, "PyDataset", None) or k.utils.Sequence):
         def __init__(self):

@@ -48,7 +48,6 @@ def convolutional(k, **compiled):
     [
         *in_turn(
             [
-                ("recurrent", recurrent, "graph", ROWS),
                 ("batch_norm in xla", batch_norm, "xla", ROWS),
                 ("embedding", embedding, "graph", PARTIAL),
             ]
@@ -56,6 +55,7 @@ def convolutional(k, **compiled):
         *(
             pytest.param(kit, case, id=f"{kit.keras.__name__}-{case[0]}", marks=pytest.mark.thorough)
             for case in (
+                ("recurrent", recurrent, "graph", ROWS),
                 ("convolutional", convolutional, "graph", ROWS),
                 ("embedding in xla", embedding, "xla", ROWS),
                 ("partial batches in xla", batch_norm, "xla", PARTIAL),

@@ -12,7 +12,7 @@ import tf_keras
 
 import nllfit
 from nllfit.training import streams
-from tests.keras_versions import KERAS_VERSIONS, by_keras, mainly
+from tests.keras_versions import by_keras, mainly
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 4)).astype("float32")
@@ -46,7 +46,7 @@ def test_reading_data_may_wait_for_a_fit_in_another_thread(monkeypatch):
     assert not other.is_alive()
 
 
-@KERAS_VERSIONS
+@mainly(tf_keras, "k")
 def test_ctrl_c_during_a_trace_leaves_a_working_model(k):
     class Interrupted(k.layers.Layer):
         stops = True

@@ -226,6 +226,7 @@ def test_a_loss_with_corners_is_solved_approximately():
     assert history.history["loss"][-1] == pytest.approx(optimum, abs=1e-3)
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_a_model_with_a_while_loop_is_solved(kit):
     rng = np.random.default_rng(0)
@@ -240,6 +241,7 @@ def test_a_model_with_a_while_loop_is_solved(kit):
     assert history.history["loss"][-1] == pytest.approx(np.log(2 * np.pi) / 2, abs=1e-9)  # the fit is exact
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("kit", "case"),
     [

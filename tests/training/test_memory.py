@@ -12,7 +12,7 @@ import tensorflow as tf
 import nllfit
 from nllfit.inference.likelihood import Likelihood
 from nllfit.training import kernels, loss_surface, runs
-from tests.keras_versions import KERAS_VERSIONS, each_keras, in_turn, set_precision
+from tests.keras_versions import each_keras, in_turn, mainly, set_precision
 
 X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
 
@@ -61,7 +61,7 @@ def test_traces_keep_no_data():
     assert mebibytes() - before < 60  # a trace takes 13 to 40, and the data would take 76 more
 
 
-@KERAS_VERSIONS
+@mainly(keras, "k")
 def test_fit_counts_the_variables_of_each_model_once(k, monkeypatch):
     counted = []
     monkeypatch.setattr(runs, "drop_kernels", counted.append)

@@ -16,7 +16,7 @@ from nllfit import caches
 from nllfit.adapters.models import training_variables, variable_of
 from nllfit.training import loops, runs
 from nllfit.training.programs import Program
-from tests.keras_versions import KERAS_VERSIONS, by_keras, mainly
+from tests.keras_versions import by_keras, mainly
 from tests.training.networks import X, Y, assert_same_run, crossentropy, dense, rows_of, sequential
 
 pytestmark = [
@@ -52,7 +52,7 @@ def test_no_range_depends_on_the_number_of_steps_so_xla_compiles_once(traced):
         assert constants.issuperset(limits)
 
 
-@KERAS_VERSIONS
+@mainly(tf_keras, "k")
 def test_another_model_of_an_architecture_reuses_the_trace_and_matches_keras(k, traced):
     x, y, _ = rows_of(dense(k))
     arguments = {"epochs": 1, "shuffle": False, "verbose": 0}
@@ -73,7 +73,7 @@ def test_another_model_of_an_architecture_reuses_the_trace_and_matches_keras(k, 
     assert len(set(names[0])) == len(names[0]) == 8  # two for each weight
 
 
-@KERAS_VERSIONS
+@mainly(tf_keras, "k")
 def test_different_architectures_never_share_a_trace(k, monkeypatch):
     class Dense(k.layers.Dense):
         pass

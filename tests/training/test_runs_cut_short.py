@@ -13,7 +13,7 @@ import tf_keras
 import nllfit
 from nllfit.training import graph_or_xla, streams
 from nllfit.training.programs import Program
-from tests.keras_versions import KERAS_VERSIONS, mainly
+from tests.keras_versions import KERAS_VERSIONS, in_turn, mainly
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 4)).astype("float32")
@@ -55,9 +55,9 @@ def test_data_that_raise_restore_the_last_complete_epoch(k, error, monkeypatch):
     assert_same_state(model, state(reference))
 
 
-@pytest.mark.parametrize("hook", ["on_epoch_begin", "on_test_begin", "on_test_end", "on_epoch_end"])
-@KERAS_VERSIONS
-def test_a_callback_that_raises_leaves_the_same_state_as_in_keras(k, hook):
+@pytest.mark.parametrize(("kit", "hook"), in_turn(["on_epoch_begin", "on_test_begin", "on_test_end", "on_epoch_end"]))
+def test_a_callback_that_raises_leaves_the_same_state_as_in_keras(kit, hook):
+    k = kit.keras
     models = line(k), line(k)
     for model, train in zip(models, (functools.partial(nllfit.fit, compile="graph"), k.Model.fit), strict=True):
         calls = []

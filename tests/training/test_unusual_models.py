@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 import tf_keras
 
 import nllfit
-from tests.keras_versions import KERAS_VERSIONS, by_keras, each_keras, in_turn, mainly
+from tests.keras_versions import KERAS_VERSIONS, by_keras, in_turn, mainly
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 4)).astype("float32")  # two full batches, because a partial one needs another trace
@@ -93,7 +93,7 @@ def test_a_model_with_its_own_metrics_can_be_compiled_again(k):
     np.testing.assert_allclose(losses, [np.mean(errors**2), np.mean(np.abs(errors))], rtol=1e-5)
 
 
-@each_keras
+@mainly(keras)
 def test_a_model_built_by_fit_takes_any_number_of_rows_and_is_checked_each_time(kit):
     model = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Bernoulli()])
     model.compile("sgd", kit.loss)
@@ -144,6 +144,7 @@ def test_a_model_without_call_matches_keras(k):
     assert len(losses) == 3
 
 
+@pytest.mark.thorough
 @mainly(tf_keras, "k")
 def test_a_test_step_that_xla_cannot_compile_matches_keras(k):
     class Scored(k.Sequential):
@@ -162,6 +163,7 @@ def test_a_test_step_that_xla_cannot_compile_matches_keras(k):
     assert len(history["val_error"]) == 2
 
 
+@pytest.mark.thorough
 @mainly(keras, "k")
 def test_training_and_validation_data_may_be_of_different_kinds(k):
     def dataset(rows):
@@ -326,7 +328,7 @@ def test_a_model_in_a_strategy_with_one_device_matches_keras(kit):
     assert losses == sorted(losses, reverse=True)
 
 
-@each_keras
+@mainly(tf_keras)
 def test_an_overflowing_rate_is_not_blamed_on_the_outcomes(kit):
     k = kit.keras
     model = k.Sequential([k.layers.Input((4,)), k.layers.Dense(1, bias_initializer="ones"), kit.heads.Poisson()])
