@@ -9,7 +9,7 @@ from nllfit.training.programs import Program
 @pytest.fixture
 def traced(monkeypatch):
     """A list of the programs that the test traces, starting from empty caches."""
-    monkeypatch.setattr(caches, "_SHARED", caches.LastUsed(32))
+    monkeypatch.setattr(caches, "_SHARED", caches.LeastRecentlyUsed(32))
     programs, init = [], Program.__init__
 
     def listed(program, *args):

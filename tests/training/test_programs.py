@@ -106,7 +106,7 @@ def test_different_architectures_never_share_a_trace(k, monkeypatch):
         def changed(self, variables):
             raise InterruptedError
 
-    monkeypatch.setattr(caches, "_SHARED", caches.LastUsed(32))
+    monkeypatch.setattr(caches, "_SHARED", caches.LeastRecentlyUsed(32))
     monkeypatch.setattr(runs, "Program", Untraced)
     count = 0
     for count, model in enumerate(models(), 1):
