@@ -49,7 +49,8 @@ def fit(
 ):
     """Trains a compiled Keras model as `model.fit` does, to the same numbers, with no Python between the steps.
 
-    Layers that draw (dropout, sampled heads, uncertain weights) may draw other numbers than in `model.fit`.
+    Layers that draw (dropout, sampled heads, uncertain weights) draw other numbers than in `model.fit`, and under XLA
+    others than in the graph, of the same distribution.
 
     It takes any compiled model of tf_keras or of Keras 3 (on TensorFlow) that is not run eagerly, with a head or
     without, and callbacks that act once an epoch; it refuses others, which only `model.fit` can train. Data are checked
@@ -109,7 +110,8 @@ def fit(
       compile: `"xla"`; `"graph"`, without XLA; or `"auto"`, which trains in the graph until XLA has compiled in another
         thread, and then in the faster of them. A run that can be repeated waits for XLA at the first epoch that has
         more than 2000 steps before its end; with convolutions or embeddings, or an unknown number of steps, it stays in
-        the graph. If layers draw random numbers, `"auto"` is always the graph.
+        the graph. So does a model whose layers draw from a state in no variable, as tf_keras's dropout does unless
+        `tf_keras.backend.experimental.enable_tf_random_generator()` was called.
 
     Returns:
       Keras's `History`.

@@ -8,7 +8,7 @@ new rule is a new line in `next_call` and a new row in `tests/training/test_grap
 import dataclasses
 from collections.abc import Collection, Mapping
 
-__all__ = ["Call", "Request", "Timings", "next_call"]
+__all__ = ["Call", "Request", "Timings", "draws_outside_variables", "next_call"]
 
 MAX_CALL_SECONDS = 0.25  # Ctrl-C and the progress bar wait for the end of a call
 UNTIMED_CALL_STEPS = 4
@@ -22,6 +22,7 @@ MIN_STEPS_FOR_SLOW_CONVOLUTIONS = 1000  # and compiles them for seconds
 REPEATABLE_GRAPH_STEPS = 2000  # a small network's 2000 steps take 0.15 s in the graph, its compilation about 0.7 s
 _CONVOLUTION = "Conv2D"
 _SLOW_IN_XLA = ("Conv", "DepthwiseConv", "ResourceGather")  # on a CPU; the last is an embedding's
+_DRAWS = ("Random", "Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal")  # not those named Stateless...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +95,8 @@ def next_call(request: Request, operations: Collection[str], timings: Timings) -
 
     Under `"auto"` a program first runs in the graph. If the work to come is worth it, XLA compiles in another thread;
     then XLA is timed, and the faster way goes on. A repeatable run switches at an epoch that depends only on the number
-    of steps before it, and waits for XLA there. Steps that draw random numbers stay in the graph, because XLA draws
-    other numbers.
+    of steps before it, and waits for XLA there. XLA draws other random numbers than the graph. They can be repeated if
+    the seeds are in variables; other steps that draw stay in the graph.
 
     Args:
       request: of a run.
@@ -104,13 +105,18 @@ def next_call(request: Request, operations: Collection[str], timings: Timings) -
     """
     if request.compile != "auto":
         return Call(request.compile, _max_steps(request.compile, request, timings))
-    if timings.xla == "impossible" or any("Random" in name for name in operations):
+    if timings.xla == "impossible" or draws_outside_variables(operations):
         return Call("graph", _max_steps("graph", request, timings))
     if request.repeatable:
         return _next_repeatable_call(request, operations, timings)
     compiles = timings.xla == "not compiled" and _is_worth_compiling(request, operations, timings)
     way = "xla" if timings.xla == "ready" and not _is_graph_faster(timings) else "graph"
     return Call(way, _max_steps(way, request, timings), compiles)
+
+
+def draws_outside_variables(operations: Collection[str]) -> bool:
+    """Whether a step draws random numbers from a state that is in no variable, so that no backup can hold it."""
+    return any(name.startswith(_DRAWS) for name in operations)
 
 
 def _next_repeatable_call(request, operations, timings):

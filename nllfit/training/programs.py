@@ -20,7 +20,7 @@ from nllfit.adapters import Model
 from nllfit.adapters.models import parts_of, training_variables, variable_of
 from nllfit.adapters.tensorflow import call_with_captures, trace
 from nllfit.training.chunk_layout import Bounds, Chunk, Layout
-from nllfit.training.graph_or_xla import Call, Request, Timings, next_call
+from nllfit.training.graph_or_xla import Call, Request, Timings, draws_outside_variables, next_call
 from nllfit.training.loops import TracedEpochs, one_step, split
 
 __all__ = ["Program", "Stretch"]
@@ -74,7 +74,7 @@ class Program:
         self._graph = trace(tf.function(loop, autograph=False), *layout.specs)
         self._states = [tf.TensorSpec(v.shape, v.dtype) for v in changed]
         self.operations = _operations(traced.graph.as_graph_def())
-        self.draws = any("Random" in name and not name.startswith("Stateless") for name in self.operations)
+        self.draws = draws_outside_variables(self.operations)
 
         own = training_variables(model)
         places = {id(v.handle): place for place, v in enumerate(own)}

@@ -8,6 +8,7 @@ import tf_keras
 from tensorflow_probability import distributions as tfd
 
 import nllfit
+from nllfit.training import graph_or_xla
 from nllfit.training.programs import Program
 from tests.keras_versions import KITS, each_keras, in_turn, mainly
 
@@ -108,15 +109,20 @@ def test_fit_trains_through_draws_with_a_shared_trace(kit, compile, monkeypatch)
 
 
 @mainly(tf_keras)
-def test_a_resumed_run_continues_the_sequence_of_draws(kit, tmp_path):
-    callbacks, arguments = kit.keras.callbacks, {"seed": 0, "batch_size": 32, "verbose": 0, "compile": "graph"}
-    whole, cut = coder(kit), coder(kit)
-    losses = nllfit.fit(whole, X, X, epochs=4, callbacks=[callbacks.BackupAndRestore(tmp_path / "a")], **arguments)
-    backup = callbacks.BackupAndRestore(tmp_path / "b", delete_checkpoint=False)
-    nllfit.fit(cut, X, X, epochs=2, callbacks=[backup], **arguments)
-    resumed = coder(kit, seed=9)
-    rest = nllfit.fit(resumed, X, X, epochs=4, callbacks=[backup], **arguments)
-    assert rest.history["loss"] == losses.history["loss"][2:]
+def test_a_resumed_run_continues_the_sequence_of_draws(kit, tmp_path, monkeypatch):
+    """Epochs 0 and 1 run in the graph, 2 and 3 in XLA, and the run is cut within each."""
+    monkeypatch.setattr(graph_or_xla, "REPEATABLE_GRAPH_STEPS", 4)
+    callbacks, arguments = kit.keras.callbacks, {"seed": 0, "batch_size": 32, "verbose": 0}
+    ways, run = [], Program.run
+    monkeypatch.setattr(Program, "run", lambda self, *args: [ways.append(args[-1]), run(self, *args)][1])
+    whole = nllfit.fit(coder(kit), X, X, epochs=4, **arguments).history["loss"]
+    assert ways[0] == "graph"
+    assert ways[-1] == "xla"
+    backup = callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)
+    parts = []
+    for seed, epochs in ((0, 1), (1, 3), (2, 4)):  # a backup replaces the weights and states that the other seeds give
+        parts += nllfit.fit(coder(kit, seed), X, X, epochs=epochs, callbacks=[backup], **arguments).history["loss"]
+    assert parts == whole
 
 
 @each_keras

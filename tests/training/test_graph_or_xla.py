@@ -8,6 +8,7 @@ from nllfit.training import graph_or_xla
 from nllfit.training.graph_or_xla import Call, Request, Timings, next_call
 
 DENSE = {"MatMul", "AddV2"}
+SEEDED = {"RngReadAndSkip", "StatelessRandomGetKeyCounter", "StatelessRandomNormalV2", "StatelessTruncatedNormalV2"}
 LONG, SHORT = Request("auto", steps_to_come=10_000), Request("auto", steps_to_come=10)
 TIMED = Timings({"graph": 1e-4}, {"graph": 5}, graph_seconds=0.05)
 READY = dataclasses.replace(TIMED, xla="ready")
@@ -72,7 +73,9 @@ def least_seconds(monkeypatch):
         pytest.param(
             LONG, DENSE, dataclasses.replace(TIMED, xla="impossible"), Call("graph", 2500), id="XLA cannot compile it"
         ),
-        pytest.param(LONG, DENSE | {"RandomUniform"}, READY, Call("graph", 2500), id="random numbers"),
+        pytest.param(LONG, DENSE | {"RandomUniform"}, READY, Call("graph", 2500), id="draws from a hidden state"),
+        pytest.param(LONG, DENSE | {"Multinomial"}, READY, Call("graph", 2500), id="labels from a hidden state"),
+        pytest.param(LONG, DENSE | SEEDED, READY, Call("xla", 150), id="draws from seeds in variables"),
         pytest.param(
             dataclasses.replace(LONG, steps_to_come=999),
             {"Conv2D"},
@@ -110,6 +113,10 @@ def test_no_timing_decides_where_a_repeatable_run_switches(timings):
     assert (
         next_call(repeatable(0, 10**6), DENSE, timings).way != "graph" or timings.xla != "ready"
     )  # except in a long epoch
+
+
+def test_a_repeatable_run_whose_seeds_are_in_variables_switches():
+    assert next_call(repeatable(5000), DENSE | SEEDED, READY).way == "xla"
 
 
 @pytest.mark.parametrize("operation", ["Conv2D", "RandomUniform", "ResourceGather", "DepthwiseConv2dNative"])
