@@ -166,38 +166,58 @@ def test_training_reaches_the_best_posterior_of_its_family(kit):
     np.testing.assert_allclose(layer.posterior().stddev(), deviations, rtol=5e-3)
 
 
-def test_gradients_are_unbiased_and_flipout_has_less_noise():
-    """The mean of many gradients of a batch is the exact gradient of the expected loss; flipout has less variance."""
-    kit, found = KITS[0], {}
-    x, y, design = line()
-    for estimator in ESTIMATORS:
-        layer, x, y, design = linear_layer(kit, estimator=estimator)
-        layer.set_weights([vector(layer, [0.5, -1.0, 0.2, 0.1], 0.4), *layer.get_weights()[1:]])
-        found[estimator] = gradients(layer, x, y, 3000)
-    weights = tf.Variable(vector(layer, [0.5, -1.0, 0.2, 0.1], 0.4))
+MEANS, SPREAD = np.array([0.5, -1.0, 0.2, 0.1]), 0.4  # of weights away from the optimum
+
+
+def test_gradients_are_unbiased():
+    """The mean over draws of the gradient of a batch's loss is the gradient of the expected loss."""
+    layer, x, y, design = linear_layer(KITS[0])
+    weights = tf.Variable(vector(layer, MEANS, SPREAD))
     with tf.GradientTape() as tape:
         q = layer._family.distribution(weights)
-        means, variances = (
-            tf.linalg.matvec(np.float32(design), q.mean()),
-            tf.linalg.matvec(np.float32(design) ** 2, q.variance()),
-        )
+        means = tf.linalg.matvec(np.float32(design), q.mean())
+        variances = tf.linalg.matvec(np.float32(design) ** 2, q.variance())
         loss = tf.reduce_mean(((means - y[:, 0]) ** 2 + variances) / (2 * SCALE**2))
     exact = tape.gradient(loss, weights)
-    for estimator, draws in found.items():
-        error = draws.std(0) / np.sqrt(len(draws))
-        assert np.all(np.abs(draws.mean(0) - exact) < 4 * error), estimator
-    noise = {estimator: draws.var(0).sum() for estimator, draws in found.items()}
-    assert noise["flipout"] < noise["reparameterization"] / 2
-    assert noise["local_reparameterization"] < noise["flipout"]
+    for estimator in ESTIMATORS:
+        found = gradients(estimator, x, y, 10_000)
+        error = found.std(0) / np.sqrt(len(found))
+        assert np.all(np.abs(found.mean(0) - exact) < 4 * error), estimator
 
 
-def gradients(layer, x, y, num):
-    """The scaled gradients of a batch's mean squared error in `num` independent calls, `[num, p]`."""
+def test_only_flipout_has_noise_that_falls_with_the_batch():
+    """The noise of the gradient by the means, beside what Wen et al. (2018) derive from its parts.
+
+    Row `i` has the gradient `x_i (x_i'e_i)`, but for a constant, with the weights' deviations `e_i`. They are those of
+    the whole batch under reparameterization, so that rows are correlated; the signs of flipout take that away.
+    """
+    x, y, design = line()
+    of_rows = design * (design**2 @ np.full(4, SPREAD**2))[:, None] ** 0.5
+    expected = {
+        "reparameterization": lambda n: np.sum((design.T @ design / 40 * SPREAD) ** 2, axis=1),
+        "flipout": lambda n: np.sum(of_rows**2, axis=0) / 40 / n,
+        "local_reparameterization": lambda n: np.sum(of_rows**2, axis=0) / 40 / n,
+    }
+    for estimator, variance in expected.items():
+        for times in (1, 4):
+            found = gradients(estimator, *(np.tile(np.float32(part), [times, 1]) for part in (x, y)), 4000)[:, :4]
+            squares = (found - found.mean(0)) ** 2
+            error = squares.std(0) / np.sqrt(len(squares))
+            exact = variance(40 * times) / SCALE**4
+            assert np.all(np.abs(squares.mean(0) - exact) < 4 * error), (estimator, times)
+    ratio = expected["reparameterization"](160) / expected["flipout"](160)
+    assert np.all(ratio > 10)
+
+
+def gradients(estimator, x, y, num):
+    """The gradients of a batch's mean squared error, scaled, in `num` independent calls of a layer, `[num, p]`."""
+    layer, *_ = linear_layer(KITS[0], estimator=estimator)
     weights = layer.trainable_variables[0]
+    weights.assign(vector(layer, MEANS, SPREAD))
 
     def gradient(seed):
         with tf.GradientTape() as tape:
-            outputs = ESTIMATORS[layer.get_config()["estimator"]](layer, layer.posterior(), tf.constant(x), seed)
+            outputs = ESTIMATORS[estimator](layer, layer.posterior(), tf.constant(x), seed)
             loss = tf.reduce_mean((outputs - y) ** 2) / (2 * SCALE**2)
         return tf.convert_to_tensor(tape.gradient(loss, weights))
 
