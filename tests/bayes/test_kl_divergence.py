@@ -133,6 +133,18 @@ def test_a_family_is_a_learned_prior(kit, tmp_path):
 
 
 @mainly(keras)
+def test_shared_parameters_and_a_learned_prior_are_trained_together(kit):
+    head = kit.heads.Normal(1, shared="scale", activity_regularizer=nllfit.KLDivergence(nllfit.Family("Normal", 1)))
+    model = kit.keras.Sequential([kit.keras.layers.Dense(1), head])
+    model(X)
+    assert [weight.shape for weight in model.trainable_variables] == [(5, 1), (1,), (1,), (2,)]
+    before = model.get_weights()
+    model.compile(kit.keras.optimizers.SGD(0.1), kit.loss)
+    by_keras(model, X, X[:, :1], batch_size=64)
+    assert all(np.any(a != b) for a, b in zip(model.get_weights(), before, strict=True))
+
+
+@mainly(keras)
 def test_a_model_is_a_prior_with_trained_weights(kit, tmp_path):
     layers = kit.keras.layers
     prior = kit.keras.Sequential([layers.Input((1,)), layers.Dense(4), kit.heads.Normal(2)])

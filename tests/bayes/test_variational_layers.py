@@ -12,7 +12,7 @@ from nllfit import keras3
 from nllfit.bayes import variational_classes
 from nllfit.bayes.estimators import ESTIMATORS
 from tests.bayes.test_laplace import PRIOR, SCALE, closed_form, compiled, line
-from tests.keras_versions import KITS, in_turn, mainly
+from tests.keras_versions import KITS, by_keras, in_turn, mainly
 
 tfd = tfp.distributions
 LAYERS = {KITS[0]: nllfit.layers, KITS[1]: keras3.layers}
@@ -62,6 +62,36 @@ def test_weights_without_spread_give_keras_own_layer(kit, base):
     plain.set_weights(weights)
     layer.set_weights([vector(layer, np.concatenate([np.ravel(w) for w in weights]), 1e-6), *layer.get_weights()[1:]])
     np.testing.assert_allclose(layer(inputs), plain(inputs), atol=1e-4)
+
+
+@pytest.mark.parametrize(("kit", "base"), in_turn(CASES, ["Conv2D", "Conv1DTranspose", "Conv3DTranspose"]))
+def test_a_layer_computes_with_drawn_weights_and_trains(kit, base):
+    """The cases of TFP's `conv_variational_test`: the output of a draw, the loss, a copy, other draws, a step."""
+    layer, inputs = made(kit, base, estimator="reparameterization", seed=1)
+    assert layer.losses == []
+    outputs, plain = layer(inputs), getattr(kit.keras.layers, base)(**CASES[base][0])
+    (loss,) = layer.losses
+    np.testing.assert_allclose(loss, 0.1 * layer.kl_divergence(), rtol=1e-6)
+    assert np.mean(layer(inputs) != outputs) > 0.3  # an activation may be 0 in many places
+    seed = tf.constant([1, 2])
+    plain(inputs)
+    drawn = layer.posterior().sample(seed=seed).numpy()
+    shapes = [weight.shape for weight in plain.get_weights()]
+    parts = np.split(drawn, np.cumsum([np.prod(shape) for shape in shapes])[:-1])
+    plain.set_weights([part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)])
+    by_layer = ESTIMATORS["reparameterization"](layer, layer.posterior(), tf.constant(inputs), seed)
+    np.testing.assert_allclose(by_layer, plain(inputs), rtol=1e-5, atol=1e-5)
+    copies = [type(layer).from_config(layer.get_config() | {"seed": seed}) for seed in (1, 2)]
+    for copy in copies:
+        copy(inputs)
+        copy.set_weights(layer.get_weights()[:1] + copy.get_weights()[1:])
+    assert copies[0].get_config() == layer.get_config()
+    assert np.mean(copies[0](inputs) != copies[1](inputs)) > 0.3
+    model = kit.keras.Sequential([layer])
+    model.compile("sgd", "mse")
+    before = layer.get_weights()[0]
+    by_keras(model, inputs, np.ones(outputs.shape))
+    assert np.mean(layer.get_weights()[0] != before) > 0.5
 
 
 def many(layer, row, estimator, num=2000):
@@ -325,8 +355,9 @@ def linear_layer_with(kit, prior):
 def test_a_family_as_prior_is_learned(kit):
     """Empirical Bayes: if the loss is only the divergence, the prior becomes the posterior."""
     layer, _ = linear_layer_with(kit, nllfit.Family("Normal"))
-    assert len(layer.trainable_variables) == 2
-    prior = layer.trainable_variables[1]
+    posterior, prior = layer.trainable_variables
+    assert "posterior" in posterior.name
+    assert "prior" in prior.name
 
     @tf.function
     def train():
