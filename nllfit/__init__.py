@@ -2,7 +2,7 @@
 
 import nllfit.versions as _versions  # noqa: F401 - first, because it explains errors of the others
 from nllfit import calibration, equivalence, heads, layers, losses, metrics, survival_scores
-from nllfit.bayes import KLDivergence, Laplace, laplace
+from nllfit.bayes import KLDivergence
 from nllfit.calibration import (
     Conformalized,
     Recalibrated,
@@ -39,6 +39,7 @@ from nllfit.families import (
 )
 from nllfit.inference import Coefficients, standard_errors
 from nllfit.initialization import initialize
+from nllfit.laplace_posterior import Laplace, laplace
 from nllfit.losses import negative_log_likelihood
 from nllfit.prediction import predict_distribution
 from nllfit.quantiles import cdf, interval, quantile, survival

@@ -4,7 +4,6 @@ import concurrent.futures
 import json
 import os
 import pathlib
-import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -22,11 +21,12 @@ from nllfit.families.law import law_of
 from nllfit.families.layer import Head
 from nllfit.outputs import output_like
 from nllfit.prediction import check_same_family, joined_origins, mixture_of_origins, origin_of
+from nllfit.saved_models import load_model, new_folder
 from nllfit.training import fit
 
 tfd = tfp.distributions
 
-__all__ = ["Ensemble", "load_model", "new_folder"]
+__all__ = ["Ensemble"]
 
 _CONFIG = "ensemble.json"
 
@@ -189,25 +189,6 @@ class Ensemble:
         return cls([load_model(path) for path in files], **(json.loads(config.read_text()) if config.exists() else {}))
 
 
-def new_folder(folder: str | os.PathLike) -> pathlib.Path:
-    """The folder, created if it does not exist; a `ValueError` if it is not empty."""
-    folder = pathlib.Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"`folder` {folder} holds something already: name a new folder.")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def load_model(path: pathlib.Path) -> Model:
-    """The model in a `.keras` file of either Keras version, in safe mode; a `ValueError` if the file is damaged."""
-    try:
-        return _keras_of_file(path).models.load_model(path)
-    except (KeyError, OSError, RuntimeError, json.JSONDecodeError, UnicodeDecodeError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path} is not a complete .keras file: save it again. ({type(error).__name__}: {error})"
-        ) from error
-
-
 def _with_weights(model, x):
     """The model, built now: if threads built it, they would share one generator in a random order."""
     adapter_of(model)  # raises a `TypeError` unless it is a model
@@ -222,16 +203,3 @@ def _with_weights(model, x):
 def _families(model):
     """The families of the heads among a model's layers."""
     return [layer.family for layer in adapter_of(model).layers if isinstance(layer, Head)]
-
-
-def _keras_of_file(path):
-    """The Keras version that wrote a file, with its heads registered."""
-    with zipfile.ZipFile(path) as archive:
-        version = json.loads(archive.read("metadata.json"))["keras_version"]
-    if version.startswith("2."):
-        return tf_keras
-    import keras
-
-    import nllfit.keras3  # noqa: F401 - registers its heads
-
-    return keras

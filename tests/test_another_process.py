@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import nllfit
-from nllfit import Ensemble, TemperatureScaled, predict_distribution
+from nllfit import Ensemble, Laplace, TemperatureScaled, predict_distribution
+from nllfit.bayes.posterior import Posterior
 from tests.cases import CASES
 from tests.families.test_own import build, own_module
 from tests.heads import all_heads, inputs, make_model, outcomes
@@ -103,7 +104,7 @@ for folder in sys.argv[2:]:
 """
 
 
-KINDS = "Conformalized", "Recalibrated", "TemperatureScaled", "Ensemble"
+KINDS = "Conformalized", "Recalibrated", "TemperatureScaled", "Ensemble", "Laplace"
 
 
 def calibrated(kit, x, kind):
@@ -117,6 +118,8 @@ def calibrated(kit, x, kind):
         return Ensemble([model(kit.heads.Mixture("Normal", 2, 2)) for _ in range(2)])
     if kind == "TemperatureScaled":
         return TemperatureScaled(Ensemble([model(kit.heads.Categorical(3)) for _ in range(2)]), 1.7)
+    if kind == "Laplace":
+        return Laplace(model(kit.heads.Poisson()), [0, 1], Posterior(np.arange(4) / 4, np.eye(4), 1.0, -9.0))
     y = np.random.default_rng(1).normal(size=[20, 2]).astype("float32")
     normal = nllfit.conformalize(model(kit.heads.Normal(2)), x, y, levels=(0.5, 0.9))
     return normal if kind == "Conformalized" else nllfit.recalibrate(normal, x, y)

@@ -41,6 +41,7 @@ AREAS = {  # the part of the package that a name of `nllfit` comes from, and the
     "scores": "Evaluation",
     "evaluation": "Evaluation",
     "bayes": "Latent variables and uncertain weights",
+    "laplace_posterior": "Latent variables and uncertain weights",
     "ensembles": "Calibration and ensembles",
     "calibration": "Calibration and ensembles",
     "inference": "Regression",

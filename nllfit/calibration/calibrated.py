@@ -12,7 +12,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model
 from nllfit.adapters.tensorflow import mask_of, with_mask
-from nllfit.ensembles import Ensemble, load_model, new_folder
+from nllfit.ensembles import Ensemble
 from nllfit.evaluation.class_probabilities import class_log_probs
 from nllfit.evaluation.predicted_rows import PredictedRows, predicted_rows
 from nllfit.families.discreteness import is_discrete
@@ -20,8 +20,10 @@ from nllfit.families.inflated_distribution import InflatedDistribution
 from nllfit.families.law import law_of
 from nllfit.families.support_checks import checked
 from nllfit.families.tfp_classes import INDEPENDENT
+from nllfit.laplace_posterior import Laplace
 from nllfit.outputs import as_distribution, output_like
 from nllfit.prediction import predict_distribution
+from nllfit.saved_models import load_model, new_folder
 
 __all__ = ["Calibrated", "real_elements", "rows_for_calibration", "with_event_of"]
 
@@ -36,7 +38,7 @@ class Calibrated(abc.ABC):
     `distribution`.
 
     Attributes:
-      model: a Keras 2 or Keras 3 model that ends in one head, an `Ensemble`, or another calibrated model.
+      model: a Keras 2 or Keras 3 model that ends in one head, an `Ensemble`, a `Laplace`, or another calibrated model.
     """
 
     def __init__(self, model: Any):
@@ -95,8 +97,8 @@ class Calibrated(abc.ABC):
 def _model_in(folder):
     if (folder / "model.keras").exists():
         return load_model(folder / "model.keras")
-    inner = folder / "model"
-    return Calibrated.load(inner) if (inner / _MAP).exists() else Ensemble.load(inner)
+    inner, loads = folder / "model", {_MAP: Calibrated.load, Laplace.file: Laplace.load}
+    return next((load for file, load in loads.items() if (inner / file).exists()), Ensemble.load)(inner)
 
 
 def rows_for_calibration(model: Model, x: Any, y: ArrayLike | None, batch_size: int) -> PredictedRows:

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 from tensorflow_probability import distributions as tfd
 
-from nllfit.ensembles import new_folder
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.keras3 import heads
+from nllfit.saved_models import new_folder
 from nllfit.tabular.classes import Classes
 from nllfit.tabular.columns import Column, Columns
 from nllfit.tabular.forest import Forest

@@ -197,6 +197,27 @@ def test_a_laplace_posterior_can_be_evaluated_and_calibrated(kit):
     assert predict_distribution(conformalized, x).event_shape == [1]
 
 
+@each_keras
+def test_a_laplace_posterior_is_saved_within_a_calibrated_model(kit, tmp_path):
+    x, y, _ = line()
+    posterior = nllfit.laplace(hidden(kit, 2, kit.heads.Normal()), x, y)
+    nllfit.conformalize(posterior, x[:20], y[:20]).save(tmp_path / "a")
+    loaded = nllfit.Conformalized.load(tmp_path / "a")
+    np.testing.assert_array_equal(loaded.model.covariance, posterior.covariance)
+    assert (loaded.model.prior_scale, loaded.model.log_evidence) == (1.0, posterior.log_evidence)
+    predicted, again = (predict_distribution(p, x).stddev() for p in (posterior, loaded.model))
+    np.testing.assert_array_equal(again, predicted)
+    inner = tmp_path / "a" / "model"
+    with pytest.raises(ValueError, match="holds something already"):
+        posterior.save(inner)
+    assert nllfit.Laplace.load(inner).model.count_params() == posterior.model.count_params()
+    (inner / "laplace.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"has no complete laplace.npz: name a folder that `save` wrote"):
+        nllfit.Laplace.load(inner)
+    with pytest.raises(ValueError, match=r"has no complete laplace.npz"):
+        nllfit.Laplace.load(tmp_path / "nowhere")
+
+
 @mainly(tf_keras)
 def test_the_last_weights_include_all_layers_before_the_head(kit):
     layers = kit.keras.layers

@@ -2,6 +2,9 @@
 
 import math
 import numbers
+import os
+import pathlib
+import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,12 +26,14 @@ from nllfit.inference.arguments import check_size, checked
 from nllfit.inference.names import leading_to
 from nllfit.outputs import output_like
 from nllfit.prediction import origin_of
+from nllfit.saved_models import load_model, new_folder
 from nllfit.training.arguments import check_trainable
 from nllfit.training.loss_surface import flat_weights, set_weights, surface_over
 
 __all__ = ["Laplace", "laplace"]
 
 _EVIDENCE = "marginal likelihood"
+_NUMBERS = "mean", "covariance", "prior_scale", "log_evidence"
 
 
 class Laplace:
@@ -41,7 +46,7 @@ class Laplace:
 
     The integral is a sum over at most 100 points: Gauss-Hermite's for heads of up to four numbers, else random ones,
     the same in every call. `predict_distribution`, `evaluate` and all of `nllfit.calibration` take a `Laplace` like a
-    model. Its model must keep its weights.
+    model. Its model must keep its weights. `save(folder)` writes it, and `Laplace.load(folder)` reads it.
 
     Attributes:
       model: the model, unchanged.
@@ -51,10 +56,13 @@ class Laplace:
       log_evidence: the log marginal likelihood of the data, in nats.
     """
 
-    def __init__(self, model: Model, weights: Sequence, posterior: Posterior):
+    file = "laplace.npz"  # in the folder that `save` writes
+
+    def __init__(self, model: Model, places: Sequence[int], posterior: Posterior):
         self.model, self.mean, self.covariance = model, posterior.mean, posterior.covariance
         self.prior_scale, self.log_evidence = posterior.prior_scale, posterior.log_evidence
-        self._weights = [variable_of(weight) for weight in weights]
+        self._places = tuple(map(int, places))  # of the chosen weights, among the model's trainable variables
+        self._weights = [variable_of(model.trainable_variables[place]) for place in self._places]
         self._program = tf.function(self._posterior_of_numbers, autograph=False)
 
     def __call__(self, x: Any, training: bool = False) -> Any:
@@ -74,6 +82,36 @@ class Laplace:
         means, roots = (tf.concat(part, 0) for part in zip(*parts, strict=True))
         mask = None if masks[0] is None else tf.concat(masks, 0)
         return with_mask(mixture_over(origin.family, origin.shared, means, roots), mask)
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Writes the model and the posterior to a new or empty folder.
+
+        Raises:
+          ValueError: if the folder is not empty.
+        """
+        folder = new_folder(folder)
+        numbers = {name: getattr(self, name) for name in _NUMBERS}
+        np.savez(folder / self.file, places=self._places, **numbers)
+        self.model.save(folder / "model.keras")
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> "Laplace":
+        """Reads what `save` wrote, in any process and in Keras's safe mode, which runs no code from a file.
+
+        Raises:
+          ValueError: if the folder does not exist, or a file in it is missing or damaged.
+        """
+        folder = pathlib.Path(folder)
+        try:
+            with np.load(folder / cls.file, allow_pickle=False) as file:
+                mean, covariance, *scalars = (file[name] for name in _NUMBERS)
+                places = file["places"]
+            posterior = Posterior(mean, covariance, *map(float, scalars))
+        except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
+            raise ValueError(
+                f"`folder` {folder} has no complete {cls.file}: name a folder that `save` wrote."
+            ) from None
+        return cls(load_model(folder / "model.keras"), places, posterior)
 
     def _numbers(self, x):
         x = tf.nest.map_structure(tf.convert_to_tensor, x)
@@ -151,7 +189,7 @@ def laplace(
             posterior = objective.at_the_weights() if layers == "all" else objective.at_the_maximum()
         finally:
             set_weights(model, before)
-    return Laplace(model, weights, posterior)
+    return Laplace(model, places, posterior)
 
 
 def _check_options(layers, prior_scale):

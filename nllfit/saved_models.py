@@ -1,0 +1,44 @@
+"""Files of models: `.keras` files of either Keras version, and folders that hold several files."""
+
+import json
+import os
+import pathlib
+import zipfile
+
+import tf_keras
+
+from nllfit.adapters import Model
+
+__all__ = ["load_model", "new_folder"]
+
+
+def new_folder(folder: str | os.PathLike) -> pathlib.Path:
+    """The folder, created if it does not exist; a `ValueError` if it is not empty."""
+    folder = pathlib.Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"`folder` {folder} holds something already: name a new folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def load_model(path: pathlib.Path) -> Model:
+    """The model in a `.keras` file of either Keras version, in safe mode; a `ValueError` if the file is damaged."""
+    try:
+        return _keras_of_file(path).models.load_model(path)
+    except (KeyError, OSError, RuntimeError, json.JSONDecodeError, UnicodeDecodeError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} is not a complete .keras file: save it again. ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _keras_of_file(path):
+    """The Keras version that wrote a file, with its heads registered."""
+    with zipfile.ZipFile(path) as archive:
+        version = json.loads(archive.read("metadata.json"))["keras_version"]
+    if version.startswith("2."):
+        return tf_keras
+    import keras
+
+    import nllfit.keras3  # noqa: F401 - registers its heads
+
+    return keras
