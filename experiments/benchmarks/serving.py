@@ -1,0 +1,178 @@
+"""Does a served model answer as the model did, for each head, where `nllfit` is not installed; and how fast?
+
+    python -m experiments.benchmarks.serving
+
+For each named head, a small network is written in three forms:
+
+- `SavedModel` by the `ExportArchive` of its Keras: the mean, the 90% interval and the log-likelihood of an outcome;
+- `.keras` by `model.save`, which is loaded again in safe mode, where `nllfit` is installed;
+- TensorFlow Lite: the mean.
+
+Another process, which cannot import `nllfit`, TensorFlow Probability or Keras, loads the SavedModels and answers for 1
+and for 1000 rows. The table has the largest difference to the answers of the model, relative to the size of the answer,
+and the latency in milliseconds: of the mean, the interval and the log-likelihood together, and of the last layer's
+numbers alone, which a network without a head would return.
+
+Expected: differences of rounding. Heads whose quantiles are found by a search have slower intervals.
+"""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+import nllfit
+from experiments import common
+
+HEADS = {
+    "Bernoulli": ((), [1]),
+    "Beta": ((), [0.3]),
+    "Categorical": ((3,), 2),
+    "Censored": (("Normal",), [0.0, np.inf]),
+    "Gamma": ((), [2.0]),
+    "Hurdle": (("LogNormal",), [0.0]),
+    "Laplace": ((), [2.0]),
+    "LogNormal": ((), [2.0]),
+    "Mixture": (("Normal", 2), [2.0]),
+    "MultivariateNormalTriL": ((2,), [1.0, 2.0]),
+    "NegativeBinomial": ((), [2.0]),
+    "Normal": ((), [2.0]),
+    "OneHotCategorical": ((3,), [0.0, 1.0, 0.0]),
+    "Poisson": ((), [2.0]),
+    "StudentT": ((), [2.0]),
+    "Truncated": (("Normal", 0.0), [2.0]),
+    "ZeroInflated": (("Poisson",), [0.0]),
+}  # the arguments of each head, and an outcome
+WITHOUT_INTERVAL = ("Categorical", "MultivariateNormalTriL", "OneHotCategorical")  # vectors and labels
+ROWS = 1000
+
+LOADER = """
+import json, sys, time
+for name in ("nllfit", "tensorflow_probability", "tf_keras", "keras"):
+    sys.modules[name] = None  # an import of it fails
+import numpy as np, tensorflow as tf
+x, found = np.load(sys.argv[1])["x"], {}
+for folder in sys.argv[2:]:
+    served = tf.saved_model.load(folder)
+    row = {"x": tf.constant(x)}
+    answers = {name: value.numpy().tolist() for name, value in served.signatures["serve"](**row).items()}
+    times = {}
+    for endpoint in ("serve", "numbers"):
+        for rows in (1, len(x)):
+            few, seconds = {"x": tf.constant(x[:rows])}, []
+            for _ in range(20):
+                start = time.perf_counter()
+                served.signatures[endpoint](**few)
+                seconds.append(time.perf_counter() - start)
+            times[f"{endpoint}_{rows}"] = 1000 * sorted(seconds)[10]
+    found[folder] = {"answers": answers, "ms": times}
+print(json.dumps(found))
+"""
+
+
+def built(tools, name):
+    """A model with that head, the model of the numbers before it, inputs, and outcomes."""
+    keras, (arguments, outcome) = tools.keras, HEADS[name]
+    keras.utils.set_random_seed(0)
+    head = getattr(tools.heads, name)(*arguments)
+    layers = [keras.layers.Input((3,)), keras.layers.Dense(8, "tanh"), keras.layers.Dense(head.family.params_size)]
+    numbers = keras.Sequential(layers)
+    x = np.random.default_rng(0).normal(size=[ROWS, 3]).astype("float32")
+    return keras.Sequential([numbers, head]), numbers, x, np.array([outcome], "float32")
+
+
+def answers(tools, model, name, x, outcome):
+    """The mean and the log-likelihood of the outcome in each row, and the 90% interval where there is one."""
+    output, y = model(x), tf.repeat(outcome, tf.shape(x)[0], axis=0)
+    found = {"mean": tf.convert_to_tensor(output)}
+    found["log_likelihood"] = -nllfit.negative_log_likelihood(y, tools.distribution(output))
+    if name not in WITHOUT_INTERVAL:
+        found["low"], found["high"] = nllfit.interval(output, 0.9)
+    return found
+
+
+def export(tools, name, folder):
+    """Writes all forms of a model; returns the answers of the model, and the differences after a load here."""
+    model, numbers, x, outcome = built(tools, name)
+    signature = [tf.TensorSpec([None, 3], tf.float32, name="x")]
+    archive = tools.keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serve", lambda x: answers(tools, model, name, x, outcome), signature)
+    archive.add_endpoint("numbers", lambda x: {"numbers": numbers(x)}, signature)
+    archive.add_endpoint("mean", lambda x: {"mean": tf.convert_to_tensor(model(x))}, signature)
+    archive.write_out(str(folder))
+    expected = {key: value.numpy() for key, value in answers(tools, model, name, tf.constant(x), outcome).items()}
+    file = f"{folder}.keras"
+    model.save(file)
+    loaded = tools.keras.models.load_model(file)
+    again = {key: value.numpy() for key, value in answers(tools, loaded, name, tf.constant(x), outcome).items()}
+    return expected, {".keras": difference(again, expected), "lite": lite(folder, x[:1], expected["mean"][:1])}
+
+
+def lite(folder, x, mean):
+    """The difference of the mean in TensorFlow Lite, or why it cannot be converted."""
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=["mean"])
+    try:
+        interpreter = tf.lite.Interpreter(model_content=converter.convert())
+    except Exception as error:  # the converter raises several types; the table says that it did
+        return type(error).__name__
+    found = interpreter.get_signature_runner("mean")(x=x)["mean"]
+    return difference({"mean": found}, {"mean": mean})
+
+
+def difference(found, expected):
+    """The largest difference of the answers, relative to the largest answer (or 1)."""
+    return max(
+        float(np.abs(np.asarray(found[key]) - value).max() / max(1.0, np.abs(value[np.isfinite(value)]).max()))
+        for key, value in expected.items()
+        if np.isfinite(value).all()
+    )
+
+
+def elsewhere(folders, x, path):
+    """The answers and latencies of the SavedModels in a process that cannot import `nllfit`."""
+    np.savez(path, x=x)
+    command = [sys.executable, "-c", LOADER, str(path), *map(str, folders)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=path.parent)
+    if done.returncode:
+        raise ValueError(f"The process that serves failed: {done.stderr.strip().splitlines()[-1]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measured(tools, names, folder):
+    """The table: a row for each head."""
+    exported = {name: export(tools, name, folder / name) for name in names}
+    _, _, x, _ = built(tools, names[0])
+    served = elsewhere([folder / name for name in names], x, folder / "x.npz")
+    table = {}
+    for name, (expected, here) in exported.items():
+        found = served[str(folder / name)]
+        table[name] = {"SavedModel": difference(found["answers"], expected), **here, **found["ms"]}
+    return table
+
+
+def show(table):
+    """Prints the table."""
+    columns = list(next(iter(table.values())))
+    print(f"{'':24}" + "".join(f"{column:>14}" for column in columns))
+    for name, row in table.items():
+        cells = (v if isinstance(v, str) else f"{v:.1e}" if c in columns[:3] else f"{v:.2f}" for c, v in row.items())
+        print(f"{name:24}" + "".join(f"{cell:>14}" for cell in cells))
+
+
+def main(argv=None):
+    """Runs the benchmark; returns the table."""
+    parser = common.parser(__doc__, "benchmarks.serving")
+    parser.add_argument("--heads", nargs="+", choices=list(HEADS), default=list(HEADS), help="(default: all)")
+    arguments = common.checked(parser.parse_args(argv))
+    with common.run_folder(arguments) as folder:
+        table = measured(common.toolkit(arguments.keras), arguments.heads, folder / "unfinished")
+        common.write_json(folder / "metrics.json", table)
+    show(table)
+    return table
+
+
+if __name__ == "__main__":
+    common.run(main)

@@ -1,0 +1,139 @@
+"""How do time and memory grow with the data and with the model?
+
+    python -m experiments.benchmarks.sizes
+
+One number at a time grows by factors of ten, in a fresh process for each value: the rows, the columns, the classes, the
+components of a mixture, the elements of an outcome, and the rows of a batch that holds all rows. Each process trains
+two epochs with `nllfit.fit`, then evaluates and predicts. `--only rows columns` measures some of them.
+
+The table has the seconds of the first epoch (with tracing, and compilation by XLA), of the second epoch, of
+`nllfit.evaluate` and of `nllfit.predict_distribution`; the memory at its highest, less that of the imports; and the
+slope of the second epoch: the exponent `b` of `seconds = a * size ** b` between this size and the one before.
+
+Expected: slopes of at most 1, and memory that is a few times that of the arrays.
+"""
+
+import json
+import math
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+import nllfit
+from experiments import common
+
+SIZES = {
+    "rows": (10_000, 100_000, 1_000_000, 10_000_000),
+    "columns": (10, 100, 1_000, 10_000),
+    "classes": (10, 100, 1_000),
+    "components": (1, 10, 100),
+    "event": (1, 10, 100, 1_000, 10_000),
+    "batch": (1_000, 10_000, 100_000, 1_000_000),
+}
+USUAL = {"rows": 2_000, "columns": 8, "classes": 0, "components": 0, "event": 1, "batch": 0}
+COLUMNS = ("first", "second", "evaluate", "predict", "MB")
+
+
+def data(rows, columns, classes, event):
+    """Random inputs, and outcomes that are class labels or numbers."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal([rows, columns], "float32")
+    y = rng.integers(classes, size=rows) if classes else rng.standard_normal([rows, event], "float32")
+    return x, y
+
+
+def head(heads, classes, components, event):
+    """The head for such outcomes."""
+    if classes:
+        return heads.Categorical(classes)
+    return heads.Mixture("Normal", components, event) if components else heads.Normal(event)
+
+
+def measured(tools, what, size):
+    """Seconds and megabytes of one job, whose number `what` is `size`."""
+    number = {**USUAL, what: size}
+    batch = number.pop("batch")
+    if batch:
+        number["rows"] = batch
+    rows, columns, classes, components, event = number.values()
+    x, y = data(rows, columns, classes, event)
+    last, layers = head(tools.heads, classes, components, event), tools.keras.layers
+    model = tools.keras.Sequential(
+        [layers.Input((columns,)), layers.Dense(16, "relu"), layers.Dense(last.family.params_size), last]
+    )
+    model.compile("adam", tools.loss)
+    before, seconds = _megabytes(), []
+    fit = {"batch_size": batch or min(1024, rows), "epochs": 1, "verbose": 0}
+    for work in (
+        lambda: nllfit.fit(model, x, y, **fit),
+        lambda: nllfit.fit(model, x, y, **fit),
+        lambda: nllfit.evaluate(model, x, y),
+        lambda: nllfit.predict_distribution(model, x),
+    ):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return dict(zip(COLUMNS, [*seconds, _megabytes() - before], strict=True))
+
+
+def _megabytes():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def in_a_process(arguments, what, size):
+    """`measured` in a fresh process; a job that fails, as for lack of memory, has the message as its result."""
+    command = [sys.executable, "-m", "experiments.benchmarks.sizes", "--keras", str(arguments.keras)]
+    done = subprocess.run([*command, "--job", what, str(size)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        return {"failed": (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def show(metrics):
+    """Prints the table."""
+    print(f"\n{'':12}{'size':>12}" + "".join(f"{name:>10}" for name in COLUMNS) + f"{'slope':>8}")
+    for what, found in metrics.items():
+        before = None
+        for size, row in found.items():
+            if "failed" in row:
+                print(f"{what:12}{size:>12}  failed: {row['failed']}")
+                continue
+            slope = ""
+            if before:
+                slope = f"{math.log(row['second'] / before[1]) / math.log(int(size) / before[0]):.2f}"
+            before = int(size), row["second"]
+            numbers = "".join(f"{row[name]:10.2f}" for name in COLUMNS[:-1]) + f"{row['MB']:10.0f}"
+            print(f"{what:12}{size:>12}{numbers}{slope:>8}")
+
+
+def main(argv=None):
+    """Runs the jobs, each in a process of its own; returns the metrics."""
+    parser = common.parser(__doc__, "benchmarks.sizes")
+    parser.add_argument("--only", nargs="+", choices=list(SIZES), default=list(SIZES), help="(default: all)")
+    parser.add_argument("--most", type=int, default=10_000_000, help="the largest size (default: %(default)s)")
+    parser.add_argument("--job", nargs=2, metavar=("WHAT", "SIZE"), help="measure this in the present process")
+    arguments = common.checked(parser.parse_args(argv), most=1)
+    if arguments.job:
+        what, size = arguments.job
+        if what not in SIZES:
+            raise ValueError(f"--job {what} is unknown: give one of {', '.join(SIZES)}.")
+        print(json.dumps(measured(common.toolkit(arguments.keras), what, int(size))))
+        return None
+    with common.run_folder(arguments) as folder:
+        metrics = {}
+        for what in arguments.only:
+            sizes = [size for size in SIZES[what] if size <= arguments.most]
+            kept = folder / "unfinished" / f"{what}.json"
+            metrics[what] = common.kept(
+                kept, lambda what=what, sizes=sizes: {str(size): in_a_process(arguments, what, size) for size in sizes}
+            )
+        common.write_json(folder / "metrics.json", metrics)
+    show(metrics)
+    return metrics
+
+
+if __name__ == "__main__":
+    common.run(main)

@@ -1,0 +1,21 @@
+"""The benchmark of served models."""
+
+import numpy as np
+import pytest
+
+from experiments.benchmarks import serving
+
+
+@pytest.mark.thorough
+def test_a_served_head_answers_as_its_model_where_nllfit_is_not_installed(tmp_path, capsys):
+    table = serving.main(["--heads", "Gamma", "--keras", "3", "--out", str(tmp_path / "run")])
+    row = table["Gamma"]
+    assert row["SavedModel"] < 1e-5
+    assert row[".keras"] == 0
+    assert row["serve_1000"] > 0
+    assert "Gamma" in capsys.readouterr().out
+
+
+def test_a_wrong_answer_is_seen():
+    expected = {"mean": np.array([1.0, 4.0])}
+    assert serving.difference({"mean": [1.0, 3.0]}, expected) == 0.25

@@ -1,0 +1,23 @@
+"""The benchmark of growing sizes."""
+
+import pytest
+
+from experiments import common
+from experiments.benchmarks import sizes
+
+
+@pytest.mark.parametrize(
+    "what", [pytest.param(name, marks=() if name == "components" else pytest.mark.thorough) for name in sizes.SIZES]
+)
+def test_each_number_can_grow(what):
+    found = sizes.measured(common.toolkit(3), what, 2)
+    assert list(found) == list(sizes.COLUMNS)
+    assert min(found.values()) >= 0
+
+
+def test_the_slope_is_the_exponent_of_growth(capsys):
+    row = dict.fromkeys(sizes.COLUMNS, 1.0)
+    sizes.show({"rows": {"10": row, "100": row | {"second": 10.0}, "1000": {"failed": "no memory"}}})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2].endswith("1.00")
+    assert "no memory" in lines[-1]
