@@ -85,7 +85,8 @@ def is_plain(model: Model) -> bool:
 def _functional(keras: types.ModuleType) -> type:
     """The class of a graph of layers, which has no public name in either Keras."""
     inputs = keras.Input([1], name="inputs")
-    return type(keras.Model(inputs, inputs, name="functional"))
+    outputs = keras.layers.Identity(name="outputs")(inputs)  # Keras 3.12 refuses a model without a layer
+    return type(keras.Model(inputs, outputs, name="functional"))
 
 
 def is_keras_code(function: Callable) -> bool:
