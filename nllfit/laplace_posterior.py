@@ -39,14 +39,14 @@ _NUMBERS = "mean", "covariance", "prior_scale", "log_evidence"
 class Laplace:
     """A model whose weights have a Normal posterior, called like the model itself; `nllfit.laplace` makes it.
 
-    The numbers `f(x)` that the head takes are expanded to first order in the weights around the model's `w`, with
-    Jacobian `J(x)`. So they are Normal, and the predicted distribution is the mixture over them:
+    The head's inputs `f(x)` are expanded to first order in the weights around the model's weights `w`, with Jacobian
+    `J(x)`. So they have a Normal distribution, and the predicted distribution is the mixture over them:
 
         p(y | x) = integral p(y | u) Normal(u; f(x) + J(x) (mean - w), J(x) covariance J(x)') du
 
-    The integral is a sum over at most 100 points: Gauss-Hermite's for heads of up to four numbers, else random ones,
-    the same in every call. `predict_distribution`, `evaluate` and all of `nllfit.calibration` take a `Laplace` like a
-    model. Its model must keep its weights. `save(folder)` writes it, and `Laplace.load(folder)` reads it.
+    The integral is a sum over at most 100 points: Gauss-Hermite points for heads with up to four inputs, else random
+    points, the same in every call. `predict_distribution`, `evaluate` and all of `nllfit.calibration` take a `Laplace`
+    like a model. Do not change the weights of its model. `save(folder)` writes it, and `Laplace.load(folder)` reads it.
 
     Attributes:
       model: the model, unchanged.
@@ -116,10 +116,10 @@ class Laplace:
     def _numbers(self, x):
         x = tf.nest.map_structure(tf.convert_to_tensor, x)
         specs = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x)
-        return trace(self._program, specs)(x)  # of which TensorFlow does not warn
+        return trace(self._program, specs)(x)  # TensorFlow does not warn of retracing
 
     def _posterior_of_numbers(self, x):
-        """The mean of the head's numbers, `[*batch, d]`, and a root of their covariance, `[*batch, d, d]`."""
+        """The mean of the head's inputs, `[*batch, d]`, and a square root of their covariance, `[*batch, d, d]`."""
         with tf.GradientTape(persistent=True) as tape:
             params = origin_of(self.model(x, training=False)).params
         lines = tf.cast(derivatives(tape, params, self._weights), tf.float64)
@@ -140,28 +140,30 @@ def laplace(
 ) -> Laplace:
     """The posterior of a trained network's weights by Laplace's approximation: Normal, from the curvature of the loss.
 
-    Each weight has the prior `Normal(0, s)`. With `F` the Fisher information of the rows' outcomes about the weights,
-    the posterior is `Normal(mean, inv(F + I / s^2))`. For the last layer, the mean is the posterior's maximum, which
-    Newton's method finds from the model's weights. For a whole network, the mean is its weights. They are the maximum
-    if each weight was trained with the regularizer `L2(1 / (2 n s^2))`, because a prior is a loss.
+    Each weight has the prior `Normal(0, s)`. With `F` the Fisher information of the outcomes about the weights, the
+    posterior is `Normal(mean, inv(F + I / s^2))`. With `layers="last"`, the mean is the posterior's maximum, which
+    Newton's method finds from the model's weights. With `layers="all"`, the mean is the model's weights. They are the
+    maximum if each weight was trained with the regularizer `L2(1 / (2 n s^2))`, which is the negative log prior divided
+    by `n`.
 
-    Posterior, evidence and predictions are exact for a model that is linear in the weights under a `Normal` head of
-    fixed scale. What a head shares over its inputs is taken for known.
+    Posterior, evidence and predictions are exact for a `Normal` head of fixed scale whose mean is linear in the
+    weights. Parameters that a head shares over its inputs are treated as known.
 
     Args:
-      model: a compiled model of either Keras, trained, that ends in one head.
+      model: a compiled and trained model of either Keras version that ends in one head.
       x, y: the arrays that it was trained on.
-      layers: `"last"` for the weights of the layer before the head, or of those whose sum is given to it; `"all"` for
-        all trainable weights. At most 2000 numbers.
-      prior_scale: `s`, positive; or `"marginal likelihood"` for the one that maximises the evidence.
-      sample_weight: how often each row counts, `[n]`, as it was trained.
+      layers: `"last"` for the weights of the layer before the head, or of the layers whose outputs are added before it;
+        `"all"` for all trainable weights. At most 2000 weights.
+      prior_scale: `s`, a positive number; or `"marginal likelihood"` for the scale that maximises the evidence.
+      sample_weight: how often each row counts, `[n]`, as in the training.
 
     Returns:
-      A `Laplace`, to be called, scored and calibrated like the model.
+      A `Laplace`, which can be called, scored and calibrated like the model.
 
     Raises:
-      TypeError, ValueError: for a model or data that `standard_errors` would not take; for another `layers` or
-        `prior_scale`; if the posterior has no maximum at the weights, or the evidence none between 1e-5 and 1e5.
+      TypeError, ValueError: for a model or data that `standard_errors` does not accept; for an invalid `layers` or
+        `prior_scale`; if no maximum of the posterior is found near the weights, or no maximum of the evidence between
+        1e-5 and 1e5.
 
     Example:
       >>> import tf_keras
@@ -201,13 +203,13 @@ def _check_options(layers, prior_scale):
 
 
 def _weights_without_shared(model):
-    """All trainable weights but those that heads share over their inputs."""
+    """All trainable weights except the parameters that heads share over their inputs."""
     shared = [layer._shared for layer in adapter_of(model).layers if isinstance(layer, Head)]
     return [weight for weight in model.trainable_variables if not any(weight is other for other in shared)]
 
 
 def _last_weights(model):
-    """The trainable weights of the last layers that have any, the head's own left out."""
+    """The trainable weights of the last layers that have any, without those of the head."""
     adapter = adapter_of(model)
     *_, head = [layer for layer in adapter.layers if isinstance(layer, Head)]
     layers = _last_layers(head, adapter.layers, adapter.keras) or [_leaf(adapter.layers, adapter.keras)]
@@ -215,7 +217,7 @@ def _last_weights(model):
 
 
 def _last_layers(layer, layers, keras):
-    """The next layers with trainable weights on each way back from a layer, as far as a graph of layers tells."""
+    """The nearest layers with trainable weights on each path back from a layer of a functional model."""
     found = []
     for before in leading_to(layer, layers, keras.layers.Add):
         if before is not None and before.trainable_weights:
@@ -226,7 +228,7 @@ def _last_layers(layer, layers, keras):
 
 
 def _leaf(layers, keras):
-    """The last of some layers with trainable weights, without models and heads."""
+    """The last layer with trainable weights that is neither a model nor a head."""
     found = [part for part in layers if part.trainable_weights and not isinstance(part, (Head, keras.Model))]
     return found[-1] if found else None
 

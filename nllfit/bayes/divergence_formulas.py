@@ -1,4 +1,4 @@
-"""Divergence: how far one distribution is from another, in closed form where TFP has one, else from draws."""
+"""The divergence of one distribution from another, in closed form if TFP has one, else estimated from draws."""
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
@@ -11,7 +11,7 @@ __all__ = ["check_comparable", "estimated_divergence", "exact_divergence", "in_d
 
 
 def exact_divergence(q: tfd.Distribution, p: tfd.Distribution) -> tf.Tensor | None:
-    """`KL(q || p)` in nats, `[*batch]`, where TFP knows the pair of classes; else None."""
+    """`KL(q || p)` in nats, `[*batch]`, if TFP knows the pair of classes; else None."""
     for first, second in ((q, p), (_as_normal_vector(q), _as_normal_vector(p))):
         try:
             return tfd.kl_divergence(first, second)
@@ -26,7 +26,7 @@ def estimated_divergence(q: tfd.Distribution, p: tfd.Distribution, draws: tf.Ten
 
 
 def check_comparable(q: tfd.Distribution, p: tfd.Distribution, others: str = "the head's") -> None:
-    """Raises a `ValueError` unless a prior `p` has the event of `q`, and one distribution for all rows or for each."""
+    """Raises a `ValueError` unless a prior `p` has the event shape of `q`, and a batch that broadcasts to its batch."""
     if not p.event_shape.is_compatible_with(q.event_shape):
         advice = f"give a prior of outcomes of shape {tuple(q.event_shape)}"
         if (p.batch_shape + p.event_shape)[-q.event_shape.rank :] == q.event_shape:
@@ -48,7 +48,7 @@ def check_comparable(q: tfd.Distribution, p: tfd.Distribution, others: str = "th
 
 
 def in_dtype_of(p: tfd.Distribution, q: tfd.Distribution) -> tfd.Distribution:
-    """`p` itself, or a copy that computes in the dtype of `q`: NumPy's arrays make priors in float64."""
+    """`p`, or a copy that computes in the dtype of `q`, because a prior with NumPy arrays is in float64."""
     if p.dtype == q.dtype or not (p.dtype.is_floating and q.dtype.is_floating):
         return p
     return with_parameters(p, lambda value, _: _cast(value, q.dtype), dtype=q.dtype)
@@ -60,7 +60,7 @@ def _cast(value, dtype):
 
 
 def _as_normal_vector(distribution):
-    """Independent Normals as a vector of them: TFP knows the divergence from other normal vectors only of that."""
+    """Independent Normals as a `MultivariateNormalDiag`, whose divergence from other normal vectors TFP knows."""
     if not (isinstance(distribution, INDEPENDENT) and distribution.event_shape.rank == 1):
         return distribution
     elements = distribution.distribution

@@ -1,4 +1,4 @@
-"""Estimators: how a layer computes with weights that are drawn from a Normal or another distribution."""
+"""Estimators: how a layer draws its weights and computes its outputs with them."""
 
 from typing import Any
 
@@ -17,10 +17,10 @@ def reparameterized(layer: Any, posterior: tfd.Distribution, inputs: Any, seed: 
 
 
 def flipped(layer: Any, posterior: tfd.Distribution, inputs: Any, seed: tf.Tensor) -> tf.Tensor:
-    """One draw of the weights' deviations from their means, with random signs of inputs and outputs for each row.
+    """One draw of the weights' deviations from their means, with random signs for the inputs and outputs of each row.
 
-    The signs make a draw of another matrix for each row, `E * outer(signs of inputs, signs of outputs)`, which has the
-    same distribution as `E` if the weights are independent and symmetric about their means.
+    With the signs, each row sees a different matrix of deviations, `E * outer(signs of inputs, signs of outputs)`. It
+    has the same distribution as `E` if the weights are independent and symmetric about their means.
     """
     seeds = tf.random.experimental.stateless_split(seed, 3)
     means = posterior.mean()
@@ -32,9 +32,9 @@ def flipped(layer: Any, posterior: tfd.Distribution, inputs: Any, seed: tf.Tenso
 
 
 def locally_reparameterized(layer: Any, posterior: tfd.Distribution, inputs: Any, seed: tf.Tensor) -> tf.Tensor:
-    """A draw of each number before the activation, whose Normal distribution follows from that of the weights."""
+    """A draw of each output before the activation; its Normal distribution follows from that of the weights."""
     means, variances = layer.linear(inputs, posterior.mean()), layer.linear(inputs**2, posterior.variance())
-    scales = tf.sqrt(tf.maximum(variances, np.finfo(variances.dtype.as_numpy_dtype).tiny))  # of finite slope at 0
+    scales = tf.sqrt(tf.maximum(variances, np.finfo(variances.dtype.as_numpy_dtype).tiny))  # has a finite slope
     noise = tf.random.stateless_normal(tf.shape(means), seed, dtype=means.dtype)
     return layer.activated(means + scales * noise)
 
@@ -47,7 +47,7 @@ ESTIMATORS = {
 
 
 def check_estimator(estimator: str, posterior: tfd.Distribution) -> None:
-    """Raises a `ValueError` if an estimator is not for weights of this posterior."""
+    """Raises a `ValueError` if an estimator does not support this posterior."""
     if posterior.reparameterization_type != tfd.FULLY_REPARAMETERIZED:
         raise ValueError(
             f"`posterior` is a {posterior.name}, through whose draws no gradient flows: give a family that TFP "
@@ -64,12 +64,12 @@ def check_estimator(estimator: str, posterior: tfd.Distribution) -> None:
 def _signs(tensor, channel_axis, seed):
     """Random signs for each row and channel of `[B, ...]`, the same at all positions.
 
-    Each bit of a random word is a sign: to draw a word for each sign takes ten times as long.
+    Each bit of a random word is a sign, because drawing a word for each sign takes ten times as long.
     """
     channels = tensor.shape[channel_axis]
     words = tf.random.stateless_uniform([tf.shape(tensor)[0], -(-channels // 32)], seed, None, None, tf.int32)
     sizes = [32] * (channels // 32) + [channels % 32] * (channels % 32 > 0)
-    # XLA fuses a broadcast of each word; of a reshaped product it would draw the words again for each element.
+    # XLA fuses a broadcast of each word. With a reshaped product it would draw the words again for each element.
     columns = [tf.broadcast_to(words[:, i : i + 1], [tf.shape(tensor)[0], size]) for i, size in enumerate(sizes)]
     masks = tf.constant(np.resize(np.left_shift(1, np.arange(32)).astype(np.uint32).astype(np.int32), channels))
     is_negative = tf.bitwise.bitwise_and(tf.concat(columns, 1), masks) != 0

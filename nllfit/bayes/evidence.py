@@ -1,4 +1,4 @@
-"""The evidence of a Normal prior: the marginal likelihood of the data, from a likelihood known to second order."""
+"""The evidence of a Normal prior: the marginal likelihood, from a second-order expansion of the log-likelihood."""
 
 import dataclasses
 import functools
@@ -7,13 +7,13 @@ import numpy as np
 
 __all__ = ["Expansion"]
 
-_MIN_SCALE, _MAX_SCALE = 1e-5, 1e5  # of the prior, between which the evidence is maximised
+_MIN_SCALE, _MAX_SCALE = 1e-5, 1e5  # the range of the prior's scale in which the evidence is maximised
 _POINTS, _ZOOMS = 201, 5
 
 
 @dataclasses.dataclass(frozen=True)
 class Expansion:
-    """A negative log-likelihood to second order around weights, under the prior `Normal(0, s)` of each weight.
+    """A second-order expansion of a negative log-likelihood around weights that have the prior `Normal(0, s)` each.
 
     With `g` the gradient, `H` the curvature, and `P = H + I / s^2` the posterior's precision, the posterior is
 
@@ -33,20 +33,20 @@ class Expansion:
     curvature: np.ndarray
 
     @functools.cached_property
-    def _bends_and_axes(self):
-        """The eigenvalues of the curvature, which only rounding and draws make negative, and its eigenvectors."""
+    def _eigenvalues_and_axes(self):
+        """The eigenvectors of the curvature, and its eigenvalues, clipped at 0: rounding can make them negative."""
         bends, axes = np.linalg.eigh((self.curvature + self.curvature.T) / 2)
         return np.maximum(bends, 0.0), axes
 
     def posterior(self, scale: float) -> tuple[np.ndarray, np.ndarray]:
         """The posterior's mean `[q]` and covariance `[q, q]` under a prior of this scale."""
-        bends, axes = self._bends_and_axes
+        bends, axes = self._eigenvalues_and_axes
         covariance = axes / (bends + scale**-2) @ axes.T
         return self.weights - covariance @ (self.gradient + self.weights / scale**2), covariance
 
     def log_evidence(self, scales: np.ndarray) -> np.ndarray:
         """The log evidence under priors of scales `[m]`, `[m]`, in nats."""
-        bends, axes = self._bends_and_axes
+        bends, axes = self._eigenvalues_and_axes
         precision = scales[:, None] ** -2.0
         bent = bends + precision
         slopes = self.gradient @ axes + precision * (self.weights @ axes)
@@ -57,7 +57,7 @@ class Expansion:
         """The scale of the prior that maximises the evidence.
 
         Raises:
-          ValueError: if the evidence goes on rising as the scale goes to 0 or to infinity.
+          ValueError: if the evidence is largest at an end of the range from 1e-5 to 1e5.
         """
         logs = np.linspace(np.log(_MIN_SCALE), np.log(_MAX_SCALE), _POINTS)
         for _ in range(_ZOOMS):

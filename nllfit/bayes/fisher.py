@@ -1,4 +1,4 @@
-"""The log-likelihood of some of a network's weights to second order, with the Fisher information for curvature."""
+"""A second-order expansion of the log-likelihood in some of a network's weights, with the Fisher information."""
 
 import numpy as np
 import tensorflow as tf
@@ -14,38 +14,40 @@ from nllfit.training.loss_surface import assign
 
 __all__ = ["Fisher", "derivatives"]
 
-_BLOCK = 64  # rows whose derivatives are computed at once, each by a pass over all of them
-_DRAWS = 100  # of an outcome, where TFP knows no divergence
+_BLOCK = 64  # rows whose derivatives are computed at once
+_DRAWS = 100  # of an outcome, if TFP has no formula for the divergence
 _SEED = 0, 0
 
 
 class Fisher(Likelihood):
     """The negative log-likelihood of all the data, in nats, with the Fisher information of some of the weights.
 
-    The information is `sum_i J_i' F_i J_i`, with `J_i` the derivatives of the head's numbers `u_i` of row `i` by the
-    weights, and `F_i` the information that an outcome has of these numbers, the Hessian of
-    `KL(p(. | u_i) || p(. | u))` at `u = u_i`. It is never negative. It is the Hessian of the loss if the numbers are
-    linear in the weights and the Hessian by them does not depend on the outcome, as under a Bernoulli, a Categorical, a
-    Poisson and a Normal of fixed scale.
+    The information is `sum_i J_i' F_i J_i`. `J_i` are the derivatives of the head's inputs `u_i` of row `i` with
+    respect to the weights. `F_i` is the information of an outcome about these inputs, the Hessian of `KL(p(. | u_i) ||
+    p(. | u))` at `u = u_i`. The information has no negative eigenvalue. It equals the Hessian of the loss if the inputs
+    are linear in the weights and the Hessian with respect to the inputs does not depend on the outcome, as for a
+    Bernoulli, a Categorical, a Poisson and a Normal of fixed scale.
     """
 
     def __init__(self, model: Model, is_shared: bool = False):
         super().__init__(model, is_shared)
-        self._expansion = tf.function(self._expanded, autograph=False)
+        self._expansion = tf.function(self._second_order, autograph=False)
 
     @property
     def ends(self) -> np.ndarray:
-        """Where in the vector of all trainable weights each variable ends."""
+        """The index after the last element of each variable in the vector of all trainable weights."""
         return np.cumsum([weight.shape.num_elements() for weight in self._weights])
 
-    def expanded(self, w: np.ndarray, chosen: tuple[int, ...]) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
-        """The negative log-likelihood at weights `[p]`, its gradient `[q]`, the information and the Hessian, `[q, q]`.
+    def second_order(self, w: np.ndarray, chosen: tuple[int, ...]) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+        """The negative log-likelihood at weights `[p]`, its gradient `[q]` and two curvatures `[q, q]`.
 
-        The Hessian is that of the loss of numbers that are linear in the weights.
+        The curvatures are the Fisher information and the generalised Gauss-Newton matrix, which is the Hessian without
+        the second derivatives of the network.
 
         Args:
-          w: all trainable weights.
-          chosen: the indices of the trainable variables that the derivatives are by, of `q` numbers in all.
+          w: all trainable weights, `[p]`.
+          chosen: the indices of the trainable variables to differentiate with respect to; they have `q` elements in
+            total.
         """
         position = tf.constant(w, self.dtype)
         program = trace(self._expansion, self._specs, position, chosen)
@@ -56,7 +58,7 @@ class Fisher(Likelihood):
         loss, *derivatives = (np.sum(np.asarray(part, np.float64), 0) for part in zip(*parts, strict=True))
         return float(loss), *derivatives
 
-    def _expanded(self, data, position, chosen):
+    def _second_order(self, data, position, chosen):
         assign(self._weights, position)
         with tf.GradientTape(persistent=True) as tape:
             with tf.GradientTape() as inner:
@@ -79,12 +81,12 @@ class Fisher(Likelihood):
 
 
 def derivatives(tape: tf.GradientTape, params: tf.Tensor, weights: list) -> tf.Tensor:
-    """The derivatives of a head's numbers `[*batch, d]` by weights of `q` numbers in all, `[*batch, d, q]`.
+    """The derivatives `[*batch, d, q]` of a head's inputs `[*batch, d]` with respect to `q` weights.
 
     Args:
-      tape: persistent, which recorded how the numbers follow from the weights.
-      params: the numbers.
-      weights: the variables.
+      tape: a persistent tape that recorded how `params` are computed from the weights.
+      params: the head's inputs.
+      weights: the variables, with `q` elements in total.
     """
     parts = tape.jacobian(params, weights, unconnected_gradients="zero")
     shape = tf.shape(params)
@@ -92,7 +94,7 @@ def derivatives(tape: tf.GradientTape, params: tf.Tensor, weights: list) -> tf.T
 
 
 def _information(origin: Origin) -> tf.Tensor:
-    """The information that one outcome has of a head's numbers `[*batch, d]`, `[*batch, d, d]`."""
+    """The Fisher information of one outcome about a head's inputs `[*batch, d]`, `[*batch, d, d]`."""
     unchecked, params = origin.family.holding({"validate_args": False}), tf.stop_gradient(origin.params)
     with tf.GradientTape(persistent=True) as outer:
         outer.watch(params)
@@ -106,7 +108,7 @@ def _information(origin: Origin) -> tf.Tensor:
 
 
 def _gradients(tape, targets, source):
-    """The gradients of several numbers, on a last axis."""
+    """The gradients of several targets, stacked on a last axis."""
     return tf.stack([tape.gradient(target, source, unconnected_gradients="zero") for target in targets], -1)
 
 

@@ -23,15 +23,15 @@ __all__ = ["KLDivergence"]
 class KLDivergence(HeadRegularizer):
     """The mean divergence of a head's distributions from a prior: `weight * mean over rows of KL(q_i || prior)`.
 
-    Give it to a head as `activity_regularizer`. The head then adds it to the loss once for each batch, in nats. With
-    the negative log-likelihood of what a decoder makes of the draw, the loss is the negative evidence lower bound
+    Give it to a head as `activity_regularizer`. The head then adds it to the loss once for each batch, in nats.
+    Together with the negative log-likelihood under a decoder of the draw, the loss is the negative evidence lower bound
     (ELBO) of a row: `E_q[-log p(y | z)] + KL(q(z | x) || p(z))`.
 
-    It is exact where TFP registers the pair of distributions, `tfd.Independent` and vectors of independent Normals
-    included. Else it is the mean of `log q(z) - log p(z)` over draws: the one that the head passes on, or one more.
-    `is_exact` says which of the two it is.
+    It is exact if TFP has a formula for the pair of distributions, including `tfd.Independent` and vectors of
+    independent Normals. Else it is the mean of `log q(z) - log p(z)` over draws: the draw that the head returns, or
+    another one. `is_exact` says which of the two applies.
 
-    The mean is over all rows and steps that Keras's mask keeps. Sample weights do not change it.
+    The mean is over all rows and steps that Keras does not mask. Sample weights do not change it.
 
     Args:
       prior: the same for all rows: a `tfd.Distribution` whose event is the head's; a `Family`, whose parameters are
@@ -39,14 +39,14 @@ class KLDivergence(HeadRegularizer):
         on `tf.ones([1, 1])`.
       weight: a factor, the beta of a beta-VAE: a number; a variable, which a callback may change; or a schedule, a
         function of the number of training steps so far, such as Keras's `PolynomialDecay`.
-      num_samples: None, or the number of draws, for an estimate even where the divergence is known exactly.
+      num_samples: None, or the number of draws for an estimate, even if the divergence has a formula.
 
     Raises:
-      ValueError: if an argument is of another kind, if the prior has a trainable variable (only a `Family` is learned),
-        or if `num_samples` is no int of at least 1; where the head is made, or its first batch, if the prior has
-        another event or several rows, or if the draws of the head's family have no gradient and the divergence is not
-        known exactly.
-      NotImplementedError: when the model is saved or cloned, if the prior has variables, or a bijector.
+      ValueError: if an argument has the wrong type, if the prior has a trainable variable (only a `Family` is learned),
+        or if `num_samples` is not an integer of at least 1. When the head is made, or at its first batch: if the prior
+        has another event shape or several rows, or if the draws of the head's family have no gradient and the
+        divergence has no formula.
+      NotImplementedError: when the model is saved or cloned, if the prior contains variables or a bijector.
 
     Example:
       >>> prior = tfd.MultivariateNormalDiag(tf.zeros(2))
@@ -68,7 +68,7 @@ class KLDivergence(HeadRegularizer):
     def __call__(self, output: Any, seed: Any = None) -> tf.Tensor:
         """The term for the output of a head, or for a distribution; for `add_loss` in a layer or model of your own.
 
-        A schedule is taken at step 0.
+        A schedule has its value of step 0.
         """
         q = distribution_of(output)
         if q is None:
@@ -81,7 +81,7 @@ class KLDivergence(HeadRegularizer):
         return self.term(q, mask_of(output), seed, None, tf.constant(0, tf.int64))
 
     def is_exact(self, output: Any) -> bool:
-        """Whether it is exact for the output of a head, or for a distribution, or an estimate from draws."""
+        """Whether the divergence of a head's output, or of a distribution, is exact and not an estimate from draws."""
         q = as_distribution(output, "The argument of `is_exact`")
         p = self.prior.example()
         p = self.prior.distribution(None) if p is None else p
@@ -109,7 +109,7 @@ class KLDivergence(HeadRegularizer):
         return self._weight_at(step, divergence.dtype) * _mean(divergence, mask)
 
     def get_config(self) -> dict[str, Any]:
-        """Plain values of the arguments; of a variable, its value."""
+        """The arguments as plain values; a variable becomes its value."""
         if callable(self.weight):
             weight = to_keras(self.weight) if hasattr(self.weight, "get_config") else plain(self.weight)
         else:
@@ -125,7 +125,7 @@ class KLDivergence(HeadRegularizer):
         return f"KLDivergence({self.prior.given!r}, weight={self.weight!r}, num_samples={self.num_samples})"
 
     def _draws(self, distribution, seed):
-        """Draws `[n, *batch, *event]`: the one that the head passed on, if that is enough."""
+        """Draws `[n, *batch, *event]`: the draw that the head returned, if one is enough."""
         passed_on = getattr(getattr(distribution, "origin", None), "draw", None)
         if self.num_samples is None and passed_on is not None:
             return passed_on[tf.newaxis]
@@ -137,7 +137,7 @@ class KLDivergence(HeadRegularizer):
 
 
 def _mean(values, mask):
-    """The mean over what the mask `[B, ...]` keeps of `[B, ...]`."""
+    """The mean of the values `[B, ...]` where the mask `[B, ...]` is True."""
     if mask is None:
         return tf.reduce_mean(values)
     mask = tf.reshape(mask, tf.concat([tf.shape(mask), tf.ones([tf.rank(values) - tf.rank(mask)], tf.int32)], 0))
@@ -147,7 +147,7 @@ def _mean(values, mask):
 
 
 def _as_weight(weight):
-    """A factor that is a number, a variable, whose `tf.Variable` it is, or a function of the step."""
+    """The factor as a number, a `tf.Variable` (also for a Keras variable), or a function of the step."""
     if isinstance(weight, tf.Variable) or (callable(weight) and not hasattr(weight, "assign")):
         return weight
     if hasattr(weight, "assign"):  # of Keras 3

@@ -1,4 +1,4 @@
-"""Mixtures over a Normal distribution of a head's numbers, by quadrature."""
+"""Mixtures over a Normal distribution of a head's inputs, by quadrature."""
 
 import functools
 import itertools
@@ -18,13 +18,13 @@ _MAX_PER_AXIS = 32
 
 
 def mixture_over(family: ParametricFamily, shared: Any, means: tf.Tensor, roots: tf.Tensor) -> tfd.Distribution:
-    """The mixture of a family's distributions over numbers of Normal distribution.
+    """The mixture of a family's distributions whose inputs have a Normal distribution.
 
     Args:
-      family: of `d` numbers.
-      shared: the numbers that are the same for all rows, `[shared_size]`, or None.
-      means: of the numbers, `[*batch, d]`.
-      roots: `[*batch, d, d]`, matrices whose products with their transposes are the covariances.
+      family: a family with `d` inputs.
+      shared: the inputs that are the same for all rows, `[shared_size]`, or None.
+      means: the means of the inputs, `[*batch, d]`.
+      roots: matrices `[*batch, d, d]` whose products with their transposes are the covariances.
     """
     points, weights = _points(means.shape[-1])
     vectors = [means + tf.linalg.matvec(roots, tf.constant(point, means.dtype)) for point in points]
@@ -33,9 +33,9 @@ def mixture_over(family: ParametricFamily, shared: Any, means: tf.Tensor, roots:
 
 @functools.cache
 def _points(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points `[m, size]`, and weights `[m]` of sum 1, whose weighted sums are means under a standard Normal.
+    """Points `[m, size]` and weights `[m]` of sum 1, for expectations under a standard Normal as weighted sums.
 
-    They are the tensor product of Gauss-Hermite's points; where those are too many, random points and their opposites.
+    They are the tensor product of Gauss-Hermite points; if that has too many points, random points and their negatives.
     """
     per_axis = min(_MAX_PER_AXIS, int(_MAX_POINTS ** (1 / size) + 1e-9))
     if per_axis >= 3:

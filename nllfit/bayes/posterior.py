@@ -1,4 +1,4 @@
-"""The posterior of some weights of a network under a Normal prior, at its maximum or at the weights as they are."""
+"""The posterior of some weights of a network under a Normal prior, at its maximum or at the trained weights."""
 
 import dataclasses
 
@@ -11,9 +11,9 @@ from nllfit.optimum.curvature import backtrack, newton_step, principal_axes
 __all__ = ["Objective", "Posterior"]
 
 _MAX_STEPS = 100
-_ENOUGH = 1e-12  # nats that a step is worth
-_FIRST_MOVE, _LAST_MOVE = 0.25, 1e-6  # of the logarithm of the prior's scale
-_EVIDENCE = 1e-9  # nats that a move must win
+_LEAST_RISE = 1e-12  # nats: the search ends at a smaller gain of a step
+_FIRST_MOVE, _LAST_MOVE = 0.25, 1e-6  # first and last move of the logarithm of the prior's scale
+_LEAST_GAIN_OF_EVIDENCE = 1e-9  # nats: the least gain of a move
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,16 +34,16 @@ class Posterior:
 
 
 class Objective:
-    """The log posterior of some weights, the others held.
+    """The log posterior of some weights, with the other weights held.
 
     Args:
       surface: the likelihood of all weights.
       weights: all trainable weights, `[p]`.
-      places: the indices of the trainable variables that are not held.
+      places: the indices of the trainable variables whose weights are not held.
       prior_scale: of the Normal prior of each weight; None for the scale that maximises the evidence.
 
     Raises:
-      ValueError: if the model draws random numbers, so that its likelihood is no function of the weights.
+      ValueError: if the model draws random numbers, so that its likelihood is not a function of the weights.
     """
 
     def __init__(self, surface: Fisher, weights: np.ndarray, places: tuple[int, ...], prior_scale: float | None):
@@ -53,30 +53,30 @@ class Objective:
         surface.value(weights)  # raises if the model draws random numbers
 
     def at_the_weights(self) -> Posterior:
-        """The posterior whose mean are the weights."""
+        """The posterior with the weights as its mean."""
         expansion, scale, _ = self._expansion(self._start, self._prior_scale)
         return self._posterior(expansion, scale, self._start)
 
     def at_the_maximum(self) -> Posterior:
-        """The posterior whose mean is its maximum, by Newton's method from the weights.
+        """The posterior with its maximum as its mean; Newton's method finds it from the weights.
 
         Raises:
-          ValueError: if it is not found.
+          ValueError: if no maximum is found.
         """
         found = self._climbed(self._start, self._prior_scale)
         return found if self._prior_scale is not None else self._with_the_most_evidence(found)
 
     def _with_the_most_evidence(self, found):
-        """The best of the posteriors near one, by moves of the logarithm of the prior's scale that are halved.
+        """The posterior with the most evidence near `found`, by shrinking moves of the log of the prior's scale.
 
-        The evidence of one expansion has its maximum elsewhere unless the likelihood is quadratic, because the
-        curvature changes with the weights, and these with the scale.
+        The maximum of the evidence of a single expansion is exact only for a quadratic likelihood. Otherwise the
+        curvature changes with the weights, and the weights with the scale.
         """
         move = _FIRST_MOVE
         while move > _LAST_MOVE:
             near = [self._climbed(found.mean, found.prior_scale * np.exp(sign * move)) for sign in (-1, 1)]
             best = max(near, key=lambda posterior: posterior.log_evidence)
-            if best.log_evidence > found.log_evidence + _EVIDENCE:
+            if best.log_evidence > found.log_evidence + _LEAST_GAIN_OF_EVIDENCE:
                 found = best
             else:
                 move /= 2
@@ -87,11 +87,11 @@ class Objective:
             expansion, scale, hessian = self._expansion(w, prior_scale)
             slope = -expansion.gradient - w / scale**2
             step, rise = newton_step(*principal_axes(hessian + np.eye(len(w)) / scale**2), slope)
-            if rise < _ENOUGH:
+            if rise < _LEAST_RISE:
                 return self._posterior(expansion, scale, w + step)
             values = lambda w, scale=scale: self._log_posterior(w, scale)  # noqa: E731
             factor, _ = backtrack(values, w, step, values(w), slope @ step)
-            if not factor:  # within a rounding error of the maximum
+            if not factor:  # it is within a rounding error of the maximum
                 return self._posterior(expansion, scale, w)
             w = w + factor * step
         raise ValueError(
@@ -104,7 +104,7 @@ class Objective:
         return Posterior(mean, expansion.posterior(scale)[1], scale, log_evidence)
 
     def _expansion(self, w, prior_scale):
-        value, gradient, information, hessian = self._surface.expanded(self._all(w), self._places)
+        value, gradient, information, hessian = self._surface.second_order(self._all(w), self._places)
         if not (np.isfinite(value) and np.all(np.isfinite(information))):
             raise ValueError("The log-likelihood or its curvature is not finite at the weights: look at them.")
         expansion = Expansion(value, w, gradient, information)

@@ -1,4 +1,4 @@
-"""Priors: one distribution for all rows, from which `KLDivergence` measures: fixed, learned or the output of layers."""
+"""The prior of a `KLDivergence`, one distribution for all rows: fixed, learned, or the output of layers."""
 
 import abc
 import sys
@@ -21,12 +21,12 @@ _DISTRIBUTION, _DTYPE, _KERAS = "distribution_class", "dtype_name", "keras"
 
 
 class Prior(abc.ABC):
-    """A distribution, maybe with parameters that are learned.
+    """A prior distribution, possibly with learned parameters.
 
     Attributes:
-      given: the distribution, family or layer that it is made of.
-      layers: the Keras layers whose weights it uses.
-      num_learned: the length of the vector that is learned with the head's weights.
+      given: the distribution, family or layer that the user gave.
+      layers: the Keras layers that compute the prior.
+      num_learned: the length of the vector of learned parameters, which is a weight of the head.
     """
 
     layers: tuple[Any, ...] = ()
@@ -37,15 +37,15 @@ class Prior(abc.ABC):
 
     @abc.abstractmethod
     def distribution(self, learned: tf.Tensor | None) -> tfd.Distribution:
-        """The distribution, of batch `[]` or `[1]`, at the vector that is learned."""
+        """The distribution, of batch `[]` or `[1]`, for the vector of learned parameters."""
 
     @abc.abstractmethod
     def example(self) -> tfd.Distribution | None:
-        """A distribution of its class and shapes; None if only a call of the layers can tell."""
+        """A distribution of the same class and shapes; None if they are only known after a call of the layers."""
 
     @abc.abstractmethod
     def config(self) -> Any:
-        """Plain values of which `as_prior` makes the prior again; a `NotImplementedError` if it cannot be saved."""
+        """Plain values from which `as_prior` restores the prior; a `NotImplementedError` if it cannot be saved."""
 
 
 class _Fixed(Prior):
@@ -59,7 +59,8 @@ class _Fixed(Prior):
         super().__init__(distribution)
 
     def distribution(self, learned):
-        # A program that captures a tensor serves no other model; an array is a constant in it.
+        # An array becomes a constant of a program; a captured tensor would prevent other models from sharing the
+        # program.
         return with_parameters(self.given, lambda value, _: _as_array(value))
 
     def example(self):
@@ -70,7 +71,7 @@ class _Fixed(Prior):
 
 
 def _as_array(value):
-    """A tensor whose numbers are known as an array; any other value itself."""
+    """A tensor with known values as an array; any other value unchanged."""
     array = tf.get_static_value(value) if tf.is_tensor(value) and not isinstance(value, tf.Variable) else None
     return value if array is None else array
 
@@ -116,7 +117,7 @@ class _OfLayers(Prior):
 
 
 def as_prior(value: Any) -> Prior:
-    """The prior that a user, or the config of a file, gives."""
+    """The prior from a user's argument, or from the config in a file."""
     value = _restored_distribution(restored(from_keras(value)))
     if isinstance(value, ParametricFamily):
         return _Learned(value)
@@ -132,30 +133,30 @@ def as_prior(value: Any) -> Prior:
 
 
 def to_keras(value: Any) -> dict:
-    """An object of one of the Keras versions (a layer, a schedule) as plain values."""
+    """A Keras object of either version (a layer, a schedule) as plain values."""
     keras = _keras_of(value)
     return {_KERAS: keras, "object": sys.modules[keras].saving.serialize_keras_object(value)}
 
 
 def from_keras(value: Any) -> Any:
-    """The object that `to_keras` made a dict of; any other value itself."""
+    """The object that `to_keras` converted to a dict; any other value unchanged."""
     if isinstance(value, dict) and value.keys() == {_KERAS, "object"}:
         return sys.modules[value[_KERAS]].saving.deserialize_keras_object(value["object"])
     return value
 
 
 def _keras_of(value):
-    """The name of the Keras that a class of this object belongs to, or None."""
+    """The name of the Keras version that a base class of the object comes from, or None."""
     roots = [cls.__module__.partition(".")[0] for cls in type(value).__mro__]
     return next((root for root in roots if root in ("tf_keras", "keras")), None)
 
 
 def _plain_distribution(value):
-    """A distribution as its class's name and its arguments, arrays with their dtypes."""
+    """A distribution as the name of its class and its arguments; arrays keep their dtypes."""
     if isinstance(value, tfd.Distribution):
         cls = plain_class(type(value))
         name = cls.__name__.lstrip("_")
-        if cls in getattr(tfd, name, object).__mro__[:2]:  # TFP's, or the base of one, see `tfp_classes`
+        if cls in getattr(tfd, name, object).__mro__[:2]:  # a class of TFP or its private base, see `tfp_classes`
             arguments = {key: _plain_distribution(item) for key, item in arguments_of(value).items()}
             return {_DISTRIBUTION: name} | arguments
     elif isinstance(value, (str, bool, int, float)) or value is None:

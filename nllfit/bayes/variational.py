@@ -1,4 +1,4 @@
-"""Variational layers: layers of Keras with a distribution in the place of each weight, in both Keras versions."""
+"""Variational layers: Keras layers in which each weight has a distribution, for both Keras versions."""
 
 import dataclasses
 import inspect
@@ -25,7 +25,7 @@ _BY_ROWS = "1/n"
 
 @dataclasses.dataclass(frozen=True)
 class _Arguments:
-    """What a layer is given besides the arguments of the layer of Keras."""
+    """The arguments of a variational layer that the Keras layer does not have."""
 
     kl_weight: float | str
     posterior: Any
@@ -35,12 +35,12 @@ class _Arguments:
 
 
 class _Declared:
-    """A weight as the layer of Keras declares it, in the place of a variable.
+    """A weight that the Keras layer declares; it replaces the variable.
 
     Attributes:
-      shape: the weight's.
-      initializer: of Keras, for its first value.
-      place: where its numbers are in the vector of all the layer's weights.
+      shape: the shape of the weight.
+      initializer: the Keras initializer of its first value.
+      place: the slice of its elements in the vector of all weights of the layer.
     """
 
     def __init__(self, shape: tuple[int, ...], initializer: Any, start: int):
@@ -49,21 +49,21 @@ class _Declared:
 
 
 class Variational:
-    """What all variational layers have in common; it stands before a mix-in of one Keras and the layer of Keras.
+    """The base of all variational layers; in a class, a mix-in for one Keras version and the Keras layer follow it.
 
-    The layer of Keras declares its weights as it is built. Here they are one vector, which has a posterior; the layer's
-    variable are the posterior's parameters. In each call the layer's own `call` computes with weights that an estimator
-    gives it. The divergence is the regularizer of the variable, so that it counts once however often the layer is
-    called.
+    When the Keras layer is built, it declares its weights. Here they are one vector with a posterior, and the only
+    variable of the layer contains the parameters of this posterior. In each call, the Keras layer's `call` computes
+    with weights that an estimator supplies. The divergence is a regularizer of the variable, so it is added once,
+    however often the layer is called.
     """
 
-    _declared: list[_Declared] | None = None  # while the layer of Keras is built
-    _first: Any  # of the mix-in, as the next three are
+    _declared: list[_Declared] | None = None  # only while the Keras layer is built
+    _first: Any  # this and the next three are defined by the mix-in
     _add_vector: Any
     _start_draws: Any
     _next_seed: Any
     compute_dtype: Any  # of the layer
-    takes_indices: bool  # and not numbers, whose signs an estimator may flip
+    takes_indices: bool  # if the inputs are indices, an estimator must not flip their signs
     _weight: Any = None
 
     def __init__(
@@ -93,7 +93,7 @@ class Variational:
         self._num_rows: int | None = None
 
     def add_weight(self, *args: Any, **kwargs: Any) -> Any:
-        """Declares a weight while the layer of Keras is built; else makes a variable."""
+        """Declares a weight while the Keras layer is built; later, makes a variable."""
         if self._declared is None:
             return super().add_weight(*args, **kwargs)  # type: ignore[misc]
         given = inspect.signature(super().add_weight).bind(*args, **kwargs).arguments  # type: ignore[misc]
@@ -106,7 +106,7 @@ class Variational:
         vars(self)["_declared"] = declared  # hidden from Keras, which would track a list
         super().build(input_shape)  # type: ignore[misc]
         vars(self)["_declared"] = None
-        self.built = False  # until the checks have passed: Keras's `Sequential` calls again what fails the first time
+        self.built = False  # until the checks have passed, because Keras's `Sequential` repeats a call that failed
         self._slots = _Slots({name: value for name, value in vars(self).items() if isinstance(value, _Declared)})
         size = declared[-1].place.stop
         with tf.init_scope():
@@ -129,7 +129,7 @@ class Variational:
 
     @tf.autograph.experimental.do_not_convert
     def call(self, inputs: Any, training: Any = None) -> tf.Tensor:
-        """What the layer of Keras returns for one draw of its weights, or of their effect, as the estimator has it."""
+        """The output of the Keras layer for one draw of its weights, or of its outputs, depending on the estimator."""
         if training and self._weight is not None and self._num_rows is None:
             raise untouched(
                 ValueError(
@@ -140,7 +140,7 @@ class Variational:
         return ESTIMATORS[self._arguments.estimator](self, self.posterior(), inputs, self._next_seed())
 
     def posterior(self) -> tfd.Distribution:
-        """The distribution of the vector of all weights: those of the kernel, then of the bias."""
+        """The distribution of the vector of all weights: first the kernel, then the bias."""
         return self._family.distribution(tf.convert_to_tensor(self._vector))
 
     def prior(self) -> tfd.Distribution:
@@ -155,13 +155,13 @@ class Variational:
         return estimated_divergence(q, p, q.sample(1, seed=self._next_seed())) if exact is None else exact
 
     def count_rows(self, num_rows: int | None) -> None:
-        """Makes a `kl_weight` of "1/n" that of so many rows, for training until it is told None."""
+        """Sets a `kl_weight` of "1/n" to `1 / num_rows` for training; None resets it."""
         self._num_rows = num_rows
         if num_rows is not None and self._weight is not None:
             self._weight.assign([1 / num_rows])
 
     def linear(self, inputs: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-        """What the layer of Keras makes of inputs with these weights, `[size]`, before its activation."""
+        """The output of the Keras layer with these weights, `[size]`, before its activation."""
         weights = tf.cast(weights, self.compute_dtype)
         drawn = {name: tf.reshape(weights[slot.place], slot.shape) for name, slot in self._slots.by_name.items()}
         drawn |= {"activation": None} if "activation" in vars(self) else {}
@@ -193,7 +193,7 @@ class Variational:
         return divergence * tf.cast(weight, divergence.dtype)
 
     def _check(self, input_shape):
-        """Raises a `ValueError` if posterior, prior, estimator and inputs do not go together."""
+        """Raises a `ValueError` if the posterior, the prior, the estimator and the inputs are not compatible."""
         estimator = self._arguments.estimator
         q = self._family.distribution(tf.zeros([1, self._family.params_size]))
         check_estimator(estimator, q)

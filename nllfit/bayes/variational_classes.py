@@ -1,4 +1,4 @@
-"""The variational layers by name, made of the layers of either Keras, and their documentation."""
+"""Makes the variational layers from the layers of either Keras version, with their documentation."""
 
 import inspect
 from collections.abc import Callable
@@ -18,37 +18,37 @@ LAYERS = {
     "Conv3DTransposeVariational": "Conv3DTranspose",
     "EmbeddingVariational": "Embedding",
 }
-_DOC = """Keras's `{base}` layer with uncertain weights: their posterior is learned, and each call draws.
+_DOC = """Keras's `{base}` layer with uncertain weights: it learns their posterior, and each call draws new weights.
 
 With `q` the posterior and `p` the prior of all weights of the layer, bias included, it adds
 
     kl_weight * KL(q || p)
 
 to the loss. If the loss is the mean negative log-likelihood of `n` rows, `kl_weight = 1 / n` makes the sum the negative
-evidence lower bound (ELBO) over `n`. The weights are drawn in prediction, too, so that
-`nllfit.predict_distribution(model, x, num_samples=100)` is the mixture over the posterior.
+evidence lower bound (ELBO) over `n`. Prediction also draws weights, so `nllfit.predict_distribution(model, x,
+num_samples=100)` is the mixture over 100 draws from the posterior.
 
-The estimators: "flipout" draws weights for the batch and flips the signs of their deviations for each row, for less
-noise in the gradient; "reparameterization" draws weights for the batch; "local_reparameterization" draws the numbers of
-each row before the activation, only in a `Dense` layer of inputs `[B, C]`. The first and the last are for independent
-Normal weights.
+The estimators: "flipout" draws weights for the batch and flips the signs of their deviations for each row, which
+reduces the noise of the gradient; "reparameterization" draws weights for the batch; "local_reparameterization" draws
+the outputs of each row before the activation, and needs a `Dense` layer with inputs `[B, C]`. The first and the last
+need independent Normal weights.
 
 Args:
-  *args, **kwargs: those of Keras's `{base}`, without regularizers and constraints of weights. Initializers give the
-    posterior's first means.
+  *args, **kwargs: the arguments of Keras's `{base}`, without regularizers and constraints of weights. Initializers set
+    the initial means of the posterior.
   kl_weight: the factor of the divergence, usually 1 / num_rows; or "1/n", which `nllfit.fit` replaces. It has no
     default.
-  posterior: a family by its name, or a `Family` of one weight or of the vector of all. "MultivariateNormalTriL" has a
-    full covariance, for small layers.
-  prior: the scale of a Normal about 0 for each weight; a distribution of one weight or of the vector of all; or a
-    family or its name, whose parameters are learned with the posterior.
+  posterior: the name of a family, or a `Family` of one weight or of the vector of all weights. "MultivariateNormalTriL"
+    has a full covariance; use it for small layers.
+  prior: the scale of a Normal around 0 for each weight; a distribution of one weight or of the vector of all weights;
+    or a family or its name, whose parameters are then learned with the posterior.
   estimator: "flipout", "reparameterization" or "local_reparameterization".
-  seed: of the draws; None for a random one.
+  seed: the seed of the draws; by default random.
 
 Raises:
-  ValueError: if `kl_weight` is missing, or an argument is of no such kind; where the layer is built, if posterior or
-    prior have another number of weights, or the estimator is not for the posterior; in `model.fit`, if `kl_weight` is
-    "1/n".
+  ValueError: if `kl_weight` is missing or an argument is invalid. When the layer is built: if the posterior or the
+    prior has another number of weights, or the estimator does not support the posterior. In `model.fit`: if `kl_weight`
+    is "1/n".
 
 Example:
   >>> layer = {package}.{name}({arguments}, kl_weight=1 / 500)
@@ -75,9 +75,9 @@ def variational_layers(layers: Any, mixin: type, register: Callable, module: str
 
     Args:
       layers: Keras's module of layers.
-      mixin: how layers of this Keras make vectors of weights and seeds.
-      register: of this Keras, for saved files.
-      module: the name of the module that has the classes.
+      mixin: the class that makes vectors of weights, and seeds, in layers of this Keras version.
+      register: registers a class in this Keras version, for saved files.
+      module: the name of the module in which users find the classes.
     """
     found = {}
     for name, base in LAYERS.items():
@@ -96,7 +96,7 @@ def variational_layers(layers: Any, mixin: type, register: Callable, module: str
 
 
 def _signature(keras_layer):
-    """The arguments of a layer of Keras and of its variational layer."""
+    """The signature of a variational layer: the arguments of the Keras layer and its own."""
     given, own = (inspect.signature(cls.__init__).parameters for cls in (keras_layer, Variational))
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = [p for name, p in given.items() if name != "self"]

@@ -1,4 +1,4 @@
-"""Posteriors and priors of a layer's weights: families of one outcome, the vector of all of them."""
+"""Families for the posterior and the prior of a layer's weights; their one outcome is the vector of all weights."""
 
 import math
 import numbers
@@ -15,14 +15,14 @@ from nllfit.families.parametric_family import ParametricFamily
 
 __all__ = ["as_given", "initial_vector", "of_weights", "plain_prior", "prior_of_weights"]
 
-_SPREAD = 0.07  # of the first scales, in those of a family at 0: a Normal's is then 0.05
+_SPREAD = 0.07  # the initial scales, relative to the family's scale at 0; for a Normal this gives 0.05
 
 
 def of_weights(argument: str, family: Any, size: int) -> ParametricFamily:
-    """The family of a vector of weights, from a name, a class, a family of one weight or one of the vector.
+    """The family of a vector of weights, from a name, a class, a family of one weight or a family of the vector.
 
     Raises:
-      ValueError: if it is a family of another number of outcomes; and as from `Family`.
+      ValueError: if it is a family of outcomes of another shape; and the errors of `Family`.
     """
     if not isinstance(family, ParametricFamily):
         return Family(family_class(family, argument), size)
@@ -37,7 +37,7 @@ def of_weights(argument: str, family: Any, size: int) -> ParametricFamily:
 
 
 def initial_vector(family: ParametricFamily, means: tf.Tensor) -> tf.Tensor:
-    """The unconstrained numbers at which a family of weights has these means, `[size]`, and small scales."""
+    """The unconstrained parameters for which a family of weights has these means, `[size]`, and small scales."""
     values = family.parameters(tf.zeros([family.params_size], means.dtype))
     values |= {name: _SPREAD * value for name, value in values.items() if name.startswith("scale")}
     values |= {"loc": means} if "loc" in values else {}
@@ -45,10 +45,10 @@ def initial_vector(family: ParametricFamily, means: tf.Tensor) -> tf.Tensor:
 
 
 def as_given(prior: Any) -> Any:
-    """A layer's argument `prior`, or what its config has in its place: a number, a name, a distribution or a family.
+    """The argument `prior` of a layer, or its value in a config: a number, a name, a distribution or a family.
 
     Raises:
-      ValueError: if it is none of these.
+      ValueError: if it is anything else.
     """
     is_scale = isinstance(prior, numbers.Real) and not isinstance(prior, bool)
     if is_scale and 0 < prior < math.inf:
@@ -64,12 +64,12 @@ def as_given(prior: Any) -> Any:
 
 
 def plain_prior(given: Any) -> Any:
-    """What `as_given` returns as plain values."""
+    """The result of `as_given` as plain values, for a config."""
     return given if isinstance(given, (float, str)) else as_prior(given).config()
 
 
 def prior_of_weights(given: Any, size: int) -> Prior:
-    """The prior of a vector of weights, from what `as_given` returns."""
+    """The prior of a vector of weights, from the result of `as_given`."""
     if isinstance(given, float):
         return as_prior(tfd.Independent(tfd.Normal(np.zeros(size), given), 1))
     if isinstance(given, (str, ParametricFamily)):

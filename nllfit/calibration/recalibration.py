@@ -1,4 +1,4 @@
-"""Recalibration: one monotone map of predicted probabilities, learned on held-out rows."""
+"""Recalibration: a monotone map of predicted probabilities, the same for all rows, learned on held-out rows."""
 
 from typing import Any
 
@@ -17,22 +17,23 @@ __all__ = ["Recalibrated", "recalibrate"]
 
 _END = 40.0  # the map covers the Normal scores from -40 to 40
 _FOLDS = 5
-_MIN_STEP = 1e-4  # between two predicted scores, so that they differ in float32 up to a score of 40
+_MIN_STEP = 1e-4  # the least distance of two predicted scores, so that they differ in float32 up to a score of 40
 
 
 def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size: int = 32) -> "Recalibrated":
     """Learns how often outcomes fall below predicted quantiles, and corrects the predicted distributions.
 
     A predicted CDF `F(y | x)` becomes `R(F(y | x))`, with density `R'(F(y | x)) f(y | x)`. The monotone function `R` is
-    one for all rows: the distribution function of the held-out PITs, so that these become uniform. So recalibration
-    corrects a spread, a bias or a shape that is wrong in the same way for all `x`, but not one that is only wrong for
-    some `x`.
+    the same for all rows: it is the distribution function of the held-out PITs, which makes them uniform. So
+    recalibration corrects a spread, a bias or a shape that is wrong in the same way for all `x`, but not one that is
+    wrong only for some `x`.
 
     `R` works on Normal scores, as `z -> Phi^-1(R(Phi(z)))`. Normal scores resolve the tails, so it can correct a spread
-    that is wrong by a factor of ten. Cross-validation on the held-out rows chooses among three maps: no correction, a
-    line (a bias and a spread in Normal scores), and a spline through about `2 n^(1/3)` of the PITs, and through those
-    of rank 1, 2, 4, ... towards each end. So a model that is calibrated already loses little: less than 0.01 nats with
-    100 held-out rows, where the spline would cost 0.08. Fewer than ten rows correct nothing.
+    that is wrong by a factor of ten. Cross-validation on the held-out rows chooses among three maps: the identity, a
+    line (a bias and a spread in Normal scores), and a spline through about `2 n^(1/3)` of the sorted PITs, to which the
+    PITs of rank 1, 2, 4, ... from each end are added. So a model that is already calibrated loses little: less than
+    0.01 nats with 100 held-out rows, where the spline would cost 0.08. With fewer than ten rows the map is the
+    identity.
 
     Args:
       model: a Keras 2 or Keras 3 model whose head has real outcomes, with one element or several independent elements
@@ -65,7 +66,7 @@ def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size:
 
 
 class Recalibrated(Calibrated):
-    """A model with a monotone spline behind its predicted probabilities; `recalibrate` returns it.
+    """A model whose predicted probabilities are mapped by a monotone spline; `recalibrate` returns it.
 
     Its distributions have a density, a CDF and quantiles. Mean and variance are sums over quantiles, with an error of
     some hundredths of a standard deviation. `save(folder)` writes the model, `Recalibrated.load(folder)` reads it.
@@ -73,7 +74,8 @@ class Recalibrated(Calibrated):
     Args:
       model: as for `recalibrate`.
       predicted: `[*event, k]`, the Normal scores `Phi^-1(F)` of predicted probabilities, in ascending order.
-      observed: `[k]`, the Normal scores of the observed frequencies of outcomes below, in ascending order.
+      observed: `[k]`, the Normal scores of the observed frequencies of outcomes below these quantiles, in ascending
+        order.
 
     Raises:
       ValueError: if a list is not in ascending order, has a score beyond 40, or the two have different lengths.
@@ -138,7 +140,7 @@ def _predicted(scores):
 
 
 def _maps(scores):
-    """The predicted scores `[k]` of three maps, from simple to flexible: none, a line, and a spline through ranks."""
+    """The predicted scores `[k]` of three maps, from simple to flexible: identity, line, spline through ranks."""
     observed, ordered = _observed(len(scores)), np.sort(scores)
     line = np.clip(scores.mean() + scores.std() * observed, -_END + 1, _END - 1)
     return [observed, _apart(line), _apart(ordered[_ranks(len(scores)) - 1])]

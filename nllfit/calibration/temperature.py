@@ -23,7 +23,7 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
     """Divides a classifier's logits by the temperature under which held-out rows have the largest likelihood.
 
     The scaled probabilities are `softmax(log p / T)`. A temperature above 1 makes them less extreme, which an
-    overfitted network needs. The order of the classes does not change, so the accuracy does not either. The mean
+    overfitted network needs. The order of the classes does not change, so the accuracy stays the same. The mean
     negative log-likelihood of the held-out rows never increases, because `T = 1` is one of the choices.
 
     The search is between 1/20 and 20. It ends at 1/20 if the model classifies every held-out row right, because such
@@ -74,8 +74,8 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
 class TemperatureScaled(Calibrated):
     """A classifier whose logits are divided by a temperature; `scale_temperature` returns it.
 
-    It computes in float64, so that classes with different probabilities keep different ones. `save(folder)` writes the
-    model, `TemperatureScaled.load(folder)` reads it.
+    It computes in float64, so that different probabilities stay different. `save(folder)` writes the model,
+    `TemperatureScaled.load(folder)` reads it.
 
     Args:
       model: as for `scale_temperature`.

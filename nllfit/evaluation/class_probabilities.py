@@ -51,7 +51,7 @@ def class_labels(y: ArrayLike, distribution: tfd.Distribution) -> np.ndarray:
 
 
 def of_one_outcome(distribution: tfd.Distribution) -> tfd.Distribution:
-    """The distribution inside `Independent`s and mixtures: the family of one outcome, event or label."""
+    """The distribution of one outcome, event or label, without its `Independent` and mixture wrappers."""
     while isinstance(distribution, (INDEPENDENT, MIXTURE_SAME_FAMILY)):
         mixture = isinstance(distribution, MIXTURE_SAME_FAMILY)
         distribution = distribution.components_distribution if mixture else distribution.distribution

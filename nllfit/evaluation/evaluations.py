@@ -24,7 +24,7 @@ from nllfit.scores import crps
 
 __all__ = ["Evaluation", "as_levels", "evaluate"]
 
-_ROWS = 4096  # in one block, so that the quantiles of many rows fit into memory
+_ROWS = 4096  # rows in one block, so that the quantiles of many rows fit into memory
 
 
 def evaluate(
@@ -95,7 +95,7 @@ class Evaluation:
       brier: for classes, the mean of `sum_k (p_k - [k = y])^2`, between 0 and 2. For two classes it is half of that,
         `(p - y)^2`, between 0 and 1, whatever the head; scikit-learn's `brier_score_loss` has the same convention.
       sharpness: the root mean square of the predicted standard deviations. For classes, the mean entropy of the
-        predicted probabilities, in nats, to which the `nll` of a calibrated model is close.
+        predicted probabilities, in nats; the `nll` of a calibrated model is close to it.
       calibration_error: the `miscalibration_area` of all PITs. For classes, the `expected_calibration_error` of the
         predicted class, in 15 bins.
       class_calibration_error: for classes, the `expected_calibration_error` of each class's probability, averaged over
@@ -104,7 +104,7 @@ class Evaluation:
         mean width, and the mean of `width + 2 / (1 - level) * distance of the outcome from the interval`.
       scores: `{name: values}`, the scores of each row, `[n]`: `nll`, `crps`, `squared_error`, `absolute_error`,
         `interval_score_0.9`; for classes `nll`, `brier` and `zero_one_loss`.
-      pit: the predicted CDF at the outcome, `[n, *event]`, uniform if the model is true. For a count, a random point
+      pit: the predicted CDF at the outcome, `[n, *event]`, uniform if the model is correct. For a count, a random point
         within the step of the CDF. None for classes.
       probabilities: for classes, `[n, *event, num_classes]`, or `[n, num_classes]` for one-hot rows. Else None.
       y: the outcomes.
@@ -255,7 +255,7 @@ def _in_intervals(distribution, y, levels):
 
 
 def _common(scores, y):
-    """The fields that every evaluation has, from `scores` by name of each row, step and element."""
+    """The fields that every evaluation has, from `scores` by name for each row, step and element."""
     scores = {name: np.mean(np.reshape(values, [len(y), -1]), -1) for name, values in scores.items()}
     nll = scores["nll"]
     nll_se = np.std(nll, ddof=1) / math.sqrt(len(nll))

@@ -139,7 +139,7 @@ def _nll(distribution, y):
 
 
 def _likelihoods(distribution, y):
-    """The negative log-likelihoods and "", or None and why some of them do not exist."""
+    """The negative log-likelihoods and "", or None and the reason why some of them do not exist."""
     not_finite = "Its log-likelihood is not finite."
     # VonMisesFisher's own checks fail in float64.
     trusted = distribution.validate_args or facts_of(type(distribution)).checked_in_float32

@@ -9,9 +9,10 @@ __all__ = ["binned_frequencies", "expected_calibration_error", "miscalibration_a
 def miscalibration_area(pit: ArrayLike) -> float:
     """The area between the distribution function of the PITs and that of a uniform distribution.
 
-    A PIT (probability integral transform) is the predicted CDF at the outcome; PITs are uniform if the model is true.
-    The area is `integral_0^1 |share(PIT <= p) - p| dp`. It is between 0 (perfect) and 1/2; it is 1/4 if every outcome
-    is the predicted median. A true model has an expected area of about `0.31 / sqrt(n)` for `n` independent outcomes.
+    A PIT (probability integral transform) is the predicted CDF at the outcome; PITs are uniform if the model is
+    correct. The area is `integral_0^1 |share(PIT <= p) - p| dp`. It is between 0 (perfect) and 1/2; it is 1/4 if every
+    outcome is the predicted median. A correct model has an expected area of about `0.31 / sqrt(n)` for `n` independent
+    outcomes.
 
     Args:
       pit: PITs, of any shape.
@@ -40,7 +41,7 @@ def binned_frequencies(
     Args:
       probabilities: `[n]`, between 0 and 1.
       happened: `[n]`, 1 or true where the event happened.
-      num_bins: the number of bins. Bin `k` is `((k - 1) / num_bins, k / num_bins]`; the first one contains 0, too.
+      num_bins: the number of bins. Bin `k` is `((k - 1) / num_bins, k / num_bins]`; the first one also contains 0.
 
     Returns:
       Three arrays with one element for each bin that is not empty: the mean probability, the share of events that
@@ -66,8 +67,8 @@ def binned_frequencies(
 def expected_calibration_error(probabilities: ArrayLike, happened: ArrayLike, num_bins: int = 15) -> float:
     """The expected calibration error (ECE): `sum_k n_k / n |mean probability_k - share_k|` over bins `k`.
 
-    The ECE of a classifier has the probability of the predicted class for `probabilities`, and for `happened` whether
-    that class was right.
+    For the ECE of a classifier, `probabilities` are those of the predicted classes, and `happened` says whether the
+    predicted class was right.
 
     Args:
       probabilities, happened, num_bins: as for `binned_frequencies`.

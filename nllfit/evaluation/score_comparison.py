@@ -1,4 +1,4 @@
-"""`compare_scores`: whether one model is better than another by more than chance, from paired differences."""
+"""`compare_scores`: whether one model is significantly better than another, from paired differences of scores."""
 
 import dataclasses
 import math
@@ -17,15 +17,15 @@ __all__ = ["ScoreComparison", "ScoreDifference", "compare_scores"]
 def compare_scores(a: Evaluation, b: Evaluation) -> "ScoreComparison":
     """Compares two models that were evaluated on the same rows, score by score.
 
-    Rows that are hard for one model are mostly hard for the other, too. So the differences of each row,
-    `d_i = score_i(a) - score_i(b)`, vary less than the scores. Their mean has the standard error `std(d) / sqrt(n)`;
-    the p-value is that of a paired t-test.
+    Rows that are hard for one model are mostly also hard for the other. So the differences of the rows, `d_i =
+    score_i(a) - score_i(b)`, vary less than the scores. Their mean has the standard error `std(d) / sqrt(n)`; the
+    p-value is that of a paired t-test.
 
     Args:
       a, b: the `Evaluation` of each model, for the same outcomes in the same order.
 
     Returns:
-      A `ScoreComparison` of the scores that both have.
+      A `ScoreComparison` of the scores that both evaluations have.
 
     Raises:
       TypeError: if an argument is not an `Evaluation`.
@@ -86,11 +86,11 @@ class ScoreComparison(dict[str, ScoreDifference]):
         return {name: dataclasses.asdict(row) | {"better": row.better} for name, row in self.items()}
 
     def summary(self) -> str:
-        """The differences as a table of text, and which model is better."""
+        """The differences and the better model as a table of text."""
         lines = [f"{'score':<22}{'a - b':>12}{'std. error':>12}{'p-value':>10}  better"]
         for name, row in self.items():
             numbers = f"{row.difference:>12.5g}{row.standard_error:>12.2g}{row.p_value:>10.2g}"
-            lines.append(f"{name:<22}{numbers}  {row.better or 'neither, by more than chance'}")
+            lines.append(f"{name:<22}{numbers}  {row.better or 'no significant difference'}")
         return "\n".join(lines)
 
 

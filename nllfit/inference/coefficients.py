@@ -28,7 +28,7 @@ class Coefficients(MaximumLikelihoodFit):
         approximation".
       log_likelihood: in nats, the sum over the rows.
       num_observations: the number of rows, or the sum of their weights.
-      num_parameters: the number of trainable weights, not counting directions that do not change the likelihood.
+      num_parameters: the number of trainable weights, minus the number of directions that do not change the likelihood.
       label: the family of the model's head.
       converged: whether the weights are a verified maximum of the likelihood.
       message: the result of that check; if there are no standard errors, the reason.

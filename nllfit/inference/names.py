@@ -44,7 +44,7 @@ def weight_names(model: Model, features: Features) -> list[list[str]]:
     names = []
     for weight, path in zip(weights, paths, strict=True):
         owners = [layer for layer in layers if any(w is weight for w in layer.trainable_weights)]
-        layer = owners[-1]  # the innermost
+        layer = owners[-1]  # the innermost layer that owns the weight
         indices = [list(map(str, range(size))) for size in weight.shape]
         columns = inputs.get(id(_of_graph(layer, "input")))
         if len(indices) == 2 and columns and len(columns) == len(indices[0]):

@@ -1,4 +1,4 @@
-"""The coefficients of a model: its weights, but a head's shared weights as the parameters that they stand for."""
+"""The coefficients of a model: its weights, with a head's shared weights converted to natural parameters."""
 
 import numpy as np
 import tensorflow as tf
@@ -11,7 +11,7 @@ __all__ = ["named_parameters"]
 
 
 def named_parameters(model: Model, features: Features) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """The names of the `q` coefficients, their values `[q]`, and their Jacobian `[q, p]` by the trainable weights.
+    """The `q` coefficients: their names, values `[q]` and Jacobian `[q, p]` with respect to the trainable weights.
 
     A head stores its shared parameters as an unconstrained weight. The coefficient is the natural parameter itself.
 

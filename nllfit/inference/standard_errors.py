@@ -49,14 +49,14 @@ def standard_errors(
         information:  inv(H)
         sandwich:     inv(H) (sum_i grad l_i grad l_i') inv(H)
 
-    The first is valid if the model is true. The second (HC0) is also valid in large samples if the outcomes have
-    another distribution than the head's. A parameter that the head shares over inputs, such as a `scale`, is reported
-    as the parameter itself, by the delta method. Non-trainable weights, including the statistics of normalisation
-    layers, are treated as known. The computation is in float64.
+    The first is valid if the model is correct. The second (HC0) is in large samples also valid if the outcomes do not
+    have the head's distribution. A parameter that the head shares over inputs, such as a `scale`, is reported as the
+    parameter itself, by the delta method. Non-trainable weights, including the statistics of normalisation layers, are
+    treated as known. The computation is in float64.
 
     A regularizer is a prior (see `nllfit.equivalence.PRIORS`). If the model has any, `H` is the Hessian of the negative
     log posterior, and `inv(H)` is the covariance of the posterior's Laplace approximation: the standard errors are
-    posterior standard deviations. They say nothing of the bias towards the prior.
+    posterior standard deviations. They do not measure the bias towards the prior.
 
     Args:
       model: a compiled Keras 2 or Keras 3 model that ends in one head, with at most 2000 trainable weights.
@@ -206,7 +206,7 @@ def _steep(axes):
 
 
 def _idle(axes: Axes, jacobian: np.ndarray) -> np.ndarray:
-    """Which coefficients are not identified: they change along a direction of constant likelihood, `[q]`."""
+    """Which coefficients are not identified, `[q]`, because they change along a direction of constant likelihood."""
     flat, _ = np.linalg.qr(axes.scales[:, None] * axes.directions[:, axes.flat])
     slopes = jacobian / axes.scales
     return np.linalg.norm(slopes @ flat, axis=1) > _UNIDENTIFIED * np.linalg.norm(slopes, axis=1)

@@ -58,7 +58,7 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
 
     Source: Karpathy, A recipe for training neural networks, 2019, "init well".
     """
-    adapter_of(model)  # a `TypeError` for anything but a model
+    adapter_of(model)  # raises a `TypeError` unless it is a model
     for name, values in (("x", x), ("y", y)):
         if values is None:
             raise ValueError(f"`{name}` is missing: give an array, one row an example.")
@@ -84,7 +84,7 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
         after = tf.nest.flatten(model(few, training=False))
         for i, (params, _) in vectors.items():
             _check(origin_of(after[i]), params, model)
-    except BaseException:  # Ctrl-C included
+    except BaseException:  # including Ctrl-C
         model.set_weights(before)
         raise
 
@@ -160,11 +160,11 @@ def _set_biases(model: Model, tape: tf.GradientTape, origin: Origin, params: tf.
 
 
 def _indices_of_biases(tape, params, variables):
-    """For each variable `[m]`, the indices `[m]` of the elements of `params` that it is added to; None if no bias.
+    """The indices `[m]` of the elements of `params` to which each variable `[m]` is added; None if it is not a bias.
 
-    The gradient of an element of `params` by a bias is 1 in one element of the bias (or the number of positions, summed
-    over them) and 0 in the others. A few gradients identify all elements at once: the one for the `k`-th binary digit
-    sums the elements of `params` whose index has that digit.
+    The gradient of an element of `params` with respect to a bias is 1 in one element of the bias (or the number of
+    positions, summed over them) and 0 in the others. A few gradients identify all elements at once: the one for the
+    `k`-th binary digit sums the elements of `params` whose index has that digit.
     """
     size, positions = params.shape[-1], math.prod(params.shape[1:-1])
     digits = np.arange(size)[None] >> np.arange(size.bit_length())[:, None] & 1

@@ -20,14 +20,14 @@ _MOST_FOR_NEWTON = 20  # parameters; with more, L-BFGS is faster
 _MOST_ROWS = 20_000  # a subsample of this size determines the parameters well enough
 _STEPS = 200
 _EAGER_STEPS = 20  # the first steps run eagerly, which takes less time than a trace of the search
-_MARGIN = 1e-3  # between the sample and the bounds of the support, in ranges of the sample, so that a step stays inside
+_MARGIN = 1e-3  # between the sample and the bounds of the support, in sample ranges, so that a step stays inside
 _FAR = 10.0  # beyond this, a link or the likelihood may be flat, so that training could not move a parameter
-_MOST_LOSS = 1e-3  # nats that a parameter closer to 0 may cost
+_MOST_LOSS = 1e-3  # nats that moving a parameter closer to 0 may cost
 _LARGEST = 1e30
 
 
 def marginal_numbers(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The unconstrained parameters `[params_size]`, in float64, of nearly the largest likelihood of a sample.
+    """The unconstrained parameters `[params_size]`, in float64, that nearly maximise the likelihood of a sample.
 
     `maximum_likelihood` estimates up to 20 parameters, L-BFGS more. The result then moves to where training can
     continue: away from bounds of the support at the ends of the sample, and away from large values, at which the
@@ -133,7 +133,7 @@ def _unconstrained(family: ParametricFamily, natural: Numbers) -> np.ndarray:
 
 
 def _without_extremes(loss: Callable[[tf.Tensor], tf.Tensor], numbers: np.ndarray) -> np.ndarray:
-    """The parameters, with large ones halved while that costs hardly any likelihood: their estimate is at infinity."""
+    """The parameters, with large ones halved while this hardly reduces the likelihood: their estimate is infinite."""
     numbers = np.array(numbers)
     far = np.flatnonzero(np.abs(numbers) > _FAR)
     lowest = loss(numbers) if far.size else np.inf  # only if needed, because the trace takes most of the time

@@ -1,7 +1,8 @@
 """The curvature of a function: its principal axes, Newton's step, and checks of a maximum.
 
 `maximum_likelihood` climbs a log-likelihood, `fit_lbfgs` the negative of a loss. The *information* of such a function
-is minus its Hessian, positive definite at a maximum. All is in NumPy, float64, and functions are plain callables.
+is minus its Hessian, positive definite at a maximum. All computations are in NumPy and float64, and functions are plain
+callables.
 """
 
 import dataclasses
@@ -12,21 +13,22 @@ import numpy as np
 
 __all__ = ["FLAT", "Axes", "axes_of", "backtrack", "drops_around", "newton_step", "principal_axes", "rises_along"]
 
-FLAT = 1e-13  # a curvature, of an information scaled to a unit diagonal, that counts as zero
+FLAT = 1e-13  # a smaller curvature, of an information scaled to a unit diagonal, counts as zero
 
 _SUFFICIENT = 1e-4  # the least rise of an accepted step, as a share of the rise that the slope promises
-_HALVINGS = 34  # after as many, a step is a rounding error of the point
+_HALVINGS = 34  # after that many, a step is a rounding error of the point
 
 
 def principal_axes(information: np.ndarray, rank: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Axes `[..., p, rank]` and curvatures `[..., rank]` of an information scaled to a unit diagonal.
 
     `inv(information) = axes @ diag(1 / curvature) @ axes.T`, so that a step along an axis, divided by the root of its
-    curvature, is one standard error. The most curved come first. Thanks to the scaling no unit of a coordinate matters.
+    curvature, is one standard error. Axes are in descending order of curvature. Because of the scaling, the units of
+    the coordinates do not matter.
 
     Args:
       information: symmetric matrices `[..., p, p]`, whose lower triangles are read.
-      rank: how many axes are wanted; by default all.
+      rank: the number of axes to return; by default all.
     """
     diagonal = np.abs(np.diagonal(information, axis1=-2, axis2=-1))
     scales = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
@@ -41,10 +43,10 @@ def newton_step(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The step `axes |curvature|^-1 axes' gradient` `[..., p]`, and its rise `[...]` if the function is quadratic.
 
-    It goes uphill where the function is not concave, too.
+    It goes uphill even where the function is not concave.
 
     Args:
-      axes, curvature: as of `principal_axes`.
+      axes, curvature: as returned by `principal_axes`.
       gradient: of the function, `[..., p]`.
       flat: the least curvature that a step divides by.
     """
@@ -63,16 +65,16 @@ def backtrack(
 ) -> tuple[Any, Any]:
     """Backtracking: the largest scale among 1, 1/2, 1/4, ... at which a step raises a function, and the value there.
 
-    The rise must be a ten-thousandth of what the slope promises. If no scale suffices, it is 0, and the value that at
-    `w`.
+    The rise must be at least a ten-thousandth of the rise that the slope predicts. If no scale suffices, the scale is 0
+    and the value is that at `w`.
 
     Args:
-      function: from points `[..., p]` to numbers `[...]`; NaN is never enough.
+      function: maps points `[..., p]` to numbers `[...]`; NaN is never a rise.
       w, step: `[..., p]`.
-      value: of the function at `w`, `[...]`.
-      slope: its derivative along `step` there, `[...]`.
-      slack: how much the rise may fall short, because of rounding errors; a negative one is a margin to exceed.
-      halvings: the most halvings.
+      value: the value of the function at `w`, `[...]`.
+      slope: the derivative along `step` at `w`, `[...]`.
+      slack: how far the rise may fall short, because of rounding errors; a negative slack requires a larger rise.
+      halvings: the maximum number of halvings.
     """
     scale = np.ones(np.shape(value))
     reached, low = value, np.ones(np.shape(value), bool)
@@ -88,18 +90,18 @@ def backtrack(
 def drops_around(
     functions: Callable[[np.ndarray], np.ndarray], w: np.ndarray, value: float, axes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How far a function falls one standard error from a maximum, `[2 (r + p)]`, and the moves there, `[2 (r + p), p]`.
+    """How far a function falls one standard error from a maximum, `[2 (r + p)]`, and the moves, `[2 (r + p), p]`.
 
-    Each fall is about 1/2 if the function is a log-likelihood. The moves go to either side along each axis, and to one
-    standard error of each coordinate, with the other coordinates at their most likely values for it. Axes are not
-    enough: equally curved ones are arbitrary in their plane, which may mix a coordinate along which the function rises
-    without end with another along which it falls.
+    Each fall is about 1/2 if the function is a log-likelihood. The moves go to either side along each axis, and by one
+    standard error of each coordinate, with the other coordinates at their most likely values given that move. Moves
+    along axes are not sufficient: equally curved axes are arbitrary in their plane, so an axis may mix a coordinate
+    along which the function rises without end with one along which it falls.
 
     Args:
       functions: from points `[m, p]` to the function there, `[m]`.
       w: `[p]`.
-      value: of the function at `w`.
-      axes: one standard error long, `[p, r]`.
+      value: the value of the function at `w`.
+      axes: the axes, each one standard error long, `[p, r]`.
     """
     covariance = axes @ axes.T
     errors = np.sqrt(np.diag(covariance))
@@ -115,13 +117,12 @@ def rises_along(
     noise: float,
     distances: Sequence[float] = (0.0, 1.0, 4.0, 16.0),
 ) -> bool:
-    """Whether a function keeps rising along a direction, from distance to distance by more than its rounding error.
+    """Whether a function rises along a direction, from each distance to the next by more than its rounding error.
 
     Args:
-      functions: from points `[m, p]` to the function there, `[m]`.
-      w, direction: `[p]`.
-      noise: relative to one more than the function's size.
-      distances: where the function is evaluated, in lengths of `direction`.
+      functions: maps points `[m, p]` to the values of the function, `[m]`.
+      noise: the rounding error, relative to `1 + |value|`.
+      distances: the distances at which the function is evaluated, in lengths of `direction`.
     """
     values = functions(w + np.asarray(distances)[:, None] * direction)
     return bool(np.all(np.isfinite(values)) and np.all(np.diff(values) > noise * (1 + np.abs(values[1:]))))
@@ -133,9 +134,10 @@ class Axes:
 
     Attributes:
       directions: the axes as columns, `[p, p]`.
-      bends: the second derivative along each, `[p]`: 1 or -1, or about 0 where it is flat.
-      scales: `[p]`, by which coordinates are multiplied to have a Hessian of unit diagonal.
-      condition: of the design, the square root of that of a Hessian scaled to a unit diagonal; infinite if one is flat.
+      bends: the second derivative along each axis, `[p]`: 1 or -1, or about 0 for a flat axis.
+      scales: `[p]`, the factors of the coordinates that give the Hessian a unit diagonal.
+      condition: the condition number of the design, the square root of that of the Hessian scaled to a unit diagonal;
+        infinite if an axis is flat.
     """
 
     directions: np.ndarray
@@ -154,15 +156,15 @@ def axes_of(
 ) -> Axes:
     """The axes of a Hessian, with flat directions resolved as far as rounding errors allow.
 
-    The eigenvalues of a matrix have an error of `eps` times the largest. A Hessian is the square of a design, so that
-    only half of the digits of its condition are known. The curvature along the flattest axes is therefore computed
-    again within their span; a direction is flat if its curvature changes at a point one rounding error away.
+    The eigenvalues of a matrix have an error of `eps` times the largest. A Hessian is the square of a design, so only
+    half of the digits of its condition number are known. Therefore the curvature is computed again within the span of
+    the flattest axes. A direction is flat if its curvature is different at a point one rounding error away.
 
     Args:
       curvature: the Hessian at a point `[p]` times directions `[p, m]`.
       w: the point.
-      away: the point next to it, a rounding error away.
-      eps: relative rounding error of the Hessian.
+      away: a point one rounding error from `w`.
+      eps: the relative rounding error of the Hessian.
     """
     size = len(w)
     hessian = curvature(w, np.eye(size))

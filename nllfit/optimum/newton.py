@@ -4,8 +4,8 @@ A distribution has few parameters, so Newton's method with the observed informat
 passes over the data, and the standard errors need that information anyway.
 
 `scipy.optimize` does not suffice. Its Newton methods stop at a gradient or a step in the coordinates' units, not in
-standard errors; a direction in which no density changes is a singular Hessian to them; on the way to a maximum at
-infinity they end without a verdict; and quasi-Newton methods leave a rough Hessian.
+standard errors. A direction in which no density changes gives them a singular Hessian. On the way to a maximum at
+infinity they end without a verdict. Quasi-Newton methods only approximate the Hessian.
 """
 
 import dataclasses
@@ -19,14 +19,14 @@ from nllfit.optimum.curvature import FLAT, backtrack, drops_around, newton_step,
 __all__ = ["Derivatives", "Function", "Optimum", "Verdict", "climb", "errors", "maximize", "rounding_noise"]
 
 _NOISE = 1e-13  # relative rounding error of a mean log-likelihood
-_LEAST_DROP = 1e-4  # nats by which the log-likelihood must fall one standard error from a maximum, where 1/2 is usual
-_WIDE = 20.0  # standard errors of a logarithm, with which the parameter may be zero or infinite as well
-_LEAP = 5.0  # times a Newton step: there the log-likelihood has fallen, unless it rises without end
+_LEAST_DROP = 1e-4  # nats by which the log-likelihood must fall one standard error from a maximum; about 1/2 is usual
+_WIDE = 20.0  # with a larger standard error of its logarithm, a parameter may also be zero or infinite
+_LEAP = 5.0  # after a step that is that many times too long, the log-likelihood has fallen unless it rises without end
 _LEAPS = 5  # in a row
 _UNENDING = 0.01  # standard errors: the square is the distance from the limit in nats
-_LONGEST = 5.0  # change of a logarithm in a step; after a longer one, rounding errors of a density may look like a rise
-_FAR = 0.1  # length of a step, a tenth of a scale: too long near a maximum
-_AT_REST = 1e-5  # standard errors: a closed form is more exact than a step from it
+_LONGEST = 5.0  # change of a logarithm in a step; after more, rounding errors of a density may look like a rise
+_FAR = 0.1  # a step of this length, a tenth of a scale, is too long near a maximum
+_AT_REST = 1e-5  # standard errors: a start so close to the maximum is a closed form, more exact than a step from it
 # Length of the last step in standard deviations of one outcome, by whether derivatives are exact. The remaining error
 # is about its square.
 _NEAR = {True: 1e-6, False: 1e-4}
@@ -42,11 +42,11 @@ class Verdict(enum.Enum):
     NOT_FINITE = enum.auto()
     STUCK = enum.auto()  # no step raises the function
     CUT_SHORT = enum.auto()
-    OUTSIDE = enum.auto()  # beyond the support, which the caller knows
+    OUTSIDE = enum.auto()  # outside the support, as the caller knows
 
 
 class Derivatives(NamedTuple):
-    """A mean log-likelihood at a point, its gradient `[p]` and its Hessian `[p, p]`, exact or by differences.
+    """A mean log-likelihood at a point, its gradient `[p]` and its Hessian `[p, p]`, exact or by finite differences.
 
     A value that would be NaN is -inf, so that values can be compared.
     """
@@ -66,7 +66,7 @@ class Function(Protocol):
     """A mean log-likelihood of `p` coordinates.
 
     Attributes:
-      total_weight: the number of observations, times which the mean is the log-likelihood.
+      total_weight: the number of observations; times the mean it is the log-likelihood.
       are_logarithms: which coordinates are the logarithms of positive numbers, `[p]`.
       rank: the number of directions in which the likelihood changes.
     """
@@ -81,7 +81,7 @@ class Function(Protocol):
     def rank(self) -> int: ...
 
     def value(self, w: np.ndarray) -> float:
-        """The mean at `w` `[p]`; -inf where it is not finite."""
+        """The mean at `w` `[p]`; -inf if it is not finite."""
 
     def values(self, w: np.ndarray) -> np.ndarray:
         """The mean at each row of `w` `[s, p]`, `[s]`."""
@@ -92,11 +92,11 @@ class Function(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Optimum:
-    """Where Newton's method ended.
+    """The result of Newton's method.
 
     Attributes:
-      w: the coordinates, `[p]`; `[0]` where no parameter is free.
-      value: the mean log-likelihood there.
+      w: the coordinates, `[p]`; `[0]` if no parameter is free.
+      value: the mean log-likelihood at `w`.
       information: the observed information of the whole sample, minus the Hessian of its log-likelihood, `[p, p]`.
       rank: the number of directions in which the likelihood changes.
       verdict: the kind of end.
@@ -124,9 +124,9 @@ class Optimum:
 def maximize(function: Function, w: np.ndarray, steps: int = 60) -> Optimum:
     """Newton's method from `w`, with a verdict on what it found.
 
-    The end is a maximum if the information is positive definite (except for directions that change no density), the
-    log-likelihood falls one standard error away to either side of each axis, and it did not keep rising when steps were
-    tried that were five times as long.
+    The result is a maximum if the information is positive definite (except for directions that change no density), if
+    the log-likelihood is lower one standard error away on either side along each axis, and if it did not keep rising
+    with steps five times as long.
 
     Args:
       function: the mean log-likelihood.
@@ -138,7 +138,7 @@ def maximize(function: Function, w: np.ndarray, steps: int = 60) -> Optimum:
 
 
 def climb(function: Function, w: np.ndarray, rank: int, steps: int = 60, unending: float = 1e-3) -> Optimum:
-    """Newton's method from `w` until a step leaves an error of some 1e-12 standard deviations of an outcome.
+    """Newton's method from `w`, until the error after a step is about 1e-12 standard deviations of an outcome.
 
     A step is `V |L|^-1 V' g` for the Hessian `V L V'` scaled to a unit diagonal, so that it goes uphill even where the
     log-likelihood is not concave. It is halved until the log-likelihood rises.
@@ -148,7 +148,7 @@ def climb(function: Function, w: np.ndarray, rank: int, steps: int = 60, unendin
       w: the start, `[p]`.
       rank: the number of directions in which the likelihood changes.
       steps: the most steps taken.
-      unending: the distance, in standard errors, at which a climb without end stops.
+      unending: the distance from the limit, in standard errors, at which a climb without end stops.
 
     Returns:
       An `Optimum` whose gradient vanishes; whether it is a maximum is not checked.
@@ -157,7 +157,7 @@ def climb(function: Function, w: np.ndarray, rank: int, steps: int = 60, unendin
         return Optimum(w, function.value(w), np.zeros([len(w)] * 2), rank, Verdict.MAXIMUM, np.zeros_like(w))
 
     def orders(reached):
-        """By how much a logarithm has changed at most."""
+        """The largest change of a logarithm."""
         return np.abs((reached - w) * function.are_logarithms).max()
 
     state = _Climb(function, w, rank)
@@ -175,19 +175,19 @@ def climb(function: Function, w: np.ndarray, rank: int, steps: int = 60, unendin
         if state.never_ends and state.distance < unending:
             return state.at_infinity(state.step)
         if state.distance < 1 and orders(state.w) > _WIDE:
-            return state.at_infinity(state.w - w)  # along a curve, on which longer steps leave the ridge
+            return state.at_infinity(state.w - w)  # the climb follows a curve, and longer steps would leave the ridge
     if (state.distance < unending and np.abs(state.step).max() > _FAR) or orders(state.w) > _WIDE:
         return state.at_infinity(state.w - w)
     return state.stuck(Verdict.CUT_SHORT)
 
 
 class _Climb:
-    """A climb under way.
+    """The state of a climb.
 
     Attributes:
       w, value: the current point, and the mean log-likelihood there.
       seen: the latest `Derivatives`.
-      step, distance: the step of Newton's method from there, and its length in standard errors.
+      step, distance: the next Newton step, and its length in standard errors.
     """
 
     def __init__(self, function: Function, w: np.ndarray, rank: int):
@@ -207,7 +207,7 @@ class _Climb:
             self.step = self.step * min(1.0, _LONGEST / max(longest, 1e-300))
 
     def move(self) -> bool:
-        """Takes the step, or the largest part of it that leads uphill; False if none does."""
+        """Takes the step, or the largest part of it that leads uphill; returns False if no part does."""
         noise = _NOISE * (1 + abs(self.value))
         scale, reached = backtrack(
             self._function.value, self.w, self.step, self.value, self.seen.gradient @ self.step, noise
@@ -218,7 +218,7 @@ class _Climb:
         return scale > 0
 
     def _can_leap(self) -> bool:
-        """Whether steps shorten slowly and a much longer one is no worse, as on a climb without end."""
+        """Whether steps shorten slowly and a much longer step is not worse, as on a climb without end."""
         slow = self._last_distance / 4 < self.distance < 1
         value = self._function.value
         return slow and value(self.w + _LEAP * self.step) >= value(self.w + self.step)
@@ -230,7 +230,7 @@ class _Climb:
 
     @property
     def never_ends(self) -> bool:
-        """Whether much longer steps were no worse several times in a row."""
+        """Whether much longer steps were not worse several times in a row."""
         return self._leaps >= _LEAPS
 
     def arrived(self) -> Optimum:
@@ -246,7 +246,7 @@ class _Climb:
         if self.never_ends:
             return self.at_infinity(self.step)
         direction = self.step / max(np.abs(self.step).max(), 1e-300)
-        if rises_along(self._function.values, self.w, direction, _NOISE):  # as far as e^16 times a scale
+        if rises_along(self._function.values, self.w, direction, _NOISE):  # up to e^16 times a scale
             return self.at_infinity(self.step)
         noise = rounding_noise(self._function, self.w, direction)
         return self._end(Verdict.HIDDEN, noise) if noise > _LEAST_DROP else self._end(verdict, float(self.distance))
@@ -257,16 +257,13 @@ class _Climb:
 
 
 def errors(optimum: Optimum) -> np.ndarray:
-    """Independent errors of the coordinates, one for each direction that changes a density, `[p, rank]`.
-
-    Their product with their transpose is the coordinates' covariance.
-    """
+    """A square root `[p, rank]` of the coordinates' covariance: a column for each direction that changes a density."""
     axes, curvature = principal_axes(optimum.information, optimum.rank)
     return axes / np.sqrt(curvature)
 
 
 def _judged(function: Function, optimum: Optimum) -> Optimum:
-    """The end of a climb, checked: its verdict is MAXIMUM only if it is one."""
+    """The end of a climb with its verdict, which is MAXIMUM only if the checks of a maximum pass."""
     if not optimum.rank:
         return optimum
     _, curvature = principal_axes(optimum.information, optimum.rank)

@@ -1,4 +1,4 @@
-"""Training: `fit`, whole epochs in one compiled call, and `fit_lbfgs`, the optimum of a small model.
+"""Training: `fit` runs several epochs in one compiled call, and `fit_lbfgs` finds the optimum of a small model.
 
 How `fit` works, file by file:
 
@@ -11,14 +11,15 @@ How `fit` works, file by file:
     programs.py       traces the loops of loops.py once for an architecture (architecture.py), and calls them
     backups.py        writes and restores the state of a run; failures.py has the messages
 
-`fit_lbfgs` (lbfgs.py) searches (search.py) a loss_surface.py. A program keeps shapes and dtypes, and no data. What
-differs between the Keras versions is in `nllfit.adapters`.
+`fit_lbfgs` (lbfgs.py) searches (search.py) a loss_surface.py. A program stores shapes and dtypes, but no data.
+Differences between the Keras versions are in `nllfit.adapters`.
 
 To change something:
 
-- A rule of when a run stops: a Keras callback with `on_epoch_end`, which sets `self.model.stop_training = True`. If it
-  only reads the model and is Keras's own, add its name to `_READERS` in arguments.py, so that a call does many epochs.
-- A rule of when XLA takes over, or of how many steps a call does: a line in `graph_or_xla.next_call`, and a row in
+- A rule for when a run stops: a Keras callback with `on_epoch_end`, which sets `self.model.stop_training = True`. If it
+  only reads the model and comes from Keras, add its name to `_READERS` in arguments.py, so that one call runs many
+  epochs.
+- A rule for when XLA takes over, or for the number of steps in a call: a line in `graph_or_xla.next_call`, and a row in
   `tests/training/test_graph_or_xla.py`.
 - A kind of source: a reader in dataset_readers.py (`begin(most)` returns `take(count)`, which returns stacks of
   batches), and its line in `dataset_readers.reader_of`.

@@ -2,7 +2,7 @@
 
 A program is traced for one model and reads layers, optimizer, loss and metrics during the trace. Another model may use
 it only if its trace would be the same: the same classes, with equal configs, from libraries whose code does not change.
-A user's own code may read anything, such as a global variable, so a model that contains some has no key.
+A user's code may read anything, such as a global variable, so a model that contains a user's code has no key.
 """
 
 import functools
@@ -30,12 +30,12 @@ class _UnknownError(Exception):
 def architecture_of(model: Model, y: Any) -> Hashable | None:
     """The key of a compiled model's training program; None if it contains parts that cannot be compared.
 
-    Models of equal architecture have their `training_variables` in one order. The variables that a first step on
-    outcomes `y` would make are made.
+    Models of equal architecture have their `training_variables` in the same order. The function also makes the
+    variables that a first step on outcomes `y` would make.
     """
     if not model.built or y is None or not is_plain(model) or model.distribute_strategy.num_replicas_in_sync > 1:
         return None
-    if not hasattr(model.optimizer, "build"):  # a legacy one of tf_keras, which makes its slots in a step alone
+    if not hasattr(model.optimizer, "build"):  # a legacy optimizer of tf_keras, which makes its slots only in a step
         return None
     adapter = adapter_of(model)
     if adapter.excludes_from_weight_decay:
@@ -64,9 +64,9 @@ def architecture_of(model: Model, y: Any) -> Hashable | None:
 
 
 def _topology(model):
-    """The graph of a functional model's layers, which are named by their numbers."""
+    """The graph of a functional model, with numbers in place of the names of layers."""
     config = model.get_config()
-    if "input_layers" not in config:  # a sequence
+    if "input_layers" not in config:  # a `Sequential`
         return tuple(entry["class_name"] for entry in config["layers"])
     numbers = {entry["config"]["name"]: number for number, entry in enumerate(config["layers"])}
     return (
@@ -82,16 +82,16 @@ def _topology(model):
 def _check(part):
     """Raises if a layer, an optimizer, a loss or a metric is or contains a user's own code."""
     _known(type(part))
-    if hasattr(part, "adapt"):  # a constant that it learned from data may be in the trace
+    if hasattr(part, "adapt"):  # the trace may contain a constant that the layer learned from data
         raise _UnknownError
-    if type(part).__module__.partition(".")[0] == "tensorflow_probability":  # a layer around functions
+    if type(part).__module__.partition(".")[0] == "tensorflow_probability":  # a layer that calls functions
         raise _UnknownError
     for value in vars(part).values():
         _known(value)
 
 
 def _known(value, depth=3):
-    """Raises if a value, or an item in it, is of a user's own class or is a user's function."""
+    """Raises if a value, or an item in it, is a user's function or an object of a user's class."""
     if isinstance(value, functools.partial):
         return _known([value.func, *value.args, *value.keywords.values()], depth)
     if isinstance(value, types.MethodType):

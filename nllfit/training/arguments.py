@@ -1,4 +1,4 @@
-"""Checks of the arguments of training, made before a weight is touched."""
+"""Checks of the arguments of training, before any weight changes."""
 
 import numbers
 import os
@@ -23,7 +23,7 @@ def check_trainable(model: Model, strategies: Sequence[str] = ()) -> None:
 
     Args:
       model: of either Keras version.
-      strategies: names in `tf.distribute` of the strategies that may distribute it over several devices.
+      strategies: the names in `tf.distribute` of the strategies that may distribute the model over several devices.
     """
     adapter = adapter_of(model)
     if getattr(model, "optimizer", None) is None:
@@ -34,7 +34,7 @@ def check_trainable(model: Model, strategies: Sequence[str] = ()) -> None:
         raise ValueError("The model is compiled with `run_eagerly=True`, and `fit` runs no Python: use `model.fit`.")
     strategy = model.distribute_strategy
     known = tuple(getattr(tf.distribute, name) for name in strategies)
-    # The replicas of parameter servers are not in sync: the strategy counts one.
+    # The replicas of parameter servers are not in sync, so the strategy counts only one.
     several = strategy.num_replicas_in_sync > 1 or isinstance(strategy, tf.distribute.ParameterServerStrategy)
     if several and not isinstance(strategy, known):
         raise ValueError(
@@ -59,16 +59,16 @@ def _check_versions(model, adapter):
 
 
 def as_integers(lowest: int = 1, optional: bool = False, **numbers: Any) -> list:
-    """The arguments as Python's ints, because NumPy's have a fixed number of bits and lack some methods.
+    """The arguments as Python integers, because NumPy integers have a fixed number of bits and lack some methods.
 
     Raises:
-      ValueError: for the first that is no integer >= `lowest`, nor None where `optional`.
+      ValueError: for the first that is neither an integer >= `lowest` nor, if `optional`, None.
     """
     return [as_count(name, number, lowest, optional) for name, number in numbers.items()]
 
 
 def check_options(validation_split: Any, validation_freq: Any, verbose: Any, shuffle: Any, compile: Any) -> None:
-    """Raises a `ValueError` for the first of `fit`'s other arguments that is none of its values."""
+    """Raises a `ValueError` for the first of `fit`'s other arguments with a value that it does not accept."""
     is_number = isinstance(validation_split, numbers.Real) and not isinstance(validation_split, bool)
     if not (is_number and 0 <= validation_split < 1):
         raise ValueError(
@@ -86,7 +86,7 @@ def check_options(validation_split: Any, validation_freq: Any, verbose: Any, shu
 
 
 def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:
-    """The callbacks as a list, if they are of the model's Keras and none of them needs batches."""
+    """The callbacks as a list; raises if one belongs to the other Keras version or needs batches."""
     keras = adapter_of(model).keras
     callbacks = tf.nest.flatten(callbacks) if callbacks is not None else []
     for callback in callbacks:
@@ -122,7 +122,7 @@ def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:
 
 
 def _needless(keras):
-    """Callbacks whose work after each batch `fit` does: it moves the bar, and raises at a loss that is not finite."""
+    """Callbacks whose work after each batch `fit` does: it updates the bar, and raises if a loss is not finite."""
     return keras.callbacks.ProgbarLogger, keras.callbacks.TerminateOnNaN
 
 

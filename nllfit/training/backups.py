@@ -1,8 +1,8 @@
 """Crash-safe backups: a killed `fit` resumes from the last complete one.
 
-Keras 3's `BackupAndRestore` overwrites its file, so a process that is killed while it writes leaves no backup. Neither
-Keras version saves the state of random generators, or what its other callbacks remember. So `fit` only takes the folder
-from the callback and writes a TensorFlow checkpoint, which is complete before the last one is deleted.
+Keras 3's `BackupAndRestore` overwrites its file, so a process that is killed during a write leaves no backup. Neither
+Keras version saves the state of random generators or of other callbacks. So `fit` only takes the folder from the
+callback, and writes a TensorFlow checkpoint, which is complete before the previous one is deleted.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from nllfit.adapters.models import is_keras_code
 __all__ = ["Backup"]
 
 _SEED = "seed/.ATTRIBUTES/VARIABLE_VALUE"
-# What the callbacks of both Keras versions remember from one epoch to the next.
+# The attributes in which callbacks of both Keras versions keep state from one epoch to the next.
 _REMEMBERED = {
     "EarlyStopping": ("best", "best_epoch", "best_weights", "stopped_epoch", "wait"),
     "ModelCheckpoint": ("best",),
@@ -32,14 +32,14 @@ _REMEMBERED = {
 class Backup:
     """The state of a run after its last epoch, in the folder of a `BackupAndRestore`.
 
-    If several workers see the folder, the first one writes.
+    If several workers share the folder, only the first one writes.
 
     Args:
-      callback: a `BackupAndRestore` of either Keras.
-      model: in training.
+      callback: a `BackupAndRestore` of either Keras version.
+      model: the model in training.
       variables: the variables that a step reads or changes.
-      callbacks: the others of the run.
-      seed: of the run, or None.
+      callbacks: the other callbacks of the run.
+      seed: the seed of the run, or None.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Backup:
         callbacks: Sequence,
         seed: int | None = None,
     ):
-        self._seed = str(seed)  # of any number of digits
+        self._seed = str(seed)  # as text, because it may have any number of digits
         self._folder = os.path.join(callback.backup_dir, "fit")
         self._ended = f"{self._folder}-ended"
         self._writes = model.distribute_strategy.extended.should_checkpoint
@@ -65,7 +65,7 @@ class Backup:
             self._manager = _manager_of(self._state, self._folder)
 
     def begin(self, initial_epoch: int) -> tuple[int, dict | None]:
-        """Restores the last backup; the epoch to begin with, and the logs of the epoch before it, if there was one."""
+        """Restores the last backup; returns the epoch to begin with, and the logs of the epoch before it or None."""
         path = self._manager.latest_checkpoint
         if path is None:
             self.save(initial_epoch)  # fails before the first step if the folder cannot be written
@@ -105,7 +105,7 @@ class Backup:
     def end(self) -> None:
         """Deletes the backup of a run that has ended, unless the callback was told not to.
 
-        A run that is killed meanwhile leaves no half of a backup under the folder's name.
+        If the run is killed meanwhile, the folder never contains an incomplete backup.
         """
         if self._deletes:
             tf.io.gfile.rename(self._folder, self._ended)
@@ -115,7 +115,7 @@ class Backup:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except (tf.errors.OpError, IndexError) as error:  # the latter for a file that is too short
+        except (tf.errors.OpError, IndexError) as error:  # an `IndexError` if a file is too short
             reason = getattr(error, "message", str(error)).partition("\n")[0].rstrip(".")
             raise OSError(
                 f"The backup in {self._folder} cannot be read or written: {reason}. The one before it, if there is "
@@ -127,19 +127,19 @@ def _manager_of(state, folder):
     """The manager of the backups in a folder.
 
     Raises:
-      OSError: if its file `checkpoint`, which names the last backup, is damaged or lost. TensorFlow takes such a folder
-        for an empty one, and would write over the backup.
+      OSError: if its file `checkpoint`, which names the last backup, is damaged or lost. TensorFlow treats such a
+        folder as empty, and would overwrite the backup.
     """
     # Before the manager reads the folder, because another worker may write the first backup in the meantime.
     files = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
     try:
         manager = tf.train.CheckpointManager(state, folder, max_to_keep=1)
-    except ValueError:  # of an empty file, or one that is no text
+    except ValueError:  # the file is empty or is not text
         manager = None
     if manager is not None and manager.latest_checkpoint is not None:
         return manager
     newest = max((int(found[1]) for name in files if (found := re.fullmatch(r"ckpt-(\d+)\.index", name))), default=0)
-    # A run that was killed in its first write has left no such file, and has not trained.
+    # A run that was killed during its first write left no such file, and had not trained.
     if "checkpoint" not in files and newest <= 1:
         return manager
     file, fault = os.path.join(folder, "checkpoint"), "damaged" if "checkpoint" in files else "missing"
@@ -151,7 +151,7 @@ def _manager_of(state, folder):
 
 
 class _Memory(tf.train.experimental.PythonState):
-    """What callbacks remember, whether one of them has stopped the run, and the logs of the last epoch, as arrays."""
+    """As arrays: the state of the callbacks, whether one of them has stopped the run, and the logs of the last epoch."""
 
     def __init__(self, model, callbacks):
         self.logs = None
@@ -164,10 +164,10 @@ class _Memory(tf.train.experimental.PythonState):
 
     def serialize(self):
         logs = {f"logs/{name}": np.asarray(value) for name, value in (self.logs or {}).items()}
-        arrays = {key: value for key, value in logs.items() if value.dtype.kind in "biuf"}  # a callback may add others
+        arrays = {key: value for key, value in logs.items() if value.dtype.kind in "biuf"}  # callbacks may add others
         for key, (owner, name) in self._remembering.items():
             value = getattr(owner, name, None)
-            if isinstance(value, list):  # of weights
+            if isinstance(value, list):  # a list of weights
                 arrays |= {f"{key} {i}": array for i, array in enumerate(value)}
             elif value is not None:
                 arrays[key] = value
@@ -176,7 +176,7 @@ class _Memory(tf.train.experimental.PythonState):
         return file.getvalue()
 
     def deserialize(self, string_value):
-        arrays = np.load(io.BytesIO(string_value))  # which runs no code of a file's
+        arrays = np.load(io.BytesIO(string_value))  # runs no code from the file
         self.logs = {
             key.removeprefix("logs/"): arrays[key].item() if arrays[key].ndim == 0 else arrays[key]
             for key in arrays.files

@@ -1,7 +1,7 @@
 """Batches: a data set as chunks for programs, checked once.
 
-A program gathers its batches from data in memory, by their rows. `Arrays` are such data, and give the rows in the
-order of the epoch's permutation; a `Stream` reads them in pieces.
+A program gathers its batches from data in memory, by row. `Arrays` holds such data, with the rows of each epoch in the
+order of its permutation; a `Stream` reads data in pieces.
 """
 
 import dataclasses
@@ -48,23 +48,24 @@ def batches_of(
     replicas: Replicas = ALONE,
     name: str = "",
 ) -> "Arrays | Stream":
-    """The `Arrays` or the `Stream` of what a user calls data, whose outcomes are checked.
+    """The user's data as `Arrays` or as a `Stream`, with checked outcomes.
 
     Args:
       x, y, sample_weight: structures of arrays; or `x` an iterable of batches `(x, y)` or `(x, y, sample_weight)`.
       floatx: the dtype of NumPy's floats.
-      check: `check(example, name)`, of some first rows and what to call their outcomes, gives a function that checks
-        those of any batch, and returns the batch to use.
+      check: a function `check(example, name)` of some first rows and the name of their outcomes in messages. It returns
+        a function that checks the outcomes of any batch and returns the batch to use.
       class_weight: `{label: weight}` or None.
-      batch_size: rows a batch, of arrays; None for 32 or, where `steps` are given, for as many as share out all rows.
-      steps: batches an epoch, None for all of them.
-      seed: of the order of arrays, None for their own order.
-      restarts: whether an epoch begins anew where `steps` are fewer than the data have.
-      replicas: those that share each batch.
-      name: the argument's, for messages.
+      batch_size: rows per batch of arrays. By default 32 or, if `steps` is given, the number that divides all rows
+        among the steps.
+      steps: batches per epoch; None for all.
+      seed: the seed of the order of rows; None keeps the order of the arrays.
+      restarts: whether each epoch starts at the first batch if `steps` is less than the number of batches.
+      replicas: the replicas that share each batch.
+      name: the name of the argument, for messages.
 
     Raises:
-      ValueError: if the data are empty, not finite, of lengths that differ, or not of this form.
+      ValueError: if the data are empty, not finite, of different lengths, or not of this form.
     """
     if not is_stream(x):
         data = checked_arrays(*(x, y, sample_weight), floatx=floatx, check=check, class_weight=class_weight, name=name)
@@ -97,13 +98,13 @@ def checked_arrays(
     name: str = "",
     reader: str = "it",
 ) -> tuple:
-    """The data as a tuple of structures of tensors, whose outcomes are checked; arguments as of `batches_of`.
+    """The data as a tuple of structures of tensors, with checked outcomes; the arguments are those of `batches_of`.
 
     Args:
-      reader: what a message says takes all the data at once.
+      reader: the name in messages of the function that takes all the data at once.
 
     Raises:
-      ValueError: if `x` is an iterable of batches; and as from `batches_of`.
+      ValueError: if `x` is an iterable of batches; and the errors of `batches_of`.
     """
     if is_stream(x):
         _check_iterable(x, name)
@@ -136,7 +137,7 @@ def _rows_a_batch(batch_size, steps, num_rows, name):
 
 
 def split_arrays(x, y, sample_weight, fraction):
-    """The first rows of arrays and, as a tuple, the last `fraction` of them, as Keras's `validation_split`."""
+    """The arrays without their last `fraction` of rows, and these rows as a tuple, as in Keras's `validation_split`."""
     if is_stream(x):
         raise ValueError("`validation_split` takes rows of arrays, and `x` is a dataset: give `validation_data`.")
     data = pack(x, y, sample_weight)
@@ -148,15 +149,16 @@ def split_arrays(x, y, sample_weight, fraction):
 
 
 class Arrays:
-    """Batches of tensors in memory; the order of pass k over them is a function of the seed and k alone.
+    """Batches of tensors in memory; the order of pass k over the rows depends only on the seed and k.
 
-    As in Keras, an epoch of fewer batches than a pass goes on where the one before it stopped, unless it `restarts`.
+    As in Keras, an epoch with fewer batches than a pass continues where the previous epoch stopped, unless it
+    `restarts`.
 
     Attributes:
       data: the tuple `(x,)`, `(x, y)` or `(x, y, sample_weight)` of structures of tensors `[n, ...]`.
-      steps: batches an epoch, the partial last one included.
-      first: the first batch in the data's own order.
-      are_alike: whether every epoch has as many full batches and then, or not, the partial one.
+      steps: batches per epoch, including a partial last batch.
+      first: the first batch in the order of the arrays.
+      have_same_layout: whether all epochs have the same number of full batches, and all or none end in a partial batch.
     """
 
     def __init__(self, data, batch_size, steps=None, seed=None, restarts=False, replicas=ALONE):
@@ -169,11 +171,11 @@ class Arrays:
             for size in (min(batch_size, self._rows), self._rows % batch_size):
                 replicas.check(size)
         self.first = tf.nest.map_structure(lambda t: t[: min(batch_size, self._rows)], data)
-        self.are_alike = restarts or self.steps == self._pass_steps or self._rows % batch_size == 0
+        self.have_same_layout = restarts or self.steps == self._pass_steps or self._rows % batch_size == 0
 
     @functools.cached_property
     def _rounded(self):
-        """The data, with rows that no batch has, so that data of about as many rows have a program in common."""
+        """The data, padded with unused rows, so that data sets with nearly the same number of rows share a program."""
         if not self.is_small:
             return self.data
         rows = np.minimum(np.arange(round_up(self._rows)), self._rows - 1)
@@ -181,18 +183,18 @@ class Arrays:
             return tf.nest.map_structure(lambda t: tf.gather(t, rows), self.data)
 
     def chunk(self, epoch, epochs=1, capacity=1):
-        """The `Chunk` of some epochs that are alike."""
+        """The `Chunk` of some epochs of the same layout."""
         parts = [self._parts(epoch + i)[0] for i in range(epochs)]
         return self._chunk(parts, capacity)
 
     def layout(self, capacity, held_out):
         """The `Layout` of the chunks to train on."""
-        chunk = self.chunk(0, 1, capacity) if self.are_alike else next(self.chunks(0))
+        chunk = self.chunk(0, 1, capacity) if self.have_same_layout else next(self.chunks(0))
         return dataclasses.replace(chunk, held_out=held_out).layout()
 
     @property
     def is_small(self):
-        """Whether all data fit into one more tensor."""
+        """Whether a copy of all data is worth its memory."""
         return num_bytes(self.data) <= CHUNK_BYTES
 
     def chunks(self, epoch):
@@ -201,7 +203,7 @@ class Arrays:
             yield self._chunk([part], 1, starts=i == 0)
 
     def stacks(self):
-        """The batches of an epoch that restarts, as stacks `[k, batch_size, ...]`, and how many of each count."""
+        """The batches of an epoch that restarts, as stacks `[k, batch_size, ...]` with their numbers of batches to use."""
         ((full, rest),) = self._parts(0)
         steps = len(full) // self._batch_size
         rows = [(np.resize(full, [round_up(steps), self._batch_size]), steps)] if steps else []
@@ -210,7 +212,7 @@ class Arrays:
         return tuple((tf.nest.map_structure(lambda t, r=r: tf.gather(t, r), self.data), steps) for r, steps in rows)
 
     def _parts(self, epoch):
-        """Rows of full batches and those of a partial one, in the order of an epoch."""
+        """The rows of the full batches and those of a partial batch, in the order of an epoch."""
         parts, todo, done = [], self.steps, 0 if self._restarts else epoch * self.steps
         full = np.zeros(0, int)
         while todo:
@@ -242,11 +244,11 @@ class Arrays:
 
 
 def round_up(number):
-    """A number at most an eighth larger, of few that there are."""
+    """The number, rounded up by at most an eighth to one of few values."""
     unit = 1 << max(0, number.bit_length() - 4)
     return -(-number // unit) * unit
 
 
 def _of_this_process(leaf):
-    """The rows that a `tf.distribute.DistributedDataset` has for all replicas of this process."""
+    """The rows of a `tf.distribute.DistributedDataset` for all replicas of this process."""
     return tf.concat(leaf.values, 0) if isinstance(leaf, tf.distribute.DistributedValues) else leaf

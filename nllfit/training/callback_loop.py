@@ -18,16 +18,16 @@ __all__ = ["CallbackLoop"]
 class CallbackLoop:
     """Trains the epochs of a run and calls Keras's callbacks.
 
-    A run does several epochs in one call; the callbacks follow, epoch by epoch. Those that only read the model see a
-    `WatchedModel`; if another callback may act on the model, each call does one epoch.
+    A run does several epochs in one call, and then calls the callbacks epoch by epoch. Callbacks that only read the
+    model see a `WatchedModel`. If another callback may act on the model, each call does only one epoch.
 
     Args:
-      model: in training.
-      run: of the model.
-      callbacks: of the user.
-      params: of Keras's `CallbackList`: `verbose`, `epochs` and `steps`.
-      evaluates: whether an evaluation follows an epoch, as a function of its number.
-      seed: that the user gave, or None.
+      model: the model in training.
+      run: the `Run` of the model.
+      callbacks: the user's callbacks.
+      params: the parameters of Keras's `CallbackList`: `verbose`, `epochs` and `steps`.
+      evaluates: a function of the epoch's number: whether an evaluation follows it.
+      seed: the user's seed, or None.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class CallbackLoop:
     def train(self, initial_epoch: int) -> Any:
         """Trains up to the last epoch; returns Keras's `History`.
 
-        However it ends, the model is left as it was after the last epoch whose callbacks began to run at its end, and
-        the callbacks have the model itself.
+        However it ends, the model has the state after the last epoch whose `on_epoch_end` callbacks had started, and
+        the callbacks refer to the model itself.
         """
         model = self._model
         for callback in self._watching:
@@ -94,7 +94,7 @@ class CallbackLoop:
         return epoch < self._epochs and not self._model.stop_training
 
     def _stretch(self, epoch):
-        """Trains the epochs of one call and calls back; the epoch to go on with, and the logs of the one before it."""
+        """Trains the epochs of one call and calls the callbacks; returns the next epoch and the last logs."""
         self._callbacks.on_epoch_begin(epoch)
         most = 1 if self._acts else Run.MOST_EPOCHS
         evaluates = [self._evaluates(e) for e in range(epoch, min(self._epochs, epoch + most))]
@@ -112,7 +112,7 @@ class CallbackLoop:
             if evaluates[i]:
                 logs |= self._tested(numbers(stretch.scores, i))
             if stretch.epochs > 1:
-                for bar in self._bars:  # it counts from the callbacks of the epoch on, which follow the call
+                for bar in self._bars:  # the bar would count from the epoch's callbacks, which run after the call
                     adapter_of(self._model).set_start(bar, time.time() - stretch.seconds / stretch.epochs)
             self._callbacks.on_epoch_end(epoch + i, logs)
             for backup in self._backups:
@@ -125,7 +125,7 @@ class CallbackLoop:
         return epoch + good, logs
 
     def _tested(self, scores):
-        """Calls back for an evaluation that was done within the stretch; its logs, as those of an epoch."""
+        """Calls the callbacks for an evaluation within the stretch; returns its logs with the names of an epoch's logs."""
         self._callbacks.on_test_begin()
         self._callbacks.on_test_end(scores)
         return {f"val_{name}": score for name, score in scores.items()}

@@ -1,4 +1,4 @@
-"""Chunks: the steps of one call of a program, as tensors, and the layout of such tensors, which a program keeps."""
+"""Chunks: the steps of one call of a program as tensors, and the layout of these tensors, for which it is traced."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ class Bounds(NamedTuple):
     """The steps and epochs of a call.
 
     Attributes:
-      first, last: the first full batch of an epoch and the one after the last.
+      first, last: the first full batch of an epoch to do, and the batch after the last one.
       epochs: number of epochs.
       starts: whether an epoch starts at `first`, which resets the metrics.
       ends: whether an epoch ends at `last`, after its partial batch.
@@ -29,7 +29,7 @@ class Bounds(NamedTuple):
 
 
 class _Inputs(NamedTuple):
-    """The tensors of a call; `rest` is an empty tuple where no batch is partial."""
+    """The tensors of a call; `rest` is an empty tuple if there is no partial batch."""
 
     bounds: Any
     evaluates: Any
@@ -45,7 +45,7 @@ class Layout:
     """The structure, shapes and dtypes of a chunk's tensors.
 
     Attributes:
-      inputs: the same structure of `tf.TensorSpec`.
+      inputs: the structure of the tensors, with `tf.TensorSpec` as leaves.
     """
 
     inputs: Any
@@ -63,7 +63,7 @@ class Layout:
 
     @property
     def capacity(self) -> int:
-        """The most epochs of a call."""
+        """The maximum number of epochs in a call."""
         return self.inputs.order.shape[0]
 
     @property
@@ -74,7 +74,7 @@ class Layout:
 
     @property
     def held_out_batch(self) -> tuple | None:
-        """The specs of a batch to evaluate on, inside training; None if there is none."""
+        """The specs of an evaluation batch inside training; None if there is none."""
         if not self.inputs.held_out:
             return None
         return tf.nest.map_structure(lambda spec: tf.TensorSpec(spec.shape[1:], spec.dtype), self.inputs.held_out[0])
@@ -86,7 +86,7 @@ class Layout:
 
     @property
     def has_strings(self) -> bool:
-        """Whether there are strings, with which XLA would abort the process."""
+        """Whether there are strings, which would make XLA abort the process."""
         return any(spec.dtype == tf.string for spec in self.specs)
 
     def pack(self, tensors: list) -> tuple:
@@ -104,7 +104,7 @@ class Chunk:
       order: `[capacity, steps, batch_size]`, the rows of each full batch of each epoch.
       rest: `[capacity, r]`, the rows of a partial last batch, or None.
       bounds: the steps and epochs to do.
-      held_out: stacks `[k, batch_size, ...]` of batches to evaluate on, and how many batches of each stack count.
+      held_out: stacks `[k, batch_size, ...]` of batches to evaluate on, and the number of batches to use of each stack.
       evaluates: `[capacity]`, whether to evaluate after each epoch.
     """
 
@@ -122,7 +122,7 @@ class Chunk:
 
     @property
     def num_steps(self) -> int:
-        """The steps of the call, those of evaluations included."""
+        """The steps of the call, including evaluations."""
         steps = self.bounds.last - self.bounds.first + (self.bounds.ends and self.rest is not None)
         evaluations = 0 if self.evaluates is None else int(np.sum(self.evaluates[: self.bounds.epochs]))
         return self.bounds.epochs * steps + evaluations * sum(size for _, size in self.held_out)

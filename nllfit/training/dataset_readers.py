@@ -1,8 +1,8 @@
 """Readers: the batches of a dataset, a `Sequence` or another iterable, many at a time.
 
-A reader `begin(most)` begins a pass over the data. It returns `take(count)`, which reads the next batches, as many as
-the smaller of `count` and `most` at most, and returns them as stacks. A new kind of source is a new reader and its line
-in `reader_of`.
+A reader `begin(most)` begins a pass over the data. It returns a function `take(count)`, which reads at most `min(count,
+most)` of the next batches and returns them as stacks. A new kind of source needs a new reader and a line in
+`reader_of`.
 """
 
 import concurrent.futures
@@ -37,8 +37,8 @@ def reader_of(iterable: Any, convert: Callable[[Any], tuple]) -> Callable[[int],
     """The reader of an iterable of batches.
 
     Args:
-      iterable: of batches.
-      convert: makes a tuple of structures of tensors of a batch that holds other than arrays and tensors.
+      iterable: an iterable of batches.
+      convert: converts a batch with leaves other than arrays and tensors to a tuple of structures of tensors.
     """
     if isinstance(iterable, tf.data.Dataset):
         specs = tf.nest.flatten(iterable.element_spec)
@@ -55,7 +55,7 @@ def _take_from_iterable(iterable, convert, most):
 
 
 def _take_from_sequence(sequence, convert, most):
-    """Batches by their index, read by as many threads as the `workers` of Keras 3's `PyDataset` say."""
+    """Reads batches by index, in as many threads as the attribute `workers` of Keras 3's `PyDataset` says."""
     indices, workers = iter(range(len(sequence))), getattr(sequence, "workers", 1)
     batch_of = functools.partial(_batch_of, sequence)
 
@@ -70,7 +70,7 @@ def _take_from_sequence(sequence, convert, most):
 
 
 def _batch_of(sequence, index):
-    """A batch by its index; a `StopIteration` of the user's code would end the epoch as if all batches were read."""
+    """A batch by its index. A `StopIteration` in the user's code would end the epoch as if it were complete."""
     try:
         return sequence[index]
     except StopIteration as error:
@@ -81,7 +81,7 @@ def _batch_of(sequence, index):
 
 
 def _take_from_dataset(dataset, convert, most):
-    """Batches that TensorFlow joins, in less than half of the time that Python takes to iterate over them."""
+    """Lets TensorFlow join the batches, which takes less than half as long as iterating over them in Python."""
     stacks, left = _joined(dataset, convert, most), []
 
     def take(count):
@@ -98,7 +98,7 @@ def _take_from_dataset(dataset, convert, most):
 
 
 def _joined(dataset, convert, most):
-    """The stacks of a dataset. Where its spec does not tell their size, batches are in windows, to be read twice."""
+    """The stacks of a dataset. If its spec does not contain the batch size, batches are read twice, in windows."""
     if all(spec.shape.is_fully_defined() for spec in tf.nest.flatten(dataset.element_spec)):
         yield from map(_stack, dataset.batch(most))
         return
@@ -128,14 +128,14 @@ def _rows(data, start, end):
 
 
 def _stacks(elements, convert):
-    """The stacks of batches that Python read; a batch whose leaves differ in length, or have none, is one by itself."""
+    """The stacks of batches that Python read. A batch whose leaves differ in length, or have none, ends them."""
     stacks: list[Stack] = []
     batches = [_as_batch(element, convert) for element in elements]
     for _, run in itertools.groupby(batches, key=lambda batch: batch[2]):
         chosen = list(run)
         data, leaves, _ = chosen[0]
         sizes = {leaf.shape[0] if len(leaf.shape) else None for leaf in leaves}
-        if None in sizes or len(sizes) > 1:  # the caller refuses it
+        if None in sizes or len(sizes) > 1:  # the caller raises an error
             return [*stacks, Stack(data, 1, 1)]
         (size,) = sizes
         if chosen[1:]:

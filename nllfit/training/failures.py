@@ -1,4 +1,4 @@
-"""Failures: what to say where training cannot go on."""
+"""The messages for training that cannot go on."""
 
 import contextlib
 import os
@@ -14,12 +14,12 @@ from nllfit.adapters import Model
 
 __all__ = ["failed", "first_not_finite", "lost_worker_named", "not_finite"]
 
-_CHECKS = "Assert", "CheckNumerics"  # operations by which a head refuses parameters that are not finite
+_CHECKS = "Assert", "CheckNumerics"  # operations in which a head checks that parameters are finite
 _UNCHANGED = "The model is as it was before the epoch."
 
 
 def failed(model: Model, epoch: int, error: tf.errors.OpError) -> Exception:
-    """The error to raise for one in an operation: training that ran away, or a fault in data or model."""
+    """The error to raise after a failed operation: the training diverged, or the data or the model have a fault."""
     nodes = re.findall(r"\{\{node (?:\S*/)?(\w+?)(?:_\d+)?\}\}", error.message)
     if first_not_finite(model) or any(node in _CHECKS for node in nodes):
         return FloatingPointError(not_finite(model, epoch, np.nan))
@@ -35,7 +35,7 @@ def failed(model: Model, epoch: int, error: tf.errors.OpError) -> Exception:
 
 @contextlib.contextmanager
 def lost_worker_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
-    """Names the worker that TensorFlow waits for in vain, in an error that says how all go on."""
+    """Replaces TensorFlow's error about a lost worker by one that names the worker and says how to start again."""
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
@@ -43,7 +43,7 @@ def lost_worker_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
         if lost is None:
             raise
         lines = [line.strip(" .") for line in error.message.partition("aborted by:")[2].splitlines() if line.strip()]
-        reason = next((line for line in lines if not line.endswith(":")), None)  # after a colon it is on the next line
+        reason = next((line for line in lines if not line.endswith(":")), None)  # it may be on the next line
         setting = f"TF_CONFIG={shlex.quote(os.environ['TF_CONFIG'])} " if "TF_CONFIG" in os.environ else ""
         raise ConnectionError(
             f"{lost} is lost{f' ({reason})' if reason else ''}, and the others "
@@ -54,9 +54,9 @@ def lost_worker_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
 
 
 def _lost_worker(resolver, message):
-    """The worker that an error of another one is about, with its address; None if it names no worker.
+    """The lost worker that another worker's error is about, with its address; None if the error names no worker.
 
-    The message may name the worker that raised it, too, and sometimes only that one.
+    The message also names the worker that raised it, and sometimes only that one.
     """
     named = [(job, int(number)) for job, number in re.findall(r"/job:(\w+)/replica:\d+/task:(\d+)", message)]
     if not named or resolver is None:
@@ -77,7 +77,7 @@ def first_not_finite(model: Model) -> str | None:
 
 
 def not_finite(model: Model, epoch: int, loss: float | None) -> str:
-    """What to say of an epoch after which the loss or a weight is not finite."""
+    """The message for an epoch after which the loss or a weight is not finite."""
     layer = first_not_finite(model)
     found = f", and `{layer}` is the first layer with a weight that is not finite" if layer else " with finite weights"
     half = next((layer.name for layer in model.layers if getattr(layer, "compute_dtype", None) == "float16"), None)

@@ -1,8 +1,8 @@
-"""`fit`: training by programs that do whole epochs.
+"""`fit`: training by compiled programs that run several epochs in a call.
 
-Keras calls its training step from Python, once a batch; in a small model that takes up to a hundred times as long as
-the arithmetic. `fit` calls the same `model.train_step` in a loop inside one program, with the same numbers. Callbacks,
-history and progress bar are Keras's own.
+Keras calls its training step from Python, once for each batch. In a small model this takes up to a hundred times as
+long as the arithmetic. `fit` calls the same `model.train_step` in a loop inside one program, with the same results.
+Callbacks, history and progress bar come from Keras.
 """
 
 import contextlib
@@ -47,85 +47,91 @@ def fit(
     seed=None,
     compile="auto",
 ):
-    """Trains a compiled Keras model as `model.fit` does, to the same numbers, with no Python between the steps.
+    """Trains a compiled Keras model like `model.fit`, with the same results, but without Python between the steps.
 
     Layers that draw (dropout, sampled heads, uncertain weights) draw other numbers than in `model.fit`, and under XLA
     others than in the graph, of the same distribution.
 
-    It takes any compiled model of tf_keras or of Keras 3 (on TensorFlow) that is not run eagerly, with a head or
-    without, and callbacks that act once an epoch; it refuses others, which only `model.fit` can train. Data are checked
-    before the first step. If an error, an exception of a callback or Ctrl-C ends the run, the model and its optimizer
-    are as they were after the last epoch that was trained and, if due, evaluated. That epoch is the last in the
-    history, unless the exception came out of `on_test_begin`, `on_test_end` or `on_epoch_end`: the history takes an
-    epoch after the other callbacks, so then it lacks this one, as after `model.fit`.
+    It takes any compiled model of tf_keras or Keras 3 (on TensorFlow) that does not run eagerly, with or without a
+    head, and callbacks that act once per epoch; for others, which only `model.fit` supports, it raises an error. Data
+    are checked before the first step. If an error, an exception in a callback or Ctrl-C ends the run, the model and its
+    optimizer have their state after the last epoch that was trained and, if due, evaluated. That epoch is the last in
+    the history, unless the exception occurred in `on_test_begin`, `on_test_end` or `on_epoch_end`: the history records
+    an epoch after the other callbacks, so then this epoch is missing, as after `model.fit`.
 
-    A program is kept for its architecture, so that another model of the same layers, optimizer, loss and metrics trains
-    at once. Nothing is known of a user's own classes and functions, so each model with one of them has its own program.
+    A program is kept for its architecture, so another model with the same layers, optimizer, loss and metrics trains
+    without a new trace. A user's own classes and functions cannot be compared, so each model with one of them gets its
+    own program.
 
-    The replicas of a `MirroredStrategy` or a `MultiWorkerMirroredStrategy` each train on their share of every batch, to
-    the weights of one. The number of rows in a training batch must be divisible by the number of replicas.
+    The replicas of a `MirroredStrategy` or a `MultiWorkerMirroredStrategy` each train on their share of every batch;
+    the resulting weights are those of training on one device. The number of rows in a training batch must be divisible
+    by the number of replicas.
 
-    What repeats: graph and XLA compute the same formulas and round differently. After 100 steps of a small network,
+    Reproducibility: graph and XLA compute the same formulas, but round differently. After 100 steps of a small network,
     weights differed by 3e-7 to 2e-6. A run that amplifies rounding errors ends elsewhere: after 4700 steps of
-    Adam(0.01) on a 16-64-64-2 network with tanh, by up to 3.6. Under `compile="auto"` the clock decides when XLA
-    takes over, unless `seed` is given, `callbacks` has a `BackupAndRestore` or TensorFlow's op determinism is enabled.
-    Then the switch depends only on the number of steps, and such a run can be repeated, and resumed, to the last digit.
-    Three things do not repeat: the random numbers of tf_keras's dropout under `compile="xla"`, and in a resumed run
-    without `tf_keras.backend.experimental.enable_tf_random_generator()`; a dataset that comes in another order; and
-    tf_keras's `Nadam`, which counts in Python how often it is traced, here and in `model.fit`. The losses of single
-    outputs count each row alike, where Keras 3 gives a partial last batch the weight of a full one.
+    Adam(0.01) on a 16-64-64-2 network with tanh, by up to 3.6. Under `compile="auto"` the clock decides when XLA takes
+    over, unless `seed` is given, `callbacks` has a `BackupAndRestore` or TensorFlow's op determinism is enabled. Then
+    the switch depends only on the number of steps, and such a run can be repeated, and resumed, to the last digit.
+    Three things are not reproducible: the random numbers of tf_keras's dropout under `compile="xla"`, and in a resumed
+    run without `tf_keras.backend.experimental.enable_tf_random_generator()`; a dataset whose order changes; and
+    tf_keras's `Nadam`, which counts in Python how often it is traced, here and in `model.fit`. The logged losses of
+    single outputs weight each row equally, whereas Keras 3 gives a partial last batch the weight of a full one.
 
     Args:
       model: a compiled model.
       x: inputs `[n, ...]`, an array or a structure of them; or batches `(x, y)` or `(x, y, sample_weight)`, as a
         `tf.data.Dataset`, a Keras `Sequence` or `PyDataset`, or another iterable, which may be larger than memory. A
-        `PyDataset` is read ahead by as many threads as its `workers` say.
+        `PyDataset` is read ahead by as many threads as its attribute `workers` says.
       y: outcomes `[n, ...]`, an array or a structure of them.
-      batch_size: rows a step, of arrays; the last batch of an epoch may have fewer. None for 32 or, where
-        `steps_per_epoch` is given, for as many as share out all rows.
-      epochs: the epoch to stop at.
-      verbose: 0 for silence, 1 or `"auto"` for Keras's progress bar, 2 for a line an epoch. Epochs that one call did
+      batch_size: rows per step of arrays; the last batch of an epoch may have fewer. By default 32 or, if
+        `steps_per_epoch` is given, the number that divides all rows among the steps.
+      epochs: the number of the epoch to stop at.
+      verbose: 0 for no output, 1 or `"auto"` for Keras's progress bar, 2 for a line per epoch. Epochs of the same call
         are shown with equal shares of its time.
-      callbacks: Keras callbacks that act once an epoch. A `BackupAndRestore` only names the folder of the backups: the
-        same call resumes a run that was killed at any moment, even in a write. On arrays, or on a `Sequence` or
-        `PyDataset` whose batches depend only on their index, it ends with the weights, to the last bit, of the run
-        that never stopped. A backup does not hold the position in other data: a `tf.data.Dataset` begins again at its
-        first batch and its first shuffle, a `Sequence` with `steps_per_epoch` at its first batch, and a generator
-        wherever it is. Then the weights are the same only if every epoch reads the same batches in the same order. If
-        no epoch is left, `history` has the numbers of the last one. The `.keras` or `.h5` file of a `ModelCheckpoint`
-        is always complete, because it replaces the file before only when it is written.
+      callbacks: Keras callbacks that act once per epoch. A `BackupAndRestore` only names the folder of the backups: the
+        same call resumes a run that was killed at any moment, even during a write. With arrays, or a `Sequence` or
+        `PyDataset` whose batches depend only on their index, the resumed run ends with exactly the weights of an
+        uninterrupted run. A backup does not contain the position in other data: a `tf.data.Dataset` begins again at its
+        first batch and its first shuffle, a `Sequence` with `steps_per_epoch` at its first batch, and a generator at
+        its current position. Then the weights are the same only if every epoch reads the same batches in the same
+        order. If no epoch is left, `history` has the numbers of the last one. The `.keras` or `.h5` file of a
+        `ModelCheckpoint` is always complete, because a new file replaces the previous one only when it has been
+        written.
       validation_split: the fraction of the arrays' last rows to hold out as validation data.
-      validation_data: `(x, y)` or `(x, y, sample_weight)`, or a dataset, to evaluate after an epoch.
+      validation_data: `(x, y)` or `(x, y, sample_weight)`, or a dataset, to evaluate on after an epoch.
       shuffle: whether arrays are put in a new order each epoch.
       class_weight: `{label: weight}`, a factor in the loss of each row of that class.
-      sample_weight: a factor in the loss of each row, `[n]`, or a structure of them, one for each output.
-      initial_epoch: the epoch to start at, for a run resumed; a dataset begins at its first batch, as in `model.fit`.
-      steps_per_epoch: steps an epoch, None for all the data. Data with more go on in the next epoch.
+      sample_weight: a factor in the loss of each row, `[n]`, or a structure of such arrays, one for each output.
+      initial_epoch: the epoch to start at, to resume a run; a dataset begins at its first batch, as in `model.fit`.
+      steps_per_epoch: steps per epoch; by default all the data. If the data have more, the next epoch continues with
+        them.
       validation_steps, validation_batch_size: the same for validation data.
       validation_freq: epochs between evaluations, or a list of the epochs, from 1, to evaluate after.
-      seed: fixes the order of arrays in every epoch, which depends only on it and on the epoch's number, so that a run
-        resumed at `initial_epoch` is the run that never stopped. If layers draw random numbers, as dropout does, that
-        needs a `BackupAndRestore`, because a saved model does not keep the state of their generators. None draws a seed
-        from NumPy's global generator.
+      seed: fixes the order of arrays in every epoch. It depends only on the seed and the number of the epoch, so a run
+        that is resumed at `initial_epoch` equals an uninterrupted run. If layers draw random numbers, as dropout does,
+        this needs a `BackupAndRestore`, because a saved model does not contain the state of their generators. By
+        default the seed comes from NumPy's global generator.
       compile: `"xla"`; `"graph"`, without XLA; or `"auto"`, which trains in the graph until XLA has compiled in another
-        thread, and then in the faster of them. A run that can be repeated waits for XLA at the first epoch that has
-        more than 2000 steps before its end; with convolutions or embeddings, or an unknown number of steps, it stays in
-        the graph. So does a model whose layers draw from a state in no variable, as tf_keras's dropout does unless
-        `tf_keras.backend.experimental.enable_tf_random_generator()` was called.
+        thread, and then in the faster of the two. A reproducible run (see above) waits for XLA at the first epoch that
+        has more than 2000 steps before its end; with convolutions or embeddings, or an unknown number of steps, it
+        stays in the graph. So does a model whose layers draw from a state that is not in a variable, like tf_keras's
+        dropout unless `tf_keras.backend.experimental.enable_tf_random_generator()` was called.
 
     Returns:
       Keras's `History`.
 
     Raises:
-      TypeError: if `model` is no Keras model, or a callback is not of its Keras.
-      ValueError: if the model is not compiled, or is one that only `model.fit` can train (run eagerly, or of another
-        strategy); if data are empty, sparse, not finite, of lengths that differ, all of weight 0 or outside a head's
-        support; if the replicas cannot share a batch alike; if a callback needs batches; if a number of epochs, rows or
-        steps cannot be; or if a step fails, as where an index is out of range. A dataset is checked as it is read.
-      OSError: if a backup cannot be read, as where its file `checkpoint` is lost; or if one cannot be written, as on a
-        full disk, and then the one before it is complete.
-      ConnectionError: if one of several workers is lost; it says which, and how to start again.
-      FloatingPointError: at the end of an epoch whose loss or weights are not finite, with the first such layer.
+      TypeError: if `model` is not a Keras model, or a callback does not belong to its Keras version.
+      ValueError: if the model is not compiled, or only `model.fit` can train it (because it runs eagerly or has another
+        strategy); if data are empty, sparse, not finite, of different lengths, all of weight 0 or outside a head's
+        support; if the replicas cannot share a batch equally; if a callback needs batches; if a number of epochs, rows
+        or steps is invalid; or if a step fails, for example because an index is out of range. A dataset is checked
+        while it is read.
+      OSError: if a backup cannot be read, for example because its file `checkpoint` is lost; or if it cannot be
+        written, for example because the disk is full. In the second case the previous backup is intact.
+      ConnectionError: if one of several workers is lost; the message says which one, and how to start again.
+      FloatingPointError: at the end of an epoch after which the loss or a weight is not finite; it names the first such
+        layer.
 
     Example:
       >>> model.compile("adam", nllfit.negative_log_likelihood)
@@ -173,7 +179,7 @@ def fit(
 
 
 def _way(compile, replicas):
-    """How to compile a model with these replicas: XLA has no sums over replicas."""
+    """How to compile a model with these replicas: several need the graph, because XLA has no sums over replicas."""
     if replicas.count > 1 and compile == "xla":
         raise ValueError('`compile` is "xla", and the model has several replicas: give "graph" or "auto".')
     return "graph" if replicas.count > 1 else compile
@@ -181,7 +187,7 @@ def _way(compile, replicas):
 
 @contextlib.contextmanager
 def _rows_counted(model, train):
-    """Tells the layers whose loss depends on the number of training rows what it is, if the data are arrays."""
+    """Tells the number of training rows to the layers whose loss depends on it, if the data are arrays."""
     layers = [layer for layer in adapter_of(model).layers if hasattr(layer, "count_rows")]
     for layer in layers:
         layer.count_rows(num_rows(train.data) if isinstance(train, Arrays) else None)
@@ -193,7 +199,7 @@ def _rows_counted(model, train):
 
 
 def _order_seed(model, replicas, seed):
-    """The seed of the order of rows; without one, a number of NumPy's, which `set_random_seed` fixes."""
+    """The seed of the order of rows; without one, a number from NumPy's generator, which `set_random_seed` fixes."""
     if seed is None:
         return replicas.agree(model.distribute_strategy, int(np.random.randint(2**31)))
     return seed

@@ -1,8 +1,8 @@
 """How the next call of a program runs, in the graph or in XLA, and for how many steps.
 
-`next_call` is a pure function of the request, of the operations of a step and of the timings so far; it reads no clock
-and calls no TensorFlow. `programs.Program` holds the timings, under a lock, and does what the returned `Call` says. A
-new rule is a new line in `next_call` and a new row in `tests/training/test_graph_or_xla.py`.
+`next_call` is a pure function of the request, the operations in a step and the timings so far; it reads no clock and
+does not call TensorFlow. `programs.Program` stores the timings, under a lock, and executes the returned `Call`. A new
+rule needs a line in `next_call` and a row in `tests/training/test_graph_or_xla.py`.
 """
 
 import dataclasses
@@ -13,15 +13,15 @@ __all__ = ["Call", "Request", "Timings", "draws_outside_variables", "next_call"]
 MAX_CALL_SECONDS = 0.25  # Ctrl-C and the progress bar wait for the end of a call
 UNTIMED_CALL_STEPS = 4
 LOCKSTEP_CALL_STEPS = 32  # several machines must make the same calls, and their clocks differ
-MIN_GRAPH_SECONDS_FOR_XLA = 0.1  # a run with less work than this ends before compilation pays
+MIN_GRAPH_SECONDS_FOR_XLA = 0.1  # with less work than this, a run ends before compilation pays off
 ASSUMED_STEP_SECONDS = 2e-4  # a small network's step in the graph, until it is timed
 XLA_TRIAL_GRAPH_SECONDS = 0.015  # the first calls in XLA do the steps that the graph does in this time
 XLA_TRIAL_CALLS = 2  # a busy machine can hide that XLA is faster, so XLA is tried again once in a while
-SLOW_CONVOLUTION_STEP_SECONDS = 0.002  # XLA seldom speeds up convolutions that take longer in the graph,
-MIN_STEPS_FOR_SLOW_CONVOLUTIONS = 1000  # and compiles them for seconds
-REPEATABLE_GRAPH_STEPS = 2000  # a small network's 2000 steps take 0.15 s in the graph, its compilation about 0.7 s
+SLOW_CONVOLUTION_STEP_SECONDS = 0.002  # XLA seldom speeds up slower convolutions,
+MIN_STEPS_FOR_SLOW_CONVOLUTIONS = 1000  # and takes seconds to compile them
+REPEATABLE_GRAPH_STEPS = 2000  # for a small network they take 0.15 s in the graph, and compilation about 0.7 s
 _CONVOLUTION = "Conv2D"
-_SLOW_IN_XLA = ("Conv", "DepthwiseConv", "ResourceGather")  # on a CPU; the last is an embedding's
+_SLOW_IN_XLA = ("Conv", "DepthwiseConv", "ResourceGather")  # on a CPU; the last one reads embeddings
 _DRAWS = ("Random", "Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal")  # not those named Stateless...
 
 
@@ -31,10 +31,10 @@ class Request:
 
     Attributes:
       compile: `"auto"`, `"graph"` or `"xla"`.
-      steps_to_come: of the run, evaluations included; infinite if it is not known.
-      repeatable: whether the choice must depend on no clock.
-      steps_before: from epoch 0 to the start of this epoch; None if it is not known.
-      epoch_steps: training steps in this epoch; None if it is not known.
+      steps_to_come: the steps left in the run, including evaluations; infinite if unknown.
+      repeatable: whether the choice must not depend on a clock.
+      steps_before: the steps from epoch 0 to the start of this epoch; None if unknown.
+      epoch_steps: the training steps in this epoch; None if unknown.
       in_lockstep: whether other machines make the same calls.
     """
 
@@ -51,10 +51,10 @@ class Timings:
     """The timings of a program, shared by all models of its architecture.
 
     Attributes:
-      seconds: least seconds of a step, by `"graph"` and `"xla"`; the first call is not timed, because it also loads the
-        program.
-      calls: number of calls, likewise.
-      graph_seconds: seconds of all timed calls in the graph.
+      seconds: the smallest time of a step in `"graph"` and in `"xla"`; the first call is not timed, because it also
+        loads the program.
+      calls: the number of calls in `"graph"` and in `"xla"`.
+      graph_seconds: the total time of all timed calls in the graph.
       xla: `"not compiled"`, `"compiling"`, `"ready"` or `"impossible"`.
     """
 
@@ -79,9 +79,9 @@ class Call:
 
     Attributes:
       way: `"graph"` or `"xla"`.
-      max_steps: steps that it may do.
-      compiles: whether to start compilation in another thread, if it is not under way.
-      waits: whether to wait for the end of the compilation, and then to ask again.
+      max_steps: the maximum number of steps.
+      compiles: whether to start compilation in another thread, if it is not running.
+      waits: whether to wait until the compilation ends, and then to call `next_call` again.
     """
 
     way: str
@@ -93,15 +93,15 @@ class Call:
 def next_call(request: Request, operations: Collection[str], timings: Timings) -> Call:
     """The next call of a program.
 
-    Under `"auto"` a program first runs in the graph. If the work to come is worth it, XLA compiles in another thread;
-    then XLA is timed, and the faster way goes on. A repeatable run switches at an epoch that depends only on the number
+    Under `"auto"` a program first runs in the graph. If enough work is left, XLA compiles in another thread; then XLA
+    is timed, and the faster of the two is used. A repeatable run switches at an epoch that depends only on the number
     of steps before it, and waits for XLA there. XLA draws other random numbers than the graph. They can be repeated if
     the seeds are in variables; other steps that draw stay in the graph.
 
     Args:
-      request: of a run.
-      operations: the types of TensorFlow operation in a step.
-      timings: of the program so far.
+      request: the request of a run.
+      operations: the types of TensorFlow operations in a step.
+      timings: the timings of the program so far.
     """
     if request.compile != "auto":
         return Call(request.compile, _max_steps(request.compile, request, timings))
@@ -142,7 +142,7 @@ def _is_worth_compiling(request, operations, timings):
 
 
 def _is_graph_faster(timings):
-    """Whether the graph is the faster way, as far as known; it counts as faster until both ways are timed."""
+    """Whether the graph is known to be faster; until both are timed, the graph counts as faster."""
     if "graph" not in timings.seconds:
         return True
     trials = XLA_TRIAL_CALLS + timings.calls["graph"].bit_length() // 4

@@ -1,8 +1,8 @@
-"""TensorFlow's cache of kernels, dropped now and then.
+"""Drops TensorFlow's cache of kernels from time to time.
 
 TensorFlow makes a variable by an operation with the variable's name as an attribute, and keeps the kernel of each such
-operation as long as the process lives: 35 KiB for a variable of a new name. Keras gives the variables of each model new
-names, so a loop over small models would grow by half a MiB with each model.
+operation until the process ends: 35 KiB for each new name. Keras gives the variables of each model new names, so a loop
+over small models would use another half MiB for each model.
 """
 
 import threading
@@ -11,16 +11,16 @@ from nllfit.adapters.tensorflow import clear_kernel_cache
 
 __all__ = ["drop_kernels"]
 
-_MAX_VARIABLES = 512  # 18 MiB; to rebuild the kernels that are still in use takes 0.1 s
+_MAX_VARIABLES = 512  # 18 MiB; rebuilding the kernels that are still in use takes 0.1 s
 
 _made = 0
 _LOCK = threading.Lock()
 
 
 def drop_kernels(made: int) -> None:
-    """Drops all kernels if, with these, more than `_MAX_VARIABLES` variables were made since the last time.
+    """Drops all kernels if, with these `made`, more than `_MAX_VARIABLES` variables were made since the last drop.
 
-    A kernel in use, in this thread or another, lives until its operation ends.
+    A kernel in use, in this thread or another, is kept until its operation ends.
     """
     global _made
     with _LOCK:

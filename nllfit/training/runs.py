@@ -50,7 +50,7 @@ class Run:
         self._capacity = _capacity(model, train)
         self._held_out = ()
         small = isinstance(validation, Arrays) and validation.is_small and not self._in_lockstep
-        if train.are_alike and small and validation.steps <= 4 * train.steps:
+        if train.have_same_layout and small and validation.steps <= 4 * train.steps:
             self._held_out = validation.stacks()
         is_new = not len(_programs_of(model))
         adapter_of(model).build_replicas(train.first)
@@ -151,7 +151,7 @@ class Run:
 
     def _trained(self, epoch, evaluates, bars):
         """The epochs of a stretch."""
-        if self._train.are_alike:
+        if self._train.have_same_layout:
             flags = np.resize(np.array(evaluates), self._capacity)
             chunk = self._train.chunk(epoch, len(evaluates), self._capacity)
             chunks = iter([dataclasses.replace(chunk, held_out=self._held_out, evaluates=flags)])
@@ -167,7 +167,7 @@ class Run:
         return stretch._replace(seconds=seconds)
 
     def _num_epochs(self, epoch, evaluates, are_read):
-        apart = not self._train.are_alike or (any(evaluates) and not self._held_out)
+        apart = not self._train.have_same_layout or (any(evaluates) and not self._held_out)
         if self._one_by_one or self._in_lockstep or apart or (are_read and self._program.draws):
             return 1
         max_steps = self._program.next_call(self._request("train", epoch)).max_steps
@@ -230,7 +230,7 @@ def numbers(logs: Any, epoch: int) -> dict:
 
 def _capacity(model, train):
     """How many epochs' states and orders one call may hold, a power of two."""
-    if not train.are_alike:
+    if not train.have_same_layout:
         return 1
     weights = [variable_of(w) for w in model.variables if hasattr(w, "dtype")]
     # Adam has twice as many of its own, which a fresh model's may not have made.

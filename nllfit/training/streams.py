@@ -40,7 +40,7 @@ class Stream:
       first: the first batch.
     """
 
-    are_alike = False
+    have_same_layout = False
 
     def __init__(self, iterable, prepare, check, steps=None, restarts=False, replicas=ALONE, name=""):
         self._iterable, self._prepare, self._name, self._replicas = iterable, prepare, name, replicas
