@@ -96,7 +96,7 @@ def variance_weighted_log_loss(y_true: Any, distribution: tfd.Distribution, beta
         )
     if law_of(elements).has_class_labels:
         raise ValueError(
-            f"`BetaNLL` weights an outcome by its variance, and the labels of {distribution.name} are no numbers: use "
+            f"`BetaNLL` weights an outcome by its variance, and the labels of {distribution.name} are not numbers: use "
             f"the negative log-likelihood."
         )
     losses = log_loss(as_outcomes(y_true, distribution), elements)

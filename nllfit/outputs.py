@@ -32,8 +32,8 @@ def no_distribution(output: Any, name: str = "`y_pred`") -> Exception:
         )
     else:
         advice = (
-            "give what `nllfit.predict_distribution(model, x)` returns, or the model called, for Keras's "
-            "`model.predict(x)` keeps a mean alone"
+            "give the result of `nllfit.predict_distribution(model, x)` or of `model(x)`, because Keras's "
+            "`model.predict(x)` returns only the mean"
         )
     return untouched(TypeError(f"{name} is {kind_of(output)}, but a distribution is needed: {advice}."))
 

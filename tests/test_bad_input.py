@@ -239,7 +239,7 @@ COMMON = {
     "beta-NLL, bool": (lambda: nllfit.losses.BetaNLL(True), "`beta` is True"),
     "beta-NLL, labels": (
         lambda: nllfit.losses.BetaNLL()(np.zeros([4, 1]), tfd.Categorical(tf.zeros([4, 3]))),
-        "the labels of Categorical are no numbers",
+        "the labels of Categorical are not numbers",
     ),
     "crps, text": (lambda: nllfit.crps(Y.astype(str), NORMAL), NO_NUMBERS),
     "crps, complex": (lambda: nllfit.crps(Y.astype(complex), NORMAL), NO_NUMBERS),

@@ -26,7 +26,7 @@ class Bootstrap:
     Attributes:
       kind: "nonparametric" (samples drawn with replacement from the data) or "parametric" (drawn from the fit).
       estimates: the estimates from the original sample, by name.
-      parameters: the estimates from the bootstrap samples by name, `[num_samples, *parameter]`; NaN where a fit failed.
+      parameters: the estimates from the bootstrap samples by name, `[num_samples, *parameter]`; NaN if a fit failed.
       num_failed: the number of bootstrap samples without a verified maximum.
       fit: the fit of the original sample.
     """

@@ -120,7 +120,7 @@ def _check_comparable(families: list[ParametricFamily]) -> None:
         )
         raise ValueError(
             f"`distributions` mixes {kinds}, so their AICs cannot be compared: their difference changes with the unit "
-            f"of `y`. Compare each kind by itself."
+            f"of `y`. Compare each kind separately."
         )
 
 

@@ -21,7 +21,7 @@ __all__ = ["Density", "density_of"]
 _CACHED_FAMILIES = 64
 _MOST_COPIES = 10  # for a longer point, a loop computes the rows of the Hessian
 _RANK_STEP = 1e-2  # the step of the differences in `rank`, in a coordinate
-_RANK_TOLERANCE = 1e-6  # singular values are about 1; smaller ones than this are errors of the differences
+_RANK_TOLERANCE = 1e-6  # singular values are about 1; those below this are errors of the differences
 
 
 @functools.lru_cache(_CACHED_FAMILIES)
@@ -71,7 +71,7 @@ class Density:
 
     @functools.cached_property
     def has_derivatives(self) -> bool:
-        """Whether TensorFlow knows the second derivative of each operation."""
+        """Whether TensorFlow has the second derivative of each operation."""
         try:
             return bool(self.derivatives)
         except LookupError:
@@ -136,10 +136,11 @@ class Density:
 
     @functools.cached_property
     def rank(self) -> int:
-        """The number of identifiable directions of `w`: those that change a density, unlike the shift of a softmax.
+        """The number of directions of `w` that change a density; the shift of a softmax, for example, changes none.
 
         It is the rank of the scores (gradients of the log-density) of random outcomes at a random `w`. The sample and
-        its optimum would not do: the scores of a few distinct outcomes are linearly dependent there for any family.
+        its optimum are not suitable: there, the scores of a few distinct outcomes are linearly dependent for any
+        family.
         """
         coordinates, size, rank = self.coordinates, self.coordinates.size, 0
         if not size:
@@ -179,7 +180,8 @@ class Density:
         distribution = self.coordinates.family.build(parameters, tf.float64)
         family = self.coordinates.family
         try:
-            # The bijector of the event space is no use if a held location is far from 0, or if the family is wrapped.
+            # The bijector of the event space does not help if a held location is far from 0, or if the family is
+            # wrapped.
             if "loc" in family.fixed or isinstance(family, (Truncated, ZeroInflated)):
                 return distribution.sample(seed=(0, 0))
             bijector = distribution.experimental_default_event_space_bijector()

@@ -36,7 +36,7 @@ class Estimate(MaximumLikelihoodFit):
         transformed to these parameters by the delta method. NaN where it does not exist; `message` says why.
       log_likelihood: the maximum in nats, the sum over the sample.
       num_observations: the number of observations, or the sum of the weights.
-      num_parameters: the number of free parameters, not counting directions that change no density.
+      num_parameters: the number of free parameters, minus the number of directions that change no density.
       converged: whether the estimate is a verified local maximum. Mixtures and some other families can have several
         local maxima.
       message: the result of the search; if it did not converge, the reason.

@@ -22,7 +22,7 @@ class GoodnessOfFit:
 
     Attributes:
       statistics: by name: "kolmogorov_smirnov", "anderson_darling" and "cramer_von_mises", or "chi_square" for counts.
-      p_values: by name: how often a sample drawn from the fit is at least as far from its own refit.
+      p_values: by name: how often a sample drawn from the fit has at least that distance from the fit to it.
       label: the family.
       num_samples: the number of samples drawn.
       num_failed: the number of drawn samples without a verified maximum.
@@ -55,9 +55,9 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
 
     and, for counts and labels, `sum (observed - expected)^2 / expected` over bins of at least 5 expected outcomes. The
     published tables of these statistics assume a distribution that was not fitted to the sample, so they do not apply:
-    a fitted distribution is closer to its sample than the true one. The p-value comes from the parametric bootstrap
-    instead. Samples are drawn from the fit and the family is fitted to each. If `b` of these samples have a statistic
-    at least as large as the observed one, the p-value is `(1 + b) / (1 + num_samples)`.
+    a fitted distribution is closer to its sample than the true distribution is. The p-value comes from the parametric
+    bootstrap instead. Samples are drawn from the fit and the family is fitted to each. If `b` of these samples have a
+    statistic at least as large as the observed one, the p-value is `(1 + b) / (1 + num_samples)`.
 
     Args:
       estimate: a converged `Estimate` of a scalar family. Its weights must be whole numbers, because they are used as
@@ -93,7 +93,7 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
     # Intervals are left to `draw_samples`, whose error names the reason.
     if problem.family.event_shape and not problem.family.takes_infinity:
         raise ValueError(
-            f"An outcome has shape {problem.family.event_shape}, but the tests need numbers: fit each column by itself."
+            f"An outcome has shape {problem.family.event_shape}, but the tests need numbers: fit columns separately."
         )
     if isinstance(problem.family, ZeroInflated) and problem.family.measure.points == "0":
         raise ValueError(

@@ -131,7 +131,7 @@ def _tail(statistic, degrees_of_freedom):
 
 
 def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
-    """The number of parameters of `general` at whose bound `special` is; a `ValueError` if it is no special case."""
+    """The number of parameters of `general` with `special` at a bound; a `ValueError` if it is not a special case."""
     labels = f"`a`, {special.label}, is not known to be a special case of `b`, {general.label}"
     if special.component_shape or general.component_shape:
         raise ValueError(
@@ -157,14 +157,14 @@ def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
     if inner.name != outer.name:
         if (inner.name, outer.name) not in _WITHIN or _held(outer):
             raise ValueError(
-                f"{labels}: give first the fit of the same family with a parameter more held at a value, as "
-                f"`Family({_innermost(general).name!r}, {_innermost(general).parameter_names[0]}=...)` holds one, or "
-                f"rank both by `compare`."
+                f"{labels}: give as `a` the fit of the same family with one more parameter held at a value, such as "
+                f"`Family({_innermost(general).name!r}, {_innermost(general).parameter_names[0]}=...)`, or rank both "
+                f"by `compare`."
             )
         num_at_bound += _WITHIN[inner.name, outer.name]
         ours |= {_NAME: inner.name}
     if not (ours.keys() > theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in theirs)):
-        raise ValueError(f"{labels}: it must hold what `b` holds, at the same values, and a parameter more.")
+        raise ValueError(f"{labels}: it must hold what `b` holds, at the same values, and one more parameter.")
     if num_at_bound > 1:
         raise ValueError(
             f"`a`, {special.label}, is at the bounds of {num_at_bound} parameters of `b`, {general.label}, where the "

@@ -42,8 +42,8 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
       TypeError: if `distribution` is not a `tfd.Distribution`.
       ValueError: if `y` is empty, is not numeric, contains a NaN or has another event shape than the distribution; if
         an outcome is outside the support, or at an edge of it where the density is not defined; if a parameter is out
-        of its domain, such as a scale of 0; if float32 cannot tell the outcomes apart and the distribution cannot be
-        rebuilt in float64, as one that holds a bijector.
+        of its domain, such as a scale of 0; if different outcomes are equal in float32 and the distribution cannot be
+        rebuilt in float64, for example because it contains a bijector.
 
     Example:
       >>> log_likelihood(tfd.Normal([-1.0, 0.0, 1.0], 1.0), [-1.0, 0.0, 1.0]).numpy().round(4)
@@ -97,7 +97,7 @@ def likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
       A tensor `[*grid]` in float64, the product over the sample.
 
     Raises:
-      TypeError, ValueError: as `log_likelihood`.
+      TypeError, ValueError: as from `log_likelihood`.
 
     Example:
       >>> likelihood(tfd.Bernoulli(probs=[0.2, 0.5]), [0, 0, 0, 1, 0]).numpy().round(5)  # theta (1 - theta)^4
@@ -155,14 +155,14 @@ def _outcomes(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     width = np.ptp(finite) if finite.size else 0.0
     if outcomes.dtype == tf.float32 and width and np.any(np.abs(np.float32(finite) - finite) > _MOST_ROUNDING * width):
         raise ValueError(
-            f"`y` holds outcomes that float32, the dtype of {distribution.name}, cannot tell apart: make the "
-            f"distribution of parameters in float64."
+            f"`y` has different outcomes that are equal in float32, the dtype of {distribution.name}: make the "
+            f"distribution with parameters in float64."
         )
     return tf.reshape(outcomes, [len(values), *[1] * distribution.batch_shape.rank, *event])
 
 
 def _check_support(distribution, outcomes):
-    """Raises a `ValueError` for an outcome that TFP refuses, unless TFP gives it a density of 0."""
+    """Raises a `ValueError` for an outcome that fails TFP's checks, unless TFP gives it a density of 0."""
     if isinstance(distribution, MIXTURE_SAME_FAMILY):  # an outcome may be outside the support of one component only
         outcomes = tf.expand_dims(outcomes, -1 - distribution.event_shape.rank)
         return _check_support(distribution.components_distribution, outcomes)
@@ -188,7 +188,7 @@ def _possible(distribution, outcomes):
 
 
 def _refusal(distribution, outcomes, tried):
-    """The `ValueError` for the first outcome that the distribution refuses; `tried` `[n, ...]` are those checked."""
+    """The `ValueError` about the first outcome outside the support; in `tried`, outcomes of density 0 are replaced."""
     row, reason = first_refused(distribution, tried)
     return ValueError(
         f"`y` holds {_text(outcomes[row], distribution)}, which {distribution.name} cannot have: {reason} Remove it, "

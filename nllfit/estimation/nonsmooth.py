@@ -1,4 +1,4 @@
-"""Likelihoods that Newton's method cannot maximise by itself: those with corners or with many local maxima.
+"""Likelihoods for which Newton's method is not enough: likelihoods with corners or with many local maxima.
 
 The likelihood of a Laplace has a corner in `loc` at each observation. We hold `loc` at an observation and maximise over
 the other parameters. The likelihood of a Cauchy with a small scale has a local maximum near each observation. We repeat

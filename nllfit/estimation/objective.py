@@ -138,7 +138,7 @@ class Objective:
         return self._by_differences(w, self.sample(_FEW_OBSERVATIONS)._lengths(w))
 
     def is_differentiable(self, w: np.ndarray) -> bool:
-        """Whether TensorFlow's derivatives agree with differences; TFP's by the order of a Bessel function do not."""
+        """Whether TensorFlow's derivatives agree with differences; those for the order of a Bessel function do not."""
         if self.density.length > _MOST_OPERATIONS or not self.density.has_derivatives:
             return False
         few = self.sample(_FEW_OBSERVATIONS)

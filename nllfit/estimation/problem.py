@@ -134,7 +134,7 @@ class Problem:
     def remark(self) -> str:
         """A warning that `y` looks like degrees, for the message of a circular family's fit; empty otherwise."""
         if self.family.search.circular and np.abs(self.y).max() > 2 * np.pi:
-            return f"; `y` holds {self.y[np.abs(self.y).argmax()]:.4g}, and its angles are taken for radians"
+            return f"; `y` holds {self.y[np.abs(self.y).argmax()]:.4g}, and its angles are treated as radians"
         return ""
 
     def _open(self):

@@ -1,7 +1,7 @@
 """Fits of one family to many samples of the same size at once, for the bootstrap and the goodness-of-fit tests.
 
 One traced function per family takes a Newton step in all samples together, starting at the estimate from the original
-sample. A sample in which this does not converge gets a full `search` of its own. So do all samples if the likelihood is
+sample. A sample in which this does not converge gets a separate, full `search`. So do all samples if the likelihood is
 not smooth or may have several maxima.
 """
 
@@ -24,7 +24,7 @@ _STEPS = 25
 _HALVINGS = 12
 _NEAR = 1e-4  # standard errors; Newton's method leaves an error of about the square of its last step
 _NOISE = 1e-12  # relative rounding error of a log-likelihood
-_WIDE = 20.0  # with a standard error of its logarithm this large, the parameter may just as well be 0 or infinite
+_WIDE = 20.0  # with a larger standard error of its logarithm, a parameter may also be 0 or infinite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Refits:
     Attributes:
       problem: the problem of the original sample.
       w: the coordinates of the fits, `[b, p]`; rows in `separate` are not used.
-      separate: the `Fit` of each sample that was searched by itself, by row; None if that sample has no estimate.
+      separate: the `Fit` of each sample that was searched separately, by row; None if that sample has no estimate.
     """
 
     problem: Problem

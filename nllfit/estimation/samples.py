@@ -20,7 +20,7 @@ def as_sample(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The sample `[n, *event]` and its weights `[n]` in float64; raises a `ValueError` if either is invalid.
 
-    With `takes_infinity`, outcomes may be infinite: ends of intervals that are open.
+    With `takes_infinity`, outcomes may be infinite, as the ends of open intervals are.
     """
     given = as_array(y)
     if given.dtype.kind not in "biufO":  # NumPy would convert complex numbers, dates and text to floats
@@ -44,7 +44,7 @@ def as_sample(
     largest = np.abs(sample, where=finite, out=np.zeros_like(sample)).max()
     if np.any(sample[finite]) and not _SMALLEST < largest < 1 / _SMALLEST:
         raise ValueError(
-            f"`y` has numbers of a size of {largest:.1g}, at an end of what float64 can hold: give it in another unit."
+            f"`y` has absolute values up to {largest:.1g}, near the limits of float64: give it in another unit."
         )
     try:
         counts = np.ones(len(sample)) if weights is None else np.asarray(weights)

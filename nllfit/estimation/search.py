@@ -20,7 +20,7 @@ _TIE = 1e-3  # two climbs to the same maximum, or to the same limit at infinity,
 _WIDE = 1.0  # if the logarithm of a parameter has a larger standard error, we look for a second maximum
 _BEYOND = 3.0  # the distance of these further starts, in standard errors
 _FEW = 20_000  # observations of a subsample whose optimum is close to that of millions
-_FEW_OF_SEVERAL = 2_000  # the same for likelihoods with several maxima, which are climbed several times
+_FEW_OF_SEVERAL = 2_000  # the same for likelihoods with several maxima, because several climbs are needed
 
 
 def search(problem: Problem) -> Fit:

@@ -1,4 +1,4 @@
-"""Starts for Newton's method: the most likely of many random parameter values that fit the sample's size."""
+"""Starts for Newton's method: the most likely of many random parameter values of the sample's magnitude."""
 
 import numpy as np
 import tensorflow as tf
@@ -17,9 +17,9 @@ _FEW_OBSERVATIONS = 200
 def starts(objective: Objective, seed: int = 0) -> np.ndarray:
     """Random starts `[s, p]` with a positive likelihood of a subsample, the most likely first.
 
-    Up to a thousand parameter values are drawn. Locations are quantiles of the sample. Scales and rates are its size,
-    its spread or their inverses, times a random factor of up to about 16 either way. A few observations rank them all,
-    then more observations rank the first hundred whose likelihood is positive.
+    Up to a thousand parameter values are drawn. Locations are quantiles of the sample. Scales and rates are the mean
+    absolute value of the sample, its standard deviation or their inverses, times a random factor between about 1/16 and
+    16. A few observations rank them all, then more observations rank the first hundred whose likelihood is positive.
     """
     few = objective.sample(_FEW_OBSERVATIONS)
     count = int(np.clip(4e6 / few.y.size, 50, _CANDIDATES))
@@ -68,11 +68,11 @@ def _on_scale_of_line(line, y):
 
 
 def _scale_values(y):
-    """Values for scales, rates and concentrations: 1, the sample's spread and size, and their inverses."""
-    size = np.abs(y).mean(0)
-    size = np.where(size > 0, size, 1.0)
-    spread = np.maximum(y.std(0), 1e-6 * size)
-    return np.stack([np.ones_like(size), spread, size, 1 / spread, 1 / size])
+    """Values for scales, rates and concentrations: 1, the standard deviation, the mean absolute value, and inverses."""
+    magnitude = np.abs(y).mean(0)
+    magnitude = np.where(magnitude > 0, magnitude, 1.0)
+    deviation = np.maximum(y.std(0), 1e-6 * magnitude)
+    return np.stack([np.ones_like(magnitude), deviation, magnitude, 1 / deviation, 1 / magnitude])
 
 
 def _location_values(y):

@@ -33,8 +33,8 @@ class Units:
     def of(cls, family: ParametricFamily, y: np.ndarray) -> "Units":
         """The units of a sample `[n, *event]`.
 
-        For a location-scale family they are the sample's median and spread; for a scale family, 0 and the median size;
-        for any other family, 0 and 1.
+        For a location-scale family they are the sample's median and spread; for a scale family, 0 and the median
+        absolute value; for any other family, 0 and 1.
         """
         if _is_closed(family, moves=True):
             low, center, high = np.quantile(y, [0.25, 0.5, 0.75], axis=0)

@@ -36,9 +36,8 @@ def _limit(objective: Objective, optimum: Optimum) -> str:
     w, direction = optimum.w, optimum.direction
     ranked = np.argsort(-np.abs(direction) / (1 + np.abs(w)))
     single_moves = (np.eye(len(w)) * np.sign(direction))[ranked]
-    fastest = ranked[
-        np.argmax(objective.values(w + single_moves) >= objective.value(w))
-    ]  # among those that raise it by themselves
+    rises = objective.values(w + single_moves) >= objective.value(w)  # whether a coordinate raises it when moved alone
+    fastest = ranked[np.argmax(rises)]
     far = w.copy()
     far[fastest] += _INFINITY * np.sign(direction[fastest])
     before, after = objective.natural(w), objective.natural(far)

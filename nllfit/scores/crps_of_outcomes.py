@@ -47,7 +47,7 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
       with a power of 3/2 or less.
 
     Raises:
-      TypeError: if `y_pred` is no distribution.
+      TypeError: if `y_pred` is not a distribution.
       ValueError: if the shape of `y_true` is not that of the outcomes (both are named).
       NotImplementedError: if the elements have no distribution by themselves that TFP knows, or are not seen exactly.
 

@@ -118,5 +118,5 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
         distribution, y = self.predict_distribution(X), column_or_1d(y)
         unknown = np.setdiff1d(y, self.classes_).tolist()
         if unknown:
-            raise ValueError(f"`y` holds {unknown[0]!r}, which is none of the classes {self.classes_.tolist()}.")
+            raise ValueError(f"`y` holds {unknown[0]!r}, which is not one of the classes {self.classes_.tolist()}.")
         return evaluate(distribution, y=np.searchsorted(self.classes_, y), **arguments)

@@ -81,7 +81,7 @@ class Backup:
             if not alike:
                 raise ValueError(
                     f"{self._folder} holds the backup of a run of another model or optimizer: name another "
-                    f"`backup_dir`, or delete this one to begin anew."
+                    f"`backup_dir`, or delete this one to train from the first epoch."
                 )
             seed = known.get_tensor(_SEED).decode() if known.has_tensor(_SEED) else self._seed
             if seed != self._seed:
@@ -118,8 +118,8 @@ class Backup:
         except (tf.errors.OpError, IndexError) as error:  # an `IndexError` if a file is too short
             reason = getattr(error, "message", str(error)).partition("\n")[0].rstrip(".")
             raise OSError(
-                f"The backup in {self._folder} cannot be read or written: {reason}. The one before it, if there is "
-                f"one, is whole: mend this and run the same again, or name another `backup_dir`."
+                f"The backup in {self._folder} cannot be read or written: {reason}. The previous backup, if there is "
+                f"one, is intact: fix the cause and run the same command again, or give another `backup_dir`."
             ) from error
 
 
@@ -151,7 +151,7 @@ def _manager_of(state, folder):
 
 
 class _Memory(tf.train.experimental.PythonState):
-    """As arrays: the state of the callbacks, whether one of them has stopped the run, and the logs of the last epoch."""
+    """The state of the callbacks, whether one of them stopped the run, and the logs of the last epoch, as arrays."""
 
     def __init__(self, model, callbacks):
         self.logs = None

@@ -203,7 +203,7 @@ class Arrays:
             yield self._chunk([part], 1, starts=i == 0)
 
     def stacks(self):
-        """The batches of an epoch that restarts, as stacks `[k, batch_size, ...]` with their numbers of batches to use."""
+        """The batches of an epoch that restarts: stacks `[k, batch_size, ...]`, and how many batches of each to use."""
         ((full, rest),) = self._parts(0)
         steps = len(full) // self._batch_size
         rows = [(np.resize(full, [round_up(steps), self._batch_size]), steps)] if steps else []

@@ -125,7 +125,7 @@ class CallbackLoop:
         return epoch + good, logs
 
     def _tested(self, scores):
-        """Calls the callbacks for an evaluation within the stretch; returns its logs with the names of an epoch's logs."""
+        """Calls the callbacks for an evaluation within the stretch; returns its logs, named like those of an epoch."""
         self._callbacks.on_test_begin()
         self._callbacks.on_test_end(scores)
         return {f"val_{name}": score for name, score in scores.items()}

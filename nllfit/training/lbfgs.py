@@ -1,4 +1,4 @@
-"""Solving: `fit_lbfgs`, the optimum of a model small enough to be solved rather than trained."""
+"""`fit_lbfgs`: the optimum of a small model, by Newton's method and L-BFGS."""
 
 import functools
 import numbers
@@ -18,7 +18,7 @@ from nllfit.training.search import Found, search
 
 __all__ = ["fit_lbfgs"]
 
-_LOST = 1e-5  # nats a row, that a loss of 1 may rise by as its weights are rounded
+_LOST = 1e-5  # nats per row: the largest allowed rise of a loss of 1 when its weights are rounded
 
 
 def fit_lbfgs(
@@ -33,32 +33,32 @@ def fit_lbfgs(
 ) -> Any:
     """Minimises a compiled model's loss over all the data at once, by L-BFGS and Newton's method.
 
-    The objective is the loss that `model.evaluate` would give for one batch of all rows, regularisers included: layers
-    run as they predict (`training=False`), so that it has one value at each point. For a convex model, such as
-    logistic regression with a penalty, the result is the optimum. It is searched in float64 whatever the model's dtype,
-    and only the weights at the end are rounded. Up to 200 weights are found by Newton's method alone, up to 2000 by
-    Newton's method from where L-BFGS leads, and more by L-BFGS. Inputs and outcomes may be in any unit: the search
-    begins at the model's weights or, where those predict the outcomes worse than their own marginal distribution does,
-    at that, as `initialize` sets it. Ctrl-C, or an error, leaves the model at the best weights found so far. The loss
-    is compiled once for all models of one architecture and any number of rows, so that cross-validation does not wait
-    for it again.
+    The objective is the loss that `model.evaluate` would return for one batch of all rows, including regularisers.
+    Layers run in prediction mode (`training=False`), so the loss is a function of the weights. For a convex model, such
+    as logistic regression with a penalty, the result is the optimum. The search is in float64 whatever the dtype of the
+    model, and only the final weights are rounded. For up to 200 weights the search is only Newton's method; for up to
+    2000, L-BFGS followed by Newton's method; for more, L-BFGS. Inputs and outcomes may be in any unit: if the model's
+    weights predict the outcomes worse than the marginal distribution of the outcomes does, the search begins at that
+    distribution, as set by `initialize`. After Ctrl-C or an error, the model has the best weights found so far. The
+    loss is compiled once for all models of one architecture and any number of rows, so cross-validation compiles only
+    once.
 
     Args:
-      model: a compiled model of tf_keras or Keras 3, of which only the loss is used.
+      model: a compiled model of tf_keras or Keras 3; its optimizer is not used.
       x, y: arrays `[n, ...]`, or structures of them.
       sample_weight: a factor in the loss of each row, `[n]`.
       class_weight: `{label: weight}`, a factor in the loss of each row of that class.
-      max_iterations: steps, each of which evaluates the loss a few times.
-      tolerance: how far the loss may be above that of the optimum, in nats a row; by default what rounding errors make
-        up, and 1e-10 for more than 2000 weights.
+      max_iterations: the maximum number of steps; each evaluates the loss a few times.
+      tolerance: how far the loss may be above the optimum, in nats per row; by default as far as rounding errors reach,
+        and 1e-10 for more than 2000 weights.
 
     Returns:
-      Keras's `History`, its `"loss"` at the start and at the end, with three more attributes: `converged`, `message`,
-      which says why it stopped, and `num_iterations`. An optimum at infinity, as of separable classes without a
-      penalty, and one that the model's dtype cannot hold are not `converged`.
+      Keras's `History`, with the `"loss"` at the start and at the end, and three more attributes: `converged`;
+      `message`, which says why the search stopped; and `num_iterations`. `converged` is False for an optimum at
+      infinity, as of separable classes without a penalty, and for one that the model's dtype cannot represent.
 
     Raises:
-      TypeError, ValueError: for a model or data that `fit` would not take, or a loss that is finite at neither start.
+      TypeError, ValueError: for a model or data that `fit` does not accept, or if the loss is not finite at any start.
 
     Example:
       >>> import tf_keras
@@ -83,9 +83,9 @@ def fit_lbfgs(
         isinstance(tolerance, numbers.Real) and not isinstance(tolerance, bool) and 0 <= tolerance < float("inf")
     ):
         raise ValueError(f"`tolerance` is {tolerance!r}: give a finite number >= 0, or None.")
-    model(tf.nest.map_structure(lambda t: t[:1], data[0]), training=False)  # builds what is not built yet
+    model(tf.nest.map_structure(lambda t: t[:1], data[0]), training=False)  # builds the model if it is not built yet
     if not model.trainable_variables:
-        raise ValueError("The model has no trainable weights: there is nothing to solve for.")
+        raise ValueError("The model has no trainable weights: there is nothing to optimise.")
     best = start = flat_weights(model)
     try:
         with surface_over(Surface, model, data) as surface:
@@ -118,9 +118,9 @@ def _history(model, before, found):
 
 
 def _went_to_marginal(model, data):
-    """Makes the outcomes' marginal distribution what the model predicts; False if it cannot.
+    """Sets the model to predict the marginal distribution of the outcomes; returns False if that is impossible.
 
-    Random weights on inputs in any unit can lie where every link is flat, and no search leads away from there.
+    With inputs in any unit, random weights may lie where every link is flat, and no search leads away from there.
     """
     try:
         initialize(model, *data)
@@ -130,10 +130,10 @@ def _went_to_marginal(model, data):
 
 
 def _fault(found: Found) -> str | None:
-    """Why the weights found are no optimum; None if they are."""
+    """Why the weights found are not an optimum; None if they are one."""
     steps, number = found.iterations, "unknown" if found.axes is None else f"{found.axes.condition:.1e}"
-    lacks = f"after {steps} steps the loss is some {found.gain:.1e} above that of an optimum"
-    lost = max(found.loss - found.value, found.shaken)
+    lacks = f"after {steps} steps the loss is about {found.gain:.1e} above that of an optimum"
+    lost = max(found.loss - found.value, found.rounding_change)
     if found.end == "infinity":
         return (
             "the optimum is at infinity: the loss goes on falling as the weights grow, as it does where classes can be "
@@ -144,8 +144,8 @@ def _fault(found: Found) -> str | None:
         return (
             f"the weights are exact to their last digit, which still counts: the loss is {found.value:.6g}, {lost:.1e} "
             f"more with rounded weights, and the condition number is {number}. Either the fit is exact, so that the "
-            f"loss falls without bound as a scale goes to 0 (give the head a `floor`), or the inputs are too large or "
-            f"too much alike for their dtype (standardise them, or compute in float64)"
+            f"loss falls without bound as a scale goes to 0 (give the head a `floor`), or the inputs are too large, "
+            f"or too nearly collinear, for their dtype (standardise them, or compute in float64)"
         )
     if found.end == "cut short":
         return f"{lacks}: raise `max_iterations`"
@@ -158,7 +158,7 @@ def _fault(found: Found) -> str | None:
 
 
 def _success(found: Found) -> str:
-    """Of what kind an optimum is."""
+    """The message for an optimum."""
     flat = 0 if found.axes is None else int(found.axes.flat.sum())
-    alone = f"; {flat} directions of the weights change nothing, so that they are not the only ones" if flat else ""
-    return f"after {found.iterations} steps another would lower the loss by a mere {found.gain:.1e}{alone}"
+    others = f"; {flat} directions of the weights change nothing, so that other optima exist" if flat else ""
+    return f"after {found.iterations} steps another step would lower the loss by only {found.gain:.1e}{others}"

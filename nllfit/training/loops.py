@@ -12,24 +12,24 @@ from nllfit.training.replicas import Replicas
 
 __all__ = ["TracedEpochs", "one_step", "split"]
 
-_MAX_JOINED_SIZE = 2**16  # numbers; to copy them takes less time than one more write
+_MAX_JOINED_SIZE = 2**16  # copying that many numbers takes less time than another write
 
 
 def one_step(model, mode):
-    """The `train_step` or `test_step` of a model, of a batch `(x,)`, `(x, y)` or `(x, y, sample_weight)`."""
-    strategy = model.distribute_strategy  # in whose scope an optimizer of Keras 3 makes its variables
+    """The `train_step` or `test_step` of a model, a function of a batch `(x,)`, `(x, y)` or `(x, y, sample_weight)`."""
+    strategy = model.distribute_strategy  # an optimizer of Keras 3 must make its variables in its scope
     replicas = Replicas.of(strategy)
-    # Logs that are metrics are those of all replicas only at the end of an epoch: see `TracedEpochs`.
+    # Metrics in the logs cover all replicas only at the end of an epoch: see `TracedEpochs`.
     are_metrics = all(is_keras_code(getattr(model, name)) for name in (f"{mode}_step", "compute_metrics"))
 
     def reduced(t):
-        """What Keras makes of a log of each replica."""
+        """The log of a step from the logs of its replicas, as in Keras."""
         if are_metrics or not (replicas.on_machines or isinstance(t, tf.distribute.DistributedValues)):
             return strategy.experimental_local_results(t)[0]
         return strategy.reduce(adapter_of(model).step_reduction, t, axis=None)
 
     def step(data):
-        # Inputs alone are not in a tuple of one, for a step of the user's own.
+        # If there are only inputs, a step of the user's own does not get them in a tuple.
         alone = len(data) == 1 and not isinstance(data[0], (list, tuple))
         of_model = getattr(model, f"{mode}_step")
 
@@ -49,10 +49,10 @@ class TracedEpochs:
     Called with the tensors of a chunk, it returns what `programs.Stretch` describes.
 
     Args:
-      model: whose steps it does and whose metrics it resets.
+      model: the model whose steps it does and whose metrics it resets.
       mode: `"train"` or `"test"`.
-      steps: functions of a batch, by mode.
-      layout: of the chunk.
+      steps: the functions of a batch, by mode.
+      layout: the layout of the chunk.
       changed: the variables to record after each epoch.
       weights: the variables that must stay finite.
     """
@@ -89,7 +89,7 @@ class TracedEpochs:
     def _trained(self, inputs, bounds, epoch, no_logs):
         """The logs after the steps of an epoch."""
         tf.cond(bounds.starts > 0, self._reset_metrics, lambda: 0)
-        if self._layout.is_small:  # rows that lie together are read in half the time
+        if self._layout.is_small:  # rows that are contiguous are read in half the time
             batch = functools.partial(_gathered, _gathered(inputs.data, inputs.order[epoch]))
         else:
 
@@ -113,7 +113,7 @@ class TracedEpochs:
         return 0
 
     def _of_all_replicas(self, logs):
-        """The metrics over all replicas at the end of an epoch, as in Keras; a step's logs are those of one replica."""
+        """The metrics over all replicas at the end of an epoch, as in Keras; a step's logs are from one replica."""
         several = self._model.distribute_strategy.num_replicas_in_sync > 1
         results = self._model.get_metrics_result() if several else logs
         return results if results.keys() == logs.keys() else logs
@@ -123,8 +123,8 @@ class TracedEpochs:
 
 
 def _repeated(step, batch, first, last, logs):
-    """Steps on `batch(i)` from `first` to before `last`; the logs of the last, or those given where there is none."""
-    # XLA would compile `tf.range(last)` anew for each number of steps.
+    """Does steps on `batch(i)` for `first <= i < last`; returns the logs of the last step, or `logs` without a step."""
+    # XLA would compile `tf.range(last)` again for each number of steps.
     return tf.while_loop(lambda i, _: i < last, lambda i, _: (i + 1, step(batch(i))), (first, logs))[1]
 
 
@@ -144,21 +144,21 @@ def _finite(logs, weights):
 
 
 def _kinds(variables):
-    """Lists of variables to be one vector each: small ones of one dtype, while a large one stays alone."""
+    """Lists of variables to join: small variables of one dtype form a vector, a large variable stays separate."""
     kinds = {}
     for v in variables:
-        size = v.shape.num_elements()  # None where a shape is not known
+        size = v.shape.num_elements()  # None if a shape is unknown
         kinds.setdefault(v.dtype if size is not None and size <= _MAX_JOINED_SIZE else id(v), []).append(v)
     return list(kinds.values())
 
 
 def _joined(variables):
-    """Variables as a vector of each kind: XLA takes as long to compile one write as another, however small."""
+    """The variables as one vector per list of `_kinds`: XLA takes as long to compile a small write as a large one."""
     return [tf.concat([tf.reshape(v, [-1]) for v in kind], 0) if kind[1:] else kind[0] for kind in _kinds(variables)]
 
 
 def split(states, variables):
-    """The states of each of the variables, arrays `[capacity, ...]`, which lie side by side in those of `_joined`."""
+    """The states of each variable, `[capacity, ...]`, from the recorded vectors of `_joined`."""
     found = {}
     for state, kind in zip(states, _kinds(variables), strict=True):
         ends = np.cumsum([v.shape.num_elements() for v in kind[:-1]], dtype=int)

@@ -21,20 +21,20 @@ from nllfit.training.kernels import drop_kernels
 
 __all__ = ["Surface", "assign", "flat_weights", "set_weights", "surface_over"]
 
-_BLOCK = 2**21  # rows, over all the directions that curvature is looked at along side by side
+_BLOCK = 2**21  # rows times directions for which curvature is computed at once
 
 
 class Surface:
     """A model's loss over all the data as a function of its weights, computed in float64 if the model can be copied.
 
-    The copy, in float64, takes the weights: near an optimum the loss changes by the square of the weights' error, so
-    that float32 would resolve only half of their seven digits. One copy serves every model of the same architecture. A
-    subclassed model, or one whose loss is not Keras's or ours, cannot be copied and computes in its own dtype.
+    The float64 copy gets the weights. Near an optimum the loss changes by the square of the weights' error, so float32
+    would resolve only half of their seven digits. One copy serves all models of the same architecture. A subclassed
+    model, or one whose loss is neither Keras's nor ours, cannot be copied and computes in its own dtype.
 
     Its programs are traced for any number of rows.
 
     Attributes:
-      dtype: of the loss.
+      dtype: the dtype of the loss.
       is_copy: whether it computes on a copy of the model.
     """
 
@@ -54,11 +54,11 @@ class Surface:
         self._lock = threading.Lock()
         self._data: tuple = ()
         self._specs: tuple = ()
-        self._of_data: Any = None  # the program for their shapes, because finding it takes as long as running it
+        self._of_data: Any = None  # the program for these shapes, because finding it takes as long as running it
 
     @contextlib.contextmanager
     def over(self, model: Model, data: tuple) -> Iterator[None]:
-        """Makes this the surface of a model over these data; weights that are not trained are the model's."""
+        """Makes this the surface of a model over these data; weights that are not trained get the model's values."""
         with self._lock:
             if self._twin is not None:
                 self._twin.set_weights(model.get_weights())
@@ -81,14 +81,14 @@ class Surface:
 
     @property
     def num_rows(self) -> int:
-        """The rows of the data."""
+        """The number of rows of the data."""
         return num_rows(self._data)
 
     def value_and_gradient(self, w: np.ndarray) -> tuple[float, np.ndarray]:
         """The loss at weights `[p]` and its gradient, `[p]`."""
         try:
             value, gradient = self._program()(self._data, tf.constant(w, self.dtype))
-        except tf.errors.InvalidArgumentError:  # a head refuses parameters that are not finite
+        except tf.errors.InvalidArgumentError:  # a head raises an error for parameters that are not finite
             return np.nan, np.full(len(w), np.nan)
         return float(value), gradient.numpy().astype(np.float64)
 
@@ -110,14 +110,14 @@ class Surface:
         return self.value_and_gradient(w)[0]
 
     def rounded(self, w: np.ndarray) -> np.ndarray:
-        """Weights `[p]` as the model's own dtypes hold them."""
+        """Weights `[p]`, rounded to the dtypes of the model."""
         blocks = np.split(w, np.cumsum([shape.num_elements() for _, shape in self._dtypes])[:-1])
         cast = [tf.cast(block, dtype) for block, (dtype, _) in zip(blocks, self._dtypes, strict=True)]
         return np.concatenate([block.numpy().astype(np.float64) for block in cast])
 
     def curvature(self, w: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """The Hessian at weights `[p]` times directions `[p, m]`."""
-        if self._differs is None:  # TensorFlow differentiates loops twice slowly, wrongly or not at all
+        if self._differs is None:  # second derivatives of loops are slow, wrong or missing in TensorFlow
             self._differs = _has_loops(self._program().graph.as_graph_def())
         if self._differs:
             return self._differences(w, directions)
@@ -133,7 +133,7 @@ class Surface:
         return np.concatenate(products).T.astype(np.float64)
 
     def _differences(self, w, directions):
-        """The same from differences of the gradient."""
+        """The Hessian times directions, from differences of the gradient."""
         step = np.cbrt(self.eps)
         sizes = step / np.max(np.abs(directions) / (1 + np.abs(w[:, None])), axis=0)
         moves = (directions * sizes).T
@@ -141,13 +141,13 @@ class Surface:
         return (ends[:, 0] - ends[:, 1]).T / (2 * sizes)
 
     def descend(self, w: np.ndarray, gradient: float, steps: int) -> tuple[Any, int]:
-        """TFP's result of L-BFGS from weights `[p]` until no element of the gradient is larger, and its steps."""
+        """TFP's result of L-BFGS from weights `[p]` and its steps; it ends when no slope is larger than `gradient`."""
         start = tf.constant(w, self.dtype), tf.constant(gradient, self.dtype), tf.constant(steps)
         result = trace(self._descent, self._specs, *start)(self._data, *start)
         return result, int(result.num_iterations)
 
     def objective(self, model: Model, data: tuple) -> tf.Tensor:
-        """The function of the weights that it is: the loss of a batch."""
+        """The loss of a batch, the function of the weights that this surface evaluates."""
         x, y, sample_weight = [*data, None, None][:3]
         return model.compute_loss(x=x, y=y, y_pred=model(x, training=False), sample_weight=sample_weight)
 
@@ -168,7 +168,7 @@ class Surface:
     def _minimize(self, data, start, tolerance, max_iterations):
         def objective(position):
             loss, gradient = self._loss(data, position)
-            return tf.cast(loss, self.dtype), gradient  # Keras 3 adds up in float32 what a model computes in float64
+            return tf.cast(loss, self.dtype), gradient  # Keras 3 sums in float32 even if a model computes in float64
 
         return tfp.optimizer.lbfgs_minimize(
             objective,
@@ -189,8 +189,8 @@ _S = TypeVar("_S", bound=Surface)
 def surface_over(kind: type[_S], model: Model, data: tuple) -> Iterator[_S]:
     """The surface of a model over its data, of the class `kind`, compiled once for an architecture.
 
-    It is compiled for this model only if nothing is known of the architecture, if the model cannot be copied, or if it
-    is so large that a copy should not outlive it.
+    It is compiled only for this model if the architecture has no key, if the model cannot be copied, or if the model is
+    so large that a copy should not outlive it.
     """
     is_small = num_bytes([variable_of(w) for w in model.variables]) <= CHUNK_BYTES
     architecture = architecture_of(model, data[1] if len(data) > 1 else None) if is_small else None
@@ -211,12 +211,12 @@ def flat_weights(model: Model) -> np.ndarray:
 
 
 def set_weights(model: Model, w: np.ndarray) -> None:
-    """Makes a vector `[p]` the trainable weights, each rounded to its dtype."""
+    """Sets the trainable weights to a vector `[p]`, each rounded to its dtype."""
     assign([variable_of(v) for v in model.trainable_variables], tf.constant(w, tf.float64))
 
 
 def assign(weights: list, position: tf.Tensor) -> None:
-    """Makes a vector `[p]` the values of variables."""
+    """Sets variables to the elements of a vector `[p]`."""
     blocks = tf.split(position, [w.shape.num_elements() for w in weights])
     for weight, block in zip(weights, blocks, strict=True):
         weight.assign(tf.cast(tf.reshape(block, weight.shape), weight.dtype))
@@ -227,13 +227,13 @@ def _has_loops(graph):
 
 
 def _operations(graph):
-    """The types of operation in a graph and in the functions it calls."""
+    """The types of operations in a graph and in the functions that it calls."""
     nodes = [graph.node, *(function.node_def for function in graph.library.function)]
     return {node.op for node in itertools.chain(*nodes)}
 
 
 def _in_float64(model):
-    """A copy of a model, compiled with its loss, that computes in float64; None where there can be none."""
+    """A copy of a model, compiled with its loss, that computes in float64; None if the model cannot be copied."""
     keras = adapter_of(model).keras
 
     def copied(layer):
@@ -246,13 +246,13 @@ def _in_float64(model):
     try:
         twin = copied(model)
         adapter_of(model).compile_in_float64(twin)
-    except Exception:  # what a layer of the user's own makes of its config
+    except Exception:  # a user's layer may fail in any way on its config
         return None
     return twin
 
 
 def _with_float64(config: Any) -> Any:
-    """A layer's config with float64 for each dtype, or policy of one, that is a float's."""
+    """A layer's config in which each float dtype, or dtype policy, is replaced by float64."""
     if isinstance(config, list | tuple):
         return type(config)(map(_with_float64, config))
     if not isinstance(config, dict):

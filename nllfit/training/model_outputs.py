@@ -1,4 +1,4 @@
-"""The outputs of a model, as one row of its inputs shows them: names, heads and masks."""
+"""The names, heads and masks of a model's outputs, found by calling it on one row."""
 
 import dataclasses
 from typing import Any
@@ -17,7 +17,7 @@ __all__ = ["Output", "by_output", "known_outputs", "outputs_of"]
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-    """An output of a model: its name, the distribution of one row of it or None, and whether Keras masks it."""
+    """An output of a model: its name, its distribution for one row or None, and whether Keras masks it."""
 
     name: str | int
     head: tfp.distributions.Distribution | None
@@ -25,14 +25,14 @@ class Output:
 
 
 def outputs_of(model: Model, x: Any, row: int = 0) -> list[Output]:
-    """The outputs, as that row of the inputs shows them; an empty list for a model that does not take single rows."""
+    """The outputs for that row of the inputs; an empty list for a model that does not accept single rows."""
     try:
-        if not model.built:  # for any number of rows, and not for one
+        if not model.built:  # builds it for any number of rows
             specs = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x)
             with model.distribute_strategy.scope():
                 trace(tf.function(lambda x: model(x, training=False)), specs)
         outputs = model(tf.nest.map_structure(lambda t: t[row : row + 1], x), training=False)
-    except NotImplementedError:  # a model that has a training step and no `call`
+    except NotImplementedError:  # a model with a training step but without `call`
         return []
     except (TypeError, ValueError, tf.errors.OpError) as error:
         if any(t.dtype == tf.string for t in tf.nest.flatten(x)):
@@ -40,7 +40,7 @@ def outputs_of(model: Model, x: Any, row: int = 0) -> list[Output]:
                 "`x` holds strings, and the model takes numbers: encode them, as a layer such as `StringLookup` does."
             ) from None
         if any(t.shape[0] is not None for t in tf.nest.flatten(getattr(model, "inputs", None) or [])):
-            return []  # made for one size of batches; many are so only because they were first called on an array
+            return []  # it has a fixed batch size, often only because it was first called on an array
         raise as_raised(error) from None
     names = sorted(outputs) if isinstance(outputs, dict) else getattr(model, "output_names", None) or []
     outputs = tf.nest.flatten(outputs)
@@ -55,17 +55,17 @@ def outputs_of(model: Model, x: Any, row: int = 0) -> list[Output]:
 
 
 def _are_of_rows(model, x, row):
-    """Whether each output has a distribution for each row; that of a Gaussian process is a joint one of all rows."""
+    """Whether each output has a distribution for each row; a Gaussian process has a joint distribution of all rows."""
     twice = tf.nest.map_structure(lambda t: tf.gather(t, [row, row]), x)
     heads = map(distribution_of, tf.nest.flatten(model(twice, training=False)))
     return [head is not None and head.batch_shape[:1] == [2] for head in heads]
 
 
 def known_outputs(model: Model, x: Any) -> tuple[list[Output], bool]:
-    """The outputs, and whether they were looked at in this call.
+    """The outputs, and whether this call computed them.
 
-    They are looked at once for inputs of these shapes and dtypes, because a call of the model takes as long as a
-    hundred steps of a small one. The list is empty for a model that only gives tensors, or that keeps a state.
+    They are computed once for inputs of these shapes and dtypes, because a call of the model takes as long as a hundred
+    steps of a small model. The list is empty for a model that returns only tensors, or that keeps a state.
     """
     known, rows = kept_for("outputs", dict, model), tuple((*t.shape[1:], t.dtype) for t in tf.nest.flatten(x))
     is_new = rows not in known
@@ -75,19 +75,19 @@ def known_outputs(model: Model, x: Any) -> tuple[list[Output], bool]:
 
 
 def _keeps_state(model):
-    """Whether it takes no single row, for a layer of it keeps a state from batch to batch."""
+    """Whether a layer keeps a state from batch to batch, so that the model does not accept single rows."""
     return any(getattr(layer, "stateful", False) for layer in adapter_of(model).layers)
 
 
 def _gives_tensors(model, x):
-    """Whether a model is made of Keras's own layers, which give no distribution, and takes inputs such as these."""
+    """Whether a model consists of Keras's own layers, which return no distribution, and takes inputs such as these."""
     kinds = {type(layer) for layer in adapter_of(model).layers}
     are_keras_code = all(is_keras_code(kind) and "Lambda" not in kind.__name__ for kind in kinds)
     return model.built and are_keras_code and not any(t.dtype == tf.string for t in tf.nest.flatten(x))
 
 
 def by_output(values: Any, outputs: list) -> dict:
-    """The value for each output, by its name: of a dict by name, of a list by place, or one for all."""
+    """The value for each output, by its name, from a dict by name, a list by position, or one value for all."""
     if isinstance(values, dict) and set(values) & set(outputs):
         return values
     if isinstance(values, (dict, list, tuple)):

@@ -1,4 +1,4 @@
-"""Outcomes, checked against the support of a model's heads before they are trained on, as XLA would not."""
+"""Checks outcomes against the support of a model's heads before training, because XLA does not."""
 
 import functools
 from collections.abc import Callable
@@ -27,25 +27,25 @@ __all__ = ["outcome_check"]
 
 
 def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., tuple]:
-    """A function that checks outcomes: whether they are finite, and in the support of the heads' distributions.
+    """Returns a function that checks that outcomes are finite and in the support of the heads' distributions.
 
-    Outcomes that are masked or have a weight of 0 do not count, and may be anything if the loss is one of ours. In
-    place of those that are not finite it returns possible ones, because Keras's own metrics multiply them by 0.
+    Outcomes that are masked or have a weight of 0 do not count, and may have any value if the loss is one of nllfit's.
+    If such an outcome is not finite, it is replaced by a possible one, because Keras's own metrics multiply it by 0.
 
     Args:
       model: a model with heads or without.
-      example: a batch `(x, y, ...)`, of which the first row gives the distributions.
-      name: what a message calls the outcomes.
+      example: a batch `(x, y, ...)`, whose first row determines the distributions.
+      name: the name of the outcomes in messages.
 
     Returns:
-      `check(x, y, sample_weight)` for any number of rows, which returns what it was given, with outcomes to train on,
-      or raises a `ValueError` at the first that cannot be.
+      A function `check(x, y, sample_weight)` for any number of rows. It returns its arguments, with outcomes to train
+      on, or raises a `ValueError` about the first impossible outcome.
 
     Raises:
       ValueError: if there are no outcomes, and the model's loss needs them.
     """
     loss = getattr(model, "loss", None)
-    steps = type(model).train_step, type(model).compute_loss  # a user's own may do without outcomes
+    steps = type(model).train_step, type(model).compute_loss  # a user's own methods may not need outcomes
     if len(example) == 1 and loss and all(map(is_keras_code, steps)):
         raise ValueError(
             f"`{name}` is missing, and the model is compiled with a loss: give the outcomes that it compares with what "
@@ -62,7 +62,7 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., tupl
 
 
 def _checked(model, outputs, name, x, y=None, sample_weight=None, *, where="row {}".format):
-    """The data, with possible outcomes in place of those that are not finite and do not count."""
+    """The data, in which outcomes that do not count and are not finite are replaced by possible ones."""
     filled = {}
     leaves = {id(leaf): f"`{name}`" + (f" (array {i})" if i else "") for i, leaf in enumerate(tf.nest.flatten(y))}
     names = [output.name for output in outputs]
@@ -79,7 +79,7 @@ def _checked(model, outputs, name, x, y=None, sample_weight=None, *, where="row 
         counts = _counts(outcomes, output.head, given)
         known = finite_part(_of_rows(outcomes, output.head, counts, name), output.head)
         check_numbers(known, leaves.pop(id(outcomes), f"`{name}`"), where)
-        # A row of weight 0 is like any other to a metric without weights, which has to see what it is.
+        # A metric without weights treats a row of weight 0 like any other, so its outcome must stay.
         seen = _counts(outcomes, output.head, given[1:]) if _has_unweighted_metrics(model) else counts
         filled[id(outcomes)] = _filled(outcomes, output.head, seen)
         _refuse_outside(outcomes, output.head, counts, lambda row, i=i: outputs_of(model, x, row)[i].head, name, where)
@@ -101,7 +101,7 @@ def _refuse_strings(outcomes, head, name):
 def _refuse_outside(outcomes, head, counts, head_of_row, name, where):
     """Raises a `ValueError` for an outcome that its row's distribution cannot have.
 
-    The support may depend on a row's parameters, as a Uniform's does, so the row's own distribution decides.
+    The support may depend on a row's parameters, as for a Uniform, so the distribution of the row decides.
     """
     row, reason = _first_outside(outcomes, head, counts)
     if row is None:
@@ -115,7 +115,7 @@ def _refuse_outside(outcomes, head, counts, head_of_row, name, where):
 
 
 def _counts(y, distribution, weights):
-    """Which outcomes count, `[n, *steps]`, by weights and masks; None if all do."""
+    """Which outcomes count according to weights and masks, `[n, *steps]`; None if all do."""
     shape = [len(y), *distribution.batch_shape[1:]]
     given = [values for values in weights if values is not None]
     counts = [weights_of_outcomes(values, tf.TensorShape(shape), shape) != 0 for values in given]
@@ -123,7 +123,7 @@ def _counts(y, distribution, weights):
 
 
 def _of_rows(y, distribution, counts, name="y"):
-    """Outcomes `[n, *steps, *event]` of a distribution of batch `[1, *steps]`, possible ones where none count."""
+    """Outcomes `[n, *steps, *event]` for a distribution of batch `[1, *steps]`, possible ones where none count."""
     y = as_column(y, distribution)
     first = as_outcomes(y[:1], distribution, name, len(y))
     outcomes = tf.cast(tf.reshape(y, [-1, *first.shape[1:]]), first.dtype)
@@ -131,7 +131,7 @@ def _of_rows(y, distribution, counts, name="y"):
 
 
 def _filled(y, distribution, counts):
-    """The outcomes as given, with possible ones in place of those that are not finite and do not count."""
+    """The outcomes, in which those that do not count and are not finite are replaced by possible ones."""
     if counts is None or not y.dtype.is_floating or np.isfinite(tf.reduce_sum(y).numpy()):
         return y
     possible = tf.cast(tf.reshape(_of_rows(y, distribution, counts), tf.shape(y)), y.dtype)
@@ -143,7 +143,7 @@ def _has_unweighted_metrics(model):
 
 
 def _refuse_metrics_of_numbers(model, head):
-    """Raises a `ValueError` for a metric of Keras's own where outcomes are no numbers."""
+    """Raises a `ValueError` for one of Keras's own metrics if the outcomes are not numbers."""
     compiled = adapter_of(model).compile_arguments
     metrics = tf.nest.flatten([compiled.get("metrics"), compiled.get("weighted_metrics")])
     named = [metric if isinstance(metric, str) else metric.name for metric in metrics if _is_of_keras(metric)]
@@ -165,9 +165,9 @@ def _sees_numbers(loss):
 
 
 def _first_outside(y, distribution, counts):
-    """The first row that a distribution of batch [1] cannot have, and why; (None, None) if there is none."""
+    """The index of the first outcome outside a distribution of batch [1], and why; (None, None) if there is none."""
     outcomes = _of_rows(y, distribution, counts)
     row, reason = first_refused(distribution, outcomes, finite=True)
-    if row is not None and not has_finite_likelihoods(distribution):  # for which an outcome is not to blame
+    if row is not None and not has_finite_likelihoods(distribution):  # the parameters are the cause
         return first_refused(distribution, outcomes)
     return row, reason

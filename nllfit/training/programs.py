@@ -1,8 +1,8 @@
-"""Programs: a stretch of epochs of a model's training as one compiled call.
+"""Programs: compiled functions that do a stretch of epochs of a model's training in one call.
 
-The loops over epochs and over steps leave Python, and with XLA also TensorFlow's executor: what remains of a step is
-its arithmetic. A program is traced once and reads its variables from handles that each call gives it, so that every
-model of one architecture goes through it with variables of its own. It keeps shapes and dtypes, and no data.
+The loops over epochs and steps run outside Python, and with XLA also outside TensorFlow's executor, so a step costs
+little more than its arithmetic. A program is traced once and gets handles of variables in each call, so all models of
+one architecture can use it with their own variables. It stores shapes and dtypes, but no data.
 """
 
 import dataclasses
@@ -30,12 +30,12 @@ class Stretch(NamedTuple):
     """The result of a call.
 
     Attributes:
-      logs: of each epoch, a structure of arrays `[capacity, ...]`; of an epoch that is not done, the logs so far.
-      scores: the same of the evaluations.
-      states: after each epoch, arrays `[capacity, ...]` of the variables that training changes.
-      epochs: how many epochs were begun.
-      finite: whether the last one left a finite loss and weights.
-      seconds: that the call took.
+      logs: the logs of each epoch, a structure of arrays `[capacity, ...]`; for an unfinished epoch, the logs so far.
+      scores: the same for the evaluations.
+      states: the variables that training changes, after each epoch, arrays `[capacity, ...]`.
+      epochs: the number of epochs that were started.
+      finite: whether the loss and the weights were finite after the last epoch.
+      seconds: the duration of the call.
     """
 
     logs: Any
@@ -47,26 +47,27 @@ class Stretch(NamedTuple):
 
 
 class Program:
-    """`train_step`, or `test_step`, of a model in loops, for chunks of one layout.
+    """Loops over the `train_step` or `test_step` of a model, for chunks of one layout.
 
     Args:
-      model: to trace.
+      model: the model to trace.
       mode: `"train"` or `"test"`.
-      layout: of the chunks.
-      is_known: whether models of the same architecture can be told.
+      layout: the layout of the chunks.
+      is_known: whether the architecture has a key, so that other models of the same architecture are recognised.
 
     Attributes:
-      draws: whether it draws random numbers from a state that is in no variable.
-      is_shared: whether it does not, and all that it reads are variables that each model of the architecture has.
-      operations: the types of operation in a step.
-      timings: of its calls.
-      compiling: the thread in which XLA compiles it, or did.
+      draws: whether it draws random numbers from a state that is not in a variable.
+      is_shared: whether other models may use it: it does not draw in this way, and it only reads variables that each
+        model of the architecture has.
+      operations: the types of operations in a step.
+      timings: the timings of its calls.
+      compiling: the thread in which XLA compiles or compiled it.
     """
 
     def __init__(self, model: Model, mode: str, layout: Layout, is_known: bool):
         owner = weakref.proxy(model)  # a program may outlive the model, so it must not keep it alive
         steps = {name: tf.function(one_step(owner, name)) for name in {mode, "test"}}
-        traced = trace(steps[mode], layout.batch)  # it makes the variables that do not exist yet
+        traced = trace(steps[mode], layout.batch)  # the trace makes the variables that do not exist yet
         metrics = {id(part) for metric in model.metrics for v in metric.variables for part in parts_of(model, v)}
         changed = [v for v in traced.variables if id(v) not in metrics] if mode == "train" else []
         weights = [w for w in map(variable_of, model.trainable_variables) if w.dtype.is_floating]
@@ -92,16 +93,16 @@ class Program:
         self.compiling: threading.Thread | None = None
 
     def changed(self, variables: Sequence[tf.Variable]) -> list[tf.Variable]:
-        """Those of a model's `training_variables` that training changes, but for metrics."""
+        """The `training_variables` that a step changes, without the metrics."""
         return [variables[place] for place in self._changed] if self.is_shared else self._changed
 
     def next_call(self, request: Request) -> Call:
-        """The next call, as far as known now."""
+        """The next call, according to the timings so far."""
         with self._lock:
             return next_call(request, self.operations, self.timings)
 
     def prepared_call(self, request: Request, chunk: Chunk) -> Call:
-        """The next call for a chunk; before it, XLA's compilation starts or ends, as `next_call` decides."""
+        """The next call for a chunk; starts XLA's compilation, or waits for its end, if `next_call` says so."""
         with self._lock:
             call = next_call(request, self.operations, self.timings)
             if call.compiles and self.timings.xla == "not compiled":
@@ -114,7 +115,7 @@ class Program:
         return call
 
     def run(self, chunk: Chunk, variables: Sequence[tf.Variable], way: str) -> Stretch:
-        """Does a chunk with the variables of a model, in the `"graph"` or in `"xla"`."""
+        """Runs a chunk with the variables of a model, in the `"graph"` or in `"xla"`."""
         if self.is_shared:
             captured = [variables[place].handle for place in self._places]
         else:
@@ -137,7 +138,7 @@ class Program:
         self.timings = dataclasses.replace(self.timings, xla=state)
 
     def _compile(self, tensors):
-        """Lets XLA compile the program, with a chunk of no epoch and with variables of its own: no model is touched."""
+        """Lets XLA compile the program, by a call with no epochs on copies of the variables, which changes no model."""
         state = "impossible"
         try:
             tensors[0] = tf.convert_to_tensor(np.array(Bounds(epochs=0), np.int32))
@@ -147,7 +148,7 @@ class Program:
             ]
             self._call(tensors, twins, "xla")
             state = "ready"
-        except tf.errors.OpError:  # XLA does not know every operation
+        except tf.errors.OpError:  # XLA does not support every operation
             pass
         finally:
             with self._lock:
@@ -155,7 +156,7 @@ class Program:
 
 
 def _in_xla(graph, layout):
-    """A concrete function compiled by XLA, and the place of each of its captured inputs among its own."""
+    """A concrete function compiled by XLA, and the index of each of its captured inputs among those of the graph."""
     compiled = tf.function(lambda *args: graph(*args), jit_compile=True, autograph=False)
     xla = trace(compiled, *layout.specs)
     order = {id(handle): place for place, handle in enumerate(graph.captured_inputs)}
@@ -163,6 +164,6 @@ def _in_xla(graph, layout):
 
 
 def _operations(graph):
-    """The types of operation in a graph and in the functions it calls."""
+    """The types of operations in a graph and in the functions that it calls."""
     nodes = [graph.node, *(function.node_def for function in graph.library.function)]
     return {node.op for node in itertools.chain(*nodes)}

@@ -1,7 +1,7 @@
 """Replicas: copies of a model on several devices or machines, and the rows of a batch that each of them takes.
 
-`tf.distribute` adds up the gradients of all replicas. In Keras each has as its loss the mean over its share of the
-batch, divided by the number of replicas: that adds up to the mean over the batch if all shares are as large.
+`tf.distribute` sums the gradients of all replicas. In Keras, the loss of a replica is the mean over its share of the
+batch, divided by the number of replicas. The sum is the mean over the batch only if all shares are equally large.
 """
 
 import dataclasses
@@ -18,9 +18,9 @@ class Replicas:
     """The replicas of a strategy; without one, a single one.
 
     Attributes:
-      count: of all machines.
-      local: those of this process.
-      first: the number of its first among all.
+      count: the number of replicas on all machines.
+      local: the number of replicas in this process.
+      first: the global index of this process's first replica.
     """
 
     count: int = 1
@@ -29,7 +29,7 @@ class Replicas:
 
     @classmethod
     def of(cls, strategy: tf.distribute.Strategy) -> "Replicas":
-        """Those of a strategy, as this process sees them."""
+        """The replicas of a strategy."""
         if strategy.num_replicas_in_sync == 1:
             return cls()
         numbers = strategy.experimental_local_results(
@@ -39,12 +39,12 @@ class Replicas:
 
     @property
     def on_machines(self) -> bool:
-        """Whether they are of several processes, which have to go through the same programs in step."""
+        """Whether they belong to several processes, which must run the same programs in lockstep."""
         return self.local < self.count
 
     @property
     def alone(self) -> "Replicas":
-        """This process's, for batches of which it has its own rows only."""
+        """The replicas of this process alone, for batches that contain only the rows of this process."""
         return Replicas(self.local, self.local)
 
     def rows(self, order: np.ndarray) -> np.ndarray:
@@ -53,7 +53,7 @@ class Replicas:
         return order[..., _bound(size, self.first, self.count) : _bound(size, self.first + self.local, self.count)]
 
     def share(self, data: Any) -> Any:
-        """The rows of the replica in whose context it is called, of a structure of tensors of this process's rows."""
+        """The rows of the current replica, from a structure of tensors with the rows of this process."""
         if self.local == 1:
             return data
         which = int(tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)) - self.first
@@ -62,16 +62,16 @@ class Replicas:
         return tf.nest.map_structure(lambda t: t[rows], data)
 
     def check(self, size: int) -> None:
-        """Raises a `ValueError` for a batch to train on whose rows cannot be shared alike."""
+        """Raises a `ValueError` for a training batch whose rows cannot be shared equally."""
         if size % self.count:
             raise ValueError(
-                f"A batch has {size} rows, which {self.count} replicas cannot share alike, so that "
-                f"some rows would count more than others: give a `batch_size` that {self.count} divides, and leave "
-                f"out the rows of a smaller last batch (in a dataset, by `drop_remainder=True`)."
+                f"A batch has {size} rows, which {self.count} replicas cannot share equally, so that "
+                f"some rows would count more than others: give a `batch_size` that is divisible by {self.count}, and "
+                f"leave out the rows of a smaller last batch (in a dataset, by `drop_remainder=True`)."
             )
 
     def agree(self, strategy: tf.distribute.Strategy, number: int) -> int:
-        """The number that the first process gives, in all of them."""
+        """The number of the first process, in all processes."""
         if not self.on_machines:
             return number
         numbers = strategy.experimental_distribute_values_from_function(
@@ -84,5 +84,5 @@ ALONE = Replicas()
 
 
 def _bound(size, part, parts):
-    """Where a part of a batch begins, as `np.array_split` has it."""
+    """The index at which a part of a batch begins, as in `np.array_split`."""
     return size // parts * part + min(part, size % parts)

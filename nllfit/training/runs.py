@@ -1,4 +1,4 @@
-"""Runs: a model in training, its data, and the programs that it goes through."""
+"""Runs: a model in training, its data, and the programs that it uses."""
 
 import dataclasses
 import itertools
@@ -24,23 +24,23 @@ from nllfit.training.streams import prefetched
 
 __all__ = ["Run", "numbers"]
 
-_MAX_CALL_BYTES = 2**22  # of the recorded states and orders of a call's epochs
-_MAX_PROGRAMS = 8  # of a model, and of an architecture
-_BEFORE = -1  # the state before a stretch, where its epochs are 0, 1, ...
+_MAX_CALL_BYTES = 2**22  # for the recorded states and the row orders of a call's epochs
+_MAX_PROGRAMS = 8  # for each model, and for each architecture
+_BEFORE = -1  # the index of the state before a stretch; its epochs are 0, 1, ...
 
 
 class Run:
-    """One call of `fit`: a model, its data, and the programs that it goes through.
+    """One call of `fit`: a model, its data, and the programs that it uses.
 
     Args:
-      model: compiled.
+      model: the compiled model.
       compile: `"auto"`, `"xla"` or `"graph"`.
       train, validation: `Arrays` or a `Stream`, or None for no validation.
-      epochs: to come.
-      repeatable: whether no clock may decide between graph and XLA.
+      epochs: the number of epochs to do.
+      repeatable: whether the choice between graph and XLA must not depend on a clock.
     """
 
-    MOST_EPOCHS = 64  # of a call
+    MOST_EPOCHS = 64  # in a call
 
     def __init__(self, model: Model, compile: str, train: Any, validation: Any, epochs: int, repeatable: bool = False):
         self._model, self._compile, self._train, self._validation = model, compile, train, validation
@@ -55,28 +55,28 @@ class Run:
         is_new = not len(_programs_of(model))
         adapter_of(model).build_replicas(train.first)
         self._program = self.program("train", train.layout(self._capacity, self._held_out))
-        self._variables = training_variables(model)  # of which the first program makes some
+        self._variables = training_variables(model)  # the first program makes some of them
         if is_new:
             drop_kernels(len(self._variables))
         self._changed = self._program.changed(self._variables)
         self._one_by_one = self._tests_in_graph = False
         self._before: list[tf.Tensor] = []
         self._states: list[np.ndarray] = []
-        self._is_at: int | None = _BEFORE  # epochs of the last stretch
+        self._is_at: int | None = _BEFORE  # the index of the epoch in the last stretch
         self._shown = _BEFORE
 
     @property
     def draws(self) -> bool:
-        """Whether a step draws random numbers from a state that is in no variable."""
+        """Whether a step draws random numbers from a state that is not in a variable."""
         return self._program.draws
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """All that a step reads or changes, the state of random generators included, where it is in variables."""
+        """All variables that a step reads or changes, including those with the state of random generators."""
         return list({id(v): v for v in [*self._variables, *self._changed]}.values())
 
     def program(self, mode: str, layout: Layout) -> Program:
-        """The program for a layout: one that the model used before, one of its architecture or, at last, a new one."""
+        """The program for a layout: one that the model used before, one of its architecture, or else a new one."""
         if layout.has_strings and self._compile == "xla":
             raise ValueError('The data hold strings, which XLA does not take: fit with `compile="graph"` or `"auto"`.')
         own = _programs_of(self._model)
@@ -86,7 +86,7 @@ class Run:
         first = self._train.first
         architecture = architecture_of(self._model, first[1] if len(first) > 1 else None)
         shared = own if architecture is None else shared_by(("programs", architecture), _new_programs)
-        with shared.lock:  # another thread may be tracing it for a model of its own
+        with shared.lock:  # another thread may be tracing it for another model
             program = shared.get(key) or Program(self._model, mode, layout, architecture is not None)
             if program.is_shared:
                 shared.put(key, program)
@@ -98,7 +98,7 @@ class Run:
         self._shown = epoch
 
     def look(self) -> None:
-        """Restores the model to the selected state, if it is in another."""
+        """Restores the model to the selected state, if it is in another state."""
         if self._is_at != self._shown:
             values = self._before if self._shown == _BEFORE else [state[self._shown] for state in self._states]
             for variable, value in zip(self._changed, values, strict=True):
@@ -106,28 +106,28 @@ class Run:
             self._is_at = self._shown
 
     def weights(self) -> list[np.ndarray]:
-        """What `model.get_weights()` would give after `look`, at a tenth of the cost."""
-        states = dict(zip(map(id, self._changed), self._states, strict=False))  # no states before the first stretch
+        """The result of `model.get_weights()` after `look`, at a tenth of the cost."""
+        states = dict(zip(map(id, self._changed), self._states, strict=False))  # at first there are none
         found = [states.get(id(variable_of(w))) if hasattr(w, "dtype") else None for w in self._model.weights]
-        # A frozen weight, a mirrored one and a table have no recorded state.
+        # A frozen weight, a mirrored weight and a table have no recorded state.
         if self._shown in (self._is_at, _BEFORE) or any(state is None for state in found):
             self.look()
             return self._model.get_weights()
         return [state[self._shown].copy() for state in found]
 
     def stretch(self, epoch: int, evaluates: list[bool], are_read: bool, bars: Iterable = ()) -> Stretch:
-        """The next epochs, as many as one call may do, of at most as many as `evaluates` has elements.
+        """Trains the next epochs: as many as one call may do, and at most the length of `evaluates`.
 
         If it raises, `look` restores the state before the stretch.
 
         Args:
-          epoch: the first.
+          epoch: the first epoch.
           evaluates: for each epoch, whether an evaluation follows it.
-          are_read: whether callbacks look at the model after each of them.
-          bars: to be moved within an epoch.
+          are_read: whether callbacks read the model after each epoch.
+          bars: the progress bars to update within an epoch.
 
         Raises:
-          FloatingPointError, ValueError: if an operation fails, with the epoch.
+          FloatingPointError, ValueError: if an operation fails; the message names the epoch.
         """
         self._before = [tf.raw_ops.ReadVariableOp(resource=v.handle, dtype=v.dtype) for v in self._changed]
         while True:
@@ -141,8 +141,8 @@ class Run:
                 if count == 1 and not tests_in_xla:
                     raise failed(self._model, epoch, error) from error
                 self.look()
-                self._one_by_one = True  # to find the epoch in which it was
-                if tests_in_xla:  # XLA may not know every operation of a `test_step`
+                self._one_by_one = True  # to find the epoch in which it failed
+                if tests_in_xla:  # XLA may not support every operation of a `test_step`
                     self._held_out, self._tests_in_graph = (), True
         self._states, self._is_at = stretch.states, stretch.epochs - 1
         if evaluates[0] and not self._held_out and stretch.finite:
@@ -150,7 +150,7 @@ class Run:
         return stretch
 
     def _trained(self, epoch, evaluates, bars):
-        """The epochs of a stretch."""
+        """Trains the epochs of a stretch."""
         if self._train.have_same_layout:
             flags = np.resize(np.array(evaluates), self._capacity)
             chunk = self._train.chunk(epoch, len(evaluates), self._capacity)
@@ -175,14 +175,14 @@ class Run:
         return max(1, min(max_steps // steps, self._capacity, len(evaluates)))
 
     def _scores(self, epoch):
-        """The logs of an evaluation apart from training."""
+        """The logs of an evaluation in a separate program."""
         for chunk in prefetched(self._validation.chunks(epoch)):
             for _, stretch in self._calls("test", epoch, chunk):
                 scores = stretch.logs
         return scores
 
     def _calls(self, mode, epoch, chunk):
-        """Does a chunk, in several calls where it is long; yields the steps of each call, and its stretch."""
+        """Runs a chunk, in several calls if it is long; yields the steps and the stretch of each call."""
         program, request = self.program(mode, chunk.layout()), self._request(mode, epoch)
         first, end = chunk.bounds.first, chunk.bounds.last
         while True:
@@ -213,7 +213,7 @@ def _new_programs():
 
 
 def _programs_of(model):
-    """The last used programs of a model, by mode and layout."""
+    """The most recently used programs of a model, by mode and layout."""
     return kept_for("programs", _new_programs, model)
 
 
@@ -221,7 +221,7 @@ def numbers(logs: Any, epoch: int) -> dict:
     """The logs of one epoch as numbers by name."""
     found = {}
     for name, values in logs.items():
-        if isinstance(values, dict):  # a metric of several numbers
+        if isinstance(values, dict):  # a metric with several numbers
             found |= numbers(values, epoch)
         else:
             found[name] = values[epoch].item() if values.ndim == 1 else values[epoch]
@@ -229,10 +229,10 @@ def numbers(logs: Any, epoch: int) -> dict:
 
 
 def _capacity(model, train):
-    """How many epochs' states and orders one call may hold, a power of two."""
+    """The number of epochs whose states and row orders one call may hold, a power of two."""
     if not train.have_same_layout:
         return 1
     weights = [variable_of(w) for w in model.variables if hasattr(w, "dtype")]
-    # Adam has twice as many of its own, which a fresh model's may not have made.
+    # Adam needs twice as many for its slots, which may not exist yet.
     size = max(4 * num_rows(train.data), 3 * sum(w.dtype.size * w.shape.num_elements() for w in weights))
     return 1 << max(0, min(Run.MOST_EPOCHS, _MAX_CALL_BYTES // max(1, size)).bit_length() - 1)

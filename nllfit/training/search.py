@@ -1,7 +1,7 @@
-"""The search for the lowest point of a surface: L-BFGS where the weights are many, Newton's method where they are few.
+"""The search for the lowest point of a loss surface: L-BFGS for many weights, Newton's method for few.
 
-Nothing is judged in the units of a weight or of an outcome. A step of Newton's method is as long as the way to the
-optimum, and what it would gain is what the loss lacks: the search ends where that is less than the rounding error.
+No criterion depends on the unit of a weight or of an outcome. Near the optimum, a Newton step reaches it, so the gain
+of the step is the distance of the loss from its minimum. The search ends when that is less than the rounding error.
 """
 
 import dataclasses
@@ -16,33 +16,33 @@ from nllfit.training.loss_surface import Surface
 
 __all__ = ["Found", "search"]
 
-_FEW = 200  # weights, for which Newton's method alone is the fastest
-_SOME = 2000  # whose Hessian is quickly written down
-_ROUND = 100  # steps of L-BFGS, after which it is seen what they have come to
-_ROUGH = 1e-6  # gradient from which Newton's method goes on
-_GAIN = 1e-10  # of L-BFGS alone, at an optimum, for a loss of 1
-_LEAP = 8.0  # steps of Newton's method at once, after which the loss has risen unless it goes on falling for ever
-_LEAPS = 5  # in a row
-_SAME = 1e-8  # difference of losses of 1, of which the later is as good
-_HIDDEN = 1e-5  # noise, for a loss of 1, that hides where the optimum is
+_MOST_WEIGHTS_FOR_ONLY_NEWTON = 200  # for so few, Newton's method is faster than L-BFGS
+_MOST_WEIGHTS_FOR_A_HESSIAN = 2000
+_STEPS_BETWEEN_CHECKS = 100  # of L-BFGS
+_ROUGH_GRADIENT = 1e-6  # here L-BFGS ends and Newton's method goes on
+_CONVERGED_GAIN = 1e-10  # without Newton's method, a smaller gain is an optimum, for a loss of 1
+_LEAP = 8.0  # a step so many times too long raises the loss, unless it falls without end
+_LEAPS = 5  # in a row show that the loss falls without end
+_RELATIVE_TIE = 1e-8  # losses that differ by less count as equal, and the later one wins
+_HIDING_NOISE = 1e-5  # more noise, for a loss of 1, hides the optimum
 _POLISHES = 10
-_ASIDE = np.array([1.0, -1.0, 0.1, -0.1])  # steps along an axis on which the loss bends downwards
+_STEPS_ASIDE = np.array([1.0, -1.0, 0.1, -0.1])  # tried along an axis of negative curvature
 
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """Where the search ended.
+    """The end of a search, or its best point so far.
 
     Attributes:
       w: the weights, `[p]`.
-      value: the loss there.
-      iterations: steps taken.
-      end: "optimum", "infinity", "exact", where the last digit of the weights counts, "stuck" or "cut short".
-      gain: by how much a step of Newton's method would lower the loss if it were quadratic.
-      noise: as much of that as rounding errors of weights and gradient make up.
-      shaken: how much the loss changes with the last digit of the weights.
-      axes: of the Hessian there, or None.
-      rounded, loss: the weights seen that are the best when they are rounded to the model's dtype, and the loss there.
+      value: the loss at `w`.
+      iterations: the number of steps taken.
+      end: "optimum", "infinity", "exact" (the last digit of the weights matters), "stuck" or "cut short".
+      gain: by how much a Newton step would lower the loss if it were quadratic.
+      noise: the part of `gain` that rounding errors of weights and gradient explain.
+      rounding_change: how much the loss changes with the last digit of the weights.
+      axes: the axes of the Hessian at `w`, or None.
+      rounded, loss: the weights with the lowest loss after rounding to the model's dtype, and that loss.
     """
 
     w: np.ndarray
@@ -53,37 +53,37 @@ class Found:
     noise: float
     rounded: np.ndarray
     loss: float
-    shaken: float = 0.0
+    rounding_change: float = 0.0
     axes: Axes | None = None
 
     def at(self, surface: Surface, w: np.ndarray, value: float, **changes: Any) -> "Found":
-        """The same at other weights."""
+        """This result, moved to other weights."""
         found = dataclasses.replace(self, w=w, value=value, **changes)
         rounded = surface.rounded(w)
         loss = value if np.array_equal(rounded, w) else surface.value(rounded)
-        same = _SAME * (1 + abs(loss))
+        same = _RELATIVE_TIE * (1 + abs(loss))
         return dataclasses.replace(found, rounded=rounded, loss=loss) if loss < self.loss + same else found
 
 
 def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: float | None) -> Iterator[Found]:
-    """Searches for the lowest point near weights `[p]`; yields what is found after each step, and last the end.
+    """Searches for the lowest point near weights `[p]`; yields the result after each step, and finally the end.
 
     Args:
       surface: the loss.
       w: the start.
-      max_iterations: the most steps.
-      tolerance: the gain that counts as none; None for what rounding errors allow.
+      max_iterations: the maximum number of steps.
+      tolerance: the gain below which the search ends; None for the limit of rounding errors.
     """
     value = surface.value(w)
     found = Found(w, value, 0, "cut short", np.inf, 0.0, w, value)
     yield found
-    if len(w) > _FEW:
+    if len(w) > _MOST_WEIGHTS_FOR_ONLY_NEWTON:
         found = yield from _lbfgs(surface, found, max_iterations, tolerance)
-    while len(w) <= _SOME:
+    while len(w) <= _MOST_WEIGHTS_FOR_A_HESSIAN:
         found = yield from _newton(surface, found, max_iterations, tolerance)
         if found.end != "stuck":
             break
-        further = yield from _lbfgs(surface, found, max_iterations, tolerance)  # where the loss has corners, say
+        further = yield from _lbfgs(surface, found, max_iterations, tolerance)  # for example where the loss has kinks
         if not further.value < found.value - found.noise:
             break
         found = further
@@ -91,13 +91,13 @@ def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: floa
 
 
 def _lbfgs(surface, found, max_iterations, tolerance):
-    """Yields what L-BFGS has found after some steps, and returns the end; its Hessian says what a step would gain."""
-    goes_on, iterations = len(found.w) <= _SOME, found.iterations
+    """Yields the result of L-BFGS after some steps, and returns the end; its Hessian gives the gain of a step."""
+    goes_on, iterations = len(found.w) <= _MOST_WEIGHTS_FOR_A_HESSIAN, found.iterations
     while True:
-        steps = min(_ROUND, max_iterations - iterations)
+        steps = min(_STEPS_BETWEEN_CHECKS, max_iterations - iterations)
         try:
-            result, taken = surface.descend(found.w, _ROUGH if goes_on else 0.0, steps)
-        except tf.errors.InvalidArgumentError:  # a head refuses parameters under which an outcome cannot be
+            result, taken = surface.descend(found.w, _ROUGH_GRADIENT if goes_on else 0.0, steps)
+        except tf.errors.InvalidArgumentError:  # a head raises an error for parameters that make an outcome impossible
             return dataclasses.replace(found, iterations=iterations, end="stuck")
         iterations += taken
         w, value = result.position.numpy().astype(np.float64), float(result.objective_value)
@@ -106,10 +106,12 @@ def _lbfgs(surface, found, max_iterations, tolerance):
         gain = _quasi_gain(
             *(t.numpy() for t in (result.objective_gradient, result.position_deltas, result.gradient_deltas))
         )
-        least = max(4 * surface.eps * abs(value), _GAIN * (1 + abs(value)) if tolerance is None else tolerance)
+        least = max(
+            4 * surface.eps * abs(value), _CONVERGED_GAIN * (1 + abs(value)) if tolerance is None else tolerance
+        )
         end = "optimum" if gain <= least else "stuck" if result.failed or taken < steps else "cut short"
         found = found.at(
-            surface, w, value, iterations=iterations, end=end, gain=gain, noise=least, shaken=0.0, axes=None
+            surface, w, value, iterations=iterations, end=end, gain=gain, noise=least, rounding_change=0.0, axes=None
         )
         yield found
         if end != "cut short" or iterations >= max_iterations:
@@ -117,7 +119,7 @@ def _lbfgs(surface, found, max_iterations, tolerance):
 
 
 def _quasi_gain(gradient, moves, changes):
-    """What a step of L-BFGS would gain: the two loops of Nocedal over the moves and the changes of the gradient."""
+    """The gain of a step of L-BFGS, by Nocedal's two loops over the moves and the changes of the gradient."""
     kept = [(s, y, s @ y) for s, y in zip(moves[::-1], changes[::-1], strict=True) if s @ y > 0]
     if not kept:
         return np.inf
@@ -133,26 +135,36 @@ def _quasi_gain(gradient, moves, changes):
 
 
 def _newton(surface, found, max_iterations, tolerance):
-    """Yields what Newton's method has found after each step, and returns the end."""
+    """Yields the result of Newton's method after each step, and returns the end."""
     w, leaps, last = found.w, 0, np.inf
     value, gradient = surface.value_and_gradient(w)
     for iterations in range(found.iterations, max_iterations + 1):
         away = w * (1 + 2 * surface.eps * np.resize([1, -1], len(w)))
         try:
             axes = axes_of(surface.curvature, w, away, surface.curvature_eps)
-        except np.linalg.LinAlgError:  # it is not finite
+        except np.linalg.LinAlgError:  # the Hessian is not finite
             return dataclasses.replace(found, w=w, value=value, iterations=iterations, end="stuck")
         slopes = axes.directions.T @ gradient
         step, gain = -axes.directions @ slopes, float(slopes @ slopes) / 2
-        noise, shaken = _noise(surface, away, value, gradient, axes)
+        noise, rounding_change = _noise(surface, away, value, gradient, axes)
         found = found.at(
-            surface, w, value, iterations=iterations, end="cut short", gain=gain, noise=noise, shaken=shaken, axes=axes
+            surface,
+            w,
+            value,
+            iterations=iterations,
+            end="cut short",
+            gain=gain,
+            noise=noise,
+            rounding_change=rounding_change,
+            axes=axes,
         )
         yield found
         if leaps == _LEAPS:
             return dataclasses.replace(found, end="infinity")
-        if gain <= noise and noise > _HIDDEN * (1 + abs(value)):
-            return dataclasses.replace(found, end="exact" if shaken > _HIDDEN * (1 + abs(value)) else "stuck")
+        if gain <= noise and noise > _HIDING_NOISE * (1 + abs(value)):
+            return dataclasses.replace(
+                found, end="exact" if rounding_change > _HIDING_NOISE * (1 + abs(value)) else "stuck"
+            )
         if gain <= max(noise, tolerance or 0.0):
             w = _lower_aside(surface, found)
             if w is None:
@@ -172,7 +184,7 @@ def _newton(surface, found, max_iterations, tolerance):
 
 
 def _polished(surface, found, gradient):
-    """The same optimum, as near as further steps with the same Hessian come."""
+    """The optimum after further steps with the same Hessian, as near as they come."""
     for _ in range(_POLISHES):
         w = found.w - found.axes.directions @ (found.axes.directions.T @ gradient)
         value, gradient = surface.value_and_gradient(w)
@@ -185,17 +197,17 @@ def _polished(surface, found, gradient):
 
 
 def _noise(surface, away, value, gradient, axes):
-    """What of a gain is made up by rounding errors, and of the loss: as weights a digit away show it."""
+    """The parts of the gain and of the loss that rounding errors explain, measured at weights one digit away."""
     other, turned = surface.value_and_gradient(away)
     slopes = axes.directions.T @ (turned - gradient)
-    shaken = abs(other - value)
-    return max(4 * surface.eps * abs(value), shaken, 2 * float(slopes @ slopes)), shaken
+    rounding_change = abs(other - value)
+    return max(4 * surface.eps * abs(value), rounding_change, 2 * float(slopes @ slopes)), rounding_change
 
 
 def _lower_aside(surface, found):
-    """The lowest weights to either side of the axes along which the loss bends downwards; None if none is lower."""
+    """The lowest weights on either side along the axes of negative curvature; None if no point is lower."""
     downwards = found.axes.directions[:, found.axes.bends < 0]
-    moves = (downwards[:, :, None] * _ASIDE).reshape(len(found.w), -1).T
+    moves = (downwards[:, :, None] * _STEPS_ASIDE).reshape(len(found.w), -1).T
     values = np.array([surface.value(found.w + move) for move in moves])
     if not np.any(values < found.value - found.noise):
         return None

@@ -14,12 +14,12 @@ from nllfit.training.replicas import ALONE
 
 __all__ = ["Stream", "is_stream", "prefetched"]
 
-_MAX_CHUNK_STEPS = 256  # a call takes about 1 ms, so that longer chunks would be hardly faster
+_MAX_CHUNK_STEPS = 256  # a call costs about 1 ms, so longer chunks would hardly be faster
 
 
 def is_stream(x):
-    """Whether these are batches, and not arrays."""
-    is_array = any(hasattr(x, name) for name in ("__array__", "toarray"))  # or a sparse one, which is refused as such
+    """Whether `x` is an iterable of batches, and not arrays."""
+    is_array = any(hasattr(x, name) for name in ("__array__", "toarray"))  # sparse ones raise later
     return isinstance(x, tf.data.Dataset) or not (is_array or isinstance(x, (list, tuple, dict)) or tf.is_tensor(x))
 
 
@@ -27,16 +27,16 @@ class Stream:
     """Batches of an iterable, which need not fit in memory.
 
     Args:
-      iterable: of batches.
-      prepare: makes a tuple of structures of tensors of a batch, or of several that are joined, and checks its lengths.
+      iterable: an iterable of batches.
+      prepare: converts a batch, or several joined batches, to a tuple of structures of tensors, and checks their
+        lengths.
       check: as for `batches_of`.
-      steps: batches an epoch, None for all.
-      restarts: whether each epoch begins at the first batch.
-      replicas: those that share each batch.
-      name: the argument's, for messages.
+      steps: batches per epoch, None for all. restarts: whether each epoch begins at the first batch.
+      replicas: the replicas that share each batch.
+      name: the name of the argument, for messages.
 
     Attributes:
-      steps: batches an epoch, None where it is not known yet.
+      steps: batches per epoch, None if not known yet.
       first: the first batch.
     """
 
@@ -49,14 +49,14 @@ class Stream:
         if cardinality == tf.data.INFINITE_CARDINALITY and steps is None:
             raise ValueError("The dataset is infinite: say how many batches an epoch has with `steps_per_epoch`.")
         self.steps = steps or (cardinality if cardinality >= 0 else None)
-        # As in Keras, an epoch of fewer batches than the dataset has goes on where the one before it stopped.
+        # As in Keras, an epoch with fewer batches than the dataset continues where the previous epoch stopped.
         self._goes_on = steps not in (None, cardinality) and not restarts
         self._begin = reader_of(iterable, prepare)
         take = self._begin(1)
         if not (stacks := take(1)):
             raise ValueError(f"The dataset in `{name or 'x'}` is empty: there is nothing to train on.")
         self.first = prepare(stacks[0].data)
-        is_iterator = hasattr(type(iterable), "__next__")  # such as a generator, which has no other beginning
+        is_iterator = hasattr(type(iterable), "__next__")  # such as a generator, which cannot start again
         self._take = _with_first(stacks, take) if is_iterator else None
         check_finite(self.first, name, "row {} of batch 0".format)
         self._check = check(self.first, part_name(name, "y"))
@@ -69,7 +69,7 @@ class Stream:
         return self._chunk(self.first, 1, num_rows(self.first)).layout()
 
     def chunks(self, epoch):
-        """The chunks of one epoch; batches of another size are in chunks of their own."""
+        """The chunks of one epoch; batches of another size are in separate chunks."""
         self._notify("on_epoch_begin")
         take = self._take or self._begin(self._chunk_steps)
         self._take = take if self._goes_on else None
@@ -87,7 +87,7 @@ class Stream:
         self._notify("on_epoch_end")
 
     def _longer(self):
-        """How a user makes the data longer."""
+        """Advice on how to make the data longer."""
         if isinstance(self._iterable, (tf.data.Dataset, tf.distribute.DistributedDataset)):
             return "make the dataset longer with `.repeat()`"
         if hasattr(type(self._iterable), "__next__"):
@@ -119,12 +119,12 @@ class Stream:
         return Chunk(data, self._replicas.rows(order), bounds=Bounds(0, steps, 1, starts))
 
     def _notify(self, hook):
-        """Calls a hook of the iterable, if it has it, as Keras's `Sequence` and `PyDataset` do to shuffle."""
+        """Calls a hook of the iterable, if it exists; Keras's `Sequence` and `PyDataset` use such hooks to shuffle."""
         getattr(self._iterable, hook, lambda: None)()
 
 
 def _with_first(stacks, take):
-    """`take`, with stacks of one batch that were read before it."""
+    """`take`, preceded by stacks of one batch that were already read."""
     stacks = list(stacks)
 
     def with_first(count):
@@ -134,7 +134,7 @@ def _with_first(stacks, take):
 
 
 def prefetched(chunks):
-    """The same chunks, each but the first made in another thread while the one before it is used."""
+    """The same chunks; each one except the first is made in another thread while the previous one is used."""
     with concurrent.futures.ThreadPoolExecutor(1, "nllfit-data") as thread:
         chunk = next(chunks)
         while chunk is not None:
@@ -144,7 +144,7 @@ def prefetched(chunks):
 
 
 def _place(batch_size, done, epoch, row):
-    """Where a row of a chunk is, of batches after the first `done`."""
+    """The position of a row of a chunk whose batches come after the first `done`."""
     return f"row {row % batch_size} of batch {done + row // batch_size} of epoch {epoch + 1}"
 
 

@@ -1,4 +1,4 @@
-"""Untrained parameters: those that a loss on the mean of a head does not see."""
+"""Warns of untrained parameters, on which a loss of the head's mean does not depend."""
 
 import inspect
 import warnings
@@ -15,12 +15,12 @@ __all__ = ["warn_of_untrained"]
 
 
 def warn_of_untrained(model: Model, name: str | int, x: Any) -> None:
-    """Warns of the parameters of a head that a loss of Keras's own does not train, because it sees only the mean.
+    """Warns of the parameters of a head that one of Keras's own losses does not train, because it sees only the mean.
 
     Args:
-      model: whose output of that name, or number, is a head's.
-      name: of the output.
-      x: inputs, of which the first row is used.
+      model: a model whose output of that name, or index, has a head.
+      name: the name or index of the output.
+      x: inputs; only the first row is used.
     """
     with tf.GradientTape() as tape:
         outputs = model(tf.nest.map_structure(lambda t: t[:1], x), training=False)
@@ -28,7 +28,7 @@ def warn_of_untrained(model: Model, name: str | int, x: Any) -> None:
         outputs = tf.nest.flatten(outputs)
         output = outputs[names.index(name) if name in names else name]
         mean = tf.convert_to_tensor(output)
-        # Factors that differ: the sum of the probabilities of classes has no gradient.
+        # Different factors, because the sum of class probabilities has no gradient.
         target = tf.reduce_sum(mean * tf.cast(np.sin(1.0 + np.arange(tf.size(mean))).reshape(mean.shape), mean.dtype))
     origin: Any = origin_of(output)
     sources = [origin.params] if origin.shared is None else [origin.params, variable_of(origin.shared)]
@@ -46,7 +46,7 @@ def warn_of_untrained(model: Model, name: str | int, x: Any) -> None:
 
 
 def _level_of_user():
-    """The `stacklevel` of the user's line, as a warning in the calling function needs it."""
+    """The `stacklevel` with which a warning in the calling function points to the user's line."""
     frame, level = inspect.currentframe(), 0
     while frame is not None and frame.f_globals.get("__name__", "").startswith("nllfit."):
         frame, level = frame.f_back, level + 1

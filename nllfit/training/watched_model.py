@@ -17,12 +17,12 @@ __all__ = ["WatchedModel"]
 
 
 class WatchedModel:
-    """Stands for a model in callbacks that only read it, and saves whole files.
+    """Stands for a model in callbacks that only read it, and writes files atomically.
 
     Args:
       model: the model.
-      look: makes the model what it was after the epoch whose callbacks run; called before anything is read.
-      weights: gives the weights of that epoch without a restored model.
+      look: restores the model to its state after the epoch whose callbacks run; called before anything is read.
+      weights: returns the weights of that epoch without restoring the model.
     """
 
     def __init__(self, model: Model, look: Callable[[], None], weights: Callable[[], list[np.ndarray]]):
@@ -36,28 +36,28 @@ class WatchedModel:
     def __setattr__(self, name, value):
         if (
             vars(self._model).get(name) is not value
-        ):  # `History` sets itself each epoch, which takes as long as two steps
+        ):  # `History` assigns itself each epoch, which takes as long as two steps
             setattr(self._model, name, value)
 
     def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Saves the model."""
         self._look()
-        with _whole_file(filepath) as path:
+        with _atomic_file(filepath) as path:
             self._model.save(path, *args, **kwargs)
 
     def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Saves its weights."""
         self._look()
-        with _whole_file(filepath) as path:
+        with _atomic_file(filepath) as path:
             self._model.save_weights(path, *args, **kwargs)
 
 
 @contextlib.contextmanager
-def _whole_file(path: Any) -> Iterator[Any]:
+def _atomic_file(path: Any) -> Iterator[Any]:
     """A path to write a `.keras` or `.h5` file to, which replaces the file at `path` only when it is complete.
 
-    Keras writes over the file before, so that a process killed in a write would leave neither. A format of several
-    files, such as TensorFlow's, is written to `path` itself.
+    Keras overwrites the previous file, so a process killed during a write would leave no complete file. A format with
+    several files, such as TensorFlow's, is written directly to `path`.
     """
     folder, name = os.path.split(os.fspath(path))
     if not name.endswith((".keras", ".h5")) or tf.io.gfile.isdir(path):
@@ -68,7 +68,7 @@ def _whole_file(path: Any) -> Iterator[Any]:
         yield partial
         tf.io.gfile.rename(partial, path, overwrite=True)
     except (OSError, tf.errors.OpError) as error:
-        raise OSError(f"{path} cannot be written: {str(error).rstrip('.')}. What it was before is whole.") from error
+        raise OSError(f"{path} cannot be written: {str(error).rstrip('.')}. The previous file is intact.") from error
     finally:
         if tf.io.gfile.exists(partial):
             tf.io.gfile.remove(partial)

@@ -338,7 +338,7 @@ def test_an_angle_is_between_minus_pi_and_pi():
     fit = maximum_likelihood("VonMises", np.radians(degrees) + 2 * np.pi * np.arange(100))
     assert fit.parameters["loc"] == pytest.approx(np.radians(130), abs=0.1)
     assert float(fit.distribution.loc) == pytest.approx(fit.parameters["loc"])
-    assert "taken for radians" in fit.message
+    assert "treated as radians" in fit.message
 
 
 @pytest.mark.parametrize("fixed", [{}, pytest.param({"temperature": 4.0}, marks=pytest.mark.thorough)])

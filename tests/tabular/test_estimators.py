@@ -107,7 +107,7 @@ def test_a_classifier_predicts_probabilities(classifier):
     assert evaluation.accuracy == classifier.score(X, y)
     of_outcome = np.where(y == "up", probabilities[:, 1], probabilities[:, 0])
     assert evaluation.nll == pytest.approx(-np.log(of_outcome).mean(), rel=1e-6)
-    with pytest.raises(ValueError, match="`y` holds 'left', which is none of the classes"):
+    with pytest.raises(ValueError, match="`y` holds 'left', which is not one of the classes"):
         classifier.evaluate(X, np.full(120, "left"))
 
 

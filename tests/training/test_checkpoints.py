@@ -55,7 +55,7 @@ def test_a_failed_write_keeps_the_last_good_model(kit, case, tmp_path, monkeypat
     others = [k.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)] if acts else []
     with monkeypatch.context() as patch:
         patch.setattr(h5py.Group, "create_dataset", full)
-        with pytest.raises(OSError, match=f"{name} cannot be written: No space left.*before is whole"):
+        with pytest.raises(OSError, match=f"{name} cannot be written: No space left.*previous file is intact"):
             train(k, path, *others, epochs=1)
     for one, other in zip(read(k, path), good, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -123,7 +123,7 @@ def test_two_devices_give_the_same_result_as_one(pairs):
         name = kit.keras.__name__
         assert found[f"{name}, untouched"]
         uneven, xla, last, central = found[f"{name}, errors"]
-        assert "a batch has 15 rows, which 2 replicas cannot share alike" in uneven.lower()
+        assert "a batch has 15 rows, which 2 replicas cannot share equally" in uneven.lower()
         assert "a batch has 7 rows" in last.lower()
         assert '`compile` is "xla"' in xla
         assert "by a CentralStorageStrategy: give one of MirroredStrategy, MultiWorkerMirroredStrategy" in central
