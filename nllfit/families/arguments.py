@@ -1,4 +1,4 @@
-"""Arguments of families, heads and likelihoods, checked, with messages that name what was given."""
+"""Checks of the arguments of families, heads and likelihoods, with messages that show the given value."""
 
 import difflib
 import inspect
@@ -29,17 +29,18 @@ __all__ = [
     "refuse_sparse",
 ]
 
-MOST_NUMBERS = 2**23  # of one row, which are 64 MiB in float64
+MOST_NUMBERS = 2**23  # in one row; they take 64 MiB in float64
 _NO_NUMBERS = "cmMOSU"  # complex, times, objects, texts
 
 
 def family_class(distribution: Any, argument: str = "distribution") -> type[tfd.Distribution]:
-    """The `tfd.Distribution` subclass that a class or its name stands for: TFP's or a user's own."""
+    """The subclass of `tfd.Distribution`, TFP's or a user's own, from the class or its name."""
     name = distribution if isinstance(distribution, str) else getattr(distribution, "__name__", "")
     found: Any = getattr(tfd, name, None)
-    if found is None:  # a class of the user's own, or the name that Keras has it registered under
+    if found is None:  # a user's own class, or its name as registered with Keras
         found = registered(name) if isinstance(distribution, str) else distribution
-    # Another class of a name of TFP's is refused: a saved head would load with TFP's, and facts are of TFP's.
+    # A user's class with the name of a TFP class raises an error: a saved head would load TFP's class, and `Facts`
+    # describe TFP's class.
     if not _is_family(found) or distribution not in (name, found):
         message = f"`{argument}` is {distribution!r}: give a class of tfp.distributions or its name."
         message += " Its own name is taken by one of them: rename it." if _is_family(distribution) else ""
@@ -58,7 +59,7 @@ def family_class(distribution: Any, argument: str = "distribution") -> type[tfd.
 
 
 def as_array(y: Any, dtype: Any = None) -> np.ndarray:
-    """A sample as an array, SciPy's `CensoredData` as pairs `[lower, upper]`; else a `ValueError`."""
+    """A sample as an array; SciPy's `CensoredData` becomes pairs `[lower, upper]`. A `ValueError` for anything else."""
     y = _pairs(y) if is_censored_data(y) else y
     try:
         return np.asarray(y, dtype)
@@ -71,7 +72,7 @@ def as_count(name: str, value: Any, lowest: int, *, highest: int | None = None) 
 @overload
 def as_count(name: str, value: Any, lowest: int, optional: bool, *, highest: int | None = None) -> int | None: ...
 def as_count(name: str, value: Any, lowest: int, optional: bool = False, *, highest: int | None = None) -> int | None:
-    """`value` as an int between `lowest` and `highest`, or None where `optional`; any other is a `ValueError`."""
+    """`value` as an integer from `lowest` to `highest`, or None if `optional`; a `ValueError` for anything else."""
     if optional and value is None:
         return None
     is_int = isinstance(value, numbers.Integral) and not isinstance(value, bool)
@@ -82,7 +83,7 @@ def as_count(name: str, value: Any, lowest: int, optional: bool = False, *, high
 
 
 def as_names(argument: str, names: Any) -> tuple[str, ...]:
-    """Names of parameters, one or a sequence of them, each once; else a `ValueError`."""
+    """The distinct names of parameters, from one name or a sequence; a `ValueError` for anything else."""
     given = (names,) if isinstance(names, str) or not np.iterable(names) else tuple(names)
     if not all(isinstance(name, str) for name in given):
         raise ValueError(f"`{argument}` is {names!r}: give names of parameters, such as ('scale',).")
@@ -90,10 +91,10 @@ def as_names(argument: str, names: Any) -> tuple[str, ...]:
 
 
 def as_numbers(name: str, values: Any, dtype_hint: tf.DType | None = None) -> tf.Tensor:
-    """Values as a tensor, if they are real numbers, in rows of one length; else a `ValueError`."""
+    """Values as a tensor; a `ValueError` unless they are real numbers, in rows of one length."""
     refuse_censored_data(f"`{name}`", values)
     refuse_sparse(f"`{name}`", values)
-    try:  # with a hint, TensorFlow would read a number from a text and drop an imaginary part
+    try:  # with a dtype hint, TensorFlow would convert text to numbers and drop imaginary parts
         kind = "f" if any(map(tf.is_tensor, tf.nest.flatten(values))) else np.asarray(values).dtype.kind
         tensor = None if kind in _NO_NUMBERS else tf.convert_to_tensor(values, dtype_hint=dtype_hint)
     except (TypeError, ValueError):
@@ -106,7 +107,7 @@ def as_numbers(name: str, values: Any, dtype_hint: tf.DType | None = None) -> tf
 
 
 def as_shape(event_shape: Any) -> tuple[int, ...]:
-    """`event_shape`, an int or a sequence of them, as a tuple."""
+    """`event_shape`, an integer or a sequence of integers, as a tuple."""
     is_sequence = isinstance(event_shape, (list, tuple, np.ndarray, tf.TensorShape)) and np.iterable(event_shape)
     sizes = tuple(event_shape) if is_sequence else (event_shape,)
     shape = tuple(as_size("event_shape", size, 1) for size in sizes)
@@ -115,7 +116,7 @@ def as_shape(event_shape: Any) -> tuple[int, ...]:
 
 
 def as_size(name: str, value: Any, lowest: int) -> int:
-    """`value` as an int, if a row can have so many classes, components or numbers; else a `ValueError`."""
+    """`value` as an integer; a `ValueError` if a row cannot have so many classes, components or numbers."""
     return as_count(name, value, lowest, highest=MOST_NUMBERS)
 
 
@@ -125,9 +126,9 @@ def as_text(value: Any) -> str:
 
 
 def check_size(subject: str, size: int) -> None:
-    """Raises a `ValueError` for a row of more numbers than any network has outputs, before a tensor is made of it.
+    """Raises a `ValueError` if a row has more numbers than any network has outputs, before a tensor is made of it.
 
-    A file of a kilobyte can ask for a family of any size.
+    A file of one kilobyte can request a family of any size.
     """
     if size > MOST_NUMBERS:
         raise ValueError(
@@ -137,12 +138,12 @@ def check_size(subject: str, size: int) -> None:
 
 
 def is_censored_data(y: Any) -> bool:
-    """Whether it is SciPy's `CensoredData`, without an import of SciPy."""
+    """Whether `y` is SciPy's `CensoredData`, without importing SciPy."""
     return type(y).__name__ == "CensoredData" and type(y).__module__.startswith("scipy.")
 
 
 def refuse_censored_data(label: str, values: Any) -> None:
-    """Raises a `ValueError` for `CensoredData` where outcomes belong to rows: it keeps them sorted by kind."""
+    """Raises a `ValueError` for `CensoredData`, whose outcomes are sorted by kind, if outcomes must match rows."""
     if is_censored_data(values):
         raise untouched(
             ValueError(
@@ -154,7 +155,7 @@ def refuse_censored_data(label: str, values: Any) -> None:
 
 
 def refuse_sparse(label: str, values: Any) -> None:
-    """Raises a `ValueError` for a sparse matrix, such as SciPy's: NumPy would make an array of one object of it."""
+    """Raises a `ValueError` for a sparse matrix, which NumPy would convert to an array of one object."""
     if hasattr(values, "toarray"):
         raise untouched(
             ValueError(f"{label} is a sparse {type(values).__name__}: give an array, as its `.toarray()` makes it.")

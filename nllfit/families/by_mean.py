@@ -1,4 +1,4 @@
-"""Families addressed by their mean: the parametrisations that regressions of statistics have."""
+"""Families parametrised by their mean, as in the regression models of statistics."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -19,18 +19,18 @@ __all__ = ["BY_MEAN", "ByMean", "parameterized"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _MeanParameters:
-    """The parameters of a family that is addressed by its mean.
+    """The parameters of a family that is parametrised by its mean.
 
     Attributes:
-      links: the default link of each by name.
-      to_tfp: makes TFP's parameters of them.
+      links: the default link of each parameter, by name.
+      to_tfp: converts them to TFP's parameters.
     """
 
     links: Mapping[str, Callable[[], tfb.Bijector]]
     to_tfp: Callable[..., dict[str, tf.Tensor]]
 
     def parameter_properties(self, dtype: tf.DType = tf.float32) -> dict[str, tfpu.ParameterProperties]:
-        """TFP's description of each."""
+        """The description of each parameter, as TFP gives it."""
         found = self.links.items()
         return {name: tfpu.ParameterProperties(default_constraining_bijector_fn=link) for name, link in found}
 
@@ -53,9 +53,9 @@ BY_MEAN: Mapping[type[tfd.Distribution], _MeanParameters] = {
 
 
 class ByMean(Family):
-    """A family addressed by its mean, and by how outcomes scatter around it.
+    """A family parametrised by its mean, and by how outcomes scatter around it.
 
-    The distributions are those of `Family(distribution)`; only the numbers that stand for them differ:
+    The distributions are those of `Family(distribution)`; only their parameters differ:
 
     | distribution | parameters | variance |
     | --- | --- | --- |
@@ -69,11 +69,11 @@ class ByMean(Family):
 
     Args:
       distribution: a name or class of the table.
-      event_shape, shared, floor, link: as of `Family`.
+      event_shape, shared, floor, link: as for `Family`.
       **fixed: parameters of the table held at a value, and other arguments of the distribution's constructor.
 
     Raises:
-      ValueError: for another distribution, and as `Family`.
+      ValueError: for another distribution; and the errors of `Family`.
 
     Example:
       >>> estimate = nllfit.maximum_likelihood(nllfit.ByMean("NegativeBinomial"), [0, 1, 1, 2, 3, 3, 7, 9, 10])
@@ -118,7 +118,7 @@ class ByMean(Family):
 def parameterized(
     distribution: Any, event_shape: int | Sequence[int], parameterization: str | None = None, **kwargs: Any
 ) -> Family:
-    """A family with TFP's parameters, or, for `"mean"`, by its mean."""
+    """A family with TFP's parameters or, for `"mean"`, parametrised by its mean."""
     if parameterization not in (None, "mean"):
         raise ValueError(f'`parameterization` is {parameterization!r}: give "mean", or None for TFP\'s own parameters.')
     return (Family if parameterization is None else ByMean)(distribution, event_shape, **kwargs)

@@ -1,10 +1,10 @@
 """The named families, defined once for the heads of both Keras versions.
 
-Each class says what its head means, as *domain, link, formula*, and how its constructor's arguments make a `Family`;
-`heads` and `keras3` make it a layer. `u`, `v`, `w` are the numbers that the layer before the head gives.
-Wherever `softplus(u) + eps` stands, `eps` is the resolution of the dtype (1.2e-7 in float32); `floor={"scale": 1e-3}`
-puts another number in its place. `logit(p) = log(p / (1 - p))`. Formulas are for one element of the outcome; the
-log-likelihood of an outcome of shape `event_shape` is the sum over its elements, in nats.
+The docstring of each class defines its head by *domain, link, formula*. Its `make_family` makes a `Family` from the
+constructor's arguments, and `heads` and `keras3` make it a layer. `u`, `v`, `w` are the outputs of the layer before the
+head. In `softplus(u) + eps`, `eps` is the resolution of the dtype (1.2e-7 in float32); `floor={"scale": 1e-3}` replaces
+it. `logit(p) = log(p / (1 - p))`. Formulas are for one element of the outcome; the log-likelihood of an outcome of
+shape `event_shape` is the sum over its elements, in nats.
 """
 
 from collections.abc import Sequence
@@ -78,7 +78,7 @@ class Beta(Elementwise):
 class Categorical(_OfClasses):
     """One of `num_classes` classes, given by its index; sparse categorical crossentropy from logits.
 
-    Domain: y in {0, ..., num_classes - 1}, one label an example, `[B]` or, as Keras's `fit` makes of it, `[B, 1]`.
+    Domain: y in {0, ..., num_classes - 1}, one label per row, `[B]` or `[B, 1]`, as Keras's `fit` reshapes it.
     Link: p = softmax(u). Formula: -log p(y) = logsumexp(u) - u_y.
     As a tensor it is the probabilities `[B, num_classes]`.
 
@@ -98,7 +98,7 @@ class Categorical(_OfClasses):
 
 
 class Gamma(Elementwise):
-    """A positive amount with an error in proportion to its size.
+    """A positive amount whose standard deviation is proportional to its mean, if `a` is shared.
 
     Domain: y > 0. Links: a = softplus(u) + eps, log(rate) = v.
     Formula: -log p(y) = rate y - (a - 1) log y - a log(rate) + log Gamma(a).
@@ -141,11 +141,11 @@ class LogNormal(Elementwise):
 
 
 class Mixture(Head):
-    """A mixture of one family: several answers, or a shape no single family has.
+    """A mixture of one family: for several modes, or a shape that no single family has.
 
     Domain and links: those of the component, and weights pi = softmax(u).
-    Formula: -log p(y) = -log sum_k pi_k p_k(y). The components are of whole outcomes, so that elements may depend on
-    each other.
+    Formula: -log p(y) = -log sum_k pi_k p_k(y). A component covers a complete outcome, so its elements may depend on
+      each other.
 
     Args:
       component: the components' class of `tfp.distributions`, or its name.
@@ -205,7 +205,7 @@ class MultivariateNormalTriL(Head):
 
 
 class NegativeBinomial(Elementwise):
-    """A count more variable than a Poisson.
+    """A count with a larger variance than a Poisson.
 
     Domain: y in {0, 1, 2, ...}. Links: r = softplus(u) + eps, logit(p) = v; the mean is r p / (1 - p) = r exp(v).
     Formula: -log p(y) = -log C(y + r - 1, y) - r log(1 - p) - y log p.
@@ -264,7 +264,7 @@ class OneHotCategorical(_OfClasses):
 
 
 class Poisson(Elementwise):
-    """A count; up to a term in y alone, Keras's Poisson loss.
+    """A count; up to a term that depends only on y, Keras's Poisson loss.
 
     Domain: y in {0, 1, 2, ...}. Link: log(rate) = u. Formula: -log p(y) = rate - y u + log y!.
 
@@ -282,7 +282,7 @@ class StudentT(Elementwise):
     Domain: y real. Links: df = softplus(u) + eps, loc = v, scale = softplus(w) + eps.
     Formula: -log p(y) = (df + 1)/2 log(1 + z^2 / df) + log(scale) + log B(1/2, df/2) + log(df) / 2, with
     z = (y - loc) / scale.
-    As a tensor it is loc, the median, also where df <= 1 leaves it without a mean.
+    As a tensor it is loc, the median, even if there is no mean because df <= 1.
 
     Args:
       event_shape: shape of one outcome, an int or a tuple.

@@ -1,4 +1,4 @@
-"""Censored outcomes: pairs `[lower, upper]` between which a number is known to lie."""
+"""Censored outcomes: pairs `[lower, upper]` that are known to contain a number."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +24,7 @@ _KINDS = ("exact", "above", "below", "between")  # of observations
 
 
 class Censored(FamilyOf):
-    """A family whose outcomes are seen exactly, or known only to lie beyond a number or between two.
+    """A family whose outcomes are known exactly, or only to lie beyond a number or between two numbers.
 
     An outcome is a pair `[lower, upper]`, and one array holds all kinds:
 
@@ -35,21 +35,20 @@ class Censored(FamilyOf):
     | `lower = -inf` | left-censored, `y <= upper` | `log F(upper)` |
     | both finite | interval-censored, `lower < y <= upper` | `log(F(upper) - F(lower))` |
 
-    All are exact in both tails, whatever the width of the interval, with their derivatives. A count, too, is above
-    `lower`: "three or more" is `[2, inf]`. For a sample without inputs SciPy's `CensoredData` is taken for such an
-    array, its outcomes in SciPy's order: seen, left-, right- and interval-censored. Parameters are those of the family,
-    and so are the prediction, `cdf`, `survival` and `quantile` of a distribution: those of the number itself, whether
-    or not it is seen.
+    All terms and their derivatives are exact in both tails, whatever the width of the interval. A count is also above
+    `lower`: "three or more" is `[2, inf]`. For a sample without inputs, SciPy's `CensoredData` is accepted in place of
+    such an array, with its outcomes in SciPy's order: uncensored, left-, right- and interval-censored. Parameters,
+    prediction, `cdf`, `survival` and `quantile` are those of the number itself, whether or not it is observed exactly.
 
     Args:
       family: a family with a CDF, of numbers or counts: a class of `tfp.distributions` or its name, a `Family`, a
-        `MixtureFamily` of event shape (), or a `Truncated` one, whose terms are then those under its window.
-      event_shape: of the outcomes' elements, where `family` is a name or class; an outcome has the shape
+        `MixtureFamily` of event shape (), or a `Truncated` family, whose terms are then conditional on its window.
+      event_shape: the shape of the outcome's elements, if `family` is a name or class; an outcome has the shape
         `[*event_shape, 2]`, by default `[2]`.
       **kwargs: further arguments of `Family`, for a name or class.
 
     Raises:
-      ValueError: for a family without a CDF, or of dependent elements; and as `Family`.
+      ValueError: for a family without a CDF, or with dependent elements; and the errors of `Family`.
 
     Example:
       >>> time, observed = [2.5, 2.9, 3.8, 9.1, 9.3, 12.0, 23.0, 25.0], [1, 1, 1, 1, 1, 1, 1, 0]
@@ -96,7 +95,7 @@ class Censored(FamilyOf):
     def stand_ins(self, y: np.ndarray) -> np.ndarray:
         lower, upper = y[..., 0], y[..., 1]
         low, high = np.where(np.isfinite(lower), lower, upper), np.where(np.isfinite(upper), upper, lower)
-        known = np.isfinite(low)  # not where both ends are infinite, and nothing is known
+        known = np.isfinite(low)  # False if both ends are infinite, so that nothing is known
         low, high = np.where(known, low, 0.0), np.where(known, high, 0.0)
         middle = low + (high - low) / 2
         rest = y[..., 2:]
@@ -104,14 +103,14 @@ class Censored(FamilyOf):
 
     def seen(self, y: np.ndarray) -> np.ndarray:
         exact = (y[..., 0] == y[..., 1]).reshape([len(y), -1]).all(-1)
-        known = y[exact][..., 1:]  # the number, and a window where one comes with it
+        known = y[exact][..., 1:]  # the number, and its window if there is one
         return self.family.seen(known if self.family.columns else known[..., 0])
 
 
 class CensoredDistribution(Observed):
-    """The distribution of pairs `[lower, upper]`, of event `[2]`, for numbers of a scalar `distribution`.
+    """The distribution of pairs `[lower, upper]`, of event shape `[2]`, for numbers from a scalar `distribution`.
 
-    Where a window comes with each number, its ends come after the pair. A `kind` says that all outcomes are "exact",
+    If each number has a window, the ends of the window follow the pair. A `kind` says that all outcomes are "exact",
     known to lie "above" or "below" a number, or "between" two, so that the density needs the formula of that kind only.
     """
 
@@ -185,7 +184,7 @@ class CensoredDistribution(Observed):
 
 
 def is_censored(distribution: tfd.Distribution) -> bool:
-    """Whether outcomes of a head's distribution, or of a mixture of such, are pairs, and nothing comes with them."""
+    """Whether the outcomes of a head's distribution, or of a mixture of such, are pairs without windows."""
     while isinstance(distribution, (INDEPENDENT, MIXTURE_SAME_FAMILY)):
         mixture = isinstance(distribution, MIXTURE_SAME_FAMILY)
         distribution = distribution.components_distribution if mixture else distribution.distribution
@@ -193,17 +192,17 @@ def is_censored(distribution: tfd.Distribution) -> bool:
 
 
 def right_censored(time: ArrayLike, observed: ArrayLike) -> np.ndarray:
-    """Pairs for a `Censored` family from times and whether what was waited for was observed then.
+    """Pairs for a `Censored` family, from times and whether each is the time of the event.
 
     Args:
-      time: `[n]`, when it was observed, or when observation ended before.
-      observed: `[n]`, 1 or True where it was, 0 or False where all that is known is that it came later.
+      time: `[n]`, the time of the event, or the time at which observation ended without it.
+      observed: `[n]`, 1 or True if the event was observed, 0 or False if it is only known to come later.
 
     Returns:
-      An array `[n, 2]`: `[time, time]` where it was observed, `[time, inf]` elsewhere.
+      An array `[n, 2]`: `[time, time]` if the event was observed, else `[time, inf]`.
 
     Raises:
-      ValueError: if the two differ in shape, a time is NaN, or `observed` holds other than 0 and 1.
+      ValueError: if the two differ in shape, a time is NaN, or `observed` contains anything but 0 and 1.
 
     Example:
       >>> right_censored([1.0, 2.0], [True, False])
@@ -215,17 +214,17 @@ def right_censored(time: ArrayLike, observed: ArrayLike) -> np.ndarray:
 
 
 def left_censored(value: ArrayLike, observed: ArrayLike) -> np.ndarray:
-    """Pairs for a `Censored` family from numbers and whether they were measured, or are a limit that was not reached.
+    """Pairs for a `Censored` family, from numbers and whether each is a measurement or a limit of detection.
 
     Args:
-      value: `[n]`, what was measured, or the limit of detection.
-      observed: `[n]`, 1 or True where it was measured, 0 or False where all that is known is that it is not above.
+      value: `[n]`, the measured number, or the limit of detection.
+      observed: `[n]`, 1 or True if the number was measured, 0 or False if it is only known not to exceed the limit.
 
     Returns:
-      An array `[n, 2]`: `[value, value]` where it was measured, `[-inf, value]` elsewhere.
+      An array `[n, 2]`: `[value, value]` if it was measured, else `[-inf, value]`.
 
     Raises:
-      ValueError: as `right_censored`.
+      ValueError: as from `right_censored`.
 
     Example:
       >>> left_censored([1.0, 0.5], [True, False])
@@ -237,10 +236,10 @@ def left_censored(value: ArrayLike, observed: ArrayLike) -> np.ndarray:
 
 
 def interval_censored(lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
-    """Pairs for a `Censored` family from the ends of the intervals, equal where a number is known.
+    """Pairs for a `Censored` family, from the ends of the intervals; equal ends are an exactly known number.
 
     Args:
-      lower, upper: `[n]`, or `[n, k]` for outcomes of several elements; either may be infinite.
+      lower, upper: `[n]`, or `[n, k]` for outcomes with `k` elements; either may be infinite.
 
     Returns:
       An array `[n, 2]`, or `[n, k, 2]`.

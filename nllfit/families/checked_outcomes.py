@@ -1,4 +1,4 @@
-"""Outcomes and weights as tensors of a distribution's shape and dtype, never broadcast."""
+"""Converts outcomes and weights to tensors of a distribution's shape and dtype, without broadcasting."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ __all__ = [
 
 
 def as_column(y: tf.Tensor, distribution: tfd.Distribution) -> tf.Tensor:
-    """Outcomes `[n]` as `[n, 1]` if the distribution's have one element: Keras gives a loss this shape."""
+    """Outcomes `[n]` as `[n, 1]` if the distribution's outcomes have one element, as Keras reshapes them for a loss."""
     is_one = y.shape.rank == distribution.batch_shape.rank == 1 and distribution.event_shape == [1]
     return y[:, None] if is_one else y
 
@@ -30,14 +30,14 @@ def as_column(y: tf.Tensor, distribution: tfd.Distribution) -> tf.Tensor:
 def as_outcomes(
     y_true: ArrayLike, distribution: tfd.Distribution, name: str = "y_true", rows: int | None = None
 ) -> tf.Tensor:
-    """Outcomes as a tensor of the distribution's dtype, if they have its shape; else a `ValueError`.
+    """Outcomes as a tensor of the distribution's dtype; a `ValueError` unless they have its shape.
 
-    If the outcomes are part of a user's array, its message gives the shape with the number of all `rows`.
+    If the outcomes are part of a user's array, the message shows the shape with the number of all `rows`.
     """
     floating = distribution.dtype.is_floating
     outcomes = as_numbers(name, y_true, distribution.dtype if floating else None)
     expected = distribution.batch_shape.concatenate(distribution.event_shape)
-    if floating or not outcomes.dtype.is_floating:  # a fraction given as a label is for TFP to refuse
+    if floating or not outcomes.dtype.is_floating:  # TFP raises an error for a fraction given as a label
         outcomes = tf.cast(outcomes, distribution.dtype)
     if law_of(distribution).has_class_labels and outcomes.shape.rank == expected.rank + 1 and outcomes.shape[-1] == 1:
         outcomes = tf.squeeze(outcomes, -1)
@@ -50,20 +50,20 @@ def as_outcomes(
 
 
 def finite_part(outcomes: tf.Tensor, distribution: tfd.Distribution) -> tf.Tensor:
-    """The outcomes, with 0 instead of infinite ends of intervals, so that all allowed numbers are finite."""
+    """The outcomes, with infinite ends of intervals replaced by 0, so that all allowed numbers are finite."""
     if distribution.event_shape.rank and law_of(distribution).latent() is not distribution:
         return tf.where(tf.math.is_inf(outcomes), tf.zeros_like(outcomes), outcomes)
     return outcomes
 
 
 def weights_of_outcomes(weights: Any, batch_shape: tf.TensorShape, batch_shape_tensor: Any) -> tf.Tensor:
-    """Weights or a mask, of rows or of outcomes, as weights of all outcomes of a batch.
+    """Weights of all outcomes of a batch, from weights or a mask of rows or of outcomes.
 
     Keras would broadcast weights `[B]` along the steps `[B, T]`.
     """
     weights = as_numbers("sample_weight", weights)
     weights = weights if weights.dtype.is_floating else tf.cast(weights, tf.float32)
-    rank = weights.shape.rank  # None where Keras 3 has seen weights of several ranks
+    rank = weights.shape.rank  # None if Keras 3 has seen weights of several ranks
     if rank == batch_shape.rank + 1 and weights.shape[-1] == 1:
         weights, rank = tf.squeeze(weights, -1), batch_shape.rank
     if rank is not None and not (rank <= batch_shape.rank and _broadcasts(weights.shape, batch_shape)):
@@ -79,10 +79,10 @@ def weights_of_outcomes(weights: Any, batch_shape: tf.TensorShape, batch_shape_t
 
 
 def where_counted(outcomes: tf.Tensor, distribution: tfd.Distribution, counts: tf.Tensor) -> tf.Tensor:
-    """The outcomes `[*batch, *event]` that count, by `counts` `[*batch]`, with others replaced by a possible one.
+    """The outcomes `[*batch, *event]`, with a possible one in place of each that `counts` `[*batch]` excludes.
 
-    An outcome that does not count may be padding with a log-density of NaN. The product with a weight of 0 and the
-    gradient would be NaN, too.
+    An outcome that does not count may be padding with a log-density of NaN. Its product with a weight of 0, and the
+    gradient, would also be NaN.
     """
     event = tf.ones([distribution.event_shape.rank], tf.int32)
     counts = tf.reshape(counts, tf.concat([tf.shape(counts), event], 0))
@@ -90,7 +90,7 @@ def where_counted(outcomes: tf.Tensor, distribution: tfd.Distribution, counts: t
 
 
 def has_finite_likelihoods(distribution: tfd.Distribution) -> bool:
-    """Whether an outcome has a finite likelihood. None has if parameters are NaN, or a rate overflows."""
+    """Whether any outcome has a finite likelihood; none has if parameters are NaN, or a rate overflows."""
     try:
         log_prob = distribution.log_prob(law_of(distribution).some_outcome())
     except tf.errors.InvalidArgumentError:
@@ -125,7 +125,7 @@ def _shape_message(name, given, expected, distribution, rows):
 
 
 def _advice_on_columns(given, expected):
-    """Advice on the shape of outcomes that are intervals, or have a window."""
+    """Advice on the shape of outcomes that are intervals or have a window."""
     *elements, columns = expected
     if given == [*elements, 1, columns]:
         return "reshape it with `y[..., 0, :]`"

@@ -1,7 +1,7 @@
-"""The named heads of families that are made of another one.
+"""The named heads of families that modify another family.
 
-Each docstring gives *domain, link, formula*, as in `catalogue`. The other family is a class of `tfp.distributions` or
-its name, with the arguments of its `Family`, or a family itself.
+Each docstring gives *domain, link, formula*, as in `catalogue`. The other family is given as a class of
+`tfp.distributions` or its name, with the arguments of its `Family`, or as a family object.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,10 +19,10 @@ __all__ = ["Censored", "Hurdle", "Truncated", "ZeroInflated"]
 
 
 class _HeadOf(Head):
-    """A head of a family that is made of another."""
+    """A head of a family that modifies another family."""
 
     _family_class: Callable[..., ParametricFamily]
-    _default_shape: int | tuple = 1  # one element, as Keras gives outcomes
+    _default_shape: int | tuple = 1  # one element, the shape of outcomes in Keras
 
     def __init__(self, family: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any):
         super().__init__(family, event_shape, **kwargs)
@@ -35,11 +35,11 @@ class _HeadOf(Head):
 
 
 class Censored(_HeadOf):
-    """A number seen exactly, or known only to lie beyond another or between two: survival times, limits of detection.
+    """A number known exactly, or only to lie beyond another or between two: survival times, limits of detection.
 
     Domain: y = [lower, upper] with lower <= upper, `[B, 2]`; see `nllfit.Censored`. Links: those of the family.
-    Formula: -log p(y) where lower = upper, else -log(F(upper) - F(lower)). As a tensor it is the prediction of the
-    number itself, `[B]`.
+    Formula: -log p(y) if lower = upper, else -log(F(upper) - F(lower)). As a tensor it is the prediction of the number
+    itself, `[B]`.
 
     Args:
       family: a family with a CDF, or its name.
@@ -61,14 +61,14 @@ class Censored(_HeadOf):
 class Truncated(Head):
     """A number that is recorded only within a window.
 
-    Domain: low <= y <= high, of counts low < y. Links: those of the family, whose parameters are those before
-    truncation. Formula: -log p(y) + log(F(high) - F(low)). A window that comes with each row is part of the outcome,
-    `[y, low]`, `[y, high]` or `[y, low, high]`; see `nllfit.Truncated`. As a tensor it is the median.
+    Domain: low <= y <= high; for counts low < y <= high. Links: those of the family; its parameters describe the number
+    before truncation. Formula: -log p(y) + log(F(high) - F(low)). If each row has its own window, it is part of the
+    outcome, `[y, low]`, `[y, high]` or `[y, low, high]`; see `nllfit.Truncated`. As a tensor it is the median.
 
     Args:
       family: a family with a CDF, or its name.
       low, high: the window's ends, numbers, "row" or None.
-      event_shape: shape of one outcome, an int or a tuple; by default 1, or () where an end comes with the row.
+      event_shape: shape of one outcome, an int or a tuple; by default 1, or () if an end is "row".
       **kwargs: further arguments of the family, where it is a name.
 
     Example:
@@ -101,10 +101,10 @@ class Truncated(Head):
 
 
 class ZeroInflated(_HeadOf):
-    """A count with more zeros than its family gives, or an amount that may be none: zeros of two kinds.
+    """A count with more zeros than in its family, or an amount that may be 0: there are zeros of two kinds.
 
     Domain: that of the family, and 0. Links: logit(pi) = u, and those of the family. Formula: -log p(0) =
-    -log(pi + (1 - pi) p_family(0)), else -log p(y) = -log(1 - pi) - log p_family(y). Of amounts pi is all of p(0).
+    -log(pi + (1 - pi) p_family(0)), else -log p(y) = -log(1 - pi) - log p_family(y). For an amount, p(0) = pi.
 
     Args:
       family: a family with a CDF, or its name.
@@ -123,13 +123,13 @@ class ZeroInflated(_HeadOf):
 
 
 class Hurdle(_HeadOf):
-    """A count or an amount that is 0, or else one of a family without zeros.
+    """A count or an amount that is 0 or else follows a family without zeros.
 
     Domain: that of the family, and 0. Links: logit(pi) = u, and those of the family. Formula: -log p(0) = -log(pi),
     else -log p(y) = -log(1 - pi) - log p_family(y) + log(1 - p_family(0)).
 
     Args:
-      family, event_shape, **kwargs: as of `ZeroInflated`.
+      family, event_shape, **kwargs: as for `ZeroInflated`.
 
     Example:
       >>> Hurdle("Gamma")(tf.constant([[0.0, 0.0, 0.0]])).log_prob([[0.0]]).numpy()  # log(1/2)
@@ -142,6 +142,6 @@ class Hurdle(_HeadOf):
 
 
 def _shape(family, event_shape, default):
-    """The shape of a head's elements: the given or the default one, or None if a family has its own."""
+    """The shape of a head's elements: the given or the default one, or None if a family object defines it."""
     is_family = isinstance(restored(family), ParametricFamily)
     return default if event_shape is None and not is_family else event_shape

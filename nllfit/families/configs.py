@@ -1,4 +1,4 @@
-"""Plain values: what a head's config holds, so that a saved file names no code of its own."""
+"""Plain values for a head's config, so that a saved file contains no code."""
 
 import inspect
 from typing import Any
@@ -22,7 +22,7 @@ _FAMILIES = {cls.__name__: cls for cls in (ByMean, Censored, Family, Hurdle, Mix
 
 
 def plain(value: Any) -> Any:
-    """An argument of a head as texts, numbers, lists and dicts: a family as its class's name and its arguments."""
+    """An argument of a head as text, numbers, lists and dicts; a family becomes its class's name and its arguments."""
     if isinstance(value, ParametricFamily):
         return {_KIND: type(value).__name__} | plain(value.arguments)
     name = getattr(value, "__name__", "")
@@ -40,7 +40,7 @@ def plain(value: Any) -> Any:
 
 
 def restored(value: Any) -> Any:
-    """The family that `plain` made a dict of; any other value itself."""
+    """The family that `plain` converted to a dict; any other value unchanged."""
     if not (isinstance(value, dict) and value.get(_KIND) in _FAMILIES):
         return value
     arguments = {name: restored(item) for name, item in value.items() if name != _KIND}

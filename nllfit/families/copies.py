@@ -13,7 +13,7 @@ __all__ = ["arguments_of", "constant", "constant_but", "in_float64", "real_dtype
 
 
 def real_dtype(distribution: tfd.Distribution) -> tf.DType:
-    """The floating-point dtype that a distribution is computed in, whatever the dtype of its outcomes."""
+    """The floating-point dtype in which a distribution is computed, whatever the dtype of its outcomes."""
     if distribution.dtype.is_floating:
         return distribution.dtype
     tensors = tf.nest.flatten(distribution, expand_composites=True)
@@ -46,7 +46,7 @@ def with_parameters(
 
 
 def arguments_of(distribution: tfd.Distribution) -> dict[str, Any]:
-    """The arguments of the constructor by name. TFP's inflated families keep most of theirs under `kwargs`."""
+    """The arguments of the constructor by name. TFP's inflated families store most of them under `kwargs`."""
     given: Any = distribution.parameters
     if "kwargs" not in given:
         return dict(given)

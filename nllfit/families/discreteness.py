@@ -13,11 +13,11 @@ __all__ = ["Between", "is_discrete", "line"]
 def is_discrete(distribution: tfd.Distribution) -> bool:
     """Whether outcomes are counts or labels, which have probabilities and not a density.
 
-    They are if TFP's mixin or an integer dtype marks them so. They are not if samples have a derivative, or a bijector
-    maps the real line onto the support. Otherwise the components of the distribution decide.
+    They are if the class has TFP's mix-in or the dtype is an integer. They are not if samples have a derivative, or a
+    bijector maps the real line onto the support. Otherwise the components of the distribution decide.
 
     Raises:
-      ValueError: if nothing decides, as for a user's class without mixin, integer dtype and bijector.
+      ValueError: if none of these decides, as for a user's class without mix-in, integer dtype and bijector.
     """
     if isinstance(distribution, DISCRETE) or getattr(distribution.dtype, "is_integer", False):
         return True
@@ -31,7 +31,7 @@ def is_discrete(distribution: tfd.Distribution) -> bool:
     parts = parts_of(distribution)
     if not parts and is_own(plain_class(type(distribution))):
         raise ValueError(
-            f"{type(distribution).__name__} does not tell whether its outcomes are numbers with a density or counts: "
+            f"{type(distribution).__name__} does not say whether its outcomes are numbers with a density or counts: "
             f"give it the method `_default_event_space_bijector`, which returns a bijector from the real line onto its "
             f"support, such as `tfb.Identity()`; or, for counts, an integer dtype, or derive it from "
             f"`{DISCRETE.__module__}.{DISCRETE.__name__}`, too."
@@ -54,8 +54,8 @@ def line(distribution: tfd.Distribution) -> tfb.Bijector | None:
 class Between(tfb.Bijector):
     """The bijector from the real line onto the numbers between `low` and `high`, either of which may be infinite.
 
-    `low + (high - low) sigmoid(x)`, `low + softplus(x)`, `high - softplus(-x)` or `x`: TFP has a bijector for each, but
-    none whose kind differs from row to row.
+    `low + (high - low) sigmoid(x)`, `low + softplus(x)`, `high - softplus(-x)` or `x`: TFP has a bijector for each of
+    these cases, but none in which the case differs between rows.
     """
 
     def __init__(self, low: tf.Tensor, high: tf.Tensor, validate_args: bool = False, name: str = "between"):

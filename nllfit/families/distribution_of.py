@@ -1,4 +1,4 @@
-"""Distributions made of another one: what their classes share."""
+"""The base class of distributions that modify another distribution."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ __all__ = ["DistributionOf"]
 
 
 class DistributionOf(tfd.AutoCompositeTensorDistribution):
-    """A distribution made of another: of numbers, or of observations `[columns]` of a number.
+    """A distribution that modifies another: of numbers, or of observations `[columns]` of a number.
 
-    The constructor of a subclass keeps its arguments and calls `_begin`. The subclass has `_parameter_properties` and
-    `_log_prob`.
+    The constructor of a subclass stores its arguments and calls `_begin`. The subclass defines `_parameter_properties`
+    and `_log_prob`.
     """
 
     distribution: tfd.Distribution
-    _prefix = ""  # of a default name
+    _prefix = ""  # of the default name
 
     def _begin(self, arguments: dict[str, Any]) -> None:
         """The rest of the constructor, given all of its arguments by name."""

@@ -1,4 +1,4 @@
-"""Draws: a head that passes on a sample of its distribution, and the terms that such a head adds to the loss."""
+"""What a head passes to the next layer (its mean or a draw), and regularizers that add a term to the loss."""
 
 import abc
 from typing import Any
@@ -16,12 +16,12 @@ _AS_TENSOR = ("mean", "sample")
 class HeadRegularizer(abc.ABC):
     """A number that a head adds to the loss once for each batch, computed from its distribution.
 
-    It holds no state, so that several heads may share one: a head keeps the numbers that are learned and the count of
-    training steps.
+    It has no state, so several heads may share it: each head stores the learned numbers and the count of training
+    steps.
 
     Attributes:
       layers: the Keras layers that it calls, which the head tracks.
-      num_learned: how many numbers are learned with the head's weights.
+      num_learned: the number of elements of a vector that each head learns for it.
       counts_steps: whether `term` depends on the number of training steps so far.
     """
 
@@ -31,7 +31,7 @@ class HeadRegularizer(abc.ABC):
 
     @abc.abstractmethod
     def check(self, family: ParametricFamily, is_sampled: bool) -> None:
-        """Raises a `ValueError` if a head of this family cannot have it."""
+        """Raises a `ValueError` if it cannot be used in a head of this family."""
 
     @abc.abstractmethod
     def build(self) -> None:
@@ -49,16 +49,16 @@ class HeadRegularizer(abc.ABC):
         """The scalar to add.
 
         Args:
-          distribution: the head's, of batch `[B, ...]`.
-          mask: Keras's, `[B, ...]`, True for what counts; None if all does.
-          seed: `[2]`, for further draws.
-          learned: `[num_learned]`, or None.
+          distribution: the head's distribution, of batch `[B, ...]`.
+          mask: Keras's mask `[B, ...]`, True for rows that count; None if all count.
+          seed: a stateless seed `[2]`, for further draws.
+          learned: the learned vector `[num_learned]`, or None.
           step: the number of training steps so far, or None.
         """
 
 
 def as_tensor_of(as_tensor: Any, family: ParametricFamily) -> str:
-    """The argument `as_tensor` of a head of a family; a `ValueError` if the family's draws cannot be learned from."""
+    """The checked argument `as_tensor` of a head; a `ValueError` if the family's draws have no gradient."""
     if not isinstance(as_tensor, str) or as_tensor not in _AS_TENSOR:
         raise ValueError(f'`as_tensor` is {as_tensor!r}: give "mean", or "sample" for one draw.')
     if as_tensor == "sample":
@@ -67,7 +67,7 @@ def as_tensor_of(as_tensor: Any, family: ParametricFamily) -> str:
 
 
 def regularizer_of(regularizer: Any, family: ParametricFamily, is_sampled: bool) -> HeadRegularizer | None:
-    """The argument `activity_regularizer` of a head of a family; a `ValueError` if the head cannot have it."""
+    """The checked argument `activity_regularizer` of a head; a `ValueError` if the head cannot use it."""
     if regularizer is None:
         return None
     if not isinstance(regularizer, HeadRegularizer):
@@ -95,7 +95,7 @@ def check_differentiable(family: ParametricFamily, argument: str) -> None:
 
 
 def example_of(family: ParametricFamily) -> tfd.Distribution:
-    """A distribution of a family, of batch `[1]`, to see what can be asked of it."""
+    """An example distribution of a family, of batch `[1]`, for checks."""
     with tf.init_scope():
         shared = tf.zeros([family.shared_size]) if family.shared else None
         return family.holding({"validate_args": False}).distribution(tf.zeros([1, family.params_size]), shared)

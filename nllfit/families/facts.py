@@ -1,6 +1,6 @@
-"""What TensorFlow Probability does not know of its families, or gets wrong.
+"""Facts about TFP's families that TFP does not provide, or gets wrong.
 
-TFP describes nearly all of a family itself (`Distribution.parameter_properties`). A row of `laws` holds the rest.
+TFP provides most of the description of a family (`Distribution.parameter_properties`). A row of `laws` adds the rest.
 """
 
 import dataclasses
@@ -23,36 +23,40 @@ Tails = tuple[tf.Tensor, tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """What is known of a family in addition to TFP's description.
+    """The facts about a family in addition to TFP's description.
 
     Attributes:
-      links: the links of parameters whose bounds are other parameters, from those before them by name; TFP has none.
-      twins: the natural name of a parameter and what makes the link to it, where TFP's names mislead.
-      arguments: of the constructor, in place of its defaults.
-      of_one_shape: whether its constructor takes only parameters of one shape, and does not broadcast them.
+      links: the links of parameters whose bounds are other parameters, as functions of the earlier parameters, by name;
+        TFP has none.
+      twins: the natural name of a parameter and the function that makes the link to it, if TFP's names mislead.
+      arguments: the arguments of the constructor that replace its defaults.
+      of_one_shape: whether its constructor requires parameters of the same shape, and does not broadcast them.
       class_axis: maps `num_classes` to the parameter's length, which a label's shape does not reveal.
       endless: the arguments of the constructor that may be infinite.
-      mean: the mean, where TFP's fails.
-      finite_mean: whether it is finite whatever the parameters, so that a search for the median would only be traced.
-      center: a center if there is no mean, and TFP has neither a median nor a mode.
-      log_prob: the log-density of a distribution at outcomes, where TFP's is wrong or slow.
-      is_possible: `(distribution, y)` to whether outcomes can be, up to rounding in float32; replaces an assertion.
-      surface: where outcomes lie, if the density is one per unit of a surface and not of the whole space.
-      by_row_of_head: what to do in training if a parameter is known for each row, in words.
-      checked_in_float32: whether TFP's checks fail in any other dtype, so that there are none.
+      mean: the mean, if TFP's fails.
+      finite_mean: whether the mean is finite whatever the parameters, so that the median is never needed.
+      center: the center if there is no mean, and TFP has neither a median nor a mode.
+      log_prob: the log-density of a distribution at outcomes, if TFP's is wrong or slow.
+      is_possible: `(distribution, y) ->` whether outcomes are possible, up to rounding in float32; replaces an
+        assertion.
+      surface: the name of the surface on which outcomes lie, if the density is per unit of a surface and not of the
+        space.
+      by_row_of_head: advice for training if a parameter is known for each row.
+      checked_in_float32: whether TFP's checks fail in any other dtype, so that they are switched off there.
       lowest: the lowest count or label, which may be `-inf`.
       highest: the highest count, from a distribution; by default there is none.
-      has_share: whether it has a share of zeros in addition to those of another family.
+      has_share: whether it adds a share of zeros to another family.
       marginal: the scalar distribution, of batch `[*batch, *event]`, of each element of an outcome.
-      ends: the lower and the upper end of the support of a density, where TFP's bijector does not name them.
-      cdf: `(distribution, y) -> P(Y <= y), P(Y > y)` within the support, where TFP's loses digits or derivatives.
-      log_tails: the logarithms of both, in closed form.
-      integrated_tails: the logarithms of both where one is an integral of the density.
-      has_exact_cdf: whether log-probabilities of intervals follow from the CDF: counts' if it is exact in both tails,
-        and numbers' if the density is smooth as well, after a change of variables, so that quadrature is exact.
+      ends: the lower and the upper end of the support of a density, if TFP's bijector does not give them.
+      cdf: `(distribution, y) -> P(Y <= y), P(Y > y)` within the support, if TFP's loses digits or derivatives.
+      log_tails: the logarithms of both tails, in closed form.
+      integrated_tails: the logarithms of both tails, if one of them is an integral of the density.
+      has_exact_cdf: whether the log-probability of an interval follows from the CDF. For counts the CDF must be exact
+        in both tails; for real numbers the density must also be smooth, after a change of variables, so that quadrature
+        is exact.
       density_corner: the parameter at which the density is not smooth.
-      crps: `(distribution, y)` to the continuous ranked probability score in closed form, in float64.
-      search: what estimation has to know.
+      crps: `(distribution, y) ->` the continuous ranked probability score in closed form, in float64.
+      search: the facts that estimation needs.
     """
 
     links: Mapping[str, Callable[[Mapping[str, Any]], tfb.Bijector]] = dataclasses.field(default_factory=dict)
@@ -89,24 +93,24 @@ class Facts:
 
 
 FACTS: dict[type, Facts] = {}
-"""The rows of TFP's families, which the modules of `laws` hold."""
+"""The facts by TFP class; the modules of `laws` fill it."""
 
 _NOTHING = Facts()
 
 
 def facts_of(cls: type) -> Facts:
-    """The facts about a family of TFP's; of any other class nothing is known, whatever its name."""
+    """The facts about a TFP class; empty for any other class, whatever its name."""
     return FACTS.get(plain_class(cls), _NOTHING)
 
 
 def names_with_exact_tails() -> set[str]:
-    """The families of TFP's for which the probability of an interval is exact in both tails."""
+    """The TFP families in which the probability of an interval is exact in both tails."""
     return {cls.__name__ for cls, facts in FACTS.items() if facts.has_exact_tails}
 
 
 @functools.cache
 def corrected(cls: Any) -> Any:
-    """A class of distributions, or a subclass under its name whose log-density is right in value and derivatives."""
+    """A class of distributions, or its subclass of the same name with a corrected log-density and derivatives."""
     log_prob: Any = facts_of(cls).log_prob
     is_possible: Any = facts_of(cls).is_possible
     methods: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""`Family`: any family of TFP, or a class of a user's own, with the parameters that it describes."""
+"""`Family`: any TFP family, or a user's own class, with the parameters that the class describes."""
 
 import dataclasses
 import inspect
@@ -43,11 +43,11 @@ class Family(ParametricFamily):
       num_classes: the number of classes, for families of class labels such as `Categorical`.
       **fixed: parameters held at a value (`scale=1.0`, `total_count=10`, `low=0.0`), and other arguments of the
         distribution's constructor. `validate_args` is True by default, so that an outcome outside the support is an
-        error; `validate_args=False` scores soft labels, such as a Bernoulli's 0.1 and 0.9.
+        error; `validate_args=False` allows soft labels, such as 0.1 and 0.9 for a Bernoulli.
 
     Raises:
-      ValueError: for a distribution TFP does not have, a parameter the family does not have, a fixed value outside its
-        domain, or a family with a parameter that has no default link and is not fixed.
+      ValueError: for a distribution that TFP does not have, a parameter that the family does not have, a fixed value
+        outside its domain, or a family with a parameter that has no default link and is not fixed.
 
     Example:
       >>> family = Family("Normal", event_shape=2)
@@ -113,7 +113,7 @@ class Family(ParametricFamily):
         try:
             return self.distribution_class.experimental_fit(y, sample_ndims=1).parameters
         except (NotImplementedError, AttributeError, TypeError, ValueError, tf.errors.InvalidArgumentError):
-            return None  # TFP has none, or it fails
+            return None  # TFP has no closed form, or it fails
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -143,7 +143,7 @@ class Family(ParametricFamily):
 
     @staticmethod
     def _described(distribution_class: Any) -> Any:
-        """The object with `parameter_properties` that describes the parameters."""
+        """The object whose `parameter_properties` describe the parameters."""
         return distribution_class
 
     def _record(self, name: str, properties: Any, shared: int) -> Parameter:
@@ -192,7 +192,7 @@ class Family(ParametricFamily):
         check_links(self._described(self.distribution_class), self.link, self.floor)
 
     def _checked_example(self):
-        """A distribution of the family, so that a fixed value out of its domain raises here and not in training."""
+        """A distribution of the family, so that a fixed value outside its domain raises here and not in training."""
         known = self._described(self.distribution_class).parameter_properties()
         for name, value in as_tensors(self.fixed, known, tf.float64).items():
             if np.isnan(value).any() or (name not in self.facts.endless and np.isinf(value).any()):
@@ -202,7 +202,7 @@ class Family(ParametricFamily):
         sizes = self.params_size, self.shared_size
         with tf.init_scope():
             try:
-                for number in (-1.0, 1.0) * bool(self.link):  # a link may map them out of the domain
+                for number in (-1.0, 1.0) * bool(self.link):  # a link may map numbers outside the domain
                     self.distribution(*(tf.fill([size], tf.constant(number, tf.float64)) for size in sizes))
                 built = self.distribution(*(tf.zeros([size], tf.float64) for size in sizes))
             except tf.errors.InvalidArgumentError as error:

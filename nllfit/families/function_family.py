@@ -18,27 +18,27 @@ from nllfit.families.tfp_classes import parameter_properties, parts_of
 __all__ = ["DistributionLambda", "FunctionFamily"]
 
 _NUMBERS = "params"
-_ROWS = 3  # of a trial: one might be broadcast
+_ROWS = 3  # rows of the test call; a single row might be broadcast
 
 
 class DistributionLambda(Head):
-    """The distribution that a user's function makes of the numbers: a normalizing flow, a mixture of families.
+    """The distribution that a user's function makes of the layer's inputs, for example a normalizing flow.
 
     Domain and link are the function's. Formula: -log p(y) = -make_distribution(params).log_prob(y).
     As a tensor it is the distribution's mean; if there is none, the median, the mode or the image of a flow's center.
-    A saved model names the function, which has to be registered with Keras.
+    A saved model contains only the name of the function, which must be registered with Keras.
 
     Args:
-      make_distribution: a function of numbers `[..., params_size]` to a `tfd.Distribution` of batch `[...]`, of which
-        the event is the outcome's; or its registered name. It has no variables of its own.
-      params_size: how many numbers it takes.
-      validate_args: whether an outcome outside the support is an error, as for any head, whatever `validate_args` the
-        function gives its distribution. False scores soft labels.
+      make_distribution: a function that maps numbers `[..., params_size]` to a `tfd.Distribution` of batch `[...]`,
+        whose event shape is that of the outcome; or its registered name. It must not have variables.
+      params_size: the number of inputs per row.
+      validate_args: whether an outcome outside the support is an error, as for any head, regardless of the
+        distribution's own `validate_args`. False allows soft labels.
 
     Raises:
-      ValueError: if it returns no distribution, one of another batch, or of a class that does not describe its
-        parameters or tell counts from numbers; when the model is saved or cloned, if it is not registered, and when it
-        is loaded, if its name is not.
+      ValueError: if the function does not return a distribution, or returns one of another batch shape, or of a class
+        that does not describe its parameters or does not say whether outcomes are counts. When the model is saved,
+        cloned or loaded: if the function is not registered.
 
     Example:
       >>> def skewed(params):

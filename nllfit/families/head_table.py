@@ -1,7 +1,7 @@
 """The heads of both Keras versions: a table of mix-ins, each with docstring, arguments and family.
 
-`nllfit.heads` and `nllfit.keras3.heads` put each mix-in before a layer of their Keras. A new head is a line here and
-one in each of the two stubs `heads.pyi`, from which editors and type checkers know the classes.
+`nllfit.heads` and `nllfit.keras3.heads` put each mix-in before a layer of their Keras. A new head needs a line here and
+one in each of the two stubs `heads.pyi`, which editors and type checkers read.
 """
 
 from nllfit.families import catalogue, compound, function_family, layer

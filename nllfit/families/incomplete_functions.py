@@ -1,7 +1,7 @@
 """Regularized incomplete gamma and beta functions: both tails, for parameters of any size.
 
 TensorFlow's series stop after a fixed number of terms and subtract values of `lgamma`: near the mean `tf.math.igamma`
-is wrong by 4e-6 at a shape of 2e5 and by 0.26 at 1e7. This module uses them for ordinary parameters only:
+is wrong by 4e-6 at a shape of 2e5 and by 0.26 at 1e7. This module uses them only for ordinary parameters:
 
 - A large gamma shape, or two large beta parameters: the density of `log x` (of the logit of `x`) is close to a Normal
   density. Gauss-Legendre quadrature integrates it over the smaller tail. Rounding leaves a relative error of about
@@ -35,21 +35,22 @@ __all__ = ["beta_tails", "gamma_tails"]
 
 Tails = tuple[tf.Tensor, tf.Tensor]
 
-_LARGE_SHAPE = 1e3  # of a gamma distribution, where TensorFlow still has 12 digits
-_LARGE_ONE = 1e5  # of the larger beta parameter, where TensorFlow still has 9 digits
+_LARGE_SHAPE = 1e3  # up to this gamma shape, TensorFlow has 12 digits
+_LARGE_ONE = 1e5  # up to this larger beta parameter, TensorFlow has 9 digits
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(24) + np.array([[1.0], [0.0]])) / 2
-_NATS = 50.0  # below the density at its start, a Normal tail has no more digits to give
+_NATS = 50.0  # below the density at its start, a Normal tail contributes no more digits
 _TINY = np.finfo(np.float64).tiny
-_ASIDE = 1e-8
+_DISTANCE_FROM_INTEGERS = 1e-8
 
 
 def gamma_tails(shape: tf.Tensor, x: tf.Tensor) -> Tails:
     """`P(X <= x)` and `P(X > x)` of a Gamma distribution of rate 1.
 
-    They have all derivatives by `x`, and the first by `shape`; either has relative accuracy where it is small.
+    They have all derivatives with respect to `x`, and the first with respect to `shape`. A small tail has full relative
+    accuracy.
 
     Args:
-      shape: positive, of a shape that broadcasts with that of `x`.
+      shape: positive; its shape broadcasts with that of `x`.
       x: not negative.
     """
     return _as(x.dtype, _gamma(*in_float64(shape, x)))
@@ -58,12 +59,13 @@ def gamma_tails(shape: tf.Tensor, x: tf.Tensor) -> Tails:
 def beta_tails(a: tf.Tensor, b: tf.Tensor, x: tf.Tensor, rest: tf.Tensor) -> Tails:
     """`P(X <= x)` and `P(X > x)` of a Beta distribution.
 
-    They have all derivatives by `x`, and the first by `a` and `b`; either has relative accuracy where it is small.
+    They have all derivatives with respect to `x`, and the first with respect to `a` and `b`. A small tail has full
+    relative accuracy.
 
     Args:
-      a, b: positive, of shapes that broadcast with that of `x`.
+      a, b: positive; their shapes broadcast with that of `x`.
       x: between 0 and 1.
-      rest: `1 - x`, which the caller may know to more digits than the difference has.
+      rest: `1 - x`, which the caller may know with more digits than the difference has.
     """
     a, b, value, rest = in_float64(a, b, x, rest)
     swapped = value > rest
@@ -119,7 +121,7 @@ def _gamma_by_shape(shape, x):
 
 @tf.custom_gradient
 def _beta(a, b, x, rest):
-    """For `x <= rest`. The derivative by `x` is that where `rest` is `1 - x`; that by `rest` is 0."""
+    """For `x <= rest`. The derivative for `x` is the total one, with `rest = 1 - x`; the derivative for `rest` is 0."""
 
     def slopes(by_below, by_above):
         by_tail = by_below - by_above
@@ -155,7 +157,7 @@ def _large(a, b):
 
 
 def _beta_pair(both, one, any_large, a, b, x, rest):
-    change = _without_value(~both, a, b, x)
+    change = _derivatives_only(~both, a, b, x)
 
     def moved(tails):
         return tf.stop_gradient(tails[0]) + change, tf.stop_gradient(tails[1]) - change
@@ -173,9 +175,10 @@ def _beta_by_parameters(a, b, x, rest):
 
 
 def _if_any(rows: tf.Tensor, computed: Callable[[bool], Sequence[tf.Tensor]]) -> Tails:
-    """`computed(True)` if there are such rows, else `computed(False)`: quadrature costs 24 densities an element.
+    """`computed(True)` if any row is selected, else `computed(False)`: quadrature costs 24 densities per element.
 
-    A derivative is taken inside of `computed`. XLA cannot compile that of a `tf.cond` in a program that it calls.
+    Derivatives are computed inside `computed`, because XLA cannot compile the derivative of a `tf.cond` in a called
+    program.
     """
     first, second = tf.cond(tf.reduce_any(rows), lambda: list(computed(True)), lambda: list(computed(False)))
     return first, second
@@ -186,7 +189,7 @@ def _where(rows, tails, others):
 
 
 def _integral(log_ratio, slope, curvature, right):
-    """`integral of exp(log_ratio(v))` from 0 outwards, of a density that is close to a Normal one there."""
+    """`integral of exp(log_ratio(v))` from 0 outwards, for a density that is close to a Normal density."""
     slope = tf.abs(slope)
     reach = 2 * _NATS / (slope + tf.sqrt(tf.square(slope) + 2 * _NATS * curvature))
     reach = tf.stop_gradient(reach)[..., None]
@@ -200,7 +203,7 @@ def _sides(tail, right):
 
 def _gamma_by_quadrature(rows, shape, x):
     shape = tf.where(rows, shape, _LARGE_SHAPE)
-    x = tf.clip_by_value(tf.where(rows, x, _LARGE_SHAPE), shape / 20, shape * 8)  # beyond there is no probability
+    x = tf.clip_by_value(tf.where(rows, x, _LARGE_SHAPE), shape / 20, shape * 8)  # there is no probability outside
     right = x > shape
     of_nodes, size = x[..., None], shape[..., None]
     part = _integral(lambda v: size * v - of_nodes * tf.math.expm1(v), shape - x, x, right)
@@ -222,7 +225,7 @@ def _beta_by_quadrature(rows, a, b, x, rest):
 
 
 def _beta_by_series(rows, a, b, x, rest):
-    """TensorFlow's. `x <= rest` has digits that `rest` has lost, so that only a tiny upper tail is that of `rest`."""
+    """TensorFlow's function. It uses `x`, which has more digits than `rest`, except for a tiny upper tail."""
     a, b = (tf.stop_gradient(tf.where(rows, part, 1.0)) for part in (a, b))
     x, rest = (tf.stop_gradient(tf.where(rows, part, 0.5)) for part in (x, rest))
     below = tf.math.betainc(a, b, x)
@@ -232,7 +235,7 @@ def _beta_by_series(rows, a, b, x, rest):
 def _beta_by_gamma(rows, a, b, x):
     """`-log(1 - X)` is nearly a Gamma variable of shape `a` and rate `b + (a - 1) / 2`.
 
-    Its density is that times `(sinh(t / 2) / (t / 2))^(a - 1) = 1 + c_1 t^2 + c_2 t^4 + ...`.
+    Its density is that of the Gamma, times `(sinh(t / 2) / (t / 2))^(a - 1) = 1 + c_1 t^2 + c_2 t^4 + ...`.
     """
     a, b, x = tf.where(rows, a, 1.0), tf.where(rows, b, _LARGE_ONE), tf.where(rows, x, 1 / _LARGE_ONE)
     rate = b + (a - 1) / 2
@@ -240,7 +243,7 @@ def _beta_by_gamma(rows, a, b, x):
     terms = [tf.ones_like(u)]
     for j in (1, 2, 3):
         terms.append(terms[-1] * u / (a + j))
-    squared = a * (a + 1) / tf.square(rate)  # of t, on average
+    squared = a * (a + 1) / tf.square(rate)  # the mean of t^2
     fourth = squared * (a + 2) * (a + 3) / tf.square(rate)
     first = (a - 1) / 24 * squared
     second = ((a - 1) / 1152 - 1 / 2880) * (a - 1) * fourth
@@ -249,18 +252,18 @@ def _beta_by_gamma(rows, a, b, x):
     return tf.math.igamma(a, u) - correction, tf.math.igammac(a, u) + correction
 
 
-def _without_value(rows, a, b, x):
-    """0, with the derivatives of the incomplete beta function in some rows.
+def _derivatives_only(rows, a, b, x):
+    """Zero, but with the derivatives of the incomplete beta function in the selected `rows`.
 
-    They are TFP's. At a whole number a term of its series is 0, at which the sum of the derivatives of all terms stops;
-    there this function takes those at a distance of 1e-8, where that sum has seven digits.
+    The derivatives are TFP's. If `a` or `b` is an integer, a term of TFP's series is 0, and its sum of derivatives
+    stops there. So we differentiate 1e-8 away from integers, where the result has seven correct digits.
     """
     a, b, x = tf.where(rows, a, 1.5), tf.where(rows, b, 1.5), tf.where(rows, x, 0.5)
-    value = tfp.math.betainc(_aside(a), _aside(b), x)
+    value = tfp.math.betainc(_off_integers(a), _off_integers(b), x)
     return value - tf.stop_gradient(value)
 
 
-def _aside(x):
+def _off_integers(x):
     fixed = tf.stop_gradient(x)
     whole = tf.round(fixed)
-    return x + tf.where(tf.abs(fixed - whole) < _ASIDE, whole + _ASIDE - fixed, 0.0)
+    return x + tf.where(tf.abs(fixed - whole) < _DISTANCE_FROM_INTEGERS, whole + _DISTANCE_FROM_INTEGERS - fixed, 0.0)

@@ -23,23 +23,23 @@ _LOGITS, _PROBS = "zero_logits", "zero_probs"
 
 
 class ZeroInflated(FamilyOf):
-    """A family with zeros of two kinds: its own, and an additional share `pi` of zeros.
+    """A family with zeros of two kinds: the zeros of the family itself, and an additional share `pi` of zeros.
 
-    `p(0) = pi + (1 - pi) p_family(0)` and `p(y) = (1 - pi) p_family(y)` elsewhere. A family of amounts, which have a
-    density, has no zeros of its own, and `p(0) = pi`. The vector holds `zero_logits`, which is `logit(pi)`, before the
-    family's numbers; an estimate shows `zero_probs`, which is `pi`.
+    `p(0) = pi + (1 - pi) p_family(0)` and `p(y) = (1 - pi) p_family(y)` elsewhere. A family of amounts has a density
+    and no zeros of its own, so `p(0) = pi`. In the parameter vector, `zero_logits = logit(pi)` comes before the
+    parameters of the family; an estimate shows `zero_probs = pi`.
 
     Args:
       family: a family of numbers with a CDF: a class of `tfp.distributions` or its name, or a `Family`.
-      event_shape: of one outcome, by default (), where `family` is a name or class.
-      zero_probs: holds the share at a value; by default it is free.
+      event_shape: the shape of one outcome, by default (), if `family` is a name or class.
+      zero_probs: a value at which the share is held; by default it is free.
       shared: `("zero_logits",)` for one share for all inputs, learned by a head; with a name or class also parameters
         of the family.
       **kwargs: further arguments of `Family`, for a name or class.
 
     Raises:
-      ValueError: for a share outside 0 to 1, one that is both held and shared, or a family that has a share of zeros
-        already; and as `Censored`.
+      ValueError: for a share outside 0 to 1, a share that is both held and shared, or a family that already has a share
+        of zeros; and the errors of `Censored`.
 
     Example:
       >>> estimate = nllfit.maximum_likelihood(nllfit.ZeroInflated("Poisson"), [0, 0, 0, 0, 2, 3, 0, 1, 4, 2])
@@ -103,10 +103,10 @@ class ZeroInflated(FamilyOf):
 
 
 class Hurdle(ZeroInflated):
-    """A family of counts without its zeros, and a share `pi` of zeros.
+    """A family of counts above 0, and a share `pi` of zeros.
 
-    `p(0) = pi` and `p(y) = (1 - pi) p_family(y) / (1 - p_family(0))` elsewhere: `pi` says how often there is nothing,
-    and the family how much there is otherwise. For densities it is the same as `ZeroInflated`. Parameters and arguments
+    `p(0) = pi` and `p(y) = (1 - pi) p_family(y) / (1 - p_family(0))` elsewhere: `pi` is the probability of 0, and the
+    family describes the other outcomes. For a family with a density it equals `ZeroInflated`. Parameters and arguments
     are those of `ZeroInflated`.
 
     Example:

@@ -1,4 +1,4 @@
-"""`InflatedDistribution`: another distribution mixed with zeros, and its law."""
+"""`InflatedDistribution`, a distribution mixed with zeros, and its law."""
 
 import math
 from typing import Any
@@ -17,7 +17,7 @@ __all__ = ["InflatedDistribution"]
 
 
 class InflatedDistribution(DistributionOf):
-    """0 with the probability `sigmoid(zero_logits)`, else an outcome of a scalar `distribution`."""
+    """The distribution that is 0 with probability `sigmoid(zero_logits)`, and else follows a scalar `distribution`."""
 
     def __init__(
         self, zero_logits: Any, distribution: tfd.Distribution, validate_args: bool = False, name: str = "ZeroInflated"
@@ -37,7 +37,7 @@ class InflatedDistribution(DistributionOf):
 
     @property
     def zero_probs(self) -> tf.Tensor:
-        """The share of zeros that are not the distribution's own."""
+        """The share of zeros that do not come from `distribution`."""
         return tf.sigmoid(self.zero_logits)
 
     def log_shares(self) -> tuple[tf.Tensor, tf.Tensor]:
@@ -46,7 +46,7 @@ class InflatedDistribution(DistributionOf):
 
     def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
         (log_share, log_rest), own, zero = self.log_shares(), law_of(self.distribution), value == 0
-        # Double where: at 0 a density may be infinite, and its derivative NaN.
+        # Double where, because at 0 a density may be infinite and its derivative NaN.
         others = tf.where(zero, tf.cast(own.some_outcome(), value.dtype), value)
         rest = log_rest + own.constant_but(~zero).log_prob(asserted(self.distribution, others))
         if not own.is_discrete or own.lowest > 0:
@@ -59,7 +59,7 @@ class InflatedDistribution(DistributionOf):
 
     def _mean(self) -> tf.Tensor:
         mean = tf.cast(law_of(self.distribution).mean(), self.dtype)
-        return tf.math.multiply_no_nan(mean, 1 - self.zero_probs)  # which may be infinite times 0
+        return tf.math.multiply_no_nan(mean, 1 - self.zero_probs)  # the product may be infinity times 0
 
     def _variance(self) -> tf.Tensor:
         own = law_of(self.distribution)
@@ -128,7 +128,7 @@ class InflatedLaw(Law):
 
     @property
     def has_finite_mean(self) -> bool:
-        return self.own.has_finite_mean  # some more zeros leave it finite
+        return self.own.has_finite_mean  # additional zeros do not change whether it is finite
 
     def center(self) -> tf.Tensor:
         return self.median()

@@ -3,7 +3,7 @@
 The difference of two CDFs cancels where both are near 0 or 1, and where the interval is narrow. We subtract the
 log-probabilities in the smaller tail; only narrow intervals still cancel, so there we integrate the density.
 
-Functions take a `Law`, which says what they need to know of a distribution.
+The functions take the `Law` of a distribution.
 """
 
 import math
@@ -20,14 +20,14 @@ __all__ = ["LogInterval", "between_counts", "between_numbers", "by_quadrature", 
 LogInterval = Any
 """`(lower, upper) -> log P(lower < Y <= upper)`."""
 
-_NARROW = 0.5  # nats between two tails, below which their difference loses digits
-_TINY = 1e-250  # tails that are near the smallest numbers
+_NARROW = 0.5  # nats between two tails; for less, their difference loses digits
+_TINY = 1e-250  # smaller tails are near the smallest numbers
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 _NEGLIGIBLE = 700.0  # nats
 _STEP = 1e-6
-_TERMS = 64  # of a count's tail where it is tiny, and of the narrowest intervals
-# Beyond a point at the distances `exp(u) - 1`, in units of the mean excess: light tails have ended where `u` is 4, and
-# those of a power go on as an exponential.
+_TERMS = 64  # terms of the tail of a count if it is tiny, and of the narrowest intervals
+# Nodes beyond a point are at the distances `exp(u) - 1`, in units of the mean excess. At u = 4 light tails have ended,
+# and power tails continue as an exponential of `u`.
 _PANELS = np.array([*np.arange(0.0, 4.5, 0.5), 6, 10, 18, 34, 66, 130, 260, 520])
 _GAUSS, _GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(10)
 _WIDTHS = np.diff(_PANELS)[:, None]
@@ -37,14 +37,14 @@ _LOG_WEIGHTS = np.log((_WIDTHS * _GAUSS_WEIGHTS / 2).ravel()) + _U
 
 
 def middle(low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
-    """A number inside the support from `low` to `high`, for each of a batch."""
+    """A number inside the support from `low` to `high`, for each element of a batch."""
     low, high = tf.stop_gradient(low), tf.stop_gradient(high)  # the derivative of an infinite end is NaN
     one_sided = tf.where(tf.math.is_finite(low), low + 1, tf.where(tf.math.is_finite(high), high - 1, 0.0))
     return tf.where(tf.math.is_finite(low) & tf.math.is_finite(high), low + (high - low) / 2, one_sided)
 
 
 def within(whole: LogInterval, low: tf.Tensor, high: tf.Tensor) -> LogInterval:
-    """The function of the same distribution given that it lies between `low` and `high`."""
+    """The same function for the distribution conditional on lying between `low` and `high`."""
     return lambda lower, upper: whole(tf.maximum(lower, low), tf.minimum(upper, high)) - whole(low, high)
 
 
@@ -74,7 +74,8 @@ def between_numbers(law: Any) -> LogInterval:
         possible = (lower < upper) & (more > -math.inf)
         subtracts = possible & (less > -math.inf)
         gap = _if(subtracts, _if(subtracts, more) - _if(subtracts, less), 1.0)
-        # Where two tails are nearly one, so is the density between: a rule for polynomials is exact.
+        # If two tails are nearly equal, the density between them is nearly constant, so a rule for polynomials is
+        # exact.
         narrow = gap < most
         start, width = tf.where(narrow, lower, inner), _if(narrow, upper - lower)
         nodes, weights = (_column(part / 2, tf.rank(width), width.dtype) for part in (_NODES + 1, _WEIGHTS))
@@ -88,12 +89,12 @@ def between_numbers(law: Any) -> LogInterval:
 
 
 def by_quadrature(law: Any, y: tf.Tensor) -> Tails:
-    """The logarithms of both tails: that of the smaller one by the integral of the density, on the whole real line."""
+    """The logarithms of both tails, on the whole real line; the smaller tail is the integral of the density."""
     low, high = law.ends()
     fixed = tf.stop_gradient(y)
     step = _STEP * tf.maximum(tf.abs(fixed), tf.abs(fixed - middle(low, high)))
     height, beside = tf.unstack(law.log_prob(tf.stack([fixed, fixed + step])))
-    known = tf.math.is_finite(height)  # not where a density has underflowed
+    known = tf.math.is_finite(height)  # False where a density has underflowed
     below, above = (tf.stop_gradient(part) for part in law.constant().cdf()(fixed))
     law, y = law.constant_but(known), tf.where(known, y, middle(low, high))
     left = below < above
@@ -121,9 +122,9 @@ def by_quadrature(law: Any, y: tf.Tensor) -> Tails:
 
 
 def _unbounded(low, high, left):
-    """A map from the real line onto the numbers between two ends, its inverse and its log-derivative.
+    """A map from the real line onto the numbers between two ends, with its inverse and its log-derivative.
 
-    If only the left end is finite, the right tail needs no map. No family has only a right end.
+    If only the left end is finite, the right tail needs no map. No family has only a finite right end.
     """
     has_low, has_high = tf.math.is_finite(low), tf.math.is_finite(high)
     start, end = _if(has_low, low), _if(has_high, high, 1.0)
@@ -150,15 +151,15 @@ def _if(condition, value, other=0.0):
 
 
 def between_counts(law: Any) -> LogInterval:
-    """The log-probability of an interval of counts: few by one, many by the difference of two tails."""
+    """The log-probability of an interval of counts: the sum of few counts, or for many the difference of two tails."""
     low, high = law.ends()
     batch, dtype = law.distribution.batch_shape_tensor(), law.distribution.dtype
     some = tf.cast(tf.math.floor(middle(low, high)) + tf.zeros(batch, low.dtype), dtype)
-    # Not where a rate overflows: no count is likely there, and derivatives are NaN.
+    # False where a rate overflows: no count is likely there, and derivatives are NaN.
     known = tf.math.is_finite(tf.stop_gradient(law.log_prob(some)))
 
     def terms(law, first, last):
-        """`log P(first <= Y <= last)` by at most so many terms from either end that is finite."""
+        """`log P(first <= Y <= last)` by at most `_TERMS` terms, from `first` if that is finite, else from `last`."""
         upwards = tf.math.is_finite(first)
         steps = _column(np.arange(float(_TERMS)), tf.rank(first), first.dtype)
         counts = tf.where(upwards, first + steps, last - steps)
@@ -169,7 +170,7 @@ def between_counts(law: Any) -> LogInterval:
         return tf.where(tf.reduce_any(inside, 0), total, tf.constant(-math.inf, counts.dtype))
 
     def tails(law, lower, upper):
-        """The two parts of the difference, of which `left` tells the tail."""
+        """The two terms of the difference, in the tail that `left` selects."""
         below, above = law.cdf()(tf.stack([lower, upper]))
         (below_lower, below_upper), (above_lower, above_upper) = tf.unstack(below), tf.unstack(above)
         left = below_upper <= above_lower
@@ -180,7 +181,7 @@ def between_counts(law: Any) -> LogInterval:
         lower, upper = (tf.where(tf.math.is_finite(k), tf.math.floor(k), k) for k in (lower, upper))
         more, less, left = tails(law, lower, upper)
         few = (upper - tf.maximum(lower, low - 1) <= _TERMS) | (tf.stop_gradient(more - less) < _TINY)
-        # The end from which a tail falls off.
+        # The end from which the tail decreases.
         first = tf.where(left & ~(upper - lower <= _TERMS), tf.constant(-math.inf, lower.dtype), lower + 1)
         one_by_one = terms(law.constant_but(few & known), first, upper)
         more, less, _ = tails(law.constant_but(~few & known), lower, upper)

@@ -1,8 +1,8 @@
 """Laws: probabilities, quantiles, scores and predictions of distributions of any class.
 
-`law_of` chooses the `Law` of a distribution by its class, never by names or attributes: a user's class that resembles
-one of TFP's is judged only by its own methods. A `Law` has a few primitives that differ between classes (the ends of
-the support, the CDF, the logarithms of both tails), and derives the rest from them.
+`law_of` chooses the `Law` of a distribution by its class, never by names or attributes: a user's class that resembles a
+TFP class is judged only by its own methods. A `Law` has a few primitives that differ between classes (the ends of the
+support, the CDF, the logarithms of both tails), and derives the rest from them.
 """
 
 import functools
@@ -34,7 +34,8 @@ class Law:
     """The law of a distribution of one of TFP's classes.
 
     Probabilities are for scalar distributions without assertions, as `marginals` returns them. `cdf` and `log_interval`
-    return functions of `y`, so that all that does not depend on `y` is computed once, before a loop or a branch.
+    return functions of `y`, so that everything that does not depend on `y` is computed only once, before a loop or a
+    branch.
     """
 
     def __init__(self, distribution: tfd.Distribution):
@@ -119,8 +120,8 @@ class Law:
     def cdf(self) -> Callable[[tf.Tensor], Pair]:
         """The function of `y` `[..., *batch]` on the whole real line to `P(Y <= y)` and `P(Y > y)`.
 
-        Each has digits of its own where it is small. TFP leaves a CDF undefined off the support, or continues its
-        formula: Chi's is 0.78 at -1, a Weibull's NaN. Here it is 0 below and 1 above.
+        Each keeps its relative accuracy where it is small. Outside the support, a TFP CDF is undefined or continues its
+        formula: at -1, Chi's is 0.78 and Weibull's is NaN. Here it is 0 below the support and 1 above.
         """
         low, high = self.ends()
         counts, inner = self.is_discrete, middle(low, high)
@@ -128,7 +129,8 @@ class Law:
         def both(y):
             y = tf.math.floor(y) if counts else y
             inside = (y >= low if counts else y > low) & (y < high) & tf.math.is_finite(y)
-            # Double where: off the support a formula may be NaN, and so would be the gradient of a branch not taken.
+            # Double where: outside the support a formula may be NaN, and then the gradient of the branch not taken
+            # would be NaN.
             below, above = self._cdf(tf.where(inside, y, inner), inner)
             step = tf.where(tf.math.is_nan(y), y, tf.cast(y >= high, y.dtype))
             return tf.where(inside, below, step), tf.where(inside, above, 1 - step)
@@ -149,7 +151,7 @@ class Law:
         return self.facts.log_tails
 
     def _closed_log_tails(self, y, inner):
-        """The formula's values; if one is not finite, both are constants, because a derivative would be NaN."""
+        """The values of the formula. If one is not finite, both become constants, because derivatives would be NaN."""
         formula = self._log_tails_formula
         values = [tf.stop_gradient(part) for part in formula(self.distribution, tf.stop_gradient(y))]
         finite = tf.math.is_finite(values[0]) & tf.math.is_finite(values[1])
@@ -167,12 +169,12 @@ class Law:
     def log_interval(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
         """The function of `lower` and `upper` `[..., *batch]` to `log P(lower < Y <= upper)`.
 
-        Either may be infinite; where `lower >= upper` it is `-inf`. It has derivatives wherever the density has.
+        Either may be infinite; if `lower >= upper`, the value is `-inf`. It has derivatives wherever the density has.
         """
         return between_counts(self) if self.is_discrete else between_numbers(self)
 
     def cuts(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Numbers between which the CDF is smooth; see `cuts_of`."""
+        """The points between which the CDF is smooth; see `cuts_of`."""
         return cuts_of(self)
 
     def crps(self, y: tf.Tensor) -> tf.Tensor:
@@ -186,15 +188,15 @@ class Law:
             return self.facts.crps(d, y)
         if real_dtype(d) != tf.float64:
             raise NotImplementedError(
-                f"{d.name} is a flow in {real_dtype(d).name}, which has no CRPS, for that is computed in float64: give "
+                f"{d.name} is a flow in {real_dtype(d).name}, but its CRPS needs float64: give "
                 f'the head `dtype="float64"`.'
             )
         return crps_by_sums(self, y) if self.is_discrete else sum(tail_integrals(self, y, lambda p, _: tf.square(p)))
 
     def quantile(self, levels: Any, rests: Any = None) -> tf.Tensor:
-        """The least numbers at which the CDF reaches `levels`, float64 of a shape that broadcasts with the batch.
+        """The least numbers at which the CDF reaches `levels`, a float64 array whose shape broadcasts with the batch.
 
-        `rests` is `1 - levels`, where it is known to more digits.
+        `rests` is `1 - levels`, if it is known with more digits.
         """
         return root_of(self, levels, rests)
 
@@ -214,7 +216,7 @@ class Law:
     def median(self) -> tf.Tensor:
         """The median `[*batch]` of a scalar distribution, without a gradient."""
         median = elements_of(self.distribution).constant().quantile(0.5)
-        median.set_shape(self.distribution.batch_shape)  # the search loses it
+        median.set_shape(self.distribution.batch_shape)  # the search loses the static shape
         return tf.cast(median, self.distribution.dtype)
 
     def mean(self) -> tf.Tensor:
@@ -230,14 +232,14 @@ class Law:
         return central_value(self.unchecked())
 
     def unchecked(self) -> "Law":
-        """The same law, in a graph without assertions, so that TensorFlow can prune unused operations."""
+        """The same law; in a graph without assertions, so that TensorFlow can prune unused operations."""
         if tf.executing_eagerly() or not self.distribution.validate_args:
             return self
         return law_of(with_parameters(self.distribution, lambda value, _: value, validate_args=False))
 
     @property
     def has_finite_mean(self) -> bool:
-        """Whether the mean is finite whatever the parameters, so that no median is traced as its replacement."""
+        """Whether the mean is finite whatever the parameters, so that no median must be traced to replace it."""
         return self.facts.finite_mean
 
     def center(self) -> tf.Tensor:
@@ -249,13 +251,13 @@ class Law:
                 return value()
             except NotImplementedError:
                 continue
-        if isinstance(self.distribution, TRANSFORMED):  # a flow of whole outcomes
+        if isinstance(self.distribution, TRANSFORMED):  # a flow of vectors
             return self.distribution.bijector.forward(law_of(self.distribution.distribution).central_value())
         raise NotImplementedError(f"TFP gives {self.distribution.name} no mean, median or mode, so it cannot predict.")
 
 
 class OwnLaw(Law):
-    """The law of a user's class, of which only its own methods are known."""
+    """The law of a user's class, which is known only by its own methods."""
 
     @property
     def has_exact_tails(self) -> bool:

@@ -1,4 +1,4 @@
-"""The layer that a head is, as far as it does not depend on Keras, and the distribution that it gives."""
+"""The base class of heads, without what depends on the Keras version, and the distribution that a head returns."""
 
 import functools
 import inspect
@@ -21,7 +21,7 @@ from nllfit.families.rowwise import rowwise
 
 __all__ = ["DistributionHead", "Elementwise", "Head", "Origin", "traced_distribution"]
 
-# The two Keras versions by the package of their tensors: what to call each, its heads, and what a user of them imports.
+# By the package of a Keras version's tensors: its name, the module of its heads, and the import that a user needs.
 _KERAS_PACKAGES = {
     "tf_keras": ("tf_keras", "nllfit.heads", "import nllfit"),
     "keras": ("Keras 3", "keras3.heads", "from nllfit import keras3"),
@@ -29,21 +29,20 @@ _KERAS_PACKAGES = {
 
 
 class Head:
-    """A head of a known family: a subclass gives `make_family`, whose arguments are the head's.
+    """A head of a known family: a subclass defines `make_family`, with the arguments of the head.
 
-    It stands before a layer class of one Keras, whose package is `keras_package` and which takes the `layer_arguments`.
-    That class has `_start_draws(seed)`, which makes the generator of the seeds that `_next_seed` returns, and
-    `_restored`, which makes an object of Keras's plain values.
+    In a class, it comes before a layer class of one Keras version, whose package is `keras_package` and which takes the
+    `layer_arguments`. The layer class defines `_start_draws(seed)`, which makes the generator of the seeds that
+    `_next_seed` returns, and `_restored`, which converts plain values to a Keras object.
 
     Every head takes three more arguments than its family:
 
     Attributes:
-      as_tensor: "mean", or "sample": what the head is as a tensor, so for the next layer, in `predict` and in an
-        exported model. A sample is one draw from each row's distribution, in training and in prediction, through which
-        the gradient flows.
-      activity_regularizer: None or a `HeadRegularizer`, such as `nllfit.KLDivergence`, whose number the head adds to
-        the loss once for each batch.
-      seed: of its draws; None takes one from Python's generator, which Keras's `set_random_seed` fixes.
+      as_tensor: "mean" or "sample": the tensor that the next layer, `predict` and an exported model get. A sample is
+        one draw from the distribution of each row, in training and in prediction; the gradient flows through it.
+      activity_regularizer: None or a `HeadRegularizer`, such as `nllfit.KLDivergence`, whose term the head adds to the
+        loss once for each batch.
+      seed: the seed of the draws; by default it comes from Python's generator, which Keras's `set_random_seed` fixes.
     """
 
     keras_package: str
@@ -59,7 +58,7 @@ class Head:
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         cls.__doc__ = inspect.getdoc(cls)
-        signature = inspect.signature(cls.__init__)  # which the `__new__` of Keras's layers would hide
+        signature = inspect.signature(cls.__init__)  # the `__new__` of Keras's layers would hide it
         cls.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
 
     def __init__(
@@ -71,7 +70,7 @@ class Head:
         **kwargs: Any,
     ):
         layer_arguments = {name: kwargs.pop(name) for name in self.layer_arguments if name in kwargs}
-        family = self.head_family(*args, **kwargs)  # a fault in it raises before Keras makes anything
+        family = self.head_family(*args, **kwargs)  # raises for invalid arguments before Keras makes anything
         as_tensor, seed = as_tensor_of(as_tensor, family), as_count("seed", seed, 0, True)
         regularizer = regularizer_of(self._restored(activity_regularizer), family, as_tensor == "sample")
         super().__init__(autocast=False, **layer_arguments)  # type: ignore[call-arg]  # of the layer
@@ -81,20 +80,20 @@ class Head:
         if as_tensor == "sample" or regularizer is not None:
             self._start_draws(random.randint(1, 10**9) if seed is None else seed)
         self.supports_masking = True
-        # A head knows its own arguments.
+        # On an object, `params_size` needs no arguments.
         self.params_size = functools.partial(self.params_size, *args, **kwargs)  # type: ignore[method-assign]
         self._plain_arguments = functools.partial(self.plain_arguments, *args, **kwargs)
         self._shared = self._learned = self._step = None
 
     def _value(self, distribution: tfd.Distribution) -> tf.Tensor:
-        """What the head is as a tensor."""
+        """The head's output as a tensor."""
         if self.as_tensor == "sample":
             distribution.origin.draw = distribution.sample(seed=self._next_seed())
             return distribution.origin.draw
         return law_of(distribution).central_value()
 
     def _add_term(self, distribution: tfd.Distribution, mask: Any, training: Any) -> None:
-        """Adds the regularizer's number to the loss of a batch."""
+        """Adds the regularizer's term to the loss of a batch."""
         if self.regularizer is None:
             return
         learned, step = (None if part is None else tf.convert_to_tensor(part) for part in (self._learned, self._step))
@@ -105,7 +104,7 @@ class Head:
             self._step.assign_add(1)
 
     def _options(self) -> dict[str, Any]:
-        """The arguments that are of no family, as plain values, where they are not the defaults."""
+        """The arguments of the head itself that differ from their defaults, as plain values."""
         regularizer = self.regularizer and self._saved(self.regularizer)
         options = {"activity_regularizer": regularizer, "seed": self.seed}
         given = {name: value for name, value in options.items() if value is not None}
@@ -117,7 +116,7 @@ class Head:
 
     @classmethod
     def head_family(cls, *args: Any, **kwargs: Any) -> ParametricFamily:
-        """The family of a head with these arguments, which needs a parameter for the network to set."""
+        """The family of a head with these arguments; it must have a parameter that the network sets."""
         family = cls.make_family(*args, **kwargs)
         if not family.params_size:
             raise ValueError(f"Every free parameter of {family.name} is shared: leave one for the network to set.")
@@ -125,7 +124,7 @@ class Head:
 
     @classmethod
     def params_size(cls, *args: Any, **kwargs: Any) -> int:
-        """The number of units of the layer before the head, from the head's own arguments."""
+        """The number of units of the layer before the head, from the arguments of the head."""
         return cls.make_family(*args, **kwargs).params_size
 
     @classmethod
@@ -147,7 +146,7 @@ class Head:
     __str__ = __repr__
 
     def __format__(self, spec: str) -> str:
-        """Its name in an f-string; which head to use where the other Keras, which refuses it, writes that it does."""
+        """Its name in an f-string; inside an error of the other Keras version, the head to use there."""
         asks = sys._getframe(1).f_globals.get("__name__", "").partition(".")[0]
         return format(self._advice() if asks in _KERAS_PACKAGES.keys() - {self.keras_package} else str(self), spec)
 
@@ -163,12 +162,12 @@ class Head:
 
 
 class DistributionHead(Head):
-    """Any family TFP can describe, by class or name.
+    """Any family that TFP can describe, by class or name.
 
-    Domain, link and formula are those of the TFP class: the links are its default bijectors (see `nllfit.Family`).
+    Domain and formula are those of the TFP class; the links are its default bijectors (see `nllfit.Family`).
 
     Args:
-      distribution: a class of `tfp.distributions`, or its name; or a family itself, without further arguments.
+      distribution: a class of `tfp.distributions`, or its name; or a family object, without further arguments.
       event_shape: shape of one outcome, an int or a tuple; by default 1, or that of the family.
       shared: names of parameters that are the same for all inputs, learned as weights of the head.
       floor: `{name: lowest value}` of parameters with a softplus link.
@@ -197,7 +196,7 @@ class DistributionHead(Head):
         if isinstance(family, ParametricFamily):
             given = ["event_shape"] * (event_shape is not None) + list(kwargs)
             if given:
-                raise ValueError(f"`{given[0]}` is given beside a family: give it to the family itself.")
+                raise ValueError(f"`{given[0]}` is given together with a family: give it to the family itself.")
             return family
         return parameterized(family, 1 if event_shape is None else event_shape, **kwargs)
 
@@ -221,10 +220,10 @@ class Elementwise(Head):
 
 
 class Origin:
-    """What a head made a distribution of: a family, its `params` `[B, params_size]` and its `shared` weight or None.
+    """The origin of a head's distribution: a family, its `params` `[B, params_size]` and its `shared` weight or None.
 
-    `mask` is Keras's `[B]` of the rows that count, where all rows of a data set were predicted; None where all count.
-    `draw` is what the head passed on, if that was a draw.
+    `mask` is Keras's mask `[B]` of the rows that count, if all rows of a data set were predicted; None if all count.
+    `draw` is the draw that the head returned, if it returned one.
     """
 
     draw: tf.Tensor | None = None
@@ -252,9 +251,10 @@ class Origin:
 def traced_distribution(
     family: ParametricFamily, params: tf.Tensor, shared: tf.Tensor | None = None
 ) -> tfd.Distribution:
-    """A head's distribution, `rowwise`, which remembers in `origin` what it was made of, to join batches again.
+    """A head's distribution, `rowwise`, whose attribute `origin` allows joining batches.
 
-    It is computed in at least float32: in 16 bits `softplus` reaches 0 and squares overflow where training still goes.
+    It is computed in at least float32, because in 16 bits `softplus` underflows to 0 and squares overflow during
+    training.
     """
     params = tf.cast(params, tf.float32) if params.dtype.size < 4 else params
     origin = Origin(family, params, shared)
@@ -264,10 +264,10 @@ def traced_distribution(
 
 
 def _served(origin):
-    """The distribution; no row without parameters, as of inputs that are NaN, fails the others."""
+    """The distribution. A row with NaN parameters, for example from NaN inputs, does not make the others fail."""
     if tf.executing_eagerly():
         try:
             return origin.distribution()
         except tf.errors.InvalidArgumentError:
             pass
-    return origin.distribution(validate_args=False)  # in a graph a loss alone checks, see `rowwise.checking`
+    return origin.distribution(validate_args=False)  # in a graph only the loss checks, see `rowwise.checking`

@@ -1,4 +1,4 @@
-"""Links: bijectors from unconstrained numbers to parameters, and from parameters to their natural twins."""
+"""Links: bijectors from unconstrained numbers to parameters, and from parameters to natural parameters."""
 
 import math
 import numbers
@@ -25,10 +25,10 @@ __all__ = [
 
 
 class Softplus(tfb.Softplus):
-    """TFP's softplus by TensorFlow's own operation.
+    """TFP's softplus, computed by TensorFlow's own operation.
 
-    TFP has a gradient of its own instead, whose second derivative is NaN from 88 on in float32 and from 709 in float64,
-    and which TensorFlow registers under a name for every graph that uses it, so that none of them is ever freed.
+    TFP's custom gradient has a second derivative of NaN above 88 in float32 and above 709 in float64. TensorFlow also
+    registers it under a new name for every graph that uses it, so no such graph is ever freed.
     """
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
@@ -36,7 +36,7 @@ class Softplus(tfb.Softplus):
 
 
 class Exp(tfb.Exp):
-    """TFP's, clipped to the dtype's smallest and largest number, because a scale of 0 or infinity makes NaN."""
+    """TFP's `Exp`, clipped to the dtype's smallest and largest number, because a scale of 0 or infinity gives NaN."""
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
         known = np.finfo(x.dtype.as_numpy_dtype)
@@ -44,28 +44,28 @@ class Exp(tfb.Exp):
 
 
 class Absolute(tfb.Identity):
-    """The identity link of a positive parameter: the number's absolute value, so that none is outside the domain."""
+    """The identity link for a positive parameter: the absolute value, so that every number is in the domain."""
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
-        return _size(x)
+        return _nonzero_abs(x)
 
 
 class Reciprocal(tfb.Reciprocal):
     """One over the absolute value of the number."""
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
-        return 1 / _size(x)
+        return 1 / _nonzero_abs(x)
 
 
 class Square(tfb.Square):
     """The square of the number."""
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
-        return _size(x) ** 2
+        return _nonzero_abs(x) ** 2
 
 
 class GumbelCDF(tfb.Bijector):
-    """`exp(-exp(-u))`, the inverse of the log-log link; TFP's is of float32."""
+    """`exp(-exp(-u))`, the inverse of the log-log link; TFP's version computes in float32."""
 
     def __init__(self):
         super().__init__(forward_min_event_ndims=0, name="gumbel_cdf")
@@ -90,12 +90,12 @@ class GumbelMinCDF(tfb.Bijector):
         return tf.math.log(-tf.math.log1p(-y))
 
 
-def _size(x):
-    """The absolute value, bounded below so that no parameter is 0 or infinite."""
+def _nonzero_abs(x):
+    """The absolute value, but at least `sqrt(tiny)`, so that neither its square is 0 nor its reciprocal infinite."""
     return tf.maximum(tf.abs(x), np.sqrt(np.finfo(x.dtype.as_numpy_dtype).tiny))
 
 
-# From a real number to a parameter: inverses of what a GLM calls links, so that its "log" is `exp` here.
+# Maps from a real number to a parameter, the inverses of the links of a GLM: the "log" link of a GLM is `exp` here.
 LINKS: Mapping[str, Callable[[], tfb.Bijector]] = {
     "exp": Exp,
     "identity": tfb.Identity,
@@ -113,17 +113,17 @@ _POSITIVE = ("exp", "softplus")
 
 
 HIGH: Mapping[str, Callable[[Mapping[str, Any]], tfb.Bijector]] = {"high": lambda p: Softplus(low=p["low"])}
-"""The link of an upper bound, given the lower one; TFP has none for a bound that depends on another parameter."""
+"""The link of an upper bound, given the lower bound; TFP has no link that depends on another parameter."""
 
 PEAK: Mapping[str, Callable[[Mapping[str, Any]], tfb.Bijector]] = {
     **HIGH,
     "peak": lambda p: tfb.Sigmoid(p["low"], p["high"]),
 }
-"""The links of a peak between two bounds, and of the upper one."""
+"""The links of a peak between two bounds, and of the upper bound."""
 
 
 class Softmax:
-    """Class probabilities from as many logits. It is no bijector: a shift of all logits changes nothing."""
+    """Class probabilities from as many logits. It is not a bijector, because a shift of all logits changes nothing."""
 
     def forward(self, logits: tf.Tensor) -> tf.Tensor:
         return tf.nn.softmax(logits)
@@ -133,22 +133,22 @@ class Softmax:
 
 
 def default_link(described: Any, name: str, dtype: tf.DType) -> tfb.Bijector | None:
-    """The bijector from the real line onto a parameter's domain that TFP names, or None.
+    """TFP's bijector from the real line onto the domain of a parameter, or None.
 
     Args:
       described: a class of distributions, or another object with `parameter_properties`.
-      name: of the parameter.
-      dtype: of the bijector's numbers.
+      name: the name of the parameter.
+      dtype: the dtype of the bijector.
     """
     try:
         link = described.parameter_properties(dtype=dtype)[name].default_constraining_bijector_fn()
-    except (NotImplementedError, TypeError):  # TypeError: it is itself a distribution, or a simplex
+    except (NotImplementedError, TypeError):  # TypeError: the parameter is a distribution, or lies on a simplex
         return None
     return Softplus(low=link.low) if type(link) is tfb.Softplus and link.hinge_softness is None else link
 
 
 def chosen_link(kind: str, low: float | None, dtype: tf.DType) -> tfb.Bijector:
-    """The link of a name, above `low` if it is given; `softplus` ends at the resolution of the dtype."""
+    """The link with a name, shifted to above `low` if given; else `softplus` is above the dtype's resolution."""
     if kind == "softplus":
         return Softplus(low=tf.convert_to_tensor(np.finfo(dtype.as_numpy_dtype).eps if low is None else low, dtype))
     return LINKS[kind]() if low is None else tfb.Shift(tf.convert_to_tensor(low, dtype))(LINKS[kind]())
@@ -174,7 +174,7 @@ def check_links(described: Any, link: Mapping[str, Any], floor: Mapping[str, Any
 
 
 def is_positive(link: tfb.Bijector) -> bool:
-    """Whether a link maps onto all positive numbers, so that the parameter's logarithm can replace its numbers."""
+    """Whether a link maps onto all positive numbers, so that the logarithm of the parameter can be its coordinate."""
     if not isinstance(link, tfb.Softplus):
         return isinstance(link, tfb.Exp)
     low = 0.0 if link.low is None else tf.get_static_value(link.low)
@@ -183,12 +183,12 @@ def is_positive(link: tfb.Bijector) -> bool:
 
 
 def other_names(name: str) -> set[str]:
-    """TFP's names of a natural parameter's values on the real line; a distribution takes one of all names."""
+    """TFP's other names for a natural parameter, on the real line; a distribution takes only one of the names."""
     return {f"log_{name}", name.replace("probs", "logits"), name.replace("probs", "probits")} - {name}
 
 
 def twin(described: Any, name: str) -> tuple[str, Callable[[], tfb.Bijector | Softmax]]:
-    """The natural name of a parameter, by TFP's own names, and the class of the link to the natural value."""
+    """The natural name of a parameter, according to TFP's names, and the class of the link to the natural value."""
     known = described.parameter_properties(dtype=tf.float64)
     if name.startswith("log_") and name[len("log_") :] in known:
         return name[len("log_") :], tfb.Exp

@@ -15,7 +15,7 @@ from nllfit.families.programs import traced_once
 
 __all__ = ["LARGE", "beta_stirling", "gamma_stirling", "in_float64", "log_beta_kernel", "log_gamma_kernel"]
 
-LARGE = 1e2  # a parameter from which on Stirling's formula has 13 digits, and the density is close to a Normal density
+LARGE = 1e2  # from this parameter on, Stirling's formula has 13 digits, and the density is close to a Normal density
 _TINY = np.finfo(np.float64).tiny
 
 
@@ -50,14 +50,14 @@ def _log_beta_kernel(a, b, x, rest):
 
 
 def in_float64(*values: tf.Tensor) -> list[tf.Tensor]:
-    """The values in float64, of the shape to which they broadcast: TensorFlow's functions do not broadcast."""
+    """The values in float64, broadcast to one shape, because TensorFlow's functions do not broadcast."""
     cast = [tf.cast(value, tf.float64) for value in values]
     zeros = tf.zeros_like(sum(cast[1:], cast[0]))
     return [value + zeros for value in cast]
 
 
 def gamma_stirling(shape: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-    """`log_gamma_kernel` from `LARGE` on."""
+    """`log_gamma_kernel` for a shape of at least `LARGE`."""
     excess = (tf.minimum(x, 1e300) - shape) / shape
     deviance = shape * (excess - tf.math.log1p(excess)) + _stirling_error(shape)
     return tf.math.log(shape / (2 * math.pi)) / 2 - deviance
@@ -73,5 +73,5 @@ def beta_stirling(a: tf.Tensor, b: tf.Tensor, x: tf.Tensor, rest: tf.Tensor) -> 
 
 
 def _stirling_error(x):
-    """`log Gamma(x) - (x - 1/2) log x + x - log(2 pi) / 2` from `LARGE` on, to 13 digits of a probability."""
+    """`log Gamma(x) - (x - 1/2) log x + x - log(2 pi) / 2` for `x >= LARGE`; it gives 13 digits of a probability."""
     return (1 / 12 - 1 / (360 * tf.square(x))) / x

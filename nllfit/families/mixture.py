@@ -19,18 +19,18 @@ from nllfit.families.search_policy import SearchPolicy
 
 __all__ = ["MixtureFamily", "mixture_of"]
 
-_LOGITS = "mixture_logits"  # not `logits`, which a component may have
+_LOGITS = "mixture_logits"  # not `logits`, because a component may have a parameter of that name
 
 
 class MixtureFamily(ParametricFamily):
-    """A mixture of `num_components` distributions of one family, with weights from the same vector.
+    """A mixture of `num_components` distributions of one family; the parameter vector also contains their weights.
 
-    The density is `sum_k softmax(logits)_k p(y | parameters_k)`. The vector holds the `num_components` logits, then
-    each component's parameters in turn, as in `tfp.layers.MixtureSameFamily`.
+    The density is `sum_k softmax(logits)_k p(y | parameters_k)`. The vector contains the `num_components` logits, and
+    then the parameters of one component after the other, as in `tfp.layers.MixtureSameFamily`.
 
     Args:
       component: the components' class of `tfp.distributions`, or its name.
-      num_components: their number, at least 1.
+      num_components: the number of components, at least 1.
       event_shape: shape of one outcome.
       **kwargs: further arguments of the components' `Family`.
 
@@ -97,10 +97,10 @@ def mixture_of(
     """The mixture of several distributions of one family: `p(y) = sum_m weights_m p_m(y)`.
 
     Args:
-      family: of all of them. The components of mixtures become components of the one that is returned.
-      params: the vector of each, `[*batch, params_size]`.
-      shared: of each, `[shared_size]` or None.
-      weights: of each, `[M]`, positive numbers of sum 1; None for equal ones.
+      family: the family of all of them. The components of mixtures become components of the result.
+      params: the parameter vector of each distribution, `[*batch, params_size]`.
+      shared: the shared vector of each distribution, `[shared_size]` or None.
+      weights: `[M]`, positive numbers of sum 1; None for equal weights.
 
     Returns:
       A mixture of batch `[*batch]` and event `family.event_shape`, `rowwise`.

@@ -1,4 +1,4 @@
-"""The mean and the variance of any scalar distribution by its CDF."""
+"""The mean and the variance of any scalar distribution, computed from its CDF."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def moments_by_tails(law: Any) -> tuple[tf.Tensor, tf.Tensor]:
     below, above = sums(law, center, lambda probability, distance: probability)
     squares = sums(law, center, lambda probability, distance: 2 * distance * probability)
     mean, square = above - below, squares[0] + squares[1]
-    if law.is_discrete:  # a sum leaves out the count at the median itself, and a square is a sum of odd numbers
+    if law.is_discrete:  # the sums omit the count at the median, and a square is a sum of odd numbers
         _, beyond = law.cdf()(center)
         mean, square = mean + beyond, square + beyond + above - below
     return center + mean, square - tf.square(mean)

@@ -1,4 +1,4 @@
-"""CRPS of a mixture of Normals, which has a closed form."""
+"""The closed form of the CRPS of a mixture of Normals."""
 
 import math
 
@@ -9,7 +9,7 @@ __all__ = ["expected_distance", "of_normals"]
 
 
 def of_normals(mixture: tfd.MixtureSameFamily, y: tf.Tensor) -> tf.Tensor:
-    """`E|X - y| - E|X - X'|/2`, where `X - X'` is a mixture of Normals, too, one for each pair of components.
+    """`E|X - y| - E|X - X'|/2`; `X - X'` is again a mixture of Normals, with a component for each pair of components.
 
     Source: Grimit, Gneiting, Berrocal and Johnson, The continuous ranked probability score for circular variables and
     its application to mesoscale forecast ensemble verification, 2006.

@@ -1,4 +1,4 @@
-"""Functions that TensorFlow lacks: those that formulas write as 0 / 0 somewhere, and some with all derivatives."""
+"""Functions that TensorFlow lacks: functions whose formula is 0 / 0 somewhere, and functions with all derivatives."""
 
 import math
 from collections.abc import Callable
@@ -20,7 +20,7 @@ __all__ = [
     "zeta",
 ]
 
-FAR = 6.0  # the number from which on `log_mills` has all digits
+FAR = 6.0  # from this number on, `log_mills` is accurate to all digits
 
 _LEVELS = 16
 _LOG_2, _ROOT_2 = math.log(2), math.sqrt(2)
@@ -70,20 +70,20 @@ def log_mills(x: tf.Tensor) -> tf.Tensor:
 
 
 def log_normal_cdf(z: tf.Tensor) -> tf.Tensor:
-    """`log P(Z <= z)` of a standard Normal; TFP's has eight digits at -20."""
+    """`log P(Z <= z)` of a standard Normal; TFP's version has only eight digits at -20."""
     far, near = z < -FAR, tf.maximum(z, -FAR)
     left = tf.math.log(tf.math.erfc(tf.minimum(-near, FAR) / _ROOT_2) / 2)
     right = tf.math.log1p(-tf.math.erfc(tf.nn.relu(near) / _ROOT_2) / 2)
     x = tf.where(far, -z, FAR * tf.ones_like(z))
     tail = log_mills(x) - tf.square(x) / 2 - _LOG_ROOT_2_PI
-    return tf.where(far, tail, tf.where(z <= 0, left, right))  # where `relu` has no derivative, the left one
+    return tf.where(far, tail, tf.where(z <= 0, left, right))  # at 0, the left derivative, because `relu` has none
 
 
 def across(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, hole: tf.Tensor | float) -> tf.Tensor:
-    """`function(x)` of a function without a singularity, whose formula is 0 / 0 at `hole` and inexact around it.
+    """`function(x)` for a smooth function whose formula is 0 / 0 at `hole` and inexact around it.
 
-    Nearer than 0.003 it is the polynomial through six points around: for a function that is smooth on a scale of 0.5
-    both the error of the polynomial and that of the formula at those points are about 1e-13.
+    Closer than 0.003 to the hole, the result is a polynomial through six surrounding points. For a function that is
+    smooth on a scale of 0.5, the errors of the polynomial and of the formula at these points are about 1e-13.
     """
     hole = hole + tf.zeros_like(x)
     near = tf.abs(x - hole) < _STEP
@@ -96,11 +96,11 @@ def across(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, hole: tf.Te
 
 
 def log_bessel_series(order: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
-    """`log sum_j q^j / (j! Gamma(j + order + 1))`, in float64, with its derivatives by both.
+    """`log sum_j q^j / (j! Gamma(j + order + 1))`, in float64, with derivatives with respect to `order` and `log_q`.
 
-    It is that of the modified Bessel function `I_order(2 sqrt(q)) / q^(order / 2)`, for an order above -1. The terms
-    are those around the largest, of which the next fall off as a Normal density of known width: where it is wide, a sum
-    over strides is exact.
+    It is the logarithm of the modified Bessel function `I_order(2 sqrt(q)) / q^(order / 2)`, for an order above -1.
+    Only terms around the largest one are summed. They fall off like a Normal density of known width; if that is wide, a
+    sum over strides is exact.
     """
     order, log_q = order[..., None], log_q[..., None]
     fixed = tf.stop_gradient(order) / 2
@@ -114,9 +114,9 @@ def log_bessel_series(order: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
 
 
 def zeta(power: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
-    """`sum over k >= first of k^-power`, with the derivatives that TensorFlow's has not.
+    """`sum over k >= first of k^-power`, with derivatives, which TensorFlow's `zeta` lacks.
 
-    Twelve terms, and the rest by the formula of Euler and Maclaurin.
+    It sums twelve terms, and the rest by the Euler-Maclaurin formula.
     """
     terms = tf.reduce_sum((first[..., None] + tf.range(12, dtype=first.dtype)) ** -power[..., None], -1)
     q = first + 12

@@ -14,11 +14,11 @@ __all__ = ["Observed"]
 class Observed(DistributionOf):
     """The distribution of observations `[columns]` of a number, or of another observation.
 
-    A subclass gives `_columns` and `_observed` as well.
+    A subclass also defines `_columns` and `_observed`.
     """
 
     def _observed(self, number: tf.Tensor) -> tf.Tensor:
-        """The observation of a number that is known, or of another observation, in the columns of this one."""
+        """The observation of a known number, or of another observation, in the columns of this one."""
         raise NotImplementedError
 
     def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:

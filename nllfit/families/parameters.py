@@ -1,4 +1,4 @@
-"""Parameters as data: how the numbers of a vector become the values of a family's parameters, and back."""
+"""Parameters as data: maps between the elements of a vector and the values of a family's parameters."""
 
 import dataclasses
 import itertools
@@ -15,7 +15,7 @@ from nllfit.families.links import Softmax
 __all__ = ["Link", "Numbers", "Parameter", "as_tensors", "blocks_of", "exponential", "identity", "vector_of"]
 
 Numbers = dict[str, Any]
-"""Values by a parameter's name: numbers, arrays or tensors."""
+"""Values by the names of parameters: numbers, arrays or tensors."""
 
 Link = Callable[[Mapping[str, Any], tf.DType], tfb.Bijector]
 """The bijector from unconstrained numbers to a parameter, given the parameters before it and the dtype."""
@@ -37,11 +37,12 @@ class Parameter:
 
     Attributes:
       name: TFP's name of its constrained value, such as `log_rate` or `logits`.
-      shape: of its unconstrained numbers, without the axes of components.
+      shape: the shape of its unconstrained numbers, without the axes of components.
       link: the bijector from these numbers to the constrained value.
       natural: the name under which a statistician knows it, such as `rate` or `probs`.
       to_natural: makes the link from the constrained value to the natural one.
-      shared: 0, or the parameter's rank among those that are the same for all inputs. Equal ranks keep their order.
+      shared: 0, or the parameter's rank among the parameters that are the same for all inputs. Equal ranks keep their
+        order.
       components: the axes of components before its own: `(num_components,)` in a mixture.
     """
 
@@ -55,7 +56,7 @@ class Parameter:
 
     @property
     def size(self) -> int:
-        """How many unconstrained numbers it has in each component."""
+        """The number of its unconstrained numbers in each component."""
         return math.prod(self.shape)
 
     @property
@@ -67,8 +68,8 @@ class Parameter:
 def blocks_of(vector: tf.Tensor, parameters: Iterable[Parameter]) -> dict[str, tf.Tensor]:
     """The blocks `[..., *components, *shape]` of a vector `[..., size]`, by the parameters' names.
 
-    Blocks follow each other in the order of the parameters. Those with axes of components lie together: all of the
-    first component come before those of the second.
+    Blocks follow each other in the order of the parameters. Blocks with axes of components are grouped by component:
+    all blocks of the first component come before those of the second.
     """
     groups = _groups(parameters)
     sizes = [math.prod(axes) * sum(p.size for p in group) for axes, group in groups]
@@ -91,7 +92,7 @@ def vector_of(blocks: Mapping[str, tf.Tensor], parameters: Iterable[Parameter]) 
 
 
 def as_tensors(values: Mapping[str, Any], names: Iterable[str], dtype: tf.DType) -> dict[str, Any]:
-    """Those of the values that are numbers, as tensors; the names are those of parameters."""
+    """The values of the parameters `names` as tensors; other values are left out."""
     return {
         name: tf.convert_to_tensor(values[name], dtype)
         for name in names
@@ -100,7 +101,7 @@ def as_tensors(values: Mapping[str, Any], names: Iterable[str], dtype: tf.DType)
 
 
 def _groups(parameters):
-    """The parameters next to each other that have the same axes of components."""
+    """Groups of adjacent parameters with the same axes of components."""
     return [(axes, list(group)) for axes, group in itertools.groupby(parameters, lambda p: p.components)]
 
 
@@ -109,7 +110,7 @@ def _split(tensor: tf.Tensor, sizes: Sequence[int]) -> list[tf.Tensor]:
 
 
 def _with_last_axes(tensor: tf.Tensor, rank: int, shape: Sequence[int]) -> tf.Tensor:
-    """A tensor whose last `rank` axes are of another shape."""
+    """A tensor with its last `rank` axes reshaped."""
     if rank == len(shape) == 1:
         return tensor
     batch = tensor.shape[: tensor.shape.rank - rank]

@@ -1,4 +1,4 @@
-"""`ParametricFamily`: what every family has, written once over its parameters."""
+"""`ParametricFamily`: the base class of all families, which computes from their parameters."""
 
 import abc
 import dataclasses
@@ -25,9 +25,10 @@ class Measure(NamedTuple):
     """The measure of a likelihood: two likelihoods can be compared only if their measures are the same.
 
     Attributes:
-      columns: the numbers of an outcome: `("y",)`, or the ends of an interval or of a window as well.
-      points: the outcomes that have a probability: "all", "0" or "none". The others have a density, with a unit.
-      surface: the surface on which outcomes lie, if the density is one per unit of it; empty for the whole space.
+      columns: the names of an outcome's numbers: `("y",)`, or also the ends of an interval or a window.
+      points: the outcomes that have a probability: "all", "0" or "none". The other outcomes have a density, with a
+        unit.
+      surface: the surface on which outcomes lie, if the density is per unit of its area; empty for the whole space.
     """
 
     columns: tuple[str, ...] = ("y",)
@@ -41,16 +42,16 @@ class Measure(NamedTuple):
 
 
 class ParametricFamily(abc.ABC):
-    """Distributions `p(y | theta)` of one kind, addressed by a vector of real numbers.
+    """A family of distributions `p(y | theta)`, parametrised by a vector of real numbers.
 
-    A family is an ordered tuple of parameters and a method `build` that makes a distribution of their values. A
-    parameter has three forms: its unconstrained numbers in the vector `params`; the constrained value that `build`
-    takes, under the name that TFP prefers, such as `log_rate` or `logits`; and the natural value, its twin, such as
-    `rate` or `probs`.
+    A family is an ordered tuple of parameters and a method `build` that makes a distribution from their values. A
+    parameter has three forms: unconstrained numbers in the vector `params`; the constrained value that `build` takes,
+    under TFP's preferred name, such as `log_rate` or `logits`; and the natural value, its twin, such as `rate` or
+    `probs`.
 
     Attributes:
-      name: what an error message calls it.
-      label: the name with all given arguments, which tells families of one name apart.
+      name: the name in error messages.
+      label: the name with all given arguments, which distinguishes families of the same name.
       event_shape: shape of one outcome.
       records: the parameters in the order of the vector; those named in `fixed` are held.
       fixed: the held values and other arguments of the distribution's constructor, by name.
@@ -58,12 +59,13 @@ class ParametricFamily(abc.ABC):
       link: the names of the chosen links, by the parameters' names.
       num_classes: the number of classes if outcomes are class labels, else None.
       is_discrete: whether outcomes are counts or labels, which have probabilities and not densities.
-      facts: what TFP does not know of it.
-      search: what estimation has to know of its likelihood.
-      columns: how many numbers an outcome has for each element, on the last axis of `event_shape`; 0 if it is one.
-      has_unit: whether another unit of the outcomes changes all log-likelihoods by one constant. It does for densities,
-        and does not for probabilities of intervals.
-      takes_infinity: whether a number of an outcome may be infinite, as the end of an interval.
+      facts: the `Facts` that TFP does not provide.
+      search: the `SearchPolicy` of its likelihood.
+      columns: the length of the last axis of `event_shape` if each element of an outcome consists of several numbers,
+        else 0.
+      has_unit: whether another unit of the outcomes changes all log-likelihoods by the same constant. This holds for
+        densities, but not for probabilities of intervals.
+      takes_infinity: whether a number in an outcome may be infinite, such as the end of an interval.
     """
 
     name: str
@@ -88,12 +90,12 @@ class ParametricFamily(abc.ABC):
     @property
     @abc.abstractmethod
     def arguments(self) -> dict[str, Any]:
-        """The arguments by name that make the family; another family may be one of them."""
+        """The arguments of the family's constructor, by name; one of them may be another family."""
 
     def parameters(self, params: Any, shared: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         """The constrained parameters by name, from `params` `[..., params_size]` and `shared` `[shared_size]`.
 
-        Those of a mixture's components have the shape `[..., num_components, *parameter]`.
+        The parameters of a mixture's components have the shape `[..., num_components, *parameter]`.
         """
         params = self._as_params(params)
         blocks = blocks_of(params, self._of_rows)
@@ -120,15 +122,15 @@ class ParametricFamily(abc.ABC):
         return self.build(values, next(iter(values.values())).dtype)
 
     def holding(self, values: Numbers) -> Any:
-        """The family with parameters or other arguments of its distributions held at `values`, unchecked."""
+        """The family with parameters or other arguments held at `values`, without checks."""
         return self._replaced(fixed=self.fixed | values)
 
     def unshared(self) -> Any:
-        """The family whose shared parameters are in the vector like the others."""
+        """The family with its shared parameters in the vector, like the others."""
         return self._changed(lambda parameter: {"shared": 0})
 
     def logarithmic(self) -> Any:
-        """The family whose vector holds the logarithm of every positive parameter."""
+        """The family whose vector contains the logarithms of all positive parameters."""
         positive = self.positive
         return self._changed(lambda parameter: {"link": exponential} if parameter.name in positive else {})
 
@@ -169,7 +171,7 @@ class ParametricFamily(abc.ABC):
 
     @property
     def layout(self) -> str:
-        """What the numbers of the vector are, in words."""
+        """A description of the elements of the vector, in words."""
         if self.component_shape:
             one = _total(dataclasses.replace(p, components=()) for p in self._of_rows if p.components)
             return f"{math.prod(self.component_shape)} logits and {one} for each component"
@@ -182,12 +184,12 @@ class ParametricFamily(abc.ABC):
 
     @property
     def positive(self) -> tuple[str, ...]:
-        """The free parameters, without shared ones, that take every positive value."""
+        """The free parameters, except shared ones, that can take every positive value."""
         return tuple(parameter.name for parameter in self._of_rows if self._is_positive(parameter))
 
     @property
     def logarithms(self) -> np.ndarray:
-        """Which numbers of the vector are logarithms of positive parameters, `[params_size]`."""
+        """Which elements of the vector are logarithms of positive parameters, `[params_size]`."""
         with tf.init_scope():
             flags = {p.name: tf.fill([*p.components, *p.shape], p.is_logarithm) for p in self._of_rows}
             return vector_of(flags, self._of_rows).numpy() if flags else np.zeros(0, bool)
@@ -199,11 +201,11 @@ class ParametricFamily(abc.ABC):
         return Measure(points=points, surface=self.facts.surface)
 
     def stand_ins(self, y: np.ndarray) -> np.ndarray:
-        """Finite numbers, one for each element, from which to judge a sample's location and spread."""
+        """One finite number for each element of an outcome, to estimate a sample's location and spread."""
         return y
 
     def seen(self, y: np.ndarray) -> np.ndarray:
-        """The outcomes `[m, *elements]` of a sample that were seen exactly, as the family under this one has them."""
+        """The outcomes `[m, *elements]` of a sample that are known exactly, in the form of the inner family."""
         return y
 
     def by_kind(self, y: np.ndarray) -> list[tuple["ParametricFamily", np.ndarray]]:
@@ -214,7 +216,7 @@ class ParametricFamily(abc.ABC):
         return [(self, np.arange(len(y)))]
 
     def closed_form(self, y: tf.Tensor) -> Numbers | None:
-        """TFP's own estimate from a sample `[n, *event]`, all of a distribution's parameters by name; None without."""
+        """TFP's closed-form estimate from a sample `[n, *event]`, all parameters by name; None if there is none."""
         return None
 
     @property
@@ -236,7 +238,7 @@ class ParametricFamily(abc.ABC):
             return False
 
     def _as_params(self, params):
-        """`params` as a tensor, if it is of floating point and as long on the last axis as the family takes."""
+        """`params` as a floating-point tensor; a `ValueError` unless its last axis has the right length."""
         params = as_numbers("params", params, tf.float32)
         if not params.dtype.is_floating or params.shape.rank == 0 or params.shape[-1] != self.params_size:
             raise untouched(
@@ -273,7 +275,7 @@ def _total(parameters):
 
 
 def _as_hashable(value: Any) -> Hashable:
-    """A fingerprint of an argument: that of two arrays is the same if their numbers are."""
+    """A hashable fingerprint of an argument; those of two arrays are equal if their numbers are."""
     if isinstance(value, Mapping):
         return tuple((name, _as_hashable(item)) for name, item in sorted(value.items()))
     if isinstance(value, str | None | ParametricFamily) or callable(value):

@@ -1,4 +1,4 @@
-"""Point predictions: the tensor that a head is."""
+"""Point predictions: the tensor that stands for a head's distribution."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ __all__ = ["central_value"]
 def central_value(law: Any) -> tf.Tensor:
     """The mean of a distribution, given its `Law`, or the probabilities of classes.
 
-    If the mean is undefined or infinite (a `StudentT` with `df <= 1`, a `Cauchy`) it is the median, and if TFP has none
-    of these the mode. It is never a sample.
+    If the mean is undefined or infinite (a `StudentT` with `df <= 1`, a `Cauchy`), it is the median, or the mode if TFP
+    has no median. It is never a sample.
 
     Returns:
       A tensor `[*batch, *event]`; `[*batch, *event, num_classes]` for class labels. If an outcome is an interval or has
@@ -29,7 +29,7 @@ def central_value(law: Any) -> tf.Tensor:
     if mean.dtype.is_integer:
         return mean
     value = mean if law.has_finite_mean else _with_fallback(law, mean)
-    value.set_shape(law.distribution.batch_shape + law.distribution.event_shape)  # some means and quantiles lose it
+    value.set_shape(law.distribution.batch_shape + law.distribution.event_shape)  # some means lose it
     return value
 
 
@@ -47,7 +47,7 @@ def _with_fallback(law, mean):
             value = tf.cast(constant_law.center(), mean.dtype)
         except NotImplementedError:
             return constant_mean
-        return tf.where(tf.math.is_nan(value), constant_mean, value)  # both are beyond the dtype's numbers
+        return tf.where(tf.math.is_nan(value), constant_mean, value)  # both overflow the dtype
 
     # A median can be costly: compute it only where it is needed.
     fallback = tf.cond(tf.reduce_all(finite), lambda: constant_mean, elsewhere)

@@ -1,7 +1,7 @@
-"""Formulas as programs: TensorFlow traces each once in a process, and calls it from every graph that needs it.
+"""Makes formulas `tf.function`s that TensorFlow traces once per process, and calls from every graph that needs them.
 
-A long formula is traced again at each call otherwise, and its gradients with it: some thirty times in the Hessian of a
-censored likelihood.
+Otherwise, each call would trace a long formula and its gradients again: about thirty times in the Hessian of a censored
+likelihood.
 """
 
 import functools
@@ -14,7 +14,7 @@ __all__ = ["traced_once", "without_slopes"]
 
 
 def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
-    """An elementwise function of float64 tensors of one shape, as one program of vectors for all shapes."""
+    """An elementwise function of float64 tensors of one shape, traced once for vectors and used for all shapes."""
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
     program = tf.function(function, [tf.TensorSpec([None], tf.float64, name) for name in names], autograph=False)
 
@@ -31,7 +31,7 @@ def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def without_slopes(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function without its derivative, which TensorFlow does not have or traces for seconds: a `LookupError`."""
+    """The function without its derivative, which is missing or slow to trace; asking for it raises a `LookupError`."""
 
     @tf.custom_gradient
     def called(*values):

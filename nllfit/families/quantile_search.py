@@ -1,4 +1,4 @@
-"""Quantiles of scalar distributions: TFP's where the CDF confirms them, else the root of the CDF."""
+"""Quantiles of scalar distributions: TFP's if the CDF confirms them, else the root of the CDF."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from nllfit.families.copies import real_dtype
 
 __all__ = ["root_of"]
 
-_ROUNDING = 1e4  # units of the dtype's precision, which a rounded quantile's own probability may be off
+_ROUNDING = 1e4  # in units of the dtype's precision: how far the probability of a rounded quantile may be off
 
 
 def root_of(law: Any, levels: Any, rests: Any = None) -> tf.Tensor:
@@ -17,16 +17,16 @@ def root_of(law: Any, levels: Any, rests: Any = None) -> tf.Tensor:
     both, distribution = law.cdf(), law.distribution
     dtype = real_dtype(distribution)
     levels = tf.convert_to_tensor(levels, tf.float64)
-    # The smaller of the two probabilities has digits that the larger has lost.
+    # The smaller of the two probabilities has more digits.
     lower, level, rest = levels <= 0.5, tf.cast(levels, dtype), tf.cast(1 - levels if rests is None else rests, dtype)
     zeros = tf.zeros(tf.broadcast_dynamic_shape(tf.shape(levels), distribution.batch_shape_tensor()), dtype)
 
     def excess(y):
-        """It rises with `y`, and is not negative any more where the level is reached."""
+        """A rising function of `y` that is at least 0 where the level is reached."""
         below, above = both(y)
         return tf.where(lower, below - level, rest - above)
 
-    if not tf.executing_eagerly():  # in a graph it is traced once for all of its uses
+    if not tf.executing_eagerly():  # in a graph, traces the function once for all uses
         excess = tf.function(excess, autograph=False)
 
     def root():
@@ -37,7 +37,7 @@ def root_of(law: Any, levels: Any, rests: Any = None) -> tf.Tensor:
         formula = distribution.quantile(level) + zeros
     except NotImplementedError:
         return root()
-    # Some of TFP's are series or searches that do not always converge; others lose digits at small levels.
+    # Some of TFP's quantiles are series or searches that do not always converge; others lose digits at small levels.
     tolerance = _ROUNDING * np.finfo(dtype.as_numpy_dtype).eps
     near = tf.abs(excess(formula)) <= tolerance * tf.where(lower, level, rest)
     return tf.cond(tf.reduce_all(near), lambda: formula, lambda: tf.where(near, formula, root()))
@@ -46,14 +46,14 @@ def root_of(law: Any, levels: Any, rests: Any = None) -> tf.Tensor:
 def _root(excess, zeros, noise, counts):
     """The least numbers at which a rising function is not negative, by Chandrupatla's method.
 
-    It searches over the numbers of a dtype in their order, which is that of their bits: every scale is as near as
-    another, no bracket is to be found, and an end is an end. A staircase, with steps at `counts`, is only halved.
-    `noise` is the function's rounding error.
+    It searches over all numbers of a dtype, in the order of their bit patterns. So the number of steps does not depend
+    on the scale, and no bracket must be found. For a step function, with steps at `counts`, it only bisects. `noise` is
+    the function's rounding error.
     """
     dtype = zeros.dtype
     integer = tf.int64 if dtype == tf.float64 else tf.int32
     normal = tf.bitcast(tf.constant(dtype.as_numpy_dtype(np.finfo(dtype.as_numpy_dtype).tiny)), integer)
-    least_normal = tf.cast(normal, tf.int64) - 1  # TensorFlow takes what is smaller for 0
+    least_normal = tf.cast(normal, tf.int64) - 1  # TensorFlow treats smaller numbers as 0
 
     def number(index):
         size = tf.bitcast(tf.cast(tf.abs(index) + least_normal, integer), dtype)
@@ -65,14 +65,14 @@ def _root(excess, zeros, noise, counts):
         return tf.where(y < 0, -size, size)
 
     def distance(a, b):
-        return tf.cast(a - b, tf.float64)  # of one sign or 0, so that nothing overflows
+        return tf.cast(a - b, tf.float64)  # both have the same sign or are 0, so nothing overflows
 
     def step(share, x1, x2, f1, f2):
         """One step from the newest point `x1` towards the end `x2` on the other side of the root."""
         y = number(x1 + tf.cast(share * distance(x2, x1), tf.int64))
         y = tf.math.floor(y) if counts else y
         value = tf.cast(excess(y), tf.float64)
-        value = tf.where(tf.math.is_nan(value), tf.cast(tf.sign(y), tf.float64), value)  # a formula overflows, far out
+        value = tf.where(tf.math.is_nan(value), tf.cast(tf.sign(y), tf.float64), value)  # overflows far out
         x = index_of(y) if not counts else tf.where(value < 0, index_of(y + 1) - 1, index_of(y))
         same = (value >= 0) == (f1 >= 0)
         x3, f3 = tf.where(same, x1, x2), tf.where(same, f1, f2)
@@ -81,17 +81,17 @@ def _root(excess, zeros, noise, counts):
         smooth = (height**2 < place) & ((1 - height) ** 2 < 1 - place)
         parabola = value / (f2 - value) * f3 / (f2 - f3)
         parabola += distance(x3, x) / distance(x2, x) * value / (f3 - value) * f2 / (f3 - f2)
-        least = alike / tf.maximum(tf.abs(distance(x2, x)), 2.0 * alike)
+        least = same_end_distance / tf.maximum(tf.abs(distance(x2, x)), 2.0 * same_end_distance)
         share = tf.where(smooth, tf.clip_by_value(parabola, least, 1 - least), 0.5)
         return share, x, x2, value, f2
 
     def unfinished(share, x1, x2, f1, f2):
-        """A function within its rounding error of 0, at ends that are alike, has no root to be found between them."""
-        near = (tf.minimum(tf.abs(f1), tf.abs(f2)) <= noise) & (tf.abs(x1 - x2) <= alike)
+        """Whether the ends differ. If they nearly agree and the function is within `noise` of 0, no root is better."""
+        near = (tf.minimum(tf.abs(f1), tf.abs(f2)) <= noise) & (tf.abs(x1 - x2) <= same_end_distance)
         return tf.reduce_any((tf.abs(x1 - x2) > 1) & ~near)
 
     noise = tf.cast(noise, tf.float64)
-    alike = 1 if counts else 2 ** (np.finfo(dtype.as_numpy_dtype).nmant // 2)
+    same_end_distance = 1 if counts else 2 ** (np.finfo(dtype.as_numpy_dtype).nmant // 2)
     at_zero = tf.cast(excess(zeros), tf.float64)
     far = tf.where(at_zero < 0, zeros + dtype.max, zeros + dtype.min)
     state = tf.ones_like(at_zero) / 2, index_of(zeros), index_of(far), at_zero, tf.sign(tf.cast(far, tf.float64))

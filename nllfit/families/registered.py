@@ -1,4 +1,4 @@
-"""Users' functions and classes, which saved files name as Keras has them registered."""
+"""The registered names of users' functions and classes, for saved files."""
 
 import sys
 from typing import Any
@@ -7,7 +7,7 @@ __all__ = ["registered", "registered_name"]
 
 
 def registered_name(thing: Any) -> str:
-    """The name under which a Keras version has a function or class registered; else a `ValueError` that says how."""
+    """The name under which a function or class is registered with Keras; a `ValueError` if it is not."""
     for saving in _savings():
         name = saving.get_registered_name(thing)
         if saving.get_registered_object(name) is thing:
@@ -21,7 +21,7 @@ def registered_name(thing: Any) -> str:
 
 
 def registered(name: str) -> Any:
-    """What one of the Keras versions has registered under a name, or None."""
+    """The object that one of the Keras versions has registered under a name, or None."""
     found = (saving.get_registered_object(name) for saving in _savings())
     return next((thing for thing in found if thing is not None), None)
 

@@ -1,4 +1,4 @@
-"""Rows: a head's distribution is one for each of them, and is asked about outcomes that belong to them."""
+"""Row-wise distributions: a head's distribution has one element per row, and outcomes must match the rows."""
 
 import functools
 from typing import Any
@@ -25,16 +25,15 @@ _ASKED = (
 
 
 class Rowwise:
-    """What a class of distributions has before it so that its batch is not broadcast against.
+    """A mix-in for distributions, which raises an error for values that would be broadcast against the batch.
 
-    TFP's methods take `[*sample, *batch, *event]`, and broadcast what is not of that shape: 500 numbers `[500]` against
-    500 rows of event `[1]` are compared with every row, in silence, and labels `[500, 1]`, too. A value of a
-    distribution of this kind is of TFP's shape, or one outcome `[*event]` or a number for all rows; others are a
-    `ValueError`.
+    TFP's methods take `[*sample, *batch, *event]`, and broadcast other shapes: 500 numbers `[500]` against 500 rows of
+    event shape `[1]` are silently compared with every row, as are labels `[500, 1]`. Here a value must have TFP's
+    shape, or be one outcome `[*event]` or one number for all rows; other shapes raise a `ValueError`.
     """
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        reduced: Any = super().__reduce_ex__(protocol)  # of a class that no module holds
+        reduced: Any = super().__reduce_ex__(protocol)  # its class is in no module
         _, (cls, *arguments), *state = reduced
         return (_restored, (cls.__mro__[2], *arguments), *state)
 
@@ -53,13 +52,13 @@ for _name in _ASKED:
 
 
 def rowwise(distribution: tfd.Distribution) -> tfd.Distribution:
-    """The distribution itself, made one that refuses values which would be broadcast against its batch."""
+    """The same distribution, changed to raise an error for values that would be broadcast against its batch."""
     distribution.__class__ = _rowwise_class(type(distribution))  # type: ignore[arg-type]
     return distribution
 
 
 def checking(distribution: tfd.Distribution) -> tfd.Distribution:
-    """A head's distribution with checks of outcomes. In a graph it is rebuilt, because there a head's has none."""
+    """A head's distribution with checks of outcomes. In a graph it is rebuilt, because there it has no checks."""
     distribution = made_by_head(distribution)
     origin = getattr(distribution, "origin", None)
     if origin is None or tf.executing_eagerly() or distribution.validate_args or not origin.is_checked:
@@ -68,7 +67,7 @@ def checking(distribution: tfd.Distribution) -> tfd.Distribution:
 
 
 def unchecked_log_prob(distribution: tfd.Distribution, value: tf.Tensor) -> tf.Tensor:
-    """`log_prob` of a distribution's own draws, unchecked, so that its bijectors recall how they were made."""
+    """`log_prob` of a distribution's own draws, without checks, so that its bijectors find them in their caches."""
     asked: Any = super(Rowwise, distribution) if isinstance(distribution, Rowwise) else distribution
     return asked.log_prob(value)
 
@@ -89,7 +88,7 @@ def _check(distribution, value):
         return
     expected = batch + event
     last = given[max(given.rank - expected.rank, 0) :]
-    taken = tf.TensorShape([None if size == 1 else size for size in batch]) + event  # one row takes any number
+    taken = tf.TensorShape([None if size == 1 else size for size in batch]) + event  # length 1 accepts any
     if not (given.is_compatible_with(event) or last.is_compatible_with(taken)):
         raise ValueError(
             f"The value has shape {tuple(given)}, but this is a batch {tuple(batch)} of distributions of outcomes of "

@@ -1,4 +1,4 @@
-"""What a search for the maximum of a likelihood has to know of a family, and statistics that maximise one."""
+"""`SearchPolicy`, the facts about a family's likelihood that a search for its maximum needs, and sample statistics."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -17,26 +17,27 @@ def _itself(y: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class SearchPolicy:
-    """What a search for the maximum of a family's likelihood has to know.
+    """The facts about a family's likelihood that a search for its maximum needs.
 
     Attributes:
-      places, sizes, rates: of a location-scale family or a scale family, the parameters that move and stretch with the
-        sample, those that only stretch, and those that shrink.
-      line: the map from outcomes to the numbers which `places` and `sizes` move and stretch, as `log` of a LogNormal's;
-        by default the outcomes themselves.
-      statistics: parameters in which the likelihood is not smooth: whatever the others are, it is largest at these
-        statistics of a sample `[n, *event]` with weights `[n]`.
-      corner: a parameter in which it has a corner at every observation, and its maximum at one of them.
-      bounds: the two parameters, if any, that bound the support, one of which meets the corner at an end of the sample.
-      has_corners: whether it has them, from the parameters by name; by default it always has.
-      scattered: a parameter in which it may have a maximum at, or between, any two observations.
-      several_maxima: whether it may have several maxima in its other parameters, so that one climb is not enough.
+      places, sizes, rates: in a location-scale or scale family, the parameters that shift and scale with the sample,
+        those that only scale with it, and those that scale inversely.
+      line: the map from outcomes to the numbers that `places` and `sizes` shift and scale, such as `log` for a
+        LogNormal; by default the identity.
+      statistics: parameters in which the likelihood is not smooth. Whatever the other parameters, it is largest at
+        these statistics of a sample `[n, *event]` with weights `[n]`.
+      corner: a parameter in which the likelihood has a corner at every observation, and its maximum at one of them.
+      bounds: the two parameters, if any, that bound the support; one of them meets the corner at an end of the sample.
+      has_corners: a function of the parameters by name: whether the likelihood has corners; by default it always has.
+      scattered: a parameter in which the likelihood may have a maximum at any observation, or between any two.
+      several_maxima: whether the likelihood may have several maxima in the other parameters, so that one climb is not
+        enough.
       circular: a parameter that is an angle in radians; angles that differ by `2 pi` are the same.
-      kinks: such parameters where the family is a part of another, whose maximum is elsewhere.
+      kinks: the parameters in `statistics` or `corner`, if the family is a part of another, whose maximum is elsewhere.
       free_covariance: whether its covariance can become singular in any direction, so that the likelihood of a sample
         with dependent columns has no bound.
-      by_row: what to do if a parameter is known for each row, in words.
-      unfit: why a search for the maximum would not end; empty if it does.
+      by_row: advice if a parameter is known for each row.
+      unfit: the reason why a search for the maximum would not end; empty if it would.
     """
 
     places: tuple[str, ...] = ("loc", "low", "high")
@@ -57,7 +58,7 @@ class SearchPolicy:
 
     @property
     def of_a_part(self) -> "SearchPolicy":
-        """The policy if the family is a part of another, as of a mixture."""
+        """The policy if the family is a part of another one, such as a mixture."""
         kinks = (*self.statistics, *filter(None, [self.corner]))
         smooth: Any = {"statistics": {}, "corner": None, "bounds": (), "scattered": None, "circular": None}
         return dataclasses.replace(self, kinks=kinks, several_maxima=True, **smooth)

@@ -1,4 +1,4 @@
-"""Laws of independent elements, and of mixtures of one family and of several."""
+"""The laws of independent elements, of mixtures of one family, and of mixtures of several families."""
 
 import functools
 
@@ -132,8 +132,8 @@ class UnlikeMixtureLaw(Law):
         dtypes = sorted({part.dtype.name for part in parts})
         if len(dtypes) > 1:
             raise NotImplementedError(
-                f"{self.distribution.name} has parts in {' and in '.join(dtypes)}, for a flow keeps its own dtype and "
-                f'others are computed in float64: give the head `dtype="float64"`.'
+                f"{self.distribution.name} has parts in {' and in '.join(dtypes)}, because a flow keeps its own dtype "
+                f'and others are computed in float64: give the head `dtype="float64"`.'
             )
         probs = _normalized(self.distribution.cat, real_dtype(parts[0]))
         rank = self.distribution.event_shape.rank
@@ -146,7 +146,7 @@ class UnlikeMixtureLaw(Law):
         return any(law.is_of_vectors for law in self.components)
 
     def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
-        points = [isinstance(part, tfd.Deterministic) for part in self.distribution.components]  # they have no ends
+        points = [isinstance(part, tfd.Deterministic) for part in self.distribution.components]  # points have no ends
         ends = [law.ends() for law, is_point in zip(self.components, points, strict=True) if not is_point]
         lows, highs = zip(*ends, strict=True)
         return functools.reduce(tf.minimum, lows), functools.reduce(tf.maximum, highs)
@@ -170,6 +170,6 @@ class UnlikeMixtureLaw(Law):
 
 
 def _normalized(categorical, dtype):
-    """Probabilities that add up to 1 to the digits of a dtype, as TFP's assertion asks."""
+    """Probabilities that sum to 1 within the precision of a dtype, as TFP's assertion requires."""
     probs = tf.cast(categorical.probs_parameter(), dtype)
     return probs / tf.reduce_sum(probs, axis=-1, keepdims=True)

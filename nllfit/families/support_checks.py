@@ -1,4 +1,4 @@
-"""Support checks: distributions that refuse outcomes outside the support, which ones they refuse, and why."""
+"""Support checks: distributions that raise an error for outcomes outside the support, and which outcomes those are."""
 
 import functools
 import math
@@ -17,12 +17,12 @@ from nllfit.families.tfp_classes import MIXTURE, TRANSFORMED, derived, is_own, p
 
 __all__ = ["asserted", "assertion_text", "checked", "first_refused", "refusal", "strict"]
 
-_NUMBERS = 2**20  # at a time: a family may want some for every row and parameter
-_FLOWS = (tfd.TransformedDistribution, TRANSFORMED)  # and no class that derives from them
+_NUMBERS = 2**20  # per call, because a family may need several for every row and parameter
+_FLOWS = (tfd.TransformedDistribution, TRANSFORMED)  # but no subclass of them
 
 
 class _Strict:
-    """A mixin for classes without assertions about outcomes: the ends of the support are what they are held against."""
+    """A mix-in for classes without assertions about outcomes: it compares outcomes with the ends of the support."""
 
     def _sample_control_dependencies(self: Any, value: tf.Tensor, **_: Any) -> tuple:
         if not self.validate_args or self.event_shape.rank:
@@ -32,12 +32,12 @@ class _Strict:
 
 
 class _Lenient:
-    """A mixin for a component of a mixture: it refuses no outcome, because another component may have it."""
+    """A mix-in for a component of a mixture: it accepts every outcome, because another component may produce it."""
 
     def log_prob(self: Any, value: Any, name: str = "log_prob") -> tf.Tensor:
         log_prob: Any = super().log_prob  # type: ignore[misc]
         value = tf.convert_to_tensor(value, self.dtype)
-        # At an end some of TFP's are NaN.
+        # At an end of the support, some of TFP's log-densities are NaN.
         possible = _inside(self, value) & ~tf.math.is_nan(tf.stop_gradient(log_prob(value)))
         some = tf.cast(law_of(self).some_outcome(), value.dtype)
         return where_safe(possible, lambda y: log_prob(y, name), value, some, -math.inf)
@@ -48,9 +48,9 @@ class _Lenient:
 
 @functools.cache
 def strict(cls: Any) -> Any:
-    """A class of distributions that checks outcomes with `validate_args`, and has the right log-density.
+    """A class of distributions that checks outcomes if `validate_args` is set, and has the corrected log-density.
 
-    TFP's families have assertions about their outcomes. A flow has none, nor has, as a rule, a user's class.
+    TFP's families have assertions about their outcomes. A flow has none, and a user's class usually has none.
     """
     is_silent = cls._sample_control_dependencies is tfd.Distribution._sample_control_dependencies
     return derived(cls, (_Strict,)) if is_silent and (cls in _FLOWS or is_own(cls)) else corrected(cls)
@@ -62,9 +62,10 @@ def _lenient(cls):
 
 
 def checked(distribution: tfd.Distribution) -> tfd.Distribution:
-    """A copy that checks outcomes and parameters, as do the distributions that it consists of.
+    """A copy that checks outcomes and parameters, and whose component distributions do so, too.
 
-    An outcome that one component of a `tfd.Mixture` cannot have may be another's: it has the density 0 there.
+    An outcome that is impossible under one component of a `tfd.Mixture` may be possible under another; in the first it
+    has density 0.
     """
     return _copy(distribution, strict(plain_class(type(distribution))))
 
@@ -81,7 +82,7 @@ def _copy(distribution, cls):
 
 
 def _component(part):
-    """A component of a `tfd.Mixture`, which has the density 0 where it cannot have an outcome, and refuses none."""
+    """A component of a `tfd.Mixture` that accepts every outcome, with density 0 if it is outside its support."""
     inner = part.parameters.get("distribution")
     if part.event_shape.rank and inner is not None:
         return type(part)(**{**arguments_of(checked(part)), "distribution": _component(inner)})
@@ -89,7 +90,7 @@ def _component(part):
 
 
 def _inside(distribution: tfd.Distribution, value: Any) -> tf.Tensor:
-    """Whether numbers lie between the ends of the support, and are whole where outcomes are counts."""
+    """Whether numbers lie between the ends of the support and, for counts, are integers."""
     law = law_of(distribution)
     whole = value == tf.math.floor(value) if value.dtype.is_floating else tf.ones_like(value, tf.bool)
     inside = whole if law.is_discrete else tf.ones_like(whole)
@@ -99,7 +100,7 @@ def _inside(distribution: tfd.Distribution, value: Any) -> tf.Tensor:
         low, high = law.ends()
     except NotImplementedError:  # a class without a bijector and a CDF
         return inside
-    known = low < high  # not where a bijector folds the line, or has no limit
+    known = low < high  # False if a bijector is not monotone, or has no limit
     value = tf.cast(value, low.dtype)
     return inside & (~known | ((value >= low) & (value <= high)))
 
@@ -110,9 +111,9 @@ def _are_parts(value):
 
 
 def refusal(distribution: tfd.Distribution, y: Any, finite: bool = False) -> str | None:
-    """Why a distribution that checks outcomes refuses some of `y`, in TFP's words; None if it does not.
+    """The error, in TFP's words, of a distribution that checks outcomes for `y`; None if it accepts all of them.
 
-    With `finite` it refuses those, too, that lie on the edge of an open support and pass TFP's assertions.
+    With `finite`, outcomes on the edge of an open support, which pass TFP's assertions, are also errors.
     """
     try:
         log_prob = distribution.log_prob(y)
@@ -126,9 +127,9 @@ def refusal(distribution: tfd.Distribution, y: Any, finite: bool = False) -> str
 def first_refused(
     distribution: tfd.Distribution, y: Any, finite: bool = False
 ) -> tuple[int, str | None] | tuple[None, None]:
-    """The first row of `y` `[n, ...]` that a distribution refuses, and why; (None, None) if there is none.
+    """The index of the first row of `y` `[n, ...]` outside the support, and why; (None, None) if there is none.
 
-    With `finite` as in `refusal`.
+    `finite` is as in `refusal`.
     """
     parameters = tf.nest.flatten(distribution, expand_composites=True)
     rows = max(1, _NUMBERS // max(sum(map(np.size, parameters)), np.size(y[:1])))
@@ -144,7 +145,7 @@ def first_refused(
 
 
 def asserted(distribution: tfd.Distribution, value: tf.Tensor) -> tf.Tensor:
-    """Outcomes in a distribution's dtype, once its own assertions have seen them."""
+    """Outcomes in a distribution's dtype, after its own assertions."""
     value = tf.cast(value, distribution.dtype)
     checks = [check for check in distribution._sample_control_dependencies(value) if check is not None]
     with tf.control_dependencies(checks):
@@ -152,8 +153,8 @@ def asserted(distribution: tfd.Distribution, value: tf.Tensor) -> tf.Tensor:
 
 
 def assertion_text(error: tf.errors.OpError) -> str:
-    """What a failed assertion of TFP says, without its frame and without the values it prints."""
+    """The message of a failed TFP assertion, without its frame and the printed values."""
     text = error.message.rpartition("}} ")[2].rpartition("Summarized data: b'")[2].partition("  Label values")[0]
-    text = re.sub(r"`?\[[^`]*?\]`?(?= [a-z])", "the value", text, count=1).partition("\n")[0]  # of one row or many
+    text = re.sub(r"`?\[[^`]*?\]`?(?= [a-z])", "the value", text, count=1).partition("\n")[0]  # for one row or many
     text = text.partition(" : Tensor had")[0]
     return (re.sub(r"`\[.*?(\]`|$)", "the value", text).rstrip(" .'") or "It is outside the support") + "."

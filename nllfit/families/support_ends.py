@@ -1,4 +1,4 @@
-"""The ends of a support, and an outcome between them, as TFP's bijector from the real line names them."""
+"""The ends of a support, and an outcome between them, from TFP's bijector on the real line."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ from nllfit.families.discreteness import line
 
 __all__ = ["ends_of", "outcome_in"]
 
-_MIDDLE = 0.5  # of the real line, which a bijector maps into a support; at 0 some densities have a pole
+_MIDDLE = 0.5  # a bijector maps it into the support; not 0, because some densities have a pole there
 
 
 def ends_of(law: Any, dtype: tf.DType) -> tuple[Any, Any]:
@@ -22,7 +22,7 @@ def ends_of(law: Any, dtype: tf.DType) -> tuple[Any, Any]:
     bijector = line(law.distribution)
     if bijector is not None:
         return _forward(bijector, -math.inf, dtype), _forward(bijector, math.inf, dtype)
-    # A formula for positive numbers need not be one below 0.
+    # A formula for positive numbers may be invalid below 0.
     unchecked = with_parameters(law.distribution, lambda value, _: value, validate_args=False)
     far, zero = unchecked.cdf(tf.constant(dtype.min, dtype)), unchecked.cdf(tf.zeros([], dtype))
     return tf.where((far == 0) | (zero != 0), tf.constant(-math.inf, dtype), 0.0), math.inf
@@ -43,11 +43,11 @@ def outcome_in(law: Any) -> tf.Tensor:
     if d.event_shape.rank == 0:
         lowest = max(law.lowest, 0.0) if law.is_discrete else _MIDDLE
         return tf.fill(tf.concat([batch, event], 0), tf.cast(lowest, d.dtype))
-    return d.sample(seed=tf.zeros([2], tf.int32))  # a seed of its own leaves every generator as it is
+    return d.sample(seed=tf.zeros([2], tf.int32))  # with a fixed seed, no generator changes its state
 
 
 def _forward(bijector, x, dtype):
     try:
         return bijector.forward(tf.cast(x, dtype))
-    except (TypeError, ValueError, tf.errors.InvalidArgumentError):  # an InverseGaussian's computes in float32
+    except (TypeError, ValueError, tf.errors.InvalidArgumentError):  # InverseGaussian's bijector is in float32
         return bijector.forward(tf.cast(x, tf.float32))

@@ -9,14 +9,15 @@ import tensorflow as tf
 __all__ = ["cuts_of", "tail_integrals"]
 
 _LEVELS = np.array([0.02, 0.5, 0.98])
-_FAR = 20  # distances from the median to a quantile
+_FAR = 20  # in distances from the median to a quantile
 _STEP = 0.1
-# On a finite piece `[a, b]` at `a + (b - a) share`: tanh-sinh. Its ends may be poles of a density.
+# The tanh-sinh rule on a finite piece `[a, b]`, with nodes at `a + (b - a) share`. The density may have poles at the
+# ends.
 _U = np.arange(-3.4, 3.4 + _STEP / 2, _STEP)
 _SHARES = 1 / (1 + np.exp(-np.pi * np.sinh(_U)))
 _WEIGHTS = _STEP * np.pi * np.cosh(_U) * _SHARES * (1 - _SHARES)
-# Beyond all pieces at a distance in units of their spread: exp-sinh. It reaches 1e23 of them; farther out
-# the square of a survival function of 1e-16, where a family has no digits below that, would be counted.
+# The exp-sinh rule beyond all pieces, with distances in units of their spread. It ends at 1e23 units, because farther
+# out the rounding error of 1e-16 in a survival function would contribute.
 _V = np.arange(-3.6, 4.2 + _STEP / 2, _STEP)
 _DISTANCES = np.exp(np.pi / 2 * np.sinh(_V))
 _DISTANCE_WEIGHTS = _STEP * np.pi / 2 * np.cosh(_V) * _DISTANCES
@@ -29,13 +30,13 @@ def tail_integrals(
 
     The real line is cut at `y` and, for each component of a mixture, at the ends of the support, at the quantiles 0.02,
     0.5 and 0.98, and far outside of these, where a light tail has ended. On each piece `F` is smooth unless it has a
-    corner, and the double-exponential rule converges as fast as numbers have digits, poles of the density at the ends
-    and tails like those of a Cauchy included.
+    corner, and the double-exponential rule converges to machine precision, even with poles of the density at the ends
+    and with tails as heavy as those of a Cauchy.
 
     Args:
       law: the `Law` of a scalar continuous distribution of batch `[*batch]`, as `Law.marginals` returns it.
       y: `[*batch]`, in float64.
-      function: `f` of a probability and a distance, which is 0 where the probability is.
+      function: the function `f` of a probability and a distance; it is 0 if the probability is 0.
 
     Source: Takahasi and Mori, Double exponential formulas for numerical integration, 1974.
     """
@@ -63,7 +64,7 @@ def tail_integrals(
 
 
 def cuts_of(law: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Numbers `[num, *batch]` between which a CDF is smooth, and whether the support has no end below, and above."""
+    """Points `[num, *batch]` between which a CDF is smooth, and whether the support is unbounded below and above."""
     law = law.constant()
     distribution, corner = law.distribution, law.facts.density_corner
     levels = _column(_LEVELS, distribution.batch_shape.rank)

@@ -17,14 +17,14 @@ def tail_sums(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """`sum of f(F(k), count - k) over k < count`, and `sum of f(1 - F(k), k - count) over k > count`.
 
-    All counts are summed where up to 512 on a side have a probability; of more, every second, third, ... with a
-    correction for the ends, to a relative error of about 1e-8 where probabilities vary as smoothly as they do in a sum
-    of many independent events, and not in a tail like a `Zipf`'s.
+    If at most 512 counts on a side have a probability, all are summed. Of more counts, every second, third, ... is
+    summed, with a correction for the ends. The relative error is then about 1e-8 if probabilities vary as smoothly as
+    for a sum of many independent events; it is larger for a tail like that of a `Zipf`.
 
     Args:
       law: the `Law` of a scalar distribution of counts of batch `[*batch]`, as `Law.marginals` returns it.
       count: `[*batch]`, whole numbers in float64.
-      function: `f` of a probability and a distance, which is 0 where the probability is.
+      function: the function `f` of a probability and a distance; it is 0 if the probability is 0.
     """
     return _sums(law, count, function, *_likely_counts(law))
 
@@ -38,7 +38,7 @@ def _sums(law, count, function, low, high):
 def crps_by_sums(law: Any, y: tf.Tensor) -> tf.Tensor:
     """The continuous ranked probability score `[*batch]`: `sum of F^2 below y, and of (1 - F)^2 from y on`."""
     low, high = _likely_counts(law)
-    # Farther out the score grows as the distance, and nothing is left to sum over.
+    # Farther out the score grows linearly with the distance, and nothing is left to sum.
     inside = tf.clip_by_value(y, tf.math.floor(low) - 1, tf.math.floor(high) + 1)
     count = tf.math.floor(inside)
     below, above = law.cdf()(count)
@@ -54,7 +54,7 @@ def _likely_counts(law):
 
 
 def _sum(function, start, end, towards):
-    """`function(start) + function(start + towards) + ...`, as good as 0 beyond `end`, by Euler and Maclaurin."""
+    """`function(start) + function(start + towards) + ...`, negligible beyond `end`, by the Euler-Maclaurin formula."""
     stride = tf.maximum(tf.math.ceil((end - start) * towards / _NUM), 1.0)
     steps = tf.constant(np.arange(_NUM + 1.0).reshape([-1, *[1] * start.shape.rank]), start.dtype)
     values = function(start + towards * stride * steps)

@@ -1,4 +1,4 @@
-"""TFP's classes of distributions: those that are made of others, and the subclasses that `nllfit` derives of them."""
+"""TFP's classes of distributions that consist of others, and the subclasses that `nllfit` derives from them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,8 +22,8 @@ __all__ = [
     "plain_class",
 ]
 
-# If a component is not a `CompositeTensor`, as most users' classes are not, `tfd.Independent(...)` and the like return
-# a private base class. These are those bases.
+# If a component is not a `CompositeTensor`, as most users' classes are not, `tfd.Independent(...)` and similar calls
+# return a private base class. The constants below are these bases.
 INDEPENDENT: type[tfd.Distribution] = tfd.Independent.__mro__[1]
 MIXTURE: type[tfd.Distribution] = tfd.Mixture.__mro__[1]
 MIXTURE_SAME_FAMILY: type[tfd.Distribution] = tfd.MixtureSameFamily.__mro__[1]
@@ -33,8 +33,8 @@ _ORIGINALS: dict[type, Any] = {}
 
 
 def derived(cls: Any, mixins: tuple[type, ...] = (), methods: Mapping[str, Any] | None = None) -> Any:
-    """A subclass under the name of a class of distributions; `plain_class` leads back to the class."""
-    # TensorFlow cannot tell which tensors a subclass of TFP's flow consists of. It need not for the flow's base.
+    """A subclass with the name of a class of distributions; `plain_class` returns the original class."""
+    # TensorFlow cannot find the tensors in a subclass of TFP's flow. For the base of the flow it need not.
     cls = TRANSFORMED if cls is tfd.TransformedDistribution else cls
     kind: Any = type(cls)
     made = kind(cls.__name__, (*mixins, cls), {"__module__": cls.__module__, "__doc__": cls.__doc__, **(methods or {})})
@@ -43,7 +43,7 @@ def derived(cls: Any, mixins: tuple[type, ...] = (), methods: Mapping[str, Any] 
 
 
 def plain_class(cls: Any) -> Any:
-    """The class of TFP or of a user that a class is, or was `derived` of."""
+    """The TFP or user's class from which a class was `derived`, or the class itself."""
     while cls in _ORIGINALS:
         cls = _ORIGINALS[cls]
     return cls
@@ -56,20 +56,20 @@ def defines(cls: type, name: str) -> bool:
 
 
 def is_own(cls: type) -> bool:
-    """Whether a user wrote a class of distributions, so that only the class itself says what it is."""
+    """Whether a class of distributions is a user's, so that nothing but its own methods is known."""
     return not cls.__module__.startswith(("tensorflow_probability.", "tfp.", "nllfit."))
 
 
 def over_event(distribution: tfd.Distribution, rank: int) -> tfd.Distribution:
-    """The distribution of outcomes with that many axes, of independent elements; its name is that of the elements."""
+    """The distribution of outcomes with `rank` axes of independent elements; its name is that of the elements."""
     added, checks = rank - distribution.event_shape.rank, distribution.validate_args
     return tfd.Independent(distribution, added, checks, name=distribution.name) if added else distribution
 
 
 def parts_of(distribution: tfd.Distribution) -> list[tfd.Distribution]:
-    """The distributions that one consists of, except points, which may be zeros of counts or of numbers."""
+    """The distributions in a distribution, except points, which may be zeros of counts or of real numbers."""
     given: Any = distribution.parameters.values()
-    if isinstance(distribution, MIXTURE):  # some do not keep their arguments
+    if isinstance(distribution, MIXTURE):  # some do not store their arguments
         given = [distribution.components]
     found = [part for value in given for part in (value if isinstance(value, (list, tuple)) else [value])]
     return [part for part in found if isinstance(part, tfd.Distribution) and not isinstance(part, tfd.Deterministic)]
@@ -81,7 +81,7 @@ def parameter_properties(cls: type[tfd.Distribution], dtype: Any = None) -> dict
         return dict(cls.parameter_properties() if dtype is None else cls.parameter_properties(dtype=dtype))
     except NotImplementedError:
         raise NotImplementedError(
-            f"{cls.__name__} does not describe its parameters, so that none can be made anew: give it the class method "
+            f"{cls.__name__} does not describe its parameters, so it cannot be rebuilt: give it the class method "
             f"`_parameter_properties(cls, dtype, num_classes=None)`, which returns a `tfp.util.ParameterProperties` "
             f"for each by name."
         ) from None

@@ -20,24 +20,24 @@ _ROW = "row"
 
 
 class Truncated(FamilyOf):
-    """A family whose outcomes are recorded only where they lie between `low` and `high`.
+    """A family whose outcomes are recorded only if they lie between `low` and `high`.
 
-    The log-likelihood is `log p(y) - log(F(high) - F(low))`, exact in both tails. Of counts those above `low` are
-    recorded: zero-truncated ones have `low=0`. Parameters are those of the family: of the numbers before truncation.
+    The log-likelihood is `log p(y) - log(F(high) - F(low))`, exact in both tails. Counts are recorded only if they are
+    above `low`: zero-truncated counts have `low=0`. Parameters are those of the distribution before truncation.
 
-    A window that differs from row to row, as under delayed entry, is given with each outcome: `low="row"` makes an
+    If the window differs between rows, as under delayed entry, it is a part of each outcome: `low="row"` makes an
     outcome `[y, low]`, `high="row"` makes it `[y, high]`, and both make it `[y, low, high]`. In a `Censored` family of
-    a truncated one they come after the pair, `[lower, upper, low, high]`, and its terms are those under the window:
-    `log((F(upper) - F(lower)) / (F(high) - F(low)))`, with `lower` and `upper` no farther than its ends.
+    a truncated one, they follow the pair, `[lower, upper, low, high]`, and the likelihood is conditional on the window:
+    `log((F(upper) - F(lower)) / (F(high) - F(low)))`, with `lower` and `upper` clipped to the window.
 
     Args:
-      family: a family with a CDF, as `Censored` takes it, but for a censored one.
-      low, high: the window's ends, numbers, "row", or None where there is none.
+      family: a family with a CDF, as for `Censored`, but not a censored family.
+      low, high: the ends of the window: a number, "row", or None for no bound.
       event_shape, **kwargs: as in `Censored`.
 
     Raises:
       ValueError: if neither end is given, `low` is not below `high`, or the window has no probability; for a family
-        without a CDF; and as `Family`.
+        without a CDF; and the errors of `Family`.
 
     Example:
       >>> estimate = nllfit.maximum_likelihood(nllfit.Truncated("Poisson", low=0), [1, 1, 2, 1, 3, 1, 2])
@@ -58,7 +58,7 @@ class Truncated(FamilyOf):
         super().__init__(family, event_shape, **kwargs)
         if self.family.columns:
             raise ValueError(
-                f"`family` is {self.family.label}, whose outcomes are no single numbers: truncate the family of the "
+                f"`family` is {self.family.label}, whose outcomes are not single numbers: truncate the family of the "
                 f"numbers, `Censored(Truncated(family, low, high))`."
             )
         checked_cdf(self.family)
@@ -80,7 +80,7 @@ class Truncated(FamilyOf):
 
     @property
     def by_row(self) -> tuple[str, ...]:
-        """The window's ends that come with each outcome."""
+        """The ends of the window that are part of each outcome."""
         return tuple(name for name, value in (("low", self.low), ("high", self.high)) if value == _ROW)
 
     @property
@@ -126,7 +126,7 @@ class Truncated(FamilyOf):
 
     def _check_window(self):
         if self.family.search.statistics:
-            return  # the support moves with the parameters
+            return  # the support depends on the parameters
         example = self.family.unshared()
         with tf.init_scope():
             whole = example.distribution(tf.zeros([example.params_size], tf.float64))

@@ -1,4 +1,4 @@
-"""Distributions of numbers within a window, and their laws."""
+"""Distributions conditional on a window, and their laws."""
 
 import math
 from typing import Any
@@ -18,11 +18,11 @@ from nllfit.families.observed import Observed
 
 __all__ = ["AboveZero", "TruncatedDistribution", "WindowedDistribution"]
 
-_NARROW = 1e-3  # of a tail, below which the difference of two tails loses digits
+_NARROW = 1e-3  # a smaller share of a tail loses digits as a difference of two tails
 
 
 class _Window(DistributionOf):
-    """A scalar `distribution` given that it lies between `low` and `high`, of counts above `low`; None is no end."""
+    """A scalar `distribution` conditional on `[low, high]`, or for counts on `(low, high]`; None means no bound."""
 
     low: Any
     high: Any
@@ -56,7 +56,7 @@ class _Window(DistributionOf):
 
 
 class TruncatedDistribution(_Window):
-    """A scalar `distribution` given that it lies between `low` and `high`, of counts above `low`; None is no end."""
+    """A scalar `distribution` conditional on `[low, high]`, or for counts on `(low, high]`; None means no bound."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class TruncatedDistribution(_Window):
 
 
 class AboveZero(_Window):
-    """The counts of a scalar `distribution` that are above 0."""
+    """A scalar `distribution` of counts, conditional on a count above 0."""
 
     def __init__(self, distribution: tfd.Distribution, validate_args: bool = False, name: str = "Truncated"):
         self.low, self.high = 0.0, None
@@ -106,7 +106,7 @@ class TruncatedLaw(Law):
         return type(self)(self.marginals())
 
     def window(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Both ends of the window, infinite where there is none."""
+        """Both ends of the window, infinite if there is no bound."""
         d = self.distribution
         infinity = tf.constant(math.inf, d.dtype)
         return (
@@ -119,7 +119,7 @@ class TruncatedLaw(Law):
         return self.whole.log_interval()(*self.window())
 
     def contains(self, y: tf.Tensor) -> tf.Tensor:
-        """Whether numbers lie in the window; counts at its lower end do not."""
+        """Whether numbers lie in the window, which excludes counts at its lower end."""
         low, high = self.window()
         return ((y > low) if self.whole.is_discrete else (y >= low)) & (y <= high)
 
@@ -150,7 +150,7 @@ class TruncatedLaw(Law):
         start, end = whole(low), whole(high)
 
         def share(first, last):
-            """By the smaller tail, in which nothing cancels unless an interval is narrow."""
+            """The share from the smaller tail, in which nothing cancels unless the interval is narrow."""
             return tf.where(last[0] <= first[1], last[0] - first[0], first[1] - last[1])
 
         def by_tails(y):
@@ -164,7 +164,7 @@ class TruncatedLaw(Law):
             return tuple(tf.unstack(tf.exp(log_probability(*both) - log_probability(low, high))))
 
         window = share(start, end)
-        # A window that is narrow, or far out, has no digits in a CDF.
+        # If a window is narrow or far in the tail, a CDF is not accurate enough.
         known = tf.reduce_all(window > _NARROW * tf.minimum(end[0], start[1]))
         return lambda y: tf.cond(known, lambda: by_tails(y), lambda: by_logarithms(y))
 
@@ -178,7 +178,7 @@ class TruncatedLaw(Law):
         elements = self.elements()
         moment, ends = moments_by_tails(elements)[order], elements.ends()
         has_ends = tf.math.is_finite(ends[0]) & tf.math.is_finite(ends[1])
-        try:  # of the whole distribution: an integral over an infinite tail may not be finite
+        try:  # for the distribution without the window, an integral over an infinite tail may be infinite
             whole = (self.whole.mean, self.whole.variance)[order]()
             has_ends |= tf.cast(tf.math.is_finite(whole), tf.bool)
         except NotImplementedError:
@@ -190,7 +190,7 @@ class TruncatedLaw(Law):
 
     def center(self) -> tf.Tensor:
         median = self.median()
-        middle = tf.cast(self.whole.central_value(), median.dtype)  # where the median is beyond the dtype's numbers
+        middle = tf.cast(self.whole.central_value(), median.dtype)  # used if the median overflows the dtype
         return tf.where(tf.math.is_nan(median), tf.clip_by_value(middle, *self.window()), median)
 
 
@@ -202,7 +202,7 @@ class AboveZeroLaw(TruncatedLaw):
     def lowest(self) -> float:
         return max(self.whole.lowest, 1.0)
 
-    # Only zeros are left out, which add nothing to a moment.
+    # Only zeros are excluded, which contribute nothing to a moment.
     def mean(self) -> tf.Tensor:
         return super().mean() if self.whole.lowest < 0 else self.whole.mean() / tf.exp(self.log_window())
 
@@ -215,7 +215,7 @@ class AboveZeroLaw(TruncatedLaw):
 
 @has_law(tfd.TruncatedCauchy, tfd.TruncatedNormal)
 class _TfpTruncatedLaw(Law):
-    """TFP's own truncated families, whose intervals are those of the whole distribution within the window."""
+    """The law of TFP's own truncated families, whose interval probabilities are computed as in `TruncatedLaw`."""
 
     def log_interval(self) -> LogInterval:
         d = self.distribution
@@ -224,7 +224,7 @@ class _TfpTruncatedLaw(Law):
 
 
 class WindowedDistribution(Observed):
-    """A number of a scalar `distribution` with the ends of its window: `[y, *ends]`, those named in `by_row`.
+    """A number from a scalar `distribution` with the ends of its window that `by_row` names: `[y, *ends]`.
 
     The other end, `low` or `high`, is the same for all outcomes, or None.
     """

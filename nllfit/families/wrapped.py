@@ -1,4 +1,4 @@
-"""`FamilyOf`: families made of another one, with its parameters."""
+"""`FamilyOf`: families that modify another family and have its parameters."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -19,11 +19,11 @@ __all__ = ["FamilyOf", "as_family", "checked_cdf", "elementwise"]
 
 
 class FamilyOf(ParametricFamily):
-    """Distributions each element of which is made of an element's distribution of another family.
+    """A family that modifies the distribution of each element of another family.
 
     Args:
       family: a family; or a class of `tfp.distributions` or its name.
-      event_shape, kwargs: of its `Family`, if `family` is a class or name.
+      event_shape, kwargs: arguments of its `Family`, if `family` is a class or name.
     """
 
     has_unit = False
@@ -32,7 +32,7 @@ class FamilyOf(ParametricFamily):
         if isinstance(family, ParametricFamily):
             given = ["event_shape"] * (event_shape is not None) + list(kwargs)
             if given:
-                raise ValueError(f"`{given[0]}` is given beside a family: give it to the family itself.")
+                raise ValueError(f"`{given[0]}` is given together with a family: give it to the family itself.")
             self.family = family
         else:
             self.family = Family(family, () if event_shape is None else event_shape, **kwargs)
@@ -60,8 +60,8 @@ class FamilyOf(ParametricFamily):
 
     @property
     def search(self) -> SearchPolicy:
-        # A statistic that maximises the other family's likelihood does not maximise this one: its maximum is at an
-        # exactly seen outcome, or between two.
+        # A statistic that maximises the likelihood of the other family does not maximise this one, whose maximum is at
+        # or between exactly known outcomes.
         whole, part = self.family.search, self.family.search.of_a_part
         part = dataclasses.replace(part, several_maxima=whole.several_maxima)
         if self.component_shape or len(part.kinks) != 1:

@@ -146,25 +146,15 @@ def _newton(surface, found, max_iterations, tolerance):
             return dataclasses.replace(found, w=w, value=value, iterations=iterations, end="stuck")
         slopes = axes.directions.T @ gradient
         step, gain = -axes.directions @ slopes, float(slopes @ slopes) / 2
-        noise, rounding_change = _noise(surface, away, value, gradient, axes)
-        found = found.at(
-            surface,
-            w,
-            value,
-            iterations=iterations,
-            end="cut short",
-            gain=gain,
-            noise=noise,
-            rounding_change=rounding_change,
-            axes=axes,
-        )
+        noise, change = _noise(surface, away, value, gradient, axes)
+        found = found.at(surface, w, value, iterations=iterations, end="cut short", gain=gain, axes=axes)
+        found = dataclasses.replace(found, noise=noise, rounding_change=change)
         yield found
         if leaps == _LEAPS:
             return dataclasses.replace(found, end="infinity")
-        if gain <= noise and noise > _HIDING_NOISE * (1 + abs(value)):
-            return dataclasses.replace(
-                found, end="exact" if rounding_change > _HIDING_NOISE * (1 + abs(value)) else "stuck"
-            )
+        hiding = _HIDING_NOISE * (1 + abs(value))
+        if gain <= noise and noise > hiding:
+            return dataclasses.replace(found, end="exact" if change > hiding else "stuck")
         if gain <= max(noise, tolerance or 0.0):
             w = _lower_aside(surface, found)
             if w is None:

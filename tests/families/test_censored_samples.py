@@ -169,7 +169,7 @@ BAD_FAMILIES = [
     (lambda: Censored("Deterministic"), "Deterministic .* exact in both tails.* Weibull"),
     (lambda: Censored("MultivariateNormalTriL", 2), "has no CDF of single numbers"),
     (lambda: Censored(Censored("Normal")), "censored already"),
-    (lambda: Censored(Family("Normal"), 1), "`event_shape` is given beside a family"),
+    (lambda: Censored(Family("Normal"), 1), "`event_shape` is given together with a family"),
     (lambda: Truncated("Weibull", -3.0, -1.0), "has no probability"),
     (lambda: Truncated("Normal", 2.0, 1.0), "`low` below `high`"),
     (lambda: Truncated("Normal"), "Neither `low` nor `high`"),

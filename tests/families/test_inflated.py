@@ -211,7 +211,7 @@ def test_censored_zero_inflated_counts_are_fitted():
         (lambda: Hurdle(Truncated(Hurdle("Poisson"), high=5)), "which has a share of zeros already"),
         (lambda: ZeroInflated("ZeroInflatedNegativeBinomial"), "which has a share of zeros already"),
         (lambda: Truncated(ZeroInflated("Poisson"), low=0), "its window leaves out 0"),
-        (lambda: ZeroInflated(Family("Poisson"), shared="log_rate"), "`shared` is given beside a family"),
+        (lambda: ZeroInflated(Family("Poisson"), shared="log_rate"), "`shared` is given together with a family"),
     ],
 )
 def test_invalid_inflated_families_are_refused(make, message):

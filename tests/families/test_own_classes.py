@@ -154,7 +154,7 @@ def test_the_discreteness_of_a_users_class_is_found():
     assert not nllfit.Family(Rayleigh).is_discrete
     assert nllfit.Family(Counts).is_discrete
     with pytest.raises(
-        ValueError, match=r"Silent does not tell whether.*_default_event_space_bijector.*DiscreteDistrib"
+        ValueError, match=r"Silent does not say whether.*_default_event_space_bijector.*DiscreteDistrib"
     ):
         nllfit.Family(Silent)
     with pytest.raises(ValueError, match=r"Undescribed does not describe its parameters.*`_parameter_properties\(cls"):

@@ -1,8 +1,9 @@
-"""The laws of TFP's families, one row each with all that `nllfit` knows of it; a module holds related families.
+"""The laws of TFP's families: a row of facts for each family, in modules of related families.
 
 Formulas are functions of a distribution and outcomes. CDFs and tails return a pair, `P(Y <= y)` and `P(Y > y)` or the
-logarithms, for `y` within the support. A CRPS is that of any number: an outcome below or above the support adds its
-distance to the score of the end. If its mean is infinite, the score may be finite: formulas hold as long as it is.
+logarithms, for `y` within the support. A CRPS formula holds for any number: an outcome outside the support adds its
+distance to the score of the nearer end. The score may be finite if the mean is infinite; the formulas hold whenever the
+score is finite.
 
 Source of the CRPS: Jordan, Krueger and Lerch, Evaluating probabilistic forecasts with scoringRules, 2019, appendix A,
 if no other is named.

@@ -22,7 +22,7 @@ from nllfit.families.search_policy import SearchPolicy, largest, smallest
 __all__ = ["BOUNDED"]
 
 _TINY = 1e-300
-_TINY_TAIL = 1e-250  # near the smallest numbers
+_TINY_TAIL = 1e-250  # a smaller tail is near the smallest numbers
 _LAST = 1 - 2.0**-53  # the largest number below 1
 
 
@@ -31,7 +31,7 @@ def _logit(y):
 
 
 def _beta_tails(logit: Callable[[tf.Tensor], tf.Tensor]) -> Callable:
-    """The tails of a Beta or of its logit: by the CDF, and where that is tiny by the integral over the logit."""
+    """The tails of a Beta or of its logit, from the CDF; a tiny tail is an integral over the logit."""
 
     def tails(d, y):
         below, above = law_of(d).cdf()(y)
@@ -64,14 +64,14 @@ def _pert_cdf(d: tfd.PERT, y: tf.Tensor) -> Tails:
 
 
 def _pert_tails(d: tfd.PERT, y: tf.Tensor) -> Tails:
-    """An end that is a parameter would move the integral, so the distribution is standardized."""
+    """The tails of the standardized distribution, because the ends of the integral must not depend on parameters."""
     width = d.high - d.low
     unit = tfd.PERT(tf.zeros_like(width), (d.peak - d.low) / width, tf.ones_like(width), d.temperature)
     return by_quadrature(law_of(unit), (y - d.low) / width)
 
 
 def _pert_log_prob(d: tfd.PERT, y: tf.Tensor) -> tf.Tensor:
-    """TFP's, and `-inf` beyond the bounds, where TFP's is a number without `validate_args`."""
+    """TFP's log-density, but `-inf` outside the bounds, where TFP returns a finite number without `validate_args`."""
     inside = (y >= d.low) & (y <= d.high)
     return tf.where(inside, tfd.PERT._log_prob(d, y), tf.constant(-np.inf, y.dtype))
 
@@ -101,7 +101,7 @@ def _continuous_bernoulli_log_tails(d: tfd.ContinuousBernoulli, y: tf.Tensor) ->
 def _exponential_share(slope, y):
     """`log((exp(slope y) - 1) / (exp(slope) - 1))`."""
     rises = slope >= 0
-    up = tf.where(rises, slope, tf.zeros_like(slope))  # of which the exponential overflows
+    up = tf.where(rises, slope, tf.zeros_like(slope))  # otherwise the exponential overflows
     size = tf.where(rises, slope, -slope)  # `tf.abs` has no derivative at 0
     parts = expm1_ratio(-size * y) / expm1_ratio(-size)
     return tf.math.log(y) + up * y - up + tf.math.log(parts)
@@ -121,7 +121,7 @@ def _triangular_log_tails(d: tfd.Triangular, y: tf.Tensor) -> Tails:
 
 
 def _triangular_crps(d: tfd.Triangular, y: tf.Tensor) -> tf.Tensor:
-    """On either side of the peak the CDF, or what remains, is a share times the square of a distance."""
+    """Below the peak the CDF, and above it the survival function, is proportional to a squared distance."""
     left, right, width, far = d.peak - d.low, d.high - d.peak, d.high - d.low, distance(y - d.peak)
     at_peak = (left**3 + right**3) / (5 * tf.square(width))
     side = tf.where(y < d.peak, left, right)
@@ -148,14 +148,14 @@ BOUNDED: Mapping[type, Facts] = {
         integrated_tails=_beta_tails(_logit),
         crps=lambda d, y: _beta_crps_of(d.concentration1, d.concentration0, y),
     ),
-    # It has no mean, median or mode; the quotient of the two means stands in.
+    # TFP gives it no mean, median or mode; the quotient of the two means replaces them.
     # https://github.com/tensorflow/probability/issues/1861
     tfd.BetaQuotient: Facts(
         center=lambda d: (
             tfd.Beta(d.concentration1_numerator, d.concentration0_numerator).mean()
             / tfd.Beta(d.concentration1_denominator, d.concentration0_denominator).mean()
         ),
-        # Its density is a series (`tfp.math.hypergeometric`).
+        # The density is a series (`tfp.math.hypergeometric`).
         search=SearchPolicy(unfit="TFP's series for its density does not end at some parameters"),
     ),
     tfd.ContinuousBernoulli: Facts(log_tails=_continuous_bernoulli_log_tails),
@@ -179,7 +179,7 @@ BOUNDED: Mapping[type, Facts] = {
         cdf=lambda d, y: beta_tails(d.concentration1, d.concentration0, tf.sigmoid(y), tf.sigmoid(-y)),
         integrated_tails=_beta_tails(lambda y: y),
     ),
-    # The likelihood has a corner in `peak` at every observation. Its maximum may be where `low` meets it, or `high`.
+    # The likelihood has a corner in `peak` at every observation. At its maximum, `peak` may equal `low` or `high`.
     tfd.Triangular: Facts(
         links=PEAK,
         log_tails=_triangular_log_tails,
@@ -187,7 +187,7 @@ BOUNDED: Mapping[type, Facts] = {
         crps=_triangular_crps,
         search=SearchPolicy(places=("loc", "low", "high", "peak"), corner="peak", bounds=("low", "high")),
     ),
-    # The narrowest window that holds the sample is the likeliest.
+    # The likelihood is largest for the narrowest window that contains the sample.
     tfd.Uniform: Facts(
         links=HIGH,
         log_tails=_uniform_log_tails,

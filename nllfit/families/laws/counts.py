@@ -1,7 +1,7 @@
 """Families of counts.
 
-Each CRPS is `E|X - y| - E|X - X'| / 2`. The first part follows from the CDF and the probability of `y`; the second is,
-for a count, an integral over its characteristic function.
+Each CRPS is `E|X - y| - E|X - X'| / 2`. The first part follows from the CDF and the probability of `y`. For a count,
+the second part is an integral over its characteristic function.
 
 Source: Jordan, Krueger and Lerch, Evaluating probabilistic forecasts with scoringRules, 2019, appendix A, where the
 second part is a Bessel or a hypergeometric function.
@@ -23,7 +23,7 @@ from nllfit.families.search_policy import SearchPolicy
 
 __all__ = ["COUNTS"]
 
-_NUM_SQUARES = 32  # of which a Zipf's score has the first as they are
+_NUM_SQUARES = 32  # the score of a Zipf sums that many squares directly
 _STEP = 0.2
 _LOGS = np.arange(-28, 28 + _STEP / 2, _STEP)
 
@@ -34,7 +34,7 @@ def _binomial_cdf(d: tfd.Binomial, k: tf.Tensor) -> Tails:
 
 
 def _beta_binomial_cdf(d: tfd.BetaBinomial, k: tf.Tensor) -> Tails:
-    """A sum over all counts, of which every row has as many; TFP has no CDF."""
+    """A sum over all counts, with the same number of terms in every row; TFP has no CDF."""
     counts = tf.range(tf.reduce_max(d.total_count) + 1, dtype=k.dtype)
     counts = tf.reshape(counts, tf.concat([[-1], tf.ones([tf.rank(k + d.total_count)], tf.int32)], 0))
     probs = tf.where(counts <= d.total_count, tf.exp(d.log_prob(tf.minimum(counts, d.total_count))), 0.0)
@@ -50,7 +50,7 @@ def _negative_binomial_cdf(d: tfd.NegativeBinomial, k: tf.Tensor) -> Tails:
 def _skellam_cdf(d: tfd.Skellam, k: tf.Tensor) -> Tails:
     """The CDF of the Poisson count with the larger rate, averaged over 128 values of the other.
 
-    At a large rate these are counts at equal distances: probabilities are then so smooth that the sum is exact.
+    For a large rate these are equally spaced counts: probabilities are then so smooth that the sum is exact.
     """
     first, second = d.rate1_parameter()[..., None], d.rate2_parameter()[..., None]
     k = k[..., None]
@@ -69,7 +69,7 @@ def _skellam_cdf(d: tfd.Skellam, k: tf.Tensor) -> Tails:
 
 
 def _skellam_log_prob(d: tfd.Skellam, y: tf.Tensor) -> tf.Tensor:
-    """`log sum_j Poisson(y + j; rate1) Poisson(j; rate2)`; below 0, TFP's derivatives are those at `-y`."""
+    """`log sum_j Poisson(y + j; rate1) Poisson(j; rate2)`; for `y < 0`, TFP returns the derivatives at `-y`."""
     first, second, k = (tf.cast(value, tf.float64) for value in (d.rate1_parameter(), d.rate2_parameter(), y))
     log_first, log_second = tf.math.log(first), tf.math.log(second)
     order, log_larger = tf.abs(k), tf.where(k < 0, log_second, log_first)
@@ -79,14 +79,14 @@ def _skellam_log_prob(d: tfd.Skellam, y: tf.Tensor) -> tf.Tensor:
 
 
 def _apart(log_square: Callable[[tf.Tensor], tf.Tensor], spread: tf.Tensor) -> tf.Tensor:
-    """`E|X - X'| / 2` of a count by the square of its characteristic function at angles `t`.
+    """`E|X - X'| / 2` of a count, from the squared modulus of its characteristic function at angles `t`.
 
     It is `1 / (2 pi) integral of (1 - |phi(t)|^2) / (1 - cos t) dt` from 0 to pi; in the logarithm of `tan(t / 2)` the
     integrand falls exponentially on both sides, and the trapezoidal rule is exact to about 1e-12.
 
     Args:
-      log_square: `sin(t / 2)^2` to `log |phi(t)|^2`.
-      spread: about the standard deviation, around whose inverse the integrand is large.
+      log_square: maps `sin(t / 2)^2` to `log |phi(t)|^2`.
+      spread: about the standard deviation; the integrand is large around its inverse.
     """
     logs = tf.constant(_LOGS.reshape([-1, *[1] * spread.shape.rank]), spread.dtype) - tf.math.log1p(spread)
     squared = tf.exp(2 * logs)
@@ -95,7 +95,7 @@ def _apart(log_square: Callable[[tf.Tensor], tf.Tensor], spread: tf.Tensor) -> t
 
 
 def _counted(y, largest):
-    """The outcomes within 0 and `largest`, and the counts that they reach."""
+    """The outcomes clipped to 0 and `largest`, and the largest counts not above them."""
     inside = tf.minimum(tf.nn.relu(y), largest)
     return inside, tf.math.floor(inside)
 
@@ -143,14 +143,14 @@ def _geometric_crps(d: tfd.Geometric, y: tf.Tensor) -> tf.Tensor:
     stop, log_go = tf.sigmoid(logits), tf.math.log_sigmoid(-logits)
     inside, count = _counted(y, np.inf)
     go = tf.exp(log_go)
-    # The sum over the counts below `y` of `1 - 2 S(k)`, and what is left of the step in which `y` is.
+    # The sum of `1 - 2 S(k)` over the counts below `y`, and the part of the last step up to `y`.
     steps = count + 2 * go * tf.math.expm1(count * log_go) / stop
     part = (inside - count) * (1 - 2 * tf.exp((count + 1) * log_go))
     return tf.abs(y - inside) + steps + part + tf.square(go) / (stop * (1 + go))
 
 
 def _zipf_log_prob(d: tfd.Zipf, y: tf.Tensor) -> tf.Tensor:
-    """`-power log y - log zeta(power)`, whose derivative TFP lacks."""
+    """`-power log y - log zeta(power)`; TFP's version has no derivative."""
     y = tf.cast(y, d.power.dtype)
     possible = (y >= 1) & (y == tf.math.floor(y))
     whole = tf.math.log(zeta(d.power, tf.ones_like(d.power)))
@@ -173,7 +173,7 @@ def _zipf_crps(d: tfd.Zipf, y: tf.Tensor) -> tf.Tensor:
     inside, ones = tf.maximum(y, 1.0), tf.ones_like(y)
     count = tf.math.floor(inside)
     whole, rest = zeta(power, ones), zeta(power, count)
-    # The sum over k < count of k^(1 - power), which is continuous where the power is 2 and the zeta function is not.
+    # The sum over k < count of k^(1 - power). It is continuous at a power of 2, where the zeta function has a pole.
     moment = across(lambda p: zeta(p, ones) - zeta(p, count), power - 1, 1.0)
     survivals = moment / whole - 1 + count * rest / whole  # S(1) + ... + S(count - 1)
     slope = 1 - 2 * (rest - count**-power) / whole
@@ -206,7 +206,7 @@ COUNTS: Mapping[type, Facts] = {
         cdf=_binomial_cdf,
         has_exact_cdf=True,
         crps=_binomial_crps,
-        # Totals differ from row to row more often than not.
+        # Totals usually differ between rows.
         by_row_of_head="Totals by row are weights of a Bernoulli, which is the same likelihood up to a constant: train "
         "the head `Bernoulli(validate_args=False)` on the shares `y / total_count` with `sample_weight=total_count`.",
         search=SearchPolicy(
@@ -215,7 +215,7 @@ COUNTS: Mapping[type, Facts] = {
         ),
     ),
     tfd.Geometric: Facts(has_exact_cdf=True, crps=_geometric_crps),
-    # A network sets a real number of successes, which `validate_args` would refuse.
+    # A network outputs a real number of successes, for which `validate_args` would raise an error.
     tfd.NegativeBinomial: Facts(
         arguments={"require_integer_total_count": False},
         finite_mean=True,
@@ -230,8 +230,9 @@ COUNTS: Mapping[type, Facts] = {
         crps=_poisson_crps,
     ),
     tfd.Skellam: Facts(lowest=-math.inf, log_prob=_skellam_log_prob, cdf=_skellam_cdf, has_exact_cdf=True),
-    # TFP makes the logits `[u, -u]` of `inflated_loc_logits`, twice the log-odds it names; it is a mixture that does
-    # not broadcast its parts, so that a share for all rows would be refused. A network sets a real `total_count`.
+    # TFP makes the logits `[u, -u]` of `inflated_loc_logits`, so the log-odds are twice the named number. Its mixture
+    # does not broadcast its parts, so one share for all rows would raise an error. A network outputs a real
+    # `total_count`.
     tfd.ZeroInflatedNegativeBinomial: Facts(
         twins={"inflated_loc_logits": ("inflated_loc_probs", _twice_the_log_odds)},
         arguments={"require_integer_total_count": False},
@@ -239,6 +240,6 @@ COUNTS: Mapping[type, Facts] = {
         has_share=True,
         has_exact_cdf=True,
     ),
-    # Zero, which other counts can be, has no probability.
+    # Zero, a possible value of other counts, has no probability.
     tfd.Zipf: Facts(lowest=1, log_prob=_zipf_log_prob, cdf=_zipf_cdf, has_exact_cdf=True, crps=_zipf_crps),
 }

@@ -1,7 +1,7 @@
-"""The Exponential family, and others whose tails are exponentials of elementary functions.
+"""The Exponential family, and other families whose tails are exponentials of elementary functions.
 
-TFP's logarithms of their tails have NaN or missing derivatives at ordinary outcomes in Gumbel,
-GeneralizedExtremeValue and Weibull. Here either logarithm has all digits and derivatives as far out as numbers reach.
+For Gumbel, GeneralizedExtremeValue and Weibull, TFP's logarithms of the tails have NaN or missing derivatives at
+ordinary outcomes. Here both logarithms are accurate and have derivatives up to the largest numbers.
 """
 
 import math
@@ -32,7 +32,7 @@ def _with_survival(x):
 
 
 def _of_log(log_x):
-    """`-x` and `log(1 - exp(-x))` by the logarithm of `x`, because `x` may underflow."""
+    """`-x` and `log(1 - exp(-x))` from the logarithm of `x`, because `x` may underflow."""
     x = tf.exp(log_x)
     return -x, where_safe(log_x >= -40, log1mexp, x, 1.0, log_x - x / 2)
 
@@ -53,7 +53,7 @@ def _generalized_pareto_log_tails(d: tfd.GeneralizedPareto, y: tf.Tensor) -> Tai
 
 
 def _generalized_extreme_value_log_prob(d: tfd.GeneralizedExtremeValue, y: tf.Tensor) -> tf.Tensor:
-    """By `log(1 + c z) / c`, which has a derivative at a concentration `c` of 0, where TFP's derivative is 0."""
+    """From `log(1 + c z) / c`, which has the right derivative at a concentration `c` of 0, where TFP's is 0."""
     z = _standard(d, y)
     inside = d.concentration * z > -1
     power = _log1p_share(d.concentration, tf.where(inside, z, tf.zeros_like(z)))
@@ -62,7 +62,7 @@ def _generalized_extreme_value_log_prob(d: tfd.GeneralizedExtremeValue, y: tf.Te
 
 
 def _generalized_pareto_log_prob(d: tfd.GeneralizedPareto, y: tf.Tensor) -> tf.Tensor:
-    """As that of a GeneralizedExtremeValue, and `-inf` beyond the support."""
+    """As for a GeneralizedExtremeValue, and `-inf` outside the support."""
     z = _standard(d, y)
     inside = (z >= 0) & (d.concentration * z > -1)
     power = _log1p_share(d.concentration, tf.where(inside, z, tf.zeros_like(z)))
@@ -89,7 +89,7 @@ def _exponential_crps(d: tfd.Exponential, y: tf.Tensor) -> tf.Tensor:
 
 
 def _weibull_crps(d: tfd.Weibull, y: tf.Tensor) -> tf.Tensor:
-    """`integral of S^2 + y - 2 integral of S up to y`, of `S = exp(-(y / scale)^concentration)`."""
+    """`integral of S^2 + y - 2 integral of S up to y`, with `S = exp(-(y / scale)^concentration)`."""
     inside, away = positive_part(y)
     power = 1 / d.concentration + tf.zeros_like(y)
     up_to = tf.math.igamma(power, tf.maximum(tf.exp(d.concentration * tf.math.log(inside / d.scale)), _TINY))
@@ -115,7 +115,7 @@ def _pareto_crps(d: tfd.Pareto, y: tf.Tensor) -> tf.Tensor:
 def _extreme_value_crps_of(shape, z):
     """The CRPS of a standard extreme value; finite for a shape below 2.
 
-    It is a quotient that is 0 / 0 at the shapes 0 and 1, where it is interpolated.
+    The formula is 0 / 0 at the shapes 0 and 1; near them it is interpolated.
     """
 
     def direct(shape):
@@ -140,8 +140,8 @@ EXPONENTIAL: Mapping[type, Facts] = {
         log_tails=_generalized_extreme_value_log_tails,
         crps=lambda d, y: d.scale * _extreme_value_crps_of(d.concentration + tf.zeros_like(y), _standard(d, y)),
     ),
-    # The likelihood rises with `loc` up to the smallest observation, and is zero beyond. TFP's density goes on below
-    # `loc` without `validate_args`. https://github.com/tensorflow/probability/issues/1370
+    # The likelihood rises with `loc` up to the smallest observation, and is zero above. Without `validate_args`, TFP's
+    # density is positive below `loc`. https://github.com/tensorflow/probability/issues/1370
     tfd.GeneralizedPareto: Facts(
         log_prob=_generalized_pareto_log_prob,
         log_tails=_generalized_pareto_log_tails,

@@ -40,11 +40,11 @@ def _gamma_gamma_cdf(d: tfd.GammaGamma, y: tf.Tensor) -> Tails:
 
 
 def _chi_tails(d: tfd.Chi, y: tf.Tensor) -> Tails:
-    return by_quadrature(law_of(tfd.Chi2(d.df)), tf.square(y))  # a Chi's density is infinite where a square underflows
+    return by_quadrature(law_of(tfd.Chi2(d.df)), tf.square(y))  # a Chi's own density is infinite if y^2 underflows
 
 
 def _noncentral_chi2_log_prob(d: tfd.NoncentralChi2, y: tf.Tensor) -> tf.Tensor:
-    """`log sum_j Poisson(j; noncentrality / 2) Chi2(y; df + 2 j)`; TFP's derivative by `df` is wrong."""
+    """`log sum_j Poisson(j; noncentrality / 2) Chi2(y; df + 2 j)`; TFP's derivative with respect to `df` is wrong."""
     df, noncentrality, x = (tf.cast(value, tf.float64) for value in (d.df, d.noncentrality, y))
     order, log_x = df / 2 - 1, tf.math.log(x)
     series = log_bessel_series(order, tf.math.log(noncentrality) + log_x - math.log(4))
@@ -73,7 +73,7 @@ GAMMA: Mapping[type, Facts] = {
         has_exact_cdf=True,
         crps=lambda d, y: _crps_of(d.df / 2, tf.constant(0.5, y.dtype), y),
     ),
-    # Outcomes are logarithms of numbers that have these parameters.
+    # These parameters belong to the numbers whose logarithms are the outcomes.
     tfd.ExpGamma: Facts(cdf=_exp_gamma_cdf, has_exact_cdf=True, search=SearchPolicy(line=np.exp)),
     tfd.ExpInverseGamma: Facts(cdf=_exp_inverse_gamma_cdf, has_exact_cdf=True, search=SearchPolicy(line=np.exp)),
     tfd.Gamma: Facts(
@@ -84,7 +84,7 @@ GAMMA: Mapping[type, Facts] = {
         crps=lambda d, y: _crps_of(d.concentration, _rate(d), y),
     ),
     tfd.GammaGamma: Facts(
-        # The mode: the mean is infinite for some parameters, and TFP has no median.
+        # The center is the mode, because the mean is infinite for some parameters, and TFP has no median.
         center=lambda d: d.mixing_rate * tf.nn.relu(d.concentration - 1) / (d.mixing_concentration + 1),
         log_prob=at_power_zero(tfd.GammaGamma, lambda d, y: [(d.concentration - 1, y)]),
         cdf=_gamma_gamma_cdf,

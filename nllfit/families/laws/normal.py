@@ -27,11 +27,11 @@ def phi(z: tf.Tensor) -> tf.Tensor:
 
 
 def _both(z):
-    return phi(z), phi(-z)  # a third of the time of the logarithms, with as many digits
+    return phi(z), phi(-z)  # takes a third of the time of the logarithms, with equal accuracy
 
 
 def _log_both(z):
-    return tuple(tf.unstack(log_normal_cdf(tf.stack([z, -z]))))  # one trace of the continued fraction for both
+    return tuple(tf.unstack(log_normal_cdf(tf.stack([z, -z]))))  # traces the continued fraction only once
 
 
 def _standard(d, y):
@@ -78,7 +78,7 @@ def _doublesided_maxwell_cdf(d: tfd.DoublesidedMaxwell, y: tf.Tensor) -> Tails:
 def _doublesided_maxwell_log_tails(d: tfd.DoublesidedMaxwell, y: tf.Tensor) -> Tails:
     z = _standard(d, y)
     distance = tf.abs(z)
-    tiny = distance < 1e-8  # at 0, where the density is 0, too
+    tiny = distance < 1e-8  # near 0 the density is also 0
     inside = tf.where(tiny, tf.ones_like(z), distance)
     density = tf.math.log(inside) - tf.square(inside) / 2 - _LOG_ROOT_2_PI
     normal = log_normal_cdf(-inside)
@@ -103,12 +103,12 @@ def _log_normal_crps(d: tfd.LogNormal, y: tf.Tensor) -> tf.Tensor:
 
 
 def _truncated_crps(d: tfd.TruncatedNormal, y: tf.Tensor) -> tf.Tensor:
-    far = 50 * d.scale  # as good as infinite, and with a derivative
+    far = 50 * d.scale  # it acts as infinity, but has a derivative
     low = tf.where(tf.math.is_finite(d.low), d.low, d.loc - far)
     high = tf.where(tf.math.is_finite(d.high), d.high, d.loc + far)
     inside = tf.clip_by_value(y, low, high)
     low, high, z = ((end - d.loc) / d.scale for end in (low, high, inside))
-    # In the upper tail we mirror it into the lower one, where the CDF has its digits.
+    # In the upper tail we mirror the distribution, because the CDF is accurate in the lower tail.
     flip = low > -high
     low, high, z = tf.where(flip, -high, low), tf.where(flip, -low, high), tf.where(flip, -z, z)
     standard = tfd.Normal(tf.zeros([], y.dtype), 1.0)
@@ -135,15 +135,15 @@ NORMAL: Mapping[type, Facts] = {
     ),
     tfd.GeneralizedNormal: Facts(
         has_exact_cdf=True,
-        # Below a power of 1 the density has a peak at `loc`, and so has the likelihood at each observation. Newton's
-        # method would stop between two of them up to a power of 1.3. The largest power, a uniform distribution, may be
-        # a second maximum.
+        # For a power below 1 the density has a peak at `loc`, and the likelihood has one at each observation. Up to a
+        # power of 1.3, Newton's method would stop between two observations. The largest power, a uniform distribution,
+        # may be a second maximum.
         search=SearchPolicy(corner="loc", has_corners=lambda p: p.get("power", 0.0) <= 1.3, several_maxima=True),
     ),
     tfd.HalfNormal: Facts(log_tails=_half_log_tails, crps=lambda d, y: crps_of_half(_standard_crps, y, d.scale)),
     tfd.JohnsonSU: Facts(log_tails=lambda d, y: _log_both(d.skewness + d.tailweight * tf.asinh(_standard(d, y)))),
     tfd.LambertWNormal: Facts(
-        mean=lambda d: d.loc,  # TFP's mean fails if the batch size is unknown, as where tf_keras builds a model
+        mean=lambda d: d.loc,  # TFP's mean fails if the batch size is unknown, as when tf_keras builds a model
         has_exact_cdf=True,
     ),
     # `loc` and `scale` are those of the outcomes' logarithms or logits.
@@ -164,7 +164,7 @@ NORMAL: Mapping[type, Facts] = {
         crps=_crps,
     ),
     tfd.SinhArcsinh: Facts(log_tails=_sinh_arcsinh_log_tails),
-    # The narrowest window that holds the sample is the likeliest. A window may be open on one side.
+    # The likelihood is largest for the narrowest window that contains the sample. A window may be open on one side.
     tfd.TruncatedNormal: Facts(
         links=HIGH,
         endless=("low", "high"),

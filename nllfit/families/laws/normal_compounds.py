@@ -19,14 +19,14 @@ __all__ = ["NORMAL_COMPOUNDS"]
 _ROOT_2 = math.sqrt(2)
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(128) + np.array([[1.0], [0.0]])) / 2
 _NEGLIGIBLE = 40.0  # nats
-_LARGEST = 350.0  # `cosh` of twice as much is near the largest number
+_LARGEST = 350.0  # `cosh` of twice this is near the largest number
 
 
 def _modified_gaussian_log_prob(d: tfd.ExponentiallyModifiedGaussian, y: tf.Tensor) -> tf.Tensor:
     """`log rate + log P(Z > t) + (t^2 - z^2) / 2`: `z = (y - loc) / scale`, `t = rate scale - z`, and `Z` is a Normal.
 
-    TFP's terms of the size of `(rate scale)^2` cancel where the distribution is nearly a Normal: at a rate of 1e9 its
-    log-density is 64 where -1.2 is right. There `P(Z > t)` is Mills' ratio times the Normal's density.
+    TFP's terms of the order of `(rate scale)^2` cancel if the distribution is nearly a Normal: at a rate of 1e9 its
+    log-density is 64 instead of -1.2. There `P(Z > t)` is Mills' ratio times the Normal's density.
     """
     z, width = (y - d.loc) / d.scale, d.rate * d.scale
     t = width - z
@@ -38,7 +38,7 @@ def _modified_gaussian_log_prob(d: tfd.ExponentiallyModifiedGaussian, y: tf.Tens
 
 
 def _modified_gaussian_cdf(d: tfd.ExponentiallyModifiedGaussian, y: tf.Tensor) -> Tails:
-    # TFP's logarithms lose all digits where `rate * scale` is large, and are NaN far to the left.
+    # TFP's logarithms lose all digits if `rate * scale` is large, and are NaN far to the left.
     z, v = (y - d.loc) / d.scale, d.rate * d.scale
     right = z > v
     far = tf.exp(-v * tf.where(right, z, v) + tf.square(v) / 2) * phi(z - v)
@@ -57,7 +57,7 @@ def _horseshoe_cdf(d: tfd.Horseshoe, y: tf.Tensor) -> Tails:
 
 
 def _inverse_gaussian_cdf(d: tfd.InverseGaussian, y: tf.Tensor) -> Tails:
-    # TFP's is NaN where `exp(2 concentration / loc)` overflows, and its survival function has no digits far out.
+    # TFP's CDF is NaN if `exp(2 concentration / loc)` overflows, and its survival function is inaccurate in the tail.
     root = tf.sqrt(d.concentration / y)
     z, other = root * (y / d.loc - 1), root * (y / d.loc + 1)
     half = tf.exp(-tf.square(z) / 2) / 2
@@ -67,7 +67,7 @@ def _inverse_gaussian_cdf(d: tfd.InverseGaussian, y: tf.Tensor) -> Tails:
 
 
 def _normal_inverse_gaussian_log_prob(d: tfd.NormalInverseGaussian, y: tf.Tensor) -> tf.Tensor:
-    """By the Bessel function of order 1; TFP's is of any order, a series of loops that takes 18 s to trace."""
+    """With the Bessel function of order 1. TFP's formula uses one of any order, whose loops take 18 s to trace."""
     z = (y - d.loc) / d.scale
     size = tf.math.log1p(z**2) / 2
     height = d.tailweight * d.scale * tf.exp(size)
@@ -77,7 +77,7 @@ def _normal_inverse_gaussian_log_prob(d: tfd.NormalInverseGaussian, y: tf.Tensor
 
 
 def _normal_inverse_gaussian_cdf(d: tfd.NormalInverseGaussian, y: tf.Tensor) -> Tails:
-    """The integral of the density of `s = asinh((y - loc) / scale)` over the tail on whose side `y` is of the center.
+    """The integral of the density of `s = asinh((y - loc) / scale)` from `y` outwards, away from the center.
 
     With `shape = scale sqrt(tailweight^2 - skewness^2)` and `center = atanh(skewness / tailweight)` that density is
     `tailweight scale / pi K1(x) exp(x) exp(-shape (cosh(s - center) - 1))`, where `x = tailweight scale cosh(s)`.
@@ -97,7 +97,7 @@ def _normal_inverse_gaussian_cdf(d: tfd.NormalInverseGaussian, y: tf.Tensor) -> 
 
 
 NORMAL_COMPOUNDS: Mapping[type, Facts] = {
-    # The likelihood may have a maximum near each of its limits, a Normal and a shifted Exponential.
+    # The likelihood may have a maximum near each limiting family, the Normal and the shifted Exponential.
     tfd.ExponentiallyModifiedGaussian: Facts(
         log_prob=_modified_gaussian_log_prob,
         cdf=_modified_gaussian_cdf,
@@ -109,7 +109,8 @@ NORMAL_COMPOUNDS: Mapping[type, Facts] = {
     tfd.InverseGaussian: Facts(
         cdf=_inverse_gaussian_cdf, has_exact_cdf=True, search=SearchPolicy(sizes=("loc", "concentration"), places=())
     ),
-    # `skewness` lies within `tailweight`, so it has no link in TFP; both are per unit of the sample.
+    # `skewness` lies between `-tailweight` and `tailweight`, so TFP has no link for it; both are per unit of the
+    # sample.
     tfd.NormalInverseGaussian: Facts(
         links={"skewness": lambda p: tfb.Sigmoid(-p["tailweight"], p["tailweight"])},
         log_prob=_normal_inverse_gaussian_log_prob,

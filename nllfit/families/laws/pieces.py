@@ -12,21 +12,21 @@ from nllfit.families.numerics import log1mexp
 __all__ = ["crps_of_half", "crps_of_two_pieces", "distance", "halves", "positive_part", "two_pieces", "with_rest"]
 
 _LOG_2 = math.log(2)
-_TINY = 1e-300  # instead of 0, whose logarithm has no derivative
+_TINY = 1e-300  # replaces 0, whose logarithm has no derivative
 
 
 def distance(y: tf.Tensor) -> tf.Tensor:
-    """`|y|`, at 0 with the derivative from the right, which the terms that are subtracted from it have as well."""
+    """`|y|` with the derivative 1 at 0, like the terms that are subtracted from it."""
     return tf.where(y < 0, -y, y)
 
 
 def positive_part(y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The nearest positive numbers, and their distances from `y`, which have a derivative at 0."""
+    """`y` but at least a tiny positive number, and the distance of `y` below 0."""
     return tf.where(y < _TINY, tf.ones_like(y) * _TINY, y), tf.where(y <= 0, -y, 0.0)
 
 
 def with_rest(tail: tf.Tensor, is_left: tf.Tensor) -> Tails:
-    """Both tails from the logarithm of one, where `is_left` tells which."""
+    """Both log-tails from one of them; `is_left` says which one it is."""
     rest = log1mexp(-tail)
     return tf.where(is_left, tail, rest), tf.where(is_left, rest, tail)
 
@@ -48,20 +48,20 @@ def two_pieces(d: tfd.Distribution, y: tf.Tensor, log_survival: Callable[[tf.Ten
 
 
 def crps_of_two_pieces(d: tfd.Distribution, y: tf.Tensor, standard: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-    """The CRPS of such a distribution from that of the standard one."""
+    """The CRPS of a distribution as in `two_pieces`, from the CRPS `standard` of the symmetric one."""
     return _of_stretched(standard, y - d.loc, d.scale / d.skewness, d.scale * d.skewness)
 
 
 def crps_of_half(standard: Callable[[tf.Tensor], tf.Tensor], y: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-    """The CRPS of the upper half of a symmetric distribution, times `scale`."""
+    """The CRPS of `scale * |X|`, where `X` is symmetric around 0 and has the CRPS `standard`."""
     return _of_stretched(standard, y, tf.zeros_like(scale), scale)
 
 
 def _of_stretched(standard, y, left, right):
-    """The CRPS of halves that are stretched by `left` below 0 and by `right` above, with equal densities at 0.
+    """The CRPS of halves that are stretched by `left` below 0 and by `right` above 0, with equal densities at 0.
 
-    On the side of `y` the CDF is a multiple of the symmetric one, and the CRPS of the symmetric distribution contains
-    its integral from 0 to `y`. With `left = 0` only the upper half remains.
+    On the side of `y`, the CDF is a multiple of the symmetric one. Its integral from 0 to `y` follows from the CRPS of
+    the symmetric distribution. With `left = 0` only the upper half remains.
     """
     at_mode = standard(tf.zeros_like(y))
     scale, far = tf.where(y < 0, left, right), distance(y)

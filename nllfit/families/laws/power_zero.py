@@ -1,7 +1,7 @@
 """TFP's log-densities with the derivatives that they lack.
 
-TFP's derivative by a concentration is wrong where the concentration is 1, as it is at first if a network sets it by
-the link `exp`: `tf.math.xlogy(a - 1, y)` has the derivative 0 there, and `log y` is right.
+TFP's derivative with respect to a concentration is wrong at concentration 1, where a network with the link `exp`
+starts: `tf.math.xlogy(a - 1, y)` has the derivative 0 there instead of `log y`.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ LogProb = Callable[[Any, tf.Tensor], tf.Tensor]
 
 
 def lacking(exponent: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """0, with the derivative `log y` where the exponent is 0."""
+    """Zero, but with the derivative `log y` where the exponent is 0."""
     there = (exponent == 0) & (y > 0)
     return where_safe(there, lambda y: exponent * tf.math.log(y), y, 1.0, tf.zeros_like(y))
 
@@ -26,11 +26,11 @@ def lacking(exponent: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
 def at_power_zero(
     cls: type[tfd.Distribution], powers: Callable[[Any, tf.Tensor], list[tuple[tf.Tensor, tf.Tensor]]]
 ) -> LogProb:
-    """TFP's log-density of a class, with its derivatives where an exponent is 0.
+    """TFP's log-density of a class, with correct derivatives where an exponent is 0.
 
     Args:
-      cls: of the distributions.
-      powers: from a distribution and outcomes to the pairs of an exponent and its base in the density.
+      cls: the class of the distributions.
+      powers: maps a distribution and outcomes to the pairs of an exponent and its base in the density.
     """
 
     def log_prob(distribution, y):

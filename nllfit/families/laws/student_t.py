@@ -43,7 +43,7 @@ def _half_cdf(d: tfd.HalfStudentT, y: tf.Tensor) -> Tails:
     return beta_tails(tf.ones_like(whole) / 2, d.df / 2, squared / whole, d.df / whole)
 
 
-# In these integrals an end that is a parameter would move the integral, so the distribution is standardized.
+# These integrals are over standardized distributions, because their ends must not depend on parameters.
 
 
 def _half_tails(d: tfd.HalfStudentT, y: tf.Tensor) -> Tails:
@@ -59,7 +59,7 @@ def _two_piece_tails(d: tfd.TwoPieceStudentT, y: tf.Tensor) -> Tails:
 def _standard_crps(df, z):
     """`|z| P(|T| < |z|) + 2 (f(z) (df + z^2) - c(df)) / (df - 1)`, whose last term is 0 / 0 at `df = 1`.
 
-    It is `(exp(e) - 1) / (df - 1)` times a number, and `e` is a multiple of `df - 1`. Finite for `df > 1/2`.
+    That term is a factor times `(exp(e) - 1) / (df - 1)`, where `e` is a multiple of `df - 1`. Finite for `df > 1/2`.
     """
     finite = df > 0.5
     df = tf.where(finite, df, 2.0)
@@ -77,7 +77,7 @@ def _standard_crps(df, z):
 
 
 def _crps_of(df, y):
-    """The CRPS of the standard distribution as a function of its outcome."""
+    """The CRPS of the standard distribution, as a function of the outcome."""
     df = df + tf.zeros_like(y)
     return lambda z: _standard_crps(df, z)
 
@@ -103,8 +103,8 @@ STUDENT_T: Mapping[type, Facts] = {
         crps=lambda d, y: crps_of_half(_crps_of(d.df, y), y - d.loc, d.scale),
         search=SearchPolicy(statistics={"loc": smallest}),
     ),
-    # TFP's mean is NaN for `df <= 1`, and it has no median: `loc` is both. If `df` or `scale` is held and small, the
-    # likelihood has a maximum at nearly every observation.
+    # TFP's mean is NaN for `df <= 1`, and TFP has no median; `loc` is used instead. If `df` or `scale` is held and
+    # small, the likelihood has a maximum at nearly every observation.
     tfd.StudentT: Facts(
         center=lambda d: d.loc,
         has_exact_cdf=True,

@@ -1,6 +1,6 @@
-"""Families of vectors, matrices and directions: the distributions of their elements, and the surfaces they lie on.
+"""Families of vectors, matrices and directions: the distributions of their elements, and their surfaces.
 
-A density on a surface has the unit of an area there, so it compares with no density in the whole space.
+A density on a surface is per unit of area, so it cannot be compared with a density in the whole space.
 """
 
 import math
@@ -19,7 +19,7 @@ from nllfit.families.search_policy import SearchPolicy
 __all__ = ["VECTORS"]
 
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(40) + np.array([[1.0], [0.0]])) / 2
-_NATS = 50.0  # below its height at one end, an integrand has no more digits to give
+_NATS = 50.0  # below its height at one end, an integrand contributes no more digits
 _SIMPLEX, _SPHERE = "the simplex", "the sphere"
 
 
@@ -48,7 +48,7 @@ def _is_on_simplex(d: tfd.Dirichlet, y: tf.Tensor) -> tf.Tensor:
 
 
 def _von_mises_cdf(d: tfd.VonMises, y: tf.Tensor) -> Tails:
-    """By quadrature of the density: TFP's CDF has 3 digits in the tail of a concentration of 10."""
+    """Quadrature of the density, because TFP's CDF has only 3 digits in the tail at a concentration of 10."""
     concentration, angle = d.concentration, tf.abs(y - d.loc)
     slope, bend = concentration * tf.sin(angle), concentration * tf.maximum(tf.cos(angle), 0.0)
     reach = 4 * _NATS / (slope + tf.sqrt(tf.square(slope) + 2 * _NATS * bend) + 1e-300)
@@ -67,12 +67,12 @@ def _von_mises_tails(d: tfd.VonMises, y: tf.Tensor) -> Tails:
 
 
 def _von_mises_fisher_log_prob(d: tfd.VonMisesFisher, y: tf.Tensor) -> tf.Tensor:
-    """TFP's, and `-inf` off the sphere."""
+    """TFP's log-density, but `-inf` outside the sphere."""
     on = tf.abs(tf.norm(y, axis=-1) - 1) < 1e-6
     return tf.where(on, tfd.VonMisesFisher._log_prob(d, y), tf.constant(-np.inf, y.dtype))
 
 
-# Dependent columns would be fitted with an ever smaller covariance.
+# With dependent columns, the likelihood has no maximum: the covariance would shrink without end.
 _FREE_COVARIANCE = SearchPolicy(free_covariance=True)
 
 VECTORS: Mapping[type, Facts] = {
@@ -100,14 +100,14 @@ VECTORS: Mapping[type, Facts] = {
     tfd.PowerSpherical: Facts(surface=_SPHERE),
     tfd.RelaxedOneHotCategorical: Facts(surface=_SIMPLEX, center=lambda d: d.probs_parameter()),
     tfd.VectorDeterministic: Facts(marginal=lambda d: tfd.Deterministic(d.loc)),
-    # TFP's bijector names one turn of the circle, its CDF another. An angle of 312 rad is one of 4.1 rad.
+    # TFP's bijector and its CDF use different intervals of length 2 pi. An angle of 312 rad equals one of 4.1 rad.
     tfd.VonMises: Facts(
         ends=lambda d: (d.loc - math.pi, d.loc + math.pi),
         cdf=_von_mises_cdf,
         integrated_tails=_von_mises_tails,
         search=SearchPolicy(circular="loc"),
     ),
-    # TFP's checks compare with the 1.0 of float32.
+    # TFP's checks compare with 1.0 in float32.
     tfd.VonMisesFisher: Facts(checked_in_float32=True, log_prob=_von_mises_fisher_log_prob, surface=_SPHERE),
     tfd.WishartTriL: Facts(surface="symmetric matrices"),
 }
