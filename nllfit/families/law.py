@@ -34,8 +34,7 @@ class Law:
     """The law of a distribution of one of TFP's classes.
 
     Probabilities are for scalar distributions without assertions, as `marginals` returns them. `cdf` and `log_interval`
-    return functions of `y`, so that everything that does not depend on `y` is computed only once, before a loop or a
-    branch.
+    return functions of `y`, so that what does not depend on `y` is computed only once, before a loop or a branch.
     """
 
     def __init__(self, distribution: tfd.Distribution):
@@ -167,10 +166,7 @@ class Law:
         return by_quadrature(self, y)
 
     def log_interval(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-        """The function of `lower` and `upper` `[..., *batch]` to `log P(lower < Y <= upper)`.
-
-        Either may be infinite; if `lower >= upper`, the value is `-inf`. It has derivatives wherever the density has.
-        """
+        """The function `log P(lower < Y <= upper)` of `[..., *batch]`, or infinities; `-inf` if `lower >= upper`."""
         return between_counts(self) if self.is_discrete else between_numbers(self)
 
     def cuts(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

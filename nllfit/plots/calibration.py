@@ -78,10 +78,10 @@ def reliability_diagram(ax: Axes, y: ArrayLike, probabilities: ArrayLike, num_bi
 
 
 def pit_histogram(ax: Axes, pit: ArrayLike, num_bins: int = 10) -> Axes:
-    """Draws the histogram of probability integral transforms (PITs), which is flat if the model is true.
+    """Draws the histogram of probability integral transforms (PITs), which is flat if the model is correct.
 
     A hump shows that the predicted distributions are too wide, a U shape that they are too narrow, and a slope that
-    they are biased. The band contains each bar of a true model in 95% of samples, if the outcomes are independent.
+    they are biased. The band contains each bar of a correct model in 95% of samples, if the outcomes are independent.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
@@ -116,7 +116,7 @@ def coverage_curve(ax: Axes, pit: ArrayLike) -> Axes:
     """Draws the share of outcomes inside the central interval of each probability (its coverage).
 
     The curve of a calibrated model is near the diagonal. If the curve is below the diagonal, intervals are too narrow;
-    above it, too wide. The band contains the curve of a true model at each probability in 95% of samples, if the
+    above it, too wide. The band contains the curve of a correct model at each probability in 95% of samples, if the
     outcomes are independent.
 
     Args:
@@ -150,7 +150,7 @@ def coverage_curve(ax: Axes, pit: ArrayLike) -> Axes:
 def _events(y: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
     """The events and their probabilities, `[n]` each, and whether an event means that the predicted class is right."""
     if y.ndim > 1 and y.shape == probabilities.shape and np.all((y == 0) | (y == 1)) and np.all(y.sum(-1) == 1):
-        y = y.argmax(-1)  # of one-hot rows
+        y = y.argmax(-1)  # the classes of one-hot rows
     if probabilities.ndim > 1 and y.shape == probabilities.shape[:-1]:
         y, probabilities = y.ravel(), probabilities.reshape(y.size, -1)
     if y.ndim != 1 or probabilities.ndim not in (1, 2) or len(y) != len(probabilities) or not len(y):
@@ -182,6 +182,6 @@ def _checked(pit):
 
 
 def _binomial_range(n, probs):
-    """The central 95% interval of a binomial share, of `n` trials, for each probability in `probs`: its ends."""
+    """The ends of the central 95% interval of a binomial share in `n` trials, for each probability in `probs`."""
     counts = tfd.Binomial(float(n), probs=np.clip(probs, 1e-9, 1 - 1e-9))
     return np.asarray(quantile(counts, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])) / n

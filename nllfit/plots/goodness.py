@@ -16,8 +16,8 @@ from nllfit.quantiles import cdf, quantile, survival
 
 __all__ = ["pp", "qq", "rank_band", "survival_curve"]
 
-_LEVEL = 0.95  # of all bands
-_RANKS = 200  # the most ranks at which a band is computed
+_LEVEL = 0.95  # the level of all bands
+_RANKS = 200  # a band is computed at no more ranks than this
 _SAMPLES = 2000  # simulated to find the width of a band
 _BAND = {"color": "0.5", "alpha": 0.25, "linewidth": 0, "label": "95% of samples are inside"}
 _TRUE = {"linestyle": "--", "linewidth": 1, "color": "0.4"}
@@ -27,11 +27,11 @@ _DOTS = {"marker": ".", "linestyle": "none", "color": "tab:blue", "markersize": 
 def qq(ax: Axes, estimate: Estimate) -> Axes:
     """Draws the sample's sorted outcomes against the quantiles of the distribution fitted to it.
 
-    If the family is true, the dots are near the diagonal. Dots that leave it at the ends show tails that are too heavy
-    or too light. The band is simultaneous: it contains *all* dots in 95% of samples from the fitted distribution. For
-    the `i`-th of `n` dots it lies between two quantiles of a Beta(i, n + 1 - i), at one level for all `i`, mapped
+    If the family is correct, the dots are near the diagonal. Dots that leave it at the ends show tails that are too
+    heavy or too light. The band is simultaneous: it contains *all* dots in 95% of samples from the fitted distribution.
+    For the `i`-th of `n` dots it lies between two quantiles of a Beta(i, n + 1 - i), at one level for all `i`, mapped
     through the fitted quantile function. The band does not allow for the fit, which moves the distribution towards the
-    sample, so a true family stays inside in more than 95% of samples.
+    sample, so the dots of a correct family stay inside in more than 95% of samples.
 
     Args:
       ax: a `matplotlib.axes.Axes`.

@@ -14,7 +14,7 @@ __all__ = ["residual_qq", "survival_calibration"]
 def residual_qq(ax: Axes, residuals: ArrayLike) -> Axes:
     """Draws sorted quantile residuals against the quantiles of a standard Normal.
 
-    If the model is true, the residuals are near the diagonal for any family. The band contains *all* dots in 95% of
+    If the model is correct, the residuals are near the diagonal for any family. The band contains *all* dots in 95% of
     samples. Dots that leave it at the ends show that the family's tails are too light or too heavy. An S shape shows
     that the outcomes vary more, or less, than the model predicts.
 
@@ -40,7 +40,7 @@ def residual_qq(ax: Axes, residuals: ArrayLike) -> Axes:
     ranks, low, high = rank_band(len(y))
     expected, low, high = (np.asarray(normal.quantile(q)) for q in ((np.arange(len(y)) + 0.5) / len(y), low, high))
     ax.fill_between(expected[ranks - 1], low, high, color="0.5", alpha=0.25, linewidth=0, label="95% of samples")
-    ax.plot(expected[[0, -1]], expected[[0, -1]], "--", linewidth=1, color="0.4", label="if the model is true")
+    ax.plot(expected[[0, -1]], expected[[0, -1]], "--", linewidth=1, color="0.4", label="if the model is correct")
     ax.plot(expected, y, ".", color="tab:blue", markersize=5, label=f"{len(y)} residuals")
     ax.set(xlabel="quantile of a standard Normal", ylabel="quantile residual")
     ax.legend(fontsize="small")

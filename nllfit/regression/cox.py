@@ -17,8 +17,8 @@ from nllfit.regression.partial_likelihood import PartialLikelihood
 __all__ = ["CoxRegression", "cox_regression"]
 
 _ITERATIONS = 50
-_GAIN = 1e-10  # gain of a step relative to the log-likelihood, below which the search ends
-_FLAT = 1e-10  # least curvature at a maximum, for an information scaled to a unit diagonal
+_GAIN = 1e-10  # the search ends if a step gains less, relative to the log-likelihood
+_FLAT = 1e-10  # the least curvature at a maximum, for an information scaled to a unit diagonal
 
 
 def cox_regression(

@@ -23,7 +23,7 @@ def cox_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
 
     Example:
       >>> y = np.array([[6.0, 1.0], [7.0, 0.0], [10.0, 1.0]])
-      >>> round(float(nllfit.cox_loss(y, np.zeros([3, 1]))), 4)  # log(3) / 3: in the last row nobody else is at risk
+      >>> round(float(nllfit.cox_loss(y, np.zeros([3, 1]))), 4)  # log(3) / 3: in the last row, no other row is at risk
       0.3662
 
     Source: Katzman et al., DeepSurv: personalized treatment recommender system using a Cox proportional hazards deep

@@ -1,4 +1,4 @@
-"""Design matrices: the named columns, and the offset, that the right side of a formula makes of a table."""
+"""Design matrices: the named columns and the offset that the right side of a formula defines for a table."""
 
 import difflib
 import re

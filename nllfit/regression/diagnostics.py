@@ -23,11 +23,10 @@ class Diagnostics(LinearPredictors):
     def residuals(self, kind: str = "quantile", seed: int = 0) -> Any:
         """The residuals of the fitted rows.
 
-        quantile: `Phi^-1(F(y))`, which is standard Normal for every family if the model is true. If `F` jumps at an
+        quantile: `Phi^-1(F(y))`, which is standard Normal for every family if the model is correct. If `F` jumps at an
         outcome (counts), or the outcome is only known to lie in an interval (censored times), `F(y)` is replaced by a
-        uniform random number between the values of `F` at both ends.
-        response: `y - mean`.
-        pearson: `(y - mean) / standard deviation`.
+        uniform random number between the values of `F` at both ends. response: `y - mean`. pearson: `(y - mean) /
+        standard deviation`.
 
         Args:
           kind: "quantile", "response" or "pearson". Classes have only quantile residuals, and only if they are ordered.

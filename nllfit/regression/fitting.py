@@ -43,10 +43,11 @@ def regression(
 
         u_i = x_i' b + offset_i
 
-    for the columns `x_i` that `formulaic` makes of the formula, in R's notation: `y ~ x`, `y ~ a * b`, `y ~ C(group)`,
-    `y ~ C(group, contr.sum)`, `y ~ spline(age, 4)` (a B-spline with 4 columns), `y ~ log(x) + offset(log(exposure))`.
-    Any other parameter is one number for all rows, unless it has its own formula as a keyword argument: `scale="~ z"`.
-    Positive parameters have the link `exp`, so their coefficients are on the scale of the logarithm.
+    for the columns `x_i` that `formulaic` makes from the formula, in R's notation: `y ~ x`, `y ~ a * b`, `y ~
+    C(group)`, `y ~ C(group, contr.sum)`, `y ~ spline(age, 4)` (a B-spline with 4 columns), `y ~ log(x) +
+    offset(log(exposure))`. Any other parameter is one number for all rows, unless it has its own formula as a keyword
+    argument: `scale="~ z"`. Positive parameters have the link `exp`, so their coefficients are on the scale of the
+    logarithm.
 
     The fitted Keras model, `result.model`, has a dense layer for each parameter, followed by a head, in float64.
     Newton's method over the linear predictors fits it. If that does not end in a maximum, `fit_lbfgs` continues.
@@ -64,8 +65,8 @@ def regression(
       cluster: labels of dependent rows: the name of a column, or `[n]`. The covariance is then the sandwich with the
         scores summed over each of the `G` clusters, times `G / (G - 1) * (n - 1) / (n - q)` for `q` coefficients, as in
         statsmodels.
-      covariance: "information" for the inverse of the observed information, or "sandwich" (HC0), which is also valid in
-        large samples if the outcomes have another distribution than the family.
+      covariance: "information" for the inverse of the observed information, or "sandwich" (HC0), which in large samples
+        is also valid if the outcomes do not follow the family.
       parameterization: "mean" for the parameters of `ByMean`, if the family has them; None for TFP's parameters.
       link: `{parameter: link}`, as for `Family`. The link maps `u` to the parameter, so it is the inverse of a GLM's
         link function: for log give "exp", for logit "sigmoid", for probit "normal_cdf", for cloglog "gumbel_min_cdf",
@@ -102,7 +103,7 @@ def regression(
     y, labels = coded(outcome, made)
     counts = None if weights is None else as_weights(weights, data)
     added = None if offset is None else as_numbers("offset", offset, data)
-    if isinstance(offset, str):  # a part of the formula is available for predictions, too
+    if isinstance(offset, str):  # as a part of the formula, it is also available for predictions
         right, added = f"{right} + offset(`{offset}`)", None
     clusters = None if cluster is None else np.unique(as_column("cluster", cluster, data), return_inverse=True)[1]
     predictors = _predictors(made, dict(formulas), right, data, added, labels)

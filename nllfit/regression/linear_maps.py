@@ -1,4 +1,4 @@
-"""The linear maps `u = x b + offset` from coefficients to each row's linear predictors, and derivatives back."""
+"""The linear maps `u = x b + offset` from coefficients to the linear predictors of each row, and the chain rule."""
 
 from collections.abc import Sequence
 
@@ -25,18 +25,18 @@ def numbers_of(predictors: Sequence[Predictor], designs: Designs, coefficients: 
 
 
 def by_coefficients(predictors: Sequence[Predictor], designs: Designs, slopes: np.ndarray) -> np.ndarray:
-    """The derivatives by the coefficients, `[n, q]`, from those by the linear predictors, `[n, params_size]`."""
+    """Maps derivatives with respect to the linear predictors, `[n, params_size]`, to the coefficients, `[n, q]`."""
     return np.concatenate([slopes[:, [place]] * matrix for place, matrix in _blocks(predictors, designs)], 1)
 
 
 def summed(predictors: Sequence[Predictor], designs: Designs, bends: np.ndarray) -> np.ndarray:
-    """The Hessian by the coefficients, `[q, q]`, from each row's Hessian by its linear predictors, `[n, P, P]`."""
+    """Sums Hessians with respect to the linear predictors, `[n, P, P]`, to that for the coefficients, `[q, q]`."""
     blocks = _blocks(predictors, designs)
     return np.block([[x.T @ (bends[:, a, b, None] * z) for b, z in blocks] for a, x in blocks])
 
 
 def of_each_row(predictors: Sequence[Predictor], designs: Designs, bends: np.ndarray) -> np.ndarray:
-    """The Hessian of each row by the coefficients, `[n, q, q]`, from those by the linear predictors, `[n, P, P]`."""
+    """Maps Hessians of rows with respect to the linear predictors, `[n, P, P]`, to the coefficients, `[n, q, q]`."""
     blocks = _blocks(predictors, designs)
     rows = [[bends[:, a, b, None, None] * x[:, :, None] * z[:, None] for b, z in blocks] for a, x in blocks]
     return np.concatenate([np.concatenate(row, 2) for row in rows], 1)

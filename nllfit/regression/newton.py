@@ -1,7 +1,7 @@
 """The maximum of a regression's likelihood, by Newton's method on the coefficients of its linear predictors.
 
-Each row's likelihood depends only on a few linear predictors, so the Hessian is a sum over rows of small ones. An
-iteration costs one pass over the rows. `fit_lbfgs` solves the same problem for any Keras model, and takes over if this
+The likelihood of a row depends only on a few linear predictors, so the Hessian is a sum of small Hessians over rows. An
+iteration costs one pass over the rows. `fit_lbfgs` finds the same maximum for any Keras model, and continues if this
 search does not end in a maximum.
 """
 
@@ -22,9 +22,9 @@ from nllfit.regression.row_losses import RowLosses
 __all__ = ["Objective", "maximum"]
 
 _ITERATIONS = 100
-_GAIN = 1e-9  # gain of a step relative to the loss, below which the search ends
+_GAIN = 1e-9  # the search ends if a step gains less, relative to the loss
 _GAIN_PER_ROW_TO_DOUBLE = 1e-2  # nats; if a step gains more, a step twice as long is tried
-_FLAT = 1e-12  # least curvature at a maximum, relative to the largest, with the information scaled to a unit diagonal
+_FLAT = 1e-12  # the least curvature at a maximum, relative to the largest, for an information scaled to a unit diagonal
 _LEAST_DROP = 1e-4  # nats that the log-likelihood must fall one standard error from a maximum; 1/2 is usual
 
 
@@ -57,21 +57,21 @@ class Objective:
         return self._rows.losses(np.full([len(self.y), self.family.params_size], number))
 
     def slopes(self, coefficients: np.ndarray) -> np.ndarray:
-        """The gradient of each row's loss by its linear predictors, `[n, params_size]`."""
+        """The gradient of each row's loss with respect to its linear predictors, `[n, params_size]`."""
         return self.derivatives(coefficients)[0]
 
     def derivatives(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Each row's gradient `[n, params_size]` and Hessian `[n, params_size, params_size]` by its predictors."""
+        """The gradient `[n, P]` and Hessian `[n, P, P]` of each row with respect to its `P` linear predictors."""
         return self._rows.derivatives(numbers_of(self.predictors, self.designs, coefficients))
 
     def local(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The gradient `[q]` and the Hessian `[q, q]` by the coefficients."""
+        """The gradient `[q]` and the Hessian `[q, q]` with respect to the coefficients."""
         slopes, bends = self.derivatives(coefficients)
         gradient = self.weights @ by_coefficients(self.predictors, self.designs, slopes)
         return gradient, summed(self.predictors, self.designs, self.weights[:, None, None] * bends)
 
     def scores(self, coefficients: np.ndarray) -> np.ndarray:
-        """The gradient of each row's loss by the coefficients, `[n, q]`."""
+        """The gradient of each row's loss with respect to the coefficients, `[n, q]`."""
         return by_coefficients(self.predictors, self.designs, self.slopes(coefficients))
 
     @functools.cached_property

@@ -42,7 +42,7 @@ class PartialLikelihood:
 
     @functools.cached_property
     def _places(self):
-        """For each row the index of the first event time after `start`, and of the first after `stop`."""
+        """The index of the first event time after `start`, and of the first after `stop`, for each row."""
         return np.searchsorted(self.times, self.start, "right"), np.searchsorted(self.times, self.stop, "right")
 
     @functools.cached_property
