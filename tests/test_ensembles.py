@@ -135,7 +135,7 @@ def test_members_train_in_as_many_threads_as_the_docstring_says(cores, n, expect
     Ensemble.fit(lambda: member(KITS[0], "Normal"), n, x, y)
     assert asked == [expected]
     said = " ".join(Ensemble.fit.__doc__.split())
-    assert "at most four more than there are cores, and 32 at most" in said
+    assert "as many threads as there are cores and four more, but at most 32" in said
 
 
 @pytest.mark.filterwarnings(

@@ -16,7 +16,7 @@ from tests.refusals import (
     refuses,
 )
 
-NO_DISTRIBUTION = TypeError("`distribution` is a (str|ndarray), but .* give what `nllfit.predict_distribution")
+NO_DISTRIBUTION = TypeError("`distribution` is a (str|ndarray), but .* give the result of `nllfit.predict_distribution")
 SAMPLE = [1.0, 2.0, 4.0, 3.0]
 NORMAL = tfd.Independent(tfd.Normal(tf.zeros([ROWS, 1]), 1.0), 1)
 

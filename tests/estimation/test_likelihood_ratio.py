@@ -130,7 +130,7 @@ def test_truncated_families_need_the_same_window():
     whole = maximum_likelihood("Exponential", LATE)
     a, b = (as_of(Truncated("Weibull", low=2.0, **held), whole) for held in ({"concentration": 1.0}, {}))
     assert not likelihood_ratio_test(a, b).at_bound
-    with pytest.raises(ValueError, match=r"give first the fit .*`Family\('Weibull', concentration=...\)` holds one"):
+    with pytest.raises(ValueError, match=r"give as `a` the fit .*`Family\('Weibull', concentration=...\)`"):
         likelihood_ratio_test(whole, b)
     wider = as_of(Truncated("Weibull", low=1.0, concentration=1.0), whole)
     with pytest.raises(ValueError, match=r"`a` has .*1\.0.* and `b` .*2\.0.* Fit both with the same window"):
