@@ -1,11 +1,13 @@
 """Every example in the README, the guide and the docstrings runs and prints the documented result."""
 
+import ast
 import doctest
 import importlib
 import json
 import pathlib
 import pkgutil
 import re
+import types
 
 import numpy as np
 import pytest
@@ -135,6 +137,33 @@ EXAMPLES = re.findall(
     r"^#+ ([^\n]*)\n(?:(?!^#+ ).)*?^```python\n(.*?)^```", "\n".join(GUIDE.values()), re.DOTALL | re.MULTILINE
 )
 PRINTED = {"How good is it?": "calibration error", "Likelihood and maximum likelihood": "Gamma"}
+
+
+def names_of_nllfit(program):
+    """The pairs of a module and its name that a program uses: `nllfit.fit`, `heads.Normal` and imported names."""
+    nodes = list(ast.walk(ast.parse(program)))
+    imported = [n for n in nodes if isinstance(n, ast.ImportFrom) and n.module.startswith("nllfit")]
+    pairs = {(node.module, alias.name) for node in imported for alias in node.names}
+    modules = {"nllfit": nllfit} | {
+        name: getattr(importlib.import_module(module), name, None) for module, name in pairs
+    }
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            module = modules.get(node.value.id)
+            pairs |= {(module.__name__, node.attr)} if isinstance(module, types.ModuleType) else set()
+    return pairs
+
+
+def test_the_programs_of_the_guide_and_of_the_lessons_use_names_that_exist():
+    pages = [*ROOT.glob("docs/*.md"), ROOT / "README.md"]
+    programs = [
+        text for page in pages for text in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.M)
+    ]
+    programs += [path.read_text() for path in ROOT.glob("docs/learn/*.py")]
+    used = set().union(*map(names_of_nllfit, programs))
+    assert len(used) > 40
+    for module, name in used:
+        assert hasattr(importlib.import_module(module), name), f"{module}.{name}"
 
 
 @pytest.mark.thorough
