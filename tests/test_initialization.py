@@ -106,6 +106,7 @@ def test_initialize_matches_the_frequencies_of_labels_and_counts(kit):
         assert abs(loss - expected) < 0.002  # nats; logits stay finite
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_the_components_of_a_mixture_start_at_different_places(kit, estimates):
     rng = np.random.default_rng(0)

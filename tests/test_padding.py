@@ -69,7 +69,7 @@ WAYS = {
 
 
 # Keras's own training steps use a loss in the same way eagerly, in a graph and with XLA.
-@pytest.mark.parametrize(("kit", "way"), in_turn(WAYS, left_out=("eager", "xla", "nllfit, xla")))
+@pytest.mark.parametrize(("kit", "way"), in_turn(WAYS, left_out=("eager", "xla", "nllfit, a dataset", "nllfit, xla")))
 def test_invalid_outcomes_in_the_padding_do_not_change_training(kit, way):
     trainer, compiled, arguments = WAYS[way]
     model, runs = make(kit, **compiled), []
@@ -231,6 +231,7 @@ def test_temperature_scaling_ignores_padding():
     assert 1 < expected < 19
 
 
+@pytest.mark.thorough
 @mainly(keras)  # with both versions, `fit` replaces the padding by a finite number
 def test_keras_metrics_do_not_see_nan_in_the_padding(kit):
     model, words, y = sequences(kit, 0.0)

@@ -272,6 +272,7 @@ def rng_rows():
     return rng.normal(size=[60, 3]).astype("float32"), rng.normal(size=[60, 1]).astype("float32")
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_tensorflow_does_not_warn_of_retracing_where_several_masked_models_predict(kit, caplog):
     x = np.ones([4, 3, 1], "float32")

@@ -197,6 +197,7 @@ def test_a_laplace_posterior_can_be_evaluated_and_calibrated(kit):
     assert predict_distribution(conformalized, x).event_shape == [1]
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_a_laplace_posterior_is_saved_within_a_calibrated_model(kit, tmp_path):
     x, y, _ = line()

@@ -215,6 +215,7 @@ def test_the_incomplete_beta_function_has_derivatives_at_whole_numbers(a, b, x):
     np.testing.assert_allclose(tape.gradient(value, powers), np.array(differences) / (2 * h), rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_terms_far_in_the_tails_have_finite_derivatives():
     _, slopes = terms_and_slopes(Censored("Moyal"), {"loc": -5.0, "scale": 1e-3}, [[-INF, 0.1]])
     assert [*slopes.values()] == [0, 0]

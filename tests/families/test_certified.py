@@ -79,7 +79,7 @@ TOLERANCE |= {"InverseGaussian": 5e-5, "InverseGaussian held": 1e-5}
 
 # Each family needs a trace that takes seconds. The Normal has the same sample in `test_censored_samples.py`, and
 # `test_censored.py` tests the likelihoods of the other families.
-QUICK = ("Exponential", "Gumbel", "Weibull")
+QUICK = ("Exponential", "Weibull")
 
 
 @pytest.mark.parametrize(

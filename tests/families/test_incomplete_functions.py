@@ -166,7 +166,10 @@ FAMILIES = {  # TFP's arguments, SciPy's tails, the mean and the standard deviat
 }
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+LONG = "Beta", "Binomial", "PERT"  # they trace the functions that NegativeBinomial and StudentT need, too
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.thorough if n in LONG else ()) for n in FAMILIES])
 def test_families_are_accurate_at_large_parameters(name):
     arguments, tails, middle, deviation = FAMILIES[name]
     distribution = getattr(tfd, name)(*constants(*arguments))

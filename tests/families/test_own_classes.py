@@ -197,6 +197,7 @@ def test_counts_of_a_users_class_can_be_censored():
     )
 
 
+@pytest.mark.thorough
 def test_a_users_class_without_a_sampler_can_be_fitted():
     y = stats.rayleigh(scale=2.0).rvs(40, random_state=0)
     estimate = nllfit.maximum_likelihood(nllfit.Censored(WithTails), nllfit.right_censored(np.minimum(y, 3), y < 3))

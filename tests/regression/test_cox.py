@@ -150,6 +150,7 @@ def test_other_accelerated_failure_time_models_match_lifelines(heart):
     np.testing.assert_allclose(lognormal.llf, -311.385825568881, rtol=1e-9)
 
 
+@pytest.mark.thorough
 def test_log_logistic_times_match_scipys_optimum(heart):
     """The reference is SciPy, because lifelines stops 3e-6 nats below the maximum."""
     x = np.column_stack([np.ones(69), heart.age, heart.z])

@@ -165,6 +165,7 @@ def test_separable_classes_have_no_errors():
     assert np.isnan(fit.bse).all()
 
 
+@pytest.mark.thorough
 def test_outcomes_in_large_units_are_fitted():
     """Newton's method converges from coefficients of 0 for outcomes of about a million, in any unit."""
     x = np.linspace(0.0, 1.0, 20)

@@ -65,6 +65,7 @@ def test_auto_does_not_try_xla_on_a_few_steps_of_large_convolutions(monkeypatch,
     assert [program.compiling for program in traced] == [None]
 
 
+@pytest.mark.thorough  # `test_graph_or_xla.py` tests the rule
 def test_auto_after_xla_times_the_graph_before_it_compares(monkeypatch, traced):
     monkeypatch.setattr(graph_or_xla, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
     model = dense(tf_keras)

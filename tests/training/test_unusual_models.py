@@ -29,6 +29,7 @@ def both(make, *data, compile="auto", **arguments):
     return expected
 
 
+@pytest.mark.thorough  # `test_auto_never_compiles_strings_with_xla` trains on strings, too
 @mainly(tf_keras, "k")
 def test_string_inputs_always_train_in_graph_mode(k):
     words = k.layers.TextVectorization(output_sequence_length=3)
