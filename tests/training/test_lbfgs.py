@@ -454,10 +454,10 @@ def test_a_float64_layer_in_a_float32_model_is_solved(kit):
     assert history.history["loss"][-1] == pytest.approx(-expected.llf / 60, rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("kit", "case"),
-    in_turn([("KeyboardInterrupt", "float32"), ("MemoryError", "float64")], left_out=[("MemoryError", "float64")]),
-)
+ENDS = [("KeyboardInterrupt", "float32"), ("MemoryError", "float64")]
+
+
+@pytest.mark.parametrize(("kit", "case"), in_turn(ENDS, left_out=ENDS[1:]))
 def test_an_interrupted_search_keeps_the_best_weights(kit, case, monkeypatch):
     end, dtype = getattr(builtins, case[0]), case[1]
     set_precision(dtype)
