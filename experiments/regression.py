@@ -4,8 +4,8 @@
 
 Three models are fitted to a line with Normal noise, y = f(x) + e with e ~ N(0, sigma^2). They differ only in the scale
 of the head: fixed (least squares), shared (one learned number, the maximum-likelihood sigma), or predicted by the
-network (a different one for each x). Then the same with noise that grows with x. Finally, the linear model with a
-shared scale is fitted to scikit-learn's diabetes data.
+network (a different scale for each x). Then the same models are fitted to data with noise that grows with x. Finally,
+the linear model with a shared scale is fitted to scikit-learn's diabetes data.
 
 Expected: the first two models find the least-squares line, and the shared scale is the root mean squared residual
 (divided by n, not n - 2). If the noise grows, only the third model learns it, and its negative log-likelihood is the

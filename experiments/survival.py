@@ -65,7 +65,7 @@ def plot(time, observed, estimates, naive, by_age, path):
         ax.set(xlabel="days after the transplant", ylim=(0, 1))
     for estimate in estimates:
         left.plot(days, nllfit.survival(estimate.distribution, days), label=estimate.family.family.name)
-    left.plot(days, nllfit.survival(naive.distribution, days), "0.6", linestyle=":", label="deaths alone")
+    left.plot(days, nllfit.survival(naive.distribution, days), "0.6", linestyle=":", label="only deaths")
     left.set(ylabel="survival probability", title="families, the best three and a biased one")
     for age, distribution in by_age.items():
         right.plot(days, nllfit.survival(distribution, days[:, None])[:, 0], label=f"at {age} years")
@@ -118,7 +118,7 @@ def main(argv=None):
         print(
             f"\nmedian, days: {metrics['median']:.0f}; Kaplan-Meier's {metrics['kaplan_meier_median']:.0f}; of a fit to"
         )
-        print(f"the deaths alone {metrics['median_of_deaths_alone']:.0f}; by age {metrics['median_by_age']}")
+        print(f"only the deaths {metrics['median_of_deaths_alone']:.0f}; by age {metrics['median_by_age']}")
         print(f"age gains {gain:.2f} nats with {added} parameters, p = {metrics['p_value_of_age']:.3f}")
         print(f"NLL of rows held out: {held_out}")
         plot(time, observed, ranked.estimates[:CURVES], naive, ages, folder / "survival.png")

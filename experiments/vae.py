@@ -1,11 +1,11 @@
-"""What does a latent variable buy? A variational autoencoder of black and white digits.
+"""What does a latent variable gain? A variational autoencoder of black and white digits.
 
     python -m experiments.vae                 # scikit-learn's digits, 8 x 8
     python -m experiments.vae --data FOLDER   # the four IDX files of MNIST or Fashion-MNIST, gzipped or not
 
-Expected on the digits, with a latent variable of two numbers: an evidence lower bound of about -20.4 nats a test image
-and a log-likelihood of -20.0, where independent pixels have -25.2; with `--latent 8`, -18.4 and -17.5. The run folder
-holds the model, the plane of the latent variable, reconstructions and samples.
+Expected on the digits, with a latent variable of two numbers: an evidence lower bound of about -20.4 nats per test
+image and a log-likelihood of -20.0; independent pixels have -25.2; with `--latent 8`, -18.4 and -17.5. The run folder
+contains the model, and figures of the latent plane, reconstructions and samples.
 """
 
 import math
@@ -20,11 +20,11 @@ import nllfit
 from experiments import common, data
 from nllfit import plots
 
-DRAWS = 20  # of the latent variable at once
+DRAWS = 20  # draws of the latent variable at once
 
 
 def load(arguments):
-    """Images `[n, height, width]` of zeros and ones, for training and for the test, and the labels of the latter."""
+    """Training and test images `[n, height, width]` of zeros and ones, and the labels of the test images."""
     if arguments.data is None:
         bunch = datasets.load_digits()
         (x, _), (x_test, y_test), _ = data.split(bunch.images / 16, bunch.target, bunch.target_names, arguments.seed)
@@ -35,7 +35,7 @@ def load(arguments):
 
 
 def build(tools, shape, arguments):
-    """The encoder, to a sampled head; the decoder, to a head of pixels; and the two in a row."""
+    """The encoder with a sampled head, the decoder with a head of pixels, and the model of both."""
     layers, heads, size = tools.keras.layers, tools.heads, arguments.latent
     prior = tfd.MultivariateNormalDiag(tf.zeros(size))
     divergence = nllfit.KLDivergence(prior, weight=arguments.weight)
@@ -80,19 +80,19 @@ def log_likelihoods(tools, encoder, decoder, x, num_samples):
 
 
 def mosaic(rows):
-    """Images in rows `[rows, columns, height, width]` as one image, with lines between them."""
+    """One image of a grid of images `[rows, columns, height, width]`, with lines between them."""
     padded = np.pad(rows, [(0, 0), (0, 0), (0, 1), (0, 1)], constant_values=0.5)
     return np.concatenate([np.concatenate(row, 1) for row in padded], 0)
 
 
 def plot_plane(tools, history, encoder, decoder, x, y, path):
-    """Training, the means of the test images' codes, and what the decoder makes of a grid of the first two numbers."""
+    """Draws the training curves, the mean codes of the test images, and a decoded grid of two latent numbers."""
     figure = Figure(figsize=(16, 5), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     plots.training_curves(left, history).set_title("negative evidence lower bound")
     codes = tools.distribution(encoder(x)).mean().numpy()
     points = middle.scatter(codes[:, 0], codes[:, min(1, codes.shape[1] - 1)], 8, y, cmap="tab10", vmin=-0.5, vmax=9.5)
-    figure.colorbar(points, ax=middle, ticks=range(10), label="class, which the model never saw")
+    figure.colorbar(points, ax=middle, ticks=range(10), label="class (unknown to the model)")
     middle.set(title="mean codes of test images", xlabel="z[0]", ylabel="z[1]")
     steps = tfd.Normal(0.0, 1.0).quantile(np.linspace(0.03, 0.97, 15, dtype="float32")).numpy()
     z = np.zeros([15, 15, codes.shape[1]], "float32")
@@ -104,7 +104,7 @@ def plot_plane(tools, history, encoder, decoder, x, y, path):
 
 
 def plot_images(tools, vae, decoder, x, seed, path, count=16):
-    """Test images, the means of their reconstructions from one draw, and of samples from the prior."""
+    """Draws test images, the means of their reconstructions from one draw, and the means of decoded prior samples."""
     z = np.random.default_rng(seed).normal(size=[count, decoder.input_shape[1]]).astype("float32")
     samples = tools.distribution(decoder(z)).mean().numpy()
     figure = Figure(figsize=(12, 2.6), layout="constrained")
@@ -118,12 +118,12 @@ def main(argv=None):
     """Runs the experiment; returns its metrics."""
     parser = common.parser(__doc__, "vae")
     parser.add_argument("--data", help="a folder of IDX files (default: scikit-learn's digits)")
-    parser.add_argument("--epochs", type=int, help="(default: 200 on the digits, 20 on IDX files)")
-    parser.add_argument("--batch-size", type=int, default=64, help="rows a step (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, help="epochs (default: 200 on the digits, 20 on IDX files)")
+    parser.add_argument("--batch-size", type=int, default=64, help="rows per step (default: %(default)s)")
     parser.add_argument("--hidden", type=int, default=64, help="units of each hidden layer (default: %(default)s)")
     parser.add_argument("--latent", type=int, default=2, help="numbers of the latent variable (default: %(default)s)")
-    parser.add_argument("--weight", type=float, default=1.0, help="of the divergence (default: %(default)s)")
-    parser.add_argument("--samples", type=int, default=500, help="of the log-likelihood (default: %(default)s)")
+    parser.add_argument("--weight", type=float, default=1.0, help="weight of the divergence (default: %(default)s)")
+    parser.add_argument("--samples", type=int, default=500, help="draws for the log-likelihood (default: %(default)s)")
     arguments = parser.parse_args(argv)
     if arguments.epochs is None:
         arguments.epochs = 20 if arguments.data else 200
@@ -152,7 +152,7 @@ def main(argv=None):
         vae.save(folder / "vae.keras")
         common.write_json(folder / "metrics.json", metrics)
         for name in ("elbo", "log_likelihood", "independent_pixels"):
-            print(f"{name:20}{metrics[name]:>9.3f} nats a test image")
+            print(f"{name:20}{metrics[name]:>9.3f} nats per test image")
     return metrics
 
 

@@ -1,1 +1,1 @@
-"""What makes the site's pages that nobody writes by hand: the reference, families, benchmarks, tutorials."""
+"""Generates pages of the site from code and data: the reference, families, benchmarks and tutorials."""

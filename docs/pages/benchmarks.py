@@ -16,7 +16,7 @@ _COMMANDS = {
 
 
 def page() -> str:
-    """The page's Markdown; a benchmark without its file in `docs/benchmarks` is named with its command alone."""
+    """The page's Markdown; a benchmark without its file in `docs/benchmarks` has only its command."""
     parts = [
         "# Benchmarks\n\nEach table comes from one command. `docs/benchmarks` holds the `metrics.json` that it wrote, "
         "with the machine and the date; run it to see the numbers of yours.\n"

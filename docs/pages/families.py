@@ -1,4 +1,4 @@
-"""The families' page: one table asked of the code, and a picture of the density of each named head."""
+"""The page of families: a table that the code generates, and a picture of the density of each named head."""
 
 import io
 import warnings
@@ -18,7 +18,7 @@ from nllfit.families.tfp_classes import INDEPENDENT
 
 __all__ = ["PICTURES", "families", "made_rows", "page", "picture", "row"]
 
-# The shape of one outcome and what a family may need to be given: the first that makes a family stands in the table.
+# Shapes of outcomes and arguments that a family may need; the table shows the first combination that works.
 _FORMS = [
     ((), {}),
     (3, {}),
@@ -30,7 +30,7 @@ _FORMS = [
     ((3, 3), {"df": 5.0}),
     ((3, 3), {}),
 ]
-_KNOWN = {"P(0.5 < y <= 1)": (0.5, 1.0), "P(y > 3)": (3.0, np.inf)}  # of censored outcomes: areas, as their picture has
+_KNOWN = {"P(0.5 < y <= 1)": (0.5, 1.0), "P(y > 3)": (3.0, np.inf)}  # for censored outcomes: the areas in their picture
 _LINKS = {
     tfb.Identity: "{0} = u",
     tfb.Softplus: "{0} = softplus(u) + eps",
@@ -41,13 +41,13 @@ _LINKS = {
 
 
 def _bent_normal(params):
-    """A flow: a Normal that has been bent, `[..., 3]` numbers to a distribution of batch `[...]`."""
+    """A flow, a transformed Normal: maps numbers `[..., 3]` to a distribution of batch `[...]`."""
     loc, skewness, tail = tf.unstack(params, axis=-1)
     bend = tfb.Chain([tfb.Shift(loc), tfb.SinhArcsinh(skewness, tf.exp(tail))])
     return tfd.TransformedDistribution(tfd.Normal(tf.zeros_like(loc), 1.0), bend)
 
 
-# Families that are made of another one, an example each, and what to say of its support where the code does not know.
+# Families that modify another family: an example of each, and its support if the code does not know it.
 _MADE = {
     "Censored": ('"Weibull"', nllfit.Censored("Weibull"), "[lower, upper], numbers or an infinity each"),
     "Hurdle": ('"LogNormal"', nllfit.Hurdle("LogNormal"), "0, and y > 0"),
@@ -57,12 +57,12 @@ _MADE = {
 
 
 def _made(name, **parameters):
-    """The distribution of a head made of Poisson, for some parameters."""
+    """The distribution of a head that modifies a Poisson, for some parameters."""
     family = nllfit.Truncated("Poisson", low=0) if name == "Truncated" else getattr(nllfit, name)("Poisson")
     return family.holding({"validate_args": False}).build(parameters, tf.float32)
 
 
-# The named heads' pictures: the distributions drawn, by what their legends say.
+# The pictures of the named heads: the distributions to draw, with their legends.
 PICTURES = {
     "Bernoulli": [(f"p = {p}", tfd.Bernoulli(probs=p)) for p in (0.2, 0.5, 0.9)],
     "Beta": [(f"a = {a}, b = {b}", tfd.Beta(a, b)) for a, b in ((0.7, 0.7), (2.0, 5.0), (8.0, 3.0))],
@@ -102,7 +102,7 @@ PICTURES = {
 
 
 def families() -> dict[str, tuple[nllfit.Family, str]]:
-    """Every family of TFP's that a head can be made of, by name, and what it had to be given."""
+    """Every TFP family that a head can have, by name, with the arguments that it needs."""
     found = {}
     for name in sorted(dir(tfd)):
         for event_shape, held in _FORMS:
@@ -119,7 +119,7 @@ def families() -> dict[str, tuple[nllfit.Family, str]]:
 
 
 def row(name: str, family: nllfit.Family, given: str) -> list[str]:
-    """A family's line of the table, asked of two of its distributions: what differs is set by the parameters."""
+    """A family's row of the table, from two of its distributions; what differs depends on the parameters."""
     examples = [_example(family, number) for number in (0.0, 2.0)]
     named = name in heads.__all__
     supports = [_support(family, distribution) for distribution in examples]
@@ -147,7 +147,7 @@ def _example(family, number):
 
 
 def made_rows() -> list[list[str]]:
-    """The lines of the heads that are made of another family, or of a function of one's own."""
+    """The rows of the heads that modify another family, or call a user's function."""
     lines = []
     for name, (given, family, support) in _MADE.items():
         line = row(name, family, given)
@@ -157,7 +157,7 @@ def made_rows() -> list[list[str]]:
 
 
 def _link(family, name):
-    if name == "zero_logits":  # of a family that has no such parameter before it is inflated
+    if name == "zero_logits":  # only inflated families have this parameter
         return "`zero_logits = u`"
     family = getattr(family, "family", family)
     if name in family.facts.links:
@@ -194,7 +194,7 @@ def _center(examples):
     if law_of(examples[0]).has_class_labels:
         return "probabilities"
     for name in ("mean", "mode"):
-        for distribution in examples:  # some have a mean for some of their parameters alone
+        for distribution in examples:  # some have a mean only for some parameters
             try:
                 if np.all(np.isfinite(np.asarray(getattr(distribution, name)(), np.float64))):
                     return name
@@ -204,7 +204,7 @@ def _center(examples):
 
 
 def _probabilities(distribution):
-    """Whether there are a CDF and a CRPS, and how they are found."""
+    """Whether there are a CDF and a CRPS, and how they are computed."""
     vectors = distribution.event_shape.rank > 0
     energy = "energy score, by draws" if vectors and not is_discrete(distribution) else None
     try:
@@ -214,7 +214,7 @@ def _probabilities(distribution):
     try:
         nllfit.cdf(distribution, 1.0)
         cdf = "of each element" if vectors else "yes"
-    except (NotImplementedError, ValueError, TypeError):  # TFP's own fail with another dtype, or with a newer NumPy
+    except (NotImplementedError, ValueError, TypeError):  # TFP's fail with some dtypes, or with a newer NumPy
         cdf = "no"
     if energy or elements.facts.crps is not None:
         return cdf, energy or "closed form"
@@ -279,8 +279,8 @@ def page() -> tuple[str, dict[str, bytes]]:
     table = [columns, ["---"] * len(columns), *rows]
     text = f"""# Families
 
-A family turns real numbers, as a network gives them, into a distribution. Here are all that a head can be made of. To
-choose one, ask what an outcome can be: its *support* must hold every outcome, and should hold little else.
+A family maps real numbers, the outputs of a network, to a distribution. This page lists all families that a head can
+have. To choose one, ask which values an outcome can have: the *support* must contain all of them, and little else.
 
 ## The named heads
 
@@ -291,17 +291,19 @@ choose one, ask what an outcome can be: its *support* must hold every outcome, a
 </div>
 
 `heads.MultivariateNormalTriL` is for vectors whose elements depend on each other, and `heads.DistributionHead` for all
-that has no name of its own.
+other families.
 
-## All {len(rows)} of them
+## All {len(rows)} families
 
-The first rows are of heads that are made of another family, with an example of it (see `nllfit.Censored`,
-`nllfit.Truncated`, `nllfit.ZeroInflated` and `nllfit.Hurdle` for what they take), and of a function of your own.
+The first rows show heads that modify another family, with an example of that family (see `nllfit.Censored`,
+`nllfit.Truncated`, `nllfit.ZeroInflated` and `nllfit.Hurdle` for the families that they accept), and the head of a
+user's function.
 
-This table is made from the code. *u* is the number that the layer before the head gives, and *eps* the resolution
-of the dtype. *As a tensor* is what `predict` returns; where a mean is undefined it is the median or mode. The CRPS is
-found by a closed form, by quadrature of the CDF, by a sum over counts, or as the energy score of vectors. A head models
-a scalar family for each element of its `event_shape`. *Censored* says whether `nllfit.Censored` takes it.
+This table is generated from the code. *u* is the output of the layer before the head, and *eps* the resolution of the
+dtype. *As a tensor* is the result of `predict`; if a mean is undefined, it is the median or the mode. The CRPS is
+computed by a closed form, by quadrature of the CDF, by a sum over counts, or as the energy score of vectors. A head
+models a scalar family for each element of its `event_shape`. *Censored* says whether `nllfit.Censored` accepts the
+family.
 
 <div class="wide" markdown>
 

@@ -1,8 +1,8 @@
-"""Draws the README's figure by running the README's program; the site's home page shows it, too.
+"""Draws the figure of the README and of the site's home page by running the program in the README.
 
     python -m docs.pages.figures
 
-A test compares what the program draws with what the file shows.
+A test compares the figure that the program draws with the recorded content of the file.
 """
 
 import json
@@ -15,7 +15,7 @@ __all__ = ["QUICKSTART", "content", "drawn", "program", "recorded"]
 
 ROOT = pathlib.Path(__file__).parents[2]
 QUICKSTART = ROOT / "docs" / "figures" / "quickstart.png"
-_POINTS = 9  # of each line that are recorded
+_POINTS = 9  # recorded points of each line
 
 
 def program() -> str:
@@ -39,7 +39,7 @@ def drawn():
 
 
 def content(figure) -> dict[str, dict]:
-    """What a figure shows, by the label of each line: its ends and some points between."""
+    """The content of a figure, by the label of each line: its ends and some points between."""
     (ax,) = figure.axes
     lines = {}
     for line in ax.lines:
@@ -58,7 +58,7 @@ def recorded(path: pathlib.Path = QUICKSTART) -> dict[str, dict]:
 
 
 def main() -> None:
-    """Writes the figure, with its content for the test that compares it with the program."""
+    """Writes the figure, and its content for the test."""
     figure = drawn()
     QUICKSTART.parent.mkdir(exist_ok=True)
     figure.savefig(QUICKSTART, dpi=120, metadata={"Software": None, "Description": json.dumps(content(figure))})

@@ -1,4 +1,4 @@
-"""The formulas of docstrings, which are plain text there, as TeX; TeX as MathML, which browsers set themselves."""
+"""Converts formulas in docstrings, which are plain text, to TeX, and TeX to MathML, which browsers render."""
 
 import html
 import re
@@ -14,7 +14,7 @@ _CLOSING = {"(": ")", "[": "]", "{": "}", "|": "|"}
 
 
 def as_tex(text: str) -> str:
-    """A formula such as `-log p(y) = |y - loc| / scale + log(2 scale)` as TeX; a `ValueError` if it is none."""
+    """A formula such as `-log p(y) = |y - loc| / scale + log(2 scale)` as TeX; a `ValueError` for other text."""
     parser = _Parser(text)
     tex = parser.expression()
     if parser.kind:
@@ -23,8 +23,8 @@ def as_tex(text: str) -> str:
 
 
 def as_mathml(content: str) -> str:
-    """A page's HTML with the TeX that `pymdownx.arithmatex` has marked as MathML."""
-    from latex2mathml.converter import convert  # which the tests of all else do without
+    """A page's HTML, with the TeX that `pymdownx.arithmatex` has marked converted to MathML."""
+    from latex2mathml.converter import convert  # imported here, because other tests do not need it
 
     def mathml(match):
         display = "block" if match[2] == "[" else "inline"
@@ -35,14 +35,14 @@ def as_mathml(content: str) -> str:
 
 
 class _Parser:
-    """Sums of products of units, one token ahead: only `/`, `^` and a function's argument need to be understood."""
+    """A parser for sums of products of units, with one token of lookahead; it only interprets `/`, `^` and calls."""
 
     def __init__(self, text):
         self.text, self.end = text.strip().replace("integral of ", "integral "), 0
         self.advance()
 
     def advance(self):
-        """Goes to the next token: its `kind` is `number`, `word`, `sign` or, at the end, empty."""
+        """Advances to the next token, whose `kind` is `number`, `word`, `sign` or, at the end, empty."""
         old = getattr(self, "token", "")
         self.spaced = self.text[self.end : self.end + 1].isspace()
         if self.end == len(self.text):
@@ -87,7 +87,7 @@ class _Parser:
         return self.token in (")", "]", "}")
 
     def unit(self):
-        """A number, a name, a call or a bracket, alone and as it stands in a fraction, without its parentheses."""
+        """A number, a name, a call or a bracket, as TeX, and as TeX inside a fraction, without parentheses."""
         if self.kind == "word":
             name = self.advance()
             if name in _FUNCTIONS and not (self.token == "(" and not self.spaced):

@@ -1,4 +1,4 @@
-"""The site's home page: the README, with its links led to the site's pages."""
+"""The site's home page: the README, with its links changed to pages of the site."""
 
 import pathlib
 import re
@@ -6,7 +6,7 @@ import re
 __all__ = ["page"]
 
 ROOT = pathlib.Path(__file__).parents[2]
-_ELSEWHERE = {  # files that have a page of another name on the site
+_ELSEWHERE = {  # files whose page on the site has another name
     "docs/benchmarks/speed.json": "benchmarks.md",
     "docs/benchmarks/uci.json": "benchmarks.md",
     "CONTRIBUTING.md": "contributing.md",

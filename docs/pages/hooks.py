@@ -1,4 +1,4 @@
-"""What MkDocs calls as it builds the site."""
+"""The hooks that MkDocs calls while it builds the site."""
 
 import logging
 import os
@@ -7,18 +7,18 @@ import posixpath
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))  # of this package, `experiments` and, from a clone, `nllfit`
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))  # for this package, `experiments` and, in a clone, `nllfit`
 
 from mkdocs.structure.files import File
 
 from docs.pages import benchmarks, families, formulas, home, reference, tutorials
 
 _ANCHORS = reference.anchors()
-logging.getLogger("tensorflow").setLevel("ERROR")  # it warns of TFP's own deprecations, and that lessons trace anew
+logging.getLogger("tensorflow").setLevel("ERROR")  # it warns of TFP's deprecations, and of retracing in lessons
 
 
 def on_files(files, config):
-    """Adds the pages that are made, and the figures in them."""
+    """Adds the generated pages and their figures."""
     made = dict(reference.pages())
     made["index.md"] = home.page()
     made["benchmarks.md"] = benchmarks.page()
@@ -34,7 +34,7 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Links each public name that a page writes as code to its place in the reference."""
+    """Links each public name that a page shows as code to its entry in the reference."""
 
     def address(name):
         place = _ANCHORS.get(name)
@@ -44,5 +44,5 @@ def on_page_markdown(markdown, page, config, files):
 
 
 def on_page_content(html, page, config, files):
-    """Sets the formulas."""
+    """Converts the formulas to MathML."""
     return formulas.as_mathml(html)

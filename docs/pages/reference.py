@@ -1,7 +1,7 @@
-"""The reference: a page for each public module, made of the docstrings of its names as they are when imported.
+"""The reference: a page for each public module, generated from the docstrings of the imported objects.
 
-The docstrings of heads are those of the catalogue, which a head takes over when Python makes its class; so they are
-read from the objects and not from the source.
+The docstrings are read from the objects and not from the source, because a head gets the docstring of the catalogue
+only when its class is made.
 """
 
 import importlib
@@ -16,23 +16,23 @@ from nllfit.families.layer import Head
 __all__ = ["AREAS", "PAGES", "anchors", "by_area", "linked", "pages", "public_names"]
 
 PAGES = {
-    "nllfit": "All that most programs need: estimation, training, prediction, scores and calibration.",
+    "nllfit": "Everything that most programs need: estimation, training, prediction, scores and calibration.",
     "nllfit.heads": "The last layer of a tf_keras model, whose output is a distribution.",
     "nllfit.layers": "Layers with uncertain weights, for tf_keras.",
-    "nllfit.losses": "What a model is trained by, for tf_keras.",
-    "nllfit.metrics": "What is reported of each epoch, for tf_keras.",
-    "nllfit.keras3": "The way in for Keras 3 models.",
+    "nllfit.losses": "Losses to train with, for tf_keras.",
+    "nllfit.metrics": "Metrics to report after each epoch, for tf_keras.",
+    "nllfit.keras3": "Heads, layers, losses and metrics for Keras 3 models.",
     "nllfit.keras3.heads": "The same heads as layers of Keras 3.",
     "nllfit.keras3.layers": "The same layers for Keras 3.",
     "nllfit.keras3.losses": "The same losses for Keras 3.",
     "nllfit.keras3.metrics": "The same metrics for Keras 3.",
-    "nllfit.calibration": "Models whose probabilities are put right on rows held out.",
+    "nllfit.calibration": "Models whose probabilities are corrected on held-out rows.",
     "nllfit.tabular": "Estimators with scikit-learn's conventions: a predicted distribution for every row of a table.",
     "nllfit.equivalence": "Which Keras loss is which head's negative log-likelihood.",
-    "nllfit.survival_scores": "Scores of risks and survival probabilities where some times are censored.",
-    "nllfit.plots": "Figures; each function draws on the `ax` that it is given.",
+    "nllfit.survival_scores": "Scores of risks and survival probabilities for censored times.",
+    "nllfit.plots": "Figures; each function draws on the given `ax`.",
 }
-AREAS = {  # the part of the package that a name of `nllfit` comes from, and the heading under which it is listed
+AREAS = {  # the part of the package that defines a name of `nllfit`, and the heading under which it is listed
     "losses": "Training",
     "initialization": "Training",
     "training": "Training",
@@ -58,7 +58,7 @@ _NAME = re.compile(r"(?<![\[`])`([A-Za-z][\w.]*)(\([^`]*\))?`(?!`)")
 
 
 def public_names(module: str) -> dict[str, object]:
-    """The public names of a module that are no modules themselves, and what they are."""
+    """The public names of a module except modules, with their objects."""
     found = importlib.import_module(module)
     objects = {name: getattr(found, name) for name in found.__all__}
     return {name: value for name, value in objects.items() if not isinstance(value, types.ModuleType)}
@@ -73,13 +73,13 @@ def by_area() -> str:
         first = inspect.getdoc(value).partition("\n")[0]
         areas[area] = [*areas.get(area, ()), f"| `nllfit.{name}` | {first} |"]
     return "\n".join(
-        f"### {area}\n\n| name | what it does or is |\n| --- | --- |\n" + "\n".join(rows) + "\n"
+        f"### {area}\n\n| name | description |\n| --- | --- |\n" + "\n".join(rows) + "\n"
         for area, rows in areas.items()
     )
 
 
 def anchors() -> dict[str, str]:
-    """Where each public name stands: by `nllfit.heads.Normal`, and by `heads.Normal`, its page and anchor."""
+    """The page and anchor of each public name, by `nllfit.heads.Normal` and by `heads.Normal`."""
     found = {}
     for module in PAGES:
         for name in public_names(module):
@@ -89,7 +89,7 @@ def anchors() -> dict[str, str]:
 
 
 def linked(markdown: str, address) -> str:
-    """A page in which each public name that stands as code, outside of blocks, links to its `address(name)`."""
+    """A page in which each public name in inline code links to its `address(name)`."""
     parts = re.split(r"(^```.*?^```$)", markdown, flags=re.DOTALL | re.MULTILINE)
 
     def link(match):
@@ -143,7 +143,7 @@ def _signature(full, value):
     name = full.removeprefix("nllfit.") if full.count(".") > 1 else full
     try:
         signature = inspect.signature(value)
-    except ValueError:  # a dict of nllfit's, which nobody makes by hand
+    except ValueError:  # a dict class of nllfit, which users do not construct
         return name
     parameters = [
         _bare(parameter) for parameter in signature.parameters.values() if parameter.name not in ("self", "cls")
@@ -166,7 +166,7 @@ def _bare(parameter):
 
 
 class _Omitted:
-    """A default that has a name but no value to show."""
+    """A default that is shown by its name, because its value is not readable."""
 
     def __init__(self, value):
         self.name = getattr(value, "__name__", "...")
@@ -176,8 +176,8 @@ class _Omitted:
 
 
 def _members(full, value):
-    """The public methods and properties of a class of nllfit that have a docstring of their own."""
-    if not inspect.isclass(value) or issubclass(value, Head):  # a head has those of a layer
+    """The public methods and properties of a class of nllfit with their own docstrings."""
+    if not inspect.isclass(value) or issubclass(value, Head):  # a head has the methods of a layer
         return ""
     entries, names = [], set()
     for owner in value.__mro__:
@@ -197,7 +197,7 @@ def _members(full, value):
 
 
 def rendered(docstring: str) -> str:
-    """A docstring as Markdown: its sections as lists, its example as a block, its formulas as mathematics."""
+    """A docstring as Markdown: sections become lists, the example a code block, formulas mathematics."""
     parts = _SECTION.split(docstring)
     found = [_prose(parts[0].strip())]
     for title, body in zip(parts[1::2], parts[2::2], strict=True):
@@ -239,7 +239,7 @@ def _link(text):
 
 
 def _maths(text, otherwise):
-    """A formula as TeX between dollars; where it is none, as of a function of one's own, `otherwise`."""
+    """A formula as TeX between dollars, or `otherwise` if it cannot be parsed, for example for a user's function."""
     try:
         return f"${as_tex(' '.join(text.split()))}$"
     except ValueError:

@@ -1,4 +1,4 @@
-"""Tutorials: Python files with cells, which are run as the site is built, and shown with what they print and draw."""
+"""Tutorials: Python files with cells, which run when the site is built and are shown with their output and figures."""
 
 import ast
 import contextlib
@@ -18,12 +18,12 @@ CACHE = ROOT / "build" / "tutorials"
 
 
 def tutorials() -> list[pathlib.Path]:
-    """The files of the tutorials, in the order in which they are read."""
+    """The files of the tutorials, in reading order."""
     return sorted(LEARN.glob("*.py"))
 
 
 def cells(source: str) -> list[tuple[str, str, int]]:
-    """The cells of a file in the percent format: `("text" or "code", content, first line)` each."""
+    """The cells of a file in the percent format, as tuples `("text" or "code", content, first line)`."""
     found = []
     starts = [match.start() for match in re.finditer(r"^# %%", source, flags=re.MULTILINE)]
     for start, end in itertools.pairwise([*starts, len(source)]):
@@ -38,14 +38,14 @@ def cells(source: str) -> list[tuple[str, str, int]]:
 
 
 def run(path: pathlib.Path) -> list[tuple[str, bytes | None]]:
-    """What each code cell prints, and the PNG of the figure that is its last line, if it is one."""
+    """The output of each code cell, and the PNG of its figure if its last line is a figure."""
     namespace: dict[str, object] = {"__name__": "__main__"}
     results = []
     for kind, body, line in cells(path.read_text()):
         if kind == "text":
             continue
         program, last = ast.parse(body), None
-        ast.increment_lineno(program, line - 1)  # where TensorFlow looks for the source of a function
+        ast.increment_lineno(program, line - 1)  # so that TensorFlow finds the source of a function
         if program.body and isinstance(program.body[-1], ast.Expr):
             last = ast.Expression(program.body.pop().value)
         printed = io.StringIO()
@@ -57,7 +57,7 @@ def run(path: pathlib.Path) -> list[tuple[str, bytes | None]]:
 
 
 def page(path: pathlib.Path) -> tuple[str, dict[str, bytes]]:
-    """A tutorial's Markdown, and its figures by name; what is unchanged since it ran is not run again."""
+    """A tutorial's Markdown, and its figures by name; an unchanged tutorial is not run again."""
     source, figures = path.read_text(), {}
     results = iter(_remembered(path, source))
     parts = []
@@ -104,6 +104,6 @@ def _png(value):
 
 
 def _caption(body):
-    """The comment that opens a cell says what its figure shows, for those who do not see it."""
+    """The text alternative of a figure: the comment at the start of its cell."""
     first = body.partition("\n")[0]
     return first.removeprefix("#").strip() if first.startswith("#") else "The figure that the cell above draws"

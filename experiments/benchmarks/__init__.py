@@ -1,1 +1,1 @@
-"""Benchmarks: times and scores beside other libraries, each run as `python -m experiments.benchmarks.NAME`."""
+"""Benchmarks: times and scores compared with other libraries, run as `python -m experiments.benchmarks.NAME`."""

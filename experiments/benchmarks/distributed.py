@@ -4,7 +4,7 @@
 
 `nllfit.fit` trains a classifier of scikit-learn's digits in one process, and then in several workers. The workers are
 processes that TensorFlow's `MultiWorkerMirroredStrategy` connects: each takes its share of every batch and finds the
-others by `TF_CONFIG`. Here all run on one machine, over loopback; the commands for several machines are printed, too.
+others by `TF_CONFIG`. Here all run on one machine, over loopback; the commands for several machines are also printed.
 If a worker dies, the others cannot continue without its gradients. Then all are restarted and resume from the backup of
 the last epoch.
 

@@ -105,7 +105,7 @@ def print_table(title, rows, published):
 
 
 def plot(metrics, published, path):
-    """Draws a panel for each data set: our test NLLs with two standard errors, and those of published methods."""
+    """Draws a panel for each data set: our test NLLs with two standard errors, and published NLLs."""
     figure = Figure(figsize=(3.2 * len(metrics), 3.6), layout="constrained")
     axes = figure.subplots(1, len(metrics), squeeze=False)[0]
     for ax, (name, row) in zip(axes, metrics.items(), strict=True):

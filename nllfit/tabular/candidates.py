@@ -17,7 +17,7 @@ MIXTURE, VALUES = "Mixture", "Values"
 _COMPONENTS = 5
 _FLOOR = {"scale": 1e-3}  # in standard deviations of the outcomes
 _MOST_VALUES = 30
-_LEAST_REPEATS = 10  # the mean number of rows per distinct value
+_LEAST_REPEATS = 10  # the least mean number of rows per distinct value
 
 
 def checked_names(distribution: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Predictions of a random forest as inputs of a network, which by itself smooths out jumps."""
+"""Predictions of a random forest as inputs of a network, which alone would smooth out jumps."""
 
 import numpy as np
 from sklearn.ensemble import ExtraTreesRegressor
@@ -9,7 +9,7 @@ _TREES = 100
 _LEVELS = np.arange(1, 10) / 10
 _MOST_ROWS = 8192  # in the bootstrap sample of a tree
 _MOST_VALUES = 20  # if the outcomes have at most this many distinct values, each is a threshold
-_LEAST_PROBABILITY = 1e-2  # before log-odds are taken
+_LEAST_PROBABILITY = 1e-2  # a lower bound of probabilities, before log-odds are taken
 
 
 class Forest:

@@ -212,7 +212,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
-        tags.regressor_tags.poor_score = True  # scikit-learn's checks expect an R2 above 0.5, and `score` is no R2
+        tags.regressor_tags.poor_score = True  # scikit-learn's checks expect an R2 above 0.5, but `score` is not an R2
         return tags
 
 
