@@ -75,7 +75,7 @@ def layer(name):
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
-def test_modules_import_only_from_lower_layers(name):
+def test_modules_import_only_from_layers_above(name):
     for other in imported(name):
         assert layer(other) < layer(name) or unit(other) == unit(name), f"{name} imports {other}"
 

@@ -64,7 +64,7 @@ def serve(x):
     return {"mean": tf.convert_to_tensor(output), "low": low, "high": high}
 
 
-def device(x):
+def serve_on_device(x):
     """The same by the formula for a Normal."""
     normal = loaded(x).distribution
     half = 1.6448536 * normal.stddev()
@@ -73,7 +73,7 @@ def device(x):
 
 archive = tf_keras.export.ExportArchive()  # for a Keras 3 model `keras.export.ExportArchive()`; the rest is the same
 archive.track(loaded)
-for endpoint in (serve, device):
+for endpoint in (serve, serve_on_device):
     archive.add_endpoint(endpoint.__name__, endpoint, [tf.TensorSpec([None, 10], tf.float32, name="x")])
 with contextlib.redirect_stdout(io.StringIO()):  # a description of the endpoints
     archive.write_out(str(folder / "service" / "1"))
@@ -110,11 +110,11 @@ figure
 # TensorFlow Lite runs on a phone or a microcontroller. Convert the second endpoint:
 
 # %%
-converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "service" / "1"), signature_keys=["device"])
+converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "service" / "1"), signature_keys=["serve_on_device"])
 content = converter.convert()
 print(f"{len(content)} bytes")
 
-run = tf.lite.Interpreter(model_content=content).get_signature_runner("device")
+run = tf.lite.Interpreter(model_content=content).get_signature_runner("serve_on_device")
 found = {name: values[0, 0] for name, values in run(x=x[342:343]).items()}
 print({name: round(float(value), 1) for name, value in found.items()})
 np.testing.assert_allclose([found["low"], found["mean"], found["high"]], [low[0], mean[0], high[0]], rtol=1e-4)
