@@ -245,10 +245,11 @@ def _tensor(leaf, label):
         with tf.device("CPU"):
             values = tf.convert_to_tensor(leaf)
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{label} is of dtype {leaf.dtype}, of which TensorFlow makes no tensor: give numbers, as "
-            f"`.astype('float32')` makes them."
-        ) from error
+        problem = f"is of dtype {leaf.dtype}: give numbers, as `.astype('float32')` makes them"
+        others = [value for value in np.ravel(leaf) if not isinstance(value, (int, float, np.number, np.bool_))]
+        if leaf.dtype == object and others:
+            problem = f"holds {others[0]!r}, which is not a number: give numbers, such as 0 and 1 for a category"
+        raise ValueError(f"{label} {problem}.") from error
     if values.dtype.is_complex:
         raise ValueError(f"{label} holds complex numbers: give real ones, such as real and imaginary parts.")
     return values

@@ -107,6 +107,7 @@ def interval(distribution: tfd.Distribution, level: float = 0.9) -> tuple[tf.Ten
       >>> low.numpy().round(2), high.numpy().round(2)
       (array([-1.96,  8.04], dtype=float32), array([ 1.96, 11.96], dtype=float32))
     """
+    distribution = as_distribution(distribution, "`distribution`")
     if not (np.ndim(level) == 0 and np.asarray(level).dtype.kind in "iuf" and 0 < level < 1):
         raise ValueError(f"`level` is {level!r}: give a number between 0 and 1, such as 0.9.")
     ends = quantile(distribution, [(1 - level) / 2, (1 + level) / 2])

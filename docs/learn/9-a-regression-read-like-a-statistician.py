@@ -5,7 +5,7 @@
 #
 # A dense layer under a head is a regression. This lesson fits one from a formula, reads its table, and asks the four
 # questions that a statistician asks: how large is an effect, how sure is it, is the model true, and which rows decide?
-# You need `pip install "nllfit[regression]"`.
+# You need `pip install '.[regression]'` in a clone.
 #
 # The data are from the RAND health insurance experiment: how often people went to a doctor in a year (`mdvis`), under
 # insurance plans that pay all of it or leave a share to them (`lncoins`, the logarithm of it in percent plus 1).

@@ -44,6 +44,9 @@ class Calibrated(abc.ABC):
     def __init__(self, model: Any):
         self.model = model
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.model!r})"
+
     @abc.abstractmethod
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor except the model, as values for JSON."""

@@ -17,7 +17,7 @@ class _Extra:
             module = importlib.import_module(self._name)
         except ImportError as error:
             raise ImportError(
-                f'Regressions need the package {error.name}: install it with `pip install "nllfit[regression]"`.'
+                f"Regressions need the package {error.name}: install it with `pip install formulaic pandas`."
             ) from None
         return getattr(module, name)
 

@@ -78,7 +78,7 @@ def regression(
       A `Regression`. Check its `converged` and `message` first.
 
     Raises:
-      ImportError: without formulaic and pandas: `pip install "nllfit[regression]"`.
+      ImportError: without formulaic and pandas: `pip install formulaic pandas`.
       TypeError: if `data` is not a table.
       ValueError: if a formula cannot be read or evaluated, values are missing, columns are linearly dependent, a level
         has no rows, an argument has the wrong length, or an outcome is outside the family's support.

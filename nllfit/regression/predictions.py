@@ -40,7 +40,7 @@ class Predictions(LinearPredictors):
             return pd.DataFrame(values, index, list(self.labels))
         return pd.Series(np.reshape(values, [len(index)]), index, name="prediction")
 
-    def predict_interval(self, data: Any = None, alpha: float = 0.05) -> Any:
+    def predict_interval(self, data: Any = None, *, alpha: float = 0.05) -> Any:
         """The prediction of each row, its standard error, and intervals of level `1 - alpha`.
 
         The confidence interval of the mean (`mean_lower`, `mean_upper`): if the mean depends only on the main
@@ -51,7 +51,7 @@ class Predictions(LinearPredictors):
 
         Args:
           data: as for `predict`.
-          alpha: one minus the level of the intervals.
+          alpha: one minus the level of the intervals; given by name, because other intervals take their level.
 
         Returns:
           A `DataFrame`: `mean`, `mean_se`, `mean_lower`, `mean_upper`, `lower`, `upper`.
