@@ -2,7 +2,6 @@
 
 import datetime
 import gc
-import math
 import sys
 import zlib
 
@@ -55,14 +54,11 @@ def pytest_collection_finish():
     """Saves about a fifth of the suite's time.
 
     The garbage collector takes a tenth of the time, because TensorFlow creates many objects. Another tenth goes into
-    the stack trace that each operation stores. On a slow machine `fit` would compile even short runs with XLA, which
-    end before the compilation does; the tests of this choice set `MIN_GRAPH_SECONDS_FOR_XLA` themselves.
+    the stack trace that each operation stores for error messages, which no test reads.
     """
     if tf_stack := sys.modules.get("tensorflow.python.util.tf_stack"):
         from_here = tf_stack.extract_stack()
         tf_stack.extract_stack = lambda stacklevel=1: from_here
-    if graph_or_xla := sys.modules.get("nllfit.training.graph_or_xla"):
-        graph_or_xla.MIN_GRAPH_SECONDS_FOR_XLA = math.inf
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 10, 10)

@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 
-from nllfit.training import graph_or_xla
 from nllfit.training.graph_or_xla import Call, Request, Timings, next_call
 
 DENSE = {"MatMul", "AddV2"}
@@ -14,11 +13,6 @@ TIMED = Timings({"graph": 1e-4}, {"graph": 5}, graph_seconds=0.05)
 READY = dataclasses.replace(TIMED, xla="ready")
 BOTH = Timings({"graph": 1e-4, "xla": 2**-16}, {"graph": 5, "xla": 9}, 0.05, "ready")
 SLOW = dataclasses.replace(BOTH, seconds={"graph": 1e-4, "xla": 5e-3})
-
-
-@pytest.fixture(autouse=True)
-def least_seconds(monkeypatch):
-    monkeypatch.setattr(graph_or_xla, "MIN_GRAPH_SECONDS_FOR_XLA", 0.1)  # conftest.py sets it to infinity
 
 
 @pytest.mark.parametrize(
