@@ -65,7 +65,7 @@ figure
 
 # %%
 for trial in model.trials_:
-    print(trial.network, trial.weight_decay, trial.distribution, round(trial.nll, 3), round(trial.spread, 2))
+    print(trial.network, trial.regularization, trial.distribution, round(trial.nll, 3), round(trial.spread, 2))
 
 # %% [markdown]
 # ## Another distribution

@@ -140,7 +140,7 @@ def between(models, x):
 
 PEERS = {
     "nllfit": (functools.partial(ours, "Normal"), "nllfit"),
-    "nllfit, auto": (functools.partial(ours, "auto"), "nllfit"),
+    "nllfit auto": (functools.partial(ours, "auto"), "nllfit"),
     "NGBoost": (ngboost, "ngboost"),
     "Treeffuser": (treeffuser, "treeffuser"),
     "CatBoost": (catboost, "catboost"),
@@ -166,8 +166,8 @@ def scored(fit, x, y, train, test, seed):
     return {"nll": nll, "crps": 2 * pinball.mean(), **at, "coverage_90": inside.mean(), **seconds}
 
 
-def read_tables(folder):
-    """The tables by name: numbers `[n, m]` and the target `[n]`."""
+def read_tables(folder, rows=10**6):
+    """The tables by name: numbers `[n, m]` and the target `[n]`, at most `rows` random rows of each."""
     import statsmodels.api as sm
 
     found = {path.stem: pd.read_csv(path) for path in sorted(pathlib.Path(folder).glob("*.csv"))}
@@ -178,7 +178,12 @@ def read_tables(folder):
     read["diabetes"] = datasets.load_diabetes(return_X_y=True)
     if any(pathlib.Path(folder).glob("*.txt")):
         read |= {name: (x, y[:, 0]) for name, (x, y) in tables.read_folder(folder).items()}
-    return dict(sorted(read.items()))
+    return {name: _some(*read[name], rows) for name in sorted(read)}
+
+
+def _some(x, y, rows):
+    chosen = np.random.default_rng(0).permutation(len(x))[:rows] if rows < len(x) else slice(None)
+    return x[chosen], y[chosen]
 
 
 def _numbers(frame):
@@ -202,9 +207,10 @@ def main(argv=None):
     parser.add_argument("--data", metavar="FOLDER", required=True, help="the folder of the tables")
     parser.add_argument("--only", metavar="NAME,...", type=names, help="only these tables")
     parser.add_argument("--peers", metavar="NAME,...", type=names, help="only these peers")
+    parser.add_argument("--rows", type=int, default=10**6, help="the most random rows of each table (default: all)")
     parser.add_argument("--splits", type=int, default=5, help="splits of each table (default: %(default)s)")
-    arguments = common.checked(parser.parse_args(argv), splits=1, keras=3)
-    found = read_tables(arguments.data)
+    arguments = common.checked(parser.parse_args(argv), splits=1, rows=1, keras=3)
+    found = read_tables(arguments.data, arguments.rows)
     chosen = arguments.only or list(found)
     peers = arguments.peers or [name for name, (_, module) in PEERS.items() if importlib.util.find_spec(module)]
     for flag, given, known in (("only", chosen, found), ("peers", peers, PEERS)):

@@ -1,5 +1,6 @@
 """The base class of the estimators: checks of a table, fitting, saving and loading."""
 
+import abc
 import numbers
 import os
 from collections.abc import Callable
@@ -13,16 +14,17 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.tabular import files
 from nllfit.tabular.columns import Columns, is_frame, numbers_of
-from nllfit.tabular.inputs import named_network
+from nllfit.tabular.inputs import checked_network
+from nllfit.tabular.rows import Rows, Settings, Stream, sample_of
 from nllfit.tabular.targets import Target
-from nllfit.tabular.trials import Predictor, Rows, Search, Settings, Trial
+from nllfit.tabular.trials import Predictor, Search, Trial
 
 __all__ = ["TabularEstimator", "checked_number", "checked_rows"]
 
 _Estimator = TypeVar("_Estimator", bound="TabularEstimator")
 
 
-class TabularEstimator(BaseEstimator):
+class TabularEstimator(BaseEstimator, abc.ABC):
     """An estimator that predicts with a `Predictor`; `_fit` selects and trains it."""
 
     network: Any
@@ -43,6 +45,47 @@ class TabularEstimator(BaseEstimator):
         tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
         return tags
+
+    def fit_batches(self: _Estimator, batches: Any) -> _Estimator:
+        """Fits a table that is larger than memory, from batches of its rows.
+
+        A sample of at most 32,768 rows stays in memory. It determines the scales, the bins and the categories, and the
+        models are compared on it. Then the ensemble of the best one is trained on all rows, batch after batch. The
+        trees of `"trees"` and `"forest"` only see the sample. The batches are read twice to draw the sample, and once
+        in each of `900 / n^(1/3)` epochs. Shuffle the table first, because batches are read in order, and rows are only
+        shuffled within parts of about 16,384.
+
+        Args:
+          batches: batches `(X, y)` or `(X, y, sample_weight)` of arrays or frames: an iterable that can be read several
+            times, such as a list or a `tf.data.Dataset`, or a function that returns an iterator.
+
+        Returns:
+          The estimator itself.
+
+        Raises:
+          ValueError: if `batches` is empty or an iterator, which can only be read once; and as from `fit`.
+
+        Example:
+          A file in Parquet's format, with the outcomes in the column `price`:
+
+              def batches():
+                  for part in pyarrow.parquet.ParquetFile("sales.parquet").iter_batches(10_000):
+                      frame = part.to_pandas()
+                      yield frame.drop(columns="price"), frame["price"]
+
+              model = DistributionRegressor().fit_batches(batches)
+        """
+        sample, sizes = sample_of(batches, self._settings().seed)
+        stream = Stream(batches, self._rows_of, sizes) if sum(sizes) > len(sample[1]) else None
+        return self._fit_table(*sample, stream=stream)
+
+    @abc.abstractmethod
+    def _fit_table(self, x: Any, y: Any, sample_weight: Any = None, observed: Any = None, stream: Any = None) -> Any:
+        """Fits a table; its rows may be a sample of a stream."""
+
+    @abc.abstractmethod
+    def _rows_of(self, x: Any, y: Any, sample_weight: Any) -> Rows:
+        """The rows of one batch, with the columns and labels of the sample."""
 
     def _read(self, x: Any) -> np.ndarray:
         """A table as numbers `[n, columns]`; raises if its columns differ from those of the training table."""
@@ -74,14 +117,15 @@ class TabularEstimator(BaseEstimator):
         distributions: list[Any],
         networks: list[Any],
         make_target: Callable[[Any, Rows], Target],
+        stream: Stream | None,
     ) -> None:
         """Selects the network and the distribution for the rows, and trains the final ensemble."""
         settings = self._settings()
         if self.shuffle:
             rows = rows[np.random.default_rng(settings.seed).permutation(len(rows))]
-        search = self._search if self.warm_start and hasattr(self, "_search") else None
+        search = self._search if self.warm_start and hasattr(self, "_search") and stream is None else None
         if search is None or search.settings != settings or not search.rows.same_as(rows):
-            search = Search(rows, settings, make_target)
+            search = Search(rows, settings, make_target, stream)
         self.trials_, self.predictor_ = search.run(distributions, networks)
         if self.warm_start:
             self._search = search
@@ -104,7 +148,7 @@ class TabularEstimator(BaseEstimator):
         given = automatic if isinstance(given, str) and given == "auto" else given
         given = list(given) if isinstance(given, list | tuple) else [given]
         for network in given:
-            named_network(network)
+            checked_network(network)
         return given or automatic
 
     def save(self, folder: str | os.PathLike) -> None:

@@ -1,14 +1,17 @@
 """The target for class labels, or for outcomes with a few distinct values."""
 
-import keras
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.keras3 import heads
+from nllfit.families import Family
 from nllfit.tabular.targets import Target
 
 __all__ = ["Classes"]
+
+_LEAST_PROBABILITY = 1e-6  # that trees predict
 
 
 class Classes(Target):
@@ -23,11 +26,10 @@ class Classes(Target):
       values: the outcome of each class, `[num_classes]`, in ascending order; None if the outcomes are class labels.
     """
 
-    is_discrete = True
-
     def __init__(
         self, labels: np.ndarray, num_classes: int, weights: np.ndarray | None, values: np.ndarray | None = None
     ):
+        super().__init__(Family("Categorical", num_classes=num_classes))
         counts = np.bincount(labels[:, 0], weights, num_classes)
         self.frequencies, self.values = counts / counts.sum(), values
 
@@ -37,19 +39,21 @@ class Classes(Target):
         values, labels = np.unique(y, return_inverse=True)
         return cls(labels.reshape(y.shape), len(values), weights, values)
 
-    def layers(self) -> list[keras.layers.Layer]:
-        return [keras.layers.Dense(len(self.frequencies)), heads.Categorical(len(self.frequencies))]
-
-    def head(self, is_trained: bool = True) -> keras.layers.Layer:
-        return self.layers()[-1]
-
     def seen(self, y: np.ndarray, observed: np.ndarray | None) -> np.ndarray:
         return (y if self.values is None else np.searchsorted(self.values, y))[:, 0]
 
-    def distribution(self, predicted: tfd.Distribution, spread: float, doubt: float) -> tfd.Distribution:
+    def statistics(self, y: np.ndarray) -> np.ndarray:
+        labels, classes = self.seen(y, None)[:, None], np.arange(len(self.frequencies))
+        return labels == classes if self.values is None else labels <= classes[:-1]  # values have an order
+
+    def outputs_of(self, means: np.ndarray) -> tf.Tensor:
+        probs = means if self.values is None else np.diff(means, axis=1, prepend=0, append=1)
+        return tf.math.log(tf.constant(np.maximum(probs, _LEAST_PROBABILITY), tf.float32))
+
+    def distribution(self, predicted: tfd.Distribution, spread: Any, doubt: float) -> tfd.Distribution:
         members = tf.nn.log_softmax(tf.cast(predicted.components_distribution.logits, tf.float64))
         log_probs = tf.reduce_logsumexp(members, axis=1) - np.log(members.shape[1])
-        probs = (1 - doubt) * tf.nn.softmax(log_probs / spread) + doubt * self.frequencies
+        probs = (1 - doubt) * tf.nn.softmax(log_probs / np.reshape(spread, [-1, 1])) + doubt * self.frequencies
         if self.values is None:
             return tfd.Categorical(probs=probs)
         return tfd.Independent(tfd.FiniteDiscrete(self.values, probs=probs[:, None]), 1)

@@ -10,7 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from tensorflow_probability import distributions as tfd
 
 from nllfit.evaluation import Evaluation, evaluate
-from nllfit.tabular.base import TabularEstimator
+from nllfit.tabular.base import TabularEstimator, checked_rows
 from nllfit.tabular.classes import Classes
 
 __all__ = ["DistributionClassifier"]
@@ -25,7 +25,7 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
 
     Args:
       network, num_members, max_epochs, validation_fraction, shuffle, random_state, warm_start, verbose: as in
-        `DistributionRegressor`; `network="auto"` compares `"smooth"` and `"steep"`.
+        `DistributionRegressor`; `network="auto"` compares `"smooth"`, `"steep"` and `"trees"`.
 
     Attributes:
       classes_: the labels, sorted.
@@ -78,12 +78,15 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
         Raises:
           ValueError: if the table, the labels, the weights or an argument is invalid; the message names it.
         """
+        return self._fit_table(X, y, sample_weight)
+
+    def _fit_table(self, x, y, sample_weight=None, observed=None, stream=None):
         if y is None:
             raise ValueError("This DistributionClassifier requires y to be passed, but the target y is None.")
         given = column_or_1d(y, warn=True)
         assert_all_finite(given, input_name="y")
         check_classification_targets(given)
-        rows = self._learn(X, given[:, None], sample_weight)
+        rows = self._learn(x, given[:, None], sample_weight)
         self.classes_, labels = np.unique(rows.y[:, 0], return_inverse=True)
         num_classes = len(self.classes_)
         if num_classes < 2:
@@ -93,8 +96,19 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
             return Classes(rows.y, num_classes, rows.weights)
 
         rows = type(rows)(rows.x, labels[:, None], rows.weights)
-        self._fit(rows, ["Categorical"], self._networks(["smooth", "steep"]), make_target)
+        self._fit(rows, ["Categorical"], self._networks(["smooth", "steep", "trees"]), make_target, stream)
         return self
+
+    def _rows_of(self, x, y, sample_weight):
+        return checked_rows(self._read(x), self._indices(y)[:, None], sample_weight, least=0)
+
+    def _indices(self, y):
+        """The index of each label in `classes_`."""
+        y = column_or_1d(y)
+        unknown = np.setdiff1d(y, self.classes_).tolist()
+        if unknown:
+            raise ValueError(f"`y` holds {unknown[0]!r}, which is not one of the classes {self.classes_.tolist()}.")
+        return np.searchsorted(self.classes_, y)
 
     def predict_distribution(self, X: Any) -> tfd.Distribution:
         """A `tfd.Categorical` of batch `[n]`: for each row the probability of each index into `classes_`."""
@@ -115,8 +129,4 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
 
     def evaluate(self, X: Any, y: ArrayLike, **arguments: Any) -> Evaluation:
         """The log-likelihood, accuracy, Brier score and calibration on rows, from `nllfit.evaluate`."""
-        distribution, y = self.predict_distribution(X), column_or_1d(y)
-        unknown = np.setdiff1d(y, self.classes_).tolist()
-        if unknown:
-            raise ValueError(f"`y` holds {unknown[0]!r}, which is not one of the classes {self.classes_.tolist()}.")
-        return evaluate(distribution, y=np.searchsorted(self.classes_, y), **arguments)
+        return evaluate(self.predict_distribution(X), y=self._indices(y), **arguments)

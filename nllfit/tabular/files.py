@@ -15,17 +15,22 @@ from nllfit.keras3 import heads
 from nllfit.saved_models import new_folder
 from nllfit.tabular.classes import Classes
 from nllfit.tabular.columns import Column, Columns
-from nllfit.tabular.forest import Forest
+from nllfit.tabular.forest import Forest, ForestInputs
 from nllfit.tabular.inputs import Bins, Inputs, Network
 from nllfit.tabular.location_scale import LocationScale
+from nllfit.tabular.models import Networks, Trees
 from nllfit.tabular.own_unit import OwnUnit
+from nllfit.tabular.perceptron import Perceptron
 from nllfit.tabular.trials import Predictor, Trial
 
 __all__ = ["read", "write"]
 
 _CLASSES = {
     kind.__name__: kind
-    for kind in (Bins, Classes, Column, Columns, Forest, Inputs, LocationScale, Network, OwnUnit, Predictor, Trial)
+    for kind in (
+        *(Bins, Classes, Column, Columns, Forest, ForestInputs, Inputs, LocationScale),
+        *(Network, Networks, OwnUnit, Perceptron, Predictor, Trees, Trial),
+    )
 }
 _VALUES, _ARRAYS = "estimator.json", "arrays.npz"
 
@@ -77,8 +82,7 @@ def _plain(value, arrays):
     if isinstance(value, dict):
         return {"dict": [[_plain(key, arrays), _plain(item, arrays)] for key, item in value.items()]}
     if type(value) in _CLASSES.values():
-        state = value.__getstate__() if isinstance(value, Predictor) else vars(value)
-        return {"class": type(value).__name__, "state": _plain(dict(state), arrays)}
+        return {"class": type(value).__name__, "state": _plain(vars(value), arrays)}
     if isinstance(value, type) and issubclass(value, tfd.Distribution):
         return value.__name__  # `distribution=` accepts the name of a class as well
     if isinstance(value, ParametricFamily):
@@ -101,8 +105,5 @@ def _restored(plain, arrays):
         return keras.saving.deserialize_keras_object(plain["family"], safe_mode=True).family
     kind, state = _CLASSES[plain["class"]], _restored(plain["state"], arrays)
     made: Any = object.__new__(kind)
-    if kind is Predictor:
-        made.__setstate__(state)
-    else:
-        made.__dict__.update(state)
+    made.__dict__.update(state)
     return made

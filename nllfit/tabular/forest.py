@@ -1,9 +1,11 @@
-"""Predictions of a random forest as inputs of a network, which alone would smooth out jumps."""
+"""Forests of randomised trees, and their predictions as inputs of a network, which by itself smooths out jumps."""
+
+from typing import Any
 
 import numpy as np
 from sklearn.ensemble import ExtraTreesRegressor
 
-__all__ = ["Forest"]
+__all__ = ["Forest", "ForestInputs", "grown"]
 
 _TREES = 100
 _LEVELS = np.arange(1, 10) / 10
@@ -12,41 +14,20 @@ _MOST_VALUES = 20  # if the outcomes have at most this many distinct values, eac
 _LEAST_PROBABILITY = 1e-2  # a lower bound of probabilities, before log-odds are taken
 
 
-class Forest:
-    """The predictive distribution of a forest at certain thresholds of the outcomes, in log-odds.
+def grown(
+    x: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, seed: int, **options: Any
+) -> ExtraTreesRegressor:
+    """A forest of scikit-learn that predicts the mean of each target: inputs `[n, m]` and targets `[n, t]`.
 
-    The trees predict the indicators `y <= t` and the standardised `y` itself. The thresholds `t` are the deciles of the
-    outcomes, or all their values if there are few. So the trees follow the whole distribution, including jumps. For a
-    row of the training set only the trees that were grown without it are used, because the others know its outcome.
-
-    Source: Geurts, Ernst and Wehenkel, Extremely randomized trees, 2006; Meinshausen, Quantile regression forests,
-    2006.
+    Source: Geurts, Ernst and Wehenkel, Extremely randomized trees, 2006.
     """
+    return ExtraTreesRegressor(_TREES, random_state=seed, **options).fit(x, targets, sample_weight=weights)
 
-    @classmethod
-    def fit(cls, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, seed: int) -> tuple["Forest", np.ndarray]:
-        """Grows a forest.
 
-        Args:
-          x: `[n, m]`.
-          y: `[n, k]`.
-          weights: `[n]`, or None.
-          seed: the seed of the trees.
+class Forest:
+    """The trees of a forest of scikit-learn as arrays, which can be saved without its code."""
 
-        Returns:
-          The forest, and its out-of-bag predictions for the training set, `[n, k * (thresholds + 1)]`.
-        """
-        targets = np.concatenate([_targets(column) for column in y.T], axis=1)
-        forest = ExtraTreesRegressor(
-            _TREES, bootstrap=True, max_samples=min(1.0, _MOST_ROWS / len(x)), random_state=seed
-        ).fit(x, targets, sample_weight=weights)
-        grown, unseen = cls(forest, targets), np.ones([len(x), _TREES], bool)
-        for i, rows in enumerate(forest.estimators_samples_):
-            unseen[rows, i] = False
-        unseen[~unseen.any(axis=1)] = True
-        return grown, grown._inputs(x, unseen)
-
-    def __init__(self, forest: ExtraTreesRegressor, targets: np.ndarray):
+    def __init__(self, forest: ExtraTreesRegressor):
         trees = [tree.tree_ for tree in forest.estimators_]
         self.starts = np.cumsum([0, *[tree.node_count for tree in trees[:-1]]])
         children = [np.stack([tree.children_left, tree.children_right]) for tree in trees]
@@ -55,20 +36,14 @@ class Forest:
         self.feature = np.concatenate([tree.feature for tree in trees])
         self.threshold = np.concatenate([tree.threshold for tree in trees])
         self.value = np.concatenate([tree.value[:, :, 0] for tree in trees]).astype("float32")
-        self.is_indicator = np.all((targets == 0) | (targets == 1), axis=0)
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """The predictions for new rows, `[n, k * (thresholds + 1)]`."""
-        return self._inputs(x, np.ones([len(x), _TREES], bool))
-
-    def _inputs(self, x, counted):
+    def __call__(self, x: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
+        """The mean of the trees' predictions, `[n, t]`; `counted` tells which trees count, `[n, trees]`."""
         total = np.zeros([len(x), self.value.shape[1]])
         for i, leaves in enumerate(self._leaves(x).T):
-            total += np.where(counted[:, i, None], self.value[leaves], 0)
-        share = total / counted.sum(axis=1, keepdims=True)
-        probability = np.clip(share, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
-        log_odds = np.log(probability / (1 - probability))
-        return np.where(self.is_indicator, log_odds, share)
+            values = self.value[leaves]
+            total += values if counted is None else np.where(counted[:, i, None], values, 0)
+        return total / (len(self.starts) if counted is None else counted.sum(axis=1, keepdims=True))
 
     def _leaves(self, x):
         """The leaf of each row in each tree, `[n, trees]`."""
@@ -79,6 +54,51 @@ class Forest:
             right = x[rows, np.maximum(self.feature[nodes], 0)] > self.threshold[nodes]
             nodes = np.where(inner, self.children[right.astype(int), nodes], nodes)
         return nodes
+
+
+class ForestInputs:
+    """The predictive distribution of a forest at certain thresholds of the outcomes, in log-odds.
+
+    The trees predict the indicators `y <= t` and the standardised `y` itself. The thresholds `t` are the deciles of the
+    outcomes, or all their values if there are few. So the trees follow the whole distribution, including jumps. For a
+    row of the training set only the trees that were grown without it are used, because the others know its outcome.
+
+    Source: Meinshausen, Quantile regression forests, 2006.
+    """
+
+    @classmethod
+    def fit(
+        cls, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, seed: int
+    ) -> tuple["ForestInputs", np.ndarray]:
+        """Grows a forest.
+
+        Args:
+          x: `[n, m]`.
+          y: `[n, k]`.
+          weights: `[n]`, or None.
+          seed: the seed of the trees.
+
+        Returns:
+          The `ForestInputs`, and their values for the training set, `[n, k * (thresholds + 1)]`.
+        """
+        targets = np.concatenate([_targets(column) for column in y.T], axis=1)
+        forest = grown(x, targets, weights, seed, bootstrap=True, max_samples=min(1.0, _MOST_ROWS / len(x)))
+        unseen = np.ones([len(x), _TREES], bool)
+        for i, rows in enumerate(forest.estimators_samples_):
+            unseen[rows, i] = False
+        unseen[~unseen.any(axis=1)] = True
+        found = cls(Forest(forest), targets)
+        return found, found(x, unseen)
+
+    def __init__(self, forest: Forest, targets: np.ndarray):
+        self.forest = forest
+        self.is_indicator = np.all((targets == 0) | (targets == 1), axis=0)
+
+    def __call__(self, x: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
+        """The inputs for rows `[n, m]`, `[n, k * (thresholds + 1)]`; `counted` as in `Forest`."""
+        share = self.forest(x, counted)
+        probability = np.clip(share, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+        return np.where(self.is_indicator, np.log(probability / (1 - probability)), share)
 
 
 def _targets(y):

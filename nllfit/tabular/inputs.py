@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
-from nllfit.tabular.forest import Forest
+from nllfit.tabular.forest import ForestInputs
 
-__all__ = ["NETWORKS", "Bins", "Inputs", "Network", "named_network"]
+__all__ = ["NETWORKS", "TREES", "Bins", "Inputs", "Network", "checked_network", "named_network"]
 
 _BINS = 20  # per column
 _MOST_BINNED_COLUMNS = 1000  # bins of a wider table would need too much memory
@@ -48,6 +48,7 @@ class Network:
         object.__setattr__(self, "inputs", inputs)
 
 
+TREES = "trees"
 NETWORKS = {
     "smooth": Network((50, 50)),
     "steep": Network((100, 100), ("bins",)),
@@ -55,14 +56,17 @@ NETWORKS = {
 }
 
 
-def named_network(network: Any) -> Network:
-    """The `Network` of a name, or the given `Network`; raises a `ValueError` for anything else."""
-    if isinstance(network, Network):
-        return network
-    if not isinstance(network, str) or network not in NETWORKS:
-        names = ", ".join(map(repr, NETWORKS))
+def checked_network(network: Any) -> Any:
+    """The given name or `Network`; raises a `ValueError` for anything else."""
+    if not isinstance(network, Network) and not (isinstance(network, str) and network in (*NETWORKS, TREES)):
+        names = ", ".join(map(repr, (*NETWORKS, TREES)))
         raise ValueError(f"`network` is {network!r}: give {names}, a `Network`, a tuple of these, or 'auto'.")
-    return NETWORKS[network]
+    return network
+
+
+def named_network(network: Any) -> Network:
+    """The `Network` of a name, or the given `Network`."""
+    return network if isinstance(network, Network) else NETWORKS[network]
 
 
 class Bins:
@@ -86,7 +90,7 @@ class Bins:
 class Inputs:
     """The inputs of a network: the standardised columns of a table, with bins and forest predictions if requested."""
 
-    def __init__(self, network: Network, x: np.ndarray, weights: np.ndarray | None, forest: Forest | None):
+    def __init__(self, network: Network, x: np.ndarray, weights: np.ndarray | None, forest: ForestInputs | None):
         scaler = StandardScaler().fit(x, sample_weight=weights)
         self.mean, self.scale, self.range = scaler.mean_, scaler.scale_, (x.min(axis=0), x.max(axis=0))
         binned = "bins" in network.inputs and x.shape[1] <= _MOST_BINNED_COLUMNS
@@ -108,7 +112,7 @@ class Inputs:
         Returns:
           The `Inputs`, and their values for the training set, `[n, inputs]`, with out-of-bag forest predictions.
         """
-        forest, of_forest = Forest.fit(x, y, weights, seed) if "forest" in network.inputs else (None, None)
+        forest, of_forest = ForestInputs.fit(x, y, weights, seed) if "forest" in network.inputs else (None, None)
         inputs = cls(network, x, weights, forest)
         return inputs, inputs._seen(x, of_forest)
 

@@ -2,18 +2,18 @@
 
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.keras3.losses import BetaNLL
-from nllfit.tabular.targets import OfFamily
+from nllfit.tabular.targets import Target
 
 __all__ = ["LocationScale", "is_location_scale"]
 
+_LEAST_SCALE = 1e-2  # that trees predict, in standard deviations of the outcomes
 
-class LocationScale(OfFamily):
+
+class LocationScale(Target):
     """Standardised outcomes of a location-scale family.
 
     Args:
@@ -25,6 +25,8 @@ class LocationScale(OfFamily):
 
     def __init__(self, family: Any, y: np.ndarray, weights: np.ndarray | None, is_censored: bool = False):
         super().__init__(family, is_censored)
+        is_normal = getattr(family, "name", "") == "Normal" and not is_censored
+        self.beta = 0.5 if is_normal else 0.0
         moments = [_mean_and_spread(column, weights) for column in y.T]
         self.loc, self.unit = np.array(moments).T
         outcomes = self._standard(y)
@@ -36,21 +38,26 @@ class LocationScale(OfFamily):
     def _standard(self, y):
         return ((y - self.loc) / self.unit).astype("float32")
 
-    def layers(self) -> list[keras.layers.Layer]:
-        return [keras.layers.Dense(self.family.params_size), self.head()]
-
-    def loss(self) -> keras.losses.Loss:
-        is_normal = getattr(self.family, "name", "") == "Normal" and not self.is_censored
-        return BetaNLL() if is_normal else super().loss()
-
     def seen(self, y: np.ndarray, observed: np.ndarray | None) -> np.ndarray:
         return self._outcomes(self._standard(y), observed).astype("float32")
 
-    def distribution(self, predicted: tfd.Distribution, spread: float, doubt: float) -> tfd.Distribution:
+    def statistics(self, y: np.ndarray) -> np.ndarray | None:
+        if self.is_censored or getattr(self.family, "name", "") != "Normal":
+            return None
+        outcomes = self._standard(y)
+        return np.concatenate([outcomes, outcomes**2], axis=1)
+
+    def outputs_of(self, means: np.ndarray) -> tf.Tensor:
+        loc, square = np.split(means, 2, axis=1)
+        scale = np.sqrt(np.maximum(square - loc**2, _LEAST_SCALE**2))
+        return tf.cast(self.family.unconstrained({"loc": loc, "scale": scale}), tf.float32)
+
+    def distribution(self, predicted: tfd.Distribution, spread: Any, doubt: float) -> tfd.Distribution:
         one, rank = _one_element(predicted.components_distribution)
         (low, high), shape = self.ends, [1] * (one.batch_shape.rank - rank) + [len(self.loc)] * rank
         low, high = (tf.cast(np.reshape(end, shape), one.dtype) for end in (low, high))
         loc, unit = (np.reshape(values, shape) for values in (self.loc, self.unit))
+        spread = np.reshape(spread, [-1] + [1] * (one.batch_shape.rank - 1))
         widest = tf.where(high > low, high - low, 1)  # 1 and not 0 if all outcomes are equal
         within = tf.clip_by_value(one.loc, low, high), tf.minimum(one.scale, widest)
         locs, scales = (tf.cast(values, tf.float64) for values in within)

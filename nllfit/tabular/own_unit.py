@@ -1,5 +1,6 @@
 """The target of families other than location-scale families: networks learn outcomes in their original unit."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -11,17 +12,18 @@ from tensorflow_probability import distributions as tfd
 from nllfit.calibration import Recalibrated
 from nllfit.evaluation import evaluate
 from nllfit.initialization import initialize
+from nllfit.keras3 import heads
 from nllfit.losses import negative_log_likelihood
 from nllfit.tabular.scoring import mean_nll, normal_scores
-from nllfit.tabular.targets import SPREADS, OfFamily
+from nllfit.tabular.targets import SPREADS, Target
 
 __all__ = ["OwnUnit"]
 
 _SCORES = np.linspace(-8, 8, 33)  # Normal scores, the knots of the map that widens a distribution
 
 
-class OwnUnit(OfFamily):
-    """Outcomes in their original unit, for every family that is not a location-scale family: amounts, counts, shares.
+class OwnUnit(Target):
+    """Outcomes in their own unit, for every family that is not a location-scale family: amounts, counts, shares.
 
     A network starts at the marginal distribution of the outcomes for all inputs. Its output for each parameter is
     scaled by `step`, the inverse square root of the Fisher information of one outcome about that parameter.
@@ -42,7 +44,8 @@ class OwnUnit(OfFamily):
         super().__init__(family, is_censored)
         self.spreads = np.ones(1)
         outcomes = self._outcomes(y, observed)
-        dense, head = keras.layers.Dense(family.params_size, dtype="float64"), self.head()
+        head = heads.DistributionHead(self.trained_family)
+        dense = keras.layers.Dense(family.params_size, dtype="float64")
         constant = keras.Sequential([keras.layers.Input([1]), dense, head])
         initialize(constant, np.zeros([len(y), 1]), outcomes, weights)
         self.offset = np.asarray(dense.get_weights()[1], float)
@@ -54,6 +57,7 @@ class OwnUnit(OfFamily):
             evaluate(head.family.distribution(np.tile(self.offset, [len(y), 1])), y=outcomes)
             raise
         self.step = np.clip(sizes, 1, max(1.0, float(y.std())))
+        self.marginal = self.offset
 
     def _sizes(self, family, outcomes):
         """For each unconstrained parameter, the inverse square root of its information at the marginal distribution."""
@@ -72,15 +76,8 @@ class OwnUnit(OfFamily):
             found.append(information**-0.5 if information > 0 else 1.0)
         return np.array(found)
 
-    def layers(self) -> list[keras.layers.Layer]:
-        dense = keras.layers.Dense(len(self.offset), kernel_initializer="zeros")
-        return [dense, keras.layers.Rescaling(self.step.tolist(), self.offset.tolist()), self.head()]
-
     def seen(self, y: np.ndarray, observed: np.ndarray | None) -> np.ndarray:
         return self._outcomes(y, observed)
-
-    def untrained(self, build: Any) -> list[keras.Model]:
-        return [build()]  # an untrained network predicts the marginal distribution
 
     def distribution(self, predicted: tfd.Distribution, spread: float, doubt: float) -> tfd.Distribution:
         logits = tf.nn.log_softmax(predicted.mixture_distribution.logits)
@@ -94,13 +91,13 @@ class OwnUnit(OfFamily):
 
     def losses(
         self,
-        predicted: tfd.Distribution,
+        outputs: Sequence[tf.Tensor],
         doubt: float,
         y: np.ndarray,
         weights: np.ndarray | None,
         observed: np.ndarray | None,
     ) -> np.ndarray:
-        distribution = self.distribution(predicted, 1.0, doubt)
+        distribution = self.distribution(self.mixture(outputs), 1.0, doubt)
         loss = mean_nll(distribution, y, weights, observed)
         if len(self.spreads) == 1:
             return np.array([loss])

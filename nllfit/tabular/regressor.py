@@ -22,11 +22,11 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
     """Predicts the distribution of one or several numbers from a table, with an ensemble of networks.
 
     The defaults need no tuning. Inputs and outcomes are standardised. Two networks, a smooth one and one with binned
-    inputs, are compared on held-out rows. If the better one is overconfident, it is also tried with a strong weight
-    decay. The held-out rows also determine a factor that widens the predicted distributions. Then `num_members`
-    networks are trained on all rows, and the prediction is the mixture of their distributions. It also contains the
-    marginal distribution of the training set, with the weight `1 / (validation_fraction * n)`, so that an unusual new
-    row does not cost hundreds of nats.
+    inputs, and a forest of randomised trees are compared on held-out rows. The better network and the trees are also
+    tried with a strong regularization if they are overconfident. The held-out rows also determine a factor that widens
+    the predicted distributions. Then `num_members` networks are trained on all rows, and the prediction is the mixture
+    of their distributions, or the forest's. It also contains the marginal distribution of the training set, with the
+    weight `1 / (validation_fraction * n)`, so that an unusual new row does not cost hundreds of nats.
 
     `X` is an array of numbers or a frame of pandas or polars with columns of numbers, booleans, text or categories.
     A missing number becomes the median of its column, and an indicator marks it. A category that the training rows do
@@ -43,9 +43,10 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
           some have densities and others probabilities.
         - `"auto"`: a list of the common families whose support contains the outcomes.
       network: `"smooth"`, `"steep"` (with binned inputs), `"forest"` (with the predictions of randomised trees as
-        inputs), a `Network`, or a list of these, which are compared with the first distribution. `"auto"` compares
-        `"smooth"` and `"steep"`, and also `"forest"` if `distribution` is `"auto"`.
-      num_members: the number of networks in the ensemble.
+        inputs), `"trees"` (these trees and no network, for a Normal or `"Values"`), a `Network`, or a list of these,
+        which are compared with the first distribution. `"auto"` compares `"smooth"`, `"steep"` and `"trees"`, and also
+        `"forest"` if `distribution` is `"auto"`.
+      num_members: the number of networks in the ensemble. `joblib` trains them, in threads by default.
       max_epochs: the largest number of epochs; None for `900 / n^(1/3)`.
       validation_fraction: the fraction of rows that are held out to compare networks.
       shuffle: whether the held-out rows are random. If False they are the last ones, for tables in order of time.
@@ -54,8 +55,8 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
       verbose: 1 for a progress bar.
 
     Attributes:
-      trials_: the trials, the best first, each with its `network`, `weight_decay`, `distribution`, `nll`, `spread` and
-        `crps`.
+      trials_: the trials, the best first, each with its `network`, `regularization`, `distribution`, `nll`, `spread`
+        and `crps`.
       n_features_in_, feature_names_in_: the number of columns of `X`, and their names if it is a frame.
       n_outputs_: the number of outcomes per row.
 
@@ -112,22 +113,28 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         Raises:
           ValueError: if the table, the outcomes, the weights or an argument is invalid; the message names it.
         """
+        return self._fit_table(X, y, sample_weight, observed)
+
+    def _fit_table(self, x, y, sample_weight=None, observed=None, stream=None):
         y = checked_outcomes(self, y)
         self._is_vector = y.ndim == 1
-        rows = self._learn(X, y.reshape(len(y), -1), sample_weight, observed)
+        rows = self._learn(x, y.reshape(len(y), -1), sample_weight, observed)
         is_automatic = isinstance(self.distribution, str) and self.distribution == "auto"
         is_censored = observed is not None
         if is_censored and rows.y.shape[1] > 1:
             raise ValueError(f"`observed` is for one outcome a row, and `y` has {rows.y.shape[1]} columns.")
         names = plausible(rows.y, rows.observed) if is_automatic else checked_names(self.distribution)
-        networks = self._networks(["smooth", "steep", *["forest"] * is_automatic])
+        networks = self._networks(["smooth", "steep", *["forest"] * is_automatic, "trees"])
 
         def make_target(distribution, rows):
             return target_of(distribution, rows.y, rows.weights, is_censored, rows.observed)
 
         self.n_outputs_ = rows.y.shape[1]
-        self._fit(rows, names, networks, make_target)
+        self._fit(rows, names, networks, make_target, stream)
         return self
+
+    def _rows_of(self, x, y, sample_weight):
+        return checked_rows(self._read(x), self._outcomes(y), sample_weight, least=0)
 
     def predict_distribution(self, X: Any) -> tfd.Distribution:
         """The predicted distribution of each row's outcome, of batch `[n]` and event `[k]` for `k` outcomes per row.

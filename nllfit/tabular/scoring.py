@@ -10,7 +10,7 @@ from nllfit.losses import negative_log_likelihood
 from nllfit.quantiles import cdf, survival
 from nllfit.scores import crps
 
-__all__ = ["mean_crps", "mean_nll", "normal_scores", "shaped"]
+__all__ = ["mean_crps", "mean_nll", "nll", "normal_scores", "shaped"]
 
 _LARGEST_SCORE = 37.0  # the Normal score of about the smallest probability in float64
 
@@ -26,12 +26,17 @@ def mean_nll(
       weights: the number of times that each row counts, `[n]`, or None.
       observed: `[n]`, False if an outcome is right-censored; None if all were observed.
     """
+    return float(np.average(nll(distribution, y, observed), weights=weights))
+
+
+def nll(distribution: tfd.Distribution, y: np.ndarray, observed: np.ndarray | None = None) -> np.ndarray:
+    """The negative log-likelihood of each outcome, `[n]`, as in `mean_nll`."""
     outcomes = shaped(y, distribution)
     losses = np.asarray(negative_log_likelihood(outcomes, distribution), np.float64)
     if observed is not None and not np.all(observed):
         beyond = np.asarray(survival(distribution, outcomes), np.float64).reshape(len(y))
         losses = np.where(observed, losses, -np.log(np.maximum(beyond, np.finfo(float).tiny)))
-    return float(np.average(losses, weights=weights))
+    return losses
 
 
 def mean_crps(distribution: tfd.Distribution, y: np.ndarray, weights: np.ndarray | None = None) -> float:

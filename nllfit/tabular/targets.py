@@ -1,84 +1,94 @@
 """Targets: the transformed outcomes that a network learns, and the distribution in the original unit that results."""
 
 import abc
+from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
+import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families import Censored, right_censored
-from nllfit.keras3 import NegativeLogLikelihood, heads
-from nllfit.tabular.scoring import mean_nll
+from nllfit.families.mixture import mixture_of
+from nllfit.tabular.scoring import nll
 
-__all__ = ["SPREADS", "OfFamily", "Target"]
+__all__ = ["SPREADS", "Target"]
 
 SPREADS = np.geomspace(0.7, 4, 36)
 
 
 class Target(abc.ABC):
-    """The last layers, the training outcomes and the predicted distribution of a network, for outcomes `[n, k]`.
+    """What networks learn about outcomes `[n, k]`, and the distribution that is predicted from their outputs.
 
     Attributes:
+      family: the family that is predicted.
+      trained_family: the family of the outcomes in training, which are pairs under censoring.
+      beta: the loss in training is `BetaNLL(beta)`, or the negative log-likelihood if 0.
+      step, offset: the parameters of the family are `offset + step * output`, arrays `[params_size]`.
+      marginal: the parameters of the marginal distribution that joins the ensemble as one more member; None if the
+        target adds it to the mixture itself.
       spreads: the factors to try on the width of the predicted distributions.
       is_discrete: whether outcomes have probabilities and not a density.
     """
 
     spreads: np.ndarray = SPREADS
-    is_discrete: bool
+    beta: float = 0.0
+    marginal: np.ndarray | None = None
 
-    @abc.abstractmethod
-    def layers(self) -> list[keras.layers.Layer]:
-        """New layers for the end of a network: the first takes the hidden units, and the last is a head."""
+    def __init__(self, family: Any, is_censored: bool = False):
+        self.family, self.is_censored = family, is_censored
+        self.is_discrete = bool(family.is_discrete)
+        self.step, self.offset = np.ones(family.params_size), np.zeros(family.params_size)
 
-    @abc.abstractmethod
-    def head(self, is_trained: bool = True) -> keras.layers.Layer:
-        """The head for training or, with `is_trained=False`, the head for prediction."""
+    @property
+    def trained_family(self) -> Any:
+        return Censored(self.family) if self.is_censored else self.family
+
+    def mixture(self, outputs: Sequence[tf.Tensor]) -> tfd.Distribution:
+        """The equal mixture of the members' distributions, from the outputs `[n, params_size]` of each."""
+        params = [tf.cast(self.offset, tf.float32) + tf.cast(self.step, tf.float32) * output for output in outputs]
+        if self.marginal is not None:
+            params.append(tf.zeros_like(params[0]) + tf.cast(self.marginal, tf.float32))
+        return mixture_of(self.family.holding({"validate_args": False}), params, [None] * len(params))
 
     @abc.abstractmethod
     def seen(self, y: np.ndarray, observed: np.ndarray | None) -> np.ndarray:
         """The outcomes in the form on which a network is trained."""
 
+    def statistics(self, y: np.ndarray) -> np.ndarray | None:
+        """Numbers `[n, t]` whose means under a predicted distribution are the prediction of trees; None without."""
+        del y
+        return None
+
+    def outputs_of(self, means: np.ndarray) -> tf.Tensor:
+        """The outputs `[n, params_size]` of the distribution with these means of the statistics, `[n, t]`."""
+        raise NotImplementedError
+
     @abc.abstractmethod
-    def distribution(self, predicted: tfd.Distribution, spread: float, doubt: float) -> tfd.Distribution:
+    def distribution(self, predicted: tfd.Distribution, spread: Any, doubt: float) -> tfd.Distribution:
         """The predicted distribution in the unit of the outcomes.
 
         Args:
-          predicted: the prediction of an `Ensemble` of the networks, a mixture.
-          spread: the factor on its width.
+          predicted: the `mixture` of an ensemble.
+          spread: the factor on its width, or an array of them, one for each row.
           doubt: the weight of the marginal distribution of the training set in the result.
         """
 
-    def loss(self) -> keras.losses.Loss:
-        return NegativeLogLikelihood()
-
     def losses(
         self,
-        predicted: tfd.Distribution,
+        outputs: Sequence[tf.Tensor],
         doubt: float,
         y: np.ndarray,
         weights: np.ndarray | None,
         observed: np.ndarray | None,
     ) -> np.ndarray:
         """The mean negative log-likelihood of outcomes `[n, k]` with each of the `spreads`."""
-        distributions = (self.distribution(predicted, spread, doubt) for spread in self.spreads)
-        return np.array([mean_nll(distribution, y, weights, observed) for distribution in distributions])
-
-    def untrained(self, build: Any) -> list[keras.Model]:
-        """Untrained networks to add to the ensemble; `build` makes one."""
-        del build
-        return []
-
-
-class OfFamily(Target):
-    """A target with a family's distribution; right-censored outcomes are trained with its `Censored` family."""
-
-    def __init__(self, family: Any, is_censored: bool):
-        self.family, self.is_censored = family, is_censored
-        self.is_discrete = bool(family.is_discrete)
-
-    def head(self, is_trained: bool = True) -> keras.layers.Layer:
-        return heads.DistributionHead(Censored(self.family) if is_trained and self.is_censored else self.family)
+        count = len(self.spreads)
+        predicted = self.mixture([tf.tile(output, [count, 1]) for output in outputs])  # one call for all spreads
+        distribution = self.distribution(predicted, np.repeat(self.spreads, len(y)), doubt)
+        observed = None if observed is None else np.tile(observed, count)
+        losses = nll(distribution, np.tile(y, [count, 1]), observed).reshape(count, len(y))
+        return np.average(losses, axis=1, weights=weights)
 
     def _outcomes(self, y, observed):
         if self.is_censored:

@@ -72,7 +72,7 @@ def test_weights_in_a_score_count_rows(regressor):
 
 
 def test_trials_record_the_choices(regressor):
-    (trial,) = [trial for trial in regressor.trials_ if trial.weight_decay == "weak"]
+    (trial,) = [trial for trial in regressor.trials_ if trial.regularization == "weak"]
     assert (trial.network, trial.distribution) == (Network((20,)), "Normal")
     assert 0.7 <= trial.spread <= 4
 

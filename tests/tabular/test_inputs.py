@@ -33,7 +33,7 @@ def test_the_forest_matches_scikit_learn():
     x, y = RNG.normal(size=[80, 3]), RNG.integers(0, 3, [80, 1]).astype(float)
     targets = np.column_stack([(y - y.mean()) / y.std(), y <= 0, y <= 1])
     theirs = ExtraTreesRegressor(100, bootstrap=True, max_samples=1.0, oob_score=True, random_state=3).fit(x, targets)
-    ours, of_training_set = forest.Forest.fit(x, y, None, seed=3)
+    ours, of_training_set = forest.ForestInputs.fit(x, y, None, seed=3)
     new = RNG.normal(size=[20, 3])
     for found, expected in ((ours(new), theirs.predict(new)), (of_training_set, theirs.oob_prediction_)):
         np.testing.assert_allclose(found[:, 0], expected[:, 0], rtol=1e-5, atol=1e-6)

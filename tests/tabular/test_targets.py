@@ -42,7 +42,8 @@ def test_an_overconfident_ensemble_is_widened():
     y = 2 * RNG.normal(size=[4000, 1])
     target = location_scale.LocationScale(nllfit.Family("Normal", 1), np.array([[-1.0], [1.0]] * 9), None)
     target.ends = np.array([-100.0]), np.array([100.0])
-    losses = target.losses(mixture(np.zeros([4000, 1]), np.ones([4000, 1])), 1e-12, y, None, None)
+    outputs = target.family.unconstrained({"loc": np.zeros([4000, 1]), "scale": np.ones([4000, 1])})
+    losses = target.losses([tf.cast(outputs, tf.float32)], 1e-12, y, None, None)
     nll, spread = losses.min(), target.spreads[losses.argmin()]
     assert spread == pytest.approx(2, abs=0.1)
     assert nll == pytest.approx(np.log(2) + 0.5 + np.log(2 * np.pi) / 2, abs=0.05)
@@ -72,16 +73,16 @@ def test_an_amount_starts_at_the_marginal_with_spread_and_marginal_part():
     begun = family.distribution(tf.constant(target.offset))
     np.testing.assert_allclose(begun.log_prob(y), marginal.logpdf(y[:, 0]), rtol=1e-4)
 
-    params = np.tile(np.stack([[1.0, np.log(0.01)], target.offset]), [300, 1, 1])
-    predicted = tfd.MixtureSameFamily(tfd.Categorical(np.zeros([300, 2])), family.distribution(tf.constant(params)))
-    found = target.distribution(predicted, 1.0, 0.1)
+    outputs = [tf.fill([300, 1], 1.0) * (([1.0, np.log(0.01)] - target.offset) / target.step).astype("float32")]
+    found = target.distribution(target.mixture(outputs), 1.0, 0.1)
     member = stats.gamma(np.e, scale=100.0)
     expected = np.log(0.9 * member.pdf(y[:, 0]) + 0.1 * marginal.pdf(y[:, 0]))
     np.testing.assert_allclose(found.log_prob(y), expected, rtol=1e-4)
 
-    losses = target.losses(predicted, 0.1, y, None, None)
+    losses = target.losses(outputs, 0.1, y, None, None)
     each = [
-        nllfit.negative_log_likelihood(y, target.distribution(predicted, spread, 0.1)) for spread in target.spreads[:3]
+        nllfit.negative_log_likelihood(y, target.distribution(target.mixture(outputs), spread, 0.1))
+        for spread in target.spreads[:3]
     ]
     np.testing.assert_allclose(losses[:3], np.mean(each, axis=1), rtol=1e-5)
 
@@ -100,13 +101,14 @@ def test_a_censored_outcome_is_scored_by_its_survival_function():
     y, observed = RNG.exponential(3.0, [200, 1]), RNG.integers(0, 2, 200).astype(bool)
     target = candidates.target_of("Exponential", y, None, True, observed)
     np.testing.assert_allclose(np.exp(target.offset), observed.sum() / y.sum(), rtol=1e-6)  # events by time at risk
-    predicted = tfd.MixtureSameFamily(tfd.Categorical(np.zeros([200, 2])), tfd.Exponential(np.full([200, 2], 0.5)))
+    target.marginal = np.log([0.5])
+    outputs = [tf.fill([200, 1], tf.constant((np.log(0.5) - target.offset[0]) / target.step[0], tf.float32))]
     times = y[:, 0]
     z = stats.norm.isf(np.exp(-0.5 * times))
     spread = target.spreads[4]
     density = -0.5 * times + np.log(0.5) + stats.norm.logpdf(z / spread) - np.log(spread) - stats.norm.logpdf(z)
     expected = -np.where(observed, density, stats.norm.logsf(z / spread)).mean()
-    assert target.losses(predicted, 0.5, y, None, observed)[4] == pytest.approx(expected, rel=1e-6)
+    assert target.losses(outputs, 0.5, y, None, observed)[4] == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_values_target_predicts_a_probability_for_each_value():

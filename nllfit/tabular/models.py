@@ -1,0 +1,132 @@
+"""Models: a neural ensemble, or a forest, from raw columns to the outputs from which a target makes a distribution."""
+
+import abc
+import itertools
+import math
+import os
+from typing import Any
+
+import joblib
+import numpy as np
+import tensorflow as tf
+
+from nllfit.tabular.forest import Forest, grown
+from nllfit.tabular.inputs import TREES, Inputs, named_network
+from nllfit.tabular.perceptron import Perceptron, Trainer
+from nllfit.tabular.rows import Rows, Settings, Stream
+from nllfit.tabular.targets import Target
+
+__all__ = ["Model", "Networks", "Trees", "model_class"]
+
+DECAYS = {"weak": 50, "strong": 500}  # divided by the number of rows, because a prior matters less with more rows
+LEAVES = {"weak": 1, "strong": 5}  # the least number of rows in a leaf
+_MOST_LEAVES = 8192  # of a tree
+
+
+class Model(abc.ABC):
+    """A model of the outputs that a target needs for each row.
+
+    Args:
+      rows: the training set.
+      network: the name of a network, or a `Network`.
+      regularization: `"weak"` or `"strong"`.
+      target: of the outcomes of these rows.
+      settings: the number of epochs and the seed.
+      num_members: the number of networks.
+      batch_size: the number of rows of a batch.
+      stream: all training rows, of which `rows` are a sample; None if `rows` are all. Trees only use `rows`.
+    """
+
+    @abc.abstractmethod
+    def __init__(
+        self,
+        rows: Rows,
+        network: Any,
+        regularization: str,
+        target: Target,
+        settings: Settings,
+        num_members: int,
+        batch_size: int,
+        stream: Stream | None = None,
+    ): ...
+
+    @abc.abstractmethod
+    def outputs(self, x: np.ndarray) -> list[tf.Tensor]:
+        """The outputs of each member for the columns `[n, m]`, tensors `[n, params_size]`."""
+
+
+class Networks(Model):
+    """An ensemble of networks of one shape, which differ in their first weights and in the order of rows.
+
+    `joblib` trains the members, in threads by default; `joblib.parallel_config` selects processes or machines.
+    """
+
+    def __init__(self, rows, network, regularization, target, settings, num_members, batch_size, stream=None):
+        self.inputs, inputs = Inputs.fit(named_network(network), rows.x, rows.y, rows.weights, settings.seed)
+        sizes = inputs.shape[1], *named_network(network).units
+        self.perceptron = Perceptron(sizes, target.trained_family, target.beta)
+        num_rows = len(rows) if stream is None else sum(stream.sizes)
+        epochs = int(min(round(900 / np.cbrt(num_rows)), settings.max_epochs or math.inf))
+        num_steps = epochs * sum(-(-size // batch_size) for size in ([num_rows] if stream is None else stream.sizes))
+        rngs = [np.random.default_rng([settings.seed, i]) for i in range(num_members)]
+        trainers = [
+            Trainer(
+                self.perceptron,
+                self.perceptron.initial(rng, zero_outputs=target.marginal is not None),
+                (target.step, target.offset),
+                batch_size,
+                num_steps,
+                DECAYS[regularization] / num_rows,
+            )
+            for rng in rngs
+        ]
+        members = list(zip(trainers, rngs, strict=True))
+        if stream is None:
+            members = _trained(members, _data(inputs, target, rows), epochs)
+        else:
+            for _, part in itertools.product(range(epochs), stream):
+                members = _trained(members, _data(self.inputs(part.x), target, part), 1)
+        self.weights = [trainer.weights() for trainer, _ in members]
+
+    def outputs(self, x: np.ndarray) -> list[tf.Tensor]:
+        inputs = self.inputs(x)
+        return [self.perceptron(weights, inputs) for weights in self.weights]
+
+
+def _data(inputs, target, rows):
+    """What networks are trained on: inputs, outcomes and weights."""
+    weights = np.ones(len(rows)) if rows.weights is None else rows.weights
+    return inputs, target.seen(rows.y, rows.observed), weights.astype("float32")
+
+
+def _trained(members, data, epochs):
+    """The trainers and generators of the members after some epochs."""
+    return joblib.Parallel(os.cpu_count(), prefer="threads")(
+        joblib.delayed(_trained_member)(*member, data, epochs) for member in members
+    )
+
+
+def _trained_member(trainer, rng, data, epochs):
+    trainer.train(data, epochs, rng)
+    return trainer, rng
+
+
+class Trees(Model):
+    """A forest that predicts the means of a target's statistics, such as the probability of each value.
+
+    Source: Meinshausen, Quantile regression forests, 2006.
+    """
+
+    def __init__(self, rows, network, regularization, target, settings, num_members, batch_size, stream=None):
+        self.target = target
+        least = LEAVES[regularization] * math.ceil(len(rows) / _MOST_LEAVES)
+        statistics = target.statistics(rows.y)
+        self.forest = Forest(grown(rows.x, statistics, rows.weights, settings.seed, min_samples_leaf=least))
+
+    def outputs(self, x: np.ndarray) -> list[tf.Tensor]:
+        return [self.target.outputs_of(self.forest(x))]
+
+
+def model_class(network: Any) -> type[Model]:
+    """The class of a network's model."""
+    return Trees if network == TREES else Networks

@@ -1,0 +1,122 @@
+"""Rows of a table in memory, and streams of rows for tables that are larger than memory."""
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from sklearn.utils import resample
+
+from nllfit.tabular.columns import is_frame
+
+__all__ = ["Rows", "Settings", "Stream", "parts_of", "sample_of"]
+
+_SAMPLE = 2**15  # rows of a stream that are kept in memory
+_PART = 2**14  # the least number of rows of a part of a stream, but for the last one
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Rows of a table: inputs `[n, m]`, outcomes `[n, k]`, weights `[n]`, and whether outcomes were observed `[n]`."""
+
+    x: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray | None = None
+    observed: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, rows: Any) -> "Rows":
+        weights, observed = (None if part is None else part[rows] for part in (self.weights, self.observed))
+        return Rows(self.x[rows], self.y[rows], weights, observed)
+
+    def same_as(self, other: "Rows") -> bool:
+        parts = ((rows.x, rows.y, rows.weights, rows.observed) for rows in (self, other))
+        return all((a is None and b is None) or np.array_equal(a, b) for a, b in zip(*parts, strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The arguments of the estimators that control the training of networks."""
+
+    num_members: int
+    max_epochs: int | None
+    validation_fraction: float
+    seed: int
+    verbose: int
+
+
+class Stream:
+    """The rows of batches, read again in each iteration, in parts of at least 16,384 rows.
+
+    Args:
+      batches: as for `parts_of`.
+      read: returns the `Rows` of one batch.
+      sizes: the number of rows of each part.
+    """
+
+    def __init__(self, batches: Any, read: Callable[..., Rows], sizes: list[int]):
+        self.batches, self.read, self.sizes = batches, read, sizes
+
+    def __iter__(self) -> Iterator[Rows]:
+        return (self.read(*part) for part in parts_of(self.batches))
+
+
+def parts_of(batches: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None]]:
+    """The table, the outcomes and the weights (or None) of each part of at least 16,384 rows, but for the last one.
+
+    Args:
+      batches: batches `(X, y)` or `(X, y, sample_weight)`: a `tf.data.Dataset` or another iterable that can be
+        iterated several times, or a function that returns an iterator.
+
+    Raises:
+      ValueError: if there is no batch, or if one is no tuple of two or three.
+    """
+    waiting: list[Any] = []
+    for batch in batches() if callable(batches) else batches:
+        if not isinstance(batch, tuple) or len(batch) not in (2, 3):
+            raise ValueError(
+                f"`batches` holds {type(batch).__name__}: give batches `(X, y)` or `(X, y, sample_weight)`."
+            )
+        table = batch[0] if is_frame(batch[0]) else np.asarray(batch[0])
+        waiting.append((table, *map(np.asarray, batch[1:])))
+        if sum(len(part[1]) for part in waiting) >= _PART:
+            yield _joined(waiting)
+            waiting = []
+    if waiting:
+        yield _joined(waiting)
+
+
+def sample_of(batches: Any, seed: int) -> tuple[tuple[Any, np.ndarray, np.ndarray | None], list[int]]:
+    """At most 32,768 random rows of batches, and the number of rows of each part.
+
+    Raises:
+      ValueError: if there are no batches, or if they can only be read once.
+    """
+    if isinstance(batches, Iterator):
+        raise ValueError(
+            f"`batches` is a {type(batches).__name__}, which can only be read once: give the function that makes it."
+        )
+    sizes = [len(y) for _, y, _ in parts_of(batches)]
+    if not sizes:
+        raise ValueError("`batches` is empty: give at least one batch.")
+    rng = np.random.default_rng(seed)
+    counts = rng.multivariate_hypergeometric(sizes, min(_SAMPLE, sum(sizes)))
+    chosen = []
+    for part, count in zip(parts_of(batches), counts, strict=True):
+        given = [value for value in part if value is not None]
+        if count:
+            chosen.append(resample(*given, replace=False, n_samples=int(count), random_state=int(rng.integers(2**31))))
+    return _joined(chosen), sizes
+
+
+def _joined(parts: Iterable[Any]) -> tuple[Any, np.ndarray, np.ndarray | None]:
+    tables, *others = zip(*parts, strict=True)
+    if is_frame(tables[0]):
+        library = importlib.import_module(type(tables[0]).__module__.partition(".")[0])  # pandas or polars
+        table = library.concat(tables)
+    else:
+        table = np.concatenate(tables)
+    return table, np.concatenate(others[0]), np.concatenate(others[1]) if len(others) > 1 else None

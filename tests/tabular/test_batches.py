@@ -1,0 +1,87 @@
+"""Tables that are larger than memory: streams of batches, and members that train in other processes."""
+
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import tensorflow as tf
+
+from nllfit.tabular import DistributionClassifier, DistributionRegressor, Network, rows
+
+RNG = np.random.default_rng(0)
+X = RNG.uniform(-2, 2, [448, 2])
+Y = 3 + 2 * X[:, 0] + np.where(X[:, 1] > 0, 1.0, 0.1) * RNG.normal(size=448)
+SHORT = {"network": Network((10,)), "num_members": 2, "max_epochs": 20, "random_state": 0}
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    monkeypatch.setattr(rows, "_PART", 128)
+    monkeypatch.setattr(rows, "_SAMPLE", 150)
+
+
+def batches_of_arrays():
+    return ((X[i : i + 64], Y[i : i + 64]) for i in range(0, 448, 64))
+
+
+def test_parts_and_the_sample_are_rows_of_the_table(small_parts):
+    parts = list(rows.parts_of(batches_of_arrays))
+    assert [len(y) for _, y, _ in parts] == [128, 128, 128, 64]
+    np.testing.assert_array_equal(np.concatenate([x for x, *_ in parts]), X)
+    (x, y, weights), sizes = rows.sample_of(batches_of_arrays, seed=0)
+    assert (sizes, len(x), weights) == ([128, 128, 128, 64], 150, None)
+    positions = np.argmax(y[:, None] == Y, axis=1)
+    np.testing.assert_array_equal(X[positions], x)
+    assert len(set(positions)) == 150
+
+
+def test_all_rows_train_the_ensemble(small_parts):
+    """The mean of an ensemble that saw 150 of 448 rows is worse than that of one that saw them all in batches."""
+    model = DistributionRegressor(**SHORT).fit_batches(batches_of_arrays)
+    of_all = DistributionRegressor(**SHORT).fit(X, Y)
+    of_sample = DistributionRegressor(**SHORT).fit(*rows.sample_of(batches_of_arrays, 0)[0][:2])
+    new = RNG.uniform(-2, 2, [500, 2])
+    errors = [np.sqrt(np.mean((m.predict(new) - 3 - 2 * new[:, 0]) ** 2)) for m in (model, of_all, of_sample)]
+    assert errors[0] < 0.7 * errors[2]
+    assert errors[0] < 1.3 * errors[1]
+
+
+def test_a_table_that_fits_in_the_sample_is_fitted_as_usual():
+    """In one part, the sample is a permutation of the rows."""
+    (x, y, _), _ = rows.sample_of(batches_of_arrays, seed=0)
+    model = DistributionRegressor(**SHORT).fit_batches(batches_of_arrays)
+    np.testing.assert_array_equal(model.predict(X), DistributionRegressor(**SHORT).fit(x, y).predict(X))
+
+
+def test_datasets_frames_and_weights_are_read(small_parts):
+    dataset = tf.data.Dataset.from_tensor_slices((X, Y, np.ones(448))).batch(150)
+    assert DistributionRegressor(**SHORT | {"max_epochs": 1}).fit_batches(dataset).n_features_in_ == 2
+    labels = np.where(X[:, 0] > 0, "up", "down")
+    for library in (pd, pl):
+        frame = library.DataFrame({"a": X[:, 0], "b": np.where(X[:, 1] > 0, "u", "v")})
+        batches = [(frame[i : i + 100], labels[i : i + 100]) for i in range(0, 448, 100)]
+        model = DistributionClassifier(**SHORT).fit_batches(batches)
+        assert list(model.feature_names_in_) == ["a", "b"]
+        assert model.score(frame, labels) > 0.9
+
+
+def test_invalid_batches_are_refused(small_parts):
+    model = DistributionRegressor(**SHORT)
+    with pytest.raises(ValueError, match="`batches` is empty: give at least one"):
+        model.fit_batches([])
+    with pytest.raises(ValueError, match="give batches"):
+        model.fit_batches([X])
+    with pytest.raises(ValueError, match="`batches` is a generator, which can only be read once"):
+        model.fit_batches(batches_of_arrays())
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        model.fit_batches([(X, np.where(np.arange(448) == 7, np.nan, Y))] * 2)
+
+
+@pytest.mark.thorough
+def test_members_train_in_other_processes_to_the_same_predictions():
+    """As `joblib` does on the machines of a cluster."""
+    alone = DistributionRegressor(**SHORT).fit(X, Y)
+    with joblib.parallel_config("loky"):
+        model = DistributionRegressor(**SHORT).fit(X, Y)
+    np.testing.assert_allclose(model.predict(X), alone.predict(X), rtol=1e-5)

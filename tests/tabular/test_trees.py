@@ -1,0 +1,75 @@
+"""Trees as the model: their distributions match scikit-learn's forests, and they are chosen where they are better."""
+
+import numpy as np
+import pytest
+from sklearn.ensemble import ExtraTreesRegressor
+
+import nllfit
+from nllfit.tabular import DistributionClassifier, DistributionRegressor, Network
+from nllfit.tabular.candidates import target_of
+from nllfit.tabular.models import Trees
+from nllfit.tabular.rows import Rows, Settings
+
+RNG = np.random.default_rng(0)
+X = RNG.uniform(size=[200, 2])
+STEPS = (np.floor(3 * X[:, 0]) + 3 * (X[:, 1] > 0.5))[:, None]
+SETTINGS = Settings(1, None, 0.2, seed=3, verbose=0)
+TREES = {"network": "trees", "random_state": 0}
+
+
+def predicted(distribution, y, regularization="weak"):
+    """The distribution that trees predict, without a spread and a marginal part; and scikit-learn's options."""
+    target = target_of(distribution, y, None, False, None)
+    trees = Trees(Rows(X, y), "trees", regularization, target, SETTINGS, 1, 32)
+    return target.distribution(target.mixture(trees.outputs(X[:50] + 0.01)), 1.0, 1e-12)
+
+
+def forest(targets, least):
+    return ExtraTreesRegressor(100, min_samples_leaf=least, random_state=3).fit(X, targets).predict(X[:50] + 0.01)
+
+
+def test_a_normal_has_the_mean_and_the_spread_of_the_forest():
+    y = 5 + 2 * X[:, :1] + RNG.normal(size=[200, 1])
+    z = (y - y.mean()) / y.std()
+    mean, square = forest(np.hstack([z, z**2]), 5).T
+    found = predicted("Normal", y, "strong")
+    np.testing.assert_allclose(found.mean()[:, 0], y.mean() + y.std() * mean, rtol=1e-5)
+    np.testing.assert_allclose(found.stddev()[:, 0], y.std() * np.sqrt(square - mean**2), rtol=1e-3)
+
+
+def test_probabilities_of_values_are_shares_of_the_forest():
+    found = predicted("Values", STEPS)
+    below = forest(np.arange(5) >= STEPS, 1)
+    for value in range(6):
+        share = np.diff(below, axis=1, prepend=0, append=1)[:, value]
+        np.testing.assert_allclose(found.prob(np.full([50, 1], float(value))), share, atol=1e-5)
+
+
+def test_trees_are_chosen_for_steps():
+    """A step function with noise, which a smooth network cannot follow; the trees' CRPS is near that of the truth."""
+    y = STEPS[:, 0] + 0.1 * RNG.normal(size=200)
+    short = {"max_epochs": 5, "num_members": 1, "random_state": 0}
+    model = DistributionRegressor(network=[Network((8,)), "trees"], **short).fit(X, y)
+    assert model.trials_[0].network == "trees"
+    new = RNG.uniform(size=[200, 2])
+    truth = np.floor(3 * new[:, 0]) + 3 * (new[:, 1] > 0.5)
+    assert np.median(np.abs(model.predict(new) - truth)) < 0.1
+    assert model.evaluate(new, truth).crps < 0.25
+
+
+def test_trees_predict_classes_and_several_outcomes_and_are_saved(tmp_path):
+    labels = np.where(STEPS[:, 0] > 2, "high", "low")
+    classifier = DistributionClassifier(**TREES).fit(X, labels)
+    assert classifier.score(X, labels) == 1
+    classifier.save(tmp_path / "classifier")
+    loaded = DistributionClassifier.load(tmp_path / "classifier")
+    np.testing.assert_array_equal(loaded.predict_proba(X), classifier.predict_proba(X))
+    both = DistributionRegressor(**TREES).fit(X, np.hstack([STEPS, -STEPS]))
+    np.testing.assert_allclose(both.predict(X), np.hstack([STEPS, -STEPS]), atol=0.3)
+
+
+def test_trees_alone_refuse_other_distributions():
+    with pytest.raises(ValueError, match=r"`network` is 'trees', which predicts a Normal .*: give 'forest'"):
+        DistributionRegressor("Gamma", **TREES).fit(X, np.exp(STEPS[:, 0]))
+    with pytest.raises(ValueError, match="which predicts a Normal"):
+        DistributionRegressor(nllfit.Family("Laplace", 1), **TREES).fit(X, STEPS[:, 0])
