@@ -5,7 +5,7 @@
     model = DistributionRegressor().fit(X, y)
     model.predict(X), model.predict_interval(X, 0.9), model.score(X, y)
 
-The estimators need scikit-learn and SciPy. They build their networks with Keras 3.
+The estimators need scikit-learn and SciPy. They build their networks with TensorFlow.
 """
 
 from nllfit.tabular.classifier import DistributionClassifier

@@ -1,4 +1,4 @@
-"""Forests of randomised trees, and their predictions as inputs of a network, which by itself smooths out jumps."""
+"""Forests of randomised trees, and their predictions as inputs of a network, which alone would smooth out jumps."""
 
 from typing import Any
 

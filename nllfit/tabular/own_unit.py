@@ -23,7 +23,7 @@ _SCORES = np.linspace(-8, 8, 33)  # Normal scores, the knots of the map that wid
 
 
 class OwnUnit(Target):
-    """Outcomes in their own unit, for every family that is not a location-scale family: amounts, counts, shares.
+    """Outcomes in their original unit, for every family that is not a location-scale family: amounts, counts, shares.
 
     A network starts at the marginal distribution of the outcomes for all inputs. Its output for each parameter is
     scaled by `step`, the inverse square root of the Fisher information of one outcome about that parameter.
