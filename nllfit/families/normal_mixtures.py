@@ -7,6 +7,8 @@ from tensorflow_probability import distributions as tfd
 
 __all__ = ["expected_distance", "of_normals"]
 
+_BLOCK = 16  # components whose distances from all are in memory at once
+
 
 def of_normals(mixture: tfd.MixtureSameFamily, y: tf.Tensor) -> tf.Tensor:
     """`E|X - y| - E|X - X'|/2`; `X - X'` is again a mixture of Normals, with a component for each pair of components.
@@ -17,9 +19,13 @@ def of_normals(mixture: tfd.MixtureSameFamily, y: tf.Tensor) -> tf.Tensor:
     probs, normal = mixture.mixture_distribution.probs_parameter(), mixture.components_distribution
     loc, scale = normal.loc + tf.zeros_like(normal.scale), normal.scale + tf.zeros_like(normal.loc)
     to_outcome = expected_distance(loc - y[..., None], scale)
-    apart = loc[..., :, None] - loc[..., None, :]
-    to_another = expected_distance(apart, tf.sqrt(tf.square(scale[..., :, None]) + tf.square(scale[..., None, :])))
-    return tf.reduce_sum(probs * (to_outcome - tf.linalg.matvec(to_another, probs) / 2), -1)
+    score = tf.reduce_sum(probs * to_outcome, -1)
+    size = loc.shape[-1]
+    for block in [slice(i, i + _BLOCK) for i in range(0, size, _BLOCK)] if size else [slice(None)]:
+        mean, spread, share = (part[..., block, None] for part in (loc, scale, probs))
+        apart = expected_distance(mean - loc[..., None, :], tf.sqrt(tf.square(spread) + tf.square(scale[..., None, :])))
+        score -= tf.reduce_sum(share * probs[..., None, :] * apart, [-2, -1]) / 2
+    return score
 
 
 def expected_distance(mean: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:

@@ -2,6 +2,7 @@
 
 import functools
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
@@ -11,6 +12,8 @@ from nllfit.families.normal_mixtures import of_normals
 from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMILY
 
 __all__ = ["IndependentLaw", "MixtureLaw"]
+
+_MAX_CUTS = 32  # of an integral over a mixture, whose cost would rise as the square of the number of components
 
 
 @has_law(INDEPENDENT)
@@ -100,9 +103,11 @@ class MixtureLaw(Law):
 
     def cuts(self):
         cuts, *is_open = self.components.cuts()
-        rank = cuts.shape.rank
+        rank, num = cuts.shape.rank, cuts.shape[0] * (cuts.shape[-1] or 1)
         cuts = tf.transpose(cuts, [rank - 1, *range(rank - 1)])
         cuts = tf.reshape(cuts, tf.concat([[-1], tf.shape(cuts)[2:]], 0))
+        if num > _MAX_CUTS:
+            cuts = tf.gather(tf.sort(cuts, 0), np.linspace(0, num - 1, _MAX_CUTS).round().astype(int))
         return cuts, *(tf.reduce_any(one, -1) for one in is_open)
 
     def crps(self, y: tf.Tensor) -> tf.Tensor:

@@ -11,6 +11,7 @@ __all__ = ["cuts_of", "tail_integrals"]
 _LEVELS = np.array([0.02, 0.5, 0.98])
 _FAR = 20  # in distances from the median to a quantile
 _STEP = 0.1
+_MAX_PLACES = 2**16  # at which a CDF is computed at once
 # The tanh-sinh rule on a finite piece `[a, b]`, with nodes at `a + (b - a) share`. The density may have poles at the
 # ends.
 _U = np.arange(-3.4, 3.4 + _STEP / 2, _STEP)
@@ -31,7 +32,8 @@ def tail_integrals(
     The real line is cut at `y` and, for each component of a mixture, at the ends of the support, at the quantiles 0.02,
     0.5 and 0.98, and far outside of these, where a light tail has ended. On each piece `F` is smooth unless it has a
     corner, and the double-exponential rule converges to machine precision, even with poles of the density at the ends
-    and with tails as heavy as those of a Cauchy.
+    and with tails as heavy as those of a Cauchy. Of a mixture of more than four components only some cuts are kept:
+    then the relative error is about 1e-6, or 1e-4 if the components are far narrower than the mixture.
 
     Args:
       law: the `Law` of a scalar continuous distribution of batch `[*batch]`, as `Law.marginals` returns it.
@@ -48,7 +50,7 @@ def tail_integrals(
     shares, weights = (_column(values, rank + 1) for values in (_SHARES, _WEIGHTS))
     start, width = cuts[:-1], cuts[1:] - cuts[:-1]
     places = start + width * shares
-    below, above = both(places)
+    below, above = _in_pieces(both, places)
     left = start < y
     values = function(tf.where(left, below, above), tf.abs(places - y)) * weights * width
     found = [tf.reduce_sum(tf.where(side, values, 0.0), [0, 1]) for side in (left, ~left)]
@@ -61,6 +63,13 @@ def tail_integrals(
         values = function(both(places)[tail], tf.abs(places - y))
         found[tail] += tf.reduce_sum(values * weights, 0) * tf.abs(scale)
     return found[0], found[1]
+
+
+def _in_pieces(both, places):
+    """`both(places)`; of many places `[pieces, ...]` one piece after another: a mixture multiplies memory."""
+    if (places.shape.num_elements() or 0) <= _MAX_PLACES:
+        return both(places)
+    return tf.map_fn(both, places, fn_output_signature=(places.dtype, places.dtype), parallel_iterations=1)
 
 
 def cuts_of(law: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

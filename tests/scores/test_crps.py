@@ -9,8 +9,8 @@ import tensorflow_probability as tfp
 from scipy import integrate, stats
 
 import nllfit
+from nllfit.families import normal_mixtures, tail_integrals
 from nllfit.families.law import elements_of, law_of
-from nllfit.families.tail_integrals import tail_integrals
 
 tfd = tfp.distributions
 scoringrules = pytest.importorskip("scoringrules")  # it needs Python 3.11
@@ -108,7 +108,9 @@ def test_closed_forms_match_scoringrules(name):
 
 
 def by_quadrature(y, distribution):
-    return sum(tail_integrals(elements_of(distribution), y, lambda probability, _: tf.square(probability)))
+    return sum(
+        tail_integrals.tail_integrals(elements_of(distribution), y, lambda probability, _: tf.square(probability))
+    )
 
 
 EVERY = {name: [*(CASES[name][1] if name in CASES else ()), *OTHERS.get(name, ())] for name in CASES | OTHERS}
@@ -175,6 +177,46 @@ def test_the_quadrature_matches_scipy():
             for edge in itertools.pairwise(edges)
         ]
         assert float(nllfit.crps([y], logistics)[0]) == pytest.approx(sum(pieces), abs=1e-8)
+
+
+@pytest.mark.parametrize(("narrow", "tolerance"), [(1.0, 1e-5), (0.02, 1e-4)])
+def test_a_mixture_of_many_components_matches_piecewise_quadrature(narrow, tolerance, monkeypatch):
+    """As of many passes of a network; of Laplaces and of Uniforms, whose CDFs have a corner in every component."""
+    rng = np.random.default_rng(0)
+    locs, scales = rng.normal(size=30), narrow * rng.uniform(0.7, 1.4, 30)
+    nodes, weights = np.polynomial.legendre.leggauss(20)
+    for family, reference in ((tfd.Laplace, stats.laplace), (lambda a, s: tfd.Uniform(a, a + s), stats.uniform)):
+        mixture = tfd.MixtureSameFamily(tfd.Categorical(logits=np.zeros(30)), family(locs, scales))[None]
+        found = [float(nllfit.crps([y], mixture)[0]) for y in (-1.5, 0.2, 3.0)]
+        corners = np.ravel(locs + scales * np.array([0, 1, -8, -4, -2, 2, 4, 8])[:, None])
+        for y, score in zip((-1.5, 0.2, 3.0), found, strict=True):
+            edges = np.sort([*corners, *np.linspace(-50, 50, 200), y])
+            width, middle = np.diff(edges)[:, None] / 2, (edges[1:] + edges[:-1])[:, None] / 2
+            z = middle + width * nodes
+            cdf = reference(locs[:, None, None], scales[:, None, None]).cdf(z).mean(0)
+            assert score == pytest.approx(np.sum(width * weights * (cdf - (z > y)) ** 2), rel=tolerance)
+        monkeypatch.setattr(tail_integrals, "_MAX_PLACES", 100)
+        np.testing.assert_allclose(nllfit.crps([0.2], mixture), found[1], rtol=1e-14)  # piece by piece
+        monkeypatch.undo()
+
+
+def test_the_cost_of_a_mixture_is_linear_in_its_components(monkeypatch):
+    """The CDF of each component is asked at as many places, and few distances between Normals are in memory at once."""
+
+    def laplaces(num):
+        return tfd.MixtureSameFamily(tfd.Categorical(logits=np.zeros(num)), tfd.Laplace(np.arange(1.0 * num), 1.0))
+
+    assert [len(elements_of(laplaces(num)).cuts()[0]) for num in (3, 20, 200)] == [24, 32, 32]
+    sizes, distance = [], normal_mixtures.expected_distance
+    monkeypatch.setattr(
+        normal_mixtures, "expected_distance", lambda m, s: [sizes.append(np.size(m)), distance(m, s)][1]
+    )
+    rng = np.random.default_rng(0)
+    probs, locs, scales = rng.dirichlet(np.ones(50), 7), rng.normal(size=[7, 50]), rng.uniform(1, 2, [7, 50])
+    y = rng.normal(size=7)
+    expected = scoringrules.crps_mixnorm(y, locs, scales, probs, backend="numpy")
+    np.testing.assert_allclose(nllfit.crps(y, normals(probs, locs, scales)), expected, rtol=1e-12)
+    assert max(sizes) == 7 * 50 * 16
 
 
 def test_scores_sum_over_elements_and_float32_is_float64_rounded():
