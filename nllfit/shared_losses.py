@@ -1,7 +1,8 @@
 """What the losses of both Keras versions share: a mix-in for each loss, with its formula, arguments and config.
 
 `nllfit.losses` and `nllfit.keras3.losses` put each mix-in before a `DistributionLoss` of their Keras. A new loss is a
-mix-in here and one line in each of the two.
+mix-in here and one line in each of the two. Each argument of its constructor must be in `get_config`, because models
+whose configs are equal share a program.
 """
 
 from typing import Any

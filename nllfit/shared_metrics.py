@@ -1,7 +1,8 @@
 """What the metrics of both Keras versions share: a mix-in for each metric.
 
 `nllfit.metrics` and `nllfit.keras3.metrics` put each mix-in before a mean of their Keras. A new metric is a mix-in here
-and one line in each of the two.
+and one line in each of the two. Its `score(y_true, y_pred)` returns `[*batch]`. Each argument of its constructor must
+be in `get_config`, because models whose configs are equal share a program.
 """
 
 from typing import Any

@@ -1,5 +1,7 @@
 """CRPS and beta-NLL as losses, and CRPS as a metric, in Keras 2 and Keras 3."""
 
+import inspect
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -91,3 +93,19 @@ def test_beta_nll_needs_independent_elements():
         nllfit.losses.BetaNLL()(np.ones([4, 2]), tfd.MultivariateNormalDiag(tf.zeros([4, 2])))
     with pytest.raises(ValueError, match="`beta` is 2"):
         nllfit.losses.BetaNLL(2)
+
+
+@each_keras
+def test_configs_hold_each_argument(kit):
+    """Models whose configs are equal share a program, so an argument that is missing there would have no effect."""
+    for part in (losses_of(kit), kit.metrics):
+        for name in part.__all__:
+            found = getattr(part, name)
+            if isinstance(found, type):
+                given = set(inspect.signature(found.__init__).parameters) - {
+                    "self",
+                    "args",
+                    "kwargs",
+                    "dtype",
+                }  # Keras leaves dtype out
+                assert given <= set(found().get_config()) | {"fn"}, name

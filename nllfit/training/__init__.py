@@ -19,10 +19,12 @@ To change something:
 - A rule for when a run stops: a Keras callback with `on_epoch_end`, which sets `self.model.stop_training = True`. If it
   only reads the model and comes from Keras, add its name to `_READERS` in arguments.py, so that one call runs many
   epochs.
-- A rule for when XLA takes over, or for the number of steps in a call: a line in `graph_or_xla.next_call`, and a row in
+- A rule for when XLA takes over: a line in `graph_or_xla.next_call`, or in `_is_worth_compiling` if it depends on
+  measured times. A rule for the number of steps in a call: `_max_steps`. Each has a row in
   `tests/training/test_graph_or_xla.py`.
-- A kind of source: a reader in dataset_readers.py (`begin(most)` returns `take(count)`, which returns stacks of
-  batches), and its line in `dataset_readers.reader_of`.
+- A kind of source: a reader in dataset_readers.py (`begin(most)` returns `take(count)`, which returns at most `count`
+  batches as stacks, or `[]` at the end of a pass; a partial batch is a stack of its own), and its line in
+  `dataset_readers.reader_of`. `streams.is_stream` tells sources from arrays, and `Stream` checks the first batch.
 - A metric or a loss for both Keras versions: a mix-in in `nllfit/shared_metrics.py` or `nllfit/shared_losses.py`, and
   one line in each of `nllfit/metrics.py` and `nllfit/keras3/metrics.py`, or in the two losses.py.
 """

@@ -118,8 +118,10 @@ def checked_arrays(
 
 def _check_iterable(x, name):
     """Raises a `TypeError` for anything that is neither arrays nor an iterable of batches."""
-    if isinstance(x, (str, bytes)) or not hasattr(type(x), "__iter__"):
-        raise TypeError(f"`{name or 'x'}` is a {type(x).__name__}: give arrays, a `tf.data.Dataset` or batches.")
+    if isinstance(x, (str, bytes)) or not (hasattr(type(x), "__iter__") or hasattr(type(x), "__getitem__")):
+        raise TypeError(
+            f"`{name or 'x'}` is a {type(x).__name__}: give arrays, a `tf.data.Dataset` or an iterable of batches."
+        )
 
 
 def _rows_a_batch(batch_size, steps, num_rows, name):

@@ -116,16 +116,21 @@ class Chunk:
     evaluates: Any = None
 
     @property
-    def epoch_steps(self) -> int:
+    def evaluated_epoch_steps(self) -> int:
         """The steps of one epoch, with its partial batch and an evaluation after it."""
         return self.bounds.last - self.bounds.first + (self.rest is not None) + sum(size for _, size in self.held_out)
 
     @property
+    def training_steps(self) -> int:
+        """The steps of the call, without evaluations on small validation data."""
+        steps = self.bounds.last - self.bounds.first + (self.bounds.ends and self.rest is not None)
+        return self.bounds.epochs * steps
+
+    @property
     def num_steps(self) -> int:
         """The steps of the call, including evaluations."""
-        steps = self.bounds.last - self.bounds.first + (self.bounds.ends and self.rest is not None)
         evaluations = 0 if self.evaluates is None else int(np.sum(self.evaluates[: self.bounds.epochs]))
-        return self.bounds.epochs * steps + evaluations * sum(size for _, size in self.held_out)
+        return self.training_steps + evaluations * sum(size for _, size in self.held_out)
 
     def part(self, first: int, last: int) -> "Chunk":
         """Some steps of the chunk; an epoch starts with its first part and ends with its last."""

@@ -1,8 +1,10 @@
 """How the next call of a program runs, in the graph or in XLA, and for how many steps.
 
-`next_call` is a pure function of the request, the operations in a step and the timings so far; it reads no clock and
+XLA pays off for a program that many runs share, so `_is_worth_compiling` counts the work of all of them. `next_call`
+is a pure function of the request, the operations in a step and the timings so far; it reads no clock and
 does not call TensorFlow. `programs.Program` stores the timings, under a lock, and executes the returned `Call`. A new
-rule needs a line in `next_call` and a row in `tests/training/test_graph_or_xla.py`.
+rule needs a line in `next_call`, or in `_is_worth_compiling` if it depends on measured times, and a row in
+`tests/training/test_graph_or_xla.py`.
 """
 
 import dataclasses
@@ -13,7 +15,7 @@ __all__ = ["Call", "Request", "Timings", "draws_outside_variables", "next_call"]
 MAX_CALL_SECONDS = 0.25  # Ctrl-C and the progress bar wait for the end of a call
 UNTIMED_CALL_STEPS = 4
 LOCKSTEP_CALL_STEPS = 32  # several machines must make the same calls, and their clocks differ
-MIN_GRAPH_SECONDS_FOR_XLA = 0.1  # with less work than this, a run ends before compilation pays off
+MIN_GRAPH_SECONDS_FOR_XLA = 0.1  # work of a program, past and to come, in all runs and models that share it
 ASSUMED_STEP_SECONDS = 2e-4  # a small network's step in the graph, until it is timed
 XLA_TRIAL_GRAPH_SECONDS = 0.015  # the first calls in XLA do the steps that the graph does in this time
 XLA_TRIAL_CALLS = 2  # a busy machine can hide that XLA is faster, so XLA is tried again once in a while
@@ -31,7 +33,7 @@ class Request:
 
     Attributes:
       compile: `"auto"`, `"graph"` or `"xla"`.
-      steps_to_come: the steps left in the run, including evaluations; infinite if unknown.
+      steps_to_come: the training steps left in the run; infinite if unknown.
       repeatable: whether the choice must not depend on a clock.
       steps_before: the steps from epoch 0 to the start of this epoch; None if unknown.
       epoch_steps: the training steps in this epoch; None if unknown.

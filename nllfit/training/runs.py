@@ -187,11 +187,12 @@ class Run:
         first, end = chunk.bounds.first, chunk.bounds.last
         while True:
             call = program.prepared_call(request, chunk)
-            fits = chunk.bounds.epochs > 1 or chunk.epoch_steps <= call.max_steps
+            fits = chunk.bounds.epochs > 1 or chunk.evaluated_epoch_steps <= call.max_steps
             last = end if fits else min(end, first + call.max_steps)
             part = chunk.part(first, last)
             stretch = program.run(part, self._variables, call.way)
-            self._steps_to_come -= part.num_steps
+            if mode == "train":
+                self._steps_to_come -= part.training_steps
             yield part.num_steps, stretch
             if part.bounds.ends or not stretch.finite:
                 return

@@ -108,3 +108,19 @@ def test_a_seeded_run_switches_to_xla_at_a_fixed_epoch(monkeypatch, traced):
         assert ways == ["graph"] * 2 + ["xla"] * 3
         for weight, other in zip(resumed.get_weights(), whole.get_weights(), strict=True):
             np.testing.assert_array_equal(weight, other)
+
+
+@pytest.mark.parametrize("rows", [64, 20_000])  # small validation data are evaluated in the training program
+def test_evaluations_do_not_count_as_steps_to_come(rows, monkeypatch):
+    asked = []
+    choose = graph_or_xla.next_call
+    monkeypatch.setattr(
+        "nllfit.training.programs.next_call", lambda request, *args: asked.append(request) or choose(request, *args)
+    )
+    model = dense(tf_keras)
+    x, y, _ = rows_of(model)
+    held_out = tuple(np.resize(part, (rows, *part.shape[1:])) for part in (x, y))
+    nllfit.fit(model, x, y, batch_size=16, epochs=5, seed=0, verbose=0, validation_data=held_out)
+    steps = [request.steps_to_come for request in asked]
+    assert steps[0] == 5 * -(-len(x) // 16)
+    assert min(steps) >= 0
