@@ -60,8 +60,8 @@ figure
 #
 # ## The maximum
 #
-# The curve is highest at 0.2, which is 1/5: the share of ones. That is no accident. With $k$ ones among $n$ tries the
-# likelihood is $\theta^k (1 - \theta)^{n - k}$, and its derivative, by the product rule, is
+# The curve is highest at 0.2, which is 1/5: the share of ones. That is not a coincidence. With $k$ ones among $n$ tries
+# the likelihood is $\theta^k (1 - \theta)^{n - k}$, and its derivative, by the product rule, is
 #
 # $$ \theta^{k - 1} (1 - \theta)^{n - k - 1} \left( k (1 - \theta) - (n - k)\,\theta \right) $$
 #
@@ -69,7 +69,7 @@ figure
 #
 # If the sample has both outcomes, the likelihood is 0 at both ends. Between them the derivative is only 0 at $\theta =
 # k / n$, so the maximum is there. (If the sample has only ones, the likelihood rises up to the end $\theta = 1$, which
-# is $k / n$ again.) To choose the parameter with the greatest likelihood is called **maximum likelihood**.
+# is $k / n$ again.) Choosing the parameter with the largest likelihood is called **maximum likelihood**.
 
 # %%
 estimate = nllfit.maximum_likelihood("Bernoulli", sample)
@@ -78,8 +78,9 @@ print(estimate.parameters)
 # %% [markdown]
 # ## The logarithm
 #
-# A product of many small numbers is too small for a computer. It stores the likelihood of two thousand tries as 0, and
-# then no parameter looks better than another. The logarithm (here always the natural one) turns the product into a sum:
+# A product of many small numbers is too small for a computer. It rounds the likelihood of two thousand tries to 0 for
+# every parameter, so it cannot compare parameters. The logarithm (here always the natural one) turns the product into a
+# sum:
 #
 # $$ \log L(\theta) = \sum_i \log p(y_i; \theta) $$
 #
@@ -111,9 +112,9 @@ figure
 # $$ -\log L(\theta) = -\sum_i \log p(y_i; \theta) $$
 #
 # So the explanation that makes the sample least surprising is the one with the largest likelihood. Programs that train
-# networks minimise a number, the *loss*, and this is the loss of everything that follows. They take the mean over the
-# outcomes and not the sum, which does not move the minimum. The unit is the *nat*: an outcome of probability $1 / e$
-# has a surprise of one nat.
+# networks minimise a number, the *loss*; in all that follows the loss is the negative log-likelihood. They minimise the
+# mean over the outcomes instead of the sum. The minimum is at the same place. The unit is the *nat*: an outcome of
+# probability $1 / e$ has a surprise of one nat.
 #
 # For a Bernoulli, take the negative logarithm of $\theta^y (1 - \theta)^{1 - y}$:
 #
@@ -121,12 +122,12 @@ figure
 #
 # Keras, PyTorch and textbooks call this formula **binary cross-entropy**.
 #
-# ## Numbers in place of yes and no
+# ## Real numbers instead of yes and no
 #
-# Now the outcomes are real numbers. There are so many that each has probability 0, so a distribution of real numbers
-# has a *density* $p(y)$: not the probability of $y$, but the probability near $y$ per unit of length. It is high where
-# outcomes are likely, and the area under it is 1. The *Normal* distribution is the bell with a
-# centre $\mu$ and a width $\sigma$:
+# Now the outcomes are real numbers. There are so many real numbers that each has probability 0, so a distribution of
+# real numbers has a *density* $p(y)$: not the probability of $y$, but the probability near $y$ per unit of length. It
+# is high where outcomes are likely, and the area under it is 1. The density of the *Normal* distribution is a bell with
+# a centre $\mu$ and a width $\sigma$:
 #
 # $$ p(y; \mu, \sigma) = \frac{1}{\sigma \sqrt{2 \pi}} \, e^{-\frac{(y - \mu)^2}{2 \sigma^2}} $$
 
@@ -177,17 +178,17 @@ print(estimate.parameters, "and sqrt(2/3) is", np.sqrt(2 / 3))
 #
 # $$ -\log L(\mu, \sigma) = \frac{2 + 3 \mu^2}{2 \sigma^2} + 3 \log \sigma + \frac{3}{2} \log 2 \pi $$
 #
-# Whatever $\sigma$ is, this is smallest at $\mu = 0$, the mean of the sample. There its derivative by $\sigma$ is $-2 /
-# \sigma^3 + 3 / \sigma$, which is 0 at $\sigma^2 = 2 / 3$: the mean of the squared distances from the mean. (Some books
-# divide by $n - 1$, here 2, instead of $n$. Then $\sigma^2$ is right on average over many samples. That is another aim
-# than ours: the likelihood has its maximum with $n$.)
+# Whatever $\sigma$ is, this is smallest at $\mu = 0$, the mean of the sample. There its derivative with respect to
+# $\sigma$ is $-2 / \sigma^3 + 3 / \sigma$, which is 0 at $\sigma^2 = 2 / 3$: the mean of the squared distances from the
+# mean. (Some books divide by $n - 1$, here 2, instead of $n$. Then $\sigma^2$ is right on average over many samples.
+# That is a different aim: the likelihood has its maximum with $n$.)
 #
 # Now fix $\sigma$ at 1. Then only the term $(y - \mu)^2 / 2$ of the loss depends on $\mu$, and that is half the
 # **squared error**. This answers the question in the title:
 #
-# > To minimise squared error is to maximise the likelihood of a Normal whose width is the same for every outcome.
+# > Minimising squared error means maximising the likelihood of a Normal whose width is the same for every outcome.
 #
-# ## A network in place of the number
+# ## A network instead of the number
 #
 # So far all outcomes had one $\theta$. Now each outcome has an input $x$, a picture or a measurement, and $\theta$
 # depends on it: a *network*, a function with many adjustable numbers called *weights*, computes $\theta(x)$. The
@@ -234,8 +235,8 @@ result = nllfit.evaluate(classifier, x[test], y[test])
 print(f"{len(test)} pictures: {result.nll:.4f} nats each, {100 * result.accuracy:.0f}% right")
 
 # %% [markdown]
-# The mean of a Bernoulli is $0 \cdot (1 - \theta) + 1 \cdot \theta = \theta$. So `mean()` of what the model returns is
-# the predicted probability of an eight.
+# The mean of a Bernoulli is $0 \cdot (1 - \theta) + 1 \cdot \theta = \theta$. So `mean()` of the returned distribution
+# is the predicted probability of an eight.
 
 # %%
 # Six test pictures: the two surest eights, the two least sure ones, and the two surest threes
@@ -262,8 +263,8 @@ assert abs(keras - ours) < 1e-5
 # %% [markdown]
 # ### A noisy line
 #
-# Now a real outcome: a straight line, $2 x - 1$, with noise that grows with $x$. The smallest network is enough, one
-# weighted sum $w x + b$ for each number that the head needs. There are three choices:
+# Now the outcome is a real number. We simulate a straight line, $2 x - 1$, with noise that grows with $x$. The smallest
+# network is sufficient: one weighted sum $w x + b$ for each input of the head. There are three choices:
 #
 # - the network computes $\mu(x)$, and $\sigma$ is fixed at 1. This is squared error, and its solution for a line is
 #   called *least squares*;
@@ -293,7 +294,7 @@ for name, form in forms.items():
     units = heads.Normal.params_size(**form)  # 1, 1 and 2
     models[name] = tf_keras.Sequential([tf_keras.layers.Dense(units, dtype="float64"), heads.Normal(**form)])
     models[name].compile(loss=nllfit.negative_log_likelihood)
-    nllfit.fit_lbfgs(models[name], x, y)  # so small a network is solved: all rows at once, down to the very minimum
+    nllfit.fit_lbfgs(models[name], x, y)  # finds the optimum of so small a network
 
 # %%
 # Data, line and band of the three models: only the last band widens where the noise does
@@ -308,12 +309,13 @@ for ax, (name, model) in zip(figure.subplots(1, 3, sharey=True), models.items(),
 figure
 
 # %% [markdown]
-# The line is the middle of the predicted bell, the dark band holds its central 50%, and the light one its central 90%,
-# which is 1.64 $\sigma$ up and down. The legend shows the share of outcomes inside. With $\sigma$ held at 1 the line is
-# good and the band means nothing. With one $\sigma$ the band is right on average, too wide on the left and too narrow
-# on the right. With $\sigma(x)$ the band follows the noise, and a thousand new outcomes have the smallest surprise.
+# The line is the middle of the predicted bell. The dark band contains its central 50% and the light band its central
+# 90%, which is 1.64 $\sigma$ up and down. The legend shows the share of outcomes inside. With $\sigma$ held at 1 the
+# line is good, but the band has no meaning. With one $\sigma$ the band is right on average, too wide on the left and
+# too narrow on the right. With $\sigma(x)$ the band follows the noise, and a thousand new outcomes have the smallest
+# surprise.
 #
-# And the lines themselves? Compare them with the line of least squares from NumPy.
+# Are the lines also different? Compare them with the line of least squares from NumPy.
 
 # %%
 assert min(surprise, key=surprise.get) == "sigma(x)"
@@ -330,21 +332,21 @@ for name, model in models.items():
 assert np.abs(lines["sigma(x)"] - [2, -1]).max() < np.abs(lines["one sigma"] - [2, -1]).max()
 
 # %% [markdown]
-# The lines of "sigma held at 1" and "one sigma" are that of least squares. The line of "sigma(x)" differs. Its loss
+# The models "sigma held at 1" and "one sigma" find the line of least squares. The line of "sigma(x)" differs: its loss
 # divides each squared distance by $2 \sigma(x)^2$, so the points on the left, where $\sigma$ is small, count more than
-# the noisy ones on the right. Here that brings it a little nearer to the truth. Squared error treats all outcomes as
-# equally noisy. It also misleads if a few outcomes are far out, because their squares outweigh all others, and if the
-# outcomes are counts, shares or mixtures, which do not have the shape of a bell.
+# the noisy points on the right. Here this brings the line a little nearer to the truth. Squared error treats all
+# outcomes as equally noisy. It also misleads if a few outcomes are far out, because their squares outweigh all others,
+# and if the outcomes are counts, shares or mixtures, which do not have the shape of a bell.
 #
 # ## Summary
 #
 # 1. The likelihood is the probability (for real numbers the density) of the sample, as a function of the parameters.
-# 2. To maximise it is to minimise the sum of $-\log p(y)$, the surprise.
-# 3. For a Bernoulli that is cross-entropy. For a Normal of constant width it is squared error. Every other distribution
-#    has its own loss.
+# 2. Maximising it means minimising the sum of $-\log p(y)$, the surprise.
+# 3. For a Bernoulli this sum is cross-entropy, and for a Normal of constant width squared error. Every other
+#    distribution has a different loss.
 # 4. A network does not change this. It only makes the parameters depend on the input.
 #
-# **So to choose a loss is to choose a distribution.** The [next lesson](2-a-loss-is-a-distribution.md) makes that
+# **So choosing a loss means choosing a distribution.** The [next lesson](2-a-loss-is-a-distribution.md) makes that
 # choice on real data, five times.
 #
 # ## Questions to try

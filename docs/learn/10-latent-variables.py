@@ -3,9 +3,9 @@
 # %% [markdown]
 # # 10. Latent variables: from a mixture to a VAE
 #
-# A *latent variable* $z$ is a cause that nobody recorded: the kind of a customer, the shape of a written digit. A model
-# with a latent variable says how $z$ is distributed and how an outcome depends on it. The likelihood of an outcome
-# averages over all that $z$ might have been:
+# A *latent variable* $z$ is an unrecorded cause of an outcome: the kind of a customer, the shape of a written digit. A
+# model with a latent variable specifies the distribution of $z$ and how an outcome depends on it. The likelihood of an
+# outcome averages over all values of $z$:
 #
 # $$ p(y) = \int p(z) \, p(y \mid z) \, dz $$
 #
@@ -46,16 +46,16 @@ print("means  ", np.round(fit.distribution.components_distribution.mean(), 1))
 #
 # ## A latent number, and a bound
 #
-# Now let $z$ be two numbers, with the prior $p(z) = \mathrm{Normal}(0, 1)$ each, and let thirteen chemical properties
-# of a wine depend on them. A network cannot compute the integral over all $z$. Instead, a second network, the
-# *encoder*, guesses from $y$ where $z$ was, as a distribution $q(z \mid y)$. For every such guess
+# Let $z$ be two numbers, each with the prior $\mathrm{Normal}(0, 1)$, and let thirteen chemical properties of a wine
+# depend on them. A network cannot compute the integral over all $z$. Instead, a second network, the *encoder*, infers
+# $z$ from $y$, as a distribution $q(z \mid y)$. For every such $q$
 #
 # $$ \log p(y) \;\ge\; \mathbb{E}_{q}\left[\log p(y \mid z)\right] - \mathrm{KL}\left(q(z \mid y) \,\|\, p(z)\right) $$
 #
 # The right side is the *evidence lower bound*. One draw from $q$ estimates its first term, and the second term has a
-# formula. Two arguments of a head are all that is new:
+# formula. Only two arguments of a head are new:
 #
-# - `as_tensor="sample"`: the head passes a draw to the next layer in place of the mean. The gradient flows through it.
+# - `as_tensor="sample"`: the head passes a draw to the next layer instead of the mean. The gradient flows through it.
 # - `activity_regularizer=nllfit.KLDivergence(prior)`: the head adds the mean divergence of its rows to the loss.
 
 # %%
@@ -107,7 +107,7 @@ by_pixel = tfd.Independent(tfd.Bernoulli(probs=train.mean(0).clip(0.001, 0.999))
 print(f"independent pixels:            {-np.mean(by_pixel.log_prob(test)):.1f} nats")
 
 # %%
-# Left: the codes of test digits; the encoder has seen no labels. Right: the decoder's images of a grid of codes
+# Left: the codes of test digits; the encoder was not given labels. Right: the decoder's images of a grid of codes
 encode = tf_keras.Sequential(vae.layers[:4])
 decode = tf_keras.Sequential(vae.layers[4:])
 codes = encode(test).mean().numpy()
@@ -130,9 +130,9 @@ figure
 # Each pass through the model draws again. `predict_distribution(vae, x, num_samples=100)` makes 100 passes and returns
 # the mixture of their distributions, for each image. Its mean is a better reconstruction than that of a single pass.
 #
-# The bound is not the likelihood. *Importance sampling* estimates the integral itself, with the encoder's guess as a
-# proposal: $p(y) \approx \frac{1}{S} \sum_s p(y \mid z_s) \, p(z_s) / q(z_s \mid y)$. The gap to the bound says how far
-# $q$ is from the true $p(z \mid y)$.
+# The bound is not the likelihood. *Importance sampling* estimates the integral, with the encoder's distribution as a
+# proposal: $p(y) \approx \frac{1}{S} \sum_s p(y \mid z_s) \, p(z_s) / q(z_s \mid y)$. The gap to the bound shows how
+# far $q$ is from the true $p(z \mid y)$.
 
 # %%
 reconstruction = nllfit.predict_distribution(vae, test, num_samples=100)
@@ -158,5 +158,5 @@ assert tf.reduce_mean(weights) < likelihood
 #
 # If the divergence falls to 0, the decoder ignores $z$: the encoder then says nothing about $y$. Let `weight` grow from
 # 0 to 1 by a schedule. With a fixed `weight` above 1 (a *beta-VAE*) the codes are simpler and the images less sharp. A
-# prior may be learned, too: give a family. [How to](../how-to.md#latent-variables-and-priors) has programs, and
-# `python -m experiments.vae` runs this lesson on MNIST.
+# prior may also be learned: give a family. [How to](../how-to.md#latent-variables-and-priors) has programs, and `python
+# -m experiments.vae` runs this lesson on MNIST.

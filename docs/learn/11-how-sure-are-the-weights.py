@@ -5,7 +5,7 @@
 #
 # Training gives one set of weights, but other weights explain the data nearly as well. Where there is no data they
 # predict something else. Three methods keep those other weights: *Laplace's approximation*, *variational layers* and
-# the *ensemble* of lesson 4. Here they are side by side, on data with a gap.
+# the *ensemble* of lesson 4. This lesson compares them on data with a gap.
 
 # %%
 import numpy as np
@@ -68,8 +68,8 @@ print(f"loss {history.history['loss'][-1]:.3f}, of which the prior is {float(sum
 # $$ w \sim \text{Normal}\left(\hat w, (F + I / s^2)^{-1}\right) $$
 #
 # `nllfit.laplace` computes it after the training, in one pass over the data. It also gives the evidence, the
-# probability of the data under this model, with the weights integrated out. The evidence compares priors without rows
-# held out.
+# probability of the data under this model, with the weights integrated out. The evidence compares priors without
+# held-out rows.
 
 # %%
 posterior = nllfit.laplace(network, x, y, layers="all", prior_scale=PRIOR)
@@ -81,10 +81,10 @@ for scale in (0.1, 1.0, 10.0):
 # %% [markdown]
 # ## Variational layers
 #
-# `layers.DenseVariational` has no weights, but a distribution $q$ of them, which training fits to the posterior. The
-# loss is the negative ELBO over $n$: the mean negative log-likelihood of drawn weights, plus the divergence of $q$ from
-# the prior over $n$. `kl_weight="1/n"` leaves the division to `nllfit.fit`, which knows $n$. A forgotten division is
-# the usual mistake: the prior then outweighs the data $n$ times. So `kl_weight` has no default.
+# `layers.DenseVariational` has a distribution $q$ of weights instead of fixed weights, and training fits it to the
+# posterior. The loss is the negative ELBO over $n$: the mean negative log-likelihood of drawn weights, plus the
+# divergence of $q$ from the prior over $n$. With `kl_weight="1/n"`, `nllfit.fit` inserts $n$. If the division is
+# forgotten, the prior has $n$ times its proper weight. So `kl_weight` has no default.
 
 # %%
 tf_keras.utils.set_random_seed(2)
@@ -105,13 +105,13 @@ print(f"ELBO {-N * np.mean(history.history['loss'][-100:]):.1f} nats, a lower bo
 #
 # ## An ensemble
 #
-# Five networks from five random starts, each near a maximum of the posterior of its own:
+# The ensemble has five networks from five random starts, each near a different maximum of the posterior:
 
 # %%
 ensemble = nllfit.Ensemble.fit(build, 5, x, y, epochs=1000, batch_size=N, seed=0)
 
 # %% [markdown]
-# ## Side by side
+# ## Comparison
 
 # %%
 grid = np.linspace(-1.5, 1.5, 200)[:, None].astype("float32")
@@ -150,17 +150,17 @@ assert scores["Laplace"][1] < scores["ensemble"][1] < scores["most probable weig
 assert max(score[0] for score in scores.values()) < 0
 
 # %% [markdown]
-# At the data all four are good. In the gap the best weights are sure and wrong. The ensemble is a little wider. Laplace
-# is as wide as the error is large. The variational network is not wide at all, and not because of the training:
-# independent Normal weights cannot be sure at both sides of a gap and unsure in it, whatever their means (Foong et al.,
-# *On the expressiveness of approximate inference in Bayesian neural networks*, 2020). Its ELBO says the same: it is
-# hundreds of nats below Laplace's log evidence.
+# At the data all four methods are good. In the gap the best weights are confident and wrong. The ensemble is a little
+# wider. The band of Laplace is as wide as the error is large. The band of the variational network is too narrow, and
+# training is not the reason: with independent Normal weights a prediction cannot be certain on both sides of a gap and
+# uncertain inside, whatever their means (Foong et al., *On the expressiveness of approximate inference in Bayesian
+# neural networks*, 2020). Its ELBO shows the same: it is hundreds of nats below Laplace's log evidence.
 #
 # | method | it costs | use it for | beware |
 # | --- | --- | --- | --- |
-# | `nllfit.laplace` | a pass over the data | up to 2000 weights | one maximum, a linearised network |
+# | `nllfit.laplace` | a pass over the data | up to 2000 weights | only one maximum, a linearised network |
 # | `DenseVariational` | a longer training | one layer, with a full posterior | independent weights in gaps |
-# | `nllfit.Ensemble` | five trainings | networks of any size | as wide as the networks differ |
+# | `nllfit.Ensemble` | five trainings | networks of any size | only as wide as the networks differ |
 #
-# All of them are models for `nllfit.evaluate` and for the calibration of lesson 4. None of them knows what the truth
-# does where there is no data. They only tell you that the network does not know it either.
+# `nllfit.evaluate` and the calibration of lesson 4 accept all of them. None of them knows the truth where there are no
+# data. They only show that the network does not know it.

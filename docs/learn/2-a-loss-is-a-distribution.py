@@ -4,7 +4,7 @@
 # # 2. A loss is a choice of distribution
 #
 # One data set, one network, five losses. Each loss is an assumption about how outcomes scatter. Rows that no model has
-# seen then decide which assumption was best, and whether its probabilities are right.
+# seen then show which assumption was best, and whether its probabilities are right.
 
 # %%
 import numpy as np
@@ -18,9 +18,9 @@ from nllfit import heads, plots
 # %% [markdown]
 # ## The data
 #
-# 442 people with diabetes. The inputs are age, sex, body mass index, blood pressure and six blood values. The outcome
-# is the progression of the disease after a year, a number from 25 to 346. We split the rows into three parts, to
-# *train*, to *calibrate* later, and to *test*.
+# The data are 442 people with diabetes. The inputs are age, sex, body mass index, blood pressure and six blood values.
+# The outcome is the progression of the disease after a year, a number from 25 to 346. We split the rows into three
+# parts, to *train*, to *calibrate* later, and to *test*.
 
 # %%
 x, y = load_diabetes(return_X_y=True)
@@ -81,7 +81,7 @@ for name, result in evaluations.items():
     print(f"{name:24} {result.nll:7.3f} {result.crps:7.2f} {100 * result.coverage[0.9]:10.0f}%")
 
 # %% [markdown]
-# Is the difference larger than chance? All models have the same test rows, so compare them row by row.
+# Are the differences significant? All models have the same test rows, so compare them row by row.
 
 # %%
 best = min(evaluations, key=lambda name: evaluations[name].nll)
@@ -115,11 +115,11 @@ figure
 # ## Are the probabilities right?
 #
 # A 90% interval should contain nine of ten outcomes. The *PIT* of an outcome is the predicted probability of a smaller
-# value. If the predicted distributions are true, the PITs are uniform between 0 and 1. A histogram shaped like a U
+# value. If the predicted distributions are correct, the PITs are uniform between 0 and 1. A histogram shaped like a U
 # means that the distributions are too narrow, a hump that they are too wide.
 
 # %%
-# PIT histograms of the five heads on the test rows, with the band that chance allows
+# PIT histograms of the five heads on the test rows, with the 95% band of a correct model
 figure = Figure(figsize=(12, 3.2), layout="constrained")
 for ax, (name, result) in zip(figure.subplots(1, 5, sharey=True), evaluations.items(), strict=True):
     plots.pit_histogram(ax, result.pit, num_bins=8).set_title(name, fontsize="medium")
@@ -154,8 +154,9 @@ for ax, (title, result) in zip(figure.subplots(1, 2), {"before": before, "after"
 figure
 
 # %% [markdown]
-# Recalibration improves the coverage of the intervals. By the CRPS this model is no worse than those above. By the
-# likelihood it is useless, and recalibration cannot repair it, because it has one map for all rows:
+# Recalibration improves the coverage of the intervals. By the CRPS this model is not worse than the models above. By
+# the likelihood it is useless, and recalibration cannot repair it, because recalibration uses the same map for all
+# rows:
 
 # %%
 rows = nllfit.negative_log_likelihood(y[test], nllfit.predict_distribution(overfit, x[test]))
@@ -163,10 +164,11 @@ print(f"trained too long: median row {np.median(rows):.1f} nats, mean {np.mean(r
 
 # %% [markdown]
 # For one person the model predicted a density as narrow as a needle, and the outcome was elsewhere. The CRPS measures
-# how far off a prediction is. The likelihood also measures how sure it was, and punishes such a needle.
+# the distance of a prediction from the outcome. The likelihood also depends on how confident the prediction was, and
+# punishes such a needle.
 #
 # ## Summary
 #
-# 1. A loss is an assumption about the noise. Choose it on purpose.
+# 1. A loss is an assumption about the noise. Choose it deliberately.
 # 2. The negative log-likelihood on held-out rows compares assumptions that squared and absolute error cannot compare.
 # 3. A low loss does not make probabilities right. Look at the PIT, and recalibrate on held-out rows.

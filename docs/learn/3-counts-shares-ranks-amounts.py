@@ -3,9 +3,9 @@
 # %% [markdown]
 # # 3. Counts, shares, ranks, amounts
 #
-# Ask which values an outcome can have. A count cannot be -1 or 2.5. A share is between 0 and 1. A rank has an order and
-# no unit. Each kind has its families. A dense layer under a head is a regression, with the table of coefficients that
-# statisticians print. This lesson computes such tables on real data and compares them with statsmodels.
+# Ask which values an outcome can have. A count cannot be -1 or 2.5. A share is between 0 and 1. A rank has an order but
+# no unit. There are families for each kind. A dense layer under a head is a regression, with the table of coefficients
+# that statisticians print. This lesson computes such tables on real data and compares them with statsmodels.
 
 # %%
 import numpy as np
@@ -28,7 +28,7 @@ def regression(head, x, y, use_bias=True):
     return model
 
 
-def beside(names, ours, theirs):
+def print_both(names, ours, theirs):
     """Prints two columns of coefficients, which must agree."""
     print(f"{'':16} {'nllfit':>10} {'statsmodels':>12}")
     for name, a, b in zip(names, ours, theirs, strict=True):
@@ -40,8 +40,8 @@ def beside(names, ours, theirs):
 # ## Counts, with an exposure
 #
 # The data are cases of breast cancer among women in 301 counties. Twice the people have twice the cases: the population
-# is an *exposure*. Is the *rate* the same in large and small counties? A Poisson head takes the logarithm of the rate,
-# so we add the logarithm of the exposure there:
+# is an *exposure*. Is the *rate* the same in large and small counties? The input of a Poisson head is the logarithm of
+# the rate, so we add the logarithm of the exposure to it:
 #
 # $$ \log \mathrm{rate} = \log \mathrm{population} + b + w \, x $$
 
@@ -62,7 +62,7 @@ nllfit.fit_lbfgs(model, *data)
 
 kernel, bias = dense.get_weights()
 theirs = sm.GLM(cases, sm.add_constant(size), sm.families.Poisson(), exposure=population).fit()
-beside(["constant", "size of county"], [bias[0], kernel[0, 0]], theirs.params)
+print_both(["constant", "size of county"], [bias[0], kernel[0, 0]], theirs.params)
 
 # %% [markdown]
 # How exact are these numbers? The curvature of the likelihood at its maximum gives their standard errors.
@@ -75,9 +75,10 @@ print(nllfit.standard_errors(model, *data).summary())
 #
 # ## Overdispersed counts
 #
-# A Poisson's variance equals its mean. Real counts vary more. The data are visits to a doctor in a year, with health
-# and insurance, of 4000 people in the RAND experiment. A *negative binomial* has one more parameter, `total_count`, for
-# this overdispersion. It is the same for all rows, so it is *shared*: a weight of the head.
+# A Poisson's variance equals its mean. Real counts vary more. The data are the doctor visits of 4000 people in a year,
+# from the RAND experiment, with their health and insurance. A *negative binomial* has one more parameter,
+# `total_count`, for this overdispersion. `total_count` has one value for all rows. Such a parameter is called *shared*,
+# and is a weight of the head.
 
 # %%
 table = sm.datasets.randhie.load_pandas().data.sample(4000, random_state=0)
@@ -95,7 +96,7 @@ assert scores["NegativeBinomial"].nll < scores["Poisson"].nll
 
 # %%
 theirs = sm.NegativeBinomial(visits[:3000, 0], sm.add_constant(x[:3000])).fit(disp=False)
-beside(columns, fitted["NegativeBinomial"].layers[0].get_weights()[0][:, 0], theirs.params[1:5])
+print_both(columns, fitted["NegativeBinomial"].layers[0].get_weights()[0][:, 0], theirs.params[1:5])
 
 # %%
 # How many people visited so often: observed, and expected by the Poisson and the negative binomial
@@ -137,12 +138,12 @@ ax.legend()
 figure
 
 # %% [markdown]
-# The share falls as income rises: Engel's law. The intervals stay below 1, because the family has no larger outcome.
+# The share falls as income rises: Engel's law. The intervals stay below 1, because a Beta has no larger outcomes.
 #
 # ## Ranks
 #
-# In 1996 American voters placed themselves on seven steps, from strong Democrat to strong Republican. The steps have
-# an order and no unit. An *ordered logistic* cuts a line into seven pieces. The inputs move a voter along the line, and
+# In 1996 American voters placed themselves on seven steps, from strong Democrat to strong Republican. The steps have an
+# order but no unit. An *ordered logistic* cuts a line into seven pieces. The inputs move a voter along the line, and
 # all voters share the cutpoints.
 
 # %%
@@ -155,7 +156,7 @@ x = (x - x.mean(0)) / x.std(0)
 head = heads.DistributionHead("OrderedLogistic", (), num_classes=7, shared="cutpoints")
 model = regression(head, x, party, use_bias=False)
 theirs = OrderedModel(party, x, distr="logit").fit(method="bfgs", disp=False)
-beside(columns, model.layers[0].get_weights()[0][:, 0], theirs.params[:4])
+print_both(columns, model.layers[0].get_weights()[0][:, 0], theirs.params[:4])
 
 # %% [markdown]
 # ## Amounts

@@ -4,7 +4,7 @@
 # # 4. How sure is the network?
 #
 # A head describes how outcomes scatter around the prediction. It does not describe how wrong the network itself may be.
-# Three methods deal with that, and each deals with another part of it: an *ensemble*, *recalibration* and *conformal*
+# Three methods deal with that, each with a different part of it: an *ensemble*, *recalibration* and *conformal*
 # intervals.
 
 # %%
@@ -44,8 +44,8 @@ def build():
 # %% [markdown]
 # ## An ensemble
 #
-# Train five networks from five random starts. They agree where there are training rows. They disagree elsewhere,
-# because no row tells them what to predict, so their mixture is wide there:
+# Train five networks from five random starts. They agree where there are training rows. Elsewhere they disagree,
+# because no row determines the prediction, so their mixture is wide there:
 #
 # $$ p(y) = \frac{1}{5} \sum_{k=1}^5 p_k(y) $$
 
@@ -78,9 +78,10 @@ for title, model in {"one network": ensemble.models[0], "five": ensemble}.items(
 # %% [markdown]
 # ## Recalibration
 #
-# Rows held out of training show how often outcomes fall below each predicted quantile. `nllfit.recalibrate` learns the
-# map from predicted to observed probabilities and applies it to the whole distribution, with one map for all inputs. We
-# take one network. It was trained for long on 80 rows, so its scale is too small even near the training rows.
+# Held-out rows show how often outcomes fall below each predicted quantile. `nllfit.recalibrate` learns the map from
+# predicted to observed probabilities and applies it to the whole distribution, with one map for all inputs. We
+# recalibrate one network. It was trained for a long time on 80 rows, so its scale is too small even near the training
+# rows.
 
 # %%
 held_out = rng.uniform(-1, 1, [300, 1])
@@ -107,7 +108,7 @@ figure
 # If you only need an interval, `nllfit.conformalize` gives a guarantee. It measures how far each held-out outcome lies
 # outside its interval (or inside it), and moves both ends by the right quantile of these distances. A new outcome is
 # then inside with a probability of at least 90%, however bad the network is. The guarantee needs one condition: the new
-# rows come from where the held-out rows came from.
+# rows come from the same distribution as the held-out rows.
 
 # %%
 conformal = nllfit.conformalize(network, held_out, held_out_y, levels=(0.9,))
@@ -143,7 +144,7 @@ assert min(coverage["like the training rows"][i] for i in (1, 2, 4)) > 0.86
 assert 0.9 > coverage["beyond them"][3] > coverage["beyond them"][1]
 
 # %%
-# How many outcomes a 90% interval holds: held-out rows repair the left bars; beyond them the ensemble helps most
+# The share of outcomes in a 90% interval: held-out rows correct the left bars; beyond them the ensemble helps most
 figure = Figure(figsize=(9, 3.4), layout="constrained")
 ax = figure.subplots()
 for offset, (place, shares) in zip((-0.2, 0.2), coverage.items(), strict=True):
@@ -156,10 +157,11 @@ figure
 # %% [markdown]
 # | the problem | use | it gives | it needs |
 # | --- | --- | --- | --- |
-# | few training rows: other networks predict otherwise | `nllfit.Ensemble` | a distribution | no more rows |
+# | few training rows, so other networks predict differently | `nllfit.Ensemble` | a distribution | no more rows |
 # | predicted probabilities that are wrong on average | `nllfit.recalibrate` | a distribution | held-out rows |
 # | a coverage that must be guaranteed | `nllfit.conformalize` | an interval | held-out rows |
 #
-# Recalibration and conformal intervals learn from held-out rows, so they are right for new rows like these and say
-# nothing about others. An ensemble's intervals grow beyond the data, which warns you, but nothing guarantees that they
-# grow enough: in the figure they do not. The methods can be combined: recalibrate or conformalize an ensemble.
+# Recalibration and conformal intervals learn from held-out rows, so they are right for new rows like these and
+# guarantee nothing for others. An ensemble's intervals grow beyond the data, which warns you, but nothing guarantees
+# that they grow enough: in the figure they do not. The methods can be combined: recalibrate or conformalize an
+# ensemble.

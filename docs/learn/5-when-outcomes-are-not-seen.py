@@ -21,8 +21,8 @@ from nllfit import heads, plots
 # %% [markdown]
 # ## The data
 #
-# 69 patients who had a heart transplanted at Stanford between 1968 and 1974: the days that each was followed, whether
-# death was seen on the last of them, and the age at the transplant.
+# The data are 69 patients who had a heart transplant at Stanford between 1968 and 1974: the number of days that each
+# was followed, whether death was observed on the last day, and the age at the transplant.
 
 # %%
 table = sm.datasets.heart.load_pandas().data
@@ -47,7 +47,7 @@ figure
 # The lines with arrows are long, because patients who live long are more likely to be alive at the end of the study. So
 # the patients whose death was observed are not a fair sample of all.
 #
-# ## Two wrong ways, and one that assumes nothing
+# ## Two wrong ways, and one without assumptions
 #
 # The Kaplan-Meier curve uses a censored patient until the end of observation. On each day of a death it computes which
 # share of the patients *still at risk* survived it. With $d_i$ deaths among $n_i$ at risk at time $t_i$,
@@ -59,16 +59,16 @@ figure
 
 # %%
 wrong = {
-    "deaths alone": nllfit.maximum_likelihood("LogNormal", time[observed]),
+    "only deaths": nllfit.maximum_likelihood("LogNormal", time[observed]),
     "last day as death": nllfit.maximum_likelihood("LogNormal", time),
 }
 days = np.linspace(1.0, time.max(), 400)
 
 
 # %%
-# Kaplan and Meier's curve and the two wrong ones, which fall far below it
+# The Kaplan-Meier curve and the two wrong curves, which fall far below it
 def draw(ax, curves):
-    """Kaplan and Meier's curve, with others over it."""
+    """The Kaplan-Meier curve, with other curves over it."""
     plots.survival_curve(ax, time, observed)
     for name, distribution in curves.items():
         ax.plot(days, nllfit.survival(distribution, days), label=name)
@@ -86,7 +86,7 @@ figure
 # ## The likelihood of the observations
 #
 # Lesson 1 asked how probable the sample is. For a death on day $t$ this is the density at $t$. For a patient who was
-# alive on day $t$ it is the probability to live longer, $S(t) = 1 - F(t)$. So
+# alive on day $t$ it is the probability of living longer, $S(t) = 1 - F(t)$. So
 #
 # $$ L = \prod_{\text{death seen}} p(t_i) \cdot \prod_{\text{alive}} S(t_i) $$
 #
@@ -100,7 +100,7 @@ estimate = nllfit.maximum_likelihood(nllfit.Censored("LogNormal"), y)
 print(estimate.summary())
 
 # %% [markdown]
-# SciPy can fit one distribution to a censored sample, too, and finds the same.
+# SciPy can also fit one distribution to a censored sample, and finds the same parameters.
 
 # %%
 data = stats.CensoredData.right_censored(time, ~observed)
@@ -109,7 +109,7 @@ print(f"SciPy: loc {np.log(median):.4f}, scale {scale:.4f}")
 np.testing.assert_allclose([np.log(median), scale], list(estimate.parameters.values()), rtol=1e-4)
 
 # %% [markdown]
-# Which family? Rank them by AIC, twice the negative log-likelihood plus twice the number of parameters.
+# Which family is best? Rank them by AIC, twice the negative log-likelihood plus twice the number of parameters.
 
 # %%
 families = ["Exponential", "Weibull", "LogNormal", "LogLogistic"]
@@ -117,7 +117,7 @@ ranked = nllfit.compare(y, [nllfit.Censored(name) for name in families])
 print(ranked.summary())
 
 # %%
-# Kaplan and Meier's curve with the best, the third and the last family: the Exponential falls too late and too far
+# The Kaplan-Meier curve with the best, the third and the last family: the Exponential falls too late and too far
 figure = Figure(figsize=(8, 4), layout="constrained")
 chosen = [ranked.estimates[i] for i in (0, 2, -1)]
 draw(figure.subplots(), {estimate.family.family.name: estimate.distribution for estimate in chosen})
@@ -135,8 +135,8 @@ for name, fit in wrong.items():
 # %% [markdown]
 # ## Does age matter?
 #
-# A censored head turns this into a regression. A dense layer computes the `loc` of the LogNormal, the mean of $\log T$,
-# for each age; all patients share one `scale`:
+# With a censored head this becomes a regression. A dense layer computes the `loc` of the LogNormal, the mean of $\log
+# T$, for each age; all patients share one `scale`:
 #
 # $$ \log T = b + w \cdot \mathrm{age} + \mathrm{scale} \cdot z $$
 #
@@ -149,40 +149,41 @@ model = tf_keras.Sequential([tf_keras.layers.Dense(head.params_size(), dtype="fl
 model.compile(loss=nllfit.negative_log_likelihood)
 
 
-def solve(weights=None):
-    """Takes the model to the maximum of the likelihood, of all patients or of those with a weight of 1."""
+def maximize(weights=None):
+    """Finds the maximum of the likelihood of all patients, or of the patients with a weight of 1."""
     nllfit.initialize(model, x.to_numpy(), y, weights)
     nllfit.fit_lbfgs(model, x, y, sample_weight=weights)
 
 
-solve()
+maximize()
 coefficients = nllfit.standard_errors(model, x, y)
 print(coefficients.summary())
 
 # %% [markdown]
-# Is the model with age better than the model without by more than chance? Without age, $w = 0$. If age has no effect,
-# twice the gain in log-likelihood has a chi-squared distribution with one degree of freedom. Another test needs no
-# theory: predict patients that were held out of the fit, a fifth of them in turn.
+# Is the model with age significantly better than the model without? Without age, $w = 0$. If age has no effect, twice
+# the gain in log-likelihood has a chi-squared distribution with one degree of freedom. Another test needs no theory:
+# predict held-out patients, a fifth of all patients in turn.
 
 # %%
 gain = coefficients.log_likelihood - estimate.log_likelihood
 print(f"age gains {gain:.2f} nats, p = {stats.chi2(1).sf(2 * gain):.3f}")
 
 folds = np.random.default_rng(0).permutation(len(y)) % 5
-surprise = {"family alone": np.zeros(len(y)), "with age": np.zeros(len(y))}
+surprise = {"without age": np.zeros(len(y)), "with age": np.zeros(len(y))}
 for fold in range(5):
     test, weights = folds == fold, np.float64(folds != fold)
-    alone = nllfit.maximum_likelihood(nllfit.Censored("LogNormal"), y, weights=weights)
-    surprise["family alone"][test] = -alone.distribution.log_prob(y[test])
-    solve(weights)
+    without_age = nllfit.maximum_likelihood(nllfit.Censored("LogNormal"), y, weights=weights)
+    surprise["without age"][test] = -without_age.distribution.log_prob(y[test])
+    maximize(weights)
     surprise["with age"][test] = nllfit.negative_log_likelihood(y, model(x.to_numpy()))[test]
-solve()
+maximize()
 for name, rows in surprise.items():
-    print(f"{name:13} {np.mean(rows):.3f} nats a patient held out")
+    print(f"{name:13} {np.mean(rows):.3f} nats per held-out patient")
 
 # %% [markdown]
-# The two tests disagree, and both are right. With 69 patients the coefficient of age is two standard errors from 0,
-# which is a hint. But for new patients a coefficient with such a large error costs about as much as it gains.
+# The first test hints at an effect of age; the second shows no better predictions. That is no contradiction: with 69
+# patients the coefficient is only two standard errors from 0, and its error harms the predictions for new patients
+# about as much as knowing their age helps.
 
 # %%
 # Days lived against age on a logarithmic scale: the predicted median falls with age, in a wide 50% band
@@ -214,5 +215,5 @@ figure
 #
 # - Censoring must not depend on the remaining time to live. Why does it not if the study ends on a fixed day, and why
 #   does it if patients leave because they feel ill?
-# - Let the network compute `scale`, too: leave out `shared`. Is it better on held-out patients?
+# - Let the network also compute `scale`: leave out `shared`. Is it better on held-out patients?
 # - Compute the NLL of the observed deaths only, under both models. Why is the wrong model better there?

@@ -4,8 +4,9 @@
 # # 6. A density of your own
 #
 # Every head so far was a family with a name. But a distribution can have a shape that no named family has, and the
-# shape can change with the inputs. Then write the density yourself: any function from the network's numbers to a
-# distribution can be a head. Here it is a *normalizing flow*, which bends a Normal into the shape of the data.
+# shape can change with the inputs. Then write the density yourself: any function from the network's outputs to a
+# distribution can be a head. In this lesson it is a *normalizing flow*, which bends a Normal into the shape of the
+# data.
 
 # %%
 import pathlib
@@ -26,9 +27,10 @@ tfd, tfb = tfp.distributions, tfp.bijectors
 # %% [markdown]
 # ## The data
 #
-# The temperature of the sea off Peru, each month from 1950 to 2010, as the *anomaly*: degrees above or below what is
-# usual in that month. In most years the water is a little cool. In an El Niño year it is warmer, by up to five degrees.
-# The input is the season, a point on a circle, so that December is next to January. Every third year is held out.
+# The data are monthly temperatures of the sea off Peru from 1950 to 2010, as *anomalies*: degrees above or below the
+# usual temperature of that month. In most years the water is a little cool. In an El Niño year it is warmer, by up to
+# five degrees. The input is the season, a point on a circle, so that December is next to January. Every third year is
+# held out.
 
 # %%
 table = sm.datasets.elnino.load_pandas().data
@@ -78,7 +80,7 @@ LAYERS = 2
 
 @tf_keras.saving.register_keras_serializable(package="lesson")
 def bent_normal(params):
-    """A standard Normal, sent through layers of bends and lines: a distribution for each row of `params`."""
+    """A standard Normal, transformed by layers of bends and lines: a distribution for each row of `params`."""
     layers = []
     for numbers in tf.split(params, LAYERS, axis=-1):
         shift, log_scale, skewness, log_tail = tf.split(numbers, 4, axis=-1)
@@ -125,11 +127,11 @@ for name in ("Normal", "mixture of 2"):
     print(nllfit.compare_scores(evaluations["flow"], evaluations[name]).summary())
 
 # %% [markdown]
-# The flow has the smallest negative log-likelihood, by more than chance. By the CRPS, which depends more on the middle
-# than on the tails, the mixture is as good.
+# The flow has the smallest negative log-likelihood, and the difference is significant. By the CRPS, which depends more
+# on the middle than on the tails, the mixture is as good.
 
 # %%
-# The months with the bands of the Normal and of the flow: that of the flow is short below and long above
+# The months with the bands of the Normal and of the flow: the band of the flow is short below and long above
 circle = np.linspace(0, 12, 145)
 seasons = np.stack([np.cos(2 * np.pi * circle / 12), np.sin(2 * np.pi * circle / 12)], -1)
 figure = Figure(figsize=(11, 4), layout="constrained")
@@ -175,7 +177,7 @@ figure
 
 # %% [markdown]
 # A straight line on the right would be a Normal. These curves rise slowly at first and then more and more steeply: the
-# outcomes below the median are dense and those above it spread out, in each month by another amount.
+# outcomes below the median are dense and the outcomes above it are spread out, by a different amount in each month.
 #
 # ## A file
 #
@@ -197,7 +199,7 @@ assert here == there
 #    head.
 # 2. A flow bends a Normal with an increasing function. Its density is that of the Normal, divided by the function's
 #    slope.
-# 3. More freedom needs more data. Judge it on held-out rows, and compare it with a mixture, which is flexible, too.
+# 3. More freedom needs more data. Judge it on held-out rows, and compare it with a mixture, which is also flexible.
 # 4. In float64 a flow has quantiles, intervals and a CRPS like every other head.
 #
 # ## Questions to try

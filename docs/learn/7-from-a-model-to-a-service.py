@@ -3,8 +3,8 @@
 # %% [markdown]
 # # 7. From a trained model to a service
 #
-# A trained model must leave the program that trained it. Its callers want a number and an interval around it, and know
-# nothing about distributions.
+# A trained model is used outside the program that trained it. Its callers want a number and an interval around it, and
+# know nothing about distributions.
 
 # %%
 import contextlib
@@ -65,7 +65,7 @@ def serve(x):
 
 
 def serve_on_device(x):
-    """The same by the formula for a Normal."""
+    """The mean and the 90% interval by the Normal's formula, which TensorFlow Lite can convert."""
     normal = loaded(x).distribution
     half = 1.6448536 * normal.stddev()
     return {"mean": normal.mean(), "low": normal.mean() - half, "high": normal.mean() + half}

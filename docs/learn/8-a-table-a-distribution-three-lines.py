@@ -30,9 +30,9 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, random
 # %% [markdown]
 # ## Three lines
 #
-# `fit` holds out a fifth of the training rows. On them it compares two networks and chooses the weight decay. They also
-# tell by what factor to widen the predicted distributions, because a network is too sure about rows that it has not
-# seen. Then it trains five networks of the better kind on all training rows.
+# `fit` holds out a fifth of the training rows. On them it compares two networks and chooses the weight decay. These
+# rows also determine the factor that widens the predicted distributions, because a network is too confident about rows
+# that it has not seen. Then it trains five networks of the better kind on all training rows.
 
 # %%
 model = DistributionRegressor(random_state=0).fit(X_train, y_train)
@@ -60,8 +60,8 @@ figure
 # %% [markdown]
 # ## What it chose
 #
-# `trials_` lists what was compared, the best first. `nll` is the mean negative log-likelihood of the rows held out, in
-# nats, and `spread` the factor on the width.
+# `trials_` lists the compared models, the best first. `nll` is the mean negative log-likelihood of the held-out rows,
+# in nats, and `spread` is the factor on the width.
 
 # %%
 for trial in model.trials_:
@@ -70,9 +70,9 @@ for trial in model.trials_:
 # %% [markdown]
 # ## Another distribution
 #
-# A progression is a positive number. `distribution="Gamma"` predicts one, so no quantile is below 0. A list compares
-# several, and `"auto"` compares all that have the outcomes in their support: counts, shares, amounts, and outcomes that
-# repeat a few values.
+# A progression is a positive number. `distribution="Gamma"` has only positive outcomes, so no quantile is below 0. A
+# list compares several, and `"auto"` compares all that have the outcomes in their support: counts, shares, amounts, and
+# outcomes that repeat a few values.
 
 # %%
 positive = DistributionRegressor("Gamma", network="smooth", random_state=0).fit(X_train, y_train)
@@ -84,7 +84,7 @@ print(f"mean log-likelihood: {model.score(X_test, y_test):.3f} and {positive.sco
 # %% [markdown]
 # ## A file
 #
-# `save` writes JSON and arrays. Unlike a pickle, they run no code when they are read.
+# `save` writes JSON and arrays. Unlike a pickle, such files run no code when they are read.
 
 # %%
 folder = pathlib.Path(tempfile.mkdtemp()) / "model"

@@ -4,8 +4,8 @@
 # # 9. A regression, read like a statistician
 #
 # A dense layer under a head is a regression. This lesson fits one from a formula, reads its table, and asks the four
-# questions that a statistician asks: how large is an effect, how sure is it, is the model true, and which rows decide?
-# You need `pip install '.[regression]'` in a clone.
+# questions that a statistician asks: how large is an effect, how uncertain is its estimate, does the model fit, and
+# which rows are influential? You need `pip install '.[regression]'` in a clone.
 #
 # The data are from the RAND health insurance experiment: how often people went to a doctor in a year (`mdvis`), under
 # insurance plans that pay all of it or leave a share to them (`lncoins`, the logarithm of it in percent plus 1).
@@ -25,8 +25,9 @@ print(data[["mdvis", "lncoins", "disea", "health"]].describe().round(2))
 # %% [markdown]
 # ## A formula and its table
 #
-# `C(health)` makes a column for each level but the first, *excellent*, with which the others are compared. The family
-# says how counts scatter around their mean. The link is the logarithm, so a coefficient is a difference of logarithms.
+# `C(health)` makes a column for each level except the first, *excellent*, with which the others are compared. The
+# family determines how counts scatter around their mean. The link is the logarithm, so a coefficient is a change in the
+# logarithm of the mean.
 
 # %%
 poisson = nllfit.regression("mdvis ~ lncoins + disea + C(health)", data, family="Poisson")
@@ -35,17 +36,17 @@ print(poisson.summary())
 # %% [markdown]
 # ## How large is an effect?
 #
-# `exp` of a coefficient is a *rate ratio*: one unit more of `lncoins` multiplies the expected visits by that number.
+# `exp` of a coefficient is a *rate ratio*: one more unit of `lncoins` multiplies the expected visits by that number.
 
 # %%
 print(poisson.table(exponentiate=True).round(3))
 
 # %% [markdown]
-# ## Is the model true?
+# ## Does the model fit?
 #
-# The errors in the table hold if counts scatter as a Poisson's do: with a variance equal to the mean. *Quantile
-# residuals* show whether they do. If the model is true they are standard Normal, whatever the family, and all dots are
-# within the band. Here they are not: many people never go, and some go very often.
+# The errors in the table are valid if counts scatter like those of a Poisson, with a variance equal to the mean.
+# *Quantile residuals* show whether they do. If the model is correct, they are standard Normal, whatever the family, and
+# all dots are within the band. Here they are not: many people never go, and some go very often.
 
 # %%
 # Quantile residuals of a Poisson and of a negative binomial regression against the quantiles of a standard Normal
@@ -57,7 +58,7 @@ for ax, (title, fit) in zip(figure.subplots(1, 2, sharey=True), fits.items(), st
 figure
 
 # %% [markdown]
-# The negative binomial has a parameter more, `alpha`, with the variance `mean + alpha mean^2`. Its residuals are near
+# The negative binomial has one more parameter, `alpha`, with the variance `mean + alpha mean^2`. Its residuals are near
 # the diagonal, its AIC is far smaller, and its standard errors are larger: the Poisson's were too small.
 
 # %%
@@ -67,10 +68,10 @@ print((negative_binomial.bse / poisson.bse).dropna().round(2))
 assert negative_binomial.aic < poisson.aic
 
 # %% [markdown]
-# ## What if the family is wrong all the same?
+# ## What if the family is still wrong?
 #
-# The *sandwich* does not rely on the variance that the family says: it takes the scatter of the rows' own gradients. If
-# rows depend on each other, as several of one household do, give `cluster=` the column that names it.
+# The *sandwich* does not rely on the variance of the family: it uses the scatter of the rows' gradients. If rows depend
+# on each other, for example the members of a household, give `cluster=` the column with the household.
 
 # %%
 robust = nllfit.regression(
@@ -81,7 +82,7 @@ print((robust.bse / negative_binomial.bse).round(2))
 # %% [markdown]
 # ## Tests of more than one coefficient
 #
-# Does health matter at all? A term with several columns needs one test of all of them. `test` takes any linear
+# Does health matter at all? A term with several columns needs one test of all of them. `test` accepts any linear
 # constraint; `anova` compares two fits by the ratio of their likelihoods.
 
 # %%
@@ -93,8 +94,8 @@ print(smaller.anova(negative_binomial).round(4).to_string())
 # %% [markdown]
 # ## Prediction
 #
-# Two intervals answer two questions. That of the mean says how well the mean is known; it narrows as rows are added.
-# That of a new outcome says how many visits one person will make, and does not narrow.
+# Two intervals answer two questions. The interval of the mean shows how well the mean is known; it narrows as rows are
+# added. The interval of a new outcome shows how many visits one person will make, and does not narrow.
 
 # %%
 # The mean number of visits by diseases with its interval, and the interval of a single person's visits
@@ -110,9 +111,10 @@ ax.legend()
 figure
 
 # %% [markdown]
-# ## Which rows decide?
+# ## Which rows are influential?
 #
-# `influence` says by how much each row moves each coefficient. Look at the rows at its top before you believe a table.
+# `influence` shows how much each row changes each coefficient. Look at the most influential rows before you trust a
+# table.
 
 # %%
 influence = negative_binomial.influence()
