@@ -1,4 +1,4 @@
-"""Which tests run: all that are not marked `thorough`, and a tenth of those that are, another tenth each day."""
+"""Which tests run: all without the mark `thorough`, and a tenth of those with it, a different tenth each day."""
 
 import datetime
 import gc
@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_sessionstart(session):
-    """Prints the turn in place of a header, which `-q` leaves out."""
+    """Prints the turn instead of a header, which `-q` omits."""
     option, reporter = session.config.option, session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter:
         reporter.write_line("thorough tests: " + ("all" if option.thorough else f"--turn {option.turn}"))

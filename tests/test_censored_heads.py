@@ -41,7 +41,7 @@ def test_a_censored_head_is_unbiased_where_a_fit_of_observed_rows_is_not(surviva
 
     best = optimize.minimize(nll, [1.0, 1.0, 1.0], method="L-BFGS-B", bounds=[(None, None)] * 2 + [(0.1, None)])
     found = np.concatenate([kernel, bias, np.logaddexp(0, shared)])
-    np.testing.assert_allclose(found, best.x, rtol=1e-4)  # SciPy's gradient is by differences
+    np.testing.assert_allclose(found, best.x, rtol=1e-4)  # SciPy estimates the gradient by differences
     # Without censoring the standard errors would be scale / sqrt(2 n) and, of the coefficients, scale / sqrt(n).
     assert np.all(np.abs(found - [0.8, 1.0, 0.5]) < 3 * 0.5 / np.sqrt(seen.sum()))
     biased = sm.OLS(np.log(time[seen]), sm.add_constant(x[seen])).fit()  # the maximum-likelihood fit of a LogNormal

@@ -1,4 +1,4 @@
-"""Detection of discrete and continuous distributions where TFP does not tell: mixtures and users' classes."""
+"""Detection of discrete and continuous distributions if TFP gives no answer: mixtures and users' classes."""
 
 import numpy as np
 import pytest

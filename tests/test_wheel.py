@@ -1,4 +1,4 @@
-"""The built wheel contains the whole package, imports only what it needs, and keeps Keras's safe mode."""
+"""The built wheel contains the complete package, imports only what it needs, and keeps Keras's safe mode."""
 
 import importlib.metadata
 import json

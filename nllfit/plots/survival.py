@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from nllfit.survival_scores import kaplan_meier
+
 __all__ = ["SurvivalSteps", "survival_steps"]
 
 _Z = 1.959963984540054
@@ -51,13 +53,14 @@ def survival_steps(y: np.ndarray) -> SurvivalSteps:
 
 
 def _kaplan_meier(time, seen, entry):
-    times, events = np.unique(time[seen], return_counts=True)
-    at_risk = np.array([np.sum((entry < t) & (t <= time)) for t in times])
-    heights = np.cumprod(1 - events / at_risk)
+    known = np.isfinite(time)  # a row with the interval from -inf to inf is never at risk
+    curve = kaplan_meier(time[known], seen[known], entry=entry[known])
+    falls = np.isin(curve.times, time[seen])
+    heights, variances = curve.values[falls], curve.log_variances[falls]
     with np.errstate(divide="ignore", invalid="ignore"):
-        error = np.sqrt(np.cumsum(events / (at_risk * (at_risk - events)))) / np.log(heights)
+        error = np.sqrt(variances) / np.log(heights)
         low, high = (heights ** np.exp(side * _Z * error) for side in (-1, 1))
-    return SurvivalSteps(times, heights, (low, high), "Kaplan-Meier")
+    return SurvivalSteps(curve.times[falls], heights, (low, high), "Kaplan-Meier")
 
 
 def _turnbull(lower, upper):

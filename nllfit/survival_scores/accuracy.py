@@ -83,11 +83,7 @@ def calibration_at(time: Any, event: Any, survival: Any, t: float, num_groups: i
     rows = []
     for group in groups:
         curve = kaplan_meier(time[group], event[group])
-        early = event[group] & (time[group] <= t)
-        at_risk = (time[group] >= time[group][early][:, None]).sum(1)
-        deaths = (time[group][early] == time[group][early][:, None]).sum(1)
-        # Greenwood's sum over event times; each of several tied events contributes an equal part of its term.
-        spread = np.sum(1 / np.maximum(at_risk * (at_risk - deaths), 1)) if early.any() else 0.0
-        observed = float(curve(t))
-        rows.append((survival[group].mean(), observed, observed * np.sqrt(spread), len(group)))
+        observed, variance = float(curve(t)), np.append(0.0, curve.log_variances)[np.sum(curve.times <= t)]
+        error = observed * np.sqrt(variance) if observed > 0 else 0.0  # the variance is infinite at 0
+        rows.append((survival[group].mean(), observed, error, len(group)))
     return CalibrationAtTime(*np.array(rows).T)

@@ -20,11 +20,14 @@ class SurvivalCurve:
       times: the times of its steps, `[m]`, in ascending order.
       values: its value from each of these times on, `[m]`.
       before: its value before the first step.
+      log_variances: for a Kaplan-Meier curve, Greenwood's variance of the logarithm of each value, `[m]`:
+        `sum_{t_k <= t} d_k / (n_k (n_k - d_k))`; infinite where the value is 0. Otherwise None.
     """
 
     times: np.ndarray
     values: np.ndarray
     before: float = 1.0
+    log_variances: np.ndarray | None = None
 
     def __call__(self, times: Any) -> np.ndarray:
         """The values at `times`, `[k]`."""
@@ -32,7 +35,7 @@ class SurvivalCurve:
         return steps[np.searchsorted(self.times, np.asarray(times, float), "right")]
 
 
-def kaplan_meier(time: Any, event: Any, censoring: bool = False) -> SurvivalCurve:
+def kaplan_meier(time: Any, event: Any, censoring: bool = False, entry: Any = None) -> SurvivalCurve:
     """The Kaplan-Meier estimate of `P(T > t)`: `prod_{t_k <= t} (1 - d_k / n_k)`, with `d_k` events of `n_k` at risk.
 
     Args:
@@ -40,19 +43,23 @@ def kaplan_meier(time: Any, event: Any, censoring: bool = False) -> SurvivalCurv
       event: 1 for an event or 0 for censoring, `[n]`.
       censoring: whether to estimate the probability of not being censored instead. Censoring at the time of an event
         counts as later than the event.
+      entry: the times of delayed entry, `[n]`: a row is at risk only after its entry. By default from the start.
 
     Raises:
       ValueError: if a time is not finite, an event is neither 0 nor 1, or the arrays differ in length.
 
     Source: Kaplan and Meier, Nonparametric estimation from incomplete observations, 1958.
     """
-    time, event = checked(time, event)
+    entry = np.full(np.shape(time), -np.inf) if entry is None else entry
+    time, event, entry = checked(time, event, entry=entry)
     times, place = np.unique(time, return_inverse=True)
     seen, rows = np.bincount(place, event), np.bincount(place)
-    at_risk = np.cumsum(rows[::-1])[::-1]
+    not_entered = len(time) - np.searchsorted(np.sort(np.minimum(entry, time)), times)
+    at_risk = np.cumsum(rows[::-1])[::-1] - not_entered
     ended, left = (rows - seen, at_risk - seen) if censoring else (seen, at_risk)
     share = np.divide(ended, left, out=np.zeros(len(times)), where=left > 0)
-    return SurvivalCurve(times, np.cumprod(1 - share))
+    terms = np.divide(share, left - ended, out=np.where(ended > 0, np.inf, 0.0), where=left > ended)
+    return SurvivalCurve(times, np.cumprod(1 - share), log_variances=np.cumsum(terms))
 
 
 def cumulative_incidence(time: Any, cause: Any, of: Any) -> SurvivalCurve:

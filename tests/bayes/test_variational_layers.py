@@ -129,7 +129,7 @@ def linear_layer(kit, rows=40, **kwargs):
 
 
 def expected_loss(layer, x, y, num, seed):
-    """The negative ELBO per row from many draws of the weights, and the term of each draw."""
+    """The negative ELBO per row, averaged over many draws, and the negative log-likelihood per row of each draw."""
     draws = layer.posterior().sample(num, seed=tf.stack([seed, 7]))
     outputs = tf.matmul(draws[:, :-1], x, transpose_b=True) + draws[:, -1:]
     terms = tf.reduce_mean(-tfd.Normal(outputs, SCALE).log_prob(y[:, 0]), axis=1)
@@ -216,7 +216,7 @@ def test_gradients_are_unbiased():
 
 
 def test_only_flipout_has_noise_that_falls_with_the_batch():
-    """The noise of the gradient by the means, beside what Wen et al. (2018) derive from its parts.
+    """The noise of the gradient for the means, compared with the formula of Wen et al. (2018).
 
     Row `i` has the gradient `x_i (x_i'e_i)`, but for a constant, with the weights' deviations `e_i`. They are those of
     the whole batch under reparameterization, so that rows are correlated; the signs of flipout take that away.

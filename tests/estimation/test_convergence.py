@@ -1,4 +1,4 @@
-"""What an estimate says of its search: converged or not, at infinity, at a corner; and its number of parameters."""
+"""What an estimate reports about its search: converged or not, at infinity, at a corner; its number of parameters."""
 
 import math
 import re

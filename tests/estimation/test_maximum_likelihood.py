@@ -56,9 +56,9 @@ def test_estimates_of_the_groundbeef_sample_are_the_published_ones(family):
         assert fit.parameters[name] == pytest.approx(value, rel=1e-7)
 
 
-# The default run fits the families below, each at one sample size: the most common ones, and those for which nllfit has
-# its own closed form or density. All other families and sizes need `--thorough`; special features of the others
-# (corners, bounds, angles, rates, series) have their own tests.
+# The default run fits these families, one sample size each: the common ones, and those with a closed form or a density
+# of nllfit. `--thorough` adds all other families and sizes. What is special about another family, such as a corner of
+# its likelihood or a bound of its support, has its own test.
 SIZES = {"Beta": 50, "Exponential": 50, "Gamma": 50, "GeneralizedPareto": 2500, "Laplace": 50, "LogNormal": 50}
 
 

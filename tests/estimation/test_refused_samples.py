@@ -1,4 +1,4 @@
-"""Samples and arguments that cannot be fitted are refused before any optimisation."""
+"""Samples and arguments that cannot be fitted raise an error before any optimisation."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The search for a maximum of likelihoods with several maxima or none; it always ends."""
+"""The search for the maximum ends, whether a likelihood has one maximum, several or none."""
 
 import re
 

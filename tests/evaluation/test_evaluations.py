@@ -1,4 +1,4 @@
-"""Evaluations: scores against scikit-learn and SciPy, calibration of true and wrong models, and errors."""
+"""Evaluations: scores against scikit-learn and SciPy, calibration of correct and wrong models, and errors."""
 
 import dataclasses
 import json
@@ -150,7 +150,8 @@ def test_a_true_classifier_is_calibrated_and_an_overconfident_one_is_not():
     logits = tf.constant(np.random.default_rng(0).normal(size=[20_000, 5]))
     y = tfd.Categorical(logits).sample(seed=(1, 2))
     good, bad = evaluate(tfd.Categorical(logits), y=y), evaluate(tfd.Categorical(3 * logits), y=y)
-    # For a true model the error of a bin is sqrt(p (1 - p) / n_k), on average less than 0.5 sqrt(15 / n) for 15 bins.
+    # For a correct model the error of a bin is sqrt(p (1 - p) / n_k), on average less than 0.5 sqrt(15 / n) for 15
+    # bins.
     assert good.calibration_error < 0.5 * np.sqrt(15 / 20_000) < 0.1 < bad.calibration_error
     assert good.class_calibration_error < bad.class_calibration_error / 5
     assert good.nll == pytest.approx(good.sharpness, abs=4 * good.nll_se)
@@ -204,7 +205,7 @@ def test_scores_do_not_depend_on_the_block_size(name, monkeypatch):
     assert parts.to_dict().keys() == whole.to_dict().keys()
     for score, values in whole.scores.items():
         assert values.shape == (5,)
-        is_of_draws = score == "crps" and name in SAMPLED  # a part of the rows has other draws
+        is_of_draws = score == "crps" and name in SAMPLED  # a subset of the rows gets other draws
         np.testing.assert_allclose(parts.scores[score], values, **({"atol": 0.5} if is_of_draws else {"rtol": 1e-5}))
     for name in ("coverage", "width", "interval_score"):
         assert getattr(parts, name) == pytest.approx(getattr(whole, name), rel=1e-5)

@@ -1,4 +1,4 @@
-"""The soak: it sees weights that differ, and it counts what the process holds."""
+"""The soak benchmark detects different weights, and counts the objects and memory of the process."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The experiment on latent variables, cut short."""
+"""A short run of the experiment on latent variables."""
 
 import json
 import types

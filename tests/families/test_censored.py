@@ -152,7 +152,7 @@ def test_gradients_of_censored_terms_match_differences(name):
 
 
 def terms_and_slopes(family, parameters, pairs, dtype=F64):
-    """The log-likelihoods of pairs, and their derivatives by each parameter (scalars, or one value per pair)."""
+    """The log-likelihoods of pairs, and their derivatives with respect to each parameter (scalars, or one per pair)."""
     values = {name: tf.broadcast_to(tf.constant(value, dtype), [len(pairs)]) for name, value in parameters.items()}
     with tf.GradientTape() as tape:
         tape.watch(values)

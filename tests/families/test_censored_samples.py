@@ -53,7 +53,7 @@ def test_censored_standard_errors_and_profiles_match_the_observed_information():
 
 
 def entered(own):
-    """Censored times with delayed entry: pairs and entries of those `own` times that end after their entry."""
+    """A right-censored sample with delayed entry, for event times `own(rng)` `[1000]`."""
     rng = np.random.default_rng(0)
     time, entry = own(rng), rng.uniform(0, 2, 1000)
     time, entry = time[time > entry], entry[time > entry]

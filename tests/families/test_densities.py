@@ -1,4 +1,4 @@
-"""Log-densities that replace TFP's: against SciPy, with their derivatives against differences."""
+"""Log-densities that replace TFP's: values against SciPy, derivatives against differences."""
 
 import itertools
 

@@ -53,7 +53,7 @@ BETA = [  # a, b, x, lower and upper tail
     (0.5, 1e8, 4e-07, 1.0, 3.744067444929063e-19),
     (30.0, 1e8, 1e-07, 2.509961214241396e-7, 0.9999997490038786),
 ]
-SLOPES = [  # derivatives of a log-tail by each argument, from mpmath's differences over 1e-7 standard deviations
+SLOPES = [  # derivatives of a log-tail for each argument, from mpmath's differences over 1e-7 standard deviations
     (gamma_tails, (2e5, 199553.0), 0, (-0.00341072486459, 0.00341454061738)),
     (gamma_tails, (1e8, 100020000.0), 1, (0.000237304788129, -0.000237281061209)),
     (beta_of, (1e8, 1e8, 0.4998), 0, (-0.000411901229848, 0.000411736502297, 164727.563451)),
@@ -166,7 +166,7 @@ FAMILIES = {  # TFP's arguments, SciPy's tails, the mean and the standard deviat
 }
 
 
-LONG = "Beta", "Binomial", "PERT"  # they trace the functions that NegativeBinomial and StudentT need, too
+LONG = "Beta", "Binomial", "PERT"  # they trace the functions that NegativeBinomial and StudentT also need
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.thorough if n in LONG else ()) for n in FAMILIES])

@@ -23,7 +23,7 @@ from tests.keras_versions import KITS, mainly
 KIT = KITS[0]
 
 
-def solved(kit, layers, x, y, **data):
+def at_optimum(kit, layers, x, y, **data):
     """A model of these layers, fitted to its optimum."""
     model = kit.keras.Sequential(layers)
     model.compile(loss=kit.loss)
@@ -64,7 +64,7 @@ LOGIT = {f"kernel[{name}]": name for name in COLUMNS} | {"bias": "const"}
 def logistic(kit):
     """A logistic regression at its optimum; the tests do not change its weights."""
     layers = [kit.keras.layers.Dense(1), kit.heads.Bernoulli()]
-    return solved(kit, layers, SPECTOR.exog[COLUMNS], SPECTOR.endog)
+    return at_optimum(kit, layers, SPECTOR.exog[COLUMNS], SPECTOR.endog)
 
 
 @mainly(keras)
@@ -133,7 +133,7 @@ def test_poisson_regression_with_an_exposure_matches_statsmodels_glm():
 @pytest.mark.thorough  # the Normal and the ordinal regression test shared parameters, too
 def test_negative_binomial_regression_matches_statsmodels():
     x, y = counts()
-    model = solved(KIT, [tf_keras.layers.Dense(1), heads.NegativeBinomial(shared=("total_count",))], x, y)
+    model = at_optimum(KIT, [tf_keras.layers.Dense(1), heads.NegativeBinomial(shared=("total_count",))], x, y)
     ours = nllfit.standard_errors(model, x, y)
     theirs = sm.NegativeBinomial(y, sm.add_constant(x)).fit(disp=0, method="newton", maxiter=200)
     agrees(ours, theirs, {f"kernel[{name}]": name for name in x})
@@ -160,7 +160,7 @@ def test_beta_regression_matches_statsmodels():
         tf_keras.layers.Lambda(concentrations),
         heads.Beta(link=link),
     ]
-    model = solved(KIT, layers, x, y)
+    model = at_optimum(KIT, layers, x, y)
     theirs = BetaModel(y, sm.add_constant(x), exog_precision=sm.add_constant(x)).fit(disp=0, method="newton", tol=1e-12)
     order = ["bias[0]", "kernel[income, 0]", "kernel[persons, 0]", "bias[1]", "kernel[income, 1]", "kernel[persons, 1]"]
     agrees(nllfit.standard_errors(model, x, y), theirs, {name: place for place, name in enumerate(order)})
@@ -171,7 +171,7 @@ def test_beta_regression_matches_statsmodels():
 def test_ordinal_regression_matches_statsmodels(kit):
     x, y = data_store.df[["pared", "public", "gpa"]].astype(float), data_store.df["apply"].cat.codes.to_numpy()
     head = kit.heads.DistributionHead("OrderedLogistic", (), num_classes=3, shared=("cutpoints",))
-    model = solved(kit, [kit.keras.layers.Dense(1, use_bias=False), head], x, y)
+    model = at_optimum(kit, [kit.keras.layers.Dense(1, use_bias=False), head], x, y)
     ours = nllfit.standard_errors(model, x, y)
     theirs = OrderedModel(y, x, distr="logit").fit(method="newton", disp=0)
     agrees(ours, theirs, {f"kernel[{name}]": name for name in x})

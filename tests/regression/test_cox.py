@@ -91,7 +91,7 @@ def test_splitting_rows_in_time_does_not_change_the_fit(heart):
 
 
 def test_score_residuals_sum_to_the_gradient(heart):
-    """They sum to the gradient; without ties they give the derivatives of the estimates by the rows' weights."""
+    """They sum to the gradient; without ties they give the derivatives of the estimates for the rows' weights."""
     data = heart.assign(t=heart.time + np.arange(69) * 1e-3)
     fit = nllfit.cox_regression(FORMULA, data)
     (part,) = fit._likelihoods.values()

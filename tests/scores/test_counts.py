@@ -56,7 +56,7 @@ def test_closed_forms_equal_the_sum_over_all_counts(name, params, reference):
     steps = {key: 1e-4 * min(value, 1 - value if key == "probs" else np.inf) for key, value in params.items()}
     if name == "Binomial":
         del steps["total_count"]  # a count has no derivative
-    # Separately, because a series that stops too early would continue for the sake of other rows in a batch.
+    # Separately, because a series that stops too early would continue because of other rows in a batch.
     found, derivatives = scored(name, params, y)
     np.testing.assert_allclose(found, expected, rtol=1e-8)
     # In one call: between two counts, where the score is linear, and below 0, where the distance is added; and two

@@ -30,7 +30,7 @@ def layers(weights, shapes):
 
 
 def test_training_matches_keras():
-    """Three epochs of weighted rows with a last batch of two, against Keras's own layers, loss and optimizer."""
+    """Three epochs of weighted rows with a last batch of two rows, against Keras's own layers, loss and optimizer."""
     first = NORMAL.initial(np.random.default_rng(1), zero_outputs=False)
     head = heads.Normal(1, floor={"scale": 1e-3})
     dense = [keras.layers.Dense(5, "swish"), keras.layers.Dense(4, "swish"), keras.layers.Dense(2)]

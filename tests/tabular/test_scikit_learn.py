@@ -6,7 +6,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from nllfit.tabular import DistributionClassifier, DistributionRegressor, Network
 
 SHORT = {"network": Network((16,)), "num_members": 1, "max_epochs": 60}
-# scikit-learn's own `MLPRegressor` and `MLPClassifier` fail these, too, because batches depend on the number of rows.
+# scikit-learn's own `MLPRegressor` and `MLPClassifier` also fail these, because batches depend on the number of rows.
 EXPECTED = {
     "check_sample_weight_equivalence_on_dense_data": "two rows in a batch are not one row of weight 2",
 }

@@ -1,4 +1,4 @@
-"""Trees as the model: their distributions match scikit-learn's forests, and they are chosen where they are better."""
+"""Trees as the model: their distributions match scikit-learn's forests, and they are chosen if they are better."""
 
 import numpy as np
 import pytest

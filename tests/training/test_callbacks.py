@@ -1,4 +1,4 @@
-"""Callbacks of an epoch act as in `model.fit`; those that need each batch are refused."""
+"""Callbacks of an epoch act as in `model.fit`; callbacks that need each batch raise an error."""
 
 import csv
 import functools

@@ -1,4 +1,4 @@
-"""`fit` refuses what it cannot train, and a run that diverges leaves the last finite weights."""
+"""`fit` raises an error for what it cannot train, and a run that diverges leaves the last finite weights."""
 
 import numpy as np
 import pytest

@@ -42,8 +42,8 @@ def breast_cancer():
     return x, data.target[:, None], 1, heads.Bernoulli
 
 
-# Solved by scikit-learn 1.9's LogisticRegression with a tolerance of 1e-12, as in tests/data/oracles.json.
-# The penalty 1e-2 is tested in float32 and with Keras 3 below.
+# The optimum of scikit-learn 1.9's LogisticRegression with a tolerance of 1e-12, as in tests/data/oracles.json. The
+# penalty 1e-2 is tested in float32 and with Keras 3 below.
 @pytest.mark.parametrize(
     ("penalty", "objective", "nll"),
     [
@@ -184,7 +184,7 @@ def least_squares(x, y):
         pytest.param("Norris", marks=pytest.mark.thorough),  # one input, the best conditioned
         pytest.param(
             "Longley", marks=pytest.mark.thorough
-        ),  # `test_outcomes_and_inputs_may_have_any_unit` uses it, too
+        ),  # `test_outcomes_and_inputs_may_have_any_unit` also uses it
         "Filip",
         "Wampler1 Wampler2 Wampler3 Wampler4 Wampler5",
     ],
@@ -204,7 +204,7 @@ def test_nist_regressions_are_as_accurate_as_least_squares(names):
 
 
 def test_a_start_at_a_saddle_point_is_left():
-    # The loss is a product of weights that are 0, so the gradient is 0, too. Without a head there is no other start.
+    # The loss is a product of weights that are 0, so the gradient is also 0. Without a head there is no other start.
     x, noise = np.random.default_rng(0).normal(size=(2, 50, 1))
     y = noise - 3 * x
     layers = [tf_keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros") for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Models that are made, fitted and dropped leave nothing behind."""
+"""Models that are made, fitted and dropped leave nothing in memory."""
 
 import ctypes
 import gc

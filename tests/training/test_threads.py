@@ -35,7 +35,7 @@ def test_threads_that_fit_evaluate_and_predict_are_independent():
 def test_threads_may_trace_the_same_function_of_tfp_at_once():
     """TFP's `lbeta` is one `tf.function` of the process, to which the first derivative adds its gradient."""
     ready = threading.Barrier(4)
-    assert hasattr(tfp.math.lbeta, "get_concrete_function")  # else this test shows nothing
+    assert hasattr(tfp.math.lbeta, "get_concrete_function")  # otherwise this test shows nothing
 
     def trained(width):
         kit = KITS[width % 2]
