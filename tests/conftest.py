@@ -39,7 +39,7 @@ def pytest_sessionstart(session):
     """Prints the turn instead of a header, which `-q` omits."""
     option, reporter = session.config.option, session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter:
-        reporter.write_line("thorough tests: " + ("all" if option.thorough else f"--turn {option.turn}"))
+        reporter.write_line("thorough tests: " + ("all" if option.thorough else f"a tenth, --turn {option.turn}"))
 
 
 def pytest_terminal_summary(terminalreporter, config):

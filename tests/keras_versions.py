@@ -60,7 +60,7 @@ each_keras = pytest.mark.parametrize("kit", KITS, ids=["tf_keras", "keras3"])
 
 
 def mainly(keras, name="kit"):
-    """Runs a test with one Keras, and with the other only under `--thorough`, because it does not depend on Keras."""
+    """Runs a test with one Keras; with the other, on which it depends little, it is marked `thorough`."""
     kits = {"kit": lambda kit: kit, "k": lambda kit: kit.keras}[name]
     marks = {kit: () if kit.keras is keras else pytest.mark.thorough for kit in KITS}
     rows = [pytest.param(kits(kit), marks=marks[kit], id=kit.keras.__name__) for kit in KITS]
@@ -70,7 +70,7 @@ def mainly(keras, name="kit"):
 def in_turn(values, left_out=()):
     """Parameters that run each value with one Keras: the first with tf_keras, the next with Keras 3, and so on.
 
-    Under `--thorough` each runs with both. The values in `left_out` run only under `--thorough`.
+    The other pairs, and all pairs of the values in `left_out`, are marked `thorough`.
     """
     rows = []
     for i, value in enumerate(values):

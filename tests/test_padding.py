@@ -180,7 +180,7 @@ def sequences(kit, padding=(100.0, np.nan)):
     return kit.keras.Sequential([layers.Embedding(4, 4, mask_zero=True), layers.Dense(2), head]), words, y
 
 
-@mainly(keras)  # the next test covers tf_keras
+@mainly(keras)
 def test_evaluations_ignore_padding(kit):
     model, words, y = sequences(kit)
     losses, counts = np.asarray(kit.losses(np.where(words[..., None], y, 0.0), model(words))), words > 0

@@ -68,7 +68,7 @@ def test_finite_inputs_never_give_nan(case, way):
 
 
 def in_16_bits():
-    """Each case with one mixed policy, and with the other only under `--thorough`."""
+    """Each case with one mixed policy; with the other it is marked `thorough`."""
     for i, case in enumerate(CASES):
         for j, policy in enumerate(("mixed_bfloat16", "mixed_float16")):
             marks = () if (i + j) % 2 == 0 else pytest.mark.thorough
@@ -101,7 +101,7 @@ MADE_OF_COUNTS = {
 
 
 @pytest.mark.parametrize(
-    ("name", "dtype"),  # each name with one dtype, with the other only under `--thorough`
+    ("name", "dtype"),  # each name with one dtype; with the other it is marked `thorough`
     [
         pytest.param(name, dtype, marks=pytest.mark.thorough if (i + j) % 2 else ())
         for i, name in enumerate(MADE_OF_COUNTS)
