@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from scipy import special
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 from tensorflow_probability import distributions as tfd
 
 import nllfit
+from nllfit.evaluation.class_probabilities import class_log_probs
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(3, size=80)
@@ -47,3 +50,18 @@ def test_invalid_arguments_are_refused():
         nllfit.class_scores(nllfit.evaluate(tfd.Normal(np.zeros(3), 1.0), y=[0.0, 1.0, 2.0]))
     with pytest.raises(ValueError, match="`names` are 2, but there are 3 classes"):
         nllfit.class_scores(nllfit.evaluate(tfd.Categorical(LOGITS), y=LABELS), ["a", "b"])
+
+
+def test_class_probabilities_of_a_mixture_are_the_weighted_means_of_its_components():
+    rng = np.random.default_rng(0)
+    shares = rng.dirichlet([1.0, 2.0], 5)
+    labels, answers = rng.normal(size=[5, 2, 3]), rng.normal(size=[5, 2, 4])  # 3 classes, and 4 yes-or-no answers
+    answered = tfd.Independent(tfd.Bernoulli(logits=tf.constant(answers)), 1)
+    mixtures = [
+        tfd.MixtureSameFamily(tfd.Categorical(probs=shares), components)
+        for components in (tfd.Categorical(logits=labels), answered)
+    ]
+    found = [np.exp(class_log_probs(mixture)) for mixture in mixtures]
+    np.testing.assert_allclose(found[0], np.einsum("nm,nmc->nc", shares, special.softmax(labels, -1)), rtol=1e-12)
+    yes = np.einsum("nm,nma->na", shares, special.expit(answers))
+    np.testing.assert_allclose(found[1], np.stack([1 - yes, yes], -1), rtol=1e-12)
