@@ -66,7 +66,8 @@ def model():
 
 
 # Names in the paths of modules whose examples train or search for seconds.
-LONG = {"tabular", "calibration", "ensembles", "fits", "standard_errors", "censored", "truncated"}
+LONG = {"bayes", "calibration", "censored", "ensembles", "fits", "initialization", "models", "regression"}
+LONG |= {"standard_errors", "tabular", "truncated"}
 EACH_MODULE = [
     pytest.param(name, marks=() if LONG.isdisjoint(name.split(".")) else pytest.mark.thorough) for name in MODULES
 ]

@@ -133,6 +133,7 @@ def hidden(kit, units, head, penalty=0.0):
     return model
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_the_last_layer_is_at_the_maximum_of_the_posterior(kit):
     """The scale of the noise is learned, so the loss is not convex; the reference is `fit_lbfgs` from this start."""

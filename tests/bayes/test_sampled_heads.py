@@ -108,6 +108,7 @@ def test_fit_trains_through_draws_with_a_shared_trace(kit, compile, monkeypatch)
     assert not made
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_a_resumed_run_continues_the_sequence_of_draws(kit, tmp_path, monkeypatch):
     """Epochs 0 and 1 run in the graph, 2 and 3 in XLA, and the run is cut within each."""

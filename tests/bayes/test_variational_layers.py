@@ -279,6 +279,7 @@ def test_fit_knows_the_number_of_rows_and_model_fit_does_not(kit):
         nllfit.fit(model, tf.data.Dataset.from_tensor_slices((x, y)).batch(10), verbose=0)
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_a_layer_is_saved_cloned_and_trained_by_keras(kit, tmp_path):
     given = {

@@ -68,6 +68,7 @@ def test_intervals_of_a_wrong_model_have_their_nominal_coverage():
     assert np.mean((uncorrected[0] <= y) & (y <= uncorrected[1])) < level - 0.05  # the model is wrong
 
 
+@pytest.mark.thorough
 def test_a_conformal_distribution_is_consistent_and_can_be_evaluated():
     x, y = samples(600)
     conformal = conformalize(normal(KITS[0]), x[:300], y[:300])

@@ -62,6 +62,7 @@ def test_an_interrupted_import_is_one_line_and_status_130(tmp_path):
     assert result.stderr == "interrupted\n"
 
 
+@pytest.mark.thorough
 def test_the_command_line_prints_no_log_lines():
     command = [sys.executable, "-m", "experiments.binary", "--data", "nowhere"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -10,7 +10,8 @@ from experiments import vae
 from tests.experiments.samples import write_idx
 
 
-@pytest.mark.parametrize("keras", ["2", pytest.param("3", marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("keras", ["2", "3"])
 def test_a_short_run(tmp_path, capsys, keras):
     out = tmp_path / "run"
     arguments = ["--epochs", "12", "--batch-size", "128", "--samples", "40", "--keras", keras]

@@ -160,6 +160,7 @@ def terms_and_slopes(family, parameters, pairs, dtype=F64):
     return terms.numpy(), {name: slope.numpy() for name, slope in tape.gradient(terms, values).items()}
 
 
+@pytest.mark.thorough  # `test_incomplete_functions.py` tests them, too
 def test_both_tails_of_a_beta_are_accurate():
     parameters = {"concentration1": 1.0, "concentration0": 20.0}
     terms, slopes = terms_and_slopes(Censored("Beta"), parameters, [[0.9, INF], [0.9, 0.99], [1e-20, INF]])

@@ -271,7 +271,12 @@ COMPILED = {
 
 
 SLOW = ("NegativeBinomial", "by quadrature", "by a sum")  # to compile by XLA
-AS_OTHERS = ("Normal", "Weibull")  # their formulas use no function that the others do not use
+AS_OTHERS = (
+    "Normal",
+    "Weibull",
+    "NegativeBinomial",
+    "by a sum",
+)  # their formulas use no function that the others do not use
 IN_GRAPHS = [
     pytest.param(name, xla, marks=pytest.mark.thorough if name in AS_OTHERS or xla is (name in SLOW) else ())
     for name in COMPILED

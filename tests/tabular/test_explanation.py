@@ -7,6 +7,8 @@ from matplotlib.figure import Figure
 
 from nllfit.tabular import DistributionRegressor, Network, explain
 
+pytestmark = pytest.mark.thorough  # one training for all of them
+
 RNG = np.random.default_rng(0)
 TABLE = pd.DataFrame(
     {"mean": RNG.normal(size=300), "spread": RNG.choice(["calm", "wild"], 300), "none": RNG.normal(size=300)}

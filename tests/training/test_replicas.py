@@ -1,4 +1,4 @@
-"""Training on several replicas gives the same result: two devices, and, marked `thorough`, two processes."""
+"""Training on several replicas gives the same result: two devices and two processes."""
 
 import json
 import os
@@ -57,8 +57,6 @@ for kit in KITS:
         "a dataset": ([rows], [rows], {}),
         "a distributed dataset": ([rows], [strategy.experimental_distribute_dataset(rows)], {}),
     }
-    if "each once" in sys.argv:  # arrays with one Keras, a distributed dataset with the other
-        del runs["a dataset"], runs["a distributed dataset" if kit is KITS[0] else "arrays"]
     for name, (data, of_two, options) in runs.items():
         options = options | {"epochs": 2, "verbose": 0}
         a = nllfit.fit(one, *data, compile="graph", **options).history
@@ -73,12 +71,11 @@ for kit in KITS:
     draws = tf.function(lambda: strategy.run(lambda: tf.convert_to_tensor(head(tf.zeros([3, 2])))))()
     draws = [part.numpy().ravel() for part in strategy.experimental_local_results(draws)]
     found[f"{kit.keras.__name__}, equal draws"] = int(np.sum(draws[0] == draws[1]))
-    if "each once" not in sys.argv:
-        a, b = make(kit, None), make(kit, strategy)  # the second is trained by Keras itself
-        options = {"batch_size": 16, "shuffle": False, "verbose": 0}
-        a, b = nllfit.fit(a, x, y, **options).history, b.fit(x, y, **options).history
-        names = sorted(a)
-        found[f"{kit.keras.__name__}, by Keras"] = [same([a[n] for n in names], [b[n] for n in names]), 0]
+    a, b = make(kit, None), make(kit, strategy)  # the second is trained by Keras itself
+    options = {"batch_size": 16, "shuffle": False, "verbose": 0}
+    a, b = nllfit.fit(a, x, y, **options).history, b.fit(x, y, **options).history
+    names = sorted(a)
+    found[f"{kit.keras.__name__}, by Keras"] = [same([a[n] for n in names], [b[n] for n in names]), 0]
     weights = two.get_weights()
     central = make(kit, tf.distribute.experimental.CentralStorageStrategy(["CPU:0", "CPU:1"]))
     errors = []
@@ -104,16 +101,15 @@ print(json.dumps(found))
 """
 
 
-@pytest.mark.parametrize("pairs", ["each once", pytest.param("all", marks=pytest.mark.thorough)])
-def test_two_devices_give_the_same_result_as_one(pairs):
+@pytest.mark.thorough  # `test_unusual_models.py` tests a strategy with one device
+def test_two_devices_give_the_same_result_as_one():
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    program = [sys.executable, "-c", TWO_DEVICES, pairs]
+    program = [sys.executable, "-c", TWO_DEVICES]
     result = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     found = json.loads(result.stdout.splitlines()[-1])
     numbers = {what: values for what, values in found.items() if what.endswith(("arrays", "dataset", "by Keras"))}
-    kinds = {"arrays", "a distributed dataset"} | ({"a dataset", "by Keras"} if pairs == "all" else set())
-    assert {what.partition(", ")[2] for what in numbers} == kinds
+    assert {what.partition(", ")[2] for what in numbers} == {"arrays", "a dataset", "a distributed dataset", "by Keras"}
     assert [found[f"{kit.keras.__name__}, equal draws"] for kit in KITS] == [0, 0]
     for what, (history, weights) in numbers.items():
         assert history < 2e-6, what  # float32, about 10 steps
