@@ -12,7 +12,7 @@ from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.models import is_keras_code
 from nllfit.families.arguments import as_count
 
-__all__ = ["as_integers", "check_options", "check_trainable", "epoch_callbacks", "only_reads"]
+__all__ = ["as_integers", "check_options", "check_trainable", "check_verbose", "epoch_callbacks", "only_reads"]
 
 _READERS = "CSVLogger", "EarlyStopping", "ModelCheckpoint", "TerminateOnNaN"
 _BATCH_HOOKS = [f"on_{kind}batch_{end}" for kind in ("", "train_", "test_") for end in ("begin", "end")]
@@ -77,12 +77,17 @@ def check_options(validation_split: Any, validation_freq: Any, verbose: Any, shu
     frequencies = validation_freq if isinstance(validation_freq, (list, tuple, set)) else [validation_freq]
     for frequency in frequencies:
         as_count("validation_freq", frequency, 1)
-    if not (isinstance(verbose, (str, numbers.Integral)) and verbose in ("auto", 0, 1, 2)):
-        raise ValueError(f'`verbose` is {verbose!r}: give 0, 1, 2 or "auto".')
+    check_verbose(verbose)
     if not isinstance(shuffle, (bool, np.bool_)):
         raise ValueError(f"`shuffle` is {shuffle!r}: give True or False.")
     if compile not in ("auto", "xla", "graph"):
         raise ValueError(f'`compile` is {compile!r}: give "auto", "xla" or "graph".')
+
+
+def check_verbose(verbose: Any) -> None:
+    """Raises a `ValueError` unless it is one of Keras's values."""
+    if not (isinstance(verbose, (str, numbers.Integral)) and verbose in ("auto", 0, 1, 2)):
+        raise ValueError(f'`verbose` is {verbose!r}: give 0, 1, 2 or "auto".')
 
 
 def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:

@@ -1,5 +1,6 @@
 """`fit_lbfgs`: the optimum of a small model, by Newton's method and L-BFGS."""
 
+import dataclasses
 import functools
 import numbers
 from typing import Any
@@ -10,14 +11,16 @@ import tensorflow as tf
 from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.models import float_dtype
 from nllfit.initialization import initialize
-from nllfit.training.arguments import as_integers, check_trainable
+from nllfit.training.arguments import as_integers, check_trainable, check_verbose
 from nllfit.training.batches import checked_arrays
 from nllfit.training.loss_surface import Surface, flat_weights, set_weights, surface_over
 from nllfit.training.outcomes import outcome_check
 from nllfit.training.search import Found, search
+from nllfit.training.search_progress import Progress
 
 __all__ = ["fit_lbfgs"]
 
+_GOOD_CONDITION = 100.0  # of a design whose columns are neither too large nor nearly collinear
 _LOST = 1e-5  # nats per row: the largest allowed rise of a loss of 1 when its weights are rounded
 
 
@@ -29,19 +32,22 @@ def fit_lbfgs(
     sample_weight: Any = None,
     class_weight: dict | None = None,
     max_iterations: int = 1000,
+    max_seconds: float | None = None,
     tolerance: float | None = None,
+    verbose: str | int = "auto",
 ) -> Any:
     """Minimises a compiled model's loss over all the data at once, by L-BFGS and Newton's method.
 
     The objective is the loss that `model.evaluate` would return for one batch of all rows, including regularisers.
     Layers run in prediction mode (`training=False`), so the loss is a function of the weights. For a convex model, such
     as logistic regression with a penalty, the result is the optimum. The search is in float64 whatever the dtype of the
-    model, and only the final weights are rounded. For up to 200 weights the search is only Newton's method; for up to
-    2000, L-BFGS followed by Newton's method; for more, L-BFGS. Inputs and outcomes may be in any unit: if the model's
-    weights predict the outcomes worse than the marginal distribution of the outcomes does, the search begins at that
-    distribution, as set by `initialize`. After Ctrl-C or an error, the model has the best weights found so far. The
-    loss is compiled once for all models of one architecture and any number of rows, so cross-validation compiles only
-    once.
+    model, and only the final weights are rounded. For up to 200 weights the search begins with Newton's method; for up
+    to 2000, with L-BFGS followed by Newton's method; for more it is only L-BFGS. If three Newton steps in a row gain
+    less than a quarter of what the Hessian promises, as in a network with hidden layers, cheaper L-BFGS steps follow.
+    Inputs and outcomes may be in any unit: if the model's weights predict the outcomes worse than the marginal
+    distribution of the outcomes does, the search begins at that distribution, as set by `initialize`. After Ctrl-C or
+    an error, the model has the best weights found so far. The loss is compiled once for all models of one architecture
+    and any number of rows, so cross-validation compiles only once.
 
     Args:
       model: a compiled model of tf_keras or Keras 3; its optimizer is not used.
@@ -49,8 +55,10 @@ def fit_lbfgs(
       sample_weight: a factor in the loss of each row, `[n]`.
       class_weight: `{label: weight}`, a factor in the loss of each row of that class.
       max_iterations: the maximum number of steps; each evaluates the loss a few times.
+      max_seconds: the search ends with the first step after this time; None for no limit.
       tolerance: how far the loss may be above the optimum, in nats per row; by default as far as rounding errors reach,
         and 1e-10 for more than 2000 weights.
+      verbose: 0 for silence, 1 or 2 as in Keras; "auto" for Keras's progress bar if the search takes longer than 5 s.
 
     Returns:
       Keras's `History`, with the `"loss"` at the start and at the end, and three more attributes: `converged`;
@@ -79,10 +87,12 @@ def fit_lbfgs(
         floatx=float_dtype(model),
         reader="L-BFGS",
     )
-    if tolerance is not None and not (
-        isinstance(tolerance, numbers.Real) and not isinstance(tolerance, bool) and 0 <= tolerance < float("inf")
-    ):
-        raise ValueError(f"`tolerance` is {tolerance!r}: give a finite number >= 0, or None.")
+    for name, limit in {"tolerance": tolerance, "max_seconds": max_seconds}.items():
+        if limit is not None and not (
+            isinstance(limit, numbers.Real) and not isinstance(limit, bool) and 0 <= limit < float("inf")
+        ):
+            raise ValueError(f"`{name}` is {limit!r}: give a finite number >= 0, or None.")
+    check_verbose(verbose)
     model(tf.nest.map_structure(lambda t: t[:1], data[0]), training=False)  # builds the model if it is not built yet
     if not model.trainable_variables:
         raise ValueError("The model has no trainable weights: there is nothing to optimise.")
@@ -96,8 +106,13 @@ def fit_lbfgs(
                     w, before = marginal, loss
             if not np.isfinite(before):
                 raise ValueError(f"The loss at the start is {before}: give the model weights at which it is finite.")
+            progress = Progress(adapter_of(model).keras, max_iterations, verbose, max_seconds)
             for found in search(surface, w, max_iterations, tolerance):
                 best = found.rounded
+                if progress.is_over(found) and found.end != "optimum":
+                    found = dataclasses.replace(found, end="out of time")
+                    break
+            progress.end(found)
     finally:  # the search evaluates the loss at weights that may be worse, and Ctrl-C may stop it anywhere
         set_weights(model, best)
 
@@ -131,8 +146,8 @@ def _went_to_marginal(model, data):
 
 def _fault(found: Found) -> str | None:
     """Why the weights found are not an optimum; None if they are one."""
-    steps, number = found.iterations, "unknown" if found.axes is None else f"{found.axes.condition:.1e}"
-    lacks = f"after {steps} steps the loss is about {found.gain:.1e} above that of an optimum"
+    number = "unknown" if found.axes is None else f"{found.axes.condition:.1e}"
+    lacks, is_over = _lack(found), found.end in ("cut short", "out of time")
     lost = max(found.loss - found.value, found.rounding_change)
     if found.end == "infinity":
         return (
@@ -140,21 +155,50 @@ def _fault(found: Found) -> str | None:
             "separated, or where a parameter, such as the `df` of a Student's t, is best at infinity: penalise the "
             "weights, or hold the parameter"
         )
-    if found.end != "cut short" and not lost <= _LOST * (1 + abs(found.value)):
+    if found.end == "zero":
+        return (
+            f"the fit is exact: the loss is {found.value:.1e}, and each step lowers what is left of it by a factor, so "
+            f"that the optimum is at infinity, as where classes can be separated, or has no curvature: penalise the "
+            f"weights"
+        )
+    if not is_over and not lost <= _LOST * (1 + abs(found.value)):
         return (
             f"the weights are exact to their last digit, which still counts: the loss is {found.value:.6g}, {lost:.1e} "
-            f"more with rounded weights, and the condition number is {number}. Either the fit is exact, so that the "
-            f"loss falls without bound as a scale goes to 0 (give the head a `floor`), or the inputs are too large, "
-            f"or too nearly collinear, for their dtype (standardise them, or compute in float64)"
+            f"more with rounded weights, and the condition number is {number}: {_reason_of_rounding(found)}"
         )
-    if found.end == "cut short":
-        return f"{lacks}: raise `max_iterations`"
+    if is_over:
+        return f"{lacks}: raise `{'max_seconds' if found.end == 'out of time' else 'max_iterations'}`"
     if found.end == "stuck":
         return (
             f"{lacks}, but none lower was found, and the condition number is {number}: standardise the inputs; or hold "
             f"a parameter that bounds the outcomes, such as the `loc` of a GeneralizedPareto, where no slope is 0"
         )
     return None
+
+
+def _reason_of_rounding(found: Found) -> str:
+    exact = "the fit is exact, so that the loss falls without bound as a scale goes to 0 (give the head a `floor`)"
+    if found.axes is not None and found.axes.condition < _GOOD_CONDITION:
+        return exact
+    return (
+        f"either {exact}, or the inputs are too large, or too nearly collinear, for their dtype (standardise them, or "
+        f"compute in float64)"
+    )
+
+
+def _lack(found: Found) -> str:
+    """How far the loss is above that of an optimum, in words."""
+    begin = f"after {found.iterations} steps the loss is {found.loss:.6g}"
+    if not np.isfinite(found.gain):
+        return f"{begin} and still falls"
+    guess = f"{begin}, some {found.gain:.1e} above that of an optimum"
+    downwards = 0 if found.axes is None else int(np.sum(found.axes.bends < 0))
+    if not downwards:
+        return guess
+    return (
+        f"{guess}, which is a rough guess, because the loss bends downwards along {downwards} of {len(found.w)} axes, "
+        f"as in a network with hidden layers"
+    )
 
 
 def _success(found: Found) -> str:

@@ -16,9 +16,12 @@ from nllfit.training.loss_surface import Surface
 
 __all__ = ["Found", "search"]
 
-_MOST_WEIGHTS_FOR_ONLY_NEWTON = 200  # for so few, Newton's method is faster than L-BFGS
+_MOST_WEIGHTS_FOR_ONLY_NEWTON = 200  # for so few, Newton's method is faster than L-BFGS if the loss is nearly quadratic
 _MOST_WEIGHTS_FOR_A_HESSIAN = 2000
 _STEPS_BETWEEN_CHECKS = 100  # of L-BFGS
+_HEAVY = 1e8  # for more rows times weights, there are a tenth of these steps, so that a bar can show them
+_POOR_STEPS = 3  # Newton steps in a row with less than this share of the promised gain, before L-BFGS goes on
+_POOR_SHARE = 0.25
 _ROUGH_GRADIENT = 1e-6  # here L-BFGS ends and Newton's method goes on
 _CONVERGED_GAIN = 1e-10  # without Newton's method, a smaller gain is an optimum, for a loss of 1
 _LEAP = 8.0  # a step so many times too long raises the loss, unless it falls without end
@@ -37,9 +40,11 @@ class Found:
       w: the weights, `[p]`.
       value: the loss at `w`.
       iterations: the number of steps taken.
-      end: "optimum", "infinity", "exact" (the last digit of the weights matters), "stuck" or "cut short".
+      end: "optimum", "infinity", "exact" (the last digit of the weights matters), "zero" (each step lowers the loss by
+        a factor, but the rest is less than a rounding error of `start`), "stuck" or "cut short".
       gain: by how much a Newton step would lower the loss if it were quadratic.
       noise: the part of `gain` that rounding errors of weights and gradient explain.
+      start: the loss where the search began.
       rounding_change: how much the loss changes with the last digit of the weights.
       axes: the axes of the Hessian at `w`, or None.
       rounded, loss: the weights with the lowest loss after rounding to the model's dtype, and that loss.
@@ -51,6 +56,7 @@ class Found:
     end: str
     gain: float
     noise: float
+    start: float
     rounded: np.ndarray
     loss: float
     rounding_change: float = 0.0
@@ -75,7 +81,7 @@ def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: floa
       tolerance: the gain below which the search ends; None for the limit of rounding errors.
     """
     value = surface.value(w)
-    found = Found(w, value, 0, "cut short", np.inf, 0.0, w, value)
+    found = Found(w, value, 0, "cut short", gain=np.inf, noise=0.0, start=value, rounded=w, loss=value)
     yield found
     if len(w) > _MOST_WEIGHTS_FOR_ONLY_NEWTON:
         found = yield from _lbfgs(surface, found, max_iterations, tolerance)
@@ -83,7 +89,9 @@ def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: floa
         found = yield from _newton(surface, found, max_iterations, tolerance)
         if found.end != "stuck":
             break
-        further = yield from _lbfgs(surface, found, max_iterations, tolerance)  # for example where the loss has kinks
+        # The loss has kinks or is far from quadratic: an L-BFGS step goes as far, for a fraction of a Hessian's price.
+        limit = min(max_iterations, found.iterations + _STEPS_BETWEEN_CHECKS)
+        further = yield from _lbfgs(surface, found, limit, tolerance)
         if not further.value < found.value - found.noise:
             break
         found = further
@@ -93,8 +101,9 @@ def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: floa
 def _lbfgs(surface, found, max_iterations, tolerance):
     """Yields the result of L-BFGS after some steps, and returns the end; its Hessian gives the gain of a step."""
     goes_on, iterations = len(found.w) <= _MOST_WEIGHTS_FOR_A_HESSIAN, found.iterations
+    size = _STEPS_BETWEEN_CHECKS if surface.num_rows * len(found.w) < _HEAVY else _STEPS_BETWEEN_CHECKS // 10
     while True:
-        steps = min(_STEPS_BETWEEN_CHECKS, max_iterations - iterations)
+        steps = min(size, max_iterations - iterations)
         try:
             result, taken = surface.descend(found.w, _ROUGH_GRADIENT if goes_on else 0.0, steps)
         except tf.errors.InvalidArgumentError:  # a head raises an error for parameters that make an outcome impossible
@@ -136,7 +145,7 @@ def _quasi_gain(gradient, moves, changes):
 
 def _newton(surface, found, max_iterations, tolerance):
     """Yields the result of Newton's method after each step, and returns the end."""
-    w, leaps, last = found.w, 0, np.inf
+    w, leaps, poor, last = found.w, 0, 0, np.inf
     value, gradient = surface.value_and_gradient(w)
     for iterations in range(found.iterations, max_iterations + 1):
         away = w * (1 + 2 * surface.eps * np.resize([1, -1], len(w)))
@@ -150,11 +159,8 @@ def _newton(surface, found, max_iterations, tolerance):
         found = found.at(surface, w, value, iterations=iterations, end="cut short", gain=gain, axes=axes)
         found = dataclasses.replace(found, noise=noise, rounding_change=change)
         yield found
-        if leaps == _LEAPS:
-            return dataclasses.replace(found, end="infinity")
-        hiding = _HIDING_NOISE * (1 + abs(value))
-        if gain <= noise and noise > hiding:
-            return dataclasses.replace(found, end="exact" if change > hiding else "stuck")
+        if (end := _end(surface, found, leaps, last)) is not None:
+            return dataclasses.replace(found, end=end)
         if gain <= max(noise, tolerance or 0.0):
             w = _lower_aside(surface, found)
             if w is None:
@@ -166,11 +172,25 @@ def _newton(surface, found, max_iterations, tolerance):
         scale, reached = backtrack(lambda w: -surface.value(w), w, step, -value, 2 * gain, noise)
         if not scale:
             return dataclasses.replace(found, end="stuck")
+        is_poor = value + reached < _POOR_SHARE * gain and np.abs(gradient).max() > _ROUGH_GRADIENT
+        poor = poor + 1 if is_poor else 0
+        if poor == _POOR_STEPS and _POOR_STEPS * len(w) > _STEPS_BETWEEN_CHECKS:
+            return dataclasses.replace(found, end="stuck")
         slow = last / 16 < gain < 1 / (2 * surface.num_rows) and scale == 1
         leaps = leaps + 1 if slow and surface.value(w + _LEAP * step) <= -reached else 0
         w, last = w + scale * step, gain
         value, gradient = surface.value_and_gradient(w)
     return found
+
+
+def _end(surface, found, leaps, last):
+    """Why Newton's method ends short of an optimum, as `end` of `Found`; None if it goes on. `last`: the last gain."""
+    hiding = _HIDING_NOISE * (1 + abs(found.value))
+    if leaps == _LEAPS:
+        return "infinity"
+    if found.gain <= found.noise and found.noise > hiding:
+        return "exact" if found.rounding_change > hiding else "stuck"
+    return "zero" if max(last / 16, found.noise) < found.gain <= surface.eps * (found.start - found.value) else None
 
 
 def _polished(surface, found, gradient):

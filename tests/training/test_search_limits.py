@@ -1,0 +1,68 @@
+"""`fit_lbfgs` says what it does and ends: its bar, its limit in seconds, exact fits, networks with hidden layers."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import nllfit
+from nllfit.training.loss_surface import Surface
+from tests.keras_versions import KITS
+
+
+def network(kit, head, units, hidden=6, num_inputs=4):
+    keras = kit.keras
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Input((num_inputs,)), keras.layers.Dense(hidden, "tanh"), keras.layers.Dense(units), head]
+    model = keras.Sequential(layers)
+    model.compile(loss=kit.loss)
+    return model
+
+
+@pytest.mark.parametrize("kit", KITS, ids=["tf_keras", "keras3"])
+def test_the_bar_shows_steps_and_loss_and_the_time_is_limited(kit, capsys):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(50, 4)), rng.normal(size=(50, 1))
+    model = network(kit, kit.heads.Normal(scale=1.0), 1)
+    silent = nllfit.fit_lbfgs(model, x, y, max_seconds=0.0, verbose=0)
+    assert capsys.readouterr().out == ""
+    assert not silent.converged
+    assert silent.message.endswith("and still falls: raise `max_seconds`")
+    assert silent.num_iterations == 0
+    shown = nllfit.fit_lbfgs(model, x, y, max_iterations=4, verbose=1)
+    assert "raise `max_iterations`" in shown.message
+    text = capsys.readouterr().out
+    assert "4/4" in text
+    assert f"loss: {shown.history['loss'][-1]:.4f}" in text
+    for wrong in ({"max_seconds": -1}, {"max_seconds": "1"}, {"verbose": 3}):
+        (name,) = wrong
+        with pytest.raises(ValueError, match=f"`{name}` is "):
+            nllfit.fit_lbfgs(model, x, y, **wrong)
+
+
+def test_a_network_needs_few_hessians(monkeypatch):
+    """The loss is not convex, so that Newton's method alone gains little for the price of a Hessian a step."""
+    hessians = []
+    curvature = Surface.curvature
+    monkeypatch.setattr(Surface, "curvature", lambda self, *args: hessians.append(1) or curvature(self, *args))
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 4))
+    model = network(KITS[0], KITS[0].heads.Normal(), 2, hidden=12)
+    history = nllfit.fit_lbfgs(model, x, x[:, :1] + rng.normal(size=(40, 1)), max_iterations=200, verbose=0)
+    assert len(hessians) < history.num_iterations / 4
+
+
+def test_an_exact_fit_ends():
+    """A loss that goes to 0 by a factor at each step was reported as a search that found no lower one."""
+    x = np.random.default_rng(0).normal(size=(40, 4))
+    labels = (np.sin(2 * x[:, :1]) + x[:, 1:2] * x[:, 2:3] > 0) * 1
+    model = network(KITS[0], KITS[0].heads.Bernoulli(), 1)
+    history = nllfit.fit_lbfgs(model, x, labels, verbose=0)
+    assert not history.converged
+    assert "the fit is exact" in history.message
+    assert history.history["loss"][-1] < 1e-14
+
+
+def test_sparse_tensors_are_refused():
+    model = network(KITS[0], KITS[0].heads.Bernoulli(), 1)
+    with pytest.raises(ValueError, match=r"`x` holds a SparseTensor.* as `tf.sparse.to_dense` makes it"):
+        nllfit.fit_lbfgs(model, tf.sparse.from_dense(np.eye(4)), np.ones((4, 1)))
