@@ -49,6 +49,15 @@ def test_counts_are_tested_by_chi_square():
     assert goodness_of_fit(maximum_likelihood("NegativeBinomial", wide), 99).p_values["chi_square"] > 0.05
 
 
+def test_the_lowest_bin_needs_as_many_expected_counts_as_the_others():
+    y = np.repeat([0, 3, 4, 9], [1, 81, 117, 1])
+    expected = 200 * np.diff([0, *stats.poisson(3.6).cdf(np.arange(8)), 1])
+    assert expected.min() == expected[0] == pytest.approx(5.5, abs=0.1)
+    observed = np.bincount(np.minimum(y, 8), minlength=9)
+    found = goodness_of_fit(maximum_likelihood("Poisson", y), 1).statistics
+    assert found == {"chi_square": pytest.approx(stats.chisquare(observed, expected).statistic, rel=1e-9)}
+
+
 @pytest.mark.thorough  # the p-values are compared with SciPy's above
 def test_p_values_are_uniform_under_the_truth():
     rng = np.random.default_rng(3)
@@ -70,6 +79,8 @@ def test_p_values_are_seeded_and_weights_are_repetitions():
 def test_a_family_with_corners_can_be_tested():
     found = goodness_of_fit(maximum_likelihood("Laplace", np.random.default_rng(0).laplace(size=20)), 9)
     assert found.num_failed == 0
+    assert "without a maximum" not in found.summary()
+    assert "9 samples from it, 2 without a maximum\n" in dataclasses.replace(found, num_failed=2).summary()
     assert all(0.1 <= p <= 1 for p in found.p_values.values())
 
 

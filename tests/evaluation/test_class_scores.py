@@ -17,7 +17,8 @@ LOGITS = np.round(RNG.normal(size=[80, 3]) + np.eye(3)[LABELS], 1)  # with ties
 
 def test_class_scores_match_scikit_learn():
     evaluation = nllfit.evaluate(tfd.Categorical(LOGITS), y=LABELS)
-    found = nllfit.class_scores(evaluation, ["ape", "bear", "cat"])
+    found = nllfit.class_scores(evaluation, ["ape", "bear of the north", "cat"])
+    assert len({len(line) for line in found.summary().splitlines()[:4]}) == 1  # the columns are aligned
     probabilities = evaluation.probabilities
     for k in range(3):
         np.testing.assert_allclose(found.auc[k], roc_auc_score(k == LABELS, probabilities[:, k]), rtol=1e-12)
