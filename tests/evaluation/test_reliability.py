@@ -24,3 +24,11 @@ def test_the_first_bin_contains_0_and_the_last_one_1():
 def test_a_probability_on_an_edge_counts_in_the_lower_bin():
     # In (0, 1/2] the mean probability is 0.45 and the share 1/2. With bins that are closed below, the error is 0.45.
     assert expected_calibration_error([0.4, 0.5], [0, 1], num_bins=2) == pytest.approx(0.05, rel=1e-12)
+
+
+def test_there_are_15_bins_by_default():
+    probabilities = np.linspace(0.01, 0.99, 99)
+    _, _, counts = binned_frequencies(probabilities, probabilities > 0.3)
+    assert (len(counts), counts.sum()) == (15, 99)
+    error = expected_calibration_error(probabilities, probabilities > 0.3)
+    assert error == expected_calibration_error(probabilities, probabilities > 0.3, num_bins=15)
