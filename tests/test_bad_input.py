@@ -1,4 +1,4 @@
-"""Losses, predictions, evaluations, initialization and ensembles name a wrong argument, and change no model."""
+"""Losses, predictions, evaluations, initialization and ensembles: errors name the wrong argument, no model changes."""
 
 import numpy as np
 import pytest

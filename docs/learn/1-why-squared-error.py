@@ -227,8 +227,8 @@ nllfit.fit(classifier, x[train], y[train], epochs=30, seed=0, verbose=0)  # 30 t
 
 # %% [markdown]
 # If you call the model with pictures, it returns a distribution for each picture. How good are they for pictures that
-# it was not trained on? Here is the loss, the mean surprise at a picture, and the share of pictures whose likelier
-# answer is right.
+# it was not trained on? Here is the loss, the mean surprise at a picture, and the share of pictures for which the more
+# probable answer is right.
 
 # %%
 result = nllfit.evaluate(classifier, x[test], y[test])

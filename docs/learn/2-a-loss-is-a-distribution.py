@@ -131,8 +131,8 @@ figure
 # %% [markdown]
 # ## Recalibration
 #
-# Rows that were held out of training show how wrong the probabilities are, and `nllfit.recalibrate` corrects them. It
-# does not need to know the model. Take a model whose distributions are too narrow: a larger network, trained longer.
+# Held-out rows show how wrong the probabilities are, and `nllfit.recalibrate` corrects them, whatever the model. Take a
+# model whose distributions are too narrow: a larger network, trained longer.
 
 # %%
 tf_keras.utils.set_random_seed(0)

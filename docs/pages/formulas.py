@@ -18,7 +18,7 @@ def as_tex(text: str) -> str:
     parser = _Parser(text)
     tex = parser.expression()
     if parser.kind:
-        raise ValueError(f"{text!r} goes on with {parser.token!r}, which is no formula.")
+        raise ValueError(f"{text!r} goes on with {parser.token!r}, which is not a formula.")
     return tex
 
 
@@ -50,7 +50,7 @@ class _Parser:
             return old
         match = _TOKEN.match(self.text, self.end)
         if not match:
-            raise ValueError(f"{self.text!r} has {self.text[self.end :]!r} in it, which is no formula.")
+            raise ValueError(f"{self.text!r} has {self.text[self.end :]!r} in it, which is not a formula.")
         self.end = match.end()
         self.kind = ("number", "word", "sign")[match.lastindex - 1]
         self.token = match[match.lastindex]

@@ -5,8 +5,8 @@
 Each round draws a network, a head, data, callbacks and one of five trials:
 
 - `keras`: `nllfit.fit` ends with the weights of `model.fit`;
-- `stopped`: a callback that raises leaves the weights of the last whole epoch;
-- `resumed`: a run in two parts ends with the weights of the whole run;
+- `stopped`: a callback that raises leaves the weights of the last complete epoch;
+- `resumed`: a run in two parts ends with the weights of an uninterrupted run;
 - `threads`: two models that train at the same time end with the weights of each alone;
 - `killed`: a process that is killed by kill -9 and started again ends with the weights of a run that nobody killed.
 

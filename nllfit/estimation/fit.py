@@ -55,9 +55,9 @@ class Fit:
     def natural_errors(self) -> np.ndarray:
         """A square root `E` `[q, r]` of the covariance `E E^T` of the `q` natural parameters.
 
-        NaN if the fit did not converge, or for a parameter in which the likelihood is not smooth. Infinite for a
-        parameter that is not identified: the cutpoints of an ordered logistic distribution and its location can be
-        shifted together without changing a density.
+        It is NaN if the fit did not converge, or for a parameter in which the likelihood is not smooth. It is infinite
+        for a parameter that is not identified: the cutpoints of an ordered logistic distribution and its location can
+        be shifted together without changing a density.
         """
         if not self.converged:
             return np.full([sum(value.size for value in self.natural.values()), 1], np.nan)

@@ -181,7 +181,7 @@ def between_counts(law: Any) -> LogInterval:
         lower, upper = (tf.where(tf.math.is_finite(k), tf.math.floor(k), k) for k in (lower, upper))
         more, less, left = tails(law, lower, upper)
         few = (upper - tf.maximum(lower, low - 1) <= _TERMS) | (tf.stop_gradient(more - less) < _TINY)
-        # The end from which the tail decreases.
+        # The summation starts at the end of the interval where the probabilities are largest.
         first = tf.where(left & ~(upper - lower <= _TERMS), tf.constant(-math.inf, lower.dtype), lower + 1)
         one_by_one = terms(law.constant_but(few & known), first, upper)
         more, less, _ = tails(law.constant_but(~few & known), lower, upper)

@@ -62,7 +62,7 @@ def _lenient(cls):
 
 
 def checked(distribution: tfd.Distribution) -> tfd.Distribution:
-    """A copy that checks outcomes and parameters, and whose component distributions do so, too.
+    """A copy that checks outcomes and parameters, and whose component distributions also do.
 
     An outcome that is impossible under one component of a `tfd.Mixture` may be possible under another; in the first it
     has density 0.

@@ -95,7 +95,7 @@ def _always(parameters):
 def elementwise(
     distribution: tfd.Distribution, make: Callable[[tfd.Distribution], tfd.Distribution]
 ) -> tfd.Distribution:
-    """Maps the distribution of each element by `make`, and returns the distribution of whole outcomes."""
+    """Maps the distribution of each element by `make`, and returns the distribution of complete outcomes."""
     if not isinstance(distribution, INDEPENDENT):
         return make(distribution)
     inner = distribution.distribution

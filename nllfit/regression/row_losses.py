@@ -1,4 +1,4 @@
-"""The negative log-likelihoods of a regression's rows, and their derivatives by the rows' linear predictors.
+"""The negative log-likelihoods of a regression's rows, and their derivatives with respect to the linear predictors.
 
 TensorFlow traces them once for a family and a kind of observation, for any number of rows: tracing takes longer than a
 fit to a thousand rows. Rows of one kind, such as the right-censored ones, need only the formula of that kind.

@@ -1,4 +1,4 @@
-"""The continuous ranked probability score of an outcome under whatever a head returns."""
+"""The continuous ranked probability score of any head's outcomes; the closed forms are in `nllfit.families.laws`."""
 
 from typing import Any
 
@@ -36,12 +36,12 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
         GeneralizedPareto, Geometric, Gumbel, HalfCauchy, HalfNormal, HalfStudentT, Laplace, LogNormal, Logistic,
         NegativeBinomial, Normal and mixtures of Normals, PERT, Pareto, Poisson, StudentT, Triangular, TruncatedNormal,
         TwoPieceNormal, TwoPieceStudentT, Uniform, Weibull, Zipf. Ordered classes have the ranked probability score, and
-        classes without an order, which are no numbers, the Brier score `sum_k (p_k - [k = y])^2`.
+        classes without an order, which are not numbers, the Brier score `sum_k (p_k - [k = y])^2`.
       - Other continuous families, and mixtures: the integral, by quadrature of the CDF, to a relative error of about
         1e-8. Of a mixture of more than four components it is about 1e-6, or 1e-4 if the components are far narrower
         than the mixture. Other counts, and mixtures: the sum over counts.
-      - Families of whole vectors, such as MultivariateNormalTriL and Dirichlet, and mixtures of them: the energy score,
-        `E|X - y| - E|X - X'| / 2` with Euclidean distances, from 256 draws with a fixed seed.
+      - Families of vectors, such as MultivariateNormalTriL and Dirichlet, and mixtures of them: the energy score, `E|X
+        - y| - E|X - X'| / 2` with Euclidean distances, from 256 draws with a fixed seed.
 
       The score is finite for some distributions without a mean, such as a Cauchy. It is infinite for a StudentT with
       `df <= 1/2`, for a GeneralizedPareto or GeneralizedExtremeValue with a concentration of 2 or more, and for a Zipf
@@ -50,7 +50,8 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
     Raises:
       TypeError: if `y_pred` is not a distribution.
       ValueError: if the shape of `y_true` is not that of the outcomes (both are named).
-      NotImplementedError: if the elements have no distribution by themselves that TFP knows, or are not seen exactly.
+      NotImplementedError: if TFP does not know the marginal distribution of the elements, or outcomes are not known
+        exactly.
 
     Example:
       >>> nllfit.crps([0.0], tfd.Normal([0.0], 1.0)).numpy().round(6)  # (sqrt(2) - 1) / sqrt(pi)

@@ -117,7 +117,7 @@ def _columns_of(x: Any) -> Iterator[tuple[str, np.ndarray]]:
         raise ValueError(f"`X` has {len(x)} rows and {len(names)} columns: give at least one of each.")
     if len(set(names)) < len(names):
         name = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"`X` has {names.count(name)} columns named {name!r}: give each column a name of its own.")
+        raise ValueError(f"`X` has {names.count(name)} columns named {name!r}: give each column its own name.")
     yield from ((repr(name), _values(repr(name), x[name])) for name in names)
 
 

@@ -75,10 +75,10 @@ class Backup:
             shapes, dtypes = known.get_variable_to_shape_map(), known.get_variable_to_dtype_map()
             names = [name for name in shapes if name.startswith("variables/")]
             key = "variables/{}/.ATTRIBUTES/VARIABLE_VALUE".format
-            alike = len(names) == len(self._state.variables) and all(
+            fits = len(names) == len(self._state.variables) and all(
                 shapes.get(key(i)) == v.shape and dtypes[key(i)] == v.dtype for i, v in enumerate(self._state.variables)
             )
-            if not alike:
+            if not fits:
                 raise ValueError(
                     f"{self._folder} holds the backup of a run of another model or optimizer: name another "
                     f"`backup_dir`, or delete this one to train from the first epoch."

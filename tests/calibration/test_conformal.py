@@ -226,5 +226,5 @@ def test_intervals_of_truncated_heads_stay_in_the_window(of):
 def test_a_calibrated_model_is_shown_and_is_not_taken_for_a_distribution():
     conformal = Conformalized(lambda x: tfd.Normal(x, 1.0), {0.9: 1.0})
     assert repr(conformal).startswith("Conformalized(<function")
-    with pytest.raises(TypeError, match=r"`distribution` is a Conformalized.*give what `nllfit.predict_distribution"):
+    with pytest.raises(TypeError, match=r"is a Conformalized.*give the result of `nllfit.predict_distribution"):
         nllfit.interval(conformal, np.zeros([3, 1]))

@@ -1,4 +1,4 @@
-"""Estimates, likelihoods, probabilities and figures name a wrong argument."""
+"""Estimates, likelihoods, probabilities and figures raise errors that name the wrong argument."""
 
 import functools
 

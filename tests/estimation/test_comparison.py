@@ -70,7 +70,7 @@ def test_differences_are_from_the_best_fit_that_converged():
     ("distributions", "message"),
     [
         (["Poisson", "Gamma", "Geometric"], r"discrete families \(Poisson, Geometric\).*continuous ones \(Gamma\)"),
-        ([MixtureFamily("Normal", 2), Family("Bernoulli")], r"\(Bernoulli\).*\(Mixture of 2 Normal\).*by itself"),
+        ([MixtureFamily("Normal", 2), Family("Bernoulli")], r"\(Bernoulli\).*\(Mixture of 2 Normal\).*each kind"),
         (["Normal", Hurdle("LogNormal")], r"\(Normal\).*densities and a probability of 0"),
         ([MixtureFamily("Normal", 2), ZeroInflated("Normal")], r"Normal\), which .*\(ZeroInflated\(Normal\)\), which"),
         ([ZeroInflated("Gamma"), ZeroInflated("Poisson")], r"\(ZeroInflated\(Poisson\)\), which give probabilities"),

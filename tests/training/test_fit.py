@@ -248,7 +248,7 @@ def test_seed_and_epoch_determine_the_permutation():
     assert order(None, 3) == list(range(10))
 
 
-@mainly(tf_keras, "k")  # `test_backups` tests both versions with the whole state of a run
+@mainly(tf_keras, "k")  # `test_killed_runs_resume` tests both versions with the whole state of a run
 def test_a_resumed_run_equals_one_that_never_stopped(k):
     whole, halves = dense(k), dense(k)
     x, y, _ = rows_of(whole)

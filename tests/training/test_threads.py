@@ -1,12 +1,14 @@
-"""Models in different threads do not affect each other."""
+"""Models in different threads do not affect each other, also while one of them reads data."""
 
 import concurrent.futures
 import threading
 
 import numpy as np
 import tensorflow_probability as tfp
+import tf_keras
 
 import nllfit
+from nllfit.training import streams
 from tests.keras_versions import KITS
 
 X = np.random.default_rng(0).normal(size=(64, 3)).astype("float32")
@@ -46,3 +48,29 @@ def test_threads_may_trace_the_same_function_of_tfp_at_once():
 
     with concurrent.futures.ThreadPoolExecutor(4) as threads:
         assert np.isfinite(list(threads.map(trained, range(1, 5)))).all()
+
+
+def line():
+    model = tf_keras.Sequential([tf_keras.layers.Input((3,)), tf_keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+
+
+def test_reading_data_may_wait_for_a_fit_in_another_thread(monkeypatch):
+    monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)  # the first chunk is read at once, later ones in another thread
+
+    def of_array():
+        for _ in range(3):
+            yield X[:2], X[:2, :1]
+
+    other = threading.Thread(target=lambda: nllfit.fit(line(), of_array(), verbose=0))
+
+    def of_the_other():
+        yield from of_array()
+        other.start()
+        other.join(60)
+        assert not other.is_alive()
+        yield X[:2], X[:2, :1]
+
+    assert len(nllfit.fit(line(), of_the_other(), verbose=0).history["loss"]) == 1
+    assert not other.is_alive()

@@ -434,3 +434,17 @@ def test_a_joint_distribution_of_all_rows_matches_keras():
     expected = gaussian_process().fit(x, y, **arguments).history
     found = nllfit.fit(gaussian_process(), x, y, **arguments, compile="graph").history
     np.testing.assert_allclose(found["loss"], expected["loss"], rtol=1e-5)
+
+
+@mainly(keras, "k")
+def test_a_layer_frozen_after_compile_trains_again_when_unfrozen(k):
+    model = k.Sequential([k.layers.Input((4,)), k.layers.Dense(3), k.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    nllfit.fit(model, X, Y, verbose=0)
+    model.layers[0].trainable = False
+    frozen = model.layers[0].get_weights()[0]
+    nllfit.fit(model, X, Y, verbose=0)
+    np.testing.assert_array_equal(model.layers[0].get_weights()[0], frozen)
+    model.layers[0].trainable = True
+    nllfit.fit(model, X, Y, verbose=0)
+    assert not np.array_equal(model.layers[0].get_weights()[0], frozen)

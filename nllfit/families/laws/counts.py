@@ -50,7 +50,7 @@ def _negative_binomial_cdf(d: tfd.NegativeBinomial, k: tf.Tensor) -> Tails:
 def _skellam_cdf(d: tfd.Skellam, k: tf.Tensor) -> Tails:
     """The CDF of the Poisson count with the larger rate, averaged over 128 values of the other.
 
-    For a large rate these are equally spaced counts: probabilities are then so smooth that the sum is exact.
+    For a large rate the values are equally spaced counts; the probabilities are then so smooth that the sum is exact.
     """
     first, second = d.rate1_parameter()[..., None], d.rate2_parameter()[..., None]
     k = k[..., None]

@@ -1,4 +1,4 @@
-"""Backups: an interrupted run, even if killed during a write, resumes and ends like one that never stopped."""
+"""Killed runs resume: after an interruption, even by SIGKILL during a write, a run ends like one that never stopped."""
 
 import contextlib
 import os
@@ -145,8 +145,8 @@ def test_a_subclass_of_the_backup_callback_is_refused(tmp_path):
         train(network(keras), keras, Own(tmp_path))
 
 
-# By SIGKILL. For each input line `KERAS FOLDER`, `python -m tests.training.test_backups` forks a process that trains.
-# The parent has only imported the modules, which takes longer than the training.
+# Runs killed by SIGKILL. `python -m tests.training.test_killed_runs_resume` forks a process that trains for each input
+# line `KERAS FOLDER`. The parent has only imported the modules, which takes longer than the training.
 
 
 def train_in(k, folder):
@@ -169,7 +169,7 @@ def serve():
 
 @pytest.fixture(scope="module")
 def server():
-    command = [sys.executable, "-m", "tests.training.test_backups"]
+    command = [sys.executable, "-m", "tests.training.test_killed_runs_resume"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process
         process.stdin.close()
