@@ -162,8 +162,8 @@ def laplace(
 
     Raises:
       TypeError, ValueError: for a model or data that `standard_errors` does not accept; for an invalid `layers` or
-        `prior_scale`; if no maximum of the posterior is found near the weights, or no maximum of the evidence between
-        1e-5 and 1e5.
+        `prior_scale`; if outcomes are intervals or come with a window, as censored ones; if no maximum of the posterior
+        is found near the weights, or no maximum of the evidence between 1e-5 and 1e5.
 
     Example:
       >>> import tf_keras

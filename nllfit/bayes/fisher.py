@@ -7,6 +7,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.adapters import Model
 from nllfit.adapters.tensorflow import trace
 from nllfit.bayes.divergence_formulas import estimated_divergence, exact_divergence
+from nllfit.families.law import law_of
 from nllfit.families.layer import Origin
 from nllfit.inference.likelihood import Likelihood, weighted_losses
 from nllfit.prediction import origin_of
@@ -101,6 +102,12 @@ def _information(origin: Origin) -> tf.Tensor:
         with tf.GradientTape() as inner:
             inner.watch(params)
             still = unchecked.distribution(tf.stop_gradient(params), origin.shared)
+            if law_of(still).latent() is not still:  # draws would be numbers that are seen exactly
+                raise ValueError(
+                    f"`model` predicts a {still.name}, whose outcomes are intervals or come with a window: what they "
+                    f"tell about the weights depends on how they are seen. Use `nllfit.standard_errors`, whose "
+                    f"curvature is that of the observed outcomes."
+                )
             divergence = tf.reduce_sum(_divergence(still, unchecked.distribution(params, origin.shared)))
         by_number = tf.unstack(inner.gradient(divergence, params), axis=-1)
         sums = [tf.reduce_sum(slope) for slope in by_number]

@@ -121,8 +121,7 @@ class Variational:
         self._vector = self._add_vector("posterior", family.params_size, start, regularizer=self._term)
         learned = self._prior.num_learned
         self._learned = self._add_vector("prior", learned, "zeros") if learned else None
-        is_by_rows = self._arguments.kl_weight == _BY_ROWS
-        self._weight = self._add_vector("kl_weight", 1, "zeros", trainable=False) if is_by_rows else None
+        self._weight = self._add_vector("kl_weight", 1, "zeros", trainable=False) if self.counts_rows else None
         if self._num_rows is not None:
             self.count_rows(self._num_rows)
         self.built = True
@@ -133,8 +132,8 @@ class Variational:
         if training and self._weight is not None and self._num_rows is None:
             raise untouched(
                 ValueError(
-                    '`kl_weight` is "1/n", and only `nllfit.fit` on arrays knows the number of rows: give the number, '
-                    "as in `kl_weight=1 / len(x)`."
+                    '`kl_weight` is "1/n", and only `nllfit.fit` on arrays, or on a dataset of known length, knows the '
+                    "number of rows: give the number, as in `kl_weight=1 / len(x)`."
                 )
             )
         return ESTIMATORS[self._arguments.estimator](self, self.posterior(), inputs, self._next_seed())
@@ -153,6 +152,11 @@ class Variational:
         p = in_dtype_of(self.prior(), q)
         exact = exact_divergence(q, p)
         return estimated_divergence(q, p, q.sample(1, seed=self._next_seed())) if exact is None else exact
+
+    @property
+    def counts_rows(self) -> bool:
+        """Whether `kl_weight` is "1/n"."""
+        return self._arguments.kl_weight == _BY_ROWS
 
     def count_rows(self, num_rows: int | None) -> None:
         """Sets a `kl_weight` of "1/n" to `1 / num_rows` for training; None resets it."""

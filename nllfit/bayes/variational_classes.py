@@ -36,8 +36,8 @@ need independent Normal weights.
 Args:
   *args, **kwargs: the arguments of Keras's `{base}`, without regularizers and constraints of weights. Initializers set
     the initial means of the posterior.
-  kl_weight: the factor of the divergence, usually 1 / num_rows; or "1/n", which `nllfit.fit` replaces. It has no
-    default.
+  kl_weight: the factor of the divergence, usually 1 / num_rows; or "1/n", which `nllfit.fit` replaces. For a
+    `tf.data.Dataset` of known length it counts the rows in a pass over the data. There is no default.
   posterior: the name of a family, or a `Family` of one weight or of the vector of all weights. "MultivariateNormalTriL"
     has a full covariance; use it for small layers.
   prior: the scale of a Normal around 0 for each weight; a distribution of one weight or of the vector of all weights;

@@ -158,6 +158,7 @@ class Arrays:
 
     Attributes:
       data: the tuple `(x,)`, `(x, y)` or `(x, y, sample_weight)` of structures of tensors `[n, ...]`.
+      num_rows: `n`.
       steps: batches per epoch, including a partial last batch.
       first: the first batch in the order of the arrays.
       have_same_layout: whether all epochs have the same number of full batches, and all or none end in a partial batch.
@@ -165,22 +166,22 @@ class Arrays:
 
     def __init__(self, data, batch_size, steps=None, seed=None, restarts=False, replicas=ALONE):
         self.data, self._seed, self._restarts, self._replicas = data, seed, restarts, replicas
-        self._rows = num_rows(data)
+        self.num_rows = num_rows(data)
         self._batch_size = batch_size
-        self._pass_steps = -(-self._rows // batch_size)
+        self._pass_steps = -(-self.num_rows // batch_size)
         self.steps = steps or self._pass_steps
         if not restarts:
-            for size in (min(batch_size, self._rows), self._rows % batch_size):
+            for size in (min(batch_size, self.num_rows), self.num_rows % batch_size):
                 replicas.check(size)
-        self.first = tf.nest.map_structure(lambda t: t[: min(batch_size, self._rows)], data)
-        self.have_same_layout = restarts or self.steps == self._pass_steps or self._rows % batch_size == 0
+        self.first = tf.nest.map_structure(lambda t: t[: min(batch_size, self.num_rows)], data)
+        self.have_same_layout = restarts or self.steps == self._pass_steps or self.num_rows % batch_size == 0
 
     @functools.cached_property
     def _rounded(self):
         """The data, padded with unused rows, so that data sets with nearly the same number of rows share a program."""
         if not self.is_small:
             return self.data
-        rows = np.minimum(np.arange(round_up(self._rows)), self._rows - 1)
+        rows = np.minimum(np.arange(round_up(self.num_rows)), self.num_rows - 1)
         with tf.device("CPU"):
             return tf.nest.map_structure(lambda t: tf.gather(t, rows), self.data)
 
@@ -230,8 +231,8 @@ class Arrays:
 
     def _order(self, number):
         if self._seed is None:
-            return np.arange(self._rows)
-        return np.random.default_rng([self._seed, number]).permutation(self._rows)
+            return np.arange(self.num_rows)
+        return np.random.default_rng([self._seed, number]).permutation(self.num_rows)
 
     def _chunk(self, parts, capacity, starts=True):
         steps, size = len(parts[0][0]) // self._batch_size, len(parts[0][1])

@@ -13,9 +13,8 @@ import numpy as np
 from nllfit.adapters import adapter_of
 from nllfit.adapters.models import float_dtype
 from nllfit.adapters.tensorflow import is_op_determinism_enabled
-from nllfit.data import num_rows
 from nllfit.training.arguments import as_integers, check_options, check_trainable, epoch_callbacks
-from nllfit.training.batches import Arrays, batches_of, split_arrays
+from nllfit.training.batches import batches_of, split_arrays
 from nllfit.training.callback_loop import CallbackLoop
 from nllfit.training.failures import lost_worker_named
 from nllfit.training.outcomes import outcome_check
@@ -187,10 +186,11 @@ def _way(compile, replicas):
 
 @contextlib.contextmanager
 def _rows_counted(model, train):
-    """Tells the number of training rows to the layers whose loss depends on it, if the data are arrays."""
-    layers = [layer for layer in adapter_of(model).layers if hasattr(layer, "count_rows")]
+    """Tells the number of training rows, if it can be known, to the layers whose loss depends on it."""
+    layers = [layer for layer in adapter_of(model).layers if getattr(layer, "counts_rows", False)]
+    count = train.num_rows if layers else None
     for layer in layers:
-        layer.count_rows(num_rows(train.data) if isinstance(train, Arrays) else None)
+        layer.count_rows(count)
     try:
         yield
     finally:

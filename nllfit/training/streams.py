@@ -64,6 +64,17 @@ class Stream:
         size = max(1, num_bytes(self.first))
         self._chunk_steps = max(1, min(CHUNK_BYTES // size, _MAX_CHUNK_STEPS, self.steps or _MAX_CHUNK_STEPS))
 
+    @property
+    def num_rows(self):
+        """The rows of a `tf.data.Dataset` of known length, which are counted in a pass over it; else None."""
+        if not isinstance(self._iterable, tf.data.Dataset) or self._iterable.cardinality() < 0:
+            return None
+
+        def more(count, *batch):
+            return count + tf.shape(tf.nest.flatten(batch)[0], tf.int64)[0]
+
+        return int(self._iterable.reduce(np.int64(0), more))
+
     def layout(self, capacity, held_out):
         """The `Layout` of the chunks to train on."""
         return self._chunk(self.first, 1, num_rows(self.first)).layout()

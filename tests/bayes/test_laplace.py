@@ -270,3 +270,6 @@ def test_models_without_a_posterior_are_refused():
         nllfit.laplace(large, x, y, layers="all")
     with pytest.raises(ValueError, match="the weights are all best at 0"):
         nllfit.laplace(linear_model(kit, 40), x, 0 * y, prior_scale="marginal likelihood")
+    times = nllfit.right_censored(np.exp(y), np.exp(y) < 1)
+    with pytest.raises(ValueError, match=r"whose outcomes are intervals .* Use `nllfit.standard_errors`"):
+        nllfit.laplace(compiled(kit, kit.keras.layers.Dense(2), kit.heads.Censored("Weibull", 1)), x, times)

@@ -23,7 +23,8 @@ import contextlib, json, sys
 import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
-import nllfit
+import keras, tf_keras
+import nllfit, nllfit.keras3
 from experiments.benchmarks.distributed import free_ports
 from tests.keras_versions import KITS
 
@@ -38,11 +39,12 @@ def same(ours, theirs):
     return max(float(np.max(np.abs(np.subtract(a, b)))) for a, b in zip(ours, theirs, strict=True))
 
 
-def make(kit, strategy):
+def make(kit, strategy, layer=None):
     kit.keras.utils.set_random_seed(0)
     layers = kit.keras.layers
     with strategy.scope() if strategy else contextlib.nullcontext():
-        model = kit.keras.Sequential([layers.Input((3,)), layers.Dense(1), kit.heads.Normal(shared=("scale",))])
+        layer = layer() if layer else layers.Dense(1)
+        model = kit.keras.Sequential([layers.Input((3,)), layer, kit.heads.Normal(shared=("scale",))])
         optimizer = kit.keras.optimizers.SGD(0.1, momentum=0.9)  # unlike Adam, it depends on the scale of a gradient
         model.compile(optimizer, kit.loss, metrics=[kit.metrics.NegativeLogLikelihood()])
     return model
@@ -76,6 +78,13 @@ for kit in KITS:
     a, b = nllfit.fit(a, x, y, **options).history, b.fit(x, y, **options).history
     names = sorted(a)
     found[f"{kit.keras.__name__}, by Keras"] = [same([a[n] for n in names], [b[n] for n in names]), 0]
+    uncertain = {tf_keras: nllfit.layers, keras: nllfit.keras3.layers}[kit.keras].DenseVariational
+    pair = [make(kit, s, lambda: uncertain(1, kl_weight="1/n", prior=10.0)) for s in (None, strategy)]
+    for model in pair:  # so little spread that all draws are the means
+        layer = model.layers[0]
+        layer.set_weights([np.r_[[0.1] * 4, [-14.0] * 4], *layer.get_weights()[1:]])
+    histories = [nllfit.fit(model, x, y, epochs=2, seed=1, **options).history.values() for model in pair]
+    found[f"{kit.keras.__name__}, uncertain weights"] = same(*histories)
     weights = two.get_weights()
     central = make(kit, tf.distribute.experimental.CentralStorageStrategy(["CPU:0", "CPU:1"]))
     errors = []
@@ -111,6 +120,7 @@ def test_two_devices_give_the_same_result_as_one():
     numbers = {what: values for what, values in found.items() if what.endswith(("arrays", "dataset", "by Keras"))}
     assert {what.partition(", ")[2] for what in numbers} == {"arrays", "a dataset", "a distributed dataset", "by Keras"}
     assert [found[f"{kit.keras.__name__}, equal draws"] for kit in KITS] == [0, 0]
+    assert all(number < 1e-4 for what, number in found.items() if what.endswith("uncertain weights"))
     for what, (history, weights) in numbers.items():
         assert history < 2e-6, what  # float32, about 10 steps
         assert weights < 1e-6, what
