@@ -10,8 +10,8 @@ For each named head, a small network is written in three forms:
 
 Another process, which cannot import `nllfit`, TensorFlow Probability or Keras, loads the SavedModels and answers for 1
 and for 1000 rows. The table has the largest difference to the answers of the model, relative to the size of the answer,
-and the latency in milliseconds: of the mean, the interval and the log-likelihood together, and of the last layer's
-numbers alone, which a network without a head would return.
+and two latencies in milliseconds: that of the mean, interval and log-likelihood together, and that of the numbers of
+the last layer, which a network without a head would return.
 
 Expected: differences of rounding. Heads whose quantiles are found by a search have slower intervals.
 """

@@ -7,7 +7,7 @@ components of a mixture, the elements of an outcome, and the rows of a batch tha
 two epochs with `nllfit.fit`, then evaluates and predicts. `--only rows columns` measures some of them.
 
 The table has the seconds of the first epoch (with tracing, and compilation by XLA), of the second epoch, of
-`nllfit.evaluate` and of `nllfit.predict_distribution`; the memory at its highest, less that of the imports; and the
+`nllfit.evaluate` and of `nllfit.predict_distribution`; the peak memory minus that of the imports; and the
 slope of the second epoch: the exponent `b` of `seconds = a * size ** b` between this size and the one before.
 
 Expected: slopes of at most 1, and memory that is a few times that of the arrays.
@@ -46,14 +46,14 @@ def data(rows, columns, classes, event):
 
 
 def head(heads, classes, components, event):
-    """The head for such outcomes."""
+    """The head for the outcomes of `data`."""
     if classes:
         return heads.Categorical(classes)
     return heads.Mixture("Normal", components, event) if components else heads.Normal(event)
 
 
 def measured(tools, what, size):
-    """Seconds and megabytes of one job, whose number `what` is `size`."""
+    """Seconds and megabytes of one job, in which the number `what` is `size`."""
     number = {**USUAL, what: size}
     batch = number.pop("batch")
     if batch:
@@ -84,7 +84,7 @@ def _megabytes():
 
 
 def in_a_process(arguments, what, size):
-    """`measured` in a fresh process; a job that fails, as for lack of memory, has the message as its result."""
+    """`measured` in a fresh process; the error message if the job fails, for example for lack of memory."""
     command = [sys.executable, "-m", "experiments.benchmarks.sizes", "--keras", str(arguments.keras)]
     done = subprocess.run([*command, "--job", what, str(size)], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -114,7 +114,7 @@ def main(argv=None):
     parser = common.parser(__doc__, "benchmarks.sizes")
     parser.add_argument("--only", nargs="+", choices=list(SIZES), default=list(SIZES), help="(default: all)")
     parser.add_argument("--most", type=int, default=10_000_000, help="the largest size (default: %(default)s)")
-    parser.add_argument("--job", nargs=2, metavar=("WHAT", "SIZE"), help="measure this in the present process")
+    parser.add_argument("--job", nargs=2, metavar=("WHAT", "SIZE"), help="measure this job in the current process")
     arguments = common.checked(parser.parse_args(argv), most=1)
     if arguments.job:
         what, size = arguments.job

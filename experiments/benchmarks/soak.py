@@ -7,8 +7,8 @@ Each round draws a network, a head, data, callbacks and one of five trials:
 - `keras`: `nllfit.fit` ends with the weights of `model.fit`;
 - `stopped`: a callback that raises leaves the weights of the last complete epoch;
 - `resumed`: a run in two parts ends with the weights of an uninterrupted run;
-- `threads`: two models that train at the same time end with the weights of each alone;
-- `killed`: a process that is killed by kill -9 and started again ends with the weights of a run that nobody killed.
+- `threads`: two models that train at the same time end with the same weights as when they train one after the other;
+- `killed`: a process that is killed by kill -9 and started again ends with the weights of an uninterrupted run.
 
 `--keras` chooses the Keras version of the first round; every other round uses the other version. `--round 17` repeats
 one round. Memory, open files and threads are those that Linux counts for this process.
@@ -155,13 +155,13 @@ class Workshop:
 
 
 def difference(found, expected):
-    """The largest difference of two lists of weights, as a part of the largest weight."""
+    """The largest difference between two lists of weights, divided by the largest weight."""
     largest = max(float(np.abs(b).max()) for b in expected)
     return max(float(np.abs(a - b).max()) for a, b in zip(found, expected, strict=True)) / largest
 
 
 def against_keras(shop):
-    """`nllfit.fit` and `model.fit`."""
+    """The difference between the weights after `nllfit.fit` and after `model.fit`."""
     model = shop.model()
     model.fit(**shop.arguments())
     return difference(shop.fitted(), model.get_weights())
@@ -215,7 +215,7 @@ def _train_in_a_process(job, folder):
 
 
 def killed(shop):
-    """kill -9 at a random moment, up to three times, and the run that nobody killed."""
+    """A run that is killed by kill -9 at random moments, up to three times, and an uninterrupted run."""
     draw, spawn = random.Random(shop.job.seed), multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         for attempt in range(4):
@@ -261,7 +261,7 @@ def soak(arguments, folder):
             worst[trial] = max(worst[trial], found)
             rounds[trial] += 1
             problem = f"weights differ by {found:.1e}" if not found < TOLERANCE else ""
-        except Exception as error:  # the next rounds go on, whatever it is
+        except Exception as error:  # of any type: the next rounds still run
             trial, job, problem = "?", None, f"{type(error).__name__}: {error}"
         if problem:
             failures.append({"round": number, "trial": trial, "job": str(job), "problem": problem})

@@ -11,7 +11,7 @@ from nllfit.tabular.targets import Target
 
 __all__ = ["Classes"]
 
-_LEAST_PROBABILITY = 1e-6  # that trees predict
+_LEAST_PROBABILITY = 1e-6  # a lower bound on the probabilities that trees predict
 
 
 class Classes(Target):

@@ -1,4 +1,4 @@
-"""Forests of randomised trees, and their predictions as inputs of a network, which alone would smooth out jumps."""
+"""Forests of randomised trees, and their predictions as inputs of a network, which otherwise smooths out jumps."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _TREES = 100
 _LEVELS = np.arange(1, 10) / 10
 _MOST_ROWS = 8192  # in the bootstrap sample of a tree
 _MOST_VALUES = 20  # if the outcomes have at most this many distinct values, each is a threshold
-_LEAST_PROBABILITY = 1e-2  # a lower bound of probabilities, before log-odds are taken
+_LEAST_PROBABILITY = 1e-2  # a lower bound on probabilities in log-odds
 
 
 def grown(
@@ -38,7 +38,7 @@ class Forest:
         self.value = np.concatenate([tree.value[:, :, 0] for tree in trees]).astype("float32")
 
     def __call__(self, x: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
-        """The mean of the trees' predictions, `[n, t]`; `counted` tells which trees count, `[n, trees]`."""
+        """The mean of the trees' predictions, `[n, t]`; `counted` `[n, trees]` selects the trees of each row."""
         total = np.zeros([len(x), self.value.shape[1]])
         for i, leaves in enumerate(self._leaves(x).T):
             values = self.value[leaves]

@@ -20,7 +20,7 @@ __all__ = ["Model", "Networks", "Trees", "model_class"]
 
 DECAYS = {"weak": 50, "strong": 500}  # divided by the number of rows, because a prior matters less with more rows
 LEAVES = {"weak": 1, "strong": 5}  # the least number of rows in a leaf
-_MOST_LEAVES = 8192  # of a tree
+_MOST_LEAVES = 8192  # in each tree
 
 
 class Model(abc.ABC):
@@ -30,7 +30,7 @@ class Model(abc.ABC):
       rows: the training set.
       network: the name of a network, or a `Network`.
       regularization: `"weak"` or `"strong"`.
-      target: of the outcomes of these rows.
+      target: the target that was made from the outcomes of these rows.
       settings: the number of epochs and the seed.
       num_members: the number of networks.
       batch_size: the number of rows of a batch.

@@ -19,9 +19,9 @@ from nllfit.outcome_losses import log_loss, variance_weighted_log_loss
 
 __all__ = ["Perceptron", "Trainer", "batches_of"]
 
-_MIN_STEPS_FOR_XLA = 500  # a shorter training ends before compilation pays
-_CALL_ROWS, _CALL_NUMBERS = 2**14, 2**22  # at most: Ctrl-C waits for the end of a call
-_RATE, _DECAY_1, _DECAY_2, _EPSILON = 0.01, 0.9, 0.999, 1e-7  # of Adam
+_MIN_STEPS_FOR_XLA = 500  # compilation takes longer than it saves in a shorter training
+_CALL_ROWS, _CALL_NUMBERS = 2**14, 2**22  # the limits of one call, because Ctrl-C takes effect at its end
+_RATE, _DECAY_1, _DECAY_2, _EPSILON = 0.01, 0.9, 0.999, 1e-7  # Adam's
 _MOST_PROGRAMS = 32
 
 

@@ -13,7 +13,7 @@ from nllfit.tabular.columns import is_frame
 __all__ = ["Rows", "Settings", "Stream", "parts_of", "sample_of"]
 
 _SAMPLE = 2**15  # rows of a stream that are kept in memory
-_PART = 2**14  # the least number of rows of a part of a stream, but for the last one
+_PART = 2**14  # each part of a stream has at least this many rows, except the last one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,14 +65,14 @@ class Stream:
 
 
 def parts_of(batches: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None]]:
-    """The table, the outcomes and the weights (or None) of each part of at least 16,384 rows, but for the last one.
+    """The table, the outcomes and the weights (or None) of each part. All parts but the last have at least 16,384 rows.
 
     Args:
       batches: batches `(X, y)` or `(X, y, sample_weight)`: a `tf.data.Dataset` or another iterable that can be
         iterated several times, or a function that returns an iterator.
 
     Raises:
-      ValueError: if there is no batch, or if one is no tuple of two or three.
+      ValueError: if there is no batch, or if one is not a tuple of two or three elements.
     """
     waiting: list[Any] = []
     for batch in batches() if callable(batches) else batches:

@@ -56,7 +56,7 @@ class Target(abc.ABC):
         """The outcomes in the form on which a network is trained."""
 
     def statistics(self, y: np.ndarray) -> np.ndarray | None:
-        """Numbers `[n, t]` whose means under a predicted distribution are the prediction of trees; None without."""
+        """Numbers `[n, t]`, whose means trees predict; None if trees cannot predict the target."""
         del y
         return None
 

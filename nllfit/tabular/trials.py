@@ -35,8 +35,8 @@ class Trial:
 
     Attributes:
       network: the name of the network, or a `Network`.
-      regularization: `"weak"` or `"strong"`: of networks the weight decay, and ten times as much; of trees at least 1
-        or 5 rows in a leaf.
+      regularization: `"weak"` or `"strong"`, which is ten times the weight decay for networks, and at least 5 rows in
+        each leaf instead of 1 for trees.
       distribution: the name of the distribution, or a family.
       nll: the mean negative log-likelihood of the held-out rows, in nats, with the best spread.
       spread: the factor on the width of the distributions that minimises `nll`.
@@ -114,7 +114,7 @@ class Search:
         strong regularization if they are overconfident. Then the other distributions are tried with the best of all.
 
         Raises:
-          ValueError: if trees are the only network, and have no such distribution.
+          ValueError: if trees are the only network and cannot predict the first distribution.
         """
         tried: list[Trial] = []
         # The likelihoods of densities and of probabilities cannot be compared.
