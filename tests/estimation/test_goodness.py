@@ -58,6 +58,13 @@ def test_the_lowest_bin_needs_as_many_expected_counts_as_the_others():
     assert found == {"chi_square": pytest.approx(stats.chisquare(observed, expected).statistic, rel=1e-9)}
 
 
+def test_three_bins_are_enough_for_one_parameter():
+    y = np.repeat([0, 1, 2, 4], [15, 14, 8, 3])
+    expected = 40 * np.diff([0, *stats.poisson(y.mean()).cdf([0, 1]), 1])
+    found = goodness_of_fit(maximum_likelihood("Poisson", y), 1).statistics
+    assert found == {"chi_square": pytest.approx(stats.chisquare([15, 14, 11], expected).statistic, rel=1e-9)}
+
+
 @pytest.mark.thorough  # the p-values are compared with SciPy's above
 def test_p_values_are_uniform_under_the_truth():
     rng = np.random.default_rng(3)
