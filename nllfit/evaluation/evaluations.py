@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model
 from nllfit.evaluation.class_probabilities import class_labels, class_log_probs
-from nllfit.evaluation.predicted_rows import predicted_rows
+from nllfit.evaluation.predicted_rows import outputs_by_name, predicted_rows
 from nllfit.evaluation.reliability import expected_calibration_error, miscalibration_area
 from nllfit.families.arguments import as_count
 from nllfit.families.censored import is_censored
@@ -30,12 +30,12 @@ _ROWS = 4096  # rows in one block, so that the quantiles of many rows fit into m
 def evaluate(
     model: Model | tfd.Distribution,
     x: Any = None,
-    y: ArrayLike | None = None,
+    y: ArrayLike | Mapping[str, ArrayLike] | None = None,
     *,
     levels: Sequence[float] = (0.5, 0.8, 0.9, 0.95),
     batch_size: int = 32,
     seed: int = 0,
-) -> "Evaluation":
+) -> Any:
     """Scores the distributions that a model predicts for `x` against the outcomes `y`.
 
     Args:
@@ -44,18 +44,19 @@ def evaluate(
       x: inputs, as `predict_distribution` takes them; or a finite `tf.data.Dataset` of batches `(x, y)`, without `y`.
       y: outcomes of at least two rows, `[n, *event]`; for an event of one element also `[n]`. For a head at every step
         of a sequence, `[n, steps, *event]`. If Keras masks steps, every other step counts as a row of its own, and the
-        masked outcomes are ignored.
+        masked outcomes are ignored. For a model with several outputs, a dict of outcomes by the name of the output.
       levels: the probabilities of the central intervals to evaluate.
       batch_size: the number of rows in each call of the model.
       seed: seeds the random numbers that make the PIT of a count continuous.
 
     Returns:
-      An `Evaluation`.
+      An `Evaluation`; for a dict of outcomes, a dict with one for each of these outputs.
 
     Raises:
       TypeError: if `model` is not a model, or does not end in a head.
       ValueError: if `y` is missing, has another shape, is not finite or outside the support (the message names the
-        row), or has one row; if the model has several outputs; if a level is not between 0 and 1.
+        row), has one row, or names an unknown output; if the model has several outputs and `y` names none; if a level
+        is not between 0 and 1.
 
     Example:
       >>> round(evaluate(tfd.Normal(tf.zeros([3]), 1.0), y=[-1.0, 0.0, 1.0]).nll, 4)
@@ -64,6 +65,9 @@ def evaluate(
     Source: Gneiting and Raftery, Strictly proper scoring rules, prediction, and estimation, 2007.
     """
     levels, seed = as_levels(levels), as_count("seed", seed, 0)
+    if isinstance(y, Mapping):
+        outputs = outputs_by_name(model, x, y, batch_size)
+        return {name: evaluate(outputs[name], y=y[name], levels=levels, seed=seed) for name in y}
     rows = predicted_rows(model, x, y, batch_size)
     log_probs = class_log_probs(rows.distribution)
     if log_probs is not None:

@@ -1,5 +1,6 @@
 """Predictions and outcomes of the same rows, checked once."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from nllfit.losses import negative_log_likelihood
 from nllfit.outputs import distribution_of
 from nllfit.prediction import predict_distribution
 
-__all__ = ["PredictedRows", "predicted_rows"]
+__all__ = ["PredictedRows", "outputs_by_name", "predicted_rows"]
 
 
 class PredictedRows(NamedTuple):
@@ -150,3 +151,22 @@ def _likelihoods(distribution, y):
     except ValueError as error:
         return None, str(error).partition("cannot have: ")[2].partition(" Look for")[0] or not_finite
     return nll, "" if np.all(np.isfinite(nll)) else not_finite
+
+
+def outputs_by_name(model: Model, x: Any, y: Mapping[str, ArrayLike], batch_size: int = 32) -> dict[str, Any]:
+    """The predictions of a model with several outputs, by their names, in one pass over the rows `x`.
+
+    Raises:
+      ValueError: if `x` is missing or a dataset, or `y` is empty or names an output that the model does not have.
+    """
+    if x is None or isinstance(x, tf.data.Dataset):
+        raise ValueError("`y` is a dict of outcomes by output, which needs inputs: give arrays for `x`.")
+    check_inputs(x)
+    found = predict_distribution(model, x, batch_size)
+    if not isinstance(found, Mapping):
+        found = dict(zip(model.output_names, tf.nest.flatten(found), strict=True))
+    unknown = [name for name in y if name not in found]
+    if unknown or not y:
+        given = f"names the output {unknown[0]!r}" if unknown else "is an empty dict"
+        raise ValueError(f"`y` {given}, but the outputs of the model are {', '.join(map(repr, found))}.")
+    return dict(found)

@@ -141,6 +141,25 @@ class CoxRegression(Hypotheses):
             np.add.at(sums, clusters[self._rows[label]], part.scores(self.estimates))
         return bread @ (sums.T @ sums) @ bread
 
+    def schoenfeld_residuals(self) -> Any:
+        """For each event, its columns minus their mean over the rows at risk, weighted by their hazards.
+
+        A trend over time contradicts proportional hazards. With ties the mean is that of Efron's terms.
+
+        Returns:
+          A `DataFrame` with a row for each event: `time`, and the columns of the formula.
+
+        Source: Schoenfeld, Partial residuals for the proportional hazards regression model, 1982.
+        """
+        parts = []
+        for label, part in self._likelihoods.items():
+            frame = pd.DataFrame(
+                part.schoenfeld(self.estimates), self._index[self._rows[label]][part.event], self.names
+            )
+            frame.insert(0, "time", part.stop[part.event])
+            parts.append(frame)
+        return pd.concat(parts)
+
     def baseline(self) -> Any:
         """Breslow's estimate of the cumulative hazard of a row whose columns are all 0.
 

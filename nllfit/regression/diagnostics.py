@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.families.censored import is_censored
+from nllfit.families.law import law_of
 from nllfit.quantiles import cdf, survival
 from nllfit.regression.extras import pandas as pd
 from nllfit.regression.extras import special
@@ -14,7 +15,8 @@ from nllfit.regression.linear_predictors import LinearPredictors
 
 __all__ = ["Diagnostics"]
 
-_RESIDUALS = ("quantile", "response", "pearson")
+_RESIDUALS = ("quantile", "response", "pearson", "deviance")
+_INSIDE = 1e-15  # distance of a mean from the ends of its domain
 
 
 class Diagnostics(LinearPredictors):
@@ -50,6 +52,7 @@ class Diagnostics(LinearPredictors):
         else:
             values = np.ravel(self.objective.y) - np.ravel(distribution.mean())
             values = values / np.ravel(distribution.stddev()) if kind == "pearson" else values
+            values = np.sign(values) * self._deviances(distribution) if kind == "deviance" else values
         return pd.Series(values, self.outcome.index, name=f"{kind} residual")
 
     def _quantile_residuals(self, distribution, rng):
@@ -68,6 +71,19 @@ class Diagnostics(LinearPredictors):
         below = cdf_low + share * (cdf_high - cdf_low)
         above = survival_low + share * (survival_high - survival_low)
         return np.where(below < above, special.ndtri(below), -special.ndtri(above))
+
+    def _deviances(self, distribution):
+        """The roots of twice the gain in log-likelihood of each row if its mean were its outcome."""
+        main, numbers = self.predictors[0].parameter, tf.constant(self.numbers())
+        values, (natural, _) = self.family.parameters(numbers), self.family.twin(main)
+        mean = self.family.natural({main: values[main]})[natural]
+        if np.shape(mean) != np.shape(distribution.mean()) or not np.allclose(mean, distribution.mean()):
+            raise ValueError(f"`{main}` of {self.family.label} is not its mean: deviance residuals need one that is.")
+        low, high = law_of(law_of(distribution).marginals()).ends()
+        y = tf.clip_by_value(tf.constant(self.objective.y), low + _INSIDE, high - _INSIDE)
+        best = values | self.family.from_natural({natural: y}, [main])
+        saturated = self.family.holding({"validate_args": False}).build(best, tf.float64).log_prob(self.objective.y)
+        return np.sqrt(np.maximum(2 * (saturated - distribution.log_prob(self.objective.y)), 0.0))
 
     def influence(self) -> Any:
         """The influence of each row on the coefficients, by one Newton step from the fit with the row left out.

@@ -131,6 +131,15 @@ class PartialLikelihood:
         found[self.event] += self.weights[self.event, None] * (self.x[self.event] - average[at])
         return found
 
+    def schoenfeld(self, coefficients: np.ndarray) -> np.ndarray:
+        """For each event, its columns minus their risk-weighted mean over the rows at risk, `[events, q]`."""
+        _, _, means, _ = self._means(coefficients)
+        of_time = self._ties[0]
+        sums = np.zeros([len(self.times), means.shape[1]])
+        np.add.at(sums, of_time, means)
+        at = np.searchsorted(self.times, self.stop[self.event])
+        return self.x[self.event] - sums[at] / np.bincount(of_time)[at, None]
+
     def baseline(self, coefficients: np.ndarray) -> np.ndarray:
         """Breslow's estimate of the baseline hazard (of a row with `u = 0`) at each event time, `[m]`."""
         u = self.numbers(coefficients)

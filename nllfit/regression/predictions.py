@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nllfit.families.arguments import as_count
 from nllfit.families.law import law_of
 from nllfit.families.layer import traced_distribution
+from nllfit.families.mixture import mixture_of
 from nllfit.fits import wald_interval
 from nllfit.quantiles import interval
 from nllfit.regression.coefficient_table import level_of
@@ -40,18 +42,22 @@ class Predictions(LinearPredictors):
             return pd.DataFrame(values, index, list(self.labels))
         return pd.Series(np.reshape(values, [len(index)]), index, name="prediction")
 
-    def predict_interval(self, data: Any = None, *, alpha: float = 0.05) -> Any:
+    def predict_interval(self, data: Any = None, *, alpha: float = 0.05, num_draws: int = 0, seed: int = 0) -> Any:
         """The prediction of each row, its standard error, and intervals of level `1 - alpha`.
 
         The confidence interval of the mean (`mean_lower`, `mean_upper`): if the mean depends only on the main
         parameter, as in a generalized linear model, it is the Wald interval of the linear predictor, mapped to the
         mean. Otherwise it is `mean +- z se`, with `se` by the delta method. The prediction interval of a new outcome
         (`lower`, `upper`) is the central interval of the predicted distribution at the estimates. It does not include
-        the uncertainty of the coefficients, which vanishes as `n` grows.
+        the uncertainty of the coefficients, which vanishes as `n` grows, unless `num_draws` is given: then it is the
+        central interval of the mixture of the distributions at so many draws of the coefficients from the Normal
+        distribution with their estimates and covariance.
 
         Args:
           data: as for `predict`.
           alpha: one minus the level of the intervals; given by name, because other intervals take their level.
+          num_draws: the number of draws of the coefficients, such as 200; 0 holds them at their estimates.
+          seed: seeds the draws.
 
         Returns:
           A `DataFrame`: `mean`, `mean_se`, `mean_lower`, `mean_upper`, `lower`, `upper`.
@@ -89,9 +95,18 @@ class Predictions(LinearPredictors):
                 ],
                 axis=0,
             ).T
-        low, high = (np.ravel(end) for end in interval(distribution, level))
+        low, high = (np.ravel(end) for end in interval(self._mixed(distribution, designs, num_draws, seed), level))
         columns = np.stack([mean, error, ends[:, 0], ends[:, 1], low, high], 1)
         return pd.DataFrame(columns, index, ["mean", "mean_se", "mean_lower", "mean_upper", "lower", "upper"])
+
+    def _mixed(self, distribution, designs, num_draws, seed):
+        """The mixture of the distributions of the rows at draws of the coefficients; `distribution` without draws."""
+        if not as_count("num_draws", num_draws, 0):
+            return distribution
+        rng = np.random.default_rng(seed)
+        draws = rng.multivariate_normal(self._coefficients, self._covariance, num_draws)
+        numbers = [tf.constant(numbers_of(self.predictors, designs, draw)) for draw in draws]
+        return mixture_of(self.family, numbers, [None] * num_draws)
 
     def _index(self, data):
         if data is None:

@@ -27,7 +27,7 @@ class SurvivalCurve:
     times: np.ndarray
     values: np.ndarray
     before: float = 1.0
-    log_variances: np.ndarray | None = None
+    log_variances: Any = None
 
     def __call__(self, times: Any) -> np.ndarray:
         """The values at `times`, `[k]`."""

@@ -95,8 +95,8 @@ def test_unpredictable_rows_and_bad_arguments_of_a_fit_are_refused():
             fitted.test(constraint)
     with pytest.raises(ValueError, match="`alpha` is 95"):
         fitted.conf_int(95)
-    with pytest.raises(ValueError, match="`kind` is 'deviance': give one of quantile"):
-        fitted.residuals("deviance")
+    with pytest.raises(ValueError, match="`kind` is 'anscombe': give one of quantile"):
+        fitted.residuals("anscombe")
 
 
 def test_an_offset_array_is_unknown_for_new_rows():
