@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tensorflow_probability import distributions as tfd
 
@@ -94,18 +94,18 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         validate_data(self, table, reset=False, skip_check_array=True)
         return self.columns_.matrix(table)
 
-    def _learn(self, x: Any, y: np.ndarray, sample_weight: Any = None, observed: Any = None) -> Rows:
+    def _learn(self, x: Any, y: np.ndarray, sample_weight: Any = None, is_censored: bool = False) -> Rows:
         """Learns the columns of a training table and returns its rows with a positive weight.
 
         Raises:
-          ValueError: if the table, the weights or the flags are invalid, or if fewer than two rows remain.
+          ValueError: if the table or the weights are invalid, or if fewer than two rows remain.
         """
         table = x if is_frame(x) else numbers_of(x)
-        check_consistent_length(table, y, sample_weight, observed)
+        _check_lengths(table, y, sample_weight)
         weights = None if sample_weight is None else _checked_weights(sample_weight)
         self.columns_ = Columns.of(table, slice(None) if weights is None else weights > 0)
         validate_data(self, table, reset=True, skip_check_array=True)
-        return checked_rows(self.columns_.matrix(table), y, sample_weight, observed)
+        return checked_rows(self.columns_.matrix(table), y, sample_weight, is_censored)
 
     def _distribution(self, x: np.ndarray) -> tfd.Distribution:
         """The predicted distribution of each row of numbers."""
@@ -191,24 +191,27 @@ def checked_number(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
-def checked_rows(x: np.ndarray, y: np.ndarray, sample_weight: Any = None, observed: Any = None, least: int = 2) -> Rows:
+def checked_rows(
+    x: np.ndarray, y: np.ndarray, sample_weight: Any = None, is_censored: bool = False, least: int = 2
+) -> Rows:
     """The rows with a positive weight, with weights scaled to a mean of 1; raises a `ValueError` for invalid ones."""
-    check_consistent_length(x, y, sample_weight, observed)
+    _check_lengths(x, y, sample_weight)
     weights = None if sample_weight is None else _checked_weights(sample_weight)
-    if observed is not None:
-        observed = np.asarray(observed)
-        if observed.ndim != 1 or not np.all((observed == 0) | (observed == 1)):
-            raise ValueError("`observed` holds other than 0 and 1: give 1 where the outcome was observed, else 0.")
-        observed = observed.astype(bool)
-    rows = Rows(x, y, weights, observed)
+    rows = Rows(x, y, weights, is_censored)
     if weights is not None:
         rows, weights = rows[weights > 0], weights[weights > 0]
         weights = weights / weights.mean() if np.ptp(weights) else None
-        rows = Rows(rows.x, rows.y, weights, rows.observed)
+        rows = Rows(rows.x, rows.y, weights, is_censored)
     if len(rows) < least:
         weighted = "" if sample_weight is None else " with a weight above 0"
         raise ValueError(f"`X` has n_samples={len(rows)} rows{weighted}: give at least {least}.")
     return rows
+
+
+def _check_lengths(x, y, sample_weight):
+    for name, values, unit in (("y", y, "outcome"), ("sample_weight", sample_weight, "weight")):
+        if values is not None and np.ndim(values) and len(values) != len(x):
+            raise ValueError(f"`X` has {len(x)} rows, but `{name}` has {len(values)}: give one {unit} for each row.")
 
 
 def _checked_weights(sample_weight):

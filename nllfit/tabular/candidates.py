@@ -9,6 +9,7 @@ from nllfit.families.wrapped import as_family
 from nllfit.tabular.classes import Classes
 from nllfit.tabular.location_scale import LocationScale, is_location_scale
 from nllfit.tabular.own_unit import OwnUnit
+from nllfit.tabular.rows import Rows
 from nllfit.tabular.targets import Target
 
 __all__ = ["MIXTURE", "VALUES", "checked_names", "plausible", "target_of"]
@@ -28,13 +29,14 @@ def checked_names(distribution: Any) -> list[Any]:
     return given
 
 
-def plausible(y: np.ndarray, observed: np.ndarray | None) -> list[Any]:
-    """The distributions to try for outcomes `[n, k]`: those whose support contains them, with the Normal first."""
+def plausible(rows: Rows) -> list[Any]:
+    """The distributions to try: those whose support contains the outcomes, with the Normal first."""
+    y = rows.numbers()
     found: list[Any] = ["Normal", MIXTURE]
     values = np.unique(y)
     if y.shape[1] > 1:
         return found
-    if observed is not None:
+    if rows.is_censored:
         return ["Weibull", "LogNormal"] if y.min() > 0 else found
     if len(values) <= min(_MOST_VALUES, len(y) / _LEAST_REPEATS):
         return [*found, VALUES]
@@ -49,33 +51,31 @@ def plausible(y: np.ndarray, observed: np.ndarray | None) -> list[Any]:
     return found
 
 
-def target_of(
-    distribution: Any, y: np.ndarray, weights: np.ndarray | None, is_censored: bool, observed: np.ndarray | None
-) -> Target:
-    """The target of a distribution for outcomes `[n, k]`.
+def target_of(distribution: Any, rows: Rows) -> Target:
+    """The target of a distribution for the outcomes of rows.
 
     Raises:
       ValueError: if TFP has no such distribution, or if the family has outcomes of another shape, class labels or
         shared parameters.
     """
     if distribution == VALUES:
-        if y.shape[1] > 1 or is_censored:
+        if rows.y.shape[1] > 1:
             raise ValueError(f"{VALUES!r} is a distribution of one observed number: give another `distribution`.")
-        return Classes.of_values(y, weights)
+        return Classes.of_values(rows.y, rows.weights)
     if isinstance(distribution, Censored):
-        distribution, is_censored = distribution.family, True
-    shape = () if is_censored else y.shape[1:]
+        distribution = distribution.family
+    shape = () if rows.is_censored else rows.y.shape[1:]
     if isinstance(distribution, str):
         family, is_free = _named(distribution, shape)
-        _check(family, y)
+        _check(family, rows)
     else:
         family = as_family(distribution, shape)
-        _check(family, y)
+        _check(family, rows)
         in_own_unit = {"loc", "scale"} & {*family.fixed, *family.floor}
         is_free = not in_own_unit and is_location_scale(family)
     if is_free:
-        return LocationScale(family, y, weights, is_censored)
-    return OwnUnit(family, y, weights, is_censored, observed)
+        return LocationScale(family, rows)
+    return OwnUnit(family, rows)
 
 
 def _named(name, shape):
@@ -88,7 +88,7 @@ def _named(name, shape):
     return Family(name, shape, link={name: "exp" for name in family.positive}), False
 
 
-def _check(family, y):
+def _check(family, rows):
     if family.shared:
         raise ValueError(
             f"`distribution` shares {', '.join(family.shared)}, but an ensemble has several networks: leave `shared` "
@@ -96,8 +96,9 @@ def _check(family, y):
         )
     if family.num_classes:
         raise ValueError(f"`distribution` is {family.name}, of class labels: use a `DistributionClassifier`.")
-    if int(np.prod(family.event_shape)) != y.shape[1]:
+    num_outcomes = rows.numbers().shape[1]
+    if int(np.prod(family.event_shape)) != num_outcomes:
         raise ValueError(
-            f"`distribution` has outcomes of shape {family.event_shape}, but `y` has {y.shape[1]} columns: give its "
-            f"name, or a family of `event_shape={y.shape[1]}`."
+            f"`distribution` has outcomes of shape {family.event_shape}, but `y` has outcomes of shape "
+            f"({num_outcomes},): give its name, or a family of `event_shape={num_outcomes}`."
         )

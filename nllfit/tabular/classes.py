@@ -39,11 +39,11 @@ class Classes(Target):
         values, labels = np.unique(y, return_inverse=True)
         return cls(labels.reshape(y.shape), len(values), weights, values)
 
-    def seen(self, y: np.ndarray, observed: np.ndarray | None) -> np.ndarray:
+    def seen(self, y: np.ndarray) -> np.ndarray:
         return (y if self.values is None else np.searchsorted(self.values, y))[:, 0]
 
     def statistics(self, y: np.ndarray) -> np.ndarray:
-        labels, classes = self.seen(y, None)[:, None], np.arange(len(self.frequencies))
+        labels, classes = self.seen(y)[:, None], np.arange(len(self.frequencies))
         return labels == classes if self.values is None else labels <= classes[:-1]  # values have an order
 
     def outputs_of(self, means: np.ndarray) -> tf.Tensor:

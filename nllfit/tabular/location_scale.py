@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from nllfit.tabular.rows import Rows
 from nllfit.tabular.targets import Target
 
 __all__ = ["LocationScale", "is_location_scale"]
@@ -18,12 +19,11 @@ class LocationScale(Target):
 
     Args:
       family: the family of the standardised outcomes, such as a Normal or a mixture of Normals.
-      y: the outcomes, `[n, k]`.
-      weights: `[n]`, or None.
-      is_censored: whether some outcomes are right-censored.
+      rows: the training set.
     """
 
-    def __init__(self, family: Any, y: np.ndarray, weights: np.ndarray | None, is_censored: bool = False):
+    def __init__(self, family: Any, rows: Rows):
+        y, weights, is_censored = rows.numbers(), rows.weights, rows.is_censored
         super().__init__(family, is_censored)
         is_normal = getattr(family, "name", "") == "Normal" and not is_censored
         self.beta = 0.5 if is_normal else 0.0
@@ -31,15 +31,19 @@ class LocationScale(Target):
         self.loc, self.unit = np.array(moments).T
         outcomes = self._standard(y)
         # Predicted locations are clipped to the range of the outcomes, because one of many members may extrapolate
-        # wildly for some row. With censoring there is no upper limit: a true time may exceed all observed ones.
-        highest = np.full(len(moments), np.inf, "float32") if is_censored else outcomes.max(axis=0)
-        self.ends = outcomes.min(axis=0), highest
+        # wildly for some row. With censoring there is no upper limit (and no lower one, if some are left-censored): a
+        # true outcome may be beyond all observed ones.
+        lowest, highest = outcomes.min(axis=0), outcomes.max(axis=0)
+        if is_censored:
+            highest = np.full_like(highest, np.inf)
+            lowest = np.full_like(lowest, -np.inf) if np.isinf(rows.y[:, 0]).any() else lowest
+        self.ends = lowest, highest
 
     def _standard(self, y):
         return ((y - self.loc) / self.unit).astype("float32")
 
-    def seen(self, y: np.ndarray, observed: np.ndarray | None) -> np.ndarray:
-        return self._outcomes(self._standard(y), observed).astype("float32")
+    def seen(self, y: np.ndarray) -> np.ndarray:
+        return self._outcomes(self._standard(y)).astype("float32")
 
     def statistics(self, y: np.ndarray) -> np.ndarray | None:
         if self.is_censored or getattr(self.family, "name", "") != "Normal":

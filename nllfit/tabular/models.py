@@ -62,7 +62,7 @@ class Networks(Model):
     """
 
     def __init__(self, rows, network, regularization, target, settings, num_members, batch_size, stream=None):
-        self.inputs, inputs = Inputs.fit(named_network(network), rows.x, rows.y, rows.weights, settings.seed)
+        self.inputs, inputs = Inputs.fit(named_network(network), rows.x, rows.numbers(), rows.weights, settings.seed)
         sizes = inputs.shape[1], *named_network(network).units
         self.perceptron = Perceptron(sizes, target.trained_family, target.beta)
         num_rows = len(rows) if stream is None else sum(stream.sizes)
@@ -96,7 +96,7 @@ class Networks(Model):
 def _data(inputs, target, rows):
     """What networks are trained on: inputs, outcomes and weights."""
     weights = np.ones(len(rows)) if rows.weights is None else rows.weights
-    return inputs, target.seen(rows.y, rows.observed), weights.astype("float32")
+    return inputs, target.seen(rows.y), weights.astype("float32")
 
 
 def _trained(members, data, epochs):

@@ -14,6 +14,7 @@ from nllfit.evaluation import evaluate
 from nllfit.initialization import initialize
 from nllfit.keras3 import heads
 from nllfit.losses import negative_log_likelihood
+from nllfit.tabular.rows import Rows
 from nllfit.tabular.scoring import mean_nll, normal_scores
 from nllfit.tabular.targets import SPREADS, Target
 
@@ -29,34 +30,26 @@ class OwnUnit(Target):
     scaled by `step`, the inverse square root of the Fisher information of one outcome about that parameter.
 
     Args:
-      family, y, weights, is_censored: as in `LocationScale`.
-      observed: whether each outcome was observed, `[n]`, or None.
+      family, rows: as in `LocationScale`.
     """
 
-    def __init__(
-        self,
-        family: Any,
-        y: np.ndarray,
-        weights: np.ndarray | None,
-        is_censored: bool = False,
-        observed: np.ndarray | None = None,
-    ):
-        super().__init__(family, is_censored)
+    def __init__(self, family: Any, rows: Rows):
+        super().__init__(family, rows.is_censored)
         self.spreads = np.ones(1)
-        outcomes = self._outcomes(y, observed)
+        outcomes = self._outcomes(rows.y)
         head = heads.DistributionHead(self.trained_family)
         dense = keras.layers.Dense(family.params_size, dtype="float64")
         constant = keras.Sequential([keras.layers.Input([1]), dense, head])
-        initialize(constant, np.zeros([len(y), 1]), outcomes, weights)
+        initialize(constant, np.zeros([len(rows), 1]), outcomes, rows.weights)
         self.offset = np.asarray(dense.get_weights()[1], float)
         if not self.is_discrete:
             self.spreads = _spreads_of(family.distribution(tf.constant(self.offset[None])))
         try:
             sizes = self._sizes(head.family, outcomes)
         except ValueError:  # an outcome is outside the support; the error of `evaluate` names its row
-            evaluate(head.family.distribution(np.tile(self.offset, [len(y), 1])), y=outcomes)
+            evaluate(head.family.distribution(np.tile(self.offset, [len(rows), 1])), y=outcomes)
             raise
-        self.step = np.clip(sizes, 1, max(1.0, float(y.std())))
+        self.step = np.clip(sizes, 1, max(1.0, float(rows.numbers().std())))
         self.marginal = self.offset
 
     def _sizes(self, family, outcomes):
@@ -76,8 +69,8 @@ class OwnUnit(Target):
             found.append(information**-0.5 if information > 0 else 1.0)
         return np.array(found)
 
-    def seen(self, y: np.ndarray, observed: np.ndarray | None) -> np.ndarray:
-        return self._outcomes(y, observed)
+    def seen(self, y: np.ndarray) -> np.ndarray:
+        return self._outcomes(y)
 
     def distribution(self, predicted: tfd.Distribution, spread: float, doubt: float) -> tfd.Distribution:
         logits = tf.nn.log_softmax(predicted.mixture_distribution.logits)
@@ -95,18 +88,26 @@ class OwnUnit(Target):
         doubt: float,
         y: np.ndarray,
         weights: np.ndarray | None,
-        observed: np.ndarray | None,
     ) -> np.ndarray:
         distribution = self.distribution(self.mixture(outputs), 1.0, doubt)
-        loss = mean_nll(distribution, y, weights, observed)
+        loss = mean_nll(distribution, y, weights, self.is_censored)
         if len(self.spreads) == 1:
             return np.array([loss])
-        z, spreads = normal_scores(distribution, y), self.spreads[:, None]
+        spreads, outcomes = self.spreads[:, None], y.T if self.is_censored else (y,)
+        z, *others = (normal_scores(distribution, values.reshape(len(y), 1)) for values in outcomes)
         # The spread divides Normal scores: the density phi(z) becomes phi(z / spread) / spread.
         change = z**2 / 2 * (spreads**-2 - 1) + np.log(spreads)
-        if observed is not None:
-            change = np.where(observed, change, log_ndtr(-z) - log_ndtr(-z / spreads))
+        for upper in others:  # only one, of intervals
+            intervals = _log_between(z, upper) - _log_between(z / spreads, upper / spreads)
+            change = np.where(y[:, 0] == y[:, 1], change, intervals)
         return loss + np.average(change, axis=1, weights=weights)
+
+
+def _log_between(lower, upper):
+    """The logarithm of the Normal probability of an interval, from the tail where it is smaller."""
+    lower, upper = np.where(lower > 0, -upper, lower), np.where(lower > 0, -lower, upper)
+    high, low = log_ndtr(upper), log_ndtr(lower)
+    return high + np.log(-np.expm1(np.minimum(low - high, -np.finfo(float).tiny)))
 
 
 def _spreads_of(distribution):

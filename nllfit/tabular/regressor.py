@@ -6,13 +6,15 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 from tensorflow_probability import distributions as tfd
 
 from nllfit.evaluation import Evaluation, evaluate
+from nllfit.families import Censored
 from nllfit.quantiles import interval, quantile
 from nllfit.tabular.base import TabularEstimator, checked_number, checked_rows
 from nllfit.tabular.candidates import checked_names, plausible, target_of
+from nllfit.tabular.outcomes import censored_pairs, checked_outcomes
 from nllfit.tabular.scoring import mean_nll, shaped
 
 __all__ = ["DistributionRegressor"]
@@ -102,7 +104,8 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
 
         Args:
           X: an array of numbers `[n, m]`, or a frame of pandas or polars.
-          y: outcomes `[n]`, or `[n, k]` for several outcomes per row.
+          y: outcomes `[n]`, or `[n, k]` for several outcomes per row. If `distribution` is a `nllfit.Censored` family,
+            pairs `[n, 2]` between which the outcomes are known to lie, as from `nllfit.interval_censored`.
           sample_weight: the number of times that each row counts, `[n]`; rows of weight 0 are left out.
           observed: `[n]`, False if the outcome is right-censored: it is only known to be larger than `y`. If given, the
             networks are trained with the likelihood of right-censored outcomes.
@@ -116,25 +119,19 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         return self._fit_table(X, y, sample_weight, observed)
 
     def _fit_table(self, x, y, sample_weight=None, observed=None, stream=None):
-        y = checked_outcomes(self, y)
-        self._is_vector = y.ndim == 1
-        rows = self._learn(x, y.reshape(len(y), -1), sample_weight, observed)
         is_automatic = isinstance(self.distribution, str) and self.distribution == "auto"
-        is_censored = observed is not None
-        if is_censored and rows.y.shape[1] > 1:
-            raise ValueError(f"`observed` is for one outcome a row, and `y` has {rows.y.shape[1]} columns.")
-        names = plausible(rows.y, rows.observed) if is_automatic else checked_names(self.distribution)
+        given = [] if is_automatic else checked_names(self.distribution)
+        self._takes_pairs = bool(given) and all(isinstance(distribution, Censored) for distribution in given)
+        is_censored = self._takes_pairs or observed is not None
+        self._is_vector = is_censored or np.ndim(y) == 1
+        rows = self._learn(x, self._outcomes(y, observed, is_fitted=False), sample_weight, is_censored)
         networks = self._networks(["smooth", "steep", *["forest"] * is_automatic, "trees"])
-
-        def make_target(distribution, rows):
-            return target_of(distribution, rows.y, rows.weights, is_censored, rows.observed)
-
-        self.n_outputs_ = rows.y.shape[1]
-        self._fit(rows, names, networks, make_target, stream)
+        self.n_outputs_ = rows.numbers().shape[1]
+        self._fit(rows, given or plausible(rows), networks, target_of, stream)
         return self
 
     def _rows_of(self, x, y, sample_weight):
-        return checked_rows(self._read(x), self._outcomes(y), sample_weight, least=0)
+        return checked_rows(self._read(x), self._outcomes(y), sample_weight, self._takes_pairs, least=0)
 
     def predict_distribution(self, X: Any) -> tfd.Distribution:
         """The predicted distribution of each row's outcome, of batch `[n]` and event `[k]` for `k` outcomes per row.
@@ -186,27 +183,32 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         """The mean log-likelihood of outcomes, in nats; higher is better.
 
         Args:
-          X, y, sample_weight, observed: as for `fit`. A right-censored outcome contributes `log P(Y > y)`.
+          X, y, sample_weight, observed: as for `fit`. Right-censored outcomes contribute `log P(Y > y)`, and intervals
+            their log-probability.
         """
-        x = self._read(X)
-        outcomes = self._outcomes(y)
-        rows = checked_rows(x, outcomes, sample_weight, observed, least=1)
-        return -mean_nll(self._distribution(rows.x), rows.y, rows.weights, rows.observed)
+        is_censored = self._takes_pairs or observed is not None
+        rows = checked_rows(self._read(X), self._outcomes(y, observed), sample_weight, is_censored, least=1)
+        return -mean_nll(self._distribution(rows.x), rows.y, rows.weights, is_censored)
 
     def evaluate(self, X: Any, y: ArrayLike, **arguments: Any) -> Evaluation:
         """Scores, calibration and the coverage of intervals on rows, from `nllfit.evaluate`.
 
         Args:
-          X, y: as for `fit`.
+          X, y: as for `fit`, but the outcomes must be known.
           **arguments: arguments of `nllfit.evaluate`, such as `levels`.
         """
         distribution = self.predict_distribution(X)
         return evaluate(distribution, y=shaped(self._outcomes(y), distribution), **arguments)
 
-    def _outcomes(self, y):
+    def _outcomes(self, y, observed=None, is_fitted=True):
+        """The outcomes `[n, k]`, or the pairs `[n, 2]` of censored ones."""
+        if observed is not None:
+            return censored_pairs(checked_outcomes(self, y), observed)
+        if self._takes_pairs:
+            return censored_pairs(y)
         y = checked_outcomes(self, y)
         y = y.reshape(len(y), -1)
-        if y.shape[1] != self.n_outputs_:
+        if is_fitted and y.shape[1] != self.n_outputs_:
             raise ValueError(f"`y` has {y.shape[1]} columns, but it had {self.n_outputs_} when fitting.")
         return y
 
@@ -221,20 +223,6 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         tags.target_tags.multi_output = True
         tags.regressor_tags.poor_score = True  # scikit-learn's checks expect an R2 above 0.5, but `score` is not an R2
         return tags
-
-
-def checked_outcomes(estimator: Any, y: Any) -> np.ndarray:
-    """The outcomes `[n]` or `[n, k]` as finite floats; raises a `ValueError` if they are not."""
-    if y is None:
-        raise ValueError(f"This {type(estimator).__name__} requires y to be passed, but the target y is None.")
-    try:
-        return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
-    except ValueError as error:
-        if "could not convert string" not in str(error):
-            raise
-        raise ValueError(
-            f"`y` holds text ({error}): give numbers, or fit a `DistributionClassifier` to labels."
-        ) from None
 
 
 def _centers(distribution):

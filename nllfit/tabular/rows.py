@@ -18,23 +18,34 @@ _PART = 2**14  # each part of a stream has at least this many rows, except the l
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Rows of a table: inputs `[n, m]`, outcomes `[n, k]`, weights `[n]`, and whether outcomes were observed `[n]`."""
+    """Rows of a table: inputs `[n, m]`, outcomes `[n, k]` and weights `[n]`.
+
+    If outcomes are censored, `y` are pairs `[n, 2]`, as for `nllfit.Censored`.
+    """
 
     x: np.ndarray
     y: np.ndarray
     weights: np.ndarray | None = None
-    observed: np.ndarray | None = None
+    is_censored: bool = False
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitem__(self, rows: Any) -> "Rows":
-        weights, observed = (None if part is None else part[rows] for part in (self.weights, self.observed))
-        return Rows(self.x[rows], self.y[rows], weights, observed)
+        weights = None if self.weights is None else self.weights[rows]
+        return Rows(self.x[rows], self.y[rows], weights, self.is_censored)
 
     def same_as(self, other: "Rows") -> bool:
-        parts = ((rows.x, rows.y, rows.weights, rows.observed) for rows in (self, other))
+        parts = ((rows.x, rows.y, rows.weights, np.array(rows.is_censored)) for rows in (self, other))
         return all((a is None and b is None) or np.array_equal(a, b) for a, b in zip(*parts, strict=True))
+
+    def numbers(self) -> np.ndarray:
+        """The outcomes as finite numbers, `[n, k]`: of a censored one the middle of its interval, or its finite end."""
+        if not self.is_censored:
+            return self.y
+        lower, upper = self.y.T
+        ends = np.where(np.isfinite(lower), lower, upper), np.where(np.isfinite(upper), upper, lower)
+        return np.nan_to_num(np.mean(ends, axis=0), posinf=0, neginf=0)[:, None]
 
 
 @dataclasses.dataclass(frozen=True)

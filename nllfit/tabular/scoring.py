@@ -3,9 +3,11 @@
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from scipy.special import ndtri
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.law import law_of
 from nllfit.losses import negative_log_likelihood
 from nllfit.quantiles import cdf, survival
 from nllfit.scores import crps
@@ -16,27 +18,32 @@ _LARGEST_SCORE = 37.0  # the Normal score of about the smallest probability in f
 
 
 def mean_nll(
-    distribution: tfd.Distribution, y: np.ndarray, weights: np.ndarray | None = None, observed: np.ndarray | None = None
+    distribution: tfd.Distribution, y: np.ndarray, weights: np.ndarray | None = None, is_censored: bool = False
 ) -> float:
-    """The mean negative log-likelihood of outcomes in nats; `-log S(y)` for a right-censored outcome.
+    """The mean negative log-likelihood of outcomes in nats; of an interval, `-log(F(upper) - F(lower))`.
 
     Args:
       distribution: the predictions, of batch `[n]`.
-      y: the outcomes, `[n, k]`.
+      y: the outcomes, `[n, k]`, or pairs `[n, 2]` of censored ones.
       weights: the number of times that each row counts, `[n]`, or None.
-      observed: `[n]`, False if an outcome is right-censored; None if all were observed.
+      is_censored: whether `y` are pairs.
     """
-    return float(np.average(nll(distribution, y, observed), weights=weights))
+    return float(np.average(nll(distribution, y, is_censored), weights=weights))
 
 
-def nll(distribution: tfd.Distribution, y: np.ndarray, observed: np.ndarray | None = None) -> np.ndarray:
+def nll(distribution: tfd.Distribution, y: np.ndarray, is_censored: bool = False) -> np.ndarray:
     """The negative log-likelihood of each outcome, `[n]`, as in `mean_nll`."""
-    outcomes = shaped(y, distribution)
-    losses = np.asarray(negative_log_likelihood(outcomes, distribution), np.float64)
-    if observed is not None and not np.all(observed):
-        beyond = np.asarray(survival(distribution, outcomes), np.float64).reshape(len(y))
-        losses = np.where(observed, losses, -np.log(np.maximum(beyond, np.finfo(float).tiny)))
-    return losses
+    if not is_censored:
+        return np.asarray(negative_log_likelihood(shaped(y, distribution), distribution), np.float64)
+    lower, upper = (shaped(end[:, None], distribution) for end in y.T)
+    is_exact = y[:, 0] == y[:, 1]
+    log_interval = law_of(law_of(distribution).marginals()).log_interval()
+    intervals = np.asarray(log_interval(*map(tf.convert_to_tensor, (lower, upper)))).reshape(len(y))
+    if not np.any(is_exact):
+        return -intervals
+    some = y[is_exact][0, 0]
+    exact = negative_log_likelihood(shaped(np.where(is_exact, y[:, 0], some)[:, None], distribution), distribution)
+    return np.where(is_exact, exact, -intervals)
 
 
 def mean_crps(distribution: tfd.Distribution, y: np.ndarray, weights: np.ndarray | None = None) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families import Censored, right_censored
+from nllfit.families import Censored
 from nllfit.families.mixture import mixture_of
 from nllfit.tabular.scoring import nll
 
@@ -52,7 +52,7 @@ class Target(abc.ABC):
         return mixture_of(self.family.holding({"validate_args": False}), params, [None] * len(params))
 
     @abc.abstractmethod
-    def seen(self, y: np.ndarray, observed: np.ndarray | None) -> np.ndarray:
+    def seen(self, y: np.ndarray) -> np.ndarray:
         """The outcomes in the form on which a network is trained."""
 
     def statistics(self, y: np.ndarray) -> np.ndarray | None:
@@ -80,17 +80,13 @@ class Target(abc.ABC):
         doubt: float,
         y: np.ndarray,
         weights: np.ndarray | None,
-        observed: np.ndarray | None,
     ) -> np.ndarray:
         """The mean negative log-likelihood of outcomes `[n, k]` with each of the `spreads`."""
         count = len(self.spreads)
         predicted = self.mixture([tf.tile(output, [count, 1]) for output in outputs])  # one call for all spreads
         distribution = self.distribution(predicted, np.repeat(self.spreads, len(y)), doubt)
-        observed = None if observed is None else np.tile(observed, count)
-        losses = nll(distribution, np.tile(y, [count, 1]), observed).reshape(count, len(y))
+        losses = nll(distribution, np.tile(y, [count, 1]), self.is_censored).reshape(count, len(y))
         return np.average(losses, axis=1, weights=weights)
 
-    def _outcomes(self, y, observed):
-        if self.is_censored:
-            return right_censored(y[:, 0], np.ones(len(y), bool) if observed is None else observed)
-        return y.reshape([len(y), *self.family.event_shape])
+    def _outcomes(self, y):
+        return y if self.is_censored else y.reshape([len(y), *self.family.event_shape])

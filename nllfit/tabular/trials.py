@@ -181,10 +181,12 @@ class Search:
 
 def _scored(predictor: Predictor, key: tuple[Any, str, Any], rows: Rows, by_crps: bool) -> Trial:
     outputs, target = predictor.model.outputs(rows.x), predictor.target
-    losses = target.losses(outputs, predictor.doubt, rows.y, rows.weights, rows.observed)
+    losses = target.losses(outputs, predictor.doubt, rows.y, rows.weights)
     best = int(np.argmin(losses))
     spread = float(target.spreads[best])
     crps = None
     if by_crps:
-        crps = mean_crps(target.distribution(target.mixture(outputs), spread, predictor.doubt), rows.y, rows.weights)
+        crps = mean_crps(
+            target.distribution(target.mixture(outputs), spread, predictor.doubt), rows.numbers(), rows.weights
+        )
     return Trial(*key, nll=float(losses[best]), spread=spread, crps=crps)

@@ -152,6 +152,20 @@ def test_a_regressor_fits_right_censored_times():
     assert routed.fit.requests == {"observed": True, "sample_weight": False}
 
 
+def test_a_regressor_fits_intervals():
+    """Times that are only known to lie between two inspections, a unit apart."""
+    times = RNG.exponential(3.0, 120)
+    pairs = nllfit.interval_censored(np.floor(times), np.where(times > 8, np.inf, np.floor(times) + 1))
+    model = DistributionRegressor(nllfit.Censored("Exponential"), **QUICK).fit(X, pairs)
+    assert model.predict(X).shape == (120,)
+    assert 2 < model.predict(X).mean() < 4.5
+    one = stats.expon(scale=times.mean())
+    known = np.log(one.cdf(pairs[:, 1]) - one.cdf(pairs[:, 0])).mean()
+    assert model.score(X, pairs) == pytest.approx(known, abs=0.1)
+    with pytest.raises(ValueError, match=r"`y` has shape \(120,\), but `distribution` is `Censored`: give pairs"):
+        model.fit(X, times)
+
+
 @pytest.mark.thorough
 def test_warm_start_reuses_the_best_of_several_distributions():
     model = DistributionRegressor(["Normal", "Laplace"], warm_start=True, shuffle=False, **QUICK).fit(X, Y)

@@ -7,9 +7,14 @@ from scipy import stats
 from tensorflow_probability import distributions as tfd
 
 import nllfit
-from nllfit.tabular import candidates, classes, location_scale
+from nllfit.tabular import candidates, classes, location_scale, scoring
+from nllfit.tabular.rows import Rows
 
 RNG = np.random.default_rng(0)
+
+
+def rows_of(y, weights=None, is_censored=False):
+    return Rows(np.zeros([len(y), 1]), y, weights, is_censored)
 
 
 def mixture(locs, scales, logits=None):
@@ -40,17 +45,17 @@ def test_location_scale_families_are_recognised(family, expected):
 
 def test_an_overconfident_ensemble_is_widened():
     y = 2 * RNG.normal(size=[4000, 1])
-    target = location_scale.LocationScale(nllfit.Family("Normal", 1), np.array([[-1.0], [1.0]] * 9), None)
+    target = location_scale.LocationScale(nllfit.Family("Normal", 1), rows_of(np.array([[-1.0], [1.0]] * 9)))
     target.ends = np.array([-100.0]), np.array([100.0])
     outputs = target.family.unconstrained({"loc": np.zeros([4000, 1]), "scale": np.ones([4000, 1])})
-    losses = target.losses([tf.cast(outputs, tf.float32)], 1e-12, y, None, None)
+    losses = target.losses([tf.cast(outputs, tf.float32)], 1e-12, y, None)
     nll, spread = losses.min(), target.spreads[losses.argmin()]
     assert spread == pytest.approx(2, abs=0.1)
     assert nll == pytest.approx(np.log(2) + 0.5 + np.log(2 * np.pi) / 2, abs=0.05)
 
 
 def test_the_marginal_part_bounds_the_loss_of_an_unusual_row():
-    target = location_scale.LocationScale(nllfit.Family("Normal", 1), np.array([[-19.0], [21.0]]), None)
+    target = location_scale.LocationScale(nllfit.Family("Normal", 1), rows_of(np.array([[-19.0], [21.0]])))
     assert (target.loc, target.unit) == (1.0, 20.0)
     logits = np.array([[0.0, 1.0, 2.0]] * 2)
     predicted = mixture(
@@ -66,7 +71,7 @@ def test_the_marginal_part_bounds_the_loss_of_an_unusual_row():
 def test_an_amount_starts_at_the_marginal_with_spread_and_marginal_part():
     """A Gamma for amounts near 1000, with two members; the second is untrained and predicts the marginal."""
     y = RNG.gamma(3.0, 400.0, [300, 1])
-    target = candidates.target_of("Gamma", y, None, False, None)
+    target = candidates.target_of("Gamma", rows_of(y))
     family = target.family
     estimate = nllfit.maximum_likelihood("Gamma", y[:, 0]).parameters
     marginal = stats.gamma(estimate["concentration"], scale=1 / estimate["rate"])
@@ -79,7 +84,7 @@ def test_an_amount_starts_at_the_marginal_with_spread_and_marginal_part():
     expected = np.log(0.9 * member.pdf(y[:, 0]) + 0.1 * marginal.pdf(y[:, 0]))
     np.testing.assert_allclose(found.log_prob(y), expected, rtol=1e-4)
 
-    losses = target.losses(outputs, 0.1, y, None, None)
+    losses = target.losses(outputs, 0.1, y, None)
     each = [
         nllfit.negative_log_likelihood(y, target.distribution(target.mixture(outputs), spread, 0.1))
         for spread in target.spreads[:3]
@@ -89,7 +94,7 @@ def test_an_amount_starts_at_the_marginal_with_spread_and_marginal_part():
 
 def test_a_spread_of_an_amount_multiplies_the_scale_of_its_logarithm():
     y = RNG.lognormal(1.0, 0.5, [50, 1])
-    target = candidates.target_of("LogNormal", y, None, False, None)
+    target = candidates.target_of("LogNormal", rows_of(y))
     params = target.family.unconstrained({"loc": np.full([50, 2, 1], 1.0), "scale": np.full([50, 2, 1], 0.5)})
     predicted = tfd.MixtureSameFamily(tfd.Categorical(np.zeros([50, 2])), target.family.distribution(params))
     found = target.distribution(predicted, 2.0, 0.5).log_prob(y)
@@ -99,7 +104,8 @@ def test_a_spread_of_an_amount_multiplies_the_scale_of_its_logarithm():
 @pytest.mark.thorough
 def test_a_censored_outcome_is_scored_by_its_survival_function():
     y, observed = RNG.exponential(3.0, [200, 1]), RNG.integers(0, 2, 200).astype(bool)
-    target = candidates.target_of("Exponential", y, None, True, observed)
+    pairs = nllfit.right_censored(y[:, 0], observed)
+    target = candidates.target_of("Exponential", rows_of(pairs, is_censored=True))
     np.testing.assert_allclose(np.exp(target.offset), observed.sum() / y.sum(), rtol=1e-6)  # events by time at risk
     target.marginal = np.log([0.5])
     outputs = [tf.fill([200, 1], tf.constant((np.log(0.5) - target.offset[0]) / target.step[0], tf.float32))]
@@ -108,7 +114,30 @@ def test_a_censored_outcome_is_scored_by_its_survival_function():
     spread = target.spreads[4]
     density = -0.5 * times + np.log(0.5) + stats.norm.logpdf(z / spread) - np.log(spread) - stats.norm.logpdf(z)
     expected = -np.where(observed, density, stats.norm.logsf(z / spread)).mean()
-    assert target.losses(outputs, 0.5, y, None, observed)[4] == pytest.approx(expected, rel=1e-6)
+    assert target.losses(outputs, 0.5, pairs, None)[4] == pytest.approx(expected, rel=1e-6)
+
+
+def test_an_interval_is_scored_by_its_probability():
+    """Of a Normal in both tails, and of a Gamma with a spread, whose Normal scores are divided by it."""
+    lower, upper = np.array([-9.0, 2.0, 8.0, -np.inf, 1.0]), np.array([-8.0, 2.0, 9.0, -7.0, np.inf])
+    pairs = nllfit.interval_censored(lower, upper)
+    one = stats.norm(1.0, 2.0)
+    expected = one.logsf([1.0] * 5)
+    expected[[0, 2]] = np.log([one.cdf(-8) - one.cdf(-9), one.sf(8) - one.sf(9)])
+    expected[[1, 3]] = one.logpdf(2.0), one.logcdf(-7.0)
+    predicted = tfd.Independent(tfd.Normal(np.full([5, 1], 1.0), 2.0), 1)
+    np.testing.assert_allclose(scoring.nll(predicted, pairs, True), -expected, rtol=1e-9)
+
+    amounts = nllfit.interval_censored([1.0, 2.0, 0.5], [1.5, np.inf, 0.5])
+    target = candidates.target_of("Gamma", rows_of(amounts, is_censored=True))
+    target.marginal = target.offset = target.family.unconstrained({"concentration": 3.0, "log_rate": 0.0}).numpy()
+    found = target.losses([tf.zeros([3, 2])], 0.5, amounts, None)[30]
+    law, spread = stats.gamma(3.0), target.spreads[30]
+    ends = stats.norm.cdf(stats.norm.ppf(law.cdf([1.0, 1.5, 2.0])) / spread)
+    z = stats.norm.ppf(law.cdf(0.5))
+    exact = law.logpdf(0.5) - stats.norm.logpdf(z) + stats.norm.logpdf(z / spread) - np.log(spread)
+    expected = np.mean([np.log(ends[1] - ends[0]), np.log1p(-ends[2]), exact])
+    assert found == pytest.approx(-expected, rel=1e-5)
 
 
 def test_a_values_target_predicts_a_probability_for_each_value():
@@ -118,15 +147,15 @@ def test_a_values_target_predicts_a_probability_for_each_value():
     predicted = tfd.MixtureSameFamily(tfd.Categorical(np.zeros([2, 1])), tfd.Categorical(logits))
     found = target.distribution(predicted, 1.0, 0.1)
     np.testing.assert_allclose(found.prob([[5.0], [8.0]]), [0.9 * 0.3 + 0.05, 0.9 * 0.8 + 0.025], rtol=1e-9)
-    np.testing.assert_array_equal(target.seen(y, None), [0, 1, 1, 2])
+    np.testing.assert_array_equal(target.seen(y), [0, 1, 1, 2])
     hot = target.distribution(predicted, 1e9, 0.1)
     np.testing.assert_allclose(hot.prob([[3.0], [3.0]]), 0.9 / 3 + 0.025, rtol=1e-6)
 
 
 def test_weights_count_rows():
     y, weights = RNG.normal(size=[20, 1]), RNG.integers(1, 4, 20)
-    weighted = location_scale.LocationScale(nllfit.Family("Normal", 1), y, weights)
-    repeated = location_scale.LocationScale(nllfit.Family("Normal", 1), y.repeat(weights, axis=0), None)
+    weighted = location_scale.LocationScale(nllfit.Family("Normal", 1), rows_of(y, weights))
+    repeated = location_scale.LocationScale(nllfit.Family("Normal", 1), rows_of(y.repeat(weights, axis=0)))
     np.testing.assert_allclose([weighted.loc, weighted.unit], [repeated.loc, repeated.unit])
 
 
@@ -143,5 +172,6 @@ def test_weights_count_rows():
     ],
 )
 def test_plausible_families_contain_the_outcomes_in_their_support(y, observed, expected):
-    found = candidates.plausible(y, observed)
+    is_censored = observed is not None
+    found = candidates.plausible(rows_of(np.repeat(y, 2, axis=1) if is_censored else y, is_censored=is_censored))
     assert [name if isinstance(name, str) else type(name).__name__ for name in found] == expected

@@ -19,7 +19,7 @@ TREES = {"network": "trees", "random_state": 0}
 
 def predicted(distribution, y, regularization="weak"):
     """The distribution that trees predict, without a spread and a marginal part; and scikit-learn's options."""
-    target = target_of(distribution, y, None, False, None)
+    target = target_of(distribution, Rows(X, y))
     trees = Trees(Rows(X, y), "trees", regularization, target, SETTINGS, 1, 32)
     return target.distribution(target.mixture(trees.outputs(X[:50] + 0.01)), 1.0, 1e-12)
 

@@ -28,8 +28,8 @@ REFUSED = [
     ("two columns of one name", {"X": pd.concat([TABLE, TABLE], axis=1)}, "`X` has 2 columns named 'a'"),
     ("no columns", {"X": X[:, :0]}, r"0 feature\(s\)"),
     ("one row", {"X": X[:1], "y": Y[:1]}, "`X` has n_samples=1 rows: give at least 2"),
-    ("fewer outcomes than rows", {"y": Y[:-1]}, "inconsistent numbers of samples"),
-    ("NaN in y", {"y": gap(Y)}, "Input y contains NaN"),
+    ("fewer outcomes than rows", {"y": Y[:-1]}, "`X` has 24 rows, but `y` has 23: give one outcome for each row"),
+    ("NaN in y", {"y": gap(Y)}, "Input y contains NaN, first at row 3: leave such rows out"),
     ("text in y", {"y": ["a", "b"] * 12}, "`y` holds text .*: give numbers, or fit a `DistributionClassifier`"),
     ("y outside the support", {"distribution": "Gamma"}, "`y`.* Gamma"),
     (

@@ -1,0 +1,46 @@
+"""Checks of the outcomes that a user gives: numbers, or numbers that are only known to lie in an interval."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_array
+
+from nllfit.families import interval_censored, right_censored
+
+__all__ = ["censored_pairs", "checked_outcomes"]
+
+
+def checked_outcomes(estimator: Any, y: Any) -> np.ndarray:
+    """The outcomes `[n]` or `[n, k]` as finite floats; raises a `ValueError` if they are not."""
+    if y is None:
+        raise ValueError(f"This {type(estimator).__name__} requires y to be passed, but the target y is None.")
+    try:
+        return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+    except ValueError as error:
+        if "could not convert string" in str(error):
+            raise ValueError(
+                f"`y` holds text ({error}): give numbers, or fit a `DistributionClassifier` to labels."
+            ) from None
+        if "contains" not in str(error):
+            raise
+        row = np.argmax(~np.isfinite(np.asarray(y, np.float64)).reshape(len(y), -1).all(axis=1))
+        raise ValueError(f"{str(error).partition('.')[0]}, first at row {row}: leave such rows out.") from None
+
+
+def censored_pairs(y: Any, observed: Any = None) -> np.ndarray:
+    """The pairs `[n, 2]` of censored outcomes: from `y` `[n]` and flags, or from pairs `y`.
+
+    Raises:
+      ValueError: if the outcomes or flags are invalid, or if there is not one outcome for each row.
+    """
+    values = np.asarray(y, np.float64)
+    if observed is None:
+        if values.ndim != 2 or values.shape[1] != 2:
+            raise ValueError(
+                f"`y` has shape {values.shape}, but `distribution` is `Censored`: give pairs `[n, 2]`, such as "
+                f"`nllfit.interval_censored(lower, upper)`, or another distribution and `observed`."
+            )
+        return interval_censored(*values.T)
+    if values.ndim > 1 and values.shape[1] > 1:
+        raise ValueError(f"`observed` is for one outcome a row, but `y` has {values.shape[1]} columns.")
+    return right_censored(values.ravel(), observed)
