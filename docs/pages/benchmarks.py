@@ -1,4 +1,4 @@
-"""The benchmarks' tables, from the `metrics.json` that `speed` and `uci` of `experiments.benchmarks` write."""
+"""The benchmarks' tables, from the `metrics.json` that `speed`, `uci` and `peers` of `experiments.benchmarks` write."""
 
 import json
 import math
@@ -12,6 +12,18 @@ FOLDER = pathlib.Path(__file__).parents[1] / "benchmarks"
 _COMMANDS = {
     "speed": "python -m experiments.benchmarks.speed",
     "uci": "python -m experiments.benchmarks.uci --data FOLDER",
+    "peers": "python -m experiments.benchmarks.peers --data FOLDER --rows 2000 --splits 1",
+}
+_PEER_SCORES = {
+    "crps": "CRPS",
+    "nll": "NLL",
+    "pinball_5": "pinball loss at 5%",
+    "pinball_50": "at 50%",
+    "pinball_95": "at 95%",
+    "coverage_90": "coverage of 90%",
+    "fit_cpu": "CPU seconds to fit",
+    "predict_cpu": "to predict",
+    "fit_seconds": "seconds to fit",
 }
 
 
@@ -21,7 +33,11 @@ def page() -> str:
         "# Benchmarks\n\nEach table comes from one command. `docs/benchmarks` holds the `metrics.json` that it wrote, "
         "with the machine and the date; run it to see the numbers of yours.\n"
     ]
-    for name, title, table in (("speed", "Speed of training", _speed), ("uci", "Predicted densities", _uci)):
+    for name, title, table in (
+        ("speed", "Speed of training", _speed),
+        ("uci", "Predicted densities", _uci),
+        ("peers", "Other packages", _peers),
+    ):
         parts.append(f"## {title}\n\n    {_COMMANDS[name]}\n")
         path = FOLDER / f"{name}.json"
         parts.append(table(json.loads(path.read_text())) if path.exists() else "Not recorded here yet.\n")
@@ -61,6 +77,18 @@ def _uci(metrics):
             for name, table in tables.items()
         ]
         parts.append(_table([title, "NLL", "RMSE", "CRPS", "calibration error"], lines))
+    return "\n".join(parts)
+
+
+def _peers(metrics):
+    parts = [_note(metrics)]
+    for title, rows in metrics.items():
+        if isinstance(rows, dict):
+            lines = [
+                (name, *("-" if row[score] is None else f"{row[score]:.4g}" for score in _PEER_SCORES))
+                for name, row in rows.items()
+            ]
+            parts.append(_table([title, *_PEER_SCORES.values()], lines))
     return "\n".join(parts)
 
 

@@ -17,7 +17,7 @@ __all__ = ["MIXTURE", "VALUES", "checked_names", "plausible", "target_of"]
 MIXTURE, VALUES = "Mixture", "Values"
 _COMPONENTS = 5
 _FLOOR = {"scale": 1e-3}  # in standard deviations of the outcomes
-_MOST_VALUES = 30
+_MOST_VALUES = 100
 _LEAST_REPEATS = 10  # the least mean number of rows per distinct value
 
 

@@ -1,6 +1,7 @@
 """Models: a neural ensemble, or a forest, from raw columns to the outputs from which a target makes a distribution."""
 
 import abc
+import dataclasses
 import itertools
 import math
 import os
@@ -21,6 +22,8 @@ __all__ = ["Model", "Networks", "Trees", "model_class"]
 DECAYS = {"weak": 50, "strong": 500}  # divided by the number of rows, because a prior matters less with more rows
 LEAVES = {"weak": 1, "strong": 5}  # the least number of rows in a leaf
 _MOST_LEAVES = 8192  # in each tree
+_CHECKED_ROWS = 2000
+_FAILED_NATS = 0.5  # a member fails if its mean loss per training row exceeds the median member's by more
 
 
 class Model(abc.ABC):
@@ -68,12 +71,13 @@ class Networks(Model):
         num_rows = len(rows) if stream is None else sum(stream.sizes)
         epochs = int(min(round(900 / np.cbrt(num_rows)), settings.max_epochs or math.inf))
         num_steps = epochs * sum(-(-size // batch_size) for size in ([num_rows] if stream is None else stream.sizes))
+        scaling = target.step.astype("float32"), target.offset.astype("float32")
         rngs = [np.random.default_rng([settings.seed, i]) for i in range(num_members)]
         trainers = [
             Trainer(
                 self.perceptron,
                 self.perceptron.initial(rng, zero_outputs=target.marginal is not None),
-                (target.step, target.offset),
+                scaling,
                 batch_size,
                 num_steps,
                 DECAYS[regularization] / num_rows,
@@ -86,11 +90,21 @@ class Networks(Model):
         else:
             for _, part in itertools.product(range(epochs), stream):
                 members = _trained(members, _data(self.inputs(part.x), target, part), 1)
-        self.weights = [trainer.weights() for trainer, _ in members]
+        every = -(-len(rows) // _CHECKED_ROWS)
+        checked = [part[::every] for part in _data(inputs, target, rows)]
+        self.weights = _successful(self.perceptron, [trainer.weights() for trainer, _ in members], scaling, checked)
 
     def outputs(self, x: np.ndarray) -> list[tf.Tensor]:
         inputs = self.inputs(x)
         return [self.perceptron(weights, inputs) for weights in self.weights]
+
+
+def _successful(perceptron, weights, scaling, data):
+    """The weights of the members without those that ended in a bad local optimum, which would spoil the mixture."""
+    x, y, factors = data
+    of_likelihood = dataclasses.replace(perceptron, beta=0.0)
+    losses = [float(of_likelihood.loss(each, *scaling, x, y, factors)) for each in weights]
+    return [each for each, loss in zip(weights, losses, strict=True) if loss <= np.median(losses) + _FAILED_NATS]
 
 
 def _data(inputs, target, rows):

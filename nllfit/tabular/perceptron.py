@@ -120,7 +120,7 @@ class Trainer:
     def _call(self, count, rates, x, y, weights):
         arguments = *self.state, count, rates, *self.constants, x, y, weights
         try:
-            self.state = _program(self.perceptron, self.compile)(*map(tf.convert_to_tensor, arguments))
+            self.state = _program(self.perceptron, self.compile, self.batch_size)(*map(tf.convert_to_tensor, arguments))
         except tf.errors.OpError as error:
             if not self.compile:
                 raise _not_finite() from error
@@ -163,8 +163,9 @@ def _rates(num_steps):
 
 
 @functools.lru_cache(_MOST_PROGRAMS)
-def _program(perceptron, compile):
-    """The steps of a call as a TensorFlow function, which is traced once for each shape of batches."""
+def _program(perceptron, compile, batch_size):
+    """The steps of a call as a TensorFlow function; it is traced once, because a batch size has one shape of calls."""
+    del batch_size
 
     def steps(weights, first, second, count, rates, weight_decay, step, offset, x, y, factors):
         def one(i, weights, first, second):

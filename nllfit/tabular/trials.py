@@ -111,7 +111,8 @@ class Search:
         """Runs the trials and returns them in the order of their scores, the best first.
 
         The networks are compared with the first distribution. The best of them and the trees are also tried with a
-        strong regularization if they are overconfident. Then the other distributions are tried with the best of all.
+        strong regularization if they are overconfident. Then each other distribution is tried with the best
+        of those that can have it.
 
         Raises:
           ValueError: if trees are the only network and cannot predict the first distribution.
@@ -134,9 +135,12 @@ class Search:
             )
         ranked((network, "weak", first) for network in suitable)
         kinds = {model_class(trial.network): trial for trial in reversed(ranked([]))}  # the best of each kind
-        best = ranked((trial.network, "strong", first) for trial in kinds.values() if trial.spread > 1)[0]
-        others = [other for other in others if self._suits(best.network, other)]
-        return ranked((best.network, best.regularization, other) for other in others)
+        ranked((trial.network, "strong", first) for trial in kinds.values() if trial.spread > 1)
+        for other in others:
+            fitting = next((trial for trial in ranked([]) if self._suits(trial.network, other)), None)
+            if fitting is not None:
+                ranked([(fitting.network, fitting.regularization, other)])
+        return ranked([])
 
     def predictor(self, trial: Trial) -> Predictor:
         """The ensemble of a trial's network, trained on all rows; cached."""

@@ -10,7 +10,7 @@ import tensorflow as tf
 import nllfit
 from nllfit.keras3 import heads
 from nllfit.keras3.losses import BetaNLL
-from nllfit.tabular import DistributionRegressor, Network, perceptron
+from nllfit.tabular import DistributionRegressor, Network, models, perceptron
 from nllfit.tabular.perceptron import Perceptron, Trainer, batches_of
 
 RNG = np.random.default_rng(0)
@@ -19,6 +19,7 @@ Y = (X[:, :1] + 0.3 * RNG.normal(size=[10, 1])).astype("float32")
 WEIGHTS = RNG.uniform(0.5, 1.5, 10).astype("float32")
 NORMAL = Perceptron((2, 5, 4), nllfit.Family("Normal", 1, floor={"scale": 1e-3}), beta=0.5)
 NO_SCALING = np.ones(2), np.zeros(2)
+NO_SCALING_32 = np.ones(2, "float32"), np.zeros(2, "float32")
 
 
 def layers(weights, shapes):
@@ -71,7 +72,7 @@ def test_one_program_serves_trials_and_ensembles():
     model = DistributionRegressor(network=Network((6,)), num_members=3, max_epochs=2, random_state=0)
     model.fit(RNG.normal(size=[40, 4]), RNG.normal(size=40))
     assert len(model.trials_) == 2
-    program = perceptron._program(model.predictor_.model.perceptron, False)
+    program = perceptron._program(model.predictor_.model.perceptron, False, 2 ** round((np.log2(40) + 1) / 2))
     assert program.experimental_get_tracing_count() == 1
 
 
@@ -97,3 +98,10 @@ def test_weights_that_are_not_finite_are_reported():
     weights = NORMAL.initial(np.random.default_rng(1), zero_outputs=False)
     with pytest.raises(FloatingPointError, match="look for extreme values in `X` or `y`"):
         Trainer(NORMAL, weights, NO_SCALING, 5, 4, 0.0).train((X * 1e38, Y, WEIGHTS), 2, RNG)
+
+
+def test_a_member_in_a_bad_optimum_is_left_out():
+    good = [NORMAL.initial(np.random.default_rng(i), zero_outputs=True) for i in range(4)]
+    bad = good[0] + np.float32(3)
+    found = models._successful(NORMAL, [*good[:2], bad, *good[2:]], NO_SCALING_32, (X, Y, WEIGHTS))
+    assert [id(each) for each in found] == [id(each) for each in good]
