@@ -178,6 +178,9 @@ def test_the_information_of_all_weights_matches_the_linearised_network(kit):
     weights = np.concatenate([np.ravel(w) for w in model.get_weights()])
     np.testing.assert_array_equal(posterior.mean, weights)
     np.testing.assert_allclose(predict_distribution(posterior, x).mean(), model.predict(x, verbose=0), atol=1e-5)
+    # laplace-torch 0.3: Laplace(..., "regression", "all", "full", sigma_noise=SCALE, prior_precision=1 / PRIOR**2)
+    expected = [0.7247339920397375, 0.7300199267598174, 0.8759340065273693]
+    np.testing.assert_allclose(predict_distribution(posterior, x[:3]).stddev()[:, 0], expected, rtol=1e-5)
 
 
 @pytest.mark.thorough
