@@ -301,3 +301,11 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match=r"several\. Evaluate one output at a time"):
         evaluate(twice, x, y)
     assert evaluate(predict_distribution(twice, x)[1], y=y).nll == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("row", [0, 3, 4])
+def test_the_row_of_an_impossible_outcome_is_named(row):
+    y = np.ones([5, 1], "float32")
+    y[row] = -1
+    with pytest.raises(ValueError, match=f"at row {row}, "):
+        evaluate(tfd.Independent(tfd.Gamma(tf.ones([5, 1]), 1.0), 1), y=y)
