@@ -5,18 +5,9 @@ from typing import Any
 import tf_keras
 
 from nllfit.adapters.keras2 import Drawing
-from nllfit.bayes.variational_classes import variational_layers
+from nllfit.bayes.variational_classes import LAYERS, variational_layers
 
-__all__ = [
-    "Conv1DTransposeVariational",
-    "Conv1DVariational",
-    "Conv2DTransposeVariational",
-    "Conv2DVariational",
-    "Conv3DTransposeVariational",
-    "Conv3DVariational",
-    "DenseVariational",
-    "EmbeddingVariational",
-]
+__all__ = sorted(LAYERS)
 
 
 class _Layer(Drawing):
@@ -31,14 +22,6 @@ class _Layer(Drawing):
         return tf_keras.initializers.get(initializer)(shape)
 
 
-_LAYERS = variational_layers(
-    tf_keras.layers, _Layer, tf_keras.saving.register_keras_serializable(package="nllfit"), __name__
+globals().update(
+    variational_layers(tf_keras.layers, _Layer, tf_keras.saving.register_keras_serializable(package="nllfit"), __name__)
 )
-Conv1DTransposeVariational: Any = _LAYERS["Conv1DTransposeVariational"]
-Conv1DVariational: Any = _LAYERS["Conv1DVariational"]
-Conv2DTransposeVariational: Any = _LAYERS["Conv2DTransposeVariational"]
-Conv2DVariational: Any = _LAYERS["Conv2DVariational"]
-Conv3DTransposeVariational: Any = _LAYERS["Conv3DTransposeVariational"]
-Conv3DVariational: Any = _LAYERS["Conv3DVariational"]
-DenseVariational: Any = _LAYERS["DenseVariational"]
-EmbeddingVariational: Any = _LAYERS["EmbeddingVariational"]

@@ -262,6 +262,14 @@ def test_the_stubs_name_every_head(stub):
     assert known == {mixin.__name__: f"{mixin.__module__.rpartition('.')[2]}.{mixin.__name__}" for mixin in HEADS}
 
 
+@pytest.mark.parametrize("module", [nllfit.layers, keras3.layers], ids=["tf_keras", "keras3"])
+def test_the_stubs_name_every_variational_layer(module):
+    stub = ast.parse(pathlib.Path(module.__file__).with_suffix(".pyi").read_text())
+    names = [node.name for node in stub.body if isinstance(node, ast.ClassDef) and node.bases]
+    assert names == module.__all__
+    assert all(getattr(module, name).__module__ == module.__name__ for name in names)
+
+
 @pytest.mark.parametrize("module", [nllfit.heads, keras3.heads], ids=["tf_keras", "keras3"])
 def test_every_row_of_the_table_is_a_head(module):
     assert {name: getattr(module, name).__module__ for name in module.__all__} == {

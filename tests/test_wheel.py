@@ -28,7 +28,7 @@ except ValueError as error:
     refused = str(error)
 names = [info.name for info in pkgutil.walk_packages(nllfit.__path__, "nllfit.")]
 files = [importlib.import_module(name).__file__ for name in ["nllfit", *names]]
-marks = ("py.typed", "heads.pyi", "keras3/heads.pyi")
+marks = ("py.typed", "heads.pyi", "layers.pyi", "keras3/heads.pyi", "keras3/layers.pyi")
 typed = all(importlib.resources.files("nllfit").joinpath(mark).is_file() for mark in marks)
 version = importlib.metadata.version("nllfit"), nllfit.__version__
 print(json.dumps({"added": added, "files": files, "typed": typed, "version": version, "refused": refused}))
