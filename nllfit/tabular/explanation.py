@@ -115,6 +115,7 @@ class Explanation:
         for q, line in zip(self.quantiles, averages, strict=True):
             ax.plot(values, line, label=f"{100 * q:g}% quantile")
         ax.set_xlabel(column)
+        ax.set_ylabel("mean quantile of the outcome")
         ax.legend()
         return ax
 

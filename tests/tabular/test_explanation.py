@@ -46,6 +46,7 @@ def test_figures_of_an_explanation_show_its_numbers(explanation):
     assert [label.get_text() for label in ax.get_yticklabels()][-1] == "mean"
     ax = explanation.plot_dependence(Figure().add_subplot(), "mean")
     np.testing.assert_array_equal(ax.lines[1].get_ydata(), explanation.dependence["mean"][1][1])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("mean", "mean quantile of the outcome")
     assert [line.get_label() for line in ax.lines] == ["5% quantile", "50% quantile", "95% quantile"]
     with pytest.raises(ValueError, match="`column` is 'age': give one of mean, spread, none"):
         explanation.plot_dependence(ax, "age")
