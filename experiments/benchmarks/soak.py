@@ -101,8 +101,14 @@ class Workshop:
         self.tools.keras.utils.set_random_seed(job.seed)
         model = self._built()
         self.weights = model.get_weights()
-        self.y = self.tools.distribution(model(self.x)).sample(seed=job.seed).numpy()
+        self.y = self._outcomes(self.tools.distribution(model(self.x)))
         self.sample_weight = rng.uniform(0.5, 2, job.rows).astype("float32") if job.weighted else None
+
+    def _outcomes(self, distribution):
+        """A draw for each row; one that rounding put at an infinite density is replaced by that of another row."""
+        y = distribution.sample(seed=self.job.seed).numpy()
+        finite = np.isfinite(distribution.log_prob(y).numpy())
+        return np.where(finite.reshape([-1] + [1] * (y.ndim - 1)), y, y[finite][:1])
 
     def _built(self):
         keras, job = self.tools.keras, self.job
