@@ -103,7 +103,7 @@ def fit(
       sample_weight: a factor in the loss of each row, `[n]`, or a structure of such arrays, one for each output.
       initial_epoch: the epoch to start at, to resume a run; a dataset begins at its first batch, as in `model.fit`.
       steps_per_epoch: steps per epoch; by default all the data. If the data have more, the next epoch continues with
-        them.
+        them. If arrays have fewer, they start again (Keras 3 ends the epoch there).
       validation_steps, validation_batch_size: the same for validation data.
       validation_freq: epochs between evaluations, or a list of the epochs, from 1, to evaluate after.
       seed: fixes the order of arrays in every epoch. It depends only on the seed and the number of the epoch, so a run
