@@ -170,6 +170,8 @@ def read_tables(folder, rows=10**6):
     """The tables by name: numbers `[n, m]` and the target `[n]`, at most `rows` random rows of each."""
     import statsmodels.api as sm
 
+    if not pathlib.Path(folder).is_dir():
+        raise ValueError(f"--data {folder} is not a folder: give a folder of tables, .csv or .txt; it may be empty.")
     found = {path.stem: pd.read_csv(path) for path in sorted(pathlib.Path(folder).glob("*.csv"))}
     for name in ("fair", "randhie"):
         data = getattr(sm.datasets, name).load_pandas()
