@@ -15,8 +15,8 @@ from nllfit import Censored, Family, Truncated, compare, maximum_likelihood
         (np.array(["2020-01-01", "2020-01-03", "2020-01-09"], "datetime64[D]"), r"`y` is of dtype datetime64\[D\]"),
         (np.array([1, 2, 4], "timedelta64[s]"), r"`y` is of dtype timedelta64\[s\]"),
         (["1", "2", "4"], "`y` is of dtype <U1"),
-        (np.array([1.0, 2, 4, 7]) * 1e-310, "size of 7e-310, .* another unit"),
-        (np.array([1.0, 2, 4, 7]) * 1e305, r"size of 7e\+305, .* another unit"),
+        (np.array([1.0, 2, 4, 7]) * 1e-310, "absolute values up to 7e-310, .* another unit"),
+        (np.array([1.0, 2, 4, 7]) * 1e305, r"absolute values up to 7e\+305, .* another unit"),
     ],
 )
 def test_samples_that_are_not_ordinary_numbers_are_refused(y, message):
