@@ -80,7 +80,9 @@ def built(tools, name):
     layers = [keras.layers.Input((3,)), keras.layers.Dense(8, "tanh"), keras.layers.Dense(head.family.params_size)]
     numbers = keras.Sequential(layers)
     x = np.random.default_rng(0).normal(size=[ROWS, 3]).astype("float32")
-    return keras.Sequential([numbers, head]), numbers, x, np.array([outcome], "float32")
+    model = keras.Sequential([numbers, head])
+    model(x[:1])  # Keras 2 exports only models that have been called
+    return model, numbers, x, np.array([outcome], "float32")
 
 
 def answers(tools, model, name, x, outcome):
