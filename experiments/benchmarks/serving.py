@@ -158,10 +158,10 @@ def measured(tools, names, folder):
 def show(table):
     """Prints the table."""
     columns = list(next(iter(table.values())))
-    print(f"{'':24}" + "".join(f"{column:>14}" for column in columns))
+    print(f"{'':24}" + "".join(f"{column:>16}" for column in columns))
     for name, row in table.items():
         cells = (v if isinstance(v, str) else f"{v:.1e}" if c in columns[:3] else f"{v:.2f}" for c, v in row.items())
-        print(f"{name:24}" + "".join(f"{cell:>14}" for cell in cells))
+        print(f"{name:24}" + "".join(f"{cell:>16}" for cell in cells))
 
 
 def main(argv=None):
