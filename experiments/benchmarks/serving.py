@@ -72,17 +72,21 @@ print(json.dumps(found))
 """
 
 
-def built(tools, name):
-    """A model with that head, the model of the numbers before it, inputs, and outcomes."""
+def inputs():
+    """The inputs `[1000, 3]` of all models."""
+    return np.random.default_rng(0).normal(size=[ROWS, 3]).astype("float32")
+
+
+def built(tools, name, x):
+    """A model with that head for inputs `x`, the model of the numbers before it, and an outcome."""
     keras, (arguments, outcome) = tools.keras, HEADS[name]
     keras.utils.set_random_seed(0)
     head = getattr(tools.heads, name)(*arguments)
     layers = [keras.layers.Input((3,)), keras.layers.Dense(8, "tanh"), keras.layers.Dense(head.family.params_size)]
     numbers = keras.Sequential(layers)
-    x = np.random.default_rng(0).normal(size=[ROWS, 3]).astype("float32")
     model = keras.Sequential([numbers, head])
     model(x[:1])  # Keras 2 exports only models that have been called
-    return model, numbers, x, np.array([outcome], "float32")
+    return model, numbers, np.array([outcome], "float32")
 
 
 def answers(tools, model, name, x, outcome):
@@ -95,9 +99,9 @@ def answers(tools, model, name, x, outcome):
     return found
 
 
-def export(tools, name, folder):
+def export(tools, name, x, folder):
     """Writes all forms of a model; returns the answers of the model, and the differences after a load here."""
-    model, numbers, x, outcome = built(tools, name)
+    model, numbers, outcome = built(tools, name, x)
     signature = [tf.TensorSpec([None, 3], tf.float32, name="x")]
     archive = tools.keras.export.ExportArchive()
     archive.track(model)
@@ -145,8 +149,8 @@ def elsewhere(folders, x, path):
 
 def measured(tools, names, folder):
     """The table: a row for each head."""
-    exported = {name: export(tools, name, folder / name) for name in names}
-    _, _, x, _ = built(tools, names[0])
+    x = inputs()
+    exported = {name: export(tools, name, x, folder / name) for name in names}
     served = elsewhere([folder / name for name in names], x, folder / "x.npz")
     table = {}
     for name, (expected, here) in exported.items():

@@ -241,11 +241,10 @@ TRIALS = {"keras": against_keras, "stopped": stopped, "resumed": resumed, "threa
 _RARELY = 25  # rounds between two trials of `killed`, which starts processes
 
 
-def one_round(number, keras):
-    """The trial of a round, its job and the difference it found."""
+def round_of(number, keras):
+    """The name of a round's trial, and its job; `keras` is the version of the first round."""
     trial = "killed" if number % _RARELY == _RARELY - 1 else list(TRIALS)[number % (len(TRIALS) - 1)]
-    job = Job.drawn(keras if number // (len(TRIALS) - 1) % 2 == 0 else 5 - keras, number)
-    return trial, job, TRIALS[trial](Workshop(job))
+    return trial, Job.drawn(keras if number // (len(TRIALS) - 1) % 2 == 0 else 5 - keras, number)
 
 
 def size():
@@ -262,13 +261,14 @@ def soak(arguments, folder):
     for number in range(arguments.seed, arguments.seed + 1_000_000):
         if time.monotonic() > end:
             break
+        trial, job = round_of(number, arguments.keras)
         try:
-            trial, job, found = one_round(number, arguments.keras)
+            found = TRIALS[trial](Workshop(job))
             worst[trial] = max(worst[trial], found)
             rounds[trial] += 1
             problem = f"weights differ by {found:.1e}" if not found < TOLERANCE else ""
         except Exception as error:  # of any type: the next rounds still run
-            trial, job, problem = "?", None, f"{type(error).__name__}: {error}"
+            problem = f"{type(error).__name__}: {error}"
         if problem:
             failures.append({"round": number, "trial": trial, "job": str(job), "problem": problem})
             print(f"round {number}, {trial}: {problem}", flush=True)
@@ -296,7 +296,8 @@ def main(argv=None):
     parser.add_argument("--round", type=int, help="repeat this round, and nothing else")
     arguments = common.checked(parser.parse_args(argv), minutes=0)
     if arguments.round is not None:
-        trial, job, found = one_round(arguments.round, arguments.keras)
+        trial, job = round_of(arguments.round, arguments.keras)
+        found = TRIALS[trial](Workshop(job))
         print(f"{job}\n{trial}: weights differ by {found:.1e}")
         return {"worst": {trial: found}}
     with common.run_folder(arguments) as folder:

@@ -38,7 +38,7 @@ class TabularEstimator(BaseEstimator, abc.ABC):
     columns_: Columns
     predictor_: Predictor
     trials_: list[Trial]
-    _search: Search
+    _search: Search | None = None  # of the last fit, with `warm_start`
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -123,7 +123,7 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         settings = self._settings()
         if self.shuffle:
             rows = rows[np.random.default_rng(settings.seed).permutation(len(rows))]
-        search = self._search if self.warm_start and hasattr(self, "_search") and stream is None else None
+        search = self._search if self.warm_start and stream is None else None
         if search is None or search.settings != settings or not search.rows.same_as(rows):
             search = Search(rows, settings, make_target, stream)
         self.trials_, self.predictor_ = search.run(distributions, networks)

@@ -98,7 +98,8 @@ class Search:
     def run(self, distributions: Sequence[Any], networks: Sequence[Any]) -> tuple[list[Trial], Predictor]:
         """Runs the trials and trains the ensemble of the best: the trials, the best first, and the ensemble."""
         if self.settings.verbose:
-            num_networks = len(networks) + 1 + len(distributions) - 1 + self.settings.num_members
+            kinds = {model_class(network) for network in networks}  # each is tried once more, if it is overconfident
+            num_networks = len(networks) + len(kinds) + len(distributions) - 1 + self.settings.num_members
             self.bar = keras.utils.Progbar(num_networks, unit_name="network")
         trials = self.best(distributions, networks)
         predictor = self.predictor(trials[0])
