@@ -23,7 +23,6 @@ __all__ = [
     "num_rows",
     "pack",
     "part_name",
-    "shapes",
     "weighted",
 ]
 
@@ -196,11 +195,6 @@ def num_rows(data):
 def num_bytes(data):
     """The total size of all tensors in bytes."""
     return sum(t.dtype.size * max(1, t.shape.num_elements()) for t in tf.nest.flatten(data))
-
-
-def shapes(data):
-    """The shape of each tensor, as a list."""
-    return [t.shape.as_list() for t in tf.nest.flatten(data)]
 
 
 def part_name(name: str, part: str) -> str:

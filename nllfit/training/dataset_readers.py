@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from nllfit.data import shapes
 
 __all__ = ["Stack", "reader_of"]
 
@@ -98,21 +97,27 @@ def _take_from_dataset(dataset, convert, most):
 
 
 def _joined(dataset, convert, most):
-    """The stacks of a dataset. If its spec does not contain the batch size, batches are read twice, in windows."""
+    """The stacks of a dataset. If its spec does not contain the batch size, windows of batches are joined."""
     if all(spec.shape.is_fully_defined() for spec in tf.nest.flatten(dataset.element_spec)):
         yield from map(_stack, dataset.batch(most))
         return
     for window in dataset.window(most):
         batches = tf.data.Dataset.zip(window)
         count = int(batches.cardinality())
-        first, last = (next(iter(part)) for part in (batches, batches.skip(count - 1)))
-        equal = batches if shapes(first) == shapes(last) else batches.take(count - 1)
-        try:
-            yield _stack(next(iter(equal.batch(most))))
-        except tf.errors.InvalidArgumentError:  # some batch in the middle has another size
-            yield from _stacks(batches, convert)
+        if whole := _stack_if_equal(batches, count):
+            yield whole
+        elif all_but_last := _stack_if_equal(batches.take(count - 1), count - 1):
+            yield from [all_but_last, *_stacks(batches.skip(count - 1), convert)]
         else:
-            yield from _stacks([] if equal is batches else [last], convert)
+            yield from _stacks(batches, convert)
+
+
+def _stack_if_equal(batches, count):
+    """The stack of `count` batches; None if they differ in size, at the cost of reading them up to the first that does."""
+    try:
+        return _stack(next(iter(batches.batch(count))))
+    except tf.errors.InvalidArgumentError:
+        return None
 
 
 def _stack(batches):
