@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-
 __all__ = ["Stack", "reader_of"]
 
 
@@ -113,7 +112,7 @@ def _joined(dataset, convert, most):
 
 
 def _stack_if_equal(batches, count):
-    """The stack of `count` batches; None if they differ in size, at the cost of reading them up to the first that does."""
+    """The stack of `count` batches; None if they differ in size, which is known only once they are read."""
     try:
         return _stack(next(iter(batches.batch(count))))
     except tf.errors.InvalidArgumentError:
