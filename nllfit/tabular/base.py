@@ -121,7 +121,7 @@ class TabularEstimator(BaseEstimator, abc.ABC):
     ) -> None:
         """Selects the network and the distribution for the rows, and trains the final ensemble."""
         settings = self._settings()
-        if self.shuffle:
+        if settings.shuffle:
             rows = rows[np.random.default_rng(settings.seed).permutation(len(rows))]
         search = self._search if self.warm_start and stream is None else None
         if search is None or search.settings != settings or not search.rows.same_as(rows):
@@ -140,7 +140,8 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         seed = self.random_state
         if not isinstance(seed, numbers.Integral):
             seed = check_random_state(seed).randint(2**31)
-        return Settings(int(self.num_members), self.max_epochs, float(fraction), int(seed), int(self.verbose))
+        members, shuffle = int(self.num_members), bool(self.shuffle)
+        return Settings(members, self.max_epochs, float(fraction), int(seed), int(self.verbose), shuffle)
 
     def _networks(self, automatic: list[str]) -> list[Any]:
         """The networks to try; `automatic` if the user gave "auto"."""

@@ -26,9 +26,10 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
     The defaults need no tuning. Inputs and outcomes are standardised. Two networks, a smooth one and one with binned
     inputs, and a forest of randomised trees are compared on held-out rows. The better network and the trees are also
     tried with a strong regularization if they are overconfident. The held-out rows also determine a factor that widens
-    the predicted distributions. Then `num_members` networks are trained on all rows, and the prediction is the mixture
-    of their distributions, or the forest's. It also contains the marginal distribution of the training set, with the
-    weight `1 / (validation_fraction * n)`, so that an unusual new row does not cost hundreds of nats.
+    the predicted distributions; on a table of fewer than 2500 rows, it comes from cross-validation. Then `num_members`
+    networks are trained on all rows, and the prediction is the mixture of their distributions, or the forest's. It also
+    contains the marginal distribution of the training set, with the weight `1 / (validation_fraction * n)`, so that an
+    unusual new row does not cost hundreds of nats.
 
     `X` is an array of numbers or a frame of pandas or polars with columns of numbers, booleans, text or categories.
     A missing number becomes the median of its column, and an indicator marks it. A category that the training rows do
@@ -51,7 +52,8 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
       num_members: the number of networks in the ensemble. `joblib` trains them, in threads by default.
       max_epochs: the largest number of epochs; None for `900 / n^(1/3)`.
       validation_fraction: the fraction of rows that are held out to compare networks.
-      shuffle: whether the held-out rows are random. If False they are the last ones, for tables in order of time.
+      shuffle: whether the held-out rows are random. If False they are the last ones, without cross-validation, for
+        tables in order of time.
       random_state: the seed of all random numbers. With an int, each `fit` gives the same predictions.
       warm_start: whether another `fit` on the same rows reuses earlier trials and ensembles, to compare distributions.
       verbose: 1 for a progress bar.

@@ -57,6 +57,7 @@ class Settings:
     validation_fraction: float
     seed: int
     verbose: int
+    shuffle: bool = True
 
 
 class Stream:

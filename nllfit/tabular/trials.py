@@ -1,9 +1,10 @@
 """Trials compare networks, families and regularizations on held-out rows; then the best model is trained on all rows.
 
 All choices use only the training set. A network is overconfident on rows that it was trained on, which is costly on new
-rows. Therefore the held-out rows also determine the spread, a factor that widens or narrows the predictions. With `n`
-held-out rows, about one new row in `n` may be unlike all of them. Therefore the prediction also contains the marginal
-distribution with the weight `1 / n`; without it, a single row can cost a hundred nats.
+rows. Therefore the held-out rows also determine the spread, a factor that widens or narrows the predictions. On a small
+table the spread comes from cross-validation, because a fifth of the rows is too few for it. With `n` held-out rows,
+about one new row in `n` may be unlike all of them. Therefore the prediction also contains the marginal distribution
+with the weight `1 / n`; without it, a single row can cost a hundred nats.
 """
 
 import dataclasses
@@ -28,6 +29,10 @@ from nllfit.tabular.targets import Target
 
 __all__ = ["Predictor", "Search", "Trial"]
 
+_HELD_OUT = 500  # rows for a spread: the standard error of a scale from n rows is about 1 / sqrt(2 n), here 3%
+_Key = tuple[Any, str, Any]  # network, regularization and distribution
+_Fold = tuple[int, int]  # the first of the rows that are held out, and the end
+
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
@@ -39,7 +44,8 @@ class Trial:
         each leaf instead of 1 for trees.
       distribution: the name of the distribution, or a family.
       nll: the mean negative log-likelihood of the held-out rows, in nats, with the best spread.
-      spread: the factor on the width of the distributions that minimises `nll`.
+      spread: the factor on the width of the distributions that minimises `nll`. For the best trial, rows of further
+        folds also determine it, until at least 500 rows were held out.
       crps: the mean continuous ranked probability score with that spread; None if only likelihoods are compared.
     """
 
@@ -49,6 +55,11 @@ class Trial:
     nll: float
     spread: float
     crps: float | None = None
+
+    @property
+    def key(self) -> tuple[Any, str, Any]:
+        """What tells the trial from others: the network, the regularization and the distribution."""
+        return self.network, self.regularization, self.distribution
 
 
 class Predictor:
@@ -87,11 +98,11 @@ class Search:
     ):
         self.stream = stream
         self.rows, self.settings, self.make_target = rows, settings, make_target
-        num_held_out = max(1, math.ceil(settings.validation_fraction * len(rows) - 1e-9))
-        self.cut = len(rows) - num_held_out
-        self.trials: dict[tuple[Any, str, Any], Trial] = {}
-        self.targets: dict[tuple[Any, int], Target] = {}
-        self.predictors: dict[tuple[Any, str, Any], Predictor] = {}
+        self.folds = _folds(len(rows), settings)
+        self.trials: dict[_Key, Trial] = {}
+        self.losses: dict[_Key, list[np.ndarray]] = {}  # of each fold, with each spread
+        self.targets: dict[tuple[Any, _Fold | None], Target] = {}
+        self.predictors: dict[_Key, Predictor] = {}
         self.bar: keras.utils.Progbar | None = None
         self._lock = threading.Lock()
 
@@ -99,9 +110,11 @@ class Search:
         """Runs the trials and trains the ensemble of the best: the trials, the best first, and the ensemble."""
         if self.settings.verbose:
             kinds = {model_class(network) for network in networks}  # each is tried once more, if it is overconfident
-            num_networks = len(networks) + len(kinds) + len(distributions) - 1 + self.settings.num_members
+            num_trials = len(networks) + len(kinds) + len(distributions) - 1 + len(self.folds) - 1
+            num_networks = num_trials + self.settings.num_members
             self.bar = keras.utils.Progbar(num_networks, unit_name="network")
         trials = self.best(distributions, networks)
+        trials[0] = dataclasses.replace(trials[0], spread=self._spread(trials[0].key))
         predictor = self.predictor(trials[0])
         if self.bar is not None:
             self.bar.update(self.bar.target, finalize=True)
@@ -120,11 +133,10 @@ class Search:
         """
         tried: list[Trial] = []
         # The likelihoods of densities and of probabilities cannot be compared.
-        by_crps = len({self._target(distribution, self.rows).is_discrete for distribution in distributions}) > 1
+        by_crps = len({self._target(distribution).is_discrete for distribution in distributions}) > 1
 
-        def ranked(keys: Iterable[tuple[Any, str, Any]]) -> list[Trial]:
-            with futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-                tried.extend(threads.map(functools.partial(self._trial, by_crps), keys))
+        def ranked(keys: Iterable[_Key]) -> list[Trial]:
+            tried.extend(_in_threads(functools.partial(self._trial, by_crps), keys))
             return sorted(tried, key=operator.attrgetter("crps" if by_crps else "nll"))
 
         first, *others = distributions
@@ -145,24 +157,29 @@ class Search:
 
     def predictor(self, trial: Trial) -> Predictor:
         """The ensemble of a trial's network, trained on all rows; cached."""
-        key = (trial.network, trial.regularization, trial.distribution)
-        if key not in self.predictors:
-            self.predictors[key] = self._trained(self.rows, key, self.settings.num_members, self.stream)
-        return self.predictors[key]
+        if trial.key not in self.predictors:
+            self.predictors[trial.key] = self._trained(trial.key, self.settings.num_members)
+        return self.predictors[trial.key]
 
-    def _target(self, distribution, rows):
+    def _rows(self, fold):
+        """The rows outside a fold, or all rows if it is None."""
+        return self.rows if fold is None else self.rows[np.delete(np.arange(len(self.rows)), slice(*fold))]
+
+    def _target(self, distribution, fold=None):
         with self._lock:
-            key = distribution, len(rows)
+            key = distribution, fold
             if key not in self.targets:
-                self.targets[key] = self.make_target(distribution, rows)
+                self.targets[key] = self.make_target(distribution, self._rows(fold))
             return self.targets[key]
 
     def _suits(self, network, distribution):
-        return network != TREES or self._target(distribution, self.rows).statistics(self.rows.y[:1]) is not None
+        return network != TREES or self._target(distribution).statistics(self.rows.y[:1]) is not None
 
-    def _trained(self, rows, key, num_members, stream=None):
+    def _trained(self, key, num_members, fold=None):
+        """The predictor of a key, trained on the rows outside a fold, or on all rows if it is None."""
         network, regularization, distribution = key
-        target, made = self._target(distribution, rows), model_class(network)
+        stream = self.stream if fold is None else None
+        rows, target, made = self._rows(fold), self._target(distribution, fold), model_class(network)
         model = made(
             rows, network, regularization, target, self.settings, num_members, self._batch_size(stream), stream
         )
@@ -178,20 +195,38 @@ class Search:
     def _trial(self, by_crps, key):
         known = self.trials.get(key)
         if known is None or (by_crps and known.crps is None):
-            seen, held_out = self.rows[: self.cut], self.rows[self.cut :]
-            predictor = self._trained(seen, key, 1)
-            self.trials[key] = _scored(predictor, key, held_out, by_crps)
+            network, regularization, distribution = key
+            predictor, losses = self._tested(key, self.folds[0])
+            best = int(np.argmin(losses))
+            spread, crps = float(predictor.target.spreads[best]), None
+            if by_crps:
+                rows = self.rows[slice(*self.folds[0])]
+                crps = mean_crps(predictor.distribution(rows.x, spread), rows.numbers(), rows.weights)
+            self.losses[key] = [losses]
+            self.trials[key] = Trial(network, regularization, distribution, float(losses[best]), spread, crps)
         return self.trials[key]
 
+    def _spread(self, key):
+        """The best spread on the held-out rows of all folds."""
+        losses, spreads = self.losses[key], self._target(key[2]).spreads
+        if len(spreads) > 1 and len(losses) == 1:
+            losses += _in_threads(lambda fold: self._tested(key, fold)[1], self.folds[1:])
+        return float(spreads[np.argmin(np.mean(losses, axis=0))])
 
-def _scored(predictor: Predictor, key: tuple[Any, str, Any], rows: Rows, by_crps: bool) -> Trial:
-    outputs, target = predictor.model.outputs(rows.x), predictor.target
-    losses = target.losses(outputs, predictor.doubt, rows.y, rows.weights)
-    best = int(np.argmin(losses))
-    spread = float(target.spreads[best])
-    crps = None
-    if by_crps:
-        crps = mean_crps(
-            target.distribution(target.mixture(outputs), spread, predictor.doubt), rows.numbers(), rows.weights
-        )
-    return Trial(*key, nll=float(losses[best]), spread=spread, crps=crps)
+    def _tested(self, key, fold):
+        """A predictor trained on the rows outside a fold, and its losses on the rows of the fold with each spread."""
+        predictor, rows = self._trained(key, 1, fold), self.rows[slice(*fold)]
+        outputs = predictor.model.outputs(rows.x)
+        return predictor, predictor.target.losses(outputs, predictor.doubt, rows.y, rows.weights)
+
+
+def _folds(num_rows, settings):
+    """The rows that are held out in turn, the last ones first; rows in order of time have one fold."""
+    size = max(1, math.ceil(settings.validation_fraction * num_rows - 1e-9))
+    count = min(num_rows // size, math.ceil(_HELD_OUT / size)) if settings.shuffle else 1
+    return [(end - size, end) for end in range(num_rows, 0, -size)][:count]
+
+
+def _in_threads(function, values):
+    with futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+        return list(threads.map(function, values))

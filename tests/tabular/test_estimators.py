@@ -39,8 +39,8 @@ def classifier():
 
 def test_a_regressor_finds_the_mean_and_the_spread(regressor):
     assert np.corrcoef(regressor.predict(X), 10 + 3 * X[:, 0])[0, 1] > 0.99
-    spread = regressor.predict_distribution(X).stddev().numpy()[:, 0]
-    assert stats.spearmanr(spread, NOISE).statistic > 0.7
+    width = np.ptp(regressor.predict_interval(X, 0.5), axis=1)  # the marginal part hardly affects it
+    assert stats.spearmanr(width, NOISE).statistic > 0.95
     assert regressor.score(X, Y) > stats.norm(Y.mean(), Y.std()).logpdf(Y).mean() + 1
 
 
@@ -68,7 +68,7 @@ def test_samples_follow_the_distribution_and_are_reproducible(regressor):
 def test_weights_in_a_score_count_rows(regressor):
     weights = RNG.integers(0, 3, 120)
     repeated = regressor.score(X.repeat(weights, axis=0), Y.repeat(weights))
-    assert regressor.score(X, Y, weights) == pytest.approx(repeated, rel=1e-9)
+    assert regressor.score(X, Y, weights) == pytest.approx(repeated, abs=1e-8)  # float32, and a score near 0
 
 
 def test_trials_record_the_choices(regressor):
@@ -130,7 +130,7 @@ def test_a_regressor_fits_another_family_to_a_weighted_frame():
 @pytest.mark.thorough
 def test_a_regressor_predicts_several_outcomes(capsys):
     model = DistributionRegressor(verbose=1, **QUICK).fit(X, np.stack([Y, -1000 * Y, X[:, 1]], axis=1))
-    assert "3/3" in capsys.readouterr().out  # two trials (weak and strong weight decay) and one ensemble member
+    assert "7/7" in capsys.readouterr().out  # two trials (weak and strong), four more folds and one ensemble member
     assert model.predict(X).shape == (120, 3)
     assert model.predict_quantile(X, [0.1, 0.5]).shape == (120, 3, 2)
     assert model.predict_interval(X).shape == (120, 3, 2)

@@ -1,0 +1,33 @@
+"""Trials on small tables: the spread comes from cross-validation."""
+
+import numpy as np
+import pytest
+
+from nllfit.tabular.candidates import target_of
+from nllfit.tabular.rows import Rows, Settings
+from nllfit.tabular.trials import Search
+
+RNG = np.random.default_rng(0)
+X = RNG.uniform(size=[250, 1])
+
+
+@pytest.mark.parametrize(("shuffle", "low", "high"), [(True, 0.9, 1.3), (False, 0.7, 0.71)])
+def test_the_spread_of_a_small_table_comes_from_all_its_rows(shuffle, low, high):
+    """The last fifth, which is held out first, has little noise; all rows together need no narrower distributions."""
+    y = RNG.normal(size=[250, 1]) * np.where(np.arange(250) < 200, 1, 0.2)[:, None]
+    settings = Settings(1, None, 0.2, seed=0, verbose=0, shuffle=shuffle)
+    trials, _ = Search(Rows(X, y), settings, target_of).run(["Normal"], ["trees"])
+    assert low <= trials[0].spread <= high
+
+
+def test_folds_are_as_many_as_a_spread_needs():
+    def held_out(num_rows, fraction):
+        settings = Settings(1, None, fraction, seed=0, verbose=0)
+        rows = Rows(np.zeros([num_rows, 1]), np.zeros([num_rows, 1]))
+        return Search(rows, settings, target_of).folds
+
+    assert held_out(100, 0.2) == [(80, 100), (60, 80), (40, 60), (20, 40), (0, 20)]
+    assert held_out(1000, 0.2) == [(800, 1000), (600, 800), (400, 600)]
+    assert held_out(2500, 0.2) == [(2000, 2500)]
+    assert held_out(10, 0.6) == [(4, 10)]
+    assert held_out(2, 0.2) == [(1, 2), (0, 1)]
