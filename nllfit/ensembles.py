@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike
 
 from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.tensorflow import trace
-from nllfit.data import as_rows
+from nllfit.data_checks import as_rows
 from nllfit.families.arguments import as_count
+from nllfit.families.head_base import Head
 from nllfit.families.law import law_of
-from nllfit.families.layer import Head
 from nllfit.outputs import output_like
 from nllfit.prediction import check_same_family, joined_origins, mixture_of_origins, origin_of
 from nllfit.saved_models import load_model, new_folder

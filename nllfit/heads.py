@@ -19,8 +19,8 @@ import tf_keras
 
 from nllfit.adapters.keras2 import Drawing
 from nllfit.adapters.tensorflow import forget_graph, made_by_head, mask_of, set_dtype
+from nllfit.families.head_base import traced_distribution
 from nllfit.families.head_table import HEADS
-from nllfit.families.layer import traced_distribution
 from nllfit.families.rowwise import rowwise
 from nllfit.shared_classes import completed
 

@@ -16,12 +16,12 @@ from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.models import variable_of
 from nllfit.adapters.tensorflow import mask_of, trace, with_mask
 from nllfit.bayes.fisher import Fisher, derivatives
+from nllfit.bayes.map_search import Objective, Posterior
 from nllfit.bayes.mixtures import mixture_over
-from nllfit.bayes.posterior import Objective, Posterior
-from nllfit.data import as_inputs, check_cardinality, num_rows
+from nllfit.data_checks import as_inputs, check_cardinality, num_rows
 from nllfit.families.arguments import as_count
+from nllfit.families.head_base import Head
 from nllfit.families.law import law_of
-from nllfit.families.layer import Head
 from nllfit.inference.arguments import check_size, checked
 from nllfit.inference.names import leading_to
 from nllfit.outputs import output_like

@@ -14,9 +14,9 @@ from nllfit.adapters import Model
 from nllfit.adapters.models import float_dtype
 from nllfit.adapters.tensorflow import mask_of, seen_by_autograph, trace, with_mask
 from nllfit.caches import kept_for
-from nllfit.data import as_inputs, check_cardinality, num_rows
+from nllfit.data_checks import as_inputs, check_cardinality, num_rows
 from nllfit.families.arguments import as_count
-from nllfit.families.layer import Origin, traced_distribution
+from nllfit.families.head_base import Origin, traced_distribution
 from nllfit.families.mixture import mixture_of
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.outputs import distribution_of, kind_of

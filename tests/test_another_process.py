@@ -10,7 +10,7 @@ import pytest
 
 import nllfit
 from nllfit import Ensemble, Laplace, TemperatureScaled, predict_distribution
-from nllfit.bayes.posterior import Posterior
+from nllfit.bayes.map_search import Posterior
 from tests.cases import CASES
 from tests.families.test_own import build, own_module
 from tests.heads import all_heads, inputs, make_model, outcomes

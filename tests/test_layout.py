@@ -21,7 +21,7 @@ ROOT = pathlib.Path(nllfit.__file__).parent
 LAYERS = [
     {"adapters", "versions"},
     {"families", "fits", "optimum"},
-    {"caches", "data", "outputs", "safety"},
+    {"caches", "data_checks", "outputs", "safety"},
     {"quantiles", "scores", "survival_scores"},
     {"outcome_losses"},
     {"shared_classes", "shared_losses", "shared_metrics"},
@@ -125,7 +125,7 @@ PROBES = {
 }
 LEFT = {  # known exceptions
     ("nllfit.families.rowwise", "__class__"),  # tf_keras may have wrapped a head's distribution
-    ("nllfit.families.layer", "_getframe"),  # to recognise the error of a Keras that refuses the other's layer
+    ("nllfit.families.head_base", "_getframe"),  # to recognise the error of a Keras that refuses the other's layer
     ("nllfit.families.configs", "hasattr"),  # recognises arrays
     ("nllfit.families.arguments", "hasattr"),  # recognises arrays
     ("nllfit.families.registered", "hasattr"),  # recognises modules

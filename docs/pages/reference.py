@@ -11,7 +11,7 @@ import textwrap
 import types
 
 from docs.pages.formulas import as_tex
-from nllfit.families.layer import Head
+from nllfit.families.head_base import Head
 
 __all__ = ["AREAS", "PAGES", "anchors", "by_area", "linked", "pages", "public_names"]
 

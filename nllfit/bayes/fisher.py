@@ -7,8 +7,8 @@ from tensorflow_probability import distributions as tfd
 from nllfit.adapters import Model
 from nllfit.adapters.tensorflow import trace
 from nllfit.bayes.divergence_formulas import estimated_divergence, exact_divergence
+from nllfit.families.head_base import Origin
 from nllfit.families.law import law_of
-from nllfit.families.layer import Origin
 from nllfit.inference.likelihood import Likelihood, weighted_losses
 from nllfit.prediction import origin_of
 from nllfit.training.loss_surface import assign

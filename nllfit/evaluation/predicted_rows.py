@@ -10,7 +10,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model
 from nllfit.adapters.tensorflow import mask_of
-from nllfit.data import check_cardinality, check_inputs
+from nllfit.data_checks import check_cardinality, check_inputs
 from nllfit.families.arguments import as_numbers
 from nllfit.families.checked_outcomes import (
     as_column,

@@ -14,7 +14,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_size
 from nllfit.families.family import Family
-from nllfit.families.layer import Elementwise, Head
+from nllfit.families.head_base import Elementwise, Head
 from nllfit.families.mixture import MixtureFamily
 
 __all__ = [

@@ -9,9 +9,9 @@ from typing import Any
 
 from nllfit.families.censored import Censored as CensoredFamily
 from nllfit.families.configs import restored
+from nllfit.families.head_base import Head
 from nllfit.families.inflated import Hurdle as HurdleFamily
 from nllfit.families.inflated import ZeroInflated as ZeroInflatedFamily
-from nllfit.families.layer import Head
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.truncated import Truncated as TruncatedFamily
 

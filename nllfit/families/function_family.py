@@ -8,7 +8,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_size
 from nllfit.families.discreteness import is_discrete
-from nllfit.families.layer import Head
+from nllfit.families.head_base import Head
 from nllfit.families.parameters import Numbers, Parameter
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.registered import registered

@@ -4,16 +4,16 @@
 one in each of the two stubs `heads.pyi`, which editors and type checkers read.
 """
 
-from nllfit.families import catalogue, compound, function_family, layer
+from nllfit.families import catalogue, compound, function_family, head_base
 
 __all__ = ["HEADS"]
 
-HEADS: tuple[type[layer.Head], ...] = (
+HEADS: tuple[type[head_base.Head], ...] = (
     catalogue.Bernoulli,
     catalogue.Beta,
     catalogue.Categorical,
     compound.Censored,
-    layer.DistributionHead,
+    head_base.DistributionHead,
     function_family.DistributionLambda,
     catalogue.Gamma,
     compound.Hurdle,

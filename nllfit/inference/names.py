@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.families.layer import Head
+from nllfit.families.head_base import Head
 
 __all__ = ["Features", "feature_names", "labels", "leading_to", "weight_names"]
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nllfit.adapters import Model
-from nllfit.data import num_rows
+from nllfit.data_checks import num_rows
 from nllfit.inference.arguments import check_size, checked
 from nllfit.inference.coefficients import Coefficients
 from nllfit.inference.likelihood import Likelihood, PenalizedLikelihood

@@ -9,10 +9,10 @@ import tensorflow as tf
 from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.models import variable_of
 from nllfit.adapters.tensorflow import mask_of
-from nllfit.data import as_tensors, check_rows, check_weights, pack
+from nllfit.data_checks import as_tensors, check_rows, check_weights, pack
 from nllfit.families.arguments import as_array, as_numbers
 from nllfit.families.checked_outcomes import as_column, as_outcomes, finite_part, weights_of_outcomes
-from nllfit.families.layer import Origin
+from nllfit.families.head_base import Origin
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.initialization.marginal import marginal_numbers
 from nllfit.output_masks import masks_of

@@ -21,9 +21,9 @@ import tensorflow as tf
 
 from nllfit.adapters.keras3 import Drawing
 from nllfit.adapters.tensorflow import forget_graph, mask_of
+from nllfit.families.head_base import traced_distribution
 from nllfit.families.head_table import HEADS
 from nllfit.families.law import law_of
-from nllfit.families.layer import traced_distribution
 from nllfit.shared_classes import completed
 
 __all__ = [mixin.__name__ for mixin in HEADS]

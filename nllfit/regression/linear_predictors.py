@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.layer import traced_distribution
+from nllfit.families.head_base import traced_distribution
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.regression.coefficient_table import CoefficientTable
 from nllfit.regression.columns import as_frame

@@ -11,7 +11,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from nllfit.families.layer import traced_distribution
+from nllfit.families.head_base import traced_distribution
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.losses import negative_log_likelihood
 from nllfit.optimum.curvature import backtrack, drops_around, newton_step, principal_axes

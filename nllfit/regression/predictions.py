@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.families.arguments import as_count
+from nllfit.families.head_base import traced_distribution
 from nllfit.families.law import law_of
-from nllfit.families.layer import traced_distribution
 from nllfit.families.mixture import mixture_of
 from nllfit.fits import wald_interval
 from nllfit.quantiles import interval

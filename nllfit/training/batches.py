@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nllfit.data import (
+from nllfit.data_checks import (
     CHUNK_BYTES,
     as_tensors,
     check_lengths,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from nllfit.data import CHUNK_BYTES, num_bytes
+from nllfit.data_checks import CHUNK_BYTES, num_bytes
 
 __all__ = ["Bounds", "Chunk", "Layout"]
 

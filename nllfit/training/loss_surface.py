@@ -15,7 +15,7 @@ from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.models import is_keras_code, variable_of
 from nllfit.adapters.tensorflow import trace
 from nllfit.caches import kept_for, shared_by
-from nllfit.data import CHUNK_BYTES, num_bytes, num_rows
+from nllfit.data_checks import CHUNK_BYTES, num_bytes, num_rows
 from nllfit.training.architecture import architecture_of
 from nllfit.training.kernels import drop_kernels
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.models import is_keras_code
-from nllfit.data import check_numbers
+from nllfit.data_checks import check_numbers
 from nllfit.families.checked_outcomes import (
     as_column,
     as_outcomes,

@@ -11,7 +11,7 @@ import tensorflow as tf
 from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.models import training_variables, variable_of
 from nllfit.caches import LeastRecentlyUsed, kept_for, shared_by
-from nllfit.data import num_rows
+from nllfit.data_checks import num_rows
 from nllfit.training.architecture import architecture_of
 from nllfit.training.batches import Arrays
 from nllfit.training.chunk_layout import Layout

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from nllfit.data import CHUNK_BYTES, check_finite, num_bytes, num_rows, part_name
+from nllfit.data_checks import CHUNK_BYTES, check_finite, num_bytes, num_rows, part_name
 from nllfit.training.chunk_layout import Bounds, Chunk
 from nllfit.training.dataset_readers import reader_of
 from nllfit.training.replicas import ALONE

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tf_keras
 
 import nllfit
-from nllfit.data import as_tensors
+from nllfit.data_checks import as_tensors
 from nllfit.training import dataset_readers, streams
 from tests.keras_versions import by_keras, in_turn, mainly
 from tests.training.networks import BATCH, PARTIAL, ROWS, X, Y, assert_same_run, bad, dense, head_model, rows_of
