@@ -162,8 +162,8 @@ print_both(columns, model.layers[0].get_weights()[0][:, 0], theirs.params[:4])
 # ## Amounts
 #
 # An amount is positive, and large amounts vary more. Several families have this property. `nllfit.compare` ranks them
-# by AIC: twice the negative log-likelihood, plus twice the number of parameters. The sample is the mean area of 569
-# cell nuclei.
+# by AIC: twice the negative log-likelihood, plus twice the number of parameters. The sample has 569
+# outcomes, one for each breast mass: the mean area of the cell nuclei in its image.
 
 # %%
 area = load_breast_cancer().data[:, 3]

@@ -161,7 +161,10 @@ class Conformalized(Calibrated):
 
 
 def _ranks(rows, levels):
-    """The rank, from 1, of the error by which the ends move, `[levels, 1, *steps, *event]`."""
+    """The rank among the sorted errors of the held-out rows of the error by which the ends of an interval move.
+
+    Ranks count from 1, in an array `[levels, 1, *steps, *event]`.
+    """
     counts = np.array(len(rows.y)) if rows.mask is None else np.sum(rows.mask, 0)
     top, ranks = levels[-1], np.ceil((counts + 1) * np.reshape(levels, [-1, *[1] * counts.ndim])).astype(int)
     if np.any(ranks[-1] > counts):

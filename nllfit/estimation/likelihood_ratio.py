@@ -131,7 +131,10 @@ def _tail(statistic, degrees_of_freedom):
 
 
 def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
-    """The number of parameters of `general` with `special` at a bound; a `ValueError` if it is not a special case."""
+    """The number of parameters of `general` that are at a bound of their domain in its special case `special`.
+
+    Raises a `ValueError` if `special` is not known to be a special case.
+    """
     labels = f"`a`, {special.label}, is not known to be a special case of `b`, {general.label}"
     if special.component_shape or general.component_shape:
         raise ValueError(

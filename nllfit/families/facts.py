@@ -110,7 +110,7 @@ def names_with_exact_tails() -> set[str]:
 
 @functools.cache
 def corrected(cls: Any) -> Any:
-    """A class of distributions, or its subclass of the same name with a corrected log-density and derivatives."""
+    """The class, or a subclass of the same name if TFP's log-density or check of the support is wrong or slow."""
     log_prob: Any = facts_of(cls).log_prob
     is_possible: Any = facts_of(cls).is_possible
     methods: dict[str, Any] = {}

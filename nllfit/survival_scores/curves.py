@@ -93,7 +93,10 @@ def remaining_share(time: Any, event: Any, train: Train) -> SurvivalCurve:
 
 
 def censoring_weights(time, event, train):
-    """The weights `[n]` of the rows: `1 / G(time)` for an event, 0 for a censored row."""
+    """The weights `[n]` of the rows: `1 / G(time)` for an event, 0 for a censored row.
+
+    `G` is the `remaining_share`, the estimated probability that a row is not censored by a time.
+    """
     remaining = remaining_share(time, event, train)(time)
     if not (remaining[event] > 0).all():
         raise ValueError("An event comes after all rows of `train` are censored: leave out events that late.")

@@ -232,8 +232,8 @@ def asks_subclasses():
     return np.isclose(own.log_prob(1.0), tfd.Normal(0.0, 1.0).log_prob(1.0) + 1) and {"loc", "scale"} == {*properties}
 
 
-def remembers(k, callback, *names):
-    """Checks undocumented public attributes of callbacks that a backup stores."""
+def has_attributes(k, callback, *names):
+    """Whether a callback has the attributes that a backup stores. They are public, but Keras does not document them."""
     found = getattr(k.callbacks, callback)(**({"filepath": "m.keras"} if callback == "ModelCheckpoint" else {}))
     if hasattr(found, "on_train_begin"):
         found.set_model(trained(k))
@@ -289,17 +289,17 @@ CANARIES = {
 }
 """By adapter and private name, a check of what the name means."""
 
-HOOKS = {  # names for which TFP and Keras document that subclasses, or users, may rely on them
+HOOKS = {  # public names that nllfit relies on, although TFP and Keras do not document all of them
     "subclasses of tfd.Distribution": asks_subclasses,
     "callbacks of tf_keras": lambda: (
-        remembers(tf_keras, "EarlyStopping", "best", "best_epoch", "best_weights", "stopped_epoch", "wait")
-        and remembers(tf_keras, "ModelCheckpoint", "best")
-        and remembers(tf_keras, "ReduceLROnPlateau", "best", "cooldown_counter", "wait")
+        has_attributes(tf_keras, "EarlyStopping", "best", "best_epoch", "best_weights", "stopped_epoch", "wait")
+        and has_attributes(tf_keras, "ModelCheckpoint", "best")
+        and has_attributes(tf_keras, "ReduceLROnPlateau", "best", "cooldown_counter", "wait")
     ),
     "callbacks of Keras 3": lambda: (
-        remembers(keras, "EarlyStopping", "best", "best_epoch", "best_weights", "stopped_epoch", "wait")
-        and remembers(keras, "ModelCheckpoint", "best")
-        and remembers(keras, "ReduceLROnPlateau", "best", "cooldown_counter", "wait")
+        has_attributes(keras, "EarlyStopping", "best", "best_epoch", "best_weights", "stopped_epoch", "wait")
+        and has_attributes(keras, "ModelCheckpoint", "best")
+        and has_attributes(keras, "ReduceLROnPlateau", "best", "cooldown_counter", "wait")
     ),
 }
 

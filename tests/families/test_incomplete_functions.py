@@ -1,7 +1,8 @@
 """Incomplete gamma and beta functions at large parameters, and the families, quantiles and scores built on them.
 
-The tables are mpmath's, of 34 digits: the integral of the density over the smaller tail, in the logarithm of `x` or in
-its logit, by `mp.quad` in panels of four standard deviations. SciPy's are wrong in the lower tail there.
+The expected values in the tables come from mpmath with 34 digits: `mp.quad` integrates the density over the smaller
+tail, with the logarithm or the logit of `x` as the variable, in panels of four standard deviations. SciPy's functions
+are wrong so far in the lower tail. Within a few standard deviations of the mean they are the reference.
 """
 
 import numpy as np

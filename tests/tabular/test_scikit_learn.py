@@ -10,7 +10,7 @@ SHORT = {"network": Network((16,)), "num_members": 1, "max_epochs": 60}
 EXPECTED = {
     "check_sample_weight_equivalence_on_dense_data": "two rows in a batch are not one row of weight 2",
 }
-# The others take a few seconds each.
+# Every run makes these checks. Each of the others takes a few seconds and is marked `thorough`.
 ALWAYS = {
     "check_estimator_sparse_tag",
     "check_estimators_unfitted",
