@@ -46,7 +46,8 @@ print(poisson.table(exponentiate=True).round(3))
 #
 # The standard errors in the table are valid if the counts scatter like those of a Poisson, with a variance equal to the
 # mean. *Quantile residuals* show whether the counts do. If the model is correct, the residuals are standard Normal,
-# whatever the family, and all dots are within the band. Here they are not: many people never go, and some go very often.
+# whatever the family, and all dots are within the band. Here they are not: many people never go, and some go very
+# often.
 
 # %%
 # Quantile residuals of a Poisson and of a negative binomial regression against the quantiles of a standard Normal
