@@ -66,8 +66,8 @@ def model():
 
 
 # Names in the paths of modules whose examples train or search for seconds.
-LONG = {"bayes", "calibration", "censored", "ensembles", "fits", "initialization", "models", "regression"}
-LONG |= {"standard_errors", "tabular", "truncated"}
+LONG = {"bayes", "by_mean", "calibration", "censored", "ensembles", "fits", "inflated", "initialization", "models"}
+LONG |= {"regression", "laplace_posterior", "standard_errors", "tabular", "truncated"}
 EACH_MODULE = [
     pytest.param(name, marks=() if LONG.isdisjoint(name.split(".")) else pytest.mark.thorough) for name in MODULES
 ]

@@ -108,6 +108,7 @@ def test_a_regularizer_is_a_prior_in_value_and_gradient(row, kit):
         np.testing.assert_allclose(tape.gradient(ours, w), tape.gradient(keras, w), rtol=1e-12)
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_weight_decay_is_not_a_prior(kit):
     """AdamW finds the maximum of the likelihood with exact gradients, but not with noisy ones.

@@ -179,6 +179,7 @@ def test_heads_are_classes_that_an_editor_finds(kit):
         assert first in ("event_shape", "num_classes", "component", "distribution", "family", "make_distribution"), name
 
 
+@pytest.mark.thorough
 def test_a_mean_has_a_gradient_but_a_median_that_replaces_it_has_none():
     concentration = tf.Variable([0.5, 3.0])  # the first has no mean
     with tf.GradientTape() as tape:

@@ -120,6 +120,7 @@ def test_the_components_of_a_mixture_start_at_different_places(kit, estimates):
     assert abs(first_loss(kit, model, X[:300], y) + estimate.log_likelihood / 300) < 1e-3
 
 
+@pytest.mark.thorough(but=("Normal", "Gamma"))
 @pytest.mark.parametrize(
     ("family", "sample"),
     [

@@ -91,6 +91,7 @@ def test_outcomes_without_a_finite_likelihood_are_refused(head, outcome):
         nllfit.negative_log_likelihood([[outcome]], make()(tf.zeros([1, make.params_size()])))
 
 
+@pytest.mark.thorough(but="nan")
 @pytest.mark.parametrize("outcome", [np.nan, np.inf])
 def test_fit_refuses_outcomes_that_are_not_finite(outcome):
     model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,)), heads.Normal()])

@@ -177,6 +177,7 @@ def test_two_heads_train_with_a_dictionary_of_losses(kit, tmp_path):
     np.testing.assert_allclose(losses[0], losses[1] + losses[2] / 2, rtol=1e-6)  # float32
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_a_subclassed_model_with_a_head_trains_and_predicts(kit):
     class Model(kit.keras.Model):

@@ -2,22 +2,25 @@
 
 import types
 
+import pytest
+
 from tests import conftest
 
 
 class Item:
-    """A collected test, marked `thorough` or not."""
+    """A collected test with its mark `thorough`, if it has one."""
 
-    def __init__(self, nodeid, is_thorough):
-        self.nodeid, self.is_thorough = nodeid, is_thorough
+    def __init__(self, nodeid, *marks):
+        self.nodeid, self.marks = nodeid, marks
 
-    def get_closest_marker(self, name):
-        return self.is_thorough and name == "thorough"
+    def iter_markers(self, name):
+        return (mark for mark in self.marks if mark.name == name)
 
 
 def names_run(turn, thorough=False):
     """The names of the tests that run, of 50 ordinary and 200 thorough ones."""
-    items = [Item(f"{'dear' if i < 200 else 'ordinary'}-{i}", i < 200) for i in range(250)]
+    items = [Item(f"dear-{i}", pytest.mark.thorough.mark) for i in range(200)]
+    items += [Item(f"ordinary-{i}") for i in range(200, 250)]
     hook = types.SimpleNamespace(pytest_deselected=lambda items: None)
     option = types.SimpleNamespace(turn=turn, thorough=thorough)
     conftest.pytest_collection_modifyitems(types.SimpleNamespace(hook=hook, option=option), items)
@@ -33,3 +36,10 @@ def test_ten_turns_run_each_thorough_test_once_and_the_ordinary_ones_always():
     assert sorted(name for names in turns for name in names if name.startswith("dear")) == sorted(every[:200])
     assert max(map(len, turns)) < 50 + 40  # no turn takes more than twice its share
     assert names_run(1001) == names_run(1)
+
+
+def test_the_cases_that_a_mark_names_are_ordinary():
+    mark = pytest.mark.thorough(but=("keras-", "Normal")).mark
+    cases = [f"file.py::test[{case}]" for case in ("tf_keras-Gamma", "keras-Gamma", "Normal", "LogNormal")]
+    assert [conftest.is_thorough(Item(case, mark)) for case in cases] == [True, False, False, True]
+    assert not conftest.is_thorough(Item("file.py::test"))

@@ -24,8 +24,9 @@ def on_files(files, config):
     made["benchmarks.md"] = benchmarks.page()
     made["families.md"], pictures = families.page()
     made |= pictures
+    logging.getLogger("mkdocs").info("Running the tutorials that have changed")
+    tutorials.run_all()
     for path in tutorials.tutorials():
-        logging.getLogger("mkdocs").info("Running the tutorial %s", path.name)
         made[f"learn/{path.stem}.md"], figures = tutorials.page(path)
         made |= {f"learn/{name}": png for name, png in figures.items()}
     for name, content in made.items():

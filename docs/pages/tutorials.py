@@ -1,16 +1,20 @@
 """Tutorials: Python files with cells, which run when the site is built and are shown with their output and figures."""
 
 import ast
+import concurrent.futures
 import contextlib
 import hashlib
 import io
 import itertools
 import json
+import logging
+import multiprocessing
+import os
 import pathlib
 import re
 import time
 
-__all__ = ["LEARN", "cells", "page", "run", "tutorials"]
+__all__ = ["LEARN", "cells", "page", "run", "run_all", "tutorials"]
 
 ROOT = pathlib.Path(__file__).parents[2]
 LEARN = ROOT / "docs" / "learn"
@@ -56,10 +60,19 @@ def run(path: pathlib.Path) -> list[tuple[str, bytes | None]]:
     return results
 
 
+def run_all() -> None:
+    """Runs the tutorials that have changed, one in each of several processes, so that `page` finds their results."""
+    workers = min(os.cpu_count() or 1, 4)
+    spawn = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+    quiet = logging.getLogger("tensorflow").setLevel  # it warns of TFP's deprecations, and of retracing in lessons
+    with concurrent.futures.ProcessPoolExecutor(workers, spawn, initializer=quiet, initargs=("ERROR",)) as pool:
+        list(pool.map(_remembered, tutorials()))
+
+
 def page(path: pathlib.Path) -> tuple[str, dict[str, bytes]]:
     """A tutorial's Markdown, and its figures by name; an unchanged tutorial is not run again."""
     source, figures = path.read_text(), {}
-    results = iter(_remembered(path, source))
+    results = iter(_remembered(path))
     parts = []
     for kind, body, _ in cells(source):
         if kind == "text":
@@ -78,8 +91,8 @@ def page(path: pathlib.Path) -> tuple[str, dict[str, bytes]]:
     return "\n\n".join([parts[0], note, *parts[1:]]) + "\n", figures
 
 
-def _remembered(path, source):
-    key = hashlib.sha256("\n".join(body for kind, body, _ in cells(source) if kind == "code").encode())
+def _remembered(path):
+    key = hashlib.sha256("\n".join(body for kind, body, _ in cells(path.read_text()) if kind == "code").encode())
     for module in sorted((ROOT / "nllfit").rglob("*.py")):
         key.update(module.read_bytes())
     kept = CACHE / f"{path.stem}-{key.hexdigest()[:16]}.json"

@@ -28,6 +28,7 @@ def of_rows(output, kit):
     return d.mean().numpy().astype(np.float64), d.stddev().numpy().astype(np.float64)
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_the_mean_divergence_is_added_once(kit):
     """TFP's own regularizer is added twice in tf_keras, and its `KLDivergenceAddLoss` adds the sum, not the mean."""
@@ -160,6 +161,7 @@ def test_a_model_is_a_prior_with_trained_weights(kit, tmp_path):
     np.testing.assert_allclose(float(loaded.losses[0]), float(model.losses[0]), rtol=1e-6)
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_a_weight_may_be_a_variable(kit, tmp_path):
     beta = tf.Variable(1.0) if kit is KITS[0] else kit.keras.Variable(1.0)

@@ -48,6 +48,7 @@ def linear_model(kit, num_rows, dtype="float64"):
     return compiled(kit, dense(kit, 1, penalty, dtype=dtype), kit.heads.Normal(scale=SCALE, dtype=dtype))
 
 
+@pytest.mark.thorough(but="keras3")
 @pytest.mark.parametrize(
     ("kit", "dtype"), list(zip(KITS, ["float64", "float32"], strict=True)), ids=["tf_keras", "keras3"]
 )
@@ -74,6 +75,7 @@ def test_the_posterior_of_a_linear_model_matches_the_closed_form(kit, dtype):
     np.testing.assert_allclose(called.stddev()[:, 0], spread, rtol=tolerance)
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_the_evidence_is_largest_at_the_estimated_scale(kit):
     x, y, design = line()
@@ -149,6 +151,7 @@ def test_the_last_layer_is_at_the_maximum_of_the_posterior(kit):
     np.testing.assert_allclose(posterior.mean, optimum, atol=1e-5)
 
 
+@pytest.mark.thorough(but="2")
 @pytest.mark.parametrize("num_classes", [2, 6])  # by quadrature, and by random points
 def test_predictions_are_means_over_the_weights(num_classes):
     kit = KITS[1]
@@ -223,6 +226,7 @@ def test_a_laplace_posterior_is_saved_within_a_calibrated_model(kit, tmp_path):
         nllfit.Laplace.load(tmp_path / "nowhere")
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_the_last_weights_include_all_layers_before_the_head(kit):
     layers = kit.keras.layers
@@ -234,6 +238,7 @@ def test_the_last_weights_include_all_layers_before_the_head(kit):
     assert len(nllfit.laplace(model, *line()[:2]).mean) == 2 * 5
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_masked_outcomes_do_not_count_in_the_posterior(kit):
     x, y, design = line()
@@ -261,6 +266,7 @@ def test_a_wrong_argument_is_named(arguments, message):
         nllfit.laplace(linear_model(KITS[0], 40), x, y, **arguments)
 
 
+@pytest.mark.thorough
 def test_models_without_a_posterior_are_refused():
     x, y, _ = line()
     kit = KITS[0]

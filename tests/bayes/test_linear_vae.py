@@ -53,6 +53,7 @@ def bound_and_likelihood(kit, model, x):
 TABLES = {"wine": (datasets.load_wine, 2), "diabetes": (datasets.load_diabetes, 2), "iris": (datasets.load_iris, 1)}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "kit"),
     [

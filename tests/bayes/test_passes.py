@@ -55,6 +55,7 @@ def test_an_ensemble_of_passes_is_evaluated_calibrated_and_saved(kit, tmp_path):
     assert nllfit.Ensemble.load(tmp_path / "folder").num_samples == 10
 
 
+@pytest.mark.thorough
 def test_masks_and_tensors_come_with_the_mixture():
     kit = KITS[0]
     x = np.ones([4, 6, 5], np.float32)

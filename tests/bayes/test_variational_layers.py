@@ -108,6 +108,7 @@ def many(layer, row, estimator, num=2000):
     return draw().numpy().reshape([num, -1])
 
 
+@pytest.mark.thorough(but="keras-Conv2D")
 @pytest.mark.parametrize(("kit", "base"), in_turn(["Dense", "Conv2D"]))
 def test_flipout_draws_a_row_from_the_distribution_of_reparameterization(kit, base):
     layer, inputs = made(kit, base, activation="linear")
@@ -199,6 +200,7 @@ def test_training_reaches_the_best_posterior_of_its_family(kit):
 MEANS, SPREAD = np.array([0.5, -1.0, 0.2, 0.1]), 0.4  # of weights away from the optimum
 
 
+@pytest.mark.thorough
 def test_gradients_are_unbiased():
     """The mean over draws of the gradient of a batch's loss is the gradient of the expected loss."""
     layer, x, y, design = linear_layer(KITS[0])
@@ -215,6 +217,7 @@ def test_gradients_are_unbiased():
         assert np.all(np.abs(found.mean(0) - exact) < 4 * error), estimator
 
 
+@pytest.mark.thorough
 def test_only_flipout_has_noise_that_falls_with_the_batch():
     """The noise of the gradient for the means, compared with the formula of Wen et al. (2018).
 
@@ -264,6 +267,7 @@ def network(kit, **kwargs):
     return model, np.float32(x), np.float32(y)
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_fit_knows_the_number_of_rows_and_model_fit_does_not(kit):
     model, x, y = network(kit, prior=nllfit.Family("Normal", scale=1.0))
@@ -355,6 +359,7 @@ def linear_layer_with(kit, prior):
     return layer, prior
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_a_family_as_prior_is_learned(kit):
     """Empirical Bayes: if the loss is only the divergence, the prior becomes the posterior."""
@@ -412,6 +417,7 @@ def test_local_reparameterization_is_refused_for_shared_weights(kit):
         layer(inputs)
 
 
+@pytest.mark.thorough(but="all-keras")
 @mainly(keras)
 @pytest.mark.parametrize("layers", ["last", "all"])
 def test_laplace_refuses_layers_that_draw(kit, layers):

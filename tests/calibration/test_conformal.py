@@ -121,6 +121,7 @@ def test_elements_and_steps_have_their_own_corrections():
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("rate", "dispersion"),
     [(4.0, 0.7), *(pytest.param(*case, marks=pytest.mark.thorough) for case in [(0.3, 3.0), (20.0, 50.0)])],
@@ -172,6 +173,7 @@ def test_unsuitable_models_cannot_be_conformalized(kit):
         conformalize(classes, x, np.ones([10, 1]))
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_families_that_cannot_be_conformalized_are_refused(kit):
     x, _ = samples(10)

@@ -29,6 +29,7 @@ def wrong(kit, scale=1.0, bias=0.3):
     return model
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_a_wrong_model_becomes_calibrated(kit):
     model = wrong(kit)
@@ -152,6 +153,7 @@ def test_few_or_constant_rows_leave_a_valid_map():
         assert np.all(np.isfinite(predict_distribution(recalibrated, X[:20]).log_prob(Y[:20])))
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_unsuitable_models_cannot_be_recalibrated(kit):
     layers, heads = kit.keras.layers, kit.heads

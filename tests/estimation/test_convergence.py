@@ -9,6 +9,7 @@ import pytest
 from nllfit import MixtureFamily, maximum_likelihood
 
 
+@pytest.mark.thorough(but=("Poisson", "Exponential"))
 @pytest.mark.parametrize(
     ("family", "y", "limit"),
     [
@@ -115,6 +116,7 @@ def test_a_fit_that_did_not_converge_says_why(family, y, reason):
     assert re.search(reason, fit.message)
 
 
+@pytest.mark.thorough
 def test_a_held_location_far_from_0_does_not_lower_the_number_of_parameters():
     y = np.random.default_rng(3).normal(size=(60, 2)) @ [[2, 0.5], [0, 1]]
     loc = np.array([1e6, -3.0])
@@ -123,6 +125,7 @@ def test_a_held_location_far_from_0_does_not_lower_the_number_of_parameters():
     np.testing.assert_allclose(fit.parameters["scale_tril"], np.linalg.cholesky(y.T @ y / 60), rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_a_parameter_at_the_end_of_its_domain_is_no_maximum():
     fit = maximum_likelihood("NoncentralChi2", np.random.default_rng(0).chisquare(5, 40))
     assert fit.message == "no finite maximum: the log-likelihood goes on rising as `noncentrality` goes to 0"

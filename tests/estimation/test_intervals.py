@@ -39,6 +39,7 @@ def test_standard_errors_whose_squares_overflow_are_finite(scale):
         assert error == pytest.approx(scale * one.standard_errors[name], rel=1e-9, abs=0)
 
 
+@pytest.mark.thorough(but="Poisson")
 @pytest.mark.parametrize(("family", "names"), [("Gamma", ["concentration", "rate"]), ("Poisson", ["rate"])])
 def test_profile_intervals_solve_their_equation(family, names):
     y = np.random.default_rng(1).poisson(3, 40) + (family == "Gamma")

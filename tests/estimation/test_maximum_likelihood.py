@@ -89,6 +89,7 @@ def test_never_less_likely_than_scipys_fit(family, n):
     assert fit.log_likelihood == pytest.approx(at_fit, rel=1e-12)
 
 
+@pytest.mark.thorough(but="Normal")
 @pytest.mark.parametrize(  # one closed form and one search
     "family",
     [

@@ -360,6 +360,7 @@ def test_the_density_of_a_normal_inverse_gaussian_is_the_one_in_scipy():
     assert fit.problem.objective.exact  # exact derivatives, not differences
 
 
+@pytest.mark.thorough(but="PERT")
 @pytest.mark.parametrize(
     ("family", "y", "message"),
     [

@@ -131,6 +131,7 @@ def true_and_wrong():
 PAIRS = true_and_wrong()
 
 
+@pytest.mark.thorough(but="Normal")
 @pytest.mark.parametrize("name", PAIRS)
 def test_only_a_true_model_has_uniform_pits(name):
     true, wrong = PAIRS[name]
@@ -191,6 +192,7 @@ SAMPLED = ("MultivariateNormalTriL", "VonMisesFisher")  # their CRPS is an energ
 ALIKE = ("StudentT", "Beta", "ZeroInflated", "VonMisesFisher")
 
 
+@pytest.mark.thorough(but=("Normal", "shared", "Poisson"))
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.thorough if name in ALIKE else ()) for name in HEADS]
 )
@@ -251,6 +253,7 @@ def test_score_comparisons_match_a_paired_t_test():
         compare_scores(a, evaluate(normal(), y=Y[::-1]))
 
 
+@pytest.mark.thorough
 def test_equal_models_differ_significantly_in_5_percent_of_samples():
     found, y = evaluate(normal(), y=Y), np.random.default_rng(0).normal(size=[40, 50])
 

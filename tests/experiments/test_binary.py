@@ -14,6 +14,7 @@ def fail(*args):
     raise OSError("the disk is full")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("keras", ["2", pytest.param("3", marks=pytest.mark.thorough)])
 def test_an_interrupted_binary_run_is_resumed(tmp_path, keras, monkeypatch, capsys):
     out = tmp_path / "run"
@@ -56,6 +57,7 @@ def test_npz_arrays_are_read(tmp_path):
     assert names == ["0", "1"]
 
 
+@pytest.mark.thorough(but="data_file")
 @pytest.mark.parametrize(("where", "cats", "dogs"), [(data_file, 6, 6), (downloaded, 120, 250)])
 def test_folders_of_photographs_are_read(where, cats, dogs):
     folder = where("cats_dogs")

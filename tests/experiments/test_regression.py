@@ -14,6 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "i
 BOTH = tuple(regression.NOISES)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(  # each noise trains three networks
     ("keras", "noises"),
     [

@@ -6,6 +6,7 @@ from experiments import common
 from experiments.benchmarks import sizes
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "what", [pytest.param(name, marks=() if name == "components" else pytest.mark.thorough) for name in sizes.SIZES]
 )

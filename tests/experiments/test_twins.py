@@ -12,6 +12,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "i
 
 # Of the pairs, an ordinary run trains only the last, of the squared error; `tests/test_equivalence.py` compares the
 # losses and gradients of all pairs.
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("keras", "rows"),
     [("2", 1), pytest.param("2", 6, marks=pytest.mark.thorough), pytest.param("3", 6, marks=pytest.mark.thorough)],

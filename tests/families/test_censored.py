@@ -194,6 +194,7 @@ WHOLE = [
 ]
 
 
+@pytest.mark.thorough(but=("NegativeBinomial", "Chi"))
 @pytest.mark.parametrize(("name", "others", "parameter", "value", "pair"), WHOLE)
 def test_derivatives_are_continuous_where_a_power_vanishes(name, others, parameter, value, pair):
     values = [value, value - 1e-4, value + 1e-4]

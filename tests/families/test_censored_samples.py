@@ -11,6 +11,7 @@ from nllfit.families import Family, MixtureFamily
 INF = np.inf
 
 
+@pytest.mark.thorough
 def test_censored_estimates_match_fitdistcens():
     """The references are from R's `fitdistcens`, quoted in SciPy's tests of `CensoredData`."""
     pairs = interval_censored([0.1, 0.5, 0.75, 0.8], [0.2, 0.55, 0.9, 0.95])
@@ -212,6 +213,7 @@ def test_a_maximum_at_a_corner_is_at_an_exact_outcome():
     assert best[1] in seen
 
 
+@pytest.mark.thorough
 def test_a_hurdles_corner_is_that_of_the_outcomes_above_0():
     y = np.array([0.0, 1.0, 0.0, 4.0, 2.5, -3.0, 0.0, 1.5, 0.7])
     estimate = nllfit.maximum_likelihood(nllfit.Hurdle("Laplace"), y)

@@ -82,6 +82,7 @@ TOLERANCE |= {"InverseGaussian": 5e-5, "InverseGaussian held": 1e-5}
 QUICK = ("Exponential", "Weibull")
 
 
+@pytest.mark.thorough(but=("Weibull of", "Exponential"))
 @pytest.mark.parametrize(
     "name", [name if CASES[name][0] in QUICK else pytest.param(name, marks=pytest.mark.thorough) for name in CASES]
 )
@@ -95,6 +96,7 @@ def test_estimates_match_the_printed_ones(name):
         np.testing.assert_allclose([found.standard_errors[key] for key in expected], errors, rtol=1e-4)
 
 
+@pytest.mark.thorough
 def test_a_gumbel_of_logarithms_fits_a_frechet():
     pairs = np.log([[1e-300, 1], [2, 2], [3, 3], [9, 9], [10, np.inf], [10, np.inf]])
     found = maximum_likelihood(Censored("Gumbel"), pairs)

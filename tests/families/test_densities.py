@@ -51,6 +51,7 @@ def test_gradients_of_replaced_densities_match_differences(name):
         np.testing.assert_allclose(gradient[:, j], (down - up) / 2e-5, rtol=1e-6, atol=1e-8)  # central differences
 
 
+@pytest.mark.thorough
 def test_derivatives_of_skellam_intervals_match_differences():
     family = Censored("Skellam")
     pairs = np.array([[0, 0], [-1, 2], [-3, np.inf], [-np.inf, 2], [20, 25], [40, np.inf], [-300, -2]])

@@ -158,6 +158,7 @@ def test_zero_inflated_estimates_match_statsmodels():
     np.testing.assert_allclose(ours.parameters["total_count"], 1 / theirs.params[2], rtol=1e-4)
 
 
+@pytest.mark.thorough
 def test_a_hurdle_equals_two_separate_fits():
     rng = np.random.default_rng(3)
     y = np.where(rng.uniform(size=300) < 0.3, 0, rng.poisson(2, 300))
@@ -241,6 +242,7 @@ def test_samples_have_the_right_share_of_zeros(family, seed):
     np.testing.assert_allclose(np.mean(drawn == 0, 0).ravel(), expected, atol=4 * 0.5 / np.sqrt(4000))
 
 
+@pytest.mark.thorough(but="dtype0")
 @pytest.mark.parametrize("dtype", [tf.float32, F64])
 def test_a_quantile_inside_the_point_at_0_is_0(dtype):
     hurdle = Hurdle("Gamma").distribution(tf.constant([[-np.log(2.0), 1.0, 0.3]], dtype))  # P(0) = 1/3
@@ -248,6 +250,7 @@ def test_a_quantile_inside_the_point_at_0_is_0(dtype):
     assert np.all(nllfit.quantile(hurdle, 0.334) > 0)
 
 
+@pytest.mark.thorough(but="ZeroInflated")
 @pytest.mark.parametrize("cls", [ZeroInflated, Hurdle])
 def test_inflated_truncated_counts_sum_to_1(cls):
     family = cls(Truncated("Poisson", high=10), zero_probs=0.3)
@@ -269,6 +272,7 @@ def test_the_share_of_inflated_truncated_counts_is_estimated():
     np.testing.assert_allclose(estimate.parameters["zero_probs"], 0.49, rtol=1e-6)
 
 
+@pytest.mark.thorough(but="between-ZeroInflated")
 @pytest.mark.parametrize("cls", [ZeroInflated, Hurdle])
 @pytest.mark.parametrize(
     ("family", "given", "reference"),

@@ -225,6 +225,7 @@ def test_coefficients_of_two_parameters_have_their_names():
     assert names == expected
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_steps_of_a_row_form_a_cluster_and_masked_steps_do_not_count(kit):
     rng = np.random.default_rng(0)
@@ -390,6 +391,7 @@ def test_the_columns_of_one_input_among_several_name_its_weights():
         assert nllfit.standard_errors(model, given, y).names == ["kernel[age]", "kernel[dose]", "bias"]
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_a_layer_with_an_attribute_family_is_no_head(kit):
     class Named(kit.keras.layers.Dense):

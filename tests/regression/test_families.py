@@ -100,6 +100,7 @@ def test_quantile_residuals_are_normal_where_the_model_is_true():
         fits["times"].residuals("pearson")
 
 
+@pytest.mark.thorough
 def test_a_group_of_zeros_has_no_finite_optimum():
     rng = np.random.default_rng(0)
     data = {

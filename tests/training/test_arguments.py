@@ -32,6 +32,7 @@ def assert_same(history, expected):
         np.testing.assert_allclose(history[name], numbers, rtol=1e-6)  # float32
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_outcomes_may_have_no_last_axis(kit):
     arguments = {"seed": 0, "verbose": 0, "compile": "graph", "batch_size": 10}
@@ -138,6 +139,7 @@ def test_failures_are_explained():
         )
 
 
+@pytest.mark.thorough(but="keras-uint8")
 @pytest.mark.parametrize("integer", [np.int64, np.uint8])
 @mainly(keras)
 def test_numbers_of_rows_and_steps_may_be_integers_of_numpy(kit, integer):

@@ -41,6 +41,7 @@ def read(k, path):
     return model.get_weights()
 
 
+@pytest.mark.thorough(but="tf_keras")
 @pytest.mark.parametrize(("kit", "case"), in_turn([("model.keras", True), ("model.weights.h5", False)]))
 def test_a_failed_write_keeps_the_last_good_model(kit, case, tmp_path, monkeypatch):
     k, (name, acts) = kit.keras, case

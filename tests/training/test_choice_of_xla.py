@@ -79,6 +79,7 @@ def test_auto_after_xla_times_the_graph_before_it_compares(monkeypatch, traced):
     assert program.timings.calls == {"xla": 4, "graph": 2}
 
 
+@pytest.mark.thorough
 def test_a_seeded_run_switches_to_xla_at_a_fixed_epoch(monkeypatch, traced):
     monkeypatch.setattr(graph_or_xla, "REPEATABLE_GRAPH_STEPS", 8)  # the steps of two epochs
     monkeypatch.setattr(graph_or_xla, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
@@ -110,6 +111,7 @@ def test_a_seeded_run_switches_to_xla_at_a_fixed_epoch(monkeypatch, traced):
             np.testing.assert_array_equal(weight, other)
 
 
+@pytest.mark.thorough(but="64")
 @pytest.mark.parametrize("rows", [64, 20_000])  # small validation data are evaluated in the training program
 def test_evaluations_do_not_count_as_steps_to_come(rows, monkeypatch):
     asked = []

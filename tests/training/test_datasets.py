@@ -38,6 +38,7 @@ def test_datasets_match_keras(kit, way):
 STEPS = [("cycle", PARTIAL, {"batch_size": BATCH}), ("shares", ROWS, {})]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kit", "way"), in_turn(STEPS, left_out=STEPS[1:]))
 def test_steps_per_epoch_divide_or_continue_the_data(kit, way):
     k, (_, rows, size) = kit.keras, way
@@ -104,6 +105,7 @@ def test_any_iterable_may_yield_batches_of_any_size():
     assert_same_run(history, expected, model, reference)
 
 
+@pytest.mark.thorough(but="keras-four")
 @pytest.mark.parametrize(("kit", "way"), in_turn([("one", 1), ("four", 4)]))
 def test_workers_read_a_sequence_in_order(kit, way):
     k, (_, workers) = kit.keras, way

@@ -43,6 +43,7 @@ def convolutional(k, **compiled):
     return sequential(k, (8, 8, 1), layers, **compiled)
 
 
+@pytest.mark.thorough(but="keras-embedding")
 @pytest.mark.parametrize(
     ("kit", "case"),
     [
@@ -95,6 +96,7 @@ def test_fit_options_match_keras(k):
     assert history is model.history
 
 
+@pytest.mark.thorough(but="keras")
 @pytest.mark.parametrize(("kit", "way"), in_turn(["in order", "by name"]))
 def test_models_with_several_inputs_and_outputs_match_keras(kit, way):
     k = kit.keras
@@ -120,6 +122,7 @@ def test_models_with_several_inputs_and_outputs_match_keras(kit, way):
     assert_same_run(history, expected, model, reference)
 
 
+@pytest.mark.thorough
 def test_targets_may_be_given_by_output_name():
     inputs = tf_keras.Input((8,))
     hidden = tf_keras.layers.Dense(4, activation="tanh")(inputs)
@@ -137,6 +140,7 @@ def test_targets_may_be_given_by_output_name():
         nllfit.fit(model, x, outcomes, verbose=0)
 
 
+@pytest.mark.thorough(but="keras")
 @pytest.mark.parametrize(("kit", "compile"), in_turn(["xla", "graph"]))
 def test_dropout_draws_a_new_mask_in_each_step(kit, compile):
     # A unit kept with probability 1/2 gives a loss of 0 or 4, so 400 steps give a mean of 2 +- 0.1. One mask for all
@@ -152,6 +156,7 @@ def test_dropout_draws_a_new_mask_in_each_step(kit, compile):
     assert len(set(losses)) > 1
 
 
+@pytest.mark.thorough(but="keras")
 @pytest.mark.parametrize(("kit", "compile"), in_turn(["xla", "graph"]))
 def test_a_custom_training_step_and_a_schedule_match_keras(kit, compile):
     k = kit.keras

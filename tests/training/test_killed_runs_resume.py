@@ -117,6 +117,7 @@ def test_an_unwritable_folder_is_refused_before_training(k, tmp_path):
         np.testing.assert_array_equal(one, weight)
 
 
+@pytest.mark.thorough
 @ONE
 def test_a_full_disk_raises_and_keeps_the_last_backup(k, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -145,6 +145,7 @@ def test_keras_3_models_with_keras_losses_are_solved():
     assert history is model.history
 
 
+@pytest.mark.thorough
 def test_float32_converges_to_its_own_precision():
     set_precision("float32")
     x, y, units, head = breast_cancer()
@@ -178,6 +179,7 @@ def least_squares(x, y):
 
 
 # `lstsq` itself is accurate to 6e-8 for Filip, whose condition number is 5e9, and to 1e-6 for Wampler5.
+@pytest.mark.thorough(but="Filip")
 @pytest.mark.parametrize(
     "names",
     [
@@ -323,6 +325,7 @@ def test_an_optimum_at_infinity_does_not_converge(case, dtype):
     assert "the optimum is at infinity" in history.message
 
 
+@pytest.mark.thorough(but="separable")
 @pytest.mark.parametrize(("case", "bounded"), [(separable, True), (without_counts, False)])
 def test_a_penalty_makes_the_optimum_finite_except_in_an_unpenalised_bias(case, bounded):
     head, units, x, y = case(np.random.default_rng(0).normal(size=(200, 3)))
@@ -379,6 +382,7 @@ def test_a_shared_scale_is_solved_and_an_exact_fit_does_not_converge():
     assert "the fit is exact" in history.message
 
 
+@pytest.mark.thorough
 def test_a_weighted_poisson_regression_matches_statsmodels_even_from_an_infinite_loss():
     rng = np.random.default_rng(0)
     x, weights = rng.normal(size=(300, 2)), rng.uniform(0.5, 2.0, 300)

@@ -83,6 +83,7 @@ def test_fit_lbfgs_also_counts_the_variables_of_its_copy(monkeypatch):
     assert counted == [4]  # the kernels and biases of the model and of its copy
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kit", "floatx"), in_turn(["float64", "float32"], left_out=["float32"]))
 def test_models_of_one_architecture_share_the_traces_of_fit_lbfgs(kit, floatx, monkeypatch):
     set_precision(floatx)

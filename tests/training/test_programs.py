@@ -141,6 +141,7 @@ def test_small_variables_are_packed_and_unpacked_without_changes():
         np.testing.assert_array_equal(state, [variable.numpy(), variable.numpy() + 1], strict=True)
 
 
+@pytest.mark.thorough
 @mainly(tf_keras, "k")  # the next test covers Keras 3, in its turn
 def test_traces_are_freed_with_their_model(k):
     model = dense(k)

@@ -55,6 +55,7 @@ def test_data_that_raise_restore_the_last_complete_epoch(k, error, monkeypatch):
     assert_same_state(model, state(reference))
 
 
+@pytest.mark.thorough(but="keras-on_epoch_end")
 @pytest.mark.parametrize(("kit", "hook"), in_turn(["on_epoch_begin", "on_test_begin", "on_test_end", "on_epoch_end"]))
 def test_a_callback_that_raises_leaves_the_same_state_as_in_keras(kit, hook):
     k = kit.keras
@@ -130,6 +131,7 @@ class Batches(keras.utils.PyDataset):
         return X[8 * index :][:8], Y[8 * index :][:8]
 
 
+@pytest.mark.thorough(but=("whole", "arrays"))
 @pytest.mark.parametrize("data", ["arrays", "PyDataset", "whole Dataset", "part of a Dataset"])
 def test_a_resumed_run_reads_the_same_data(data, tmp_path):
     batches = tf.data.Dataset.from_tensor_slices((X, Y)).batch(8)

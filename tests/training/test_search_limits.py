@@ -18,6 +18,7 @@ def network(kit, head, units, hidden=6, num_inputs=4):
     return model
 
 
+@pytest.mark.thorough(but="keras3")
 @pytest.mark.parametrize("kit", KITS, ids=["tf_keras", "keras3"])
 def test_the_bar_shows_steps_and_loss_and_the_time_is_limited(kit, capsys):
     rng = np.random.default_rng(0)
@@ -39,6 +40,7 @@ def test_the_bar_shows_steps_and_loss_and_the_time_is_limited(kit, capsys):
             nllfit.fit_lbfgs(model, x, y, **wrong)
 
 
+@pytest.mark.thorough
 def test_a_network_needs_few_hessians(monkeypatch):
     """The loss is not convex, so that Newton's method alone gains little for the price of a Hessian a step."""
     hessians = []
@@ -51,6 +53,7 @@ def test_a_network_needs_few_hessians(monkeypatch):
     assert len(hessians) < history.num_iterations / 4
 
 
+@pytest.mark.thorough
 def test_an_exact_fit_ends():
     """A loss that goes to 0 by a factor at each step was reported as a search that found no lower one."""
     x = np.random.default_rng(0).normal(size=(40, 4))

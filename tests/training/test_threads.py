@@ -4,6 +4,7 @@ import concurrent.futures
 import threading
 
 import numpy as np
+import pytest
 import tensorflow_probability as tfp
 import tf_keras
 
@@ -34,6 +35,7 @@ def test_threads_that_fit_evaluate_and_predict_are_independent():
         np.testing.assert_array_equal(one, scores(*job), err_msg=str(job))
 
 
+@pytest.mark.thorough
 def test_threads_may_trace_the_same_function_of_tfp_at_once():
     """TFP's `lbeta` is one `tf.function` of the process, to which the first derivative adds its gradient."""
     ready = threading.Barrier(4)

@@ -300,6 +300,7 @@ def test_validation_data_with_too_many_parts_are_refused():
         nllfit.fit(plain(tf_keras), X, Y, validation_data=(X, Y, None, None), verbose=0)
 
 
+@pytest.mark.thorough
 @mainly(keras)  # `test_replicas` covers both versions with two devices
 def test_a_model_in_a_strategy_with_one_device_matches_keras(kit):
     class Line(kit.keras.Model):  # it is built in its first step
@@ -344,6 +345,7 @@ def test_an_overflowing_rate_is_not_blamed_on_the_outcomes(kit):
         nllfit.evaluate(model, X, counts)
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_totals_by_row_are_weights_of_shares(kit):
     with pytest.raises(ValueError, match=r"`Bernoulli\(validate_args=False\)` on the shares `y / total_count` with"):
@@ -436,6 +438,7 @@ def test_a_joint_distribution_of_all_rows_matches_keras():
     np.testing.assert_allclose(found["loss"], expected["loss"], rtol=1e-5)
 
 
+@pytest.mark.thorough
 @mainly(keras, "k")
 def test_a_layer_frozen_after_compile_trains_again_when_unfrozen(k):
     model = k.Sequential([k.layers.Input((4,)), k.layers.Dense(3), k.layers.Dense(1)])
