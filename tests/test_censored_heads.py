@@ -95,6 +95,7 @@ def test_a_metric_of_numbers_is_refused_for_intervals(kit):
         nllfit.fit(model, x, pairs, verbose=0)
 
 
+@pytest.mark.thorough(but="fit-1-given1")
 @pytest.mark.parametrize(
     ("event_shape", "given", "message"),
     [

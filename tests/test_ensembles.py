@@ -70,6 +70,7 @@ def test_an_ensemble_is_the_equal_mixture_of_its_members(kit, name):
     np.testing.assert_allclose(called, prediction, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_quantiles_and_moments_of_an_ensemble_are_those_of_the_mixture(kit):
     x, y = rows()

@@ -47,6 +47,7 @@ def first_loss(kit, model, x, y):
     return float(model.fit(x, y, batch_size=len(x), verbose=0).history["loss"][0])
 
 
+@pytest.mark.thorough(but=("tf_keras-Normal", "keras-Laplace"))
 @pytest.mark.parametrize(
     ("kit", "family"),
     [
@@ -86,6 +87,7 @@ def entropy_of(rate):
     return -rate * np.log(rate) - (1 - rate) * np.log1p(-rate)
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_initialize_matches_the_frequencies_of_labels_and_counts(kit):
     rng = np.random.default_rng(0)

@@ -65,6 +65,7 @@ EXPORTED = [
 ]
 
 
+@pytest.mark.thorough(but="keras3-odd")
 @pytest.mark.parametrize(("kit", "cases"), EXPORTED, ids=["tf_keras-even", "tf_keras-odd", "keras3-even", "keras3-odd"])
 def test_exported_heads_serve_their_predictions(kit, cases, tmp_path):
     assert_predicts_and_serves(kit, all_heads(kit, cases), inputs(CASES[0]), cases, tmp_path / "served")

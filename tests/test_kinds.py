@@ -76,6 +76,7 @@ OWN = {
 }
 
 
+@pytest.mark.thorough(but="Rayleigh")
 @pytest.mark.parametrize(("name", "dtype"), [("mixture", "float32"), ("vectors", "float64"), ("Rayleigh", "float64")])
 def test_continuous_distributions_are_not_taken_for_counts(name, dtype):
     make, cdf, low = OWN[name]

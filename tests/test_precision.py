@@ -100,6 +100,7 @@ MADE_OF_COUNTS = {
 }
 
 
+@pytest.mark.thorough(but=("Censored", "ZeroInflated"))
 @pytest.mark.parametrize(
     ("name", "dtype"),  # each name with one dtype; with the other it is marked `thorough`
     [

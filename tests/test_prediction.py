@@ -120,6 +120,7 @@ def predict_and_forget(kit):
     return weakref.ref(model)
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_random_layers_draw_again_and_models_are_freed(kit):
     forgotten = predict_and_forget(kit)

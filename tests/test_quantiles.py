@@ -53,6 +53,7 @@ SCALARS = {
 MORE = ("Binomial", "BetaBinomial", "ExponentiallyModifiedGaussian", "GammaGamma", "NormalInverseGaussian")
 
 
+@pytest.mark.thorough(but=("Normal", "Gamma", "StudentT", "Poisson", "Skellam"))
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.thorough if name in MORE else ()) for name in SCALARS]
 )

@@ -7,7 +7,8 @@ import posixpath
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))  # for this package, `experiments` and, in a clone, `nllfit`
+_ROOT = str(pathlib.Path(__file__).parents[2])
+sys.path.insert(0, _ROOT)  # for this package, `experiments` and, in a clone, `nllfit`
 
 from mkdocs.structure.files import File
 
@@ -25,6 +26,7 @@ def on_files(files, config):
     made["families.md"], pictures = families.page()
     made |= pictures
     logging.getLogger("mkdocs").info("Running the tutorials that have changed")
+    sys.path.insert(0, _ROOT)  # again, because MkDocs has restored the path, which the tutorials' processes inherit
     tutorials.run_all()
     for path in tutorials.tutorials():
         made[f"learn/{path.stem}.md"], figures = tutorials.page(path)

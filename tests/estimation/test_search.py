@@ -172,6 +172,7 @@ def test_the_highest_of_many_maxima_between_observations_is_found():
     assert fit.log_likelihood == pytest.approx(-best, abs=1e-4)
 
 
+@pytest.mark.thorough(but="Cauchy")
 @pytest.mark.parametrize(("name", "reference"), [("Cauchy", stats.cauchy), ("StudentT", stats.t(2.0))])
 def test_the_highest_of_many_maxima_is_found_with_a_small_held_scale(name, reference):
     y = 10 * np.random.default_rng(1).standard_cauchy(30)
@@ -186,6 +187,7 @@ def test_the_highest_of_many_maxima_is_found_with_a_small_held_scale(name, refer
     assert fit.log_likelihood >= -best - 1e-6
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", [5, pytest.param(6, marks=pytest.mark.thorough)])
 def test_a_triangular_peak_at_its_lower_end_is_found(seed):
     y = np.random.default_rng(seed).triangular(0, 0.05, 1, 100)
@@ -268,11 +270,13 @@ def test_the_starts_move_with_the_sample(family, y, change):
     assert there.log_likelihood == pytest.approx(here.log_likelihood - log_slope, abs=1e-3)
 
 
+@pytest.mark.thorough
 def test_a_component_may_have_an_outcome_that_another_refuses():
     fit = maximum_likelihood(MixtureFamily("Pareto", 2), np.exp(np.abs(TWO_NORMALS)))
     assert "not smooth" in fit.message
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", [29, pytest.param(12, marks=pytest.mark.thorough)])
 def test_a_normal_inverse_gaussian_prefers_its_limit_to_a_lower_maximum(seed):
     rng = np.random.default_rng(seed)

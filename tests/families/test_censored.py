@@ -356,6 +356,7 @@ def test_crps_and_cdf_of_truncated_families_have_a_gradient(name):
     assert law_of(family.distribution(params)).marginals().batch_shape == [5]
 
 
+@pytest.mark.thorough(but="2")
 @pytest.mark.parametrize("rows", [2, 4])  # equal to the number of components, and larger
 def test_rows_of_a_censored_mixture_are_independent(rows):
     family = Censored(MixtureFamily("LogNormal", 2))

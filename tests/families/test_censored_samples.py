@@ -103,6 +103,7 @@ def late_times():
     return y[y > 2]
 
 
+@pytest.mark.thorough
 def test_a_window_far_out_leaves_the_parameter_identified():
     y = late_times()
     exponential = nllfit.maximum_likelihood(Truncated("Exponential", low=2.0), y)

@@ -166,6 +166,7 @@ def test_derivatives_at_round_parameters_match_differences(name):
         np.testing.assert_allclose(slopes[key], (up - down) / 2e-5, rtol=1e-6, atol=1e-8, err_msg=key)
 
 
+@pytest.mark.thorough(but="OneHot")
 @pytest.mark.parametrize("name", ["Dirichlet", "OneHotCategorical"])
 def test_a_vector_family_over_an_axis_is_fitted_row_by_row(name):
     rng = np.random.default_rng(0)

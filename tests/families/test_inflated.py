@@ -230,6 +230,7 @@ def test_an_amount_below_0_is_refused():
         nllfit.maximum_likelihood(ZeroInflated("LogNormal"), [0.0, 1.0, -1.0, 2.0])
 
 
+@pytest.mark.thorough(but=("family1", "family2"))
 @pytest.mark.parametrize(
     ("family", "seed"), [(ZeroInflated("Poisson"), None), (ZeroInflated("Poisson"), 1), (Hurdle("LogNormal"), [1, 2])]
 )

@@ -157,6 +157,7 @@ def test_standard_errors_of_the_keras_model_are_the_same(doctor_visits):
     np.testing.assert_allclose(ours.params, theirs.estimates[::-1], rtol=1e-10)
 
 
+@pytest.mark.thorough
 def test_separable_classes_have_no_errors():
     data = {"y": [0, 0, 0, 1, 1, 1], "x": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}
     fit = nllfit.regression("y ~ x", data, family="Bernoulli")

@@ -71,6 +71,7 @@ def penalised_linear_model(kit, sizes, reduction="mean"):
     return x, y, model
 
 
+@pytest.mark.thorough(but="tf_keras")
 @pytest.mark.parametrize(
     ("kit", "reduction"),
     [(KITS[0], "mean"), (KITS[1], "mean"), (KITS[1], "sum")],
@@ -92,6 +93,7 @@ def test_standard_errors_at_a_penalised_optimum_are_those_of_the_posterior(kit, 
     np.testing.assert_allclose(found.log_likelihood, counts @ log_prob)
 
 
+@pytest.mark.thorough
 def test_weights_that_are_no_maximum_of_the_posterior_have_no_standard_errors():
     x, y, model = penalised_linear_model(KITS[0], {"kernel": 0.5, "bias": 2.0})
     nllfit.fit_lbfgs(model, x, y)

@@ -68,6 +68,7 @@ LAWS = {
 }
 
 
+@pytest.mark.thorough(but="LogLogistic")
 @pytest.mark.parametrize("family", LAWS)
 def test_accelerated_failure_times_are_at_the_maximum(family):
     """Newton's next step would move no coefficient by 1e-9 of its standard error; lifelines stops below the maximum."""

@@ -179,6 +179,7 @@ def test_the_quadrature_matches_scipy():
         assert float(nllfit.crps([y], logistics)[0]) == pytest.approx(sum(pieces), abs=1e-8)
 
 
+@pytest.mark.thorough(but="1.0")
 @pytest.mark.parametrize(("narrow", "tolerance"), [(1.0, 1e-5), (0.02, 1e-4)])
 def test_a_mixture_of_many_components_matches_piecewise_quadrature(narrow, tolerance, monkeypatch):
     """As of many passes of a network; of Laplaces and of Uniforms, whose CDFs have a corner in every component."""
@@ -284,6 +285,7 @@ IN_GRAPHS = [
 ]
 
 
+@pytest.mark.thorough(but=("by quadrature", "GeneralizedPareto"))
 @pytest.mark.parametrize(("name", "xla"), IN_GRAPHS)
 def test_a_graph_computes_the_same(name, xla):
     u, y = tf.constant([-0.7, 0.3, 1.2], tf.float64), tf.constant([0.0, 3.0, 1.0], tf.float64)

@@ -36,6 +36,7 @@ def test_parts_and_the_sample_are_rows_of_the_table(small_parts):
     assert len(set(positions)) == 150
 
 
+@pytest.mark.thorough
 def test_all_rows_train_the_ensemble(small_parts):
     """The mean of an ensemble that saw 150 of 448 rows is worse than that of one that saw them all in batches."""
     model = DistributionRegressor(**SHORT).fit_batches(batches_of_arrays)

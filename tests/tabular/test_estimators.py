@@ -152,6 +152,7 @@ def test_a_regressor_fits_right_censored_times():
     assert routed.fit.requests == {"observed": True, "sample_weight": False}
 
 
+@pytest.mark.thorough
 def test_a_regressor_fits_intervals():
     """Times that are only known to lie between two inspections, a unit apart."""
     times = RNG.exponential(3.0, 120)

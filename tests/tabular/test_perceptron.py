@@ -85,6 +85,7 @@ class _InPython(Perceptron):
         return loss + 0 * tf.numpy_function(np.positive, [tf.stop_gradient(loss)], tf.float32)
 
 
+@pytest.mark.thorough
 def test_without_xla_the_graph_trains():
     first, ways = NORMAL.initial(np.random.default_rng(1), zero_outputs=False), []
     for network in (NORMAL, _InPython(NORMAL.sizes, NORMAL.family, NORMAL.beta)):

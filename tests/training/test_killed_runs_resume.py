@@ -132,6 +132,7 @@ def test_a_full_disk_raises_and_keeps_the_last_backup(k, tmp_path):
     assert train(network(k), k, k.callbacks.BackupAndRestore(tmp_path), epochs=4) == [2, 3]
 
 
+@pytest.mark.thorough
 def test_random_generators_that_cannot_be_saved_are_reported(tmp_path):
     tf_keras.backend.experimental.disable_tf_random_generator()
     with pytest.warns(UserWarning, match="draws random numbers from a state that no backup can hold"):

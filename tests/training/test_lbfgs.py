@@ -334,6 +334,7 @@ def test_a_penalty_makes_the_optimum_finite_except_in_an_unpenalised_bias(case, 
     assert bounded or "the optimum is at infinity" in history.message
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "arguments", [pytest.param({"scale": 1.0}, marks=pytest.mark.thorough), {"shared": ("scale",)}]
 )

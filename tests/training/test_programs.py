@@ -73,6 +73,7 @@ def test_another_model_of_an_architecture_reuses_the_trace_and_matches_keras(k, 
     assert len(set(names[0])) == len(names[0]) == 8  # two for each weight
 
 
+@pytest.mark.thorough
 @mainly(tf_keras, "k")
 def test_different_architectures_never_share_a_trace(k, monkeypatch):
     class Dense(k.layers.Dense):

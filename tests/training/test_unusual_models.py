@@ -106,6 +106,7 @@ def test_a_model_built_by_fit_takes_any_number_of_rows_and_is_checked_each_time(
         nllfit.fit(model, X, y, verbose=0)
 
 
+@pytest.mark.thorough
 @mainly(keras, "k")
 def test_a_layer_with_state_matches_keras(k):
     class Stateful(k.Model):
@@ -263,6 +264,7 @@ def test_batches_may_be_lists(k):
     both(lambda: plain(k), Lists())
 
 
+@pytest.mark.thorough
 @mainly(keras, "k")
 def test_one_output_may_have_no_weights(k):
     def make():
