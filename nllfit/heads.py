@@ -7,10 +7,10 @@ in float32 if that has 16 bits.
 
 Besides the arguments of its family, every head takes:
 
-  as_tensor: "mean", or "sample" for one draw from the distribution of each row, in training and in `predict`. The
-    gradient flows through the draw, so the head may be a latent variable inside a network.
-  activity_regularizer: None, or `nllfit.KLDivergence(prior)`, which the head adds to the loss once for each batch.
-  seed: the seed of the draws; by default it comes from Python's generator, which Keras's `set_random_seed` fixes.
+- `as_tensor`: "mean", or "sample" for one draw from the distribution of each row, in training and in `predict`. The
+  gradient flows through the draw, so the head may be a latent variable inside a network.
+- `activity_regularizer`: None, or `nllfit.KLDivergence(prior)`, which the head adds to the loss once for each batch.
+- `seed`: the seed of the draws; by default it comes from Python's generator, which Keras's `set_random_seed` fixes.
 """
 
 import tensorflow as tf
