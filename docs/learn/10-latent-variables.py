@@ -78,7 +78,8 @@ history = nllfit.fit(linear, wine, wine, batch_size=len(wine), epochs=4000, verb
 
 # %% [markdown]
 # Encoder and decoder are linear here. Then the integral has a formula: the model is *factor analysis*, which
-# scikit-learn fits by another algorithm. The bound reaches its likelihood, because $q$ can be the true $p(z \mid y)$.
+# scikit-learn fits by another algorithm. Here the bound reaches the log-likelihood, because $q$ can be the true
+# $p(z \mid y)$.
 
 # %%
 analysis = decomposition.FactorAnalysis(2, svd_method="lapack").fit(wine)

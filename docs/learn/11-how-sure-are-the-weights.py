@@ -82,9 +82,9 @@ for scale in (0.1, 1.0, 10.0):
 # ## Variational layers
 #
 # `layers.DenseVariational` has a distribution $q$ of weights instead of fixed weights, and training fits it to the
-# posterior. The loss is the negative ELBO over $n$: the mean negative log-likelihood of drawn weights, plus the
-# divergence of $q$ from the prior over $n$. With `kl_weight="1/n"`, `nllfit.fit` inserts $n$. If the division is
-# forgotten, the prior has $n$ times its proper weight. So `kl_weight` has no default.
+# posterior. The loss is the negative ELBO divided by $n$: the mean negative log-likelihood under drawn weights, plus
+# $1/n$ times the divergence of $q$ from the prior. With `kl_weight="1/n"`, `nllfit.fit` inserts $n$. If the division
+# is forgotten, the prior has $n$ times its proper weight. So `kl_weight` has no default.
 
 # %%
 tf_keras.utils.set_random_seed(2)

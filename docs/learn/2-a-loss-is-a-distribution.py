@@ -72,7 +72,7 @@ for name, head in choices.items():
 # ## Which head is best?
 #
 # Squared errors and absolute errors cannot be compared with each other. Negative log-likelihoods can: each measures the
-# surprise at the test rows, in one unit. Lower is better. The CRPS is a second score, in the unit of the outcome.
+# surprise at the test rows, in nats. Lower is better. The CRPS is a second score, in the unit of the outcome.
 
 # %%
 evaluations = {name: nllfit.evaluate(model, x[test], y[test]) for name, model in models.items()}
@@ -154,9 +154,9 @@ for ax, (title, result) in zip(figure.subplots(1, 2), {"before": before, "after"
 figure
 
 # %% [markdown]
-# Recalibration improves the coverage of the intervals. By the CRPS this model is not worse than the models above. By
-# the likelihood it is useless, and recalibration cannot repair it, because recalibration uses the same map for all
-# rows:
+# Recalibration improves the coverage of the intervals. By the CRPS the recalibrated model is not worse than the models
+# above. By the likelihood the trained model is useless. Recalibration cannot repair that, because it uses the same map
+# for all rows:
 
 # %%
 rows = nllfit.negative_log_likelihood(y[test], nllfit.predict_distribution(overfit, x[test]))

@@ -213,7 +213,7 @@ figure
 #
 # ## Questions to try
 #
-# - Censoring must not depend on the remaining time to live. Why does it not if the study ends on a fixed day, and why
-#   does it if patients leave because they feel ill?
+# - Censoring must not depend on the remaining time to live. Why is that true if the study ends on a fixed day, and
+#   false if patients leave because they feel ill?
 # - Let the network also compute `scale`: leave out `shared`. Is it better on held-out patients?
 # - Compute the NLL of the observed deaths only, under both models. Why is the wrong model better there?

@@ -33,7 +33,7 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, random
 # `fit` holds out a fifth of the training rows. On them it compares two networks and a forest, and weak and strong
 # regularization. Then it trains five networks of the better kind, or the forest, on all training rows. A network is too
 # confident about rows that it has not seen, so a factor widens the predicted distributions. On a small table like this
-# one, it comes from cross-validation.
+# one, the factor comes from cross-validation.
 
 # %%
 model = DistributionRegressor(random_state=0).fit(X_train, y_train)
@@ -62,7 +62,7 @@ figure
 # ## What it chose
 #
 # `trials_` lists the compared models, the best first. `nll` is the mean negative log-likelihood of the held-out rows,
-# in nats, and `spread` is the factor on the width, for the first model from cross-validation.
+# in nats, and `spread` is the factor on the width. That of the first model comes from cross-validation.
 
 # %%
 for trial in model.trials_:

@@ -7,8 +7,9 @@
 # questions that a statistician asks: how large is an effect, how uncertain is its estimate, does the model fit, and
 # which rows are influential? You need `pip install '.[regression]'` in a clone.
 #
-# The data are from the RAND health insurance experiment: how often people went to a doctor in a year (`mdvis`), under
-# insurance plans that pay all of it or leave a share to them (`lncoins`, the logarithm of it in percent plus 1).
+# The data are from the RAND health insurance experiment: how often people went to a doctor in a year (`mdvis`). Their
+# insurance pays the whole bill, or leaves a share of it to them: `lncoins` is the logarithm of this share in percent
+# plus 1.
 
 # %%
 import numpy as np

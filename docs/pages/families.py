@@ -119,7 +119,7 @@ def families() -> dict[str, tuple[nllfit.Family, str]]:
 
 
 def row(name: str, family: nllfit.Family, given: str) -> list[str]:
-    """A family's row of the table, from two of its distributions; what differs depends on the parameters."""
+    """A family's row of the table, from two of its distributions, because some facts depend on the parameters."""
     examples = [_example(family, number) for number in (0.0, 2.0)]
     named = name in heads.__all__
     supports = [_support(family, distribution) for distribution in examples]
