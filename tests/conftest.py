@@ -1,7 +1,9 @@
 """Which tests run: all without the mark `thorough`, and a tenth of those with it, a different tenth each day."""
 
+import collections
 import datetime
 import gc
+import itertools
 import sys
 import zlib
 
@@ -35,14 +37,21 @@ def is_thorough(item):
     return any(not case.startswith(marker.kwargs.get("but", ())) for marker in item.iter_markers("thorough"))
 
 
-def pytest_collection_modifyitems(config, items):
-    def is_left_out(item):
-        is_next = zlib.crc32(item.nodeid.encode()) % TURNS == config.option.turn % TURNS
-        return is_thorough(item) and not (config.option.thorough or is_next)
+def is_left_out(items, turn):
+    """Whether each test waits for another turn; the cases of a test, which cost alike, run in successive turns."""
+    cases = collections.Counter()
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        yield is_thorough(item) and (zlib.crc32(test.encode()) + cases[test] - turn) % TURNS != 0
+        cases[test] += is_thorough(item)
 
-    left_out = [item for item in items if is_left_out(item)]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if not is_left_out(item)]
+
+def pytest_collection_modifyitems(config, items):
+    if config.option.thorough:
+        return
+    waits = list(is_left_out(items, config.option.turn))
+    config.hook.pytest_deselected(items=list(itertools.compress(items, waits)))
+    items[:] = [item for item, left_out in zip(items, waits, strict=True) if not left_out]
 
 
 def pytest_sessionstart(session):

@@ -56,6 +56,7 @@ def runs():
         yield pytest.param(kit, CASES, id=f"{kit.keras.__name__}-all", marks=pytest.mark.thorough)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kit", "cases"), list(runs()))
 def test_exported_means_and_intervals_match_the_model(kit, cases, tmp_path):
     model, x = all_heads(kit, cases), inputs(CASES[0])

@@ -238,6 +238,7 @@ def test_initialize_works_in_float64_and_mixed_precision(kit, policy):
     np.testing.assert_allclose(mean, [[Y.mean(dtype="float64")]], rtol=tolerance)
 
 
+@pytest.mark.thorough
 def test_a_parameter_with_its_estimate_at_infinity_stays_finite():
     y = np.random.default_rng(0).uniform(-1, 1, 200)  # lighter tails than any StudentT
     family = Family("StudentT")

@@ -69,6 +69,7 @@ WAYS = {
 
 
 # Keras's own training steps use a loss in the same way eagerly, in a graph and with XLA.
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kit", "way"), in_turn(WAYS, left_out=("eager", "xla", "nllfit, a dataset", "nllfit, xla")))
 def test_invalid_outcomes_in_the_padding_do_not_change_training(kit, way):
     trainer, compiled, arguments = WAYS[way]

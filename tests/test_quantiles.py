@@ -79,6 +79,7 @@ def test_cdf_and_survival_match_scipy_on_and_off_the_support(name):
 EACH_WAY = ("LogNormal", "Gamma", "Poisson")
 
 
+@pytest.mark.thorough(but=("Poisson", "LogNormal"))
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in EACH_WAY else pytest.mark.thorough) for name in SCALARS]
 )
@@ -254,6 +255,7 @@ def test_a_search_takes_few_steps(distribution, monkeypatch):
     assert np.all(np.isfinite(above))
 
 
+@pytest.mark.thorough(but="Cauchy")
 @pytest.mark.parametrize(
     ("name", "parameters", "reference"),
     [

@@ -38,6 +38,12 @@ def test_ten_turns_run_each_thorough_test_once_and_the_ordinary_ones_always():
     assert names_run(1001) == names_run(1)
 
 
+def test_the_cases_of_a_test_run_in_successive_turns():
+    items = [Item(f"file.py::test[{i}]", pytest.mark.thorough.mark) for i in range(20)]
+    runs = [[i for i, waits in enumerate(conftest.is_left_out(items, turn)) if not waits] for turn in range(10)]
+    assert sorted(runs) == [[i, i + 10] for i in range(10)]
+
+
 def test_the_cases_that_a_mark_names_are_ordinary():
     mark = pytest.mark.thorough(but=("keras-", "Normal")).mark
     cases = [f"file.py::test[{case}]" for case in ("tf_keras-Gamma", "keras-Gamma", "Normal", "LogNormal")]

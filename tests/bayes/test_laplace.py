@@ -168,6 +168,7 @@ def test_predictions_are_means_over_the_weights(num_classes):
     assert np.all(np.abs(np.transpose(probs) - sampled.mean(0)) < 4 * error)
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_the_information_of_all_weights_matches_the_linearised_network(kit):
     x, y, _ = line()

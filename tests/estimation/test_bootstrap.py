@@ -14,6 +14,7 @@ from nllfit.estimation.problem import problem_of
 Y = np.random.default_rng(0).gamma(2.0, 3.0, 60)
 
 
+@pytest.mark.thorough(but="Laplace")
 @pytest.mark.parametrize(
     ("family", "y"),
     [

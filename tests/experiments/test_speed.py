@@ -76,6 +76,7 @@ def test_predictions_and_evaluations_are_timed(contender, monkeypatch):
     assert min(speed.whole_job(contender, "scoring", 0).values()) > 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("alone", [False, pytest.param(True, marks=pytest.mark.thorough)])  # in a separate process
 def test_the_speed_experiment_runs_from_the_command_line(tmp_path, capsys, monkeypatch, alone):
     monkeypatch.setattr(speed, "SETTLE", 0.0)

@@ -77,6 +77,7 @@ X = np.random.default_rng(0).normal(size=[6, 3]).astype("float32")
 Y = np.linspace(-1, 2, 6, dtype="float32")[:, None]
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_a_users_function_works_as_a_head(kit, tmp_path, monkeypatch):
     module = own_module(kit, tmp_path, monkeypatch)

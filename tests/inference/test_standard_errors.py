@@ -67,6 +67,7 @@ def logistic(kit):
     return at_optimum(kit, layers, SPECTOR.exog[COLUMNS], SPECTOR.endog)
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_logistic_regression_matches_statsmodels_logit(kit):
     x, y = SPECTOR.exog[COLUMNS], SPECTOR.endog
@@ -280,6 +281,7 @@ def test_the_scale_of_a_hidden_unit_is_not_identified():
     assert ours.num_parameters == 4
 
 
+@pytest.mark.thorough
 def test_weights_that_are_not_a_maximum_have_no_errors():
     x, y = SPECTOR.exog[COLUMNS], SPECTOR.endog
     model = logistic(KIT)

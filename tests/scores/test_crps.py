@@ -132,6 +132,9 @@ def moved(params, y):
     return np.array(rows), steps
 
 
+@pytest.mark.thorough(
+    but=("Normal", "Gamma", "Laplace", "Logistic", "Cauchy", "Pareto", "Exponential", "Uniform", "LogNormal")
+)
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.thorough if name in ALIKE else ()) for name in EVERY]
 )

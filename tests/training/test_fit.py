@@ -283,6 +283,7 @@ def test_a_support_that_depends_on_the_row_is_accepted():
     assert np.isfinite(nllfit.fit(model, x, np.array([[20.0], [0.5]]), verbose=0).history["loss"][0])
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_stateful_recurrent_layers_match_keras(kit):
     k = kit.keras

@@ -208,6 +208,7 @@ def test_outcomes_are_checked_against_their_own_head(kit):
         nllfit.fit(model, X, [Y - 9, Y], verbose=0)
 
 
+@pytest.mark.thorough
 def test_outcomes_by_name_belong_to_that_output():
     def make():
         tf_keras.utils.set_random_seed(0)
