@@ -14,7 +14,7 @@ import nllfit
 from nllfit.equivalence import EQUIVALENCES, PRIORS, priors_table, table
 from tests.keras_versions import KITS, mainly
 
-# The error of each precision relative to the sum of the absolute values of the terms.
+# By precision: the tolerance, relative to the sum of the absolute values of the terms.
 TOLERANCES = {"float32": 3e-6, "float64": 1e-12}
 
 each_row = pytest.mark.parametrize("row", EQUIVALENCES, ids=lambda row: row.loss.split("(")[0])
@@ -113,9 +113,8 @@ def test_a_regularizer_is_a_prior_in_value_and_gradient(row, kit):
 def test_weight_decay_is_not_a_prior(kit):
     """AdamW finds the maximum of the likelihood with exact gradients, but not with noisy ones.
 
-    An L2 penalty of the same coefficient, 0.2, would move the weights by a sixth even with exact gradients.
-
-    When AdamW has converged, the mean gradient is `-decay * w * sqrt(mean of squared gradients)`.
+    When AdamW has converged, the mean gradient is `-decay * w * sqrt(mean of squared gradients)`. An L2 penalty with
+    the same coefficient, 0.2, would move the weights by a sixth even with exact gradients.
     """
     optimum = np.array([0.3, -2.0], "float32")
     for noise, tolerance in ((0.0, 1e-2), (3.0, 0.06)):  # the noise of a batch's gradient; relative to the weights

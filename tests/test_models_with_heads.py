@@ -25,7 +25,7 @@ KINDS = [
 
 
 def runs():
-    """Each kind eagerly with one Keras; marked `thorough`, all heads in every way.
+    """Each kind runs eagerly with one Keras. All heads in all ways are marked `thorough`.
 
     `test_keras3.py` traces all heads, exports them and compares their predictions.
     """

@@ -171,7 +171,7 @@ def test_a_weight_of_2_equals_a_repeated_row(kit):
 
 
 def sequences(kit, padding=(100.0, np.nan)):
-    """A head at each step of sequences of words; 0 marks the end, and `padding` are the outcomes after it."""
+    """A head at each step of sequences of words; 0 marks the end, and the outcomes after it are `padding`."""
     kit.keras.utils.set_random_seed(0)
     words = np.tile([[1, 2, 3, 1], [2, 1, 2, 0], [3, 1, 0, 0], [3, 2, 1, 0]], [10, 1])
     y = np.random.default_rng(0).normal(size=[*words.shape, 1]).astype("float32")

@@ -55,7 +55,7 @@ def test_there_are_saved_files_of_every_named_head_for_both_versions():
         assert later == set(kit.heads.__all__)
 
 
-# Each head in one file format; the other, and each second later file, is marked `thorough`.
+# An ordinary run loads each head from one file format; the other format is marked `thorough`.
 @pytest.mark.parametrize(
     ("key", "suffix"),
     [

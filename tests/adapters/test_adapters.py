@@ -16,7 +16,7 @@ def model_of(k):
 @KERAS_VERSIONS
 @pytest.mark.parametrize("by", ["var_list", "var_names"])
 def test_a_model_with_undecayed_weights_shares_no_trace(k, by):
-    """Such weights do not appear in a config, and a trace shared with another model would let them decay."""
+    """A config does not say which weights are excluded, so in a trace of a model of equal config they would decay."""
     model, other = model_of(k), model_of(k)
     model.optimizer.exclude_from_weight_decay(
         **{by: {"var_list": model.trainable_variables, "var_names": ["bias"]}[by]}

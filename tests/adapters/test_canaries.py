@@ -1,7 +1,7 @@
 """Canaries: the private names of TensorFlow, TFP and Keras that the adapters use still have the same meaning.
 
-One row for each name. If a new version renames or changes it, its row fails with the name, and says what breaks. This
-module does not import `nllfit`, whose import fails if some of the names are gone.
+`CANARIES` has a row for each name. If a new version renames it or changes its meaning, the test of the row fails with a
+message that has the name. This module does not import `nllfit`, whose import fails if some of the names are gone.
 """
 
 import ast
@@ -44,7 +44,7 @@ def knows_determinism():
 
 
 def marks_as_converted():
-    """AutoGraph does not convert a marked function, so its `if` of a tensor fails, but it converts its callees."""
+    """AutoGraph does not convert a marked function, so an `if` of a tensor in it fails, but converts its callees."""
 
     def branches(x):
         if x > 0:
@@ -323,7 +323,7 @@ def means(check):
 
 
 def private_names(source):
-    """The private names of other packages in a source text: attributes, strings and imports, except its own names."""
+    """The private names of other packages that a source uses as attributes, in strings or in imports."""
     found, own = set(), {"_model"}  # of the base class `Adapter`
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and re.search(r"\.(python|src)\b", node.module or ""):

@@ -1,6 +1,7 @@
 """Variational autoencoders as Sequential, functional and subclassed models, as in the tests of `tfp.layers`.
 
-The pixels are independent, so that no code helps: at the optimum the divergence is 0, and the loss their entropy.
+The pixels are independent, so a code of the image does not help: at the optimum the divergence is 0, and the loss is
+the entropy of the pixels.
 """
 
 import numpy as np
@@ -68,7 +69,7 @@ def subclassed(kit):
 
 
 def several_draws(kit):
-    """Each row has two draws; their probabilities are averaged, and the divergence counts for both."""
+    """Each row has two draws: their probabilities are averaged, and the divergence is added for each."""
 
     class Averaged(kit.keras.layers.Layer):
         def call(self, logits):

@@ -178,7 +178,7 @@ def test_a_weight_may_be_a_variable(kit, tmp_path):
     loaded = kit.keras.models.load_model(tmp_path / "model.keras")
     loaded(X)
     np.testing.assert_allclose(float(loaded.losses[0]), losses[1], rtol=1e-6)
-    # A callback changes it between epochs, and the trace reads the new value.
+    # A callback changes `beta` between epochs, and the trace reads the new value.
     setting = kit.keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: beta.assign(1e6 * epoch))
     history = nllfit.fit(model, X, X, epochs=3, batch_size=64, verbose=0, compile="graph", callbacks=[setting])
     increments = np.diff(history.history["loss"])

@@ -14,7 +14,7 @@ PASSES = 100
 
 @mainly(keras)
 def test_a_mixture_over_passes_integrates_the_latent_variable_out(kit):
-    """With a linear decoder the mean and the variance of the integral are known."""
+    """With a linear decoder, the mean and the variance of the outcome are known."""
     model = coder(kit)
     z = kit.distribution(model.layers[1](model.layers[0](X)))
     kernel, bias = model.layers[2].get_weights()

@@ -146,9 +146,9 @@ REACHED = [
 
 @pytest.mark.parametrize(("kit", "posterior", "steps", "draws", "tolerance"), REACHED)
 def test_the_posterior_of_least_divergence_is_reached(kit, posterior, steps, draws, tolerance):
-    """The exact posterior, or among independent Normals the one with its mean and the variances `1 / diag(precision)`.
+    """The exact posterior; or, for independent Normals, its mean and the variances `1 / diag(precision)`.
 
-    The result is the mean over the second half of the steps, whose error falls with the number of draws.
+    The parameters are averaged over the second half of the steps. The error falls with the number of draws.
     """
     options = {"estimator": "reparameterization", "kernel_initializer": "zeros"}
     layer, x, y, design = linear_layer(kit, 10, posterior=posterior, **options)
@@ -221,8 +221,9 @@ def test_gradients_are_unbiased():
 def test_only_flipout_has_noise_that_falls_with_the_batch():
     """The noise of the gradient for the means, compared with the formula of Wen et al. (2018).
 
-    Row `i` has the gradient `x_i (x_i'e_i)`, but for a constant, with the weights' deviations `e_i`. They are those of
-    the whole batch under reparameterization, so that rows are correlated; the signs of flipout take that away.
+    Up to a constant, row `i` has the gradient `x_i (x_i'e_i)`, where `e_i` are the deviations of the weights from their
+    means. Under reparameterization all rows of a batch have the same deviations, so their gradients are correlated. The
+    signs of flipout remove this correlation.
     """
     x, y, design = line()
     of_rows = design * (design**2 @ np.full(4, SPREAD**2))[:, None] ** 0.5

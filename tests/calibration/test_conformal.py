@@ -127,7 +127,7 @@ def test_elements_and_steps_have_their_own_corrections():
     [(4.0, 0.7), *(pytest.param(*case, marks=pytest.mark.thorough) for case in [(0.3, 3.0), (20.0, 50.0)])],
 )
 def test_intervals_of_counts_have_their_nominal_coverage(rate, dispersion):
-    """A Poisson head is wrong about the spread of negative binomial counts, and at a rate of 50 it is too wide."""
+    """The model, a Poisson head, is wrong about the mean and the spread of the negative binomial counts."""
     rng = np.random.default_rng(0)
     x = rng.uniform(0.5, 1.5, [700, 1]).astype("float32")
     y = rng.negative_binomial(dispersion, dispersion / (dispersion + rate * x)).astype("float32")

@@ -82,7 +82,7 @@ def test_bca_intervals_match_scipy():
 
 @pytest.mark.thorough  # the fits and the intervals are tested separately above
 def test_intervals_cover_the_truth():
-    """With 1000 samples of 100 outcomes, BCa covered in 91.8%, parametric percentiles in 93.0%, Wald in 94.0%."""
+    """Of 1000 samples of 100 outcomes, BCa covered in 91.8%, parametric percentiles in 93.0%, Wald in 94.0%."""
     rng = np.random.default_rng(2)
     held = []
     for _ in range(40):

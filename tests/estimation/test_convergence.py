@@ -1,4 +1,4 @@
-"""What an estimate reports about its search: converged or not, at infinity, at a corner; its number of parameters."""
+"""Reports of an estimate: whether the search converged, or ended at infinity or a corner; the number of parameters."""
 
 import math
 import re

@@ -24,7 +24,7 @@ Y = np.random.default_rng(0).gamma(2.0, 3.0, 80)
 
 
 def as_of(family, estimate):
-    """A stand-in for the estimate of another family, whose fit would take seconds; its numbers are not used."""
+    """A stand-in for an estimate of `family`, because a fit would take seconds. No test uses its numbers."""
     return dataclasses.replace(estimate, fit=Fit(problem_of(family, estimate.problem.y), estimate.optimum))
 
 
@@ -148,7 +148,7 @@ def test_a_share_of_zeros_is_at_its_bound_in_a_zero_inflated_family():
     assert test.statistic == pytest.approx(2 * theirs, rel=1e-6)
     assert (test.degrees_of_freedom, test.at_bound) == (1, True)
     assert test.p_value == pytest.approx(stats.chi2.sf(2 * theirs, 1) / 2, rel=1e-5)
-    hurdle = likelihood_ratio_test(poisson, as_of(Hurdle("Poisson"), inflated))  # its share is strictly inside (0, 1)
+    hurdle = likelihood_ratio_test(poisson, as_of(Hurdle("Poisson"), inflated))  # the share of zeros is inside (0, 1)
     assert not hurdle.at_bound
     overdispersed = as_of(ZeroInflated("NegativeBinomial"), inflated)
     assert likelihood_ratio_test(inflated, overdispersed).at_bound

@@ -44,7 +44,7 @@ SEEN, LOST = [3, 5, 8, 15, 22, 23, 29, 32, 35, 40, 26, 28, 21], [6, 10, 11, 20, 
 
 
 def censored(y, last):
-    """Pairs of times; the last `last` are right-censored."""
+    """Pairs of times, of which the last `last` are right-censored."""
     return right_censored(y, np.arange(len(y)) < len(y) - last)
 
 

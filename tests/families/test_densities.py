@@ -155,7 +155,7 @@ def test_derivatives_at_round_parameters_match_differences(name):
     def log_prob(values, count=1):
         return family.build(values, tf.float64).log_prob(np.tile(rows, [count, 1]))
 
-    # Separately, because a series that stops too early at a round number would continue for other rows in a batch.
+    # One row at a time: in a batch, other rows would make a series continue that stops too early at a round number.
     values = natural([{}])
     with tf.GradientTape() as tape:
         tape.watch(values)

@@ -1,6 +1,6 @@
-"""`nllfit.cox_regression` and accelerated failure times, compared with statsmodels and certified values of lifelines.
+"""`nllfit.cox_regression` and accelerated failure times, compared with statsmodels and lifelines.
 
-The certified values are those of lifelines 0.30.3 (`CoxPHFitter`, `WeibullAFTFitter`, `LogNormalAFTFitter`), run on the
+The reference values come from lifelines 0.30.3 (`CoxPHFitter`, `WeibullAFTFitter`, `LogNormalAFTFitter`), run on the
 same columns of statsmodels' data set of heart transplants with a step tolerance of 1e-12.
 """
 
@@ -91,7 +91,7 @@ def test_splitting_rows_in_time_does_not_change_the_fit(heart):
 
 
 def test_score_residuals_sum_to_the_gradient(heart):
-    """They sum to the gradient; without ties they give the derivatives of the estimates for the rows' weights."""
+    """Without ties, they also give the derivatives of the estimates with respect to the rows' weights."""
     data = heart.assign(t=heart.time + np.arange(69) * 1e-3)
     fit = nllfit.cox_regression(FORMULA, data)
     (part,) = fit._likelihoods.values()

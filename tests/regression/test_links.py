@@ -44,7 +44,7 @@ def votes():
 
 
 def agree(ours, formula, data, family, scale=1.0, **options):
-    """Compares estimates and errors by the observed information; statsmodels itself reports the expected one."""
+    """Compares estimates, and errors by the observed information; statsmodels reports those by the expected one."""
     theirs = smf.glm(formula, data, family=family, **options).fit(tol=1e-14, maxiter=300)
     assert ours.converged
     size = len(theirs.params)

@@ -39,7 +39,7 @@ def test_ridge_regression_matches_scikit_learn(diabetes):
 
 
 def test_penalised_logistic_regression_matches_scikit_learn():
-    """scikit-learn's is `C` times the sum of losses and half the squares: `l2 = 1 / (2 C n)`."""
+    """scikit-learn minimises `C` times the sum of losses, plus half the sum of squared weights: `l2 = 1 / (2 C n)`."""
     x, y = load_breast_cancer(return_X_y=True)
     x, y = scale(x)[:200, :4], y[:200, None]
     model, history = fitted(x, y, heads.Bernoulli(), tf_keras.regularizers.L2(1 / (2 * 0.5 * len(x))))
@@ -50,7 +50,7 @@ def test_penalised_logistic_regression_matches_scikit_learn():
 
 
 def test_lasso_regression_matches_scikit_learn(diabetes):
-    """scikit-learn's sum of squares over 2 n is the loss of a Normal with a scale of 1: `l1 = alpha`."""
+    """scikit-learn's sum of squares, divided by 2 n, is the loss of a Normal with a scale of 1: `l1 = alpha`."""
     x, y = diabetes
     model, _ = fitted(x, y, heads.Normal(scale=1.0), tf_keras.regularizers.L1(0.1))
     theirs = Lasso(alpha=0.1, tol=1e-12, max_iter=100_000).fit(x, y[:, 0])
@@ -78,7 +78,7 @@ def penalised_linear_model(kit, sizes, reduction="mean"):
     ids=["tf_keras", "keras3", "keras3-sum"],
 )
 def test_standard_errors_at_a_penalised_optimum_are_those_of_the_posterior(kit, reduction):
-    """The Normal posterior of a linear model under Normal priors, in closed form, whichever mean the loss takes."""
+    """The reference is the closed form for a linear model under Normal priors. The loss is a mean or a sum of rows."""
     x, y, model = penalised_linear_model(kit, {"kernel": 0.5, "bias": 2.0}, reduction)
     counts = np.resize([1.0, 2.0], 30)
     assert nllfit.fit_lbfgs(model, x, y, sample_weight=counts).converged

@@ -1,6 +1,6 @@
 """Printed results of R and Stata for public data, from statsmodels' own tests, and exact accelerated failure times.
 
-Stata prints seven digits. R's zero-inflated negative binomial stopped at three.
+Stata prints seven digits. R's search for the zero-inflated negative binomial stopped at three correct digits.
 """
 
 import numpy as np

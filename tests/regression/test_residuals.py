@@ -48,7 +48,7 @@ def test_schoenfeld_residuals_match_statsmodels():
 
 
 def test_intervals_of_a_new_outcome_include_the_uncertainty_of_the_coefficients(votes):
-    """With a known scale, the interval is that of a Normal whose variance is the sum of both variances."""
+    """With a known scale, the outcome is Normal; its variance is that of the noise plus that of the mean."""
     data = votes.iloc[:12]
     fit = nllfit.regression("YES ~ COUTAX", data, scale=5.0)
     plain, wide = fit.predict_interval(alpha=0.1), fit.predict_interval(alpha=0.1, num_draws=2000)

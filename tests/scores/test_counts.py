@@ -56,11 +56,11 @@ def test_closed_forms_equal_the_sum_over_all_counts(name, params, reference):
     steps = {key: 1e-4 * min(value, 1 - value if key == "probs" else np.inf) for key, value in params.items()}
     if name == "Binomial":
         del steps["total_count"]  # a count has no derivative
-    # Separately, because a series that stops too early would continue because of other rows in a batch.
+    # One row at a time: in a batch, other rows would make a series continue that stops too early.
     found, derivatives = scored(name, params, y)
     np.testing.assert_allclose(found, expected, rtol=1e-8)
-    # In one call: between two counts, where the score is linear, and below 0, where the distance is added; and two
-    # steps of each parameter to either side.
+    # One call has all of these: outcomes between two counts, where the score is linear, and below 0, where the distance
+    # from 0 is added; and each parameter, moved by one and by two steps to either side.
     moves = [{}, *({key: step * h} for key, h in steps.items() for step in (-2, -1, 1, 2))]
     rows = {key: np.array([[value + move.get(key, 0.0)] for move in moves]) for key, value in params.items()}
     places = np.tile([*y, *between], [len(moves), 1])

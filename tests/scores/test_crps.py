@@ -85,7 +85,7 @@ OTHERS = {
 
 
 def scored(make, params, y, score=nllfit.crps):
-    """Scores of outcomes, and their gradients with respect to them and to the parameters."""
+    """Scores, and their gradients with respect to the outcomes and to the parameters."""
     y = tf.constant(y, tf.float64)
     params = [tf.broadcast_to(tf.constant(value, tf.float64), y.shape) for value in params]
     with tf.GradientTape() as tape:
@@ -185,7 +185,7 @@ def test_the_quadrature_matches_scipy():
 @pytest.mark.thorough(but="1.0")
 @pytest.mark.parametrize(("narrow", "tolerance"), [(1.0, 1e-5), (0.02, 1e-4)])
 def test_a_mixture_of_many_components_matches_piecewise_quadrature(narrow, tolerance, monkeypatch):
-    """As of many passes of a network; of Laplaces and of Uniforms, whose CDFs have a corner in every component."""
+    """Mixtures like those of many passes of a network. The CDF of each Laplace or Uniform in them has corners."""
     rng = np.random.default_rng(0)
     locs, scales = rng.normal(size=30), narrow * rng.uniform(0.7, 1.4, 30)
     nodes, weights = np.polynomial.legendre.leggauss(20)
@@ -205,7 +205,7 @@ def test_a_mixture_of_many_components_matches_piecewise_quadrature(narrow, toler
 
 
 def test_the_cost_of_a_mixture_is_linear_in_its_components(monkeypatch):
-    """The CDF of each component is asked at as many places, and few distances between Normals are in memory at once."""
+    """The number of places at which the CDF is computed has a limit, and so has the number of distances in memory."""
 
     def laplaces(num):
         return tfd.MixtureSameFamily(tfd.Categorical(logits=np.zeros(num)), tfd.Laplace(np.arange(1.0 * num), 1.0))
@@ -274,7 +274,7 @@ COMPILED = {
 }
 
 
-SLOW = ("NegativeBinomial", "by quadrature", "by a sum")  # to compile by XLA
+SLOW = ("NegativeBinomial", "by quadrature", "by a sum")  # XLA takes long to compile these
 AS_OTHERS = (
     "Normal",
     "Weibull",

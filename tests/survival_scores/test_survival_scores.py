@@ -1,6 +1,6 @@
-"""Scores of censored times, compared with certified values of lifelines 0.30.3 and scikit-survival 0.28.0.
+"""Scores of censored times, compared with reference values of lifelines 0.30.3 and scikit-survival 0.28.0.
 
-The certified values are those of `concordance_index`, `concordance_index_ipcw`, `brier_score`,
+The reference values are those of `concordance_index`, `concordance_index_ipcw`, `brier_score`,
 `integrated_brier_score`, `cumulative_dynamic_auc`, `KaplanMeierFitter` and `AalenJohansenFitter` on the columns below,
 of statsmodels' data set of heart transplants.
 """

@@ -118,7 +118,7 @@ def test_a_censored_outcome_is_scored_by_its_survival_function():
 
 
 def test_an_interval_is_scored_by_its_probability():
-    """Of a Normal in both tails, and of a Gamma with a spread, whose Normal scores are divided by it."""
+    """The probabilities of a Normal in both tails, and of a Gamma, whose Normal scores are divided by the spread."""
     lower, upper = np.array([-9.0, 2.0, 8.0, -np.inf, 1.0]), np.array([-8.0, 2.0, 9.0, -7.0, np.inf])
     pairs = nllfit.interval_censored(lower, upper)
     one = stats.norm(1.0, 2.0)

@@ -18,7 +18,7 @@ pytestmark = [
 
 
 def batch_norm(k, **compiled):
-    # No bias before it: its gradient is 0, and Adam would follow the rounding errors.
+    # No bias before the normalization: the bias's gradient is 0, and Adam would follow the rounding errors.
     def layers():
         return [k.layers.Dense(16, use_bias=False), k.layers.BatchNormalization(), k.layers.ReLU()]
 

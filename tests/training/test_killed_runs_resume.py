@@ -187,7 +187,7 @@ def written(folder, name):
 
 
 def trained(server, k, folder, awaited=None, seconds=0.0):
-    """Trains in a new process, or kills it `seconds` after it wrote the `awaited` file; whether it has finished."""
+    """Trains in a new process, or kills it `seconds` after it wrote `awaited`. Returns whether the process finished."""
     before = written(folder, awaited)
     print(k.__name__, folder, file=server.stdin, flush=True)
     process = int(server.stdout.readline())

@@ -42,7 +42,7 @@ def test_the_bar_shows_steps_and_loss_and_the_time_is_limited(kit, capsys):
 
 @pytest.mark.thorough
 def test_a_network_needs_few_hessians(monkeypatch):
-    """The loss is not convex, so that Newton's method alone gains little for the price of a Hessian a step."""
+    """The loss is not convex, so a step of Newton's method gains little, and each step costs a Hessian."""
     hessians = []
     curvature = Surface.curvature
     monkeypatch.setattr(Surface, "curvature", lambda self, *args: hessians.append(1) or curvature(self, *args))
@@ -55,7 +55,7 @@ def test_a_network_needs_few_hessians(monkeypatch):
 
 @pytest.mark.thorough
 def test_an_exact_fit_ends():
-    """A loss that goes to 0 by a factor at each step was reported as a search that found no lower one."""
+    """The loss falls by a factor in each step, to 0. Once, the message was that the search found no lower loss."""
     x = np.random.default_rng(0).normal(size=(40, 4))
     labels = (np.sin(2 * x[:, :1]) + x[:, 1:2] * x[:, 2:3] > 0) * 1
     model = network(KITS[0], KITS[0].heads.Bernoulli(), 1)

@@ -37,7 +37,7 @@ def test_threads_that_fit_evaluate_and_predict_are_independent():
 
 @pytest.mark.thorough
 def test_threads_may_trace_the_same_function_of_tfp_at_once():
-    """TFP's `lbeta` is one `tf.function` of the process, to which the first derivative adds its gradient."""
+    """All threads share TFP's `lbeta`, a `tf.function`; the first derivative adds its gradient function to it."""
     ready = threading.Barrier(4)
     assert hasattr(tfp.math.lbeta, "get_concrete_function")  # otherwise this test shows nothing
 
