@@ -47,7 +47,7 @@ class Prediction:
 
 
 def ours(distribution, x, y, seed):
-    """`DistributionRegressor` with its defaults."""
+    """`DistributionRegressor` with its defaults, or with another distribution."""
     model = DistributionRegressor(distribution, random_state=seed).fit(x, y)
 
     def predict(x):
@@ -139,7 +139,7 @@ def between(models, x):
 
 
 PEERS = {
-    "nllfit": (functools.partial(ours, "Normal"), "nllfit"),
+    "nllfit": (functools.partial(ours, None), "nllfit"),
     "nllfit auto": (functools.partial(ours, "auto"), "nllfit"),
     "NGBoost": (ngboost, "ngboost"),
     "Treeffuser": (treeffuser, "treeffuser"),

@@ -7,18 +7,17 @@ import numpy as np
 from nllfit.families import Censored, Family, MixtureFamily, ZeroInflated
 from nllfit.families.wrapped import as_family
 from nllfit.tabular.classes import Classes
+from nllfit.tabular.histogram import Histogram
 from nllfit.tabular.location_scale import LocationScale, is_location_scale
 from nllfit.tabular.own_unit import OwnUnit
 from nllfit.tabular.rows import Rows
-from nllfit.tabular.targets import Target
+from nllfit.tabular.targets import Target, has_few_values
 
-__all__ = ["MIXTURE", "VALUES", "checked_names", "plausible", "target_of"]
+__all__ = ["HISTOGRAM", "MIXTURE", "VALUES", "checked_names", "default", "plausible", "target_of"]
 
-MIXTURE, VALUES = "Mixture", "Values"
+HISTOGRAM, MIXTURE, VALUES = "Histogram", "Mixture", "Values"
 _COMPONENTS = 5
 _FLOOR = {"scale": 1e-3}  # in standard deviations of the outcomes
-_MOST_VALUES = 100
-_LEAST_REPEATS = 10  # the least mean number of rows per distinct value
 
 
 def checked_names(distribution: Any) -> list[Any]:
@@ -29,17 +28,23 @@ def checked_names(distribution: Any) -> list[Any]:
     return given
 
 
+def default(rows: Rows) -> list[Any]:
+    """The distributions to try if the user gave none."""
+    is_one_number = rows.y.shape[1] == 1
+    return ["Normal", HISTOGRAM] if is_one_number else ["Normal"]
+
+
 def plausible(rows: Rows) -> list[Any]:
     """The distributions to try: those whose support contains the outcomes, with the Normal first."""
     y = rows.numbers()
     found: list[Any] = ["Normal", MIXTURE]
-    values = np.unique(y)
     if y.shape[1] > 1:
         return found
     if rows.is_censored:
         return ["Weibull", "LogNormal"] if y.min() > 0 else found
-    if len(values) <= min(_MOST_VALUES, len(y) / _LEAST_REPEATS):
+    if has_few_values(y):
         return [*found, VALUES]
+    found.append(HISTOGRAM)
     if y.min() > 0:
         found += ["Gamma", "LogNormal"]
         if y.max() < 1:
@@ -58,10 +63,10 @@ def target_of(distribution: Any, rows: Rows) -> Target:
       ValueError: if TFP has no such distribution, or if the family has outcomes of another shape, class labels or
         shared parameters.
     """
-    if distribution == VALUES:
+    if isinstance(distribution, str) and distribution in (VALUES, HISTOGRAM):
         if rows.y.shape[1] > 1:
-            raise ValueError(f"{VALUES!r} is a distribution of one observed number: give another `distribution`.")
-        return Classes.of_values(rows.y, rows.weights)
+            raise ValueError(f"{distribution!r} is a distribution of one observed number: give another `distribution`.")
+        return Classes.of_values(rows.y, rows.weights) if distribution == VALUES else Histogram(rows.y, rows.weights)
     if isinstance(distribution, Censored):
         distribution = distribution.family
     shape = () if rows.is_censored else rows.y.shape[1:]

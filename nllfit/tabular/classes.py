@@ -53,7 +53,11 @@ class Classes(Target):
     def distribution(self, predicted: tfd.Distribution, spread: Any, doubt: float) -> tfd.Distribution:
         members = tf.nn.log_softmax(tf.cast(predicted.components_distribution.logits, tf.float64))
         log_probs = tf.reduce_logsumexp(members, axis=1) - np.log(members.shape[1])
-        probs = (1 - doubt) * tf.nn.softmax(log_probs / np.reshape(spread, [-1, 1])) + doubt * self.frequencies
+        return self._of(tf.nn.softmax(log_probs / np.reshape(spread, [-1, 1])), doubt)
+
+    def _of(self, probs, doubt):
+        """The distribution with probabilities `[n, num_classes]`, and with the marginal one as a part `doubt` of it."""
+        probs = (1 - doubt) * probs + doubt * self.frequencies
         if self.values is None:
             return tfd.Categorical(probs=probs)
         return tfd.Independent(tfd.FiniteDiscrete(self.values, probs=probs[:, None]), 1)

@@ -16,6 +16,7 @@ from nllfit.saved_models import new_folder
 from nllfit.tabular.classes import Classes
 from nllfit.tabular.columns import Column, Columns
 from nllfit.tabular.forest import Forest, ForestInputs
+from nllfit.tabular.histogram import Histogram
 from nllfit.tabular.inputs import Bins, Inputs, Network
 from nllfit.tabular.location_scale import LocationScale
 from nllfit.tabular.models import Networks, Trees
@@ -28,7 +29,7 @@ __all__ = ["read", "write"]
 _CLASSES = {
     kind.__name__: kind
     for kind in (
-        *(Bins, Classes, Column, Columns, Forest, ForestInputs, Inputs, LocationScale),
+        *(Bins, Classes, Column, Columns, Forest, ForestInputs, Histogram, Inputs, LocationScale),
         *(Network, Networks, OwnUnit, Perceptron, Predictor, Trees, Trial),
     )
 }

@@ -9,7 +9,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.tabular.rows import Rows
 from nllfit.tabular.targets import Target
 
-__all__ = ["LocationScale", "is_location_scale"]
+__all__ = ["LocationScale", "is_location_scale", "mean_and_spread"]
 
 _LEAST_SCALE = 1e-2  # that trees predict, in standard deviations of the outcomes
 
@@ -27,7 +27,7 @@ class LocationScale(Target):
         super().__init__(family, is_censored)
         is_normal = getattr(family, "name", "") == "Normal" and not is_censored
         self.beta = 0.5 if is_normal else 0.0
-        moments = [_mean_and_spread(column, weights) for column in y.T]
+        moments = [mean_and_spread(column, weights) for column in y.T]
         self.loc, self.unit = np.array(moments).T
         outcomes = self._standard(y)
         # Predicted locations are clipped to the range of the outcomes, because one of many members may extrapolate
@@ -115,10 +115,11 @@ def _parameters(distribution):
     return {name: tf.convert_to_tensor(value) for name, value in values.items() if value is not None}
 
 
-def _mean_and_spread(column, weights):
+def mean_and_spread(column: np.ndarray, weights: np.ndarray | None) -> tuple[float, float]:
+    """The mean and the standard deviation of numbers `[n]`; 1 if all are equal."""
     if weights is None:
         loc, unit = column.mean(), column.std()
     else:
         loc = np.average(column, weights=weights)
         unit = np.sqrt(np.average((column - loc) ** 2, weights=weights))
-    return loc, unit if unit > 0 else 1.0  # 1 if all outcomes are equal
+    return loc, unit if unit > 0 else 1.0

@@ -13,7 +13,7 @@ from nllfit.evaluation import Evaluation, evaluate
 from nllfit.families import Censored
 from nllfit.quantiles import interval, quantile
 from nllfit.tabular.base import TabularEstimator, checked_number, checked_rows
-from nllfit.tabular.candidates import checked_names, plausible, target_of
+from nllfit.tabular.candidates import checked_names, default, plausible, target_of
 from nllfit.tabular.outcomes import censored_pairs, checked_outcomes
 from nllfit.tabular.scoring import mean_nll, shaped
 
@@ -37,18 +37,21 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
 
     Args:
       distribution: the distribution to predict, as one of:
+        - None: a Normal, or for one outcome a `"Histogram"` if that is better on the held-out rows.
         - the name of a family of `tfp.distributions`, such as `"Normal"`, `"Gamma"` or `"Poisson"`. Its `scale` has a
           floor of a thousandth of the outcomes' spread.
         - `"Mixture"`: a mixture of five Normals.
+        - `"Histogram"`: a probability for each of `sqrt(n) / 2` intervals between quantiles of the outcomes, or for
+          each value if there are few. It follows any shape, such as a second mode or many zeros. Only trees predict it.
         - `"Values"`: a probability for each distinct outcome of the training set.
         - a family object, such as `nllfit.Truncated("Normal", 0.0, event_shape=1)`, which is used unchanged.
         - a list of these: the best on the held-out rows is selected. The log-likelihood compares them, or the CRPS if
           some have densities and others probabilities.
         - `"auto"`: a list of the common families whose support contains the outcomes.
       network: `"smooth"`, `"steep"` (with binned inputs), `"forest"` (with the predictions of randomised trees as
-        inputs), `"trees"` (these trees and no network, for a Normal or `"Values"`), a `Network`, or a list of these,
-        which are compared with the first distribution. `"auto"` compares `"smooth"`, `"steep"` and `"trees"`, and also
-        `"forest"` if `distribution` is `"auto"`.
+        inputs), `"trees"` (these trees and no network, for a Normal, a `"Histogram"` or `"Values"`), a `Network`, or a
+        list of these, which are compared with the first distribution. `"auto"` compares `"smooth"`, `"steep"` and
+        `"trees"`, and also `"forest"` if `distribution` is `"auto"`.
       num_members: the number of networks in the ensemble. `joblib` trains them, in threads by default.
       max_epochs: the largest number of epochs; None for `900 / n^(1/3)`.
       validation_fraction: the fraction of rows that are held out to compare networks.
@@ -78,7 +81,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
 
     def __init__(
         self,
-        distribution: Any = "Normal",
+        distribution: Any = None,
         *,
         network: Any = "auto",
         num_members: int = 5,
@@ -122,14 +125,15 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
 
     def _fit_table(self, x, y, sample_weight=None, observed=None, stream=None):
         is_automatic = isinstance(self.distribution, str) and self.distribution == "auto"
-        given = [] if is_automatic else checked_names(self.distribution)
+        given = [] if is_automatic or self.distribution is None else checked_names(self.distribution)
         self._takes_pairs = bool(given) and all(isinstance(distribution, Censored) for distribution in given)
         is_censored = self._takes_pairs or observed is not None
         self._is_vector = is_censored or np.ndim(y) == 1
         rows = self._learn(x, self._outcomes(y, observed, is_fitted=False), sample_weight, is_censored)
         networks = self._networks(["smooth", "steep", *["forest"] * is_automatic, "trees"])
         self.n_outputs_ = rows.numbers().shape[1]
-        self._fit(rows, given or plausible(rows), networks, target_of, stream)
+        given = given or (plausible(rows) if is_automatic else default(rows))
+        self._fit(rows, given, networks, target_of, stream)
         return self
 
     def _rows_of(self, x, y, sample_weight):

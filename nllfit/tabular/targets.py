@@ -12,8 +12,10 @@ from nllfit.families import Censored
 from nllfit.families.mixture import mixture_of
 from nllfit.tabular.scoring import nll
 
-__all__ = ["SPREADS", "Target"]
+__all__ = ["SPREADS", "Target", "has_few_values"]
 
+_MOST_VALUES = 100
+_LEAST_REPEATS = 10  # the least mean number of rows per distinct value
 SPREADS = np.geomspace(0.7, 4, 36)
 
 
@@ -28,12 +30,14 @@ class Target(abc.ABC):
       marginal: the parameters of the marginal distribution that joins the ensemble as one more member; None if the
         target adds it to the mixture itself.
       spreads: the factors to try on the width of the predicted distributions.
+      is_for_networks: whether networks can predict it, and not only trees.
       is_discrete: whether outcomes have probabilities and not a density.
     """
 
     spreads: np.ndarray = SPREADS
     beta: float = 0.0
     marginal: np.ndarray | None = None
+    is_for_networks: bool = True
 
     def __init__(self, family: Any, is_censored: bool = False):
         self.family, self.is_censored = family, is_censored
@@ -90,3 +94,8 @@ class Target(abc.ABC):
 
     def _outcomes(self, y):
         return y if self.is_censored else y.reshape([len(y), *self.family.event_shape])
+
+
+def has_few_values(y: np.ndarray) -> bool:
+    """Whether outcomes `[n, 1]` repeat a few values, so that each may have its own probability."""
+    return len(np.unique(y)) <= min(_MOST_VALUES, len(y) / _LEAST_REPEATS)

@@ -126,10 +126,10 @@ class Search:
 
         The networks are compared with the first distribution. The best of them and the trees are also tried with a
         strong regularization if they are overconfident. Then each other distribution is tried with the best
-        of those that can have it.
+        of those that can have it; trees are also tried with a strong regularization if they are overconfident.
 
         Raises:
-          ValueError: if trees are the only network and cannot predict the first distribution.
+          ValueError: if no network can predict the first distribution.
         """
         tried: list[Trial] = []
         # The likelihoods of densities and of probabilities cannot be compared.
@@ -141,10 +141,12 @@ class Search:
 
         first, *others = distributions
         suitable = [network for network in networks if self._suits(network, first)]
+        if not suitable and not self._target(first).is_for_networks:
+            raise ValueError(f"`distribution` is {first!r}, which only trees predict: give `network={TREES!r}`.")
         if not suitable:
             raise ValueError(
-                f"`network` is {TREES!r}, which predicts a Normal or a probability for each value, and `distribution` "
-                f"is {first!r}: give 'forest', a network with the predictions of trees as inputs."
+                f"`network` is {TREES!r}, which predicts a Normal or probabilities, and `distribution` is {first!r}: "
+                f"give 'forest', a network with the predictions of trees as inputs."
             )
         ranked((network, "weak", first) for network in suitable)
         kinds = {model_class(trial.network): trial for trial in reversed(ranked([]))}  # the best of each kind
@@ -153,6 +155,8 @@ class Search:
             fitting = next((trial for trial in ranked([]) if self._suits(trial.network, other)), None)
             if fitting is not None:
                 ranked([(fitting.network, fitting.regularization, other)])
+                if fitting.key[:2] == (TREES, "weak") and tried[-1].spread > 1:  # costs little, unlike networks
+                    ranked([(TREES, "strong", other)])
         return ranked([])
 
     def predictor(self, trial: Trial) -> Predictor:
@@ -173,7 +177,8 @@ class Search:
             return self.targets[key]
 
     def _suits(self, network, distribution):
-        return network != TREES or self._target(distribution).statistics(self.rows.y[:1]) is not None
+        target = self._target(distribution)
+        return target.is_for_networks if network != TREES else target.statistics(self.rows.y[:1]) is not None
 
     def _trained(self, key, num_members, fold=None):
         """The predictor of a key, trained on the rows outside a fold, or on all rows if it is None."""

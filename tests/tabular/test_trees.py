@@ -45,6 +45,36 @@ def test_probabilities_of_values_are_shares_of_the_forest():
         np.testing.assert_allclose(found.prob(np.full([50, 1], float(value))), share, atol=1e-5)
 
 
+def test_a_histogram_has_the_shares_of_the_forest_in_its_intervals():
+    y = RNG.exponential(size=[200, 1])
+    found = predicted("Histogram", y, "strong")
+    edges = np.quantile(y, np.arange(1, 7) / 7, method="lower")  # 200 rows have 7 intervals
+    below = forest(y < edges, 5)
+    between = nllfit.cdf(found, np.full([50, 1], edges[5])) - nllfit.cdf(found, np.full([50, 1], edges[0]))
+    difference = np.asarray(between)[:, 0] - (below[:, 5] - below[:, 0])
+    assert np.abs(difference).max() < 0.12  # the Normals of the intervals overlap
+    assert abs(difference.mean()) < 0.05
+
+
+def test_a_histogram_finds_many_zeros_and_two_modes(tmp_path):
+    """Zeros for half of the rows, a Normal around 5 for the others; the default compares it with a Normal."""
+    x = RNG.uniform(size=[400, 1])
+    y = np.where(RNG.uniform(size=400) < x[:, 0], 0.0, 5 + RNG.normal(size=400))
+    model = DistributionRegressor(network="trees", random_state=0).fit(x, y)
+    assert model.trials_[0].distribution == "Histogram"
+    new = np.array([[0.2], [0.8]])
+    zeros = nllfit.cdf(model.predict_distribution(new), np.full([2, 1], 0.5))[:, 0]
+    np.testing.assert_allclose(zeros, [0.2, 0.8], atol=0.15)
+    assert np.all(np.isfinite(model.predict_distribution(new).log_prob([[50.0], [-50.0]])))
+    model.save(tmp_path / "model")
+    loaded = DistributionRegressor.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(x), model.predict(x))
+    with pytest.raises(ValueError, match="'Histogram', which only trees predict: give `network='trees'`"):
+        DistributionRegressor("Histogram", network="smooth").fit(x, y)
+    with pytest.raises(ValueError, match="'Histogram' is a distribution of one observed number"):
+        DistributionRegressor("Histogram").fit(x, np.stack([y, y], 1))
+
+
 def test_trees_are_chosen_for_steps():
     """A step function with noise, which a smooth network cannot follow; the trees' CRPS is near that of the truth."""
     y = STEPS[:, 0] + 0.1 * RNG.normal(size=200)

@@ -1,0 +1,63 @@
+"""The target that follows any shape of density: probabilities of intervals of the outcomes, which trees predict."""
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.tabular.classes import Classes
+from nllfit.tabular.location_scale import mean_and_spread
+from nllfit.tabular.targets import has_few_values
+
+__all__ = ["Histogram"]
+
+_INTERVALS = 0.5  # times the square root of the number of rows
+_FEWEST, _MOST = 5, 100
+_FLOOR = 1e-3  # the least scale in an interval, in standard deviations of the outcomes
+
+
+class Histogram(Classes):
+    """A probability for each interval between quantiles of the outcomes, or for each value if there are few.
+
+    The density is a mixture of Normals, one for each interval, with its mean. Its scale is the square root of 3 times
+    the interval's standard deviation, which is half the width of an interval of uniform outcomes, so that neighbours
+    overlap. A Normal with the marginal mean and standard deviation joins it, because new outcomes can be outside all
+    intervals. Only trees predict this target: the classes of a network do not know that intervals have an order.
+
+    Args:
+      y: the outcomes, `[n, 1]`.
+      weights: `[n]`, or None.
+    """
+
+    is_for_networks = False
+
+    def __init__(self, y: np.ndarray, weights: np.ndarray | None):
+        self.lower = np.unique(y) if has_few_values(y) else _lower_ends(y)
+        labels = self.seen(y)
+        super().__init__(labels[:, None], len(self.lower), weights, self.lower)
+        self.is_discrete = False
+        self.loc, self.unit = mean_and_spread(y[:, 0], weights)
+        inside = [labels == i for i in range(len(self.lower))]
+        moments = [mean_and_spread(y[rows, 0], None if weights is None else weights[rows]) for rows in inside]
+        self.locs, spreads = np.array(moments).T
+        spreads[[np.ptp(y[rows]) == 0 for rows in inside]] = 0
+        self.scales = np.maximum(np.sqrt(3) * spreads, _FLOOR * self.unit)
+
+    def seen(self, y: np.ndarray) -> np.ndarray:
+        return np.maximum(np.searchsorted(self.lower, y[:, 0], side="right") - 1, 0)
+
+    def _of(self, probs, doubt):
+        probs = tf.concat([(1 - doubt) * probs, tf.fill([len(probs), 1], tf.constant(doubt, tf.float64))], 1)
+        locs, scales = np.append(self.locs, self.loc), np.append(self.scales, self.unit)
+        normals = tfd.Normal(*(np.tile(values[:, None], [len(probs), 1, 1]) for values in (locs, scales)))
+        return tfd.MixtureSameFamily(tfd.Categorical(probs=probs), tfd.Independent(normals, 1))
+
+
+def _lower_ends(y):
+    """The lower ends of intervals with about as many outcomes each; a frequent value has an interval of its own."""
+    values = np.sort(y, axis=None)
+    num_intervals = int(np.clip(_INTERVALS * np.sqrt(len(values)), _FEWEST, _MOST))
+    ends, counts = np.unique(
+        np.quantile(values, np.arange(num_intervals) / num_intervals, method="lower"), return_counts=True
+    )
+    after = np.searchsorted(values, ends[counts > 1], side="right")
+    return np.unique([*ends, *values[after[after < len(values)]]])
