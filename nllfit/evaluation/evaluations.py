@@ -24,8 +24,6 @@ from nllfit.scores import crps
 
 __all__ = ["Evaluation", "as_levels", "evaluate"]
 
-_ROWS = 4096  # rows in one block, so that the quantiles of many rows fit into memory
-
 
 def evaluate(
     model: Model | tfd.Distribution,
@@ -186,8 +184,9 @@ def _of_classes(rows, log_probs):
 
 def _of_numbers(rows, levels, seed):
     rng = np.random.default_rng(seed)
-    scored = [_scored(distribution, y, levels, rng) for distribution, y in _parts(rows)]
-    every = {name: rows.counted(np.concatenate([part[name] for part in scored])) for name in scored[0]}
+    scored = [_by_row(block, levels, rng) for block in rows.blocks(max(1, 2 * len(levels)))]
+    every = {name: np.concatenate([part[name] for part in scored]) for name in scored[0]}
+    pit = every.pop("pit", None)
     mean = {name: float(np.mean(values)) for name, values in every.items()}
     losses = [name for name in every if name == "crps" or "error" in name or "score" in name]
     with_intervals = [level for level in levels if f"width_{level:g}" in every]
@@ -197,20 +196,22 @@ def _of_numbers(rows, levels, seed):
         rmse=math.sqrt(mean["squared_error"]) if "squared_error" in mean else None,
         mae=mean.get("absolute_error"),
         sharpness=math.sqrt(mean["variance"]) if math.isfinite(mean.get("variance", math.inf)) else None,
-        calibration_error=miscalibration_area(every["pit"]) if "pit" in every else None,
+        calibration_error=None if pit is None else miscalibration_area(pit),
         coverage={level: mean[f"coverage_{level:g}"] for level in with_intervals},
         width={level: mean[f"width_{level:g}"] for level in with_intervals},
         interval_score={level: mean[f"interval_score_{level:g}"] for level in with_intervals},
-        pit=every.get("pit"),
+        pit=pit,
     )
 
 
-def _parts(rows):
-    starts = range(0, len(rows.y), _ROWS)
-    try:
-        return [(rows.distribution[i : i + _ROWS], rows.y[i : i + _ROWS]) for i in starts]
-    except TypeError:  # ZeroInflatedNegativeBinomial does not keep all of its arguments
-        return [(rows.distribution, rows.y)]
+def _by_row(block, levels, rng):
+    """The mean of each score over the elements of each row that counts, `{name: [m]}`, and the PIT of each element."""
+    found = {name: block.counted(values) for name, values in _scored(block.distribution, block.y, levels, rng).items()}
+    return {name: values if name == "pit" else _row_means(values) for name, values in found.items()}
+
+
+def _row_means(values):
+    return np.mean(values, tuple(range(1, np.ndim(values))))
 
 
 def _scored(distribution, y, levels, rng):
@@ -261,7 +262,7 @@ def _in_intervals(distribution, y, levels):
 
 def _common(scores, y):
     """The fields that every evaluation has, from `scores` by name for each row, step and element."""
-    scores = {name: np.mean(np.reshape(values, [len(y), -1]), -1) for name, values in scores.items()}
+    scores = {name: _row_means(values) for name, values in scores.items()}
     nll = scores["nll"]
     nll_se = np.std(nll, ddof=1) / math.sqrt(len(nll))
     return {"num_rows": len(y), "nll": float(np.mean(nll)), "nll_se": float(nll_se), "scores": scores, "y": y}

@@ -1,6 +1,6 @@
 """Predictions and outcomes of the same rows, checked once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.adapters import Model
 from nllfit.adapters.tensorflow import mask_of
 from nllfit.data_checks import check_cardinality, check_inputs
+from nllfit.evaluation.row_blocks import row_blocks
 from nllfit.families.arguments import as_numbers
 from nllfit.families.checked_outcomes import (
     as_column,
@@ -19,6 +20,7 @@ from nllfit.families.checked_outcomes import (
     weights_of_outcomes,
     where_counted,
 )
+from nllfit.families.copies import rows_of
 from nllfit.families.facts import facts_of
 from nllfit.families.support_checks import checked
 from nllfit.losses import negative_log_likelihood
@@ -42,6 +44,12 @@ class PredictedRows(NamedTuple):
     y: np.ndarray
     nll: np.ndarray
     mask: np.ndarray | None
+
+    def blocks(self, repeats: int) -> Iterator["PredictedRows"]:
+        """The same rows in blocks, see `row_blocks`."""
+        for rows in row_blocks(self.distribution, len(self.y), repeats):
+            mask = None if self.mask is None else self.mask[rows]
+            yield PredictedRows(rows_of(self.distribution, rows), self.y[rows], self.nll[rows], mask)
 
     def counted(self, values: Any) -> np.ndarray:
         """The values `[n, ..., *more]` of outcomes that count, `[m, *more]`; unchanged if there is no mask."""
@@ -114,28 +122,31 @@ def _joined(data):
 
 
 def _nll(distribution, y):
-    nll, fault = _likelihoods(distribution, y)
-    if not fault:
-        return nll
-    first, last = 0, len(y)
-    try:
-        while last - first > 1:
-            middle = (first + last) // 2
-            faulty = _likelihoods(distribution[first:middle], y[first:middle])[1]
-            first, last = (first, middle) if faulty else (middle, last)
-        one = distribution[first:last]
-        fault = _likelihoods(one, y[first:last])[1]
-        where = f", at row {first}, {y[first]}"
-        if not has_finite_likelihoods(one):
-            raise ValueError(
-                f"`model` predicts, for row {first}, a {distribution.name} under which no outcome has a finite "
-                f"likelihood: look for NaN in `x` and in the weights, and for inputs that make a parameter overflow."
-            )
-    except TypeError:  # ZeroInflatedNegativeBinomial cannot be sliced: it does not keep all of its arguments
-        where = " an outcome"
-    raise ValueError(
-        f"`y` holds{where}, which {distribution.name} cannot have: {fault} Look for mislabelled rows, or choose a head "
-        f"whose domain contains them."
+    found = []
+    for rows in row_blocks(distribution, len(y)):
+        nll, fault = _likelihoods(rows_of(distribution, rows), y[rows])
+        if fault:
+            raise _impossible(distribution, y, rows.start, min(rows.stop, len(y)))
+        found.append(nll)
+    return np.concatenate(found)
+
+
+def _impossible(distribution, y, first, last):
+    """The error that names the first row between `first` and `last` whose outcome has no likelihood."""
+    while last - first > 1:
+        middle = (first + last) // 2
+        faulty = _likelihoods(rows_of(distribution, slice(first, middle)), y[first:middle])[1]
+        first, last = (first, middle) if faulty else (middle, last)
+    one = rows_of(distribution, slice(first, last))
+    fault = _likelihoods(one, y[first:last])[1]
+    if not has_finite_likelihoods(one):
+        return ValueError(
+            f"`model` predicts, for row {first}, a {distribution.name} under which no outcome has a finite "
+            f"likelihood: look for NaN in `x` and in the weights, and for inputs that make a parameter overflow."
+        )
+    return ValueError(
+        f"`y` holds, at row {first}, {y[first]}, which {distribution.name} cannot have: {fault} Look for mislabelled "
+        f"rows, or choose a head whose domain contains them."
     )
 
 

@@ -5,6 +5,8 @@ from numpy.typing import ArrayLike
 
 __all__ = ["binned_frequencies", "expected_calibration_error", "miscalibration_area"]
 
+_BLOCK = 2**16  # PITs at a time, which limits the memory
+
 
 def miscalibration_area(pit: ArrayLike) -> float:
     """The area between the distribution function of the PITs and that of a uniform distribution.
@@ -25,11 +27,18 @@ def miscalibration_area(pit: ArrayLike) -> float:
     `miscalibration_area` of uncertainty-toolbox, on the quantiles.
     """
     pit = np.sort(np.ravel(pit))
-    low, high = np.arange(len(pit)) / len(pit), np.arange(1, len(pit) + 1) / len(pit)
+    return sum(_area(pit, first) for first in range(0, len(pit), _BLOCK))
+
+
+def _area(pit, first):
+    """The part of the area that belongs to a block of the sorted PITs."""
+    total, block = len(pit), pit[first : first + _BLOCK]
+    ends = np.arange(first, first + len(block) + 1) / total
+    low, high = ends[:-1], ends[1:]
     # Two distribution functions enclose the same area as their quantile functions. The i-th sorted PIT is the quantile
     # for all probabilities between its `low` and `high`.
-    inside = np.clip(pit, low, high)
-    areas = np.abs((low + inside) / 2 - pit) * (inside - low) + np.abs((inside + high) / 2 - pit) * (high - inside)
+    inside = np.clip(block, low, high)
+    areas = np.abs((low + inside) / 2 - block) * (inside - low) + np.abs((inside + high) / 2 - block) * (high - inside)
     return float(areas.sum())
 
 

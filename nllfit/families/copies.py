@@ -1,4 +1,4 @@
-"""Copies of distributions with changed parameters: in float64, without gradients, without assertions."""
+"""Copies of distributions with changed parameters: in float64, without gradients, without assertions, of some rows."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,16 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.facts import corrected
 from nllfit.families.tfp_classes import MIXTURE, TRANSFORMED, parameter_properties, plain_class
 
-__all__ = ["arguments_of", "constant", "constant_but", "in_float64", "real_dtype", "with_axis_moved", "with_parameters"]
+__all__ = [
+    "arguments_of",
+    "constant",
+    "constant_but",
+    "in_float64",
+    "real_dtype",
+    "rows_of",
+    "with_axis_moved",
+    "with_parameters",
+]
 
 
 def real_dtype(distribution: tfd.Distribution) -> tf.DType:
@@ -83,6 +92,21 @@ def constant_but(distribution: tfd.Distribution, rows: tf.Tensor) -> tfd.Distrib
         return tf.where(chosen, value, tf.stop_gradient(value)) if value.dtype.is_floating else value
 
     return with_parameters(distribution, change, validate_args=False)
+
+
+def rows_of(distribution: tfd.Distribution, rows: slice) -> tfd.Distribution:
+    """The distribution of some rows, that is, of a slice of the first axis of the batch."""
+    rank = distribution.batch_shape.rank
+
+    def chosen(value, event_rank):
+        value = tf.convert_to_tensor(value)
+        has_rows = value.shape.rank == rank + event_rank and value.shape[0] != 1
+        return value[rows] if has_rows else value
+
+    try:
+        return distribution[rows]  # knows the parameters of bijectors, too
+    except TypeError:  # TFP looks for each argument in `parameters`, and its inflated families store some in `kwargs`
+        return with_parameters(distribution, chosen)
 
 
 def with_axis_moved(distribution: tfd.Distribution, source: int, target: int) -> tfd.Distribution:

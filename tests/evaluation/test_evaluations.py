@@ -14,7 +14,7 @@ from sklearn.calibration import calibration_curve
 
 import nllfit
 from nllfit import Ensemble, compare_scores, evaluate, predict_distribution
-from nllfit.evaluation import evaluations
+from nllfit.evaluation import predicted_rows
 from tests.keras_versions import KITS, mainly
 
 tfd = tfp.distributions
@@ -202,7 +202,7 @@ def test_scores_do_not_depend_on_the_block_size(name, monkeypatch):
     distribution = head(tf.random.stateless_normal([5, head.family.params_size], (1, 2))).tensor_distribution
     y = distribution.sample(seed=(3, 4)).numpy()
     whole = evaluate(distribution, y=y)
-    monkeypatch.setattr(evaluations, "_ROWS", 3)
+    monkeypatch.setattr(predicted_rows, "row_blocks", lambda *_: [slice(0, 3), slice(3, 6)])
     parts = evaluate(distribution, y=y)
     assert parts.to_dict().keys() == whole.to_dict().keys()
     for score, values in whole.scores.items():

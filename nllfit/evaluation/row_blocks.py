@@ -1,0 +1,24 @@
+"""Blocks of rows: what is computed for each element of many outcomes must fit into memory."""
+
+from collections.abc import Iterator
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+__all__ = ["row_blocks"]
+
+_MOST_NUMBERS = 2**20  # in one tensor; 8 MiB in float64
+
+
+def row_blocks(distribution: tfd.Distribution, num_rows: int, repeats: int = 1) -> Iterator[slice]:
+    """Splits rows into blocks, in order, so that memory does not grow with the number or the size of the rows.
+
+    Args:
+      distribution: of batch `[num_rows, ...]`; its largest parameter determines how many rows are one block.
+      num_rows: the number of rows.
+      repeats: the number of values that are computed at once for each element, such as several quantiles.
+    """
+    tensors = filter(tf.is_tensor, tf.nest.flatten(distribution, expand_composites=True))
+    largest = max((int(tf.size(tensor)) for tensor in tensors), default=num_rows)
+    size = max(1, _MOST_NUMBERS * num_rows // (largest * repeats))
+    return (slice(start, start + size) for start in range(0, num_rows, size))
