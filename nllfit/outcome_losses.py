@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.adapters.tensorflow import mask_of
+from nllfit.adapters.tensorflow import forget_graph, mask_of
 from nllfit.families.arguments import as_numbers
 from nllfit.families.checked_outcomes import (
     as_outcomes,
@@ -68,6 +68,7 @@ def log_loss(y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
             with tf.control_dependencies([finite]):
                 outcomes = tf.identity(outcomes)
         log_prob = distribution.log_prob(outcomes)
+        forget_graph()
         if checked and tf.executing_eagerly():
             log_prob = tf.debugging.check_numerics(log_prob, "Its log-likelihood is not finite.")
         return -log_prob

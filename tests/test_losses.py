@@ -1,5 +1,8 @@
 """The loss refuses to broadcast, eagerly and in a graph, and says what to do."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,6 +11,7 @@ import tf_keras
 
 import nllfit
 from nllfit import heads
+from tests.keras_versions import each_keras
 
 tfd = tfp.distributions
 
@@ -142,3 +146,16 @@ def test_an_invalid_outcome_is_named_for_one_row_and_for_many():
     for y in ([[-1.0]], [[1.0], [-1.0]], -np.ones([50, 1])):
         with pytest.raises(ValueError, match="Poisson cannot have: the value must be non-negative"):
             nllfit.negative_log_likelihood(y, heads.Poisson()(tf.zeros([len(y), 1])))
+
+
+@each_keras
+def test_the_graph_of_a_loss_is_freed(kit):
+    head = kit.heads.Normal()
+
+    def traced():
+        function = tf.function(lambda params, y: kit.losses(y, head(params)), autograph=False)
+        return weakref.ref(function.get_concrete_function(tf.zeros([4, 2]), tf.zeros([4, 1])).graph)
+
+    graph = traced()
+    gc.collect()
+    assert graph() is None

@@ -55,7 +55,9 @@ def trace(function: Any, *specs: Any) -> Any:
     derivatives to them when another trace first differentiates them, and fails if two threads do so at the same time.
     """
     with _TRACING:
-        return function.get_concrete_function(*specs)
+        traced = function.get_concrete_function(*specs)
+    _forget(traced.graph)
+    return traced
 
 
 def clear_kernel_cache() -> None:
@@ -124,9 +126,12 @@ def forget_graph() -> None:
     A bijector caches the input of each result as long as the result exists. A graph holds both, so without
     `Bijector._cache.storage` no graph would ever be freed.
     """
-    if tf.executing_eagerly():
-        return
-    graph, storage = tf.compat.v1.get_default_graph(), tfb.Bijector._cache.storage
+    if not tf.executing_eagerly():
+        _forget(tf.compat.v1.get_default_graph())
+
+
+def _forget(graph):
+    storage = tfb.Bijector._cache.storage
     for key in list(storage):
         if any(_is_within(graph, getattr(tensor, "graph", None)) for tensor in tf.nest.flatten(key())):
             storage.pop(key, None)

@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from nllfit.adapters.tensorflow import mask_of
+from nllfit.adapters.tensorflow import forget_graph, mask_of
 from nllfit.families.checked_outcomes import as_outcomes, weights_of_outcomes, where_counted
 from nllfit.families.copies import real_dtype
 from nllfit.families.law import elements_of, law_of
@@ -79,5 +79,6 @@ def _scores(law, y):
         return energy_score(law.distribution, y)
     elements = elements_of(law.distribution)
     scores = elements.crps(tf.cast(y, real_dtype(elements.distribution)))
+    forget_graph()
     scores = tf.reduce_sum(scores, range(scores.shape.rank - law.distribution.event_shape.rank, scores.shape.rank))
     return tf.cast(scores, real_dtype(law.distribution))
