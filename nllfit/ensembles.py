@@ -100,7 +100,7 @@ class Ensemble:
           n: the number of members, at least 1.
           x, y: arrays, or a `tf.data.Dataset`, as `nllfit.fit` takes them.
           seed: `seed + i` fixes the first weights of member `i` and the order of its rows. Like Keras's
-            `set_random_seed`, it seeds the global generators of Python, NumPy and TensorFlow. It is at most
+            `set_random_seed`, it seeds the global generators of Python, NumPy and TensorFlow. The largest `seed` is
             `2**32 - n`.
           callbacks: a function that returns the callbacks of one member. Members cannot share a callback, because it
             has the state of one model.

@@ -41,7 +41,7 @@ def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, t
       ValueError: if the weights are of another shape.
     """
     distribution, mask = distribution_of(y_pred), mask_of(y_pred)
-    if tf.is_tensor(y_pred) and distribution is not None:  # in Keras 3 the loss does what tf_keras does before it
+    if tf.is_tensor(y_pred) and distribution is not None:  # in Keras 3; tf_keras converts outcomes before the loss
         y_true = as_numbers("y_true", y_true, distribution.dtype if distribution.dtype.is_floating else None)
         y_true = (
             y_true[:, None] if y_pred.shape[1:] == [1] and y_true.shape.is_compatible_with(y_pred.shape[:1]) else y_true

@@ -240,8 +240,8 @@ def _program(models, specs):
 
     It takes inputs, a batch size and the number of passes, and returns tensors `[passes, rows, ...]`.
 
-    Its loop over the batches is in the graph, so Python does nothing between them. It holds weak references, so that it
-    does not keep the models alive.
+    The loop over the batches is in the graph, so no Python code runs between them. The function holds weak references,
+    so that it does not keep the models alive.
     """
     references = [weakref.ref(model) for model in models]
     heads: list = []

@@ -1,4 +1,4 @@
-"""What the losses of both Keras versions share: a mix-in for each loss, with its formula, arguments and config.
+"""A mix-in for each loss, shared by both Keras versions, with the loss's formula, arguments and config.
 
 `nllfit.losses` and `nllfit.keras3.losses` put each mix-in before a `DistributionLoss` of their Keras. A new loss is a
 mix-in here and one line in each of the two. Each argument of its constructor must be in `get_config`, because models
@@ -19,10 +19,10 @@ __all__ = ["CRPS", "BetaNLL", "NegativeLogLikelihood"]
 class NegativeLogLikelihood:
     """The negative log-likelihood of each outcome, `-y_pred.log_prob(y_true)`, for any head.
 
-    In tf_keras, `nllfit.negative_log_likelihood(y_true, y_pred)` is a function of an outcome and a distribution, and
-    what `compile` takes. In Keras 3, `compile` takes `keras3.NegativeLogLikelihood()`. Keras calls a loss with
+    In tf_keras, `compile` takes `nllfit.negative_log_likelihood`, which is also a function `(y_true, y_pred)` of
+    outcomes and a distribution. In Keras 3, `compile` takes `keras3.NegativeLogLikelihood()`. Keras calls a loss with
     `sample_weight` and gets the weighted mean. Outcomes that are masked or have a weight of 0 do not count, whatever
-    they are: padding need not be an outcome. The loss is computed in the dtype of the head.
+    their values: padding need not be in the support. The loss is computed in the dtype of the head.
 
     It never broadcasts: `y_true` has the shape `[*batch, *event]` of the distribution's outcomes, or it is an error at
     trace time. (A batch `[B]` against targets `[B, 1]` would give `[B, B]`, which silently trains to nonsense.) The one

@@ -1,4 +1,4 @@
-"""What the metrics of both Keras versions share: a mix-in for each metric.
+"""A mix-in for each metric, shared by both Keras versions.
 
 `nllfit.metrics` and `nllfit.keras3.metrics` put each mix-in before a mean of their Keras. A new metric is a mix-in here
 and one line in each of the two. Its `score(y_true, y_pred)` returns `[*batch]`. Each argument of its constructor must

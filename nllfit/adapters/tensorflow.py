@@ -116,7 +116,7 @@ def made_by_head(distribution: Any) -> tfd.Distribution:
 
 
 def set_dtype(distribution: tfd.Distribution, dtype: tf.DType) -> None:
-    """Changes the dtype that a distribution reports; without `_dtype`, tf_keras casts weights to that of labels."""
+    """Changes the dtype that a distribution reports; without `_dtype`, tf_keras casts weights to the labels' dtype."""
     distribution._dtype = dtype
 
 

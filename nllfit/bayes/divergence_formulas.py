@@ -26,7 +26,7 @@ def estimated_divergence(q: tfd.Distribution, p: tfd.Distribution, draws: tf.Ten
 
 
 def check_comparable(q: tfd.Distribution, p: tfd.Distribution, others: str = "the head's") -> None:
-    """Raises a `ValueError` unless a prior `p` has the event shape of `q`, and a batch that broadcasts to its batch."""
+    """Raises a `ValueError` unless a prior `p` has the event shape of `q`, and its batch broadcasts to that of `q`."""
     if not p.event_shape.is_compatible_with(q.event_shape):
         advice = f"give a prior of outcomes of shape {tuple(q.event_shape)}"
         if (p.batch_shape + p.event_shape)[-q.event_shape.rank :] == q.event_shape:

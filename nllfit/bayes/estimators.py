@@ -34,7 +34,7 @@ def flipped(layer: Any, posterior: tfd.Distribution, inputs: Any, seed: tf.Tenso
 def locally_reparameterized(layer: Any, posterior: tfd.Distribution, inputs: Any, seed: tf.Tensor) -> tf.Tensor:
     """A draw of each output before the activation; its Normal distribution follows from that of the weights."""
     means, variances = layer.linear(inputs, posterior.mean()), layer.linear(inputs**2, posterior.variance())
-    scales = tf.sqrt(tf.maximum(variances, np.finfo(variances.dtype.as_numpy_dtype).tiny))  # has a finite slope
+    scales = tf.sqrt(tf.maximum(variances, np.finfo(variances.dtype.as_numpy_dtype).tiny))  # at 0 the slope is infinite
     noise = tf.random.stateless_normal(tf.shape(means), seed, dtype=means.dtype)
     return layer.activated(means + scales * noise)
 

@@ -13,7 +13,7 @@ _POINTS, _ZOOMS = 201, 5
 
 @dataclasses.dataclass(frozen=True)
 class Expansion:
-    """A second-order expansion of a negative log-likelihood around weights that have the prior `Normal(0, s)` each.
+    """A second-order expansion of a negative log-likelihood around weights, each with the prior `Normal(0, s)`.
 
     With `g` the gradient, `H` the curvature, and `P = H + I / s^2` the posterior's precision, the posterior is
 
@@ -45,7 +45,7 @@ class Expansion:
         return self.weights - covariance @ (self.gradient + self.weights / scale**2), covariance
 
     def log_evidence(self, scales: np.ndarray) -> np.ndarray:
-        """The log evidence under priors of scales `[m]`, `[m]`, in nats."""
+        """The log evidence in nats, `[m]`, under priors of the scales `[m]`."""
         bends, axes = self._eigenvalues_and_axes
         precision = scales[:, None] ** -2.0
         bent = bends + precision

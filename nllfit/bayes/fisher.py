@@ -95,14 +95,14 @@ def derivatives(tape: tf.GradientTape, params: tf.Tensor, weights: list) -> tf.T
 
 
 def _information(origin: Origin) -> tf.Tensor:
-    """The Fisher information of one outcome about a head's inputs `[*batch, d]`, `[*batch, d, d]`."""
+    """The Fisher information `[*batch, d, d]` of one outcome about a head's inputs `[*batch, d]`."""
     unchecked, params = origin.family.holding({"validate_args": False}), tf.stop_gradient(origin.params)
     with tf.GradientTape(persistent=True) as outer:
         outer.watch(params)
         with tf.GradientTape() as inner:
             inner.watch(params)
             still = unchecked.distribution(tf.stop_gradient(params), origin.shared)
-            if law_of(still).latent() is not still:  # draws would be numbers that are seen exactly
+            if law_of(still).latent() is not still:  # draws would be exactly known numbers, and not intervals
                 raise ValueError(
                     f"`model` predicts a {still.name}, whose outcomes are intervals or come with a window: what they "
                     f"tell about the weights depends on how they are seen. Use `nllfit.standard_errors`, whose "
@@ -120,6 +120,6 @@ def _gradients(tape, targets, source):
 
 
 def _divergence(still: tfd.Distribution, other: tfd.Distribution) -> tf.Tensor:
-    """`KL(still || other)`: exact if TFP knows it, else from draws, with the Hessian that it has for these outcomes."""
+    """`KL(still || other)`: exact if TFP knows it, else the mean over draws of `still`."""
     exact = exact_divergence(still, other)
     return estimated_divergence(still, other, still.sample(_DRAWS, seed=tf.constant(_SEED))) if exact is None else exact

@@ -27,9 +27,9 @@ class KLDivergence(HeadRegularizer):
     Together with the negative log-likelihood under a decoder of the draw, the loss is the negative evidence lower bound
     (ELBO) of a row: `E_q[-log p(y | z)] + KL(q(z | x) || p(z))`.
 
-    It is exact if TFP has a formula for the pair of distributions, including `tfd.Independent` and vectors of
-    independent Normals. Else it is the mean of `log q(z) - log p(z)` over draws: the draw that the head returns, or
-    another one. `is_exact` says which of the two applies.
+    The divergence is exact if TFP has a formula for the pair of distributions, including `tfd.Independent` and vectors
+    of independent Normals. Else it is estimated by the mean of `log q(z) - log p(z)` over draws: the draw that the head
+    returns, or another one. `is_exact` says which of the two applies.
 
     The mean is over all rows and steps that Keras does not mask. Sample weights do not change it.
 

@@ -91,7 +91,7 @@ class Objective:
                 return self._posterior(expansion, scale, w + step)
             values = lambda w, scale=scale: self._log_posterior(w, scale)  # noqa: E731
             factor, _ = backtrack(values, w, step, values(w), slope @ step)
-            if not factor:  # it is within a rounding error of the maximum
+            if not factor:  # `w` is within a rounding error of the maximum
                 return self._posterior(expansion, scale, w)
             w = w + factor * step
         raise ValueError(

@@ -49,7 +49,7 @@ class _Declared:
 
 
 class Variational:
-    """The base of all variational layers; in a class, a mix-in for one Keras version and the Keras layer follow it.
+    """The first base of every variational layer; a mix-in for one Keras version and the Keras layer follow.
 
     When the Keras layer is built, it declares its weights. Here they are one vector with a posterior, and the only
     variable of the layer contains the parameters of this posterior. In each call, the Keras layer's `call` computes

@@ -161,7 +161,7 @@ class Conformalized(Calibrated):
 
 
 def _ranks(rows, levels):
-    """The rank among the sorted errors of the held-out rows of the error by which the ends of an interval move.
+    """The ranks of the errors by which the ends of intervals move, among the sorted errors of the held-out rows.
 
     Ranks count from 1, in an array `[levels, 1, *steps, *event]`.
     """

@@ -12,10 +12,9 @@ __all__ = ["MovedCounts"]
 class MovedCounts(CalibratedDistribution):
     """A scalar distribution of counts that has the quantiles `to` where the base distribution has the quantiles `at`.
 
-    Above the last quantile it is the base distribution, shifted. Between two quantiles the probability between them is
-    spread like that of the base distribution, stretched. Below the first quantile it is stretched if that quantile
-    moves up, and shifted if it moves down. If the base distribution has no largest count, every count that it can have
-    keeps a positive probability.
+    Above the last quantile it is the base distribution, shifted. Between two quantiles it is the base distribution,
+    stretched. Below the first quantile the base distribution is stretched if this quantile moves up, and shifted if it
+    moves down. If the base distribution has no largest count, every count of its support keeps a positive probability.
 
     Args:
       distribution: the base distribution of counts, of batch `[*batch]`.

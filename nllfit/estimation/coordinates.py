@@ -116,7 +116,7 @@ class Coordinates:
         return tfb.Identity() if isinstance(link, tfb.Identity) else tfb.Sigmoid()
 
     def _of_natural(self, name):
-        """The name of the constrained parameter of a natural one, and the link to that."""
+        """The name of the constrained parameter for a natural one, and the link from the former to the latter."""
         return next((known, link) for known in self.shapes for twin, link in [self.family.twin(known)] if twin == name)
 
     @property

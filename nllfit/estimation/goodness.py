@@ -22,7 +22,7 @@ class GoodnessOfFit:
 
     Attributes:
       statistics: by name: "kolmogorov_smirnov", "anderson_darling" and "cramer_von_mises", or "chi_square" for counts.
-      p_values: by name: how often a sample drawn from the fit has at least that distance from the fit to it.
+      p_values: by name: how often a sample drawn from the fit is at least as far from the family's fit to that sample.
       label: the family.
       num_samples: the number of samples drawn.
       num_failed: the number of drawn samples without a verified maximum.

@@ -16,7 +16,7 @@ from nllfit.optimum.newton import Optimum, maximize
 
 __all__ = ["at_the_best_corner", "corner_near", "over_scattered_maxima"]
 
-_GAP = 1e-12  # ranges of the sample between a bound and the corner, because TFP's density is NaN if the two are equal
+_GAP = 1e-12  # from a bound to the corner, in ranges of the sample: TFP's density is NaN if the two are equal
 _MOST_LOG_DENSITIES = 4e6  # parameter values times outcomes
 _OBSERVATIONS = 50  # the corners tried: this many observations near the parameter, and this many across the sample
 _KEPT_CORNERS, _KEPT_MAXIMA = 3, 5  # the most likely of the values tried, from which a full search starts

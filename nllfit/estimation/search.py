@@ -61,7 +61,7 @@ def _searched(problem: Problem) -> Fit:
     if corner and policy.has_corners is None:  # corners at all values of the other parameters
         return at_the_best_corner(problem, corner, candidates[0], None)
     optimum = over_scattered_maxima(problem, _climbed(problem, few, candidates))
-    optimum = _beyond(problem.objective, optimum)
+    optimum = _or_second_maximum(problem.objective, optimum)
     corner = corner_near(problem, optimum.w)
     return at_the_best_corner(problem, corner, optimum.w, optimum) if corner else Fit(problem, optimum)
 
@@ -104,8 +104,8 @@ def _from_several_starts(objective: Objective, candidates: np.ndarray, has_spike
     return dataclasses.replace(best, note=note)
 
 
-def _beyond(objective: Objective, optimum: Optimum) -> Optimum:
-    """The higher of a maximum and a possible second one, if a positive parameter has a large standard error.
+def _or_second_maximum(objective: Objective, optimum: Optimum) -> Optimum:
+    """The higher of a maximum and a possible second one, if the logarithm of a parameter has a large standard error.
 
     A family with a limiting family often has a second, higher supremum near that limit; for the NormalInverseGaussian
     the limit is an InverseGaussian. The valley between the two is several standard errors from the maximum, so we also

@@ -2,11 +2,11 @@
 
 A family (`parametric_family`) is a tuple of `parameters` and a method that builds a distribution of their values;
 `family`, `mixture` and others are its kinds. `law.law_of` answers questions about a distribution; `structures`,
-`windows`, `inflated_distribution` and `observed` hold the laws of distributions that are made of others, and `laws` a
-row of facts for each family of TFP's. `layer` and `catalogue` are the heads as far as they do not depend on Keras.
+`windows`, `inflated_distribution` and `observed` hold the laws of distributions that are made of others. `laws` holds a
+row of facts for each family of TFP. `head_base` and `catalogue` have the code of heads that both Keras versions share.
 """
 
-from nllfit.families import laws, structures  # noqa: F401  # which tell `law_of` what they know
+from nllfit.families import laws, structures  # noqa: F401  # they register their laws with `law_of`
 from nllfit.families.by_mean import ByMean
 from nllfit.families.censored import Censored, interval_censored, left_censored, right_censored
 from nllfit.families.family import Family

@@ -83,7 +83,7 @@ def constant(distribution: tfd.Distribution) -> tfd.Distribution:
 def constant_but(distribution: tfd.Distribution, rows: tf.Tensor) -> tfd.Distribution:
     """A copy without assertions whose parameters have a gradient only in the given `rows` `[..., *batch]`.
 
-    The gradient of a branch that `tf.where` does not take is 0 times the derivative, which is NaN if that is infinite.
+    The gradient of a branch that `tf.where` does not take is 0 times its derivative: NaN if the derivative is infinite.
     """
 
     def change(value, event_ndims):

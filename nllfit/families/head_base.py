@@ -1,4 +1,4 @@
-"""The base class of heads, without what depends on the Keras version, and the distribution that a head returns."""
+"""The base class of the heads of both Keras versions, and the distribution that a head returns."""
 
 import functools
 import inspect
@@ -31,8 +31,8 @@ _KERAS_PACKAGES = {
 class Head:
     """A head of a known family: a subclass defines `make_family`, with the arguments of the head.
 
-    In a class, it comes before a layer class of one Keras version, whose package is `keras_package` and which takes the
-    `layer_arguments`. The layer class defines `_start_draws(seed)`, which makes the generator of the seeds that
+    In a head's bases, it comes before a layer class of one Keras version, whose package is `keras_package` and which
+    takes `layer_arguments`. The layer class defines `_start_draws(seed)`, which makes the generator of the seeds that
     `_next_seed` returns, and `_restored`, which converts plain values to a Keras object.
 
     Every head takes three more arguments than its family:
@@ -264,7 +264,7 @@ def traced_distribution(
 
 
 def _served(origin):
-    """The distribution. A row with NaN parameters, for example from NaN inputs, does not make the others fail."""
+    """The distribution for an output; a row with NaN parameters, as from NaN inputs, does not make other rows fail."""
     if tf.executing_eagerly():
         try:
             return origin.distribution()

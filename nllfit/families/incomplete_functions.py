@@ -121,7 +121,7 @@ def _gamma_by_shape(shape, x):
 
 @tf.custom_gradient
 def _beta(a, b, x, rest):
-    """For `x <= rest`. The derivative for `x` is the total one, with `rest = 1 - x`; the derivative for `rest` is 0."""
+    """The tails for `x <= rest`. The derivative for `x` is the total one, with `rest = 1 - x`; that for `rest` is 0."""
 
     def slopes(by_below, by_above):
         by_tail = by_below - by_above
@@ -225,7 +225,7 @@ def _beta_by_quadrature(rows, a, b, x, rest):
 
 
 def _beta_by_series(rows, a, b, x, rest):
-    """TensorFlow's function. It uses `x`, which has more digits than `rest`, except for a tiny upper tail."""
+    """The tails by TensorFlow's series at `x`, which has more digits than `rest`; at `rest` for a tiny upper tail."""
     a, b = (tf.stop_gradient(tf.where(rows, part, 1.0)) for part in (a, b))
     x, rest = (tf.stop_gradient(tf.where(rows, part, 0.5)) for part in (x, rest))
     below = tf.math.betainc(a, b, x)

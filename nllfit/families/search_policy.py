@@ -33,7 +33,8 @@ class SearchPolicy:
       several_maxima: whether the likelihood may have several maxima in the other parameters, so that one climb is not
         enough.
       circular: a parameter that is an angle in radians; angles that differ by `2 pi` are the same.
-      kinks: the parameters in `statistics` or `corner`, if the family is a part of another, whose maximum is elsewhere.
+      kinks: if the family is a part of another one, its parameters in `statistics` or `corner`. The likelihood of the
+        other family has its maximum elsewhere.
       free_covariance: whether its covariance can become singular in any direction, so that the likelihood of a sample
         with dependent columns has no bound.
       by_row: advice if a parameter is known for each row.

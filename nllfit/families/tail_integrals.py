@@ -32,8 +32,8 @@ def tail_integrals(
     The real line is cut at `y` and, for each component of a mixture, at the ends of the support, at the quantiles 0.02,
     0.5 and 0.98, and far outside of these, where a light tail has ended. On each piece `F` is smooth unless it has a
     corner, and the double-exponential rule converges to machine precision, even with poles of the density at the ends
-    and with tails as heavy as those of a Cauchy. Of a mixture of more than four components only some cuts are kept:
-    then the relative error is about 1e-6, or 1e-4 if the components are far narrower than the mixture.
+    and with tails as heavy as those of a Cauchy. For a mixture of more than four components only some cuts are kept.
+    Then the relative error is about 1e-6, or 1e-4 if the components are far narrower than the mixture.
 
     Args:
       law: the `Law` of a scalar continuous distribution of batch `[*batch]`, as `Law.marginals` returns it.
@@ -66,7 +66,7 @@ def tail_integrals(
 
 
 def _in_pieces(both, places):
-    """`both(places)`; of many places `[pieces, ...]` one piece after another: a mixture multiplies memory."""
+    """`both(places)`; many places `[pieces, ...]` are done piece by piece, because a mixture multiplies the memory."""
     if (places.shape.num_elements() or 0) <= _MAX_PLACES:
         return both(places)
     return tf.map_fn(both, places, fn_output_signature=(places.dtype, places.dtype), parallel_iterations=1)

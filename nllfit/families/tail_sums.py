@@ -17,7 +17,7 @@ def tail_sums(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """`sum of f(F(k), count - k) over k < count`, and `sum of f(1 - F(k), k - count) over k > count`.
 
-    If at most 512 counts on a side have a probability, all are summed. Of more counts, every second, third, ... is
+    If at most 512 counts on a side have a probability, all are summed. If there are more, every second, third, ... is
     summed, with a correction for the ends. The relative error is then about 1e-8 if probabilities vary as smoothly as
     for a sum of many independent events; it is larger for a tail like that of a `Zipf`.
 

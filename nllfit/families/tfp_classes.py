@@ -34,7 +34,7 @@ _ORIGINALS: dict[type, Any] = {}
 
 def derived(cls: Any, mixins: tuple[type, ...] = (), methods: Mapping[str, Any] | None = None) -> Any:
     """A subclass with the name of a class of distributions; `plain_class` returns the original class."""
-    # TensorFlow cannot find the tensors in a subclass of TFP's flow. For the base of the flow it need not.
+    # TensorFlow cannot find the tensors in a subclass of TFP's flow, and need not in one of the base class of the flow.
     cls = TRANSFORMED if cls is tfd.TransformedDistribution else cls
     kind: Any = type(cls)
     made = kind(cls.__name__, (*mixins, cls), {"__module__": cls.__module__, "__doc__": cls.__doc__, **(methods or {})})

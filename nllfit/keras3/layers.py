@@ -12,7 +12,7 @@ __all__ = sorted(LAYERS)
 
 class _Layer(Drawing):
     add_weight: Any  # of the layer
-    # Keras's own layers save their kernel by name, which has no value here.
+    # Keras's own layers save their attribute `kernel`, which has no value here.
     save_own_variables = keras.layers.Layer.save_own_variables
     load_own_variables = keras.layers.Layer.load_own_variables
 

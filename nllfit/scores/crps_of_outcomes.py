@@ -24,13 +24,13 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
     where it is right. It is a strictly proper score, less hard on outliers than the likelihood.
 
     Args:
-      y_true: outcomes, `[B, *event]`; unlike of the likelihood, any number can be one.
+      y_true: outcomes, `[B, *event]`; unlike in the likelihood, a number outside the support is allowed.
       y_pred: the output of a head, or any `tfd.Distribution` of batch `[B]` and event `[*event]`.
 
     Returns:
       `[B]`, in the unit of the outcome: a sum over the event's elements, each scored by its own marginal distribution;
-      0 for what Keras's mask drops.
-      It is computed in float64, has a gradient, and comes in the dtype of the distribution's parameters.
+      0 for outcomes that Keras masks.
+      It is computed in float64, has a gradient, and is returned in the dtype of the distribution's parameters.
 
       - Closed forms: Bernoulli, Beta, Binomial, Cauchy, Chi2, Exponential, Gamma, GeneralizedExtremeValue,
         GeneralizedPareto, Geometric, Gumbel, HalfCauchy, HalfNormal, HalfStudentT, Laplace, LogNormal, Logistic,
@@ -38,8 +38,8 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
         TwoPieceNormal, TwoPieceStudentT, Uniform, Weibull, Zipf. Ordered classes have the ranked probability score, and
         classes without an order, which are not numbers, the Brier score `sum_k (p_k - [k = y])^2`.
       - Other continuous families, and mixtures: the integral, by quadrature of the CDF, to a relative error of about
-        1e-8. Of a mixture of more than four components it is about 1e-6, or 1e-4 if the components are far narrower
-        than the mixture. Other counts, and mixtures: the sum over counts.
+        1e-8. For a mixture of more than four components the error is about 1e-6, or 1e-4 if the components are far
+        narrower than the mixture. Other counts, and mixtures of counts: the sum over counts.
       - Families of vectors, such as MultivariateNormalTriL and Dirichlet, and mixtures of them: the energy score, `E|X
         - y| - E|X - X'| / 2` with Euclidean distances, from 256 draws with a fixed seed.
 

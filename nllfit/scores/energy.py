@@ -10,8 +10,8 @@ __all__ = ["energy_score"]
 def energy_score(distribution: tfd.Distribution, y: tf.Tensor, num_samples: int = 256, seed: int = 0) -> tf.Tensor:
     """`E|X - y| - E|X - X'| / 2` with Euclidean distances, for one outcome of any shape, by `num_samples` draws.
 
-    `X'` is the draw after `X`, so that the estimate has no bias and a cost in proportion to the number. Its error is
-    about the spread of the distribution over the root of it; the same seed gives the same draws in each call.
+    `X'` is the draw after `X`, so the estimate is unbiased, at a cost proportional to `num_samples`. Its error is about
+    the spread of the distribution divided by `sqrt(num_samples)`. The same seed gives the same draws in each call.
 
     Args:
       distribution: of batch `[*batch]` and event `[*event]`.

@@ -127,7 +127,7 @@ def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:
 
 
 def _needless(keras):
-    """Callbacks whose work after each batch `fit` does: it updates the bar, and raises if a loss is not finite."""
+    """Callbacks that need no batches here, because `fit` updates the bar and raises if a loss is not finite."""
     return keras.callbacks.ProgbarLogger, keras.callbacks.TerminateOnNaN
 
 

@@ -43,7 +43,7 @@ def lost_worker_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
         if lost is None:
             raise
         lines = [line.strip(" .") for line in error.message.partition("aborted by:")[2].splitlines() if line.strip()]
-        reason = next((line for line in lines if not line.endswith(":")), None)  # it may be on the next line
+        reason = next((line for line in lines if not line.endswith(":")), None)  # a line that ends in ":" precedes it
         setting = f"TF_CONFIG={shlex.quote(os.environ['TF_CONFIG'])} " if "TF_CONFIG" in os.environ else ""
         raise ConnectionError(
             f"{lost} is lost{f' ({reason})' if reason else ''}, and the others "

@@ -44,7 +44,7 @@ class Replicas:
 
     @property
     def alone(self) -> "Replicas":
-        """The replicas of this process alone, for batches that contain only the rows of this process."""
+        """Only the replicas of this process, for batches that contain only the rows of this process."""
         return Replicas(self.local, self.local)
 
     def rows(self, order: np.ndarray) -> np.ndarray:

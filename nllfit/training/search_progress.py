@@ -29,7 +29,7 @@ class Progress:
         self._is_shown = False
 
     def is_over(self, found: Found) -> bool:
-        """Shows what was found; whether the time is over."""
+        """Shows what was found, and returns whether the time is over."""
         seconds = time.monotonic() - self._start
         if seconds >= self._shows_from:
             self._is_shown = True

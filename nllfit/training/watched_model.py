@@ -1,4 +1,4 @@
-"""A model for callbacks that only read it, such as `EarlyStopping`: it is restored to an epoch only when they look.
+"""A model for callbacks that only read it, such as `EarlyStopping`: it is restored to an epoch only when they do.
 
 One call does several epochs. Their callbacks run afterwards, and each must see the weights of its own epoch.
 """

@@ -133,7 +133,7 @@ def _binomial_crps(d: tfd.Binomial, y: tf.Tensor) -> tf.Tensor:
     density = tf.exp(log_beta_kernel(left, count + 1, failure, success))
     to_outcome = tf.where(is_last, inside - mean, (inside - mean) * (below - above) + 2 * density)
     variance = mean * failure
-    chance = 4 * success * failure  # at most 1, and the logarithm that of at least the smallest step below
+    chance = 4 * success * failure  # at most 1; below, its product with `sine` stays under 1: log(0) is infinite
     apart = _apart(lambda sine: number * tf.math.log1p(-tf.minimum(chance * sine, 1 - 2.0**-53)), tf.sqrt(variance))
     return tf.abs(y - inside) + to_outcome - apart
 
@@ -166,7 +166,7 @@ def _zipf_cdf(d: tfd.Zipf, k: tf.Tensor) -> Tails:
 
 
 def _zipf_crps(d: tfd.Zipf, y: tf.Tensor) -> tf.Tensor:
-    """Finite for a power above 3/2; `S(k) = zeta(power, k + 1) / zeta(power)` is the survival function."""
+    """The CRPS, finite for a power above 3/2; `S(k) = zeta(power, k + 1) / zeta(power)` is the survival function."""
     power = d.power + tf.zeros_like(y)
     finite = power > 1.5
     power = tf.where(finite, power, 2.5)

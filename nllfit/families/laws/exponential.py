@@ -53,7 +53,7 @@ def _generalized_pareto_log_tails(d: tfd.GeneralizedPareto, y: tf.Tensor) -> Tai
 
 
 def _generalized_extreme_value_log_prob(d: tfd.GeneralizedExtremeValue, y: tf.Tensor) -> tf.Tensor:
-    """From `log(1 + c z) / c`, which has the right derivative at a concentration `c` of 0, where TFP's is 0."""
+    """The log-density by `log(1 + c z) / c`, with the right derivative at a concentration `c` of 0, where TFP has 0."""
     z = _standard(d, y)
     inside = d.concentration * z > -1
     power = _log1p_share(d.concentration, tf.where(inside, z, tf.zeros_like(z)))

@@ -95,7 +95,7 @@ STUDENT_T: Mapping[type, Facts] = {
         crps=lambda d, y: crps_of_half(_crps_of(1.0, y), y - d.loc, d.scale),
         search=SearchPolicy(statistics={"loc": smallest}),
     ),
-    # As above. The mean is infinite for `df <= 1`, and TFP has no median.
+    # The corner is as in a HalfCauchy. The mean is infinite for `df <= 1`, and TFP has no median.
     tfd.HalfStudentT: Facts(
         center=lambda d: d.loc + d.scale * tfd.StudentT(d.df, 0.0, 1.0).quantile(0.75),
         cdf=_half_cdf,
