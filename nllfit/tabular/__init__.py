@@ -12,5 +12,13 @@ from nllfit.tabular.classifier import DistributionClassifier
 from nllfit.tabular.explanation import Explanation, explain
 from nllfit.tabular.inputs import Network
 from nllfit.tabular.regressor import DistributionRegressor
+from nllfit.tabular.transformed import transformed_log_density
 
-__all__ = ["DistributionClassifier", "DistributionRegressor", "Explanation", "Network", "explain"]
+__all__ = [
+    "DistributionClassifier",
+    "DistributionRegressor",
+    "Explanation",
+    "Network",
+    "explain",
+    "transformed_log_density",
+]

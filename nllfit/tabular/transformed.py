@@ -1,0 +1,63 @@
+"""The log-density of outcomes that scikit-learn's `TransformedTargetRegressor` transforms."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.utils.validation import check_is_fitted
+
+from nllfit.tabular.outcomes import checked_outcomes
+
+__all__ = ["transformed_log_density"]
+
+_STEP = 1e-3  # of the difference quotient, relative to the outcome; its relative error is about 1e-12
+
+
+def transformed_log_density(model: TransformedTargetRegressor, X: object, y: ArrayLike) -> np.ndarray:
+    """The log-densities of outcomes under a `TransformedTargetRegressor` of a `DistributionRegressor`.
+
+    The regressor predicts the distribution of `z = t(y)`, so its `score` is about `z`. The log-density of `y` itself is
+    `log p(t(y) | x) + log |t'(y)|`. The derivative of the transformation is a difference quotient.
+
+    Args:
+      model: a fitted `TransformedTargetRegressor`, whose `regressor` is a `DistributionRegressor`.
+      X: `[n, m]`.
+      y: the outcomes in their original unit, `[n]`.
+
+    Returns:
+      `[n]`, in nats. Their mean can be compared with the `score` of a `DistributionRegressor` that was fitted to `y`.
+
+    Raises:
+      TypeError: if `model` is not a `TransformedTargetRegressor` of a regressor with `predict_distribution`.
+      NotFittedError: if it is not fitted.
+      ValueError: if `y` has several columns, or another number of rows than `X`.
+
+    Example:
+      >>> from sklearn.compose import TransformedTargetRegressor
+      >>> from nllfit.tabular import DistributionRegressor, transformed_log_density
+      >>> X = np.linspace(0, 1, 60)[:, None]
+      >>> regressor = DistributionRegressor(network="smooth", num_members=1, max_epochs=5, random_state=0)
+      >>> model = TransformedTargetRegressor(regressor, func=np.log, inverse_func=np.exp).fit(X, np.exp(X[:, 0]))
+      >>> transformed_log_density(model, X[:3], np.exp(X[:3, 0])).shape
+      (3,)
+    """
+    if not isinstance(model, TransformedTargetRegressor) or not hasattr(model.regressor, "predict_distribution"):
+        raise TypeError(
+            f"`model` is {model!r}: give a `TransformedTargetRegressor` whose `regressor` is a `DistributionRegressor`."
+        )
+    check_is_fitted(model)
+    y = checked_outcomes(model, y)
+    if y.ndim > 1 and y.shape[1] > 1:
+        raise ValueError(f"`y` has {y.shape[1]} columns: give one outcome for each row.")
+    y = y.reshape(-1, 1)
+    predicted = model.regressor_.predict_distribution(X)
+    if len(y) != predicted.batch_shape[0]:
+        raise ValueError(f"`X` has {predicted.batch_shape[0]} rows, but `y` has {len(y)}: give one outcome for each.")
+
+    def change(steps: float) -> np.ndarray:
+        h = steps * step
+        return (model.transformer_.transform(y + h) - model.transformer_.transform(y - h)) / (2 * h)
+
+    step = _STEP * np.where(y == 0, 1, np.abs(y))
+    slope = (4 * change(1) - change(2)) / 3
+    log_density = np.asarray(predicted.log_prob(model.transformer_.transform(y)))
+    return log_density + np.log(np.abs(slope[:, 0]))

@@ -1,0 +1,61 @@
+"""Log-densities of transformed outcomes, compared with SciPy's closed forms and with a numerical integral."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.linear_model import LinearRegression
+from sklearn.preprocessing import PowerTransformer, StandardScaler
+from tensorflow_probability import distributions as tfd
+
+from nllfit.tabular import transformed_log_density
+
+X = np.linspace(-1, 1, 9)[:, None]
+Y = np.array([1e-3, 0.1, 0.5, 1, 2, 3, 10, 100, 1e4])
+
+
+class Line(RegressorMixin, BaseEstimator):
+    """Predicts a Normal with mean `x` and scale 0.7, without training."""
+
+    def fit(self, x, y):
+        self.n_features_in_ = 1
+        return self
+
+    def predict(self, x):
+        return x[:, 0]
+
+    def predict_distribution(self, x):
+        return tfd.Independent(tfd.Normal(x, np.float64(0.7)), 1)
+
+
+def test_the_logarithm_of_a_lognormal_outcome():
+    model = TransformedTargetRegressor(Line(), func=np.log, inverse_func=np.exp).fit(X, Y)
+    expected = stats.lognorm(0.7, scale=np.exp(X[:, 0])).logpdf(Y)
+    np.testing.assert_allclose(transformed_log_density(model, X, Y), expected, rtol=1e-10)
+
+
+def test_a_decreasing_transformation():
+    model = TransformedTargetRegressor(Line(), func=np.negative, inverse_func=np.negative).fit(X, Y)
+    expected = stats.norm(-X[:, 0], 0.7).logpdf(Y)
+    np.testing.assert_allclose(transformed_log_density(model, X, Y), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("transformer", [StandardScaler(), PowerTransformer()])
+def test_a_transformer_with_fitted_parameters_gives_a_density(transformer):
+    model = TransformedTargetRegressor(Line(), transformer=transformer).fit(X, np.log(Y))
+    grid = np.linspace(-40, 40, 8001)
+    density = np.exp(transformed_log_density(model, np.full([len(grid), 1], 0.2), grid))
+    assert np.trapezoid(density, grid) == pytest.approx(1, abs=1e-5)
+
+
+def test_other_models_and_outcomes_are_refused():
+    with pytest.raises(TypeError, match="`model` is LinearRegression.*: give a `TransformedTargetRegressor`"):
+        transformed_log_density(LinearRegression(), X, Y)
+    with pytest.raises(TypeError, match="whose `regressor` is a `DistributionRegressor`"):
+        transformed_log_density(TransformedTargetRegressor(LinearRegression()), X, Y)
+    model = TransformedTargetRegressor(Line(), func=np.log, inverse_func=np.exp).fit(X, Y)
+    with pytest.raises(ValueError, match="`X` has 9 rows, but `y` has 3"):
+        transformed_log_density(model, X, Y[:3])
+    with pytest.raises(ValueError, match="`y` has 2 columns"):
+        transformed_log_density(model, X, np.stack([Y, Y], 1))
