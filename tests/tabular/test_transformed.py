@@ -50,7 +50,7 @@ def test_a_transformer_with_fitted_parameters_gives_a_density(transformer):
 
 
 def test_other_models_and_outcomes_are_refused():
-    with pytest.raises(TypeError, match="`model` is LinearRegression.*: give a `TransformedTargetRegressor`"):
+    with pytest.raises(TypeError, match=r"`model` is LinearRegression.*: give a `TransformedTargetRegressor`"):
         transformed_log_density(LinearRegression(), X, Y)
     with pytest.raises(TypeError, match="whose `regressor` is a `DistributionRegressor`"):
         transformed_log_density(TransformedTargetRegressor(LinearRegression()), X, Y)
