@@ -17,14 +17,14 @@ PINNED = re.findall(r"(\S+).* < ", _REQUIRED)
 
 @nox.session(python=PYTHONS)
 def newest(session: nox.Session) -> None:
-    """The newest of everything, and all pairs of what is tested."""
+    """The newest versions that the pins allow, and all tests."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "pytest", "--thorough", *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
 def oldest(session: nox.Session) -> None:
-    """The oldest TensorFlow, TensorFlow Probability and tf-keras; style is judged by the newest tools alone."""
+    """The oldest TensorFlow, TensorFlow Probability and tf-keras; only the newest tools check the style."""
     session.install("-e", ".[test]", *OLDEST)
     session.run("python", "-m", "pytest", "--ignore=tests/test_style.py", *session.posargs)
 
@@ -41,6 +41,6 @@ def beyond(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[-1])
 def docs(session: nox.Session) -> None:
-    """The site, whose tutorials are run as it is built; a warning is an error."""
+    """The site: its build runs the tutorials, and a warning is an error."""
     session.install("-e", ".[docs]")
     session.run("mkdocs", "build", "--strict")

@@ -5,9 +5,9 @@
 
 First come two simple figures. The sample 0, 0, 0, 1, 0 of a Bernoulli has the likelihood theta (1 - theta)^4, with its
 maximum at theta = 1/5. The sample -1, 0, 1 of a Normal has a likelihood surface with its maximum at mu = 0 and sigma =
-sqrt(2/3). Then several families are fitted to a real sample and ranked by AIC. The default sample is the mean area of
-569 cell nuclei from scikit-learn's breast cancer data, where the skewed InverseGamma is the best and the Normal is far
-behind.
+sqrt(2/3). Then several families are fitted to a real sample and ranked by AIC. The default sample has 569 outcomes from
+scikit-learn's breast cancer data, one for each mass: the mean area of its cell nuclei. There the skewed InverseGamma is
+the best and the Normal is far behind.
 """
 
 import csv

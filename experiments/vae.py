@@ -4,8 +4,8 @@
     python -m experiments.vae --data FOLDER   # the four IDX files of MNIST or Fashion-MNIST, gzipped or not
 
 Expected on the digits, with a latent variable of two numbers: an evidence lower bound of about -20.4 nats per test
-image and a log-likelihood of -20.0; independent pixels have -25.2; with `--latent 8`, -18.4 and -17.5. The run folder
-contains the model, and figures of the latent plane, reconstructions and samples.
+image and a log-likelihood of -20.0. With `--latent 8` they are -18.4 and -17.5. A model of independent pixels has a
+log-likelihood of -25.2. The run folder contains the model and figures: the latent plane, reconstructions and samples.
 """
 
 import math

@@ -176,7 +176,7 @@ figure = Figure(figsize=(7, 3.6), layout="constrained")
 ax = figure.subplots()
 for family in ["InverseGamma", "LogNormal", "Gamma", "Normal"]:
     plots.fitted_density(ax, nllfit.maximum_likelihood(family, area), area)
-ax.set_xlabel("mean area of a nucleus")
+ax.set_xlabel("mean area of the nuclei of a mass")
 figure
 
 # %% [markdown]

@@ -3,12 +3,12 @@
     python -m experiments.benchmarks.regression_times                         # statsmodels, and lifelines if installed
     python -m experiments.benchmarks.regression_times --rows 1000 --fits 5
 
-Each regression has five columns of artificial data and is fitted and summarised `--fits` times, by turns with the other
-package, in one process. Measured are the CPU seconds of the first fit, in which TensorFlow traces the family, and the
-median of the further ones.
+Each regression has five columns of artificial data and is fitted and summarised `--fits` times, in turn with the other
+package, in one process. The table shows the CPU seconds of the first fit, in which TensorFlow traces the family, and
+the median of the later fits.
 
-Expected: a first fit takes one to three seconds longer, once for a family. Further fits of 1,000 rows take about 0.1 to
-0.2 s, where the others take 0.01 to 0.2 s. With 100,000 rows the times are about twice those of the others.
+Expected: the first fit of a family takes one to three seconds longer. Later fits of 1,000 rows take about 0.1 to 0.2 s;
+the other packages take 0.01 to 0.2 s. With 100,000 rows, `nllfit` takes about twice the time of the other packages.
 """
 
 import importlib.util

@@ -1,4 +1,4 @@
-"""Does training stay right for hours, and does the process stay as small as it was?
+"""Does training stay correct for hours, and does the process stop growing?
 
     python -m experiments.benchmarks.soak --minutes 120
 
@@ -105,7 +105,7 @@ class Workshop:
         self.sample_weight = rng.uniform(0.5, 2, job.rows).astype("float32") if job.weighted else None
 
     def _outcomes(self, distribution):
-        """A draw for each row; one that rounding put at an infinite density is replaced by that of another row."""
+        """A draw for each row. A draw of infinite density, due to rounding, is replaced by the draw of another row."""
         y = distribution.sample(seed=self.job.seed).numpy()
         finite = np.isfinite(distribution.log_prob(y).numpy())
         return np.where(finite.reshape([-1] + [1] * (y.ndim - 1)), y, y[finite][:1])
@@ -255,7 +255,7 @@ def size():
 
 
 def soak(arguments, folder):
-    """Rounds until the time is over; the metrics, which each round writes."""
+    """Runs rounds until the time is over; returns the metrics, which each round writes."""
     end = time.monotonic() + 60 * arguments.minutes
     rounds, worst, failures, sizes = collections.Counter(), collections.defaultdict(float), [], []
     for number in range(arguments.seed, arguments.seed + 1_000_000):

@@ -7,7 +7,7 @@
 There are three parts:
 
 1. Every contender trains the same networks with Adam on the same rows, shuffled in each epoch, in a separate process.
-   Measured are the microseconds per step (the median of `--repeats` calls), the seconds of the first call including all
+   It measures the microseconds per step (the median of `--repeats` calls), the seconds of the first call including all
    compilation, and the peak memory of the process.
 2. Whole jobs on 455 rows (13-50-2, batch 32), in `--repeats` new processes, with the contenders taking turns. The
    median includes tracing and compilation but not imports. The jobs on a model fitted again and on ensemble members
@@ -20,7 +20,8 @@ model, where Python takes most of a step, and 1.4 or more on the CNN, where arit
 PyTorch and JAX are included if they are installed (`pip install torch jax`). Everything takes half an hour, most of it
 in Keras; `--repeats 1` takes a third of that.
 
-JAX's step of 16-256-256-2 is 10% faster, because jaxlib 0.10 computes five of its eight matrix products with YNNPACK.
+On a 16-256-256-2 network, JAX's step is 10% faster, because jaxlib 0.10 computes five of its eight matrix products with
+YNNPACK.
 TensorFlow 2.21 does so only with `XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type=+LIBRARY_FUSION_TYPE_DOT`
 (docs/training.md).
 """

@@ -89,7 +89,7 @@ class Evaluation:
 
     Attributes:
       num_rows: `n`.
-      nll, nll_se: the mean negative log-likelihood, in nats, and its standard error. Of a model with a latent variable,
+      nll, nll_se: the mean negative log-likelihood, in nats, and its standard error. For a model with a latent variable
         it is that of the outcome given the draw, without the divergence, so it is not a bound of the log-likelihood.
       crps: the mean of `nllfit.crps`, in the unit of the outcome, a sum over the event. None for classes.
       rmse, mae: the root mean squared and the mean absolute error of the point prediction, in the unit of the outcome.

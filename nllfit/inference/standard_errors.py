@@ -215,7 +215,7 @@ def _idle(axes: Axes, jacobian: np.ndarray) -> np.ndarray:
 def _meat(scores: Iterable[np.ndarray], frequencies: np.ndarray, clusters: np.ndarray | None) -> np.ndarray:
     """The middle factor of the sandwich, `[r, r]`: the sum of the scores' outer products over rows, or over clusters.
 
-    The blocks `[rows, r]` contain the score of a row times its frequency, so each outer product is divided by that.
+    The blocks `[rows, r]` contain each row's score times its frequency, so each outer product is divided by the latter.
     """
     scores = np.concatenate(list(scores))
     if clusters is not None:

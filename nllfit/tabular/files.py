@@ -69,7 +69,7 @@ def read(folder: str | os.PathLike) -> Any:
 
 
 def _plain(value, arrays):
-    """The value in terms of JSON's types; its arrays move to `arrays`, and their names stay."""
+    """The value in terms of JSON's types; its arrays move to `arrays`, and names replace them."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.ndarray | np.generic):

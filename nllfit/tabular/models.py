@@ -108,7 +108,7 @@ def _successful(perceptron, weights, scaling, data):
 
 
 def _data(inputs, target, rows):
-    """What networks are trained on: inputs, outcomes and weights."""
+    """The data that networks are trained on: inputs, outcomes and weights."""
     weights = np.ones(len(rows)) if rows.weights is None else rows.weights
     return inputs, target.seen(rows.y), weights.astype("float32")
 

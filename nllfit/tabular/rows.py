@@ -40,7 +40,7 @@ class Rows:
         return all((a is None and b is None) or np.array_equal(a, b) for a, b in zip(*parts, strict=True))
 
     def numbers(self) -> np.ndarray:
-        """The outcomes as finite numbers, `[n, k]`: of a censored one the middle of its interval, or its finite end."""
+        """The outcomes as finite numbers, `[n, k]`; a censored one is the middle of its interval, or its finite end."""
         if not self.is_censored:
             return self.y
         lower, upper = self.y.T

@@ -58,7 +58,7 @@ class Trial:
 
     @property
     def key(self) -> tuple[Any, str, Any]:
-        """What tells the trial from others: the network, the regularization and the distribution."""
+        """The key of the trial among others: the network, the regularization and the distribution."""
         return self.network, self.regularization, self.distribution
 
 
@@ -86,7 +86,7 @@ class Search:
       rows: the training set; the last rows are held out in trials.
       settings: the arguments that control the training.
       make_target: returns the `Target` of a distribution for rows.
-      stream: all training rows, if `rows` are only a sample; then the ensemble of the best is trained on all.
+      stream: all training rows, if `rows` are only a sample; then the ensemble of the best trial is trained on all.
     """
 
     def __init__(
