@@ -42,7 +42,7 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples
     A row with NaN in `x` does not change other rows. Its own parameters are NaN or meaningless finite numbers, because
     TensorFlow's `Dense` with a ReLU turns NaN into 0. (`evaluate` raises an error for NaN in `x`.)
 
-    Score it by `nllfit.negative_log_likelihood(y, distribution)`, which gives a number for each row, or by
+    Score the result by `nllfit.negative_log_likelihood(y, distribution)`, which gives a number for each row, or by
     `nllfit.evaluate(distribution, y=y)`. The distribution's own `log_prob`, `prob` and `cdf` accept `[..., n, *event]`,
     or one outcome `[*event]` for all rows, and raise an error for other shapes, which TFP would broadcast.
 

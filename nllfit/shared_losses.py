@@ -93,7 +93,7 @@ class BetaNLL:
 
     `sum over the event of -log p(y_i) * stop_gradient(variance_i)^beta`. Under the likelihood (`beta=0`) a Normal head
     learns a mean slowly wherever it has taken a large variance to explain the errors; with `beta=1` the gradient of
-    the mean is that of the squared error. It is only a training loss: its value cannot be interpreted as a score.
+    the mean is that of the squared error. `BetaNLL` is only a training loss: its value is not a score.
 
     It is defined for heads of independent elements with a finite variance (not a `StudentT` with `df <= 2`), and for
     outcomes of one element, mixtures included.

@@ -16,8 +16,8 @@ __all__ = ["CRPS", "NegativeLogLikelihood"]
 class NegativeLogLikelihood:
     """The mean negative log-likelihood of the outcomes seen so far, in nats, weighted by `sample_weight`.
 
-    Keras passes the prediction, a tensor, to a metric that is a function. It passes the distribution to this object,
-    which can be listed together with Keras's own metrics. In Keras 3 it is `keras3.metrics.NegativeLogLikelihood`.
+    Keras passes the prediction, a tensor, to a metric that is a function, but the distribution to this object, which
+    can be listed together with Keras's own metrics. In Keras 3 it is `keras3.metrics.NegativeLogLikelihood`.
 
     Args:
       name: name of the metric in logs and history.

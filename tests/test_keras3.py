@@ -31,7 +31,7 @@ def test_keras_2_and_keras_3_give_the_same_losses(case):
     np.testing.assert_allclose(*map(tf.convert_to_tensor, outputs), rtol=1e-12)
 
 
-XLA = [  # XLA takes seconds for most heads, so the others are marked `thorough`
+XLA = [  # XLA takes seconds for most heads, so an ordinary run only compiles those in `QUICK`
     pytest.param(kit, CASES[j::8], id=f"{kit.keras.__name__}-{j}", marks=pytest.mark.thorough)
     for kit in KITS
     for j in range(8)

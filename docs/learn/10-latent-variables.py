@@ -41,8 +41,8 @@ print("weights", np.round(fit.distribution.mixture_distribution.probs_parameter(
 print("means  ", np.round(fit.distribution.components_distribution.mean(), 1))
 
 # %% [markdown]
-# After the fit, Bayes's rule gives the probability of each kind for a customer, $p(z \mid y)$. It is exact, because
-# there are only two values to sum over.
+# After the fit, Bayes's rule gives the probability of each kind for a customer, $p(z \mid y)$. This probability is
+# exact, because there are only two values of $z$ to sum over.
 #
 # ## A latent number, and a bound
 #

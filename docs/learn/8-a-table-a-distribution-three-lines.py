@@ -63,7 +63,7 @@ figure
 # ## What it chose
 #
 # `trials_` lists the compared models, the best first. `nll` is the mean negative log-likelihood of the held-out rows,
-# in nats, and `spread` is the factor on the width. That of the first model comes from cross-validation.
+# in nats, and `spread` is the factor on the width. The spread of the first model comes from cross-validation.
 
 # %%
 for trial in model.trials_:

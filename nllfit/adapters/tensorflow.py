@@ -95,7 +95,7 @@ def as_raised(error: BaseException) -> BaseException:
 def mask_of(output: Any) -> tf.Tensor | None:
     """Keras's mask of an output, True where an element counts; None if all count.
 
-    Both Keras versions attach it to TensorFlow's tensor. Without `_keras_mask`, masked steps would silently count.
+    Both Keras versions attach the mask to a TensorFlow tensor. Without `_keras_mask`, masked steps silently count.
     """
     return getattr(output, "_keras_mask", None)
 

@@ -42,8 +42,8 @@ def conformalize(
     has a `Beta(k, n + 1 - k)` distribution.
 
     Intervals of several levels are nested. Distances are measured on the real line onto which TFP maps the support.
-    That is the unit of the outcome for real numbers and counts, and a transformed scale for amounts and proportions, so
-    that intervals stay inside the support.
+    They are in the unit of the outcome for real numbers and counts, and on a transformed scale for amounts and
+    proportions, so that intervals stay inside the support.
 
     Args:
       model: a Keras 2 or Keras 3 model whose head has real outcomes or counts, with one element or several independent

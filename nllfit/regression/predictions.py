@@ -48,10 +48,10 @@ class Predictions(LinearPredictors):
         The confidence interval of the mean (`mean_lower`, `mean_upper`): if the mean depends only on the main
         parameter, as in a generalized linear model, it is the Wald interval of the linear predictor, mapped to the
         mean. Otherwise it is `mean +- z se`, with `se` by the delta method. The prediction interval of a new outcome
-        (`lower`, `upper`) is the central interval of the predicted distribution at the estimates. It does not include
-        the uncertainty of the coefficients, which vanishes as `n` grows, unless `num_draws` is given: then it is the
-        central interval of the mixture of the distributions at so many draws of the coefficients from the Normal
-        distribution with their estimates and covariance.
+        (`lower`, `upper`) is the central interval of the predicted distribution at the estimates, without the
+        uncertainty of the coefficients, which vanishes as `n` grows. With `num_draws`, it is the central interval of
+        the mixture of the distributions at so many draws of the coefficients from the Normal distribution with their
+        estimates and covariance.
 
         Args:
           data: as for `predict`.

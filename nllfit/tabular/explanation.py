@@ -29,7 +29,7 @@ def explain(
     The importance of a column is the decrease of the mean log-likelihood when the column's values are shuffled. It
     includes the effect of the column on the spread and the shape of the distribution, not only on the mean. The
     dependence of a quantile on a column is the mean of the predicted quantile over all rows, with the column set to one
-    value. They are computed by scikit-learn's `permutation_importance` and `partial_dependence`.
+    value. scikit-learn's `permutation_importance` and `partial_dependence` compute both.
 
     Args:
       model: a fitted `DistributionRegressor` of one outcome.

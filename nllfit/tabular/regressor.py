@@ -27,9 +27,9 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
     inputs, and a forest of randomised trees are compared on held-out rows. The better network and the trees are also
     tried with a strong regularization if they are overconfident. The held-out rows also determine a factor that widens
     the predicted distributions; on a table of fewer than 2500 rows, it comes from cross-validation. Then `num_members`
-    networks are trained on all rows, and the prediction is the mixture of their distributions, or the forest's. It also
-    contains the marginal distribution of the training set, with the weight `1 / (validation_fraction * n)`, so that an
-    unusual new row does not cost hundreds of nats.
+    networks are trained on all rows, and the prediction is the mixture of their distributions, or the forest's. The
+    prediction also contains the marginal distribution of the training set, with the weight
+    `1 / (validation_fraction * n)`, so that an unusual new row does not cost hundreds of nats.
 
     `X` is an array of numbers or a frame of pandas or polars with columns of numbers, booleans, text or categories.
     A missing number becomes the median of its column, and an indicator marks it. A category that the training rows do

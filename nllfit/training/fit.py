@@ -51,7 +51,7 @@ def fit(
     Layers that draw (dropout, sampled heads, uncertain weights) draw other numbers than in `model.fit`, and under XLA
     others than in the graph, of the same distribution.
 
-    It takes any compiled model of tf_keras or Keras 3 (on TensorFlow) that does not run eagerly, with or without a
+    `fit` takes any compiled model of tf_keras or Keras 3 (on TensorFlow) that does not run eagerly, with or without a
     head, and callbacks that act once per epoch; for others, which only `model.fit` supports, it raises an error. Data
     are checked before the first step. If an error, an exception in a callback or Ctrl-C ends the run, the model and its
     optimizer have their state after the last epoch that was trained and, if due, evaluated. That epoch is the last in
@@ -106,8 +106,8 @@ def fit(
         them. If arrays have fewer, they start again (Keras 3 ends the epoch there).
       validation_steps, validation_batch_size: the same for validation data.
       validation_freq: epochs between evaluations, or a list of the epochs, from 1, to evaluate after.
-      seed: fixes the order of arrays in every epoch. It depends only on the seed and the number of the epoch, so a run
-        that is resumed at `initial_epoch` equals an uninterrupted run. If layers draw random numbers, as dropout does,
+      seed: fixes the order of arrays in every epoch. The order depends only on the seed and the epoch's number, so a
+        run that is resumed at `initial_epoch` equals an uninterrupted run. If layers draw random numbers, as dropout does,
         this needs a `BackupAndRestore`, because a saved model does not contain the state of their generators. By
         default the seed comes from NumPy's global generator.
       compile: `"xla"`; `"graph"`, without XLA; or `"auto"`, which trains in the graph until XLA has compiled in another

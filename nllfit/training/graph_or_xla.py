@@ -97,7 +97,7 @@ def next_call(request: Request, operations: Collection[str], timings: Timings) -
 
     Under `"auto"` a program first runs in the graph. If enough work is left, XLA compiles in another thread; then XLA
     is timed, and the faster of the two is used. A repeatable run switches at an epoch that depends only on the number
-    of steps before it, and waits for XLA there. XLA draws other random numbers than the graph. They can be repeated if
+    of steps before it, and waits for XLA there. XLA draws other random numbers than the graph. XLA's can be repeated if
     the seeds are in variables; other steps that draw stay in the graph.
 
     Args:

@@ -280,7 +280,7 @@ AS_OTHERS = (
     "Weibull",
     "NegativeBinomial",
     "by a sum",
-)  # their formulas use no function that the others do not use
+)  # the other families cover the functions that their formulas use
 IN_GRAPHS = [
     pytest.param(name, xla, marks=pytest.mark.thorough if name in AS_OTHERS or xla is (name in SLOW) else ())
     for name in COMPILED

@@ -1,4 +1,4 @@
-"""`fit_lbfgs` says what it does and ends: its bar, its limit in seconds, exact fits, networks with hidden layers."""
+"""The progress bar and the time limit of `fit_lbfgs`, and the ends of exact fits and of networks with hidden layers."""
 
 import numpy as np
 import pytest
