@@ -84,9 +84,9 @@ assert low.min() > 0
 print(f"mean log-likelihood: {model.score(X_test, y_test):.3f} and {positive.score(X_test, y_test):.3f}")
 
 # %% [markdown]
-# A `TransformedTargetRegressor` of scikit-learn trains on the logarithm of the outcomes. Its `score` is an R2, and that
-# of the regressor inside is about the logarithms. `transformed_log_density` adds the logarithm of the derivative, so
-# its mean can be compared with the two scores above.
+# A `TransformedTargetRegressor` of scikit-learn trains on the logarithm of the outcomes. Its `score` is an R2, and the
+# `score` of the regressor inside is the mean log-likelihood of the logarithms. `transformed_log_density` adds the
+# logarithm of the derivative, so the mean of its result can be compared with the two scores above.
 
 # %%
 regressor = DistributionRegressor("Normal", network="smooth", random_state=0)

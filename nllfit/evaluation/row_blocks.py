@@ -1,4 +1,4 @@
-"""Blocks of rows: what is computed for each element of many outcomes must fit into memory."""
+"""Blocks of rows, because the numbers of all elements of many outcomes may not fit into memory at once."""
 
 from collections.abc import Iterator
 

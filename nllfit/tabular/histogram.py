@@ -18,10 +18,11 @@ _FLOOR = 1e-3  # the least scale in an interval, in standard deviations of the o
 class Histogram(Classes):
     """A probability for each interval between quantiles of the outcomes, or for each value if there are few.
 
-    The density is a mixture of Normals, one for each interval, with its mean. Its scale is the square root of 3 times
-    the interval's standard deviation, which is half the width of an interval of uniform outcomes, so that neighbours
-    overlap. A Normal with the marginal mean and standard deviation joins it, because new outcomes can be outside all
-    intervals. Only trees predict this target: the classes of a network do not know that intervals have an order.
+    The density is a mixture of Normals, one for each interval, with the mean of the interval's outcomes. The scale is
+    `sqrt(3)` times their standard deviation (if they are uniform, half the width of the interval), so that neighbours
+    overlap. A Normal with the marginal mean and standard deviation joins the mixture, because new outcomes can be
+    outside all intervals. Only trees predict this target: the classes of a network do not know that intervals have an
+    order.
 
     Args:
       y: the outcomes, `[n, 1]`.
