@@ -107,8 +107,8 @@ def fit(
       validation_steps, validation_batch_size: the same for validation data.
       validation_freq: epochs between evaluations, or a list of the epochs, from 1, to evaluate after.
       seed: fixes the order of arrays in every epoch. The order depends only on the seed and the epoch's number, so a
-        run that is resumed at `initial_epoch` equals an uninterrupted run. If layers draw random numbers, as dropout does,
-        this needs a `BackupAndRestore`, because a saved model does not contain the state of their generators. By
+        run that is resumed at `initial_epoch` equals an uninterrupted run. If layers draw random numbers, as dropout
+        does, this needs a `BackupAndRestore`, because a saved model does not contain the state of their generators. By
         default the seed comes from NumPy's global generator.
       compile: `"xla"`; `"graph"`, without XLA; or `"auto"`, which trains in the graph until XLA has compiled in another
         thread, and then in the faster of the two. A reproducible run (see above) waits for XLA at the first epoch that
