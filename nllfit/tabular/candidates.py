@@ -42,9 +42,9 @@ def plausible(rows: Rows) -> list[Any]:
         return found
     if rows.is_censored:
         return ["Weibull", "LogNormal"] if y.min() > 0 else found
+    found.append(HISTOGRAM)
     if has_few_values(y):
         return [*found, VALUES]
-    found.append(HISTOGRAM)
     if y.min() > 0:
         found += ["Gamma", "LogNormal"]
         if y.max() < 1:

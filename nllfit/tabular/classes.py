@@ -32,6 +32,7 @@ class Classes(Target):
         super().__init__(Family("Categorical", num_classes=num_classes))
         counts = np.bincount(labels[:, 0], weights, num_classes)
         self.frequencies, self.values = counts / counts.sum(), values
+        self.log_hot = np.zeros(num_classes)  # the log-probabilities at an infinite temperature, up to a constant
 
     @classmethod
     def of_values(cls, y: np.ndarray, weights: np.ndarray | None) -> "Classes":
@@ -53,7 +54,8 @@ class Classes(Target):
     def distribution(self, predicted: tfd.Distribution, spread: Any, doubt: float) -> tfd.Distribution:
         members = tf.nn.log_softmax(tf.cast(predicted.components_distribution.logits, tf.float64))
         log_probs = tf.reduce_logsumexp(members, axis=1) - np.log(members.shape[1])
-        return self._of(tf.nn.softmax(log_probs / np.reshape(spread, [-1, 1])), doubt)
+        coldness = 1 / np.reshape(spread, [-1, 1])
+        return self._of(tf.nn.softmax(coldness * log_probs + (1 - coldness) * self.log_hot), doubt)
 
     def _of(self, probs, doubt):
         """The distribution with probabilities `[n, num_classes]`, and with the marginal one as a part `doubt` of it."""

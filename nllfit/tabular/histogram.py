@@ -20,9 +20,9 @@ class Histogram(Classes):
 
     The density is a mixture of Normals, one for each interval, with the mean of the interval's outcomes. The scale is
     `sqrt(3)` times their standard deviation (if they are uniform, half the width of the interval), so that neighbours
-    overlap. A Normal with the marginal mean and standard deviation joins the mixture, because new outcomes can be
-    outside all intervals. Only trees predict this target: the classes of a network do not know that intervals have an
-    order.
+    overlap. The spread is a temperature, and an infinite one gives the marginal frequencies. A Normal with the marginal
+    mean and standard deviation joins the mixture, because new outcomes can be outside all intervals. Only trees predict
+    this target: the classes of a network do not know that intervals have an order.
 
     Args:
       y: the outcomes, `[n, 1]`.
@@ -35,7 +35,7 @@ class Histogram(Classes):
         self.lower = np.unique(y) if has_few_values(y) else _lower_ends(y)
         labels = self.seen(y)
         super().__init__(labels[:, None], len(self.lower), weights, self.lower)
-        self.is_discrete = False
+        self.is_discrete, self.log_hot = False, np.log(self.frequencies)
         self.loc, self.unit = mean_and_spread(y[:, 0], weights)
         inside = [labels == i for i in range(len(self.lower))]
         moments = [mean_and_spread(y[rows, 0], None if weights is None else weights[rows]) for rows in inside]
@@ -47,7 +47,8 @@ class Histogram(Classes):
         return np.maximum(np.searchsorted(self.lower, y[:, 0], side="right") - 1, 0)
 
     def _of(self, probs, doubt):
-        probs = tf.concat([(1 - doubt) * probs, tf.fill([len(probs), 1], tf.constant(doubt, tf.float64))], 1)
+        probs = (1 - doubt) * probs + doubt / 2 * self.frequencies
+        probs = tf.concat([probs, tf.fill([len(probs), 1], tf.constant(doubt / 2, tf.float64))], 1)
         locs, scales = np.append(self.locs, self.loc), np.append(self.scales, self.unit)
         normals = tfd.Normal(*(np.tile(values[:, None], [len(probs), 1, 1]) for values in (locs, scales)))
         return tfd.MixtureSameFamily(tfd.Categorical(probs=probs), tfd.Independent(normals, 1))

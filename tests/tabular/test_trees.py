@@ -65,6 +65,10 @@ def test_a_histogram_finds_many_zeros_and_two_modes(tmp_path):
     new = np.array([[0.2], [0.8]])
     zeros = nllfit.cdf(model.predict_distribution(new), np.full([2, 1], 0.5))[:, 0]
     np.testing.assert_allclose(zeros, [0.2, 0.8], atol=0.15)
+    target = model.predictor_.target
+    outputs = target.mixture(model.predictor_.model.outputs(x))
+    hot = target.distribution(outputs, 1e9, 1e-9)  # the temperature leads to the marginal share of zeros
+    np.testing.assert_allclose(nllfit.cdf(hot, np.full([400, 1], 0.5))[:, 0], np.mean(y == 0), atol=0.01)
     assert np.all(np.isfinite(model.predict_distribution(new).log_prob([[50.0], [-50.0]])))
     model.save(tmp_path / "model")
     loaded = DistributionRegressor.load(tmp_path / "model")
