@@ -37,7 +37,7 @@ def test_the_regression_experiment_matches_least_squares(tmp_path, monkeypatch, 
     for noise in noises:
         form = {"constant": "shared", "growing": "network"}[noise]
         assert found[noise][form]["calibration_error"] < 0.04 < found[noise]["fixed"]["calibration_error"]
-    # The reference is statsmodels' least squares on the same data; the README promises these digits.
+    # The reference is statsmodels' least squares on the same data; the docstring of the experiment has these digits.
     assert metrics["diabetes"]["sigma"] == pytest.approx(53.476128764, abs=5e-4)
     assert metrics["diabetes"]["mean_nll"] == pytest.approx(5.3981738962, abs=5e-6)
     saved = {f"{noise}-{form}.keras" for noise in regression.NOISES for form in regression.FORMS}
