@@ -69,8 +69,9 @@ def fit(
     Reproducibility: graph and XLA compute the same formulas, but round differently. After 100 steps of a small network,
     weights differed by 3e-7 to 2e-6. A run that amplifies rounding errors ends elsewhere: after 4700 steps of
     Adam(0.01) on a 16-64-64-2 network with tanh, weights differed by up to 3.6. Under `compile="auto"` the clock
-    decides when XLA takes over. If `seed` is given, `callbacks` has a `BackupAndRestore` or TensorFlow's op determinism
-    is enabled, the switch depends only on the number of steps, and the run repeats, and resumes, to the last digit.
+    decides when XLA takes over. If `seed` is given, if `callbacks` has a `BackupAndRestore`, or if TensorFlow's op
+    determinism is enabled, the switch depends only on the number of steps. Such a run can be repeated, and resumed, to
+    the last digit.
     Three things are not reproducible: the random numbers of tf_keras's dropout under `compile="xla"`, and in a resumed
     run without `tf_keras.backend.experimental.enable_tf_random_generator()`; a dataset whose order changes; and
     tf_keras's `Nadam`, which counts in Python how often it is traced, here and in `model.fit`. The logged losses of
