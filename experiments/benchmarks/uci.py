@@ -14,8 +14,8 @@ There are two result tables, because narrow spikes in a flexible density can low
 bound: *Normal*, and *free*, which uses a mixture of Normals if that is better on held-out training rows. If the folder
 has a `published.json`, its results are shown next to ours. The networks use Keras 3.
 
-Expected with Normal heads: an NLL of 2.60 on concrete, 0.21 on energy, -1.41 on kin8nm, -6.4 on naval and 2.46 on
-protein, each below all published ones; with free heads, -6.7 on naval and 1.83 on protein.
+Expected with Normal heads: an NLL of 2.61 on concrete, 0.21 on energy, -1.41 on kin8nm, -6.5 on naval and 2.45 on
+protein, each below all published ones; with free heads, -6.9 on naval and 1.83 on protein.
 
 Each split is saved when it is done, so the same command with `--out` resumes an interrupted run.
 """

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 from sklearn.ensemble import ExtraTreesRegressor
 
-__all__ = ["Forest", "ForestInputs", "grown"]
+__all__ = ["MOST_ROWS", "Forest", "ForestInputs", "grown"]
 
 _TREES = 100
 _LEVELS = np.arange(1, 10) / 10
-_MOST_ROWS = 8192  # in the bootstrap sample of a tree
+MOST_ROWS = 8192  # that a tree sees
 _MOST_VALUES = 20  # if the outcomes have at most this many distinct values, each is a threshold
 _LEAST_PROBABILITY = 1e-2  # a lower bound on probabilities in log-odds
 
@@ -19,8 +19,12 @@ def grown(
 ) -> ExtraTreesRegressor:
     """A forest of scikit-learn that predicts the mean of each target: inputs `[n, m]` and targets `[n, t]`.
 
+    Each tree sees at most 8192 rows, a bootstrap sample of a larger table.
+
     Source: Geurts, Ernst and Wehenkel, Extremely randomized trees, 2006.
     """
+    if len(x) > MOST_ROWS:
+        options |= {"bootstrap": True, "max_samples": MOST_ROWS}
     return ExtraTreesRegressor(_TREES, random_state=seed, **options).fit(x, targets, sample_weight=weights)
 
 
@@ -82,7 +86,7 @@ class ForestInputs:
           The `ForestInputs`, and their values for the training set, `[n, k * (thresholds + 1)]`.
         """
         targets = np.concatenate([_targets(column) for column in y.T], axis=1)
-        forest = grown(x, targets, weights, seed, bootstrap=True, max_samples=min(1.0, _MOST_ROWS / len(x)))
+        forest = grown(x, targets, weights, seed, bootstrap=True)
         unseen = np.ones([len(x), _TREES], bool)
         for i, rows in enumerate(forest.estimators_samples_):
             unseen[rows, i] = False

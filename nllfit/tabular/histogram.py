@@ -11,7 +11,7 @@ from nllfit.tabular.targets import has_few_values
 __all__ = ["Histogram"]
 
 _INTERVALS = 0.5  # times the square root of the number of rows
-_FEWEST, _MOST = 5, 100
+_FEWEST, _MOST = 5, 50
 _FLOOR = 1e-3  # the least scale in an interval, in standard deviations of the outcomes
 
 

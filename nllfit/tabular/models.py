@@ -11,7 +11,7 @@ import joblib
 import numpy as np
 import tensorflow as tf
 
-from nllfit.tabular.forest import Forest, grown
+from nllfit.tabular.forest import MOST_ROWS, Forest, grown
 from nllfit.tabular.inputs import TREES, Inputs, named_network
 from nllfit.tabular.perceptron import Perceptron, Trainer
 from nllfit.tabular.rows import Rows, Settings, Stream
@@ -21,7 +21,7 @@ __all__ = ["Model", "Networks", "Trees", "model_class"]
 
 DECAYS = {"weak": 50, "strong": 500}  # divided by the number of rows, because a prior matters less with more rows
 LEAVES = {"weak": 1, "strong": 5}  # the least number of rows in a leaf
-_MOST_LEAVES = 8192  # in each tree
+_MOST_NUMBERS = 2**17  # in the leaves of each tree
 _CHECKED_ROWS = 2000
 _FAILED_NATS = 0.5  # a member fails if its mean loss per training row exceeds the median member's by more
 
@@ -133,8 +133,8 @@ class Trees(Model):
 
     def __init__(self, rows, network, regularization, target, settings, num_members, batch_size, stream=None):
         self.target = target
-        least = LEAVES[regularization] * math.ceil(len(rows) / _MOST_LEAVES)
         statistics = target.statistics(rows.y)
+        least = LEAVES[regularization] * math.ceil(min(len(rows), MOST_ROWS) * statistics.shape[1] / _MOST_NUMBERS)
         self.forest = Forest(grown(rows.x, statistics, rows.weights, settings.seed, min_samples_leaf=least))
 
     def outputs(self, x: np.ndarray) -> list[tf.Tensor]:
