@@ -211,8 +211,9 @@ def checked_rows(
 
 def _check_lengths(x, y, sample_weight):
     for name, values, unit in (("y", y, "outcome"), ("sample_weight", sample_weight, "weight")):
-        if values is not None and np.ndim(values) and len(values) != len(x):
-            raise ValueError(f"`X` has {len(x)} rows, but `{name}` has {len(values)}: give one {unit} for each row.")
+        array = np.asarray(values)
+        if array.ndim and len(array) != len(x):
+            raise ValueError(f"`X` has {len(x)} rows, but `{name}` has {len(array)}: give one {unit} for each row.")
 
 
 def _checked_weights(sample_weight):

@@ -23,6 +23,7 @@ def grown(
 
     Source: Geurts, Ernst and Wehenkel, Extremely randomized trees, 2006.
     """
+    targets = targets[:, 0] if targets.shape[1] == 1 else targets  # scikit-learn warns of columns
     if len(x) > MOST_ROWS:
         options |= {"bootstrap": True, "max_samples": MOST_ROWS}
     return ExtraTreesRegressor(_TREES, random_state=seed, **options).fit(x, targets, sample_weight=weights)

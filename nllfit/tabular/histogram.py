@@ -12,6 +12,7 @@ __all__ = ["Histogram"]
 
 _INTERVALS = 0.5  # times the square root of the number of rows
 _FEWEST, _MOST = 5, 50
+_LEAST = 1e-6  # a lower bound on the marginal frequencies
 _FLOOR = 1e-3  # the least scale in an interval, in standard deviations of the outcomes
 
 
@@ -33,14 +34,18 @@ class Histogram(Classes):
 
     def __init__(self, y: np.ndarray, weights: np.ndarray | None):
         self.lower = np.unique(y) if has_few_values(y) else _lower_ends(y)
+        if len(self.lower) == 1:  # all rows outside a fold may have one value, but a Categorical needs two classes
+            self.lower = np.append(self.lower, np.nextafter(self.lower, np.inf))
         labels = self.seen(y)
         super().__init__(labels[:, None], len(self.lower), weights, self.lower)
-        self.is_discrete, self.log_hot = False, np.log(self.frequencies)
+        self.is_discrete, self.log_hot = False, np.log(np.maximum(self.frequencies, _LEAST))
         self.loc, self.unit = mean_and_spread(y[:, 0], weights)
-        inside = [labels == i for i in range(len(self.lower))]
-        moments = [mean_and_spread(y[rows, 0], None if weights is None else weights[rows]) for rows in inside]
-        self.locs, spreads = np.array(moments).T
-        spreads[[np.ptp(y[rows]) == 0 for rows in inside]] = 0
+        self.locs, spreads = self.lower.copy(), np.zeros(len(self.lower))
+        for i in range(len(self.lower)):
+            inside = labels == i
+            if np.unique(y[inside]).size > 1:
+                of_rows = None if weights is None else weights[inside]
+                self.locs[i], spreads[i] = mean_and_spread(y[inside, 0], of_rows)
         self.scales = np.maximum(np.sqrt(3) * spreads, _FLOOR * self.unit)
 
     def seen(self, y: np.ndarray) -> np.ndarray:

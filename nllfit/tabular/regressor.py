@@ -128,7 +128,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         given = [] if is_automatic or self.distribution is None else checked_names(self.distribution)
         self._takes_pairs = bool(given) and all(isinstance(distribution, Censored) for distribution in given)
         is_censored = self._takes_pairs or observed is not None
-        self._is_vector = is_censored or np.ndim(y) == 1
+        self._is_vector = is_censored or np.asarray(y).ndim == 1
         rows = self._learn(x, self._outcomes(y, observed, is_fitted=False), sample_weight, is_censored)
         networks = self._networks(["smooth", "steep", *["forest"] * is_automatic, "trees"])
         self.n_outputs_ = rows.numbers().shape[1]

@@ -79,6 +79,14 @@ def test_a_histogram_finds_many_zeros_and_two_modes(tmp_path):
         DistributionRegressor("Histogram").fit(x, np.stack([y, y], 1))
 
 
+def test_a_histogram_of_rare_events_survives_folds_without_any():
+    """One row differs, and with `shuffle=False` it is held out, so the trees of the trial see one value only."""
+    y = np.append(np.zeros(49), 5.0)
+    model = DistributionRegressor("Histogram", shuffle=False, **TREES).fit(X[:50], y)
+    assert np.all(np.isfinite(model.predict_distribution(X).log_prob(np.full([200, 1], 5.0))))
+    assert model.predict(X).mean() == pytest.approx(0.1, abs=0.2)
+
+
 def test_trees_are_chosen_for_steps():
     """A step function with noise, which a smooth network cannot follow; the trees' CRPS is near that of the truth."""
     y = STEPS[:, 0] + 0.1 * RNG.normal(size=200)
