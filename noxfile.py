@@ -1,6 +1,8 @@
 """The suite on every Python, and on the oldest and the newest TensorFlow, that setup.cfg names: `nox`."""
 
 import configparser
+import json
+import pathlib
 import re
 
 import nox
@@ -12,6 +14,7 @@ _SETUP.read("setup.cfg")
 PYTHONS = re.findall(r"Python :: (3\.\d+)", _SETUP["metadata"]["classifiers"])
 _REQUIRED = _SETUP["options"]["install_requires"]
 OLDEST = [f"{name}=={version}" for name, version in re.findall(r"(\S+) >= ([\d.]+)", _REQUIRED)]
+LOCKED = ("experiments", "test", "docs")  # extras with a file in requirements/
 PINNED = re.findall(r"(\S+).* < ", _REQUIRED)
 
 
@@ -44,3 +47,67 @@ def docs(session: nox.Session) -> None:
     """The site: its build runs the tutorials, and a warning is an error."""
     session.install("-e", ".[docs]")
     session.run("mkdocs", "build", "--strict")
+
+
+@nox.session(python=PYTHONS[1], default=False)
+def locks(session: nox.Session) -> None:
+    """`requirements/*.txt`: the version and the hashes of each dependency, on all Python versions and systems."""
+    session.install("uv")
+    how = ["--universal", "--python-version", PYTHONS[0], "--generate-hashes", "--no-annotate", "--no-header"]
+    for extra in LOCKED:
+        out = f"requirements/{extra}.txt"
+        session.run("uv", "pip", "compile", "setup.cfg", "--extra", extra, *how, "--upgrade", "-o", out)
+
+
+@nox.session(python=PYTHONS[1], default=False)
+def audit(session: nox.Session) -> None:
+    """Known vulnerabilities of the locked versions; it asks PyPI."""
+    session.install("pip-audit")
+    for extra in LOCKED:
+        session.run("pip-audit", "--require-hashes", "--disable-pip", "-r", f"requirements/{extra}.txt")
+
+
+@nox.session(python=PYTHONS[1], default=False)
+def licences(session: nox.Session) -> None:
+    """docs/licences.md: the licence of each locked dependency, on Linux."""
+    session.install("pip-licenses")
+    how = ["--from=mixed", "--format=json", "--with-system", "--ignore-packages", "pip"]
+    found = str(session.run("pip-licenses", "--python", _locked(session), *how, silent=True))
+    pathlib.Path("docs/licences.md").write_text(_licences(json.loads(found)))
+
+
+@nox.session(python=PYTHONS[1], default=False)
+def release(session: nox.Session) -> None:
+    """In dist/ the wheel and the sdist of the last commit, and the SBOM (CycloneDX) of the locked dependencies."""
+    python = _locked(session)
+    epoch = str(session.run("git", "log", "-1", "--format=%ct", external=True, silent=True)).strip()
+    session.run(python, ".ci/dist", "dist", env={"SOURCE_DATE_EPOCH": epoch}, external=True)
+    session.install("cyclonedx-bom")
+    session.run("cyclonedx-py", "environment", "--output-reproducible", "-o", "dist/nllfit.cdx.json", python)
+
+
+def _locked(session: nox.Session) -> str:
+    """The Python of a new environment with the locked dependencies, without the tools that the session installs."""
+    folder = pathlib.Path(session.create_tmp(), "locked")
+    session.run("python", "-m", "venv", "--clear", str(folder))
+    python = str(folder / "bin" / "python")
+    session.run(python, "-m", "pip", "install", "--require-hashes", "-r", "requirements/test.txt", external=True)
+    return python
+
+
+def _licences(found: list[dict[str, str]]) -> str:
+    """The page of licences. A package is for the tests only if `requirements/experiments.txt` does not contain it."""
+    needed = pathlib.Path("requirements/experiments.txt").read_text()
+    lines = [
+        "# Licences of the dependencies\n",
+        "nllfit has the Apache License 2.0. `nox -s licences` writes this table from the metadata of the packages in",
+        "`requirements/test.txt`, on Linux. *Tests* marks the packages that only the tests need. `UNKNOWN` means that",
+        "the metadata name no licence.\n",
+        "| package | version | licence | for |",
+        "| --- | --- | --- | --- |",
+    ]
+    for row in found:
+        name = re.sub(r"[-_.]+", "-", row["Name"]).lower()
+        purpose = "" if f"\n{name}==" in f"\n{needed}" else "tests"
+        lines.append(f"| {row['Name']} | {row['Version']} | {row['License'].splitlines()[0]} | {purpose} |")
+    return "\n".join(lines) + "\n"

@@ -7,6 +7,9 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
+
+import pytest
 
 import nllfit
 from tests.test_safety import crafted, pickled
@@ -59,3 +62,20 @@ def test_the_wheel_contains_the_package(tmp_path):
     (metadata,) = importlib.metadata.distributions(name="nllfit", path=[str(installed)])
     assert metadata.metadata["License"] == "Apache-2.0"
     assert any(file.name == "LICENSE" for file in metadata.files)
+
+
+@pytest.mark.thorough
+def test_the_wheel_and_the_sdist_are_reproducible_to_the_byte(tmp_path):
+    def built(name, umask):
+        """The files, built in another folder, at another time and with other modes of new files."""
+        (tmp_path / name).mkdir()
+        environment = os.environ | {"SOURCE_DATE_EPOCH": "1764460800", "TMPDIR": str(tmp_path / name)}
+        command = [sys.executable, ROOT / ".ci" / "dist", tmp_path / name / "dist"]
+        subprocess.run(command, env=environment, check=True, capture_output=True, text=True, umask=umask)
+        return {path.name: path.read_bytes() for path in (tmp_path / name / "dist").iterdir()}
+
+    first = built("first", 0o022)
+    time.sleep(2 - time.time() % 2)  # a ZIP file counts time in steps of two seconds
+    assert first == built("second", 0o077)
+    version = nllfit.__version__
+    assert set(first) == {f"nllfit-{version}-py3-none-any.whl", f"nllfit-{version}.tar.gz"}
