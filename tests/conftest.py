@@ -29,6 +29,7 @@ def pytest_configure(config):
         "thorough(but=names): a test that takes long; each run takes a tenth of these, by --turn. The cases whose name "
         "starts with one of `but` always run",
     )
+    config.addinivalue_line("markers", "gpu: a test that needs a GPU; it runs only with `-m gpu`")
 
 
 def is_thorough(item):
@@ -47,9 +48,11 @@ def is_left_out(items, turn):
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.option.thorough:
-        return
-    waits = list(is_left_out(items, config.option.turn))
+    option = config.option
+    waits = [False] * len(items) if option.thorough else is_left_out(items, option.turn)
+    if "gpu" not in option.markexpr:
+        waits = [left_out or any(item.iter_markers("gpu")) for item, left_out in zip(items, waits, strict=True)]
+    waits = list(waits)
     config.hook.pytest_deselected(items=list(itertools.compress(items, waits)))
     items[:] = [item for item, left_out in zip(items, waits, strict=True) if not left_out]
 

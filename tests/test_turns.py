@@ -17,12 +17,13 @@ class Item:
         return (mark for mark in self.marks if mark.name == name)
 
 
-def names_run(turn, thorough=False):
-    """The names of the tests that run, of 50 ordinary and 200 thorough ones."""
+def names_run(turn, thorough=False, markexpr=""):
+    """The names of the tests that run, of 50 ordinary and 200 thorough ones and one for a GPU."""
     items = [Item(f"dear-{i}", pytest.mark.thorough.mark) for i in range(200)]
     items += [Item(f"ordinary-{i}") for i in range(200, 250)]
+    items.append(Item("gpu", pytest.mark.gpu.mark))
     hook = types.SimpleNamespace(pytest_deselected=lambda items: None)
-    option = types.SimpleNamespace(turn=turn, thorough=thorough)
+    option = types.SimpleNamespace(turn=turn, thorough=thorough, markexpr=markexpr)
     conftest.pytest_collection_modifyitems(types.SimpleNamespace(hook=hook, option=option), items)
     return [item.nodeid for item in items]
 
@@ -36,6 +37,11 @@ def test_ten_turns_run_each_thorough_test_once_and_the_ordinary_ones_always():
     assert sorted(name for names in turns for name in names if name.startswith("dear")) == sorted(every[:200])
     assert max(map(len, turns)) < 50 + 40  # no turn takes more than twice its share
     assert names_run(1001) == names_run(1)
+
+
+def test_tests_for_a_gpu_only_run_when_they_are_asked_for():
+    assert "gpu" not in names_run(0) + names_run(0, thorough=True)
+    assert "gpu" in names_run(0, markexpr="gpu")
 
 
 def test_the_cases_of_a_test_run_in_successive_turns():
