@@ -42,7 +42,7 @@ from nllfit.initialization import initialize
 from nllfit.laplace_posterior import Laplace, laplace
 from nllfit.losses import negative_log_likelihood
 from nllfit.prediction import predict_distribution
-from nllfit.quantiles import cdf, interval, quantile, survival
+from nllfit.quantiles import cdf, interval, mode, quantile, survival
 from nllfit.regression import CoxRegression, Regression, cause_specific_risks, cox_loss, cox_regression, regression
 from nllfit.safety import keep_safe_mode
 from nllfit.scores import crps
@@ -104,6 +104,7 @@ __all__ = [
     "losses",
     "maximum_likelihood",
     "metrics",
+    "mode",
     "negative_log_likelihood",
     "predict_distribution",
     "quantile",

@@ -34,6 +34,7 @@ class Facts:
       class_axis: maps `num_classes` to the parameter's length, which a label's shape does not reveal.
       endless: the arguments of the constructor that may be infinite.
       mean: the mean, if TFP's fails.
+      mode: the mode of a scalar distribution, if TFP's is wrong.
       finite_mean: whether the mean is finite whatever the parameters, so that the median is never needed.
       center: the center if there is no mean, and TFP has neither a median nor a mode.
       log_prob: the log-density of a distribution at outcomes, if TFP's is wrong or slow.
@@ -66,6 +67,7 @@ class Facts:
     class_axis: Callable[[int], int] | None = None
     endless: tuple[str, ...] = ()
     mean: Callable[[tfd.Distribution], tf.Tensor] | None = None
+    mode: Callable[[tfd.Distribution], tf.Tensor] | None = None
     finite_mean: bool = False
     center: Callable[[tfd.Distribution], tf.Tensor] | None = None
     log_prob: Callable[[tfd.Distribution, tf.Tensor], tf.Tensor] | None = None

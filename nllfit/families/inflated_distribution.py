@@ -100,6 +100,11 @@ class InflatedLaw(Law):
     def _some_outcome(self):
         return tf.zeros(self.distribution.batch_shape_tensor(), self.distribution.dtype)
 
+    @property
+    def atom(self) -> tf.Tensor | None:
+        zeros = tf.zeros(self.distribution.batch_shape_tensor(), self.distribution.dtype)
+        return None if self.own.is_discrete else zeros
+
     def cdf(self):
         own, logits = self.own.cdf(), self.distribution.zero_logits
         share, rest = tf.sigmoid(logits), tf.sigmoid(-logits)

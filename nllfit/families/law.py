@@ -16,9 +16,10 @@ from nllfit.families.copies import constant, constant_but, in_float64, real_dtyp
 from nllfit.families.discreteness import is_discrete
 from nllfit.families.facts import facts_of
 from nllfit.families.interval_probability import between_counts, between_numbers, by_quadrature, middle
+from nllfit.families.mode_search import mode_of
 from nllfit.families.predictions import central_value
 from nllfit.families.quantile_search import root_of
-from nllfit.families.support_ends import ends_of, outcome_in
+from nllfit.families.support_ends import cdf_on_line, ends_of, outcome_in
 from nllfit.families.tail_integrals import cuts_of, tail_integrals
 from nllfit.families.tail_sums import crps_by_sums
 from nllfit.families.tfp_classes import TRANSFORMED, defines, is_own, plain_class
@@ -62,6 +63,10 @@ class Law:
                 f"it, or use a head of independent elements."
             )
         return in_float64(self.distribution if marginal is None else marginal(self.distribution))
+
+    def elements(self) -> "Law":
+        """The law of the marginals."""
+        return law_of(self.marginals())
 
     def constant(self) -> "Law":
         """The same law without a gradient."""
@@ -119,24 +124,12 @@ class Law:
     def cdf(self) -> Callable[[tf.Tensor], Pair]:
         """The function of `y` `[..., *batch]` on the whole real line to `P(Y <= y)` and `P(Y > y)`.
 
-        Each keeps its relative accuracy where it is small. Outside the support, a TFP CDF is undefined or continues its
-        formula: at -1, Chi's is 0.78 and Weibull's is NaN. Here it is 0 below the support and 1 above.
+        Each keeps its relative accuracy where it is small. The CDF is 0 below the support and 1 above.
         """
-        low, high = self.ends()
-        counts, inner = self.is_discrete, middle(low, high)
+        return cdf_on_line(self)
 
-        def both(y):
-            y = tf.math.floor(y) if counts else y
-            inside = (y >= low if counts else y > low) & (y < high) & tf.math.is_finite(y)
-            # Double where: outside the support a formula may be NaN, and then the gradient of the branch not taken
-            # would be NaN.
-            below, above = self._cdf(tf.where(inside, y, inner), inner)
-            step = tf.where(tf.math.is_nan(y), y, tf.cast(y >= high, y.dtype))
-            return tf.where(inside, below, step), tf.where(inside, above, 1 - step)
-
-        return both
-
-    def _cdf(self, y, inner):
+    def cdf_inside(self, y: tf.Tensor, inner: tf.Tensor) -> Pair:
+        """The CDF and the survival function within the support, of which `inner` is a point."""
         d = self.distribution
         if self.facts.cdf is not None:
             return self.facts.cdf(d, y)
@@ -174,11 +167,7 @@ class Law:
         return cuts_of(self)
 
     def crps(self, y: tf.Tensor) -> tf.Tensor:
-        """The continuous ranked probability score `[*batch]` of numbers `y` `[*batch]`, in float64.
-
-        Raises:
-          NotImplementedError: for a flow in float32.
-        """
+        """The CRPS `[*batch]` of numbers `y` `[*batch]`, in float64; a `NotImplementedError` for a flow in float32."""
         d = self.distribution
         if self.facts.crps is not None:
             return self.facts.crps(d, y)
@@ -207,13 +196,26 @@ class Law:
         """Draws `[n, *batch]` of a scalar distribution: its quantiles at uniform levels."""
         shape = tf.concat([[n], self.distribution.batch_shape_tensor()], 0)
         levels = tfd.Uniform(tf.constant(0.0, tf.float64), 1.0).sample(shape, seed=seed)
-        return tf.cast(elements_of(self.distribution).constant().quantile(levels), self.distribution.dtype)
+        return tf.cast(self.elements().constant().quantile(levels), self.distribution.dtype)
 
     def median(self) -> tf.Tensor:
         """The median `[*batch]` of a scalar distribution, without a gradient."""
-        median = elements_of(self.distribution).constant().quantile(0.5)
+        median = self.elements().constant().quantile(0.5)
         median.set_shape(self.distribution.batch_shape)  # the search loses the static shape
         return tf.cast(median, self.distribution.dtype)
+
+    @property
+    def atom(self) -> tf.Tensor | None:
+        """The number `[*batch]` that has a positive probability although other outcomes have a density; or None."""
+        return None
+
+    def component_quantiles(self, levels: Any, rests: Any) -> tf.Tensor:
+        """Quantiles `[num, *batch]` of each component of a mixture, or of the law itself; see `quantile`."""
+        return self.quantile(levels, rests)
+
+    def mode(self) -> tf.Tensor:
+        """The mode; a `NotImplementedError` for vectors of which TFP has none."""
+        return mode_of(self)
 
     def mean(self) -> tf.Tensor:
         """The mean; a `NotImplementedError` if it is not known."""
@@ -286,8 +288,8 @@ def law_of(distribution: tfd.Distribution) -> Law:
 
 
 def elements_of(distribution: tfd.Distribution) -> Law:
-    """The law of each element of an outcome: the law of the marginals."""
-    return law_of(law_of(distribution).marginals())
+    """The law of each element of an outcome."""
+    return law_of(distribution).elements()
 
 
 @functools.cache

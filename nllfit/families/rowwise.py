@@ -8,6 +8,8 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters.tensorflow import made_by_head
+from nllfit.families.copies import constant
+from nllfit.families.law import law_of
 from nllfit.families.tfp_classes import derived
 
 __all__ = ["Rowwise", "checking", "rowwise", "unchecked_log_prob"]
@@ -31,6 +33,14 @@ class Rowwise:
     event shape `[1]` are silently compared with every row, as are labels `[500, 1]`. Here a value must have TFP's
     shape, or be one outcome `[*event]` or one number for all rows; other shapes raise a `ValueError`.
     """
+
+    def _mode(self) -> tf.Tensor:
+        """TFP's mode, or `nllfit.mode` if it has none, as for a mixture."""
+        known: Any = super()
+        try:
+            return known._mode()
+        except NotImplementedError:
+            return law_of(constant(made_by_head(self))).mode()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         reduced: Any = super().__reduce_ex__(protocol)  # its class is in no module

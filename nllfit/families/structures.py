@@ -43,6 +43,9 @@ class IndependentLaw(Law):
     def central_value(self) -> tf.Tensor:
         return self.inner.central_value()
 
+    def mode(self) -> tf.Tensor:
+        return self.inner.mode()
+
 
 @has_law(MIXTURE_SAME_FAMILY)
 class MixtureLaw(Law):
@@ -100,6 +103,15 @@ class MixtureLaw(Law):
         of_components = self.components.log_interval()
         logits = tf.nn.log_softmax(self.distribution.mixture_distribution.logits_parameter())
         return lambda lower, upper: tf.reduce_logsumexp(logits + of_components(lower[..., None], upper[..., None]), -1)
+
+    @property
+    def atom(self) -> tf.Tensor | None:
+        atoms = self.components.atom  # all of them 0
+        return None if atoms is None else tf.reduce_max(atoms, -1)
+
+    def component_quantiles(self, levels, rests):
+        found = self.components.component_quantiles(levels[..., None], rests[..., None])
+        return tf.concat(tf.unstack(found, num=found.shape[-1], axis=-1), 0)
 
     def cuts(self):
         cuts, *is_open = self.components.cuts()
@@ -168,6 +180,9 @@ class UnlikeMixtureLaw(Law):
             return tuple(sum(tf.cast(p, y.dtype) * q for p, q in zip(shares, side, strict=True)) for side in sides)
 
         return mixed
+
+    def component_quantiles(self, levels, rests):
+        return tf.concat([law.component_quantiles(levels, rests) for law in self.components], 0)
 
     def cuts(self):
         cuts, *is_open = zip(*(law.cuts() for law in self.components), strict=True)

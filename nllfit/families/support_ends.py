@@ -1,14 +1,16 @@
-"""The ends of a support, and an outcome between them, from TFP's bijector on the real line."""
+"""The ends of a support from TFP's bijector on the real line, an outcome between them, and the CDF on both sides."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from nllfit.families.copies import with_parameters
 from nllfit.families.discreteness import line
+from nllfit.families.interval_probability import middle
 
-__all__ = ["ends_of", "outcome_in"]
+__all__ = ["cdf_on_line", "ends_of", "outcome_in"]
 
 _MIDDLE = 0.5  # a bijector maps it into the support; not 0, because some densities have a pole there
 
@@ -26,6 +28,23 @@ def ends_of(law: Any, dtype: tf.DType) -> tuple[Any, Any]:
     unchecked = with_parameters(law.distribution, lambda value, _: value, validate_args=False)
     far, zero = unchecked.cdf(tf.constant(dtype.min, dtype)), unchecked.cdf(tf.zeros([], dtype))
     return tf.where((far == 0) | (zero != 0), tf.constant(-math.inf, dtype), 0.0), math.inf
+
+
+def cdf_on_line(law: Any) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """The CDF and the survival function of a `Law` on the whole real line: 0 and 1 below the support; see `Law.cdf`."""
+    low, high = law.ends()
+    counts, inner = law.is_discrete, middle(low, high)
+
+    def both(y):
+        y = tf.math.floor(y) if counts else y
+        inside = (y >= low if counts else y > low) & (y < high) & tf.math.is_finite(y)
+        # Outside the support, a TFP CDF is undefined or continues its formula: at -1, Chi's is 0.78 and Weibull's is
+        # NaN. Double where, because the gradient of the branch not taken would be NaN.
+        below, above = law.cdf_inside(tf.where(inside, y, inner), inner)
+        step = tf.where(tf.math.is_nan(y), y, tf.cast(y >= high, y.dtype))
+        return tf.where(inside, below, step), tf.where(inside, above, 1 - step)
+
+    return both
 
 
 def outcome_in(law: Any) -> tf.Tensor:

@@ -172,6 +172,7 @@ EXPONENTIAL: Mapping[type, Facts] = {
         search=SearchPolicy(statistics={"scale": smallest}),
     ),
     tfd.Weibull: Facts(
+        mode=lambda d: tf.where(d.concentration <= 1, 0 * d.scale, d.mode()),
         log_prob=at_power_zero(tfd.Weibull, lambda d, y: [(d.concentration - 1, y)]),
         log_tails=lambda d, y: _of_log(d.concentration * (tf.math.log(y) - tf.math.log(d.scale)))[::-1],
         crps=_weibull_crps,

@@ -1,0 +1,103 @@
+"""Modes: TFP's if it has one, else the highest point of a density."""
+
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from nllfit.families.copies import real_dtype
+
+__all__ = ["mode_of"]
+
+# The Normal quantiles of the levels of a grid. Farther up, `1 - level` has too few digits for TFP's formulas.
+_Z = np.concatenate([np.arange(-8.0, -3.5), np.arange(-3.5, 3.75, 0.25)])
+_LEVELS, _RESTS = (np.array([math.erfc(z / math.sqrt(2)) / 2 for z in side]) for side in (-_Z, _Z))
+_NUM_PEAKS = 8  # of a grid, which are refined
+_SHARES = np.linspace(0, 1, 17)  # of a bracket: each round makes it eight times narrower
+_ROUNDS = 18  # 8**18 is about 1 / the precision of float64
+
+
+def mode_of(law: Any) -> tf.Tensor:
+    """The mode `[*batch, *event]` of a distribution, given its `Law`: see `nllfit.mode`."""
+    distribution = law.distribution
+    if law.has_class_labels:
+        return tf.argmax(law.central_value(), -1, distribution.dtype)
+    if distribution.event_shape.num_elements() == 1:
+        return tf.cast(_mode_of_number(law.elements()), distribution.dtype)
+    try:
+        return distribution.mode()
+    except NotImplementedError:
+        raise NotImplementedError(
+            f"{distribution.name} is a distribution of whole outcomes of shape {tuple(distribution.event_shape)}, of "
+            f"which TFP knows no mode: use the mean, or the draw with the highest `log_prob`."
+        ) from None
+
+
+def _mode_of_number(law):
+    """The mode of a scalar distribution: by a formula, and by a search where that is undefined."""
+    if law.atom is not None:
+        return law.atom
+    formula = law.facts.mode or (lambda distribution: distribution.mode())
+    try:
+        mode = tf.cast(formula(law.distribution), real_dtype(law.distribution))
+    except NotImplementedError:
+        return _highest_point(law)
+    known = ~tf.math.is_nan(mode)
+    return tf.cond(tf.reduce_all(known), lambda: mode, lambda: tf.where(known, mode, _highest_point(law)))
+
+
+def _highest_point(law):
+    """The number of the highest density or probability; the lowest of several; NaN if no number has a density.
+
+    Local maxima on a grid of quantiles of each component are refined on finer and finer grids. That finds the maximum
+    between two points of the first grid if there is only one. For counts the last grids hold every count.
+    """
+    counts, rank, dtype = law.is_discrete, law.distribution.batch_shape.rank, real_dtype(law.distribution)
+    infinity = tf.constant(math.inf, dtype)
+
+    def heights(y):
+        values = law.log_prob(tf.cast(y, law.distribution.dtype))
+        return tf.where(tf.math.is_nan(values), -infinity, values)
+
+    if not tf.executing_eagerly():  # in a graph, traces the density once for all uses
+        heights = tf.function(heights, autograph=False)
+
+    def refine(low, best, high):
+        points = low + (high - low) * tf.constant(_SHARES.reshape([-1, *[1] * (rank + 1)]), dtype)
+        points = tf.concat([tf.math.floor(points) if counts else points, best[None]], 0)
+        best, step = _highest(points, heights(points)), (high - low) * _SHARES[1]
+        step = tf.math.ceil(step) if counts else step
+        return tf.maximum(best - step, low), best, tf.minimum(best + step, high)
+
+    grid = _grid(law, dtype)
+    peaks = _peaks(grid, heights(grid))
+    _, best, _ = tf.while_loop(lambda *_: True, refine, peaks, maximum_iterations=_ROUNDS)
+    values = heights(best)
+    return tf.where(tf.reduce_all(values == -infinity, 0), tf.constant(math.nan, dtype), _highest(best, values))
+
+
+def _grid(law, dtype):
+    """Quantiles of each component and the finite ends of the support, `[num, *batch]`, in order."""
+    rank = law.distribution.batch_shape.rank
+    levels, rests = (np.reshape(part, [-1, *[1] * rank]) for part in (_LEVELS, _RESTS))
+    quantiles = law.component_quantiles(levels, rests)
+    ends = [tf.where(tf.math.is_finite(end), end, quantiles[0])[None] for end in law.ends()]
+    far = dtype.max / 4  # the distance of two numbers must be finite
+    return tf.sort(tf.clip_by_value(tf.concat([*ends, quantiles], 0), -far, far), 0)
+
+
+def _peaks(grid, heights):
+    """The highest local maxima `[_NUM_PEAKS, *batch]` on a sorted grid `[num, *batch]`, between their neighbours."""
+    below, above = (tf.concat(parts, 0) for parts in ([grid[:1], grid[:-1]], [grid[1:], grid[-1:]]))
+    before, after = (tf.concat(parts, 0) for parts in ([heights[:1], heights[:-1]], [heights[1:], heights[-1:]]))
+    # Many quantiles of counts are equal. Only the first and the last of them have another neighbour.
+    is_peak = (heights >= before) & (heights >= after) & ((below < grid) | (grid < above))
+    order = tf.argsort(tf.where(is_peak, -heights, tf.constant(math.inf, heights.dtype)), 0)[:_NUM_PEAKS]
+    return tuple(tf.experimental.numpy.take_along_axis(values, order, 0) for values in (below, grid, above))
+
+
+def _highest(points, heights):
+    """The lowest of the points at which the height is largest."""
+    infinity = tf.constant(math.inf, points.dtype)
+    return tf.reduce_min(tf.where(heights == tf.reduce_max(heights, 0), points, infinity), 0)
