@@ -23,6 +23,8 @@ __all__ = [
     "num_rows",
     "pack",
     "part_name",
+    "rows_of",
+    "specs_of_rows",
     "weighted",
 ]
 
@@ -30,8 +32,13 @@ CHUNK_BYTES = 2**25  # a trace may copy that much data, and a stream is read in 
 _NAMES = ("x", "y", "sample_weight")
 
 
-def pack(x, y, sample_weight, name=""):
-    """The parts that are not None, as a tuple of structures of NumPy arrays and tensors."""
+def pack(x, y, sample_weight, name="", takes_sparse=False):
+    """The parts that are not None, as a tuple of structures of NumPy arrays and tensors.
+
+    If it `takes_sparse`, `x` may hold matrices of SciPy's sparse formats, which become a `tf.SparseTensor`.
+    """
+    if takes_sparse:
+        x = tf.nest.map_structure(_without_format, x)
     if y is None and sample_weight is not None:
         raise ValueError("`sample_weight` weighs outcomes, and there is no `y`.")
     parts = zip((x, y, sample_weight), _NAMES, strict=True)
@@ -70,8 +77,11 @@ def check_cardinality(dataset):
         raise ValueError("`x` is an infinite dataset: leave `repeat()` out, or say how many batches with `take(n)`.")
 
 
-def as_tensors(data, floatx, name):
-    """The parts as structures of tensors, with NumPy floats cast to `floatx` if given; raises for an invalid part."""
+def as_tensors(data, floatx, name, takes_sparse=False):
+    """The parts as structures of tensors, with floats of NumPy and SciPy cast to `floatx` if given.
+
+    Raises for an invalid part, and for a `tf.SparseTensor` unless it `takes_sparse` and the part is `x`.
+    """
     if not 1 <= len(data) <= 3:
         raise ValueError(f"A batch is (x,), (x, y) or (x, y, sample_weight), but one has {len(data)} parts.")
 
@@ -88,6 +98,8 @@ def as_tensors(data, floatx, name):
             leaf = np.ones(num_rows(data))
         if isinstance(leaf, np.ndarray):
             leaf = leaf.astype(floatx, copy=False) if floatx and leaf.dtype.kind == "f" else leaf
+        if takes_sparse and part == "x" and isinstance(leaf, tf.SparseTensor):
+            return tf.cast(leaf, floatx) if floatx and leaf.dtype.is_floating else leaf
         values = _tensor(leaf, label)
         if part == "sample_weight" and values.dtype == tf.string:
             raise ValueError(f"{label} holds strings, such as {np.ravel(values)[0]}: give numbers >= 0.")
@@ -149,15 +161,17 @@ def check_inputs(x):
 
 def check_numbers(tensor, label, where="row {}".format):
     """Raises a `ValueError` that names the first number that is not finite, and its row by `where`."""
+    is_sparse = isinstance(tensor, tf.SparseTensor)
+    values = tensor.values if is_sparse else tensor
     # A sum takes a tenth of the time of checking each number. If it is finite, all numbers are finite.
-    if not tensor.dtype.is_floating or np.isfinite(tf.reduce_sum(tensor).numpy()):
+    if not values.dtype.is_floating or np.isfinite(tf.reduce_sum(values).numpy()):
         return
-    bad = np.argwhere(~np.isfinite(tensor.numpy()))
+    bad = np.argwhere(~np.isfinite(values.numpy()))
     if len(bad):
-        value = tensor.numpy()[tuple(bad[0])]
+        row = tensor.indices.numpy()[bad[0][0], 0] if is_sparse else bad[0][0]
         raise ValueError(
-            f"{label} has {value} at {where(bad[0][0])}: drop such rows or fill them in; {len(bad)} numbers are not "
-            f"finite."
+            f"{label} has {values.numpy()[tuple(bad[0])]} at {where(row)}: drop such rows or fill them in; {len(bad)} "
+            f"numbers are not finite."
         )
 
 
@@ -185,6 +199,27 @@ def weighted(data, class_weight, floatx):
     dtype = data[2].dtype if len(data) == 3 else floatx
     weights = tf.convert_to_tensor(weights, dtype)
     return (*data[:2], data[2] * weights if len(data) == 3 else weights)
+
+
+def rows_of(data, start, stop):
+    """The rows from `start` to before `stop` of a structure of tensors and sparse tensors."""
+
+    def rows(tensor):
+        if not isinstance(tensor, tf.SparseTensor):
+            return tensor[start:stop]
+        return tf.sparse.slice(tensor, [start, *[0] * (len(tensor.shape) - 1)], [stop - start, *tensor.shape[1:]])
+
+    return tf.nest.map_structure(rows, data)
+
+
+def specs_of_rows(data):
+    """The specs of a structure of tensors and sparse tensors for any number of rows."""
+
+    def spec(tensor):
+        kind = tf.SparseTensorSpec if isinstance(tensor, tf.SparseTensor) else tf.TensorSpec
+        return kind([None, *tensor.shape[1:]], tensor.dtype)
+
+    return tf.nest.map_structure(spec, data)
 
 
 def num_rows(data):
@@ -220,6 +255,15 @@ def _arrays(values, label):
         return leaf if leaf is None or tf.is_tensor(leaf) else np.asarray(leaf)
 
     return tf.nest.map_structure(array, as_rows(values, label))
+
+
+def _without_format(leaf):
+    """A matrix of SciPy's sparse formats as a `tf.SparseTensor`; anything else unchanged."""
+    if not hasattr(leaf, "tocoo"):
+        return leaf
+    matrix = leaf.tocoo()
+    indices = np.stack([matrix.row, matrix.col], 1).astype(np.int64)
+    return tf.sparse.reorder(tf.SparseTensor(indices, matrix.data, matrix.shape))
 
 
 def _is_numeric(leaf):

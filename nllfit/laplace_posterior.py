@@ -18,7 +18,7 @@ from nllfit.adapters.tensorflow import mask_of, trace, with_mask
 from nllfit.bayes.fisher import Fisher, derivatives
 from nllfit.bayes.map_search import Objective, Posterior
 from nllfit.bayes.mixtures import mixture_over
-from nllfit.data_checks import as_inputs, check_cardinality, num_rows
+from nllfit.data_checks import as_inputs, check_cardinality, num_rows, specs_of_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.head_base import Head
 from nllfit.families.law import law_of
@@ -115,7 +115,7 @@ class Laplace:
 
     def _numbers(self, x):
         x = tf.nest.map_structure(tf.convert_to_tensor, x)
-        specs = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x)
+        specs = specs_of_rows(x)
         return trace(self._program, specs)(x)  # TensorFlow does not warn of retracing
 
     def _posterior_of_numbers(self, x):

@@ -8,6 +8,7 @@ import tensorflow as tf
 from nllfit.adapters import Model
 from nllfit.adapters.tensorflow import mask_of, trace
 from nllfit.caches import kept_for
+from nllfit.data_checks import num_rows, rows_of, specs_of_rows
 
 __all__ = ["masks_of"]
 
@@ -21,10 +22,9 @@ def masks_of(model: Model, x: Any) -> list[tf.Tensor | None]:
       model: a model with one output, or a flat list of them.
       x: a structure of tensors `[n, ...]`.
     """
-    specs = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x)
+    specs = specs_of_rows(x)
     masks = trace(kept_for("masks", lambda: _program(model), model), specs)
-    starts = range(0, len(tf.nest.flatten(x)[0]), _ROWS)
-    parts = [masks(tf.nest.map_structure(lambda t, i=i: t[i : i + _ROWS], x)) for i in starts]
+    parts = [masks(rows_of(x, i, i + _ROWS)) for i in range(0, num_rows(x), _ROWS)]
     return [None if part[0] is None else tf.concat(part, 0) for part in zip(*parts, strict=True)]
 
 

@@ -14,7 +14,7 @@ from nllfit.adapters import Model
 from nllfit.adapters.models import float_dtype
 from nllfit.adapters.tensorflow import mask_of, seen_by_autograph, trace, with_mask
 from nllfit.caches import kept_for
-from nllfit.data_checks import as_inputs, check_cardinality, num_rows
+from nllfit.data_checks import as_inputs, check_cardinality, num_rows, specs_of_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.head_base import Origin, traced_distribution
 from nllfit.families.mixture import mixture_of
@@ -172,7 +172,7 @@ def _joined(models, x, batch_size, num_samples):
         calls = ((tf.nest.map_structure(functools.partial(_tensor, floatx), part), batch_size) for part in parts)
     found, heads = [], None
     for inputs, size in calls:
-        specs = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), inputs)
+        specs = specs_of_rows(inputs)
         flat = tf.nest.flatten(specs)
         key = str(tf.nest.map_structure(lambda spec: 0, specs)), tuple((tuple(s.shape), s.dtype) for s in flat)
         program, heads = kept_for(("parameters", key), functools.partial(_program, models, specs), *models)

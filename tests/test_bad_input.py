@@ -108,7 +108,6 @@ OF_A_KERAS = {
     "evaluate, sparse": (evaluated(SPARSE, Y), f"`x` {NOT_SPARSE}"),
     "evaluate, sparse y": (evaluated(X, sparse.csr_matrix(Y)), f"`y` {NOT_SPARSE}"),
     "evaluate, complex x": (evaluated(X.astype(complex), Y), "`x` holds complex numbers"),
-    "initialize, sparse": (initialized(SPARSE, Y), f"`x` {NOT_SPARSE}"),
     "initialize, sparse y": (initialized(X, sparse.csr_matrix(Y)), f"`y` {NOT_SPARSE}"),
     "initialize, no weights": (initialized(X, Y, 0 * W), "`sample_weight`, .* gives each row a weight of 0"),
     "label": (

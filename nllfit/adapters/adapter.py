@@ -2,6 +2,7 @@
 
 import abc
 import types
+from collections.abc import Callable
 from typing import Any, ClassVar, TypeAlias
 
 __all__ = ["Adapter", "Model"]
@@ -51,6 +52,10 @@ class Adapter(abc.ABC):
     @abc.abstractmethod
     def excludes_from_weight_decay(self) -> bool:
         """Whether the optimizer's `exclude_from_weight_decay` was called, which no config shows."""
+
+    def clone(self, clone_layer: Callable[[Any], Any]) -> Model:
+        """A copy of the model with the layers that `clone_layer` makes."""
+        return self.keras.models.clone_model(self._model, clone_function=clone_layer)
 
     @abc.abstractmethod
     def compile_in_float64(self, twin: Model) -> None:

@@ -1,6 +1,7 @@
 """The private names of Keras 3 that `nllfit` uses, and what breaks without each."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -43,6 +44,15 @@ class Keras3(Adapter):
         """Without `_exclude_from_weight_decay*`, such a model silently shares a program that decays all weights."""
         names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
         return any(getattr(self._model.optimizer, name, None) for name in names)
+
+    def clone(self, clone_layer: Callable[[Any], Any]) -> Model:
+        """Keras 3's `clone_model` makes sparse inputs dense, unless it is given inputs."""
+        if not any(t.sparse for t in self._model.inputs or []):
+            return super().clone(clone_layer)
+        inputs = keras.tree.map_structure(
+            lambda t: keras.Input(batch_shape=t.shape, dtype=t.dtype, sparse=t.sparse, name=t.name), self._model.input
+        )
+        return keras.models.clone_model(self._model, input_tensors=inputs, clone_function=clone_layer)
 
     def compile_in_float64(self, twin: Model) -> None:
         """Without `_dtype` of the losses, the copy silently computes its loss in float32.

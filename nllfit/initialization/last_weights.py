@@ -9,7 +9,7 @@ import tensorflow as tf
 from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.models import variable_of
 from nllfit.adapters.tensorflow import mask_of
-from nllfit.data_checks import as_tensors, check_rows, check_weights, pack
+from nllfit.data_checks import as_tensors, check_rows, check_weights, pack, rows_of
 from nllfit.families.arguments import as_array, as_numbers
 from nllfit.families.checked_outcomes import as_column, as_outcomes, finite_part, weights_of_outcomes
 from nllfit.families.head_base import Origin
@@ -36,7 +36,7 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
     Args:
       model: a Keras 2 or Keras 3 model in which each head follows a layer with a bias, such as `Dense`. It need not be
         compiled. Call `initialize` before the training, because it overwrites trained weights.
-      x: inputs as `fit` takes them: an array `[n, ...]` or a structure of arrays.
+      x: inputs as `fit_lbfgs` takes them: an array `[n, ...]`, a sparse matrix, or a structure of these.
       y: outcomes `[n, *event]`, or `[n]` for an event of one element. For several outputs, in the model's structure.
       sample_weight: the number of times that each row counts, `[n]`. For several outputs, either one array for all or
         arrays in the model's structure. Outcomes that Keras masks do not count.
@@ -64,11 +64,11 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
             raise ValueError(f"`{name}` is missing: give an array, one row an example.")
     if isinstance(x, tf.data.Dataset):
         raise ValueError("`x` is a dataset: give arrays, with one row an example; some thousand of its rows will do.")
-    data = as_tensors(pack(x, y, sample_weight), None, "")
+    data = as_tensors(pack(x, y, sample_weight, takes_sparse=True), None, "", takes_sparse=True)
     check_rows(data, "")
     check_weights(data, "")
     x, y, sample_weight = [*data, None][:3]
-    few = tf.nest.map_structure(lambda rows: np.asarray(rows[:_PROBED_ROWS]), x)
+    few = rows_of(x, 0, _PROBED_ROWS)
     with tf.GradientTape(persistent=True) as tape:
         outputs = model(few, training=False)
         flat = tf.nest.flatten(outputs)

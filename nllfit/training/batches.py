@@ -22,6 +22,7 @@ from nllfit.data_checks import (
     num_rows,
     pack,
     part_name,
+    rows_of,
     weighted,
 )
 from nllfit.training.chunk_layout import Bounds, Chunk
@@ -97,11 +98,13 @@ def checked_arrays(
     class_weight: Any = None,
     name: str = "",
     reader: str = "it",
+    takes_sparse: bool = False,
 ) -> tuple:
     """The data as a tuple of structures of tensors, with checked outcomes; the arguments are those of `batches_of`.
 
     Args:
       reader: the name in messages of the function that takes all the data at once.
+      takes_sparse: whether `x` may be sparse.
 
     Raises:
       ValueError: if `x` is an iterable of batches; and the errors of `batches_of`.
@@ -109,11 +112,11 @@ def checked_arrays(
     if is_stream(x):
         _check_iterable(x, name)
         raise ValueError(f"`x` is a {type(x).__name__}, and {reader} takes all the data at once: give arrays.")
-    data = as_tensors(pack(x, y, sample_weight, name), floatx, name)
+    data = as_tensors(pack(x, y, sample_weight, name, takes_sparse), floatx, name, takes_sparse)
     check_rows(data, name)
     data = weighted(data, class_weight, floatx)
     check_weights(data, name)
-    return check(tf.nest.map_structure(lambda t: t[:1], data), part_name(name, "y"))(*data)
+    return check(rows_of(data, 0, 1), part_name(name, "y"))(*data)
 
 
 def _check_iterable(x, name):

@@ -6,10 +6,10 @@ import numbers
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.models import float_dtype
+from nllfit.data_checks import rows_of
 from nllfit.initialization import initialize
 from nllfit.training.arguments import as_integers, check_trainable, check_verbose
 from nllfit.training.batches import checked_arrays
@@ -51,7 +51,9 @@ def fit_lbfgs(
 
     Args:
       model: a compiled model of tf_keras or Keras 3; its optimizer is not used.
-      x, y: arrays `[n, ...]`, or structures of them.
+      x, y: arrays `[n, ...]`, or structures of them. `x` may be sparse, a matrix of `scipy.sparse` or a
+        `tf.SparseTensor`: it stays sparse if the first layer is a `Dense` and, in Keras 3, the model begins with
+        `keras.Input(shape, sparse=True)`. Otherwise Keras makes it dense. Predict in batches of `x[i:j].toarray()`.
       sample_weight: a factor in the loss of each row, `[n]`.
       class_weight: `{label: weight}`, a factor in the loss of each row of that class.
       max_iterations: the maximum number of steps; each evaluates the loss a few times.
@@ -86,6 +88,7 @@ def fit_lbfgs(
         class_weight=class_weight,
         floatx=float_dtype(model),
         reader="L-BFGS",
+        takes_sparse=True,
     )
     for name, limit in {"tolerance": tolerance, "max_seconds": max_seconds}.items():
         if limit is not None and not (
@@ -93,7 +96,7 @@ def fit_lbfgs(
         ):
             raise ValueError(f"`{name}` is {limit!r}: give a finite number >= 0, or None.")
     check_verbose(verbose)
-    model(tf.nest.map_structure(lambda t: t[:1], data[0]), training=False)  # builds the model if it is not built yet
+    model(rows_of(data[0], 0, 1), training=False)  # builds the model if it is not built yet
     if not model.trainable_variables:
         raise ValueError("The model has no trainable weights: there is nothing to optimise.")
     best = start = flat_weights(model)

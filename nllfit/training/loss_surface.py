@@ -15,7 +15,7 @@ from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.models import is_keras_code, variable_of
 from nllfit.adapters.tensorflow import trace
 from nllfit.caches import kept_for, shared_by
-from nllfit.data_checks import CHUNK_BYTES, num_bytes, num_rows
+from nllfit.data_checks import CHUNK_BYTES, num_bytes, num_rows, specs_of_rows
 from nllfit.training.architecture import architecture_of
 from nllfit.training.kernels import drop_kernels
 
@@ -63,7 +63,7 @@ class Surface:
             if self._twin is not None:
                 self._twin.set_weights(model.get_weights())
             self._data = data
-            self._specs = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), data)
+            self._specs = specs_of_rows(data)
             try:
                 yield
             finally:
@@ -238,7 +238,7 @@ def _in_float64(model):
 
     def copied(layer):
         if isinstance(layer, keras.Model):
-            return keras.models.clone_model(layer, clone_function=copied)
+            return adapter_of(layer).clone(copied)
         return type(layer).from_config(_with_float64(layer.get_config()))
 
     if not is_keras_code(type(model).compute_loss):

@@ -10,6 +10,7 @@ from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.models import is_keras_code
 from nllfit.adapters.tensorflow import as_raised, mask_of, trace
 from nllfit.caches import kept_for
+from nllfit.data_checks import rows_of, specs_of_rows
 from nllfit.outputs import distribution_of
 
 __all__ = ["Output", "by_output", "known_outputs", "outputs_of"]
@@ -28,10 +29,10 @@ def outputs_of(model: Model, x: Any, row: int = 0) -> list[Output]:
     """The outputs for that row of the inputs; an empty list for a model that does not accept single rows."""
     try:
         if not model.built:  # builds it for any number of rows
-            specs = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x)
+            specs = specs_of_rows(x)
             with model.distribute_strategy.scope():
                 trace(tf.function(lambda x: model(x, training=False)), specs)
-        outputs = model(tf.nest.map_structure(lambda t: t[row : row + 1], x), training=False)
+        outputs = model(rows_of(x, row, row + 1), training=False)
     except NotImplementedError:  # a model with a training step but without `call`
         return []
     except (TypeError, ValueError, tf.errors.OpError) as error:

@@ -187,7 +187,7 @@ SOLVING = {
     "lbfgs, any tolerance": (lbfgs(tolerance=np.inf), "`tolerance` is inf: give a finite number"),
     "lbfgs, a tolerance of True": (lbfgs(tolerance=True), "`tolerance` is True: give a finite number"),
     "lbfgs, batches": (lbfgs(**batches(X, Y)), "`x` is a .*, and .* takes all the data at once"),
-    "lbfgs, sparse": (lbfgs(x=SPARSE), f"`x` {NOT_SPARSE}"),
+    "lbfgs, sparse y": (lbfgs(y=SPARSE), f"`y` {NOT_SPARSE}"),
     "lbfgs, no weights": (lbfgs(sample_weight=0 * W), "`sample_weight`, .* gives each row a weight of 0"),
     "loss of the other Keras": (other_keras("loss"), TypeError("`loss` of `model.compile` holds a NegativeLogLik")),
 }

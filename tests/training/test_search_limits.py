@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import nllfit
 from nllfit.training.loss_surface import Surface
@@ -63,9 +62,3 @@ def test_an_exact_fit_ends():
     assert not history.converged
     assert "the fit is exact" in history.message
     assert history.history["loss"][-1] < 1e-14
-
-
-def test_sparse_tensors_are_refused():
-    model = network(KITS[0], KITS[0].heads.Bernoulli(), 1)
-    with pytest.raises(ValueError, match=r"`x` holds a SparseTensor.* as `tf.sparse.to_dense` makes it"):
-        nllfit.fit_lbfgs(model, tf.sparse.from_dense(np.eye(4)), np.ones((4, 1)))
