@@ -33,10 +33,7 @@ _NAMES = ("x", "y", "sample_weight")
 
 
 def pack(x, y, sample_weight, name="", takes_sparse=False):
-    """The parts that are not None, as a tuple of structures of NumPy arrays and tensors.
-
-    If it `takes_sparse`, `x` may hold matrices of SciPy's sparse formats, which become a `tf.SparseTensor`.
-    """
+    """The parts that are not None, as a tuple of structures of arrays and tensors; sparse matrices of `x` if allowed."""
     if takes_sparse:
         x = tf.nest.map_structure(_without_format, x)
     if y is None and sample_weight is not None:
@@ -78,9 +75,9 @@ def check_cardinality(dataset):
 
 
 def as_tensors(data, floatx, name, takes_sparse=False):
-    """The parts as structures of tensors, with floats of NumPy and SciPy cast to `floatx` if given.
+    """The parts as structures of tensors, with NumPy floats cast to `floatx` if given; raises for an invalid part.
 
-    Raises for an invalid part, and for a `tf.SparseTensor` unless it `takes_sparse` and the part is `x`.
+    If it `takes_sparse`, `x` may hold a `tf.SparseTensor`.
     """
     if not 1 <= len(data) <= 3:
         raise ValueError(f"A batch is (x,), (x, y) or (x, y, sample_weight), but one has {len(data)} parts.")

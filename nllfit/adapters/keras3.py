@@ -47,12 +47,14 @@ class Keras3(Adapter):
 
     def clone(self, clone_layer: Callable[[Any], Any]) -> Model:
         """Keras 3's `clone_model` makes sparse inputs dense, unless it is given inputs."""
-        if not any(t.sparse for t in self._model.inputs or []):
+        model = self._model
+        if not any(t.sparse for t in model.inputs or []):
             return super().clone(clone_layer)
         inputs = keras.tree.map_structure(
-            lambda t: keras.Input(batch_shape=t.shape, dtype=t.dtype, sparse=t.sparse, name=t.name), self._model.input
+            lambda t: keras.Input(batch_shape=t.shape, dtype=t.dtype, sparse=t.sparse, name=t.name),
+            model.inputs[0] if isinstance(model, keras.Sequential) else model.input,
         )
-        return keras.models.clone_model(self._model, input_tensors=inputs, clone_function=clone_layer)
+        return keras.models.clone_model(model, input_tensors=inputs, clone_function=clone_layer)
 
     def compile_in_float64(self, twin: Model) -> None:
         """Without `_dtype` of the losses, the copy silently computes its loss in float32.
