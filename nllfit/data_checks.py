@@ -33,7 +33,7 @@ _NAMES = ("x", "y", "sample_weight")
 
 
 def pack(x, y, sample_weight, name="", takes_sparse=False):
-    """The parts that are not None, as a tuple of structures of arrays and tensors; sparse matrices of `x` if allowed."""
+    """The parts that are not None, as a tuple of structures of arrays and tensors; a sparse `x` if allowed."""
     if takes_sparse:
         x = tf.nest.map_structure(_without_format, x)
     if y is None and sample_weight is not None:
