@@ -118,7 +118,6 @@ def fit_lbfgs(
             progress.end(found)
     finally:  # the search evaluates the loss at weights that may be worse, and Ctrl-C may stop it anywhere
         set_weights(model, best)
-
     model.history = _history(model, before, found)
     return model.history
 

@@ -4,6 +4,7 @@ Stata prints seven digits. R's search for the zero-inflated negative binomial st
 """
 
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.api as sm
 from scipy import special, stats
@@ -34,6 +35,10 @@ def test_regressions_of_doctor_visits_match_stata_and_r():
     )
     np.testing.assert_allclose(negative.params[[*names, "Intercept", "alpha"]], printed.params, rtol=1e-6)
     np.testing.assert_allclose(negative.llf, printed.llf, rtol=1e-11)
+    # The printed errors are those of the expected information with `alpha` held, up to 2.7% from the observed one's.
+    held = sm.families.NegativeBinomial(alpha=negative.params["alpha"])
+    expected = sm.GLM(data.mdvis, sm.add_constant(data[names], prepend=False), family=held).fit()
+    np.testing.assert_allclose(expected.bse, printed.bse[:-1], rtol=1e-5)
     zeros = {"zero_logits": "~ lncoins"}
     inflated = nllfit.regression("mdvis ~ idp + lpi + fmde", data, nllfit.ZeroInflated("Poisson", 1), **zeros)
     order = ["zero_logits: lncoins", "zero_logits: Intercept", "idp", "lpi", "fmde", "Intercept"]
@@ -46,6 +51,43 @@ def test_regressions_of_doctor_visits_match_stata_and_r():
     np.testing.assert_allclose(inflated.params[order], printed.params, rtol=1e-3)
     np.testing.assert_allclose(inflated.bse[order], printed.bse, rtol=1e-3)
     np.testing.assert_allclose(inflated.llf, printed.llf, atol=0.005)  # R prints two digits
+
+
+@pytest.mark.thorough
+def test_zero_inflated_counts_match_statsmodels_at_an_interior_optimum():
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame(rng.normal(size=(3000, 2)), columns=["x", "z"])
+    mean, zero = np.exp(0.8 + 0.5 * data.x), rng.random(3000) < special.expit(-0.7 + 0.6 * data.z)
+    data["poisson"] = np.where(zero, 0, rng.poisson(mean))
+    data["negative"] = np.where(zero, 0, rng.poisson(mean * rng.gamma(1 / 0.6, 0.6, 3000)))
+    shares, means = sm.add_constant(data[["z"]]), sm.add_constant(data[["x"]])
+    by_mean = nllfit.ByMean("NegativeBinomial", 1, link={"mean": "exp", "alpha": "exp"})
+    order = ["zero_logits: Intercept", "zero_logits: z", "Intercept", "x", "alpha"]
+    for name, family, model in (
+        ("poisson", nllfit.ZeroInflated("Poisson", 1), sm.ZeroInflatedPoisson),
+        ("negative", nllfit.ZeroInflated(by_mean), sm.ZeroInflatedNegativeBinomialP),
+    ):
+        fit = nllfit.regression(f"{name} ~ x", data, family, zero_logits="~ z")
+        names = order[: len(fit.params)]
+        model = model(data[name], means, exog_infl=shares)
+        theirs = model.fit(disp=0, maxiter=2000, method="bfgs", gtol=1e-9)
+        np.testing.assert_allclose(fit.params[names], theirs.params, rtol=1e-6)
+        np.testing.assert_allclose(fit.llf, theirs.llf, rtol=1e-12)
+        # statsmodels' errors of the ZIP are up to 5% from the derivative of its own score.
+        params, steps = fit.params[names].to_numpy(), np.eye(len(names)) * 1e-5
+        hessian = [(model.score(params + step) - model.score(params - step)) / 2e-5 for step in steps]
+        np.testing.assert_allclose(fit.bse[names], np.sqrt(np.diag(np.linalg.inv(-np.array(hessian)))), rtol=1e-6)
+
+
+def test_randomised_quantile_residuals_of_counts_match_their_formula():
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"x": rng.normal(size=80)})
+    data["y"] = rng.poisson(np.exp(data.x))
+    fit = nllfit.regression("y ~ x", data, "Poisson")
+    known = stats.poisson(np.exp(fit.params["Intercept"] + fit.params["x"] * data.x))
+    below, share = known.cdf(data.y - 1), np.random.default_rng(5).uniform(size=80)
+    expected = stats.norm.ppf(below + share * known.pmf(data.y))
+    np.testing.assert_allclose(fit.residuals(seed=5), expected, atol=1e-9)
 
 
 # By family: the log-density, its slope, the log-survival function and its slope, of the standardised logarithm; and
