@@ -12,7 +12,7 @@ FOLDER = pathlib.Path(__file__).parents[1] / "benchmarks"
 _COMMANDS = {
     "speed": "python -m experiments.benchmarks.speed",
     "uci": "python -m experiments.benchmarks.uci --data FOLDER",
-    "peers": "python -m experiments.benchmarks.peers --data FOLDER --rows 2000 --splits 1",
+    "peers": "python -m experiments.benchmarks.peers --data FOLDER --rows 2000 --splits 2",
 }
 _PEER_SCORES = {
     "crps": "CRPS",
