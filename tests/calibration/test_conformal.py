@@ -121,6 +121,21 @@ def test_elements_and_steps_have_their_own_corrections():
     )
 
 
+def test_counts_from_the_end_of_the_widest_interval_on_have_the_shifted_probabilities_of_the_model():
+    model = KITS[0].keras.Sequential(
+        [KITS[0].keras.layers.Dense(1, kernel_initializer="zeros"), KITS[0].heads.Poisson()]
+    )
+    x = np.ones([1, 1], "float32")
+    model(x)
+    model.layers[0].set_weights([np.zeros([1, 1]), np.full([1], np.log(np.expm1(6.0)))])  # the rate is softplus(u)
+    base, moved = (predict_distribution(it, x) for it in (model, Conformalized(model, {0.5: 1.0, 0.9: 3.0})))
+    last, moved_last = (float(nllfit.interval(distribution, 0.9)[1][0, 0]) for distribution in (base, moved))
+    assert moved_last == last + 3
+    for more in range(3):
+        expected = nllfit.cdf(base, [[last + more]])
+        np.testing.assert_allclose(nllfit.cdf(moved, [[moved_last + more]]), expected, rtol=1e-6)
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("rate", "dispersion"),
