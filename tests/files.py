@@ -1,4 +1,7 @@
-"""The data files of the tests: small ones in this folder, downloads in the folder that NLLFIT_DATA names."""
+"""The data files of the tests.
+
+Small files are in `tests/data`, downloads in the folder that the environment variable `NLLFIT_DATA` names.
+"""
 
 import json
 import os

@@ -46,9 +46,9 @@ print("means  ", np.round(fit.distribution.components_distribution.mean(), 1))
 #
 # ## A latent number, and a bound
 #
-# Let $z$ be two numbers, each with the prior $\mathrm{Normal}(0, 1)$, and let thirteen chemical properties of a wine
-# depend on them. A network cannot compute the integral over all $z$. Instead, a second network, the *encoder*, infers
-# $z$ from $y$, as a distribution $q(z \mid y)$. For every such $q$
+# Let $z$ be two numbers, each with the prior $\mathrm{Normal}(0, 1)$. A network, the *decoder*, maps $z$ to the
+# distribution of $y$, thirteen chemical properties of a wine. The integral over all $z$ then has no formula. So a
+# second network, the *encoder*, infers $z$ from $y$, as a distribution $q(z \mid y)$. For every such $q$
 #
 # $$ \log p(y) \;\ge\; \mathbb{E}_{q}\left[\log p(y \mid z)\right] - \mathrm{KL}\left(q(z \mid y) \,\|\, p(z)\right) $$
 #

@@ -40,8 +40,9 @@ def print_both(names, ours, theirs):
 # ## Counts, with an exposure
 #
 # The data are cases of breast cancer among women in 301 counties. Twice the people have twice the cases: the population
-# is an *exposure*. Is the *rate* the same in large and small counties? The input of a Poisson head is the logarithm of
-# the rate, so we add the logarithm of the exposure to it:
+# is an *exposure*. Is the number of cases *per woman* the same in large and small counties? The input of a Poisson
+# head is the logarithm of its rate, which is the expected number of cases. So we add the logarithm of the exposure to
+# the output of the dense layer:
 #
 # $$ \log \mathrm{rate} = \log \mathrm{population} + b + w \, x $$
 

@@ -12,7 +12,7 @@ from nllfit.estimation.samples import counted
 from nllfit.families.arguments import as_count
 from nllfit.families.parameters import Numbers
 from nllfit.fits import check_level
-from nllfit.optimum.newton import errors
+from nllfit.optimum.newton import standard_axes
 
 __all__ = ["Bootstrap", "bootstrap", "draw_samples", "table_of"]
 
@@ -99,7 +99,7 @@ class Bootstrap:
             raise ValueError('`method="bca"` is for nonparametric samples: give `kind="nonparametric"` to `bootstrap`.')
         if problem.held or not optimum.converged:
             raise ValueError('`method="bca"` needs a smooth likelihood with a maximum: give "percentile".')
-        moved = scores(problem, optimum.w) @ errors(optimum) @ self.fit.natural_errors[:, : optimum.rank].T
+        moved = scores(problem, optimum.w) @ standard_axes(optimum) @ self.fit.natural_errors[:, : optimum.rank].T
         weights = problem.weights[:, None]
         cubes, squares = (np.sum(weights * moved**power, 0) for power in (3, 2))
         skewness = np.where(squares > 0, cubes, 0.0) / np.where(squares > 0, squares, 1.0) ** 1.5

@@ -10,7 +10,7 @@ from nllfit.estimation.nonsmooth import at_the_best_corner, corner_near, over_sc
 from nllfit.estimation.objective import Objective
 from nllfit.estimation.problem import Problem
 from nllfit.estimation.starts import starts
-from nllfit.optimum.newton import Optimum, Verdict, climb, errors, maximize
+from nllfit.optimum.newton import Optimum, Verdict, climb, maximize, standard_axes
 
 __all__ = ["search"]
 
@@ -113,7 +113,7 @@ def _or_second_maximum(objective: Objective, optimum: Optimum) -> Optimum:
     """
     if not optimum.converged or not optimum.rank:
         return optimum
-    axes = errors(optimum)
+    axes = standard_axes(optimum)
     widths = np.hypot.reduce(axes, axis=1) * objective.are_logarithms
     widest = widths.argmax()
     if widths[widest] < _WIDE:

@@ -13,11 +13,12 @@ __all__ = ["Between", "is_discrete", "line"]
 def is_discrete(distribution: tfd.Distribution) -> bool:
     """Whether outcomes are counts or labels, which have probabilities and not a density.
 
-    Outcomes are discrete if the class has TFP's mix-in or the dtype is an integer. They are continuous if samples have
-    a derivative, or a bijector maps the real line onto the support. Otherwise the distribution's components decide.
+    Outcomes are discrete if the class derives from TFP's `DiscreteDistributionMixin` or the dtype is an integer. They
+    are continuous if samples have a derivative, or a bijector maps the real line onto the support. Otherwise the
+    distribution's components decide; a TFP class without components is continuous.
 
     Raises:
-      ValueError: if none of these decides, as for a user's class that has neither mix-in, integer dtype nor bijector.
+      ValueError: if none of these decides for a user's class.
     """
     if isinstance(distribution, DISCRETE) or getattr(distribution.dtype, "is_integer", False):
         return True

@@ -1,4 +1,4 @@
-"""Functions that TensorFlow lacks: functions whose formula is 0 / 0 somewhere, and functions with all derivatives."""
+"""Functions that TensorFlow lacks, or has with fewer digits or derivatives, and formulas that are 0 / 0 at a point."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,7 @@
-"""Support checks: distributions that raise an error for outcomes outside the support, and which outcomes those are."""
+"""Support checks: copies of distributions that raise an error for an outcome outside the support.
+
+`first_refused` searches for the first such outcome.
+"""
 
 import functools
 import math

@@ -224,9 +224,11 @@ class _TfpTruncatedLaw(Law):
 
 
 class WindowedDistribution(Observed):
-    """A number from a scalar `distribution` with the ends of its window that `by_row` names: `[y, *ends]`.
+    """The distribution of outcomes `[y, *ends]`: a number from a scalar `distribution`, conditional on a window.
 
-    The other end, `low` or `high`, is the same for all outcomes, or None.
+    `ends` are the ends of the window that differ between rows; `by_row` names them: `("low",)`, `("high",)` or both. An
+    end that it does not name is the argument `low` or `high`, the same for all outcomes; None means no bound.
+
     """
 
     _prefix = "Truncated"

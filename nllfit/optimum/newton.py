@@ -16,7 +16,7 @@ import numpy as np
 
 from nllfit.optimum.curvature import FLAT, backtrack, drops_around, newton_step, principal_axes, rises_along
 
-__all__ = ["Derivatives", "Function", "Optimum", "Verdict", "climb", "errors", "maximize", "rounding_noise"]
+__all__ = ["Derivatives", "Function", "Optimum", "Verdict", "climb", "maximize", "rounding_noise", "standard_axes"]
 
 _NOISE = 1e-13  # relative rounding error of a mean log-likelihood
 _LEAST_DROP = 1e-4  # nats by which the log-likelihood must fall one standard error from a maximum; about 1/2 is usual
@@ -256,8 +256,11 @@ class _Climb:
         return Optimum(self.w, self.value, information, self._rank, verdict, np.zeros_like(self.w), lacks)
 
 
-def errors(optimum: Optimum) -> np.ndarray:
-    """A square root `[p, rank]` of the coordinates' covariance: a column for each direction that changes a density."""
+def standard_axes(optimum: Optimum) -> np.ndarray:
+    """Axes `[p, rank]` of the coordinates' covariance `A A'`, each one standard error long.
+
+    There is one for each direction that changes a density.
+    """
     axes, curvature = principal_axes(optimum.information, optimum.rank)
     return axes / np.sqrt(curvature)
 
@@ -269,7 +272,7 @@ def _judged(function: Function, optimum: Optimum) -> Optimum:
     _, curvature = principal_axes(optimum.information, optimum.rank)
     if curvature.min() <= FLAT:
         return dataclasses.replace(optimum, verdict=Verdict.FLAT)
-    axes = errors(optimum)
+    axes = standard_axes(optimum)
     widths = np.hypot.reduce(axes, axis=1) * function.are_logarithms
     if widths.max() > _WIDE:
         aside = np.eye(len(widths))[widths.argmax()] * [[1.0], [-1.0]]

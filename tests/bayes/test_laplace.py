@@ -127,7 +127,7 @@ def test_a_wide_prior_gives_the_covariance_of_the_standard_errors():
 
 
 def hidden(kit, units, head, penalty=0.0):
-    """A compiled network with one hidden layer whose weights are fixed."""
+    """A compiled network with one hidden layer. All its weights are random numbers from a fixed seed."""
     model = compiled(kit, dense(kit, 4, penalty, activation="tanh"), dense(kit, units, penalty), head)
     model(np.zeros([1, 3], "float32"))
     rng = np.random.default_rng(5)

@@ -82,7 +82,8 @@ def odd_sample(seed):
     y = 10 ** rng.uniform(-3, 5) * rng.normal(size=rng.integers(3, 12)) + rng.choice([0.0, 1.0, -3.0, 1e4])
     y[0] *= rng.choice([1.0, 1e5])
     y = np.abs(y) if rng.integers(2) else y
-    return np.round(y) if rng.integers(2) else y
+    rounded = np.round(y)
+    return rounded if rng.integers(2) and np.ptp(rounded) else y  # equal values are refused
 
 
 def _is_of_numbers(name):

@@ -46,8 +46,11 @@ def by_name(coefficients):
     )
 
 
-def agrees(coefficients, result, names, rtol=1e-5):
-    """Compares the coefficients of these names with statsmodels'; `names` maps our names to its names."""
+def assert_agree(coefficients, result, names, rtol=1e-5):
+    """Asserts that estimates and standard errors equal those of statsmodels.
+
+    `names` maps our names of coefficients to the names, or the positions, in statsmodels.
+    """
     ours = by_name(coefficients)
     for name, theirs in names.items():
         place = result.model.exog_names.index(theirs) if theirs in result.model.exog_names else theirs
@@ -75,11 +78,11 @@ def test_logistic_regression_matches_statsmodels_logit(kit):
     logit = sm.Logit(y, sm.add_constant(x))
     plain, robust = logit.fit(disp=0), logit.fit(disp=0, cov_type="HC0")
     ours = nllfit.standard_errors(model, x, y)
-    agrees(ours, plain, LOGIT, 1e-6)
-    agrees(nllfit.standard_errors(model, x, y, covariance="sandwich"), robust, LOGIT, 1e-6)
+    assert_agree(ours, plain, LOGIT, 1e-6)
+    assert_agree(nllfit.standard_errors(model, x, y, covariance="sandwich"), robust, LOGIT, 1e-6)
     groups = np.arange(len(y)) // 4
     clusters = logit.fit(disp=0, cov_type="cluster", cov_kwds={"groups": groups, "use_correction": False})
-    agrees(nllfit.standard_errors(model, x, y, covariance="sandwich", groups=groups), clusters, LOGIT, 1e-6)
+    assert_agree(nllfit.standard_errors(model, x, y, covariance="sandwich", groups=groups), clusters, LOGIT, 1e-6)
     order = [*COLUMNS, "const"]
     np.testing.assert_allclose(ours.covariance, plain.cov_params().loc[order, order], rtol=1e-5)
     np.testing.assert_allclose(ours.z_values, plain.tvalues[order], rtol=1e-6)
@@ -127,8 +130,8 @@ def test_poisson_regression_with_an_exposure_matches_statsmodels_glm():
     assert nllfit.fit_lbfgs(model, *data).converged
     glm = sm.GLM(y, sm.add_constant(x), sm.families.Poisson(), offset=np.log(exposure))
     names = {f"kernel[{i}]": name for i, name in enumerate(x)} | {"bias": "const"}
-    agrees(nllfit.standard_errors(model, *data), glm.fit(tol=1e-12), names)
-    agrees(nllfit.standard_errors(model, *data, covariance="sandwich"), glm.fit(tol=1e-12, cov_type="HC0"), names)
+    assert_agree(nllfit.standard_errors(model, *data), glm.fit(tol=1e-12), names)
+    assert_agree(nllfit.standard_errors(model, *data, covariance="sandwich"), glm.fit(tol=1e-12, cov_type="HC0"), names)
 
 
 @pytest.mark.thorough  # the Normal and the ordinal regression test shared parameters, too
@@ -137,7 +140,7 @@ def test_negative_binomial_regression_matches_statsmodels():
     model = at_optimum(KIT, [tf_keras.layers.Dense(1), heads.NegativeBinomial(shared=("total_count",))], x, y)
     ours = nllfit.standard_errors(model, x, y)
     theirs = sm.NegativeBinomial(y, sm.add_constant(x)).fit(disp=0, method="newton", maxiter=200)
-    agrees(ours, theirs, {f"kernel[{name}]": name for name in x})
+    assert_agree(ours, theirs, {f"kernel[{name}]": name for name in x})
     count, error = by_name(ours)["total_count"]  # statsmodels estimates its inverse
     np.testing.assert_allclose([1 / count, error / count**2], [theirs.params["alpha"], theirs.bse["alpha"]], rtol=1e-5)
     # In statsmodels the constant belongs to the mean, `total_count exp(logits)`.
@@ -164,7 +167,7 @@ def test_beta_regression_matches_statsmodels():
     model = at_optimum(KIT, layers, x, y)
     theirs = BetaModel(y, sm.add_constant(x), exog_precision=sm.add_constant(x)).fit(disp=0, method="newton", tol=1e-12)
     order = ["bias[0]", "kernel[income, 0]", "kernel[persons, 0]", "bias[1]", "kernel[income, 1]", "kernel[persons, 1]"]
-    agrees(nllfit.standard_errors(model, x, y), theirs, {name: place for place, name in enumerate(order)})
+    assert_agree(nllfit.standard_errors(model, x, y), theirs, {name: place for place, name in enumerate(order)})
 
 
 @pytest.mark.thorough  # `tests/regression/test_families.py` fits one, too
@@ -175,7 +178,7 @@ def test_ordinal_regression_matches_statsmodels(kit):
     model = at_optimum(kit, [kit.keras.layers.Dense(1, use_bias=False), head], x, y)
     ours = nllfit.standard_errors(model, x, y)
     theirs = OrderedModel(y, x, distr="logit").fit(method="newton", disp=0)
-    agrees(ours, theirs, {f"kernel[{name}]": name for name in x})
+    assert_agree(ours, theirs, {f"kernel[{name}]": name for name in x})
     # statsmodels' parameters are the first cutpoint and the logarithm of the distance to the second.
     between = theirs.params.iloc[-1]
     slopes = np.array([[0, 0, 0, 1, 0], [0, 0, 0, 1, np.exp(between)]])

@@ -43,7 +43,7 @@ def votes():
     return sm.datasets.scotland.load_pandas().data.assign(share=lambda data: data.YES / 100)
 
 
-def agree(ours, formula, data, family, scale=1.0, **options):
+def assert_agree(ours, formula, data, family, scale=1.0, **options):
     """Compares estimates, and errors by the observed information; statsmodels reports those by the expected one."""
     theirs = smf.glm(formula, data, family=family, **options).fit(tol=1e-14, maxiter=300)
     assert ours.converged
@@ -59,7 +59,7 @@ def agree(ours, formula, data, family, scale=1.0, **options):
 def test_glms_of_counts_match_statsmodels(visits, case):
     family, name, options = COUNTS[case]
     ours = nllfit.regression("mdvis ~ idp + disea", visits, name, **options)
-    theirs = agree(ours, "mdvis ~ idp + disea", visits, family)
+    theirs = assert_agree(ours, "mdvis ~ idp + disea", visits, family)
     np.testing.assert_allclose(ours.llf, theirs.llf, rtol=1e-10)
 
 
@@ -68,7 +68,7 @@ def test_glms_of_binary_outcomes_match_statsmodels(visits, case):
     theirs, ours = BINARY[case]
     fit = nllfit.regression("hit ~ idp + disea", visits, "Bernoulli", link={"probs": ours})
     np.testing.assert_allclose(
-        fit.llf, agree(fit, "hit ~ idp + disea", visits, sm.families.Binomial(theirs)).llf, rtol=1e-10
+        fit.llf, assert_agree(fit, "hit ~ idp + disea", visits, sm.families.Binomial(theirs)).llf, rtol=1e-10
     )
 
 
@@ -78,7 +78,7 @@ def test_glms_of_amounts_match_statsmodels(votes, case):
     family, name, options = AMOUNTS[case]
     ours = nllfit.regression("YES ~ COUTAX + UNEMPF", votes, name, **options)
     scale = ours.params["scale"] ** 2 if name == "Normal" else 1 / ours.params["concentration"]
-    agree(ours, "YES ~ COUTAX + UNEMPF", votes, family, scale)
+    assert_agree(ours, "YES ~ COUTAX + UNEMPF", votes, family, scale)
 
 
 def test_negative_binomial_regression_from_a_formula_matches_statsmodels(visits):

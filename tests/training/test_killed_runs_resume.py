@@ -147,8 +147,8 @@ def test_a_subclass_of_the_backup_callback_is_refused(tmp_path):
         train(network(keras), keras, Own(tmp_path))
 
 
-# Runs killed by SIGKILL. `python -m tests.training.test_killed_runs_resume` forks a process that trains for each input
-# line `KERAS FOLDER`. The parent has only imported the modules, which takes longer than the training.
+# Runs killed by SIGKILL. For each line `KERAS FOLDER` of its input, `python -m tests.training.test_killed_runs_resume`
+# forks a process that trains. The imports take longer than the training, so only the parent does them, once.
 
 
 def train_in(k, folder):
