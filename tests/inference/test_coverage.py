@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 import tf_keras
+from scipy import stats
 
 import nllfit
 from nllfit import heads
@@ -69,6 +70,7 @@ def test_errors_of_censored_exponential_times_match_a_poisson_glm():
 @pytest.mark.thorough
 @pytest.mark.parametrize("family", TRUTH)
 def test_intervals_cover_the_truth_in_95_percent_of_samples(family):
-    """The coverage over 1000 samples."""
-    covered = np.mean(np.abs(errors(family, 1000, seed=1)) < 1.959964, axis=0)
-    assert np.all((covered > 0.93) & (covered < 0.97)), covered
+    """The numbers of intervals that cover, of 200, are within the central 99.6% of their binomial law."""
+    covered = np.sum(np.abs(errors(family, 200, seed=1)) < 1.959964, axis=0)
+    low, high = stats.binom(200, 0.95).interval(0.996)
+    assert np.all((covered >= low) & (covered <= high)), covered

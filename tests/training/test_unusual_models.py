@@ -454,3 +454,17 @@ def test_a_layer_frozen_after_compile_trains_again_when_unfrozen(k):
     model.layers[0].trainable = True
     nllfit.fit(model, X, Y, verbose=0)
     assert not np.array_equal(model.layers[0].get_weights()[0], frozen)
+
+
+@mainly(keras)
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_model_with_one_output_in_a_dict_is_trained_as_by_keras(kit, by_name):
+    losses = []
+    for fit in (by_keras, lambda *args, **kwargs: nllfit.fit(*args, **kwargs).history):
+        kit.keras.utils.set_random_seed(0)
+        inputs = kit.keras.Input((4,))
+        model = kit.keras.Model(inputs, {"y": kit.heads.Normal(name="y")(kit.keras.layers.Dense(2)(inputs))})
+        model.compile("sgd", kit.loss)
+        y = {"y": X[:, :1]} if by_name else X[:, :1]
+        losses.append(fit(model, X, y, epochs=2, shuffle=False, verbose=0)["loss"])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
