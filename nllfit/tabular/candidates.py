@@ -43,17 +43,16 @@ def plausible(rows: Rows) -> list[Any]:
     if rows.is_censored:
         return ["Weibull", "LogNormal"] if y.min() > 0 else found
     found.append(HISTOGRAM)
+    are_counts = y.min() >= 0 and np.all(y == np.round(y))
     if has_few_values(y):
-        return [*found, VALUES]
-    if y.min() > 0:
+        found.append(VALUES)
+    elif y.min() > 0:
         found += ["Gamma", "LogNormal"]
         if y.max() < 1:
             found.append("Beta")
-    if y.min() >= 0 and np.all(y == np.round(y)):
-        found.append("NegativeBinomial")
-    elif y.min() == 0:
+    elif y.min() == 0 and not are_counts:
         found.append(ZeroInflated("Gamma", event_shape=1))
-    return found
+    return [*found, "NegativeBinomial"] if are_counts else found
 
 
 def target_of(distribution: Any, rows: Rows) -> Target:

@@ -38,6 +38,8 @@ class Classes(Target):
     def of_values(cls, y: np.ndarray, weights: np.ndarray | None) -> "Classes":
         """The target for outcomes `[n, 1]` with a few distinct values."""
         values, labels = np.unique(y, return_inverse=True)
+        if len(values) == 1:  # all rows outside a fold may have one value, but a Categorical needs two classes
+            values = np.append(values, values + max(1.0, abs(values[0])))
         return cls(labels.reshape(y.shape), len(values), weights, values)
 
     def seen(self, y: np.ndarray) -> np.ndarray:

@@ -38,7 +38,8 @@ class Histogram(Classes):
             self.lower = np.append(self.lower, np.nextafter(self.lower, np.inf))
         labels = self.seen(y)
         super().__init__(labels[:, None], len(self.lower), weights, self.lower)
-        self.is_discrete, self.log_hot = False, np.log(np.maximum(self.frequencies, _LEAST))
+        self.is_discrete, self.is_concentrated = False, has_few_values(y)
+        self.log_hot = np.log(np.maximum(self.frequencies, _LEAST))
         self.loc, self.unit = mean_and_spread(y[:, 0], weights)
         self.locs, spreads = self.lower.copy(), np.zeros(len(self.lower))
         for i in range(len(self.lower)):

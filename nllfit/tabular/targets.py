@@ -32,6 +32,7 @@ class Target(abc.ABC):
       spreads: the factors to try on the width of the predicted distributions.
       is_for_networks: whether networks can predict it, and not only trees.
       is_discrete: whether outcomes have probabilities and not a density.
+      is_concentrated: whether it predicts a few values, so that its likelihood is of another kind than a density's.
     """
 
     spreads: np.ndarray = SPREADS
@@ -41,7 +42,7 @@ class Target(abc.ABC):
 
     def __init__(self, family: Any, is_censored: bool = False):
         self.family, self.is_censored = family, is_censored
-        self.is_discrete = bool(family.is_discrete)
+        self.is_discrete = self.is_concentrated = bool(family.is_discrete)
         self.step, self.offset = np.ones(family.params_size), np.zeros(family.params_size)
 
     @property

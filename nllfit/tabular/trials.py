@@ -132,8 +132,8 @@ class Search:
           ValueError: if no network can predict the first distribution.
         """
         tried: list[Trial] = []
-        # The likelihoods of densities and of probabilities cannot be compared.
-        by_crps = len({self._target(distribution).is_discrete for distribution in distributions}) > 1
+        # The likelihoods of densities and of probabilities, or of peaks at a few values, cannot be compared.
+        by_crps = len({self._target(distribution).is_concentrated for distribution in distributions}) > 1
 
         def ranked(keys: Iterable[_Key]) -> list[Trial]:
             tried.extend(_in_threads(functools.partial(self._trial, by_crps), keys))

@@ -166,7 +166,8 @@ ANY = ["Normal", "Mixture", "Histogram"]
     ("y", "observed", "expected"),
     [
         (RNG.normal(size=[99, 1]), None, ANY),
-        (RNG.integers(3, 9, [99, 1]).astype(float), None, [*ANY, "Values"]),
+        (RNG.integers(3, 9, [99, 1]).astype(float), None, [*ANY, "Values", "NegativeBinomial"]),
+        (RNG.integers(-2, 3, [99, 1]).astype(float), None, [*ANY, "Values"]),
         (RNG.poisson(20, [99, 1]).astype(float), None, [*ANY, "Gamma", "LogNormal", "NegativeBinomial"]),
         (RNG.uniform(size=[99, 1]), None, [*ANY, "Gamma", "LogNormal", "Beta"]),
         (np.maximum(RNG.normal(size=[99, 1]), 0), None, [*ANY, "ZeroInflated"]),

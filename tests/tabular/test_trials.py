@@ -1,4 +1,4 @@
-"""Trials on small tables: the spread comes from cross-validation."""
+"""Trials: the spread of small tables comes from cross-validation, and peaks are compared by CRPS."""
 
 import numpy as np
 import pytest
@@ -35,3 +35,11 @@ def test_folds_are_as_many_as_a_spread_needs():
     assert held_out(2500, 0.2) == [(2000, 2500)]
     assert held_out(10, 0.6) == [(4, 10)]
     assert held_out(2, 0.2) == [(1, 2), (0, 1)]
+
+
+@pytest.mark.parametrize("are_few", [True, False])
+def test_peaks_at_a_few_values_are_compared_by_crps(are_few):
+    y = RNG.normal(size=[250, 1])
+    search = Search(Rows(X, np.round(y) if are_few else y), Settings(1, None, 0.2, seed=0, verbose=0), target_of)
+    trials, _ = search.run(["Normal", "Histogram"], ["trees"])
+    assert {trial.crps is not None for trial in trials} == {are_few}
