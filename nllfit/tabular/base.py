@@ -148,9 +148,11 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         given = self.network
         given = automatic if isinstance(given, str) and given == "auto" else given
         given = list(given) if isinstance(given, list | tuple) else [given]
+        if not given:
+            raise ValueError("`network` is empty: give at least one network, such as 'smooth'.")
         for network in given:
             checked_network(network)
-        return given or automatic
+        return given
 
     def save(self, folder: str | os.PathLike) -> None:
         """Writes a fitted estimator to a new or empty folder, as JSON and arrays. `load` reads it in any process.

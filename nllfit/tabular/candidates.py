@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from nllfit import families
 from nllfit.families import Censored, Family, MixtureFamily, ZeroInflated
 from nllfit.families.wrapped import as_family
 from nllfit.tabular.classes import Classes
@@ -68,6 +69,11 @@ def target_of(distribution: Any, rows: Rows) -> Target:
         return Classes.of_values(rows.y, rows.weights) if distribution == VALUES else Histogram(rows.y, rows.weights)
     if isinstance(distribution, Censored):
         distribution = distribution.family
+        if distribution.event_shape:
+            raise ValueError(
+                f"`distribution` has `event_shape={distribution.event_shape}`, but each pair of `y` `[n, 2]` is one "
+                f"outcome: leave `event_shape` out."
+            )
     shape = () if rows.is_censored else rows.y.shape[1:]
     if isinstance(distribution, str):
         family, is_free = _named(distribution, shape)
@@ -86,6 +92,11 @@ def _named(name, shape):
     """A family by name, and whether it is a location-scale family."""
     if name == MIXTURE:
         return MixtureFamily("Normal", _COMPONENTS, shape, floor=_FLOOR), True
+    if name in families.__all__:
+        raise ValueError(
+            f"`distribution` is {name!r}, which modifies or combines a family: give the object, such as "
+            f"`nllfit.ZeroInflated('Poisson', event_shape=1)`."
+        )
     family = Family(name, shape)
     if is_location_scale(family):
         return Family(name, shape, floor=_FLOOR), True

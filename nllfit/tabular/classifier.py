@@ -85,7 +85,13 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
             raise ValueError("This DistributionClassifier requires y to be passed, but the target y is None.")
         given = column_or_1d(y, warn=True)
         assert_all_finite(given, input_name="y")
-        check_classification_targets(given)
+        try:
+            check_classification_targets(given)
+        except TypeError:  # NumPy cannot sort them
+            kinds = ", ".join(sorted({type(label).__name__ for label in given.tolist()}))
+            raise ValueError(
+                f"`y` mixes labels of the types {kinds}: give labels of one type, and leave out rows without one."
+            ) from None
         rows = self._learn(x, given[:, None], sample_weight)
         self.classes_, labels = np.unique(rows.y[:, 0], return_inverse=True)
         num_classes = len(self.classes_)

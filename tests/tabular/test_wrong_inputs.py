@@ -44,6 +44,13 @@ REFUSED = [
     ("flags of two outcomes", {"observed": np.ones(24), "y": np.c_[Y, Y]}, "`observed` is for one outcome a row"),
     ("an unknown family", {"distribution": "Gaussian"}, "Gaussian"),
     ("an empty list of families", {"distribution": []}, "`distribution` is empty"),
+    ("an empty list of networks", {"network": []}, "`network` is empty"),
+    ("a wrapper by name", {"distribution": "ZeroInflated"}, "'ZeroInflated', which modifies .*: give the object"),
+    (
+        "pairs, and an event",
+        {"distribution": nllfit.Censored("LogNormal", event_shape=1), "y": np.exp(np.stack([Y, Y], 1))},
+        "each pair of `y` .* is one outcome: leave `event_shape` out",
+    ),
     ("labels' family", {"distribution": nllfit.Family("Categorical", num_classes=3)}, "use a `DistributionClassifier`"),
     ("a shared scale", {"distribution": nllfit.Family("Normal", 1, shared="scale")}, "`distribution` shares scale"),
     ("a family of two outcomes", {"distribution": nllfit.Family("Normal", 2)}, r"outcomes of shape \(2,\)"),
@@ -69,6 +76,8 @@ def test_a_classifier_refuses_invalid_labels():
         model.fit(X, np.full(24, "a"))
     with pytest.raises(ValueError, match="Unknown label type: continuous"):
         model.fit(X, Y)
+    with pytest.raises(ValueError, match=r"mixes labels of the types NoneType, str: .*leave out rows without one"):
+        model.fit(X, np.array(["a", None] * 12, object))
 
 
 @pytest.mark.thorough
