@@ -77,10 +77,11 @@ def _with_equal_names():
 
 def is_plain(model: Model) -> bool:
     """Whether a model is a `Sequential` or functional model, not of a user's class, whose output is one tensor."""
+    known: Any = model
     keras = adapter_of(model).keras
     if type(model) is _functional(keras):
-        return not tf.nest.is_nested(model.output)
-    return type(model) is keras.Sequential and len(getattr(model, "outputs", None) or []) == 1
+        return not tf.nest.is_nested(known.output)
+    return type(model) is keras.Sequential and len(getattr(known, "outputs", None) or []) == 1
 
 
 @functools.cache
