@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nllfit.optimum.curvature import backtrack, newton_step, principal_axes
+from nllfit.optimum.curvature import backtrack, drops_around, newton_step, principal_axes
 from nllfit.regression.columns import as_column, as_frame, as_numbers, as_weights, check_present
-from nllfit.regression.designs import Design, sides
+from nllfit.regression.designs import Design, check_rank, sides
 from nllfit.regression.extras import pandas as pd
 from nllfit.regression.hypotheses import Hypotheses
 from nllfit.regression.outcomes import evaluated
@@ -19,6 +19,7 @@ __all__ = ["CoxRegression", "cox_regression"]
 _ITERATIONS = 50
 _GAIN = 1e-10  # the search ends if a step gains less, relative to the log-likelihood
 _FLAT = 1e-10  # the least curvature at a maximum, for an information scaled to a unit diagonal
+_LEAST_DROP = 1e-4  # nats that the log-likelihood must fall one standard error from a maximum; 1/2 is usual
 
 
 def cox_regression(
@@ -43,7 +44,9 @@ def cox_regression(
         several rows per subject. The intercept is dropped, because it is part of the baseline.
       data: a pandas `DataFrame`, or a dict of columns.
       strata: labels of rows with a common baseline hazard: the name of a column, or `[n]`.
-      weights: the number of times that each row counts: the name of a column, or `[n]`.
+      weights: the factor of each row in the likelihood, as in R's `coxph`: the name of a column, or `[n]`. Rows of
+        weight 0 are left out. With ties, a row of weight 2 and two equal rows differ, because Efron's terms count
+        rows.
       offset: a term of the linear predictor with coefficient 1: the name of a column, or `[n]`.
       cluster: labels of dependent rows: the name of a column, or `[n]`. The covariance is then the sandwich of the
         score residuals, summed over each cluster (Lin and Wei).
@@ -54,7 +57,8 @@ def cox_regression(
 
     Raises:
       ImportError, TypeError, ValueError: as from `regression`; if a time is not finite, a `stop` is not after its
-        `start`, an event is neither 0 nor 1, or there is no event.
+        `start`, an event is neither 0 nor 1, there is no event, or the likelihood does not change with a coefficient
+        because the baseline hazard contains its column.
 
     Example:
       >>> data = {"time": [6, 7, 10, 15, 19, 25], "event": [1, 0, 1, 1, 0, 1], "x": [3.0, 1.0, 2.5, 2.0, 0.5, 1.0]}
@@ -69,21 +73,23 @@ def cox_regression(
     left, right = sides(formula)
     if covariance not in ("information", "sandwich"):
         raise ValueError(f'`covariance` is {covariance!r}: give "information" or "sandwich".')
+    counts = np.ones(len(data)) if weights is None else as_weights(weights, data)
+    counted = counts > 0
+    added = np.zeros(len(data)) if offset is None or isinstance(offset, str) else as_numbers("offset", offset, data)
+    labels = np.zeros(len(data)) if strata is None else as_column("strata", strata, data)
+    groups = np.arange(len(data)) if cluster is None else as_column("cluster", cluster, data)
+    data, counts, added, labels, groups = (values[counted] for values in (data, counts, added, labels, groups))
     start, stop, event = _times(left, data)
-    if isinstance(offset, str):
-        right, offset = f"{right} + offset(`{offset}`)", None
-    design = Design(right, data, without_intercept=True)
+    design = Design(right, data, without_intercept=True, offset=offset if isinstance(offset, str) else None)
     if not design.names:
         raise ValueError(f"The formula `{formula}` has no columns except the baseline hazard: give a term.")
-    added = np.zeros(len(data)) if offset is None else as_numbers("offset", offset, data)
-    counts = np.ones(len(data)) if weights is None else as_weights(weights, data)
-    labels = np.zeros(len(data)) if strata is None else as_column("strata", strata, data)
-    clusters = None if cluster is None else np.unique(as_column("cluster", cluster, data), return_inverse=True)[1]
-    if clusters is None and covariance == "sandwich":
-        clusters = np.arange(len(data))
+    is_sandwich = cluster is not None or covariance == "sandwich"
+    clusters = np.unique(groups, return_inverse=True)[1] if is_sandwich else None
     columns = design.matrix, start, stop, event, counts, added + (0.0 if design.offset is None else design.offset)
     parts = {label: np.flatnonzero(labels == label) for label in np.unique(labels)}
     likelihoods = {label: PartialLikelihood(*(column[rows] for column in columns)) for label, rows in parts.items()}
+    compared = np.concatenate([part.compared() for part in likelihoods.values()])
+    check_rank(right, design.names, compared, np.linalg.norm(design.matrix, axis=0), "the baseline hazard")
     return CoxRegression(formula, design, likelihoods, parts, clusters, data)
 
 
@@ -119,8 +125,8 @@ class CoxRegression(Hypotheses):
         self.message = (
             "the coefficients are a maximum of the partial likelihood"
             if self.converged
-            else "there is no maximum: the likelihood keeps rising as a coefficient grows, as it does if a column "
-            "separates the rows with an event from the others"
+            else "there is no maximum: the likelihood keeps rising as a coefficient grows, as it does if a group has "
+            "no events, or a column separates the rows with an event from the others"
         )
         self.covariance = np.full([len(start)] * 2, np.nan)
         self.kind = "observed information" if clusters is None else f"sandwich, {clusters.max() + 1} clusters"
@@ -134,6 +140,13 @@ class CoxRegression(Hypotheses):
     def _local(self, coefficients):
         parts = [part.local(coefficients) for part in self._likelihoods.values()]
         return sum(gradient for gradient, _ in parts), sum(hessian for _, hessian in parts)
+
+    def _observed(self):
+        parts = [
+            np.column_stack([np.full(len(part.stop), place), part.start, part.stop, part.event, part.weights])
+            for place, part in enumerate(self._likelihoods.values())
+        ]
+        return np.concatenate(parts)
 
     def _sandwich(self, bread, clusters):
         sums = np.zeros([clusters.max() + 1, len(bread)])
@@ -237,10 +250,21 @@ def _maximum(value, local, w):
         axes, curvature = principal_axes(hessian)
         step, gain = newton_step(axes, curvature, -gradient)
         if gain <= _GAIN * (1 + abs(reached)):
-            is_maximum = curvature.min() > _FLAT and np.abs(step).max() < 0.1 * (1 + np.abs(w).max())
-            return w + step, bool(is_maximum)
+            return w + step, _falls_around(value, w + step, axes, curvature)
         scale, reached = backtrack(value, w, step, reached, -gradient @ step)
         if not scale:
             return w, False
         w = w + scale * step
     return w, False
+
+
+def _falls_around(value, w, axes, curvature):
+    """Whether the log-likelihood falls in all directions from `w`. A fall to NaN, where a risk underflows, is none."""
+    if curvature.min() <= _FLAT:
+        return False
+
+    def values(points):
+        return np.nan_to_num(np.array([value(point) for point in points]), nan=np.inf)
+
+    drops, _ = drops_around(values, w, value(w), axes / np.sqrt(curvature))
+    return bool(drops.min() >= _LEAST_DROP)

@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from nllfit.regression.columns import check_present
+from nllfit.regression.columns import as_numbers, check_present
 from nllfit.regression.extras import formulaic, transforms
 
-__all__ = ["INTERCEPT", "Design", "sides"]
+__all__ = ["INTERCEPT", "Design", "check_rank", "sides"]
 
 INTERCEPT = "Intercept"
 
 _DEPENDENT = 1e-10  # a column is dependent if its residual on the others is shorter than this share of its length
 _LEAST_SHARE = 1e-7  # smaller coefficients of a linear combination are rounding errors
+_QUOTED = re.compile(r"`([^\W\d]\w*)`")  # names that need no quotes
 _UNSEEN = "outside of the nominated levels"  # part of formulaic's warning
 
 
@@ -34,12 +35,12 @@ class Design:
       text: the right side of the formula.
       names: the names of the columns, `[k]`.
       matrix: the columns, `[n, k]` in float64.
-      offset: the sum of the formula's offsets, `[n]`, or None.
+      offset: the sum of the formula's offsets and of the column of offsets, `[n]`, or None.
       terms: by term of the formula, the indices of its columns.
     """
 
-    def __init__(self, text: str, data: Any, without_intercept: bool = False):
-        self.text = text
+    def __init__(self, text: str, data: Any, without_intercept: bool = False, offset: str | None = None):
+        self.text, self._offset = text, offset
         terms = _parsed(text)
         check_present(text, data)
         offsets = [term for term in terms if any(factor.expr.startswith("offset(") for factor in term.factors)]
@@ -47,7 +48,10 @@ class Design:
             if len(term.factors) > 1:
                 raise ValueError(f"`{term}` in the formula `{text}` multiplies an offset: add `offset(...)` as a term.")
         others = [term for term in terms if term not in offsets]
-        self._specs = [_spec(others, data, text), *([_spec(offsets, data, text)] if offsets else [])]
+        if any(str(term) == INTERCEPT for term in others):
+            raise ValueError(f"Column `{INTERCEPT}` in the formula `{text}` has the name of the constant: rename it.")
+        added = [_inside(term) for term in offsets]
+        self._specs = [_spec(others, data, text), *([_spec(added, data, text)] if added else [])]
         self._kept = [
             i for i, n in enumerate(self._specs[0].column_names) if not (without_intercept and n == INTERCEPT)
         ]
@@ -58,13 +62,15 @@ class Design:
             for term, indices in self._specs[0].term_indices.items()
         }
         self._check_terms()
-        self._check_rank()
+        check_rank(text, self.names, self.matrix, np.linalg.norm(self.matrix, axis=0))
 
     def of(self, data: Any, name: str) -> tuple[np.ndarray, np.ndarray | None]:
         """The matrix `[m, k]`, and the offset `[m]` or None, of another table with the same columns."""
         check_present(self.text, data, name)
-        parts = [_evaluated(spec, data, self.text, name) for spec in self._specs]
-        return parts[0][:, self._kept], parts[1].sum(1) if len(parts) > 1 else None
+        matrix, *offsets = (_evaluated(spec, data, self.text, name) for spec in self._specs)
+        if self._offset is not None:
+            offsets.append(as_numbers("offset", self._offset, data)[:, None])
+        return matrix[:, self._kept], np.concatenate(offsets, 1).sum(1) if offsets else None
 
     def _check_terms(self):
         """Raises a `ValueError` for a term without columns or a level without rows."""
@@ -78,28 +84,44 @@ class Design:
                 f"drop it with `.cat.remove_unused_categories()`."
             )
 
-    def _check_rank(self):
-        """Raises a `ValueError` that names the first column that is a linear combination of earlier ones."""
-        lengths = np.linalg.norm(self.matrix, axis=0)
-        scaled = self.matrix / lengths
-        diagonal = np.abs(np.diag(np.linalg.qr(scaled, mode="r")))
-        dependent = np.flatnonzero(diagonal < _DEPENDENT)
-        if scaled.shape[1] > len(diagonal):
+
+def check_rank(text: str, names: list[str], matrix: np.ndarray, lengths: np.ndarray, contained: str = "") -> None:
+    """Raises a `ValueError` that names the first column that is a linear combination of earlier ones.
+
+    Args:
+      text: the formula.
+      names: the names of the columns, `[k]`.
+      matrix: the columns, `[m, k]`.
+      lengths: the lengths of the columns compared with which a rest is a rounding error, `[k]`.
+      contained: what a column has lost in `matrix`, such as "the baseline hazard".
+    """
+    scaled = matrix / lengths
+    diagonal = np.abs(np.diag(np.linalg.qr(scaled, mode="r")))
+    if scaled.shape[1] > len(diagonal):
+        kind = "rows to compare" if contained else "rows"
+        raise ValueError(
+            f"The formula `{text}` has {scaled.shape[1]} columns, but `data` has only {len(scaled)} {kind}."
+        )
+    dependent = np.flatnonzero(diagonal < _DEPENDENT)
+    if len(dependent):
+        k = dependent[0]
+        shares = np.linalg.lstsq(scaled[:, :k], scaled[:, k], rcond=None)[0] / lengths[:k] * lengths[k]
+        parts = [f"{s:+.4g} {n}" for s, n in zip(shares, names, strict=False) if abs(s) > _LEAST_SHARE]
+        if contained and not parts:
             raise ValueError(
-                f"The formula `{self.text}` has {scaled.shape[1]} columns, but `data` has only {len(scaled)} rows."
+                f"Column `{names[k]}` of the formula `{text}` is constant in the rows that are compared, so it is part "
+                f"of {contained}: leave it out."
             )
-        if len(dependent):
-            k = dependent[0]
-            shares = np.linalg.lstsq(scaled[:, :k], scaled[:, k], rcond=None)[0] / lengths[:k] * lengths[k]
-            parts = [f"{s:+.4g} {n}" for s, n in zip(shares, self.names, strict=False) if abs(s) > _LEAST_SHARE]
-            raise ValueError(
-                f"Column `{self.names[k]}` of the formula `{self.text}` is a combination of earlier columns "
-                f"({' '.join(parts) or 'it is 0'}): leave one of them out."
-            )
+        others = f"earlier columns and {contained}" if contained else "earlier columns"
+        raise ValueError(
+            f"Column `{names[k]}` of the formula `{text}` is a combination of {others} "
+            f"({' '.join(parts) or 'it is 0'}): leave one of them out."
+        )
 
 
 def _parsed(text: str) -> list:
     """The terms of a formula's right side."""
+    text = _QUOTED.sub(r"\1", text)  # formulaic replaces a quoted name inside other words, too: `e` in "offset"
     if not text:
         raise ValueError("The formula has no terms after its `~`: give `~ 1` for an intercept only.")
     try:
@@ -115,7 +137,13 @@ def _parsed(text: str) -> list:
 
 
 def _context() -> dict[str, Any]:
-    return {"offset": lambda values: values, "spline": transforms.TRANSFORMS["bs"]}
+    return {"spline": transforms.TRANSFORMS["bs"]}
+
+
+def _inside(term: Any) -> Any:
+    """The term of the expression inside `offset(...)`. A column may be called `offset`, so nothing is called so."""
+    (factor,) = term.factors
+    return _parsed("0 + {" + factor.expr.removeprefix("offset(").removesuffix(")") + "}")[0]
 
 
 def _spec(terms: list, data: Any, text: str) -> Any:

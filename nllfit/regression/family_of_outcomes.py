@@ -14,7 +14,9 @@ from nllfit.families.links import other_names
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.regression.outcomes import Outcome
 
-__all__ = ["coded", "family_of", "main_parameter"]
+__all__ = ["CUTPOINTS", "coded", "family_of", "main_parameter", "natural_values"]
+
+CUTPOINTS = "cutpoints"  # of ordered classes; with these, an intercept would not be identified
 
 # The main parameter of a family is the first of these that it has.
 _MAIN_PARAMETERS = ("mean", "loc", "logits", "log_rate", "rate", "probits", "probs", "scale", "concentration")
@@ -59,6 +61,11 @@ def main_parameter(family: ParametricFamily) -> str:
 def coded(outcome: Outcome, family: ParametricFamily) -> tuple[np.ndarray, tuple[str, ...]]:
     """The outcomes `[n, *event]` in the form of the family, and the labels of its classes (empty if it has none)."""
     values, labels = outcome.values, outcome.labels
+    if CUTPOINTS in family.parameter_names and not outcome.has_order:
+        raise ValueError(
+            f"The labels of the outcome `{outcome.name}` have no order, and {family.label} needs one: give numbers, or "
+            f"`pd.Categorical(..., categories=[...], ordered=True)` with the labels from low to high."
+        )
     if family.num_classes and labels is None:
         levels, values = np.unique(values, return_inverse=True)
         if len(levels) > family.num_classes:

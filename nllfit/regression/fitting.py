@@ -9,17 +9,23 @@ from numpy.typing import ArrayLike
 from nllfit.initialization.marginal import marginal_numbers
 from nllfit.regression.columns import as_column, as_frame, as_numbers, as_weights
 from nllfit.regression.designs import Design, sides
-from nllfit.regression.family_of_outcomes import coded, family_of, main_parameter
+from nllfit.regression.family_of_outcomes import CUTPOINTS, coded, family_of, main_parameter
 from nllfit.regression.newton import Objective, maximum
 from nllfit.regression.outcomes import Outcome
-from nllfit.regression.predictors import Predictor, build_model, is_of_classes, places_of, set_coefficients, sizes
+from nllfit.regression.predictors import (
+    Predictor,
+    build_model,
+    is_of_classes,
+    names_of,
+    places_of,
+    set_coefficients,
+    sizes,
+)
 from nllfit.regression.results import Regression
 from nllfit.training import fit_lbfgs
 from nllfit.training.loss_surface import flat_weights
 
 __all__ = ["regression"]
-
-_CUTPOINTS = "cutpoints"  # with these, an intercept would not be identified
 
 
 def regression(
@@ -102,11 +108,9 @@ def regression(
     made = family_of(family, outcome, parameterization, link or {}, fixed)
     y, labels = coded(outcome, made)
     counts = None if weights is None else as_weights(weights, data)
-    added = None if offset is None else as_numbers("offset", offset, data)
-    if isinstance(offset, str):  # as a part of the formula, it is also available for predictions
-        right, added = f"{right} + offset(`{offset}`)", None
     clusters = None if cluster is None else np.unique(as_column("cluster", cluster, data), return_inverse=True)[1]
-    predictors = _predictors(made, dict(formulas), right, data, added, labels)
+    predictors = _predictors(made, dict(formulas), right, data, offset, labels)
+    names_of(made, predictors)  # before the fit, because it refuses names
 
     designs = [(p.design.matrix, p.total_offset) for p in predictors]
     objective = Objective(made, predictors, designs, y, np.ones(len(y)) if counts is None else counts)
@@ -181,12 +185,15 @@ def _fitted(objective, model):
 def _predictors(family, formulas, right, data, offset, labels):
     """The linear predictor of each parameter, the main parameter first."""
     main, found, start = main_parameter(family), [], 0
+    column = offset if isinstance(offset, str) else None  # a column is also available for predictions
+    added = None if offset is None or column else as_numbers("offset", offset, data)
     for name, size in sizes(family).items():
         is_main, is_constant = name == main, name != main and name not in formulas
         text = right if is_main else _right_side(name, formulas.pop(name, "~ 1"))
-        design = Design(text, data, without_intercept=is_main and _CUTPOINTS in family.parameter_names)
+        without_intercept = is_main and CUTPOINTS in family.parameter_names
+        design = Design(text, data, without_intercept, column if is_main else None)
         classes = labels if is_of_classes(family, name) else ()
-        found.append(Predictor(name, size, start, design, offset if is_main else None, classes, is_constant))
+        found.append(Predictor(name, size, start, design, added if is_main else None, classes, is_constant))
         start += size
     found.sort(key=lambda predictor: predictor.parameter != main)
     if formulas:

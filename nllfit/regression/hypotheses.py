@@ -11,6 +11,8 @@ from nllfit.regression.extras import pandas as pd
 
 __all__ = ["Hypotheses", "WaldTest"]
 
+_ROUNDING = 1e-8  # of a statistic, relative to the log-likelihood
+
 
 @dataclasses.dataclass(frozen=True)
 class WaldTest:
@@ -76,7 +78,7 @@ class Hypotheses(CoefficientTable):
 
         The statistic is `2 (log L_larger - log L_smaller)`. Its p-value comes from the chi-square distribution with
         `num_parameters_larger - num_parameters_smaller` degrees of freedom. Each fit must be a special case of the
-        next, which is not checked.
+        next. Only its likelihood is checked, which must not be larger than that of the next.
 
         Args:
           *larger: fits to the same outcomes, in order of increasing numbers of coefficients.
@@ -85,17 +87,24 @@ class Hypotheses(CoefficientTable):
           A `DataFrame` by formula: `log_likelihood`, `num_parameters`, `statistic`, `df`, `p_value`.
 
         Raises:
-          ValueError: if there is no larger fit, or if a fit has another number of rows or no more coefficients than the
-            one before.
+          TypeError: if an argument is not a fit.
+          ValueError: if there is no larger fit, or if a fit is of another kind (`regression` or `cox_regression`) than
+            the one before, or has other outcomes, weights or strata, no more coefficients, or a lower likelihood.
         """
         if not larger:
             raise ValueError("`anova` compares fits: give a fit with more coefficients, or call `test_terms`.")
         fits, rows = [self, *larger], []
+        if wrong := [fit for fit in larger if not isinstance(fit, Hypotheses)]:
+            raise TypeError(f"`anova` got {wrong[0]!r}: give results of `regression` or of `cox_regression`.")
         for before, fit in zip([None, *fits], fits, strict=False):
             tested = (np.nan, np.nan, np.nan) if before is None else _likelihood_ratio(before, fit)
             rows.append((fit.log_likelihood, fit.num_parameters, *tested))
         columns = ["log_likelihood", "num_parameters", "statistic", "df", "p_value"]
         return pd.DataFrame(rows, pd.Index([fit.formula for fit in fits], name="formula"), columns)
+
+    def _observed(self) -> np.ndarray:
+        """What two comparable fits have in common: outcomes, weights and strata, a row for each observation."""
+        raise NotImplementedError
 
     def _constraints(self, constraint):
         """The matrix `[m, q]` and the right side `[m]` of constraints, and their text."""
@@ -130,11 +139,21 @@ def _wald(difference: np.ndarray, covariance: np.ndarray, text: str) -> WaldTest
     return WaldTest(statistic, len(difference), _chi_square(len(difference), statistic), text)
 
 
-def _likelihood_ratio(smaller: CoefficientTable, larger: CoefficientTable) -> tuple[float, int, float]:
+def _likelihood_ratio(smaller: Hypotheses, larger: Hypotheses) -> tuple[float, int, float]:
+    if type(smaller) is not type(larger):
+        raise ValueError(
+            f"`{smaller.formula}` is a {type(smaller).__name__} and `{larger.formula}` a {type(larger).__name__}: a "
+            f"likelihood and a partial likelihood cannot be compared."
+        )
     if smaller.num_observations != larger.num_observations:
         raise ValueError(
             f"`{smaller.formula}` was fitted to {smaller.num_observations:g} rows and `{larger.formula}` to "
             f"{larger.num_observations:g}: fit both to the same rows."
+        )
+    if not np.array_equal(_sorted(smaller._observed()), _sorted(larger._observed())):
+        raise ValueError(
+            f"`{smaller.formula}` and `{larger.formula}` were fitted to different outcomes, weights or strata: fit "
+            f"both to the same."
         )
     df = larger.num_parameters - smaller.num_parameters
     if df < 1:
@@ -142,7 +161,17 @@ def _likelihood_ratio(smaller: CoefficientTable, larger: CoefficientTable) -> tu
             f"`{larger.formula}` has no more coefficients than `{smaller.formula}`: give the fits in increasing order."
         )
     statistic = 2 * (larger.log_likelihood - smaller.log_likelihood)
+    if statistic < -_ROUNDING * (1 + abs(larger.log_likelihood)):
+        raise ValueError(
+            f"The log-likelihood of `{larger.formula}` is {-statistic / 2:.4g} nats lower than that of "
+            f"`{smaller.formula}`, so the fits are not nested, or one did not converge: give fits of which each is a "
+            f"special case of the next."
+        )
     return statistic, df, _chi_square(df, statistic)
+
+
+def _sorted(rows: np.ndarray) -> np.ndarray:
+    return rows[np.lexsort(rows.T)]
 
 
 def _chi_square(df: int, statistic: float) -> float:

@@ -31,12 +31,14 @@ class Outcome:
       values: numbers or class indices `[n]`, or pairs `[n, 2]` for censored outcomes.
       labels: the labels of the classes, in the order of their indices; None for numbers.
       index: the index of the table.
+      has_order: whether they are numbers or labels of an ordered categorical column.
     """
 
     name: str
     values: np.ndarray
     labels: tuple[str, ...] | None
     index: Any
+    has_order: bool = True
 
     @classmethod
     def of(cls, text: str, data: Any) -> "Outcome":
@@ -52,7 +54,8 @@ class Outcome:
                 raise ValueError(
                     f"The outcome `{text}` is {column.iloc[0]!r} in all rows: there is nothing to predict."
                 )
-            return cls(text, np.asarray(levels.codes, np.float64), tuple(map(str, levels.categories)), data.index)
+            names = tuple(map(str, levels.categories))
+            return cls(text, np.asarray(levels.codes, np.float64), names, data.index, levels.ordered)
         values = np.asarray(column)
         if values.dtype.kind not in "buif" or values.shape not in ((len(data),), (len(data), 2)):
             raise ValueError(

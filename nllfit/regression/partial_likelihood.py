@@ -55,6 +55,23 @@ class PartialLikelihood:
         weight = np.bincount(at, self.weights[self.event], len(counts)) / counts
         return of_time, share, weight[of_time]
 
+    def compared(self) -> np.ndarray:
+        """The columns of the rows that are at risk at some event, minus what the likelihood does not see, `[m, q]`.
+
+        Risk sets with a common row are compared with each other. The likelihood does not change if a constant is added
+        to `x b` in all rows of such a chain of risk sets, so the mean of each chain is subtracted.
+        """
+        first, last = self._places
+        seen = first < last
+        starts = np.bincount(first[seen], minlength=len(self.times))
+        ends = np.bincount(last[seen] - 1, minlength=len(self.times))
+        is_last = np.cumsum(starts - ends) == 0  # no row is at risk both at this time and at the next
+        chain = np.concatenate([[0], np.cumsum(is_last)])[first[seen]]
+        x, sizes = self.x[seen], np.bincount(chain)
+        sums = np.zeros([len(sizes), x.shape[1]])
+        np.add.at(sums, chain, x)
+        return x - (sums / sizes[:, None])[chain]
+
     def at_risk(self, values: np.ndarray) -> np.ndarray:
         """Sums of values `[n, ...]` over the rows at risk at each time, `[m, ...]`."""
         after_start, after_stop = self._places

@@ -12,9 +12,10 @@ from nllfit.families.parametric_family import ParametricFamily
 from nllfit.heads import DistributionHead
 from nllfit.losses import negative_log_likelihood
 from nllfit.regression.designs import INTERCEPT, Design
+from nllfit.regression.family_of_outcomes import natural_values
 from nllfit.training.loss_surface import set_weights
 
-__all__ = ["Predictor", "build_model", "places_of", "set_coefficients", "sizes"]
+__all__ = ["Predictor", "build_model", "names_of", "places_of", "set_coefficients", "sizes"]
 
 _DTYPE = "float64"
 
@@ -82,6 +83,29 @@ def sizes(family: ParametricFamily) -> dict[str, int]:
         raise ValueError(
             f"A regression needs a scalar family without `shared` parameters, but got {family.label}: a parameter "
             f"without a formula is the same for all rows anyway."
+        )
+    return found
+
+
+def names_of(family: ParametricFamily, predictors: list[Predictor]) -> list[list[str]]:
+    """The names of the coefficients of each predictor; raises a `ValueError` if two coefficients have one name."""
+    natural = natural_values(family, tf.zeros([family.params_size], tf.float64))
+    shown = dict(zip(family.parameter_names, natural, strict=True))
+    found = []
+    for index, predictor in enumerate(predictors):
+        parameter, size = predictor.parameter, predictor.free
+        if predictor.is_constant:
+            found.append([shown[parameter]] if size == 1 else [f"{shown[parameter]}[{i}]" for i in range(size)])
+            continue
+        prefixes = predictor.classes[1:] or ([""] if not index else [parameter])
+        prefixes = prefixes if len(prefixes) == size else [f"{parameter}[{i}]" for i in range(size)]
+        columns = predictor.design.names
+        found.append([f"{prefix}: {column}" if prefix else column for prefix in prefixes for column in columns])
+    names = [name for block in found for name in block]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(
+            f"Two coefficients would be named `{twice[0]}`, because a column of `data` has the name of a parameter of "
+            f"{family.label}: rename the column."
         )
     return found
 

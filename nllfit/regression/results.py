@@ -11,6 +11,7 @@ from nllfit.regression.hypotheses import Hypotheses
 from nllfit.regression.newton import Objective
 from nllfit.regression.outcomes import Outcome
 from nllfit.regression.predictions import Predictions
+from nllfit.regression.predictors import names_of
 
 __all__ = ["Regression"]
 
@@ -69,20 +70,18 @@ class Regression(Hypotheses, Predictions, Diagnostics):
         terms: dict[str, list[int]] = {}
         jacobian = np.eye(len(self._coefficients))
         natural, ratio = self._at_a_row()
+        blocks = names_of(self.family, self.predictors)
         estimates = self._coefficients.copy()
-        for index, predictor in enumerate(self.predictors):
+        for index, (predictor, block_names) in enumerate(zip(self.predictors, blocks, strict=True)):
             first, size = len(names), predictor.free
+            names += block_names
             if predictor.is_constant:
-                shown, values, slopes = natural[predictor.parameter]
-                names += [shown] if size == 1 else [f"{shown}[{i}]" for i in range(size)]
+                _, values, slopes = natural[predictor.parameter]
                 block = slice(first, first + size)
                 estimates[block], jacobian[block, block] = values, slopes[:, list(predictor.places)]
                 ratios += [False] * size
                 continue
             columns = predictor.design.names
-            prefixes = predictor.classes[1:] or ([""] if not index else [predictor.parameter])
-            prefixes = prefixes if len(prefixes) == size else [f"{predictor.parameter}[{i}]" for i in range(size)]
-            names += [f"{prefix}: {column}" if prefix else column for prefix in prefixes for column in columns]
             ratios += [ratio[place] for place in predictor.places for _ in columns]
             for term, places in predictor.design.terms.items():
                 key = INTERCEPT if term == "1" else term
@@ -115,6 +114,10 @@ class Regression(Hypotheses, Predictions, Diagnostics):
                 grows = np.isclose(high / low, np.e) | np.isclose(high / (1 - high) * (1 - low) / low, np.e)
             is_log[list(predictor.places)] = bool(predictor.classes) or (grows.size == predictor.size and grows.all())
         return found, is_log
+
+    def _observed(self):
+        weights = self.objective.weights
+        return np.column_stack([self.objective.y.reshape([len(weights), -1]), weights])[weights > 0]
 
     def _sandwich(self, bread, clusters):
         scores, weights = self.objective.scores(self._coefficients), self.objective.weights

@@ -67,6 +67,24 @@ WRONG = {
         )
         for family in ("Gamma", "Weibull")
     },
+    "a column named like a parameter": (
+        {"formula": "y ~ scale", "data": DATA.rename(columns={"x": "scale"})},
+        "Two coefficients would be named `scale`, .* parameter of Normal.*: rename the column",
+    ),
+    "a column named like a mean's parameter": (
+        {"formula": "y ~ concentration", "data": DATA.rename(columns={"x": "concentration"}), "family": "Gamma"},
+        "Two coefficients would be named `concentration`",
+    ),
+    "a column named like the intercept": (
+        {"formula": "y ~ Intercept", "data": DATA.rename(columns={"x": "Intercept"})},
+        "Column `Intercept` in the formula `Intercept` has the name of the constant: rename it",
+    ),
+    "labels without order": (
+        {"formula": "three ~ x", "family": "OrderedLogistic"},
+        r"The labels of the outcome `three` have no order.*`pd.Categorical\(..., categories=\[...\], ordered=True\)`",
+    ),
+    "a categorical without order": ({"formula": "levels ~ x", "family": "OrderedLogistic"}, "have no order"),
+    "an unknown offset": ({"offset": "house"}, "`offset` is 'house', but the columns of `data` are y, x"),
     "outcomes beyond the support": ({"family": "LogNormal", "formula": "x ~ y"}, "LogNormal cannot have"),
 }
 
@@ -103,3 +121,43 @@ def test_an_offset_array_is_unknown_for_new_rows():
     fitted = nllfit.regression("y ~ group + x", DATA, offset=np.zeros(6))
     with pytest.raises(ValueError, match=r"`offset` was an array of the fitted rows"):
         fitted.predict(DATA)
+
+
+@pytest.mark.parametrize("name", ["offset", "off", "e", "my x"])
+def test_an_offset_may_have_any_name(name):
+    """The reference is an offset given as an array; `formulaic` replaces quoted names inside other words, too."""
+    data = DATA.assign(time=[1.0, 2, 3, 3, 5, 6], event=1).rename(columns={"double": name})
+    formula = f"y ~ x + offset({name if name.isidentifier() else f'`{name}`'})"
+    expected = nllfit.regression("y ~ x", data, "Poisson", offset=DATA.double).params
+    for fit in (
+        nllfit.regression("y ~ x", data, "Poisson", offset=name),
+        nllfit.regression(formula, data, "Poisson"),
+        nllfit.regression(f"y ~ x + offset(`{name}`)", data, "Poisson"),
+    ):
+        np.testing.assert_array_equal(fit.params, expected)
+        assert fit.predict(data.iloc[:2]).shape == (2,)
+    cox, by_array = (nllfit.cox_regression("Surv(time, event) ~ y", data, offset=o) for o in (name, DATA.double))
+    np.testing.assert_array_equal(cox.params, by_array.params)
+    np.testing.assert_allclose(cox.predict(data), np.exp(DATA.y * cox.params["y"] + DATA.double), rtol=1e-12)
+
+
+def test_fits_that_cannot_be_compared_are_refused():
+    data = DATA.assign(event=1, log_y=np.log(DATA.y), more=[2, 1, 1, 1, 1, 0], z=[1.0, 0, 2, 1, 0, 2])
+    fit = {name: nllfit.regression(formula, data) for name, formula in {"y": "y ~ 1", "log": "log_y ~ x"}.items()}
+    fit["weights"] = nllfit.regression("y ~ x", data, weights="more")
+    cox = nllfit.cox_regression("Surv(y, event) ~ x", data)
+    for larger, message in {
+        fit["log"]: "`y ~ 1` and `log_y ~ x` were fitted to different outcomes, weights or strata",
+        fit["weights"]: "were fitted to different outcomes, weights or strata",
+        cox: "`y ~ 1` is a Regression and .* a CoxRegression: a likelihood and a partial likelihood",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            fit["y"].anova(larger)
+    with pytest.raises(ValueError, match="nats lower than that of `y ~ x`, so the fits are not nested"):
+        nllfit.regression("y ~ x", data).anova(nllfit.regression("y ~ z + group", data))
+    with pytest.raises(ValueError, match="different outcomes, weights or strata"):
+        cox.anova(nllfit.cox_regression("Surv(y, event) ~ x + z", data, strata="group"))
+    with pytest.raises(TypeError, match="`anova` got 3: give results of `regression`"):
+        cox.anova(3)
+    shuffled = nllfit.regression("y ~ x", data.iloc[::-1])
+    assert fit["y"].anova(shuffled)["df"].iloc[1] == 1

@@ -127,6 +127,59 @@ def test_a_column_that_separates_the_events_has_no_maximum(heart):
     assert "there is no maximum" in fit.message
 
 
+def _by_groups(**columns):
+    """40 rows, of which the last 16, the group `g`, have no events."""
+    data = {"t": np.arange(1.0, 41), "e": [1, 1, 1, 0] * 6 + [0] * 16, "g": [0] * 24 + [1] * 16}
+    return pd.DataFrame({**data, "x": np.random.default_rng(1).normal(size=40), **columns})
+
+
+@pytest.mark.parametrize("term", ["x + g", "I(e * 1.0)", "I(-1.0 * t)"])
+def test_a_coefficient_at_infinity_is_no_maximum(term):
+    """A group without events, the event itself, and a column that orders the times with ties."""
+    data = _by_groups()
+    fit = nllfit.cox_regression(f"Surv(t, e) ~ {term}", data.assign(t=np.ceil(data.t / 4)))
+    assert not fit.converged
+    assert "there is no maximum" in fit.message
+    assert fit.bse.isna().all()
+
+
+@pytest.mark.parametrize("sandwich", [False, True])
+def test_rows_of_weight_0_are_left_out(heart, sandwich):
+    """With ties, an event of weight 0 would count in Efron's mean weight of the events."""
+    data = heart.assign(w=heart.index % 4 * 1.0)
+    options = {"weights": "w", "strata": "g", "cluster": "g" if sandwich else None, "offset": "z"}
+    ours, expected = (nllfit.cox_regression("Surv(t, censors) ~ age", d, **options) for d in (data, data[data.w > 0]))
+    np.testing.assert_array_equal(ours.params, expected.params)
+    np.testing.assert_array_equal(ours.bse, expected.bse)
+    assert len(ours.schoenfeld_residuals()) == data[data.w > 0].censors.sum()
+    arrays = {"weights": data.w.to_numpy(), "strata": data.g.to_numpy(), "offset": data.z.to_numpy()}
+    np.testing.assert_array_equal(nllfit.cox_regression("Surv(t, censors) ~ age", data, **arrays).params, ours.params)
+    with pytest.raises(ValueError, match="give 1 for an event and 0 for censoring"):
+        nllfit.cox_regression("Surv(t, censors) ~ age", data, weights=1.0 - data.censors)
+
+
+@pytest.mark.parametrize(
+    ("terms", "options", "message"),
+    [
+        ("x + c", {}, "Column `c` .* is constant in the rows that are compared, so it is part of the baseline hazard"),
+        ("x + g", {"strata": "g"}, "Column `g` .* is constant in the rows that are compared"),
+        ("0 + C(g)", {}, r"`C\(g\)\[1\]` .* of earlier columns and the baseline hazard \(-1 C\(g\)\[0\]\): leave one"),
+    ],
+)
+def test_a_column_of_the_baseline_hazard_is_refused(terms, options, message):
+    with pytest.raises(ValueError, match=message):
+        nllfit.cox_regression(f"Surv(t, e) ~ {terms}", _by_groups(c=1e3, e=[1, 0] * 20), **options)
+
+
+def test_late_entry_compares_only_rows_at_risk_together():
+    """The column is constant in each pair of rows at risk together, but not in the table."""
+    data = pd.DataFrame({"start": [0, 0, 2, 2.0], "stop": [1, 2, 3, 4.0], "e": [1, 0, 1, 0], "x": [5, 5, 7, 7.0]})
+    with pytest.raises(ValueError, match=r"Column `x` .* is constant in the rows that are compared"):
+        nllfit.cox_regression("Surv(start, stop, e) ~ x", data)
+    linked = data.assign(start=[0, 0, 1.5, 2], stop=[1, 2.5, 2.5, 4], e=[1, 1, 0, 1])
+    assert nllfit.cox_regression("Surv(start, stop, e) ~ x", linked).design.names == ["x"]
+
+
 def test_a_weibull_regression_of_times_matches_lifelines(heart):
     weibull = nllfit.regression("Surv(time, censors) ~ age + z", heart, "Weibull")
     estimates = [11.279898976861, -0.105325684920, -0.452351934581, np.exp(-0.509711806324)]
