@@ -8,7 +8,7 @@ import numpy as np
 
 from nllfit.regression.extras import pandas as pd
 
-__all__ = ["as_column", "as_frame", "as_numbers", "as_weights", "check_present"]
+__all__ = ["as_clusters", "as_column", "as_frame", "as_numbers", "as_weights", "check_present"]
 
 _SHOWN = 3  # rows in a message
 
@@ -63,6 +63,17 @@ def as_weights(value: Any, data: Any) -> np.ndarray:
             "`weights` are negative in some row, or 0 in all rows: give the number of times that each row counts."
         )
     return weights
+
+
+def as_clusters(value: Any, data: Any, weights: np.ndarray | None = None) -> np.ndarray:
+    """The index of the cluster of each row, `[n]`; a row of weight 0 forms no cluster of its own."""
+    labels = as_column("cluster", value, data)
+    counted = np.ones(len(data), bool) if weights is None else weights > 0
+    found = np.zeros(len(data), int)
+    names, found[counted] = np.unique(labels[counted], return_inverse=True)
+    if len(names) < 2:
+        raise ValueError(f"`cluster` has only the label {names[0]}: a sandwich covariance needs at least two clusters.")
+    return found
 
 
 def check_present(text: str, data: Any, name: str = "data") -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nllfit.optimum.curvature import backtrack, drops_around, newton_step, principal_axes
-from nllfit.regression.columns import as_column, as_frame, as_numbers, as_weights, check_present
+from nllfit.regression.columns import as_clusters, as_column, as_frame, as_numbers, as_weights, check_present
 from nllfit.regression.designs import Design, check_rank, sides
 from nllfit.regression.extras import pandas as pd
 from nllfit.regression.hypotheses import Hypotheses
@@ -84,7 +84,7 @@ def cox_regression(
     if not design.names:
         raise ValueError(f"The formula `{formula}` has no columns except the baseline hazard: give a term.")
     is_sandwich = cluster is not None or covariance == "sandwich"
-    clusters = np.unique(groups, return_inverse=True)[1] if is_sandwich else None
+    clusters = as_clusters(groups, data) if is_sandwich else None
     columns = design.matrix, start, stop, event, counts, added + (0.0 if design.offset is None else design.offset)
     parts = {label: np.flatnonzero(labels == label) for label in np.unique(labels)}
     likelihoods = {label: PartialLikelihood(*(column[rows] for column in columns)) for label, rows in parts.items()}

@@ -52,6 +52,8 @@ class Design:
             raise ValueError(f"Column `{INTERCEPT}` in the formula `{text}` has the name of the constant: rename it.")
         added = [_inside(term) for term in offsets]
         self._specs = [_spec(others, data, text), *([_spec(added, data, text)] if added else [])]
+        if added and len(self._specs[1].column_names) > len(added):
+            raise ValueError(f"An offset of the formula `{text}` holds labels: give a column of numbers.")
         self._kept = [
             i for i, n in enumerate(self._specs[0].column_names) if not (without_intercept and n == INTERCEPT)
         ]
@@ -157,6 +159,8 @@ def _spec(terms: list, data: Any, text: str) -> Any:
 def _evaluated(spec: Any, data: Any, text: str, name: str) -> np.ndarray:
     """The columns `[m, k]` of a table; raises a `ValueError` if one is not finite."""
     frame = _guarded(lambda: spec.get_model_matrix(data, context=_context(), na_action="ignore"), data, text, name)
+    if np.iscomplexobj(np.asarray(frame)):
+        raise ValueError(f"The formula `{text}` has a column of complex numbers in `{name}`: give real ones.")
     matrix = np.asarray(frame, np.float64)
     if not np.isfinite(matrix).all():
         row, column = np.argwhere(~np.isfinite(matrix))[0]

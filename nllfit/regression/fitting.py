@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nllfit.initialization.marginal import marginal_numbers
-from nllfit.regression.columns import as_column, as_frame, as_numbers, as_weights
+from nllfit.regression.columns import as_clusters, as_frame, as_numbers, as_weights
 from nllfit.regression.designs import Design, sides
 from nllfit.regression.family_of_outcomes import CUTPOINTS, coded, family_of, main_parameter
 from nllfit.regression.newton import Objective, maximum
@@ -108,7 +108,7 @@ def regression(
     made = family_of(family, outcome, parameterization, link or {}, fixed)
     y, labels = coded(outcome, made)
     counts = None if weights is None else as_weights(weights, data)
-    clusters = None if cluster is None else np.unique(as_column("cluster", cluster, data), return_inverse=True)[1]
+    clusters = None if cluster is None else as_clusters(cluster, data, counts)
     predictors = _predictors(made, dict(formulas), right, data, offset, labels)
     names_of(made, predictors)  # before the fit, because it refuses names
 

@@ -85,6 +85,12 @@ WRONG = {
     ),
     "a categorical without order": ({"formula": "levels ~ x", "family": "OrderedLogistic"}, "have no order"),
     "an unknown offset": ({"offset": "house"}, "`offset` is 'house', but the columns of `data` are y, x"),
+    "an offset of labels": ({"formula": "y ~ x + offset(three)"}, "An offset of the formula .* holds labels"),
+    "a column of complex numbers": (
+        {"formula": "y ~ wave", "data": DATA.assign(wave=DATA.x * 1j + 1)},
+        "`wave` has a column of complex numbers in `data`: give real ones",
+    ),
+    "one cluster": ({"cluster": "same"}, "`cluster` has only the label only: .* at least two clusters"),
     "outcomes beyond the support": ({"family": "LogNormal", "formula": "x ~ y"}, "LogNormal cannot have"),
 }
 
@@ -161,3 +167,12 @@ def test_fits_that_cannot_be_compared_are_refused():
         cox.anova(3)
     shuffled = nllfit.regression("y ~ x", data.iloc[::-1])
     assert fit["y"].anova(shuffled)["df"].iloc[1] == 1
+
+
+def test_a_cluster_of_weight_0_is_none():
+    data = DATA.assign(w=[1, 1, 1, 1, 1, 0], house=[0, 0, 1, 1, 2, 3])
+    ours, expected = (nllfit.regression("y ~ x", d, weights="w", cluster="house") for d in (data, data.iloc[:5]))
+    np.testing.assert_allclose(ours.bse, expected.bse, rtol=1e-9)
+    assert ours.kind == "sandwich, 3 clusters"
+    with pytest.raises(ValueError, match="at least two clusters"):
+        nllfit.cox_regression("Surv(y, w) ~ x", data, cluster="same")
