@@ -10,6 +10,16 @@ from nllfit.bayes.variational_classes import LAYERS, variational_layers
 __all__ = sorted(LAYERS)
 
 
+class _Term(keras.regularizers.Regularizer):
+    """A function as a regularizer of a variable, because Keras 3.12 accepts no plain function."""
+
+    def __init__(self, term):
+        self._term = term
+
+    def __call__(self, x):
+        return self._term(x)
+
+
 class _Layer(Drawing):
     add_weight: Any  # of the layer
     # Keras's own layers save their attribute `kernel`, which has no value here.
@@ -17,7 +27,8 @@ class _Layer(Drawing):
     load_own_variables = keras.layers.Layer.load_own_variables
 
     def _add_vector(self, name, size, initializer, trainable=True, regularizer=None):
-        options: dict[str, Any] = {"trainable": trainable, "regularizer": regularizer, "autocast": False}
+        term = None if regularizer is None else _Term(regularizer)
+        options: dict[str, Any] = {"trainable": trainable, "regularizer": term, "autocast": False}
         return self.add_weight([size], initializer, name=name, **options)
 
     @staticmethod

@@ -79,7 +79,7 @@ ODD = [
 def odd_sample(seed):
     """A few numbers with a random location and spread; some samples are rounded, positive or have an outlier."""
     rng = np.random.default_rng(seed)
-    y = 10 ** rng.uniform(-3, 5) * rng.normal(size=rng.integers(3, 12)) + rng.choice([0.0, 1.0, -3.0, 1e4])
+    y = 10 ** rng.uniform(-3, 5) * rng.normal(size=rng.integers(4, 12)) + rng.choice([0.0, 1.0, -3.0, 1e4])
     y[0] *= rng.choice([1.0, 1e5])
     y = np.abs(y) if rng.integers(2) else y
     rounded = np.round(y)

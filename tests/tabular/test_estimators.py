@@ -68,7 +68,7 @@ def test_samples_follow_the_distribution_and_are_reproducible(regressor):
 def test_weights_in_a_score_count_rows(regressor):
     weights = RNG.integers(0, 3, 120)
     repeated = regressor.score(X.repeat(weights, axis=0), Y.repeat(weights))
-    assert regressor.score(X, Y, weights) == pytest.approx(repeated, abs=1e-8)  # float32, and a score near 0
+    assert regressor.score(X, Y, weights) == pytest.approx(repeated, abs=1e-7)  # float32, terms of size 1
 
 
 def test_trials_record_the_choices(regressor):
