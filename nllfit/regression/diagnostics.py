@@ -28,10 +28,13 @@ class Diagnostics(LinearPredictors):
         quantile: `Phi^-1(F(y))`, which is standard Normal for every family if the model is correct. If `F` jumps at an
         outcome (counts), or the outcome is only known to lie in an interval (censored times), `F(y)` is replaced by a
         uniform random number between the values of `F` at both ends. response: `y - mean`. pearson: `(y - mean) /
-        standard deviation`.
+        standard deviation`. deviance: `sign(y - mean) sqrt(2 (log p(y | mean = y) - log p(y | mean)))`, with the other
+        parameters at their estimates. Pearson and deviance residuals are therefore those of statsmodels' GLM divided
+        by the square root of the dispersion, which is `scale^2` for a Normal and `1 / concentration` for a Gamma.
 
         Args:
-          kind: "quantile", "response" or "pearson". Classes have only quantile residuals, and only if they are ordered.
+          kind: "quantile", "response", "pearson" or "deviance". Classes have only quantile residuals, and only if they
+            are ordered. Deviance residuals need a family whose main parameter is its mean.
           seed: the seed of the uniform random numbers.
 
         Returns:
@@ -90,7 +93,8 @@ class Diagnostics(LinearPredictors):
 
         With `g_i` the gradient and `H_i` the Hessian of a row's negative log-likelihood, `-inv(H - H_i) g_i` is close
         to `b - b_without_i`. It is exact for a linear model. For a generalized linear model with the canonical link it
-        is Pregibon's one-step approximation.
+        is Pregibon's one-step approximation. `H` covers all coefficients, those of an estimated scale too, so the
+        leverages of a Normal are larger than the diagonal of the hat matrix unless `scale` is fixed.
 
         Returns:
           A `DataFrame` with the index of the data and the columns `leverage`, `trace(inv(H) H_i)`; `cooks_distance`,

@@ -69,8 +69,8 @@ def regression(
       weights: the number of times that each row counts: the name of a column, or `[n]`.
       offset: a term of `u` with coefficient 1, in addition to offsets in the formula: the name of a column, or `[n]`.
       cluster: labels of dependent rows: the name of a column, or `[n]`. The covariance is then the sandwich with the
-        scores summed over each of the `G` clusters, times `G / (G - 1) * (n - 1) / (n - q)` for `q` coefficients, as in
-        statsmodels.
+        scores summed over each of the `G` clusters, times `G / (G - 1) * (n - 1) / (n - q)` for `q` coefficients. As
+        in statsmodels, except that `n` is the sum of the weights.
       covariance: "information" for the inverse of the observed information, or "sandwich" (HC0), which in large samples
         is also valid if the outcomes do not follow the family.
       parameterization: "mean" for the parameters of `ByMean`, if the family has them; None for TFP's parameters.

@@ -46,7 +46,10 @@ class LinearPredictors(CoefficientTable):
         return numbers_of(self.predictors, self._designs(data), self._coefficients)
 
     def inputs(self, data: Any = None) -> dict[str, np.ndarray]:
-        """The inputs of `model` for the rows of a table; by default for the fitted rows."""
+        """The inputs of `model` for the rows of a table; by default for the fitted rows.
+
+        Call `model(inputs)`: `model.predict` of tf_keras rounds the inputs to float32.
+        """
         found: dict[str, np.ndarray] = {}
         for predictor, (matrix, offset) in zip(self.predictors, self._designs(data), strict=True):
             found |= predictor.inputs(matrix, offset)
