@@ -12,7 +12,8 @@ __all__ = ["as_distribution", "distribution_of", "kind_of", "no_distribution", "
 
 def distribution_of(output: Any) -> tfp.distributions.Distribution | None:
     """The distribution of a head's output, or the argument if it is a distribution; None for any other tensor."""
-    return made_by_head(output) if hasattr(output, "log_prob") else getattr(output, "distribution", None)
+    found = made_by_head(output) if hasattr(output, "log_prob") else getattr(output, "distribution", None)
+    return found if isinstance(found, tfp.distributions.Distribution) else None
 
 
 def as_distribution(output: Any, name: str = "`y_pred`") -> tfp.distributions.Distribution:
@@ -40,6 +41,8 @@ def no_distribution(output: Any, name: str = "`y_pred`") -> Exception:
 
 def kind_of(output: Any) -> str:
     """How a message describes the output of a layer; the classes of TensorFlow's tensors mean nothing to a user."""
+    if isinstance(output, type):
+        return f"the class {output.__name__}"
     return f"a tensor of shape {tuple(output.shape)}" if tf.is_tensor(output) else f"a {type(output).__name__}"
 
 

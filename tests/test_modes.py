@@ -205,3 +205,9 @@ def test_vectors_have_a_mode_only_if_tfp_knows_it():
             call(vectors)
     with pytest.raises(TypeError, match="end the model in a head"):
         nllfit.mode(tf.zeros([3, 1]))
+
+
+def test_a_class_or_a_family_has_no_mode():
+    for wrong, shown in ((tfd.Normal, "the class Normal"), (nllfit.ZeroInflated("Poisson", 1), "a ZeroInflated")):
+        with pytest.raises(TypeError, match=f"`distribution` is {shown}, but a distribution is needed"):
+            nllfit.mode(wrong)

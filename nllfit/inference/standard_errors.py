@@ -148,7 +148,10 @@ def _as_clusters(groups, covariance, num_rows):
         raise ValueError(
             f"`groups` has shape {np.shape(groups)}, but there are {num_rows} rows: give a label for each."
         )
-    return np.unique(np.asarray(groups), return_inverse=True)[1]
+    labels, clusters = np.unique(np.asarray(groups), return_inverse=True)
+    if len(labels) < 2:
+        raise ValueError("`groups` has one label for all rows: give labels of at least two groups.")
+    return clusters
 
 
 def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[np.ndarray, Axes, str | None]:

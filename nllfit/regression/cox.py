@@ -201,11 +201,11 @@ class CoxRegression(Hypotheses):
 
         Args:
           data: a table with the columns of the formula, constant in time.
-          times: the times, `[k]`.
+          times: the times, `[k]`, or one time.
           stratum: the label of the rows' stratum; needed only if the fit has strata.
 
         Raises:
-          ValueError: if the fit has strata and `stratum` is not one of them.
+          ValueError: if the fit has strata and `stratum` is not one of them, or a time is NaN.
         """
         if stratum is None and len(self._likelihoods) == 1:
             (stratum,) = self._likelihoods
@@ -213,9 +213,12 @@ class CoxRegression(Hypotheses):
             raise ValueError(f"`stratum` is {stratum!r}: give one of {', '.join(map(str, self._likelihoods))}.")
         part = self._likelihoods[stratum]
         steps = np.concatenate([[0.0], np.cumsum(part.baseline(self.estimates))])
-        at = steps[np.searchsorted(part.times, np.asarray(times, float), "right")]
+        times = np.atleast_1d(times)
+        if np.isnan(times).any():
+            raise ValueError("`times` has NaN: give numbers.")
+        at = steps[np.searchsorted(part.times, times, "right")]
         ratios = self.predict(data)
-        return pd.DataFrame(np.outer(ratios, at), ratios.index, np.asarray(times))
+        return pd.DataFrame(np.outer(ratios, at), ratios.index, times)
 
     def survival(self, data: Any, times: ArrayLike, stratum: Any = None) -> Any:
         """The probability that the event of each row comes after each time, `exp(-cumulative hazard)`."""

@@ -30,6 +30,8 @@ def family_of(
     A family object is used unchanged. For a name or a class, positive parameters have the link `exp`, and the labels
     determine the number of classes. If the outcomes are censored, the family is wrapped in `Censored`.
     """
+    if not isinstance(link, Mapping):
+        raise TypeError(f"`link` is {link!r}: give the name of its parameter too, such as `link={{'mean': 'exp'}}`.")
     if isinstance(family, ParametricFamily):
         if link or fixed:
             given = next(iter({**link, **fixed}))

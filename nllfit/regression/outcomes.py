@@ -12,10 +12,19 @@ from nllfit.regression.extras import pandas as pd
 
 __all__ = ["Outcome", "evaluated"]
 
+
+def _surv(*columns):
+    if len(columns) != 2:
+        raise ValueError(
+            "a regression takes `Surv(time, event)`; for late entry, `Surv(start, stop, event)`, call `cox_regression`"
+        )
+    return right_censored(*columns)
+
+
 _FUNCTIONS: Mapping[str, Callable] = {
     **{name: getattr(np, name) for name in ("abs", "exp", "log", "log10", "log1p", "log2", "sqrt")},
     "I": lambda values: values,
-    "Surv": right_censored,
+    "Surv": _surv,
     "interval_censored": interval_censored,
     "left_censored": left_censored,
     "right_censored": right_censored,

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from nllfit.survival_scores.checks import as_times, check_shape, checked
+from nllfit.survival_scores.checks import as_times, check_probabilities, check_shape, checked
 from nllfit.survival_scores.curves import Train, censoring_weights, kaplan_meier, remaining_share
 
 __all__ = ["CalibrationAtTime", "brier_score", "calibration_at", "integrated_brier_score"]
@@ -23,7 +23,7 @@ def brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train =
       train: `(time, event)` of the rows that determine the weights.
 
     Raises:
-      ValueError: if a shape is wrong, or if `G` is 0 at one of `times`.
+      ValueError: if a shape is wrong, a number of `survival` is not a probability, or `G` is 0 at one of `times`.
 
     Source: Graf et al., Assessment and comparison of prognostic classification schemes for survival data, 1999.
     """
@@ -31,6 +31,7 @@ def brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train =
     times = as_times(times)
     probabilities = np.asarray(survival, float)
     check_shape("survival", probabilities, (len(time), len(times)))
+    check_probabilities("survival", probabilities)
     remaining = remaining_share(time, event, train)(times)
     if not (remaining > 0).all():
         late = times[remaining <= 0][0]
@@ -74,11 +75,15 @@ def calibration_at(time: Any, event: Any, survival: Any, t: float, num_groups: i
       num_groups: the number of groups, of about equal size.
 
     Raises:
-      ValueError: if the arrays differ in length, or if there are more groups than rows.
+      ValueError: if the arrays differ in length, there are more groups than rows, a number of `survival` is not a
+        probability, or `t` is after the last time.
     """
     time, event, survival = checked(time, event, survival=survival)
     if not 1 <= num_groups <= len(time):
         raise ValueError(f"`num_groups` is {num_groups!r}: give a number between 1 and the {len(time)} rows.")
+    check_probabilities("survival", survival)
+    if not t <= time.max():
+        raise ValueError(f"`t` is {t:g}, but the last time is {time.max():g}: give an earlier one.")
     groups = np.array_split(np.argsort(survival, kind="stable"), num_groups)
     rows = []
     for group in groups:

@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["as_times", "check_shape", "checked"]
+__all__ = ["as_times", "check_probabilities", "check_shape", "checked"]
+
+_ROUNDING = 1e-6  # of a probability in float32
 
 
 def checked(time: Any, event: Any, **others: Any) -> Any:
@@ -28,6 +30,13 @@ def as_times(times: Any) -> np.ndarray:
     if times.ndim != 1 or not np.isfinite(times).all():
         raise ValueError(f"`times` has shape {times.shape}: give a list of finite times.")
     return times
+
+
+def check_probabilities(name: str, values: np.ndarray) -> None:
+    """Raises a `ValueError` if a number is not a probability."""
+    bad = values[~((values >= -_ROUNDING) & (values <= 1 + _ROUNDING))]
+    if len(bad):
+        raise ValueError(f"`{name}` has {bad[0]:g}: give probabilities, which are between 0 and 1.")
 
 
 def check_shape(name: str, values: np.ndarray, shape: tuple[int, ...]) -> None:

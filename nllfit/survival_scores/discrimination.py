@@ -31,7 +31,7 @@ def concordance(
       time, event: the observed times `[n]`, and 1 for an event or 0 for censoring, `[n]`.
       risk: the predicted risks, `[n]`; a larger risk predicts an earlier event.
       method: "harrell" or "uno".
-      tau: only for "uno": pairs count only if their earlier time is below `tau`.
+      tau: pairs count only if their earlier time is below `tau`.
       train: only for "uno": `(time, event)` of the rows that determine the weights.
 
     Returns:
@@ -53,7 +53,7 @@ def concordance(
     weights = np.ones(len(time))
     if method == "uno":
         weights = censoring_weights(time, event, train) ** 2
-        weights = np.where(time < (np.inf if tau is None else tau), weights, 0.0)
+    weights = np.where(time < (np.inf if tau is None else tau), weights, 0.0)
     known = better = 0.0
     later: list[float] = []  # the risks of rows with a later time, in order
     order = np.argsort(-time, kind="stable")

@@ -362,6 +362,8 @@ def test_unsuitable_models_have_no_standard_errors():
         nllfit.standard_errors(model, x, y, groups=np.arange(32))
     with pytest.raises(ValueError, match=r"`groups` has shape \(3,\), but there are 32 rows"):
         nllfit.standard_errors(model, x, y, groups=[1, 2, 3], covariance="sandwich")
+    with pytest.raises(ValueError, match="`groups` has one label for all rows: give labels of at least two groups"):
+        nllfit.standard_errors(model, x, y, groups=np.ones(32), covariance="sandwich")
     with pytest.raises(ValueError, match=r"`y` holds, at row 4, \[2\], which .* cannot have"):
         nllfit.standard_errors(model, x, np.where(y > 0, 2, 0))
     with pytest.raises(ValueError, match="does not end in a head"):

@@ -91,6 +91,14 @@ WRONG = {
         "`wave` has a column of complex numbers in `data`: give real ones",
     ),
     "one cluster": ({"cluster": "same"}, "`cluster` has only the label only: .* at least two clusters"),
+    "a link without its parameter": (
+        {"link": "exp"},
+        "`link` is 'exp': give the name of its parameter too, such as `link={'mean': 'exp'}`",
+    ),
+    "late entry": (
+        {"formula": "Surv(x, y, group == 'a') ~ 1", "family": "Weibull"},
+        r"for late entry, `Surv\(start, stop, event\)`, call `cox_regression`",
+    ),
     "outcomes beyond the support": ({"family": "LogNormal", "formula": "x ~ y"}, "LogNormal cannot have"),
 }
 
@@ -121,6 +129,14 @@ def test_unpredictable_rows_and_bad_arguments_of_a_fit_are_refused():
         fitted.conf_int(95)
     with pytest.raises(ValueError, match="`kind` is 'anscombe': give one of quantile"):
         fitted.residuals("anscombe")
+
+
+def test_survival_at_one_time_is_given_and_at_nan_refused():
+    data = DATA.assign(event=1)
+    fitted = nllfit.cox_regression("Surv(y, event) ~ x", data)
+    with pytest.raises(ValueError, match="`times` has NaN"):
+        fitted.survival(data, [1.0, np.nan])
+    pd.testing.assert_frame_equal(fitted.survival(data, 3.0), fitted.survival(data, [3.0]))
 
 
 def test_an_offset_array_is_unknown_for_new_rows():

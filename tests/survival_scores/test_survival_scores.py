@@ -99,6 +99,19 @@ def test_a_cox_model_can_be_scored():
     assert (scores < survival_scores.brier_score(TIME, EVENT, SURVIVAL, TIMES)).all()
 
 
+def test_concordance_before_a_time_is_that_of_its_pairs():
+    """Against a loop over all pairs of rows."""
+    pairs = [
+        1.0 if RISK[i] > RISK[j] else 0.5 if RISK[i] == RISK[j] else 0.0
+        for i in range(len(TIME))
+        for j in range(len(TIME))
+        if EVENT[i] and TIME[i] < 3 and (TIME[j] > TIME[i] or (TIME[j] == TIME[i] and not EVENT[j]))
+    ]
+    found = survival_scores.concordance(TIME, EVENT, RISK, tau=3.0)
+    np.testing.assert_allclose(found, np.mean(pairs), rtol=1e-12)
+    assert found != survival_scores.concordance(TIME, EVENT, RISK)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -119,6 +132,16 @@ def test_a_cox_model_can_be_scored():
         (
             lambda: survival_scores.integrated_brier_score(TIME, EVENT, SURVIVAL[:, :1], [2.0]),
             "not at least two in order",
+        ),
+        (
+            lambda: survival_scores.brier_score(TIME, EVENT, 7 + SURVIVAL, TIMES),
+            "`survival` has .*: give prob",
+        ),
+        (lambda: survival_scores.brier_score(TIME, EVENT, np.nan * SURVIVAL, TIMES), "`survival` has nan: give prob"),
+        (lambda: survival_scores.calibration_at(TIME, EVENT, 7 + SURVIVAL[:, 0], 1.0), "`survival` has .*: give prob"),
+        (
+            lambda: survival_scores.calibration_at(TIME, EVENT, SURVIVAL[:, 0], 1e6),
+            r"`t` is 1e\+06, but the last time is .*: give an earlier one",
         ),
         (lambda: survival_scores.cumulative_incidence(TIME, EVENT, 2), "`of` is 2, which no row has"),
         (lambda: survival_scores.calibration_at(TIME, EVENT, RISK, 1.0, 99), "`num_groups` is 99"),
