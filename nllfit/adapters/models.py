@@ -1,15 +1,17 @@
 """Functions that need only public names of both Keras versions: a model's variables, and which code is Keras's."""
 
+import contextlib
 import functools
 import itertools
 import re
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
+from nllfit.adapters.tensorflow import trace
 
 __all__ = [
     "build_training",
@@ -17,6 +19,7 @@ __all__ = [
     "is_keras_code",
     "is_plain",
     "parts_of",
+    "sparse_if_taken",
     "training_variables",
     "variable_of",
 ]
@@ -33,6 +36,24 @@ def float_dtype(model: Model) -> str:
 def variable_of(weight: Any) -> tf.Variable:
     """The `tf.Variable` behind a weight."""
     return weight if isinstance(weight, tf.Variable) else weight.value
+
+
+@contextlib.contextmanager
+def sparse_if_taken(model: Model, x: Any) -> Iterator[None]:
+    """Replaces the error of a call of the model by a `ValueError` if it takes only the dense form of sparse `x`."""
+    try:
+        yield
+    except Exception:  # each layer raises another type for a sparse tensor
+        leaves = tf.nest.flatten(x)
+        if not any(isinstance(leaf, tf.SparseTensor) for leaf in leaves):
+            raise
+        specs = [tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype) for leaf in leaves]
+        dense = tf.nest.pack_sequence_as(x, specs)
+        trace(tf.function(lambda x: model(x, training=False)), dense)  # raises if sparse rows are not the reason
+        raise ValueError(
+            "`x` is sparse, but the first layers of the model take only dense rows: begin the model with a `Dense`, or "
+            "give `x.toarray()`."
+        ) from None
 
 
 def parts_of(model: Model, weight: Any) -> tuple[tf.Variable, ...]:

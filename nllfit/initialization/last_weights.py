@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.models import variable_of
+from nllfit.adapters.models import sparse_if_taken, variable_of
 from nllfit.adapters.tensorflow import mask_of
 from nllfit.data_checks import as_tensors, check_rows, check_weights, pack, rows_of
 from nllfit.families.arguments import as_array, as_numbers
@@ -70,7 +70,8 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
     x, y, sample_weight = [*data, None][:3]
     few = rows_of(x, 0, _PROBED_ROWS)
     with tf.GradientTape(persistent=True) as tape:
-        outputs = model(few, training=False)
+        with sparse_if_taken(model, x):
+            outputs = model(few, training=False)
         flat = tf.nest.flatten(outputs)
     samples = _samples(model, x, y, sample_weight, outputs)
     vectors = {i: _vectors(origin_of(flat[i]).family, *sample) for i, sample in samples.items()}

@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.models import is_keras_code
+from nllfit.adapters.models import is_keras_code, sparse_if_taken
 from nllfit.adapters.tensorflow import as_raised, mask_of, trace
 from nllfit.caches import kept_for
 from nllfit.data_checks import rows_of, specs_of_rows
@@ -28,11 +28,12 @@ class Output:
 def outputs_of(model: Model, x: Any, row: int = 0) -> list[Output]:
     """The outputs for that row of the inputs; an empty list for a model that does not accept single rows."""
     try:
-        if not model.built:  # builds it for any number of rows
-            specs = specs_of_rows(x)
-            with model.distribute_strategy.scope():
-                trace(tf.function(lambda x: model(x, training=False)), specs)
-        outputs = model(rows_of(x, row, row + 1), training=False)
+        with sparse_if_taken(model, x):
+            if not model.built:  # builds it for any number of rows
+                specs = specs_of_rows(x)
+                with model.distribute_strategy.scope():
+                    trace(tf.function(lambda x: model(x, training=False)), specs)
+            outputs = model(rows_of(x, row, row + 1), training=False)
     except NotImplementedError:  # a model with a training step but without `call`
         return []
     except (TypeError, ValueError, tf.errors.OpError) as error:

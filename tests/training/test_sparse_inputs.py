@@ -67,6 +67,21 @@ def test_bad_sparse_inputs_are_refused(texts):
         nllfit.fit_lbfgs(model, x, sparse.csr_matrix(y[:, None]))
 
 
+@pytest.mark.parametrize("first", ["Normalization", "BatchNormalization", "Reshape"])
+def test_layers_that_take_no_sparse_rows_are_named(first):
+    kit = KITS[0]
+    layers, x, y = kit.keras.layers, sparse.csr_matrix(np.eye(4)), np.ones([4, 1])
+    layer = {"Normalization": layers.Normalization(mean=0.0, variance=1.0), "Reshape": layers.Reshape([4])}.get(
+        first, layers.BatchNormalization()
+    )
+    model = kit.keras.Sequential([layer, layers.Dense(1), kit.heads.Poisson()])
+    model.compile(loss=kit.loss)
+    for call in (nllfit.fit_lbfgs, nllfit.initialize):
+        with pytest.raises(ValueError, match=r"`x` is sparse, but the first layers .* give `x.toarray"):
+            call(model, x, y)
+    nllfit.fit_lbfgs(model, x.toarray(), y, max_iterations=1, verbose=0)
+
+
 @pytest.mark.thorough
 def test_the_search_begins_at_the_marginal_distribution(texts):
     """In units of 1e6, a random kernel predicts worse than a constant; the search would not leave a flat link."""
