@@ -13,6 +13,7 @@ from nllfit.inference.coefficients import Coefficients
 from nllfit.inference.likelihood import Likelihood, PenalizedLikelihood
 from nllfit.inference.names import feature_names
 from nllfit.inference.parameters import named_parameters
+from nllfit.optimum.corners import corners
 from nllfit.optimum.curvature import Axes, axes_of, drops_around
 from nllfit.training.arguments import check_trainable
 from nllfit.training.loss_surface import flat_weights, set_weights, surface_over
@@ -168,6 +169,13 @@ def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[np.ndarray, Axes, s
     fault: str | None = None
     value, gradient = likelihood.value_and_gradient(w)
     axes, top = _axes(likelihood, w), w
+    held = int(corners(lambda point: likelihood.value_and_gradient(point)[1], w).sum())
+    if held:
+        fault = (
+            f"there are no standard errors, because {held} of the weights are 0 at a corner of the posterior, such as "
+            f"an L1 penalty has, where there is no second derivative"
+        )
+        return w, axes, fault
     distance = np.linalg.norm(_steep(axes).T @ gradient)
     if not distance < _NEAR:
         fault = (

@@ -53,7 +53,8 @@ def fit_lbfgs(
       model: a compiled model of tf_keras or Keras 3; its optimizer is not used.
       x, y: arrays `[n, ...]`, or structures of them. `x` may be sparse, a matrix of `scipy.sparse` or a
         `tf.SparseTensor`: it stays sparse if the first layer is a `Dense` and, in Keras 3, the model begins with
-        `keras.Input(shape, sparse=True)`. Otherwise Keras makes it dense. Predict in batches of `x[i:j].toarray()`.
+        `keras.Input(shape, sparse=True)`. Otherwise Keras makes it dense, or the layer refuses it, as `Normalization`
+        does. Predict in batches of `x[i:j].toarray()`.
       sample_weight: a factor in the loss of each row, `[n]`.
       class_weight: `{label: weight}`, a factor in the loss of each row of that class.
       max_iterations: the maximum number of steps; each evaluates the loss a few times.
@@ -207,4 +208,6 @@ def _success(found: Found) -> str:
     """The message for an optimum."""
     flat = 0 if found.axes is None else int(found.axes.flat.sum())
     others = f"; {flat} directions of the weights change nothing, so that other optima exist" if flat else ""
+    if found.num_corners:
+        others = f"; {found.num_corners} of the weights are 0 at a corner of the loss, such as an L1 penalty has"
     return f"after {found.iterations} steps another step would lower the loss by only {found.gain:.1e}{others}"

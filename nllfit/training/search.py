@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nllfit.optimum.corners import lowest_at_corners
 from nllfit.optimum.curvature import Axes, axes_of, backtrack
 from nllfit.training.loss_surface import Surface
 
@@ -47,6 +48,7 @@ class Found:
       start: the loss where the search began.
       rounding_change: how much the loss changes with the last digit of the weights.
       axes: the axes of the Hessian at `w`, or None.
+      num_corners: the number of weights that are 0 at a corner of the loss, as of an L1 penalty.
       rounded, loss: the weights with the lowest loss after rounding to the model's dtype, and that loss.
     """
 
@@ -61,6 +63,7 @@ class Found:
     loss: float
     rounding_change: float = 0.0
     axes: Axes | None = None
+    num_corners: int = 0
 
     def at(self, surface: Surface, w: np.ndarray, value: float, **changes: Any) -> "Found":
         """This result, moved to other weights."""
@@ -95,7 +98,16 @@ def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: floa
         if not further.value < found.value - found.noise:
             break
         found = further
-    yield found
+    yield _at_corners(surface, found) if found.end == "stuck" and len(w) <= _MOST_WEIGHTS_FOR_A_HESSIAN else found
+
+
+def _at_corners(surface, found):
+    """The optimum near the end of a search where weights are 0 at a corner, as of an L1 penalty; else the end."""
+    lowest = lowest_at_corners(surface.value_and_gradient, surface.curvature, found.w)
+    if lowest is None:
+        return found
+    w, held, value, gain = lowest
+    return found.at(surface, w, value, end="optimum", gain=gain, num_corners=int(held.sum()))
 
 
 def _lbfgs(surface, found, max_iterations, tolerance):

@@ -52,10 +52,15 @@ def test_penalised_logistic_regression_matches_scikit_learn():
 def test_lasso_regression_matches_scikit_learn(diabetes):
     """scikit-learn's sum of squares, divided by 2 n, is the loss of a Normal with a scale of 1: `l1 = alpha`."""
     x, y = diabetes
-    model, _ = fitted(x, y, heads.Normal(scale=1.0), tf_keras.regularizers.L1(0.1))
+    model, history = fitted(x, y, heads.Normal(scale=1.0), tf_keras.regularizers.L1(0.1))
     theirs = Lasso(alpha=0.1, tol=1e-12, max_iter=100_000).fit(x, y[:, 0])
     assert (theirs.coef_ == 0).any()
-    np.testing.assert_allclose(model.get_weights()[0][:, 0], theirs.coef_, atol=1e-4)
+    np.testing.assert_allclose(model.get_weights()[0][:, 0], theirs.coef_, rtol=1e-8)
+    assert history.converged, history.message
+    assert "2 of the weights are 0 at a corner of the loss" in history.message
+    found = nllfit.standard_errors(model, x, y)
+    assert not found.converged
+    assert "2 of the weights are 0 at a corner of the posterior" in found.message
 
 
 def penalised_linear_model(kit, sizes, reduction="mean"):
