@@ -183,7 +183,7 @@ def _guarded(make: Any, data: Any, text: str, name: str = "data") -> Any:
             raise ValueError(f"The formula `{text}` cannot be evaluated on `{name}`: {error}") from None
     for warning in caught:
         if _UNSEEN in str(warning.message):
-            levels = ", ".join(re.findall(r"'[^']*'", str(warning.message))) or str(warning.message)
+            levels = re.sub(r"np\.\w+\(([^()]*)\)", r"\1", str(warning.message).split("{")[-1].split("}")[0])
             raise ValueError(f"`{name}` has the level {levels}, which the fitted data do not have: drop such rows.")
     return made
 

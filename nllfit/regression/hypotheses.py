@@ -50,7 +50,8 @@ class Hypotheses(CoefficientTable):
             whose product with the coefficients is 0.
 
         Raises:
-          ValueError: if a constraint cannot be read, follows from the others, or has an unknown name.
+          ValueError: if a constraint cannot be read, follows from the others or contradicts them, has an unknown name,
+            or there is none.
 
         Example:
           >>> data = {"y": [2.0, 4.0, 3.0, 6.0, 7.0, 9.0], "a": [0, 1, 0, 1, 2, 3], "b": [0, 1, 1, 2, 2, 2]}
@@ -125,9 +126,12 @@ class Hypotheses(CoefficientTable):
             values = np.zeros(len(matrix))
         if matrix.shape[1:] != (len(self.names),):
             raise ValueError(f"The constraint is of shape {matrix.shape}: give a row of {len(self.names)} for each.")
+        if not len(matrix):
+            raise ValueError("`constraint` is empty: give a text such as 'x1 = x2', a list of texts, or a matrix.")
         if np.linalg.matrix_rank(matrix) < len(matrix):
             raise ValueError(
-                f"The constraint `{text}` is redundant: leave out constraints that follow from the others."
+                f"The constraint `{text}` is redundant or contradicts itself: leave out constraints on combinations of "
+                f"coefficients that the others determine."
             )
         return matrix, values, text
 

@@ -116,12 +116,17 @@ def test_unpredictable_rows_and_bad_arguments_of_a_fit_are_refused():
     fitted = nllfit.regression("y ~ group + x", DATA)
     with pytest.raises(ValueError, match="has the level 'z', which the fitted data do not have"):
         fitted.predict({"group": ["z"], "x": [1.0]})
+    numbered = nllfit.regression("y ~ C(k)", DATA.assign(k=[1, 2] * 3))
+    with pytest.raises(ValueError, match="has the level 9, which the fitted data do not have"):
+        numbered.predict({"k": [9]})
     with pytest.raises(ValueError, match="`x` in the formula"):
         fitted.predict({"group": ["a"]})
     for constraint, message in {
         "x = ": "cannot be read",
         "z = 0": "The coefficients are Intercept, group",
         "x = 0, 2 * x = 0": "is redundant",
+        "x = 0, x = 1": "is redundant or contradicts itself",
+        "": "`constraint` is empty: give a text",
     }.items():
         with pytest.raises(ValueError, match=message):
             fitted.test(constraint)
