@@ -23,6 +23,8 @@ class Likelihood(Surface):
     It uses the head's distribution and not the compiled loss, which may be a mean and may contain regularisers.
     """
 
+    of = "likelihood"  # what it is the negative logarithm of, in messages
+
     def __init__(self, model: Model, is_shared: bool = False):
         super().__init__(model, is_shared)
         self._scores = tf.function(self._block_of_scores, autograph=False)
@@ -59,6 +61,8 @@ class PenalizedLikelihood(Likelihood):
     A compiled loss is the negative log-likelihood divided by a number `n`; for a mean, `n` is the number of rows. Keras
     adds the regularizers to it, so they are the negative log prior divided by `n`.
     """
+
+    of = "posterior"
 
     def __init__(self, model: Model, is_shared: bool = False):
         super().__init__(model, is_shared)

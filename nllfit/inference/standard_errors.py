@@ -128,7 +128,7 @@ def standard_errors(
         num_parameters=steep.shape[1],
         label=family.label,
         converged=fault is None,
-        message=fault or _success([name for name, is_idle in zip(names, idle, strict=True) if is_idle]),
+        message=fault or _success(likelihood.of, [name for name, is_idle in zip(names, idle, strict=True) if is_idle]),
     )
 
 
@@ -172,15 +172,15 @@ def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[np.ndarray, Axes, s
     held = int(corners(lambda point: likelihood.value_and_gradient(point)[1], w).sum())
     if held:
         fault = (
-            f"there are no standard errors, because {held} of the weights are 0 at a corner of the posterior, such as "
-            f"an L1 penalty has, where there is no second derivative"
+            f"there are no standard errors, because {held} of the weights are 0 at a corner of the {likelihood.of}, "
+            f"such as an L1 penalty has, where there is no second derivative"
         )
         return w, axes, fault
     distance = np.linalg.norm(_steep(axes).T @ gradient)
     if not distance < _NEAR:
         fault = (
             f"there are no standard errors, because the weights are {distance:.2g} of them from a maximum of the "
-            f"likelihood: continue with `fit_lbfgs`, with the negative log-likelihood as the loss"
+            f"{likelihood.of}: continue with `fit_lbfgs`, with the negative log-likelihood as the loss"
         )
         return w, axes, fault
     for _ in range(_POLISHES):
@@ -189,13 +189,17 @@ def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[np.ndarray, Axes, s
     axes = _axes(likelihood, top)
     least = max(_LEAST_DROP, min(_ROUNDINGS * likelihood.eps * abs(value), _MOST_NOISE))
     if np.any(axes.bends < 0):
-        fault = "there are no standard errors, because the weights are a saddle point of the likelihood: train further"
+        fault = (
+            f"there are no standard errors, because the weights are a saddle point of the {likelihood.of}: train "
+            f"further"
+        )
     elif axes.flat.all():
-        fault = "there are no standard errors, because no weight changes the likelihood"
+        fault = f"there are no standard errors, because no weight changes the {likelihood.of}"
     elif drops_around(log_likelihoods, top, -likelihood.value(top), _steep(axes))[0].min() < least:
         fault = (
-            "there are no standard errors, because the log-likelihood does not fall at a distance of one of them: its "
-            "maximum is elsewhere, or at infinity, as when classes are separable or all outcomes of a group are equal"
+            f"there are no standard errors, because the log-{likelihood.of} does not fall at a distance of one of "
+            "them: its maximum is elsewhere, or at infinity, as when classes are separable or all outcomes of a group "
+            "are equal"
         )
     return top, axes, fault
 
@@ -236,13 +240,13 @@ def _meat(scores: Iterable[np.ndarray], frequencies: np.ndarray, clusters: np.nd
     return scores.T @ (scores / np.where(frequencies > 0, frequencies, 1.0)[:, None])
 
 
-def _success(idle: list[str]) -> str:
+def _success(of: str, idle: list[str]) -> str:
     """The message for weights that are a maximum; `idle` names the coefficients that are not identified."""
     if not idle:
-        return "the weights are a maximum of the likelihood"
+        return f"the weights are a maximum of the {of}"
     shown = ", ".join(f"`{name}`" for name in idle[:_NAMES_SHOWN]) + (", ..." if len(idle) > _NAMES_SHOWN else "")
     return (
-        f"the weights are a maximum of the likelihood, but not the only one: {shown} can change together without a "
-        f"change of the likelihood, as when columns depend on each other or a unit is idle, so their standard errors "
+        f"the weights are a maximum of the {of}, but not the only one: {shown} can change together without a "
+        f"change of the {of}, as when columns depend on each other or a unit is idle, so their standard errors "
         f"are infinite"
     )

@@ -1,6 +1,7 @@
 """The outcomes of a regression, from the left side of a formula: numbers, class labels or censored times."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -88,11 +89,14 @@ def evaluated(text: str, data: Any, **functions: Callable) -> Any:
         return data[name]
     columns = {str(column): data[column] for column in data.columns}
     try:
-        return eval(
-            text, {"np": np, **_FUNCTIONS, **functions}, columns
-        )  # formulaic evaluates the right side the same way
+        quoted = re.sub(r"`([^`]*)`", lambda found: f"_columns[{found[1]!r}]", text)
+        known = {"np": np, "_columns": columns, **_FUNCTIONS, **functions}
+        return eval(quoted, known, columns)  # formulaic evaluates the right side the same way
     except NameError as error:
         shown = ", ".join(columns)
         raise ValueError(f"{str(error).capitalize()} in the outcome `{text}`: the columns are {shown}.") from None
+    except KeyError as error:
+        shown = ", ".join(columns)
+        raise ValueError(f"{error} in the outcome `{text}` is not a column: the columns are {shown}.") from None
     except Exception as error:
         raise ValueError(f"The outcome `{text}` cannot be evaluated: {error}") from None

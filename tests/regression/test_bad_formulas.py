@@ -144,6 +144,14 @@ def test_survival_at_one_time_is_given_and_at_nan_refused():
     pd.testing.assert_frame_equal(fitted.survival(data, 3.0), fitted.survival(data, [3.0]))
 
 
+def test_an_outcome_may_quote_a_column_inside_a_function():
+    data = DATA.rename(columns={"y": "my y"})
+    plain = nllfit.regression("log(y) ~ x", DATA)
+    np.testing.assert_array_equal(nllfit.regression("log(`my y`) ~ x", data).params, plain.params)
+    with pytest.raises(ValueError, match=r"'your y' in the outcome .* is not a column: the columns are my y, x"):
+        nllfit.regression("log(`your y`) ~ x", data)
+
+
 def test_an_offset_array_is_unknown_for_new_rows():
     fitted = nllfit.regression("y ~ group + x", DATA, offset=np.zeros(6))
     with pytest.raises(ValueError, match=r"`offset` was an array of the fitted rows"):

@@ -92,6 +92,7 @@ def test_standard_errors_at_a_penalised_optimum_are_those_of_the_posterior(kit, 
     precision = design.T @ (counts[:, None] * design) / 0.8**2 + np.diag([1 / 0.5**2, 1 / 0.5**2, 1 / 2.0**2])
     assert found.converged
     assert found.kind == "Laplace approximation"
+    assert found.message == "the weights are a maximum of the posterior"
     np.testing.assert_allclose(found.covariance, np.linalg.inv(precision), rtol=1e-8, atol=1e-12)
     np.testing.assert_allclose(found.estimates, np.linalg.solve(precision, design.T @ (counts * y[:, 0]) / 0.8**2))
     log_prob = norm(design @ found.estimates, 0.8).logpdf(y[:, 0])
