@@ -56,8 +56,9 @@ class Fisher(Likelihood):
         for start in range(0, self.num_rows, _BLOCK):
             rows = tf.nest.map_structure(lambda t, start=start: t[start : start + _BLOCK], self._data)
             parts.append(program(rows, position, chosen))
-        loss, *derivatives = (np.sum(np.asarray(part, np.float64), 0) for part in zip(*parts, strict=True))
-        return float(loss), *derivatives
+        sums = [np.sum(np.asarray(part, np.float64), 0) for part in zip(*parts, strict=True)]
+        loss, gradient, fisher, gauss_newton = sums
+        return float(loss), gradient, fisher, gauss_newton
 
     def _second_order(self, data, position, chosen):
         assign(self._weights, position)
