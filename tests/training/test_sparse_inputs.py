@@ -20,7 +20,7 @@ def texts():
     x = sparse.random(N, COLUMNS, density=2e-3, format="csr", random_state=0)
     x.data = np.ceil(3 * x.data)
     y = (rng.random(N) < 1 / (1 + np.exp(-(x @ rng.normal(size=COLUMNS)) / 4))).astype(int)
-    return x, y, LogisticRegression(tol=1e-8, max_iter=1000).fit(x, y)
+    return x, y, LogisticRegression(solver="newton-cg", tol=1e-10).fit(x, y)
 
 
 def logistic_regression(kit, penalty):
