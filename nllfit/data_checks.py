@@ -256,7 +256,7 @@ def _arrays(values, label):
 
 def _without_format(leaf):
     """A matrix of SciPy's sparse formats as a `tf.SparseTensor`; anything else unchanged."""
-    if not hasattr(leaf, "tocoo"):
+    if not hasattr(leaf, "tocoo"):  # its class cannot be asked for, because SciPy need not be installed
         return leaf
     matrix = leaf.tocoo()
     indices = np.stack([matrix.row, matrix.col], 1).astype(np.int64)

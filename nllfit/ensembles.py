@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.tensorflow import trace
-from nllfit.data_checks import as_rows
+from nllfit.data_checks import as_rows, specs_of_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.head_base import Head
 from nllfit.families.law import law_of
@@ -195,7 +195,7 @@ def _with_weights(model, x):
     if not model.built:
         batch = x.element_spec if isinstance(x, tf.data.Dataset) else tf.nest.map_structure(np.asarray, as_rows(x))
         inputs = batch[0] if isinstance(x, tf.data.Dataset) and isinstance(batch, tuple) else batch
-        specs = tf.nest.map_structure(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), inputs)
+        specs = specs_of_rows(inputs)
         trace(tf.function(lambda inputs: model(inputs, training=False)), specs)
     return model
 

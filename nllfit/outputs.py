@@ -12,7 +12,9 @@ __all__ = ["as_distribution", "distribution_of", "kind_of", "no_distribution", "
 
 def distribution_of(output: Any) -> tfp.distributions.Distribution | None:
     """The distribution of a head's output, or the argument if it is a distribution; None for any other tensor."""
-    found = made_by_head(output) if hasattr(output, "log_prob") else getattr(output, "distribution", None)
+    if isinstance(output, tfp.distributions.Distribution):
+        return made_by_head(output)
+    found = getattr(output, "distribution", None)
     return found if isinstance(found, tfp.distributions.Distribution) else None
 
 

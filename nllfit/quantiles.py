@@ -135,8 +135,8 @@ def mode(distribution: tfd.Distribution) -> tf.Tensor:
 
     Raises:
       TypeError: if `distribution` is not a distribution.
-      NotImplementedError: for vectors of dependent elements of which TFP has no mode, such as a mixture of vectors; and
-        as from `quantile`.
+      NotImplementedError: for vectors of dependent elements whose mode TFP does not know, such as a mixture of vectors;
+        and as from `quantile`.
 
     Example:
       >>> wide_and_narrow = tfd.MixtureSameFamily(tfd.Categorical(probs=[0.6, 0.4]), tfd.Normal([0.0, 9.0], [2.0, 1.0]))

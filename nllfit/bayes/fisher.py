@@ -7,6 +7,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.adapters import Model
 from nllfit.adapters.tensorflow import trace
 from nllfit.bayes.divergence_formulas import estimated_divergence, exact_divergence
+from nllfit.data_checks import rows_of
 from nllfit.families.head_base import Origin
 from nllfit.families.law import law_of
 from nllfit.inference.likelihood import Likelihood, weighted_losses
@@ -54,7 +55,7 @@ class Fisher(Likelihood):
         program = trace(self._expansion, self._specs, position, chosen)
         parts = []
         for start in range(0, self.num_rows, _BLOCK):
-            rows = tf.nest.map_structure(lambda t, start=start: t[start : start + _BLOCK], self._data)
+            rows = rows_of(self._data, start, start + _BLOCK)
             parts.append(program(rows, position, chosen))
         sums = [np.sum(np.asarray(part, np.float64), 0) for part in zip(*parts, strict=True)]
         loss, gradient, fisher, gauss_newton = sums

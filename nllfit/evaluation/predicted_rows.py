@@ -20,7 +20,7 @@ from nllfit.families.checked_outcomes import (
     weights_of_outcomes,
     where_counted,
 )
-from nllfit.families.copies import rows_of
+from nllfit.families.copies import batch_rows
 from nllfit.families.facts import facts_of
 from nllfit.families.support_checks import checked
 from nllfit.losses import negative_log_likelihood
@@ -49,7 +49,7 @@ class PredictedRows(NamedTuple):
         """The same rows in blocks, see `row_blocks`."""
         for rows in row_blocks(self.distribution, len(self.y), repeats):
             mask = None if self.mask is None else self.mask[rows]
-            yield PredictedRows(rows_of(self.distribution, rows), self.y[rows], self.nll[rows], mask)
+            yield PredictedRows(batch_rows(self.distribution, rows), self.y[rows], self.nll[rows], mask)
 
     def counted(self, values: Any) -> np.ndarray:
         """The values `[n, ..., *more]` of outcomes that count, `[m, *more]`; unchanged if there is no mask."""
@@ -124,7 +124,7 @@ def _joined(data):
 def _nll(distribution, y):
     found = []
     for rows in row_blocks(distribution, len(y)):
-        nll, fault = _likelihoods(rows_of(distribution, rows), y[rows])
+        nll, fault = _likelihoods(batch_rows(distribution, rows), y[rows])
         if fault:
             raise _impossible(distribution, y, rows.start, min(rows.stop, len(y)))
         found.append(nll)
@@ -135,9 +135,9 @@ def _impossible(distribution, y, first, last):
     """The error that names the first row between `first` and `last` whose outcome has no likelihood."""
     while last - first > 1:
         middle = (first + last) // 2
-        faulty = _likelihoods(rows_of(distribution, slice(first, middle)), y[first:middle])[1]
+        faulty = _likelihoods(batch_rows(distribution, slice(first, middle)), y[first:middle])[1]
         first, last = (first, middle) if faulty else (middle, last)
-    one = rows_of(distribution, slice(first, last))
+    one = batch_rows(distribution, slice(first, last))
     fault = _likelihoods(one, y[first:last])[1]
     if not has_finite_likelihoods(one):
         return ValueError(

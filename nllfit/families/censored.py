@@ -144,7 +144,7 @@ class CensoredDistribution(Observed):
             return tf.cast(law.log_prob(asserted(one, lower)), self.dtype)
         infinity = tf.constant(np.inf, tf.float64)
         start, end = tf.cast(lower, tf.float64), tf.cast(upper, tf.float64)
-        log_interval = law_of(law.marginals()).log_interval()
+        log_interval = law.elements().log_interval()
         if self.kind:
             start, end = -infinity if self.kind == "below" else start, infinity if self.kind == "above" else end
             return tf.cast(log_interval(start, end), self.dtype)

@@ -11,11 +11,11 @@ from nllfit.families.tfp_classes import MIXTURE, TRANSFORMED, parameter_properti
 
 __all__ = [
     "arguments_of",
+    "batch_rows",
     "constant",
     "constant_but",
     "in_float64",
     "real_dtype",
-    "rows_of",
     "with_axis_moved",
     "with_parameters",
 ]
@@ -94,7 +94,7 @@ def constant_but(distribution: tfd.Distribution, rows: tf.Tensor) -> tfd.Distrib
     return with_parameters(distribution, change, validate_args=False)
 
 
-def rows_of(distribution: tfd.Distribution, rows: slice) -> tfd.Distribution:
+def batch_rows(distribution: tfd.Distribution, rows: slice) -> tfd.Distribution:
     """The distribution of some rows, that is, of a slice of the first axis of the batch."""
     rank = distribution.batch_shape.rank
 

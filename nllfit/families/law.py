@@ -129,7 +129,7 @@ class Law:
         return cdf_on_line(self)
 
     def cdf_inside(self, y: tf.Tensor, inner: tf.Tensor) -> Pair:
-        """The CDF and the survival function within the support, of which `inner` is a point."""
+        """The CDF and the survival function within the support; `inner` is a point in it."""
         d = self.distribution
         if self.facts.cdf is not None:
             return self.facts.cdf(d, y)
@@ -214,7 +214,7 @@ class Law:
         return self.quantile(levels, rests)
 
     def mode(self) -> tf.Tensor:
-        """The mode; a `NotImplementedError` for vectors of which TFP has none."""
+        """The mode; a `NotImplementedError` for vectors whose mode TFP does not know."""
         return mode_of(self)
 
     def mean(self) -> tf.Tensor:

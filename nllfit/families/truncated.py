@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.law import law_of
+from nllfit.families.law import elements_of
 from nllfit.families.parameters import Numbers
 from nllfit.families.parametric_family import Measure
 from nllfit.families.windows import TruncatedDistribution, WindowedDistribution
@@ -130,7 +130,7 @@ class Truncated(FamilyOf):
         example = self.family.unshared()
         with tf.init_scope():
             whole = example.distribution(tf.zeros([example.params_size], tf.float64))
-            element: Any = law_of(law_of(self._within(whole, tf.float64, (), True)).marginals())
+            element: Any = elements_of(self._within(whole, tf.float64, (), True))
         if np.any(np.isneginf(element.log_window())):
             low, high = (None if value == _ROW else value for value in (self.low, self.high))
             raise ValueError(

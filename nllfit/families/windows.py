@@ -228,7 +228,6 @@ class WindowedDistribution(Observed):
 
     `ends` are the ends of the window that differ between rows; `by_row` names them: `("low",)`, `("high",)` or both. An
     end that it does not name is the argument `low` or `high`, the same for all outcomes; None means no bound.
-
     """
 
     _prefix = "Truncated"

@@ -4,10 +4,9 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-import tensorflow as tf
-
 from nllfit.adapters import Model
 from nllfit.adapters.models import float_dtype, variable_of
+from nllfit.data_checks import rows_of
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.outputs import distribution_of
 from nllfit.training.batches import checked_arrays
@@ -26,7 +25,7 @@ def checked(model: Model, x: Any, y: Any, sample_weight: Any = None) -> tuple[tu
     """
     check = functools.partial(outcome_check, model)
     data = checked_arrays(x, y, sample_weight, check=check, floatx=float_dtype(model), reader="the likelihood")
-    output = model(tf.nest.map_structure(lambda t: t[:1], data[0]), training=False)
+    output = model(rows_of(data[0], 0, 1), training=False)
     if isinstance(output, (list, tuple, dict)):
         raise ValueError(f"The model has {len(output)} outputs: give one with one head.")
     origin = getattr(distribution_of(output), "origin", None)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from nllfit.adapters import Model
 from nllfit.adapters.tensorflow import trace
+from nllfit.data_checks import rows_of
 from nllfit.outcome_losses import counted, log_loss
 from nllfit.outputs import as_distribution
 from nllfit.training.loss_surface import Surface, assign
@@ -41,7 +42,7 @@ class Likelihood(Surface):
         position = tf.constant(w, self.dtype)
         program = trace(self._scores, self._specs, position)
         for start in range(0, self.num_rows, _BLOCK):
-            rows = tf.nest.map_structure(lambda t, start=start: t[start : start + _BLOCK], self._data)
+            rows = rows_of(self._data, start, start + _BLOCK)
             yield program(rows, position).numpy().astype(np.float64)
 
     def _block_of_scores(self, data, position):

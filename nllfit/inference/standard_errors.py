@@ -14,7 +14,7 @@ from nllfit.inference.likelihood import Likelihood, PenalizedLikelihood
 from nllfit.inference.names import feature_names
 from nllfit.inference.parameters import named_parameters
 from nllfit.optimum.corners import corners
-from nllfit.optimum.curvature import Axes, axes_of, drops_around
+from nllfit.optimum.curvature import LEAST_DROP, Axes, axes_of, drops_around
 from nllfit.training.arguments import check_trainable
 from nllfit.training.loss_surface import flat_weights, set_weights, surface_over
 
@@ -23,8 +23,7 @@ __all__ = ["standard_errors"]
 _NEAR = 0.1  # the weights may be this many standard errors from the optimum
 _POLISHES = 3  # Newton steps, all with one Hessian, that undo the rounding of the weights
 # The log-likelihood falls by about 1/2 nat one standard error from a maximum. It must fall by at least the larger of
-# _LEAST_DROP and _ROUNDINGS of its rounding errors; the latter count as at most _MOST_NOISE.
-_LEAST_DROP = 1e-4  # nats
+# LEAST_DROP and _ROUNDINGS of its rounding errors; the latter count as at most _MOST_NOISE.
 _ROUNDINGS = 8
 _MOST_NOISE = 0.1  # nats
 _UNIDENTIFIED = 1e-4  # a coefficient is not identified if this share of its gradient lies in the flat directions
@@ -187,7 +186,7 @@ def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[np.ndarray, Axes, s
         top = top - _steep(axes) @ (_steep(axes).T @ gradient)
         _, gradient = likelihood.value_and_gradient(top)
     axes = _axes(likelihood, top)
-    least = max(_LEAST_DROP, min(_ROUNDINGS * likelihood.eps * abs(value), _MOST_NOISE))
+    least = max(LEAST_DROP, min(_ROUNDINGS * likelihood.eps * abs(value), _MOST_NOISE))
     if np.any(axes.bends < 0):
         fault = (
             f"there are no standard errors, because the weights are a saddle point of the {likelihood.of}: train "

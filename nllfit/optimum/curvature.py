@@ -11,9 +11,20 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["FLAT", "Axes", "axes_of", "backtrack", "drops_around", "newton_step", "principal_axes", "rises_along"]
+__all__ = [
+    "FLAT",
+    "LEAST_DROP",
+    "Axes",
+    "axes_of",
+    "backtrack",
+    "drops_around",
+    "newton_step",
+    "principal_axes",
+    "rises_along",
+]
 
 FLAT = 1e-13  # a smaller curvature, of an information scaled to a unit diagonal, counts as zero
+LEAST_DROP = 1e-4  # nats by which a log-likelihood must fall one standard error from a maximum; about 1/2 is usual
 
 _SUFFICIENT = 1e-4  # the least rise of an accepted step, as a share of the rise that the slope promises
 _HALVINGS = 34  # after that many, a step is a rounding error of the point

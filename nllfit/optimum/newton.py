@@ -14,12 +14,11 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from nllfit.optimum.curvature import FLAT, backtrack, drops_around, newton_step, principal_axes, rises_along
+from nllfit.optimum.curvature import FLAT, LEAST_DROP, backtrack, drops_around, newton_step, principal_axes, rises_along
 
 __all__ = ["Derivatives", "Function", "Optimum", "Verdict", "climb", "maximize", "rounding_noise", "standard_axes"]
 
 _NOISE = 1e-13  # relative rounding error of a mean log-likelihood
-_LEAST_DROP = 1e-4  # nats by which the log-likelihood must fall one standard error from a maximum; about 1/2 is usual
 _WIDE = 20.0  # with a larger standard error of its logarithm, a parameter may also be zero or infinite
 _LEAP = 5.0  # after a step that is that many times too long, the log-likelihood has fallen unless it rises without end
 _LEAPS = 5  # so many such steps in a row show a rise without end
@@ -249,7 +248,7 @@ class _Climb:
         if rises_along(self._function.values, self.w, direction, _NOISE):  # up to e^16 times a scale
             return self.at_infinity(self.step)
         noise = rounding_noise(self._function, self.w, direction)
-        return self._end(Verdict.HIDDEN, noise) if noise > _LEAST_DROP else self._end(verdict, float(self.distance))
+        return self._end(Verdict.HIDDEN, noise) if noise > LEAST_DROP else self._end(verdict, float(self.distance))
 
     def _end(self, verdict: Verdict, lacks: float = 0.0) -> Optimum:
         information = -self._function.total_weight * self.seen.hessian
@@ -280,7 +279,7 @@ def _judged(function: Function, optimum: Optimum) -> Optimum:
         return _rising(function, optimum, uphill)
     drops, moves = drops_around(function.values, optimum.w, optimum.value, axes)
     drops = function.total_weight * drops
-    if drops.min() < _LEAST_DROP:
+    if drops.min() < LEAST_DROP:
         return _rising(function, optimum, moves[drops.argmin()])
     return optimum
 
@@ -288,7 +287,7 @@ def _judged(function: Function, optimum: Optimum) -> Optimum:
 def _rising(function: Function, optimum: Optimum, direction: np.ndarray) -> Optimum:
     """The optimum with the verdict AT_INFINITY along a direction, or HIDDEN if rounding errors hide the rise."""
     noise = rounding_noise(function, optimum.w, direction / max(np.abs(direction).max(), 1e-300))
-    if noise > _LEAST_DROP:
+    if noise > LEAST_DROP:
         return dataclasses.replace(optimum, verdict=Verdict.HIDDEN, lacks=noise)
     return dataclasses.replace(optimum, verdict=Verdict.AT_INFINITY, direction=direction)
 

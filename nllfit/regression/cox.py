@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nllfit.optimum.curvature import backtrack, drops_around, newton_step, principal_axes
+from nllfit.optimum.curvature import LEAST_DROP, backtrack, drops_around, newton_step, principal_axes
 from nllfit.regression.columns import as_clusters, as_column, as_frame, as_numbers, as_weights, check_present
 from nllfit.regression.designs import Design, check_rank, sides
 from nllfit.regression.extras import pandas as pd
@@ -19,7 +19,6 @@ __all__ = ["CoxRegression", "cox_regression"]
 _ITERATIONS = 50
 _GAIN = 1e-10  # the search ends if a step gains less, relative to the log-likelihood
 _FLAT = 1e-10  # the least curvature at a maximum, for an information scaled to a unit diagonal
-_LEAST_DROP = 1e-4  # nats that the log-likelihood must fall one standard error from a maximum; 1/2 is usual
 
 
 def cox_regression(
@@ -270,4 +269,4 @@ def _falls_around(value, w, axes, curvature):
         return np.nan_to_num(np.array([value(point) for point in points]), nan=np.inf)
 
     drops, _ = drops_around(values, w, value(w), axes / np.sqrt(curvature))
-    return bool(drops.min() >= _LEAST_DROP)
+    return bool(drops.min() >= LEAST_DROP)

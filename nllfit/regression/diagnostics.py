@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.families.censored import is_censored
-from nllfit.families.law import law_of
+from nllfit.families.law import elements_of
 from nllfit.quantiles import cdf, survival
 from nllfit.regression.extras import pandas as pd
 from nllfit.regression.extras import special
@@ -82,7 +82,7 @@ class Diagnostics(LinearPredictors):
         mean = self.family.natural({main: values[main]})[natural]
         if np.shape(mean) != np.shape(distribution.mean()) or not np.allclose(mean, distribution.mean()):
             raise ValueError(f"`{main}` of {self.family.label} is not its mean: deviance residuals need one that is.")
-        low, high = law_of(law_of(distribution).marginals()).ends()
+        low, high = elements_of(distribution).ends()
         y = tf.clip_by_value(tf.constant(self.objective.y), low + _INSIDE, high - _INSIDE)
         best = values | self.family.from_natural({natural: y}, [main])
         saturated = self.family.holding({"validate_args": False}).build(best, tf.float64).log_prob(self.objective.y)

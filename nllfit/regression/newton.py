@@ -14,7 +14,7 @@ import tensorflow as tf
 from nllfit.families.head_base import traced_distribution
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.losses import negative_log_likelihood
-from nllfit.optimum.curvature import backtrack, drops_around, newton_step, principal_axes
+from nllfit.optimum.curvature import LEAST_DROP, backtrack, drops_around, newton_step, principal_axes
 from nllfit.regression.linear_maps import Designs, by_coefficients, numbers_of, summed
 from nllfit.regression.predictors import Predictor
 from nllfit.regression.row_losses import RowLosses
@@ -25,7 +25,6 @@ _ITERATIONS = 100
 _GAIN = 1e-9  # the search ends if a step gains less, relative to the loss
 _GAIN_PER_ROW_TO_DOUBLE = 1e-2  # nats; if a step gains more, a step twice as long is tried
 _FLAT = 1e-12  # the least curvature at a maximum, relative to the largest, for an information scaled to a unit diagonal
-_LEAST_DROP = 1e-4  # nats that the log-likelihood must fall one standard error from a maximum; 1/2 is usual
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,4 +119,4 @@ def _polished(objective, w, step):
         return -np.nan_to_num(np.array([objective.value(point) for point in points]), nan=np.inf)
 
     drops, _ = drops_around(log_likelihoods, w, -objective.value(w), axes / np.sqrt(curvature))
-    return w, bool(drops.min() >= _LEAST_DROP)
+    return w, bool(drops.min() >= LEAST_DROP)

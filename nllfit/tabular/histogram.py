@@ -33,12 +33,13 @@ class Histogram(Classes):
     is_for_networks = False
 
     def __init__(self, y: np.ndarray, weights: np.ndarray | None):
-        self.lower = np.unique(y) if has_few_values(y) else _lower_ends(y)
+        has_few = has_few_values(y)
+        self.lower = np.unique(y) if has_few else _lower_ends(y)
         if len(self.lower) == 1:  # all rows outside a fold may have one value, but a Categorical needs two classes
             self.lower = np.append(self.lower, np.nextafter(self.lower, np.inf))
         labels = self.seen(y)
         super().__init__(labels[:, None], len(self.lower), weights, self.lower)
-        self.is_discrete, self.is_concentrated = False, has_few_values(y)
+        self.is_discrete, self.is_concentrated = False, has_few
         self.log_hot = np.log(np.maximum(self.frequencies, _LEAST))
         self.loc, self.unit = mean_and_spread(y[:, 0], weights)
         self.locs, spreads = self.lower.copy(), np.zeros(len(self.lower))

@@ -7,7 +7,7 @@ import tensorflow as tf
 from scipy.special import ndtri
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.law import law_of
+from nllfit.families.law import elements_of
 from nllfit.losses import negative_log_likelihood
 from nllfit.quantiles import cdf, survival
 from nllfit.scores import crps
@@ -37,7 +37,7 @@ def nll(distribution: tfd.Distribution, y: np.ndarray, is_censored: bool = False
         return np.asarray(negative_log_likelihood(shaped(y, distribution), distribution), np.float64)
     lower, upper = (shaped(end[:, None], distribution) for end in y.T)
     is_exact = y[:, 0] == y[:, 1]
-    log_interval = law_of(law_of(distribution).marginals()).log_interval()
+    log_interval = elements_of(distribution).log_interval()
     intervals = np.asarray(log_interval(*map(tf.convert_to_tensor, (lower, upper)))).reshape(len(y))
     if not np.any(is_exact):
         return -intervals

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from nllfit.adapters import Model
 from nllfit.adapters.models import variable_of
+from nllfit.data_checks import rows_of
 from nllfit.prediction import origin_of
 
 __all__ = ["warn_of_untrained"]
@@ -23,7 +24,7 @@ def warn_of_untrained(model: Model, name: str | int, x: Any) -> None:
       x: inputs; only the first row is used.
     """
     with tf.GradientTape() as tape:
-        outputs = model(tf.nest.map_structure(lambda t: t[:1], x), training=False)
+        outputs = model(rows_of(x, 0, 1), training=False)
         names = sorted(outputs) if isinstance(outputs, dict) else list(getattr(model, "output_names", None) or [])
         outputs = tf.nest.flatten(outputs)
         output = outputs[names.index(name) if name in names else name]
