@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.models import variable_of
+from nllfit.adapters.keras_models import variable_of
 from nllfit.adapters.tensorflow import mask_of, trace, with_mask
 from nllfit.bayes.fisher import Fisher, derivatives
 from nllfit.bayes.map_search import Objective, Posterior
@@ -22,12 +22,12 @@ from nllfit.data_checks import as_inputs, check_cardinality, num_rows, specs_of_
 from nllfit.families.arguments import as_count
 from nllfit.families.head_base import Head
 from nllfit.families.law import law_of
-from nllfit.inference.arguments import check_size, checked
+from nllfit.inference.argument_checks import check_size, checked
 from nllfit.inference.names import leading_to
 from nllfit.outputs import output_like
 from nllfit.prediction import origin_of
 from nllfit.saved_models import load_model, new_folder
-from nllfit.training.arguments import check_trainable
+from nllfit.training.fit_arguments import check_trainable
 from nllfit.training.loss_surface import flat_weights, set_weights, surface_over
 
 __all__ = ["Laplace", "laplace"]

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model
-from nllfit.adapters.models import float_dtype
+from nllfit.adapters.keras_models import float_dtype
 from nllfit.adapters.tensorflow import mask_of, seen_by_autograph, trace, with_mask
 from nllfit.caches import kept_for
 from nllfit.data_checks import as_inputs, check_cardinality, num_rows, specs_of_rows

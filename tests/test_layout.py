@@ -1,6 +1,7 @@
 """The architecture of `nllfit`: import layers, the size of modules, and the use of private names."""
 
 import ast
+import collections
 import graphlib
 import inspect
 import itertools
@@ -20,7 +21,7 @@ ROOT = pathlib.Path(nllfit.__file__).parent
 # A module or folder may import only from entries above it in this list, not from its own line or below.
 LAYERS = [
     {"adapters", "versions"},
-    {"families", "fits", "optimum"},
+    {"families", "information_criteria", "optimum"},
     {"caches", "data_checks", "outputs", "safety"},
     {"quantiles", "scores", "survival_scores"},
     {"outcome_losses"},
@@ -84,6 +85,13 @@ def test_imports_have_no_cycle():
     tuple(graphlib.TopologicalSorter({name: imported(name) for name in MODULES}).static_order())
 
 
+def test_no_two_modules_share_a_name():
+    """The modules of `nllfit.keras3` have the names of their twins for tf_keras."""
+    names = [name.rpartition(".")[2] for name, path in MODULES.items() if path.stem != "__init__"]
+    twins = {name.rpartition(".")[2] for name in MODULES if name.startswith("nllfit.keras3.")}
+    assert sorted(name for name, times in collections.Counter(names).items() if times > 1) == sorted(twins)
+
+
 def test_no_module_imports_plots():
     assert not [name for name in MODULES if "nllfit.plots" in imported(name)]
 
@@ -95,7 +103,7 @@ def test_modules_are_short(name):
 
 
 MOST_LINES_OF_A_FUNCTION = 40  # without its signature and docstring
-LONG = {"nllfit.inference.standard_errors", "nllfit.estimation.goodness", "nllfit.families.quantile_search"}
+LONG = {"nllfit.inference.standard_errors", "nllfit.estimation.goodness_of_fit", "nllfit.families.quantile_search"}
 
 
 @pytest.mark.parametrize("name", sorted(MODULES.keys() - LONG))

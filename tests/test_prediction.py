@@ -12,7 +12,7 @@ import tf_keras
 
 import nllfit
 from nllfit import Ensemble, predict_distribution
-from nllfit.training.outcomes import outcome_check
+from nllfit.training.outcome_support import outcome_check
 from tests.keras_versions import mainly
 
 X = np.random.default_rng(0).normal(size=[6, 3]).astype("float32")

@@ -31,7 +31,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 
 from experiments import common, tables
 from nllfit.tabular import DistributionRegressor
-from nllfit.tabular.columns import Columns
+from nllfit.tabular.column_encoding import Columns
 
 LEVELS = np.arange(1, 100) / 100
 FEW = (0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98)  # for packages that fit one model per level

@@ -1,10 +1,10 @@
 """Adapters: the only modules with private names of Keras, TensorFlow and TensorFlow Probability.
 
-    adapter.py     what training asks of a Keras version
-    keras2.py      the same for tf_keras
-    keras3.py      the same for Keras 3
-    tensorflow.py  TensorFlow and TensorFlow Probability
-    models.py      what is public and the same in both Keras versions
+    adapter.py       what training asks of a Keras version
+    keras2.py        the same for tf_keras
+    keras3.py        the same for Keras 3
+    tensorflow.py    TensorFlow and TensorFlow Probability
+    keras_models.py  what is public and the same in both Keras versions
 
 `adapter_of(model)` returns the adapter for the Keras version of a model; no other module asks for the version. Each
 private name has a line that says what breaks without it, and a row in `tests/adapters/test_canaries.py`. If a new

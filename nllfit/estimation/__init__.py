@@ -13,10 +13,10 @@
     nonsmooth     likelihoods with corners, or with a local maximum near every observation
     search        chooses the starts and climbs from them
     verdicts      describes the result of a search in words
-    fit           a problem and its optimum, with standard errors by the delta method
+    sample_fit    a problem and its optimum, with standard errors by the delta method
     estimates     the public `maximum_likelihood` and `Estimate`: intervals (Wald or `profile`), the table
 
-`optimum` implements Newton's method. `refits` fits many samples at once, for `bootstrap` and `goodness`.
+`optimum` implements Newton's method. `refits` fits many samples at once, for `bootstrap` and `goodness_of_fit`.
 `likelihood_ratio` tests one estimate against another, and `comparison` ranks several. `likelihoods` evaluates a
 likelihood on a grid and does not depend on the other modules.
 
@@ -28,7 +28,7 @@ statisticians use (`rate`).
 
 from nllfit.estimation.comparison import Comparison, compare
 from nllfit.estimation.estimates import Estimate, maximum_likelihood
-from nllfit.estimation.goodness import GoodnessOfFit, goodness_of_fit
+from nllfit.estimation.goodness_of_fit import GoodnessOfFit, goodness_of_fit
 from nllfit.estimation.likelihood_ratio import LikelihoodRatioTest, likelihood_ratio_test
 from nllfit.estimation.likelihoods import likelihood, log_likelihood
 

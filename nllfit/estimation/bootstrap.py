@@ -6,12 +6,12 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.estimation.fit import Fit
 from nllfit.estimation.refits import refit, scores
+from nllfit.estimation.sample_fit import Fit
 from nllfit.estimation.samples import counted
 from nllfit.families.arguments import as_count
 from nllfit.families.parameters import Numbers
-from nllfit.fits import check_level
+from nllfit.information_criteria import check_level
 from nllfit.optimum.newton import standard_axes
 
 __all__ = ["Bootstrap", "bootstrap", "draw_samples", "table_of"]

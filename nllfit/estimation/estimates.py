@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.estimation.bootstrap import Bootstrap, bootstrap, table_of
-from nllfit.estimation.fit import Fit
 from nllfit.estimation.problem import Problem, problem_of
 from nllfit.estimation.profile import Profile
+from nllfit.estimation.sample_fit import Fit
 from nllfit.estimation.search import search
 from nllfit.families.parametric_family import ParametricFamily
-from nllfit.fits import MaximumLikelihoodFit, check_level, wald_interval
+from nllfit.information_criteria import MaximumLikelihoodFit, check_level, wald_interval
 from nllfit.optimum.newton import Optimum
 
 __all__ = ["Estimate", "maximum_likelihood"]

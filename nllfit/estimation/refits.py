@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.estimation.density import Density
-from nllfit.estimation.fit import Fit
 from nllfit.estimation.problem import Problem, problem_of
+from nllfit.estimation.sample_fit import Fit
 from nllfit.estimation.search import search
 from nllfit.optimum.curvature import FLAT, backtrack, newton_step, principal_axes
 from nllfit.quantiles import cdf, survival

@@ -29,7 +29,7 @@ from nllfit.families.log_kernels import (
     log_beta_kernel,
     log_gamma_kernel,
 )
-from nllfit.families.programs import traced_once, without_slopes
+from nllfit.families.traced_formulas import traced_once, without_slopes
 
 __all__ = ["beta_tails", "gamma_tails"]
 

@@ -17,7 +17,7 @@ from nllfit.families.discreteness import is_discrete
 from nllfit.families.facts import facts_of
 from nllfit.families.interval_probability import between_counts, between_numbers, by_quadrature, middle
 from nllfit.families.mode_search import mode_of
-from nllfit.families.predictions import central_value
+from nllfit.families.point_predictions import central_value
 from nllfit.families.quantile_search import root_of
 from nllfit.families.support_ends import cdf_on_line, ends_of, outcome_in
 from nllfit.families.tail_integrals import cuts_of, tail_integrals

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.families.programs import traced_once
+from nllfit.families.traced_formulas import traced_once
 
 __all__ = ["LARGE", "beta_stirling", "gamma_stirling", "in_float64", "log_beta_kernel", "log_gamma_kernel"]
 

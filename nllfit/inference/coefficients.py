@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nllfit.fits import MaximumLikelihoodFit, check_level, wald_interval
+from nllfit.information_criteria import MaximumLikelihoodFit, check_level, wald_interval
 
 __all__ = ["Coefficients"]
 

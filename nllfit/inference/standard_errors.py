@@ -8,14 +8,14 @@ from numpy.typing import ArrayLike
 
 from nllfit.adapters import Model
 from nllfit.data_checks import num_rows
-from nllfit.inference.arguments import check_size, checked
+from nllfit.inference.argument_checks import check_size, checked
 from nllfit.inference.coefficients import Coefficients
 from nllfit.inference.likelihood import Likelihood, PenalizedLikelihood
 from nllfit.inference.names import feature_names
-from nllfit.inference.parameters import named_parameters
+from nllfit.inference.network_coefficients import named_parameters
 from nllfit.optimum.corners import corners
 from nllfit.optimum.curvature import LEAST_DROP, Axes, axes_of, drops_around
-from nllfit.training.arguments import check_trainable
+from nllfit.training.fit_arguments import check_trainable
 from nllfit.training.loss_surface import flat_weights, set_weights, surface_over
 
 __all__ = ["standard_errors"]

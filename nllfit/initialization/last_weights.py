@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.models import sparse_if_taken, variable_of
+from nllfit.adapters.keras_models import sparse_if_taken, variable_of
 from nllfit.adapters.tensorflow import mask_of
 from nllfit.data_checks import as_tensors, check_rows, check_weights, pack, rows_of
 from nllfit.families.arguments import as_array, as_numbers

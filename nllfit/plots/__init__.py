@@ -1,10 +1,10 @@
 """Figures: each function draws on the matplotlib axes `ax` and returns it."""
 
 from nllfit.plots.calibration import coverage_curve, pit_histogram, reliability_diagram
-from nllfit.plots.fits import fitted_density, profile_curve
-from nllfit.plots.goodness import pp, qq, survival_curve
-from nllfit.plots.likelihoods import likelihood_curve, likelihood_surface
-from nllfit.plots.models import predictive_band, training_curves
+from nllfit.plots.fit_figures import fitted_density, profile_curve
+from nllfit.plots.goodness_figures import pp, qq, survival_curve
+from nllfit.plots.likelihood_figures import likelihood_curve, likelihood_surface
+from nllfit.plots.model_figures import predictive_band, training_curves
 from nllfit.plots.regressions import residual_qq, survival_calibration
 
 __all__ = [

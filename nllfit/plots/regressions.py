@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.plots.axes import Axes
-from nllfit.plots.goodness import rank_band
+from nllfit.plots.goodness_figures import rank_band
 from nllfit.survival_scores import CalibrationAtTime
 
 __all__ = ["residual_qq", "survival_calibration"]

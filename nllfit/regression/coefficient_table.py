@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nllfit.fits import MaximumLikelihoodFit, wald_interval
+from nllfit.information_criteria import MaximumLikelihoodFit, wald_interval
 from nllfit.regression.extras import pandas as pd
 from nllfit.regression.extras import special
 

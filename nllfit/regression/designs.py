@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nllfit.regression.columns import as_numbers, check_present
+from nllfit.regression.data_columns import as_numbers, check_present
 from nllfit.regression.extras import formulaic, transforms
 
 __all__ = ["INTERCEPT", "Design", "check_rank", "sides"]

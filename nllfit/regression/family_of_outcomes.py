@@ -12,7 +12,7 @@ from nllfit.families.by_mean import BY_MEAN, parameterized
 from nllfit.families.facts import facts_of
 from nllfit.families.links import other_names
 from nllfit.families.parametric_family import ParametricFamily
-from nllfit.regression.outcomes import Outcome
+from nllfit.regression.formula_outcomes import Outcome
 
 __all__ = ["CUTPOINTS", "coded", "family_of", "main_parameter", "natural_values"]
 

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nllfit.initialization.marginal import marginal_numbers
-from nllfit.regression.columns import as_clusters, as_frame, as_numbers, as_weights
+from nllfit.regression.coefficient_search import Objective, maximum
+from nllfit.regression.data_columns import as_clusters, as_frame, as_numbers, as_weights
 from nllfit.regression.designs import Design, sides
 from nllfit.regression.family_of_outcomes import CUTPOINTS, coded, family_of, main_parameter
-from nllfit.regression.newton import Objective, maximum
-from nllfit.regression.outcomes import Outcome
+from nllfit.regression.formula_outcomes import Outcome
 from nllfit.regression.predictors import (
     Predictor,
     build_model,

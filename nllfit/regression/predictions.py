@@ -9,7 +9,7 @@ from nllfit.families.arguments import as_count
 from nllfit.families.head_base import traced_distribution
 from nllfit.families.law import law_of
 from nllfit.families.mixture import mixture_of
-from nllfit.fits import wald_interval
+from nllfit.information_criteria import wald_interval
 from nllfit.quantiles import interval
 from nllfit.regression.coefficient_table import level_of
 from nllfit.regression.extras import pandas as pd

@@ -4,12 +4,12 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model
+from nllfit.regression.coefficient_search import Objective
 from nllfit.regression.designs import INTERCEPT
 from nllfit.regression.diagnostics import Diagnostics
 from nllfit.regression.family_of_outcomes import natural_values
+from nllfit.regression.formula_outcomes import Outcome
 from nllfit.regression.hypotheses import Hypotheses
-from nllfit.regression.newton import Objective
-from nllfit.regression.outcomes import Outcome
 from nllfit.regression.predictions import Predictions
 from nllfit.regression.predictors import names_of
 

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from tensorflow_probability import distributions as tfd
 
 from nllfit.tabular import files
-from nllfit.tabular.columns import Columns, is_frame, numbers_of
+from nllfit.tabular.column_encoding import Columns, is_frame, numbers_of
 from nllfit.tabular.inputs import checked_network
 from nllfit.tabular.rows import Rows, Settings, Stream, sample_of
 from nllfit.tabular.targets import Target

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.inspection import partial_dependence, permutation_importance
 
-from nllfit.tabular.columns import is_frame
+from nllfit.tabular.column_encoding import is_frame
 
 __all__ = ["Explanation", "explain"]
 

@@ -14,14 +14,14 @@ from nllfit.families.parametric_family import ParametricFamily
 from nllfit.keras3 import heads
 from nllfit.saved_models import new_folder
 from nllfit.tabular.classes import Classes
-from nllfit.tabular.columns import Column, Columns
+from nllfit.tabular.column_encoding import Column, Columns
 from nllfit.tabular.forest import Forest, ForestInputs
 from nllfit.tabular.histogram import Histogram
 from nllfit.tabular.inputs import Bins, Inputs, Network
 from nllfit.tabular.location_scale import LocationScale
-from nllfit.tabular.models import Networks, Trees
 from nllfit.tabular.own_unit import OwnUnit
 from nllfit.tabular.perceptron import Perceptron
+from nllfit.tabular.table_models import Networks, Trees
 from nllfit.tabular.trials import Predictor, Trial
 
 __all__ = ["read", "write"]

@@ -14,7 +14,7 @@ from nllfit.families import Censored
 from nllfit.quantiles import interval, quantile
 from nllfit.tabular.base import TabularEstimator, checked_number, checked_rows
 from nllfit.tabular.candidates import checked_names, default, plausible, target_of
-from nllfit.tabular.outcomes import censored_pairs, checked_outcomes
+from nllfit.tabular.outcome_checks import censored_pairs, checked_outcomes
 from nllfit.tabular.scoring import mean_nll, shaped
 
 __all__ = ["DistributionRegressor"]

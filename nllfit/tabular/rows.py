@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import resample
 
-from nllfit.tabular.columns import is_frame
+from nllfit.tabular.column_encoding import is_frame
 
 __all__ = ["Rows", "Settings", "Stream", "parts_of", "sample_of"]
 

@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.utils.validation import check_is_fitted
 
-from nllfit.tabular.outcomes import checked_outcomes
+from nllfit.tabular.outcome_checks import checked_outcomes
 
 __all__ = ["transformed_log_density"]
 

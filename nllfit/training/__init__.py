@@ -2,22 +2,22 @@
 
 How `fit` works, file by file:
 
-    fit.py            checks the arguments (arguments.py)
-    batches.py        makes a source: `Arrays`, or a `Stream` (streams.py) with a reader (dataset_readers.py)
-    outcomes.py       checks outcomes against the support of the heads (model_outputs.py)
-    callback_loop.py  calls Keras's callbacks around the epochs of a `Run`; some see a watched_model.py
-    runs.py           gives chunks of the source (chunk_layout.py) to programs, and restores the model after an error
-    graph_or_xla.py   decides for each call: graph or XLA, and how many steps
-    programs.py       traces the loops of loops.py once for an architecture (architecture.py), and calls them
-    backups.py        writes and restores the state of a run; failures.py has the messages
+    fit.py              checks the arguments (fit_arguments.py)
+    batches.py          makes a source: `Arrays`, or a `Stream` (streams.py) with a reader (dataset_readers.py)
+    outcome_support.py  checks outcomes against the support of the heads (model_outputs.py)
+    callback_loop.py    calls Keras's callbacks around the epochs of a `Run`; some see a watched_model.py
+    runs.py             gives chunks of the source (chunk_layout.py) to programs, and restores the model after an error
+    graph_or_xla.py     decides for each call: graph or XLA, and how many steps
+    epoch_programs.py   traces the loops of loops.py once for an architecture (architecture.py), and calls them
+    backups.py          writes and restores the state of a run; failures.py has the messages
 
-`fit_lbfgs` (lbfgs.py) searches (search.py) a loss_surface.py. A program stores shapes and dtypes, but no data.
+`fit_lbfgs` (lbfgs.py) searches (weight_search.py) a loss_surface.py. A program stores shapes and dtypes, but no data.
 Differences between the Keras versions are in `nllfit.adapters`.
 
 To change something:
 
 - A rule for when a run stops: a Keras callback with `on_epoch_end`, which sets `self.model.stop_training = True`. If it
-  only reads the model and comes from Keras, add its name to `_READERS` in arguments.py, so that one call runs many
+  only reads the model and comes from Keras, add its name to `_READERS` in fit_arguments.py, so that one call runs many
   epochs.
 - A rule for when XLA takes over: a line in `graph_or_xla.next_call`, or in `_is_worth_compiling` if it depends on
   measured times. A rule for the number of steps in a call: `_max_steps`. Each has a row in

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.models import build_training, is_plain, training_variables, variable_of
+from nllfit.adapters.keras_models import build_training, is_plain, training_variables, variable_of
 
 __all__ = ["architecture_of"]
 

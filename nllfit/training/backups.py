@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model
-from nllfit.adapters.models import is_keras_code
+from nllfit.adapters.keras_models import is_keras_code
 
 __all__ = ["Backup"]
 
@@ -164,7 +164,8 @@ class _Memory(tf.train.experimental.PythonState):
 
     def serialize(self):
         logs = {f"logs/{name}": np.asarray(value) for name, value in (self.logs or {}).items()}
-        arrays = {key: value for key, value in logs.items() if value.dtype.kind in "biuf"}  # callbacks may add others
+        # Callbacks may add logs of other types.
+        arrays: dict[str, Any] = {key: value for key, value in logs.items() if value.dtype.kind in "biuf"}
         for key, (owner, name) in self._remembering.items():
             value = getattr(owner, name, None)
             if isinstance(value, list):  # a list of weights

@@ -219,7 +219,8 @@ class Arrays:
 
     def _parts(self, epoch):
         """The rows of the full batches and those of a partial batch, in the order of an epoch."""
-        parts, todo, done = [], self.steps, 0 if self._restarts else epoch * self.steps
+        parts: list[tuple[np.ndarray, np.ndarray]] = []
+        todo, done = self.steps, 0 if self._restarts else epoch * self.steps
         full = np.zeros(0, int)
         while todo:
             number, first = divmod(done, self._pass_steps)
@@ -240,13 +241,12 @@ class Arrays:
     def _chunk(self, parts, capacity, starts=True):
         steps, size = len(parts[0][0]) // self._batch_size, len(parts[0][1])
         order = np.zeros([capacity, round_up(max(steps, 1)), self._batch_size], np.int32)
-        rest = np.zeros([capacity, size], np.int32) if size else None
+        rest = np.zeros([capacity, size], np.int32)
         for i, (full, partial) in enumerate(parts):
-            order[i, :steps].flat = full
-            if size:
-                rest[i] = partial
-        order, rest = (None if rows is None else self._replicas.rows(rows) for rows in (order, rest))
-        return Chunk(self._rounded, order, rest, Bounds(0, steps, len(parts), starts))
+            order[i, :steps] = full.reshape(steps, self._batch_size)
+            rest[i] = partial
+        rests = self._replicas.rows(rest) if size else None
+        return Chunk(self._rounded, self._replicas.rows(order), rests, Bounds(0, steps, len(parts), starts))
 
 
 def round_up(number):

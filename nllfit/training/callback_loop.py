@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.training.arguments import only_reads
 from nllfit.training.backups import Backup
 from nllfit.training.failures import not_finite
+from nllfit.training.fit_arguments import only_reads
 from nllfit.training.runs import Run, numbers
 from nllfit.training.watched_model import WatchedModel
 

@@ -80,7 +80,8 @@ def _batch_of(sequence, index):
 
 def _take_from_dataset(dataset, convert, most):
     """Lets TensorFlow join the batches, which takes less than half as long as iterating over them in Python."""
-    stacks, left = _joined(dataset, convert, most), []
+    stacks = _joined(dataset, convert, most)
+    left: list[Stack] = []
 
     def take(count):
         stack = left.pop() if left else next(stacks, None)
@@ -138,7 +139,7 @@ def _stacks(elements, convert):
     for _, run in itertools.groupby(batches, key=lambda batch: batch[2]):
         chosen = list(run)
         data, leaves, _ = chosen[0]
-        sizes = {leaf.shape[0] if len(leaf.shape) else None for leaf in leaves}
+        sizes: set[Any] = {leaf.shape[0] if len(leaf.shape) else None for leaf in leaves}
         if None in sizes or len(sizes) > 1:  # the caller raises an error
             return [*stacks, Stack(data, 1, 1)]
         (size,) = sizes

@@ -11,13 +11,13 @@ import functools
 import numpy as np
 
 from nllfit.adapters import adapter_of
-from nllfit.adapters.models import float_dtype
+from nllfit.adapters.keras_models import float_dtype
 from nllfit.adapters.tensorflow import is_op_determinism_enabled
-from nllfit.training.arguments import as_integers, check_options, check_trainable, epoch_callbacks
 from nllfit.training.batches import batches_of, split_arrays
 from nllfit.training.callback_loop import CallbackLoop
 from nllfit.training.failures import lost_worker_named
-from nllfit.training.outcomes import outcome_check
+from nllfit.training.fit_arguments import as_integers, check_options, check_trainable, epoch_callbacks
+from nllfit.training.outcome_support import outcome_check
 from nllfit.training.replicas import Replicas
 from nllfit.training.runs import Run
 

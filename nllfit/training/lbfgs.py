@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.models import float_dtype
+from nllfit.adapters.keras_models import float_dtype
 from nllfit.data_checks import rows_of
 from nllfit.initialization import initialize
-from nllfit.training.arguments import as_integers, check_trainable, check_verbose
 from nllfit.training.batches import checked_arrays
+from nllfit.training.fit_arguments import as_integers, check_trainable, check_verbose
 from nllfit.training.loss_surface import Surface, flat_weights, set_weights, surface_over
-from nllfit.training.outcomes import outcome_check
-from nllfit.training.search import Found, search
+from nllfit.training.outcome_support import outcome_check
 from nllfit.training.search_progress import Progress
+from nllfit.training.weight_search import Found, search
 
 __all__ = ["fit_lbfgs"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import adapter_of
-from nllfit.adapters.models import is_keras_code
+from nllfit.adapters.keras_models import is_keras_code
 from nllfit.adapters.tensorflow import seen_by_autograph, trace
 from nllfit.training.replicas import Replicas
 
@@ -89,17 +89,17 @@ class TracedEpochs:
     def _trained(self, inputs, bounds, epoch, no_logs):
         """The logs after the steps of an epoch."""
         tf.cond(bounds.starts > 0, self._reset_metrics, lambda: 0)
-        if self._layout.is_small:  # rows that are contiguous are read in half the time
-            batch = functools.partial(_gathered, _gathered(inputs.data, inputs.order[epoch]))
-        else:
-
-            def batch(i):
-                return _gathered(inputs.data, inputs.order[epoch, i])
-
+        batch = self._batches(inputs, epoch)
         logs = _repeated(self._step, batch, bounds.first, bounds.last, no_logs)
         if not isinstance(inputs.rest, tuple):
             logs = _repeated(self._step, lambda i: _gathered(inputs.data, inputs.rest[epoch]), 0, bounds.ends, logs)
         return self._of_all_replicas(logs)
+
+    def _batches(self, inputs, epoch):
+        """The function that gathers the batch of a step."""
+        if self._layout.is_small:  # rows that are contiguous are read in half the time
+            return functools.partial(_gathered, _gathered(inputs.data, inputs.order[epoch]))
+        return lambda i: _gathered(inputs.data, inputs.order[epoch, i])
 
     def _evaluated(self, inputs, scores):
         """The logs of an evaluation on the held-out batches."""
@@ -145,7 +145,7 @@ def _finite(logs, weights):
 
 def _kinds(variables):
     """Lists of variables to join: small variables of one dtype form a vector, a large variable stays separate."""
-    kinds = {}
+    kinds: dict[tf.DType | int, list] = {}
     for v in variables:
         size = v.shape.num_elements()  # None if a shape is unknown
         kinds.setdefault(v.dtype if size is not None and size <= _MAX_JOINED_SIZE else id(v), []).append(v)

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.models import is_keras_code, variable_of
+from nllfit.adapters.keras_models import is_keras_code, variable_of
 from nllfit.adapters.tensorflow import trace
 from nllfit.caches import kept_for, shared_by
 from nllfit.data_checks import CHUNK_BYTES, num_bytes, num_rows, specs_of_rows

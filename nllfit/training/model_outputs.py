@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.models import is_keras_code, sparse_if_taken
+from nllfit.adapters.keras_models import is_keras_code, sparse_if_taken
 from nllfit.adapters.tensorflow import as_raised, mask_of, trace
 from nllfit.caches import kept_for
 from nllfit.data_checks import rows_of, specs_of_rows

@@ -1,5 +1,6 @@
 """Runs: a model in training, its data, and the programs that it uses."""
 
+import collections
 import dataclasses
 import itertools
 from collections.abc import Iterable
@@ -9,16 +10,16 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.models import training_variables, variable_of
+from nllfit.adapters.keras_models import training_variables, variable_of
 from nllfit.caches import LeastRecentlyUsed, kept_for, shared_by
 from nllfit.data_checks import num_rows
 from nllfit.training.architecture import architecture_of
 from nllfit.training.batches import Arrays
 from nllfit.training.chunk_layout import Layout
+from nllfit.training.epoch_programs import Program, Stretch
 from nllfit.training.failures import failed
 from nllfit.training.graph_or_xla import Request
 from nllfit.training.kernels import drop_kernels
-from nllfit.training.programs import Program, Stretch
 from nllfit.training.replicas import Replicas
 from nllfit.training.streams import prefetched
 
@@ -48,7 +49,7 @@ class Run:
         self._in_lockstep = Replicas.of(model.distribute_strategy).on_machines
         self._steps_to_come = epochs * (train.steps or np.inf)
         self._capacity = _capacity(model, train)
-        self._held_out = ()
+        self._held_out: tuple = ()
         small = isinstance(validation, Arrays) and validation.is_small and not self._in_lockstep
         if train.have_same_layout and small and validation.steps <= 4 * train.steps:
             self._held_out = validation.stacks()
@@ -110,10 +111,11 @@ class Run:
         states = dict(zip(map(id, self._changed), self._states, strict=False))  # at first there are none
         found = [states.get(id(variable_of(w))) if hasattr(w, "dtype") else None for w in self._model.weights]
         # A frozen weight, a mirrored weight and a table have no recorded state.
-        if self._shown in (self._is_at, _BEFORE) or any(state is None for state in found):
+        recorded = [state for state in found if state is not None]
+        if self._shown in (self._is_at, _BEFORE) or len(recorded) < len(found):
             self.look()
             return self._model.get_weights()
-        return [state[self._shown].copy() for state in found]
+        return [state[self._shown].copy() for state in recorded]
 
     def stretch(self, epoch: int, evaluates: list[bool], are_read: bool, bars: Iterable = ()) -> Stretch:
         """Trains the next epochs: as many as one call may do, and at most the length of `evaluates`.
@@ -135,7 +137,6 @@ class Run:
             count = self._num_epochs(epoch, evaluates, are_read)
             try:
                 stretch = self._trained(epoch, evaluates[:count], bars if count == 1 else ())
-                break
             except tf.errors.InvalidArgumentError as error:
                 tests_in_xla = self._compile == "xla" and bool(self._held_out)
                 if count == 1 and not tests_in_xla:
@@ -144,10 +145,11 @@ class Run:
                 self._one_by_one = True  # to find the epoch in which it failed
                 if tests_in_xla:  # XLA may not support every operation of a `test_step`
                     self._held_out, self._tests_in_graph = (), True
-        self._states, self._is_at = stretch.states, stretch.epochs - 1
-        if evaluates[0] and not self._held_out and stretch.finite:
-            return stretch._replace(scores=self._scores(epoch))
-        return stretch
+            else:
+                self._states, self._is_at = stretch.states, stretch.epochs - 1
+                if evaluates[0] and not self._held_out and stretch.finite:
+                    return stretch._replace(scores=self._scores(epoch))
+                return stretch
 
     def _trained(self, epoch, evaluates, bars):
         """Trains the epochs of a stretch."""
@@ -176,10 +178,10 @@ class Run:
 
     def _scores(self, epoch):
         """The logs of an evaluation in a separate program."""
-        for chunk in prefetched(self._validation.chunks(epoch)):
-            for _, stretch in self._calls("test", epoch, chunk):
-                scores = stretch.logs
-        return scores
+        chunks = prefetched(self._validation.chunks(epoch))
+        calls = itertools.chain.from_iterable(self._calls("test", epoch, chunk) for chunk in chunks)
+        ((_, stretch),) = collections.deque(calls, maxlen=1)
+        return stretch.logs
 
     def _calls(self, mode, epoch, chunk):
         """Runs a chunk, in several calls if it is long; yields the steps and the stretch of each call."""
@@ -220,7 +222,7 @@ def _programs_of(model):
 
 def numbers(logs: Any, epoch: int) -> dict:
     """The logs of one epoch as numbers by name."""
-    found = {}
+    found: dict = {}
     for name, values in logs.items():
         if isinstance(values, dict):  # a metric with several numbers
             found |= numbers(values, epoch)

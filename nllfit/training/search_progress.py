@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from nllfit.training.search import Found
+from nllfit.training.weight_search import Found
 
 __all__ = ["Progress"]
 

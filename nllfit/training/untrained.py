@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model
-from nllfit.adapters.models import variable_of
+from nllfit.adapters.keras_models import variable_of
 from nllfit.data_checks import rows_of
 from nllfit.prediction import origin_of
 

@@ -9,7 +9,7 @@ from tensorflow_probability import distributions as tfd
 
 import nllfit
 from nllfit.training import graph_or_xla
-from nllfit.training.programs import Program
+from nllfit.training.epoch_programs import Program
 from tests.keras_versions import KITS, each_keras, in_turn, mainly
 
 PARAMS = tf.constant(np.random.default_rng(0).normal(size=[8, 4]), tf.float32)

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from nllfit import Censored, Hurdle, goodness_of_fit, maximum_likelihood, right_censored
-from nllfit.estimation.fit import Fit
 from nllfit.estimation.problem import problem_of
+from nllfit.estimation.sample_fit import Fit
 
 Y = np.random.default_rng(0).gamma(2.0, 3.0, 60)
 

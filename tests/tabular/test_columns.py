@@ -7,7 +7,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from nllfit.tabular.columns import Columns
+from nllfit.tabular.column_encoding import Columns
 
 PANDAS = pd.DataFrame(
     {

@@ -3,7 +3,7 @@
 import pytest
 
 from nllfit import caches
-from nllfit.training.programs import Program
+from nllfit.training.epoch_programs import Program
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import tf_keras
 
 import nllfit
 from nllfit.training.failures import failed
-from nllfit.training.outcomes import outcome_check
+from nllfit.training.outcome_support import outcome_check
 from tests.keras_versions import KITS, by_keras, each_keras, mainly
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3's variables

@@ -8,7 +8,7 @@ import tf_keras
 
 import nllfit
 from nllfit.training import graph_or_xla
-from nllfit.training.programs import Program
+from nllfit.training.epoch_programs import Program
 from tests.training.networks import assert_same_run, dense, rows_of, sequential
 
 pytestmark = [
@@ -117,7 +117,8 @@ def test_evaluations_do_not_count_as_steps_to_come(rows, monkeypatch):
     asked = []
     choose = graph_or_xla.next_call
     monkeypatch.setattr(
-        "nllfit.training.programs.next_call", lambda request, *args: asked.append(request) or choose(request, *args)
+        "nllfit.training.epoch_programs.next_call",
+        lambda request, *args: asked.append(request) or choose(request, *args),
     )
     model = dense(tf_keras)
     x, y, _ = rows_of(model)

@@ -13,9 +13,9 @@ import tf_keras
 
 import nllfit
 from nllfit import caches
-from nllfit.adapters.models import training_variables, variable_of
+from nllfit.adapters.keras_models import training_variables, variable_of
 from nllfit.training import loops, runs
-from nllfit.training.programs import Program
+from nllfit.training.epoch_programs import Program
 from tests.keras_versions import by_keras, mainly
 from tests.training.networks import X, Y, assert_same_run, crossentropy, dense, rows_of, sequential
 

@@ -12,7 +12,7 @@ import tf_keras
 
 import nllfit
 from nllfit.training import graph_or_xla, streams
-from nllfit.training.programs import Program
+from nllfit.training.epoch_programs import Program
 from tests.keras_versions import KERAS_VERSIONS, in_turn, mainly
 
 RNG = np.random.default_rng(0)

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from nllfit.adapters import Model
-from nllfit.adapters.models import float_dtype, variable_of
+from nllfit.adapters.keras_models import float_dtype, variable_of
 from nllfit.data_checks import rows_of
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.outputs import distribution_of
 from nllfit.training.batches import checked_arrays
-from nllfit.training.outcomes import outcome_check
+from nllfit.training.outcome_support import outcome_check
 
 __all__ = ["check_size", "checked"]
 

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.models import is_keras_code
+from nllfit.adapters.keras_models import is_keras_code
 from nllfit.data_checks import check_numbers
 from nllfit.families.checked_outcomes import (
     as_column,
@@ -51,7 +51,7 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., tupl
             f"`{name}` is missing, and the model is compiled with a loss: give the outcomes that it compares with what "
             f"the model makes of `x`, one row for each of `x`."
         )
-    outputs = []
+    outputs: list = []
     if len(example) > 1 and loss is not None:
         outputs, are_new = known_outputs(model, example[0])
         losses = by_output(loss, [output.name for output in outputs])

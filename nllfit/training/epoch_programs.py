@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model
-from nllfit.adapters.models import parts_of, training_variables, variable_of
+from nllfit.adapters.keras_models import parts_of, training_variables, variable_of
 from nllfit.adapters.tensorflow import call_with_captures, trace
 from nllfit.training.chunk_layout import Bounds, Chunk, Layout
 from nllfit.training.graph_or_xla import Call, Request, Timings, draws_outside_variables, next_call
@@ -80,8 +80,8 @@ class Program:
         own = training_variables(model)
         places = {id(v.handle): place for place, v in enumerate(own)}
         captured = [id(handle) for handle in self._graph.captured_inputs]
-        self._places = [places.get(handle) for handle in captured]
-        self.is_shared = is_known and not self.draws and None not in self._places
+        self._places = [places[handle] for handle in captured if handle in places]
+        self.is_shared = is_known and not self.draws and len(self._places) == len(captured)
         self._changed = [places[id(v.handle)] for v in changed] if self.is_shared else changed
         specs = {id(v.handle): tf.TensorSpec(v.shape, v.dtype) for v in [*own, *traced.variables]}
         self._captured_specs = [specs.get(handle) for handle in captured]
@@ -109,7 +109,7 @@ class Program:
                 self._set_xla("compiling")
                 self.compiling = threading.Thread(target=self._compile, args=(chunk.tensors(),), name="nllfit-xla")
                 self.compiling.start()
-        if call.waits:
+        if call.waits and self.compiling:
             self.compiling.join()
             return self.prepared_call(request, chunk)
         return call

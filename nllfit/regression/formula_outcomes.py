@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nllfit.families import interval_censored, left_censored, right_censored
-from nllfit.regression.columns import check_present
+from nllfit.regression.data_columns import check_present
 from nllfit.regression.extras import pandas as pd
 
 __all__ = ["Outcome", "evaluated"]

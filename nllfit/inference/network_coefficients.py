@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.models import variable_of
+from nllfit.adapters.keras_models import variable_of
 from nllfit.inference.names import Features, labels, weight_names
 
 __all__ = ["named_parameters"]

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.models import is_keras_code
+from nllfit.adapters.keras_models import is_keras_code
 from nllfit.families.arguments import as_count
 
 __all__ = ["as_integers", "check_options", "check_trainable", "check_verbose", "epoch_callbacks", "only_reads"]
