@@ -78,10 +78,13 @@ def licences(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[1], default=False)
 def release(session: nox.Session) -> None:
-    """In dist/ the wheel and the sdist of the last commit, and the SBOM (CycloneDX) of the locked dependencies."""
+    """In dist/ the wheel and the sdist of the last commit, and the SBOM (CycloneDX) of the locked dependencies.
+
+    Its argument is the address of the repository: `nox -s release -- https://github.com/OWNER/nllfit`.
+    """
     python = _locked(session)
     epoch = str(session.run("git", "log", "-1", "--format=%ct", external=True, silent=True)).strip()
-    session.run(python, ".ci/dist", "dist", env={"SOURCE_DATE_EPOCH": epoch}, external=True)
+    session.run(python, ".ci/dist", "dist", *session.posargs, env={"SOURCE_DATE_EPOCH": epoch}, external=True)
     session.install("cyclonedx-bom")
     session.run("cyclonedx-py", "environment", "--output-reproducible", "-o", "dist/nllfit.cdx.json", python)
 

@@ -4,10 +4,12 @@ import importlib.metadata
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
 import time
+import zipfile
 
 import pytest
 
@@ -17,6 +19,7 @@ from tests.test_safety import crafted, pickled
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = pathlib.Path(nllfit.__file__).parent
 
+REPOSITORY = "https://example.org/nllfit"
 PROGRAM = """
 import importlib, importlib.metadata, importlib.resources, json, pkgutil, sys
 import tensorflow, tf_keras, tensorflow_probability
@@ -65,12 +68,12 @@ def test_the_wheel_contains_the_package(tmp_path):
 
 
 @pytest.mark.thorough
-def test_the_wheel_and_the_sdist_are_reproducible_to_the_byte(tmp_path):
+def test_distributions_are_reproducible_to_the_byte_and_link_to_the_repository(tmp_path):
     def built(name, umask):
         """The files, built in another folder, at another time and with other modes of new files."""
         (tmp_path / name).mkdir()
         environment = os.environ | {"SOURCE_DATE_EPOCH": "1764460800", "TMPDIR": str(tmp_path / name)}
-        command = [sys.executable, ROOT / ".ci" / "dist", tmp_path / name / "dist"]
+        command = [sys.executable, ROOT / ".ci" / "dist", tmp_path / name / "dist", REPOSITORY]
         subprocess.run(command, env=environment, check=True, capture_output=True, text=True, umask=umask)
         return {path.name: path.read_bytes() for path in (tmp_path / name / "dist").iterdir()}
 
@@ -78,4 +81,15 @@ def test_the_wheel_and_the_sdist_are_reproducible_to_the_byte(tmp_path):
     time.sleep(2 - time.time() % 2)  # a ZIP file counts time in steps of two seconds
     assert first == built("second", 0o077)
     version = nllfit.__version__
-    assert set(first) == {f"nllfit-{version}-py3-none-any.whl", f"nllfit-{version}.tar.gz"}
+    wheel = f"nllfit-{version}-py3-none-any.whl"
+    assert set(first) == {wheel, f"nllfit-{version}.tar.gz"}
+    with zipfile.ZipFile(tmp_path / "first" / "dist" / wheel) as archive:
+        metadata = archive.read(f"nllfit-{version}.dist-info/METADATA").decode()
+    assert f"Project-URL: Issues, {REPOSITORY}/issues" in metadata
+    readme = (ROOT / "README.md").read_text()
+    links = re.findall(r"(!?)\[[^]]*\]\(([^)]+)\)", readme)
+    on_pypi = re.findall(r"(!?)\[[^]]*\]\(([^)]+)\)", metadata)
+    assert len(on_pypi) == len(links) >= 20
+    for (image, target), link in zip(links, on_pypi, strict=True):
+        page = f"{REPOSITORY}/{'raw' if image else 'blob'}/v{version}/{target}"
+        assert link == (image, target if target.startswith("https:") else page)
