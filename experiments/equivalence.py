@@ -83,7 +83,8 @@ def compare(tools, twins, epochs, seed):
     row, x, y, size = twins.row, twins.x, twins.y, twins.size
     scale, offset = row.scale(size, SIGMA), np.mean(row.offset(size, SIGMA, y))
     keras = tools.keras
-    theirs = keras.Sequential([*body(keras, x.shape[1], size, seed), keras.layers.Activation(row.link)])
+    link = keras.layers.Activation(row.link, dtype="float64")
+    theirs = keras.Sequential([*body(keras, x.shape[1], size, seed), link])
     ours = keras.Sequential([*body(keras, x.shape[1], size, seed), row.head(size, SIGMA, tools.heads)])
     unreduced = row.keras_loss(keras)
     keras_loss = type(unreduced).from_config(unreduced.get_config() | {"reduction": "sum_over_batch_size"})

@@ -4,7 +4,6 @@ import collections
 import datetime
 import gc
 import itertools
-import sys
 import zlib
 
 import pytest
@@ -73,14 +72,7 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish():
-    """Saves about a fifth of the suite's time.
-
-    The garbage collector takes a tenth of the time, because TensorFlow creates many objects. Another tenth goes into
-    the stack trace that each operation stores for error messages, which no test reads.
-    """
-    if tf_stack := sys.modules.get("tensorflow.python.util.tf_stack"):
-        from_here = tf_stack.extract_stack()
-        tf_stack.extract_stack = lambda stacklevel=1: from_here
+    """Without this, the garbage collector takes a tenth of the time, because TensorFlow creates many objects."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 10, 10)

@@ -101,6 +101,7 @@ def test_a_shuffled_dataset_gives_all_members_the_same_rows(kit):
     np.testing.assert_allclose(np.asarray(locs)[order], np.asarray(in_order)[np.lexsort(np.transpose(in_order))])
 
 
+@pytest.mark.thorough
 @mainly(keras)  # the guide covers tf_keras
 def test_members_train_in_parallel_and_are_reproducible(kit):
     x, y = rows()

@@ -181,6 +181,7 @@ def sequences(kit, padding=(100.0, np.nan)):
     return kit.keras.Sequential([layers.Embedding(4, 4, mask_zero=True), layers.Dense(2), head]), words, y
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_evaluations_ignore_padding(kit):
     model, words, y = sequences(kit)
@@ -217,6 +218,7 @@ def test_recalibration_ignores_padding():
         nllfit.conformalize(model, words, y, levels=[0.95])
 
 
+@pytest.mark.thorough
 def test_temperature_scaling_ignores_padding():
     _, words, _ = sequences(KITS[0], 0.0)
     layers, rng = tf_keras.layers, np.random.default_rng(1)

@@ -185,7 +185,7 @@ def test_quantiles_work_with_an_unknown_batch_size():
     assert middle(tf.zeros([5, 6])).shape == [5, 1]
 
 
-@pytest.mark.thorough(but="without")
+@pytest.mark.thorough
 @pytest.mark.parametrize(  # separately, because a window without digits in its CDF affects its batch
     "ends",
     [

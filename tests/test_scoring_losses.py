@@ -32,6 +32,7 @@ def make(kit, loss, **compiled):
     return model
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kit", "name"), in_turn(["CRPS", "BetaNLL"], left_out=["BetaNLL"]))
 def test_scoring_losses_train_save_and_reload(kit, name, tmp_path):
     loss = getattr(losses_of(kit), name)()

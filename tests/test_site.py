@@ -185,6 +185,7 @@ def test_a_tutorial_is_a_program(path):
 
 @pytest.mark.thorough  # each takes ten seconds or more, and the site's build runs them
 @pytest.mark.parametrize("path", tutorials.tutorials(), ids=lambda path: path.stem)
+@pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter is deprecated")  # it moves to another package
 def test_a_tutorial_runs(path):
     tutorials.run(path)
 

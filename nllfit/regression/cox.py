@@ -60,7 +60,7 @@ def cox_regression(
         because the baseline hazard contains its column.
 
     Example:
-      >>> data = {"time": [6, 7, 10, 15, 19, 25], "event": [1, 0, 1, 1, 0, 1], "x": [3.0, 1.0, 2.5, 2.0, 0.5, 1.0]}
+      >>> data = {"time": [6, 7, 10, 15, 19, 25], "event": [1, 0, 1, 1, 0, 1], "x": [3.0, 1.0, 0.5, 2.0, 0.5, 1.0]}
       >>> result = nllfit.cox_regression("Surv(time, event) ~ x", data)
       >>> result.converged, result.names
       (True, ['x'])

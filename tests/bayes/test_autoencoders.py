@@ -88,6 +88,7 @@ def several_draws(kit):
 BUILDERS = [sequential, functional, subclassed, several_draws]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kit", "build"), in_turn(BUILDERS, left_out=BUILDERS[1:]))
 def test_variational_autoencoders_train(kit, build):
     kit.keras.utils.set_random_seed(0)

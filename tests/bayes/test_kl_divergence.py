@@ -114,6 +114,7 @@ def code(kit, divergence, family="Normal"):
     return model
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_a_family_is_a_learned_prior(kit, tmp_path):
     """At the optimum, the prior has the moments of the aggregate posterior, the distribution of all codes."""

@@ -12,6 +12,7 @@ from tests.keras_versions import KITS, mainly
 PASSES = 100
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_a_mixture_over_passes_integrates_the_latent_variable_out(kit):
     """With a linear decoder, the mean and the variance of the outcome are known."""

@@ -80,6 +80,7 @@ def test_predict_and_training_both_draw(kit):
     assert not np.allclose(*(tf.convert_to_tensor(model(X, training=True)) for _ in range(2)))
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_saved_and_cloned_models_draw_the_same(kit, tmp_path):
     model = coder(kit, seed=0)
@@ -95,6 +96,7 @@ def test_saved_and_cloned_models_draw_the_same(kit, tmp_path):
         assert len([copy(X), copy.losses][1]) == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kit", "compile"), in_turn(["graph", "xla"], left_out=["xla"]))
 def test_fit_trains_through_draws_with_a_shared_trace(kit, compile, monkeypatch):
     history = nllfit.fit(coder(kit, 1), X, X, epochs=100, batch_size=32, verbose=0, compile=compile).history["loss"]

@@ -108,7 +108,7 @@ def many(layer, row, estimator, num=2000):
     return draw().numpy().reshape([num, -1])
 
 
-@pytest.mark.thorough(but="keras-Conv2D")
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kit", "base"), in_turn(["Dense", "Conv2D"]))
 def test_flipout_draws_a_row_from_the_distribution_of_reparameterization(kit, base):
     layer, inputs = made(kit, base, activation="linear")
@@ -144,6 +144,7 @@ REACHED = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kit", "posterior", "steps", "draws", "tolerance"), REACHED)
 def test_the_posterior_of_least_divergence_is_reached(kit, posterior, steps, draws, tolerance):
     """The exact posterior; or, for independent Normals, its mean and the variances `1 / diag(precision)`.
@@ -322,6 +323,7 @@ def test_a_seed_fixes_the_draws(kit):
     assert trained() == trained()
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_predictions_mix_the_draws_of_the_weights(kit):
     """For a linear model, the mixture over many passes is Normal with the variance of the weights."""

@@ -104,6 +104,7 @@ def test_intervals_are_nested_and_stay_in_the_support():
     assert np.isfinite(predict_distribution(shrunk, x[:1]).log_prob([[0.0]])[0])
 
 
+@pytest.mark.thorough
 def test_elements_and_steps_have_their_own_corrections():
     rng = np.random.default_rng(0)
     x = rng.normal(size=[300, 4, 2]).astype("float32")

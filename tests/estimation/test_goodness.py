@@ -32,6 +32,7 @@ def test_the_p_values_match_scipy(name, theirs):
     assert found.p_values[name] == pytest.approx(known.pvalue, abs=4 * np.sqrt(2 * known.pvalue / 5000) + 1e-3)
 
 
+@pytest.mark.thorough
 def test_counts_are_tested_by_chi_square():
     y = np.random.default_rng(0).poisson(3.0, 200)
     found = goodness_of_fit(maximum_likelihood("Poisson", y))
@@ -83,6 +84,7 @@ def test_p_values_are_seeded_and_weights_are_repetitions():
     assert "kolmogorov-smirnov" in goodness_of_fit(twice, 9).summary()
 
 
+@pytest.mark.thorough
 def test_a_family_with_corners_can_be_tested():
     found = goodness_of_fit(maximum_likelihood("Laplace", np.random.default_rng(0).laplace(size=20)), 9)
     assert found.num_failed == 0

@@ -249,6 +249,7 @@ def test_a_triangle_with_one_end_fixed_finds_its_peak():
     assert free.log_likelihood - 2 < fixed.log_likelihood <= free.log_likelihood
 
 
+@pytest.mark.thorough
 def test_a_zero_inflated_fit_reproduces_the_share_of_zeros():
     rng = np.random.default_rng(3)
     y = np.where(rng.uniform(size=2000) < 0.4, 0, rng.negative_binomial(3, 0.3, 2000))

@@ -326,6 +326,7 @@ def test_censored_and_truncated_mixtures_have_batches(rows):
         assert float(window[row]) == pytest.approx(inside[row], rel=1e-10)
 
 
+@pytest.mark.thorough
 def test_every_family_with_a_cdf_can_be_censored():
     for name in sorted(names_with_exact_tails()):
         extra = {

@@ -33,6 +33,7 @@ def test_censored_estimates_match_fitdistcens():
     np.testing.assert_allclose(gamma.parameters["concentration"], shape, rtol=1e-4)
 
 
+@pytest.mark.thorough
 def test_censored_standard_errors_and_profiles_match_the_observed_information():
     y = interval_censored([0.1, 0.5, 0.75, 0.8], [0.2, 0.55, 0.9, 0.95])
     estimate = nllfit.maximum_likelihood(Censored("Normal"), y)

@@ -129,6 +129,7 @@ def information(theta, y, has_dispersion):
     return -np.array([[along(i, j) for j in size] for i in size])
 
 
+@pytest.mark.thorough
 def test_zero_inflated_estimates_match_statsmodels():
     rng = np.random.default_rng(3)
     y = np.where(rng.uniform(size=400) < 0.3, 0, rng.negative_binomial(2, 0.4, 400))
@@ -251,7 +252,7 @@ def test_a_quantile_inside_the_point_at_0_is_0(dtype):
     assert np.all(nllfit.quantile(hurdle, 0.334) > 0)
 
 
-@pytest.mark.thorough(but="ZeroInflated")
+@pytest.mark.thorough
 @pytest.mark.parametrize("cls", [ZeroInflated, Hurdle])
 def test_inflated_truncated_counts_sum_to_1(cls):
     family = cls(Truncated("Poisson", high=10), zero_probs=0.3)
@@ -273,7 +274,7 @@ def test_the_share_of_inflated_truncated_counts_is_estimated():
     np.testing.assert_allclose(estimate.parameters["zero_probs"], 0.49, rtol=1e-6)
 
 
-@pytest.mark.thorough(but="between-ZeroInflated")
+@pytest.mark.thorough
 @pytest.mark.parametrize("cls", [ZeroInflated, Hurdle])
 @pytest.mark.parametrize(
     ("family", "given", "reference"),

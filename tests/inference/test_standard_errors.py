@@ -346,6 +346,7 @@ def test_a_group_of_equal_outcomes_has_no_finite_maximum(make, head, outcome, ke
     assert "infinity, as when classes are separable" in ours.message
 
 
+@pytest.mark.thorough
 def test_unsuitable_models_have_no_standard_errors():
     x, y = SPECTOR.exog[COLUMNS].to_numpy(), SPECTOR.endog.to_numpy()[:, None]
     dense, loss = tf_keras.layers.Dense, nllfit.negative_log_likelihood

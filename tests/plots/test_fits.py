@@ -24,6 +24,7 @@ def test_profile_curve_reaches_beyond_its_interval(ax):
     assert "nats" in ax.get_ylabel()
 
 
+@pytest.mark.thorough
 def test_fitted_density_over_a_histogram_and_over_counts():
     y = np.random.default_rng(0).gamma(3, 2, 200)
     ax = Figure().subplots()

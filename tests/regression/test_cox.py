@@ -180,6 +180,7 @@ def test_late_entry_compares_only_rows_at_risk_together():
     assert nllfit.cox_regression("Surv(start, stop, e) ~ x", linked).design.names == ["x"]
 
 
+@pytest.mark.thorough
 def test_a_weibull_regression_of_times_matches_lifelines(heart):
     weibull = nllfit.regression("Surv(time, censors) ~ age + z", heart, "Weibull")
     estimates = [11.279898976861, -0.105325684920, -0.452351934581, np.exp(-0.509711806324)]
@@ -220,6 +221,7 @@ def test_log_logistic_times_match_scipys_optimum(heart):
     assert fit.llf > -312.0014919548338
 
 
+@pytest.mark.thorough
 def test_cox_loss_of_a_linear_network_is_cox_regression(heart):
     fit = nllfit.cox_regression(FORMULA, heart)
     x, y = heart[["age", "z"]].to_numpy(), heart[["t", "censors"]].to_numpy(float)

@@ -29,6 +29,7 @@ def test_multinomial_regression_matches_statsmodels():
     np.testing.assert_allclose(ours.table(exponentiate=True)["exp(coef)"], np.exp(ours.params))
 
 
+@pytest.mark.thorough
 def test_ordinal_regression_from_a_formula_matches_statsmodels():
     data = sm.datasets.anes96.load_pandas().data.iloc[:300]
     data = data.assign(view=pd.Categorical.from_codes(np.digitize(data.selfLR, [3, 5]), ["l", "c", "r"], ordered=True))
@@ -40,6 +41,7 @@ def test_ordinal_regression_from_a_formula_matches_statsmodels():
     np.testing.assert_allclose(ours.params.iloc[2:], cutpoints, **DIGITS)
 
 
+@pytest.mark.thorough
 def test_zero_inflated_regression_from_a_formula_matches_statsmodels():
     data = sm.datasets.randhie.load_pandas().data.iloc[:400]
     x = sm.add_constant(data[["idp", "disea"]])

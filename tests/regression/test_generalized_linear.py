@@ -148,6 +148,7 @@ def test_a_linear_model_matches_statsmodels():
         ours.anova(smaller)
 
 
+@pytest.mark.thorough
 def test_standard_errors_of_the_keras_model_are_the_same(doctor_visits):
     """`standard_errors` of the Keras model gives the same errors, including the sandwich with weights."""
     ours = nllfit.regression("mdvis ~ idp", doctor_visits, family="Poisson", weights="copies", covariance="sandwich")

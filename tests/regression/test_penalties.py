@@ -38,6 +38,7 @@ def test_ridge_regression_matches_scikit_learn(diabetes):
     np.testing.assert_allclose(model.get_weights()[1], theirs.intercept_, rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_penalised_logistic_regression_matches_scikit_learn():
     """scikit-learn minimises `C` times the sum of losses, plus half the sum of squared weights: `l2 = 1 / (2 C n)`."""
     x, y = load_breast_cancer(return_X_y=True)
@@ -49,6 +50,7 @@ def test_penalised_logistic_regression_matches_scikit_learn():
     np.testing.assert_allclose(model.get_weights()[1], theirs.intercept_, rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_lasso_regression_matches_scikit_learn(diabetes):
     """scikit-learn's sum of squares, divided by 2 n, is the loss of a Normal with a scale of 1: `l1 = alpha`."""
     x, y = diabetes
@@ -76,7 +78,7 @@ def penalised_linear_model(kit, sizes, reduction="mean"):
     return x, y, model
 
 
-@pytest.mark.thorough(but="tf_keras")
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("kit", "reduction"),
     [(KITS[0], "mean"), (KITS[1], "mean"), (KITS[1], "sum")],

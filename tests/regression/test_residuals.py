@@ -47,6 +47,7 @@ def test_schoenfeld_residuals_match_statsmodels():
     np.testing.assert_allclose(ours["time"], data.time[data.censors == 1])
 
 
+@pytest.mark.thorough
 def test_intervals_of_a_new_outcome_include_the_uncertainty_of_the_coefficients(votes):
     """With a known scale, the outcome is Normal; its variance is that of the noise plus that of the mean."""
     data = votes.iloc[:12]

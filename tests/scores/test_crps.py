@@ -182,7 +182,7 @@ def test_the_quadrature_matches_scipy():
         assert float(nllfit.crps([y], logistics)[0]) == pytest.approx(sum(pieces), abs=1e-8)
 
 
-@pytest.mark.thorough(but="1.0")
+@pytest.mark.thorough
 @pytest.mark.parametrize(("narrow", "tolerance"), [(1.0, 1e-5), (0.02, 1e-4)])
 def test_a_mixture_of_many_components_matches_piecewise_quadrature(narrow, tolerance, monkeypatch):
     """Mixtures like those of many passes of a network. The CDF of each Laplace or Uniform in them has corners."""

@@ -87,6 +87,7 @@ def test_a_histogram_of_rare_events_survives_folds_without_any():
     assert model.predict(X).mean() == pytest.approx(0.1, abs=0.2)
 
 
+@pytest.mark.thorough
 def test_trees_are_chosen_for_steps():
     """A step function with noise, which a smooth network cannot follow; the trees' CRPS is near that of the truth."""
     y = STEPS[:, 0] + 0.1 * RNG.normal(size=200)

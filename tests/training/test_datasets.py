@@ -91,6 +91,7 @@ def test_a_shuffled_dataset_is_iterated_once_per_epoch():
     assert_same_run(history, expected, model, reference)
 
 
+@pytest.mark.thorough
 def test_any_iterable_may_yield_batches_of_any_size():
     model, reference = dense(tf_keras), dense(tf_keras)
     x, y, _ = rows_of(model)
@@ -105,7 +106,7 @@ def test_any_iterable_may_yield_batches_of_any_size():
     assert_same_run(history, expected, model, reference)
 
 
-@pytest.mark.thorough(but="keras-four")
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kit", "way"), in_turn([("one", 1), ("four", 4)]))
 def test_workers_read_a_sequence_in_order(kit, way):
     k, (_, workers) = kit.keras, way

@@ -133,6 +133,7 @@ def test_splits_of_the_uci_benchmark_match_least_squares(name):
         assert test_nll + units == pytest.approx(row[columns.index("test_nll")], abs=1e-5)
 
 
+@pytest.mark.thorough
 def test_keras_3_models_with_keras_losses_are_solved():
     x, y, _, _ = breast_cancer()
     keras.utils.set_random_seed(0)
@@ -445,6 +446,7 @@ def test_a_model_that_cannot_be_solved_is_refused():
         nllfit.fit_lbfgs(model, x, y)
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_a_float64_layer_in_a_float32_model_is_solved(kit):
     rng = np.random.default_rng(0)

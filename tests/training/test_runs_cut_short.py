@@ -179,6 +179,7 @@ def test_a_missing_or_damaged_backup_index_is_an_error_and_can_be_restored(k, tm
     assert_same_state(model, trained)
 
 
+@pytest.mark.thorough
 @mainly(tf_keras, "k")
 def test_a_run_killed_before_its_backup_is_deleted_keeps_its_losses(k, tmp_path, monkeypatch):
     def killed(path):

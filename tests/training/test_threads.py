@@ -27,6 +27,7 @@ def scores(kit, width):
     return [*losses, evaluation.nll, evaluation.crps, *mean[:, 0]]
 
 
+@pytest.mark.thorough
 def test_threads_that_fit_evaluate_and_predict_are_independent():
     jobs = [(kit, 4) for kit in KITS]
     with concurrent.futures.ThreadPoolExecutor(len(jobs)) as threads:

@@ -51,6 +51,7 @@ def test_string_inputs_always_train_in_graph_mode(k):
         nllfit.fit(model, x, y, verbose=0, compile="xla")
 
 
+@pytest.mark.thorough
 def test_a_legacy_optimizer_matches_keras():
     # On some machines Keras itself replaces the new optimizer by the legacy one.
     def make():
