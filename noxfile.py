@@ -1,4 +1,4 @@
-"""The suite on every Python, and on the oldest and the newest TensorFlow, that setup.cfg names: `nox`."""
+"""`nox` runs the tests on each Python version, and on the oldest and the newest TensorFlow, that setup.cfg names."""
 
 import configparser
 import json
@@ -20,21 +20,21 @@ PINNED = re.findall(r"(\S+).* < ", _REQUIRED)
 
 @nox.session(python=PYTHONS)
 def newest(session: nox.Session) -> None:
-    """The newest versions that the pins allow, and all tests."""
+    """All tests, with the newest versions that the pins allow."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "pytest", "--thorough", *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
 def oldest(session: nox.Session) -> None:
-    """The oldest TensorFlow, TensorFlow Probability and tf-keras; only the newest tools check the style."""
+    """The tests with the oldest TensorFlow, TensorFlow Probability and tf-keras. `newest` checks the style."""
     session.install("-e", ".[test]", *OLDEST)
     session.run("python", "-m", "pytest", "--ignore=tests/test_style.py", *session.posargs)
 
 
 @nox.session(python=PYTHONS[-1], default=False)
 def beyond(session: nox.Session) -> None:
-    """Versions above the upper pins, pre-releases included: the canaries first, then the suite."""
+    """The tests with versions above the upper pins, including pre-releases: first the canaries, then all."""
     session.install("-e", ".[test]")
     session.install("--upgrade", "--pre", *PINNED)
     session.run("python", "-m", "pip", "list")
@@ -44,14 +44,14 @@ def beyond(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[-1])
 def docs(session: nox.Session) -> None:
-    """The site: its build runs the tutorials, and a warning is an error."""
+    """The build of the site, which runs the tutorials; a warning is an error."""
     session.install("-e", ".[docs]")
     session.run("mkdocs", "build", "--strict")
 
 
 @nox.session(python=PYTHONS[1], default=False)
 def locks(session: nox.Session) -> None:
-    """`requirements/*.txt`: the version and the hashes of each dependency, on all Python versions and systems."""
+    """Writes `requirements/*.txt`: the version and hashes of each dependency, for all Python versions and systems."""
     session.install("uv")
     how = ["--universal", "--python-version", PYTHONS[0], "--generate-hashes", "--no-annotate", "--no-header"]
     for extra in LOCKED:
@@ -61,7 +61,7 @@ def locks(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[1], default=False)
 def audit(session: nox.Session) -> None:
-    """Known vulnerabilities of the locked versions; it asks PyPI."""
+    """Asks PyPI for known vulnerabilities of the locked versions."""
     session.install("pip-audit")
     for extra in LOCKED:
         session.run("pip-audit", "--require-hashes", "--disable-pip", "-r", f"requirements/{extra}.txt")
@@ -69,7 +69,7 @@ def audit(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[1], default=False)
 def licences(session: nox.Session) -> None:
-    """docs/licences.md: the licence of each locked dependency, on Linux."""
+    """Writes docs/licences.md: the licence of each locked dependency on Linux."""
     session.install("pip-licenses")
     how = ["--from=mixed", "--format=json", "--with-system", "--ignore-packages", "pip"]
     found = str(session.run("pip-licenses", "--python", _locked(session), *how, silent=True))
@@ -78,9 +78,9 @@ def licences(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[1], default=False)
 def release(session: nox.Session) -> None:
-    """In dist/ the wheel and the sdist of the last commit, and the SBOM (CycloneDX) of the locked dependencies.
+    """Writes to dist/ the wheel and the sdist of the last commit, and an SBOM (CycloneDX) of the locked packages.
 
-    Its argument is the address of the repository: `nox -s release -- https://github.com/OWNER/nllfit`.
+    The session needs the address of the repository: `nox -s release -- https://github.com/OWNER/nllfit`.
     """
     python = _locked(session)
     epoch = str(session.run("git", "log", "-1", "--format=%ct", external=True, silent=True)).strip()
@@ -90,7 +90,7 @@ def release(session: nox.Session) -> None:
 
 
 def _locked(session: nox.Session) -> str:
-    """The Python of a new environment with the locked dependencies, without the tools that the session installs."""
+    """The path of Python in a new environment, which contains only the locked dependencies and no tools of nox."""
     folder = pathlib.Path(session.create_tmp(), "locked")
     session.run("python", "-m", "venv", "--clear", str(folder))
     python = str(folder / "bin" / "python")
@@ -99,7 +99,7 @@ def _locked(session: nox.Session) -> str:
 
 
 def _licences(found: list[dict[str, str]]) -> str:
-    """The page of licences. A package is for the tests only if `requirements/experiments.txt` does not contain it."""
+    """The page of licences. A package that `requirements/experiments.txt` does not contain is only for the tests."""
     needed = pathlib.Path("requirements/experiments.txt").read_text()
     lines = [
         "# Licences of the dependencies\n",

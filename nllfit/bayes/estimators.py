@@ -1,4 +1,4 @@
-"""Estimators: how a layer draws its weights and computes its outputs with them."""
+"""Estimators: functions that draw the weights of a variational layer and compute its outputs."""
 
 from typing import Any
 

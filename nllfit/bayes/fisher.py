@@ -106,9 +106,9 @@ def _information(origin: Origin) -> tf.Tensor:
             still = unchecked.distribution(tf.stop_gradient(params), origin.shared)
             if law_of(still).latent() is not still:  # draws would be exactly known numbers, and not intervals
                 raise ValueError(
-                    f"`model` predicts a {still.name}, whose outcomes are intervals or come with a window: what they "
-                    f"tell about the weights depends on how they are seen. Use `nllfit.standard_errors`, whose "
-                    f"curvature is that of the observed outcomes."
+                    f"`model` predicts a {still.name}, whose outcomes are intervals or come with a window, so their "
+                    f"Fisher information depends on how outcomes are censored or selected. Use "
+                    f"`nllfit.standard_errors`, which uses the curvature at the observed outcomes."
                 )
             divergence = tf.reduce_sum(_divergence(still, unchecked.distribution(params, origin.shared)))
         by_number = tf.unstack(inner.gradient(divergence, params), axis=-1)

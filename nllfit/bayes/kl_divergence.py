@@ -23,9 +23,9 @@ __all__ = ["KLDivergence"]
 class KLDivergence(HeadRegularizer):
     """The mean divergence of a head's distributions from a prior: `weight * mean over rows of KL(q_i || prior)`.
 
-    Give it to a head as `activity_regularizer`. The head then adds it to the loss once for each batch, in nats.
-    Together with the negative log-likelihood under a decoder of the draw, the loss is the negative evidence lower bound
-    (ELBO) of a row: `E_q[-log p(y | z)] + KL(q(z | x) || p(z))`.
+    Give it to a head as `activity_regularizer`. The head then adds it to the loss once for each batch, in nats. If the
+    head's draw `z` goes on to a decoder that predicts `y`, and the loss is the negative log-likelihood of `y`, the sum
+    is the negative evidence lower bound (ELBO) of a row: `E_q[-log p(y | z)] + KL(q(z | x) || p(z))`.
 
     The divergence is exact if TFP has a formula for the pair of distributions, including `tfd.Independent` and vectors
     of independent Normals. Else it is estimated by the mean of `log q(z) - log p(z)` over draws: the draw that the head
@@ -34,8 +34,8 @@ class KLDivergence(HeadRegularizer):
     The mean is over all rows and steps that Keras does not mask. Sample weights do not change it.
 
     Args:
-      prior: the same for all rows: a `tfd.Distribution` whose event is the head's; a `Family`, whose parameters are
-        then learned as weights of the head (they start near 0); or a Keras model that ends in a head, which is called
+      prior: the same for all rows: a `tfd.Distribution` with the event shape of the head; a `Family`, whose parameters
+        are then learned as weights of the head (they start near 0); or a Keras model that ends in a head and is called
         on `tf.ones([1, 1])`.
       weight: a factor, the beta of a beta-VAE: a number; a variable, which a callback may change; or a schedule, a
         function of the number of training steps so far, such as Keras's `PolynomialDecay`.
@@ -150,7 +150,7 @@ def _as_weight(weight):
     """The factor as a number, a `tf.Variable` (also for a Keras variable), or a function of the step."""
     if isinstance(weight, tf.Variable) or (callable(weight) and not hasattr(weight, "assign")):
         return weight
-    if hasattr(weight, "assign"):  # of Keras 3
+    if hasattr(weight, "assign"):  # a variable of Keras 3
         return weight.value
     if not np.ndim(weight) and np.asarray(weight).dtype.kind in "iuf" and np.isfinite(weight) and weight >= 0:
         return float(weight)

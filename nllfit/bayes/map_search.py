@@ -23,7 +23,7 @@ class Posterior:
     Attributes:
       mean: `[q]`.
       covariance: `[q, q]`.
-      prior_scale: of the Normal prior of each weight.
+      prior_scale: the scale of the Normal prior of each weight.
       log_evidence: in nats.
     """
 
@@ -40,7 +40,7 @@ class Objective:
       surface: the likelihood of all weights.
       weights: all trainable weights, `[p]`.
       places: the indices of the trainable variables whose weights are not held.
-      prior_scale: of the Normal prior of each weight; None for the scale that maximises the evidence.
+      prior_scale: the scale of the Normal prior of each weight; None for the scale that maximises the evidence.
 
     Raises:
       ValueError: if the model draws random numbers, so that its likelihood is not a function of the weights.
@@ -58,7 +58,7 @@ class Objective:
         return self._posterior(expansion, scale, self._start)
 
     def at_the_maximum(self) -> Posterior:
-        """The posterior with its maximum as its mean; Newton's method finds it from the weights.
+        """The posterior with its maximum, which Newton's method finds from the weights, as its mean.
 
         Raises:
           ValueError: if no maximum is found.
@@ -95,8 +95,8 @@ class Objective:
                 return self._posterior(expansion, scale, w)
             w = w + factor * step
         raise ValueError(
-            f"The posterior has no maximum within {_MAX_STEPS} steps of the weights: train on, as with `fit_lbfgs`, or "
-            f"give a smaller `prior_scale`."
+            f"The posterior has no maximum within {_MAX_STEPS} steps of the weights: train further, for example with "
+            f"`fit_lbfgs`, or give a smaller `prior_scale`."
         )
 
     def _posterior(self, expansion, scale, mean):

@@ -35,7 +35,8 @@ def mixture_over(family: ParametricFamily, shared: Any, means: tf.Tensor, roots:
 def _points(size: int) -> tuple[np.ndarray, np.ndarray]:
     """Points `[m, size]` and weights `[m]` of sum 1, for expectations under a standard Normal as weighted sums.
 
-    They are the tensor product of Gauss-Hermite points; if that has too many points, random points and their negatives.
+    They are the tensor product of Gauss-Hermite points. If the product has more than `_MAX_POINTS` points, they are
+    random points and their negatives.
     """
     per_axis = min(_MAX_PER_AXIS, int(_MAX_POINTS ** (1 / size) + 1e-9))
     if per_axis >= 3:

@@ -80,8 +80,8 @@ class _Learned(Prior):
     def __init__(self, family):
         if family.shared:
             raise ValueError(
-                f"`prior` is a {family.name} with `shared` parameters, but all of a prior's are the same for every "
-                f"row: leave `shared` out."
+                f"`prior` is a {family.name} with `shared` parameters, but all parameters of a prior are the same for "
+                f"every row: leave `shared` out."
             )
         super().__init__(family)
         self.num_learned = family.params_size

@@ -35,7 +35,7 @@ class _Arguments:
 
 
 class _Declared:
-    """A weight that the Keras layer declares; it replaces the variable.
+    """A weight that the Keras layer adds in its `build`; it gets this object in place of a variable.
 
     Attributes:
       shape: the shape of the weight.
@@ -49,12 +49,12 @@ class _Declared:
 
 
 class Variational:
-    """The first base of every variational layer; a mix-in for one Keras version and the Keras layer follow.
+    """The first base class of every variational layer; then come a mix-in for the Keras version, and the Keras layer.
 
-    When the Keras layer is built, it declares its weights. Here they are one vector with a posterior, and the only
-    variable of the layer contains the parameters of this posterior. In each call, the Keras layer's `call` computes
-    with weights that an estimator supplies. The divergence is a regularizer of the variable, so it is added once,
-    however often the layer is called.
+    All weights that the Keras layer adds in its `build` form one vector, which has a posterior. The parameters of this
+    posterior are a variable of the layer. In each call, the `call` of the Keras layer computes with weights that an
+    estimator draws. The divergence is a regularizer of the variable, so it is added to the loss once, however often the
+    layer is called.
     """
 
     _declared: list[_Declared] | None = None  # only while the Keras layer is built
@@ -93,7 +93,7 @@ class Variational:
         self._num_rows: int | None = None
 
     def add_weight(self, *args: Any, **kwargs: Any) -> Any:
-        """Declares a weight while the Keras layer is built; later, makes a variable."""
+        """While the Keras layer is built, records a weight; later, adds a variable as usual."""
         if self._declared is None:
             return super().add_weight(*args, **kwargs)  # type: ignore[misc]
         given = inspect.signature(super().add_weight).bind(*args, **kwargs).arguments  # type: ignore[misc]
@@ -211,7 +211,7 @@ class Variational:
 
 
 class _Slots:
-    """The declared weights by the names of the layer's attributes, hidden from Keras, which would track a dict."""
+    """The recorded weights by the names of the layer's attributes, hidden from Keras, which would track a dict."""
 
     def __init__(self, by_name: dict[str, _Declared]):
         self.by_name = by_name

@@ -24,20 +24,20 @@ With `q` the posterior and `p` the prior of all weights of the layer, bias inclu
 
     kl_weight * KL(q || p)
 
-to the loss. If the loss is the mean negative log-likelihood of `n` rows, `kl_weight = 1 / n` makes the sum the negative
-evidence lower bound (ELBO) over `n`. Prediction also draws weights, so `nllfit.predict_distribution(model, x,
+to the loss. If the loss is the mean negative log-likelihood of `n` rows, `kl_weight = 1 / n` makes the sum `1 / n`
+times the negative evidence lower bound (ELBO). Prediction also draws weights, so `nllfit.predict_distribution(model, x,
 num_samples=100)` is the mixture over 100 draws from the posterior.
 
-The estimators: "flipout" draws weights for the batch and flips the signs of their deviations for each row, which
-reduces the noise of the gradient; "reparameterization" draws weights for the batch; "local_reparameterization" draws
-the outputs of each row before the activation, and needs a `Dense` layer with inputs `[B, C]`. The first and the last
-need independent Normal weights.
+There are three estimators. "reparameterization" draws the weights once for a batch. "flipout" also draws once, and
+flips the signs of the weights' deviations from their means at random for each row, which reduces the noise of the
+gradient. "local_reparameterization" draws the outputs of each row before the activation, and needs a `Dense` layer with
+inputs `[B, C]`. "flipout" and "local_reparameterization" need independent Normal weights.
 
 Args:
   *args, **kwargs: the arguments of Keras's `{base}`, without regularizers and constraints of weights. Initializers set
     the initial means of the posterior.
-  kl_weight: the factor of the divergence, usually 1 / num_rows; or "1/n", which `nllfit.fit` replaces. For a
-    `tf.data.Dataset` of known length it counts the rows in a pass over the data. There is no default.
+  kl_weight: the factor of the divergence, usually 1 / num_rows; or "1/n", in which `nllfit.fit` inserts the number of
+    rows. (In a `tf.data.Dataset` of known length, `fit` counts the rows in a pass over the data.) There is no default.
   posterior: the name of a family, or a `Family` of one weight or of the vector of all weights. "MultivariateNormalTriL"
     has a full covariance; use it for small layers.
   prior: the scale of a Normal around 0 for each weight; a distribution of one weight or of the vector of all weights;

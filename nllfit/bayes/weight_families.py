@@ -1,4 +1,4 @@
-"""Families for the posterior and the prior of a layer's weights; their one outcome is the vector of all weights."""
+"""Families for the posterior and the prior of a layer's weights: one outcome is the vector of all these weights."""
 
 import math
 import numbers
@@ -15,7 +15,7 @@ from nllfit.families.parametric_family import ParametricFamily
 
 __all__ = ["as_given", "initial_vector", "of_weights", "plain_prior", "prior_of_weights"]
 
-_SPREAD = 0.07  # the initial scales, relative to the family's scale at 0; for a Normal this gives 0.05
+_SPREAD = 0.07  # initial scales relative to the scale for unconstrained parameters of 0; 0.05 for a Normal
 
 
 def of_weights(argument: str, family: Any, size: int) -> ParametricFamily:

@@ -1,4 +1,4 @@
-"""The base of calibrated models: a model and a map of its distributions, called like the model itself."""
+"""The base class of calibrated models: a model, and a map that corrects its predicted distributions."""
 
 import abc
 import json
@@ -32,7 +32,9 @@ _MAP = "calibration.json"
 
 
 class Calibrated(abc.ABC):
-    """A model with a map of its predicted distributions. `predict_distribution` and `evaluate` take it like a model.
+    """A model with a map that corrects its predicted distributions.
+
+    `predict_distribution`, `evaluate` and other functions of `nllfit` accept it in place of the model.
 
     A call returns what the model returns: in Keras 2 a distribution, in Keras 3 a prediction with the attribute
     `distribution`.

@@ -22,7 +22,7 @@ from nllfit.families.law import law_of
 
 __all__ = ["Conformalized", "conformalize"]
 
-_MIN_SHARE = 1e-3  # of the distance between two predicted quantiles remains after they move
+_MIN_SHARE = 1e-3  # the least share of the distance between two predicted quantiles that remains after they move
 
 
 def conformalize(
@@ -47,8 +47,8 @@ def conformalize(
 
     Args:
       model: a Keras 2 or Keras 3 model whose head has real outcomes or counts, with one element or several independent
-        elements (each has its own ends); or an `Ensemble` of such models, with one element. Each step of a sequence
-        has its own ends, from the rows in which Keras does not mask it.
+        elements (each has its own corrections); or an `Ensemble` of such models, if outcomes have one element. For
+        sequences, each step has its own corrections, from the rows in which Keras does not mask the step.
       x, y: rows that the model was not trained on, in the forms that `nllfit.evaluate` takes.
       levels: the probabilities of the intervals, each at most `n / (n + 1)`.
       batch_size: the number of rows in each call of the model.
@@ -59,7 +59,7 @@ def conformalize(
     Raises:
       TypeError: if `model` is not a model, or does not end in a head.
       ValueError: if a level is not between 0 and 1, or there are too few rows for it; if the outcomes are classes,
-        amounts with a point at 0, intervals, or have several dependent elements; and for outcomes that
+        amounts with a positive probability of 0, intervals, or have several dependent elements; and for outcomes that
         `nllfit.evaluate` refuses.
 
     Example:
@@ -92,8 +92,9 @@ def conformalize(
 class Conformalized(Calibrated):
     """A model whose central intervals have moved ends; `conformalize` returns it.
 
-    The moved ends are quantiles of its distributions. Between and beyond them, the model's distribution is stretched
-    or shrunk, so that there is a density. `save(folder)` writes the model, `Conformalized.load(folder)` reads it.
+    Its distributions have the moved ends as their quantiles. To have a density, they are the model's distributions,
+    stretched or shrunk between the moved ends, and shifted beyond. `save(folder)` writes the model, and
+    `Conformalized.load(folder)` reads it.
 
     Args:
       model: as for `conformalize`.
@@ -131,7 +132,7 @@ class Conformalized(Calibrated):
         to: list = []
         for i, correction in enumerate(self.corrections.values()):
             new_low, new_high = low[i] - correction, high[i] + correction
-            if i == 0:  # an interval that would be empty becomes one point
+            if i == 0:  # an interval that would be empty becomes a narrow one around its middle
                 middle = (new_low + new_high) / 2
                 moved_low, moved_high = tf.minimum(new_low, middle - least), tf.maximum(new_high, middle + least)
             else:

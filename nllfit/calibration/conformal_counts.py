@@ -1,4 +1,4 @@
-"""A distribution of counts whose quantiles were moved, as conformal intervals ask."""
+"""A distribution of counts whose quantiles were moved to the ends of conformal intervals."""
 
 import tensorflow as tf
 import tensorflow_probability as tfp

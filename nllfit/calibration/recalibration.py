@@ -37,7 +37,7 @@ def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size:
 
     Args:
       model: a Keras 2 or Keras 3 model whose head has real outcomes, with one element or several independent elements
-        (each has its own `R`); or an `Ensemble` of such models, with one element.
+        (each has its own `R`); or an `Ensemble` of such models, if outcomes have one element.
       x, y: some hundreds of rows that the model was not trained on, in the forms that `nllfit.evaluate` takes.
       batch_size: the number of rows in each call of the model.
 
@@ -121,7 +121,7 @@ def _ranks(n):
 
 
 def _observed(n):
-    """The Normal scores of the frequencies that belong to these ranks."""
+    """The Normal scores of the frequencies `rank / (n + 1)` of the `_ranks`."""
     return tf.math.ndtri(tf.constant(_ranks(n) / (n + 1))).numpy()
 
 
@@ -174,7 +174,7 @@ def _steps(values):
 
 
 class _Mapped(CalibratedDistribution):
-    """A scalar distribution with a monotone map of its CDF; it has the dtype of the knots."""
+    """A scalar distribution whose CDF is mapped by a monotone function, in the dtype of the knots `predicted`."""
 
     def __init__(self, distribution, predicted, observed, validate_args=False, name="Recalibrated"):
         parameters = dict(locals())

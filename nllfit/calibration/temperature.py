@@ -54,7 +54,7 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
     rows = rows_for_calibration(model, x, y, batch_size)
     log_probs = rows.counted(_class_log_probs(rows.distribution))
     labels = rows.counted(class_labels(rows.y, rows.distribution))
-    log_probs = tf.maximum(log_probs, -1e300)  # a class of probability 0 keeps it: -inf would become NaN
+    log_probs = tf.maximum(log_probs, -1e300)  # for a class of probability 0, because -inf would become NaN
     observed = tf.gather(log_probs, labels, batch_dims=labels.ndim)
 
     def slope(log_inverse):  # of the convex NLL in 1 / T

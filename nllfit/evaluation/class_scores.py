@@ -55,7 +55,7 @@ def class_scores(evaluation: Evaluation, names: Sequence[str] | None = None) -> 
       names: the names of the classes, `[k]`, in the order of their labels; by default the labels.
 
     Raises:
-      ValueError: if the outcomes are not classes, or the number of `names` is not that of the classes.
+      ValueError: if the outcomes are not classes, or `names` does not have one name for each class.
 
     Example:
       >>> found = class_scores(evaluate(tfd.Categorical(logits=[[1.0, 0.0], [0.0, 1.0]]), y=[0, 1]), ["cat", "dog"])
@@ -65,11 +65,11 @@ def class_scores(evaluation: Evaluation, names: Sequence[str] | None = None) -> 
     Source: Fawcett, An introduction to ROC analysis, 2006.
     """
     if evaluation.probabilities is None:
-        raise ValueError("The outcomes of this evaluation are numbers: give one of a classifier.")
+        raise ValueError("`evaluation` is of outcomes that are not classes: give the evaluation of a classifier.")
     size = evaluation.probabilities.shape[-1]
     names = tuple(map(str, range(size) if names is None else names))
     if len(names) != size:
-        raise ValueError(f"`names` are {len(names)}, but there are {size} classes: give one for each.")
+        raise ValueError(f"`names` has {len(names)} names, but there are {size} classes: give one for each.")
     probabilities = evaluation.probabilities.reshape([-1, size])
     labels = evaluation.y.argmax(-1) if evaluation.y.shape == evaluation.probabilities.shape else evaluation.y
     labels = np.ravel(labels).astype(int)

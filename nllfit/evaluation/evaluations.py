@@ -41,14 +41,14 @@ def evaluate(
         distribution of batch `[n]` and event `[*event]`: `evaluate(distribution, y=y)`.
       x: inputs, as `predict_distribution` takes them; or a finite `tf.data.Dataset` of batches `(x, y)`, without `y`.
       y: outcomes of at least two rows, `[n, *event]`; for an event of one element also `[n]`. For a head at every step
-        of a sequence, `[n, steps, *event]`. If Keras masks steps, every other step counts as a row of its own, and the
-        masked outcomes are ignored. For a model with several outputs, a dict of outcomes by the name of the output.
+        of a sequence, `[n, steps, *event]`. If Keras masks steps, the masked outcomes are ignored, and each step that
+        is not masked counts as a row. For a model with several outputs, a dict of outcomes by the name of the output.
       levels: the probabilities of the central intervals to evaluate.
       batch_size: the number of rows in each call of the model.
-      seed: seeds the random numbers that make the PIT of a count continuous.
+      seed: the seed of the random PITs of counts and of censored outcomes.
 
     Returns:
-      An `Evaluation`; for a dict of outcomes, a dict with one for each of these outputs.
+      An `Evaluation`; for a dict of outcomes, a dict of evaluations by the name of the output.
 
     Raises:
       TypeError: if `model` is not a model, or does not end in a head.
@@ -90,7 +90,7 @@ class Evaluation:
     Attributes:
       num_rows: `n`.
       nll, nll_se: the mean negative log-likelihood, in nats, and its standard error. For a model with a latent variable
-        it is that of the outcome given the draw, without the divergence, so it is not a bound of the log-likelihood.
+        `z` it is `-log p(y | z)` for one draw of `z`. Without the KL divergence this does not bound `-log p(y)`.
       crps: the mean of `nllfit.crps`, in the unit of the outcome, a sum over the event. None for classes.
       rmse, mae: the root mean squared and the mean absolute error of the point prediction, in the unit of the outcome.
         The point prediction is the mean if it exists.
@@ -108,7 +108,7 @@ class Evaluation:
       scores: `{name: values}`, the scores of each row, `[n]`: `nll`, `crps`, `squared_error`, `absolute_error`,
         `interval_score_0.9`; for classes `nll`, `brier` and `zero_one_loss`.
       pit: the predicted CDF at the outcome, `[n, *event]`, uniform if the model is correct. For a count, a random point
-        within the step of the CDF. None for classes.
+        within the step of the CDF; for a censored outcome, one between the CDFs of its ends. None for classes.
       probabilities: for classes, `[n, *event, num_classes]`, or `[n, num_classes]` for one-hot rows. Else None.
       y: the outcomes.
 
@@ -136,7 +136,10 @@ class Evaluation:
     probabilities: np.ndarray | None = dataclasses.field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """All numbers that apply, by name, as values for JSON; numbers of intervals are dicts by level."""
+        """The scores of this evaluation by name, for JSON, without its arrays.
+
+        `coverage`, `width` and `interval_score` are dicts by level.
+        """
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         kept = {name: value for name, value in values.items() if name not in ("scores", "pit", "probabilities", "y")}
         for name in ("coverage", "width", "interval_score"):
@@ -218,7 +221,7 @@ def _scored(distribution, y, levels, rng):
     """Scores of each outcome, `{name: [n, ..., *event]}`, without those that the family does not have."""
     known: dict[str, np.ndarray] = {}
     numbers = law_of(distribution).latent()
-    if numbers is not distribution:  # the outcomes are intervals: errors and coverage are unknown, a PIT is not
+    if numbers is not distribution:  # a censored outcome has a PIT, but its error and coverage are unknown
         return _of_intervals(numbers, y, rng) if is_censored(distribution) else known
     with contextlib.suppress(NotImplementedError):
         known["crps"] = np.asarray(crps(y, distribution), np.float64)

@@ -23,8 +23,8 @@ def miscalibration_area(pit: ArrayLike) -> float:
       >>> miscalibration_area([0.5, 0.5])
       0.25
 
-    Source: Kuleshov, Fenner and Ermon, Accurate uncertainties for deep learning using calibrated regression, 2018; the
-    `miscalibration_area` of uncertainty-toolbox, on the quantiles.
+    Source: Kuleshov, Fenner and Ermon, Accurate uncertainties for deep learning using calibrated regression, 2018. The
+    `miscalibration_area` of uncertainty-toolbox approximates the same area on a grid of `p`.
     """
     pit = np.sort(np.ravel(pit))
     return sum(_area(pit, first) for first in range(0, len(pit), _BLOCK))

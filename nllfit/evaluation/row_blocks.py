@@ -1,4 +1,4 @@
-"""Blocks of rows, because the numbers of all elements of many outcomes may not fit into memory at once."""
+"""Blocks of rows, because the intermediate results of all rows may not fit into memory at once."""
 
 from collections.abc import Iterator
 

@@ -82,7 +82,7 @@ class ScoreComparison(dict[str, ScoreDifference]):
     """The `ScoreDifference` of each score by its name, as in `Evaluation.scores`."""
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Numbers by name, as values for JSON."""
+        """For each score a dict of its difference, standard error, p-value and better model, for JSON."""
         return {name: dataclasses.asdict(row) | {"better": row.better} for name, row in self.items()}
 
     def summary(self) -> str:

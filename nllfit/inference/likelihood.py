@@ -24,7 +24,7 @@ class Likelihood(Surface):
     It uses the head's distribution and not the compiled loss, which may be a mean and may contain regularisers.
     """
 
-    of = "likelihood"  # what it is the negative logarithm of, in messages
+    of = "likelihood"  # the word in messages for the function whose negative logarithm this is
 
     def __init__(self, model: Model, is_shared: bool = False):
         super().__init__(model, is_shared)

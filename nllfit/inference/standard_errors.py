@@ -22,8 +22,8 @@ __all__ = ["standard_errors"]
 
 _NEAR = 0.1  # the weights may be this many standard errors from the optimum
 _POLISHES = 3  # Newton steps, all with one Hessian, that undo the rounding of the weights
-# The log-likelihood falls by about 1/2 nat one standard error from a maximum. It must fall by at least the larger of
-# LEAST_DROP and _ROUNDINGS of its rounding errors; the latter count as at most _MOST_NOISE.
+# One standard error from a maximum, the log-likelihood is lower by about 1/2 nat. Weights count as a maximum if the
+# drop is at least LEAST_DROP, and at least _ROUNDINGS rounding errors of the log-likelihood or _MOST_NOISE.
 _ROUNDINGS = 8
 _MOST_NOISE = 0.1  # nats
 _UNIDENTIFIED = 1e-4  # a coefficient is not identified if this share of its gradient lies in the flat directions
@@ -178,8 +178,9 @@ def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[np.ndarray, Axes, s
     distance = np.linalg.norm(_steep(axes).T @ gradient)
     if not distance < _NEAR:
         fault = (
-            f"there are no standard errors, because the weights are {distance:.2g} of them from a maximum of the "
-            f"{likelihood.of}: continue with `fit_lbfgs`, with the negative log-likelihood as the loss"
+            f"there are no standard errors, because the weights are not at a maximum of the {likelihood.of}, but "
+            f"{distance:.2g} standard errors away: continue with `fit_lbfgs`, with the negative log-likelihood as the "
+            f"loss"
         )
         return w, axes, fault
     for _ in range(_POLISHES):
@@ -196,9 +197,9 @@ def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[np.ndarray, Axes, s
         fault = f"there are no standard errors, because no weight changes the {likelihood.of}"
     elif drops_around(log_likelihoods, top, -likelihood.value(top), _steep(axes))[0].min() < least:
         fault = (
-            f"there are no standard errors, because the log-{likelihood.of} does not fall at a distance of one of "
-            "them: its maximum is elsewhere, or at infinity, as when classes are separable or all outcomes of a group "
-            "are equal"
+            f"there are no standard errors, because the log-{likelihood.of} does not fall at a distance of one "
+            "standard error: its maximum is elsewhere, or at infinity, as when classes are separable or all outcomes "
+            "of a group are equal"
         )
     return top, axes, fault
 

@@ -39,7 +39,9 @@ def profile_curve(
     """
     shape = np.shape(estimate.parameters.get(name, 0.0))
     if shape:
-        raise ValueError(f"`{name}` has shape {shape}: draw `estimate.profile(name, values, index)` of one number.")
+        raise ValueError(
+            f"`{name}` has shape {shape}, but a curve shows one number: draw `estimate.profile(name, values, index)`."
+        )
     low, high = estimate.confidence_intervals(level, method="profile", names=[name])[name]
     center = estimate.parameters[name]
     if values is None:

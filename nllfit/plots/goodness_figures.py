@@ -29,7 +29,7 @@ def qq(ax: Axes, estimate: Estimate) -> Axes:
 
     If the family is correct, the dots are near the diagonal. Dots that leave it at the ends show tails that are too
     heavy or too light. The band is simultaneous: it contains *all* dots in 95% of samples from the fitted distribution.
-    For the `i`-th of `n` dots it lies between two quantiles of a Beta(i, n + 1 - i), at one level for all `i`, mapped
+    Its ends at the `i`-th of `n` dots are two quantiles of a Beta(i, n + 1 - i), at the same level for all `i`, mapped
     through the fitted quantile function. The band does not allow for the fit, which moves the distribution towards the
     sample, so the dots of a correct family stay inside in more than 95% of samples.
 
@@ -102,13 +102,13 @@ def survival_curve(
     If all times are exact or right-censored, the curve is the Kaplan-Meier estimate, `S(t) = prod_(t_i <= t) (1 - d_i /
     n_i)` for `d_i` events among the `n_i` rows at risk, with a pointwise 95% interval from Greenwood's variance of
     `log(-log S)`. A tick marks a censored time. If some times are left- or interval-censored, the curve is Turnbull's
-    nonparametric maximum-likelihood estimate, without an interval. It determines only how much survival falls within
-    certain intervals; the curve is drawn to fall at their upper ends.
+    nonparametric maximum-likelihood estimate, without an interval. This estimate determines only how much survival
+    falls within certain intervals; the curve is drawn to fall at their upper ends.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
-      time: the outcomes of a `Censored` family: pairs `[n, 2]` or SciPy's `CensoredData`; or, without intervals,
-        `[n, 3]`, where the third number is the time of delayed entry. Or times `[n]`, of the event or of censoring.
+      time: times of the event or of censoring, `[n]`; or the outcomes of a `Censored` family: pairs `[n, 2]`, SciPy's
+        `CensoredData` or, if all are exact or right-censored, `[n, 3]` with the time of delayed entry as third number.
       observed: only with times `[n]`: whether each is the time of an event, `[n]`; by default all are.
       estimates: `Estimate`s or `tfd.Distribution`s of a scalar.
 

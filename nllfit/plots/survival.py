@@ -19,8 +19,8 @@ class SurvivalSteps:
 
     Attributes:
       times: the times at which it falls, `[k]`, in ascending order.
-      heights: its values from each of these times on, `[k]`.
-      interval: the lower and the upper ends of the 95% interval of each height, two arrays `[k]`; None for Turnbull's.
+      heights: the values of the function from each of these times on, `[k]`.
+      interval: the ends of the 95% interval of each height, two arrays `[k]`; None for Turnbull's estimate.
       estimator: "Kaplan-Meier" or "Turnbull".
     """
 
@@ -39,12 +39,12 @@ def survival_steps(y: np.ndarray) -> SurvivalSteps:
 
     If all times are exact or right-censored, it is the Kaplan-Meier estimate, `prod_(t_i <= t) (1 - d_i / n_i)` for
     `d_i` events among the `n_i` rows at risk, with Greenwood's interval of `log(-log S)`. If some are left- or
-    interval-censored, it is Turnbull's estimate. That determines only how much survival falls within certain intervals;
-    here it falls at their upper ends.
+    interval-censored, it is Turnbull's estimate. Turnbull's estimate determines only how much survival falls within
+    certain intervals; this function lets it fall at their upper ends.
 
     Args:
-      y: pairs `[n, 2]`, the outcomes of a `Censored` family; or, without intervals, `[n, 3]`, where the third number is
-        the time of delayed entry.
+      y: pairs `[n, 2]`, the outcomes of a `Censored` family; or, if all are exact or right-censored, `[n, 3]` with the
+        time of delayed entry as third number.
     """
     lower, upper = y[:, 0], y[:, 1]
     if np.all((lower == upper) | np.isposinf(upper)):

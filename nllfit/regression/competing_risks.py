@@ -20,8 +20,8 @@ def cause_specific_risks(fits: Mapping[Any, CoxRegression], data: Any, times: Ar
     the times of all events.
 
     Args:
-      fits: by cause, the Cox model of its events, without strata, such as
-        `cox_regression("Surv(time, cause == 1) ~ x", data)`.
+      fits: `{cause: fit}`, a Cox model without strata for each cause, such as
+        `cox_regression("Surv(time, cause == 1) ~ x", data)` for cause 1.
       data: a table with the columns of the formulas.
       times: the times, `[k]`.
 

@@ -154,9 +154,9 @@ class CoxRegression(Hypotheses):
         return bread @ (sums.T @ sums) @ bread
 
     def schoenfeld_residuals(self) -> Any:
-        """For each event, its columns minus their mean over the rows at risk, weighted by their hazards.
+        """For each event, the columns of its row minus their hazard-weighted mean over the rows at risk.
 
-        A trend over time contradicts proportional hazards. With ties the mean is that of Efron's terms.
+        A trend over time contradicts proportional hazards. With ties, the mean is averaged over Efron's terms.
 
         Returns:
           A `DataFrame` with a row for each event: `time`, and the columns of the formula.
@@ -261,7 +261,7 @@ def _maximum(value, local, w):
 
 
 def _falls_around(value, w, axes, curvature):
-    """Whether the log-likelihood falls in all directions from `w`. A fall to NaN, where a risk underflows, is none."""
+    """Whether the log-likelihood falls in all directions from `w`. NaN, where a risk underflows, is not a fall."""
     if curvature.min() <= _FLAT:
         return False
 

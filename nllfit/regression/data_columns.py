@@ -66,7 +66,7 @@ def as_weights(value: Any, data: Any) -> np.ndarray:
 
 
 def as_clusters(value: Any, data: Any, weights: np.ndarray | None = None) -> np.ndarray:
-    """The index of the cluster of each row, `[n]`; a row of weight 0 forms no cluster of its own."""
+    """The index of the cluster of each row, `[n]`. The labels of rows with weight 0 are ignored."""
     labels = as_column("cluster", value, data)
     counted = np.ones(len(data), bool) if weights is None else weights > 0
     found = np.zeros(len(data), int)

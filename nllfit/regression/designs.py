@@ -16,7 +16,7 @@ INTERCEPT = "Intercept"
 
 _DEPENDENT = 1e-10  # a column is dependent if its residual on the others is shorter than this share of its length
 _LEAST_SHARE = 1e-7  # smaller coefficients of a linear combination are rounding errors
-_QUOTED = re.compile(r"`([^\W\d]\w*)`")  # names that need no quotes
+_QUOTED = re.compile(r"`([^\W\d]\w*)`")  # a name in quotes that needs none
 _UNSEEN = "outside of the nominated levels"  # part of formulaic's warning
 
 
@@ -29,14 +29,14 @@ def sides(formula: Any) -> tuple[str, str]:
 
 
 class Design:
-    """The design matrix of a formula and a table, and the way to build it for other tables.
+    """The design matrix of a formula for a table. `of` builds it for other tables.
 
     Attributes:
       text: the right side of the formula.
       names: the names of the columns, `[k]`.
       matrix: the columns, `[n, k]` in float64.
       offset: the sum of the formula's offsets and of the column of offsets, `[n]`, or None.
-      terms: by term of the formula, the indices of its columns.
+      terms: `{term: indices of its columns}` for each term of the formula.
     """
 
     def __init__(self, text: str, data: Any, without_intercept: bool = False, offset: str | None = None):
@@ -94,8 +94,9 @@ def check_rank(text: str, names: list[str], matrix: np.ndarray, lengths: np.ndar
       text: the formula.
       names: the names of the columns, `[k]`.
       matrix: the columns, `[m, k]`.
-      lengths: the lengths of the columns compared with which a rest is a rounding error, `[k]`.
-      contained: what a column has lost in `matrix`, such as "the baseline hazard".
+      lengths: the norms of the original columns, `[k]`. A column is dependent if its residual on the earlier columns is
+        a rounding error compared with its norm.
+      contained: the name of what was subtracted from the columns, such as "the baseline hazard", for messages.
     """
     scaled = matrix / lengths
     diagonal = np.abs(np.diag(np.linalg.qr(scaled, mode="r")))
@@ -143,13 +144,16 @@ def _context() -> dict[str, Any]:
 
 
 def _inside(term: Any) -> Any:
-    """The term of the expression inside `offset(...)`. A column may be called `offset`, so nothing is called so."""
+    """The term for the expression inside `offset(...)`.
+
+    We do not pass a function `offset` to formulaic, because a column may have this name.
+    """
     (factor,) = term.factors
     return _parsed("0 + {" + factor.expr.removeprefix("offset(").removesuffix(")") + "}")[0]
 
 
 def _spec(terms: list, data: Any, text: str) -> Any:
-    """Formulaic's specification of the columns, which stores the levels, knots and so on of these data."""
+    """Formulaic's specification of the columns, which stores the levels and knots that it learned from the data."""
     formula = formulaic.SimpleFormula(terms)
     return _guarded(
         lambda: formula.get_model_matrix(data, context=_context(), na_action="ignore"), data, text

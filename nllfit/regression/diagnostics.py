@@ -23,14 +23,18 @@ class Diagnostics(LinearPredictors):
     """The methods of a regression that examine its rows."""
 
     def residuals(self, kind: str = "quantile", seed: int = 0) -> Any:
-        """The residuals of the fitted rows.
+        """The residuals of the fitted rows, of one of four kinds.
 
-        quantile: `Phi^-1(F(y))`, which is standard Normal for every family if the model is correct. If `F` jumps at an
-        outcome (counts), or the outcome is only known to lie in an interval (censored times), `F(y)` is replaced by a
-        uniform random number between the values of `F` at both ends. response: `y - mean`. pearson: `(y - mean) /
-        standard deviation`. deviance: `sign(y - mean) sqrt(2 (log p(y | mean = y) - log p(y | mean)))`, with the other
-        parameters at their estimates. Pearson and deviance residuals are therefore those of statsmodels' GLM divided
-        by the square root of the dispersion, which is `scale^2` for a Normal and `1 / concentration` for a Gamma.
+        - quantile: `Phi^-1(F(y))`, which is standard Normal for every family if the model is correct. If `F` jumps at
+          an outcome (counts), or the outcome is only known to lie in an interval (censored times), `F(y)` is replaced
+          by a uniform random number between the values of `F` at both ends.
+        - response: `y - mean`.
+        - pearson: `(y - mean) / standard deviation`.
+        - deviance: `sign(y - mean) sqrt(2 (log p(y | mean = y) - log p(y | mean)))`, with the other parameters at their
+          estimates.
+
+        Pearson and deviance residuals equal those of statsmodels' GLM, divided by the square root of the dispersion.
+        The dispersion is `scale^2` for a Normal and `1 / concentration` for a Gamma.
 
         Args:
           kind: "quantile", "response", "pearson" or "deviance". Classes have only quantile residuals, and only if they
@@ -76,7 +80,7 @@ class Diagnostics(LinearPredictors):
         return np.where(below < above, special.ndtri(below), -special.ndtri(above))
 
     def _deviances(self, distribution):
-        """The roots of twice the gain in log-likelihood of each row if its mean were its outcome."""
+        """The absolute deviance residuals: `sqrt(2 (log p(y | mean = y) - log p(y | mean)))`."""
         main, numbers = self.predictors[0].parameter, tf.constant(self.numbers())
         values, (natural, _) = self.family.parameters(numbers), self.family.twin(main)
         mean = self.family.natural({main: values[main]})[natural]
@@ -91,10 +95,10 @@ class Diagnostics(LinearPredictors):
     def influence(self) -> Any:
         """The influence of each row on the coefficients, by one Newton step from the fit with the row left out.
 
-        With `g_i` the gradient and `H_i` the Hessian of a row's negative log-likelihood, `-inv(H - H_i) g_i` is close
-        to `b - b_without_i`. It is exact for a linear model. For a generalized linear model with the canonical link it
-        is Pregibon's one-step approximation. `H` covers all coefficients, those of an estimated scale too, so the
-        leverages of a Normal are larger than the diagonal of the hat matrix unless `scale` is fixed.
+        With `g_i` the gradient and `H_i` the Hessian of a row's negative log-likelihood, and `H` the sum of the `H_i`,
+        `-inv(H - H_i) g_i` is close to `b - b_without_i`. For a linear model it is exact. For a generalized linear
+        model with the canonical link it is Pregibon's one-step approximation. `H` also covers the coefficients of an
+        estimated scale, so the leverages of a Normal exceed the diagonal of the hat matrix unless `scale` is fixed.
 
         Returns:
           A `DataFrame` with the index of the data and the columns `leverage`, `trace(inv(H) H_i)`; `cooks_distance`,

@@ -1,4 +1,4 @@
-"""The family of a regression for its outcomes, and the main parameter, which the formula describes."""
+"""The choice of a regression's family from its outcomes, and of the main parameter, which the formula describes."""
 
 from collections.abc import Mapping
 from typing import Any

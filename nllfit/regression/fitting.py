@@ -15,7 +15,7 @@ from nllfit.regression.formula_outcomes import Outcome
 from nllfit.regression.predictors import (
     Predictor,
     build_model,
-    is_of_classes,
+    is_logit_vector,
     names_of,
     places_of,
     set_coefficients,
@@ -56,7 +56,7 @@ def regression(
     logarithm.
 
     The fitted Keras model, `result.model`, has a dense layer for each parameter, followed by a head, in float64.
-    Newton's method over the linear predictors fits it. If that does not end in a maximum, `fit_lbfgs` continues.
+    Newton's method finds the coefficients. If it does not end in a maximum, `fit_lbfgs` continues.
 
     Args:
       formula: "outcome ~ terms". The outcome is a column, an expression such as `log(y)`, or a censored time:
@@ -69,8 +69,8 @@ def regression(
       weights: the number of times that each row counts: the name of a column, or `[n]`.
       offset: a term of `u` with coefficient 1, in addition to offsets in the formula: the name of a column, or `[n]`.
       cluster: labels of dependent rows: the name of a column, or `[n]`. The covariance is then the sandwich with the
-        scores summed over each of the `G` clusters, times `G / (G - 1) * (n - 1) / (n - q)` for `q` coefficients. As
-        in statsmodels, except that `n` is the sum of the weights.
+        scores summed over each of the `G` clusters, times `G / (G - 1) * (n - 1) / (n - q)` for `q` coefficients. This
+        is statsmodels' covariance, with the sum of the weights as `n`.
       covariance: "information" for the inverse of the observed information, or "sandwich" (HC0), which in large samples
         is also valid if the outcomes do not follow the family.
       parameterization: "mean" for the parameters of `ByMean`, if the family has them; None for TFP's parameters.
@@ -110,7 +110,7 @@ def regression(
     counts = None if weights is None else as_weights(weights, data)
     clusters = None if cluster is None else as_clusters(cluster, data, counts)
     predictors = _predictors(made, dict(formulas), right, data, offset, labels)
-    names_of(made, predictors)  # before the fit, because it refuses names
+    names_of(made, predictors)  # raises an error before the fit if two coefficients would have one name
 
     designs = [(p.design.matrix, p.total_offset) for p in predictors]
     objective = Objective(made, predictors, designs, y, np.ones(len(y)) if counts is None else counts)
@@ -148,7 +148,7 @@ def _check_outcomes(objective, outcome):
 
 
 def _start(objective):
-    """The start: coefficients of 0 or, if the likelihood is flat or infinite there, the marginal distribution."""
+    """The first coefficients: 0 or, if the likelihood is flat or infinite there, those of the marginal distribution."""
     zeros = np.zeros(objective.num_coefficients)
     if np.isfinite(objective.value(zeros)) and objective.slopes(zeros).any(0).all():
         return zeros
@@ -185,14 +185,14 @@ def _fitted(objective, model):
 def _predictors(family, formulas, right, data, offset, labels):
     """The linear predictor of each parameter, the main parameter first."""
     main, found, start = main_parameter(family), [], 0
-    column = offset if isinstance(offset, str) else None  # a column is also available for predictions
+    column = offset if isinstance(offset, str) else None  # a prediction can read a column, but has no such array
     added = None if offset is None or column else as_numbers("offset", offset, data)
     for name, size in sizes(family).items():
         is_main, is_constant = name == main, name != main and name not in formulas
         text = right if is_main else _right_side(name, formulas.pop(name, "~ 1"))
         without_intercept = is_main and CUTPOINTS in family.parameter_names
         design = Design(text, data, without_intercept, column if is_main else None)
-        classes = labels if is_of_classes(family, name) else ()
+        classes = labels if is_logit_vector(family, name) else ()
         found.append(Predictor(name, size, start, design, added if is_main else None, classes, is_constant))
         start += size
     found.sort(key=lambda predictor: predictor.parameter != main)

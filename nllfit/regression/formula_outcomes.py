@@ -41,7 +41,7 @@ class Outcome:
       values: numbers or class indices `[n]`, or pairs `[n, 2]` for censored outcomes.
       labels: the labels of the classes, in the order of their indices; None for numbers.
       index: the index of the table.
-      has_order: whether they are numbers or labels of an ordered categorical column.
+      has_order: whether the outcomes are numbers, or labels of an ordered categorical column.
     """
 
     name: str

@@ -36,7 +36,7 @@ class Hypotheses(CoefficientTable):
     """A coefficient table with tests of hypotheses.
 
     Attributes:
-      terms: by term of the formulas, the indices of its coefficients.
+      terms: `{term: indices of its coefficients}` for each term of the formulas.
     """
 
     terms: dict[str, list[int]]
@@ -79,7 +79,7 @@ class Hypotheses(CoefficientTable):
 
         The statistic is `2 (log L_larger - log L_smaller)`. Its p-value comes from the chi-square distribution with
         `num_parameters_larger - num_parameters_smaller` degrees of freedom. Each fit must be a special case of the
-        next. Only its likelihood is checked, which must not be larger than that of the next.
+        next. `anova` cannot check this, but raises an error if a larger fit has a lower likelihood.
 
         Args:
           *larger: fits to the same outcomes, in order of increasing numbers of coefficients.
@@ -104,7 +104,7 @@ class Hypotheses(CoefficientTable):
         return pd.DataFrame(rows, pd.Index([fit.formula for fit in fits], name="formula"), columns)
 
     def _observed(self) -> np.ndarray:
-        """What two comparable fits have in common: outcomes, weights and strata, a row for each observation."""
+        """The outcomes, weights and strata, a row for each observation. Two fits can be compared only if they agree."""
         raise NotImplementedError
 
     def _constraints(self, constraint):

@@ -24,7 +24,7 @@ class PartialLikelihood:
       x: the columns, `[n, q]`.
       start, stop: each row is at risk after `start` and up to `stop`, `[n]`.
       event: whether each row has an event at `stop`, `[n]`.
-      weights: the number of times that each row counts, `[n]`.
+      weights: the factor of each row in the likelihood, `[n]`.
       offset: a term added to `x b`, `[n]`.
     """
 

@@ -43,21 +43,22 @@ class Predictions(LinearPredictors):
         return pd.Series(np.reshape(values, [len(index)]), index, name="prediction")
 
     def predict_interval(self, data: Any = None, *, alpha: float = 0.05, num_draws: int = 0, seed: int = 0) -> Any:
-        """The prediction of each row, its standard error, and intervals of level `1 - alpha`.
+        """The mean of each row's distribution, its standard error, and two intervals of level `1 - alpha`.
 
-        The confidence interval of the mean (`mean_lower`, `mean_upper`): if the mean depends only on the main
+        `mean_lower` and `mean_upper` are the confidence interval of the mean. If the mean depends only on the main
         parameter, as in a generalized linear model, it is the Wald interval of the linear predictor, mapped to the
-        mean. Otherwise it is `mean +- z se`, with `se` by the delta method. The prediction interval of a new outcome
-        (`lower`, `upper`) is the central interval of the predicted distribution at the estimates, without the
-        uncertainty of the coefficients, which vanishes as `n` grows. With `num_draws`, it is the central interval of
-        the mixture of the distributions at so many draws of the coefficients from the Normal distribution with their
-        estimates and covariance.
+        mean. Otherwise it is `mean +- z se`, with `se` by the delta method.
+
+        `lower` and `upper` are the prediction interval of a new outcome: the central interval of the predicted
+        distribution at the estimates. It ignores the uncertainty of the coefficients, which vanishes as `n` grows. With
+        `num_draws`, the coefficients are drawn from the Normal distribution with the estimates as mean and their
+        covariance, and the interval is that of the mixture of the distributions at these draws.
 
         Args:
           data: as for `predict`.
-          alpha: one minus the level of the intervals; given by name, because other intervals take their level.
+          alpha: one minus the level of the intervals. It is given by name, because other functions take a level.
           num_draws: the number of draws of the coefficients, such as 200; 0 holds them at their estimates.
-          seed: seeds the draws.
+          seed: the seed of the draws.
 
         Returns:
           A `DataFrame`: `mean`, `mean_se`, `mean_lower`, `mean_upper`, `lower`, `upper`.

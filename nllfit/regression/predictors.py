@@ -29,10 +29,10 @@ class Predictor:
       size: the number of elements of the parameter.
       design: the design matrix of its formula.
       offset: an offset `[n]` in addition to that of the formula, or None.
-      start: the index of its first element in the family's vector.
+      start: the index of the parameter's first element in the family's vector.
       classes: for logits, the label of each element; the first is the reference, with coefficients of 0. Otherwise
         empty.
-      is_constant: whether it has no formula, so that a table shows the parameter itself.
+      is_constant: whether the parameter has no formula. A table then shows its value in place of coefficients.
     """
 
     parameter: str
@@ -45,12 +45,12 @@ class Predictor:
 
     @property
     def free(self) -> int:
-        """The number of its elements that have coefficients."""
+        """The number of the parameter's elements that have coefficients."""
         return self.size - bool(self.classes)
 
     @property
     def places(self) -> range:
-        """The indices of these elements in the family's vector."""
+        """The indices, in the family's vector, of the elements that have coefficients."""
         return range(self.start + bool(self.classes), self.start + self.size)
 
     @property
@@ -59,7 +59,7 @@ class Predictor:
 
     @property
     def total_offset(self) -> np.ndarray | None:
-        """The sum of both offsets of the fitted rows, `[n]`, or None."""
+        """The sum of `offset` and the formula's offset for the fitted rows, `[n]`, or None."""
         given = [offset for offset in (self.offset, self.design.offset) if offset is not None]
         return np.sum(given, 0) if given else None
 
@@ -110,7 +110,7 @@ def names_of(family: ParametricFamily, predictors: list[Predictor]) -> list[list
     return found
 
 
-def is_of_classes(family: ParametricFamily, name: str) -> bool:
+def is_logit_vector(family: ParametricFamily, name: str) -> bool:
     """Whether a parameter is a vector of logits, which is only identified up to a common shift."""
     return isinstance(family.twin(name)[1], Softmax)
 

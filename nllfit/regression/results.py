@@ -22,8 +22,8 @@ class Regression(Hypotheses, Predictions, Diagnostics):
     """A regression that was fitted by maximum likelihood; `regression` returns it.
 
     The coefficients of the main parameter have the names of their columns. Those of other parameters are named
-    `parameter: column`, and those of classes `label: column`. A parameter without a formula, such as `scale`, is shown
-    itself, with a standard error by the delta method.
+    `parameter: column`, and those of classes `label: column`. For a parameter without a formula, such as `scale`, the
+    table shows the value of the parameter, with a standard error by the delta method.
 
     Attributes:
       model: the fitted Keras model; `inputs(data)` returns its inputs.

@@ -1,7 +1,8 @@
 """The negative log-likelihoods of a regression's rows, and their derivatives with respect to the linear predictors.
 
-TensorFlow traces them once for a family and a kind of observation, for any number of rows: tracing takes longer than a
-fit to a thousand rows. Rows of one kind, such as the right-censored ones, need only the formula of that kind.
+TensorFlow traces the functions once for each family, for any number of rows, because tracing takes longer than a fit to
+a thousand rows. Censored outcomes have one trace for each kind of observation (exact, right-censored, and so on), which
+contains only the formula of that kind.
 """
 
 import numpy as np
@@ -51,7 +52,10 @@ def _programs(family):
 
 
 def _traced(family):
-    """The programs by name, as concrete functions: TensorFlow warns of retracing when many families define one each."""
+    """The programs by name, as concrete functions.
+
+    With a `tf.function` for each of many families, TensorFlow would warn of retracing.
+    """
     zero, size = tf.UnconnectedGradients.ZERO, family.params_size
     specs = tf.TensorSpec([None, size], tf.float64), tf.TensorSpec([None, *family.event_shape], tf.float64)
 

@@ -89,7 +89,7 @@ def target_of(distribution: Any, rows: Rows) -> Target:
 
 
 def _named(name, shape):
-    """A family by name, and whether it is a location-scale family."""
+    """The family of a name with the defaults of tabular prediction, and whether it is a location-scale family."""
     if name == MIXTURE:
         return MixtureFamily("Normal", _COMPONENTS, shape, floor=_FLOOR), True
     if name in families.__all__:

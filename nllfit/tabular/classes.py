@@ -60,7 +60,7 @@ class Classes(Target):
         return self._of(tf.nn.softmax(coldness * log_probs + (1 - coldness) * self.log_hot), doubt)
 
     def _of(self, probs, doubt):
-        """The distribution with probabilities `[n, num_classes]`, and with the marginal one as a part `doubt` of it."""
+        """The distribution with the probabilities `(1 - doubt) * probs + doubt * frequencies`, `[n, num_classes]`."""
         probs = (1 - doubt) * probs + doubt * self.frequencies
         if self.values is None:
             return tfd.Categorical(probs=probs)

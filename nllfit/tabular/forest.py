@@ -1,4 +1,4 @@
-"""Forests of randomised trees, and their predictions as inputs of a network, which otherwise smooths out jumps."""
+"""Forests of randomised trees, and their predictions as inputs of a network, which alone would smooth out jumps."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ __all__ = ["MOST_ROWS", "Forest", "ForestInputs", "grown"]
 
 _TREES = 100
 _LEVELS = np.arange(1, 10) / 10
-MOST_ROWS = 8192  # that a tree sees
+MOST_ROWS = 8192  # on which each tree is grown
 _MOST_VALUES = 20  # if the outcomes have at most this many distinct values, each is a threshold
 _LEAST_PROBABILITY = 1e-2  # a lower bound on probabilities in log-odds
 
@@ -17,13 +17,13 @@ _LEAST_PROBABILITY = 1e-2  # a lower bound on probabilities in log-odds
 def grown(
     x: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, seed: int, **options: Any
 ) -> ExtraTreesRegressor:
-    """A forest of scikit-learn that predicts the mean of each target: inputs `[n, m]` and targets `[n, t]`.
+    """A forest of scikit-learn, grown on inputs `[n, m]`, that predicts the mean of each target, `[n, t]`.
 
-    Each tree sees at most 8192 rows, a bootstrap sample of a larger table.
+    From a table of more than 8192 rows, each tree gets a bootstrap sample of 8192.
 
     Source: Geurts, Ernst and Wehenkel, Extremely randomized trees, 2006.
     """
-    targets = targets[:, 0] if targets.shape[1] == 1 else targets  # scikit-learn warns of columns
+    targets = targets[:, 0] if targets.shape[1] == 1 else targets  # scikit-learn warns of a target `[n, 1]`
     if len(x) > MOST_ROWS:
         options |= {"bootstrap": True, "max_samples": MOST_ROWS}
     return ExtraTreesRegressor(_TREES, random_state=seed, **options).fit(x, targets, sample_weight=weights)
@@ -62,7 +62,7 @@ class Forest:
 
 
 class ForestInputs:
-    """The predictive distribution of a forest at certain thresholds of the outcomes, in log-odds.
+    """The distribution that a forest predicts, as inputs of a network: the mean, and log-odds of `y <= t`.
 
     The trees predict the indicators `y <= t` and the standardised `y` itself. The thresholds `t` are the deciles of the
     outcomes, or all their values if there are few. So the trees follow the whole distribution, including jumps. For a

@@ -1,4 +1,4 @@
-"""The target that follows any shape of density: probabilities of intervals of the outcomes, which trees predict."""
+"""A target for densities of any shape: trees predict the probability of each interval of the outcomes."""
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +10,7 @@ from nllfit.tabular.targets import has_few_values
 
 __all__ = ["Histogram"]
 
-_INTERVALS = 0.5  # times the square root of the number of rows
+_INTERVALS = 0.5  # the number of intervals, divided by the square root of the number of rows
 _FEWEST, _MOST = 5, 50
 _LEAST = 1e-6  # a lower bound on the marginal frequencies
 _FLOOR = 1e-3  # the least scale in an interval, in standard deviations of the outcomes

@@ -11,7 +11,7 @@ from nllfit.tabular.targets import Target
 
 __all__ = ["LocationScale", "is_location_scale", "mean_and_spread"]
 
-_LEAST_SCALE = 1e-2  # that trees predict, in standard deviations of the outcomes
+_LEAST_SCALE = 1e-2  # the least scale that trees predict, in standard deviations of the outcomes
 
 
 class LocationScale(Target):

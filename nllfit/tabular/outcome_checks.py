@@ -1,4 +1,4 @@
-"""Checks of the outcomes that a user gives: numbers, or numbers that are only known to lie in an interval."""
+"""Checks of the outcomes that a user gives: numbers, or intervals in which numbers are known to lie."""
 
 from typing import Any
 

@@ -75,7 +75,7 @@ class OwnUnit(Target):
     def distribution(self, predicted: tfd.Distribution, spread: float, doubt: float) -> tfd.Distribution:
         logits = tf.nn.log_softmax(predicted.mixture_distribution.logits)
         num_components = getattr(self.family, "num_components", 1)
-        num_members = logits.shape[1] // num_components  # the last one predicts the marginal distribution
+        num_members = logits.shape[1] // num_components  # the last member predicts the marginal distribution
         shares = np.full(num_members, (1 - doubt) * num_members / max(1, num_members - 1))
         shares[-1] = doubt * num_members
         logits += np.repeat(np.log(shares), num_components).astype("float32")
@@ -97,7 +97,7 @@ class OwnUnit(Target):
         z, *others = (normal_scores(distribution, values.reshape(len(y), 1)) for values in outcomes)
         # The spread divides Normal scores: the density phi(z) becomes phi(z / spread) / spread.
         change = z**2 / 2 * (spreads**-2 - 1) + np.log(spreads)
-        for upper in others:  # only one, of intervals
+        for upper in others:  # the scores of the upper ends, if outcomes are intervals
             intervals = _log_between(z, upper) - _log_between(z / spreads, upper / spreads)
             change = np.where(y[:, 0] == y[:, 1], change, intervals)
         return loss + np.average(change, axis=1, weights=weights)

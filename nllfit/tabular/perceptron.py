@@ -124,7 +124,7 @@ class Trainer:
         except tf.errors.OpError as error:
             if not self.compile:
                 raise _not_finite() from error
-            self.compile = False  # because XLA does not know every operation
+            self.compile = False  # XLA does not support every operation
             self._call(count, rates, x, y, weights)
 
     def weights(self) -> np.ndarray:
@@ -164,7 +164,10 @@ def _rates(num_steps):
 
 @functools.lru_cache(_MOST_PROGRAMS)
 def _program(perceptron, compile, batch_size):
-    """The steps of a call as a TensorFlow function; it is traced once, because a batch size has one shape of calls."""
+    """The steps of a call as a TensorFlow function.
+
+    `batch_size` is only a key of the cache: it determines the shapes of a call, so each function has one trace.
+    """
     del batch_size
 
     def steps(weights, first, second, count, rates, weight_decay, step, offset, x, y, factors):

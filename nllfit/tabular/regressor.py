@@ -38,8 +38,8 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
     Args:
       distribution: the distribution to predict, as one of:
         - None: a Normal, or for one outcome a `"Histogram"` if that is better on the held-out rows.
-        - the name of a family of `tfp.distributions`, such as `"Normal"`, `"Gamma"` or `"Poisson"`. Its `scale` has a
-          floor of a thousandth of the outcomes' spread.
+        - the name of a family of `tfp.distributions`, such as `"Normal"`, `"Gamma"` or `"Poisson"`. The scale of a
+          location-scale family is at least a thousandth of the outcomes' standard deviation.
         - `"Mixture"`: a mixture of five Normals.
         - `"Histogram"`: a probability for each of `sqrt(n) / 2` intervals between quantiles of the outcomes, or for
           each value if there are few. It follows any shape, such as a second mode or many zeros. Only trees predict it.

@@ -77,7 +77,9 @@ class Stream:
 
 
 def parts_of(batches: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None]]:
-    """The table, the outcomes and the weights (or None) of each part. All parts but the last have at least 16,384 rows.
+    """Joins batches to parts of at least 16,384 rows (the last may have fewer).
+
+    Each part is a tuple of the table, the outcomes, and the weights or None.
 
     Args:
       batches: batches `(X, y)` or `(X, y, sample_weight)`: a `tf.data.Dataset` or another iterable that can be

@@ -1,4 +1,4 @@
-"""Scores of predicted distributions for outcomes, some of which may be right-censored."""
+"""Scores of predicted distributions for outcomes, some of which may be censored."""
 
 from typing import Any
 

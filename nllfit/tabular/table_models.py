@@ -1,4 +1,7 @@
-"""Models: a neural ensemble, or a forest, from raw columns to the outputs from which a target makes a distribution."""
+"""Models that map the columns of a table to outputs: an ensemble of networks, or a forest.
+
+A target (targets.py) turns the outputs into distributions.
+"""
 
 import abc
 import dataclasses

@@ -1,4 +1,4 @@
-"""Targets: the transformed outcomes that a network learns, and the distribution in the original unit that results."""
+"""Targets: the form in which models learn outcomes, and the distribution that follows from a model's outputs."""
 
 import abc
 from collections.abc import Sequence
@@ -20,19 +20,19 @@ SPREADS = np.geomspace(0.7, 4, 36)
 
 
 class Target(abc.ABC):
-    """What networks learn about outcomes `[n, k]`, and the distribution that is predicted from their outputs.
+    """The form in which models learn outcomes `[n, k]`, and the distribution that follows from their outputs.
 
     Attributes:
       family: the family that is predicted.
       trained_family: the family of the outcomes in training, which are pairs under censoring.
       beta: the loss in training is `BetaNLL(beta)`, or the negative log-likelihood if 0.
       step, offset: the parameters of the family are `offset + step * output`, arrays `[params_size]`.
-      marginal: the parameters of the marginal distribution that joins the ensemble as one more member; None if the
-        target adds it to the mixture itself.
+      marginal: the parameters of the marginal distribution, which then is one more member of the ensemble; None if
+        `distribution` adds the marginal distribution to the mixture.
       spreads: the factors to try on the width of the predicted distributions.
-      is_for_networks: whether networks can predict it, and not only trees.
+      is_for_networks: whether networks can predict the target, and not only trees.
       is_discrete: whether outcomes have probabilities and not a density.
-      is_concentrated: whether it predicts a few values, so that its likelihood is of another kind than a density's.
+      is_concentrated: whether the target predicts a few values: the likelihood is then not comparable to a density.
     """
 
     spreads: np.ndarray = SPREADS

@@ -125,8 +125,9 @@ class Search:
         """Runs the trials and returns them in the order of their scores, the best first.
 
         The networks are compared with the first distribution. The best of them and the trees are also tried with a
-        strong regularization if they are overconfident. Then each other distribution is tried with the best
-        of those that can have it; trees are also tried with a strong regularization if they are overconfident.
+        strong regularization if they are overconfident. Then each other distribution is tried once, with the network
+        and the regularization of the best trial whose network can predict it. If these are trees with a weak
+        regularization, and they are overconfident, a strong one is tried as well.
 
         Raises:
           ValueError: if no network can predict the first distribution.
@@ -160,7 +161,7 @@ class Search:
         return ranked([])
 
     def predictor(self, trial: Trial) -> Predictor:
-        """The ensemble of a trial's network, trained on all rows; cached."""
+        """The ensemble of a trial's network, trained on all rows. A second call returns the same ensemble."""
         if trial.key not in self.predictors:
             self.predictors[trial.key] = self._trained(trial.key, self.settings.num_members)
         return self.predictors[trial.key]

@@ -5,14 +5,15 @@ How `fit` works, file by file:
     fit.py              checks the arguments (fit_arguments.py)
     batches.py          makes a source: `Arrays`, or a `Stream` (streams.py) with a reader (dataset_readers.py)
     outcome_support.py  checks outcomes against the support of the heads (model_outputs.py)
-    callback_loop.py    calls Keras's callbacks around the epochs of a `Run`; some see a watched_model.py
+    callback_loop.py    calls Keras's callbacks before and after the epochs of a `Run` (watched_model.py)
     runs.py             gives chunks of the source (chunk_layout.py) to programs, and restores the model after an error
-    graph_or_xla.py     decides for each call: graph or XLA, and how many steps
+    graph_or_xla.py     decides for each call of a program: graph or XLA, and how many steps
     epoch_programs.py   traces the loops of loops.py once for an architecture (architecture.py), and calls them
-    backups.py          writes and restores the state of a run; failures.py has the messages
+    backups.py          writes and restores the state of a run
+    failures.py         has the error messages
 
-`fit_lbfgs` (lbfgs.py) searches (weight_search.py) a loss_surface.py. A program stores shapes and dtypes, but no data.
-Differences between the Keras versions are in `nllfit.adapters`.
+`fit_lbfgs` (lbfgs.py) treats the loss as a function of the weights (loss_surface.py) and searches for its minimum
+(weight_search.py). Differences between the Keras versions are in `nllfit.adapters`.
 
 To change something:
 
@@ -20,11 +21,10 @@ To change something:
   only reads the model and comes from Keras, add its name to `_READERS` in fit_arguments.py, so that one call runs many
   epochs.
 - A rule for when XLA takes over: a line in `graph_or_xla.next_call`, or in `_is_worth_compiling` if it depends on
-  measured times. A rule for the number of steps in a call: `_max_steps`. Each has a row in
+  measured times. A rule for the number of steps in a call: `_max_steps`. Each rule has a row in
   `tests/training/test_graph_or_xla.py`.
-- A kind of source: a reader in dataset_readers.py (`begin(most)` returns `take(count)`, which returns at most `count`
-  batches as stacks, or `[]` at the end of a pass; a partial batch is a stack of its own), and its line in
-  `dataset_readers.reader_of`. `streams.is_stream` tells sources from arrays, and `Stream` checks the first batch.
+- A kind of dataset: a reader in dataset_readers.py and a line in `reader_of` there. `streams.is_stream` tells datasets
+  from arrays, and `Stream` checks the first batch.
 - A metric or a loss for both Keras versions: a mix-in in `nllfit/shared_metrics.py` or `nllfit/shared_losses.py`, and
   one line in each of `nllfit/metrics.py` and `nllfit/keras3/metrics.py`, or in the two losses.py.
 """

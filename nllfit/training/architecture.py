@@ -30,12 +30,12 @@ class _UnknownError(Exception):
 def architecture_of(model: Model, y: Any) -> Hashable | None:
     """The key of a compiled model's training program; None if it contains parts that cannot be compared.
 
-    Models of equal architecture have their `training_variables` in the same order. The function also makes the
-    variables that a first step on outcomes `y` would make.
+    Models with equal keys have their `training_variables` in the same order. As a side effect, this function creates
+    the variables that a first step on outcomes `y` would create.
     """
     if not model.built or y is None or not is_plain(model) or model.distribute_strategy.num_replicas_in_sync > 1:
         return None
-    if not hasattr(model.optimizer, "build"):  # a legacy optimizer of tf_keras, which makes its slots only in a step
+    if not hasattr(model.optimizer, "build"):  # tf_keras's legacy optimizers create their slots only in a step
         return None
     adapter = adapter_of(model)
     if adapter.excludes_from_weight_decay:
@@ -84,7 +84,7 @@ def _check(part):
     _known(type(part))
     if hasattr(part, "adapt"):  # the trace may contain a constant that the layer learned from data
         raise _UnknownError
-    if type(part).__module__.partition(".")[0] == "tensorflow_probability":  # a layer that calls functions
+    if type(part).__module__.partition(".")[0] == "tensorflow_probability":  # TFP's layers call a user's functions
         raise _UnknownError
     for value in vars(part).values():
         _known(value)
@@ -113,7 +113,13 @@ def _known(value, depth=3):
 
 
 def _of(value: Any, numbers: Mapping[str, int] | None = None, named: bool = True) -> Hashable:
-    """A hashable fingerprint of a value."""
+    """A hashable fingerprint of a value.
+
+    Args:
+      value: a config, or an item of one.
+      numbers: replaces names of layers by numbers, because two models may name the same layers differently.
+      named: whether the fingerprint contains the item `name` of a config.
+    """
     of = functools.partial(_of, numbers=numbers)
     if value is None or isinstance(value, (bool, int, float, complex, bytes, tf.DType)):
         return type(value).__name__, value
@@ -137,6 +143,6 @@ def _of(value: Any, numbers: Mapping[str, int] | None = None, named: bool = True
         _check(value)
         config = value.get_config()
         if np.ndim(config.get("learning_rate", ())) == 0 and not isinstance(config.get("learning_rate"), (dict, str)):
-            config = config | {"learning_rate": None}  # a variable, unless it is a schedule
-        return type(value), _of(config, numbers, named=hasattr(value, "update_state"))  # a metric's name is in the logs
+            config = config | {"learning_rate": None}  # a fixed rate is in a variable, so it may differ between models
+        return type(value), _of(config, numbers, named=hasattr(value, "update_state"))  # logs contain names of metrics
     raise _UnknownError

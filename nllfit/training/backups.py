@@ -1,8 +1,8 @@
 """Crash-safe backups: a killed `fit` resumes from the last complete one.
 
 Keras 3's `BackupAndRestore` overwrites its file, so a process that is killed during a write leaves no backup. Neither
-Keras version saves the state of random generators or of other callbacks. So `fit` only takes the folder from the
-callback, and writes a TensorFlow checkpoint, which is complete before the previous one is deleted.
+Keras version saves the state of random generators or of other callbacks. So `fit` itself writes TensorFlow checkpoints
+into the folder of the callback. A checkpoint is complete before the previous one is deleted.
 """
 
 import contextlib
@@ -65,7 +65,10 @@ class Backup:
             self._manager = _manager_of(self._state, self._folder)
 
     def begin(self, initial_epoch: int) -> tuple[int, dict | None]:
-        """Restores the last backup; returns the epoch to begin with, and the logs of the epoch before it or None."""
+        """Restores the last backup. Returns the epoch to begin with, and the logs of the epoch before it, or None.
+
+        If there is no backup, it writes the first one and returns `initial_epoch` and None.
+        """
         path = self._manager.latest_checkpoint
         if path is None:
             self.save(initial_epoch)  # fails before the first step if the folder cannot be written
@@ -103,9 +106,9 @@ class Backup:
             self._manager.save()
 
     def end(self) -> None:
-        """Deletes the backup of a run that has ended, unless the callback was told not to.
+        """Deletes the backup of a run that has ended, unless the callback has `delete_checkpoint=False`.
 
-        If the run is killed meanwhile, the folder never contains an incomplete backup.
+        The folder is renamed first, so a process that is killed here leaves no incomplete backup under its name.
         """
         if self._deletes:
             tf.io.gfile.rename(self._folder, self._ended)
@@ -127,10 +130,11 @@ def _manager_of(state, folder):
     """The manager of the backups in a folder.
 
     Raises:
-      OSError: if its file `checkpoint`, which names the last backup, is damaged or lost. TensorFlow treats such a
+      OSError: if the file `checkpoint`, which names the last backup, is damaged or lost. TensorFlow treats such a
         folder as empty, and would overwrite the backup.
     """
-    # Before the manager reads the folder, because another worker may write the first backup in the meantime.
+    # Listed before the manager reads the folder: another worker may write the first backup between the two, and files
+    # that the manager did not see would look like a damaged backup.
     files = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
     try:
         manager = tf.train.CheckpointManager(state, folder, max_to_keep=1)
@@ -139,7 +143,7 @@ def _manager_of(state, folder):
     if manager is not None and manager.latest_checkpoint is not None:
         return manager
     newest = max((int(found[1]) for name in files if (found := re.fullmatch(r"ckpt-(\d+)\.index", name))), default=0)
-    # A run that was killed during its first write left no such file, and had not trained.
+    # A run that was killed while it wrote its first backup left no file `checkpoint`, and had not trained.
     if "checkpoint" not in files and newest <= 1:
         return manager
     file, fault = os.path.join(folder, "checkpoint"), "damaged" if "checkpoint" in files else "missing"
@@ -164,7 +168,7 @@ class _Memory(tf.train.experimental.PythonState):
 
     def serialize(self):
         logs = {f"logs/{name}": np.asarray(value) for name, value in (self.logs or {}).items()}
-        # Callbacks may add logs of other types.
+        # A callback may add logs that are not numbers.
         arrays: dict[str, Any] = {key: value for key, value in logs.items() if value.dtype.kind in "biuf"}
         for key, (owner, name) in self._remembering.items():
             value = getattr(owner, name, None)
@@ -177,7 +181,7 @@ class _Memory(tf.train.experimental.PythonState):
         return file.getvalue()
 
     def deserialize(self, string_value):
-        arrays = np.load(io.BytesIO(string_value))  # runs no code from the file
+        arrays = np.load(io.BytesIO(string_value))  # without `allow_pickle`, so no code from the file runs
         self.logs = {
             key.removeprefix("logs/"): arrays[key].item() if arrays[key].ndim == 0 else arrays[key]
             for key in arrays.files

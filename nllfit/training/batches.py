@@ -1,7 +1,7 @@
-"""Batches: a data set as chunks for programs, checked once.
+"""Batches: the user's data, checked once and divided into the chunks that programs train on.
 
-A program gathers its batches from data in memory, by row. `Arrays` holds such data, with the rows of each epoch in the
-order of its permutation; a `Stream` reads data in pieces.
+A program gathers the rows of each batch from data in memory. `Arrays` has all the data in memory, and a permutation of
+the rows for each epoch. A `Stream` reads the data piece by piece.
 """
 
 import dataclasses
@@ -53,7 +53,7 @@ def batches_of(
 
     Args:
       x, y, sample_weight: structures of arrays; or `x` an iterable of batches `(x, y)` or `(x, y, sample_weight)`.
-      floatx: the dtype of NumPy's floats.
+      floatx: the dtype to which floats of NumPy arrays are cast.
       check: a function `check(example, name)` of some first rows and the name of their outcomes in messages. It returns
         a function that checks the outcomes of any batch and returns the batch to use.
       class_weight: `{label: weight}` or None.
@@ -63,7 +63,7 @@ def batches_of(
       seed: the seed of the order of rows; None keeps the order of the arrays.
       restarts: whether each epoch starts at the first batch if `steps` is less than the number of batches.
       replicas: the replicas that share each batch.
-      name: the name of the argument, for messages.
+      name: "validation_data" in messages about it; "" for the arguments `x`, `y` and `sample_weight` of `fit`.
 
     Raises:
       ValueError: if the data are empty, not finite, of different lengths, or not of this form.
@@ -74,7 +74,7 @@ def batches_of(
         return Arrays(data, batch_size, steps, seed, restarts, replicas)
     _check_iterable(x, name)
     if y is not None or sample_weight is not None:
-        raise ValueError("`x` is a dataset, so that `y` and `sample_weight` are in its batches: leave them out.")
+        raise ValueError("`x` is a dataset, so `y` and `sample_weight` must be in its batches: leave them out.")
     if isinstance(x, tf.distribute.DistributedDataset):
         replicas = replicas.alone
 
@@ -103,7 +103,7 @@ def checked_arrays(
     """The data as a tuple of structures of tensors, with checked outcomes; the arguments are those of `batches_of`.
 
     Args:
-      reader: the name in messages of the function that takes all the data at once.
+      reader: the method that needs all the data at once, as messages name it.
       takes_sparse: whether `x` may be sparse.
 
     Raises:
@@ -156,8 +156,8 @@ def split_arrays(x, y, sample_weight, fraction):
 class Arrays:
     """Batches of tensors in memory; the order of pass k over the rows depends only on the seed and k.
 
-    As in Keras, an epoch with fewer batches than a pass continues where the previous epoch stopped, unless it
-    `restarts`.
+    As in Keras, an epoch with fewer batches than a pass continues where the previous epoch stopped. If `restarts` is
+    true, each epoch starts at the first batch.
 
     Attributes:
       data: the tuple `(x,)`, `(x, y)` or `(x, y, sample_weight)` of structures of tensors `[n, ...]`.
@@ -209,7 +209,10 @@ class Arrays:
             yield self._chunk([part], 1, starts=i == 0)
 
     def stacks(self):
-        """The batches of an epoch that restarts: stacks `[k, batch_size, ...]`, and how many batches of each to use."""
+        """The batches of an evaluation: stacks `[k, batch_size, ...]`, each with the number of its batches to use.
+
+        The other batches of a stack only pad it. The stacks are the same in all epochs, because `restarts` is true.
+        """
         ((full, rest),) = self._parts(0)
         steps = len(full) // self._batch_size
         rows = [(np.resize(full, [round_up(steps), self._batch_size]), steps)] if steps else []
@@ -218,7 +221,7 @@ class Arrays:
         return tuple((tf.nest.map_structure(lambda t, r=r: tf.gather(t, r), self.data), steps) for r, steps in rows)
 
     def _parts(self, epoch):
-        """The rows of the full batches and those of a partial batch, in the order of an epoch."""
+        """The rows of an epoch in order, as pairs: the rows of consecutive full batches, and of a partial batch."""
         parts: list[tuple[np.ndarray, np.ndarray]] = []
         todo, done = self.steps, 0 if self._restarts else epoch * self.steps
         full = np.zeros(0, int)

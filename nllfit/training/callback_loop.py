@@ -18,15 +18,16 @@ __all__ = ["CallbackLoop"]
 class CallbackLoop:
     """Trains the epochs of a run and calls Keras's callbacks.
 
-    A run does several epochs in one call, and then calls the callbacks epoch by epoch. Callbacks that only read the
-    model see a `WatchedModel`. If another callback may act on the model, each call does only one epoch.
+    One call of a program trains several epochs, and afterwards this class calls the callbacks epoch by epoch. Callbacks
+    that only read the model get a `WatchedModel`, which shows them the weights after their epoch. If any other callback
+    is present, which may change the model, each call trains only one epoch.
 
     Args:
       model: the model in training.
       run: the `Run` of the model.
       callbacks: the user's callbacks.
       params: the parameters of Keras's `CallbackList`: `verbose`, `epochs` and `steps`.
-      evaluates: a function of the epoch's number: whether an evaluation follows it.
+      evaluates: `evaluates(epoch)` tells whether an evaluation follows an epoch.
       seed: the user's seed, or None.
     """
 
@@ -54,17 +55,17 @@ class CallbackLoop:
         self._backups = [Backup(folder, model, run.variables, self._others, seed) for folder in folders]
         if folders and run.draws:
             warnings.warn(
-                "A layer draws random numbers from a state that no backup can hold: a run that goes on from one will "
-                "draw others. Call `tf_keras.backend.experimental.enable_tf_random_generator()` before the model is "
-                "made.",
+                "A layer draws random numbers from a state that no backup can hold, so a resumed run will draw other "
+                "numbers: call `tf_keras.backend.experimental.enable_tf_random_generator()` before you create the "
+                "model.",
                 stacklevel=3,
             )
 
     def train(self, initial_epoch: int) -> Any:
         """Trains up to the last epoch; returns Keras's `History`.
 
-        However it ends, the model has the state after the last epoch whose `on_epoch_end` callbacks had started, and
-        the callbacks refer to the model itself.
+        After success or an error, the model has the state after the last epoch for which `on_epoch_end` was called, and
+        no callback refers to a `WatchedModel`.
         """
         model = self._model
         for callback in self._watching:
@@ -112,7 +113,7 @@ class CallbackLoop:
             if evaluates[i]:
                 logs |= self._tested(numbers(stretch.scores, i))
             if stretch.epochs > 1:
-                for bar in self._bars:  # the bar would count from the epoch's callbacks, which run after the call
+                for bar in self._bars:  # its own start is `on_epoch_begin`, which comes after the call here
                     adapter_of(self._model).set_start(bar, time.time() - stretch.seconds / stretch.epochs)
             self._callbacks.on_epoch_end(epoch + i, logs)
             for backup in self._backups:
@@ -125,7 +126,7 @@ class CallbackLoop:
         return epoch + good, logs
 
     def _tested(self, scores):
-        """Calls the callbacks for an evaluation within the stretch; returns its logs, named like those of an epoch."""
+        """Calls the callbacks of an evaluation; returns its scores with the prefix `val_`."""
         self._callbacks.on_test_begin()
         self._callbacks.on_test_end(scores)
         return {f"val_{name}": score for name, score in scores.items()}

@@ -1,4 +1,7 @@
-"""Chunks: the steps of one call of a program as tensors, and the layout of these tensors, for which it is traced."""
+"""Chunks: the tensors that describe the steps of one call of a program, and their layout.
+
+A program is traced for one layout: the structure, shapes and dtypes of the tensors.
+"""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -15,7 +18,7 @@ class Bounds(NamedTuple):
     """The steps and epochs of a call.
 
     Attributes:
-      first, last: the first full batch of an epoch to do, and the batch after the last one.
+      first, last: each epoch does the full batches `first <= i < last`.
       epochs: number of epochs.
       starts: whether an epoch starts at `first`, which resets the metrics.
       ends: whether an epoch ends at `last`, after its partial batch.
@@ -74,19 +77,19 @@ class Layout:
 
     @property
     def held_out_batch(self) -> tuple | None:
-        """The specs of an evaluation batch inside training; None if there is none."""
+        """The specs of a validation batch; None if the program evaluates on no validation data."""
         if not self.inputs.held_out:
             return None
         return tf.nest.map_structure(lambda spec: tf.TensorSpec(spec.shape[1:], spec.dtype), self.inputs.held_out[0])
 
     @property
     def is_small(self) -> bool:
-        """Whether a copy of the data is worth its memory."""
+        """Whether the data are small enough to be copied."""
         return num_bytes(self.inputs.data) <= CHUNK_BYTES
 
     @property
     def has_strings(self) -> bool:
-        """Whether there are strings, which would make XLA abort the process."""
+        """Whether a tensor holds strings: XLA aborts the process if it gets one."""
         return any(spec.dtype == tf.string for spec in self.specs)
 
     def pack(self, tensors: list) -> tuple:
@@ -97,7 +100,7 @@ class Layout:
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-    """Steps over batches that are gathered from the data by their rows, epoch after epoch.
+    """The steps of one call, for one or several epochs. The program gathers the rows of each batch from the data.
 
     Attributes:
       data: a tuple of structures of tensors `[n, ...]`.
@@ -122,7 +125,7 @@ class Chunk:
 
     @property
     def training_steps(self) -> int:
-        """The steps of the call, without evaluations on small validation data."""
+        """The training steps of the call."""
         steps = self.bounds.last - self.bounds.first + (self.bounds.ends and self.rest is not None)
         return self.bounds.epochs * steps
 
@@ -133,7 +136,7 @@ class Chunk:
         return self.training_steps + evaluations * sum(size for _, size in self.held_out)
 
     def part(self, first: int, last: int) -> "Chunk":
-        """Some steps of the chunk; an epoch starts with its first part and ends with its last."""
+        """The batches `first <= i < last` of the chunk. The first part of an epoch starts it, and the last ends it."""
         starts, ends = self.bounds.starts and first == self.bounds.first, last == self.bounds.last
         bounds = self.bounds._replace(first=first, last=last, starts=starts, ends=ends)
         return dataclasses.replace(self, bounds=bounds, evaluates=self.evaluates if ends else None)

@@ -1,8 +1,8 @@
-"""Readers: the batches of a dataset, a `Sequence` or another iterable, many at a time.
+"""Readers: functions that read many batches at once from a dataset, a `Sequence` or another iterable.
 
-A reader `begin(most)` begins a pass over the data. It returns a function `take(count)`, which reads at most `min(count,
-most)` of the next batches and returns them as stacks. A new kind of source needs a new reader and a line in
-`reader_of`.
+A reader `begin(most)` begins a pass over the data and returns a function `take(count)`. Each call of `take` reads at
+most `min(count, most)` of the next batches and returns them as a list of stacks. Batches of different sizes are in
+different stacks. At the end of the pass the list is empty.
 """
 
 import concurrent.futures
@@ -36,7 +36,8 @@ def reader_of(iterable: Any, convert: Callable[[Any], tuple]) -> Callable[[int],
 
     Args:
       iterable: an iterable of batches.
-      convert: converts a batch with leaves other than arrays and tensors to a tuple of structures of tensors.
+      convert: converts a batch to a tuple of structures of tensors. It is applied only to a batch in which some leaf is
+        neither an array nor a tensor.
     """
     if isinstance(iterable, tf.data.Dataset):
         specs = tf.nest.flatten(iterable.element_spec)
@@ -79,7 +80,7 @@ def _batch_of(sequence, index):
 
 
 def _take_from_dataset(dataset, convert, most):
-    """Lets TensorFlow join the batches, which takes less than half as long as iterating over them in Python."""
+    """Reads batches that TensorFlow joins, which takes less than half as long as iterating over them in Python."""
     stacks = _joined(dataset, convert, most)
     left: list[Stack] = []
 
@@ -97,7 +98,11 @@ def _take_from_dataset(dataset, convert, most):
 
 
 def _joined(dataset, convert, most):
-    """The stacks of a dataset. If its spec does not contain the batch size, windows of batches are joined."""
+    """The stacks of a dataset.
+
+    If its spec does not contain the batch size, we join windows of batches, and read a window of unequal batches in
+    Python.
+    """
     if all(spec.shape.is_fully_defined() for spec in tf.nest.flatten(dataset.element_spec)):
         yield from map(_stack, dataset.batch(most))
         return
@@ -133,14 +138,17 @@ def _rows(data, start, end):
 
 
 def _stacks(elements, convert):
-    """The stacks of batches that Python read. A batch whose leaves differ in length, or have none, ends them."""
+    """The stacks of batches that were read in Python.
+
+    A batch whose leaves are scalars or differ in length is invalid. It becomes the last stack, and the caller raises.
+    """
     stacks: list[Stack] = []
     batches = [_as_batch(element, convert) for element in elements]
     for _, run in itertools.groupby(batches, key=lambda batch: batch[2]):
         chosen = list(run)
         data, leaves, _ = chosen[0]
         sizes: set[Any] = {leaf.shape[0] if len(leaf.shape) else None for leaf in leaves}
-        if None in sizes or len(sizes) > 1:  # the caller raises an error
+        if None in sizes or len(sizes) > 1:
             return [*stacks, Stack(data, 1, 1)]
         (size,) = sizes
         if chosen[1:]:
@@ -151,7 +159,7 @@ def _stacks(elements, convert):
 
 
 def _as_batch(element, convert):
-    """A batch, its leaves, and their shapes and dtypes."""
+    """A batch, its leaves, and their types, shapes and dtypes."""
     batch = _as_tuple(element)
     leaves = tf.nest.flatten(batch)
     if not all(isinstance(leaf, (np.ndarray, tf.Tensor)) for leaf in leaves):

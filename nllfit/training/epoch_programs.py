@@ -1,8 +1,8 @@
 """Programs: compiled functions that do a stretch of epochs of a model's training in one call.
 
 The loops over epochs and steps run outside Python, and with XLA also outside TensorFlow's executor, so a step costs
-little more than its arithmetic. A program is traced once and gets handles of variables in each call, so all models of
-one architecture can use it with their own variables. It stores shapes and dtypes, but no data.
+little more than its arithmetic. A program is traced once. It stores shapes and dtypes, but no data, and each call
+passes handles of variables to it. So all models of one architecture can use it with their own variables.
 """
 
 import dataclasses
@@ -53,12 +53,12 @@ class Program:
       model: the model to trace.
       mode: `"train"` or `"test"`.
       layout: the layout of the chunks.
-      is_known: whether the architecture has a key, so that other models of the same architecture are recognised.
+      is_known: whether the architecture of the model has a key (`architecture_of`).
 
     Attributes:
-      draws: whether it draws random numbers from a state that is not in a variable.
-      is_shared: whether other models may use it: it does not draw in this way, and it only reads variables that each
-        model of the architecture has.
+      draws: whether a step draws random numbers from a state that is not in a variable.
+      is_shared: whether other models of the architecture may use it. They may if `is_known` is true, `draws` is false
+        and it uses only `training_variables`, which each of these models has.
       operations: the types of operations in a step.
       timings: the timings of its calls.
       compiling: the thread in which XLA compiles or compiled it.
@@ -115,7 +115,7 @@ class Program:
         return call
 
     def run(self, chunk: Chunk, variables: Sequence[tf.Variable], way: str) -> Stretch:
-        """Runs a chunk with the variables of a model, in the `"graph"` or in `"xla"`."""
+        """Runs a chunk with the variables of a model; `way` is `"graph"` or `"xla"`."""
         if self.is_shared:
             captured = [variables[place].handle for place in self._places]
         else:
@@ -138,7 +138,10 @@ class Program:
         self.timings = dataclasses.replace(self.timings, xla=state)
 
     def _compile(self, tensors):
-        """Lets XLA compile the program, by a call with no epochs on copies of the variables, which changes no model."""
+        """Lets XLA compile the program, by a call for 0 epochs.
+
+        The call gets new variables in place of the model's, because another thread may be training the model.
+        """
         state = "impossible"
         try:
             tensors[0] = tf.convert_to_tensor(np.array(Bounds(epochs=0), np.int32))

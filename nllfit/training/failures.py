@@ -1,4 +1,4 @@
-"""The messages for training that cannot go on."""
+"""The errors of training that fails, with messages that name the cause and what to do."""
 
 import contextlib
 import os
@@ -43,7 +43,7 @@ def lost_worker_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
         if lost is None:
             raise
         lines = [line.strip(" .") for line in error.message.partition("aborted by:")[2].splitlines() if line.strip()]
-        reason = next((line for line in lines if not line.endswith(":")), None)  # a line that ends in ":" precedes it
+        reason = next((line for line in lines if not line.endswith(":")), None)  # a line with ":" is only a heading
         setting = f"TF_CONFIG={shlex.quote(os.environ['TF_CONFIG'])} " if "TF_CONFIG" in os.environ else ""
         raise ConnectionError(
             f"{lost} is lost{f' ({reason})' if reason else ''}, and the others "
@@ -54,9 +54,9 @@ def lost_worker_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
 
 
 def _lost_worker(resolver, message):
-    """The lost worker that another worker's error is about, with its address; None if the error names no worker.
+    """The lost worker and its address, from the error message of a worker that noticed; None if it names no worker.
 
-    The message also names the worker that raised it, and sometimes only that one.
+    The message may also name the worker that noticed, or name only that worker.
     """
     named = [(job, int(number)) for job, number in re.findall(r"/job:(\w+)/replica:\d+/task:(\d+)", message)]
     if not named or resolver is None:

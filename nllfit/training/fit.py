@@ -48,34 +48,39 @@ def fit(
 ):
     """Trains a compiled Keras model like `model.fit`, with the same results, but without Python between the steps.
 
-    Layers that draw (dropout, sampled heads, uncertain weights) draw other numbers than in `model.fit`, and under XLA
-    others than in the graph, of the same distribution.
+    Two results differ from those of `model.fit`. Layers that draw random numbers (dropout, sampled heads, uncertain
+    weights) draw other numbers of the same distribution; XLA's draws also differ from the graph's. And if a model has
+    several outputs, the logged loss of each output weights all rows equally, whereas Keras 3 gives a partial last batch
+    the weight of a full one.
 
     `fit` takes any compiled model of tf_keras or Keras 3 (on TensorFlow) that does not run eagerly, with or without a
-    head, and callbacks that act once per epoch; for others, which only `model.fit` supports, it raises an error. Data
-    are checked before the first step. If an error, an exception in a callback or Ctrl-C ends the run, the model and its
-    optimizer have their state after the last epoch that was trained and, if due, evaluated. That epoch is the last in
-    the history, unless the exception occurred in `on_test_begin`, `on_test_end` or `on_epoch_end`: the history records
-    an epoch after the other callbacks, so then this epoch is missing, as after `model.fit`.
+    head, and callbacks that act once per epoch. For other models and callbacks it raises an error. Data are checked
+    before the first step.
 
-    A program is kept for its architecture, so another model with the same layers, optimizer, loss and metrics trains
+    If an error, an exception in a callback or Ctrl-C ends the run, the model and its optimizer have their state after
+    the last epoch that was trained and, if due, evaluated. That epoch is the last in the history, unless the exception
+    occurred in `on_test_begin`, `on_test_end` or `on_epoch_end`. In these cases the epoch is missing, as after
+    `model.fit`, because the history records an epoch after the other callbacks.
+
+    Compiled programs are cached by architecture: another model with the same layers, optimizer, loss and metrics trains
     without a new trace. A user's own classes and functions cannot be compared, so each model with one of them gets its
     own program.
 
-    The replicas of a `MirroredStrategy` or a `MultiWorkerMirroredStrategy` each train on their share of every batch;
+    Under a `MirroredStrategy` or a `MultiWorkerMirroredStrategy`, each replica trains on its share of every batch, and
     the resulting weights are those of training on one device. The number of rows in a training batch must be divisible
     by the number of replicas.
 
     Reproducibility: graph and XLA compute the same formulas, but round differently. After 100 steps of a small network,
-    weights differed by 3e-7 to 2e-6. A run that amplifies rounding errors ends elsewhere: after 4700 steps of
-    Adam(0.01) on a 16-64-64-2 network with tanh, weights differed by up to 3.6. Under `compile="auto"` the clock
-    decides when XLA takes over. If `seed` is given, if `callbacks` has a `BackupAndRestore`, or if TensorFlow's op
-    determinism is enabled, the switch depends only on the number of steps. Such a run can be repeated, and resumed, to
-    the last digit.
-    Three things are not reproducible: the random numbers of tf_keras's dropout under `compile="xla"`, and in a resumed
-    run without `tf_keras.backend.experimental.enable_tf_random_generator()`; a dataset whose order changes; and
-    tf_keras's `Nadam`, which counts in Python how often it is traced, here and in `model.fit`. The logged losses of
-    single outputs weight each row equally, whereas Keras 3 gives a partial last batch the weight of a full one.
+    weights differed by 3e-7 to 2e-6. Some runs amplify rounding errors: after 4700 steps of Adam(0.01) on a 16-64-64-2
+    network with tanh, weights differed by up to 3.6. Under `compile="auto"` the clock decides when XLA takes over. If
+    `seed` is given, if `callbacks` has a `BackupAndRestore`, or if TensorFlow's op determinism is enabled, the switch
+    depends only on the number of steps. Such a run can be repeated, and resumed, to the last digit, with three
+    exceptions:
+
+    - tf_keras's dropout under `compile="xla"`, and in a resumed run without
+      `tf_keras.backend.experimental.enable_tf_random_generator()`;
+    - a dataset whose order changes;
+    - tf_keras's `Nadam`, whose result depends on how often its step was traced, here and in `model.fit`.
 
     Args:
       model: a compiled model.
@@ -109,13 +114,14 @@ def fit(
       validation_freq: epochs between evaluations, or a list of the epochs, from 1, to evaluate after.
       seed: fixes the order of arrays in every epoch. The order depends only on the seed and the epoch's number, so a
         run that is resumed at `initial_epoch` equals an uninterrupted run. If layers draw random numbers, as dropout
-        does, this needs a `BackupAndRestore`, because a saved model does not contain the state of their generators. By
-        default the seed comes from NumPy's global generator.
+        does, only a run that a `BackupAndRestore` resumes is equal, because a saved model does not contain the state of
+        their generators. By default the seed comes from NumPy's global generator.
       compile: `"xla"`; `"graph"`, without XLA; or `"auto"`, which trains in the graph until XLA has compiled in another
-        thread, and then in the faster of the two. A reproducible run (see above) waits for XLA at the first epoch that
-        has more than 2000 steps before its end; with convolutions or embeddings, or an unknown number of steps, it
-        stays in the graph. So does a model whose layers draw from a state that is not in a variable, like tf_keras's
-        dropout unless `tf_keras.backend.experimental.enable_tf_random_generator()` was called.
+        thread, and then in the faster of the two. A reproducible run (see above) switches to XLA at the start of the
+        epoch that contains its 2001st step, and waits for XLA there; with convolutions or embeddings, or an unknown
+        number of steps, it stays in the graph. So does any run whose layers draw from a state that is not in a
+        variable, like tf_keras's dropout unless `tf_keras.backend.experimental.enable_tf_random_generator()` was
+        called.
 
     Returns:
       Keras's `History`.
@@ -179,7 +185,7 @@ def fit(
 
 
 def _way(compile, replicas):
-    """How to compile a model with these replicas: several need the graph, because XLA has no sums over replicas."""
+    """How to compile a model: several replicas train in the graph, because XLA has no sums over replicas."""
     if replicas.count > 1 and compile == "xla":
         raise ValueError('`compile` is "xla", and the model has several replicas: give "graph" or "auto".')
     return "graph" if replicas.count > 1 else compile
@@ -187,7 +193,7 @@ def _way(compile, replicas):
 
 @contextlib.contextmanager
 def _rows_counted(model, train):
-    """Tells the number of training rows, if it can be known, to the layers whose loss depends on it."""
+    """While training, tells layers with `kl_weight="1/n"` the number of training rows, or None if it is unknown."""
     layers = [layer for layer in adapter_of(model).layers if getattr(layer, "counts_rows", False)]
     count = train.num_rows if layers else None
     for layer in layers:
@@ -200,7 +206,7 @@ def _rows_counted(model, train):
 
 
 def _order_seed(model, replicas, seed):
-    """The seed of the order of rows; without one, a number from NumPy's generator, which `set_random_seed` fixes."""
+    """The seed of the order of rows: the user's, or a number from NumPy's global generator."""
     if seed is None:
         return replicas.agree(model.distribute_strategy, int(np.random.randint(2**31)))
     return seed

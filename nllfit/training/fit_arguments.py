@@ -45,7 +45,7 @@ def check_trainable(model: Model, strategies: Sequence[str] = ()) -> None:
 
 
 def _check_versions(model, adapter):
-    """Raises a `TypeError` for a loss or metric of the other Keras, whose step would fail or give wrong numbers."""
+    """Raises a `TypeError` for a loss or metric of the other Keras version: a step would fail or give wrong numbers."""
     keras = adapter.keras.__name__
     for argument in ("loss", "metrics", "weighted_metrics"):
         for part in tf.nest.flatten(adapter.compile_arguments.get(argument)):
@@ -85,7 +85,7 @@ def check_options(validation_split: Any, validation_freq: Any, verbose: Any, shu
 
 
 def check_verbose(verbose: Any) -> None:
-    """Raises a `ValueError` unless it is one of Keras's values."""
+    """Raises a `ValueError` unless `verbose` is one of Keras's values."""
     if not (isinstance(verbose, (str, numbers.Integral)) and verbose in ("auto", 0, 1, 2)):
         raise ValueError(f'`verbose` is {verbose!r}: give 0, 1, 2 or "auto".')
 
@@ -127,7 +127,7 @@ def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:
 
 
 def _needless(keras):
-    """Callbacks that need no batches here, because `fit` updates the bar and raises if a loss is not finite."""
+    """Callbacks whose batch hooks `fit` replaces: it updates the bar, and raises if a loss is not finite."""
     return keras.callbacks.ProgbarLogger, keras.callbacks.TerminateOnNaN
 
 

@@ -1,10 +1,8 @@
-"""How the next call of a program runs, in the graph or in XLA, and for how many steps.
+"""Decides whether the next call of a program runs in the graph or in XLA, and for how many steps.
 
 XLA pays off for a program that many runs share, so `_is_worth_compiling` counts the work of all of them. `next_call`
-is a pure function of the request, the operations in a step and the timings so far; it reads no clock and
-does not call TensorFlow. `programs.Program` stores the timings, under a lock, and executes the returned `Call`. A new
-rule needs a line in `next_call`, or in `_is_worth_compiling` if it depends on measured times, and a row in
-`tests/training/test_graph_or_xla.py`.
+is a pure function of the request, the operations in a step and the timings so far; it reads no clock and does not call
+TensorFlow. `epoch_programs.Program` stores the timings, under a lock, and executes the returned `Call`.
 """
 
 import dataclasses
@@ -15,10 +13,10 @@ __all__ = ["Call", "Request", "Timings", "draws_outside_variables", "next_call"]
 MAX_CALL_SECONDS = 0.25  # Ctrl-C and the progress bar wait for the end of a call
 UNTIMED_CALL_STEPS = 4
 LOCKSTEP_CALL_STEPS = 32  # several machines must make the same calls, and their clocks differ
-MIN_GRAPH_SECONDS_FOR_XLA = 0.1  # work of a program, past and to come, in all runs and models that share it
+MIN_GRAPH_SECONDS_FOR_XLA = 0.1  # past and expected time in the graph, in all runs and models that share the program
 ASSUMED_STEP_SECONDS = 2e-4  # a small network's step in the graph, until it is timed
 XLA_TRIAL_GRAPH_SECONDS = 0.015  # the first calls in XLA do the steps that the graph does in this time
-XLA_TRIAL_CALLS = 2  # a busy machine can hide that XLA is faster, so XLA is tried again once in a while
+XLA_TRIAL_CALLS = 2  # more follow once in a while, because a busy machine can hide that XLA is faster
 SLOW_CONVOLUTION_STEP_SECONDS = 0.002  # XLA seldom speeds up slower convolutions,
 MIN_STEPS_FOR_SLOW_CONVOLUTIONS = 1000  # and takes seconds to compile them
 REPEATABLE_GRAPH_STEPS = 2000  # for a small network they take 0.15 s in the graph, and compilation about 0.7 s
@@ -53,8 +51,8 @@ class Timings:
     """The timings of a program, shared by all models of its architecture.
 
     Attributes:
-      seconds: the smallest time of a step in `"graph"` and in `"xla"`; the first call is not timed, because it also
-        loads the program.
+      seconds: the smallest time of a step in `"graph"` and in `"xla"`. The first call of each is not timed, because it
+        also loads the program.
       calls: the number of calls in `"graph"` and in `"xla"`.
       graph_seconds: the total time of all timed calls in the graph.
       xla: `"not compiled"`, `"compiling"`, `"ready"` or `"impossible"`.
@@ -97,8 +95,8 @@ def next_call(request: Request, operations: Collection[str], timings: Timings) -
 
     Under `"auto"` a program first runs in the graph. If enough work is left, XLA compiles in another thread; then XLA
     is timed, and the faster of the two is used. A repeatable run switches at an epoch that depends only on the number
-    of steps before it, and waits for XLA there. XLA draws other random numbers than the graph. XLA's can be repeated if
-    the seeds are in variables; other steps that draw stay in the graph.
+    of steps before it, and waits for XLA there. A step that draws random numbers from a state outside variables stays
+    in the graph, because XLA's draws from such a state cannot be repeated.
 
     Args:
       request: the request of a run.

@@ -18,7 +18,7 @@ _LOCK = threading.Lock()
 
 
 def drop_kernels(made: int) -> None:
-    """Drops all kernels if, with these `made`, more than `_MAX_VARIABLES` variables were made since the last drop.
+    """Counts `made` new variables, and drops all kernels if more than `_MAX_VARIABLES` were made since the last drop.
 
     A kernel in use, in this thread or another, is kept until its operation ends.
     """

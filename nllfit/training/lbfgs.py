@@ -21,7 +21,7 @@ from nllfit.training.weight_search import Found, search
 __all__ = ["fit_lbfgs"]
 
 _GOOD_CONDITION = 100.0  # of a design whose columns are neither too large nor nearly collinear
-_LOST = 1e-5  # nats per row: the largest allowed rise of a loss of 1 when its weights are rounded
+_LOST = 1e-5  # the largest allowed rise of the loss, relative to `1 + abs(loss)`, when the weights are rounded
 
 
 def fit_lbfgs(
@@ -54,7 +54,7 @@ def fit_lbfgs(
       x, y: arrays `[n, ...]`, or structures of them. `x` may be sparse, a matrix of `scipy.sparse` or a
         `tf.SparseTensor`: it stays sparse if the first layer is a `Dense` and, in Keras 3, the model begins with
         `keras.Input(shape, sparse=True)`. Otherwise Keras makes it dense, or the layer refuses it, as `Normalization`
-        does. Predict in batches of `x[i:j].toarray()`.
+        does. Keras's `predict` needs dense arrays: predict for `x[i:j].toarray()`, batch by batch.
       sample_weight: a factor in the loss of each row, `[n]`.
       class_weight: `{label: weight}`, a factor in the loss of each row of that class.
       max_iterations: the maximum number of steps; each evaluates the loss a few times.
@@ -65,8 +65,9 @@ def fit_lbfgs(
 
     Returns:
       Keras's `History`, with the `"loss"` at the start and at the end, and three more attributes: `converged`;
-      `message`, which says why the search stopped; and `num_iterations`. `converged` is False for an optimum at
-      infinity, as of separable classes without a penalty, and for one that the model's dtype cannot represent.
+      `message`, which says why the search stopped; and `num_iterations`. `converged` is also False if the optimum is at
+      infinity (for example, of classes that can be separated, without a penalty), or if the model's dtype cannot
+      represent it.
 
     Raises:
       TypeError, ValueError: for a model or data that `fit` does not accept, or if the loss is not finite at any start.
@@ -138,7 +139,7 @@ def _history(model, before, found):
 def _went_to_marginal(model, data):
     """Sets the model to predict the marginal distribution of the outcomes; returns False if that is impossible.
 
-    With inputs in any unit, random weights may lie where every link is flat, and no search leads away from there.
+    If inputs are large, random weights may lie where every link is flat, and no search leads away from there.
     """
     try:
         initialize(model, *data)
@@ -160,21 +161,21 @@ def _fault(found: Found) -> str | None:
         )
     if found.end == "zero":
         return (
-            f"the fit is exact: the loss is {found.value:.1e}, and each step lowers what is left of it by a factor, so "
-            f"that the optimum is at infinity, as where classes can be separated, or has no curvature: penalise the "
-            f"weights"
+            f"the fit is exact: the loss is {found.value:.1e}, and each step only divides it by a factor, so the "
+            f"optimum is at infinity, as where classes can be separated, or has no curvature: penalise the weights"
         )
     if not is_over and not lost <= _LOST * (1 + abs(found.value)):
         return (
-            f"the weights are exact to their last digit, which still counts: the loss is {found.value:.6g}, {lost:.1e} "
+            f"the dtype of the weights has too few digits for the optimum: the loss is {found.value:.6g}, {lost:.1e} "
             f"more with rounded weights, and the condition number is {number}: {_reason_of_rounding(found)}"
         )
     if is_over:
         return f"{lacks}: raise `{'max_seconds' if found.end == 'out of time' else 'max_iterations'}`"
     if found.end == "stuck":
         return (
-            f"{lacks}, but none lower was found, and the condition number is {number}: standardise the inputs; or hold "
-            f"a parameter that bounds the outcomes, such as the `loc` of a GeneralizedPareto, where no slope is 0"
+            f"{lacks}, but no lower loss was found, and the condition number is {number}: standardise the inputs; or "
+            f"hold a parameter that bounds the outcomes, such as the `loc` of a GeneralizedPareto, because at its best "
+            f"value the slope is not 0"
         )
     return None
 

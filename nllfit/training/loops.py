@@ -12,12 +12,12 @@ from nllfit.training.replicas import Replicas
 
 __all__ = ["TracedEpochs", "one_step", "split"]
 
-_MAX_JOINED_SIZE = 2**16  # copying that many numbers takes less time than another write
+_MAX_JOINED_SIZE = 2**16  # to copy a variable of up to this size into a joined vector is faster than another write
 
 
 def one_step(model, mode):
     """The `train_step` or `test_step` of a model, a function of a batch `(x,)`, `(x, y)` or `(x, y, sample_weight)`."""
-    strategy = model.distribute_strategy  # an optimizer of Keras 3 must make its variables in its scope
+    strategy = model.distribute_strategy  # an optimizer of Keras 3 must create its variables in the strategy's scope
     replicas = Replicas.of(strategy)
     # Metrics in the logs cover all replicas only at the end of an epoch: see `TracedEpochs`.
     are_metrics = all(is_keras_code(getattr(model, name)) for name in (f"{mode}_step", "compute_metrics"))
@@ -29,7 +29,7 @@ def one_step(model, mode):
         return strategy.reduce(adapter_of(model).step_reduction, t, axis=None)
 
     def step(data):
-        # If there are only inputs, a step of the user's own does not get them in a tuple.
+        # As in Keras, a user's `train_step` gets a single input without outcomes bare, not in a tuple.
         alone = len(data) == 1 and not isinstance(data[0], (list, tuple))
         of_model = getattr(model, f"{mode}_step")
 
@@ -44,9 +44,10 @@ def one_step(model, mode):
 
 
 class TracedEpochs:
-    """The function that a program traces: epochs of training steps, or of test steps, with an evaluation after each.
+    """The function that a program traces: epochs of training steps, with evaluations between them, or of test steps.
 
-    Called with the tensors of a chunk, it returns what `programs.Stretch` describes.
+    Called with the tensors of a chunk, it returns the first five fields of `epoch_programs.Stretch`. The states are
+    joined vectors, from which `split` gets the state of each variable.
 
     Args:
       model: the model whose steps it does and whose metrics it resets.
@@ -78,7 +79,7 @@ class TracedEpochs:
                 written = _written(logs_of, epoch, logs), _written(scores_of, epoch, scores)
                 return epoch + 1, finite, *written, _written(states_of, epoch, _joined(self._changed))
 
-            # An explicit `while_loop`: AutoGraph took longer than the rest of the trace.
+            # An explicit `while_loop`, because AutoGraph took longer than the rest of the trace.
             arrays = [self._arrays(values) for values in (no_logs, no_scores, _joined(self._changed))]
             epoch, finite, logs_of, scores_of, states_of = tf.while_loop(
                 lambda epoch, finite, *_: (epoch < bounds.epochs) & finite, one_epoch, (0, True, *arrays)
@@ -113,7 +114,7 @@ class TracedEpochs:
         return 0
 
     def _of_all_replicas(self, logs):
-        """The metrics over all replicas at the end of an epoch, as in Keras; a step's logs are from one replica."""
+        """The logs of an epoch: metrics over all replicas, as in Keras. The logs of a step are of one replica."""
         several = self._model.distribute_strategy.num_replicas_in_sync > 1
         results = self._model.get_metrics_result() if several else logs
         return results if results.keys() == logs.keys() else logs
@@ -153,7 +154,7 @@ def _kinds(variables):
 
 
 def _joined(variables):
-    """The variables as one vector per list of `_kinds`: XLA takes as long to compile a small write as a large one."""
+    """One vector for each list of `_kinds`, because XLA's compilation time depends on the number of writes."""
     return [tf.concat([tf.reshape(v, [-1]) for v in kind], 0) if kind[1:] else kind[0] for kind in _kinds(variables)]
 
 

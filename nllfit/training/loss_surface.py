@@ -27,11 +27,9 @@ _BLOCK = 2**21  # rows times directions for which curvature is computed at once
 class Surface:
     """A model's loss over all the data as a function of its weights, computed in float64 if the model can be copied.
 
-    The float64 copy gets the weights. Near an optimum the loss changes by the square of the weights' error, so float32
-    would resolve only half of their seven digits. One copy serves all models of the same architecture. A subclassed
-    model, or one whose loss is neither Keras's nor ours, cannot be copied and computes in its own dtype.
-
-    Its programs are traced for any number of rows.
+    Near an optimum the loss changes by the square of the weights' error, so float32 would resolve only half of their
+    seven digits. One copy serves all models of the same architecture, and one trace any number of rows. A model that is
+    subclassed, or overrides `compute_loss`, cannot be copied and computes in its own dtype.
 
     Attributes:
       dtype: the dtype of the loss.
@@ -54,7 +52,7 @@ class Surface:
         self._lock = threading.Lock()
         self._data: tuple = ()
         self._specs: tuple = ()
-        self._of_data: Any = None  # the program for these shapes, because finding it takes as long as running it
+        self._of_data: Any = None  # the program for these data: to look up the trace takes as long as to run it
 
     @contextlib.contextmanager
     def over(self, model: Model, data: tuple) -> Iterator[None]:
@@ -141,13 +139,16 @@ class Surface:
         return (ends[:, 0] - ends[:, 1]).T / (2 * sizes)
 
     def descend(self, w: np.ndarray, gradient: float, steps: int) -> tuple[Any, int]:
-        """TFP's result of L-BFGS from weights `[p]` and its steps; it ends when no slope is larger than `gradient`."""
+        """Runs TFP's L-BFGS from weights `[p]` until no slope exceeds `gradient`, or for at most `steps` steps.
+
+        Returns TFP's result and the number of steps.
+        """
         start = tf.constant(w, self.dtype), tf.constant(gradient, self.dtype), tf.constant(steps)
         result = trace(self._descent, self._specs, *start)(self._data, *start)
         return result, int(result.num_iterations)
 
     def objective(self, model: Model, data: tuple) -> tf.Tensor:
-        """The loss of a batch, the function of the weights that this surface evaluates."""
+        """The loss of all the data as one batch, which this surface evaluates as a function of the weights."""
         x, y, sample_weight = [*data, None, None][:3]
         return model.compute_loss(x=x, y=y, y_pred=model(x, training=False), sample_weight=sample_weight)
 
@@ -187,10 +188,10 @@ _S = TypeVar("_S", bound=Surface)
 
 @contextlib.contextmanager
 def surface_over(kind: type[_S], model: Model, data: tuple) -> Iterator[_S]:
-    """The surface of a model over its data, of the class `kind`, compiled once for an architecture.
+    """The surface of a model over its data, of the class `kind`, compiled once for all models of an architecture.
 
-    It is compiled only for this model if the architecture has no key, if the model cannot be copied, or if the model is
-    so large that a copy should not outlive it.
+    It is compiled for this model only if the architecture has no key, if the model cannot be copied, or if the model is
+    too large for a copy to stay in memory.
     """
     is_small = num_bytes([variable_of(w) for w in model.variables]) <= CHUNK_BYTES
     architecture = architecture_of(model, data[1] if len(data) > 1 else None) if is_small else None

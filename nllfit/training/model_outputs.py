@@ -26,7 +26,7 @@ class Output:
 
 
 def outputs_of(model: Model, x: Any, row: int = 0) -> list[Output]:
-    """The outputs for that row of the inputs; an empty list for a model that does not accept single rows."""
+    """The outputs of a model for one row of its inputs; an empty list if the model does not accept single rows."""
     try:
         with sparse_if_taken(model, x):
             if not model.built:  # builds it for any number of rows
@@ -64,10 +64,10 @@ def _are_of_rows(model, x, row):
 
 
 def known_outputs(model: Model, x: Any) -> tuple[list[Output], bool]:
-    """The outputs, and whether this call computed them.
+    """The outputs of a model, and whether this call computed them.
 
-    They are computed once for inputs of these shapes and dtypes, because a call of the model takes as long as a hundred
-    steps of a small model. The list is empty for a model that returns only tensors, or that keeps a state.
+    The outputs are computed once for inputs of the same shapes and dtypes, because a call of a small model takes as
+    long as a hundred of its training steps. The list is empty for a model that returns only tensors, or keeps a state.
     """
     known, rows = kept_for("outputs", dict, model), tuple((*t.shape[1:], t.dtype) for t in tf.nest.flatten(x))
     is_new = rows not in known
@@ -82,7 +82,7 @@ def _keeps_state(model):
 
 
 def _gives_tensors(model, x):
-    """Whether a model consists of Keras's own layers, which return no distribution, and takes inputs such as these."""
+    """Whether a model returns only tensors: it is built, has only Keras's own layers, and no input holds strings."""
     kinds = {type(layer) for layer in adapter_of(model).layers}
     are_keras_code = all(is_keras_code(kind) and "Lambda" not in kind.__name__ for kind in kinds)
     return model.built and are_keras_code and not any(t.dtype == tf.string for t in tf.nest.flatten(x))

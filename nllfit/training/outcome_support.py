@@ -48,8 +48,8 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., tupl
     steps = type(model).train_step, type(model).compute_loss  # a user's own methods may not need outcomes
     if len(example) == 1 and loss and all(map(is_keras_code, steps)):
         raise ValueError(
-            f"`{name}` is missing, and the model is compiled with a loss: give the outcomes that it compares with what "
-            f"the model makes of `x`, one row for each of `x`."
+            f"`{name}` is missing, and the model is compiled with a loss: give the outcomes, one row for each row of "
+            f"`x`."
         )
     outputs: list = []
     if len(example) > 1 and loss is not None:
@@ -62,7 +62,10 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., tupl
 
 
 def _checked(model, outputs, name, x, y=None, sample_weight=None, *, where="row {}".format):
-    """The data, in which outcomes that do not count and are not finite are replaced by possible ones."""
+    """Checks the outcomes and returns the data, with possible outcomes in place of those that do not count.
+
+    Only outcomes that are not finite are replaced. Raises a `ValueError` for an impossible outcome that counts.
+    """
     filled = {}
     leaves = {id(leaf): f"`{name}`" + (f" (array {i})" if i else "") for i, leaf in enumerate(tf.nest.flatten(y))}
     names = [output.name for output in outputs]
@@ -123,7 +126,10 @@ def _counts(y, distribution, weights):
 
 
 def _of_rows(y, distribution, counts, name="y"):
-    """Outcomes `[n, *steps, *event]` for a distribution of batch `[1, *steps]`, possible ones where none count."""
+    """Outcomes reshaped to `[n, *steps, *event]` for a distribution of batch `[1, *steps]`.
+
+    Outcomes that do not count are replaced by possible ones.
+    """
     y = as_column(y, distribution)
     first = as_outcomes(y[:1], distribution, name, len(y))
     outcomes = tf.cast(tf.reshape(y, [-1, *first.shape[1:]]), first.dtype)
@@ -143,7 +149,7 @@ def _has_unweighted_metrics(model):
 
 
 def _refuse_metrics_of_numbers(model, head):
-    """Raises a `ValueError` for one of Keras's own metrics if the outcomes are not numbers."""
+    """Raises a `ValueError` for one of Keras's own metrics if outcomes are intervals or come with a window."""
     compiled = adapter_of(model).compile_arguments
     metrics = tf.nest.flatten([compiled.get("metrics"), compiled.get("weighted_metrics")])
     named = [metric if isinstance(metric, str) else metric.name for metric in metrics if _is_of_keras(metric)]
@@ -168,6 +174,6 @@ def _first_outside(y, distribution, counts):
     """The index of the first outcome outside a distribution of batch [1], and why; (None, None) if there is none."""
     outcomes = _of_rows(y, distribution, counts)
     row, reason = first_refused(distribution, outcomes, finite=True)
-    if row is not None and not has_finite_likelihoods(distribution):  # the parameters are the cause
+    if row is not None and not has_finite_likelihoods(distribution):  # the parameters are at fault, not the outcomes
         return first_refused(distribution, outcomes)
     return row, reason

@@ -15,7 +15,7 @@ __all__ = ["ALONE", "Replicas"]
 
 @dataclasses.dataclass(frozen=True)
 class Replicas:
-    """The replicas of a strategy; without one, a single one.
+    """The replicas of a strategy of `tf.distribute`; by default one.
 
     Attributes:
       count: the number of replicas on all machines.
@@ -71,7 +71,7 @@ class Replicas:
             )
 
     def agree(self, strategy: tf.distribute.Strategy, number: int) -> int:
-        """The number of the first process, in all processes."""
+        """The `number` of the first process, which all processes then use."""
         if not self.on_machines:
             return number
         numbers = strategy.experimental_distribute_values_from_function(

@@ -63,8 +63,8 @@ class Run:
         self._one_by_one = self._tests_in_graph = False
         self._before: list[tf.Tensor] = []
         self._states: list[np.ndarray] = []
-        self._is_at: int | None = _BEFORE  # the index of the epoch in the last stretch
-        self._shown = _BEFORE
+        self._is_at: int | None = _BEFORE  # the epoch of the last stretch whose state the model has; None if unknown
+        self._shown = _BEFORE  # the epoch of the last stretch whose state `look` restores
 
     @property
     def draws(self) -> bool:
@@ -95,7 +95,10 @@ class Run:
         return program
 
     def show(self, epoch: int) -> None:
-        """Selects the epoch of the last stretch whose state `look` restores; before that, the state before it."""
+        """Selects an epoch of the last stretch: `look` restores the state after it.
+
+        Until the first `show` after a stretch, `look` restores the state before the stretch.
+        """
         self._shown = epoch
 
     def look(self) -> None:
@@ -108,7 +111,7 @@ class Run:
 
     def weights(self) -> list[np.ndarray]:
         """The result of `model.get_weights()` after `look`, at a tenth of the cost."""
-        states = dict(zip(map(id, self._changed), self._states, strict=False))  # at first there are none
+        states = dict(zip(map(id, self._changed), self._states, strict=False))  # no states before the first stretch
         found = [states.get(id(variable_of(w))) if hasattr(w, "dtype") else None for w in self._model.weights]
         # A frozen weight, a mirrored weight and a table have no recorded state.
         recorded = [state for state in found if state is not None]
@@ -221,7 +224,7 @@ def _programs_of(model):
 
 
 def numbers(logs: Any, epoch: int) -> dict:
-    """The logs of one epoch as numbers by name."""
+    """The logs of one epoch as a dict of numbers."""
     found: dict = {}
     for name, values in logs.items():
         if isinstance(values, dict):  # a metric with several numbers
@@ -236,6 +239,6 @@ def _capacity(model, train):
     if not train.have_same_layout:
         return 1
     weights = [variable_of(w) for w in model.variables if hasattr(w, "dtype")]
-    # Adam needs twice as many for its slots, which may not exist yet.
+    # Adam's slots take twice as much memory as the weights, and may not exist yet.
     size = max(4 * num_rows(train.data), 3 * sum(w.dtype.size * w.shape.num_elements() for w in weights))
     return 1 << max(0, min(Run.MOST_EPOCHS, _MAX_CALL_BYTES // max(1, size)).bit_length() - 1)

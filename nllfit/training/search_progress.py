@@ -1,4 +1,4 @@
-"""A search's progress: Keras's bar over its steps, and its limit in seconds."""
+"""The progress bar of `fit_lbfgs`, and its time limit."""
 
 import time
 from typing import Any
@@ -11,11 +11,11 @@ _PATIENCE = 5.0  # seconds, after which `verbose="auto"` shows a bar
 
 
 class Progress:
-    """Shows how far a search is.
+    """Shows Keras's progress bar over the steps of a search, and checks its time limit.
 
     Args:
       keras: the module `tf_keras` or `keras`.
-      max_iterations: the most steps.
+      max_iterations: the maximum number of steps.
       verbose: 0, 1 or 2 as in Keras; "auto" for a bar if the search takes longer than 5 s.
       max_seconds: the limit, or None.
     """
@@ -29,7 +29,7 @@ class Progress:
         self._is_shown = False
 
     def is_over(self, found: Found) -> bool:
-        """Shows what was found, and returns whether the time is over."""
+        """Updates the bar, and returns whether the time limit has passed."""
         seconds = time.monotonic() - self._start
         if seconds >= self._shows_from:
             self._is_shown = True
@@ -37,6 +37,6 @@ class Progress:
         return self._max_seconds is not None and seconds >= self._max_seconds
 
     def end(self, found: Found) -> None:
-        """Shows the end, if anything was shown."""
+        """Completes the bar, if it was shown."""
         if self._is_shown:
             self._bar.update(found.iterations, [("loss", found.loss)], finalize=True)

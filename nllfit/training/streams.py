@@ -19,7 +19,7 @@ _MAX_CHUNK_STEPS = 256  # a call costs about 1 ms, so longer chunks would hardly
 
 def is_stream(x):
     """Whether `x` is an iterable of batches, and not arrays."""
-    is_array = any(hasattr(x, name) for name in ("__array__", "toarray"))  # sparse ones raise later
+    is_array = any(hasattr(x, name) for name in ("__array__", "toarray"))  # `toarray`: a matrix of `scipy.sparse`
     return isinstance(x, tf.data.Dataset) or not (is_array or isinstance(x, (list, tuple, dict)) or tf.is_tensor(x))
 
 
@@ -31,7 +31,8 @@ class Stream:
       prepare: converts a batch, or several joined batches, to a tuple of structures of tensors, and checks their
         lengths.
       check: as for `batches_of`.
-      steps: batches per epoch, None for all. restarts: whether each epoch begins at the first batch.
+      steps: batches per epoch, None for all.
+      restarts: whether each epoch begins at the first batch.
       replicas: the replicas that share each batch.
       name: the name of the argument, for messages.
 
@@ -106,7 +107,7 @@ class Stream:
         return "let its `__len__` and `__getitem__` give more batches"
 
     def _checked(self, stack, done, epoch):
-        """The data of a stack, after the first `done` batches of an epoch."""
+        """The checked data of a stack, whose first batch has the number `done` in its epoch."""
         data = self._prepare(stack.data)
         if not self._restarts:
             self._replicas.check(stack.size)
@@ -155,7 +156,7 @@ def prefetched(chunks):
 
 
 def _place(batch_size, done, epoch, row):
-    """The position of a row of a chunk whose batches come after the first `done`."""
+    """The position, for messages, of a row in a chunk whose first batch has the number `done` in its epoch."""
     return f"row {row % batch_size} of batch {done + row // batch_size} of epoch {epoch + 1}"
 
 

@@ -1,4 +1,4 @@
-"""Warns of untrained parameters, on which a loss of the head's mean does not depend."""
+"""A warning about parameters of a head that stay untrained, because the loss depends only on the head's mean."""
 
 import inspect
 import warnings
@@ -16,7 +16,7 @@ __all__ = ["warn_of_untrained"]
 
 
 def warn_of_untrained(model: Model, name: str | int, x: Any) -> None:
-    """Warns of the parameters of a head that one of Keras's own losses does not train, because it sees only the mean.
+    """Warns of parameters of a head that one of Keras's own losses does not train, because it sees only the mean.
 
     Args:
       model: a model whose output of that name, or index, has a head.
@@ -39,9 +39,9 @@ def warn_of_untrained(model: Model, name: str | int, x: Any) -> None:
     unseen = [key for key in before if np.any(before[key] != after[key])]
     if unseen:
         warnings.warn(
-            f"The loss sees only the mean of {origin.family.name}, which has no gradient with respect to "
-            f"`{'`, `'.join(unseen)}`: what has none is never trained. Compile with the negative log-likelihood, or "
-            f"hold it at a value, as `{unseen[0]}=1.0` does.",
+            f"The loss sees only the mean of {origin.family.name}, which does not depend on `{'`, `'.join(unseen)}`. A "
+            f"parameter without a gradient is never trained: compile with the negative log-likelihood, or hold the "
+            f"parameter at a value, as `{unseen[0]}=1.0` does.",
             stacklevel=_level_of_user(),
         )
 

@@ -1,6 +1,7 @@
-"""A model for callbacks that only read it, such as `EarlyStopping`: it is restored to an epoch only when they do.
+"""The model that callbacks such as `EarlyStopping` see, which only read it.
 
-One call does several epochs. Their callbacks run afterwards, and each must see the weights of its own epoch.
+One call of a program trains several epochs, and the callbacks of all these epochs run afterwards. Each must see the
+weights after its own epoch. To restore them takes time, so they are restored only when a callback reads the model.
 """
 
 import contextlib
@@ -34,9 +35,8 @@ class WatchedModel:
         return getattr(self._model, name)
 
     def __setattr__(self, name, value):
-        if (
-            vars(self._model).get(name) is not value
-        ):  # `History` assigns itself each epoch, which takes as long as two steps
+        # `History` assigns itself in each epoch. Keras's `setattr` takes as long as two steps.
+        if vars(self._model).get(name) is not value:
             setattr(self._model, name, value)
 
     def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
@@ -46,7 +46,7 @@ class WatchedModel:
             self._model.save(path, *args, **kwargs)
 
     def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        """Saves its weights."""
+        """Saves the weights."""
         self._look()
         with _atomic_file(filepath) as path:
             self._model.save_weights(path, *args, **kwargs)

@@ -20,15 +20,15 @@ __all__ = ["Found", "search"]
 _MOST_WEIGHTS_FOR_ONLY_NEWTON = 200  # for so few, Newton's method is faster than L-BFGS if the loss is nearly quadratic
 _MOST_WEIGHTS_FOR_A_HESSIAN = 2000
 _STEPS_BETWEEN_CHECKS = 100  # of L-BFGS
-_HEAVY = 1e8  # for more rows times weights, there are a tenth of these steps, so that a bar can show them
-_POOR_STEPS = 3  # Newton steps in a row with less than this share of the promised gain, before L-BFGS goes on
-_POOR_SHARE = 0.25
-_ROUGH_GRADIENT = 1e-6  # here L-BFGS ends and Newton's method goes on
-_CONVERGED_GAIN = 1e-10  # without Newton's method, a smaller gain is an optimum, for a loss of 1
-_LEAP = 8.0  # a step so many times too long raises the loss, unless it falls without end
-_LEAPS = 5  # in a row show that the loss falls without end
+_HEAVY = 1e8  # rows times weights: above it, a check follows each tenth of these steps, to update the progress bar
+_POOR_SHARE = 0.25  # a Newton step is poor if it gains less than this share of what the Hessian promises
+_POOR_STEPS = 3  # after so many poor steps in a row, L-BFGS takes over
+_ROUGH_GRADIENT = 1e-6  # slopes at which L-BFGS ends and Newton's method begins
+_CONVERGED_GAIN = 1e-10  # without Newton's method: the gain, relative to `1 + abs(loss)`, at which the search ends
+_LEAP = 8.0  # Newton steps are also tried at this multiple: it raises a loss that has a minimum nearby
+_LEAPS = 5  # if so many of them in a row do not raise the loss, it falls without end
 _RELATIVE_TIE = 1e-8  # losses that differ by less count as equal, and the later one wins
-_HIDING_NOISE = 1e-5  # more noise, for a loss of 1, hides the optimum
+_HIDING_NOISE = 1e-5  # more noise, relative to `1 + abs(loss)`, hides the optimum
 _POLISHES = 10
 _STEPS_ASIDE = np.array([1.0, -1.0, 0.1, -0.1])  # tried along an axis of negative curvature
 
@@ -41,14 +41,15 @@ class Found:
       w: the weights, `[p]`.
       value: the loss at `w`.
       iterations: the number of steps taken.
-      end: "optimum", "infinity", "exact" (the last digit of the weights matters), "zero" (each step lowers the loss by
-        a factor, but the rest is less than a rounding error of `start`), "stuck" or "cut short".
-      gain: by how much a Newton step would lower the loss if it were quadratic.
+      end: why the search ended: "optimum", "infinity", "stuck", "cut short" (after `max_iterations`), "out of time",
+        "exact" (the optimum needs more digits than the weights have) or "zero" (gains that are less than a rounding
+        error of `start`, and become smaller only slowly).
+      gain: by how much a Newton step would lower a quadratic loss with the gradient and Hessian at `w`.
       noise: the part of `gain` that rounding errors of weights and gradient explain.
       start: the loss where the search began.
       rounding_change: how much the loss changes with the last digit of the weights.
       axes: the axes of the Hessian at `w`, or None.
-      num_corners: the number of weights that are 0 at a corner of the loss, as of an L1 penalty.
+      num_corners: the number of weights that are 0 at a corner of the loss, such as an L1 penalty has.
       rounded, loss: the weights with the lowest loss after rounding to the model's dtype, and that loss.
     """
 
@@ -92,7 +93,8 @@ def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: floa
         found = yield from _newton(surface, found, max_iterations, tolerance)
         if found.end != "stuck":
             break
-        # The loss has kinks or is far from quadratic: an L-BFGS step goes as far, for a fraction of a Hessian's price.
+        # The loss has kinks or is far from quadratic, so a step of L-BFGS gains as much as one of Newton's method, and
+        # needs no Hessian.
         limit = min(max_iterations, found.iterations + _STEPS_BETWEEN_CHECKS)
         further = yield from _lbfgs(surface, found, limit, tolerance)
         if not further.value < found.value - found.noise:
@@ -102,7 +104,7 @@ def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: floa
 
 
 def _at_corners(surface, found):
-    """The optimum near the end of a search where weights are 0 at a corner, as of an L1 penalty; else the end."""
+    """The optimum at a corner near the end of a search, where an L1 penalty makes weights 0; without one, the end."""
     lowest = lowest_at_corners(surface.value_and_gradient, surface.curvature, found.w)
     if lowest is None:
         return found
@@ -111,7 +113,7 @@ def _at_corners(surface, found):
 
 
 def _lbfgs(surface, found, max_iterations, tolerance):
-    """Yields the result of L-BFGS after some steps, and returns the end; its Hessian gives the gain of a step."""
+    """Yields the result of L-BFGS after each `_STEPS_BETWEEN_CHECKS` steps; returns the last result."""
     goes_on, iterations = len(found.w) <= _MOST_WEIGHTS_FOR_A_HESSIAN, found.iterations
     size = _STEPS_BETWEEN_CHECKS if surface.num_rows * len(found.w) < _HEAVY else _STEPS_BETWEEN_CHECKS // 10
     while True:
@@ -140,7 +142,7 @@ def _lbfgs(surface, found, max_iterations, tolerance):
 
 
 def _quasi_gain(gradient, moves, changes):
-    """The gain of a step of L-BFGS, by Nocedal's two loops over the moves and the changes of the gradient."""
+    """The `gain` with L-BFGS's approximation of the Hessian, by Nocedal's two loops over moves and gradient changes."""
     kept = [(s, y, s @ y) for s, y in zip(moves[::-1], changes[::-1], strict=True) if s @ y > 0]
     if not kept:
         return np.inf
@@ -156,7 +158,7 @@ def _quasi_gain(gradient, moves, changes):
 
 
 def _newton(surface, found, max_iterations, tolerance):
-    """Yields the result of Newton's method after each step, and returns the end."""
+    """Yields the result of Newton's method after each step; returns the last result."""
     w, leaps, poor, last = found.w, 0, 0, np.inf
     value, gradient = surface.value_and_gradient(w)
     for iterations in range(found.iterations, max_iterations + 1):
@@ -196,7 +198,7 @@ def _newton(surface, found, max_iterations, tolerance):
 
 
 def _end(surface, found, leaps, last):
-    """Why Newton's method ends short of an optimum, as `end` of `Found`; None if it goes on. `last`: the last gain."""
+    """The `end` of a search that stops short of an optimum; None if it goes on. `last` is the gain one step earlier."""
     hiding = _HIDING_NOISE * (1 + abs(found.value))
     if leaps == _LEAPS:
         return "infinity"
@@ -206,7 +208,7 @@ def _end(surface, found, leaps, last):
 
 
 def _polished(surface, found, gradient):
-    """The optimum after further steps with the same Hessian, as near as they come."""
+    """The optimum after more steps with the same Hessian, which go on while each at least halves the gain."""
     for _ in range(_POLISHES):
         w = found.w - found.axes.directions @ (found.axes.directions.T @ gradient)
         value, gradient = surface.value_and_gradient(w)
