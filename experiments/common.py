@@ -55,7 +55,7 @@ def parser(module_doc, name):
 
 @dataclasses.dataclass(frozen=True)
 class Toolkit:
-    """A version of Keras with nllfit's modules for it, its generic loss, and the distribution of a model's output."""
+    """One version of Keras, nllfit's modules and generic loss for it, and `distribution(output)` for its models."""
 
     keras: types.ModuleType
     heads: types.ModuleType
@@ -164,9 +164,9 @@ def progress_bar(keras, title):
 
 
 def run(main):
-    """Runs an experiment from the command line; an error of the user is one line on standard error and status 2."""
+    """Runs an experiment from the command line. A user's mistake ends it with one line on stderr and exit status 2."""
     try:
-        if callable(signal.getsignal(signal.SIGINT)):  # a background process of a shell ignores it
+        if callable(signal.getsignal(signal.SIGINT)):  # not so in a background process of a shell, which ignores SIGINT
             signal.signal(signal.SIGINT, signal.default_int_handler)
         main()
         sys.stdout.flush()  # raises here if the pipe is closed

@@ -1,11 +1,11 @@
-"""Are Keras's losses really negative log-likelihoods? Twin models are trained with each and compared.
+"""Are Keras's losses really negative log-likelihoods? Twin models are trained, one with each loss, and compared.
 
     python -m experiments.equivalence
 
 For each Keras loss in the README's table (three crossentropies, squared error, absolute error and Poisson), two models
-start from the same weights and train on the same batches of real data in float64. One has the Keras loss, its twin the
-head with the generic `-log_prob` loss. Both train for the same number of epochs: with Adam for the crossentropies, and
-with plain SGD for the others, where the twin's learning rate is divided by the known factor between the losses.
+start from the same weights and train on the same batches of real data in float64. One model has the Keras loss. Its
+twin has a head and the generic `-log_prob` loss. Both train for the same number of epochs. The crossentropies use Adam.
+The other losses use plain SGD, with the twin's learning rate divided by the known factor between the losses.
 
 Expected: only rounding errors, at most 1e-12 in the loss and the gradient and 1e-9 in the final weights. Keras's
 Poisson loss adds Keras's epsilon to the rate, so the epsilon is 0 here.

@@ -6,8 +6,9 @@
 First come two simple figures. The sample 0, 0, 0, 1, 0 of a Bernoulli has the likelihood theta (1 - theta)^4, with its
 maximum at theta = 1/5. The sample -1, 0, 1 of a Normal has a likelihood surface with its maximum at mu = 0 and sigma =
 sqrt(2/3). Then several families are fitted to a real sample and ranked by AIC. The default sample has 569 outcomes from
-scikit-learn's breast cancer data, one for each mass: the mean area of its cell nuclei. There the skewed InverseGamma is
-the best and the Normal is far behind.
+scikit-learn's breast cancer data, one for each mass: the mean area of its cell nuclei.
+
+Expected for the default sample: the skewed InverseGamma is the best family, and the Normal is far behind.
 """
 
 import csv
@@ -34,7 +35,7 @@ def read_sample(path, column):
         bunch = load_breast_cancer()
         return "mean area", bunch.data[:, list(bunch.feature_names).index("mean area")], 0
     if path is None or column is None:
-        raise ValueError("--data and --column go together: the file, and the column of it that holds the sample.")
+        raise ValueError("--data and --column go together: give a file, and the name of its column with the sample.")
     if not pathlib.Path(path).is_file():
         raise ValueError(f"--data {path} is not a file: give a CSV file with a header line.")
     try:
@@ -44,7 +45,7 @@ def read_sample(path, column):
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is not a CSV file: {error}.") from None
     if names.count(column) > 1:
-        raise ValueError(f"{path} has {names.count(column)} columns {column!r}: name them apart.")
+        raise ValueError(f"{path} has {names.count(column)} columns {column!r}: give them different names.")
     if column not in names:
         raise ValueError(f"{path} has no column {column!r}; its columns are {', '.join(names) or 'none: it is empty'}.")
     numbers = [number(text, f"{path}, row {row}, column {column!r}") for row, text in enumerate(texts, 1)]

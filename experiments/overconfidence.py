@@ -2,17 +2,20 @@
 
     python -m experiments.overconfidence
 
-A network with a Normal head whose scale depends on the row overfits: the residuals of the training rows go to 0, and so
-do the scales. These scales are far too small for test rows, and each row costs half its squared error in units of the
-scale. So the mean negative log-likelihood (NLL) explodes, although the error of the mean hardly grows. Networks are
-trained on random splits of scikit-learn's diabetes data with four losses: the NLL, the NLL with a floor under the
-scale, beta-NLL (Seitzer et al. 2022) and the CRPS. Then five networks trained with the NLL form an ensemble, whose
-scales are also multiplied by a factor that is chosen on held-out training rows. Finally,
-`nllfit.tabular.DistributionRegressor` chooses both the factor and the weight decay.
+A network with a Normal head predicts a mean and a scale for each row. If it overfits, the residuals of the training
+rows go to 0, and so do the predicted scales. The scales are then far too small for test rows. The negative
+log-likelihood (NLL) of a test row contains half its squared error in units of the scale, so the mean NLL explodes,
+although the error of the mean hardly grows.
 
-Expected: the NLL loss gives a test NLL of about 8, far above the 1.4 of a Normal that ignores the inputs. Other losses
-do not help: beta-NLL and the CRPS learn the mean faster, so they overfit more and end above 40. The floor and the
-ensemble lower the test NLL to 2.8, and the factor to 1.7. Only weight decay makes it better than without inputs, 1.0.
+Networks are trained on random splits of scikit-learn's diabetes data with four losses: the NLL, the NLL with a lower
+bound of the scale (a floor), beta-NLL (Seitzer et al. 2022) and the CRPS. Then five networks trained with the NLL form
+an ensemble. The scales of the ensemble are also multiplied by a factor that is chosen on held-out training rows.
+Finally, `nllfit.tabular.DistributionRegressor` chooses both the factor and the weight decay.
+
+Expected: training with the NLL gives a test NLL of about 8. A Normal that ignores the inputs has 1.4. Other losses do
+not help: beta-NLL and the CRPS learn the mean faster, so they overfit more and end above 40. The floor and the ensemble
+lower the test NLL to 2.8, and the factor lowers it to 1.7. Only with weight decay are the inputs useful: the
+`DistributionRegressor` reaches 1.0.
 """
 
 import functools

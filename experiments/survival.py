@@ -9,7 +9,7 @@ best one then becomes the head of a network that is linear in age. Two compariso
 likelihood-ratio test on all rows, and the likelihood of held-out rows with and without age.
 
 Expected: LogNormal and LogLogistic are the best, with similar AICs; families without a long tail are the worst. A fit
-to only the observed deaths gives a median that is far too short. Older patients live shorter.
+to only the observed deaths gives a median that is far too short. Older patients die sooner.
 """
 
 import functools
@@ -46,7 +46,7 @@ def regression(tools, family, num_inputs):
 def held_out_losses(model, name, x, y, train, test):
     """The summed negative log-likelihood of test rows, without and with age."""
     alone = nllfit.maximum_likelihood(nllfit.Censored(name), y[train])
-    # All rows, with weight 0 for the held-out ones: another number of rows would need another trace.
+    # The fit gets all rows, with the weight 0 for the held-out ones.
     nllfit.fit_lbfgs(model, x, y, sample_weight=np.isin(np.arange(len(y)), train).astype(float))
     return {
         "without age": -float(np.sum(alone.distribution.log_prob(y[test]))),
@@ -115,12 +115,12 @@ def main(argv=None):
             "p_value_of_age": float(stats.chi2(added).sf(2 * gain)),
             "held_out_nll": held_out,
         }
-        print(
-            f"\nmedian, days: {metrics['median']:.0f}; Kaplan-Meier's {metrics['kaplan_meier_median']:.0f}; of a fit to"
-        )
-        print(f"only the deaths {metrics['median_of_deaths_alone']:.0f}; by age {metrics['median_by_age']}")
-        print(f"age gains {gain:.2f} nats with {added} parameters, p = {metrics['p_value_of_age']:.3f}")
-        print(f"NLL of rows held out: {held_out}")
+        print(f"\nmedian survival in days: {metrics['median']:.0f} by the best family,", end=" ")
+        print(f"{metrics['kaplan_meier_median']:.0f} by the Kaplan-Meier estimate,", end=" ")
+        print(f"{metrics['median_of_deaths_alone']:.0f} by a fit to only the deaths")
+        print(f"median by age: {metrics['median_by_age']}")
+        print(f"age adds {gain:.2f} nats with {added} parameters, p = {metrics['p_value_of_age']:.3f}")
+        print(f"mean NLL of held-out rows: {held_out}")
         plot(time, observed, ranked.estimates[:CURVES], naive, ages, folder / "survival.png")
         common.write_json(folder / "metrics.json", metrics)
     return metrics

@@ -11,7 +11,7 @@ LONGEST = 2**20  # characters of a line
 
 
 def lines(file):
-    """The lines of a file; raises a `ValueError` for an endless line, which means that the file is not text."""
+    """The lines of a file; raises a `ValueError` for a line of a million characters, because text has no such line."""
     while line := file.readline(LONGEST):
         if len(line) == LONGEST:
             raise ValueError(f"{file.name} has a line of {LONGEST} characters or more: it is not a text file.")

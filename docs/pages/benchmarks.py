@@ -30,8 +30,8 @@ _PEER_SCORES = {
 def page() -> str:
     """The page's Markdown; a benchmark without its file in `docs/benchmarks` has only its command."""
     parts = [
-        "# Benchmarks\n\nEach table comes from one command. `docs/benchmarks` holds the `metrics.json` that it wrote, "
-        "with the machine and the date; run it to see the numbers of yours.\n"
+        "# Benchmarks\n\nEach table comes from one command. `docs/benchmarks` holds the `metrics.json` of the command, "
+        "with the machine and the date. Run the command to get the numbers of your machine.\n"
     ]
     for name, title, table in (
         ("speed", "Speed of training", _speed),

@@ -30,7 +30,7 @@ _FORMS = [
     ((3, 3), {"df": 5.0}),
     ((3, 3), {}),
 ]
-_KNOWN = {"P(0.5 < y <= 1)": (0.5, 1.0), "P(y > 3)": (3.0, np.inf)}  # for censored outcomes: the areas in their picture
+_KNOWN = {"P(0.5 < y <= 1)": (0.5, 1.0), "P(y > 3)": (3.0, np.inf)}  # the areas in the picture of `Censored`
 _LINKS = {
     tfb.Identity: "{0} = u",
     tfb.Softplus: "{0} = softplus(u) + eps",
@@ -194,7 +194,7 @@ def _center(examples):
     if law_of(examples[0]).has_class_labels:
         return "probabilities"
     for name in ("mean", "mode"):
-        for distribution in examples:  # some have a mean only for some parameters
+        for distribution in examples:  # the mean of some families exists only for some parameters
             try:
                 if np.all(np.isfinite(np.asarray(getattr(distribution, name)(), np.float64))):
                     return name
@@ -214,7 +214,7 @@ def _probabilities(distribution):
     try:
         nllfit.cdf(distribution, 1.0)
         cdf = "of each element" if vectors else "yes"
-    except (NotImplementedError, ValueError, TypeError):  # TFP's fail with some dtypes, or with a newer NumPy
+    except (NotImplementedError, ValueError, TypeError):  # some CDFs of TFP fail for some dtypes, or with a newer NumPy
         cdf = "no"
     if energy or elements.facts.crps is not None:
         return cdf, energy or "closed form"
@@ -295,15 +295,15 @@ other families.
 
 ## All {len(rows)} families
 
-The first rows show heads that modify another family, with an example of that family (see `nllfit.Censored`,
-`nllfit.Truncated`, `nllfit.ZeroInflated` and `nllfit.Hurdle` for the families that they accept), and the head of a
-user's function.
+The first rows show heads that modify another family, with an example of that family, and `DistributionLambda`, the head
+of a user's function. `nllfit.Censored`, `nllfit.Truncated`, `nllfit.ZeroInflated` and `nllfit.Hurdle` say which
+families they accept.
 
 This table is generated from the code. *u* is the output of the layer before the head, and *eps* the resolution of the
-dtype. *As a tensor* is the result of `predict`; if a mean is undefined, it is the median or the mode. The CRPS is
-computed by a closed form, by quadrature of the CDF, by a sum over counts, or as the energy score of vectors. A head
-models a scalar family for each element of its `event_shape`. *Censored* says whether `nllfit.Censored` accepts the
-family.
+dtype. *As a tensor* is the result of `predict`; if the mean of a row is undefined, `predict` returns the median or the
+mode. The CRPS is computed by a closed form, by quadrature of the CDF, by a sum over counts, or as the energy score of
+vectors. The head of a scalar family has an independent distribution for each element of its `event_shape`. *Censored*
+says whether `nllfit.Censored` accepts the family.
 
 <div class="wide" markdown>
 

@@ -2,7 +2,7 @@
 
     python -m docs.pages.figures
 
-A test compares the figure that the program draws with the recorded content of the file.
+The file of the figure also contains its content as text. A test compares this text with what the program draws now.
 """
 
 import json
@@ -50,7 +50,7 @@ def content(figure) -> dict[str, dict]:
 
 
 def recorded(path: pathlib.Path = QUICKSTART) -> dict[str, dict]:
-    """The content of the figure that was written to a file."""
+    """The content of a figure as text, from its file."""
     from PIL import Image
 
     with Image.open(path) as image:
@@ -58,7 +58,7 @@ def recorded(path: pathlib.Path = QUICKSTART) -> dict[str, dict]:
 
 
 def main() -> None:
-    """Writes the figure, and its content for the test."""
+    """Writes the figure to its file, with its content as text."""
     figure = drawn()
     QUICKSTART.parent.mkdir(exist_ok=True)
     figure.savefig(QUICKSTART, dpi=120, metadata={"Software": None, "Description": json.dumps(content(figure))})

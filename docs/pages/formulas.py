@@ -35,7 +35,7 @@ def as_mathml(content: str) -> str:
 
 
 class _Parser:
-    """A parser for sums of products of units, with one token of lookahead; it only interprets `/`, `^` and calls."""
+    """A recursive-descent parser of expressions (sums of products of units), with one token of lookahead."""
 
     def __init__(self, text):
         self.text, self.end = text.strip().replace("integral of ", "integral "), 0
@@ -87,7 +87,7 @@ class _Parser:
         return self.token in (")", "]", "}")
 
     def unit(self):
-        """A number, a name, a call or a bracket, as TeX, and as TeX inside a fraction, without parentheses."""
+        """The TeX of a number, a name, a call or a bracket, and its TeX in a fraction, without outer parentheses."""
         if self.kind == "word":
             name = self.advance()
             if name in _FUNCTIONS and not (self.token == "(" and not self.spaced):

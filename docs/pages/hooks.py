@@ -26,7 +26,7 @@ def on_files(files, config):
     made["families.md"], pictures = families.page()
     made |= pictures
     logging.getLogger("mkdocs").info("Running the tutorials that have changed")
-    sys.path.insert(0, _ROOT)  # again, because MkDocs has restored the path, which the tutorials' processes inherit
+    sys.path.insert(0, _ROOT)  # again, because MkDocs has restored the path; the processes of `run_all` inherit it
     tutorials.run_all()
     for path in tutorials.tutorials():
         made[f"learn/{path.stem}.md"], figures = tutorials.page(path)

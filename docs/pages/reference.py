@@ -1,7 +1,7 @@
 """The reference: a page for each public module, generated from the docstrings of the imported objects.
 
-The docstrings are read from the objects and not from the source, because a head gets the docstring of the catalogue
-only when its class is made.
+The docstrings are read from the objects and not from the source, because the classes of heads are created from a
+catalogue, which contains their docstrings.
 """
 
 import importlib
@@ -110,7 +110,7 @@ def pages() -> dict[str, str]:
     for module, text in PAGES.items():
         names = " ".join(f"[`{name}`]({module}.md#{module}.{name})" for name in public_names(module))
         rows.append(f"## [{module}]({module}.md)\n\n{text}\n\n{names}\n")
-    index = "# Reference\n\nEvery public name, from its docstring. Each example here is run by the tests.\n\n"
+    index = "# Reference\n\nThe docstring of every public name. The tests run each example.\n\n"
     return {"reference/index.md": index + "\n".join(rows)} | found
 
 
@@ -124,9 +124,7 @@ def _entry(module, name, value, seen):
     full, text = f"{module}.{name}", inspect.getdoc(value) or ""
     if not callable(value):
         kinds = " and ".join(sorted({f"`{type(item).__name__}`" for item in value}))
-        return (
-            f"## {name} {{ #{full} }}\n\nA constant: {len(value)} objects of the class {kinds}, all that there are.\n"
-        )
+        return f"## {name} {{ #{full} }}\n\nA constant with {len(value)} elements of the class {kinds}.\n"
     heading = f"## {name} {{ #{full} }}\n\n```python\n{_signature(full, value)}\n```\n\n"
     if text in seen:
         first = text.partition("\n")[0]
@@ -176,7 +174,7 @@ class _Omitted:
 
 
 def _members(full, value):
-    """The public methods and properties of a class of nllfit with their own docstrings."""
+    """The public methods and properties that a class of nllfit defines, each with its docstring."""
     if not inspect.isclass(value) or issubclass(value, Head):  # a head has the methods of a layer
         return ""
     entries, names = [], set()

@@ -128,7 +128,7 @@ def bernoulli(head, x, y, batch):
 
 
 def scoring(contender, x, y, batch):
-    """Functions that predict rows and that evaluate them, of `nllfit` or of Keras, for a 16-64-2 network."""
+    """Two functions of `nllfit` or of Keras for a 16-64-2 network: one predicts all rows, the other evaluates them."""
     import importlib
 
     from nllfit import evaluate, keras3, losses, predict_distribution
@@ -181,7 +181,7 @@ def torch(hidden, shape, classes, x, y, batch):
 
 @functools.cache
 def _jax_epoch():
-    """Two functions, an epoch and the loss of such a network, which `jit` compiles once for each shape."""
+    """The functions `epoch` and `loss` of a dense network. `jit` compiles them once for each shape."""
     import jax as j
     from jax import numpy as jnp
 

@@ -32,7 +32,7 @@ MOST_STARTS = 5
 
 
 def digits():
-    """Images as 64 intensities and their labels; their number is divisible by all batch sizes 2^k up to 256."""
+    """Images as 64 intensities, and their labels. The 1792 = 7 x 256 rows make full batches of 2^k rows up to 256."""
     images, labels = datasets.load_digits(return_X_y=True)
     return (images / 16).astype("float32")[:1792], labels[:1792]
 
@@ -177,7 +177,7 @@ def show(metrics, arguments, argv):
     for workers, difference in (("1", 0.0), (str(arguments.workers), metrics["weight_difference"])):
         microseconds, loss = metrics["microseconds_per_step"][workers], metrics["loss"][workers]
         print(f"{workers:>8}{microseconds:12.0f}{loss:12.6f}{difference:20.1e}")
-    print("\nOn several machines, with a folder that all of them see, on each its own:\n")
+    print("\nOn several machines, run one of these commands on each, with a FOLDER that all of them see:\n")
     for config in configs([f"machine{i}:12345" for i in range(arguments.workers)]):
         print(
             f"  TF_CONFIG='{config}' \\\n    python -m experiments.benchmarks.distributed {' '.join(argv)} --out FOLDER"

@@ -2,15 +2,16 @@
 
     python -m experiments.benchmarks.peers --data FOLDER
 
-The tables are all NAME.txt files of the folder (numbers separated by blanks) and all NAME.csv files (with a header;
-text is a category, an empty field a missing value), with the target in the last column; and the data sets diabetes from
-scikit-learn, and fair and randhie from statsmodels. Each is split into 90% training and 10% test rows, `--splits`
-times. Every package gets the same rows, with categories as indicators, and missing values as medians with an indicator.
+The tables are the files of the folder, and three data sets: diabetes from scikit-learn, fair and randhie from
+statsmodels. A file NAME.txt has numbers separated by blanks. A file NAME.csv has a header; text is a category, an empty
+field a missing value. The target is the last column. Each table is split into 90% training and 10% test rows,
+`--splits` times. Every package gets the same rows, with indicators of categories, and with the median and an indicator
+in place of a missing value.
 
 The packages are NGBoost (a Normal, with early stopping), Treeffuser, CatBoost (a Normal, `RMSEWithUncertainty`), and
 LightGBM, scikit-learn's gradient boosting and quantile-forest (quantiles). Packages that are not installed are skipped.
-The scores are in the unit of the target: the mean negative log-likelihood (NLL, nats) if there is a density; the CRPS
-and the pinball losses at 5, 50 and 95%, from the quantiles at 1 to 99%; the coverage of the central 90% interval.
+The scores are the mean negative log-likelihood (NLL, nats) if there is a density; the CRPS and the pinball losses at 5,
+50 and 95%, from the quantiles at 1 to 99%, in the unit of the target; and the coverage of the central 90% interval.
 `fit_seconds` is wall-clock time; `fit_cpu` and `predict_cpu` are the CPU seconds of all cores.
 
 Each fit is saved when it is done, so the same command with `--out` resumes an interrupted run.

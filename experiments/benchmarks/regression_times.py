@@ -42,7 +42,7 @@ def table(n, seed):
 
 
 def fits(data):
-    """By title: a function that fits and summarises with `nllfit`, and one with the other package."""
+    """`{title: (ours, theirs)}`: functions that fit and summarise a regression with `nllfit` and the other package."""
     count, hit, times = f"count ~ {RIGHT}", f"hit ~ {RIGHT}", f"Surv(time, seen) ~ {RIGHT}"
     kept = data[[*COLUMNS, "time", "seen"]]
     found = {
@@ -88,7 +88,7 @@ def main(argv=None):
     """Runs the experiment; returns the metrics, CPU seconds by number of rows and regression."""
     parser = common.parser(__doc__, "benchmarks.regression_times")
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 100_000], help="(default: %(default)s)")
-    parser.add_argument("--fits", type=int, default=3, help="of each (default: %(default)s)")
+    parser.add_argument("--fits", type=int, default=3, help="fits of each regression (default: %(default)s)")
     arguments = common.checked(parser.parse_args(argv), fits=2)
     metrics = {}
     with common.run_folder(arguments) as folder, warnings.catch_warnings():

@@ -1,17 +1,17 @@
-"""Does a served model answer as the model did, for each head, where `nllfit` is not installed; and how fast?
+"""Does a served model give the model's answers, for each head and without `nllfit`, and how fast?
 
     python -m experiments.benchmarks.serving
 
 For each named head, a small network is written in three forms:
 
 - `SavedModel` by the `ExportArchive` of its Keras: the mean, the 90% interval and the log-likelihood of an outcome;
-- `.keras` by `model.save`, which is loaded again in safe mode, where `nllfit` is installed;
+- `.keras` by `model.save`, which this process loads again in safe mode;
 - TensorFlow Lite: the mean.
 
 Another process, which cannot import `nllfit`, TensorFlow Probability or Keras, loads the SavedModels and answers for 1
-and for 1000 rows. The table has the largest difference to the answers of the model, relative to the size of the answer,
-and two latencies in milliseconds: that of the mean, interval and log-likelihood together, and that of the numbers of
-the last layer, which a network without a head would return.
+and for 1000 rows. The table has, for each form, the largest difference from the answers of the model, relative to the
+size of the answer. It also has two latencies in milliseconds: `serve` computes the mean, the interval and the
+log-likelihood; `numbers` only computes the input of the head, which a network without a head would return.
 
 Expected: differences of rounding. Heads whose quantiles are found by a search have slower intervals.
 """
@@ -78,7 +78,7 @@ def inputs():
 
 
 def built(tools, name, x):
-    """A model with that head for inputs `x`, the model of the numbers before it, and an outcome."""
+    """A model with the head `name` for inputs `x`, the part of the model before the head, and an outcome."""
     keras, (arguments, outcome) = tools.keras, HEADS[name]
     keras.utils.set_random_seed(0)
     head = getattr(tools.heads, name)(*arguments)
@@ -90,7 +90,7 @@ def built(tools, name, x):
 
 
 def answers(tools, model, name, x, outcome):
-    """The mean and the log-likelihood of the outcome in each row, and the 90% interval where there is one."""
+    """The mean and the log-likelihood of the outcome in each row, and the 90% interval if the head has one."""
     output, y = model(x), tf.repeat(outcome, tf.shape(x)[0], axis=0)
     found = {"mean": tf.convert_to_tensor(output)}
     found["log_likelihood"] = -nllfit.negative_log_likelihood(y, tools.distribution(output))
@@ -100,7 +100,7 @@ def answers(tools, model, name, x, outcome):
 
 
 def export(tools, name, x, folder):
-    """Writes all forms of a model; returns the answers of the model, and the differences after a load here."""
+    """Writes all forms of a model. Returns its answers, and the differences of `.keras` and of TensorFlow Lite."""
     model, numbers, outcome = built(tools, name, x)
     signature = [tf.TensorSpec([None, 3], tf.float32, name="x")]
     archive = tools.keras.export.ExportArchive()
@@ -118,7 +118,7 @@ def export(tools, name, x, folder):
 
 
 def lite(folder, x, mean):
-    """The difference of the mean in TensorFlow Lite, or why it cannot be converted."""
+    """The difference of the mean in TensorFlow Lite, or the name of the error if the conversion fails."""
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=["mean"])
     try:
         interpreter = tf.lite.Interpreter(model_content=converter.convert())

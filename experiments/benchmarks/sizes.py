@@ -7,8 +7,8 @@ components of a mixture, the elements of an outcome, and the rows of a batch tha
 two epochs with `nllfit.fit`, then evaluates and predicts. `--only rows columns` measures some of them.
 
 The table has the seconds of the first epoch (with tracing, and compilation by XLA), of the second epoch, of
-`nllfit.evaluate` and of `nllfit.predict_distribution`; the peak memory minus that of the imports; and the
-slope of the second epoch: the exponent `b` of `seconds = a * size ** b` between this size and the one before.
+`nllfit.evaluate` and of `nllfit.predict_distribution`; the peak memory minus that before the first epoch; and the slope
+of the second epoch: the exponent `b` of `seconds = a * size ** b` between a size and the next smaller one.
 
 Expected: slopes of at most 1, and memory that is a few times that of the arrays.
 """
@@ -53,7 +53,7 @@ def head(heads, classes, components, event):
 
 
 def measured(tools, what, size):
-    """Seconds and megabytes of one job, in which the number `what` is `size`."""
+    """The seconds and megabytes of one job: the quantity `what` is `size`, and all others have their `USUAL` values."""
     number = {**USUAL, what: size}
     batch = number.pop("batch")
     if batch:

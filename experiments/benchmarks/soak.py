@@ -52,7 +52,7 @@ HEADS = {
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What one round trains; everything follows from its numbers, so that another process can build the same."""
+    """The settings of a round, from which any process builds the same model and data."""
 
     keras: int
     seed: int
@@ -175,7 +175,7 @@ def against_keras(shop):
 
 
 def stopped(shop):
-    """A callback raises at the end of an epoch: the weights are those after that epoch."""
+    """The difference between the weights that a failing callback leaves and those of a run up to its epoch."""
     last = random.Random(shop.job.seed).randrange(shop.job.epochs)
 
     class Raises(shop.tools.keras.callbacks.Callback):
@@ -192,7 +192,7 @@ def stopped(shop):
 
 
 def resumed(shop):
-    """A run in two parts, with the state of the optimizer."""
+    """The difference between the weights of a run in two calls of `fit` and those of an uninterrupted run."""
     half, model = shop.job.epochs // 2, shop.model()
     options = {"seed": shop.job.seed, "compile": "graph"}
     nllfit.fit(model, **shop.arguments(half) | options)
@@ -201,7 +201,7 @@ def resumed(shop):
 
 
 def in_threads(shop):
-    """Two models at the same time."""
+    """The difference between the weights of two models that train at the same time and those of one alone."""
     found = {}
     threads = [threading.Thread(target=lambda i=i: found.update({i: shop.fitted(compile="graph")})) for i in range(2)]
     for thread in threads:
@@ -222,7 +222,7 @@ def _train_in_a_process(job, folder):
 
 
 def killed(shop):
-    """A run that is killed by kill -9 at random moments, up to three times, and an uninterrupted run."""
+    """The difference between the weights of a run killed up to three times and those of an uninterrupted run."""
     draw, spawn = random.Random(shop.job.seed), multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         for attempt in range(4):

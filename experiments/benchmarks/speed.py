@@ -10,20 +10,19 @@ There are three parts:
    It measures the microseconds per step (the median of `--repeats` calls), the seconds of the first call including all
    compilation, and the peak memory of the process.
 2. Whole jobs on 455 rows (13-50-2, batch 32), in `--repeats` new processes, with the contenders taking turns. The
-   median includes tracing and compilation but not imports. The jobs on a model fitted again and on ensemble members
-   start after a few seconds of training.
+   median includes tracing and compilation but not imports. Two jobs, a model that is fitted again and the members of an
+   ensemble, are timed after a few seconds of training, in which XLA compiles.
 3. The time of `nllfit.fit` by the numbers of rows and the batch size, and the cost of a head: a Bernoulli head with the
    generic loss compared with a Dense layer and Keras's binary crossentropy.
 
-Ratios are relative to `nllfit` with the same Keras. Expected on two cores: 38 or more for `tf_keras` on the smallest
-model, where Python takes most of a step, and 1.4 or more on the CNN, where arithmetic does; 1.00 +- 0.03 for a head.
 PyTorch and JAX are included if they are installed (`pip install torch jax`). Everything takes half an hour, most of it
 in Keras; `--repeats 1` takes a third of that.
 
-On a 16-256-256-2 network, JAX's step is 10% faster, because jaxlib 0.10 computes five of its eight matrix products with
-YNNPACK.
-TensorFlow 2.21 does so only with `XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type=+LIBRARY_FUSION_TYPE_DOT`
-(docs/training.md).
+Ratios are relative to `nllfit` with the same Keras. Expected on two cores: the step of `tf_keras` takes at least 38
+times as long on the smallest model, where Python takes most of the time, and at least 1.4 times as long on the CNN,
+where arithmetic takes most of it. A head costs nothing: its ratio is 1.00 +- 0.03. On a 16-256-256-2 network, JAX's
+step is 10% faster than ours, because jaxlib 0.10 computes five of the eight matrix products with YNNPACK. TensorFlow
+2.21 does so only with `XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type=+LIBRARY_FUSION_TYPE_DOT` (docs/training.md).
 """
 
 import concurrent.futures
@@ -102,7 +101,7 @@ def seconds(work):
 
 
 def settled(train, epochs, settle):
-    """The seconds of the first of several calls, repeated for `settle` seconds so that XLA has compiled."""
+    """Calls `train` for `settle` seconds, in which XLA compiles; returns the seconds of the first call."""
     first, start = seconds(lambda: train(epochs)), time.perf_counter()
     while time.perf_counter() - start < settle:
         train(epochs)
@@ -110,7 +109,7 @@ def settled(train, epochs, settle):
 
 
 def timed(train, epochs, steps, repeats, settle=0.0):
-    """The seconds of a first call with one epoch, and the microseconds per step of calls after settling."""
+    """The seconds of a first call with one epoch, and the microseconds per step of `repeats` calls after `settled`."""
     first = settled(train, 1, settle)
     return first, [seconds(lambda: train(epochs)) / (epochs * steps) * 1e6 for _ in range(repeats)]
 
@@ -135,7 +134,7 @@ def again(work):
 
 
 def once_more(train, *held_out):
-    """The median seconds of five fits of 40 epochs, of a model that was trained before."""
+    """The median seconds of five fits of 40 epochs, for a model that was trained before."""
     return float(np.median([seconds(lambda: train(40, *held_out)) for _ in range(5)]))
 
 
@@ -267,7 +266,7 @@ def main(argv=None):
         "--repeats", type=int, default=3, help="timed calls, and processes of a job (default: %(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="print only the metrics, as JSON")
-    parser.add_argument("--job", nargs="+", help="measure one job in this process and print it as JSON (used inside)")
+    parser.add_argument("--job", nargs="+", help="measure one job in this process and print JSON (for workers)")
     arguments = common.checked(parser.parse_args(argv), repeats=1)
     if arguments.job:
         kind, *names = arguments.job

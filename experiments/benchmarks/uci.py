@@ -4,18 +4,18 @@
 
 Every table NAME.txt of the folder (numbers separated by blanks, the target in the last column) is split into 90%
 training and 10% test rows. There are 20 random splits, or 5 for tables above 40,000 rows, the same as in
-Hernandez-Lobato and Adams (2015). A `nllfit.tabular.DistributionRegressor` is fitted to each split, and
-selects its network, its weight decay and its spread on training rows. The scores of the test rows, in the unit of
-the target, are the mean negative log-likelihood (NLL, nats), the root mean squared error (RMSE), the continuous ranked
-probability score (CRPS) and the calibration error (the area between the distribution function of the PITs and that of a
-uniform distribution).
+Hernandez-Lobato and Adams (2015). A `nllfit.tabular.DistributionRegressor` is fitted to each split. It selects its
+network, its weight decay and its spread on training rows. The scores of the test rows are the mean negative
+log-likelihood (NLL, nats); the root mean squared error (RMSE) and the continuous ranked probability score (CRPS), both
+in the unit of the target; and the calibration error (the area between the distribution function of the PITs and that of
+a uniform distribution).
 
-There are two result tables, because narrow spikes in a flexible density can lower the NLL of rounded targets without
-bound: *Normal*, and *free*, which uses a mixture of Normals if that is better on held-out training rows. If the folder
-has a `published.json`, its results are shown next to ours. The networks use Keras 3.
+There are two result tables. *Normal* has Normal heads. *free* uses a mixture of Normals if that is better on held-out
+training rows. The tables are separate because narrow spikes in a flexible density can lower the NLL of rounded targets
+without bound. If the folder has a `published.json`, its results are shown next to ours. The networks use Keras 3.
 
 Expected with Normal heads: an NLL of 2.61 on concrete, 0.21 on energy, -1.41 on kin8nm, -6.5 on naval and 2.45 on
-protein, each below all published ones; with free heads, -6.9 on naval and 1.83 on protein.
+protein, each lower than all published results; with free heads, -6.9 on naval and 1.83 on protein.
 
 Each split is saved when it is done, so the same command with `--out` resumes an interrupted run.
 """
@@ -44,7 +44,7 @@ def fit_split(x, y, train, test, seed):
     """The scores of the test rows with both kinds of heads, the selected models, and the elapsed seconds."""
     start = time.perf_counter()
     result = {}
-    # The second fit reuses the first one.
+    # The second fit reuses the networks of the first, because of `warm_start`.
     model = DistributionRegressor(network=["smooth", "steep"], warm_start=True, random_state=seed)
     for table, distributions in DISTRIBUTIONS.items():
         model.set_params(distribution=distributions).fit(x[train], y[train])
@@ -138,7 +138,7 @@ def main(argv=None):
         workers = min(len(data), os.cpu_count() or 1)
         if workers == 1:
             done = dict(zip(largest_first, map(fit, largest_first, map(data.get, largest_first)), strict=True))
-        else:  # one process per table, so that its networks are compiled once
+        else:  # one process per table, so that the networks of a table are compiled once
             with multiprocessing.get_context("spawn").Pool(workers, start_worker) as pool:
                 results = pool.starmap(fit, [(name, data[name]) for name in largest_first], chunksize=1)
             done = dict(zip(largest_first, results, strict=True))

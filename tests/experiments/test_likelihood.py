@@ -46,7 +46,7 @@ def test_rows_without_a_number_are_dropped_and_counted(tmp_path, capsys):
         ("name", ["Normal"], "row 1, column 'name': 'a' is not a number"),
         ("none", ["Normal"], "no number in column 'none', which has 3 rows"),
         ("much", ["Normal"], "1 NaN or infinite values"),
-        ("twice", ["Normal"], "2 columns 'twice': name them apart"),
+        ("twice", ["Normal"], "2 columns 'twice': give them different names"),
         ("size", ["Normal", "Poisson"], "mixes discrete families"),
         ("size", ["Nrmal"], "Close to it: .*Normal"),
         ("size", ["Beta"], "Beta: `y` holds 2.5, which Beta cannot have"),
