@@ -39,7 +39,7 @@ class Twins:
 
 
 def all_twins(keras):
-    """A comparison for each row of `EQUIVALENCES`, on data sets of scikit-learn."""
+    """The twins of each row of `EQUIVALENCES`, with data sets of scikit-learn."""
     rows = {row.head_text.partition("(")[0]: row for row in EQUIVALENCES}
     adam, sgd = keras.optimizers.Adam, keras.optimizers.SGD
     x, malignant = datasets.load_breast_cancer(return_X_y=True)

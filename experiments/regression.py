@@ -44,7 +44,7 @@ def fitted(tools, form, x, y, epochs, title, folder):
 
 
 def fit_line(tools, noise, num_rows, epochs, seed, folder):
-    """Fits the three models to a noisy line. Returns the data with the models, and their and the least-squares fits."""
+    """Fits the three models to a noisy line. Returns the data with the models, and a table with least squares."""
     rng = np.random.default_rng(seed)
     x = rng.uniform(-1, 1, [num_rows, 1])
     y = SLOPE * x + INTERCEPT + NOISES[noise](x) * rng.normal(size=[num_rows, 1])

@@ -35,7 +35,7 @@ def load(arguments):
 
 
 def build(tools, shape, arguments):
-    """The encoder with a sampled head, the decoder with a head of pixels, and the model of both."""
+    """The encoder, whose head returns a draw; the decoder, whose head models pixels; and the model of both."""
     layers, heads, size = tools.keras.layers, tools.heads, arguments.latent
     prior = tfd.MultivariateNormalDiag(tf.zeros(size))
     divergence = nllfit.KLDivergence(prior, weight=arguments.weight)

@@ -24,7 +24,7 @@ def as_tex(text: str) -> str:
 
 def as_mathml(content: str) -> str:
     """A page's HTML, with the TeX that `pymdownx.arithmatex` has marked converted to MathML."""
-    from latex2mathml.converter import convert  # imported here, because other tests do not need it
+    from latex2mathml.converter import convert  # imported here, because only the build of the site needs it
 
     def mathml(match):
         display = "block" if match[2] == "[" else "inline"

@@ -175,7 +175,7 @@ class _Omitted:
 
 def _members(full, value):
     """The public methods and properties that a class of nllfit defines, each with its docstring."""
-    if not inspect.isclass(value) or issubclass(value, Head):  # a head has the methods of a layer
+    if not inspect.isclass(value) or issubclass(value, Head):  # Keras documents the methods of layers
         return ""
     entries, names = [], set()
     for owner in value.__mro__:

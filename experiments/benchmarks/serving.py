@@ -122,7 +122,7 @@ def lite(folder, x, mean):
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=["mean"])
     try:
         interpreter = tf.lite.Interpreter(model_content=converter.convert())
-    except Exception as error:  # the converter raises several types; the table says that it did
+    except Exception as error:  # the converter raises several types, and the table shows which
         return type(error).__name__
     found = interpreter.get_signature_runner("mean")(x=x)["mean"]
     return difference({"mean": found}, {"mean": mean})

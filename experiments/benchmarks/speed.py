@@ -115,7 +115,7 @@ def timed(train, epochs, steps, repeats, settle=0.0):
 
 
 def measure(contender, model, repeats, seed):
-    """Measures one contender on one model, in this process."""
+    """The times and the memory of one contender on one model, measured in this process."""
     hidden, shape, classes, batch, steps, epochs = MODELS[model]
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(batch * steps, *shape)).astype("float32")
@@ -139,7 +139,7 @@ def once_more(train, *held_out):
 
 
 def whole_job(contender, job, seed):
-    """Measures a whole job in this process, in seconds."""
+    """The seconds of a whole job of one contender, measured in this process, by the names in `JOBS`."""
     importlib.import_module(CONTENDERS[contender])
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(455, 13)).astype("float32"), rng.integers(0, 2, 455)
@@ -229,7 +229,7 @@ def ours(name, rows):
 
 
 def report(metrics):
-    """The tables, as text."""
+    """Prints the tables."""
     for model, rows in metrics["models"].items():
         print(f"\n{TITLES[model]:26} {'us/step':>9} {'ratio':>7} {'first s':>8} {'MiB':>6}")
         for name, row in rows.items():

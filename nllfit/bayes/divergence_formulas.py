@@ -1,4 +1,4 @@
-"""The divergence of one distribution from another, in closed form if TFP has one, else estimated from draws."""
+"""The KL divergence of one distribution from another: TFP's closed form, or an estimate from draws."""
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd

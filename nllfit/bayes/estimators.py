@@ -12,15 +12,15 @@ __all__ = ["ESTIMATORS", "check_estimator"]
 
 
 def reparameterized(layer: Any, posterior: tfd.Distribution, inputs: Any, seed: tf.Tensor) -> tf.Tensor:
-    """One draw of the weights for the whole batch."""
+    """The outputs of a layer with one draw of its weights for the whole batch."""
     return layer.activated(layer.linear(inputs, posterior.sample(seed=seed)))
 
 
 def flipped(layer: Any, posterior: tfd.Distribution, inputs: Any, seed: tf.Tensor) -> tf.Tensor:
-    """One draw of the weights' deviations from their means, with random signs for the inputs and outputs of each row.
+    """The outputs of a layer with one draw of its weights, whose deviations from their means get random signs per row.
 
-    With the signs, each row sees a different matrix of deviations, `E * outer(signs of inputs, signs of outputs)`. It
-    has the same distribution as `E` if the weights are independent and symmetric about their means.
+    For one draw `E` of the deviations, each row gets the matrix `E * outer(signs of inputs, signs of outputs)`. This
+    matrix has the distribution of `E` if the weights are independent and symmetric about their means.
     """
     seeds = tf.random.experimental.stateless_split(seed, 3)
     means = posterior.mean()
@@ -32,7 +32,10 @@ def flipped(layer: Any, posterior: tfd.Distribution, inputs: Any, seed: tf.Tenso
 
 
 def locally_reparameterized(layer: Any, posterior: tfd.Distribution, inputs: Any, seed: tf.Tensor) -> tf.Tensor:
-    """A draw of each output before the activation; its Normal distribution follows from that of the weights."""
+    """The outputs of a layer, each drawn before the activation from its Normal distribution given the inputs.
+
+    The mean and the variance of an output follow from those of the weights.
+    """
     means, variances = layer.linear(inputs, posterior.mean()), layer.linear(inputs**2, posterior.variance())
     scales = tf.sqrt(tf.maximum(variances, np.finfo(variances.dtype.as_numpy_dtype).tiny))  # at 0 the slope is infinite
     noise = tf.random.stateless_normal(tf.shape(means), seed, dtype=means.dtype)

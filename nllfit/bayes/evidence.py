@@ -13,7 +13,7 @@ _POINTS, _ZOOMS = 201, 5
 
 @dataclasses.dataclass(frozen=True)
 class Expansion:
-    """A second-order expansion of a negative log-likelihood around weights, each with the prior `Normal(0, s)`.
+    """A second-order expansion of a negative log-likelihood around weights. Each weight has the prior `Normal(0, s)`.
 
     With `g` the gradient, `H` the curvature, and `P = H + I / s^2` the posterior's precision, the posterior is
 
@@ -34,7 +34,7 @@ class Expansion:
 
     @functools.cached_property
     def _eigenvalues_and_axes(self):
-        """The eigenvectors of the curvature, and its eigenvalues, clipped at 0: rounding can make them negative."""
+        """The eigenvalues of the curvature, clipped at 0 because rounding can make them negative; its eigenvectors."""
         bends, axes = np.linalg.eigh((self.curvature + self.curvature.T) / 2)
         return np.maximum(bends, 0.0), axes
 

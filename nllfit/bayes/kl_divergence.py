@@ -68,7 +68,7 @@ class KLDivergence(HeadRegularizer):
     def __call__(self, output: Any, seed: Any = None) -> tf.Tensor:
         """The term for the output of a head, or for a distribution; for `add_loss` in a layer or model of your own.
 
-        A schedule has its value of step 0.
+        If `weight` is a schedule, its value at step 0 is used.
         """
         q = distribution_of(output)
         if q is None:
@@ -125,7 +125,7 @@ class KLDivergence(HeadRegularizer):
         return f"KLDivergence({self.prior.given!r}, weight={self.weight!r}, num_samples={self.num_samples})"
 
     def _draws(self, distribution, seed):
-        """Draws `[n, *batch, *event]`: the draw that the head returned, if one is enough."""
+        """Draws `[n, *batch, *event]`; without `num_samples`, the draw that the head returned, if there is one."""
         passed_on = getattr(getattr(distribution, "origin", None), "draw", None)
         if self.num_samples is None and passed_on is not None:
             return passed_on[tf.newaxis]
@@ -147,7 +147,7 @@ def _mean(values, mask):
 
 
 def _as_weight(weight):
-    """The factor as a number, a `tf.Variable` (also for a Keras variable), or a function of the step."""
+    """The argument `weight` as a number, a `tf.Variable` (the value of a Keras variable), or a function of the step."""
     if isinstance(weight, tf.Variable) or (callable(weight) and not hasattr(weight, "assign")):
         return weight
     if hasattr(weight, "assign"):  # a variable of Keras 3

@@ -67,10 +67,10 @@ class Objective:
         return found if self._prior_scale is not None else self._with_the_most_evidence(found)
 
     def _with_the_most_evidence(self, found):
-        """The posterior with the most evidence near `found`, by shrinking moves of the log of the prior's scale.
+        """The posterior with the most evidence near `found`, by smaller and smaller moves of the prior's log-scale.
 
-        The maximum of the evidence of a single expansion is exact only for a quadratic likelihood. Otherwise the
-        curvature changes with the weights, and the weights with the scale.
+        `Expansion.best_scale` is exact only for a quadratic likelihood. Otherwise the curvature changes with the
+        weights, and the weights with the scale.
         """
         move = _FIRST_MOVE
         while move > _LAST_MOVE:

@@ -78,7 +78,7 @@ class Variational:
     ):
         posterior = restored(posterior)
         if not isinstance(posterior, ParametricFamily):
-            of_weights("posterior", posterior, 1)  # raises
+            of_weights("posterior", posterior, 1)  # raises an error for an unknown family
         if estimator not in ESTIMATORS:
             raise ValueError(f"`estimator` is {estimator!r}: give one of {', '.join(map(repr, ESTIMATORS))}.")
         for name, value in kwargs.items():

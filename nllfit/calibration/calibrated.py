@@ -116,9 +116,9 @@ def rows_for_calibration(model: Model, x: Any, y: ArrayLike | None, batch_size: 
 
 
 def real_elements(distribution: tfd.Distribution, or_counts: bool = False) -> tfd.Distribution:
-    """The scalar distributions of an outcome's elements; a `ValueError` unless these are real and independent.
+    """The scalar distributions of an outcome's elements; a `ValueError` unless the elements are real and independent.
 
-    With `or_counts`, counts are also allowed.
+    With `or_counts`, the elements may also be counts.
     """
     if law_of(distribution).latent() is not distribution:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The base of calibrated scalar distributions: quantiles, samples and moments from one map of Normal scores.
+"""The base class of calibrated scalar distributions: quantiles, samples and moments from one map of Normal scores.
 
 The Normal score of a probability `p` is `Phi^-1(p)`. Scores keep digits in both tails, where `p` is near 0 or 1.
 """
@@ -27,14 +27,14 @@ def normal() -> tfd.Normal:
 
 
 def scores_of(distribution: tfd.Distribution, y: Any) -> tf.Tensor:
-    """The Normal scores of the CDF of a scalar distribution at outcomes, in float64."""
+    """The Normal scores `Phi^-1(F(y))` of outcomes under a scalar distribution, in float64."""
     both = law_of(distribution).cdf()(tf.cast(y, distribution.dtype))
     below, above = (tf.cast(part, tf.float64) for part in both)
     return _clipped(tf.where(below < above, tf.math.ndtri(below), -tf.math.ndtri(above)))
 
 
 def quantiles_at(distribution: tfd.Distribution, scores: tf.Tensor) -> tf.Tensor:
-    """The quantiles of a scalar distribution at Normal scores of probabilities, in float64."""
+    """The quantiles of a scalar distribution, in float64, for probabilities that are given as Normal scores."""
     scores = _clipped(scores)
     return tf.cast(law_of(distribution).quantile(normal().cdf(scores), normal().cdf(-scores)), tf.float64)
 
@@ -46,7 +46,7 @@ def _clipped(scores):
 class CalibratedDistribution(tfd.AutoCompositeTensorDistribution):
     """A scalar distribution that transforms another one, `base`. It computes in float64 and returns `dtype`.
 
-    A subclass defines `_log_prob`, `_cdf`, `_survival_function` and `_at(scores)`, the quantiles at Normal scores.
+    A subclass defines `_log_prob`, `_cdf`, `_survival_function` and `_at`.
     """
 
     def __init__(self, base, dtype, validate_args, parameters, name):
@@ -55,7 +55,7 @@ class CalibratedDistribution(tfd.AutoCompositeTensorDistribution):
 
     @abc.abstractmethod
     def _at(self, scores):
-        """The quantiles at Normal scores of probabilities, in float64."""
+        """The quantiles, in float64, for probabilities that are given as Normal scores."""
 
     def _event_shape(self):
         return tf.TensorShape([])

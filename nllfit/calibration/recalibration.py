@@ -126,7 +126,7 @@ def _observed(n):
 
 
 def _predicted(scores):
-    """The predicted scores `[k]` of the map for held-out scores `[n]` that is best in cross-validation."""
+    """For held-out scores `[n]`, the predicted scores `[k]` of the map that is best in cross-validation."""
     if len(scores) < 2 * _FOLDS:
         return _observed(len(scores))
     gains = np.zeros([3, len(scores)])

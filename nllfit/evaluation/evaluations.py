@@ -208,7 +208,7 @@ def _of_numbers(rows, levels, seed):
 
 
 def _by_row(block, levels, rng):
-    """The mean of each score over the elements of each row that counts, `{name: [m]}`, and the PIT of each element."""
+    """Scores averaged over the elements of a row, `{name: [m]}`, for rows that count; and the PIT of each element."""
     found = {name: block.counted(values) for name, values in _scored(block.distribution, block.y, levels, rng).items()}
     return {name: values if name == "pit" else _row_means(values) for name, values in found.items()}
 
@@ -264,7 +264,7 @@ def _in_intervals(distribution, y, levels):
 
 
 def _common(scores, y):
-    """The fields that every evaluation has, from `scores` by name for each row, step and element."""
+    """The fields that all evaluations have. `scores` holds, by name, a score for each row, step and element."""
     scores = {name: _row_means(values) for name, values in scores.items()}
     nll = scores["nll"]
     nll_se = np.std(nll, ddof=1) / math.sqrt(len(nll))

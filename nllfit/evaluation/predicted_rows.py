@@ -153,11 +153,11 @@ def _impossible(distribution, y, first, last):
 def _likelihoods(distribution, y):
     """The negative log-likelihoods and "", or None and the reason why some of them do not exist."""
     not_finite = "Its log-likelihood is not finite."
-    # VonMisesFisher's own checks fail in float64.
+    # No checks are added to a VonMisesFisher, because they fail for correct values in float64.
     trusted = distribution.validate_args or facts_of(type(distribution)).checked_in_float32
     try:
         nll = np.asarray(negative_log_likelihood(y, distribution if trusted else checked(distribution)), np.float64)
-    except tf.errors.InvalidArgumentError:  # of a parameter
+    except tf.errors.InvalidArgumentError:  # a check of a parameter failed
         return None, not_finite
     except ValueError as error:
         return None, str(error).partition("cannot have: ")[2].partition(" Look for")[0] or not_finite

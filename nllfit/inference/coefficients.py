@@ -23,7 +23,7 @@ class Coefficients(MaximumLikelihoodFit):
       estimates: `[q]`, the weights of the model; for a shared parameter its constrained value, such as the scale.
       standard_errors: `[q]`, the square roots of the diagonal of `covariance`; infinite if a coefficient is not
         identified, because other weights give the same likelihood.
-      covariance: `[q, q]`; NaN where it does not exist; `message` says why.
+      covariance: `[q, q]`; NaN if it does not exist, for the reason in `message`.
       kind: the estimator of the covariance: "observed information", "sandwich" or, with regularizers, "Laplace
         approximation".
       log_likelihood: in nats, the sum over the rows.

@@ -24,9 +24,9 @@ def feature_names(x: Any) -> Features:
 def weight_names(model: Model, features: Features) -> list[list[str]]:
     """The names of the elements of each trainable weight, such as `kernel[age]` or `dense/kernel[age, loc]`.
 
-    The name of the layer is included if two weights would otherwise have the same name. In the first layer, rows of a
-    kernel have the names of the inputs' columns. In the layer before the head, the last index is the name of the head's
-    parameter. All other indices are numbers.
+    The name of the layer is included if two weights would otherwise have the same name. In the first layer, the first
+    index of a kernel is the name of a column of the inputs. In the layer before the head, the last index is the name of
+    a parameter of the head. All other indices are numbers.
 
     Args:
       model: a model that has been built.

@@ -50,9 +50,9 @@ def standard_errors(
         sandwich:     inv(H) (sum_i grad l_i grad l_i') inv(H)
 
     The first is valid if the model is correct. The second (HC0) is in large samples also valid if the outcomes do not
-    have the head's distribution. A parameter that the head shares over inputs, such as a `scale`, is reported as the
-    parameter itself, by the delta method. Non-trainable weights, including the statistics of normalisation layers, are
-    treated as known. The computation is in float64.
+    have the head's distribution. A head stores a shared parameter, such as a `scale`, as an unconstrained weight; the
+    table shows the value of the parameter, with a standard error by the delta method. Non-trainable weights, including
+    the statistics of normalisation layers, are treated as known. The computation is in float64.
 
     A regularizer is a prior (see `nllfit.equivalence.PRIORS`). If the model has any, `H` is the Hessian of the negative
     log posterior, and `inv(H)` is the covariance of the posterior's Laplace approximation: the standard errors are
@@ -230,7 +230,8 @@ def _idle(axes: Axes, jacobian: np.ndarray) -> np.ndarray:
 def _meat(scores: Iterable[np.ndarray], frequencies: np.ndarray, clusters: np.ndarray | None) -> np.ndarray:
     """The middle factor of the sandwich, `[r, r]`: the sum of the scores' outer products over rows, or over clusters.
 
-    The blocks `[rows, r]` contain each row's score times its frequency, so each outer product is divided by the latter.
+    The blocks `[rows, r]` of `scores` contain each row's score times its frequency, so an outer product contains the
+    square of the frequency and is divided by it once.
     """
     scores = np.concatenate(list(scores))
     if clusters is not None:

@@ -17,7 +17,7 @@ _BARS = 80  # more bars in a histogram of counts could hardly be told apart
 def profile_curve(
     ax: Axes, estimate: Estimate, name: str, values: np.ndarray | None = None, *, level: float = 0.95
 ) -> Axes:
-    """Draws the profile log-likelihood of a scalar parameter, relative to its maximum, and marks the interval.
+    """Draws the profile log-likelihood of a scalar parameter, relative to its maximum, with a confidence interval.
 
     The interval contains the values whose profile is above the cut-off `-chi2_1.quantile(level) / 2`, -1.92 for 95%.
 

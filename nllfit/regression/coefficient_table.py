@@ -22,7 +22,7 @@ class CoefficientTable(MaximumLikelihoodFit):
       formula: the formula that was fitted.
       names: the names of the coefficients, `[q]`.
       estimates: the coefficients, `[q]`.
-      covariance: `[q, q]`; NaN where it does not exist; `message` says why.
+      covariance: `[q, q]`; NaN if it does not exist, for the reason in `message`.
       kind: the estimator of the covariance, such as "observed information".
       ratios: whether the exponential of each coefficient is a ratio (of rates, odds, hazards), `[q]`.
       log_likelihood: in nats, the sum over the rows.

@@ -93,7 +93,7 @@ class Diagnostics(LinearPredictors):
         return np.sqrt(np.maximum(2 * (saturated - distribution.log_prob(self.objective.y)), 0.0))
 
     def influence(self) -> Any:
-        """The influence of each row on the coefficients, by one Newton step from the fit with the row left out.
+        """The influence of each row on the coefficients, by one Newton step towards the fit without the row.
 
         With `g_i` the gradient and `H_i` the Hessian of a row's negative log-likelihood, and `H` the sum of the `H_i`,
         `-inv(H - H_i) g_i` is close to `b - b_without_i`. For a linear model it is exact. For a generalized linear

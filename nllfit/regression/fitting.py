@@ -185,7 +185,7 @@ def _fitted(objective, model):
 def _predictors(family, formulas, right, data, offset, labels):
     """The linear predictor of each parameter, the main parameter first."""
     main, found, start = main_parameter(family), [], 0
-    column = offset if isinstance(offset, str) else None  # a prediction can read a column, but has no such array
+    column = offset if isinstance(offset, str) else None  # predictions read it from the new table
     added = None if offset is None or column else as_numbers("offset", offset, data)
     for name, size in sizes(family).items():
         is_main, is_constant = name == main, name != main and name not in formulas

@@ -30,7 +30,7 @@ def by_coefficients(predictors: Sequence[Predictor], designs: Designs, slopes: n
 
 
 def summed(predictors: Sequence[Predictor], designs: Designs, bends: np.ndarray) -> np.ndarray:
-    """The Hessian with respect to the coefficients, `[q, q]`, from those of the rows, `[n, P, P]`, for predictors."""
+    """Maps Hessians of rows with respect to the linear predictors to the coefficients, and sums them: `[q, q]`."""
     blocks = _blocks(predictors, designs)
     return np.block([[x.T @ (bends[:, a, b, None] * z) for b, z in blocks] for a, x in blocks])
 

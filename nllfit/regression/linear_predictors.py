@@ -72,6 +72,6 @@ class LinearPredictors(CoefficientTable):
         return [p.design.of(data, "data") for p in self.predictors]
 
     def _error(self, designs, slopes):
-        """The standard errors `[m]` of a quantity, from its derivatives `[m, params_size]` for linear predictors."""
+        """The standard errors `[m]` of a quantity with derivatives `[m, params_size]` by the linear predictors."""
         by = by_coefficients(self.predictors, designs, slopes)
         return np.sqrt(np.einsum("mq,qp,mp->m", by, self._covariance, by))

@@ -56,7 +56,7 @@ class Predictions(LinearPredictors):
 
         Args:
           data: as for `predict`.
-          alpha: one minus the level of the intervals. It is given by name, because other functions take a level.
+          alpha: one minus the level of the intervals. It has no position, because other functions take a level there.
           num_draws: the number of draws of the coefficients, such as 200; 0 holds them at their estimates.
           seed: the seed of the draws.
 

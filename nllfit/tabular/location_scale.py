@@ -116,7 +116,7 @@ def _parameters(distribution):
 
 
 def mean_and_spread(column: np.ndarray, weights: np.ndarray | None) -> tuple[float, float]:
-    """The mean and the standard deviation of numbers `[n]`; 1 if all are equal."""
+    """The mean of numbers `[n]`, and their standard deviation (1 if all numbers are equal)."""
     if weights is None:
         loc, unit = column.mean(), column.std()
     else:

@@ -111,7 +111,7 @@ def _log_between(lower, upper):
 
 
 def _spreads_of(distribution):
-    """The factors to try on the width of a distribution; only 1 if its outcomes are not independent real numbers."""
+    """The factors to try on the width of a distribution; only 1 unless an outcome is one real number."""
     if distribution.event_shape.num_elements() > 1:
         return np.ones(1)
     try:

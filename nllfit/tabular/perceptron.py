@@ -20,7 +20,7 @@ from nllfit.outcome_losses import log_loss, variance_weighted_log_loss
 __all__ = ["Perceptron", "Trainer", "batches_of"]
 
 _MIN_STEPS_FOR_XLA = 500  # compilation takes longer than it saves in a shorter training
-_CALL_ROWS, _CALL_NUMBERS = 2**14, 2**22  # the limits of one call, because Ctrl-C takes effect at its end
+_CALL_ROWS, _CALL_NUMBERS = 2**14, 2**22  # the most rows of a call, and numbers in them: Ctrl-C waits for its end
 _RATE, _DECAY_1, _DECAY_2, _EPSILON = 0.01, 0.9, 0.999, 1e-7  # Adam's
 _MOST_PROGRAMS = 32
 
@@ -138,7 +138,7 @@ class Trainer:
 def batches_of(
     num_rows: int, batch_size: int, epochs: int, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The rows of each batch, and factors: 0 for rows that only fill up the last batch of an epoch."""
+    """The rows of each batch, and the factors of their losses: 0 for rows that only fill the last batch of an epoch."""
     steps = -(-num_rows // batch_size)
     shape, rest = [steps, batch_size], num_rows - (steps - 1) * batch_size
     factors = np.ones(shape, "float32")

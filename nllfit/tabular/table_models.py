@@ -30,7 +30,7 @@ _FAILED_NATS = 0.5  # a member fails if its mean loss per training row exceeds t
 
 
 class Model(abc.ABC):
-    """A model of the outputs that a target needs for each row.
+    """A trained model that maps each row to the outputs from which a target makes a distribution.
 
     Args:
       rows: the training set.

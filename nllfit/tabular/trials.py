@@ -31,7 +31,7 @@ __all__ = ["Predictor", "Search", "Trial"]
 
 _HELD_OUT = 500  # rows for a spread: the standard error of a scale from n rows is about 1 / sqrt(2 n), here 3%
 _Key = tuple[Any, str, Any]  # network, regularization and distribution
-_Fold = tuple[int, int]  # the first of the rows that are held out, and the end
+_Fold = tuple[int, int]  # the rows `first <= i < end` are held out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Trial:
 
     @property
     def key(self) -> tuple[Any, str, Any]:
-        """The key of the trial among others: the network, the regularization and the distribution."""
+        """What was tried: the network, the regularization and the distribution."""
         return self.network, self.regularization, self.distribution
 
 
@@ -156,7 +156,7 @@ class Search:
             fitting = next((trial for trial in ranked([]) if self._suits(trial.network, other)), None)
             if fitting is not None:
                 ranked([(fitting.network, fitting.regularization, other)])
-                if fitting.key[:2] == (TREES, "weak") and tried[-1].spread > 1:  # costs little, unlike networks
+                if fitting.key[:2] == (TREES, "weak") and tried[-1].spread > 1:  # trees cost little, unlike networks
                     ranked([(TREES, "strong", other)])
         return ranked([])
 

@@ -200,7 +200,7 @@ class Arrays:
 
     @property
     def is_small(self):
-        """Whether a copy of all data is worth its memory."""
+        """Whether the data are small enough to be copied."""
         return num_bytes(self.data) <= CHUNK_BYTES
 
     def chunks(self, epoch):

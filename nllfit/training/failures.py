@@ -54,9 +54,9 @@ def lost_worker_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
 
 
 def _lost_worker(resolver, message):
-    """The lost worker and its address, from the error message of a worker that noticed; None if it names no worker.
+    """The lost worker and its address, from TensorFlow's error message; None if the message names no worker.
 
-    The message may also name the worker that noticed, or name only that worker.
+    The message may also name the worker that raised the error, or name only that worker.
     """
     named = [(job, int(number)) for job, number in re.findall(r"/job:(\w+)/replica:\d+/task:(\d+)", message)]
     if not named or resolver is None:

@@ -20,7 +20,7 @@ from nllfit.training.weight_search import Found, search
 
 __all__ = ["fit_lbfgs"]
 
-_GOOD_CONDITION = 100.0  # of a design whose columns are neither too large nor nearly collinear
+_GOOD_CONDITION = 100.0  # a smaller condition number rules out columns that are too large or nearly collinear
 _LOST = 1e-5  # the largest allowed rise of the loss, relative to `1 + abs(loss)`, when the weights are rounded
 
 
@@ -40,8 +40,9 @@ def fit_lbfgs(
 
     The objective is the loss that `model.evaluate` would return for one batch of all rows, including regularisers.
     Layers run in prediction mode (`training=False`), so the loss is a function of the weights. For a convex model, such
-    as logistic regression with a penalty, the result is the optimum. The search is in float64 whatever the dtype of the
-    model, and only the final weights are rounded. For up to 200 weights the search begins with Newton's method; for up
+    as logistic regression with a penalty, the result is the optimum. The search is in float64, and only the final
+    weights are rounded to the dtype of the model. (A subclassed model is searched in its own dtype, because it cannot
+    be copied.) For up to 200 weights the search begins with Newton's method; for up
     to 2000, with L-BFGS followed by Newton's method; for more it is only L-BFGS. If three Newton steps in a row gain
     less than a quarter of what the Hessian promises, as in a network with hidden layers, cheaper L-BFGS steps follow.
     Inputs and outcomes may be in any unit: if the model's weights predict the outcomes worse than the marginal

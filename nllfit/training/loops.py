@@ -23,7 +23,7 @@ def one_step(model, mode):
     are_metrics = all(is_keras_code(getattr(model, name)) for name in (f"{mode}_step", "compute_metrics"))
 
     def reduced(t):
-        """The log of a step from the logs of its replicas, as in Keras."""
+        """The value of a log over the replicas of a step, as in Keras."""
         if are_metrics or not (replicas.on_machines or isinstance(t, tf.distribute.DistributedValues)):
             return strategy.experimental_local_results(t)[0]
         return strategy.reduce(adapter_of(model).step_reduction, t, axis=None)
@@ -124,7 +124,7 @@ class TracedEpochs:
 
 
 def _repeated(step, batch, first, last, logs):
-    """Does steps on `batch(i)` for `first <= i < last`; returns the logs of the last step, or `logs` without a step."""
+    """Does steps on `batch(i)` for `first <= i < last`. Returns the logs of the last step; `logs` if there is none."""
     # XLA would compile `tf.range(last)` again for each number of steps.
     return tf.while_loop(lambda i, _: i < last, lambda i, _: (i + 1, step(batch(i))), (first, logs))[1]
 

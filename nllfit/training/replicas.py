@@ -39,7 +39,7 @@ class Replicas:
 
     @property
     def on_machines(self) -> bool:
-        """Whether they belong to several processes, which must run the same programs in lockstep."""
+        """Whether the replicas belong to several processes, which must run the same programs in lockstep."""
         return self.local < self.count
 
     @property

@@ -25,7 +25,7 @@ from nllfit.training.streams import prefetched
 
 __all__ = ["Run", "numbers"]
 
-_MAX_CALL_BYTES = 2**22  # for the recorded states and the row orders of a call's epochs
+_MAX_CALL_BYTES = 2**22  # memory of a call for the states after its epochs, and for the orders of their rows
 _MAX_PROGRAMS = 8  # for each model, and for each architecture
 _BEFORE = -1  # the index of the state before a stretch; its epochs are 0, 1, ...
 
@@ -56,7 +56,7 @@ class Run:
         is_new = not len(_programs_of(model))
         adapter_of(model).build_replicas(train.first)
         self._program = self.program("train", train.layout(self._capacity, self._held_out))
-        self._variables = training_variables(model)  # the first program makes some of them
+        self._variables = training_variables(model)  # after the first program, which creates some of them
         if is_new:
             drop_kernels(len(self._variables))
         self._changed = self._program.changed(self._variables)

@@ -35,7 +35,7 @@ _STEPS_ASIDE = np.array([1.0, -1.0, 0.1, -0.1])  # tried along an axis of negati
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """The end of a search, or its best point so far.
+    """The state of a search after a step, or its result.
 
     Attributes:
       w: the weights, `[p]`.
@@ -76,7 +76,7 @@ class Found:
 
 
 def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: float | None) -> Iterator[Found]:
-    """Searches for the lowest point near weights `[p]`; yields the result after each step, and finally the end.
+    """Searches for the lowest point near weights `[p]`; yields the state after each step, and finally the result.
 
     Args:
       surface: the loss.
@@ -221,7 +221,7 @@ def _polished(surface, found, gradient):
 
 
 def _noise(surface, away, value, gradient, axes):
-    """The parts of the gain and of the loss that rounding errors explain, measured at weights one digit away."""
+    """The `noise` and the `rounding_change` of `Found`, measured at weights `away` that differ in the last digit."""
     other, turned = surface.value_and_gradient(away)
     slopes = axes.directions.T @ (turned - gradient)
     rounding_change = abs(other - value)
@@ -229,7 +229,10 @@ def _noise(surface, away, value, gradient, axes):
 
 
 def _lower_aside(surface, found):
-    """The lowest weights on either side along the axes of negative curvature; None if no point is lower."""
+    """The weights with the lowest loss among points on both sides of each axis of negative curvature.
+
+    None if the loss is not lower at any of these points.
+    """
     downwards = found.axes.directions[:, found.axes.bends < 0]
     moves = (downwards[:, :, None] * _STEPS_ASIDE).reshape(len(found.w), -1).T
     values = np.array([surface.value(found.w + move) for move in moves])

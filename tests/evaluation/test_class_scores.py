@@ -47,7 +47,7 @@ def test_a_class_without_rows_has_nan_scores():
 
 
 def test_invalid_arguments_are_refused():
-    with pytest.raises(ValueError, match="outcomes of this evaluation are numbers"):
+    with pytest.raises(ValueError, match="`evaluation` is of outcomes that are not classes"):
         nllfit.class_scores(nllfit.evaluate(tfd.Normal(np.zeros(3), 1.0), y=[0.0, 1.0, 2.0]))
     with pytest.raises(ValueError, match="`names` has 2 names, but there are 3 classes"):
         nllfit.class_scores(nllfit.evaluate(tfd.Categorical(LOGITS), y=LABELS), ["a", "b"])

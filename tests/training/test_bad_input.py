@@ -129,7 +129,7 @@ FIT = [
     ({"shuffle": "batch"}, "`shuffle` is 'batch': give True or False"),
     ({"compile": "fast"}, "`compile` is 'fast'"),
     # batches
-    ({"x": batches(X, Y)["x"]}, "`x` is a dataset, so that `y` and `sample_weight` are in its batches: leave them out"),
+    ({"x": batches(X, Y)["x"]}, "`x` is a dataset, so `y` and `sample_weight` must be in its batches: leave them out"),
     ({"x": batches(X, Y)["x"].repeat(), "y": None}, "The dataset is infinite"),
     ({"x": batches(X, Y)["x"].take(0), "y": None}, "The dataset in `x` is empty"),
     ({"x": batches(X, Y)["x"], "y": None, "validation_split": 0.5}, "`validation_split` takes rows of arrays"),
