@@ -61,10 +61,10 @@ def locks(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[1], default=False)
 def audit(session: nox.Session) -> None:
-    """Asks PyPI for known vulnerabilities of the locked versions."""
+    """Asks PyPI for known vulnerabilities of the locked versions; fails if PyPI has no answer for one."""
     session.install("pip-audit")
     for extra in LOCKED:
-        session.run("pip-audit", "--require-hashes", "--disable-pip", "-r", f"requirements/{extra}.txt")
+        session.run("pip-audit", "--strict", "--require-hashes", "--disable-pip", "-r", f"requirements/{extra}.txt")
 
 
 @nox.session(python=PYTHONS[1], default=False)

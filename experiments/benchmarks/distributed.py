@@ -31,10 +31,11 @@ from experiments import common
 MOST_STARTS = 5
 
 
-def digits():
-    """Images as 64 intensities, and their labels. The 1792 = 7 x 256 rows make full batches of 2^k rows up to 256."""
+def digits(batch_size):
+    """Images as 64 intensities and their labels: as many as whole batches hold, because workers share each batch."""
     images, labels = datasets.load_digits(return_X_y=True)
-    return (images / 16).astype("float32")[:1792], labels[:1792]
+    rows = len(images) // batch_size * batch_size
+    return (images / 16).astype("float32")[:rows], labels[:rows]
 
 
 def train(tools, arguments, strategy, callbacks=()):
@@ -46,7 +47,7 @@ def train(tools, arguments, strategy, callbacks=()):
         model = keras.Sequential([layers.Input((64,)), hidden, layers.Dense(10), tools.heads.Categorical(10)])
         model.compile(keras.optimizers.SGD(0.1, momentum=0.9), tools.loss)
     clock = _clock(keras)
-    x, y = digits()
+    x, y = digits(arguments.batch_size)
     options = {"batch_size": arguments.batch_size, "epochs": arguments.epochs, "seed": arguments.seed}
     history = nllfit.fit(model, x, y, **options, compile="graph", callbacks=[clock, *callbacks], verbose=0)
     steps = len(x) // arguments.batch_size
@@ -145,13 +146,18 @@ def main(argv=None):
     parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=10, help="(default: %(default)s)")
     parser.add_argument(
-        "--batch-size", type=int, default=256, help="rows per step of all workers (default: %(default)s)"
+        "--batch-size", type=int, default=192, help="rows per step of all workers (default: %(default)s)"
     )
     parser.add_argument("--units", type=int, default=256, help="units of the hidden layer (default: %(default)s)")
     arguments = common.checked(parser.parse_args(argv), workers=1, epochs=1, batch_size=1, units=1)
     tools = common.toolkit(arguments.keras)
     if "TF_CONFIG" in os.environ:
         return work(tools, arguments)
+    if arguments.batch_size % arguments.workers:
+        raise ValueError(
+            f"{arguments.workers} workers cannot share batches of {arguments.batch_size} rows equally: "
+            f"give a --batch-size that is divisible by {arguments.workers}."
+        )
     given = ["--epochs", "--batch-size", "--units", "--seed", "--keras"]
     argv = [text for name in given for text in (name, str(getattr(arguments, name[2:].replace("-", "_"))))]
     with common.run_folder(arguments) as folder:

@@ -176,10 +176,15 @@ def test_the_lost_worker_is_read_from_the_messages_of_others(workers, message, e
         raise tf.errors.UnavailableError(None, None, message.format(here=here, other=other))
 
 
+def test_batches_that_the_workers_of_the_benchmark_cannot_share_are_refused():
+    with pytest.raises(ValueError, match="3 workers cannot share batches of 256 rows equally"):
+        distributed.main(["--workers", "3", "--batch-size", "256"])
+
+
 @pytest.mark.thorough  # each starts at least three processes, 20 s on a quiet machine
 @each_keras
-@pytest.mark.parametrize("killed", [False, True])
-def test_two_workers_give_the_same_result_as_one_process(kit, killed, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("workers", "killed"), [(2, False), (2, True), (3, False)])
+def test_workers_give_the_same_result_as_one_process(kit, workers, killed, tmp_path, monkeypatch):
     started, start = [], subprocess.Popen
 
     def watched(*args, **kwargs):
@@ -196,11 +201,11 @@ def test_two_workers_give_the_same_result_as_one_process(kit, killed, tmp_path, 
     if killed:
         threading.Thread(target=kill, daemon=True).start()
     keras = "2" if kit is KITS[0] else "3"
-    argv = ["--epochs", "60", "--units", "16", "--keras", keras, "--out", str(tmp_path / "run")]
-    metrics = distributed.main(argv)
-    assert len(started) == (4 if killed else 2)
+    argv = ["--workers", str(workers), "--epochs", "60", "--units", "16", "--keras", keras]
+    metrics = distributed.main([*argv, "--out", str(tmp_path / "run")])
+    assert len(started) == (4 if killed else workers)
     if killed:
         assert "error: Worker 1 at localhost:" in (tmp_path / "run" / "worker-0.log").read_text()
     assert metrics["weight_difference"] < 1e-6
-    assert metrics["loss"]["1"] == pytest.approx(metrics["loss"]["2"], rel=1e-5)
+    assert metrics["loss"]["1"] == pytest.approx(metrics["loss"][str(workers)], rel=1e-5)
     assert {path.name for path in (tmp_path / "run").iterdir()} >= {"config.json", "metrics.json", "worker-1.log"}
