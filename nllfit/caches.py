@@ -1,4 +1,4 @@
-"""Caches: objects that are made once for a model, until it is compiled again, or once for an architecture."""
+"""Caches of objects that take long to make, such as traced functions: for one model, or for all of an architecture."""
 
 import collections
 import threading
@@ -14,10 +14,11 @@ _MAX_ARCHITECTURES = 32
 
 
 class LeastRecentlyUsed:
-    """A cache that keeps the most recently used objects, by key.
+    """A cache of the `most` objects that were used most recently, by key.
 
     Attributes:
-      lock: hold it while an object is looked up and, if missing, made.
+      lock: a reentrant lock. A thread that makes missing objects holds it from `get` to `put`, so that no other thread
+        makes the same object.
     """
 
     def __init__(self, most: int):
@@ -49,9 +50,10 @@ _SHARED = LeastRecentlyUsed(_MAX_ARCHITECTURES)
 
 
 def kept_for(name: Hashable, make: Callable[[], Any], model: Model, *others: Model) -> Any:
-    """The result of `make()`, called once for these models and kept until one of them is compiled again.
+    """The result of `make()` for these models, which is cached under `name` until one of them is compiled again.
 
-    The result must not refer to the models. It is kept as long as the first model exists.
+    The cache drops the result when `model` is deleted. So the result must not hold a reference to a model, which would
+    keep that model alive.
     """
     compiled = [part for one in (model, *others) for part in adapter_of(one).made_by_compile]
     made, key = _KEPT.setdefault(model, {}), (name, *map(weakref.ref, others))
@@ -61,7 +63,7 @@ def kept_for(name: Hashable, make: Callable[[], Any], model: Model, *others: Mod
 
 
 def shared_by(architecture: Hashable, make: Callable[[], Any]) -> Any:
-    """The result of `make()`, called once for an architecture and kept while it is among the most recently used."""
+    """The result of `make()`, cached for an architecture; the architectures that were used last stay in the cache."""
     with _SHARED.lock:
         found = _SHARED.get(architecture)
         if found is None:

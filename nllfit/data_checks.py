@@ -28,16 +28,16 @@ __all__ = [
     "weighted",
 ]
 
-CHUNK_BYTES = 2**25  # a trace may copy that much data, and a stream is read in pieces of this size
+CHUNK_BYTES = 2**25  # the largest data that a trace copies into its graph; the size of the pieces of a stream
 _NAMES = ("x", "y", "sample_weight")
 
 
 def pack(x, y, sample_weight, name="", takes_sparse=False):
-    """The parts that are not None, as a tuple of structures of arrays and tensors; a sparse `x` if allowed."""
+    """The parts that are not None, as a tuple of structures of arrays, tensors and (with `takes_sparse`) sparse `x`."""
     if takes_sparse:
         x = tf.nest.map_structure(_without_format, x)
     if y is None and sample_weight is not None:
-        raise ValueError("`sample_weight` weighs outcomes, and there is no `y`.")
+        raise ValueError("`sample_weight` weights outcomes, and there is no `y`: give `y` as well.")
     parts = zip((x, y, sample_weight), _NAMES, strict=True)
     return tuple(_arrays(values, _label(name, part, 0)) for values, part in parts if values is not None)
 
@@ -53,9 +53,9 @@ def as_rows(values, label="`x`"):
 
 
 def as_inputs(x):
-    """The inputs of `predict` as a structure of arrays and tensors; raises if they are invalid or differ in length."""
+    """The inputs of `predict` as arrays and tensors; raises an error if they are invalid or differ in length."""
     if x is None:
-        raise ValueError("`x` is missing: give arrays, with one row an example, or a `tf.data.Dataset`.")
+        raise ValueError("`x` is missing: give arrays with one row per example, or a `tf.data.Dataset`.")
     for leaf in tf.nest.flatten(as_rows(x)):
         is_array = np.isscalar(leaf) or tf.is_tensor(leaf) or any(hasattr(leaf, a) for a in ("__array__", "toarray"))
         if isinstance(leaf, (str, bytes)) or not is_array:
@@ -69,15 +69,15 @@ def as_inputs(x):
 
 
 def check_cardinality(dataset):
-    """Raises a `ValueError` for an infinite dataset, before it is read."""
+    """Raises a `ValueError` for an infinite dataset, without reading it."""
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError("`x` is an infinite dataset: leave `repeat()` out, or say how many batches with `take(n)`.")
 
 
 def as_tensors(data, floatx, name, takes_sparse=False):
-    """The parts as structures of tensors, with NumPy floats cast to `floatx` if given; raises for an invalid part.
+    """A tuple `(x,)`, `(x, y)` or `(x, y, sample_weight)` as structures of tensors; raises an error for invalid parts.
 
-    If it `takes_sparse`, `x` may hold a `tf.SparseTensor`.
+    NumPy's floats are cast to `floatx`, if given. With `takes_sparse`, `x` may hold a `tf.SparseTensor`.
     """
     if not 1 <= len(data) <= 3:
         raise ValueError(f"A batch is (x,), (x, y) or (x, y, sample_weight), but one has {len(data)} parts.")
@@ -91,7 +91,7 @@ def as_tensors(data, floatx, name, takes_sparse=False):
 
     def tensor(part, leaf):
         label = _label(name, part, 0)
-        if leaf is None and part == "sample_weight":  # an output without weights
+        if leaf is None and part == "sample_weight":  # the weights of one output are left out, so they are 1
             leaf = np.ones(num_rows(data))
         if isinstance(leaf, np.ndarray):
             leaf = leaf.astype(floatx, copy=False) if floatx and leaf.dtype.kind == "f" else leaf
@@ -120,26 +120,26 @@ def check_weights(data, name):
     """Raises a `ValueError` if every row has a weight of 0."""
     if len(data) == 3 and not any(np.any(weights.numpy()) for weights in tf.nest.flatten(data[2])):
         raise ValueError(
-            f"{_label(name, 'sample_weight', 0)}, or `class_weight`, gives each row a weight of 0, so that there is "
-            f"nothing to learn from: give at least one row a weight > 0."
+            f"{_label(name, 'sample_weight', 0)} or `class_weight` gives each row a weight of 0, so there is nothing "
+            f"to learn from: give at least one row a weight > 0."
         )
 
 
 def check_lengths(data, name, advice=""):
-    """Raises a `ValueError` if arrays differ in length, or one is a single number."""
+    """Raises a `ValueError` if arrays differ in length, or if one of them is a single number."""
     leaves = [(_label(name, part, i), t) for part, i, t in _leaves(data)]
     for label, tensor in leaves:
         if len(tensor.shape) == 0:
-            raise ValueError(f"{label} is a single number: {advice or 'give one row an example'}.")
+            raise ValueError(f"{label} is a single number: {advice or 'give one row per example'}.")
         if tensor.shape[0] != leaves[0][1].shape[0]:
             raise ValueError(
                 f"{label} has {tensor.shape[0]} rows, but {leaves[0][0]} has {leaves[0][1].shape[0]}: "
-                f"{advice or 'give one row an example in each'}."
+                f"{advice or 'give one row per example in each'}."
             )
 
 
 def check_finite(data, name, where="row {}".format):
-    """Raises a `ValueError` for `x` or weights that are not finite, or negative weights; `y` is checked elsewhere."""
+    """Raises a `ValueError` if `x` or a weight is not finite, or a weight is negative; a head's family checks `y`."""
     for part, i, tensor in _leaves(data):
         if part == "y":
             continue
@@ -157,7 +157,7 @@ def check_inputs(x):
 
 
 def check_numbers(tensor, label, where="row {}".format):
-    """Raises a `ValueError` that names the first number that is not finite, and its row by `where`."""
+    """Raises a `ValueError` if a number is not finite; `where(row)` is the text for its row in the message."""
     is_sparse = isinstance(tensor, tf.SparseTensor)
     values = tensor.values if is_sparse else tensor
     # A sum takes a tenth of the time of checking each number. If it is finite, all numbers are finite.
@@ -173,7 +173,7 @@ def check_numbers(tensor, label, where="row {}".format):
 
 
 def weighted(data, class_weight, floatx):
-    """`data` with the weight of each row's class multiplied into the sample weights, as in Keras."""
+    """`data`, with each row's sample weight multiplied by the weight of its class, as in Keras."""
     if class_weight is None:
         return data
     if len(data) < 2 or not tf.is_tensor(data[1]):
@@ -190,7 +190,7 @@ def weighted(data, class_weight, floatx):
         )
     labels = _labels(data[1].numpy())
     if labels is None:
-        raise ValueError("`class_weight` weighs classes, and `y` holds other than labels: use `sample_weight`.")
+        raise ValueError("`class_weight` weights classes, but `y` does not hold class labels: use `sample_weight`.")
     classes, rows = np.unique(labels, return_inverse=True)
     weights = np.array([known.get(label, 1.0) for label in classes.tolist()])[rows]
     dtype = data[2].dtype if len(data) == 3 else floatx
@@ -199,7 +199,7 @@ def weighted(data, class_weight, floatx):
 
 
 def rows_of(data, start, stop):
-    """The rows from `start` to before `stop` of a structure of tensors and sparse tensors."""
+    """The rows `start:stop` of a structure of tensors and sparse tensors."""
 
     def rows(tensor):
         if not isinstance(tensor, tf.SparseTensor):
@@ -210,7 +210,7 @@ def rows_of(data, start, stop):
 
 
 def specs_of_rows(data):
-    """The specs of a structure of tensors and sparse tensors for any number of rows."""
+    """The specs for tracing with a structure of tensors and sparse tensors; the number of rows is left open."""
 
     def spec(tensor):
         kind = tf.SparseTensorSpec if isinstance(tensor, tf.SparseTensor) else tf.TensorSpec
@@ -230,12 +230,12 @@ def num_bytes(data):
 
 
 def part_name(name: str, part: str) -> str:
-    """The name of `x`, `y` or `sample_weight` in a message, with the argument that contains it, if any."""
+    """The name of a part in a message: "y", or "validation_data's y" if the argument `name` contains the part."""
     return f"{name}'s {part}" if name else part
 
 
 def _labels(y):
-    """The class of each row from labels `[n]` or `[n, 1]` or class probabilities `[n, classes]`; None for others."""
+    """The class of each row of labels `[n]` or `[n, 1]`, or of probabilities `[n, classes]`; None for other `y`."""
     if y.ndim == 2 and y.shape[1] > 1:
         return y.argmax(1) if np.all(y >= 0) and np.allclose(y.sum(1), 1) else None
     if y.dtype.kind not in "biuf" or y.size != len(y) or not np.all(y == np.floor(y)):
@@ -255,8 +255,8 @@ def _arrays(values, label):
 
 
 def _without_format(leaf):
-    """A matrix of SciPy's sparse formats as a `tf.SparseTensor`; anything else unchanged."""
-    if not hasattr(leaf, "tocoo"):  # its class cannot be asked for, because SciPy need not be installed
+    """A sparse matrix of SciPy as a `tf.SparseTensor`; anything else unchanged."""
+    if not hasattr(leaf, "tocoo"):  # not `isinstance`, because SciPy need not be installed
         return leaf
     matrix = leaf.tocoo()
     indices = np.stack([matrix.row, matrix.col], 1).astype(np.int64)
@@ -270,17 +270,17 @@ def _is_numeric(leaf):
 def _tensor(leaf, label):
     """An array or tensor as a tensor of real numbers or strings; raises a `ValueError` for other types."""
     if leaf is None:
-        raise ValueError(f"{label} holds a None: give an array, with one row an example.")
+        raise ValueError(f"{label} holds a None: give an array with one row per example.")
     if isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor)):
         dense = "its `.to_tensor()`" if isinstance(leaf, tf.RaggedTensor) else "`tf.sparse.to_dense`"
         raise ValueError(
-            f"{label} holds a {type(leaf).__name__}, which has no fixed shape: give a tensor, as {dense} makes it."
+            f"{label} holds a {type(leaf).__name__}, which has no fixed shape: convert it to a tensor by {dense}."
         )
     try:
         with tf.device("CPU"):
             values = tf.convert_to_tensor(leaf)
     except (TypeError, ValueError) as error:
-        problem = f"is of dtype {leaf.dtype}: give numbers, as `.astype('float32')` makes them"
+        problem = f"is of dtype {leaf.dtype}: convert it to numbers, for example by `.astype('float32')`"
         others = [value for value in np.ravel(leaf) if not isinstance(value, (int, float, np.number, np.bool_))]
         if leaf.dtype == object and others:
             problem = f"holds {others[0]!r}, which is not a number: give numbers, such as 0 and 1 for a category"

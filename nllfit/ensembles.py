@@ -1,4 +1,4 @@
-"""Ensembles: models that differ in their weights, and the mixture of their distributions."""
+"""Ensembles: models that differ only in their weights, and the mixture of their distributions."""
 
 import concurrent.futures
 import json
@@ -37,14 +37,14 @@ class Ensemble:
     `p(y | x) = sum_m p_m(y | x) / M`. For classes these are the mean probabilities. For real numbers, the variance of
     the mixture is the mean of the members' variances (the noise) plus the variance of their means (the disagreement).
 
-    `predict_distribution`, `evaluate` and all of `nllfit.calibration` take an ensemble. A call returns what the members
-    return: in Keras 2 a distribution, in Keras 3 a prediction with the attribute `distribution`.
+    `predict_distribution`, `evaluate` and all of `nllfit.calibration` take an ensemble. A call returns the mixture in
+    the form in which a member returns its distribution: in Keras 3 as the attribute `distribution` of a tensor.
 
-    A model that draws at random (a head with `as_tensor="sample"`, uncertain weights, Monte Carlo dropout) may be the
-    only member: `Ensemble([model], num_samples=100)` mixes 100 passes through it.
+    A model that draws random numbers (a head with `as_tensor="sample"`, uncertain weights, Monte Carlo dropout) may be
+    the only member: `Ensemble([model], num_samples=100)` is the mixture of the distributions from 100 calls of it.
 
     Args:
-      models: at least one model. All are from one Keras version, and their heads have the same family and event.
+      models: at least one model, all of one Keras version. Their heads have the same family and event shape.
       num_samples: how often each member is called for a prediction.
 
     Attributes:
@@ -54,7 +54,7 @@ class Ensemble:
     Raises:
       TypeError: if a member is not a Keras model; when the ensemble is called, if a member does not end in a head.
       ValueError: if `num_samples` is not an integer of at least 1, if there is no member, if the members are of two
-        Keras versions, or if their heads differ in family or event.
+        Keras versions, or if their heads differ in family or event shape.
 
     Example:
       >>> ensemble = Ensemble([model, tf_keras.models.clone_model(model)])
@@ -90,10 +90,10 @@ class Ensemble:
         callbacks: Callable[[], list] | None = None,
         **arguments: Any,
     ) -> "Ensemble":
-        """Trains `n` members in parallel, with as many threads as there are cores and four more, but at most 32.
+        """Trains `n` members in parallel, in `min(n, cores + 4, 32)` threads.
 
-        Each member starts from other weights and sees the rows in another order. `nllfit.fit` trains each one on all
-        rows; `member.history` is its `History`.
+        `nllfit.fit` trains each member on all rows; `member.history` is its `History`. Members differ in their first
+        weights and in the order in which they see the rows.
 
         Args:
           build: a function that returns a new compiled model in each call, with random first weights.
@@ -102,16 +102,16 @@ class Ensemble:
           seed: `seed + i` fixes the first weights of member `i` and the order of its rows. Like Keras's
             `set_random_seed`, it seeds the global generators of Python, NumPy and TensorFlow. The largest `seed` is
             `2**32 - n`.
-          callbacks: a function that returns the callbacks of one member. Members cannot share a callback, because it
-            has the state of one model.
+          callbacks: a function that returns a new list of callbacks for each member. Members cannot share a callback,
+            because a callback has the state of one model.
           **arguments: further arguments of `nllfit.fit`, for every member. `verbose` is 0 by default.
 
         Returns:
           The ensemble of the trained members.
 
         Raises:
-          ValueError: if `n` is not a positive integer, `seed` is out of range or `callbacks` is a list; and the errors
-            of `nllfit.fit` and the constructor.
+          ValueError: if `n` is not a positive integer, `seed` is out of range, or `callbacks` is a list; and for what
+            `nllfit.fit` or the constructor of `Ensemble` refuses.
 
         Example:
           >>> def build():
@@ -143,13 +143,13 @@ class Ensemble:
             own = None if callbacks is None else callbacks()
             return fit(model, x, y, seed=member_seed, callbacks=own, **{"verbose": 0} | arguments)
 
-        # While some threads wait for Python's lock, the compiled programs of the others keep the cores busy.
+        # More threads than cores: while some wait for Python's lock, compiled code of others keeps the cores busy.
         with concurrent.futures.ThreadPoolExecutor(min(n, (os.cpu_count() or 1) + 4, 32)) as threads:
             tuple(threads.map(train, members, seeds))
         return ensemble
 
     def __call__(self, x: Any, training: bool = False) -> Any:
-        """The mixture at inputs `x`, in the form of the members' outputs; several outputs keep their structure."""
+        """The mixture at inputs `x`, in the form of a member's output; one for each output of a member."""
 
         def mixed(*outputs):
             distribution = mixture_of_origins(*map(origin_of, outputs))
@@ -177,7 +177,7 @@ class Ensemble:
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "Ensemble":
-        """Reads what `save` wrote, in any process and in Keras's safe mode, which runs no code from a file.
+        """Reads an ensemble that `save` wrote, in Keras's safe mode, which runs no code from a file.
 
         Raises:
           ValueError: if the folder does not exist, or has no `.keras` file or a damaged one.
@@ -190,7 +190,10 @@ class Ensemble:
 
 
 def _with_weights(model, x):
-    """The model, built now: if threads built it, they would share one generator in a random order."""
+    """The model, built in this thread, so that a seed fixes its first weights.
+
+    Threads that build models draw from one global generator, in an order that differs between runs.
+    """
     adapter_of(model)  # raises a `TypeError` unless it is a model
     if not model.built:
         batch = x.element_spec if isinstance(x, tf.data.Dataset) else tf.nest.map_structure(np.asarray, as_rows(x))

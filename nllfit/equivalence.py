@@ -4,19 +4,20 @@ With D the size of one outcome and s the head's fixed scale,
 
     negative_log_likelihood = factor * keras_loss + offset
 
-so both have the same minimum and proportional gradients. The tests, `experiments.equivalence` and the table in the
-README all read `EQUIVALENCES`. (Keras's Poisson loss adds `tf_keras.backend.epsilon()` to the rate in its logarithm.)
+so both have the same minimum, and their gradients are proportional. `EQUIVALENCES` has one entry for each such loss.
+(For `Poisson()` the equation is only approximate, because Keras's loss is `rate - y log(rate + epsilon)`.)
 
-In the same way, a regularizer is the negative log-density of a prior; `PRIORS` has a row for each. With `n` rows and
-the mean negative log-likelihood as the loss,
+A regularizer is the negative log-density of a prior; `PRIORS` has one entry for each such regularizer. With `n` rows
+of data and the mean negative log-likelihood as the loss,
 
     n * regularizer = -log prior + constant
 
-so `fit` and `fit_lbfgs` find the maximum of the posterior, and `standard_errors` its Laplace approximation. The weight
-decay of `AdamW` is not a prior, because it changes the step and not the loss. When AdamW has converged, the mean
-gradient is `-decay * w * (sqrt(v) + epsilon)`, with `v` the mean square of the gradients of the batches. With all rows
-in a batch, `v` goes to 0 with the gradient, so the optimum is that of the likelihood; smaller batches shrink the
-weights.
+so `fit` and `fit_lbfgs` find the maximum of the posterior, and `standard_errors` its Laplace approximation.
+
+The weight decay of `AdamW` is not a prior, because it changes the step and not the loss. When AdamW has converged, the
+mean gradient is `-decay * w * (sqrt(v) + epsilon)`, with `v` the mean square of the gradients of the batches. If a
+batch contains all rows, `v` goes to 0 with the gradient, so AdamW finds the maximum of the likelihood. With smaller
+batches `v` stays positive, so the decay shrinks the weights.
 """
 
 import dataclasses
@@ -37,14 +38,14 @@ class Equivalence:
     """One Keras loss and the head whose negative log-likelihood it is.
 
     Attributes:
-      loss: the Keras expression of the loss.
-      keras_loss: returns the loss `(y, link(u)) -> [B]`, a mean over the outcome; by default of tf_keras, or of the
-        given `keras`.
-      head: returns the head for D and s; by default of tf_keras, or of the given module `heads`.
+      loss: the loss as text.
+      keras_loss: a function `(keras=tf_keras)` that returns the loss. The loss maps `y` and `link(u)` to `[B]`, means
+        over the elements of an outcome.
+      head: a function `(D, s, heads=nllfit.heads)` that returns the head.
       link: maps the input `u` of the head to the prediction that the loss takes.
-      scale: returns the factor for D and s.
-      offset: returns the term without parameters, in nats, for D, s and the outcomes `y`; a number or `[B]`.
-      head_text, scale_text, offset_text: the same as text.
+      scale: a function `(D, s)` that returns the factor.
+      offset: a function `(D, s, y)` that returns the offset in nats, a number or `[B]`.
+      head_text, scale_text, offset_text: the head, the factor and the offset as text.
     """
 
     loss: str
@@ -132,7 +133,7 @@ EQUIVALENCES = (
 
 
 def table() -> str:
-    """The rows as a Markdown table."""
+    """The entries of `EQUIVALENCES` as a Markdown table."""
     lines = ["| Keras loss | head | factor | offset (nats) |", "| --- | --- | --- | --- |"]
     lines += [f"| `{e.loss}` | `{e.head_text}` | {e.scale_text} | {e.offset_text} |" for e in EQUIVALENCES]
     return "\n".join(lines)
@@ -140,14 +141,14 @@ def table() -> str:
 
 @dataclasses.dataclass(frozen=True)
 class PriorEquivalence:
-    """One Keras regularizer and the prior of each weight whose negative log density it is, divided by `n` rows.
+    """One Keras regularizer, and the prior of each weight that it stands for when there are `n` rows of data.
 
     Attributes:
-      regularizer: the Keras expression of the regularizer.
-      keras_regularizer: returns the regularizer for a factor; by default of tf_keras, or of the given `keras`.
-      prior: returns the prior of a weight for the factor and the number of rows.
-      factor: returns the factor for the prior's scale and the number of rows.
-      prior_text, factor_text: the same as text.
+      regularizer: the regularizer as text, with the factor `l`.
+      keras_regularizer: a function `(factor, keras=tf_keras)` that returns the regularizer.
+      prior: a function `(factor, n)` that returns the prior of a weight, a `tfd.Distribution`.
+      factor: a function `(scale, n)` that returns the factor for a prior of this scale.
+      prior_text, factor_text: the prior and the factor as text.
     """
 
     regularizer: str
@@ -179,7 +180,7 @@ PRIORS = (
 
 
 def priors_table() -> str:
-    """The rows of `PRIORS` as a Markdown table."""
+    """The entries of `PRIORS` as a Markdown table."""
     lines = ["| Keras regularizer | prior of each weight | factor |", "| --- | --- | --- |"]
     lines += [f"| `{p.regularizer}` | `{p.prior_text}` | `{p.factor_text}` |" for p in PRIORS]
     return "\n".join(lines)

@@ -1,14 +1,15 @@
 """Heads: the last layer of a tf_keras model, whose output is a distribution.
 
-A head is a `tfp.layers.DistributionLambda` over a `Family`; its arguments are those of `nllfit.families.catalogue`.
-Where a tensor is needed (in `predict`, in Keras's own metrics and in an exported model), the output is the
-distribution's `central_value`: the mean, or the probabilities of classes. A head computes in the dtype of its input, or
-in float32 if that has 16 bits.
+A head is a `tfp.layers.DistributionLambda` that makes the distributions of a `Family`. `nllfit.families.catalogue`
+documents each head's family and arguments. Where a tensor is needed (in `predict`, in Keras's own metrics and in an
+exported model), the output is converted to the distribution's `central_value`: the mean, or the probabilities of
+classes. A head computes in the dtype of its input, or in float32 if the input has 16 bits.
 
 Besides the arguments of its family, every head takes:
 
-- `as_tensor`: "mean", or "sample" for one draw from the distribution of each row, in training and in `predict`. The
-  gradient flows through the draw, so the head may be a latent variable inside a network.
+- `as_tensor`: the tensor to which the output is converted: "mean" for the `central_value`, or "sample" for one draw
+  from the distribution of each row, in training and in `predict`. The gradient flows through the draw, so the head can
+  be a latent variable inside a network.
 - `activity_regularizer`: None, or `nllfit.KLDivergence(prior)`, which the head adds to the loss once for each batch.
 - `seed`: the seed of the draws; by default it comes from Python's generator, which Keras's `set_random_seed` fixes.
 """
@@ -39,7 +40,8 @@ class _Layer(Drawing, tfp.layers.DistributionLambda):
         outputs = super().call(inputs, *args, **kwargs)
         distribution = rowwise(outputs[0] if isinstance(outputs, tuple) else outputs)
         value = tf.convert_to_tensor(distribution)
-        # Keras casts sample weights to this dtype, so it must be that of the prediction and not that of a class label.
+        # Keras casts sample weights to the dtype of the distribution. For class labels this would be an integer, so it
+        # is replaced by the dtype of the prediction.
         set_dtype(distribution, value.dtype)
         self._add_term(made_by_head(distribution), mask_of(inputs), training)
         forget_graph()

@@ -1,4 +1,4 @@
-"""Information criteria and Wald intervals: the base class of maximum-likelihood fits of samples and of networks."""
+"""Information criteria and Wald intervals of a maximum-likelihood fit, of a sample or of a network."""
 
 import math
 import numbers
@@ -12,7 +12,7 @@ __all__ = ["MaximumLikelihoodFit", "check_level", "wald_interval"]
 
 
 class MaximumLikelihoodFit:
-    """A maximum of the log-likelihood, in nats, with its information criteria."""
+    """The base class of maximum-likelihood fits: the largest log-likelihood, in nats, and information criteria."""
 
     log_likelihood: float
     num_observations: float
@@ -50,7 +50,7 @@ class MaximumLikelihoodFit:
 
 
 def wald_interval(estimate: np.ndarray, error: np.ndarray, level: float) -> np.ndarray:
-    """`estimate +- z standard errors`, `[..., 2]`, for the quantile `z` of a standard Normal."""
+    """`estimate +- z * error`, `[..., 2]`, where `z` is the quantile `(1 + level) / 2` of the standard Normal."""
     half = float(tfd.Normal(tf.constant(0.0, tf.float64), 1.0).quantile((1 + level) / 2)) * error
     return np.stack([estimate - half, estimate + half], -1)
 

@@ -1,4 +1,4 @@
-"""Laplace's approximation: the posterior of a trained network's weights, from the curvature of its likelihood."""
+"""Laplace's approximation: a Normal posterior of a trained network's weights, from the curvature of the likelihood."""
 
 import math
 import numbers
@@ -37,21 +37,24 @@ _NUMBERS = "mean", "covariance", "prior_scale", "log_evidence"
 
 
 class Laplace:
-    """A model whose weights have a Normal posterior, called like the model itself; `nllfit.laplace` makes it.
+    """The result of `nllfit.laplace`: a model and the Normal posterior of some of its weights, called like the model.
 
-    The head's inputs `f(x)` are expanded to first order in the weights around the model's weights `w`, with Jacobian
-    `J(x)`. So they have a Normal distribution, and the predicted distribution is the mixture over them:
+    Let `u = f(x)` be the input of the model's head. It is expanded to first order in the chosen weights around their
+    values `w` in the model, with Jacobian `J(x)`. Under the posterior, `u` is then Normal, and the predicted
+    distribution is a mixture over `u`:
 
         p(y | x) = integral p(y | u) Normal(u; f(x) + J(x) (mean - w), J(x) covariance J(x)') du
 
-    The integral is a sum over at most 100 points: Gauss-Hermite points for heads with up to four inputs, else random
-    points, the same in every call. `predict_distribution`, `evaluate` and all of `nllfit.calibration` take a `Laplace`
-    like a model. Do not change the weights of its model. `save(folder)` writes it, and `Laplace.load(folder)` reads it.
+    The integral is computed as a sum over at most 100 points: Gauss-Hermite points if `u` has up to four elements, else
+    random points, which are the same in every call.
+
+    `predict_distribution`, `evaluate` and all of `nllfit.calibration` take a `Laplace` like a model. Do not change the
+    weights of `model`, because the posterior belongs to their present values.
 
     Attributes:
       model: the model, unchanged.
-      mean: `[q]`, of the posterior of the `q` chosen weights.
-      covariance: `[q, q]`.
+      mean: the posterior mean of the `q` chosen weights, `[q]`.
+      covariance: their posterior covariance, `[q, q]`.
       prior_scale: the standard deviation of the prior of each weight, `Normal(0, prior_scale)`.
       log_evidence: the log marginal likelihood of the data, in nats.
     """
@@ -61,7 +64,7 @@ class Laplace:
     def __init__(self, model: Model, places: Sequence[int], posterior: Posterior):
         self.model, self.mean, self.covariance = model, posterior.mean, posterior.covariance
         self.prior_scale, self.log_evidence = posterior.prior_scale, posterior.log_evidence
-        self._places = tuple(map(int, places))  # of the chosen weights, among the model's trainable variables
+        self._places = tuple(map(int, places))  # indices of the chosen weights in the model's trainable variables
         self._weights = [variable_of(model.trainable_variables[place]) for place in self._places]
         self._program = tf.function(self._posterior_of_numbers, autograph=False)
 
@@ -96,7 +99,7 @@ class Laplace:
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "Laplace":
-        """Reads what `save` wrote, in any process and in Keras's safe mode, which runs no code from a file.
+        """Reads a `Laplace` that `save` wrote, in Keras's safe mode, which runs no code from a file.
 
         Raises:
           ValueError: if the folder does not exist, or a file in it is missing or damaged.
@@ -116,7 +119,8 @@ class Laplace:
     def _numbers(self, x):
         x = tf.nest.map_structure(tf.convert_to_tensor, x)
         specs = specs_of_rows(x)
-        return trace(self._program, specs)(x)  # TensorFlow does not warn of retracing
+        # A direct call of `_program` would make TensorFlow warn of retracing when structures of `x` differ.
+        return trace(self._program, specs)(x)
 
     def _posterior_of_numbers(self, x):
         """The mean of the head's inputs, `[*batch, d]`, and a square root of their covariance, `[*batch, d, d]`."""
@@ -138,22 +142,24 @@ def laplace(
     prior_scale: float | str = 1.0,
     sample_weight: Any = None,
 ) -> Laplace:
-    """The posterior of a trained network's weights by Laplace's approximation: Normal, from the curvature of the loss.
+    """Laplace's approximation: a Normal posterior of a trained network's weights, from the curvature of the likelihood.
 
-    Each weight has the prior `Normal(0, s)`. With `F` the Fisher information of the outcomes about the weights, the
-    posterior is `Normal(mean, inv(F + I / s^2))`. With `layers="last"`, the mean is the posterior's maximum, which
-    Newton's method finds from the model's weights. With `layers="all"`, the mean is the model's weights. They are the
-    maximum if each weight was trained with the regularizer `L2(1 / (2 n s^2))`, which is the negative log prior divided
-    by `n`.
+    Each weight has the prior `Normal(0, s)`. With `F` the Fisher information of the `n` outcomes about the weights, the
+    posterior is `Normal(mean, inv(F + I / s^2))`.
+
+    - With `layers="last"`, the mean is the maximum of the posterior. Newton's method finds it, starting at the model's
+      weights.
+    - With `layers="all"`, the mean is the model's weights. They are the maximum of the posterior if the network was
+      trained with the regularizer `L2(1 / (2 n s^2))` of each weight, which is the negative log prior divided by `n`.
 
     Posterior, evidence and predictions are exact for a `Normal` head of fixed scale whose mean is linear in the
-    weights. Parameters that a head shares over its inputs are treated as known.
+    weights. Shared parameters of a head are treated as known.
 
     Args:
       model: a compiled and trained model of either Keras version that ends in one head.
       x, y: the arrays that it was trained on.
-      layers: `"last"` for the weights of the layer before the head, or of the layers whose outputs are added before it;
-        `"all"` for all trainable weights. At most 2000 weights.
+      layers: which weights get a posterior, at most 2000. `"last"`: those of the layer before the head, or, if the head
+        gets a sum of several layers' outputs, of all these layers. `"all"`: all trainable weights.
       prior_scale: `s`, a positive number; or `"marginal likelihood"` for the scale that maximises the evidence.
       sample_weight: how often each row counts, `[n]`, as in the training.
 
@@ -162,8 +168,8 @@ def laplace(
 
     Raises:
       TypeError, ValueError: for a model or data that `standard_errors` does not accept; for an invalid `layers` or
-        `prior_scale`; if outcomes are intervals or come with a window, as censored ones; if no maximum of the posterior
-        is found near the weights, or no maximum of the evidence between 1e-5 and 1e5.
+        `prior_scale`; if the head's family is `Censored` or `Truncated` with ends by row; if no maximum of the
+        posterior is found near the weights, or no maximum of the evidence between 1e-5 and 1e5.
 
     Example:
       >>> import tf_keras
@@ -203,7 +209,7 @@ def _check_options(layers, prior_scale):
 
 
 def _weights_without_shared(model):
-    """All trainable weights except the parameters that heads share over their inputs."""
+    """All trainable weights except the shared parameters of heads."""
     shared = [layer._shared for layer in adapter_of(model).layers if isinstance(layer, Head)]
     return [weight for weight in model.trainable_variables if not any(weight is other for other in shared)]
 
@@ -217,7 +223,7 @@ def _last_weights(model):
 
 
 def _last_layers(layer, layers, keras):
-    """The nearest layers with trainable weights on each path back from a layer of a functional model."""
+    """The first layers with trainable weights on the paths that lead back from a layer, in a functional model."""
     found = []
     for before in leading_to(layer, layers, keras.layers.Add):
         if before is not None and before.trainable_weights:
@@ -228,7 +234,7 @@ def _last_layers(layer, layers, keras):
 
 
 def _leaf(layers, keras):
-    """The last layer with trainable weights that is neither a model nor a head."""
+    """The last of `layers` that has trainable weights and is neither a model nor a head; None if there is none."""
     found = [part for part in layers if part.trainable_weights and not isinstance(part, (Head, keras.Model))]
     return found[-1] if found else None
 

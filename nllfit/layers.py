@@ -11,7 +11,7 @@ __all__ = sorted(LAYERS)
 
 
 class _Layer(Drawing):
-    add_weight: Any  # of the layer
+    add_weight: Any  # a method of the Keras layer, the other base class of each layer
 
     def _add_vector(self, name, size, initializer, trainable=True, regularizer=None):
         options: dict[str, Any] = {"trainable": trainable, "regularizer": regularizer, "experimental_autocast": False}

@@ -29,19 +29,21 @@ _REDUCTIONS = tf_keras.losses.Reduction
 
 
 class DistributionLoss(tf_keras.losses.Loss):
-    """A tf_keras loss that sees the distribution; a subclass defines `score(y_true, distribution)` of each outcome.
+    """The base class of tf_keras losses that are functions of an outcome and its predicted distribution.
 
-    It does not see outcomes that are masked or have a weight of 0: `counted` replaces them with possible ones.
+    A subclass defines `score(y_true, distribution)`, the losses `[*batch]` of outcomes `[*batch, *event]`. Before the
+    call, `counted` replaces outcomes that are masked or have weight 0 by outcomes in the support.
     """
 
-    takes_padding = True
+    takes_padding = True  # outcomes that are masked or have weight 0 may be outside the support
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
         distribution, mask = _of_tf_keras(y_pred), mask_of(y_pred)
         outcomes, weights = counted(y_true, y_pred, sample_weight)
         is_mean = self.reduction in (_REDUCTIONS.AUTO, _REDUCTIONS.SUM_OVER_BATCH_SIZE)
         if is_mean and mask is not None and weights is not None:
-            # Keras's own mean over unmasked outcomes is NaN if all are masked, so Keras is not given the mask.
+            # Keras's mean over the unmasked outcomes is NaN if all are masked. So Keras gets no mask, but weights that
+            # make its mean over all outcomes equal the mean over the unmasked ones.
             valid = tf.cast(mask, weights.dtype)
             weights = weights * tf.math.divide_no_nan(tf.cast(tf.size(mask), weights.dtype), tf.reduce_sum(valid))
         return super().__call__(outcomes, distribution, weights)
@@ -54,13 +56,13 @@ class DistributionLoss(tf_keras.losses.Loss):
 
 
 def _of_tf_keras(y_pred):
-    if tf.is_tensor(y_pred):  # also of a Keras 3 head, whose masks and weights a Keras 3 loss handles
+    if tf.is_tensor(y_pred):  # even if a Keras 3 head returned it: masks and weights need the loss of `nllfit.keras3`
         raise no_distribution(y_pred)
     return as_distribution(y_pred)
 
 
 class _OfEachOutcome:
-    """Makes a loss a function as well: without `sample_weight` it returns the loss of each outcome."""
+    """Makes a loss callable as a function `(y_true, y_pred)`, which returns the loss `[*batch]` of each outcome."""
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = _ABSENT) -> tf.Tensor:
         if sample_weight is not _ABSENT:

@@ -1,4 +1,4 @@
-"""Metrics that see the distribution, for tf_keras models."""
+"""Metrics of a distribution and an outcome, for tf_keras models."""
 
 import functools
 from typing import Any
@@ -15,7 +15,7 @@ __all__ = ["CRPS", "NegativeLogLikelihood"]
 
 
 class _MeanScore(tf_keras.metrics.Mean):
-    @tf.autograph.experimental.do_not_convert  # as in a head: converting the functions called here takes long
+    @tf.autograph.experimental.do_not_convert  # AutoGraph would take long to convert the functions called here
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         distribution = as_distribution(y_pred)
         outcomes, weights = counted(y_true, y_pred, sample_weight)

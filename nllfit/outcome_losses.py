@@ -1,4 +1,7 @@
-"""The loss of each outcome under a distribution, and which outcomes count; `nllfit.losses` computes the means."""
+"""Losses of single outcomes under a distribution, masked and zero-weight outcomes left out.
+
+The classes of `nllfit.losses` take the mean.
+"""
 
 import functools
 from typing import Any
@@ -26,7 +29,9 @@ __all__ = ["counted", "log_loss", "variance_weighted_log_loss"]
 
 @tf.autograph.experimental.do_not_convert
 def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, tf.Tensor | None]:
-    """Outcomes and weights in which an outcome that is masked or has a weight of 0 is replaced by a possible one.
+    """Outcomes and their weights; an outcome that is masked or has weight 0 is replaced by one in the support.
+
+    So its loss is finite, and so is the product of the loss and the weight 0.
 
     Args:
       y_true: outcomes, `[*batch, *event]`.
@@ -34,8 +39,8 @@ def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, t
       sample_weight: None, or weights of rows or of outcomes: `[B]` up to `[*batch]`.
 
     Returns:
-      The outcomes, where each one that does not count is replaced by one of the distribution's support; and the weights
-      `[*batch]`, 0 for the replaced ones, or None if all count equally.
+      The outcomes `[*batch, *event]`, and the weights `[*batch]`, which are 0 for replaced outcomes; or None in place
+      of the weights if all outcomes count equally.
 
     Raises:
       ValueError: if the weights are of another shape.
@@ -60,8 +65,9 @@ def log_loss(y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
     outcomes = as_outcomes(y_true, distribution)
     distribution = checking(distribution)
     try:
-        # TFP's own assertions accept NaN and the edge of an open support. In a graph the likelihood is not checked,
-        # because an optimizer may try parameters where it is not finite, and step back.
+        # TFP's own assertions accept NaN and the end of an open support. We find NaN here, and the end by its infinite
+        # log-likelihood. In a graph the log-likelihood is not checked, because an optimizer may try parameters where it
+        # is infinite, and step back.
         checked = distribution.validate_args
         if checked and outcomes.dtype.is_floating:
             finite = tf.debugging.check_numerics(finite_part(outcomes, distribution), "It is not finite.")
@@ -75,8 +81,8 @@ def log_loss(y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
     except tf.errors.InvalidArgumentError as error:
         if tf.executing_eagerly() and not has_finite_likelihoods(distribution):
             raise ValueError(
-                f"`y_pred` is a {distribution.name} under which no outcome has a finite likelihood, as where a rate "
-                f"overflows or a parameter is NaN: standardise the inputs, begin with "
+                f"`y_pred` is a {distribution.name} under which no outcome has a finite likelihood, perhaps because a "
+                f"rate overflows or a parameter is NaN: standardise the inputs, begin with "
                 f"`nllfit.initialize(model, x, y)`, or lower the learning rate."
             ) from None
         raise ValueError(
@@ -86,7 +92,7 @@ def log_loss(y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
 
 
 def variance_weighted_log_loss(y_true: Any, distribution: tfd.Distribution, beta: float) -> tf.Tensor:
-    """`BetaNLL` for outcomes of the distribution's shape, `[*batch]`."""
+    """The losses `[*batch]` of `BetaNLL` for outcomes of the distribution's shape."""
     elements = distribution
     while isinstance(elements, INDEPENDENT):
         elements = elements.distribution
@@ -108,7 +114,7 @@ def variance_weighted_log_loss(y_true: Any, distribution: tfd.Distribution, beta
 
 def _finite(variance, distribution):
     message = f"`BetaNLL` weights by the variance, which is infinite under these parameters of {distribution.name}: "
-    message += "keep them from there, as by `floor={'df': 2.1}` of a StudentT."
+    message += "exclude such parameters, for example by `floor={'df': 2.1}` for a StudentT."
     try:
         return tf.debugging.check_numerics(variance, message)
     except tf.errors.InvalidArgumentError:

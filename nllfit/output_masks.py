@@ -12,11 +12,11 @@ from nllfit.data_checks import num_rows, rows_of, specs_of_rows
 
 __all__ = ["masks_of"]
 
-_ROWS = 1024  # at a time
+_ROWS_PER_CALL = 1024
 
 
 def masks_of(model: Model, x: Any) -> list[tf.Tensor | None]:
-    """The mask of all rows `[n, ...]` for each output, True for elements that count; None if all count.
+    """Keras's mask `[n, ...]` of each output of a model, True for elements that count; None for an output without one.
 
     Args:
       model: a model with one output, or a flat list of them.
@@ -24,7 +24,7 @@ def masks_of(model: Model, x: Any) -> list[tf.Tensor | None]:
     """
     specs = specs_of_rows(x)
     masks = trace(kept_for("masks", lambda: _program(model), model), specs)
-    parts = [masks(rows_of(x, i, i + _ROWS)) for i in range(0, num_rows(x), _ROWS)]
+    parts = [masks(rows_of(x, i, i + _ROWS_PER_CALL)) for i in range(0, num_rows(x), _ROWS_PER_CALL)]
     return [None if part[0] is None else tf.concat(part, 0) for part in zip(*parts, strict=True)]
 
 

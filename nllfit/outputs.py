@@ -11,7 +11,10 @@ __all__ = ["as_distribution", "distribution_of", "kind_of", "no_distribution", "
 
 
 def distribution_of(output: Any) -> tfp.distributions.Distribution | None:
-    """The distribution of a head's output, or the argument if it is a distribution; None for any other tensor."""
+    """The distribution in the output of a head of either Keras version; None for the output of another layer.
+
+    A `tfd.Distribution` that is not the output of a head is returned as it is.
+    """
     if isinstance(output, tfp.distributions.Distribution):
         return made_by_head(output)
     found = getattr(output, "distribution", None)
@@ -19,7 +22,7 @@ def distribution_of(output: Any) -> tfp.distributions.Distribution | None:
 
 
 def as_distribution(output: Any, name: str = "`y_pred`") -> tfp.distributions.Distribution:
-    """The distribution of a head's output, in either Keras version; any other output raises a `TypeError`."""
+    """As `distribution_of`, but it raises a `TypeError` for the output of another layer."""
     distribution = distribution_of(output)
     if distribution is None:
         raise no_distribution(output, name)
@@ -27,7 +30,7 @@ def as_distribution(output: Any, name: str = "`y_pred`") -> tfp.distributions.Di
 
 
 def no_distribution(output: Any, name: str = "`y_pred`") -> Exception:
-    """The error for a prediction without a distribution, from `model.predict` or from a model without a head."""
+    """The error for `output` without a distribution, such as an array of `model.predict` or the tensor of a `Dense`."""
     if tf.is_tensor(output):
         advice = (
             "end the model in a head, such as `nllfit.heads.Normal(1)`, and give what it returns. In a Keras 3 model, "
@@ -42,16 +45,22 @@ def no_distribution(output: Any, name: str = "`y_pred`") -> Exception:
 
 
 def kind_of(output: Any) -> str:
-    """How a message describes the output of a layer; the classes of TensorFlow's tensors mean nothing to a user."""
+    """The text for an output in a message: its class, or, for a tensor, only its shape."""
     if isinstance(output, type):
         return f"the class {output.__name__}"
     return f"a tensor of shape {tuple(output.shape)}" if tf.is_tensor(output) else f"a {type(output).__name__}"
 
 
 def output_like(output: Any, distribution: tfp.distributions.Distribution, prediction: tf.Tensor) -> Any:
-    """A distribution and its prediction as a head of the same Keras as `output` would return them, with its mask."""
+    """The distribution as a head would return it: for tf_keras itself, for Keras 3 `prediction` with it attached.
+
+    Args:
+      output: the output of a head, which decides the Keras version and whose mask is copied.
+      distribution: the distribution.
+      prediction: its central value.
+    """
     if hasattr(output, "log_prob"):
         return with_mask(distribution, mask_of(output))
-    prediction = tf.identity(tf.cast(prediction, output.dtype))  # a copy: it may be the distribution's parameter
+    prediction = tf.identity(tf.cast(prediction, output.dtype))  # a copy, because it may be a parameter itself
     prediction.distribution = distribution
     return with_mask(prediction, mask_of(output))

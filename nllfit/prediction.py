@@ -1,4 +1,4 @@
-"""Prediction: the distributions that a trained model predicts for a whole data set."""
+"""Prediction: the distributions that a model predicts for all rows of a data set."""
 
 import functools
 import sys
@@ -23,48 +23,47 @@ from nllfit.outputs import distribution_of, kind_of
 
 __all__ = ["check_same_family", "joined_origins", "mixture_of_origins", "origin_of", "predict_distribution"]
 
-_MAX_CALL_BATCHES = 256  # Ctrl-C waits for the end of a call
+_MAX_CALL_BATCHES = 256  # batches in one call of the traced loop; Ctrl-C has no effect before the call ends
 
 
 def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples: int = 1) -> Any:
-    """The distribution of every row of a data set, computed in batches.
+    """The predicted distribution of every row of a data set, computed in batches.
 
-    It equals `model(x)`, but works for data that are too large for one call. A loop over the batches in a TensorFlow
-    graph gathers the heads' parameters, from which the distribution of all rows is made. The graph is traced once for a
-    model, until the model is compiled again. A small model takes at most a tenth of the time of `model.predict`. The
-    distribution carries Keras's mask, so masked outcomes do not count in a score.
-
-    A model is random if it has a head with `as_tensor="sample"`, uncertain weights, or dropout that is called with
-    `training=True`. Then each call draws again, and the result of `num_samples` passes is the equal mixture of their
-    distributions, `sum_s p(y | x, draw s) / num_samples`: the prediction with the draws integrated out. To evaluate or
-    calibrate such predictions, give `nllfit.Ensemble([model], num_samples=...)` in place of the model.
-
-    A row with NaN in `x` does not change other rows. Its own parameters are NaN or meaningless finite numbers, because
-    TensorFlow's `Dense` with a ReLU turns NaN into 0. (`evaluate` raises an error for NaN in `x`.)
+    It equals the distribution of `model(x)`, also for data that are too large for one call of the model. It carries
+    Keras's mask, so masked outcomes do not count in a score. TensorFlow traces the loop over the batches once for a
+    model, until the model is compiled again. For a small model, the call takes at most a tenth of the time of
+    `model.predict`.
 
     Score the result by `nllfit.negative_log_likelihood(y, distribution)`, which gives a number for each row, or by
-    `nllfit.evaluate(distribution, y=y)`. The distribution's own `log_prob`, `prob` and `cdf` accept `[..., n, *event]`,
-    or one outcome `[*event]` for all rows, and raise an error for other shapes, which TFP would broadcast.
+    `nllfit.evaluate(distribution, y=y)`. Its own `log_prob`, `prob` and `cdf` accept outcomes `[..., n, *event]`, or
+    one outcome `[*event]` for all rows. Other shapes, which TFP would broadcast, raise an error.
+
+    A model is random if it has a head with `as_tensor="sample"`, uncertain weights, or dropout that is called with
+    `training=True`. For such a model, `num_samples` averages over the draws: the model is called `num_samples` times
+    for each batch, and the result is the equal mixture `sum_s p(y | x, draw s) / num_samples`. To evaluate or calibrate
+    such predictions, give `nllfit.Ensemble([model], num_samples=...)` in place of the model.
+
+    A row with NaN in `x` does not change other rows. Its own parameters are NaN, or finite but meaningless, because
+    TensorFlow's `Dense` with a ReLU turns NaN into 0. (`evaluate` raises an error for NaN in `x`.)
 
     Args:
-      model: a model of tf_keras or of Keras 3 that ends in one head or several; an `Ensemble`; a model with a map of
-        `nllfit.calibration`.
+      model: a model of tf_keras or Keras 3 that ends in one or several heads; an `Ensemble`, a `Laplace`, or a model
+        calibrated by `nllfit.calibration`.
       x: inputs as `predict` takes them: arrays, a structure of them, or a `tf.data.Dataset` of batches. NumPy's floats
-        are cast to Keras's `floatx`, or to float64 if the model computes in it.
-      batch_size: rows of a batch; ignored for a dataset, which has batches.
-      num_samples: the number of passes over each batch.
+        are cast to Keras's `floatx`, or to float64 if the model computes in float64.
+      batch_size: the number of rows in a batch; ignored for a dataset, whose elements are batches.
+      num_samples: the number of calls for each batch.
 
     Returns:
-      A `tfd.Distribution` of batch `[n]` and the head's event, a mixture if there are several passes. For a model with
-      several outputs, the same structure of distributions; an output without a head gives its tensor `[n, ...]`, the
-      mean over the passes.
+      A `tfd.Distribution` of batch `[n]` and the head's event; a mixture if `num_samples` is more than 1. For a model
+      with several outputs, the same structure of distributions. In place of an output without a head there is its
+      tensor `[n, ...]`, averaged over the calls.
 
     Raises:
       TypeError: if no output of the model has a head, or `x` is neither arrays nor a dataset.
       ValueError: if `x` has no rows, is sparse or ragged, or contains anything but real numbers or strings; if its rows
         do not have the shape that the model was built for; if `batch_size` or `num_samples` is not an integer of at
-        least 1; or if `num_samples` is more than 1 for a calibrated model or a `Laplace`. (All passes of a model that
-        is not random are equal.)
+        least 1; or if `num_samples` is more than 1 for an `Ensemble`, a `Laplace` or a calibrated model.
 
     Example:
       >>> predict_distribution(model, x, batch_size=1024).stddev().shape
@@ -76,8 +75,8 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples
     if hasattr(model, "predict_distribution"):  # an ensemble or another wrapper of Keras models
         if num_samples > 1:
             raise ValueError(
-                f"`num_samples` is {num_samples}, and `model` is a {type(model).__name__}, which predicts in its own "
-                f"way: give a Keras model, or, to calibrate its mixtures, calibrate "
+                f"`num_samples` is {num_samples}, but only a Keras model takes it, and `model` is a "
+                f"{type(model).__name__}: give a Keras model, or, to calibrate its mixtures, calibrate "
                 f"`nllfit.Ensemble([model], num_samples={num_samples})`."
             )
         return model.predict_distribution(x, batch_size)
@@ -95,7 +94,9 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples
 
 
 def mixture_of_origins(*origins: Origin) -> tfd.Distribution:
-    """The equal mixture of the distributions of several heads for the same rows, with the mask of the first.
+    """The equal mixture of the distributions with these origins, which belong to the same rows.
+
+    The mixture carries the mask of the first origin.
 
     Raises:
       ValueError: if their families differ.
@@ -105,25 +106,31 @@ def mixture_of_origins(*origins: Origin) -> tfd.Distribution:
     family = origins[0].family
     try:
         mixture = mixture_of(family, params, shared)
-    except tf.errors.InvalidArgumentError:  # a NaN row must not fail the others
+    except tf.errors.InvalidArgumentError:  # the parameters of one row are NaN, and the other rows are valid
         mixture = mixture_of(family.holding({"validate_args": False}), params, shared)
     return with_mask(mixture, origins[0].mask)
 
 
 def check_same_family(families: Sequence[ParametricFamily]) -> None:
-    """Raises a `ValueError` unless all families are the same, so that their distributions can be mixed."""
+    """Raises a `ValueError` if the families of the heads to be mixed are not equal."""
     other = next((family for family in families if family != families[0]), None)
     if other is not None:
         raise ValueError(
-            f"A member's head has the family {families[0]!r}, another's {other!r}: give members that only differ "
-            f"in their weights."
+            f"One member's head has the family {families[0]!r}, another's {other!r}: give members that differ only in "
+            f"their weights."
         )
 
 
 def joined_origins(models: Sequence[Model], x: Any, batch_size: int = 32, num_samples: int = 1) -> list:
-    """The origins of the heads' distributions for each pass of each model, with the parameters of all rows.
+    """The outputs of several models for all rows: a list with one structure of `Origin`s for each call of each model.
 
-    The models, all of one Keras version, see the same rows in one pass over the data, even if a dataset shuffles.
+    All models are of one Keras version. The data are read only once, so that all models see the rows in the same order
+    even if a dataset shuffles.
+
+    Args:
+      models: the models, all of whose outputs have heads.
+      x, batch_size: as in `predict_distribution`.
+      num_samples: the number of calls of each model for each batch.
 
     Raises:
       TypeError: if an output has no head.
@@ -137,7 +144,7 @@ def joined_origins(models: Sequence[Model], x: Any, batch_size: int = 32, num_sa
 
 
 def origin_of(output: Any) -> Origin:
-    """The origin (family and parameters) of a head's distribution; a `TypeError` for the output of any other layer."""
+    """The origin (family and parameters) of the distribution in a head's output; other outputs raise a `TypeError`."""
     origin = _origin(output)
     if origin is None:
         raise _no_head(output)
@@ -156,7 +163,7 @@ def _origin(output):
 
 
 def _joined(models, x, batch_size, num_samples):
-    """For each pass of each model, the outputs for all rows: origins of heads' distributions, other layers' tensors."""
+    """As `joined_origins`, but an output without a head is allowed: in place of an origin there is its tensor."""
     batch_size = as_count("batch_size", batch_size, 1)
     is_dataset = isinstance(x, tf.data.Dataset)
     if is_dataset:
@@ -197,31 +204,32 @@ def _tensor(floatx, leaf):
 
 
 def _inputs_of(element):
-    """The inputs in an element of a dataset, which may also contain outcomes and weights."""
+    """The inputs in an element of a dataset. The element may be a tuple that also has outcomes and weights."""
     return element[0] if isinstance(element, tuple) else element
 
 
-def _head(head, output):
-    """The head of an output without its numbers; of the mask, only whether there is one."""
-    return head and Origin(head.family, None, head.shared, mask_of(output) is not None)
+def _head(origin, output):
+    """A copy of an origin with None for the parameters, and with a bool for the mask: whether the output has one."""
+    return origin and Origin(origin.family, None, origin.shared, mask_of(output) is not None)
 
 
-def _numbers(head, output):
-    """The tensors to gather from an output."""
-    if head is None:
+def _numbers(origin, output):
+    """The tensors of an output that differ between batches: a head's parameters and mask; else the output itself."""
+    if origin is None:
         return output
     mask = mask_of(output)
-    return head.params if mask is None else [head.params, mask]
+    return origin.params if mask is None else [origin.params, mask]
 
 
 def _check_shapes(model, given):
-    """Raises a `ValueError` if rows do not have the shape of the inputs that the model was built with."""
+    """Raises a `ValueError` if the rows do not have the shape of the inputs for which the model was built."""
     taken = tf.nest.flatten(getattr(model, "inputs", None) or [])
     if len(taken) != len(given):
         return
     for part, tensor in zip(given, taken, strict=True):
         row, expected = np.shape(part)[1:], tf.TensorShape(tensor.shape)[1:]
-        # Keras adds or drops a last axis of length 1; layers and heads apply to each position of further axes.
+        # Keras adds or drops a last axis of length 1. Rows may have more leading axes than the model's inputs, because
+        # layers and heads treat such axes like a batch.
         read = [row, (*row, 1), *([row[:-1]] if row[-1:] == (1,) else [])]
         read += [row[-expected.rank :]] if expected.rank else []
         if not any(map(expected.is_compatible_with, read)):
@@ -231,17 +239,17 @@ def _check_shapes(model, given):
             )
         if part.dtype == tf.string and tf.as_dtype(tensor.dtype) != tf.string:
             raise ValueError(
-                "`x` holds strings, and the model takes numbers: encode them, as a layer such as `StringLookup` does."
+                "`x` holds strings, and the model takes numbers: encode the strings, for example by Keras's "
+                "`StringLookup`."
             )
 
 
 def _program(models, specs):
-    """A function that gathers the numbers of all heads, and a structure of these heads.
+    """A traced function that calls the models on all batches, and the results of `_head` for their outputs.
 
-    It takes inputs, a batch size and the number of passes, and returns tensors `[passes, rows, ...]`.
-
-    The loop over the batches is in the graph, so no Python code runs between them. The function holds weak references,
-    so that it does not keep the models alive.
+    The function takes inputs, a batch size and a number of passes, and returns the tensors of `_numbers` for all rows,
+    `[passes, rows, ...]`. The loop over the batches is in the graph, so no Python code runs between batches. The
+    function holds only weak references to the models, so a cached function does not keep them alive.
     """
     references = [weakref.ref(model) for model in models]
     heads: list = []

@@ -16,9 +16,9 @@ __all__ = ["cdf", "interval", "mode", "quantile", "survival"]
 def cdf(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     """The probability `P(Y <= y)` of each element of an outcome.
 
-    It accepts the output of a head in Keras 2 or Keras 3, and any `tfd.Distribution` of numbers, including counts,
-    mixtures and `Independent`, for which TFP has no CDF. If elements depend on each other, as in a
-    `MultivariateNormalTriL`, each has the CDF of its marginal distribution.
+    It accepts the output of a head in Keras 2 or Keras 3, and any `tfd.Distribution` of numbers, even one without a CDF
+    in TFP, such as an `Independent`. If elements depend on each other, as in a `MultivariateNormalTriL`, each has the
+    CDF of its marginal distribution.
 
     Args:
       distribution: a distribution of batch `[*batch]` and event `[*event]`, or a head's output.
@@ -43,7 +43,7 @@ def cdf(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 def survival(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     """The probability `P(Y > y)` of each element of an outcome.
 
-    It equals `1 - cdf(distribution, y)`, but stays accurate in the upper tail, where that difference rounds to 0.
+    It equals `1 - cdf(distribution, y)`, but stays accurate in the upper tail, where the difference would round to 0.
     Arguments, result and errors are those of `cdf`.
 
     Example:
@@ -53,13 +53,13 @@ def survival(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     return _probabilities(distribution, y)[1]
 
 
-@tf.autograph.experimental.do_not_convert  # AutoGraph would take a second to convert the functions that this one calls
+@tf.autograph.experimental.do_not_convert  # AutoGraph would take a second to convert the functions called here
 def quantile(distribution: tfd.Distribution, q: ArrayLike) -> tf.Tensor:
     """The quantiles of each element of an outcome: the smallest number `y` with `P(Y <= y) >= q`.
 
-    It accepts the same distributions as `cdf`. If TFP has no formula, it inverts the CDF by bisection over all
-    representable numbers of the dtype in their order, so the result does not depend on a scale or a start. For counts
-    the result is a count.
+    It accepts the same distributions as `cdf`. If TFP has no formula, it inverts the CDF by bisection over the sorted
+    list of all numbers that the dtype can represent, so it needs no starting point and no scale. For counts the result
+    is a count.
 
     Args:
       distribution: a distribution of batch `[*batch]` and event `[*event]`, or a head's output.
@@ -71,7 +71,7 @@ def quantile(distribution: tfd.Distribution, q: ArrayLike) -> tf.Tensor:
 
     Raises:
       TypeError: if `distribution` is not a distribution.
-      ValueError: if `q` is not a probability above 0 and below 1, or a list of such.
+      ValueError: if `q` is neither a probability above 0 and below 1 nor a list of them.
       NotImplementedError: as from `cdf`.
 
     Example:
@@ -94,7 +94,7 @@ def interval(distribution: tfd.Distribution, level: float = 0.9) -> tuple[tf.Ten
 
     Args:
       distribution: a distribution of batch `[*batch]` and event `[*event]`, or a head's output.
-      level: the probability that an outcome is inside, between 0 and 1. For counts the probability is at least that.
+      level: the probability that an outcome is inside, between 0 and 1; for counts, a lower bound of this probability.
 
     Returns:
       The lower and the upper end, each `[*batch, *event]`, in the unit of the outcome.
@@ -118,20 +118,22 @@ def interval(distribution: tfd.Distribution, level: float = 0.9) -> tuple[tf.Ten
 def mode(distribution: tfd.Distribution) -> tf.Tensor:
     """The most likely outcome: the number with the highest density, or the count with the highest probability.
 
-    If TFP has no formula, as for mixtures, it searches the density: of all local maxima on a grid of quantiles of each
-    component, it refines the eight highest and returns the highest of these. It finds about 8 digits of a real number,
-    because a density is flat at its maximum, and the exact count. A narrow peak counts as much as its height, however
-    small its share. If the density is infinite at an end of the support, the mode is that end.
+    If TFP has no formula, for example for mixtures, it searches the density on a grid of quantiles of each component.
+    It refines the eight highest local maxima and returns the highest. A count is exact; a real number has about 8
+    digits, because a density is flat at its maximum. The mode may be a narrow peak that contains little probability.
+    If the density is infinite at an end of the support, the mode is that end.
+
+    - If the elements of an outcome are independent, each element has its own mode.
+    - The mode of class labels is the most likely class.
+    - If 0 has a positive probability and other outcomes a density, as under `ZeroInflated("Gamma")`, the mode is 0.
+    - For `Censored` and `Truncated`, the mode is that of the number before censoring or truncation.
 
     Args:
-      distribution: a distribution of batch `[*batch]` and event `[*event]`, or a head's output. If elements are
-        independent, each has its own mode. The mode of class labels is the most likely class; of amounts that are 0
-        with a positive probability, as under `ZeroInflated("Gamma")`, it is 0; of censored outcomes and those with a
-        window, it is that of the number itself.
+      distribution: a distribution of batch `[*batch]` and event `[*event]`, or a head's output.
 
     Returns:
-      Outcomes `[*batch, *event]` in the distribution's dtype, without a gradient: NaN where a parameter is NaN. If
-      several outcomes are equally likely, it is one of them.
+      Outcomes `[*batch, *event]` in the distribution's dtype, without a gradient; NaN if a parameter is NaN. If several
+      outcomes are equally likely, the mode is one of them.
 
     Raises:
       TypeError: if `distribution` is not a distribution.

@@ -14,8 +14,8 @@ def keep_safe_mode() -> None:
     """Makes `load_model(..., safe_mode=True)`, Keras's default, refuse TFP layers that contain code.
 
     TFP unpickles the function of a `DistributionLambda` even in safe mode, so a file from a stranger could run any
-    command. The heads of nllfit contain only plain values. With `safe_mode=False` such a file still loads. Keras has no
-    safe mode for `.h5` files and SavedModels: load them only if you trust the author.
+    command. With `safe_mode=False` such a file still loads. Files with heads of nllfit always load, because they hold
+    no code. Keras has no safe mode for `.h5` files and SavedModels: load them only if you trust the author.
     """
     for module, name in CODE_LOADERS:
         load = getattr(module, name)
@@ -28,8 +28,9 @@ def _refusing(load: Callable[..., Any]) -> Callable[..., Any]:
     def loaded(*args: Any, **kwargs: Any) -> Any:
         if in_safe_mode():
             raise ValueError(
-                "The file holds code, the function of a layer of TensorFlow Probability, which Keras's safe mode does "
-                "not run. If you trust who wrote it, load it with `safe_mode=False`; the heads of `nllfit` hold none."
+                "The file holds code: the function of a layer of TensorFlow Probability. Keras's safe mode runs no "
+                "code from files. If you trust the author, load the file with `safe_mode=False`. (The heads of "
+                "`nllfit` store no code.)"
             )
         return load(*args, **kwargs)
 

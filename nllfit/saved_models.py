@@ -1,4 +1,4 @@
-"""Files of models: `.keras` files of either Keras version, and folders that hold several files."""
+"""Saved models: reads `.keras` files of either Keras version, and creates folders for several of them."""
 
 import json
 import os

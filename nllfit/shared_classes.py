@@ -1,4 +1,4 @@
-"""Makes classes for one Keras version from mix-ins that both versions share."""
+"""Makes the classes of one Keras version from mix-in classes, which both versions share."""
 
 import types
 from typing import Any, TypeVar
@@ -9,14 +9,15 @@ _T = TypeVar("_T")
 
 
 def completed(mixin: type[_T], *bases: type, keras: types.ModuleType, package: str, module: str) -> type[_T]:
-    """A class with the name and docstring of a mix-in, registered so that Keras can load it from files.
+    """A Keras class with the name, docstring and methods of a mix-in, registered so that Keras can load it from files.
 
     Args:
-      mixin: the class whose methods are added to the last of the bases.
-      bases: classes of one Keras version. In the order of inheritance, the mix-in comes just before the last one.
+      mixin: a class without a Keras base.
+      bases: base classes of one Keras version. The mix-in is inserted before the last one, so that its methods override
+        those of the last base only.
       keras: the module of that Keras version.
-      package: the package name to register the class under; two classes of one name need two packages.
-      module: the module in which users find the class.
+      package: the package name under which Keras registers the class; classes of the same name need different packages.
+      module: the module from which users import the class.
     """
     attributes = {"__doc__": mixin.__doc__, "__module__": module}
     made: Any = type(mixin.__name__, (*bases[:-1], mixin, bases[-1]), attributes)

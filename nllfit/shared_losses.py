@@ -1,8 +1,8 @@
-"""A mix-in for each loss, shared by both Keras versions, with the loss's formula, arguments and config.
+"""One mix-in class for each loss, with the parts that both Keras versions share: formula, arguments and config.
 
-`nllfit.losses` and `nllfit.keras3.losses` put each mix-in before a `DistributionLoss` of their Keras. A new loss is a
-mix-in here and one line in each of the two. Each argument of its constructor must be in `get_config`, because models
-whose configs are equal share a program.
+`nllfit.losses` and `nllfit.keras3.losses` make a loss from a mix-in and their `DistributionLoss`. To add a loss, write
+a mix-in here and one line in each of these modules. The loss's `get_config` must contain each argument of its
+constructor, because models whose configs are equal share a compiled program.
 """
 
 from typing import Any
@@ -19,14 +19,15 @@ __all__ = ["CRPS", "BetaNLL", "NegativeLogLikelihood"]
 class NegativeLogLikelihood:
     """The negative log-likelihood of each outcome, `-y_pred.log_prob(y_true)`, for any head.
 
-    In tf_keras, `compile` takes `nllfit.negative_log_likelihood`, which is also a function `(y_true, y_pred)` of
-    outcomes and a distribution. In Keras 3, `compile` takes `keras3.NegativeLogLikelihood()`. Keras calls a loss with
-    `sample_weight` and gets the weighted mean. Outcomes that are masked or have a weight of 0 do not count, whatever
-    their values: padding need not be in the support. The loss is computed in the dtype of the head.
+    In tf_keras, give `nllfit.negative_log_likelihood` to `compile`; it is also a function `(y_true, y_pred)` that
+    returns the loss of each outcome. In Keras 3, give `keras3.NegativeLogLikelihood()` to `compile`. Keras itself calls
+    a loss with `sample_weight`, and then it returns the weighted mean. Outcomes that are masked or have weight 0 do not
+    count, so padding need not be in the support. The loss is computed in the dtype of the head.
 
-    It never broadcasts: `y_true` has the shape `[*batch, *event]` of the distribution's outcomes, or it is an error at
-    trace time. (A batch `[B]` against targets `[B, 1]` would give `[B, B]`, which silently trains to nonsense.) The one
-    exception is class labels: Keras's `fit` turns `[B]` into `[B, 1]`, and both shapes mean the same.
+    The loss never broadcasts: if the shape of `y_true` is not the shape `[*batch, *event]` of the distribution's
+    outcomes, it raises an error at trace time. (A batch `[B]` with targets `[B, 1]` would broadcast to `[B, B]`, and
+    training would silently find wrong weights.) The one exception is class labels, which may have the shape `[B]` or
+    `[B, 1]`, because Keras's `fit` turns the first into the second.
 
     Args:
       y_true: outcomes, `[B, *event]`.
@@ -36,15 +37,15 @@ class NegativeLogLikelihood:
 
     Returns:
       `[B]` in nats, a sum over the event, 0 for masked outcomes; Keras takes the mean over the batch. To compare it
-      with Keras's own losses, which are means over the event, divide it by the event's size. An object of the class
-      returns `[B]` with `reduction="none"`, in Keras 3 `reduction=None`.
+      with Keras's own losses, which are means over the event, divide it by the event's size. To get `[B]` from an
+      instance of the class that is called with `sample_weight`, set `reduction="none"`, in Keras 3 `reduction=None`.
 
     Raises:
       TypeError: if `y_pred` is not a distribution.
-      ValueError: if the shape of `y_true` is not that of the outcomes (both are named); in eager mode also if an
-        outcome is not finite, is outside the support of a distribution with `validate_args`, which heads set, or has no
-        finite likelihood. In a graph the first two are a `tf.errors.InvalidArgumentError`. XLA does not check, and
-        Keras 3 compiles with XLA where it can; `compile(jit_compile=False)` checks.
+      ValueError: if the shape of `y_true` is not that of the outcomes. In eager mode also if an outcome is not finite,
+        has no finite likelihood, or is outside the support (heads check this, unless `validate_args=False`).
+      tf.errors.InvalidArgumentError: in a graph, if an outcome is not finite or is outside the support. XLA does not
+        check this. Keras 3 compiles with XLA where it can; `compile(jit_compile=False)` prevents it.
 
     Example:
       >>> head = nllfit.heads.Normal(scale=1.0)
@@ -62,10 +63,11 @@ class NegativeLogLikelihood:
 
 
 class CRPS:
-    """The continuous ranked probability score of each outcome, `nllfit.crps`, in its unit, as a loss.
+    """`nllfit.crps` as a loss: the continuous ranked probability score of each outcome, in the unit of the outcome.
 
-    It is the mean of `nllfit.crps`, a sum over the event, under Keras's masks and weights as in
-    `NegativeLogLikelihood`. An outlier counts by its distance; in the likelihood of a Normal, by the square.
+    Keras takes the mean over outcomes, with masks and weights as in `NegativeLogLikelihood`. An outlier at a distance
+    `d` from the prediction adds about `d` to the loss; to the negative log-likelihood of a Normal, it adds a multiple
+    of `d^2`.
 
     Args:
       reduction: as in Keras's losses; by default the mean over the outcomes that count.
@@ -91,12 +93,13 @@ class CRPS:
 class BetaNLL:
     """The negative log-likelihood of each element of an outcome, weighted by its predicted variance to the power beta.
 
-    `sum over the event of -log p(y_i) * stop_gradient(variance_i)^beta`. Under the likelihood (`beta=0`) a Normal head
-    learns a mean slowly wherever it has taken a large variance to explain the errors; with `beta=1` the gradient of
-    the mean is that of the squared error. `BetaNLL` is only a training loss: its value is not a score.
+    `sum over the event of -log p(y_i) * stop_gradient(variance_i)^beta`. With `beta=0`, the negative log-likelihood,
+    the mean of a Normal head learns slowly at inputs at which the head predicts a large variance. With `beta=1`, the
+    gradient with respect to the mean is proportional to that of the squared error. `BetaNLL` is only a training loss:
+    its value is not a score.
 
-    It is defined for heads of independent elements with a finite variance (not a `StudentT` with `df <= 2`), and for
-    outcomes of one element, mixtures included.
+    It needs a finite variance (not a `StudentT` with `df <= 2`), and a head whose elements are independent or whose
+    outcomes have one element, such as a mixture of `event_shape=1`.
 
     Args:
       beta: the power, from 0 to 1.
@@ -105,7 +108,7 @@ class BetaNLL:
 
     Raises:
       ValueError: if `beta` is not between 0 and 1; if the elements of the outcome depend on each other, or are class
-        labels; if a variance is infinite (XLA does not check); and the errors of `nllfit.negative_log_likelihood`.
+        labels; if a variance is infinite (XLA does not check this); and as from `nllfit.negative_log_likelihood`.
       NotImplementedError: if TFP knows no variance of the family.
 
     Example:

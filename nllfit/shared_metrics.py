@@ -1,8 +1,9 @@
-"""A mix-in for each metric, shared by both Keras versions.
+"""One mix-in class for each metric, with the parts that both Keras versions share.
 
-`nllfit.metrics` and `nllfit.keras3.metrics` put each mix-in before a mean of their Keras. A new metric is a mix-in here
-and one line in each of the two. Its `score(y_true, y_pred)` returns `[*batch]`. Each argument of its constructor must
-be in `get_config`, because models whose configs are equal share a program.
+`nllfit.metrics` and `nllfit.keras3.metrics` make a metric from a mix-in and Keras's `Mean`. To add a metric, write a
+mix-in here and one line in each of these modules. `score(y_true, distribution)` of a mix-in returns `[*batch]`. The
+metric's `get_config` must contain each argument of its constructor, because models whose configs are equal share a
+compiled program.
 """
 
 from typing import Any
@@ -16,8 +17,9 @@ __all__ = ["CRPS", "NegativeLogLikelihood"]
 class NegativeLogLikelihood:
     """The mean negative log-likelihood of the outcomes seen so far, in nats, weighted by `sample_weight`.
 
-    Keras passes the prediction, a tensor, to a metric that is a function, but the distribution to this object, which
-    can be listed together with Keras's own metrics. In Keras 3 it is `keras3.metrics.NegativeLogLikelihood`.
+    List an instance of this class in `metrics` of `compile`. A function does not work as such a metric, because Keras
+    calls a function with the prediction, a tensor without the distribution. In Keras 3, use
+    `keras3.metrics.NegativeLogLikelihood`.
 
     Args:
       name: name of the metric in logs and history.

@@ -14,7 +14,7 @@ LOWEST = {"tensorflow": "2.19", "tensorflow-probability": "0.25", "tf-keras": "2
 
 
 def mismatch(found: dict[str, str]) -> str | None:
-    """The error message for incompatible versions, given by package name; None if they are compatible.
+    """The error message for incompatible versions; None if they are compatible. `found` maps packages to versions.
 
     Example:
       >>> from nllfit.versions import mismatch
@@ -44,7 +44,7 @@ def _minor(version):
 
 
 def _installed():
-    """The installed versions by package name, without builds under other names, such as `tf-nightly`."""
+    """The installed versions by package name. A build under another name, such as `tf-nightly`, is not found."""
     found = {}
     for name in LOWEST:
         try:

@@ -150,7 +150,7 @@ OF_A_KERAS = {
     "initialize, support": (initialized(X, bad(Y, 2.0)), "which Bernoulli cannot have"),
     "initialize, weights": (initialized(X, Y, -W), "`sample_weight` has -1.0 at row 0: give weights >= 0"),
     "initialize, short weights": (initialized(X, Y, W[:3]), "`sample_weight` has 3 rows, but `x` has 12"),
-    "initialize, rows": (initialized(X, Y[:3]), "`y` has 3 rows, but `x` has 12: give one row an example in each"),
+    "initialize, rows": (initialized(X, Y[:3]), "`y` has 3 rows, but `x` has 12: give one row per example in each"),
     "initialize, a number": (initialized(3.0, Y), "`x` is a single number"),
     "initialize, NaN in x": (initialized(bad(X, np.nan), Y), "`x` has nan at row 5"),
     "initialize, a dataset": (initialized(**batches(X, Y) | {"y": Y}), "`x` is a dataset: give arrays"),

@@ -1,14 +1,14 @@
-"""Adapters: the only modules with private names of Keras, TensorFlow and TensorFlow Probability.
+"""Adapters: the only modules that use private names of Keras, TensorFlow and TensorFlow Probability.
 
-    adapter.py       what training asks of a Keras version
-    keras2.py        the same for tf_keras
-    keras3.py        the same for Keras 3
-    tensorflow.py    TensorFlow and TensorFlow Probability
-    keras_models.py  what is public and the same in both Keras versions
+    adapter.py       the interface to a model of either Keras version
+    keras2.py        the interface for tf_keras, by private names
+    keras3.py        the interface for Keras 3, by private names
+    tensorflow.py    private names of TensorFlow and TensorFlow Probability
+    keras_models.py  functions by public names that are the same in both Keras versions
 
-`adapter_of(model)` returns the adapter for the Keras version of a model; no other module asks for the version. Each
-private name has a line that says what breaks without it, and a row in `tests/adapters/test_canaries.py`. If a new
-version no longer has the name, that test fails and names it.
+`adapter_of(model)` returns the adapter for the Keras version of a model; other modules need not know the version. The
+docstring or comment at each private name says what breaks without it. `tests/adapters/test_canaries.py` has a test for
+each private name, which fails if a new version of the package no longer has the name.
 """
 
 import sys

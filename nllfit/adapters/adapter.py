@@ -1,4 +1,4 @@
-"""The interface of an adapter: what training asks of a model's Keras version."""
+"""The interface of an adapter: operations on a model that depend on its Keras version."""
 
 import abc
 import types
@@ -15,9 +15,9 @@ class Adapter(abc.ABC):
 
     Attributes:
       keras: the module `tf_keras` or `keras`.
-      namespace: the module of `nllfit` with the heads, losses and metrics for this Keras.
-      loss_text: the loss that a message suggests.
-      step_reduction: how `tf.distribute` reduces the logs of a step in this Keras.
+      namespace: the name of the `nllfit` module with the heads, losses and metrics for this Keras version.
+      loss_text: the loss that error messages suggest.
+      step_reduction: "SUM" or "MEAN", the way in which this Keras version combines the logs of several replicas.
     """
 
     keras: ClassVar[types.ModuleType]
@@ -36,7 +36,7 @@ class Adapter(abc.ABC):
     @property
     @abc.abstractmethod
     def made_by_compile(self) -> list:
-        """Objects that each `compile` makes again."""
+        """Objects that `compile` replaces; a new object shows that the model was compiled again."""
 
     @property
     @abc.abstractmethod
@@ -54,7 +54,7 @@ class Adapter(abc.ABC):
         """Whether the optimizer's `exclude_from_weight_decay` was called, which no config shows."""
 
     def clone(self, clone_layer: Callable[[Any], Any]) -> Model:
-        """A copy of the model with the layers that `clone_layer` makes."""
+        """A copy of the model in which `clone_layer(layer)` replaces each layer."""
         return self.keras.models.clone_model(self._model, clone_function=clone_layer)
 
     @abc.abstractmethod
@@ -63,11 +63,11 @@ class Adapter(abc.ABC):
 
     @abc.abstractmethod
     def build_metrics(self, y: Any) -> None:
-        """Makes the variables of loss and metrics that a first training step on outcomes `y` would make."""
+        """Creates the variables of loss and metrics that the first training step on outcomes `y` would create."""
 
     @abc.abstractmethod
     def build_replicas(self, batch: tuple) -> None:
-        """Makes the variables of a first step on a batch, if a program of several replicas cannot make them."""
+        """Creates the variables of the first training step on `batch`, if a program of several replicas cannot."""
 
     @staticmethod
     @abc.abstractmethod

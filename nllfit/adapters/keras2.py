@@ -22,29 +22,30 @@ class Keras2(Adapter):
 
     @property
     def layers(self) -> list:
-        """Without `_flatten_layers`, layers inside layers are not seen: `model.layers` has only the outermost."""
+        """Without `_flatten_layers`, layers inside layers are missing: `model.layers` has only the outermost."""
         return list(self._model._flatten_layers())
 
     @property
     def made_by_compile(self) -> list:
-        """Without `compiled_loss`, a program outlives a new `compile` that keeps the optimizer."""
+        """Without `compiled_loss`, a program is used again after the model was compiled with the same optimizer."""
         return [getattr(self._model, "optimizer", None), vars(self._model).get("compiled_loss")]
 
     @property
     def compile_arguments(self) -> dict:
-        """Without `_compile_config`, models do not share programs: the public config has text in place of objects."""
+        """Without `_compile_config`, models share no programs: `get_compile_config` has text in place of objects."""
         return dict(self._model._compile_config.config)
 
     @property
     def random_states(self) -> list:
         """Without `_random_generator._generator`, a resumed run draws other dropout masks than an uninterrupted one."""
         random = [getattr(layer, "_random_generator", None) for layer in self.layers]
-        generators = [getattr(one, "_generator", one) for one in random]  # a head has the generator itself
+        # Keras wraps the generator of a layer; the `_random_generator` of a head is the generator itself.
+        generators = [getattr(one, "_generator", one) for one in random]
         return [generator.state for generator in generators if isinstance(generator, tf.random.Generator)]
 
     @property
     def excludes_from_weight_decay(self) -> bool:
-        """Without `_exclude_from_weight_decay*`, such a model silently shares a program that decays all weights."""
+        """Without `_exclude_from_weight_decay*`, a model with excluded weights shares a program that decays them."""
         names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_names")
         return any(getattr(self._model.optimizer, name, None) for name in names)
 
@@ -53,7 +54,7 @@ class Keras2(Adapter):
         twin.compile(loss=losses, loss_weights=self.compile_arguments["loss_weights"])
 
     def build_metrics(self, y: Any) -> None:
-        """Without `compiled_loss.build`, the first epoch makes variables that a shared program lacks."""
+        """Without `compiled_loss.build`, the first epoch creates variables that a shared program lacks."""
         (y_pred,) = self._model.outputs
         if not self._model.compiled_loss.built:
             self._model.compiled_loss.build(y_pred)
@@ -65,12 +66,12 @@ class Keras2(Adapter):
 
     @staticmethod
     def set_start(bar: Any, seconds: float) -> None:
-        """Without `_start`, the epochs of one call show a duration of microseconds."""
+        """Without `_start`, the bar shows microseconds for each of several epochs that a program ran in one call."""
         bar.progbar._start = bar.progbar._time_at_epoch_start = seconds
 
 
 class Drawing:
-    """A layer that draws random numbers, from a state that `random_states` finds."""
+    """A base class of layers that draw random numbers; `random_states` finds the state of their generator."""
 
     def _start_draws(self, seed):
         with tf.init_scope():

@@ -22,31 +22,31 @@ class Keras3(Adapter):
 
     @property
     def layers(self) -> list:
-        """Without `_flatten_layers`, layers inside layers are not seen: `model.layers` has only the outermost."""
+        """Without `_flatten_layers`, layers inside layers are missing: `model.layers` has only the outermost."""
         return list(self._model._flatten_layers())
 
     @property
     def made_by_compile(self) -> list:
-        """Without `_loss_tracker`, a program outlives a new `compile` that keeps the optimizer."""
+        """Without `_loss_tracker`, a program is used again after the model was compiled with the same optimizer."""
         return [getattr(self._model, "optimizer", None), vars(self._model).get("_loss_tracker")]
 
     @property
     def compile_arguments(self) -> dict:
-        """Without `_compile_config`, models do not share programs: the public config has text in place of objects."""
+        """Without `_compile_config`, models share no programs: `get_compile_config` has text in place of objects."""
         return dict(self._model._compile_config.config)
 
     @property
     def random_states(self) -> list:
-        return []  # they are among `model.variables`
+        return []  # in Keras 3, all states are among `model.variables`
 
     @property
     def excludes_from_weight_decay(self) -> bool:
-        """Without `_exclude_from_weight_decay*`, such a model silently shares a program that decays all weights."""
+        """Without `_exclude_from_weight_decay*`, a model with excluded weights shares a program that decays them."""
         names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
         return any(getattr(self._model.optimizer, name, None) for name in names)
 
     def clone(self, clone_layer: Callable[[Any], Any]) -> Model:
-        """Keras 3's `clone_model` makes sparse inputs dense, unless it is given inputs."""
+        """Keras 3's `clone_model` makes sparse inputs dense, unless it gets `input_tensors`."""
         model = self._model
         if not any(t.sparse for t in model.inputs or []):
             return super().clone(clone_layer)
@@ -59,7 +59,7 @@ class Keras3(Adapter):
     def compile_in_float64(self, twin: Model) -> None:
         """Without `_dtype` of the losses, the copy silently computes its loss in float32.
 
-        A loss that is a function or a name has no dtype, and computes in float32.
+        Functions and names of losses have no `_dtype`. If there is one among the losses, all are computed in float32.
         """
         losses = tf.nest.map_structure(copy.copy, self._model.loss)
         twin.compile(loss=losses, loss_weights=self.compile_arguments["loss_weights"])
@@ -68,39 +68,40 @@ class Keras3(Adapter):
                 loss._dtype = "float64"
 
     def build_metrics(self, y: Any) -> None:
-        """Without `_compile_loss` and `_compile_metrics`, the first epoch makes variables that shared programs lack."""
+        """Without `_compile_loss` and `_compile_metrics`, a shared program lacks variables of the first epoch."""
         (y_pred,) = self._model.outputs
         for container in (self._model._compile_loss, self._model._compile_metrics):
             if container is not None and not container.built:
                 container.build(y, y_pred)
 
     def build_replicas(self, batch: tuple) -> None:
-        """Without `_maybe_symbolic_build`, a trace of several replicas fails, where Keras 3 makes no variables."""
+        """Without `_maybe_symbolic_build`, a trace of several replicas fails, because it cannot create variables."""
         if self._model.distribute_strategy.num_replicas_in_sync > 1:
             self._model._maybe_symbolic_build(data_batch=batch)
 
     @staticmethod
     def set_start(bar: Any, seconds: float) -> None:
-        """Without `_start`, the epochs of one call show a duration of microseconds."""
+        """Without `_start`, the bar shows microseconds for each of several epochs that a program ran in one call."""
         bar.progbar._start = bar.progbar._time_at_epoch_start = seconds
 
 
 def infers_shapes() -> bool:
-    """Whether Keras only infers shapes, for example before it trains on several devices; no head made these tensors.
+    """Whether Keras only infers shapes, for example before it trains on several devices.
 
-    Without `SymbolicScope.original_scope`, a loss refuses these tensors, and training on several devices fails.
+    Then Keras calls losses with tensors without a distribution. Without `SymbolicScope.original_scope`, our losses
+    raise an error for these tensors, and training on several devices fails.
     """
     with keras.SymbolicScope() as scope:
         return scope.original_scope is not None
 
 
 def set_minimized(metric: Any) -> None:
-    """Marks lower values of a metric as better; without `_direction`, `EarlyStopping("val_nll")` cannot know it."""
+    """Marks lower values of a metric as better; without `_direction`, `EarlyStopping("val_nll")` raises an error."""
     metric._direction = "down"
 
 
 class Drawing:
-    """A layer that draws random numbers, from a state among its variables."""
+    """A base class of layers that draw random numbers; the state of the generator is one of the layer's variables."""
 
     def _start_draws(self, seed):
         self.random_seeds = keras.random.SeedGenerator(seed)
@@ -109,5 +110,5 @@ class Drawing:
         seed, replica = tf.cast(self.random_seeds.next(), tf.int32), tf.distribute.get_replica_context()
         if replica is None or replica.num_replicas_in_sync == 1:
             return seed
-        # Keras gives all replicas the same seed.
+        # Keras gives all replicas the same seed, so each one combines it with its own number.
         return tf.random.experimental.stateless_fold_in(seed, replica.replica_id_in_sync_group)

@@ -1,4 +1,4 @@
-"""Functions that need only public names of both Keras versions: a model's variables, and which code is Keras's."""
+"""Functions on models that use only public names of both Keras versions."""
 
 import contextlib
 import functools
@@ -26,7 +26,7 @@ __all__ = [
 
 
 def float_dtype(model: Model) -> str:
-    """The dtype for NumPy's floats: Keras's default, or float64 where the model computes in it."""
+    """The dtype to which NumPy's floats are cast: Keras's `floatx`, or float64 if a part of the model is in float64."""
     keras = adapter_of(model).keras
     parts = model.variables if model.built else model.layers
     is_float64 = any(getattr(part, "dtype", None) == "float64" for part in parts)
@@ -34,16 +34,19 @@ def float_dtype(model: Model) -> str:
 
 
 def variable_of(weight: Any) -> tf.Variable:
-    """The `tf.Variable` behind a weight."""
+    """The `tf.Variable` of a weight: in tf_keras the weight itself, in Keras 3 its `value`."""
     return weight if isinstance(weight, tf.Variable) else weight.value
 
 
 @contextlib.contextmanager
 def sparse_if_taken(model: Model, x: Any) -> Iterator[None]:
-    """Replaces the error of a call of the model by a `ValueError` if it takes only the dense form of sparse `x`."""
+    """A context for calls of the model on `x`; it explains errors because the model takes only dense rows.
+
+    If `x` is sparse and the model can be traced with dense rows, a `ValueError` that says so replaces the error.
+    """
     try:
         yield
-    except Exception:  # each layer raises another type for a sparse tensor
+    except Exception:  # layers differ in the type of error that they raise for a sparse tensor
         leaves = tf.nest.flatten(x)
         if not any(isinstance(leaf, tf.SparseTensor) for leaf in leaves):
             raise
@@ -57,23 +60,23 @@ def sparse_if_taken(model: Model, x: Any) -> Iterator[None]:
 
 
 def parts_of(model: Model, weight: Any) -> tuple[tf.Variable, ...]:
-    """The variables behind a weight, one for each of this process's replicas of the model."""
+    """The variables of a weight, one for each replica of the model in this process."""
     return model.distribute_strategy.experimental_local_results(variable_of(weight))
 
 
 def training_variables(model: Model) -> list[tf.Variable]:
-    """Every variable that a training step may use: the model's, its optimizer's and its metrics', each once."""
+    """All variables that a training step may use: of the model, its optimizer, metrics and random generators."""
     optimizer = model.optimizer
     slots = optimizer.variables() if callable(optimizer.variables) else optimizer.variables
     rates = [value for value in vars(optimizer).values() if isinstance(value, tf.Variable)]
     metrics = [v for metric in model.metrics for v in metric.variables]
     found = [*model.variables, *slots, *rates, *metrics, *adapter_of(model).random_states]
-    found = [part for v in found if hasattr(v, "dtype") for part in parts_of(model, v)]  # tf_keras also lists tables
+    found = [part for v in found if hasattr(v, "dtype") for part in parts_of(model, v)]  # a lookup table has no dtype
     return list({id(variable): variable for variable in found}.values())
 
 
 def build_training(model: Model, y: Any) -> None:
-    """Makes the variables that the first training step of a plain model on outcomes `y` would make."""
+    """Creates the variables that the first training step on outcomes `y` would create, for a model that `is_plain`."""
     with model.distribute_strategy.scope(), tf.variable_creator_scope(_with_equal_names()):
         if not getattr(model.optimizer, "built", False):  # tf_keras's optimizer builds its slots only once
             model.optimizer.build(model.trainable_variables)
@@ -81,10 +84,10 @@ def build_training(model: Model, y: Any) -> None:
 
 
 def _with_equal_names():
-    """A creator of variables that gives them the same names in each model of an architecture.
+    """A creator of variables whose names are the same in all models of an architecture.
 
-    Keras numbers the names of layers and optimizers over all models. For each new name TensorFlow creates an operation
-    and keeps it, which takes five times as long as creating the variable.
+    Keras numbers layers and optimizers over all models, so their variables have new names in each model. For each new
+    name, TensorFlow creates an operation and keeps it, which takes five times as long as creating the variable.
     """
     numbers = itertools.count()
 
@@ -97,7 +100,7 @@ def _with_equal_names():
 
 
 def is_plain(model: Model) -> bool:
-    """Whether a model is a `Sequential` or functional model, not of a user's class, whose output is one tensor."""
+    """Whether a model's class is Keras's `Sequential` or functional model, and its output is one tensor."""
     known: Any = model
     keras = adapter_of(model).keras
     if type(model) is _functional(keras):
@@ -107,12 +110,12 @@ def is_plain(model: Model) -> bool:
 
 @functools.cache
 def _functional(keras: types.ModuleType) -> type:
-    """The class of a graph of layers, which has no public name in either Keras."""
+    """Keras's class of functional models, which has no public name in either Keras version."""
     inputs = keras.Input([1], name="inputs")
     outputs = keras.layers.Identity(name="outputs")(inputs)  # Keras 3.12 refuses a model without a layer
     return type(keras.Model(inputs, outputs, name="functional"))
 
 
 def is_keras_code(function: Callable) -> bool:
-    """Whether a function or class belongs to tf_keras or Keras 3, and is not a user's."""
+    """Whether a function or class is defined in tf_keras or Keras 3."""
     return function.__module__.startswith(("keras.", "tf_keras."))

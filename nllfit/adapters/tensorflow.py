@@ -30,14 +30,17 @@ __all__ = [
 ]
 
 DISCRETE: type = DiscreteDistributionMixin
-"""The base of TFP's counts and labels; without it, a count whose dtype is a float is treated as a real number."""
+"""The base class of TFP's distributions of counts and labels; without it, counts in floats pass for real numbers."""
 
 CODE_LOADERS = ((distribution_layer, "_deserialize_function"), (util, "_func_load"))
-"""Functions that run code of a file; without them, Keras's safe mode does not hold for TFP's layers."""
+"""TFP's functions that run code from a model file, which `nllfit.safety` replaces to enforce Keras's safe mode.
+
+Without these names, a file with a layer of TFP can run code in safe mode.
+"""
 
 
 def call_with_captures(function: Any, tensors: Sequence[tf.Tensor], captured: Sequence[tf.Tensor]) -> Any:
-    """Calls a concrete function with other variables than those of its trace.
+    """Calls a concrete function with the variables `captured` in place of those that its trace captured.
 
     Without `_call_flat`, models of one architecture cannot share a program, and each model is traced and compiled
     separately.
@@ -51,8 +54,8 @@ _TRACING = threading.RLock()
 def trace(function: Any, *specs: Any) -> Any:
     """`function.get_concrete_function(*specs)`, in one thread at a time.
 
-    TFP's `lbeta` and other functions are themselves `tf.function`s, traced once in a process. TensorFlow adds the
-    derivatives to them when another trace first differentiates them, and fails if two threads do so at the same time.
+    Some functions of TFP, such as `lbeta`, are `tf.function`s. TensorFlow traces them once in a process, and adds their
+    derivatives when another trace first needs these. It fails if two threads do so at the same time.
     """
     with _TRACING:
         traced = function.get_concrete_function(*specs)
@@ -63,7 +66,7 @@ def trace(function: Any, *specs: Any) -> Any:
 def clear_kernel_cache() -> None:
     """Drops the kernels of TensorFlow's eager operations, as both Keras versions do in `clear_session`.
 
-    Without it, memory grows by 35 KiB with each variable that has a new name.
+    Without `clear_kernel_cache`, memory grows by 35 KiB with each variable that has a new name.
     """
     context.context().clear_kernel_cache()
 
@@ -71,21 +74,21 @@ def clear_kernel_cache() -> None:
 def seen_by_autograph(function: Callable) -> Callable:
     """The function, marked as already converted by AutoGraph; AutoGraph still converts the functions that it calls.
 
-    Without `autograph_info__`, AutoGraph converts the function itself, and a trace takes longer. The public
-    `do_not_convert` would also leave out the user's code that the function calls.
+    Without `autograph_info__`, AutoGraph also converts the function itself, and a trace takes longer. The public
+    `do_not_convert` is no alternative, because AutoGraph would not convert the user's code that the function calls.
     """
     function.autograph_info__ = {}  # type: ignore[attr-defined]
     return function
 
 
 def untouched(error: Exception) -> Exception:
-    """An error to which AutoGraph adds no lines; without `ag_pass_through` its lines surround our message."""
+    """The error, marked so that AutoGraph does not change it; without `ag_pass_through`, its message gets longer."""
     error.ag_pass_through = True  # type: ignore[attr-defined]
     return error
 
 
 def as_raised(error: BaseException) -> BaseException:
-    """The `untouched` error inside the errors that Keras and AutoGraph wrapped around it, or else the error itself."""
+    """The error marked by `untouched`, if Keras or AutoGraph raised `error` while handling it; else `error` itself."""
     found: BaseException | None = error
     while found is not None and not getattr(found, "ag_pass_through", False):
         found = found.__context__
@@ -108,23 +111,23 @@ def with_mask(output: Any, mask: tf.Tensor | None) -> Any:
 
 
 def made_by_head(distribution: Any) -> tfd.Distribution:
-    """The distribution that a head of tf_keras made, without TFP's wrapper, which Keras can convert to a tensor.
+    """The distribution inside the output of a tf_keras head, which TFP wraps so that Keras can convert it to a tensor.
 
-    Without `tensor_distribution`, the wrapper does not show what the distribution was made of.
+    Without `tensor_distribution`, the `origin` of the distribution, its family and parameters, is not found.
     """
     return getattr(distribution, "tensor_distribution", distribution)
 
 
 def set_dtype(distribution: tfd.Distribution, dtype: tf.DType) -> None:
-    """Changes the dtype that a distribution reports; without `_dtype`, tf_keras casts weights to the labels' dtype."""
+    """Changes a distribution's dtype; without `_dtype`, tf_keras casts sample weights to the labels' integer dtype."""
     distribution._dtype = dtype
 
 
 def forget_graph() -> None:
-    """Makes TFP's bijectors forget the graph that is being traced, if there is one.
+    """Makes TFP's bijectors forget the tensors of the graph that is being traced, if there is one.
 
-    A bijector caches the input of each result as long as the result exists. A graph holds both, so without
-    `Bijector._cache.storage` no graph would ever be freed.
+    A bijector keeps the input of each result until the result is freed. The input keeps the graph, which keeps the
+    result, so without `Bijector._cache.storage` no graph is ever freed.
     """
     if not tf.executing_eagerly():
         _forget(tf.compat.v1.get_default_graph())
@@ -138,7 +141,7 @@ def _forget(graph):
 
 
 def _is_within(graph, inner):
-    """Whether a graph is `inner`, or the graph of a branch inside it."""
+    """Whether the graph `inner` is `graph`, or is nested in it, like the graph of a branch of a `tf.cond`."""
     while inner not in (graph, None):
         inner = getattr(inner, "outer_graph", None)
     return inner is graph

@@ -3,13 +3,12 @@
 `maximum_likelihood` uses these modules, in this order:
 
     samples       converts `y` and `weights` to float64 arrays and checks them
-    problem       a checked sample and its family; parameters whose estimate is a statistic of the sample are `held`
+    problem       a checked sample and its family
     units         an affine map that scales `y` and the parameters to about 0 and 1
-    starts        initial values of `w` for the search
-    objective     `w` -> the mean log-likelihood and its derivatives, exact or by finite differences
-    coordinates   `w`, unconstrained -> the `constrained` parameters that `Family.build` takes (as one vector: a
-                  `point`) -> the `natural` parameters, under the statistician's names
-    density       `point`, `y` -> the family's log-density and its derivatives, traced once per family
+    starts        initial values for the search
+    objective     the mean log-likelihood of the sample and its derivatives, exact or by finite differences
+    coordinates   the maps between the three forms of parameters below
+    density       the family's log-density and its derivatives, traced once per family
     nonsmooth     likelihoods with corners, or with a local maximum near every observation
     search        chooses the starts and climbs from them
     verdicts      describes the result of a search in words
@@ -20,10 +19,14 @@
 `likelihood_ratio` tests one estimate against another, and `comparison` ranks several. `likelihoods` evaluates a
 likelihood on a grid and does not depend on the other modules.
 
-A parameter has four forms, each with one name. `params` are the unconstrained outputs of a network. `w`, the
-`coordinates`, is the same vector restricted to the free parameters, with logarithms of the positive ones. `constrained`
-parameters are the arguments of `Family.build`, under TFP's names (`log_rate`). `natural` parameters have the names that
-statisticians use (`rate`).
+Parameters occur in three forms:
+
+- `w`, the *coordinates*: a vector of unconstrained numbers of the free parameters, the logarithm of each positive one.
+- *constrained* parameters: the arguments of `Family.build`, under TFP's names, such as `log_rate`. As one vector they
+  are a `point`.
+- *natural* parameters: the same numbers under the names that statisticians use, such as `rate`.
+
+A parameter is *held*, and not free, if its estimate is a statistic of the sample, such as the minimum.
 """
 
 from nllfit.estimation.comparison import Comparison, compare

@@ -1,4 +1,4 @@
-"""The bootstrap: the distribution of an estimate over resampled or simulated samples."""
+"""The bootstrap: how estimates vary over samples that are drawn from the data or from the fitted distribution."""
 
 import dataclasses
 
@@ -24,7 +24,8 @@ class Bootstrap:
     """The estimates from many bootstrap samples.
 
     Attributes:
-      kind: "nonparametric" (samples drawn with replacement from the data) or "parametric" (drawn from the fit).
+      kind: "nonparametric" if the samples were drawn with replacement from the data, "parametric" if they were drawn
+        from the fitted distribution.
       estimates: the estimates from the original sample, by name.
       parameters: the estimates from the bootstrap samples by name, `[num_samples, *parameter]`; NaN if a fit failed.
       num_failed: the number of bootstrap samples without a verified maximum.
@@ -48,7 +49,9 @@ class Bootstrap:
         return {name: np.nanstd(values, axis=0, ddof=1) for name, values in self.parameters.items()}
 
     def confidence_intervals(self, level: float = 0.95, method: str = "percentile") -> dict[str, np.ndarray]:
-        """Intervals that cover the true parameters with probability `level`, from quantiles of the estimates.
+        """Intervals that cover the true parameters with probability `level`, in large samples.
+
+        They are quantiles of the estimates from the bootstrap samples.
 
         "percentile" uses the quantiles at `(1 - level) / 2` and `(1 + level) / 2`. "bca" (bias-corrected and
         accelerated, only for nonparametric samples) corrects these levels for the median bias of the estimate and for a
@@ -63,8 +66,8 @@ class Bootstrap:
           A dict of arrays `[*parameter, 2]` by name: the lower and the upper end.
 
         Raises:
-          ValueError: if `level` or `method` is invalid, or if "bca" is asked for with parametric samples or with a
-            likelihood that is not smooth.
+          ValueError: if `level` or `method` is invalid, or if `method` is "bca" and the samples are parametric or the
+            likelihood is not smooth.
 
         Source: Efron, Better bootstrap confidence intervals, 1987.
         """
@@ -108,7 +111,7 @@ class Bootstrap:
 
 
 def bootstrap(fit: Fit, num_samples: int, seed: int, kind: str) -> Bootstrap:
-    """See `Estimate.bootstrap`."""
+    """The implementation of `Estimate.bootstrap`."""
     as_count("num_samples", num_samples, 2)
     as_count("seed", seed, 0)
     if kind not in _KINDS:
@@ -138,7 +141,7 @@ def table_of(values: Numbers, errors: Numbers, intervals: Numbers, level: float)
 
 
 def draw_samples(fit: Fit, num_samples: int, seed: int) -> np.ndarray:
-    """Samples from a fitted distribution, `[num_samples, n, *event]`, each of the size of the original sample."""
+    """Samples from a fitted distribution, `[num_samples, n, *event]`, each as large as the original sample."""
     family = fit.problem.family
     if family.takes_infinity:
         raise ValueError(

@@ -16,7 +16,7 @@ from nllfit.families.wrapped import as_family
 
 __all__ = ["Comparison", "compare"]
 
-_NUMBER = Measure().columns
+_NUMBER = Measure().columns  # the columns of `y` if outcomes are exact numbers
 
 
 def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | None = None) -> "Comparison":
@@ -24,7 +24,7 @@ def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | 
 
     The likelihoods of all families must be of one kind: probabilities, densities, or densities above 0 with a
     probability at 0 (a `Hurdle` of a continuous family). A density has the unit `1 / y` and a probability has none, so
-    their AICs cannot be compared. The columns of `y` must also have the same meaning in all families.
+    AICs of different kinds cannot be compared. If `y` has columns, they must have the same meaning in all families.
 
     Args:
       y: the sample, `[n, *event]`.
@@ -34,8 +34,8 @@ def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | 
       weights: as in `maximum_likelihood`.
 
     Returns:
-      A `Comparison`. A family that cannot produce the sample does not raise an error; `Comparison.refused` lists it
-      with the reason. The same holds for a family of plain numbers if another family is `Censored`.
+      A `Comparison`. If one family cannot produce the sample, there is no error: `Comparison.refused` has the reason.
+      It also lists families of exact numbers if another family is `Censored`.
 
     Raises:
       ValueError: before any fit, if `distributions` is empty, is not a list, contains an object that is not a family or
@@ -74,7 +74,7 @@ class Comparison:
 
     Attributes:
       estimates: the `Estimate`s in order of increasing AIC; fits that did not converge come last.
-      refused: the families that could not be fitted: a reason for each label, such as `Gamma` or `Gamma(rate=1.0)`.
+      refused: why families could not be fitted: maps a family's label, such as `Gamma(rate=1.0)`, to the reason.
     """
 
     estimates: list[Estimate]
@@ -110,7 +110,7 @@ def _check_comparable(families: list[ParametricFamily]) -> None:
     has_columns = any(family.measure.columns != _NUMBER for family in families)
     labels: dict[Measure, list[str]] = {}
     for family in families:
-        if not has_columns or family.measure.columns != _NUMBER:  # `compare` lists the others as refused
+        if not has_columns or family.measure.columns != _NUMBER:  # else `compare` lists the family as refused
             labels.setdefault(family.measure, []).append(family.label)
     if len(labels) > 1:
         kinds = ", and ".join(

@@ -1,9 +1,11 @@
-"""Coordinates for estimation: an unconstrained vector `w`, mapped to the parameters under the statistician's names.
+"""Coordinates for estimation: maps between an unconstrained vector `w` and the parameters of a family.
 
-`w` differs from the output vector of a network in its links: a positive parameter is the exponential of its coordinate.
-Likelihoods are closer to quadratic in a logarithm than in the argument of a softplus, and the coordinate then only
-shifts when the unit of `y` changes. The names differ too: TFP builds some families from `log_rate` or `logits`, but a
-table of estimates shows the same family's `rate` or `probs`, called the *twin* of that parameter.
+Unlike the input of a head, `w` has the link `exp` for each positive parameter, and not softplus. Log-likelihoods are
+closer to quadratic in a logarithm than in the input of a softplus. A logarithm also makes the search independent of the
+unit of `y`, because a change of the unit only shifts it.
+
+The names of some parameters change, too. TFP builds a Poisson from its `log_rate`, and a Bernoulli from its `logits`. A
+table of estimates shows the *natural* parameters `rate` and `probs`, which are called their *twins*.
 """
 
 import functools
@@ -28,14 +30,14 @@ class Coordinates:
 
     Args:
       family: a `Family` or `MixtureFamily`.
-      held: names of the parameters that are not free. Every map takes their values, a dict, as its second argument.
+      held: names of the parameters that are not free. Each map takes a dict of their values as its argument `held`.
 
     Attributes:
-      family: the family with logarithms of its positive parameters; it does not check outcomes.
-      shapes: the shapes of the free parameters by name.
+      family: the family with the link `exp` for positive parameters, and without checks of outcomes.
+      shapes: the shapes of the free constrained parameters by name.
       size: the length of `w`.
       point_size: the total number of elements of the free constrained parameters.
-      held: example values of the held parameters by name, in general position.
+      held: random values of the held parameters by name, from which traces get their shapes.
       are_logarithms: whether each coordinate is the logarithm of a positive parameter, `[size]`.
     """
 
@@ -67,14 +69,14 @@ class Coordinates:
 
     @functools.cached_property
     def pullback(self) -> Callable:
-        """`f(w [size], held, slope [q])`: the chain rule for a function of the point with gradient `slope`.
+        """`f(w [size], held, slope [q])`: the chain rule for a function of the `point` whose gradient is `slope`.
 
-        Returns the function's gradient `[size]` in `w`, the Jacobian `[q, size]` of the point, and the term
-        `[size, size]` that the second derivatives of the links add to the function's Hessian.
+        `f` returns the gradient `[size]` of the function with respect to `w`, the Jacobian `[q, size]` of the point,
+        and the term `[size, size]` that the second derivatives of the links add to the Hessian of the function.
         """
 
         def pullback(w, held, slope):
-            # One copy of `w` for each row of a Jacobian, so that a single gradient of the diagonal yields all rows.
+            # With a copy of `w` for each row of a Jacobian, one gradient of the diagonal yields all rows.
             copies = tf.tile(w[None], [max(self.point_size, self.size), 1])
             with tf.GradientTape() as outer:
                 outer.watch(copies)
@@ -86,18 +88,18 @@ class Coordinates:
                 slopes = tf.linalg.diag_part(gradient)
             jacobian = inner.gradient(diagonal, copies)[: self.point_size]
             bend = outer.gradient(slopes, copies, unconnected_gradients="zero")[: self.size]
-            # The second derivative of TFP's softplus is NaN beyond 709; its true value there is 0.
+            # The second derivative of TFP's softplus is NaN above 709; the true value is 0.
             return gradient[0], jacobian, tf.where(tf.math.is_nan(bend), tf.zeros_like(bend), bend)
 
         w, slope = (tf.TensorSpec([size], tf.float64) for size in (self.size, self.point_size))
         return trace(tf.function(pullback, autograph=False), w, self.held_specs, slope)
 
     def natural(self, w: Any, held: Numbers) -> Numbers:
-        """The free parameters under the statistician's names: `rate` for a `log_rate`, `probs` for `logits`."""
+        """The free natural parameters by name, at `w` `[..., size]`."""
         return self.family.natural(self.constrained(w, held))
 
     def from_natural(self, natural: Numbers) -> np.ndarray:
-        """The inverse of `natural`: `w` `[..., size]` from all parameters, including the held ones."""
+        """The coordinates `w` `[..., size]`, from all natural parameters by name, including the held ones."""
         if not self.size:
             return np.zeros([0])
         held = {name: natural[name] for name in self.held}
@@ -116,7 +118,7 @@ class Coordinates:
         return tfb.Identity() if isinstance(link, tfb.Identity) else tfb.Sigmoid()
 
     def _of_natural(self, name):
-        """The name of the constrained parameter for a natural one, and the link from the former to the latter."""
+        """The name of the constrained parameter whose twin is `name`, and the link from it to its twin."""
         return next((known, link) for known in self.shapes for twin, link in [self.family.twin(known)] if twin == name)
 
     @property
@@ -128,7 +130,7 @@ class Coordinates:
 class HeldCoordinates(Coordinates):
     """Coordinates in which one element of a natural parameter is held at a value, for profile likelihoods.
 
-    `w` keeps its length, so the likelihood is constant along one direction of it.
+    `w` is as long as without the held element, so the likelihood is constant along one direction of `w`.
 
     Args:
       family, held: as in `Coordinates`. The value of the element is passed in `held` under the name `VALUE`.
@@ -160,6 +162,6 @@ class HeldCoordinates(Coordinates):
 
 
 def _flat(parameters, batch_rank=0):
-    """The parameters, each flattened after the batch axes, concatenated along the last axis."""
+    """All parameters as vectors `[*batch, q]`: each one is flattened, except for its batch axes."""
     vectors = [tf.reshape(v, [-1] * batch_rank + [v.shape[batch_rank:].num_elements()]) for v in parameters.values()]
     return tf.concat(vectors, -1)

@@ -19,14 +19,14 @@ from nllfit.families.truncated import Truncated
 __all__ = ["Density", "density_of"]
 
 _CACHED_FAMILIES = 64
-_MOST_COPIES = 10  # for a longer point, a loop computes the rows of the Hessian
+_MOST_COPIES = 10  # if a point has more elements, a loop computes the rows of the Hessian
 _RANK_STEP = 1e-2  # the step of the differences in `rank`, in a coordinate
-_RANK_TOLERANCE = 1e-6  # singular values are about 1; those below this are errors of the differences
+_RANK_TOLERANCE = 1e-6  # singular values are about 1; smaller ones than this are errors of the differences
 
 
 @functools.lru_cache(_CACHED_FAMILIES)
 def density_of(family: ParametricFamily, held: tuple[str, ...] = ()) -> "Density":
-    """The cached `Density` of a family with these parameters held."""
+    """The cached `Density` of a family, with the parameters `held` not free."""
     return Density(family, held)
 
 
@@ -40,8 +40,8 @@ class Density:
     Attributes:
       coordinates: the `Coordinates` of the free parameters.
       dtype: the dtype of the outcomes.
-      copies: the number of copies of the point in `derivatives`, one for each row of the Hessian. A single gradient of
-        the diagonal then yields all rows, which halves the time of the trace compared with one gradient per row.
+      copies: the number of copies of the point in `derivatives`: one for each row of the Hessian, or 1 if the point has
+        more than 10 elements. With copies, one gradient yields all rows, and the trace takes half the time.
     """
 
     def __init__(self, family: ParametricFamily, held: tuple[str, ...] = ()):
@@ -59,10 +59,11 @@ class Density:
             self._profiled[key] = HeldCoordinates(coordinates.family, tuple(coordinates.held), name, place)
         return self._profiled[key]
 
-    # Concrete functions, because TensorFlow warns of retracing when several families define the same `tf.function`.
+    # The functions below are concrete functions: TensorFlow would warn of retracing when several families define the
+    # same `tf.function`.
     @functools.cached_property
     def values(self) -> Any:
-        """`f(points [s, q], held, y [n, *event], weights [n])`: the weighted sums `[s]`, one per point."""
+        """`f(points [s, q], held, y [n, *event], weights [n])`: the weighted sum of log-densities at each point."""
 
         def values(points, held, y, weights):
             return tf.linalg.matvec(self._log_prob(points, held, y[:, None]), weights, transpose_a=True)
@@ -79,7 +80,7 @@ class Density:
 
     @functools.cached_property
     def derivatives(self) -> Any:
-        """`f(point [q], held, y [n, *event], weights [n])`: the sum, its gradient `[q]` and its Hessian `[q, q]`."""
+        """`f(point [q], held, y [n, *event], weights [n])`: the weighted sum, its gradient `[q]` and its Hessian."""
 
         def derivatives(point, held, y, weights):
             copies = tf.tile(point[None], [self.copies, 1])
@@ -136,11 +137,11 @@ class Density:
 
     @functools.cached_property
     def rank(self) -> int:
-        """The number of directions of `w` that change a density; the shift of a softmax, for example, changes none.
+        """The number of directions of `w` in which a density changes. (A shift of a softmax's input changes none.)
 
-        It is the rank of the scores (gradients of the log-density) of random outcomes at a random `w`. The sample and
-        its optimum are not suitable: there, the scores of a few distinct outcomes are linearly dependent for any
-        family.
+        It is the rank of the scores (gradients of the log-density) of random outcomes at a random `w`. The scores of
+        the sample at its optimum are not suitable, because they sum to 0: with few distinct outcomes, they are linearly
+        dependent for any family.
         """
         coordinates, size, rank = self.coordinates, self.coordinates.size, 0
         if not size:
@@ -172,23 +173,24 @@ class Density:
 
         if _is_drawn_by_cdf(self.coordinates.family):  # eagerly, because the trace would take longer than the draw
             return tf.cast(outcomes(), self.dtype)
-        # Traced, because some of TFP's samplers are `tf.function`s, and eager calls with many shapes make TensorFlow
-        # warn of retracing.
+        # Traced: some of TFP's samplers are `tf.function`s, and TensorFlow warns of retracing if they are called
+        # eagerly with many shapes.
         return tf.cast(trace(tf.function(outcomes, autograph=False))(), self.dtype)
 
     def _drawn(self, parameters):
         distribution = self.coordinates.family.build(parameters, tf.float64)
         family = self.coordinates.family
         try:
-            # The bijector of the event space does not help if a held location is far from 0, or if the family is
-            # wrapped.
+            # Below, the bijector of the event space maps random numbers to outcomes near 0. Their density may be 0 if
+            # a location is held far from 0, or if the family is wrapped.
             if "loc" in family.fixed or isinstance(family, (Truncated, ZeroInflated)):
                 return distribution.sample(seed=(0, 0))
             bijector = distribution.experimental_default_event_space_bijector()
             shape = distribution.batch_shape + bijector.inverse_event_shape(distribution.event_shape)
             return bijector.forward(tf.constant(np.random.default_rng(0).standard_normal(shape)))
         except (AttributeError, NotImplementedError, TypeError, ValueError):
-            # Counts have no such bijector, and a few of TFP 0.25 fail. Some families can only be sampled in float32.
+            # Counts have no such bijector, and the bijectors of a few families fail in TFP 0.25. Some of these families
+            # can only be sampled in float32.
             low = {name: tf.cast(value, tf.float32) for name, value in parameters.items()}
             return family.build(low, tf.float32).sample(seed=(0, 0))
 
@@ -210,5 +212,5 @@ class Density:
 
 
 def _is_drawn_by_cdf(family):
-    """Whether samples are drawn by inverting the CDF within a window, such as the counts above 0 of a hurdle."""
+    """Whether `sample` of a family inverts the CDF within a window; the window of a hurdle is the counts above 0."""
     return family.is_discrete if isinstance(family, Hurdle) else isinstance(family, Truncated) and not family.columns

@@ -29,18 +29,19 @@ class Estimate(MaximumLikelihoodFit):
 
     Attributes:
       distribution: the fitted `tfd.Distribution`, in float64.
-      parameters: the estimates by name, numbers or arrays, under the statistician's names (`rate`, not `log_rate`).
+      parameters: the estimates by name, numbers or arrays. The names are those of statistics, such as `rate` where TFP
+        has `log_rate`.
       standard_errors: the square roots of the diagonal of `covariance`, by name. A standard error is infinite if the
         parameter is not identified, because other parameter values give the same densities.
       covariance: `[q, q]` for the `q` numbers in `parameters`, in their order: the inverse of the observed information,
-        transformed to these parameters by the delta method. NaN where it does not exist; `message` says why.
+        transformed to these parameters by the delta method. It is NaN where it does not exist; `message` says why.
       log_likelihood: the maximum in nats, the sum over the sample.
       num_observations: the number of observations, or the sum of the weights.
-      num_parameters: the number of free parameters, minus the number of directions that change no density.
+      num_parameters: the number of free parameters, minus the number of directions in which no density changes.
       converged: whether the estimate is a verified local maximum. Mixtures and some other families can have several
         local maxima.
       message: the result of the search; if it did not converge, the reason.
-      fit: the sample with its family, and the result of the search.
+      fit: the `Fit`: the sample with its family, and the result of the search.
     """
 
     distribution: tfd.Distribution
@@ -82,14 +83,14 @@ class Estimate(MaximumLikelihoodFit):
     ) -> dict[str, np.ndarray]:
         """Intervals that cover the true parameters with probability `level`, in large samples.
 
-        The Wald interval is `estimate +- z standard errors`. The profile-likelihood interval contains the values with
-        `2 (log L - profile(value)) <= chi-square quantile`. It needs no standard error, stays in the parameter's domain
-        and does not depend on the parametrisation.
+        The Wald interval is `estimate +- z * standard error`. The profile-likelihood interval contains the values with
+        `2 (log L - profile(value)) <= chi-square quantile`. It stays in the parameter's domain and does not depend on
+        the parametrisation.
 
         Args:
-          level: between 0 and 1.
+          level: the probability, between 0 and 1.
           method: "wald" or "profile". "profile" refits the other parameters about ten times for each end.
-          names: one parameter's name or several; by default all parameters.
+          names: the name of a parameter, or several names; by default all.
 
         Returns:
           A dict of arrays `[*parameter, 2]` by name: the lower and the upper end. An end is infinite, or the bound of
@@ -120,7 +121,7 @@ class Estimate(MaximumLikelihoodFit):
         return intervals
 
     def profile(self, name: str, values: ArrayLike, index: int | tuple[int, ...] = ()) -> np.ndarray:
-        """The profile log-likelihood of one parameter: the maximum over all others.
+        """The profile log-likelihood of a parameter: at each value, the maximum over all other parameters.
 
         Args:
           name: a parameter's name, as in `parameters`.
@@ -140,7 +141,7 @@ class Estimate(MaximumLikelihoodFit):
         try:
             place = int(np.arange(math.prod(shape)).reshape(shape)[index])
         except (IndexError, TypeError):
-            raise ValueError(f"`index` is {index}, but `{name}` has shape {shape}: give one number's index.") from None
+            raise ValueError(f"`index` is {index}, but `{name}` has shape {shape}: give one element's index.") from None
         try:
             held = np.asarray(values, np.float64)
         except (TypeError, ValueError):
@@ -151,7 +152,7 @@ class Estimate(MaximumLikelihoodFit):
         return np.array([profile(value) for value in np.ravel(held).tolist()])
 
     def bootstrap(self, num_samples: int = 1000, seed: int = 0, kind: str = "nonparametric") -> Bootstrap:
-        """Refits the family to bootstrap samples, which shows how the estimates vary without a large-sample formula.
+        """Refits the family to bootstrap samples, to find how much the estimates vary without a large-sample formula.
 
         Newton's method fits all samples together, starting at the estimate. A thousand samples take a few tenths of a
         second, but about a minute if the likelihood is not smooth or has several maxima.
@@ -197,9 +198,9 @@ def maximum_likelihood(distribution: Any, y: ArrayLike, *, weights: ArrayLike | 
     """Fits a family to a sample by maximum likelihood: `argmax_theta sum_i w_i log p(y_i | theta)`.
 
     Newton's method maximises the log-likelihood in float64, over the logarithms of positive parameters. It starts at
-    TFP's closed form if there is one, otherwise at the best of up to a thousand parameter values around the sample's
-    location and spread. For a location-scale family the sample is first centred at its median and divided by its
-    spread. Where the likelihood is not smooth (the bounds of a Uniform, the location of a Laplace) the estimate is the
+    TFP's closed form if there is one, otherwise at the best of up to a thousand parameter values of the sample's
+    magnitude. For a location-scale family the sample is first centred at its median and divided by its spread. If the
+    likelihood is not smooth in a parameter (the bounds of a Uniform, the location of a Laplace), the estimate is the
     sample statistic that maximises it.
 
     Args:

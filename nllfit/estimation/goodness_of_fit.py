@@ -12,7 +12,7 @@ from nllfit.families.inflated import ZeroInflated
 
 __all__ = ["GoodnessOfFit", "goodness_of_fit"]
 
-_LEAST_EXPECTED = 5.0  # outcomes in each bin of counts
+_LEAST_EXPECTED = 5.0  # the least expected number of outcomes in a bin of counts
 _TINY = 1e-300  # a lower bound of probabilities, so that their logarithms are finite
 
 
@@ -22,8 +22,8 @@ class GoodnessOfFit:
 
     Attributes:
       statistics: by name: "kolmogorov_smirnov", "anderson_darling" and "cramer_von_mises", or "chi_square" for counts.
-      p_values: by name: how often a sample drawn from the fit is at least as far from the family's fit to that sample.
-      label: the family.
+      p_values: by name: the probability of a statistic at least as large if the fitted distribution is true.
+      label: the label of the family.
       num_samples: the number of samples drawn.
       num_failed: the number of drawn samples without a verified maximum.
     """
@@ -53,11 +53,13 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
         Cramer-von Mises:    1/(12 n) + sum_i ((2 i - 1)/(2 n) - u_i)^2
         Anderson-Darling:    -n - sum_i (2 i - 1)/n (log u_i + log(1 - u_(n+1-i)))
 
-    and, for counts and labels, `sum (observed - expected)^2 / expected` over bins of at least 5 expected outcomes. The
-    published tables of these statistics assume a distribution that was not fitted to the sample, so they do not apply:
-    a fitted distribution is closer to its sample than the true distribution is. The p-value comes from the parametric
-    bootstrap instead. Samples are drawn from the fit and the family is fitted to each. If `b` of these samples have a
-    statistic at least as large as the observed one, the p-value is `(1 + b) / (1 + num_samples)`.
+    and, for counts and labels, `sum (observed - expected)^2 / expected` over bins of at least 5 expected outcomes.
+
+    The published tables of these statistics do not apply, because they assume a distribution that was not fitted to the
+    sample; a fitted distribution is closer to the sample than the true one. The p-value comes from the parametric
+    bootstrap instead: samples are drawn from the fitted distribution, and the family is fitted to each of them. If `b`
+    of these samples have a statistic at least as large as the observed one, the p-value is `(1 + b) / (1 +
+    num_samples)`.
 
     Args:
       estimate: a converged `Estimate` of a scalar family. Its weights must be whole numbers, because they are used as
@@ -71,8 +73,8 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
     Raises:
       TypeError: if `estimate` is not an `Estimate`.
       ValueError: if the fit did not converge; if its outcomes are vectors or intervals, come with a window, or are
-        continuous with a probability at 0; if its weights are not whole numbers; if its counts fall into too few bins
-        for the number of parameters.
+        continuous except for a probability at 0; if its weights are not whole numbers; if its counts fall into too few
+        bins for the number of parameters.
       NotImplementedError: if TFP has no CDF for the family.
 
     Example:
@@ -90,15 +92,15 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
     problem = estimate.problem
     if not estimate.converged:
         raise ValueError(f"The fit is not a maximum ({estimate.message}), so there is no distribution to test.")
-    # Intervals are left to `draw_samples`, whose error names the reason.
+    # For intervals, `draw_samples` raises an error that gives the reason.
     if problem.family.event_shape and not problem.family.takes_infinity:
         raise ValueError(
             f"An outcome has shape {problem.family.event_shape}, but the tests need numbers: fit columns separately."
         )
     if isinstance(problem.family, ZeroInflated) and problem.family.measure.points == "0":
         raise ValueError(
-            f"{problem.family.label} has a point at 0, whose share fits every sample: test what is above by its own "
-            f"family, `goodness_of_fit(maximum_likelihood({problem.family.family.name!r}, y[y > 0]))`."
+            f"{problem.family.label} has a probability at 0, which fits every sample: test the outcomes above 0 by "
+            f"their own family, `goodness_of_fit(maximum_likelihood({problem.family.family.name!r}, y[y > 0]))`."
         )
     if np.any(problem.weights != np.round(problem.weights)):
         raise ValueError(
@@ -112,8 +114,8 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
         edges = _edges(itself, y)
         if len(edges) < estimate.num_parameters + 1:
             raise ValueError(
-                f"The outcomes fall into {len(edges) + 1} bins of at least {_LEAST_EXPECTED:g} expected ones, too few "
-                f"for {estimate.num_parameters} parameters: give more observations."
+                f"The outcomes fall into {len(edges) + 1} bins with at least {_LEAST_EXPECTED:g} expected outcomes, "
+                f"too few for {estimate.num_parameters} parameters: give more observations."
             )
         observed = {"chi_square": _chi_square(itself, y, edges)}
         chance = {"chi_square": _chi_square(refits, samples, edges)}
@@ -153,7 +155,7 @@ def _edges(itself: Refits, y: np.ndarray) -> np.ndarray:
 
 
 def _chi_square(fits: Refits, y: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """The chi-square statistics `[b]` of samples `[b, n]` and their fits."""
+    """The chi-square statistics `[b]` that compare samples `[b, n]` with their fits, in the bins of `_edges`."""
     n = y.shape[1]
     below = fits.probabilities(edges[None])[0]
     ends = np.zeros([len(below), 1]), np.ones([len(below), 1])

@@ -1,4 +1,4 @@
-"""The likelihood-ratio test of a fit against a special case of it."""
+"""The likelihood-ratio test of a fitted family against a special case of it."""
 
 import dataclasses
 from typing import Any
@@ -28,7 +28,7 @@ _WITHIN = {
     ("Poisson", "NegativeBinomial"): True,
 }
 _ROUNDING = 0.02  # nats; a statistic this far below 0 is due to rounding, or to a search that stopped short of a bound
-_SHARE, _NAME = "zero_probs", "name"
+_SHARE, _NAME = "zero_probs", "name"  # keys of the dicts of held values in `_num_at_bound`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class LikelihoodRatioTest:
 
     Attributes:
       statistic: `2 (log L(b) - log L(a))`, in nats.
-      degrees_of_freedom: the number of parameters of `b` minus that of `a`.
+      degrees_of_freedom: the number of parameters of `b` minus the number of parameters of `a`.
       p_value: the probability of a statistic at least as large if the special case is true.
       at_bound: whether the special case is at a bound of a parameter of the general family.
       labels: the labels of the two families, the special case first.
@@ -60,16 +60,19 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
     """Tests a fit against a more general one of the same sample, by Wilks' theorem.
 
     If the special case is true, then in large samples `2 (log L(b) - log L(a))` has a chi-square distribution with `k`
-    degrees of freedom, where `k` is the number of parameters of `b` minus that of `a`. The special case may instead be
-    at a bound of a parameter of `b`: a Poisson is a `NegativeBinomial` of infinite `total_count`, and a `ZeroInflated`
-    Poisson whose share of extra zeros is 0. In half of all samples the estimate of that parameter is then at its bound,
-    so the distribution is the mixture `0.5 chi2_(k-1) + 0.5 chi2_k`, where `chi2_0` is 0.
+    degrees of freedom, where `k` is the number of parameters of `b` minus the number of parameters of `a`.
+
+    The special case may be at a bound of a parameter of `b`: a Poisson is a `NegativeBinomial` of infinite
+    `total_count`, and a `ZeroInflated` Poisson whose share of extra zeros is 0. Then the estimate of this parameter is
+    at its bound in half of all samples, so the distribution is the mixture `0.5 chi2_(k-1) + 0.5 chi2_k`, where
+    `chi2_0` is a point at 0.
 
     Args:
       a: the `Estimate` of the special case. It is either the family of `b` with at least one more parameter held at a
-        value, or a known special case such as the Exponential of the Gamma. A `Censored`, `Truncated`, `ZeroInflated`
-        or `Hurdle` family is a special case of another with the same window if its inner family is. A family of counts
-        is a special case of its `ZeroInflated` and `Hurdle` families.
+        value, or a known special case, such as the Exponential of the Gamma. A wrapped family (`Censored`, `Truncated`,
+        `ZeroInflated` or `Hurdle`) is a special case of another with the same wrapper and window if its inner family is
+        a special case of the other's inner family. A family of counts is a special case of its `ZeroInflated` and
+        `Hurdle` families.
       b: the `Estimate` of the general family.
 
     Returns:
@@ -79,8 +82,8 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
       TypeError: if `a` or `b` is not an `Estimate`.
       ValueError: if the two samples differ; if the kinds of likelihood differ (at 0 a Normal has a density, but a
         `ZeroInflated("Normal")` has a probability); if `a` is not known to be a special case of `b`; if `a` is at the
-        bounds of two parameters, as a Poisson is in a `ZeroInflated("NegativeBinomial")`; if a fit did not converge; if
-        `b` has a lower likelihood than `a`.
+        bounds of two parameters of `b`, for example a Poisson in a `ZeroInflated("NegativeBinomial")`; if a fit did not
+        converge; if `b` has a lower likelihood than `a`.
 
     Example:
       >>> y = [0.5, 1.5, 0.2, 3.1, 0.9, 2.2]
@@ -123,7 +126,7 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
 
 
 def _tail(statistic, degrees_of_freedom):
-    """The probability that a chi-square variable is at least `statistic`; with 0 degrees of freedom it is always 0."""
+    """The probability that a chi-square variable, which is 0 if `degrees_of_freedom` is 0, is at least `statistic`."""
     if degrees_of_freedom == 0:
         return float(statistic == 0)
     chi2 = tfd.Chi2(tf.constant(float(degrees_of_freedom), tf.float64))
@@ -167,7 +170,7 @@ def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
         num_at_bound += _WITHIN[inner.name, outer.name]
         ours |= {_NAME: inner.name}
     if not (ours.keys() > theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in theirs)):
-        raise ValueError(f"{labels}: it must hold what `b` holds, at the same values, and one more parameter.")
+        raise ValueError(f"{labels}: hold the same parameters in `a` as in `b`, at the same values, and one more.")
     if num_at_bound > 1:
         raise ValueError(
             f"`a`, {special.label}, is at the bounds of {num_at_bound} parameters of `b`, {general.label}, where the "

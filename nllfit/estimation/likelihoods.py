@@ -20,15 +20,15 @@ _MOST_ROUNDING = 1e-5  # error of the cast to float32 relative to the range of t
 def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     """The log-likelihood of an i.i.d. sample at every parameter value in a distribution's batch.
 
-    `sum_i log p(y_i | theta)`: a sum of logarithms, so it does not underflow as the product of densities does.
+    `sum_i log p(y_i | theta)`. Unlike the product of densities, the sum of their logarithms does not underflow.
 
-    Outcomes outside the support are found whether or not the distribution has `validate_args=True`. If TFP's density of
-    such an outcome is 0, as beyond the bound of a Uniform, the log-likelihood is -inf; for any other outcome outside
-    the support, such as a negative one under a Gamma, a `ValueError` is raised. The result is never NaN. Inside a
-    `tf.function`, where values are not available, only `validate_args=True` checks the outcomes.
+    Outcomes outside the support are found with or without `validate_args=True`. If TFP's density of such an outcome is
+    0, for example beyond the bounds of a Uniform, the log-likelihood is -inf. Otherwise, for example for a negative
+    number under a Gamma, a `ValueError` is raised. The result is never NaN. Inside a `tf.function`, where values are
+    not available, outcomes are checked only with `validate_args=True`.
 
-    The computation is in float64, from the original parameters of the distribution, even if the distribution itself is
-    of float32. This matters for large outcomes: near 1e8 the float32 numbers are multiples of 8.
+    The computation is in float64, even if the distribution is in float32: it uses the parameters as they were given to
+    the distribution. This matters for large outcomes: near 1e8, float32 numbers are multiples of 8.
 
     Args:
       distribution: a `tfd.Distribution` of batch shape `[*grid]` (one parameter value, or a grid) and event shape
@@ -55,8 +55,8 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
         raise TypeError(f"`distribution` is {distribution!r}: give a distribution, such as `tfd.Normal(0.0, 1.0)`.")
     if is_censored_data(y) and not is_censored(distribution):
         raise ValueError(
-            f"`y` is SciPy's `CensoredData`, whose outcomes are intervals, and {distribution.name} has none: make it a "
-            f"distribution of them, as `nllfit.Censored(family).distribution(params)` does."
+            f"`y` is SciPy's `CensoredData`, whose outcomes are intervals, but those of {distribution.name} are "
+            f"numbers: give a distribution of intervals, such as `nllfit.Censored(family).distribution(params)`."
         )
     distribution = _in_float64(distribution)
     outcomes = _outcomes(distribution, y)
@@ -155,15 +155,15 @@ def _outcomes(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     width = np.ptp(finite) if finite.size else 0.0
     if outcomes.dtype == tf.float32 and width and np.any(np.abs(np.float32(finite) - finite) > _MOST_ROUNDING * width):
         raise ValueError(
-            f"`y` has different outcomes that are equal in float32, the dtype of {distribution.name}: make the "
-            f"distribution with parameters in float64."
+            f"`y` has different outcomes that are equal in float32, the dtype of {distribution.name}: give the "
+            f"distribution parameters in float64."
         )
     return tf.reshape(outcomes, [len(values), *[1] * distribution.batch_shape.rank, *event])
 
 
 def _check_support(distribution, outcomes):
     """Raises a `ValueError` for an outcome that fails TFP's checks, unless TFP gives it a density of 0."""
-    if isinstance(distribution, MIXTURE_SAME_FAMILY):  # an outcome may be outside the support of one component only
+    if isinstance(distribution, MIXTURE_SAME_FAMILY):  # an outcome may be in the support of only some components
         outcomes = tf.expand_dims(outcomes, -1 - distribution.event_shape.rank)
         return _check_support(distribution.components_distribution, outcomes)
     if isinstance(distribution, MIXTURE):
@@ -188,7 +188,7 @@ def _possible(distribution, outcomes):
 
 
 def _refusal(distribution, outcomes, tried):
-    """The `ValueError` about the first outcome outside the support; in `tried`, outcomes of density 0 are replaced."""
+    """The `ValueError` about the first of `outcomes` for which TFP's check refuses the element of `tried`."""
     row, reason = first_refused(distribution, tried)
     return ValueError(
         f"`y` holds {_text(outcomes[row], distribution)}, which {distribution.name} cannot have: {reason} Remove it, "

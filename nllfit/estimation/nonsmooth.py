@@ -2,7 +2,7 @@
 
 The likelihood of a Laplace has a corner in `loc` at each observation. We hold `loc` at an observation and maximise over
 the other parameters. The likelihood of a Cauchy with a small scale has a local maximum near each observation. We repeat
-the search from the most likely ones.
+the search from the highest of these maxima.
 """
 
 import functools
@@ -16,10 +16,10 @@ from nllfit.optimum.newton import Optimum, maximize
 
 __all__ = ["at_the_best_corner", "corner_near", "over_scattered_maxima"]
 
-_GAP = 1e-12  # from a bound to the corner, in ranges of the sample: TFP's density is NaN if the two are equal
-_MOST_LOG_DENSITIES = 4e6  # parameter values times outcomes
+_GAP = 1e-12  # the distance, in ranges of the sample, of a bound from the corner; at 0, TFP's density is NaN
+_MOST_LOG_DENSITIES = 4e6  # the number of parameter values tried, times the number of outcomes
 _OBSERVATIONS = 50  # the corners tried: this many observations near the parameter, and this many across the sample
-_KEPT_CORNERS, _KEPT_MAXIMA = 3, 5  # the most likely of the values tried, from which a full search starts
+_KEPT_CORNERS, _KEPT_MAXIMA = 3, 5  # a full search starts from so many of the values tried, the most likely ones
 _TURNS = 20  # alternations between the corner parameter and the smooth parameters
 _LEAST_GAIN = 1e-9  # nats by which a turn must raise the likelihood; rounding errors are about 1e-11
 _TIE = 1e-3  # two climbs to the same maximum may differ by this many nats
@@ -37,8 +37,8 @@ def corner_near(problem: Problem, w: np.ndarray) -> str | None:
 def at_the_best_corner(problem: Problem, name: str, w: np.ndarray, smooth: Optimum | None) -> Fit:
     """The fit with one parameter held at the corner of highest likelihood.
 
-    Alternately chooses the best corners for that parameter and maximises over the others, until the likelihood no
-    longer rises.
+    It alternates between two steps, until the likelihood no longer rises: choose the best corners for this parameter,
+    and maximise over the other parameters.
 
     Args:
       problem: the problem with all parameters free.
@@ -72,8 +72,8 @@ def over_scattered_maxima(problem: Problem, optimum: Optimum) -> Optimum:
 def _held_at_corners(problem: Problem, name: str, natural: Numbers) -> list[Problem]:
     """The problems with the corner parameter held at the most likely of several observations.
 
-    The observations tried are the nearest to the parameter's present value and others spread over the sample. Two more
-    problems hold the parameter at an end of the sample, together with the bound of the support that meets it there.
+    The observations tried are the nearest to the parameter's present value, and others that are spread over the sample.
+    If the family has bounds, two more problems hold the parameter at an end of the sample, and a bound just outside it.
     """
     family = problem.family
     seen = family.seen(problem.y)
@@ -90,9 +90,9 @@ def _held_at_corners(problem: Problem, name: str, natural: Numbers) -> list[Prob
 
 
 def _peaks(problem: Problem, w: np.ndarray) -> np.ndarray:
-    """Starts `[s, p]` at the local maxima of the likelihood in the `scattered` parameter, the most likely first.
+    """Starts `[s, p]` at the local maxima of the likelihood in the family's `scattered` parameter, the highest first.
 
-    The maxima are taken on a grid of observations and their midpoints, with the other parameters as in `w`.
+    The likelihood is computed on a grid of observations and their midpoints, with the other parameters as in `w`.
     """
     name = problem.family.search.scattered
     if name not in problem.family.parameter_names or problem.family.event_shape:
@@ -112,6 +112,6 @@ def _peaks(problem: Problem, w: np.ndarray) -> np.ndarray:
 
 
 def _along(problem: Problem, name: str, natural: Numbers, values: np.ndarray) -> np.ndarray:
-    """Coordinates `[s, p]` of natural parameters in which the parameter `name` takes each of `values` `[s, ...]`."""
+    """The coordinates `[s, p]` of the parameters `natural` when `name` is replaced by each of `values` `[s, ...]`."""
     tried = {n: np.broadcast_to(value, [len(values), *np.shape(value)]) for n, value in natural.items()}
     return problem.coordinates_of(tried | {name: values})

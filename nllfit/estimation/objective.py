@@ -1,7 +1,7 @@
 """The log-likelihood of a sample as a function of a family's coordinates, with its derivatives.
 
-TensorFlow differentiates the log-likelihood exactly. If TFP's derivatives are wrong, or if their trace would take
-longer than the fit, central differences replace them.
+TensorFlow computes the derivatives of the log-likelihood exactly. Central differences replace them if TFP's derivatives
+are wrong, or if their trace would take longer than the fit.
 """
 
 import dataclasses
@@ -18,10 +18,10 @@ from nllfit.optimum.newton import Derivatives
 __all__ = ["Objective"]
 
 _CHUNK_SIZE = 1 << 18  # elements of `y`, because the intermediate results of a whole sample could take gigabytes
-_LOG_DENSITIES_AT_ONCE = 1 << 14  # a density by quadrature has 340 numbers in each of its intermediate results
+_LOG_DENSITIES_AT_ONCE = 1 << 14  # not more, because each density by quadrature needs 340 numbers
 _FEW_OBSERVATIONS = 200  # enough to check derivatives and to choose the steps of differences
 _DIFFERENCE = 1e-5  # nats by which the mean log-likelihood changes over a step of a central difference
-_MOST_OPERATIONS = 1000  # in a longer graph, tracing second derivatives takes longer than differences
+_MOST_OPERATIONS = 1000  # if a graph has more, the trace of second derivatives takes longer than differences
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,9 +34,9 @@ class Objective:
       y: the sample, `[n, *event]`.
       weights: the number of times that each observation counts, `[n]`.
       held: the values of the held parameters by name.
-      profiled: the value of the element that a profile holds, by name; empty if there is none.
-      log_volume: the log-density in the units of `y` minus that in the original units, see `Units.log_volume`.
-      exact: whether TensorFlow's derivatives are used; if not, differences.
+      profiled: in a profile likelihood, the value of the held element under the name `HeldCoordinates.VALUE`; else {}.
+      log_volume: the log-density of `y` minus the log-density of the sample in its original units.
+      exact: whether derivatives are TensorFlow's; otherwise they are differences.
       chunks: the sample and its weights as tensors, in parts that fit into memory.
     """
 
@@ -65,7 +65,7 @@ class Objective:
 
     @functools.cached_property
     def total_weight(self) -> float:
-        """The sum of the weights: the log-likelihood is the mean times this."""
+        """The sum of the weights. The log-likelihood is this sum times the mean log-likelihood."""
         return float(self.weights.sum())
 
     @property
@@ -75,7 +75,7 @@ class Objective:
 
     @property
     def rank(self) -> int:
-        """The number of identifiable directions of `w`."""
+        """The number of directions of `w` in which a density changes."""
         return self.density.rank
 
     def sample(self, size: int) -> "Objective":
@@ -102,11 +102,11 @@ class Objective:
         return self.held | self.profiled
 
     def constrained(self, w: np.ndarray) -> dict[str, tf.Tensor]:
-        """The free parameters as arguments of `Family.build`, by name, at `w` `[p]`."""
+        """The free constrained parameters, the arguments of `Family.build`, by name, at `w` `[p]`."""
         return self.coordinates.constrained(w, self._arguments)
 
     def natural(self, w: np.ndarray | tf.Tensor) -> dict[str, tf.Tensor]:
-        """The free parameters under the statistician's names, at `w` `[p]`."""
+        """The free natural parameters by name, at `w` `[p]`."""
         return self.coordinates.natural(w, self._arguments)
 
     def values(self, w: np.ndarray) -> np.ndarray:
@@ -138,7 +138,10 @@ class Objective:
         return self._by_differences(w, self.sample(_FEW_OBSERVATIONS)._lengths(w))
 
     def is_differentiable(self, w: np.ndarray) -> bool:
-        """Whether TensorFlow's derivatives agree with differences; those for the order of a Bessel function do not."""
+        """Whether TensorFlow's derivatives exist, agree with differences, and have a short trace.
+
+        TensorFlow's derivative with respect to the order of a Bessel function, for example, is wrong.
+        """
         if self.density.length > _MOST_OPERATIONS or not self.density.has_derivatives:
             return False
         few = self.sample(_FEW_OBSERVATIONS)

@@ -30,10 +30,10 @@ class Problem:
     Attributes:
       family: the `Family` or `MixtureFamily`.
       y, weights: the observations of positive weight, `[n, *event]` and `[n]`, in float64.
-      units: the `Units` of the sample and the parameters in the objective.
-      held: the values of the parameters that are not optimised, by name, because their estimate is a statistic of the
+      units: the `Units` in which `objective` has the sample and the parameters.
+      held: the values, by name, of the parameters that are not optimised, because their estimate is a statistic of the
         sample.
-      objective: the log-likelihood as a function of the other parameters' coordinates.
+      objective: the log-likelihood as a function of the coordinates of the other parameters, the free ones.
     """
 
     family: ParametricFamily
@@ -44,7 +44,7 @@ class Problem:
     objective: Objective
 
     def with_held(self, held: dict[str, np.ndarray]) -> "Problem":
-        """The problem in which exactly these parameters are held."""
+        """The problem with the parameters in `held`, and only these, held at the given values."""
         objective = _objective(self.family, self.y, self.weights, self.units, held)
         return dataclasses.replace(self, held=held, objective=objective)
 
@@ -67,7 +67,7 @@ class Problem:
         return self.objective.coordinates.from_natural(self.units.inward(natural))
 
     def natural(self, w: np.ndarray | tf.Tensor) -> dict[str, tf.Tensor]:
-        """All estimated parameters, free and held, under the statistician's names, at `w` `[p]`."""
+        """All natural parameters by name, free and held, at `w` `[p]`."""
         free = self.units.outward(self.objective.natural(w))
         return {name: tf.convert_to_tensor(value) for name, value in (self.held | free).items()}
 
@@ -90,7 +90,7 @@ class Problem:
         return self.units.outward(self.objective.constrained(w)) | self.held
 
     def closed_form(self) -> np.ndarray | None:
-        """The coordinates of TFP's closed-form estimate, or None; only a start, because some are not the maximum."""
+        """The coordinates of TFP's closed-form estimate, or None. It may differ from the maximum."""
         y = tf.constant(self.units.inward_sample(self.y))
         fitted = self.family.closed_form(y) if not self.held and np.ptp(self.weights) == 0 else None
         if fitted is None:
@@ -112,7 +112,8 @@ class Problem:
     def outside_support(self, w: np.ndarray) -> str | None:
         """A message about the first observation outside the support of the distribution at `w`; None if all are in."""
         distribution = self.distribution(w)
-        if self.family.component_shape and self.family.search.kinks:  # it may be in the support of another component
+        if self.family.component_shape and self.family.search.kinks:
+            # Components have different supports, and an outcome need only be in one of them.
             distribution = self.family.holding({"validate_args": False}).build(self._constrained(w), tf.float64)
         outcomes = tf.cast(tf.constant(self.y), distribution.dtype)
         try:
@@ -132,7 +133,7 @@ class Problem:
 
     @property
     def remark(self) -> str:
-        """A warning that `y` looks like degrees, for the message of a circular family's fit; empty otherwise."""
+        """A warning for the message of a fit: a circular family's `y` looks like degrees. Empty if it does not."""
         if self.family.search.circular and np.abs(self.y).max() > 2 * np.pi:
             return f"; `y` holds {self.y[np.abs(self.y).argmax()]:.4g}, and its angles are treated as radians"
         return ""
@@ -169,7 +170,7 @@ class Problem:
 
 
 def problem_of(distribution: Any, y: ArrayLike, weights: ArrayLike | None = None, **fixed: Any) -> Problem:
-    """Checks a sample and makes the problem of fitting a family to it.
+    """Checks a sample, and returns the problem of fitting a family to it.
 
     Args:
       distribution: a class of `tfp.distributions` or its name, a `Family` or a `MixtureFamily`.
@@ -224,7 +225,7 @@ def _family_for(distribution: Any, y: np.ndarray, fixed: dict[str, Any]) -> Para
             ) from None
         raise
     if family is distribution and fixed:
-        raise ValueError(f"`{next(iter(fixed))}` is given together with a family object: hold it in the family itself.")
+        raise ValueError(f"`{next(iter(fixed))}` is given together with a family object: give it to the family itself.")
     if family.shared:
         raise ValueError("The family shares parameters over inputs, but a sample has no inputs: drop `shared`.")
     if family.event_shape != y.shape[1:]:

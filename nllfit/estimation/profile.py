@@ -1,4 +1,4 @@
-"""The profile likelihood of one parameter: the maximum over all the others."""
+"""The profile likelihood of one parameter: the maximum of the likelihood over all other parameters."""
 
 import math
 
@@ -14,12 +14,12 @@ tfd = tfp.distributions
 
 __all__ = ["Profile"]
 
-_SHORTEST_STEP = 1e-2  # relative to the distance from the estimate
-_FAR = 64  # Wald half-widths, or powers of e, beyond which we report that the interval is unbounded on that side
+_SHORTEST_STEP = 1e-2  # relative to the distance of the value from the estimate
+_FAR = 64  # an end farther away than so many Wald half-widths, or powers of e, is reported as unbounded
 
 
 class Profile:
-    """`l_p(value) = max log L` over all parameters, with one element of one parameter held at `value`.
+    """The profile log-likelihood `l_p(value)`: the maximum, with one element of one parameter held at `value`.
 
     Args:
       fit: a converged fit.
@@ -84,7 +84,7 @@ class Profile:
             return float(self._domain.forward(center + t * unit))
 
         def excess(t):
-            """The root of twice the fall, minus its target: nearly linear in `t`, where the fall is quadratic."""
+            """`sqrt(2 fall) - height`: nearly linear in `t`, because the fall from the maximum is nearly quadratic."""
             fall = max(self.maximum - self(value(float(t))), 0.0)
             return tf.constant(min(math.sqrt(2 * fall), 1e6) - height, tf.float64)
 

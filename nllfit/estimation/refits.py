@@ -1,8 +1,8 @@
 """Fits of one family to many samples of the same size at once, for the bootstrap and the goodness-of-fit tests.
 
-One traced function per family takes a Newton step in all samples together, starting at the estimate from the original
-sample. A sample in which this does not converge gets a separate, full `search`. So do all samples if the likelihood is
-not smooth or may have several maxima.
+One traced function per family takes a step of Newton's method in all samples together, starting at the estimate from
+the original sample. If this does not converge in a sample, that sample gets a full `search` of its own. All samples get
+one if the likelihood is not smooth or may have several maxima.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ _STEPS = 25
 _HALVINGS = 12
 _NEAR = 1e-4  # standard errors; Newton's method leaves an error of about the square of its last step
 _NOISE = 1e-12  # relative rounding error of a log-likelihood
-_WIDE = 20.0  # with a larger standard error of its logarithm, a parameter may also be 0 or infinite
+_WIDE = 20.0  # a parameter may be 0 or infinite if the standard error of its logarithm is larger
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _end(problem: Problem, y: np.ndarray, weights: np.ndarray) -> Fit | None:
 def _climb_together(
     density: Density, w: np.ndarray, y: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Newton's method from `w` `[b, p]` in `b` samples: the final `w`, and whether each is a maximum, `[b]`."""
+    """Newton's method from `w` `[b, p]` in `b` samples: the final `w`, and whether each row is a maximum, `[b]`."""
     values, derivatives = density.of_samples
     data = _columns(density, y, weights)
     found = np.zeros(len(w), bool)

@@ -1,4 +1,4 @@
-"""A fit: a problem and the optimum that the search found, with standard errors by the delta method."""
+"""`Fit`: a problem and the optimum that the search found, with standard errors by the delta method."""
 
 import dataclasses
 import functools
@@ -38,7 +38,7 @@ class Fit:
 
     @functools.cached_property
     def natural(self) -> dict[str, np.ndarray]:
-        """All estimated parameters under the statistician's names."""
+        """All natural parameters by name, free and held."""
         return {name: value.numpy() for name, value in self.problem.natural(self.optimum.w).items()}
 
     @property
@@ -55,9 +55,9 @@ class Fit:
     def natural_errors(self) -> np.ndarray:
         """A square root `E` `[q, r]` of the covariance `E E^T` of the `q` natural parameters.
 
-        It is NaN if the fit did not converge, or for a parameter in which the likelihood is not smooth. It is infinite
-        for a parameter that is not identified: the cutpoints of an ordered logistic distribution and its location can
-        be shifted together without changing a density.
+        Its rows are NaN if the fit did not converge, or for a parameter in which the likelihood is not smooth. A row
+        has an infinite element if the parameter is not identified. For example, the cutpoints and the location of an
+        ordered logistic distribution can be shifted together without changing a density.
         """
         if not self.converged:
             return np.full([sum(value.size for value in self.natural.values()), 1], np.nan)

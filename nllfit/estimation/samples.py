@@ -12,7 +12,7 @@ from nllfit.families.parametric_family import ParametricFamily
 
 __all__ = ["as_sample", "check_censored", "check_sample", "check_whole", "counted"]
 
-_SMALLEST = 1e-300  # smaller numbers are denormal, or their inverse overflows
+_SMALLEST = 1e-300  # smaller numbers may be subnormal, and their inverse may overflow
 
 
 def as_sample(
@@ -20,12 +20,12 @@ def as_sample(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The sample `[n, *event]` and its weights `[n]` in float64; raises a `ValueError` if either is invalid.
 
-    With `takes_infinity`, outcomes may be infinite, as the ends of open intervals are.
+    With `takes_infinity`, outcomes may be infinite, because the ends of open intervals are.
     """
     given = as_array(y)
     if given.dtype.kind not in "biufO":  # NumPy would convert complex numbers, dates and text to floats
         raise ValueError(
-            f"`y` is of dtype {given.dtype}, not an array of numbers: give a number, or a row, for each observation."
+            f"`y` is of dtype {given.dtype}, not an array of numbers: give a number or a row for each observation."
         )
     sample = as_array(given, np.float64)
     if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
@@ -63,7 +63,7 @@ def as_sample(
 
 
 def check_censored(distribution: Any, y: Any) -> None:
-    """Raises a `ValueError` if `y` is SciPy's `CensoredData` and the family's outcomes are not pairs."""
+    """Raises a `ValueError` if `y` is SciPy's `CensoredData` and the family is not a `Censored` one."""
     if not is_censored_data(y) or isinstance(distribution, Censored):
         return
     if isinstance(distribution, str):
@@ -73,13 +73,13 @@ def check_censored(distribution: Any, y: Any) -> None:
     else:
         label, wrapped = getattr(distribution, "label", repr(distribution)), "family"
     raise ValueError(
-        f"`y` is SciPy's `CensoredData`, whose outcomes are intervals, and {label} has numbers: wrap the family, "
-        f"`nllfit.Censored({wrapped})`."
+        f"`y` is SciPy's `CensoredData`, whose outcomes are intervals, but those of {label} are numbers: wrap the "
+        f"family, `nllfit.Censored({wrapped})`."
     )
 
 
 def check_sample(family: ParametricFamily, y: np.ndarray) -> None:
-    """Raises a `ValueError` if `y` `[n, *event]` has too few or constant values for the family, or invalid labels."""
+    """Raises a `ValueError` if the family has no estimate from `y` `[n, *event]`, or if class labels are invalid."""
     if y.size < family.params_size:
         raise ValueError(
             f"`y` has {y.size} numbers, fewer than the {family.params_size} parameters of {family.name}: give more "
@@ -112,7 +112,7 @@ def check_sample(family: ParametricFamily, y: np.ndarray) -> None:
 
 
 def check_whole(family: ParametricFamily, y: np.ndarray) -> None:
-    """Raises a `ValueError` for a fraction, which a cast to integers would silently round down."""
+    """Raises a `ValueError` if `y` has a fraction, which a cast to integers would silently round."""
     fractions = y[y != np.round(y)]
     if fractions.size:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The search for the maximum of a problem's likelihood: it chooses the starts, and parameters to hold at corners."""
+"""The search for the maximum of a likelihood: from which starts, and with which parameters held at corners."""
 
 import dataclasses
 import functools
@@ -18,7 +18,7 @@ _RETRIES = slice(5, 100, 40)  # less likely starts, tried if the best one did no
 _SPREAD = slice(0, 100, 10)  # starts of a likelihood that may have several maxima
 _TIE = 1e-3  # two climbs to the same maximum, or to the same limit at infinity, may differ by this many nats
 _WIDE = 1.0  # if the logarithm of a parameter has a larger standard error, we look for a second maximum
-_BEYOND = 3.0  # the distance of these further starts, in standard errors
+_BEYOND = 3.0  # the distance, in standard errors, from which that search starts
 _FEW = 20_000  # observations of a subsample whose optimum is close to that of millions
 _FEW_OF_SEVERAL = 2_000  # the same for likelihoods with several maxima, because several climbs are needed
 
@@ -107,9 +107,9 @@ def _from_several_starts(objective: Objective, candidates: np.ndarray, has_spike
 def _or_second_maximum(objective: Objective, optimum: Optimum) -> Optimum:
     """The higher of a maximum and a possible second one, if the logarithm of a parameter has a large standard error.
 
-    A family with a limiting family often has a second, higher supremum near that limit; for the NormalInverseGaussian
-    the limit is an InverseGaussian. The valley between the two is several standard errors from the maximum, so we also
-    search from `_BEYOND` standard errors on either side.
+    If another family is a limit of the family, as the InverseGaussian is of the NormalInverseGaussian, the likelihood
+    often has a second, higher supremum near the limit. The valley between the maximum and this supremum is several
+    standard errors away. So we also search from points at a distance of `_BEYOND` standard errors, on either side.
     """
     if not optimum.converged or not optimum.rank:
         return optimum

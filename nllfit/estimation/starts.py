@@ -1,4 +1,4 @@
-"""Starts for Newton's method: the most likely of many random parameter values of the sample's magnitude."""
+"""Starts for Newton's method: the most likely of many random parameter values of the same magnitude as the sample."""
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +10,7 @@ __all__ = ["starts"]
 
 _CANDIDATES = 1000
 _STARTS = 100
-_VERY_FEW_OBSERVATIONS = 20  # enough to rank candidates that differ by factors of up to 16
+_VERY_FEW_OBSERVATIONS = 20  # enough to rank parameter values that differ by factors of up to 16
 _FEW_OBSERVATIONS = 200
 
 
@@ -19,7 +19,8 @@ def starts(objective: Objective, seed: int = 0) -> np.ndarray:
 
     Up to a thousand parameter values are drawn. Locations are quantiles of the sample. Scales and rates are the mean
     absolute value of the sample, its standard deviation or their inverses, times a random factor between about 1/16 and
-    16. A few observations rank them all, then more observations rank the first hundred whose likelihood is positive.
+    16. All are ranked by the likelihood of 20 observations. The first hundred, or more if the likelihood of most is 0,
+    are ranked again by the likelihood of 200 observations.
     """
     few = objective.sample(_FEW_OBSERVATIONS)
     count = int(np.clip(4e6 / few.y.size, 50, _CANDIDATES))
@@ -35,7 +36,7 @@ def starts(objective: Objective, seed: int = 0) -> np.ndarray:
 
 
 def _ranked(objective, w):
-    """The rows of `w` with a positive likelihood, the most likely first."""
+    """The rows of `w` at which the likelihood is positive, the most likely first."""
     values = objective.values(w)
     order = np.argsort(-values, kind="stable")
     return w[order[np.isfinite(values[order])]]
@@ -60,7 +61,7 @@ def _is_positive(coordinates, name):
 
 
 def _on_scale_of_line(line, y):
-    """The sample on the scale of `places` and `sizes` (`SearchPolicy.line`, such as a log), without infinite values."""
+    """The sample mapped by `SearchPolicy.line`, such as a logarithm, without rows that are then infinite."""
     with np.errstate(divide="ignore", invalid="ignore"):
         moved = line(y)
     moved = moved[np.isfinite(moved).reshape(len(moved), -1).all(1)]
@@ -83,7 +84,7 @@ def _location_values(y):
 
 
 def _random_values(units, decades, draws, shape, rng):
-    """Random elements `[*draws, *shape]` of `units` `[k, *event]`, each times a factor of up to `10 ** decades`."""
+    """Random values `[*draws, *shape]`: rows of `units` `[k, *event]`, times or divided by up to `10 ** decades`."""
     if units.shape[1:] != tuple(shape):
         units = np.ones(shape) * units.reshape(len(units), -1).mean(1).reshape(-1, *[1] * len(shape))
     factors = 10 ** rng.uniform(-decades, decades, draws)

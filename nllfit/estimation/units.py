@@ -1,7 +1,7 @@
 """Units: the affine map that scales a sample, and the parameters of its family, to about 0 and 1.
 
-A location-scale density contains `(y - loc) / scale`. If `loc` is a million times `scale`, the subtraction loses six
-digits. It loses none if the sample is first centred and divided by its spread.
+A location-scale density contains `(y - loc) / scale`. If `loc` is a million times as large as `scale`, the subtraction
+loses six digits. It loses none if the sample was centred and divided by its spread.
 """
 
 import functools
@@ -18,11 +18,11 @@ __all__ = ["Units"]
 
 
 class Units:
-    """The map `y = center + spread * z` between outcomes `y` and outcomes `z` in these units, and their parameters.
+    """The map `y = center + spread * z` between outcomes `y` and outcomes `z` in these units, and between parameters.
 
     Args:
-      center, spread: `[*event]`.
-      policy: which of the family's parameters are locations, scales and rates.
+      center, spread: arrays `[*event]`, or numbers.
+      policy: says which parameters of the family are locations, scales and rates.
     """
 
     def __init__(self, center: ArrayLike = 0.0, spread: ArrayLike = 1.0, policy: SearchPolicy | None = None):
@@ -48,7 +48,7 @@ class Units:
         return (y - self.center) / self.spread
 
     def outward(self, parameters: Numbers) -> Numbers:
-        """The parameters of `center + spread * z`, by name, from those of `z`."""
+        """The parameters of the distribution of `y`, by name, from the parameters of the distribution of `z`."""
         return {name: self._factor(name) * value + self._shift(name) for name, value in parameters.items()}
 
     def inward(self, parameters: Numbers) -> Numbers:
@@ -84,10 +84,11 @@ def _power_of_two(sizes):
 
 @functools.lru_cache
 def _is_closed(family, moves):
-    """Whether the family is closed under scaling and, with `moves`, under shifts; found by a numerical test."""
+    """Whether the family is closed under scaling and, with `moves`, under shifts; a numerical test finds it."""
     if not family.has_unit:
         return False
-    policy, given = family.search, {*family.fixed, *family.floor}  # in the units of the data
+    # A held value or a floor is in the unit of the data, so the parameter cannot be scaled.
+    policy, given = family.search, {*family.fixed, *family.floor}
     given |= family.link.keys() - set(family.positive)
     changed = {*policy.places, *policy.sizes, *policy.rates, *_logs(policy)}
     if not set(policy.places if moves else changed) & set(family.parameter_names) or changed & given:
@@ -95,7 +96,7 @@ def _is_closed(family, moves):
     family, rng = family.holding({"validate_args": False}), np.random.default_rng(0)
     parameters = family.parameters(tf.constant(0.5 * rng.standard_normal(family.params_size)))
     z = rng.standard_normal([20, *family.event_shape])
-    z = z if moves else np.abs(z)  # inside the support of a scale family
+    z = z if moves else np.abs(z)  # a scale family may have only positive outcomes
     units = Units(moves * rng.uniform(1, 2, family.event_shape), rng.uniform(1, 2, family.event_shape), policy)
     here = family.build(parameters, tf.float64).log_prob(z)
     there = family.build(units.outward(parameters), tf.float64).log_prob(units.center + units.spread * z)

@@ -1,4 +1,4 @@
-"""The result of a search in words: converged, or the reason why it found no maximum."""
+"""The verdict on a search in words: converged, or the reason why it found no maximum."""
 
 import numpy as np
 
@@ -7,11 +7,11 @@ from nllfit.optimum.newton import Optimum, Verdict
 
 __all__ = ["in_words"]
 
-_INFINITY = 700.0  # in coordinates: exp(700) is close to the largest float64
+_INFINITY = 700.0  # a move of a coordinate to its limit: `exp(700)` is close to the largest float64
 
 
 def in_words(objective: Objective, optimum: Optimum) -> str:
-    """The verdict on the result of a search, as a phrase for `Estimate.message`."""
+    """The verdict on a search as a phrase, for `Estimate.message`."""
     match optimum.verdict:
         case Verdict.MAXIMUM:
             return "converged"
@@ -36,7 +36,7 @@ def _limit(objective: Objective, optimum: Optimum) -> str:
     w, direction = optimum.w, optimum.direction
     ranked = np.argsort(-np.abs(direction) / (1 + np.abs(w)))
     single_moves = (np.eye(len(w)) * np.sign(direction))[ranked]
-    rises = objective.values(w + single_moves) >= objective.value(w)  # whether a coordinate raises it when moved alone
+    rises = objective.values(w + single_moves) >= objective.value(w)  # if only one coordinate moves
     fastest = ranked[np.argmax(rises)]
     far = w.copy()
     far[fastest] += _INFINITY * np.sign(direction[fastest])

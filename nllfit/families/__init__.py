@@ -1,9 +1,14 @@
-"""Families: from unconstrained numbers to a distribution, and laws: what can be asked of a distribution.
+"""Families, which map unconstrained numbers to a distribution, and laws, which compute with a distribution.
 
-A family (`parametric_family`) is a tuple of `parameters` and a method that builds a distribution of their values;
-`family`, `mixture` and others are its kinds. `law.law_of` answers questions about a distribution; `structures`,
-`windows`, `inflated_distribution` and `observed` hold the laws of distributions that are made of others. `laws` holds a
-row of facts for each family of TFP. `head_base` and `catalogue` have the code of heads that both Keras versions share.
+A *family* is a tuple of parameters and a method that builds a distribution from their values. `parametric_family` is
+the base class. `family`, `mixture`, `censored`, `truncated`, `inflated`, `by_mean` and `function_family` are the kinds
+of families.
+
+A *law* computes probabilities, quantiles, scores and predictions of a distribution; `law` chooses it by the class of
+the distribution. `structures`, `windows`, `inflated_distribution` and `observed` have the laws of distributions that
+are made of others. `laws` has the facts about TFP's families that TFP lacks or gets wrong.
+
+`head_base`, `catalogue` and `compound` have the code of heads that both Keras versions share.
 """
 
 from nllfit.families import laws, structures  # noqa: F401  # they register their laws with `law_of`

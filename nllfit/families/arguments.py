@@ -29,12 +29,12 @@ __all__ = [
     "refuse_sparse",
 ]
 
-MOST_NUMBERS = 2**23  # in one row; they take 64 MiB in float64
-_NO_NUMBERS = "cmMOSU"  # complex, times, objects, texts
+MOST_NUMBERS = 2**23  # the most numbers in one row; in float64 they take 64 MiB
+_NO_NUMBERS = "cmMOSU"  # NumPy's kinds of dtypes: complex numbers, durations, dates, objects, bytes and text
 
 
 def family_class(distribution: Any, argument: str = "distribution") -> type[tfd.Distribution]:
-    """The subclass of `tfd.Distribution`, TFP's or a user's own, from the class or its name."""
+    """The class of distributions, TFP's or a user's own, from the class or its name; raises an error if unknown."""
     name = distribution if isinstance(distribution, str) else getattr(distribution, "__name__", "")
     found: Any = getattr(tfd, name, None)
     if found is None:  # a user's own class, or its name as registered with Keras
@@ -43,7 +43,7 @@ def family_class(distribution: Any, argument: str = "distribution") -> type[tfd.
     # describe TFP's class.
     if not _is_family(found) or distribution not in (name, found):
         message = f"`{argument}` is {distribution!r}: give a class of tfp.distributions or its name."
-        message += " Its own name is taken by one of them: rename it." if _is_family(distribution) else ""
+        message += " TFP has a class of the same name: rename yours." if _is_family(distribution) else ""
         if not _is_family(distribution):
             given = name or type(distribution).__name__
             names = {known.lower(): known for known, value in vars(tfd).items() if _is_family(value)}
@@ -59,7 +59,7 @@ def family_class(distribution: Any, argument: str = "distribution") -> type[tfd.
 
 
 def as_array(y: Any, dtype: Any = None) -> np.ndarray:
-    """A sample as an array; SciPy's `CensoredData` becomes pairs `[lower, upper]`. A `ValueError` for anything else."""
+    """A sample as an array; SciPy's `CensoredData` becomes pairs `[lower, upper]`. Raises a `ValueError` for others."""
     y = _pairs(y) if is_censored_data(y) else y
     try:
         return np.asarray(y, dtype)
@@ -72,7 +72,7 @@ def as_count(name: str, value: Any, lowest: int, *, highest: int | None = None) 
 @overload
 def as_count(name: str, value: Any, lowest: int, optional: bool, *, highest: int | None = None) -> int | None: ...
 def as_count(name: str, value: Any, lowest: int, optional: bool = False, *, highest: int | None = None) -> int | None:
-    """`value` as an integer from `lowest` to `highest`, or None if `optional`; a `ValueError` for anything else."""
+    """`value` as an integer from `lowest` to `highest`, or None if `optional`; other values raise a `ValueError`."""
     if optional and value is None:
         return None
     is_int = isinstance(value, numbers.Integral) and not isinstance(value, bool)
@@ -83,7 +83,7 @@ def as_count(name: str, value: Any, lowest: int, optional: bool = False, *, high
 
 
 def as_names(argument: str, names: Any) -> tuple[str, ...]:
-    """The distinct names of parameters, from one name or a sequence; a `ValueError` for anything else."""
+    """The distinct names of parameters, from one name or a sequence; other values raise a `ValueError`."""
     given = (names,) if isinstance(names, str) or not np.iterable(names) else tuple(names)
     if not all(isinstance(name, str) for name in given):
         raise ValueError(f"`{argument}` is {names!r}: give names of parameters, such as ('scale',).")
@@ -91,7 +91,7 @@ def as_names(argument: str, names: Any) -> tuple[str, ...]:
 
 
 def as_numbers(name: str, values: Any, dtype_hint: tf.DType | None = None) -> tf.Tensor:
-    """Values as a tensor; a `ValueError` unless they are real numbers, in rows of one length."""
+    """Values as a tensor; raises a `ValueError` if they are not real numbers, or rows differ in length."""
     refuse_censored_data(f"`{name}`", values)
     refuse_sparse(f"`{name}`", values)
     try:  # with a dtype hint, TensorFlow would convert text to numbers and drop imaginary parts
@@ -103,7 +103,7 @@ def as_numbers(name: str, values: Any, dtype_hint: tf.DType | None = None) -> tf
         return tensor
     dtype = getattr(values, "dtype", None)
     given = f"a {type(values).__name__}" if dtype is None else f"of dtype {getattr(dtype, 'name', dtype)}"
-    raise untouched(ValueError(f"`{name}` is {given}, not an array of numbers: give one number, or row, each."))
+    raise untouched(ValueError(f"`{name}` is {given}, not an array of numbers: give a number or a row for each."))
 
 
 def as_shape(event_shape: Any) -> tuple[int, ...]:
@@ -116,19 +116,19 @@ def as_shape(event_shape: Any) -> tuple[int, ...]:
 
 
 def as_size(name: str, value: Any, lowest: int) -> int:
-    """`value` as an integer; a `ValueError` if a row cannot have so many classes, components or numbers."""
+    """`value`, a number of classes, components or elements, as an integer from `lowest` to `MOST_NUMBERS`."""
     return as_count(name, value, lowest, highest=MOST_NUMBERS)
 
 
 def as_text(value: Any) -> str:
-    """A value as a user would write it: arrays and tensors as lists."""
+    """The `repr` of a value, with arrays and tensors as lists."""
     return repr(np.asarray(value).tolist() if hasattr(value, "__array__") else value)
 
 
 def check_size(subject: str, size: int) -> None:
-    """Raises a `ValueError` if a row has more numbers than any network has outputs, before a tensor is made of it.
+    """Raises a `ValueError` if a row has more than `MOST_NUMBERS` numbers, before a tensor of this size is created.
 
-    A file of one kilobyte can request a family of any size.
+    Without the check, a model file of one kilobyte could request all memory.
     """
     if size > MOST_NUMBERS:
         raise ValueError(
@@ -143,13 +143,13 @@ def is_censored_data(y: Any) -> bool:
 
 
 def refuse_censored_data(label: str, values: Any) -> None:
-    """Raises a `ValueError` for `CensoredData`, whose outcomes are sorted by kind, if outcomes must match rows."""
+    """Raises a `ValueError` for SciPy's `CensoredData`, which sorts outcomes by kind, so they no longer match rows."""
     if is_censored_data(values):
         raise untouched(
             ValueError(
-                f"{label} is SciPy's `CensoredData`, which does not keep the order of its outcomes, so that they would "
-                f"belong to other rows: give pairs `[n, 2]`, as `nllfit.right_censored(time, observed)` or "
-                f"`nllfit.interval_censored(lower, upper)` makes them."
+                f"{label} is SciPy's `CensoredData`, which does not keep the order of outcomes, so they would be "
+                f"compared with other rows: give pairs `[n, 2]`, made by `nllfit.right_censored(time, observed)` or "
+                f"`nllfit.interval_censored(lower, upper)`."
             )
         )
 
@@ -163,7 +163,7 @@ def refuse_sparse(label: str, values: Any) -> None:
 
 
 def _pairs(data):
-    # In SciPy's order; it has no public attributes.
+    # The outcomes are in SciPy's order. `CensoredData` has no public attributes.
     ends = [(data._uncensored, data._uncensored), (-np.inf, data._left), (data._right, np.inf)]
     pairs = [np.stack(np.broadcast_arrays(*both), -1).reshape(-1, 2) for both in ends]
     return np.concatenate([*pairs, np.reshape(data._interval, [-1, 2])])

@@ -23,14 +23,14 @@ class _MeanParameters:
 
     Attributes:
       links: the default link of each parameter, by name.
-      to_tfp: converts them to TFP's parameters.
+      to_tfp: maps the values of these parameters to those of TFP's parameters, by name.
     """
 
     links: Mapping[str, Callable[[], tfb.Bijector]]
     to_tfp: Callable[..., dict[str, tf.Tensor]]
 
     def parameter_properties(self, dtype: tf.DType = tf.float32) -> dict[str, tfpu.ParameterProperties]:
-        """The description of each parameter, as TFP gives it."""
+        """The description of each parameter, in the form of the method of a `tfd.Distribution` with the same name."""
         found = self.links.items()
         return {name: tfpu.ParameterProperties(default_constraining_bijector_fn=link) for name, link in found}
 
@@ -53,7 +53,7 @@ BY_MEAN: Mapping[type[tfd.Distribution], _MeanParameters] = {
 
 
 class ByMean(Family):
-    """A family parametrised by its mean, and by how outcomes scatter around it.
+    """A family parametrised by its mean and, except for the Exponential, by a parameter of its variance.
 
     The distributions are those of `Family(distribution)`; only their parameters differ:
 
@@ -73,7 +73,7 @@ class ByMean(Family):
       **fixed: parameters of the table held at a value, and other arguments of the distribution's constructor.
 
     Raises:
-      ValueError: for another distribution; and the errors of `Family`.
+      ValueError: for a distribution that is not in the table; and as from `Family`.
 
     Example:
       >>> estimate = nllfit.maximum_likelihood(nllfit.ByMean("NegativeBinomial"), [0, 1, 1, 2, 3, 3, 7, 9, 10])
@@ -90,7 +90,7 @@ class ByMean(Family):
         cls = family_class(distribution)
         if cls not in BY_MEAN:
             known = ", ".join(known.__name__ for known in BY_MEAN)
-            raise ValueError(f"{cls.__name__} has no parametrisation by the mean: it is for {known}.")
+            raise ValueError(f"{cls.__name__} has no parametrisation by the mean: give one of {known}.")
         super().__init__(cls, event_shape, **kwargs)
         self.name = cls.__name__
 

@@ -1,10 +1,9 @@
-"""The named families, defined once for the heads of both Keras versions.
+"""The named heads, defined once for both Keras versions: `nllfit.heads` and `nllfit.keras3.heads` make layers of them.
 
-The docstring of each class defines its head by *domain, link, formula*. Its `make_family` makes a `Family` from the
-constructor's arguments, and `heads` and `keras3` make it a layer. `u`, `v`, `w` are the outputs of the layer before the
-head. In `softplus(u) + eps`, `eps` is the resolution of the dtype (1.2e-7 in float32); `floor={"scale": 1e-3}` replaces
-it. `logit(p) = log(p / (1 - p))`. Formulas are for one element of the outcome; the log-likelihood of an outcome of
-shape `event_shape` is the sum over its elements, in nats.
+The docstring of each class defines its head by *domain, link, formula*. `u`, `v`, `w` are the outputs of the layer
+before the head. In `softplus(u) + eps`, `eps` is the resolution of the dtype (1.2e-7 in float32); a `floor`, such as
+`floor={"scale": 1e-3}`, replaces it. `logit(p) = log(p / (1 - p))`. Formulas are for one element of the outcome; the
+log-likelihood of an outcome of shape `event_shape` is the sum over its elements, in nats.
 """
 
 from collections.abc import Sequence
@@ -35,21 +34,21 @@ __all__ = [
 
 
 class _OfClasses(Head):
-    """A head of one of several classes."""
+    """A head of class labels."""
 
     def __init__(self, num_classes: int, **kwargs: Any):
         super().__init__(num_classes, **kwargs)
 
 
 class Bernoulli(Elementwise):
-    """Yes or no; the negative log-likelihood is binary crossentropy from logits.
+    """Yes or no, coded 1 or 0; the negative log-likelihood is binary crossentropy from logits.
 
     Domain: y in {0, 1}. Link: logit(p) = u.
     Formula: -log p(y) = -y log p - (1 - y) log(1 - p) = softplus(u) - y u.
 
     Args:
       event_shape: shape of one outcome, an int or a tuple.
-      **kwargs: `validate_args=False` for soft labels.
+      **kwargs: `validate_args=False` for soft labels; `link={"probs": "normal_cdf"}` for a probit model.
 
     Example:
       >>> head = Bernoulli()
@@ -68,8 +67,9 @@ class Beta(Elementwise):
 
     Args:
       event_shape: shape of one outcome, an int or a tuple.
-      **kwargs: `shared`, `floor` or fixed `concentration1` (a), `concentration0` (b); with
-        `parameterization="mean"`, `mean` and `precision` (see `nllfit.ByMean`).
+      **kwargs: `shared`, `floor`, `link`, and values at which parameters are held: `concentration1` (a),
+        `concentration0` (b). With `parameterization="mean"` the parameters are `mean` and `precision` (see
+        `nllfit.ByMean`).
 
     Source: Ferrari and Cribari-Neto, Beta regression for modelling rates and proportions, 2004.
     """
@@ -78,9 +78,9 @@ class Beta(Elementwise):
 class Categorical(_OfClasses):
     """One of `num_classes` classes, given by its index; sparse categorical crossentropy from logits.
 
-    Domain: y in {0, ..., num_classes - 1}, one label per row, `[B]` or `[B, 1]`, as Keras's `fit` reshapes it.
+    Domain: y in {0, ..., num_classes - 1}, one label per row: `[B]`, or `[B, 1]`, to which Keras's `fit` reshapes it.
     Link: p = softmax(u). Formula: -log p(y) = logsumexp(u) - u_y.
-    As a tensor it is the probabilities `[B, num_classes]`.
+    As a tensor, the output is the probabilities `[B, num_classes]`.
 
     Args:
       num_classes: the number of classes, at least 2.
@@ -105,22 +105,22 @@ class Gamma(Elementwise):
 
     Args:
       event_shape: shape of one outcome, an int or a tuple.
-      **kwargs: `shared`, `floor` or fixed `concentration` (a), `rate` or `log_rate`; with `parameterization="mean"`,
-        `mean` and `concentration` (see `nllfit.ByMean`).
+      **kwargs: `shared`, `floor`, `link`, and values at which parameters are held: `concentration` (a), `rate` or
+        `log_rate`. With `parameterization="mean"` the parameters are `mean` and `concentration` (see `nllfit.ByMean`).
 
     Source: McCullagh and Nelder, Generalized linear models, 1989, chapter 8.
     """
 
 
 class Laplace(Elementwise):
-    """A real number with outliers; at a fixed scale, mean absolute error.
+    """A real number with outliers; with a fixed scale, the loss is mean absolute error up to a factor and an offset.
 
     Domain: y real. Links: loc = u, scale = softplus(v) + eps.
     Formula: -log p(y) = |y - loc| / scale + log(2 scale).
 
     Args:
       event_shape: shape of one outcome, an int or a tuple.
-      **kwargs: `shared`, `floor` or fixed `loc`, `scale`.
+      **kwargs: `shared`, `floor`, `link`, and values at which parameters are held: `loc`, `scale`.
 
     Source: Laplace, Memoire sur la probabilite des causes par les evenemens, 1774.
     """
@@ -129,29 +129,29 @@ class Laplace(Elementwise):
 class LogNormal(Elementwise):
     """A positive amount whose logarithm is Normal.
 
-    Domain: y > 0. Links: loc = u, scale = softplus(v) + eps, both of log y.
+    Domain: y > 0. Links: loc = u, scale = softplus(v) + eps, the mean and the standard deviation of log y.
     Formula: -log p(y) = ((log y - loc) / scale)^2 / 2 + log(scale) + log(y) + log(2 pi) / 2.
 
     Args:
       event_shape: shape of one outcome, an int or a tuple.
-      **kwargs: `shared`, `floor` or fixed `loc`, `scale`.
+      **kwargs: `shared`, `floor`, `link`, and values at which parameters are held: `loc`, `scale`.
 
     Source: Aitchison and Brown, The lognormal distribution, 1957.
     """
 
 
 class Mixture(Head):
-    """A mixture of one family: for several modes, or a shape that no single family has.
+    """A mixture of distributions of one family: for several modes, or a shape that no single family has.
 
     Domain and links: those of the component, and weights pi = softmax(u).
-    Formula: -log p(y) = -log sum_k pi_k p_k(y). A component covers a complete outcome, so its elements may depend on
-      each other.
+    Formula: -log p(y) = -log sum_k pi_k p_k(y). One component draws all elements of an outcome, so the elements depend
+      on each other.
 
     Args:
-      component: the components' class of `tfp.distributions`, or its name.
-      num_components: their number, at least 1.
+      component: the class of the components, one of `tfp.distributions`, or its name.
+      num_components: the number of components, at least 1.
       event_shape: shape of one outcome, an int or a tuple.
-      **kwargs: `floor`, `num_classes` or fixed parameters of the components.
+      **kwargs: `floor`, `link` and `num_classes` of the components, and values at which their parameters are held.
 
     Example:
       >>> Mixture.params_size("Normal", 3)
@@ -187,7 +187,8 @@ class MultivariateNormalTriL(Head):
 
     Args:
       event_shape: the length d of the vector, or a tuple that ends in it.
-      **kwargs: `shared=("scale_tril",)` for one covariance, or fixed `loc`, `scale_tril`.
+      **kwargs: `shared=("scale_tril",)` for one covariance for all inputs, and values at which parameters are held:
+        `loc`, `scale_tril`.
 
     Example:
       >>> MultivariateNormalTriL.params_size(2)  # 2 for loc, 3 for L
@@ -212,26 +213,29 @@ class NegativeBinomial(Elementwise):
 
     Args:
       event_shape: shape of one outcome, an int or a tuple.
-      **kwargs: `shared`, `floor` or fixed `total_count` (r), `logits` or `probs` (p); with `parameterization="mean"`,
-        `mean` and `alpha` (see `nllfit.ByMean`).
+      **kwargs: `shared`, `floor`, `link`, and values at which parameters are held: `total_count` (r), `logits` or
+        `probs` (p). With `parameterization="mean"` the parameters are `mean` and `alpha` (see `nllfit.ByMean`).
 
     Source: Hilbe, Negative binomial regression, 2011.
     """
 
 
 class Normal(Elementwise):
-    """A real number; at a fixed scale, mean squared error.
+    """A real number; with a fixed scale, the loss is mean squared error up to a factor and an offset.
 
     Domain: y real. Links: loc = u, scale = softplus(v) + eps.
     Formula: -log p(y) = ((y - loc) / scale)^2 / 2 + log(scale) + log(2 pi) / 2.
 
-    Three forms: `Normal()` takes both parameters from the network (heteroscedastic), `Normal(scale=1.0)` fixes the
-    scale, which is least squares, and `Normal(shared=("scale",))` learns one scale for all inputs (homoscedastic): the
-    maximum-likelihood sigma, the root of the mean squared residual.
+    The scale has one of three forms:
+
+    - `Normal()`: the network predicts it for each input (heteroscedastic).
+    - `Normal(scale=1.0)`: it is held at a value (least squares).
+    - `Normal(shared=("scale",))`: one scale for all inputs is learned (homoscedastic). Its maximum-likelihood estimate
+      is the root of the mean squared residual.
 
     Args:
       event_shape: shape of one outcome, an int or a tuple.
-      **kwargs: `shared`, `floor` or fixed `loc`, `scale`.
+      **kwargs: `shared`, `floor`, `link`, and values at which parameters are held: `loc`, `scale`.
 
     Example:
       >>> [Normal.params_size(), Normal.params_size(scale=1.0), Normal.params_size(shared=("scale",))]
@@ -264,13 +268,13 @@ class OneHotCategorical(_OfClasses):
 
 
 class Poisson(Elementwise):
-    """A count; up to a term that depends only on y, Keras's Poisson loss.
+    """A count; the loss is Keras's Poisson loss, up to a term that depends only on y.
 
     Domain: y in {0, 1, 2, ...}. Link: log(rate) = u. Formula: -log p(y) = rate - y u + log y!.
 
     Args:
       event_shape: shape of one outcome, an int or a tuple.
-      **kwargs: `shared`, or fixed `rate` or `log_rate`.
+      **kwargs: `link={"rate": "softplus"}` for another link than `exp`.
 
     Source: Nelder and Wedderburn, Generalized linear models, 1972.
     """
@@ -282,11 +286,11 @@ class StudentT(Elementwise):
     Domain: y real. Links: df = softplus(u) + eps, loc = v, scale = softplus(w) + eps.
     Formula: -log p(y) = (df + 1)/2 log(1 + z^2 / df) + log(scale) + log B(1/2, df/2) + log(df) / 2, with
     z = (y - loc) / scale.
-    As a tensor it is loc, the median, even if there is no mean because df <= 1.
+    As a tensor, the output is loc: the median, and the mean if it exists (df > 1).
 
     Args:
       event_shape: shape of one outcome, an int or a tuple.
-      **kwargs: `shared`, `floor` or fixed `df`, `loc`, `scale`.
+      **kwargs: `shared`, `floor`, `link`, and values at which parameters are held: `df`, `loc`, `scale`.
 
     Source: Lange, Little and Taylor, Robust statistical modeling using the t distribution, 1989.
     """

@@ -20,7 +20,7 @@ from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
 
 __all__ = ["Censored", "CensoredDistribution", "interval_censored", "is_censored", "left_censored", "right_censored"]
 
-_KINDS = ("exact", "above", "below", "between")  # of observations
+_KINDS = ("exact", "above", "below", "between")  # of outcomes; see `CensoredDistribution`
 
 
 class Censored(FamilyOf):
@@ -35,20 +35,21 @@ class Censored(FamilyOf):
     | `lower = -inf` | left-censored, `y <= upper` | `log F(upper)` |
     | both finite | interval-censored, `lower < y <= upper` | `log(F(upper) - F(lower))` |
 
-    All terms and their derivatives are exact in both tails, whatever the width of the interval. A count is also above
-    `lower`: "three or more" is `[2, inf]`. For a sample without inputs, SciPy's `CensoredData` is accepted in place of
-    such an array, with its outcomes in SciPy's order: uncensored, left-, right- and interval-censored. Parameters,
-    prediction, `cdf`, `survival` and `quantile` are those of the number itself, whether or not it is observed exactly.
+    All terms and their derivatives are exact in both tails, whatever the width of the interval. The lower end is
+    excluded for counts, too: "three or more" is `[2, inf]`. A sample without inputs may also be SciPy's
+    `CensoredData`. Parameters, prediction, `cdf`, `survival` and `quantile` are those of the number itself, whether or
+    not it was observed exactly.
 
     Args:
       family: a family with a CDF, of numbers or counts: a class of `tfp.distributions` or its name, a `Family`, a
-        `MixtureFamily` of event shape (), or a `Truncated` family, whose terms are then conditional on its window.
-      event_shape: the shape of the outcome's elements, if `family` is a name or class; an outcome has the shape
+        `MixtureFamily` of event shape (), or a `Truncated` family. The terms of a `Truncated` family are conditional on
+        its window.
+      event_shape: the shape of the outcome's elements, if `family` is a name or class. An outcome has the shape
         `[*event_shape, 2]`, by default `[2]`.
-      **kwargs: further arguments of `Family`, for a name or class.
+      **kwargs: further arguments of `Family`, if `family` is a name or class.
 
     Raises:
-      ValueError: for a family without a CDF, or with dependent elements; and the errors of `Family`.
+      ValueError: for a family without a CDF, or with dependent elements; and as from `Family`.
 
     Example:
       >>> time, observed = [2.5, 2.9, 3.8, 9.1, 9.3, 12.0, 23.0, 25.0], [1, 1, 1, 1, 1, 1, 1, 0]
@@ -60,7 +61,7 @@ class Censored(FamilyOf):
     """
 
     takes_infinity = True
-    kind: str | None = None  # of all outcomes, if they are of one; see `by_kind`
+    kind: str | None = None  # the kind of all outcomes, if it is the same; see `by_kind`
 
     def __init__(self, family: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any):
         super().__init__(family, event_shape, **kwargs)
@@ -81,7 +82,7 @@ class Censored(FamilyOf):
 
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
         given = self.fixed | parameters
-        checks = given.get("validate_args", True)  # some of TFP's distributions do not keep it
+        checks = given.get("validate_args", True)  # not the distribution's, because some of TFP's do not keep it
         return elementwise(self.family.build(given, dtype), lambda d: CensoredDistribution(d, checks, self.kind))
 
     def by_kind(self, y: np.ndarray) -> list[tuple[ParametricFamily, np.ndarray]]:
@@ -95,7 +96,7 @@ class Censored(FamilyOf):
     def stand_ins(self, y: np.ndarray) -> np.ndarray:
         lower, upper = y[..., 0], y[..., 1]
         low, high = np.where(np.isfinite(lower), lower, upper), np.where(np.isfinite(upper), upper, lower)
-        known = np.isfinite(low)  # False if both ends are infinite, so that nothing is known
+        known = np.isfinite(low)  # False if both ends are infinite
         low, high = np.where(known, low, 0.0), np.where(known, high, 0.0)
         middle = low + (high - low) / 2
         rest = y[..., 2:]
@@ -110,8 +111,9 @@ class Censored(FamilyOf):
 class CensoredDistribution(Observed):
     """The distribution of pairs `[lower, upper]`, of event shape `[2]`, for numbers from a scalar `distribution`.
 
-    If each number has a window, the ends of the window follow the pair. A `kind` says that all outcomes are "exact",
-    known to lie "above" or "below" a number, or "between" two, so that the density needs the formula of that kind only.
+    If each number has a window, the ends of the window follow the pair. `kind` may say that all outcomes are "exact",
+    or lie "above" a number, "below" a number or "between" two numbers. Then `log_prob` computes only the formula for
+    this kind.
     """
 
     _prefix = "Censored"
@@ -172,7 +174,7 @@ class CensoredDistribution(Observed):
 
     def _has_no(self, name):
         return NotImplementedError(
-            f"{self.name} has intervals for outcomes, which have no {name}: take that of the numbers themselves, its "
+            f"The outcomes of {self.name} are intervals, which have no {name}: use the {name} of the numbers, "
             f"`.distribution.{name}()`."
         )
 
@@ -184,7 +186,7 @@ class CensoredDistribution(Observed):
 
 
 def is_censored(distribution: tfd.Distribution) -> bool:
-    """Whether the outcomes of a head's distribution, or of a mixture of such, are pairs without windows."""
+    """Whether the outcomes of a head's distribution, or of a mixture of them, are pairs `[lower, upper]`."""
     while isinstance(distribution, (INDEPENDENT, MIXTURE_SAME_FAMILY)):
         mixture = isinstance(distribution, MIXTURE_SAME_FAMILY)
         distribution = distribution.components_distribution if mixture else distribution.distribution
@@ -192,7 +194,7 @@ def is_censored(distribution: tfd.Distribution) -> bool:
 
 
 def right_censored(time: ArrayLike, observed: ArrayLike) -> np.ndarray:
-    """Pairs for a `Censored` family, from times and whether each is the time of the event.
+    """Pairs for a `Censored` family, from times and whether the event was observed at each time.
 
     Args:
       time: `[n]`, the time of the event, or the time at which observation ended without it.
@@ -202,7 +204,7 @@ def right_censored(time: ArrayLike, observed: ArrayLike) -> np.ndarray:
       An array `[n, 2]`: `[time, time]` if the event was observed, else `[time, inf]`.
 
     Raises:
-      ValueError: if the two differ in shape, a time is NaN, or `observed` contains anything but 0 and 1.
+      ValueError: if the arrays differ in shape, a time is NaN, or `observed` contains anything but 0 and 1.
 
     Example:
       >>> right_censored([1.0, 2.0], [True, False])
@@ -214,14 +216,14 @@ def right_censored(time: ArrayLike, observed: ArrayLike) -> np.ndarray:
 
 
 def left_censored(value: ArrayLike, observed: ArrayLike) -> np.ndarray:
-    """Pairs for a `Censored` family, from numbers and whether each is a measurement or a limit of detection.
+    """Pairs for a `Censored` family, from numbers, each of which is a measurement or a limit of detection.
 
     Args:
       value: `[n]`, the measured number, or the limit of detection.
       observed: `[n]`, 1 or True if the number was measured, 0 or False if it is only known not to exceed the limit.
 
     Returns:
-      An array `[n, 2]`: `[value, value]` if it was measured, else `[-inf, value]`.
+      An array `[n, 2]`: `[value, value]` if the number was measured, else `[-inf, value]`.
 
     Raises:
       ValueError: as from `right_censored`.
@@ -239,13 +241,13 @@ def interval_censored(lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
     """Pairs for a `Censored` family, from the ends of the intervals; equal ends are an exactly known number.
 
     Args:
-      lower, upper: `[n]`, or `[n, k]` for outcomes with `k` elements; either may be infinite.
+      lower, upper: `[n]`, or `[n, k]` for outcomes with `k` elements; ends may be infinite.
 
     Returns:
       An array `[n, 2]`, or `[n, k, 2]`.
 
     Raises:
-      ValueError: if the two differ in shape, one is NaN, or a lower end is above the upper one.
+      ValueError: if the arrays differ in shape, a number is NaN, or a lower end is above the upper end.
 
     Example:
       >>> interval_censored([0.1, 0.5], [0.2, np.inf])
@@ -266,9 +268,9 @@ def interval_censored(lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
 def _read(time, observed):
     times, seen = _numbers("time", time), np.asarray(observed)
     if times.shape != seen.shape:
-        raise ValueError(f"`observed` has shape {seen.shape}, but there are numbers {times.shape}: give one for each.")
+        raise ValueError(f"`observed` has shape {seen.shape}, but the numbers have {times.shape}: give one for each.")
     if not np.all((seen == 0) | (seen == 1)):
-        raise ValueError("`observed` holds other than 0 and 1: give 1 where it was observed, and 0 where it was not.")
+        raise ValueError("`observed` holds other than 0 and 1: give 1 if it was observed, and 0 if it was not.")
     return times, seen.astype(bool)
 
 

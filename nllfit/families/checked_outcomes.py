@@ -22,7 +22,7 @@ __all__ = [
 
 
 def as_column(y: tf.Tensor, distribution: tfd.Distribution) -> tf.Tensor:
-    """Outcomes `[n]` as `[n, 1]` if the distribution's outcomes have one element, as Keras reshapes them for a loss."""
+    """Outcomes `[n]` as `[n, 1]` if the distribution's outcomes have one element; Keras's `fit` does the same."""
     is_one = y.shape.rank == distribution.batch_shape.rank == 1 and distribution.event_shape == [1]
     return y[:, None] if is_one else y
 
@@ -30,9 +30,10 @@ def as_column(y: tf.Tensor, distribution: tfd.Distribution) -> tf.Tensor:
 def as_outcomes(
     y_true: ArrayLike, distribution: tfd.Distribution, name: str = "y_true", rows: int | None = None
 ) -> tf.Tensor:
-    """Outcomes as a tensor of the distribution's dtype; a `ValueError` unless they have its shape.
+    """Outcomes as a tensor of the distribution's dtype; raises a `ValueError` if they do not have its shape.
 
-    If the outcomes are part of a user's array, the message shows the shape with the number of all `rows`.
+    If the outcomes are a part of a user's array, give the number of `rows` of this array, so that the message shows its
+    shape.
     """
     floating = distribution.dtype.is_floating
     outcomes = as_numbers(name, y_true, distribution.dtype if floating else None)
@@ -57,9 +58,10 @@ def finite_part(outcomes: tf.Tensor, distribution: tfd.Distribution) -> tf.Tenso
 
 
 def weights_of_outcomes(weights: Any, batch_shape: tf.TensorShape, batch_shape_tensor: Any) -> tf.Tensor:
-    """Weights of all outcomes of a batch, from weights or a mask of rows or of outcomes.
+    """The weights `[*batch]` of all outcomes of a batch, from weights or a mask of rows or of outcomes.
 
-    Keras would broadcast weights `[B]` along the steps `[B, T]`.
+    Weights `[B]` of rows are repeated over further axes of the batch, such as the steps `T` of `[B, T]`. (Keras would
+    broadcast them as weights of the steps.)
     """
     weights = as_numbers("sample_weight", weights)
     weights = weights if weights.dtype.is_floating else tf.cast(weights, tf.float32)
@@ -79,9 +81,9 @@ def weights_of_outcomes(weights: Any, batch_shape: tf.TensorShape, batch_shape_t
 
 
 def where_counted(outcomes: tf.Tensor, distribution: tfd.Distribution, counts: tf.Tensor) -> tf.Tensor:
-    """The outcomes `[*batch, *event]`, with a possible one in place of each that `counts` `[*batch]` excludes.
+    """The outcomes `[*batch, *event]`, each replaced by one in the support where `counts` `[*batch]` is False.
 
-    An outcome that does not count may be padding with a log-density of NaN. Its product with a weight of 0, and the
+    An outcome that does not count may be padding whose log-density is NaN. Then its product with the weight 0, and the
     gradient, would also be NaN.
     """
     event = tf.ones([distribution.event_shape.rank], tf.int32)
@@ -90,7 +92,7 @@ def where_counted(outcomes: tf.Tensor, distribution: tfd.Distribution, counts: t
 
 
 def has_finite_likelihoods(distribution: tfd.Distribution) -> bool:
-    """Whether any outcome has a finite likelihood; none has if parameters are NaN, or a rate overflows."""
+    """Whether outcomes in the support have a finite likelihood; they have none if a parameter is NaN or overflows."""
     try:
         log_prob = distribution.log_prob(law_of(distribution).some_outcome())
     except tf.errors.InvalidArgumentError:
@@ -112,7 +114,7 @@ def _shape_message(name, given, expected, distribution, rows):
             given, expected = [rows, *given[1:]], [rows, *expected[1:]]
         text = str(tuple(given))
         if law_of(distribution).has_class_labels and given[:-1] == expected:
-            advice = "give one label a row, such as `y.argmax(-1)`, or use a `OneHotCategorical` head"
+            advice = "give one label per row, such as `y.argmax(-1)`, or use a `OneHotCategorical` head"
         elif isinstance(distribution, tfd.OneHotCategorical) and given in (expected[:-1], [*expected[:-1], 1]):
             advice = "give one-hot rows, such as `tf.one_hot(y, num_classes)`, or use a `Categorical` head"
         elif [*given, 1] == expected:
@@ -132,7 +134,7 @@ def _advice_on_columns(given, expected):
     if [*given[:-1], 1, given[-1]] == expected:
         return "reshape it with `y[..., None, :]`, or leave out the head's `event_shape`"
     return (
-        f"each outcome is {columns} numbers on the last axis, of a `Censored` head the pairs that "
-        f"`nllfit.right_censored(time, observed)` and the like make of numbers of shape {tuple(elements)}, of a "
-        f"`Truncated` one a number and the ends of its window"
+        f"each outcome is {columns} numbers on the last axis. For a `Censored` head these are pairs, as "
+        f"`nllfit.right_censored(time, observed)` returns for arrays of shape {tuple(elements)}; for a `Truncated` "
+        f"head, a number and the ends of its window"
     )

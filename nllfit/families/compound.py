@@ -1,7 +1,7 @@
-"""The named heads of families that modify another family.
+"""The named heads of families that modify another family: censored, truncated, zero-inflated and hurdle heads.
 
-Each docstring gives *domain, link, formula*, as in `catalogue`. The other family is given as a class of
-`tfp.distributions` or its name, with the arguments of its `Family`, or as a family object.
+Each docstring gives *domain, link, formula*, as in `catalogue`. The argument `family` is a class of `tfp.distributions`
+or its name, together with the arguments of `Family`, or it is a family object.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ class _HeadOf(Head):
     """A head of a family that modifies another family."""
 
     _family_class: Callable[..., ParametricFamily]
-    _default_shape: int | tuple = 1  # one element, the shape of outcomes in Keras
+    _default_shape: int | tuple = 1  # outcomes are `[B, 1]`, the usual shape in Keras
 
     def __init__(self, family: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any):
         super().__init__(family, event_shape, **kwargs)
@@ -35,17 +35,17 @@ class _HeadOf(Head):
 
 
 class Censored(_HeadOf):
-    """A number known exactly, or only to lie beyond another or between two: survival times, limits of detection.
+    """A number that is known exactly or only to lie in an interval, such as a survival time.
 
     Domain: y = [lower, upper] with lower <= upper, `[B, 2]`; see `nllfit.Censored`. Links: those of the family.
-    Formula: -log p(y) if lower = upper, else -log(F(upper) - F(lower)). As a tensor it is the prediction of the number
-    itself, `[B]`.
+    Formula: -log p(y) if lower = upper, else -log(F(upper) - F(lower)). As a tensor, the output is the prediction of
+    the number itself, `[B]`.
 
     Args:
       family: a family with a CDF, or its name.
       event_shape: shape of the outcome's elements, an int or a tuple: outcomes are `[B, *event_shape, 2]`. By default
-        (), and `[B, 2]`.
-      **kwargs: further arguments of the family, where it is a name.
+        outcomes are `[B, 2]`.
+      **kwargs: further arguments of the family, if it is given by name.
 
     Example:
       >>> head = Censored("Weibull")
@@ -62,14 +62,15 @@ class Truncated(Head):
     """A number that is recorded only within a window.
 
     Domain: low <= y <= high; for counts low < y <= high. Links: those of the family; its parameters describe the number
-    before truncation. Formula: -log p(y) + log(F(high) - F(low)). If each row has its own window, it is part of the
-    outcome, `[y, low]`, `[y, high]` or `[y, low, high]`; see `nllfit.Truncated`. As a tensor it is the median.
+    before truncation. Formula: -log p(y) + log(F(high) - F(low)). If each row has its own window, the window is part of
+    the outcome, `[y, low]`, `[y, high]` or `[y, low, high]`; see `nllfit.Truncated`. As a tensor, the output is the
+    median.
 
     Args:
       family: a family with a CDF, or its name.
-      low, high: the window's ends, numbers, "row" or None.
+      low, high: the ends of the window: a number, "row" if each row has its own, or None for no bound.
       event_shape: shape of one outcome, an int or a tuple; by default 1, or () if an end is "row".
-      **kwargs: further arguments of the family, where it is a name.
+      **kwargs: further arguments of the family, if it is given by name.
 
     Example:
       >>> Truncated("Poisson", low=0)(tf.constant([[0.0]])).log_prob([[1.0]]).numpy()  # log(1 / (e - 1))
@@ -101,7 +102,7 @@ class Truncated(Head):
 
 
 class ZeroInflated(_HeadOf):
-    """A count with more zeros than in its family, or an amount that may be 0: there are zeros of two kinds.
+    """A count with additional zeros, whose probability is pi, or an amount that is 0 with probability pi.
 
     Domain: that of the family, and 0. Links: logit(pi) = u, and those of the family. Formula: -log p(0) =
     -log(pi + (1 - pi) p_family(0)), else -log p(y) = -log(1 - pi) - log p_family(y). For an amount, p(0) = pi.
@@ -109,8 +110,8 @@ class ZeroInflated(_HeadOf):
     Args:
       family: a family with a CDF, or its name.
       event_shape: shape of one outcome, an int or a tuple; by default 1.
-      **kwargs: `zero_probs=0.2` holds pi; `shared=("zero_logits",)` learns one for all inputs, as a weight of the head;
-        further arguments of the family, where it is a name.
+      **kwargs: `zero_probs=0.2` holds pi at 0.2; `shared=("zero_logits",)` learns one pi for all inputs, as a weight of
+        the head; further arguments of the family, if it is given by name.
 
     Example:
       >>> ZeroInflated("Poisson")(tf.constant([[0.0, 0.0]])).log_prob([[0.0]]).numpy()  # log(1/2 + 1 / (2 e))
@@ -123,7 +124,7 @@ class ZeroInflated(_HeadOf):
 
 
 class Hurdle(_HeadOf):
-    """A count or an amount that is 0 or else follows a family without zeros.
+    """A count or an amount that is 0 with probability pi, and otherwise follows a family without its zeros.
 
     Domain: that of the family, and 0. Links: logit(pi) = u, and those of the family. Formula: -log p(0) = -log(pi),
     else -log p(y) = -log(1 - pi) - log p_family(y) + log(1 - p_family(0)).
@@ -142,6 +143,6 @@ class Hurdle(_HeadOf):
 
 
 def _shape(family, event_shape, default):
-    """The shape of a head's elements: the given or the default one, or None if a family object defines it."""
+    """The argument `event_shape` for a head's family: as given, or the default, or None if `family` is an object."""
     is_family = isinstance(restored(family), ParametricFamily)
     return default if event_shape is None and not is_family else event_shape

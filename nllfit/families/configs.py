@@ -1,4 +1,4 @@
-"""Plain values for a head's config, so that a saved file contains no code."""
+"""Conversion of a head's arguments to plain values for its config, and back, so that a saved file contains no code."""
 
 import inspect
 from typing import Any
@@ -17,12 +17,12 @@ from nllfit.families.truncated import Truncated
 
 __all__ = ["plain", "restored"]
 
-_KIND = "family_class"
+_KIND = "family_class"  # the key of the class's name in the dict of a family
 _FAMILIES = {cls.__name__: cls for cls in (ByMean, Censored, Family, Hurdle, MixtureFamily, Truncated, ZeroInflated)}
 
 
 def plain(value: Any) -> Any:
-    """An argument of a head as text, numbers, lists and dicts; a family becomes its class's name and its arguments."""
+    """An argument of a head as text, numbers, lists and dicts; a family becomes a dict of its class and arguments."""
     if isinstance(value, ParametricFamily):
         return {_KIND: type(value).__name__} | plain(value.arguments)
     name = getattr(value, "__name__", "")

@@ -32,10 +32,10 @@ def real_dtype(distribution: tfd.Distribution) -> tf.DType:
 def with_parameters(
     distribution: tfd.Distribution, change: Callable[[Any, int], Any], **arguments: Any
 ) -> tfd.Distribution:
-    """A copy with the parameters `change(value, rank)`, of the same class, with the package's repaired density.
+    """A copy in which `change(value, rank)` replaces the value of each parameter; its class is `corrected`.
 
     A parameter is a tensor `[*batch, ...]`. `rank` counts the axes after the batch of the whole distribution: those of
-    the parameter itself, and those of a mixture's components.
+    the parameter itself, and those of a mixture's components. `arguments` replace arguments of the constructor.
     """
     cls = corrected(plain_class(type(distribution)))
     given, checks = arguments_of(distribution), {n: arguments[n] for n in ("validate_args", "dtype") if n in arguments}
@@ -55,7 +55,7 @@ def with_parameters(
 
 
 def arguments_of(distribution: tfd.Distribution) -> dict[str, Any]:
-    """The arguments of the constructor by name. TFP's inflated families store most of them under `kwargs`."""
+    """The arguments of the constructor by name, even if TFP stores some under `kwargs`, as in its inflated families."""
     given: Any = distribution.parameters
     if "kwargs" not in given:
         return dict(given)
@@ -83,7 +83,8 @@ def constant(distribution: tfd.Distribution) -> tfd.Distribution:
 def constant_but(distribution: tfd.Distribution, rows: tf.Tensor) -> tfd.Distribution:
     """A copy without assertions whose parameters have a gradient only in the given `rows` `[..., *batch]`.
 
-    The gradient of a branch that `tf.where` does not take is 0 times its derivative: NaN if the derivative is infinite.
+    Use it for a branch of `tf.where` that takes only these rows. In the other rows, the gradient of the branch is 0
+    times its derivative, which is NaN if the derivative is infinite.
     """
 
     def change(value, event_ndims):
@@ -104,8 +105,8 @@ def batch_rows(distribution: tfd.Distribution, rows: slice) -> tfd.Distribution:
         return value[rows] if has_rows else value
 
     try:
-        return distribution[rows]  # knows the parameters of bijectors, too
-    except TypeError:  # TFP looks for each argument in `parameters`, and its inflated families store some in `kwargs`
+        return distribution[rows]  # it also slices the parameters of bijectors
+    except TypeError:  # it fails if `parameters` has `kwargs`, as for TFP's inflated families
         return with_parameters(distribution, chosen)
 
 

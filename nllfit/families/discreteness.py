@@ -1,4 +1,4 @@
-"""Whether outcomes are discrete, and bijectors from the real line onto the support of continuous ones."""
+"""Whether a distribution is discrete, and bijectors from the real line onto the support of a continuous one."""
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -53,10 +53,10 @@ def line(distribution: tfd.Distribution) -> tfb.Bijector | None:
 
 
 class Between(tfb.Bijector):
-    """The bijector from the real line onto the numbers between `low` and `high`, either of which may be infinite.
+    """The bijector from the real line onto the numbers between `low` and `high`, which may be infinite.
 
-    `low + (high - low) sigmoid(x)`, `low + softplus(x)`, `high - softplus(-x)` or `x`: TFP has a bijector for each of
-    these cases, but none in which the case differs between rows.
+    It is `low + (high - low) sigmoid(x)` if both are finite, `low + softplus(x)` or `high - softplus(-x)` if one is,
+    and `x` if none is. TFP has a bijector for each case, but none in which the case differs between rows.
     """
 
     def __init__(self, low: tf.Tensor, high: tf.Tensor, validate_args: bool = False, name: str = "between"):
@@ -71,7 +71,7 @@ class Between(tfb.Bijector):
         return {"low": tfp.util.ParameterProperties(), "high": tfp.util.ParameterProperties()}
 
     def over(self, shape: tf.Tensor) -> "Between":
-        """The bijector onto the union of the intervals along the last axis, if the batch has the given shape."""
+        """The bijector onto the smallest interval that contains all intervals along the last axis of the batch."""
         low, high = (tf.broadcast_to(end, shape) for end in (self.low, self.high))
         return Between(tf.reduce_min(low, -1), tf.reduce_max(high, -1))
 
@@ -96,7 +96,7 @@ class Between(tfb.Bijector):
         return self._case(tf.math.log(width) + left + right, right, left, tf.zeros_like(x))
 
     def _ends(self):
-        """The ends and their distance, with finite numbers instead of infinite ones."""
+        """The ends and their distance, with finite numbers in place of infinite ones."""
         low = tf.where(tf.math.is_finite(self.low), self.low, tf.zeros_like(self.low))
         high = tf.where(tf.math.is_finite(self.high), self.high, tf.zeros_like(self.high))
         both = tf.math.is_finite(self.low) & tf.math.is_finite(self.high)

@@ -11,17 +11,17 @@ __all__ = ["DistributionOf"]
 
 
 class DistributionOf(tfd.AutoCompositeTensorDistribution):
-    """A distribution that modifies another: of numbers, or of observations `[columns]` of a number.
+    """A distribution that modifies a scalar `distribution`. An outcome is a number, or several columns about a number.
 
     The constructor of a subclass stores its arguments and calls `_begin`. The subclass defines `_parameter_properties`
-    and `_log_prob`.
+    and `_log_prob`, and `_columns` if an outcome has columns, such as the ends of an interval.
     """
 
     distribution: tfd.Distribution
-    _prefix = ""  # of the default name
+    _prefix = ""  # the start of the default name
 
     def _begin(self, arguments: dict[str, Any]) -> None:
-        """The rest of the constructor, given all of its arguments by name."""
+        """The second part of the constructor, which gets all arguments by name."""
         self.distribution, name = arguments["distribution"], arguments["name"]
         super().__init__(
             dtype=real_dtype(self.distribution),

@@ -1,4 +1,4 @@
-"""What a head passes to the next layer (its mean or a draw), and regularizers that add a term to the loss."""
+"""The arguments `as_tensor` and `activity_regularizer` of heads: their checks, and the base class of regularizers."""
 
 import abc
 from typing import Any
@@ -14,14 +14,14 @@ _AS_TENSOR = ("mean", "sample")
 
 
 class HeadRegularizer(abc.ABC):
-    """A number that a head adds to the loss once for each batch, computed from its distribution.
+    """The base class of regularizers of heads. A regularizer computes a number from the distribution of a head.
 
-    It has no state, so several heads may share it: each head stores the learned numbers and the count of training
-    steps.
+    The head adds this number to the loss, once for each batch. A regularizer has no state, so several heads may share
+    it: each head stores the vector that it learns for the regularizer, and the number of training steps.
 
     Attributes:
-      layers: the Keras layers that it calls, which the head tracks.
-      num_learned: the number of elements of a vector that each head learns for it.
+      layers: the Keras layers that the regularizer calls; the head tracks them.
+      num_learned: the length of the vector that each head learns for the regularizer.
       counts_steps: whether `term` depends on the number of training steps so far.
     """
 
@@ -31,11 +31,11 @@ class HeadRegularizer(abc.ABC):
 
     @abc.abstractmethod
     def check(self, family: ParametricFamily, is_sampled: bool) -> None:
-        """Raises a `ValueError` if it cannot be used in a head of this family."""
+        """Raises a `ValueError` if the regularizer cannot be used in a head of this family."""
 
     @abc.abstractmethod
     def build(self) -> None:
-        """Makes the variables of its `layers`."""
+        """Creates the variables of `layers`."""
 
     @abc.abstractmethod
     def term(
@@ -46,7 +46,7 @@ class HeadRegularizer(abc.ABC):
         learned: tf.Tensor | None,
         step: tf.Tensor | None,
     ) -> tf.Tensor:
-        """The scalar to add.
+        """The number that the head adds to the loss of a batch.
 
         Args:
           distribution: the head's distribution, of batch `[B, ...]`.
@@ -72,7 +72,7 @@ def regularizer_of(regularizer: Any, family: ParametricFamily, is_sampled: bool)
         return None
     if not isinstance(regularizer, HeadRegularizer):
         raise ValueError(
-            f"`activity_regularizer` is {regularizer!r}, which sees a tensor, and a head's sees its distribution: give "
+            f"`activity_regularizer` is {regularizer!r}, but that of a head is a function of its distribution: give "
             f"`nllfit.KLDivergence(prior)`, or regularize the layer before the head."
         )
     regularizer.check(family, is_sampled)

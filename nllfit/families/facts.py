@@ -1,6 +1,7 @@
 """Facts about TFP's families that TFP does not provide, or gets wrong.
 
-TFP provides most of the description of a family (`Distribution.parameter_properties`). A row of `laws` adds the rest.
+TFP provides most of the description of a family (`Distribution.parameter_properties`). An entry `tfd.Beta: Facts(...)`
+in a module of `laws` adds the rest.
 """
 
 import dataclasses
@@ -25,38 +26,40 @@ Tails = tuple[tf.Tensor, tf.Tensor]
 class Facts:
     """The facts about a family in addition to TFP's description.
 
+    The attributes that are functions take the distribution, and the outcomes `y` where they depend on outcomes.
+
     Attributes:
-      links: the links of parameters whose bounds are other parameters, as functions of the earlier parameters, by name;
-        TFP has none.
-      twins: the natural name of a parameter and the function that makes the link to it, if TFP's names mislead.
-      arguments: the arguments of the constructor that replace its defaults.
-      of_one_shape: whether its constructor requires parameters of the same shape, and does not broadcast them.
+      links: by name, the links of parameters whose bounds are other parameters, as functions of these parameters; TFP
+        has no link for them.
+      twins: by name, the natural name of a parameter and the function that makes the link to the natural value, if they
+        do not follow from TFP's names.
+      arguments: arguments of the constructor whose defaults are replaced.
+      of_one_shape: whether the constructor requires parameters of the same shape, and does not broadcast them.
       class_axis: maps `num_classes` to the parameter's length, which a label's shape does not reveal.
       endless: the arguments of the constructor that may be infinite.
       mean: the mean, if TFP's fails.
       mode: the mode of a scalar distribution, if TFP's is wrong.
       finite_mean: whether the mean is finite whatever the parameters, so that the median is never needed.
-      center: the center if there is no mean, and TFP has neither a median nor a mode.
-      log_prob: the log-density of a distribution at outcomes, if TFP's is wrong or slow.
-      is_possible: `(distribution, y) ->` whether outcomes are possible, up to rounding in float32; replaces an
-        assertion.
+      center: the point prediction if there is no mean, and TFP has neither a median nor a mode.
+      log_prob: the log-density, if TFP's is wrong or slow.
+      is_possible: whether outcomes are in the support, up to rounding in float32; it replaces TFP's assertion.
       surface: the name of the surface on which outcomes lie, if the density is per unit of a surface and not of the
         space.
-      by_row_of_head: advice for training if a parameter is known for each row.
-      checked_in_float32: whether TFP's checks fail in any other dtype, so that they are switched off there.
+      by_row_of_head: advice on how to train a head if a parameter is known for each row.
+      checked_in_float32: whether TFP's assertions fail in all other dtypes, so that they are switched off there.
       lowest: the lowest count or label, which may be `-inf`.
-      highest: the highest count, from a distribution; by default there is none.
-      has_share: whether it adds a share of zeros to another family.
+      highest: the highest count; by default there is none.
+      has_share: whether the family mixes another family with zeros.
       marginal: the scalar distribution, of batch `[*batch, *event]`, of each element of an outcome.
       ends: the lower and the upper end of the support of a density, if TFP's bijector does not give them.
-      cdf: `(distribution, y) -> P(Y <= y), P(Y > y)` within the support, if TFP's loses digits or derivatives.
+      cdf: `P(Y <= y)` and `P(Y > y)` within the support, if TFP's lose digits or derivatives.
       log_tails: the logarithms of both tails, in closed form.
       integrated_tails: the logarithms of both tails, if one of them is an integral of the density.
       has_exact_cdf: whether the log-probability of an interval follows from the CDF. For counts the CDF must be exact
-        in both tails; for real numbers the density must also be smooth, after a change of variables, so that quadrature
+        in both tails. For real numbers the density must also be smooth, after a change of variables, so that quadrature
         is exact.
       density_corner: the parameter at which the density is not smooth.
-      crps: `(distribution, y) ->` the continuous ranked probability score in closed form, in float64.
+      crps: the continuous ranked probability score in closed form, in float64.
       search: the facts that estimation needs.
     """
 
@@ -106,13 +109,13 @@ def facts_of(cls: type) -> Facts:
 
 
 def names_with_exact_tails() -> set[str]:
-    """The TFP families in which the probability of an interval is exact in both tails."""
+    """The names of TFP's families in which the probability of an interval is exact in both tails."""
     return {cls.__name__ for cls, facts in FACTS.items() if facts.has_exact_tails}
 
 
 @functools.cache
 def corrected(cls: Any) -> Any:
-    """The class, or a subclass of the same name if TFP's log-density or check of the support is wrong or slow."""
+    """The class, or, if its `Facts` have `log_prob` or `is_possible`, a subclass of the same name that uses them."""
     log_prob: Any = facts_of(cls).log_prob
     is_possible: Any = facts_of(cls).is_possible
     methods: dict[str, Any] = {}

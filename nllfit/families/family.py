@@ -36,7 +36,7 @@ class Family(ParametricFamily):
         family (`MultivariateNormalTriL`, `OneHotCategorical`) takes its vector from the last axis.
       shared: names of parameters that are the same for all inputs. They are not in `params`: their `shared_size`
         unconstrained numbers are the second argument of `distribution`.
-      floor: `{name: lowest value}` for parameters with a softplus link, instead of `eps`, or with the link `exp`.
+      floor: `{name: lowest value}` for parameters with the link softplus, where it replaces `eps`, or `exp`.
       link: `{name: link}` to replace TFP's link from the network's number to the parameter: `exp`, `identity`,
         `square`, `normal_cdf`, `sigmoid`, `softplus`, `tanh`, `absolute`, `reciprocal`, `gumbel_cdf` or
         `gumbel_min_cdf`. `{"probs": "normal_cdf"}` replaces the parameter `logits` by `probs`.
@@ -59,7 +59,7 @@ class Family(ParametricFamily):
     Source: `tfp.util.ParameterProperties`, TensorFlow Probability.
     """
 
-    _suffix = ""  # of the class's name in errors
+    _suffix = ""  # follows the name of the distribution in errors
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class Family(ParametricFamily):
         try:
             return self.distribution_class.experimental_fit(y, sample_ndims=1).parameters
         except (NotImplementedError, AttributeError, TypeError, ValueError, tf.errors.InvalidArgumentError):
-            return None  # TFP has no closed form, or it fails
+            return None  # TFP has no closed form, or its closed form fails
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -192,7 +192,7 @@ class Family(ParametricFamily):
         check_links(self._described(self.distribution_class), self.link, self.floor)
 
     def _checked_example(self):
-        """A distribution of the family, so that a fixed value outside its domain raises here and not in training."""
+        """A distribution of the family; a held value outside its domain raises an error here and not in training."""
         known = self._described(self.distribution_class).parameter_properties()
         for name, value in as_tensors(self.fixed, known, tf.float64).items():
             if np.isnan(value).any() or (name not in self.facts.endless and np.isinf(value).any()):
@@ -202,7 +202,7 @@ class Family(ParametricFamily):
         sizes = self.params_size, self.shared_size
         with tf.init_scope():
             try:
-                for number in (-1.0, 1.0) * bool(self.link):  # a link may map numbers outside the domain
+                for number in (-1.0, 1.0) * bool(self.link):  # a chosen link may leave the domain
                     self.distribution(*(tf.fill([size], tf.constant(number, tf.float64)) for size in sizes))
                 built = self.distribution(*(tf.zeros([size], tf.float64) for size in sizes))
             except tf.errors.InvalidArgumentError as error:
@@ -221,7 +221,7 @@ class Family(ParametricFamily):
 
 @dataclasses.dataclass(frozen=True)
 class _FamilyLink:
-    """The link of a family's parameter: equal for equal families, and saved by `pickle` with them."""
+    """The link of a family's parameter. It is not a closure, so that links can be compared and pickled."""
 
     family_class: type[Family]
     distribution_class: type[tfd.Distribution]

@@ -22,18 +22,19 @@ _ROWS = 3  # rows of the test call; a single row might be broadcast
 
 
 class DistributionLambda(Head):
-    """The distribution that a user's function makes of the layer's inputs, for example a normalizing flow.
+    """The distribution that a user's function makes from the layer's inputs, for example a normalizing flow.
 
-    Domain and link are the function's. Formula: -log p(y) = -make_distribution(params).log_prob(y).
-    As a tensor it is the distribution's mean; if there is none, the median, the mode or the image of a flow's center.
-    A saved model contains only the name of the function, which must be registered with Keras.
+    The function defines domain and link. Formula: -log p(y) = -make_distribution(params).log_prob(y).
+    As a tensor, the output is the distribution's mean; if there is none, its median or mode; for a flow without any of
+    them, the bijector's value at the mean of the base distribution. A saved model contains only the name of the
+    function, which must be registered with Keras.
 
     Args:
       make_distribution: a function that maps numbers `[..., params_size]` to a `tfd.Distribution` of batch `[...]`,
         whose event shape is that of the outcome; or its registered name. It must not have variables.
       params_size: the number of inputs per row.
-      validate_args: whether an outcome outside the support is an error, as for any head, regardless of the
-        distribution's own `validate_args`. False allows soft labels.
+      validate_args: whether an outcome outside the support is an error, as for any head. True overrides the
+        `validate_args` of the function's distribution. False allows soft labels.
 
     Raises:
       ValueError: if the function does not return a distribution, or returns one of another batch shape, or of a class
@@ -62,7 +63,7 @@ class DistributionLambda(Head):
 
 
 class FunctionFamily(ParametricFamily):
-    """The distributions that a function makes of vectors `[..., params_size]`, its only parameter, `params`."""
+    """A family with one parameter, a vector `params` `[..., params_size]`, which a function maps to a distribution."""
 
     def __init__(self, make_distribution: Callable | str, params_size: int, validate_args: bool = True):
         if isinstance(make_distribution, str):
@@ -100,9 +101,10 @@ class FunctionFamily(ParametricFamily):
             )
         if not made.batch_shape.is_compatible_with(params.shape[:-1]):
             raise ValueError(
-                f"{self.name} makes of numbers of shape {tuple(params.shape)} distributions of batch "
+                f"{self.name} maps numbers of shape {tuple(params.shape)} to distributions of batch "
                 f"{tuple(made.batch_shape)} and outcomes of shape {tuple(made.event_shape)}: let the batch be "
-                f"{tuple(params.shape[:-1])}, one for each row; `tfd.Independent(..., 1)` makes an axis the outcome's."
+                f"{tuple(params.shape[:-1])}, one for each row. `tfd.Independent(..., 1)` turns the last axis of a "
+                f"batch into an axis of the outcome."
             )
         return checked(made) if given["validate_args"] else made
 
@@ -119,7 +121,7 @@ class FunctionFamily(ParametricFamily):
 
 
 def _check_described(distribution):
-    """Raises a `ValueError` for a class that does not describe its parameters, because it could not be copied."""
+    """Raises a `ValueError` if a distribution's class does not describe its parameters, so it could not be copied."""
     try:
         parameter_properties(type(distribution))
     except NotImplementedError as error:

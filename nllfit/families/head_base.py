@@ -21,7 +21,7 @@ from nllfit.families.rowwise import rowwise
 
 __all__ = ["DistributionHead", "Elementwise", "Head", "Origin", "traced_distribution"]
 
-# By the package of a Keras version's tensors: its name, the module of its heads, and the import that a user needs.
+# For each Keras version, by the package of its tensors: its name, the module of its heads, and how to import them.
 _KERAS_PACKAGES = {
     "tf_keras": ("tf_keras", "nllfit.heads", "import nllfit"),
     "keras": ("Keras 3", "keras3.heads", "from nllfit import keras3"),
@@ -29,17 +29,20 @@ _KERAS_PACKAGES = {
 
 
 class Head:
-    """A head of a known family: a subclass defines `make_family`, with the arguments of the head.
+    """The base class of heads, without the part that depends on the Keras version.
 
-    In a head's bases, it comes before a layer class of one Keras version, whose package is `keras_package` and which
-    takes `layer_arguments`. The layer class defines `_start_draws(seed)`, which makes the generator of the seeds that
-    `_next_seed` returns, and `_restored`, which converts plain values to a Keras object.
+    A subclass defines `make_family(*args, **kwargs)`, which makes the family from the arguments of the head. A head
+    derives from the subclass and, after it, from a layer class of one Keras version. The layer class defines
+    `keras_package`, the package of the Keras version; `layer_arguments`, the arguments that the layer takes;
+    `_start_draws(seed)`, which creates a generator of seeds; `_next_seed()`, which returns the next seed; and
+    `_restored` and `_saved`, which convert plain values to a Keras object and back.
 
     Every head takes three more arguments than its family:
 
     Attributes:
-      as_tensor: "mean" or "sample": the tensor that the next layer, `predict` and an exported model get. A sample is
-        one draw from the distribution of each row, in training and in prediction; the gradient flows through it.
+      as_tensor: the tensor that the next layer, `predict` and an exported model get: "mean" for the distribution's
+        `central_value`, or "sample" for one draw from the distribution of each row, in training and in prediction. The
+        gradient flows through the draw.
       activity_regularizer: None or a `HeadRegularizer`, such as `nllfit.KLDivergence`, whose term the head adds to the
         loss once for each batch.
       seed: the seed of the draws; by default it comes from Python's generator, which Keras's `set_random_seed` fixes.
@@ -86,7 +89,7 @@ class Head:
         self._shared = self._learned = self._step = None
 
     def _value(self, distribution: tfd.Distribution) -> tf.Tensor:
-        """The head's output as a tensor."""
+        """The head's output as a tensor: a draw, which `origin` keeps, or the central value."""
         if self.as_tensor == "sample":
             distribution.origin.draw = distribution.sample(seed=self._next_seed())
             return distribution.origin.draw
@@ -116,7 +119,7 @@ class Head:
 
     @classmethod
     def head_family(cls, *args: Any, **kwargs: Any) -> ParametricFamily:
-        """The family of a head with these arguments; it must have a parameter that the network sets."""
+        """The family of a head with these arguments; raises a `ValueError` if no parameter is left for the network."""
         family = cls.make_family(*args, **kwargs)
         if not family.params_size:
             raise ValueError(f"Every free parameter of {family.name} is shared: leave one for the network to set.")
@@ -146,7 +149,7 @@ class Head:
     __str__ = __repr__
 
     def __format__(self, spec: str) -> str:
-        """Its name in an f-string; inside an error of the other Keras version, the head to use there."""
+        """The text of a head in an f-string; in an error of the other Keras version, advice which head to use there."""
         asks = sys._getframe(1).f_globals.get("__name__", "").partition(".")[0]
         return format(self._advice() if asks in _KERAS_PACKAGES.keys() - {self.keras_package} else str(self), spec)
 
@@ -162,17 +165,17 @@ class Head:
 
 
 class DistributionHead(Head):
-    """Any family that TFP can describe, by class or name.
+    """A head of any family of TFP, or of a user's own class of distributions.
 
-    Domain and formula are those of the TFP class; the links are its default bijectors (see `nllfit.Family`).
+    Domain and formula are those of the class; the links are its default bijectors (see `nllfit.Family`).
 
     Args:
       distribution: a class of `tfp.distributions`, or its name; or a family object, without further arguments.
-      event_shape: shape of one outcome, an int or a tuple; by default 1, or that of the family.
+      event_shape: shape of one outcome, an int or a tuple; by default 1, or that of the family object.
       shared: names of parameters that are the same for all inputs, learned as weights of the head.
-      floor: `{name: lowest value}` of parameters with a softplus link.
-      link: `{name: link}` in place of TFP's.
-      num_classes: for families of class labels.
+      floor: `{name: lowest value}` of parameters with the link softplus or `exp`.
+      link: `{name: link}` to replace TFP's default.
+      num_classes: the number of classes, for families of class labels.
       parameterization: "mean" for the parameters of `nllfit.ByMean`; by default TFP's.
       **fixed: parameters held at a value.
 
@@ -202,7 +205,7 @@ class DistributionHead(Head):
 
 
 class Elementwise(Head):
-    """A scalar family over every element of an outcome of shape `event_shape`; a direct subclass has TFP's name."""
+    """A head of a scalar family for each element of an outcome; a direct subclass has the name of TFP's class."""
 
     _distribution: str
 
@@ -220,10 +223,14 @@ class Elementwise(Head):
 
 
 class Origin:
-    """The origin of a head's distribution: a family, its `params` `[B, params_size]` and its `shared` weight or None.
+    """What a head's distribution was made from, so that batches can be joined and the distribution rebuilt.
 
-    `mask` is Keras's mask `[B]` of the rows that count, if all rows of a data set were predicted; None if all count.
-    `draw` is the draw that the head returned, if it returned one.
+    Attributes:
+      family: the family.
+      params: the unconstrained numbers, `[B, params_size]`.
+      shared: the shared parameters of the head, `[shared_size]`, or None.
+      mask: Keras's mask `[B]` of the rows that count, if all rows of a data set were predicted; None if all count.
+      draw: the draw that the head returned as a tensor, or None.
     """
 
     draw: tf.Tensor | None = None
@@ -243,7 +250,7 @@ class Origin:
         return self.family.fixed.get("validate_args", True)
 
     def distribution(self, **options: Any) -> tfd.Distribution:
-        """The distribution, made with other `options` of the family."""
+        """The distribution rebuilt, with `options` in place of the family's arguments of the same name."""
         family = self.family.holding(options) if options else self.family
         return family.distribution(self.params, self.shared)
 
@@ -251,7 +258,7 @@ class Origin:
 def traced_distribution(
     family: ParametricFamily, params: tf.Tensor, shared: tf.Tensor | None = None
 ) -> tfd.Distribution:
-    """A head's distribution, `rowwise`, whose attribute `origin` allows joining batches.
+    """The distribution that a head returns: `rowwise`, with its `Origin` in the attribute `origin`.
 
     It is computed in at least float32, because in 16 bits `softplus` underflows to 0 and squares overflow during
     training.
@@ -264,7 +271,7 @@ def traced_distribution(
 
 
 def _served(origin):
-    """The distribution for an output; a row with NaN parameters, as from NaN inputs, does not make other rows fail."""
+    """The distribution, without assertions if a row has NaN parameters, because the other rows must not fail."""
     if tf.executing_eagerly():
         try:
             return origin.distribution()

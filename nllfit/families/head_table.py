@@ -1,7 +1,7 @@
-"""The heads of both Keras versions: a table of mix-ins, each with docstring, arguments and family.
+"""The list of all heads, as classes without the part that depends on the Keras version.
 
-`nllfit.heads` and `nllfit.keras3.heads` put each mix-in before a layer of their Keras. A new head needs a line here and
-one in each of the two stubs `heads.pyi`, which editors and type checkers read.
+`nllfit.heads` and `nllfit.keras3.heads` make a layer from each class. To add a head, add its class to this list, and a
+line to each of the two stubs `heads.pyi`, which editors and type checkers read.
 """
 
 from nllfit.families import catalogue, compound, function_family, head_base

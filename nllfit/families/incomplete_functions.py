@@ -35,12 +35,12 @@ __all__ = ["beta_tails", "gamma_tails"]
 
 Tails = tuple[tf.Tensor, tf.Tensor]
 
-_LARGE_SHAPE = 1e3  # up to this gamma shape, TensorFlow has 12 digits
-_LARGE_ONE = 1e5  # up to this larger beta parameter, TensorFlow has 9 digits
+_LARGE_SHAPE = 1e3  # up to this gamma shape, TensorFlow's result has 12 correct digits
+_LARGE_ONE = 1e5  # if the larger beta parameter is at most this, TensorFlow's result has 9 correct digits
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(24) + np.array([[1.0], [0.0]])) / 2
-_NATS = 50.0  # below the density at its start, a Normal tail contributes no more digits
+_NATS = 50.0  # where the density has fallen by so many nats, the rest of the tail adds no digits
 _TINY = np.finfo(np.float64).tiny
-_DISTANCE_FROM_INTEGERS = 1e-8
+_DISTANCE_FROM_INTEGERS = 1e-8  # see `_derivatives_only`
 
 
 def gamma_tails(shape: tf.Tensor, x: tf.Tensor) -> Tails:
@@ -50,8 +50,8 @@ def gamma_tails(shape: tf.Tensor, x: tf.Tensor) -> Tails:
     accuracy.
 
     Args:
-      shape: positive; its shape broadcasts with that of `x`.
-      x: not negative.
+      shape: the shape parameters, positive; they broadcast with `x`.
+      x: the outcomes, not negative.
     """
     return _as(x.dtype, _gamma(*in_float64(shape, x)))
 
@@ -63,8 +63,8 @@ def beta_tails(a: tf.Tensor, b: tf.Tensor, x: tf.Tensor, rest: tf.Tensor) -> Tai
     relative accuracy.
 
     Args:
-      a, b: positive; their shapes broadcast with that of `x`.
-      x: between 0 and 1.
+      a, b: the parameters, positive; they broadcast with `x`.
+      x: the outcomes, between 0 and 1.
       rest: `1 - x`, which the caller may know with more digits than the difference has.
     """
     a, b, value, rest = in_float64(a, b, x, rest)
@@ -121,7 +121,7 @@ def _gamma_by_shape(shape, x):
 
 @tf.custom_gradient
 def _beta(a, b, x, rest):
-    """The tails for `x <= rest`. The derivative for `x` is the total one, with `rest = 1 - x`; that for `rest` is 0."""
+    """The tails for `x <= rest`. Their derivative with respect to `x` includes the change of `rest = 1 - x`."""
 
     def slopes(by_below, by_above):
         by_tail = by_below - by_above
@@ -175,10 +175,10 @@ def _beta_by_parameters(a, b, x, rest):
 
 
 def _if_any(rows: tf.Tensor, computed: Callable[[bool], Sequence[tf.Tensor]]) -> Tails:
-    """`computed(True)` if any row is selected, else `computed(False)`: quadrature costs 24 densities per element.
+    """`computed(True)` if any row is selected, else `computed(False)`, which omits the costly quadrature.
 
-    Derivatives are computed inside `computed`, because XLA cannot compile the derivative of a `tf.cond` in a called
-    program.
+    `computed` must compute derivatives itself, because XLA cannot compile the derivative of a `tf.cond` inside a called
+    function.
     """
     first, second = tf.cond(tf.reduce_any(rows), lambda: list(computed(True)), lambda: list(computed(False)))
     return first, second
@@ -189,7 +189,7 @@ def _where(rows, tails, others):
 
 
 def _integral(log_ratio, slope, curvature, right):
-    """`integral of exp(log_ratio(v))` from 0 outwards, for a density that is close to a Normal density."""
+    """The integral of `exp(log_ratio(v))` from 0 to the `right` or left, for a density that is nearly Normal."""
     slope = tf.abs(slope)
     reach = 2 * _NATS / (slope + tf.sqrt(tf.square(slope) + 2 * _NATS * curvature))
     reach = tf.stop_gradient(reach)[..., None]
@@ -225,7 +225,7 @@ def _beta_by_quadrature(rows, a, b, x, rest):
 
 
 def _beta_by_series(rows, a, b, x, rest):
-    """The tails by TensorFlow's series at `x`, which has more digits than `rest`; at `rest` for a tiny upper tail."""
+    """The tails by TensorFlow's series. They use `x`, which has more digits, and `rest` only for a small upper tail."""
     a, b = (tf.stop_gradient(tf.where(rows, part, 1.0)) for part in (a, b))
     x, rest = (tf.stop_gradient(tf.where(rows, part, 0.5)) for part in (x, rest))
     below = tf.math.betainc(a, b, x)
@@ -235,7 +235,7 @@ def _beta_by_series(rows, a, b, x, rest):
 def _beta_by_gamma(rows, a, b, x):
     """`-log(1 - X)` is nearly a Gamma variable of shape `a` and rate `b + (a - 1) / 2`.
 
-    Its density is that of the Gamma, times `(sinh(t / 2) / (t / 2))^(a - 1) = 1 + c_1 t^2 + c_2 t^4 + ...`.
+    The exact density is that of the Gamma, times `(sinh(t / 2) / (t / 2))^(a - 1) = 1 + c_1 t^2 + c_2 t^4 + ...`.
     """
     a, b, x = tf.where(rows, a, 1.0), tf.where(rows, b, _LARGE_ONE), tf.where(rows, x, 1 / _LARGE_ONE)
     rate = b + (a - 1) / 2

@@ -25,21 +25,21 @@ _LOGITS, _PROBS = "zero_logits", "zero_probs"
 class ZeroInflated(FamilyOf):
     """A family with zeros of two kinds: the zeros of the family itself, and an additional share `pi` of zeros.
 
-    `p(0) = pi + (1 - pi) p_family(0)` and `p(y) = (1 - pi) p_family(y)` elsewhere. A family of amounts has a density
-    and no zeros of its own, so `p(0) = pi`. In the parameter vector, `zero_logits = logit(pi)` comes before the
+    `p(0) = pi + (1 - pi) p_family(0)`, and `p(y) = (1 - pi) p_family(y)` for other `y`. A family of amounts has a
+    density and no zeros of its own, so `p(0) = pi`. In the parameter vector, `zero_logits = logit(pi)` comes before the
     parameters of the family; an estimate shows `zero_probs = pi`.
 
     Args:
       family: a family of numbers with a CDF: a class of `tfp.distributions` or its name, or a `Family`.
       event_shape: the shape of one outcome, by default (), if `family` is a name or class.
-      zero_probs: a value at which the share is held; by default it is free.
-      shared: `("zero_logits",)` for one share for all inputs, learned by a head; with a name or class also parameters
-        of the family.
-      **kwargs: further arguments of `Family`, for a name or class.
+      zero_probs: a value at which `pi` is held; by default it is free.
+      shared: `("zero_logits",)` if a head learns one `pi` for all inputs. If `family` is a name or class, also names of
+        its parameters.
+      **kwargs: further arguments of `Family`, if `family` is a name or class.
 
     Raises:
-      ValueError: for a share outside 0 to 1, a share that is both held and shared, or a family that already has a share
-        of zeros; and the errors of `Censored`.
+      ValueError: if `zero_probs` is not between 0 and 1, or `pi` is both held and shared; for a family that already has
+        additional zeros, is a mixture, or whose outcomes are not numbers; and as from `Censored`.
 
     Example:
       >>> estimate = nllfit.maximum_likelihood(nllfit.ZeroInflated("Poisson"), [0, 0, 0, 0, 2, 3, 0, 1, 4, 2])
@@ -65,8 +65,8 @@ class ZeroInflated(FamilyOf):
             raise ValueError(f"`family` is {self.family.label}: give a family of single numbers, and no mixture.")
         if self.family.facts.has_share:
             raise ValueError(
-                f"`family` is {self.family.label}, which has a share of zeros already, and nothing tells two apart: "
-                f"give the family without it."
+                f"`family` is {self.family.label}, which has a share of zeros already, and two shares cannot be told "
+                f"apart: give the family without its share."
             )
         checked_cdf(self.family)
         self.zero_probs = zero_probs
@@ -103,11 +103,11 @@ class ZeroInflated(FamilyOf):
 
 
 class Hurdle(ZeroInflated):
-    """A family of counts above 0, and a share `pi` of zeros.
+    """A family of counts without its zeros, mixed with zeros of probability `pi`.
 
-    `p(0) = pi` and `p(y) = (1 - pi) p_family(y) / (1 - p_family(0))` elsewhere: `pi` is the probability of 0, and the
-    family describes the other outcomes. For a family with a density it equals `ZeroInflated`. Parameters and arguments
-    are those of `ZeroInflated`.
+    `p(0) = pi`, and `p(y) = (1 - pi) p_family(y) / (1 - p_family(0))` for other `y`: the family describes only the
+    outcomes that are not 0. For a family with a density, `Hurdle` equals `ZeroInflated`. Parameters and arguments are
+    those of `ZeroInflated`.
 
     Example:
       >>> estimate = nllfit.maximum_likelihood(nllfit.Hurdle("LogNormal"), [0.0, 0.0, 1.5, 0.0, 7.0, 2.5])

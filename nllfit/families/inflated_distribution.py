@@ -41,12 +41,12 @@ class InflatedDistribution(DistributionOf):
         return tf.sigmoid(self.zero_logits)
 
     def log_shares(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """The logarithms of the share of zeros and of the rest."""
+        """The logarithms of `zero_probs` and of `1 - zero_probs`."""
         return -tf.math.softplus(-self.zero_logits), -tf.math.softplus(self.zero_logits)
 
     def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
         (log_share, log_rest), own, zero = self.log_shares(), law_of(self.distribution), value == 0
-        # Double where, because at 0 a density may be infinite and its derivative NaN.
+        # Double where: at 0 the density may be infinite, and its derivative NaN.
         others = tf.where(zero, tf.cast(own.some_outcome(), value.dtype), value)
         rest = log_rest + own.constant_but(~zero).log_prob(asserted(self.distribution, others))
         if not own.is_discrete or own.lowest > 0:
@@ -76,13 +76,13 @@ class InflatedDistribution(DistributionOf):
 
 @has_law(InflatedDistribution)
 class InflatedLaw(Law):
-    """The law of a number that is 0 or follows another law."""
+    """The law of an `InflatedDistribution`."""
 
     distribution: InflatedDistribution
 
     @property
     def own(self) -> Law:
-        """The law of the numbers outside the share of zeros."""
+        """The law of the distribution that is mixed with zeros."""
         return law_of(self.distribution.distribution)
 
     @property
@@ -133,7 +133,7 @@ class InflatedLaw(Law):
 
     @property
     def has_finite_mean(self) -> bool:
-        return self.own.has_finite_mean  # additional zeros do not change whether it is finite
+        return self.own.has_finite_mean  # additional zeros do not change this
 
     def center(self) -> tf.Tensor:
         return self.median()
@@ -141,7 +141,7 @@ class InflatedLaw(Law):
 
 @has_law(tfd.ZeroInflatedNegativeBinomial)
 class _ZeroInflatedNegativeBinomialLaw(Law):
-    """TFP's own inflated family, a mixture whose marginal is ours."""
+    """The law of TFP's own zero-inflated family, computed as for an `InflatedDistribution`."""
 
     def marginals(self) -> tfd.Distribution:
         d = self.distribution

@@ -1,9 +1,8 @@
-"""The log-probability that a number lies between two others, exact in both tails and for any width.
+"""The log-probability of an interval, exact in both tails and for any width, from the `Law` of a distribution.
 
-The difference of two CDFs cancels where both are near 0 or 1, and where the interval is narrow. We subtract the
-log-probabilities in the smaller tail; only narrow intervals still cancel, so there we integrate the density.
-
-The functions take the `Law` of a distribution.
+The difference of two CDFs loses digits where both are near 0 or 1, and where the interval is narrow. So we subtract the
+probabilities of the smaller tail. For narrow intervals their difference still loses digits, so there we integrate the
+density.
 """
 
 import math
@@ -20,14 +19,14 @@ __all__ = ["LogInterval", "between_counts", "between_numbers", "by_quadrature", 
 LogInterval = Any
 """`(lower, upper) -> log P(lower < Y <= upper)`."""
 
-_NARROW = 0.5  # nats between two tails; for less, their difference loses digits
-_TINY = 1e-250  # smaller tails are near the smallest numbers
+_NARROW = 0.5  # nats between two log-tails; closer ones lose digits when they are subtracted
+_TINY = 1e-250  # a smaller tail is near the smallest numbers of the dtype
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
-_NEGLIGIBLE = 700.0  # nats
-_STEP = 1e-6
-_TERMS = 64  # terms of the tail of a count if it is tiny, and of the narrowest intervals
-# Nodes beyond a point are at the distances `exp(u) - 1`, in units of the mean excess. At u = 4 light tails have ended,
-# and power tails continue as an exponential of `u`.
+_NEGLIGIBLE = 700.0  # nats: a density that is so much lower than at the start of a tail adds nothing
+_STEP = 1e-6  # relative, of the difference that gives the slope of a log-density
+_TERMS = 64  # the number of counts that are summed in a tiny tail and in a narrow interval
+# To integrate a tail, we place nodes at the distances `exp(u) - 1` from its start. The unit is the tail divided by the
+# density. At u = 4 light tails have ended; power tails decrease as an exponential of `u`.
 _PANELS = np.array([*np.arange(0.0, 4.5, 0.5), 6, 10, 18, 34, 66, 130, 260, 520])
 _GAUSS, _GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(10)
 _WIDTHS = np.diff(_PANELS)[:, None]
@@ -37,19 +36,19 @@ _LOG_WEIGHTS = np.log((_WIDTHS * _GAUSS_WEIGHTS / 2).ravel()) + _U
 
 
 def middle(low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
-    """A number inside the support from `low` to `high`, for each element of a batch."""
+    """A number between `low` and `high`, which may be infinite, for each element of a batch."""
     low, high = tf.stop_gradient(low), tf.stop_gradient(high)  # the derivative of an infinite end is NaN
     one_sided = tf.where(tf.math.is_finite(low), low + 1, tf.where(tf.math.is_finite(high), high - 1, 0.0))
     return tf.where(tf.math.is_finite(low) & tf.math.is_finite(high), low + (high - low) / 2, one_sided)
 
 
 def within(whole: LogInterval, low: tf.Tensor, high: tf.Tensor) -> LogInterval:
-    """The same function for the distribution conditional on lying between `low` and `high`."""
+    """The log-probability of an interval, as `whole` returns it, conditional on `low < Y <= high`."""
     return lambda lower, upper: whole(tf.maximum(lower, low), tf.minimum(upper, high)) - whole(low, high)
 
 
 def between_numbers(law: Any) -> LogInterval:
-    """The log-probability of an interval of a continuous distribution."""
+    """The function that returns the log-probability of an interval of a continuous distribution."""
     low, high = law.ends()
     inner = middle(low, high)
     most = 1e-3 if law.facts.density_corner else _NARROW
@@ -74,8 +73,8 @@ def between_numbers(law: Any) -> LogInterval:
         possible = (lower < upper) & (more > -math.inf)
         subtracts = possible & (less > -math.inf)
         gap = _if(subtracts, _if(subtracts, more) - _if(subtracts, less), 1.0)
-        # If two tails are nearly equal, the density between them is nearly constant, so a rule for polynomials is
-        # exact.
+        # If the two tails are nearly equal, the density between them is nearly constant, and Gauss-Legendre quadrature
+        # is exact.
         narrow = gap < most
         start, width = tf.where(narrow, lower, inner), _if(narrow, upper - lower)
         nodes, weights = (_column(part / 2, tf.rank(width), width.dtype) for part in (_NODES + 1, _WEIGHTS))
@@ -89,7 +88,7 @@ def between_numbers(law: Any) -> LogInterval:
 
 
 def by_quadrature(law: Any, y: tf.Tensor) -> Tails:
-    """The logarithms of both tails, on the whole real line; the smaller tail is the integral of the density."""
+    """The logarithms of both tails of a continuous distribution at `y`, by an integral of the density."""
     low, high = law.ends()
     fixed = tf.stop_gradient(y)
     step = _STEP * tf.maximum(tf.abs(fixed), tf.abs(fixed - middle(low, high)))
@@ -122,9 +121,10 @@ def by_quadrature(law: Any, y: tf.Tensor) -> Tails:
 
 
 def _unbounded(low, high, left):
-    """A map from the real line onto the numbers between two ends, with its inverse and its log-derivative.
+    """A map from the real line onto the numbers between two ends, its inverse, and the logarithm of its derivative.
 
-    If only the left end is finite, the right tail needs no map. No family has only a finite right end.
+    `left` says which rows integrate the left tail. If only the lower end is finite, the right tail needs no map. No
+    family has only a finite upper end.
     """
     has_low, has_high = tf.math.is_finite(low), tf.math.is_finite(high)
     start, end = _if(has_low, low), _if(has_high, high, 1.0)
@@ -151,7 +151,10 @@ def _if(condition, value, other=0.0):
 
 
 def between_counts(law: Any) -> LogInterval:
-    """The log-probability of an interval of counts: the sum of few counts, or for many the difference of two tails."""
+    """The function that returns the log-probability of an interval of counts.
+
+    It sums the probabilities of a few counts, and subtracts two tails if there are more.
+    """
     low, high = law.ends()
     batch, dtype = law.distribution.batch_shape_tensor(), law.distribution.dtype
     some = tf.cast(tf.math.floor(middle(low, high)) + tf.zeros(batch, low.dtype), dtype)
@@ -170,7 +173,7 @@ def between_counts(law: Any) -> LogInterval:
         return tf.where(tf.reduce_any(inside, 0), total, tf.constant(-math.inf, counts.dtype))
 
     def tails(law, lower, upper):
-        """The two terms of the difference, in the tail that `left` selects."""
+        """The two probabilities to subtract, both of the smaller tail, and whether this is the left tail."""
         below, above = law.cdf()(tf.stack([lower, upper]))
         (below_lower, below_upper), (above_lower, above_upper) = tf.unstack(below), tf.unstack(above)
         left = below_upper <= above_lower
@@ -193,7 +196,7 @@ def between_counts(law: Any) -> LogInterval:
 
 
 def _is_always(end, value):
-    """Whether an end of all intervals is one constant, so that a program needs no formula for others."""
+    """Whether `end` is the constant `value` for all intervals, so that the graph needs only one tail."""
     return tf.TensorShape(end.shape).rank == 0 and tf.get_static_value(end) == value
 
 

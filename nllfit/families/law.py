@@ -1,8 +1,8 @@
 """Laws: probabilities, quantiles, scores and predictions of distributions of any class.
 
-`law_of` chooses the `Law` of a distribution by its class, never by names or attributes: a user's class that resembles a
-TFP class is judged only by its own methods. A `Law` has a few primitives that differ between classes (the ends of the
-support, the CDF, the logarithms of both tails), and derives the rest from them.
+`law_of` chooses the `Law` of a distribution by its class, never by names or attributes. So a user's class that
+resembles a TFP class is judged only by its own methods. A subclass of `Law` overrides a few methods, such as the ends
+of the support, the CDF and the logarithms of both tails. `Law` derives the others from them.
 """
 
 import functools
@@ -34,8 +34,8 @@ _LABELS = 2.0**30  # more than any label, and within int32
 class Law:
     """The law of a distribution of one of TFP's classes.
 
-    Probabilities are for scalar distributions without assertions, as `marginals` returns them. `cdf` and `log_interval`
-    return functions of `y`, so that what does not depend on `y` is computed only once, before a loop or a branch.
+    The methods about probabilities need a scalar distribution without assertions, such as `marginals` returns. `cdf`
+    and `log_interval` return functions of `y`, so that terms without `y` are computed once, before a loop or branch.
     """
 
     def __init__(self, distribution: tfd.Distribution):
@@ -43,7 +43,7 @@ class Law:
         self.facts = facts_of(type(distribution))
 
     def latent(self) -> tfd.Distribution:
-        """The distribution of the number itself, if an outcome is an interval or has a window."""
+        """The distribution of the number itself if outcomes are intervals or have windows, else the distribution."""
         return self.distribution
 
     def marginals(self) -> tfd.Distribution:
@@ -69,7 +69,7 @@ class Law:
         return law_of(self.marginals())
 
     def constant(self) -> "Law":
-        """The same law without a gradient."""
+        """The same law, through which no gradient flows."""
         return law_of(constant(self.distribution))
 
     def constant_but(self, rows: tf.Tensor) -> "Law":
@@ -83,7 +83,7 @@ class Law:
 
     @property
     def has_class_labels(self) -> bool:
-        """Whether outcomes are class labels, so that `[B, 1]` means one label a row, as in Keras's losses."""
+        """Whether outcomes are class labels, so that `[B, 1]` means one label per row, as in Keras's losses."""
         return self.facts.class_axis is not None
 
     @property
@@ -98,11 +98,11 @@ class Law:
         """The ends of the support, in shapes that broadcast to the batch."""
         dtype = real_dtype(self.distribution)
         low, high = (tf.cast(tf.convert_to_tensor(end), dtype) for end in ends_of(self, dtype))
-        return tf.minimum(low, high), tf.maximum(low, high)  # some bijectors fall
+        return tf.minimum(low, high), tf.maximum(low, high)  # some bijectors decrease
 
     @property
     def lowest(self) -> float:
-        """The lowest count or label, or a number below it."""
+        """A lower bound of counts or labels."""
         return float(self.facts.lowest)
 
     def some_outcome(self) -> tf.Tensor:
@@ -122,9 +122,9 @@ class Law:
         return self.distribution.log_prob(y)
 
     def cdf(self) -> Callable[[tf.Tensor], Pair]:
-        """The function of `y` `[..., *batch]` on the whole real line to `P(Y <= y)` and `P(Y > y)`.
+        """The function from `y` `[..., *batch]`, any real numbers, to `P(Y <= y)` and `P(Y > y)`.
 
-        Each keeps its relative accuracy where it is small. The CDF is 0 below the support and 1 above.
+        A small probability has full relative accuracy. The CDF is 0 below the support and 1 above.
         """
         return cdf_on_line(self)
 
@@ -143,7 +143,7 @@ class Law:
         return self.facts.log_tails
 
     def _closed_log_tails(self, y, inner):
-        """The values of the formula. If one is not finite, both become constants, because derivatives would be NaN."""
+        """The log-tails by the formula; constants where one is not finite, because the derivative would be NaN."""
         formula = self._log_tails_formula
         values = [tf.stop_gradient(part) for part in formula(self.distribution, tf.stop_gradient(y))]
         finite = tf.math.is_finite(values[0]) & tf.math.is_finite(values[1])
@@ -159,11 +159,11 @@ class Law:
         return by_quadrature(self, y)
 
     def log_interval(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-        """The function `log P(lower < Y <= upper)` of `[..., *batch]`, or infinities; `-inf` if `lower >= upper`."""
+        """The function `log P(lower < Y <= upper)` of ends `[..., *batch]`, which may be infinite."""
         return between_counts(self) if self.is_discrete else between_numbers(self)
 
     def cuts(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """The points between which the CDF is smooth; see `cuts_of`."""
+        """Points between which the CDF is smooth, for numerical integration; see `cuts_of`."""
         return cuts_of(self)
 
     def crps(self, y: tf.Tensor) -> tf.Tensor:
@@ -181,7 +181,7 @@ class Law:
     def quantile(self, levels: Any, rests: Any = None) -> tf.Tensor:
         """The least numbers at which the CDF reaches `levels`, a float64 array whose shape broadcasts with the batch.
 
-        `rests` is `1 - levels`, if it is known with more digits.
+        `rests` is `1 - levels`, if the caller knows it with more digits.
         """
         return root_of(self, levels, rests)
 
@@ -206,7 +206,7 @@ class Law:
 
     @property
     def atom(self) -> tf.Tensor | None:
-        """The number `[*batch]` that has a positive probability although other outcomes have a density; or None."""
+        """The number `[*batch]` that has a positive probability, while other outcomes have a density; or None."""
         return None
 
     def component_quantiles(self, levels: Any, rests: Any) -> tf.Tensor:
@@ -214,34 +214,34 @@ class Law:
         return self.quantile(levels, rests)
 
     def mode(self) -> tf.Tensor:
-        """The mode; a `NotImplementedError` for vectors whose mode TFP does not know."""
+        """The mode; raises a `NotImplementedError` for vectors whose mode TFP does not know."""
         return mode_of(self)
 
     def mean(self) -> tf.Tensor:
-        """The mean; a `NotImplementedError` if it is not known."""
+        """The mean; raises a `NotImplementedError` if TFP does not know it."""
         return self.distribution.mean() if self.facts.mean is None else self.facts.mean(self.distribution)
 
     def variance(self) -> tf.Tensor:
-        """The variance; a `NotImplementedError` if it is not known."""
+        """The variance; raises a `NotImplementedError` if TFP does not know it."""
         return self.distribution.variance()
 
     def central_value(self) -> tf.Tensor:
-        """The point prediction: see `predictions.central_value`."""
+        """The point prediction: see `point_predictions.central_value`."""
         return central_value(self.unchecked())
 
     def unchecked(self) -> "Law":
-        """The same law; in a graph without assertions, so that TensorFlow can prune unused operations."""
+        """The same law; in a graph, without assertions, so that TensorFlow can prune unused operations."""
         if tf.executing_eagerly() or not self.distribution.validate_args:
             return self
         return law_of(with_parameters(self.distribution, lambda value, _: value, validate_args=False))
 
     @property
     def has_finite_mean(self) -> bool:
-        """Whether the mean is finite whatever the parameters, so that no median must be traced to replace it."""
+        """Whether the mean is finite whatever the parameters, so that it needs no replacement in a trace."""
         return self.facts.finite_mean
 
     def center(self) -> tf.Tensor:
-        """The prediction if there is no mean; a `NotImplementedError` if TFP has no median and no mode."""
+        """The prediction if there is no mean: the median or mode; raises a `NotImplementedError` if TFP has neither."""
         if self.facts.center is not None:
             return self.facts.center(self.distribution)
         for value in (lambda: self.distribution.quantile(0.5), self.distribution.mode):

@@ -1,4 +1,4 @@
-"""Links: bijectors from unconstrained numbers to parameters, and from parameters to natural parameters."""
+"""Links: bijectors from unconstrained numbers to TFP's parameters, and from these to natural parameters."""
 
 import math
 import numbers
@@ -27,8 +27,8 @@ __all__ = [
 class Softplus(tfb.Softplus):
     """TFP's softplus, computed by TensorFlow's own operation.
 
-    TFP's custom gradient has a second derivative of NaN above 88 in float32 and above 709 in float64. TensorFlow also
-    registers it under a new name for every graph that uses it, so no such graph is ever freed.
+    TFP defines a custom gradient, whose derivative is NaN above 88 in float32 and above 709 in float64. TensorFlow also
+    registers this gradient under a new name for each graph that uses it, so no such graph is ever freed.
     """
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
@@ -44,7 +44,7 @@ class Exp(tfb.Exp):
 
 
 class Absolute(tfb.Identity):
-    """The identity link for a positive parameter: the absolute value, so that every number is in the domain."""
+    """The absolute value: the identity link of a positive parameter, for all real numbers."""
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
         return _nonzero_abs(x)
@@ -95,7 +95,7 @@ def _nonzero_abs(x):
     return tf.maximum(tf.abs(x), np.sqrt(np.finfo(x.dtype.as_numpy_dtype).tiny))
 
 
-# Maps from a real number to a parameter, the inverses of the links of a GLM: the "log" link of a GLM is `exp` here.
+# A link maps a real number to a parameter. The link of a GLM is the inverse map: its "log" is `exp` here.
 LINKS: Mapping[str, Callable[[], tfb.Bijector]] = {
     "exp": Exp,
     "identity": tfb.Identity,
@@ -113,7 +113,7 @@ _POSITIVE = ("exp", "softplus")
 
 
 HIGH: Mapping[str, Callable[[Mapping[str, Any]], tfb.Bijector]] = {"high": lambda p: Softplus(low=p["low"])}
-"""The link of an upper bound, given the lower bound; TFP has no link that depends on another parameter."""
+"""The link of an upper bound, as a function of the lower bound; TFP's links do not depend on another parameter."""
 
 PEAK: Mapping[str, Callable[[Mapping[str, Any]], tfb.Bijector]] = {
     **HIGH,
@@ -123,7 +123,7 @@ PEAK: Mapping[str, Callable[[Mapping[str, Any]], tfb.Bijector]] = {
 
 
 class Softmax:
-    """Class probabilities from as many logits. It is not a bijector, because a shift of all logits changes nothing."""
+    """The map from `k` logits to `k` probabilities. It is no bijector: a shift of all logits changes no probability."""
 
     def forward(self, logits: tf.Tensor) -> tf.Tensor:
         return tf.nn.softmax(logits)
@@ -148,14 +148,14 @@ def default_link(described: Any, name: str, dtype: tf.DType) -> tfb.Bijector | N
 
 
 def chosen_link(kind: str, low: float | None, dtype: tf.DType) -> tfb.Bijector:
-    """The link with a name, shifted to above `low` if given; else `softplus` is above the dtype's resolution."""
+    """The link named `kind`, shifted to above `low`; without `low`, `softplus` is above the dtype's resolution."""
     if kind == "softplus":
         return Softplus(low=tf.convert_to_tensor(np.finfo(dtype.as_numpy_dtype).eps if low is None else low, dtype))
     return LINKS[kind]() if low is None else tfb.Shift(tf.convert_to_tensor(low, dtype))(LINKS[kind]())
 
 
 def check_links(described: Any, link: Mapping[str, Any], floor: Mapping[str, Any]) -> None:
-    """Raises a `ValueError` for a link or a floor that is unknown, or that a parameter cannot have."""
+    """Raises a `ValueError` for an unknown link, an invalid floor, or a link or floor that a parameter cannot have."""
     known = described.parameter_properties(dtype=tf.float64)
     for name, kind in link.items():
         if not (isinstance(kind, str) and kind in LINKS):
@@ -183,12 +183,15 @@ def is_positive(link: tfb.Bijector) -> bool:
 
 
 def other_names(name: str) -> set[str]:
-    """TFP's other names for a natural parameter, on the real line; a distribution takes only one of the names."""
+    """The names of TFP's unconstrained forms of a natural parameter, such as `log_rate` of `rate`.
+
+    A distribution takes only one of the forms.
+    """
     return {f"log_{name}", name.replace("probs", "logits"), name.replace("probs", "probits")} - {name}
 
 
 def twin(described: Any, name: str) -> tuple[str, Callable[[], tfb.Bijector | Softmax]]:
-    """The natural name of a parameter, according to TFP's names, and the class of the link to the natural value."""
+    """The natural name of TFP's parameter `name`, and the class of the link to the natural value."""
     known = described.parameter_properties(dtype=tf.float64)
     if name.startswith("log_") and name[len("log_") :] in known:
         return name[len("log_") :], tfb.Exp

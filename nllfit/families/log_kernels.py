@@ -1,6 +1,7 @@
 """Log-densities of the logarithm of a Gamma variable and of the logit of a Beta variable, for parameters of any size.
 
-At large parameters the terms of the formula cancel. Stirling's formula, with the cancellation removed, replaces it.
+At large parameters, large terms of the formula cancel, and digits are lost. There we use Stirling's formula, in which
+the large terms have been subtracted by hand.
 
 Source: DiDonato and Morris, Algorithm 708: Significant digit computation of the incomplete beta function ratios, 1992.
 """
@@ -64,7 +65,7 @@ def gamma_stirling(shape: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
 
 
 def beta_stirling(a: tf.Tensor, b: tf.Tensor, x: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
-    """`log_beta_kernel` where both parameters are at least `LARGE`."""
+    """`log_beta_kernel` for two parameters of at least `LARGE`."""
     total, distance = a + b, b * x - a * rest
     first, second = (tf.maximum(part, -1 + 2.0**-52) for part in (distance / a, -distance / b))
     deviance = a * (first - tf.math.log1p(first)) + b * (second - tf.math.log1p(second))
@@ -73,5 +74,5 @@ def beta_stirling(a: tf.Tensor, b: tf.Tensor, x: tf.Tensor, rest: tf.Tensor) -> 
 
 
 def _stirling_error(x):
-    """`log Gamma(x) - (x - 1/2) log x + x - log(2 pi) / 2` for `x >= LARGE`; it gives 13 digits of a probability."""
+    """`log Gamma(x) - (x - 1/2) log x + x - log(2 pi) / 2` for `x >= LARGE`, to an error of 1e-13."""
     return (1 / 12 - 1 / (360 * tf.square(x))) / x

@@ -23,13 +23,13 @@ _LOGITS = "mixture_logits"  # not `logits`, because a component may have a param
 
 
 class MixtureFamily(ParametricFamily):
-    """A mixture of `num_components` distributions of one family; the parameter vector also contains their weights.
+    """A mixture of `num_components` distributions of one family, with free weights.
 
-    The density is `sum_k softmax(logits)_k p(y | parameters_k)`. The vector contains the `num_components` logits, and
-    then the parameters of one component after the other, as in `tfp.layers.MixtureSameFamily`.
+    The density is `sum_k softmax(logits)_k p(y | parameters_k)`. The parameter vector contains the `num_components`
+    logits, and then the parameters of one component after the other, as in `tfp.layers.MixtureSameFamily`.
 
     Args:
-      component: the components' class of `tfp.distributions`, or its name.
+      component: the class of the components, one of `tfp.distributions`, or its name.
       num_components: the number of components, at least 1.
       event_shape: shape of one outcome.
       **kwargs: further arguments of the components' `Family`.
@@ -97,10 +97,10 @@ def mixture_of(
     """The mixture of several distributions of one family: `p(y) = sum_m weights_m p_m(y)`.
 
     Args:
-      family: the family of all of them. The components of mixtures become components of the result.
+      family: the family of the distributions. If it is a mixture, its components become components of the result.
       params: the parameter vector of each distribution, `[*batch, params_size]`.
       shared: the shared vector of each distribution, `[shared_size]` or None.
-      weights: `[M]`, positive numbers of sum 1; None for equal weights.
+      weights: one positive number for each distribution, of sum 1; None for equal weights.
 
     Returns:
       A mixture of batch `[*batch]` and event `family.event_shape`, `rowwise`.

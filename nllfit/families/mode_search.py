@@ -1,4 +1,4 @@
-"""Modes: TFP's if it has one, else the highest point of a density."""
+"""Modes: TFP's if it has a formula, else by a search for the highest point of the density."""
 
 import math
 from typing import Any
@@ -10,11 +10,12 @@ from nllfit.families.copies import real_dtype
 
 __all__ = ["mode_of"]
 
-# The Normal quantiles of the levels of a grid. Farther up, `1 - level` has too few digits for TFP's formulas.
+# The levels of the quantiles on a grid, and `1 - levels`, by standard Normal numbers. Larger numbers than 3.5 are left
+# out, because TFP's quantiles take only `level`, which is then rounded to 1.
 _Z = np.concatenate([np.arange(-8.0, -3.5), np.arange(-3.5, 3.75, 0.25)])
 _LEVELS, _RESTS = (np.array([math.erfc(z / math.sqrt(2)) / 2 for z in side]) for side in (-_Z, _Z))
-_NUM_PEAKS = 8  # of a grid, which are refined
-_SHARES = np.linspace(0, 1, 17)  # of a bracket: each round makes it eight times narrower
+_NUM_PEAKS = 8  # the number of local maxima on the grid that are refined
+_SHARES = np.linspace(0, 1, 17)  # the points in a bracket; each round makes the bracket eight times narrower
 _ROUNDS = 18  # 8**18 is about 1 / the precision of float64
 
 
@@ -35,7 +36,7 @@ def mode_of(law: Any) -> tf.Tensor:
 
 
 def _mode_of_number(law):
-    """The mode of a scalar distribution: by a formula, and by a search where that is undefined."""
+    """The mode of a scalar distribution: by a formula, or by a search where the formula is undefined."""
     if law.atom is not None:
         return law.atom
     formula = law.facts.mode or (lambda distribution: distribution.mode())
@@ -48,10 +49,10 @@ def _mode_of_number(law):
 
 
 def _highest_point(law):
-    """The number of the highest density or probability; the lowest of several; NaN if no number has a density.
+    """The number with the highest density or probability, the lowest if there are several; NaN if there is none.
 
-    Local maxima on a grid of quantiles of each component are refined on finer and finer grids. That finds the maximum
-    between two points of the first grid if there is only one. For counts the last grids hold every count.
+    Local maxima on a grid of quantiles of each component are refined on finer and finer grids. If there are several
+    maxima between two neighbours of the first grid, one may be missed. For counts, the last grids contain every count.
     """
     counts, rank, dtype = law.is_discrete, law.distribution.batch_shape.rank, real_dtype(law.distribution)
     infinity = tf.constant(math.inf, dtype)
@@ -83,15 +84,15 @@ def _grid(law, dtype):
     levels, rests = (np.reshape(part, [-1, *[1] * rank]) for part in (_LEVELS, _RESTS))
     quantiles = law.component_quantiles(levels, rests)
     ends = [tf.where(tf.math.is_finite(end), end, quantiles[0])[None] for end in law.ends()]
-    far = dtype.max / 4  # the distance of two numbers must be finite
+    far = dtype.max / 4  # so that the difference of two points is finite
     return tf.sort(tf.clip_by_value(tf.concat([*ends, quantiles], 0), -far, far), 0)
 
 
 def _peaks(grid, heights):
-    """The highest local maxima `[_NUM_PEAKS, *batch]` on a sorted grid `[num, *batch]`, between their neighbours."""
+    """The highest local maxima `[_NUM_PEAKS, *batch]` on a sorted grid `[num, *batch]`, with their two neighbours."""
     below, above = (tf.concat(parts, 0) for parts in ([grid[:1], grid[:-1]], [grid[1:], grid[-1:]]))
     before, after = (tf.concat(parts, 0) for parts in ([heights[:1], heights[:-1]], [heights[1:], heights[-1:]]))
-    # Many quantiles of counts are equal. Only the first and the last of them have another neighbour.
+    # Many quantiles of counts are equal. Only the first and the last of equal ones are peaks.
     is_peak = (heights >= before) & (heights >= after) & ((below < grid) | (grid < above))
     order = tf.argsort(tf.where(is_peak, -heights, tf.constant(math.inf, heights.dtype)), 0)[:_NUM_PEAKS]
     return tuple(tf.experimental.numpy.take_along_axis(values, order, 0) for values in (below, grid, above))

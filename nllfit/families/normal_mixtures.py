@@ -7,11 +7,11 @@ from tensorflow_probability import distributions as tfd
 
 __all__ = ["expected_distance", "of_normals"]
 
-_BLOCK = 16  # components whose distances from all are in memory at once
+_BLOCK = 16  # the number of components whose distances from all components are computed at once, to save memory
 
 
 def of_normals(mixture: tfd.MixtureSameFamily, y: tf.Tensor) -> tf.Tensor:
-    """`E|X - y| - E|X - X'|/2`; `X - X'` is again a mixture of Normals, with a component for each pair of components.
+    """The CRPS `E|X - y| - E|X - X'| / 2`; `X - X'` is a mixture of Normals with a component for each pair.
 
     Source: Grimit, Gneiting, Berrocal and Johnson, The continuous ranked probability score for circular variables and
     its application to mesoscale forecast ensemble verification, 2006.

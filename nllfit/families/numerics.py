@@ -1,4 +1,4 @@
-"""Functions that TensorFlow lacks, or has with fewer digits or derivatives, and formulas that are 0 / 0 at a point."""
+"""Functions that TensorFlow lacks, or computes with fewer digits or derivatives; formulas that are 0 / 0 at a point."""
 
 import math
 from collections.abc import Callable
@@ -36,8 +36,8 @@ def where_safe(
 ) -> tf.Tensor:
     """`function(x)` where a condition holds, and `otherwise` elsewhere: the double where.
 
-    The gradient of the branch that `tf.where` does not take is 0 times the derivative, which is NaN if the derivative
-    is infinite or NaN. So in that branch the function takes the number `safe` instead of `x`.
+    The gradient of the branch that `tf.where` does not take is 0 times its derivative, which is NaN if the derivative
+    is infinite or NaN. So where the condition does not hold, the function takes the number `safe` instead of `x`.
     """
     return tf.where(condition, function(tf.where(condition, x, safe)), otherwise)
 
@@ -76,7 +76,7 @@ def log_normal_cdf(z: tf.Tensor) -> tf.Tensor:
     right = tf.math.log1p(-tf.math.erfc(tf.nn.relu(near) / _ROOT_2) / 2)
     x = tf.where(far, -z, FAR * tf.ones_like(z))
     tail = log_mills(x) - tf.square(x) / 2 - _LOG_ROOT_2_PI
-    return tf.where(far, tail, tf.where(z <= 0, left, right))  # at 0, the left derivative, because `relu` has none
+    return tf.where(far, tail, tf.where(z <= 0, left, right))  # `<=`, because the derivative of `relu` at 0 is 0
 
 
 def across(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, hole: tf.Tensor | float) -> tf.Tensor:
@@ -98,9 +98,9 @@ def across(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, hole: tf.Te
 def log_bessel_series(order: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
     """`log sum_j q^j / (j! Gamma(j + order + 1))`, in float64, with derivatives with respect to `order` and `log_q`.
 
-    It is the logarithm of the modified Bessel function `I_order(2 sqrt(q)) / q^(order / 2)`, for an order above -1.
-    Only terms around the largest one are summed. They fall off like a Normal density of known width; if that is wide, a
-    sum over strides is exact.
+    It is `log(I_order(2 sqrt(q)) / q^(order / 2))`, with `I` the modified Bessel function and `order > -1`. Only terms
+    around the largest one are summed. They fall off like a Normal density of known width. If it is wide, only every
+    second, third, ... term is summed, which is exact for such smooth terms.
     """
     order, log_q = order[..., None], log_q[..., None]
     fixed = tf.stop_gradient(order) / 2
@@ -114,9 +114,9 @@ def log_bessel_series(order: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
 
 
 def zeta(power: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
-    """`sum over k >= first of k^-power`, with derivatives, which TensorFlow's `zeta` lacks.
+    """`sum over k >= first of k^-power`, with a derivative with respect to `power`, which TensorFlow's `zeta` lacks.
 
-    It sums twelve terms, and the rest by the Euler-Maclaurin formula.
+    Twelve terms are summed, and the Euler-Maclaurin formula gives the sum of the others.
     """
     terms = tf.reduce_sum((first[..., None] + tf.range(12, dtype=first.dtype)) ** -power[..., None], -1)
     q = first + 12

@@ -1,4 +1,4 @@
-"""Observations of a number in several columns, such as the ends of an interval."""
+"""Distributions whose outcomes are several columns about a number, such as the ends of an interval, and their law."""
 
 from typing import Any
 
@@ -12,13 +12,14 @@ __all__ = ["Observed"]
 
 
 class Observed(DistributionOf):
-    """The distribution of observations `[columns]` of a number, or of another observation.
+    """The base class of distributions whose outcomes are several columns about a number.
 
-    A subclass also defines `_columns` and `_observed`.
+    Such an outcome is an observation of the number: the interval that contains it, or the number and its window. A
+    subclass also defines `_columns` and `_observed`.
     """
 
     def _observed(self, number: tf.Tensor) -> tf.Tensor:
-        """The observation of a known number, or of another observation, in the columns of this one."""
+        """The columns of an outcome, from a draw of `distribution`: the number, or the number and its window."""
         raise NotImplementedError
 
     def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
@@ -27,7 +28,7 @@ class Observed(DistributionOf):
 
 @has_law(Observed)
 class ObservedLaw(Law):
-    """The law of observations: questions about one number are answered for the number itself."""
+    """The law of an `Observed`: quantiles, predictions and so on are those of the number itself."""
 
     def latent(self) -> tfd.Distribution:
         return law_of(self.distribution.distribution).latent()

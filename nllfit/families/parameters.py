@@ -1,4 +1,4 @@
-"""Parameters as data: maps between the elements of a vector and the values of a family's parameters."""
+"""`Parameter`, a description of one parameter, and maps between a vector and the values of a family's parameters."""
 
 import dataclasses
 import itertools
@@ -15,10 +15,10 @@ from nllfit.families.links import Softmax
 __all__ = ["Link", "Numbers", "Parameter", "as_tensors", "blocks_of", "exponential", "identity", "vector_of"]
 
 Numbers = dict[str, Any]
-"""Values by the names of parameters: numbers, arrays or tensors."""
+"""The values of parameters by name: numbers, arrays or tensors."""
 
 Link = Callable[[Mapping[str, Any], tf.DType], tfb.Bijector]
-"""The bijector from unconstrained numbers to a parameter, given the parameters before it and the dtype."""
+"""Makes the bijector from unconstrained numbers to a parameter, from the values of earlier parameters and the dtype."""
 
 
 def identity(values: Mapping[str, Any], dtype: tf.DType) -> tfb.Bijector:
@@ -27,7 +27,7 @@ def identity(values: Mapping[str, Any], dtype: tf.DType) -> tfb.Bijector:
 
 
 def exponential(values: Mapping[str, Any], dtype: tf.DType) -> tfb.Bijector:
-    """The link of a positive parameter whose numbers are logarithms."""
+    """The link of a positive parameter whose unconstrained numbers are its logarithms."""
     return tfb.Exp()
 
 
@@ -36,14 +36,14 @@ class Parameter:
     """One parameter of a family.
 
     Attributes:
-      name: TFP's name of its constrained value, such as `log_rate` or `logits`.
-      shape: the shape of its unconstrained numbers, without the axes of components.
-      link: the bijector from these numbers to the constrained value.
-      natural: the name under which a statistician knows it, such as `rate` or `probs`.
-      to_natural: makes the link from the constrained value to the natural one.
-      shared: 0, or the parameter's rank among the parameters that are the same for all inputs. Equal ranks keep their
-        order.
-      components: the axes of components before its own: `(num_components,)` in a mixture.
+      name: TFP's name of the constrained value, such as `log_rate` or `logits`.
+      shape: the shape of the unconstrained numbers, without `components`.
+      link: the bijector from the unconstrained numbers to the constrained value.
+      natural: the name of the natural value, such as `rate` or `probs`; empty if it is `name`.
+      to_natural: makes the link from the constrained value to the natural value.
+      shared: 0, or, if the parameter is the same for all inputs, its rank among such parameters. Parameters of equal
+        rank keep their order.
+      components: the leading axes of the parameter in a mixture: `(num_components,)`.
     """
 
     name: str
@@ -56,12 +56,12 @@ class Parameter:
 
     @property
     def size(self) -> int:
-        """The number of its unconstrained numbers in each component."""
+        """The number of unconstrained numbers, in each component of a mixture."""
         return math.prod(self.shape)
 
     @property
     def is_logarithm(self) -> bool:
-        """Whether its numbers are logarithms of a positive parameter."""
+        """Whether the unconstrained numbers are logarithms of a positive parameter."""
         return self.link is exponential or self.to_natural is tfb.Exp
 
 

@@ -1,4 +1,4 @@
-"""`ParametricFamily`: the base class of all families, which computes from their parameters."""
+"""`ParametricFamily`, the base class of all families, and `Measure`, which tells kinds of likelihoods apart."""
 
 import abc
 import dataclasses
@@ -22,10 +22,10 @@ __all__ = ["Measure", "ParametricFamily"]
 
 
 class Measure(NamedTuple):
-    """The measure of a likelihood: two likelihoods can be compared only if their measures are the same.
+    """The measure of a likelihood. Two likelihoods can be compared only if their measures are equal.
 
     Attributes:
-      columns: the names of an outcome's numbers: `("y",)`, or also the ends of an interval or a window.
+      columns: the names of the numbers in an outcome: `("y",)`, `("lower", "upper")` for an interval, and so on.
       points: the outcomes that have a probability: "all", "0" or "none". The other outcomes have a density, with a
         unit.
       surface: the surface on which outcomes lie, if the density is per unit of its area; empty for the whole space.
@@ -45,9 +45,9 @@ class ParametricFamily(abc.ABC):
     """A family of distributions `p(y | theta)`, parametrised by a vector of real numbers.
 
     A family is an ordered tuple of parameters and a method `build` that makes a distribution from their values. A
-    parameter has three forms: unconstrained numbers in the vector `params`; the constrained value that `build` takes,
-    under TFP's preferred name, such as `log_rate` or `logits`; and the natural value, its twin, such as `rate` or
-    `probs`.
+    parameter has three forms: unconstrained numbers, in the vector `params`; the constrained value that `build` takes,
+    under the name that TFP prefers, such as `log_rate` or `logits`; and the natural value, called the twin of the
+    constrained one, such as `rate` or `probs`.
 
     Attributes:
       name: the name in error messages.
@@ -55,16 +55,16 @@ class ParametricFamily(abc.ABC):
       event_shape: shape of one outcome.
       records: the parameters in the order of the vector; those named in `fixed` are held.
       fixed: the held values and other arguments of the distribution's constructor, by name.
-      floor: the given lowest values by name, in the unit of the outcomes.
-      link: the names of the chosen links, by the parameters' names.
+      floor: the lowest values of parameters, by name.
+      link: the names of the links that replace TFP's, by the names of the parameters.
       num_classes: the number of classes if outcomes are class labels, else None.
       is_discrete: whether outcomes are counts or labels, which have probabilities and not densities.
       facts: the `Facts` that TFP does not provide.
-      search: the `SearchPolicy` of its likelihood.
-      columns: the length of the last axis of `event_shape` if each element of an outcome consists of several numbers,
-        else 0.
-      has_unit: whether another unit of the outcomes changes all log-likelihoods by the same constant. This holds for
-        densities, but not for probabilities of intervals.
+      search: the `SearchPolicy` of the likelihood.
+      columns: if each element of an outcome consists of several numbers, such as the ends of an interval, how many;
+        else 0. It is the length of the last axis of `event_shape`.
+      has_unit: whether a change of the unit of the outcomes changes all log-likelihoods by the same constant. This
+        holds for densities, but not for probabilities of intervals.
       takes_infinity: whether a number in an outcome may be infinite, such as the end of an interval.
     """
 
@@ -110,7 +110,7 @@ class ParametricFamily(abc.ABC):
         return {parameter.name: values[parameter.name] for parameter in self._free}
 
     def unconstrained(self, parameters: Numbers, dtype: tf.DType = tf.float64, shared: bool = False) -> tf.Tensor:
-        """The inverse of `parameters`: the vector `[..., params_size]`, or `[shared_size]`, from all values by name."""
+        """The inverse of `parameters`: the vector `[..., params_size]`, or with `shared` the vector `[shared_size]`."""
         values = {p.name: tf.convert_to_tensor(parameters[p.name], dtype) for p in self._free}
         wanted = self._of_all if shared else self._of_rows
         blocks = {p.name: p.link(self.fixed | values, dtype).inverse(values[p.name]) for p in wanted}
@@ -122,15 +122,15 @@ class ParametricFamily(abc.ABC):
         return self.build(values, next(iter(values.values())).dtype)
 
     def holding(self, values: Numbers) -> Any:
-        """The family with parameters or other arguments held at `values`, without checks."""
+        """The family with parameters or other arguments held at `values`, which are not checked."""
         return self._replaced(fixed=self.fixed | values)
 
     def unshared(self) -> Any:
-        """The family with its shared parameters in the vector, like the others."""
+        """The family without shared parameters: they are in the vector `params`, like the others."""
         return self._changed(lambda parameter: {"shared": 0})
 
     def logarithmic(self) -> Any:
-        """The family whose vector contains the logarithms of all positive parameters."""
+        """The family with the link `exp` for all positive parameters."""
         positive = self.positive
         return self._changed(lambda parameter: {"link": exponential} if parameter.name in positive else {})
 
@@ -140,7 +140,7 @@ class ParametricFamily(abc.ABC):
         return parameter.natural or name, parameter.to_natural()
 
     def natural(self, values: Numbers) -> dict[str, tf.Tensor]:
-        """The natural values by their names, from constrained values by name."""
+        """The natural values by natural name, from constrained values by name."""
         twins = {name: self.twin(name) for name in values}
         return {natural: link.forward(values[name]) for name, (natural, link) in twins.items()}
 
@@ -156,22 +156,22 @@ class ParametricFamily(abc.ABC):
 
     @property
     def params_size(self) -> int:
-        """The length of the vector."""
+        """The length of the vector `params`."""
         return _total(self._of_rows)
 
     @property
     def shared(self) -> tuple[str, ...]:
-        """The free parameters that are the same for all inputs, in the order of their vector."""
+        """The free parameters that are the same for all inputs, in the order of the vector `shared`."""
         return tuple(parameter.name for parameter in self._of_all)
 
     @property
     def shared_size(self) -> int:
-        """The length of the shared parameters' vector."""
+        """The length of the vector `shared`."""
         return _total(self._of_all)
 
     @property
     def layout(self) -> str:
-        """A description of the elements of the vector, in words."""
+        """A description of the elements of `params` in words, for messages."""
         if self.component_shape:
             one = _total(dataclasses.replace(p, components=()) for p in self._of_rows if p.components)
             return f"{math.prod(self.component_shape)} logits and {one} for each component"
@@ -179,7 +179,7 @@ class ParametricFamily(abc.ABC):
 
     @property
     def component_shape(self) -> tuple[int, ...]:
-        """The axes of components that a mixture's parameters have before their own."""
+        """The leading axes of a mixture's parameters, `(num_components,)`; empty for other families."""
         return next((parameter.components for parameter in self.records if parameter.components), ())
 
     @property
@@ -189,7 +189,7 @@ class ParametricFamily(abc.ABC):
 
     @property
     def logarithms(self) -> np.ndarray:
-        """Which elements of the vector are logarithms of positive parameters, `[params_size]`."""
+        """Which elements of `params` are logarithms of positive parameters, `[params_size]`."""
         with tf.init_scope():
             flags = {p.name: tf.fill([*p.components, *p.shape], p.is_logarithm) for p in self._of_rows}
             return vector_of(flags, self._of_rows).numpy() if flags else np.zeros(0, bool)
@@ -209,9 +209,10 @@ class ParametricFamily(abc.ABC):
         return y
 
     def by_kind(self, y: np.ndarray) -> list[tuple["ParametricFamily", np.ndarray]]:
-        """The kinds of observation in a sample: for each a family and the indices of its rows.
+        """The rows of a sample by their kind, such as exact and censored: for each kind, a family and row indices.
 
-        Each family has the same vector and gives its rows the same likelihoods as this one, by a shorter formula.
+        Each of these families has the same parameters as `self`, and gives its rows the same likelihoods by a shorter
+        formula.
         """
         return [(self, np.arange(len(y)))]
 
@@ -234,11 +235,11 @@ class ParametricFamily(abc.ABC):
     def _is_positive(self, parameter):
         try:
             return is_positive(parameter.link(self.fixed, tf.float64))
-        except KeyError:  # its bound is another free parameter
+        except KeyError:  # the link depends on another free parameter
             return False
 
     def _as_params(self, params):
-        """`params` as a floating-point tensor; a `ValueError` unless its last axis has the right length."""
+        """`params` as a floating-point tensor; raises a `ValueError` if its last axis has another length."""
         params = as_numbers("params", params, tf.float32)
         if not params.dtype.is_floating or params.shape.rank == 0 or params.shape[-1] != self.params_size:
             raise untouched(
@@ -275,7 +276,7 @@ def _total(parameters):
 
 
 def _as_hashable(value: Any) -> Hashable:
-    """A hashable fingerprint of an argument; those of two arrays are equal if their numbers are."""
+    """A hashable fingerprint of an argument; fingerprints of two arrays are equal if their numbers are."""
     if isinstance(value, Mapping):
         return tuple((name, _as_hashable(item)) for name, item in sorted(value.items()))
     if isinstance(value, str | None | ParametricFamily) or callable(value):

@@ -1,4 +1,4 @@
-"""Point predictions: the tensor that stands for a head's distribution."""
+"""Point predictions: the tensor by which a head's distribution is represented, for example in Keras's `predict`."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ __all__ = ["central_value"]
 
 
 def central_value(law: Any) -> tf.Tensor:
-    """The mean of a distribution, given its `Law`, or the probabilities of classes.
+    """The mean of a distribution, given its `Law`; for class labels, the probabilities of the classes.
 
-    If the mean is undefined or infinite (a `StudentT` with `df <= 1`, a `Cauchy`), it is the median, or the mode if TFP
-    has no median. It is never a sample.
+    If the mean is undefined or infinite (a `StudentT` with `df <= 1`, a `Cauchy`), the result is the median, or the
+    mode if TFP has no median. It is never a sample.
 
     Returns:
-      A tensor `[*batch, *event]`; `[*batch, *event, num_classes]` for class labels. If an outcome is an interval or has
-      a window, it is the prediction of the number itself.
+      A tensor `[*batch, *event]`; `[*batch, *event, num_classes]` for class labels. If outcomes are intervals or have
+      windows, it is the prediction of the number itself.
 
     Raises:
       NotImplementedError: if TFP gives the family no mean, median or mode.
@@ -34,12 +34,12 @@ def central_value(law: Any) -> tf.Tensor:
 
 
 def _with_fallback(law, mean):
-    """The mean where it is finite, and elsewhere the law's center."""
+    """The mean where it is finite, and the law's center where it is not."""
     finite = tf.math.is_finite(mean)
     if tf.executing_eagerly() and tf.reduce_all(finite):
         return mean  # without a copy of the distribution
-    # TFP's quantiles have no gradient in a branch. TensorFlow would need it if a tape watched an input of the branch,
-    # or a gradient reached its output.
+    # Inside a `tf.cond`, TFP's quantiles have no gradient, and TensorFlow raises an error if it needs one. So the
+    # inputs and the output of the branch below are constants.
     constant_law, constant_mean = law.constant(), tf.stop_gradient(mean)
 
     def elsewhere():
@@ -47,8 +47,8 @@ def _with_fallback(law, mean):
             value = tf.cast(constant_law.center(), mean.dtype)
         except NotImplementedError:
             return constant_mean
-        return tf.where(tf.math.is_nan(value), constant_mean, value)  # both overflow the dtype
+        return tf.where(tf.math.is_nan(value), constant_mean, value)  # the center may overflow, too
 
-    # A median can be costly: compute it only where it is needed.
+    # A median can be costly, so it is computed only if a mean is not finite.
     fallback = tf.cond(tf.reduce_all(finite), lambda: constant_mean, elsewhere)
     return tf.where(finite, mean, tf.stop_gradient(fallback))

@@ -9,11 +9,11 @@ from nllfit.families.copies import real_dtype
 
 __all__ = ["root_of"]
 
-_ROUNDING = 1e4  # in units of the dtype's precision: how far the probability of a rounded quantile may be off
+_ROUNDING = 1e4  # the accepted relative error of the probability at TFP's quantile, in units of the dtype's precision
 
 
 def root_of(law: Any, levels: Any, rests: Any = None) -> tf.Tensor:
-    """The least numbers at which the CDF of a `Law` reaches the probabilities `levels`; see `Law.quantile`."""
+    """The implementation of `Law.quantile`: the least numbers at which the CDF of a `Law` reaches `levels`."""
     both, distribution = law.cdf(), law.distribution
     dtype = real_dtype(distribution)
     levels = tf.convert_to_tensor(levels, tf.float64)
@@ -47,8 +47,8 @@ def _root(excess, zeros, noise, counts):
     """The least numbers at which a rising function is not negative, by Chandrupatla's method.
 
     It searches over all numbers of a dtype, in the order of their bit patterns. So the number of steps does not depend
-    on the scale, and no bracket must be found. For a step function, with steps at `counts`, it only bisects. `noise` is
-    the function's rounding error.
+    on the scale, and no bracket must be found. With `counts`, the function has steps at whole numbers, and the search
+    only bisects. `noise` is the rounding error of the function.
     """
     dtype = zeros.dtype
     integer = tf.int64 if dtype == tf.float64 else tf.int32
@@ -72,7 +72,7 @@ def _root(excess, zeros, noise, counts):
         y = number(x1 + tf.cast(share * distance(x2, x1), tf.int64))
         y = tf.math.floor(y) if counts else y
         value = tf.cast(excess(y), tf.float64)
-        value = tf.where(tf.math.is_nan(value), tf.cast(tf.sign(y), tf.float64), value)  # overflows far out
+        value = tf.where(tf.math.is_nan(value), tf.cast(tf.sign(y), tf.float64), value)  # far from 0, CDFs overflow
         x = index_of(y) if not counts else tf.where(value < 0, index_of(y + 1) - 1, index_of(y))
         same = (value >= 0) == (f1 >= 0)
         x3, f3 = tf.where(same, x1, x2), tf.where(same, f1, f2)
@@ -86,7 +86,7 @@ def _root(excess, zeros, noise, counts):
         return share, x, x2, value, f2
 
     def unfinished(share, x1, x2, f1, f2):
-        """Whether the ends differ. If they nearly agree and the function is within `noise` of 0, no root is better."""
+        """Whether the two ends still differ. If the function is within `noise` of 0, close ends count as equal."""
         near = (tf.minimum(tf.abs(f1), tf.abs(f2)) <= noise) & (tf.abs(x1 - x2) <= same_end_distance)
         return tf.reduce_any((tf.abs(x1 - x2) > 1) & ~near)
 

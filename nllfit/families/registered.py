@@ -1,4 +1,4 @@
-"""The registered names of users' functions and classes, for saved files."""
+"""The names under which users' functions and classes are registered with Keras, for saved files."""
 
 import sys
 from typing import Any
@@ -7,16 +7,16 @@ __all__ = ["registered", "registered_name"]
 
 
 def registered_name(thing: Any) -> str:
-    """The name under which a function or class is registered with Keras; a `ValueError` if it is not."""
+    """The name under which a function or class is registered with Keras; raises a `ValueError` if it is not."""
     for saving in _savings():
         name = saving.get_registered_name(thing)
         if saving.get_registered_object(name) is thing:
             return name
     raise ValueError(
         f"`{getattr(thing, '__name__', thing)}` is not registered with Keras, so a saved file could not name it: "
-        f'define it after `@keras.saving.register_keras_serializable(package="my_package")`, of tf_keras '
-        f"`@tf_keras.saving...`, in a module that is imported before the file is loaded; Keras asks a class for a "
-        f"`get_config`, which is not called."
+        f'define it after `@keras.saving.register_keras_serializable(package="my_package")`, in tf_keras after '
+        f"`@tf_keras.saving...`, in a module that is imported before the file is loaded. (A class also needs a method "
+        f"`get_config`, because Keras requires one; it is not called.)"
     )
 
 

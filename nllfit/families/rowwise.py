@@ -1,4 +1,4 @@
-"""Row-wise distributions: a head's distribution has one element per row, and outcomes must match the rows."""
+"""Row-wise distributions: those of heads, which raise an error for outcomes that TFP would broadcast against rows."""
 
 import functools
 from typing import Any
@@ -27,15 +27,16 @@ _ASKED = (
 
 
 class Rowwise:
-    """A mix-in for distributions, which raises an error for values that would be broadcast against the batch.
+    """A mix-in class for distributions, which raises an error for values that would be broadcast against the batch.
 
-    TFP's methods take `[*sample, *batch, *event]`, and broadcast other shapes: 500 numbers `[500]` against 500 rows of
-    event shape `[1]` are silently compared with every row, as are labels `[500, 1]`. Here a value must have TFP's
-    shape, or be one outcome `[*event]` or one number for all rows; other shapes raise a `ValueError`.
+    TFP's methods take `[*sample, *batch, *event]`, and broadcast other shapes. If 500 rows have the event shape `[1]`,
+    each of 500 numbers `[500]` is silently compared with every row. So is each of 500 labels `[500, 1]`. With this
+    mix-in, a value must have the shape that TFP takes, or be one outcome `[*event]` or one number for all rows. Other
+    shapes raise a `ValueError`.
     """
 
     def _mode(self) -> tf.Tensor:
-        """TFP's mode, or `nllfit.mode` if it has none, as for a mixture."""
+        """TFP's mode; if TFP has none, as for a mixture, `nllfit.mode`."""
         known: Any = super()
         try:
             return known._mode()
@@ -43,7 +44,7 @@ class Rowwise:
             return law_of(constant(made_by_head(self))).mode()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        reduced: Any = super().__reduce_ex__(protocol)  # its class is in no module
+        reduced: Any = super().__reduce_ex__(protocol)  # changed below, because `pickle` finds the class in no module
         _, (cls, *arguments), *state = reduced
         return (_restored, (cls.__mro__[2], *arguments), *state)
 
@@ -62,13 +63,13 @@ for _name in _ASKED:
 
 
 def rowwise(distribution: tfd.Distribution) -> tfd.Distribution:
-    """The same distribution, changed to raise an error for values that would be broadcast against its batch."""
+    """The same object, whose class is changed to one with the mix-in `Rowwise`."""
     distribution.__class__ = _rowwise_class(type(distribution))  # type: ignore[arg-type]
     return distribution
 
 
 def checking(distribution: tfd.Distribution) -> tfd.Distribution:
-    """A head's distribution with checks of outcomes. In a graph it is rebuilt, because there it has no checks."""
+    """A head's distribution with assertions about outcomes. In a graph it is rebuilt, because there it has none."""
     distribution = made_by_head(distribution)
     origin = getattr(distribution, "origin", None)
     if origin is None or tf.executing_eagerly() or distribution.validate_args or not origin.is_checked:
@@ -103,6 +104,6 @@ def _check(distribution, value):
         raise ValueError(
             f"The value has shape {tuple(given)}, but this is a batch {tuple(batch)} of distributions of outcomes of "
             f"shape {tuple(event)}, against which it would be broadcast: give one outcome for each, {tuple(expected)}, "
-            f"or samples of that, `[..., {str(expected.as_list())[1:]}`. `nllfit.negative_log_likelihood(y, "
-            f"distribution)` takes class labels in a column as well."
+            f"or several, `[..., {str(expected.as_list())[1:]}`. For class labels `[n, 1]`, use "
+            f"`nllfit.negative_log_likelihood(y, distribution)`."
         )

@@ -1,4 +1,4 @@
-"""`SearchPolicy`, the facts about a family's likelihood that a search for its maximum needs, and sample statistics."""
+"""`SearchPolicy`: the facts about a family's likelihood that a search for its maximum needs; statistics of a sample."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -20,25 +20,27 @@ class SearchPolicy:
     """The facts about a family's likelihood that a search for its maximum needs.
 
     Attributes:
-      places, sizes, rates: in a location-scale or scale family, the parameters that shift and scale with the sample,
-        those that only scale with it, and those that scale inversely.
+      places, sizes, rates: in a location-scale or scale family, the names of the parameters that shift and scale with
+        the sample, that only scale with it, and that scale inversely.
       line: the map from outcomes to the numbers that `places` and `sizes` shift and scale, such as `log` for a
         LogNormal; by default the identity.
-      statistics: parameters in which the likelihood is not smooth. Whatever the other parameters, it is largest at
-        these statistics of a sample `[n, *event]` with weights `[n]`.
+      statistics: for parameters in which the likelihood is not smooth, the statistic of a sample `[n, *event]` with
+        weights `[n]` at which the likelihood is largest, whatever the other parameters are.
       corner: a parameter in which the likelihood has a corner at every observation, and its maximum at one of them.
-      bounds: the two parameters, if any, that bound the support; one of them meets the corner at an end of the sample.
-      has_corners: a function of the parameters by name: whether the likelihood has corners; by default it always has.
+      bounds: two parameters that bound the support, if there are any. If the corner is at an end of the sample, a bound
+        is there, too.
+      has_corners: whether the likelihood has corners, as a function of the parameters by name; by default it always
+        has.
       scattered: a parameter in which the likelihood may have a maximum at any observation, or between any two.
-      several_maxima: whether the likelihood may have several maxima in the other parameters, so that one climb is not
+      several_maxima: whether the likelihood may have several maxima in the other parameters, so that one search is not
         enough.
       circular: a parameter that is an angle in radians; angles that differ by `2 pi` are the same.
-      kinks: if the family is a part of another one, its parameters in `statistics` or `corner`. The likelihood of the
-        other family has its maximum elsewhere.
-      free_covariance: whether its covariance can become singular in any direction, so that the likelihood of a sample
+      kinks: if the family is a part of another one, such as a mixture, its parameters in `statistics` or `corner`. The
+        likelihood of the other family is not smooth in them, but its maximum is not at the statistic or corner.
+      free_covariance: whether the covariance can become singular in any direction, so that the likelihood of a sample
         with dependent columns has no bound.
-      by_row: advice if a parameter is known for each row.
-      unfit: the reason why a search for the maximum would not end; empty if it would.
+      by_row: advice for users who hold a parameter at one value per row.
+      unfit: the reason why the family cannot be fitted; empty if it can.
     """
 
     places: tuple[str, ...] = ("loc", "low", "high")
@@ -59,7 +61,7 @@ class SearchPolicy:
 
     @property
     def of_a_part(self) -> "SearchPolicy":
-        """The policy if the family is a part of another one, such as a mixture."""
+        """The policy of another family, such as a mixture, of which this family is a part."""
         kinks = (*self.statistics, *filter(None, [self.corner]))
         smooth: Any = {"statistics": {}, "corner": None, "bounds": (), "scattered": None, "circular": None}
         return dataclasses.replace(self, kinks=kinks, several_maxima=True, **smooth)

@@ -13,16 +13,16 @@ from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMIL
 
 __all__ = ["IndependentLaw", "MixtureLaw"]
 
-_MAX_CUTS = 32  # of an integral over a mixture, whose cost would rise as the square of the number of components
+_MAX_CUTS = 32  # of an integral over a mixture; with all cuts, its cost rises as the square of the components' number
 
 
 @has_law(INDEPENDENT)
 class IndependentLaw(Law):
-    """Outcomes of independent elements: each element has the law of the distribution inside."""
+    """The law of a `tfd.Independent`: each element of an outcome has the law of the inner distribution."""
 
     @property
     def inner(self) -> Law:
-        """The law of the elements."""
+        """The law of the inner distribution."""
         return law_of(self.distribution.distribution)
 
     def latent(self) -> tfd.Distribution:
@@ -49,7 +49,7 @@ class IndependentLaw(Law):
 
 @has_law(MIXTURE_SAME_FAMILY)
 class MixtureLaw(Law):
-    """A mixture of distributions of one family."""
+    """The law of a `tfd.MixtureSameFamily`."""
 
     @property
     def components(self) -> Law:
@@ -106,7 +106,7 @@ class MixtureLaw(Law):
 
     @property
     def atom(self) -> tf.Tensor | None:
-        atoms = self.components.atom  # all of them 0
+        atoms = self.components.atom  # an atom is always 0, so that of any component will do
         return None if atoms is None else tf.reduce_max(atoms, -1)
 
     def component_quantiles(self, levels, rests):
@@ -137,7 +137,7 @@ class MixtureLaw(Law):
 
 @has_law(MIXTURE)
 class UnlikeMixtureLaw(Law):
-    """A `tfd.Mixture`, whose components are of different families."""
+    """The law of a `tfd.Mixture`, whose components are of different families."""
 
     @property
     def components(self) -> list[Law]:
@@ -149,8 +149,8 @@ class UnlikeMixtureLaw(Law):
         dtypes = sorted({part.dtype.name for part in parts})
         if len(dtypes) > 1:
             raise NotImplementedError(
-                f"{self.distribution.name} has parts in {' and in '.join(dtypes)}, because a flow keeps its own dtype "
-                f'and others are computed in float64: give the head `dtype="float64"`.'
+                f"{self.distribution.name} has components in {' and in '.join(dtypes)}, because a flow keeps its own "
+                f'dtype and other components are computed in float64: give the head `dtype="float64"`.'
             )
         probs = _normalized(self.distribution.cat, real_dtype(parts[0]))
         rank = self.distribution.event_shape.rank
@@ -163,7 +163,8 @@ class UnlikeMixtureLaw(Law):
         return any(law.is_of_vectors for law in self.components)
 
     def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
-        points = [isinstance(part, tfd.Deterministic) for part in self.distribution.components]  # points have no ends
+        # Points have no ends.
+        points = [isinstance(part, tfd.Deterministic) for part in self.distribution.components]
         ends = [law.ends() for law, is_point in zip(self.components, points, strict=True) if not is_point]
         lows, highs = zip(*ends, strict=True)
         return functools.reduce(tf.minimum, lows), functools.reduce(tf.maximum, highs)

@@ -1,6 +1,6 @@
-"""Support checks: copies of distributions that raise an error for an outcome outside the support.
+"""Support checks: copies of distributions that raise an error for outcomes outside the support.
 
-`first_refused` searches for the first such outcome.
+`first_refused` finds the first such outcome.
 """
 
 import functools
@@ -20,12 +20,12 @@ from nllfit.families.tfp_classes import MIXTURE, TRANSFORMED, derived, is_own, p
 
 __all__ = ["asserted", "assertion_text", "checked", "first_refused", "refusal", "strict"]
 
-_NUMBERS = 2**20  # per call, because a family may need several for every row and parameter
-_FLOWS = (tfd.TransformedDistribution, TRANSFORMED)  # but no subclass of them
+_NUMBERS = 2**20  # the most rows times parameters in a call, because a density may need much memory for each
+_FLOWS = (tfd.TransformedDistribution, TRANSFORMED)  # these classes themselves, and no subclasses
 
 
 class _Strict:
-    """A mix-in for classes without assertions about outcomes: it compares outcomes with the ends of the support."""
+    """A mix-in class for distributions without assertions; it checks whether outcomes are between the ends."""
 
     def _sample_control_dependencies(self: Any, value: tf.Tensor, **_: Any) -> tuple:
         if not self.validate_args or self.event_shape.rank:
@@ -35,7 +35,7 @@ class _Strict:
 
 
 class _Lenient:
-    """A mix-in for a component of a mixture: it accepts every outcome, because another component may produce it."""
+    """A mix-in class for a component of a mixture: an outcome outside its support has density 0, and is no error."""
 
     def log_prob(self: Any, value: Any, name: str = "log_prob") -> tf.Tensor:
         log_prob: Any = super().log_prob  # type: ignore[misc]
@@ -51,9 +51,10 @@ class _Lenient:
 
 @functools.cache
 def strict(cls: Any) -> Any:
-    """A class of distributions that checks outcomes if `validate_args` is set, and has the corrected log-density.
+    """The class, or a subclass with the corrected log-density, which checks outcomes if `validate_args` is set.
 
-    TFP's families have assertions about their outcomes. A flow has none, and a user's class usually has none.
+    TFP's families have assertions about outcomes. A flow has none, and a user's class usually has none, so they get
+    one from `_Strict`.
     """
     is_silent = cls._sample_control_dependencies is tfd.Distribution._sample_control_dependencies
     return derived(cls, (_Strict,)) if is_silent and (cls in _FLOWS or is_own(cls)) else corrected(cls)
@@ -65,10 +66,10 @@ def _lenient(cls):
 
 
 def checked(distribution: tfd.Distribution) -> tfd.Distribution:
-    """A copy that checks outcomes and parameters, and whose component distributions also do.
+    """A copy that checks outcomes and parameters, and whose component distributions check them, too.
 
-    An outcome that is impossible under one component of a `tfd.Mixture` may be possible under another; in the first it
-    has density 0.
+    Only a component of a `tfd.Mixture` accepts outcomes outside its support, with density 0, because they may come from
+    another component.
     """
     return _copy(distribution, strict(plain_class(type(distribution))))
 
@@ -85,7 +86,7 @@ def _copy(distribution, cls):
 
 
 def _component(part):
-    """A component of a `tfd.Mixture` that accepts every outcome, with density 0 if it is outside its support."""
+    """A copy of a component of a `tfd.Mixture`, in which outcomes outside the support have density 0."""
     inner = part.parameters.get("distribution")
     if part.event_shape.rank and inner is not None:
         return type(part)(**{**arguments_of(checked(part)), "distribution": _component(inner)})
@@ -114,9 +115,10 @@ def _are_parts(value):
 
 
 def refusal(distribution: tfd.Distribution, y: Any, finite: bool = False) -> str | None:
-    """The error, in TFP's words, of a distribution that checks outcomes for `y`; None if it accepts all of them.
+    """The text of TFP's error for outcomes `y` of a distribution that checks them; None if it accepts all.
 
-    With `finite`, outcomes on the edge of an open support, which pass TFP's assertions, are also errors.
+    With `finite`, an infinite log-density is also an error. This finds outcomes at the end of an open support, which
+    TFP's assertions accept.
     """
     try:
         log_prob = distribution.log_prob(y)
@@ -130,9 +132,9 @@ def refusal(distribution: tfd.Distribution, y: Any, finite: bool = False) -> str
 def first_refused(
     distribution: tfd.Distribution, y: Any, finite: bool = False
 ) -> tuple[int, str | None] | tuple[None, None]:
-    """The index of the first row of `y` `[n, ...]` outside the support, and why; (None, None) if there is none.
+    """The index of the first row of `y` `[n, ...]` outside the support, and the reason; (None, None) if there is none.
 
-    `finite` is as in `refusal`.
+    `finite` has the meaning that it has in `refusal`.
     """
     parameters = tf.nest.flatten(distribution, expand_composites=True)
     rows = max(1, _NUMBERS // max(sum(map(np.size, parameters)), np.size(y[:1])))
@@ -148,7 +150,7 @@ def first_refused(
 
 
 def asserted(distribution: tfd.Distribution, value: tf.Tensor) -> tf.Tensor:
-    """Outcomes in a distribution's dtype, after its own assertions."""
+    """Outcomes in a distribution's dtype, once the distribution's own assertions have passed."""
     value = tf.cast(value, distribution.dtype)
     checks = [check for check in distribution._sample_control_dependencies(value) if check is not None]
     with tf.control_dependencies(checks):
@@ -156,7 +158,7 @@ def asserted(distribution: tfd.Distribution, value: tf.Tensor) -> tf.Tensor:
 
 
 def assertion_text(error: tf.errors.OpError) -> str:
-    """The message of a failed TFP assertion, without its frame and the printed values."""
+    """The message of a failed assertion of TFP, without the stack frame and the values that TensorFlow adds."""
     text = error.message.rpartition("}} ")[2].rpartition("Summarized data: b'")[2].partition("  Label values")[0]
     text = re.sub(r"`?\[[^`]*?\]`?(?= [a-z])", "the value", text, count=1).partition("\n")[0]  # for one row or many
     text = text.partition(" : Tensor had")[0]

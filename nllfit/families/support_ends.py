@@ -1,4 +1,4 @@
-"""The ends of a support from TFP's bijector on the real line, an outcome between them, and the CDF on both sides."""
+"""From the `Law` of a distribution: the ends of the support, an outcome in it, and the CDF on the whole real line."""
 
 import math
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from nllfit.families.interval_probability import middle
 
 __all__ = ["cdf_on_line", "ends_of", "outcome_in"]
 
-_MIDDLE = 0.5  # a bijector maps it into the support; not 0, because some densities have a pole there
+_MIDDLE = 0.5  # the number that a bijector maps into the support; not 0, where some densities are infinite
 
 
 def ends_of(law: Any, dtype: tf.DType) -> tuple[Any, Any]:
-    """The ends of the support of a scalar distribution, given its `Law`, in either order."""
+    """The two ends of the support of a scalar distribution, in any order, because some bijectors decrease."""
     if law.facts.ends is not None:
         return law.facts.ends(law.distribution)
     if law.is_discrete:
@@ -24,22 +24,23 @@ def ends_of(law: Any, dtype: tf.DType) -> tuple[Any, Any]:
     bijector = line(law.distribution)
     if bijector is not None:
         return _forward(bijector, -math.inf, dtype), _forward(bijector, math.inf, dtype)
-    # A formula for positive numbers may be invalid below 0.
+    # Without a bijector, the support is that of positive numbers if the CDF is 0 at 0. A formula for positive numbers
+    # may give other values than 0 below 0.
     unchecked = with_parameters(law.distribution, lambda value, _: value, validate_args=False)
     far, zero = unchecked.cdf(tf.constant(dtype.min, dtype)), unchecked.cdf(tf.zeros([], dtype))
     return tf.where((far == 0) | (zero != 0), tf.constant(-math.inf, dtype), 0.0), math.inf
 
 
 def cdf_on_line(law: Any) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """The CDF and the survival function of a `Law` on the whole real line: 0 and 1 below the support; see `Law.cdf`."""
+    """The implementation of `Law.cdf`: the CDF and the survival function for all real numbers."""
     low, high = law.ends()
     counts, inner = law.is_discrete, middle(low, high)
 
     def both(y):
         y = tf.math.floor(y) if counts else y
         inside = (y >= low if counts else y > low) & (y < high) & tf.math.is_finite(y)
-        # Outside the support, a TFP CDF is undefined or continues its formula: at -1, Chi's is 0.78 and Weibull's is
-        # NaN. Double where, because the gradient of the branch not taken would be NaN.
+        # Outside the support, TFP's CDFs may be wrong: at -1, Chi's is 0.78 and Weibull's is NaN. Double where, because
+        # the gradient of the branch that is not taken would be NaN.
         below, above = law.cdf_inside(tf.where(inside, y, inner), inner)
         step = tf.where(tf.math.is_nan(y), y, tf.cast(y >= high, y.dtype))
         return tf.where(inside, below, step), tf.where(inside, above, 1 - step)
@@ -62,7 +63,7 @@ def outcome_in(law: Any) -> tf.Tensor:
     if d.event_shape.rank == 0:
         lowest = max(law.lowest, 0.0) if law.is_discrete else _MIDDLE
         return tf.fill(tf.concat([batch, event], 0), tf.cast(lowest, d.dtype))
-    return d.sample(seed=tf.zeros([2], tf.int32))  # with a fixed seed, no generator changes its state
+    return d.sample(seed=tf.zeros([2], tf.int32))  # a fixed seed leaves TensorFlow's global generator unchanged
 
 
 def _forward(bijector, x, dtype):

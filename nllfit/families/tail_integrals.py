@@ -9,16 +9,16 @@ import tensorflow as tf
 __all__ = ["cuts_of", "tail_integrals"]
 
 _LEVELS = np.array([0.02, 0.5, 0.98])
-_FAR = 20  # in distances from the median to a quantile
+_FAR = 20  # a light tail ends at so many distances between the median and the quantile of `_LEVELS`
 _STEP = 0.1
-_MAX_PLACES = 2**16  # at which a CDF is computed at once
-# The tanh-sinh rule on a finite piece `[a, b]`, with nodes at `a + (b - a) share`. The density may have poles at the
+_MAX_PLACES = 2**16  # the most points at which a CDF is computed at once
+# The tanh-sinh rule on a finite piece `[a, b]`, with nodes at `a + (b - a) share`. The density may be infinite at the
 # ends.
 _U = np.arange(-3.4, 3.4 + _STEP / 2, _STEP)
 _SHARES = 1 / (1 + np.exp(-np.pi * np.sinh(_U)))
 _WEIGHTS = _STEP * np.pi * np.cosh(_U) * _SHARES * (1 - _SHARES)
-# The exp-sinh rule beyond all pieces, with distances in units of their spread. It ends at 1e23 units, because farther
-# out the rounding error of 1e-16 in a survival function would contribute.
+# The exp-sinh rule beyond all pieces, with distances in units of their total width. It ends at 1e23 units, because
+# farther out only the rounding error of 1e-16 in a survival function would contribute.
 _V = np.arange(-3.6, 4.2 + _STEP / 2, _STEP)
 _DISTANCES = np.exp(np.pi / 2 * np.sinh(_V))
 _DISTANCE_WEIGHTS = _STEP * np.pi / 2 * np.cosh(_V) * _DISTANCES
@@ -29,11 +29,10 @@ def tail_integrals(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """`integral up to y of f(F(z), y - z) dz`, and `integral from y on of f(1 - F(z), z - y) dz`.
 
-    The real line is cut at `y` and, for each component of a mixture, at the ends of the support, at the quantiles 0.02,
-    0.5 and 0.98, and far outside of these, where a light tail has ended. On each piece `F` is smooth unless it has a
-    corner, and the double-exponential rule converges to machine precision, even with poles of the density at the ends
-    and with tails as heavy as those of a Cauchy. For a mixture of more than four components only some cuts are kept.
-    Then the relative error is about 1e-6, or 1e-4 if the components are far narrower than the mixture.
+    The real line is cut at `y` and at the points of `cuts_of`, for each component of a mixture. `F` is smooth on each
+    piece, so the double-exponential rule converges to machine precision, even if the density is infinite at the ends,
+    and even for tails as heavy as those of a Cauchy. For a mixture of more than four components only some cuts are
+    kept. Then the relative error is about 1e-6, or 1e-4 if the components are far narrower than the mixture.
 
     Args:
       law: the `Law` of a scalar continuous distribution of batch `[*batch]`, as `Law.marginals` returns it.
@@ -66,14 +65,18 @@ def tail_integrals(
 
 
 def _in_pieces(both, places):
-    """`both(places)`; many places `[pieces, ...]` are done piece by piece, because a mixture multiplies the memory."""
+    """`both(places)` for `places` `[pieces, ...]`; if there are many, piece by piece, because mixtures need memory."""
     if (places.shape.num_elements() or 0) <= _MAX_PLACES:
         return both(places)
     return tf.map_fn(both, places, fn_output_signature=(places.dtype, places.dtype), parallel_iterations=1)
 
 
 def cuts_of(law: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Points `[num, *batch]` between which a CDF is smooth, and whether the support is unbounded below and above."""
+    """Points `[num, *batch]` between which a CDF is smooth, and whether the support is unbounded below and above.
+
+    They are the ends of the support, the corner of the density, the quantiles 0.02, 0.5 and 0.98, and two points far
+    outside these quantiles, where a light tail has ended.
+    """
     law = law.constant()
     distribution, corner = law.distribution, law.facts.density_corner
     levels = _column(_LEVELS, distribution.batch_shape.rank)

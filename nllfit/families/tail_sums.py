@@ -17,9 +17,9 @@ def tail_sums(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """`sum of f(F(k), count - k) over k < count`, and `sum of f(1 - F(k), k - count) over k > count`.
 
-    If at most 512 counts on a side have a probability, all are summed. If there are more, every second, third, ... is
-    summed, with a correction for the ends. The relative error is then about 1e-8 if probabilities vary as smoothly as
-    for a sum of many independent events; it is larger for a tail like that of a `Zipf`.
+    If at most 512 counts on a side are likely, all are summed. If there are more, every second, third, ... is summed,
+    with a correction for the ends. Then the relative error is about 1e-8 if probabilities are as smooth as those of a
+    sum of many independent events; it is larger for a heavy tail, such as a `Zipf` has.
 
     Args:
       law: the `Law` of a scalar distribution of counts of batch `[*batch]`, as `Law.marginals` returns it.
@@ -38,7 +38,7 @@ def _sums(law, count, function, low, high):
 def crps_by_sums(law: Any, y: tf.Tensor) -> tf.Tensor:
     """The continuous ranked probability score `[*batch]`: `sum of F^2 below y, and of (1 - F)^2 from y on`."""
     low, high = _likely_counts(law)
-    # Farther out the score grows linearly with the distance, and nothing is left to sum.
+    # Outside the likely counts, the score only grows linearly with the distance.
     inside = tf.clip_by_value(y, tf.math.floor(low) - 1, tf.math.floor(high) + 1)
     count = tf.math.floor(inside)
     below, above = law.cdf()(count)

@@ -1,4 +1,4 @@
-"""TFP's classes of distributions that consist of others, and the subclasses that `nllfit` derives from them."""
+"""Classes of distributions: TFP's that consist of others, subclasses that `nllfit` derives, and users' own classes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -34,7 +34,8 @@ _ORIGINALS: dict[type, Any] = {}
 
 def derived(cls: Any, mixins: tuple[type, ...] = (), methods: Mapping[str, Any] | None = None) -> Any:
     """A subclass with the name of a class of distributions; `plain_class` returns the original class."""
-    # TensorFlow cannot find the tensors in a subclass of TFP's flow, and need not in one of the base class of the flow.
+    # TensorFlow fails to find the tensors in a subclass of `tfd.TransformedDistribution`, but need not find them in a
+    # subclass of its base class.
     cls = TRANSFORMED if cls is tfd.TransformedDistribution else cls
     kind: Any = type(cls)
     made = kind(cls.__name__, (*mixins, cls), {"__module__": cls.__module__, "__doc__": cls.__doc__, **(methods or {})})
@@ -43,7 +44,7 @@ def derived(cls: Any, mixins: tuple[type, ...] = (), methods: Mapping[str, Any] 
 
 
 def plain_class(cls: Any) -> Any:
-    """The TFP or user's class from which a class was `derived`, or the class itself."""
+    """The class of TFP or of a user from which a class was `derived`, or the class itself."""
     while cls in _ORIGINALS:
         cls = _ORIGINALS[cls]
     return cls
@@ -56,27 +57,30 @@ def defines(cls: type, name: str) -> bool:
 
 
 def is_own(cls: type) -> bool:
-    """Whether a class of distributions is a user's, so that nothing but its own methods is known."""
+    """Whether a class of distributions is a user's own, about which only its methods are known."""
     return not cls.__module__.startswith(("tensorflow_probability.", "tfp.", "nllfit."))
 
 
 def over_event(distribution: tfd.Distribution, rank: int) -> tfd.Distribution:
-    """The distribution of outcomes with `rank` axes of independent elements; its name is that of the elements."""
+    """The `tfd.Independent` whose outcomes have `rank` axes, under the name of `distribution`."""
     added, checks = rank - distribution.event_shape.rank, distribution.validate_args
     return tfd.Independent(distribution, added, checks, name=distribution.name) if added else distribution
 
 
 def parts_of(distribution: tfd.Distribution) -> list[tfd.Distribution]:
-    """The distributions in a distribution, except points, which may be zeros of counts or of real numbers."""
+    """The distributions of which a distribution consists, without points.
+
+    A point does not show whether outcomes are counts or real numbers.
+    """
     given: Any = distribution.parameters.values()
-    if isinstance(distribution, MIXTURE):  # some do not store their arguments
+    if isinstance(distribution, MIXTURE):  # some mixtures do not have their arguments in `parameters`
         given = [distribution.components]
     found = [part for value in given for part in (value if isinstance(value, (list, tuple)) else [value])]
     return [part for part in found if isinstance(part, tfd.Distribution) and not isinstance(part, tfd.Deterministic)]
 
 
 def parameter_properties(cls: type[tfd.Distribution], dtype: Any = None) -> dict[str, Any]:
-    """TFP's description of a class's parameters by name; a `NotImplementedError` that says how to give one."""
+    """TFP's description of a class's parameters, by name; if there is none, the error says how to write it."""
     try:
         return dict(cls.parameter_properties() if dtype is None else cls.parameter_properties(dtype=dtype))
     except NotImplementedError:

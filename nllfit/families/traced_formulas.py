@@ -1,7 +1,7 @@
-"""Makes formulas `tf.function`s that TensorFlow traces once per process, and calls from every graph that needs them.
+"""Makes a formula a `tf.function`, which TensorFlow traces once per process and calls from each graph that needs it.
 
-Otherwise, each call would trace a long formula and its gradients again: about thirty times in the Hessian of a censored
-likelihood.
+Otherwise each graph would contain the long formula and its gradients again, about thirty times in the Hessian of a
+censored likelihood.
 """
 
 import functools
@@ -31,7 +31,7 @@ def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def without_slopes(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function without its derivative, which is missing or slow to trace; asking for it raises a `LookupError`."""
+    """The function without a derivative, for a derivative that is missing or slow to trace: it is a `LookupError`."""
 
     @tf.custom_gradient
     def called(*values):

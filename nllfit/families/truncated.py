@@ -22,12 +22,14 @@ _ROW = "row"
 class Truncated(FamilyOf):
     """A family whose outcomes are recorded only if they lie between `low` and `high`.
 
-    The log-likelihood is `log p(y) - log(F(high) - F(low))`, exact in both tails. Counts are recorded only if they are
-    above `low`: zero-truncated counts have `low=0`. Parameters are those of the distribution before truncation.
+    The log-likelihood is `log p(y) - log(F(high) - F(low))`, exact in both tails. For counts, `low` itself is outside
+    the window: zero-truncated counts have `low=0`. Parameters are those of the distribution before truncation.
 
-    If the window differs between rows, as under delayed entry, it is a part of each outcome: `low="row"` makes an
-    outcome `[y, low]`, `high="row"` makes it `[y, high]`, and both make it `[y, low, high]`. In a `Censored` family of
-    a truncated one, they follow the pair, `[lower, upper, low, high]`, and the likelihood is conditional on the window:
+    If the window differs between rows, for example with delayed entry, it is a part of each outcome: `[y, low]` with
+    `low="row"`, `[y, high]` with `high="row"`, and `[y, low, high]` with both.
+
+    A `Truncated` family may be the family of a `Censored` one. Then an outcome is the pair, followed by the ends that
+    differ between rows, such as `[lower, upper, low, high]`. The log-likelihood is conditional on the window:
     `log((F(upper) - F(lower)) / (F(high) - F(low)))`, with `lower` and `upper` clipped to the window.
 
     Args:
@@ -37,7 +39,7 @@ class Truncated(FamilyOf):
 
     Raises:
       ValueError: if neither end is given, `low` is not below `high`, or the window has no probability; for a family
-        without a CDF; and the errors of `Family`.
+        without a CDF; and as from `Family`.
 
     Example:
       >>> estimate = nllfit.maximum_likelihood(nllfit.Truncated("Poisson", low=0), [1, 1, 2, 1, 3, 1, 2])
@@ -65,15 +67,15 @@ class Truncated(FamilyOf):
         self.low, self.high = _end("low", low), _end("high", high)
         if self.low is None and self.high is None:
             raise ValueError(
-                'Neither `low` nor `high` is given: give a number, or "row" where each outcome has its own.'
+                'Neither `low` nor `high` is given: give a number, or "row" if each row has its own.'
             )
         fixed = [value for value in (self.low, self.high) if value not in (None, _ROW)]
         if len(fixed) == 2 and not self.low < self.high:
             raise ValueError(f"`low` is {self.low} and `high` {self.high}: give a window with `low` below `high`.")
         if self.family.facts.has_share and not self._holds_zero:
             raise ValueError(
-                f"`family` is {self.family.label}, which has a share of zeros, but its window leaves out 0, so that no "
-                f"outcome tells of the share: give the family without it."
+                f"`family` is {self.family.label}, which has a share of zeros, but its window leaves out 0, so "
+                f"outcomes say nothing about the share: give the family without its share."
             )
         if fixed:
             self._check_window()
@@ -97,7 +99,7 @@ class Truncated(FamilyOf):
 
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
         given = self.fixed | parameters
-        checks = given.get("validate_args", True)  # some of TFP's distributions do not keep it
+        checks = given.get("validate_args", True)  # not the distribution's, because some of TFP's do not keep it
         return self._within(self.family.build(given, dtype), dtype, self.by_row, checks)
 
     def _within(self, distribution, dtype, by_row, checks):
@@ -134,8 +136,8 @@ class Truncated(FamilyOf):
         if np.any(np.isneginf(element.log_window())):
             low, high = (None if value == _ROW else value for value in (self.low, self.high))
             raise ValueError(
-                f"The window from {low} to {high} has no probability in {self.family.name}: give one that its "
-                f"outcomes reach."
+                f"The window from {low} to {high} has no probability in {self.family.name}: give a window that "
+                f"overlaps its support."
             )
 
 
@@ -147,5 +149,5 @@ def _end(name, value):
     except (TypeError, ValueError):
         number = math.nan
     if math.isnan(number):
-        raise ValueError(f'`{name}` is {value!r}: give a number, "row" where each outcome has its own, or None.')
+        raise ValueError(f'`{name}` is {value!r}: give a number, "row" if each row has its own, or None.')
     return None if math.isinf(number) and (number < 0) == (name == "low") else number

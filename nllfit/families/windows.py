@@ -18,7 +18,7 @@ from nllfit.families.observed import Observed
 
 __all__ = ["AboveZero", "TruncatedDistribution", "WindowedDistribution"]
 
-_NARROW = 1e-3  # a smaller share of a tail loses digits as a difference of two tails
+_NARROW = 1e-3  # if a window has less of a tail's probability than this, the difference of two tails loses digits
 
 
 class _Window(DistributionOf):
@@ -92,7 +92,7 @@ class AboveZero(_Window):
 
 @has_law(TruncatedDistribution)
 class TruncatedLaw(Law):
-    """The law of a number within a window."""
+    """The law of a number conditional on a window."""
 
     distribution: _Window
 
@@ -119,7 +119,7 @@ class TruncatedLaw(Law):
         return self.whole.log_interval()(*self.window())
 
     def contains(self, y: tf.Tensor) -> tf.Tensor:
-        """Whether numbers lie in the window, which excludes counts at its lower end."""
+        """Whether numbers lie in the window. The window of a count excludes its lower end."""
         low, high = self.window()
         return ((y > low) if self.whole.is_discrete else (y >= low)) & (y <= high)
 
@@ -150,7 +150,7 @@ class TruncatedLaw(Law):
         start, end = whole(low), whole(high)
 
         def share(first, last):
-            """The share from the smaller tail, in which nothing cancels unless the interval is narrow."""
+            """The probability between two points, from the smaller tail, which loses few digits."""
             return tf.where(last[0] <= first[1], last[0] - first[0], first[1] - last[1])
 
         def by_tails(y):
@@ -164,7 +164,7 @@ class TruncatedLaw(Law):
             return tuple(tf.unstack(tf.exp(log_probability(*both) - log_probability(low, high))))
 
         window = share(start, end)
-        # If a window is narrow or far in the tail, a CDF is not accurate enough.
+        # If a window is narrow, or far in a tail, the difference of two CDFs is not accurate enough.
         known = tf.reduce_all(window > _NARROW * tf.minimum(end[0], start[1]))
         return lambda y: tf.cond(known, lambda: by_tails(y), lambda: by_logarithms(y))
 
@@ -178,7 +178,7 @@ class TruncatedLaw(Law):
         elements = self.elements()
         moment, ends = moments_by_tails(elements)[order], elements.ends()
         has_ends = tf.math.is_finite(ends[0]) & tf.math.is_finite(ends[1])
-        try:  # for the distribution without the window, an integral over an infinite tail may be infinite
+        try:  # if the window is open on one side, the moment may be infinite, as without the window
             whole = (self.whole.mean, self.whole.variance)[order]()
             has_ends |= tf.cast(tf.math.is_finite(whole), tf.bool)
         except NotImplementedError:
@@ -190,7 +190,7 @@ class TruncatedLaw(Law):
 
     def center(self) -> tf.Tensor:
         median = self.median()
-        middle = tf.cast(self.whole.central_value(), median.dtype)  # used if the median overflows the dtype
+        middle = tf.cast(self.whole.central_value(), median.dtype)  # for rows whose median overflows the dtype
         return tf.where(tf.math.is_nan(median), tf.clip_by_value(middle, *self.window()), median)
 
 
@@ -202,7 +202,7 @@ class AboveZeroLaw(TruncatedLaw):
     def lowest(self) -> float:
         return max(self.whole.lowest, 1.0)
 
-    # Only zeros are excluded, which contribute nothing to a moment.
+    # The excluded zeros contribute nothing to a moment, so the moments of the other counts follow by division.
     def mean(self) -> tf.Tensor:
         return super().mean() if self.whole.lowest < 0 else self.whole.mean() / tf.exp(self.log_window())
 
@@ -226,8 +226,8 @@ class _TfpTruncatedLaw(Law):
 class WindowedDistribution(Observed):
     """The distribution of outcomes `[y, *ends]`: a number from a scalar `distribution`, conditional on a window.
 
-    `ends` are the ends of the window that differ between rows; `by_row` names them: `("low",)`, `("high",)` or both. An
-    end that it does not name is the argument `low` or `high`, the same for all outcomes; None means no bound.
+    `ends` are the ends of the window that differ between rows. `by_row` names them: `("low",)`, `("high",)` or `("low",
+    "high")`. An end that is the same for all rows is the argument `low` or `high`; None means no bound.
     """
 
     _prefix = "Truncated"
@@ -253,7 +253,7 @@ class WindowedDistribution(Observed):
         return (1 + len(self.by_row),)
 
     def given(self, window: tf.Tensor) -> tfd.Distribution:
-        """The distribution of the numbers whose windows have the ends `[..., len(by_row)]`."""
+        """The distribution of numbers whose windows have the ends `window` `[..., len(by_row)]`."""
         given = {name: window[..., place] for place, name in enumerate(self.by_row)}
         ends = {"low": self.low, "high": self.high} | given
         return TruncatedDistribution(self.distribution, **ends, validate_args=self.validate_args)
@@ -270,7 +270,7 @@ class WindowedDistribution(Observed):
             return []
         one = self.given(value[..., 1:])
         law: Any = law_of(one)
-        message = "Its window's lower end is not below its upper one, or NaN."
+        message = "The lower end of its window is NaN, or not below the upper end."
         below = tf.debugging.assert_less(*(end + tf.zeros_like(value[..., 0]) for end in law.window()), message)
         return [below, *one._sample_control_dependencies(value[..., 0])]
 

@@ -1,4 +1,4 @@
-"""`FamilyOf`: families that modify another family and have its parameters."""
+"""`FamilyOf`, the base class of families that modify another family, and functions that such families need."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -19,11 +19,11 @@ __all__ = ["FamilyOf", "as_family", "checked_cdf", "elementwise"]
 
 
 class FamilyOf(ParametricFamily):
-    """A family that modifies the distribution of each element of another family.
+    """A family that modifies another family, by a change of the distribution of each element of an outcome.
 
     Args:
-      family: a family; or a class of `tfp.distributions` or its name.
-      event_shape, kwargs: arguments of its `Family`, if `family` is a class or name.
+      family: the other family: a family object, a class of `tfp.distributions`, or the name of a class.
+      event_shape, kwargs: arguments of `Family`, if `family` is a class or name.
     """
 
     has_unit = False
@@ -60,8 +60,8 @@ class FamilyOf(ParametricFamily):
 
     @property
     def search(self) -> SearchPolicy:
-        # A statistic that maximises the likelihood of the other family does not maximise this one, whose maximum is at
-        # or between exactly known outcomes.
+        # A statistic that maximises the likelihood of the other family does not maximise the likelihood of this one,
+        # whose maximum is at or between exactly known outcomes.
         whole, part = self.family.search, self.family.search.of_a_part
         part = dataclasses.replace(part, several_maxima=whole.several_maxima)
         if self.component_shape or len(part.kinks) != 1:
@@ -95,7 +95,7 @@ def _always(parameters):
 def elementwise(
     distribution: tfd.Distribution, make: Callable[[tfd.Distribution], tfd.Distribution]
 ) -> tfd.Distribution:
-    """Maps the distribution of each element by `make`, and returns the distribution of complete outcomes."""
+    """The distribution of complete outcomes, after `make` has changed the distribution of each element."""
     if not isinstance(distribution, INDEPENDENT):
         return make(distribution)
     inner = distribution.distribution
@@ -114,8 +114,8 @@ def checked_cdf(family: ParametricFamily) -> None:
     if not law_of(element).has_exact_tails:
         raise ValueError(
             f"{family.name} of outcomes of shape {family.event_shape} has no CDF of single numbers that is exact in "
-            f"both tails, by which an interval has a probability: choose one of {known}, a "
-            f"mixture of one of them for outcomes of shape (), or a class of your own that has a `_cdf`."
+            f"both tails, which the probability of an interval needs: choose one of {known}, a mixture of one of them "
+            f"for outcomes of shape (), or a class of your own that has a `_cdf`."
         )
 
 

@@ -1,6 +1,7 @@
-"""Initialization: before training, a model predicts the marginal distribution of the outcomes.
+"""Initialization: sets weights of a model so that training starts at the marginal distribution of the outcomes.
 
-`marginal` estimates the marginal distribution, and `last_weights` sets the weights before a head to predict it.
+`marginal` estimates the marginal distribution. `last_weights` sets the weights of the layer before a head, so that the
+model predicts this distribution for every input.
 """
 
 from nllfit.initialization.last_weights import initialize

@@ -21,17 +21,16 @@ from nllfit.prediction import origin_of
 
 __all__ = ["initialize"]
 
-_PROBED_ROWS = 4  # enough to find the biases and to check that the output does not depend on the input
+_PROBED_ROWS = 4  # so many rows suffice to find the biases, and to check that the output does not depend on the input
 
 
 def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
     """Sets the last weights of a model so that it predicts the marginal distribution of the outcomes for every `x`.
 
     In the layer before a head, the kernel becomes zero and the bias becomes the maximum-likelihood estimate from all
-    outcomes. Parameters that the head shares over inputs are set as well. So training starts at the negative
-    log-likelihood of the marginal distribution, `-mean log p(y | theta)`. A randomly initialised network can start 1e15
-    nats away if the outcomes are large. The components of a mixture start at different parts of the sample. All other
-    weights keep their values.
+    outcomes. Shared parameters of the head are set as well. So training starts at the negative log-likelihood of the
+    marginal distribution. If the outcomes are large, a network with random weights may start 1e15 nats higher. The
+    components of a mixture start at different parts of the sample. All other weights keep their values.
 
     Args:
       model: a Keras 2 or Keras 3 model in which each head follows a layer with a bias, such as `Dense`. It need not be
@@ -43,9 +42,9 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
 
     Raises:
       TypeError: if no output of the model comes from a head.
-      ValueError: if there is no such bias (the model then keeps its weights); if `x` is a dataset; if the data are
-        empty, differ in length, are not finite, do not have the head's shape or are outside its support; and as from
-        `maximum_likelihood`.
+      ValueError: if no bias sets the parameters of a head (the model then keeps its weights); if `x` is a dataset; if
+        the data are empty, differ in length or are not finite; if outcomes do not have the head's shape or are outside
+        its support; and as from `maximum_likelihood`.
 
     Example:
       >>> import tf_keras
@@ -61,9 +60,9 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
     adapter_of(model)  # raises a `TypeError` unless it is a model
     for name, values in (("x", x), ("y", y)):
         if values is None:
-            raise ValueError(f"`{name}` is missing: give an array, one row an example.")
+            raise ValueError(f"`{name}` is missing: give an array with one row per example.")
     if isinstance(x, tf.data.Dataset):
-        raise ValueError("`x` is a dataset: give arrays, with one row an example; some thousand of its rows will do.")
+        raise ValueError("`x` is a dataset: give arrays with one row per example; a few thousand rows are enough.")
     data = as_tensors(pack(x, y, sample_weight, takes_sparse=True), None, "", takes_sparse=True)
     check_rows(data, "")
     check_weights(data, "")
@@ -91,7 +90,7 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
 
 
 def _samples(model, x, y, sample_weight, outputs):
-    """The outcomes `[m, *event]` that count and their weights `[m]`, by the index of each head among the outputs."""
+    """For each output that has a head, by its index: the outcomes `[m, *event]` that count, and their weights `[m]`."""
     flat = tf.nest.flatten(outputs)
     outcomes = _of_outputs("y", y, outputs)
     several = tf.nest.is_nested(outputs) and tf.nest.is_nested(sample_weight)
@@ -106,7 +105,7 @@ def _samples(model, x, y, sample_weight, outputs):
 
 
 def _of_outputs(name, values, outputs):
-    """The arrays, given in the structure of the outputs, as a flat list."""
+    """The argument `name` as a list with one array for each output; raises a `ValueError` if its structure differs."""
     if not tf.nest.is_nested(outputs):
         return [values]
     try:
@@ -141,7 +140,7 @@ def _sample(output, y, weights, mask):
 
 
 def _vectors(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """The unconstrained vectors for the marginal distribution: the network's output, and the shared one or None."""
+    """The unconstrained numbers of the marginal distribution: those of the head's input, and shared ones or None."""
     unshared = family.unshared()
     parameters = unshared.parameters(tf.constant(marginal_numbers(unshared, y, weights)))
     return family.unconstrained(parameters), family.unconstrained(parameters, shared=True) if family.shared else None
@@ -161,11 +160,12 @@ def _set_biases(model: Model, tape: tf.GradientTape, origin: Origin, params: tf.
 
 
 def _indices_of_biases(tape, params, variables):
-    """The indices `[m]` of the elements of `params` to which each variable `[m]` is added; None if it is not a bias.
+    """For each variable `[m]`, the indices `[m]` of the elements of `params` to which it is added; None if not a bias.
 
-    The gradient of an element of `params` with respect to a bias is 1 in one element of the bias (or the number of
-    positions, summed over them) and 0 in the others. A few gradients identify all elements at once: the one for the
-    `k`-th binary digit sums the elements of `params` whose index has that digit.
+    The gradient of an element of `params` with respect to a bias is 1 for one element of the bias and 0 for the others.
+    (If `params` has more axes, such as the steps of a sequence, the gradient is summed over their positions.) A few
+    gradients identify all elements: the `k`-th one is the gradient of the sum of those elements of `params` whose index
+    has a 1 as its `k`-th binary digit.
     """
     size, positions = params.shape[-1], math.prod(params.shape[1:-1])
     digits = np.arange(size)[None] >> np.arange(size.bit_length())[:, None] & 1
@@ -185,7 +185,7 @@ def _indices_of_biases(tape, params, variables):
 
 
 def _check(origin: Origin, params: tf.Tensor, model: Model) -> None:
-    """Raises a `ValueError` unless a head's input vector equals `params` for all probed rows."""
+    """Raises a `ValueError` if the input of a head, after its bias was set, does not equal `params` for all rows."""
     is_16_bit = any(tf.as_dtype(layer.compute_dtype).size == 2 for layer in adapter_of(model).layers)
     tolerance = 1e-2 if is_16_bit else 1e-5
     if not np.allclose(origin.params, tf.cast(params, origin.params.dtype), rtol=tolerance, atol=tolerance):

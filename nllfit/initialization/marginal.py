@@ -16,22 +16,22 @@ from nllfit.families.parametric_family import ParametricFamily
 
 __all__ = ["marginal_numbers"]
 
-_MOST_FOR_NEWTON = 20  # parameters; with more, L-BFGS is faster
+_MOST_FOR_NEWTON = 20  # parameters; with more, L-BFGS is faster than Newton's method
 _MOST_ROWS = 20_000  # a subsample of this size determines the parameters well enough
 _STEPS = 200
 _EAGER_STEPS = 20  # the first steps run eagerly, which takes less time than a trace of the search
 _MARGIN = 1e-3  # between the sample and the bounds of the support, in sample ranges, so that a step stays inside
-_FAR = 10.0  # beyond this, a link or the likelihood may be flat, so that training could not move a parameter
-_MOST_LOSS = 1e-3  # nats that moving a parameter closer to 0 may cost
-_LARGEST = 1e30
+_FAR = 10.0  # at larger parameters, a link or the likelihood may be flat, so that training cannot change them
+_MOST_LOSS = 1e-3  # nats by which the loss may rise when a large parameter is halved
+_LARGEST = 1e30  # replaces an infinite parameter
 
 
 def marginal_numbers(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The unconstrained parameters `[params_size]`, in float64, that nearly maximise the likelihood of a sample.
 
-    `maximum_likelihood` estimates up to 20 parameters, L-BFGS more. The result then moves to where training can
-    continue: away from bounds of the support at the ends of the sample, and away from large values, at which the
-    likelihood is flat.
+    `maximum_likelihood` estimates up to 20 parameters; L-BFGS estimates more. Then the result is changed so that
+    training can continue from it: bounds of the support move outward from the ends of the sample, and large parameters,
+    at which the likelihood is flat, move toward 0.
 
     Args:
       family: a family without shared parameters.
@@ -68,12 +68,12 @@ def _loss(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> Calla
 
 
 def _has_soft_labels(family, y):
-    """Whether labels are soft (fractions), which a head without checks accepts."""
+    """Whether outcomes of a discrete family are fractions: soft labels, which need `validate_args=False`."""
     return family.is_discrete and bool(np.any(y != np.round(y)))
 
 
 def _natural_by_lbfgs(problem: Problem) -> Numbers:
-    """The natural parameters found by L-BFGS, in the coordinates and units of `maximum_likelihood`."""
+    """The maximum-likelihood estimates by L-BFGS, which searches in the coordinates of `maximum_likelihood`."""
     objective = problem.objective
     coordinates, y, shares = objective.coordinates, objective.y, objective.weights / objective.total_weight
 
@@ -86,7 +86,7 @@ def _natural_by_lbfgs(problem: Problem) -> Numbers:
 
 
 def _start(problem: Problem) -> np.ndarray:
-    """The start of the search. The components of a mixture start at different parts of the sample."""
+    """The start of L-BFGS. The components of a mixture start at different parts of the sample."""
     family = problem.family
     if not isinstance(family, MixtureFamily):
         closed_form = problem.closed_form()
@@ -117,7 +117,7 @@ def _lbfgs(loss: Callable[[tf.Tensor], tf.Tensor], start: np.ndarray) -> np.ndar
 
 
 def _with_margin(family: ParametricFamily, natural: Numbers, y: np.ndarray) -> Numbers:
-    """The parameters; a bound of the support at the smallest or the largest outcome moves outward by `_MARGIN`."""
+    """The parameters, in which bounds of the support near the ends of the sample are moved outward by `_MARGIN`."""
     natural = copy.copy(natural)
     for name in family.search.statistics.keys() & natural.keys():
         margin = _MARGIN * (np.ptp(y, axis=0) if name in family.search.places else np.asarray(natural[name]))
@@ -133,10 +133,13 @@ def _unconstrained(family: ParametricFamily, natural: Numbers) -> np.ndarray:
 
 
 def _without_extremes(loss: Callable[[tf.Tensor], tf.Tensor], numbers: np.ndarray) -> np.ndarray:
-    """The parameters, with large ones halved while this hardly reduces the likelihood: their estimate is infinite."""
+    """The parameters, where those above `_FAR` are halved as long as this raises the loss by less than `_MOST_LOSS`.
+
+    The estimates of such parameters are infinite, and the search ended at an arbitrary large number.
+    """
     numbers = np.array(numbers)
     far = np.flatnonzero(np.abs(numbers) > _FAR)
-    lowest = loss(numbers) if far.size else np.inf  # only if needed, because the trace takes most of the time
+    lowest = loss(numbers) if far.size else np.inf  # not computed without need, because tracing `loss` takes long
     for place in far:
         while abs(numbers[place]) > _FAR:
             nearer = np.array(numbers)

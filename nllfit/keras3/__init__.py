@@ -1,13 +1,14 @@
-"""The heads, the loss and the metrics for Keras 3 models, which `tf.keras` has built since TensorFlow 2.16.
+"""Heads, layers, losses and metrics for Keras 3 models, which are also those of `tf.keras` since TensorFlow 2.16.
 
     from nllfit import keras3
 
     model = keras.Sequential([keras.layers.Dense(2), keras3.heads.Normal(1)])
     model.compile("adam", keras3.NegativeLogLikelihood(), metrics=[keras3.metrics.NegativeLogLikelihood(), "mae"])
 
-A Keras 3 layer must return tensors. So a head returns the prediction, the distribution's `central_value`, as a tensor
-that carries the distribution: `model(x).distribution`. The loss and the metric read it there; `predict`, Keras's own
-metrics and an exported model see the tensor. An operation on the tensor drops the distribution, so a head comes last.
+A Keras 3 layer must return tensors. So a head returns the distribution's `central_value`, as a tensor with the
+distribution in an attribute: `model(x).distribution`. The losses and metrics of `keras3` read the attribute; `predict`,
+Keras's own metrics and an exported model use the tensor. The head must be the last layer, because the result of any
+operation on the tensor has no such attribute.
 """
 
 import keras

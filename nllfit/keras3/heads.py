@@ -1,13 +1,14 @@
-"""Heads: the last layer of a Keras 3 model, whose output is a tensor that carries its distribution.
+"""Heads: the last layer of a Keras 3 model, whose output is a tensor with the attribute `distribution`.
 
-Their arguments are in `nllfit.families.catalogue`, from which `nllfit.heads` makes the same heads for tf_keras. Where
-an example there uses the output as a distribution, use its attribute `distribution` here. A head computes in the dtype
-of its input, or in float32 if that has 16 bits.
+The heads have the names and arguments of `nllfit.heads`, which is for tf_keras. Examples in their docstrings use the
+output as a distribution, as in tf_keras; in Keras 3, use the attribute `distribution` of the output. A head computes in
+the dtype of its input, or in float32 if the input has 16 bits.
 
 Besides the arguments of its family, every head takes:
 
-- `as_tensor`: "mean", or "sample" for one draw from the distribution of each row, in training and in `predict`. The
-  gradient flows through the draw, so the head may be a latent variable inside a network.
+- `as_tensor`: the tensor that the head returns: "mean" for the distribution's `central_value`, or "sample" for one draw
+  from the distribution of each row, in training and in `predict`. The gradient flows through the draw, so the head can
+  be a latent variable inside a network.
 - `activity_regularizer`: None, or `nllfit.KLDivergence(prior)`, which the head adds to the loss once for each batch.
 - `seed`: the seed of the draws; by default it comes from Python's generator, which Keras's `set_random_seed` fixes.
 
@@ -30,14 +31,14 @@ __all__ = [mixin.__name__ for mixin in HEADS]
 
 
 class _SymbolicPrediction(keras.KerasTensor):
-    """The symbolic output of a head while a functional model is built; only real tensors carry a distribution."""
+    """The symbolic output of a head while a functional model is built; it has a shape, but no distribution."""
 
     @property
     def distribution(self):
         raise AttributeError(
             "The output of a head has no `distribution` while a functional model is built: the next layer receives a "
-            'tensor, a draw if the head has `as_tensor="sample"` and else the distribution\'s mean. Call the head in '
-            "the `call` method of a layer of your own, where its output has one, or, after training, ask "
+            'tensor, a draw if the head has `as_tensor="sample"` and else the distribution\'s mean. If a layer needs '
+            "the distribution, write a layer of your own and call the head in its `call` method. After training, use "
             "`nllfit.predict_distribution(model, x)`."
         )
 

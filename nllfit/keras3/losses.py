@@ -17,15 +17,16 @@ __all__ = ["CRPS", "BetaNLL", "DistributionLoss", "NegativeLogLikelihood", "scor
 
 
 class DistributionLoss(keras.losses.Loss):
-    """A Keras 3 loss that sees the distribution; a subclass defines `score(y_true, distribution)` of each outcome.
+    """The base class of Keras 3 losses that are functions of an outcome and its predicted distribution.
 
-    It does not see outcomes that are masked or have a weight of 0: `counted` replaces them with possible ones.
-    `reduction="auto"` is the mean.
+    A subclass defines `score(y_true, distribution)`, the losses `[*batch]` of outcomes `[*batch, *event]`. Before the
+    call, `counted` replaces outcomes that are masked or have weight 0 by outcomes in the support. `reduction="auto"` is
+    the mean.
     """
 
-    # Keras would cast the prediction to this dtype (by default `floatx`), and the result would carry no distribution.
+    # Keras casts predictions to a loss's dtype, and the result of a cast has no attribute `distribution`.
     dtype = None
-    takes_padding = True
+    takes_padding = True  # outcomes that are masked or have weight 0 may be outside the support
 
     def __init__(self, name: str | None = None, reduction: str | None = "auto", dtype: Any = None):
         super().__init__(name, "sum_over_batch_size" if reduction == "auto" else reduction, dtype)
@@ -42,7 +43,10 @@ class DistributionLoss(keras.losses.Loss):
 
 
 def scored(score: Any, y_true: Any, y_pred: Any) -> tf.Tensor:
-    """`score(y_true, distribution)` for the distribution that a prediction carries; a `TypeError` if it has none."""
+    """`score(y_true, y_pred.distribution)`; raises a `TypeError` if `y_pred` has no distribution.
+
+    While Keras only infers shapes, the result is zeros.
+    """
     if tf.is_tensor(y_pred) and hasattr(y_pred, "distribution"):
         return score(y_true, y_pred.distribution)
     if infers_shapes():

@@ -1,5 +1,5 @@
-"""Optimum: the maximum of a function by Newton's method, with a verdict on what the search found.
+"""Optimum: the maximum of a function by Newton's method, with a verdict: whether it is a maximum, and if not, why.
 
-`estimation` maximises log-likelihoods by `newton`; `training`, `inference` and `regression` use the axes, the step and
-the checks of `curvature`. Functions are plain callables in NumPy and float64.
+`estimation` maximises log-likelihoods with `newton`. `training`, `inference` and `regression` have searches of their
+own, and use the axes, steps and checks of `curvature`. All computations are in NumPy and float64.
 """

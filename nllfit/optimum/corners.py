@@ -1,4 +1,4 @@
-"""Corners of a function, such as those of an L1 penalty, at which a coordinate is 0 and has no slope."""
+"""Corners of a function: points at which a coordinate is 0 and the slope along it jumps, as with an L1 penalty."""
 
 from collections.abc import Callable
 
@@ -8,20 +8,21 @@ from nllfit.optimum.curvature import newton_step, principal_axes
 
 __all__ = ["corners", "lowest_at_corners"]
 
-_ASIDE = 1e-9  # how far from 0 the slopes are measured: the smooth part of a function has the same slope there
-_LEAST_JUMP = 1e-6  # of the slope
-_NEAR = 1e-2  # a coordinate is tried at 0 if it is this close, where the function's second derivative is 1
+_ASIDE = 1e-9  # the distance from 0 at which slopes are computed; a smooth function's slope hardly changes within it
+_LEAST_JUMP = 1e-6  # the least jump of the slope at a corner
+_NEAR = 1e-2  # a coordinate this close to 0 is tried at 0; its unit is such that the second derivative is 1
 _STEPS = 20
-_GAIN = 1e-10  # the search ends if a step gains less, relative to the value
+_GAIN = 1e-10  # the search ends if the next step would lower the function by less, relative to its value
 
 
 def corners(gradient: Callable[[np.ndarray], np.ndarray], w: np.ndarray) -> np.ndarray:
-    """Which coordinates of a point are 0 with a corner there, `[p]`: a function rises on both sides of 0.
+    """Which coordinates of a point are 0 and have a corner there, `[p]`.
 
-    The slope jumps from below 0 to above 0. The jump of a smooth function shrinks with the distance from 0.
+    At a corner, the function rises on both sides of 0, so its slope jumps from below 0 to above 0. Close to 0 the jump
+    is equally large, while the change of a smooth function's slope would be smaller.
 
     Args:
-      gradient: of the function at a point `[p]`.
+      gradient: maps a point `[p]` to the gradient of the function, `[p]`.
       w: the point, `[p]`.
     """
     zero = w == 0
@@ -37,18 +38,18 @@ def lowest_at_corners(
     curvature: Callable[[np.ndarray, np.ndarray], np.ndarray],
     w: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, float, float] | None:
-    """The lowest point at a corner near a point, or None.
+    """The minimum of a function at a corner near the point `w`, or None if Newton's method finds none.
 
-    The coordinates at a corner are held at 0, and Newton's method goes on in the others.
+    The coordinates with a corner are held at 0. Newton's method searches in the other coordinates.
 
     Args:
-      value_and_gradient: of the function at a point `[p]`.
-      curvature: the Hessian at a point `[p]` times directions `[p, m]`.
-      w: the point, `[p]`.
+      value_and_gradient: maps a point `[p]` to the value and the gradient of the function.
+      curvature: maps a point `[p]` and directions `[p, m]` to the product of the Hessian and the directions.
+      w: the point near which to search, `[p]`.
 
     Returns:
-      The lowest point `[p]`, which of its coordinates are at a corner, `[p]`, its value, and what another step would
-      gain.
+      The minimum `[p]`; which of its coordinates are held at a corner, `[p]`; the value of the function; and the
+      decrease that another step would bring.
     """
 
     def gradient(point):

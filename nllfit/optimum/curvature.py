@@ -1,8 +1,7 @@
 """The curvature of a function: its principal axes, Newton's step, and checks of a maximum.
 
-`maximum_likelihood` climbs a log-likelihood, `fit_lbfgs` the negative of a loss. The *information* of such a function
-is minus its Hessian, positive definite at a maximum. All computations are in NumPy and float64, and functions are plain
-callables.
+The functions here serve a search for a maximum: of a log-likelihood, or of the negative of a loss. The *information* of
+a function is minus its Hessian; at a maximum it is positive definite. All computations are in NumPy and float64.
 """
 
 import dataclasses
@@ -24,18 +23,18 @@ __all__ = [
 ]
 
 FLAT = 1e-13  # a smaller curvature, of an information scaled to a unit diagonal, counts as zero
-LEAST_DROP = 1e-4  # nats by which a log-likelihood must fall one standard error from a maximum; about 1/2 is usual
+LEAST_DROP = 1e-4  # nats: the log-likelihood at a maximum is higher by this than one standard error away (1/2 is usual)
 
-_SUFFICIENT = 1e-4  # the least rise of an accepted step, as a share of the rise that the slope promises
-_HALVINGS = 34  # after that many, a step is a rounding error of the point
+_SUFFICIENT = 1e-4  # the least rise of an accepted step, as a share of the rise that the slope predicts
+_HALVINGS = 34  # after so many halvings, a step changes the point only by its rounding error
 
 
 def principal_axes(information: np.ndarray, rank: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Axes `[..., p, rank]` and curvatures `[..., rank]` of an information scaled to a unit diagonal.
 
-    `inv(information) = axes @ diag(1 / curvature) @ axes.T`, so that a step along an axis, divided by the root of its
-    curvature, is one standard error. Axes are in descending order of curvature. Because of the scaling, the units of
-    the coordinates do not matter.
+    `inv(information) = axes @ diag(1 / curvature) @ axes.T`, so an axis divided by the square root of its curvature is
+    one standard error long. Axes are in descending order of curvature. The scaling makes the result independent of the
+    units of the coordinates.
 
     Args:
       information: symmetric matrices `[..., p, p]`, whose lower triangles are read.
@@ -52,14 +51,15 @@ def principal_axes(information: np.ndarray, rank: int | None = None) -> tuple[np
 def newton_step(
     axes: np.ndarray, curvature: np.ndarray, gradient: np.ndarray, flat: float = FLAT
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The step `axes |curvature|^-1 axes' gradient` `[..., p]`, and its rise `[...]` if the function is quadratic.
+    """Newton's step `axes |curvature|^-1 axes' gradient`, `[..., p]`, and the rise `[...]` that it predicts.
 
-    It goes uphill even where the function is not concave.
+    Because of the absolute value, the step goes uphill even where the function is not concave. The prediction is exact
+    for a concave quadratic function.
 
     Args:
       axes, curvature: as returned by `principal_axes`.
-      gradient: of the function, `[..., p]`.
-      flat: the least curvature that a step divides by.
+      gradient: the gradient of the function, `[..., p]`.
+      flat: smaller curvatures are replaced by this number.
     """
     slopes, bent = np.einsum("...pr,...p->...r", axes, gradient), np.maximum(np.abs(curvature), flat)
     return np.einsum("...pr,...r->...p", axes, slopes / bent), np.sum(slopes**2 / bent, -1) / 2
@@ -76,15 +76,15 @@ def backtrack(
 ) -> tuple[Any, Any]:
     """Backtracking: the largest scale among 1, 1/2, 1/4, ... at which a step raises a function, and the value there.
 
-    The rise must be at least a ten-thousandth of the rise that the slope predicts. If no scale suffices, the scale is 0
-    and the value is that at `w`.
+    The rise must be at least a ten-thousandth of the rise that the slope predicts. If it is smaller at all scales, the
+    returned scale is 0 and the value is that at `w`.
 
     Args:
       function: maps points `[..., p]` to numbers `[...]`; NaN is never a rise.
       w, step: `[..., p]`.
       value: the value of the function at `w`, `[...]`.
       slope: the derivative along `step` at `w`, `[...]`.
-      slack: how far the rise may fall short, because of rounding errors; a negative slack requires a larger rise.
+      slack: the rounding error of a value, by which the rise may be too small; a negative slack requires a larger rise.
       halvings: the maximum number of halvings.
     """
     scale = np.ones(np.shape(value))
@@ -103,14 +103,14 @@ def drops_around(
 ) -> tuple[np.ndarray, np.ndarray]:
     """How far a function falls one standard error from a maximum, `[2 (r + p)]`, and the moves, `[2 (r + p), p]`.
 
-    Each fall is about 1/2 if the function is a log-likelihood. The moves go to either side along each axis, and by one
-    standard error of each coordinate, with the other coordinates at their most likely values given that move. Moves
-    along axes are not sufficient: equally curved axes are arbitrary in their plane, so an axis may mix a coordinate
-    along which the function rises without end with one along which it falls.
+    If the function is a log-likelihood, each fall is about 1/2. There are two kinds of moves, each in both directions:
+    along an axis, and by one standard error of a coordinate while the other coordinates follow to their most likely
+    values. Moves along axes do not suffice. If two axes have the same curvature, any two axes in their plane will do.
+    Then one axis may mix a coordinate along which the function rises without end with one along which it falls.
 
     Args:
-      functions: from points `[m, p]` to the function there, `[m]`.
-      w: `[p]`.
+      functions: maps points `[m, p]` to the values of the function, `[m]`.
+      w: the maximum, `[p]`.
       value: the value of the function at `w`.
       axes: the axes, each one standard error long, `[p, r]`.
     """
@@ -132,8 +132,10 @@ def rises_along(
 
     Args:
       functions: maps points `[m, p]` to the values of the function, `[m]`.
-      noise: the rounding error, relative to `1 + |value|`.
-      distances: the distances at which the function is evaluated, in lengths of `direction`.
+      w: the point at distance 0, `[p]`.
+      direction: the direction, `[p]`.
+      noise: the rounding error of a value, relative to `1 + |value|`.
+      distances: ascending distances from `w`, as multiples of `direction`.
     """
     values = functions(w + np.asarray(distances)[:, None] * direction)
     return bool(np.all(np.isfinite(values)) and np.all(np.diff(values) > noise * (1 + np.abs(values[1:]))))
@@ -145,10 +147,10 @@ class Axes:
 
     Attributes:
       directions: the axes as columns, `[p, p]`.
-      bends: the second derivative along each axis, `[p]`: 1 or -1, or about 0 for a flat axis.
-      scales: `[p]`, the factors of the coordinates that give the Hessian a unit diagonal.
-      condition: the condition number of the design, the square root of that of the Hessian scaled to a unit diagonal;
-        infinite if an axis is flat.
+      bends: the second derivative along each axis, `[p]`: 1 or -1, or 0 for a flat axis.
+      scales: `[p]`; the Hessian divided by the products of two scales has a unit diagonal.
+      condition: the square root of the condition number of this scaled Hessian; infinite if an axis is flat. For a
+        linear regression, it is the condition number of the design matrix.
     """
 
     directions: np.ndarray
@@ -165,15 +167,15 @@ class Axes:
 def axes_of(
     curvature: Callable[[np.ndarray, np.ndarray], np.ndarray], w: np.ndarray, away: np.ndarray, eps: float
 ) -> Axes:
-    """The axes of a Hessian, with flat directions resolved as far as rounding errors allow.
+    """The axes of a Hessian, even for curvatures that are small compared with the largest one.
 
-    The eigenvalues of a matrix have an error of `eps` times the largest. A Hessian is the square of a design, so only
-    half of the digits of its condition number are known. Therefore the curvature is computed again within the span of
-    the flattest axes. A direction is flat if its curvature is different at a point one rounding error away.
+    The rounding error of each eigenvalue is about `eps` times the largest eigenvalue, so small eigenvalues have few
+    correct digits. Therefore the curvature is computed again in the span of the axes with small eigenvalues. An axis
+    there counts as flat if its curvature is not clearly larger than the change of the curvature between `w` and `away`.
 
     Args:
-      curvature: the Hessian at a point `[p]` times directions `[p, m]`.
-      w: the point.
+      curvature: maps a point `[p]` and directions `[p, m]` to the product of the Hessian and the directions.
+      w: the point, `[p]`.
       away: a point one rounding error from `w`.
       eps: the relative rounding error of the Hessian.
     """

@@ -1,11 +1,11 @@
-"""The maximum of a log-likelihood by Newton's method, and a verdict on it.
+"""The maximum of a log-likelihood by Newton's method, and a verdict on what the search found.
 
-A distribution has few parameters, so Newton's method with the observed information reaches the optimum in a handful of
-passes over the data, and the standard errors need that information anyway.
+A distribution has few parameters, so Newton's method with the observed information reaches the optimum in a few passes
+over the data. The standard errors need this information anyway.
 
-`scipy.optimize` does not suffice. Its Newton methods stop at a gradient or a step in the coordinates' units, not in
-standard errors. A direction in which no density changes gives them a singular Hessian. On the way to a maximum at
-infinity they end without a verdict. Quasi-Newton methods only approximate the Hessian.
+`scipy.optimize` does not suffice. Its Newton methods stop at a small gradient or step in the units of the coordinates,
+not in standard errors. A direction in which no density changes makes their Hessian singular. If the log-likelihood
+rises without end, they do not say so. Quasi-Newton methods only approximate the Hessian.
 """
 
 import dataclasses
@@ -19,29 +19,29 @@ from nllfit.optimum.curvature import FLAT, LEAST_DROP, backtrack, drops_around, 
 __all__ = ["Derivatives", "Function", "Optimum", "Verdict", "climb", "maximize", "rounding_noise", "standard_axes"]
 
 _NOISE = 1e-13  # relative rounding error of a mean log-likelihood
-_WIDE = 20.0  # with a larger standard error of its logarithm, a parameter may also be zero or infinite
-_LEAP = 5.0  # after a step that is that many times too long, the log-likelihood has fallen unless it rises without end
-_LEAPS = 5  # so many such steps in a row show a rise without end
-_UNENDING = 0.01  # standard errors: the square is the distance from the limit in nats
-_LONGEST = 5.0  # change of a logarithm in a step; after more, rounding errors of a density may look like a rise
-_FAR = 0.1  # a step of this length, a tenth of a scale, is too long near a maximum
-_AT_REST = 1e-5  # standard errors: a start so close to the maximum is a closed form, more exact than a step from it
-# Length of the last step in standard deviations of one outcome, by whether derivatives are exact. The remaining error
-# is about its square.
+_WIDE = 20.0  # a parameter may be zero or infinite if the standard error or change of its logarithm is larger
+_LEAP = 5.0  # a step this many times too long lowers the log-likelihood, unless it rises without end
+_LEAPS = 5  # after so many steps in a row whose `_LEAP` did not lower it, the log-likelihood rises without end
+_UNENDING = 0.01  # standard errors: a climb without end stops this close to the limit, about 0.01^2 nats below it
+_LONGEST = 5.0  # the largest change of a logarithm in a step; further away, rounding errors may look like a rise
+_FAR = 0.1  # a longer step of any coordinate shows that there is no maximum near
+_AT_REST = 1e-5  # standard errors: a start this close to the maximum is a closed form, which a step would worsen
+# The length of the last step, in standard deviations of one outcome, if derivatives are exact and if not. The error
+# after the step is about the square of its length.
 _NEAR = {True: 1e-6, False: 1e-4}
 
 
 class Verdict(enum.Enum):
-    """The kinds of ends of a climb."""
+    """What a search found."""
 
     MAXIMUM = enum.auto()
     AT_INFINITY = enum.auto()  # the function rises without end along a direction
     HIDDEN = enum.auto()  # rounding errors hide the maximum
     FLAT = enum.auto()  # the information is not positive definite
-    NOT_FINITE = enum.auto()
+    NOT_FINITE = enum.auto()  # the function or a derivative is not finite
     STUCK = enum.auto()  # no step raises the function
-    CUT_SHORT = enum.auto()
-    OUTSIDE = enum.auto()  # outside the support, as the caller knows
+    CUT_SHORT = enum.auto()  # the number of steps was not enough
+    OUTSIDE = enum.auto()  # the support at the estimates excludes an outcome; `estimation.search` sets this verdict
 
 
 class Derivatives(NamedTuple):
@@ -65,7 +65,7 @@ class Function(Protocol):
     """A mean log-likelihood of `p` coordinates.
 
     Attributes:
-      total_weight: the number of observations; times the mean it is the log-likelihood.
+      total_weight: the number of observations, by which the mean is multiplied to give the log-likelihood.
       are_logarithms: which coordinates are the logarithms of positive numbers, `[p]`.
       rank: the number of directions in which the likelihood changes.
     """
@@ -80,29 +80,29 @@ class Function(Protocol):
     def rank(self) -> int: ...
 
     def value(self, w: np.ndarray) -> float:
-        """The mean at `w` `[p]`; -inf if it is not finite."""
+        """The mean log-likelihood at the point `w` `[p]`; -inf if it is not finite."""
 
     def values(self, w: np.ndarray) -> np.ndarray:
-        """The mean at each row of `w` `[s, p]`, `[s]`."""
+        """The mean log-likelihoods `[s]` at the points `w` `[s, p]`."""
 
     def derivatives(self, w: np.ndarray) -> Derivatives:
-        """The mean at `w` `[p]` and its derivatives."""
+        """The mean log-likelihood at the point `w` `[p]`, and its derivatives."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Optimum:
-    """The result of Newton's method.
+    """The result of a search by Newton's method.
 
     Attributes:
-      w: the coordinates, `[p]`; `[0]` if no parameter is free.
+      w: the point at which the search ended, `[p]`; `[0]` if no parameter is free.
       value: the mean log-likelihood at `w`.
       information: the observed information of the whole sample, minus the Hessian of its log-likelihood, `[p, p]`.
       rank: the number of directions in which the likelihood changes.
-      verdict: the kind of end.
+      verdict: what the search found.
       direction: the direction `[p]` along which the log-likelihood rises without end, or zeros.
-      lacks: the rounding error that hides a maximum, in nats, or the distance from a maximum, in standard errors,
-        depending on the verdict.
-      note: further remarks on the search, in words.
+      lacks: if the verdict is HIDDEN, the rounding error of the log-likelihood in nats; if the search stopped before a
+        maximum, the distance from it in standard errors.
+      note: a remark that is added to the text of the verdict.
     """
 
     w: np.ndarray
@@ -116,47 +116,46 @@ class Optimum:
 
     @property
     def converged(self) -> bool:
-        """Whether it is a maximum."""
+        """Whether the search found a maximum."""
         return self.verdict is Verdict.MAXIMUM
 
 
 def maximize(function: Function, w: np.ndarray, steps: int = 60) -> Optimum:
-    """Newton's method from `w`, with a verdict on what it found.
+    """Searches for a maximum by Newton's method from `w`, and checks what it found.
 
-    The result is a maximum if the information is positive definite (except for directions that change no density), if
-    the log-likelihood is lower one standard error away on either side along each axis, and if it did not keep rising
-    with steps five times as long.
+    The verdict is MAXIMUM if the information is positive definite (apart from directions that change no density), if
+    the log-likelihood is lower one standard error away, to either side along each axis, and if steps five times as long
+    as Newton's did not keep raising it.
 
     Args:
       function: the mean log-likelihood.
       w: the start, `[p]`.
-      steps: the most steps taken.
+      steps: the largest number of steps.
     """
     optimum = climb(function, w, function.rank, steps, unending=_UNENDING)
     return _judged(function, optimum) if optimum.converged else optimum
 
 
 def climb(function: Function, w: np.ndarray, rank: int, steps: int = 60, unending: float = 1e-3) -> Optimum:
-    """Newton's method from `w`, until the error after a step is about 1e-12 standard deviations of an outcome.
+    """Climbs by Newton's method from `w`, until the error is about 1e-12 standard deviations of an outcome.
 
-    A step is `V |L|^-1 V' g` for the Hessian `V L V'` scaled to a unit diagonal, so that it goes uphill even where the
-    log-likelihood is not concave. It is halved until the log-likelihood rises.
+    Each step is that of `newton_step`, halved until the log-likelihood rises.
 
     Args:
       function: the mean log-likelihood.
       w: the start, `[p]`.
       rank: the number of directions in which the likelihood changes.
-      steps: the most steps taken.
+      steps: the largest number of steps.
       unending: the distance from the limit, in standard errors, at which a climb without end stops.
 
     Returns:
-      An `Optimum` whose gradient vanishes; whether it is a maximum is not checked.
+      An `Optimum`. Here the verdict MAXIMUM means only that the gradient vanishes; `maximize` checks more.
     """
     if not rank:
         return Optimum(w, function.value(w), np.zeros([len(w)] * 2), rank, Verdict.MAXIMUM, np.zeros_like(w))
 
     def orders(reached):
-        """The largest change of a logarithm."""
+        """The largest change of a logarithm since the start."""
         return np.abs((reached - w) * function.are_logarithms).max()
 
     state = _Climb(function, w, rank)
@@ -186,7 +185,8 @@ class _Climb:
     Attributes:
       w, value: the current point, and the mean log-likelihood there.
       seen: the latest `Derivatives`.
-      step, distance: the next Newton step, and its length in standard errors.
+      distance: the length of the next Newton step in standard errors.
+      step: the next step: Newton's, shortened so that no logarithm changes by more than `_LONGEST`.
     """
 
     def __init__(self, function: Function, w: np.ndarray, rank: int):
@@ -206,7 +206,7 @@ class _Climb:
             self.step = self.step * min(1.0, _LONGEST / max(longest, 1e-300))
 
     def move(self) -> bool:
-        """Takes the step, or the largest part of it that leads uphill; returns False if no part does."""
+        """Takes the step, halved until the function rises; returns False if it does not rise."""
         noise = _NOISE * (1 + abs(self.value))
         scale, reached = backtrack(
             self._function.value, self.w, self.step, self.value, self.seen.gradient @ self.step, noise
@@ -217,7 +217,7 @@ class _Climb:
         return scale > 0
 
     def _can_leap(self) -> bool:
-        """Whether steps shorten slowly and a much longer step is not worse, as on a climb without end."""
+        """Whether steps shorten slowly and a `_LEAP` times longer step is no worse: signs of a rise without end."""
         slow = self._last_distance / 4 < self.distance < 1
         value = self._function.value
         return slow and value(self.w + _LEAP * self.step) >= value(self.w + self.step)
@@ -229,23 +229,23 @@ class _Climb:
 
     @property
     def never_ends(self) -> bool:
-        """Whether much longer steps were not worse several times in a row."""
+        """Whether the log-likelihood seems to rise without end, after `_LEAPS` successive signs of it."""
         return self._leaps >= _LEAPS
 
     def arrived(self) -> Optimum:
-        """The end of a climb whose last step was short."""
+        """The result of a climb whose last step was short."""
         return self.at_infinity(self.step) if self.never_ends else self._end(Verdict.MAXIMUM)
 
     def at_infinity(self, direction: np.ndarray) -> Optimum:
-        """The end of a climb along a direction in which the log-likelihood rises without end."""
+        """The result of a climb along a direction in which the log-likelihood rises without end."""
         return _rising(self._function, self._end(Verdict.AT_INFINITY), direction)
 
     def stuck(self, verdict: Verdict) -> Optimum:
-        """The end of a climb that found no maximum: with the given verdict, or a more specific one."""
+        """The result of a climb that found no maximum, with AT_INFINITY or HIDDEN if they apply, else `verdict`."""
         if self.never_ends:
             return self.at_infinity(self.step)
         direction = self.step / max(np.abs(self.step).max(), 1e-300)
-        if rises_along(self._function.values, self.w, direction, _NOISE):  # up to e^16 times a scale
+        if rises_along(self._function.values, self.w, direction, _NOISE):  # until a scale has changed by a factor e^16
             return self.at_infinity(self.step)
         noise = rounding_noise(self._function, self.w, direction)
         return self._end(Verdict.HIDDEN, noise) if noise > LEAST_DROP else self._end(verdict, float(self.distance))
@@ -256,16 +256,16 @@ class _Climb:
 
 
 def standard_axes(optimum: Optimum) -> np.ndarray:
-    """Axes `[p, rank]` of the coordinates' covariance `A A'`, each one standard error long.
+    """Axes `A` `[p, rank]`, each one standard error long: the covariance of the coordinates is `A A'`.
 
-    There is one for each direction that changes a density.
+    There is one axis for each direction in which a density changes.
     """
     axes, curvature = principal_axes(optimum.information, optimum.rank)
     return axes / np.sqrt(curvature)
 
 
 def _judged(function: Function, optimum: Optimum) -> Optimum:
-    """The end of a climb with its verdict, which is MAXIMUM only if the checks of a maximum pass."""
+    """The result of a climb after the checks of a maximum, with another verdict than MAXIMUM if one of them fails."""
     if not optimum.rank:
         return optimum
     _, curvature = principal_axes(optimum.information, optimum.rank)
@@ -285,7 +285,7 @@ def _judged(function: Function, optimum: Optimum) -> Optimum:
 
 
 def _rising(function: Function, optimum: Optimum, direction: np.ndarray) -> Optimum:
-    """The optimum with the verdict AT_INFINITY along a direction, or HIDDEN if rounding errors hide the rise."""
+    """The result with the verdict AT_INFINITY and a direction, or with HIDDEN if rounding errors hide the rise."""
     noise = rounding_noise(function, optimum.w, direction / max(np.abs(direction).max(), 1e-300))
     if noise > LEAST_DROP:
         return dataclasses.replace(optimum, verdict=Verdict.HIDDEN, lacks=noise)
@@ -293,6 +293,6 @@ def _rising(function: Function, optimum: Optimum, direction: np.ndarray) -> Opti
 
 
 def rounding_noise(function: Function, w: np.ndarray, direction: np.ndarray) -> float:
-    """The rounding errors of the log-likelihood of the whole sample near `w`, in nats; 0 at an edge of the support."""
+    """The rounding error of the log-likelihood of the sample near `w`, in nats; 0 if values are infinite there."""
     near = function.values(w + np.array([16.0, *1e-10 * np.arange(1, 8)])[:, None] * direction)
     return float(function.total_weight * np.ptp(near[1:])) if np.all(np.isfinite(near)) else 0.0

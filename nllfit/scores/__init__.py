@@ -1,4 +1,4 @@
-"""Proper scores of a predicted distribution and an outcome, other than its likelihood."""
+"""Proper scores, other than the log-likelihood, of an outcome under its predicted distribution."""
 
 from nllfit.scores.crps_of_outcomes import crps
 

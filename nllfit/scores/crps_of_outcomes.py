@@ -1,4 +1,4 @@
-"""The continuous ranked probability score of any head's outcomes; the closed forms are in `nllfit.families.laws`."""
+"""The continuous ranked probability score of outcomes; `nllfit.families.laws` has the closed forms."""
 
 from typing import Any
 
@@ -15,31 +15,32 @@ from nllfit.scores.energy import energy_score
 __all__ = ["crps"]
 
 
-@tf.autograph.experimental.do_not_convert  # AutoGraph would take a second to convert it
+@tf.autograph.experimental.do_not_convert  # AutoGraph would take a second to convert the functions called here
 def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
-    """The continuous ranked probability score of each outcome: how far its predicted distribution is from it.
+    """The continuous ranked probability score of each outcome: a distance between it and its predicted distribution.
 
     `integral of (F(z) - [y <= z])^2 dz = E|X - y| - E|X - X'| / 2`, with `F` the predicted CDF and `X`, `X'` two
-    independent draws: an absolute error, in the unit of the outcome, which rewards a distribution for being narrow
-    where it is right. It is a strictly proper score, less hard on outliers than the likelihood.
+    independent draws from the predicted distribution. Smaller is better. The score of a distribution at one point is
+    the absolute error. CRPS is strictly proper. An outlier changes it less than it changes the log-likelihood.
 
     Args:
       y_true: outcomes, `[B, *event]`; unlike in the likelihood, a number outside the support is allowed.
       y_pred: the output of a head, or any `tfd.Distribution` of batch `[B]` and event `[*event]`.
 
     Returns:
-      `[B]`, in the unit of the outcome: a sum over the event's elements, each scored by its own marginal distribution;
-      0 for outcomes that Keras masks.
-      It is computed in float64, has a gradient, and is returned in the dtype of the distribution's parameters.
+      `[B]`, in the unit of the outcome: the sum over the elements of the event, each scored by its own marginal
+      distribution; 0 for outcomes that Keras masks. It is computed in float64, has a gradient, and is returned in the
+      dtype of the distribution's parameters.
 
       - Closed forms: Bernoulli, Beta, Binomial, Cauchy, Chi2, Exponential, Gamma, GeneralizedExtremeValue,
         GeneralizedPareto, Geometric, Gumbel, HalfCauchy, HalfNormal, HalfStudentT, Laplace, LogNormal, Logistic,
         NegativeBinomial, Normal and mixtures of Normals, PERT, Pareto, Poisson, StudentT, Triangular, TruncatedNormal,
-        TwoPieceNormal, TwoPieceStudentT, Uniform, Weibull, Zipf. Ordered classes have the ranked probability score, and
-        classes without an order, which are not numbers, the Brier score `sum_k (p_k - [k = y])^2`.
+        TwoPieceNormal, TwoPieceStudentT, Uniform, Weibull, Zipf.
+      - Classes: the ranked probability score if they have an order, else the Brier score `sum_k (p_k - [k = y])^2`.
       - Other continuous families, and mixtures: the integral, by quadrature of the CDF, to a relative error of about
         1e-8. For a mixture of more than four components the error is about 1e-6, or 1e-4 if the components are far
-        narrower than the mixture. Other counts, and mixtures of counts: the sum over counts.
+        narrower than the mixture.
+      - Other counts, and mixtures of counts: the sum over counts.
       - Families of vectors, such as MultivariateNormalTriL and Dirichlet, and mixtures of them: the energy score, `E|X
         - y| - E|X - X'| / 2` with Euclidean distances, from 256 draws with a fixed seed.
 
@@ -49,9 +50,9 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
 
     Raises:
       TypeError: if `y_pred` is not a distribution.
-      ValueError: if the shape of `y_true` is not that of the outcomes (both are named).
-      NotImplementedError: if TFP does not know the marginal distribution of the elements, or outcomes are not known
-        exactly.
+      ValueError: if the shape of `y_true` is not that of the outcomes.
+      NotImplementedError: if TFP does not know the marginal distribution of the elements, or if outcomes are intervals
+        (`Censored`) or have windows that differ between rows (`Truncated`).
 
     Example:
       >>> nllfit.crps([0.0], tfd.Normal([0.0], 1.0)).numpy().round(6)  # (sqrt(2) - 1) / sqrt(pi)
@@ -63,8 +64,8 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
     law = law_of(distribution)
     if law.latent() is not distribution:
         raise NotImplementedError(
-            f"{distribution.name} has intervals, or numbers with a window, for outcomes, which have no score: "
-            f"use `nllfit.negative_log_likelihood`."
+            f"The outcomes of {distribution.name} are intervals, or numbers with the ends of a window, which have no "
+            f"CRPS: use `nllfit.negative_log_likelihood`."
         )
     y, mask = as_outcomes(y_true, distribution), mask_of(y_pred)
     if mask is None:

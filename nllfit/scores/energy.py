@@ -1,4 +1,4 @@
-"""The energy score: the CRPS of outcomes whose elements depend on each other, from samples."""
+"""The energy score: the generalization of the CRPS to outcomes that are vectors, estimated from draws."""
 
 import numpy as np
 import tensorflow as tf
@@ -8,19 +8,19 @@ __all__ = ["energy_score"]
 
 
 def energy_score(distribution: tfd.Distribution, y: tf.Tensor, num_samples: int = 256, seed: int = 0) -> tf.Tensor:
-    """`E|X - y| - E|X - X'| / 2` with Euclidean distances, for one outcome of any shape, by `num_samples` draws.
+    """The energy score of each outcome, `E|X - y| - E|X - X'| / 2` with Euclidean distances, estimated from draws.
 
-    `X'` is the draw after `X`, so the estimate is unbiased, at a cost proportional to `num_samples`. Its error is about
-    the spread of the distribution divided by `sqrt(num_samples)`. The same seed gives the same draws in each call.
+    The mean of `|X - X'|` is taken over pairs of successive draws. So the estimate is unbiased, and its cost is
+    proportional to `num_samples`. Its error is about the spread of the distribution divided by `sqrt(num_samples)`.
 
     Args:
-      distribution: of batch `[*batch]` and event `[*event]`.
+      distribution: a distribution of batch `[*batch]` and event `[*event]`.
       y: outcomes, `[*batch, *event]`.
       num_samples: the number of draws.
-      seed: of the draws.
+      seed: the seed of the draws; the same seed gives the same draws in each call.
 
     Returns:
-      `[*batch]`. It has a gradient where TFP's draws have one.
+      The scores `[*batch]`. They have a gradient if TFP's draws from the distribution have one.
 
     Source: Gneiting and Raftery, Strictly proper scoring rules, prediction, and estimation, 2007.
     """
@@ -29,7 +29,8 @@ def energy_score(distribution: tfd.Distribution, y: tf.Tensor, num_samples: int 
 
     def distance(difference):
         squared = tf.reduce_sum(tf.square(difference), axes)
-        return tf.sqrt(tf.maximum(squared, np.finfo(squared.dtype.as_numpy_dtype).tiny))  # 0 has no derivative
+        # The derivative of the root at 0 is infinite.
+        return tf.sqrt(tf.maximum(squared, np.finfo(squared.dtype.as_numpy_dtype).tiny))
 
     to_outcome = tf.reduce_mean(distance(draws - y), 0)
     return to_outcome - tf.reduce_mean(distance(draws - tf.roll(draws, 1, 0)), 0) / 2

@@ -1,9 +1,9 @@
 """Scores of predicted risks and survival probabilities for right-censored times.
 
-If a row is censored before `t`, it is not known whether its event happened by `t`. The scores therefore use inverse
-probability of censoring weights: the other rows have the weight `1 / G`, where `G` is the Kaplan-Meier estimate of the
-probability of not being censored before the row's event, or before `t` if the event comes later. The argument `train`,
-the times and events of the training rows, determines `G`; by default the scored rows do.
+If a row is censored before a time `t`, it is not known whether its event happened by `t`. The Brier score, the AUC and
+Uno's concordance therefore use inverse probability of censoring weights, `1 / G`. `G(t)` is the Kaplan-Meier estimate
+of the probability that a row is not censored by `t`. It is computed from the times and events in the argument `train`,
+by default from the scored rows.
 """
 
 from nllfit.survival_scores.accuracy import CalibrationAtTime, brier_score, calibration_at, integrated_brier_score

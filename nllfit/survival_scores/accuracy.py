@@ -14,13 +14,14 @@ __all__ = ["CalibrationAtTime", "brier_score", "calibration_at", "integrated_bri
 def brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train = None) -> np.ndarray:
     """The mean squared error of predicted survival probabilities at each time, `[k]`.
 
-    `mean_i(S_i(t)^2 [event by t] / G(time_i) + (1 - S_i(t))^2 [time_i > t] / G(t))`.
+    `mean_i(S_i(t)^2 [event by t] / G(time_i) + (1 - S_i(t))^2 [time_i > t] / G(t))`, with `S_i` the prediction for row
+    `i` and `G(t)` the estimated probability that a row is not censored by `t`.
 
     Args:
       time, event: the observed times `[n]`, and 1 for an event or 0 for censoring, `[n]`.
       survival: the predicted probabilities that the event comes after each of `times`, `[n, k]`.
       times: the times at which to score, `[k]`.
-      train: `(time, event)` of the rows that determine the weights.
+      train: `(time, event)` of the rows from which `G` is estimated; by default the scored rows.
 
     Raises:
       ValueError: if a shape is wrong, a number of `survival` is not a probability, or `G` is 0 at one of `times`.
@@ -35,16 +36,19 @@ def brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train =
     remaining = remaining_share(time, event, train)(times)
     if not (remaining > 0).all():
         late = times[remaining <= 0][0]
-        raise ValueError(f"`times` has {late:g}, by which all rows are censored: give earlier ones.")
+        raise ValueError(f"`times` has {late:g}, by which all rows are censored: give earlier times.")
     ended = (event[:, None] & (time[:, None] <= times)) * censoring_weights(time, event, train)[:, None]
     return np.mean(probabilities**2 * ended + (1 - probabilities) ** 2 * (time[:, None] > times) / remaining, 0)
 
 
 def integrated_brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train = None) -> float:
-    """The mean of `brier_score` from the first to the last of at least two times, by the trapezoidal rule."""
+    """The time average of `brier_score` from the first to the last of `times`, by the trapezoidal rule.
+
+    The arguments are those of `brier_score`. `times` are at least two, in ascending order.
+    """
     times = as_times(times)
     if len(times) < 2 or not (np.diff(times) > 0).all():
-        raise ValueError("`times` are not at least two in order: give a grid of times.")
+        raise ValueError("`times` is not a list of at least two ascending times: give a grid of times.")
     return float(np.trapezoid(brier_score(time, event, survival, times, train), times) / (times[-1] - times[0]))
 
 

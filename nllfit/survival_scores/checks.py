@@ -6,11 +6,11 @@ import numpy as np
 
 __all__ = ["as_times", "check_probabilities", "check_shape", "checked"]
 
-_ROUNDING = 1e-6  # of a probability in float32
+_ROUNDING = 1e-6  # the largest rounding error of a probability that was computed in float32
 
 
 def checked(time: Any, event: Any, **others: Any) -> Any:
-    """The arrays `[n]`, times as floats and events as booleans; raises a `ValueError` if one is invalid."""
+    """The arguments as arrays `[n]`, `event` as booleans and the others as floats; raises a `ValueError` if invalid."""
     time, event = np.asarray(time, float), np.asarray(event)
     if time.ndim != 1 or not len(time) or not np.isfinite(time).all():
         raise ValueError(f"`time` has shape {time.shape}: give at least one finite number, one for each row.")
@@ -18,14 +18,14 @@ def checked(time: Any, event: Any, **others: Any) -> Any:
     for name, values in {"event": event, **found}.items():
         check_shape(name, values, time.shape)
     if not np.isin(event, (0, 1)).all():
-        raise ValueError(f"`event` holds {np.unique(event)[:5]}: give 1 where the event was seen, and 0 elsewhere.")
+        raise ValueError(f"`event` holds {np.unique(event)[:5]}: give 1 for an event and 0 for a censored row.")
     if any(np.isnan(values).any() for values in found.values()):
         raise ValueError(f"`{next(iter(found))}` is NaN in some row: give numbers.")
     return time, event.astype(bool), *found.values()
 
 
 def as_times(times: Any) -> np.ndarray:
-    """The times as an array of finite floats, `[k]`; raises a `ValueError` otherwise."""
+    """The times as an array of floats, `[k]`; raises a `ValueError` if one is not finite."""
     times = np.atleast_1d(np.asarray(times, float))
     if times.ndim != 1 or not np.isfinite(times).all():
         raise ValueError(f"`times` has shape {times.shape}: give a list of finite times.")

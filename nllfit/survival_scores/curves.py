@@ -9,7 +9,7 @@ from nllfit.survival_scores.checks import checked
 
 __all__ = ["SurvivalCurve", "Train", "censoring_weights", "cumulative_incidence", "kaplan_meier", "remaining_share"]
 
-Train = tuple[Any, Any] | None  # times and events of the rows that determine the weights for censoring
+Train = tuple[Any, Any] | None  # the times and events from which the weights for censoring are estimated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,11 +17,12 @@ class SurvivalCurve:
     """A step function of time.
 
     Attributes:
-      times: the times of its steps, `[m]`, in ascending order.
-      values: its value from each of these times on, `[m]`.
-      before: its value before the first step.
+      times: the times of the steps, `[m]`, in ascending order.
+      values: the value of the function from each step to the next, `[m]`.
+      before: the value of the function before the first step.
       log_variances: for a Kaplan-Meier curve, Greenwood's variance of the logarithm of each value, `[m]`:
-        `sum_{t_k <= t} d_k / (n_k (n_k - d_k))`; infinite where the value is 0. Otherwise None.
+        `sum_{t_k <= t} d_k / (n_k (n_k - d_k))`, in the notation of `kaplan_meier`. It is infinite where the value is
+        0. For other curves None.
     """
 
     times: np.ndarray
@@ -30,20 +31,23 @@ class SurvivalCurve:
     log_variances: Any = None
 
     def __call__(self, times: Any) -> np.ndarray:
-        """The values at `times`, `[k]`."""
+        """The values of the function at `times`, `[k]`."""
         steps = np.concatenate([[self.before], self.values])
         return steps[np.searchsorted(self.times, np.asarray(times, float), "right")]
 
 
 def kaplan_meier(time: Any, event: Any, censoring: bool = False, entry: Any = None) -> SurvivalCurve:
-    """The Kaplan-Meier estimate of `P(T > t)`: `prod_{t_k <= t} (1 - d_k / n_k)`, with `d_k` events of `n_k` at risk.
+    """The Kaplan-Meier estimate of `P(T > t)`: `prod_{t_k <= t} (1 - d_k / n_k)`.
+
+    At the observed time `t_k`, `n_k` rows are at risk, and `d_k` of them have an event.
 
     Args:
       time: the observed times, `[n]`.
       event: 1 for an event or 0 for censoring, `[n]`.
       censoring: whether to estimate the probability of not being censored instead. Censoring at the time of an event
         counts as later than the event.
-      entry: the times of delayed entry, `[n]`: a row is at risk only after its entry. By default from the start.
+      entry: the times of delayed entry, `[n]`: a row is at risk only after its entry. By default, all rows are at risk
+        from the start.
 
     Raises:
       ValueError: if a time is not finite, an event is neither 0 nor 1, or the arrays differ in length.
@@ -63,15 +67,17 @@ def kaplan_meier(time: Any, event: Any, censoring: bool = False, entry: Any = No
 
 
 def cumulative_incidence(time: Any, cause: Any, of: Any) -> SurvivalCurve:
-    """The Aalen-Johansen estimate of the probability of an event of one cause by each time, with competing causes.
+    """The Aalen-Johansen estimate, as a function of `t`, of the probability that an event of one cause happens by `t`.
+
+    Other causes compete: after an event of another cause, the event of this cause can no longer happen.
 
     Args:
       time: the observed times, `[n]`.
       cause: 0 for censoring, otherwise the label of the event's cause, `[n]`.
-      of: the label of the cause to estimate.
+      of: the label of the cause whose events are counted.
 
     Raises:
-      ValueError: if no row has that cause; and as from `kaplan_meier`.
+      ValueError: if no row has the cause `of`; and as from `kaplan_meier`.
 
     Source: Aalen and Johansen, An empirical transition matrix for non-homogeneous Markov chains, 1978.
     """
@@ -87,7 +93,7 @@ def cumulative_incidence(time: Any, cause: Any, of: Any) -> SurvivalCurve:
 
 
 def remaining_share(time: Any, event: Any, train: Train) -> SurvivalCurve:
-    """The estimated probability of not being censored by a time, from `train` or, if that is None, from these rows."""
+    """The Kaplan-Meier estimate of the probability of not being censored by a time, from `train` or from the rows."""
     times, events = (time, event) if train is None else train
     return kaplan_meier(times, events, censoring=True)
 
@@ -99,5 +105,5 @@ def censoring_weights(time, event, train):
     """
     remaining = remaining_share(time, event, train)(time)
     if not (remaining[event] > 0).all():
-        raise ValueError("An event comes after all rows of `train` are censored: leave out events that late.")
+        raise ValueError("An event comes after all rows of `train` are censored: leave out such late events.")
     return np.divide(1.0, remaining, out=np.zeros(len(time)), where=event)

@@ -22,17 +22,20 @@ def concordance(
 ) -> float:
     """The concordance index: the share of comparable pairs in which the row with the earlier event has the larger risk.
 
-    A pair is comparable if the earlier of its times is an event. If the times are equal, it is comparable if one is an
-    event and the other censored; the censored one counts as later. Equal risks count one half. Harrell's index gives
-    all pairs the same weight. Uno's weights a pair by `1 / G(t)^2` at the earlier time, so that in large samples it
-    does not depend on the censoring.
+    A pair of rows is comparable if the row with the earlier time has an event. If the times are equal, the pair is
+    comparable if one row has an event and the other is censored; the censored row counts as later. A pair with equal
+    risks counts one half.
+
+    Harrell's index gives all pairs the same weight. Uno's index weights a pair by `1 / G(t)^2`, with `t` the earlier
+    time and `G(t)` the estimated probability that a row is not censored by `t`. So in large samples Uno's index does
+    not depend on the censoring.
 
     Args:
       time, event: the observed times `[n]`, and 1 for an event or 0 for censoring, `[n]`.
       risk: the predicted risks, `[n]`; a larger risk predicts an earlier event.
       method: "harrell" or "uno".
-      tau: pairs count only if their earlier time is below `tau`.
-      train: only for "uno": `(time, event)` of the rows that determine the weights.
+      tau: if given, only pairs whose earlier time is below `tau` count.
+      train: only for "uno": `(time, event)` of the rows from which `G` is estimated; by default the scored rows.
 
     Returns:
       A number between 0 and 1; 0.5 for uninformative risks.
@@ -67,24 +70,29 @@ def concordance(
         for row in rows[event[rows]]:
             bisect.insort(later, risk[row])
     if not known:
-        raise ValueError("No pair of rows is comparable: there is no event before another time.")
+        raise ValueError("No pair of rows is comparable: give at least one event before the time of another row.")
     return float(better / known)
 
 
 def auc(time: Any, event: Any, risk: Any, times: Any, train: Train = None) -> np.ndarray:
-    """The time-dependent AUC: how well the risk separates rows with an event by each time from rows without, `[k]`.
+    """The time-dependent area under the ROC curve at each time, `[k]`.
 
-    `sum_{i: event by t} sum_{j: time_j > t} w_i ([risk_i > risk_j] + [risk_i = risk_j] / 2)`, divided by the same sum
-    without the brackets, with `w_i = 1 / G(time_i)`.
+    It is the weighted share of pairs in which a row with an event by `t` has a larger risk than a row whose time is
+    later than `t`; equal risks count one half:
+
+        sum_{i: event by t} sum_{j: time_j > t} w_i ([risk_i > risk_j] + [risk_i = risk_j] / 2)
+        / sum_{i: event by t} sum_{j: time_j > t} w_i
+
+    with `w_i = 1 / G(time_i)` and `G(t)` the estimated probability that a row is not censored by `t`.
 
     Args:
       time, event: the observed times `[n]`, and 1 for an event or 0 for censoring, `[n]`.
       risk: the predicted risks `[n]`, or `[n, k]` if they differ between `times`.
       times: the times at which to score, `[k]`.
-      train: `(time, event)` of the rows that determine the weights.
+      train: `(time, event)` of the rows from which `G` is estimated; by default the scored rows.
 
     Raises:
-      ValueError: if a shape is wrong, or one of `times` is before the first event or after the last time.
+      ValueError: if a shape is wrong, or one of `times` is before the first event or not before the last time.
 
     Source: Uno et al., Evaluating prediction rules for t-year survivors with censored regression models, 2007.
     """
@@ -97,7 +105,7 @@ def auc(time: Any, event: Any, risk: Any, times: Any, train: Train = None) -> np
     for t, now in zip(times, risks.T, strict=True):
         cases, controls = event & (time <= t), np.sort(now[time > t])
         if not cases.any() or not len(controls):
-            raise ValueError(f"`times` has {t:g}, by which no row has the event or all have ended: give another.")
+            raise ValueError(f"`times` has {t:g}, by which no row has an event, or all rows have ended: leave it out.")
         ranks = (np.searchsorted(controls, now[cases], "left") + np.searchsorted(controls, now[cases], "right")) / 2
         found.append(weights[cases] @ ranks / (weights[cases].sum() * len(controls)))
     return np.array(found)

@@ -173,7 +173,7 @@ BAD = {
     "seed": (lambda heads: heads.Normal(2, as_tensor="sample", seed=0.5), "`seed` is 0.5: give an int >= 0"),
     "a regularizer of tensors": (
         lambda heads: heads.Normal(2, activity_regularizer="l2"),
-        "`activity_regularizer` is 'l2', which sees a tensor",
+        "`activity_regularizer` is 'l2', but that of a head is a function of its distribution",
     ),
 }
 

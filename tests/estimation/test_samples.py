@@ -74,10 +74,10 @@ def test_a_von_mises_fisher_with_a_held_direction_matches_the_formula():
 @pytest.mark.parametrize(
     ("family", "wrapped"),
     [
-        ("Weibull", 'Weibull has numbers: wrap the family, `nllfit.Censored("Weibull")`'),
-        (tfd.Weibull, "Weibull has numbers: wrap the family, `nllfit.Censored(Weibull)`"),
-        (Family("Gamma", rate=1.0), "Gamma(rate=1.0) has numbers: wrap the family, `nllfit.Censored(family)`"),
-        (Truncated("Gamma", low="row"), "has numbers: wrap the family, `nllfit.Censored(family)`"),
+        ("Weibull", 'those of Weibull are numbers: wrap the family, `nllfit.Censored("Weibull")`'),
+        (tfd.Weibull, "those of Weibull are numbers: wrap the family, `nllfit.Censored(Weibull)`"),
+        (Family("Gamma", rate=1.0), "those of Gamma(rate=1.0) are numbers: wrap the family, `nllfit.Censored(family)`"),
+        (Truncated("Gamma", low="row"), "are numbers: wrap the family, `nllfit.Censored(family)`"),
     ],
 )
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_by_mean_heads_work_with_keras_2_and_keras_3(tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: nllfit.ByMean("Normal"), "Normal has no parametrisation by the mean: it is for Beta, Exponential"),
+        (lambda: nllfit.ByMean("Normal"), "Normal has no parametrisation by the mean: give one of Beta, Exponential"),
         (lambda: heads.Gamma(parameterization="median"), "`parameterization` is 'median': give \"mean\""),
         (lambda: nllfit.ByMean("Gamma", rate=1.0), "GammaByMean has no parameter `rate`. It has mean, concentration"),
         (lambda: nllfit.ByMean("Beta", mean=1.5), "cannot be built"),

@@ -1,9 +1,9 @@
-"""The laws of TFP's families: a row of facts for each family, in modules of related families.
+"""Facts about TFP's families: an entry `tfd.Beta: Facts(...)` for each family, in modules of related families.
 
-Formulas are functions of a distribution and outcomes. CDFs and tails return a pair, `P(Y <= y)` and `P(Y > y)` or the
-logarithms, for `y` within the support. A CRPS formula holds for any number: an outcome outside the support adds its
-distance to the score of the nearer end. The score may be finite if the mean is infinite; the formulas hold whenever the
-score is finite.
+Formulas are functions of a distribution and outcomes `y`. CDFs return the pair `P(Y <= y)` and `P(Y > y)`, log-tails
+return the logarithms of this pair, for `y` within the support. A CRPS formula holds for any number: for an outcome
+outside the support, the score is that of the nearer end plus the distance from it. If the mean is infinite, the score
+may still be finite; the formulas hold whenever it is.
 
 Source of the CRPS: Jordan, Krueger and Lerch, Evaluating probabilistic forecasts with scoringRules, 2019, appendix A,
 if no other is named.

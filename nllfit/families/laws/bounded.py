@@ -31,7 +31,7 @@ def _logit(y):
 
 
 def _beta_tails(logit: Callable[[tf.Tensor], tf.Tensor]) -> Callable:
-    """The tails of a Beta or of its logit, from the CDF; a tiny tail is an integral over the logit."""
+    """The log-tails of a Beta or of its logit, from the CDF; if a tail is tiny, from an integral over the logit."""
 
     def tails(d, y):
         below, above = law_of(d).cdf()(y)
@@ -64,7 +64,7 @@ def _pert_cdf(d: tfd.PERT, y: tf.Tensor) -> Tails:
 
 
 def _pert_tails(d: tfd.PERT, y: tf.Tensor) -> Tails:
-    """The tails of the standardized distribution, because the ends of the integral must not depend on parameters."""
+    """The log-tails by quadrature of the PERT from 0 to 1: the ends of the integral must not depend on parameters."""
     width = d.high - d.low
     unit = tfd.PERT(tf.zeros_like(width), (d.peak - d.low) / width, tf.ones_like(width), d.temperature)
     return by_quadrature(law_of(unit), (y - d.low) / width)
@@ -121,7 +121,7 @@ def _triangular_log_tails(d: tfd.Triangular, y: tf.Tensor) -> Tails:
 
 
 def _triangular_crps(d: tfd.Triangular, y: tf.Tensor) -> tf.Tensor:
-    """Below the peak the CDF, and above it the survival function, is proportional to a squared distance."""
+    """The CRPS. The CDF below the peak, and the survival function above it, are multiples of a squared distance."""
     left, right, width, far = d.peak - d.low, d.high - d.peak, d.high - d.low, distance(y - d.peak)
     at_peak = (left**3 + right**3) / (5 * tf.square(width))
     side = tf.where(y < d.peak, left, right)
@@ -148,14 +148,14 @@ BOUNDED: Mapping[type, Facts] = {
         integrated_tails=_beta_tails(_logit),
         crps=lambda d, y: _beta_crps_of(d.concentration1, d.concentration0, y),
     ),
-    # TFP gives it no mean, median or mode; the quotient of the two means replaces them.
+    # TFP has no mean, median or mode; the prediction is the quotient of the means of the two Betas.
     # https://github.com/tensorflow/probability/issues/1861
     tfd.BetaQuotient: Facts(
         center=lambda d: (
             tfd.Beta(d.concentration1_numerator, d.concentration0_numerator).mean()
             / tfd.Beta(d.concentration1_denominator, d.concentration0_denominator).mean()
         ),
-        # The density is a series (`tfp.math.hypergeometric`).
+        # TFP's density is the series `tfp.math.hypergeometric`.
         search=SearchPolicy(unfit="TFP's series for its density does not end at some parameters"),
     ),
     tfd.ContinuousBernoulli: Facts(log_tails=_continuous_bernoulli_log_tails),

@@ -23,7 +23,7 @@ from nllfit.families.search_policy import SearchPolicy
 
 __all__ = ["COUNTS"]
 
-_NUM_SQUARES = 32  # the score of a Zipf sums that many squares directly
+_NUM_SQUARES = 32  # in the CRPS of a Zipf, the sum of smaller counts has no expansion
 _STEP = 0.2
 _LOGS = np.arange(-28, 28 + _STEP / 2, _STEP)
 
@@ -34,7 +34,7 @@ def _binomial_cdf(d: tfd.Binomial, k: tf.Tensor) -> Tails:
 
 
 def _beta_binomial_cdf(d: tfd.BetaBinomial, k: tf.Tensor) -> Tails:
-    """A sum over all counts, with the same number of terms in every row; TFP has no CDF."""
+    """The CDF, which TFP lacks, by a sum over all counts, with the same number of terms in each row."""
     counts = tf.range(tf.reduce_max(d.total_count) + 1, dtype=k.dtype)
     counts = tf.reshape(counts, tf.concat([[-1], tf.ones([tf.rank(k + d.total_count)], tf.int32)], 0))
     probs = tf.where(counts <= d.total_count, tf.exp(d.log_prob(tf.minimum(counts, d.total_count))), 0.0)
@@ -48,9 +48,10 @@ def _negative_binomial_cdf(d: tfd.NegativeBinomial, k: tf.Tensor) -> Tails:
 
 
 def _skellam_cdf(d: tfd.Skellam, k: tf.Tensor) -> Tails:
-    """The CDF of the Poisson count with the larger rate, averaged over 128 values of the other.
+    """The CDF of the Poisson count with the larger rate, averaged over 128 values of the other Poisson count.
 
-    For a large rate the values are equally spaced counts; the probabilities are then so smooth that the sum is exact.
+    If the smaller rate is large, the values are equally spaced. The probabilities are then so smooth that the sum over
+    only these values is exact.
     """
     first, second = d.rate1_parameter()[..., None], d.rate2_parameter()[..., None]
     k = k[..., None]
@@ -69,7 +70,7 @@ def _skellam_cdf(d: tfd.Skellam, k: tf.Tensor) -> Tails:
 
 
 def _skellam_log_prob(d: tfd.Skellam, y: tf.Tensor) -> tf.Tensor:
-    """`log sum_j Poisson(y + j; rate1) Poisson(j; rate2)`; for `y < 0`, TFP returns the derivatives at `-y`."""
+    """`log sum_j Poisson(y + j; rate1) Poisson(j; rate2)`; TFP's derivatives for `y < 0` are those at `-y`."""
     first, second, k = (tf.cast(value, tf.float64) for value in (d.rate1_parameter(), d.rate2_parameter(), y))
     log_first, log_second = tf.math.log(first), tf.math.log(second)
     order, log_larger = tf.abs(k), tf.where(k < 0, log_second, log_first)
@@ -81,12 +82,12 @@ def _skellam_log_prob(d: tfd.Skellam, y: tf.Tensor) -> tf.Tensor:
 def _apart(log_square: Callable[[tf.Tensor], tf.Tensor], spread: tf.Tensor) -> tf.Tensor:
     """`E|X - X'| / 2` of a count, from the squared modulus of its characteristic function at angles `t`.
 
-    It is `1 / (2 pi) integral of (1 - |phi(t)|^2) / (1 - cos t) dt` from 0 to pi; in the logarithm of `tan(t / 2)` the
-    integrand falls exponentially on both sides, and the trapezoidal rule is exact to about 1e-12.
+    It is `1 / (2 pi) integral of (1 - |phi(t)|^2) / (1 - cos t) dt` from 0 to pi. As a function of `log tan(t / 2)`,
+    the integrand decreases exponentially on both sides, so the trapezoidal rule is exact to about 1e-12.
 
     Args:
       log_square: maps `sin(t / 2)^2` to `log |phi(t)|^2`.
-      spread: about the standard deviation; the integrand is large around its inverse.
+      spread: about the standard deviation of the count; the integrand is largest at angles near `1 / spread`.
     """
     logs = tf.constant(_LOGS.reshape([-1, *[1] * spread.shape.rank]), spread.dtype) - tf.math.log1p(spread)
     squared = tf.exp(2 * logs)
@@ -133,7 +134,7 @@ def _binomial_crps(d: tfd.Binomial, y: tf.Tensor) -> tf.Tensor:
     density = tf.exp(log_beta_kernel(left, count + 1, failure, success))
     to_outcome = tf.where(is_last, inside - mean, (inside - mean) * (below - above) + 2 * density)
     variance = mean * failure
-    chance = 4 * success * failure  # at most 1; below, its product with `sine` stays under 1: log(0) is infinite
+    chance = 4 * success * failure  # at most 1; `chance * sine` is kept below 1, because log(0) is infinite
     apart = _apart(lambda sine: number * tf.math.log1p(-tf.minimum(chance * sine, 1 - 2.0**-53)), tf.sqrt(variance))
     return tf.abs(y - inside) + to_outcome - apart
 
@@ -150,7 +151,7 @@ def _geometric_crps(d: tfd.Geometric, y: tf.Tensor) -> tf.Tensor:
 
 
 def _zipf_log_prob(d: tfd.Zipf, y: tf.Tensor) -> tf.Tensor:
-    """`-power log y - log zeta(power)`; TFP's version has no derivative."""
+    """`-power log y - log zeta(power)`; TFP's log-density has no derivative with respect to `power`."""
     y = tf.cast(y, d.power.dtype)
     possible = (y >= 1) & (y == tf.math.floor(y))
     whole = tf.math.log(zeta(d.power, tf.ones_like(d.power)))
@@ -182,7 +183,7 @@ def _zipf_crps(d: tfd.Zipf, y: tf.Tensor) -> tf.Tensor:
 
 
 def _sum_of_squares(power):
-    """`sum over k >= 1 of zeta(power, k + 1)^2`: 31 terms, and the rest by the expansion in powers of `k + 1/2`."""
+    """`sum over k >= 1 of zeta(power, k + 1)^2`: 31 terms, and the others by an expansion in powers of `k + 1/2`."""
     last = tf.constant(_NUM_SQUARES, power.dtype) + tf.zeros_like(power)
     steps = tf.range(2.0, _NUM_SQUARES, dtype=power.dtype) ** -power[..., None]
     tails = tf.cumsum(steps, -1, reverse=True) + zeta(power, last)[..., None]
@@ -206,16 +207,17 @@ COUNTS: Mapping[type, Facts] = {
         cdf=_binomial_cdf,
         has_exact_cdf=True,
         crps=_binomial_crps,
-        # Totals usually differ between rows.
-        by_row_of_head="Totals by row are weights of a Bernoulli, which is the same likelihood up to a constant: train "
-        "the head `Bernoulli(validate_args=False)` on the shares `y / total_count` with `sample_weight=total_count`.",
+        # `total_count` usually differs between rows.
+        by_row_of_head="If `total_count` differs between rows, use it as a weight; the likelihood is the same up to a "
+        "constant: train the head `Bernoulli(validate_args=False)` on the shares `y / total_count` with "
+        "`sample_weight=total_count`.",
         search=SearchPolicy(
-            by_row="A probability for all rows is a Bernoulli's, whose outcomes are the successes and the failures: "
+            by_row="To estimate one probability for all rows, count successes and failures: "
             '`maximum_likelihood("Bernoulli", [1, 0], weights=[y.sum(), (total_count - y).sum()])`.'
         ),
     ),
     tfd.Geometric: Facts(has_exact_cdf=True, crps=_geometric_crps),
-    # A network outputs a real number of successes, for which `validate_args` would raise an error.
+    # The number of successes, `total_count`, comes from a network and need not be an integer, as TFP would require.
     tfd.NegativeBinomial: Facts(
         arguments={"require_integer_total_count": False},
         finite_mean=True,
@@ -230,9 +232,9 @@ COUNTS: Mapping[type, Facts] = {
         crps=_poisson_crps,
     ),
     tfd.Skellam: Facts(lowest=-math.inf, log_prob=_skellam_log_prob, cdf=_skellam_cdf, has_exact_cdf=True),
-    # TFP makes the logits `[u, -u]` of `inflated_loc_logits`, so the log-odds are twice the named number. Its mixture
-    # does not broadcast its parts, so one share for all rows would raise an error. A network outputs a real
-    # `total_count`.
+    # TFP makes the logits `[u, -u]` from `u = inflated_loc_logits`, so the log-odds of a zero are `2 u`. Its mixture
+    # does not broadcast its components, so one share for all rows would raise an error. `total_count` need not be an
+    # integer, as for a NegativeBinomial.
     tfd.ZeroInflatedNegativeBinomial: Facts(
         twins={"inflated_loc_logits": ("inflated_loc_probs", _twice_the_log_odds)},
         arguments={"require_integer_total_count": False},
@@ -240,6 +242,6 @@ COUNTS: Mapping[type, Facts] = {
         has_share=True,
         has_exact_cdf=True,
     ),
-    # Zero, a possible value of other counts, has no probability.
+    # The smallest count is 1.
     tfd.Zipf: Facts(lowest=1, log_prob=_zipf_log_prob, cdf=_zipf_cdf, has_exact_cdf=True, crps=_zipf_crps),
 }

@@ -1,7 +1,7 @@
 """The Exponential family, and other families whose tails are exponentials of elementary functions.
 
-For Gumbel, GeneralizedExtremeValue and Weibull, TFP's logarithms of the tails have NaN or missing derivatives at
-ordinary outcomes. Here both logarithms are accurate and have derivatives up to the largest numbers.
+For Gumbel, GeneralizedExtremeValue and Weibull, the derivatives of TFP's log-tails are NaN or missing at ordinary
+outcomes. Here both log-tails are accurate and have derivatives, up to the largest numbers.
 """
 
 import math
@@ -53,7 +53,7 @@ def _generalized_pareto_log_tails(d: tfd.GeneralizedPareto, y: tf.Tensor) -> Tai
 
 
 def _generalized_extreme_value_log_prob(d: tfd.GeneralizedExtremeValue, y: tf.Tensor) -> tf.Tensor:
-    """The log-density by `log(1 + c z) / c`, with the right derivative at a concentration `c` of 0, where TFP has 0."""
+    """The log-density, with the correct derivative where the concentration is 0; TFP's derivative there is 0."""
     z = _standard(d, y)
     inside = d.concentration * z > -1
     power = _log1p_share(d.concentration, tf.where(inside, z, tf.zeros_like(z)))
@@ -62,7 +62,7 @@ def _generalized_extreme_value_log_prob(d: tfd.GeneralizedExtremeValue, y: tf.Te
 
 
 def _generalized_pareto_log_prob(d: tfd.GeneralizedPareto, y: tf.Tensor) -> tf.Tensor:
-    """As for a GeneralizedExtremeValue, and `-inf` outside the support."""
+    """The log-density, `-inf` outside the support, with the correct derivative where the concentration is 0."""
     z = _standard(d, y)
     inside = (z >= 0) & (d.concentration * z > -1)
     power = _log1p_share(d.concentration, tf.where(inside, z, tf.zeros_like(z)))
@@ -98,7 +98,7 @@ def _weibull_crps(d: tfd.Weibull, y: tf.Tensor) -> tf.Tensor:
 
 
 def _pareto_crps_of(shape, z):
-    """The CRPS of a GeneralizedPareto from 0 in units of its scale; finite for a shape below 2."""
+    """The CRPS of a GeneralizedPareto with location 0 and scale 1; it is finite for a shape below 2."""
     finite = shape < 2
     shape = tf.where(finite, shape, 0.5)
     above = tf.where(z < 0, tf.zeros_like(z), z)
@@ -113,9 +113,9 @@ def _pareto_crps(d: tfd.Pareto, y: tf.Tensor) -> tf.Tensor:
 
 
 def _extreme_value_crps_of(shape, z):
-    """The CRPS of a standard extreme value; finite for a shape below 2.
+    """The CRPS of a GeneralizedExtremeValue with location 0 and scale 1; it is finite for a shape below 2.
 
-    The formula is 0 / 0 at the shapes 0 and 1; near them it is interpolated.
+    The formula is 0 / 0 at the shapes 0 and 1; near them the score is interpolated.
     """
 
     def direct(shape):
@@ -140,8 +140,8 @@ EXPONENTIAL: Mapping[type, Facts] = {
         log_tails=_generalized_extreme_value_log_tails,
         crps=lambda d, y: d.scale * _extreme_value_crps_of(d.concentration + tf.zeros_like(y), _standard(d, y)),
     ),
-    # The likelihood rises with `loc` up to the smallest observation, and is zero above. Without `validate_args`, TFP's
-    # density is positive below `loc`. https://github.com/tensorflow/probability/issues/1370
+    # The likelihood rises with `loc` up to the smallest observation; for a larger `loc` it is 0. Without
+    # `validate_args`, TFP's density is positive below `loc`. https://github.com/tensorflow/probability/issues/1370
     tfd.GeneralizedPareto: Facts(
         log_prob=_generalized_pareto_log_prob,
         log_tails=_generalized_pareto_log_tails,
@@ -152,7 +152,7 @@ EXPONENTIAL: Mapping[type, Facts] = {
         log_tails=lambda d, y: _of_log(-_standard(d, y)),
         crps=lambda d, y: d.scale * _extreme_value_crps_of(tf.zeros_like(y), _standard(d, y)),
     ),
-    # The likelihood has a corner at every observation.
+    # As a function of `loc`, the likelihood has a corner at every observation, and is largest at their median.
     tfd.Laplace: Facts(
         finite_mean=True,
         log_tails=lambda d, y: halves(tf.constant(0.5, y.dtype), _standard(d, y), lambda z: -z),
@@ -160,12 +160,12 @@ EXPONENTIAL: Mapping[type, Facts] = {
         crps=_laplace_crps,
         search=SearchPolicy(statistics={"loc": median}),
     ),
-    # `loc` and `scale` are those of the outcomes' logarithms.
+    # `loc` and `scale` belong to the logarithm of an outcome.
     tfd.LogLogistic: Facts(
         log_tails=lambda d, y: logistic((tf.math.log(y) - d.loc) / d.scale), search=SearchPolicy(line=np.log)
     ),
     tfd.Logistic: Facts(finite_mean=True, log_tails=lambda d, y: logistic(_standard(d, y)), crps=_logistic_crps),
-    # The likelihood rises with `scale` up to the smallest observation, and is zero beyond.
+    # The likelihood rises with `scale` up to the smallest observation; for a larger `scale` it is 0.
     tfd.Pareto: Facts(
         log_tails=lambda d, y: _with_survival(d.concentration * (tf.math.log(y) - tf.math.log(d.scale))),
         crps=_pareto_crps,

@@ -1,4 +1,4 @@
-"""Families of events, class labels and points: finitely many outcomes."""
+"""Families with finitely many outcomes: events, class labels and points."""
 
 import math
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ def _probit_bernoulli_cdf(d: tfd.ProbitBernoulli, k: tf.Tensor) -> Tails:
 
 
 def _brier_score(d: tfd.Bernoulli | tfd.ProbitBernoulli, y: tf.Tensor) -> tf.Tensor:
-    """The Brier score; linear where an outcome is neither 0 nor 1."""
+    """The CRPS, which is the Brier score if `y` is 0 or 1."""
     probability = d.probs_parameter()
     return (1 - probability) * tf.abs(y) + probability * tf.abs(1 - y) - probability * (1 - probability)
 
@@ -47,7 +47,7 @@ def _crps_of_finite(outcomes, probs, y):
     return to_outcome - tf.reduce_sum(probs * tf.linalg.matvec(distances, probs), -1) / 2
 
 
-# The shape of a label does not determine the number of logits, or of cutpoints between the classes.
+# The number of cutpoints between the classes does not follow from the shape of a label.
 _ORDERED = Facts(
     class_axis=lambda num_classes: num_classes - 1,
     center=lambda d: d.categorical_probs(),

@@ -27,7 +27,7 @@ def phi(z: tf.Tensor) -> tf.Tensor:
 
 
 def _both(z):
-    return phi(z), phi(-z)  # takes a third of the time of the logarithms, with equal accuracy
+    return phi(z), phi(-z)  # as accurate as `_log_both`, in a third of the time
 
 
 def _log_both(z):
@@ -103,7 +103,7 @@ def _log_normal_crps(d: tfd.LogNormal, y: tf.Tensor) -> tf.Tensor:
 
 
 def _truncated_crps(d: tfd.TruncatedNormal, y: tf.Tensor) -> tf.Tensor:
-    far = 50 * d.scale  # it acts as infinity, but has a derivative
+    far = 50 * d.scale  # an end this far away has the same effect as an infinite one, and the score has a derivative
     low = tf.where(tf.math.is_finite(d.low), d.low, d.loc - far)
     high = tf.where(tf.math.is_finite(d.high), d.high, d.loc + far)
     inside = tf.clip_by_value(y, low, high)
@@ -135,9 +135,9 @@ NORMAL: Mapping[type, Facts] = {
     ),
     tfd.GeneralizedNormal: Facts(
         has_exact_cdf=True,
-        # For a power below 1 the density has a peak at `loc`, and the likelihood has one at each observation. Up to a
-        # power of 1.3, Newton's method would stop between two observations. The largest power, a uniform distribution,
-        # may be a second maximum.
+        # For a power below 1, the density has a sharp peak at `loc`, so the likelihood has one at each observation. For
+        # a power of up to 1.3, Newton's method may stop between two observations. The likelihood may have a second
+        # maximum at the largest power, where the distribution is uniform.
         search=SearchPolicy(corner="loc", has_corners=lambda p: p.get("power", 0.0) <= 1.3, several_maxima=True),
     ),
     tfd.HalfNormal: Facts(log_tails=_half_log_tails, crps=lambda d, y: crps_of_half(_standard_crps, y, d.scale)),
@@ -146,7 +146,7 @@ NORMAL: Mapping[type, Facts] = {
         mean=lambda d: d.loc,  # TFP's mean fails if the batch size is unknown, as when tf_keras builds a model
         has_exact_cdf=True,
     ),
-    # `loc` and `scale` are those of the outcomes' logarithms or logits.
+    # In LogNormal and LogitNormal, `loc` and `scale` belong to the logarithm or logit of an outcome.
     tfd.LogNormal: Facts(
         cdf=lambda d, y: _both(_of_log(d, y)),
         log_tails=lambda d, y: _log_both(_of_log(d, y)),

@@ -18,15 +18,15 @@ __all__ = ["NORMAL_COMPOUNDS"]
 
 _ROOT_2 = math.sqrt(2)
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(128) + np.array([[1.0], [0.0]])) / 2
-_NEGLIGIBLE = 40.0  # nats
+_NEGLIGIBLE = 40.0  # nats: a density that has fallen by so much adds nothing to an integral
 _LARGEST = 350.0  # `cosh` of twice this is near the largest number
 
 
 def _modified_gaussian_log_prob(d: tfd.ExponentiallyModifiedGaussian, y: tf.Tensor) -> tf.Tensor:
-    """`log rate + log P(Z > t) + (t^2 - z^2) / 2`: `z = (y - loc) / scale`, `t = rate scale - z`, and `Z` is a Normal.
+    """`log rate + log P(Z > t) + (t^2 - z^2) / 2`: `z = (y - loc) / scale`, `t = rate scale - z`, `Z` standard Normal.
 
-    TFP's terms of the order of `(rate scale)^2` cancel if the distribution is nearly a Normal: at a rate of 1e9 its
-    log-density is 64 instead of -1.2. There `P(Z > t)` is Mills' ratio times the Normal's density.
+    If the distribution is nearly a Normal, TFP's terms of the order of `(rate scale)^2` cancel: at a rate of 1e9, TFP's
+    log-density is 64 instead of -1.2. There we write `P(Z > t)` as Mills' ratio times the Normal density.
     """
     z, width = (y - d.loc) / d.scale, d.rate * d.scale
     t = width - z
@@ -38,7 +38,7 @@ def _modified_gaussian_log_prob(d: tfd.ExponentiallyModifiedGaussian, y: tf.Tens
 
 
 def _modified_gaussian_cdf(d: tfd.ExponentiallyModifiedGaussian, y: tf.Tensor) -> Tails:
-    # TFP's logarithms lose all digits if `rate * scale` is large, and are NaN far to the left.
+    # TFP's log-tails lose all digits if `rate * scale` is large, and are NaN far to the left.
     z, v = (y - d.loc) / d.scale, d.rate * d.scale
     right = z > v
     far = tf.exp(-v * tf.where(right, z, v) + tf.square(v) / 2) * phi(z - v)
@@ -49,7 +49,7 @@ def _modified_gaussian_cdf(d: tfd.ExponentiallyModifiedGaussian, y: tf.Tensor) -
 
 
 def _horseshoe_cdf(d: tfd.Horseshoe, y: tf.Tensor) -> Tails:
-    """The Normal CDF averaged over a half-Cauchy scale, by the trapezoidal rule in the logarithm of that scale."""
+    """The Normal CDF, averaged over a half-Cauchy scale by the trapezoidal rule for the logarithm of the scale."""
     u = tf.constant(np.arange(-40, 40, 0.125), y.dtype)
     weights = 0.125 / (math.pi * tf.cosh(u))
     z = y[..., None] / d.scale[..., None] * tf.exp(-u)
@@ -67,7 +67,7 @@ def _inverse_gaussian_cdf(d: tfd.InverseGaussian, y: tf.Tensor) -> Tails:
 
 
 def _normal_inverse_gaussian_log_prob(d: tfd.NormalInverseGaussian, y: tf.Tensor) -> tf.Tensor:
-    """The log-density by the Bessel function of order 1; the loops of TFP's, of any order, take 18 s to trace."""
+    """The log-density by TensorFlow's Bessel function of order 1; TFP's general one has loops that trace for 18 s."""
     z = (y - d.loc) / d.scale
     size = tf.math.log1p(z**2) / 2
     height = d.tailweight * d.scale * tf.exp(size)
@@ -77,9 +77,9 @@ def _normal_inverse_gaussian_log_prob(d: tfd.NormalInverseGaussian, y: tf.Tensor
 
 
 def _normal_inverse_gaussian_cdf(d: tfd.NormalInverseGaussian, y: tf.Tensor) -> Tails:
-    """The integral of the density of `s = asinh((y - loc) / scale)` from `y` outwards, away from the center.
+    """The tail outwards from `y`, away from the center, by an integral of the density of `s = asinh((y - loc) / scale)`.
 
-    With `shape = scale sqrt(tailweight^2 - skewness^2)` and `center = atanh(skewness / tailweight)` that density is
+    With `shape = scale sqrt(tailweight^2 - skewness^2)` and `center = atanh(skewness / tailweight)`, this density is
     `tailweight scale / pi K1(x) exp(x) exp(-shape (cosh(s - center) - 1))`, where `x = tailweight scale cosh(s)`.
     """
     sum_, difference = d.tailweight + d.skewness, d.tailweight - d.skewness
@@ -97,7 +97,7 @@ def _normal_inverse_gaussian_cdf(d: tfd.NormalInverseGaussian, y: tf.Tensor) -> 
 
 
 NORMAL_COMPOUNDS: Mapping[type, Facts] = {
-    # The likelihood may have a maximum near each limiting family, the Normal and the shifted Exponential.
+    # The likelihood may have a maximum near each of the two limits, a Normal and a shifted Exponential.
     tfd.ExponentiallyModifiedGaussian: Facts(
         log_prob=_modified_gaussian_log_prob,
         cdf=_modified_gaussian_cdf,
@@ -109,8 +109,8 @@ NORMAL_COMPOUNDS: Mapping[type, Facts] = {
     tfd.InverseGaussian: Facts(
         cdf=_inverse_gaussian_cdf, has_exact_cdf=True, search=SearchPolicy(sizes=("loc", "concentration"), places=())
     ),
-    # `skewness` lies between `-tailweight` and `tailweight`, so TFP has no link for it; both are per unit of the
-    # sample.
+    # TFP has no link for `skewness`, because it lies between `-tailweight` and `tailweight`. Both parameters have the
+    # unit `1 / y`.
     tfd.NormalInverseGaussian: Facts(
         links={"skewness": lambda p: tfb.Sigmoid(-p["tailweight"], p["tailweight"])},
         log_prob=_normal_inverse_gaussian_log_prob,

@@ -1,7 +1,7 @@
-"""TFP's log-densities with the derivatives that they lack.
+"""TFP's log-densities of families with powers of `y`, with a derivative that TFP's lack.
 
-TFP's derivative with respect to a concentration is wrong at concentration 1, where a network with the link `exp`
-starts: `tf.math.xlogy(a - 1, y)` has the derivative 0 there instead of `log y`.
+The logarithm of a power `y^(a - 1)` is `tf.math.xlogy(a - 1, y)` in TFP. At `a = 1`, where a network with the link `exp`
+starts, TensorFlow's derivative of this term with respect to `a` is 0 instead of `log y`.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def at_power_zero(
 
     Args:
       cls: the class of the distributions.
-      powers: maps a distribution and outcomes to the pairs of an exponent and its base in the density.
+      powers: maps a distribution and outcomes to pairs of an exponent and its base, one for each power in the density.
     """
 
     def log_prob(distribution, y):

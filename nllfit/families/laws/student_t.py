@@ -43,7 +43,8 @@ def _half_cdf(d: tfd.HalfStudentT, y: tf.Tensor) -> Tails:
     return beta_tails(tf.ones_like(whole) / 2, d.df / 2, squared / whole, d.df / whole)
 
 
-# These integrals are over standardized distributions, because their ends must not depend on parameters.
+# The next two functions integrate standardized distributions, because the ends of an integral must not depend on
+# parameters.
 
 
 def _half_tails(d: tfd.HalfStudentT, y: tf.Tensor) -> Tails:
@@ -57,9 +58,10 @@ def _two_piece_tails(d: tfd.TwoPieceStudentT, y: tf.Tensor) -> Tails:
 
 
 def _standard_crps(df, z):
-    """`|z| P(|T| < |z|) + 2 (f(z) (df + z^2) - c(df)) / (df - 1)`, whose last term is 0 / 0 at `df = 1`.
+    """The CRPS `|z| P(|T| < |z|) + 2 (f(z) (df + z^2) - c(df)) / (df - 1)`; it is finite for `df > 1/2`.
 
-    That term is a factor times `(exp(e) - 1) / (df - 1)`, where `e` is a multiple of `df - 1`. Finite for `df > 1/2`.
+    The last term is 0 / 0 at `df = 1`. So it is computed as a factor times `(exp(e) - 1) / (df - 1)`, where `e` is a
+    multiple of `df - 1`.
     """
     finite = df > 0.5
     df = tf.where(finite, df, 2.0)
@@ -77,25 +79,26 @@ def _standard_crps(df, z):
 
 
 def _crps_of(df, y):
-    """The CRPS of the standard distribution, as a function of the outcome."""
+    """The CRPS of a StudentT with location 0 and scale 1, as a function of the outcome."""
     df = df + tf.zeros_like(y)
     return lambda z: _standard_crps(df, z)
 
 
 STUDENT_T: Mapping[type, Facts] = {
-    # If `scale` is held and small, the likelihood has a maximum at nearly every observation.
+    # If `scale` is held at a small value, the likelihood has a maximum at nearly every observation.
     tfd.Cauchy: Facts(
         log_tails=_cauchy_log_tails,
         crps=lambda d, y: d.scale * _standard_crps(tf.ones_like(y), _standard(d, y)),
         search=SearchPolicy(scattered="loc"),
     ),
-    # The likelihood rises with `loc` up to the smallest observation, and is zero beyond.
+    # The likelihood rises with `loc` up to the smallest observation; for a larger `loc` it is 0.
     tfd.HalfCauchy: Facts(
         log_tails=_half_cauchy_log_tails,
         crps=lambda d, y: crps_of_half(_crps_of(1.0, y), y - d.loc, d.scale),
         search=SearchPolicy(statistics={"loc": smallest}),
     ),
-    # The corner is as in a HalfCauchy. The mean is infinite for `df <= 1`, and TFP has no median.
+    # As for a HalfCauchy, the smallest observation is the estimate of `loc`. The mean is infinite for `df <= 1`, and
+    # TFP has no median.
     tfd.HalfStudentT: Facts(
         center=lambda d: d.loc + d.scale * tfd.StudentT(d.df, 0.0, 1.0).quantile(0.75),
         cdf=_half_cdf,
@@ -103,15 +106,15 @@ STUDENT_T: Mapping[type, Facts] = {
         crps=lambda d, y: crps_of_half(_crps_of(d.df, y), y - d.loc, d.scale),
         search=SearchPolicy(statistics={"loc": smallest}),
     ),
-    # TFP's mean is NaN for `df <= 1`, and TFP has no median; `loc` is used instead. If `df` or `scale` is held and
-    # small, the likelihood has a maximum at nearly every observation.
+    # TFP's mean is NaN for `df <= 1`, and TFP has no median, so the prediction is `loc`. If `df` or `scale` is held at
+    # a small value, the likelihood has a maximum at nearly every observation.
     tfd.StudentT: Facts(
         center=lambda d: d.loc,
         has_exact_cdf=True,
         crps=lambda d, y: d.scale * _standard_crps(d.df + tf.zeros_like(y), _standard(d, y)),
         search=SearchPolicy(scattered="loc"),
     ),
-    # The narrowest window that holds the sample is the likeliest. A window may be open on one side.
+    # The likelihood is largest for the narrowest window that contains the sample. A window may be open on one side.
     tfd.TruncatedCauchy: Facts(
         links=HIGH,
         endless=("low", "high"),

@@ -1,4 +1,4 @@
-"""Families of vectors, matrices and directions: the distributions of their elements, and their surfaces.
+"""Families of vectors, matrices and directions: the distributions of their elements, and the surfaces they lie on.
 
 A density on a surface is per unit of area, so it cannot be compared with a density in the whole space.
 """
@@ -19,7 +19,7 @@ from nllfit.families.search_policy import SearchPolicy
 __all__ = ["VECTORS"]
 
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(40) + np.array([[1.0], [0.0]])) / 2
-_NATS = 50.0  # below its height at one end, an integrand contributes no more digits
+_NATS = 50.0  # where the integrand has fallen by so many nats, the rest of the integral adds no digits
 _SIMPLEX, _SPHERE = "the simplex", "the sphere"
 
 
@@ -48,7 +48,7 @@ def _is_on_simplex(d: tfd.Dirichlet, y: tf.Tensor) -> tf.Tensor:
 
 
 def _von_mises_cdf(d: tfd.VonMises, y: tf.Tensor) -> Tails:
-    """Quadrature of the density, because TFP's CDF has only 3 digits in the tail at a concentration of 10."""
+    """The CDF by quadrature, because TFP's CDF has only 3 digits in the tail at a concentration of 10."""
     concentration, angle = d.concentration, tf.abs(y - d.loc)
     slope, bend = concentration * tf.sin(angle), concentration * tf.maximum(tf.cos(angle), 0.0)
     reach = 4 * _NATS / (slope + tf.sqrt(tf.square(slope) + 2 * _NATS * bend) + 1e-300)
@@ -72,7 +72,7 @@ def _von_mises_fisher_log_prob(d: tfd.VonMisesFisher, y: tf.Tensor) -> tf.Tensor
     return tf.where(on, tfd.VonMisesFisher._log_prob(d, y), tf.constant(-np.inf, y.dtype))
 
 
-# With dependent columns, the likelihood has no maximum: the covariance would shrink without end.
+# If the columns of a sample are dependent, the likelihood has no maximum: the covariance would shrink without end.
 _FREE_COVARIANCE = SearchPolicy(free_covariance=True)
 
 VECTORS: Mapping[type, Facts] = {
@@ -100,7 +100,8 @@ VECTORS: Mapping[type, Facts] = {
     tfd.PowerSpherical: Facts(surface=_SPHERE),
     tfd.RelaxedOneHotCategorical: Facts(surface=_SIMPLEX, center=lambda d: d.probs_parameter()),
     tfd.VectorDeterministic: Facts(marginal=lambda d: tfd.Deterministic(d.loc)),
-    # TFP's bijector and its CDF use different intervals of length 2 pi. An angle of 312 rad equals one of 4.1 rad.
+    # TFP's bijector and its CDF use different intervals of length 2 pi, so the ends are given here. All numbers are
+    # possible outcomes, because angles that differ by 2 pi are the same.
     tfd.VonMises: Facts(
         ends=lambda d: (d.loc - math.pi, d.loc + math.pi),
         cdf=_von_mises_cdf,
