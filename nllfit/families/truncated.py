@@ -66,9 +66,7 @@ class Truncated(FamilyOf):
         checked_cdf(self.family)
         self.low, self.high = _end("low", low), _end("high", high)
         if self.low is None and self.high is None:
-            raise ValueError(
-                'Neither `low` nor `high` is given: give a number, or "row" if each row has its own.'
-            )
+            raise ValueError('Neither `low` nor `high` is given: give a number, or "row" if each row has its own.')
         fixed = [value for value in (self.low, self.high) if value not in (None, _ROW)]
         if len(fixed) == 2 and not self.low < self.high:
             raise ValueError(f"`low` is {self.low} and `high` {self.high}: give a window with `low` below `high`.")

@@ -77,10 +77,10 @@ def _normal_inverse_gaussian_log_prob(d: tfd.NormalInverseGaussian, y: tf.Tensor
 
 
 def _normal_inverse_gaussian_cdf(d: tfd.NormalInverseGaussian, y: tf.Tensor) -> Tails:
-    """The tail outwards from `y`, away from the center, by an integral of the density of `s = asinh((y - loc) / scale)`.
+    """The tail from `y` outwards, away from the center: the integral of the density of `asinh((y - loc) / scale)`.
 
     With `shape = scale sqrt(tailweight^2 - skewness^2)` and `center = atanh(skewness / tailweight)`, this density is
-    `tailweight scale / pi K1(x) exp(x) exp(-shape (cosh(s - center) - 1))`, where `x = tailweight scale cosh(s)`.
+    `tailweight scale / pi K1(x) exp(x) exp(-shape (cosh(s - center) - 1))` at `s`, with `x = tailweight scale cosh(s)`.
     """
     sum_, difference = d.tailweight + d.skewness, d.tailweight - d.skewness
     shape, center = d.scale * tf.sqrt(sum_ * difference), tf.math.log(sum_ / difference) / 2

@@ -1,7 +1,7 @@
 """TFP's log-densities of families with powers of `y`, with a derivative that TFP's lack.
 
-The logarithm of a power `y^(a - 1)` is `tf.math.xlogy(a - 1, y)` in TFP. At `a = 1`, where a network with the link `exp`
-starts, TensorFlow's derivative of this term with respect to `a` is 0 instead of `log y`.
+In TFP, the logarithm of a power `y^(a - 1)` is `tf.math.xlogy(a - 1, y)`. At `a = 1`, where a network with the link
+`exp` starts, TensorFlow's derivative of this term with respect to `a` is 0 instead of `log y`.
 """
 
 from collections.abc import Callable
