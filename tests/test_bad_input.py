@@ -109,7 +109,7 @@ OF_A_KERAS = {
     "evaluate, sparse y": (evaluated(X, sparse.csr_matrix(Y)), f"`y` {NOT_SPARSE}"),
     "evaluate, complex x": (evaluated(X.astype(complex), Y), "`x` holds complex numbers"),
     "initialize, sparse y": (initialized(X, sparse.csr_matrix(Y)), f"`y` {NOT_SPARSE}"),
-    "initialize, no weights": (initialized(X, Y, 0 * W), "`sample_weight`, .* gives each row a weight of 0"),
+    "initialize, no weights": (initialized(X, Y, 0 * W), "`sample_weight` or .* gives each row a weight of 0"),
     "label": (
         lambda kit: kit.losses([10] * ROWS, categorical(kit)(X)),
         r"which is outside the valid range of \[0, 10\)\. Look",
@@ -155,7 +155,7 @@ OF_A_KERAS = {
     "initialize, NaN in x": (initialized(bad(X, np.nan), Y), "`x` has nan at row 5"),
     "initialize, a dataset": (initialized(**batches(X, Y) | {"y": Y}), "`x` is a dataset: give arrays"),
     "ensemble, empty": (ensemble(), "`models` is empty"),
-    "ensemble, heads": (ensemble("Bernoulli", "Normal"), "A member's head has the family"),
+    "ensemble, heads": (ensemble("Bernoulli", "Normal"), "One member's head has the family"),
     "ensemble, a model": (
         lambda kit: nllfit.Ensemble(model_of(kit)),
         TypeError("`models` is a Sequential: give a list"),

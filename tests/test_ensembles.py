@@ -138,7 +138,7 @@ def test_members_train_in_as_many_threads_as_the_docstring_says(cores, n, expect
     Ensemble.fit(lambda: member(KITS[0], "Normal"), n, x, y)
     assert asked == [expected]
     said = " ".join(Ensemble.fit.__doc__.split())
-    assert "as many threads as there are cores and four more, but at most 32" in said
+    assert "in `min(n, cores + 4, 32)` threads" in said
 
 
 @pytest.mark.filterwarnings(

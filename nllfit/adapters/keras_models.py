@@ -40,9 +40,9 @@ def variable_of(weight: Any) -> tf.Variable:
 
 @contextlib.contextmanager
 def sparse_if_taken(model: Model, x: Any) -> Iterator[None]:
-    """A context for calls of the model on `x`; it explains errors because the model takes only dense rows.
+    """A context for calls of the model on `x`, which explains an error if the model takes only dense rows.
 
-    If `x` is sparse and the model can be traced with dense rows, a `ValueError` that says so replaces the error.
+    If `x` is sparse, but the model can be traced with dense rows, a `ValueError` that says so replaces the error.
     """
     try:
         yield
@@ -93,7 +93,7 @@ def _with_equal_names():
 
     def create(next_creator, **kwargs):
         name = re.sub(r"_\d+(?=[/_])", "", kwargs.get("name") or "")
-        with tf.name_scope("optimizer/"):  # instead of the current scope
+        with tf.name_scope("optimizer/"):  # the slash starts a new scope, not one inside the current scope
             return next_creator(**kwargs | {"name": f"{name}_{next(numbers)}"})
 
     return create

@@ -179,7 +179,7 @@ def problem_of(distribution: Any, y: ArrayLike, weights: ArrayLike | None = None
       **fixed: parameters held at a value, and `num_classes` for class labels.
 
     Raises:
-      ValueError: if the sample has no maximum-likelihood estimate in the family, or for the errors of `Family`.
+      ValueError: if the sample has no maximum-likelihood estimate in the family; and as from `Family`.
     """
     check_censored(distribution, y)
     sample, counts = as_sample(y, weights, getattr(distribution, "takes_infinity", False))

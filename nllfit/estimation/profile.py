@@ -15,7 +15,7 @@ tfd = tfp.distributions
 __all__ = ["Profile"]
 
 _SHORTEST_STEP = 1e-2  # relative to the distance of the value from the estimate
-_FAR = 64  # an end farther away than so many Wald half-widths, or powers of e, is reported as unbounded
+_FAR = 64  # Wald half-widths, or powers of e if the domain is bounded: farther ends are reported as unbounded
 
 
 class Profile:

@@ -18,9 +18,9 @@ _RETRIES = slice(5, 100, 40)  # less likely starts, tried if the best one did no
 _SPREAD = slice(0, 100, 10)  # starts of a likelihood that may have several maxima
 _TIE = 1e-3  # two climbs to the same maximum, or to the same limit at infinity, may differ by this many nats
 _WIDE = 1.0  # if the logarithm of a parameter has a larger standard error, we look for a second maximum
-_BEYOND = 3.0  # the distance, in standard errors, from which that search starts
-_FEW = 20_000  # observations of a subsample whose optimum is close to that of millions
-_FEW_OF_SEVERAL = 2_000  # the same for likelihoods with several maxima, because several climbs are needed
+_BEYOND = 3.0  # standard errors from a maximum, at which the search for a second maximum starts
+_FEW = 20_000  # a subsample of so many observations has nearly the same optimum as millions
+_FEW_OF_SEVERAL = 2_000  # the size of the subsample if there may be several maxima, because each start costs a climb
 
 
 def search(problem: Problem) -> Fit:

@@ -103,7 +103,7 @@ def as_numbers(name: str, values: Any, dtype_hint: tf.DType | None = None) -> tf
         return tensor
     dtype = getattr(values, "dtype", None)
     given = f"a {type(values).__name__}" if dtype is None else f"of dtype {getattr(dtype, 'name', dtype)}"
-    raise untouched(ValueError(f"`{name}` is {given}, not an array of numbers: give a number or a row for each."))
+    raise untouched(ValueError(f"`{name}` is {given}, not an array of numbers: give numbers, in rows of equal length."))
 
 
 def as_shape(event_shape: Any) -> tuple[int, ...]:

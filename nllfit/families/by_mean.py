@@ -30,7 +30,7 @@ class _MeanParameters:
     to_tfp: Callable[..., dict[str, tf.Tensor]]
 
     def parameter_properties(self, dtype: tf.DType = tf.float32) -> dict[str, tfpu.ParameterProperties]:
-        """The description of each parameter, in the form of the method of a `tfd.Distribution` with the same name."""
+        """The description of each parameter, in the form of `tfd.Distribution.parameter_properties`."""
         found = self.links.items()
         return {name: tfpu.ParameterProperties(default_constraining_bijector_fn=link) for name, link in found}
 

@@ -41,7 +41,7 @@ class _OfClasses(Head):
 
 
 class Bernoulli(Elementwise):
-    """Yes or no, coded 1 or 0; the negative log-likelihood is binary crossentropy from logits.
+    """Yes or no, coded as 1 and 0; the negative log-likelihood is binary crossentropy from logits.
 
     Domain: y in {0, 1}. Link: logit(p) = u.
     Formula: -log p(y) = -y log p - (1 - y) log(1 - p) = softplus(u) - y u.

@@ -82,7 +82,7 @@ class Censored(FamilyOf):
 
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
         given = self.fixed | parameters
-        checks = given.get("validate_args", True)  # not the distribution's, because some of TFP's do not keep it
+        checks = given.get("validate_args", True)  # some of TFP's distributions do not keep this argument
         return elementwise(self.family.build(given, dtype), lambda d: CensoredDistribution(d, checks, self.kind))
 
     def by_kind(self, y: np.ndarray) -> list[tuple[ParametricFamily, np.ndarray]]:
@@ -268,7 +268,7 @@ def interval_censored(lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
 def _read(time, observed):
     times, seen = _numbers("time", time), np.asarray(observed)
     if times.shape != seen.shape:
-        raise ValueError(f"`observed` has shape {seen.shape}, but the numbers have {times.shape}: give one for each.")
+        raise ValueError(f"`observed` has shape {seen.shape}, but the numbers have shape {times.shape}: give one each.")
     if not np.all((seen == 0) | (seen == 1)):
         raise ValueError("`observed` holds other than 0 and 1: give 1 if it was observed, and 0 if it was not.")
     return times, seen.astype(bool)

@@ -32,7 +32,7 @@ def real_dtype(distribution: tfd.Distribution) -> tf.DType:
 def with_parameters(
     distribution: tfd.Distribution, change: Callable[[Any, int], Any], **arguments: Any
 ) -> tfd.Distribution:
-    """A copy in which `change(value, rank)` replaces the value of each parameter; its class is `corrected`.
+    """A copy in which `change(value, rank)` replaces each parameter's value; its class is that of `facts.corrected`.
 
     A parameter is a tensor `[*batch, ...]`. `rank` counts the axes after the batch of the whole distribution: those of
     the parameter itself, and those of a mixture's components. `arguments` replace arguments of the constructor.

@@ -24,7 +24,7 @@ __all__ = ["Family"]
 
 
 class Family(ParametricFamily):
-    """A family of distributions, addressed by a vector of real numbers.
+    """A family of distributions, parametrised by a vector of unconstrained real numbers.
 
     The vector has one block of numbers for each free parameter, in the order of `parameter_names`. Each block is
     reshaped and mapped by the parameter's link, by default TFP's bijector for it: the identity for a `loc` or `logits`,
@@ -32,8 +32,9 @@ class Family(ParametricFamily):
 
     Args:
       distribution: a subclass of `tfd.Distribution`, or its name.
-      event_shape: shape of one outcome, an int or a tuple. A scalar family becomes `tfd.Independent` over it; a vector
-        family (`MultivariateNormalTriL`, `OneHotCategorical`) takes its vector from the last axis.
+      event_shape: shape of one outcome, an int or a tuple. For a scalar family, the elements of an outcome are
+        independent; for a family of vectors (`MultivariateNormalTriL`, `OneHotCategorical`), the last axis is the
+        vector.
       shared: names of parameters that are the same for all inputs. They are not in `params`: their `shared_size`
         unconstrained numbers are the second argument of `distribution`.
       floor: `{name: lowest value}` for parameters with the link softplus, where it replaces `eps`, or `exp`.
@@ -46,8 +47,8 @@ class Family(ParametricFamily):
         error; `validate_args=False` allows soft labels, such as 0.1 and 0.9 for a Bernoulli.
 
     Raises:
-      ValueError: for a distribution that TFP does not have, a parameter that the family does not have, a fixed value
-        outside its domain, or a family with a parameter that has no default link and is not fixed.
+      ValueError: for an unknown distribution, a parameter that the family does not have, a fixed value outside its
+        domain, or a family with a parameter that has no default link and is not fixed.
 
     Example:
       >>> family = Family("Normal", event_shape=2)
@@ -155,7 +156,8 @@ class Family(ParametricFamily):
         described, facts = self._described(self.distribution_class), self.facts
         link = default_link(described, name, tf.float64)
         if link is None and name not in facts.links and name not in self.link:
-            cannot = name in inspect.signature(Family).parameters  # `distribution`
+            # A parameter `distribution` cannot be held, because `Family` has an argument of this name.
+            cannot = name in inspect.signature(Family).parameters
             advice = "it is a distribution: choose another family" if cannot else f"hold it at a value, `{name}=...`"
             raise ValueError(f"{self.name} has no default link for its parameter `{name}`: {advice}.")
         try:

@@ -1,15 +1,16 @@
 """Regularized incomplete gamma and beta functions: both tails, for parameters of any size.
 
 TensorFlow's series stop after a fixed number of terms and subtract values of `lgamma`: near the mean `tf.math.igamma`
-is wrong by 4e-6 at a shape of 2e5 and by 0.26 at 1e7. This module uses them only for ordinary parameters:
+is wrong by 4e-6 at a shape of 2e5 and by 0.26 at 1e7. This module uses TensorFlow's functions for ordinary parameters,
+and for others:
 
-- A large gamma shape, or two large beta parameters: the density of `log x` (of the logit of `x`) is close to a Normal
-  density. Gauss-Legendre quadrature integrates it over the smaller tail. Rounding leaves a relative error of about
-  `1e-16 sqrt(shape)`, times the number of standard deviations from the mean.
-- One large beta parameter: an incomplete gamma function and the first two terms of its asymptotic correction.
+- A large gamma shape, or two large beta parameters: quadrature. The density of `log x` (for a Beta, of the logit of
+  `x`) is close to a Normal density. Gauss-Legendre quadrature integrates it over the smaller tail. Rounding leaves a
+  relative error of about `1e-16 sqrt(shape)`, times the number of standard deviations from the mean.
+- One large beta parameter: an incomplete gamma function, and the first two terms of its asymptotic correction.
 
-All functions compute in float64 and return the dtype of `x`. Their values and slopes are `tf.function`s of vectors,
-which TensorFlow traces once in a process: the Hessian of a censored likelihood calls them some thirty times.
+All functions compute in float64 and return the dtype of `x`. Their values and derivatives are `tf.function`s of
+vectors, which TensorFlow traces once in a process: the Hessian of a censored likelihood calls them some thirty times.
 
 Source: DiDonato and Morris, Algorithm 708: Significant digit computation of the incomplete beta function ratios, 1992,
 for the expansion in incomplete gamma functions.

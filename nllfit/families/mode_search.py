@@ -10,8 +10,8 @@ from nllfit.families.copies import real_dtype
 
 __all__ = ["mode_of"]
 
-# The levels of the quantiles on a grid, and `1 - levels`, by standard Normal numbers. Larger numbers than 3.5 are left
-# out, because TFP's quantiles take only `level`, which is then rounded to 1.
+# The levels of the quantiles on a grid, and `1 - levels`: the probabilities that a standard Normal is below and above
+# `_Z`. `_Z` ends at 3.5, because for higher levels `1 - level` has too few digits for TFP's formulas.
 _Z = np.concatenate([np.arange(-8.0, -3.5), np.arange(-3.5, 3.75, 0.25)])
 _LEVELS, _RESTS = (np.array([math.erfc(z / math.sqrt(2)) / 2 for z in side]) for side in (-_Z, _Z))
 _NUM_PEAKS = 8  # the number of local maxima on the grid that are refined

@@ -21,7 +21,9 @@ def moments_by_tails(law: Any) -> tuple[tf.Tensor, tf.Tensor]:
     below, above = sums(law, center, lambda probability, distance: probability)
     squares = sums(law, center, lambda probability, distance: 2 * distance * probability)
     mean, square = above - below, squares[0] + squares[1]
-    if law.is_discrete:  # the sums omit the count at the median, and a square is a sum of odd numbers
+    if law.is_discrete:
+        # The sums over counts need a term at the median, and the factor of a probability at the distance `d` in a
+        # square is `2 d + 1` above the median and `2 d - 1` below, instead of `2 d`.
         _, beyond = law.cdf()(center)
         mean, square = mean + beyond, square + beyond + above - below
     return center + mean, square - tf.square(mean)

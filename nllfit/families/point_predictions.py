@@ -29,7 +29,7 @@ def central_value(law: Any) -> tf.Tensor:
     if mean.dtype.is_integer:
         return mean
     value = mean if law.has_finite_mean else _with_fallback(law, mean)
-    value.set_shape(law.distribution.batch_shape + law.distribution.event_shape)  # some means lose it
+    value.set_shape(law.distribution.batch_shape + law.distribution.event_shape)  # some means lose their static shape
     return value
 
 

@@ -72,7 +72,7 @@ def _root(excess, zeros, noise, counts):
         y = number(x1 + tf.cast(share * distance(x2, x1), tf.int64))
         y = tf.math.floor(y) if counts else y
         value = tf.cast(excess(y), tf.float64)
-        value = tf.where(tf.math.is_nan(value), tf.cast(tf.sign(y), tf.float64), value)  # far from 0, CDFs overflow
+        value = tf.where(tf.math.is_nan(value), tf.cast(tf.sign(y), tf.float64), value)  # a CDF may overflow
         x = index_of(y) if not counts else tf.where(value < 0, index_of(y + 1) - 1, index_of(y))
         same = (value >= 0) == (f1 >= 0)
         x3, f3 = tf.where(same, x1, x2), tf.where(same, f1, f2)

@@ -29,10 +29,10 @@ _ASKED = (
 class Rowwise:
     """A mix-in class for distributions, which raises an error for values that would be broadcast against the batch.
 
-    TFP's methods take `[*sample, *batch, *event]`, and broadcast other shapes. If 500 rows have the event shape `[1]`,
-    each of 500 numbers `[500]` is silently compared with every row. So is each of 500 labels `[500, 1]`. With this
-    mix-in, a value must have the shape that TFP takes, or be one outcome `[*event]` or one number for all rows. Other
-    shapes raise a `ValueError`.
+    TFP's methods take `[*sample, *batch, *event]`, and broadcast other shapes. For 500 rows of event shape `[1]`, each
+    of 500 numbers `[500]` is silently compared with every row; so is each of 500 class labels `[500, 1]` in 500 rows of
+    event shape `[]`. With this mix-in, a value must have the shape that TFP takes, or be one outcome `[*event]` or one
+    number for all rows. Other shapes raise a `ValueError`.
     """
 
     def _mode(self) -> tf.Tensor:
@@ -99,7 +99,7 @@ def _check(distribution, value):
         return
     expected = batch + event
     last = given[max(given.rank - expected.rank, 0) :]
-    taken = tf.TensorShape([None if size == 1 else size for size in batch]) + event  # length 1 accepts any
+    taken = tf.TensorShape([None if size == 1 else size for size in batch]) + event  # an axis of length 1 takes any
     if not (given.is_compatible_with(event) or last.is_compatible_with(taken)):
         raise ValueError(
             f"The value has shape {tuple(given)}, but this is a batch {tuple(batch)} of distributions of outcomes of "

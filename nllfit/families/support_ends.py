@@ -24,8 +24,8 @@ def ends_of(law: Any, dtype: tf.DType) -> tuple[Any, Any]:
     bijector = line(law.distribution)
     if bijector is not None:
         return _forward(bijector, -math.inf, dtype), _forward(bijector, math.inf, dtype)
-    # Without a bijector, the support is that of positive numbers if the CDF is 0 at 0. A formula for positive numbers
-    # may give other values than 0 below 0.
+    # Without a bijector, the lower end is 0 if the CDF is 0 at 0 but not far below, where a formula for positive
+    # numbers is invalid. Otherwise the support is taken to be unbounded.
     unchecked = with_parameters(law.distribution, lambda value, _: value, validate_args=False)
     far, zero = unchecked.cdf(tf.constant(dtype.min, dtype)), unchecked.cdf(tf.zeros([], dtype))
     return tf.where((far == 0) | (zero != 0), tf.constant(-math.inf, dtype), 0.0), math.inf

@@ -9,7 +9,7 @@ import tensorflow as tf
 __all__ = ["cuts_of", "tail_integrals"]
 
 _LEVELS = np.array([0.02, 0.5, 0.98])
-_FAR = 20  # a light tail ends at so many distances between the median and the quantile of `_LEVELS`
+_FAR = 20  # a light tail has ended at so many times the distance between the median and an outer quantile
 _STEP = 0.1
 _MAX_PLACES = 2**16  # the most points at which a CDF is computed at once
 # The tanh-sinh rule on a finite piece `[a, b]`, with nodes at `a + (b - a) share`. The density may be infinite at the
@@ -29,10 +29,10 @@ def tail_integrals(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """`integral up to y of f(F(z), y - z) dz`, and `integral from y on of f(1 - F(z), z - y) dz`.
 
-    The real line is cut at `y` and at the points of `cuts_of`, for each component of a mixture. `F` is smooth on each
-    piece, so the double-exponential rule converges to machine precision, even if the density is infinite at the ends,
-    and even for tails as heavy as those of a Cauchy. For a mixture of more than four components only some cuts are
-    kept. Then the relative error is about 1e-6, or 1e-4 if the components are far narrower than the mixture.
+    `F` is the CDF. The real line is cut at `y` and at the points of `cuts_of`, for each component of a mixture. `F` is
+    smooth on each piece, so the double-exponential rule converges to machine precision, even if the density is infinite
+    at the ends, and even for tails as heavy as those of a Cauchy. For a mixture of more than four components only some
+    cuts are kept. Then the relative error is about 1e-6, or 1e-4 if the components are far narrower than the mixture.
 
     Args:
       law: the `Law` of a scalar continuous distribution of batch `[*batch]`, as `Law.marginals` returns it.

@@ -17,9 +17,9 @@ def tail_sums(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """`sum of f(F(k), count - k) over k < count`, and `sum of f(1 - F(k), k - count) over k > count`.
 
-    If at most 512 counts on a side are likely, all are summed. If there are more, every second, third, ... is summed,
-    with a correction for the ends. Then the relative error is about 1e-8 if probabilities are as smooth as those of a
-    sum of many independent events; it is larger for a heavy tail, such as a `Zipf` has.
+    `F` is the CDF. If at most 512 counts on a side are likely, all are summed. If there are more, every second, third,
+    ... is summed, with a correction for the ends. Then the relative error is about 1e-8 if probabilities are as smooth
+    as those of a sum of many independent events; it is larger for a heavy tail, such as a `Zipf` has.
 
     Args:
       law: the `Law` of a scalar distribution of counts of batch `[*batch]`, as `Law.marginals` returns it.

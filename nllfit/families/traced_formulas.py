@@ -31,7 +31,7 @@ def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def without_slopes(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function without a derivative, for a derivative that is missing or slow to trace: it is a `LookupError`."""
+    """The function without its derivative, which is missing or slow to trace; a gradient raises a `LookupError`."""
 
     @tf.custom_gradient
     def called(*values):

@@ -97,7 +97,7 @@ class Truncated(FamilyOf):
 
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
         given = self.fixed | parameters
-        checks = given.get("validate_args", True)  # not the distribution's, because some of TFP's do not keep it
+        checks = given.get("validate_args", True)  # some of TFP's distributions do not keep this argument
         return self._within(self.family.build(given, dtype), dtype, self.by_row, checks)
 
     def _within(self, distribution, dtype, by_row, checks):

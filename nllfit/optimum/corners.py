@@ -18,8 +18,8 @@ _GAIN = 1e-10  # the search ends if the next step would lower the function by le
 def corners(gradient: Callable[[np.ndarray], np.ndarray], w: np.ndarray) -> np.ndarray:
     """Which coordinates of a point are 0 and have a corner there, `[p]`.
 
-    At a corner, the function rises on both sides of 0, so its slope jumps from below 0 to above 0. Close to 0 the jump
-    is equally large, while the change of a smooth function's slope would be smaller.
+    At a corner, the function rises on both sides of 0, so its slope jumps from below 0 to above 0. The jump is as large
+    between two points that are ten times closer to 0, whereas a smooth function's slope would change less.
 
     Args:
       gradient: maps a point `[p]` to the gradient of the function, `[p]`.

@@ -21,7 +21,7 @@ __all__ = ["Derivatives", "Function", "Optimum", "Verdict", "climb", "maximize",
 _NOISE = 1e-13  # relative rounding error of a mean log-likelihood
 _WIDE = 20.0  # a parameter may be zero or infinite if the standard error or change of its logarithm is larger
 _LEAP = 5.0  # a step this many times too long lowers the log-likelihood, unless it rises without end
-_LEAPS = 5  # after so many steps in a row whose `_LEAP` did not lower it, the log-likelihood rises without end
+_LEAPS = 5  # the log-likelihood rises without end if so many steps in a row could have been `_LEAP` times longer
 _UNENDING = 0.01  # standard errors: a climb without end stops this close to the limit, about 0.01^2 nats below it
 _LONGEST = 5.0  # the largest change of a logarithm in a step; further away, rounding errors may look like a rise
 _FAR = 0.1  # a longer step of any coordinate shows that there is no maximum near
@@ -173,7 +173,8 @@ def climb(function: Function, w: np.ndarray, rank: int, steps: int = 60, unendin
         if state.never_ends and state.distance < unending:
             return state.at_infinity(state.step)
         if state.distance < 1 and orders(state.w) > _WIDE:
-            return state.at_infinity(state.w - w)  # the climb follows a curve, and longer steps would leave the ridge
+            # The direction is that of the whole climb, because the climb follows a curved ridge.
+            return state.at_infinity(state.w - w)
     if (state.distance < unending and np.abs(state.step).max() > _FAR) or orders(state.w) > _WIDE:
         return state.at_infinity(state.w - w)
     return state.stuck(Verdict.CUT_SHORT)

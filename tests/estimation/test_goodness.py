@@ -117,7 +117,7 @@ def test_untestable_estimates_are_refused():
                 gamma, fit=Fit(problem_of(Censored("Exponential"), right_censored(Y, Y < 9)), gamma.optimum)
             )
         )
-    with pytest.raises(ValueError, match=r"point at 0, whose share fits every sample: .*'Exponential', y\[y > 0\]"):
+    with pytest.raises(ValueError, match=r"probability at 0, which fits every sample: .*'Exponential', y\[y > 0\]"):
         goodness_of_fit(
             dataclasses.replace(gamma, fit=Fit(problem_of(Hurdle("Exponential"), [0.0, 0.0, *Y]), gamma.optimum))
         )

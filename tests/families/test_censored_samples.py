@@ -155,7 +155,7 @@ BAD_SAMPLES = [
     (lambda: Censored("Normal"), [1.0, 2.0, 3.0], "has shape"),
     (lambda: Truncated("Normal", 0.0, 1.0), [0.5, 0.2, 1.5], "outside its window from 0.0 to 1.0"),
     (lambda: Truncated("Weibull", low="row"), [[1.0, 2.0], [1.0, 0.5], [2.0, 0.1]], "outside its window"),
-    (lambda: Truncated("Weibull", low="row", high="row"), [[1.0, 2.0, 1.5], [1.5, 0.5, 3.0]], "window's lower end"),
+    (lambda: Truncated("Weibull", low="row", high="row"), [[1.0, 2.0, 1.5], [1.5, 0.5, 3.0]], "NaN, or not below the"),
 ]
 
 

@@ -156,5 +156,5 @@ def test_a_users_class_with_parameter_properties_is_a_family(tmp_path, monkeypat
     class Normal(module.Rayleigh):
         pass
 
-    with pytest.raises(ValueError, match="rename it"):
+    with pytest.raises(ValueError, match="rename yours"):
         nllfit.Family(Normal)

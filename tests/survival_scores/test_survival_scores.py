@@ -119,19 +119,19 @@ def test_concordance_before_a_time_is_that_of_its_pairs():
             lambda: survival_scores.concordance(TIME, EVENT, RISK[:5]),
             r"`risk` has shape \(5,\), but \(69,\) is expected",
         ),
-        (lambda: survival_scores.concordance(TIME, EVENT + 1, RISK), "`event` holds .* give 1 where"),
+        (lambda: survival_scores.concordance(TIME, EVENT + 1, RISK), "`event` holds .* give 1 for an event"),
         (
             lambda: survival_scores.concordance(TIME, EVENT, RISK, method="c"),
             '`method` is \'c\': give "harrell" or "uno"',
         ),
         (lambda: survival_scores.concordance([1.0, 2.0], [0, 0], [1.0, 2.0]), "No pair of rows is comparable"),
         (lambda: survival_scores.concordance([np.nan], [1], [1.0]), "`time` has shape"),
-        (lambda: survival_scores.auc(TIME, EVENT, RISK, [0.5]), "`times` has 0.5, by which no row has the event"),
+        (lambda: survival_scores.auc(TIME, EVENT, RISK, [0.5]), "`times` has 0.5, by which no row has an event"),
         (lambda: survival_scores.brier_score(TIME, EVENT, SURVIVAL, TIMES[:2]), r"`survival` has shape \(69, 5\)"),
         (lambda: survival_scores.brier_score(TIME, EVENT, SURVIVAL[:, :1], [99.0]), "by which all rows are censored"),
         (
             lambda: survival_scores.integrated_brier_score(TIME, EVENT, SURVIVAL[:, :1], [2.0]),
-            "not at least two in order",
+            "not a list of at least two ascending times",
         ),
         (
             lambda: survival_scores.brier_score(TIME, EVENT, 7 + SURVIVAL, TIMES),

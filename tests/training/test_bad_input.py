@@ -51,7 +51,7 @@ FIT = [
     ({"x": bad(X, -np.inf)}, "`x` has -inf at row 5"),
     ({"x": X.astype(complex)}, "`x` holds complex numbers: give real ones"),
     ({"x": np.where(np.eye(*X.shape) == 1, "red", X.astype(object))}, "`x` holds 'red', which is not a number"),
-    ({"x": X.astype(object)}, "`x` is of dtype object: give numbers"),
+    ({"x": X.astype(object)}, "`x` is of dtype object: convert it to numbers"),
     ({"x": X.astype("datetime64[s]")}, "`x` is of dtype datetime64"),
     ({"x": X.astype(str)}, "`x` holds strings, and the model takes numbers"),
     ({"x": [[1.0, 2.0]] * 11 + [[1.0]]}, "`x` is a list whose rows differ in length"),
@@ -188,7 +188,7 @@ SOLVING = {
     "lbfgs, a tolerance of True": (lbfgs(tolerance=True), "`tolerance` is True: give a finite number"),
     "lbfgs, batches": (lbfgs(**batches(X, Y)), "`x` is a .*, and .* takes all the data at once"),
     "lbfgs, sparse y": (lbfgs(y=SPARSE), f"`y` {NOT_SPARSE}"),
-    "lbfgs, no weights": (lbfgs(sample_weight=0 * W), "`sample_weight`, .* gives each row a weight of 0"),
+    "lbfgs, no weights": (lbfgs(sample_weight=0 * W), "`sample_weight` or .* gives each row a weight of 0"),
     "loss of the other Keras": (other_keras("loss"), TypeError("`loss` of `model.compile` holds a NegativeLogLik")),
 }
 

@@ -1,7 +1,7 @@
 """Families of counts.
 
-Each CRPS is `E|X - y| - E|X - X'| / 2`. The first part follows from the CDF and the probability of `y`. For a count,
-the second part is an integral over its characteristic function.
+Each CRPS is `E|X - y| - E|X - X'| / 2`. The first part follows from the CDF and the probability of `y`. For a Binomial
+and a NegativeBinomial, the second part is an integral over the characteristic function.
 
 Source: Jordan, Krueger and Lerch, Evaluating probabilistic forecasts with scoringRules, 2019, appendix A, where the
 second part is a Bessel or a hypergeometric function.
@@ -23,7 +23,7 @@ from nllfit.families.search_policy import SearchPolicy
 
 __all__ = ["COUNTS"]
 
-_NUM_SQUARES = 32  # in the CRPS of a Zipf, the sum of smaller counts has no expansion
+_NUM_SQUARES = 32  # in the CRPS of a Zipf, the terms of smaller counts are summed one by one
 _STEP = 0.2
 _LOGS = np.arange(-28, 28 + _STEP / 2, _STEP)
 
@@ -96,7 +96,7 @@ def _apart(log_square: Callable[[tf.Tensor], tf.Tensor], spread: tf.Tensor) -> t
 
 
 def _counted(y, largest):
-    """The outcomes clipped to 0 and `largest`, and the largest counts not above them."""
+    """The outcomes clipped to between 0 and `largest`, and the largest counts that are not above them."""
     inside = tf.minimum(tf.nn.relu(y), largest)
     return inside, tf.math.floor(inside)
 
@@ -217,7 +217,7 @@ COUNTS: Mapping[type, Facts] = {
         ),
     ),
     tfd.Geometric: Facts(has_exact_cdf=True, crps=_geometric_crps),
-    # The number of successes, `total_count`, comes from a network and need not be an integer, as TFP would require.
+    # A network outputs a `total_count` that is not an integer, for which TFP's assertion would raise an error.
     tfd.NegativeBinomial: Facts(
         arguments={"require_integer_total_count": False},
         finite_mean=True,

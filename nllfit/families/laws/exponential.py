@@ -27,12 +27,12 @@ def _standard(d, y):
 
 
 def _with_survival(x):
-    """The tails of a distribution with `log P(Y > y) = -x`."""
+    """The log-tails of a distribution with `log P(Y > y) = -x`."""
     return log1mexp(x), -x
 
 
 def _of_log(log_x):
-    """`-x` and `log(1 - exp(-x))` from the logarithm of `x`, because `x` may underflow."""
+    """The log-tails `-x` and `log(1 - exp(-x))`, from the logarithm of `x`, because `x` may underflow."""
     x = tf.exp(log_x)
     return -x, where_safe(log_x >= -40, log1mexp, x, 1.0, log_x - x / 2)
 

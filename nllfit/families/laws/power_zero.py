@@ -1,4 +1,4 @@
-"""TFP's log-densities of families with powers of `y`, with a derivative that TFP's lack.
+"""TFP's log-densities that contain powers of `y`, with the correct derivative where an exponent is 0.
 
 In TFP, the logarithm of a power `y^(a - 1)` is `tf.math.xlogy(a - 1, y)`. At `a = 1`, where a network with the link
 `exp` starts, TensorFlow's derivative of this term with respect to `a` is 0 instead of `log y`.

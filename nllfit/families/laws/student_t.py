@@ -37,7 +37,7 @@ def _half_cauchy_log_tails(d: tfd.HalfCauchy, y: tf.Tensor) -> Tails:
 
 
 def _half_cdf(d: tfd.HalfStudentT, y: tf.Tensor) -> Tails:
-    # TFP's survival function is `1 - cdf`.
+    # TFP's survival function is `1 - cdf`, which has no correct digits far in the tail.
     squared = tf.square(_standard(d, y))
     whole = d.df + squared
     return beta_tails(tf.ones_like(whole) / 2, d.df / 2, squared / whole, d.df / whole)

@@ -108,7 +108,7 @@ VECTORS: Mapping[type, Facts] = {
         integrated_tails=_von_mises_tails,
         search=SearchPolicy(circular="loc"),
     ),
-    # TFP's checks compare with 1.0 in float32.
+    # TFP's assertions compare with a float32 number, and raise an error for other dtypes.
     tfd.VonMisesFisher: Facts(checked_in_float32=True, log_prob=_von_mises_fisher_log_prob, surface=_SPHERE),
     tfd.WishartTriL: Facts(surface="symmetric matrices"),
 }
