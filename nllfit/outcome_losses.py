@@ -31,7 +31,7 @@ __all__ = ["counted", "log_loss", "variance_weighted_log_loss"]
 def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, tf.Tensor | None]:
     """Outcomes and their weights; an outcome that is masked or has weight 0 is replaced by one in the support.
 
-    So its loss is finite, and so is the product of the loss and the weight 0.
+    So the loss of each outcome is finite, and its product with the weight 0 is 0 and not NaN.
 
     Args:
       y_true: outcomes, `[*batch, *event]`.
@@ -65,9 +65,9 @@ def log_loss(y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
     outcomes = as_outcomes(y_true, distribution)
     distribution = checking(distribution)
     try:
-        # TFP's own assertions accept NaN and the end of an open support. We find NaN here, and the end by its infinite
-        # log-likelihood. In a graph the log-likelihood is not checked, because an optimizer may try parameters where it
-        # is infinite, and step back.
+        # TFP's own assertions accept NaN and the end of an open support. So we check that outcomes are finite and, in
+        # eager mode, that log-likelihoods are. In a graph they may be infinite, because an optimizer may try such
+        # parameters, and step back.
         checked = distribution.validate_args
         if checked and outcomes.dtype.is_floating:
             finite = tf.debugging.check_numerics(finite_part(outcomes, distribution), "It is not finite.")

@@ -16,7 +16,7 @@ _ROWS_PER_CALL = 1024
 
 
 def masks_of(model: Model, x: Any) -> list[tf.Tensor | None]:
-    """Keras's mask `[n, ...]` of each output of a model, True for elements that count; None for an output without one.
+    """Keras's mask `[n, ...]` of each output of a model, True for elements that count; None if it has no mask.
 
     Args:
       model: a model with one output, or a flat list of them.

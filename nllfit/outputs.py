@@ -52,7 +52,7 @@ def kind_of(output: Any) -> str:
 
 
 def output_like(output: Any, distribution: tfp.distributions.Distribution, prediction: tf.Tensor) -> Any:
-    """The distribution as a head would return it: for tf_keras itself, for Keras 3 `prediction` with it attached.
+    """The output of a head: in tf_keras the distribution, in Keras 3 `prediction` with the attribute `distribution`.
 
     Args:
       output: the output of a head, which decides the Keras version and whose mask is copied.
@@ -61,6 +61,6 @@ def output_like(output: Any, distribution: tfp.distributions.Distribution, predi
     """
     if hasattr(output, "log_prob"):
         return with_mask(distribution, mask_of(output))
-    prediction = tf.identity(tf.cast(prediction, output.dtype))  # a copy, because it may be a parameter itself
+    prediction = tf.identity(tf.cast(prediction, output.dtype))  # a copy, because the tensor may be a parameter
     prediction.distribution = distribution
     return with_mask(prediction, mask_of(output))

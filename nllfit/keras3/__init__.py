@@ -1,4 +1,4 @@
-"""Heads, layers, losses and metrics for Keras 3 models, which are also those of `tf.keras` since TensorFlow 2.16.
+"""Heads, layers, losses and metrics for Keras 3. (Since TensorFlow 2.16, `tf.keras` is Keras 3.)
 
     from nllfit import keras3
 
@@ -7,8 +7,8 @@
 
 A Keras 3 layer must return tensors. So a head returns the distribution's `central_value`, as a tensor with the
 distribution in an attribute: `model(x).distribution`. The losses and metrics of `keras3` read the attribute; `predict`,
-Keras's own metrics and an exported model use the tensor. The head must be the last layer, because the result of any
-operation on the tensor has no such attribute.
+Keras's own metrics and an exported model use the tensor. For these losses and metrics, the head must be the last layer,
+because the result of an operation on the tensor has no such attribute.
 """
 
 import keras

@@ -160,7 +160,7 @@ EXPONENTIAL: Mapping[type, Facts] = {
         crps=_laplace_crps,
         search=SearchPolicy(statistics={"loc": median}),
     ),
-    # `loc` and `scale` belong to the logarithm of an outcome.
+    # `loc` and `scale` are those of the logarithm of an outcome.
     tfd.LogLogistic: Facts(
         log_tails=lambda d, y: logistic((tf.math.log(y) - d.loc) / d.scale), search=SearchPolicy(line=np.log)
     ),

@@ -73,7 +73,7 @@ GAMMA: Mapping[type, Facts] = {
         has_exact_cdf=True,
         crps=lambda d, y: _crps_of(d.df / 2, tf.constant(0.5, y.dtype), y),
     ),
-    # `rate` and `scale` belong to the exponential of an outcome.
+    # The parameters are those of the Gamma or InverseGamma variable whose logarithm is the outcome.
     tfd.ExpGamma: Facts(cdf=_exp_gamma_cdf, has_exact_cdf=True, search=SearchPolicy(line=np.exp)),
     tfd.ExpInverseGamma: Facts(cdf=_exp_inverse_gamma_cdf, has_exact_cdf=True, search=SearchPolicy(line=np.exp)),
     tfd.Gamma: Facts(

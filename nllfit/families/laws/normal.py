@@ -146,7 +146,7 @@ NORMAL: Mapping[type, Facts] = {
         mean=lambda d: d.loc,  # TFP's mean fails if the batch size is unknown, as when tf_keras builds a model
         has_exact_cdf=True,
     ),
-    # In LogNormal and LogitNormal, `loc` and `scale` belong to the logarithm or logit of an outcome.
+    # In LogNormal and LogitNormal, `loc` and `scale` are those of the logarithm or logit of an outcome.
     tfd.LogNormal: Facts(
         cdf=lambda d, y: _both(_of_log(d, y)),
         log_tails=lambda d, y: _log_both(_of_log(d, y)),
