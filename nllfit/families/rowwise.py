@@ -80,7 +80,7 @@ def checking(distribution: tfd.Distribution) -> tfd.Distribution:
 def unchecked_log_prob(distribution: tfd.Distribution, value: tf.Tensor) -> tf.Tensor:
     """`log_prob` of a draw from the same distribution, without checks.
 
-    Checks would replace the tensor of the draw by a copy, which bijectors do not find in their caches.
+    In a graph, checks would rebuild the distribution, and the new bijectors would not have the draw in their caches.
     """
     asked: Any = super(Rowwise, distribution) if isinstance(distribution, Rowwise) else distribution
     return asked.log_prob(value)
