@@ -31,12 +31,12 @@ tfd = tfp.distributions
 #
 # $$ p(y; \theta) = \theta^y (1 - \theta)^{1 - y} $$
 #
-# Read it as "the probability of the outcome $y$, if the parameter is $\theta$". How probable is exactly our sample? The
-# tries are independent, so probabilities multiply:
+# Read $p(y; \theta)$ as "the probability of the outcome $y$, if the parameter is $\theta$". How probable is our sample?
+# The tries are independent, so their probabilities multiply:
 #
 # $$ L(\theta) = (1 - \theta)^3 \, \theta \, (1 - \theta) = \theta (1 - \theta)^4 $$
 #
-# As a function of $\theta$, with the sample fixed, this is the **likelihood**.
+# This probability, as a function of $\theta$ for the given sample, is called the **likelihood**.
 
 # %%
 sample = [0, 0, 0, 1, 0]
@@ -44,7 +44,8 @@ for theta in (0.1, 0.2, 0.5):
     print(f"theta = {theta}: likelihood {nllfit.likelihood(tfd.Bernoulli(probs=theta), sample):.4f}")
 
 # %% [markdown]
-# A fair coin, $\theta = 0.5$, explains the sample worse than $\theta = 0.2$. So draw the whole curve.
+# The sample is less probable with a fair coin, $\theta = 0.5$, than with $\theta = 0.2$. The figure shows the
+# likelihood of every $\theta$.
 
 # %%
 # The likelihood of theta for the sample 0, 0, 0, 1, 0: a curve with its maximum at 0.2
@@ -54,9 +55,10 @@ plots.likelihood_curve(figure.subplots(), tfd.Bernoulli(probs=theta), sample, th
 figure
 
 # %% [markdown]
-# The likelihood is not a distribution of $\theta$. The area under the curve is $\int_0^1 \theta (1 - \theta)^4 \,
-# d\theta = \frac{1}{5} - \frac{1}{6} = \frac{1}{30}$ (put $u = 1 - \theta$), and that of a distribution is 1. The curve
-# answers the question "how probable is this sample for a given $\theta$?" and not "how probable is this $\theta$?"
+# The likelihood is not a distribution of $\theta$. The area under the curve of a distribution is 1, but here it is
+# $\int_0^1 \theta (1 - \theta)^4 \, d\theta = \frac{1}{5} - \frac{1}{6} = \frac{1}{30}$ (substitute $u = 1 - \theta$).
+# The curve answers the question "how probable is this sample for a given $\theta$?" and not "how probable is this
+# $\theta$?"
 #
 # ## The maximum
 #
@@ -67,9 +69,10 @@ figure
 #
 # The bracket is $k - n \theta$.
 #
-# If the sample has both outcomes, the likelihood is 0 at both ends. Between them the derivative is only 0 at $\theta =
-# k / n$, so the maximum is there. (If the sample has only ones, the likelihood rises up to the end $\theta = 1$, which
-# is $k / n$ again.) Choosing the parameter with the largest likelihood is called **maximum likelihood**.
+# If the sample has zeros and ones, the likelihood is 0 at $\theta = 0$ and at $\theta = 1$. Between these ends the
+# derivative is 0 only at $\theta = k / n$, so the maximum is there. (If the sample has only ones, the likelihood rises
+# up to $\theta = 1$, which is also $k / n$.) Choosing the parameter with the largest likelihood is called **maximum
+# likelihood**.
 
 # %%
 estimate = nllfit.maximum_likelihood("Bernoulli", sample)
@@ -111,10 +114,11 @@ figure
 #
 # $$ -\log L(\theta) = -\sum_i \log p(y_i; \theta) $$
 #
-# So the explanation that makes the sample least surprising is the one with the largest likelihood. Programs that train
-# networks minimise a number, the *loss*; in all that follows the loss is the negative log-likelihood. They minimise the
-# mean over the outcomes instead of the sum. The minimum is at the same place. The unit is the *nat*: an outcome of
-# probability $1 / e$ has a surprise of one nat.
+# So the explanation that makes the sample least surprising is the one with the largest likelihood. The unit of surprise
+# is the *nat*: an outcome of probability $1 / e$ has a surprise of one nat.
+#
+# Programs that train networks minimise a number, the *loss*. From here on, the loss is the negative log-likelihood. The
+# programs minimise the mean over the outcomes instead of the sum, which has its minimum at the same place.
 #
 # For a Bernoulli, take the negative logarithm of $\theta^y (1 - \theta)^{1 - y}$:
 #
@@ -170,7 +174,7 @@ estimate = nllfit.maximum_likelihood("Normal", numbers)
 print(estimate.parameters, "and sqrt(2/3) is", np.sqrt(2 / 3))
 
 # %% [markdown]
-# To see why the maximum is there, take the negative logarithm of the bell:
+# Why is the maximum at the mean of the sample and at $\sigma = \sqrt{2/3}$? Take the negative logarithm of the bell:
 #
 # $$ -\log p(y; \mu, \sigma) = \frac{(y - \mu)^2}{2 \sigma^2} + \log \sigma + \frac{1}{2} \log 2 \pi $$
 #
@@ -178,10 +182,10 @@ print(estimate.parameters, "and sqrt(2/3) is", np.sqrt(2 / 3))
 #
 # $$ -\log L(\mu, \sigma) = \frac{2 + 3 \mu^2}{2 \sigma^2} + 3 \log \sigma + \frac{3}{2} \log 2 \pi $$
 #
-# Whatever $\sigma$ is, this is smallest at $\mu = 0$, the mean of the sample. There its derivative with respect to
-# $\sigma$ is $-2 / \sigma^3 + 3 / \sigma$, which is 0 at $\sigma^2 = 2 / 3$: the mean of the squared distances from the
-# mean. (Some books divide by $n - 1$, here 2, instead of $n$. Then $\sigma^2$ is right on average over many samples.
-# That is a different aim: the likelihood has its maximum with $n$.)
+# Whatever $\sigma$ is, the loss is smallest at $\mu = 0$, the mean of the sample. At $\mu = 0$, its derivative with
+# respect to $\sigma$ is $-2 / \sigma^3 + 3 / \sigma$, which is 0 at $\sigma^2 = 2 / 3$: the mean of the squared
+# distances from the mean. (Some books divide the sum of the squared distances by $n - 1$, here 2, and not by $n$. Their
+# $\sigma^2$ is right on average over many samples, but it does not maximise the likelihood.)
 #
 # Now fix $\sigma$ at 1. Then only the term $(y - \mu)^2 / 2$ of the loss depends on $\mu$, and that is half the
 # **squared error**. This answers the question in the title:
@@ -190,10 +194,10 @@ print(estimate.parameters, "and sqrt(2/3) is", np.sqrt(2 / 3))
 #
 # ## A network instead of the number
 #
-# So far all outcomes had one $\theta$. Now each outcome has an input $x$, a picture or a measurement, and $\theta$
-# depends on it: a *network*, a function with many adjustable numbers called *weights*, computes $\theta(x)$. The
-# likelihood is still a product over the outcomes, and the loss is still its negative logarithm. Training searches for
-# the weights with the smallest loss.
+# So far all outcomes had the same $\theta$. Now each outcome has an input $x$, such as a picture or a measurement, and
+# $\theta$ depends on $x$. A *network* computes $\theta(x)$: a function with many adjustable numbers, called *weights*.
+# The likelihood is still a product over the outcomes, and the loss is still its negative logarithm. Training searches
+# for the weights with the smallest loss.
 #
 # The last layer of a network computes arbitrary real numbers, but a parameter has bounds. So the numbers go through a
 # *head*, a function that turns them into a distribution with valid parameters. A head is all that this library adds to
@@ -226,9 +230,9 @@ classifier.compile(tf_keras.optimizers.Adam(0.01), loss=nllfit.negative_log_like
 nllfit.fit(classifier, x[train], y[train], epochs=30, seed=0, verbose=0)  # 30 times through the pictures
 
 # %% [markdown]
-# If you call the model with pictures, it returns a distribution for each picture. How good are they for pictures that
-# it was not trained on? Here is the loss, the mean surprise at a picture, and the share of pictures for which the more
-# probable answer is right.
+# If you call the model with pictures, it returns a distribution for each picture. How good are these distributions for
+# pictures that the model was not trained on? The next lines print the loss, which is the mean surprise at a picture,
+# and the share of pictures for which the more probable answer is right.
 
 # %%
 result = nllfit.evaluate(classifier, x[test], y[test])
@@ -251,7 +255,7 @@ for ax, i in zip(figure.subplots(1, 6), [*ranked[:2], *unsure, *ranked[-2:]], st
 figure
 
 # %% [markdown]
-# Is this really the cross-entropy in Keras? Compute both for the same $u$, which Keras calls logits.
+# Is our loss really the cross-entropy of Keras? We compute both for the same $u$, which Keras calls logits.
 
 # %%
 logits = classifier.layers[1](classifier.layers[0](x[test]))  # u, as it comes out before the head
@@ -264,13 +268,13 @@ assert abs(keras - ours) < 1e-5
 # ### A noisy line
 #
 # Now the outcome is a real number. We simulate a straight line, $2 x - 1$, with noise that grows with $x$. The smallest
-# network is sufficient: one weighted sum $w x + b$ for each input of the head. There are three choices:
+# network is sufficient: a weighted sum $w x + b$ for each number that the head takes. We compare three models:
 #
 # - the network computes $\mu(x)$, and $\sigma$ is fixed at 1. This is squared error, and its solution for a line is
 #   called *least squares*;
 # - the network computes $\mu(x)$, and one $\sigma$ is learned for all inputs;
-# - the network computes both $\mu(x)$ and $\sigma(x)$. The head keeps $\sigma$ positive: it takes $\log(1 + e^v)$ of
-#   the network's second number $v$.
+# - the network computes both $\mu(x)$ and $\sigma(x)$. The head makes $\sigma$ positive: $\sigma = \log(1 + e^v)$,
+#   where $v$ is the second number from the network.
 
 # %%
 rng = np.random.default_rng(1)
@@ -309,13 +313,14 @@ for ax, (name, model) in zip(figure.subplots(1, 3, sharey=True), models.items(),
 figure
 
 # %% [markdown]
-# The line is the middle of the predicted bell. The dark band contains its central 50% and the light band its central
-# 90%, which is 1.64 $\sigma$ up and down. The legend shows the share of outcomes inside. With $\sigma$ held at 1 the
-# line is good, but the band has no meaning. With one $\sigma$ the band is right on average, too wide on the left and
-# too narrow on the right. With $\sigma(x)$ the band follows the noise, and a thousand new outcomes have the smallest
-# surprise.
+# In each figure, the line is the centre of the predicted bell. The dark band contains the central 50% of the bell, and
+# the light band the central 90%, which is 1.64 $\sigma$ up and down. The legend shows the share of outcomes inside.
 #
-# Are the lines also different? Compare them with the line of least squares from NumPy.
+# With $\sigma$ held at 1 the line is good, but the band has no meaning. With one $\sigma$ the band is right on average,
+# but too wide on the left and too narrow on the right. With $\sigma(x)$ the band follows the noise, and the mean
+# surprise at a thousand new outcomes is smallest.
+#
+# Do the lines differ, too? We compare them with the line of least squares from NumPy.
 
 # %%
 assert min(surprise, key=surprise.get) == "sigma(x)"
@@ -332,26 +337,27 @@ for name, model in models.items():
 assert np.abs(lines["sigma(x)"] - [2, -1]).max() < np.abs(lines["one sigma"] - [2, -1]).max()
 
 # %% [markdown]
-# The models "sigma held at 1" and "one sigma" find the line of least squares. The line of "sigma(x)" differs: its loss
-# divides each squared distance by $2 \sigma(x)^2$, so the points on the left, where $\sigma$ is small, count more than
-# the noisy points on the right. Here this brings the line a little nearer to the truth. Squared error treats all
-# outcomes as equally noisy. It also misleads if a few outcomes are far out, because their squares outweigh all others,
-# and if the outcomes are counts, shares or mixtures, which do not have the shape of a bell.
+# The models "sigma held at 1" and "one sigma" find the line of least squares. The line of "sigma(x)" differs, because
+# its loss divides each squared distance by $2 \sigma(x)^2$. So the points on the left, where $\sigma$ is small, count
+# more than the noisy points on the right. In this sample the line is a little nearer to the truth.
+#
+# Squared error treats all outcomes as equally noisy. It also misleads if a few outcomes are far from the others,
+# because their squares outweigh all others, and if the outcomes are counts or shares, whose distribution is not a bell.
 #
 # ## Summary
 #
 # 1. The likelihood is the probability (for real numbers the density) of the sample, as a function of the parameters.
-# 2. Maximising it means minimising the sum of $-\log p(y)$, the surprise.
-# 3. For a Bernoulli this sum is cross-entropy, and for a Normal of constant width squared error. Every other
-#    distribution has a different loss.
-# 4. A network does not change this. It only makes the parameters depend on the input.
+# 2. The parameter with the largest likelihood is the one with the smallest sum of surprises, $-\log p(y)$.
+# 3. For a Bernoulli this sum is cross-entropy. For a Normal of constant width it is squared error, up to constants.
+#    Every other distribution has a different loss.
+# 4. With a network, the parameters depend on the input. The loss is the same.
 #
 # **So choosing a loss means choosing a distribution.** The [next lesson](2-a-loss-is-a-distribution.md) makes that
 # choice on real data, five times.
 #
 # ## Questions to try
 #
-# - The sample is 1, 1, 1. Where is the maximum? Is that a sensible belief after three tries?
+# - The sample is 1, 1, 1. Where is the maximum? Would you believe this $\theta$ after three tries?
 # - Why does the area under the likelihood not have to be 1?
 # - What happens to the best $\sigma$ of the sample -1, 0, 1 if we add an outcome at 10? And to the best $\mu$?
 # - The *Laplace* distribution has the density $e^{-|y - \mu| / s} / (2 s)$. With $s$ fixed at 1, which loss is that?

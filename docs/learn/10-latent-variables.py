@@ -3,15 +3,19 @@
 # %% [markdown]
 # # 10. Latent variables: from a mixture to a VAE
 #
-# A *latent variable* $z$ is an unrecorded cause of an outcome: the kind of a customer, the shape of a written digit. A
-# model with a latent variable specifies the distribution of $z$ and how an outcome depends on it. The likelihood of an
-# outcome averages over all values of $z$:
+# A *latent variable* $z$ is an unrecorded cause of an outcome, such as the kind of a customer or the slant of
+# handwriting. A model with a latent variable specifies the distribution of $z$, and how an outcome $y$ depends on $z$.
+# The likelihood of an outcome averages over all values of $z$:
 #
 # $$ p(y) = \int p(z) \, p(y \mid z) \, dz $$
 #
-# If $z$ has a few values, the integral is a sum, and the model is a mixture. If everything is linear and Normal, the
-# integral has a formula, and the model is factor analysis. Otherwise we bound it, and the model is a variational
-# autoencoder.
+# This lesson shows three cases:
+#
+# - $z$ has a few values. The integral is a sum, and the model is a mixture.
+# - $y$ depends linearly on $z$, and all distributions are Normal. The integral has a formula, and the model is factor
+#   analysis.
+# - $y$ depends on $z$ by a network. The integral has no formula, so we use a lower bound. The model is a variational
+#   autoencoder.
 
 # %%
 import numpy as np
@@ -30,8 +34,8 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## A latent class
 #
-# Two kinds of customers spend around 20 and around 60 euros, and the kind was not recorded. The sum over the two kinds
-# is the likelihood of a mixture, which `maximum_likelihood` maximises.
+# One kind of customers spends around 20 euros and another kind around 60 euros. The kind was not recorded. The
+# likelihood is a sum over the two kinds, which `maximum_likelihood` maximises.
 
 # %%
 kind = rng.random(500) < 0.3
@@ -41,19 +45,19 @@ print("weights", np.round(fit.distribution.mixture_distribution.probs_parameter(
 print("means  ", np.round(fit.distribution.components_distribution.mean(), 1))
 
 # %% [markdown]
-# After the fit, Bayes's rule gives the probability of each kind for a customer, $p(z \mid y)$. This probability is
-# exact, because there are only two values of $z$ to sum over.
+# After the fit, Bayes's rule gives $p(z \mid y)$: the probability of each kind for a customer who spent $y$. No
+# approximation is needed, because the sum has only two terms.
 #
 # ## A latent number, and a bound
 #
 # Let $z$ be two numbers, each with the prior $\mathrm{Normal}(0, 1)$. A network, the *decoder*, maps $z$ to the
-# distribution of $y$, thirteen chemical properties of a wine. The integral over all $z$ then has no formula. So a
-# second network, the *encoder*, infers $z$ from $y$, as a distribution $q(z \mid y)$. For every such $q$
+# distribution of $y$, thirteen chemical properties of a wine. In general, the integral over all $z$ then has no
+# formula. So a second network, the *encoder*, infers $z$ from $y$, as a distribution $q(z \mid y)$. For every such $q$
 #
 # $$ \log p(y) \;\ge\; \mathbb{E}_{q}\left[\log p(y \mid z)\right] - \mathrm{KL}\left(q(z \mid y) \,\|\, p(z)\right) $$
 #
-# The right side is the *evidence lower bound*. One draw from $q$ estimates its first term, and the second term has a
-# formula. Only two arguments of a head are new:
+# The right side is the *evidence lower bound*. One draw from $q$ estimates its first term, and its second term has a
+# formula. The head of the latent variable needs two arguments:
 #
 # - `as_tensor="sample"`: the head passes a draw to the next layer instead of the mean. The gradient flows through it.
 # - `activity_regularizer=nllfit.KLDivergence(prior)`: the head adds the mean divergence of its rows to the loss.
@@ -63,7 +67,7 @@ prior = tfd.MultivariateNormalDiag(tf.zeros(2))
 
 
 def autoencoder(encoder, decoder):
-    """A model whose loss is the negative evidence lower bound; its layers around the latent variable are given."""
+    """A model whose loss is the negative evidence lower bound. The arguments are lists of layers."""
     latent = heads.MultivariateNormalTriL(2, as_tensor="sample", activity_regularizer=nllfit.KLDivergence(prior))
     model = tf_keras.Sequential([*encoder, tf_keras.layers.Dense(latent.params_size()), latent, *decoder])
     model.compile(tf_keras.optimizers.Adam(0.005), nllfit.negative_log_likelihood)
@@ -77,9 +81,9 @@ linear = autoencoder([tf_keras.layers.Input([size])], [tf_keras.layers.Dense(siz
 history = nllfit.fit(linear, wine, wine, batch_size=len(wine), epochs=4000, verbose=0, seed=0)
 
 # %% [markdown]
-# Encoder and decoder are linear here. Then the integral has a formula: the model is *factor analysis*, which
-# scikit-learn fits by another algorithm. Here the bound reaches the log-likelihood, because $q$ can be the true
-# $p(z \mid y)$.
+# In this first model, encoder and decoder are linear, so the integral has a formula. The model is *factor analysis*,
+# which scikit-learn fits by another algorithm. The bound is equal to the log-likelihood, because the encoder can
+# represent the true $p(z \mid y)$.
 
 # %%
 analysis = decomposition.FactorAnalysis(2, svd_method="lapack").fit(wine)
@@ -90,8 +94,8 @@ assert abs(bound - analysis.score(wine)) < 0.05
 # %% [markdown]
 # ## A variational autoencoder
 #
-# Let the two networks have hidden layers, and the outcomes be the 64 pixels of handwritten digits, black or white. Now
-# the integral has no formula. The bound and the program stay the same.
+# In the second model, encoder and decoder have hidden layers, and an outcome is the 64 pixels of a handwritten digit,
+# each black or white. Now the integral has no formula. The bound and the program stay the same.
 
 # %%
 digits = datasets.load_digits()
@@ -128,12 +132,13 @@ figure
 # %% [markdown]
 # ## From the bound to the likelihood
 #
-# Each pass through the model draws again. `predict_distribution(vae, x, num_samples=100)` makes 100 passes and returns
-# the mixture of their distributions, for each image. Its mean is a better reconstruction than that of a single pass.
+# Each call of the model draws a new $z$ for each image. `predict_distribution(vae, x, num_samples=100)` calls the model
+# 100 times and returns, for each image, the mixture of the 100 distributions. The mean of the mixture is a better
+# reconstruction than the mean of one call.
 #
-# The bound is not the likelihood. *Importance sampling* estimates the integral, with the encoder's distribution as a
-# proposal: $p(y) \approx \frac{1}{S} \sum_s p(y \mid z_s) \, p(z_s) / q(z_s \mid y)$. The gap to the bound shows how
-# far $q$ is from the true $p(z \mid y)$.
+# The bound is lower than the log-likelihood. *Importance sampling* estimates the likelihood, with draws $z_s$ from the
+# encoder: $p(y) \approx \frac{1}{S} \sum_s p(y \mid z_s) \, p(z_s) / q(z_s \mid y)$. The difference between
+# log-likelihood and bound shows how far $q$ is from the true $p(z \mid y)$.
 
 # %%
 reconstruction = nllfit.predict_distribution(vae, test, num_samples=100)
@@ -155,9 +160,12 @@ assert tf.reduce_mean(weights) < likelihood
 # | a class | `MixtureFamily`, `heads.Mixture` | exact |
 # | numbers, everything linear | factor analysis, or the linear model above | exact, or its bound |
 # | numbers, a network | a head with `as_tensor="sample"` and `nllfit.KLDivergence` | bounded |
-# | classes inside a network | the same with the family `RelaxedOneHotCategorical` | bounded |
+# | classes inside a network | the same, with a head of the family `RelaxedOneHotCategorical` | bounded |
 #
-# If the divergence falls to 0, the decoder ignores $z$: the encoder then says nothing about $y$. Let `weight` grow from
-# 0 to 1 by a schedule. With a fixed `weight` above 1 (a *beta-VAE*) the codes are simpler and the images less sharp. A
-# prior may also be learned: give a family. [How to](../how-to.md#latent-variables-and-priors) has programs, and `python
-# -m experiments.vae` runs this lesson on MNIST.
+# - If the divergence falls to 0 during training, $q$ is the prior for every outcome, and the decoder ignores $z$. To
+#   avoid this, let the `weight` of `KLDivergence` grow from 0 to 1 by a schedule.
+# - With a fixed `weight` above 1 (a *beta-VAE*), the codes are simpler and the images less sharp.
+# - To learn the prior, give `KLDivergence` a family instead of a distribution.
+#
+# [How to](../how-to.md#latent-variables-and-priors) has a program with a schedule and a learned prior.
+# `python -m experiments.vae --data FOLDER` trains a variational autoencoder on MNIST.

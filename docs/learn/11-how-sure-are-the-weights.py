@@ -3,9 +3,9 @@
 # %% [markdown]
 # # 11. How sure are the weights?
 #
-# Training gives one set of weights, but other weights explain the data nearly as well. Where there is no data they
-# predict something else. Three methods keep those other weights: *Laplace's approximation*, *variational layers* and
-# the *ensemble* of lesson 4. This lesson compares them on data with a gap.
+# Training gives one set of weights, but other weights explain the data nearly as well. Far from the data, their
+# predictions differ. Three methods average over many sets of weights: *Laplace's approximation*, *variational layers*
+# and the *ensemble* of lesson 4. This lesson compares the methods on data with a gap.
 
 # %%
 import numpy as np
@@ -35,15 +35,15 @@ y = outcomes(x)
 #
 # $$ -\frac{1}{n} \sum_i \log p(y_i \mid x_i, w) + \sum_j \frac{w_j^2}{2 n s^2} $$
 #
-# which is the loss of a network with the regularizer `L2(1 / (2 n s**2))`: a regularizer is a prior.
-# `nllfit.equivalence.PRIORS` has the table.
+# This is the loss of a network with the regularizer `L2(1 / (2 n s**2))`. So a regularizer is a prior.
+# `nllfit.equivalence.PRIORS` lists the regularizers and their priors.
 
 # %%
 PRIOR = 1.0
 
 
 def build():
-    """A network with a prior, and the noise known; its first weights are random."""
+    """A network with random weights, a prior for each weight, and a known scale of the noise."""
 
     def dense(units, activation=None):
         penalty = tf_keras.regularizers.L2(1 / (2 * N * PRIOR**2))
@@ -62,14 +62,15 @@ print(f"loss {history.history['loss'][-1]:.3f}, of which the prior is {float(sum
 # %% [markdown]
 # ## Laplace's approximation
 #
-# Around the most probable weights $\hat w$, the log posterior is nearly a parabola, so the posterior is nearly Normal.
-# Its precision is that of the prior plus the information of the data:
+# Near the most probable weights $\hat w$, the log posterior is nearly a parabola, so the posterior is nearly Normal.
+# The inverse of its covariance is the information $F$ of the data plus the inverse of the prior's covariance, $I /
+# s^2$:
 #
 # $$ w \sim \text{Normal}\left(\hat w, (F + I / s^2)^{-1}\right) $$
 #
-# `nllfit.laplace` computes it after the training, in one pass over the data. It also gives the evidence, the
-# probability of the data under this model, with the weights integrated out. The evidence compares priors without
-# held-out rows.
+# `nllfit.laplace` computes this posterior after the training, in one pass over the data. It also computes the
+# *evidence*: the probability of the data under the model, averaged over the prior of the weights. The evidence compares
+# priors without held-out rows: the best prior has the highest evidence.
 
 # %%
 posterior = nllfit.laplace(network, x, y, layers="all", prior_scale=PRIOR)
@@ -81,10 +82,10 @@ for scale in (0.1, 1.0, 10.0):
 # %% [markdown]
 # ## Variational layers
 #
-# `layers.DenseVariational` has a distribution $q$ of weights instead of fixed weights, and training fits it to the
-# posterior. The loss is the negative ELBO divided by $n$: the mean negative log-likelihood under drawn weights, plus
-# $1/n$ times the divergence of $q$ from the prior. With `kl_weight="1/n"`, `nllfit.fit` inserts $n$. If the division
-# is forgotten, the prior has $n$ times its proper weight. So `kl_weight` has no default.
+# `layers.DenseVariational` has a distribution $q$ of weights instead of fixed weights, and training brings $q$ close to
+# the posterior. The loss is the negative ELBO divided by $n$: the mean negative log-likelihood under drawn weights,
+# plus $1/n$ times the divergence of $q$ from the prior. The argument `kl_weight` is this factor $1/n$. With
+# `kl_weight="1/n"`, `nllfit.fit` inserts the number of rows.
 
 # %%
 tf_keras.utils.set_random_seed(2)
@@ -101,7 +102,8 @@ history = nllfit.fit(variational, x, y, epochs=3000, batch_size=N, seed=0, verbo
 print(f"ELBO {-N * np.mean(history.history['loss'][-100:]):.1f} nats, a lower bound of the log evidence")
 
 # %% [markdown]
-# The model draws new weights in each call. `predict_distribution` with `num_samples` mixes many calls.
+# The model draws new weights in each call. `predict_distribution` with `num_samples=100` calls the model 100 times and
+# returns the mixture of the 100 distributions.
 #
 # ## An ensemble
 #
@@ -150,17 +152,21 @@ assert scores["Laplace"][1] < scores["ensemble"][1] < scores["most probable weig
 assert max(score[0] for score in scores.values()) < 0
 
 # %% [markdown]
-# At the data all four methods are good. In the gap the best weights are confident and wrong. The ensemble is a little
-# wider. The band of Laplace is as wide as the error is large. The band of the variational network is too narrow, and
-# training is not the reason: with independent Normal weights a prediction cannot be certain on both sides of a gap and
-# uncertain inside, whatever their means (Foong et al., *On the expressiveness of approximate inference in Bayesian
-# neural networks*, 2020). Its ELBO shows the same: it is hundreds of nats below Laplace's log evidence.
+# At the data all four methods are good. In the gap they differ:
 #
-# | method | it costs | use it for | beware |
+# - The most probable weights are confident and wrong.
+# - The band of the ensemble is a little wider.
+# - The band of Laplace's approximation is about as wide as the errors are large.
+# - The band of the variational network is too narrow. More training would not help: with independent Normal weights, a
+#   prediction cannot be certain on both sides of a gap and uncertain in the gap (Foong et al., *On the expressiveness
+#   of approximate inference in Bayesian neural networks*, 2020). The ELBO of this network is also hundreds of nats
+#   below the log evidence that Laplace's approximation gives.
+#
+# | method | cost | use it for | limits |
 # | --- | --- | --- | --- |
-# | `nllfit.laplace` | a pass over the data | up to 2000 weights | only one maximum, a linearised network |
-# | `DenseVariational` | a longer training | one layer, with a full posterior | independent weights in gaps |
-# | `nllfit.Ensemble` | five trainings | networks of any size | only as wide as the networks differ |
+# | `nllfit.laplace` | a pass over the data | up to 2000 weights | one maximum, and a linearised network |
+# | `DenseVariational` | a longer training | one layer, with a full posterior | independent weights are sure in gaps |
+# | `nllfit.Ensemble` | five trainings | networks of any size | the networks may agree and be wrong |
 #
-# `nllfit.evaluate` and the calibration of lesson 4 accept all of them. None of them knows the truth where there are no
-# data. They only show that the network does not know it.
+# `nllfit.evaluate` and the calibration of lesson 4 accept all of these models. Where there are no data, no method can
+# find the truth. The methods can only show that the prediction is uncertain.

@@ -3,8 +3,8 @@
 # %% [markdown]
 # # 2. A loss is a choice of distribution
 #
-# One data set, one network, five losses. Each loss is an assumption about how outcomes scatter. Rows that no model has
-# seen then show which assumption was best, and whether its probabilities are right.
+# This lesson trains one network on one data set with five losses. Each loss is an assumption about how outcomes
+# scatter. Rows that no model has seen then show which assumption is best, and whether its probabilities are right.
 
 # %%
 import numpy as np
@@ -43,9 +43,9 @@ figure
 # | head | its assumption about an outcome, given the inputs | its loss |
 # | --- | --- | --- |
 # | `heads.Normal(scale=55.0)` | symmetric noise, of the same size everywhere | squared error |
-# | `heads.Laplace(scale=45.0)` | the same, with more outliers | absolute error |
+# | `heads.Laplace(scale=45.0)` | symmetric noise of the same size everywhere, with more outliers | absolute error |
 # | `heads.Normal()` | symmetric noise, whose size depends on the inputs | $(y - \mu)^2 / 2 \sigma^2 + \log \sigma$ |
-# | `heads.StudentT(df=5)` | the same, with outliers | grows with $\log$ of the distance |
+# | `heads.StudentT(df=5)` | like `heads.Normal()`, with more outliers | grows with $\log$ of the distance |
 # | `heads.Gamma()` | positive, with noise that grows with the mean | $\mathrm{rate}\, y - (a - 1) \log y + \ldots$ |
 #
 # The network before the head is always the same. `nllfit.initialize` starts training at the marginal distribution.
@@ -71,8 +71,9 @@ for name, head in choices.items():
 # %% [markdown]
 # ## Which head is best?
 #
-# Squared errors and absolute errors cannot be compared with each other. Negative log-likelihoods can: each measures the
-# surprise at the test rows, in nats. Lower is better. The CRPS is a second score, in the unit of the outcome.
+# A squared error cannot be compared with an absolute error. Negative log-likelihoods of different heads can be
+# compared: each is the mean surprise at the test rows, in nats. Lower is better. The CRPS is a second score, in the
+# unit of the outcome.
 
 # %%
 evaluations = {name: nllfit.evaluate(model, x[test], y[test]) for name, model in models.items()}
@@ -89,11 +90,11 @@ print("lowest:", best)
 print(nllfit.compare_scores(evaluations["Laplace, fixed scale"], evaluations[best]).summary())
 
 # %% [markdown]
-# With 110 people the differences between good heads are small. Without standard errors, the table would not show that.
+# With 110 people, a small difference between two heads can be chance. Its standard error shows how large chance is.
 #
 # ## What each model predicts for one person
 #
-# The five models agree more about the middle than about the tails.
+# The figure shows that the five models agree more about the middle of the distribution than about the tails.
 
 # %%
 # Five predicted densities for one person, with the outcome as a line
@@ -115,8 +116,8 @@ figure
 # ## Are the probabilities right?
 #
 # A 90% interval should contain nine of ten outcomes. The *PIT* of an outcome is the predicted probability of a smaller
-# value. If the predicted distributions are correct, the PITs are uniform between 0 and 1. A histogram shaped like a U
-# means that the distributions are too narrow, a hump that they are too wide.
+# value. If the predicted distributions are correct, the PITs are uniform between 0 and 1. If the histogram has the
+# shape of a U, the distributions are too narrow. If it has a hump, they are too wide.
 
 # %%
 # PIT histograms of the five heads on the test rows, with the 95% band of a correct model
@@ -131,8 +132,8 @@ figure
 # %% [markdown]
 # ## Recalibration
 #
-# Held-out rows show how wrong the probabilities are, and `nllfit.recalibrate` corrects them, whatever the model. Take a
-# model whose distributions are too narrow: a larger network, trained longer.
+# Held-out rows show how wrong the probabilities of a model are, and `nllfit.recalibrate` corrects them. As an example
+# we train a larger network for longer, so that its distributions are too narrow.
 
 # %%
 tf_keras.utils.set_random_seed(0)
@@ -154,21 +155,21 @@ for ax, (title, result) in zip(figure.subplots(1, 2), {"before": before, "after"
 figure
 
 # %% [markdown]
-# Recalibration improves the coverage of the intervals. By the CRPS the recalibrated model is not worse than the models
-# above. By the likelihood the trained model is useless. Recalibration cannot repair that, because it uses the same map
-# for all rows:
+# Recalibration improves the coverage of the intervals, and the CRPS of the recalibrated model is no worse than that of
+# the five models above. But the negative log-likelihood of the larger network is very high, because of a few rows.
+# Recalibration cannot repair them, because it uses the same map for all rows:
 
 # %%
 rows = nllfit.negative_log_likelihood(y[test], nllfit.predict_distribution(overfit, x[test]))
 print(f"trained too long: median row {np.median(rows):.1f} nats, mean {np.mean(rows):.1f}, worst {np.max(rows):.0f}")
 
 # %% [markdown]
-# For one person the model predicted a density as narrow as a needle, and the outcome was elsewhere. The CRPS measures
-# the distance of a prediction from the outcome. The likelihood also depends on how confident the prediction was, and
-# punishes such a needle.
+# For one person the larger network predicted a very narrow density, and the outcome was far outside. The CRPS grows
+# only with the distance from the outcome. The negative log-likelihood also grows with the confidence of the prediction.
 #
 # ## Summary
 #
-# 1. A loss is an assumption about the noise. Choose it deliberately.
-# 2. The negative log-likelihood on held-out rows compares assumptions that squared and absolute error cannot compare.
-# 3. A low loss does not make probabilities right. Look at the PIT, and recalibrate on held-out rows.
+# 1. A loss is an assumption about the noise.
+# 2. The negative log-likelihood of held-out rows compares different assumptions. Squared and absolute errors cannot do
+#    this.
+# 3. A model with a low loss may have wrong probabilities. Look at the PIT, and recalibrate on held-out rows.

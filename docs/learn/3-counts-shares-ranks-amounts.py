@@ -3,9 +3,11 @@
 # %% [markdown]
 # # 3. Counts, shares, ranks, amounts
 #
-# Ask which values an outcome can have. A count cannot be -1 or 2.5. A share is between 0 and 1. A rank has an order but
-# no unit. There are families for each kind. A dense layer under a head is a regression, with the table of coefficients
-# that statisticians print. This lesson computes such tables on real data and compares them with statsmodels.
+# To choose a family, ask which values an outcome can have. A count cannot be -1 or 2.5. A share is between 0 and 1. A
+# rank has an order but no unit. There are families for each of these.
+#
+# A dense layer followed by a head is a regression, and its weights are the coefficients that statisticians print. This
+# lesson computes coefficients on real data and compares them with statsmodels.
 
 # %%
 import numpy as np
@@ -39,10 +41,10 @@ def print_both(names, ours, theirs):
 # %% [markdown]
 # ## Counts, with an exposure
 #
-# The data are cases of breast cancer among women in 301 counties. Twice the people have twice the cases: the population
-# is an *exposure*. Is the number of cases *per woman* the same in large and small counties? The input of a Poisson
-# head is the logarithm of its rate, which is the expected number of cases. So we add the logarithm of the exposure to
-# the output of the dense layer:
+# The data are cases of breast cancer among women in 301 counties. A county with twice as many people has about twice as
+# many cases: the population is an *exposure*. Is the number of cases *per woman* the same in large and small counties?
+# The input of a Poisson head is the logarithm of its rate, which is the expected number of cases. So we add the
+# logarithm of the exposure to the output of the dense layer:
 #
 # $$ \log \mathrm{rate} = \log \mathrm{population} + b + w \, x $$
 
@@ -72,14 +74,14 @@ print_both(["constant", "size of county"], [bias[0], kernel[0, 0]], theirs.param
 print(nllfit.standard_errors(model, *data).summary())
 
 # %% [markdown]
-# The interval of the first row contains 0: the data show no difference between large and small counties.
+# The interval of the first coefficient contains 0: the data show no difference between large and small counties.
 #
 # ## Overdispersed counts
 #
-# A Poisson's variance equals its mean. Real counts vary more. The data are the doctor visits of 4000 people in a year,
-# from the RAND experiment, with their health and insurance. A *negative binomial* has one more parameter,
-# `total_count`, for this overdispersion. `total_count` has one value for all rows. Such a parameter is called *shared*,
-# and is a weight of the head.
+# The variance of a Poisson is equal to its mean. Most real counts vary more, which is called overdispersion. A
+# *negative binomial* has one more parameter for it, `total_count`. In this model `total_count` has the same value in
+# all rows. Such a parameter is called *shared*, and is a weight of the head. The data are the doctor visits of 4000
+# people in a year, from the RAND experiment, with their health and insurance.
 
 # %%
 table = sm.datasets.randhie.load_pandas().data.sample(4000, random_state=0)
@@ -115,7 +117,8 @@ figure
 # %% [markdown]
 # ## Shares
 #
-# A *Beta* has outcomes between 0 and 1. Engel asked in 1857 what share of their income 235 households spend on food.
+# A *Beta* has outcomes between 0 and 1. The data are from Engel (1857): the share of income that each of 235 households
+# spends on food.
 
 # %%
 table = sm.datasets.engel.load_pandas().data
@@ -144,8 +147,8 @@ figure
 # ## Ranks
 #
 # In 1996 American voters placed themselves on seven steps, from strong Democrat to strong Republican. The steps have an
-# order but no unit. An *ordered logistic* cuts a line into seven pieces. The inputs move a voter along the line, and
-# all voters share the cutpoints.
+# order but no unit. An *ordered logistic* cuts the line of real numbers into seven pieces, one for each step. A
+# weighted sum of the inputs is the position of a voter on the line. The cutpoints are the same for all voters.
 
 # %%
 table = sm.datasets.anes96.load_pandas().data
@@ -162,9 +165,9 @@ print_both(columns, model.layers[0].get_weights()[0][:, 0], theirs.params[:4])
 # %% [markdown]
 # ## Amounts
 #
-# An amount is positive, and large amounts vary more. Several families have this property. `nllfit.compare` ranks them
-# by AIC: twice the negative log-likelihood, plus twice the number of parameters. The sample has 569
-# outcomes, one for each breast mass: the mean area of the cell nuclei in its image.
+# An amount is positive, and large amounts vary more than small ones. Several families have these properties.
+# `nllfit.compare` ranks families by AIC: twice the negative log-likelihood, plus twice the number of parameters. The
+# sample has 569 outcomes, one for each breast mass: the mean area of the cell nuclei in its image.
 
 # %%
 area = load_breast_cancer().data[:, 3]
@@ -185,5 +188,5 @@ figure
 #
 # 1. The values that an outcome can have determine the family.
 # 2. Add the logarithm of an exposure to the logarithm of the rate.
-# 3. A parameter that is the same for all rows is `shared`.
-# 4. A dense layer under a head is a regression, with standard errors.
+# 3. A parameter that is the same for all rows is called shared: give its name as `shared=`.
+# 4. A dense layer followed by a head is a regression. `nllfit.standard_errors` computes its standard errors.

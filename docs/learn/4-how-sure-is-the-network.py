@@ -3,9 +3,9 @@
 # %% [markdown]
 # # 4. How sure is the network?
 #
-# A head describes how outcomes scatter around the prediction. It does not describe how wrong the network itself may be.
-# Three methods deal with that, each with a different part of it: an *ensemble*, *recalibration* and *conformal*
-# intervals.
+# A head describes how outcomes scatter around the prediction. It does not describe how wrong the prediction itself may
+# be. This lesson shows three methods for different parts of this problem: an *ensemble*, *recalibration* and
+# *conformal* intervals. A table at the end says when to use which.
 
 # %%
 import numpy as np
@@ -28,7 +28,7 @@ y = outcomes(x)
 
 
 def build():
-    """One network; its first weights are random."""
+    """A network with random weights."""
     model = tf_keras.Sequential(
         [
             tf_keras.layers.Dense(64, "relu", input_shape=(1,), dtype="float64"),
@@ -44,8 +44,8 @@ def build():
 # %% [markdown]
 # ## An ensemble
 #
-# Train five networks from five random starts. They agree where there are training rows. Elsewhere they disagree,
-# because no row determines the prediction, so their mixture is wide there:
+# Train five networks from five random starts. Near the training rows their predictions agree. Far from the training
+# rows they disagree, because no row determines the prediction. So the mixture of the five distributions is wide there:
 #
 # $$ p(y) = \frac{1}{5} \sum_{k=1}^5 p_k(y) $$
 
@@ -78,10 +78,11 @@ for title, model in {"one network": ensemble.models[0], "five": ensemble}.items(
 # %% [markdown]
 # ## Recalibration
 #
-# Held-out rows show how often outcomes fall below each predicted quantile. `nllfit.recalibrate` learns the map from
-# predicted to observed probabilities and applies it to the whole distribution, with one map for all inputs. We
-# recalibrate one network. It was trained for a long time on 80 rows, so its scale is too small even near the training
-# rows.
+# Held-out rows show how often outcomes fall below each predicted quantile. From them, `nllfit.recalibrate` learns a map
+# from predicted to observed probabilities. It applies the same map to the distribution of every row.
+#
+# We recalibrate one of the five networks. It was trained for a long time on only 80 rows, so the scale that it predicts
+# is too small even near the training rows.
 
 # %%
 held_out = rng.uniform(-1, 1, [300, 1])
@@ -105,10 +106,11 @@ figure
 # %% [markdown]
 # ## A conformal interval
 #
-# If you only need an interval, `nllfit.conformalize` gives a guarantee. It measures how far each held-out outcome lies
-# outside its interval (or inside it), and moves both ends by the right quantile of these distances. A new outcome is
-# then inside with a probability of at least 90%, however bad the network is. The guarantee needs one condition: the new
-# rows come from the same distribution as the held-out rows.
+# If you need only an interval, `nllfit.conformalize` gives a guarantee. It measures how far each held-out outcome lies
+# outside its interval; the distance is negative if the outcome is inside. Then it moves both ends of all intervals
+# outward by the 90% quantile of these distances. A new outcome is inside its interval with a probability of at least
+# 90%, however bad the network is. There is one condition: new rows come from the same distribution as the held-out
+# rows.
 
 # %%
 conformal = nllfit.conformalize(network, held_out, held_out_y, levels=(0.9,))
@@ -120,8 +122,8 @@ assert 0.86 < inside < 0.95
 # %% [markdown]
 # ## Which method for which problem?
 #
-# Compare all of them on two kinds of new rows: rows like the training rows, and rows beyond them, where
-# $1 < |x| < 1.5$. All the held-out rows are of the first kind.
+# We compare the methods on two kinds of new rows: rows like the training rows, and rows beyond them, where
+# $1 < |x| < 1.5$. All held-out rows are of the first kind.
 
 # %%
 beyond = rng.choice([-1, 1], [1000, 1]) * rng.uniform(1, 1.5, [1000, 1])
@@ -157,11 +159,11 @@ figure
 # %% [markdown]
 # | the problem | use | it gives | it needs |
 # | --- | --- | --- | --- |
-# | few training rows, so other networks predict differently | `nllfit.Ensemble` | a distribution | no more rows |
+# | few training rows, so other networks predict differently | `nllfit.Ensemble` | a distribution | no held-out rows |
 # | predicted probabilities that are wrong on average | `nllfit.recalibrate` | a distribution | held-out rows |
 # | a coverage that must be guaranteed | `nllfit.conformalize` | an interval | held-out rows |
 #
-# Recalibration and conformal intervals learn from held-out rows, so they are right for new rows like these and
-# guarantee nothing for others. An ensemble's intervals grow beyond the data, which warns you, but nothing guarantees
-# that they grow enough: in the figure they do not. The methods can be combined: recalibrate or conformalize an
-# ensemble.
+# Recalibration and conformal intervals learn from held-out rows. So they are correct for new rows that are like the
+# held-out rows, and guarantee nothing for other rows. The intervals of an ensemble become wider beyond the data, but
+# nothing guarantees that they become wide enough: in the figure they do not. You can combine the methods: recalibrate
+# or conformalize an ensemble.

@@ -3,8 +3,8 @@
 # %% [markdown]
 # # 5. When outcomes are not seen: survival
 #
-# How long do patients live after a heart transplant? Some are still alive when the study ends. Their time is
-# *censored*: we only know that it is longer than the time of observation. If you leave those patients out, or treat
+# How long do patients live after a heart transplant? Some are still alive when the study ends. Their survival time is
+# *censored*: we know only that it is longer than the time of observation. If you leave these patients out, or treat
 # their last day of observation as the day of death, the answer is wrong. The likelihood can use them correctly.
 
 # %%
@@ -45,17 +45,18 @@ figure
 
 # %% [markdown]
 # The lines with arrows are long, because patients who live long are more likely to be alive at the end of the study. So
-# the patients whose death was observed are not a fair sample of all.
+# the patients whose death was observed lived shorter, on average, than all patients.
 #
-# ## Two wrong ways, and one without assumptions
+# ## Two wrong fits, and a curve without assumptions
 #
-# The Kaplan-Meier curve uses a censored patient until the end of observation. On each day of a death it computes which
-# share of the patients *still at risk* survived it. With $d_i$ deaths among $n_i$ at risk at time $t_i$,
+# The *Kaplan-Meier curve* estimates the share of patients who survive each day. On each day with deaths it computes
+# which share of the patients who were *at risk* survived that day. A patient is at risk until death or until the end of
+# observation. With $d_i$ deaths among $n_i$ patients at risk at time $t_i$,
 #
 # $$ S(t) = P(T > t) = \prod_{t_i \le t} \left( 1 - \frac{d_i}{n_i} \right) $$
 #
-# It assumes nothing about the distribution. We compare it with two wrong fits of a LogNormal: to the observed deaths
-# only, and to all patients as if the last day of observation were the day of death.
+# The curve assumes nothing about the distribution of the times. We compare it with two wrong fits of a LogNormal: one
+# to the observed deaths only, and one to all patients as if the last day of observation were the day of death.
 
 # %%
 wrong = {
@@ -85,8 +86,8 @@ figure
 #
 # ## The likelihood of the observations
 #
-# Lesson 1 asked how probable the sample is. For a death on day $t$ this is the density at $t$. For a patient who was
-# alive on day $t$ it is the probability of living longer, $S(t) = 1 - F(t)$. So
+# The likelihood is the probability of what was observed. A death on day $t$ has the density at $t$. A patient who was
+# alive on day $t$ has the probability of living longer, $S(t) = 1 - F(t)$, where $F$ is the distribution function. So
 #
 # $$ L = \prod_{\text{death seen}} p(t_i) \cdot \prod_{\text{alive}} S(t_i) $$
 #
@@ -124,8 +125,8 @@ draw(figure.subplots(), {estimate.family.family.name: estimate.distribution for 
 figure
 
 # %% [markdown]
-# The Exponential assumes the same risk on every day. But many patients died in the first weeks, and those who survived
-# them lived long. Families with a long tail can describe that.
+# The Exponential assumes the same risk on every day. But many patients died in the first weeks, and the survivors of
+# these weeks lived long. Families with a long tail can describe this.
 
 # %%
 print(f"median of the censored fit: {float(nllfit.quantile(estimate.distribution, 0.5)):.0f} days")
@@ -135,12 +136,13 @@ for name, fit in wrong.items():
 # %% [markdown]
 # ## Does age matter?
 #
-# With a censored head this becomes a regression. A dense layer computes the `loc` of the LogNormal, the mean of $\log
-# T$, for each age; all patients share one `scale`:
+# A dense layer with a censored head is a regression of the times on age. The layer computes the `loc` of the LogNormal,
+# the mean of $\log T$, from the age. All patients share one `scale`:
 #
 # $$ \log T = b + w \cdot \mathrm{age} + \mathrm{scale} \cdot z $$
 #
-# Age is in decades from 45, so $e^b$ is the median at 45 years, and ten more years multiply it by $e^w$.
+# with $z$ from a standard Normal. We measure age in decades after the 45th year. So $e^b$ is the median time of
+# patients of 45 years, and ten more years multiply the median by $e^w$.
 
 # %%
 x = pd.DataFrame({"decades": (age - 45) / 10})
@@ -160,9 +162,10 @@ coefficients = nllfit.standard_errors(model, x, y)
 print(coefficients.summary())
 
 # %% [markdown]
-# Is the model with age significantly better than the model without? Without age, $w = 0$. If age has no effect, twice
-# the gain in log-likelihood has a chi-squared distribution with one degree of freedom. Another test needs no theory:
-# predict held-out patients, a fifth of all patients in turn.
+# Is the model with age significantly better than the model without age, in which $w = 0$? We compare the two models in
+# two ways. First, the likelihood-ratio test: if age has no effect, twice the gain in log-likelihood has a chi-squared
+# distribution with one degree of freedom. Second, cross-validation: each fifth of the patients is held out in turn and
+# predicted by a fit to the others.
 
 # %%
 gain = coefficients.log_likelihood - estimate.log_likelihood
@@ -181,9 +184,9 @@ for name, rows in surprise.items():
     print(f"{name:13} {np.mean(rows):.3f} nats per held-out patient")
 
 # %% [markdown]
-# The first test hints at an effect of age; the second shows no better predictions. That is no contradiction: with 69
-# patients the coefficient is only two standard errors from 0, and its error harms the predictions for new patients
-# about as much as knowing their age helps.
+# The test hints at an effect of age, but in the cross-validation the predictions with age are not better. That is no
+# contradiction: with 69 patients the coefficient is only two standard errors from 0. Its error harms the predictions
+# for new patients about as much as knowing their age helps.
 
 # %%
 # Days lived against age on a logarithmic scale: the predicted median falls with age, in a wide 50% band
@@ -201,19 +204,21 @@ ax.legend(fontsize="small", loc="lower left")
 figure
 
 # %% [markdown]
-# Older patients seem to live shorter. But the band is wide: look at it before you tell a patient a number.
+# Older patients seem to live shorter. But the band is wide, so the predicted median says little about one patient.
 #
 # ## Summary
 #
-# 1. A censored outcome has information: its probability enters the likelihood.
-# 2. Dropping censored rows, or treating them as events, biases the answer, and more data do not help.
+# 1. A censored outcome contains information: the probability of an outcome beyond the censoring time is its factor in
+#    the likelihood.
+# 2. Dropping censored rows, or treating them as events, biases the answer. More data do not reduce this bias.
 # 3. A pair `[lower, upper]` can also be a time between two visits, `[3, 6]`, or a measurement below a detection limit,
 #    `[-inf, 0.1]`.
 # 4. A censored head is like any other head: it can follow any network.
 #
 # ## Questions to try
 #
-# - Censoring must not depend on the remaining time to live. Why is that true if the study ends on a fixed day, and
-#   false if patients leave because they feel ill?
-# - Let the network also compute `scale`: leave out `shared`. Is it better on held-out patients?
-# - Compute the NLL of the observed deaths only, under both models. Why is the wrong model better there?
+# - The likelihood is correct only if censoring does not depend on the remaining time to live. Is this so if the study
+#   ends on a fixed day? And if patients leave the study because they feel ill?
+# - Let the network also compute `scale`: leave out `shared`. Is the NLL of held-out patients smaller?
+# - Compute the NLL of the observed deaths under the correct fit and under the fit to deaths only. Why is the wrong fit
+#   better there?

@@ -4,9 +4,9 @@
 # # 6. A density of your own
 #
 # Every head so far was a family with a name. But a distribution can have a shape that no named family has, and the
-# shape can change with the inputs. Then write the density yourself: any function from the network's outputs to a
-# distribution can be a head. In this lesson it is a *normalizing flow*, which bends a Normal into the shape of the
-# data.
+# shape can change with the inputs. Then you can write the density yourself: any function from the outputs of a network
+# to a distribution can be a head. In this lesson the distribution is a *normalizing flow*, which bends a Normal into
+# the shape of the data.
 
 # %%
 import pathlib
@@ -28,9 +28,9 @@ tfd, tfb = tfp.distributions, tfp.bijectors
 # ## The data
 #
 # The data are monthly temperatures of the sea off Peru from 1950 to 2010, as *anomalies*: degrees above or below the
-# usual temperature of that month. In most years the water is a little cool. In an El Niño year it is warmer, by up to
-# five degrees. The input is the season, a point on a circle, so that December is next to January. Every third year is
-# held out.
+# mean temperature of that month of the year. In most years the water is a little cooler than the mean. In an El Niño
+# year it is up to five degrees warmer. The input of the network is the month, as a point on a circle, so that December
+# is next to January. Every third year is held out.
 
 # %%
 table = sm.datasets.elnino.load_pandas().data
@@ -54,7 +54,7 @@ ax.set(xlabel="month", ylabel="degrees from the usual", xticks=range(12), xtickl
 figure
 
 # %% [markdown]
-# A Normal is symmetric. This cloud is not.
+# A Normal is symmetric around its mean. The anomalies are not.
 #
 # ## A flow
 #
@@ -63,16 +63,17 @@ figure
 #
 # $$ -\log p(y) = -\log \phi(z) + \log g'(z), \quad z = g^{-1}(y) $$
 #
-# where $\phi$ is the density of the standard Normal. A steep $g$ moves outcomes apart, so they are rare; a flat $g$
-# moves them together, so they are dense. If $g$ is a straight line, $\mu + \sigma z$, the result is a Normal again.
+# where $\phi$ is the density of the standard Normal. Where $g$ is steep, outcomes are far apart and the density is low.
+# Where $g$ is flat, outcomes are close together and the density is high. If $g$ is a straight line, $\mu + \sigma z$,
+# the result is a Normal.
 #
-# So bend the line. `tfb.SinhArcsinh` is an increasing curve with two numbers, one for the skewness of its result and
-# one for the weight of its tails. It has an inverse and a slope in closed form. A layer of the flow is such a bend
-# followed by a line, and a *flow* is a sequence of layers:
+# To get another shape, we bend the line. `tfb.SinhArcsinh` is an increasing function with two parameters: one for the
+# skewness of the result, and one for the weight of its tails. Its inverse and its slope have formulas. A layer of our
+# flow is such a bend followed by a line, and a *flow* is a sequence of layers:
 #
 # $$ g = \mathrm{line}_1 \circ \mathrm{bend}_1 \circ \mathrm{line}_2 \circ \mathrm{bend}_2 $$
 #
-# Each layer has four numbers, and the network computes all of them. If they are 0, $g(z) = z$.
+# Each layer has four numbers, and the network computes all of them. If all numbers are 0, $g(z) = z$.
 
 # %%
 LAYERS = 2
@@ -90,8 +91,8 @@ def bent_normal(params):
 
 
 # %% [markdown]
-# `heads.DistributionLambda` makes a head of this function. Register the function's name with Keras, because a file
-# contains the name and not the code.
+# `heads.DistributionLambda` makes a head of this function. The decorator registers the name of the function with Keras,
+# because the file of a saved model contains the name of the function and not its code.
 #
 # ## Three heads
 #
@@ -127,8 +128,8 @@ for name in ("Normal", "mixture of 2"):
     print(nllfit.compare_scores(evaluations["flow"], evaluations[name]).summary())
 
 # %% [markdown]
-# The flow has the smallest negative log-likelihood, and the difference is significant. By the CRPS, which depends more
-# on the middle than on the tails, the mixture is as good.
+# The flow has the smallest negative log-likelihood, and the difference is significant. The CRPS of the mixture is as
+# good as that of the flow: this score depends less on the tails.
 
 # %%
 # The months with the bands of the Normal and of the flow: the band of the flow is short below and long above
@@ -176,13 +177,14 @@ for ax in (left, right):
 figure
 
 # %% [markdown]
-# A straight line on the right would be a Normal. These curves rise slowly at first and then more and more steeply: the
-# outcomes below the median are dense and the outcomes above it are spread out, by a different amount in each month.
+# In the right figure, a Normal would be a straight line. The curves of the flow rise slowly at first and then more and
+# more steeply: outcomes below the median are close together, and outcomes above the median are spread out. The curves
+# of the four months differ.
 #
 # ## A file
 #
-# You save a model with your own density like any other. A program that loads it needs the function under the same name:
-# import the module that defines and registers it.
+# You save a model with your own density like any other model. A program that loads the model must first import the
+# module that defines and registers the function.
 
 # %%
 path = pathlib.Path(tempfile.mkdtemp()) / "model.keras"
@@ -197,13 +199,13 @@ assert here == there
 #
 # 1. A density of your own is a function from numbers to a `tfd.Distribution`; `heads.DistributionLambda` makes it a
 #    head.
-# 2. A flow bends a Normal with an increasing function. Its density is that of the Normal, divided by the function's
-#    slope.
-# 3. More freedom needs more data. Judge it on held-out rows, and compare it with a mixture, which is also flexible.
+# 2. A flow bends a Normal with an increasing function. Its density at $g(z)$ is the density of the Normal at $z$,
+#    divided by the slope of the function at $z$.
+# 3. A flexible density needs more data. Compare it on held-out rows with simpler heads, such as a mixture.
 # 4. In float64 a flow has quantiles, intervals and a CRPS like every other head.
 #
 # ## Questions to try
 #
-# - What does the flow become with `LAYERS = 1`? Is it worse? And with 4?
+# - Is the flow worse with `LAYERS = 1`? Is it better with 4?
 # - Write the density of a mixture of a Normal and a Gamma, by `tfd.Mixture`. When would it be a good assumption?
 # - Give the network last month's temperature as a third input. Which heads gain most, and why?

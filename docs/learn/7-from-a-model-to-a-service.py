@@ -3,8 +3,8 @@
 # %% [markdown]
 # # 7. From a trained model to a service
 #
-# A trained model is used outside the program that trained it. Its callers want a number and an interval around it, and
-# know nothing about distributions.
+# Programs that use a trained model usually want a number and an interval around it, not a distribution. This lesson
+# saves a model, serves its mean and interval, and converts it for a small device.
 
 # %%
 import contextlib
@@ -37,8 +37,8 @@ nllfit.fit(model, x[:342], y[:342], epochs=30, seed=0, verbose=0)
 # %% [markdown]
 # ## A file
 #
-# A saved model loads in any process that has imported `nllfit` (for a Keras 3 model `nllfit.keras3`). It loads in
-# Keras's safe mode, because the file contains names and numbers and no code.
+# A saved model loads in any process that has imported `nllfit` (`nllfit.keras3` for a Keras 3 model). It loads in
+# Keras's safe mode, because the file contains names and numbers but no code.
 
 # %%
 model.save(folder / "model.keras")
@@ -50,10 +50,10 @@ assert same
 # %% [markdown]
 # ## A service
 #
-# A served model returns tensors. So write a function that maps inputs to named tensors, and export it with the
-# `ExportArchive` of the model's Keras. The result needs neither Keras nor `nllfit`, and TensorFlow Serving answers
-# requests with it. We export a second function for small devices: TensorFlow Lite has no search for quantiles, but a
-# Normal has a formula for them.
+# A served model can return only tensors, not a distribution. So write a function that maps inputs to named tensors, and
+# export it with Keras's `ExportArchive`. The result is a folder that TensorFlow Serving can serve without Keras and
+# without `nllfit`. We also export a second function, for small devices: TensorFlow Lite cannot search for the ends of
+# an interval, but the ends of a Normal interval have a formula.
 
 
 # %%
@@ -107,7 +107,7 @@ figure
 # %% [markdown]
 # ## A small device
 #
-# TensorFlow Lite runs on a phone or a microcontroller. Convert the second endpoint:
+# TensorFlow Lite runs on a phone or a microcontroller. We convert the second function:
 
 # %%
 converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "service" / "1"), signature_keys=["serve_on_device"])
@@ -123,5 +123,5 @@ np.testing.assert_allclose([found["low"], found["mean"], found["high"]], [low[0]
 # ## What to remember
 #
 # 1. Use `model.save` for programs that have `nllfit`, and an `ExportArchive` for all others.
-# 2. Serve what the caller can use: a mean and an interval, by name.
-# 3. Every answer is deterministic: nothing in it is a random sample.
+# 2. An exported function returns named tensors, such as a mean and the ends of an interval.
+# 3. The same inputs always get the same answer, because the functions draw no random sample.

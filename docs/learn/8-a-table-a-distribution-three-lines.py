@@ -3,13 +3,13 @@
 # %% [markdown]
 # # 8. A table, a distribution, three lines
 #
-# The lessons before this one built networks. Often there is only a table, and no time to choose layers, epochs and a
-# spread. `nllfit.tabular` has estimators for that. They follow scikit-learn's conventions, so they work in its
-# pipelines, searches and cross-validation.
+# The lessons before this one built networks by hand. For a table of data, `nllfit.tabular` has estimators that choose
+# the network and the number of epochs for you. They follow scikit-learn's conventions, so they work in its pipelines,
+# searches and cross-validation.
 #
 # The table is scikit-learn's diabetes data: ten measurements of 442 patients, and the progression of the disease after
-# a year. Tables from a clinic have categories and gaps, so we add some: the sex is text, and 30 blood pressures are
-# missing.
+# a year. Real tables often have categories and missing values, so we add both: the sex becomes text, and 30 blood
+# pressures are removed.
 
 # %%
 import pathlib
@@ -31,9 +31,11 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, random
 # %% [markdown]
 # ## Three lines
 #
-# `fit` holds out a fifth of the training rows. On them it compares two networks and a forest, weak and strong
-# regularization, and Normal distributions with histograms. Then it trains five networks of the better kind, or the
-# forest, on all training rows. A network is too confident about rows that it has not seen, so a factor widens the
+# `fit` holds out a fifth of the training rows and compares models by their predictions for these rows: two kinds of
+# network and a forest, with weak and with strong regularization, with Normal distributions and with histograms. Then it
+# trains the best model on all training rows; a network is trained five times, as an ensemble.
+#
+# A model is usually too confident about rows that it has not seen. So `fit` also finds a factor that widens the
 # predicted distributions. On a small table like this one, the factor comes from cross-validation.
 
 # %%
@@ -62,8 +64,9 @@ figure
 # %% [markdown]
 # ## What it chose
 #
-# `trials_` lists the compared models, the best first. `nll` is the mean negative log-likelihood of the held-out rows,
-# in nats, and `spread` is the factor on the width. The spread of the first model comes from cross-validation.
+# `trials_` lists the compared models, the best model first. `nll` is the mean negative log-likelihood of the held-out
+# rows, in nats, and `spread` is the factor that widens the distributions. Only the spread of the first model comes from
+# cross-validation.
 
 # %%
 for trial in model.trials_:
@@ -72,9 +75,9 @@ for trial in model.trials_:
 # %% [markdown]
 # ## Another distribution
 #
-# A progression is a positive number. `distribution="Gamma"` has only positive outcomes, so no quantile is below 0. A
-# list compares several, and `"auto"` compares all that have the outcomes in their support: counts, shares, amounts, and
-# outcomes that repeat a few values.
+# A progression is a positive number. A Gamma has only positive outcomes, so no predicted quantile is below 0. You can
+# also give a list of distributions, or `"auto"`: `fit` then compares several distributions by the held-out rows.
+# `"auto"` takes the common families whose support contains the outcomes.
 
 # %%
 positive = DistributionRegressor("Gamma", network="smooth", random_state=0).fit(X_train, y_train)
@@ -84,9 +87,9 @@ assert low.min() > 0
 print(f"mean log-likelihood: {model.score(X_test, y_test):.3f} and {positive.score(X_test, y_test):.3f}")
 
 # %% [markdown]
-# A `TransformedTargetRegressor` of scikit-learn trains on the logarithm of the outcomes. Its `score` is an R2, and the
-# `score` of the regressor inside is the mean log-likelihood of the logarithms. `transformed_log_density` adds the
-# logarithm of the derivative, so the mean of its result can be compared with the two scores above.
+# Here, a `TransformedTargetRegressor` of scikit-learn trains a regressor on the logarithms of the outcomes. This
+# regressor predicts a density of the logarithm. `transformed_log_density` returns the log-density of the outcome
+# itself, so its mean can be compared with the two mean log-likelihoods above.
 
 # %%
 regressor = DistributionRegressor("Normal", network="smooth", random_state=0)
@@ -96,7 +99,7 @@ print(f"mean log-likelihood: {transformed_log_density(logarithm, X_test, y_test)
 # %% [markdown]
 # ## A file
 #
-# `save` writes JSON and arrays. Unlike a pickle, such files run no code when they are read.
+# `save` writes a folder with JSON and arrays. Unlike a pickle, these files cannot run code when they are read.
 
 # %%
 folder = pathlib.Path(tempfile.mkdtemp()) / "model"

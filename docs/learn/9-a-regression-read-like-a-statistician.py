@@ -3,13 +3,13 @@
 # %% [markdown]
 # # 9. A regression, read like a statistician
 #
-# A dense layer under a head is a regression. This lesson fits one from a formula, reads its table, and asks the four
-# questions that a statistician asks: how large is an effect, how uncertain is its estimate, does the model fit, and
-# which rows are influential? You need `pip install '.[regression]'` in a clone.
+# This lesson fits a regression from a formula, reads its table, and asks the four questions that a statistician asks:
+# how large is an effect, how uncertain is its estimate, does the model fit, and which rows are influential? You need
+# `pip install '.[regression]'` in a clone.
 #
-# The data are from the RAND health insurance experiment: how often people went to a doctor in a year (`mdvis`). Their
-# insurance pays the whole bill, or leaves a share of it to them: `lncoins` is the logarithm of this share in percent
-# plus 1.
+# The data are from the RAND health insurance experiment. The outcome `mdvis` is the number of a person's visits to a
+# doctor in a year. The insured persons pay a share of the bill: `lncoins` is the logarithm of 1 plus this share in
+# percent. `disea` counts chronic diseases, and `health` is the person's own rating.
 
 # %%
 import numpy as np
@@ -26,9 +26,9 @@ print(data[["mdvis", "lncoins", "disea", "health"]].describe().round(2))
 # %% [markdown]
 # ## A formula and its table
 #
-# `C(health)` makes a column for each level except the first, *excellent*, with which the others are compared. The
-# family determines how counts scatter around their mean. The link is the logarithm, so a coefficient is a change in the
-# logarithm of the mean.
+# `C(health)` makes a column for each level of `health` except the first, *excellent*. The coefficient of a column
+# compares its level with *excellent*. The family determines how the counts scatter around their mean. The formula
+# describes the logarithm of the mean, so a coefficient is a change in the logarithm of the mean.
 
 # %%
 poisson = nllfit.regression("mdvis ~ lncoins + disea + C(health)", data, family="Poisson")
@@ -37,7 +37,8 @@ print(poisson.summary())
 # %% [markdown]
 # ## How large is an effect?
 #
-# `exp` of a coefficient is a *rate ratio*: one more unit of `lncoins` multiplies the expected visits by that number.
+# `exp` of a coefficient is a *rate ratio*: one more unit of `lncoins` multiplies the expected number of visits by the
+# rate ratio of `lncoins`.
 
 # %%
 print(poisson.table(exponentiate=True).round(3))
@@ -45,10 +46,10 @@ print(poisson.table(exponentiate=True).round(3))
 # %% [markdown]
 # ## Does the model fit?
 #
-# The standard errors in the table are valid if the counts scatter like those of a Poisson, with a variance equal to the
-# mean. *Quantile residuals* show whether the counts do. If the model is correct, the residuals are standard Normal,
-# whatever the family, and all dots are within the band. Here they are not: many people never go, and some go very
-# often.
+# The standard errors in the table are valid if the counts have the distribution that the model assumes: a Poisson,
+# whose variance is equal to its mean. *Quantile residuals* show whether they have. If the model is correct, the
+# residuals are standard Normal, whatever the family, and all dots of the figure are within the band. In the left figure
+# many dots are outside: many people never go to a doctor, and some go very often.
 
 # %%
 # Quantile residuals of a Poisson and of a negative binomial regression against the quantiles of a standard Normal
@@ -60,8 +61,9 @@ for ax, (title, fit) in zip(figure.subplots(1, 2, sharey=True), fits.items(), st
 figure
 
 # %% [markdown]
-# The negative binomial has one more parameter, `alpha`, with the variance `mean + alpha mean^2`. Its residuals are near
-# the diagonal, its AIC is far smaller, and its standard errors are larger: the Poisson's were too small.
+# The negative binomial has one more parameter, `alpha`, and its variance is `mean + alpha mean^2`. Its residuals are
+# near the diagonal, and its AIC is far smaller. Its standard errors are larger, because those of the Poisson were too
+# small.
 
 # %%
 print(negative_binomial.summary())
@@ -72,8 +74,9 @@ assert negative_binomial.aic < poisson.aic
 # %% [markdown]
 # ## What if the family is still wrong?
 #
-# The *sandwich* does not rely on the variance of the family: it uses the scatter of the rows' gradients. If rows depend
-# on each other, for example the members of a household, give `cluster=` the column with the household.
+# The *sandwich* computes standard errors from the scatter of the rows' gradients, so they are valid even if the
+# variance of the family is wrong. If rows depend on each other, such as the members of a household, give the name of
+# the column with the household as `cluster=`.
 
 # %%
 robust = nllfit.regression(
@@ -84,8 +87,8 @@ print((robust.bse / negative_binomial.bse).round(2))
 # %% [markdown]
 # ## Tests of more than one coefficient
 #
-# Does health matter at all? A term with several columns needs one test of all of them. `test` accepts any linear
-# constraint; `anova` compares two fits by the ratio of their likelihoods.
+# Does health matter at all? `C(health)` has several coefficients. `test_terms` tests all coefficients of a term at
+# once. `test` tests any linear equation of coefficients. `anova` compares two fits by the ratio of their likelihoods.
 
 # %%
 print(negative_binomial.test_terms().round(4))
@@ -96,8 +99,9 @@ print(smaller.anova(negative_binomial).round(4).to_string())
 # %% [markdown]
 # ## Prediction
 #
-# Two intervals answer two questions. The interval of the mean shows how well the mean is known; it narrows as rows are
-# added. The interval of a new outcome shows how many visits one person will make, and does not narrow.
+# There are two intervals. The interval of the mean shows how well the mean is known. It becomes narrower if there are
+# more rows. The interval of a new outcome shows how many visits one person may make. It does not become narrow with
+# more rows, because persons differ.
 
 # %%
 # The mean number of visits by diseases with its interval, and the interval of a single person's visits
@@ -115,8 +119,7 @@ figure
 # %% [markdown]
 # ## Which rows are influential?
 #
-# `influence` shows how much each row changes each coefficient. Look at the most influential rows before you trust a
-# table.
+# `influence` shows how much each row changes each coefficient. Check that the most influential rows contain no errors.
 
 # %%
 influence = negative_binomial.influence()
@@ -127,8 +130,8 @@ print(data.loc[top.index, ["mdvis", "lncoins", "disea", "health"]])
 # %% [markdown]
 # ## More than a mean
 #
-# Any parameter can have a formula: `alpha="~ C(health)"` lets the scatter differ between groups. And the model inside
-# is a Keras model, which can be saved, served, or be the first layer of something larger.
+# Any parameter can have a formula: with `alpha="~ C(health)"`, the variance differs between the levels of health. The
+# attribute `model` of the result is a Keras model, which you can save and serve.
 
 # %%
 scatter = nllfit.regression("mdvis ~ lncoins + disea + C(health)", data, "NegativeBinomial", alpha="~ C(health)")
