@@ -1,4 +1,4 @@
-"""Which tests run: all without the mark `thorough`, and a tenth of those with it, a different tenth each day."""
+"""Selects the tests that run: all ordinary ones, and a tenth of those marked `thorough`, another tenth each day."""
 
 import collections
 import datetime
@@ -32,13 +32,13 @@ def pytest_configure(config):
 
 
 def is_thorough(item):
-    """Whether a test runs only in its turn."""
+    """Whether a test has the mark `thorough`, and its case is not exempt by `but`."""
     case = item.nodeid.partition("[")[2]
     return any(not case.startswith(marker.kwargs.get("but", ())) for marker in item.iter_markers("thorough"))
 
 
 def is_left_out(items, turn):
-    """Whether each test waits for another turn; the cases of a test, which cost alike, run in successive turns."""
+    """For each test, whether it is left out of this turn. The cases of one test run in successive turns."""
     cases = collections.Counter()
     for item in items:
         test = item.nodeid.partition("[")[0]
@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_sessionstart(session):
-    """Prints the turn instead of a header, which `-q` omits."""
+    """Prints the turn. A line of `pytest_report_header` would be omitted under `-q`."""
     option, reporter = session.config.option, session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter:
         reporter.write_line("thorough tests: " + ("all" if option.thorough else f"a tenth, --turn {option.turn}"))
@@ -72,7 +72,7 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish():
-    """Without this, the garbage collector takes a tenth of the time, because TensorFlow creates many objects."""
+    """Freezes the objects that exist: collecting garbage takes a tenth of the time, because TensorFlow makes many."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 10, 10)

@@ -29,5 +29,5 @@ def downloaded(name):
 
 
 def oracles():
-    """Reference maximum-likelihood estimates: certified, published or computed by other software."""
+    """Maximum-likelihood estimates from NIST's certificates, publications and other software."""
     return json.loads((DATA / "oracles.json").read_text())

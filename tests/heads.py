@@ -6,7 +6,7 @@ import pytest
 from nllfit import heads
 from tests.cases import CASES
 
-# One row per head. The second row of a head only differs in a constant, or in a feature that another head covers.
+# One or two rows per head. The rows left out differ in a constant, or in a feature that other heads cover.
 ONCE = [case for case in CASES if not case.kwargs or case.id in ("Normal-shared=('scale',)", "Truncated-low=0.0")]
 
 

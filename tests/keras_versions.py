@@ -20,7 +20,7 @@ class Kit:
       keras: the module `tf_keras` or `keras`.
       heads, metrics: nllfit's modules for this Keras.
       loss: the negative log-likelihood for `compile`.
-      losses: the unreduced loss, `(y_true, y_pred) -> [B]`.
+      losses: the loss of each row, `(y_true, y_pred) -> [B]`.
       distribution: returns the distribution of a head's output.
       imports: the first lines of a program that loads a model; they define `distribution`, too.
     """
@@ -60,7 +60,7 @@ each_keras = pytest.mark.parametrize("kit", KITS, ids=["tf_keras", "keras3"])
 
 
 def mainly(keras, name="kit"):
-    """Runs a test with one Keras; with the other, on which it depends little, it is marked `thorough`."""
+    """Runs a test with the version `keras`. With the other version the test is marked `thorough`."""
     kits = {"kit": lambda kit: kit, "k": lambda kit: kit.keras}[name]
     marks = {kit: () if kit.keras is keras else pytest.mark.thorough for kit in KITS}
     rows = [pytest.param(kits(kit), marks=marks[kit], id=kit.keras.__name__) for kit in KITS]
@@ -68,9 +68,9 @@ def mainly(keras, name="kit"):
 
 
 def in_turn(values, left_out=()):
-    """Parameters that run each value with one Keras: the first with tf_keras, the next with Keras 3, and so on.
+    """All pairs of a Keras version and a value. The first value runs with tf_keras, the next with Keras 3, and so on.
 
-    The other pairs, and all pairs of the values in `left_out`, are marked `thorough`.
+    All other pairs, and all pairs of the values in `left_out`, are marked `thorough`.
     """
     rows = []
     for i, value in enumerate(values):
@@ -83,7 +83,7 @@ def in_turn(values, left_out=()):
 
 
 def by_keras(model, *args, **kwargs):
-    """The history of `model.fit`, run eagerly, because a trace would take longer than a few steps."""
+    """The history of `model.fit`. It runs eagerly, because for a few steps this takes less time than a trace."""
     model.run_eagerly = True
     history = model.fit(*args, **{"verbose": 0} | kwargs).history
     return {name: [float(value) for value in values] for name, values in history.items()}

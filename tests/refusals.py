@@ -1,4 +1,4 @@
-"""Malformed arguments, a model to give them to, and the error that must name them."""
+"""Helpers of the tests of errors: malformed arguments, models, and a check of the message."""
 
 import functools
 
@@ -40,13 +40,13 @@ def model_of(kit, name="Bernoulli"):
 
 
 def refuses(message):
-    """`pytest.raises` for an exception class, or for a `ValueError` with a message."""
+    """`pytest.raises` for `message`: an exception class, or the text of a `ValueError`."""
     error = message if isinstance(message, Exception) else ValueError(message)
     return pytest.raises(type(error), match=str(error))
 
 
 def check_refusal(kit, call, message):
-    """The call raises the error and leaves the weights of its models."""
+    """Checks that `call` raises the error and does not change the weights of the models."""
     before = [model_of(kit, head).get_weights() for head in ("Bernoulli", "Normal")]
     with refuses(message):
         call(kit)

@@ -1,4 +1,4 @@
-"""Saved models load in another process, with the Keras version that its environment selects."""
+"""Saved models load in another process, in which `TF_USE_LEGACY_KERAS` selects the version of Keras."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from tests.keras_versions import KITS
 
 
 def run_python(program, *arguments, **environment):
-    """The lines that a program prints in a new process."""
+    """The lines that a Python program prints in a new process with these environment variables."""
     environment = {name: value for name, value in (os.environ | environment).items() if value is not None}
     command = [sys.executable, "-c", program, *arguments]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -69,7 +69,7 @@ for file in ("one.keras", "one.h5", "some.keras", "others.h5"):
 
 
 def save_heads(kit, folder, some, others):
-    """Saves models of one head in both file formats, and models of several heads; returns the number of models."""
+    """Saves one head in both file formats, and all heads of `some` and of `others`. Returns the number of heads."""
     data, metric, x = {}, kit.metrics.NegativeLogLikelihood, inputs(CASES[0])
     folder.mkdir()
     for name, suffixes, cases in (
@@ -108,7 +108,7 @@ KINDS = "Conformalized", "Recalibrated", "TemperatureScaled", "Ensemble", "Lapla
 
 
 def calibrated(kit, x, kind):
-    """A calibrated model of that kind, around a model, an ensemble or another calibrated model."""
+    """A calibrated model of a kind of `KINDS`. It contains a model, an ensemble or another calibrated model."""
 
     def model(head):
         size = head.params_size()
@@ -151,7 +151,7 @@ def save_own(kit, folder, monkeypatch):
     return 2
 
 
-# Each head with one Keras and one file format; `test_saved_files.py` covers most combinations.
+# An ordinary run saves each head with one Keras version and in one format. `test_saved_files.py` has most other pairs.
 @pytest.mark.parametrize("turn", [0, *(pytest.param(turn, marks=pytest.mark.thorough) for turn in (1, 2, 3))])
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 def test_saved_models_load_in_another_process(turn, tmp_path, monkeypatch):
@@ -163,13 +163,13 @@ def test_saved_models_load_in_another_process(turn, tmp_path, monkeypatch):
     x = np.random.default_rng(0).normal(size=[20, 3]).astype("float32")
     np.save(tmp_path / "x.npy", x)
     models = {}
-    for i, kit in enumerate(KITS):  # each kind with one Keras
+    for i, kit in enumerate(KITS):  # every second kind with tf_keras, the others with Keras 3
         for name in KINDS[(turn + i) % 2 :: 2]:
             models[tmp_path / f"{kit.keras.__name__}-{name}"] = calibrated(kit, x, name)
     for folder, it in models.items():
         it.save(folder)
     of_tf_keras, of_keras3 = (kit.imports + LOAD + LOAD_OWN.format(keras=kit.keras.__name__) for kit in KITS)
-    # Keras 2 models load before Keras 3 is imported, and calibrated models of both with only `import nllfit`.
+    # The program loads Keras 2 models before it imports Keras 3. Calibrated models need only `import nllfit`.
     program = IMPORTS + of_tf_keras + LOAD_CALIBRATED + FIT_KERAS3.format(keras="tf.keras") + of_keras3
     lines = run_python(program, str(tmp_path), *map(str, models), TF_USE_LEGACY_KERAS=None)
     loaded = [line for line in lines if line.startswith("loaded")]

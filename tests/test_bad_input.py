@@ -1,4 +1,4 @@
-"""Losses, predictions, evaluations, initialization and ensembles: errors name the wrong argument, no model changes."""
+"""Wrong arguments of losses, predictions, `evaluate`, `initialize` and ensembles: the error names the argument."""
 
 import numpy as np
 import pytest

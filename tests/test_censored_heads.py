@@ -16,7 +16,7 @@ tfd = tfp.distributions
 
 @pytest.fixture(scope="module")
 def survival():
-    """Covariates, times and event indicators: log times are linear in the covariates, and 40% are censored."""
+    """Covariates, times and event indicators. The logarithm of a time is linear in the covariates; 40% are censored."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=[1500, 1])
     time = np.exp(1.0 + 0.8 * x[:, 0] + 0.5 * rng.normal(size=1500))
@@ -42,9 +42,9 @@ def test_a_censored_head_is_unbiased_where_a_fit_of_observed_rows_is_not(surviva
     best = optimize.minimize(nll, [1.0, 1.0, 1.0], method="L-BFGS-B", bounds=[(None, None)] * 2 + [(0.1, None)])
     found = np.concatenate([kernel, bias, np.logaddexp(0, shared)])
     np.testing.assert_allclose(found, best.x, rtol=1e-4)  # SciPy estimates the gradient by differences
-    # Without censoring the standard errors would be scale / sqrt(2 n) and, of the coefficients, scale / sqrt(n).
+    # Without censoring, the standard errors would be scale / sqrt(2 n) for the scale, scale / sqrt(n) for the others.
     assert np.all(np.abs(found - [0.8, 1.0, 0.5]) < 3 * 0.5 / np.sqrt(seen.sum()))
-    biased = sm.OLS(np.log(time[seen]), sm.add_constant(x[seen])).fit()  # the maximum-likelihood fit of a LogNormal
+    biased = sm.OLS(np.log(time[seen]), sm.add_constant(x[seen])).fit()  # the maximum of a LogNormal's likelihood
     assert np.all((biased.params - [1.0, 0.8]) / biased.bse < -3)
 
 
@@ -56,7 +56,7 @@ def test_an_evaluation_of_intervals_has_nll_and_pit(survival):
     found = nllfit.evaluate(distribution, y=y)
     np.testing.assert_allclose(found.nll, -np.mean(distribution.log_prob(y)), rtol=1e-6)  # float32
     assert found.pit.shape == (1500,)
-    assert found.calibration_error < 0.03  # about its chance level, 1 / sqrt(1500)
+    assert found.calibration_error < 0.03  # chance alone gives about 1 / sqrt(1500)
     assert found.crps is found.rmse is found.sharpness is None
     assert not found.coverage
     assert "NLL" in found.summary()

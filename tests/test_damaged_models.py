@@ -29,14 +29,14 @@ def zipped(parts):
 @pytest.mark.parametrize("count", [6, pytest.param(300, marks=pytest.mark.thorough)])
 @pytest.mark.filterwarnings("ignore")  # Keras warns about the contents of the files
 def test_a_damaged_model_file_is_refused_or_harmless(kit, count, tmp_path):
-    """Tries `count` mutants of the file, and as many of each of its parts."""
+    """Loads `count` damaged copies of the file, and `count` files with a damaged copy of each part."""
     model = kit.keras.Sequential([kit.keras.Input((2,)), kit.keras.layers.Dense(2), kit.heads.Normal()])
     Ensemble([model, model.__class__.from_config(model.get_config())]).save(tmp_path)
     path = tmp_path / "member-000.keras"
     whole = path.read_bytes()
     parts = members(whole)
     damaged = [(True, content) for content in mutants(whole, count)]
-    for name, part in parts.items():  # damage inside a part, with a correct checksum
+    for name, part in parts.items():  # a damaged part in a ZIP file with correct checksums
         damaged += [(name != "model.weights.h5", zipped(parts | {name: content})) for content in mutants(part, count)]
     refused = 0
     for same, content in damaged:

@@ -1,4 +1,4 @@
-"""Heads compute and train on the device that they are given: a GPU (`pytest -m gpu`), or a second logical CPU.
+"""Heads compute and train on another device than the first CPU: a GPU (`pytest -m gpu`), or a second logical CPU.
 
 A logical CPU stands for an accelerator on a machine without one. TensorFlow makes it before its first operation, so
 the tests on it run in another process.
@@ -48,7 +48,7 @@ def on_device(kit, case, device):
 
 
 def check(kit, case, device):
-    """The device computes what the first CPU does; both compute in float32 and sum in different orders."""
+    """Checks that a device and the first CPU compute the same, up to the order of sums in float32."""
     for found, expected in zip(on_device(kit, case, device), on_device(kit, case, "CPU:0"), strict=True):
         assert np.isfinite(found).all()
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())

@@ -60,12 +60,12 @@ def namespace(examples):
 
 
 def model():
-    initializer = tf_keras.initializers.GlorotUniform(seed=0)  # with some seeds the outcomes are 40 deviations away
+    initializer = tf_keras.initializers.GlorotUniform(seed=0)  # with other seeds the outcomes may be 40 deviations away
     dense = tf_keras.layers.Dense(2, input_shape=(3,), kernel_initializer=initializer)
     return tf_keras.Sequential([dense, heads.Normal()])
 
 
-# Names in the paths of modules whose examples train or search for seconds.
+# Modules with one of these names in their path are thorough, because their examples take seconds.
 LONG = {"bayes", "by_mean", "calibration", "censored", "ensembles", "fits", "inflated", "initialization", "models"}
 LONG |= {"regression", "laplace_posterior", "standard_errors", "tabular", "truncated"}
 EACH_MODULE = [
@@ -99,7 +99,7 @@ def test_the_readme_example_prints_and_draws_what_the_readme_shows(capsys):
         re.sub(r"\d", "#", label) for label in shown["labels"]
     ], "draw it again: python -m docs.pages.figures"
     np.testing.assert_array_equal(found["lines"]["outcomes"], shown["lines"]["outcomes"])
-    # Rounding on another machine moves a trained curve by less than half of the noise, which is 0.3 in the middle.
+    # On another machine, rounding moves the trained curve by less than 0.15, half of the noise in the middle.
     np.testing.assert_allclose(found["lines"]["median"], shown["lines"]["median"], atol=0.15)
 
 
@@ -141,7 +141,7 @@ PRINTED = {"How good is it?": "calibration error", "Likelihood and maximum likel
 
 
 def names_of_nllfit(program):
-    """The pairs of a module and its name that a program uses: `nllfit.fit`, `heads.Normal` and imported names."""
+    """Pairs of a module and a name that a program uses, such as `nllfit` and `fit`, including imported names."""
     nodes = list(ast.walk(ast.parse(program)))
     imported = [n for n in nodes if isinstance(n, ast.ImportFrom) and n.module.startswith("nllfit")]
     pairs = {(node.module, alias.name) for node in imported for alias in node.names}

@@ -102,7 +102,7 @@ def test_a_shuffled_dataset_gives_all_members_the_same_rows(kit):
 
 
 @pytest.mark.thorough
-@mainly(keras)  # the guide covers tf_keras
+@mainly(keras)  # the tests of the documents run the same with tf_keras
 def test_members_train_in_parallel_and_are_reproducible(kit):
     x, y = rows()
 
@@ -143,7 +143,7 @@ def test_members_train_in_as_many_threads_as_the_docstring_says(cores, n, expect
 
 @pytest.mark.filterwarnings(
     "ignore:Skipping variable loading for optimizer"
-)  # Keras 3 warns about models that were never trained
+)  # a warning of Keras 3, because these models were never trained
 @mainly(tf_keras)
 def test_a_saved_ensemble_loads_with_the_same_predictions(
     kit, tmp_path

@@ -1,4 +1,4 @@
-"""Keras's losses are the heads' negative log-likelihoods: value and gradient, over shapes, sizes and boundaries."""
+"""Keras's losses equal the heads' negative log-likelihoods, in value and gradient, for many shapes and sizes."""
 
 import pathlib
 
@@ -14,7 +14,7 @@ import nllfit
 from nllfit.equivalence import EQUIVALENCES, PRIORS, priors_table, table
 from tests.keras_versions import KITS, mainly
 
-# By precision: the tolerance, relative to the sum of the absolute values of the terms.
+# Tolerances by dtype, relative to the sum of the absolute values of the terms.
 TOLERANCES = {"float32": 3e-6, "float64": 1e-12}
 
 each_row = pytest.mark.parametrize("row", EQUIVALENCES, ids=lambda row: row.loss.split("(")[0])
@@ -33,7 +33,7 @@ def _no_epsilon():
 
 
 def draw(row, rng, batch, size, magnitude):
-    """Inputs of the head, and outcomes at and inside the boundary of its domain."""
+    """Inputs of a head, and outcomes inside its support and on the boundary."""
     u = rng.uniform(-magnitude, magnitude, [batch, size])
     name = row.head_text.split("(")[0]
     if name == "Bernoulli":
@@ -43,7 +43,7 @@ def draw(row, rng, batch, size, magnitude):
     elif name == "Categorical":
         y = rng.integers(0, size, batch)
     elif name == "Poisson":
-        u, y = u * min(1, 50 / magnitude), rng.integers(0, 100, [batch, size])  # larger rates than exp(50) do not occur
+        u, y = u * min(1, 50 / magnitude), rng.integers(0, 100, [batch, size])  # rates of at most exp(50)
     else:
         y = rng.uniform(-magnitude, magnitude, [batch, size])
     return u, y
@@ -61,7 +61,7 @@ def draw(row, rng, batch, size, magnitude):
     s=st.sampled_from([0.5, 1.0, 3.7]),
 )
 def test_keras_losses_equal_the_heads_losses_in_value_and_gradient(row, dtype, kit, seed, batch, size, magnitude, s):
-    kit.keras.backend.set_floatx(dtype)  # Keras 3's losses cast to this dtype
+    kit.keras.backend.set_floatx(dtype)  # the losses of Keras 3 cast their arguments to this dtype
     u, y = draw(row, np.random.default_rng(seed), batch, size, magnitude)
     u = tf.constant(u, dtype)
     y = tf.constant(y, tf.int64 if y.ndim == 1 else dtype)
@@ -70,17 +70,17 @@ def test_keras_losses_equal_the_heads_losses_in_value_and_gradient(row, dtype, k
         tape.watch(u)
         ours = kit.losses(y, row.head(size, s, kit.heads)(u))
         keras = scale * row.keras_loss(kit.keras)(y, row.link(u))
-    # The smallest normal number is added, because subnormal numbers may be flushed to zero.
+    # We add the smallest normal number, because smaller (subnormal) numbers may be rounded to 0.
     size_of_terms = np.abs(keras) + np.abs(offset) + np.abs(ours) + np.finfo(dtype).tiny / TOLERANCES[dtype]
     assert np.all(np.abs(ours - (keras + offset)) <= TOLERANCES[dtype] * size_of_terms)
     gradients = [tape.gradient(loss, u).numpy() for loss in (ours, keras)]
-    largest = np.abs(gradients).max((0, 2), keepdims=False)[:, None]  # a softmax's gradient sums to 0 over a row
+    largest = np.abs(gradients).max((0, 2), keepdims=False)[:, None]  # of a row, whose sum may be 0
     assert np.all(np.abs(gradients[0] - gradients[1]) <= TOLERANCES[dtype] * largest + np.finfo(dtype).tiny)
 
 
 @each_row
 def test_a_wrong_factor_is_detected(row):
-    """The test above can fail: it detects a factor that is wrong by 1e-5."""
+    """The test of values and gradients above fails if a factor is wrong by 1e-5."""
     u, y = draw(row, np.random.default_rng(0), 8, 3, 1.0)
     u, y = tf.constant(u), tf.constant(y, tf.int64 if y.ndim == 1 else tf.float64)
     ours = nllfit.negative_log_likelihood(y, row.head(3, 0.5)(u))
@@ -111,13 +111,13 @@ def test_a_regularizer_is_a_prior_in_value_and_gradient(row, kit):
 @pytest.mark.thorough
 @mainly(keras)
 def test_weight_decay_is_not_a_prior(kit):
-    """AdamW finds the maximum of the likelihood with exact gradients, but not with noisy ones.
+    """With exact gradients, AdamW finds the maximum of the likelihood. With noisy gradients, the decay shrinks weights.
 
     When AdamW has converged, the mean gradient is `-decay * w * sqrt(mean of squared gradients)`. An L2 penalty with
     the same coefficient, 0.2, would move the weights by a sixth even with exact gradients.
     """
     optimum = np.array([0.3, -2.0], "float32")
-    for noise, tolerance in ((0.0, 1e-2), (3.0, 0.06)):  # the noise of a batch's gradient; relative to the weights
+    for noise, tolerance in ((0.0, 1e-2), (3.0, 0.06)):  # of the gradient; of the weights
         w = kit.keras.Variable([1.0, 1.0]) if kit.keras is keras else tf.Variable([1.0, 1.0])
         steps = kit.keras.optimizers.schedules.ExponentialDecay(0.3, 4, 0.9)
         optimizer = kit.keras.optimizers.AdamW(steps, weight_decay=0.2, beta_1=0.0, beta_2=0.9)

@@ -1,4 +1,4 @@
-"""Exported models, in TensorFlow and TensorFlow Lite, return the predictions of the original model."""
+"""Exported models return the predictions of the original model, in TensorFlow and in TensorFlow Lite."""
 
 import warnings
 
@@ -27,9 +27,9 @@ def answers(outputs):
 def export(kit, model, function, rows, folder):
     """Exports `function(model(x))` with the `ExportArchive` of the model's Keras, as the how-to guide does.
 
-    `tf.saved_model.save` and `TFLiteConverter.from_concrete_functions` lose the variables of a Keras 3 model, even one
-    with only `Dense` layers: Keras 3's `Variable._export_to_saved_model_graph` replaces the variable that the function
-    reads by another one, which only a load into eager variables (`tf.saved_model.load`) fills.
+    `tf.saved_model.save` and `TFLiteConverter.from_concrete_functions` would lose the variables of a Keras 3 model.
+    Keras 3's `Variable._export_to_saved_model_graph` replaces the variable that the function reads by another one, and
+    only `tf.saved_model.load` fills it.
     """
     archive = kit.keras.export.ExportArchive()
     archive.track(model)
@@ -39,7 +39,7 @@ def export(kit, model, function, rows, folder):
 
 
 def in_a_session(folder, x):
-    """The answers of an exported model in a TF1 session, which is how TensorFlow Serving loads it."""
+    """The answers of an exported model in a TensorFlow 1 session. TensorFlow Serving loads models in the same way."""
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         signature = tf.compat.v1.saved_model.load(session, ["serve"], str(folder)).signature_def["serving_default"]
         outputs = {name: tensor.name for name, tensor in signature.outputs.items()}
@@ -47,7 +47,7 @@ def in_a_session(folder, x):
 
 
 def runs():
-    """Heads with a quantile by formula and by search (a mixture, counts); all heads would take half a minute."""
+    """A head whose quantiles have a formula, and heads whose quantiles are found by a search: a mixture and counts."""
     for kit, searched in zip(KITS, ("Mixture", "Bernoulli"), strict=True):
         few = [next(case for case in CASES if case.name == name) for name in ("Normal", searched)]
         yield pytest.param(
@@ -83,7 +83,7 @@ def test_tensorflow_lite_matches_the_model(kit, tmp_path):
     def small(output):
         normal = kit.distribution(
             output
-        ).distribution  # its quantiles are a formula of operations that TensorFlow Lite supports
+        ).distribution  # TensorFlow Lite has the operations of its formula for quantiles
         ends = {name: normal.loc + z * normal.scale for name, z in (("low", -Z), ("high", Z))}
         return {"mean": tf.convert_to_tensor(output), "loc": normal.loc, "scale": normal.scale} | ends
 

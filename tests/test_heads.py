@@ -44,7 +44,7 @@ def test_log_prob_matches_the_reference(kit, case, dtype):
     expected = case.log_prob(u.astype("float64"), y.astype("float64"), np.finfo(dtype).eps)
     assert log_prob.dtype == dtype
     assert log_prob.shape == (len(y),)
-    # A few roundings in each of a few terms: 1 + |log p| bounds the size of the terms.
+    # The tolerance of a few rounding errors. The terms of log p are at most of the size 1 + |log p|.
     tolerance = {"float32": 3e-6, "float64": 1e-12}[dtype]
     np.testing.assert_array_less(np.abs(log_prob - expected), tolerance * (1 + np.abs(expected)))
 
@@ -55,7 +55,7 @@ def test_loss_is_minus_log_prob_and_its_gradient_is_the_difference_quotient(kit,
     with tf.GradientTape() as tape:
         tape.watch(u)
         loss = kit.losses(y, head(u))
-    # The same operations, but rounding in TensorFlow's kernels depends on the memory alignment.
+    # Both run the same operations, but the rounding of TensorFlow's kernels depends on the alignment in memory.
     np.testing.assert_array_max_ulp(loss.numpy(), -kit.distribution(head(u)).log_prob(y).numpy(), maxulp=4)
     gradient, step, size = tape.gradient(loss, u).numpy(), 1e-6, u.shape[1]
     shifted = [u + sign * shift for sign in (1, -1) for shift in step * np.eye(size)]  # evaluated in one call
@@ -181,7 +181,7 @@ def test_heads_are_classes_that_an_editor_finds(kit):
 
 @pytest.mark.thorough
 def test_a_mean_has_a_gradient_but_a_median_that_replaces_it_has_none():
-    concentration = tf.Variable([0.5, 3.0])  # the first has no mean
+    concentration = tf.Variable([0.5, 3.0])  # an InverseGamma of concentration 0.5 has no mean
     with tf.GradientTape() as tape:
         center = tf.function(lambda: law_of(tfd.InverseGamma(concentration, 4.0)).central_value())()
     np.testing.assert_allclose(center[1], 2.0)

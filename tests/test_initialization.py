@@ -30,7 +30,7 @@ def make_model(kit, head, hidden=8, **kwargs):
 
 @pytest.fixture
 def estimates(monkeypatch):
-    """A list that collects the estimates that `initialize` makes, so that tests need not fit them again."""
+    """A list that gets the estimates that `initialize` computes, so that a test does not need to fit them again."""
     found = []
 
     def kept(*args, **kwargs):
@@ -42,7 +42,7 @@ def estimates(monkeypatch):
 
 
 def first_loss(kit, model, x, y):
-    """The loss of the first epoch, of one batch."""
+    """The loss of the first epoch of a training with one batch."""
     model.compile("sgd", kit.loss, run_eagerly=True)
     return float(model.fit(x, y, batch_size=len(x), verbose=0).history["loss"][0])
 
@@ -57,7 +57,7 @@ def first_loss(kit, model, x, y):
                 ("Weibull", {}),  # with Keras's initial weights the loss is 1e7
                 ("Moyal", {}),  # with Keras's initial weights the loss is NaN
                 ("Laplace", {"floor": {"scale": 1e-3}}),
-                ("Uniform", {}),  # float32 could round an outcome out of the support
+                ("Uniform", {}),  # with bounds at the extreme outcomes, which float32 rounds
                 ("Pareto", {}),
             ]
         ),
@@ -80,7 +80,7 @@ def test_the_first_loss_is_that_of_the_marginal_distribution(kit, family, estima
     nllfit.initialize(model, X, Y)
     (estimate,) = estimates
     expected = -estimate.log_likelihood / len(Y)
-    assert abs(first_loss(kit, model, X, Y) - expected) < 0.01  # nats; bounds keep a margin, and a `df` stays finite
+    assert abs(first_loss(kit, model, X, Y) - expected) < 0.01  # nats; not exact: bounds have a margin, `df` is finite
 
 
 def entropy_of(rate):
@@ -105,7 +105,7 @@ def test_initialize_matches_the_frequencies_of_labels_and_counts(kit):
         model = make_model(kit, head)
         nllfit.initialize(model, X[:300], y)
         loss = kit.losses(np.asarray(y, "float32"), model(X[:300])).numpy().mean()
-        assert abs(loss - expected) < 0.002  # nats; logits stay finite
+        assert abs(loss - expected) < 0.002  # nats; not exact, because logits are finite
 
 
 @pytest.mark.thorough
@@ -117,7 +117,7 @@ def test_the_components_of_a_mixture_start_at_different_places(kit, estimates):
     nllfit.initialize(model, X[:300], y)
     mixture = kit.distribution(model(X[:1]))
     places = np.sort(mixture.components_distribution.mean()[0, :, 0])
-    np.testing.assert_allclose(places, [-3, 4], atol=0.3)  # three standard errors of the smaller part
+    np.testing.assert_allclose(places, [-3, 4], atol=0.3)  # three standard errors of the smaller component
     (estimate,) = estimates
     assert abs(first_loss(kit, model, X[:300], y) + estimate.log_likelihood / 300) < 1e-3
 
@@ -240,7 +240,7 @@ def test_initialize_works_in_float64_and_mixed_precision(kit, policy):
 
 @pytest.mark.thorough
 def test_a_parameter_with_its_estimate_at_infinity_stays_finite():
-    y = np.random.default_rng(0).uniform(-1, 1, 200)  # lighter tails than any StudentT
+    y = np.random.default_rng(0).uniform(-1, 1, 200)  # with lighter tails than any StudentT, so `df` is infinite
     family = Family("StudentT")
     numbers = marginal_numbers(family, y, np.ones(200))
     assert np.abs(numbers).max() < 1000

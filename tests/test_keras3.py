@@ -27,11 +27,11 @@ def test_keras_2_and_keras_3_give_the_same_losses(case):
     outputs = [head(u) for head in heads]
     losses = [kit.losses(case.outcomes, output).numpy() for kit, output in zip(KITS, outputs, strict=True)]
     assert losses[0].dtype == losses[1].dtype == np.float64
-    np.testing.assert_allclose(*losses, rtol=1e-12)  # the same operations; rounding depends on memory alignment
+    np.testing.assert_allclose(*losses, rtol=1e-12)  # the same operations, whose rounding depends on alignment
     np.testing.assert_allclose(*map(tf.convert_to_tensor, outputs), rtol=1e-12)
 
 
-XLA = [  # XLA takes seconds for most heads, so an ordinary run only compiles those in `QUICK`
+XLA = [  # XLA takes seconds to compile most heads, so an ordinary run compiles only those in `QUICK`
     pytest.param(kit, CASES[j::8], id=f"{kit.keras.__name__}-{j}", marks=pytest.mark.thorough)
     for kit in KITS
     for j in range(8)
@@ -52,7 +52,7 @@ def test_losses_and_gradients_of_heads_are_the_same_under_xla(kit, cases):
     losses, gradients = losses_and_gradients(x)
     in_xla = tf.function(losses_and_gradients, autograph=False, jit_compile=True)(x)
     for name, loss in losses.items():
-        # float32; XLA's `lgamma`, and a mean of four losses up to 1e8
+        # The tolerance of float32: XLA's `lgamma` differs, and the mean of four losses has terms of up to 1e8.
         np.testing.assert_allclose(in_xla[0][name], loss, rtol=1e-5, err_msg=name)
     for weight, one, other in zip(model.trainable_weights, gradients, in_xla[1], strict=True):
         largest = np.abs(one).max()
@@ -87,7 +87,7 @@ def assert_predicts_and_serves(kit, model, x, cases, folder):
 
 
 def test_masks_weights_and_reductions_match_keras_own_losses():
-    """At scale 1 the negative log-likelihood is half the squared error plus a constant, under the same masks."""
+    """With a scale of 1, the negative log-likelihood is half the squared error plus a constant."""
     x = np.random.default_rng(0).normal(size=[6, 5, 2]).astype("float32")
     y = np.random.default_rng(1).normal(size=[6, 5, 1]).astype("float32")
     weights = np.random.default_rng(2).uniform(size=[6, 5]).astype("float32")
@@ -97,7 +97,7 @@ def test_masks_weights_and_reductions_match_keras_own_losses():
     prediction = model(x)
     output = keras3.heads.Normal(scale=1.0)(prediction)
     assert prediction._keras_mask is output._keras_mask
-    zero = keras.losses.MeanSquaredError  # the constant as a loss, with the same weights and masks
+    zero = keras.losses.MeanSquaredError  # of ones and zeros it is 1, and Keras applies weights and masks to it
     for reduction in ("sum_over_batch_size", "sum", "mean_with_sample_weight", None):
         for sample_weight in (None, weights):
             squared = keras.losses.MeanSquaredError(reduction)(y, prediction, sample_weight)
@@ -118,7 +118,7 @@ def _like(tensor, masked):
     return tensor
 
 
-@pytest.mark.thorough  # `tests/experiments` covers tf_keras; the losses of both versions agree to 1e-12
+@pytest.mark.thorough  # `tests/experiments` trains with tf_keras, and the losses of both versions agree to 1e-12
 @pytest.mark.parametrize("row", EQUIVALENCES[:4], ids=lambda row: row.loss.split("(")[0])
 def test_training_with_keras_own_losses_and_their_twins_stays_equal(row):
     x, digit = datasets.load_digits(return_X_y=True)
@@ -131,7 +131,7 @@ def test_training_with_keras_own_losses_and_their_twins_stays_equal(row):
     }[row.loss.split("(")[0]]
     s, scale = 0.7, row.scale(size, 0.7)
     keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")  # for the metric that averages the loss
+    keras.config.set_dtype_policy("float64")  # Keras averages the loss in a metric of this dtype
     try:
         keras.utils.set_random_seed(0)
         base = keras.Sequential([keras.Input((64,)), keras.layers.Dense(16, "tanh"), keras.layers.Dense(size)])
@@ -193,11 +193,11 @@ def test_the_distribution_of_a_symbolic_prediction_says_what_to_do():
     output = keras3.heads.Normal(2)(keras.Input([4]))
     with pytest.raises(AttributeError, match=r"next layer receives .* mean\. If .* call the head in its `call` method"):
         output.distribution  # noqa: B018
-    assert not hasattr(output, "distribution")  # so that losses still refuse it like any tensor
+    assert not hasattr(output, "distribution")  # otherwise the losses would accept it
 
 
 class Sampled(keras.layers.Layer):
-    """The layer that the message advises: it contains a head and outputs a sample."""
+    """A layer as the error message advises: it contains a head and returns a sample."""
 
     def __init__(self, size):
         super().__init__()
@@ -223,7 +223,7 @@ def test_callbacks_know_that_smaller_losses_are_better():
     x = np.random.default_rng(0).normal(size=[20, 1])
     stop = keras.callbacks.EarlyStopping("val_nll")
     history = model.fit(x, x, epochs=9, validation_data=(x, x), callbacks=[stop], verbose=0).history
-    assert len(history["val_nll"]) == 2  # the training diverges, so it stops after one more epoch
+    assert len(history["val_nll"]) == 2  # the training diverges, so the second epoch is worse and the last
 
 
 def test_another_backend_is_refused(monkeypatch):

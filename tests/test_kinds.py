@@ -1,4 +1,4 @@
-"""Detection of discrete and continuous distributions if TFP gives no answer: mixtures and users' classes."""
+"""Whether a distribution is discrete or continuous, for mixtures and users' classes, about which TFP says nothing."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ LEVELS = np.array([0.1, 0.3, 0.7, 0.9])
 
 
 class Rayleigh(tfd.Distribution):
-    """A distribution with a CDF but without an event space bijector."""
+    """A user's continuous distribution with a CDF, but without an event space bijector, which describes the support."""
 
     def __init__(self, scale, validate_args=False, allow_nan_stats=True, name="Rayleigh"):
         parameters = dict(locals())
@@ -41,7 +41,7 @@ class Rayleigh(tfd.Distribution):
     def _mean(self):
         return self.scale * np.sqrt(np.pi / 2)
 
-    def _cdf(self, y):  # wrong below 0, outside the support
+    def _cdf(self, y):  # wrong for y below 0, which is outside the support
         return -tf.math.expm1(-tf.square(y / self.scale) / 2)
 
 

@@ -18,7 +18,7 @@ from tests.adapters.test_canaries import CANARIES
 
 ROOT = pathlib.Path(nllfit.__file__).parent
 
-# A module or folder may import only from entries above it in this list, not from its own line or below.
+# A module may import only from its own folder, and from folders and modules on lines above its own.
 LAYERS = [
     {"adapters", "versions"},
     {"families", "information_criteria", "optimum"},
@@ -49,7 +49,7 @@ for path in sorted(ROOT.rglob("*.py")):
 
 
 def imported(name):
-    """The modules of `nllfit` that a module imports, at the top or inside functions."""
+    """The modules of `nllfit` that a module imports, at its top or inside functions."""
     found = set()
     for node in ast.walk(ast.parse(MODULES[name].read_text())):
         if isinstance(node, ast.Import):
@@ -123,7 +123,7 @@ def test_no_module_only_forwards(name):
     assert MODULES[name].name == "__init__.py" or len(body) > 1 + len(forwards) + len(names)
 
 
-# In these folders, code does not probe attributes, modify finished objects or inspect stack frames.
+# The code in these folders must not use what `PROBES` lists: it probes attributes, changes objects or reads frames.
 CLEAN = ("families", "scores")
 PROBES = {
     "hasattr": "ask the class: `law_of`, `isinstance` or `tfp_classes.defines`",
@@ -131,9 +131,9 @@ PROBES = {
     "_getframe": "pass what is needed as an argument",
     "copy.copy": "make a copy with other attributes in one step, as `ParametricFamily._replaced` does",
 }
-LEFT = {  # known exceptions
+LEFT = {  # the uses that are allowed, as pairs of a module and a probe
     ("nllfit.families.rowwise", "__class__"),  # tf_keras may have wrapped a head's distribution
-    ("nllfit.families.head_base", "_getframe"),  # to recognise the error of a Keras that refuses the other's layer
+    ("nllfit.families.head_base", "_getframe"),  # to explain why a model of the other Keras version refuses a head
     ("nllfit.families.configs", "hasattr"),  # recognises arrays
     ("nllfit.families.arguments", "hasattr"),  # recognises arrays
     ("nllfit.families.registered", "hasattr"),  # recognises modules
@@ -160,7 +160,7 @@ def test_code_neither_probes_attributes_nor_changes_objects(name):
 
 
 LIBRARY = re.compile(r"(tensorflow|tensorflow_probability|tf_keras|keras)\.(\w+\.)*(python|src)(\.|$)")
-PUBLIC = {"_replace", "_asdict", "_fields", "_getframe"}  # documented, although they begin with an underscore
+PUBLIC = {"_replace", "_asdict", "_fields", "_getframe"}  # documented by Python in spite of the underscore
 
 
 def own_names(trees):
@@ -182,9 +182,9 @@ def private_uses(tree, own, adapted=frozenset()):
     """The private names of other packages that a module uses.
 
     Args:
-      tree: of the module.
+      tree: the syntax tree of the module.
       own: names that the package defines.
-      adapted: names that an adapter uses, of which an object other than `self` may have its own.
+      adapted: names that adapters use. A module may use such a name only for its own attribute.
     """
     found = set()
     for node in ast.walk(tree):
@@ -247,7 +247,7 @@ NAMED = {
     "by_mean",
     "catalogue",
     "inflated",
-}  # modules that define the public names of heads and families
+}  # these modules contain names of families, because they define public heads and families
 
 
 @pytest.mark.parametrize("name", [name for name in sorted(MODULES) if name.split(".")[1:2] and unit(name) in CLEAN])
@@ -264,7 +264,7 @@ STUBS = [ROOT / "heads.pyi", ROOT / "keras3" / "heads.pyi"]
 
 @pytest.mark.parametrize("stub", STUBS, ids=str)
 def test_the_stubs_name_every_head(stub):
-    """Heads are made from a table, which editors and type checkers do not run."""
+    """Code makes the heads from a table. Editors and type checkers do not run it, so they need the stubs."""
     classes = {node.name: node for node in ast.parse(stub.read_text()).body if isinstance(node, ast.ClassDef)}
     known = {name: ast.unparse(node.bases[0]) for name, node in classes.items() if node.bases}
     assert known == {mixin.__name__: f"{mixin.__module__.rpartition('.')[2]}.{mixin.__name__}" for mixin in HEADS}

@@ -16,7 +16,7 @@ from tests.cases import CASES
 from tests.heads import all_heads, inputs, outcomes
 from tests.keras_versions import KITS, each_keras, in_turn, mainly
 
-# One head for each kind of outcome and prediction.
+# Heads whose outcomes and predictions have different forms.
 KINDS = [
     case
     for case in CASES
@@ -25,7 +25,7 @@ KINDS = [
 
 
 def runs():
-    """Each kind runs eagerly with one Keras. All heads in all ways are marked `thorough`.
+    """An ordinary run tests `KINDS` eagerly, half with each Keras version. Other heads and modes are marked `thorough`.
 
     `test_keras3.py` traces all heads, exports them and compares their predictions.
     """
@@ -48,7 +48,7 @@ def test_fit_evaluate_and_predict(kit, cases, eagerly):
     model.compile("adam", dict.fromkeys(y, kit.loss), metrics=metrics, run_eagerly=eagerly, jit_compile=False)
     weights = np.array([1.0, 0.0, 0.5, 2.0])
     given = dict.fromkeys(y, weights)
-    # The last validation loss is that of the trained model.
+    # After the last epoch, the validation loss is the loss of the trained model, which is compared below.
     batches = {"batch_size": 3, "validation_batch_size": 4}
     history = model.fit(x, y, sample_weight=given, validation_data=(x, y, given), verbose=0, **batches).history
     outputs, predictions, again = model(x), *(model.predict(x, verbose=0) for _ in range(2))
@@ -64,7 +64,7 @@ def test_fit_evaluate_and_predict(kit, cases, eagerly):
         assert_near(history[f"val_{name}_loss"], [(weights * losses).mean()])
         assert_near(history[f"val_{name}_nll"], [losses.mean()])
         distribution = kit.distribution(outputs[name])
-        # Eagerly, `predict` of tf_keras returns the distribution of a single batch unchanged.
+        # In eager mode, `predict` of tf_keras returns a single batch as a distribution, not as an array.
         prediction = tf.convert_to_tensor(predictions[name]).numpy()
         assert tuple(symbolic[name].shape) == (None, *case.prediction)
         assert prediction.shape == (len(x), *case.prediction)
@@ -143,7 +143,7 @@ def test_a_weight_of_a_row_applies_to_all_its_steps(kit, steps):
     model.compile("sgd", kit.loss, weighted_metrics=nll, jit_compile=False)
     x = (
         np.random.default_rng(0).normal(size=[6, steps, 2]).astype("float32")
-    )  # 6 steps could be confused with the 6 rows
+    )  # one value of `steps` is also 6, so that steps and rows could be confused
     weights = np.arange(6.0)
     losses = kit.losses(x[..., :1], model(x)).numpy() * weights[:, None]
     expected = [losses.mean(), losses.mean() / weights.mean()]

@@ -36,7 +36,7 @@ def unlike():
 TRUNCATED = nllfit.Truncated("Normal", 0.5, 4.0).distribution(tf.constant([[0.1, 0.0], [5.0, 1.0]], tf.float64))
 SCALES = np.asarray(TRUNCATED.distribution.scale)
 
-# A distribution; the shares and SciPy's components for each of its batch; an interval with the highest mode.
+# By name: a distribution; the shares and SciPy's components of each mixture in its batch; an interval with the mode.
 CONTINUOUS = {
     "two Normals": (
         mixture(tfd.Normal(np.array([[0.0, 9.0], [0.0, 1.5], [0.0, 2.5]]), [2.0, 1.0]), 0.6, 0.4),
@@ -94,7 +94,7 @@ def test_modes_match_scipy(name):
             return special.logsumexp([np.log(share) + part.logpdf(y) for share, part in parts], axis=0)
 
         expected, height = highest_point(log_density, low, high)
-        assert mode == pytest.approx(expected, abs=1e-5)  # SciPy stops there
+        assert mode == pytest.approx(expected, abs=1e-5)  # SciPy's search is accurate to 1e-5
         assert log_density(mode) >= height - 1e-12
 
 
@@ -121,7 +121,7 @@ def test_modes_of_counts_are_exact(name):
     np.testing.assert_array_equal(np.asarray(nllfit.mode(COUNTS[name]), float), expected)
 
 
-# TFP's formulas, which the search must not exceed: a formula is wrong or NaN for some of these parameters.
+# TFP has formulas for the modes of these families. For some of these parameters the formula is wrong or NaN.
 FORMULAS = {
     "Weibull": tfd.Weibull(np.array([0.5, 1.0, 3.0]), 2.0),
     "Gamma": tfd.Gamma(np.array([0.5, 1.0, 3.0]), 2.0),

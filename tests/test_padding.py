@@ -24,7 +24,7 @@ pytestmark = [
 ]
 RNG = np.random.default_rng(0)
 ROWS, STEPS = 12, 4
-# Outputs by head: its arguments, a valid outcome, and the invalid outcome in the padding.
+# For each head: its arguments, a valid outcome, and an invalid outcome to use as padding.
 OUTPUTS = {"LogNormal": ((), [1.5], 0.0), "Categorical": ((3,), 2, -1)}
 MASK, WEIGHTS = np.ones([2, ROWS, STEPS], "float32")
 MASK[::2, 2:] = MASK[5] = 0  # row 5 is masked completely
@@ -34,7 +34,7 @@ X = RNG.normal(size=[ROWS, STEPS, 2]).astype("float32") * MASK[..., None]
 
 
 def make(kit, **compiled):
-    """A sequence model with an output for each of `OUTPUTS`; it masks steps whose inputs are 0."""
+    """A model of sequences with one output for each head. It masks the steps whose inputs are 0."""
     k = kit.keras
     k.utils.set_random_seed(0)
     inputs = k.layers.Input((STEPS, 2))
@@ -50,7 +50,7 @@ def make(kit, **compiled):
 
 
 def outcomes(counts):
-    """The outcomes of each output, with padding where `counts` is 0."""
+    """The outcomes of each output: valid where `counts` is positive, and invalid where it is 0."""
     found = {}
     for name, (_, outcome, padding) in OUTPUTS.items():
         values = np.broadcast_to(np.asarray(outcome), [ROWS, STEPS, *np.shape(outcome)])
@@ -68,7 +68,7 @@ WAYS = {
 }
 
 
-# Keras's own training steps use a loss in the same way eagerly, in a graph and with XLA.
+# Keras calls the loss in the same way in eager mode, in graph mode and under XLA, so these tests are thorough.
 @pytest.mark.thorough
 @pytest.mark.parametrize(("kit", "way"), in_turn(WAYS, left_out=("eager", "xla", "nllfit, a dataset", "nllfit, xla")))
 def test_invalid_outcomes_in_the_padding_do_not_change_training(kit, way):
@@ -82,7 +82,7 @@ def test_invalid_outcomes_in_the_padding_do_not_change_training(kit, way):
         arrays = dict(zip(("x", "y", "sample_weight"), data, strict=True)) | {"batch_size": 4}
         given = {"x": tf.data.Dataset.from_tensor_slices(data).batch(4)} if way == "nllfit, a dataset" else arrays
         history = fit(**given, shuffle=False, verbose=0, **arguments).history
-        # The evaluation has its own trace, compiled or not, so testing it in one mode is enough.
+        # `evaluate` is compiled apart from the training, so we test it only once eagerly and once in a graph.
         scores = model.evaluate(**arrays, verbose=0) if way in ("eager", "graph") else []
         runs.append((history, model.get_weights(), scores))
     (harmless, expected, scores), (history, weights, others) = runs
@@ -110,7 +110,7 @@ def test_an_outcome_of_weight_0_affects_neither_loss_nor_gradient(kit, case):
         metric.update_state(outcomes, output, weights)
         found.append([loss, tape.gradient(loss, u), metric.result()])
     for one, other in zip(*found, strict=True):
-        # The order of a sum depends on threads: about one call in a thousand rounds the last bit differently.
+        # Threads decide the order of a sum, so in about one call of a thousand the last bit differs.
         np.testing.assert_allclose(one, other, rtol=1e-14, atol=0)
 
 
@@ -171,7 +171,7 @@ def test_a_weight_of_2_equals_a_repeated_row(kit):
 
 
 def sequences(kit, padding=(100.0, np.nan)):
-    """A head at each step of sequences of words; 0 marks the end, and the outcomes after it are `padding`."""
+    """A model with a head at each step of a sequence of words. After a word 0, the outcomes are `padding`."""
     kit.keras.utils.set_random_seed(0)
     words = np.tile([[1, 2, 3, 1], [2, 1, 2, 0], [3, 1, 0, 0], [3, 2, 1, 0]], [10, 1])
     y = np.random.default_rng(0).normal(size=[*words.shape, 1]).astype("float32")
@@ -198,7 +198,7 @@ def test_evaluations_ignore_padding(kit):
     np.testing.assert_allclose(model.evaluate(words, y, verbose=0), [of_one.nll] * 2, rtol=1e-5)
 
 
-@pytest.mark.thorough  # `conformalize` and the temperature read a model in the same way
+@pytest.mark.thorough  # `conformalize` and `scale_temperature`, which are tested too, read the outcomes in the same way
 def test_recalibration_ignores_padding():
     model, words, y = sequences(KITS[0])
     counts = words > 0
@@ -235,7 +235,7 @@ def test_temperature_scaling_ignores_padding():
 
 
 @pytest.mark.thorough
-@mainly(keras)  # with both versions, `fit` replaces the padding by a finite number
+@mainly(keras)  # `fit` replaces NaN in the padding by the same code for both versions
 def test_keras_metrics_do_not_see_nan_in_the_padding(kit):
     model, words, y = sequences(kit, 0.0)
     model.compile("sgd", kit.loss, metrics=["mae"], weighted_metrics=["mse"])

@@ -14,7 +14,7 @@ from tests.keras_versions import KITS
 
 ROWS = 40
 NUMBERS = np.array([-1e4, -1e3, -100, -30, -3, 0, 3, 30, 100, 1e3, 1e4])
-LARGEST = 80.0  # the largest logarithm: exp(89) overflows in float32
+LARGEST = 80.0  # of inputs that are logarithms, because exp(89) overflows in float32
 WAYS = {
     "eager": lambda function: function,
     "graph": functools.partial(tf.function, autograph=False),
@@ -41,7 +41,7 @@ def computed(family, y, way="eager", predicts=False):
 
 
 def rows_of(case):
-    """Rows of extreme inputs, with logarithms limited to `LARGEST`, and outcomes that repeat in turn."""
+    """Rows of extreme inputs, the same rows with logarithms of at most `LARGEST`, and an outcome for each row."""
     u = np.random.default_rng(0).choice(NUMBERS, size=[ROWS, params_size(case)])
     logarithms = make_head(KITS[0], case).family.logarithms | ("link" in case.kwargs)
     held = np.where(logarithms, np.clip(u, -LARGEST, LARGEST), u)
@@ -53,7 +53,7 @@ def rows_of(case):
 def test_finite_inputs_never_give_nan(case, way):
     extreme, held, y = rows_of(case)
     family = make_head(KITS[0], case, validate_args=False).family
-    # Eagerly, the search for a median (if there is no mean) takes seconds.
+    # These three heads may have no mean. Then they search for the median, which takes seconds in eager mode.
     predicts = case.prediction and (way != "eager" or case.name not in ("Hurdle", "Truncated", "ZeroInflated"))
     compute = computed(family, y, way, predicts)
     exact = compute(held)
@@ -62,14 +62,14 @@ def test_finite_inputs_never_give_nan(case, way):
         log_prob, gradient, prediction = compute(held.astype(dtype))
         assert not np.isnan(log_prob).any()
         assert not np.isnan(prediction).any()
-        fits = np.abs(exact[0]) < 1e34  # of the order of exp(80); float32 can hold it
+        fits = np.abs(exact[0]) < 1e34  # about exp(80), which float32 can represent
         assert np.isfinite(log_prob[fits]).all()
         assert not np.isnan(gradient[fits]).any()
         assert np.isfinite(gradient[fits][np.abs(exact[1][fits]) < 1e34]).all()
 
 
 def in_16_bits():
-    """Each case with one mixed policy; with the other it is marked `thorough`."""
+    """All pairs of a case and a mixed policy. In an ordinary run, each case has one of the two policies."""
     for i, case in enumerate(CASES):
         for j, policy in enumerate(("mixed_bfloat16", "mixed_float16")):
             marks = () if (i + j) % 2 == 0 else pytest.mark.thorough
@@ -103,7 +103,7 @@ MADE_OF_COUNTS = {
 
 @pytest.mark.thorough(but=("Censored", "ZeroInflated"))
 @pytest.mark.parametrize(
-    ("name", "dtype"),  # each name with one dtype; with the other it is marked `thorough`
+    ("name", "dtype"),  # all pairs; in an ordinary run each name has one of the two dtypes
     [
         pytest.param(name, dtype, marks=pytest.mark.thorough if (i + j) % 2 else ())
         for i, name in enumerate(MADE_OF_COUNTS)

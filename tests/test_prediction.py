@@ -20,7 +20,7 @@ ASKED = ("cdf", "log_cdf", "log_prob", "log_survival_function", "prob", "surviva
 
 
 def heads_of(kit, names=("normal", "label", "mixture", "vector")):
-    """A model with several outputs: a real number, a label, a mixture and a vector; or only the named ones."""
+    """A model with the named outputs, of these: a real number, a label, a mixture and a vector."""
     kit.keras.utils.set_random_seed(0)
     x = kit.keras.Input((3,))
     heads = {
@@ -78,8 +78,8 @@ def test_all_methods_that_take_an_outcome_refuse_to_broadcast(kit):
     for name in ASKED:
         with pytest.raises(ValueError, match="would be broadcast"):
             getattr(label, name)(np.ones([6, 1]))
-    assert label.cdf(1).shape == [6]  # one number for all rows is allowed
-    assert label.prob(np.tile([[0], [1], [2]], 6)).shape == [3, 6]  # a grid
+    assert label.cdf(1).shape == [6]  # one number may be compared with all rows
+    assert label.prob(np.tile([[0], [1], [2]], 6)).shape == [3, 6]  # three values for each row
 
 
 @mainly(tf_keras)
@@ -101,7 +101,7 @@ def test_an_ensembles_distribution_refuses_to_broadcast(kit):
 
 
 def predict_and_forget(kit):
-    """A weak reference to a model after its last use."""
+    """A weak reference to a model that was used and then deleted."""
     kit.keras.utils.set_random_seed(0)
     traces = []
 

@@ -49,7 +49,7 @@ SCALARS = {
 }
 
 
-# Quantiles by search: some of each kind. `test_cdf_and_survival_match_scipy_on_and_off_the_support` covers all.
+# Families whose quantiles are found by a search like those of other families. Their CDFs are tested below.
 MORE = ("Binomial", "BetaBinomial", "ExponentiallyModifiedGaussian", "GammaGamma", "NormalInverseGaussian")
 
 
@@ -75,7 +75,7 @@ def test_cdf_and_survival_match_scipy_on_and_off_the_support(name):
     np.testing.assert_allclose(above, reference.sf(places), rtol=1e-9, atol=1e-12)
 
 
-# Quantiles are computed in float64 and rounded; here by a formula, by a search over reals and by one over counts.
+# One family for each way to compute quantiles: a formula, a search over real numbers, and a search over counts.
 EACH_WAY = ("LogNormal", "Gamma", "Poisson")
 
 
@@ -87,7 +87,7 @@ def test_quantiles_in_float32_are_those_of_float64_rounded(name):
     distribution, _ = SCALARS[name]
     found = nllfit.quantile(in_float32(distribution), LEVELS[1:]).numpy()
     assert found.dtype == np.float32
-    exact = nllfit.quantile(in_float32(distribution, tf.float64), LEVELS[1:])  # from the rounded parameters
+    exact = nllfit.quantile(in_float32(distribution, tf.float64), LEVELS[1:])  # parameters in float32
     np.testing.assert_allclose(found, exact, rtol=1e-6, atol=1e-37)  # smaller numbers are 0 in float32
 
 
@@ -186,7 +186,7 @@ def test_quantiles_work_with_an_unknown_batch_size():
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(  # separately, because a window without digits in its CDF affects its batch
+@pytest.mark.parametrize(  # two batches, because a window without digits in its CDF changes the search of its batch
     "ends",
     [
         {"half": (0.0, np.inf), "both": (-1.0, 0.5), "upper tail": (9.0, np.inf), "lower tail": (-np.inf, -9.0)},
@@ -204,7 +204,7 @@ def test_quantiles_in_a_window_far_in_a_tail_are_accurate(ends):
     below, above = nllfit.cdf(windows, y).numpy(), nllfit.survival(windows, y).numpy()
     for i, (name, reference) in enumerate(zip(ends, references, strict=True)):
         np.testing.assert_allclose(found[:, i], y[:, i], rtol=1e-8, atol=1e-12, err_msg=name)
-        # A rounding of the quantile moves the CDF by more where it is steep: in a narrow window, or far in a tail.
+        # Rounding a quantile changes its CDF most where the CDF is steep: in a narrow window, or far in a tail.
         step = 1e-14 * max(np.square(y[:, i] / scale).max(), 0.1 / (high[i] - low[i]), 1.0)
         for probabilities, of_y in ((below, reference.cdf), (above, reference.sf)):
             np.testing.assert_allclose(probabilities[:, i], of_y(y[:, i]), rtol=1e-9, atol=step, err_msg=name)
@@ -273,5 +273,5 @@ def test_quantiles_at_tiny_levels_have_all_digits(name, parameters, reference):
 def test_subnormal_numbers_are_not_treated_as_0():
     distribution = tfd.Beta(tf.constant(0.01, tf.float64), tf.constant(5.0, tf.float64))
     y = [-2.2e-308, 2.2e-308, 5e-324, 0.0]
-    smallest = stats.beta(0.01, 5).cdf(2.2250738585072014e-308)  # TensorFlow flushes smaller numbers to 0
+    smallest = stats.beta(0.01, 5).cdf(2.2250738585072014e-308)  # TensorFlow rounds smaller inputs to 0
     np.testing.assert_allclose(nllfit.cdf(distribution, y), [0, smallest, smallest, 0], rtol=1e-12)

@@ -1,4 +1,4 @@
-"""Keras's safe mode runs no code from a file, even if the file names a layer of TFP."""
+"""In Keras's safe mode, loading a model runs no code from the file, even if the file contains a layer of TFP."""
 
 import base64
 import json
@@ -28,7 +28,7 @@ class Payload:
 
 
 def crafted(path, module, name, config):
-    """Writes a `.keras` file with one layer of the given config."""
+    """Writes a `.keras` file with one layer, whose class and config are given."""
     layer = {"module": f"{LAYERS}.{module}", "class_name": name, "registered_name": name, "config": config}
     model = SEQUENTIAL | {"config": {"name": "model", "layers": [layer]}}
     with zipfile.ZipFile(path, "w") as archive:
@@ -52,7 +52,7 @@ def test_a_pickle_in_a_file_is_not_run_in_safe_mode(tmp_path):
     with pytest.raises(ValueError, match=r"The file holds code.*`safe_mode=False`"):
         tf_keras.models.load_model(path)
     assert not (tmp_path / "ran").exists()
-    with pytest.raises((TypeError, ValueError, OSError)):  # the file has no valid model either
+    with pytest.raises((TypeError, ValueError, OSError)):  # the command ran, and then loading failed
         tf_keras.models.load_model(path, safe_mode=False)
     assert (tmp_path / "ran").exists()
 

@@ -70,18 +70,18 @@ def test_a_saved_head_gives_the_numbers_it_gave(key, suffix, tmp_path):
     model = kit.keras.models.load_model(path, safe_mode=True)
     output = model(np.array(KNOWN["x"], "float32"))
     log_prob = kit.distribution(output).log_prob(np.array(known["y"])).numpy()
-    # The numbers are identical on the same machine; other vector instructions round the last bit differently.
+    # Identical on the machine that saved the file. Other vector instructions round differently.
     np.testing.assert_allclose(log_prob, known["log_prob"], rtol=2e-6)
     np.testing.assert_allclose(tf.convert_to_tensor(output), known["prediction"], rtol=2e-6, atol=1e-7)
 
 
 def names_of(kind):
-    """The names of the saved models or folders, without the version of Keras."""
+    """The names of the saved models or folders of one kind, which are the same for both versions of Keras."""
     return [key.partition("-")[2] for key in LATER_KNOWN[kind] if key.startswith("keras-")]
 
 
 def check(distribution, known):
-    """Compares the numbers of a distribution with those recorded when it was saved."""
+    """Checks that a loaded distribution gives the numbers that were recorded when the model was saved."""
     log_prob = distribution.log_prob(np.array(known["y"])).numpy()
     np.testing.assert_allclose(log_prob, known["log_prob"], rtol=2e-6, atol=1e-7)
     for name in known.keys() & FUNCTIONS.keys():

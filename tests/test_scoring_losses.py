@@ -98,7 +98,7 @@ def test_beta_nll_needs_independent_elements():
 
 @each_keras
 def test_configs_hold_each_argument(kit):
-    """Models whose configs are equal share a program, so an argument that is missing there would have no effect."""
+    """Models with equal configs share a program, so an argument that is missing in the config would have no effect."""
     for part in (losses_of(kit), kit.metrics):
         for name in part.__all__:
             found = getattr(part, name)
@@ -108,5 +108,5 @@ def test_configs_hold_each_argument(kit):
                     "args",
                     "kwargs",
                     "dtype",
-                }  # Keras leaves dtype out
+                }  # the configs of Keras's own losses have no dtype either
                 assert given <= set(found().get_config()) | {"fn"}, name

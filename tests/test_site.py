@@ -170,7 +170,7 @@ def test_a_tutorial_shows_what_it_prints_and_draws(tmp_path, monkeypatch):
         '"""A lesson."""\n\n# %% [markdown]\n# # Title\n\n# %%\nfrom matplotlib.figure import Figure\n\nprint(1)\n'
         "\n# %%\n# An empty figure\nFigure()\n"
     )
-    for _ in range(2):  # the second time from the cache
+    for _ in range(2):  # the second page comes from the cache
         page, figures = tutorials.page(path)
         assert page.startswith("# Title\n")
         assert '```text title="prints"\n1\n```' in page
@@ -183,7 +183,7 @@ def test_a_tutorial_is_a_program(path):
     compile(path.read_text(), path.name, "exec")
 
 
-@pytest.mark.thorough  # each takes ten seconds or more, and the site's build runs them
+@pytest.mark.thorough  # the build of the site also runs the lessons, which take ten seconds or more each
 @pytest.mark.parametrize("path", tutorials.tutorials(), ids=lambda path: path.stem)
 @pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter is deprecated")  # it moves to another package
 def test_a_tutorial_runs(path):
@@ -192,7 +192,7 @@ def test_a_tutorial_runs(path):
 
 @pytest.mark.thorough
 def test_the_examples_for_users_of_other_tools_run(capsys):
-    """The page itself asserts SciPy's and statsmodels' numbers."""
+    """The examples contain assertions that compare with SciPy and statsmodels."""
     text = ROOT.joinpath("docs/from-other-tools.md").read_text()
     programs = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     assert len(programs) >= 3
@@ -213,6 +213,6 @@ def test_every_replacement_of_a_layer_is_a_head():
 
 
 def _layers_of(section):
-    """The names in the first column, where `*` stands for any suffix."""
+    """The names of layers in the first column of a section's table, as patterns in which `*` is any suffix."""
     cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     return [name.replace("*", r"\w*") + "$" for cell in cells for name in re.findall(r"`(\w+\*?)", cell)]

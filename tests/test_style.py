@@ -1,4 +1,4 @@
-"""Ruff and mypy report nothing; pyproject.toml configures them."""
+"""Ruff and mypy report nothing. `pyproject.toml` has their settings."""
 
 import pathlib
 import subprocess

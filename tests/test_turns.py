@@ -1,4 +1,4 @@
-"""Ten runs in turn run each thorough test once."""
+"""Ten successive turns run each thorough test exactly once."""
 
 import types
 
@@ -18,7 +18,7 @@ class Item:
 
 
 def names_run(turn, thorough=False, markexpr=""):
-    """The names of the tests that run, of 50 ordinary and 200 thorough ones and one for a GPU."""
+    """The names of the tests that run in a turn. There are 50 ordinary and 200 thorough tests, and one for a GPU."""
     items = [Item(f"dear-{i}", pytest.mark.thorough.mark) for i in range(200)]
     items += [Item(f"ordinary-{i}") for i in range(200, 250)]
     items.append(Item("gpu", pytest.mark.gpu.mark))
@@ -35,7 +35,7 @@ def test_ten_turns_run_each_thorough_test_once_and_the_ordinary_ones_always():
     turns = [names_run(turn) for turn in range(1001, 1011)]
     assert all(set(ordinary) <= set(names) for names in turns)
     assert sorted(name for names in turns for name in names if name.startswith("dear")) == sorted(every[:200])
-    assert max(map(len, turns)) < 50 + 40  # no turn takes more than twice its share
+    assert max(map(len, turns)) < 50 + 40  # a turn has on average 20 thorough tests, and at most 40
     assert names_run(1001) == names_run(1)
 
 

@@ -70,7 +70,7 @@ def test_the_wheel_contains_the_package(tmp_path):
 @pytest.mark.thorough
 def test_distributions_are_reproducible_to_the_byte_and_link_to_the_repository(tmp_path):
     def built(name, umask):
-        """The files, built in another folder, at another time and with other modes of new files."""
+        """The names and bytes of the wheel and the sdist, built in the folder `name` with this `umask`."""
         (tmp_path / name).mkdir()
         environment = os.environ | {"SOURCE_DATE_EPOCH": "1764460800", "TMPDIR": str(tmp_path / name)}
         command = [sys.executable, ROOT / ".ci" / "dist", tmp_path / name / "dist", REPOSITORY]

@@ -1,4 +1,4 @@
-"""Adapters: Keras 2 and Keras 3 models answer the questions of the training in the same way."""
+"""The adapters describe models of Keras 2 and of Keras 3 in the same way."""
 
 import pytest
 
@@ -16,7 +16,10 @@ def model_of(k):
 @KERAS_VERSIONS
 @pytest.mark.parametrize("by", ["var_list", "var_names"])
 def test_a_model_with_undecayed_weights_shares_no_trace(k, by):
-    """A config does not say which weights are excluded, so in a trace of a model of equal config they would decay."""
+    """The config of an optimizer does not say which weights are excluded from the decay.
+
+    So a model with excluded weights must not share the trace of another model: in that trace these weights would decay.
+    """
     model, other = model_of(k), model_of(k)
     model.optimizer.exclude_from_weight_decay(
         **{by: {"var_list": model.trainable_variables, "var_names": ["bias"]}[by]}

@@ -1,7 +1,7 @@
 """Canaries: the private names of TensorFlow, TFP and Keras that the adapters use still have the same meaning.
 
-`CANARIES` has a row for each name. If a new version renames it or changes its meaning, the test of the row fails with a
-message that has the name. This module does not import `nllfit`, whose import fails if some of the names are gone.
+`CANARIES` has a check for each name. If a new version removes the name or changes its meaning, the check fails, and the
+message contains the name. This module does not import `nllfit`, because that import fails without some of the names.
 """
 
 import ast
@@ -44,7 +44,10 @@ def knows_determinism():
 
 
 def marks_as_converted():
-    """AutoGraph does not convert a marked function, so an `if` of a tensor in it fails, but converts its callees."""
+    """AutoGraph does not convert a function with this mark, so its own `if` with a tensor fails.
+
+    AutoGraph still converts the functions that it calls.
+    """
 
     def branches(x):
         if x > 0:
@@ -207,7 +210,7 @@ def infers_in_a_scope():
 
 
 def stops_by_direction():
-    """`EarlyStopping` refuses a metric if it does not know whether higher is better."""
+    """`EarlyStopping` refuses a metric if it cannot tell whether a higher value is better."""
     metrics = [keras.metrics.MeanMetricWrapper(lambda y, p: p[:, 0], name=name) for name in ("known", "unknown")]
     metrics[0]._direction = "down"
     model = trained(keras, metrics=metrics, run_eagerly=True)
@@ -315,7 +318,7 @@ def test_an_undocumented_attribute_keeps_its_meaning(name):
 
 
 def means(check):
-    """Whether a check passes; a missing name fails it like a name with another meaning."""
+    """Whether a check passes. It does not pass if the name is missing."""
     try:
         return check()
     except (AttributeError, ImportError, KeyError, TypeError) as error:
@@ -324,7 +327,7 @@ def means(check):
 
 def private_names(source):
     """The private names of other packages that a source uses as attributes, in strings or in imports."""
-    found, own = set(), {"_model"}  # of the base class `Adapter`
+    found, own = set(), {"_model"}  # `_model` is an attribute of our own class `Adapter`
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and re.search(r"\.(python|src)\b", node.module or ""):
             found |= {node.module + f".{alias.name}" if node.module.count(".") else alias.name for alias in node.names}

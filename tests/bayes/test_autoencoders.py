@@ -38,7 +38,7 @@ def chained(layers, inputs):
 
 
 def sequential(kit):
-    """The prior is a model with a learned mean, and beta is a variable."""
+    """A Sequential model. The prior is a model with a learned mean, and the divergence's weight is a variable."""
     layers, heads = kit.keras.layers, kit.heads
     prior = kit.keras.Sequential([layers.Input((1,)), layers.Dense(2, use_bias=False), heads.Normal(2, scale=1.0)])
     encoder, decoder, end = parts(kit, nllfit.KLDivergence(prior, weight=tf.Variable(0.9)))
@@ -46,7 +46,7 @@ def sequential(kit):
 
 
 def functional(kit):
-    """The prior is a family with learned parameters."""
+    """A functional model. The prior is a family with learned parameters."""
     encoder, decoder, end = parts(kit, nllfit.KLDivergence(nllfit.Family("Normal", 2), weight=0.9))
     images = kit.keras.Input(SHAPE)
     return kit.keras.Model(images, chained([*encoder, *decoder, end], images)), 8 + 1
@@ -69,7 +69,7 @@ def subclassed(kit):
 
 
 def several_draws(kit):
-    """Each row has two draws: their probabilities are averaged, and the divergence is added for each."""
+    """A model with two codes for each image: it averages the two decoded probabilities and adds both divergences."""
 
     class Averaged(kit.keras.layers.Layer):
         def call(self, logits):

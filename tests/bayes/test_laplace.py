@@ -97,7 +97,7 @@ def test_the_scale_of_most_evidence_is_found_where_the_curvature_changes_with_th
     design = np.c_[x, np.ones(50)]
 
     def lost(log_scale):
-        """Minus the evidence of Laplace's approximation at the maximum of the posterior, by SciPy."""
+        """The negative log evidence of Laplace's approximation, at the maximum of the posterior that SciPy finds."""
 
         def energy(w):
             u = design @ w
@@ -138,7 +138,7 @@ def hidden(kit, units, head, penalty=0.0):
 @pytest.mark.thorough
 @mainly(keras)
 def test_the_last_layer_is_at_the_maximum_of_the_posterior(kit):
-    """The scale of the noise is learned, so the loss is not convex; the reference is `fit_lbfgs` from this start."""
+    """`fit_lbfgs` from the same weights finds the same maximum. The loss is not convex: it contains a learned scale."""
     x, y, _ = line()
     model = hidden(kit, 2, kit.heads.Normal(), 1 / (2 * len(x) * PRIOR**2))
     before = model.get_weights()

@@ -77,5 +77,5 @@ def test_a_linear_vae_with_one_scale_matches_probabilistic_pca():
     kit = KITS[1]
     model = trained(kit, x, 2, scale=float(np.sqrt(pca.noise_variance_)))
     bound, likelihood = bound_and_likelihood(kit, model, x)
-    assert bound <= likelihood <= pca.score(x) + 1e-3  # scikit-learn divides by n - 1
+    assert bound <= likelihood <= pca.score(x) + 1e-3  # scikit-learn's PCA divides by n - 1, so it misses the maximum
     assert bound > pca.score(x) - 0.02

@@ -100,7 +100,7 @@ def test_saved_and_cloned_models_draw_the_same(kit, tmp_path):
 @pytest.mark.parametrize(("kit", "compile"), in_turn(["graph", "xla"], left_out=["xla"]))
 def test_fit_trains_through_draws_with_a_shared_trace(kit, compile, monkeypatch):
     history = nllfit.fit(coder(kit, 1), X, X, epochs=100, batch_size=32, verbose=0, compile=compile).history["loss"]
-    # Without a code, the best decoder predicts the mean of each column, with a divergence of 0.
+    # The loss of a model that ignores the code: it predicts the mean of each column, with a divergence of 0.
     alone = 0.5 * np.sum(X.var(0)) + 2.5 * np.log(2 * np.pi)
     assert history[0] > alone + 1
     assert np.mean(history[-10:]) < alone + 0.2
@@ -113,7 +113,7 @@ def test_fit_trains_through_draws_with_a_shared_trace(kit, compile, monkeypatch)
 @pytest.mark.thorough
 @mainly(tf_keras)
 def test_a_resumed_run_continues_the_sequence_of_draws(kit, tmp_path, monkeypatch):
-    """Epochs 0 and 1 run in the graph, 2 and 3 in XLA, and the run is cut within each."""
+    """Epochs 0 and 1 run in graph mode, 2 and 3 under XLA. The run is interrupted once in each mode."""
     monkeypatch.setattr(graph_or_xla, "REPEATABLE_GRAPH_STEPS", 4)
     callbacks, arguments = kit.keras.callbacks, {"seed": 0, "batch_size": 32, "verbose": 0}
     ways, run = [], Program.run
@@ -123,7 +123,7 @@ def test_a_resumed_run_continues_the_sequence_of_draws(kit, tmp_path, monkeypatc
     assert ways[-1] == "xla"
     backup = callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)
     parts = []
-    for seed, epochs in ((0, 1), (1, 3), (2, 4)):  # a backup replaces the weights and states that the other seeds give
+    for seed, epochs in ((0, 1), (1, 3), (2, 4)):  # the backup must replace the weights and states of another seed
         parts += nllfit.fit(coder(kit, seed), X, X, epochs=epochs, callbacks=[backup], **arguments).history["loss"]
     assert parts == whole
 

@@ -66,7 +66,7 @@ def test_weights_without_spread_give_keras_own_layer(kit, base):
 
 @pytest.mark.parametrize(("kit", "base"), in_turn(CASES, ["Conv2D", "Conv1DTranspose", "Conv3DTranspose"]))
 def test_a_layer_computes_with_drawn_weights_and_trains(kit, base):
-    """The cases of TFP's `conv_variational_test`: the output of a draw, the loss, a copy, other draws, a step."""
+    """Checks as in TFP's `conv_variational_test`: the output of a draw, the loss, a copy, other draws, a step."""
     layer, inputs = made(kit, base, estimator="reparameterization", seed=1)
     assert layer.losses == []
     outputs, plain = layer(inputs), getattr(kit.keras.layers, base)(**CASES[base][0])
@@ -147,9 +147,9 @@ REACHED = [
 @pytest.mark.thorough
 @pytest.mark.parametrize(("kit", "posterior", "steps", "draws", "tolerance"), REACHED)
 def test_the_posterior_of_least_divergence_is_reached(kit, posterior, steps, draws, tolerance):
-    """The exact posterior; or, for independent Normals, its mean and the variances `1 / diag(precision)`.
+    """A full posterior becomes the exact one. Independent Normals get its mean, and variances `1 / diag(precision)`.
 
-    The parameters are averaged over the second half of the steps. The error falls with the number of draws.
+    We average the parameters over the second half of the steps. Their error falls with the number of draws.
     """
     options = {"estimator": "reparameterization", "kernel_initializer": "zeros"}
     layer, x, y, design = linear_layer(kit, 10, posterior=posterior, **options)
@@ -183,7 +183,7 @@ def test_the_posterior_of_least_divergence_is_reached(kit, posterior, steps, dra
 def test_training_reaches_the_best_posterior_of_its_family(kit):
     """Independent Normal weights have the exact means, and the standard deviations `1 / sqrt(diag(precision))`.
 
-    With each row two hundred times in a batch the local estimator is nearly free of noise.
+    A batch contains each row two hundred times, so that the local estimator has nearly no noise.
     """
     x, y, design = line()
     mean, covariance, _ = closed_form(design, y)
@@ -198,7 +198,7 @@ def test_training_reaches_the_best_posterior_of_its_family(kit):
     np.testing.assert_allclose(layer.posterior().stddev(), deviations, rtol=5e-3)
 
 
-MEANS, SPREAD = np.array([0.5, -1.0, 0.2, 0.1]), 0.4  # of weights away from the optimum
+MEANS, SPREAD = np.array([0.5, -1.0, 0.2, 0.1]), 0.4  # of the weights' distribution, which is not the posterior
 
 
 @pytest.mark.thorough
@@ -245,7 +245,7 @@ def test_only_flipout_has_noise_that_falls_with_the_batch():
 
 
 def gradients(estimator, x, y, num):
-    """The gradients of a batch's mean squared error, scaled, in `num` independent calls of a layer, `[num, p]`."""
+    """The gradients of a Normal's mean negative log-likelihood, in `num` independent calls of a layer, `[num, p]`."""
     layer, *_ = linear_layer(KITS[0], estimator=estimator)
     weights = layer.trainable_variables[0]
     weights.assign(vector(layer, MEANS, SPREAD))

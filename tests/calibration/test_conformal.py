@@ -1,4 +1,4 @@
-"""Conformal intervals: the formula for their ends, and the exact distribution of their coverage for a wrong model."""
+"""Conformal intervals: the formula for their ends, and the exact distribution of their coverage for wrong models."""
 
 import keras
 import numpy as np
@@ -28,7 +28,7 @@ def normal(kit, scale=1.0, event=1):
 
 
 def intervals(distribution, levels=LEVELS):
-    """The lower and the upper ends, each `[levels, *batch, *event]`, found by one search."""
+    """The lower and the upper ends of central intervals, each `[levels, *batch, *event]`."""
     levels = np.array(levels)
     return np.split(np.asarray(nllfit.quantile(distribution, np.append(1 - levels, 1 + levels) / 2)), 2)
 
@@ -98,7 +98,7 @@ def test_intervals_are_nested_and_stay_in_the_support():
     assert np.all(np.diff(lows) < 0)
     assert np.all(np.diff(highs) > 0)
     assert lows[-1] > 0
-    shrunk = Conformalized(normal(KITS[0]), {0.5: -9.0, 0.9: -9.5})  # more than their width
+    shrunk = Conformalized(normal(KITS[0]), {0.5: -9.0, 0.9: -9.5})  # the ends move in by more than the width
     low, high = nllfit.quantile(predict_distribution(shrunk, x[:1]), [0.05, 0.95])
     assert 0 < float(high[0, 0] - low[0, 0]) < 0.02
     assert np.isfinite(predict_distribution(shrunk, x[:1]).log_prob([[0.0]])[0])
@@ -157,7 +157,7 @@ def test_intervals_of_counts_have_their_nominal_coverage(rate, dispersion):
         assert correction == np.round(correction)
         new_low, new_high = np.maximum(old_low - correction, 0), old_high + correction
         empty = new_low > new_high
-        if last[0] is not None:  # the intervals are nested
+        if last[0] is not None:  # an interval contains those of lower levels
             new_low, new_high = np.minimum(new_low, last[0]), np.maximum(new_high, last[1])
         np.testing.assert_array_equal(low[~empty], new_low[~empty])
         np.testing.assert_array_equal(high[~empty], new_high[~empty])
@@ -213,7 +213,7 @@ def test_intervals_of_zero_inflated_counts_have_their_nominal_coverage():
         [tf_keras.layers.Dense(2, kernel_initializer="zeros"), nllfit.heads.ZeroInflated("Poisson", event_shape=1)]
     )
     conformal = nllfit.conformalize(model, x[:500], y[:500], levels=(0.5, 0.9))
-    predicted = nllfit.predict_distribution(conformal, x[500:501])  # and so all rows'
+    predicted = nllfit.predict_distribution(conformal, x[500:501])  # the same for all rows
     inside = [(y[500:] >= low) & (y[500:] <= high) for low, high in zip(*intervals(predicted, (0.5, 0.9)), strict=True)]
     assert np.mean(inside[0]) > 0.45
     assert 0.86 < np.mean(inside[1]) < 0.97
@@ -232,11 +232,11 @@ def test_intervals_of_truncated_heads_stay_in_the_window(of):
     low, high = (np.asarray(end) for end in nllfit.interval(nllfit.predict_distribution(either, x[300:301]), 0.5))
     assert np.mean((y[300:] > low) & (y[300:] < high)) < 0.4
     conformal = nllfit.conformalize(either, x[:300], y[:300], levels=(0.5, 0.9))
-    predicted = nllfit.predict_distribution(conformal, x[300:301])  # and so all rows'
+    predicted = nllfit.predict_distribution(conformal, x[300:301])  # the same for all rows
     for low, high, level, error in zip(*intervals(predicted, (0.5, 0.9)), (0.5, 0.9), (0.11, 0.07), strict=True):
         assert low > 0
         assert high < 1
-        # Three standard errors: of the ranks of 300 rows, and of the shares of 200 rows.
+        # Three standard errors: the level comes from 300 rows and the share from 200 rows.
         assert np.mean((y[300:] > low) & (y[300:] < high)) == pytest.approx(level, abs=error)
     assert np.isfinite(nllfit.crps(y[300:301], predicted))
 

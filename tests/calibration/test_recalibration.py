@@ -42,8 +42,8 @@ def test_a_wrong_model_becomes_calibrated(kit):
     assert after.calibration_error < before.calibration_error / 5
     assert compare_scores(after, before)["nll"].better == "a"
     entropy = stats.t(4, scale=0.5).entropy()
-    assert after.nll == pytest.approx(entropy, abs=0.03 + 4 * after.nll_se)  # the map itself costs a few hundredths
-    assert after.rmse < before.rmse  # the bias is gone
+    assert after.nll == pytest.approx(entropy, abs=0.03 + 4 * after.nll_se)  # errors of the map cost some 0.01
+    assert after.rmse < before.rmse  # the map removes the bias
     called = recalibrated(X[TEST])
     if kit.keras.__name__ == "keras":
         assert called.dtype == tf.float32
@@ -68,7 +68,7 @@ def test_a_recalibrated_distribution_is_consistent():
     assert float(one.stddev()[0, 0]) == pytest.approx(np.sqrt(variance), rel=0.01)
     sample = one.sample(4000, seed=(1, 2)).numpy()[:, 0, 0]
     assert stats.kstest(sample, lambda y: nllfit.cdf(one, y[:, None, None]).numpy()[:, 0, 0]).pvalue > 1e-3
-    assert np.all(np.isfinite(one.log_prob([[[-1e6]], [[1e6]]])))  # far out it is the density of the model
+    assert np.all(np.isfinite(one.log_prob([[[-1e6]], [[1e6]]])))  # the model's own density
 
 
 def test_a_calibrated_model_loses_little():
@@ -77,7 +77,7 @@ def test_a_calibrated_model_loses_little():
     models = model, recalibrate(model, X[FIT], y[FIT])
     before, after = (-predict_distribution(m, X[TEST]).log_prob(y[TEST].astype("float32")) for m in models)
     loss, error = np.mean(after - before), stats.sem(after - before)
-    assert -3 * error < loss < 0.03 + 3 * error  # about 30 knots cost 30 / (2 n) nats with n = 1000 rows
+    assert -3 * error < loss < 0.03 + 3 * error  # a map of 30 knots from n = 1000 rows costs 30 / (2 n) nats
 
 
 @pytest.mark.thorough
@@ -90,7 +90,7 @@ def test_few_rows_do_not_harm_a_calibrated_model():
         rows = slice(first, first + 100)
         recalibrated = recalibrate(model, X[rows], y[rows])
         losses.append(np.mean(truth - predict_distribution(recalibrated, X[FIT]).log_prob(y[FIT])))
-    # A line has two parameters, so it costs about 2 / (2 n) = 0.01 nats; the spline would cost 0.08.
+    # A linear map has two parameters, which costs about 2 / (2 n) = 0.01 nats; a spline would cost 0.08 nats.
     assert np.mean(losses) < 0.01
 
 
@@ -102,10 +102,10 @@ def test_a_spread_may_be_wrong_tenfold(factor):
     nll = -np.asarray(after.log_prob(y[TEST].astype("float32")), float)
     assert nll.mean() == pytest.approx(
         stats.norm(0, 0.5).entropy(), abs=0.05 + 4 * stats.sem(nll)
-    )  # 0.05 for the error of the map
+    )  # the errors of the map cost less than 0.05
     np.testing.assert_allclose(after[:1].stddev(), 0.5, rtol=0.1)
     pit = nllfit.cdf(after, y[TEST]).numpy()[:, 0]
-    assert stats.kstest(pit, "uniform").statistic < np.sqrt(2) * 1.63 / np.sqrt(1000)  # as above
+    assert stats.kstest(pit, "uniform").statistic < np.sqrt(2) * 1.63 / np.sqrt(1000)  # Kolmogorov's 1% point
 
 
 @pytest.mark.thorough
@@ -125,7 +125,7 @@ def test_ensembles_and_recalibrated_models_can_be_recalibrated():
     ensemble = Ensemble([wrong(KITS[0], bias=bias) for bias in (-0.3, 0, 0.1, 0.2, 0.3)])
     recalibrated = recalibrate(ensemble, X[:40], Y[:40])
     again = recalibrate(recalibrated, X[:40], Y[:40])
-    np.testing.assert_allclose(again.predicted, again.observed[None], atol=0.2)  # interpolation between knots
+    np.testing.assert_allclose(again.predicted, again.observed[None], atol=0.2)  # the map is interpolated
 
 
 @pytest.mark.thorough

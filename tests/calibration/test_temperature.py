@@ -1,4 +1,4 @@
-"""Temperature scaling: the optimum against SciPy, invariants, the ends of the search, all heads of classes."""
+"""Temperature scaling: the optimum against SciPy, invariants, extreme temperatures, all heads of classes."""
 
 import keras
 import numpy as np
@@ -36,7 +36,7 @@ def test_the_temperature_matches_scipys_optimum(kit, factor):
         return -np.mean(special.log_softmax(inverse * log_probs, -1)[np.arange(300), LABELS])
 
     best = optimize.minimize_scalar(nll, bounds=(0.01, 20), method="bounded", options={"xatol": 1e-10})
-    assert scaled.temperature == pytest.approx(1 / best.x, rel=1e-6)  # SciPy finds the minimum from values in float64
+    assert scaled.temperature == pytest.approx(1 / best.x, rel=1e-6)  # SciPy's minimum of the same loss in float64
     assert scaled.temperature == pytest.approx(factor, rel=0.3)  # three standard errors
     before, after = evaluate(model, x, LABELS), evaluate(scaled, x, LABELS)
     assert after.nll == pytest.approx(best.fun, rel=1e-6)  # float32
@@ -55,7 +55,7 @@ def test_the_temperature_matches_scipys_optimum(kit, factor):
 def test_scaling_never_lowers_the_likelihood_nor_changes_the_order_of_classes(seed):
     rng = np.random.default_rng(seed)
     x = rng.normal(scale=10.0 ** rng.uniform(-3, 3), size=[20, 4]).astype("float32")
-    x[0] = [1.0, np.nextafter(np.float32(1), np.float32(2)), 0.0, 0.0]  # the second class leads by one bit
+    x[0] = [1.0, np.nextafter(np.float32(1), np.float32(2)), 0.0, 0.0]  # the second logit is the larger by one bit
     labels = rng.integers(0, 4, 20)
     model = classifier(KITS[0], "Categorical", 4)
     scaled = scale_temperature(model, x, labels)

@@ -49,7 +49,7 @@ def test_families_of_one_name_are_told_apart():
     labels = {"Gamma(concentration=1.0)", "Gamma(concentration=2.0)", "Gamma"}
     assert {line.split()[0] for line in lines[1:4]} == labels
     assert list(ranking.refused) == ["Beta(concentration0=2.0)"]
-    for estimate in ranking.estimates:  # the log-likelihood belongs to the estimate's own family
+    for estimate in ranking.estimates:  # each log-likelihood is that of its own family
         a = (estimate.family.fixed | estimate.parameters)["concentration"]
         expected = stats.gamma(a, scale=1 / estimate.parameters["rate"]).logpdf(AMOUNTS).sum()
         assert estimate.log_likelihood == pytest.approx(expected, rel=1e-9)

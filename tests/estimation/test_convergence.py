@@ -1,4 +1,4 @@
-"""Reports of an estimate: whether the search converged, or ended at infinity or a corner; the number of parameters."""
+"""What an estimate reports: convergence, an end at infinity or at a corner, and the number of parameters."""
 
 import math
 import re

@@ -28,7 +28,7 @@ def test_the_statistics_match_scipy():
 def test_the_p_values_match_scipy(name, theirs):
     known = stats.goodness_of_fit(stats.norm, Y, statistic=theirs, n_mc_samples=4999, rng=0)
     found = goodness_of_fit(maximum_likelihood("Normal", Y), num_samples=4999)
-    assert found.statistics[name] == pytest.approx(known.statistic, rel=0.05)  # SciPy's scale divides by n - 1
+    assert found.statistics[name] == pytest.approx(known.statistic, rel=0.05)  # SciPy estimates the scale with n - 1
     assert found.p_values[name] == pytest.approx(known.pvalue, abs=4 * np.sqrt(2 * known.pvalue / 5000) + 1e-3)
 
 
@@ -36,13 +36,13 @@ def test_the_p_values_match_scipy(name, theirs):
 def test_counts_are_tested_by_chi_square():
     y = np.random.default_rng(0).poisson(3.0, 200)
     found = goodness_of_fit(maximum_likelihood("Poisson", y))
-    law = stats.poisson(y.mean())  # bins 0 to 6 and more have at least 5 expected outcomes
+    law = stats.poisson(y.mean())  # the bins are 0 to 6, and 7 or more: each has at least 5 expected outcomes
     edges = np.arange(7)
     expected = 200 * np.diff([0, *law.cdf(edges), 1])
     assert expected.min() >= 5
     observed = np.bincount(np.minimum(y, 7), minlength=8)
     assert found.statistics == {"chi_square": pytest.approx(stats.chisquare(observed, expected).statistic, rel=1e-9)}
-    # One parameter was estimated, so the distribution lies between chi-squares with 6 and 7 degrees of freedom.
+    # With 8 bins and one estimated parameter, the statistic's law is between chi-squares of 6 and 7 degrees of freedom.
     low, high = (stats.chi2(df).sf(found.statistics["chi_square"]) for df in (6, 7))
     assert low - 0.04 < found.p_values["chi_square"] < high + 0.04
     wide = np.random.default_rng(0).negative_binomial(1, 0.25, 200)

@@ -66,7 +66,7 @@ def test_a_profile_matches_the_formula():
 
 
 def test_a_profile_of_one_class_probability_is_binomial():
-    """The profile is binomial: the other probabilities keep their ratio."""
+    """The profile of one class is a binomial likelihood, because the other probabilities keep their ratios."""
     fit = maximum_likelihood("Categorical", [0] * 5 + [1] * 3 + [2] * 2, num_classes=3)
     rest = 5 * np.log(0.6 * 5 / 7) + 2 * np.log(0.6 * 2 / 7)
     assert fit.profile("probs", [0.4], index=1)[0] == pytest.approx(3 * np.log(0.4) + rest, rel=1e-9)

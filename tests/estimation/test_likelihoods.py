@@ -42,7 +42,7 @@ def test_vector_outcomes_broadcast_over_a_grid():
     np.testing.assert_allclose(result, stats.norm.logpdf(y, 0, 1.5).sum(), rtol=1e-13)
 
 
-# Outcomes outside the support for which TFP, without `validate_args`, returns a number, NaN or zero.
+# Distributions and samples with an outcome outside the support. TFP returns a number, NaN or 0 for these outcomes.
 OUTSIDE = [
     (tfd.Exponential(2.0), -1.0, "`y` holds -1.0, which Exponential cannot have: Sample must be non-negative"),
     (tfd.Gamma(2.0, 1.0), -1.0, "`y` holds -1.0, which Gamma cannot have"),
@@ -55,7 +55,7 @@ OUTSIDE = [
         tfd.Bernoulli(probs=[0.0, 0.3]),
         2,
         "which Bernoulli cannot have",
-    ),  # TFP: zero for 0.0, a number for 0.3
+    ),  # TFP's probability is 0 for `probs` 0.0, and positive for 0.3
     (tfd.Geometric(probs=0.3), -1.0, "which Geometric cannot have"),
     (tfd.Poisson(2.0), 0.5, "which Poisson cannot have"),
     (tfd.Binomial(3.0, probs=0.3), 0.5, "which Binomial cannot have"),
@@ -167,7 +167,7 @@ def test_log_likelihood_is_computed_in_float64():
     parts = tfd.Independent(tfd.Normal([[0.0], [1e8]], 1.0), 1)
     mixture = tfd.MixtureSameFamily(tfd.Categorical(probs=[0.25, 0.75]), parts)
     expected = stats.norm(1e8, 1).logpdf(y[:5]).sum() + 5 * np.log(0.75)
-    assert float(log_likelihood(mixture, y[:5, None])) == pytest.approx(expected, rel=1e-7)  # float32's 0.75 of 1
+    assert float(log_likelihood(mixture, y[:5, None])) == pytest.approx(expected, rel=1e-7)  # 0.75 in float32
     assert log_likelihood(tfd.Normal(0.0, 1.0), [0.1]).dtype == tf.float64
 
 

@@ -31,7 +31,7 @@ def test_normal_estimates_match_nists_certified_values(name):
     y = np.loadtxt(data_file(f"nist/{name}.dat"), skiprows=60)
     fit = maximum_likelihood("Normal", y)
     assert fit.parameters["loc"] == pytest.approx(certified["mean"], rel=1e-13)
-    # NumAcc3 is 1e6 + 0.1 and so on: float64 resolves it to 1e-10, which is 1e-9 of its spread.
+    # The numbers of NumAcc3 are near 1e6, where float64 has steps of 1e-10. That is 1e-9 of the sample's spread.
     assert fit.parameters["scale"] == pytest.approx(certified["mle_scale"], rel=1e-8)
     assert -fit.log_likelihood / len(y) == pytest.approx(certified["mean_nll"], rel=1e-8)
 
@@ -42,7 +42,7 @@ def test_a_large_offset_costs_no_digits(offset):
     y = offset + np.array([0.2] + 500 * [0.1, 0.3])
     fit = maximum_likelihood("Normal", y)
     assert fit.parameters["loc"] == pytest.approx(offset + 0.2, rel=1e-13)
-    # TFP's density computes `y / scale - loc / scale`, so its precision is that of `y / scale`.
+    # TFP's density computes `y / scale - loc / scale`, so it has the absolute rounding error of `y / scale`.
     assert fit.parameters["scale"] == pytest.approx(np.std(y - offset), rel=2 * np.spacing(offset) / 0.1)
     assert fit.converged
 
@@ -56,9 +56,9 @@ def test_estimates_of_the_groundbeef_sample_are_the_published_ones(family):
         assert fit.parameters[name] == pytest.approx(value, rel=1e-7)
 
 
-# The default run fits these families, one sample size each: the common ones, and those with a closed form or a density
-# of nllfit. `--thorough` adds all other families and sizes. What is special about another family, such as a corner of
-# its likelihood or a bound of its support, has its own test.
+# An ordinary run fits these families, each to a sample of this size: the common ones, and those with a closed form or a
+# density of nllfit. `--thorough` adds all other families and sizes. What is special about another family, such as a
+# corner of its likelihood or a bound of its support, has its own test.
 SIZES = {"Beta": 50, "Exponential": 50, "Gamma": 50, "GeneralizedPareto": 2500, "Laplace": 50, "LogNormal": 50}
 
 
@@ -68,7 +68,7 @@ SIZES |= {
     "StudentT": 2500,
     "Uniform": 50,
     "Weibull": 50,
-}  # a sample of 50 makes StudentT a Normal
+}  # 2500 for StudentT, because its best fit to 50 outcomes is a Normal
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_never_less_likely_than_scipys_fit(family, n):
     fit = maximum_likelihood(family, y)
     expected = scipy_log_likelihood(family, y)
     assert fit.log_likelihood >= expected - 1e-6 * abs(expected)
-    assert fit.converged or (family, n) == ("StudentT", 50)  # its best fit is the limiting Normal
+    assert fit.converged or (family, n) == ("StudentT", 50)  # the best fit is a Normal, with an infinite `df`
     at_fit = fit.distribution.log_prob(y).numpy().sum()
     assert fit.log_likelihood == pytest.approx(at_fit, rel=1e-12)
 
@@ -178,7 +178,7 @@ def test_fixed_parameters_stay():
     y = np.random.default_rng(0).gamma(3, 2, 200)
     fit = maximum_likelihood("Gamma", y, concentration=3.0)
     assert fit.parameters == {"rate": pytest.approx(3 / y.mean(), rel=1e-12)}
-    # TFP's `experimental_fit(loc=5)` would return the spread around the mean instead.
+    # TFP's `experimental_fit(loc=5)` would return the spread around the sample mean, not around 5.
     about_five = maximum_likelihood(Family("Normal", loc=5.0), y)
     assert about_five.parameters["scale"] == pytest.approx(np.sqrt(np.mean((y - 5) ** 2)), rel=1e-12)
 
@@ -234,7 +234,7 @@ def test_summary_shows_the_numbers():
 
 def test_another_sample_of_a_family_reuses_the_traces():
     rng = np.random.default_rng(0)
-    for family in ("Gamma", "Laplace"):  # the Laplace has a held parameter, with another value in each sample
+    for family in ("Gamma", "Laplace"):  # the search holds the location of a Laplace at an outcome of the sample
         maximum_likelihood(family, rng.gamma(2.0, 3.0, 50))
         with mock.patch("tensorflow.function", side_effect=AssertionError("a function is traced again")):
             fit = maximum_likelihood(family, rng.gamma(2.0, 3.0, 70))

@@ -1,4 +1,4 @@
-"""The search for the maximum ends, whether a likelihood has one maximum, several or none."""
+"""The search for the maximum of a likelihood ends, whether there is one maximum, several or none."""
 
 import re
 
@@ -18,7 +18,7 @@ tfd = tfp.distributions
 
 
 class Surface:
-    """An objective of two coordinates from any function, with random derivatives."""
+    """An objective with the values of a function of two coordinates, and with random derivatives."""
 
     total_weight = 100.0
 
@@ -83,7 +83,7 @@ def odd_sample(seed):
     y[0] *= rng.choice([1.0, 1e5])
     y = np.abs(y) if rng.integers(2) else y
     rounded = np.round(y)
-    return rounded if rng.integers(2) and np.ptp(rounded) else y  # equal values are refused
+    return rounded if rng.integers(2) and np.ptp(rounded) else y  # a sample of equal values would be refused
 
 
 def _is_of_numbers(name):
@@ -104,9 +104,9 @@ FAMILIES = sorted(
 )
 
 
-# One family takes up to six seconds, so the default run leaves out those that other tests search: the families that
-# SciPy has, and those with a test of their own (ELSEWHERE). ALIKE are families with a smooth density from TFP, of
-# which a few represent all.
+# A family takes up to six seconds. So an ordinary run leaves out two sets of families. Other tests fit those of
+# `ELSEWHERE`: the families that SciPy has, and those with a test of their own. The densities of those of `ALIKE` are as
+# smooth as those of the families that remain.
 ELSEWHERE = {*scipy_fits.CASES, "Bernoulli", "DoublesidedMaxwell", "LambertWNormal", "NegativeBinomial", "PERT"}
 ELSEWHERE |= {"Poisson", "Skellam", "ZeroInflatedNegativeBinomial"}
 ALIKE = {"ExpInverseGamma", "GammaGamma", "HalfStudentT", "Horseshoe", "SigmoidBeta", "SinhArcsinh"}
@@ -211,7 +211,7 @@ def test_a_triangular_peak_at_its_lower_end_is_found(seed):
 def test_a_triangular_fit_of_four_outcomes_is_the_best():
     fit = maximum_likelihood("Triangular", [101.0, 102.0, 103.0, 105.0])
     assert fit.parameters["low"] == pytest.approx(101)
-    assert fit.log_likelihood == pytest.approx(-5.9862, abs=1e-3)  # from Nelder-Mead, with the peak at 101
+    assert fit.log_likelihood == pytest.approx(-5.9862, abs=1e-3)  # by Nelder-Mead, with the peak at 101
 
 
 @pytest.mark.thorough
@@ -228,7 +228,7 @@ def test_a_mixture_says_how_many_starts_agreed():
     rng = np.random.default_rng
     y = np.concatenate([rng(0).normal(size=60), rng(1).normal(4, 1, 60), rng(2).normal(9, 0.5, 40)])
     fit = maximum_likelihood(MixtureFamily("Normal", 3), y)
-    assert fit.converged  # a climb only from the best start would end on a spike
+    assert fit.converged  # a search from only the best start would end on a spike of the likelihood
     assert "of 10 starts led to it" in fit.message
     np.testing.assert_allclose(np.sort(fit.parameters["loc"]), [0, 4, 9], atol=0.5)
 
@@ -291,7 +291,7 @@ def test_a_normal_inverse_gaussian_prefers_its_limit_to_a_lower_maximum(seed):
 
     limit = -optimize.minimize_scalar(fall, bounds=(-5, 5), method="bounded").fun
     fit = maximum_likelihood("NormalInverseGaussian", y)
-    assert not fit.converged  # there is a lower local maximum at a tailweight of 0.35
+    assert not fit.converged  # at a tailweight of 0.35 there is a local maximum, which is lower than the limit
     assert "no finite maximum" in fit.message
     assert fit.log_likelihood == pytest.approx(limit, abs=1e-2)
 
@@ -335,7 +335,7 @@ def test_the_scale_of_plackett_luce_scores_is_not_identified():
 
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.thorough) for seed in (2, 3))])
 def test_a_rate_of_zero_is_no_maximum_inside(seed):
-    y = np.random.default_rng(seed).binomial(8, 0.5, 30)  # a smaller variance than any Skellam with this mean
+    y = np.random.default_rng(seed).binomial(8, 0.5, 30)  # its variance is smaller than that of a Skellam with its mean
     fit = maximum_likelihood("Skellam", y)
     assert fit.message == "no finite maximum: the log-likelihood goes on rising as `rate2` goes to 0"
 
@@ -382,7 +382,7 @@ def test_the_density_of_a_normal_inverse_gaussian_is_the_one_in_scipy():
             for case in (
                 (Censored("Weibull"), [[1, np.inf], [2, np.inf], [3, 3]], "`concentration` goes to infinity"),
                 (Censored("Exponential"), [[0, 1], [0, 2], [0, 3]], "all outcomes are censored on the same side"),
-                (Censored("Normal"), [[1, 2]] * 5 + [[2, 3]] * 5, "`scale` goes to 0$"),  # probabilities are bounded
+                (Censored("Normal"), [[1, 2]] * 5 + [[2, 3]] * 5, "`scale` goes to 0$"),  # to a finite likelihood
                 ("JohnsonSU", np.exp(np.random.default_rng(0).normal(size=60)), "`(skewness|scale)` goes to (-inf|0)"),
             )
         ),
@@ -407,4 +407,4 @@ def test_many_points_are_evaluated_in_small_batches(monkeypatch):
     monkeypatch.setattr(objective.density, "values", counted)
     w = np.random.default_rng(1).normal(size=[1000, 2])
     np.testing.assert_allclose(objective.values(w), [objective.value(row) for row in w], rtol=1e-13)
-    assert max(sizes) <= 2**14  # log-densities; a censored Gamma has 340 intermediate numbers for each, 45 MB in all
+    assert max(sizes) <= 2**14  # log-densities at once; a censored Gamma needs 340 numbers for each, 45 MB in all

@@ -53,7 +53,7 @@ def test_scores_of_numbers_match_scikit_learn_and_scipy():
         assert np.mean(found.scores[f"interval_score_{level}"]) == pytest.approx(found.interval_score[level])
     grid = np.linspace(0, 1, 20_001)
     shares = np.searchsorted(np.sort(found.pit[:, 0]), grid, side="right") / 300
-    assert found.calibration_error == pytest.approx(np.mean(np.abs(shares - grid)), abs=1e-4)  # the spacing of the grid
+    assert found.calibration_error == pytest.approx(np.mean(np.abs(shares - grid)), abs=1e-4)  # the grid's spacing
     assert found.accuracy is found.brier is found.class_calibration_error is None
 
 
@@ -112,7 +112,7 @@ def test_the_brier_score_of_two_classes_is_between_0_and_1_for_every_head(head):
     assert found.brier == pytest.approx(metrics.brier_score_loss(y, probs[:, 1]), rel=1e-12)
     assert found.brier == pytest.approx(
         metrics.brier_score_loss(y, probs), rel=1e-12
-    )  # scikit-learn also averages over both columns
+    )  # the mean over both columns, as in scikit-learn
     np.testing.assert_allclose(found.scores["brier"], (probs[:, 1] - y) ** 2, rtol=1e-12)
 
 
@@ -151,8 +151,8 @@ def test_a_true_classifier_is_calibrated_and_an_overconfident_one_is_not():
     logits = tf.constant(np.random.default_rng(0).normal(size=[20_000, 5]))
     y = tfd.Categorical(logits).sample(seed=(1, 2))
     good, bad = evaluate(tfd.Categorical(logits), y=y), evaluate(tfd.Categorical(3 * logits), y=y)
-    # For a correct model the error of a bin is sqrt(p (1 - p) / n_k), on average less than 0.5 sqrt(15 / n) for 15
-    # bins.
+    # If the model is correct, a bin with n_k rows has an error of sqrt(p (1 - p) / n_k), at most 0.5 / sqrt(n_k). Over
+    # 15 bins the mean of these errors is less than 0.5 sqrt(15 / n).
     assert good.calibration_error < 0.5 * np.sqrt(15 / 20_000) < 0.1 < bad.calibration_error
     assert good.class_calibration_error < bad.class_calibration_error / 5
     assert good.nll == pytest.approx(good.sharpness, abs=4 * good.nll_se)
@@ -188,7 +188,7 @@ HEADS = {
 
 
 SAMPLED = ("MultivariateNormalTriL", "VonMisesFisher")  # their CRPS is an energy score from random draws
-# One head of each kind: without a mean, with quantiles by search, for counts, and for whole vectors.
+# The remaining heads are also without a mean, with quantiles by search, of counts, and of vectors.
 ALIKE = ("StudentT", "Beta", "ZeroInflated", "VonMisesFisher")
 
 
@@ -207,7 +207,7 @@ def test_scores_do_not_depend_on_the_block_size(name, monkeypatch):
     assert parts.to_dict().keys() == whole.to_dict().keys()
     for score, values in whole.scores.items():
         assert values.shape == (5,)
-        is_of_draws = score == "crps" and name in SAMPLED  # a subset of the rows gets other draws
+        is_of_draws = score == "crps" and name in SAMPLED  # a part of the rows gets other draws than all rows together
         np.testing.assert_allclose(parts.scores[score], values, **({"atol": 0.5} if is_of_draws else {"rtol": 1e-5}))
     for name in ("coverage", "width", "interval_score"):
         assert getattr(parts, name) == pytest.approx(getattr(whole, name), rel=1e-5)

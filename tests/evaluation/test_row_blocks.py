@@ -43,7 +43,7 @@ def test_steps_of_a_sequence_are_masked_in_each_block(monkeypatch):
     distribution = tfd.Independent(tfd.Normal(tf.zeros([6, 4, 1]), tf.ones([6, 4, 1])), 1)
     y = np.random.default_rng(0).normal(size=[6, 4, 1]).astype("float32")
     mask = np.arange(24).reshape(6, 4) % 5 < 2
-    mask[2:4] = False  # no step of the second block counts
+    mask[2:4] = False  # all steps of the second block are masked
     masked = with_mask(distribution, tf.constant(mask))
     monkeypatch.setattr(row_blocks, "_MOST_NUMBERS", 8 * 4 * 2)
     found, expected = evaluate(masked, y=y).to_dict(), evaluate(tfd.Normal([0.0] * mask.sum(), 1.0), y=y[mask][:, 0])
@@ -71,7 +71,7 @@ print((evaluated(300) - few) / (200 * 10_000))
 
 @pytest.mark.thorough
 def test_memory_for_another_row_is_a_few_times_that_of_its_data():
-    """The peak memory, in bytes for each number: an outcome, two parameters and a PIT in float32 are 16 bytes."""
+    """`PROGRAM` prints the peak memory in bytes per element. Outcome, two parameters and PIT take 16 in float32."""
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=os.environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert 0 < float(done.stdout.splitlines()[-1]) < 100  # 860 when all rows were one block
+    assert 0 < float(done.stdout.splitlines()[-1]) < 100  # if all rows were one block, it would be 860

@@ -27,7 +27,7 @@ def test_an_interrupted_binary_run_is_resumed(tmp_path, keras, monkeypatch, caps
     assert f"the same command with --out {out} resumes this run" in capsys.readouterr().err
     with pytest.raises(ValueError, match="holds an unfinished run with --seed 0, not 1"):
         binary.main([*arguments, "--seed", "1"])
-    monkeypatch.setattr(classifier, "train", fail)  # the resumed run must not train again
+    monkeypatch.setattr(classifier, "train", fail)  # the resumed run has all models, so it must not train
     metrics = binary.main(arguments)
     assert metrics["nll"] < 0.2 < metrics["class_share"]["nll"]
     assert metrics["accuracy"] > 0.93  # three standard errors of 114 rows below the expected 97%

@@ -49,7 +49,7 @@ def test_a_closed_output_pipe_ends_the_program_silently(capfd, monkeypatch):
 
 def test_an_interrupted_import_is_one_line_and_status_130(tmp_path):
     (tmp_path / "experiments").symlink_to(pathlib.Path(binary.__file__).parent)
-    (tmp_path / "nllfit.py").write_text(  # some modules swallow exceptions while they are imported
+    (tmp_path / "nllfit.py").write_text(  # an exception here could be swallowed by an import
         "import os, signal, time\n"
         "try:\n"
         "    os.kill(os.getpid(), signal.SIGINT); time.sleep(10)\n"

@@ -20,7 +20,7 @@ def test_the_likelihood_experiment_reports_maxima_and_ranks_families(tmp_path, c
     assert metrics["bernoulli"]["probs"] == pytest.approx(0.2, rel=1e-12)
     assert metrics["normal"]["loc"] == pytest.approx(0, abs=1e-12)
     assert metrics["normal"]["scale"] == pytest.approx(math.sqrt(2 / 3), rel=1e-12)
-    assert next(iter(metrics["families"])) == "InverseGamma"  # the docstring of the experiment says so
+    assert next(iter(metrics["families"])) == "InverseGamma"  # as in the docstring of the experiment
     assert metrics["families"].keys() == set(families)
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         *("likelihood.png", "fit.png", "profiles.png"),

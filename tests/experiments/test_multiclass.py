@@ -40,7 +40,7 @@ def test_idx_files_are_read(tmp_path, compress):
     assert names == [str(number) for number in range(10)]
 
 
-@pytest.mark.thorough  # reading IDX files and the run itself are tested above
+@pytest.mark.thorough  # other tests read IDX files, and run the experiment
 @pytest.mark.parametrize("compress", [True, False])
 def test_the_multiclass_experiment_runs_on_idx_files(tmp_path, compress):
     write_idx(tmp_path / "idx", compress=compress, side=8)  # small images need a network with one block

@@ -1,4 +1,4 @@
-"""The comparison with other packages: scores of a known prediction, reading of tables, and unknown names."""
+"""The benchmark `peers`: scores of a known prediction, tables that it reads, and unknown names."""
 
 import json
 
@@ -12,14 +12,14 @@ RNG = np.random.default_rng(0)
 
 
 def marginal(x, y, seed):
-    """A peer that ignores the inputs."""
+    """A stand-in for another package: it ignores the inputs."""
     del x, seed
     loc, scale = y.mean(), y.std()
     return lambda x: peers.normal(np.full(len(x), loc), np.full(len(x), scale))
 
 
 def test_scores_of_a_normal_match_the_formulas():
-    """The CRPS matches the formula (Gneiting and Raftery, 2007); the one from 99 quantiles is close to it."""
+    """The CRPS matches the formula (Gneiting and Raftery, 2007). A CRPS computed from 99 quantiles is close to it."""
     y = RNG.normal(5.0, 2.0, 4000)
     found = peers.scored(marginal, y[:, None], y, np.arange(2000), np.arange(2000, 4000), 0)
     z = (y[2000:] - y[:2000].mean()) / y[:2000].std()

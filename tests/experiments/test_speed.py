@@ -11,7 +11,7 @@ from experiments.benchmarks import speed
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
-# One CNN per version of Keras; the other trainer of Keras 3 gets a dense network. The command line test covers nllfit.
+# Thorough pairs. An ordinary run trains one CNN per version of Keras; the test of the command line covers nllfit.
 LEFT_OUT = ("nllfit", "small"), ("nllfit", "cnn"), ("keras", "cnn"), ("tf_keras", "small"), ("nllfit_keras3", "small")
 PAIRS = [
     pytest.param(contender, model, marks=pytest.mark.thorough if (contender, model) in LEFT_OUT else ())
@@ -40,7 +40,7 @@ def clock(monkeypatch):
     return now
 
 
-JOBS = {  # in epochs, each of which takes a second
+JOBS = {  # the expected seconds by name, because an epoch takes a second on the test's clock
     "fresh": {"fresh": 40},
     "again": {"again": 40},
     "twenty": {"twenty": 800, "further": 40},
@@ -84,7 +84,7 @@ def test_the_speed_experiment_runs_from_the_command_line(tmp_path, capsys, monke
     of_its_own = speed.worker
 
     def worker(arguments, kind, *names):
-        if alone and kind == "job":  # the small model runs in this process
+        if alone and kind == "job":  # only the jobs run in a process of their own
             return of_its_own(arguments, kind, *names)
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):

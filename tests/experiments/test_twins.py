@@ -10,8 +10,7 @@ from tests.experiments.samples import files
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "ignore::DeprecationWarning:matplotlib")
 
 
-# Of the pairs, an ordinary run trains only the last, of the squared error; `tests/test_equivalence.py` compares the
-# losses and gradients of all pairs.
+# An ordinary run leaves this test out, because `tests/test_equivalence.py` compares the losses of all pairs.
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("keras", "rows"),

@@ -1,4 +1,4 @@
-"""The published benchmark: its tables, its splits, and resuming an interrupted run."""
+"""The benchmark `uci`: its tables, its published splits, and resuming an interrupted run."""
 
 import json
 
@@ -59,7 +59,7 @@ def test_a_table_with_commas_and_comments_is_read(tmp_path):
 
 
 def test_the_splits_match_the_published_ones():
-    """Our splits equal the published ones: on each, least squares has the errors computed from the published files."""
+    """On each of our splits, least squares has the same errors as on the published files of that split."""
     oracle = json.loads(data_file("uci/linear_gaussian_oracle.json").read_text())
     x, y = tables.read_table(data_file("uci/energy.txt"))
     rows = list(tables.splits(len(x)))

@@ -28,7 +28,7 @@ def test_densities_and_means_of_by_mean_families_match_scipy(name):
     density = getattr(expected, "logpmf", None) if family.is_discrete else expected.logpdf
     np.testing.assert_allclose(made.log_prob(np.array(outcomes)), density(outcomes), rtol=1e-12)
     np.testing.assert_allclose([made.mean(), made.variance()], [expected.mean(), expected.var()], rtol=1e-12)
-    assert type(made).__name__ == name  # so that it has the tails, quantiles and scores of TFP's class
+    assert type(made).__name__ == name  # so our tails, quantiles and scores for TFP's class apply to it
 
 
 @pytest.mark.thorough(but=("Gamma", "Exponential"))

@@ -63,14 +63,14 @@ NAMES = (
 
 
 def check(found, expected, y, known):
-    """Checks log-tails up to the error that a rounding of `y` causes."""
+    """Checks log-tails. The tolerance includes the error that rounding `y` causes where the tail is steep."""
     found, fine = np.asarray(found), np.isfinite(expected)
     steep = np.exp(known.logpdf(y) - expected) * np.abs(y) * 1e-15
     np.testing.assert_array_less(np.abs(found - expected)[fine], (1e-12 * np.abs(expected) + steep + 1e-15)[fine])
     assert fine.sum() >= 4
 
 
-BY_QUADRATURE = {"Chi2", "ExpGamma", "InverseGamma", "StudentT"}  # the Gamma covers their code
+BY_QUADRATURE = {"Chi2", "ExpGamma", "InverseGamma", "StudentT"}  # they run the same code as the Gamma
 
 
 def each(names):
@@ -90,7 +90,7 @@ def test_tails_and_intervals_match_scipy(name):
     lower, upper = y[1:-1], y[2:]
     by_right = np.log(known.sf(lower) - known.sf(upper))
     expected = np.where(known.sf(lower) < 0.5, by_right, np.log(known.cdf(upper) - known.cdf(lower)))
-    fine = np.isfinite(expected)  # SciPy's differences may cancel to 0
+    fine = np.isfinite(expected)  # a difference of SciPy's tails may be 0, whose logarithm is -inf
     np.testing.assert_allclose(found(lower, upper)[fine], expected[fine], rtol=1e-9, atol=1e-9)
 
 
@@ -144,8 +144,8 @@ def test_gradients_of_censored_terms_match_differences(name):
     assert np.isfinite(gradient).all()
     moves = [params + k * shift for shift in 1e-4 * np.eye(params.shape[1]) for k in (1, -1, 2, -2)]
     moved = value(tf.constant(np.concatenate(moves))).numpy().reshape(params.shape[1], 4, -1)
-    # A fourth-order difference with step 1e-4 has an error of 1e-12. Its points may use different formulas, which
-    # agree to 1e-12; that contributes 2 * 8 / 12e-4 times as much, 3e-8.
+    # A fourth-order difference with a step of 1e-4 has a truncation error of 1e-12. The values at its points are off
+    # by 1e-12, which the difference multiplies by up to 2 * 8 / 12e-4: 3e-8.
     near, far = moved[:, 0] - moved[:, 1], moved[:, 2] - moved[:, 3]
     expected = (8 * near - far) / 12e-4
     size = 1 + np.abs(expected) + 1e-3 * np.abs(terms)
@@ -153,7 +153,7 @@ def test_gradients_of_censored_terms_match_differences(name):
 
 
 def terms_and_slopes(family, parameters, pairs, dtype=F64):
-    """The log-likelihoods of pairs, and their derivatives with respect to each parameter (scalars, or one per pair)."""
+    """The log-likelihoods of pairs, and their derivatives by each parameter: a scalar, or one number per pair."""
     values = {name: tf.broadcast_to(tf.constant(value, dtype), [len(pairs)]) for name, value in parameters.items()}
     with tf.GradientTape() as tape:
         tape.watch(values)
@@ -161,7 +161,7 @@ def terms_and_slopes(family, parameters, pairs, dtype=F64):
     return terms.numpy(), {name: slope.numpy() for name, slope in tape.gradient(terms, values).items()}
 
 
-@pytest.mark.thorough  # `test_incomplete_functions.py` tests them, too
+@pytest.mark.thorough  # `test_incomplete_functions.py` tests the same functions
 def test_both_tails_of_a_beta_are_accurate():
     parameters = {"concentration1": 1.0, "concentration0": 20.0}
     terms, slopes = terms_and_slopes(Censored("Beta"), parameters, [[0.9, INF], [0.9, 0.99], [1e-20, INF]])
@@ -229,7 +229,7 @@ def test_terms_far_in_the_tails_have_finite_derivatives():
         Censored("Weibull"), {"concentration": 12.0, "scale": 0.0005}, [[0.0004, INF]], tf.float32
     )
     np.testing.assert_allclose([*terms, *slopes["concentration"]], [-ratio, -ratio * np.log(0.8)], rtol=1e-5)
-    for name in ("DoublesidedMaxwell", "GeneralizedNormal", "LambertWNormal"):  # centred at 0
+    for name in ("DoublesidedMaxwell", "GeneralizedNormal", "LambertWNormal"):  # symmetric around 0
         parameters = {"loc": 0.0, "scale": 1.0} | {
             "GeneralizedNormal": {"power": 0.3},
             "LambertWNormal": {"tailweight": 0.1},
@@ -280,7 +280,7 @@ def test_intervals_of_counts_match_scipy(name):
 
 
 def test_the_likelihood_of_a_censored_sample_in_a_window_is_bounded():
-    """Without conditioning on the window, a censored term would be unbounded as the window's probability falls."""
+    """Every term is a log-probability given the window, so it is at most 0, even if the window is improbable."""
     family = Censored(Truncated("Normal", 0.0, 5.0, scale=1.0))
     pairs = np.array([[1.0, INF], [-INF, 2.0], [0.5, 3.0], [-INF, INF]])
     for loc in (-1e3, -30.0, 0.0, 30.0, 1e3):
@@ -359,7 +359,7 @@ def test_crps_and_cdf_of_truncated_families_have_a_gradient(name):
 
 
 @pytest.mark.thorough(but="2")
-@pytest.mark.parametrize("rows", [2, 4])  # equal to the number of components, and larger
+@pytest.mark.parametrize("rows", [2, 4])  # as many rows as components, and more
 def test_rows_of_a_censored_mixture_are_independent(rows):
     family = Censored(MixtureFamily("LogNormal", 2))
     rng = np.random.default_rng(0)

@@ -55,7 +55,7 @@ def test_censored_standard_errors_and_profiles_match_the_observed_information():
 
 
 def entered(own):
-    """A right-censored sample with delayed entry, for event times `own(rng)` `[1000]`."""
+    """A right-censored sample with delayed entry. `own(rng)` returns 1000 event times."""
     rng = np.random.default_rng(0)
     time, entry = own(rng), rng.uniform(0, 2, 1000)
     time, entry = time[time > entry], entry[time > entry]
@@ -74,7 +74,7 @@ def test_delayed_entry_composes_with_censoring_by_conditional_terms():
     np.testing.assert_allclose(estimate.log_likelihood, seen.sum() * (np.log(rate) - 1), rtol=1e-10)
 
 
-@pytest.mark.thorough  # the same conditional terms as above, with another family
+@pytest.mark.thorough  # the test above has the same terms, of another family
 def test_a_weibull_with_delayed_entry_recovers_its_parameters():
     last, seen, entry = entered(lambda rng: 2 * rng.weibull(1.5, 1000))
     rows = np.concatenate([right_censored(last, seen), entry[:, None]], -1)
@@ -87,7 +87,7 @@ def test_a_weibull_with_delayed_entry_recovers_its_parameters():
     np.testing.assert_allclose(estimate.log_likelihood, terms.sum(), rtol=1e-10)
 
 
-@pytest.mark.thorough  # `test_a_hurdle_equals_two_separate_fits` fits them, too
+@pytest.mark.thorough  # `test_a_hurdle_equals_two_separate_fits` also fits truncated counts
 def test_truncated_counts_match_statsmodels():
     discrete = pytest.importorskip("statsmodels.discrete.truncated_model")
     y = np.random.default_rng(1).poisson(1.3, 300)
@@ -113,7 +113,7 @@ def test_a_window_far_out_leaves_the_parameter_identified():
     assert exponential.num_parameters == 1
 
 
-@pytest.mark.thorough  # the same code as the tests of a Weibull and of the window above
+@pytest.mark.thorough  # the tests of a Weibull and of a window above run the same code
 def test_a_window_far_out_leaves_both_parameters_identified():
     y = late_times()
     weibull = nllfit.maximum_likelihood(Truncated("Weibull", low=2.0), y)
@@ -135,7 +135,7 @@ def test_families_of_pairs_can_be_compared():
     assert not ranked.refused
 
 
-@pytest.mark.thorough  # the rows of its likelihood are tested below
+@pytest.mark.thorough  # a test below checks the likelihood of each row
 def test_a_censored_mixture_is_fitted():
     y = np.exp(np.concatenate([np.random.default_rng(0).normal(m, 0.3, 40) for m in (0.0, 2.5)]))
     pairs = right_censored(np.minimum(y, 15.0), y < 15)

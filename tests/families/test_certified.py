@@ -44,7 +44,7 @@ SEEN, LOST = [3, 5, 8, 15, 22, 23, 29, 32, 35, 40, 26, 28, 21], [6, 10, 11, 20, 
 
 
 def censored(y, last):
-    """Pairs of times, of which the last `last` are right-censored."""
+    """The pairs of a sample whose last `last` times are right-censored."""
     return right_censored(y, np.arange(len(y)) < len(y) - last)
 
 
@@ -71,16 +71,15 @@ CASES = {
 }
 
 
-# Tolerances for results printed with less than six digits. R's standard errors, by differences, have four digits.
-# According to SciPy's tests, R stops the search for an InverseGaussian at a relative rise of 1e-12. Our search for a
-# Beta uses differences, because its interval probabilities have no second derivative: it ends 1e-10 nats, or 1e-5
-# standard errors, from the maximum.
+# Relative tolerances that differ from 1e-6, for three reasons. Some results are printed with less than six digits. R's
+# search for an InverseGaussian stops early, according to SciPy's tests. Our search for a Beta ends 1e-5 standard errors
+# from the maximum, because it estimates second derivatives of interval probabilities by differences.
 TOLERANCE = {"Weibull": 3e-4, "LogNormal": 1e-4, "Weibull of days": 1e-4, "Weibull of fans": 5e-5}
 TOLERANCE |= {"InverseGaussian": 5e-5, "InverseGaussian held": 1e-5, "Beta": 2e-5}
 
 
-# Each family needs a trace that takes seconds. The Normal has the same sample in `test_censored_samples.py`, and
-# `test_censored.py` tests the likelihoods of the other families.
+# The cases of an ordinary run, because tracing a family takes seconds. `test_censored_samples.py` fits a Normal to the
+# same sample, and `test_censored.py` tests the likelihoods of the other families.
 QUICK = ("Exponential", "Weibull")
 
 

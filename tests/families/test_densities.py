@@ -117,7 +117,7 @@ def test_a_cdf_works_for_a_single_outcome():
     assert Family("Deterministic").parameter_names == ("loc",)
 
 
-# Possible starts of a search or a network, at which a `relu`, `abs` or `xlogy` in TFP has no derivative.
+# Parameters at which a search or a network may start, and at which a function in TFP's formula has a wrong derivative.
 ROUND = {
     "Chi2": {"df": 2.0},
     "ContinuousBernoulli": {"logits": 0.0},
@@ -146,7 +146,7 @@ def test_derivatives_at_round_parameters_match_differences(name):
     family = Censored(name)
 
     def natural(moves):
-        """The parameters of all rows after each of the moves."""
+        """The parameters of all rows, once for each of `moves`: dicts of changes by parameter name."""
         return {
             key: tf.constant(np.repeat([value + move.get(key, 0.0) for move in moves], len(rows)))
             for key, value in ROUND[name].items()
@@ -155,7 +155,7 @@ def test_derivatives_at_round_parameters_match_differences(name):
     def log_prob(values, count=1):
         return family.build(values, tf.float64).log_prob(np.tile(rows, [count, 1]))
 
-    # One row at a time: in a batch, other rows would make a series continue that stops too early at a round number.
+    # One row in a call: if a series in TFP stops too early for this row, another row could make it continue.
     values = natural([{}])
     with tf.GradientTape() as tape:
         tape.watch(values)

@@ -19,7 +19,7 @@ def test_facts_name_existing_families_and_parameters(cls):
     assert facts != Facts()
     corner = [policy.corner] if policy.corner else []
     named = {*facts.links, *facts.twins, *facts.endless, *policy.statistics, *corner}
-    for field in ("places", "sizes", "rates"):  # their defaults name parameters that many families have
+    for field in ("places", "sizes", "rates"):  # the defaults of these fields are for many families
         named |= set(getattr(policy, field)) - set(getattr(SearchPolicy(), field))
     assert named <= known
 
@@ -38,7 +38,7 @@ def test_facts_add_links_only_where_tfp_has_none(cls):
         (Family("StudentT"), ("df", "scale")),
         (Family("Normal", floor={"scale": 0.5}), ()),
         (Family("Normal", floor={"scale": 0.0}), ("scale",)),
-        (Family("Zipf"), ()),  # its power is above 1
+        (Family("Zipf"), ()),  # its power is larger than 1, so it has no logarithmic coordinate
         (Family("Triangular"), ()),
         (Family("Triangular", low=0.0), ("high",)),
         (Family("Triangular", low=1.0), ()),

@@ -20,7 +20,7 @@ DISTRIBUTIONS = [
     if inspect.isclass(found) and issubclass(found, tfd.Distribution) and found is not tfd.Distribution
 ]
 
-# Why a family needs further arguments to be a head: part of the error, or the behaviour of TFP.
+# Why a family cannot be a head without further arguments: a part of the error message, or how TFP behaves.
 NOT_DESCRIBED = "does not describe its parameters"
 NO_LINK = "has no default link for its parameter"
 NO_SHAPE = "does not follow from an outcome's shape"
@@ -154,7 +154,7 @@ def test_a_link_can_be_chosen(name, options, parameters):
     params = tf.constant([0.3, -0.7], tf.float64)[: family.params_size]
     distribution = family.distribution(params)
     for parameter, value in parameters.items():
-        # A rounding or two, and the resolution of float64 under softplus.
+        # One or two rounding errors, and the floor of 2e-16 that TFP adds to a softplus.
         np.testing.assert_allclose(distribution.parameters[parameter], value, rtol=1e-14)
     np.testing.assert_allclose(family.unconstrained(family.parameters(params)), params, rtol=1e-12)  # an inverse
     assert family != Family(name, **{key: value for key, value in options.items() if key not in ("link", "floor")})
@@ -177,7 +177,7 @@ def test_a_link_changes_no_estimate(family, linked):
     one, other = (nllfit.maximum_likelihood(either, y) for either in (family, linked))
     assert one.converged
     assert other.converged
-    np.testing.assert_allclose(one.log_likelihood, other.log_likelihood, rtol=1e-10)  # a maximum is flat
+    np.testing.assert_allclose(one.log_likelihood, other.log_likelihood, rtol=1e-10)  # flat near the maximum
 
 
 def test_shared_parameters_are_left_out_of_params():
@@ -232,7 +232,7 @@ def test_a_mixture_without_means_averages_the_medians_of_its_components():
 
 def test_half_student_t_without_a_mean_predicts_its_median():
     center = law_of(tfd.HalfStudentT(0.5, 1.0, 2.0)).central_value()
-    np.testing.assert_allclose(center, 1 + 2 * stats.t(0.5).ppf(0.75), rtol=1e-5)  # float32, an inverse of betainc
+    np.testing.assert_allclose(center, 1 + 2 * stats.t(0.5).ppf(0.75), rtol=1e-5)  # the inverse of betainc in float32
 
 
 @pytest.mark.parametrize(

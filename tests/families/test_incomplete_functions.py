@@ -2,7 +2,7 @@
 
 The expected values in the tables come from mpmath with 34 digits: `mp.quad` integrates the density over the smaller
 tail, with the logarithm or the logit of `x` as the variable, in panels of four standard deviations. SciPy's functions
-are wrong so far in the lower tail. Within a few standard deviations of the mean they are the reference.
+are wrong that far in the lower tail. Within a few standard deviations of the mean, SciPy's functions are the reference.
 """
 
 import numpy as np
@@ -108,7 +108,7 @@ def test_derivatives_of_log_tails_match_mpmath(function, point, tail, slopes):
         first = log_tail_and_slopes(function, point, tail)
     np.testing.assert_allclose(first, slopes, rtol=1e-9)
     found = tape.gradient(first[-1], point)
-    for i, size in enumerate(point):  # steps of 1e-4 standard deviations
+    for i, size in enumerate(point):  # central differences with steps of 1e-4 standard deviations
         h = 1e-4 * np.sqrt(size) if size > 1 else 1e-4 * np.sqrt(size * (1 - size) / (point[0] + point[1]))
         up, down = ([value + side * (i == j) for j, value in enumerate(point)] for side in (h, -h))
         difference = log_tail_and_slopes(function, up, tail)[-1] - log_tail_and_slopes(function, down, tail)[-1]
@@ -168,7 +168,7 @@ FAMILIES = {  # TFP's arguments, SciPy's tails, the mean and the standard deviat
 }
 
 
-LONG = "Beta", "Binomial", "PERT"  # they trace the functions that NegativeBinomial and StudentT also need
+LONG = "Beta", "Binomial", "PERT"  # they run the same functions as NegativeBinomial and StudentT
 
 
 @pytest.mark.thorough(but=("Gamma", "HalfStudentT"))

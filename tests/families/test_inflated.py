@@ -103,9 +103,9 @@ def test_cdf_mean_and_crps_of_inflated_families_match_the_density(name):
 
 
 def information(theta, y, has_dispersion):
-    """The observed information for `[logit(pi), log(mean)]` and, with dispersion, `log(dispersion)`.
+    """The observed information of `logit(pi)`, `log(mean)` and, if `has_dispersion`, `log(dispersion)`.
 
-    Complex steps give the gradient without cancellation, and fourth-order differences of it the Hessian.
+    Complex steps give the gradient without cancellation. Fourth-order differences of the gradient give the Hessian.
     """
 
     def slope(theta, j):
@@ -153,7 +153,7 @@ def test_zero_inflated_estimates_match_statsmodels():
             theta = np.array([special.logit(share), np.log(mean), np.log(ours.parameters["total_count"])])
         exact = np.sqrt(np.linalg.inv(information(theta, y, family != "Poisson"))[0, 0])
         np.testing.assert_allclose(ours.standard_errors["zero_probs"] * slope, exact, rtol=1e-6)
-        # For a Poisson, statsmodels' formula is 0.6% too small; differences of its own likelihood agree with ours.
+        # statsmodels' standard error is 0.6% too small, so we compute it from differences of statsmodels' likelihood.
         bse = np.sqrt(np.linalg.inv(-approx_hess(theirs.params, theirs.model.loglike))[0, 0])
         np.testing.assert_allclose(ours.standard_errors["zero_probs"] * slope, bse, rtol=1e-5)
     np.testing.assert_allclose(ours.parameters["total_count"], 1 / theirs.params[2], rtol=1e-4)

@@ -1,4 +1,4 @@
-"""Censored outcomes by kind of observation: the short formula of each kind is the general one."""
+"""Censored outcomes: the short formula for each kind of observation equals the general formula."""
 
 import numpy as np
 import pytest

@@ -142,7 +142,7 @@ def test_a_mixture_of_different_supports_accepts_outcomes_of_either():
         log_prob = nllfit.heads.DistributionLambda(either, 1)(params).log_prob([2.0])
     np.testing.assert_allclose(
         tape.gradient(log_prob, params), [[1.7]], rtol=1e-5
-    )  # only the Normal contributes: y - loc
+    )  # y - loc, the derivative of the Normal's log-density
 
 
 def test_a_users_class_is_a_family_with_its_declared_support():
@@ -171,7 +171,7 @@ def test_elements_of_a_users_class_have_a_cdf_and_quantiles():
         np.testing.assert_allclose(nllfit.quantile(made, 0.3), stats.rayleigh(scale=scale).ppf(0.3), rtol=1e-9)
 
 
-@pytest.mark.parametrize("cls", [Rayleigh, WithTails])  # tails from the integral of the density, and from the class
+@pytest.mark.parametrize("cls", [Rayleigh, WithTails])  # without and with tails of its own
 def test_a_users_class_with_a_cdf_can_be_censored_truncated_and_inflated(cls):
     law = stats.rayleigh(scale=2.0)
     held = {"scale": tf.constant(2.0, tf.float64)}

@@ -27,7 +27,7 @@ def coefficients(head, x, y):
     return found.estimates[order], found.standard_errors[order], found.log_likelihood
 
 
-@pytest.mark.thorough  # `tests/regression/test_families.py` fits one, too
+@pytest.mark.thorough  # `tests/regression/test_families.py` also fits a zero-inflated regression
 def test_zero_inflated_regression_matches_statsmodels():
     estimates, errors, log_likelihood = coefficients(
         heads.ZeroInflated("Poisson", event_shape=1, dtype="float64"), X, COUNTS
@@ -36,12 +36,12 @@ def test_zero_inflated_regression_matches_statsmodels():
     fitted = model.fit(disp=0, method="newton")
     np.testing.assert_allclose(estimates, fitted.params, rtol=1e-5)
     assert log_likelihood == pytest.approx(fitted.llf, rel=1e-9)
-    # The standard errors of statsmodels 0.15 do not match its own log-likelihood: 0.156 instead of 0.184.
+    # statsmodels 0.15 returns wrong standard errors (0.156, not 0.184), so we compute them from its log-likelihood.
     hessian = approx_hess(np.asarray(fitted.params), model.loglike)
     np.testing.assert_allclose(errors, np.sqrt(np.diag(np.linalg.inv(-hessian))), rtol=1e-4)
 
 
-@pytest.mark.thorough  # one layer for two parameters is tested above, and the density of a hurdle elsewhere
+@pytest.mark.thorough  # the test above has a layer for two parameters, and `test_inflated.py` tests hurdles
 def test_a_hurdle_regression_matches_a_logistic_and_a_truncated_one():
     estimates, errors, log_likelihood = coefficients(heads.Hurdle("Poisson", event_shape=1, dtype="float64"), X, COUNTS)
     zeros = sm.Logit((COUNTS == 0) * 1.0, DESIGN).fit(disp=0)
@@ -51,7 +51,7 @@ def test_a_hurdle_regression_matches_a_logistic_and_a_truncated_one():
     assert log_likelihood == pytest.approx(zeros.llf + others.llf, rel=1e-9)
 
 
-@pytest.mark.thorough  # for the same reason
+@pytest.mark.thorough  # the first test has a layer for two parameters, and `test_censored.py` tests windows
 def test_a_truncated_regression_matches_scipys_minimum():
     y = 1 + 0.7 * X[:, 0] + RNG.normal(size=400) * np.exp(0.1 - 0.2 * X[:, 0])
     x, y = X[y > 0], y[y > 0]

@@ -1,4 +1,4 @@
-"""Standard errors of networks with censored heads: against statsmodels, and the coverage of their intervals."""
+"""Standard errors of regressions with censored heads: against statsmodels, and the coverage of their intervals."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ TRUTH = {
 
 
 def model_of(head):
-    """A dense layer before a head: it predicts one parameter, and the head shares the other."""
+    """A dense layer before a head. The layer predicts one parameter, and the other is a weight of the head."""
     dense = tf_keras.layers.Dense(1, dtype="float64")
     model = tf_keras.Sequential([tf_keras.Input([1], dtype="float64"), dense, head])
     model.compile(loss=nllfit.negative_log_likelihood)
@@ -44,7 +44,7 @@ def samples(family, num, seed):
 
 
 def errors(family, num, seed=0):
-    """The errors of the estimates, in their standard errors, `[num, 3]`."""
+    """The errors of the estimates of `num` samples, divided by their standard errors, `[num, 3]`."""
     model, found = model_of(head_of(family)), []
     for x, time, seen in samples(family, num, seed):
         data = x, nllfit.right_censored(time, seen)
@@ -57,11 +57,11 @@ def errors(family, num, seed=0):
 
 @pytest.mark.thorough
 def test_errors_of_censored_exponential_times_match_a_poisson_glm():
-    """A censored exponential time has the likelihood of a Poisson count: 1 for an event, 0 for censoring."""
+    """A censored exponential time has the likelihood of a Poisson count that is 1 for an event and 0 for censoring."""
     ((x, time, seen),) = samples("Weibull", 1, seed=0)
     glm = sm.GLM(seen, sm.add_constant(x), sm.families.Poisson(), offset=np.log(time)).fit(tol=1e-12)
     model = model_of(heads.Censored("Exponential", (), link={"rate": "exp"}, dtype="float64"))
-    model.set_weights([glm.params[1:, None], glm.params[:1]])  # the two maxima coincide
+    model.set_weights([glm.params[1:, None], glm.params[:1]])  # the maximum of both likelihoods
     found = nllfit.standard_errors(model, x, nllfit.right_censored(time, seen))
     assert found.converged
     np.testing.assert_allclose(found.standard_errors, glm.bse[::-1], rtol=1e-7)
@@ -70,7 +70,7 @@ def test_errors_of_censored_exponential_times_match_a_poisson_glm():
 @pytest.mark.thorough
 @pytest.mark.parametrize("family", TRUTH)
 def test_intervals_cover_the_truth_in_95_percent_of_samples(family):
-    """The numbers of intervals that cover, of 200, are within the central 99.6% of their binomial law."""
+    """Of 200 intervals, the number that cover the truth is within the central 99.6% of its binomial distribution."""
     covered = np.sum(np.abs(errors(family, 200, seed=1)) < 1.959964, axis=0)
     low, high = stats.binom(200, 0.95).interval(0.996)
     assert np.all((covered >= low) & (covered <= high)), covered

@@ -134,27 +134,27 @@ def test_poisson_regression_with_an_exposure_matches_statsmodels_glm():
     assert_agree(nllfit.standard_errors(model, *data, covariance="sandwich"), glm.fit(tol=1e-12, cov_type="HC0"), names)
 
 
-@pytest.mark.thorough  # the Normal and the ordinal regression test shared parameters, too
+@pytest.mark.thorough  # the tests of a Normal and of an ordinal regression also have shared parameters
 def test_negative_binomial_regression_matches_statsmodels():
     x, y = counts()
     model = at_optimum(KIT, [tf_keras.layers.Dense(1), heads.NegativeBinomial(shared=("total_count",))], x, y)
     ours = nllfit.standard_errors(model, x, y)
     theirs = sm.NegativeBinomial(y, sm.add_constant(x)).fit(disp=0, method="newton", maxiter=200)
     assert_agree(ours, theirs, {f"kernel[{name}]": name for name in x})
-    count, error = by_name(ours)["total_count"]  # statsmodels estimates its inverse
+    count, error = by_name(ours)["total_count"]  # statsmodels' `alpha` is `1 / total_count`
     np.testing.assert_allclose([1 / count, error / count**2], [theirs.params["alpha"], theirs.bse["alpha"]], rtol=1e-5)
-    # In statsmodels the constant belongs to the mean, `total_count exp(logits)`.
+    # statsmodels' constant is that of log(mean) = log(total_count) + logits, so it is our bias plus log(total_count).
     to_mean = np.array([name == "bias" for name in ours.names]) + np.array(ours.names == "total_count") / count
     slopes = np.where(np.array(ours.names) == "total_count", 1 / count, to_mean)
     assert np.sqrt(slopes @ ours.covariance @ slopes) == pytest.approx(theirs.bse["const"], rel=1e-5)
 
 
-@pytest.mark.thorough  # `test_compound_regressions.py` tests a layer with two outputs, too
+@pytest.mark.thorough  # `test_compound_regressions.py` also has a layer with two outputs
 def test_beta_regression_matches_statsmodels():
     data = pd.read_csv(pathlib.Path(statsmodels.othermod.tests.__file__).parent / "results" / "foodexpenditure.csv")
     x, y = data[["income", "persons"]], data["food"] / data["income"]
 
-    def concentrations(predictors):  # from the logit of the mean and the log-precision
+    def concentrations(predictors):  # their logarithms, from the logit of the mean and the log-precision
         logit, log_precision = predictors[:, :1], predictors[:, 1:]
         return tf.concat([log_precision + tf.math.log_sigmoid(logit), log_precision + tf.math.log_sigmoid(-logit)], 1)
 
@@ -179,7 +179,7 @@ def test_ordinal_regression_matches_statsmodels(kit):
     ours = nllfit.standard_errors(model, x, y)
     theirs = OrderedModel(y, x, distr="logit").fit(method="newton", disp=0)
     assert_agree(ours, theirs, {f"kernel[{name}]": name for name in x})
-    # statsmodels' parameters are the first cutpoint and the logarithm of the distance to the second.
+    # statsmodels estimates the first cutpoint, and the logarithm of the distance from the first to the second.
     between = theirs.params.iloc[-1]
     slopes = np.array([[0, 0, 0, 1, 0], [0, 0, 0, 1, np.exp(between)]])
     errors = np.sqrt(np.diag(slopes @ theirs.cov_params().to_numpy() @ slopes.T))
@@ -209,7 +209,7 @@ def test_linear_regression_has_the_maximum_likelihood_errors(kit):
 @pytest.mark.thorough
 def test_coefficients_of_two_parameters_have_their_names():
     x, y = pd.DataFrame({"dose": np.linspace(-1, 1, 50)}), np.tanh(np.linspace(-5, 5, 50)) + np.resize([0.1, -0.1], 50)
-    model = tf_keras.Sequential([tf_keras.layers.Dense(2), heads.Normal()])  # both parameters get their names
+    model = tf_keras.Sequential([tf_keras.layers.Dense(2), heads.Normal()])  # `loc` and `scale`
     model.compile(loss=nllfit.negative_log_likelihood)
     names = nllfit.standard_errors(model, x, y).names
     assert names == ["kernel[dose, loc]", "kernel[dose, scale]", "bias[loc]", "bias[scale]"]
@@ -306,7 +306,7 @@ def test_weights_that_are_not_a_maximum_have_no_errors():
 
 
 class Subclass(tf_keras.Model):
-    """A model that cannot be copied, so its likelihood is computed in float32."""
+    """A model that Keras cannot clone in float64, so its likelihood is computed in float32."""
 
     def __init__(self, *layers):
         super().__init__()
@@ -327,7 +327,7 @@ class Subclass(tf_keras.Model):
             heads.Bernoulli,
             1,
             7.69,
-        ),  # a finite standard error, 33, would be wrong
+        ),  # the Hessian at 7.69 would give a standard error of 33
         (lambda *layers: tf_keras.Sequential(layers), heads.Poisson, 0, -9.3),
         (Subclass, heads.Bernoulli, 1, 12.0),
     ],

@@ -1,4 +1,4 @@
-"""Axes for the tests; they check that a figure can be rendered and does not change matplotlib's settings."""
+"""The fixture `ax`. After each test it checks that the figure renders, and that matplotlib's settings are the same."""
 
 import matplotlib
 import pytest

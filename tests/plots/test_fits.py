@@ -18,7 +18,7 @@ def test_profile_curve_reaches_beyond_its_interval(ax):
     low, high = estimate.confidence_intervals(0.9, method="profile")["rate"]
     assert curve.get_xdata()[0] < low < high < curve.get_xdata()[-1]
     assert curve.get_ydata().max() == pytest.approx(0, abs=1e-9)
-    # The curve crosses the cut-off at the ends of the interval, up to the error of linear interpolation.
+    # The curve crosses the horizontal line at the ends of the interval, up to the error of linear interpolation.
     np.testing.assert_allclose(np.interp([low, high], *curve.get_data()), cutoff.get_ydata()[0], rtol=5e-3)
     assert "nats" not in ax.get_xlabel()
     assert "nats" in ax.get_ylabel()
@@ -41,7 +41,7 @@ def test_fitted_density_over_a_histogram_and_over_counts():
     assert sum(bar.get_height() * bar.get_width() for bar in ax.patches) == pytest.approx(1)
     assert ax.get_ylabel() == "probability"
     ax = plots.fitted_density(Figure().subplots(), maximum_likelihood("Exponential", [3.0]), [3.0])
-    (dot,) = ax.get_lines()  # a line through one point would be invisible
+    (dot,) = ax.get_lines()  # one point is drawn as a dot, because a line would be invisible
     assert dot.get_marker() == "o"
     assert dot.get_ydata()[0] == pytest.approx(np.exp(-1) / 3)
 

@@ -36,7 +36,7 @@ def test_the_band_contains_all_dots_in_95_percent_of_samples(ax, estimate):
     low, high = low[:50], np.sort(high)[:50]
     uniform = np.sort(np.random.default_rng(1).uniform(size=[2000, 50]), axis=1)
     inside = np.all((low <= uniform) & (uniform <= high), axis=1).mean()
-    assert abs(inside - 0.95) < 0.02  # four standard errors of both counts
+    assert abs(inside - 0.95) < 0.02  # four standard errors of both simulations
 
 
 def test_kaplan_meier_matches_scipy(ax):
@@ -76,7 +76,7 @@ def test_delayed_entry_changes_the_numbers_at_risk(ax):
     fitted = maximum_likelihood(Censored(Truncated("Exponential", low="row")), rows)
     plots.survival_curve(ax, rows, estimates=[fitted])
     heights = ax.get_lines()[0].get_data()[1]
-    np.testing.assert_allclose(heights, [1, 1 / 2, 1 / 4, 1 / 8, 1 / 8])  # two rows at risk at each event
+    np.testing.assert_allclose(heights, [1, 1 / 2, 1 / 4, 1 / 8, 1 / 8])  # two rows are at risk at each event
 
 
 # Months to breast retraction after radiotherapy (Finkelstein and Wolfe, 1985): pairs of lower and upper ends.
@@ -103,7 +103,7 @@ def test_turnbulls_curve_matches_r(ax):
 
 def test_turnbulls_curve_of_left_censored_times_mirrors_kaplan_meier():
     time = np.random.default_rng(0).weibull(1.5, 40).round(1)
-    seen = time > 0.5  # the mirror image of left-censored times is right-censored
+    seen = time > 0.5  # with the opposite sign, left-censored times are right-censored
     found, mirrored = survival_steps(left_censored(time, seen)), survival_steps(right_censored(-time, seen))
     assert (found.estimator, mirrored.estimator) == ("Turnbull", "Kaplan-Meier")
     np.testing.assert_allclose(found.at(time[seen] - 1e-9), 1 - mirrored.at(-time[seen]), atol=1e-5)
@@ -131,7 +131,7 @@ def test_invalid_rows_are_refused_before_anything_is_drawn(ax, given, message):
 
 
 def test_irrelevant_entry_times_do_not_change_the_curve(ax):
-    """An entry at the start, or of a row that is never at risk, changes neither the curve nor the likelihood."""
+    """An entry before all times, and a row that is never at risk, do not change the curve."""
     plots.survival_curve(ax, [[1.0, 1, -np.inf], [2, 2, 0], [2, np.inf, 2]])
     np.testing.assert_allclose(ax.get_lines()[0].get_data()[1], [1, 1 / 2, 0, 0])
 

@@ -1,4 +1,4 @@
-"""Figures of likelihoods: the curves, and the marked maximum and interval."""
+"""Figures of likelihoods: the curves, the mark at the maximum, and the interval."""
 
 import numpy as np
 import pytest

@@ -160,7 +160,7 @@ def test_an_offset_array_is_unknown_for_new_rows():
 
 @pytest.mark.parametrize("name", ["offset", "off", "e", "my x"])
 def test_an_offset_may_have_any_name(name):
-    """The reference is an offset given as an array; `formulaic` replaces quoted names inside other words, too."""
+    """The reference is an offset given as an array. `formulaic` would replace the name `e` also inside other names."""
     data = DATA.assign(time=[1.0, 2, 3, 3, 5, 6], event=1).rename(columns={"double": name})
     formula = f"y ~ x + offset({name if name.isidentifier() else f'`{name}`'})"
     expected = nllfit.regression("y ~ x", data, "Poisson", offset=DATA.double).params

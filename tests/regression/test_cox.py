@@ -91,7 +91,7 @@ def test_splitting_rows_in_time_does_not_change_the_fit(heart):
 
 
 def test_score_residuals_sum_to_the_gradient(heart):
-    """Without ties, they also give the derivatives of the estimates with respect to the rows' weights."""
+    """Without ties, score residuals also give the derivatives of the estimates with respect to the rows' weights."""
     data = heart.assign(t=heart.time + np.arange(69) * 1e-3)
     fit = nllfit.cox_regression(FORMULA, data)
     (part,) = fit._likelihoods.values()
@@ -135,7 +135,7 @@ def _by_groups(**columns):
 
 @pytest.mark.parametrize("term", ["x + g", "I(e * 1.0)", "I(-1.0 * t)"])
 def test_a_coefficient_at_infinity_is_no_maximum(term):
-    """A group without events, the event itself, and a column that orders the times with ties."""
+    """The terms are a group without events, the event indicator, and a column that is monotone in the times."""
     data = _by_groups()
     fit = nllfit.cox_regression(f"Surv(t, e) ~ {term}", data.assign(t=np.ceil(data.t / 4)))
     assert not fit.converged
@@ -145,7 +145,7 @@ def test_a_coefficient_at_infinity_is_no_maximum(term):
 
 @pytest.mark.parametrize("sandwich", [False, True])
 def test_rows_of_weight_0_are_left_out(heart, sandwich):
-    """With ties, an event of weight 0 would count in Efron's mean weight of the events."""
+    """Efron's formula uses the mean weight of tied events, which a row of weight 0 would lower."""
     data = heart.assign(w=heart.index % 4 * 1.0)
     options = {"weights": "w", "strata": "g", "cluster": "g" if sandwich else None, "offset": "z"}
     ours, expected = (nllfit.cox_regression("Surv(t, censors) ~ age", d, **options) for d in (data, data[data.w > 0]))
@@ -172,7 +172,7 @@ def test_a_column_of_the_baseline_hazard_is_refused(terms, options, message):
 
 
 def test_late_entry_compares_only_rows_at_risk_together():
-    """The column is constant in each pair of rows at risk together, but not in the table."""
+    """Column `x` varies in the table, but is constant among the rows that are at risk at the same time."""
     data = pd.DataFrame({"start": [0, 0, 2, 2.0], "stop": [1, 2, 3, 4.0], "e": [1, 0, 1, 0], "x": [5, 5, 7, 7.0]})
     with pytest.raises(ValueError, match=r"Column `x` .* is constant in the rows that are compared"):
         nllfit.cox_regression("Surv(start, stop, e) ~ x", data)
@@ -184,7 +184,7 @@ def test_late_entry_compares_only_rows_at_risk_together():
 def test_a_weibull_regression_of_times_matches_lifelines(heart):
     weibull = nllfit.regression("Surv(time, censors) ~ age + z", heart, "Weibull")
     estimates = [11.279898976861, -0.105325684920, -0.452351934581, np.exp(-0.509711806324)]
-    np.testing.assert_allclose(weibull.params, estimates, rtol=1e-5)  # lifelines stops when its gradient is 1e-5
+    np.testing.assert_allclose(weibull.params, estimates, rtol=1e-5)  # lifelines stops at a gradient of 1e-5
     errors = [1.843487755363, 0.037588615565, 0.346904347908, 0.122749303787 * np.exp(-0.509711806324)]
     np.testing.assert_allclose(weibull.bse, errors, rtol=1e-5)
     np.testing.assert_allclose(weibull.llf, -312.500675543311, rtol=1e-9)
@@ -236,7 +236,7 @@ def test_cox_loss_of_a_linear_network_is_cox_regression(heart):
 
 
 def test_competing_risks_match_the_closed_form():
-    """Closed form: two constant hazards in the ratio 2 : 1 for x = 0 and 1 : 1 for x = 1."""
+    """The two causes have constant hazards, in the ratio 2 : 1 for x = 0 and 1 : 1 for x = 1."""
     rng = np.random.default_rng(0)
     x = np.repeat([0.0, 1.0], 4000)
     first, second = rng.exponential(1 / np.where(x == 1, 1.0, 2.0)), rng.exponential(1.0, 8000)

@@ -10,7 +10,7 @@ from statsmodels.tools.numdiff import approx_fprime
 
 import nllfit
 
-DIGITS = {"rtol": 1e-6, "atol": 1e-8}  # statsmodels' tolerance; its ordered model has a Hessian by differences
+DIGITS = {"rtol": 1e-6, "atol": 1e-8}  # the accuracy of statsmodels, whose ordered model estimates its Hessian
 
 
 def test_multinomial_regression_matches_statsmodels():
@@ -54,7 +54,7 @@ def test_zero_inflated_regression_from_a_formula_matches_statsmodels():
     np.testing.assert_allclose(ours.params, theirs.params.iloc[order], rtol=1e-5)
     hessian = approx_fprime(
         theirs.params.to_numpy(), model.score, centered=True
-    )  # the Hessian of `theirs` has an error of 1e-3
+    )  # statsmodels' Hessian has an error of 1e-3
     np.testing.assert_allclose(ours.bse, np.sqrt(np.diag(np.linalg.inv(-hessian)))[order], rtol=1e-5)
     np.testing.assert_allclose(ours.llf, theirs.llf)
     assert ours.ratios.all()

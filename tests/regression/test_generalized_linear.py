@@ -38,7 +38,7 @@ def theirs(doctor_visits):
 
 
 def in_order(ours, theirs):
-    """The order of our coefficients in statsmodels' result; patsy names contrasts and splines differently."""
+    """The positions of our coefficients in statsmodels' result. Contrasts and splines have other names there."""
 
     def as_in_patsy(name):
         for i in range(4):
@@ -150,7 +150,7 @@ def test_a_linear_model_matches_statsmodels():
 
 @pytest.mark.thorough
 def test_standard_errors_of_the_keras_model_are_the_same(doctor_visits):
-    """`standard_errors` of the Keras model gives the same errors, including the sandwich with weights."""
+    """`standard_errors` of `result.model` returns the errors of the regression, and the sandwich with weights."""
     ours = nllfit.regression("mdvis ~ idp", doctor_visits, family="Poisson", weights="copies", covariance="sandwich")
     arguments = {"sample_weight": doctor_visits.copies, "covariance": "sandwich"}
     theirs = nllfit.standard_errors(ours.model, ours.inputs(), ours.objective.y, **arguments)

@@ -1,4 +1,4 @@
-"""Generalized linear models of all links, negative binomials and beta regressions, compared with statsmodels."""
+"""Generalized linear models with all links, negative binomials and beta regressions, compared with statsmodels."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def votes():
 
 
 def assert_agree(ours, formula, data, family, scale=1.0, **options):
-    """Compares estimates, and errors by the observed information; statsmodels reports those by the expected one."""
+    """Asserts that estimates and standard errors equal statsmodels', computed from its observed information."""
     theirs = smf.glm(formula, data, family=family, **options).fit(tol=1e-14, maxiter=300)
     assert ours.converged
     size = len(theirs.params)
@@ -91,7 +91,7 @@ def test_negative_binomial_regression_from_a_formula_matches_statsmodels(visits)
 
 
 def test_negative_binomial_nb1_matches_statsmodels(visits):
-    """statsmodels' NB1 is TFP's parametrisation: log(mean) = log(total_count) + logits."""
+    """TFP's parametrisation, log(mean) = log(total_count) + logits, is the NB1 of statsmodels."""
     formula = "mdvis ~ idp + disea"
     model = smf.negativebinomial(formula, visits, loglike_method="nb1")
     theirs = model.fit(disp=0, method="bfgs", gtol=1e-9, maxiter=500)

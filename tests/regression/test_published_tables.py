@@ -35,7 +35,7 @@ def test_regressions_of_doctor_visits_match_stata_and_r():
     )
     np.testing.assert_allclose(negative.params[[*names, "Intercept", "alpha"]], printed.params, rtol=1e-6)
     np.testing.assert_allclose(negative.llf, printed.llf, rtol=1e-11)
-    # The printed errors are those of the expected information with `alpha` held, up to 2.7% from the observed one's.
+    # The printed errors come from the expected information with `alpha` held. The observed information differs by 2.7%.
     held = sm.families.NegativeBinomial(alpha=negative.params["alpha"])
     expected = sm.GLM(data.mdvis, sm.add_constant(data[names], prepend=False), family=held).fit()
     np.testing.assert_allclose(expected.bse, printed.bse[:-1], rtol=1e-5)
@@ -90,8 +90,8 @@ def test_randomised_quantile_residuals_of_counts_match_their_formula():
     np.testing.assert_allclose(fit.residuals(seed=5), expected, atol=1e-9)
 
 
-# By family: the log-density, its slope, the log-survival function and its slope, of the standardised logarithm; and
-# by how much lifelines' log-likelihood for the data below is lower than the maximum.
+# By family: the log-density, its slope, the log-survival function and its slope, all of the standardised logarithm; and
+# the difference in nats between lifelines' log-likelihood and the maximum, for the data below.
 LAWS = {
     "LogNormal": (
         stats.norm.logpdf,
@@ -113,7 +113,7 @@ LAWS = {
 @pytest.mark.thorough(but="LogLogistic")
 @pytest.mark.parametrize("family", LAWS)
 def test_accelerated_failure_times_are_at_the_maximum(family):
-    """Newton's next step would move no coefficient by 1e-9 of its standard error; lifelines stops below the maximum."""
+    """Another Newton step moves no coefficient by 1e-9 standard errors. lifelines stops below the maximum."""
     log_density, slope, log_survival, survival_slope, short = LAWS[family]
     data = sm.datasets.heart.load_pandas().data
     data = data.assign(time=data.survival + 1, z=np.sin(np.arange(69)))

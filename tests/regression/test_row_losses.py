@@ -1,4 +1,4 @@
-"""The programs of a regression's rows: traced once for a family and a kind of observation."""
+"""The likelihood of a regression is traced once for each family and each kind of observation."""
 
 import numpy as np
 

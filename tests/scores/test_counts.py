@@ -1,4 +1,4 @@
-"""CRPS of counts and classes: closed forms against sums over all counts, and sums in general."""
+"""CRPS of counts and classes: closed forms, and `crps` of families without one, against sums over all counts."""
 
 import numpy as np
 import pytest
@@ -56,11 +56,11 @@ def test_closed_forms_equal_the_sum_over_all_counts(name, params, reference):
     steps = {key: 1e-4 * min(value, 1 - value if key == "probs" else np.inf) for key, value in params.items()}
     if name == "Binomial":
         del steps["total_count"]  # a count has no derivative
-    # One row at a time: in a batch, other rows would make a series continue that stops too early.
+    # One row in a call: if a series in TFP stops too early for this row, another row could make it continue.
     found, derivatives = scored(name, params, y)
     np.testing.assert_allclose(found, expected, rtol=1e-8)
-    # One call has all of these: outcomes between two counts, where the score is linear, and below 0, where the distance
-    # from 0 is added; and each parameter, moved by one and by two steps to either side.
+    # One call scores all rows that the checks below need: counts, outcomes between two counts (the score is linear
+    # there) and below 0 (the score rises by the distance), with each parameter moved by one and by two steps.
     moves = [{}, *({key: step * h} for key, h in steps.items() for step in (-2, -1, 1, 2))]
     rows = {key: np.array([[value + move.get(key, 0.0)] for move in moves]) for key, value in params.items()}
     places = np.tile([*y, *between], [len(moves), 1])

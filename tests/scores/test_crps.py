@@ -114,13 +114,13 @@ def by_quadrature(y, distribution):
 
 
 EVERY = {name: [*(CASES[name][1] if name in CASES else ()), *OTHERS.get(name, ())] for name in CASES | OTHERS}
-# Families derived from a StudentT or a Beta, whose scores use the same code as those of others.
+# Families whose scores run the same code as those of a StudentT or a Beta.
 ALIKE = ("HalfStudentT", "PERT", "TwoPieceStudentT")
 WITHOUT_DIGITS = ("HalfCauchy", "TruncatedNormal")  # TFP's survival function is inaccurate for these
 
 
 def moved(params, y):
-    """Rows with the outcome and the parameters unchanged, or one of them moved by one or two steps; and the steps."""
+    """The given row, rows with one number (outcome or parameter) moved by one or two steps, and the steps."""
     values = [y, *params]
     steps = [1e-3, *(1e-3 * (abs(value) or 1e-3) if np.isfinite(value) else 0.0 for value in params)]
     moves = [
@@ -145,7 +145,7 @@ def test_closed_forms_match_the_integral_and_their_gradients_differences(name):
         np.testing.assert_allclose(
             nllfit.crps(far, family(*params)), by_quadrature(tf.constant(far), family(*params)), rtol=1e-8
         )
-    y = np.array([-2.3, 0.13, 0.8, 1.7, 4.0])  # no score has a corner at these
+    y = np.array([-2.3, 0.13, 0.8, 1.7, 4.0])  # every score has a derivative at these outcomes
     rows = np.stack([moved(params, y)[0] for params in several], 1)
     found = [np.asarray(part).reshape(rows.shape[1:]) for part in scored(family, rows[1:], rows[0])]
     for params, scores, *derivatives in zip(several, *found, strict=True):
@@ -185,7 +185,7 @@ def test_the_quadrature_matches_scipy():
 @pytest.mark.thorough
 @pytest.mark.parametrize(("narrow", "tolerance"), [(1.0, 1e-5), (0.02, 1e-4)])
 def test_a_mixture_of_many_components_matches_piecewise_quadrature(narrow, tolerance, monkeypatch):
-    """Mixtures like those of many passes of a network. The CDF of each Laplace or Uniform in them has corners."""
+    """Mixtures like those of many passes of a network. The CDF of a Laplace or a Uniform has corners."""
     rng = np.random.default_rng(0)
     locs, scales = rng.normal(size=30), narrow * rng.uniform(0.7, 1.4, 30)
     nodes, weights = np.polynomial.legendre.leggauss(20)
@@ -200,12 +200,12 @@ def test_a_mixture_of_many_components_matches_piecewise_quadrature(narrow, toler
             cdf = reference(locs[:, None, None], scales[:, None, None]).cdf(z).mean(0)
             assert score == pytest.approx(np.sum(width * weights * (cdf - (z > y)) ** 2), rel=tolerance)
         monkeypatch.setattr(tail_integrals, "_MAX_PLACES", 100)
-        np.testing.assert_allclose(nllfit.crps([0.2], mixture), found[1], rtol=1e-14)  # piece by piece
+        np.testing.assert_allclose(nllfit.crps([0.2], mixture), found[1], rtol=1e-14)  # the same with less memory
         monkeypatch.undo()
 
 
 def test_the_cost_of_a_mixture_is_linear_in_its_components(monkeypatch):
-    """The number of places at which the CDF is computed has a limit, and so has the number of distances in memory."""
+    """The CDF is computed at a limited number of places, and a limited number of distances is in memory."""
 
     def laplaces(num):
         return tfd.MixtureSameFamily(tfd.Categorical(logits=np.zeros(num)), tfd.Laplace(np.arange(1.0 * num), 1.0))
@@ -280,7 +280,7 @@ AS_OTHERS = (
     "Weibull",
     "NegativeBinomial",
     "by a sum",
-)  # the other families cover the functions that their formulas use
+)  # the functions in their formulas are also in those of the other families
 IN_GRAPHS = [
     pytest.param(name, xla, marks=pytest.mark.thorough if name in AS_OTHERS or xla is (name in SLOW) else ())
     for name in COMPILED

@@ -38,7 +38,7 @@ def test_parts_and_the_sample_are_rows_of_the_table(small_parts):
 
 @pytest.mark.thorough
 def test_all_rows_train_the_ensemble(small_parts):
-    """An ensemble that saw 150 of 448 rows has a worse mean than an ensemble that saw all of them in batches."""
+    """An ensemble that trains on all 448 rows in batches predicts better means than one that trains on 150 rows."""
     model = DistributionRegressor(**SHORT).fit_batches(batches_of_arrays)
     of_all = DistributionRegressor(**SHORT).fit(X, Y)
     of_sample = DistributionRegressor(**SHORT).fit(*rows.sample_of(batches_of_arrays, 0)[0][:2])
@@ -49,7 +49,7 @@ def test_all_rows_train_the_ensemble(small_parts):
 
 
 def test_a_table_that_fits_in_the_sample_is_fitted_as_usual():
-    """If the table has one part, the sample is a permutation of its rows."""
+    """`fit_batches` selects a network on a sample of rows. If all rows fit in the sample, it is the whole table."""
     (x, y, _), _ = rows.sample_of(batches_of_arrays, seed=0)
     model = DistributionRegressor(**SHORT).fit_batches(batches_of_arrays)
     np.testing.assert_array_equal(model.predict(X), DistributionRegressor(**SHORT).fit(x, y).predict(X))
@@ -81,7 +81,7 @@ def test_invalid_batches_are_refused(small_parts):
 
 @pytest.mark.thorough
 def test_members_train_in_other_processes_to_the_same_predictions():
-    """`joblib` starts such processes on the machines of a cluster."""
+    """`joblib` can start processes on the machines of a cluster; here it starts them on this machine."""
     alone = DistributionRegressor(**SHORT).fit(X, Y)
     with joblib.parallel_config("loky"):
         model = DistributionRegressor(**SHORT).fit(X, Y)

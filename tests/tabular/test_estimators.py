@@ -1,4 +1,4 @@
-"""The estimators from a user's view: each fitted once to a small table by a short training."""
+"""The estimators from a user's view. Most tests share one estimator, which is fitted to a small table."""
 
 import pickle
 
@@ -39,7 +39,7 @@ def classifier():
 
 def test_a_regressor_finds_the_mean_and_the_spread(regressor):
     assert np.corrcoef(regressor.predict(X), 10 + 3 * X[:, 0])[0, 1] > 0.99
-    width = np.ptp(regressor.predict_interval(X, 0.5), axis=1)  # the marginal part hardly affects it
+    width = np.ptp(regressor.predict_interval(X, 0.5), axis=1)  # hardly changed by the marginal part
     assert stats.spearmanr(width, NOISE).statistic > 0.95
     assert regressor.score(X, Y) > stats.norm(Y.mean(), Y.std()).logpdf(Y).mean() + 1
 
@@ -68,7 +68,7 @@ def test_samples_follow_the_distribution_and_are_reproducible(regressor):
 def test_weights_in_a_score_count_rows(regressor):
     weights = RNG.integers(0, 3, 120)
     repeated = regressor.score(X.repeat(weights, axis=0), Y.repeat(weights))
-    assert regressor.score(X, Y, weights) == pytest.approx(repeated, abs=1e-7)  # float32, terms of size 1
+    assert regressor.score(X, Y, weights) == pytest.approx(repeated, abs=1e-7)  # a sum of float32 terms of size 1
 
 
 def test_trials_record_the_choices(regressor):
@@ -113,7 +113,7 @@ def test_a_classifier_predicts_probabilities(classifier):
 
 @pytest.mark.thorough
 def test_a_regressor_fits_another_family_to_a_weighted_frame():
-    """Outcomes in a large unit, from a frame with a category and a missing value; the order of columns is checked."""
+    """Outcomes in a large unit, and a frame with a category and a missing value. Its columns must keep their order."""
     table = pd.DataFrame({"a": X[:, 0], "b": np.where(X[:, 1] > 0, "yes", "no")})
     table.loc[3, "a"] = np.nan
     amounts, weights = 1e5 * np.exp(Y / 10), RNG.integers(1, 3, 120)
@@ -130,7 +130,7 @@ def test_a_regressor_fits_another_family_to_a_weighted_frame():
 @pytest.mark.thorough
 def test_a_regressor_predicts_several_outcomes(capsys):
     model = DistributionRegressor(verbose=1, **QUICK).fit(X, np.stack([Y, -1000 * Y, X[:, 1]], axis=1))
-    assert "7/7" in capsys.readouterr().out  # two trials (weak and strong), four more folds and one ensemble member
+    assert "7/7" in capsys.readouterr().out  # steps: two trials, four more folds, one ensemble member
     assert model.predict(X).shape == (120, 3)
     assert model.predict_quantile(X, [0.1, 0.5]).shape == (120, 3, 2)
     assert model.predict_interval(X).shape == (120, 3, 2)
@@ -140,7 +140,7 @@ def test_a_regressor_predicts_several_outcomes(capsys):
 
 @pytest.mark.thorough
 def test_a_regressor_fits_right_censored_times():
-    """The mean time is 1, but the observed times are the short ones with a mean of 0.5."""
+    """The mean of all times is 1. The observed times are shorter on average: 0.5."""
     times = RNG.exponential(1.0, 120)
     end = RNG.exponential(1.0, 120)
     model = DistributionRegressor("Exponential", **QUICK).fit(X, np.minimum(times, end), observed=times <= end)
@@ -154,7 +154,7 @@ def test_a_regressor_fits_right_censored_times():
 
 @pytest.mark.thorough
 def test_a_regressor_fits_intervals():
-    """Times that are only known to lie between two inspections, a unit apart."""
+    """Each time is only known to lie between two inspections, one unit of time apart."""
     times = RNG.exponential(3.0, 120)
     pairs = nllfit.interval_censored(np.floor(times), np.where(times > 8, np.inf, np.floor(times) + 1))
     model = DistributionRegressor(nllfit.Censored("Exponential"), **QUICK).fit(X, pairs)
@@ -181,7 +181,7 @@ def test_warm_start_reuses_the_best_of_several_distributions():
 
 @pytest.mark.thorough
 def test_the_default_recipe_fits_a_line():
-    """The default recipe of the benchmark, with two networks, one of them with bins."""
+    """Networks with binned inputs predict a linear function of two columns."""
     x, y = X[:60], X[:60] @ [1.0, -2.0] + 0.1 * RNG.normal(size=60)
     model = DistributionRegressor("Normal", network="steep", num_members=2, max_epochs=60, random_state=0)
     model.fit(x[:40], y[:40])

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from nllfit.tabular import DistributionRegressor, Network, explain
 
-pytestmark = pytest.mark.thorough  # one training for all of them
+pytestmark = pytest.mark.thorough  # all tests of this module share one model, whose training takes seconds
 
 RNG = np.random.default_rng(0)
 TABLE = pd.DataFrame(

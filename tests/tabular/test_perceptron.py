@@ -1,4 +1,4 @@
-"""The training program of networks: the same numbers as Keras, one program for many trainings, and its failures."""
+"""The training program of networks: the same results as Keras, one program for many networks, and errors."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ def layers(weights, shapes):
 
 
 def test_training_matches_keras():
-    """Three epochs of weighted rows with a last batch of two rows, against Keras's own layers, loss and optimizer."""
+    """Three epochs with weighted rows, and two rows in the last batch, against Keras's layers, loss and optimizer."""
     first = NORMAL.initial(np.random.default_rng(1), zero_outputs=False)
     head = heads.Normal(1, floor={"scale": 1e-3})
     dense = [keras.layers.Dense(5, "swish"), keras.layers.Dense(4, "swish"), keras.layers.Dense(2)]
@@ -64,11 +64,11 @@ def test_each_row_is_in_one_batch_of_an_epoch():
     assert len(batches) == 6
     for epoch in (batches[:3], batches[3:]):
         assert sorted(np.concatenate([rows[factors > 0] for rows, factors in epoch])) == list(range(10))
-    np.testing.assert_array_equal(batches[2][1], [2, 2, 0, 0])  # so that the mean over the batch is that of two rows
+    np.testing.assert_array_equal(batches[2][1], [2, 2, 0, 0])  # factors of a batch with two rows
 
 
 def test_one_program_serves_trials_and_ensembles():
-    """A trial on 4/5 of the rows, one with a strong weight decay, and an ensemble on all rows."""
+    """The trial on 4/5 of the rows, the trial with strong weight decay and the ensemble share one trace."""
     model = DistributionRegressor(network=Network((6,)), num_members=3, max_epochs=2, random_state=0)
     model.fit(RNG.normal(size=[40, 4]), RNG.normal(size=40))
     assert len(model.trials_) == 2
@@ -78,7 +78,7 @@ def test_one_program_serves_trials_and_ensembles():
 
 @dataclasses.dataclass(frozen=True)
 class _InPython(Perceptron):
-    """A network with an operation that XLA does not have."""
+    """A network with an operation that XLA cannot compile."""
 
     def loss(self, *arguments):
         loss = super().loss(*arguments)

@@ -6,11 +6,11 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from nllfit.tabular import DistributionClassifier, DistributionRegressor, Network
 
 SHORT = {"network": Network((16,)), "num_members": 1, "max_epochs": 60}
-# scikit-learn's own `MLPRegressor` and `MLPClassifier` also fail these, because batches depend on the number of rows.
+# Checks that also fail for scikit-learn's own `MLPRegressor` and `MLPClassifier`: with other rows, batches differ.
 EXPECTED = {
     "check_sample_weight_equivalence_on_dense_data": "two rows in a batch are not one row of weight 2",
 }
-# Every run makes these checks. Each of the others takes a few seconds and is marked `thorough`.
+# Checks of every run. All other checks take a few seconds each, and are marked `thorough`.
 ALWAYS = {
     "check_estimator_sparse_tag",
     "check_estimators_unfitted",
@@ -21,7 +21,7 @@ ALWAYS = {
 
 
 def checks():
-    """All checks of all estimators; those that are expected to fail are marked."""
+    """All checks of all estimators. The checks in `EXPECTED` are marked as expected failures."""
     for estimator in (DistributionRegressor(**SHORT), DistributionClassifier(**SHORT)):
         for made, check in estimator_checks_generator(estimator):
             name = check.func.__name__

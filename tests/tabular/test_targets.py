@@ -1,4 +1,4 @@
-"""Targets: from an ensemble's mixture to the distribution of outcomes, with its spread and the marginal part."""
+"""Targets turn an ensemble's mixture into the distribution of the outcomes, with the spread and the marginal part."""
 
 import numpy as np
 import pytest
@@ -60,7 +60,7 @@ def test_the_marginal_part_bounds_the_loss_of_an_unusual_row():
     logits = np.array([[0.0, 1.0, 2.0]] * 2)
     predicted = mixture(
         np.full([2, 3], -0.05), np.full([2, 3], 0.005), logits
-    )  # mean 0 and scale 0.1 in the unit of the outcomes
+    )  # in the unit of the outcomes, the mean is 0 and the scale 0.1
     y = np.array([[0.0], [50.0]])
     found = target.distribution(predicted, 1.0, 0.01).log_prob(y)
     alone, wide = stats.norm(0, 0.1), stats.norm(1, 20.0)
@@ -69,7 +69,7 @@ def test_the_marginal_part_bounds_the_loss_of_an_unusual_row():
 
 
 def test_an_amount_starts_at_the_marginal_with_spread_and_marginal_part():
-    """A Gamma for amounts near 1000, with two members; the second is untrained and predicts the marginal."""
+    """A Gamma for amounts near 1000, with two members. The second is not trained, so it predicts the marginal."""
     y = RNG.gamma(3.0, 400.0, [300, 1])
     target = candidates.target_of("Gamma", rows_of(y))
     family = target.family
@@ -118,7 +118,7 @@ def test_a_censored_outcome_is_scored_by_its_survival_function():
 
 
 def test_an_interval_is_scored_by_its_probability():
-    """The probabilities of a Normal in both tails, and of a Gamma, whose Normal scores are divided by the spread."""
+    """The losses of intervals are minus their log-probabilities: for a Normal in both tails, and for a Gamma."""
     lower, upper = np.array([-9.0, 2.0, 8.0, -np.inf, 1.0]), np.array([-8.0, 2.0, 9.0, -7.0, np.inf])
     pairs = nllfit.interval_censored(lower, upper)
     one = stats.norm(1.0, 2.0)

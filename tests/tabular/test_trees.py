@@ -1,4 +1,4 @@
-"""Trees as the model: their distributions match scikit-learn's forests, and they are chosen if they are better."""
+"""Forests without a network: their distributions match scikit-learn's, and they are chosen if they are better."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ TREES = {"network": "trees", "random_state": 0}
 
 
 def predicted(distribution, y, regularization="weak"):
-    """The distribution that trees predict, without a spread and a marginal part; and scikit-learn's options."""
+    """The distribution that trees predict for 50 rows, with a spread of 1 and without the marginal part."""
     target = target_of(distribution, Rows(X, y))
     trees = Trees(Rows(X, y), "trees", regularization, target, SETTINGS, 1, 32)
     return target.distribution(target.mixture(trees.outputs(X[:50] + 0.01)), 1.0, 1e-12)
@@ -48,16 +48,16 @@ def test_probabilities_of_values_are_shares_of_the_forest():
 def test_a_histogram_has_the_shares_of_the_forest_in_its_intervals():
     y = RNG.exponential(size=[200, 1])
     found = predicted("Histogram", y, "strong")
-    edges = np.quantile(y, np.arange(1, 7) / 7, method="lower")  # 200 rows have 7 intervals
+    edges = np.quantile(y, np.arange(1, 7) / 7, method="lower")  # a histogram of 200 rows has 7 intervals
     below = forest(y < edges, 5)
     between = nllfit.cdf(found, np.full([50, 1], edges[5])) - nllfit.cdf(found, np.full([50, 1], edges[0]))
     difference = np.asarray(between)[:, 0] - (below[:, 5] - below[:, 0])
-    assert np.abs(difference).max() < 0.12  # the Normals of the intervals overlap
+    assert np.abs(difference).max() < 0.12  # each interval is a Normal, and neighbours overlap
     assert abs(difference.mean()) < 0.05
 
 
 def test_a_histogram_finds_many_zeros_and_two_modes(tmp_path):
-    """Zeros for half of the rows, a Normal around 5 for the others; the default compares it with a Normal."""
+    """Half of the outcomes are 0, the others Normal around 5. The default `distribution` becomes a histogram."""
     x = RNG.uniform(size=[400, 1])
     y = np.where(RNG.uniform(size=400) < x[:, 0], 0.0, 5 + RNG.normal(size=400))
     model = DistributionRegressor(network="trees", random_state=0).fit(x, y)
@@ -67,7 +67,7 @@ def test_a_histogram_finds_many_zeros_and_two_modes(tmp_path):
     np.testing.assert_allclose(zeros, [0.2, 0.8], atol=0.15)
     target = model.predictor_.target
     outputs = target.mixture(model.predictor_.model.outputs(x))
-    hot = target.distribution(outputs, 1e9, 1e-9)  # the temperature leads to the marginal share of zeros
+    hot = target.distribution(outputs, 1e9, 1e-9)  # a very large spread gives the marginal share of zeros
     np.testing.assert_allclose(nllfit.cdf(hot, np.full([400, 1], 0.5))[:, 0], np.mean(y == 0), atol=0.01)
     assert np.all(np.isfinite(model.predict_distribution(new).log_prob([[50.0], [-50.0]])))
     model.save(tmp_path / "model")
@@ -80,7 +80,7 @@ def test_a_histogram_finds_many_zeros_and_two_modes(tmp_path):
 
 
 def test_a_histogram_of_rare_events_survives_folds_without_any():
-    """One row differs, and with `shuffle=False` it is held out, so the trees of the trial see one value only."""
+    """One outcome differs, and `shuffle=False` holds it out, so the trees of the trial see only one value."""
     y = np.append(np.zeros(49), 5.0)
     model = DistributionRegressor("Histogram", shuffle=False, **TREES).fit(X[:50], y)
     assert np.all(np.isfinite(model.predict_distribution(X).log_prob(np.full([200, 1], 5.0))))
@@ -89,7 +89,7 @@ def test_a_histogram_of_rare_events_survives_folds_without_any():
 
 @pytest.mark.thorough
 def test_trees_are_chosen_for_steps():
-    """A step function with noise, which a smooth network cannot follow; the trees' CRPS is near that of the truth."""
+    """Smooth networks cannot follow a step function. The CRPS of trees is near that of the true distribution."""
     y = STEPS[:, 0] + 0.1 * RNG.normal(size=200)
     short = {"max_epochs": 5, "num_members": 1, "random_state": 0}
     model = DistributionRegressor(network=[Network((8,)), "trees"], **short).fit(X, y)

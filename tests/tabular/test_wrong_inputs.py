@@ -1,4 +1,4 @@
-"""Invalid tables and arguments raise one clear sentence; unusual but valid tables work."""
+"""Invalid tables and arguments raise an error with one sentence. Unusual but valid tables are accepted."""
 
 import numpy as np
 import pandas as pd
@@ -82,7 +82,7 @@ def test_a_classifier_refuses_invalid_labels():
 
 @pytest.mark.thorough
 def test_unusual_but_valid_tables_are_accepted():
-    """A constant and a duplicated column, a missing value, an unseen category, and weights of 0."""
+    """The table has a constant and a duplicated column, a missing value, an unseen category, and weights of 0."""
     table = TABLE.assign(constant=1.0, twice=X[:, 0])
     table.loc[5, "a"] = np.nan
     weights = np.r_[0.0, 0.0, np.ones(22)]

@@ -8,7 +8,7 @@ from nllfit.training.epoch_programs import Program
 
 @pytest.fixture
 def traced(monkeypatch):
-    """A list of the programs that the test traces, starting from empty caches."""
+    """A list that gets each program that the test traces. The caches of programs are empty at the start."""
     monkeypatch.setattr(caches, "_SHARED", caches.LeastRecentlyUsed(32))
     programs, init = [], Program.__init__
 

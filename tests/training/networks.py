@@ -6,7 +6,7 @@ import tf_keras
 import nllfit
 
 ROWS, BATCH = 128, 32  # four batches
-PARTIAL = 130  # with a partial batch of two rows, which has its own trace
+PARTIAL = 130  # rows, of which the last two form a partial batch with its own trace
 
 
 def crossentropy(k):
@@ -16,9 +16,9 @@ def crossentropy(k):
 def sequential(k, shape, layers, dtype="float32", **compiled):
     k.utils.set_random_seed(0)
     model = k.Sequential([k.layers.Input(shape, dtype=dtype), *layers(), k.layers.Dense(3)])
-    # SGD has fewer operations than Adam and, unlike Adam, depends on the scale of a gradient.
+    # SGD and not Adam, because its steps depend on the scale of a gradient, and it has fewer operations.
     usual = {"optimizer": k.optimizers.SGD(0.1, momentum=0.9), "loss": crossentropy(k), "metrics": ["accuracy"]}
-    model.compile(**usual | {"jit_compile": False} | compiled)  # by default XLA would compile Keras 3's references
+    model.compile(**usual | {"jit_compile": False} | compiled)  # Keras 3 would compile the references with XLA
     return model
 
 
@@ -36,7 +36,7 @@ def rows_of(model, n=ROWS, seed=0):
 
 
 def assert_same_run(history, expected, model, reference):
-    """Compares losses and weights to 1e-5; the order of float32 sums causes about 1e-6 after 25 steps of Adam."""
+    """Compares losses and weights to 1e-5. The order of sums in float32 causes about 1e-6 after 25 steps of Adam."""
     assert list(history) == list(expected)
     for name, values in expected.items():
         np.testing.assert_allclose(history[name], values, rtol=1e-5, err_msg=name)

@@ -227,7 +227,7 @@ def test_strings_are_refused_after_numbers_of_their_shape(kit):
 
 @each_keras
 def test_an_outcome_is_checked_after_a_first_call_on_an_array(kit):
-    """The first call makes Keras build the `Sequential` for batches of that size."""
+    """The call with an array makes Keras build the `Sequential` for batches of the array's size."""
     model = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Bernoulli()])
     model.compile("sgd", kit.loss)
     nllfit.initialize(model, X, Y)

@@ -1,4 +1,4 @@
-"""Callbacks of an epoch act as in `model.fit`; callbacks that need each batch raise an error."""
+"""Callbacks that act once per epoch work as in `model.fit`. Callbacks that need each batch raise an error."""
 
 import csv
 import functools
@@ -43,7 +43,7 @@ def test_every_callback_of_an_epoch_works(k, tmp_path):
     history = nllfit.fit(model, x, y, callbacks=callbacks(folders[0]), compile="graph", **arguments)
     expected = by_keras(reference, x, y, callbacks=callbacks(folders[1]), **arguments)
     assert_same_run(history.history, expected, model, reference)
-    assert len(history.epoch) == 3  # early stopping restores the weights of the first epoch
+    assert len(history.epoch) == 3  # early stopping ended the run, and restored the weights of the first epoch
     ours, theirs = (sorted(p.name for p in folder.glob("*.weights.h5")) for folder in folders)
     assert ours == theirs == [f"{epoch}.weights.h5" for epoch in (1, 2, 3)]
     logs = [list(csv.DictReader((folder / "log.csv").read_text().splitlines())) for folder in folders]
@@ -108,8 +108,8 @@ def test_the_progress_bar_equals_keras_own(k, capfd, monkeypatch):
     assert "accuracy: " in shown
 
 
-@pytest.mark.thorough  # `test_every_callback_of_an_epoch_works` stops early, too
-@mainly(keras, "k")  # `test_every_callback_of_an_epoch_works` covers both versions
+@pytest.mark.thorough  # `test_every_callback_of_an_epoch_works` also stops early
+@mainly(keras, "k")  # and runs with both versions
 def test_early_stopping_and_checkpoints_see_the_weights_of_their_epoch(k, tmp_path):
     def run(fit, folder):
         model = dense(k, optimizer=k.optimizers.Adam(0.1))
@@ -141,7 +141,7 @@ def test_early_stopping_and_checkpoints_see_the_weights_of_their_epoch(k, tmp_pa
 @mainly(tf_keras, "k")
 def test_a_callback_that_fails_leaves_the_weights_of_its_epoch(k, monkeypatch):
     monkeypatch.setattr(k.callbacks.TerminateOnNaN, "on_epoch_end", stop_at_three, raising=False)
-    monkeypatch.setattr(graph_or_xla, "UNTIMED_CALL_STEPS", 1000)  # so that one call does all epochs
+    monkeypatch.setattr(graph_or_xla, "UNTIMED_CALL_STEPS", 1000)  # so that one call of the program does all epochs
     model, reference = dense(k), dense(k)
     x, y, _ = rows_of(model)
     nllfit.fit(reference, x, y, epochs=3, seed=0, verbose=0, compile="graph")

@@ -1,4 +1,4 @@
-"""`ModelCheckpoint` keeps the last good model even if a write fails or the process is killed during it."""
+"""The file of a `ModelCheckpoint` is a complete model even if a write fails, or a kill interrupts the write."""
 
 import os
 import signal
@@ -73,7 +73,7 @@ def test_a_folder_of_the_same_name_raises_keras_error(k, tmp_path):
 
 
 def train_to_be_killed(k, path):
-    """Trains, and kills the process while it closes the second file, before its index is written."""
+    """Trains, and kills its own process while it closes the second model file, before the file's index is written."""
     import zipfile
 
     close, closed = zipfile.ZipFile.close, []

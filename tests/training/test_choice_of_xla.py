@@ -39,12 +39,12 @@ def test_auto_uses_xla_when_compiled_unless_it_is_slower(monkeypatch, traced):
     program.compiling.join()
     fit()
     assert program.timings.calls["xla"] > 0
-    for faster in ("xla", "graph"):  # given timings, because real ones are random on a busy machine
+    for faster in ("xla", "graph"):  # we set the timings, because measured ones are random on a busy machine
         calls = {**program.timings.calls, "xla": 99}
         program.timings = graph_or_xla.Timings({"xla": 1e-3, "graph": 1e-3} | {faster: 1e-9}, calls, 1.0, "ready")
         fit()
         assert {way for way in calls if program.timings.calls[way] > calls[way]} == {faster}
-    # The timing does not change the training.
+    # The choice between graph and XLA does not change the losses and weights.
     expected = nllfit.fit(reference, x, y, epochs=12, shuffle=False, verbose=0, compile="graph").history
     assert_same_run({"loss": losses}, {"loss": expected["loss"]}, model, reference)
 
@@ -65,7 +65,7 @@ def test_auto_does_not_try_xla_on_a_few_steps_of_large_convolutions(monkeypatch,
     assert [program.compiling for program in traced] == [None]
 
 
-@pytest.mark.thorough  # `test_graph_or_xla.py` tests the rule
+@pytest.mark.thorough  # `test_graph_or_xla.py` tests the rule without training
 def test_auto_after_xla_times_the_graph_before_it_compares(monkeypatch, traced):
     monkeypatch.setattr(graph_or_xla, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
     model = dense(tf_keras)
@@ -81,7 +81,7 @@ def test_auto_after_xla_times_the_graph_before_it_compares(monkeypatch, traced):
 
 @pytest.mark.thorough
 def test_a_seeded_run_switches_to_xla_at_a_fixed_epoch(monkeypatch, traced):
-    monkeypatch.setattr(graph_or_xla, "REPEATABLE_GRAPH_STEPS", 8)  # the steps of two epochs
+    monkeypatch.setattr(graph_or_xla, "REPEATABLE_GRAPH_STEPS", 8)  # two epochs of four steps
     monkeypatch.setattr(graph_or_xla, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
     x, y, _ = rows_of(dense(tf_keras))
     ways, run = [], Program.run
@@ -112,7 +112,7 @@ def test_a_seeded_run_switches_to_xla_at_a_fixed_epoch(monkeypatch, traced):
 
 
 @pytest.mark.thorough(but="64")
-@pytest.mark.parametrize("rows", [64, 20_000])  # small validation data are evaluated in the training program
+@pytest.mark.parametrize("rows", [64, 20_000])  # the training program evaluates only small validation data
 def test_evaluations_do_not_count_as_steps_to_come(rows, monkeypatch):
     asked = []
     choose = graph_or_xla.next_call

@@ -1,4 +1,4 @@
-"""`fit` reads datasets, sequences and iterables as `model.fit` does, and names the batch that is wrong."""
+"""`fit` reads datasets, sequences and iterables as `model.fit` does. Errors name the batch that is wrong."""
 
 import itertools
 import threading
@@ -42,9 +42,9 @@ STEPS = [("cycle", PARTIAL, {"batch_size": BATCH}), ("shares", ROWS, {})]
 @pytest.mark.parametrize(("kit", "way"), in_turn(STEPS, left_out=STEPS[1:]))
 def test_steps_per_epoch_divide_or_continue_the_data(kit, way):
     k, (_, rows, size) = kit.keras, way
-    # Without a batch size the rows are divided among the steps. With one, an epoch continues where the last stopped:
-    # the second epoch takes the last two of five batches (one has two rows) and then starts again. Keras 3 does so for
-    # repeated batches; its second epoch of arrays ends after the two batches, with a warning.
+    # Without `batch_size`, the rows are divided among the steps. With `batch_size`, an epoch continues where the last
+    # one stopped: the second epoch takes the last two of the five batches, and then the first one again. Keras 3 would
+    # end the second epoch of arrays after these two batches, so the reference gets repeated batches.
     model, reference = dense(k), dense(k)
     x, y, _ = rows_of(model, rows)
     validation = {"validation_data": (x[:ROWS], y[:ROWS]), "validation_steps": 3}
@@ -139,7 +139,7 @@ def test_batches_are_joined_into_chunks_without_changes():
         take, found = (
             dataset_readers.reader_of(batches, lambda batch: as_tensors(batch, "float32", ""))(4),
             [],
-        )  # the third batch of four has another size
+        )  # of at most four batches, of which the third has another size
         while stacks := take(count):
             assert sum(stack.steps for stack in stacks) <= count
             for data, steps, size in stacks:
@@ -177,7 +177,7 @@ def test_errors_name_the_batch_of_a_bad_dataset(monkeypatch):
     ):
         nllfit.fit(model, iter([(x[:BATCH], y[:BATCH])]), epochs=2, verbose=0, compile="graph")
     before = model.get_weights()
-    monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)  # the error is in the second chunk, after two steps
+    monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)  # so that the error is in the second chunk, after two steps
     dataset = tf.data.Dataset.from_tensor_slices((bad(x, np.nan, 100), y)).batch(BATCH)
     with pytest.raises(ValueError, match=r"`x` has nan at row 4 of batch 3 of epoch 1.*8 numbers"):
         nllfit.fit(model, dataset, verbose=0, compile="graph")
@@ -190,7 +190,7 @@ def test_errors_name_the_row_of_an_impossible_outcome_in_a_dataset(monkeypatch):
     model = head_model()
     before = model.get_weights()
     dataset = tf.data.Dataset.from_tensor_slices((X, bad(Y, 2.0, 30))).batch(8)
-    with pytest.raises(ValueError, match="`y` holds, at row 6 of batch 3 of epoch 1"):  # a chunk has 16 rows
+    with pytest.raises(ValueError, match="`y` holds, at row 6 of batch 3 of epoch 1"):  # `fit` reads 16 rows at a time
         nllfit.fit(model, dataset, verbose=0, compile="graph")
     for weight, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, other)

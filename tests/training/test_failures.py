@@ -1,4 +1,4 @@
-"""`fit` raises an error for what it cannot train, and a run that diverges leaves the last finite weights."""
+"""`fit` raises an error if it cannot train. After a run that diverges, the model has the last finite weights."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_models_that_only_keras_can_fit_are_refused(k):
 
 @pytest.mark.parametrize("compile", ["graph", pytest.param("xla", marks=pytest.mark.thorough)])
 def test_diverging_parameters_raise_and_the_model_is_restored(compile):
-    tf_keras.utils.set_random_seed(0)  # with some seeds the huge step gives a huge scale and a finite loss
+    tf_keras.utils.set_random_seed(0)  # with some seeds, the huge step gives a huge scale, and the loss stays finite
     model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,)), nllfit.heads.Normal()])
     model.compile(tf_keras.optimizers.SGD(1e25), nllfit.negative_log_likelihood)
     x = np.random.default_rng(0).normal(size=[40, 3])

@@ -18,7 +18,7 @@ pytestmark = [
 
 
 def batch_norm(k, **compiled):
-    # No bias before the normalization: the bias's gradient is 0, and Adam would follow the rounding errors.
+    # Without a bias, because its gradient before the normalization is 0, and Adam would follow rounding errors.
     def layers():
         return [k.layers.Dense(16, use_bias=False), k.layers.BatchNormalization(), k.layers.ReLU()]
 
@@ -110,7 +110,7 @@ def test_models_with_several_inputs_and_outputs_match_keras(kit, way):
         model.compile(k.optimizers.SGD(0.1), loss=["mse", "mae"], loss_weights=[1.0, 0.5])
         return model
 
-    # Full batches, because Keras 3 averages `u_loss` over batches with equal weights if their size is not static.
+    # Full batches only: Keras 3 averages `u_loss` over batches, so a partial batch would weigh as much as a full one.
     rng = np.random.default_rng(0)
     a, b, u, v = (rng.normal(size=(64, size)).astype("float32") for size in (4, 3, 1, 2))
     weights = list(rng.uniform(size=(2, 64)).astype("float32"))
@@ -143,8 +143,8 @@ def test_targets_may_be_given_by_output_name():
 @pytest.mark.thorough(but="keras")
 @pytest.mark.parametrize(("kit", "compile"), in_turn(["xla", "graph"]))
 def test_dropout_draws_a_new_mask_in_each_step(kit, compile):
-    # A unit kept with probability 1/2 gives a loss of 0 or 4, so 400 steps give a mean of 2 +- 0.1. One mask for all
-    # steps of a call would give 0 or 4.
+    # A step has a loss of 4 if dropout keeps the unit, and 0 if it drops the unit, each with probability 1/2. So the
+    # mean over 400 steps is 2 +- 0.1. If all steps had the same mask, the mean would be 0 or 4.
     k = kit.keras
     k.utils.set_random_seed(1)
     model = k.Sequential([k.layers.Input((1,)), k.layers.Dropout(0.5), k.layers.Dense(1, use_bias=False)])
@@ -200,7 +200,7 @@ def test_a_loss_of_the_models_own_needs_no_outcomes():  # only Keras 3 supports 
     assert losses[-1] < losses[0]
 
 
-@mainly(keras)  # `test_outcomes_may_have_no_last_axis` covers tf_keras
+@mainly(keras)  # `test_outcomes_may_have_no_last_axis` tests the same with tf_keras
 def test_class_labels_may_have_a_column_axis(kit):
     k = kit.keras
     x, y, _ = rows_of(dense(k))
@@ -235,7 +235,7 @@ def test_an_epoch_of_many_calls_matches_one_call(monkeypatch):
     x, y, _ = rows_of(model)
     arguments = {"epochs": 3, "batch_size": 8, "verbose": 0, "seed": 5, "compile": "graph"}
     expected = nllfit.fit(reference, x, y, **arguments).history
-    monkeypatch.setattr(graph_or_xla, "MAX_CALL_SECONDS", 0.0)  # so that each call does one step
+    monkeypatch.setattr(graph_or_xla, "MAX_CALL_SECONDS", 0.0)  # so that each call of the program does one step
     history = nllfit.fit(model, x, y, **arguments).history
     assert_same_run(history, expected, model, reference)
 
@@ -253,7 +253,7 @@ def test_seed_and_epoch_determine_the_permutation():
     assert order(None, 3) == list(range(10))
 
 
-@mainly(tf_keras, "k")  # `test_killed_runs_resume` tests both versions with the whole state of a run
+@mainly(tf_keras, "k")  # `test_killed_runs_resume.py` tests both versions
 def test_a_resumed_run_equals_one_that_never_stopped(k):
     whole, halves = dense(k), dense(k)
     x, y, _ = rows_of(whole)
@@ -268,7 +268,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(k):
 
 def test_keras_seed_determines_the_order():
     def losses():
-        model = dense(tf_keras)  # it sets Keras's seed
+        model = dense(tf_keras)  # this calls `set_random_seed(0)`
         return nllfit.fit(model, *rows_of(model)[:2], verbose=0, compile="graph").history["loss"]
 
     assert losses() == losses()
@@ -279,7 +279,7 @@ def test_a_support_that_depends_on_the_row_is_accepted():
         [tf_keras.layers.Input((1,)), nllfit.heads.DistributionHead("Pareto", 1, concentration=2.0)]
     )
     model.compile(tf_keras.optimizers.SGD(0.0), nllfit.negative_log_likelihood)
-    x = np.array([[9.0], [-3.0]])  # supports above 9.0 and above 0.05
+    x = np.array([[9.0], [-3.0]])  # the supports are the numbers above 9.0 and above 0.05
     assert np.isfinite(nllfit.fit(model, x, np.array([[20.0], [0.5]]), verbose=0).history["loss"][0])
 
 

@@ -1,4 +1,4 @@
-"""The choice between graph and XLA: a table of cases with given timings."""
+"""The choice between graph and XLA, for requests and timings that the tests set."""
 
 import dataclasses
 
@@ -106,7 +106,7 @@ def test_no_timing_decides_where_a_repeatable_run_switches(timings):
         assert call.waits == (way == "xla" and timings.xla != "ready")
     assert (
         next_call(repeatable(0, 10**6), DENSE, timings).way != "graph" or timings.xla != "ready"
-    )  # except in a long epoch
+    )  # only a long epoch may stay in the graph
 
 
 def test_a_repeatable_run_whose_seeds_are_in_variables_switches():
@@ -128,7 +128,7 @@ def test_a_repeatable_run_of_unknown_length_stays_in_the_graph(unknown):
 def test_a_call_of_a_repeatable_run_ends_at_its_switch():
     assert next_call(repeatable(1500), DENSE, TIMED) == Call("graph", 500, compiles=True)
     run_of_a_few_steps = dataclasses.replace(repeatable(0), steps_to_come=1000)
-    assert next_call(run_of_a_few_steps, DENSE, TIMED) == Call("graph", 2000)  # without compilation
+    assert next_call(run_of_a_few_steps, DENSE, TIMED) == Call("graph", 2000)  # too few steps to compile for
 
 
 def test_timings_skip_the_first_call_and_keep_the_best():

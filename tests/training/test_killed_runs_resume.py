@@ -1,4 +1,4 @@
-"""Killed runs resume: after an interruption, even by SIGKILL during a write, a run ends like one that never stopped."""
+"""A run that was interrupted, even by SIGKILL during a write, resumes and ends like an uninterrupted run."""
 
 import contextlib
 import os
@@ -37,7 +37,7 @@ def network(k, units=8):
 
 
 def train(model, k, *callbacks, **arguments):
-    """Trains with a decaying rate and early stopping, whose state spans epochs; returns the epochs."""
+    """Trains with a decaying rate and early stopping, which have a state; returns the epochs of this call."""
     patient = k.callbacks.ReduceLROnPlateau(patience=2, factor=0.5, monitor="loss", min_delta=0.05)
     stopping = k.callbacks.EarlyStopping("loss", patience=9, min_delta=0.1, restore_best_weights=True)
     arguments = {"epochs": EPOCHS, "seed": 7, "verbose": 0, "compile": "graph"} | arguments
@@ -77,7 +77,7 @@ def test_an_interrupted_run_ends_like_one_that_never_stopped(k, tmp_path, monkey
 
     def torn(*args, **kwargs):
         calls.append(args)
-        if len(calls) == 5:  # a file of the third backup is only partly written
+        if len(calls) == 5:  # interrupts the third backup, with half of one file written
             newest = max(tmp_path.glob("fit/*.data*"), key=os.path.getmtime)
             os.truncate(newest, newest.stat().st_size // 2)
             raise KeyboardInterrupt
@@ -89,7 +89,7 @@ def test_an_interrupted_run_ends_like_one_that_never_stopped(k, tmp_path, monkey
     assert train(resumed, k, backup) == expected[5:]
     for one, other in zip(resumed.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert train(resumed, k, backup) == []  # a run killed after its last epoch is not trained again
+    assert train(resumed, k, backup) == []  # no epoch is left
 
 
 @ONE
@@ -153,7 +153,7 @@ def test_a_subclass_of_the_backup_callback_is_refused(tmp_path):
 
 def train_in(k, folder):
     with generators():
-        model = network(k, units=100_000)  # writing them takes longer than the training
+        model = network(k, units=100_000)  # a large model, so that a kill hits a write
         train(model, k, k.callbacks.BackupAndRestore(folder / "backup"))
         np.savez(folder / "weights.npz", *model.get_weights())
 
@@ -178,7 +178,7 @@ def server():
 
 
 def written(folder, name):
-    """The files or folders of that name in a backup, with their modification times."""
+    """The modification times of the files and folders called `name` in a backup, by path."""
     found = set()
     for path in folder.glob(f"backup/fit/{name}"):
         with contextlib.suppress(FileNotFoundError):

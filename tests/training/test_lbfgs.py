@@ -69,9 +69,9 @@ def test_penalised_regressions_match_scikit_learn_also_after_an_interruption(pen
     assert surface._curved.experimental_get_tracing_count() == 1
     assert history.converged, history.message
     assert history.history["loss"][-1] == pytest.approx(objective, abs=1e-8)
-    model.run_eagerly = True  # or Keras traces what it evaluates
+    model.run_eagerly = True  # otherwise Keras traces `evaluate`
     assert history.history["loss"][-1] == pytest.approx(model.evaluate(x, y, len(x), verbose=0), abs=1e-12)
-    # The likelihood without the penalty is not at its optimum, so it has half the digits of the objective.
+    # The optimum is that of the loss with its penalty. There the likelihood has a slope, so it has half as many digits.
     assert float(np.mean(nllfit.negative_log_likelihood(y, model(x)))) == pytest.approx(nll, abs=1e-6)
 
 
@@ -129,7 +129,7 @@ def test_splits_of_the_uci_benchmark_match_least_squares(name):
             assert train_nll + units < row[columns.index("train_nll")]
             continue
         assert history.history["loss"][-1] + units == pytest.approx(row[columns.index("train_nll")], abs=1e-8)
-        # A test score is not at its optimum, so its error is linear in the error of the weights.
+        # The score of the test rows has a slope at the optimum of the training rows, so it has fewer digits.
         assert test_nll + units == pytest.approx(row[columns.index("test_nll")], abs=1e-5)
 
 
@@ -207,7 +207,7 @@ def test_nist_regressions_are_as_accurate_as_least_squares(names):
 
 
 def test_a_start_at_a_saddle_point_is_left():
-    # The loss is a product of weights that are 0, so the gradient is also 0. Without a head there is no other start.
+    # The prediction is a product of two weights that are 0, so the gradient is 0. `initialize` needs a head.
     x, noise = np.random.default_rng(0).normal(size=(2, 50, 1))
     y = noise - 3 * x
     layers = [tf_keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros") for _ in range(2)]
@@ -295,7 +295,7 @@ def separable_classes(x):
 
 
 def partly_separable(x):
-    marked = np.arange(len(x)) % 5 == 0  # marked rows are all in one class, the others in both
+    marked = np.arange(len(x)) % 5 == 0  # the marked rows are all in class 1, the other rows in both classes
     y = np.where(marked, 1, np.random.default_rng(1).uniform(size=len(x)) < 0.5)
     return heads.Bernoulli(), 1, np.column_stack([x, marked]), y[:, None]
 
@@ -312,10 +312,10 @@ def without_counts(x):
         pytest.param(partly_separable, "float64", marks=pytest.mark.thorough),
         pytest.param(
             partly_separable, "float32", marks=pytest.mark.thorough
-        ),  # the loss surface is computed in float64
+        ),  # the search computes the loss in float64 anyway
         pytest.param(
             without_counts, "float64", marks=pytest.mark.thorough
-        ),  # the test below adds a penalty, which does not help
+        ),  # the next test adds a penalty to the same case
     ],
 )
 def test_an_optimum_at_infinity_does_not_converge(case, dtype):
@@ -359,14 +359,14 @@ def test_float32_converges_or_reports_that_it_did_not(arguments):
     model.set_weights(start)
     history = nllfit.fit_lbfgs(
         model, x, x @ [[1.0], [2.0], [3.0]] + 0.5
-    )  # an exact fit: an optimum only with a fixed scale
+    )  # an exact fit, which is an optimum only if the scale is fixed
     assert history.converged != learned
     assert not learned or "the fit is exact" in history.message
 
 
 @pytest.mark.thorough
 def test_a_shared_scale_is_solved_and_an_exact_fit_does_not_converge():
-    # From a scale of 1, the first step would be ten scales long, and the line search would fail.
+    # The first step from a scale of 1 would be ten times the scale, and the line search would fail.
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 3))
     line = x @ [[1.0], [2.0], [3.0]] + 0.5
@@ -404,8 +404,8 @@ def test_a_weighted_poisson_regression_matches_statsmodels_even_from_an_infinite
 
 @pytest.mark.thorough
 def test_unscaled_inputs_are_solved():
-    # Random weights times an income are so large that the links of a Beta are flat or, after more steps, the loss of
-    # separable classes vanishes.
+    # Incomes are so large that, with random weights, the links of a Beta are flat. In a model of separable classes, the
+    # loss then vanishes after some steps.
     rng = np.random.default_rng(0)
     income = rng.lognormal(10, 1, [300, 1])
     share = rng.beta(2.0, 3.0, [300, 1])
@@ -475,7 +475,7 @@ def test_an_interrupted_search_keeps_the_best_weights(kit, case, monkeypatch):
     model.compile("sgd", kit.loss)
     model.set_weights(
         [np.eye(3, 2) * [0.7, 0.0], np.array([0.0, 0.5])]
-    )  # better than the marginal distribution of the outcomes
+    )  # these weights predict better than the marginal distribution, so the search begins here
     start = model.get_weights()
 
     def loss():

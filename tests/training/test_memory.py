@@ -18,7 +18,7 @@ X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
 
 
 def mebibytes():
-    """The memory in use, in MiB, after a garbage collection and without free memory that the C library holds."""
+    """The memory in use, in MiB, after a garbage collection, without the free memory that the C library keeps."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     status = pathlib.Path("/proc/self/status").read_text()
@@ -43,7 +43,7 @@ def test_variables_with_new_names_do_not_leak(monkeypatch):
     make("warm", 60)
     before = mebibytes()
     make("new", 250)
-    assert mebibytes() - before < 5  # it would be 9 without cleaning up
+    assert mebibytes() - before < 5  # it is 9 if `fit` does not drop kernels
 
 
 @pytest.mark.thorough
@@ -80,7 +80,7 @@ def test_fit_lbfgs_also_counts_the_variables_of_its_copy(monkeypatch):
     model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(1)])
     model.compile(loss="mse")
     nllfit.fit_lbfgs(model, X, X[:, :1])
-    assert counted == [4]  # the kernels and biases of the model and of its copy
+    assert counted == [4]  # kernel and bias of the model, kernel and bias of its copy
 
 
 @pytest.mark.thorough
@@ -124,4 +124,4 @@ def test_two_hundred_models_do_not_leak(kit):
     before = mebibytes()
     for _ in range(200):
         fit_and_drop(kit)
-    assert mebibytes() - before < 40  # the cached kernels of 512 variables take 18; those of all would take 85
+    assert mebibytes() - before < 40  # the kernels of 512 variables, the most in the cache, take 18; those of all 85

@@ -12,7 +12,7 @@ X = np.random.default_rng(0).normal(size=[32, 3]).astype("float32")
 
 
 def outcomes(kit, cases):
-    """The weights of a model, and draws from its distributions; rounding may put a draw of a Beta on 1."""
+    """The weights of a model, and draws from its distributions, without draws that are rounded out of the support."""
     model, y = all_heads(kit, cases), {}
     for name, output in model(X).items():
         distribution = kit.distribution(output)
@@ -24,7 +24,7 @@ def outcomes(kit, cases):
 
 
 def fitted(kit, cases, policy, weights, y):
-    """The losses of three epochs by output, and the weights after them."""
+    """The losses of three epochs, by output, and the weights after the last epoch."""
     kit.keras.mixed_precision.set_global_policy(policy)
     try:
         model = all_heads(kit, cases)

@@ -1,4 +1,4 @@
-"""Programs: which models share a trace, what a trace holds, and when it is freed."""
+"""Compiled programs: which models share a trace, what a trace contains, and when it is freed."""
 
 import collections
 import gc
@@ -38,7 +38,7 @@ def test_fitting_again_traces_nothing(k, traced):
 
 
 def test_no_range_depends_on_the_number_of_steps_so_xla_compiles_once(traced):
-    """XLA compiles a `Range` again for each value of its limit, which therefore is a constant of its function."""
+    """XLA compiles a `Range` again for each value of its limit, so the limit must not be the number of steps."""
     model = dense(tf_keras, metrics=["mae"])
     x, y, _ = rows_of(model)
     nllfit.fit(model, x, y, validation_data=(x, y), verbose=0, compile="graph")
@@ -64,13 +64,13 @@ def test_another_model_of_an_architecture_reuses_the_trace_and_matches_keras(k, 
         reference.set_weights(weights)
         expected = by_keras(reference, x, y, **arguments)
         assert_same_run(nllfit.fit(model, x, y, compile="graph", **arguments).history, expected, model, reference)
-        # TensorFlow creates and keeps an operation for each new variable name, at five times the cost of a variable.
+        # The optimizer's variables have the same names in each model, because TensorFlow keeps an operation per name.
         weights = {id(variable_of(w)) for w in model.variables}
         slots = [v for v in training_variables(model) if v.shape.rank and id(v) not in weights]
         names.append([v.name for v in slots])
     assert len(traced) == 1
     assert names[0] == names[1]
-    assert len(set(names[0])) == len(names[0]) == 8  # two for each weight
+    assert len(set(names[0])) == len(names[0]) == 8  # two of the optimizer's variables for each weight
 
 
 @pytest.mark.thorough
@@ -90,7 +90,7 @@ def test_different_architectures_never_share_a_trace(k, monkeypatch):
         yield dense(k, loss="mse")
         yield frozen(dense(k))
         yield sequential(k, (8,), lambda: [k.layers.Dense(16, activation="tanh")])
-        for _ in range(2):  # user code is never assumed to be the same
+        for _ in range(2):  # two models with a user's code never share a program
             yield sequential(k, (8,), lambda: [Dense(16, activation="relu")])
             yield sequential(k, (8,), lambda: [k.layers.Dense(16, activation=lambda u: u)])
             yield dense(k, loss=lambda y_true, y_pred: tf.reduce_mean(y_pred**2, -1))
@@ -143,7 +143,7 @@ def test_small_variables_are_packed_and_unpacked_without_changes():
 
 
 @pytest.mark.thorough
-@mainly(tf_keras, "k")  # the next test covers Keras 3, in its turn
+@mainly(tf_keras, "k")  # the next test tests Keras 3
 def test_traces_are_freed_with_their_model(k):
     model = dense(k)
     x, y, _ = rows_of(model)
@@ -156,11 +156,11 @@ def test_traces_are_freed_with_their_model(k):
 
 
 @pytest.mark.thorough
-@mainly(keras, "k")  # the test above covers tf_keras, and `test_memory` both with 200 models
+@mainly(keras, "k")  # the test above tests tf_keras, and `test_memory.py` tests 200 models of both
 def test_four_models_in_turn_leave_no_more_objects_than_two(k, traced):
     def alive():
         for thread in threading.enumerate():
-            if thread.name == "nllfit-xla":  # it compiles for other tests and holds variables
+            if thread.name == "nllfit-xla":  # of another test: it compiles, and refers to variables
                 thread.join()
         gc.collect()
         kinds = tf.Variable, tf.Graph, k.Model, k.optimizers.Optimizer, k.callbacks.Callback, Program

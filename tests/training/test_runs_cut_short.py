@@ -1,4 +1,4 @@
-"""Runs that end early leave the model as after its last complete epoch, and callbacks as Keras leaves them."""
+"""A run that ends early leaves the model as after its last complete epoch, and callbacks as `model.fit` does."""
 
 import functools
 import pathlib
@@ -91,7 +91,7 @@ def test_validation_data_that_raise_restore_the_last_epoch_of_the_history():
 
         def __getitem__(self, index):
             Fails.begun += 1
-            if Fails.begun == 4:  # the data are read once before the training and once in each epoch
+            if Fails.begun == 4:  # `fit` reads the validation data once before the training, and once in each epoch
                 raise OSError("in the third evaluation")
             return X, Y
 
@@ -149,7 +149,7 @@ def test_a_resumed_run_reads_the_same_data(data, tmp_path):
     with pytest.raises(ZeroDivisionError):
         nllfit.fit(cut, *x, callbacks=[keras.callbacks.BackupAndRestore(tmp_path), stop], **arguments)
     nllfit.fit(cut, *x, callbacks=[keras.callbacks.BackupAndRestore(tmp_path)], **arguments)
-    if data == "part of a Dataset":  # a resumed run starts at its first batch again, as documented
+    if data == "part of a Dataset":  # a resumed run begins again at the first batch of a dataset
         whole = line(keras)
         for epochs in (1, 2):
             nllfit.fit(whole, *x, **arguments | {"epochs": epochs})
@@ -250,4 +250,4 @@ def test_the_epochs_of_one_call_share_its_time(k, capfd, monkeypatch):
     shown = [float(t) * unit[u] for t, u in re.findall(r"(\d+)(s|ms|us)/step", capfd.readouterr().out)]
     assert len(shown) == 5
     assert len(seconds) == 1
-    assert min(shown) >= 0.7 * seconds[0] / 10  # two steps per epoch; the bar shows whole units
+    assert min(shown) >= 0.7 * seconds[0] / 10  # five epochs of two steps; the bar rounds to whole units

@@ -1,4 +1,4 @@
-"""The progress bar and the time limit of `fit_lbfgs`, and the ends of exact fits and of networks with hidden layers."""
+"""`fit_lbfgs`: its progress bar, its time limit, and its end on exact fits and on networks with hidden layers."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_the_bar_shows_steps_and_loss_and_the_time_is_limited(kit, capsys):
 
 @pytest.mark.thorough
 def test_a_network_needs_few_hessians(monkeypatch):
-    """The loss is not convex, so a step of Newton's method gains little, and each step costs a Hessian."""
+    """The loss of a network is not convex: Newton steps gain little, and each needs a Hessian. So L-BFGS takes over."""
     hessians = []
     curvature = Surface.curvature
     monkeypatch.setattr(Surface, "curvature", lambda self, *args: hessians.append(1) or curvature(self, *args))
@@ -54,7 +54,7 @@ def test_a_network_needs_few_hessians(monkeypatch):
 
 @pytest.mark.thorough
 def test_an_exact_fit_ends():
-    """The loss falls by a factor in each step, to 0. Once, the message was that the search found no lower loss."""
+    """The loss falls to 0. The message must not say that the search found no lower loss."""
     x = np.random.default_rng(0).normal(size=(40, 4))
     labels = (np.sin(2 * x[:, :1]) + x[:, 1:2] * x[:, 2:3] > 0) * 1
     model = network(KITS[0], KITS[0].heads.Bernoulli(), 1)

@@ -46,7 +46,7 @@ def test_a_penalised_logistic_regression_on_words_is_that_of_scikit_learn(kit, t
     np.testing.assert_allclose(bias, reference.intercept_, atol=1e-6)
     graph = programs[0].graph.as_graph_def()
     nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
-    assert "SparseToDense" not in {node.op for node in nodes}  # the dense matrix takes 240 MB
+    assert "SparseToDense" not in {node.op for node in nodes}  # a dense matrix would take 240 MB
     initial = model.get_weights()
     tensor = tf.sparse.from_dense(x[:50].toarray())
     nllfit.fit_lbfgs(model, tensor, y[:50, None], max_iterations=3, verbose=0)
@@ -84,7 +84,10 @@ def test_layers_that_take_no_sparse_rows_are_named(first):
 
 @pytest.mark.thorough
 def test_the_search_begins_at_the_marginal_distribution(texts):
-    """In units of 1e6, a random kernel predicts worse than a constant; the search would not leave a flat link."""
+    """The outcomes are about 5e6, so random weights predict worse than the marginal distribution.
+
+    From random weights, the search would not leave the flat part of the scale's link.
+    """
     x, _, _ = texts
     rng = np.random.default_rng(0)
     kit = KITS[0]

@@ -38,9 +38,9 @@ def test_threads_that_fit_evaluate_and_predict_are_independent():
 
 @pytest.mark.thorough
 def test_threads_may_trace_the_same_function_of_tfp_at_once():
-    """All threads share TFP's `lbeta`, a `tf.function`; the first derivative adds its gradient function to it."""
+    """TFP's `lbeta` is a `tf.function` that all threads share, and its first derivative changes it."""
     ready = threading.Barrier(4)
-    assert hasattr(tfp.math.lbeta, "get_concrete_function")  # otherwise this test shows nothing
+    assert hasattr(tfp.math.lbeta, "get_concrete_function")  # if it is no `tf.function`, this test shows nothing
 
     def trained(width):
         kit = KITS[width % 2]
@@ -60,7 +60,7 @@ def line():
 
 
 def test_reading_data_may_wait_for_a_fit_in_another_thread(monkeypatch):
-    monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)  # the first chunk is read at once, later ones in another thread
+    monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)  # so that a second chunk is read, in another thread
 
     def of_array():
         for _ in range(3):

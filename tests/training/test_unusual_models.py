@@ -29,7 +29,7 @@ def both(make, *data, compile="auto", **arguments):
     return expected
 
 
-@pytest.mark.thorough  # `test_auto_never_compiles_strings_with_xla` trains on strings, too
+@pytest.mark.thorough  # `test_auto_never_compiles_strings_with_xla` also trains on strings
 @mainly(tf_keras, "k")
 def test_string_inputs_always_train_in_graph_mode(k):
     words = k.layers.TextVectorization(output_sequence_length=3)
@@ -63,7 +63,7 @@ def test_a_legacy_optimizer_matches_keras():
     both(make, X, Y)
 
 
-@mainly(keras, "k")  # `test_a_model_that_is_compiled_again_gets_new_traces` covers tf_keras
+@mainly(keras, "k")  # `test_a_model_that_is_compiled_again_gets_new_traces` tests tf_keras
 def test_a_model_with_its_own_metrics_can_be_compiled_again(k):
     class Own(k.Model):
         def __init__(self):
@@ -173,7 +173,7 @@ def test_training_and_validation_data_may_be_of_different_kinds(k):
         return tf.data.Dataset.from_tensor_slices((X[:rows], Y[:rows])).batch(32)
 
     both(lambda: plain(k), X, Y, validation_data=dataset(50))
-    unknown = dataset(64).filter(lambda x, y: True)  # Keras counts its length in the first epoch
+    unknown = dataset(64).filter(lambda x, y: True)  # its length is only known after the first epoch
     expected = by_keras(plain(k), dataset(64), epochs=2, shuffle=False, validation_data=(X, Y))
     history = nllfit.fit(plain(k), unknown, epochs=2, verbose=0, validation_data=(X, Y)).history
     for name, values in expected.items():
@@ -305,7 +305,7 @@ def test_validation_data_with_too_many_parts_are_refused():
 
 
 @pytest.mark.thorough
-@mainly(keras)  # `test_replicas` covers both versions with two devices
+@mainly(keras)  # `test_replicas.py` tests both versions with two devices
 def test_a_model_in_a_strategy_with_one_device_matches_keras(kit):
     class Line(kit.keras.Model):  # it is built in its first step
         def __init__(self):
@@ -401,7 +401,7 @@ def test_dropout_resumes_its_random_state_except_after_loading(k, tmp_path):
     never_stopped, model = trained(3), trained(2)
     model.save(tmp_path / "model.keras")
     np.testing.assert_array_equal(resumed(model), never_stopped.get_weights()[0])
-    # Neither version of Keras saves the state of a generator. If one starts to, the warning of `fit` can go.
+    # No Keras version saves the state of a generator in a model. If one does, `fit` no longer needs to warn.
     loaded = resumed(k.models.load_model(tmp_path / "model.keras"))
     assert np.abs(loaded - never_stopped.get_weights()[0]).max() > 1e-6
 
