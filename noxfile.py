@@ -42,7 +42,7 @@ def beyond(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *session.posargs)
 
 
-@nox.session(python=PYTHONS[-1])
+@nox.session(python=[PYTHONS[0], PYTHONS[-1]])
 def docs(session: nox.Session) -> None:
     """The build of the site, which runs the tutorials; a warning is an error."""
     session.install("-e", ".[docs]")

@@ -151,8 +151,9 @@ def save_own(kit, folder, monkeypatch):
     return 2
 
 
-# An ordinary run saves each head with one Keras version and in one format. `test_saved_files.py` has most other pairs.
-@pytest.mark.parametrize("turn", [0, *(pytest.param(turn, marks=pytest.mark.thorough) for turn in (1, 2, 3))])
+# Each head with one Keras and one file format; `test_saved_files.py` loads files that other processes wrote.
+@pytest.mark.thorough
+@pytest.mark.parametrize("turn", range(4))
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 def test_saved_models_load_in_another_process(turn, tmp_path, monkeypatch):
     count = 0

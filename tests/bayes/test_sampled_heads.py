@@ -135,13 +135,8 @@ def test_a_float64_model_draws_in_float64(kit):
     assert head.losses[0].dtype == tf.float64
 
 
-@pytest.mark.parametrize(
-    "ask",
-    [
-        nllfit.laplace,
-        *(pytest.param(ask, marks=pytest.mark.thorough) for ask in (nllfit.fit_lbfgs, nllfit.standard_errors)),
-    ],
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("ask", [nllfit.laplace, nllfit.fit_lbfgs, nllfit.standard_errors])
 def test_curvature_is_asked_of_no_model_that_draws(ask):
     with pytest.raises(
         ValueError, match=r"`model` draws random numbers when it predicts, .* train it with `nllfit.fit`"

@@ -336,6 +336,7 @@ def test_predictions_mix_the_draws_of_the_weights(kit):
     np.testing.assert_allclose(mixture.variance()[:, 0], expected, rtol=5 * np.sqrt(2 / 2000))
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_the_divergence_is_exact_or_estimated_and_counts_once(kit):
     layer, *_ = linear_layer(kit)
@@ -420,7 +421,7 @@ def test_local_reparameterization_is_refused_for_shared_weights(kit):
         layer(inputs)
 
 
-@pytest.mark.thorough(but="all-keras")
+@pytest.mark.thorough
 @mainly(keras)
 @pytest.mark.parametrize("layers", ["last", "all"])
 def test_laplace_refuses_layers_that_draw(kit, layers):

@@ -122,6 +122,7 @@ def test_elements_and_steps_have_their_own_corrections():
     )
 
 
+@pytest.mark.thorough
 def test_counts_from_the_end_of_the_widest_interval_on_have_the_shifted_probabilities_of_the_model():
     model = KITS[0].keras.Sequential(
         [KITS[0].keras.layers.Dense(1, kernel_initializer="zeros"), KITS[0].heads.Poisson()]

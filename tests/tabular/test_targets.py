@@ -117,6 +117,7 @@ def test_a_censored_outcome_is_scored_by_its_survival_function():
     assert target.losses(outputs, 0.5, pairs, None)[4] == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.thorough
 def test_an_interval_is_scored_by_its_probability():
     """The losses of intervals are minus their log-probabilities: for a Normal in both tails, and for a Gamma."""
     lower, upper = np.array([-9.0, 2.0, 8.0, -np.inf, 1.0]), np.array([-8.0, 2.0, 9.0, -7.0, np.inf])

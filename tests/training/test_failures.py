@@ -50,6 +50,7 @@ def test_diverging_parameters_raise_and_the_model_is_restored(compile):
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
+@pytest.mark.thorough
 def test_an_overflow_in_float16_is_explained():
     model = tf_keras.Sequential([tf_keras.layers.Dense(2, dtype="float16", name="half"), nllfit.heads.Normal()])
     model.compile("adam", nllfit.negative_log_likelihood)

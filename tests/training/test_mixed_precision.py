@@ -48,6 +48,7 @@ def check(kit, cases, policy):
         assert not np.array_equal(before, after)
 
 
+@pytest.mark.thorough
 def test_a_model_is_fitted_in_mixed_precision_as_in_float32():
     check(KITS[1], [case for case in ONCE if case.id in ("Normal", "Poisson")], "mixed_float16")
 
