@@ -162,7 +162,9 @@ def check_links(described: Any, link: Mapping[str, Any], floor: Mapping[str, Any
             raise ValueError(f"`link` gives `{name}` {kind!r}: give one of {', '.join(LINKS)}.")
         default = default_link(described, name, tf.float64)
         if known[name].event_ndims != 0 and (default is None or default.forward_min_event_ndims != 0):
-            raise ValueError(f"`link` names `{name}`, whose numbers depend on each other: it has a link of its own.")
+            raise ValueError(
+                f"`link` names `{name}`, whose elements depend on each other, so its link is fixed: leave it out."
+            )
     for name, value in floor.items():
         default = default_link(described, name, tf.float64)
         if link.get(name) not in _POSITIVE and (name in link or not isinstance(default, tfb.Softplus)):

@@ -1,7 +1,7 @@
 """Log-densities of the logarithm of a Gamma variable and of the logit of a Beta variable, for parameters of any size.
 
 At large parameters, large terms of the formula cancel, and digits are lost. There we use Stirling's formula, in which
-the large terms have been subtracted by hand.
+these terms were cancelled before any number is computed.
 
 Source: DiDonato and Morris, Algorithm 708: Significant digit computation of the incomplete beta function ratios, 1992.
 """

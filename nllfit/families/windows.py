@@ -18,7 +18,7 @@ from nllfit.families.observed import Observed
 
 __all__ = ["AboveZero", "TruncatedDistribution", "WindowedDistribution"]
 
-_NARROW = 1e-3  # if a window has less of a tail's probability than this, the difference of two tails loses digits
+_NARROW = 1e-3  # if a window has a smaller share of a tail, the difference of two tails loses digits
 
 
 class _Window(DistributionOf):
