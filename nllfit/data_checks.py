@@ -28,7 +28,7 @@ __all__ = [
     "weighted",
 ]
 
-CHUNK_BYTES = 2**25  # the largest data that a trace copies into its graph; the size of the pieces of a stream
+CHUNK_BYTES = 2**25  # data and weights up to this size are copied to save time; a stream is read in pieces of this size
 _NAMES = ("x", "y", "sample_weight")
 
 

@@ -168,8 +168,8 @@ def laplace(
 
     Raises:
       TypeError, ValueError: for a model or data that `standard_errors` does not accept; for an invalid `layers` or
-        `prior_scale`; if the head's family is `Censored` or `Truncated` with ends by row; if no maximum of the
-        posterior is found near the weights, or no maximum of the evidence between 1e-5 and 1e5.
+        `prior_scale`; if outcomes are intervals (`Censored`) or have windows that differ between rows (`Truncated`); if
+        no maximum of the posterior is found near the weights, or no maximum of the evidence between 1e-5 and 1e5.
 
     Example:
       >>> import tf_keras

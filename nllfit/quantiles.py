@@ -126,7 +126,8 @@ def mode(distribution: tfd.Distribution) -> tf.Tensor:
     - If the elements of an outcome are independent, each element has its own mode.
     - The mode of class labels is the most likely class.
     - If 0 has a positive probability and other outcomes a density, as under `ZeroInflated("Gamma")`, the mode is 0.
-    - For `Censored` and `Truncated`, the mode is that of the number before censoring or truncation.
+    - If outcomes are intervals (`Censored`) or have windows that differ between rows (`Truncated`), the mode is that of
+      the number before censoring or truncation.
 
     Args:
       distribution: a distribution of batch `[*batch]` and event `[*event]`, or a head's output.

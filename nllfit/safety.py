@@ -14,8 +14,8 @@ def keep_safe_mode() -> None:
     """Makes `load_model(..., safe_mode=True)`, Keras's default, refuse TFP layers that contain code.
 
     TFP unpickles the function of a `DistributionLambda` even in safe mode, so a file from a stranger could run any
-    command. With `safe_mode=False` such a file still loads. Files with heads of nllfit always load, because they hold
-    no code. Keras has no safe mode for `.h5` files and SavedModels: load them only if you trust the author.
+    command. With `safe_mode=False` such a file still loads. The heads of nllfit store no code, so files with them load
+    in safe mode. Keras has no safe mode for `.h5` files and SavedModels: load them only if you trust the author.
     """
     for module, name in CODE_LOADERS:
         load = getattr(module, name)

@@ -64,7 +64,7 @@ class Truncated(Head):
     Domain: low <= y <= high; for counts low < y <= high. Links: those of the family; its parameters describe the number
     before truncation. Formula: -log p(y) + log(F(high) - F(low)). If each row has its own window, the window is part of
     the outcome, `[y, low]`, `[y, high]` or `[y, low, high]`; see `nllfit.Truncated`. As a tensor, the output is the
-    median.
+    median, but with a window for each row it is the prediction of the number before truncation.
 
     Args:
       family: a family with a CDF, or its name.

@@ -26,7 +26,8 @@ class Truncated(FamilyOf):
     the window: zero-truncated counts have `low=0`. Parameters are those of the distribution before truncation.
 
     If the window differs between rows, for example with delayed entry, it is a part of each outcome: `[y, low]` with
-    `low="row"`, `[y, high]` with `high="row"`, and `[y, low, high]` with both.
+    `low="row"`, `[y, high]` with `high="row"`, and `[y, low, high]` with both. Then the prediction, `cdf`, `survival`
+    and `quantile` are those of the number before truncation.
 
     A `Truncated` family may be the family of a `Censored` one. Then an outcome is the pair, followed by the ends that
     differ between rows, such as `[lower, upper, low, high]`. The log-likelihood is conditional on the window:
