@@ -57,7 +57,7 @@ class Profile:
         return self._climb(value, at)[0]
 
     def _climb(self, value: float, at: float) -> tuple[float, bool]:
-        """The maximum with the element held at `value`, starting from the optimum for `at`; whether it converged."""
+        """The maximum with the element held at `value`, and whether the climb from the optimum for `at` converged."""
         problem = self.problem.holding(self.name, self.place, value)
         start = self._coordinates[at]
         if not math.isfinite(problem.objective.value(start)):

@@ -7,7 +7,7 @@ from nllfit.optimum.newton import Optimum, Verdict
 
 __all__ = ["in_words"]
 
-_INFINITY = 700.0  # a move of a coordinate to its limit: `exp(700)` is close to the largest float64
+_INFINITY = 700.0  # a move of a coordinate that counts as infinite, because `exp(700)` is near the largest float64
 
 
 def in_words(objective: Objective, optimum: Optimum) -> str:

@@ -11,7 +11,7 @@ __all__ = ["DistributionOf"]
 
 
 class DistributionOf(tfd.AutoCompositeTensorDistribution):
-    """A distribution that modifies a scalar `distribution`. An outcome is a number, or several columns about a number.
+    """A distribution that modifies a scalar `distribution`. An outcome is a number, or an observation with columns.
 
     The constructor of a subclass stores its arguments and calls `_begin`. The subclass defines `_parameter_properties`
     and `_log_prob`, and `_columns` if an outcome has columns, such as the ends of an interval.

@@ -1,4 +1,4 @@
-"""Distributions whose outcomes are several columns about a number, such as the ends of an interval, and their law."""
+"""Distributions whose outcomes are observations of a number in several columns, such as an interval, and their law."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ __all__ = ["Observed"]
 
 
 class Observed(DistributionOf):
-    """The base class of distributions whose outcomes are several columns about a number.
+    """The base class of distributions whose outcomes are observations of a number, in several columns.
 
-    Such an outcome is an observation of the number: the interval that contains it, or the number and its window. A
-    subclass also defines `_columns` and `_observed`.
+    An observation is the interval that contains the number, or the number and its window. A subclass also defines
+    `_columns` and `_observed`.
     """
 
     def _observed(self, number: tf.Tensor) -> tf.Tensor:
