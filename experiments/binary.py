@@ -35,9 +35,9 @@ def load(arguments):
     else:
         (x, y), (x_test, y_test), names = data.photographs(arguments.data, arguments.size, arguments.seed)
     if len(names) != 2:
-        raise ValueError(f"--data {arguments.data} has {len(names)} classes, {', '.join(names)}: give data of two.")
+        raise ValueError(f"--data {arguments.data} has {len(names)} classes, {', '.join(names)}: give data with two.")
     if len(np.unique(y_test)) == 1:
-        raise ValueError(f"The test rows of --data {arguments.data} are all of one class: give rows of both.")
+        raise ValueError(f"The test rows of --data {arguments.data} are all of one class: give rows of both classes.")
     if x.ndim == 2:
         scaler = StandardScaler().fit(x)
         x, x_test = scaler.transform(x), scaler.transform(x_test)

@@ -79,7 +79,7 @@ def body(keras, num_inputs, units, seed):
 
 
 def compare(tools, twins, epochs, seed):
-    """Trains both twins and returns their largest differences, relative ones for loss and gradient."""
+    """Trains both twins and returns the relative differences of loss and gradient, and the difference of weights."""
     row, x, y, size = twins.row, twins.x, twins.y, twins.size
     scale, offset = row.scale(size, SIGMA), np.mean(row.offset(size, SIGMA, y))
     keras = tools.keras

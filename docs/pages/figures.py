@@ -39,7 +39,7 @@ def drawn():
 
 
 def content(figure) -> dict[str, dict]:
-    """The content of a figure, by the label of each line: its ends and some points between."""
+    """The content of a figure: the ends of each line and some points between, by its label; and the legend's labels."""
     (ax,) = figure.axes
     lines = {}
     for line in ax.lines:

@@ -58,7 +58,7 @@ _NAME = re.compile(r"(?<![\[`])`([A-Za-z][\w.]*)(\([^`]*\))?`(?!`)")
 
 
 def public_names(module: str) -> dict[str, object]:
-    """The public names of a module except modules, with their objects."""
+    """The public objects of a module by name, without modules."""
     found = importlib.import_module(module)
     objects = {name: getattr(found, name) for name in found.__all__}
     return {name: value for name, value in objects.items() if not isinstance(value, types.ModuleType)}

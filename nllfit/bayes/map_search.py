@@ -106,7 +106,7 @@ class Objective:
     def _expansion(self, w, prior_scale):
         value, gradient, information, hessian = self._surface.second_order(self._all(w), self._places)
         if not (np.isfinite(value) and np.all(np.isfinite(information))):
-            raise ValueError("The log-likelihood or its curvature is not finite at the weights: look at them.")
+            raise ValueError("The log-likelihood or its curvature is not finite: check the weights and the outcomes.")
         expansion = Expansion(value, w, gradient, information)
         return expansion, expansion.best_scale() if prior_scale is None else prior_scale, hessian
 

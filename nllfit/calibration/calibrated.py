@@ -122,8 +122,8 @@ def real_elements(distribution: tfd.Distribution, or_counts: bool = False) -> tf
     """
     if law_of(distribution).latent() is not distribution:
         raise ValueError(
-            f"`model` predicts a {distribution.name}, whose outcomes are intervals or come with a window, so that the "
-            f"error of a prediction is unknown. Calibrate a model of the numbers, on rows that were seen exactly."
+            f"`model` predicts a {distribution.name}, whose outcomes are intervals or come with a window, so the error "
+            f"of a prediction is unknown: give a model of the numbers, and rows whose outcomes are known exactly."
         )
     shape = tuple(distribution.event_shape)
     independent = isinstance(distribution, INDEPENDENT) or distribution.event_shape.num_elements() == 1
@@ -131,8 +131,8 @@ def real_elements(distribution: tfd.Distribution, or_counts: bool = False) -> tf
     parts = getattr(elements, "components_distribution", elements)
     if isinstance(parts, InflatedDistribution) and not is_discrete(parts):
         raise ValueError(
-            f"`model` predicts a {distribution.name}, which has both a point at 0 and a density; calibration is for "
-            f"one or the other. Give a model of the amounts above 0, on the rows that have one."
+            f"`model` predicts a {distribution.name}, which has a probability at 0 and a density above 0. Calibration "
+            f"supports only one of the two: give a model of the amounts above 0, and the rows with such an amount."
         )
     fault = ""
     if elements is None:

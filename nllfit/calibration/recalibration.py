@@ -74,8 +74,8 @@ class Recalibrated(Calibrated):
     Args:
       model: as for `recalibrate`.
       predicted: `[*event, k]`, the Normal scores `Phi^-1(F)` of predicted probabilities, in ascending order.
-      observed: `[k]`, the Normal scores of the observed frequencies of outcomes below these quantiles, in ascending
-        order.
+      observed: `[k]`, the Normal scores of the observed frequencies of outcomes below the predicted quantiles, in
+        ascending order.
 
     Raises:
       ValueError: if a list is not in ascending order, has a score beyond 40, or the two have different lengths.

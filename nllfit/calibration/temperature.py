@@ -82,7 +82,7 @@ class TemperatureScaled(Calibrated):
       temperature: a positive number.
 
     Raises:
-      ValueError: if `temperature` is not a positive number; when it is called, if the outcomes are not classes.
+      ValueError: if `temperature` is not a positive number; when the model is called, if the outcomes are not classes.
 
     Example:
       >>> classifier = tf_keras.Sequential([tf_keras.layers.Dense(3), nllfit.heads.Categorical(3)])

@@ -151,7 +151,7 @@ def _impossible(distribution, y, first, last):
 
 
 def _likelihoods(distribution, y):
-    """The negative log-likelihoods and "", or None and the reason why some of them do not exist."""
+    """The negative log-likelihoods, or None if a check fails; and the reason, or "" if all of them are finite."""
     not_finite = "Its log-likelihood is not finite."
     # No checks are added to a VonMisesFisher, because they fail for correct values in float64.
     trusted = distribution.validate_args or facts_of(type(distribution)).checked_in_float32

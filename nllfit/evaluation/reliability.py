@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 
 __all__ = ["binned_frequencies", "expected_calibration_error", "miscalibration_area"]
 
-_BLOCK = 2**16  # PITs at a time, which limits the memory
+_BLOCK = 2**16  # PITs for which intermediate results are in memory at once
 
 
 def miscalibration_area(pit: ArrayLike) -> float:

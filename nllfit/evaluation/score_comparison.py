@@ -50,7 +50,7 @@ def compare_scores(a: Evaluation, b: Evaluation) -> "ScoreComparison":
     if (a.probabilities is None) != (b.probabilities is None):
         raise ValueError(
             "One of `a` and `b` evaluates class probabilities and the other a distribution of numbers, so their "
-            "likelihoods cannot be compared: give two evaluations of one kind."
+            "likelihoods cannot be compared: give two evaluations of the same kind."
         )
     shared = [name for name in a.scores if name in b.scores]
     return ScoreComparison({name: _paired(a.scores[name] - b.scores[name]) for name in shared})

@@ -27,7 +27,7 @@ def checked(model: Model, x: Any, y: Any, sample_weight: Any = None) -> tuple[tu
     data = checked_arrays(x, y, sample_weight, check=check, floatx=float_dtype(model), reader="the likelihood")
     output = model(rows_of(data[0], 0, 1), training=False)
     if isinstance(output, (list, tuple, dict)):
-        raise ValueError(f"The model has {len(output)} outputs: give one with one head.")
+        raise ValueError(f"The model has {len(output)} outputs: give a model with one head.")
     origin = getattr(distribution_of(output), "origin", None)
     if origin is None:
         raise ValueError(

@@ -76,7 +76,7 @@ def leading_to(layer: Any, layers: Sequence, addition: type) -> list:
     Args:
       layer: the layer whose inputs are traced back.
       layers: all layers of the model.
-      addition: the class of layers that add, `Add`.
+      addition: the class `Add` of the model's Keras version.
 
     Returns:
       A list of layers, with None for an input that no layer in `layers` outputs.

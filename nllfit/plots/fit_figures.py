@@ -71,7 +71,7 @@ def fitted_density(
       ax: the axes; a second call on the same axes adds a curve but no second histogram.
       estimate: an `Estimate` of a scalar family.
       y: the sample, `[n]`.
-      label: the curve's label in the legend; by default that of the family with its held parameters.
+      label: the curve's label in the legend; by default the family with its held parameters.
       bins: the `bins` of matplotlib's `hist`; not used for counts.
 
     Returns:

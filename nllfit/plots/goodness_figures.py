@@ -173,7 +173,7 @@ def _pairs(time, observed):
     if np.all(np.isposinf(pairs[:, 1])):
         raise ValueError("`time` has no event, because all are censored on the right: there is no curve to draw.")
     if y.shape[1] == 3 and np.any((y[:, 0] < y[:, 1]) & np.isfinite(y[:, 1])):
-        raise ValueError("`time` has both intervals and times of entry: a curve can be drawn only for one of them.")
+        raise ValueError("`time` has intervals and times of entry: a curve can be drawn only without one of the two.")
     if entry:
         _refuse_rows(np.isnan(entry[0]), y, "give -inf as its last number, the entry, where there was none")
         early = (lower == upper) & (entry[0] >= lower)

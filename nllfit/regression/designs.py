@@ -88,7 +88,7 @@ class Design:
 
 
 def check_rank(text: str, names: list[str], matrix: np.ndarray, lengths: np.ndarray, contained: str = "") -> None:
-    """Raises a `ValueError` that names the first column that is a linear combination of earlier ones.
+    """Raises a `ValueError` that names the first column that is a linear combination of earlier columns.
 
     Args:
       text: the formula.

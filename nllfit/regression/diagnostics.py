@@ -85,7 +85,10 @@ class Diagnostics(LinearPredictors):
         values, (natural, _) = self.family.parameters(numbers), self.family.twin(main)
         mean = self.family.natural({main: values[main]})[natural]
         if np.shape(mean) != np.shape(distribution.mean()) or not np.allclose(mean, distribution.mean()):
-            raise ValueError(f"`{main}` of {self.family.label} is not its mean: deviance residuals need one that is.")
+            raise ValueError(
+                f"`{main}` of {self.family.label} is not its mean: deviance residuals need a family whose main "
+                f"parameter is its mean."
+            )
         low, high = elements_of(distribution).ends()
         y = tf.clip_by_value(tf.constant(self.objective.y), low + _INSIDE, high - _INSIDE)
         best = values | self.family.from_natural({natural: y}, [main])
@@ -101,9 +104,9 @@ class Diagnostics(LinearPredictors):
         estimated scale, so the leverages of a Normal exceed the diagonal of the hat matrix unless `scale` is fixed.
 
         Returns:
-          A `DataFrame` with the index of the data and the columns `leverage`, `trace(inv(H) H_i)`; `cooks_distance`,
-          `dfbeta' H dfbeta / q`; and `dfbeta: name` for each coefficient, in its unit. For a parameter without a
-          formula, `dfbeta` is on the scale before its link.
+          A `DataFrame` with the index of the data. Its columns are `leverage = trace(inv(H) H_i)`, `cooks_distance =
+          dfbeta' H dfbeta / q`, and `dfbeta: name` for each coefficient, in the unit of the coefficient. For a
+          parameter without a formula, `dfbeta` is on the scale before its link.
 
         Source: Pregibon, Logistic regression diagnostics, 1981.
         """

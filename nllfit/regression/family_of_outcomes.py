@@ -77,7 +77,7 @@ def coded(outcome: Outcome, family: ParametricFamily) -> tuple[np.ndarray, tuple
     if np.prod(shape) != values.size:
         raise ValueError(
             f"The outcome `{outcome.name}` is of shape {values.shape}, but {family.label} has outcomes of shape "
-            f"{family.event_shape}: give `Surv(time, event)` for censored ones and a column for others."
+            f"{family.event_shape}: give `Surv(time, event)` for censored outcomes, or a column."
         )
     return np.reshape(values, shape).astype(np.float64), labels if family.num_classes and labels else ()
 

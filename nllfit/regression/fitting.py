@@ -74,10 +74,12 @@ def regression(
       covariance: "information" for the inverse of the observed information, or "sandwich" (HC0), which in large samples
         is also valid if the outcomes do not follow the family.
       parameterization: "mean" for the parameters of `ByMean`, if the family has them; None for TFP's parameters.
-      link: `{parameter: link}`, as for `Family`. The link maps `u` to the parameter, so it is the inverse of a GLM's
-        link function: for log give "exp", for logit "sigmoid", for probit "normal_cdf", for cloglog "gumbel_min_cdf",
-        for loglog "gumbel_cdf", for inverse "reciprocal" (`1 / |u|`), for sqrt "square", and for the identity of a
-        positive parameter "absolute".
+      link: `{parameter: link}`, as for `Family`. The link maps `u` to the parameter, so it is the inverse of the link
+        function of a GLM:
+        - "exp" for log, "sigmoid" for logit, "normal_cdf" for probit;
+        - "gumbel_min_cdf" for cloglog, "gumbel_cdf" for loglog;
+        - "reciprocal" (`1 / |u|`) for inverse, "square" for sqrt;
+        - "absolute" for the identity of a positive parameter.
       **parameters: by the name of a parameter, its formula "~ terms" or a value at which it is held.
 
     Returns:

@@ -157,7 +157,7 @@ def _likelihood_ratio(smaller: Hypotheses, larger: Hypotheses) -> tuple[float, i
     if not np.array_equal(_sorted(smaller._observed()), _sorted(larger._observed())):
         raise ValueError(
             f"`{smaller.formula}` and `{larger.formula}` were fitted to different outcomes, weights or strata: fit "
-            f"both to the same."
+            f"both to the same data."
         )
     df = larger.num_parameters - smaller.num_parameters
     if df < 1:

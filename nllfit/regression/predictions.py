@@ -56,7 +56,8 @@ class Predictions(LinearPredictors):
 
         Args:
           data: as for `predict`.
-          alpha: one minus the level of the intervals. It has no position, because other functions take a level there.
+          alpha: one minus the level of the intervals. Give it by name: the second argument of `nllfit.interval` is a
+            level.
           num_draws: the number of draws of the coefficients, such as 200; 0 holds them at their estimates.
           seed: the seed of the draws.
 

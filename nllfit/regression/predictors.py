@@ -28,7 +28,7 @@ class Predictor:
       parameter: the name of the parameter.
       size: the number of elements of the parameter.
       design: the design matrix of its formula.
-      offset: an offset `[n]` in addition to that of the formula, or None.
+      offset: an offset `[n]` in addition to the formula's, or None.
       start: the index of the parameter's first element in the family's vector.
       classes: for logits, the label of each element; the first is the reference, with coefficients of 0. Otherwise
         empty.

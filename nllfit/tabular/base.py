@@ -197,7 +197,7 @@ def checked_number(name: str, value: Any, least: int) -> int:
 def checked_rows(
     x: np.ndarray, y: np.ndarray, sample_weight: Any = None, is_censored: bool = False, least: int = 2
 ) -> Rows:
-    """The rows with a positive weight, with weights scaled to a mean of 1; raises a `ValueError` for invalid ones."""
+    """The rows with a positive weight, with weights scaled to a mean of 1; raises a `ValueError` for invalid rows."""
     _check_lengths(x, y, sample_weight)
     weights = None if sample_weight is None else _checked_weights(sample_weight)
     rows = Rows(x, y, weights, is_censored)

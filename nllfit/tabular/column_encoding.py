@@ -11,7 +11,7 @@ from sklearn.utils import check_array
 
 __all__ = ["Column", "Columns", "is_frame", "numbers_of"]
 
-_MOST_CATEGORIES = 50  # categories with an indicator in each column; in rarer ones all indicators are 0
+_MOST_CATEGORIES = 50  # categories of a column with an indicator; for rarer categories all indicators are 0
 _ADVICE_ON_DATES = "give numbers, such as the days since a first date, the month and the weekday."
 _CATEGORICAL = ("CategoricalDtype", "Categorical", "Enum")  # dtypes of pandas and polars
 

@@ -58,7 +58,7 @@ def explain(
     Source: Breiman, Random forests, 2001; Friedman, Greedy function approximation: a gradient boosting machine, 2001.
     """
     if model.n_outputs_ > 1:
-        raise ValueError(f"`model` predicts {model.n_outputs_} outcomes of a row: explain a model of one.")
+        raise ValueError(f"`model` predicts {model.n_outputs_} outcomes of a row: give a model of one outcome.")
     found = permutation_importance(model, X, y, n_repeats=num_repeats, random_state=random_state)
     names = [str(name) for name in getattr(model, "feature_names_in_", range(model.n_features_in_))]
     view, dependence = _Quantiles(model, tuple(quantiles)), {}

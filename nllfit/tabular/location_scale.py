@@ -31,8 +31,8 @@ class LocationScale(Target):
         self.loc, self.unit = np.array(moments).T
         outcomes = self._standard(y)
         # Predicted locations are clipped to the range of the outcomes, because one of many members may extrapolate
-        # wildly for some row. With censoring there is no upper limit (and no lower one, if some are left-censored): a
-        # true outcome may be beyond all observed ones.
+        # wildly for some row. With censoring there is no upper limit, and with left-censoring no lower limit, because a
+        # censored outcome may be beyond all observed outcomes.
         lowest, highest = outcomes.min(axis=0), outcomes.max(axis=0)
         if is_censored:
             highest = np.full_like(highest, np.inf)

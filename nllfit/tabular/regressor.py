@@ -48,10 +48,14 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         - a list of these: the best on the held-out rows is selected. The log-likelihood compares them, or the CRPS if
           some have densities and others probabilities.
         - `"auto"`: a list of the common families whose support contains the outcomes.
-      network: `"smooth"`, `"steep"` (with binned inputs), `"forest"` (with the predictions of randomised trees as
-        inputs), `"trees"` (these trees and no network, for a Normal, a `"Histogram"` or `"Values"`), a `Network`, or a
-        list of these, which are compared with the first distribution. `"auto"` compares `"smooth"`, `"steep"` and
-        `"trees"`, and also `"forest"` if `distribution` is `"auto"`.
+      network: the network that predicts the distribution, as one of:
+        - `"smooth"`: two hidden layers.
+        - `"steep"`: two hidden layers, with binned inputs.
+        - `"forest"`: two hidden layers, with the predictions of randomised trees as inputs.
+        - `"trees"`: the trees without a network, for a Normal, a `"Histogram"` or `"Values"`.
+        - a `Network`.
+        - a list of these, which are compared with the first distribution.
+        - `"auto"`: the list of `"smooth"`, `"steep"` and `"trees"`, and also `"forest"` if `distribution` is `"auto"`.
       num_members: the number of networks in the ensemble. `joblib` trains them, in threads by default.
       max_epochs: the largest number of epochs; None for `900 / n^(1/3)`.
       validation_fraction: the fraction of rows that are held out to compare networks.
@@ -110,7 +114,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         Args:
           X: an array of numbers `[n, m]`, or a frame of pandas or polars.
           y: outcomes `[n]`, or `[n, k]` for several outcomes per row. If `distribution` is a `nllfit.Censored` family,
-            pairs `[n, 2]` between which the outcomes are known to lie, as from `nllfit.interval_censored`.
+            pairs `[n, 2]` of numbers between which the outcomes are known to lie, as from `nllfit.interval_censored`.
           sample_weight: the number of times that each row counts, `[n]`; rows of weight 0 are left out.
           observed: `[n]`, False if the outcome is right-censored: it is only known to be larger than `y`. If given, the
             networks are trained with the likelihood of right-censored outcomes.
@@ -215,7 +219,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         y = checked_outcomes(self, y)
         y = y.reshape(len(y), -1)
         if is_fitted and y.shape[1] != self.n_outputs_:
-            raise ValueError(f"`y` has {y.shape[1]} columns, but it had {self.n_outputs_} when fitting.")
+            raise ValueError(f"`y` has {y.shape[1]} columns, but it had {self.n_outputs_} in `fit`: give the same.")
         return y
 
     def _like_y(self, values, has_last_axis=False):

@@ -86,7 +86,7 @@ def parts_of(batches: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None]
         iterated several times, or a function that returns an iterator.
 
     Raises:
-      ValueError: if there is no batch, or if one is not a tuple of two or three elements.
+      ValueError: if a batch is not a tuple of two or three elements.
     """
     waiting: list[Any] = []
     for batch in batches() if callable(batches) else batches:

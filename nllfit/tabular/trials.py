@@ -227,7 +227,10 @@ class Search:
 
 
 def _folds(num_rows, settings):
-    """The rows that are held out in turn, the last ones first; rows in order of time have one fold."""
+    """The held-out rows of each fold, the last rows first.
+
+    There are folds until 500 rows are held out, but only one if rows are in order of time (`shuffle` is false).
+    """
     size = max(1, math.ceil(settings.validation_fraction * num_rows - 1e-9))
     count = min(num_rows // size, math.ceil(_HELD_OUT / size)) if settings.shuffle else 1
     return [(end - size, end) for end in range(num_rows, 0, -size)][:count]

@@ -54,8 +54,8 @@ def batches_of(
     Args:
       x, y, sample_weight: structures of arrays; or `x` an iterable of batches `(x, y)` or `(x, y, sample_weight)`.
       floatx: the dtype to which floats of NumPy arrays are cast.
-      check: a function `check(example, name)` of some first rows and the name of their outcomes in messages. It returns
-        a function that checks the outcomes of any batch and returns the batch to use.
+      check: `check(example, name)` returns a function that checks the outcomes of any batch and returns the batch to
+        use, as `outcome_support.outcome_check` does. `example` has some first rows; `name` names their outcomes.
       class_weight: `{label: weight}` or None.
       batch_size: rows per batch of arrays. By default 32 or, if `steps` is given, the number that divides all rows
         among the steps.
@@ -148,7 +148,10 @@ def split_arrays(x, y, sample_weight, fraction):
     data = pack(x, y, sample_weight)
     at = int(num_rows(data) * (1 - fraction))
     if not 0 < at < num_rows(data):
-        raise ValueError(f"`validation_split={fraction}` of {num_rows(data)} rows leaves none on one side.")
+        raise ValueError(
+            f"`validation_split={fraction}` of {num_rows(data)} rows leaves no row for training, or none for "
+            f"validation: give another fraction."
+        )
     first, last = (tf.nest.map_structure(lambda a, s=s: a[s], data) for s in (slice(at), slice(at, None)))
     return [*first, None, None][:3], last
 

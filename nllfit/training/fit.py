@@ -91,25 +91,26 @@ def fit(
       batch_size: rows per step of arrays; the last batch of an epoch may have fewer. By default 32 or, if
         `steps_per_epoch` is given, the number that divides all rows among the steps.
       epochs: the number of the epoch to stop at.
-      verbose: 0 for no output, 1 or `"auto"` for Keras's progress bar, 2 for a line per epoch. Epochs of the same call
-        are shown with equal shares of its time.
-      callbacks: Keras callbacks that act once per epoch. A `BackupAndRestore` only names the folder of the backups: the
-        same call resumes a run that was killed at any moment, even during a write. With arrays, or a `Sequence` or
-        `PyDataset` whose batches depend only on their index, the resumed run ends with exactly the weights of an
-        uninterrupted run. A backup does not contain the position in other data: a `tf.data.Dataset` begins again at its
-        first batch and its first shuffle, a `Sequence` with `steps_per_epoch` at its first batch, and a generator at
-        its current position. Then the weights are the same only if every epoch reads the same batches in the same
-        order. If no epoch is left, `history` has the numbers of the last one. The `.keras` or `.h5` file of a
-        `ModelCheckpoint` is always complete, because a new file replaces the previous one only when it has been
-        written.
+      verbose: 0 for no output, 1 or `"auto"` for Keras's progress bar, 2 for a line per epoch. If one call of the
+        program trains several epochs, equal shares of its time are shown for them.
+      callbacks: Keras callbacks that act once per epoch. A `BackupAndRestore` only names the folder of the backups. If
+        a run was killed, at any moment, even during a write, the same call of `fit` resumes it. With arrays, or a
+        `Sequence` or `PyDataset` whose batches depend only on their index, the resumed run ends with exactly the
+        weights of an uninterrupted run. A backup does not contain the position in other data: a `tf.data.Dataset`
+        begins again at its first batch and its first shuffle, a `Sequence` with `steps_per_epoch` at its first batch,
+        and a generator at its current position. Then the weights are the same only if every epoch reads the same
+        batches in the same order. If no epoch is left, `history` has the numbers of the last one. The `.keras` or `.h5`
+        file of a `ModelCheckpoint` is always complete, because a new file replaces the previous one only when it has
+        been written.
       validation_split: the fraction of the arrays' last rows to hold out as validation data.
       validation_data: `(x, y)` or `(x, y, sample_weight)`, or a dataset, to evaluate on after an epoch.
       shuffle: whether arrays are put in a new order each epoch.
       class_weight: `{label: weight}`, a factor in the loss of each row of that class.
       sample_weight: a factor in the loss of each row, `[n]`, or a structure of such arrays, one for each output.
       initial_epoch: the epoch to start at, to resume a run; a dataset begins at its first batch, as in `model.fit`.
-      steps_per_epoch: steps per epoch; by default all the data. If the data have more, the next epoch continues with
-        them. If arrays have fewer, they start again (Keras 3 ends the epoch there).
+      steps_per_epoch: steps per epoch; by default as many as the data have. With fewer, the next epoch continues where
+        this one stopped. If the end of arrays is reached within an epoch, the epoch continues at their beginning
+        (Keras 3 ends the epoch there).
       validation_steps, validation_batch_size: the same for validation data.
       validation_freq: epochs between evaluations, or a list of the epochs, from 1, to evaluate after.
       seed: fixes the order of arrays in every epoch. The order depends only on the seed and the epoch's number, so a
@@ -136,8 +137,8 @@ def fit(
       OSError: if a backup cannot be read, for example because its file `checkpoint` is lost; or if it cannot be
         written, for example because the disk is full. In the second case the previous backup is intact.
       ConnectionError: if one of several workers is lost; the message says which one, and how to start again.
-      FloatingPointError: at the end of an epoch after which the loss or a weight is not finite; it names the first such
-        layer.
+      FloatingPointError: at the end of an epoch after which the loss or a weight is not finite. The message names the
+        first layer with such a weight.
 
     Example:
       >>> model.compile("adam", nllfit.negative_log_likelihood)

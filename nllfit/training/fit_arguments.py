@@ -22,7 +22,7 @@ def check_trainable(model: Model, strategies: Sequence[str] = ()) -> None:
     """Raises a `ValueError` for a model that is not compiled, or that only `model.fit` can train.
 
     Args:
-      model: of either Keras version.
+      model: a model of either Keras version.
       strategies: the names in `tf.distribute` of the strategies that may distribute the model over several devices.
     """
     adapter = adapter_of(model)

@@ -60,8 +60,8 @@ def fit_lbfgs(
       class_weight: `{label: weight}`, a factor in the loss of each row of that class.
       max_iterations: the maximum number of steps; each evaluates the loss a few times.
       max_seconds: the search ends with the first step after this time; None for no limit.
-      tolerance: how far the loss may be above the optimum, in nats per row; by default as far as rounding errors reach,
-        and 1e-10 for more than 2000 weights.
+      tolerance: how far the loss may be above the optimum, in nats per row; by default the limit of rounding errors, or
+        1e-10 for more than 2000 weights.
       verbose: 0 for silence, 1 or 2 as in Keras; "auto" for Keras's progress bar if the search takes longer than 5 s.
 
     Returns:
@@ -192,11 +192,11 @@ def _reason_of_rounding(found: Found) -> str:
 
 
 def _lack(found: Found) -> str:
-    """How far the loss is above that of an optimum, in words."""
+    """How far the loss is above its optimum, in words."""
     begin = f"after {found.iterations} steps the loss is {found.loss:.6g}"
     if not np.isfinite(found.gain):
         return f"{begin} and still falls"
-    guess = f"{begin}, some {found.gain:.1e} above that of an optimum"
+    guess = f"{begin}, about {found.gain:.1e} above the optimum"
     downwards = 0 if found.axes is None else int(np.sum(found.axes.bends < 0))
     if not downwards:
         return guess

@@ -38,8 +38,8 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., tupl
       name: the name of the outcomes in messages.
 
     Returns:
-      A function `check(x, y, sample_weight)` for any number of rows. It returns its arguments, with outcomes to train
-      on, or raises a `ValueError` about the first impossible outcome.
+      A function `check(x, y, sample_weight)` for any number of rows. It returns its arguments, with replaced outcomes
+      as described above, or raises a `ValueError` about the first impossible outcome.
 
     Raises:
       ValueError: if there are no outcomes, and the model's loss needs them.
@@ -137,7 +137,7 @@ def _of_rows(y, distribution, counts, name="y"):
 
 
 def _filled(y, distribution, counts):
-    """The outcomes, in which those that do not count and are not finite are replaced by possible ones."""
+    """The outcomes with possible values in place of values that do not count and are not finite."""
     if counts is None or not y.dtype.is_floating or np.isfinite(tf.reduce_sum(y).numpy()):
         return y
     possible = tf.cast(tf.reshape(_of_rows(y, distribution, counts), tf.shape(y)), y.dtype)

@@ -30,11 +30,11 @@ class Stream:
       iterable: an iterable of batches.
       prepare: converts a batch, or several joined batches, to a tuple of structures of tensors, and checks their
         lengths.
-      check: as for `batches_of`.
+      check: as for `batches.batches_of`.
       steps: batches per epoch, None for all.
       restarts: whether each epoch begins at the first batch.
       replicas: the replicas that share each batch.
-      name: the name of the argument, for messages.
+      name: "validation_data" in messages about it; "" for the argument `x` of `fit`.
 
     Attributes:
       steps: batches per epoch, None if not known yet.

@@ -19,8 +19,8 @@ def warn_of_untrained(model: Model, name: str | int, x: Any) -> None:
     """Warns of parameters of a head that one of Keras's own losses does not train, because it sees only the mean.
 
     Args:
-      model: a model whose output of that name, or index, has a head.
-      name: the name or index of the output.
+      model: the model.
+      name: the name or the index of an output that has a head.
       x: inputs; only the first row is used.
     """
     with tf.GradientTape() as tape:

@@ -195,9 +195,9 @@ def test_unsuitable_models_cannot_be_conformalized(kit):
 def test_families_that_cannot_be_conformalized_are_refused(kit):
     x, _ = samples(10)
     amounts = kit.keras.Sequential([kit.keras.layers.Dense(3), kit.heads.Hurdle("LogNormal")])
-    with pytest.raises(ValueError, match="has both a point at 0 and a density"):
+    with pytest.raises(ValueError, match="has a probability at 0 and a density above 0"):
         conformalize(amounts, x, np.ones([10, 1]))
-    with pytest.raises(ValueError, match="has both a point at 0 and a density"):
+    with pytest.raises(ValueError, match="has a probability at 0 and a density above 0"):
         conformalize(nllfit.Ensemble([amounts, amounts]), x, np.ones([10, 1]))
     pairs = kit.keras.Sequential([kit.keras.layers.Dense(2), kit.heads.Censored("Normal")])
     with pytest.raises(ValueError, match="whose outcomes are intervals"):

@@ -93,7 +93,7 @@ def spoilt(tmp_path, kind):
         (binary.main, "missing.npz", "does not exist"),
         (binary.main, "no images", r"must hold a subfolder for each class .* it holds cats \(0\)"),
         (binary.main, "one class", r"it holds cats \(8\)"),
-        (binary.main, "three classes", "has 3 classes, birds, cats, dogs: give data of two"),
+        (binary.main, "three classes", "has 3 classes, birds, cats, dogs: give data with two"),
         (binary.main, "a broken image", "0.png is not a readable image"),
         (binary.main, "truncated.npz", "is not a complete .npz file"),
         (binary.main, "a text.npz", "a-text.npz is not a complete .npz file"),
