@@ -37,7 +37,7 @@ def locally_reparameterized(layer: Any, posterior: tfd.Distribution, inputs: Any
     The mean and the variance of an output follow from those of the weights.
     """
     means, variances = layer.linear(inputs, posterior.mean()), layer.linear(inputs**2, posterior.variance())
-    scales = tf.sqrt(tf.maximum(variances, np.finfo(variances.dtype.as_numpy_dtype).tiny))  # at 0 the slope is infinite
+    scales = tf.sqrt(tf.maximum(variances, np.finfo(variances.dtype.as_numpy_dtype).tiny))  # the root has no slope at 0
     noise = tf.random.stateless_normal(tf.shape(means), seed, dtype=means.dtype)
     return layer.activated(means + scales * noise)
 

@@ -38,8 +38,8 @@ def conformalize(
     The error of an interval `[l, u]` at a held-out row is `max(l - y, y - u)`: the distance of the outcome from the
     interval, negative if it is inside. Both ends move outward by the `k`-th smallest of the `n` errors, with
     `k = ceil((n + 1) level)`. If new rows are exchangeable with the held-out rows, the interval contains the outcome
-    with a probability of at least `level`, whatever the model. For real outcomes and given held-out rows, the coverage
-    has a `Beta(k, n + 1 - k)` distribution.
+    with a probability of at least `level`, whatever the model. This probability is a mean over sets of held-out rows.
+    For real outcomes, the coverage with one set is a draw from a `Beta(k, n + 1 - k)` distribution.
 
     Intervals of several levels are nested. Distances are measured on the real line onto which TFP maps the support.
     They are in the unit of the outcome for real numbers and counts, and on a transformed scale for amounts and

@@ -65,8 +65,9 @@ def _kaplan_meier(time, seen, entry):
 
 def _turnbull(lower, upper):
     """Turnbull's estimate by an EM algorithm; the likelihood is concave, which bounds its possible rise."""
-    # An exact time is the interval from just before it (tie-break 0) to itself (1). A censored outcome is the interval
-    # from just after its lower end (2) to its upper end (1).
+    # A place is a time and a number: 0 for just before the time, 1 for the time itself, 2 for just after it. An exact
+    # time is the interval from its 0 to its 1. A censored outcome is the interval from 2 at its lower end to 1 at its
+    # upper end.
     seen = lower == upper
     starts, ends = np.stack([lower, np.where(seen, 0, 2)], 1), np.stack([upper, np.ones(len(upper))], 1)
     places, rank = np.unique(np.concatenate([starts, ends]), axis=0, return_inverse=True)

@@ -16,7 +16,7 @@ from nllfit.regression.linear_predictors import LinearPredictors
 __all__ = ["Diagnostics"]
 
 _RESIDUALS = ("quantile", "response", "pearson", "deviance")
-_INSIDE = 1e-15  # distance of a mean from the ends of its domain
+_INSIDE = 1e-15  # the least distance of a mean from the ends of its domain
 
 
 class Diagnostics(LinearPredictors):

@@ -9,7 +9,7 @@ from nllfit.tabular.outcome_checks import checked_outcomes
 
 __all__ = ["transformed_log_density"]
 
-_STEP = 1e-3  # of the difference quotient, relative to the outcome; its relative error is about 1e-12
+_STEP = 1e-3  # the step, relative to the outcome, of a difference quotient with a relative error of about 1e-12
 
 
 def transformed_log_density(model: TransformedTargetRegressor, X: object, y: ArrayLike) -> np.ndarray:
