@@ -91,7 +91,7 @@ def bent_normal(params):
 
 
 # %% [markdown]
-# `heads.DistributionLambda` makes a head of this function. The decorator registers the name of the function with Keras,
+# `heads.DistributionLambda` makes a head of `bent_normal`. The decorator registers the function's name with Keras,
 # because the file of a saved model contains the name of the function and not its code.
 #
 # ## Three heads

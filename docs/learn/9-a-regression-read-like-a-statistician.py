@@ -47,9 +47,9 @@ print(poisson.table(exponentiate=True).round(3))
 # ## Does the model fit?
 #
 # The standard errors in the table are valid if the counts have the distribution that the model assumes: a Poisson,
-# whose variance is equal to its mean. *Quantile residuals* show whether they have. If the model is correct, the
-# residuals are standard Normal, whatever the family, and all dots of the figure are within the band. In the left figure
-# many dots are outside: many people never go to a doctor, and some go very often.
+# whose variance is equal to its mean. *Quantile residuals* test this assumption. If the model is correct, the residuals
+# are standard Normal, whatever the family, and all dots of the figure are within the band. In the left figure many dots
+# are outside: many people never go to a doctor, and some go very often.
 
 # %%
 # Quantile residuals of a Poisson and of a negative binomial regression against the quantiles of a standard Normal

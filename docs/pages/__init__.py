@@ -1,1 +1,1 @@
-"""Generates pages of the site from code and data: the reference, families, benchmarks and tutorials."""
+"""Generates pages of the site from code and data: the home page, the reference, families, benchmarks and tutorials."""

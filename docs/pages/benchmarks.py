@@ -1,4 +1,4 @@
-"""The benchmarks' tables, from the `metrics.json` that `speed`, `uci` and `peers` of `experiments.benchmarks` write."""
+"""The page of benchmarks, from `docs/benchmarks/*.json`, which `speed`, `uci` and `peers` of the experiments write."""
 
 import json
 import math
@@ -28,7 +28,7 @@ _PEER_SCORES = {
 
 
 def page() -> str:
-    """The page's Markdown; a benchmark without its file in `docs/benchmarks` has only its command."""
+    """The page's Markdown. For a benchmark without a file in `docs/benchmarks`, it shows only the command."""
     parts = [
         "# Benchmarks\n\nEach table comes from one command. `docs/benchmarks` holds the `metrics.json` of the command, "
         "with the machine and the date. Run the command to get the numbers of your machine.\n"
@@ -97,7 +97,7 @@ def _note(metrics):
 
 
 def _bar(value, values):
-    """A bar whose length is the value's share of the largest one; `site.css` gives the class its height and colour."""
+    """A bar whose length is `value` as a share of the largest of `values`. `site.css` has its height and colour."""
     return f'<span class="bar" style="width: {9 * value / max(values):.2f}rem"></span>'
 
 

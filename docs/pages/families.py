@@ -47,7 +47,7 @@ def _bent_normal(params):
     return tfd.TransformedDistribution(tfd.Normal(tf.zeros_like(loc), 1.0), bend)
 
 
-# Families that modify another family: an example of each, and its support if the code does not know it.
+# For each family that modifies another one: an example, and the text of its support if code cannot find it.
 _MADE = {
     "Censored": ('"Weibull"', nllfit.Censored("Weibull"), "[lower, upper], numbers or an infinity each"),
     "Hurdle": ('"LogNormal"', nllfit.Hurdle("LogNormal"), "0, and y > 0"),
@@ -119,7 +119,7 @@ def families() -> dict[str, tuple[nllfit.Family, str]]:
 
 
 def row(name: str, family: nllfit.Family, given: str) -> list[str]:
-    """A family's row of the table, from two of its distributions, because some facts depend on the parameters."""
+    """A family's row of the table. It is made from two distributions, because some facts depend on the parameters."""
     examples = [_example(family, number) for number in (0.0, 2.0)]
     named = name in heads.__all__
     supports = [_support(family, distribution) for distribution in examples]
@@ -157,7 +157,7 @@ def made_rows() -> list[list[str]]:
 
 
 def _link(family, name):
-    if name == "zero_logits":  # only inflated families have this parameter
+    if name == "zero_logits":  # the parameter that inflated families add
         return "`zero_logits = u`"
     family = getattr(family, "family", family)
     if name in family.facts.links:
@@ -232,7 +232,7 @@ def _censored(family):
 
 
 def picture(name: str) -> bytes:
-    """The densities, or probabilities, of a named head over a few parameters, as an SVG."""
+    """The densities or probabilities of a named head for a few values of its parameters, as an SVG."""
     figure = Figure(figsize=(3.4, 2.3), layout="constrained")
     ax = figure.subplots()
     drawn = PICTURES[name]
@@ -258,7 +258,7 @@ def picture(name: str) -> bytes:
                 ax.fill_between(points, heights, where=(low < points) & (points <= high), alpha=0.4, label=label)
             ax.plot(points, heights, **({"color": "0.3"} if name == "Censored" else {"label": label}))
         ax.set_ylabel("density")
-    ax.set(xlabel="y", ylim=(0, 1.3 * ax.get_ylim()[1]))  # with room for the legend
+    ax.set(xlabel="y", ylim=(0, 1.3 * ax.get_ylim()[1]))  # leaves room for the legend
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(fontsize="x-small", frameon=False)
     file = io.BytesIO()

@@ -2,7 +2,7 @@
 
     python -m docs.pages.figures
 
-The file of the figure also contains its content as text. A test compares this text with what the program draws now.
+The file of the figure also contains its lines and labels as text. A test compares this text with a new drawing.
 """
 
 import json
@@ -19,7 +19,7 @@ _POINTS = 9  # recorded points of each line
 
 
 def program() -> str:
-    """The README's only Python program."""
+    """The text of the Python program in the README."""
     (source,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
     return source
 
@@ -39,7 +39,7 @@ def drawn():
 
 
 def content(figure) -> dict[str, dict]:
-    """The content of a figure: the ends of each line and some points between, by its label; and the legend's labels."""
+    """The content of a figure: its labels, and for each line the two ends and some points between them."""
     (ax,) = figure.axes
     lines = {}
     for line in ax.lines:
@@ -50,7 +50,7 @@ def content(figure) -> dict[str, dict]:
 
 
 def recorded(path: pathlib.Path = QUICKSTART) -> dict[str, dict]:
-    """The content of a figure as text, from its file."""
+    """The content that is recorded in the file of the figure."""
     from PIL import Image
 
     with Image.open(path) as image:
@@ -58,7 +58,7 @@ def recorded(path: pathlib.Path = QUICKSTART) -> dict[str, dict]:
 
 
 def main() -> None:
-    """Writes the figure to its file, with its content as text."""
+    """Draws the figure, and writes it to its file with its content as text."""
     figure = drawn()
     QUICKSTART.parent.mkdir(exist_ok=True)
     figure.savefig(QUICKSTART, dpi=120, metadata={"Software": None, "Description": json.dumps(content(figure))})

@@ -8,14 +8,14 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 _ROOT = str(pathlib.Path(__file__).parents[2])
-sys.path.insert(0, _ROOT)  # for this package, `experiments` and, in a clone, `nllfit`
+sys.path.insert(0, _ROOT)  # so that `docs`, `experiments` and `nllfit` of this clone can be imported
 
 from mkdocs.structure.files import File
 
 from docs.pages import benchmarks, families, formulas, home, reference, tutorials
 
 _ANCHORS = reference.anchors()
-logging.getLogger("tensorflow").setLevel("ERROR")  # it warns of TFP's deprecations, and of retracing in lessons
+logging.getLogger("tensorflow").setLevel("ERROR")  # no warnings of TFP's deprecations and of retracing
 
 
 def on_files(files, config):

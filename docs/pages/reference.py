@@ -1,7 +1,6 @@
-"""The reference: a page for each public module, generated from the docstrings of the imported objects.
+"""The reference: a page for each public module, generated from docstrings.
 
-The docstrings are read from the objects and not from the source, because the classes of heads are created from a
-catalogue, which contains their docstrings.
+We read the docstrings from the imported objects and not from the source, because code creates the classes of heads.
 """
 
 import importlib
@@ -164,7 +163,7 @@ def _bare(parameter):
 
 
 class _Omitted:
-    """A default that is shown by its name, because its value is not readable."""
+    """A default value that the page shows by a name, because its `repr` is not readable."""
 
     def __init__(self, value):
         self.name = getattr(value, "__name__", "...")
@@ -174,7 +173,7 @@ class _Omitted:
 
 
 def _members(full, value):
-    """The public methods and properties that a class of nllfit defines, each with its docstring."""
+    """The public methods and properties of a class of nllfit, each with its docstring; none for a head."""
     if not inspect.isclass(value) or issubclass(value, Head):  # Keras documents the methods of layers
         return ""
     entries, names = [], set()
@@ -195,7 +194,7 @@ def _members(full, value):
 
 
 def rendered(docstring: str) -> str:
-    """A docstring as Markdown: sections become lists, the example a code block, formulas mathematics."""
+    """A docstring as Markdown, with lists for its sections, a code block for its example, and TeX for its formulas."""
     parts = _SECTION.split(docstring)
     found = [_prose(parts[0].strip())]
     for title, body in zip(parts[1::2], parts[2::2], strict=True):

@@ -1,4 +1,4 @@
-"""Tutorials: Python files with cells, which run when the site is built and are shown with their output and figures."""
+"""Tutorials: Python files with cells. The build of the site runs them and shows their output and figures."""
 
 import ast
 import concurrent.futures
@@ -61,16 +61,16 @@ def run(path: pathlib.Path) -> list[tuple[str, bytes | None]]:
 
 
 def run_all() -> None:
-    """Runs the tutorials that have changed, one in each of several processes, so that `page` finds their results."""
+    """Runs the tutorials that have changed, in several processes, and stores the results for `page`."""
     workers = min(os.cpu_count() or 1, 4)
-    spawn = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    quiet = logging.getLogger("tensorflow").setLevel  # it warns of TFP's deprecations, and of retracing in lessons
+    spawn = multiprocessing.get_context("spawn")  # TensorFlow hangs in a forked process
+    quiet = logging.getLogger("tensorflow").setLevel  # no warnings of TFP's deprecations and of retracing
     with concurrent.futures.ProcessPoolExecutor(workers, spawn, initializer=quiet, initargs=("ERROR",)) as pool:
         list(pool.map(_remembered, tutorials()))
 
 
 def page(path: pathlib.Path) -> tuple[str, dict[str, bytes]]:
-    """A tutorial's Markdown, and its figures by name; an unchanged tutorial is not run again."""
+    """A tutorial's Markdown, and its figures by name. It runs the tutorial only if there is no stored result."""
     source, figures = path.read_text(), {}
     results = iter(_remembered(path))
     parts = []
@@ -117,6 +117,6 @@ def _png(value):
 
 
 def _caption(body):
-    """The text alternative of a figure: the comment at the start of its cell."""
+    """The caption of a figure, which is also its text alternative: the comment at the start of its cell."""
     first = body.partition("\n")[0]
     return first.removeprefix("#").strip() if first.startswith("#") else "The figure that the cell above draws"

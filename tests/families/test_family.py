@@ -154,7 +154,7 @@ def test_a_link_can_be_chosen(name, options, parameters):
     params = tf.constant([0.3, -0.7], tf.float64)[: family.params_size]
     distribution = family.distribution(params)
     for parameter, value in parameters.items():
-        # One or two rounding errors, and the floor of 2e-16 that TFP adds to a softplus.
+        # The tolerance allows one or two rounding errors, and the 2e-16 that TFP adds to a softplus.
         np.testing.assert_allclose(distribution.parameters[parameter], value, rtol=1e-14)
     np.testing.assert_allclose(family.unconstrained(family.parameters(params)), params, rtol=1e-12)  # an inverse
     assert family != Family(name, **{key: value for key, value in options.items() if key not in ("link", "floor")})

@@ -35,7 +35,7 @@ def test_regressions_of_doctor_visits_match_stata_and_r():
     )
     np.testing.assert_allclose(negative.params[[*names, "Intercept", "alpha"]], printed.params, rtol=1e-6)
     np.testing.assert_allclose(negative.llf, printed.llf, rtol=1e-11)
-    # The printed errors come from the expected information with `alpha` held. The observed information differs by 2.7%.
+    # The printed errors come from the expected information, with `alpha` held. Our errors differ by up to 2.7%.
     held = sm.families.NegativeBinomial(alpha=negative.params["alpha"])
     expected = sm.GLM(data.mdvis, sm.add_constant(data[names], prepend=False), family=held).fit()
     np.testing.assert_allclose(expected.bse, printed.bse[:-1], rtol=1e-5)
