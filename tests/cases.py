@@ -49,7 +49,7 @@ def _blocks(u, count):
 
 
 def _elementwise(count, log_density):
-    """The sum over the event of a scalar log-density of `count` parameter blocks."""
+    """A log-likelihood `(u, y, eps)`: the sum over the event of a scalar log-density with `count` parameters."""
     return lambda u, y, eps: log_density(y, eps, *_blocks(u, count)).sum(-1)
 
 
@@ -60,7 +60,7 @@ def _log_laplace(y, loc, scale):  # SciPy's `laplace.logpdf` underflows
 def _multivariate_normal(u, y, eps):
     loc, rest = u[:, :2], u[:, 2:]
     tril = np.zeros([len(u), 2, 2])
-    # TFP's FillTriangular puts three numbers at [[2, -], [1, 0]] (indices into them).
+    # TFP's FillTriangular puts the numbers of `rest` at these places of the triangle: [[2, -], [1, 0]].
     tril[:, 0, 0], tril[:, 1, 0], tril[:, 1, 1] = softplus(rest[:, 2]) + eps, rest[:, 1], softplus(rest[:, 0]) + eps
     return np.array([stats.multivariate_normal(m, s @ s.T).logpdf(v) for m, s, v in zip(loc, tril, y, strict=True)])
 

@@ -1,7 +1,7 @@
 """Heads compute and train on another device than the first CPU: a GPU (`pytest -m gpu`), or a second logical CPU.
 
-A logical CPU stands for an accelerator on a machine without one. TensorFlow makes it before its first operation, so
-the tests on it run in another process.
+The second logical CPU replaces an accelerator on a machine that has none. TensorFlow can create it only before its
+first operation, so the tests of this CPU run in another process.
 """
 
 import os

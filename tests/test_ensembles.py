@@ -24,7 +24,7 @@ def rows(num=50):
 
 
 def member(kit, head, *args, **kwargs):
-    """A small compiled model with the head of that name."""
+    """A small compiled model that ends in the head called `head`."""
     head = getattr(kit.heads, head)(*args, **kwargs)
     model = kit.keras.Sequential([kit.keras.layers.Dense(head.params_size()), head])
     model.compile(kit.keras.optimizers.Adam(0.01), kit.loss, jit_compile=False)

@@ -17,7 +17,7 @@ LEVELS = np.array([0.1, 0.3, 0.7, 0.9])
 
 
 class Rayleigh(tfd.Distribution):
-    """A user's continuous distribution with a CDF, but without an event space bijector, which describes the support."""
+    """A user's continuous distribution. It has a CDF, but no event space bijector that would show its support."""
 
     def __init__(self, scale, validate_args=False, allow_nan_stats=True, name="Rayleigh"):
         parameters = dict(locals())

@@ -59,7 +59,7 @@ print("means  ", np.round(fit.distribution.components_distribution.mean(), 1))
 # The right side is the *evidence lower bound*. One draw from $q$ estimates its first term, and its second term has a
 # formula. The head of the latent variable needs two arguments:
 #
-# - `as_tensor="sample"`: the head passes a draw to the next layer instead of the mean. The gradient flows through it.
+# - `as_tensor="sample"`: the head passes a draw, not the mean, to the next layer. The gradient flows through the draw.
 # - `activity_regularizer=nllfit.KLDivergence(prior)`: the head adds the mean divergence of its rows to the loss.
 
 # %%

@@ -36,8 +36,8 @@ def test_a_wrong_model_becomes_calibrated(kit):
     recalibrated = recalibrate(model, X[FIT], Y[FIT])
     before, after = evaluate(model, X[TEST], Y[TEST]), evaluate(recalibrated, X[TEST], Y[TEST])
     assert stats.kstest(before.pit[:, 0], "uniform").pvalue < 1e-9
-    # 1.63 is the 1% point of Kolmogorov's distribution; sqrt(2), because the map was estimated from the same number of
-    # rows.
+    # The limit is the 1% point of Kolmogorov's distribution, 1.63, times sqrt(2), because the map was estimated from as
+    # many rows as are tested.
     assert stats.kstest(after.pit[:, 0], "uniform").statistic < np.sqrt(2) * 1.63 / np.sqrt(1000)
     assert after.calibration_error < before.calibration_error / 5
     assert compare_scores(after, before)["nll"].better == "a"

@@ -72,7 +72,7 @@ def test_binary_columns_do_not_lower_the_number_of_parameters():
 def test_a_point_far_from_the_maximum_does_not_count_as_converged(family, scale):
     y = scale + np.random.default_rng(1).normal(size=300)
     estimate = maximum_likelihood(family, y)
-    # The spread of the logarithm is 1e-8, so the maximum is that of a Normal.
+    # The outcomes differ by 1e-8 of their size, so the maximum is that of a Normal distribution.
     assert not estimate.converged or abs(estimate.log_likelihood + 401.196) < 1e-2
 
 

@@ -188,7 +188,7 @@ HEADS = {
 
 
 SAMPLED = ("MultivariateNormalTriL", "VonMisesFisher")  # their CRPS is an energy score from random draws
-# The remaining heads are also without a mean, with quantiles by search, of counts, and of vectors.
+# Thorough, because the other heads also have no mean, quantiles by search, counts or vectors as outcomes.
 ALIKE = ("StudentT", "Beta", "ZeroInflated", "VonMisesFisher")
 
 

@@ -12,7 +12,7 @@ import pytest
 from experiments import data, likelihood, tables
 from tests.experiments.samples import npz_arrays, write_idx, write_photographs
 
-MUTANTS = [100, pytest.param(1250, marks=pytest.mark.thorough)]  # per kind of file
+MUTANTS = [100, pytest.param(1250, marks=pytest.mark.thorough)]  # damaged files of each kind
 
 
 def write_npz(path, compress):
@@ -86,7 +86,7 @@ def chunk(kind, content):
 
 
 def bomb(path, kind):
-    """Writes a small file that declares a huge content."""
+    """Writes a small file that claims to contain much more data than it does."""
     zeros = np.zeros(2**20, "uint8").tobytes()
     if kind == "npz":
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "i
 
 
 def spoilt(tmp_path, kind):
-    """Writes bad input of one kind and returns the value of --data."""
+    """Writes invalid data of one kind, and returns the value for the option `--data`."""
     path = tmp_path / "bad"
     if kind in ("missing folder", "missing.npz"):
         return tmp_path / kind.replace(" ", "-")

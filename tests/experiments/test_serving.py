@@ -1,4 +1,4 @@
-"""The benchmark of served models."""
+"""The benchmark `serving`: a served model gives the answers of the original model, and a wrong answer is noticed."""
 
 import numpy as np
 import pytest

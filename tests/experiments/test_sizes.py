@@ -1,4 +1,4 @@
-"""The benchmark of growing sizes."""
+"""The benchmark `sizes`: each size can be measured, and the table shows how time grows with the size."""
 
 import pytest
 

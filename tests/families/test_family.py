@@ -123,7 +123,7 @@ def test_unconstrained_is_the_inverse_of_parameters():
     for name in ("Normal", "Gamma", "MultivariateNormalTriL", "Triangular", "NormalInverseGaussian", "Dirichlet"):
         family = Family(name, 2)
         params = tf.random.stateless_normal([4, family.params_size], (5, 6), dtype=tf.float64)
-        # Two roundings through softplus and its inverse.
+        # The tolerance allows the rounding errors of softplus and its inverse.
         np.testing.assert_allclose(family.unconstrained(family.parameters(params)), params, rtol=1e-10, atol=1e-12)
 
 
@@ -198,7 +198,7 @@ def test_a_mixture_of_one_component_equals_the_component():
     mixture, component = MixtureFamily("StudentT", 1, 2), Family("StudentT", 2)
     params = tf.random.stateless_normal([6, mixture.params_size], (1, 1), dtype=tf.float64)
     outcomes = tf.ones([6, 2], tf.float64)
-    # logsumexp of one term: a rounding or two
+    # The tolerance allows the rounding errors of a logsumexp of one term.
     np.testing.assert_allclose(
         mixture.distribution(params).log_prob(outcomes), component.distribution(params[:, 1:]).log_prob(outcomes), 1e-14
     )

@@ -61,7 +61,7 @@ class Rayleigh(tfd.Distribution):
 
 
 def own_module(kit, folder, monkeypatch):
-    """Imports a user's module, which registers its functions and classes with that Keras."""
+    """Writes and imports a user's module, which registers functions and classes with the Keras version of `kit`."""
     name = f"mine_{kit.keras.__name__}"
     (folder / f"{name}.py").write_text(MODULE.format(keras=kit.keras.__name__))
     monkeypatch.syspath_prepend(folder)

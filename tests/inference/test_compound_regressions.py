@@ -18,7 +18,10 @@ COUNTS = RNG.poisson(np.exp(0.5 + 0.4 * X[:, 0])) * (RNG.uniform(size=400) > 1 /
 
 
 def coefficients(head, x, y):
-    """The fitted coefficients of a dense layer before a head: `[bias, kernel]` of both parameters in turn."""
+    """The estimates of a dense layer before a head, their standard errors, and the log-likelihood.
+
+    The order is that of two regressions: bias and kernel of the first parameter, then bias and kernel of the second.
+    """
     model = tf_keras.Sequential([tf_keras.layers.Dense(2, dtype="float64"), head])
     model.compile(loss=nllfit.negative_log_likelihood)
     assert nllfit.fit_lbfgs(model, x, y[:, None]).converged

@@ -85,7 +85,7 @@ def penalised_linear_model(kit, sizes, reduction="mean"):
     ids=["tf_keras", "keras3", "keras3-sum"],
 )
 def test_standard_errors_at_a_penalised_optimum_are_those_of_the_posterior(kit, reduction):
-    """The reference is the closed form for a linear model under Normal priors. The loss is a mean or a sum of rows."""
+    """The reference is the closed form for a linear model with Normal priors. The loss is a mean or a sum over rows."""
     x, y, model = penalised_linear_model(kit, {"kernel": 0.5, "bias": 2.0}, reduction)
     counts = np.resize([1.0, 2.0], 30)
     assert nllfit.fit_lbfgs(model, x, y, sample_weight=counts).converged

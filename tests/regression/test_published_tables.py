@@ -1,4 +1,4 @@
-"""Printed results of R and Stata for public data, from statsmodels' own tests, and exact accelerated failure times.
+"""Regressions against results that R and Stata printed (from statsmodels' tests), and against exact maxima.
 
 Stata prints seven digits. R's search for the zero-inflated negative binomial stopped at three correct digits.
 """
@@ -73,7 +73,7 @@ def test_zero_inflated_counts_match_statsmodels_at_an_interior_optimum():
         theirs = model.fit(disp=0, maxiter=2000, method="bfgs", gtol=1e-9)
         np.testing.assert_allclose(fit.params[names], theirs.params, rtol=1e-6)
         np.testing.assert_allclose(fit.llf, theirs.llf, rtol=1e-12)
-        # statsmodels' errors of the ZIP are up to 5% from the derivative of its own score.
+        # statsmodels' standard errors of a zero-inflated Poisson are off by up to 5%. We compute them from its score.
         params, steps = fit.params[names].to_numpy(), np.eye(len(names)) * 1e-5
         hessian = [(model.score(params + step) - model.score(params - step)) / 2e-5 for step in steps]
         np.testing.assert_allclose(fit.bse[names], np.sqrt(np.diag(np.linalg.inv(-np.array(hessian)))), rtol=1e-6)

@@ -153,7 +153,7 @@ def test_closed_forms_match_the_integral_and_their_gradients_differences(name):
             if h:
                 ends = scores[1 + 4 * i : 5 + 4 * i]
                 difference = (ends[0] - 8 * ends[1] + 8 * ends[2] - ends[3]) / (12 * h)
-                # Errors of a difference: the fourth power of the step, and rounding divided by it.
+                # A difference has an error of the fourth power of the step, plus rounding errors divided by the step.
                 atol = 1e-8 + 1e-13 * np.max(scores) / h
                 np.testing.assert_allclose(derivative[0], difference, rtol=1e-7, atol=atol, err_msg=str(params))
 

@@ -71,7 +71,7 @@ def test_penalised_regressions_match_scikit_learn_also_after_an_interruption(pen
     assert history.history["loss"][-1] == pytest.approx(objective, abs=1e-8)
     model.run_eagerly = True  # otherwise Keras traces `evaluate`
     assert history.history["loss"][-1] == pytest.approx(model.evaluate(x, y, len(x), verbose=0), abs=1e-12)
-    # The optimum is that of the loss with its penalty. There the likelihood has a slope, so it has half as many digits.
+    # At the optimum of the loss with its penalty, the likelihood has a slope. So it agrees to half as many digits.
     assert float(np.mean(nllfit.negative_log_likelihood(y, model(x)))) == pytest.approx(nll, abs=1e-6)
 
 
@@ -207,7 +207,7 @@ def test_nist_regressions_are_as_accurate_as_least_squares(names):
 
 
 def test_a_start_at_a_saddle_point_is_left():
-    # The prediction is a product of two weights that are 0, so the gradient is 0. `initialize` needs a head.
+    # The weights are 0, and the prediction is their product, so the gradient is 0 although this is no minimum.
     x, noise = np.random.default_rng(0).normal(size=(2, 50, 1))
     y = noise - 3 * x
     layers = [tf_keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros") for _ in range(2)]

@@ -16,7 +16,7 @@ X = np.random.default_rng(0).normal(size=(64, 3)).astype("float32")
 
 
 def scores(kit, width):
-    """The losses, scores and predictions of a model of that width after training."""
+    """The losses, scores and predictions of a trained model whose hidden layer has `width` units."""
     layers = [kit.keras.layers.Dense(width, "tanh"), kit.keras.layers.Dense(2), kit.heads.Normal()]
     model = kit.keras.Sequential([kit.keras.Input((3,)), *layers])
     model.compile(kit.keras.optimizers.SGD(0.01), kit.loss)
