@@ -174,7 +174,7 @@ def run(main):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at exit
         sys.exit(128 + signal.SIGPIPE)  # the usual exit status of a program in a closed pipe
     except (OSError, ValueError) as error:
-        text = " ".join(str(error).split())  # it may quote several lines of a file
+        text = " ".join(str(error).split())  # an error may quote several lines of a file
         print("error:", "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

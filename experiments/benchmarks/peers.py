@@ -10,9 +10,14 @@ in place of a missing value.
 
 The packages are NGBoost (a Normal, with early stopping), Treeffuser, CatBoost (a Normal, `RMSEWithUncertainty`), and
 LightGBM, scikit-learn's gradient boosting and quantile-forest (quantiles). Packages that are not installed are skipped.
-The scores are the mean negative log-likelihood (NLL, nats) if there is a density; the CRPS and the pinball losses at 5,
-50 and 95%, from the quantiles at 1 to 99%, in the unit of the target; and the coverage of the central 90% interval.
-`fit_seconds` is wall-clock time; `fit_cpu` and `predict_cpu` are the CPU seconds of all cores.
+The table has these columns:
+
+- `nll`: the mean negative log-likelihood, in nats, if there is a density;
+- `crps`, `pinball_5`, `pinball_50`, `pinball_95`: the CRPS and the pinball losses, from the quantiles at 1 to 99%, in
+  the unit of the target;
+- `coverage_90`: the coverage of the central 90% interval;
+- `fit_seconds`: wall-clock time;
+- `fit_cpu`, `predict_cpu`: the CPU seconds of all cores.
 
 Each fit is saved when it is done, so the same command with `--out` resumes an interrupted run.
 """

@@ -6,9 +6,12 @@ One number at a time grows by factors of ten, in a fresh process for each value:
 components of a mixture, the elements of an outcome, and the rows of a batch that holds all rows. Each process trains
 two epochs with `nllfit.fit`, then evaluates and predicts. `--only rows columns` measures some of them.
 
-The table has the seconds of the first epoch (with tracing, and compilation by XLA), of the second epoch, of
-`nllfit.evaluate` and of `nllfit.predict_distribution`; the peak memory minus that before the first epoch; and the slope
-of the second epoch: the exponent `b` of `seconds = a * size ** b` between a size and the next smaller one.
+The table has these columns:
+
+- `first`, `second`: the seconds of the first epoch, with tracing and compilation by XLA, and of the second epoch;
+- `evaluate`, `predict`: the seconds of `nllfit.evaluate` and of `nllfit.predict_distribution`;
+- `MB`: the growth of the peak memory since before the first epoch;
+- `slope`: the exponent `b` of `seconds = a * size ** b` for the second epoch, between a size and the next smaller one.
 
 Expected: slopes of at most 1, and memory that is a few times that of the arrays.
 """

@@ -32,7 +32,7 @@ import tensorflow as tf
 import nllfit
 from experiments import common
 
-TOLERANCE = 1e-3  # of the largest weight: both compute in float32 and round differently
+TOLERANCE = 1e-3  # relative to the largest weight: two programs round differently in float32
 HEADS = {
     "Normal": (),
     "Laplace": (),

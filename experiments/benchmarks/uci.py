@@ -5,10 +5,12 @@
 Every table NAME.txt of the folder (numbers separated by blanks, the target in the last column) is split into 90%
 training and 10% test rows. There are 20 random splits, or 5 for tables above 40,000 rows, the same as in
 Hernandez-Lobato and Adams (2015). A `nllfit.tabular.DistributionRegressor` is fitted to each split. It selects its
-network, its weight decay and its spread on training rows. The scores of the test rows are the mean negative
-log-likelihood (NLL, nats); the root mean squared error (RMSE) and the continuous ranked probability score (CRPS), both
-in the unit of the target; and the calibration error (the area between the distribution function of the PITs and that of
-a uniform distribution).
+network, its weight decay and its spread on training rows. The test rows have four scores:
+
+- the mean negative log-likelihood (NLL), in nats;
+- the root mean squared error (RMSE), in the unit of the target;
+- the continuous ranked probability score (CRPS), in the unit of the target;
+- the calibration error: the area between the distribution function of the PITs and that of a uniform distribution.
 
 There are two result tables. *Normal* has Normal heads. *free* uses a mixture of Normals if that is better on held-out
 training rows. The tables are separate because narrow spikes in a flexible density can lower the NLL of rounded targets

@@ -26,9 +26,9 @@ class Fisher(Likelihood):
 
     The information is `sum_i J_i' F_i J_i`. `J_i` are the derivatives of the head's inputs `u_i` of row `i` with
     respect to the weights. `F_i` is the information of an outcome about these inputs, the Hessian of `KL(p(. | u_i) ||
-    p(. | u))` at `u = u_i`. The information has no negative eigenvalue. It equals the Hessian of the loss if the inputs
-    are linear in the weights and the Hessian with respect to the inputs does not depend on the outcome, as for a
-    Bernoulli, a Categorical, a Poisson and a Normal of fixed scale.
+    p(. | u))` at `u = u_i`. The information has no negative eigenvalue. It equals the Hessian of the loss if two
+    conditions hold: the inputs are linear in the weights, and the Hessian with respect to the inputs does not depend on
+    the outcome. The second holds for a Bernoulli, a Categorical, a Poisson and a Normal of fixed scale.
     """
 
     def __init__(self, model: Model, is_shared: bool = False):

@@ -34,18 +34,22 @@ class KLDivergence(HeadRegularizer):
     The mean is over all rows and steps that Keras does not mask. Sample weights do not change it.
 
     Args:
-      prior: the same for all rows: a `tfd.Distribution` with the event shape of the head; a `Family`, whose parameters
-        are then learned as weights of the head (they start near 0); or a Keras model that ends in a head and is called
-        on `tf.ones([1, 1])`.
-      weight: a factor, the beta of a beta-VAE: a number; a variable, which a callback may change; or a schedule, a
-        function of the number of training steps so far, such as Keras's `PolynomialDecay`.
-      num_samples: None, or the number of draws for an estimate, even if the divergence has a formula.
+      prior: one prior for all rows:
+        - a `tfd.Distribution` with the event shape of the head;
+        - a `Family`, whose parameters are learned as weights of the head (they start near 0);
+        - or a Keras model that ends in a head and is called on `tf.ones([1, 1])`.
+      weight: a factor, the beta of a beta-VAE:
+        - a number;
+        - a variable, which a callback may change;
+        - or a schedule: a function of the number of training steps so far, such as Keras's `PolynomialDecay`.
+      num_samples: the number of draws for an estimate, even if the divergence has a formula; None for one draw, only if
+        there is no formula.
 
     Raises:
       ValueError: if an argument has the wrong type, if the prior has a trainable variable (only a `Family` is learned),
-        or if `num_samples` is not an integer of at least 1. When the head is made, or at its first batch: if the prior
-        has another event shape or several rows, or if the draws of the head's family have no gradient and the
-        divergence has no formula.
+        or if `num_samples` is not an integer of at least 1. Other errors are raised when the head is made, or at its
+        first batch: if the prior has another event shape or several rows, or if the draws of the head's family have no
+        gradient and the divergence has no formula.
       NotImplementedError: when the model is saved or cloned, if the prior contains variables or a bijector.
 
     Example:

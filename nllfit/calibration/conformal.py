@@ -47,8 +47,8 @@ def conformalize(
 
     Args:
       model: a Keras 2 or Keras 3 model whose head has real outcomes or counts, with one element or several independent
-        elements (each has its own corrections); or an `Ensemble` of such models, if outcomes have one element. For
-        sequences, each step has its own corrections, from the rows in which Keras does not mask the step.
+        elements; or an `Ensemble` of such models, if outcomes have one element. Each element of an outcome has its own
+        corrections. So has each step of a sequence, from the rows in which Keras does not mask the step.
       x, y: rows that the model was not trained on, in the forms that `nllfit.evaluate` takes.
       levels: the probabilities of the intervals, each at most `n / (n + 1)`.
       batch_size: the number of rows in each call of the model.
@@ -58,9 +58,11 @@ def conformalize(
 
     Raises:
       TypeError: if `model` is not a model, or does not end in a head.
-      ValueError: if a level is not between 0 and 1, or there are too few rows for it; if the outcomes are classes,
-        amounts with a positive probability of 0, intervals, or have several dependent elements; and for outcomes that
-        `nllfit.evaluate` refuses.
+      ValueError: if one of these is true:
+        - A level is not between 0 and 1, or there are too few rows for it.
+        - The outcomes are classes, amounts with a positive probability of 0, or intervals, or they have several
+          dependent elements.
+        - `nllfit.evaluate` refuses the outcomes.
 
     Example:
       >>> rng = np.random.default_rng(0)

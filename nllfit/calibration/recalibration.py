@@ -24,20 +24,23 @@ def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size:
     """Learns how often outcomes fall below predicted quantiles, and corrects the predicted distributions.
 
     A predicted CDF `F(y | x)` becomes `R(F(y | x))`, with density `R'(F(y | x)) f(y | x)`. The monotone function `R` is
-    the same for all rows: it is the distribution function of the held-out PITs, which makes them uniform. So
-    recalibration corrects a spread, a bias or a shape that is wrong in the same way for all `x`, but not one that is
-    wrong only for some `x`.
+    the same for all rows. It is the distribution function of the held-out PITs, so `R(PIT)` is uniform. Recalibration
+    corrects a spread, a bias or a shape that is wrong in the same way for all `x`, but no error that differs between
+    values of `x`.
 
     `R` works on Normal scores, as `z -> Phi^-1(R(Phi(z)))`. Normal scores resolve the tails, so it can correct a spread
-    that is wrong by a factor of ten. Cross-validation on the held-out rows chooses among three maps: the identity, a
-    line (a bias and a spread in Normal scores), and a spline through about `2 n^(1/3)` of the sorted PITs, to which the
-    PITs of rank 1, 2, 4, ... from each end are added. So a model that is already calibrated loses little: less than
-    0.01 nats with 100 held-out rows, where the spline would cost 0.08. With fewer than ten rows the map is the
-    identity.
+    that is wrong by a factor of ten. Cross-validation on the held-out rows chooses among three maps:
+
+    - the identity;
+    - a line, which corrects a bias and a spread in Normal scores;
+    - a spline through about `2 n^(1/3)` of the sorted PITs, and through those of rank 1, 2, 4, ... from each end.
+
+    Because of this choice, a model that is already calibrated loses little: less than 0.01 nats with 100 held-out rows,
+    where the spline would cost 0.08. With fewer than ten rows the map is the identity.
 
     Args:
-      model: a Keras 2 or Keras 3 model whose head has real outcomes, with one element or several independent elements
-        (each has its own `R`); or an `Ensemble` of such models, if outcomes have one element.
+      model: a Keras 2 or Keras 3 model whose head has real outcomes, with one element or several independent elements;
+        or an `Ensemble` of such models, if outcomes have one element. Each element of an outcome has its own `R`.
       x, y: some hundreds of rows that the model was not trained on, in the forms that `nllfit.evaluate` takes.
       batch_size: the number of rows in each call of the model.
 

@@ -27,7 +27,7 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
     negative log-likelihood of the held-out rows never increases, because `T = 1` is one of the choices.
 
     The search is between 1/20 and 20. It ends at 1/20 if the model classifies every held-out row right, because such
-    rows do not show how often it errs; it ends at 20 if the model is no better than chance.
+    rows do not show how often the model errs. It ends at 20 if the model is no better than chance.
 
     Args:
       model: a classifier: a Keras 2 or Keras 3 model whose head is `Bernoulli`, `Categorical`, `OneHotCategorical` or

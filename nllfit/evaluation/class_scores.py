@@ -20,8 +20,8 @@ class ClassScores:
       names: the names of the classes, `[k]`.
       counts: the number of rows of each class, `[k]`.
       nll: the mean negative log-likelihood of the rows of each class, in nats, `[k]`.
-      auc: the area under the ROC curve, `[k]`: the probability that a row of the class has a larger predicted
-        probability of it than a row of another class. It is 0.5 for uninformative predictions.
+      auc: the area under the ROC curve, `[k]`: the probability that the class has a larger predicted probability in a
+        row of the class than in a row of another class. It is 0.5 for uninformative predictions.
       average_precision: the mean precision, weighted by the increase in recall at each threshold, `[k]`. For
         uninformative predictions it is the share of the class.
       confusion: the confusion matrix `[k, k]`: the number of rows by true class (first axis) and predicted class.

@@ -52,9 +52,11 @@ def evaluate(
 
     Raises:
       TypeError: if `model` is not a model, or does not end in a head.
-      ValueError: if `y` is missing, has another shape, is not finite or outside the support (the message names the
-        row), has one row, or names an unknown output; if the model has several outputs and `y` names none; if a level
-        is not between 0 and 1.
+      ValueError: if one of these is true:
+        - `y` is missing, has another shape or only one row, or an outcome is not finite or outside the support. (The
+          message names the row.)
+        - `y` names an unknown output, or the model has several outputs and `y` names none.
+        - A level is not between 0 and 1.
 
     Example:
       >>> round(evaluate(tfd.Normal(tf.zeros([3]), 1.0), y=[-1.0, 0.0, 1.0]).nll, 4)

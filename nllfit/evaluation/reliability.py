@@ -62,7 +62,7 @@ def binned_frequencies(
       ([0.3, 0.6], [0.5, 1.0], [2, 1])
     """
     probabilities, happened = np.ravel(probabilities).astype(float), np.ravel(happened).astype(float)
-    # Not `linspace`: it rounds 5 / 12 down, so that a probability of 5 / 12 would be in the next bin.
+    # `linspace` would round 5 / 12 down, and put a probability of 5 / 12 in the next bin.
     edges = np.arange(1, num_bins) / num_bins
     bins = np.searchsorted(edges, probabilities, side="left")
     counts = np.bincount(bins, minlength=num_bins)

@@ -100,15 +100,17 @@ def survival_curve(
     """Draws the nonparametric survival curve of censored times, and fitted survival curves over it.
 
     If all times are exact or right-censored, the curve is the Kaplan-Meier estimate, `S(t) = prod_(t_i <= t) (1 - d_i /
-    n_i)` for `d_i` events among the `n_i` rows at risk, with a pointwise 95% interval from Greenwood's variance of
+    n_i)` for `d_i` events among the `n_i` rows at risk. Its pointwise 95% interval comes from Greenwood's variance of
     `log(-log S)`. A tick marks a censored time. If some times are left- or interval-censored, the curve is Turnbull's
     nonparametric maximum-likelihood estimate, without an interval. This estimate determines only how much survival
     falls within certain intervals; the curve is drawn to fall at their upper ends.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
-      time: times of the event or of censoring, `[n]`; or the outcomes of a `Censored` family: pairs `[n, 2]`, SciPy's
-        `CensoredData` or, if all are exact or right-censored, `[n, 3]` with the time of delayed entry as third number.
+      time: the times, in one of these forms:
+        - `[n]`, the times of the event or of censoring;
+        - `[n, 2]`, the pairs of a `Censored` family, or SciPy's `CensoredData`;
+        - `[n, 3]`, such pairs and the time of delayed entry, if all pairs are exact or right-censored.
       observed: only with times `[n]`: whether each is the time of an event, `[n]`; by default all are.
       estimates: `Estimate`s or `tfd.Distribution`s of a scalar.
 

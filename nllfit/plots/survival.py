@@ -38,7 +38,7 @@ def survival_steps(y: np.ndarray) -> SurvivalSteps:
     """The nonparametric maximum-likelihood estimate of `P(T > t)`.
 
     If all times are exact or right-censored, it is the Kaplan-Meier estimate, `prod_(t_i <= t) (1 - d_i / n_i)` for
-    `d_i` events among the `n_i` rows at risk, with Greenwood's interval of `log(-log S)`. If some are left- or
+    `d_i` events among the `n_i` rows at risk. The interval is Greenwood's for `log(-log S)`. If some are left- or
     interval-censored, it is Turnbull's estimate. Turnbull's estimate determines only how much survival falls within
     certain intervals; this function lets it fall at their upper ends.
 

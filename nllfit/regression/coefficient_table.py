@@ -89,9 +89,10 @@ class CoefficientTable(MaximumLikelihoodFit):
         """The coefficients as a `DataFrame`: `coef`, `std err`, `z`, `P>|z|`, `lower`, `upper`.
 
         Args:
-          exponentiate: whether to show `exp(coef)` and the exponentials of the interval's ends, only for coefficients
-            for which these are ratios: rate ratios of a Poisson, odds ratios of a Bernoulli, hazard ratios of a Cox
-            model, time ratios of an accelerated failure time model. The standard errors are multiplied by `exp(coef)`.
+          exponentiate: whether to show `exp(coef)` and the exponentials of the interval's ends. The table then has only
+            the coefficients for which these are ratios: rate ratios of a Poisson, odds ratios of a Bernoulli, hazard
+            ratios of a Cox model, time ratios of an accelerated failure time model. The standard errors are multiplied
+            by `exp(coef)`.
           alpha: one minus the level of the intervals.
 
         Raises:

@@ -38,9 +38,12 @@ def cox_regression(
     its own baseline.
 
     Args:
-      formula: "Surv(time, event) ~ terms", with `event` 1 for an event and 0 for censoring; or "Surv(start, stop,
-        event) ~ terms", where a row is at risk only after `start`, for late entry or for time-varying columns with
-        several rows per subject. The intercept is dropped, because it is part of the baseline.
+      formula: one of these forms, with `event` 1 for an event and 0 for censoring:
+        - "Surv(time, event) ~ terms";
+        - "Surv(start, stop, event) ~ terms", if a row is at risk only after `start`: for late entry, or for
+          time-varying columns with several rows per subject.
+
+        The intercept is dropped, because it is part of the baseline.
       data: a pandas `DataFrame`, or a dict of columns.
       strata: labels of rows with a common baseline hazard: the name of a column, or `[n]`.
       weights: the factor of each row in the likelihood, as in R's `coxph`: the name of a column, or `[n]`. Rows of
@@ -55,9 +58,11 @@ def cox_regression(
       A `CoxRegression`.
 
     Raises:
-      ImportError, TypeError, ValueError: as from `regression`; if a time is not finite, a `stop` is not after its
-        `start`, an event is neither 0 nor 1, there is no event, or the likelihood does not change with a coefficient
-        because the baseline hazard contains its column.
+      ImportError, TypeError: as from `regression`.
+      ValueError: as from `regression`; and if one of these is true:
+        - A time is not finite, or a `stop` is not after its `start`.
+        - An event is neither 0 nor 1, or there is no event.
+        - The baseline hazard contains a column, so the likelihood does not change with its coefficient.
 
     Example:
       >>> data = {"time": [6, 7, 10, 15, 19, 25], "event": [1, 0, 1, 1, 0, 1], "x": [3.0, 1.0, 0.5, 2.0, 0.5, 1.0]}

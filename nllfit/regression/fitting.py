@@ -49,7 +49,7 @@ def regression(
 
         u_i = x_i' b + offset_i
 
-    for the columns `x_i` that `formulaic` makes from the formula, in R's notation: `y ~ x`, `y ~ a * b`, `y ~
+    for the columns `x_i` that `formulaic` makes from the formula. The notation is R's: `y ~ x`, `y ~ a * b`, `y ~
     C(group)`, `y ~ C(group, contr.sum)`, `y ~ spline(age, 4)` (a B-spline with 4 columns), `y ~ log(x) +
     offset(log(exposure))`. Any other parameter is one number for all rows, unless it has its own formula as a keyword
     argument: `scale="~ z"`. Positive parameters have the link `exp`, so their coefficients are on the scale of the

@@ -45,9 +45,11 @@ class Hypotheses(CoefficientTable):
         """The joint Wald test of one or several linear constraints on the coefficients.
 
         Args:
-          constraint: a text such as `"x1 = x2"`, `"x1 = 0, x2 = 0"` or `"x1 + 2 * x2 = 1"`, in which names that are not
-            a single word are quoted with backticks: "`C(g)[T.b]` = 0"; or a list of such texts; or a matrix `[m, q]`
-            whose product with the coefficients is 0.
+          constraint: one of these:
+            - a text such as `"x1 = x2"`, `"x1 = 0, x2 = 0"` or `"x1 + 2 * x2 = 1"`. Backticks quote a name that is not
+              a single word: "`C(g)[T.b]` = 0";
+            - a list of such texts;
+            - a matrix `[m, q]` whose product with the coefficients is 0.
 
         Raises:
           ValueError: if a constraint cannot be read, follows from the others or contradicts them, has an unknown name,

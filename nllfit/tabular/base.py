@@ -56,8 +56,8 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         shuffled within parts of about 16,384.
 
         Args:
-          batches: batches `(X, y)` or `(X, y, sample_weight)` of arrays or frames: an iterable that can be read several
-            times, such as a list or a `tf.data.Dataset`, or a function that returns an iterator.
+          batches: an iterable of batches `(X, y)` or `(X, y, sample_weight)` of arrays or frames, or a function that
+            returns an iterator. The iterable must be readable several times, like a list or a `tf.data.Dataset`.
 
         Returns:
           The estimator itself.

@@ -119,21 +119,23 @@ def fit(
         their generators. By default the seed comes from NumPy's global generator.
       compile: `"xla"`; `"graph"`, without XLA; or `"auto"`, which trains in the graph until XLA has compiled in another
         thread, and then in the faster of the two. A reproducible run (see above) switches to XLA at the start of the
-        epoch that contains its 2001st step, and waits for XLA there; with convolutions or embeddings, or an unknown
-        number of steps, it stays in the graph. So does any run whose layers draw from a state that is not in a
-        variable, like tf_keras's dropout unless `tf_keras.backend.experimental.enable_tf_random_generator()` was
-        called.
+        epoch that contains its 2001st step, and waits for XLA there. It stays in the graph if the model has
+        convolutions or embeddings, or if the number of steps is unknown. Any run stays in the graph if layers draw from
+        a state that is not in a variable, like tf_keras's dropout unless
+        `tf_keras.backend.experimental.enable_tf_random_generator()` was called.
 
     Returns:
       Keras's `History`.
 
     Raises:
       TypeError: if `model` is not a Keras model, or a callback does not belong to its Keras version.
-      ValueError: if the model is not compiled, or only `model.fit` can train it (because it runs eagerly or has another
-        strategy); if data are empty, sparse, not finite, of different lengths, all of weight 0 or outside a head's
-        support; if the replicas cannot share a batch equally; if a callback needs batches; if a number of epochs, rows
-        or steps is invalid; or if a step fails, for example because an index is out of range. A dataset is checked
-        while it is read.
+      ValueError: if one of these is true:
+        - The model is not compiled, or only `model.fit` can train it, because it runs eagerly or has another strategy.
+        - Data are empty, sparse, not finite, of different lengths, all of weight 0 or outside a head's support. (A
+          dataset is checked while it is read.)
+        - The replicas cannot share a batch equally.
+        - A callback needs batches, or a number of epochs, rows or steps is invalid.
+        - A step fails, for example because an index is out of range.
       OSError: if a backup cannot be read, for example because its file `checkpoint` is lost; or if it cannot be
         written, for example because the disk is full. In the second case the previous backup is intact.
       ConnectionError: if one of several workers is lost; the message says which one, and how to start again.

@@ -42,13 +42,16 @@ def fit_lbfgs(
     Layers run in prediction mode (`training=False`), so the loss is a function of the weights. For a convex model, such
     as logistic regression with a penalty, the result is the optimum. The search is in float64, and only the final
     weights are rounded to the dtype of the model. (A subclassed model is searched in its own dtype, because it cannot
-    be copied.) For up to 200 weights the search begins with Newton's method; for up
-    to 2000, with L-BFGS followed by Newton's method; for more it is only L-BFGS. If three Newton steps in a row gain
-    less than a quarter of what the Hessian promises, as in a network with hidden layers, cheaper L-BFGS steps follow.
-    Inputs and outcomes may be in any unit: if the model's weights predict the outcomes worse than the marginal
-    distribution of the outcomes does, the search begins at that distribution, as set by `initialize`. After Ctrl-C or
-    an error, the model has the best weights found so far. The loss is compiled once for all models of one architecture
-    and any number of rows, so cross-validation compiles only once.
+    be copied.)
+
+    The method depends on the number of weights: Newton's method for up to 200; L-BFGS and then Newton's method for up
+    to 2000; only L-BFGS for more. If three Newton steps in a row gain less than a quarter of what the Hessian promises,
+    as in a network with hidden layers, cheaper L-BFGS steps follow.
+
+    Inputs and outcomes may be in any unit. If the marginal distribution of the outcomes has a lower loss than the
+    model's weights, the search begins at that distribution, as `initialize` sets it. After Ctrl-C or an error, the
+    model has the best weights found so far. The loss is compiled once for all models of one architecture and any number
+    of rows, so cross-validation compiles only once.
 
     Args:
       model: a compiled model of tf_keras or Keras 3; its optimizer is not used.

@@ -42,7 +42,7 @@ def outputs_of(model: Model, x: Any, row: int = 0) -> list[Output]:
                 "`x` holds strings, and the model takes numbers: encode them, as a layer such as `StringLookup` does."
             ) from None
         if any(t.shape[0] is not None for t in tf.nest.flatten(getattr(model, "inputs", None) or [])):
-            return []  # it has a fixed batch size, often only because it was first called on an array
+            return []  # the model has a fixed batch size, often only because it was first called on an array
         raise as_raised(error) from None
     names = sorted(outputs) if isinstance(outputs, dict) else getattr(model, "output_names", None) or []
     outputs = tf.nest.flatten(outputs)

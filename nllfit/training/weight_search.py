@@ -41,9 +41,14 @@ class Found:
       w: the weights, `[p]`.
       value: the loss at `w`.
       iterations: the number of steps taken.
-      end: why the search ended: "optimum", "infinity", "stuck", "cut short" (after `max_iterations`), "out of time",
-        "exact" (the optimum needs more digits than the weights have) or "zero" (gains that are less than a rounding
-        error of `start`, and become smaller only slowly).
+      end: why the search ended:
+        "optimum": the gain is at most a rounding error or the tolerance;
+        "infinity": the loss falls as far as the weights grow;
+        "exact": the optimum needs more digits than the weights have;
+        "zero": the gains are less than a rounding error of `start`, and become smaller only slowly;
+        "stuck": no lower loss was found;
+        "cut short": after `max_iterations`;
+        "out of time": after `max_seconds`.
       gain: by how much a Newton step would lower a quadratic loss with the gradient and Hessian at `w`.
       noise: the part of `gain` that rounding errors of weights and gradient explain.
       start: the loss where the search began.
