@@ -158,7 +158,7 @@ assert tf.reduce_mean(weights) < likelihood
 # | the latent variable | use | the likelihood is |
 # | --- | --- | --- |
 # | a class | `MixtureFamily`, `heads.Mixture` | exact |
-# | numbers, everything linear | factor analysis, or the linear model above | exact, or its bound |
+# | numbers, everything linear | factor analysis, or the first autoencoder above | exact |
 # | numbers, a network | a head with `as_tensor="sample"` and `nllfit.KLDivergence` | bounded |
 # | classes inside a network | the same, with a head of the family `RelaxedOneHotCategorical` | bounded |
 #
