@@ -30,8 +30,8 @@ _PEER_SCORES = {
 def page() -> str:
     """The page's Markdown. For a benchmark without a file in `docs/benchmarks`, it shows only the command."""
     parts = [
-        "# Benchmarks\n\nEach table comes from a file in `docs/benchmarks`: the `metrics.json` of one command, with the "
-        "machine and the date. Run the command to measure your machine.\n"
+        "# Benchmarks\n\nEach table comes from a file in `docs/benchmarks`: the `metrics.json` of one command, with "
+        "the machine and the date. Run the command to measure your machine.\n"
     ]
     for name, title, table in (
         ("speed", "Speed of training", _speed),
