@@ -39,7 +39,7 @@ _NUMBERS = "mean", "covariance", "prior_scale", "log_evidence"
 class Laplace:
     """The result of `nllfit.laplace`: a model and the Normal posterior of some of its weights, called like the model.
 
-    Let `u = f(x)` be the input of the model's head. It is expanded to first order in the chosen weights around their
+    Let `u = f(x)` be the input of the model's head. `f` is expanded to first order in the chosen weights around their
     values `w` in the model, with Jacobian `J(x)`. Under the posterior, `u` is then Normal, and the predicted
     distribution is a mixture over `u`:
 

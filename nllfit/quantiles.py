@@ -16,9 +16,9 @@ __all__ = ["cdf", "interval", "mode", "quantile", "survival"]
 def cdf(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     """The probability `P(Y <= y)` of each element of an outcome.
 
-    It accepts the output of a head in Keras 2 or Keras 3, and any `tfd.Distribution` of numbers, even one without a CDF
-    in TFP, such as an `Independent`. If elements depend on each other, as in a `MultivariateNormalTriL`, each has the
-    CDF of its marginal distribution.
+    `cdf` accepts the output of a head in Keras 2 or Keras 3, and any `tfd.Distribution` of numbers, even one without a
+    CDF in TFP, such as an `Independent`. If elements depend on each other, as in a `MultivariateNormalTriL`, the CDF of
+    each is that of its marginal distribution.
 
     Args:
       distribution: a distribution of batch `[*batch]` and event `[*event]`, or a head's output.
@@ -57,9 +57,9 @@ def survival(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 def quantile(distribution: tfd.Distribution, q: ArrayLike) -> tf.Tensor:
     """The quantiles of each element of an outcome: the smallest number `y` with `P(Y <= y) >= q`.
 
-    It accepts the same distributions as `cdf`. If TFP has no formula, it inverts the CDF by bisection over the sorted
-    list of all numbers that the dtype can represent, so it needs no starting point and no scale. For counts the result
-    is a count.
+    `quantile` accepts the same distributions as `cdf`. If TFP has no formula, the CDF is inverted by Chandrupatla's
+    method over the ordered list of all numbers of the dtype, so no starting point and no scale are needed. For counts
+    the result is a count.
 
     Args:
       distribution: a distribution of batch `[*batch]` and event `[*event]`, or a head's output.
@@ -118,10 +118,10 @@ def interval(distribution: tfd.Distribution, level: float = 0.9) -> tuple[tf.Ten
 def mode(distribution: tfd.Distribution) -> tf.Tensor:
     """The most likely outcome: the number with the highest density, or the count with the highest probability.
 
-    If TFP has no formula, for example for mixtures, it searches the density on a grid of quantiles of each component.
-    It refines the eight highest local maxima and returns the highest. A count is exact; a real number has about 8
-    digits, because a density is flat at its maximum. The mode may be a narrow peak that contains little probability.
-    If the density is infinite at an end of the support, the mode is that end.
+    If TFP has no formula, for example for mixtures, the density is searched on a grid of quantiles of each component,
+    and its eight highest local maxima are refined. A count is exact; a real number has about 8 digits, because a
+    density is flat at its maximum. The mode may be a narrow peak that contains little probability. If the density is
+    infinite at an end of the support, the mode is that end.
 
     - If the elements of an outcome are independent, each element has its own mode.
     - The mode of class labels is the most likely class.

@@ -98,8 +98,8 @@ class BetaNLL:
     gradient with respect to the mean is proportional to that of the squared error. `BetaNLL` is only a training loss:
     its value is not a score.
 
-    It needs a finite variance (not a `StudentT` with `df <= 2`), and a head whose elements are independent or whose
-    outcomes have one element, such as a mixture of `event_shape=1`.
+    The variance must be finite (not that of a `StudentT` with `df <= 2`). The elements of an outcome must be
+    independent, or an outcome must have only one element, as under a mixture with `event_shape=1`.
 
     Args:
       beta: the power, from 0 to 1.

@@ -54,8 +54,8 @@ _TRACING = threading.RLock()
 def trace(function: Any, *specs: Any) -> Any:
     """`function.get_concrete_function(*specs)`, in one thread at a time.
 
-    Some functions of TFP, such as `lbeta`, are `tf.function`s. TensorFlow traces them once in a process, and adds their
-    derivatives when another trace first needs these. It fails if two threads do so at the same time.
+    Some functions of TFP, such as `lbeta`, are `tf.function`s, which TensorFlow traces once in a process. When another
+    trace first needs their derivatives, TensorFlow adds these. If two threads do this at the same time, it fails.
     """
     with _TRACING:
         traced = function.get_concrete_function(*specs)

@@ -35,7 +35,7 @@ def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | 
 
     Returns:
       A `Comparison`. If one family cannot produce the sample, there is no error: `Comparison.refused` has the reason.
-      It also lists families of exact numbers if another family is `Censored`.
+      `refused` also lists families of exact numbers if another family is `Censored`.
 
     Raises:
       ValueError: before any fit, if `distributions` is empty, is not a list, contains an object that is not a family or

@@ -34,7 +34,7 @@ class Estimate(MaximumLikelihoodFit):
       standard_errors: the square roots of the diagonal of `covariance`, by name. A standard error is infinite if the
         parameter is not identified, because other parameter values give the same densities.
       covariance: `[q, q]` for the `q` numbers in `parameters`, in their order: the inverse of the observed information,
-        transformed to these parameters by the delta method. It is NaN where it does not exist; `message` says why.
+        transformed to these parameters by the delta method. Elements that do not exist are NaN; `message` says why.
       log_likelihood: the maximum in nats, the sum over the sample.
       num_observations: the number of observations, or the sum of the weights.
       num_parameters: the number of free parameters, minus the number of directions in which no density changes.
@@ -84,8 +84,8 @@ class Estimate(MaximumLikelihoodFit):
         """Intervals that cover the true parameters with probability `level`, in large samples.
 
         The Wald interval is `estimate +- z * standard error`. The profile-likelihood interval contains the values with
-        `2 (log L - profile(value)) <= chi-square quantile`. It stays in the parameter's domain and does not depend on
-        the parametrisation.
+        `2 (log L - profile(value)) <= chi-square quantile`. The profile-likelihood interval stays in the parameter's
+        domain and does not depend on the parametrisation.
 
         Args:
           level: the probability, between 0 and 1.
@@ -94,7 +94,8 @@ class Estimate(MaximumLikelihoodFit):
 
         Returns:
           A dict of arrays `[*parameter, 2]` by name: the lower and the upper end. An end is infinite, or the bound of
-          the domain, if the sample does not limit the parameter on that side; it is NaN if there is no standard error.
+          the domain, if the sample does not limit the parameter on that side. The ends of a Wald interval are NaN if
+          there is no standard error.
 
         Raises:
           ValueError: if `level` or `method` is invalid or a name is unknown, or for a profile of a fit that did not
@@ -197,11 +198,11 @@ class Estimate(MaximumLikelihoodFit):
 def maximum_likelihood(distribution: Any, y: ArrayLike, *, weights: ArrayLike | None = None, **fixed: Any) -> Estimate:
     """Fits a family to a sample by maximum likelihood: `argmax_theta sum_i w_i log p(y_i | theta)`.
 
-    Newton's method maximises the log-likelihood in float64, over the logarithms of positive parameters. It starts at
-    TFP's closed form if there is one, otherwise at the best of up to a thousand parameter values of the sample's
-    magnitude. For a location-scale family the sample is first centred at its median and divided by its spread. If the
-    likelihood is not smooth in a parameter (the bounds of a Uniform, the location of a Laplace), the estimate is the
-    sample statistic that maximises it.
+    Newton's method maximises the log-likelihood in float64, over the logarithms of positive parameters. The search
+    starts at TFP's closed form if there is one, otherwise at the best of up to a thousand parameter values of the
+    sample's magnitude. For a location-scale family the sample is first centred at its median and divided by its spread.
+    If the likelihood is not smooth in a parameter (the bounds of a Uniform, the location of a Laplace), the estimate is
+    the sample statistic that maximises the likelihood.
 
     Args:
       distribution: a class of `tfp.distributions` or its name, a `Family` or a `MixtureFamily`.

@@ -27,8 +27,8 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     number under a Gamma, a `ValueError` is raised. The result is never NaN. Inside a `tf.function`, where values are
     not available, outcomes are checked only with `validate_args=True`.
 
-    The computation is in float64, even if the distribution is in float32: it uses the parameters as they were given to
-    the distribution. This matters for large outcomes: near 1e8, float32 numbers are multiples of 8.
+    The computation is in float64, even if the distribution is in float32, and uses the parameters as they were given to
+    the distribution. Float64 matters for large outcomes: near 1e8, float32 numbers are multiples of 8.
 
     Args:
       distribution: a `tfd.Distribution` of batch shape `[*grid]` (one parameter value, or a grid) and event shape

@@ -19,7 +19,7 @@ __all__ = ["at_the_best_corner", "corner_near", "over_scattered_maxima"]
 _GAP = 1e-12  # the distance, in ranges of the sample, of a bound from the corner; at 0, TFP's density is NaN
 _MOST_LOG_DENSITIES = 4e6  # the number of parameter values tried, times the number of outcomes
 _OBSERVATIONS = 50  # the corners tried: this many observations near the parameter, and this many across the sample
-_KEPT_CORNERS, _KEPT_MAXIMA = 3, 5  # a full search starts from so many of the values tried, the most likely ones
+_KEPT_CORNERS, _KEPT_MAXIMA = 3, 5  # the numbers of most likely values from which a full search starts
 _TURNS = 20  # alternations between the corner parameter and the smooth parameters
 _LEAST_GAIN = 1e-9  # nats by which a turn must raise the likelihood; rounding errors are about 1e-11
 _TIE = 1e-3  # two climbs to the same maximum may differ by this many nats
@@ -37,8 +37,8 @@ def corner_near(problem: Problem, w: np.ndarray) -> str | None:
 def at_the_best_corner(problem: Problem, name: str, w: np.ndarray, smooth: Optimum | None) -> Fit:
     """The fit with one parameter held at the corner of highest likelihood.
 
-    It alternates between two steps, until the likelihood no longer rises: choose the best corners for this parameter,
-    and maximise over the other parameters.
+    Two steps alternate, until the likelihood no longer rises: choose the best corners for this parameter, and maximise
+    over the other parameters.
 
     Args:
       problem: the problem with all parameters free.

@@ -90,7 +90,7 @@ class Problem:
         return self.units.outward(self.objective.constrained(w)) | self.held
 
     def closed_form(self) -> np.ndarray | None:
-        """The coordinates of TFP's closed-form estimate, or None. It may differ from the maximum."""
+        """The coordinates of TFP's closed-form estimate, or None. This estimate may differ from the maximum."""
         y = tf.constant(self.units.inward_sample(self.y))
         fitted = self.family.closed_form(y) if not self.held and np.ptp(self.weights) == 0 else None
         if fitted is None:

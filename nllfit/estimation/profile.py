@@ -19,7 +19,7 @@ _FAR = 64  # Wald half-widths, or powers of e if the domain is bounded: farther 
 
 
 class Profile:
-    """The profile log-likelihood `l_p(value)`: its maximum if one element of one parameter is held at `value`.
+    """The profile log-likelihood `l_p(value)`: the maximum while one element of one parameter is held at `value`.
 
     Args:
       fit: a converged fit.

@@ -82,5 +82,5 @@ def higher(objective: Objective, one: Optimum, other: Optimum) -> Optimum:
 
 
 def rise(objective: Objective, one: Optimum, other: Optimum) -> float:
-    """The log-likelihood of `other` minus that of `one`, in nats; both may be -inf."""
+    """The log-likelihood of `other` minus the log-likelihood of `one`, in nats; both may be -inf."""
     return 0.0 if other.value == one.value else objective.total_weight * (other.value - one.value)

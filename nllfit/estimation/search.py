@@ -26,8 +26,8 @@ _FEW_OF_SEVERAL = 2_000  # the size of the subsample if there may be several max
 def search(problem: Problem) -> Fit:
     """Maximises the likelihood of a problem.
 
-    The problem of the returned `Fit` may differ from the given one: it uses differences if exact derivatives fail, and
-    it holds a parameter in which the likelihood has its maximum at a corner.
+    The problem of the returned `Fit` may differ from the given one: its derivatives are differences if exact ones fail,
+    and a parameter in which the likelihood has its maximum at a corner is held there.
     """
     fit = _searched(problem)
     optimum = fit.optimum
@@ -80,7 +80,7 @@ def _climbed(problem: Problem, few: Objective, candidates: np.ndarray) -> Optimu
 
 
 def _from_the_best_start(objective: Objective, candidates: np.ndarray) -> Optimum:
-    """The optimum from the first candidate or, if that did not converge, the best from a few later ones."""
+    """The optimum from the first candidate; if it did not converge, the best optimum from a few later candidates."""
     best = maximize(objective, candidates[0])
     for start in candidates[_RETRIES]:
         if best.converged:

@@ -57,7 +57,7 @@ class Units:
 
     @property
     def log_volume(self) -> float:
-        """The log-density of `z` minus that of `y`: the sum of `log(spread)`."""
+        """The log-density of `z` minus the log-density of `y`: the sum of `log(spread)`."""
         return float(np.sum(np.log(self.spread)))
 
     def _factor(self, name):

@@ -83,7 +83,7 @@ class Head:
         if as_tensor == "sample" or regularizer is not None:
             self._start_draws(random.randint(1, 10**9) if seed is None else seed)
         self.supports_masking = True
-        # `head.params_size()` needs no arguments; for a class, they are those of the head.
+        # `head.params_size()` needs no arguments, but `Normal.params_size(...)` needs the arguments of the head.
         self.params_size = functools.partial(self.params_size, *args, **kwargs)  # type: ignore[method-assign]
         self._plain_arguments = functools.partial(self.plain_arguments, *args, **kwargs)
         self._shared = self._learned = self._step = None

@@ -19,7 +19,7 @@ __all__ = ["LogInterval", "between_counts", "between_numbers", "by_quadrature", 
 LogInterval = Any
 """`(lower, upper) -> log P(lower < Y <= upper)`."""
 
-_NARROW = 0.5  # nats between two log-tails; closer ones lose digits when they are subtracted
+_NARROW = 0.5  # nats: if two log-tails are closer than this, the difference of the tails loses digits
 _TINY = 1e-250  # a smaller tail is near the smallest numbers of the dtype
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 _NEGLIGIBLE = 700.0  # nats: a density that is so much lower than at the start of a tail adds nothing
@@ -153,7 +153,7 @@ def _if(condition, value, other=0.0):
 def between_counts(law: Any) -> LogInterval:
     """The function that returns the log-probability of an interval of counts.
 
-    It sums the probabilities of a few counts, and subtracts two tails if there are more.
+    If there are only a few counts, their probabilities are summed; if there are more, two tails are subtracted.
     """
     low, high = law.ends()
     batch, dtype = law.distribution.batch_shape_tensor(), law.distribution.dtype

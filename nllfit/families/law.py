@@ -2,7 +2,7 @@
 
 `law_of` chooses the `Law` of a distribution by its class, never by names or attributes. So a user's class that
 resembles a TFP class is judged only by its own methods. A subclass of `Law` overrides a few methods, such as the ends
-of the support, the CDF and the logarithms of both tails. `Law` derives the others from them.
+of the support, the CDF and the logarithms of both tails. `Law` derives its other methods from them.
 """
 
 import functools

@@ -92,7 +92,7 @@ def _peaks(grid, heights):
     """The highest local maxima `[_NUM_PEAKS, *batch]` on a sorted grid `[num, *batch]`, with their two neighbours."""
     below, above = (tf.concat(parts, 0) for parts in ([grid[:1], grid[:-1]], [grid[1:], grid[-1:]]))
     before, after = (tf.concat(parts, 0) for parts in ([heights[:1], heights[:-1]], [heights[1:], heights[-1:]]))
-    # Many quantiles of counts are equal. Only the first and the last of equal ones are peaks.
+    # Many quantiles of counts are equal. Of equal quantiles, only the first and the last can be peaks.
     is_peak = (heights >= before) & (heights >= after) & ((below < grid) | (grid < above))
     order = tf.argsort(tf.where(is_peak, -heights, tf.constant(math.inf, heights.dtype)), 0)[:_NUM_PEAKS]
     return tuple(tf.experimental.numpy.take_along_axis(values, order, 0) for values in (below, grid, above))

@@ -99,8 +99,8 @@ def log_bessel_series(order: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
     """`log sum_j q^j / (j! Gamma(j + order + 1))`, in float64, with derivatives with respect to `order` and `log_q`.
 
     It is `log(I_order(2 sqrt(q)) / q^(order / 2))`, with `I` the modified Bessel function and `order > -1`. Only terms
-    around the largest one are summed. They fall off like a Normal density of known width. If it is wide, only every
-    second, third, ... term is summed, which is exact for such smooth terms.
+    around the largest one are summed. The terms fall off like a Normal density of known width. If the width is large,
+    only every second, third, ... term is summed, which is exact for such smooth terms.
     """
     order, log_q = order[..., None], log_q[..., None]
     fixed = tf.stop_gradient(order) / 2

@@ -1,4 +1,4 @@
-"""Row-wise distributions: those of heads, which raise an error for outcomes that TFP would broadcast against rows."""
+"""Row-wise distributions, which heads return: outcomes that TFP would broadcast against the rows raise an error."""
 
 import functools
 from typing import Any

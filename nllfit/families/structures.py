@@ -106,7 +106,7 @@ class MixtureLaw(Law):
 
     @property
     def atom(self) -> tf.Tensor | None:
-        atoms = self.components.atom  # an atom is always 0, so that of any component will do
+        atoms = self.components.atom  # each atom is 0
         return None if atoms is None else tf.reduce_max(atoms, -1)
 
     def component_quantiles(self, levels, rests):

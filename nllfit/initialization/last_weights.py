@@ -140,7 +140,7 @@ def _sample(output, y, weights, mask):
 
 
 def _vectors(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """The unconstrained numbers of the marginal distribution: those of the head's input, and shared ones or None."""
+    """The unconstrained numbers of the marginal distribution: the head's input, and the shared numbers or None."""
     unshared = family.unshared()
     parameters = unshared.parameters(tf.constant(marginal_numbers(unshared, y, weights)))
     return family.unconstrained(parameters), family.unconstrained(parameters, shared=True) if family.shared else None

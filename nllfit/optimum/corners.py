@@ -10,7 +10,7 @@ __all__ = ["corners", "lowest_at_corners"]
 
 _ASIDE = 1e-9  # the distance from 0 at which slopes are computed; a smooth function's slope hardly changes within it
 _LEAST_JUMP = 1e-6  # the least jump of the slope at a corner
-_NEAR = 1e-2  # a coordinate this close to 0 is tried at 0; its unit is such that the second derivative is 1
+_NEAR = 1e-2  # a coordinate this close to 0, in units in which the second derivative is 1, is tried at 0
 _STEPS = 20
 _GAIN = 1e-10  # the search ends if the next step would lower the function by less, relative to its value
 

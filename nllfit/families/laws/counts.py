@@ -232,8 +232,8 @@ COUNTS: Mapping[type, Facts] = {
         crps=_poisson_crps,
     ),
     tfd.Skellam: Facts(lowest=-math.inf, log_prob=_skellam_log_prob, cdf=_skellam_cdf, has_exact_cdf=True),
-    # TFP makes the logits `[u, -u]` from `u = inflated_loc_logits`, so the log-odds of a zero are `2 u`. Its mixture
-    # does not broadcast its components, so one share for all rows would raise an error. `total_count` need not be an
+    # TFP makes the logits `[u, -u]` from `u = inflated_loc_logits`, so the log-odds of a zero are `2 u`. TFP's class
+    # does not broadcast parameters, so one share for all rows would raise an error. `total_count` need not be an
     # integer, as for a NegativeBinomial.
     tfd.ZeroInflatedNegativeBinomial: Facts(
         twins={"inflated_loc_logits": ("inflated_loc_probs", _twice_the_log_odds)},
