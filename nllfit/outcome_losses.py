@@ -98,8 +98,8 @@ def variance_weighted_log_loss(y_true: Any, distribution: tfd.Distribution, beta
         elements = elements.distribution
     if elements.event_shape.num_elements() != 1:
         raise ValueError(
-            f"`BetaNLL` weights each element of an outcome by its variance, but those of {distribution.name}, of shape "
-            f"{tuple(distribution.event_shape)}, depend on each other: use a head of independent elements."
+            f"`BetaNLL` weights each element of an outcome by its variance, but the elements of {distribution.name}, "
+            f"of shape {tuple(distribution.event_shape)}, depend on each other: use a head of independent elements."
         )
     if law_of(elements).has_class_labels:
         raise ValueError(

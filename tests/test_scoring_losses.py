@@ -90,7 +90,7 @@ def test_beta_nll_needs_independent_elements():
     y = np.ones([4, 1], "float32")
     loss = nllfit.losses.BetaNLL()(y, mixture)
     np.testing.assert_allclose(loss, np.mean(nllfit.negative_log_likelihood(y, mixture)), rtol=1e-6)
-    with pytest.raises(ValueError, match=r"those of Multivariate.*, of shape \(2,\), depend on each other"):
+    with pytest.raises(ValueError, match=r"elements of Multivariate.*, of shape \(2,\), depend on each other"):
         nllfit.losses.BetaNLL()(np.ones([4, 2]), tfd.MultivariateNormalDiag(tf.zeros([4, 2])))
     with pytest.raises(ValueError, match="`beta` is 2"):
         nllfit.losses.BetaNLL(2)
