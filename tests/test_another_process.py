@@ -62,7 +62,7 @@ for file in ("one.keras", "one.h5", "some.keras", "others.h5"):
         loss = losses[head]
         assert (getattr(loss, "name", None) or loss.__name__) == "negative_log_likelihood"
         log_prob = distribution(output).log_prob(data[f"outcomes {name} {head}"])
-        # equal up to float32's rounding, which depends on the memory alignment of arrays in TensorFlow's kernels
+        # The numbers are equal up to rounding in float32, which depends on the alignment of arrays in memory.
         np.testing.assert_allclose(log_prob, data[f"{name} {head}"], rtol=1e-6, err_msg=f"{head} of {file}")
         print("loaded", head)
 """
@@ -151,7 +151,7 @@ def save_own(kit, folder, monkeypatch):
     return 2
 
 
-# Each head with one Keras and one file format; `test_saved_files.py` loads files that other processes wrote.
+# This test saves each head with one Keras version in one format. `test_saved_files.py` loads files of other processes.
 @pytest.mark.thorough
 @pytest.mark.parametrize("turn", range(4))
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")

@@ -49,7 +49,7 @@ SCALARS = {
 }
 
 
-# Families whose quantiles are found by a search like those of other families. Their CDFs are tested below.
+# These families are thorough, because other families run the same search for quantiles. A test below has their CDFs.
 MORE = ("Binomial", "BetaBinomial", "ExponentiallyModifiedGaussian", "GammaGamma", "NormalInverseGaussian")
 
 

@@ -147,7 +147,7 @@ REACHED = [
 @pytest.mark.thorough
 @pytest.mark.parametrize(("kit", "posterior", "steps", "draws", "tolerance"), REACHED)
 def test_the_posterior_of_least_divergence_is_reached(kit, posterior, steps, draws, tolerance):
-    """A full posterior becomes the exact one. Independent Normals get its mean, and variances `1 / diag(precision)`.
+    """A full posterior becomes exact. Independent Normals get the exact mean, and variances `1 / diag(precision)`.
 
     We average the parameters over the second half of the steps. Their error falls with the number of draws.
     """

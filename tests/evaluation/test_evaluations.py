@@ -188,7 +188,7 @@ HEADS = {
 
 
 SAMPLED = ("MultivariateNormalTriL", "VonMisesFisher")  # their CRPS is an energy score from random draws
-# Thorough, because the other heads also have no mean, quantiles by search, counts or vectors as outcomes.
+# These heads are thorough, because the other heads have the same properties: no mean, counts, vectors, a search.
 ALIKE = ("StudentT", "Beta", "ZeroInflated", "VonMisesFisher")
 
 
