@@ -19,6 +19,7 @@ Expected: differences of rounding. Heads whose quantiles are found by a search h
 import json
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import tensorflow as tf
@@ -121,9 +122,12 @@ def lite(folder, x, mean):
     """The difference of the mean in TensorFlow Lite, or the name of the error if the conversion fails."""
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=["mean"])
     try:
-        interpreter = tf.lite.Interpreter(model_content=converter.convert())
+        content = converter.convert()
     except Exception as error:  # the converter raises several types, and the table shows which
         return type(error).__name__
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TensorFlow warns that its interpreter moves to another package
+        interpreter = tf.lite.Interpreter(model_content=content)
     found = interpreter.get_signature_runner("mean")(x=x)["mean"]
     return difference({"mean": found}, {"mean": mean})
 
