@@ -151,5 +151,5 @@ def test_invalid_arguments_are_refused(ax):
         plots.survival_curve(ax, [[1.0, 1.0], [2.0, 2.0]], [True, False])
     with pytest.raises(ValueError, match="above `upper` at row 1"):
         plots.survival_curve(ax, [[1.0, 1.0], [2.0, 1.0]])
-    with pytest.raises(ValueError, match="both intervals and times of entry"):
+    with pytest.raises(ValueError, match="has intervals and times of entry"):
         plots.survival_curve(ax, [[1.0, 1.0, 0.0], [2.0, 3.0, 0.0]])

@@ -110,7 +110,7 @@ FIT = [
     ({"validation_split": "a"}, "`validation_split` is 'a': give the fraction of rows to hold out"),
     ({"validation_split": np.nan}, "`validation_split` is nan"),
     ({"validation_split": -0.1}, "`validation_split` is -0.1"),
-    ({"validation_split": 0.99}, "leaves none"),
+    ({"validation_split": 0.99}, "leaves no row"),
     # numbers and choices
     ({"epochs": -1}, "`epochs` is -1"),
     ({"epochs": "3"}, "`epochs` is '3'"),
