@@ -33,7 +33,7 @@ _NAMES = ("x", "y", "sample_weight")
 
 
 def pack(x, y, sample_weight, name="", takes_sparse=False):
-    """The parts that are not None, as a tuple of structures of arrays, tensors and (with `takes_sparse`) sparse `x`."""
+    """A tuple of the arguments that are not None, as arrays and tensors; `x` may be sparse only with `takes_sparse`."""
     if takes_sparse:
         x = tf.nest.map_structure(_without_format, x)
     if y is None and sample_weight is not None:

@@ -35,7 +35,9 @@ __all__ = ["EQUIVALENCES", "PRIORS", "Equivalence", "PriorEquivalence", "priors_
 
 @dataclasses.dataclass(frozen=True)
 class Equivalence:
-    """One Keras loss and the head whose negative log-likelihood it is.
+    """One Keras loss and the head whose negative log-likelihood it is, up to a factor and an offset.
+
+    D is the size of one outcome, and s the fixed scale of the head.
 
     Attributes:
       loss: the loss as text.

@@ -16,7 +16,7 @@ _TINY = 1e-300  # replaces 0, whose logarithm has no derivative
 
 
 def distance(y: tf.Tensor) -> tf.Tensor:
-    """`|y|`, with the derivative 1 at 0, which the terms that are subtracted from it also have."""
+    """`|y|`, whose derivative at 0 is 1 and not TensorFlow's 0, to match the terms that are subtracted from it."""
     return tf.where(y < 0, -y, y)
 
 
