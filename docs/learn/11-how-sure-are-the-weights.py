@@ -155,8 +155,8 @@ assert max(score[0] for score in scores.values()) < 0
 # At the data all four methods are good. In the gap they differ:
 #
 # - The most probable weights are confident and wrong.
-# - The band of the ensemble is a little wider.
-# - The band of Laplace's approximation is about as wide as the errors are large.
+# - The band of the ensemble is a little wider than theirs, but still too narrow.
+# - The band of Laplace's approximation is wide enough: its width is about the size of the errors.
 # - The band of the variational network is too narrow. More training would not help: with independent Normal weights, a
 #   prediction cannot be certain on both sides of a gap and uncertain in the gap (Foong et al., *On the expressiveness
 #   of approximate inference in Bayesian neural networks*, 2020). The ELBO of this network is also hundreds of nats

@@ -31,9 +31,9 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, random
 # %% [markdown]
 # ## Three lines
 #
-# `fit` holds out a fifth of the training rows and compares models by their predictions for these rows: two kinds of
-# network and a forest, with weak and with strong regularization, with Normal distributions and with histograms. Then it
-# trains the best model on all training rows; a network is trained five times, as an ensemble.
+# `fit` compares two kinds of network and a forest. It trains each with weak and with strong regularization, and with
+# Normal distributions and with histograms, and scores the predictions for a fifth of the training rows, which it holds
+# out. Then it trains the best model on all training rows. A network is trained five times, as an ensemble.
 #
 # A model is usually too confident about rows that it has not seen. So `fit` also finds a factor that widens the
 # predicted distributions. On a small table like this one, the factor comes from cross-validation.
