@@ -10,7 +10,7 @@ from nllfit.bayes.divergence_formulas import estimated_divergence, exact_diverge
 from nllfit.data_checks import rows_of
 from nllfit.families.head_base import Origin
 from nllfit.families.law import law_of
-from nllfit.inference.likelihood import Likelihood, weighted_losses
+from nllfit.inference.likelihood_derivatives import Likelihood, weighted_losses
 from nllfit.prediction import origin_of
 from nllfit.training.loss_surface import assign
 

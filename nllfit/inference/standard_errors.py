@@ -10,7 +10,7 @@ from nllfit.adapters import Model
 from nllfit.data_checks import num_rows
 from nllfit.inference.argument_checks import check_size, checked
 from nllfit.inference.coefficients import Coefficients
-from nllfit.inference.likelihood import Likelihood, PenalizedLikelihood
+from nllfit.inference.likelihood_derivatives import Likelihood, PenalizedLikelihood
 from nllfit.inference.names import feature_names
 from nllfit.inference.network_coefficients import named_parameters
 from nllfit.optimum.corners import corners

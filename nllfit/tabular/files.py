@@ -19,9 +19,9 @@ from nllfit.tabular.forest import Forest, ForestInputs
 from nllfit.tabular.histogram import Histogram
 from nllfit.tabular.inputs import Bins, Inputs, Network
 from nllfit.tabular.location_scale import LocationScale
+from nllfit.tabular.networks_and_forests import Networks, Trees
 from nllfit.tabular.own_unit import OwnUnit
 from nllfit.tabular.perceptron import Perceptron
-from nllfit.tabular.table_models import Networks, Trees
 from nllfit.tabular.trials import Predictor, Trial
 
 __all__ = ["read", "write"]

@@ -10,7 +10,7 @@ import tensorflow as tf
 import nllfit
 from nllfit.keras3 import heads
 from nllfit.keras3.losses import BetaNLL
-from nllfit.tabular import DistributionRegressor, Network, perceptron, table_models
+from nllfit.tabular import DistributionRegressor, Network, networks_and_forests, perceptron
 from nllfit.tabular.perceptron import Perceptron, Trainer, batches_of
 
 RNG = np.random.default_rng(0)
@@ -104,5 +104,5 @@ def test_weights_that_are_not_finite_are_reported():
 def test_a_member_in_a_bad_optimum_is_left_out():
     good = [NORMAL.initial(np.random.default_rng(i), zero_outputs=True) for i in range(4)]
     bad = good[0] + np.float32(3)
-    found = table_models._successful(NORMAL, [*good[:2], bad, *good[2:]], NO_SCALING_32, (X, Y, WEIGHTS))
+    found = networks_and_forests._successful(NORMAL, [*good[:2], bad, *good[2:]], NO_SCALING_32, (X, Y, WEIGHTS))
     assert [id(each) for each in found] == [id(each) for each in good]

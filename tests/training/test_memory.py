@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import nllfit
-from nllfit.inference.likelihood import Likelihood
+from nllfit.inference.likelihood_derivatives import Likelihood
 from nllfit.training import kernels, loss_surface, runs
 from tests.keras_versions import each_keras, in_turn, mainly, set_precision
 
