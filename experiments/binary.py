@@ -103,7 +103,7 @@ def main(argv=None):
         common.write_json(folder / "metrics.json", metrics)
         classifier.print_scores(evaluations)
         share = metrics["class_share"]
-        print(f"{'class share':28}{share['nll']:>8.4f}{'':10}{share['accuracy']:>10.4f}")
+        print(f"{'class frequencies':28}{share['nll']:>8.4f}{'':10}{share['accuracy']:>10.4f}")
         print(f"\nAUC of one network: {metrics['auc']:.4f}")
     return metrics
 

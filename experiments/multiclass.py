@@ -103,7 +103,7 @@ def main(argv=None):
         classifier.save(models, folder)
         common.write_json(folder / "metrics.json", metrics)
         classifier.print_scores(evaluations)
-        print(f"{'guessing':28}{metrics['guessing_nll']:>8.4f}{'':10}{1 / len(names):>10.4f}")
+        print(f"{'equal probabilities':28}{metrics['guessing_nll']:>8.4f}{'':10}{1 / len(names):>10.4f}")
     return metrics
 
 

@@ -90,7 +90,7 @@ def fit_split(tools, x, y, train, test, epochs, seed):
     found[f"{MEMBERS} by NLL"] = scores(predicted, y[test])
     found[f"{MEMBERS} by NLL, scales x factor"] = scores(widened(predicted, factor), y[test]) | {"factor": factor}
     tabular = DistributionRegressor(shuffle=False, random_state=seed).fit(x[train], y[train])
-    found["the recipe of uci"] = scores(tabular.predict_distribution(x[test]), y[test])
+    found["DistributionRegressor"] = scores(tabular.predict_distribution(x[test]), y[test])
     return found, curves
 
 

@@ -151,7 +151,7 @@ def main(argv=None):
         common.write_json(folder / "metrics.json", metrics)
         for noise in NOISES:
             print_table(noise, metrics[noise])
-            print(f"\n{'1000 new rows':15} {'NLL':>10} {'CRPS':>10} {'holds 90%':>10} {'calibration error':>18}")
+            print(f"\n{'1000 new rows':15} {'NLL':>10} {'CRPS':>10} {'90% inside':>10} {'calibration error':>18}")
             for name, e in new[noise].items():
                 print(f"{name:15} {e.nll:10.4f} {e.crps:10.4f} {e.coverage[0.9]:10.3f} {e.calibration_error:18.4f}")
         print("\ndiabetes: sigma {sigma:.3f}, mean NLL {mean_nll:.5f} nats".format(**metrics["diabetes"]))

@@ -250,7 +250,8 @@ def report(metrics):
             print(f"{size:>26} {taken * 1e3:9.1f}")
     if "head" in metrics:
         head = metrics["head"]
-        print(f"\nBernoulli head {head['head_us']:.1f} us, Keras's loss {head['plain_us']:.1f} us: {head['ratio']:.3f}")
+        print(f"\n{'a step with':26} {'us':>9}\n{'a Bernoulli head':26} {head['head_us']:9.1f}")
+        print(f"{'Keras loss':26} {head['plain_us']:9.1f}\n{'ratio':26} {head['ratio']:9.3f}")
 
 
 def main(argv=None):

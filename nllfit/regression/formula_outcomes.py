@@ -84,7 +84,7 @@ class Outcome:
 
 
 def evaluated(text: str, data: Any, **functions: Callable) -> Any:
-    """The value of a column, or of an expression of columns, which may use the known functions and `functions`."""
+    """The value of a column, or of an expression of columns, which may use `_FUNCTIONS` and `functions`."""
     if (name := text.strip("`")) in data.columns:
         return data[name]
     columns = {str(column): data[column] for column in data.columns}

@@ -1,4 +1,4 @@
-"""The linear maps `u = x b + offset` from coefficients to the linear predictors of each row, and the chain rule."""
+"""The linear maps `u = x b + offset` from coefficients to the linear predictors of each row, and of derivatives."""
 
 from collections.abc import Sequence
 

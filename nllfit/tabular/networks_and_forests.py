@@ -24,7 +24,7 @@ __all__ = ["Model", "Networks", "Trees", "model_class"]
 
 DECAYS = {"weak": 50, "strong": 500}  # divided by the number of rows, because a prior matters less with more rows
 LEAVES = {"weak": 1, "strong": 5}  # the least number of rows in a leaf
-_MOST_NUMBERS = 2**17  # in the leaves of each tree
+_MOST_NUMBERS = 2**17  # the most numbers in the leaves of each tree
 _CHECKED_ROWS = 2000
 _FAILED_NATS = 0.5  # a member fails if its mean loss per training row exceeds the median member's by more
 

@@ -26,7 +26,7 @@ def test_a_short_run_of_the_overconfidence_experiment(tmp_path, capsys, monkeypa
     assert json.loads((out / "metrics.json").read_text()) == metrics
     assert metrics["marginal"]["rmse"] < 1.5  # in standard deviations of the target
     assert metrics["NLL"]["lowest_nll_of_an_epoch"] <= metrics["NLL"]["nll"] + 1e-5
-    assert metrics["the recipe of uci"]["nll"] == metrics["marginal"]["nll"]
+    assert metrics["DistributionRegressor"]["nll"] == metrics["marginal"]["nll"]
     factor = metrics["2 by NLL, scales x factor"]["factor"]
     ratio = metrics["2 by NLL, scales x factor"]["rmse"] / metrics["2 by NLL"]["rmse"]
     np.testing.assert_allclose(ratio, 1, rtol=1e-5)  # a factor of the scale does not change the mean
