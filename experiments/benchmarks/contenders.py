@@ -52,7 +52,10 @@ def _data(k, x, y, batch, source):
 
 
 def _each_epoch(k, held_out, path):
-    """The arguments of `fit` to evaluate after each epoch, and to keep the best weights or to write the model."""
+    """The arguments of `fit` for an evaluation after each epoch, and a callback.
+
+    Without `path`, the callback keeps the best weights; with it, the callback writes the model after each epoch.
+    """
     if held_out is None:
         return {}
     if path is None:

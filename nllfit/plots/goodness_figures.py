@@ -27,8 +27,9 @@ _DOTS = {"marker": ".", "linestyle": "none", "color": "tab:blue", "markersize": 
 def qq(ax: Axes, estimate: Estimate) -> Axes:
     """Draws the sample's sorted outcomes against the quantiles of the distribution fitted to it.
 
-    If the family is correct, the dots are near the diagonal. Dots that leave it at the ends show tails that are too
-    heavy or too light. The band is simultaneous: it contains *all* dots in 95% of samples from the fitted distribution.
+    If the family is correct, the dots are near the diagonal. Dots that leave the diagonal at the ends show that the
+    family's tails are too light or too heavy. The band is simultaneous: it contains *all* dots in 95% of samples from
+    the fitted distribution.
     Its ends at the `i`-th of `n` dots are two quantiles of a Beta(i, n + 1 - i), at the same level for all `i`, mapped
     through the fitted quantile function. The band does not allow for the fit, which moves the distribution towards the
     sample, so the dots of a correct family stay inside in more than 95% of samples.

@@ -109,7 +109,7 @@ def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: floa
 
 
 def _at_corners(surface, found):
-    """The optimum at a corner near the end of a search, where an L1 penalty makes weights 0; without one, the end."""
+    """The optimum near `found` at which an L1 penalty makes weights 0; `found` itself if there is none."""
     lowest = lowest_at_corners(surface.value_and_gradient, surface.curvature, found.w)
     if lowest is None:
         return found
