@@ -269,8 +269,8 @@ def test_half_student_t_without_a_mean_predicts_its_median():
         (("Normal",), {"link": {"scale": "exp"}, "scale": 1.0}, "`link` names `scale`, but the free parameters"),
         (("Normal",), {"link": {"scale": "identity"}}, "Normal cannot be built .*`scale` must be positive"),
         (("Bernoulli",), {"link": {"probs": "exp"}}, "Bernoulli cannot be built .*greater than 1"),
-        (("MultivariateNormalTriL", 2), {"link": {"scale_tril": "exp"}}, "`scale_tril`, whose numbers depend on"),
-        (("Categorical",), {"link": {"probs": "sigmoid"}, "num_classes": 3}, "`probs`, whose numbers depend on"),
+        (("MultivariateNormalTriL", 2), {"link": {"scale_tril": "exp"}}, "`scale_tril`, whose elements depend on"),
+        (("Categorical",), {"link": {"probs": "sigmoid"}, "num_classes": 3}, "`probs`, whose elements depend on"),
         (("Normal",), {"floor": {"scale": -1.0}}, "The floor of `scale` is -1.0"),
     ],
 )
