@@ -14,7 +14,7 @@ from nllfit.families.tfp_classes import MIXTURE, MIXTURE_SAME_FAMILY
 
 __all__ = ["likelihood", "log_likelihood"]
 
-_MOST_ROUNDING = 1e-5  # error of the cast to float32 relative to the range of the sample
+_MOST_ROUNDING = 1e-5  # the largest accepted error of a cast to float32, relative to the range of the sample
 
 
 def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:

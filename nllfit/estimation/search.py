@@ -42,7 +42,7 @@ def search(problem: Problem) -> Fit:
 def _searched(problem: Problem) -> Fit:
     """The fit before `search` checks that all outcomes are in its support."""
     objective = problem.objective
-    if not objective.coordinates.size:  # all parameters are statistics
+    if not objective.coordinates.size:  # all parameters are held at statistics of the sample
         problem.check_support(np.zeros([0]))
         return Fit(problem, maximize(objective, np.zeros([0])))
     closed_form = problem.closed_form()

@@ -58,7 +58,7 @@ class HeadRegularizer(abc.ABC):
 
 
 def as_tensor_of(as_tensor: Any, family: ParametricFamily) -> str:
-    """The checked argument `as_tensor` of a head; a `ValueError` if the family's draws have no gradient."""
+    """The argument `as_tensor` of a head, checked; raises a `ValueError` if the family's draws have no gradient."""
     if not isinstance(as_tensor, str) or as_tensor not in _AS_TENSOR:
         raise ValueError(f'`as_tensor` is {as_tensor!r}: give "mean", or "sample" for one draw.')
     if as_tensor == "sample":
@@ -67,7 +67,7 @@ def as_tensor_of(as_tensor: Any, family: ParametricFamily) -> str:
 
 
 def regularizer_of(regularizer: Any, family: ParametricFamily, is_sampled: bool) -> HeadRegularizer | None:
-    """The checked argument `activity_regularizer` of a head; a `ValueError` if the head cannot use it."""
+    """The argument `activity_regularizer` of a head, checked; raises a `ValueError` if the head cannot use it."""
     if regularizer is None:
         return None
     if not isinstance(regularizer, HeadRegularizer):

@@ -61,7 +61,7 @@ class Head:
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         cls.__doc__ = inspect.getdoc(cls)
-        signature = inspect.signature(cls.__init__)  # the `__new__` of Keras's layers would hide it
+        signature = inspect.signature(cls.__init__)  # the signature of `cls` is that of `__new__` of Keras's layers
         cls.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
 
     def __init__(

@@ -162,7 +162,7 @@ def between_counts(law: Any) -> LogInterval:
     known = tf.math.is_finite(tf.stop_gradient(law.log_prob(some)))
 
     def terms(law, first, last):
-        """`log P(first <= Y <= last)` by at most `_TERMS` terms, from `first` if that is finite, else from `last`."""
+        """`log P(first <= Y <= last)` by at most `_TERMS` terms, from `first` or, if it is infinite, from `last`."""
         upwards = tf.math.is_finite(first)
         steps = _column(np.arange(float(_TERMS)), tf.rank(first), first.dtype)
         counts = tf.where(upwards, first + steps, last - steps)

@@ -90,7 +90,7 @@ class Law:
     def is_of_vectors(self) -> bool:
         """Whether outcomes are vectors of numbers that depend on each other.
 
-        Counts and one-hot rows are not: TFP's draws of them have no gradient, and each of their elements has a score.
+        Vectors of counts and one-hot rows are left out: TFP's draws have no gradient, and each element has a score.
         """
         return self.distribution.event_shape.rank > 0 and not self.is_discrete
 

@@ -13,8 +13,8 @@ __all__ = ["moments_by_tails"]
 def moments_by_tails(law: Any) -> tuple[tf.Tensor, tf.Tensor]:
     """The mean and the variance `[*batch]` of a scalar distribution in float64, from integrals over its tails.
 
-    `E[Y - m] = integral of S above m - integral of F below m` and `E[(Y - m)^2] = 2 integral of |y - m| S or F`, with
-    the median for `m`.
+    `E[Y - m] = integral of S above m - integral of F below m` and `E[(Y - m)^2] = 2 integral of |y - m| S above m, and
+    of |y - m| F below m`, with the CDF `F`, the survival function `S` and the median `m`.
     """
     center = tf.cast(law.median(), tf.float64)
     sums = tail_sums if law.is_discrete else tail_integrals

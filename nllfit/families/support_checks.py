@@ -160,6 +160,6 @@ def asserted(distribution: tfd.Distribution, value: tf.Tensor) -> tf.Tensor:
 def assertion_text(error: tf.errors.OpError) -> str:
     """The message of a failed assertion of TFP, without the stack frame and the values that TensorFlow adds."""
     text = error.message.rpartition("}} ")[2].rpartition("Summarized data: b'")[2].partition("  Label values")[0]
-    text = re.sub(r"`?\[[^`]*?\]`?(?= [a-z])", "the value", text, count=1).partition("\n")[0]  # for one row or many
+    text = re.sub(r"`?\[[^`]*?\]`?(?= [a-z])", "the value", text, count=1).partition("\n")[0]  # printed values
     text = text.partition(" : Tensor had")[0]
     return (re.sub(r"`\[.*?(\]`|$)", "the value", text).rstrip(" .'") or "It is outside the support") + "."

@@ -78,7 +78,7 @@ def _doublesided_maxwell_cdf(d: tfd.DoublesidedMaxwell, y: tf.Tensor) -> Tails:
 def _doublesided_maxwell_log_tails(d: tfd.DoublesidedMaxwell, y: tf.Tensor) -> Tails:
     z = _standard(d, y)
     distance = tf.abs(z)
-    tiny = distance < 1e-8  # near 0 the density is also 0
+    tiny = distance < 1e-8  # so close to `loc`, each tail is 1/2
     inside = tf.where(tiny, tf.ones_like(z), distance)
     density = tf.math.log(inside) - tf.square(inside) / 2 - _LOG_ROOT_2_PI
     normal = log_normal_cdf(-inside)
