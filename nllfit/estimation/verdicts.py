@@ -36,7 +36,7 @@ def _limit(objective: Objective, optimum: Optimum) -> str:
     w, direction = optimum.w, optimum.direction
     ranked = np.argsort(-np.abs(direction) / (1 + np.abs(w)))
     single_moves = (np.eye(len(w)) * np.sign(direction))[ranked]
-    rises = objective.values(w + single_moves) >= objective.value(w)  # if only one coordinate moves
+    rises = objective.values(w + single_moves) >= objective.value(w)  # for each coordinate, when only it moves
     fastest = ranked[np.argmax(rises)]
     far = w.copy()
     far[fastest] += _INFINITY * np.sign(direction[fastest])
