@@ -29,6 +29,7 @@ import nllfit
 from experiments import common
 
 MOST_STARTS = 5
+SECONDS_TO_REPORT = 10.0  # after the death of a worker, for the others to write an error to their logs
 
 
 def digits(batch_size):
@@ -106,9 +107,10 @@ def supervise(start):
     for _ in range(MOST_STARTS):
         processes = start()
         try:
-            while any(process.poll() is None for process in processes):
+            end = float("inf")
+            while any(process.poll() is None for process in processes) and time.monotonic() < end:
                 if any(process.poll() for process in processes):
-                    break
+                    end = min(end, time.monotonic() + SECONDS_TO_REPORT)
                 time.sleep(0.1)
         finally:
             for process in processes:
