@@ -1,4 +1,4 @@
-"""The base class of the estimators: checks of a table, fitting, saving and loading."""
+"""The base class of the estimators: it checks tables, and fits, saves and loads estimators."""
 
 import abc
 import numbers
@@ -25,7 +25,7 @@ _Estimator = TypeVar("_Estimator", bound="TabularEstimator")
 
 
 class TabularEstimator(BaseEstimator, abc.ABC):
-    """An estimator that predicts with a `Predictor`; `_fit` selects and trains it."""
+    """Base class of the estimators. `_fit` selects and trains the `Predictor` that makes the predictions."""
 
     network: Any
     num_members: int
@@ -38,7 +38,7 @@ class TabularEstimator(BaseEstimator, abc.ABC):
     columns_: Columns
     predictor_: Predictor
     trials_: list[Trial]
-    _search: Search | None = None  # of the last fit, with `warm_start`
+    _search: Search | None = None  # the search of the last fit; kept only with `warm_start`
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -47,13 +47,13 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         return tags
 
     def fit_batches(self: _Estimator, batches: Any) -> _Estimator:
-        """Fits a table that is larger than memory, from batches of its rows.
+        """Fits a table that is larger than memory. Its rows come in batches.
 
         A sample of at most 32,768 rows stays in memory. It determines the scales, the bins and the categories, and the
-        models are compared on it. Then the ensemble of the best one is trained on all rows, batch after batch. The
+        models are compared on it. Then the ensemble of the best model is trained on all rows, batch after batch. The
         trees of `"trees"` and `"forest"` only see the sample. The batches are read twice to draw the sample, and once
-        in each of `900 / n^(1/3)` epochs. Shuffle the table first, because batches are read in order, and rows are only
-        shuffled within parts of about 16,384.
+        in each of `900 / n^(1/3)` epochs. Shuffle the table first: batches are read in order, and the training shuffles
+        rows only within parts of about 16,384 rows.
 
         Args:
           batches: an iterable of batches `(X, y)` or `(X, y, sample_weight)` of arrays or frames, or a function that
@@ -63,7 +63,8 @@ class TabularEstimator(BaseEstimator, abc.ABC):
           The estimator itself.
 
         Raises:
-          ValueError: if `batches` is empty or an iterator, which can only be read once; and as from `fit`.
+          ValueError: if `batches` is empty, or is an iterator, which can only be read once. The errors of `fit` also
+            apply.
 
         Example:
           A file in Parquet's format, with the outcomes in the column `price`:
@@ -81,21 +82,21 @@ class TabularEstimator(BaseEstimator, abc.ABC):
 
     @abc.abstractmethod
     def _fit_table(self, x: Any, y: Any, sample_weight: Any = None, observed: Any = None, stream: Any = None) -> Any:
-        """Fits a table; its rows may be a sample of a stream."""
+        """Fits a table. If `stream` is given, the table is a sample of its rows."""
 
     @abc.abstractmethod
     def _rows_of(self, x: Any, y: Any, sample_weight: Any) -> Rows:
-        """The rows of one batch, with the columns and labels of the sample."""
+        """Returns the rows of one batch, encoded with the columns and labels that the sample determined."""
 
     def _read(self, x: Any) -> np.ndarray:
-        """A table as numbers `[n, columns]`; raises if its columns differ from those of the training table."""
+        """Returns a table as numbers `[n, columns]`. Raises a `ValueError` if its columns are not those of `fit`."""
         check_is_fitted(self)
         table = x if is_frame(x) else numbers_of(x)
         validate_data(self, table, reset=False, skip_check_array=True)
         return self.columns_.matrix(table)
 
     def _learn(self, x: Any, y: np.ndarray, sample_weight: Any = None, is_censored: bool = False) -> Rows:
-        """Learns the columns of a training table and returns its rows with a positive weight.
+        """Learns the columns of a training table. Returns the rows that have a positive weight.
 
         Raises:
           ValueError: if the table or the weights are invalid, or if fewer than two rows remain.
@@ -108,7 +109,6 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         return checked_rows(self.columns_.matrix(table), y, sample_weight, is_censored)
 
     def _distribution(self, x: np.ndarray) -> tfd.Distribution:
-        """The predicted distribution of each row of numbers."""
         return self.predictor_.distribution(x, self.trials_[0].spread)
 
     def _fit(
@@ -144,7 +144,7 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         return Settings(members, self.max_epochs, float(fraction), int(seed), int(self.verbose), shuffle)
 
     def _networks(self, automatic: list[str]) -> list[Any]:
-        """The networks to try; `automatic` if the user gave "auto"."""
+        """Returns the networks to try, which are `automatic` if the user gave "auto"."""
         given = self.network
         given = automatic if isinstance(given, str) and given == "auto" else given
         given = list(given) if isinstance(given, list | tuple) else [given]
@@ -188,7 +188,7 @@ class TabularEstimator(BaseEstimator, abc.ABC):
 
 
 def checked_number(name: str, value: Any, least: int) -> int:
-    """The value as an int; raises a `ValueError` that names the argument if it is not an int of at least `least`."""
+    """Returns `value` as an int. Raises a `ValueError` that contains `name` if it is not an int of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(f"`{name}` is {value!r}: give an int of at least {least}.")
     return int(value)
@@ -197,7 +197,11 @@ def checked_number(name: str, value: Any, least: int) -> int:
 def checked_rows(
     x: np.ndarray, y: np.ndarray, sample_weight: Any = None, is_censored: bool = False, least: int = 2
 ) -> Rows:
-    """The rows with a positive weight, with weights scaled to a mean of 1; raises a `ValueError` for invalid rows."""
+    """Returns the rows that have a positive weight, and scales their weights to a mean of 1.
+
+    Raises:
+      ValueError: if the arrays differ in length, the weights are invalid, or fewer than `least` rows remain.
+    """
     _check_lengths(x, y, sample_weight)
     weights = None if sample_weight is None else _checked_weights(sample_weight)
     rows = Rows(x, y, weights, is_censored)

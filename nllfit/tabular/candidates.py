@@ -18,11 +18,11 @@ __all__ = ["HISTOGRAM", "MIXTURE", "VALUES", "checked_names", "default", "plausi
 
 HISTOGRAM, MIXTURE, VALUES = "Histogram", "Mixture", "Values"
 _COMPONENTS = 5
-_FLOOR = {"scale": 1e-3}  # in standard deviations of the outcomes
+_FLOOR = {"scale": 1e-3}  # the least scale, in standard deviations of the outcomes
 
 
 def checked_names(distribution: Any) -> list[Any]:
-    """The distributions to try, as a list; raises a `ValueError` if it is empty."""
+    """Returns the distributions to try as a list. Raises a `ValueError` if there are none."""
     given = list(distribution) if isinstance(distribution, list | tuple) else [distribution]
     if not given:
         raise ValueError("`distribution` is empty: give at least one name, such as 'Normal'.")
@@ -36,7 +36,7 @@ def default(rows: Rows) -> list[Any]:
 
 
 def plausible(rows: Rows) -> list[Any]:
-    """The distributions to try: those whose support contains the outcomes, with the Normal first."""
+    """Returns the distributions to try if the user gave "auto": common ones whose support contains the outcomes."""
     y = rows.numbers()
     found: list[Any] = ["Normal", MIXTURE]
     if y.shape[1] > 1:
@@ -57,11 +57,11 @@ def plausible(rows: Rows) -> list[Any]:
 
 
 def target_of(distribution: Any, rows: Rows) -> Target:
-    """The target of a distribution for the outcomes of rows.
+    """Returns the target for a distribution. The outcomes of the rows determine its scales and intervals.
 
     Raises:
-      ValueError: if TFP has no such distribution, or if the family has outcomes of another shape, class labels or
-        shared parameters.
+      ValueError: if TFP has no such distribution; or if the family has class labels, shared parameters, or outcomes
+        of another shape than the rows.
     """
     if isinstance(distribution, str) and distribution in (VALUES, HISTOGRAM):
         if rows.y.shape[1] > 1:
@@ -89,7 +89,10 @@ def target_of(distribution: Any, rows: Rows) -> Target:
 
 
 def _named(name, shape):
-    """The family of a name with the defaults of tabular prediction, and whether it is a location-scale family."""
+    """Returns the family with a name, and whether it is a location-scale family.
+
+    The family has the defaults of tabular prediction: a least scale, or the link `exp` for positive parameters.
+    """
     if name == MIXTURE:
         return MixtureFamily("Normal", _COMPONENTS, shape, floor=_FLOOR), True
     if name in families.__all__:

@@ -15,7 +15,7 @@ _LEAST_PROBABILITY = 1e-6  # a lower bound on the probabilities that trees predi
 
 
 class Classes(Target):
-    """A probability for each class label, or for each distinct value of the outcomes.
+    """The target that predicts a probability for each class label, or for each distinct value of the outcomes.
 
     The spread of this target is a temperature: the log-probabilities are divided by it.
 
@@ -36,7 +36,7 @@ class Classes(Target):
 
     @classmethod
     def of_values(cls, y: np.ndarray, weights: np.ndarray | None) -> "Classes":
-        """The target for outcomes `[n, 1]` with a few distinct values."""
+        """Returns the target for outcomes `[n, 1]` that have a few distinct values."""
         values, labels = np.unique(y, return_inverse=True)
         if len(values) == 1:  # all rows outside a fold may have one value, but a Categorical needs two classes
             values = np.append(values, values + max(1.0, abs(values[0])))
@@ -47,7 +47,8 @@ class Classes(Target):
 
     def statistics(self, y: np.ndarray) -> np.ndarray:
         labels, classes = self.seen(y)[:, None], np.arange(len(self.frequencies))
-        return labels == classes if self.values is None else labels <= classes[:-1]  # values have an order
+        # Values have an order, so trees predict the CDF.
+        return labels == classes if self.values is None else labels <= classes[:-1]
 
     def outputs_of(self, means: np.ndarray) -> tf.Tensor:
         probs = means if self.values is None else np.diff(means, axis=1, prepend=0, append=1)
@@ -60,7 +61,7 @@ class Classes(Target):
         return self._of(tf.nn.softmax(coldness * log_probs + (1 - coldness) * self.log_hot), doubt)
 
     def _of(self, probs, doubt):
-        """The distribution with the probabilities `(1 - doubt) * probs + doubt * frequencies`, `[n, num_classes]`."""
+        """Returns the distribution with the class probabilities `(1 - doubt) * probs + doubt * frequencies`."""
         probs = (1 - doubt) * probs + doubt * self.frequencies
         if self.values is None:
             return tfd.Categorical(probs=probs)

@@ -20,8 +20,9 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
     """Predicts class probabilities from a table, with a temperature-scaled ensemble of networks.
 
     It is the counterpart of `DistributionRegressor` for class labels. The log-likelihood of held-out rows selects the
-    network and the temperature, by which log-probabilities are divided. No class has a probability of 0: the prediction
-    is mixed with the class frequencies of the training set, with the weight `1 / (validation_fraction * n)`.
+    network and the temperature. Log-probabilities are divided by the temperature. No class has a probability of 0,
+    because the prediction is a mixture that gives the class frequencies of the training set the weight
+    `1 / (validation_fraction * n)`.
 
     Args:
       network, num_members, max_epochs, validation_fraction, shuffle, random_state, warm_start, verbose: as in
@@ -29,7 +30,7 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
 
     Attributes:
       classes_: the labels, sorted.
-      trials_: the trials, the best first; `spread` is the temperature.
+      trials_: the trials, sorted from the best to the worst. The `spread` of a trial is its temperature.
       n_features_in_, feature_names_in_: the number of columns of `X`, and their names if it is a frame.
 
     Example:
@@ -87,7 +88,7 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
         assert_all_finite(given, input_name="y")
         try:
             check_classification_targets(given)
-        except TypeError:  # NumPy cannot sort them
+        except TypeError:  # NumPy cannot sort labels of several types
             kinds = ", ".join(sorted({type(label).__name__ for label in given.tolist()}))
             raise ValueError(
                 f"`y` mixes labels of the types {kinds}: give labels of one type, and leave out rows without one."
@@ -117,7 +118,7 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
         return np.searchsorted(self.classes_, y)
 
     def predict_distribution(self, X: Any) -> tfd.Distribution:
-        """A `tfd.Categorical` of batch `[n]`: for each row the probability of each index into `classes_`."""
+        """Returns a `tfd.Categorical` of batch `[n]`. Its outcomes are indices into `classes_`."""
         return self._distribution(self._read(X))
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -134,5 +135,5 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
         return self.classes_[largest]
 
     def evaluate(self, X: Any, y: ArrayLike, **arguments: Any) -> Evaluation:
-        """The log-likelihood, accuracy, Brier score and calibration on rows, from `nllfit.evaluate`."""
+        """Scores the predictions for `X` with `nllfit.evaluate`: log-likelihood, accuracy, Brier score, calibration."""
         return evaluate(self.predict_distribution(X), y=self._indices(y), **arguments)

@@ -11,7 +11,7 @@ from sklearn.utils import check_array
 
 __all__ = ["Column", "Columns", "is_frame", "numbers_of"]
 
-_MOST_CATEGORIES = 50  # categories of a column with an indicator; for rarer categories all indicators are 0
+_MOST_CATEGORIES = 50  # rarer categories of a column have no indicator
 _ADVICE_ON_DATES = "give numbers, such as the days since a first date, the month and the weekday."
 _CATEGORICAL = ("CategoricalDtype", "Categorical", "Enum")  # dtypes of pandas and polars
 
@@ -21,9 +21,9 @@ class Column:
     """The encoding of one column.
 
     Attributes:
-      name: the column's name, for messages.
+      name: the column's name, which messages contain.
       categories: the categories with an indicator column; None for a column of numbers or booleans.
-      fill: the replacement of a missing number: the median of the training rows.
+      fill: the number that replaces a missing one: the median of the training rows.
       has_gaps: whether a training row had a missing value. Then one more indicator column marks missing values.
     """
 
@@ -33,7 +33,7 @@ class Column:
     has_gaps: bool = False
 
     def encoded(self, values: np.ndarray) -> np.ndarray:
-        """The column `[n]` as numbers `[n, k]`. A category that the training rows do not have counts as missing."""
+        """Returns the column `[n]` as numbers `[n, k]`. A category that no training row has counts as missing."""
         if self.categories is None:
             is_missing = np.isnan(values)
             parts = [np.where(is_missing, self.fill, values)]
@@ -47,11 +47,11 @@ class Column:
 
 @dataclasses.dataclass
 class Columns:
-    """The encoding of a table, learned from the training rows.
+    """The encoding of a table, which is learned from the training rows.
 
     Numbers stay numbers and booleans become 0 and 1. A column of text or of a categorical dtype becomes one indicator
-    per category for its 50 most frequent categories; in other categories all indicators are 0. A missing number becomes
-    the column's median. A column with missing values has one more indicator, which marks them.
+    for each of its 50 most frequent categories; in a row with another category, all indicators are 0. A missing number
+    becomes the column's median. A column with missing values has one more indicator, which marks them.
     """
 
     columns: list[Column]
@@ -71,10 +71,10 @@ class Columns:
         return cls([_learned(name, values[rows]) for name, values in _columns_of(x)])
 
     def matrix(self, x: Any) -> np.ndarray:
-        """The table as numbers `[n, k]`, in float64.
+        """Returns the table as numbers `[n, k]` in float64.
 
         Raises:
-          ValueError: as from `of`; and if a column has text instead of numbers, or numbers instead of text.
+          ValueError: as from `of`. Also if a column contains text, but had numbers in training, or the reverse.
         """
         parts = []
         for column, (_, values) in zip(self.columns, _columns_of(x), strict=True):
@@ -92,7 +92,7 @@ class Columns:
 
 
 def _learned(name, values):
-    """The `Column` of values `[n]`: floats with NaN for missing values, or text (objects) with None for them."""
+    """Learns the `Column` of values `[n]`, which are floats or text. A missing value is NaN or None."""
     if values.dtype != object:
         is_missing = np.isnan(values)
         fill = float(np.median(values[~is_missing])) if not is_missing.all() else 0.0
@@ -107,7 +107,7 @@ def _present(values):
 
 
 def _columns_of(x: Any) -> Iterator[tuple[str, np.ndarray]]:
-    """The name and the values of each column: floats or text, with NaN or None for missing values."""
+    """Yields the name and the values of each column. Values are floats or text; a missing value is NaN or None."""
     if not is_frame(x):
         matrix = numbers_of(x)
         yield from ((str(i), matrix[:, i]) for i in range(matrix.shape[1]))
@@ -127,7 +127,7 @@ def is_frame(x: Any) -> bool:
 
 
 def numbers_of(x: Any) -> np.ndarray:
-    """The table as a float64 array `[n, m]`, which may contain NaN; raises a `ValueError` for other contents."""
+    """Returns the table as a float64 array `[n, m]`, which may contain NaN. Raises a `ValueError` for text or dates."""
     if getattr(getattr(x, "dtype", None), "kind", None) in ("M", "m"):
         raise ValueError(f"`X` holds dates: {_ADVICE_ON_DATES}")
     try:
@@ -142,7 +142,7 @@ def numbers_of(x: Any) -> np.ndarray:
 
 
 def _values(name, series):
-    """The values of a frame's column: floats or text, with NaN or None for missing values."""
+    """Returns the values of a frame's column, which are floats or text. A missing value is NaN or None."""
     values = series.to_numpy()
     if values.dtype.kind in "Mm":
         raise ValueError(f"`X` holds dates in column {name}: {_ADVICE_ON_DATES}")

@@ -28,8 +28,8 @@ def explain(
 
     The importance of a column is the decrease of the mean log-likelihood when the column's values are shuffled. It
     includes the effect of the column on the spread and the shape of the distribution, not only on the mean. The
-    dependence of a quantile on a column is the mean of the predicted quantile over all rows, with the column set to one
-    value. scikit-learn's `permutation_importance` and `partial_dependence` compute both.
+    dependence of a quantile on a column is a function of the column's value: all rows get this value, and the predicted
+    quantile is averaged over them. scikit-learn's `permutation_importance` and `partial_dependence` do the computation.
 
     Args:
       model: a fitted `DistributionRegressor` of one outcome.
@@ -45,7 +45,7 @@ def explain(
       An `Explanation`.
 
     Raises:
-      ValueError: if the model has several outcomes, or as from `model.score`.
+      ValueError: if the model has several outcomes, or `model.score` refuses `X` or `y`.
 
     Example:
       >>> from nllfit.tabular import DistributionRegressor, explain
@@ -84,10 +84,11 @@ class Explanation:
     """The result of `explain`.
 
     Attributes:
-      importances: by column, the decrease of the mean log-likelihood, in nats per row, when the column is shuffled.
-      importance_stds: by column, the standard deviation of that decrease over the repeats.
+      importances: `{column: decrease}` of the mean log-likelihood when the column is shuffled, in nats per row.
+      importance_stds: `{column: standard deviation}` of that decrease over the repeats.
       quantiles: the probabilities of the quantiles.
-      dependence: by column, its values `[points]` and the mean quantiles at these values, `[quantiles, points]`.
+      dependence: `{column: (values, means)}`: values `[points]` of the column, and the mean quantiles at each value,
+        `[quantiles, points]`.
     """
 
     importances: dict[str, float]
@@ -96,7 +97,7 @@ class Explanation:
     dependence: dict[str, tuple[np.ndarray, np.ndarray]]
 
     def plot_importances(self, ax: Any) -> Any:
-        """Draws the importances as bars, the largest on top, with their standard deviations; returns `ax`."""
+        """Draws the importances as bars with their standard deviations. The largest is on top. Returns `ax`."""
         names = sorted(self.importances, key=self.importances.__getitem__)
         stds = [self.importance_stds[name] for name in names]
         ax.barh(names, [self.importances[name] for name in names], xerr=stds)
@@ -104,7 +105,7 @@ class Explanation:
         return ax
 
     def plot_dependence(self, ax: Any, column: str) -> Any:
-        """Draws the mean quantiles as lines over the values of a column; returns `ax`.
+        """Draws the mean quantiles as lines over the values of a column. Returns `ax`.
 
         Raises:
           ValueError: if there is no such column.
@@ -121,7 +122,7 @@ class Explanation:
 
 
 class _Quantiles(RegressorMixin, BaseEstimator):
-    """A regressor for scikit-learn's `partial_dependence` that predicts the quantiles `[n, len(q)]` of a model."""
+    """Predicts the quantiles `[n, len(q)]` of a model, as a regressor that `partial_dependence` accepts."""
 
     def __init__(self, model: Any, q: tuple[float, ...]):
         self.model, self.q = model, q

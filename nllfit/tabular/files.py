@@ -1,4 +1,4 @@
-"""Files of fitted estimators: JSON and arrays, so that reading them runs no code."""
+"""Files of fitted estimators. They contain only JSON and arrays, so reading them runs no code."""
 
 import json
 import os
@@ -37,7 +37,7 @@ _VALUES, _ARRAYS = "estimator.json", "arrays.npz"
 
 
 def write(folder: str | os.PathLike, values: Any) -> None:
-    """Writes values to a new or empty folder: numbers, text, arrays, families, and objects of this package.
+    """Writes numbers, text, arrays, families and objects of this package to a new or empty folder.
 
     Raises:
       TypeError: for a value of another class.
@@ -69,7 +69,7 @@ def read(folder: str | os.PathLike) -> Any:
 
 
 def _plain(value, arrays):
-    """The value in terms of JSON's types; its arrays move to `arrays`, and names replace them."""
+    """Returns the value in JSON's types. Arrays move to the dict `arrays`, and their keys there replace them."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.ndarray | np.generic):
@@ -85,7 +85,7 @@ def _plain(value, arrays):
     if type(value) in _CLASSES.values():
         return {"class": type(value).__name__, "state": _plain(vars(value), arrays)}
     if isinstance(value, type) and issubclass(value, tfd.Distribution):
-        return value.__name__  # `distribution=` accepts the name of a class as well
+        return value.__name__  # the name is enough, because `distribution` may be a name
     if isinstance(value, ParametricFamily):
         return {"family": keras.saving.serialize_keras_object(heads.DistributionHead(value))}
     raise TypeError(f"A {type(value).__name__} cannot be saved: {value!r}.")

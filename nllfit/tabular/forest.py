@@ -1,4 +1,4 @@
-"""Forests of randomised trees, and their predictions as inputs of a network, which alone would smooth out jumps."""
+"""Forests of randomised trees. Their predictions can be inputs of a network, which would otherwise smooth out jumps."""
 
 from typing import Any
 
@@ -9,17 +9,17 @@ __all__ = ["MOST_ROWS", "Forest", "ForestInputs", "grown"]
 
 _TREES = 100
 _LEVELS = np.arange(1, 10) / 10
-MOST_ROWS = 8192  # on which each tree is grown
+MOST_ROWS = 8192  # the most rows on which a tree is grown
 _MOST_VALUES = 20  # if the outcomes have at most this many distinct values, each is a threshold
-_LEAST_PROBABILITY = 1e-2  # a lower bound on probabilities in log-odds
+_LEAST_PROBABILITY = 1e-2  # log-odds are computed from probabilities of at least this
 
 
 def grown(
     x: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, seed: int, **options: Any
 ) -> ExtraTreesRegressor:
-    """A forest of scikit-learn, grown on inputs `[n, m]`, that predicts the mean of each target, `[n, t]`.
+    """Grows a scikit-learn forest on inputs `[n, m]`. It predicts the mean of each of the targets `[n, t]`.
 
-    From a table of more than 8192 rows, each tree gets a bootstrap sample of 8192.
+    If there are more than 8192 rows, each tree is grown on a bootstrap sample of 8192 rows.
 
     Source: Geurts, Ernst and Wehenkel, Extremely randomized trees, 2006.
     """
@@ -30,7 +30,7 @@ def grown(
 
 
 class Forest:
-    """The trees of a forest of scikit-learn as arrays, which can be saved without its code."""
+    """The trees of a scikit-learn forest, stored as arrays so that they can be saved without scikit-learn's classes."""
 
     def __init__(self, forest: ExtraTreesRegressor):
         trees = [tree.tree_ for tree in forest.estimators_]
@@ -43,7 +43,7 @@ class Forest:
         self.value = np.concatenate([tree.value[:, :, 0] for tree in trees]).astype("float32")
 
     def __call__(self, x: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
-        """The mean of the trees' predictions, `[n, t]`; `counted` `[n, trees]` selects the trees of each row."""
+        """Returns the mean of the trees' predictions, `[n, t]`. `counted` `[n, trees]` selects trees for each row."""
         total = np.zeros([len(x), self.value.shape[1]])
         for i, leaves in enumerate(self._leaves(x).T):
             values = self.value[leaves]
@@ -62,11 +62,11 @@ class Forest:
 
 
 class ForestInputs:
-    """The distribution that a forest predicts, as inputs of a network: the mean, and log-odds of `y <= t`.
+    """Inputs of a network that describe the distribution predicted by a forest: its mean, and log-odds of `y <= t`.
 
     The trees predict the indicators `y <= t` and the standardised `y` itself. The thresholds `t` are the deciles of the
-    outcomes, or all their values if there are few. So the trees follow the whole distribution, including jumps. For a
-    row of the training set only the trees that were grown without it are used, because the others know its outcome.
+    outcomes, or all their values if there are few. So the trees follow the whole distribution, including jumps. The
+    inputs of a training row come only from trees that were grown without it, because the other trees know its outcome.
 
     Source: Meinshausen, Quantile regression forests, 2006.
     """
@@ -78,13 +78,13 @@ class ForestInputs:
         """Grows a forest.
 
         Args:
-          x: `[n, m]`.
-          y: `[n, k]`.
-          weights: `[n]`, or None.
+          x: the columns of the training set, `[n, m]`.
+          y: its outcomes, `[n, k]`.
+          weights: its weights, `[n]`, or None.
           seed: the seed of the trees.
 
         Returns:
-          The `ForestInputs`, and their values for the training set, `[n, k * (thresholds + 1)]`.
+          The `ForestInputs`, and the array `[n, k * (thresholds + 1)]` of their values for the training set.
         """
         targets = np.concatenate([_targets(column) for column in y.T], axis=1)
         forest = grown(x, targets, weights, seed, bootstrap=True)
@@ -100,14 +100,14 @@ class ForestInputs:
         self.is_indicator = np.all((targets == 0) | (targets == 1), axis=0)
 
     def __call__(self, x: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
-        """The inputs for rows `[n, m]`, `[n, k * (thresholds + 1)]`; `counted` as in `Forest`."""
+        """Returns the inputs `[n, k * (thresholds + 1)]` for rows `x` `[n, m]`. `Forest` explains `counted`."""
         share = self.forest(x, counted)
         probability = np.clip(share, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
         return np.where(self.is_indicator, np.log(probability / (1 - probability)), share)
 
 
 def _targets(y):
-    """The standardised outcomes, and the indicators `y <= t` of each threshold, `[n, thresholds + 1]`."""
+    """Returns `[n, thresholds + 1]`: the standardised outcomes, then the indicators `y <= t` of each threshold `t`."""
     values = np.unique(y)
     thresholds = values[:-1] if len(values) <= _MOST_VALUES else np.unique(np.quantile(y, _LEVELS))
     standard = (y - y.mean()) / (y.std() or 1.0)

@@ -1,4 +1,4 @@
-"""A target for densities of any shape: trees predict the probability of each interval of the outcomes."""
+"""The target for densities of any shape. Trees predict the probability of each interval of the outcomes."""
 
 import numpy as np
 import tensorflow as tf
@@ -17,13 +17,16 @@ _FLOOR = 1e-3  # the least scale in an interval, in standard deviations of the o
 
 
 class Histogram(Classes):
-    """A probability for each interval between quantiles of the outcomes, or for each value if there are few.
+    """The target that predicts a probability for each interval between quantiles of the outcomes.
 
-    The density is a mixture of Normals, one for each interval, with the mean of the interval's outcomes. The scale is
-    `sqrt(3)` times their standard deviation (if they are uniform, half the width of the interval), so that neighbours
-    overlap. The spread is a temperature, and an infinite one gives the marginal frequencies. A Normal with the marginal
-    mean and standard deviation joins the mixture, because new outcomes can be outside all intervals. Only trees predict
-    this target: the classes of a network do not know that intervals have an order.
+    If the outcomes have few values, each value has a probability instead.
+
+    The density is a mixture with one Normal for each interval. Its mean is the mean of the outcomes in the interval.
+    Its scale is `sqrt(3)` times their standard deviation, so that neighbours overlap; if the outcomes are uniform, this
+    is half the width of the interval. The mixture has one more Normal with the mean and the standard deviation of all
+    outcomes, because new outcomes can be outside all intervals. The spread is a temperature. An infinite temperature
+    gives the marginal frequencies. Only trees predict this target, because a network does not know that the intervals
+    have an order.
 
     Args:
       y: the outcomes, `[n, 1]`.
@@ -62,7 +65,10 @@ class Histogram(Classes):
 
 
 def _lower_ends(y):
-    """The lower ends of intervals with about as many outcomes each; a frequent value has an interval of its own."""
+    """Returns the lower ends of intervals that contain about equally many outcomes.
+
+    A frequent value has its own interval.
+    """
     values = np.sort(y, axis=None)
     num_intervals = int(np.clip(_INTERVALS * np.sqrt(len(values)), _FEWEST, _MOST))
     ends, counts = np.unique(

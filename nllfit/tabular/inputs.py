@@ -10,7 +10,7 @@ from nllfit.tabular.forest import ForestInputs
 
 __all__ = ["NETWORKS", "TREES", "Bins", "Inputs", "Network", "checked_network", "named_network"]
 
-_BINS = 20  # per column
+_BINS = 20  # the number of bins of a column
 _MOST_BINNED_COLUMNS = 1000  # bins of a wider table would need too much memory
 
 
@@ -57,7 +57,7 @@ NETWORKS = {
 
 
 def checked_network(network: Any) -> Any:
-    """The given name or `Network`; raises a `ValueError` for anything else."""
+    """Returns the given name or `Network`. Raises a `ValueError` for anything else."""
     if not isinstance(network, Network) and not (isinstance(network, str) and network in (*NETWORKS, TREES)):
         names = ", ".join(map(repr, (*NETWORKS, TREES)))
         raise ValueError(f"`network` is {network!r}: give {names}, a `Network`, a tuple of these, or 'auto'.")
@@ -65,13 +65,14 @@ def checked_network(network: Any) -> Any:
 
 
 def named_network(network: Any) -> Network:
-    """The `Network` of a name, or the given `Network`."""
+    """Returns the `Network` with a name. A given `Network` is returned unchanged."""
     return network if isinstance(network, Network) else NETWORKS[network]
 
 
 class Bins:
-    """The piecewise linear encoding of columns: for each bin 0 below it, 1 above it, and linear inside.
+    """The piecewise linear encoding of columns. It replaces each column by one feature per bin.
 
+    The feature is 0 if the value is below the bin and 1 if it is above. Inside the bin it rises linearly from 0 to 1.
     The edges of the bins are quantiles of the column.
 
     Source: Gorishniy, Rubachev and Babenko, On embeddings for numerical features in tabular deep learning, 2022.
@@ -88,7 +89,7 @@ class Bins:
 
 
 class Inputs:
-    """The inputs of a network: the standardised columns of a table, with bins and forest predictions if requested."""
+    """The inputs of a network: the standardised columns of a table, then the bins and forest predictions, if any."""
 
     def __init__(self, network: Network, x: np.ndarray, weights: np.ndarray | None, forest: ForestInputs | None):
         scaler = StandardScaler().fit(x, sample_weight=weights)
@@ -110,14 +111,15 @@ class Inputs:
           seed: the seed of the forest.
 
         Returns:
-          The `Inputs`, and their values for the training set, `[n, inputs]`, with out-of-bag forest predictions.
+          The `Inputs`, and the array `[n, inputs]` of their values for the training set. Its forest predictions are
+          out-of-bag.
         """
         forest, of_forest = ForestInputs.fit(x, y, weights, seed) if "forest" in network.inputs else (None, None)
         inputs = cls(network, x, weights, forest)
         return inputs, inputs._seen(x, of_forest)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """The inputs `[n, inputs]` of new rows in float32, with columns clipped to the range of the training set."""
+        """Returns the inputs `[n, inputs]` of new rows. Columns are clipped to their range in the training set."""
         return self._seen(x, None if self.forest is None else self.forest(x))
 
     def _seen(self, x, of_forest):

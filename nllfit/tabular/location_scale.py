@@ -1,4 +1,4 @@
-"""The target of location-scale families: networks learn standardised outcomes."""
+"""The target of location-scale families. Networks learn standardised outcomes."""
 
 from typing import Any
 
@@ -15,10 +15,10 @@ _LEAST_SCALE = 1e-2  # the least scale that trees predict, in standard deviation
 
 
 class LocationScale(Target):
-    """Standardised outcomes of a location-scale family.
+    """The target of a location-scale family. Outcomes are standardised to the mean 0 and the standard deviation 1.
 
     Args:
-      family: the family of the standardised outcomes, such as a Normal or a mixture of Normals.
+      family: the family, such as a Normal or a mixture of Normals.
       rows: the training set.
     """
 
@@ -31,8 +31,8 @@ class LocationScale(Target):
         self.loc, self.unit = np.array(moments).T
         outcomes = self._standard(y)
         # Predicted locations are clipped to the range of the outcomes, because one of many members may extrapolate
-        # wildly for some row. With censoring there is no upper limit, and with left-censoring no lower limit, because a
-        # censored outcome may be beyond all observed outcomes.
+        # wildly in some row. A censored outcome may be beyond all observed outcomes, so censoring removes the upper
+        # limit. Left-censoring also removes the lower limit.
         lowest, highest = outcomes.min(axis=0), outcomes.max(axis=0)
         if is_censored:
             highest = np.full_like(highest, np.inf)
@@ -82,9 +82,10 @@ class LocationScale(Target):
 
 
 def is_location_scale(family: Any) -> bool:
-    """Whether a family is a location-scale family, by a numerical test of its density.
+    """Tests numerically whether a family is a location-scale family.
 
-    The test is `p(loc + unit y | loc + unit l, unit s) unit = p(y | l, s)` at random `y`, `l` and `s`.
+    The density of such a family satisfies `p(loc + unit y | loc + unit l, unit s) unit = p(y | l, s)`. The test checks
+    this equation at random `y`, `l` and `s`.
     """
     made = family.distribution(tf.random.stateless_normal([8, family.params_size], [0, 0], dtype=tf.float64))
     one, _ = _one_element(getattr(made, "components_distribution", made))
@@ -102,21 +103,24 @@ def is_location_scale(family: Any) -> bool:
 
 
 def _one_element(distribution):
-    """The distribution inside an `Independent`, and the number of its event axes (0 for other distributions)."""
+    """Returns the distribution inside an `Independent`, and the number of event axes of the `Independent`.
+
+    For another distribution, returns this distribution and 0.
+    """
     if isinstance(distribution, tfd.Independent):
         return distribution.distribution, int(distribution.reinterpreted_batch_ndims)
     return distribution, 0
 
 
 def _parameters(distribution):
-    """The parameters of a TFP distribution that are not None, by name."""
+    """Returns the parameters of a TFP distribution as a dict by name. Parameters that are None are not in it."""
     names = type(distribution).parameter_properties()
     values = {name: distribution.parameters.get(name) for name in names}
     return {name: tf.convert_to_tensor(value) for name, value in values.items() if value is not None}
 
 
 def mean_and_spread(column: np.ndarray, weights: np.ndarray | None) -> tuple[float, float]:
-    """The mean of numbers `[n]`, and their standard deviation (1 if all numbers are equal)."""
+    """Returns the mean of numbers `[n]` and their standard deviation, or 1 instead of a standard deviation of 0."""
     if weights is None:
         loc, unit = column.mean(), column.std()
     else:

@@ -22,25 +22,25 @@ from nllfit.tabular.targets import Target
 
 __all__ = ["Model", "Networks", "Trees", "model_class"]
 
-DECAYS = {"weak": 50, "strong": 500}  # divided by the number of rows, because a prior matters less with more rows
+DECAYS = {"weak": 50, "strong": 500}  # weight decay * rows: a prior matters less with more rows
 LEAVES = {"weak": 1, "strong": 5}  # the least number of rows in a leaf
-_MOST_NUMBERS = 2**17  # the most numbers in the leaves of each tree
+_MOST_NUMBERS = 2**17  # the most numbers in the leaves of a tree
 _CHECKED_ROWS = 2000
 _FAILED_NATS = 0.5  # a member fails if its mean loss per training row exceeds the median member's by more
 
 
 class Model(abc.ABC):
-    """A trained model that maps each row to the outputs from which a target makes a distribution.
+    """A trained model. It maps each row to outputs, and a target turns the outputs into a distribution.
 
     Args:
       rows: the training set.
       network: the name of a network, or a `Network`.
       regularization: `"weak"` or `"strong"`.
       target: the target that was made from the outcomes of these rows.
-      settings: the number of epochs and the seed.
+      settings: the arguments that control the training, such as the seed.
       num_members: the number of networks.
       batch_size: the number of rows of a batch.
-      stream: all training rows, of which `rows` are a sample; None if `rows` are all. Trees only use `rows`.
+      stream: all training rows, if `rows` are only a sample of them; otherwise None. Trees use only `rows`.
     """
 
     @abc.abstractmethod
@@ -58,11 +58,11 @@ class Model(abc.ABC):
 
     @abc.abstractmethod
     def outputs(self, x: np.ndarray) -> list[tf.Tensor]:
-        """The outputs of each member for the columns `[n, m]`, tensors `[n, params_size]`."""
+        """Returns the outputs `[n, params_size]` of each member for rows `[n, m]`."""
 
 
 class Networks(Model):
-    """An ensemble of networks of one shape, which differ in their first weights and in the order of rows.
+    """An ensemble of networks of one shape. They differ in their first weights and in the order of the rows.
 
     `joblib` trains the members, in threads by default; `joblib.parallel_config` selects processes or machines.
     """
@@ -103,7 +103,7 @@ class Networks(Model):
 
 
 def _successful(perceptron, weights, scaling, data):
-    """The weights of the members without those that ended in a bad local optimum, which would spoil the mixture."""
+    """Returns the weights of the members, without members in a bad local optimum. These would spoil the mixture."""
     x, y, factors = data
     of_likelihood = dataclasses.replace(perceptron, beta=0.0)
     losses = [float(of_likelihood.loss(each, *scaling, x, y, factors)) for each in weights]
@@ -111,13 +111,12 @@ def _successful(perceptron, weights, scaling, data):
 
 
 def _data(inputs, target, rows):
-    """The data that networks are trained on: inputs, outcomes and weights."""
     weights = np.ones(len(rows)) if rows.weights is None else rows.weights
     return inputs, target.seen(rows.y), weights.astype("float32")
 
 
 def _trained(members, data, epochs):
-    """The trainers and generators of the members after some epochs."""
+    """Trains the members for some epochs. Returns the trainer and the random generator of each."""
     return joblib.Parallel(os.cpu_count(), prefer="threads")(
         joblib.delayed(_trained_member)(*member, data, epochs) for member in members
     )
@@ -145,5 +144,5 @@ class Trees(Model):
 
 
 def model_class(network: Any) -> type[Model]:
-    """The class of a network's model."""
+    """Returns the class of the model that trains a network."""
     return Trees if network == TREES else Networks

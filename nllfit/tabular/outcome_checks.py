@@ -1,4 +1,4 @@
-"""Checks of the outcomes that a user gives: numbers, or intervals in which numbers are known to lie."""
+"""Checks of the outcomes that a user gives, which are numbers or intervals that contain unknown numbers."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ __all__ = ["censored_pairs", "checked_outcomes"]
 
 
 def checked_outcomes(estimator: Any, y: Any) -> np.ndarray:
-    """The outcomes `[n]` or `[n, k]` as finite floats; raises a `ValueError` if they are not."""
+    """Returns the outcomes `[n]` or `[n, k]` as floats. Raises a `ValueError` if they are not finite numbers."""
     if y is None:
         raise ValueError(f"This {type(estimator).__name__} requires y to be passed, but the target y is None.")
     try:
@@ -28,10 +28,10 @@ def checked_outcomes(estimator: Any, y: Any) -> np.ndarray:
 
 
 def censored_pairs(y: Any, observed: Any = None) -> np.ndarray:
-    """The pairs `[n, 2]` of censored outcomes: from `y` `[n]` and flags, or from pairs `y`.
+    """Returns censored outcomes as pairs `[n, 2]`. `y` are numbers `[n]` if `observed` is given, and otherwise pairs.
 
     Raises:
-      ValueError: if the outcomes or flags are invalid, or if there is not one outcome for each row.
+      ValueError: if the outcomes or flags are invalid, or if a row has several outcomes.
     """
     values = np.asarray(y, np.float64)
     if observed is None:

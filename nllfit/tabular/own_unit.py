@@ -1,4 +1,4 @@
-"""The target of families other than location-scale families: networks learn outcomes in their original unit."""
+"""The target of families that are not location-scale families. Networks learn outcomes in their original unit."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,10 +24,11 @@ _SCORES = np.linspace(-8, 8, 33)  # Normal scores, the knots of the map that wid
 
 
 class OwnUnit(Target):
-    """Outcomes in their original unit, for every family that is not a location-scale family: amounts, counts, shares.
+    """The target of a family of amounts, counts or shares, or of any other family without a location and a scale.
 
-    A network starts at the marginal distribution of the outcomes for all inputs. Its output for each parameter is
-    scaled by `step`, the inverse square root of the Fisher information of one outcome about that parameter.
+    Outcomes keep their original unit. With its first weights, a network predicts the marginal distribution of the
+    outcomes for all inputs. Its output for each parameter is multiplied by `step`, the inverse square root of the
+    Fisher information of one outcome about that parameter.
 
     Args:
       family, rows: as in `LocationScale`.
@@ -53,7 +54,7 @@ class OwnUnit(Target):
         self.marginal = self.offset
 
     def _sizes(self, family, outcomes):
-        """For each unconstrained parameter, the inverse square root of its information at the marginal distribution."""
+        """Returns the inverse square roots of the information about each parameter at the marginal distribution."""
         few = outcomes[:: max(1, len(outcomes) // 1000)]
 
         def loss(params):
@@ -97,21 +98,24 @@ class OwnUnit(Target):
         z, *others = (normal_scores(distribution, values.reshape(len(y), 1)) for values in outcomes)
         # The spread divides Normal scores: the density phi(z) becomes phi(z / spread) / spread.
         change = z**2 / 2 * (spreads**-2 - 1) + np.log(spreads)
-        for upper in others:  # the scores of the upper ends, if outcomes are intervals
+        for upper in others:  # if outcomes are intervals, the scores of their upper ends
             intervals = _log_between(z, upper) - _log_between(z / spreads, upper / spreads)
             change = np.where(y[:, 0] == y[:, 1], change, intervals)
         return loss + np.average(change, axis=1, weights=weights)
 
 
 def _log_between(lower, upper):
-    """The logarithm of the Normal probability of an interval, from the tail where it is smaller."""
+    """Returns the log-probability of intervals under the standard Normal.
+
+    Intervals above 0 are mirrored, because a difference of two CDFs near 1 would lose digits.
+    """
     lower, upper = np.where(lower > 0, -upper, lower), np.where(lower > 0, -lower, upper)
     high, low = log_ndtr(upper), log_ndtr(lower)
     return high + np.log(-np.expm1(np.minimum(low - high, -np.finfo(float).tiny)))
 
 
 def _spreads_of(distribution):
-    """The factors to try on the width of a distribution; only 1 unless an outcome is one real number."""
+    """Returns the factors to try on the width of a distribution, or only 1 if an outcome is not one real number."""
     if distribution.event_shape.num_elements() > 1:
         return np.ones(1)
     try:
@@ -122,6 +126,6 @@ def _spreads_of(distribution):
 
 
 def _widened(distribution, spread):
-    """A distribution of real numbers with its Normal scores divided by `spread`; for a Normal this scales its scale."""
+    """Divides the Normal scores of a distribution of real numbers by `spread`, which multiplies a Normal's scale."""
     scores = np.broadcast_to(_SCORES, [*distribution.event_shape, len(_SCORES)])
     return Recalibrated(None, spread * scores, _SCORES).calibrate(distribution)

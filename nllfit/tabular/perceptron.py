@@ -2,7 +2,7 @@
 
 `nllfit.fit` trains any Keras model and compiles a program for each architecture, optimizer and number of rows, which
 takes about 3 CPU seconds. Here the weight decay, the learning rates and the batches are arguments of the program, and
-all weights are one vector. So one program per shape of network, compiled in 0.7 s, serves every trial and ensemble.
+all weights are one vector. So all trials and ensembles with one shape of network share a program, compiled in 0.7 s.
 """
 
 import dataclasses
@@ -19,20 +19,20 @@ from nllfit.outcome_losses import log_loss, variance_weighted_log_loss
 
 __all__ = ["Perceptron", "Trainer", "batches_of"]
 
-_MIN_STEPS_FOR_XLA = 500  # compilation takes longer than it saves in a shorter training
-_CALL_ROWS, _CALL_NUMBERS = 2**14, 2**22  # the most rows of a call, and numbers in them: Ctrl-C waits for its end
-_RATE, _DECAY_1, _DECAY_2, _EPSILON = 0.01, 0.9, 0.999, 1e-7  # Adam's
+_MIN_STEPS_FOR_XLA = 500  # in a shorter training, compilation takes longer than it saves
+_CALL_ROWS, _CALL_NUMBERS = 2**14, 2**22  # of one call, which Ctrl-C cannot interrupt
+_RATE, _DECAY_1, _DECAY_2, _EPSILON = 0.01, 0.9, 0.999, 1e-7  # constants of Adam
 _MOST_PROGRAMS = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class Perceptron:
-    """Swish layers and a linear layer, whose outputs are parameters of a family after `offset + step * output`.
+    """A network of swish layers and a linear layer. The parameters of the family are `offset + step * output`.
 
     Args:
-      sizes: the number of inputs, and of units of each hidden layer.
+      sizes: the number of inputs, followed by the number of units of each hidden layer.
       family: the family of the outcomes in training.
-      beta: the loss is `BetaNLL(beta)`, or the negative log-likelihood if 0.
+      beta: the loss is `BetaNLL(beta)`; for 0 it is the negative log-likelihood.
     """
 
     sizes: tuple[int, ...]
@@ -44,14 +44,14 @@ class Perceptron:
         return list(itertools.pairwise([*self.sizes, self.family.params_size]))
 
     def initial(self, rng: np.random.Generator, zero_outputs: bool) -> np.ndarray:
-        """First weights: Glorot's uniform kernels and biases of 0; with `zero_outputs` the last kernel is 0, too."""
+        """Returns first weights: Glorot's uniform kernels and biases of 0. With `zero_outputs`, the outputs are 0."""
         kernels = [rng.uniform(-1, 1, shape) * math.sqrt(6 / sum(shape)) for shape in self.shapes()]
         kernels[-1] *= not zero_outputs
         parts = [part for kernel in kernels for part in (kernel.ravel(), np.zeros(kernel.shape[1]))]
         return np.concatenate(parts).astype("float32")
 
     def __call__(self, weights: Any, x: Any) -> tf.Tensor:
-        """The outputs `[n, params_size]` for inputs `[n, inputs]`, with the weights as one vector."""
+        """Returns the outputs `[n, params_size]` for inputs `[n, inputs]`. All weights are in one vector."""
         kernels = self.shapes()
         parts = tf.split(weights, [size for before, after in kernels for size in (before * after, after)])
         hidden = tf.convert_to_tensor(x, tf.float32)
@@ -62,14 +62,14 @@ class Perceptron:
         return hidden
 
     def loss(self, weights: tf.Tensor, step: tf.Tensor, offset: tf.Tensor, x: Any, y: Any, factors: Any) -> tf.Tensor:
-        """The mean over a batch of each row's loss times its factor."""
+        """Returns the mean of `factor * loss` over the rows of a batch."""
         distribution = self.family.holding({"validate_args": False}).distribution(offset + step * self(weights, x))
         losses = variance_weighted_log_loss(y, distribution, self.beta) if self.beta else log_loss(y, distribution)
         return tf.reduce_mean(factors * losses)
 
 
 class Trainer:
-    """Trains a network by AdamW, with a learning rate that falls to 0 along a cosine.
+    """Trains a network with AdamW. The learning rate falls to 0 along a cosine.
 
     Args:
       perceptron: the network.
@@ -77,7 +77,7 @@ class Trainer:
       scaling: `step` and `offset` of its outputs, `[params_size]`.
       batch_size: the number of rows of a batch.
       num_steps: the number of batches in the whole training.
-      weight_decay: of AdamW; all weights shrink by `learning rate * weight_decay` in each step.
+      weight_decay: AdamW's weight decay: each step multiplies all weights by `1 - learning rate * weight_decay`.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Trainer:
         self.compile, self.done = num_steps >= _MIN_STEPS_FOR_XLA, 0
 
     def train(self, data: tuple[np.ndarray, np.ndarray, np.ndarray], epochs: int, rng: np.random.Generator) -> None:
-        """Trains on all rows, in a new order in each epoch.
+        """Trains on all rows. Each epoch draws a new order of the rows.
 
         Args:
           data: the inputs `[n, inputs]`, the outcomes `[n, ...]` and each row's weight `[n]`.
@@ -138,7 +138,10 @@ class Trainer:
 def batches_of(
     num_rows: int, batch_size: int, epochs: int, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The rows of each batch, and the factors of their losses: 0 for rows that only fill the last batch of an epoch."""
+    """Yields the rows `[batch_size]` of each batch, and the factors of their losses.
+
+    Rows that only fill the last batch of an epoch have the factor 0.
+    """
     steps = -(-num_rows // batch_size)
     shape, rest = [steps, batch_size], num_rows - (steps - 1) * batch_size
     factors = np.ones(shape, "float32")
@@ -155,7 +158,7 @@ def _not_finite():
 
 
 def _rates(num_steps):
-    """The learning rate of each step, and the same divided by Adam's corrections for its first steps, `[steps, 2]`."""
+    """Returns `[steps, 2]`: the learning rate of each step, and its product with Adam's bias correction."""
     t = np.arange(num_steps)
     rates = _RATE * (1 + np.cos(np.pi * t / num_steps)) / 2
     of_adam = rates * np.sqrt(1 - _DECAY_2 ** (t + 1)) / (1 - _DECAY_1 ** (t + 1))
@@ -164,9 +167,9 @@ def _rates(num_steps):
 
 @functools.lru_cache(_MOST_PROGRAMS)
 def _program(perceptron, compile, batch_size):
-    """The steps of a call as a TensorFlow function.
+    """Returns a TensorFlow function that makes the training steps of one call.
 
-    `batch_size` is only a key of the cache: it determines the shapes of a call, so each function has one trace.
+    `batch_size` is only a key of the cache. It determines the shapes of a call, so each function has one trace.
     """
     del batch_size
 

@@ -26,9 +26,9 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
     The defaults need no tuning. Inputs and outcomes are standardised. Two networks, a smooth one and one with binned
     inputs, and a forest of randomised trees are compared on held-out rows. The better network and the trees are also
     tried with a strong regularization if they are overconfident. The held-out rows also determine a factor that widens
-    the predicted distributions; on a table of fewer than 2500 rows, it comes from cross-validation. Then `num_members`
-    networks are trained on all rows, and the prediction is the mixture of their distributions, or the forest's. The
-    prediction also contains the marginal distribution of the training set, with the weight
+    the predicted distributions; on a table of fewer than 2500 rows, it comes from cross-validation. Then the best model
+    is trained on all rows. If it is a network, the prediction is the mixture of the distributions of `num_members`
+    networks. The prediction also contains the marginal distribution of the training set, with the weight
     `1 / (validation_fraction * n)`, so that an unusual new row does not cost hundreds of nats.
 
     `X` is an array of numbers or a frame of pandas or polars with columns of numbers, booleans, text or categories.
@@ -45,8 +45,8 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
           each value if there are few. It follows any shape, such as a second mode or many zeros. Only trees predict it.
         - `"Values"`: a probability for each distinct outcome of the training set.
         - a family object, such as `nllfit.Truncated("Normal", 0.0, event_shape=1)`, which is used unchanged.
-        - a list of these: the best on the held-out rows is selected. The log-likelihood compares them, or the CRPS if
-          some have densities and others probabilities.
+        - a list of these. The one with the best log-likelihood of the held-out rows is selected. If some of them have
+          densities and others probabilities, the CRPS decides.
         - `"auto"`: a list of the common families whose support contains the outcomes.
       network: the network that predicts the distribution, as one of:
         - `"smooth"`: two hidden layers.
@@ -59,15 +59,16 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
       num_members: the number of networks in the ensemble. `joblib` trains them, in threads by default.
       max_epochs: the largest number of epochs; None for `900 / n^(1/3)`.
       validation_fraction: the fraction of rows that are held out to compare networks.
-      shuffle: whether the held-out rows are random. If False they are the last ones, without cross-validation, for
-        tables in order of time.
+      shuffle: whether the held-out rows are drawn at random. Use False for a table in order of time: the last rows are
+        then held out, and there is no cross-validation.
       random_state: the seed of all random numbers. With an int, each `fit` gives the same predictions.
-      warm_start: whether another `fit` on the same rows reuses earlier trials and ensembles, to compare distributions.
+      warm_start: whether another `fit` on the same rows reuses earlier trials and ensembles. This saves time when you
+        compare distributions.
       verbose: 1 for a progress bar.
 
     Attributes:
-      trials_: the trials, the best first, each with its `network`, `regularization`, `distribution`, `nll`, `spread`
-        and `crps`.
+      trials_: the trials, sorted from the best to the worst. The attributes of a trial are `network`, `regularization`,
+        `distribution`, `nll`, `spread` and `crps`.
       n_features_in_, feature_names_in_: the number of columns of `X`, and their names if it is a frame.
       n_outputs_: the number of outcomes per row.
 
@@ -114,7 +115,8 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         Args:
           X: an array of numbers `[n, m]`, or a frame of pandas or polars.
           y: outcomes `[n]`, or `[n, k]` for several outcomes per row. If `distribution` is a `nllfit.Censored` family,
-            pairs `[n, 2]` of numbers between which the outcomes are known to lie, as from `nllfit.interval_censored`.
+            `y` are pairs `[n, 2]`: each outcome is known to lie between the two numbers of its pair.
+            `nllfit.interval_censored` makes such pairs.
           sample_weight: the number of times that each row counts, `[n]`; rows of weight 0 are left out.
           observed: `[n]`, False if the outcome is right-censored: it is only known to be larger than `y`. If given, the
             networks are trained with the likelihood of right-censored outcomes.
@@ -144,7 +146,9 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         return checked_rows(self._read(x), self._outcomes(y), sample_weight, self._takes_pairs, least=0)
 
     def predict_distribution(self, X: Any) -> tfd.Distribution:
-        """The predicted distribution of each row's outcome, of batch `[n]` and event `[k]` for `k` outcomes per row.
+        """Returns the predicted distribution of each row's outcome, a `tfd.Distribution` of batch `[n]`.
+
+        Its event shape is `[k]` for `k` outcomes per row.
 
         Score it with `nllfit.evaluate(distribution, y=y)`. `nllfit.quantile`, `nllfit.cdf` and `nllfit.survival` accept
         it as well.
@@ -152,7 +156,10 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         return self._distribution(self._read(X))
 
     def predict(self, X: Any) -> np.ndarray:
-        """The mean of each row's predicted distribution, or its median if it has no mean: `[n]`, or `[n, k]`."""
+        """Returns the mean of each row's predicted distribution, or its median if it has no mean.
+
+        The shape is `[n]`, or `[n, k]` for `k` outcomes per row.
+        """
         return self._like_y(_centers(self.predict_distribution(X)))
 
     def predict_quantile(self, X: Any, q: ArrayLike = 0.5) -> np.ndarray:
@@ -169,12 +176,17 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         return self._like_y(np.moveaxis(found, 0, -1) if np.ndim(q) else found, bool(np.ndim(q)))
 
     def predict_interval(self, X: Any, level: float = 0.9) -> np.ndarray:
-        """The central interval that contains an outcome with probability `level`: `[n, 2]`, or `[n, k, 2]`."""
+        """Returns the central interval that contains an outcome with probability `level`.
+
+        The shape is `[n, 2]`, or `[n, k, 2]` for `k` outcomes per row.
+        """
         ends = interval(self.predict_distribution(X), level)
         return self._like_y(np.stack([np.asarray(end, np.float64) for end in ends], -1), True)
 
     def sample(self, X: Any, num_samples: int = 1, random_state: Any = None) -> np.ndarray:
-        """Samples from each row's predicted distribution: `[num_samples, n]`, or `[num_samples, n, k]`.
+        """Draws samples from each row's predicted distribution.
+
+        The shape is `[num_samples, n]`, or `[num_samples, n, k]` for `k` outcomes per row.
 
         Args:
           X: `[n, m]`.
@@ -190,7 +202,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
     def score(
         self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, observed: ArrayLike | None = None
     ) -> float:
-        """The mean log-likelihood of outcomes, in nats; higher is better.
+        """Returns the mean log-likelihood of outcomes, in nats. Higher is better.
 
         Args:
           X, y, sample_weight, observed: as for `fit`. Right-censored outcomes contribute `log P(Y > y)`, and intervals
@@ -201,7 +213,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         return -mean_nll(self._distribution(rows.x), rows.y, rows.weights, is_censored)
 
     def evaluate(self, X: Any, y: ArrayLike, **arguments: Any) -> Evaluation:
-        """Scores, calibration and the coverage of intervals on rows, from `nllfit.evaluate`.
+        """Scores the predictions for `X` with `nllfit.evaluate`, which also measures calibration and coverage.
 
         Args:
           X, y: as for `fit`, but the outcomes must be known.
@@ -211,7 +223,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         return evaluate(distribution, y=shaped(self._outcomes(y), distribution), **arguments)
 
     def _outcomes(self, y, observed=None, is_fitted=True):
-        """The outcomes `[n, k]`, or the pairs `[n, 2]` of censored ones."""
+        """Returns the outcomes as `[n, k]`. Censored outcomes become pairs `[n, 2]`."""
         if observed is not None:
             return censored_pairs(checked_outcomes(self, y), observed)
         if self._takes_pairs:
@@ -223,7 +235,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         return y
 
     def _like_y(self, values, has_last_axis=False):
-        """Values `[n, *event]`, with one more axis if `has_last_axis`, reshaped to the shape of the training `y`."""
+        """Reshapes values `[n, *event]` like the training `y`. With `has_last_axis`, values have one more axis."""
         values = np.asarray(values, np.float64)
         last = values.shape[values.ndim - has_last_axis :]
         return values.reshape([len(values), *([] if self._is_vector else [self.n_outputs_]), *last])
@@ -236,7 +248,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
 
 
 def _centers(distribution):
-    """The mean of each element of an outcome, or the median if the mean does not exist."""
+    """Returns the mean of each element of an outcome, or the median if the mean does not exist."""
     try:
         mean = np.asarray(distribution.mean(), np.float64)
     except NotImplementedError:

@@ -12,7 +12,7 @@ from nllfit.tabular.column_encoding import is_frame
 
 __all__ = ["Rows", "Settings", "Stream", "parts_of", "sample_of"]
 
-_SAMPLE = 2**15  # rows of a stream that are kept in memory
+_SAMPLE = 2**15  # the most rows of a stream that stay in memory
 _PART = 2**14  # each part of a stream has at least this many rows, except the last one
 
 
@@ -40,7 +40,10 @@ class Rows:
         return all((a is None and b is None) or np.array_equal(a, b) for a, b in zip(*parts, strict=True))
 
     def numbers(self) -> np.ndarray:
-        """The outcomes as finite numbers, `[n, k]`; a censored one is the middle of its interval, or its finite end."""
+        """Returns the outcomes as finite numbers, `[n, k]`.
+
+        A censored outcome becomes the middle of its interval, or its finite end if the other end is infinite.
+        """
         if not self.is_censored:
             return self.y
         lower, upper = self.y.T
@@ -61,7 +64,7 @@ class Settings:
 
 
 class Stream:
-    """The rows of batches, read again in each iteration, in parts of at least 16,384 rows.
+    """An iterable of the rows of batches. Each iteration reads the batches again, in parts of at least 16,384 rows.
 
     Args:
       batches: as for `parts_of`.
@@ -77,7 +80,7 @@ class Stream:
 
 
 def parts_of(batches: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None]]:
-    """Joins batches to parts of at least 16,384 rows (the last may have fewer).
+    """Joins batches into parts of at least 16,384 rows. The last part may be smaller.
 
     Each part is a tuple of the table, the outcomes, and the weights or None.
 
@@ -104,7 +107,7 @@ def parts_of(batches: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None]
 
 
 def sample_of(batches: Any, seed: int) -> tuple[tuple[Any, np.ndarray, np.ndarray | None], list[int]]:
-    """At most 32,768 random rows of batches, and the number of rows of each part.
+    """Draws at most 32,768 random rows from batches. Returns them, and the number of rows of each part.
 
     Raises:
       ValueError: if there are no batches, or if they can only be read once.

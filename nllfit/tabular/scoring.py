@@ -1,4 +1,4 @@
-"""Scores of predicted distributions for outcomes, some of which may be censored."""
+"""Scores of predicted distributions. Some of the outcomes may be censored."""
 
 from typing import Any
 
@@ -14,17 +14,19 @@ from nllfit.scores import crps
 
 __all__ = ["mean_crps", "mean_nll", "nll", "normal_scores", "shaped"]
 
-_LARGEST_SCORE = 37.0  # the Normal score of about the smallest probability in float64
+_LARGEST_SCORE = 37.0  # its tail probability is near the smallest number in float64
 
 
 def mean_nll(
     distribution: tfd.Distribution, y: np.ndarray, weights: np.ndarray | None = None, is_censored: bool = False
 ) -> float:
-    """The mean negative log-likelihood of outcomes in nats; of an interval, `-log(F(upper) - F(lower))`.
+    """Returns the mean negative log-likelihood of outcomes in nats.
+
+    The negative log-likelihood of an interval is `-log(F(upper) - F(lower))`.
 
     Args:
       distribution: the predictions, of batch `[n]`.
-      y: the outcomes, `[n, k]`, or pairs `[n, 2]` of censored ones.
+      y: the outcomes, `[n, k]`. Censored outcomes are pairs `[n, 2]`.
       weights: the number of times that each row counts, `[n]`, or None.
       is_censored: whether `y` are pairs.
     """
@@ -32,7 +34,7 @@ def mean_nll(
 
 
 def nll(distribution: tfd.Distribution, y: np.ndarray, is_censored: bool = False) -> np.ndarray:
-    """The negative log-likelihood of each outcome, `[n]`, as in `mean_nll`."""
+    """Returns the negative log-likelihood of each outcome, `[n]`. The arguments are those of `mean_nll`."""
     if not is_censored:
         return np.asarray(negative_log_likelihood(shaped(y, distribution), distribution), np.float64)
     lower, upper = (shaped(end[:, None], distribution) for end in y.T)
@@ -59,5 +61,5 @@ def normal_scores(distribution: tfd.Distribution, y: np.ndarray) -> np.ndarray:
 
 
 def shaped(y: np.ndarray, distribution: Any) -> np.ndarray:
-    """Outcomes `[n, k]` reshaped to `[n, *event]` of a distribution."""
+    """Reshapes outcomes `[n, k]` to `[n, *event]`, the shape of the distribution's outcomes."""
     return y.reshape([len(y), *distribution.event_shape])

@@ -1,4 +1,4 @@
-"""Targets: the form in which models learn outcomes, and the distribution that follows from a model's outputs."""
+"""Targets define how a model learns outcomes, and how its outputs become a distribution."""
 
 import abc
 from collections.abc import Sequence
@@ -20,19 +20,19 @@ SPREADS = np.geomspace(0.7, 4, 36)
 
 
 class Target(abc.ABC):
-    """The form in which models learn outcomes `[n, k]`, and the distribution that follows from their outputs.
+    """Defines how a model learns outcomes `[n, k]`, and how its outputs become a distribution.
 
     Attributes:
       family: the family that is predicted.
-      trained_family: the family of the outcomes in training, which are pairs under censoring.
-      beta: the loss in training is `BetaNLL(beta)`, or the negative log-likelihood if 0.
-      step, offset: the parameters of the family are `offset + step * output`, arrays `[params_size]`.
-      marginal: the parameters of the marginal distribution, which then is one more member of the ensemble; None if
-        `distribution` adds the marginal distribution to the mixture.
+      trained_family: the family of the outcomes in training. If outcomes are censored, they are pairs in training.
+      beta: the loss in training is `BetaNLL(beta)`; for 0 it is the negative log-likelihood.
+      step, offset: arrays `[params_size]`. The parameters of the family are `offset + step * output`.
+      marginal: the parameters of the marginal distribution, if it is one more member of the ensemble. It is None if the
+        method `distribution` adds the marginal distribution to the mixture.
       spreads: the factors to try on the width of the predicted distributions.
       is_for_networks: whether networks can predict the target, and not only trees.
       is_discrete: whether outcomes have probabilities and not a density.
-      is_concentrated: whether the target predicts a few values: the likelihood is then not comparable to a density.
+      is_concentrated: whether the target predicts only a few values. Its likelihood cannot be compared with a density.
     """
 
     spreads: np.ndarray = SPREADS
@@ -50,7 +50,7 @@ class Target(abc.ABC):
         return Censored(self.family) if self.is_censored else self.family
 
     def mixture(self, outputs: Sequence[tf.Tensor]) -> tfd.Distribution:
-        """The equal mixture of the members' distributions, from the outputs `[n, params_size]` of each."""
+        """Returns the equally weighted mixture of the members' distributions. `outputs` are `[n, params_size]` each."""
         params = [tf.cast(self.offset, tf.float32) + tf.cast(self.step, tf.float32) * output for output in outputs]
         if self.marginal is not None:
             params.append(tf.zeros_like(params[0]) + tf.cast(self.marginal, tf.float32))
@@ -58,24 +58,24 @@ class Target(abc.ABC):
 
     @abc.abstractmethod
     def seen(self, y: np.ndarray) -> np.ndarray:
-        """The outcomes in the form on which a network is trained."""
+        """Returns the outcomes in the form in which a network learns them."""
 
     def statistics(self, y: np.ndarray) -> np.ndarray | None:
-        """Numbers `[n, t]`, whose means trees predict; None if trees cannot predict the target."""
+        """Returns the numbers `[n, t]` that trees average, or None if trees cannot predict the target."""
         del y
         return None
 
     def outputs_of(self, means: np.ndarray) -> tf.Tensor:
-        """The outputs `[n, params_size]` of the distribution with these means of the statistics, `[n, t]`."""
+        """Returns the outputs `[n, params_size]` for which the `statistics` have the given means, `[n, t]`."""
         raise NotImplementedError
 
     @abc.abstractmethod
     def distribution(self, predicted: tfd.Distribution, spread: Any, doubt: float) -> tfd.Distribution:
-        """The predicted distribution in the unit of the outcomes.
+        """Returns the predicted distribution in the unit of the outcomes.
 
         Args:
           predicted: the `mixture` of an ensemble.
-          spread: the factor on its width, or an array of them, one for each row.
+          spread: the factor on the width of the distributions, a number or an array `[n]`.
           doubt: the weight of the marginal distribution of the training set in the result.
         """
 
@@ -86,7 +86,7 @@ class Target(abc.ABC):
         y: np.ndarray,
         weights: np.ndarray | None,
     ) -> np.ndarray:
-        """The mean negative log-likelihood of outcomes `[n, k]` with each of the `spreads`."""
+        """Returns the mean negative log-likelihood of outcomes `[n, k]` for each of the `spreads`."""
         count = len(self.spreads)
         predicted = self.mixture([tf.tile(output, [count, 1]) for output in outputs])  # one call for all spreads
         distribution = self.distribution(predicted, np.repeat(self.spreads, len(y)), doubt)
@@ -98,5 +98,5 @@ class Target(abc.ABC):
 
 
 def has_few_values(y: np.ndarray) -> bool:
-    """Whether outcomes `[n, 1]` repeat a few values, so that each may have its own probability."""
+    """Returns whether outcomes `[n, 1]` have so few distinct values that each may have its own probability."""
     return len(np.unique(y)) <= min(_MOST_VALUES, len(y) / _LEAST_REPEATS)

@@ -9,11 +9,11 @@ from nllfit.tabular.outcome_checks import checked_outcomes
 
 __all__ = ["transformed_log_density"]
 
-_STEP = 1e-3  # the step, relative to the outcome, of a difference quotient with a relative error of about 1e-12
+_STEP = 1e-3  # relative to the outcome; gives a difference quotient with a relative error of about 1e-12
 
 
 def transformed_log_density(model: TransformedTargetRegressor, X: object, y: ArrayLike) -> np.ndarray:
-    """The log-densities of outcomes under a `TransformedTargetRegressor` of a `DistributionRegressor`.
+    """Returns the log-densities of outcomes under a `TransformedTargetRegressor` of a `DistributionRegressor`.
 
     The regressor predicts the distribution of `z = t(y)`, so its `score` is about `z`. The log-density of `y` itself is
     `log p(t(y) | x) + log |t'(y)|`. The derivative of the transformation is a difference quotient.
@@ -24,12 +24,13 @@ def transformed_log_density(model: TransformedTargetRegressor, X: object, y: Arr
       y: the outcomes in their original unit, `[n]`.
 
     Returns:
-      `[n]`, in nats. Their mean can be compared with the `score` of a `DistributionRegressor` that was fitted to `y`.
+      The log-densities `[n]`, in nats. Their mean can be compared with the `score` of a `DistributionRegressor` that
+      was fitted to `y`.
 
     Raises:
       TypeError: if `model` is not a `TransformedTargetRegressor` of a regressor with `predict_distribution`.
       NotFittedError: if it is not fitted.
-      ValueError: if `y` has several columns, or another number of rows than `X`.
+      ValueError: if `y` has several columns, or not as many rows as `X`.
 
     Example:
       >>> from sklearn.compose import TransformedTargetRegressor

@@ -1,4 +1,4 @@
-"""Trials compare networks, families and regularizations on held-out rows; then the best model is trained on all rows.
+"""Trials compare networks, families and regularizations on held-out rows. The best model is then trained on all rows.
 
 All choices use only the training set. A network is overconfident on rows that it was trained on, which is costly on new
 rows. Therefore the held-out rows also determine the spread, a factor that widens or narrows the predictions. On a small
@@ -36,16 +36,16 @@ _Fold = tuple[int, int]  # the rows `first <= i < end` are held out
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """The scores on the held-out rows of one network that was trained on the other rows.
+    """The scores of one network on the held-out rows, after training on the other rows.
 
     Attributes:
       network: the name of the network, or a `Network`.
-      regularization: `"weak"` or `"strong"`, which is ten times the weight decay for networks, and at least 5 rows in
-        each leaf instead of 1 for trees.
+      regularization: `"weak"` or `"strong"`. The strong weight decay of networks is ten times the weak one. Trees have
+        at least 5 rows in each leaf if it is strong, and at least 1 row if it is weak.
       distribution: the name of the distribution, or a family.
       nll: the mean negative log-likelihood of the held-out rows, in nats, with the best spread.
-      spread: the factor on the width of the distributions that minimises `nll`. For the best trial, rows of further
-        folds also determine it, until at least 500 rows were held out.
+      spread: the factor on the width of the distributions that minimises `nll`. For the best trial it minimises the
+        mean over several folds, so that at least 500 rows are held out.
       crps: the mean continuous ranked probability score with that spread; None if only likelihoods are compared.
     """
 
@@ -58,15 +58,15 @@ class Trial:
 
     @property
     def key(self) -> tuple[Any, str, Any]:
-        """What was tried: the network, the regularization and the distribution."""
+        """The network, the regularization and the distribution of the trial."""
         return self.network, self.regularization, self.distribution
 
 
 class Predictor:
-    """A trained model, from raw columns to the distribution of outcomes in the original unit.
+    """Predicts the distribution of outcomes in their original unit from the columns of a table.
 
     Args:
-      model: the model.
+      model: the trained model.
       target: the target that it was trained on.
       doubt: the weight of the marginal distribution of the training set in the predictions.
     """
@@ -75,18 +75,18 @@ class Predictor:
         self.model, self.target, self.doubt = model, target, doubt
 
     def distribution(self, x: np.ndarray, spread: float) -> tfd.Distribution:
-        """The predicted distribution of each row's outcome."""
+        """Returns the predicted distribution of each row's outcome."""
         return self.target.distribution(self.target.mixture(self.model.outputs(x)), spread, self.doubt)
 
 
 class Search:
-    """Runs trials and trains ensembles for one training set, and caches both.
+    """Runs trials and trains ensembles for one training set. It caches both.
 
     Args:
       rows: the training set; the last rows are held out in trials.
       settings: the arguments that control the training.
       make_target: returns the `Target` of a distribution for rows.
-      stream: all training rows, if `rows` are only a sample; then the ensemble of the best trial is trained on all.
+      stream: all training rows, if `rows` are only a sample of them. The final ensemble is trained on all rows.
     """
 
     def __init__(
@@ -100,16 +100,16 @@ class Search:
         self.rows, self.settings, self.make_target = rows, settings, make_target
         self.folds = _folds(len(rows), settings)
         self.trials: dict[_Key, Trial] = {}
-        self.losses: dict[_Key, list[np.ndarray]] = {}  # of each fold, with each spread
+        self.losses: dict[_Key, list[np.ndarray]] = {}  # for each fold, an array `[spreads]`
         self.targets: dict[tuple[Any, _Fold | None], Target] = {}
         self.predictors: dict[_Key, Predictor] = {}
         self.bar: keras.utils.Progbar | None = None
         self._lock = threading.Lock()
 
     def run(self, distributions: Sequence[Any], networks: Sequence[Any]) -> tuple[list[Trial], Predictor]:
-        """Runs the trials and trains the ensemble of the best: the trials, the best first, and the ensemble."""
+        """Runs the trials and trains the ensemble of the best one. Returns the sorted trials, and the ensemble."""
         if self.settings.verbose:
-            kinds = {model_class(network) for network in networks}  # each is tried once more, if it is overconfident
+            kinds = {model_class(network) for network in networks}  # each is tried again if it is overconfident
             num_trials = len(networks) + len(kinds) + len(distributions) - 1 + len(self.folds) - 1
             num_networks = num_trials + self.settings.num_members
             self.bar = keras.utils.Progbar(num_networks, unit_name="network")
@@ -122,18 +122,18 @@ class Search:
         return trials, predictor
 
     def best(self, distributions: Sequence[Any], networks: Sequence[Any]) -> list[Trial]:
-        """Runs the trials and returns them in the order of their scores, the best first.
+        """Runs the trials and returns them sorted from the best to the worst score.
 
         The networks are compared with the first distribution. The best of them and the trees are also tried with a
         strong regularization if they are overconfident. Then each other distribution is tried once, with the network
         and the regularization of the best trial whose network can predict it. If these are trees with a weak
-        regularization, and they are overconfident, a strong one is tried as well.
+        regularization, and they are overconfident, the strong regularization is also tried.
 
         Raises:
           ValueError: if no network can predict the first distribution.
         """
         tried: list[Trial] = []
-        # The likelihoods of densities and of probabilities, or of peaks at a few values, cannot be compared.
+        # The likelihood of a density cannot be compared with that of probabilities or of peaks at a few values.
         by_crps = len({self._target(distribution).is_concentrated for distribution in distributions}) > 1
 
         def ranked(keys: Iterable[_Key]) -> list[Trial]:
@@ -161,13 +161,13 @@ class Search:
         return ranked([])
 
     def predictor(self, trial: Trial) -> Predictor:
-        """The ensemble of a trial's network, trained on all rows. A second call returns the same ensemble."""
+        """Trains the ensemble of a trial's network on all rows. A second call returns the same ensemble."""
         if trial.key not in self.predictors:
             self.predictors[trial.key] = self._trained(trial.key, self.settings.num_members)
         return self.predictors[trial.key]
 
     def _rows(self, fold):
-        """The rows outside a fold, or all rows if it is None."""
+        """Returns the rows outside a fold, or all rows if `fold` is None."""
         return self.rows if fold is None else self.rows[np.delete(np.arange(len(self.rows)), slice(*fold))]
 
     def _target(self, distribution, fold=None):
@@ -182,7 +182,7 @@ class Search:
         return target.is_for_networks if network != TREES else target.statistics(self.rows.y[:1]) is not None
 
     def _trained(self, key, num_members, fold=None):
-        """The predictor of a key, trained on the rows outside a fold, or on all rows if it is None."""
+        """Trains the predictor of a key on the rows outside a fold, or on all rows if `fold` is None."""
         network, regularization, distribution = key
         stream = self.stream if fold is None else None
         rows, target, made = self._rows(fold), self._target(distribution, fold), model_class(network)
@@ -213,23 +213,24 @@ class Search:
         return self.trials[key]
 
     def _spread(self, key):
-        """The best spread on the held-out rows of all folds."""
+        """Returns the spread with the smallest mean loss over all folds."""
         losses, spreads = self.losses[key], self._target(key[2]).spreads
         if len(spreads) > 1 and len(losses) == 1:
             losses += _in_threads(lambda fold: self._tested(key, fold)[1], self.folds[1:])
         return float(spreads[np.argmin(np.mean(losses, axis=0))])
 
     def _tested(self, key, fold):
-        """A predictor trained on the rows outside a fold, and its losses on the rows of the fold with each spread."""
+        """Trains a predictor on the rows outside a fold. Returns it, and its loss on the fold for each spread."""
         predictor, rows = self._trained(key, 1, fold), self.rows[slice(*fold)]
         outputs = predictor.model.outputs(rows.x)
         return predictor, predictor.target.losses(outputs, predictor.doubt, rows.y, rows.weights)
 
 
 def _folds(num_rows, settings):
-    """The held-out rows of each fold, the last rows first.
+    """Returns the held-out rows of each fold. The first fold contains the last rows.
 
-    There are folds until 500 rows are held out, but only one if rows are in order of time (`shuffle` is false).
+    There are as many folds as 500 held-out rows need. If `shuffle` is false, because rows are in order of time, there
+    is only one fold.
     """
     size = max(1, math.ceil(settings.validation_fraction * num_rows - 1e-9))
     count = min(num_rows // size, math.ceil(_HELD_OUT / size)) if settings.shuffle else 1
