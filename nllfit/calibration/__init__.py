@@ -1,4 +1,4 @@
-"""Calibration: corrections of predicted probabilities, learned on held-out rows."""
+"""Calibration corrects predicted probabilities. The corrections are learned on held-out rows."""
 
 from nllfit.calibration.conformal import Conformalized, conformalize
 from nllfit.calibration.recalibration import Recalibrated, recalibrate

@@ -1,4 +1,4 @@
-"""The base class of calibrated models: a model, and a map that corrects its predicted distributions."""
+"""The base class of calibrated models."""
 
 import abc
 import json
@@ -32,7 +32,7 @@ _MAP = "calibration.json"
 
 
 class Calibrated(abc.ABC):
-    """A model with a map that corrects its predicted distributions.
+    """A model, and a map that corrects the distributions that it predicts.
 
     `predict_distribution`, `evaluate` and other functions of `nllfit` accept it in place of the model.
 
@@ -55,16 +55,16 @@ class Calibrated(abc.ABC):
 
     @abc.abstractmethod
     def calibrate(self, distribution: tfd.Distribution) -> tfd.Distribution:
-        """Maps a predicted distribution to the calibrated one, of the same batch and event shape."""
+        """Maps a predicted distribution to the calibrated one, which has the same batch and event shape."""
 
     def __call__(self, x: Any, training: bool = False) -> Any:
-        """The calibrated distribution at inputs `x`, in the form in which the model returns its own."""
+        """Returns the calibrated distribution at inputs `x`, in the form in which the model returns distributions."""
         output = self.model(x, training=training)
         distribution = self.calibrate(as_distribution(output, "The model's output"))
         return output_like(output, distribution, law_of(distribution).central_value())
 
     def predict_distribution(self, x: Any, batch_size: int = 32) -> tfd.Distribution:
-        """The calibrated distributions of all rows, as `nllfit.predict_distribution` returns them."""
+        """Returns the calibrated distributions of all rows, like `nllfit.predict_distribution`."""
         predicted = predict_distribution(self.model, x, batch_size)
         return with_mask(self.calibrate(predicted), mask_of(predicted))
 
@@ -82,10 +82,10 @@ class Calibrated(abc.ABC):
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "Calibrated":
-        """Reads what `save` wrote, in any process and in Keras's safe mode, which runs no code from a file.
+        """Reads the folder that `save` wrote, in any process. Keras's safe mode runs no code from a file.
 
         Raises:
-          ValueError: if the folder does not exist, contains a model of another class, or a damaged file.
+          ValueError: if the folder does not exist, or contains a model of another class or a damaged file.
         """
         folder = pathlib.Path(folder)
         try:
@@ -107,7 +107,7 @@ def _model_in(folder):
 
 
 def rows_for_calibration(model: Model, x: Any, y: ArrayLike | None, batch_size: int) -> PredictedRows:
-    """Predictions and outcomes of held-out rows; `ValueError` or `TypeError` as from `nllfit.evaluate`."""
+    """Returns the predictions and the outcomes of held-out rows. Raises the errors of `nllfit.evaluate`."""
     if hasattr(model, "log_prob"):
         raise TypeError(
             "`model` is a distribution: give the model that predicts it, because new predictions are to be calibrated."
@@ -116,9 +116,10 @@ def rows_for_calibration(model: Model, x: Any, y: ArrayLike | None, batch_size: 
 
 
 def real_elements(distribution: tfd.Distribution, or_counts: bool = False) -> tfd.Distribution:
-    """The scalar distributions of an outcome's elements; a `ValueError` unless the elements are real and independent.
+    """Returns the scalar distributions of an outcome's elements.
 
-    With `or_counts`, the elements may also be counts.
+    Raises:
+      ValueError: if the elements are not independent real numbers. With `or_counts`, they may also be counts.
     """
     if law_of(distribution).latent() is not distribution:
         raise ValueError(
@@ -152,7 +153,7 @@ def real_elements(distribution: tfd.Distribution, or_counts: bool = False) -> tf
 def with_event_of(
     distribution: tfd.Distribution, elements: tfd.Distribution, make: Callable[..., tfd.Distribution], *knots: Any
 ) -> tfd.Distribution:
-    """`make(elements, *knots)`, with the event shape and the `validate_args` of `distribution`."""
+    """Returns `make(elements, *knots)`. Its event shape and `validate_args` are those of `distribution`."""
     checks, rank = distribution.validate_args, distribution.event_shape.rank
     calibrated = make(checked(elements) if checks else elements, *knots)
     return tfd.Independent(calibrated, rank, validate_args=checks) if rank else calibrated

@@ -1,4 +1,4 @@
-"""The base class of calibrated scalar distributions: quantiles, samples and moments from one map of Normal scores.
+"""The base class of calibrated scalar distributions. It computes quantiles, samples and moments from Normal scores.
 
 The Normal score of a probability `p` is `Phi^-1(p)`. Scores keep digits in both tails, where `p` is near 0 or 1.
 """
@@ -27,14 +27,14 @@ def normal() -> tfd.Normal:
 
 
 def scores_of(distribution: tfd.Distribution, y: Any) -> tf.Tensor:
-    """The Normal scores `Phi^-1(F(y))` of outcomes under a scalar distribution, in float64."""
+    """Returns the Normal scores `Phi^-1(F(y))` of outcomes under a scalar distribution, in float64."""
     both = law_of(distribution).cdf()(tf.cast(y, distribution.dtype))
     below, above = (tf.cast(part, tf.float64) for part in both)
     return _clipped(tf.where(below < above, tf.math.ndtri(below), -tf.math.ndtri(above)))
 
 
 def quantiles_at(distribution: tfd.Distribution, scores: tf.Tensor) -> tf.Tensor:
-    """The quantiles of a scalar distribution, in float64, for probabilities that are given as Normal scores."""
+    """Returns the quantiles of a scalar distribution, in float64. Their probabilities are given as Normal scores."""
     scores = _clipped(scores)
     return tf.cast(law_of(distribution).quantile(normal().cdf(scores), normal().cdf(-scores)), tf.float64)
 
@@ -55,7 +55,7 @@ class CalibratedDistribution(tfd.AutoCompositeTensorDistribution):
 
     @abc.abstractmethod
     def _at(self, scores):
-        """The quantiles, in float64, for probabilities that are given as Normal scores."""
+        """Returns the quantiles in float64. Their probabilities are given as Normal scores."""
 
     def _event_shape(self):
         return tf.TensorShape([])

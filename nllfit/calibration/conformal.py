@@ -1,4 +1,4 @@
-"""Conformal intervals: held-out outcomes decide how far interval ends move, which guarantees coverage."""
+"""Conformal intervals: held-out outcomes decide how far the ends of intervals move. This guarantees their coverage."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from nllfit.families.law import law_of
 
 __all__ = ["Conformalized", "conformalize"]
 
-_MIN_SHARE = 1e-3  # the least share of the distance between two predicted quantiles that remains after they move
+_MIN_SHARE = 1e-3  # two quantiles that move keep at least this share of their distance
 
 
 def conformalize(
@@ -48,7 +48,7 @@ def conformalize(
     Args:
       model: a Keras 2 or Keras 3 model whose head has real outcomes or counts, with one element or several independent
         elements; or an `Ensemble` of such models, if outcomes have one element. Each element of an outcome has its own
-        corrections. So has each step of a sequence, from the rows in which Keras does not mask the step.
+        corrections. Each step of a sequence also has its own, from the rows in which Keras does not mask the step.
       x, y: rows that the model was not trained on, in the forms that `nllfit.evaluate` takes.
       levels: the probabilities of the intervals, each at most `n / (n + 1)`.
       batch_size: the number of rows in each call of the model.
@@ -92,11 +92,11 @@ def conformalize(
 
 
 class Conformalized(Calibrated):
-    """A model whose central intervals have moved ends; `conformalize` returns it.
+    """A model whose central intervals have moved ends. `conformalize` returns it.
 
-    Its distributions have the moved ends as their quantiles. To have a density, they are the model's distributions,
-    stretched or shrunk between the moved ends, and shifted beyond. `save(folder)` writes the model, and
-    `Conformalized.load(folder)` reads it.
+    The moved ends are quantiles of the new distributions. Between two moved ends, a new distribution is the model's
+    distribution, stretched or shrunk. Beyond the outermost ends it is the model's distribution, shifted. So it has a
+    density. `save(folder)` writes the model, and `Conformalized.load(folder)` reads it.
 
     Args:
       model: as for `conformalize`.
@@ -164,9 +164,9 @@ class Conformalized(Calibrated):
 
 
 def _ranks(rows, levels):
-    """The ranks of the errors by which the ends of intervals move, among the sorted errors of the held-out rows.
+    """Returns the ranks `k` of the errors that decide how far the ends of intervals move.
 
-    Ranks count from 1, in an array `[levels, 1, *steps, *event]`.
+    The smallest error has the rank 1. The shape is `[levels, 1, *steps, *event]`.
     """
     counts = np.array(len(rows.y)) if rows.mask is None else np.sum(rows.mask, 0)
     top, ranks = levels[-1], np.ceil((counts + 1) * np.reshape(levels, [-1, *[1] * counts.ndim])).astype(int)
@@ -181,12 +181,12 @@ def _ranks(rows, levels):
 
 
 def _line(distribution):
-    """TFP's map from the real line to the support of a scalar distribution."""
+    """Returns TFP's map from the real line to the support of a scalar distribution."""
     return tfb.Identity() if is_discrete(distribution) else line(distribution) or tfb.Identity()
 
 
 def _ends(distribution, levels):
-    """The lower and upper ends of central intervals, on the real line: two arrays `[levels, *batch]`."""
+    """Returns the lower and the upper ends of central intervals on the real line, two arrays `[levels, *batch]`."""
     tails = (1 - np.reshape(levels, [-1, *[1] * distribution.batch_shape.rank])) / 2
     line = _line(distribution)
     return [
@@ -196,7 +196,7 @@ def _ends(distribution, levels):
 
 
 class _Moved(CalibratedDistribution):
-    """A scalar distribution stretched on the real line, so that the points `at` move to the points `to`."""
+    """A scalar distribution that is stretched on the real line. The points `at` move to the points `to`."""
 
     def __init__(self, distribution, at, to, validate_args=False, name="Conformalized"):
         parameters = dict(locals())
@@ -210,7 +210,7 @@ class _Moved(CalibratedDistribution):
         return {"distribution": components, "at": knots, "to": knots}
 
     def _origin(self, y):
-        """The point of the base distribution that moves to `y`, and the log-slope of that map."""
+        """Returns the point of the base distribution that moves to `y`, and the log-derivative of this point by `y`."""
         line = _line(self.base)
         y = line.inverse(tf.cast(y, self.base.dtype))
         source, slope = _straight(y, self.to, self.at)
@@ -234,7 +234,10 @@ class _Moved(CalibratedDistribution):
 
 
 def _straight(y, start, end):
-    """A piecewise linear map of `y` `[..., *batch]` through points `(start, end)` `[*batch, k]`; slope 1 beyond."""
+    """Returns a piecewise linear function of `y` `[..., *batch]`, and its slopes.
+
+    The function passes through the points `(start, end)` `[*batch, k]`. Beyond them its slope is 1.
+    """
     start, end = (tf.cast(points, y.dtype) for points in (start, end))
     rises = (end[..., 1:] - end[..., :-1]) / (start[..., 1:] - start[..., :-1])
     inside = tf.minimum(tf.maximum(y[..., None], start[..., :-1]), start[..., 1:]) - start[..., :-1]

@@ -1,4 +1,4 @@
-"""A distribution of counts whose quantiles were moved to the ends of conformal intervals."""
+"""The distribution of counts that `conformalize` returns. Its quantiles are the ends of the conformal intervals."""
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -10,15 +10,15 @@ __all__ = ["MovedCounts"]
 
 
 class MovedCounts(CalibratedDistribution):
-    """A scalar distribution of counts that has the quantiles `to` where the base distribution has the quantiles `at`.
+    """A scalar distribution of counts that moves the quantiles `at` of a base distribution to `to`.
 
-    Above the last quantile it is the base distribution, shifted. Between two quantiles it is the base distribution,
-    stretched. Below the first quantile the base distribution is stretched if this quantile moves up, and shifted if it
-    moves down. If the base distribution has no largest count, every count of its support keeps a positive probability.
+    Between two quantiles, the base distribution is stretched. Above the last quantile it is shifted. Below the first
+    quantile it is stretched if this quantile moves up, and shifted if it moves down. If the base distribution has no
+    largest count, every count of its support keeps a positive probability.
 
     Args:
       distribution: the base distribution of counts, of batch `[*batch]`.
-      at, to: whole numbers `[*batch, k]`, in ascending order (equal ones are allowed).
+      at, to: whole numbers `[*batch, k]`, in ascending order. Numbers may be equal.
       levels: the probabilities of the quantiles, `[k]`, in ascending order.
     """
 
@@ -37,10 +37,10 @@ class MovedCounts(CalibratedDistribution):
         return (tf.cast(values, tf.float64) for values in (self.at, self.to, self.levels))
 
     def _both(self, y):
-        """`P(Y <= y)` and `P(Y > y)`."""
+        """Returns `P(Y <= y)` and `P(Y > y)`."""
         at, to, levels = self._knots()
         y, both = tf.math.floor(tf.cast(y, tf.float64)), law_of(self.base).cdf()
-        up = to[..., 0] > at[..., 0]  # a shift would leave the lowest counts without probability, so we stretch
+        up = to[..., 0] > at[..., 0]  # then a shift would give the lowest counts the probability 0
         place = tf.where(up, y, y + at[..., 0] - to[..., 0])
         outside = both(tf.where(y < to[..., 0], place, y + at[..., -1] - to[..., -1]))
         mass, whole = both(tf.stack([at[..., 0], to[..., 0]]) - 1)[0]
@@ -68,7 +68,7 @@ class MovedCounts(CalibratedDistribution):
     def _log_prob(self, y):
         at, to, _ = self._knots()
         y = tf.cast(y, tf.float64)
-        is_above = y > to[..., -1]  # there a difference of two CDFs near 1 would cancel
+        is_above = y > to[..., -1]  # here a difference of two CDFs near 1 would lose digits
         place = tf.where(is_above, y + at[..., -1] - to[..., -1], at[..., -1])
         tail = tf.cast(self.base.log_prob(tf.cast(place, self.base.dtype)), tf.float64)
         step = tf.math.log(tf.where(is_above, 1.0, self._both(y)[0] - self._both(y - 1)[0]))
@@ -88,7 +88,7 @@ class _MovedCountsLaw(Law):
 
 
 def _around(values, start):
-    """The values `[*batch, k]` at indices `[..., *batch]`, and at the next indices."""
+    """Returns the values `[*batch, k]` at indices `start` `[..., *batch]`, and the values at the next indices."""
     values = tf.broadcast_to(values, tf.concat([tf.shape(start), tf.shape(values)[-1:]], 0))
     return tuple(tf.gather(values, start + step, batch_dims=start.shape.rank) for step in (0, 1))
 

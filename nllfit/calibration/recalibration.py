@@ -1,4 +1,4 @@
-"""Recalibration: a monotone map of predicted probabilities, the same for all rows, learned on held-out rows."""
+"""Recalibration applies one monotone map to all predicted probabilities. The map is learned on held-out rows."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ __all__ = ["Recalibrated", "recalibrate"]
 
 _END = 40.0  # the map covers the Normal scores from -40 to 40
 _FOLDS = 5
-_MIN_STEP = 1e-4  # the least distance of two predicted scores, so that they differ in float32 up to a score of 40
+_MIN_STEP = 1e-4  # the least distance of two predicted scores; scores of 40 then differ in float32
 
 
 def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size: int = 32) -> "Recalibrated":
@@ -49,8 +49,8 @@ def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size:
 
     Raises:
       TypeError: if `model` is not a model, or does not end in a head.
-      ValueError: if its outcomes are classes or counts, or have several dependent elements; and for outcomes that
-        `nllfit.evaluate` refuses.
+      ValueError: if its outcomes are classes or counts, or have several dependent elements, or if `nllfit.evaluate`
+        refuses them.
 
     Example:
       >>> rng = np.random.default_rng(0)
@@ -58,8 +58,8 @@ def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size:
       >>> evaluate(recalibrate(model, x[:400], y[:400]), x[400:], y[400:]).calibration_error < 0.1
       True
 
-    Source: Kuleshov, Fenner and Ermon, Accurate uncertainties for deep learning using calibrated regression, 2018; the
-    spline is that of Gregory and Delbourgo, Piecewise rational quadratic interpolation to monotonic data, 1982.
+    Source: Kuleshov, Fenner and Ermon, Accurate uncertainties for deep learning using calibrated regression, 2018; for
+    the spline, Gregory and Delbourgo, Piecewise rational quadratic interpolation to monotonic data, 1982.
     """
     rows = rows_for_calibration(model, x, y, batch_size)
     scores = rows.counted(scores_of(real_elements(rows.distribution), rows.y))
@@ -69,10 +69,10 @@ def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size:
 
 
 class Recalibrated(Calibrated):
-    """A model whose predicted probabilities are mapped by a monotone spline; `recalibrate` returns it.
+    """A model whose predicted probabilities are mapped by a monotone spline. `recalibrate` returns it.
 
-    Its distributions have a density, a CDF and quantiles. Mean and variance are sums over quantiles, with an error of
-    some hundredths of a standard deviation. `save(folder)` writes the model, `Recalibrated.load(folder)` reads it.
+    Its distributions have a density, a CDF and quantiles. Their mean and variance are sums over quantiles; the error is
+    some hundredths of a standard deviation. `save(folder)` writes the model, and `Recalibrated.load(folder)` reads it.
 
     Args:
       model: as for `recalibrate`.
@@ -116,7 +116,7 @@ class Recalibrated(Calibrated):
 
 
 def _ranks(n):
-    """The ranks, from 1 to `n`, of the PITs that the spline passes through."""
+    """Returns the ranks of the PITs through which the spline passes. The smallest of `n` PITs has the rank 1."""
     step = n / max(2, round(2 * n ** (1 / 3)))
     tail = 2.0 ** np.arange(max(0, np.ceil(np.log2(0.7 * step))))
     ranks = np.concatenate([tail, np.arange(step, n - 0.5, step), n + 1 - tail])
@@ -124,12 +124,12 @@ def _ranks(n):
 
 
 def _observed(n):
-    """The Normal scores of the frequencies `rank / (n + 1)` of the `_ranks`."""
+    """Returns the Normal scores of the frequencies `rank / (n + 1)`."""
     return tf.math.ndtri(tf.constant(_ranks(n) / (n + 1))).numpy()
 
 
 def _predicted(scores):
-    """For held-out scores `[n]`, the predicted scores `[k]` of the map that is best in cross-validation."""
+    """Returns the predicted scores `[k]` of the map that cross-validation on held-out scores `[n]` selects."""
     if len(scores) < 2 * _FOLDS:
         return _observed(len(scores))
     gains = np.zeros([3, len(scores)])
@@ -143,29 +143,29 @@ def _predicted(scores):
 
 
 def _maps(scores):
-    """The predicted scores `[k]` of three maps, from simple to flexible: identity, line, spline through ranks."""
+    """Returns the predicted scores `[k]` of three maps: the identity, a line, and a spline through the `_ranks`."""
     observed, ordered = _observed(len(scores)), np.sort(scores)
     line = np.clip(scores.mean() + scores.std() * observed, -_END + 1, _END - 1)
     return [observed, _apart(line), _apart(ordered[_ranks(len(scores)) - 1])]
 
 
 def _log_density_ratio(spline, scores):
-    """The log-density of a recalibrated distribution minus that of the model, at Normal scores of outcomes."""
+    """Returns the log-densities of a recalibrated distribution minus those of the model. `scores` are the outcomes'."""
     change = normal().log_prob(spline.forward(scores)) - normal().log_prob(scores)
     return change + spline.forward_log_det_jacobian(scores, 0)
 
 
 def _spline(predicted, observed):
-    """The monotone map from predicted to observed Normal scores."""
+    """Returns the monotone map from predicted to observed Normal scores."""
     widths, heights = map(_steps, (predicted, observed))
-    # The slopes of a monotone cubic (Fritsch and Butland, 1984); at both ends the slope is 1.
+    # Inner slopes are those of a monotone cubic (Fritsch and Butland, 1984). At both ends the slope is 1.
     rises, left, right = heights / widths, widths[..., :-1], widths[..., 1:]
     slopes = 3 * (left + right) / ((left + 2 * right) / rises[..., :-1] + (2 * left + right) / rises[..., 1:])
     return tfb.RationalQuadraticSpline(widths, heights, slopes, range_min=tf.constant(-_END, tf.float64))
 
 
 def _apart(scores):
-    """Sorted scores `[k, ...]`, moved apart to steps of at least `_MIN_STEP`."""
+    """Moves sorted scores `[k, ...]` apart, so that their steps are at least `_MIN_STEP`."""
     least = _MIN_STEP * np.arange(len(scores)).reshape([-1, *[1] * (scores.ndim - 1)])
     return np.maximum.accumulate(scores - least) + least
 
@@ -177,7 +177,7 @@ def _steps(values):
 
 
 class _Mapped(CalibratedDistribution):
-    """A scalar distribution whose CDF is mapped by a monotone function, in the dtype of the knots `predicted`."""
+    """A scalar distribution with the CDF `R(F(y))`, where `R` is monotone. Its dtype is that of `predicted`."""
 
     def __init__(self, distribution, predicted, observed, validate_args=False, name="Recalibrated"):
         parameters = dict(locals())

@@ -26,8 +26,8 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
     overfitted network needs. The order of the classes does not change, so the accuracy stays the same. The mean
     negative log-likelihood of the held-out rows never increases, because `T = 1` is one of the choices.
 
-    The search is between 1/20 and 20. It ends at 1/20 if the model classifies every held-out row right, because such
-    rows do not show how often the model errs. It ends at 20 if the model is no better than chance.
+    The temperature is between 1/20 and 20. It is 1/20 if the model classifies every held-out row right, because such
+    rows do not show how often the model errs. It is 20 if the model is no better than chance.
 
     Args:
       model: a classifier: a Keras 2 or Keras 3 model whose head is `Bernoulli`, `Categorical`, `OneHotCategorical` or
@@ -40,8 +40,8 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
 
     Raises:
       TypeError: if `model` is not a model, or does not end in a head.
-      ValueError: if its outcomes are not classes, or have several dependent elements (as in an ensemble's mixture);
-        and for outcomes that `nllfit.evaluate` refuses.
+      ValueError: if its outcomes are not classes, or have several dependent elements (as in an ensemble's mixture), or
+        if `nllfit.evaluate` refuses them.
 
     Example:
       >>> classifier = tf_keras.Sequential([tf_keras.layers.Dense(1), nllfit.heads.Bernoulli()])
@@ -54,10 +54,10 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
     rows = rows_for_calibration(model, x, y, batch_size)
     log_probs = rows.counted(_class_log_probs(rows.distribution))
     labels = rows.counted(class_labels(rows.y, rows.distribution))
-    log_probs = tf.maximum(log_probs, -1e300)  # for a class of probability 0, because -inf would become NaN
+    log_probs = tf.maximum(log_probs, -1e300)  # a class of probability 0 has -inf, which would become NaN
     observed = tf.gather(log_probs, labels, batch_dims=labels.ndim)
 
-    def slope(log_inverse):  # of the convex NLL in 1 / T
+    def slope(log_inverse):  # the derivative of the NLL by 1 / T, in which the NLL is convex
         probs = tf.nn.softmax(tf.exp(log_inverse) * log_probs)
         return tf.reduce_mean(tf.reduce_sum(probs * log_probs, -1) - observed)
 
@@ -72,9 +72,9 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
 
 
 class TemperatureScaled(Calibrated):
-    """A classifier whose logits are divided by a temperature; `scale_temperature` returns it.
+    """A classifier whose logits are divided by a temperature. `scale_temperature` returns it.
 
-    It computes in float64, so that different probabilities stay different. `save(folder)` writes the model,
+    It computes in float64, so that different probabilities stay different. `save(folder)` writes the model, and
     `TemperatureScaled.load(folder)` reads it.
 
     Args:
@@ -82,7 +82,7 @@ class TemperatureScaled(Calibrated):
       temperature: a positive number.
 
     Raises:
-      ValueError: if `temperature` is not a positive number; when the model is called, if the outcomes are not classes.
+      ValueError: if `temperature` is not a positive number. A call raises it if the outcomes are not classes.
 
     Example:
       >>> classifier = tf_keras.Sequential([tf_keras.layers.Dense(3), nllfit.heads.Categorical(3)])

@@ -1,4 +1,4 @@
-"""Evaluation of predicted distributions: proper scores and calibration on rows with known outcomes."""
+"""Evaluation of predicted distributions by proper scores and calibration."""
 
 from nllfit.evaluation.class_scores import ClassScores, class_scores
 from nllfit.evaluation.evaluations import Evaluation, evaluate

@@ -1,4 +1,4 @@
-"""Class probabilities of a predicted distribution, and the class labels of outcomes."""
+"""Class probabilities of predicted distributions, and class labels of outcomes."""
 
 import numpy as np
 import tensorflow as tf
@@ -12,14 +12,14 @@ __all__ = ["class_labels", "class_log_probs", "of_one_outcome"]
 
 
 def class_log_probs(distribution: tfd.Distribution) -> tf.Tensor | None:
-    """The log-probability of each class, in float64; None if the outcomes are not classes.
+    """Returns the log-probability of each class in float64, or None if the outcomes are not classes.
 
     Args:
       distribution: a distribution of class labels (`Categorical`, `OrderedLogistic`), one-hot rows or events
-        (`Bernoulli`), or a mixture of these, of batch `[*batch]` and event `[*event]`.
+        (`Bernoulli`), or a mixture of these. Its batch shape is `[*batch]`, and its event shape `[*event]`.
 
     Returns:
-      `[*batch, *event, num_classes]`, with two classes for a `Bernoulli`; for one-hot rows `[*batch, num_classes]`.
+      `[*batch, *event, num_classes]`. A `Bernoulli` has two classes. One-hot rows have `[*batch, num_classes]`.
     """
     if isinstance(distribution, INDEPENDENT):
         return class_log_probs(distribution.distribution)
@@ -45,13 +45,13 @@ def class_log_probs(distribution: tfd.Distribution) -> tf.Tensor | None:
 
 
 def class_labels(y: ArrayLike, distribution: tfd.Distribution) -> np.ndarray:
-    """The class label of each outcome, `[*batch, *event]`; for one-hot rows `[*batch]`."""
+    """Returns the class label of each outcome, `[*batch, *event]`. The shape is `[*batch]` for one-hot rows."""
     y = np.asarray(y)
     return y.argmax(-1) if isinstance(of_one_outcome(distribution), tfd.OneHotCategorical) else y.astype(int)
 
 
 def of_one_outcome(distribution: tfd.Distribution) -> tfd.Distribution:
-    """The distribution of one outcome, event or label, without its `Independent` and mixture wrappers."""
+    """Returns the distribution inside `Independent` and mixture wrappers."""
     while isinstance(distribution, (INDEPENDENT, MIXTURE_SAME_FAMILY)):
         mixture = isinstance(distribution, MIXTURE_SAME_FAMILY)
         distribution = distribution.components_distribution if mixture else distribution.distribution

@@ -1,4 +1,4 @@
-"""Scores of each class of a classifier: likelihood, ROC curve, precision and confusion matrix."""
+"""Scores of each class: likelihood, ROC curve, precision and confusion matrix."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ __all__ = ["ClassScores", "class_scores"]
 
 @dataclasses.dataclass(frozen=True)
 class ClassScores:
-    """Scores of `k` classes, each against all others.
+    """Scores of `k` classes. Each class is compared with all others together.
 
-    `auc` and `average_precision` are NaN for a class that all rows or no rows have.
+    `auc` and `average_precision` are NaN for a class to which all rows or no rows belong.
 
     Attributes:
       names: the names of the classes, `[k]`.
       counts: the number of rows of each class, `[k]`.
       nll: the mean negative log-likelihood of the rows of each class, in nats, `[k]`.
-      auc: the area under the ROC curve, `[k]`: the probability that the class has a larger predicted probability in a
-        row of the class than in a row of another class. It is 0.5 for uninformative predictions.
+      auc: the area under the ROC curve, `[k]`. It is the probability that a row of the class has a larger predicted
+        probability of the class than a row of another class, and 0.5 for uninformative predictions.
       average_precision: the mean precision, weighted by the increase in recall at each threshold, `[k]`. For
         uninformative predictions it is the share of the class.
-      confusion: the confusion matrix `[k, k]`: the number of rows by true class (first axis) and predicted class.
+      confusion: the confusion matrix `[k, k]`: the number of rows for each true class (first axis) and predicted class.
     """
 
     names: tuple[str, ...]
@@ -35,7 +35,7 @@ class ClassScores:
     confusion: np.ndarray
 
     def summary(self) -> str:
-        """The scores and the confusion matrix as text tables."""
+        """Returns the scores and the confusion matrix as text tables."""
         width = max(11, *(len(name) + 2 for name in self.names))
         lines = [f"{'class':<{width}}{'rows':>8}{'NLL (nats)':>12}{'AUC':>8}{'avg. precision':>16}"]
         for row in zip(self.names, self.counts, self.nll, self.auc, self.average_precision, strict=True):
@@ -48,7 +48,7 @@ class ClassScores:
 
 
 def class_scores(evaluation: Evaluation, names: Sequence[str] | None = None) -> ClassScores:
-    """The scores of each class, from an evaluation of a classifier.
+    """Computes the scores of each class from an evaluation of a classifier.
 
     Args:
       evaluation: the result of `evaluate` for a model of class labels, one-hot rows or events.
@@ -84,7 +84,7 @@ def class_scores(evaluation: Evaluation, names: Sequence[str] | None = None) -> 
 
 
 def _auc_and_precision(seen, scores):
-    """The area under the ROC curve and the average precision of one class."""
+    """Returns the area under the ROC curve and the average precision of one class."""
     if seen.all() or not seen.any():
         return np.nan, np.nan
     _, place = np.unique(-scores, return_inverse=True)  # equal scores are one threshold

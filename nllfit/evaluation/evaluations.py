@@ -1,4 +1,4 @@
-"""`evaluate`: proper scores and calibration of predicted distributions on rows with known outcomes."""
+"""`evaluate` computes proper scores and calibration measures of predicted distributions."""
 
 import contextlib
 import dataclasses
@@ -76,7 +76,7 @@ def evaluate(
 
 
 def as_levels(levels: Sequence[float]) -> tuple[float, ...]:
-    """The levels as a tuple of floats; a `ValueError` unless all are numbers between 0 and 1."""
+    """Returns the levels as a tuple of floats. Raises a `ValueError` if one is not a number between 0 and 1."""
     if not (np.ndim(levels) == 1 and all(isinstance(level, numbers.Real) and 0 < level < 1 for level in levels)):
         raise ValueError(f"`levels` is {levels}: give a list of numbers between 0 and 1, such as [0.9].")
     return tuple(map(float, levels))
@@ -97,8 +97,8 @@ class Evaluation:
       rmse, mae: the root mean squared and the mean absolute error of the point prediction, in the unit of the outcome.
         The point prediction is the mean if it exists.
       accuracy: for classes, the share of outcomes whose class has the largest probability.
-      brier: for classes, the mean of `sum_k (p_k - [k = y])^2`, between 0 and 2. For two classes it is half of that,
-        `(p - y)^2`, between 0 and 1, whatever the head; scikit-learn's `brier_score_loss` has the same convention.
+      brier: for more than two classes, the mean of `sum_k (p_k - [k = y])^2`, between 0 and 2. For two classes, the
+        mean of `(p - y)^2`, between 0 and 1, for every head. scikit-learn's `brier_score_loss` has this convention.
       sharpness: the root mean square of the predicted standard deviations. For classes, the mean entropy of the
         predicted probabilities, in nats; the `nll` of a calibrated model is close to it.
       calibration_error: the `miscalibration_area` of all PITs. For classes, the `expected_calibration_error` of the
@@ -109,9 +109,11 @@ class Evaluation:
         mean width, and the mean of `width + 2 / (1 - level) * distance of the outcome from the interval`.
       scores: `{name: values}`, the scores of each row, `[n]`: `nll`, `crps`, `squared_error`, `absolute_error`,
         `interval_score_0.9`; for classes `nll`, `brier` and `zero_one_loss`.
-      pit: the predicted CDF at the outcome, `[n, *event]`, uniform if the model is correct. For a count, a random point
-        within the step of the CDF; for a censored outcome, one between the CDFs of its ends. None for classes.
-      probabilities: for classes, `[n, *event, num_classes]`, or `[n, num_classes]` for one-hot rows. Else None.
+      pit: the predicted CDF at the outcome, `[n, *event]`, which is uniform if the model is correct. For a count, it is
+        a random point within the step of the CDF. For a censored outcome, it is a random point between the CDFs of the
+        two ends. None for classes.
+      probabilities: the class probabilities, `[n, *event, num_classes]`, or `[n, num_classes]` for one-hot rows. None
+        if the outcomes are not classes.
       y: the outcomes.
 
     Source: Gneiting, Balabdaoui and Raftery, Probabilistic forecasts, calibration and sharpness, 2007; Czado, Gneiting
@@ -138,7 +140,7 @@ class Evaluation:
     probabilities: np.ndarray | None = dataclasses.field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """The scores of this evaluation by name, for JSON, without its arrays.
+        """Returns the scores of this evaluation by name, as values for JSON. Arrays are not included.
 
         `coverage`, `width` and `interval_score` are dicts by level.
         """
@@ -149,7 +151,7 @@ class Evaluation:
         return {name: value for name, value in kept.items() if value is not None and value != {}}
 
     def summary(self) -> str:
-        """The scores as a table of text."""
+        """Returns the scores as a table of text."""
         labels = {"nll": "NLL (nats)", "calibration_error": "calibration error", "brier": "Brier score"}
         labels |= {
             "class_calibration_error": "class-wise calibration error",
@@ -210,7 +212,10 @@ def _of_numbers(rows, levels, seed):
 
 
 def _by_row(block, levels, rng):
-    """Scores averaged over the elements of a row, `{name: [m]}`, for rows that count; and the PIT of each element."""
+    """Returns `{name: [m]}`, the scores of the rows that the mask does not exclude, and the PIT of each element.
+
+    A score of a row is the mean over its elements.
+    """
     found = {name: block.counted(values) for name, values in _scored(block.distribution, block.y, levels, rng).items()}
     return {name: values if name == "pit" else _row_means(values) for name, values in found.items()}
 
@@ -220,7 +225,7 @@ def _row_means(values):
 
 
 def _scored(distribution, y, levels, rng):
-    """Scores of each outcome, `{name: [n, ..., *event]}`, without those that the family does not have."""
+    """Returns the scores of each outcome, `{name: [n, ..., *event]}`. Scores that the family lacks are missing."""
     known: dict[str, np.ndarray] = {}
     numbers = law_of(distribution).latent()
     if numbers is not distribution:  # a censored outcome has a PIT, but its error and coverage are unknown
@@ -246,7 +251,10 @@ def _pit(distribution, y, rng):
 
 
 def _of_intervals(numbers, y, rng):
-    """The PIT of a number that is only known to lie in an interval: a random point between the PITs of the ends."""
+    """Returns the PITs of numbers that are only known to lie in intervals.
+
+    The PIT is a random point between the CDFs at the two ends.
+    """
     lower, upper = y[..., 0], y[..., 1]
     seen = _pit(numbers, np.where(lower == upper, lower, 0.0), rng)
     below, up_to = np.asarray(cdf(numbers, lower)), np.asarray(cdf(numbers, upper))
@@ -266,7 +274,7 @@ def _in_intervals(distribution, y, levels):
 
 
 def _common(scores, y):
-    """The fields that all evaluations have. `scores` holds, by name, a score for each row, step and element."""
+    """Returns the fields that all evaluations have. `scores` are `{name: values}` for each row, step and element."""
     scores = {name: _row_means(values) for name, values in scores.items()}
     nll = scores["nll"]
     nll_se = np.std(nll, ddof=1) / math.sqrt(len(nll))

@@ -1,4 +1,4 @@
-"""Predictions and outcomes of the same rows, checked once."""
+"""Predictions and outcomes of the same rows, and their checks."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ class PredictedRows(NamedTuple):
 
     Attributes:
       distribution: the predictions, of batch `[n, ...]`.
-      y: the outcomes; where the mask is False, any outcome that the distribution can have.
+      y: the outcomes. Where the mask is False, `y` is any number that the distribution allows.
       nll: the negative log-likelihood of each outcome, in float64.
       mask: Keras's mask `[n, ...]`, True where an outcome counts; None if all outcomes count.
     """
@@ -46,13 +46,16 @@ class PredictedRows(NamedTuple):
     mask: np.ndarray | None
 
     def blocks(self, repeats: int) -> Iterator["PredictedRows"]:
-        """The same rows in blocks, see `row_blocks`."""
+        """Yields the rows in the blocks of `row_blocks`."""
         for rows in row_blocks(self.distribution, len(self.y), repeats):
             mask = None if self.mask is None else self.mask[rows]
             yield PredictedRows(batch_rows(self.distribution, rows), self.y[rows], self.nll[rows], mask)
 
     def counted(self, values: Any) -> np.ndarray:
-        """The values `[n, ..., *more]` of outcomes that count, `[m, *more]`; unchanged if there is no mask."""
+        """Selects the values of outcomes that count: `[n, ..., *more]` becomes `[m, *more]`.
+
+        Without a mask, the values are unchanged.
+        """
         values = np.asarray(values)
         return values if self.mask is None else values[self.mask]
 
@@ -132,7 +135,7 @@ def _nll(distribution, y):
 
 
 def _impossible(distribution, y, first, last):
-    """The error that names the first row between `first` and `last` whose outcome has no likelihood."""
+    """Returns an error that names the first row, from `first` up to `last`, without a finite likelihood."""
     while last - first > 1:
         middle = (first + last) // 2
         faulty = _likelihoods(batch_rows(distribution, slice(first, middle)), y[first:middle])[1]
@@ -151,9 +154,12 @@ def _impossible(distribution, y, first, last):
 
 
 def _likelihoods(distribution, y):
-    """The negative log-likelihoods, or None if a check fails; and the reason, or "" if all of them are finite."""
+    """Returns the negative log-likelihoods, and an error message that is "" if all of them are finite.
+
+    If a check fails, the negative log-likelihoods are None.
+    """
     not_finite = "Its log-likelihood is not finite."
-    # No checks are added to a VonMisesFisher, because they fail for correct values in float64.
+    # A VonMisesFisher gets no checks, because TFP's checks reject correct values in float64.
     trusted = distribution.validate_args or facts_of(type(distribution)).checked_in_float32
     try:
         nll = np.asarray(negative_log_likelihood(y, distribution if trusted else checked(distribution)), np.float64)
@@ -165,7 +171,7 @@ def _likelihoods(distribution, y):
 
 
 def outputs_by_name(model: Model, x: Any, y: Mapping[str, ArrayLike], batch_size: int = 32) -> dict[str, Any]:
-    """The predictions of a model with several outputs, by their names, in one pass over the rows `x`.
+    """Returns the predictions of a model with several outputs, by the names of the outputs.
 
     Raises:
       ValueError: if `x` is missing or a dataset, or `y` is empty or names an output that the model does not have.

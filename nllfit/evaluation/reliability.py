@@ -5,16 +5,16 @@ from numpy.typing import ArrayLike
 
 __all__ = ["binned_frequencies", "expected_calibration_error", "miscalibration_area"]
 
-_BLOCK = 2**16  # PITs for which intermediate results are in memory at once
+_BLOCK = 2**16  # the number of PITs that are processed at once, to limit memory
 
 
 def miscalibration_area(pit: ArrayLike) -> float:
-    """The area between the distribution function of the PITs and that of a uniform distribution.
+    """Returns the area between the distribution function of the PITs and that of a uniform distribution.
 
-    A PIT (probability integral transform) is the predicted CDF at the outcome; PITs are uniform if the model is
-    correct. The area is `integral_0^1 |share(PIT <= p) - p| dp`. It is between 0 (perfect) and 1/2; it is 1/4 if every
-    outcome is the predicted median. A correct model has an expected area of about `0.31 / sqrt(n)` for `n` independent
-    outcomes.
+    A PIT (probability integral transform) is the predicted CDF at the outcome. PITs are uniform if the model is
+    correct. The area is `integral_0^1 |share(PIT <= p) - p| dp`, which is between 0 (perfect) and 1/2. It is 1/4 if
+    every outcome is the predicted median. A correct model has an expected area of about `0.31 / sqrt(n)` for `n`
+    independent outcomes.
 
     Args:
       pit: PITs, of any shape.
@@ -31,12 +31,12 @@ def miscalibration_area(pit: ArrayLike) -> float:
 
 
 def _area(pit, first):
-    """The part of the area that belongs to a block of the sorted PITs."""
+    """Returns the part of the area that belongs to a block of the sorted PITs, which starts at the index `first`."""
     total, block = len(pit), pit[first : first + _BLOCK]
     ends = np.arange(first, first + len(block) + 1) / total
     low, high = ends[:-1], ends[1:]
-    # Two distribution functions enclose the same area as their quantile functions. The i-th sorted PIT is the quantile
-    # for all probabilities between its `low` and `high`.
+    # The area between two distribution functions equals the area between their quantile functions. The i-th sorted PIT
+    # is the quantile for all probabilities between its `low` and `high`.
     inside = np.clip(block, low, high)
     areas = np.abs((low + inside) / 2 - block) * (inside - low) + np.abs((inside + high) / 2 - block) * (high - inside)
     return float(areas.sum())
@@ -62,7 +62,7 @@ def binned_frequencies(
       ([0.3, 0.6], [0.5, 1.0], [2, 1])
     """
     probabilities, happened = np.ravel(probabilities).astype(float), np.ravel(happened).astype(float)
-    # `linspace` would round 5 / 12 down, and put a probability of 5 / 12 in the next bin.
+    # `linspace` would round the edge 5 / 12 down, so a probability of 5 / 12 would be in the next bin.
     edges = np.arange(1, num_bins) / num_bins
     bins = np.searchsorted(edges, probabilities, side="left")
     counts = np.bincount(bins, minlength=num_bins)
@@ -74,7 +74,7 @@ def binned_frequencies(
 
 
 def expected_calibration_error(probabilities: ArrayLike, happened: ArrayLike, num_bins: int = 15) -> float:
-    """The expected calibration error (ECE): `sum_k n_k / n |mean probability_k - share_k|` over bins `k`.
+    """Returns the expected calibration error (ECE): `sum_k n_k / n |mean probability_k - share_k|` over bins `k`.
 
     For the ECE of a classifier, `probabilities` are those of the predicted classes, and `happened` says whether the
     predicted class was right.

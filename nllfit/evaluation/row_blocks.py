@@ -1,4 +1,4 @@
-"""Blocks of rows, because the intermediate results of all rows may not fit into memory at once."""
+"""Blocks of rows. The intermediate results of all rows may not fit into memory at once."""
 
 from collections.abc import Iterator
 
@@ -7,16 +7,16 @@ from tensorflow_probability import distributions as tfd
 
 __all__ = ["row_blocks"]
 
-_MOST_NUMBERS = 2**20  # in one tensor; 8 MiB in float64
+_MOST_NUMBERS = 2**20  # the most numbers in a tensor; 8 MiB in float64
 
 
 def row_blocks(distribution: tfd.Distribution, num_rows: int, repeats: int = 1) -> Iterator[slice]:
-    """Splits rows into blocks, in order, so that memory does not grow with the number or the size of the rows.
+    """Splits rows into consecutive blocks, so that memory does not grow with the number or the size of the rows.
 
     Args:
-      distribution: of batch `[num_rows, ...]`; its largest parameter determines how many rows are one block.
+      distribution: a distribution of batch `[num_rows, ...]`. Its largest parameter determines the size of a block.
       num_rows: the number of rows.
-      repeats: the number of values that are computed at once for each element, such as several quantiles.
+      repeats: the number of values that are computed at once for each element, such as the number of quantiles.
     """
     tensors = filter(tf.is_tensor, tf.nest.flatten(distribution, expand_composites=True))
     largest = max((int(tf.size(tensor)) for tensor in tensors), default=num_rows)

@@ -1,4 +1,4 @@
-"""`compare_scores`: whether one model is significantly better than another, from paired differences of scores."""
+"""`compare_scores` tests whether one model is significantly better than another."""
 
 import dataclasses
 import math
@@ -15,10 +15,10 @@ __all__ = ["ScoreComparison", "ScoreDifference", "compare_scores"]
 
 
 def compare_scores(a: Evaluation, b: Evaluation) -> "ScoreComparison":
-    """Compares two models that were evaluated on the same rows, score by score.
+    """Compares the scores of two models that were evaluated on the same rows.
 
     Rows that are hard for one model are mostly also hard for the other. So the differences of the rows, `d_i =
-    score_i(a) - score_i(b)`, vary less than the scores. Their mean has the standard error `std(d) / sqrt(n)`; the
+    score_i(a) - score_i(b)`, vary less than the scores. The standard error of their mean is `std(d) / sqrt(n)`. The
     p-value is that of a paired t-test.
 
     Args:
@@ -58,7 +58,7 @@ def compare_scores(a: Evaluation, b: Evaluation) -> "ScoreComparison":
 
 @dataclasses.dataclass(frozen=True)
 class ScoreDifference:
-    """The mean of `score(a) - score(b)` over the rows, with its standard error.
+    """The mean of `score(a) - score(b)` over the rows, and its standard error.
 
     Attributes:
       difference: the mean difference; it is negative if `a` is better.
@@ -72,21 +72,21 @@ class ScoreDifference:
 
     @property
     def better(self) -> str | None:
-        """`"a"` or `"b"`; None if the p-value is above 0.05."""
+        """The better model, `"a"` or `"b"`; None if the p-value is above 0.05."""
         if self.p_value > 0.05:
             return None
         return "a" if self.difference < 0 else "b"
 
 
 class ScoreComparison(dict[str, ScoreDifference]):
-    """The `ScoreDifference` of each score by its name, as in `Evaluation.scores`."""
+    """A dict of `ScoreDifference`s. Its keys are names of scores, as in `Evaluation.scores`."""
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """For each score a dict of its difference, standard error, p-value and better model, for JSON."""
+        """Returns values for JSON: for each score a dict of difference, standard error, p-value and better model."""
         return {name: dataclasses.asdict(row) | {"better": row.better} for name, row in self.items()}
 
     def summary(self) -> str:
-        """The differences and the better model as a table of text."""
+        """Returns the differences and the better model as a table of text."""
         lines = [f"{'score':<22}{'a - b':>12}{'std. error':>12}{'p-value':>10}  better"]
         for name, row in self.items():
             numbers = f"{row.difference:>12.5g}{row.standard_error:>12.2g}{row.p_value:>10.2g}"

@@ -1,4 +1,4 @@
-"""Figures: each function draws on the matplotlib axes `ax` and returns it."""
+"""Figures. Each function draws on the matplotlib axes `ax` and returns `ax`."""
 
 from nllfit.plots.calibration import coverage_curve, pit_histogram, reliability_diagram
 from nllfit.plots.fit_figures import fitted_density, profile_curve

@@ -5,6 +5,6 @@ from typing import Any, TypeAlias
 __all__ = ["MAXIMUM", "Axes"]
 
 Axes: TypeAlias = Any
-"""`matplotlib.axes.Axes`. Only `Any`, so that nllfit does not have to import matplotlib."""
+"""Stands for `matplotlib.axes.Axes`. It is `Any`, because nllfit does not import matplotlib."""
 
 MAXIMUM = {"color": "tab:red", "zorder": 3}

@@ -1,4 +1,4 @@
-"""Figures of calibration: observed against predicted frequencies, with bands for chance variation."""
+"""Figures of calibration. They compare observed with predicted frequencies, and show bands for chance variation."""
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +12,7 @@ from nllfit.quantiles import quantile
 
 __all__ = ["coverage_curve", "pit_histogram", "reliability_diagram"]
 
-_LEVEL = 0.95  # of all bands and intervals
+_LEVEL = 0.95  # the level of all bands and intervals
 _Z = 1.959963984540054  # the standard Normal's quantile for `_LEVEL`
 _CALIBRATED = {"linestyle": "--", "linewidth": 1, "color": "0.4", "label": "calibrated"}
 _CHANCE = {"color": "0.5", "alpha": 0.25, "linewidth": 0, "label": "a calibrated model's, 95%"}
@@ -30,7 +30,7 @@ def reliability_diagram(ax: Axes, y: ArrayLike, probabilities: ArrayLike, num_bi
       y: `[n]`, 1 if the event happened and 0 otherwise; or class labels `[n, ...]`, or one-hot rows `[n, num_classes]`,
         such as `Evaluation.y`.
       probabilities: the probability of the event, `[n]`; or class probabilities `[n, ..., num_classes]`, such as
-        `Evaluation.probabilities`. The event is then that the most probable class is right.
+        `Evaluation.probabilities`. The event is then that the outcome is the most probable class.
       num_bins: the number of bins of equal width; empty bins are not drawn. `Evaluation.calibration_error` uses 15.
 
     Returns:
@@ -107,7 +107,7 @@ def pit_histogram(ax: Axes, pit: ArrayLike, num_bins: int = 10) -> Axes:
     ax.fill_between([0, 1], low, high, zorder=2, **_CHANCE)
     ax.axhline(1, **_CALIBRATED)
     ax.set(xlabel="predicted CDF at the outcome (PIT)", ylabel=f"density of {n} outcomes")
-    ax.set(xlim=(0, 1), ylim=(0, 1.6 * max(heights.max(), high.item())))  # with room for the legend
+    ax.set(xlim=(0, 1), ylim=(0, 1.6 * max(heights.max(), high.item())))  # leaves room for the legend
     ax.legend(fontsize="small")
     return ax
 
@@ -115,9 +115,9 @@ def pit_histogram(ax: Axes, pit: ArrayLike, num_bins: int = 10) -> Axes:
 def coverage_curve(ax: Axes, pit: ArrayLike) -> Axes:
     """Draws the share of outcomes inside the central interval of each probability (its coverage).
 
-    The curve of a calibrated model is near the diagonal. If the curve is below the diagonal, intervals are too narrow;
-    above it, too wide. The band contains the curve of a correct model at each probability in 95% of samples, if the
-    outcomes are independent.
+    The curve of a calibrated model is near the diagonal. Below the diagonal, intervals are too narrow; above it, they
+    are too wide. If the outcomes are independent, the curve of a correct model is inside the band at each probability
+    in 95% of samples.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
@@ -148,7 +148,7 @@ def coverage_curve(ax: Axes, pit: ArrayLike) -> Axes:
 
 
 def _events(y: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
-    """The events and their probabilities, `[n]` each, and whether an event means that the predicted class is right."""
+    """Returns the events `[n]`, their probabilities `[n]`, and whether an event is a correct prediction of a class."""
     if y.ndim > 1 and y.shape == probabilities.shape and np.all((y == 0) | (y == 1)) and np.all(y.sum(-1) == 1):
         y = y.argmax(-1)  # the classes of one-hot rows
     if probabilities.ndim > 1 and y.shape == probabilities.shape[:-1]:
@@ -182,6 +182,6 @@ def _checked(pit):
 
 
 def _binomial_range(n, probs):
-    """The ends of the central 95% interval of a binomial share in `n` trials, for each probability in `probs`."""
+    """Returns the ends of the central 95% interval of a share of `n` trials, for each probability in `probs`."""
     counts = tfd.Binomial(float(n), probs=np.clip(probs, 1e-9, 1 - 1e-9))
     return np.asarray(quantile(counts, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])) / n

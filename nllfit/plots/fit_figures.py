@@ -1,4 +1,4 @@
-"""Figures of fits: the profile likelihood of a parameter, and the fitted density over its sample."""
+"""Figures of fits: the profile likelihood of a parameter, and the fitted density with its sample."""
 
 import numpy as np
 import tensorflow as tf
@@ -11,7 +11,7 @@ from nllfit.plots.axes import MAXIMUM, Axes
 
 __all__ = ["fitted_density", "profile_curve"]
 
-_BARS = 80  # more bars in a histogram of counts could hardly be told apart
+_BARS = 80  # the most bars in a histogram of counts
 
 
 def profile_curve(
@@ -19,20 +19,21 @@ def profile_curve(
 ) -> Axes:
     """Draws the profile log-likelihood of a scalar parameter, relative to its maximum, with a confidence interval.
 
-    The interval contains the values whose profile is above the cut-off `-chi2_1.quantile(level) / 2`, -1.92 for 95%.
+    The interval contains the values at which the profile is above `-chi2_1.quantile(level) / 2`, which is -1.92 for
+    95%.
 
     Args:
       ax: the axes.
       estimate: a converged `Estimate`.
       name: the parameter's name.
-      values: the values at which the profile is computed, `[m]`; by default 41 values that reach beyond the interval.
+      values: the values at which the profile is computed, `[m]`. By default, 41 values that extend beyond the interval.
       level: the level of the profile-likelihood interval.
 
     Returns:
       `ax`.
 
     Raises:
-      ValueError: if the parameter is an array, and as from `Estimate.confidence_intervals`.
+      ValueError: if the parameter is an array, or `Estimate.confidence_intervals` raises an error.
 
     Example:
       >>> ax = profile_curve(ax, maximum_likelihood("Gamma", [2.0, 3.0, 5.0, 4.0]), "rate")
@@ -58,20 +59,20 @@ def profile_curve(
     ends = max(low, values[0]), min(high, values[-1])
     ax.axvspan(*ends, alpha=0.15, label=f"{100 * level:g}% interval: {low:.4g} to {high:.4g}")
     ax.set(xlabel=name, ylabel="profile log-likelihood - maximum (nats)", xlim=(values[0], values[-1]))
-    ax.legend(loc="lower center")  # between the curve's two sides
+    ax.legend(loc="lower center")  # below the maximum
     return ax
 
 
 def fitted_density(
     ax: Axes, estimate: Estimate, y: ArrayLike, *, label: str | None = None, bins: int | str | ArrayLike = "auto"
 ) -> Axes:
-    """Draws a fitted scalar density over the histogram of its sample; for counts, probabilities over frequencies.
+    """Draws a fitted scalar density and the histogram of its sample. Counts have probabilities and frequencies instead.
 
     Args:
       ax: the axes; a second call on the same axes adds a curve but no second histogram.
       estimate: an `Estimate` of a scalar family.
       y: the sample, `[n]`.
-      label: the curve's label in the legend; by default the family with its held parameters.
+      label: the curve's label in the legend; by default the family and its fixed parameters.
       bins: the `bins` of matplotlib's `hist`; not used for counts.
 
     Returns:
@@ -87,12 +88,12 @@ def fitted_density(
     y = np.asarray(y, np.float64)
     if y.ndim != 1:
         raise ValueError(f"`y` has shape {y.shape}, but a density is drawn over scalars: give a sample `[n]`.")
-    log_likelihood(estimate.distribution, y)  # raises for outcomes outside the support
+    log_likelihood(estimate.distribution, y)  # raises an error if an outcome is outside the support
     label = estimate.family.label if label is None else label
     first = not ax.patches
     if estimate.family.is_discrete:
         points = np.unique(np.linspace(y.min(), y.max(), 600).round())
-        width = 1 + (y.max() - y.min()) // _BARS  # counts in each bar
+        width = 1 + (y.max() - y.min()) // _BARS  # the number of counts in each bar
         if first:
             edges = np.arange(y.min() - 0.5, y.max() + width, width)
             ax.hist(y, edges, density=True, rwidth=0.8 if width == 1 else 1.0, color="lightgray", label="sample")

@@ -1,4 +1,4 @@
-"""Figures of goodness of fit: observed against fitted quantiles, probabilities and survival."""
+"""Figures of goodness of fit. They compare observed with fitted quantiles, probabilities and survival."""
 
 from collections.abc import Sequence
 
@@ -17,8 +17,8 @@ from nllfit.quantiles import cdf, quantile, survival
 __all__ = ["pp", "qq", "rank_band", "survival_curve"]
 
 _LEVEL = 0.95  # the level of all bands
-_RANKS = 200  # a band is computed at no more ranks than this
-_SAMPLES = 2000  # simulated to find the width of a band
+_RANKS = 200  # the most ranks at which a band is computed
+_SAMPLES = 2000  # the number of simulated samples that determine the width of a band
 _BAND = {"color": "0.5", "alpha": 0.25, "linewidth": 0, "label": "95% of samples are inside"}
 _TRUE = {"linestyle": "--", "linewidth": 1, "color": "0.4"}
 _DOTS = {"marker": ".", "linestyle": "none", "color": "tab:blue", "markersize": 5}
@@ -29,10 +29,10 @@ def qq(ax: Axes, estimate: Estimate) -> Axes:
 
     If the family is correct, the dots are near the diagonal. Dots that leave the diagonal at the ends show that the
     family's tails are too light or too heavy. The band is simultaneous: it contains *all* dots in 95% of samples from
-    the fitted distribution.
-    Its ends at the `i`-th of `n` dots are two quantiles of a Beta(i, n + 1 - i), at the same level for all `i`, mapped
-    through the fitted quantile function. The band does not allow for the fit, which moves the distribution towards the
-    sample, so the dots of a correct family stay inside in more than 95% of samples.
+    the fitted distribution. The fitted quantile function maps two quantiles of a Beta(i, n + 1 - i) to the ends of the
+    band at the `i`-th of `n` dots. The levels of these quantiles are the same for all `i`. The fit moves the
+    distribution towards the sample, but the band assumes a known distribution. So the dots of a correct family stay
+    inside in more than 95% of samples.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
@@ -98,13 +98,13 @@ def pp(ax: Axes, estimate: Estimate) -> Axes:
 def survival_curve(
     ax: Axes, time: ArrayLike, observed: ArrayLike | None = None, estimates: Sequence[Estimate] = ()
 ) -> Axes:
-    """Draws the nonparametric survival curve of censored times, and fitted survival curves over it.
+    """Draws the nonparametric survival curve of censored times, and fitted survival curves.
 
     If all times are exact or right-censored, the curve is the Kaplan-Meier estimate, `S(t) = prod_(t_i <= t) (1 - d_i /
     n_i)` for `d_i` events among the `n_i` rows at risk. Its pointwise 95% interval comes from Greenwood's variance of
     `log(-log S)`. A tick marks a censored time. If some times are left- or interval-censored, the curve is Turnbull's
-    nonparametric maximum-likelihood estimate, without an interval. This estimate determines only how much survival
-    falls within certain intervals; the curve is drawn to fall at their upper ends.
+    nonparametric maximum-likelihood estimate. It has no interval. The data determine only how much this estimate falls
+    within certain intervals; the curve falls at the upper ends of these intervals.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
@@ -112,15 +112,15 @@ def survival_curve(
         - `[n]`, the times of the event or of censoring;
         - `[n, 2]`, the pairs of a `Censored` family, or SciPy's `CensoredData`;
         - `[n, 3]`, such pairs and the time of delayed entry, if all pairs are exact or right-censored.
-      observed: only with times `[n]`: whether each is the time of an event, `[n]`; by default all are.
+      observed: whether each of the times `[n]` is the time of an event, `[n]`. By default all are. Not used with pairs.
       estimates: `Estimate`s or `tfd.Distribution`s of a scalar.
 
     Returns:
       `ax`.
 
     Raises:
-      ValueError: if `time` has another shape, `observed` has another length, or no event was seen; for a row with NaN,
-        an event at infinity, or an entry that is not before the event.
+      ValueError: if `time` has another shape, `observed` has another length, or there is no event. Also if a row
+        contains NaN, an event at infinity, or an entry that is not before the event.
 
     Example:
       >>> y = nllfit.right_censored([2.0, 3.0, 5.0, 4.0], [True, True, False, True])
@@ -154,7 +154,7 @@ def survival_curve(
 
 
 def _pairs(time, observed):
-    """The arguments of `survival_curve` as pairs `[n, 2]`, or with times of entry, `[n, 3]`."""
+    """Converts the arguments of `survival_curve` to pairs `[n, 2]`, or to `[n, 3]` if there are times of entry."""
     y = as_array(time, np.float64)
     if y.ndim == 1:
         seen = np.ones(y.shape, bool) if observed is None else np.asarray(observed)
@@ -185,7 +185,7 @@ def _pairs(time, observed):
 
 
 def _refuse_rows(wrong, y, advice):
-    """Raises a `ValueError` that names the first wrong row of `time`."""
+    """Raises a `ValueError` that names the first row of `time` for which `wrong` is true, if there is one."""
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ValueError(f"`time` has {y[row].tolist()} at row {row}: {advice}.")
@@ -205,7 +205,10 @@ def _sample(estimate):
 
 
 def rank_band(n):
-    """A simultaneous 95% band of sorted uniform numbers: ranks `[k]`, and the band's lower and upper ends `[k]`."""
+    """Returns ranks `[k]`, and the lower and the upper ends `[k]` of a band at these ranks.
+
+    The band contains all of `n` sorted uniform numbers in 95% of samples.
+    """
     ranks = np.unique(np.linspace(1, n, min(n, _RANKS)).round().astype(int))
     uniform = np.sort(np.random.default_rng(0).uniform(size=[_SAMPLES, n]), axis=1)[:, ranks - 1]
     a, b = ranks.astype(np.float64), (n + 1 - ranks).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Figures of likelihoods: a curve over one parameter, a surface over two."""
+"""Figures of the likelihood as a function of one or two parameters."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,7 +27,7 @@ def likelihood_curve(
 
     Args:
       ax: the axes.
-      distribution: a `tfd.Distribution` of batch `[m]`, one for each of `values`: `tfd.Bernoulli(probs=values)`.
+      distribution: a `tfd.Distribution` of batch `[m]`, one for each of `values`, as in the example.
       y: the sample, `[n, *event]`.
       values: the parameter's values, `[m]`.
       name: the parameter's name, for the axis label.
@@ -69,7 +69,7 @@ def likelihood_surface(
     names: tuple[str, str] = ("x", "y"),
     estimate: tuple[float, float] | None = None,
 ) -> Axes:
-    """Draws the likelihood of a sample over two parameters, relative to its maximum, which is marked.
+    """Draws the likelihood of a sample over two parameters, relative to its maximum, and marks the maximum.
 
     Args:
       ax: the axes.
@@ -101,7 +101,7 @@ def likelihood_surface(
 
 
 def _heights(distribution, y, **axes):
-    """The log-likelihood on a grid, as an array with one axis for each keyword argument."""
+    """Returns the log-likelihood on a grid. The array has one axis for each keyword argument."""
     heights = log_likelihood(distribution, y).numpy()
     expected = sum((np.shape(values) for values in axes.values()), ())
     if heights.shape != expected or len(expected) != len(axes):

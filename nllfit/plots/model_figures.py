@@ -1,4 +1,4 @@
-"""Figures of a model: its training curves, and its predictive intervals."""
+"""Figures of a model: its training curves and its predictive intervals."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +24,7 @@ def predictive_band(
 
     Args:
       ax: a `matplotlib.axes.Axes`.
-      x: the input of each row, `[n]` or `[n, 1]`. The model must have this one input, or the band is not a curve.
+      x: the input of each row, `[n]` or `[n, 1]`. It must be the only input of the model, or the band is not a curve.
       y: the outcomes, `[n]` or `[n, 1]`.
       distribution: the predictions at `x`, of batch `[n]` and event `[]` or `[1]`, or the output of a head.
       levels: the probabilities of the intervals.
@@ -77,7 +77,7 @@ def training_curves(ax: Axes, history: Any) -> Axes:
     Args:
       ax: a `matplotlib.axes.Axes`.
       history: the history that `nllfit.fit` or Keras's `fit` returned for a model trained on a negative log-likelihood;
-        or a list of them, such as an ensemble's: `[member.history for member in ensemble.models]`.
+        or a list of histories, such as `[member.history for member in ensemble.models]`.
 
     Returns:
       `ax`.

@@ -1,4 +1,4 @@
-"""Figures of a regression: a Q-Q plot of its residuals, and observed against predicted survival."""
+"""Figures of a regression: a Q-Q plot of its residuals, and the calibration of its predicted survival."""
 
 import numpy as np
 from numpy.typing import ArrayLike

@@ -1,4 +1,4 @@
-"""Nonparametric survival curves: the Kaplan-Meier estimate, and Turnbull's for interval-censored times."""
+"""Nonparametric survival curves: the Kaplan-Meier estimate, and Turnbull's estimate for interval-censored times."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from nllfit.survival_scores import kaplan_meier
 __all__ = ["SurvivalSteps", "survival_steps"]
 
 _Z = 1.959963984540054
-_MOST_RISE = 1e-6  # nats per row; the EM algorithm stops when the likelihood cannot rise by more than this
+_MOST_RISE = 1e-6  # nats per row; the EM algorithm stops if the log-likelihood cannot rise more
 _STEPS = 20_000
 
 
@@ -18,7 +18,7 @@ class SurvivalSteps:
     """A step function that starts at 1 and falls at certain times.
 
     Attributes:
-      times: the times at which it falls, `[k]`, in ascending order.
+      times: the times at which the function falls, `[k]`, in ascending order.
       heights: the values of the function from each of these times on, `[k]`.
       interval: the ends of the 95% interval of each height, two arrays `[k]`; None for Turnbull's estimate.
       estimator: "Kaplan-Meier" or "Turnbull".
@@ -30,21 +30,21 @@ class SurvivalSteps:
     estimator: str
 
     def at(self, time: np.ndarray) -> np.ndarray:
-        """The values at `time`, an array of any shape."""
+        """Returns the values of the function at `time`, an array of any shape."""
         return np.append(1.0, self.heights)[np.searchsorted(self.times, time, side="right")]
 
 
 def survival_steps(y: np.ndarray) -> SurvivalSteps:
-    """The nonparametric maximum-likelihood estimate of `P(T > t)`.
+    """Returns the nonparametric maximum-likelihood estimate of `P(T > t)`.
 
     If all times are exact or right-censored, it is the Kaplan-Meier estimate, `prod_(t_i <= t) (1 - d_i / n_i)` for
-    `d_i` events among the `n_i` rows at risk. The interval is Greenwood's for `log(-log S)`. If some are left- or
-    interval-censored, it is Turnbull's estimate. Turnbull's estimate determines only how much survival falls within
-    certain intervals; this function lets it fall at their upper ends.
+    `d_i` events among the `n_i` rows at risk. The interval comes from Greenwood's variance of `log(-log S)`. If some
+    times are left- or interval-censored, it is Turnbull's estimate. The data determine only how much Turnbull's
+    estimate falls within certain intervals; the returned function falls at the upper ends of these intervals.
 
     Args:
-      y: pairs `[n, 2]`, the outcomes of a `Censored` family; or, if all are exact or right-censored, `[n, 3]` with the
-        time of delayed entry as third number.
+      y: pairs `[n, 2]`, the outcomes of a `Censored` family. If all are exact or right-censored, `y` may be `[n, 3]`;
+        the third number is the time of delayed entry.
     """
     lower, upper = y[:, 0], y[:, 1]
     if np.all((lower == upper) | np.isposinf(upper)):
@@ -64,15 +64,17 @@ def _kaplan_meier(time, seen, entry):
 
 
 def _turnbull(lower, upper):
-    """Turnbull's estimate by an EM algorithm; the likelihood is concave, which bounds its possible rise."""
-    # A place is a time and a number: 0 for just before the time, 1 for the time itself, 2 for just after it. An exact
-    # time is the interval from its 0 to its 1. A censored outcome is the interval from 2 at its lower end to 1 at its
-    # upper end.
+    """Computes Turnbull's estimate by an EM algorithm.
+
+    The log-likelihood is concave, so its largest possible rise is known. It decides when the algorithm stops.
+    """
+    # A place is a pair of a time and a number: 0 just before the time, 1 at the time, 2 just after it. An exact time is
+    # the interval from `(time, 0)` to `(time, 1)`. A censored one is the interval from `(lower, 2)` to `(upper, 1)`.
     seen = lower == upper
     starts, ends = np.stack([lower, np.where(seen, 0, 2)], 1), np.stack([upper, np.ones(len(upper))], 1)
     places, rank = np.unique(np.concatenate([starts, ends]), axis=0, return_inverse=True)
     first, last = np.split(rank.reshape(-1), 2)
-    # The estimate falls only between a start and the place right after it, if that is an end.
+    # The estimate falls only between two consecutive places of which the first is a start and the second is an end.
     is_start, is_end = (np.isin(np.arange(len(places)), ranks) for ranks in (first, last))
     falls = np.flatnonzero(is_start[:-1] & is_end[1:])
     inside = ((first[:, None] <= falls) & (falls < last[:, None])).astype(float)

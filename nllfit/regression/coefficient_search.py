@@ -1,4 +1,4 @@
-"""The maximum of a regression's likelihood, by Newton's method on the coefficients of its linear predictors.
+"""Newton's method for the coefficients that maximise a regression's likelihood.
 
 The likelihood of a row depends only on a few linear predictors, so the Hessian is a sum of small Hessians over rows. An
 iteration costs one pass over the rows. `fit_lbfgs` finds the same maximum for any Keras model, and continues if this
@@ -22,9 +22,9 @@ from nllfit.regression.row_losses import RowLosses
 __all__ = ["Objective", "maximum"]
 
 _ITERATIONS = 100
-_GAIN = 1e-9  # the search ends if a step gains less, relative to the loss
-_GAIN_PER_ROW_TO_DOUBLE = 1e-2  # nats; if a step gains more, a step twice as long is tried
-_FLAT = 1e-12  # the least curvature at a maximum, relative to the largest, for an information scaled to a unit diagonal
+_GAIN = 1e-9  # relative to the loss; the search ends if a step gains less
+_GAIN_PER_ROW_TO_DOUBLE = 1e-2  # nats; if a step gains more, we also try a step twice as long
+_FLAT = 1e-12  # the least ratio of the smallest to the largest curvature at a maximum
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Objective:
         negative_log_likelihood(self.y, traced_distribution(self.family, numbers))
 
     def value(self, coefficients: np.ndarray) -> float:
-        """The negative log-likelihood in nats, the sum over the rows; NaN for parameters outside their domain."""
+        """Returns the negative log-likelihood in nats, summed over the rows. NaN if a parameter leaves its domain."""
         return float(self.weights @ self._rows.losses(numbers_of(self.predictors, self.designs, coefficients)))
 
     def losses_at(self, number: float) -> np.ndarray:
-        """The unweighted losses `[n]` of the rows, with `number` for all linear predictors."""
+        """Returns the unweighted losses `[n]` of the rows if all linear predictors are equal to `number`."""
         return self._rows.losses(np.full([len(self.y), self.family.params_size], number))
 
     def slopes(self, coefficients: np.ndarray) -> np.ndarray:
@@ -79,7 +79,7 @@ class Objective:
 
 
 def maximum(objective: Objective, start: np.ndarray) -> tuple[np.ndarray, bool]:
-    """The coefficients `[q]` found by Newton's method, and whether they are a maximum of the likelihood."""
+    """Runs Newton's method. Returns the last coefficients `[q]`, and whether they maximise the likelihood."""
     w, value = start, objective.value(start)
     for _ in range(_ITERATIONS):
         gradient, axes, curvature = _local(objective, w)
@@ -100,7 +100,7 @@ def maximum(objective: Objective, start: np.ndarray) -> tuple[np.ndarray, bool]:
 
 
 def _local(objective, w):
-    """The gradient `[q]`, and the principal axes and curvatures of the information, at coefficients `w`."""
+    """Returns the gradient `[q]`, and the principal axes and the curvatures of the information."""
     gradient, information = objective.local(w)
     if not np.isfinite(information).all():
         return gradient, information, np.diag(information)
@@ -108,7 +108,7 @@ def _local(objective, w):
 
 
 def _polished(objective, w, step):
-    """The coefficients after two more steps, and whether they are a maximum: the likelihood falls in all directions."""
+    """Makes two more steps. Returns the coefficients, and whether the likelihood falls in all directions from them."""
     w = w + step
     gradient, axes, curvature = _local(objective, w)
     if not (np.isfinite(curvature).all() and curvature.min() > _FLAT * curvature.max()):

@@ -1,4 +1,4 @@
-"""A table of estimated coefficients, with statsmodels' names for its methods."""
+"""A table of estimated coefficients. Its methods have the names that statsmodels uses."""
 
 import numbers
 from collections.abc import Sequence
@@ -12,25 +12,25 @@ from nllfit.regression.extras import special
 
 __all__ = ["CoefficientTable", "level_of"]
 
-_LEAST_WIDTH = 78  # of a summary
+_LEAST_WIDTH = 78  # characters in a line of a summary
 
 
 class CoefficientTable(MaximumLikelihoodFit):
-    """Maximum-likelihood coefficients with their covariance.
+    """Maximum-likelihood coefficients and their covariance.
 
     Attributes:
       formula: the formula that was fitted.
       names: the names of the coefficients, `[q]`.
       estimates: the coefficients, `[q]`.
-      covariance: `[q, q]`; NaN if it does not exist, for the reason in `message`.
+      covariance: the covariance of the coefficients, `[q, q]`. If it does not exist, it is NaN, and `message` says why.
       kind: the estimator of the covariance, such as "observed information".
       ratios: whether the exponential of each coefficient is a ratio (of rates, odds, hazards), `[q]`.
-      log_likelihood: in nats, the sum over the rows.
+      log_likelihood: the log-likelihood in nats, summed over the rows.
       num_observations: the number of rows, or the sum of their weights.
       num_parameters: the number of coefficients, `q`.
       label: the family.
       converged: whether the coefficients are a verified maximum of the likelihood.
-      message: the result of that check; if there are no standard errors, the reason.
+      message: the result of that check, or the reason why there are no standard errors.
     """
 
     formula: str
@@ -86,13 +86,12 @@ class CoefficientTable(MaximumLikelihoodFit):
         return pd.DataFrame(wald_interval(self.estimates, self.bse.to_numpy(), level), self.names, ["lower", "upper"])
 
     def table(self, exponentiate: bool = False, alpha: float = 0.05) -> Any:
-        """The coefficients as a `DataFrame`: `coef`, `std err`, `z`, `P>|z|`, `lower`, `upper`.
+        """Returns a `DataFrame` with the columns `coef`, `std err`, `z`, `P>|z|`, `lower` and `upper`.
 
         Args:
           exponentiate: whether to show `exp(coef)` and the exponentials of the interval's ends. The table then has only
-            the coefficients for which these are ratios: rate ratios of a Poisson, odds ratios of a Bernoulli, hazard
-            ratios of a Cox model, time ratios of an accelerated failure time model. The standard errors are multiplied
-            by `exp(coef)`.
+            the coefficients for which `exp(coef)` is a ratio: of rates (Poisson), odds (Bernoulli), hazards (Cox) or
+            times (accelerated failure time models). The standard errors are multiplied by `exp(coef)`.
           alpha: one minus the level of the intervals.
 
         Raises:
@@ -115,7 +114,10 @@ class CoefficientTable(MaximumLikelihoodFit):
         return table.rename(columns={"coef": "exp(coef)"})
 
     def summary(self, exponentiate: bool = False, alpha: float = 0.05) -> str:
-        """The table as text, with the formula, the fit statistics and the verdict. Arguments are those of `table`."""
+        """Returns the table as text, with the formula, the fit statistics and the `message`.
+
+        The arguments are those of `table`.
+        """
         body = self.table(exponentiate, alpha).to_string(float_format=lambda number: f"{number:.4g}").splitlines()
         width = max(_LEAST_WIDTH, *map(len, body))
         heading = [f"Formula: {self.formula}", "=" * width, *self._heading(self.label, self.kind, width), "=" * width]
@@ -123,7 +125,7 @@ class CoefficientTable(MaximumLikelihoodFit):
 
 
 def level_of(alpha: Any) -> float:
-    """The level of an interval, `1 - alpha`; raises a `ValueError` if `alpha` is not between 0 and 1."""
+    """Returns the level of an interval, `1 - alpha`. Raises a `ValueError` if `alpha` is not between 0 and 1."""
     if not (isinstance(alpha, numbers.Real) and 0 < float(alpha) < 1):
         raise ValueError(f"`alpha` is {alpha!r}: give one minus the level of the intervals, such as 0.05.")
     return 1 - float(alpha)

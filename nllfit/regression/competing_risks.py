@@ -1,4 +1,4 @@
-"""Competing risks: the probability of an event of each cause by a time, from one Cox model per cause."""
+"""Competing risks: one Cox model per cause gives the probability that an event of this cause happens by a time."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,11 +13,11 @@ __all__ = ["cause_specific_risks"]
 
 
 def cause_specific_risks(fits: Mapping[Any, CoxRegression], data: Any, times: ArrayLike) -> dict[Any, Any]:
-    """The probability of an event of each cause by each time, for each row (the cumulative incidence).
+    """Returns the cumulative incidence: the probability that an event of a cause happens by a time.
 
-    Each cause has a Cox model in which events of other causes count as censoring. With `H_k` the cumulative hazard of
-    cause `k` and `S = exp(-sum_k H_k)`, the probability is `sum_{t_j <= t} S(t_{j-1}) (H_k(t_j) - H_k(t_{j-1}))` over
-    the times of all events.
+    Each cause has a Cox model in which events of other causes count as censoring. Let `H_k` be the cumulative hazard of
+    cause `k`, and `S = exp(-sum_k H_k)`. Then the probability is `sum_{t_j <= t} S(t_{j-1}) (H_k(t_j) - H_k(t_{j-1}))`,
+    where `t_j` are the times of the events of all causes.
 
     Args:
       fits: `{cause: fit}`, a Cox model without strata for each cause, such as

@@ -17,7 +17,7 @@ from nllfit.regression.partial_likelihood import PartialLikelihood
 __all__ = ["CoxRegression", "cox_regression"]
 
 _ITERATIONS = 50
-_GAIN = 1e-10  # the search ends if a step gains less, relative to the log-likelihood
+_GAIN = 1e-10  # relative to the log-likelihood; the search ends if a step gains less
 _FLAT = 1e-10  # the least curvature at a maximum, for an information scaled to a unit diagonal
 
 
@@ -31,17 +31,17 @@ def cox_regression(
     cluster: str | ArrayLike | None = None,
     covariance: str = "information",
 ) -> "CoxRegression":
-    """Fits Cox's proportional hazards model by the partial likelihood, with Efron's treatment of ties.
+    """Fits Cox's proportional hazards model: maximises the partial likelihood with Efron's treatment of ties.
 
     The hazard of a row is `h(t | x) = h_0(t) exp(x' b + offset)`. The baseline hazard `h_0` may have any form: it
     cancels in the partial likelihood, and `CoxRegression.baseline` estimates it by Breslow's method. Each stratum has
     its own baseline.
 
     Args:
-      formula: one of these forms, with `event` 1 for an event and 0 for censoring:
+      formula: one of these forms. `event` is 1 for an event and 0 for censoring.
         - "Surv(time, event) ~ terms";
-        - "Surv(start, stop, event) ~ terms", if a row is at risk only after `start`: for late entry, or for
-          time-varying columns with several rows per subject.
+        - "Surv(start, stop, event) ~ terms", if a row is at risk only after `start`. Use it if subjects enter late, or
+          if they have several rows because columns change over time.
 
         The intercept is dropped, because it is part of the baseline.
       data: a pandas `DataFrame`, or a dict of columns.
@@ -52,7 +52,7 @@ def cox_regression(
       offset: a term of the linear predictor with coefficient 1: the name of a column, or `[n]`.
       cluster: labels of dependent rows: the name of a column, or `[n]`. The covariance is then the sandwich of the
         score residuals, summed over each cluster (Lin and Wei).
-      covariance: "information", or "sandwich" with each row as its own cluster.
+      covariance: "information"; or "sandwich", in which each row is its own cluster.
 
     Returns:
       A `CoxRegression`.
@@ -159,12 +159,14 @@ class CoxRegression(Hypotheses):
         return bread @ (sums.T @ sums) @ bread
 
     def schoenfeld_residuals(self) -> Any:
-        """For each event, the columns of its row minus their hazard-weighted mean over the rows at risk.
+        """Returns the Schoenfeld residuals of the events.
 
-        A trend over time contradicts proportional hazards. With ties, the mean is averaged over Efron's terms.
+        A residual is the difference between the columns of the event's row and their hazard-weighted mean over the rows
+        at risk. With ties, the mean is averaged over Efron's terms. A trend of the residuals over time contradicts
+        proportional hazards.
 
         Returns:
-          A `DataFrame` with a row for each event: `time`, and the columns of the formula.
+          A `DataFrame` with a row for each event. Its columns are `time` and the columns of the formula.
 
         Source: Schoenfeld, Partial residuals for the proportional hazards regression model, 1982.
         """
@@ -178,7 +180,7 @@ class CoxRegression(Hypotheses):
         return pd.concat(parts)
 
     def baseline(self) -> Any:
-        """Breslow's estimate of the cumulative hazard of a row whose columns are all 0.
+        """Returns Breslow's estimate of the cumulative hazard of a row in which all columns are 0.
 
         Returns:
           A `DataFrame` with the columns `stratum`, `time` and `cumulative_hazard`, one row for each event time.
@@ -194,17 +196,17 @@ class CoxRegression(Hypotheses):
             yield label, part, part.baseline(self.estimates)
 
     def predict(self, data: Any) -> Any:
-        """The hazard ratio of each row to a row whose columns are all 0, `exp(x' b + offset)`, as a `Series`."""
+        """Returns `exp(x' b + offset)`, the hazard ratio of each row to a row of zeros, as a `Series`."""
         data = as_frame(data)
         matrix, offset = self.design.of(data, "data")
         values = np.exp(matrix @ self.estimates + (0.0 if offset is None else offset))
         return pd.Series(values, data.index, name="hazard ratio")
 
     def cumulative_hazard(self, data: Any, times: ArrayLike, stratum: Any = None) -> Any:
-        """The cumulative hazard of each row at each time, as a `DataFrame` with a column for each time.
+        """Returns the cumulative hazard of each row at each time, a `DataFrame` with one column per time.
 
         Args:
-          data: a table with the columns of the formula, constant in time.
+          data: a table with the columns of the formula, which are assumed to be constant in time.
           times: the times, `[k]`, or one time.
           stratum: the label of the rows' stratum; needed only if the fit has strata.
 
@@ -225,12 +227,12 @@ class CoxRegression(Hypotheses):
         return pd.DataFrame(np.outer(ratios, at), ratios.index, times)
 
     def survival(self, data: Any, times: ArrayLike, stratum: Any = None) -> Any:
-        """The probability that the event of each row comes after each time, `exp(-cumulative hazard)`."""
+        """Returns the probability that the event comes after each time, `exp(-cumulative hazard)`."""
         return np.exp(-self.cumulative_hazard(data, times, stratum))
 
 
 def _times(left, data):
-    """The `start`, `stop` and `event` of each row, three arrays `[n]`."""
+    """Returns `start`, `stop` and `event`, three arrays `[n]`."""
     if not left.startswith("Surv("):
         raise ValueError(f"The outcome is `{left}`: give `Surv(time, event)` or `Surv(start, stop, event)`.")
     check_present(left, data)
@@ -248,7 +250,7 @@ def _times(left, data):
 
 
 def _maximum(value, local, w):
-    """The coefficients found by Newton's method, and whether they are a maximum."""
+    """Runs Newton's method. Returns the last coefficients, and whether they are a maximum."""
     reached = value(w)
     for _ in range(_ITERATIONS):
         gradient, hessian = local(w)
@@ -266,7 +268,7 @@ def _maximum(value, local, w):
 
 
 def _falls_around(value, w, axes, curvature):
-    """Whether the log-likelihood falls in all directions from `w`. NaN, where a risk underflows, is not a fall."""
+    """Returns whether the log-likelihood falls in all directions from `w`. A change to NaN does not count as a fall."""
     if curvature.min() <= _FLAT:
         return False
 

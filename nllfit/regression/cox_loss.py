@@ -1,4 +1,4 @@
-"""Cox's partial likelihood as the loss of a network that predicts the logarithm of each row's hazard ratio."""
+"""Cox's partial likelihood as a loss. The network predicts the logarithm of each row's hazard ratio."""
 
 import tensorflow as tf
 import tf_keras
@@ -8,11 +8,12 @@ __all__ = ["cox_loss"]
 
 @tf_keras.saving.register_keras_serializable(package="nllfit")
 def cox_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-    """The negative logarithm of Cox's partial likelihood with Efron's ties, divided by the number of rows, in nats.
+    """Returns the negative log partial likelihood of Cox's model, divided by the number of rows, in nats.
 
-    The likelihood compares each row that has an event with all rows at risk, so the batch must contain *all* rows:
-    train with `batch_size=len(x)`, or with `fit_lbfgs`. A constant added to all predictions does not change the loss,
-    so the last layer needs no bias. `cox_regression` is the linear case, with tables and baseline hazards.
+    Tied events have Efron's terms. The likelihood compares each row that has an event with all rows at risk, so the
+    batch must contain *all* rows: train with `batch_size=len(x)`, or with `fit_lbfgs`. A constant added to all
+    predictions does not change the loss, so the last layer needs no bias. `cox_regression` fits the linear case, and
+    also returns a coefficient table and baseline hazards.
 
     Args:
       y_true: `[n, 2]`: the time, and 1 for an event or 0 for censoring.

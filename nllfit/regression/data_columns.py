@@ -10,11 +10,11 @@ from nllfit.regression.extras import pandas as pd
 
 __all__ = ["as_clusters", "as_column", "as_frame", "as_numbers", "as_weights", "check_present"]
 
-_SHOWN = 3  # rows in a message
+_SHOWN = 3  # the most rows that a message lists
 
 
 def as_frame(data: Any, name: str = "data") -> Any:
-    """`data` as a `DataFrame` with at least one row; raises a `TypeError` or `ValueError` otherwise."""
+    """Returns `data` as a `DataFrame`. Raises a `TypeError` if it is not a table, or a `ValueError` if it is empty."""
     if isinstance(data, Mapping):
         try:
             data = pd.DataFrame(data)
@@ -31,7 +31,10 @@ def as_frame(data: Any, name: str = "data") -> Any:
 
 
 def as_column(name: str, value: Any, data: Any) -> np.ndarray:
-    """An argument (the name of a column, or one value for each row) as an array `[n]` without missing values."""
+    """Returns an argument as an array `[n]` without missing values.
+
+    The argument is the name of a column, or has one value for each row.
+    """
     if isinstance(value, str):
         if value not in data.columns:
             raise ValueError(f"`{name}` is {value!r}, but the columns of `data` are {_listed(data.columns)}.")
@@ -45,7 +48,7 @@ def as_column(name: str, value: Any, data: Any) -> np.ndarray:
 
 
 def as_numbers(name: str, value: Any, data: Any) -> np.ndarray:
-    """Like `as_column`, but only for finite numbers; in float64."""
+    """Returns an argument as `as_column` does, in float64. Raises a `ValueError` if a number is not finite."""
     values = as_column(name, value, data)
     if values.dtype.kind not in "buif":
         raise ValueError(f"`{name}` holds values of dtype {values.dtype}: give one number per row.")
@@ -56,7 +59,7 @@ def as_numbers(name: str, value: Any, data: Any) -> np.ndarray:
 
 
 def as_weights(value: Any, data: Any) -> np.ndarray:
-    """The weights of the rows, `[n]`, >= 0 and not all 0."""
+    """Returns the weights of the rows, `[n]`. Raises a `ValueError` if one is negative or all are 0."""
     weights = as_numbers("weights", value, data)
     if (weights < 0).any() or not weights.any():
         raise ValueError(
@@ -66,7 +69,7 @@ def as_weights(value: Any, data: Any) -> np.ndarray:
 
 
 def as_clusters(value: Any, data: Any, weights: np.ndarray | None = None) -> np.ndarray:
-    """The index of the cluster of each row, `[n]`. The labels of rows with weight 0 are ignored."""
+    """Returns the index of each row's cluster, `[n]`. The labels of rows with weight 0 are ignored."""
     labels = as_column("cluster", value, data)
     counted = np.ones(len(data), bool) if weights is None else weights > 0
     found = np.zeros(len(data), int)
@@ -91,7 +94,7 @@ def check_present(text: str, data: Any, name: str = "data") -> None:
 
 
 def _rows(mask: np.ndarray, data: Any) -> str:
-    """The number of rows that a mask selects, and the index labels of the first ones."""
+    """Describes the rows that a mask selects: their number, and the index labels of the first ones."""
     labels = data.index[mask]
     return f"{len(labels)} of {len(data)} rows (index {_listed(labels[:_SHOWN])}{', ...' * (len(labels) > _SHOWN)})"
 

@@ -1,4 +1,4 @@
-"""Design matrices: the named columns and the offset that the right side of a formula defines for a table."""
+"""Design matrices: the right side of a formula defines named columns and an offset for a table."""
 
 import difflib
 import re
@@ -14,14 +14,14 @@ __all__ = ["INTERCEPT", "Design", "check_rank", "sides"]
 
 INTERCEPT = "Intercept"
 
-_DEPENDENT = 1e-10  # a column is dependent if its residual on the others is shorter than this share of its length
+_DEPENDENT = 1e-10  # a column is dependent if its residual on the others is shorter, relative to its norm
 _LEAST_SHARE = 1e-7  # smaller coefficients of a linear combination are rounding errors
-_QUOTED = re.compile(r"`([^\W\d]\w*)`")  # a name in quotes that needs none
+_QUOTED = re.compile(r"`([^\W\d]\w*)`")  # a quoted name that needs no quotes
 _UNSEEN = "outside of the nominated levels"  # part of formulaic's warning
 
 
 def sides(formula: Any) -> tuple[str, str]:
-    """The left and the right side of a formula; raises a `ValueError` if there is not exactly one `~`."""
+    """Returns the left and the right side of a formula. Raises a `ValueError` if there is not exactly one `~`."""
     if not isinstance(formula, str) or formula.count("~") != 1:
         raise ValueError(f"`formula` is {formula!r}: give a text of the form 'outcome ~ terms', such as 'y ~ x + z'.")
     left, right = (side.strip() for side in formula.split("~"))
@@ -35,7 +35,7 @@ class Design:
       text: the right side of the formula.
       names: the names of the columns, `[k]`.
       matrix: the columns, `[n, k]` in float64.
-      offset: the sum of the formula's offsets and of the column of offsets, `[n]`, or None.
+      offset: the sum of the formula's offsets and the column of offsets, `[n]`; None if there are none.
       terms: `{term: indices of its columns}` for each term of the formula.
     """
 
@@ -67,7 +67,7 @@ class Design:
         check_rank(text, self.names, self.matrix, np.linalg.norm(self.matrix, axis=0))
 
     def of(self, data: Any, name: str) -> tuple[np.ndarray, np.ndarray | None]:
-        """The matrix `[m, k]`, and the offset `[m]` or None, of another table with the same columns."""
+        """Returns the matrix `[m, k]` of another table with the same columns, and its offset `[m]` or None."""
         check_present(self.text, data, name)
         matrix, *offsets = (_evaluated(spec, data, self.text, name) for spec in self._specs)
         if self._offset is not None:
@@ -96,7 +96,7 @@ def check_rank(text: str, names: list[str], matrix: np.ndarray, lengths: np.ndar
       matrix: the columns, `[m, k]`.
       lengths: the norms of the original columns, `[k]`. A column is dependent if its residual on the earlier columns is
         a rounding error compared with its norm.
-      contained: the name of what was subtracted from the columns, such as "the baseline hazard", for messages.
+      contained: names the part that was subtracted from the columns, such as "the baseline hazard". Messages use it.
     """
     scaled = matrix / lengths
     diagonal = np.abs(np.diag(np.linalg.qr(scaled, mode="r")))
@@ -123,8 +123,7 @@ def check_rank(text: str, names: list[str], matrix: np.ndarray, lengths: np.ndar
 
 
 def _parsed(text: str) -> list:
-    """The terms of a formula's right side."""
-    text = _QUOTED.sub(r"\1", text)  # formulaic replaces a quoted name inside other words, too: `e` in "offset"
+    text = _QUOTED.sub(r"\1", text)  # formulaic would replace `e` inside "offset", too
     if not text:
         raise ValueError("The formula has no terms after its `~`: give `~ 1` for an intercept only.")
     try:
@@ -144,7 +143,7 @@ def _context() -> dict[str, Any]:
 
 
 def _inside(term: Any) -> Any:
-    """The term for the expression inside `offset(...)`.
+    """Returns the term of the expression inside `offset(...)`.
 
     We do not pass a function `offset` to formulaic, because a column may have this name.
     """
@@ -153,7 +152,7 @@ def _inside(term: Any) -> Any:
 
 
 def _spec(terms: list, data: Any, text: str) -> Any:
-    """Formulaic's specification of the columns, which stores the levels and knots that it learned from the data."""
+    """Returns formulaic's specification of the columns. It stores the levels and knots that the data determine."""
     formula = formulaic.SimpleFormula(terms)
     return _guarded(
         lambda: formula.get_model_matrix(data, context=_context(), na_action="ignore"), data, text
@@ -161,7 +160,7 @@ def _spec(terms: list, data: Any, text: str) -> Any:
 
 
 def _evaluated(spec: Any, data: Any, text: str, name: str) -> np.ndarray:
-    """The columns `[m, k]` of a table; raises a `ValueError` if one is not finite."""
+    """Returns the columns `[m, k]` of a table. Raises a `ValueError` if a number is complex or not finite."""
     frame = _guarded(lambda: spec.get_model_matrix(data, context=_context(), na_action="ignore"), data, text, name)
     if np.iscomplexobj(np.asarray(frame)):
         raise ValueError(f"The formula `{text}` has a column of complex numbers in `{name}`: give real ones.")
@@ -176,7 +175,7 @@ def _evaluated(spec: Any, data: Any, text: str, name: str) -> np.ndarray:
 
 
 def _guarded(make: Any, data: Any, text: str, name: str = "data") -> Any:
-    """The result of `make()`; formulaic's errors and warnings become `ValueError`s with one sentence."""
+    """Returns `make()`. Errors and warnings of formulaic become `ValueError`s with one sentence."""
     with warnings.catch_warnings(record=True) as caught, np.errstate(all="ignore"):
         warnings.simplefilter("always")
         try:
@@ -193,7 +192,7 @@ def _guarded(make: Any, data: Any, text: str, name: str = "data") -> Any:
 
 
 def _sentence(error: str, data: Any, text: str, name: str) -> str:
-    """Formulaic's error as a sentence; for an unknown name it lists the columns or the closest one."""
+    """Returns formulaic's error as a sentence. For an unknown name, it lists the closest column or all columns."""
     missing = re.search(r"`?(\w[^`']*)`? is not present|name '(\w+)' is not defined", error)
     if not missing:
         return f"The formula `{text}` cannot be evaluated on `{name}`: {error}"

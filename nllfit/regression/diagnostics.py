@@ -16,21 +16,21 @@ from nllfit.regression.linear_predictors import LinearPredictors
 __all__ = ["Diagnostics"]
 
 _RESIDUALS = ("quantile", "response", "pearson", "deviance")
-_INSIDE = 1e-15  # the least distance of a mean from the ends of its domain
+_INSIDE = 1e-15  # a mean keeps this distance from the ends of its domain
 
 
 class Diagnostics(LinearPredictors):
     """The methods of a regression that examine its rows."""
 
     def residuals(self, kind: str = "quantile", seed: int = 0) -> Any:
-        """The residuals of the fitted rows, of one of four kinds.
+        """Returns the residuals of the fitted rows. There are four kinds.
 
         - quantile: `Phi^-1(F(y))`, which is standard Normal for every family if the model is correct. If `F` jumps at
           an outcome (counts), or the outcome is only known to lie in an interval (censored times), `F(y)` is replaced
           by a uniform random number between the values of `F` at both ends.
         - response: `y - mean`.
         - pearson: `(y - mean) / standard deviation`.
-        - deviance: `sign(y - mean) sqrt(2 (log p(y | mean = y) - log p(y | mean)))`, with the other parameters at their
+        - deviance: `sign(y - mean) sqrt(2 (log p(y | mean = y) - log p(y | mean)))`. The other parameters are at their
           estimates.
 
         Pearson and deviance residuals equal those of statsmodels' GLM, divided by the square root of the dispersion.
@@ -80,7 +80,7 @@ class Diagnostics(LinearPredictors):
         return np.where(below < above, special.ndtri(below), -special.ndtri(above))
 
     def _deviances(self, distribution):
-        """The absolute deviance residuals: `sqrt(2 (log p(y | mean = y) - log p(y | mean)))`."""
+        """Returns the absolute deviance residuals, `sqrt(2 (log p(y | mean = y) - log p(y | mean)))`."""
         main, numbers = self.predictors[0].parameter, tf.constant(self.numbers())
         values, (natural, _) = self.family.parameters(numbers), self.family.twin(main)
         mean = self.family.natural({main: values[main]})[natural]
@@ -96,12 +96,13 @@ class Diagnostics(LinearPredictors):
         return np.sqrt(np.maximum(2 * (saturated - distribution.log_prob(self.objective.y)), 0.0))
 
     def influence(self) -> Any:
-        """The influence of each row on the coefficients, by one Newton step towards the fit without the row.
+        """Returns the influence of each row on the coefficients, from one Newton step towards the fit without the row.
 
-        With `g_i` the gradient and `H_i` the Hessian of a row's negative log-likelihood, and `H` the sum of the `H_i`,
-        `-inv(H - H_i) g_i` is close to `b - b_without_i`. For a linear model it is exact. For a generalized linear
-        model with the canonical link it is Pregibon's one-step approximation. `H` also covers the coefficients of an
-        estimated scale, so the leverages of a Normal exceed the diagonal of the hat matrix unless `scale` is fixed.
+        Let `g_i` be the gradient and `H_i` the Hessian of a row's negative log-likelihood, and `H` the sum of the
+        `H_i`. Then `dfbeta = -inv(H - H_i) g_i` is close to `b - b_without_i`. For a linear model it is exact. For a
+        generalized linear model with the canonical link it is Pregibon's one-step approximation. `H` also covers the
+        coefficients of an estimated scale, so the leverages of a Normal exceed the diagonal of the hat matrix unless
+        `scale` is fixed.
 
         Returns:
           A `DataFrame` with the index of the data. Its columns are `leverage = trace(inv(H) H_i)`, `cooks_distance =

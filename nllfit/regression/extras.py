@@ -1,4 +1,4 @@
-"""Lazy imports of the packages of the extra `[regression]`, so that `nllfit` can be imported without them."""
+"""Lazy imports of the packages in the extra `[regression]`. `nllfit` can be imported without them."""
 
 import importlib
 from typing import Any
@@ -7,7 +7,7 @@ __all__ = ["constraints", "formulaic", "pandas", "special", "transforms"]
 
 
 class _Extra:
-    """A proxy of a module that is imported at its first use."""
+    """A proxy of a module. The module is imported when the proxy is first used."""
 
     def __init__(self, name: str):
         self._name = name

@@ -1,4 +1,4 @@
-"""The choice of a regression's family from its outcomes, and of the main parameter, which the formula describes."""
+"""The family of a regression, and its main parameter, which the formula describes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,16 +16,16 @@ from nllfit.regression.formula_outcomes import Outcome
 
 __all__ = ["CUTPOINTS", "coded", "family_of", "main_parameter", "natural_values"]
 
-CUTPOINTS = "cutpoints"  # of ordered classes; with these, an intercept would not be identified
+CUTPOINTS = "cutpoints"  # of ordered classes; they replace the intercept
 
-# The main parameter of a family is the first of these that it has.
+# The main parameter of a family is its first parameter in this list.
 _MAIN_PARAMETERS = ("mean", "loc", "logits", "log_rate", "rate", "probits", "probs", "scale", "concentration")
 
 
 def family_of(
     family: Any, outcome: Outcome, parameterization: str | None, link: Mapping[str, str], fixed: Mapping[str, Any]
 ) -> ParametricFamily:
-    """The family of a regression.
+    """Returns the family of a regression.
 
     A family object is used unchanged. For a name or a class, positive parameters have the link `exp`, and the labels
     determine the number of classes. If the outcomes are censored, the family is wrapped in `Censored`.
@@ -55,13 +55,16 @@ def family_of(
 
 
 def main_parameter(family: ParametricFamily) -> str:
-    """The parameter that the formula describes, such as the mean or the location."""
+    """Returns the name of the parameter that the formula describes, such as "mean" or "loc"."""
     names = family.parameter_names
     return next((name for name in _MAIN_PARAMETERS if name in names), names[0])
 
 
 def coded(outcome: Outcome, family: ParametricFamily) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The outcomes `[n, *event]` in the form of the family, and the labels of its classes (empty if it has none)."""
+    """Returns the outcomes `[n, *event]` that the family expects, and the labels of its classes.
+
+    The labels are empty if the outcomes are not classes.
+    """
     values, labels = outcome.values, outcome.labels
     if CUTPOINTS in family.parameter_names and not outcome.has_order:
         raise ValueError(
@@ -83,6 +86,6 @@ def coded(outcome: Outcome, family: ParametricFamily) -> tuple[np.ndarray, tuple
 
 
 def natural_values(family: ParametricFamily, vector: Any) -> dict[str, tf.Tensor]:
-    """The natural parameters by name, from the unconstrained vector `[params_size]` of the family."""
+    """Returns the natural parameters by name, for the family's unconstrained vector `[params_size]`."""
     values = family.parameters(vector)
     return family.natural({name: values[name] for name in family.parameter_names})

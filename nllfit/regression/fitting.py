@@ -1,4 +1,4 @@
-"""`regression`: fits a Keras model that a formula and a table describe."""
+"""`regression` fits a Keras model that a formula and a table describe."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -68,9 +68,9 @@ def regression(
         (the first label is the reference) or "OrderedLogistic".
       weights: the number of times that each row counts: the name of a column, or `[n]`.
       offset: a term of `u` with coefficient 1, in addition to offsets in the formula: the name of a column, or `[n]`.
-      cluster: labels of dependent rows: the name of a column, or `[n]`. The covariance is then the sandwich with the
-        scores summed over each of the `G` clusters, times `G / (G - 1) * (n - 1) / (n - q)` for `q` coefficients. This
-        is statsmodels' covariance, with the sum of the weights as `n`.
+      cluster: labels of dependent rows: the name of a column, or `[n]`. The covariance is then a sandwich in which
+        scores are summed over each of the `G` clusters. It is multiplied by `G / (G - 1) * (n - 1) / (n - q)` for `q`
+        coefficients, as in statsmodels. Here `n` is the sum of the weights.
       covariance: "information" for the inverse of the observed information, or "sandwich" (HC0), which in large samples
         is also valid if the outcomes do not follow the family.
       parameterization: "mean" for the parameters of `ByMean`, if the family has them; None for TFP's parameters.
@@ -80,7 +80,7 @@ def regression(
         - "gumbel_min_cdf" for cloglog, "gumbel_cdf" for loglog;
         - "reciprocal" (`1 / |u|`) for inverse, "square" for sqrt;
         - "absolute" for the identity of a positive parameter.
-      **parameters: by the name of a parameter, its formula "~ terms" or a value at which it is held.
+      **parameters: for each named parameter, a formula "~ terms" or a fixed value.
 
     Returns:
       A `Regression`. Check its `converged` and `message` first.
@@ -112,7 +112,7 @@ def regression(
     counts = None if weights is None else as_weights(weights, data)
     clusters = None if cluster is None else as_clusters(cluster, data, counts)
     predictors = _predictors(made, dict(formulas), right, data, offset, labels)
-    names_of(made, predictors)  # raises an error before the fit if two coefficients would have one name
+    names_of(made, predictors)  # raises, before the fit, if two coefficients would have one name
 
     designs = [(p.design.matrix, p.total_offset) for p in predictors]
     objective = Objective(made, predictors, designs, y, np.ones(len(y)) if counts is None else counts)
@@ -133,7 +133,7 @@ def regression(
 
 
 def _check_outcomes(objective, outcome):
-    """Raises a `ValueError` for outcomes outside the family's support, or at which its density may be infinite."""
+    """Raises a `ValueError` if an outcome is outside the family's support, or its density there may be infinite."""
     try:
         objective.check()
     except ValueError as error:
@@ -150,7 +150,10 @@ def _check_outcomes(objective, outcome):
 
 
 def _start(objective):
-    """The first coefficients: 0 or, if the likelihood is flat or infinite there, those of the marginal distribution."""
+    """Returns the coefficients at which the search starts.
+
+    They are 0. If the likelihood is flat or infinite there, they are those of the marginal distribution.
+    """
     zeros = np.zeros(objective.num_coefficients)
     if np.isfinite(objective.value(zeros)) and objective.slopes(zeros).any(0).all():
         return zeros
@@ -164,7 +167,7 @@ def _start(objective):
 
 
 def _fitted(objective, model):
-    """The maximum-likelihood coefficients, which are also set in the model, and a fault or None."""
+    """Fits the model. Returns its coefficients, and an error message or None."""
     coefficients, is_maximum = maximum(objective, _start(objective))
     if is_maximum:
         set_coefficients(model, objective.predictors, coefficients)
@@ -185,7 +188,7 @@ def _fitted(objective, model):
 
 
 def _predictors(family, formulas, right, data, offset, labels):
-    """The linear predictor of each parameter, the main parameter first."""
+    """Returns the linear predictor of each parameter. The main parameter comes first."""
     main, found, start = main_parameter(family), [], 0
     column = offset if isinstance(offset, str) else None  # predictions read it from the new table
     added = None if offset is None or column else as_numbers("offset", offset, data)

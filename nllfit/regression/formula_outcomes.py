@@ -1,4 +1,4 @@
-"""The outcomes of a regression, from the left side of a formula: numbers, class labels or censored times."""
+"""The outcomes of a regression. The left side of a formula defines numbers, class labels or censored times."""
 
 import dataclasses
 import re
@@ -84,14 +84,14 @@ class Outcome:
 
 
 def evaluated(text: str, data: Any, **functions: Callable) -> Any:
-    """The value of a column, or of an expression of columns, which may use `_FUNCTIONS` and `functions`."""
+    """Returns the value of a column, or of an expression of columns. It may use `_FUNCTIONS` and `functions`."""
     if (name := text.strip("`")) in data.columns:
         return data[name]
     columns = {str(column): data[column] for column in data.columns}
     try:
         quoted = re.sub(r"`([^`]*)`", lambda found: f"_columns[{found[1]!r}]", text)
         known = {"np": np, "_columns": columns, **_FUNCTIONS, **functions}
-        return eval(quoted, known, columns)  # formulaic evaluates the right side the same way
+        return eval(quoted, known, columns)  # formulaic also evaluates the right side with `eval`
     except NameError as error:
         shown = ", ".join(columns)
         raise ValueError(f"{str(error).capitalize()} in the outcome `{text}`: the columns are {shown}.") from None

@@ -1,4 +1,4 @@
-"""Tests of hypotheses about coefficients: Wald tests of linear constraints, likelihood-ratio tests of nested fits."""
+"""Tests of hypotheses about coefficients: Wald tests and likelihood-ratio tests."""
 
 import dataclasses
 from typing import Any
@@ -11,7 +11,7 @@ from nllfit.regression.extras import pandas as pd
 
 __all__ = ["Hypotheses", "WaldTest"]
 
-_ROUNDING = 1e-8  # of a statistic, relative to the log-likelihood
+_ROUNDING = 1e-8  # the rounding error of a statistic, relative to the log-likelihood
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +21,7 @@ class WaldTest:
     Attributes:
       statistic: `(R b - r)' inv(R V R') (R b - r)`.
       degrees_of_freedom: the number of constraints.
-      p_value: the probability of a statistic at least as large if the constraints are true, by the chi-square
-        distribution.
+      p_value: the chi-square probability of a statistic at least as large, if the constraints are true.
       constraint: the constraints as text.
     """
 
@@ -42,7 +41,7 @@ class Hypotheses(CoefficientTable):
     terms: dict[str, list[int]]
 
     def test(self, constraint: Any) -> WaldTest:
-        """The joint Wald test of one or several linear constraints on the coefficients.
+        """Returns the joint Wald test of one or several linear constraints on the coefficients.
 
         Args:
           constraint: one of these:
@@ -52,8 +51,8 @@ class Hypotheses(CoefficientTable):
             - a matrix `[m, q]` whose product with the coefficients is 0.
 
         Raises:
-          ValueError: if a constraint cannot be read, follows from the others or contradicts them, has an unknown name,
-            or there is none.
+          ValueError: if there is no constraint; or if a constraint cannot be read, has an unknown name, follows from
+            the others or contradicts them.
 
         Example:
           >>> data = {"y": [2.0, 4.0, 3.0, 6.0, 7.0, 9.0], "a": [0, 1, 0, 1, 2, 3], "b": [0, 1, 1, 2, 2, 2]}
@@ -65,10 +64,10 @@ class Hypotheses(CoefficientTable):
         return _wald(matrix @ self.estimates - values, matrix @ self.covariance @ matrix.T, text)
 
     def test_terms(self) -> Any:
-        """The Wald test of each term of the formulas: whether all its coefficients are 0.
+        """Tests each term of the formulas by a Wald test. The hypothesis is that all coefficients of the term are 0.
 
         Returns:
-          A `DataFrame` by term: `statistic`, `df`, `p_value`.
+          A `DataFrame` with a row for each term and the columns `statistic`, `df` and `p_value`.
         """
         rows = {}
         for term, places in self.terms.items():
@@ -77,7 +76,7 @@ class Hypotheses(CoefficientTable):
         return pd.DataFrame.from_dict(rows, "index", columns=["statistic", "df", "p_value"])
 
     def anova(self, *larger: "Hypotheses") -> Any:
-        """Likelihood-ratio tests of nested fits: each fit against the next larger one.
+        """Compares each fit with the next larger one by a likelihood-ratio test. The fits must be nested.
 
         The statistic is `2 (log L_larger - log L_smaller)`. Its p-value comes from the chi-square distribution with
         `num_parameters_larger - num_parameters_smaller` degrees of freedom. Each fit must be a special case of the
@@ -87,12 +86,15 @@ class Hypotheses(CoefficientTable):
           *larger: fits to the same outcomes, in order of increasing numbers of coefficients.
 
         Returns:
-          A `DataFrame` by formula: `log_likelihood`, `num_parameters`, `statistic`, `df`, `p_value`.
+          A `DataFrame` with a row for each formula and the columns `log_likelihood`, `num_parameters`, `statistic`,
+          `df` and `p_value`.
 
         Raises:
           TypeError: if an argument is not a fit.
-          ValueError: if there is no larger fit, or if a fit is of another kind (`regression` or `cox_regression`) than
-            the one before, or has other outcomes, weights or strata, no more coefficients, or a lower likelihood.
+          ValueError: if there is no larger fit; or if one of these is true for a fit, compared with the one before:
+            - One is a `regression`, the other a `cox_regression`.
+            - The outcomes, weights or strata differ.
+            - It does not have more coefficients, or its likelihood is lower.
         """
         if not larger:
             raise ValueError("`anova` compares fits: give a fit with more coefficients, or call `test_terms`.")
@@ -106,11 +108,11 @@ class Hypotheses(CoefficientTable):
         return pd.DataFrame(rows, pd.Index([fit.formula for fit in fits], name="formula"), columns)
 
     def _observed(self) -> np.ndarray:
-        """The outcomes, weights and strata, a row for each observation. Two fits can be compared only if they agree."""
+        """Returns the outcomes, weights and strata of the rows. Two fits can be compared only if these are equal."""
         raise NotImplementedError
 
     def _constraints(self, constraint):
-        """The matrix `[m, q]` and the right side `[m]` of constraints, and their text."""
+        """Returns the matrix `[m, q]` of the constraints, their right side `[m]` and their text."""
         if isinstance(constraint, str) or (
             isinstance(constraint, list) and all(isinstance(c, str) for c in constraint)
         ):

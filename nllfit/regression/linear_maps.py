@@ -1,4 +1,4 @@
-"""The linear maps `u = x b + offset` from coefficients to the linear predictors of each row, and of derivatives."""
+"""The linear map `u = x b + offset` from coefficients to linear predictors, and the chain rule for its derivatives."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ Designs = Sequence[tuple[np.ndarray, np.ndarray | None]]  # a matrix [n, k] and 
 
 
 def numbers_of(predictors: Sequence[Predictor], designs: Designs, coefficients: np.ndarray) -> np.ndarray:
-    """The linear predictors of all rows, the input of the head, `[n, params_size]`, at coefficients `[q]`."""
+    """Returns the linear predictors `[n, params_size]`, the input of the head, for coefficients `[q]`."""
     found = np.zeros([len(designs[0][0]), sum(predictor.size for predictor in predictors)])
     first = 0
     for predictor, (matrix, offset) in zip(predictors, designs, strict=True):
@@ -25,24 +25,24 @@ def numbers_of(predictors: Sequence[Predictor], designs: Designs, coefficients: 
 
 
 def by_coefficients(predictors: Sequence[Predictor], designs: Designs, slopes: np.ndarray) -> np.ndarray:
-    """Maps derivatives with respect to the linear predictors, `[n, params_size]`, to the coefficients, `[n, q]`."""
+    """Converts derivatives by linear predictors, `[n, params_size]`, to derivatives by coefficients, `[n, q]`."""
     return np.concatenate([slopes[:, [place]] * matrix for place, matrix in _blocks(predictors, designs)], 1)
 
 
 def summed(predictors: Sequence[Predictor], designs: Designs, bends: np.ndarray) -> np.ndarray:
-    """Maps Hessians of rows with respect to the linear predictors to the coefficients, and sums them: `[q, q]`."""
+    """Converts the Hessians of rows by linear predictors to their sum by coefficients, `[q, q]`."""
     blocks = _blocks(predictors, designs)
     return np.block([[x.T @ (bends[:, a, b, None] * z) for b, z in blocks] for a, x in blocks])
 
 
 def of_each_row(predictors: Sequence[Predictor], designs: Designs, bends: np.ndarray) -> np.ndarray:
-    """Maps Hessians of rows with respect to the linear predictors, `[n, P, P]`, to the coefficients, `[n, q, q]`."""
+    """Converts the Hessians of rows by linear predictors, `[n, P, P]`, to Hessians by coefficients, `[n, q, q]`."""
     blocks = _blocks(predictors, designs)
     rows = [[bends[:, a, b, None, None] * x[:, :, None] * z[:, None] for b, z in blocks] for a, x in blocks]
     return np.concatenate([np.concatenate(row, 2) for row in rows], 1)
 
 
 def _blocks(predictors, designs):
-    """The index and the design matrix of each linear predictor with coefficients, in the order of the coefficients."""
+    """Returns, in the order of the coefficients, the index and the design matrix of each linear predictor."""
     pairs = zip(predictors, designs, strict=True)
     return [(place, matrix) for predictor, (matrix, _) in pairs for place in predictor.places]

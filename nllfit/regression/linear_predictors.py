@@ -1,4 +1,4 @@
-"""The linear predictors of a fitted regression, for the fitted rows or for a new table."""
+"""The linear predictors of a fitted regression."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ __all__ = ["LinearPredictors"]
 
 
 class LinearPredictors(CoefficientTable):
-    """A fitted regression whose parameters are linear in the columns before their links.
+    """A fitted regression. Each parameter of its family is a link applied to a linear predictor.
 
     Attributes:
       family: the family of the head.
@@ -38,7 +38,7 @@ class LinearPredictors(CoefficientTable):
     _covariance: np.ndarray  # [q, q], of the requested kind
 
     def numbers(self, data: Any = None) -> np.ndarray:
-        """The linear predictors of all parameters for each row, `[m, params_size]`: the input of the head.
+        """Returns the linear predictors of all parameters for each row, `[m, params_size]`. They are the head's input.
 
         Args:
           data: a table with the columns of the formulas; by default the fitted rows.
@@ -46,9 +46,9 @@ class LinearPredictors(CoefficientTable):
         return numbers_of(self.predictors, self._designs(data), self._coefficients)
 
     def inputs(self, data: Any = None) -> dict[str, np.ndarray]:
-        """The inputs of `model` for the rows of a table; by default for the fitted rows.
+        """Returns the inputs of `model` for the rows of a table, or for the fitted rows if `data` is None.
 
-        Call `model(inputs)`: `model.predict` of tf_keras rounds the inputs to float32.
+        Call `model(inputs)`, because `model.predict` of tf_keras rounds the inputs to float32.
         """
         found: dict[str, np.ndarray] = {}
         for predictor, (matrix, offset) in zip(self.predictors, self._designs(data), strict=True):
@@ -56,11 +56,11 @@ class LinearPredictors(CoefficientTable):
         return found
 
     def predict_distribution(self, data: Any = None) -> tfd.Distribution:
-        """The predicted distribution of each row, of batch `[n]`, for `quantile`, `crps`, `evaluate` and so on."""
+        """Returns the predicted distribution of each row, a `tfd.Distribution` of batch `[n]`."""
         return traced_distribution(self.family, tf.constant(self.numbers(data)))
 
     def _designs(self, data):
-        """The design matrix and the offset of each predictor."""
+        """Returns the design matrix and the offset of each predictor, for a table or the fitted rows."""
         if data is None:
             return [(p.design.matrix, p.total_offset) for p in self.predictors]
         data = as_frame(data)
@@ -72,6 +72,6 @@ class LinearPredictors(CoefficientTable):
         return [p.design.of(data, "data") for p in self.predictors]
 
     def _error(self, designs, slopes):
-        """The standard errors `[m]` of a quantity with derivatives `[m, params_size]` by the linear predictors."""
+        """Returns the standard errors `[m]` of a quantity. `slopes` are its derivatives by the linear predictors."""
         by = by_coefficients(self.predictors, designs, slopes)
         return np.sqrt(np.einsum("mq,qp,mp->m", by, self._covariance, by))

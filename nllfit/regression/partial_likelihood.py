@@ -1,7 +1,7 @@
-"""Cox's partial likelihood with Efron's treatment of ties, its derivatives, and the score of each row.
+"""Cox's partial likelihood with Efron's treatment of ties, and its derivatives.
 
-At each distinct event time `t` the rows with `start < t <= stop` are at risk. Let `r_i = w_i exp(u_i)`, with `S` the
-sum of `r` over the rows at risk and `T` its sum over the `d` rows with an event at `t`. Then
+At each distinct event time `t` the rows with `start < t <= stop` are at risk. Let `r_i = w_i exp(u_i)`. Let `S` be the
+sum of `r` over the rows at risk, and `T` the sum over the `d` rows with an event at `t`. Then
 
     log L = sum_events w_i u_i - sum_t sum_{l < d} mean(w) log(S - l / d T)
 
@@ -42,12 +42,12 @@ class PartialLikelihood:
 
     @functools.cached_property
     def _places(self):
-        """The index of the first event time after `start`, and of the first after `stop`, for each row."""
+        """Returns, for each row, the indices of the first event times after `start` and after `stop`."""
         return np.searchsorted(self.times, self.start, "right"), np.searchsorted(self.times, self.stop, "right")
 
     @functools.cached_property
     def _ties(self):
-        """The terms of the inner sums, one per event: the index of its time, its share `l / d`, and its weight."""
+        """Returns three arrays with an element for each event: the index of its time, `l / d`, and `mean(w)`."""
         at = np.searchsorted(self.times, self.stop[self.event])
         counts = np.bincount(at, minlength=len(self.times))
         of_time = np.repeat(np.arange(len(counts)), counts)
@@ -56,16 +56,16 @@ class PartialLikelihood:
         return of_time, share, weight[of_time]
 
     def compared(self) -> np.ndarray:
-        """The columns of the rows that are at risk at some event, minus what the likelihood does not see, `[m, q]`.
+        """Returns the columns of the rows that are at risk at some event, centered so that their rank can be checked.
 
-        Risk sets with a common row are compared with each other. The likelihood does not change if a constant is added
-        to `x b` in all rows of such a chain of risk sets, so the mean of each chain is subtracted.
+        Risk sets with a common row form a chain. The likelihood does not change if a constant is added to `x b` in all
+        rows of a chain, so the mean of each chain is subtracted.
         """
         first, last = self._places
         seen = first < last
         starts = np.bincount(first[seen], minlength=len(self.times))
         ends = np.bincount(last[seen] - 1, minlength=len(self.times))
-        is_last = np.cumsum(starts - ends) == 0  # no row is at risk both at this time and at the next
+        is_last = np.cumsum(starts - ends) == 0  # no row is at risk at this time and at the next
         chain = np.concatenate([[0], np.cumsum(is_last)])[first[seen]]
         x, sizes = self.x[seen], np.bincount(chain)
         sums = np.zeros([len(sizes), x.shape[1]])
@@ -92,7 +92,7 @@ class PartialLikelihood:
         return self.x @ coefficients + self.offset
 
     def value(self, coefficients: np.ndarray) -> float:
-        """The partial log-likelihood in nats; NaN if a sum of risks underflows."""
+        """Returns the partial log-likelihood in nats, or NaN if a sum of risks underflows."""
         u = self.numbers(coefficients)
         top = u.max()
         risk = self.weights * np.exp(u - top)
@@ -113,7 +113,10 @@ class PartialLikelihood:
         return gradient, np.einsum("l,lpq->pq", weight, spread)
 
     def _means(self, coefficients):
-        """The risk `r` of each row; for each term the sum of risks, the risk-weighted mean of `x`, and the weight."""
+        """Returns the risk `r` of each row, and three arrays with an element for each event.
+
+        These are the sums of risks `S - l / d T`, the risk-weighted means of `x`, and the weights `mean(w)`.
+        """
         u = self.numbers(coefficients)
         risk = self.weights * np.exp(u - u.max())
         of_time, share, weight = self._ties
@@ -123,12 +126,12 @@ class PartialLikelihood:
         return risk, sums, means, weight
 
     def scores(self, coefficients: np.ndarray) -> np.ndarray:
-        """The weighted score residuals `[n, q]`: each row's contribution to the gradient of the log-likelihood."""
+        """Returns the weighted score residuals `[n, q]`. They sum to the gradient of the log-likelihood."""
         risk, sums, means, weight = self._means(coefficients)
         of_time, share, _ = self._ties
         size = len(self.times)
 
-        def by_time(values):  # sums over the terms of each time
+        def by_time(values):  # sums over the events of each time
             found = np.zeros([size, *values.shape[1:]])
             np.add.at(found, of_time, values)
             return found
@@ -149,7 +152,7 @@ class PartialLikelihood:
         return found
 
     def schoenfeld(self, coefficients: np.ndarray) -> np.ndarray:
-        """For each event, its columns minus their risk-weighted mean over the rows at risk, `[events, q]`."""
+        """Returns, for each event, the row's columns minus their risk-weighted mean over the rows at risk."""
         _, _, means, _ = self._means(coefficients)
         of_time = self._ties[0]
         sums = np.zeros([len(self.times), means.shape[1]])
@@ -158,7 +161,7 @@ class PartialLikelihood:
         return self.x[self.event] - sums[at] / np.bincount(of_time)[at, None]
 
     def baseline(self, coefficients: np.ndarray) -> np.ndarray:
-        """Breslow's estimate of the baseline hazard (of a row with `u = 0`) at each event time, `[m]`."""
+        """Returns Breslow's estimate of the baseline hazard at each event time, `[m]`. It is the hazard for `u = 0`."""
         u = self.numbers(coefficients)
         top = u.max()
         return self.tied(self.weights) / self.at_risk(self.weights * np.exp(u - top)) * np.exp(-top)

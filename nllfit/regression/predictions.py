@@ -1,4 +1,4 @@
-"""Predictions of a regression for the rows of a table, with intervals."""
+"""Predictions of a regression and their intervals."""
 
 from typing import Any
 
@@ -23,9 +23,9 @@ class Predictions(LinearPredictors):
     """The methods of a regression that predict."""
 
     def predict(self, data: Any = None) -> Any:
-        """The prediction for each row: the mean of its distribution, or the probability of each class.
+        """Returns the prediction for each row: the mean of its distribution, or the probability of each class.
 
-        If the distribution has no mean, the prediction is the median or the mode, as for every head.
+        If the distribution has no mean, the prediction is its median or mode.
 
         Args:
           data: a table with the columns of the formulas and offsets; by default the fitted rows.
@@ -43,16 +43,16 @@ class Predictions(LinearPredictors):
         return pd.Series(np.reshape(values, [len(index)]), index, name="prediction")
 
     def predict_interval(self, data: Any = None, *, alpha: float = 0.05, num_draws: int = 0, seed: int = 0) -> Any:
-        """The mean of each row's distribution, its standard error, and two intervals of level `1 - alpha`.
+        """Returns the mean of each row's distribution, its standard error, and two intervals of level `1 - alpha`.
 
         `mean_lower` and `mean_upper` are the confidence interval of the mean. If the mean depends only on the main
-        parameter, as in a generalized linear model, it is the Wald interval of the linear predictor, mapped to the
-        mean. Otherwise it is `mean +- z se`, with `se` by the delta method.
+        parameter, as in a generalized linear model, the ends of the linear predictor's Wald interval are mapped to the
+        mean. Otherwise the interval is `mean +- z se`, and the delta method gives `se`.
 
         `lower` and `upper` are the prediction interval of a new outcome: the central interval of the predicted
         distribution at the estimates. It ignores the uncertainty of the coefficients, which vanishes as `n` grows. With
-        `num_draws`, the coefficients are drawn from the Normal distribution with the estimates as mean and their
-        covariance, and the interval is that of the mixture of the distributions at these draws.
+        `num_draws`, coefficients are drawn from the Normal distribution around the estimates, and the interval is that
+        of the mixture of the distributions at these draws.
 
         Args:
           data: as for `predict`.
@@ -62,10 +62,10 @@ class Predictions(LinearPredictors):
           seed: the seed of the draws.
 
         Returns:
-          A `DataFrame`: `mean`, `mean_se`, `mean_lower`, `mean_upper`, `lower`, `upper`.
+          A `DataFrame` with the columns `mean`, `mean_se`, `mean_lower`, `mean_upper`, `lower` and `upper`.
 
         Raises:
-          ValueError: for a regression of classes, or as from `predict`.
+          ValueError: if the outcomes are classes, or `predict` refuses `data`.
 
         Example:
           >>> data = {"y": [2.0, 4.0, 3.0, 6.0, 7.0, 9.0], "x": [0, 1, 2, 3, 4, 5]}
@@ -102,7 +102,10 @@ class Predictions(LinearPredictors):
         return pd.DataFrame(columns, index, ["mean", "mean_se", "mean_lower", "mean_upper", "lower", "upper"])
 
     def _mixed(self, distribution, designs, num_draws, seed):
-        """The mixture of the distributions of the rows at draws of the coefficients; `distribution` without draws."""
+        """Returns the mixture of the rows' distributions over draws of the coefficients.
+
+        If `num_draws` is 0, returns `distribution` unchanged.
+        """
         if not as_count("num_draws", num_draws, 0):
             return distribution
         rng = np.random.default_rng(seed)

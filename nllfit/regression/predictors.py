@@ -1,4 +1,4 @@
-"""The linear predictors of a family's parameters, and the Keras model that they form."""
+"""The linear predictors of a family's parameters, and the Keras model that computes them."""
 
 import dataclasses
 import math
@@ -22,16 +22,16 @@ _DTYPE = "float64"
 
 @dataclasses.dataclass(frozen=True)
 class Predictor:
-    """A parameter of the family before its link, as a linear function of columns, `u = x b + offset`.
+    """The linear predictor `u = x b + offset` of a parameter of the family.
 
     Attributes:
       parameter: the name of the parameter.
       size: the number of elements of the parameter.
       design: the design matrix of its formula.
-      offset: an offset `[n]` in addition to the formula's, or None.
+      offset: an offset `[n]` in addition to the offset in the formula, or None.
       start: the index of the parameter's first element in the family's vector.
-      classes: for logits, the label of each element; the first is the reference, with coefficients of 0. Otherwise
-        empty.
+      classes: for logits, the label of each element. The first class is the reference; its coefficients are 0. For
+        other parameters, `classes` is empty.
       is_constant: whether the parameter has no formula. A table then shows its value in place of coefficients.
     """
 
@@ -50,7 +50,7 @@ class Predictor:
 
     @property
     def places(self) -> range:
-        """The indices, in the family's vector, of the elements that have coefficients."""
+        """The indices in the family's vector at which the elements with coefficients are."""
         return range(self.start + bool(self.classes), self.start + self.size)
 
     @property
@@ -76,7 +76,7 @@ class Predictor:
 
 
 def sizes(family: ParametricFamily) -> dict[str, int]:
-    """The number of elements of each parameter, in the order of the family's vector."""
+    """Returns the number of elements of each parameter, in the order of the family's vector."""
     values = family.parameters(tf.zeros([family.params_size], tf.float64))
     found = {name: math.prod(values[name].shape) for name in family.parameter_names}
     if sum(found.values()) != family.params_size or family.shared:
@@ -88,7 +88,7 @@ def sizes(family: ParametricFamily) -> dict[str, int]:
 
 
 def names_of(family: ParametricFamily, predictors: list[Predictor]) -> list[list[str]]:
-    """The names of the coefficients of each predictor; raises a `ValueError` if two coefficients have one name."""
+    """Returns the names of each predictor's coefficients. Raises a `ValueError` if two coefficients have one name."""
     natural = natural_values(family, tf.zeros([family.params_size], tf.float64))
     shown = dict(zip(family.parameter_names, natural, strict=True))
     found = []
@@ -111,12 +111,12 @@ def names_of(family: ParametricFamily, predictors: list[Predictor]) -> list[list
 
 
 def is_logit_vector(family: ParametricFamily, name: str) -> bool:
-    """Whether a parameter is a vector of logits, which is only identified up to a common shift."""
+    """Returns whether a parameter is a vector of logits. A common shift of logits does not change the probabilities."""
     return isinstance(family.twin(name)[1], Softmax)
 
 
 def build_model(family: ParametricFamily, predictors: list[Predictor]) -> tf_keras.Model:
-    """A compiled model: for each parameter a dense layer and an optional offset, then the family's head."""
+    """Builds a compiled model. Each parameter has a dense layer and an optional offset; the family's head follows."""
     inputs, numbers = {}, []
     for predictor in sorted(predictors, key=lambda predictor: predictor.start):
         name, columns = predictor.parameter, predictor.design.matrix.shape[1] - predictor.has_intercept
@@ -125,7 +125,7 @@ def build_model(family: ParametricFamily, predictors: list[Predictor]) -> tf_ker
             predictor.free, use_bias=predictor.has_intercept, kernel_initializer="zeros", dtype=_DTYPE, name=f"{name}_"
         )
         number = layer(inputs[name])
-        if predictor.classes:  # the first class has the logit 0
+        if predictor.classes:  # the logit of the first class is 0
             number = tf_keras.layers.ZeroPadding1D((1, 0), dtype=_DTYPE)(number[..., None])[..., 0]
         if predictor.has_offset:
             offset = inputs[f"{name}_offset"] = tf_keras.Input([1], name=f"{name}_offset", dtype=_DTYPE)
@@ -138,7 +138,10 @@ def build_model(family: ParametricFamily, predictors: list[Predictor]) -> tf_ker
 
 
 def places_of(model: tf_keras.Model, predictors: list[Predictor]) -> np.ndarray:
-    """The index of each coefficient in the vector of trainable weights, ordered by predictor, element and column."""
+    """Returns the index of each coefficient in the vector of trainable weights.
+
+    Coefficients are ordered by predictor, element and column.
+    """
     starts = np.cumsum([0, *[w.shape.num_elements() for w in model.trainable_weights]])
     places = {
         w.ref(): np.arange(s, e).reshape(w.shape)

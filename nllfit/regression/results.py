@@ -1,4 +1,4 @@
-"""The result of `regression`: a coefficient table with tests, predictions and diagnostics."""
+"""The result of `regression`, which combines a coefficient table with tests, predictions and diagnostics."""
 
 import numpy as np
 import tensorflow as tf
@@ -21,9 +21,9 @@ _KINDS = {"information": "observed information", "sandwich": "sandwich", "cluste
 class Regression(Hypotheses, Predictions, Diagnostics):
     """A regression that was fitted by maximum likelihood; `regression` returns it.
 
-    The coefficients of the main parameter have the names of their columns. Those of other parameters are named
-    `parameter: column`, and those of classes `label: column`. For a parameter without a formula, such as `scale`, the
-    table shows the value of the parameter, with a standard error by the delta method.
+    The coefficients of the main parameter have the names of their columns. Coefficients of other parameters are named
+    `parameter: column`, and coefficients of classes `label: column`. For a parameter without a formula, such as
+    `scale`, the table shows the value of the parameter, and its standard error comes from the delta method.
 
     Attributes:
       model: the fitted Keras model; `inputs(data)` returns its inputs.
@@ -64,7 +64,7 @@ class Regression(Hypotheses, Predictions, Diagnostics):
         self._name()
 
     def _name(self):
-        """Sets the contents of the table: names, estimates, covariance, ratios and terms."""
+        """Sets the names, estimates, covariance, ratios and terms of the table."""
         names: list[str] = []
         ratios: list[bool] = []
         terms: dict[str, list[int]] = {}
@@ -92,10 +92,11 @@ class Regression(Hypotheses, Predictions, Diagnostics):
         self.covariance = jacobian @ self._covariance @ jacobian.T
 
     def _at_a_row(self):
-        """Each parameter's natural name, values and Jacobian at the first row; and which predictors are log-ratios.
+        """Returns the natural parameters at the first row, and which linear predictors are logarithms of ratios.
 
-        A linear predictor is the logarithm of a ratio if the natural parameter, or its odds, grows by a factor of `e`
-        when the predictor grows by 1.
+        For each parameter, the result contains its natural name, values and Jacobian. A linear predictor is the
+        logarithm of a ratio if the natural parameter, or its odds, grows by a factor of `e` when the predictor grows
+        by 1.
         """
         vector = tf.constant(self.numbers()[0])
         with tf.GradientTape(persistent=True) as tape:

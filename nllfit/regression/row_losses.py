@@ -1,8 +1,8 @@
-"""The negative log-likelihoods of a regression's rows, and their derivatives with respect to the linear predictors.
+"""The negative log-likelihoods of a regression's rows, and their derivatives by the linear predictors.
 
-TensorFlow traces the functions once for each family, for any number of rows, because tracing takes longer than a fit to
-a thousand rows. Censored outcomes have one trace for each kind of observation (exact, right-censored, and so on), which
-contains only the formula of that kind.
+TensorFlow traces the functions only once for each family, because tracing takes longer than a fit to a thousand rows.
+The trace accepts any number of rows. Censored outcomes have a trace for each kind of observation (exact,
+right-censored, and so on). It contains only the formula of that kind.
 """
 
 import numpy as np
@@ -24,17 +24,17 @@ class RowLosses:
         self._parts = [(rows, tf.constant(y[rows]), _programs(part)) for part, rows in unchecked.by_kind(y)]
 
     def losses(self, numbers: np.ndarray) -> np.ndarray:
-        """The losses `[n]`; NaN for parameters outside their domain."""
+        """Returns the losses `[n]`. A loss is NaN if a parameter is outside its domain."""
         (losses,) = self._of_all_rows("losses", numbers)
         return losses
 
     def derivatives(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The gradient `[n, P]` and the Hessian `[n, P, P]` of each row's loss by its `P` linear predictors."""
+        """Returns the gradient `[n, P]` and the Hessian `[n, P, P]` of each row's loss by its `P` linear predictors."""
         slopes, bends = self._of_all_rows("derivatives", numbers)
         return slopes, bends
 
     def _of_all_rows(self, name: str, numbers: np.ndarray) -> list[np.ndarray]:
-        """The results of the programs of that name for all rows, in their order."""
+        """Calls the traced function `name` for all rows. Returns its results in the order of the rows."""
         if len(self._parts) == 1:
             ((_, y, programs),) = self._parts
             return [part.numpy() for part in programs[name](tf.constant(numbers), y)]
@@ -52,9 +52,9 @@ def _programs(family):
 
 
 def _traced(family):
-    """The programs by name, as concrete functions.
+    """Traces the functions of a family. Returns concrete functions by name.
 
-    With a `tf.function` for each of many families, TensorFlow would warn of retracing.
+    They are concrete because TensorFlow would warn of retracing if each of many families had a `tf.function`.
     """
     zero, size = tf.UnconnectedGradients.ZERO, family.params_size
     specs = tf.TensorSpec([None, size], tf.float64), tf.TensorSpec([None, *family.event_shape], tf.float64)

@@ -12,10 +12,10 @@ __all__ = ["CalibrationAtTime", "brier_score", "calibration_at", "integrated_bri
 
 
 def brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train = None) -> np.ndarray:
-    """The mean squared error of predicted survival probabilities at each time, `[k]`.
+    """Returns the Brier score of predicted survival probabilities at each time, `[k]`. Smaller is better.
 
-    `mean_i(S_i(t)^2 [event by t] / G(time_i) + (1 - S_i(t))^2 [time_i > t] / G(t))`, with `S_i` the prediction for row
-    `i` and `G(t)` the estimated probability that a row is not censored by `t`.
+    It is `mean_i(S_i(t)^2 [event by t] / G(time_i) + (1 - S_i(t))^2 [time_i > t] / G(t))`. Here `S_i` is the prediction
+    for row `i`, and `G(t)` is the estimated probability that a row is not censored by `t`.
 
     Args:
       time, event: the observed times `[n]`, and 1 for an event or 0 for censoring, `[n]`.
@@ -24,7 +24,8 @@ def brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train =
       train: `(time, event)` of the rows from which `G` is estimated; by default the scored rows.
 
     Raises:
-      ValueError: if a shape is wrong, a number of `survival` is not a probability, or `G` is 0 at one of `times`.
+      ValueError: if a shape is wrong, `survival` contains a number that is not a probability, or `G` is 0 at one of
+        `times`.
 
     Source: Graf et al., Assessment and comparison of prognostic classification schemes for survival data, 1999.
     """
@@ -42,9 +43,10 @@ def brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train =
 
 
 def integrated_brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train = None) -> float:
-    """The time average of `brier_score` from the first to the last of `times`, by the trapezoidal rule.
+    """Returns the time average of `brier_score` from the first to the last of `times`.
 
-    The arguments are those of `brier_score`. `times` are at least two, in ascending order.
+    The trapezoidal rule computes the average. The arguments are those of `brier_score`. There must be at least two
+    `times`, in ascending order.
     """
     times = as_times(times)
     if len(times) < 2 or not (np.diff(times) > 0).all():
@@ -54,12 +56,12 @@ def integrated_brier_score(time: Any, event: Any, survival: Any, times: Any, tra
 
 @dataclasses.dataclass(frozen=True)
 class CalibrationAtTime:
-    """Predicted and observed survival at one time, in groups of rows with similar predictions.
+    """Predicted and observed survival of groups of rows at one time. The rows of a group have similar predictions.
 
     Attributes:
       predicted: the mean prediction of each group, `[g]`.
       observed: the Kaplan-Meier estimate of each group, `[g]`.
-      standard_errors: the standard errors of `observed` by Greenwood's formula, `[g]`.
+      standard_errors: the standard errors of `observed`, `[g]`, from Greenwood's formula.
       num_rows: the number of rows of each group, `[g]`.
     """
 
@@ -70,17 +72,17 @@ class CalibrationAtTime:
 
 
 def calibration_at(time: Any, event: Any, survival: Any, t: float, num_groups: int = 10) -> CalibrationAtTime:
-    """Compares predicted with observed survival at one time, in groups of rows with similar predictions.
+    """Compares predicted with observed survival at one time. Rows with similar predictions form groups.
 
     Args:
       time, event: the observed times `[n]`, and 1 for an event or 0 for censoring, `[n]`.
       survival: the predicted probabilities that the event comes after `t`, `[n]`.
       t: the time.
-      num_groups: the number of groups, of about equal size.
+      num_groups: the number of groups. Their sizes are about equal.
 
     Raises:
-      ValueError: if the arrays differ in length, there are more groups than rows, a number of `survival` is not a
-        probability, or `t` is after the last time.
+      ValueError: if the arrays differ in length, there are more groups than rows, `survival` contains a number that is
+        not a probability, or `t` is after the last time.
     """
     time, event, survival = checked(time, event, survival=survival)
     if not 1 <= num_groups <= len(time):
@@ -93,6 +95,6 @@ def calibration_at(time: Any, event: Any, survival: Any, t: float, num_groups: i
     for group in groups:
         curve = kaplan_meier(time[group], event[group])
         observed, variance = float(curve(t)), np.append(0.0, curve.log_variances)[np.sum(curve.times <= t)]
-        error = observed * np.sqrt(variance) if observed > 0 else 0.0  # the variance is infinite at 0
+        error = observed * np.sqrt(variance) if observed > 0 else 0.0  # the variance of log(0) is infinite
         rows.append((survival[group].mean(), observed, error, len(group)))
     return CalibrationAtTime(*np.array(rows).T)

@@ -1,4 +1,4 @@
-"""Conversion of times, events and predictions to arrays, with checks."""
+"""Checks of times, events and predictions, and their conversion to arrays."""
 
 from typing import Any
 
@@ -10,7 +10,11 @@ _ROUNDING = 1e-6  # the largest rounding error of a probability that was compute
 
 
 def checked(time: Any, event: Any, **others: Any) -> Any:
-    """The arguments as arrays `[n]`, `event` as booleans and the others as floats; raises a `ValueError` if invalid."""
+    """Returns the arguments as arrays `[n]`. `event` becomes booleans, and the others become floats.
+
+    Raises:
+      ValueError: if an array is invalid, or the arrays differ in length.
+    """
     time, event = np.asarray(time, float), np.asarray(event)
     if time.ndim != 1 or not len(time) or not np.isfinite(time).all():
         raise ValueError(f"`time` has shape {time.shape}: give at least one finite number, one for each row.")
@@ -25,7 +29,7 @@ def checked(time: Any, event: Any, **others: Any) -> Any:
 
 
 def as_times(times: Any) -> np.ndarray:
-    """The times as an array of floats, `[k]`; raises a `ValueError` if one is not finite."""
+    """Returns the times as an array of floats, `[k]`. Raises a `ValueError` if a time is not finite."""
     times = np.atleast_1d(np.asarray(times, float))
     if times.ndim != 1 or not np.isfinite(times).all():
         raise ValueError(f"`times` has shape {times.shape}: give a list of finite times.")

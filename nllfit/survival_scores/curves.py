@@ -1,4 +1,4 @@
-"""Step functions of time: Kaplan-Meier survival, Aalen-Johansen incidence, and the weights for censoring."""
+"""Kaplan-Meier survival curves, Aalen-Johansen incidence curves, and the weights for censoring."""
 
 import dataclasses
 from typing import Any
@@ -22,7 +22,7 @@ class SurvivalCurve:
       before: the value of the function before the first step.
       log_variances: for a Kaplan-Meier curve, Greenwood's variance of the logarithm of each value, `[m]`:
         `sum_{t_k <= t} d_k / (n_k (n_k - d_k))`, in the notation of `kaplan_meier`. It is infinite where the value is
-        0. For other curves None.
+        0. Other curves have None.
     """
 
     times: np.ndarray
@@ -31,21 +31,21 @@ class SurvivalCurve:
     log_variances: Any = None
 
     def __call__(self, times: Any) -> np.ndarray:
-        """The values of the function at `times`, `[k]`."""
+        """Returns the values of the function at `times`, `[k]`."""
         steps = np.concatenate([[self.before], self.values])
         return steps[np.searchsorted(self.times, np.asarray(times, float), "right")]
 
 
 def kaplan_meier(time: Any, event: Any, censoring: bool = False, entry: Any = None) -> SurvivalCurve:
-    """The Kaplan-Meier estimate of `P(T > t)`: `prod_{t_k <= t} (1 - d_k / n_k)`.
+    """Returns the Kaplan-Meier estimate of `P(T > t)`: `prod_{t_k <= t} (1 - d_k / n_k)`.
 
     At the observed time `t_k`, `n_k` rows are at risk, and `d_k` of them have an event.
 
     Args:
       time: the observed times, `[n]`.
       event: 1 for an event or 0 for censoring, `[n]`.
-      censoring: whether to estimate the probability of not being censored instead. Censoring at the time of an event
-        counts as later than the event.
+      censoring: whether to estimate the probability that a row is not censored by `t` instead. Censoring at the time of
+        an event counts as later than the event.
       entry: the times of delayed entry, `[n]`: a row is at risk only after its entry. By default, all rows are at risk
         from the start.
 
@@ -67,7 +67,7 @@ def kaplan_meier(time: Any, event: Any, censoring: bool = False, entry: Any = No
 
 
 def cumulative_incidence(time: Any, cause: Any, of: Any) -> SurvivalCurve:
-    """The Aalen-Johansen estimate, as a function of `t`, of the probability that an event of one cause happens by `t`.
+    """Returns the Aalen-Johansen estimate of the probability that an event of one cause happens by `t`.
 
     Other causes compete: after an event of another cause, the event of this cause can no longer happen.
 
@@ -93,15 +93,18 @@ def cumulative_incidence(time: Any, cause: Any, of: Any) -> SurvivalCurve:
 
 
 def remaining_share(time: Any, event: Any, train: Train) -> SurvivalCurve:
-    """The Kaplan-Meier estimate of the probability of not being censored by a time, from `train` or from the rows."""
+    """Returns the Kaplan-Meier estimate of the probability that a row is not censored by a time.
+
+    It is computed from `train`, or from `time` and `event` if `train` is None.
+    """
     times, events = (time, event) if train is None else train
     return kaplan_meier(times, events, censoring=True)
 
 
 def censoring_weights(time, event, train):
-    """The weights `[n]` of the rows: `1 / G(time)` for an event, 0 for a censored row.
+    """Returns the weights `[n]` of the rows: `1 / G(time)` for an event, 0 for a censored row.
 
-    `G` is the `remaining_share`, the estimated probability that a row is not censored by a time.
+    `G(t)` is the estimated probability that a row is not censored by `t`, from `remaining_share`.
     """
     remaining = remaining_share(time, event, train)(time)
     if not (remaining[event] > 0).all():

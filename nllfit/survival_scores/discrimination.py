@@ -1,4 +1,4 @@
-"""Discrimination of predicted risks: concordance, and the area under the ROC curve at a time."""
+"""Discrimination of predicted risks: the concordance index, and the area under the ROC curve at a time."""
 
 import bisect
 from typing import Any
@@ -20,22 +20,22 @@ def concordance(
     tau: float | None = None,
     train: Train = None,
 ) -> float:
-    """The concordance index: the share of comparable pairs in which the row with the earlier event has the larger risk.
+    """Returns the concordance index, the share of comparable pairs in which the earlier event has the larger risk.
 
     A pair of rows is comparable if the row with the earlier time has an event. If the times are equal, the pair is
     comparable if one row has an event and the other is censored; the censored row counts as later. A pair with equal
     risks counts one half.
 
-    Harrell's index gives all pairs the same weight. Uno's index weights a pair by `1 / G(t)^2`, with `t` the earlier
-    time and `G(t)` the estimated probability that a row is not censored by `t`. So in large samples Uno's index does
-    not depend on the censoring.
+    Harrell's index gives all pairs the same weight. Uno's index gives a pair the weight `1 / G(t)^2`. Here `t` is the
+    earlier time of the pair, and `G(t)` is the estimated probability that a row is not censored by `t`. So in large
+    samples Uno's index does not depend on the censoring.
 
     Args:
       time, event: the observed times `[n]`, and 1 for an event or 0 for censoring, `[n]`.
       risk: the predicted risks, `[n]`; a larger risk predicts an earlier event.
       method: "harrell" or "uno".
       tau: if given, only pairs whose earlier time is below `tau` count.
-      train: only for "uno": `(time, event)` of the rows from which `G` is estimated; by default the scored rows.
+      train: `(time, event)` of the rows from which "uno" estimates `G`; by default the scored rows.
 
     Returns:
       A number between 0 and 1; 0.5 for uninformative risks.
@@ -75,15 +75,15 @@ def concordance(
 
 
 def auc(time: Any, event: Any, risk: Any, times: Any, train: Train = None) -> np.ndarray:
-    """The time-dependent area under the ROC curve at each time, `[k]`.
+    """Returns the time-dependent area under the ROC curve at each time, `[k]`.
 
-    It is the weighted share of pairs in which a row with an event by `t` has a larger risk than a row whose time is
-    later than `t`; equal risks count one half:
+    A pair consists of a row with an event by `t` and a row with a time after `t`. The area is the weighted share of
+    pairs in which the first row has the larger risk; equal risks count one half:
 
         sum_{i: event by t} sum_{j: time_j > t} w_i ([risk_i > risk_j] + [risk_i = risk_j] / 2)
         / sum_{i: event by t} sum_{j: time_j > t} w_i
 
-    with `w_i = 1 / G(time_i)` and `G(t)` the estimated probability that a row is not censored by `t`.
+    Here `w_i = 1 / G(time_i)`, and `G(t)` is the estimated probability that a row is not censored by `t`.
 
     Args:
       time, event: the observed times `[n]`, and 1 for an event or 0 for censoring, `[n]`.
