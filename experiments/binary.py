@@ -1,7 +1,7 @@
 """What is a classifier's cross-entropy? The negative log-likelihood of a Bernoulli head.
 
     python -m experiments.binary                     # scikit-learn's breast cancer data
-    python -m experiments.binary --data FOLDER       # photographs with one subfolder per class, such as cats and dogs
+    python -m experiments.binary --data FOLDER       # photographs; each class has a subfolder, such as cats and dogs
     python -m experiments.binary --data FILE.npz     # arrays x_train, y_train, x_test, y_test
 
 Expected on the breast cancer data: a test accuracy of about 97% and a mean negative log-likelihood near 0.1 nats. A
@@ -26,7 +26,7 @@ from nllfit import plots
 
 
 def load(arguments):
-    """The data set that the flags name."""
+    """Returns the data set that the flags name."""
     if arguments.data is None:
         bunch = datasets.load_breast_cancer()
         (x, y), (x_test, y_test), names = data.split(bunch.data, bunch.target, bunch.target_names, arguments.seed)
@@ -45,7 +45,7 @@ def load(arguments):
 
 
 def scores(model, x, y, share):
-    """The scores of the model on test rows, and of a prediction by the class frequencies of the training rows."""
+    """Returns the scores of the model on test rows, and those of the constant probability `share`."""
     distribution = nllfit.predict_distribution(model, x, batch_size=256)
     probability = distribution.mean().numpy()
     share_nll = -np.log(np.where(y == 1, share, 1 - share)).mean()
@@ -80,7 +80,7 @@ def plot_mistakes(x, y, probability, names, path, count=16):
 
 
 def main(argv=None):
-    """Runs the experiment; returns its metrics."""
+    """Runs the experiment and returns its metrics."""
     parser = common.parser(__doc__, "binary")
     parser.add_argument("--data", help="a folder of photographs or an .npz file (default: breast cancer)")
     parser.add_argument("--size", type=int, default=64, help="side of the photographs in pixels (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""The network and the training of the two experiments on classes, `binary` and `multiclass`."""
+"""The network and the training that the experiments `binary` and `multiclass` share."""
 
 import functools
 
@@ -12,14 +12,14 @@ __all__ = ["compared", "example_grid", "network", "print_scores", "save", "train
 
 
 def network(tools, x, head, units):
-    """A small convolutional network for images, or a small dense one for rows of features, with a head."""
+    """Builds a small network with a head. It is convolutional for images, and dense for rows of features."""
     layers, input_shape = tools.keras.layers, x.shape[1:]
     if len(input_shape) == 1:
         body = [layers.Dense(32, "relu"), layers.Dropout(0.2)]
     else:
         blocks = max(1, min(3, int(np.log2(min(input_shape[:2]))) - 2))
-        body = [layers.Rescaling(1 / 255 if x.dtype == np.uint8 else 1.0)]  # only bytes are rescaled
-        if input_shape[-1] == 3:  # augmentation of photographs
+        body = [layers.Rescaling(1 / 255 if x.dtype == np.uint8 else 1.0)]  # images of bytes become numbers from 0 to 1
+        if input_shape[-1] == 3:  # photographs are augmented
             body += [layers.RandomFlip("horizontal"), layers.RandomZoom((-0.2, 0.1))]
         for width in [32, 64, 128][:blocks]:
             body += [layers.Conv2D(width, 3, padding="same", activation="relu"), layers.MaxPooling2D()]
@@ -28,7 +28,7 @@ def network(tools, x, head, units):
 
 
 def train(tools, model, x, y, epochs, batch_size, seed, title):
-    """Trains on 80% of the rows with Adam, and keeps the weights of the best epoch on the other 20%."""
+    """Trains with Adam on 80% of the rows. Keeps the weights of the epoch with the best loss on the other 20%."""
     x, x_validation, y, y_validation = _split(x, y)
     adam = tools.keras.optimizers.Adam(1e-3)
     model.compile(adam, tools.loss, metrics=["accuracy"], jit_compile=False)  # XLA's convolutions are slow on a CPU
@@ -47,9 +47,10 @@ def train(tools, model, x, y, epochs, batch_size, seed, title):
 
 
 def trained_members(tools, x, y, head, units, arguments, title, folder):
-    """Trains `--members` networks with different initial weights and orders of rows; returns them and their histories.
+    """Trains `--members` networks, which differ in their initial weights and orders of rows.
 
-    Each trained network is saved in `folder`, so a resumed run only trains the missing ones.
+    Returns the networks and their histories. Each trained network is saved in `folder`, so a resumed run only trains
+    the missing ones.
     """
     models, histories = [], []
     for seed in range(arguments.seed, arguments.seed + arguments.members):
@@ -64,7 +65,7 @@ def trained_members(tools, x, y, head, units, arguments, title, folder):
 
 
 def compared(models, x, y, x_test, y_test):
-    """Evaluations of the first model and of the ensemble, before and after temperature scaling on validation rows."""
+    """Evaluates the first model and the ensemble, before and after temperature scaling on validation rows."""
     _, x_validation, _, y_validation = _split(x, y)
     found = {}
     for name, model in {"one network": models[0], f"ensemble of {len(models)}": nllfit.Ensemble(models)}.items():
@@ -76,7 +77,7 @@ def compared(models, x, y, x_test, y_test):
 
 
 def save(models, folder):
-    """Writes the first model and, if there are several, the ensemble of all."""
+    """Writes the first model. If there are several models, also writes their ensemble."""
     models[0].save(folder / "model.keras")
     if len(models) > 1:
         nllfit.Ensemble(models).save(folder / "ensemble")
@@ -92,7 +93,7 @@ def print_scores(evaluations):
 
 
 def _split(x, y):
-    """The training and the validation rows, the same for all members of an ensemble."""
+    """Returns the training and the validation rows. They are the same for all members of an ensemble."""
     return train_test_split(x, y, test_size=0.2, random_state=0)
 
 

@@ -33,7 +33,7 @@ __all__ = [
 
 
 def parser(module_doc, name):
-    """A parser with the flags of all experiments; its help shows the experiment's docstring."""
+    """Returns a parser with the flags of all experiments. Its help shows the experiment's docstring."""
     result = argparse.ArgumentParser(
         allow_abbrev=False,
         prog=f"python -m experiments.{name}",
@@ -55,7 +55,10 @@ def parser(module_doc, name):
 
 @dataclasses.dataclass(frozen=True)
 class Toolkit:
-    """One version of Keras, nllfit's modules and generic loss for it, and `distribution(output)` for its models."""
+    """One version of Keras, and the modules and the generic loss of `nllfit` for this version.
+
+    `distribution(output)` returns the distribution that a model's output contains.
+    """
 
     keras: types.ModuleType
     heads: types.ModuleType
@@ -66,7 +69,7 @@ class Toolkit:
 
 
 def toolkit(version):
-    """The toolkit for Keras 2 (`tf_keras`) or Keras 3."""
+    """Returns the toolkit for Keras 2 (`tf_keras`) or Keras 3."""
     if version == 2:
         ours = nllfit.heads, nllfit.losses, nllfit.metrics, nllfit.negative_log_likelihood
         return Toolkit(tf_keras, *ours, lambda output: output)
@@ -79,7 +82,7 @@ def toolkit(version):
 
 
 def checked(arguments, **lowest):
-    """The arguments; raises a `ValueError` if one is below its value in `lowest`."""
+    """Returns the arguments. Raises a `ValueError` if one is smaller than the value that `lowest` gives for it."""
     for name, value in {"seed": 0, **lowest}.items():
         if getattr(arguments, name) < value:
             raise ValueError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}: give at least {value}.")
@@ -88,9 +91,9 @@ def checked(arguments, **lowest):
 
 @contextlib.contextmanager
 def run_folder(arguments):
-    """The folder of a run: a new one, or that of an interrupted run of the same command, which is resumed.
+    """Opens the folder of a run. If `--out` is the folder of an interrupted run, that run is resumed.
 
-    Until the run is complete, the folder contains a subfolder `unfinished` with finished parts of the work.
+    Until the run is complete, the subfolder `unfinished` contains the parts of the work that are done.
     """
     out = _out(arguments)
     config, given = out / "config.json", json.loads(json.dumps(vars(arguments) | {"out": None}))
@@ -112,18 +115,18 @@ def run_folder(arguments):
         print(f"\nunfinished: the same command with --out {out} resumes this run", file=sys.stderr)
         raise
     shutil.rmtree(unfinished)
-    print(f"\nThe run is in {out}/", file=sys.stderr)  # not on standard output, which may be JSON
+    print(f"\nThe run is in {out}/", file=sys.stderr)  # standard output may be JSON
 
 
 def kept(path, make):
-    """The plain values of `make()`, cached in a file for a resumed run."""
+    """Returns the plain values of `make()`. A file keeps them for a resumed run."""
     if not path.exists():
         write_json(path, make())
     return json.loads(path.read_text())
 
 
 def trained(model, path, train):
-    """Trains a model by `train()` and returns the history; a resumed run reads both from a file instead."""
+    """Trains a model with `train()` and returns the history. A resumed run reads weights and history from a file."""
     if not path.exists():
         history, part = train(), path.with_suffix(".part")
         with part.open("wb") as file:
@@ -141,14 +144,14 @@ def _out(arguments):
 
 
 def write_json(path, values):
-    """Writes plain values to a JSON file in full precision, atomically."""
+    """Writes plain values to a JSON file in full precision. An interruption leaves no incomplete file."""
     part = path.with_suffix(".part")
     part.write_text(json.dumps(values, indent=2, default=float) + "\n")
     part.replace(path)
 
 
 def progress_bar(keras, title):
-    """A Keras callback that shows one progress bar over all epochs, with the losses."""
+    """Returns a Keras callback that shows the losses and one progress bar for all epochs."""
 
     class ProgressBar(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
@@ -156,7 +159,7 @@ def progress_bar(keras, title):
             self.bar = keras.utils.Progbar(self.params["epochs"], unit_name="epoch")
 
         def on_epoch_end(self, epoch, logs=None):
-            self.bar.stateful_metrics = set(logs)  # not averaged over the epochs
+            self.bar.stateful_metrics = set(logs)  # the bar shows the last values, not averages
             last = self.model.stop_training or epoch + 1 == self.bar.target
             self.bar.update(epoch + 1, list(logs.items()), finalize=last)
 
@@ -166,13 +169,13 @@ def progress_bar(keras, title):
 def run(main):
     """Runs an experiment from the command line. A user's mistake ends it with one line on stderr and exit status 2."""
     try:
-        if callable(signal.getsignal(signal.SIGINT)):  # not so in a background process of a shell, which ignores SIGINT
+        if callable(signal.getsignal(signal.SIGINT)):  # a background process of a shell ignores SIGINT
             signal.signal(signal.SIGINT, signal.default_int_handler)
         main()
         sys.stdout.flush()  # raises here if the pipe is closed
-    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
+    except BrokenPipeError:  # a reader, such as `head`, closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at exit
-        sys.exit(128 + signal.SIGPIPE)  # the usual exit status of a program in a closed pipe
+        sys.exit(128 + signal.SIGPIPE)  # the usual exit status after a closed pipe
     except (OSError, ValueError) as error:
         text = " ".join(str(error).split())  # an error may quote several lines of a file
         print("error:", "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text), file=sys.stderr)

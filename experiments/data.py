@@ -1,4 +1,4 @@
-"""Readers of data sets with class labels: `(x_train, y_train), (x_test, y_test), class_names`, with checks."""
+"""Readers of data sets with class labels. Each returns `(x_train, y_train), (x_test, y_test), class_names`."""
 
 import gzip
 import math
@@ -18,8 +18,8 @@ _IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 _IDX = {"x_train": "train-images-idx3", "y_train": "train-labels-idx1", "x_test": "t10k-images-idx3"}
 _IDX["y_test"] = "t10k-labels-idx1"
-# The largest content of a file: _SMALL bytes, or _EXPANSION times its size. Real data compress about tenfold, but a
-# malicious file can expand a thousandfold.
+# The content of a file may have at most _SMALL bytes, or _EXPANSION times the size of the file. Real data compress
+# about tenfold, but a malicious file can expand a thousandfold.
 _EXPANSION, _SMALL = 100, 2**26
 
 
@@ -30,7 +30,10 @@ def split(x, y, class_names, seed, test_size=0.2):
 
 
 def photographs(folder, size, seed):
-    """Reads a folder with a subfolder of images per class, cropped to squares of `size` pixels; 20% are test rows."""
+    """Reads images from a folder with one subfolder per class. 20% of them become test rows.
+
+    Images are cropped to squares and resized to `size` x `size` pixels.
+    """
     folder = _existing(folder)
     if not folder.is_dir():
         raise ValueError(f"--data {folder} is a file: give an .npz file or a folder with a subfolder for each class.")
@@ -46,7 +49,7 @@ def photographs(folder, size, seed):
         )
     x = np.stack([_read_image(path, size) for paths in files.values() for path in paths])
     y = np.repeat(np.arange(len(classes)), [len(paths) for paths in files.values()])
-    names = [os.fsencode(c.name).decode(errors="replace") for c in classes]  # to be printed, whatever their encoding
+    names = [os.fsencode(c.name).decode(errors="replace") for c in classes]  # so that every name can be printed
     return split(x, y, names, seed)
 
 
@@ -66,7 +69,7 @@ def npz_file(path):
             raise ValueError(f"An array in --data {path} holds Python objects: save arrays of numbers.") from None
         raise ValueError(f"--data {path} is not a complete .npz file: {_one_line(error)}") from None
     raw = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
-    if raw:  # NumPy returns the raw bytes of a member that is not an array
+    if raw:  # NumPy returns raw bytes for a member that is not an array
         raise ValueError(f"--data {path} holds {raw[0]}, which is not an array: write the file with `np.savez`.")
     missing = [name for name in _ARRAYS if name not in held]
     if missing:
@@ -75,7 +78,7 @@ def npz_file(path):
 
 
 def idx_folder(folder):
-    """Reads a folder with the four IDX files of MNIST or Fashion-MNIST, gzipped or not."""
+    """Reads a folder with the four IDX files of MNIST or Fashion-MNIST. They may be gzipped."""
     folder = _existing(folder)
     return _pairs({name: _read_idx(folder, f"{stem}-ubyte") for name, stem in _IDX.items()}, folder)
 
@@ -91,7 +94,7 @@ def _read_image(path, size):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            Image.open(path).close()  # reads no more than the header
+            Image.open(path).close()  # reads only the header
         image = tf.io.decode_image(path.read_bytes(), channels=3, expand_animations=False)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: {error} Give a smaller image.") from None
@@ -117,7 +120,7 @@ def _read_idx(folder, name):
                 )
             shape = tuple(map(int, np.frombuffer(sizes, ">u4")))
             _check_claim(path, math.prod(shape))
-            content = file.read(math.prod(shape) + 1)  # a limit, because a gzip file may expand to far more
+            content = file.read(math.prod(shape) + 1)  # limited, because a gzip file may expand to far more
         if len(content) != math.prod(shape):
             given = "more" if len(content) > math.prod(shape) else len(content)
             raise ValueError(f"it holds {given} bytes for an array of shape {shape}.")
@@ -127,7 +130,7 @@ def _read_idx(folder, name):
 
 
 def _check_claim(path, num_bytes):
-    """Raises a `ValueError` before reading if a file declares far more bytes than its size justifies."""
+    """Raises a `ValueError` if a file declares far more bytes than its size justifies."""
     if num_bytes > max(_SMALL, _EXPANSION * path.stat().st_size):
         raise ValueError(f"it claims to hold {num_bytes} bytes, more than {_EXPANSION} times its own size.")
 
@@ -137,7 +140,7 @@ def _one_line(error):
 
 
 def _pairs(arrays, path):
-    """The arrays as training and test pairs; raises a `ValueError` if a network cannot be trained on them."""
+    """Returns the arrays as training and test pairs. Raises a `ValueError` if a network cannot be trained on them."""
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         x, y = x[..., None] if x.ndim == 3 else x, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y

@@ -1,4 +1,4 @@
-"""Are Keras's losses really negative log-likelihoods? Twin models are trained, one with each loss, and compared.
+"""Are Keras's losses really negative log-likelihoods? Twin models, one with each loss, are trained and compared.
 
     python -m experiments.equivalence
 
@@ -23,12 +23,12 @@ import nllfit
 from experiments import common
 from nllfit.equivalence import EQUIVALENCES, Equivalence
 
-SIGMA = 0.5  # the fixed scale of the Normal and Laplace heads; the factor is then 2, and division by it is exact
+SIGMA = 0.5  # the scale of the Normal and Laplace heads; the factor between the losses is then 2, an exact divisor
 
 
 @dataclasses.dataclass(frozen=True)
 class Twins:
-    """A row of `EQUIVALENCES`, with the data and the training of its twin models."""
+    """A row of `EQUIVALENCES`, and the data and the settings to train its twin models."""
 
     row: Equivalence
     x: np.ndarray
@@ -39,7 +39,7 @@ class Twins:
 
 
 def all_twins(keras):
-    """The twins of each row of `EQUIVALENCES`, with data sets of scikit-learn."""
+    """Returns the twins of each row of `EQUIVALENCES`. Their data sets are from scikit-learn."""
     rows = {row.head_text.partition("(")[0]: row for row in EQUIVALENCES}
     adam, sgd = keras.optimizers.Adam, keras.optimizers.SGD
     x, malignant = datasets.load_breast_cancer(return_X_y=True)
@@ -59,7 +59,7 @@ def all_twins(keras):
 
 @contextlib.contextmanager
 def double_precision(keras):
-    """A context in which Keras's layers, losses and optimizers use float64, and its losses add no epsilon."""
+    """Returns a context in which Keras uses float64, and its losses add no epsilon."""
     backend = keras.backend
     before = backend.floatx(), backend.epsilon()
     backend.set_floatx("float64")
@@ -72,14 +72,14 @@ def double_precision(keras):
 
 
 def body(keras, num_inputs, units, seed):
-    """The layers of both twins, with the same weights for the same seed."""
+    """Returns the layers of a twin. Their weights depend only on the seed."""
     keras.utils.set_random_seed(seed)
     layers = keras.layers
     return [keras.Input((num_inputs,)), layers.Dense(32, "tanh", dtype="float64"), layers.Dense(units, dtype="float64")]
 
 
 def compare(tools, twins, epochs, seed):
-    """Trains both twins and returns the relative differences of loss and gradient, and the difference of weights."""
+    """Trains both twins. Returns the relative differences of loss and gradient, and the difference of the weights."""
     row, x, y, size = twins.row, twins.x, twins.y, twins.size
     scale, offset = row.scale(size, SIGMA), np.mean(row.offset(size, SIGMA, y))
     keras = tools.keras
@@ -113,12 +113,12 @@ def compare(tools, twins, epochs, seed):
 
 
 def largest_difference(ours, theirs):
-    """The largest absolute difference between two lists of arrays."""
+    """Returns the largest absolute difference between two lists of arrays."""
     return float(max(np.abs(a - b).max() for a, b in zip(ours, theirs, strict=True)))
 
 
 def main(argv=None):
-    """Runs the experiment; returns its metrics, by Keras loss."""
+    """Runs the experiment and returns its metrics for each Keras loss."""
     parser = common.parser(__doc__, "equivalence")
     parser.add_argument("--epochs", type=int, default=5, help="epochs of each twin (default: %(default)s)")
     arguments = common.checked(parser.parse_args(argv), epochs=1)

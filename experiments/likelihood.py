@@ -3,10 +3,10 @@
     python -m experiments.likelihood
     python -m experiments.likelihood --data sizes.csv --column serving --families Gamma Weibull LogNormal Normal
 
-First come two simple figures. The sample 0, 0, 0, 1, 0 of a Bernoulli has the likelihood theta (1 - theta)^4, with its
-maximum at theta = 1/5. The sample -1, 0, 1 of a Normal has a likelihood surface with its maximum at mu = 0 and sigma =
-sqrt(2/3). Then several families are fitted to a real sample and ranked by AIC. The default sample has 569 outcomes from
-scikit-learn's breast cancer data, one for each mass: the mean area of its cell nuclei.
+First come two simple figures. The sample 0, 0, 0, 1, 0 of a Bernoulli has the likelihood theta (1 - theta)^4. Its
+maximum is at theta = 1/5. The sample -1, 0, 1 of a Normal has a likelihood surface. Its maximum is at mu = 0 and sigma
+= sqrt(2/3). Then several families are fitted to a real sample and ranked by AIC. The default sample is from
+scikit-learn's breast cancer data: the mean area of the cell nuclei in each of 569 breast masses.
 
 Expected for the default sample: the skewed InverseGamma is the best family, and the Normal is far behind.
 """
@@ -30,7 +30,10 @@ FAMILIES = ["Normal", "LogNormal", "Gamma", "Weibull", "InverseGaussian", "Inver
 
 
 def read_sample(path, column):
-    """The sample's name, its numbers, and the number of empty rows, from a CSV column or scikit-learn's data."""
+    """Reads a CSV column, or scikit-learn's data if `path` is None.
+
+    Returns the name of the sample, its numbers, and the number of empty rows.
+    """
     if path is None and column is None:
         bunch = load_breast_cancer()
         return "mean area", bunch.data[:, list(bunch.feature_names).index("mean area")], 0
@@ -56,7 +59,7 @@ def read_sample(path, column):
 
 
 def number(text, place):
-    """The number in a cell; NaN for an empty cell or the marks that spreadsheets and R use for missing values."""
+    """Returns the number in a cell. A missing value is NaN: an empty cell, or a mark that spreadsheets or R use."""
     if text is None or text.strip().lower() in ("", "na", "nan", "null"):
         return math.nan
     try:
@@ -86,7 +89,7 @@ def lesson(path):
 
 
 def plot(comparison, y, name, folder):
-    """Draws the best families over the sample, and the profile likelihoods of the best one's parameters."""
+    """Draws the best families with the sample, and the profile likelihoods of the best family's parameters."""
     shown = [estimate for estimate in comparison.estimates if estimate.converged][:4]
     if not shown:
         return
@@ -105,13 +108,13 @@ def plot(comparison, y, name, folder):
 
 
 def new_figure(columns=1):
-    """A figure and its axes."""
+    """Returns a new figure and its axes."""
     figure = Figure(figsize=(5.5 * columns + 1, 4.5), dpi=120, layout="constrained")
     return figure, figure.subplots(1, columns)
 
 
 def main(argv=None):
-    """Runs the experiment; returns its metrics."""
+    """Runs the experiment and returns its metrics."""
     parser = common.parser(__doc__, "likelihood")
     parser.add_argument("--data", metavar="FILE", help="a CSV file with a header line (default: scikit-learn's data)")
     parser.add_argument("--column", help="the column of FILE with the sample")

@@ -1,7 +1,7 @@
 """What is softmax with cross-entropy? The negative log-likelihood of a OneHotCategorical head.
 
     python -m experiments.multiclass                 # scikit-learn's digits
-    python -m experiments.multiclass --data FOLDER   # the four IDX files of MNIST or Fashion-MNIST, gzipped or not
+    python -m experiments.multiclass --data FOLDER   # the four IDX files of MNIST or Fashion-MNIST
 
 Expected on the digits: a test accuracy of about 98% and a mean negative log-likelihood below 0.1 nats. Equal
 probabilities for all classes have log 10 = 2.303 nats. Expected on Fashion-MNIST, after 4 epochs with batches of 128:
@@ -20,7 +20,7 @@ from nllfit import plots
 
 
 def load(arguments):
-    """The data set that the flags name, with one-hot labels."""
+    """Returns the data set that the flags name. Its labels are one-hot rows."""
     if arguments.data is None:
         bunch = datasets.load_digits()
         images = (bunch.images[..., None] * (255 / 16)).astype("uint8")
@@ -32,7 +32,7 @@ def load(arguments):
 
 
 def scores(model, x, y):
-    """The class probabilities of test rows and the scores of the model."""
+    """Returns the class probabilities of the test rows, and the scores of the model."""
     distribution = nllfit.predict_distribution(model, x, batch_size=256)
     probabilities = distribution.mean().numpy()
     return probabilities, {
@@ -57,7 +57,7 @@ def plot(histories, y, probabilities, names, path):
 
 
 def plot_calibration(evaluations, path):
-    """Draws a reliability diagram of the predicted class for each model."""
+    """Draws a reliability diagram for each model. Its event is that the predicted class is right."""
     figure = Figure(figsize=(4.5 * len(evaluations), 4.8), layout="constrained")
     for ax, (name, one) in zip(np.ravel(figure.subplots(1, len(evaluations))), evaluations.items(), strict=True):
         plots.reliability_diagram(ax, one.y.argmax(-1), one.probabilities).set_title(name)
@@ -76,7 +76,7 @@ def plot_mistakes(x, y, probabilities, names, path, count=16):
 
 
 def main(argv=None):
-    """Runs the experiment; returns its metrics."""
+    """Runs the experiment and returns its metrics."""
     parser = common.parser(__doc__, "multiclass")
     parser.add_argument("--data", help="a folder of IDX files (default: scikit-learn's digits)")
     parser.add_argument("--epochs", type=int, help="the most epochs (default: 60 on the digits, 10 on IDX files)")

@@ -31,11 +31,11 @@ from nllfit.tabular import DistributionRegressor
 
 MEMBERS = 5
 FACTORS = np.geomspace(0.7, 4, 36)
-FLOOR = 0.3  # in standard deviations of the target
+FLOOR = 0.3  # the least scale, in standard deviations of the target
 
 
 def build(tools, head, loss, num_inputs):
-    """A compiled network of two hidden layers and a head."""
+    """Returns a compiled network with two hidden layers and a head."""
     layers = tools.keras.layers
     hidden = [layers.Dense(50, "swish") for _ in range(2)]
     model = tools.keras.Sequential([layers.Input([num_inputs]), *hidden, layers.Dense(2), head])
@@ -44,7 +44,7 @@ def build(tools, head, loss, num_inputs):
 
 
 def methods(tools):
-    """The head and the loss of each method that trains one network."""
+    """Returns the head and the loss of each method that trains one network."""
     normal = tools.heads.Normal
     return {
         "NLL": (normal, tools.loss),
@@ -55,13 +55,16 @@ def methods(tools):
 
 
 def scores(distribution, y):
-    """The NLL, the RMSE and the mean predicted standard deviation on rows."""
+    """Returns the NLL, the RMSE and the mean predicted standard deviation."""
     evaluation = nllfit.evaluate(distribution, y=y)
     return {"nll": evaluation.nll, "rmse": evaluation.rmse, "mean_stddev": float(np.mean(distribution.stddev()))}
 
 
 def fit_split(tools, x, y, train, test, epochs, seed):
-    """The scores of the test rows by method, and the test NLL by epoch for methods with a single network."""
+    """Returns the scores of each method on the test rows, and the test NLL after each epoch.
+
+    Only methods that train one network have the NLL after each epoch.
+    """
     loc, unit = y[train].mean(), y[train].std()
     x = (x - x[train].mean(0)) / x[train].std(0)
     y = (y - loc) / unit
@@ -95,7 +98,7 @@ def fit_split(tools, x, y, train, test, epochs, seed):
 
 
 def widened(mixture, factor):
-    """A mixture of Normals with all scales multiplied by `factor`."""
+    """Multiplies all scales of a mixture of Normals by `factor`."""
     normal = mixture.components_distribution.distribution
     components = tfp.distributions.Independent(tfp.distributions.Normal(normal.loc, factor * normal.scale), 1)
     return tfp.distributions.MixtureSameFamily(mixture.mixture_distribution, components)
@@ -107,7 +110,7 @@ def _marginal(num_rows):
 
 
 def plot(curves, metrics, path):
-    """Draws the mean test NLL by epoch, with horizontal lines for the ensembles and for the marginal Normal."""
+    """Draws the mean test NLL after each epoch. Horizontal lines show the ensembles and the marginal Normal."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     ax = figure.subplots()
     for name, values in curves.items():
@@ -121,7 +124,7 @@ def plot(curves, metrics, path):
 
 
 def main(argv=None):
-    """Runs the experiment; returns its metrics, in units of the target's standard deviation."""
+    """Runs the experiment and returns its metrics. Their unit is the standard deviation of the target."""
     parser = common.parser(__doc__, "overconfidence")
     parser.add_argument("--epochs", type=int, default=300, help="epochs of each network (default: %(default)s)")
     parser.add_argument("--splits", type=int, default=5, help="random splits into 90%% and 10%% (default: %(default)s)")

@@ -24,12 +24,15 @@ from nllfit import plots
 
 SLOPE, INTERCEPT, SIGMA = 2.0, -1.0, 0.5
 NOISES = {"constant": lambda x: SIGMA, "growing": lambda x: SIGMA * np.exp(1.5 * x)}
-STEPS = 10  # per epoch
+STEPS = 10  # the number of steps in an epoch
 FORMS = {"fixed": {"scale": 1.0}, "shared": {"shared": ("scale",)}, "network": {}}
 
 
 def fitted(tools, form, x, y, epochs, title, folder):
-    """A linear layer with a Normal head in float64, trained by full-batch Adam with a rate that decays to 0."""
+    """Trains a linear layer with a Normal head in float64.
+
+    Adam uses all rows in each step, and its learning rate decays to 0.
+    """
     keras, normal = tools.keras, tools.heads.Normal
     units = normal.params_size(**form)
     dense = keras.layers.Dense(units, dtype="float64")
@@ -44,7 +47,7 @@ def fitted(tools, form, x, y, epochs, title, folder):
 
 
 def fit_line(tools, noise, num_rows, epochs, seed, folder):
-    """Fits the three models to a noisy line. Returns the data with the models, and a table with least squares."""
+    """Fits the three models to a noisy line. Returns data and models, and a table that includes least squares."""
     rng = np.random.default_rng(seed)
     x = rng.uniform(-1, 1, [num_rows, 1])
     y = SLOPE * x + INTERCEPT + NOISES[noise](x) * rng.normal(size=[num_rows, 1])
@@ -68,7 +71,7 @@ def fit_line(tools, noise, num_rows, epochs, seed, folder):
 
 
 def evaluated(noise, models, seed, num_rows=1000):
-    """Evaluations of each model on new rows of the line."""
+    """Evaluates each model on new rows of the line."""
     rng = np.random.default_rng(seed + 1)
     x = rng.uniform(-1, 1, [num_rows, 1])
     y = SLOPE * x + INTERCEPT + NOISES[noise](x) * rng.normal(size=[num_rows, 1])
@@ -76,7 +79,10 @@ def evaluated(noise, models, seed, num_rows=1000):
 
 
 def fit_diabetes(tools, epochs, folder):
-    """Fits the linear model with a shared scale to standardised data; its sigma and NLL are in the target's unit."""
+    """Fits the linear model with a shared scale to standardised data.
+
+    Returns the model, and sigma and the mean NLL for the target in its original unit.
+    """
     x, y = datasets.load_diabetes(return_X_y=True)
     x, unit = x / x.std(0), y.std()
     y = (y[:, None] - y.mean()) / unit
@@ -90,7 +96,7 @@ def fit_diabetes(tools, epochs, folder):
 
 
 def plot(tools, lines, path):
-    """Draws data, line and band, with a row for each noise and a column for each head."""
+    """Draws the data, the line and the band. Each noise has a row of figures, and each head a column."""
     figure = Figure(figsize=(12, 7), layout="constrained")
     axes = figure.subplots(len(lines), len(FORMS), sharex=True, sharey="row", squeeze=False)
     for row, (noise, (x, y, models)) in zip(axes, lines.items(), strict=True):
@@ -116,7 +122,7 @@ def plot_calibration(lines, evaluations, path):
 
 
 def print_table(noise, metrics):
-    """Prints the fits and least squares as a table."""
+    """Prints a table of the fits and of least squares."""
     squares = metrics["least_squares"]
     print(f"\n{noise + ' noise':15} {'slope':>10} {'intercept':>10} {'sigma':>10} {'mean NLL':>10}")
     line = (squares["slope"], squares["intercept"], squares["residual_sigma"])
@@ -127,7 +133,7 @@ def print_table(noise, metrics):
 
 
 def main(argv=None):
-    """Runs the experiment; returns its metrics."""
+    """Runs the experiment and returns its metrics."""
     parser = common.parser(__doc__, "regression")
     parser.add_argument("--rows", type=int, default=200, help="points of the line (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=100, help="epochs of ten steps of Adam (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""The start of an experiment's process, before `common.run`: a silent import that Ctrl-C can interrupt."""
+"""The start of an experiment's process. TensorFlow is imported without output, and Ctrl-C can interrupt the import."""
 
 import os
 import signal
@@ -9,12 +9,12 @@ __all__ = ["begin"]
 
 
 def begin() -> None:
-    """Imports TensorFlow, hides the lines that it writes before it reads its log level, and exits on Ctrl-C."""
+    """Imports TensorFlow and hides the lines that it writes before it reads its log level. Ctrl-C exits."""
     sys.stderr.flush()
     stderr = os.dup(2)
 
     def leave(*_):
-        # Exits at once, because modules may swallow an exception while they are imported.
+        # We exit at once, because modules may catch an exception while they are imported.
         os.write(stderr, b"interrupted\n")
         os._exit(130)
 

@@ -2,9 +2,9 @@
 
     python -m experiments.survival
 
-The data are the Stanford heart transplants from statsmodels (Miller and Halpern 1982): survival in days, whether death
-was observed, and age, of 69 patients. 24 of them were alive at the last contact, so their times are right-censored,
-which the likelihood of `nllfit.Censored` takes into account. Several families are fitted to the times and ranked. The
+The data are the Stanford heart transplants from statsmodels (Miller and Halpern 1982). They contain the survival in
+days, whether death was observed, and the age of 69 patients. 24 patients were alive at the last contact, so their times
+are right-censored. `nllfit.Censored` is the likelihood of such times. Several families are fitted and ranked. The
 best one then becomes the head of a network that is linear in age. Two comparisons show whether age matters: a
 likelihood-ratio test on all rows, and the likelihood of held-out rows with and without age.
 
@@ -29,13 +29,13 @@ CURVES = 3
 
 
 def load():
-    """Ages `[n, 1]`, days lived or followed `[n]`, and whether death was seen `[n]`."""
+    """Returns the ages `[n, 1]`, the days until death or the last contact `[n]`, and whether it was death `[n]`."""
     data = api.datasets.heart.load_pandas().data
     return data[["age"]].to_numpy(), data["survival"].to_numpy(), data["censors"].to_numpy() == 1
 
 
 def regression(tools, family, num_inputs):
-    """A compiled model with a head whose parameters are linear in the inputs."""
+    """Returns a compiled model of a linear layer and a head."""
     head = tools.heads.Censored(family, dtype="float64")
     dense = tools.keras.layers.Dense(head.params_size(), dtype="float64")
     model = tools.keras.Sequential([tools.keras.Input([num_inputs], dtype="float64"), dense, head])
@@ -44,9 +44,9 @@ def regression(tools, family, num_inputs):
 
 
 def held_out_losses(model, name, x, y, train, test):
-    """The summed negative log-likelihood of test rows, without and with age."""
+    """Returns the summed negative log-likelihoods of the test rows, without and with age."""
     alone = nllfit.maximum_likelihood(nllfit.Censored(name), y[train])
-    # The fit gets all rows, with the weight 0 for the held-out ones.
+    # The fit gets all rows. Held-out rows have the weight 0.
     nllfit.fit_lbfgs(model, x, y, sample_weight=np.isin(np.arange(len(y)), train).astype(float))
     return {
         "without age": -float(np.sum(alone.distribution.log_prob(y[test]))),
@@ -55,7 +55,7 @@ def held_out_losses(model, name, x, y, train, test):
 
 
 def plot(time, observed, estimates, naive, by_age, path):
-    """Draws the Kaplan-Meier estimate with the fitted survival curves, and with the curves for two ages."""
+    """Draws the Kaplan-Meier estimate twice: with the fitted survival curves, and with the curves for two ages."""
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     days = np.linspace(1, time.max(), 400)
@@ -76,7 +76,7 @@ def plot(time, observed, estimates, naive, by_age, path):
 
 
 def main(argv=None):
-    """Runs the experiment; returns its metrics, with medians in days."""
+    """Runs the experiment and returns its metrics. Medians are in days."""
     parser = common.parser(__doc__, "survival")
     parser.add_argument("--folds", type=int, default=10, help="folds of the cross-validation (default: %(default)s)")
     arguments = common.checked(parser.parse_args(argv), folds=2)

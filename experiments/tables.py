@@ -1,4 +1,4 @@
-"""Reading of text files and of tables of numbers with the target in the last column, and random splits of tables."""
+"""Readers of text files and tables of numbers, and random splits of tables."""
 
 import pathlib
 
@@ -6,12 +6,12 @@ import numpy as np
 
 __all__ = ["lines", "read_folder", "read_table", "splits"]
 
-LARGE = 40_000  # rows; larger tables have five splits
-LONGEST = 2**20  # characters of a line
+LARGE = 40_000  # tables with more rows have only five splits
+LONGEST = 2**20  # the most characters in a line
 
 
 def lines(file):
-    """The lines of a file; raises a `ValueError` for a line of a million characters, because text has no such line."""
+    """Yields the lines of a file. Raises a `ValueError` for a line of a million characters, which no text contains."""
     while line := file.readline(LONGEST):
         if len(line) == LONGEST:
             raise ValueError(f"{file.name} has a line of {LONGEST} characters or more: it is not a text file.")
@@ -19,7 +19,10 @@ def lines(file):
 
 
 def read_folder(folder, only=None):
-    """The tables `NAME.txt` of a folder by name, all or those in `only`: each `(x [n, columns], y [n, 1])`."""
+    """Returns `{name: (x [n, columns], y [n, 1])}` for the tables `NAME.txt` of a folder.
+
+    If `only` is given, it lists the names of the tables to read.
+    """
     paths = {path.stem: path for path in sorted(pathlib.Path(folder).glob("*.txt"))}
     if not paths:
         raise ValueError(f"--data {folder} holds no NAME.txt: name a folder of tables, the target in the last column.")
@@ -30,7 +33,7 @@ def read_folder(folder, only=None):
 
 
 def read_table(path):
-    """The inputs and the target (the last column) of a file of numbers separated by blanks, tabs or commas."""
+    """Reads numbers separated by blanks, tabs or commas. Returns the inputs, and the last column as the target."""
     rows, first = [], None
     with open(path, encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(lines(file), 1):
@@ -59,7 +62,7 @@ def read_table(path):
 
 
 def splits(num_rows, limit=None):
-    """The training and the test rows of each split, identical to those of Hernandez-Lobato and Adams (2015)."""
+    """Returns the training and the test rows of each split. They equal those of Hernandez-Lobato and Adams (2015)."""
     state = np.random.RandomState(1)
     for _ in range(min(limit or 20, 5 if num_rows > LARGE else 20)):
         order = state.choice(range(num_rows), num_rows, replace=False)

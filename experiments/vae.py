@@ -1,10 +1,10 @@
 """What does a latent variable gain? A variational autoencoder of black and white digits.
 
     python -m experiments.vae                 # scikit-learn's digits, 8 x 8
-    python -m experiments.vae --data FOLDER   # the four IDX files of MNIST or Fashion-MNIST, gzipped or not
+    python -m experiments.vae --data FOLDER   # the four IDX files of MNIST or Fashion-MNIST
 
-Expected on the digits, with a latent variable of two numbers: an evidence lower bound of about -20.4 nats per test
-image and a log-likelihood of -20.0. With `--latent 8` they are -18.4 and -17.5. A model of independent pixels has a
+Expected on the digits: if the latent variable has two numbers, the evidence lower bound is about -20.4 nats per test
+image, and the log-likelihood is -20.0. With `--latent 8` they are -18.4 and -17.5. A model of independent pixels has a
 log-likelihood of -25.2. The run folder contains the model and figures: the latent plane, reconstructions and samples.
 """
 
@@ -20,11 +20,11 @@ import nllfit
 from experiments import common, data
 from nllfit import plots
 
-DRAWS = 20  # draws of the latent variable at once
+DRAWS = 20  # the number of draws of the latent variable at once
 
 
 def load(arguments):
-    """Training and test images `[n, height, width]` of zeros and ones, and the labels of the test images."""
+    """Returns training and test images `[n, height, width]` of zeros and ones, and the labels of the test images."""
     if arguments.data is None:
         bunch = datasets.load_digits()
         (x, _), (x_test, y_test), _ = data.split(bunch.images / 16, bunch.target, bunch.target_names, arguments.seed)
@@ -35,7 +35,10 @@ def load(arguments):
 
 
 def build(tools, shape, arguments):
-    """The encoder, whose head returns a draw; the decoder, whose head models pixels; and the model of both."""
+    """Returns the encoder, the decoder, and the model of both.
+
+    The head of the encoder returns a draw. The head of the decoder models the pixels.
+    """
     layers, heads, size = tools.keras.layers, tools.heads, arguments.latent
     prior = tfd.MultivariateNormalDiag(tf.zeros(size))
     divergence = nllfit.KLDivergence(prior, weight=arguments.weight)
@@ -62,7 +65,10 @@ def build(tools, shape, arguments):
 
 
 def log_likelihoods(tools, encoder, decoder, x, num_samples):
-    """The log-likelihood of each image by importance sampling: `log mean p(x | z) p(z) / q(z | x)` over draws of q."""
+    """Estimates the log-likelihood of each image by importance sampling.
+
+    The estimate is the logarithm of the mean of `p(x | z) p(z) / q(z | x)` over draws `z` of `q`.
+    """
 
     @tf.function
     def log_weights(x):
@@ -80,7 +86,7 @@ def log_likelihoods(tools, encoder, decoder, x, num_samples):
 
 
 def mosaic(rows):
-    """One image of a grid of images `[rows, columns, height, width]`, with lines between them."""
+    """Joins images `[rows, columns, height, width]` into one image. Lines separate them."""
     padded = np.pad(rows, [(0, 0), (0, 0), (0, 1), (0, 1)], constant_values=0.5)
     return np.concatenate([np.concatenate(row, 1) for row in padded], 0)
 
@@ -115,7 +121,7 @@ def plot_images(tools, vae, decoder, x, seed, path, count=16):
 
 
 def main(argv=None):
-    """Runs the experiment; returns its metrics."""
+    """Runs the experiment and returns its metrics."""
     parser = common.parser(__doc__, "vae")
     parser.add_argument("--data", help="a folder of IDX files (default: scikit-learn's digits)")
     parser.add_argument("--epochs", type=int, help="epochs (default: 200 on the digits, 20 on IDX files)")

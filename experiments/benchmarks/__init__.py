@@ -1,1 +1,1 @@
-"""Benchmarks: times and scores compared with other libraries, run as `python -m experiments.benchmarks.NAME`."""
+"""Benchmarks measure times and scores. Run one as `python -m experiments.benchmarks.NAME`."""

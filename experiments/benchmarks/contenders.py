@@ -1,7 +1,8 @@
-"""The contenders of `speed`: each returns a function that trains the same network for some epochs.
+"""The contenders of `speed`. Each returns a function that trains the same network for some epochs.
 
 Their arguments are the hidden layers (`"cnn"` for two convolutions), the shape of an input, the number of classes, rows
-`x`, labels `y` and the batch size. All train with Adam at 0.001 on the crossentropy, with rows shuffled in each epoch.
+`x`, labels `y` and the batch size. All minimise the crossentropy with Adam at the learning rate 0.001, and shuffle the
+rows in each epoch.
 """
 
 import functools
@@ -31,7 +32,7 @@ def _model(k, hidden, shape, classes):
 
 
 def _data(k, x, y, batch, source):
-    """The data arguments of `fit`: arrays, a `tf.data.Dataset` or a Keras `Sequence` of full batches."""
+    """Returns the arguments of `fit` with the data: arrays, a `tf.data.Dataset`, or a Keras `Sequence`."""
     if source == "arrays":
         return {"x": x, "y": y, "batch_size": batch}
     if source == "dataset":
@@ -52,9 +53,9 @@ def _data(k, x, y, batch, source):
 
 
 def _each_epoch(k, held_out, path):
-    """The arguments of `fit` for an evaluation after each epoch, and a callback.
+    """Returns the arguments of `fit` to evaluate held-out rows after each epoch.
 
-    Without `path`, the callback keeps the best weights; with it, the callback writes the model after each epoch.
+    If `path` is None, a callback keeps the best weights. Otherwise it writes the model to `path` after each epoch.
     """
     if held_out is None:
         return {}
@@ -66,7 +67,7 @@ def _each_epoch(k, held_out, path):
 
 
 def tf_keras(hidden, shape, classes, x, y, batch, source="arrays"):
-    """`model.fit` of tf_keras."""
+    """Trains with `model.fit` of tf_keras."""
     import tf_keras as k
 
     model, data = _model(k, hidden, shape, classes), _data(k, x, y, batch, source)
@@ -78,7 +79,7 @@ def tf_keras(hidden, shape, classes, x, y, batch, source="arrays"):
 
 
 def keras(hidden, shape, classes, x, y, batch, source="arrays"):
-    """`model.fit` of Keras 3."""
+    """Trains with `model.fit` of Keras 3."""
     import keras as k
 
     model, data = _model(k, hidden, shape, classes), _data(k, x, y, batch, source)
@@ -90,7 +91,7 @@ def keras(hidden, shape, classes, x, y, batch, source="arrays"):
 
 
 def nllfit(hidden, shape, classes, x, y, batch, source="arrays"):
-    """`nllfit.fit` of a tf_keras model."""
+    """Trains a tf_keras model with `nllfit.fit`."""
     import tf_keras as k
 
     from nllfit import fit
@@ -104,7 +105,7 @@ def nllfit(hidden, shape, classes, x, y, batch, source="arrays"):
 
 
 def nllfit_keras3(hidden, shape, classes, x, y, batch, source="arrays"):
-    """`nllfit.fit` of a Keras 3 model."""
+    """Trains a Keras 3 model with `nllfit.fit`."""
     import keras as k
 
     from nllfit import fit
@@ -118,7 +119,10 @@ def nllfit_keras3(hidden, shape, classes, x, y, batch, source="arrays"):
 
 
 def bernoulli(head, x, y, batch):
-    """`nllfit.fit` of binary labels: a Bernoulli head with the generic loss, or a Dense layer with Keras's loss."""
+    """Trains on binary labels with `nllfit.fit`.
+
+    If `head` is true, the model has a Bernoulli head and the generic loss. Otherwise it has only Keras's loss.
+    """
     import tf_keras as k
 
     from nllfit import fit, heads, negative_log_likelihood
@@ -131,7 +135,10 @@ def bernoulli(head, x, y, batch):
 
 
 def scoring(contender, x, y, batch):
-    """Two functions of `nllfit` or of Keras for a 16-64-2 network: one predicts all rows, the other evaluates them."""
+    """Returns two functions for a 16-64-2 network: one predicts all rows, the other evaluates them.
+
+    The contender decides whether `nllfit` or Keras does this.
+    """
     import importlib
 
     from nllfit import evaluate, keras3, losses, predict_distribution
@@ -150,7 +157,7 @@ def scoring(contender, x, y, batch):
 
 
 def torch(hidden, shape, classes, x, y, batch):
-    """A plain PyTorch loop."""
+    """Trains with a plain PyTorch loop."""
     import torch as t
     from torch import nn
 
@@ -184,7 +191,7 @@ def torch(hidden, shape, classes, x, y, batch):
 
 @functools.cache
 def _jax_epoch():
-    """The functions `epoch` and `loss` of a dense network. `jit` compiles them once for each shape."""
+    """Returns the functions `epoch` and `loss` of a dense network. `jit` compiles them once for each shape."""
     import jax as j
     from jax import numpy as jnp
 
@@ -213,7 +220,7 @@ def _jax_epoch():
 
 
 def jax(hidden, shape, classes, x, y, batch):
-    """JAX with each epoch as one `lax.scan`; an incomplete last batch is dropped."""
+    """Trains with JAX. Each epoch is one `lax.scan`, which leaves out an incomplete last batch."""
     import jax as j
     from jax import numpy as jnp
 

@@ -3,13 +3,13 @@
     python -m experiments.benchmarks.distributed --workers 2
 
 `nllfit.fit` trains a classifier of scikit-learn's digits in one process, and then in several workers. The workers are
-processes that TensorFlow's `MultiWorkerMirroredStrategy` connects: each takes its share of every batch and finds the
-others by `TF_CONFIG`. Here all run on one machine, over loopback; the commands for several machines are also printed.
-If a worker dies, the others cannot continue without its gradients. Then all are restarted and resume from the backup of
-the last epoch.
+processes that TensorFlow's `MultiWorkerMirroredStrategy` connects. Each takes its share of every batch, and `TF_CONFIG`
+contains the addresses of all. Here all run on one machine; the commands for several machines are also printed. If a
+worker dies, the others cannot continue without its gradients. Then all are restarted and resume from the backup of the
+last epoch.
 
-Expected: the same weights to 1e-6, and steps that are a few milliseconds longer, because the gradients and the metrics
-are summed over the workers.
+Expected: the weights agree to 1e-6. Steps are a few milliseconds longer, because the gradients and the metrics are
+summed over the workers.
 """
 
 import contextlib
@@ -33,14 +33,17 @@ SECONDS_TO_REPORT = 10.0  # after the death of a worker, for the others to write
 
 
 def digits(batch_size):
-    """Images as 64 intensities and their labels: as many as whole batches hold, because workers share each batch."""
+    """Returns images of 64 intensities, and their labels.
+
+    There are only whole batches, because the workers share each batch equally.
+    """
     images, labels = datasets.load_digits(return_X_y=True)
     rows = len(images) // batch_size * batch_size
     return (images / 16).astype("float32")[:rows], labels[:rows]
 
 
 def train(tools, arguments, strategy, callbacks=()):
-    """The trained model, its last loss and the seconds per step."""
+    """Returns the trained model, its last loss and the seconds per step."""
     keras, layers = tools.keras, tools.keras.layers
     keras.utils.set_random_seed(arguments.seed)
     with strategy.scope() if strategy else contextlib.nullcontext():
@@ -70,7 +73,7 @@ def _clock(keras):
 
 
 def work(tools, arguments):
-    """Runs one worker: it trains together with the others in TF_CONFIG, and the first worker writes the result."""
+    """Runs one worker. It trains together with the other workers in TF_CONFIG. The first worker writes the result."""
     if arguments.out is None:
         raise ValueError("TF_CONFIG makes this a worker of several: give --out, a folder that all of them see.")
     folder = pathlib.Path(arguments.out)
@@ -87,14 +90,14 @@ def work(tools, arguments):
 
 
 def configs(hosts):
-    """The value of TF_CONFIG for each of the workers at `host:port`."""
+    """Returns the value of TF_CONFIG for each worker. `hosts` are the addresses `host:port` of the workers."""
     return [
         json.dumps({"cluster": {"worker": hosts}, "task": {"type": "worker", "index": i}}) for i in range(len(hosts))
     ]
 
 
 def free_ports(count):
-    """Free ports of this machine."""
+    """Returns `count` free ports of this machine."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for s in sockets:
@@ -103,7 +106,7 @@ def free_ports(count):
 
 
 def supervise(start):
-    """Runs the processes of `start()` until all succeed; if one dies, all are restarted."""
+    """Runs the processes of `start()` until all succeed. If one dies, all are restarted."""
     for _ in range(MOST_STARTS):
         processes = start()
         try:
@@ -123,7 +126,7 @@ def supervise(start):
 
 
 def run_workers(arguments, folder, argv):
-    """Trains with workers on this machine: the weights, the loss and the seconds per step. Each worker has a log."""
+    """Trains with workers on this machine, each of which writes a log. Returns the weights, and the loss and times."""
 
     def start():
         hosts = [f"localhost:{port}" for port in free_ports(arguments.workers)]
@@ -143,7 +146,7 @@ def run_workers(arguments, folder, argv):
 
 
 def main(argv=None):
-    """Runs the experiment, or one of its workers if TF_CONFIG is set; returns the metrics."""
+    """Runs the experiment, or one of its workers if TF_CONFIG is set. Returns the metrics."""
     parser = common.parser(__doc__, "benchmarks.distributed")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=10, help="(default: %(default)s)")

@@ -3,10 +3,10 @@
     python -m experiments.benchmarks.peers --data FOLDER
 
 The tables are the files of the folder, and three data sets: diabetes from scikit-learn, fair and randhie from
-statsmodels. A file NAME.txt has numbers separated by blanks. A file NAME.csv has a header; text is a category, an empty
-field a missing value. The target is the last column. Each table is split into 90% training and 10% test rows,
-`--splits` times. Every package gets the same rows, with indicators of categories, and with the median and an indicator
-in place of a missing value.
+statsmodels. A file NAME.txt contains numbers separated by blanks. A file NAME.csv has a header. Its text fields are
+categories, and its empty fields are missing values. The target is the last column. Each table is split `--splits` times
+into 90% training and 10% test rows. Every package gets the same rows. Categories become indicators. The median replaces
+missing values, and an indicator marks them.
 
 The packages are NGBoost (a Normal, with early stopping), Treeffuser, CatBoost (a Normal, `RMSEWithUncertainty`), and
 LightGBM, scikit-learn's gradient boosting and quantile-forest (quantiles). Packages that are not installed are skipped.
@@ -40,20 +40,20 @@ from nllfit.tabular import DistributionRegressor
 from nllfit.tabular.column_encoding import Columns
 
 LEVELS = np.arange(1, 100) / 100
-FEW = (0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98)  # for packages that fit one model per level
+FEW = (0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98)  # the levels of packages that fit one model per level
 SCORES = "nll", "crps", "pinball_5", "pinball_50", "pinball_95", "coverage_90", "fit_seconds", "fit_cpu", "predict_cpu"
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """The quantiles `[n, 99]` of test rows, and a function that returns log-densities at outcomes, or None."""
+    """The quantiles `[n, 99]` of the test rows. `log_density` is a function of outcomes, or None."""
 
     quantiles: np.ndarray
     log_density: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 def ours(distribution, x, y, seed):
-    """`DistributionRegressor` with its defaults, or with another distribution."""
+    """Fits a `DistributionRegressor`. Only the distribution may differ from its default."""
     model = DistributionRegressor(distribution, random_state=seed).fit(x, y)
 
     def predict(x):
@@ -68,13 +68,13 @@ def ours(distribution, x, y, seed):
 
 
 def normal(mean, scale):
-    """The `Prediction` of Normal distributions."""
+    """Returns the `Prediction` of Normal distributions."""
     law = stats.norm(mean, np.maximum(scale, 1e-12))
     return Prediction(stats.norm.ppf(LEVELS) * law.std()[:, None] + law.mean()[:, None], law.logpdf)
 
 
 def ngboost(x, y, seed):
-    """NGBoost with a Normal; the last fifth of the rows selects the number of trees."""
+    """Fits NGBoost with a Normal. The last fifth of the rows selects the number of trees."""
     from ngboost import NGBRegressor
 
     cut = len(x) * 4 // 5
@@ -89,7 +89,7 @@ def ngboost(x, y, seed):
 
 
 def treeffuser(x, y, seed):
-    """Treeffuser, with 200 samples per row."""
+    """Fits Treeffuser. Its predictions are 200 samples per row."""
     from treeffuser import Treeffuser
 
     model = Treeffuser(seed=seed)
@@ -100,7 +100,7 @@ def treeffuser(x, y, seed):
 
 
 def catboost(x, y, seed):
-    """CatBoost with a Normal; the last fifth of the rows selects the number of trees."""
+    """Fits CatBoost with a Normal. The last fifth of the rows selects the number of trees."""
     from catboost import CatBoostRegressor
 
     cut = len(x) * 4 // 5
@@ -117,7 +117,7 @@ def catboost(x, y, seed):
 
 
 def quantile_forest(x, y, seed):
-    """A quantile regression forest."""
+    """Fits a quantile regression forest."""
     from quantile_forest import RandomForestQuantileRegressor
 
     model = RandomForestQuantileRegressor(200, min_samples_leaf=5, random_state=seed).fit(x, y)
@@ -125,7 +125,7 @@ def quantile_forest(x, y, seed):
 
 
 def lightgbm(x, y, seed):
-    """LightGBM, with one model for each of a few quantile levels."""
+    """Fits LightGBM, one model for each of a few quantile levels."""
     from lightgbm import LGBMRegressor
 
     models = [LGBMRegressor(objective="quantile", alpha=q, random_state=seed, verbose=-1).fit(x, y) for q in FEW]
@@ -133,13 +133,13 @@ def lightgbm(x, y, seed):
 
 
 def gradient_boosting(x, y, seed):
-    """scikit-learn's gradient boosting, with one model for each of a few quantile levels."""
+    """Fits scikit-learn's gradient boosting, one model for each of a few quantile levels."""
     make = functools.partial(HistGradientBoostingRegressor, loss="quantile", early_stopping=True, random_state=seed)
     return functools.partial(between, [make(quantile=q).fit(x, y) for q in FEW])
 
 
 def between(models, x):
-    """The `Prediction` from one model for each of `FEW` levels, with quantiles sorted and interpolated."""
+    """Returns the `Prediction` of one model for each of the `FEW` levels. Sorts and interpolates the quantiles."""
     found = np.sort([model.predict(x) for model in models], axis=0).T
     return Prediction(np.stack([np.interp(stats.norm.ppf(LEVELS), stats.norm.ppf(FEW), row) for row in found]))
 
@@ -157,7 +157,7 @@ PEERS = {
 
 
 def scored(fit, x, y, train, test, seed):
-    """The scores of a package on the test rows, and its times."""
+    """Returns the scores of a package on the test rows, and its times."""
     clock, cpu = time.perf_counter(), time.process_time()
     predict = fit(x[train], y[train], seed)
     seconds = {"fit_seconds": time.perf_counter() - clock, "fit_cpu": time.process_time() - cpu}
@@ -173,7 +173,7 @@ def scored(fit, x, y, train, test, seed):
 
 
 def read_tables(folder, rows=10**6):
-    """The tables by name: numbers `[n, m]` and the target `[n]`, at most `rows` random rows of each."""
+    """Returns the tables by name: numbers `[n, m]` and the target `[n]`. Keeps at most `rows` random rows of each."""
     import statsmodels.api as sm
 
     if not pathlib.Path(folder).is_dir():
@@ -201,14 +201,14 @@ def _numbers(frame):
 
 
 def print_table(name, rows):
-    """Prints the mean scores of each package on a table, the best CRPS first."""
+    """Prints the mean scores of each package on a table. The package with the best CRPS comes first."""
     print(f"\n{name:20}" + "".join(f"{score:>13}" for score in SCORES))
     for peer, row in sorted(rows.items(), key=lambda item: item[1]["crps"]):
         print(f"{peer:20}" + "".join(f"{np.nan if row[score] is None else row[score]:13.4g}" for score in SCORES))
 
 
 def main(argv=None):
-    """Runs the comparison; returns its metrics."""
+    """Runs the comparison and returns its metrics."""
     parser = common.parser(__doc__, "benchmarks.peers")
     parser.set_defaults(keras=3)
     names = lambda text: text.split(",")  # noqa: E731

@@ -3,8 +3,8 @@
     python -m experiments.benchmarks.regression_times                         # statsmodels, and lifelines if installed
     python -m experiments.benchmarks.regression_times --rows 1000 --fits 5
 
-Each regression has five columns of artificial data and is fitted and summarised `--fits` times, in turn with the other
-package, in one process. The table shows the CPU seconds of the first fit, in which TensorFlow traces the family, and
+Each regression has five columns of artificial data. It is fitted and summarised `--fits` times in one process, and the
+two packages take turns. The table shows the CPU seconds of the first fit, in which TensorFlow traces the family, and
 the median of the later fits.
 
 Expected: the first fit of a family takes one to three seconds longer. Later fits of 1,000 rows take about 0.1 to 0.2 s;
@@ -28,7 +28,7 @@ RIGHT = " + ".join(COLUMNS)
 
 
 def table(n, seed):
-    """Counts, events and censored times that depend on five columns."""
+    """Returns a table of counts, events and censored times that depend on five columns."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, 5))
     u = x @ [0.3, -0.2, 0.1, 0.0, 0.2]
@@ -42,7 +42,7 @@ def table(n, seed):
 
 
 def fits(data):
-    """`{title: (ours, theirs)}`: functions that fit and summarise a regression with `nllfit` and the other package."""
+    """Returns `{title: (ours, theirs)}`. The two functions fit and summarise a regression with each package."""
     count, hit, times = f"count ~ {RIGHT}", f"hit ~ {RIGHT}", f"Surv(time, seen) ~ {RIGHT}"
     kept = data[[*COLUMNS, "time", "seen"]]
     found = {
@@ -78,14 +78,14 @@ def fits(data):
 
 
 def seconds(fit):
-    """The CPU seconds of a fit."""
+    """Returns the CPU seconds of a fit."""
     start = time.process_time()
     fit()
     return time.process_time() - start
 
 
 def main(argv=None):
-    """Runs the experiment; returns the metrics, CPU seconds by number of rows and regression."""
+    """Runs the experiment. Returns the CPU seconds for each number of rows and each regression."""
     parser = common.parser(__doc__, "benchmarks.regression_times")
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 100_000], help="(default: %(default)s)")
     parser.add_argument("--fits", type=int, default=3, help="fits of each regression (default: %(default)s)")

@@ -1,19 +1,19 @@
-"""Does a served model give the model's answers, for each head and without `nllfit`, and how fast?
+"""Does a model that is served without `nllfit` give the same answers, and how fast is it?
 
     python -m experiments.benchmarks.serving
 
 For each named head, a small network is written in three forms:
 
-- `SavedModel` by the `ExportArchive` of its Keras: the mean, the 90% interval and the log-likelihood of an outcome;
-- `.keras` by `model.save`, which this process loads again in safe mode;
-- TensorFlow Lite: the mean.
+- Keras's `ExportArchive` writes a SavedModel that computes the mean, the 90% interval and the log-likelihood.
+- `model.save` writes a `.keras` file, which this process loads again in safe mode.
+- The converter of TensorFlow Lite writes a file that computes the mean.
 
 Another process, which cannot import `nllfit`, TensorFlow Probability or Keras, loads the SavedModels and answers for 1
-and for 1000 rows. The table has, for each form, the largest difference from the answers of the model, relative to the
-size of the answer. It also has two latencies in milliseconds: `serve` computes the mean, the interval and the
+and for 1000 rows. The table shows, for each form, the largest difference from the answers of the model, relative to the
+largest answer. It also shows two latencies in milliseconds: `serve` computes the mean, the interval and the
 log-likelihood; `numbers` only computes the input of the head, which a network without a head would return.
 
-Expected: differences of rounding. Heads whose quantiles are found by a search have slower intervals.
+Expected: the differences are rounding errors. Intervals are slower for heads that find quantiles by a search.
 """
 
 import json
@@ -74,12 +74,12 @@ print(json.dumps(found))
 
 
 def inputs():
-    """The inputs `[1000, 3]` of all models."""
+    """Returns the inputs `[1000, 3]` of all models."""
     return np.random.default_rng(0).normal(size=[ROWS, 3]).astype("float32")
 
 
 def built(tools, name, x):
-    """A model with the head `name` for inputs `x`, the part of the model before the head, and an outcome."""
+    """Returns a model with the head `name`, the part of the model before the head, and an outcome."""
     keras, (arguments, outcome) = tools.keras, HEADS[name]
     keras.utils.set_random_seed(0)
     head = getattr(tools.heads, name)(*arguments)
@@ -91,7 +91,7 @@ def built(tools, name, x):
 
 
 def answers(tools, model, name, x, outcome):
-    """The mean and the log-likelihood of the outcome in each row, and the 90% interval if the head has one."""
+    """Returns the mean and the log-likelihood of each row, and the 90% interval if the head has one."""
     output, y = model(x), tf.repeat(outcome, tf.shape(x)[0], axis=0)
     found = {"mean": tf.convert_to_tensor(output)}
     found["log_likelihood"] = -nllfit.negative_log_likelihood(y, tools.distribution(output))
@@ -101,7 +101,7 @@ def answers(tools, model, name, x, outcome):
 
 
 def export(tools, name, x, folder):
-    """Writes all forms of a model. Returns its answers, and the differences of `.keras` and of TensorFlow Lite."""
+    """Writes all forms of a model. Returns its answers, and how much `.keras` and TensorFlow Lite differ from them."""
     model, numbers, outcome = built(tools, name, x)
     signature = [tf.TensorSpec([None, 3], tf.float32, name="x")]
     archive = tools.keras.export.ExportArchive()
@@ -119,21 +119,21 @@ def export(tools, name, x, folder):
 
 
 def lite(folder, x, mean):
-    """The difference of the mean in TensorFlow Lite, or the name of the error if the conversion fails."""
+    """Returns the difference of TensorFlow Lite's mean, or the name of the error if the conversion fails."""
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=["mean"])
     try:
         content = converter.convert()
-    except Exception as error:  # the converter raises several types, and the table shows which
+    except Exception as error:  # of any type; the table shows the type
         return type(error).__name__
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TensorFlow warns that its interpreter moves to another package
+        warnings.simplefilter("ignore")  # its interpreter will move to another package
         interpreter = tf.lite.Interpreter(model_content=content)
     found = interpreter.get_signature_runner("mean")(x=x)["mean"]
     return difference({"mean": found}, {"mean": mean})
 
 
 def difference(found, expected):
-    """The largest difference of the answers, relative to the largest answer (or 1)."""
+    """Returns the largest difference of the answers, relative to the largest answer, or to 1 if that is larger."""
     return max(
         float(np.abs(np.asarray(found[key]) - value).max() / max(1.0, np.abs(value[np.isfinite(value)]).max()))
         for key, value in expected.items()
@@ -142,7 +142,7 @@ def difference(found, expected):
 
 
 def elsewhere(folders, x, path):
-    """The answers and latencies of the SavedModels in a process that cannot import `nllfit`."""
+    """Returns the answers and latencies of the SavedModels in a process that cannot import `nllfit`."""
     np.savez(path, x=x)
     command = [sys.executable, "-c", LOADER, str(path), *map(str, folders)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=path.parent)
@@ -152,7 +152,7 @@ def elsewhere(folders, x, path):
 
 
 def measured(tools, names, folder):
-    """The table: a row for each head."""
+    """Returns the table, which has a row for each head."""
     x = inputs()
     exported = {name: export(tools, name, x, folder / name) for name in names}
     served = elsewhere([folder / name for name in names], x, folder / "x.npz")
@@ -173,7 +173,7 @@ def show(table):
 
 
 def main(argv=None):
-    """Runs the benchmark; returns the table."""
+    """Runs the benchmark and returns the table."""
     parser = common.parser(__doc__, "benchmarks.serving")
     parser.add_argument("--heads", nargs="+", choices=list(HEADS), default=list(HEADS), help="(default: all)")
     arguments = common.checked(parser.parse_args(argv))

@@ -2,18 +2,18 @@
 
     python -m experiments.benchmarks.sizes
 
-One number at a time grows by factors of ten, in a fresh process for each value: the rows, the columns, the classes, the
-components of a mixture, the elements of an outcome, and the rows of a batch that holds all rows. Each process trains
-two epochs with `nllfit.fit`, then evaluates and predicts. `--only rows columns` measures some of them.
+Six numbers grow in turn by factors of ten: the rows, the columns, the classes, the components of a mixture, the
+elements of an outcome, and the rows of a batch that contains all rows. `--only rows columns` selects some of them. A
+fresh process measures each value. It trains two epochs with `nllfit.fit`, then evaluates and predicts.
 
 The table has these columns:
 
-- `first`, `second`: the seconds of the first epoch, with tracing and compilation by XLA, and of the second epoch;
+- `first`, `second`: the seconds of the first epoch, in which TensorFlow traces and compiles, and of the second epoch;
 - `evaluate`, `predict`: the seconds of `nllfit.evaluate` and of `nllfit.predict_distribution`;
-- `MB`: the growth of the peak memory since before the first epoch;
+- `MB`: the growth of the peak memory since the start of the first epoch;
 - `slope`: the exponent `b` of `seconds = a * size ** b` for the second epoch, between a size and the next smaller one.
 
-Expected: slopes of at most 1, and memory that is a few times that of the arrays.
+Expected: slopes are at most 1, and the memory is a few times the size of the arrays.
 """
 
 import json
@@ -41,7 +41,7 @@ COLUMNS = ("first", "second", "evaluate", "predict", "MB")
 
 
 def data(rows, columns, classes, event):
-    """Random inputs, and outcomes that are class labels or numbers."""
+    """Returns random inputs, and outcomes that are class labels or numbers."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal([rows, columns], "float32")
     y = rng.integers(classes, size=rows) if classes else rng.standard_normal([rows, event], "float32")
@@ -49,14 +49,14 @@ def data(rows, columns, classes, event):
 
 
 def head(heads, classes, components, event):
-    """The head for the outcomes of `data`."""
+    """Returns the head for the outcomes of `data`."""
     if classes:
         return heads.Categorical(classes)
     return heads.Mixture("Normal", components, event) if components else heads.Normal(event)
 
 
 def measured(tools, what, size):
-    """The seconds and megabytes of one job: the quantity `what` is `size`, and all others have their `USUAL` values."""
+    """Returns the seconds and megabytes of one job. The number `what` is `size`; the others have `USUAL` values."""
     number = {**USUAL, what: size}
     batch = number.pop("batch")
     if batch:
@@ -87,7 +87,7 @@ def _megabytes():
 
 
 def in_a_process(arguments, what, size):
-    """`measured` in a fresh process; the error message if the job fails, for example for lack of memory."""
+    """Returns the result of `measured` in a fresh process, or the error message if the job fails."""
     command = [sys.executable, "-m", "experiments.benchmarks.sizes", "--keras", str(arguments.keras)]
     done = subprocess.run([*command, "--job", what, str(size)], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -113,7 +113,7 @@ def show(metrics):
 
 
 def main(argv=None):
-    """Runs the jobs, each in a process of its own; returns the metrics."""
+    """Runs each job in its own process. Returns the metrics."""
     parser = common.parser(__doc__, "benchmarks.sizes")
     parser.add_argument("--only", nargs="+", choices=list(SIZES), default=list(SIZES), help="(default: all)")
     parser.add_argument("--most", type=int, default=10_000_000, help="the largest size (default: %(default)s)")

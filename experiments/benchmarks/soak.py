@@ -10,11 +10,11 @@ Each round draws a network, a head, data, callbacks and one of five trials:
 - `threads`: two models that train at the same time end with the same weights as when they train one after the other;
 - `killed`: a process that is killed by kill -9 and started again ends with the weights of an uninterrupted run.
 
-`--keras` chooses the Keras version of the first round; every other round uses the other version. `--round 17` repeats
-one round. Memory, open files and threads are those that Linux counts for this process.
+`--keras` chooses the Keras version of the first round. The versions then alternate. `--round 17` repeats one round.
+Linux counts the memory, the open files and the threads of this process.
 
-Expected: no failure, and open files and threads that do not grow. Memory grows by about 30 MB a round, because
-TensorFlow keeps the programs that XLA compiled and the graphs of training steps (docs/experiments.md).
+Expected: no trial fails, and the numbers of open files and threads do not grow. Memory grows by about 30 MB a round,
+because TensorFlow keeps the programs that XLA compiled and the graphs of training steps (docs/experiments.md).
 """
 
 import collections
@@ -32,7 +32,7 @@ import tensorflow as tf
 import nllfit
 from experiments import common
 
-TOLERANCE = 1e-3  # relative to the largest weight: two programs round differently in float32
+TOLERANCE = 1e-3  # relative to the largest weight; two programs round differently in float32
 HEADS = {
     "Normal": (),
     "Laplace": (),
@@ -52,7 +52,7 @@ HEADS = {
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """The settings of a round, from which any process builds the same model and data."""
+    """The settings of a round. Every process builds the same model and data from them."""
 
     keras: int
     seed: int
@@ -71,7 +71,7 @@ class Job:
 
     @classmethod
     def drawn(cls, keras, seed):
-        """The job of a seed."""
+        """Draws the settings with a seed."""
         draw = random.Random(seed)
         source = draw.choice(["arrays", "arrays", "dataset", "sequence"])
         return cls(
@@ -106,7 +106,7 @@ class Workshop:
         self.sample_weight = rng.uniform(0.5, 2, job.rows).astype("float32") if job.weighted else None
 
     def _outcomes(self, distribution):
-        """A draw for each row. A draw of infinite density, due to rounding, is replaced by the draw of another row."""
+        """Draws an outcome for each row. An outcome of infinite density is replaced by the outcome of another row."""
         y = distribution.sample(seed=self.job.seed).numpy()
         finite = np.isfinite(distribution.log_prob(y).numpy())
         return np.where(finite.reshape([-1] + [1] * (y.ndim - 1)), y, y[finite][:1])
@@ -124,13 +124,13 @@ class Workshop:
         return model
 
     def model(self):
-        """A new model with the job's first weights."""
+        """Returns a new model with the job's first weights."""
         model = self._built()
         model.set_weights(self.weights)
         return model
 
     def arguments(self, epochs=None):
-        """The arguments of `fit`, the same for Keras and for nllfit."""
+        """Returns the arguments of `fit`. They are the same for Keras and for nllfit."""
         job, arrays = self.job, (self.x, self.y, self.sample_weight)[: 3 if self.job.weighted else 2]
         options = {"epochs": epochs or job.epochs, "verbose": 0, "shuffle": False}
         if job.validated:
@@ -155,27 +155,27 @@ class Workshop:
         return Batches()
 
     def fitted(self, epochs=None, **more):
-        """The weights after `nllfit.fit` of a new model."""
+        """Trains a new model with `nllfit.fit`. Returns its weights."""
         model = self.model()
         nllfit.fit(model, **self.arguments(epochs) | {"seed": self.job.seed, "compile": self.job.compile} | more)
         return model.get_weights()
 
 
 def difference(found, expected):
-    """The largest difference between two lists of weights, divided by the largest weight."""
+    """Returns the largest difference between two lists of weights, divided by the largest weight."""
     largest = max(float(np.abs(b).max()) for b in expected)
     return max(float(np.abs(a - b).max()) for a, b in zip(found, expected, strict=True)) / largest
 
 
 def against_keras(shop):
-    """The difference between the weights after `nllfit.fit` and after `model.fit`."""
+    """Compares the weights after `nllfit.fit` with those after `model.fit`."""
     model = shop.model()
     model.fit(**shop.arguments())
     return difference(shop.fitted(), model.get_weights())
 
 
 def stopped(shop):
-    """The difference between the weights that a failing callback leaves and those of a run up to its epoch."""
+    """Compares the weights after a callback raised an error in an epoch with those of a run up to this epoch."""
     last = random.Random(shop.job.seed).randrange(shop.job.epochs)
 
     class Raises(shop.tools.keras.callbacks.Callback):
@@ -192,7 +192,7 @@ def stopped(shop):
 
 
 def resumed(shop):
-    """The difference between the weights of a run in two calls of `fit` and those of an uninterrupted run."""
+    """Compares the weights of a run in two calls of `fit` with those of an uninterrupted run."""
     half, model = shop.job.epochs // 2, shop.model()
     options = {"seed": shop.job.seed, "compile": "graph"}
     nllfit.fit(model, **shop.arguments(half) | options)
@@ -201,7 +201,7 @@ def resumed(shop):
 
 
 def in_threads(shop):
-    """The difference between the weights of two models that train at the same time and those of one alone."""
+    """Compares the weights of two models that train at the same time with those of a model that trains alone."""
     found = {}
     threads = [threading.Thread(target=lambda i=i: found.update({i: shop.fitted(compile="graph")})) for i in range(2)]
     for thread in threads:
@@ -222,7 +222,7 @@ def _train_in_a_process(job, folder):
 
 
 def killed(shop):
-    """The difference between the weights of a run killed up to three times and those of an uninterrupted run."""
+    """Compares the weights of a run that was killed up to three times with those of an uninterrupted run."""
     draw, spawn = random.Random(shop.job.seed), multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         for attempt in range(4):
@@ -239,24 +239,24 @@ def killed(shop):
 
 
 TRIALS = {"keras": against_keras, "stopped": stopped, "resumed": resumed, "threads": in_threads, "killed": killed}
-_RARELY = 25  # rounds between two trials of `killed`, which starts processes
+_RARELY = 25  # every 25th round is `killed`, which is slow because it starts processes
 
 
 def round_of(number, keras):
-    """The name of a round's trial, and its job; `keras` is the version of the first round."""
+    """Returns the name of a round's trial, and its job. `keras` is the version of the first round."""
     trial = "killed" if number % _RARELY == _RARELY - 1 else list(TRIALS)[number % (len(TRIALS) - 1)]
     return trial, Job.drawn(keras if number // (len(TRIALS) - 1) % 2 == 0 else 5 - keras, number)
 
 
 def size():
-    """The process's memory in MB, its open files and its threads."""
+    """Returns the memory of this process in MB, and the numbers of its open files and threads."""
     status = dict(line.split(":", 1) for line in pathlib.Path("/proc/self/status").read_text().splitlines())
     files = len(list(pathlib.Path("/proc/self/fd").iterdir()))
     return {"MB": int(status["VmRSS"].split()[0]) / 1024, "files": files, "threads": int(status["Threads"])}
 
 
 def soak(arguments, folder):
-    """Runs rounds until the time is over; returns the metrics, which each round writes."""
+    """Runs rounds until the time is over. Each round writes the metrics, which are also returned."""
     end = time.monotonic() + 60 * arguments.minutes
     rounds, worst, failures, sizes = collections.Counter(), collections.defaultdict(float), [], []
     for number in range(arguments.seed, arguments.seed + 1_000_000):
@@ -291,7 +291,7 @@ def show(metrics):
 
 
 def main(argv=None):
-    """Runs the soak, or repeats one round; returns the metrics."""
+    """Runs the soak, or repeats one round. Returns the metrics."""
     parser = common.parser(__doc__, "benchmarks.soak")
     parser.add_argument("--minutes", type=float, default=10, help="(default: %(default)s)")
     parser.add_argument("--round", type=int, help="repeat this round, and nothing else")

@@ -6,23 +6,24 @@
 
 There are three parts:
 
-1. Every contender trains the same networks with Adam on the same rows, shuffled in each epoch, in a separate process.
-   It measures the microseconds per step (the median of `--repeats` calls), the seconds of the first call including all
-   compilation, and the peak memory of the process.
-2. Whole jobs on 455 rows (13-50-2, batch 32), in `--repeats` new processes, with the contenders taking turns. The
-   median includes tracing and compilation but not imports. Two jobs, a model that is fitted again and the members of an
-   ensemble, are timed after a few seconds of training, in which XLA compiles.
-3. The time of `nllfit.fit` by the numbers of rows and the batch size, and the cost of a head: a Bernoulli head with the
-   generic loss compared with a Dense layer and Keras's binary crossentropy.
+1. Every contender trains the same networks with Adam on the same rows, in a separate process. It measures the
+   microseconds per step (the median of `--repeats` calls), the seconds of the first call, in which everything is
+   compiled, and the peak memory of the process.
+2. Every contender runs whole jobs on 455 rows (13-50-2, batch 32). Each job runs in `--repeats` new processes, and the
+   contenders take turns. The median time includes tracing and compilation but not imports. Two jobs, a model that is
+   fitted again and the members of an ensemble, are timed after a few seconds of training, in which XLA compiles.
+3. `nllfit.fit` trains with several numbers of rows and batch sizes. The cost of a head is the time of a Bernoulli head
+   with the generic loss, compared with a Dense layer and Keras's binary crossentropy.
 
 PyTorch and JAX are included if they are installed (`pip install torch jax`). Everything takes half an hour, most of it
 in Keras; `--repeats 1` takes a third of that.
 
-Ratios are relative to `nllfit` with the same Keras. Expected on two cores: the step of `tf_keras` takes at least 38
-times as long on the smallest model, where Python takes most of the time, and at least 1.4 times as long on the CNN,
-where arithmetic takes most of it. A head costs nothing: its ratio is 1.00 +- 0.03. On a 16-256-256-2 network, JAX's
-step is 10% faster than ours, because jaxlib 0.10 computes five of the eight matrix products with YNNPACK. TensorFlow
-2.21 does so only with `XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type=+LIBRARY_FUSION_TYPE_DOT` (docs/training.md).
+Ratios are relative to `nllfit` with the same Keras. Expected on two cores: on the smallest model, where Python takes
+most of the time, a step of `tf_keras` takes at least 38 times as long. On the CNN, where arithmetic takes most of the
+time, it takes at least 1.4 times as long. A head costs nothing: its ratio is 1.00 +- 0.03. On a 16-256-256-2 network,
+JAX's step is 10% faster than ours, because jaxlib 0.10 computes five of the eight matrix products with YNNPACK.
+TensorFlow 2.21 uses YNNPACK only with `XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type=+LIBRARY_FUSION_TYPE_DOT`
+(docs/training.md).
 """
 
 import concurrent.futures
@@ -53,7 +54,7 @@ MODELS = {  # hidden layers, input shape, classes, batch size, steps per epoch, 
 TITLES = {"small": "16-64-2, batch 32", "medium": "16-256-256-2, batch 128", "large": "784-512-512-10, batch 128"}
 TITLES |= {"cnn": "CNN on 28x28, batch 64", "dataset": "small, a tf.data.Dataset", "sequence": "small, a Sequence"}
 SETTLE = 3.0  # seconds, during which XLA may be compiling in the background
-JOBS = {  # the times that each job measures, with their titles
+JOBS = {  # the times that each job measures, and their titles
     "fresh": {"fresh": "a fresh model, 40 epochs"},
     "again": {"again": "a model fitted again, 40 epochs"},
     "twenty": {"twenty": "20 fresh models, 40 epochs each", "further": "each further one of the 20"},
@@ -69,7 +70,7 @@ JOBS = {  # the times that each job measures, with their titles
     "members": {"turns": "5 members in turn, 200 epochs", "threads": "5 members in threads, 200 epochs"},
 }
 TIMES = {what: title for times in JOBS.values() for what, title in times.items()}
-CONTENDERS = {  # with the package that each needs
+CONTENDERS = {  # and the package that each needs
     "nllfit": "tf_keras",
     "nllfit_keras3": "keras",
     "tf_keras": "tf_keras",
@@ -89,19 +90,19 @@ WITHOUT |= {(model, contender) for model in ("dataset", "sequence") for contende
 
 
 def installed():
-    """The contenders whose packages are installed."""
+    """Returns the contenders with installed packages."""
     return [name for name, package in CONTENDERS.items() if importlib.util.find_spec(package)]
 
 
 def seconds(work):
-    """The elapsed seconds of a call of `work`."""
+    """Returns the elapsed seconds of a call of `work`."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def settled(train, epochs, settle):
-    """Calls `train` for `settle` seconds, in which XLA compiles; returns the seconds of the first call."""
+    """Calls `train` for `settle` seconds, in which XLA compiles. Returns the seconds of the first call."""
     first, start = seconds(lambda: train(epochs)), time.perf_counter()
     while time.perf_counter() - start < settle:
         train(epochs)
@@ -109,13 +110,13 @@ def settled(train, epochs, settle):
 
 
 def timed(train, epochs, steps, repeats, settle=0.0):
-    """The seconds of a first call with one epoch, and the microseconds per step of `repeats` calls after `settled`."""
+    """Returns the seconds of a first call with one epoch, and the microseconds per step of `repeats` later calls."""
     first = settled(train, 1, settle)
     return first, [seconds(lambda: train(epochs)) / (epochs * steps) * 1e6 for _ in range(repeats)]
 
 
 def measure(contender, model, repeats, seed):
-    """The times and the memory of one contender on one model, measured in this process."""
+    """Measures the times and the memory of one contender on one model, in this process."""
     hidden, shape, classes, batch, steps, epochs = MODELS[model]
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(batch * steps, *shape)).astype("float32")
@@ -128,18 +129,18 @@ def measure(contender, model, repeats, seed):
 
 
 def again(work):
-    """The median seconds of five calls of `work`, after a first call."""
+    """Calls `work` once, and then five times. Returns the median seconds of the five calls."""
     work()
     return float(np.median([seconds(work) for _ in range(5)]))
 
 
 def once_more(train, *held_out):
-    """The median seconds of five fits of 40 epochs, for a model that was trained before."""
+    """Trains a model again, five times for 40 epochs. Returns the median seconds."""
     return float(np.median([seconds(lambda: train(40, *held_out)) for _ in range(5)]))
 
 
 def whole_job(contender, job, seed):
-    """The seconds of a whole job of one contender, measured in this process, by the names in `JOBS`."""
+    """Measures a whole job of one contender in this process. Returns seconds by the names in `JOBS`."""
     importlib.import_module(CONTENDERS[contender])
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(455, 13)).astype("float32"), rng.integers(0, 2, 455)
@@ -173,7 +174,7 @@ def whole_job(contender, job, seed):
 
 
 def whole_jobs(arguments, job):
-    """For each time of a job, the median seconds of each contender over several processes."""
+    """Returns, for each time of a job, each contender's median seconds over several processes."""
     names = [name for name in arguments.contenders if (job, name) not in WITHOUT]
     rounds = [{name: worker(arguments, "job", name, job) for name in names} for _ in range(arguments.repeats)]
 
@@ -184,7 +185,7 @@ def whole_jobs(arguments, job):
 
 
 def growth(seed):
-    """The seconds per epoch of the small model, by the number of rows and by batch size."""
+    """Returns the seconds per epoch of the small model for several numbers of rows and batch sizes."""
     rng = np.random.default_rng(seed)
     found = {"rows": {}, "batch_size": {}}
     for name, cases in (
@@ -202,7 +203,7 @@ def growth(seed):
 
 
 def head_cost(repeats, seed):
-    """The microseconds per step with a head and with Keras's loss, measured in turns, and their ratio."""
+    """Measures steps with a head and with Keras's loss in turns. Returns their microseconds and the ratio."""
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(128 * 1000, 16)).astype("float32"), rng.integers(0, 2, (128 * 1000, 1)).astype("float32")
     trains = [contenders.bernoulli(head, x, y, 128) for head in (True, False)]
@@ -212,7 +213,7 @@ def head_cost(repeats, seed):
 
 
 def worker(arguments, *job):
-    """The result of one job, measured in a separate process."""
+    """Measures one job in a separate process, and returns the result."""
     print(f"\r{' '.join(job):40}", end="", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "experiments.benchmarks.speed", "--repeats", str(arguments.repeats), "--job", *job]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -223,7 +224,7 @@ def worker(arguments, *job):
 
 
 def ours(name, rows):
-    """The contender to which another one is compared: `nllfit` with the same Keras, or the first one available."""
+    """Returns the contender with which `name` is compared: `nllfit` with the same Keras, or the first one available."""
     rival = "nllfit_keras3" if name in ("keras", "nllfit_keras3") else "nllfit"
     return rival if rival in rows else next(iter(rows))
 
@@ -255,7 +256,7 @@ def report(metrics):
 
 
 def main(argv=None):
-    """Runs the experiment; returns its metrics."""
+    """Runs the experiment and returns its metrics."""
     parser = common.parser(__doc__, "benchmarks.speed")
     parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS), help="(default: all)")
     jobs = [*JOBS, "growth", "head"]

@@ -2,10 +2,10 @@
 
     python -m experiments.benchmarks.uci --data FOLDER
 
-Every table NAME.txt of the folder (numbers separated by blanks, the target in the last column) is split into 90%
-training and 10% test rows. There are 20 random splits, or 5 for tables above 40,000 rows, the same as in
-Hernandez-Lobato and Adams (2015). A `nllfit.tabular.DistributionRegressor` is fitted to each split. It selects its
-network, its weight decay and its spread on training rows. The test rows have four scores:
+The folder contains tables NAME.txt: numbers separated by blanks, with the target in the last column. Each table is
+split at random into 90% training and 10% test rows. A table has 20 splits, or 5 if it has more than 40,000 rows. They
+equal the splits of Hernandez-Lobato and Adams (2015). A `nllfit.tabular.DistributionRegressor` is fitted to each split.
+It selects its network, its weight decay and its spread on training rows. The test rows have four scores:
 
 - the mean negative log-likelihood (NLL), in nats;
 - the root mean squared error (RMSE), in the unit of the target;
@@ -14,10 +14,10 @@ network, its weight decay and its spread on training rows. The test rows have fo
 
 There are two result tables. *Normal* has Normal heads. *free* uses a mixture of Normals if that is better on held-out
 training rows. The tables are separate because narrow spikes in a flexible density can lower the NLL of rounded targets
-without bound. If the folder has a `published.json`, its results are shown next to ours. The networks use Keras 3.
+without bound. If the folder contains a `published.json`, its results are shown next to ours. The networks use Keras 3.
 
 Expected with Normal heads: an NLL of 2.61 on concrete, 0.21 on energy, -1.41 on kin8nm, -6.5 on naval and 2.45 on
-protein, each lower than all published results; with free heads, -6.9 on naval and 1.83 on protein.
+protein. Each is lower than all published results. Expected with free heads: -6.9 on naval and 1.83 on protein.
 
 Each split is saved when it is done, so the same command with `--out` resumes an interrupted run.
 """
@@ -43,10 +43,10 @@ DISTRIBUTIONS = {"normal": ["Normal"], "free": ["Normal", "Mixture"]}
 
 
 def fit_split(x, y, train, test, seed):
-    """The scores of the test rows with both kinds of heads, the selected models, and the elapsed seconds."""
+    """Returns the scores of the test rows with both kinds of heads, the selected models, and the elapsed seconds."""
     start = time.perf_counter()
     result = {}
-    # The second fit reuses the networks of the first, because of `warm_start`.
+    # With `warm_start`, the second fit reuses the networks of the first.
     model = DistributionRegressor(network=["smooth", "steep"], warm_start=True, random_state=seed)
     for table, distributions in DISTRIBUTIONS.items():
         model.set_params(distribution=distributions).fit(x[train], y[train])
@@ -56,13 +56,13 @@ def fit_split(x, y, train, test, seed):
 
 
 def chosen(model):
-    """The choices of a fitted regressor, as text."""
+    """Returns a text that names the selected network and its settings."""
     best = model.trials_[0]
     return f"{best.network} {best.regularization} {best.distribution.lower()}, scales x {best.spread:.2f}"
 
 
 def fit_table(arguments, folder, name, table):
-    """The scores of all splits of a table; each is saved when it is done."""
+    """Returns the scores of all splits of a table. Each is saved when it is done."""
     (x, y), done, halves = table, [], list(tables.splits(len(table[0]), arguments.splits))
     for i, (train, test) in enumerate(halves):
         split = functools.partial(fit_split, x, y, train, test, arguments.seed + i)
@@ -73,13 +73,16 @@ def fit_table(arguments, folder, name, table):
 
 
 def start_worker():
-    """Initialises a worker process: one thread, and Ctrl-C only ends the parent process."""
+    """Initialises a worker process. It uses one thread and ignores Ctrl-C, which ends the parent process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
 def summary(splits):
-    """The mean of each score over the splits with its standard error, for Normal heads and under "free"."""
+    """Returns the mean of each score over the splits, and its standard error.
+
+    Scores with Normal heads are at the top level, and those with free heads are under "free".
+    """
 
     def of(table):
         found = {}
@@ -95,7 +98,7 @@ def summary(splits):
 
 
 def print_table(title, rows, published):
-    """Prints one line per data set: the scores with standard errors, and the best published NLL and RMSE."""
+    """Prints a line for each data set with our scores, their standard errors, and the best published NLL and RMSE."""
     print(f"\n{title:26} {'NLL':>16} {'RMSE':>18} {'CRPS':>18} {'calibration':>15}   best published NLL, RMSE")
     for name, row in rows.items():
         scores = [f"{row[score]:9.4g} ± {row[f'{score}_se'] or np.nan:<6.2g}" for score in SCORES]
@@ -107,7 +110,7 @@ def print_table(title, rows, published):
 
 
 def plot(metrics, published, path):
-    """Draws a panel for each data set: our test NLLs with two standard errors, and published NLLs."""
+    """Draws a panel for each data set. It shows our test NLLs with two standard errors, and published NLLs."""
     figure = Figure(figsize=(3.2 * len(metrics), 3.6), layout="constrained")
     axes = figure.subplots(1, len(metrics), squeeze=False)[0]
     for ax, (name, row) in zip(axes, metrics.items(), strict=True):
@@ -123,7 +126,7 @@ def plot(metrics, published, path):
 
 
 def main(argv=None):
-    """Runs the benchmark; returns its metrics."""
+    """Runs the benchmark and returns its metrics."""
     parser = common.parser(__doc__, "benchmarks.uci")
     parser.set_defaults(keras=3)
     parser.add_argument("--data", metavar="FOLDER", required=True, help="the folder of the tables NAME.txt")
@@ -140,7 +143,7 @@ def main(argv=None):
         workers = min(len(data), os.cpu_count() or 1)
         if workers == 1:
             done = dict(zip(largest_first, map(fit, largest_first, map(data.get, largest_first)), strict=True))
-        else:  # one process per table, so that the networks of a table are compiled once
+        else:  # one process per table compiles the networks only once
             with multiprocessing.get_context("spawn").Pool(workers, start_worker) as pool:
                 results = pool.starmap(fit, [(name, data[name]) for name in largest_first], chunksize=1)
             done = dict(zip(largest_first, results, strict=True))
