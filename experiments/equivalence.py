@@ -5,7 +5,7 @@
 For each Keras loss in the README's table (three crossentropies, squared error, absolute error and Poisson), two models
 start from the same weights and train on the same batches of real data in float64. One model has the Keras loss. Its
 twin has a head and the generic `-log_prob` loss. Both train for the same number of epochs. The crossentropies use Adam.
-The other losses use plain SGD, with the twin's learning rate divided by the known factor between the losses.
+The other losses use plain SGD. The twin's learning rate is divided by the known factor between the losses.
 
 Expected: only rounding errors, at most 1e-12 in the loss and the gradient and 1e-9 in the final weights. Keras's
 Poisson loss adds Keras's epsilon to the rate, so the epsilon is 0 here.

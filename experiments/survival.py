@@ -8,7 +8,7 @@ are right-censored. `nllfit.Censored` is the likelihood of such times. Several f
 best one then becomes the head of a network that is linear in age. Two comparisons show whether age matters: a
 likelihood-ratio test on all rows, and the likelihood of held-out rows with and without age.
 
-Expected: LogNormal and LogLogistic are the best, with similar AICs; families without a long tail are the worst. A fit
+Expected: LogNormal and LogLogistic are best, and their AICs are similar. Families without a long tail are worst. A fit
 to only the observed deaths gives a median that is far too short. Older patients die sooner.
 """
 

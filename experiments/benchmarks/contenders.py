@@ -121,7 +121,7 @@ def nllfit_keras3(hidden, shape, classes, x, y, batch, source="arrays"):
 def bernoulli(head, x, y, batch):
     """Trains on binary labels with `nllfit.fit`.
 
-    If `head` is true, the model has a Bernoulli head and the generic loss. Otherwise it has only Keras's loss.
+    If `head` is true, the model has a Bernoulli head and the generic loss. Otherwise it has no head and Keras's loss.
     """
     import tf_keras as k
 

@@ -126,7 +126,7 @@ def supervise(start):
 
 
 def run_workers(arguments, folder, argv):
-    """Trains with workers on this machine, each of which writes a log. Returns the weights, and the loss and times."""
+    """Trains with workers on this machine. Each writes a log. Returns the weights, and a dict of loss and seconds."""
 
     def start():
         hosts = [f"localhost:{port}" for port in free_ports(arguments.workers)]

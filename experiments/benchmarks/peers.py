@@ -8,7 +8,7 @@ categories, and its empty fields are missing values. The target is the last colu
 into 90% training and 10% test rows. Every package gets the same rows. Categories become indicators. The median replaces
 missing values, and an indicator marks them.
 
-The packages are NGBoost (a Normal, with early stopping), Treeffuser, CatBoost (a Normal, `RMSEWithUncertainty`), and
+The packages are NGBoost (a Normal and early stopping), Treeffuser, CatBoost (a Normal, `RMSEWithUncertainty`), and
 LightGBM, scikit-learn's gradient boosting and quantile-forest (quantiles). Packages that are not installed are skipped.
 The table has these columns:
 

@@ -46,7 +46,7 @@ HEADS = {
     "Truncated": (("Normal", 0.0), [2.0]),
     "ZeroInflated": (("Poisson",), [0.0]),
 }  # the arguments of each head, and an outcome
-WITHOUT_INTERVAL = ("Categorical", "MultivariateNormalTriL", "OneHotCategorical")  # vectors and labels
+WITHOUT_INTERVAL = ("Categorical", "MultivariateNormalTriL", "OneHotCategorical")  # outcomes are vectors or labels
 ROWS = 1000
 
 LOADER = """

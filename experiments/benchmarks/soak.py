@@ -52,7 +52,7 @@ HEADS = {
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """The settings of a round. Every process builds the same model and data from them."""
+    """The settings of a round. The same settings give the same model and data in every process."""
 
     keras: int
     seed: int
@@ -71,7 +71,7 @@ class Job:
 
     @classmethod
     def drawn(cls, keras, seed):
-        """Draws the settings with a seed."""
+        """Draws the settings of a round. They depend only on the seed."""
         draw = random.Random(seed)
         source = draw.choice(["arrays", "arrays", "dataset", "sequence"])
         return cls(

@@ -36,7 +36,7 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
       batch_size: the number of rows in each call of the model.
 
     Returns:
-      A `TemperatureScaled` model, with its `temperature`.
+      A `TemperatureScaled` model. Its attribute `temperature` is `T`.
 
     Raises:
       TypeError: if `model` is not a model, or does not end in a head.
@@ -57,7 +57,7 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
     log_probs = tf.maximum(log_probs, -1e300)  # a class of probability 0 has -inf, which would become NaN
     observed = tf.gather(log_probs, labels, batch_dims=labels.ndim)
 
-    def slope(log_inverse):  # the derivative of the NLL by 1 / T, in which the NLL is convex
+    def slope(log_inverse):  # the derivative of the NLL by 1 / T; the NLL is convex in 1 / T
         probs = tf.nn.softmax(tf.exp(log_inverse) * log_probs)
         return tf.reduce_mean(tf.reduce_sum(probs * log_probs, -1) - observed)
 

@@ -39,7 +39,7 @@ def evaluate(
     Args:
       model: a Keras 2 or Keras 3 model that ends in one head, an `Ensemble`, or a calibrated model; or, without `x`, a
         distribution of batch `[n]` and event `[*event]`: `evaluate(distribution, y=y)`.
-      x: inputs, as `predict_distribution` takes them; or a finite `tf.data.Dataset` of batches `(x, y)`, without `y`.
+      x: inputs, as `predict_distribution` takes them. Without `y`, a finite `tf.data.Dataset` of batches `(x, y)`.
       y: outcomes of at least two rows, `[n, *event]`; for an event of one element also `[n]`. For a head at every step
         of a sequence, `[n, steps, *event]`. If Keras masks steps, the masked outcomes are ignored, and each step that
         is not masked counts as a row. For a model with several outputs, a dict of outcomes by the name of the output.

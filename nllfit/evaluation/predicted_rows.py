@@ -61,7 +61,7 @@ class PredictedRows(NamedTuple):
 
 
 def predicted_rows(model: Model | tfd.Distribution, x: Any, y: ArrayLike | None, batch_size: int = 32) -> PredictedRows:
-    """Predicts the rows `x` and checks the outcomes `y`.
+    """Predicts the rows `x` and checks the outcomes `y`. Returns both.
 
     Args:
       model: a model that `predict_distribution` takes; or a distribution of batch `[n]`, if `x` is None.
@@ -135,7 +135,7 @@ def _nll(distribution, y):
 
 
 def _impossible(distribution, y, first, last):
-    """Returns an error that names the first row, from `first` up to `last`, without a finite likelihood."""
+    """Returns an error that names the first row, between `first` and `last`, that has no finite likelihood."""
     while last - first > 1:
         middle = (first + last) // 2
         faulty = _likelihoods(batch_rows(distribution, slice(first, middle)), y[first:middle])[1]

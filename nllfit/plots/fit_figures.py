@@ -17,7 +17,7 @@ _BARS = 80  # the most bars in a histogram of counts
 def profile_curve(
     ax: Axes, estimate: Estimate, name: str, values: np.ndarray | None = None, *, level: float = 0.95
 ) -> Axes:
-    """Draws the profile log-likelihood of a scalar parameter, relative to its maximum, with a confidence interval.
+    """Draws the profile log-likelihood of a scalar parameter, relative to its maximum, and a confidence interval.
 
     The interval contains the values at which the profile is above `-chi2_1.quantile(level) / 2`, which is -1.92 for
     95%.

@@ -30,7 +30,7 @@ def likelihood_curve(
       distribution: a `tfd.Distribution` of batch `[m]`, one for each of `values`, as in the example.
       y: the sample, `[n, *event]`.
       values: the parameter's values, `[m]`.
-      name: the parameter's name, for the axis label.
+      name: the parameter's name, which becomes the axis label.
       estimate: where to mark the maximum; by default the best of `values`.
       interval: the ends of a range to shade, such as a confidence interval.
       interval_name: the label of that range in the legend.
@@ -39,7 +39,7 @@ def likelihood_curve(
       `ax`.
 
     Raises:
-      ValueError: if the distribution's batch shape is not `[m]`, and as from `log_likelihood`.
+      ValueError: if the distribution's batch shape is not `[m]`, or `log_likelihood` raises an error.
 
     Example:
       >>> theta = np.linspace(0.0, 1.0, 201)
@@ -76,14 +76,14 @@ def likelihood_surface(
       distribution: a `tfd.Distribution` of batch `[k, m]`, one for each pair of `y_values` `[k]` and `x_values` `[m]`.
       y: the sample, `[n, *event]`.
       x_values, y_values: the values of the two parameters, along the x axis and along the y axis.
-      names: the names of the two parameters, for the axis labels.
+      names: the names of the two parameters, which become the axis labels.
       estimate: the point `(x, y)` to mark; by default the best point of the grid.
 
     Returns:
       `ax`.
 
     Raises:
-      ValueError: if the distribution's batch shape is not `[k, m]`, and as from `log_likelihood`.
+      ValueError: if the distribution's batch shape is not `[k, m]`, or `log_likelihood` raises an error.
 
     Example:
       >>> mu, sigma = np.linspace(-2.0, 2.0, 200), np.linspace(0.3, 2.0, 200)

@@ -18,7 +18,7 @@ _BLUE = np.array([0.12, 0.47, 0.71])  # matplotlib's "tab:blue"
 def predictive_band(
     ax: Axes, x: ArrayLike, y: ArrayLike, distribution: tfd.Distribution, levels: Sequence[float] = (0.5, 0.9)
 ) -> Axes:
-    """Draws outcomes against one input, with the predicted median and central intervals.
+    """Draws outcomes, and the predicted median and central intervals, against one input.
 
     The legend shows the nominal probability of each interval and the share of the outcomes inside.
 

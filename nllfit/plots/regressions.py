@@ -49,7 +49,7 @@ def residual_qq(ax: Axes, residuals: ArrayLike) -> Axes:
 
 
 def survival_calibration(ax: Axes, calibration: CalibrationAtTime) -> Axes:
-    """Draws the observed survival of groups of rows against their predicted survival, with 95% intervals.
+    """Draws the observed survival of groups of rows against their predicted survival. Bars are 95% intervals.
 
     Args:
       ax: a `matplotlib.axes.Axes`.

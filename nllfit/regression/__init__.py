@@ -1,4 +1,4 @@
-"""Regressions from a formula and a table of data, with coefficient tables, tests and diagnostics."""
+"""Regressions that a formula and a table describe. Results have coefficient tables, tests and diagnostics."""
 
 from nllfit.regression.competing_risks import cause_specific_risks
 from nllfit.regression.cox import CoxRegression, cox_regression

@@ -18,7 +18,7 @@ __all__ = ["CoxRegression", "cox_regression"]
 
 _ITERATIONS = 50
 _GAIN = 1e-10  # relative to the log-likelihood; the search ends if a step gains less
-_FLAT = 1e-10  # the least curvature at a maximum, for an information scaled to a unit diagonal
+_FLAT = 1e-10  # the least curvature at a maximum; the diagonal of the information is scaled to 1
 
 
 def cox_regression(
@@ -59,7 +59,7 @@ def cox_regression(
 
     Raises:
       ImportError, TypeError: as from `regression`.
-      ValueError: as from `regression`; and if one of these is true:
+      ValueError: as from `regression`. Also if one of these is true:
         - A time is not finite, or a `stop` is not after its `start`.
         - An event is neither 0 nor 1, or there is no event.
         - The baseline hazard contains a column, so the likelihood does not change with its coefficient.
@@ -98,7 +98,7 @@ def cox_regression(
 
 
 class CoxRegression(Hypotheses):
-    """A fitted proportional hazards model; `cox_regression` returns it.
+    """A fitted proportional hazards model. `cox_regression` returns it.
 
     Attributes:
       names, estimates, covariance, kind, converged, message: see `CoefficientTable`. `summary(exponentiate=True)` shows

@@ -17,7 +17,7 @@ def cox_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
 
     Args:
       y_true: `[n, 2]`: the time, and 1 for an event or 0 for censoring.
-      y_pred: `[n, 1]`, the logarithm of the hazard ratio: the output of a Keras 2 or Keras 3 model without a head.
+      y_pred: `[n, 1]`, the logarithm of the hazard ratio. A Keras 2 or Keras 3 model without a head predicts it.
 
     Returns:
       A scalar.

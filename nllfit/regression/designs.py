@@ -75,7 +75,7 @@ class Design:
         return matrix[:, self._kept], np.concatenate(offsets, 1).sum(1) if offsets else None
 
     def _check_terms(self):
-        """Raises a `ValueError` for a term without columns or a level without rows."""
+        """Raises a `ValueError` if a term has no columns, or a level has no rows."""
         for term, indices in self.terms.items():
             if not indices and term != "1":
                 raise ValueError(f"`{term}` in the formula `{self.text}` has one level: there is nothing to compare.")

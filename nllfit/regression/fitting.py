@@ -41,7 +41,7 @@ def regression(
     link: Mapping[str, str] | None = None,
     **parameters: Any,
 ) -> Regression:
-    """Fits a regression that a formula describes, by maximum likelihood.
+    """Fits a regression by maximum likelihood. A formula describes it.
 
     The formula describes the main parameter of the family: the `loc` of a Normal, the `mean` of a Gamma, a Beta or a
     NegativeBinomial, the `logits` of a Bernoulli, the `log_rate` of a Poisson, the `scale` of a Weibull. Before its

@@ -68,7 +68,7 @@ class Predictor:
         return INTERCEPT in self.design.names
 
     def inputs(self, matrix: np.ndarray, offset: np.ndarray | None) -> dict[str, np.ndarray]:
-        """The inputs of the Keras model for this parameter, by name."""
+        """Returns a dict of the inputs that the Keras model has for this parameter."""
         kept = [i for i, name in enumerate(self.design.names) if name != INTERCEPT]
         return {self.parameter: matrix[:, kept]} | (
             {} if offset is None else {f"{self.parameter}_offset": offset[:, None]}

@@ -19,7 +19,7 @@ _KINDS = {"information": "observed information", "sandwich": "sandwich", "cluste
 
 
 class Regression(Hypotheses, Predictions, Diagnostics):
-    """A regression that was fitted by maximum likelihood; `regression` returns it.
+    """A regression that was fitted by maximum likelihood. `regression` returns it.
 
     The coefficients of the main parameter have the names of their columns. Coefficients of other parameters are named
     `parameter: column`, and coefficients of classes `label: column`. For a parameter without a formula, such as

@@ -77,7 +77,7 @@ def cumulative_incidence(time: Any, cause: Any, of: Any) -> SurvivalCurve:
       of: the label of the cause whose events are counted.
 
     Raises:
-      ValueError: if no row has the cause `of`; and as from `kaplan_meier`.
+      ValueError: if no row has the cause `of`, or `kaplan_meier` refuses the times.
 
     Source: Aalen and Johansen, An empirical transition matrix for non-homogeneous Markov chains, 1978.
     """

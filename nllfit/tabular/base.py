@@ -67,7 +67,7 @@ class TabularEstimator(BaseEstimator, abc.ABC):
             apply.
 
         Example:
-          A file in Parquet's format, with the outcomes in the column `price`:
+          A Parquet file. Its column `price` contains the outcomes:
 
               def batches():
                   for part in pyarrow.parquet.ParquetFile("sales.parquet").iter_batches(10_000):

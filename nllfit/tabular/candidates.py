@@ -36,7 +36,7 @@ def default(rows: Rows) -> list[Any]:
 
 
 def plausible(rows: Rows) -> list[Any]:
-    """Returns the distributions to try if the user gave "auto": common ones whose support contains the outcomes."""
+    """Returns the distributions to try if the user gave "auto". Their supports contain the outcomes."""
     y = rows.numbers()
     found: list[Any] = ["Normal", MIXTURE]
     if y.shape[1] > 1:

@@ -22,7 +22,7 @@ class Classes(Target):
     Args:
       labels: the class index of each outcome, `[n, 1]`.
       num_classes: the number of classes.
-      weights: `[n]`, or None.
+      weights: the number of times that each row counts, `[n]`, or None.
       values: the outcome of each class, `[num_classes]`, in ascending order; None if the outcomes are class labels.
     """
 

@@ -17,7 +17,7 @@ __all__ = ["DistributionClassifier"]
 
 
 class DistributionClassifier(ClassifierMixin, TabularEstimator):
-    """Predicts class probabilities from a table, with a temperature-scaled ensemble of networks.
+    """Predicts class probabilities from a table. It is a temperature-scaled ensemble of networks.
 
     It is the counterpart of `DistributionRegressor` for class labels. The log-likelihood of held-out rows selects the
     network and the temperature. Log-probabilities are divided by the temperature. No class has a probability of 0,

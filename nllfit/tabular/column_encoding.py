@@ -74,7 +74,7 @@ class Columns:
         """Returns the table as numbers `[n, k]` in float64.
 
         Raises:
-          ValueError: as from `of`. Also if a column contains text, but had numbers in training, or the reverse.
+          ValueError: if `of` refuses the table, or a column has text now but had numbers in training, or the reverse.
         """
         parts = []
         for column, (_, values) in zip(self.columns, _columns_of(x), strict=True):

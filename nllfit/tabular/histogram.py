@@ -30,7 +30,7 @@ class Histogram(Classes):
 
     Args:
       y: the outcomes, `[n, 1]`.
-      weights: `[n]`, or None.
+      weights: the number of times that each row counts, `[n]`, or None.
     """
 
     is_for_networks = False

@@ -65,7 +65,7 @@ def checked_network(network: Any) -> Any:
 
 
 def named_network(network: Any) -> Network:
-    """Returns the `Network` with a name. A given `Network` is returned unchanged."""
+    """Returns the `Network` that a name such as "smooth" stands for. A given `Network` is returned unchanged."""
     return network if isinstance(network, Network) else NETWORKS[network]
 
 

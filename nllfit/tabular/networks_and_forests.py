@@ -103,7 +103,7 @@ class Networks(Model):
 
 
 def _successful(perceptron, weights, scaling, data):
-    """Returns the weights of the members, without members in a bad local optimum. These would spoil the mixture."""
+    """Returns the weights of the members that did not end in a bad local optimum. Others would spoil the mixture."""
     x, y, factors = data
     of_likelihood = dataclasses.replace(perceptron, beta=0.0)
     losses = [float(of_likelihood.loss(each, *scaling, x, y, factors)) for each in weights]

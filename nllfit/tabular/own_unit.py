@@ -24,7 +24,7 @@ _SCORES = np.linspace(-8, 8, 33)  # Normal scores, the knots of the map that wid
 
 
 class OwnUnit(Target):
-    """The target of a family of amounts, counts or shares, or of any other family without a location and a scale.
+    """The target of families that are not location-scale families, such as families of amounts, counts or shares.
 
     Outcomes keep their original unit. With its first weights, a network predicts the marginal distribution of the
     outcomes for all inputs. Its output for each parameter is multiplied by `step`, the inverse square root of the
@@ -126,6 +126,6 @@ def _spreads_of(distribution):
 
 
 def _widened(distribution, spread):
-    """Divides the Normal scores of a distribution of real numbers by `spread`, which multiplies a Normal's scale."""
+    """Divides the Normal scores of a distribution of real numbers by `spread`. It multiplies the scale of a Normal."""
     scores = np.broadcast_to(_SCORES, [*distribution.event_shape, len(_SCORES)])
     return Recalibrated(None, spread * scores, _SCORES).calibrate(distribution)

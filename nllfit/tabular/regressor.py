@@ -21,7 +21,7 @@ __all__ = ["DistributionRegressor"]
 
 
 class DistributionRegressor(RegressorMixin, TabularEstimator):
-    """Predicts the distribution of one or several numbers from a table, with an ensemble of networks.
+    """Predicts the distribution of one or several numbers from a table. It is an ensemble of networks or a forest.
 
     The defaults need no tuning. Inputs and outcomes are standardised. Two networks, a smooth one and one with binned
     inputs, and a forest of randomised trees are compared on held-out rows. The better network and the trees are also
