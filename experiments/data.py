@@ -54,7 +54,7 @@ def photographs(folder, size, seed):
 
 
 def npz_file(path):
-    """Reads an `.npz` file of `x_train`, `y_train`, `x_test` and `y_test`, with labels 0, 1, and so on."""
+    """Reads an `.npz` file of `x_train`, `y_train`, `x_test` and `y_test`. The labels are 0, 1, and so on."""
     path = _existing(path)
     if not path.is_file():
         raise ValueError(f"--data {path} is not a file: give an .npz file or a folder with a subfolder for each class.")

@@ -110,7 +110,10 @@ def plot_plane(tools, history, encoder, decoder, x, y, path):
 
 
 def plot_images(tools, vae, decoder, x, seed, path, count=16):
-    """Draws test images, the means of their reconstructions from one draw, and the means of decoded prior samples."""
+    """Draws test images, their reconstructions, and decoded samples of the prior.
+
+    Each reconstruction uses one draw of the latent variable. Pixels are the means of the decoder's distributions.
+    """
     z = np.random.default_rng(seed).normal(size=[count, decoder.input_shape[1]]).astype("float32")
     samples = tools.distribution(decoder(z)).mean().numpy()
     figure = Figure(figsize=(12, 2.6), layout="constrained")

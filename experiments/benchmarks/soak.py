@@ -268,7 +268,7 @@ def soak(arguments, folder):
             worst[trial] = max(worst[trial], found)
             rounds[trial] += 1
             problem = f"weights differ by {found:.1e}" if not found < TOLERANCE else ""
-        except Exception as error:  # of any type: the next rounds still run
+        except Exception as error:  # an error of any type must not stop the next rounds
             problem = f"{type(error).__name__}: {error}"
         if problem:
             failures.append({"round": number, "trial": trial, "job": str(job), "problem": problem})

@@ -51,7 +51,7 @@ class Calibrated(abc.ABC):
 
     @abc.abstractmethod
     def get_config(self) -> dict[str, Any]:
-        """The arguments of the constructor except the model, as values for JSON."""
+        """Returns the arguments of the constructor as values for JSON. The model is not included."""
 
     @abc.abstractmethod
     def calibrate(self, distribution: tfd.Distribution) -> tfd.Distribution:

@@ -1,4 +1,4 @@
-"""Temperature scaling: one number that makes a classifier's probabilities less or more extreme."""
+"""Temperature scaling: one number makes a classifier's probabilities less or more extreme."""
 
 import math
 from typing import Any

@@ -66,7 +66,8 @@ def qq(ax: Axes, estimate: Estimate) -> Axes:
 def pp(ax: Axes, estimate: Estimate) -> Axes:
     """Draws the fitted CDF at each outcome against the share of outcomes up to it (a P-P plot).
 
-    It is `qq` on the scale of probabilities, which shows the middle of a distribution better than its tails.
+    The figure is that of `qq` on the scale of probabilities. This scale shows the middle of a distribution better than
+    its tails.
 
     Args:
       ax: a `matplotlib.axes.Axes`.

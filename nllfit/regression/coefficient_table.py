@@ -54,7 +54,7 @@ class CoefficientTable(MaximumLikelihoodFit):
 
     @property
     def tvalues(self) -> Any:
-        """The z-values: the coefficients divided by their standard errors, as a `Series` by name."""
+        """The z-values, which are the coefficients divided by their standard errors, as a `Series` by name."""
         return (self.params / self.bse).rename("z")
 
     @property
@@ -64,12 +64,12 @@ class CoefficientTable(MaximumLikelihoodFit):
 
     @property
     def llf(self) -> float:
-        """The log-likelihood, in nats: `log_likelihood` under statsmodels' name."""
+        """The log-likelihood in nats. It equals `log_likelihood`; statsmodels calls it `llf`."""
         return self.log_likelihood
 
     @property
     def nobs(self) -> float:
-        """The number of rows, or the sum of their weights: `num_observations` under statsmodels' name."""
+        """The number of rows, or the sum of their weights. It equals `num_observations`; statsmodels calls it `nobs`."""
         return self.num_observations
 
     def cov_params(self) -> Any:
@@ -77,7 +77,7 @@ class CoefficientTable(MaximumLikelihoodFit):
         return pd.DataFrame(self.covariance, self.names, self.names)
 
     def conf_int(self, alpha: float = 0.05) -> Any:
-        """The Wald intervals of level `1 - alpha`, as a `DataFrame` with the columns `lower` and `upper`.
+        """Returns the Wald intervals of level `1 - alpha`, a `DataFrame` with the columns `lower` and `upper`.
 
         Raises:
           ValueError: if `alpha` is not between 0 and 1.

@@ -1,4 +1,4 @@
-"""`cox_regression`: Cox's proportional hazards model from a formula and a table."""
+"""`cox_regression` fits Cox's proportional hazards model, which a formula and a table describe."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Checks of a regression's data: the table, and its columns of weights, offsets and clusters."""
+"""Checks of a regression's table, and of its columns of weights, offsets and clusters."""
 
 import re
 from collections.abc import Iterable, Mapping

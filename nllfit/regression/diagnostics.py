@@ -20,7 +20,7 @@ _INSIDE = 1e-15  # a mean keeps this distance from the ends of its domain
 
 
 class Diagnostics(LinearPredictors):
-    """The methods of a regression that examine its rows."""
+    """The diagnostic methods of a regression: residuals and influence."""
 
     def residuals(self, kind: str = "quantile", seed: int = 0) -> Any:
         """Returns the residuals of the fitted rows. There are four kinds.

@@ -38,7 +38,7 @@ class Outcome:
 
     Attributes:
       name: the left side of the formula.
-      values: numbers or class indices `[n]`, or pairs `[n, 2]` for censored outcomes.
+      values: numbers or class indices `[n]`. Censored outcomes are pairs `[n, 2]`.
       labels: the labels of the classes, in the order of their indices; None for numbers.
       index: the index of the table.
       has_order: whether the outcomes are numbers, or labels of an ordered categorical column.

@@ -73,7 +73,7 @@ class PartialLikelihood:
         return x - (sums / sizes[:, None])[chain]
 
     def at_risk(self, values: np.ndarray) -> np.ndarray:
-        """Sums of values `[n, ...]` over the rows at risk at each time, `[m, ...]`."""
+        """Sums values `[n, ...]` over the rows at risk at each time. Returns `[m, ...]`."""
         after_start, after_stop = self._places
         ends = np.zeros([len(self.times) + 1, *values.shape[1:]])
         np.add.at(ends, after_stop, values)
@@ -82,7 +82,7 @@ class PartialLikelihood:
         return np.cumsum(ends[::-1], 0)[-2::-1] if len(ends) > 1 else ends[:0]
 
     def tied(self, values: np.ndarray) -> np.ndarray:
-        """Sums of values `[n, ...]` over the rows with the event at each time, `[m, ...]`."""
+        """Sums values `[n, ...]` over the rows with an event at each time. Returns `[m, ...]`."""
         sums = np.zeros([len(self.times), *values.shape[1:]])
         np.add.at(sums, np.searchsorted(self.times, self.stop[self.event]), values[self.event])
         return sums

@@ -20,7 +20,7 @@ __all__ = ["Predictions"]
 
 
 class Predictions(LinearPredictors):
-    """The methods of a regression that predict."""
+    """The methods of a regression that predict outcomes."""
 
     def predict(self, data: Any = None) -> Any:
         """Returns the prediction for each row: the mean of its distribution, or the probability of each class.

@@ -59,7 +59,7 @@ class Predictor:
 
     @property
     def total_offset(self) -> np.ndarray | None:
-        """The sum of `offset` and the formula's offset for the fitted rows, `[n]`, or None."""
+        """The sum of `offset` and the formula's offset for the fitted rows, `[n]`. It is None if there is no offset."""
         given = [offset for offset in (self.offset, self.design.offset) if offset is not None]
         return np.sum(given, 0) if given else None
 

@@ -1,4 +1,4 @@
-"""Tabular prediction: estimators in scikit-learn's conventions that predict a distribution for each row of a table.
+"""Estimators that predict a distribution for each row of a table. They follow scikit-learn's conventions.
 
     from nllfit.tabular import DistributionRegressor
 

@@ -172,7 +172,7 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         """Reads an estimator that `save` wrote. Its `random_state` is None.
 
         Raises:
-          ValueError: if the folder does not exist, contains another estimator, or a file in it is damaged.
+          ValueError: if the folder does not exist or contains another estimator, or if a file in it is damaged.
         """
         found = files.read(folder)
         if found["class"] != cls.__name__:

@@ -1,4 +1,4 @@
-"""`DistributionClassifier`: calibrated class probabilities for each row of a table."""
+"""`DistributionClassifier` predicts calibrated class probabilities for each row of a table."""
 
 from typing import Any
 
@@ -122,7 +122,7 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
         return self._distribution(self._read(X))
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """The probability of each class, `[n, num_classes]`, in the order of `classes_`."""
+        """Returns the probability of each class, `[n, num_classes]`. The classes are in the order of `classes_`."""
         return self.predict_distribution(X).probs_parameter().numpy()
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
@@ -130,7 +130,7 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
         return np.log(self.predict_proba(X))
 
     def predict(self, X: Any) -> np.ndarray:
-        """The class with the largest probability, `[n]`."""
+        """Returns the class with the largest probability, `[n]`."""
         largest = self.predict_proba(X).argmax(axis=1)
         return self.classes_[largest]
 

@@ -1,4 +1,4 @@
-"""Encoding of a table of numbers, booleans, categories and missing values as a matrix of numbers."""
+"""Encodes a table as a matrix of numbers. It may contain numbers, booleans, categories and missing values."""
 
 import dataclasses
 import datetime

@@ -1,4 +1,4 @@
-"""Explanation of a predicted distribution: the importance of each column, and how the quantiles depend on it."""
+"""`explain` measures the importance of each column for a predicted distribution, and how quantiles depend on it."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -62,7 +62,7 @@ class LocationScale(Target):
         low, high = (tf.cast(np.reshape(end, shape), one.dtype) for end in (low, high))
         loc, unit = (np.reshape(values, shape) for values in (self.loc, self.unit))
         spread = np.reshape(spread, [-1] + [1] * (one.batch_shape.rank - 1))
-        widest = tf.where(high > low, high - low, 1)  # 1 and not 0 if all outcomes are equal
+        widest = tf.where(high > low, high - low, 1)  # a width of 0 becomes 1
         within = tf.clip_by_value(one.loc, low, high), tf.minimum(one.scale, widest)
         locs, scales = (tf.cast(values, tf.float64) for values in within)
         moved = {"loc": loc + unit * locs, "scale": unit * spread * scales}

@@ -1,4 +1,4 @@
-"""`DistributionRegressor`: a predicted distribution for every row of a table."""
+"""`DistributionRegressor` predicts a distribution for every row of a table."""
 
 from typing import Any
 
@@ -163,7 +163,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         return self._like_y(_centers(self.predict_distribution(X)))
 
     def predict_quantile(self, X: Any, q: ArrayLike = 0.5) -> np.ndarray:
-        """The quantiles of each row's predicted distribution.
+        """Returns quantiles of each row's predicted distribution.
 
         Args:
           X: `[n, m]`.

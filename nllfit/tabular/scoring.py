@@ -49,12 +49,12 @@ def nll(distribution: tfd.Distribution, y: np.ndarray, is_censored: bool = False
 
 
 def mean_crps(distribution: tfd.Distribution, y: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """The mean continuous ranked probability score, in the unit of the outcomes."""
+    """Returns the mean continuous ranked probability score, in the unit of the outcomes."""
     return float(np.average(np.asarray(crps(shaped(y, distribution), distribution), np.float64), weights=weights))
 
 
 def normal_scores(distribution: tfd.Distribution, y: np.ndarray) -> np.ndarray:
-    """The Normal scores `Phi^-1(F(y))` `[n]` of outcomes `[n, 1]`."""
+    """Returns the Normal scores `Phi^-1(F(y))`, `[n]`, of outcomes `[n, 1]`."""
     outcomes = shaped(y, distribution)
     below, above = (np.asarray(part(distribution, outcomes), np.float64).reshape(len(y)) for part in (cdf, survival))
     return np.clip(np.where(below < above, ndtri(below), -ndtri(above)), -_LARGEST_SCORE, _LARGEST_SCORE)

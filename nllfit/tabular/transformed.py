@@ -1,4 +1,4 @@
-"""The log-density of outcomes that scikit-learn's `TransformedTargetRegressor` transforms."""
+"""The log-density of outcomes, if scikit-learn's `TransformedTargetRegressor` transforms them."""
 
 import numpy as np
 from numpy.typing import ArrayLike

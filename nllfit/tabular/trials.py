@@ -29,7 +29,7 @@ from nllfit.tabular.targets import Target
 
 __all__ = ["Predictor", "Search", "Trial"]
 
-_HELD_OUT = 500  # rows for a spread: the standard error of a scale from n rows is about 1 / sqrt(2 n), here 3%
+_HELD_OUT = 500  # the least number of rows that determine a spread; its standard error, 1 / sqrt(2 n), is 3%
 _Key = tuple[Any, str, Any]  # network, regularization and distribution
 _Fold = tuple[int, int]  # the rows `first <= i < end` are held out
 
