@@ -1,4 +1,4 @@
-"""Encodes a table as a matrix of numbers. It may contain numbers, booleans, categories and missing values."""
+"""Encodes a table as a matrix of numbers. The table may contain numbers, booleans, categories and missing values."""
 
 import dataclasses
 import datetime

@@ -1,4 +1,4 @@
-"""`explain` measures the importance of each column for a predicted distribution, and how quantiles depend on it."""
+"""`explain` measures the importance of each column of a table, and how the predicted quantiles depend on it."""
 
 import dataclasses
 from collections.abc import Sequence
