@@ -135,7 +135,7 @@ def _nll(distribution, y):
 
 
 def _impossible(distribution, y, first, last):
-    """Returns an error that names the first row, between `first` and `last`, that has no finite likelihood."""
+    """Returns an error that names the first row without a finite likelihood, among the rows `first` to `last`."""
     while last - first > 1:
         middle = (first + last) // 2
         faulty = _likelihoods(batch_rows(distribution, slice(first, middle)), y[first:middle])[1]

@@ -54,7 +54,7 @@ class OwnUnit(Target):
         self.marginal = self.offset
 
     def _sizes(self, family, outcomes):
-        """Returns the inverse square roots of the information about each parameter at the marginal distribution."""
+        """Returns a `step` for each parameter, from the Fisher information at the marginal distribution."""
         few = outcomes[:: max(1, len(outcomes) // 1000)]
 
         def loss(params):

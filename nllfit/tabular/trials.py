@@ -126,8 +126,8 @@ class Search:
 
         The networks are compared with the first distribution. The best of them and the trees are also tried with a
         strong regularization if they are overconfident. Then each other distribution is tried once, with the network
-        and the regularization of the best trial whose network can predict it. If these are trees with a weak
-        regularization, and they are overconfident, the strong regularization is also tried.
+        and the regularization of the best trial whose network can predict it. If this trial has trees with the weak
+        regularization, and the new one is overconfident, the strong regularization is also tried.
 
         Raises:
           ValueError: if no network can predict the first distribution.
