@@ -1,4 +1,7 @@
-"""Caches of objects that take long to make, such as traced functions: for one model, or for all of an architecture."""
+"""Caches of objects that take long to make, such as traced functions.
+
+A cache belongs to one model or to all models of one architecture.
+"""
 
 import collections
 import threading
@@ -14,7 +17,7 @@ _MAX_ARCHITECTURES = 32
 
 
 class LeastRecentlyUsed:
-    """A cache of the `most` objects that were used most recently, by key.
+    """A cache that keeps the `most` objects that were used last.
 
     Attributes:
       lock: a reentrant lock. A thread that makes missing objects holds it from `get` to `put`, so that no other thread
@@ -30,14 +33,14 @@ class LeastRecentlyUsed:
         return len(self._kept)
 
     def get(self, key: Hashable) -> Any:
-        """The object of `key`, marked as the most recently used; None if it is not in the cache."""
+        """Returns the object of `key` and marks it as the last one used. Returns None if there is no such object."""
         with self.lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
             return self._kept.get(key)
 
     def put(self, key: Hashable, value: Any) -> None:
-        """Stores an object; a full cache evicts the least recently used one."""
+        """Stores an object. A full cache evicts the object that was not used for the longest time."""
         with self.lock:
             self._kept[key] = value
             self._kept.move_to_end(key)
@@ -50,7 +53,7 @@ _SHARED = LeastRecentlyUsed(_MAX_ARCHITECTURES)
 
 
 def kept_for(name: Hashable, make: Callable[[], Any], model: Model, *others: Model) -> Any:
-    """The result of `make()` for these models, which is cached under `name` until one of them is compiled again.
+    """Returns `make()` and caches the result under `name` until one of the models is compiled again.
 
     The cache drops the result when `model` is deleted. So the result must not hold a reference to a model, which would
     keep that model alive.
@@ -63,7 +66,10 @@ def kept_for(name: Hashable, make: Callable[[], Any], model: Model, *others: Mod
 
 
 def shared_by(architecture: Hashable, make: Callable[[], Any]) -> Any:
-    """The result of `make()`, cached for an architecture; the architectures that were used last stay in the cache."""
+    """Returns `make()` and caches the result for all models of an architecture.
+
+    Only the results of the architectures that were used last stay in the cache.
+    """
     with _SHARED.lock:
         found = _SHARED.get(architecture)
         if found is None:

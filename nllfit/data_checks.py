@@ -1,4 +1,4 @@
-"""Checks and conversion of a user's data: tuples `(x,)`, `(x, y)` or `(x, y, sample_weight)` of nested tensors."""
+"""Checks and converts a user's data: tuples `(x,)`, `(x, y)` or `(x, y, sample_weight)` of nested tensors."""
 
 import functools
 
@@ -33,9 +33,9 @@ _NAMES = ("x", "y", "sample_weight")
 
 
 def pack(x, y, sample_weight, name="", takes_sparse=False):
-    """A tuple of the arguments that are not None, as arrays and tensors; `x` may be sparse only with `takes_sparse`."""
+    """Returns the arguments that are not None as a tuple of arrays and tensors."""
     if takes_sparse:
-        x = tf.nest.map_structure(_without_format, x)
+        x = tf.nest.map_structure(_as_sparse_tensor, x)
     if y is None and sample_weight is not None:
         raise ValueError("`sample_weight` weights outcomes, and there is no `y`: give `y` as well.")
     parts = zip((x, y, sample_weight), _NAMES, strict=True)
@@ -43,7 +43,7 @@ def pack(x, y, sample_weight, name="", takes_sparse=False):
 
 
 def as_rows(values, label="`x`"):
-    """A list of numbers, or of rows of numbers, as one array; anything else unchanged."""
+    """Converts a list of numbers, or of rows of numbers, to an array. Returns any other value unchanged."""
     if not (isinstance(values, (list, tuple)) and all(np.isscalar(v) for v in tf.nest.flatten(values))):
         return values
     try:
@@ -53,7 +53,7 @@ def as_rows(values, label="`x`"):
 
 
 def as_inputs(x):
-    """The inputs of `predict` as arrays and tensors; raises an error if they are invalid or differ in length."""
+    """Converts the inputs of `predict` to arrays and tensors, and checks them."""
     if x is None:
         raise ValueError("`x` is missing: give arrays with one row per example, or a `tf.data.Dataset`.")
     for leaf in tf.nest.flatten(as_rows(x)):
@@ -75,9 +75,9 @@ def check_cardinality(dataset):
 
 
 def as_tensors(data, floatx, name, takes_sparse=False):
-    """A tuple `(x,)`, `(x, y)` or `(x, y, sample_weight)` as structures of tensors; raises an error for invalid parts.
+    """Converts a tuple `(x,)`, `(x, y)` or `(x, y, sample_weight)` to structures of tensors.
 
-    NumPy's floats are cast to `floatx`, if given. With `takes_sparse`, `x` may hold a `tf.SparseTensor`.
+    If `floatx` is given, NumPy's floats are cast to it. With `takes_sparse`, `x` may contain a `tf.SparseTensor`.
     """
     if not 1 <= len(data) <= 3:
         raise ValueError(f"A batch is (x,), (x, y) or (x, y, sample_weight), but one has {len(data)} parts.")
@@ -91,7 +91,7 @@ def as_tensors(data, floatx, name, takes_sparse=False):
 
     def tensor(part, leaf):
         label = _label(name, part, 0)
-        if leaf is None and part == "sample_weight":  # the weights of one output are left out, so they are 1
+        if leaf is None and part == "sample_weight":  # an output without weights: each weight is 1
             leaf = np.ones(num_rows(data))
         if isinstance(leaf, np.ndarray):
             leaf = leaf.astype(floatx, copy=False) if floatx and leaf.dtype.kind == "f" else leaf
@@ -139,7 +139,7 @@ def check_lengths(data, name, advice=""):
 
 
 def check_finite(data, name, where="row {}".format):
-    """Raises a `ValueError` if `x` or a weight is not finite, or a weight is negative; a head's family checks `y`."""
+    """Raises a `ValueError` if `x` or a weight is not finite, or if a weight is negative. It does not check `y`."""
     for part, i, tensor in _leaves(data):
         if part == "y":
             continue
@@ -157,7 +157,7 @@ def check_inputs(x):
 
 
 def check_numbers(tensor, label, where="row {}".format):
-    """Raises a `ValueError` if a number is not finite; `where(row)` is the text for its row in the message."""
+    """Raises a `ValueError` if a number is not finite. The message describes the row as `where(row)`."""
     is_sparse = isinstance(tensor, tf.SparseTensor)
     values = tensor.values if is_sparse else tensor
     # A sum takes a tenth of the time of checking each number. If it is finite, all numbers are finite.
@@ -173,7 +173,7 @@ def check_numbers(tensor, label, where="row {}".format):
 
 
 def weighted(data, class_weight, floatx):
-    """`data`, with each row's sample weight multiplied by the weight of its class, as in Keras."""
+    """Returns `data` after multiplying the weight of each row by the weight of its class, as Keras does."""
     if class_weight is None:
         return data
     if len(data) < 2 or not tf.is_tensor(data[1]):
@@ -210,7 +210,7 @@ def rows_of(data, start, stop):
 
 
 def specs_of_rows(data):
-    """The specs for tracing with a structure of tensors and sparse tensors; the number of rows is left open."""
+    """Returns specs to trace a function with a structure of tensors and sparse tensors, for any number of rows."""
 
     def spec(tensor):
         kind = tf.SparseTensorSpec if isinstance(tensor, tf.SparseTensor) else tf.TensorSpec
@@ -230,12 +230,12 @@ def num_bytes(data):
 
 
 def part_name(name: str, part: str) -> str:
-    """The name of a part in a message: "y", or "validation_data's y" if the argument `name` contains the part."""
+    """Names a part of the data in messages: "y", or "validation_data's y" if `name` is "validation_data"."""
     return f"{name}'s {part}" if name else part
 
 
 def _labels(y):
-    """The class of each row of labels `[n]` or `[n, 1]`, or of probabilities `[n, classes]`; None for other `y`."""
+    """Returns the class of each row of `y`, which may be labels `[n]` or `[n, 1]`, or probabilities, else None."""
     if y.ndim == 2 and y.shape[1] > 1:
         return y.argmax(1) if np.all(y >= 0) and np.allclose(y.sum(1), 1) else None
     if y.dtype.kind not in "biuf" or y.size != len(y) or not np.all(y == np.floor(y)):
@@ -244,8 +244,6 @@ def _labels(y):
 
 
 def _arrays(values, label):
-    """The values as a structure of NumPy arrays and tensors; a list of numbers becomes one array."""
-
     def array(leaf):
         refuse_censored_data(label, leaf)
         refuse_sparse(label, leaf)
@@ -254,8 +252,7 @@ def _arrays(values, label):
     return tf.nest.map_structure(array, as_rows(values, label))
 
 
-def _without_format(leaf):
-    """A sparse matrix of SciPy as a `tf.SparseTensor`; anything else unchanged."""
+def _as_sparse_tensor(leaf):
     if not hasattr(leaf, "tocoo"):  # not `isinstance`, because SciPy need not be installed
         return leaf
     matrix = leaf.tocoo()
@@ -268,7 +265,7 @@ def _is_numeric(leaf):
 
 
 def _tensor(leaf, label):
-    """An array or tensor as a tensor of real numbers or strings; raises a `ValueError` for other types."""
+    """Converts an array to a tensor of real numbers or strings. Raises a `ValueError` for other types."""
     if leaf is None:
         raise ValueError(f"{label} holds a None: give an array with one row per example.")
     if isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor)):

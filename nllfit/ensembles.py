@@ -110,8 +110,8 @@ class Ensemble:
           The ensemble of the trained members.
 
         Raises:
-          ValueError: if `n` is not a positive integer, `seed` is out of range, or `callbacks` is a list; and for what
-            `nllfit.fit` or the constructor of `Ensemble` refuses.
+          ValueError: if `n` is not a positive integer, `seed` is out of range, or `callbacks` is a list. `nllfit.fit`
+            and the constructor of `Ensemble` raise further errors.
 
         Example:
           >>> def build():
@@ -143,13 +143,16 @@ class Ensemble:
             own = None if callbacks is None else callbacks()
             return fit(model, x, y, seed=member_seed, callbacks=own, **{"verbose": 0} | arguments)
 
-        # More threads than cores: while some wait for Python's lock, compiled code of others keeps the cores busy.
+        # More threads than cores, because some threads wait for Python's lock while others run compiled code.
         with concurrent.futures.ThreadPoolExecutor(min(n, (os.cpu_count() or 1) + 4, 32)) as threads:
             tuple(threads.map(train, members, seeds))
         return ensemble
 
     def __call__(self, x: Any, training: bool = False) -> Any:
-        """The mixture at inputs `x`, in the form of a member's output; one for each output of a member."""
+        """Returns the mixture at inputs `x`, in the form of a member's output.
+
+        If members have several outputs, returns several.
+        """
 
         def mixed(*outputs):
             distribution = mixture_of_origins(*map(origin_of, outputs))
@@ -159,7 +162,7 @@ class Ensemble:
         return tf.nest.map_structure(mixed, *[model(x, training=training) for model in calls])
 
     def predict_distribution(self, x: Any, batch_size: int = 32) -> Any:
-        """The mixtures of all rows, as `nllfit.predict_distribution` returns them, in one pass over the data."""
+        """Returns the mixtures of all rows, like `nllfit.predict_distribution`. It reads the data once."""
         origins = joined_origins(self.models, x, batch_size, self.num_samples)
         return tf.nest.map_structure(mixture_of_origins, *origins)
 
@@ -190,7 +193,7 @@ class Ensemble:
 
 
 def _with_weights(model, x):
-    """The model, built in this thread, so that a seed fixes its first weights.
+    """Builds the model in this thread, so that a seed determines its first weights.
 
     Threads that build models draw from one global generator, in an order that differs between runs.
     """
@@ -204,5 +207,4 @@ def _with_weights(model, x):
 
 
 def _families(model):
-    """The families of the heads among a model's layers."""
     return [layer.family for layer in adapter_of(model).layers if isinstance(layer, Head)]

@@ -1,23 +1,23 @@
 """The Keras losses that are negative log-likelihoods of heads, and the Keras regularizers that are priors.
 
-With D the size of one outcome and s the head's fixed scale,
+For each of these losses there are two numbers, a factor and an offset, such that
 
     negative_log_likelihood = factor * keras_loss + offset
 
-so both have the same minimum, and their gradients are proportional. `EQUIVALENCES` has one entry for each such loss.
+so both have the same minimum, and their gradients are proportional. `EQUIVALENCES` contains one entry for each loss.
 (For `Poisson()` the equation is only approximate, because Keras's loss is `rate - y log(rate + epsilon)`.)
 
-A regularizer is the negative log-density of a prior; `PRIORS` has one entry for each such regularizer. With `n` rows
-of data and the mean negative log-likelihood as the loss,
+Each of these regularizers is the negative log-density of a prior, except for a factor and a constant. `PRIORS` contains
+one entry for each regularizer. If the loss is the mean negative log-likelihood of `n` rows of data, then
 
     n * regularizer = -log prior + constant
 
-so `fit` and `fit_lbfgs` find the maximum of the posterior, and `standard_errors` its Laplace approximation.
+so `fit` and `fit_lbfgs` find the maximum of the posterior, and `standard_errors` computes its Laplace approximation.
 
 The weight decay of `AdamW` is not a prior, because it changes the step and not the loss. When AdamW has converged, the
-mean gradient is `-decay * w * (sqrt(v) + epsilon)`, with `v` the mean square of the gradients of the batches. If a
-batch contains all rows, `v` goes to 0 with the gradient, so AdamW finds the maximum of the likelihood. With smaller
-batches `v` stays positive, so the decay shrinks the weights.
+mean gradient is `-decay * w * (sqrt(v) + epsilon)`, where `v` is the mean square of the batch gradients. If a batch
+contains all rows, `v` goes to 0 with the gradient, so AdamW finds the maximum of the likelihood. With smaller batches
+`v` stays positive, so the decay shrinks the weights.
 """
 
 import dataclasses
@@ -35,16 +35,16 @@ __all__ = ["EQUIVALENCES", "PRIORS", "Equivalence", "PriorEquivalence", "priors_
 
 @dataclasses.dataclass(frozen=True)
 class Equivalence:
-    """One Keras loss and the head whose negative log-likelihood it is, up to a factor and an offset.
+    """A Keras loss and the head with the same loss, up to a factor and an offset.
 
     D is the size of one outcome, and s the fixed scale of the head.
 
     Attributes:
       loss: the loss as text.
-      keras_loss: a function `(keras=tf_keras)` that returns the loss. The loss maps `y` and `link(u)` to `[B]`, means
-        over the elements of an outcome.
+      keras_loss: a function `(keras=tf_keras)` that returns the Keras loss. The Keras loss maps `y` and `link(u)` to
+        means over the elements of an outcome, `[B]`.
       head: a function `(D, s, heads=nllfit.heads)` that returns the head.
-      link: maps the input `u` of the head to the prediction that the loss takes.
+      link: maps the input `u` of the head to the prediction that the Keras loss takes.
       scale: a function `(D, s)` that returns the factor.
       offset: a function `(D, s, y)` that returns the offset in nats, a number or `[B]`.
       head_text, scale_text, offset_text: the head, the factor and the offset as text.
@@ -143,7 +143,7 @@ def table() -> str:
 
 @dataclasses.dataclass(frozen=True)
 class PriorEquivalence:
-    """One Keras regularizer, and the prior of each weight that it stands for when there are `n` rows of data.
+    """A Keras regularizer, and the prior of each weight that has the same effect on a fit to `n` rows of data.
 
     Attributes:
       regularizer: the regularizer as text, with the factor `l`.

@@ -1,4 +1,4 @@
-"""Information criteria and Wald intervals of a maximum-likelihood fit, of a sample or of a network."""
+"""Information criteria and Wald intervals of a maximum-likelihood fit."""
 
 import math
 import numbers
@@ -12,7 +12,7 @@ __all__ = ["MaximumLikelihoodFit", "check_level", "wald_interval"]
 
 
 class MaximumLikelihoodFit:
-    """The base class of maximum-likelihood fits: the largest log-likelihood, in nats, and information criteria."""
+    """The base class of maximum-likelihood fits, which computes information criteria."""
 
     log_likelihood: float
     num_observations: float
@@ -30,7 +30,6 @@ class MaximumLikelihoodFit:
         return self.num_parameters * math.log(self.num_observations) - 2 * self.log_likelihood
 
     def _heading(self, label: str, covariance: str, width: int) -> list[str]:
-        """The lines above a table of estimates: family, sizes, log-likelihood and information criteria."""
         left = {
             "Family:": label,
             "No. Observations:": f"{self.num_observations:g}",
@@ -50,7 +49,10 @@ class MaximumLikelihoodFit:
 
 
 def wald_interval(estimate: np.ndarray, error: np.ndarray, level: float) -> np.ndarray:
-    """`estimate +- z * error`, `[..., 2]`, where `z` is the quantile `(1 + level) / 2` of the standard Normal."""
+    """Returns `estimate +- z * error` as an array `[..., 2]`.
+
+    Here `z` is the quantile `(1 + level) / 2` of the standard Normal.
+    """
     half = float(tfd.Normal(tf.constant(0.0, tf.float64), 1.0).quantile((1 + level) / 2)) * error
     return np.stack([estimate - half, estimate + half], -1)
 

@@ -45,8 +45,8 @@ class Laplace:
 
         p(y | x) = integral p(y | u) Normal(u; f(x) + J(x) (mean - w), J(x) covariance J(x)') du
 
-    The integral is computed as a sum over at most 100 points: Gauss-Hermite points if `u` has up to four elements, else
-    random points, which are the same in every call.
+    The integral is computed as a sum over at most 100 points. They are Gauss-Hermite points if `u` has up to four
+    elements. Otherwise they are random points, which are the same in every call.
 
     `predict_distribution`, `evaluate` and all of `nllfit.calibration` take a `Laplace` like a model. Do not change the
     weights of `model`, because the posterior belongs to their present values.
@@ -54,29 +54,29 @@ class Laplace:
     Attributes:
       model: the model, unchanged.
       mean: the posterior mean of the `q` chosen weights, `[q]`.
-      covariance: their posterior covariance, `[q, q]`.
+      covariance: the posterior covariance of these weights, `[q, q]`.
       prior_scale: the standard deviation of the prior of each weight, `Normal(0, prior_scale)`.
       log_evidence: the log marginal likelihood of the data, in nats.
     """
 
-    file = "laplace.npz"  # in the folder that `save` writes
+    file = "laplace.npz"  # the file of the posterior in the folder that `save` writes
 
     def __init__(self, model: Model, places: Sequence[int], posterior: Posterior):
         self.model, self.mean, self.covariance = model, posterior.mean, posterior.covariance
         self.prior_scale, self.log_evidence = posterior.prior_scale, posterior.log_evidence
-        self._places = tuple(map(int, places))  # indices of the chosen weights in the model's trainable variables
+        self._places = tuple(map(int, places))  # indices of the chosen variables among the trainable variables
         self._weights = [variable_of(model.trainable_variables[place]) for place in self._places]
         self._program = tf.function(self._posterior_of_numbers, autograph=False)
 
     def __call__(self, x: Any, training: bool = False) -> Any:
-        """The mixture at inputs `x`, in the form in which the model returns its own distribution."""
+        """Returns the mixture at inputs `x`, in the form in which the model returns its own distribution."""
         output = self.model(x, training=training)
         origin = origin_of(output)
         distribution = mixture_over(origin.family, origin.shared, *self._numbers(x))
         return output_like(output, distribution, law_of(distribution).central_value())
 
     def predict_distribution(self, x: Any, batch_size: int = 32) -> tfd.Distribution:
-        """The mixtures of all rows, as `nllfit.predict_distribution` returns them."""
+        """Returns the mixtures of all rows, like `nllfit.predict_distribution`."""
         outputs, parts = [], []
         for batch in _batches(x, as_count("batch_size", batch_size, 1)):
             outputs.append(self.model(batch, training=False))
@@ -123,7 +123,7 @@ class Laplace:
         return trace(self._program, specs)(x)
 
     def _posterior_of_numbers(self, x):
-        """The mean of the head's inputs, `[*batch, d]`, and a square root of their covariance, `[*batch, d, d]`."""
+        """Returns the mean `[*batch, d]` of the head's inputs and a root `[*batch, d, d]` of their covariance."""
         with tf.GradientTape(persistent=True) as tape:
             params = origin_of(self.model(x, training=False)).params
         lines = tf.cast(derivatives(tape, params, self._weights), tf.float64)
@@ -144,8 +144,8 @@ def laplace(
 ) -> Laplace:
     """Laplace's approximation: a Normal posterior of a trained network's weights, from the curvature of the likelihood.
 
-    Each weight has the prior `Normal(0, s)`. With `F` the Fisher information of the `n` outcomes about the weights, the
-    posterior is `Normal(mean, inv(F + I / s^2))`.
+    Each weight has the prior `Normal(0, s)`. The posterior is `Normal(mean, inv(F + I / s^2))`, where `F` is the Fisher
+    information of the `n` outcomes about the weights.
 
     - With `layers="last"`, the mean is the maximum of the posterior. Newton's method finds it, starting at the model's
       weights.
@@ -157,9 +157,10 @@ def laplace(
 
     Args:
       model: a compiled and trained model of either Keras version that ends in one head.
-      x, y: the arrays that it was trained on.
-      layers: which weights get a posterior, at most 2000. `"last"`: those of the layer before the head, or, if the head
-        gets a sum of several layers' outputs, of all these layers. `"all"`: all trainable weights.
+      x, y: the arrays that the model was trained on.
+      layers: which weights get a posterior, at most 2000 of them. `"last"` selects the layer before the head. If the
+        head receives the sum of several layers' outputs, it selects all these layers. `"all"` selects all trainable
+        weights.
       prior_scale: `s`, a positive number; or `"marginal likelihood"` for the scale that maximises the evidence.
       sample_weight: how often each row counts, `[n]`, as in the training.
 
@@ -209,13 +210,12 @@ def _check_options(layers, prior_scale):
 
 
 def _weights_without_shared(model):
-    """All trainable weights except the shared parameters of heads."""
     shared = [layer._shared for layer in adapter_of(model).layers if isinstance(layer, Head)]
     return [weight for weight in model.trainable_variables if not any(weight is other for other in shared)]
 
 
 def _last_weights(model):
-    """The trainable weights of the last layers that have any, without those of the head."""
+    """Returns the trainable weights of the last layers that have any, except the head."""
     adapter = adapter_of(model)
     *_, head = [layer for layer in adapter.layers if isinstance(layer, Head)]
     layers = _last_layers(head, adapter.layers, adapter.keras) or [_leaf(adapter.layers, adapter.keras)]
@@ -223,7 +223,10 @@ def _last_weights(model):
 
 
 def _last_layers(layer, layers, keras):
-    """The first layers with trainable weights on the paths that lead back from a layer, in a functional model."""
+    """Follows each path back from a layer, and returns the first layer with trainable weights on each path.
+
+    The model must be functional.
+    """
     found = []
     for before in leading_to(layer, layers, keras.layers.Add):
         if before is not None and before.trainable_weights:
@@ -234,13 +237,13 @@ def _last_layers(layer, layers, keras):
 
 
 def _leaf(layers, keras):
-    """The last of `layers` that has trainable weights and is neither a model nor a head; None if there is none."""
+    """Returns the last of `layers` that has trainable weights and is neither a model nor a head, or None."""
     found = [part for part in layers if part.trainable_weights and not isinstance(part, (Head, keras.Model))]
     return found[-1] if found else None
 
 
 def _batches(x: Any, batch_size: int) -> Iterator[Any]:
-    """The inputs in batches, as Keras's `predict` reads them."""
+    """Yields the inputs in batches, as Keras's `predict` reads them."""
     if isinstance(x, tf.data.Dataset):
         check_cardinality(x)
         yield from (batch[0] if isinstance(batch, tuple) else batch for batch in x)

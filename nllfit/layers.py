@@ -1,4 +1,4 @@
-"""Layers with uncertain weights for tf_keras models, from `nllfit.bayes.variational`."""
+"""The layers with uncertain weights for tf_keras models."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ __all__ = sorted(LAYERS)
 
 
 class _Layer(Drawing):
-    add_weight: Any  # a method of the Keras layer, the other base class of each layer
+    add_weight: Any  # defined by the Keras layer, the other base class
 
     def _add_vector(self, name, size, initializer, trainable=True, regularizer=None):
         options: dict[str, Any] = {"trainable": trainable, "regularizer": regularizer, "experimental_autocast": False}

@@ -1,4 +1,4 @@
-"""Losses of a distribution and an outcome, for tf_keras models."""
+"""The losses for tf_keras models, which compare an outcome with a predicted distribution."""
 
 import functools
 from typing import Any
@@ -56,13 +56,13 @@ class DistributionLoss(tf_keras.losses.Loss):
 
 
 def _of_tf_keras(y_pred):
-    if tf.is_tensor(y_pred):  # even if a Keras 3 head returned it: masks and weights need the loss of `nllfit.keras3`
+    if tf.is_tensor(y_pred):  # of any layer of Keras 3: only losses of Keras 3 read its masks
         raise no_distribution(y_pred)
     return as_distribution(y_pred)
 
 
 class _OfEachOutcome:
-    """Makes a loss callable as a function `(y_true, y_pred)`, which returns the loss `[*batch]` of each outcome."""
+    """Makes a loss callable as a function `(y_true, y_pred)` that returns the loss of each outcome, `[*batch]`."""
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = _ABSENT) -> tf.Tensor:
         if sample_weight is not _ABSENT:

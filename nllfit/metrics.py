@@ -1,4 +1,4 @@
-"""Metrics of a distribution and an outcome, for tf_keras models."""
+"""The metrics for tf_keras models, which compare an outcome with a predicted distribution."""
 
 import functools
 from typing import Any

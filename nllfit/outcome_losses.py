@@ -1,7 +1,4 @@
-"""Losses of single outcomes under a distribution, masked and zero-weight outcomes left out.
-
-The classes of `nllfit.losses` take the mean.
-"""
+"""Functions that compute the loss of each outcome. The classes of `nllfit.losses` take the mean of these losses."""
 
 import functools
 from typing import Any
@@ -29,9 +26,10 @@ __all__ = ["counted", "log_loss", "variance_weighted_log_loss"]
 
 @tf.autograph.experimental.do_not_convert
 def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, tf.Tensor | None]:
-    """Outcomes and their weights; an outcome that is masked or has weight 0 is replaced by one in the support.
+    """Returns the outcomes and their weights, after replacing outcomes that do not count by outcomes in the support.
 
-    So the loss of each outcome is finite, and its product with the weight 0 is 0 and not NaN.
+    An outcome does not count if it is masked or has weight 0. With a replaced outcome, its loss is finite, and the
+    product of the loss and the weight is 0 and not NaN.
 
     Args:
       y_true: outcomes, `[*batch, *event]`.
@@ -39,14 +37,14 @@ def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, t
       sample_weight: None, or weights of rows or of outcomes: `[B]` up to `[*batch]`.
 
     Returns:
-      The outcomes `[*batch, *event]`, and the weights `[*batch]`, which are 0 for replaced outcomes; or None in place
-      of the weights if all outcomes count equally.
+      The outcomes, `[*batch, *event]`.
+      The weights, `[*batch]`, which are 0 for replaced outcomes. If all outcomes count equally, None.
 
     Raises:
-      ValueError: if the weights are of another shape.
+      ValueError: if the weights have another shape.
     """
     distribution, mask = distribution_of(y_pred), mask_of(y_pred)
-    if tf.is_tensor(y_pred) and distribution is not None:  # in Keras 3; tf_keras converts outcomes before the loss
+    if tf.is_tensor(y_pred) and distribution is not None:  # Keras 3, which does not convert outcomes before the loss
         y_true = as_numbers("y_true", y_true, distribution.dtype if distribution.dtype.is_floating else None)
         y_true = (
             y_true[:, None] if y_pred.shape[1:] == [1] and y_true.shape.is_compatible_with(y_pred.shape[:1]) else y_true
@@ -61,13 +59,16 @@ def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, t
 
 @tf.autograph.experimental.do_not_convert
 def log_loss(y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
-    """`-distribution.log_prob(y_true)` for outcomes of the distribution's shape and in its support."""
+    """Returns `-distribution.log_prob(y_true)`.
+
+    Raises an error for outcomes of another shape or outside the support.
+    """
     outcomes = as_outcomes(y_true, distribution)
     distribution = checking(distribution)
     try:
-        # TFP's own assertions accept NaN and the end of an open support. So we check that outcomes are finite and, in
-        # eager mode, that log-likelihoods are. In a graph they may be infinite, because an optimizer may try such
-        # parameters, and step back.
+        # TFP's assertions accept NaN and the end of an open support. So we check that outcomes are finite and, in eager
+        # mode, that log-likelihoods are finite. In a graph a log-likelihood may be infinite, because an optimizer may
+        # try such parameters and step back.
         checked = distribution.validate_args
         if checked and outcomes.dtype.is_floating:
             finite = tf.debugging.check_numerics(finite_part(outcomes, distribution), "It is not finite.")
@@ -92,7 +93,7 @@ def log_loss(y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
 
 
 def variance_weighted_log_loss(y_true: Any, distribution: tfd.Distribution, beta: float) -> tf.Tensor:
-    """The losses `[*batch]` of `BetaNLL` for outcomes of the distribution's shape."""
+    """Returns the losses `[*batch]` of `BetaNLL` for outcomes of the distribution's shape."""
     elements = distribution
     while isinstance(elements, INDEPENDENT):
         elements = elements.distribution

@@ -1,4 +1,4 @@
-"""Keras's masks of a model's outputs for all rows of a data set."""
+"""Computes Keras's masks of a model's outputs for all rows of a data set."""
 
 import weakref
 from typing import Any
@@ -16,7 +16,9 @@ _ROWS_PER_CALL = 1024
 
 
 def masks_of(model: Model, x: Any) -> list[tf.Tensor | None]:
-    """Keras's mask `[n, ...]` of each output of a model, True for elements that count; None if it has no mask.
+    """Returns Keras's mask of each output of a model, or None for an output without a mask.
+
+    A mask `[n, ...]` is True for elements that count.
 
     Args:
       model: a model with one output, or a flat list of them.

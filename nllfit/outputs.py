@@ -1,4 +1,4 @@
-"""The distribution of a head's output, in either Keras version, and the errors for outputs without one."""
+"""Reads the distribution from a head's output in either Keras version, and makes errors for outputs without one."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ __all__ = ["as_distribution", "distribution_of", "kind_of", "no_distribution", "
 
 
 def distribution_of(output: Any) -> tfp.distributions.Distribution | None:
-    """The distribution in the output of a head of either Keras version; None for the output of another layer.
+    """Returns the distribution in a head's output, in either Keras version, or None for the output of another layer.
 
     A `tfd.Distribution` that is not the output of a head is returned as it is.
     """
@@ -22,7 +22,7 @@ def distribution_of(output: Any) -> tfp.distributions.Distribution | None:
 
 
 def as_distribution(output: Any, name: str = "`y_pred`") -> tfp.distributions.Distribution:
-    """As `distribution_of`, but it raises a `TypeError` for the output of another layer."""
+    """Returns the distribution in a head's output. Raises a `TypeError` for the output of another layer."""
     distribution = distribution_of(output)
     if distribution is None:
         raise no_distribution(output, name)
@@ -30,7 +30,7 @@ def as_distribution(output: Any, name: str = "`y_pred`") -> tfp.distributions.Di
 
 
 def no_distribution(output: Any, name: str = "`y_pred`") -> Exception:
-    """The error for `output` without a distribution, such as an array of `model.predict` or the tensor of a `Dense`."""
+    """Returns the error for an `output` without a distribution, such as the result of `model.predict`."""
     if tf.is_tensor(output):
         advice = (
             "end the model in a head, such as `nllfit.heads.Normal(1)`, and give what it returns. In a Keras 3 model, "
@@ -45,17 +45,19 @@ def no_distribution(output: Any, name: str = "`y_pred`") -> Exception:
 
 
 def kind_of(output: Any) -> str:
-    """The text for an output in a message: its class, or, for a tensor, only its shape."""
+    """Describes an output in a message, by its class or, for a tensor, by its shape."""
     if isinstance(output, type):
         return f"the class {output.__name__}"
     return f"a tensor of shape {tuple(output.shape)}" if tf.is_tensor(output) else f"a {type(output).__name__}"
 
 
 def output_like(output: Any, distribution: tfp.distributions.Distribution, prediction: tf.Tensor) -> Any:
-    """The output of a head: in tf_keras the distribution, in Keras 3 `prediction` with the attribute `distribution`.
+    """Returns a head's output that contains `distribution`.
+
+    In tf_keras this is the distribution itself. In Keras 3 it is `prediction` with the attribute `distribution`.
 
     Args:
-      output: the output of a head, which decides the Keras version and whose mask is copied.
+      output: the output of a head. It decides the Keras version, and its mask is copied.
       distribution: the distribution.
       prediction: its central value.
     """

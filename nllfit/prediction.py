@@ -1,4 +1,4 @@
-"""Prediction: the distributions that a model predicts for all rows of a data set."""
+"""`predict_distribution`: the distributions that a model predicts for all rows of a data set."""
 
 import functools
 import sys
@@ -35,16 +35,16 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples
     `model.predict`.
 
     Score the result by `nllfit.negative_log_likelihood(y, distribution)`, which gives a number for each row, or by
-    `nllfit.evaluate(distribution, y=y)`. Its own `log_prob`, `prob` and `cdf` accept outcomes `[..., n, *event]`, or
-    one outcome `[*event]` for all rows. Other shapes, which TFP would broadcast, raise an error.
+    `nllfit.evaluate(distribution, y=y)`. The methods `log_prob`, `prob` and `cdf` of the result accept outcomes
+    `[..., n, *event]`, or one outcome `[*event]` for all rows. Other shapes, which TFP would broadcast, raise an error.
 
     A model is random if it has a head with `as_tensor="sample"`, uncertain weights, or dropout that is called with
     `training=True`. For such a model, `num_samples` averages over the draws: the model is called `num_samples` times
     for each batch, and the result is the equal mixture `sum_s p(y | x, draw s) / num_samples`. To evaluate or calibrate
     such predictions, give `nllfit.Ensemble([model], num_samples=...)` in place of the model.
 
-    A row with NaN in `x` does not change other rows. Its own parameters are NaN, or finite but meaningless, because
-    TensorFlow's `Dense` with a ReLU turns NaN into 0. (`evaluate` raises an error for NaN in `x`.)
+    A row with NaN in `x` does not change other rows. The parameters of this row are NaN, or finite but meaningless,
+    because TensorFlow's `Dense` with a ReLU turns NaN into 0. (`evaluate` raises an error for NaN in `x`.)
 
     Args:
       model: a model of tf_keras or Keras 3 that ends in one or several heads; an `Ensemble`, a `Laplace`, or a model
@@ -55,9 +55,9 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples
       num_samples: the number of calls for each batch.
 
     Returns:
-      A `tfd.Distribution` of batch `[n]` and the head's event; a mixture if `num_samples` is more than 1. For a model
-      with several outputs, the same structure of distributions. In place of an output without a head there is its
-      tensor `[n, ...]`, averaged over the calls.
+      A `tfd.Distribution` with the batch shape `[n]` and the head's event shape. It is a mixture if `num_samples` is
+      more than 1. A model with several outputs gives the same structure of distributions. An output without a head
+      gives its tensor `[n, ...]`, averaged over the calls.
 
     Raises:
       TypeError: if no output of the model has a head, or `x` is neither arrays nor a dataset.
@@ -94,7 +94,7 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples
 
 
 def mixture_of_origins(*origins: Origin) -> tfd.Distribution:
-    """The equal mixture of the distributions with these origins, which belong to the same rows.
+    """Returns the equal mixture of the distributions with these origins, which must belong to the same rows.
 
     The mixture carries the mask of the first origin.
 
@@ -122,13 +122,13 @@ def check_same_family(families: Sequence[ParametricFamily]) -> None:
 
 
 def joined_origins(models: Sequence[Model], x: Any, batch_size: int = 32, num_samples: int = 1) -> list:
-    """The outputs of several models for all rows: a list with one structure of `Origin`s for each call of each model.
+    """Calls several models on all rows and returns one structure of `Origin`s for each call of each model.
 
-    All models are of one Keras version. The data are read only once, so that all models see the rows in the same order
-    even if a dataset shuffles.
+    All models must belong to one Keras version. The data are read only once, so that all models see the rows in the
+    same order even if a dataset shuffles.
 
     Args:
-      models: the models, all of whose outputs have heads.
+      models: the models. Each of their outputs must come from a head.
       x, batch_size: as in `predict_distribution`.
       num_samples: the number of calls of each model for each batch.
 
@@ -139,12 +139,15 @@ def joined_origins(models: Sequence[Model], x: Any, batch_size: int = 32, num_sa
     joined = _joined(models, x, batch_size, num_samples)
     for output in tf.nest.flatten(joined):
         if not isinstance(output, Origin):
-            origin_of(output)  # raises
+            origin_of(output)  # raises a `TypeError` if the output has no head
     return joined
 
 
 def origin_of(output: Any) -> Origin:
-    """The origin (family and parameters) of the distribution in a head's output; other outputs raise a `TypeError`."""
+    """Returns the origin (family and parameters) of the distribution in a head's output.
+
+    Raises a `TypeError` for other outputs.
+    """
     origin = _origin(output)
     if origin is None:
         raise _no_head(output)
@@ -163,7 +166,7 @@ def _origin(output):
 
 
 def _joined(models, x, batch_size, num_samples):
-    """As `joined_origins`, but an output without a head is allowed: in place of an origin there is its tensor."""
+    """Returns the result of `joined_origins`, but with the tensor itself for an output without a head."""
     batch_size = as_count("batch_size", batch_size, 1)
     is_dataset = isinstance(x, tf.data.Dataset)
     if is_dataset:
@@ -193,29 +196,31 @@ def _joined(models, x, batch_size, num_samples):
         array = next(arrays)
         return Origin(head.family, array, head.shared, next(arrays) if head.mask else None) if head else array
 
-    # One structure for each pass, with the outputs of all models.
-    of_passes = [tf.nest.map_structure(lambda head, a=a: whole(head, a), heads) for a in passes]
-    return [of_pass[i] for i in range(len(models)) for of_pass in of_passes]
+    outputs = [tf.nest.map_structure(lambda head, a=a: whole(head, a), heads) for a in passes]
+    return [of_models[i] for i in range(len(models)) for of_models in outputs]
 
 
 def _tensor(floatx, leaf):
-    """An array as a tensor; NumPy's floats become `floatx`."""
+    """Converts an array to a tensor, and NumPy's floats to `floatx`."""
     is_real = isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f"
     return tf.convert_to_tensor(leaf.astype(floatx, copy=False) if is_real else leaf)
 
 
 def _inputs_of(element):
-    """The inputs in an element of a dataset. The element may be a tuple that also has outcomes and weights."""
+    """Returns the inputs in an element of a dataset, which may be a tuple with outcomes and weights."""
     return element[0] if isinstance(element, tuple) else element
 
 
 def _head(origin, output):
-    """A copy of an origin with None for the parameters, and with a bool for the mask: whether the output has one."""
+    """Copies an origin without its tensors.
+
+    The parameters become None, and the mask becomes a bool: whether one exists.
+    """
     return origin and Origin(origin.family, None, origin.shared, mask_of(output) is not None)
 
 
 def _numbers(origin, output):
-    """The tensors of an output that differ between batches: a head's parameters and mask; else the output itself."""
+    """Returns the tensors that differ between batches: a head's parameters and mask, or an output without a head."""
     if origin is None:
         return output
     mask = mask_of(output)
@@ -246,7 +251,7 @@ def _check_shapes(model, given):
 
 
 def _program(models, specs):
-    """A traced function that calls the models on all batches, and the results of `_head` for their outputs.
+    """Traces a function that calls the models on all batches. Returns it and the results of `_head` for the outputs.
 
     The function takes inputs, a batch size and a number of passes, and returns the tensors of `_numbers` for all rows,
     `[passes, rows, ...]`. The loop over the batches is in the graph, so no Python code runs between batches. The

@@ -1,4 +1,4 @@
-"""Probabilities, quantiles and modes of outcomes, for a head's output or any distribution."""
+"""Probabilities, quantiles and modes of a head's output or any other distribution."""
 
 import numpy as np
 import tensorflow as tf
@@ -16,9 +16,9 @@ __all__ = ["cdf", "interval", "mode", "quantile", "survival"]
 def cdf(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     """The probability `P(Y <= y)` of each element of an outcome.
 
-    `cdf` accepts the output of a head in Keras 2 or Keras 3, and any `tfd.Distribution` of numbers, even one without a
-    CDF in TFP, such as an `Independent`. If elements depend on each other, as in a `MultivariateNormalTriL`, the CDF of
-    each is that of its marginal distribution.
+    `cdf` accepts the output of a head in Keras 2 or Keras 3, and any `tfd.Distribution` of numbers. TFP need not have a
+    CDF of the distribution; for example, it has none of an `Independent`. If elements depend on each other, as in a
+    `MultivariateNormalTriL`, each element has the CDF of its marginal distribution.
 
     Args:
       distribution: a distribution of batch `[*batch]` and event `[*event]`, or a head's output.
@@ -166,7 +166,7 @@ def _probabilities(distribution, y):
 
 
 def _without_subnormals(y):
-    """`y` with subnormal numbers replaced by the smallest normal one, because TensorFlow flushes subnormals to 0."""
+    """Replaces subnormal numbers by the smallest normal number, because TensorFlow would flush them to 0."""
     if y.dtype != tf.float64:
         return y
     bits = tf.bitcast(y, tf.int64)

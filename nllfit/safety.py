@@ -1,4 +1,4 @@
-"""Makes the layers of TensorFlow Probability obey Keras's safe mode, in which a model file cannot run code."""
+"""Makes TensorFlow Probability's layers obey Keras's safe mode, in which a model file cannot run code."""
 
 import functools
 from collections.abc import Callable

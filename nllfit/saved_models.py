@@ -1,4 +1,4 @@
-"""Saved models: reads `.keras` files of either Keras version, and creates folders for several of them."""
+"""Reads `.keras` files of either Keras version, and creates the folders in which ensembles are saved."""
 
 import json
 import os
@@ -13,7 +13,7 @@ __all__ = ["load_model", "new_folder"]
 
 
 def new_folder(folder: str | os.PathLike) -> pathlib.Path:
-    """The folder, created if it does not exist; a `ValueError` if it is not empty."""
+    """Creates a folder if it does not exist, and returns its path. Raises a `ValueError` if it is not empty."""
     folder = pathlib.Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"`folder` {folder} holds something already: name a new folder.")
@@ -22,7 +22,7 @@ def new_folder(folder: str | os.PathLike) -> pathlib.Path:
 
 
 def load_model(path: pathlib.Path) -> Model:
-    """The model in a `.keras` file of either Keras version, in safe mode; a `ValueError` if the file is damaged."""
+    """Loads a `.keras` file of either Keras version in safe mode. Raises a `ValueError` if the file is damaged."""
     try:
         return _keras_of_file(path).models.load_model(path)
     except (KeyError, OSError, RuntimeError, json.JSONDecodeError, UnicodeDecodeError, zipfile.BadZipFile) as error:
@@ -32,7 +32,7 @@ def load_model(path: pathlib.Path) -> Model:
 
 
 def _keras_of_file(path):
-    """The Keras version that wrote a file, with its heads registered."""
+    """Returns the Keras version that wrote a file, after registering the heads of that version."""
     with zipfile.ZipFile(path) as archive:
         version = json.loads(archive.read("metadata.json"))["keras_version"]
     if version.startswith("2."):

@@ -9,14 +9,16 @@ _T = TypeVar("_T")
 
 
 def completed(mixin: type[_T], *bases: type, keras: types.ModuleType, package: str, module: str) -> type[_T]:
-    """A Keras class with the name, docstring and methods of a mix-in, registered so that Keras can load it from files.
+    """Makes a Keras class from a mix-in. Keras can load the class from files because it is registered.
+
+    The class gets the name, docstring and methods of the mix-in.
 
     Args:
       mixin: a class without a Keras base.
       bases: base classes of one Keras version. The mix-in is inserted before the last one, so that its methods override
-        those of the last base only.
+        only those of the last base.
       keras: the module of that Keras version.
-      package: the package name under which Keras registers the class; classes of the same name need different packages.
+      package: the package name under which Keras registers the class. Classes of the same name need different packages.
       module: the module from which users import the class.
     """
     attributes = {"__doc__": mixin.__doc__, "__module__": module}

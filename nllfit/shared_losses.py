@@ -36,9 +36,10 @@ class NegativeLogLikelihood:
       name: name of the loss.
 
     Returns:
-      `[B]` in nats, a sum over the event, 0 for masked outcomes; Keras takes the mean over the batch. To compare it
-      with Keras's own losses, which are means over the event, divide it by the event's size. To get `[B]` from an
-      instance of the class that is called with `sample_weight`, set `reduction="none"`, in Keras 3 `reduction=None`.
+      The losses `[B]` in nats, which are sums over the event. The loss of a masked outcome is 0. Keras takes the mean
+      over the batch. To compare a loss with Keras's own losses, which are means over the event, divide it by the
+      event's size. To get `[B]` from an instance of the class that is called with `sample_weight`, set
+      `reduction="none"`, or `reduction=None` in Keras 3.
 
     Raises:
       TypeError: if `y_pred` is not a distribution.
@@ -65,9 +66,9 @@ class NegativeLogLikelihood:
 class CRPS:
     """`nllfit.crps` as a loss: the continuous ranked probability score of each outcome, in the unit of the outcome.
 
-    Keras takes the mean over outcomes, with masks and weights as in `NegativeLogLikelihood`. An outlier at a distance
-    `d` from the prediction adds about `d` to the loss; to the negative log-likelihood of a Normal, it adds a multiple
-    of `d^2`.
+    Keras takes the mean over outcomes, and masks and weights act as in `NegativeLogLikelihood`. An outlier at a
+    distance `d` from the prediction adds about `d` to the loss, but a multiple of `d^2` to the negative log-likelihood
+    of a Normal.
 
     Args:
       reduction: as in Keras's losses; by default the mean over the outcomes that count.
@@ -93,13 +94,13 @@ class CRPS:
 class BetaNLL:
     """The negative log-likelihood of each element of an outcome, weighted by its predicted variance to the power beta.
 
-    `sum over the event of -log p(y_i) * stop_gradient(variance_i)^beta`. With `beta=0`, the negative log-likelihood,
-    the mean of a Normal head learns slowly at inputs at which the head predicts a large variance. With `beta=1`, the
-    gradient with respect to the mean is proportional to that of the squared error. `BetaNLL` is only a training loss:
-    its value is not a score.
+    The loss is the sum over the event of `-log p(y_i) * stop_gradient(variance_i)^beta`. With `beta=0` it is the
+    negative log-likelihood, under which the mean of a Normal head learns slowly at inputs with a large predicted
+    variance. With `beta=1`, the gradient with respect to the mean is proportional to the gradient of the squared error.
+    `BetaNLL` is only a training loss: its value is not a score.
 
-    The variance must be finite (not that of a `StudentT` with `df <= 2`). The elements of an outcome must be
-    independent, or an outcome must have only one element, as under a mixture with `event_shape=1`.
+    The variance must be finite, so a `StudentT` must have `df > 2`. The elements of an outcome must be independent, or
+    an outcome must have only one element, as under a mixture with `event_shape=1`.
 
     Args:
       beta: the power, from 0 to 1.

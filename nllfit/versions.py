@@ -1,4 +1,4 @@
-"""A check that the installed versions of TensorFlow, TensorFlow Probability and tf-keras are compatible.
+"""Checks that the installed versions of TensorFlow, TensorFlow Probability and tf-keras are compatible.
 
 The packages are installed separately, and incompatible versions fail with a traceback from inside one of them.
 Importing this module reads the versions from the packages' metadata, without importing the packages, and raises an
@@ -14,7 +14,10 @@ LOWEST = {"tensorflow": "2.19", "tensorflow-probability": "0.25", "tf-keras": "2
 
 
 def mismatch(found: dict[str, str]) -> str | None:
-    """The error message for incompatible versions; None if they are compatible. `found` maps packages to versions.
+    """Returns the error message for incompatible versions, or None if they are compatible.
+
+    Args:
+      found: the version of each package, by name.
 
     Example:
       >>> from nllfit.versions import mismatch
@@ -39,12 +42,11 @@ def mismatch(found: dict[str, str]) -> str | None:
 
 
 def _minor(version):
-    """The first two numbers of a version."""
     return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
 
 
 def _installed():
-    """The installed versions by package name. A build under another name, such as `tf-nightly`, is not found."""
+    """Returns the installed versions by package name. Does not find builds with other names, such as `tf-nightly`."""
     found = {}
     for name in LOWEST:
         try:

@@ -1,4 +1,4 @@
-"""Latent variables and uncertain weights."""
+"""Priors, posteriors and divergences, for latent variables and for uncertain weights."""
 
 from nllfit.bayes.kl_divergence import KLDivergence
 

@@ -1,4 +1,4 @@
-"""The KL divergence of one distribution from another: TFP's closed form, or an estimate from draws."""
+"""Computes KL divergences by TFP's closed form, or estimates them from draws."""
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
@@ -11,7 +11,7 @@ __all__ = ["check_comparable", "estimated_divergence", "exact_divergence", "in_d
 
 
 def exact_divergence(q: tfd.Distribution, p: tfd.Distribution) -> tf.Tensor | None:
-    """`KL(q || p)` in nats, `[*batch]`, if TFP knows the pair of classes; else None."""
+    """Returns `KL(q || p)` in nats, `[*batch]`, or None if TFP has no formula for the two classes."""
     for first, second in ((q, p), (_as_normal_vector(q), _as_normal_vector(p))):
         try:
             return tfd.kl_divergence(first, second)
@@ -21,12 +21,18 @@ def exact_divergence(q: tfd.Distribution, p: tfd.Distribution) -> tf.Tensor | No
 
 
 def estimated_divergence(q: tfd.Distribution, p: tfd.Distribution, draws: tf.Tensor) -> tf.Tensor:
-    """The mean of `log q(z) - log p(z)` over draws `z` `[n, *batch, *event]` of `q`: unbiased for `KL(q || p)`."""
+    """Returns an unbiased estimate of `KL(q || p)`: the mean of `log q(z) - log p(z)` over draws `z` of `q`.
+
+    The draws have the shape `[n, *batch, *event]`.
+    """
     return tf.reduce_mean(unchecked_log_prob(q, draws) - unchecked_log_prob(p, draws), axis=0)
 
 
 def check_comparable(q: tfd.Distribution, p: tfd.Distribution, others: str = "the head's") -> None:
-    """Raises a `ValueError` unless a prior `p` has the event shape of `q`, and its batch broadcasts to that of `q`."""
+    """Raises a `ValueError` if a prior `p` does not fit `q`.
+
+    The event shapes must be equal, and the batch of `p` must broadcast to the batch of `q`.
+    """
     if not p.event_shape.is_compatible_with(q.event_shape):
         advice = f"give a prior of outcomes of shape {tuple(q.event_shape)}"
         if (p.batch_shape + p.event_shape)[-q.event_shape.rank :] == q.event_shape:
@@ -48,7 +54,7 @@ def check_comparable(q: tfd.Distribution, p: tfd.Distribution, others: str = "th
 
 
 def in_dtype_of(p: tfd.Distribution, q: tfd.Distribution) -> tfd.Distribution:
-    """`p`, or a copy that computes in the dtype of `q`, because a prior with NumPy arrays is in float64."""
+    """Returns `p` in the dtype of `q`, because a prior that was made from NumPy arrays computes in float64."""
     if p.dtype == q.dtype or not (p.dtype.is_floating and q.dtype.is_floating):
         return p
     return with_parameters(p, lambda value, _: _cast(value, q.dtype), dtype=q.dtype)
@@ -60,7 +66,7 @@ def _cast(value, dtype):
 
 
 def _as_normal_vector(distribution):
-    """Independent Normals as a `MultivariateNormalDiag`, whose divergence from other normal vectors TFP knows."""
+    """Converts independent Normals to a `MultivariateNormalDiag`, for which TFP has more formulas."""
     if not (isinstance(distribution, INDEPENDENT) and distribution.event_shape.rank == 1):
         return distribution
     elements = distribution.distribution

@@ -12,15 +12,16 @@ __all__ = ["ESTIMATORS", "check_estimator"]
 
 
 def reparameterized(layer: Any, posterior: tfd.Distribution, inputs: Any, seed: tf.Tensor) -> tf.Tensor:
-    """The outputs of a layer with one draw of its weights for the whole batch."""
+    """Returns the outputs of a layer for one draw of its weights, the same for the whole batch."""
     return layer.activated(layer.linear(inputs, posterior.sample(seed=seed)))
 
 
 def flipped(layer: Any, posterior: tfd.Distribution, inputs: Any, seed: tf.Tensor) -> tf.Tensor:
-    """The outputs of a layer with one draw of its weights, whose deviations from their means get random signs per row.
+    """Returns the outputs of a layer for one draw of its weights, with random signs for each row.
 
-    For one draw `E` of the deviations, each row gets the matrix `E * outer(signs of inputs, signs of outputs)`. This
-    matrix has the distribution of `E` if the weights are independent and symmetric about their means.
+    The signs multiply the deviations of the weights from their means. For one draw `E` of the deviations, each row gets
+    the matrix `E * outer(signs of inputs, signs of outputs)`. This matrix has the distribution of `E` if the weights
+    are independent and symmetric about their means.
     """
     seeds = tf.random.experimental.stateless_split(seed, 3)
     means = posterior.mean()
@@ -32,12 +33,12 @@ def flipped(layer: Any, posterior: tfd.Distribution, inputs: Any, seed: tf.Tenso
 
 
 def locally_reparameterized(layer: Any, posterior: tfd.Distribution, inputs: Any, seed: tf.Tensor) -> tf.Tensor:
-    """The outputs of a layer, each drawn before the activation from its Normal distribution given the inputs.
+    """Draws the outputs of a layer, before the activation, from their Normal distributions given the inputs.
 
     The mean and the variance of an output follow from those of the weights.
     """
     means, variances = layer.linear(inputs, posterior.mean()), layer.linear(inputs**2, posterior.variance())
-    scales = tf.sqrt(tf.maximum(variances, np.finfo(variances.dtype.as_numpy_dtype).tiny))  # the root has no slope at 0
+    scales = tf.sqrt(tf.maximum(variances, np.finfo(variances.dtype.as_numpy_dtype).tiny))  # for a finite slope
     noise = tf.random.stateless_normal(tf.shape(means), seed, dtype=means.dtype)
     return layer.activated(means + scales * noise)
 
@@ -65,14 +66,14 @@ def check_estimator(estimator: str, posterior: tfd.Distribution) -> None:
 
 
 def _signs(tensor, channel_axis, seed):
-    """Random signs for each row and channel of `[B, ...]`, the same at all positions.
+    """Draws random signs for each row and channel of `[B, ...]`. All positions of a channel have the same sign.
 
     Each bit of a random word is a sign, because drawing a word for each sign takes ten times as long.
     """
     channels = tensor.shape[channel_axis]
     words = tf.random.stateless_uniform([tf.shape(tensor)[0], -(-channels // 32)], seed, None, None, tf.int32)
     sizes = [32] * (channels // 32) + [channels % 32] * (channels % 32 > 0)
-    # XLA fuses a broadcast of each word. With a reshaped product it would draw the words again for each element.
+    # We broadcast each word, because XLA draws the words again for each element of a reshaped product.
     columns = [tf.broadcast_to(words[:, i : i + 1], [tf.shape(tensor)[0], size]) for i, size in enumerate(sizes)]
     masks = tf.constant(np.resize(np.left_shift(1, np.arange(32)).astype(np.uint32).astype(np.int32), channels))
     is_negative = tf.bitwise.bitwise_and(tf.concat(columns, 1), masks) != 0

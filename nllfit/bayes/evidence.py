@@ -1,4 +1,4 @@
-"""The evidence of a Normal prior: the marginal likelihood, from a second-order expansion of the log-likelihood."""
+"""The evidence (marginal likelihood) of a Normal prior, from a second-order expansion of the log-likelihood."""
 
 import dataclasses
 import functools
@@ -7,7 +7,7 @@ import numpy as np
 
 __all__ = ["Expansion"]
 
-_MIN_SCALE, _MAX_SCALE = 1e-5, 1e5  # the range of the prior's scale in which the evidence is maximised
+_MIN_SCALE, _MAX_SCALE = 1e-5, 1e5  # the range of the prior's scale
 _POINTS, _ZOOMS = 201, 5
 
 
@@ -15,7 +15,7 @@ _POINTS, _ZOOMS = 201, 5
 class Expansion:
     """A second-order expansion of a negative log-likelihood around weights. Each weight has the prior `Normal(0, s)`.
 
-    With `g` the gradient, `H` the curvature, and `P = H + I / s^2` the posterior's precision, the posterior is
+    Let `g` be the gradient, `H` the curvature, and `P = H + I / s^2` the precision of the posterior. The posterior is
 
         Normal(w - inv(P) (g + w / s^2), inv(P))
 
@@ -34,18 +34,21 @@ class Expansion:
 
     @functools.cached_property
     def _eigenvalues_and_axes(self):
-        """The eigenvalues of the curvature, clipped at 0 because rounding can make them negative; its eigenvectors."""
+        """The eigenvalues of the curvature, and its eigenvectors.
+
+        Negative eigenvalues, which come from rounding, are replaced by 0.
+        """
         bends, axes = np.linalg.eigh((self.curvature + self.curvature.T) / 2)
         return np.maximum(bends, 0.0), axes
 
     def posterior(self, scale: float) -> tuple[np.ndarray, np.ndarray]:
-        """The posterior's mean `[q]` and covariance `[q, q]` under a prior of this scale."""
+        """Returns the mean `[q]` and the covariance `[q, q]` of the posterior under a prior of this scale."""
         bends, axes = self._eigenvalues_and_axes
         covariance = axes / (bends + scale**-2) @ axes.T
         return self.weights - covariance @ (self.gradient + self.weights / scale**2), covariance
 
     def log_evidence(self, scales: np.ndarray) -> np.ndarray:
-        """The log evidence in nats, `[m]`, under priors of the scales `[m]`."""
+        """Returns the log evidence in nats, `[m]`, under priors with the given scales, `[m]`."""
         bends, axes = self._eigenvalues_and_axes
         precision = scales[:, None] ** -2.0
         bent = bends + precision
@@ -54,7 +57,7 @@ class Expansion:
         return -self.value - terms.sum(1) / 2
 
     def best_scale(self) -> float:
-        """The scale of the prior that maximises the evidence.
+        """Returns the scale of the prior that maximises the evidence.
 
         Raises:
           ValueError: if the evidence is largest at an end of the range from 1e-5 to 1e5.

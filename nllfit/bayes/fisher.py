@@ -1,4 +1,4 @@
-"""A second-order expansion of the log-likelihood in some of a network's weights, with the Fisher information."""
+"""The log-likelihood to second order in some of a network's weights, with the Fisher information."""
 
 import numpy as np
 import tensorflow as tf
@@ -16,19 +16,20 @@ from nllfit.training.loss_surface import assign
 
 __all__ = ["Fisher", "derivatives"]
 
-_BLOCK = 64  # rows whose derivatives are computed at once
-_DRAWS = 100  # of an outcome, if TFP has no formula for the divergence
+_BLOCK = 64  # the number of rows in one computation of derivatives
+_DRAWS = 100  # the number of outcomes drawn if TFP has no formula for the divergence
 _SEED = 0, 0
 
 
 class Fisher(Likelihood):
     """The negative log-likelihood of all the data, in nats, with the Fisher information of some of the weights.
 
-    The information is `sum_i J_i' F_i J_i`. `J_i` are the derivatives of the head's inputs `u_i` of row `i` with
-    respect to the weights. `F_i` is the information of an outcome about these inputs, the Hessian of `KL(p(. | u_i) ||
-    p(. | u))` at `u = u_i`. The information has no negative eigenvalue. It equals the Hessian of the loss if two
-    conditions hold: the inputs are linear in the weights, and the Hessian with respect to the inputs does not depend on
-    the outcome. The second holds for a Bernoulli, a Categorical, a Poisson and a Normal of fixed scale.
+    The information is `sum_i J_i' F_i J_i`. `J_i` is the Jacobian of `u_i`, the head's inputs in row `i`, with respect
+    to the weights. `F_i` is the information of an outcome about these inputs: the Hessian of
+    `KL(p(. | u_i) || p(. | u))` at `u = u_i`. The information has no negative eigenvalue. It equals the Hessian of the
+    loss if two conditions hold: the inputs are linear in the weights, and the Hessian with respect to the inputs does
+    not depend on the outcome. The second condition holds for a Bernoulli, a Categorical, a Poisson, and a Normal of
+    fixed scale.
     """
 
     def __init__(self, model: Model, is_shared: bool = False):
@@ -37,19 +38,21 @@ class Fisher(Likelihood):
 
     @property
     def ends(self) -> np.ndarray:
-        """The index after the last element of each variable in the vector of all trainable weights."""
+        """The index at which each variable ends in the vector of all trainable weights."""
         return np.cumsum([weight.shape.num_elements() for weight in self._weights])
 
     def second_order(self, w: np.ndarray, chosen: tuple[int, ...]) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
-        """The negative log-likelihood at weights `[p]`, its gradient `[q]` and two curvatures `[q, q]`.
-
-        The curvatures are the Fisher information and the generalised Gauss-Newton matrix, which is the Hessian without
-        the second derivatives of the network.
+        """Returns the negative log-likelihood at weights `[p]`, its gradient and two curvatures.
 
         Args:
           w: all trainable weights, `[p]`.
-          chosen: the indices of the trainable variables to differentiate with respect to; they have `q` elements in
-            total.
+          chosen: the indices of the trainable variables to differentiate with respect to. They have `q` elements.
+
+        Returns:
+          The negative log-likelihood.
+          Its gradient, `[q]`.
+          The Fisher information, `[q, q]`.
+          The generalised Gauss-Newton matrix, `[q, q]`: the Hessian without the second derivatives of the network.
         """
         position = tf.constant(w, self.dtype)
         program = trace(self._expansion, self._specs, position, chosen)
@@ -84,12 +87,12 @@ class Fisher(Likelihood):
 
 
 def derivatives(tape: tf.GradientTape, params: tf.Tensor, weights: list) -> tf.Tensor:
-    """The derivatives `[*batch, d, q]` of a head's inputs `[*batch, d]` with respect to `q` weights.
+    """Returns the derivatives `[*batch, d, q]` of a head's inputs `[*batch, d]` with respect to `q` weights.
 
     Args:
       tape: a persistent tape that recorded how `params` are computed from the weights.
       params: the head's inputs.
-      weights: the variables, with `q` elements in total.
+      weights: the variables, which have `q` elements in total.
     """
     parts = tape.jacobian(params, weights, unconnected_gradients="zero")
     shape = tf.shape(params)
@@ -97,14 +100,14 @@ def derivatives(tape: tf.GradientTape, params: tf.Tensor, weights: list) -> tf.T
 
 
 def _information(origin: Origin) -> tf.Tensor:
-    """The Fisher information `[*batch, d, d]` of one outcome about a head's inputs `[*batch, d]`."""
+    """Returns the Fisher information `[*batch, d, d]` of one outcome about a head's inputs `[*batch, d]`."""
     unchecked, params = origin.family.holding({"validate_args": False}), tf.stop_gradient(origin.params)
     with tf.GradientTape(persistent=True) as outer:
         outer.watch(params)
         with tf.GradientTape() as inner:
             inner.watch(params)
             still = unchecked.distribution(tf.stop_gradient(params), origin.shared)
-            if law_of(still).latent() is not still:  # draws would be exactly known numbers, and not intervals
+            if law_of(still).latent() is not still:  # its draws are numbers, not intervals
                 raise ValueError(
                     f"`model` predicts a {still.name}, whose outcomes are intervals or come with a window, so their "
                     f"Fisher information depends on how outcomes are censored or selected. Use "
@@ -117,11 +120,11 @@ def _information(origin: Origin) -> tf.Tensor:
 
 
 def _gradients(tape, targets, source):
-    """The gradients of several targets, stacked on a last axis."""
+    """Returns the gradients of several targets, stacked on a last axis."""
     return tf.stack([tape.gradient(target, source, unconnected_gradients="zero") for target in targets], -1)
 
 
 def _divergence(still: tfd.Distribution, other: tfd.Distribution) -> tf.Tensor:
-    """`KL(still || other)`: exact if TFP knows it, else the mean over draws of `still`."""
+    """Returns `KL(still || other)`. If TFP has no formula, it is estimated from draws of `still`."""
     exact = exact_divergence(still, other)
     return estimated_divergence(still, other, still.sample(_DRAWS, seed=tf.constant(_SEED))) if exact is None else exact

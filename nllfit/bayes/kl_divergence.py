@@ -1,4 +1,4 @@
-"""`KLDivergence`: the divergence of a head's distribution from a prior, as a term of the loss."""
+"""`KLDivergence`: a term of the loss, the divergence of a head's distribution from a prior."""
 
 from typing import Any
 
@@ -28,8 +28,8 @@ class KLDivergence(HeadRegularizer):
     is the negative evidence lower bound (ELBO) of a row: `E_q[-log p(y | z)] + KL(q(z | x) || p(z))`.
 
     The divergence is exact if TFP has a formula for the pair of distributions, including `tfd.Independent` and vectors
-    of independent Normals. Else it is estimated by the mean of `log q(z) - log p(z)` over draws: the draw that the head
-    returns, or another one. `is_exact` says which of the two applies.
+    of independent Normals. Otherwise it is estimated by the mean of `log q(z) - log p(z)` over draws. If the head
+    returns a draw, this is the draw of the estimate. `is_exact` tells whether the divergence is exact.
 
     The mean is over all rows and steps that Keras does not mask. Sample weights do not change it.
 
@@ -42,8 +42,8 @@ class KLDivergence(HeadRegularizer):
         - a number;
         - a variable, which a callback may change;
         - or a schedule: a function of the number of training steps so far, such as Keras's `PolynomialDecay`.
-      num_samples: the number of draws for an estimate, even if the divergence has a formula; None for one draw, only if
-        there is no formula.
+      num_samples: the number of draws for an estimate. If it is given, the divergence is estimated even if there is a
+        formula. By default, one draw is used if there is no formula.
 
     Raises:
       ValueError: if an argument has the wrong type, if the prior has a trainable variable (only a `Family` is learned),
@@ -70,7 +70,7 @@ class KLDivergence(HeadRegularizer):
         self.counts_steps = callable(self.weight)
 
     def __call__(self, output: Any, seed: Any = None) -> tf.Tensor:
-        """The term for the output of a head, or for a distribution; for `add_loss` in a layer or model of your own.
+        """Returns the term for a head's output or a distribution, for `add_loss` in your own layer or model.
 
         If `weight` is a schedule, its value at step 0 is used.
         """
@@ -85,7 +85,7 @@ class KLDivergence(HeadRegularizer):
         return self.term(q, mask_of(output), seed, None, tf.constant(0, tf.int64))
 
     def is_exact(self, output: Any) -> bool:
-        """Whether the divergence of a head's output, or of a distribution, is exact and not an estimate from draws."""
+        """Returns whether the divergence of a head's output, or of a distribution, is exact and not an estimate."""
         q = as_distribution(output, "The argument of `is_exact`")
         p = self.prior.example()
         p = self.prior.distribution(None) if p is None else p
@@ -113,7 +113,7 @@ class KLDivergence(HeadRegularizer):
         return self._weight_at(step, divergence.dtype) * _mean(divergence, mask)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments as plain values; a variable becomes its value."""
+        """Returns the arguments as plain values. A variable becomes its value."""
         if callable(self.weight):
             weight = to_keras(self.weight) if hasattr(self.weight, "get_config") else plain(self.weight)
         else:
@@ -129,7 +129,10 @@ class KLDivergence(HeadRegularizer):
         return f"KLDivergence({self.prior.given!r}, weight={self.weight!r}, num_samples={self.num_samples})"
 
     def _draws(self, distribution, seed):
-        """Draws `[n, *batch, *event]`; without `num_samples`, the draw that the head returned, if there is one."""
+        """Returns draws `[n, *batch, *event]`.
+
+        If `num_samples` is None, this is the draw that the head returned, if any.
+        """
         passed_on = getattr(getattr(distribution, "origin", None), "draw", None)
         if self.num_samples is None and passed_on is not None:
             return passed_on[tf.newaxis]
@@ -141,7 +144,7 @@ class KLDivergence(HeadRegularizer):
 
 
 def _mean(values, mask):
-    """The mean of the values `[B, ...]` where the mask `[B, ...]` is True."""
+    """Returns the mean of those values `[B, ...]` for which the mask `[B, ...]` is True."""
     if mask is None:
         return tf.reduce_mean(values)
     mask = tf.reshape(mask, tf.concat([tf.shape(mask), tf.ones([tf.rank(values) - tf.rank(mask)], tf.int32)], 0))
@@ -151,7 +154,10 @@ def _mean(values, mask):
 
 
 def _as_weight(weight):
-    """The argument `weight` as a number, a `tf.Variable` (the value of a Keras variable), or a function of the step."""
+    """Returns the argument `weight` as a number, a `tf.Variable` or a function of the step.
+
+    A Keras variable becomes its `tf.Variable`.
+    """
     if isinstance(weight, tf.Variable) or (callable(weight) and not hasattr(weight, "assign")):
         return weight
     if hasattr(weight, "assign"):  # a variable of Keras 3

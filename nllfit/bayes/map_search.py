@@ -1,4 +1,4 @@
-"""The posterior of some weights of a network under a Normal prior, at its maximum or at the trained weights."""
+"""Finds the posterior of some weights of a network under a Normal prior, around its maximum or the trained weights."""
 
 import dataclasses
 
@@ -11,9 +11,9 @@ from nllfit.optimum.curvature import backtrack, newton_step, principal_axes
 __all__ = ["Objective", "Posterior"]
 
 _MAX_STEPS = 100
-_LEAST_RISE = 1e-12  # nats: the search ends at a smaller gain of a step
-_FIRST_MOVE, _LAST_MOVE = 0.25, 1e-6  # first and last move of the logarithm of the prior's scale
-_LEAST_GAIN_OF_EVIDENCE = 1e-9  # nats: the least gain of a move
+_LEAST_RISE = 1e-12  # in nats; the search ends when a step gains less
+_FIRST_MOVE, _LAST_MOVE = 0.25, 1e-6  # of the logarithm of the prior's scale
+_LEAST_GAIN_OF_EVIDENCE = 1e-9  # in nats, by a move
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Posterior:
 
 
 class Objective:
-    """The log posterior of some weights, with the other weights held.
+    """The log posterior of some weights, while the other weights are held.
 
     Args:
       surface: the likelihood of all weights.
       weights: all trainable weights, `[p]`.
-      places: the indices of the trainable variables whose weights are not held.
+      places: the indices of the trainable variables that are not held.
       prior_scale: the scale of the Normal prior of each weight; None for the scale that maximises the evidence.
 
     Raises:
@@ -53,12 +53,12 @@ class Objective:
         surface.value(weights)  # raises if the model draws random numbers
 
     def at_the_weights(self) -> Posterior:
-        """The posterior with the weights as its mean."""
+        """Returns the posterior that has the present weights as its mean."""
         expansion, scale, _ = self._expansion(self._start, self._prior_scale)
         return self._posterior(expansion, scale, self._start)
 
     def at_the_maximum(self) -> Posterior:
-        """The posterior with its maximum, which Newton's method finds from the weights, as its mean.
+        """Returns the posterior that has its maximum as its mean. Newton's method finds it from the present weights.
 
         Raises:
           ValueError: if no maximum is found.
@@ -67,10 +67,10 @@ class Objective:
         return found if self._prior_scale is not None else self._with_the_most_evidence(found)
 
     def _with_the_most_evidence(self, found):
-        """The posterior with the most evidence near `found`, by smaller and smaller moves of the prior's log-scale.
+        """Returns the posterior with the most evidence, after a search over the prior's scale that starts at `found`.
 
-        `Expansion.best_scale` is exact only for a quadratic likelihood. Otherwise the curvature changes with the
-        weights, and the weights with the scale.
+        The search moves the logarithm of the scale by smaller and smaller steps. `Expansion.best_scale` is exact only
+        for a quadratic likelihood. Otherwise the curvature changes with the weights, and the weights with the scale.
         """
         move = _FIRST_MOVE
         while move > _LAST_MOVE:
@@ -91,7 +91,7 @@ class Objective:
                 return self._posterior(expansion, scale, w + step)
             values = lambda w, scale=scale: self._log_posterior(w, scale)  # noqa: E731
             factor, _ = backtrack(values, w, step, values(w), slope @ step)
-            if not factor:  # `w` is within a rounding error of the maximum
+            if not factor:  # the maximum is within a rounding error
                 return self._posterior(expansion, scale, w)
             w = w + factor * step
         raise ValueError(

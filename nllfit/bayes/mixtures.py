@@ -1,4 +1,4 @@
-"""Mixtures over a Normal distribution of a head's inputs, by quadrature."""
+"""Mixtures of a head's distributions over a Normal distribution of its inputs, by quadrature."""
 
 import functools
 import itertools
@@ -18,13 +18,13 @@ _MAX_PER_AXIS = 32
 
 
 def mixture_over(family: ParametricFamily, shared: Any, means: tf.Tensor, roots: tf.Tensor) -> tfd.Distribution:
-    """The mixture of a family's distributions whose inputs have a Normal distribution.
+    """Returns the mixture of a family's distributions if the family's inputs have a Normal distribution.
 
     Args:
       family: a family with `d` inputs.
       shared: the inputs that are the same for all rows, `[shared_size]`, or None.
       means: the means of the inputs, `[*batch, d]`.
-      roots: matrices `[*batch, d, d]` whose products with their transposes are the covariances.
+      roots: square roots `R` of the covariances `R R'` of the inputs, `[*batch, d, d]`.
     """
     points, weights = _points(means.shape[-1])
     vectors = [means + tf.linalg.matvec(roots, tf.constant(point, means.dtype)) for point in points]
@@ -33,10 +33,11 @@ def mixture_over(family: ParametricFamily, shared: Any, means: tf.Tensor, roots:
 
 @functools.cache
 def _points(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points `[m, size]` and weights `[m]` of sum 1, for expectations under a standard Normal as weighted sums.
+    """Returns points `[m, size]` and their weights `[m]`, which sum to 1.
 
-    They are the tensor product of Gauss-Hermite points. If the product has more than `_MAX_POINTS` points, they are
-    random points and their negatives.
+    The weighted sum of a function over the points approximates its expectation under a standard Normal. The points are
+    the tensor product of Gauss-Hermite points. If this has more than `_MAX_POINTS` points, random points and their
+    negatives replace it.
     """
     per_axis = min(_MAX_PER_AXIS, int(_MAX_POINTS ** (1 / size) + 1e-9))
     if per_axis >= 3:

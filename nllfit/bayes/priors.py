@@ -1,4 +1,7 @@
-"""The prior of a `KLDivergence`, one distribution for all rows: fixed, learned, or the output of layers."""
+"""The prior of a `KLDivergence`, which is one distribution for all rows.
+
+It is fixed, learned, or the output of layers.
+"""
 
 import abc
 import sys
@@ -37,15 +40,18 @@ class Prior(abc.ABC):
 
     @abc.abstractmethod
     def distribution(self, learned: tf.Tensor | None) -> tfd.Distribution:
-        """The distribution, of batch `[]` or `[1]`, for the vector of learned parameters."""
+        """Returns the distribution for a vector of learned parameters. Its batch shape is `[]` or `[1]`."""
 
     @abc.abstractmethod
     def example(self) -> tfd.Distribution | None:
-        """A distribution of the same class and shapes; None if they are only known after a call of the layers."""
+        """Returns a distribution of the same class and shapes, or None if only a call of the layers can tell them."""
 
     @abc.abstractmethod
     def config(self) -> Any:
-        """Plain values from which `as_prior` restores the prior; a `NotImplementedError` if it cannot be saved."""
+        """Returns plain values from which `as_prior` restores the prior.
+
+        Raises a `NotImplementedError` if the prior cannot be saved.
+        """
 
 
 class _Fixed(Prior):
@@ -59,8 +65,7 @@ class _Fixed(Prior):
         super().__init__(distribution)
 
     def distribution(self, learned):
-        # An array becomes a constant of a program; a captured tensor would prevent other models from sharing the
-        # program.
+        # An array becomes a constant of a program. If the program captured a tensor, other models could not share it.
         return with_parameters(self.given, lambda value, _: _as_array(value))
 
     def example(self):
@@ -71,7 +76,7 @@ class _Fixed(Prior):
 
 
 def _as_array(value):
-    """A tensor with known values as an array; any other value unchanged."""
+    """Converts a tensor with known values to an array. Returns any other value unchanged."""
     array = tf.get_static_value(value) if tf.is_tensor(value) and not isinstance(value, tf.Variable) else None
     return value if array is None else array
 
@@ -117,7 +122,7 @@ class _OfLayers(Prior):
 
 
 def as_prior(value: Any) -> Prior:
-    """The prior from a user's argument, or from the config in a file."""
+    """Returns the prior for a user's argument, or for the config in a file."""
     value = _restored_distribution(restored(from_keras(value)))
     if isinstance(value, ParametricFamily):
         return _Learned(value)
@@ -133,26 +138,26 @@ def as_prior(value: Any) -> Prior:
 
 
 def to_keras(value: Any) -> dict:
-    """A Keras object of either version (a layer, a schedule) as plain values."""
+    """Converts a layer or a schedule of either Keras version to plain values."""
     keras = _keras_of(value)
     return {_KERAS: keras, "object": sys.modules[keras].saving.serialize_keras_object(value)}
 
 
 def from_keras(value: Any) -> Any:
-    """The object that `to_keras` converted to a dict; any other value unchanged."""
+    """Restores an object from the dict that `to_keras` returned. Returns any other value unchanged."""
     if isinstance(value, dict) and value.keys() == {_KERAS, "object"}:
         return sys.modules[value[_KERAS]].saving.deserialize_keras_object(value["object"])
     return value
 
 
 def _keras_of(value):
-    """The name of the Keras version that a base class of the object comes from, or None."""
+    """Returns the name of the Keras version of the object's base classes, or None."""
     roots = [cls.__module__.partition(".")[0] for cls in type(value).__mro__]
     return next((root for root in roots if root in ("tf_keras", "keras")), None)
 
 
 def _plain_distribution(value):
-    """A distribution as the name of its class and its arguments; arrays keep their dtypes."""
+    """Converts a distribution to the name of its class and its arguments. Arrays keep their dtypes."""
     if isinstance(value, tfd.Distribution):
         cls = plain_class(type(value))
         name = cls.__name__.lstrip("_")

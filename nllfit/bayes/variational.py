@@ -1,4 +1,4 @@
-"""Variational layers: Keras layers in which each weight has a distribution, for both Keras versions."""
+"""Variational layers: Keras layers in which each weight has a distribution. This module is for both Keras versions."""
 
 import dataclasses
 import inspect
@@ -25,7 +25,7 @@ _BY_ROWS = "1/n"
 
 @dataclasses.dataclass(frozen=True)
 class _Arguments:
-    """The arguments of a variational layer that the Keras layer does not have."""
+    """The arguments that a variational layer has in addition to those of the Keras layer."""
 
     kl_weight: float | str
     posterior: Any
@@ -35,7 +35,7 @@ class _Arguments:
 
 
 class _Declared:
-    """A weight that the Keras layer adds in its `build`; it gets this object in place of a variable.
+    """A weight that the Keras layer adds in its `build`. The layer gets this object instead of a variable.
 
     Attributes:
       shape: the shape of the weight.
@@ -49,7 +49,7 @@ class _Declared:
 
 
 class Variational:
-    """The first base class of every variational layer; then come a mix-in for the Keras version, and the Keras layer.
+    """The first base class of a variational layer. A mix-in for the Keras version and the Keras layer are the others.
 
     All weights that the Keras layer adds in its `build` form one vector, which has a posterior. The parameters of this
     posterior are a variable of the layer. In each call, the `call` of the Keras layer computes with weights that an
@@ -62,8 +62,8 @@ class Variational:
     _add_vector: Any
     _start_draws: Any
     _next_seed: Any
-    compute_dtype: Any  # of the layer
-    takes_indices: bool  # if the inputs are indices, an estimator must not flip their signs
+    compute_dtype: Any  # defined by the Keras layer
+    takes_indices: bool  # whether inputs are indices, whose signs an estimator must not flip
     _weight: Any = None
 
     def __init__(
@@ -78,7 +78,7 @@ class Variational:
     ):
         posterior = restored(posterior)
         if not isinstance(posterior, ParametricFamily):
-            of_weights("posterior", posterior, 1)  # raises an error for an unknown family
+            of_weights("posterior", posterior, 1)  # raises a `ValueError` for an unknown family
         if estimator not in ESTIMATORS:
             raise ValueError(f"`estimator` is {estimator!r}: give one of {', '.join(map(repr, ESTIMATORS))}.")
         for name, value in kwargs.items():
@@ -93,7 +93,7 @@ class Variational:
         self._num_rows: int | None = None
 
     def add_weight(self, *args: Any, **kwargs: Any) -> Any:
-        """While the Keras layer is built, records a weight; later, adds a variable as usual."""
+        """Records a weight while the Keras layer is built. Later, adds a variable as usual."""
         if self._declared is None:
             return super().add_weight(*args, **kwargs)  # type: ignore[misc]
         given = inspect.signature(super().add_weight).bind(*args, **kwargs).arguments  # type: ignore[misc]
@@ -103,7 +103,7 @@ class Variational:
 
     def build(self, input_shape: Any) -> None:
         declared: list[_Declared] = []
-        vars(self)["_declared"] = declared  # hidden from Keras, which would track a list
+        vars(self)["_declared"] = declared  # bypasses `setattr`, by which Keras would track the list
         super().build(input_shape)  # type: ignore[misc]
         vars(self)["_declared"] = None
         self.built = False  # until the checks have passed, because Keras's `Sequential` repeats a call that failed
@@ -128,7 +128,7 @@ class Variational:
 
     @tf.autograph.experimental.do_not_convert
     def call(self, inputs: Any, training: Any = None) -> tf.Tensor:
-        """The output of the Keras layer for one draw of its weights, or of its outputs, depending on the estimator."""
+        """Returns the output of the Keras layer for one draw. The estimator draws either the weights or the outputs."""
         if training and self._weight is not None and self._num_rows is None:
             raise untouched(
                 ValueError(
@@ -139,15 +139,18 @@ class Variational:
         return ESTIMATORS[self._arguments.estimator](self, self.posterior(), inputs, self._next_seed())
 
     def posterior(self) -> tfd.Distribution:
-        """The distribution of the vector of all weights: first the kernel, then the bias."""
+        """Returns the distribution of the vector of all weights: first the kernel, then the bias."""
         return self._family.distribution(tf.convert_to_tensor(self._vector))
 
     def prior(self) -> tfd.Distribution:
-        """The prior of the same vector."""
+        """Returns the prior of the vector of all weights."""
         return self._prior.distribution(None if self._learned is None else tf.convert_to_tensor(self._learned))
 
     def kl_divergence(self) -> tf.Tensor:
-        """The divergence of the posterior from the prior, in nats: exact if TFP knows it, else from one draw."""
+        """Returns the divergence of the posterior from the prior, in nats.
+
+        If TFP has no formula, it is estimated from one draw.
+        """
         q = self.posterior()
         p = in_dtype_of(self.prior(), q)
         exact = exact_divergence(q, p)
@@ -159,13 +162,13 @@ class Variational:
         return self._arguments.kl_weight == _BY_ROWS
 
     def count_rows(self, num_rows: int | None) -> None:
-        """Sets a `kl_weight` of "1/n" to `1 / num_rows` for training; None resets it."""
+        """Sets a `kl_weight` of "1/n" to `1 / num_rows` for training. None ends this."""
         self._num_rows = num_rows
         if num_rows is not None and self._weight is not None:
             self._weight.assign([1 / num_rows])
 
     def linear(self, inputs: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-        """The output of the Keras layer with these weights, `[size]`, before its activation."""
+        """Returns the output of the Keras layer before its activation, for weights `[size]`."""
         weights = tf.cast(weights, self.compute_dtype)
         drawn = {name: tf.reshape(weights[slot.place], slot.shape) for name, slot in self._slots.by_name.items()}
         drawn |= {"activation": None} if "activation" in vars(self) else {}
@@ -177,7 +180,7 @@ class Variational:
             vars(self).update(own)
 
     def activated(self, outputs: tf.Tensor) -> tf.Tensor:
-        """The outputs of `linear` after the layer's activation."""
+        """Applies the layer's activation to outputs of `linear`."""
         activation = vars(self).get("activation")
         return outputs if activation is None else activation(outputs)
 
@@ -211,7 +214,7 @@ class Variational:
 
 
 class _Slots:
-    """The recorded weights by the names of the layer's attributes, hidden from Keras, which would track a dict."""
+    """The recorded weights by the names of the layer's attributes. Keras would track a dict, but not this object."""
 
     def __init__(self, by_name: dict[str, _Declared]):
         self.by_name = by_name

@@ -1,4 +1,4 @@
-"""Makes the variational layers from the layers of either Keras version, with their documentation."""
+"""Makes the variational layers, with their documentation, from the layers of either Keras version."""
 
 import inspect
 from collections.abc import Callable
@@ -20,7 +20,7 @@ LAYERS = {
 }
 _DOC = """Keras's `{base}` layer with uncertain weights: it learns their posterior, and each call draws new weights.
 
-With `q` the posterior and `p` the prior of all weights of the layer, bias included, it adds
+If `q` is the posterior and `p` the prior of all weights of the layer, including the bias, the layer adds
 
     kl_weight * KL(q || p)
 
@@ -71,13 +71,13 @@ _EXAMPLES: dict[str, tuple] = {
 
 
 def variational_layers(layers: Any, mixin: type, register: Callable, module: str) -> dict[str, type]:
-    """The variational layers by name.
+    """Returns the variational layers by name.
 
     Args:
       layers: Keras's module of layers.
-      mixin: the class that makes vectors of weights, and seeds, in layers of this Keras version.
+      mixin: a mix-in for the Keras version, which makes seeds and vectors of weights.
       register: registers a class in this Keras version, for saved files.
-      module: the name of the module in which users find the classes.
+      module: the name of the module from which users import the classes.
     """
     found = {}
     for name, base in LAYERS.items():
@@ -96,7 +96,7 @@ def variational_layers(layers: Any, mixin: type, register: Callable, module: str
 
 
 def _signature(keras_layer):
-    """The signature of a variational layer: the arguments of the Keras layer and its own."""
+    """Returns the signature of a variational layer: the arguments of the Keras layer and the additional ones."""
     given, own = (inspect.signature(cls.__init__).parameters for cls in (keras_layer, Variational))
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = [p for name, p in given.items() if name != "self"]

@@ -1,4 +1,4 @@
-"""Families for the posterior and the prior of a layer's weights: one outcome is the vector of all these weights."""
+"""Families for the posterior and the prior of a layer's weights. An outcome is the vector of all these weights."""
 
 import math
 import numbers
@@ -15,14 +15,19 @@ from nllfit.families.parametric_family import ParametricFamily
 
 __all__ = ["as_given", "initial_vector", "of_weights", "plain_prior", "prior_of_weights"]
 
-_SPREAD = 0.07  # initial scales relative to the scale for unconstrained parameters of 0; 0.05 for a Normal
+_SPREAD = 0.07  # initial scales, relative to those at unconstrained parameters of 0
 
 
 def of_weights(argument: str, family: Any, size: int) -> ParametricFamily:
-    """The family of a vector of weights, from a name, a class, a family of one weight or a family of the vector.
+    """Returns the family of a vector of weights.
+
+    Args:
+      argument: the name of the argument in messages.
+      family: a name, a class, or the family of one weight or of the vector.
+      size: the number of weights.
 
     Raises:
-      ValueError: if it is a family of outcomes of another shape; and the errors of `Family`.
+      ValueError: if the outcomes of the family have another shape, and in the cases in which `Family` raises one.
     """
     if not isinstance(family, ParametricFamily):
         return Family(family_class(family, argument), size)
@@ -37,7 +42,7 @@ def of_weights(argument: str, family: Any, size: int) -> ParametricFamily:
 
 
 def initial_vector(family: ParametricFamily, means: tf.Tensor) -> tf.Tensor:
-    """The unconstrained parameters for which a family of weights has these means, `[size]`, and small scales."""
+    """Returns unconstrained parameters at which a family of weights has these means, `[size]`, and small scales."""
     values = family.parameters(tf.zeros([family.params_size], means.dtype))
     values |= {name: _SPREAD * value for name, value in values.items() if name.startswith("scale")}
     values |= {"loc": means} if "loc" in values else {}
@@ -45,7 +50,9 @@ def initial_vector(family: ParametricFamily, means: tf.Tensor) -> tf.Tensor:
 
 
 def as_given(prior: Any) -> Any:
-    """The argument `prior` of a layer, or its value in a config: a number, a name, a distribution or a family.
+    """Returns the argument `prior` of a layer from the user's value, or from its value in a config.
+
+    It is a number, a name, a distribution or a family.
 
     Raises:
       ValueError: if it is anything else.
@@ -64,12 +71,12 @@ def as_given(prior: Any) -> Any:
 
 
 def plain_prior(given: Any) -> Any:
-    """The result of `as_given` as plain values, for a config."""
+    """Converts the result of `as_given` to plain values for a config."""
     return given if isinstance(given, (float, str)) else as_prior(given).config()
 
 
 def prior_of_weights(given: Any, size: int) -> Prior:
-    """The prior of a vector of weights, from the result of `as_given`."""
+    """Returns the prior of a vector of weights. `given` is a result of `as_given`."""
     if isinstance(given, float):
         return as_prior(tfd.Independent(tfd.Normal(np.zeros(size), given), 1))
     if isinstance(given, (str, ParametricFamily)):

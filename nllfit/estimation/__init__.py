@@ -15,16 +15,17 @@
     sample_fit    a problem and its optimum, with standard errors by the delta method
     estimates     the public `maximum_likelihood` and `Estimate`: intervals (Wald or `profile`), the table
 
-`optimum` implements Newton's method. `refits` fits many samples at once, for `bootstrap` and `goodness_of_fit`.
-`likelihood_ratio` tests one estimate against another, and `comparison` ranks several. `likelihoods` evaluates a
-likelihood on a grid and does not depend on the other modules.
+`nllfit.optimum` implements Newton's method. `refits` fits many samples at once, for `bootstrap` and
+`goodness_of_fit`. `likelihood_ratio` tests one estimate against another, and `comparison` ranks several.
+`likelihoods` evaluates a likelihood on a grid and does not depend on the other modules.
 
 Parameters occur in three forms:
 
-- `w`, the *coordinates*: a vector of unconstrained numbers of the free parameters, the logarithm of each positive one.
-- *constrained* parameters: the arguments of `Family.build`, under TFP's names, such as `log_rate`. As one vector they
-  are a `point`.
-- *natural* parameters: the same numbers under the names that statisticians use, such as `rate`.
+- *Coordinates* are a vector `w` of unconstrained numbers, from which the free parameters are computed. A positive
+  parameter has its logarithm as the coordinate.
+- *Constrained* parameters are the arguments of `Family.build`, under TFP's names, such as `log_rate`. The vector of all
+  of them is called a `point`.
+- *Natural* parameters are those that statisticians use, such as `rate`.
 
 A parameter is *held*, and not free, if its estimate is a statistic of the sample, such as the minimum.
 """

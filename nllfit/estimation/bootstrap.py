@@ -27,7 +27,8 @@ class Bootstrap:
       kind: "nonparametric" if the samples were drawn with replacement from the data, "parametric" if they were drawn
         from the fitted distribution.
       estimates: the estimates from the original sample, by name.
-      parameters: the estimates from the bootstrap samples by name, `[num_samples, *parameter]`; NaN if a fit failed.
+      parameters: the estimates from the bootstrap samples by name, `[num_samples, *parameter]`. They are NaN if a fit
+        failed.
       num_failed: the number of bootstrap samples without a verified maximum.
       fit: the fit of the original sample.
     """
@@ -96,7 +97,10 @@ class Bootstrap:
         return "\n".join([heading, *table])
 
     def _accelerations(self):
-        """The acceleration of each estimate, `[size]` by name: a sixth of the skewness of its influence values."""
+        """Returns the acceleration of each estimate, `[size]` by name.
+
+        It is a sixth of the skewness of the influence values.
+        """
         problem, optimum = self.fit.problem, self.fit.optimum
         if self.kind == "parametric":
             raise ValueError('`method="bca"` is for nonparametric samples: give `kind="nonparametric"` to `bootstrap`.')
@@ -129,7 +133,10 @@ def bootstrap(fit: Fit, num_samples: int, seed: int, kind: str) -> Bootstrap:
 
 
 def table_of(values: Numbers, errors: Numbers, intervals: Numbers, level: float) -> list[str]:
-    """The lines of a table of estimates with their standard errors and intervals; the first line is the header."""
+    """Returns the lines of a table of estimates with their standard errors and intervals.
+
+    The first line is the header.
+    """
     ends = [f"[{(1 - level) / 2:.4g}", f"{(1 + level) / 2:.4g}]"]
     lines = [f"{'':<26}{'estimate':>13}{'std err':>13}{ends[0]:>13}{ends[1]:>13}"]
     for name, value in values.items():
@@ -141,7 +148,7 @@ def table_of(values: Numbers, errors: Numbers, intervals: Numbers, level: float)
 
 
 def draw_samples(fit: Fit, num_samples: int, seed: int) -> np.ndarray:
-    """Samples from a fitted distribution, `[num_samples, n, *event]`, each as large as the original sample."""
+    """Draws samples from a fitted distribution, `[num_samples, n, *event]`. Each is as large as the original sample."""
     family = fit.problem.family
     if family.takes_infinity:
         raise ValueError(
@@ -155,7 +162,7 @@ def draw_samples(fit: Fit, num_samples: int, seed: int) -> np.ndarray:
 
 
 def _corrected(levels, values, estimate, acceleration):
-    """The BCa-corrected levels `[2]` at which to take the quantiles of `values` `[b]`."""
+    """Returns the levels `[2]` of the quantiles of `values` `[b]` that are the ends of a BCa interval."""
     normal = tfd.Normal(tf.constant(0.0, tf.float64), 1.0)
     values = values[~np.isnan(values)]
     least = 0.5 / len(values)

@@ -16,7 +16,7 @@ from nllfit.families.wrapped import as_family
 
 __all__ = ["Comparison", "compare"]
 
-_NUMBER = Measure().columns  # the columns of `y` if outcomes are exact numbers
+_NUMBER = Measure().columns  # the meaning of the columns of `y` if outcomes are numbers
 
 
 def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | None = None) -> "Comparison":
@@ -74,14 +74,14 @@ class Comparison:
 
     Attributes:
       estimates: the `Estimate`s in order of increasing AIC; fits that did not converge come last.
-      refused: why families could not be fitted: maps a family's label, such as `Gamma(rate=1.0)`, to the reason.
+      refused: the reason why a family could not be fitted, by the family's label, such as `Gamma(rate=1.0)`.
     """
 
     estimates: list[Estimate]
     refused: dict[str, str]
 
     def summary(self) -> str:
-        """The ranking as a text table; `dAIC` is the difference from the smallest AIC of a converged fit."""
+        """Returns the ranking as a text table. `dAIC` is the difference from the smallest AIC of a converged fit."""
         labels = [*(e.family.label for e in self.estimates), *self.refused]
         width = max(24, *map(len, labels)) + 2
         best = self.estimates[0].aic if self.estimates[0].converged else math.nan
@@ -110,7 +110,7 @@ def _check_comparable(families: list[ParametricFamily]) -> None:
     has_columns = any(family.measure.columns != _NUMBER for family in families)
     labels: dict[Measure, list[str]] = {}
     for family in families:
-        if not has_columns or family.measure.columns != _NUMBER:  # else `compare` lists the family as refused
+        if not has_columns or family.measure.columns != _NUMBER:  # `compare` refuses the others
             labels.setdefault(family.measure, []).append(family.label)
     if len(labels) > 1:
         kinds = ", and ".join(

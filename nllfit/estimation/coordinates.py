@@ -53,12 +53,12 @@ class Coordinates:
         self.are_logarithms = free.logarithms
 
     def constrained(self, w: Any, held: Numbers) -> Numbers:
-        """The free parameters as arguments of `family.build`, by name, at `w` `[..., size]`."""
+        """Returns the free parameters, by name, as arguments of `family.build`. `w` is `[..., size]`."""
         return self.family.holding(held).parameters(tf.convert_to_tensor(w, tf.float64))
 
     @functools.cached_property
     def points(self) -> Callable:
-        """`f(w [s, size], held)`: the constrained parameters as vectors `[s, q]`."""
+        """A function `f(w [s, size], held)` that returns the constrained parameters as vectors `[s, q]`."""
 
         def points(w, held):
             return _flat(self.constrained(w, held), 1) if self.size else w
@@ -69,14 +69,18 @@ class Coordinates:
 
     @functools.cached_property
     def pullback(self) -> Callable:
-        """`f(w [size], held, slope [q])`: the chain rule for a function of the `point` whose gradient is `slope`.
+        """A function `f(w [size], held, slope [q])` that applies the chain rule.
 
-        `f` returns the gradient `[size]` of the function with respect to `w`, the Jacobian `[q, size]` of the point,
-        and the term `[size, size]` that the second derivatives of the links add to the Hessian of the function.
+        It transforms the derivatives of a function of the `point`. The gradient of that function is `slope`.
+
+        Returns:
+          The gradient of the function with respect to `w`, `[size]`.
+          The Jacobian of the point, `[q, size]`.
+          The term that the second derivatives of the links add to the Hessian of the function, `[size, size]`.
         """
 
         def pullback(w, held, slope):
-            # With a copy of `w` for each row of a Jacobian, one gradient of the diagonal yields all rows.
+            # Row `i` of a Jacobian depends only on copy `i` of `w`, so one gradient of the diagonal yields all rows.
             copies = tf.tile(w[None], [max(self.point_size, self.size), 1])
             with tf.GradientTape() as outer:
                 outer.watch(copies)
@@ -95,11 +99,14 @@ class Coordinates:
         return trace(tf.function(pullback, autograph=False), w, self.held_specs, slope)
 
     def natural(self, w: Any, held: Numbers) -> Numbers:
-        """The free natural parameters by name, at `w` `[..., size]`."""
+        """Returns the free natural parameters by name. `w` is `[..., size]`."""
         return self.family.natural(self.constrained(w, held))
 
     def from_natural(self, natural: Numbers) -> np.ndarray:
-        """The coordinates `w` `[..., size]`, from all natural parameters by name, including the held ones."""
+        """Returns the coordinates `w` `[..., size]`.
+
+        `natural` contains all natural parameters, including the held ones.
+        """
         if not self.size:
             return np.zeros([0])
         held = {name: natural[name] for name in self.held}
@@ -107,18 +114,18 @@ class Coordinates:
         return self.family.holding(held).unconstrained(free).numpy()
 
     def distribution(self, w: Any, held: Numbers) -> tfd.Distribution:
-        """The distribution of batch `[...]` at `w` `[..., size]`."""
+        """Returns the distribution of batch shape `[...]` at `w` `[..., size]`."""
         return self.family.build(self.constrained(w, held) | held, tf.float64)
 
     def domain(self, name: str) -> tfb.Bijector:
-        """The bijector from the real line to the domain of a natural parameter; the identity if it is unbounded."""
+        """Returns a bijector from the real line to the domain of a natural parameter."""
         constrained, link = self._of_natural(name)
         if constrained in self.family.positive or isinstance(link, tfb.Exp):
             return tfb.Exp()
         return tfb.Identity() if isinstance(link, tfb.Identity) else tfb.Sigmoid()
 
     def _of_natural(self, name):
-        """The name of the constrained parameter whose twin is `name`, and the link from it to its twin."""
+        """Returns the constrained parameter with the twin `name`, and the link from the parameter to its twin."""
         return next((known, link) for known in self.shapes for twin, link in [self.family.twin(known)] if twin == name)
 
     @property
@@ -128,15 +135,15 @@ class Coordinates:
 
 
 class HeldCoordinates(Coordinates):
-    """Coordinates in which one element of a natural parameter is held at a value, for profile likelihoods.
+    """Coordinates for a profile likelihood, which hold one element of a natural parameter at a value.
 
-    `w` is as long as without the held element, so the likelihood is constant along one direction of `w`.
+    The held element does not shorten `w`, so the likelihood is constant along one direction of `w`.
 
     Args:
       family, held: as in `Coordinates`. The value of the element is passed in `held` under the name `VALUE`.
       name: the name of a free natural parameter.
       place: the index of the element in the flattened parameter. In a symmetric matrix the mirrored element is held as
-        well; if the element is a class probability, the others are rescaled so that all sum to 1.
+        well. If the element is a class probability, the others are rescaled so that all sum to 1.
     """
 
     VALUE = "value"
@@ -162,6 +169,6 @@ class HeldCoordinates(Coordinates):
 
 
 def _flat(parameters, batch_rank=0):
-    """All parameters as vectors `[*batch, q]`: each one is flattened, except for its batch axes."""
+    """Joins all parameters to vectors `[*batch, q]`."""
     vectors = [tf.reshape(v, [-1] * batch_rank + [v.shape[batch_rank:].num_elements()]) for v in parameters.values()]
     return tf.concat(vectors, -1)

@@ -19,14 +19,14 @@ from nllfit.families.truncated import Truncated
 __all__ = ["Density", "density_of"]
 
 _CACHED_FAMILIES = 64
-_MOST_COPIES = 10  # if a point has more elements, a loop computes the rows of the Hessian
-_RANK_STEP = 1e-2  # the step of the differences in `rank`, in a coordinate
-_RANK_TOLERANCE = 1e-6  # singular values are about 1; smaller ones than this are errors of the differences
+_MOST_COPIES = 10  # for larger points, a loop computes the rows of the Hessian
+_RANK_STEP = 1e-2  # the change of a coordinate for the differences in `rank`
+_RANK_TOLERANCE = 1e-6  # smaller singular values are errors of the differences
 
 
 @functools.lru_cache(_CACHED_FAMILIES)
 def density_of(family: ParametricFamily, held: tuple[str, ...] = ()) -> "Density":
-    """The cached `Density` of a family, with the parameters `held` not free."""
+    """Returns the `Density` of a family from a cache. The parameters `held` are not free."""
     return Density(family, held)
 
 
@@ -52,7 +52,7 @@ class Density:
         self.copies = self.coordinates.point_size if self.coordinates.point_size <= _MOST_COPIES else 1
 
     def profiled(self, name: str, place: int) -> HeldCoordinates:
-        """The cached coordinates in which one element of a natural parameter is held."""
+        """Returns coordinates that hold one element of a natural parameter, from a cache."""
         key = name, place
         if key not in self._profiled:
             coordinates = self.coordinates
@@ -63,7 +63,10 @@ class Density:
     # same `tf.function`.
     @functools.cached_property
     def values(self) -> Any:
-        """`f(points [s, q], held, y [n, *event], weights [n])`: the weighted sum of log-densities at each point."""
+        """A function `f(points [s, q], held, y [n, *event], weights [n])`.
+
+        It returns the weighted sum of log-densities at each point, `[s]`.
+        """
 
         def values(points, held, y, weights):
             return tf.linalg.matvec(self._log_prob(points, held, y[:, None]), weights, transpose_a=True)
@@ -80,7 +83,10 @@ class Density:
 
     @functools.cached_property
     def derivatives(self) -> Any:
-        """`f(point [q], held, y [n, *event], weights [n])`: the weighted sum, its gradient `[q]` and its Hessian."""
+        """A function `f(point [q], held, y [n, *event], weights [n])`.
+
+        It returns the weighted sum of log-densities, its gradient `[q]` and its Hessian `[q, q]`.
+        """
 
         def derivatives(point, held, y, weights):
             copies = tf.tile(point[None], [self.copies, 1])
@@ -104,8 +110,8 @@ class Density:
     def of_samples(self) -> tuple[Any, Any]:
         """Two functions `f(w [b, p], y [n, b, *event], weights [n, b])` of `b` samples, each with its own `w`.
 
-        The first returns the sums `[b]`; the second returns the sums, the gradients `[b, p]` and the Hessians
-        `[b, p, p]` with respect to `w`.
+        The first returns the weighted sums of log-densities, `[b]`. The second returns the sums, and their gradients
+        `[b, p]` and Hessians `[b, p, p]` with respect to `w`.
         """
         coordinates = self.coordinates
 
@@ -137,11 +143,11 @@ class Density:
 
     @functools.cached_property
     def rank(self) -> int:
-        """The number of directions of `w` in which a density changes. (A shift of a softmax's input changes none.)
+        """The number of independent directions of `w` that change a density.
 
-        It is the rank of the scores (gradients of the log-density) of random outcomes at a random `w`. The scores of
-        the sample at its optimum are not suitable, because they sum to 0: with few distinct outcomes, they are linearly
-        dependent for any family.
+        For example, a shift of a softmax's input changes none. The number is the rank of the scores (gradients of the
+        log-density) of random outcomes at a random `w`. The scores of the sample at its optimum are not suitable,
+        because they sum to 0: with few distinct outcomes, they are linearly dependent for any family.
         """
         coordinates, size, rank = self.coordinates, self.coordinates.size, 0
         if not size:
@@ -154,7 +160,7 @@ class Density:
         for y in self._outcomes(w, 20 + 10 * size):
             values = self.values(points, coordinates.held, y[None], tf.ones([1], tf.float64)).numpy()
             up, down, far_up, far_down = values.reshape(4, size)
-            with np.errstate(invalid="ignore"):  # -inf minus -inf outside the support
+            with np.errstate(invalid="ignore"):  # outside the support, -inf minus -inf
                 score = (8 * (up - down) - (far_up - far_down)) / (12 * _RANK_STEP)
             scores = np.append(scores, np.where(np.isfinite(score), score, 0.0)[None], 0)
             norms = np.linalg.norm(scores, axis=0)
@@ -164,14 +170,14 @@ class Density:
         return rank
 
     def _outcomes(self, w, count):
-        """Random outcomes `[count, *event]` of positive density at `w`."""
+        """Draws random outcomes `[count, *event]` with a positive density at `w`."""
         tiled = tf.constant(np.tile(w, (count, 1)))
 
         def outcomes():
             coordinates = self.coordinates
             return self._drawn(coordinates.constrained(tiled, coordinates.held) | coordinates.held)
 
-        if _is_drawn_by_cdf(self.coordinates.family):  # eagerly, because the trace would take longer than the draw
+        if _is_drawn_by_cdf(self.coordinates.family):  # not traced, because the trace would take longer
             return tf.cast(outcomes(), self.dtype)
         # Traced: some of TFP's samplers are `tf.function`s, and TensorFlow warns of retracing if they are called
         # eagerly with many shapes.
@@ -212,5 +218,8 @@ class Density:
 
 
 def _is_drawn_by_cdf(family):
-    """Whether `sample` of a family inverts the CDF within a window; the window of a hurdle is the counts above 0."""
+    """Returns whether `sample` of a family inverts the CDF within a window.
+
+    A hurdle has the counts above 0 as its window.
+    """
     return family.is_discrete if isinstance(family, Hurdle) else isinstance(family, Truncated) and not family.columns

@@ -41,7 +41,7 @@ class Estimate(MaximumLikelihoodFit):
       converged: whether the estimate is a verified local maximum. Mixtures and some other families can have several
         local maxima.
       message: the result of the search; if it did not converge, the reason.
-      fit: the `Fit`: the sample with its family, and the result of the search.
+      fit: the `Fit`, which contains the sample, its family and the result of the search.
     """
 
     distribution: tfd.Distribution
@@ -71,7 +71,7 @@ class Estimate(MaximumLikelihoodFit):
         return self.problem.family
 
     def summary(self, level: float = 0.95) -> str:
-        """The fit as a text table in the layout of statsmodels."""
+        """Returns the fit as a text table in the layout of statsmodels."""
         rule = "=" * _WIDTH
         names, *rows = table_of(self.parameters, self.standard_errors, self.confidence_intervals(level), level)
         heading = self._heading(self.family.label, "observed information", _WIDTH)
@@ -93,13 +93,13 @@ class Estimate(MaximumLikelihoodFit):
           names: the name of a parameter, or several names; by default all.
 
         Returns:
-          A dict of arrays `[*parameter, 2]` by name: the lower and the upper end. An end is infinite, or the bound of
-          the domain, if the sample does not limit the parameter on that side. The ends of a Wald interval are NaN if
+          A dict of arrays `[*parameter, 2]` by name, with the lower and the upper end. If the sample does not limit a
+          parameter on one side, that end is infinite or the bound of the domain. The ends of a Wald interval are NaN if
           there is no standard error.
 
         Raises:
-          ValueError: if `level` or `method` is invalid or a name is unknown, or for a profile of a fit that did not
-            converge.
+          ValueError: if `level` or `method` is invalid, if a name is unknown, or if `method` is "profile" and the fit
+            did not converge.
 
         Example:
           >>> maximum_likelihood("Bernoulli", [0, 0, 0, 1, 0]).confidence_intervals(method="profile")["probs"].round(3)
@@ -214,9 +214,10 @@ def maximum_likelihood(distribution: Any, y: ArrayLike, *, weights: ArrayLike | 
       An `Estimate`. Check its `converged` and `message` before you use the numbers.
 
     Raises:
-      ValueError: before any optimisation, if `y` is empty, has fewer numbers than there are parameters, contains NaN,
-        an infinite value or an outcome outside the support, or has all values equal so that the likelihood is
-        unbounded; if `weights` have the wrong length, are negative or all zero; if no parameter is free.
+      ValueError: before any optimisation, if `y` is empty, contains fewer numbers than there are parameters, or
+        contains NaN, an infinite value or an outcome outside the support; if all values are equal, so that the
+        likelihood is unbounded; if `weights` have the wrong length, are negative or are all zero; or if no parameter is
+        free.
 
     Example:
       >>> maximum_likelihood("Bernoulli", [0, 0, 0, 1, 0]).parameters
@@ -250,7 +251,7 @@ def _estimate_of(fit: Fit) -> Estimate:
 
 
 def _message(fit, idle):
-    """The message of an `Estimate`; `idle` lists the parameters that are not identified."""
+    """Returns the message of an `Estimate`. `idle` lists the parameters that are not identified."""
     message = fit.message
     if not fit.converged:
         message += fit.problem.likely_cause

@@ -12,8 +12,8 @@ from nllfit.families.inflated import ZeroInflated
 
 __all__ = ["GoodnessOfFit", "goodness_of_fit"]
 
-_LEAST_EXPECTED = 5.0  # the least expected number of outcomes in a bin of counts
-_TINY = 1e-300  # a lower bound of probabilities, so that their logarithms are finite
+_LEAST_EXPECTED = 5.0  # the smallest expected number of outcomes in a bin
+_TINY = 1e-300  # a lower bound of probabilities, whose logarithm is finite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +21,9 @@ class GoodnessOfFit:
     """Distances between a sample and its fitted distribution, with bootstrap p-values.
 
     Attributes:
-      statistics: by name: "kolmogorov_smirnov", "anderson_darling" and "cramer_von_mises", or "chi_square" for counts.
-      p_values: by name: the probability of a statistic at least as large if the fitted distribution is true.
+      statistics: the distances by name. The names are "kolmogorov_smirnov", "anderson_darling" and "cramer_von_mises",
+        or "chi_square" for counts.
+      p_values: by name, the probability of a statistic at least as large if the fitted distribution is true.
       label: the label of the family.
       num_samples: the number of samples drawn.
       num_failed: the number of drawn samples without a verified maximum.
@@ -130,7 +131,7 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
 
 
 def _of_the_cdf(fits: Refits, y: np.ndarray) -> dict[str, np.ndarray]:
-    """The statistics `[b]`, by name, that compare sorted samples `[b, n]` with the CDFs of their fits."""
+    """Returns the statistics `[b]`, by name, that compare sorted samples `[b, n]` with the CDFs of their fits."""
     below, above = fits.probabilities(y)
     n = y.shape[1]
     i = np.arange(1, n + 1)
@@ -143,7 +144,10 @@ def _of_the_cdf(fits: Refits, y: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _edges(itself: Refits, y: np.ndarray) -> np.ndarray:
-    """The highest count in each bin but the last, `[k]`; each bin has at least `_LEAST_EXPECTED` expected outcomes."""
+    """Returns the highest count in each bin except the last, `[k]`.
+
+    Each bin has at least `_LEAST_EXPECTED` expected outcomes.
+    """
     counts = np.arange(y.min(), y.max() + 1)
     below = itself.probabilities(counts[None])[0][0] * y.shape[1]
     edges, last = [], 0.0
@@ -155,7 +159,7 @@ def _edges(itself: Refits, y: np.ndarray) -> np.ndarray:
 
 
 def _chi_square(fits: Refits, y: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """The chi-square statistics `[b]` that compare samples `[b, n]` with their fits, in the bins of `_edges`."""
+    """Returns the chi-square statistics `[b]` that compare samples `[b, n]` with their fits in the bins of `_edges`."""
     n = y.shape[1]
     below = fits.probabilities(edges[None])[0]
     ends = np.zeros([len(below), 1]), np.ones([len(below), 1])

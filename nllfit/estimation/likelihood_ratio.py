@@ -15,7 +15,7 @@ from nllfit.quantiles import survival
 
 __all__ = ["LikelihoodRatioTest", "likelihood_ratio_test"]
 
-# (special case, general family) -> whether the special case is at a bound of one of the general family's parameters.
+# Maps (special case, general family) to whether the special case is at a bound of a parameter of the general family.
 _WITHIN = {
     ("Cauchy", "StudentT"): False,
     ("Chi2", "Gamma"): False,
@@ -27,8 +27,8 @@ _WITHIN = {
     ("Normal", "StudentT"): True,
     ("Poisson", "NegativeBinomial"): True,
 }
-_ROUNDING = 0.02  # nats; a statistic this far below 0 is due to rounding, or to a search that stopped short of a bound
-_SHARE, _NAME = "zero_probs", "name"  # keys of the dicts of held values in `_num_at_bound`
+_ROUNDING = 0.02  # in nats; a statistic may be so far below 0 by rounding, or because a search stopped short of a bound
+_SHARE, _NAME = "zero_probs", "name"  # keys in the dicts of `_num_at_bound`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +111,7 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
         )
     at_bound = _num_at_bound(a.family, b.family) > 0
     for name, estimate in (("a", a), ("b", b)):
-        if not estimate.converged and not (name == "b" and at_bound):  # at the bound `b` need not have a maximum
+        if not estimate.converged and not (name == "b" and at_bound):  # `b` need not have a maximum at the bound
             raise ValueError(f"`{name}` is not a maximum ({estimate.message}), so the test does not apply.")
     more = b.num_parameters - a.num_parameters
     statistic = 2 * (b.log_likelihood - a.log_likelihood)
@@ -126,7 +126,10 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
 
 
 def _tail(statistic, degrees_of_freedom):
-    """The probability that a chi-square variable, which is 0 if `degrees_of_freedom` is 0, is at least `statistic`."""
+    """Returns the probability that a chi-square variable is at least `statistic`.
+
+    With 0 degrees of freedom the variable is 0.
+    """
     if degrees_of_freedom == 0:
         return float(statistic == 0)
     chi2 = tfd.Chi2(tf.constant(float(degrees_of_freedom), tf.float64))
@@ -134,9 +137,9 @@ def _tail(statistic, degrees_of_freedom):
 
 
 def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
-    """The number of parameters of `general` that are at a bound of their domain in its special case `special`.
+    """Returns the number of parameters of `general` that are at a bound of their domain in the case `special`.
 
-    Raises a `ValueError` if `special` is not known to be a special case.
+    Raises a `ValueError` if `special` is not known to be a special case of `general`.
     """
     labels = f"`a`, {special.label}, is not known to be a special case of `b`, {general.label}"
     if special.component_shape or general.component_shape:
@@ -150,8 +153,8 @@ def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
         if type(inner) is type(outer) and _facts(inner) == _facts(outer):
             ours, theirs, inner = ours | _share(inner), theirs | _share(outer), inner.family
         elif isinstance(outer, ZeroInflated) and not _share(outer):
-            # `special` has no extra zeros: a share of 0, which is a bound. In a hurdle of counts it is not a bound,
-            # because the share of zeros may lie on either side of the probability that the counts give to 0.
+            # `special` has no extra zeros, so their share is 0, which is a bound. A hurdle of counts has no such bound,
+            # because its share of zeros may be less than the probability of 0 under the counts.
             num_at_bound += not (isinstance(outer, Hurdle) and outer.is_discrete)
             ours |= {_SHARE: None}
         else:
@@ -180,7 +183,7 @@ def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
 
 
 def _facts(family):
-    """The arguments of a wrapped family that cannot be estimated, such as its window."""
+    """Returns those arguments of a wrapped family that cannot be estimated, such as its window."""
     return {name: value for name, value in family.arguments.items() if name not in ("family", "shared", _SHARE)}
 
 

@@ -14,7 +14,7 @@ from nllfit.families.tfp_classes import MIXTURE, MIXTURE_SAME_FAMILY
 
 __all__ = ["likelihood", "log_likelihood"]
 
-_MOST_ROUNDING = 1e-5  # the largest accepted error of a cast to float32, relative to the range of the sample
+_MOST_ROUNDING = 1e-5  # by the cast to float32, relative to the range of the sample
 
 
 def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
@@ -109,7 +109,7 @@ def likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 
 
 def _in_float64(distribution: tfd.Distribution) -> tfd.Distribution:
-    """The distribution rebuilt in float64, or itself if that fails."""
+    """Rebuilds the distribution in float64. Returns the distribution itself if that fails."""
     try:
         known = distribution.parameter_properties()
         parameters = {name: _parameter(name, value, known) for name, value in distribution.parameters.items()}
@@ -135,7 +135,7 @@ def _parameter(name: str, value: Any, known: dict[str, Any]) -> Any:
 
 
 def _outcomes(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
-    """The sample as a tensor `[n, *ones, *event]` that broadcasts against the grid."""
+    """Returns the sample as a tensor `[n, *ones, *event]` that broadcasts against the grid."""
     values, event = as_array(y), tuple(distribution.event_shape)
     if values.ndim == 0 or values.shape[1:] != event:
         raise ValueError(
@@ -162,7 +162,7 @@ def _outcomes(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 
 
 def _check_support(distribution, outcomes):
-    """Raises a `ValueError` for an outcome that fails TFP's checks, unless TFP gives it a density of 0."""
+    """Raises a `ValueError` for an outcome that fails TFP's checks, unless its density in TFP is 0."""
     if isinstance(distribution, MIXTURE_SAME_FAMILY):  # an outcome may be in the support of only some components
         outcomes = tf.expand_dims(outcomes, -1 - distribution.event_shape.rank)
         return _check_support(distribution.components_distribution, outcomes)
@@ -173,7 +173,7 @@ def _check_support(distribution, outcomes):
         return None
     log_prob = distribution.log_prob(outcomes)
     zero = np.isneginf(log_prob).reshape([*log_prob.shape, *[1] * distribution.event_shape.rank])
-    if zero.any():  # replace such outcomes by one in the support, so that TFP's check reports only the others
+    if zero.any():  # with an outcome in the support in their place, the check reports only others
         tried = tf.where(zero, _possible(distribution, outcomes), outcomes)
     if refusal(strict, tried):
         raise _refusal(strict, outcomes, tried)
@@ -188,7 +188,10 @@ def _possible(distribution, outcomes):
 
 
 def _refusal(distribution, outcomes, tried):
-    """The `ValueError` about the first of `outcomes` for which TFP's check refuses the element of `tried`."""
+    """Returns the error for the first of `outcomes` that is not in the support.
+
+    In `tried`, outcomes that TFP's check need not refuse are replaced by possible ones.
+    """
     row, reason = first_refused(distribution, tried)
     return ValueError(
         f"`y` holds {_text(outcomes[row], distribution)}, which {distribution.name} cannot have: {reason} Remove it, "

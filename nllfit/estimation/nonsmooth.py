@@ -16,17 +16,17 @@ from nllfit.optimum.newton import Optimum, maximize
 
 __all__ = ["at_the_best_corner", "corner_near", "over_scattered_maxima"]
 
-_GAP = 1e-12  # the distance, in ranges of the sample, of a bound from the corner; at 0, TFP's density is NaN
-_MOST_LOG_DENSITIES = 4e6  # the number of parameter values tried, times the number of outcomes
-_OBSERVATIONS = 50  # the corners tried: this many observations near the parameter, and this many across the sample
-_KEPT_CORNERS, _KEPT_MAXIMA = 3, 5  # how many of the values tried, the most likely ones, start a full search
-_TURNS = 20  # alternations between the corner parameter and the smooth parameters
-_LEAST_GAIN = 1e-9  # nats by which a turn must raise the likelihood; rounding errors are about 1e-11
-_TIE = 1e-3  # two climbs to the same maximum may differ by this many nats
+_GAP = 1e-12  # from a corner to a bound, in ranges of the sample; at 0, TFP's density is NaN
+_MOST_LOG_DENSITIES = 4e6  # the most parameter values tried, times the number of outcomes
+_OBSERVATIONS = 50  # so many are tried near the parameter, and so many across the sample
+_KEPT_CORNERS, _KEPT_MAXIMA = 3, 5  # the numbers of values from which a full search starts
+_TURNS = 20  # the most turns between the corner parameter and the smooth parameters
+_LEAST_GAIN = 1e-9  # of a turn, in nats; rounding errors are about 1e-11
+_TIE = 1e-3  # in nats; two climbs to the same maximum may differ by so much
 
 
 def corner_near(problem: Problem, w: np.ndarray) -> str | None:
-    """The name of the parameter in which the likelihood has corners near `w`; None if it is smooth there."""
+    """Returns the parameter in which the likelihood has corners near `w`, or None if it is smooth there."""
     policy, family = problem.family.search, problem.family
     if policy.corner not in family.parameter_names or not len(family.seen(problem.y)):
         return None
@@ -35,7 +35,7 @@ def corner_near(problem: Problem, w: np.ndarray) -> str | None:
 
 
 def at_the_best_corner(problem: Problem, name: str, w: np.ndarray, smooth: Optimum | None) -> Fit:
-    """The fit with one parameter held at the corner of highest likelihood.
+    """Returns the fit with one parameter held at the corner of highest likelihood.
 
     Two steps alternate, until the likelihood no longer rises: choose the best corners for this parameter, and maximise
     over the other parameters.
@@ -44,7 +44,7 @@ def at_the_best_corner(problem: Problem, name: str, w: np.ndarray, smooth: Optim
       problem: the problem with all parameters free.
       name: the parameter in which the likelihood has corners.
       w: the start.
-      smooth: the optimum found by Newton's method, or None; it is kept if no corner is higher.
+      smooth: the optimum found by Newton's method, or None. It is the result if no corner is higher.
     """
     natural = problem.natural(w)
     best = Fit(problem, smooth) if smooth and smooth.converged else None
@@ -59,7 +59,7 @@ def at_the_best_corner(problem: Problem, name: str, w: np.ndarray, smooth: Optim
 
 
 def over_scattered_maxima(problem: Problem, optimum: Optimum) -> Optimum:
-    """The highest of the many local maxima in the family's `scattered` parameter, starting from `optimum`."""
+    """Returns the highest of the many local maxima in the family's `scattered` parameter, starting from `optimum`."""
     for _ in range(_TURNS):
         ends = [maximize(problem.objective, start, steps=30) for start in _peaks(problem, optimum.w)]
         best = functools.reduce(functools.partial(higher, problem.objective), ends, optimum)
@@ -70,10 +70,10 @@ def over_scattered_maxima(problem: Problem, optimum: Optimum) -> Optimum:
 
 
 def _held_at_corners(problem: Problem, name: str, natural: Numbers) -> list[Problem]:
-    """The problems with the corner parameter held at the most likely of several observations.
+    """Returns problems that hold the corner parameter at one of the most likely observations.
 
-    The observations tried are the nearest to the parameter's present value, and others that are spread over the sample.
-    If the family has bounds, two more problems hold the parameter at an end of the sample, and a bound just outside it.
+    We try the observations nearest to the parameter's present value, and others that are spread over the sample. If the
+    family has bounds, two more problems hold the parameter at an end of the sample, and a bound just outside it.
     """
     family = problem.family
     seen = family.seen(problem.y)
@@ -90,9 +90,9 @@ def _held_at_corners(problem: Problem, name: str, natural: Numbers) -> list[Prob
 
 
 def _peaks(problem: Problem, w: np.ndarray) -> np.ndarray:
-    """Starts `[s, p]` at the local maxima of the likelihood in the family's `scattered` parameter, the highest first.
+    """Returns starts `[s, p]` at the highest local maxima of the likelihood in the family's `scattered` parameter.
 
-    The likelihood is computed on a grid of observations and their midpoints, with the other parameters as in `w`.
+    The likelihood is computed on a grid of observations and their midpoints. The other parameters are those of `w`.
     """
     name = problem.family.search.scattered
     if name not in problem.family.parameter_names or problem.family.event_shape:
@@ -112,6 +112,6 @@ def _peaks(problem: Problem, w: np.ndarray) -> np.ndarray:
 
 
 def _along(problem: Problem, name: str, natural: Numbers, values: np.ndarray) -> np.ndarray:
-    """The coordinates `[s, p]` of the parameters `natural` when `name` is replaced by each of `values` `[s, ...]`."""
+    """Returns the coordinates `[s, p]` of the parameters `natural`, with each of `values` `[s, ...]` for `name`."""
     tried = {n: np.broadcast_to(value, [len(values), *np.shape(value)]) for n, value in natural.items()}
     return problem.coordinates_of(tried | {name: values})

@@ -17,11 +17,11 @@ from nllfit.optimum.newton import Derivatives
 
 __all__ = ["Objective"]
 
-_CHUNK_SIZE = 1 << 18  # elements of `y`, because the intermediate results of a whole sample could take gigabytes
-_LOG_DENSITIES_AT_ONCE = 1 << 14  # not more, because each density by quadrature needs 340 numbers
-_FEW_OBSERVATIONS = 200  # enough to check derivatives and to choose the steps of differences
-_DIFFERENCE = 1e-5  # nats by which the mean log-likelihood changes over a step of a central difference
-_MOST_OPERATIONS = 1000  # if a graph has more, the trace of second derivatives takes longer than differences
+_CHUNK_SIZE = 1 << 18  # limits the memory for intermediate results
+_LOG_DENSITIES_AT_ONCE = 1 << 14  # of points in one call; a density by quadrature needs 340 numbers
+_FEW_OBSERVATIONS = 200  # to check derivatives and to choose the steps of differences
+_DIFFERENCE = 1e-5  # the change of the mean log-likelihood over a step, in nats
+_MOST_OPERATIONS = 1000  # in larger graphs, differences are faster than a trace of second derivatives
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Objective:
       y: the sample, `[n, *event]`.
       weights: the number of times that each observation counts, `[n]`.
       held: the values of the held parameters by name.
-      profiled: in a profile likelihood, the value of the held element under the name `HeldCoordinates.VALUE`; else {}.
+      profiled: `{HeldCoordinates.VALUE: value}` in a profile likelihood that holds an element at `value`, else `{}`.
       log_volume: the log-density of `y` minus the log-density of the sample in its original units.
       exact: whether derivatives are TensorFlow's; otherwise they are differences.
       chunks: the sample and its weights as tensors, in parts that fit into memory.
@@ -59,7 +59,7 @@ class Objective:
         held: Mapping[str, np.ndarray],
         log_volume: float = 0.0,
     ) -> "Objective":
-        """The objective of a sample, with exact derivatives."""
+        """Returns the objective of a sample, with exact derivatives."""
         values = {name: tf.constant(value, tf.float64) for name, value in held.items()}
         return cls(density, density.coordinates, y, weights, values, log_volume, _chunks(density, y, weights))
 
@@ -75,11 +75,11 @@ class Objective:
 
     @property
     def rank(self) -> int:
-        """The number of directions of `w` in which a density changes."""
+        """The number of independent directions of `w` that change a density."""
         return self.density.rank
 
     def sample(self, size: int) -> "Objective":
-        """The objective of `size` rows, evenly spaced in the order of the outcomes' first element."""
+        """Returns the objective of `size` rows of the sample, evenly spaced in the order of their first element."""
         if len(self.y) <= size:
             return self
         order = np.argsort(self.y.reshape(len(self.y), -1)[:, 0])
@@ -88,13 +88,13 @@ class Objective:
         return dataclasses.replace(self, y=y, weights=weights, chunks=_chunks(self.density, y, weights))
 
     def holding(self, name: str, place: int, value: float) -> "Objective":
-        """The objective with one element of a natural parameter held at a value."""
+        """Returns the objective with one element of a natural parameter held at a value."""
         coordinates = self.density.profiled(name, place)
         profiled = {coordinates.VALUE: tf.constant(value, tf.float64)}
         return dataclasses.replace(self, coordinates=coordinates, profiled=profiled)
 
     def by_differences(self) -> "Objective":
-        """The objective with derivatives by finite differences."""
+        """Returns the objective with derivatives by finite differences."""
         return dataclasses.replace(self, exact=False)
 
     @property
@@ -102,45 +102,48 @@ class Objective:
         return self.held | self.profiled
 
     def constrained(self, w: np.ndarray) -> dict[str, tf.Tensor]:
-        """The free constrained parameters, the arguments of `Family.build`, by name, at `w` `[p]`."""
+        """Returns the free constrained parameters at `w` `[p]`, by name, as arguments of `Family.build`."""
         return self.coordinates.constrained(w, self._arguments)
 
     def natural(self, w: np.ndarray | tf.Tensor) -> dict[str, tf.Tensor]:
-        """The free natural parameters by name, at `w` `[p]`."""
+        """Returns the free natural parameters at `w` `[p]`, by name."""
         return self.coordinates.natural(w, self._arguments)
 
     def values(self, w: np.ndarray) -> np.ndarray:
-        """The mean log-likelihood at each row of `w` `[s, p]`, as an array `[s]`; -inf where it is not finite."""
+        """Returns the mean log-likelihood at each row of `w` `[s, p]`, as an array `[s]`.
+
+        It is -inf where the sum is not finite.
+        """
         points = self.coordinates.points(tf.constant(w), self._arguments)
         try:
             total = sum(self._totals(points, *chunk) for chunk in self.chunks)
-        except tf.errors.InvalidArgumentError:  # some ops check class labels even without `validate_args`
+        except tf.errors.InvalidArgumentError:  # some operations always check class labels
             return np.full(len(w), -np.inf)
         return np.where(np.isfinite(total), total / self.total_weight - self.log_volume, -np.inf)
 
     def _totals(self, points, y, weights):
-        """The sums over a chunk at each point, computed for a few points at a time."""
+        """Returns the sums over a chunk at each point. A few points at a time limit the memory."""
         few = max(1, _LOG_DENSITIES_AT_ONCE // len(y))
         parts = [points[i : i + few] for i in range(0, max(len(points), 1), few)]
         return np.concatenate([self.density.values(part, self.held, y, weights).numpy() for part in parts])
 
     def value(self, w: np.ndarray) -> float:
-        """The mean log-likelihood at `w`."""
+        """Returns the mean log-likelihood at `w`."""
         return float(self.values(w[None])[0])
 
     def derivatives(self, w: np.ndarray) -> Derivatives:
-        """The mean log-likelihood at `w`, its gradient `[p]` and its Hessian `[p, p]`."""
+        """Returns the mean log-likelihood at `w`, its gradient `[p]` and its Hessian `[p, p]`."""
         if self.exact:
             found = self._by_tensorflow(w)
             if found.finite or not np.isfinite(found.value):
                 return found
-            # The unused branch of a `tf.where` made the gradient NaN.
+            # For example, an unused branch of a `tf.where` can make the gradient NaN.
         return self._by_differences(w, self.sample(_FEW_OBSERVATIONS)._lengths(w))
 
     def is_differentiable(self, w: np.ndarray) -> bool:
-        """Whether TensorFlow's derivatives exist, agree with differences, and have a short trace.
+        """Returns whether TensorFlow's derivatives exist, agree with differences, and have a short trace.
 
-        TensorFlow's derivative with respect to the order of a Bessel function, for example, is wrong.
+        For example, TensorFlow's derivative with respect to the order of a Bessel function is wrong.
         """
         if self.density.length > _MOST_OPERATIONS or not self.density.has_derivatives:
             return False
@@ -166,7 +169,7 @@ class Objective:
         value, up, down, pair_up, pair_down = np.split(
             self.values(w + moves), np.cumsum([1, len(w), len(w), len(pairs)])
         )
-        with np.errstate(invalid="ignore"):  # -inf minus -inf outside the support
+        with np.errstate(invalid="ignore"):  # outside the support, -inf minus -inf
             second = up + down - 2 * value
             mixed = (pair_up + pair_down - 2 * value - second[rows] - second[columns]) / 2
             hessian = np.diag(second)
@@ -174,7 +177,10 @@ class Objective:
             return Derivatives(value[0], (up - down) / (2 * lengths), hessian / np.outer(lengths, lengths), False)
 
     def _lengths(self, w: np.ndarray) -> np.ndarray:
-        """The longest steps `[p]` in each coordinate that change the mean log-likelihood by less than `_DIFFERENCE`."""
+        """Returns the lengths of the steps in each coordinate, `[p]`.
+
+        They are the longest that change the mean log-likelihood by less than `_DIFFERENCE`.
+        """
         sizes = 10.0 ** np.arange(1, -15, -0.5)
         moves = (sizes[:, None, None] * np.diag(1 + np.abs(w))).reshape(-1, len(w))
         values = self.values(np.concatenate([w[None], w + moves, w - moves]))

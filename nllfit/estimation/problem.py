@@ -1,4 +1,4 @@
-"""A maximum-likelihood problem: a sample and a family, checked before the optimisation."""
+"""A maximum-likelihood problem: a sample and the family to be fitted to it, both checked."""
 
 import dataclasses
 from typing import Any
@@ -29,11 +29,11 @@ class Problem:
 
     Attributes:
       family: the `Family` or `MixtureFamily`.
-      y, weights: the observations of positive weight, `[n, *event]` and `[n]`, in float64.
-      units: the `Units` in which `objective` has the sample and the parameters.
-      held: the values, by name, of the parameters that are not optimised, because their estimate is a statistic of the
-        sample.
-      objective: the log-likelihood as a function of the coordinates of the other parameters, the free ones.
+      y: the observations of positive weight, `[n, *event]`, in float64.
+      weights: the weights of these observations, `[n]`, in float64.
+      units: the map that scales the sample and the parameters for `objective`.
+      held: the values of the held parameters, by name. They are statistics of the sample and are not optimised.
+      objective: the log-likelihood as a function of the coordinates of the free parameters.
     """
 
     family: ParametricFamily
@@ -44,12 +44,12 @@ class Problem:
     objective: Objective
 
     def with_held(self, held: dict[str, np.ndarray]) -> "Problem":
-        """The problem with the parameters in `held`, and only these, held at the given values."""
+        """Returns the problem that holds exactly the parameters in `held`, at the given values."""
         objective = _objective(self.family, self.y, self.weights, self.units, held)
         return dataclasses.replace(self, held=held, objective=objective)
 
     def holding(self, name: str, place: int, value: float) -> "Problem":
-        """The problem with one element of one natural parameter held at a value."""
+        """Returns the problem with one element of a natural parameter held at a value."""
         if name in self.held:
             values = np.array(self.held[name])
             values.flat[place] = value
@@ -59,20 +59,20 @@ class Problem:
         return dataclasses.replace(self, objective=self.objective.holding(name, place, inward.flat[place]))
 
     def by_differences(self) -> "Problem":
-        """The problem with derivatives by finite differences."""
+        """Returns the problem with derivatives by finite differences."""
         return dataclasses.replace(self, objective=self.objective.by_differences())
 
     def coordinates_of(self, natural: Numbers) -> np.ndarray:
-        """The coordinates `[..., p]` of the free parameters, from natural parameters by name."""
+        """Returns the coordinates `[..., p]` of the free parameters from natural parameters by name."""
         return self.objective.coordinates.from_natural(self.units.inward(natural))
 
     def natural(self, w: np.ndarray | tf.Tensor) -> dict[str, tf.Tensor]:
-        """All natural parameters by name, free and held, at `w` `[p]`."""
+        """Returns all natural parameters at `w` `[p]`, by name, including the held ones."""
         free = self.units.outward(self.objective.natural(w))
         return {name: tf.convert_to_tensor(value) for name, value in (self.held | free).items()}
 
     def with_principal_angle(self, w: np.ndarray) -> np.ndarray:
-        """`w` with the family's circular parameter, if it has one, moved to between `-pi` and `pi`."""
+        """Returns the coordinates `w` after moving a circular parameter to between `-pi` and `pi`."""
         name = self.family.search.circular
         if name not in self.family.parameter_names:
             return w
@@ -80,7 +80,7 @@ class Problem:
         return self.coordinates_of(natural | {name: tf.math.floormod(natural[name] + np.pi, 2 * np.pi) - np.pi})
 
     def distribution(self, w: np.ndarray) -> tfd.Distribution:
-        """The distribution at `w`, with `validate_args=True`."""
+        """Returns the distribution at `w`, with `validate_args=True`."""
         try:
             return self.family.build(self._constrained(w), tf.float64)
         except tf.errors.InvalidArgumentError:  # a parameter was rounded to the edge of its domain
@@ -90,7 +90,7 @@ class Problem:
         return self.units.outward(self.objective.constrained(w)) | self.held
 
     def closed_form(self) -> np.ndarray | None:
-        """The coordinates of TFP's closed-form estimate, or None. This estimate may differ from the maximum."""
+        """Returns the coordinates of TFP's closed-form estimate, or None. The estimate may differ from the maximum."""
         y = tf.constant(self.units.inward_sample(self.y))
         fitted = self.family.closed_form(y) if not self.held and np.ptp(self.weights) == 0 else None
         if fitted is None:
@@ -110,10 +110,10 @@ class Problem:
             raise ValueError(fault)
 
     def outside_support(self, w: np.ndarray) -> str | None:
-        """A message about the first observation outside the support of the distribution at `w`; None if all are in."""
+        """Returns a message about the first observation outside the support at `w`, or None if all are inside."""
         distribution = self.distribution(w)
         if self.family.component_shape and self.family.search.kinks:
-            # Components have different supports, and an outcome need only be in one of them.
+            # Components have different supports, and an outcome need be in only one of them.
             distribution = self.family.holding({"validate_args": False}).build(self._constrained(w), tf.float64)
         outcomes = tf.cast(tf.constant(self.y), distribution.dtype)
         try:
@@ -133,13 +133,13 @@ class Problem:
 
     @property
     def remark(self) -> str:
-        """A warning for the message of a fit: a circular family's `y` looks like degrees. Empty if it does not."""
+        """A warning for the message of a fit if a circular family's `y` looks like degrees, else an empty text."""
         if self.family.search.circular and np.abs(self.y).max() > 2 * np.pi:
             return f"; `y` holds {self.y[np.abs(self.y).argmax()]:.4g}, and its angles are treated as radians"
         return ""
 
     def _open(self):
-        """Which intervals are open below and which above: two boolean arrays `[n, ...]`.
+        """Returns which intervals are open below, and which are open above, as boolean arrays `[n, ...]`.
 
         An interval is open if it reaches the end of the support.
         """
@@ -154,7 +154,7 @@ class Problem:
 
     @property
     def likely_cause(self) -> str:
-        """A likely reason why Newton's method found no maximum, for the message of the fit; may be empty."""
+        """A likely reason why Newton's method found no maximum, for the message of the fit. It may be empty."""
         if self.family.takes_infinity and any(np.all(one_sided) for one_sided in self._open()):
             return (
                 "; all outcomes are censored on the same side, so the likelihood rises as the distribution moves to "
@@ -162,7 +162,7 @@ class Problem:
             )
         if self.family.search.kinks:
             return f"; the likelihood of a {self.family.name} is not smooth"
-        # Repeated values: a density that concentrates on one of them makes the likelihood unbounded.
+        # If values repeat, a density that concentrates on one of them can make the likelihood unbounded.
         values, counts = np.unique(self.family.seen(self.y), axis=0, return_counts=True)
         if not self.family.is_discrete and counts.max(initial=0) > 1:
             return f"; {values[counts.argmax()]} is {counts.max()} times in `y`, where the density may have no bound"
@@ -170,7 +170,7 @@ class Problem:
 
 
 def problem_of(distribution: Any, y: ArrayLike, weights: ArrayLike | None = None, **fixed: Any) -> Problem:
-    """Checks a sample, and returns the problem of fitting a family to it.
+    """Checks a sample and returns the problem of fitting a family to it.
 
     Args:
       distribution: a class of `tfp.distributions` or its name, a `Family` or a `MixtureFamily`.
@@ -179,7 +179,8 @@ def problem_of(distribution: Any, y: ArrayLike, weights: ArrayLike | None = None
       **fixed: parameters held at a value, and `num_classes` for class labels.
 
     Raises:
-      ValueError: if the sample has no maximum-likelihood estimate in the family; and as from `Family`.
+      ValueError: if the sample has no maximum-likelihood estimate in the family, and in the cases in which `Family`
+        raises one.
     """
     check_censored(distribution, y)
     sample, counts = as_sample(y, weights, getattr(distribution, "takes_infinity", False))

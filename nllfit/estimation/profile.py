@@ -14,12 +14,12 @@ tfd = tfp.distributions
 
 __all__ = ["Profile"]
 
-_SHORTEST_STEP = 1e-2  # relative to the distance of the value from the estimate
-_FAR = 64  # Wald half-widths, or powers of e if the domain is bounded: farther ends are reported as unbounded
+_SHORTEST_STEP = 1e-2  # relative to the distance between the value and the estimate
+_FAR = 64  # in Wald half-widths, or powers of e if the domain is bounded; a farther end is infinite or the bound
 
 
 class Profile:
-    """The profile log-likelihood `l_p(value)`: the maximum while one element of one parameter is held at `value`.
+    """The profile log-likelihood `l_p(value)`: the maximum of the log-likelihood while one element is held at `value`.
 
     Args:
       fit: a converged fit.
@@ -39,7 +39,10 @@ class Profile:
         self._unit = standard_error if smooth else self.problem.y.std() / math.sqrt(self.problem.weights.sum())
 
     def __call__(self, value: float) -> float:
-        """The profile log-likelihood at `value`, in nats, the sum over the sample; -inf outside the domain."""
+        """Returns the profile log-likelihood at `value` in nats, the sum over the sample.
+
+        Outside the domain it is -inf.
+        """
         if value == self.estimate:
             return self.maximum
         if not self._unit:
@@ -51,13 +54,16 @@ class Profile:
             reached, converged = self._climb(value if last else at + step, at)
             if last and converged:
                 return reached
-            # If the climb failed, halve the step: where the support depends on the parameters, a start that is too far
-            # from the last optimum may have an observation outside.
+            # After a failed climb we halve the step. If the support depends on the parameters, an observation may be
+            # outside it at a start that is far from the last optimum.
             at, step = (at + step, 2 * step) if converged else (at, step / 2)
         return self._climb(value, at)[0]
 
     def _climb(self, value: float, at: float) -> tuple[float, bool]:
-        """The maximum with the element held at `value`, and whether the climb from the optimum for `at` converged."""
+        """Holds the element at `value` and climbs from the optimum for the value `at`.
+
+        Returns the maximum, and whether the climb converged.
+        """
         problem = self.problem.holding(self.name, self.place, value)
         start = self._coordinates[at]
         if not math.isfinite(problem.objective.value(start)):
@@ -68,7 +74,7 @@ class Profile:
         return found.value * problem.objective.total_weight, found.converged
 
     def interval(self, level: float) -> np.ndarray:
-        """The ends `[2]` of the interval `{value: 2 (maximum - l_p(value)) <= chi-square quantile}`."""
+        """Returns the ends `[2]` of the interval `{value: 2 (maximum - l_p(value)) <= chi-square quantile}`."""
         if not self._unit:
             return np.full(2, self.estimate)
         if math.isinf(self._unit):
@@ -84,7 +90,7 @@ class Profile:
             return float(self._domain.forward(center + t * unit))
 
         def excess(t):
-            """`sqrt(2 fall) - height`: nearly linear in `t`, because the fall from the maximum is nearly quadratic."""
+            """Returns `sqrt(2 fall) - height`, which is nearly linear in `t` because the fall is nearly quadratic."""
             fall = max(self.maximum - self(value(float(t))), 0.0)
             return tf.constant(min(math.sqrt(2 * fall), 1e6) - height, tf.float64)
 

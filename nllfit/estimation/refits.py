@@ -1,4 +1,4 @@
-"""Fits of one family to many samples of the same size at once, for the bootstrap and the goodness-of-fit tests.
+"""Fits one family to many samples of the same size at once, for the bootstrap and the goodness-of-fit tests.
 
 One traced function per family takes a step of Newton's method in all samples together, starting at the estimate from
 the original sample. If this does not converge in a sample, that sample gets a full `search` of its own. All samples get
@@ -19,12 +19,12 @@ from nllfit.quantiles import cdf, survival
 
 __all__ = ["Refits", "refit", "scores"]
 
-_BLOCK_SIZE = 1 << 20  # outcomes times samples in one call
+_BLOCK_SIZE = 1 << 20  # the most outcomes times samples in one call
 _STEPS = 25
 _HALVINGS = 12
-_NEAR = 1e-4  # standard errors; Newton's method leaves an error of about the square of its last step
+_NEAR = 1e-4  # in standard errors; the error is about the square of the last step
 _NOISE = 1e-12  # relative rounding error of a log-likelihood
-_WIDE = 20.0  # a parameter may be 0 or infinite if the standard error of its logarithm is larger
+_WIDE = 20.0  # with a larger standard error of its logarithm, a parameter may be 0 or infinite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Refits:
 
     Attributes:
       problem: the problem of the original sample.
-      w: the coordinates of the fits, `[b, p]`; rows in `separate` are not used.
-      separate: the `Fit` of each sample that was searched separately, by row; None if that sample has no estimate.
+      w: the coordinates of the fits, `[b, p]`. Rows in `separate` are not used.
+      separate: the `Fit` of each sample that was searched separately, by row, or None if that sample has no estimate.
     """
 
     problem: Problem
@@ -47,7 +47,7 @@ class Refits:
         return sum(fit is None or not fit.converged for fit in self.separate.values())
 
     def parameters(self) -> dict[str, np.ndarray]:
-        """The natural parameters by name, `[b, *parameter]`; NaN where there is no estimate."""
+        """Returns the natural parameters by name, `[b, *parameter]`. They are NaN for a sample without an estimate."""
         names = self.problem.natural(self.w[0])
         found = {name: np.full([len(self.w), *value.shape], np.nan) for name, value in names.items()}
         if len(self.separate) < len(self.w):
@@ -58,7 +58,7 @@ class Refits:
         return found
 
     def probabilities(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The CDF and the survival function of each fit, `[b, k]`, at outcomes `[b, k]`, or `[1, k]` for all fits."""
+        """Returns the CDF and the survival function of each fit, `[b, k]`, at outcomes `[b, k]` or `[1, k]`."""
         found = np.full([2, len(self.w), y.shape[1]], np.nan)
         if len(self.separate) < len(self.w):
             together = self.problem.objective.coordinates.distribution(self.w, {})
@@ -95,7 +95,7 @@ def refit(fit: Fit, y: np.ndarray, weights: np.ndarray) -> Refits:
 
 
 def scores(problem: Problem, w: np.ndarray) -> np.ndarray:
-    """The gradient of each observation's log-likelihood with respect to the coordinates, `[n, p]`."""
+    """Returns the gradient of each observation's log-likelihood with respect to the coordinates, `[n, p]`."""
     density, y = problem.objective.density, problem.units.inward_sample(problem.y)
     _, derivatives = density.of_samples
     found = []
@@ -108,14 +108,17 @@ def scores(problem: Problem, w: np.ndarray) -> np.ndarray:
 def _end(problem: Problem, y: np.ndarray, weights: np.ndarray) -> Fit | None:
     try:
         return search(problem_of(problem.family, y, weights))
-    except ValueError:  # the sample has no estimate, for example because all its outcomes are equal
+    except ValueError:  # no estimate, for example because all outcomes are equal
         return None
 
 
 def _climb_together(
     density: Density, w: np.ndarray, y: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Newton's method from `w` `[b, p]` in `b` samples: the final `w`, and whether each row is a maximum, `[b]`."""
+    """Applies Newton's method to `b` samples, starting at `w` `[b, p]`.
+
+    Returns the final `w`, and whether each row is a maximum, `[b]`.
+    """
     values, derivatives = density.of_samples
     data = _columns(density, y, weights)
     found = np.zeros(len(w), bool)
@@ -137,5 +140,5 @@ def _climb_together(
 
 
 def _columns(density, y, weights):
-    """Samples `[b, n, *event]` and weights `[b, n]` as tensors `[n, b, *event]` and `[n, b]`."""
+    """Converts samples `[b, n, *event]` and weights `[b, n]` to tensors `[n, b, *event]` and `[n, b]`."""
     return tf.cast(tf.constant(np.swapaxes(y, 0, 1)), density.dtype), tf.constant(weights.T)

@@ -1,4 +1,4 @@
-"""`Fit`: a problem and the optimum that the search found, with standard errors by the delta method."""
+"""`Fit`: a problem and its optimum, with standard errors by the delta method."""
 
 import dataclasses
 import functools
@@ -15,8 +15,8 @@ from nllfit.optimum.newton import Optimum
 
 __all__ = ["Fit", "higher", "rise"]
 
-_UNIDENTIFIED = 1e-4  # a parameter is not identified if this share of its gradient lies in the flat directions
-_TIE = 1e-3  # two climbs to the same maximum, or to the same limit at infinity, may differ by this many nats
+_UNIDENTIFIED = 1e-4  # the share of a parameter's gradient in flat directions above which it is not identified
+_TIE = 1e-3  # in nats; two climbs to the same maximum, or to the same limit at infinity, may differ by so much
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,12 +38,12 @@ class Fit:
 
     @functools.cached_property
     def natural(self) -> dict[str, np.ndarray]:
-        """All natural parameters by name, free and held."""
+        """All natural parameters by name, including the held ones."""
         return {name: value.numpy() for name, value in self.problem.natural(self.optimum.w).items()}
 
     @property
     def message(self) -> str:
-        """The result of the search; if it did not converge, the reason."""
+        """The result of the search. If it did not converge, the message gives the reason."""
         return in_words(self.problem.objective, self.optimum) + self.optimum.note + self.problem.remark
 
     @property
@@ -55,9 +55,9 @@ class Fit:
     def natural_errors(self) -> np.ndarray:
         """A square root `E` `[q, r]` of the covariance `E E^T` of the `q` natural parameters.
 
-        Its rows are NaN if the fit did not converge, or for a parameter in which the likelihood is not smooth. A row
-        has an infinite element if the parameter is not identified. For example, the cutpoints and the location of an
-        ordered logistic distribution can be shifted together without changing a density.
+        It is NaN if the fit did not converge. The row of a parameter is NaN if the likelihood is not smooth in the
+        parameter. The row contains an infinite element if the parameter is not identified. For example, the cutpoints
+        and the location of an ordered logistic distribution can be shifted together without changing a density.
         """
         if not self.converged:
             return np.full([sum(value.size for value in self.natural.values()), 1], np.nan)
@@ -76,11 +76,11 @@ class Fit:
 
 
 def higher(objective: Objective, one: Optimum, other: Optimum) -> Optimum:
-    """The higher of two optima; at equal height (within 1e-3 nats), the converged one."""
+    """Returns the higher of two optima. If they differ by less than 1e-3 nats, a converged one is preferred."""
     least = -_TIE if other.converged and not one.converged else _TIE
     return other if rise(objective, one, other) > least else one
 
 
 def rise(objective: Objective, one: Optimum, other: Optimum) -> float:
-    """The log-likelihood of `other` minus the log-likelihood of `one`, in nats; both may be -inf."""
+    """Returns the log-likelihood of `other` minus the log-likelihood of `one`, in nats. Both may be -inf."""
     return 0.0 if other.value == one.value else objective.total_weight * (other.value - one.value)

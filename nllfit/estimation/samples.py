@@ -1,4 +1,4 @@
-"""Conversion of the user's `y` and `weights` to float64 arrays, and checks of a sample against a family."""
+"""Converts the user's `y` and `weights` to float64 arrays, and checks a sample against a family."""
 
 import inspect
 from typing import Any
@@ -12,18 +12,18 @@ from nllfit.families.parametric_family import ParametricFamily
 
 __all__ = ["as_sample", "check_censored", "check_sample", "check_whole", "counted"]
 
-_SMALLEST = 1e-300  # smaller numbers may be subnormal, and their inverse may overflow
+_SMALLEST = 1e-300  # smaller numbers may be subnormal, and their inverses may overflow
 
 
 def as_sample(
     y: ArrayLike, weights: ArrayLike | None = None, takes_infinity: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The sample `[n, *event]` and its weights `[n]` in float64; raises a `ValueError` if either is invalid.
+    """Returns the sample `[n, *event]` and its weights `[n]` in float64. Raises a `ValueError` if either is invalid.
 
-    With `takes_infinity`, outcomes may be infinite, because the ends of open intervals are.
+    With `takes_infinity`, outcomes may be infinite, because the ends of open intervals are infinite.
     """
     given = as_array(y)
-    if given.dtype.kind not in "biufO":  # NumPy would convert complex numbers, dates and text to floats
+    if given.dtype.kind not in "biufO":  # because NumPy would convert complex numbers, dates and text to floats
         raise ValueError(
             f"`y` is of dtype {given.dtype}, not an array of numbers: give a number or a row for each observation."
         )
@@ -79,7 +79,7 @@ def check_censored(distribution: Any, y: Any) -> None:
 
 
 def check_sample(family: ParametricFamily, y: np.ndarray) -> None:
-    """Raises a `ValueError` if the family has no estimate from `y` `[n, *event]`, or if class labels are invalid."""
+    """Raises a `ValueError` if `y` `[n, *event]` has no estimate in the family, or if class labels are invalid."""
     if y.size < family.params_size:
         raise ValueError(
             f"`y` has {y.size} numbers, fewer than the {family.params_size} parameters of {family.name}: give more "
@@ -102,7 +102,7 @@ def check_sample(family: ParametricFamily, y: np.ndarray) -> None:
             f"The columns of `y`, {y.shape}, are dependent, so the likelihood of {family.name} has no bound as its "
             f"covariance becomes singular: give more observations, or leave out a column."
         )
-    if family.num_classes is not None:  # TensorFlow would also print an invalid label to the log
+    if family.num_classes is not None:  # TensorFlow would print an invalid label to the log
         wrong = y[(y < 0) | (y >= family.num_classes)]
         if wrong.size:
             raise ValueError(
@@ -112,7 +112,7 @@ def check_sample(family: ParametricFamily, y: np.ndarray) -> None:
 
 
 def check_whole(family: ParametricFamily, y: np.ndarray) -> None:
-    """Raises a `ValueError` if `y` has a fraction, which a cast to integers would silently round."""
+    """Raises a `ValueError` if `y` contains a fraction, which a cast to integers would round."""
     fractions = y[y != np.round(y)]
     if fractions.size:
         raise ValueError(
@@ -122,6 +122,6 @@ def check_whole(family: ParametricFamily, y: np.ndarray) -> None:
 
 
 def counted(y: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct outcomes, and the total weight of each."""
+    """Returns the distinct outcomes, and the total weight of each."""
     values, places = np.unique(y, axis=0, return_inverse=True)
     return values, np.bincount(places.reshape(-1), weights)

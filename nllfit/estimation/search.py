@@ -1,4 +1,4 @@
-"""The search for the maximum of a likelihood: from which starts, and with which parameters held at corners."""
+"""Searches for the maximum of a likelihood: chooses the starts, and the parameters to hold at corners."""
 
 import dataclasses
 import functools
@@ -14,20 +14,20 @@ from nllfit.optimum.newton import Optimum, Verdict, climb, maximize, standard_ax
 
 __all__ = ["search"]
 
-_RETRIES = slice(5, 100, 40)  # less likely starts, tried if the best one did not converge
-_SPREAD = slice(0, 100, 10)  # starts of a likelihood that may have several maxima
-_TIE = 1e-3  # two climbs to the same maximum, or to the same limit at infinity, may differ by this many nats
-_WIDE = 1.0  # if the logarithm of a parameter has a larger standard error, we look for a second maximum
-_BEYOND = 3.0  # standard errors from a maximum, at which the search for a second maximum starts
-_FEW = 20_000  # a subsample of so many observations has nearly the same optimum as millions
-_FEW_OF_SEVERAL = 2_000  # the size of the subsample if there may be several maxima, because each start costs a climb
+_RETRIES = slice(5, 100, 40)  # less likely starts, for a search that did not converge from the best one
+_SPREAD = slice(0, 100, 10)  # the starts if the likelihood may have several maxima
+_TIE = 1e-3  # in nats; two climbs to the same maximum, or to the same limit at infinity, may differ by so much
+_WIDE = 1.0  # with a larger standard error of a logarithm, there may be a second maximum
+_BEYOND = 3.0  # from a maximum to the start for a second one, in standard errors
+_FEW = 20_000  # a subsample of this size has nearly the same optimum as millions of observations
+_FEW_OF_SEVERAL = 2_000  # if there may be several maxima, because each start costs a climb
 
 
 def search(problem: Problem) -> Fit:
     """Maximises the likelihood of a problem.
 
-    The problem of the returned `Fit` may differ from the given one: its derivatives are differences if exact ones fail,
-    and a parameter in which the likelihood has its maximum at a corner is held there.
+    The problem of the returned `Fit` may differ from the given one. It uses differences if the exact derivatives fail.
+    It holds a parameter in which the likelihood has its maximum at a corner.
     """
     fit = _searched(problem)
     optimum = fit.optimum
@@ -40,9 +40,9 @@ def search(problem: Problem) -> Fit:
 
 
 def _searched(problem: Problem) -> Fit:
-    """The fit before `search` checks that all outcomes are in its support."""
+    """Returns the fit before `search` checks that all outcomes are in its support."""
     objective = problem.objective
-    if not objective.coordinates.size:  # all parameters are held at statistics of the sample
+    if not objective.coordinates.size:  # all estimates are statistics of the sample
         problem.check_support(np.zeros([0]))
         return Fit(problem, maximize(objective, np.zeros([0])))
     closed_form = problem.closed_form()
@@ -58,7 +58,7 @@ def _searched(problem: Problem) -> Fit:
     if not few.is_differentiable(candidates[0]):
         problem, few = problem.by_differences(), few.by_differences()
     corner = corner_near(problem, candidates[0])
-    if corner and policy.has_corners is None:  # corners at all values of the other parameters
+    if corner and policy.has_corners is None:  # there are corners for all values of the other parameters
         return at_the_best_corner(problem, corner, candidates[0], None)
     optimum = over_scattered_maxima(problem, _climbed(problem, few, candidates))
     optimum = _or_second_maximum(problem.objective, optimum)
@@ -67,7 +67,7 @@ def _searched(problem: Problem) -> Fit:
 
 
 def _climbed(problem: Problem, few: Objective, candidates: np.ndarray) -> Optimum:
-    """Searches with a few observations, then finishes with all of them."""
+    """Searches with a subsample, then continues from its optimum with all observations."""
     if problem.family.search.several_maxima:
         optimum = _from_several_starts(few, candidates, has_spikes=bool(problem.family.component_shape))
     else:
@@ -80,7 +80,7 @@ def _climbed(problem: Problem, few: Objective, candidates: np.ndarray) -> Optimu
 
 
 def _from_the_best_start(objective: Objective, candidates: np.ndarray) -> Optimum:
-    """The optimum from the first candidate; if it did not converge, the best optimum from a few later candidates."""
+    """Returns the optimum from the first candidate. If it did not converge, tries a few later candidates as well."""
     best = maximize(objective, candidates[0])
     for start in candidates[_RETRIES]:
         if best.converged:
@@ -90,7 +90,7 @@ def _from_the_best_start(objective: Objective, candidates: np.ndarray) -> Optimu
 
 
 def _from_several_starts(objective: Objective, candidates: np.ndarray, has_spikes: bool) -> Optimum:
-    """The highest optimum from several candidates, with a note of how many starts led to it.
+    """Returns the highest optimum from several candidates. Its note says how many of them led to it.
 
     The likelihood of a mixture is unbounded when a component shrinks onto one outcome. With `has_spikes`, such climbs,
     which do not converge, are ignored if any other converged.
@@ -105,7 +105,7 @@ def _from_several_starts(objective: Objective, candidates: np.ndarray, has_spike
 
 
 def _or_second_maximum(objective: Objective, optimum: Optimum) -> Optimum:
-    """The higher of a maximum and a possible second one, if the logarithm of a parameter has a large standard error.
+    """Looks for a second maximum if the logarithm of a parameter has a large standard error. Returns the higher one.
 
     If another family is a limit of the family, as the InverseGaussian is of the NormalInverseGaussian, the likelihood
     often has a second, higher supremum near the limit. The valley between the maximum and this supremum is several

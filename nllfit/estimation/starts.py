@@ -1,4 +1,4 @@
-"""Starts for Newton's method: the most likely of many random parameter values of the same magnitude as the sample."""
+"""Chooses starts for Newton's method: the most likely of many random parameter values of the sample's magnitude."""
 
 import numpy as np
 import tensorflow as tf
@@ -10,17 +10,18 @@ __all__ = ["starts"]
 
 _CANDIDATES = 1000
 _STARTS = 100
-_VERY_FEW_OBSERVATIONS = 20  # enough to rank parameter values that differ by factors of up to 16
+_VERY_FEW_OBSERVATIONS = 20  # enough to rank values that differ by factors of up to 16
 _FEW_OBSERVATIONS = 200
 
 
 def starts(objective: Objective, seed: int = 0) -> np.ndarray:
-    """Random starts `[s, p]` with a positive likelihood of a subsample, the most likely first.
+    """Returns random starts `[s, p]` at which a subsample has a positive likelihood, the most likely first.
 
-    Up to a thousand parameter values are drawn. Locations are quantiles of the sample. Scales and rates are the mean
-    absolute value of the sample, its standard deviation or their inverses, times a random factor between about 1/16 and
-    16. All are ranked by the likelihood of 20 observations. The first hundred, or more if the likelihood of most is 0,
-    are ranked again by the likelihood of 200 observations.
+    Up to a thousand parameter values are drawn. Locations are quantiles of the sample. Scales and rates are the product
+    of a quantity and a random factor between about 1/16 and 16. The quantity is the mean absolute value of the sample,
+    its standard deviation, or the inverse of either. All values are ranked by the likelihood of 20 observations. The
+    first hundred are ranked again by the likelihood of 200 observations. If the likelihood of most of them is 0, more
+    are ranked again.
     """
     few = objective.sample(_FEW_OBSERVATIONS)
     count = int(np.clip(4e6 / few.y.size, 50, _CANDIDATES))
@@ -36,7 +37,7 @@ def starts(objective: Objective, seed: int = 0) -> np.ndarray:
 
 
 def _ranked(objective, w):
-    """The rows of `w` at which the likelihood is positive, the most likely first."""
+    """Returns the rows of `w` at which the likelihood is positive, the most likely first."""
     values = objective.values(w)
     order = np.argsort(-values, kind="stable")
     return w[order[np.isfinite(values[order])]]
@@ -44,7 +45,7 @@ def _ranked(objective, w):
 
 def _candidates(coordinates, held, y, count, rng):
     family = coordinates.family
-    draws = 1 + len(family.component_shape)  # the leading axes of a parameter: candidates and mixture components
+    draws = 1 + len(family.component_shape)  # the axes of candidates and of mixture components
     drawn = coordinates.natural(tf.constant(rng.standard_normal([count, coordinates.size])), held)
     line = _on_scale_of_line(family.search.line, y)
     for name, value in drawn.items():
@@ -61,7 +62,7 @@ def _is_positive(coordinates, name):
 
 
 def _on_scale_of_line(line, y):
-    """The sample mapped by `SearchPolicy.line`, such as a logarithm, without rows that are then infinite."""
+    """Maps the sample by `SearchPolicy.line`, for example to logarithms, and drops rows that are not finite."""
     with np.errstate(divide="ignore", invalid="ignore"):
         moved = line(y)
     moved = moved[np.isfinite(moved).reshape(len(moved), -1).all(1)]
@@ -69,7 +70,10 @@ def _on_scale_of_line(line, y):
 
 
 def _scale_values(y):
-    """Values for scales, rates and concentrations: 1, the standard deviation, the mean absolute value, and inverses."""
+    """Returns values for scales, rates and concentrations.
+
+    They are 1, the standard deviation, the mean absolute value, and the inverses of the last two.
+    """
     magnitude = np.abs(y).mean(0)
     magnitude = np.where(magnitude > 0, magnitude, 1.0)
     deviation = np.maximum(y.std(0), 1e-6 * magnitude)
@@ -77,14 +81,17 @@ def _scale_values(y):
 
 
 def _location_values(y):
-    """Values for locations and bounds: quantiles of the sample, its ends, and points outside it."""
+    """Returns values for locations and bounds: quantiles of the sample, its ends, and points outside it."""
     low, high = y.min(0), y.max(0)
     outside = [low, low - 0.05 * (high - low), high + 0.05 * (high - low), 2 * low - high, 2 * high - low]
     return np.stack([*np.quantile(y, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0), *outside])
 
 
 def _random_values(units, decades, draws, shape, rng):
-    """Random values `[*draws, *shape]`: rows of `units` `[k, *event]`, times or divided by up to `10 ** decades`."""
+    """Draws values `[*draws, *shape]`: random rows of `units` `[k, *event]` times random factors.
+
+    The factors are between `10 ** -decades` and `10 ** decades`.
+    """
     if units.shape[1:] != tuple(shape):
         units = np.ones(shape) * units.reshape(len(units), -1).mean(1).reshape(-1, *[1] * len(shape))
     factors = 10 ** rng.uniform(-decades, decades, draws)

@@ -1,4 +1,4 @@
-"""Units: the affine map that scales a sample, and the parameters of its family, to about 0 and 1.
+"""Units: the affine map that scales a sample, and the parameters of its family, to magnitudes of about 1.
 
 A location-scale density contains `(y - loc) / scale`. If `loc` is a million times as large as `scale`, the subtraction
 loses six digits. It loses none if the sample was centred and divided by its spread.
@@ -18,7 +18,9 @@ __all__ = ["Units"]
 
 
 class Units:
-    """The map `y = center + spread * z` between outcomes `y` and outcomes `z` in these units, and between parameters.
+    """The map `y = center + spread * z` between the user's outcomes `y` and scaled outcomes `z`.
+
+    It also maps the parameters of the distribution of `z` to those of the distribution of `y`, and back.
 
     Args:
       center, spread: arrays `[*event]`, or numbers.
@@ -31,10 +33,11 @@ class Units:
 
     @classmethod
     def of(cls, family: ParametricFamily, y: np.ndarray) -> "Units":
-        """The units of a sample `[n, *event]`.
+        """Returns the units of a sample `[n, *event]`.
 
-        For a location-scale family they are the sample's median and spread; for a scale family, 0 and the median
-        absolute value; for any other family, 0 and 1.
+        For a location-scale family, the center is the sample's median, and the spread its interquartile range. For a
+        scale family, the center is 0 and the spread the median absolute value. For any other family they are 0 and 1. A
+        spread is rounded to a power of two.
         """
         if _is_closed(family, moves=True):
             low, center, high = np.quantile(y, [0.25, 0.5, 0.75], axis=0)
@@ -44,11 +47,11 @@ class Units:
         return cls()
 
     def inward_sample(self, y: np.ndarray) -> np.ndarray:
-        """The sample in these units."""
+        """Returns the scaled outcomes `z` of a sample."""
         return (y - self.center) / self.spread
 
     def outward(self, parameters: Numbers) -> Numbers:
-        """The parameters of the distribution of `y`, by name, from the parameters of the distribution of `z`."""
+        """Returns the parameters of the distribution of `y` from those of the distribution of `z`, by name."""
         return {name: self._factor(name) * value + self._shift(name) for name, value in parameters.items()}
 
     def inward(self, parameters: Numbers) -> Numbers:
@@ -73,21 +76,21 @@ class Units:
 
 
 def _logs(policy):
-    """The names of the parameters that TFP builds from the logarithm of a rate."""
+    """Returns the names of the parameters that TFP builds from the logarithm of a rate."""
     return [f"log_{name}" for name in policy.rates]
 
 
 def _power_of_two(sizes):
-    """The nearest powers of two, because division by them is exact; 1 for a size of 0."""
+    """Rounds sizes to powers of two, because division by them is exact. A size of 0 becomes 1."""
     return 2.0 ** np.round(np.log2(np.where(sizes > 0, sizes, 1.0)))
 
 
 @functools.lru_cache
 def _is_closed(family, moves):
-    """Whether the family is closed under scaling and, with `moves`, under shifts; a numerical test finds it."""
+    """Tests numerically whether the family is closed under scaling and, with `moves`, also under shifts."""
     if not family.has_unit:
         return False
-    # A held value or a floor is in the unit of the data, so the parameter cannot be scaled.
+    # A held value or a floor is in the unit of the data, so its parameter cannot be scaled.
     policy, given = family.search, {*family.fixed, *family.floor}
     given |= family.link.keys() - set(family.positive)
     changed = {*policy.places, *policy.sizes, *policy.rates, *_logs(policy)}

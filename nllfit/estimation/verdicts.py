@@ -1,4 +1,4 @@
-"""The verdict on a search in words: converged, or the reason why it found no maximum."""
+"""Describes the result of a search in words: it converged, or the reason why it found no maximum."""
 
 import numpy as np
 
@@ -7,11 +7,11 @@ from nllfit.optimum.newton import Optimum, Verdict
 
 __all__ = ["in_words"]
 
-_INFINITY = 700.0  # a move of a coordinate that counts as infinite, because `exp(700)` is near the largest float64
+_INFINITY = 700.0  # a coordinate that counts as infinite, because `exp(700)` is near the largest float64
 
 
 def in_words(objective: Objective, optimum: Optimum) -> str:
-    """The verdict on a search as a phrase, for `Estimate.message`."""
+    """Returns the phrase about a search for `Estimate.message`."""
     match optimum.verdict:
         case Verdict.MAXIMUM:
             return "converged"
@@ -32,23 +32,26 @@ def in_words(objective: Objective, optimum: Optimum) -> str:
 
 
 def _limit(objective: Objective, optimum: Optimum) -> str:
-    """The phrase for a log-likelihood that keeps rising along a direction: one parameter and its limit."""
+    """Returns the phrase for a log-likelihood that keeps rising along a direction.
+
+    It names one parameter and its limit.
+    """
     w, direction = optimum.w, optimum.direction
     ranked = np.argsort(-np.abs(direction) / (1 + np.abs(w)))
     single_moves = (np.eye(len(w)) * np.sign(direction))[ranked]
-    rises = objective.values(w + single_moves) >= objective.value(w)  # for each coordinate, when only it moves
+    rises = objective.values(w + single_moves) >= objective.value(w)  # of one coordinate only
     fastest = ranked[np.argmax(rises)]
     far = w.copy()
     far[fastest] += _INFINITY * np.sign(direction[fastest])
     before, after = objective.natural(w), objective.natural(far)
-    # Changes are compared in orders of magnitude, so that a scale that goes to 0 outranks a skewness that doubles.
+    # We compare changes in orders of magnitude, so that a scale that goes to 0 outranks a skewness that doubles.
     orders = {name: np.log(np.maximum(np.abs([before[name], after[name]]), 1e-300)) for name in before}
     changes = {name: np.ravel(np.abs(orders[name][1] - orders[name][0])) for name in before}
     name = max(changes, key=lambda n: changes[n].max())
     limit, now = (np.ravel(values[name])[changes[name].argmax()] for values in (after, before))
     if np.isneginf(objective.value(far)) and not objective.are_logarithms[fastest]:
         return f"no maximum inside: the log-likelihood goes on rising as `{name}` approaches the end of the sample"
-    if abs(limit) > 1e100 or abs(limit - now) > _INFINITY / 2:  # an unbounded parameter moves as far as its coordinate
+    if abs(limit) > 1e100 or abs(limit - now) > _INFINITY / 2:  # unbounded, so it moves as far as `w`
         bound = "infinity" if limit > 0 else "-infinity"
     else:
         bound = "0" if abs(limit) < 1e-100 else f"{limit:.3g}"

@@ -18,10 +18,10 @@ _MAX_WEIGHTS = 2000  # the Hessian of a larger model takes too long
 
 
 def checked(model: Model, x: Any, y: Any, sample_weight: Any = None) -> tuple[tuple, ParametricFamily]:
-    """The data as a tuple of tensors, and the family of the model's only head.
+    """Returns the data as a tuple of tensors, and the family of the model's only head.
 
     Raises:
-      TypeError, ValueError: for data that `fit_lbfgs` refuses, or a model that does not end in one head.
+      TypeError, ValueError: for data that `fit_lbfgs` refuses, or a model that does not end in exactly one head.
     """
     check = functools.partial(outcome_check, model)
     data = checked_arrays(x, y, sample_weight, check=check, floatx=float_dtype(model), reader="the likelihood")
@@ -37,7 +37,7 @@ def checked(model: Model, x: Any, y: Any, sample_weight: Any = None) -> tuple[tu
 
 
 def check_size(weights: Sequence, advice: str = "use an `nllfit.Ensemble` for the uncertainty") -> None:
-    """Raises a `ValueError` if there are no weights, or too many to compute a covariance."""
+    """Raises a `ValueError` if there are no weights, or too many for a covariance."""
     size = sum(variable_of(w).shape.num_elements() for w in weights)
     if not size:
         raise ValueError("The model has no trainable weights, so there are no standard errors to compute.")

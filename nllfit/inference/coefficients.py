@@ -11,7 +11,7 @@ from nllfit.information_criteria import MaximumLikelihoodFit, check_level, wald_
 
 __all__ = ["Coefficients"]
 
-_WIDTH_OF_NUMBERS = 58  # characters of a row after its name
+_WIDTH_OF_NUMBERS = 58  # the number of characters of a row after its name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Coefficients(MaximumLikelihoodFit):
     Attributes:
       names: the names of the `q` coefficients: `kernel[age]`, `dense/bias`, and `scale` for a head's shared parameter.
       estimates: `[q]`, the weights of the model; for a shared parameter its constrained value, such as the scale.
-      standard_errors: `[q]`, the square roots of the diagonal of `covariance`; infinite if a coefficient is not
-        identified, because other weights give the same likelihood.
-      covariance: `[q, q]`; NaN if it does not exist, for the reason in `message`.
+      standard_errors: `[q]`, the square roots of the diagonal of `covariance`. A standard error is infinite if the
+        coefficient is not identified, because other weights give the same likelihood.
+      covariance: `[q, q]`. It is NaN if it does not exist; `message` gives the reason.
       kind: the estimator of the covariance: "observed information", "sandwich" or, with regularizers, "Laplace
         approximation".
       log_likelihood: in nats, the sum over the rows.
@@ -31,7 +31,7 @@ class Coefficients(MaximumLikelihoodFit):
       num_parameters: the number of trainable weights, minus the number of directions that do not change the likelihood.
       label: the family of the model's head.
       converged: whether the weights are a verified maximum of the likelihood.
-      message: the result of that check; if there are no standard errors, the reason.
+      message: the result of the verification. If there are no standard errors, it gives the reason.
     """
 
     names: list[str]
@@ -67,7 +67,7 @@ class Coefficients(MaximumLikelihoodFit):
         return wald_interval(self.estimates, self.standard_errors, level)
 
     def summary(self, level: float = 0.95) -> str:
-        """The regression as a text table in the layout of statsmodels."""
+        """Returns the regression as a text table in the layout of statsmodels."""
         intervals = self.confidence_intervals(level)
         first = max(20, *map(len, self.names)) + 2
         width = first + _WIDTH_OF_NUMBERS
@@ -83,11 +83,11 @@ class Coefficients(MaximumLikelihoodFit):
         return "\n".join([*lines, "=" * width, f"Verdict: {self.message}."])
 
     def to_dict(self) -> dict[str, Any]:
-        """All results as plain numbers and strings, for JSON; infinite and NaN numbers become None.
+        """Returns all results as plain numbers and strings, for JSON. Infinite numbers and NaN become None.
 
         Returns:
-          A dict with the numbers of the fit, and `"coefficients"`: for each name a dict of its `estimate`,
-          `standard_error`, `z`, `p_value`, and the ends `low` and `high` of its 95% interval.
+          A dict with the numbers of the fit and the item `"coefficients"`, a dict by name. Each coefficient is a dict
+          of its `estimate`, `standard_error`, `z`, `p_value`, and the ends `low` and `high` of its 95% interval.
         """
         columns = self.estimates, self.standard_errors, self.z_values, self.p_values, *self.confidence_intervals().T
         titles = "estimate", "standard_error", "z", "p_value", "low", "high"

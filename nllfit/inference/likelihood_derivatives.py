@@ -1,4 +1,4 @@
-"""The negative log-likelihood as a function of a model's weights, with its derivatives and each row's score."""
+"""The negative log-likelihood as a function of a model's weights, with its derivatives and the score of each row."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,16 +15,16 @@ from nllfit.training.loss_surface import Surface, assign
 
 __all__ = ["Likelihood", "PenalizedLikelihood", "weighted_losses"]
 
-_BLOCK = 64  # rows of one Jacobian: its cost grows with the square of this number
+_BLOCK = 64  # the rows of one Jacobian, which costs the square of this number
 
 
 class Likelihood(Surface):
-    """The negative log-likelihood of all the data as a function of a model's weights, in nats: a sum over the rows.
+    """The negative log-likelihood of all the data as a function of a model's weights. It is a sum over rows, in nats.
 
     It uses the head's distribution and not the compiled loss, which may be a mean and may contain regularisers.
     """
 
-    of = "likelihood"  # the word in messages for the function whose negative logarithm this is
+    of = "likelihood"  # what messages call the function before its negative logarithm is taken
 
     def __init__(self, model: Model, is_shared: bool = False):
         super().__init__(model, is_shared)
@@ -34,11 +34,11 @@ class Likelihood(Surface):
         return tf.reduce_sum(weighted_losses(model(data[0], training=False), data)[0])
 
     def log_likelihood(self, w: np.ndarray) -> float:
-        """The log-likelihood of all the data at weights `[p]`, in nats."""
+        """Returns the log-likelihood of all the data at weights `[p]`, in nats."""
         return -self.value(w)
 
     def scores(self, w: np.ndarray) -> Iterator[np.ndarray]:
-        """The gradient of each row's negative log-likelihood at weights `[p]`, in blocks `[rows, p]`."""
+        """Yields the gradient of each row's negative log-likelihood at weights `[p]`, in blocks `[rows, p]`."""
         position = tf.constant(w, self.dtype)
         program = trace(self._scores, self._specs, position)
         for start in range(0, self.num_rows, _BLOCK):
@@ -57,10 +57,10 @@ class Likelihood(Surface):
 
 
 class PenalizedLikelihood(Likelihood):
-    """The negative log posterior of a model's weights, up to a constant; its regularizers are the log prior.
+    """The negative log posterior of a model's weights, up to a constant. The regularizers are the negative log prior.
 
     A compiled loss is the negative log-likelihood divided by a number `n`; for a mean, `n` is the number of rows. Keras
-    adds the regularizers to it, so they are the negative log prior divided by `n`.
+    adds the regularizers to this loss, so they are multiplied by `n` here.
     """
 
     of = "posterior"
@@ -88,7 +88,7 @@ class PenalizedLikelihood(Likelihood):
 
 
 def weighted_losses(output: Any, data: tuple) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """The weighted negative log-likelihood of each outcome, `[*batch]`, in nats; and the weights, or None.
+    """Returns the weighted negative log-likelihood of each outcome, `[*batch]`, in nats, and the weights or None.
 
     Args:
       output: the output of the model for the inputs in `data`.
@@ -97,7 +97,7 @@ def weighted_losses(output: Any, data: tuple) -> tuple[tf.Tensor, tf.Tensor | No
     _, y, sample_weight = [*data, None][:3]
     distribution = as_distribution(output, "The model's output")
     if y.shape.rank == distribution.batch_shape.rank == 1 and distribution.event_shape == [1]:
-        y = y[:, None]  # Keras does the same before it calls a loss
+        y = y[:, None]  # as Keras does before it calls a loss
     outcomes, weights = counted(y, output, sample_weight)
     losses = log_loss(outcomes, distribution)
     if weights is not None:

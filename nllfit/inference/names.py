@@ -1,4 +1,4 @@
-"""Names for the elements of a model's weights, from its layers, its inputs' columns and its head's parameters."""
+"""Names the elements of a model's weights after its layers, the columns of its inputs and the head's parameters."""
 
 import itertools
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ Features = list[list[str] | None]
 
 
 def feature_names(x: Any) -> Features:
-    """The column names of each input of a model; None for an input that is not a DataFrame."""
+    """Returns the column names of each input of a model, or None for an input that is not a DataFrame."""
     columns = [getattr(part, "columns", None) for part in tf.nest.flatten(x)]
     return [None if names is None else list(map(str, names)) for names in columns]
 
 
 def weight_names(model: Model, features: Features) -> list[list[str]]:
-    """The names of the elements of each trainable weight, such as `kernel[age]` or `dense/kernel[age, loc]`.
+    """Returns the names of the elements of each trainable weight, such as `kernel[age]` or `dense/kernel[age, loc]`.
 
     The name of the layer is included if two weights would otherwise have the same name. In the first layer, the first
     index of a kernel is the name of a column of the inputs. In the layer before the head, the last index is the name of
@@ -58,12 +58,15 @@ def weight_names(model: Model, features: Features) -> list[list[str]]:
 
 
 def labels(name: str, indices: Sequence[Sequence[Any]]) -> list[str]:
-    """The name with every combination of indices, one for each axis."""
+    """Returns the name with every combination of indices, one for each axis."""
     return [f"{name}[{', '.join(map(str, index))}]" if index else name for index in itertools.product(*indices)]
 
 
 def _of_graph(layer, end):
-    """The `input` or `output` tensor of a layer; None if the model is not functional or the layer was called twice."""
+    """Returns the `input` or `output` tensor of a layer, or None.
+
+    There is none if the model is not functional or if the layer was called twice.
+    """
     try:
         return getattr(layer, end)
     except (AttributeError, RuntimeError, ValueError):
@@ -71,15 +74,15 @@ def _of_graph(layer, end):
 
 
 def leading_to(layer: Any, layers: Sequence, addition: type) -> list:
-    """The layers whose outputs reach `layer` directly, or through a layer of class `addition` that adds an offset.
+    """Returns the layers that give their outputs to `layer`, directly or through a layer of class `addition`.
 
     Args:
-      layer: the layer whose inputs are traced back.
+      layer: the layer to trace back from.
       layers: all layers of the model.
-      addition: the class `Add` of the model's Keras version.
+      addition: the class `Add` of the model's Keras version. Such a layer adds an offset.
 
     Returns:
-      A list of layers, with None for an input that no layer in `layers` outputs.
+      A list of layers. It contains None for an input that does not come from any of `layers`.
     """
     tensors = _of_graph(layer, "input")
     found: list[Any] = []

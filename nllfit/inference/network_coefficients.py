@@ -11,13 +11,18 @@ __all__ = ["named_parameters"]
 
 
 def named_parameters(model: Model, features: Features) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """The `q` coefficients: their names, values `[q]` and Jacobian `[q, p]` with respect to the trainable weights.
+    """Returns the coefficients of a model.
 
     A head stores its shared parameters as an unconstrained weight. The coefficient is the natural parameter itself.
 
     Args:
       model: a model that has been built.
       features: the column names of each input, or None.
+
+    Returns:
+      The names of the `q` coefficients.
+      Their values, `[q]`.
+      Their Jacobian with respect to the trainable weights, `[q, p]`.
     """
     names, values, slopes = [], [], []
     heads = [layer for layer in adapter_of(model).layers if getattr(layer, "_shared", None) is not None]
@@ -46,6 +51,6 @@ def named_parameters(model: Model, features: Features) -> tuple[list[str], np.nd
 
 
 def _shared_parameters(family, numbers):
-    """The natural values of the shared parameters by name."""
+    """Returns the natural values of the shared parameters by name."""
     values = family.parameters(tf.zeros([family.params_size], tf.float64), numbers)
     return family.natural({name: values[name] for name in family.shared})

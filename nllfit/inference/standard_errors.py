@@ -20,13 +20,13 @@ from nllfit.training.loss_surface import flat_weights, set_weights, surface_over
 
 __all__ = ["standard_errors"]
 
-_NEAR = 0.1  # the weights may be this many standard errors from the optimum
-_POLISHES = 3  # Newton steps, all with one Hessian, that undo the rounding of the weights
+_NEAR = 0.1  # the largest distance of the weights from the optimum, in standard errors
+_POLISHES = 3  # the number of Newton steps with one Hessian that undo the rounding of the weights
 # One standard error from a maximum, the log-likelihood is lower by about 1/2 nat. Weights count as a maximum if the
 # drop is at least LEAST_DROP, and at least _ROUNDINGS rounding errors of the log-likelihood or _MOST_NOISE.
 _ROUNDINGS = 8
-_MOST_NOISE = 0.1  # nats
-_UNIDENTIFIED = 1e-4  # a coefficient is not identified if this share of its gradient lies in the flat directions
+_MOST_NOISE = 0.1  # in nats
+_UNIDENTIFIED = 1e-4  # the share of a coefficient's gradient in flat directions above which it is not identified
 _NAMES_SHOWN = 6  # in a message
 _KINDS = {"information": "observed information", "sandwich": "sandwich"}
 
@@ -43,16 +43,17 @@ def standard_errors(
     """Standard errors of the weights of a small model fitted by maximum likelihood, for example by `fit_lbfgs`.
 
     A dense layer before a head is a regression: linear with a `Normal` head, logistic with a `Bernoulli` head, and so
-    on. This function returns its coefficient table. With `l_i` the negative log-likelihood of row `i` and `H` the
-    exact Hessian of their sum, the covariance is
+    on. This function returns the coefficient table. Let `l_i` be the negative log-likelihood of row `i`, and `H` the
+    exact Hessian of the sum of all `l_i`. Then the covariance is
 
         information:  inv(H)
         sandwich:     inv(H) (sum_i grad l_i grad l_i') inv(H)
 
-    The first is valid if the model is correct. The second (HC0) is in large samples also valid if the outcomes do not
-    have the head's distribution. A head stores a shared parameter, such as a `scale`, as an unconstrained weight; the
-    table shows the value of the parameter, with a standard error by the delta method. Non-trainable weights, including
-    the statistics of normalisation layers, are treated as known. The computation is in float64.
+    The information estimator is valid if the model is correct. In large samples, the sandwich estimator (HC0) is also
+    valid if the outcomes do not have the head's distribution. A head stores a shared parameter, such as a `scale`, as
+    an unconstrained weight. The table shows the value of the parameter; its standard error comes from the delta method.
+    Non-trainable weights, including the statistics of normalisation layers, are treated as known. The computation is
+    in float64.
 
     A regularizer is a prior (see `nllfit.equivalence.PRIORS`). If the model has any, `H` is the Hessian of the negative
     log posterior, and `inv(H)` is the covariance of the posterior's Laplace approximation: the standard errors are
@@ -93,7 +94,7 @@ def standard_errors(
     data, family = checked(model, x, y, sample_weight)
     check_size(model.trainable_variables)
     frequencies = np.ones(num_rows(data))
-    if np.size(data[-1]) == len(frequencies) and sample_weight is not None:  # weights of rows, not of steps in a row
+    if np.size(data[-1]) == len(frequencies) and sample_weight is not None:  # of rows, not of steps in a row
         frequencies = np.ravel(data[-1]).astype(np.float64)
     clusters = _as_clusters(groups, covariance, num_rows(data))
     names, estimates, jacobian = named_parameters(model, feature_names(x))
@@ -132,14 +133,14 @@ def standard_errors(
 
 
 def _kind(covariance, clusters, is_penalized):
-    """The estimator of the covariance, in words."""
+    """Names the estimator of the covariance."""
     if clusters is not None:
         return f"sandwich, {clusters.max() + 1} groups"
     return "Laplace approximation" if is_penalized and covariance == "information" else _KINDS[covariance]
 
 
 def _as_clusters(groups, covariance, num_rows):
-    """The index of each row's group, `[n]`; None without groups."""
+    """Returns the index of each row's group, `[n]`, or None if there are no groups."""
     if groups is None:
         return None
     if covariance != "sandwich":
@@ -155,15 +156,16 @@ def _as_clusters(groups, covariance, num_rows):
 
 
 def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[np.ndarray, Axes, str | None]:
-    """The polished maximum `[p]` near weights `[p]`, its axes, and a fault or None.
+    """Returns the maximum near weights `[p]`, the axes of its Hessian, and a message.
 
-    A few Newton steps undo the rounding of the weights. Otherwise directions that are exactly flat at the maximum would
-    seem slightly curved.
+    The message is None if the maximum was verified. Otherwise it says why there are no standard errors. A few Newton
+    steps undo the rounding of the weights, because otherwise directions that are exactly flat at the maximum would seem
+    slightly curved.
     """
 
     def log_likelihoods(points):
         values = -np.array([likelihood.value(point) for point in points])
-        return np.where(np.isnan(values), -np.inf, values)  # outside the domain of the head's parameters
+        return np.where(np.isnan(values), -np.inf, values)  # NaN: outside the domain of the head's parameters
 
     fault: str | None = None
     value, gradient = likelihood.value_and_gradient(w)
@@ -216,22 +218,25 @@ def _axes(likelihood, w):
 
 
 def _steep(axes):
-    """The directions that change the likelihood, each of length one standard error, `[p, r]`."""
+    """Returns the directions that change the likelihood, `[p, r]`. The length of each is one standard error."""
     return axes.directions[:, ~axes.flat]
 
 
 def _idle(axes: Axes, jacobian: np.ndarray) -> np.ndarray:
-    """Which coefficients are not identified, `[q]`, because they change along a direction of constant likelihood."""
+    """Returns whether each coefficient is not identified, `[q]`.
+
+    Such a coefficient changes along a direction in which the likelihood is constant.
+    """
     flat, _ = np.linalg.qr(axes.scales[:, None] * axes.directions[:, axes.flat])
     slopes = jacobian / axes.scales
     return np.linalg.norm(slopes @ flat, axis=1) > _UNIDENTIFIED * np.linalg.norm(slopes, axis=1)
 
 
 def _meat(scores: Iterable[np.ndarray], frequencies: np.ndarray, clusters: np.ndarray | None) -> np.ndarray:
-    """The middle factor of the sandwich, `[r, r]`: the sum of the scores' outer products over rows, or over clusters.
+    """Returns the middle factor of the sandwich, `[r, r]`: the sum of outer products of scores over rows or clusters.
 
     The blocks `[rows, r]` of `scores` contain each row's score times its frequency, so an outer product contains the
-    square of the frequency and is divided by it once.
+    square of the frequency and is divided by the frequency once.
     """
     scores = np.concatenate(list(scores))
     if clusters is not None:
@@ -242,7 +247,7 @@ def _meat(scores: Iterable[np.ndarray], frequencies: np.ndarray, clusters: np.nd
 
 
 def _success(of: str, idle: list[str]) -> str:
-    """The message for weights that are a maximum; `idle` names the coefficients that are not identified."""
+    """Returns the message for weights that are a maximum. `idle` names the coefficients that are not identified."""
     if not idle:
         return f"the weights are a maximum of the {of}"
     shown = ", ".join(f"`{name}`" for name in idle[:_NAMES_SHOWN]) + (", ..." if len(idle) > _NAMES_SHOWN else "")

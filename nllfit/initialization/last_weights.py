@@ -21,7 +21,7 @@ from nllfit.prediction import origin_of
 
 __all__ = ["initialize"]
 
-_PROBED_ROWS = 4  # so many rows suffice to find the biases, and to check that the output does not depend on the input
+_PROBED_ROWS = 4  # enough to find the biases, and to check that the output does not depend on the input
 
 
 def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
@@ -57,7 +57,7 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
 
     Source: Karpathy, A recipe for training neural networks, 2019, "init well".
     """
-    adapter_of(model)  # raises a `TypeError` unless it is a model
+    adapter_of(model)  # raises a `TypeError` if it is not a model
     for name, values in (("x", x), ("y", y)):
         if values is None:
             raise ValueError(f"`{name}` is missing: give an array with one row per example.")
@@ -90,7 +90,10 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
 
 
 def _samples(model, x, y, sample_weight, outputs):
-    """For each output that has a head, by its index: the outcomes `[m, *event]` that count, and their weights `[m]`."""
+    """Returns the sample of each output with a head, by the output's index.
+
+    A sample is a pair: the outcomes `[m, *event]` that count, and their weights `[m]`.
+    """
     flat = tf.nest.flatten(outputs)
     outcomes = _of_outputs("y", y, outputs)
     several = tf.nest.is_nested(outputs) and tf.nest.is_nested(sample_weight)
@@ -100,12 +103,15 @@ def _samples(model, x, y, sample_weight, outputs):
         masks = masks_of(model, x)
     heads = [i for i, output in enumerate(flat) if _is_head(output)]
     if not heads:
-        origin_of(flat[0])  # raises
+        origin_of(flat[0])  # raises a `TypeError`
     return {i: _sample(flat[i], outcomes[i], weights[i], masks[i]) for i in heads}
 
 
 def _of_outputs(name, values, outputs):
-    """The argument `name` as a list with one array for each output; raises a `ValueError` if its structure differs."""
+    """Returns the argument `name` as a list with one array for each output.
+
+    Raises a `ValueError` if its structure differs.
+    """
     if not tf.nest.is_nested(outputs):
         return [values]
     try:
@@ -140,14 +146,17 @@ def _sample(output, y, weights, mask):
 
 
 def _vectors(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """The unconstrained numbers of the marginal distribution: the head's input, and the shared numbers or None."""
+    """Returns the unconstrained parameters of the marginal distribution, as the head's input and as its shared weight.
+
+    If the head has no shared parameters, the second value is None.
+    """
     unshared = family.unshared()
     parameters = unshared.parameters(tf.constant(marginal_numbers(unshared, y, weights)))
     return family.unconstrained(parameters), family.unconstrained(parameters, shared=True) if family.shared else None
 
 
 def _set_biases(model: Model, tape: tf.GradientTape, origin: Origin, params: tf.Tensor) -> None:
-    """Sets the layer before a head to output `params` for all inputs: its bias to `params`, its kernel to zero."""
+    """Makes the layer before a head output `params` for all inputs: its bias becomes `params`, and its kernel zero."""
     layers = adapter_of(model).layers
     variables = [weight for weight in model.trainable_weights if len(weight.shape) == 1]
     for variable, places in zip(variables, _indices_of_biases(tape, origin.params, variables), strict=True):
@@ -160,12 +169,12 @@ def _set_biases(model: Model, tape: tf.GradientTape, origin: Origin, params: tf.
 
 
 def _indices_of_biases(tape, params, variables):
-    """For each variable `[m]`, the indices `[m]` of the elements of `params` to which it is added; None if not a bias.
+    """Yields, for each variable `[m]`, the indices `[m]` of the elements of `params` to which the variable is added.
 
-    The gradient of an element of `params` with respect to a bias is 1 for one element of the bias and 0 for the others.
-    (If `params` has more axes, such as the steps of a sequence, the gradient is summed over their positions.) A few
-    gradients identify all elements: the `k`-th one is the gradient of the sum of those elements of `params` whose index
-    has a 1 as its `k`-th binary digit.
+    Yields None for a variable that is not a bias. The gradient of an element of `params` with respect to a bias is 1
+    for one element of the bias and 0 for the others. (If `params` has more axes, such as the steps of a sequence, the
+    gradient is summed over their positions.) A few gradients identify all elements. The `k`-th one is the gradient of
+    a sum over those elements of `params` that have a 1 as the `k`-th binary digit of their index.
     """
     size, positions = params.shape[-1], math.prod(params.shape[1:-1])
     digits = np.arange(size)[None] >> np.arange(size.bit_length())[:, None] & 1
@@ -185,7 +194,7 @@ def _indices_of_biases(tape, params, variables):
 
 
 def _check(origin: Origin, params: tf.Tensor, model: Model) -> None:
-    """Raises a `ValueError` if the input of a head, after its bias was set, does not equal `params` for all rows."""
+    """Raises a `ValueError` if the head's input does not equal `params` for all rows after the bias was set."""
     is_16_bit = any(tf.as_dtype(layer.compute_dtype).size == 2 for layer in adapter_of(model).layers)
     tolerance = 1e-2 if is_16_bit else 1e-5
     if not np.allclose(origin.params, tf.cast(params, origin.params.dtype), rtol=tolerance, atol=tolerance):

@@ -1,4 +1,4 @@
-"""The marginal distribution of a sample as unconstrained parameters, at which the training of a network can start."""
+"""Estimates the marginal distribution of a sample as unconstrained parameters, at which training can start."""
 
 import copy
 from collections.abc import Callable
@@ -16,18 +16,18 @@ from nllfit.families.parametric_family import ParametricFamily
 
 __all__ = ["marginal_numbers"]
 
-_MOST_FOR_NEWTON = 20  # parameters; with more, L-BFGS is faster than Newton's method
+_MOST_FOR_NEWTON = 20  # with more parameters, L-BFGS is faster than Newton's method
 _MOST_ROWS = 20_000  # a subsample of this size determines the parameters well enough
 _STEPS = 200
-_EAGER_STEPS = 20  # the first steps run eagerly, which takes less time than a trace of the search
-_MARGIN = 1e-3  # between the sample and the bounds of the support, in sample ranges, so that a step stays inside
-_FAR = 10.0  # at larger parameters, a link or the likelihood may be flat, so that training cannot change them
-_MOST_LOSS = 1e-3  # nats by which the loss may rise when a large parameter is halved
+_EAGER_STEPS = 20  # so few steps take less time eagerly than a trace of the search
+_MARGIN = 1e-3  # between sample and bounds of the support, in sample ranges, so that a step stays inside
+_FAR = 10.0  # training may not change larger parameters, because a link or the likelihood is flat
+_MOST_LOSS = 1e-3  # in nats; the loss may rise by less when a large parameter is halved
 _LARGEST = 1e30  # replaces an infinite parameter
 
 
 def marginal_numbers(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The unconstrained parameters `[params_size]`, in float64, that nearly maximise the likelihood of a sample.
+    """Returns unconstrained parameters `[params_size]`, in float64, that nearly maximise the likelihood of a sample.
 
     `maximum_likelihood` estimates up to 20 parameters; L-BFGS estimates more. Then the result is changed so that
     training can continue from it: bounds of the support move outward from the ends of the sample, and large parameters,
@@ -55,7 +55,7 @@ def marginal_numbers(family: ParametricFamily, y: np.ndarray, weights: np.ndarra
 
 
 def _loss(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The mean negative log-likelihood of the sample as a function of the unconstrained parameters."""
+    """Returns a function of the unconstrained parameters: the mean negative log-likelihood of the sample."""
     unchecked = family.holding({"validate_args": False})
     shares, has_soft_labels = tf.constant(weights / weights.sum()), _has_soft_labels(family, y)
 
@@ -68,12 +68,12 @@ def _loss(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> Calla
 
 
 def _has_soft_labels(family, y):
-    """Whether outcomes of a discrete family are fractions: soft labels, which need `validate_args=False`."""
+    """Returns whether outcomes of a discrete family are fractions. Such soft labels need `validate_args=False`."""
     return family.is_discrete and bool(np.any(y != np.round(y)))
 
 
 def _natural_by_lbfgs(problem: Problem) -> Numbers:
-    """The maximum-likelihood estimates by L-BFGS, which searches in the coordinates of `maximum_likelihood`."""
+    """Returns the maximum-likelihood estimates, which L-BFGS finds in the coordinates of `maximum_likelihood`."""
     objective = problem.objective
     coordinates, y, shares = objective.coordinates, objective.y, objective.weights / objective.total_weight
 
@@ -86,7 +86,7 @@ def _natural_by_lbfgs(problem: Problem) -> Numbers:
 
 
 def _start(problem: Problem) -> np.ndarray:
-    """The start of L-BFGS. The components of a mixture start at different parts of the sample."""
+    """Returns the start of L-BFGS. The components of a mixture start at different parts of the sample."""
     family = problem.family
     if not isinstance(family, MixtureFamily):
         closed_form = problem.closed_form()
@@ -103,7 +103,7 @@ def _start(problem: Problem) -> np.ndarray:
 
 
 def _lbfgs(loss: Callable[[tf.Tensor], tf.Tensor], start: np.ndarray) -> np.ndarray:
-    """The minimum that L-BFGS finds, or the start if the result is not finite."""
+    """Returns the minimum that L-BFGS finds, or the start if the result is not finite."""
     slope = tf.function(lambda w: tfp.math.value_and_gradient(loss, w), autograph=False)
 
     def minimize(start, steps):
@@ -117,7 +117,7 @@ def _lbfgs(loss: Callable[[tf.Tensor], tf.Tensor], start: np.ndarray) -> np.ndar
 
 
 def _with_margin(family: ParametricFamily, natural: Numbers, y: np.ndarray) -> Numbers:
-    """The parameters, in which bounds of the support near the ends of the sample are moved outward by `_MARGIN`."""
+    """Moves bounds of the support that are near the ends of the sample outward, by `_MARGIN`."""
     natural = copy.copy(natural)
     for name in family.search.statistics.keys() & natural.keys():
         margin = _MARGIN * (np.ptp(y, axis=0) if name in family.search.places else np.asarray(natural[name]))
@@ -133,13 +133,13 @@ def _unconstrained(family: ParametricFamily, natural: Numbers) -> np.ndarray:
 
 
 def _without_extremes(loss: Callable[[tf.Tensor], tf.Tensor], numbers: np.ndarray) -> np.ndarray:
-    """The parameters, where those above `_FAR` are halved as long as this raises the loss by less than `_MOST_LOSS`.
+    """Halves parameters above `_FAR` repeatedly, as long as this raises the loss by less than `_MOST_LOSS`.
 
     The estimates of such parameters are infinite, and the search ended at an arbitrary large number.
     """
     numbers = np.array(numbers)
     far = np.flatnonzero(np.abs(numbers) > _FAR)
-    lowest = loss(numbers) if far.size else np.inf  # not computed without need, because tracing `loss` takes long
+    lowest = loss(numbers) if far.size else np.inf  # only if needed, because a trace of `loss` takes long
     for place in far:
         while abs(numbers[place]) > _FAR:
             nearer = np.array(numbers)

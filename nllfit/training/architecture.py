@@ -1,4 +1,4 @@
-"""Architecture: a key that is equal for models that can share one compiled program.
+"""Architecture: a key that is equal for models that can share a compiled program.
 
 A program is traced for one model and reads layers, optimizer, loss and metrics during the trace. Another model may use
 it only if its trace would be the same: the same classes, with equal configs, from libraries whose code does not change.
@@ -24,11 +24,11 @@ _FUNCTIONS = types.FunctionType, types.BuiltinFunctionType, type
 
 
 class _UnknownError(Exception):
-    """A part of a model that cannot be compared with another model's."""
+    """Raised for a part of a model that cannot be compared with parts of other models."""
 
 
 def architecture_of(model: Model, y: Any) -> Hashable | None:
-    """The key of a compiled model's training program; None if it contains parts that cannot be compared.
+    """Returns the key of a compiled model's training program, or None if the model has parts that cannot be compared.
 
     Models with equal keys have their `training_variables` in the same order. As a side effect, this function creates
     the variables that a first step on outcomes `y` would create.
@@ -64,9 +64,9 @@ def architecture_of(model: Model, y: Any) -> Hashable | None:
 
 
 def _topology(model):
-    """The graph of a functional model, with numbers in place of the names of layers."""
+    """Returns the graph of a functional model. Numbers replace the names of the layers."""
     config = model.get_config()
-    if "input_layers" not in config:  # a `Sequential`
+    if "input_layers" not in config:  # the config of a `Sequential`
         return tuple(entry["class_name"] for entry in config["layers"])
     numbers = {entry["config"]["name"]: number for number, entry in enumerate(config["layers"])}
     return (
@@ -80,7 +80,7 @@ def _topology(model):
 
 
 def _check(part):
-    """Raises if a layer, an optimizer, a loss or a metric is or contains a user's own code."""
+    """Raises an `_UnknownError` if a layer, an optimizer, a loss or a metric is or contains a user's own code."""
     _known(type(part))
     if hasattr(part, "adapt"):  # the trace may contain a constant that the layer learned from data
         raise _UnknownError
@@ -91,7 +91,7 @@ def _check(part):
 
 
 def _known(value, depth=3):
-    """Raises if a value, or an item in it, is a user's function or an object of a user's class."""
+    """Raises an `_UnknownError` if a value, or an item in it, is a user's function or an object of a user's class."""
     if isinstance(value, functools.partial):
         return _known([value.func, *value.args, *value.keywords.values()], depth)
     if isinstance(value, types.MethodType):
@@ -113,11 +113,11 @@ def _known(value, depth=3):
 
 
 def _of(value: Any, numbers: Mapping[str, int] | None = None, named: bool = True) -> Hashable:
-    """A hashable fingerprint of a value.
+    """Returns a hashable fingerprint of a value.
 
     Args:
       value: a config, or an item of one.
-      numbers: replaces names of layers by numbers, because two models may name the same layers differently.
+      numbers: maps names of layers to numbers, because two models may name the same layers differently.
       named: whether the fingerprint contains the item `name` of a config.
     """
     of = functools.partial(_of, numbers=numbers)
@@ -143,6 +143,6 @@ def _of(value: Any, numbers: Mapping[str, int] | None = None, named: bool = True
         _check(value)
         config = value.get_config()
         if np.ndim(config.get("learning_rate", ())) == 0 and not isinstance(config.get("learning_rate"), (dict, str)):
-            config = config | {"learning_rate": None}  # a fixed rate is in a variable, so it may differ between models
-        return type(value), _of(config, numbers, named=hasattr(value, "update_state"))  # logs contain names of metrics
+            config = config | {"learning_rate": None}  # the rate is in a variable, so models may differ in it
+        return type(value), _of(config, numbers, named=hasattr(value, "update_state"))  # only of metrics, for the logs
     raise _UnknownError

@@ -21,7 +21,7 @@ from nllfit.adapters.keras_models import is_keras_code
 __all__ = ["Backup"]
 
 _SEED = "seed/.ATTRIBUTES/VARIABLE_VALUE"
-# The attributes in which callbacks of both Keras versions keep state from one epoch to the next.
+# The attributes in which callbacks of Keras 2 and Keras 3 keep state from one epoch to the next.
 _REMEMBERED = {
     "EarlyStopping": ("best", "best_epoch", "best_weights", "stopped_epoch", "wait"),
     "ModelCheckpoint": ("best",),
@@ -30,7 +30,7 @@ _REMEMBERED = {
 
 
 class Backup:
-    """The state of a run after its last epoch, in the folder of a `BackupAndRestore`.
+    """Writes the state of a run after each epoch to the folder of a `BackupAndRestore`, and restores it.
 
     If several workers share the folder, only the first one writes.
 
@@ -65,13 +65,15 @@ class Backup:
             self._manager = _manager_of(self._state, self._folder)
 
     def begin(self, initial_epoch: int) -> tuple[int, dict | None]:
-        """Restores the last backup. Returns the epoch to begin with, and the logs of the epoch before it, or None.
+        """Restores the last backup, or writes the first one if there is none.
 
-        If there is no backup, it writes the first one and returns `initial_epoch` and None.
+        Returns:
+          The epoch to begin with.
+          The logs of the epoch before it, or None if there was no backup.
         """
         path = self._manager.latest_checkpoint
         if path is None:
-            self.save(initial_epoch)  # fails before the first step if the folder cannot be written
+            self.save(initial_epoch)  # raises before the first step if the folder cannot be written
             return initial_epoch, None
         with self._told():
             known = tf.train.load_checkpoint(path)
@@ -97,7 +99,7 @@ class Backup:
         return int(self._epoch), self._memory.logs
 
     def save(self, epoch: int, logs: dict | None = None) -> None:
-        """Writes the state of the run before an epoch, with the logs of the epoch before it."""
+        """Writes the state of the run before `epoch`. `logs` are the logs of the epoch before it."""
         if not self._writes:
             return
         self._epoch.assign(epoch)
@@ -118,7 +120,7 @@ class Backup:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except (tf.errors.OpError, IndexError) as error:  # an `IndexError` if a file is too short
+        except (tf.errors.OpError, IndexError) as error:  # `IndexError`: a file is too short
             reason = getattr(error, "message", str(error)).partition("\n")[0].rstrip(".")
             raise OSError(
                 f"The backup in {self._folder} cannot be read or written: {reason}. The previous backup, if there is "
@@ -127,14 +129,14 @@ class Backup:
 
 
 def _manager_of(state, folder):
-    """The manager of the backups in a folder.
+    """Returns the checkpoint manager for a folder.
 
     Raises:
       OSError: if the file `checkpoint`, which names the last backup, is damaged or lost. TensorFlow treats such a
         folder as empty, and would overwrite the backup.
     """
-    # Listed before the manager reads the folder: another worker may write the first backup between the two, and files
-    # that the manager did not see would look like a damaged backup.
+    # We list the files before the manager reads the folder. Otherwise another worker could write the first backup in
+    # between, and files that the manager did not see would look like a damaged backup.
     files = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
     try:
         manager = tf.train.CheckpointManager(state, folder, max_to_keep=1)
@@ -155,7 +157,10 @@ def _manager_of(state, folder):
 
 
 class _Memory(tf.train.experimental.PythonState):
-    """The state of the callbacks, whether one of them stopped the run, and the logs of the last epoch, as arrays."""
+    """The state that a backup contains besides variables, converted to arrays.
+
+    It consists of the state of the callbacks, whether a callback stopped the run, and the logs of the last epoch.
+    """
 
     def __init__(self, model, callbacks):
         self.logs = None
@@ -172,7 +177,7 @@ class _Memory(tf.train.experimental.PythonState):
         arrays: dict[str, Any] = {key: value for key, value in logs.items() if value.dtype.kind in "biuf"}
         for key, (owner, name) in self._remembering.items():
             value = getattr(owner, name, None)
-            if isinstance(value, list):  # a list of weights
+            if isinstance(value, list):  # the weights of a model
                 arrays |= {f"{key} {i}": array for i, array in enumerate(value)}
             elif value is not None:
                 arrays[key] = value

@@ -1,7 +1,7 @@
-"""Batches: the user's data, checked once and divided into the chunks that programs train on.
+"""Batches: checks the user's data and divides them into the chunks that programs train on.
 
-A program gathers the rows of each batch from data in memory. `Arrays` has all the data in memory, and a permutation of
-the rows for each epoch. A `Stream` reads the data piece by piece.
+A program gathers the rows of each batch from data in memory. `Arrays` keeps all data in memory and makes a permutation
+of the rows for each epoch. A `Stream` reads the data piece by piece.
 """
 
 import dataclasses
@@ -49,13 +49,13 @@ def batches_of(
     replicas: Replicas = ALONE,
     name: str = "",
 ) -> "Arrays | Stream":
-    """The user's data as `Arrays` or as a `Stream`, with checked outcomes.
+    """Returns the user's data as `Arrays` or as a `Stream`, after checking the outcomes.
 
     Args:
-      x, y, sample_weight: structures of arrays; or `x` an iterable of batches `(x, y)` or `(x, y, sample_weight)`.
+      x, y, sample_weight: structures of arrays. Or `x` is an iterable of batches `(x, y)` or `(x, y, sample_weight)`.
       floatx: the dtype to which floats of NumPy arrays are cast.
       check: `check(example, name)` returns a function that checks the outcomes of any batch and returns the batch to
-        use, as `outcome_support.outcome_check` does. `example` has some first rows; `name` names their outcomes.
+        use, as `outcome_support.outcome_check` does. `example` contains some first rows. `name` names their outcomes.
       class_weight: `{label: weight}` or None.
       batch_size: rows per batch of arrays. By default 32 or, if `steps` is given, the number that divides all rows
         among the steps.
@@ -100,10 +100,11 @@ def checked_arrays(
     reader: str = "it",
     takes_sparse: bool = False,
 ) -> tuple:
-    """The data as a tuple of structures of tensors, with checked outcomes; the arguments are those of `batches_of`.
+    """Returns arrays as a tuple of structures of tensors, after checking the outcomes.
 
     Args:
-      reader: the method that needs all the data at once, as messages name it.
+      x, y, sample_weight, floatx, check, class_weight, name: as in `batches_of`.
+      reader: the text for the method that needs all the data at once, in messages.
       takes_sparse: whether `x` may be sparse.
 
     Raises:
@@ -120,7 +121,7 @@ def checked_arrays(
 
 
 def _check_iterable(x, name):
-    """Raises a `TypeError` for anything that is neither arrays nor an iterable of batches."""
+    """Raises a `TypeError` if `x` is neither arrays nor an iterable of batches."""
     if isinstance(x, (str, bytes)) or not (hasattr(type(x), "__iter__") or hasattr(type(x), "__getitem__")):
         raise TypeError(
             f"`{name or 'x'}` is a {type(x).__name__}: give arrays, a `tf.data.Dataset` or an iterable of batches."
@@ -128,7 +129,7 @@ def _check_iterable(x, name):
 
 
 def _rows_a_batch(batch_size, steps, num_rows, name):
-    """The rows of a full batch of arrays; a `ValueError` if there are more steps than batches."""
+    """Returns the number of rows of a full batch. Raises a `ValueError` if there are more steps than batches."""
     if batch_size is None:
         batch_size = max(1, -(-num_rows // steps)) if steps else 32
     batch_size = min(batch_size, num_rows)
@@ -142,7 +143,12 @@ def _rows_a_batch(batch_size, steps, num_rows, name):
 
 
 def split_arrays(x, y, sample_weight, fraction):
-    """The arrays without their last `fraction` of rows, and these rows as a tuple, as in Keras's `validation_split`."""
+    """Divides the arrays like Keras's `validation_split`.
+
+    Returns:
+      The arrays without their last rows.
+      The last rows, the given `fraction` of all rows, as a tuple.
+    """
     if is_stream(x):
         raise ValueError("`validation_split` takes rows of arrays, and `x` is a dataset: give `validation_data`.")
     data = pack(x, y, sample_weight)
@@ -157,14 +163,14 @@ def split_arrays(x, y, sample_weight, fraction):
 
 
 class Arrays:
-    """Batches of tensors in memory; the order of pass k over the rows depends only on the seed and k.
+    """Batches of tensors in memory. The order of the rows depends only on the seed and on the number of the pass.
 
     As in Keras, an epoch with fewer batches than a pass continues where the previous epoch stopped. If `restarts` is
     true, each epoch starts at the first batch.
 
     Attributes:
       data: the tuple `(x,)`, `(x, y)` or `(x, y, sample_weight)` of structures of tensors `[n, ...]`.
-      num_rows: `n`.
+      num_rows: the number of rows, `n`.
       steps: batches per epoch, including a partial last batch.
       first: the first batch in the order of the arrays.
       have_same_layout: whether all epochs have the same number of full batches, and all or none end in a partial batch.
@@ -184,7 +190,7 @@ class Arrays:
 
     @functools.cached_property
     def _rounded(self):
-        """The data, padded with unused rows, so that data sets with nearly the same number of rows share a program."""
+        """Pads the data with unused rows, so that data sets with nearly the same number of rows share a program."""
         if not self.is_small:
             return self.data
         rows = np.minimum(np.arange(round_up(self.num_rows)), self.num_rows - 1)
@@ -192,12 +198,12 @@ class Arrays:
             return tf.nest.map_structure(lambda t: tf.gather(t, rows), self.data)
 
     def chunk(self, epoch, epochs=1, capacity=1):
-        """The `Chunk` of some epochs of the same layout."""
+        """Returns the `Chunk` of `epochs` epochs, which must have the same layout."""
         parts = [self._parts(epoch + i)[0] for i in range(epochs)]
         return self._chunk(parts, capacity)
 
     def layout(self, capacity, held_out):
-        """The `Layout` of the chunks to train on."""
+        """Returns the `Layout` of the chunks to train on."""
         chunk = self.chunk(0, 1, capacity) if self.have_same_layout else next(self.chunks(0))
         return dataclasses.replace(chunk, held_out=held_out).layout()
 
@@ -207,14 +213,15 @@ class Arrays:
         return num_bytes(self.data) <= CHUNK_BYTES
 
     def chunks(self, epoch):
-        """The chunks of one epoch, each of which may end in a partial batch."""
+        """Yields the chunks of an epoch. A chunk may end in a partial batch."""
         for i, part in enumerate(self._parts(epoch)):
             yield self._chunk([part], 1, starts=i == 0)
 
     def stacks(self):
-        """The batches of an evaluation: stacks `[k, batch_size, ...]`, each with the number of its batches to use.
+        """Returns the batches of an evaluation as pairs of a stack `[k, batch_size, ...]` and a number of batches.
 
-        The other batches of a stack only pad it. The stacks are the same in all epochs, because `restarts` is true.
+        The number says how many batches of the stack to use; the others only pad it. The stacks are the same in all
+        epochs, because `restarts` is true.
         """
         ((full, rest),) = self._parts(0)
         steps = len(full) // self._batch_size
@@ -224,7 +231,10 @@ class Arrays:
         return tuple((tf.nest.map_structure(lambda t, r=r: tf.gather(t, r), self.data), steps) for r, steps in rows)
 
     def _parts(self, epoch):
-        """The rows of an epoch in order, as pairs: the rows of consecutive full batches, and of a partial batch."""
+        """Returns the rows of an epoch in order, as a list of pairs.
+
+        A pair contains the rows of consecutive full batches, and the rows of the partial batch that follows them.
+        """
         parts: list[tuple[np.ndarray, np.ndarray]] = []
         todo, done = self.steps, 0 if self._restarts else epoch * self.steps
         full = np.zeros(0, int)
@@ -256,11 +266,11 @@ class Arrays:
 
 
 def round_up(number):
-    """The number, rounded up by at most an eighth to one of few values."""
+    """Rounds a number up by at most an eighth, so that many numbers become equal."""
     unit = 1 << max(0, number.bit_length() - 4)
     return -(-number // unit) * unit
 
 
 def _of_this_process(leaf):
-    """The rows of a `tf.distribute.DistributedDataset` for all replicas of this process."""
+    """Returns the rows that belong to this process, if `leaf` comes from a `tf.distribute.DistributedDataset`."""
     return tf.concat(leaf.values, 0) if isinstance(leaf, tf.distribute.DistributedValues) else leaf

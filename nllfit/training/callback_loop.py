@@ -1,4 +1,4 @@
-"""The loop over the epochs of a run, with Keras's callbacks around each of them."""
+"""The loop that trains the epochs of a run and calls Keras's callbacks."""
 
 import time
 import warnings
@@ -18,16 +18,16 @@ __all__ = ["CallbackLoop"]
 class CallbackLoop:
     """Trains the epochs of a run and calls Keras's callbacks.
 
-    One call of a program trains several epochs, and afterwards this class calls the callbacks epoch by epoch. Callbacks
-    that only read the model get a `WatchedModel`, which shows them the weights after their epoch. If any other callback
-    is present, which may change the model, each call trains only one epoch.
+    One call of a program trains several epochs. Then this class calls the callbacks of each of these epochs. Callbacks
+    that only read the model get a `WatchedModel`, which shows them the weights after their epoch. If a callback may
+    change the model, each call trains only one epoch.
 
     Args:
       model: the model in training.
       run: the `Run` of the model.
       callbacks: the user's callbacks.
       params: the parameters of Keras's `CallbackList`: `verbose`, `epochs` and `steps`.
-      evaluates: `evaluates(epoch)` tells whether an evaluation follows an epoch.
+      evaluates: a function of an epoch that returns whether an evaluation follows it.
       seed: the user's seed, or None.
     """
 
@@ -62,7 +62,7 @@ class CallbackLoop:
             )
 
     def train(self, initial_epoch: int) -> Any:
-        """Trains up to the last epoch; returns Keras's `History`.
+        """Trains up to the last epoch and returns Keras's `History`.
 
         After success or an error, the model has the state after the last epoch for which `on_epoch_end` was called, and
         no callback refers to a `WatchedModel`.
@@ -95,7 +95,7 @@ class CallbackLoop:
         return epoch < self._epochs and not self._model.stop_training
 
     def _stretch(self, epoch):
-        """Trains the epochs of one call and calls the callbacks; returns the next epoch and the last logs."""
+        """Trains the epochs of one call and calls their callbacks. Returns the next epoch, and the last logs."""
         self._callbacks.on_epoch_begin(epoch)
         most = 1 if self._acts else Run.MOST_EPOCHS
         evaluates = [self._evaluates(e) for e in range(epoch, min(self._epochs, epoch + most))]
@@ -113,7 +113,7 @@ class CallbackLoop:
             if evaluates[i]:
                 logs |= self._tested(numbers(stretch.scores, i))
             if stretch.epochs > 1:
-                for bar in self._bars:  # its own start is `on_epoch_begin`, which comes after the call here
+                for bar in self._bars:  # the bar takes its start from `on_epoch_begin`, after the call
                     adapter_of(self._model).set_start(bar, time.time() - stretch.seconds / stretch.epochs)
             self._callbacks.on_epoch_end(epoch + i, logs)
             for backup in self._backups:
@@ -126,7 +126,7 @@ class CallbackLoop:
         return epoch + good, logs
 
     def _tested(self, scores):
-        """Calls the callbacks of an evaluation; returns its scores with the prefix `val_`."""
+        """Calls the callbacks of an evaluation. Returns its scores under names that begin with `val_`."""
         self._callbacks.on_test_begin()
         self._callbacks.on_test_end(scores)
         return {f"val_{name}": score for name, score in scores.items()}

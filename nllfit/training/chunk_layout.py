@@ -1,4 +1,4 @@
-"""Chunks: the tensors that describe the steps of one call of a program, and their layout.
+"""Chunks, which contain the tensors for one call of a program, and their layout.
 
 A program is traced for one layout: the structure, shapes and dtypes of the tensors.
 """
@@ -32,7 +32,7 @@ class Bounds(NamedTuple):
 
 
 class _Inputs(NamedTuple):
-    """The tensors of a call; `rest` is an empty tuple if there is no partial batch."""
+    """The tensors of a call. `rest` is an empty tuple if there is no partial batch."""
 
     bounds: Any
     evaluates: Any
@@ -55,12 +55,12 @@ class Layout:
 
     @property
     def specs(self) -> list[tf.TensorSpec]:
-        """The specs, in the order of `Chunk.tensors`."""
+        """The specs of `Chunk.tensors`, in the same order."""
         return tf.nest.flatten(self.inputs)
 
     @property
     def key(self) -> tuple:
-        """A hashable key, equal for equal layouts."""
+        """A hashable key, which is equal for equal layouts."""
         structure = tf.nest.map_structure(lambda spec: 0, self.inputs)
         return str(structure), tuple((tuple(spec.shape), spec.dtype) for spec in self.specs)
 
@@ -77,7 +77,7 @@ class Layout:
 
     @property
     def held_out_batch(self) -> tuple | None:
-        """The specs of a validation batch; None if the program evaluates on no validation data."""
+        """The specs of a validation batch, or None if the program does not evaluate."""
         if not self.inputs.held_out:
             return None
         return tf.nest.map_structure(lambda spec: tf.TensorSpec(spec.shape[1:], spec.dtype), self.inputs.held_out[0])
@@ -89,26 +89,28 @@ class Layout:
 
     @property
     def has_strings(self) -> bool:
-        """Whether a tensor holds strings: XLA aborts the process if it gets one."""
+        """Whether a tensor contains strings. XLA would abort the process if it got one."""
         return any(spec.dtype == tf.string for spec in self.specs)
 
     def pack(self, tensors: list) -> tuple:
-        """The tensors of a chunk in their structure, and its `Bounds`."""
+        """Returns the tensors of a chunk as `_Inputs`, and its `Bounds`."""
         inputs = tf.nest.pack_sequence_as(self.inputs, tensors)
         return inputs, Bounds(*tf.unstack(inputs.bounds))
 
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-    """The steps of one call, for one or several epochs. The program gathers the rows of each batch from the data.
+    """The tensors for one call of a program, which does steps of one or several epochs.
+
+    The program gathers the rows of each batch from the data.
 
     Attributes:
       data: a tuple of structures of tensors `[n, ...]`.
-      order: `[capacity, steps, batch_size]`, the rows of each full batch of each epoch.
-      rest: `[capacity, r]`, the rows of a partial last batch, or None.
+      order: the rows of each full batch of each epoch, `[capacity, steps, batch_size]`.
+      rest: the rows of a partial last batch of each epoch, `[capacity, r]`, or None.
       bounds: the steps and epochs to do.
-      held_out: stacks `[k, batch_size, ...]` of batches to evaluate on, and the number of batches to use of each stack.
-      evaluates: `[capacity]`, whether to evaluate after each epoch.
+      held_out: pairs of a stack `[k, batch_size, ...]` of batches to evaluate on and the number of its batches to use.
+      evaluates: whether to evaluate after each epoch, `[capacity]`.
     """
 
     data: tuple
@@ -120,23 +122,26 @@ class Chunk:
 
     @property
     def evaluated_epoch_steps(self) -> int:
-        """The steps of one epoch, with its partial batch and an evaluation after it."""
+        """The number of steps of one epoch, including its partial batch and an evaluation after it."""
         return self.bounds.last - self.bounds.first + (self.rest is not None) + sum(size for _, size in self.held_out)
 
     @property
     def training_steps(self) -> int:
-        """The training steps of the call."""
+        """The number of training steps of the call."""
         steps = self.bounds.last - self.bounds.first + (self.bounds.ends and self.rest is not None)
         return self.bounds.epochs * steps
 
     @property
     def num_steps(self) -> int:
-        """The steps of the call, including evaluations."""
+        """The number of steps of the call, including evaluations."""
         evaluations = 0 if self.evaluates is None else int(np.sum(self.evaluates[: self.bounds.epochs]))
         return self.training_steps + evaluations * sum(size for _, size in self.held_out)
 
     def part(self, first: int, last: int) -> "Chunk":
-        """The batches `first <= i < last` of the chunk. The first part of an epoch starts it, and the last ends it."""
+        """Returns the chunk for only the batches `first <= i < last`.
+
+        The part with the first batch starts the epoch, and the part with the last batch ends it.
+        """
         starts, ends = self.bounds.starts and first == self.bounds.first, last == self.bounds.last
         bounds = self.bounds._replace(first=first, last=last, starts=starts, ends=ends)
         return dataclasses.replace(self, bounds=bounds, evaluates=self.evaluates if ends else None)

@@ -21,9 +21,9 @@ class Stack(NamedTuple):
     """Consecutive batches of one size.
 
     Attributes:
-      data: a tuple of structures of arrays and tensors `[steps * size, ...]`, the batches one after the other.
-      steps: number of batches.
-      size: rows of a batch.
+      data: a tuple of structures of arrays and tensors `[steps * size, ...]`, which contain one batch after the other.
+      steps: the number of batches.
+      size: the number of rows of a batch.
     """
 
     data: tuple
@@ -32,7 +32,7 @@ class Stack(NamedTuple):
 
 
 def reader_of(iterable: Any, convert: Callable[[Any], tuple]) -> Callable[[int], Callable[[int], list[Stack]]]:
-    """The reader of an iterable of batches.
+    """Returns the reader of an iterable of batches.
 
     Args:
       iterable: an iterable of batches.
@@ -54,7 +54,7 @@ def _take_from_iterable(iterable, convert, most):
 
 
 def _take_from_sequence(sequence, convert, most):
-    """Reads batches by index, in as many threads as the attribute `workers` of Keras 3's `PyDataset` says."""
+    """Reads batches by index. The attribute `workers` of Keras 3's `PyDataset` sets the number of threads."""
     indices, workers = iter(range(len(sequence))), getattr(sequence, "workers", 1)
     batch_of = functools.partial(_batch_of, sequence)
 
@@ -69,7 +69,10 @@ def _take_from_sequence(sequence, convert, most):
 
 
 def _batch_of(sequence, index):
-    """A batch by its index. A `StopIteration` in the user's code would end the epoch as if it were complete."""
+    """Returns a batch by its index.
+
+    A `StopIteration` in the user's code becomes a `RuntimeError`, because it would end the epoch without a message.
+    """
     try:
         return sequence[index]
     except StopIteration as error:
@@ -80,7 +83,7 @@ def _batch_of(sequence, index):
 
 
 def _take_from_dataset(dataset, convert, most):
-    """Reads batches that TensorFlow joins, which takes less than half as long as iterating over them in Python."""
+    """Reads stacks of batches. TensorFlow joins the batches, in less than half the time of a loop in Python."""
     stacks = _joined(dataset, convert, most)
     left: list[Stack] = []
 
@@ -98,10 +101,10 @@ def _take_from_dataset(dataset, convert, most):
 
 
 def _joined(dataset, convert, most):
-    """The stacks of a dataset.
+    """Yields the stacks of a dataset.
 
-    If its spec does not contain the batch size, we join windows of batches, and read a window of unequal batches in
-    Python.
+    If the dataset's spec does not contain the batch size, we join windows of batches. A window whose batches differ in
+    size is read in Python.
     """
     if all(spec.shape.is_fully_defined() for spec in tf.nest.flatten(dataset.element_spec)):
         yield from map(_stack, dataset.batch(most))
@@ -118,7 +121,7 @@ def _joined(dataset, convert, most):
 
 
 def _stack_if_equal(batches, count):
-    """The stack of `count` batches; None if they differ in size, which is known only once they are read."""
+    """Returns the stack of `count` batches, or None if they differ in size."""
     try:
         return _stack(next(iter(batches.batch(count))))
     except tf.errors.InvalidArgumentError:
@@ -126,7 +129,6 @@ def _stack_if_equal(batches, count):
 
 
 def _stack(batches):
-    """The stack of joined batches `[steps, size, ...]`."""
     steps, size = tf.nest.flatten(batches)[0].shape[:2]
     with tf.device("CPU"):
         data = tf.nest.map_structure(lambda t: tf.reshape(t, [-1, *t.shape[2:]]), batches)
@@ -138,7 +140,7 @@ def _rows(data, start, end):
 
 
 def _stacks(elements, convert):
-    """The stacks of batches that were read in Python.
+    """Returns stacks of batches that were read in Python.
 
     A batch whose leaves are scalars or differ in length is invalid. It becomes the last stack, and the caller raises.
     """
@@ -159,7 +161,7 @@ def _stacks(elements, convert):
 
 
 def _as_batch(element, convert):
-    """A batch, its leaves, and their types, shapes and dtypes."""
+    """Returns a batch, its leaves, and the types, shapes and dtypes of the leaves."""
     batch = _as_tuple(element)
     leaves = tf.nest.flatten(batch)
     if not all(isinstance(leaf, (np.ndarray, tf.Tensor)) for leaf in leaves):

@@ -1,4 +1,4 @@
-"""Programs: compiled functions that do a stretch of epochs of a model's training in one call.
+"""Programs: compiled functions that train a model for several epochs in one call.
 
 The loops over epochs and steps run outside Python, and with XLA also outside TensorFlow's executor, so a step costs
 little more than its arithmetic. A program is traced once. It stores shapes and dtypes, but no data, and each call
@@ -27,11 +27,11 @@ __all__ = ["Program", "Stretch"]
 
 
 class Stretch(NamedTuple):
-    """The result of a call.
+    """The results of the epochs that one call trained.
 
     Attributes:
-      logs: the logs of each epoch, a structure of arrays `[capacity, ...]`; for an unfinished epoch, the logs so far.
-      scores: the same for the evaluations.
+      logs: the logs of each epoch, a structure of arrays `[capacity, ...]`. An unfinished epoch has the logs so far.
+      scores: the logs of the evaluation after each epoch, in the same form.
       states: the variables that training changes, after each epoch, arrays `[capacity, ...]`.
       epochs: the number of epochs that were started.
       finite: whether the loss and the weights were finite after the last epoch.
@@ -65,7 +65,7 @@ class Program:
     """
 
     def __init__(self, model: Model, mode: str, layout: Layout, is_known: bool):
-        owner = weakref.proxy(model)  # a program may outlive the model, so it must not keep it alive
+        owner = weakref.proxy(model)  # a proxy, because a program may outlive the model
         steps = {name: tf.function(one_step(owner, name)) for name in {mode, "test"}}
         traced = trace(steps[mode], layout.batch)  # the trace makes the variables that do not exist yet
         metrics = {id(part) for metric in model.metrics for v in metric.variables for part in parts_of(model, v)}
@@ -93,16 +93,16 @@ class Program:
         self.compiling: threading.Thread | None = None
 
     def changed(self, variables: Sequence[tf.Variable]) -> list[tf.Variable]:
-        """The `training_variables` that a step changes, without the metrics."""
+        """Returns those `training_variables` that a step changes, except the metrics."""
         return [variables[place] for place in self._changed] if self.is_shared else self._changed
 
     def next_call(self, request: Request) -> Call:
-        """The next call, according to the timings so far."""
+        """Returns the next call, which depends on the timings so far."""
         with self._lock:
             return next_call(request, self.operations, self.timings)
 
     def prepared_call(self, request: Request, chunk: Chunk) -> Call:
-        """The next call for a chunk; starts XLA's compilation, or waits for its end, if `next_call` says so."""
+        """Returns the next call for a chunk. Starts XLA's compilation, or waits for its end, if the call says so."""
         with self._lock:
             call = next_call(request, self.operations, self.timings)
             if call.compiles and self.timings.xla == "not compiled":
@@ -115,7 +115,7 @@ class Program:
         return call
 
     def run(self, chunk: Chunk, variables: Sequence[tf.Variable], way: str) -> Stretch:
-        """Runs a chunk with the variables of a model; `way` is `"graph"` or `"xla"`."""
+        """Runs a chunk with the variables of a model, in the graph or in XLA."""
         if self.is_shared:
             captured = [variables[place].handle for place in self._places]
         else:
@@ -138,7 +138,7 @@ class Program:
         self.timings = dataclasses.replace(self.timings, xla=state)
 
     def _compile(self, tensors):
-        """Lets XLA compile the program, by a call for 0 epochs.
+        """Makes XLA compile the program, by calling it for 0 epochs.
 
         The call gets new variables in place of the model's, because another thread may be training the model.
         """
@@ -151,7 +151,7 @@ class Program:
             ]
             self._call(tensors, twins, "xla")
             state = "ready"
-        except tf.errors.OpError:  # XLA does not support every operation
+        except tf.errors.OpError:  # XLA does not support an operation
             pass
         finally:
             with self._lock:
@@ -159,7 +159,12 @@ class Program:
 
 
 def _in_xla(graph, layout):
-    """A concrete function compiled by XLA, and the index of each of its captured inputs among those of the graph."""
+    """Compiles the graph with XLA.
+
+    Returns:
+      The compiled concrete function.
+      The indices of its captured inputs among the captured inputs of the graph.
+    """
     compiled = tf.function(lambda *args: graph(*args), jit_compile=True, autograph=False)
     xla = trace(compiled, *layout.specs)
     order = {id(handle): place for place, handle in enumerate(graph.captured_inputs)}
@@ -167,6 +172,6 @@ def _in_xla(graph, layout):
 
 
 def _operations(graph):
-    """The types of operations in a graph and in the functions that it calls."""
+    """Returns the types of operations in a graph and in the functions that it calls."""
     nodes = [graph.node, *(function.node_def for function in graph.library.function)]
     return {node.op for node in itertools.chain(*nodes)}

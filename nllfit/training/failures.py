@@ -1,4 +1,4 @@
-"""The errors of training that fails, with messages that name the cause and what to do."""
+"""Errors of training, with messages that name the cause and say what to do."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ _UNCHANGED = "The model is as it was before the epoch."
 
 
 def failed(model: Model, epoch: int, error: tf.errors.OpError) -> Exception:
-    """The error to raise after a failed operation: the training diverged, or the data or the model have a fault."""
+    """Returns the error to raise after an operation failed: training diverged, or the data or the model are wrong."""
     nodes = re.findall(r"\{\{node (?:\S*/)?(\w+?)(?:_\d+)?\}\}", error.message)
     if first_not_finite(model) or any(node in _CHECKS for node in nodes):
         return FloatingPointError(not_finite(model, epoch, np.nan))
@@ -35,7 +35,7 @@ def failed(model: Model, epoch: int, error: tf.errors.OpError) -> Exception:
 
 @contextlib.contextmanager
 def lost_worker_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
-    """Replaces TensorFlow's error about a lost worker by one that names the worker and says how to start again."""
+    """Replaces TensorFlow's error about a lost worker by an error that names the worker and says how to start again."""
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
@@ -54,7 +54,7 @@ def lost_worker_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
 
 
 def _lost_worker(resolver, message):
-    """The lost worker and its address, from TensorFlow's error message; None if the message names no worker.
+    """Returns the lost worker and its address, or None if TensorFlow's message does not name it.
 
     The message may also name the worker that raised the error, or name only that worker.
     """
@@ -71,13 +71,13 @@ def _lost_worker(resolver, message):
 
 
 def first_not_finite(model: Model) -> str | None:
-    """The name of the first layer with a weight that is not finite, or None."""
+    """Returns the name of the first layer with a weight that is not finite, or None."""
     weights = ((layer, w) for layer in model.layers for w in layer.get_weights() if w.dtype.kind not in "OSU")
     return next((layer.name for layer, w in weights if not np.all(np.isfinite(w))), None)
 
 
 def not_finite(model: Model, epoch: int, loss: float | None) -> str:
-    """The message for an epoch after which the loss or a weight is not finite."""
+    """Returns the message for an epoch after which the loss or a weight is not finite."""
     layer = first_not_finite(model)
     found = f", and `{layer}` is the first layer with a weight that is not finite" if layer else " with finite weights"
     half = next((layer.name for layer in model.layers if getattr(layer, "compute_dtype", None) == "float16"), None)

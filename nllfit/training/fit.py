@@ -1,4 +1,4 @@
-"""`fit`: training by compiled programs that run several epochs in a call.
+"""`fit`: trains a model with compiled programs that run several epochs in a call.
 
 Keras calls its training step from Python, once for each batch. In a small model this takes up to a hundred times as
 long as the arithmetic. `fit` calls the same `model.train_step` in a loop inside one program, with the same results.
@@ -188,7 +188,10 @@ def fit(
 
 
 def _way(compile, replicas):
-    """How to compile a model: several replicas train in the graph, because XLA has no sums over replicas."""
+    """Returns the value of `compile` to use.
+
+    Several replicas train in the graph, because XLA has no sums over replicas.
+    """
     if replicas.count > 1 and compile == "xla":
         raise ValueError('`compile` is "xla", and the model has several replicas: give "graph" or "auto".')
     return "graph" if replicas.count > 1 else compile
@@ -196,7 +199,7 @@ def _way(compile, replicas):
 
 @contextlib.contextmanager
 def _rows_counted(model, train):
-    """While training, tells layers with `kl_weight="1/n"` the number of training rows, or None if it is unknown."""
+    """A context in which layers with `kl_weight="1/n"` know the number of training rows, if it is known."""
     layers = [layer for layer in adapter_of(model).layers if getattr(layer, "counts_rows", False)]
     count = train.num_rows if layers else None
     for layer in layers:
@@ -209,14 +212,14 @@ def _rows_counted(model, train):
 
 
 def _order_seed(model, replicas, seed):
-    """The seed of the order of rows: the user's, or a number from NumPy's global generator."""
+    """Returns the seed of the order of rows: the user's seed, or a number from NumPy's global generator."""
     if seed is None:
         return replicas.agree(model.distribute_strategy, int(np.random.randint(2**31)))
     return seed
 
 
 def _parts(validation_data):
-    """`x`, `y` and `sample_weight` of the validation data."""
+    """Returns `x`, `y` and `sample_weight` of the validation data."""
     parts = validation_data if isinstance(validation_data, (tuple, list)) else [validation_data]
     if len(parts) > 3:
         raise ValueError(f"`validation_data` has {len(parts)} parts: give (x, y) or (x, y, sample_weight).")
@@ -224,7 +227,6 @@ def _parts(validation_data):
 
 
 def _evaluates(validation, frequency, epoch):
-    """Whether an evaluation follows an epoch."""
     if validation is None:
         return False
     return epoch + 1 in frequency if isinstance(frequency, (list, tuple, set)) else (epoch + 1) % int(frequency) == 0

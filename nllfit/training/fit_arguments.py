@@ -19,11 +19,11 @@ _BATCH_HOOKS = [f"on_{kind}batch_{end}" for kind in ("", "train_", "test_") for 
 
 
 def check_trainable(model: Model, strategies: Sequence[str] = ()) -> None:
-    """Raises a `ValueError` for a model that is not compiled, or that only `model.fit` can train.
+    """Raises a `ValueError` if a model is not compiled, or if only `model.fit` can train it.
 
     Args:
       model: a model of either Keras version.
-      strategies: the names in `tf.distribute` of the strategies that may distribute the model over several devices.
+      strategies: the names of the strategies in `tf.distribute` that the model may use.
     """
     adapter = adapter_of(model)
     if getattr(model, "optimizer", None) is None:
@@ -45,7 +45,7 @@ def check_trainable(model: Model, strategies: Sequence[str] = ()) -> None:
 
 
 def _check_versions(model, adapter):
-    """Raises a `TypeError` for a loss or metric of the other Keras version: a step would fail or give wrong numbers."""
+    """Raises a `TypeError` for a loss or metric of the other Keras version, which would fail or give wrong numbers."""
     keras = adapter.keras.__name__
     for argument in ("loss", "metrics", "weighted_metrics"):
         for part in tf.nest.flatten(adapter.compile_arguments.get(argument)):
@@ -59,16 +59,16 @@ def _check_versions(model, adapter):
 
 
 def as_integers(lowest: int = 1, optional: bool = False, **numbers: Any) -> list:
-    """The arguments as Python integers, because NumPy integers have a fixed number of bits and lack some methods.
+    """Converts the arguments to Python integers, because NumPy integers have a fixed size and lack some methods.
 
     Raises:
-      ValueError: for the first that is neither an integer >= `lowest` nor, if `optional`, None.
+      ValueError: if an argument is not an integer >= `lowest`. With `optional`, None is allowed.
     """
     return [as_count(name, number, lowest, optional) for name, number in numbers.items()]
 
 
 def check_options(validation_split: Any, validation_freq: Any, verbose: Any, shuffle: Any, compile: Any) -> None:
-    """Raises a `ValueError` for the first of `fit`'s other arguments with a value that it does not accept."""
+    """Raises a `ValueError` if one of these arguments of `fit` has an invalid value."""
     is_number = isinstance(validation_split, numbers.Real) and not isinstance(validation_split, bool)
     if not (is_number and 0 <= validation_split < 1):
         raise ValueError(
@@ -85,13 +85,13 @@ def check_options(validation_split: Any, validation_freq: Any, verbose: Any, shu
 
 
 def check_verbose(verbose: Any) -> None:
-    """Raises a `ValueError` unless `verbose` is one of Keras's values."""
+    """Raises a `ValueError` if `verbose` is not one of Keras's values."""
     if not (isinstance(verbose, (str, numbers.Integral)) and verbose in ("auto", 0, 1, 2)):
         raise ValueError(f'`verbose` is {verbose!r}: give 0, 1, 2 or "auto".')
 
 
 def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:
-    """The callbacks as a list; raises if one belongs to the other Keras version or needs batches."""
+    """Returns the callbacks as a list. Raises an error if one belongs to the other Keras version or needs batches."""
     keras = adapter_of(model).keras
     callbacks = tf.nest.flatten(callbacks) if callbacks is not None else []
     for callback in callbacks:
@@ -127,10 +127,10 @@ def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:
 
 
 def _needless(keras):
-    """Callbacks whose batch hooks `fit` replaces: it updates the bar, and raises if a loss is not finite."""
+    """Returns the callbacks that have no effect in `fit`, which updates the bar and checks the loss itself."""
     return keras.callbacks.ProgbarLogger, keras.callbacks.TerminateOnNaN
 
 
 def only_reads(callback: Any) -> bool:
-    """Whether a callback only reads the model after an epoch, so that the next epochs do not depend on it."""
+    """Returns whether a callback only reads the model, so that the next epochs do not depend on the callback."""
     return type(callback).__name__ in _READERS and is_keras_code(type(callback))

@@ -1,7 +1,7 @@
 """Decides whether the next call of a program runs in the graph or in XLA, and for how many steps.
 
 XLA pays off for a program that many runs share, so `_is_worth_compiling` counts the work of all of them. `next_call`
-is a pure function of the request, the operations in a step and the timings so far; it reads no clock and does not call
+is a pure function of the request, the operations in a step and the timings so far. It reads no clock and does not call
 TensorFlow. `epoch_programs.Program` stores the timings, under a lock, and executes the returned `Call`.
 """
 
@@ -10,31 +10,31 @@ from collections.abc import Collection, Mapping
 
 __all__ = ["Call", "Request", "Timings", "draws_outside_variables", "next_call"]
 
-MAX_CALL_SECONDS = 0.25  # Ctrl-C and the progress bar wait for the end of a call
+MAX_CALL_SECONDS = 0.25  # short, because Ctrl-C and the progress bar wait for the end of a call
 UNTIMED_CALL_STEPS = 4
-LOCKSTEP_CALL_STEPS = 32  # several machines must make the same calls, and their clocks differ
-MIN_GRAPH_SECONDS_FOR_XLA = 0.1  # past and expected time in the graph, in all runs and models that share the program
-ASSUMED_STEP_SECONDS = 2e-4  # a small network's step in the graph, until it is timed
-XLA_TRIAL_GRAPH_SECONDS = 0.015  # the first calls in XLA do the steps that the graph does in this time
-XLA_TRIAL_CALLS = 2  # more follow once in a while, because a busy machine can hide that XLA is faster
-SLOW_CONVOLUTION_STEP_SECONDS = 0.002  # XLA seldom speeds up slower convolutions,
-MIN_STEPS_FOR_SLOW_CONVOLUTIONS = 1000  # and takes seconds to compile them
-REPEATABLE_GRAPH_STEPS = 2000  # for a small network they take 0.15 s in the graph, and compilation about 0.7 s
+LOCKSTEP_CALL_STEPS = 32  # fixed, because the clocks of several machines differ
+MIN_GRAPH_SECONDS_FOR_XLA = 0.1  # past and expected, of all runs and models that share the program
+ASSUMED_STEP_SECONDS = 2e-4  # until a step in the graph is timed
+XLA_TRIAL_GRAPH_SECONDS = 0.015  # the first calls in XLA do as many steps as the graph does in this time
+XLA_TRIAL_CALLS = 2  # later trials are rare; they show that XLA is faster if the machine was busy
+SLOW_CONVOLUTION_STEP_SECONDS = 0.002  # XLA seldom speeds up a slower step
+MIN_STEPS_FOR_SLOW_CONVOLUTIONS = 1000  # because compilation takes seconds
+REPEATABLE_GRAPH_STEPS = 2000  # for a small network, 0.15 s; compilation takes about 0.7 s
 _CONVOLUTION = "Conv2D"
-_SLOW_IN_XLA = ("Conv", "DepthwiseConv", "ResourceGather")  # on a CPU; the last one reads embeddings
-_DRAWS = ("Random", "Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal")  # not those named Stateless...
+_SLOW_IN_XLA = ("Conv", "DepthwiseConv", "ResourceGather")  # on a CPU; `ResourceGather` reads embeddings
+_DRAWS = ("Random", "Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal")  # prefixes
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """The call that a run asks for.
+    """The state of a run, from which `next_call` chooses the next call.
 
     Attributes:
       compile: `"auto"`, `"graph"` or `"xla"`.
-      steps_to_come: the training steps left in the run; infinite if unknown.
+      steps_to_come: the number of training steps left in the run; infinite if unknown.
       repeatable: whether the choice must not depend on a clock.
-      steps_before: the steps from epoch 0 to the start of this epoch; None if unknown.
-      epoch_steps: the training steps in this epoch; None if unknown.
+      steps_before: the number of steps from epoch 0 to the start of this epoch; None if unknown.
+      epoch_steps: the number of training steps in this epoch; None if unknown.
       in_lockstep: whether other machines make the same calls.
     """
 
@@ -48,7 +48,7 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Timings:
-    """The timings of a program, shared by all models of its architecture.
+    """The timings of a program, which all models of its architecture share.
 
     Attributes:
       seconds: the smallest time of a step in `"graph"` and in `"xla"`. The first call of each is not timed, because it
@@ -64,7 +64,7 @@ class Timings:
     xla: str = "not compiled"
 
     def after(self, way: str, steps: int, seconds: float) -> "Timings":
-        """The timings after one more call."""
+        """Returns the timings after one more call."""
         calls = {**self.calls, way: self.calls.get(way, 0) + 1}
         if calls[way] == 1:
             return dataclasses.replace(self, calls=calls)
@@ -91,12 +91,12 @@ class Call:
 
 
 def next_call(request: Request, operations: Collection[str], timings: Timings) -> Call:
-    """The next call of a program.
+    """Returns the next call of a program.
 
-    Under `"auto"` a program first runs in the graph. If enough work is left, XLA compiles in another thread; then XLA
-    is timed, and the faster of the two is used. A repeatable run switches at an epoch that depends only on the number
-    of steps before it, and waits for XLA there. A step that draws random numbers from a state outside variables stays
-    in the graph, because XLA's draws from such a state cannot be repeated.
+    Under `"auto"` a program first runs in the graph. If enough work is left, XLA compiles in another thread. Then XLA
+    is timed, and the program uses the faster of the two. A repeatable run switches at an epoch that depends only on the
+    number of steps before it, and waits for XLA there. A step that draws random numbers from a state outside variables
+    stays in the graph, because XLA's draws from such a state cannot be repeated.
 
     Args:
       request: the request of a run.
@@ -115,7 +115,7 @@ def next_call(request: Request, operations: Collection[str], timings: Timings) -
 
 
 def draws_outside_variables(operations: Collection[str]) -> bool:
-    """Whether a step draws random numbers from a state that is in no variable, so that no backup can hold it."""
+    """Returns whether a step draws random numbers from a state that no variable, and so no backup, contains."""
     return any(name.startswith(_DRAWS) for name in operations)
 
 
@@ -142,7 +142,7 @@ def _is_worth_compiling(request, operations, timings):
 
 
 def _is_graph_faster(timings):
-    """Whether the graph is known to be faster; until both are timed, the graph counts as faster."""
+    """Returns whether the graph is faster according to the timings, or whether one of the two is not timed yet."""
     if "graph" not in timings.seconds:
         return True
     trials = XLA_TRIAL_CALLS + timings.calls["graph"].bit_length() // 4

@@ -1,8 +1,8 @@
 """Drops TensorFlow's cache of kernels from time to time.
 
-TensorFlow makes a variable by an operation with the variable's name as an attribute, and keeps the kernel of each such
-operation until the process ends: 35 KiB for each new name. Keras gives the variables of each model new names, so a loop
-over small models would use another half MiB for each model.
+TensorFlow creates a variable by an operation that has the variable's name as an attribute. It keeps the kernel of each
+such operation, 35 KiB, until the process ends. Keras gives the variables of each model new names, so a loop over small
+models would use another half MiB for each model.
 """
 
 import threading
@@ -11,14 +11,14 @@ from nllfit.adapters.tensorflow import clear_kernel_cache
 
 __all__ = ["drop_kernels"]
 
-_MAX_VARIABLES = 512  # 18 MiB; rebuilding the kernels that are still in use takes 0.1 s
+_MAX_VARIABLES = 512  # 18 MiB of kernels; to rebuild the used ones takes 0.1 s
 
 _made = 0
 _LOCK = threading.Lock()
 
 
 def drop_kernels(made: int) -> None:
-    """Counts `made` new variables, and drops all kernels if more than `_MAX_VARIABLES` were made since the last drop.
+    """Counts `made` new variables. Drops all kernels if more than `_MAX_VARIABLES` were made since the last drop.
 
     A kernel in use, in this thread or another, is kept until its operation ends.
     """

@@ -20,8 +20,8 @@ from nllfit.training.weight_search import Found, search
 
 __all__ = ["fit_lbfgs"]
 
-_GOOD_CONDITION = 100.0  # a smaller condition number rules out columns that are too large or nearly collinear
-_LOST = 1e-5  # the largest allowed rise of the loss, relative to `1 + abs(loss)`, when the weights are rounded
+_GOOD_CONDITION = 100.0  # below it, no column is too large or nearly collinear
+_LOST = 1e-5  # the largest rise of the loss by rounding the weights, relative to `1 + abs(loss)`
 
 
 def fit_lbfgs(
@@ -122,14 +122,14 @@ def fit_lbfgs(
                     found = dataclasses.replace(found, end="out of time")
                     break
             progress.end(found)
-    finally:  # the search evaluates the loss at weights that may be worse, and Ctrl-C may stop it anywhere
+    finally:  # also after Ctrl-C, because the model may have worse weights than the best
         set_weights(model, best)
     model.history = _history(model, before, found)
     return model.history
 
 
 def _history(model, before, found):
-    """Keras's `History` of a search that began at the loss `before`."""
+    """Returns Keras's `History` of a search. `before` is the loss at its start."""
     history = adapter_of(model).keras.callbacks.History()
     history.set_model(model)
     history.num_iterations = found.iterations
@@ -141,7 +141,7 @@ def _history(model, before, found):
 
 
 def _went_to_marginal(model, data):
-    """Sets the model to predict the marginal distribution of the outcomes; returns False if that is impossible.
+    """Sets the model to predict the marginal distribution of the outcomes. Returns False if that is impossible.
 
     If inputs are large, random weights may lie where every link is flat, and no search leads away from there.
     """
@@ -153,7 +153,7 @@ def _went_to_marginal(model, data):
 
 
 def _fault(found: Found) -> str | None:
-    """Why the weights found are not an optimum; None if they are one."""
+    """Returns the reason why the weights found are not an optimum, or None if they are one."""
     number = "unknown" if found.axes is None else f"{found.axes.condition:.1e}"
     lacks, is_over = _lack(found), found.end in ("cut short", "out of time")
     lost = max(found.loss - found.value, found.rounding_change)
@@ -195,7 +195,7 @@ def _reason_of_rounding(found: Found) -> str:
 
 
 def _lack(found: Found) -> str:
-    """How far the loss is above its optimum, in words."""
+    """Describes how far the loss is above its optimum."""
     begin = f"after {found.iterations} steps the loss is {found.loss:.6g}"
     if not np.isfinite(found.gain):
         return f"{begin} and still falls"
@@ -210,7 +210,6 @@ def _lack(found: Found) -> str:
 
 
 def _success(found: Found) -> str:
-    """The message for an optimum."""
     flat = 0 if found.axes is None else int(found.axes.flat.sum())
     others = f"; {flat} directions of the weights change nothing, so that other optima exist" if flat else ""
     if found.num_corners:

@@ -1,4 +1,4 @@
-"""Loops: the functions of tensors that a program traces."""
+"""The functions of tensors that a program traces: a step, and loops over steps and epochs."""
 
 import functools
 
@@ -12,24 +12,27 @@ from nllfit.training.replicas import Replicas
 
 __all__ = ["TracedEpochs", "one_step", "split"]
 
-_MAX_JOINED_SIZE = 2**16  # to copy a variable of up to this size into a joined vector is faster than another write
+_MAX_JOINED_SIZE = 2**16  # up to this size, a copy into a joined vector is faster than another write
 
 
 def one_step(model, mode):
-    """The `train_step` or `test_step` of a model, a function of a batch `(x,)`, `(x, y)` or `(x, y, sample_weight)`."""
-    strategy = model.distribute_strategy  # an optimizer of Keras 3 must create its variables in the strategy's scope
+    """Returns the `train_step` or `test_step` of a model as a function of a batch.
+
+    The batch is `(x,)`, `(x, y)` or `(x, y, sample_weight)`.
+    """
+    strategy = model.distribute_strategy  # Keras 3's optimizers create variables in its scope
     replicas = Replicas.of(strategy)
-    # Metrics in the logs cover all replicas only at the end of an epoch: see `TracedEpochs`.
+    # If the logs are metrics, `TracedEpochs` computes them over all replicas, at the end of an epoch.
     are_metrics = all(is_keras_code(getattr(model, name)) for name in (f"{mode}_step", "compute_metrics"))
 
     def reduced(t):
-        """The value of a log over the replicas of a step, as in Keras."""
+        """Combines the values of a log in all replicas, as Keras does."""
         if are_metrics or not (replicas.on_machines or isinstance(t, tf.distribute.DistributedValues)):
             return strategy.experimental_local_results(t)[0]
         return strategy.reduce(adapter_of(model).step_reduction, t, axis=None)
 
     def step(data):
-        # As in Keras, a user's `train_step` gets a single input without outcomes bare, not in a tuple.
+        # As in Keras, a user's `train_step` gets `x` and not `(x,)` if there are no outcomes.
         alone = len(data) == 1 and not isinstance(data[0], (list, tuple))
         of_model = getattr(model, f"{mode}_step")
 
@@ -44,15 +47,15 @@ def one_step(model, mode):
 
 
 class TracedEpochs:
-    """The function that a program traces: epochs of training steps, with evaluations between them, or of test steps.
+    """The function that a program traces. It does epochs of training steps, with evaluations, or epochs of test steps.
 
     Called with the tensors of a chunk, it returns the first five fields of `epoch_programs.Stretch`. The states are
     joined vectors, from which `split` gets the state of each variable.
 
     Args:
-      model: the model whose steps it does and whose metrics it resets.
+      model: the model that is trained or evaluated.
       mode: `"train"` or `"test"`.
-      steps: the functions of a batch, by mode.
+      steps: for each mode, the function of a batch that does a step.
       layout: the layout of the chunk.
       changed: the variables to record after each epoch.
       weights: the variables that must stay finite.
@@ -88,7 +91,7 @@ class TracedEpochs:
             return logs, scores, [array.stack() for array in states_of], epoch, finite
 
     def _trained(self, inputs, bounds, epoch, no_logs):
-        """The logs after the steps of an epoch."""
+        """Does the steps of an epoch and returns the logs."""
         tf.cond(bounds.starts > 0, self._reset_metrics, lambda: 0)
         batch = self._batches(inputs, epoch)
         logs = _repeated(self._step, batch, bounds.first, bounds.last, no_logs)
@@ -97,13 +100,13 @@ class TracedEpochs:
         return self._of_all_replicas(logs)
 
     def _batches(self, inputs, epoch):
-        """The function that gathers the batch of a step."""
-        if self._layout.is_small:  # rows that are contiguous are read in half the time
+        """Returns the function that gathers the batch of a step."""
+        if self._layout.is_small:  # contiguous rows are read in half the time
             return functools.partial(_gathered, _gathered(inputs.data, inputs.order[epoch]))
         return lambda i: _gathered(inputs.data, inputs.order[epoch, i])
 
     def _evaluated(self, inputs, scores):
-        """The logs of an evaluation on the held-out batches."""
+        """Evaluates the model on the held-out batches and returns the logs."""
         self._reset_metrics()
         for i, stack in enumerate(inputs.held_out):
             scores = _repeated(self._test, functools.partial(_gathered, stack), 0, inputs.held_out_steps[i], scores)
@@ -114,7 +117,10 @@ class TracedEpochs:
         return 0
 
     def _of_all_replicas(self, logs):
-        """The logs of an epoch: metrics over all replicas, as in Keras. The logs of a step are of one replica."""
+        """Returns the logs of an epoch.
+
+        As in Keras, metrics are over all replicas. The logs of a step are from one replica.
+        """
         several = self._model.distribute_strategy.num_replicas_in_sync > 1
         results = self._model.get_metrics_result() if several else logs
         return results if results.keys() == logs.keys() else logs
@@ -124,7 +130,10 @@ class TracedEpochs:
 
 
 def _repeated(step, batch, first, last, logs):
-    """Does steps on `batch(i)` for `first <= i < last`. Returns the logs of the last step; `logs` if there is none."""
+    """Does steps on `batch(i)` for `first <= i < last`.
+
+    Returns the logs of the last step, or `logs` if there is no step.
+    """
     # XLA would compile `tf.range(last)` again for each number of steps.
     return tf.while_loop(lambda i, _: i < last, lambda i, _: (i + 1, step(batch(i))), (first, logs))[1]
 
@@ -145,7 +154,10 @@ def _finite(logs, weights):
 
 
 def _kinds(variables):
-    """Lists of variables to join: small variables of one dtype form a vector, a large variable stays separate."""
+    """Divides variables into lists to join.
+
+    Small variables of one dtype form one list, a large variable a list of its own.
+    """
     kinds: dict[tf.DType | int, list] = {}
     for v in variables:
         size = v.shape.num_elements()  # None if a shape is unknown
@@ -154,12 +166,12 @@ def _kinds(variables):
 
 
 def _joined(variables):
-    """One vector for each list of `_kinds`, because XLA's compilation time depends on the number of writes."""
+    """Joins each list of `_kinds` into one vector, because XLA's compilation time depends on the number of writes."""
     return [tf.concat([tf.reshape(v, [-1]) for v in kind], 0) if kind[1:] else kind[0] for kind in _kinds(variables)]
 
 
 def split(states, variables):
-    """The states of each variable, `[capacity, ...]`, from the recorded vectors of `_joined`."""
+    """Returns the states of each variable, `[capacity, ...]`, from the recorded vectors of `_joined`."""
     found = {}
     for state, kind in zip(states, _kinds(variables), strict=True):
         ends = np.cumsum([v.shape.num_elements() for v in kind[:-1]], dtype=int)

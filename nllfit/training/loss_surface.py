@@ -1,4 +1,4 @@
-"""A model's loss over all its data as a function of its weights, one vector, with its gradient and curvature."""
+"""A model's loss over all its data as a function of the vector of its weights, with gradient and curvature."""
 
 import contextlib
 import itertools
@@ -21,19 +21,20 @@ from nllfit.training.kernels import drop_kernels
 
 __all__ = ["Surface", "assign", "flat_weights", "set_weights", "surface_over"]
 
-_BLOCK = 2**21  # rows times directions for which curvature is computed at once
+_BLOCK = 2**21  # the most rows times directions in one computation of curvature
 
 
 class Surface:
-    """A model's loss over all the data as a function of its weights, computed in float64 if the model can be copied.
+    """A model's loss over all the data as a function of its weights.
 
-    Near an optimum the loss changes by the square of the weights' error, so float32 would resolve only half of their
-    seven digits. One copy serves all models of the same architecture, and one trace any number of rows. A model that is
-    subclassed, or overrides `compute_loss`, cannot be copied and computes in its own dtype.
+    If the model can be copied, a copy computes the loss in float64. Near an optimum the loss changes by the square of
+    the weights' error, so float32 would resolve only half of their seven digits. One copy serves all models of the same
+    architecture, and one trace any number of rows. A model that is subclassed, or overrides `compute_loss`, cannot be
+    copied and computes in its own dtype.
 
     Attributes:
       dtype: the dtype of the loss.
-      is_copy: whether it computes on a copy of the model.
+      is_copy: whether a copy of the model computes the loss.
     """
 
     def __init__(self, model: Model, is_shared: bool = False):
@@ -52,11 +53,14 @@ class Surface:
         self._lock = threading.Lock()
         self._data: tuple = ()
         self._specs: tuple = ()
-        self._of_data: Any = None  # the program for these data: to look up the trace takes as long as to run it
+        self._of_data: Any = None  # the trace for the data, because its lookup takes as long as a run
 
     @contextlib.contextmanager
     def over(self, model: Model, data: tuple) -> Iterator[None]:
-        """Makes this the surface of a model over these data; weights that are not trained get the model's values."""
+        """A context in which this is the surface of `model` over `data`.
+
+        Weights that are not trained get the model's values.
+        """
         with self._lock:
             if self._twin is not None:
                 self._twin.set_weights(model.get_weights())
@@ -114,7 +118,7 @@ class Surface:
         return np.concatenate([block.numpy().astype(np.float64) for block in cast])
 
     def curvature(self, w: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """The Hessian at weights `[p]` times directions `[p, m]`."""
+        """Returns the product of the Hessian at weights `[p]` and directions `[p, m]`."""
         if self._differs is None:  # second derivatives of loops are slow, wrong or missing in TensorFlow
             self._differs = _has_loops(self._program().graph.as_graph_def())
         if self._differs:
@@ -131,7 +135,7 @@ class Surface:
         return np.concatenate(products).T.astype(np.float64)
 
     def _differences(self, w, directions):
-        """The Hessian times directions, from differences of the gradient."""
+        """Computes the result of `curvature` by finite differences of the gradient."""
         step = np.cbrt(self.eps)
         sizes = step / np.max(np.abs(directions) / (1 + np.abs(w[:, None])), axis=0)
         moves = (directions * sizes).T
@@ -141,14 +145,14 @@ class Surface:
     def descend(self, w: np.ndarray, gradient: float, steps: int) -> tuple[Any, int]:
         """Runs TFP's L-BFGS from weights `[p]` until no slope exceeds `gradient`, or for at most `steps` steps.
 
-        Returns TFP's result and the number of steps.
+        Returns TFP's result, and the number of steps.
         """
         start = tf.constant(w, self.dtype), tf.constant(gradient, self.dtype), tf.constant(steps)
         result = trace(self._descent, self._specs, *start)(self._data, *start)
         return result, int(result.num_iterations)
 
     def objective(self, model: Model, data: tuple) -> tf.Tensor:
-        """The loss of all the data as one batch, which this surface evaluates as a function of the weights."""
+        """Returns the loss of all the data as one batch."""
         x, y, sample_weight = [*data, None, None][:3]
         return model.compute_loss(x=x, y=y, y_pred=model(x, training=False), sample_weight=sample_weight)
 
@@ -188,10 +192,10 @@ _S = TypeVar("_S", bound=Surface)
 
 @contextlib.contextmanager
 def surface_over(kind: type[_S], model: Model, data: tuple) -> Iterator[_S]:
-    """The surface of a model over its data, of the class `kind`, compiled once for all models of an architecture.
+    """A context with the surface of a model over its data, an instance of `kind`.
 
-    It is compiled for this model only if the architecture has no key, if the model cannot be copied, or if the model is
-    too large for a copy to stay in memory.
+    All models of an architecture share one compiled surface. A model gets its own surface only if the architecture has
+    no key, if the model cannot be copied, or if it is too large for a copy to stay in memory.
     """
     is_small = num_bytes([variable_of(w) for w in model.variables]) <= CHUNK_BYTES
     architecture = architecture_of(model, data[1] if len(data) > 1 else None) if is_small else None
@@ -212,7 +216,7 @@ def flat_weights(model: Model) -> np.ndarray:
 
 
 def set_weights(model: Model, w: np.ndarray) -> None:
-    """Sets the trainable weights to a vector `[p]`, each rounded to its dtype."""
+    """Sets the trainable weights to a vector `[p]` and rounds each to its dtype."""
     assign([variable_of(v) for v in model.trainable_variables], tf.constant(w, tf.float64))
 
 
@@ -228,13 +232,13 @@ def _has_loops(graph):
 
 
 def _operations(graph):
-    """The types of operations in a graph and in the functions that it calls."""
+    """Returns the types of operations in a graph and in the functions that it calls."""
     nodes = [graph.node, *(function.node_def for function in graph.library.function)]
     return {node.op for node in itertools.chain(*nodes)}
 
 
 def _in_float64(model):
-    """A copy of a model, compiled with its loss, that computes in float64; None if the model cannot be copied."""
+    """Returns a compiled copy of a model that computes in float64, or None if the model cannot be copied."""
     keras = adapter_of(model).keras
 
     def copied(layer):
@@ -253,7 +257,7 @@ def _in_float64(model):
 
 
 def _with_float64(config: Any) -> Any:
-    """A layer's config in which each float dtype, or dtype policy, is replaced by float64."""
+    """Replaces each float dtype, or dtype policy, in a layer's config by float64."""
     if isinstance(config, list | tuple):
         return type(config)(map(_with_float64, config))
     if not isinstance(config, dict):

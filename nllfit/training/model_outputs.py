@@ -1,4 +1,4 @@
-"""The names, heads and masks of a model's outputs, found by calling it on one row."""
+"""Finds the names, heads and masks of a model's outputs by calling the model on one row."""
 
 import dataclasses
 from typing import Any
@@ -18,7 +18,13 @@ __all__ = ["Output", "by_output", "known_outputs", "outputs_of"]
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-    """An output of a model: its name, its distribution for one row or None, and whether Keras masks it."""
+    """An output of a model.
+
+    Attributes:
+      name: its name or index.
+      head: its distribution for one row, or None.
+      is_masked: whether it has a mask of Keras.
+    """
 
     name: str | int
     head: tfp.distributions.Distribution | None
@@ -26,10 +32,13 @@ class Output:
 
 
 def outputs_of(model: Model, x: Any, row: int = 0) -> list[Output]:
-    """The outputs of a model for one row of its inputs; an empty list if the model does not accept single rows."""
+    """Returns the outputs of a model for one row of its inputs.
+
+    The list is empty if the model does not accept single rows.
+    """
     try:
         with sparse_if_taken(model, x):
-            if not model.built:  # builds it for any number of rows
+            if not model.built:  # the trace builds it for any number of rows
                 specs = specs_of_rows(x)
                 with model.distribute_strategy.scope():
                     trace(tf.function(lambda x: model(x, training=False)), specs)
@@ -42,7 +51,7 @@ def outputs_of(model: Model, x: Any, row: int = 0) -> list[Output]:
                 "`x` holds strings, and the model takes numbers: encode them, as a layer such as `StringLookup` does."
             ) from None
         if any(t.shape[0] is not None for t in tf.nest.flatten(getattr(model, "inputs", None) or [])):
-            return []  # the model has a fixed batch size, often only because it was first called on an array
+            return []  # a fixed batch size, often because the model was first called on an array
         raise as_raised(error) from None
     names = sorted(outputs) if isinstance(outputs, dict) else getattr(model, "output_names", None) or []
     outputs = tf.nest.flatten(outputs)
@@ -57,17 +66,20 @@ def outputs_of(model: Model, x: Any, row: int = 0) -> list[Output]:
 
 
 def _are_of_rows(model, x, row):
-    """Whether each output has a distribution for each row; a Gaussian process has a joint distribution of all rows."""
+    """Returns whether each output is a distribution for each row.
+
+    A Gaussian process is a joint distribution of all rows.
+    """
     twice = tf.nest.map_structure(lambda t: tf.gather(t, [row, row]), x)
     heads = map(distribution_of, tf.nest.flatten(model(twice, training=False)))
     return [head is not None and head.batch_shape[:1] == [2] for head in heads]
 
 
 def known_outputs(model: Model, x: Any) -> tuple[list[Output], bool]:
-    """The outputs of a model, and whether this call computed them.
+    """Returns the outputs of a model, and whether this call computed them.
 
-    The outputs are computed once for inputs of the same shapes and dtypes, because a call of a small model takes as
-    long as a hundred of its training steps. The list is empty for a model that returns only tensors, or keeps a state.
+    The outputs are cached for inputs of the same shapes and dtypes, because a call of a small model takes as long as a
+    hundred of its training steps. The list is empty for a model that returns only tensors, or keeps a state.
     """
     known, rows = kept_for("outputs", dict, model), tuple((*t.shape[1:], t.dtype) for t in tf.nest.flatten(x))
     is_new = rows not in known
@@ -77,19 +89,25 @@ def known_outputs(model: Model, x: Any) -> tuple[list[Output], bool]:
 
 
 def _keeps_state(model):
-    """Whether a layer keeps a state from batch to batch, so that the model does not accept single rows."""
+    """Returns whether a layer keeps a state from batch to batch, so that the model does not accept single rows."""
     return any(getattr(layer, "stateful", False) for layer in adapter_of(model).layers)
 
 
 def _gives_tensors(model, x):
-    """Whether a model returns only tensors: it is built, has only Keras's own layers, and no input holds strings."""
+    """Returns whether a model certainly returns only tensors.
+
+    This is so if the model is built, has only Keras's own layers, and gets no strings.
+    """
     kinds = {type(layer) for layer in adapter_of(model).layers}
     are_keras_code = all(is_keras_code(kind) and "Lambda" not in kind.__name__ for kind in kinds)
     return model.built and are_keras_code and not any(t.dtype == tf.string for t in tf.nest.flatten(x))
 
 
 def by_output(values: Any, outputs: list) -> dict:
-    """The value for each output, by its name, from a dict by name, a list by position, or one value for all."""
+    """Returns the value for each output as a dict by name.
+
+    `values` is such a dict, a list with one value for each output, or one value for all outputs.
+    """
     if isinstance(values, dict) and set(values) & set(outputs):
         return values
     if isinstance(values, (dict, list, tuple)):

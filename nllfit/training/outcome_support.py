@@ -34,11 +34,11 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., tupl
 
     Args:
       model: a model with heads or without.
-      example: a batch `(x, y, ...)`, whose first row determines the distributions.
+      example: a batch `(x, y, ...)`. Its first row determines the distributions.
       name: the name of the outcomes in messages.
 
     Returns:
-      A function `check(x, y, sample_weight)` for any number of rows. It returns its arguments, with replaced outcomes
+      A function `check(x, y, sample_weight)` for any number of rows. It returns its arguments, after replacing outcomes
       as described above, or raises a `ValueError` about the first impossible outcome.
 
     Raises:
@@ -62,9 +62,10 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., tupl
 
 
 def _checked(model, outputs, name, x, y=None, sample_weight=None, *, where="row {}".format):
-    """Checks the outcomes and returns the data, with possible outcomes in place of those that do not count.
+    """Checks the outcomes and returns the data.
 
-    Only outcomes that are not finite are replaced. Raises a `ValueError` for an impossible outcome that counts.
+    Outcomes that do not count and are not finite are replaced by possible ones. An impossible outcome that counts
+    raises a `ValueError`.
     """
     filled = {}
     leaves = {id(leaf): f"`{name}`" + (f" (array {i})" if i else "") for i, leaf in enumerate(tf.nest.flatten(y))}
@@ -82,7 +83,7 @@ def _checked(model, outputs, name, x, y=None, sample_weight=None, *, where="row 
         counts = _counts(outcomes, output.head, given)
         known = finite_part(_of_rows(outcomes, output.head, counts, name), output.head)
         check_numbers(known, leaves.pop(id(outcomes), f"`{name}`"), where)
-        # A metric without weights treats a row of weight 0 like any other, so its outcome must stay.
+        # A metric without weights includes rows of weight 0, so their outcomes must not be replaced.
         seen = _counts(outcomes, output.head, given[1:]) if _has_unweighted_metrics(model) else counts
         filled[id(outcomes)] = _filled(outcomes, output.head, seen)
         _refuse_outside(outcomes, output.head, counts, lambda row, i=i: outputs_of(model, x, row)[i].head, name, where)
@@ -102,7 +103,7 @@ def _refuse_strings(outcomes, head, name):
 
 
 def _refuse_outside(outcomes, head, counts, head_of_row, name, where):
-    """Raises a `ValueError` for an outcome that its row's distribution cannot have.
+    """Raises a `ValueError` for an outcome that the distribution of its row cannot have.
 
     The support may depend on a row's parameters, as for a Uniform, so the distribution of the row decides.
     """
@@ -118,7 +119,7 @@ def _refuse_outside(outcomes, head, counts, head_of_row, name, where):
 
 
 def _counts(y, distribution, weights):
-    """Which outcomes count according to weights and masks, `[n, *steps]`; None if all do."""
+    """Returns whether each outcome counts according to weights and masks, `[n, *steps]`, or None if all count."""
     shape = [len(y), *distribution.batch_shape[1:]]
     given = [values for values in weights if values is not None]
     counts = [weights_of_outcomes(values, tf.TensorShape(shape), shape) != 0 for values in given]
@@ -126,7 +127,7 @@ def _counts(y, distribution, weights):
 
 
 def _of_rows(y, distribution, counts, name="y"):
-    """Outcomes reshaped to `[n, *steps, *event]` for a distribution of batch `[1, *steps]`.
+    """Reshapes outcomes to `[n, *steps, *event]` for a distribution of batch shape `[1, *steps]`.
 
     Outcomes that do not count are replaced by possible ones.
     """
@@ -137,7 +138,7 @@ def _of_rows(y, distribution, counts, name="y"):
 
 
 def _filled(y, distribution, counts):
-    """The outcomes with possible values in place of values that do not count and are not finite."""
+    """Replaces values that do not count and are not finite by possible values."""
     if counts is None or not y.dtype.is_floating or np.isfinite(tf.reduce_sum(y).numpy()):
         return y
     possible = tf.cast(tf.reshape(_of_rows(y, distribution, counts), tf.shape(y)), y.dtype)
@@ -149,7 +150,7 @@ def _has_unweighted_metrics(model):
 
 
 def _refuse_metrics_of_numbers(model, head):
-    """Raises a `ValueError` for one of Keras's own metrics if outcomes are intervals or come with a window."""
+    """Raises a `ValueError` if one of Keras's own metrics gets outcomes that are intervals or come with a window."""
     compiled = adapter_of(model).compile_arguments
     metrics = tf.nest.flatten([compiled.get("metrics"), compiled.get("weighted_metrics")])
     named = [metric if isinstance(metric, str) else metric.name for metric in metrics if _is_of_keras(metric)]
@@ -166,12 +167,18 @@ def _is_of_keras(metric):
 
 
 def _sees_numbers(loss):
-    """Whether a loss is Keras's own, which compares an outcome with a number and not with a distribution."""
+    """Returns whether a loss is Keras's own.
+
+    Such a loss compares an outcome with a number and not with a distribution.
+    """
     return isinstance(loss, str) or (loss is not None and is_keras_code(loss if callable(loss) else type(loss)))
 
 
 def _first_outside(y, distribution, counts):
-    """The index of the first outcome outside a distribution of batch [1], and why; (None, None) if there is none."""
+    """Returns the index of the first outcome outside a distribution of batch shape [1], and the reason.
+
+    Both are None if all outcomes are inside.
+    """
     outcomes = _of_rows(y, distribution, counts)
     row, reason = first_refused(distribution, outcomes, finite=True)
     if row is not None and not has_finite_likelihoods(distribution):  # the parameters are at fault, not the outcomes

@@ -1,4 +1,4 @@
-"""Replicas: copies of a model on several devices or machines, and the rows of a batch that each of them takes.
+"""Replicas: copies of a model on several devices or machines, which share the rows of each batch.
 
 `tf.distribute` sums the gradients of all replicas. In Keras, the loss of a replica is the mean over its share of the
 batch, divided by the number of replicas. The sum is the mean over the batch only if all shares are equally large.
@@ -39,21 +39,21 @@ class Replicas:
 
     @property
     def on_machines(self) -> bool:
-        """Whether the replicas belong to several processes, which must run the same programs in lockstep."""
+        """Whether the replicas belong to several processes, which must then run the same programs in lockstep."""
         return self.local < self.count
 
     @property
     def alone(self) -> "Replicas":
-        """Only the replicas of this process, for batches that contain only the rows of this process."""
+        """The replicas of this process without the others, for batches that contain only the rows of this process."""
         return Replicas(self.local, self.local)
 
     def rows(self, order: np.ndarray) -> np.ndarray:
-        """This process's rows of batches `[..., batch_size]`."""
+        """Returns the part of batches `[..., batch_size]` that belongs to this process."""
         size = order.shape[-1]
         return order[..., _bound(size, self.first, self.count) : _bound(size, self.first + self.local, self.count)]
 
     def share(self, data: Any) -> Any:
-        """The rows of the current replica, from a structure of tensors with the rows of this process."""
+        """Returns the rows of the current replica. `data` is a structure of tensors with the rows of this process."""
         if self.local == 1:
             return data
         which = int(tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)) - self.first
@@ -62,7 +62,7 @@ class Replicas:
         return tf.nest.map_structure(lambda t: t[rows], data)
 
     def check(self, size: int) -> None:
-        """Raises a `ValueError` for a training batch whose rows cannot be shared equally."""
+        """Raises a `ValueError` if the replicas cannot share a training batch of this size equally."""
         if size % self.count:
             raise ValueError(
                 f"A batch has {size} rows, which {self.count} replicas cannot share equally, so that "
@@ -71,7 +71,7 @@ class Replicas:
             )
 
     def agree(self, strategy: tf.distribute.Strategy, number: int) -> int:
-        """The `number` of the first process, which all processes then use."""
+        """Returns the `number` of the first process to all processes."""
         if not self.on_machines:
             return number
         numbers = strategy.experimental_distribute_values_from_function(
@@ -84,5 +84,5 @@ ALONE = Replicas()
 
 
 def _bound(size, part, parts):
-    """The index at which a part of a batch begins, as in `np.array_split`."""
+    """Returns the index at which a part of a batch begins, as in `np.array_split`."""
     return size // parts * part + min(part, size % parts)

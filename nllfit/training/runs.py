@@ -1,4 +1,4 @@
-"""Runs: a model in training, its data, and the programs that it uses."""
+"""Runs: the state of one call of `fit`, which trains a model with programs."""
 
 import collections
 import dataclasses
@@ -25,9 +25,9 @@ from nllfit.training.streams import prefetched
 
 __all__ = ["Run", "numbers"]
 
-_MAX_CALL_BYTES = 2**22  # memory of a call for the states after its epochs, and for the orders of their rows
+_MAX_CALL_BYTES = 2**22  # of the states after the epochs of a call, and of the orders of rows
 _MAX_PROGRAMS = 8  # for each model, and for each architecture
-_BEFORE = -1  # the index of the state before a stretch; its epochs are 0, 1, ...
+_BEFORE = -1  # the index of the state before a stretch; its epochs have the indices 0, 1, ...
 
 
 class Run:
@@ -41,7 +41,7 @@ class Run:
       repeatable: whether the choice between graph and XLA must not depend on a clock.
     """
 
-    MOST_EPOCHS = 64  # in a call
+    MOST_EPOCHS = 64  # in one call of a program
 
     def __init__(self, model: Model, compile: str, train: Any, validation: Any, epochs: int, repeatable: bool = False):
         self._model, self._compile, self._train, self._validation = model, compile, train, validation
@@ -56,15 +56,15 @@ class Run:
         is_new = not len(_programs_of(model))
         adapter_of(model).build_replicas(train.first)
         self._program = self.program("train", train.layout(self._capacity, self._held_out))
-        self._variables = training_variables(model)  # after the first program, which creates some of them
+        self._variables = training_variables(model)  # after the program, which creates some of them
         if is_new:
             drop_kernels(len(self._variables))
         self._changed = self._program.changed(self._variables)
         self._one_by_one = self._tests_in_graph = False
         self._before: list[tf.Tensor] = []
         self._states: list[np.ndarray] = []
-        self._is_at: int | None = _BEFORE  # the epoch of the last stretch whose state the model has; None if unknown
-        self._shown = _BEFORE  # the epoch of the last stretch whose state `look` restores
+        self._is_at: int | None = _BEFORE  # the epoch whose state the model has, or None
+        self._shown = _BEFORE  # the epoch whose state `look` restores
 
     @property
     def draws(self) -> bool:
@@ -77,7 +77,10 @@ class Run:
         return list({id(v): v for v in [*self._variables, *self._changed]}.values())
 
     def program(self, mode: str, layout: Layout) -> Program:
-        """The program for a layout: one that the model used before, one of its architecture, or else a new one."""
+        """Returns the program for a layout.
+
+        This is a program that the model used before, a program of another model of its architecture, or a new one.
+        """
         if layout.has_strings and self._compile == "xla":
             raise ValueError('The data hold strings, which XLA does not take: fit with `compile="graph"` or `"auto"`.')
         own = _programs_of(self._model)
@@ -95,14 +98,14 @@ class Run:
         return program
 
     def show(self, epoch: int) -> None:
-        """Selects an epoch of the last stretch: `look` restores the state after it.
+        """Selects an epoch of the last stretch, so that `look` restores the state after this epoch.
 
         Until the first `show` after a stretch, `look` restores the state before the stretch.
         """
         self._shown = epoch
 
     def look(self) -> None:
-        """Restores the model to the selected state, if it is in another state."""
+        """Restores the model to the state that `show` selected, unless the model already has it."""
         if self._is_at != self._shown:
             values = self._before if self._shown == _BEFORE else [state[self._shown] for state in self._states]
             for variable, value in zip(self._changed, values, strict=True):
@@ -110,7 +113,7 @@ class Run:
             self._is_at = self._shown
 
     def weights(self) -> list[np.ndarray]:
-        """The result of `model.get_weights()` after `look`, at a tenth of the cost."""
+        """Returns the same as `look` and then `model.get_weights()`, in a tenth of the time."""
         states = dict(zip(map(id, self._changed), self._states, strict=False))  # no states before the first stretch
         found = [states.get(id(variable_of(w))) if hasattr(w, "dtype") else None for w in self._model.weights]
         # A frozen weight, a mirrored weight and a table have no recorded state.
@@ -132,7 +135,7 @@ class Run:
           bars: the progress bars to update within an epoch.
 
         Raises:
-          FloatingPointError, ValueError: if an operation fails; the message names the epoch.
+          FloatingPointError, ValueError: if an operation fails. The message names the epoch.
         """
         self._before = [tf.raw_ops.ReadVariableOp(resource=v.handle, dtype=v.dtype) for v in self._changed]
         while True:
@@ -180,14 +183,14 @@ class Run:
         return max(1, min(max_steps // steps, self._capacity, len(evaluates)))
 
     def _scores(self, epoch):
-        """The logs of an evaluation in a separate program."""
+        """Evaluates the model in a separate program and returns the logs."""
         chunks = prefetched(self._validation.chunks(epoch))
         calls = itertools.chain.from_iterable(self._calls("test", epoch, chunk) for chunk in chunks)
         ((_, stretch),) = collections.deque(calls, maxlen=1)
         return stretch.logs
 
     def _calls(self, mode, epoch, chunk):
-        """Runs a chunk, in several calls if it is long; yields the steps and the stretch of each call."""
+        """Runs a chunk, in several calls if it is long. Yields the number of steps and the `Stretch` of each call."""
         program, request = self.program(mode, chunk.layout()), self._request(mode, epoch)
         first, end = chunk.bounds.first, chunk.bounds.last
         while True:
@@ -219,12 +222,12 @@ def _new_programs():
 
 
 def _programs_of(model):
-    """The most recently used programs of a model, by mode and layout."""
+    """Returns the cache of a model's programs, by mode and layout."""
     return kept_for("programs", _new_programs, model)
 
 
 def numbers(logs: Any, epoch: int) -> dict:
-    """The logs of one epoch as a dict of numbers."""
+    """Returns the logs of one epoch as a dict of numbers."""
     found: dict = {}
     for name, values in logs.items():
         if isinstance(values, dict):  # a metric with several numbers
@@ -235,7 +238,10 @@ def numbers(logs: Any, epoch: int) -> dict:
 
 
 def _capacity(model, train):
-    """The number of epochs whose states and row orders one call may hold, a power of two."""
+    """Returns the maximum number of epochs in a call, a power of two.
+
+    It limits the memory for their states and row orders.
+    """
     if not train.have_same_layout:
         return 1
     weights = [variable_of(w) for w in model.variables if hasattr(w, "dtype")]

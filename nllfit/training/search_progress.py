@@ -7,7 +7,7 @@ from nllfit.training.weight_search import Found
 
 __all__ = ["Progress"]
 
-_PATIENCE = 5.0  # seconds, after which `verbose="auto"` shows a bar
+_PATIENCE = 5.0  # seconds; with `verbose="auto"`, a longer search shows a bar
 
 
 class Progress:
@@ -29,7 +29,7 @@ class Progress:
         self._is_shown = False
 
     def is_over(self, found: Found) -> bool:
-        """Updates the bar, and returns whether the time limit has passed."""
+        """Updates the bar. Returns whether the time limit has passed."""
         seconds = time.monotonic() - self._start
         if seconds >= self._shows_from:
             self._is_shown = True

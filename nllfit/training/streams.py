@@ -1,4 +1,4 @@
-"""Streams: batches of an iterable that need not fit in memory, read in chunks while a program runs."""
+"""Streams: batches of an iterable that need not fit in memory. They are read in chunks while a program runs."""
 
 import concurrent.futures
 import functools
@@ -18,7 +18,7 @@ _MAX_CHUNK_STEPS = 256  # a call costs about 1 ms, so longer chunks would hardly
 
 
 def is_stream(x):
-    """Whether `x` is an iterable of batches, and not arrays."""
+    """Returns whether `x` is an iterable of batches, and not arrays."""
     is_array = any(hasattr(x, name) for name in ("__array__", "toarray"))  # `toarray`: a matrix of `scipy.sparse`
     return isinstance(x, tf.data.Dataset) or not (is_array or isinstance(x, (list, tuple, dict)) or tf.is_tensor(x))
 
@@ -57,7 +57,7 @@ class Stream:
         if not (stacks := take(1)):
             raise ValueError(f"The dataset in `{name or 'x'}` is empty: there is nothing to train on.")
         self.first = prepare(stacks[0].data)
-        is_iterator = hasattr(type(iterable), "__next__")  # such as a generator, which cannot start again
+        is_iterator = hasattr(type(iterable), "__next__")  # for example a generator: it cannot start again
         self._take = _with_first(stacks, take) if is_iterator else None
         check_finite(self.first, name, "row {} of batch 0".format)
         self._check = check(self.first, part_name(name, "y"))
@@ -67,7 +67,10 @@ class Stream:
 
     @property
     def num_rows(self):
-        """The rows of a `tf.data.Dataset` of known length, which are counted in a pass over it; else None."""
+        """The number of rows of a `tf.data.Dataset`, which is found in a pass over it.
+
+        None if its length is unknown.
+        """
         if not isinstance(self._iterable, tf.data.Dataset) or self._iterable.cardinality() < 0:
             return None
 
@@ -77,11 +80,11 @@ class Stream:
         return int(self._iterable.reduce(np.int64(0), more))
 
     def layout(self, capacity, held_out):
-        """The `Layout` of the chunks to train on."""
+        """Returns the `Layout` of the chunks to train on."""
         return self._chunk(self.first, 1, num_rows(self.first)).layout()
 
     def chunks(self, epoch):
-        """The chunks of one epoch; batches of another size are in separate chunks."""
+        """Yields the chunks of an epoch. Each chunk contains batches of one size."""
         self._notify("on_epoch_begin")
         take = self._take or self._begin(self._chunk_steps)
         self._take = take if self._goes_on else None
@@ -99,7 +102,7 @@ class Stream:
         self._notify("on_epoch_end")
 
     def _longer(self):
-        """Advice on how to make the data longer."""
+        """Returns advice on how to make the data longer."""
         if isinstance(self._iterable, (tf.data.Dataset, tf.distribute.DistributedDataset)):
             return "make the dataset longer with `.repeat()`"
         if hasattr(type(self._iterable), "__next__"):
@@ -107,7 +110,7 @@ class Stream:
         return "let its `__len__` and `__getitem__` give more batches"
 
     def _checked(self, stack, done, epoch):
-        """The checked data of a stack, whose first batch has the number `done` in its epoch."""
+        """Checks and returns the data of a stack. `done` is the number of batches before it in its epoch."""
         data = self._prepare(stack.data)
         if not self._restarts:
             self._replicas.check(stack.size)
@@ -122,7 +125,7 @@ class Stream:
         return self._check(*data, where=where)
 
     def _chunk(self, data, steps, size, starts=True):
-        """The `Chunk` of some batches of one size, one after the other."""
+        """Returns the `Chunk` of batches of one size, which are joined in `data`."""
         if steps < self._chunk_steps:
             with tf.device("CPU"):
                 rest = self._chunk_steps - steps
@@ -131,12 +134,15 @@ class Stream:
         return Chunk(data, self._replicas.rows(order), bounds=Bounds(0, steps, 1, starts))
 
     def _notify(self, hook):
-        """Calls a hook of the iterable, if it exists; Keras's `Sequence` and `PyDataset` use such hooks to shuffle."""
+        """Calls a hook of the iterable, if it exists. Keras's `Sequence` and `PyDataset` use such hooks to shuffle."""
         getattr(self._iterable, hook, lambda: None)()
 
 
 def _with_first(stacks, take):
-    """`take`, preceded by stacks of one batch that were already read."""
+    """Returns a function like `take` that first returns `stacks`.
+
+    They were already read, and contain one batch each.
+    """
     stacks = list(stacks)
 
     def with_first(count):
@@ -146,7 +152,7 @@ def _with_first(stacks, take):
 
 
 def prefetched(chunks):
-    """The same chunks; each one except the first is made in another thread while the previous one is used."""
+    """Yields the chunks. While one is used, another thread makes the next one."""
     with concurrent.futures.ThreadPoolExecutor(1, "nllfit-data") as thread:
         chunk = next(chunks)
         while chunk is not None:
@@ -156,7 +162,10 @@ def prefetched(chunks):
 
 
 def _place(batch_size, done, epoch, row):
-    """The position, for messages, of a row in a chunk whose first batch has the number `done` in its epoch."""
+    """Returns the position of a row of a chunk, for messages.
+
+    `done` is the number of batches before the chunk in its epoch.
+    """
     return f"row {row % batch_size} of batch {done + row // batch_size} of epoch {epoch + 1}"
 
 

@@ -1,4 +1,4 @@
-"""A warning about parameters of a head that stay untrained, because the loss depends only on the head's mean."""
+"""Warns of parameters of a head that stay untrained, because the loss depends only on the head's mean."""
 
 import inspect
 import warnings
@@ -16,7 +16,7 @@ __all__ = ["warn_of_untrained"]
 
 
 def warn_of_untrained(model: Model, name: str | int, x: Any) -> None:
-    """Warns of parameters of a head that one of Keras's own losses does not train, because it sees only the mean.
+    """Warns of parameters of a head that the loss does not train, because one of Keras's own losses sees only the mean.
 
     Args:
       model: the model.
@@ -29,7 +29,7 @@ def warn_of_untrained(model: Model, name: str | int, x: Any) -> None:
         outputs = tf.nest.flatten(outputs)
         output = outputs[names.index(name) if name in names else name]
         mean = tf.convert_to_tensor(output)
-        # Different factors, because the sum of class probabilities has no gradient.
+        # Each element gets another factor, because the plain sum of class probabilities has no gradient.
         target = tf.reduce_sum(mean * tf.cast(np.sin(1.0 + np.arange(tf.size(mean))).reshape(mean.shape), mean.dtype))
     origin: Any = origin_of(output)
     sources = [origin.params] if origin.shared is None else [origin.params, variable_of(origin.shared)]
@@ -47,7 +47,7 @@ def warn_of_untrained(model: Model, name: str | int, x: Any) -> None:
 
 
 def _level_of_user():
-    """The `stacklevel` with which a warning in the calling function points to the user's line."""
+    """Returns the `stacklevel` with which a warning in the calling function points to the user's line."""
     frame, level = inspect.currentframe(), 0
     while frame is not None and frame.f_globals.get("__name__", "").startswith("nllfit."):
         frame, level = frame.f_back, level + 1

@@ -1,7 +1,7 @@
-"""The model that callbacks such as `EarlyStopping` see, which only read it.
+"""The model that callbacks such as `EarlyStopping`, which only read a model, see.
 
 One call of a program trains several epochs, and the callbacks of all these epochs run afterwards. Each must see the
-weights after its own epoch. To restore them takes time, so they are restored only when a callback reads the model.
+weights after its own epoch. To restore weights takes time, so they are restored only when a callback reads the model.
 """
 
 import contextlib
@@ -18,12 +18,13 @@ __all__ = ["WatchedModel"]
 
 
 class WatchedModel:
-    """Stands for a model in callbacks that only read it, and writes files atomically.
+    """Stands for a model in callbacks that only read it. Writes files atomically.
 
     Args:
       model: the model.
-      look: restores the model to its state after the epoch whose callbacks run; called before anything is read.
-      weights: returns the weights of that epoch without restoring the model.
+      look: a function that restores the model to its state after the epoch of the running callbacks. It is called
+        before anything is read.
+      weights: a function that returns the weights of that epoch without restoring the model.
     """
 
     def __init__(self, model: Model, look: Callable[[], None], weights: Callable[[], list[np.ndarray]]):
@@ -54,7 +55,7 @@ class WatchedModel:
 
 @contextlib.contextmanager
 def _atomic_file(path: Any) -> Iterator[Any]:
-    """A path to write a `.keras` or `.h5` file to, which replaces the file at `path` only when it is complete.
+    """A context with a path for a `.keras` or `.h5` file. The file replaces the one at `path` only when it is complete.
 
     Keras overwrites the previous file, so a process killed during a write would leave no complete file. A format with
     several files, such as TensorFlow's, is written directly to `path`.

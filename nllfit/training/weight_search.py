@@ -1,7 +1,7 @@
-"""The search for the lowest point of a loss surface: L-BFGS for many weights, Newton's method for few.
+"""Searches for the lowest point of a loss surface: by L-BFGS for many weights, by Newton's method for few.
 
 No criterion depends on the unit of a weight or of an outcome. Near the optimum, a Newton step reaches it, so the gain
-of the step is the distance of the loss from its minimum. The search ends when that is less than the rounding error.
+of the step is the distance of the loss from its minimum. The search ends when the gain is less than the rounding error.
 """
 
 import dataclasses
@@ -17,20 +17,20 @@ from nllfit.training.loss_surface import Surface
 
 __all__ = ["Found", "search"]
 
-_MOST_WEIGHTS_FOR_ONLY_NEWTON = 200  # for so few, Newton's method is faster than L-BFGS if the loss is nearly quadratic
+_MOST_WEIGHTS_FOR_ONLY_NEWTON = 200  # for so few weights, Newton's method is usually faster than L-BFGS
 _MOST_WEIGHTS_FOR_A_HESSIAN = 2000
 _STEPS_BETWEEN_CHECKS = 100  # of L-BFGS
-_HEAVY = 1e8  # rows times weights: above it, checks are ten times as frequent, because the progress bar waits for them
+_HEAVY = 1e8  # with more rows times weights, a tenth of these steps, to update the progress bar
 _POOR_SHARE = 0.25  # a Newton step is poor if it gains less than this share of what the Hessian promises
-_POOR_STEPS = 3  # after so many poor steps in a row, L-BFGS takes over
-_ROUGH_GRADIENT = 1e-6  # slopes at which L-BFGS ends and Newton's method begins
+_POOR_STEPS = 3  # after so many poor steps in a row, L-BFGS continues
+_ROUGH_GRADIENT = 1e-6  # when no slope is larger, Newton's method replaces L-BFGS
 _CONVERGED_GAIN = 1e-10  # without Newton's method: the gain, relative to `1 + abs(loss)`, at which the search ends
-_LEAP = 8.0  # Newton steps are also tried at this multiple: it raises a loss that has a minimum nearby
-_LEAPS = 5  # if so many of them in a row do not raise the loss, it falls without end
+_LEAP = 8.0  # the multiple of a Newton step that raises any loss with a minimum nearby
+_LEAPS = 5  # if so many leaps in a row do not raise the loss, its optimum is at infinity
 _RELATIVE_TIE = 1e-8  # losses that differ by less count as equal, and the later one wins
-_HIDING_NOISE = 1e-5  # more noise, relative to `1 + abs(loss)`, hides the optimum
+_HIDING_NOISE = 1e-5  # more noise than this, relative to `1 + abs(loss)`, hides the optimum
 _POLISHES = 10
-_STEPS_ASIDE = np.array([1.0, -1.0, 0.1, -0.1])  # tried along an axis of negative curvature
+_STEPS_ASIDE = np.array([1.0, -1.0, 0.1, -0.1])  # multiples of an axis of negative curvature
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,19 +43,20 @@ class Found:
       iterations: the number of steps taken.
       end: why the search ended:
         "optimum": the gain is at most a rounding error or the tolerance;
-        "infinity": the loss falls as far as the weights grow;
+        "infinity": the loss keeps falling as the weights grow;
         "exact": the optimum needs more digits than the weights have;
         "zero": the gains are less than a rounding error of `start`, and become smaller only slowly;
         "stuck": no lower loss was found;
         "cut short": after `max_iterations`;
         "out of time": after `max_seconds`.
-      gain: by how much a Newton step would lower a quadratic loss with the gradient and Hessian at `w`.
+      gain: the amount by which a Newton step would lower a quadratic loss with the same gradient and Hessian.
       noise: the part of `gain` that rounding errors of weights and gradient explain.
-      start: the loss where the search began.
-      rounding_change: how much the loss changes with the last digit of the weights.
+      start: the loss at the start of the search.
+      rounding_change: the change of the loss when the last digit of the weights changes.
       axes: the axes of the Hessian at `w`, or None.
-      num_corners: the number of weights that are 0 at a corner of the loss, such as an L1 penalty has.
-      rounded, loss: the weights with the lowest loss after rounding to the model's dtype, and that loss.
+      num_corners: the number of weights that are 0 at a corner of the loss. An L1 penalty has such corners.
+      rounded: the weights with the lowest loss after rounding to the model's dtype.
+      loss: the loss at `rounded`.
     """
 
     w: np.ndarray
@@ -72,7 +73,7 @@ class Found:
     num_corners: int = 0
 
     def at(self, surface: Surface, w: np.ndarray, value: float, **changes: Any) -> "Found":
-        """This result, moved to other weights."""
+        """Returns this result at other weights."""
         found = dataclasses.replace(self, w=w, value=value, **changes)
         rounded = surface.rounded(w)
         loss = value if np.array_equal(rounded, w) else surface.value(rounded)
@@ -81,7 +82,7 @@ class Found:
 
 
 def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: float | None) -> Iterator[Found]:
-    """Searches for the lowest point near weights `[p]`; yields the state after each step, and finally the result.
+    """Searches for the lowest point near weights `[p]`. Yields the state after each step, and finally the result.
 
     Args:
       surface: the loss.
@@ -98,8 +99,8 @@ def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: floa
         found = yield from _newton(surface, found, max_iterations, tolerance)
         if found.end != "stuck":
             break
-        # The loss has kinks or is far from quadratic, so a step of L-BFGS gains as much as one of Newton's method, and
-        # needs no Hessian.
+        # The loss has kinks or is far from quadratic. Then a step of L-BFGS gains as much as a Newton step, and needs
+        # no Hessian.
         limit = min(max_iterations, found.iterations + _STEPS_BETWEEN_CHECKS)
         further = yield from _lbfgs(surface, found, limit, tolerance)
         if not further.value < found.value - found.noise:
@@ -109,7 +110,7 @@ def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: floa
 
 
 def _at_corners(surface, found):
-    """The optimum near `found` at which an L1 penalty makes weights 0; `found` itself if there is none."""
+    """Returns the optimum at a corner, where an L1 penalty makes weights 0, or `found` if there is no corner nearby."""
     lowest = lowest_at_corners(surface.value_and_gradient, surface.curvature, found.w)
     if lowest is None:
         return found
@@ -118,7 +119,7 @@ def _at_corners(surface, found):
 
 
 def _lbfgs(surface, found, max_iterations, tolerance):
-    """Yields the result of L-BFGS after each `_STEPS_BETWEEN_CHECKS` steps; returns the last result."""
+    """Yields the result of L-BFGS after each `_STEPS_BETWEEN_CHECKS` steps. Returns the last result."""
     goes_on, iterations = len(found.w) <= _MOST_WEIGHTS_FOR_A_HESSIAN, found.iterations
     size = _STEPS_BETWEEN_CHECKS if surface.num_rows * len(found.w) < _HEAVY else _STEPS_BETWEEN_CHECKS // 10
     while True:
@@ -147,7 +148,10 @@ def _lbfgs(surface, found, max_iterations, tolerance):
 
 
 def _quasi_gain(gradient, moves, changes):
-    """The `gain` with L-BFGS's approximation of the Hessian, by Nocedal's two loops over moves and gradient changes."""
+    """Returns the `gain` for L-BFGS's approximation of the Hessian.
+
+    The method is Nocedal's two loops over the last moves and the changes of the gradient.
+    """
     kept = [(s, y, s @ y) for s, y in zip(moves[::-1], changes[::-1], strict=True) if s @ y > 0]
     if not kept:
         return np.inf
@@ -163,7 +167,7 @@ def _quasi_gain(gradient, moves, changes):
 
 
 def _newton(surface, found, max_iterations, tolerance):
-    """Yields the result of Newton's method after each step; returns the last result."""
+    """Yields the result of Newton's method after each step. Returns the last result."""
     w, leaps, poor, last = found.w, 0, 0, np.inf
     value, gradient = surface.value_and_gradient(w)
     for iterations in range(found.iterations, max_iterations + 1):
@@ -203,7 +207,10 @@ def _newton(surface, found, max_iterations, tolerance):
 
 
 def _end(surface, found, leaps, last):
-    """The `end` of a search that stops short of an optimum; None if it goes on. `last` is the gain one step earlier."""
+    """Returns the `end` of a search that cannot reach an optimum, or None if the search continues.
+
+    `last` is the gain one step earlier.
+    """
     hiding = _HIDING_NOISE * (1 + abs(found.value))
     if leaps == _LEAPS:
         return "infinity"
@@ -213,7 +220,10 @@ def _end(surface, found, leaps, last):
 
 
 def _polished(surface, found, gradient):
-    """The optimum after more steps with the same Hessian, which go on while each at least halves the gain."""
+    """Returns the optimum after more steps with the same Hessian.
+
+    They continue while each step at least halves the gain.
+    """
     for _ in range(_POLISHES):
         w = found.w - found.axes.directions @ (found.axes.directions.T @ gradient)
         value, gradient = surface.value_and_gradient(w)
@@ -226,7 +236,10 @@ def _polished(surface, found, gradient):
 
 
 def _noise(surface, away, value, gradient, axes):
-    """The `noise` and the `rounding_change` of `Found`, measured at weights `away` that differ in the last digit."""
+    """Returns the `noise` and the `rounding_change` of `Found`.
+
+    The weights `away` differ from the weights in the last digit.
+    """
     other, turned = surface.value_and_gradient(away)
     slopes = axes.directions.T @ (turned - gradient)
     rounding_change = abs(other - value)
@@ -234,9 +247,9 @@ def _noise(surface, away, value, gradient, axes):
 
 
 def _lower_aside(surface, found):
-    """The weights with the lowest loss among points on both sides of each axis of negative curvature.
+    """Returns the weights with the lowest loss among points on both sides of each axis of negative curvature.
 
-    None if the loss is not lower at any of these points.
+    Returns None if the loss is not lower at any of these points.
     """
     downwards = found.axes.directions[:, found.axes.bends < 0]
     moves = (downwards[:, :, None] * _STEPS_ASIDE).reshape(len(found.w), -1).T
